@@ -1,0 +1,1 @@
+"""snnconv: convert trained neural networks into spiking ones, and prove what was done."""

@@ -1,0 +1,5 @@
+"""``python -m snnconv``."""
+
+from snnconv.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""Where networks come from: the zoo, torch modules, checkpoints."""

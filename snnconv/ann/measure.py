@@ -1,0 +1,28 @@
+"""Accuracy of an ANN."""
+
+import torch
+from torch import Tensor, nn
+
+from snnconv.dataset import Split, batches
+from snnconv.facts import DataFacts
+from snnconv.progress import Progress
+
+
+@torch.no_grad()
+def accuracy(
+    network: nn.Module,
+    split: Split,
+    facts: DataFacts,
+    order: Tensor,
+    batch_size: int,
+    device: torch.device,
+    progress: Progress,
+) -> float:
+    """The share of samples classified right, 0..1, in evaluation mode."""
+    network.eval()
+    correct = 0
+    with progress.task("accuracy", len(order)) as advance:
+        for _, x, labels in batches(split, facts, order, batch_size):
+            correct += int((network(x.to(device)).argmax(1).cpu() == labels).sum())
+            advance(len(labels))
+    return correct / len(order)

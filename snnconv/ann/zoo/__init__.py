@@ -1,0 +1,25 @@
+"""The architectures of the papers in their CIFAR form, and two small ones.
+
+Every factory takes ``channels``, ``size`` and ``classes`` from the data set, ``pool`` (``avg`` or
+``max``), and ``width``, a factor on every hidden channel count.
+"""
+
+from collections.abc import Callable, Mapping
+
+from torch import nn
+
+from snnconv.ann.zoo.resnet import resnet18, resnet19, resnet20, resnet34
+from snnconv.ann.zoo.small import cnn, mlp
+from snnconv.ann.zoo.vgg import vgg11, vgg13, vgg16
+
+ZOO: Mapping[str, Callable[..., nn.Module]] = {
+    "cnn": cnn,
+    "mlp": mlp,
+    "resnet18": resnet18,
+    "resnet19": resnet19,
+    "resnet20": resnet20,
+    "resnet34": resnet34,
+    "vgg11": vgg11,
+    "vgg13": vgg13,
+    "vgg16": vgg16,
+}

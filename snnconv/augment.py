@@ -1,0 +1,62 @@
+"""Training augmentation, by torchvision's v2 transforms, a sample at a time.
+
+Reference:
+    Cutout: DeVries & Taylor 2017. AutoAugment: Cubuk et al. 2019, CIFAR-10 policy.
+
+Deviations:
+    Cutout's square lies inside the image (torchvision's RandomErasing), where the paper lets it
+    hang over the border.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torchvision.transforms import v2
+
+from snnconv.errors import UsageError
+from snnconv.plugins import did_you_mean
+
+NAMES = ("flip", "crop", "autoaugment", "cutout")
+
+
+def _autoaugment(image: Tensor) -> Tensor:
+    policy = v2.AutoAugment(v2.AutoAugmentPolicy.CIFAR10)
+    augmented: Tensor = policy((image * 255).round().to(torch.uint8))
+    return augmented.float() / 255
+
+
+def augmentation(names: Sequence[str], size: int) -> Callable[[Tensor], Tensor] | None:
+    """A function on a batch ``[B, C, H, W]`` in 0..1, or none when nothing is asked for.
+
+    Args:
+        names: any of :data:`NAMES`, applied in that order, whatever order they come in.
+        size: side of the image, which scales the crop's padding and the cutout's square.
+
+    Raises:
+        UsageError: an unknown name.
+    """
+    for name in names:
+        if name not in NAMES:
+            raise UsageError(
+                "there is no augmentation of that name", f"'{name}'", did_you_mean(name, NAMES)
+            )
+    if not names:
+        return None
+    makers: dict[str, Callable[[], Callable[[Tensor], Tensor]]] = {
+        "flip": lambda: v2.RandomHorizontalFlip(),
+        "crop": lambda: v2.RandomCrop(size, padding=max(1, size // 8)),
+        "autoaugment": lambda: _autoaugment,
+        "cutout": lambda: v2.RandomErasing(p=1.0, scale=(0.25, 0.25), ratio=(1.0, 1.0)),
+    }
+    steps = [makers[name]() for name in NAMES if name in names]
+
+    def apply(images: Tensor) -> Tensor:
+        out = []
+        for image in images:
+            for step in steps:
+                image = step(image)
+            out.append(image)
+        return torch.stack(out)
+
+    return apply

@@ -1,0 +1,56 @@
+"""What goes wrong, said once: the problem, what was found, and the next step."""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Process exit codes; scripts may rely on them."""
+
+    DONE = 0
+    USAGE = 2
+    UNSUPPORTED = 3
+    CHECK_FAILED = 4
+    CHECKPOINT = 5
+    INTERRUPTED = 130
+
+
+class SnnconvError(Exception):
+    """An error with a remedy. The library raises it, the command line renders it.
+
+    Args:
+        problem: what can't be done, with the place (file, layer, option).
+        found: what was there instead, with the value.
+        remedy: one next step.
+    """
+
+    code = ExitCode.USAGE
+
+    def __init__(self, problem: str, found: str, remedy: str) -> None:
+        super().__init__(f"{problem}\n  found: {found}\n  next:  {remedy}")
+        self.problem = problem
+        self.found = found
+        self.remedy = remedy
+
+
+class UsageError(SnnconvError):
+    """An option, a path or a name that can't be taken."""
+
+    code = ExitCode.USAGE
+
+
+class UnsupportedError(SnnconvError):
+    """A network or data that snnconv does not take."""
+
+    code = ExitCode.UNSUPPORTED
+
+
+class CheckFailedError(SnnconvError):
+    """A measurement contradicts what must hold."""
+
+    code = ExitCode.CHECK_FAILED
+
+
+class CheckpointError(SnnconvError):
+    """A checkpoint that is corrupt, foreign, of the wrong stage or of a later version."""
+
+    code = ExitCode.CHECKPOINT

@@ -1,0 +1,66 @@
+"""The small vocabulary that travels inside checkpoints and reports, as plain validated data."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Facts(BaseModel):
+    """Frozen, and strict about what it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataFacts(Facts):
+    """What a network must know of the data it was made for."""
+
+    spec: str = Field(description="the data set, as --data takes it")
+    shape: tuple[int, ...] = Field(description="of one sample, channels first")
+    classes: tuple[str, ...] = Field(description="class names; logit k is classes[k]")
+    mean: tuple[float, ...] = Field(description="per channel, subtracted from values in 0..1")
+    std: tuple[float, ...] = Field(description="per channel, divided by after that")
+
+
+class SiteFacts(Facts):
+    """What calibration found at one activation site; histograms are tensors beside it."""
+
+    threshold: float = Field(description="theta; the mean over channels when there is one a channel")
+    max: float = Field(description="largest activation seen")
+    mean: float = Field(description="mean activation")
+    zero_share: float = Field(description="share of activations that are zero, 0..1")
+    clipped_share: float = Field(description="share of activations above the threshold, 0..1")
+
+
+class CalibrationFacts(Facts):
+    """How thresholds were found."""
+
+    method: str
+    params: dict[str, Any]
+    granularity: str = Field(description="layer or channel")
+    samples: int
+    sites: dict[str, SiteFacts]
+
+
+class ConfidenceFacts(Facts):
+    """Spike confidence (MSAT section 4.2): keep probability by site in steps 1..early."""
+
+    early: int
+    keep: dict[str, float]
+
+
+class SpikingFacts(Facts):
+    """Which neuron stands at the sites, and how it is simulated."""
+
+    neuron: str
+    params: dict[str, Any]
+    timesteps: int
+    seed: int = Field(description="of everything random in the simulation")
+    confidence: ConfidenceFacts | None = None
+
+
+class LineageStep(Facts):
+    """One stage in a checkpoint's past."""
+
+    stage: str
+    parent: str | None = Field(description="SHA-256 of the checkpoint it read, if it read one")
+    config: dict[str, Any] = Field(description="the stage's configuration, without paths")

@@ -1,0 +1,121 @@
+"""From a graph to a network that runs, and the one walk that everything else is built on."""
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from snnconv.graph.ir import INPUT, Graph, Node
+from snnconv.graph.ops import OPS
+
+Value = TypeVar("Value")
+
+
+def walk(graph: Graph, source: Value, evaluate: Callable[[Node, list[Value]], Value]) -> Value:
+    """Evaluate a graph node by node, dropping each value after its last reader.
+
+    Args:
+        graph: what to walk.
+        source: the input's value.
+        evaluate: a node's value from its inputs' values.
+
+    Returns:
+        The output's value.
+    """
+    last_reader = {name: node.name for node in graph.nodes for name in node.inputs}
+    values: dict[str, Value] = {INPUT: source}
+    for node in graph.nodes:
+        values[node.name] = evaluate(node, [values[name] for name in node.inputs])
+        for name in set(node.inputs):
+            if last_reader[name] == node.name and name != graph.output:
+                del values[name]
+    return values[graph.output]
+
+
+def node_tensors(node: Node, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A node's tensors by role."""
+    return {role: tensors[name] for role, name in node.tensors.items()}
+
+
+def compute(node: Node, tensors: Mapping[str, Tensor], inputs: list[Tensor]) -> Tensor:
+    """One node's value in inference, inputs ``[B, *N]``."""
+    return OPS[node.op].run(node.attrs, node_tensors(node, tensors), inputs)
+
+
+def shapes(graph: Graph, tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """The shape of every node's value for one sample, without the batch; computes no value."""
+    found: dict[str, tuple[int, ...]] = {INPUT: graph.input_shape}
+    meta = {name: torch.empty_like(tensor, device="meta") for name, tensor in tensors.items()}
+
+    def evaluate(node: Node, inputs: list[Tensor]) -> Tensor:
+        value = compute(node, meta, inputs)
+        found[node.name] = tuple(value.shape[1:])
+        return value
+
+    walk(graph, torch.empty(1, *graph.input_shape, device="meta"), evaluate)
+    return found
+
+
+class Network(nn.Module):
+    """A graph with its tensors: the ANN, to run or to train.
+
+    Floating tensors that BatchNorm does not own as statistics are parameters. In training mode
+    BatchNorm uses batch statistics and dropout drops.
+
+    Shape:
+        ``[B, *input_shape] -> [B, classes]``.
+    """
+
+    def __init__(self, graph: Graph, tensors: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.graph = graph
+        statistics = {
+            name
+            for node in graph.nodes
+            if node.op == "batch_norm"
+            for role, name in node.tensors.items()
+            if role in ("mean", "var")
+        }
+        self._keys: dict[str, str] = {}
+        for name in sorted(graph.tensor_names()):
+            # a module's attribute name may hold no dot
+            self._keys[name] = key = name.replace(".", "/")
+            tensor = tensors[name].detach().clone()
+            if name in statistics:
+                self.register_buffer(key, tensor)
+            else:
+                self.register_parameter(key, nn.Parameter(tensor))
+
+    def tensor(self, name: str) -> Tensor:
+        """A tensor by its name in the graph."""
+        value = getattr(self, self._keys[name])
+        assert isinstance(value, Tensor)
+        return value
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors by their names in the graph, detached, on the CPU."""
+        return {name: self.tensor(name).detach().cpu().contiguous().clone() for name in self._keys}
+
+    def compute(self, node: Node, inputs: list[Tensor]) -> Tensor:
+        """One node's value, in training or inference as the module's mode says."""
+        roles = {role: self.tensor(name) for role, name in node.tensors.items()}
+        if self.training and node.op == "batch_norm":
+            return F.batch_norm(
+                inputs[0],
+                roles["mean"],
+                roles["var"],
+                roles.get("weight"),
+                roles.get("bias"),
+                training=True,
+                momentum=0.1,
+                eps=node.attrs["eps"],
+            )
+        if self.training and node.op == "dropout":
+            return F.dropout(inputs[0], node.attrs["p"])
+        return OPS[node.op].run(node.attrs, roles, inputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The logits."""
+        return walk(self.graph, x, self.compute)

@@ -1,0 +1,128 @@
+"""The intermediate representation: a network's graph as plain data.
+
+A graph is a list of nodes in topological order, each an operation of the closed list in
+:mod:`snnconv.graph.ops`, with JSON attributes and the names of the tensors it uses. Two nodes may
+use one tensor (a module used twice). An activation *site*, where a conversion puts a neuron, is a
+node of operation ``relu``.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from snnconv.errors import CheckpointError
+
+INPUT = "input"
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operation in place.
+
+    Attributes:
+        name: unique; the module's path in the network it came from, where it has one.
+        op: a name in :data:`snnconv.graph.ops.OPS`.
+        inputs: names of the nodes (or ``input``) it reads.
+        attrs: JSON values; what they mean is the operation's business.
+        tensors: role (``weight``, ``bias``, ...) to tensor name.
+    """
+
+    name: str
+    op: str
+    inputs: tuple[str, ...]
+    attrs: Mapping[str, Any]
+    tensors: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A network without its tensors.
+
+    Attributes:
+        input_shape: of one sample, without the batch.
+        nodes: topologically ordered.
+        output: the node whose value is the logits.
+    """
+
+    input_shape: tuple[int, ...]
+    nodes: tuple[Node, ...]
+    output: str
+
+    def __getitem__(self, name: str) -> Node:
+        return next(node for node in self.nodes if node.name == name)
+
+    @property
+    def sites(self) -> tuple[Node, ...]:
+        """The nodes at which a conversion puts neurons."""
+        return tuple(node for node in self.nodes if node.op == "relu")
+
+    def consumers(self, name: str) -> Iterator[Node]:
+        """The nodes that read a node's value."""
+        return (node for node in self.nodes if name in node.inputs)
+
+    def tensor_names(self) -> set[str]:
+        """Every tensor some node uses."""
+        return {name for node in self.nodes for name in node.tensors.values()}
+
+    def to_json(self) -> dict[str, Any]:
+        """The graph as JSON data; :meth:`from_json` is its inverse."""
+        return {
+            "input_shape": list(self.input_shape),
+            "output": self.output,
+            "nodes": [
+                {
+                    "name": node.name,
+                    "op": node.op,
+                    "inputs": list(node.inputs),
+                    "attrs": dict(node.attrs),
+                    "tensors": dict(node.tensors),
+                }
+                for node in self.nodes
+            ],
+        }
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any], known_ops: Mapping[str, object], place: str) -> "Graph":
+        """Read and check a graph.
+
+        Args:
+            data: what :meth:`to_json` gave.
+            known_ops: the closed list of operations.
+            place: the file, for the error.
+
+        Raises:
+            CheckpointError: an unknown operation, a dangling input, a name used twice.
+        """
+
+        def fail(found: str, remedy: str) -> CheckpointError:
+            return CheckpointError(f"the graph in {place} can't be used", found, remedy)
+
+        try:
+            graph = Graph(
+                tuple(int(n) for n in data["input_shape"]),
+                tuple(
+                    Node(n["name"], n["op"], tuple(n["inputs"]), n["attrs"], n["tensors"])
+                    for n in data["nodes"]
+                ),
+                data["output"],
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise fail(f"a malformed graph ({error!r})", "write the checkpoint again") from error
+        seen = {INPUT}
+        for node in graph.nodes:
+            if node.op not in known_ops:
+                raise fail(
+                    f"node '{node.name}' has the unknown operation '{node.op}'",
+                    "use a version of snnconv that knows it: pip install --upgrade snnconv",
+                )
+            if missing := [name for name in node.inputs if name not in seen]:
+                raise fail(
+                    f"node '{node.name}' reads {missing}, which no earlier node gives",
+                    "write the checkpoint again",
+                )
+            if node.name in seen:
+                raise fail(f"two nodes are named '{node.name}'", "write the checkpoint again")
+            seen.add(node.name)
+        if graph.output not in seen:
+            raise fail(f"the output '{graph.output}' is no node", "write the checkpoint again")
+        return graph

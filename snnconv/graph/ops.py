@@ -1,0 +1,211 @@
+"""The closed list of operations a graph may hold.
+
+Each operation says what it is for a spiking network (its role), computes itself on ``[B, *N]``, and
+has a *reach*: the same wiring with every weight set to one and every average to a sum. The gradient
+of a reach counts the paths from an input to what lies behind it, so synapses driven by a spike are
+counted exactly at borders, with strides, groups and dilation.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Attrs = Mapping[str, Any]
+Tensors = Mapping[str, Tensor]
+Compute = Callable[[Attrs, Tensors, list[Tensor]], Tensor]
+
+
+class Role(StrEnum):
+    """What an operation is to a spiking network."""
+
+    SYNAPSE = "synapse"  # it has weights: a spike drives operations here
+    SITE = "site"  # where a neuron goes
+    LINEAR = "linear"  # the mean over time passes through it unchanged
+    MAX = "max"  # needs the cumulative rule (spiking.py)
+
+
+@dataclass(frozen=True)
+class Op:
+    """An operation of the list.
+
+    Attributes:
+        role: what it is to a spiking network.
+        run: its value, from attributes, tensors by role, and inputs ``[B, *N]``.
+        reach: the same wiring, weights one, no bias, sums for averages.
+        required: the tensor roles it can't do without.
+    """
+
+    role: Role
+    run: Compute
+    reach: Compute
+    required: tuple[str, ...] = ()
+
+
+_CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+_MAX_POOL = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
+_ADAPTIVE_AVG = {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}
+
+
+def _conv(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+    weight = tensors["weight"]
+    value: Tensor = _CONV[weight.dim() - 2](
+        inputs[0],
+        weight,
+        tensors.get("bias"),
+        tuple(attrs["stride"]),
+        tuple(attrs["padding"]),
+        tuple(attrs["dilation"]),
+        attrs["groups"],
+    )
+    return value
+
+
+def _linear(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+    return F.linear(inputs[0], tensors["weight"], tensors.get("bias"))
+
+
+def _with_ones(run: Compute) -> Compute:
+    def reach(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+        ones = torch.ones_like(tensors["weight"], dtype=inputs[0].dtype)
+        return run(attrs, {"weight": ones}, inputs)
+
+    return reach
+
+
+def _per_channel(values: Tensor, like: Tensor) -> Tensor:
+    return values.reshape(1, -1, *[1] * (like.dim() - 2))
+
+
+def _batch_norm(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+    return F.batch_norm(
+        inputs[0],
+        tensors["mean"],
+        tensors["var"],
+        tensors.get("weight"),
+        tensors.get("bias"),
+        training=False,
+        eps=attrs["eps"],
+    )
+
+
+def _affine(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+    (x,) = inputs
+    return x * _per_channel(tensors["scale"], x) + _per_channel(tensors["shift"], x)
+
+
+def _relu(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+    ceiling = attrs["ceiling"]
+    return F.relu(inputs[0]) if ceiling is None else inputs[0].clamp(0, ceiling)
+
+
+def _max_pool(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+    (x,) = inputs
+    value: Tensor = _MAX_POOL[x.dim() - 2](
+        x,
+        tuple(attrs["kernel"]),
+        tuple(attrs["stride"]),
+        tuple(attrs["padding"]),
+        tuple(attrs["dilation"]),
+        ceil_mode=attrs["ceil_mode"],
+    )
+    return value
+
+
+def _avg_pool(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+    (x,) = inputs
+    kernel, stride, padding = (tuple(attrs[key]) for key in ("kernel", "stride", "padding"))
+    ceil_mode, count_pad = attrs["ceil_mode"], attrs["count_include_pad"]
+    match x.dim():
+        case 3:
+            return F.avg_pool1d(x, kernel, stride, padding, ceil_mode, count_pad)
+        case 4:
+            return F.avg_pool2d(x, kernel, stride, padding, ceil_mode, count_pad)
+        case _:
+            return F.avg_pool3d(x, kernel, stride, padding, ceil_mode, count_pad)
+
+
+def _sum_pool(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+    (x,) = inputs
+    kernel, stride, padding = (tuple(attrs[key]) for key in ("kernel", "stride", "padding"))
+    ceil_mode = attrs["ceil_mode"]
+    match x.dim():
+        case 3:  # avg_pool1d knows no divisor_override: a row of height one instead
+            row = F.avg_pool2d(
+                x.unsqueeze(2), (1, *kernel), (1, *stride), (0, *padding), ceil_mode, True, 1
+            )
+            return row.squeeze(2)
+        case 4:
+            return F.avg_pool2d(x, kernel, stride, padding, ceil_mode, True, 1)
+        case _:
+            return F.avg_pool3d(x, kernel, stride, padding, ceil_mode, True, 1)
+
+
+def _adaptive_avg_pool(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+    (x,) = inputs
+    value: Tensor = _ADAPTIVE_AVG[x.dim() - 2](x, tuple(attrs["output"]))
+    return value
+
+
+def _adaptive_sum_pool(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+    (x,) = inputs
+    for axis, out in enumerate(attrs["output"], start=2):
+        size = x.shape[axis]
+        position = torch.arange(size)
+        start = (torch.arange(out) * size) // out
+        stop = -((-(torch.arange(out) + 1) * size) // out)  # ceil((i + 1) * size / out)
+        inside = (position >= start[:, None]) & (position < stop[:, None])
+        x = torch.tensordot(x, inside.to(x.dtype), dims=([axis], [1])).movedim(-1, axis)
+    return x
+
+
+def _mean(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+    return inputs[0].mean(tuple(attrs["dims"]), keepdim=attrs["keepdim"])
+
+
+def _sum_over(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+    return inputs[0].sum(tuple(attrs["dims"]), keepdim=attrs["keepdim"])
+
+
+def _add(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+    return inputs[0] + inputs[1]
+
+
+def _concat(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+    return torch.cat(inputs, dim=attrs["dim"])
+
+
+def _reshape(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+    (x,) = inputs
+    return x.reshape(x.shape[0], *attrs["shape"])
+
+
+def _identity(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+    return inputs[0]
+
+
+def _linear_op(run: Compute) -> Op:
+    return Op(Role.LINEAR, run, run)
+
+
+OPS: Mapping[str, Op] = {
+    "conv": Op(Role.SYNAPSE, _conv, _with_ones(_conv), ("weight",)),
+    "linear": Op(Role.SYNAPSE, _linear, _with_ones(_linear), ("weight",)),
+    "batch_norm": Op(Role.LINEAR, _batch_norm, _identity, ("mean", "var")),
+    "affine": Op(Role.LINEAR, _affine, _identity, ("scale", "shift")),
+    "relu": Op(Role.SITE, _relu, _identity),
+    "max_pool": Op(Role.MAX, _max_pool, _identity),
+    "avg_pool": Op(Role.LINEAR, _avg_pool, _sum_pool),
+    "adaptive_avg_pool": Op(Role.LINEAR, _adaptive_avg_pool, _adaptive_sum_pool),
+    "mean": Op(Role.LINEAR, _mean, _sum_over),
+    "add": _linear_op(_add),
+    "concat": _linear_op(_concat),
+    "reshape": _linear_op(_reshape),
+    "dropout": _linear_op(_identity),
+    "identity": _linear_op(_identity),
+}
+"""Every operation a graph may hold. ``dropout`` drops only in training (:mod:`.build`)."""

@@ -1,0 +1,69 @@
+"""A room: a folder in which each file is one method, found by its file name.
+
+Listing a room imports nothing; ``--neuron lm-ht`` is ``neurons/lm_ht.py``. A trailing underscore
+keeps a Python keyword usable as a file name (``neurons/if_.py`` is ``if``).
+"""
+
+import difflib
+import importlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Generic, TypeVar, cast
+
+from snnconv.errors import UsageError
+
+Method = TypeVar("Method")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A remedy that names the closest known name, or all of them."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    listing = "one of: " + ", ".join(known)
+    return f"did you mean '{close[0]}'? ({listing})" if close else f"use {listing}"
+
+
+class Room(Generic[Method]):
+    """The methods of one folder of the package.
+
+    Args:
+        folder: the folder's name inside the package, e.g. ``neurons``.
+        kind: the singular, for error messages, e.g. ``neuron``.
+        attribute: the name each method's file gives its method, e.g. ``NEURON``.
+    """
+
+    def __init__(self, folder: str, kind: str, attribute: str) -> None:
+        self.folder = folder
+        self.kind = kind
+        self.attribute = attribute
+
+    def names(self) -> list[str]:
+        """The methods' names, sorted, read from the file names."""
+        files = (Path(__file__).parent / self.folder).glob("[!_]*.py")
+        return sorted(file.stem.rstrip("_").replace("_", "-") for file in files)
+
+    def load(self, name: str) -> Method:
+        """Import one method.
+
+        Raises:
+            UsageError: there is no such file.
+        """
+        if name not in self.names():
+            raise UsageError(
+                f"there is no {self.kind} of that name",
+                f"'{name}'",
+                did_you_mean(name, self.names()),
+            )
+        stem = name.replace("-", "_")
+        package = Path(__file__).parent / self.folder
+        if not (package / f"{stem}.py").exists():
+            stem += "_"
+        module = importlib.import_module(f"snnconv.{self.folder}.{stem}")
+        return cast(Method, getattr(module, self.attribute))
+
+    def summary(self, name: str) -> str:
+        """The first line of the method's docstring, read without importing it."""
+        stem = name.replace("-", "_")
+        folder = Path(__file__).parent / self.folder
+        file = next(f for f in (folder / f"{stem}.py", folder / f"{stem}_.py") if f.exists())
+        return file.read_text(encoding="utf-8").split('"""', 2)[1].strip().splitlines()[0]

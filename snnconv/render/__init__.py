@@ -1,0 +1,1 @@
+"""Reports in, text out: terminal, Markdown, HTML. Nothing here imports torch."""

@@ -1,0 +1,75 @@
+"""The machine: seed, device, threads, what is installed, how much memory was used."""
+
+import os
+import platform
+import resource
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+import torch
+
+from snnconv.errors import UsageError
+
+_REPORTED = ("snnconv", "torch", "torchvision", "numpy", "safetensors", "scikit-learn")
+
+
+def device(name: str) -> torch.device:
+    """A device that is there.
+
+    Raises:
+        UsageError: no such device here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        found = torch.device(name)
+        torch.empty(1, device=found)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(
+            f"there is no device '{name}' here",
+            str(error).splitlines()[0],
+            "use --device cpu, or --device auto",
+        ) from error
+    return found
+
+
+def prepare(seed: int, threads: int | None) -> None:
+    """Seed torch and set its number of threads, for a whole process."""
+    torch.manual_seed(seed)
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+
+def package_version(package: str) -> str | None:
+    """The installed version, or none."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def environment(used: torch.device | None = None) -> dict[str, str | int]:
+    """Versions and machine, as every report carries them."""
+    facts: dict[str, str | int] = {
+        package: found for package in _REPORTED if (found := package_version(package))
+    }
+    facts |= {
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "processor": torch.backends.cpu.get_cpu_capability(),
+        "cores": os.cpu_count() or 1,
+        "threads": torch.get_num_threads(),
+    }
+    if used is not None:
+        facts["device"] = (
+            torch.cuda.get_device_name(used) if used.type == "cuda" else str(used.type)
+        )
+    return facts
+
+
+def peak_memory_mib(used: torch.device) -> float:
+    """Peak memory so far: the device's on a GPU, the process's on the CPU."""
+    if used.type == "cuda":
+        return torch.cuda.max_memory_allocated(used) / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10

@@ -1,0 +1,1 @@
+"""The stages: a file each, ``run(config, progress) -> report``. No stage imports another."""

@@ -1,0 +1,141 @@
+"""What every stage does before and after its own work: find its input, write its report."""
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from snnconv import runtime
+from snnconv.checkpoint import canonical_json, sha256, write_atomically
+from snnconv.config import DataConfig, StageConfig
+from snnconv.dataset import Dataset
+from snnconv.dataset import load as load_dataset
+from snnconv.errors import UnsupportedError, UsageError
+from snnconv.facts import DataFacts, LineageStep
+from snnconv.kinds import Kind, file_name
+from snnconv.reports import DataUse, FileHash, Lineage, Report, canonical
+
+ReportType = TypeVar("ReportType", bound=Report)
+PATHS = ("run", "out", "checkpoint", "weights", "data_root", "threads", "evaluations")
+"""Options that name places or speed, left out of a checkpoint's lineage: they change no content."""
+
+
+@dataclass
+class Session:
+    """A stage at work: started when made, ended by :meth:`report`."""
+
+    config: StageConfig
+    device: torch.device = field(init=False)
+    inputs: list[Path] = field(default_factory=list)
+    started: float = field(default_factory=time.perf_counter)
+
+    def __post_init__(self) -> None:
+        runtime.prepare(self.config.seed, self.config.threads)
+        self.device = runtime.device(self.config.device)
+
+    def report(
+        self, kind: type[ReportType], file: Path, outputs: list[Path], **fields: Any
+    ) -> ReportType:
+        """Write the stage's report atomically, and hand it out."""
+        parents = [path for path in self.inputs if path.suffix == ".safetensors"]
+        beside = _report_beside(parents[0]) if parents else None
+        report = kind(
+            schema_id=f"snnconv.{kind.name}/1",
+            stage=kind.name,
+            config=self.config.model_dump(mode="json"),
+            lineage=Lineage(
+                inputs=[_hashed(path) for path in self.inputs],
+                parent_report_sha256=sha256(beside) if beside else None,
+                outputs=[_hashed(path) for path in outputs],
+            ),
+            environment=runtime.environment(self.device),
+            seed=self.config.seed,
+            seconds=time.perf_counter() - self.started,
+            **fields,
+        )
+        write_atomically(file, canonical(report).encode())
+        return report
+
+
+def _hashed(path: Path) -> FileHash:
+    return FileHash(path=str(path), sha256=sha256(path))
+
+
+def _report_beside(checkpoint: Path) -> Path | None:
+    """The report of the stage that wrote a checkpoint, if it lies beside it."""
+    made = {"ann": "train", "calibrated": "calibrate", "converted": "convert"}
+    made |= {"finetuned": "finetune"}
+    file = checkpoint.with_name(f"{made.get(checkpoint.stem, checkpoint.stem)}.json")
+    return file if file.exists() else None
+
+
+def report_file(config: StageConfig, stage: str, out: Path | None) -> Path:
+    """Where a stage's report goes: beside a named checkpoint, else into the run folder."""
+    return config.run / f"{stage}.json" if out is None else out.with_suffix(".json")
+
+
+def lineage_step(stage: str, parent: Path | None, config: StageConfig) -> LineageStep:
+    """A checkpoint's record of the stage that wrote it; no paths, so equal work is equal bytes."""
+    options = config.model_dump(mode="json", exclude=set(PATHS))
+    return LineageStep(stage=stage, parent=sha256(parent) if parent else None, config=options)
+
+
+def newest(run: Path, kinds: tuple[Kind, ...]) -> Path | None:
+    """The newest checkpoint of these kinds in a run folder."""
+    found = [file for kind in kinds if (file := run / file_name(kind)).exists()]
+    return max(found, key=lambda file: file.stat().st_mtime_ns, default=None)
+
+
+def checkpoint_file(given: Path | None, run: Path, kinds: tuple[Kind, ...], remedy: str) -> Path:
+    """The checkpoint a stage reads: the one named, else the run's newest that fits.
+
+    Raises:
+        UsageError: none is named and none is there.
+    """
+    found = given or newest(run, kinds)
+    if found is None:
+        raise UsageError(
+            f"there is no checkpoint to work on in {run}",
+            f"no {' or '.join(file_name(kind) for kind in kinds)}",
+            remedy,
+        )
+    return found
+
+
+def open_data(config: DataConfig, facts: DataFacts | None) -> Dataset:
+    """The data a stage works on: the one named, else the one the network was made for.
+
+    Raises:
+        UnsupportedError: its samples have another shape, or it has another number of classes.
+    """
+    spec = config.data or (facts.spec if facts else "digits")
+    dataset = load_dataset(spec, config.data_root, config.download)
+    if facts is None:
+        return dataset
+    for what, has, needs in (
+        ("sample shape", list(dataset.facts.shape), list(facts.shape)),
+        ("number of classes", len(dataset.facts.classes), len(facts.classes)),
+    ):
+        if has != needs:
+            raise UnsupportedError(
+                f"data set '{spec}' does not fit the network",
+                f"{what} {has}, where the network has {needs}",
+                f"give the data it was made for: --data {facts.spec}",
+            )
+    return dataset
+
+
+def data_use(dataset: Dataset) -> DataUse:
+    """The data set's name and sizes, for a report."""
+    return DataUse(
+        spec=dataset.facts.spec,
+        train_samples=len(dataset.train.labels),
+        test_samples=len(dataset.test.labels),
+    )
+
+
+def fingerprint(config: StageConfig) -> str:
+    """A configuration as one canonical line."""
+    return canonical_json(config.model_dump(mode="json"))
