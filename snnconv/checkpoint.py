@@ -20,15 +20,16 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from snnconv.errors import CheckpointError, UsageError
+from snnconv.errors import CheckpointError, SnnconvError, UsageError, said
 from snnconv.facts import CalibrationFacts, DataFacts, LineageStep, SpikingFacts
+from snnconv.graph.build import shapes
 from snnconv.graph.ir import Graph
 from snnconv.graph.ops import OPS
-from snnconv.kinds import Kind
+from snnconv.kinds import SPIKING, Kind
 
 FORMAT = 1
 KEY = "snnconv"
-_SECTIONS = ("network", "calibration", "neurons")
+_SECTIONS = ("network", "calibration", "neurons", "reference")
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Checkpoint:
         network: the graph's tensors, by the names the graph gives them.
         calibration: ``<site>/threshold``, ``<site>/histogram``, ... once calibrated.
         neurons: ``<site>/<parameter>`` of neurons with learned parameters.
+        reference: the tensors of the ANN that was converted, where fine-tuning has changed the
+            network's own; empty where the network still is that ANN.
     """
 
     kind: Kind
@@ -53,6 +56,7 @@ class Checkpoint:
     calibration: dict[str, Tensor] = field(default_factory=dict)
     spiking: SpikingFacts | None = None
     neurons: dict[str, Tensor] = field(default_factory=dict)
+    reference: dict[str, Tensor] = field(default_factory=dict)
 
     def thresholds(self) -> dict[str, Tensor]:
         """Theta by site, ``[]`` or ``[C]``, in units of the ANN's activation."""
@@ -93,13 +97,15 @@ def write_atomically(file: Path, content: bytes) -> None:
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(file)
     except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        at = f" ({error.filename})" if error.filename else ""
         raise UsageError(
             f"{file} can't be written",
-            error.strerror or str(error),
+            f"{error.strerror or error}{at}",
             "name a folder with room that you may write to (--run DIR or --out FILE)",
         ) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
 
 
 def _umask() -> int:
@@ -128,7 +134,8 @@ def save(checkpoint: Checkpoint, file: Path) -> None:
         "lineage": [step.model_dump(mode="json") for step in checkpoint.lineage],
     }
     tensors = {
-        f"{section}/{name}": tensor.detach().cpu().contiguous()
+        # clones, since safetensors takes no two names for one memory
+        f"{section}/{name}": tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for section in _SECTIONS
         for name, tensor in getattr(checkpoint, section).items()
     }
@@ -148,33 +155,15 @@ def load(file: Path, expected: Iterable[Kind] | None = None) -> Checkpoint:
             tensors that are missing, of a wrong shape or not finite.
     """
     document, tensors = _read(file)
-
-    def fail(found: str, remedy: str) -> CheckpointError:
-        return CheckpointError(f"{file} can't be used", found, remedy)
-
-    version = document.get("format")
-    if not isinstance(version, int) or version < 1:
-        raise fail(f"no format version ({version!r})", "write the checkpoint again")
-    if version > FORMAT:
-        raise fail(
-            f"checkpoint format {version}; this snnconv reads up to {FORMAT}",
-            "pip install --upgrade snnconv",
-        )
-    kind = document.get("kind")
-    if kind not in get_args(Kind):
-        raise fail(f"the unknown kind {kind!r}", "write the checkpoint again")
-    if expected is not None and kind not in (wanted := list(expected)):
-        raise fail(
-            f"a checkpoint of kind '{kind}', where this stage takes {' or '.join(wanted)}",
-            f"snnconv {_MADE_BY[wanted[0]]} first, or name another file",
-        )
+    kind = _kind(document, None if expected is None else list(expected), file)
     sections: dict[str, dict[str, Tensor]] = {section: {} for section in _SECTIONS}
     for key, tensor in tensors.items():
         section, _, name = key.partition("/")
         if section not in sections:
-            raise fail(f"the unknown tensor '{key}'", "write the checkpoint again")
+            raise _unusable(file, f"the unknown tensor '{key}'")
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise fail(
+            raise _unusable(
+                file,
                 f"NaN or Inf in tensor '{name}' of the {section}",
                 "train again with a lower --lr, or repair the file it came from",
             )
@@ -184,18 +173,52 @@ def load(file: Path, expected: Iterable[Kind] | None = None) -> Checkpoint:
             kind=kind,
             graph=Graph.from_json(document["graph"], OPS, str(file)),
             data=DataFacts.model_validate(document["data"]),
-            network=sections["network"],
             lineage=tuple(LineageStep.model_validate(step) for step in document["lineage"]),
             calibrated=_optional(CalibrationFacts, document["calibration"]),
-            calibration=sections["calibration"],
             spiking=_optional(SpikingFacts, document["spiking"]),
-            neurons=sections["neurons"],
+            **sections,
         )
-    except (KeyError, TypeError, ValidationError) as error:
-        summary = str(error).splitlines()[0]
-        raise fail(f"malformed metadata ({summary})", "write the checkpoint again") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join([error.title, *(str(part) for part in first["loc"])])
+        raise _unusable(file, f"malformed metadata ({where}: {first['msg']})") from error
+    except (KeyError, TypeError) as error:
+        raise _unusable(file, f"malformed metadata ({said(error)})") from error
     _check_tensors(checkpoint, file)
+    if kind != "ann":
+        _check_thresholds(checkpoint, file)
     return checkpoint
+
+
+def _unusable(
+    file: Path, found: str, remedy: str = "write the checkpoint again"
+) -> CheckpointError:
+    return CheckpointError(f"{file} can't be used", found, remedy)
+
+
+def _kind(document: dict[str, Any], wanted: list[Kind] | None, file: Path) -> Kind:
+    version, found = document.get("format"), document.get("kind")
+    if not isinstance(version, int) or version < 1:
+        raise _unusable(file, f"no format version ({version!r})")
+    if version > FORMAT:
+        raise _unusable(
+            file,
+            f"checkpoint format {version}; this snnconv reads up to {FORMAT}",
+            "pip install --upgrade snnconv",
+        )
+    kind: Kind | None = next((known for known in get_args(Kind) if known == found), None)
+    if kind is None:
+        raise _unusable(file, f"the unknown kind {found!r}")
+    if wanted is not None and kind not in wanted:
+        raise _unusable(
+            file,
+            f"a checkpoint of kind '{kind}', where this stage takes {' or '.join(wanted)}",
+            f"snnconv {_MADE_BY[wanted[0]]} first, or name another file",
+        )
+    for section, kinds in (("calibration", get_args(Kind)[1:]), ("spiking", SPIKING)):
+        if kind in kinds and document.get(section) is None:
+            raise _unusable(file, f"a checkpoint of kind '{kind}' without '{section}'")
+    return kind
 
 
 _MADE_BY: dict[str, str] = {
@@ -213,66 +236,61 @@ def _optional(model: Any, data: Any) -> Any:
 
 def _read(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if not file.exists():
-        raise CheckpointError(
-            f"{file} can't be read", "no such file", "check the path, or write it with `snnconv train`"
-        )
+        raise _unusable(file, "no such file", "check the path, or write it with `snnconv train`")
     if file.is_dir() or file.stat().st_size == 0:
-        found = "a folder" if file.is_dir() else "an empty file"
-        raise CheckpointError(f"{file} can't be read", found, "write the checkpoint again")
+        raise _unusable(file, "a folder" if file.is_dir() else "an empty file")
     try:
         with safetensors.safe_open(file, framework="pt") as handle:
             text = (handle.metadata() or {}).get(KEY)
             tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118
     except (safetensors.SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{file} can't be read",
-            f"no whole safetensors file ({error})",
+        raise _unusable(
+            file,
+            f"no whole safetensors file ({said(error)})",
             "write the checkpoint again, or copy it again if it was copied",
         ) from error
     if text is None:
-        raise CheckpointError(
-            f"{file} is no snnconv checkpoint",
-            f"a safetensors file without the metadata key '{KEY}'",
+        raise _unusable(
+            file,
+            f"no snnconv checkpoint: a safetensors file without the metadata key '{KEY}'",
             "import weights with `snnconv calibrate MODEL --weights FILE`",
         )
     try:
         document = json.loads(text)
     except json.JSONDecodeError as error:
-        raise CheckpointError(
-            f"{file} can't be read", f"metadata that is no JSON ({error})", "write it again"
-        ) from error
+        raise _unusable(file, f"metadata that is no JSON ({error})") from error
     if not isinstance(document, dict):
-        raise CheckpointError(f"{file} can't be read", "metadata that is no object", "write it again")
+        raise _unusable(file, "metadata that is no JSON object")
     return document, tensors
 
 
 def _check_tensors(checkpoint: Checkpoint, file: Path) -> None:
-    wanted = checkpoint.graph.tensor_names()
-    missing, surplus = wanted - set(checkpoint.network), set(checkpoint.network) - wanted
+    wanted, network = checkpoint.graph.tensor_names(), checkpoint.network
+    missing, surplus = wanted - set(network), set(network) - wanted
     if missing or surplus:
-        raise CheckpointError(
-            f"{file} can't be used",
-            f"tensors missing: {sorted(missing)}; tensors no node uses: {sorted(surplus)}",
-            "write the checkpoint again",
+        raise _unusable(
+            file, f"tensors missing: {sorted(missing)}; tensors no node uses: {sorted(surplus)}"
         )
     for node in checkpoint.graph.nodes:
         if lacking := [role for role in OPS[node.op].required if role not in node.tensors]:
-            raise CheckpointError(
-                f"{file} can't be used",
-                f"node '{node.name}' ({node.op}) has no {', '.join(lacking)}",
-                "write the checkpoint again",
-            )
-    if checkpoint.kind == "ann":
-        return
-    thresholds = checkpoint.thresholds()
+            raise _unusable(file, f"node '{node.name}' ({node.op}) has no {', '.join(lacking)}")
+    try:
+        shapes(checkpoint.graph, network)
+    except SnnconvError as error:
+        raise _unusable(file, f"{error.problem} ({error.found})") from error
+    reference = {name: tensor.shape for name, tensor in checkpoint.reference.items()}
+    if reference and reference != {name: tensor.shape for name, tensor in network.items()}:
+        raise _unusable(file, "reference tensors that are not those of the network")
+
+
+def _check_thresholds(checkpoint: Checkpoint, file: Path) -> None:
+    thresholds, remedy = checkpoint.thresholds(), "calibrate again: snnconv calibrate"
     sites = {site.name for site in checkpoint.graph.sites}
     if set(thresholds) != sites:
-        raise CheckpointError(
-            f"{file} can't be used",
-            f"thresholds for {sorted(thresholds)}, sites {sorted(sites)}",
-            "calibrate again: snnconv calibrate",
-        )
-    if bad := [name for name, theta in thresholds.items() if not (theta > 0).all()]:
-        raise CheckpointError(
-            f"{file} can't be used", f"thresholds that are not positive at {bad}", "calibrate again"
-        )
+        raise _unusable(file, f"thresholds for {sorted(thresholds)}, sites {sorted(sites)}", remedy)
+    sizes = shapes(checkpoint.graph, checkpoint.network)
+    for name, theta in thresholds.items():
+        if not (theta > 0).all():
+            raise _unusable(file, f"a threshold that is not positive at '{name}'", remedy)
+        if theta.shape not in ((), (1,), sizes[name][:1]):
+            raise _unusable(file, f"a threshold of shape {list(theta.shape)} at '{name}'", remedy)

@@ -100,7 +100,7 @@ class ConvertConfig(DataConfig):
     )
     neuron: str = Field("if", description="if, msat (snnconv ls neurons)")
     param: dict[str, Any] = Field({}, description="NAME=VALUE of the neuron, e.g. preset=vgg16")
-    timesteps: int = Field(32, ge=1, description="T, steps of simulation")
+    timesteps: int = Field(16, ge=1, description="T, steps of simulation")
     confidence: str = Field(
         "off",
         description="spike confidence: off, last, all, or site names with commas between them",

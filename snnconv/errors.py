@@ -54,3 +54,9 @@ class CheckpointError(SnnconvError):
     """A checkpoint that is corrupt, foreign, of the wrong stage or of a later version."""
 
     code = ExitCode.CHECKPOINT
+
+
+def said(error: BaseException) -> str:
+    """What a foreign exception says, in one line."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

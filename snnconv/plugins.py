@@ -4,6 +4,7 @@ Listing a room imports nothing; ``--neuron lm-ht`` is ``neurons/lm_ht.py``. A tr
 keeps a Python keyword usable as a file name (``neurons/if_.py`` is ``if``).
 """
 
+import ast
 import difflib
 import importlib
 from collections.abc import Iterable
@@ -18,6 +19,8 @@ Method = TypeVar("Method")
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A remedy that names the closest known name, or all of them."""
     known = sorted(known)
+    if not known:
+        return "there is none to choose from"
     close = difflib.get_close_matches(name, known, n=1)
     listing = "one of: " + ", ".join(known)
     return f"did you mean '{close[0]}'? ({listing})" if close else f"use {listing}"
@@ -39,8 +42,7 @@ class Room(Generic[Method]):
 
     def names(self) -> list[str]:
         """The methods' names, sorted, read from the file names."""
-        files = (Path(__file__).parent / self.folder).glob("[!_]*.py")
-        return sorted(file.stem.rstrip("_").replace("_", "-") for file in files)
+        return sorted(self._files())
 
     def load(self, name: str) -> Method:
         """Import one method.
@@ -48,22 +50,26 @@ class Room(Generic[Method]):
         Raises:
             UsageError: there is no such file.
         """
-        if name not in self.names():
-            raise UsageError(
-                f"there is no {self.kind} of that name",
-                f"'{name}'",
-                did_you_mean(name, self.names()),
-            )
-        stem = name.replace("-", "_")
-        package = Path(__file__).parent / self.folder
-        if not (package / f"{stem}.py").exists():
-            stem += "_"
-        module = importlib.import_module(f"snnconv.{self.folder}.{stem}")
+        module = importlib.import_module(f"snnconv.{self.folder}.{self._file(name).stem}")
         return cast(Method, getattr(module, self.attribute))
 
     def summary(self, name: str) -> str:
-        """The first line of the method's docstring, read without importing it."""
-        stem = name.replace("-", "_")
-        folder = Path(__file__).parent / self.folder
-        file = next(f for f in (folder / f"{stem}.py", folder / f"{stem}_.py") if f.exists())
-        return file.read_text(encoding="utf-8").split('"""', 2)[1].strip().splitlines()[0]
+        """The first line of the method's docstring, read without importing it.
+
+        Raises:
+            UsageError: there is no such file.
+        """
+        source = self._file(name).read_text(encoding="utf-8")
+        return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
+
+    def _files(self) -> dict[str, Path]:
+        files = (Path(__file__).parent / self.folder).glob("[!_]*.py")
+        return {file.stem.rstrip("_").replace("_", "-"): file for file in files}
+
+    def _file(self, name: str) -> Path:
+        files = self._files()
+        if name not in files:
+            raise UsageError(
+                f"there is no {self.kind} of that name", f"'{name}'", did_you_mean(name, files)
+            )
+        return files[name]

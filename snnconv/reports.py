@@ -132,13 +132,15 @@ class FinetuneReport(Report):
 
 
 class LayerRow(BaseModel):
-    """One activation site in an evaluation. Keys a metric adds are documented in its file."""
+    """One source of spikes in an evaluation, a site or a max pooling. Keys a metric adds are documented in its file."""
 
     model_config = ConfigDict(extra="allow")
 
     name: str
     neurons: int = Field(description="of one sample")
-    threshold: float = Field(description="theta; mean over channels")
+    threshold: float | None = Field(
+        description="theta; mean over channels; null for a max pooling, which has no neurons"
+    )
     firing_rate: float | None = Field(None, description="spikes per neuron and step")
     firing_rate_steps: Steps | None = None
     sops_per_sample: float | None = Field(
@@ -194,7 +196,7 @@ class EvaluateReport(Report):
     accuracy: Steps | None = None
     ann_accuracy: float | None = None
     steps_to_ann: dict[str, int | None] | None = Field(
-        None, description="first step within 1.0, 0.5, 0.1 points of the ANN, from there to T"
+        None, description="first step within 1.0, 0.5, 0.1 points of the ANN; null if none"
     )
     logits_relative_error: float | None = Field(
         None, description="L2, logits averaged over T steps against the ANN's"

@@ -19,12 +19,14 @@ def unfold_time(merged: Tensor, timesteps: int) -> Tensor:
     return merged.unflatten(0, (timesteps, merged.shape[0] // timesteps))
 
 
-def per_neuron(values: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """A scalar or per-channel ``[C]`` tensor, shaped to broadcast over ``*N = shape``.
+def per_neuron(values: Tensor, dims: int) -> Tensor:
+    """One value, or one a channel, shaped to broadcast over a step ``[B, *N]``.
 
-    Shape:
-        values ``[]``, ``[1]`` or ``[C]``; returned ``[]`` or ``[C, 1, ...]`` with ``len(shape)`` dims.
+    Args:
+        values: ``[]``, ``[1]`` or ``[C]``.
+        dims: of the step, batch included.
+
+    Returns:
+        ``[1, 1 or C, 1, ...]`` with ``dims`` dimensions.
     """
-    if values.numel() == 1:
-        return values.reshape(())
-    return values.reshape(-1, *[1] * (len(shape) - 1))
+    return values.reshape(1, -1, *[1] * (dims - 2))

@@ -1,6 +1,7 @@
 """Values that users type: ``NAME=VALUE`` pairs, in options and behind a model's question mark."""
 
 import json
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -8,12 +9,16 @@ from snnconv.errors import UsageError
 
 
 def parse_value(text: str) -> Any:
-    """A JSON scalar where it is one (``4``, ``0.5``, ``true``, ``null``), else the text itself."""
+    """A JSON scalar where it is one (``4``, ``0.5``, ``true``, ``null``), else the text itself.
+
+    ``NaN`` and numbers too large for a float are none: they stay text, for a parameter to refuse.
+    """
     try:
         value = json.loads(text)
-    except json.JSONDecodeError:
+    except ValueError:
         return text
-    return value if isinstance(value, int | float | bool | None) else text
+    finite = not isinstance(value, float) or math.isfinite(value)
+    return value if finite and isinstance(value, int | float | None) else text
 
 
 def parse_pairs(pairs: Iterable[str]) -> dict[str, Any]:

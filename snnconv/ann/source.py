@@ -4,13 +4,8 @@ A checkpoint, a zoo name, ``torchvision:NAME``, ``package.module:factory`` or ``
 each but the first with ``?key=value&...`` as keyword arguments.
 """
 
-import importlib
-import importlib.util
-import inspect
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -19,7 +14,8 @@ from torch import Tensor, nn
 from snnconv.ann.weights import read_weights
 from snnconv.ann.zoo import ZOO
 from snnconv.checkpoint import Checkpoint, load
-from snnconv.errors import SnnconvError, UnsupportedError, UsageError
+from snnconv.errors import UnsupportedError, UsageError
+from snnconv.factory import call, factory
 from snnconv.facts import DataFacts
 from snnconv.graph.build import shapes
 from snnconv.graph.capture import capture
@@ -76,7 +72,9 @@ def open_model(
         defaults = {"channels": channels, "size": size, "classes": len(facts.classes)}
         module = _call(ZOO[name], defaults | options, spec)
     elif ":" in name:
-        module = _call(_factory(name), options, spec)
+        where, _, attribute = name.rpartition(":")
+        maker = _torchvision(attribute) if where == "torchvision" else factory(name)
+        module = _call(maker, options, spec)
     else:
         raise UsageError(
             "there is no network of that name",
@@ -111,73 +109,24 @@ def _check_finite(tensors: dict[str, Tensor]) -> None:
     bad = [n for n, t in tensors.items() if t.is_floating_point() and not torch.isfinite(t).all()]
     if bad:
         raise UnsupportedError(
-            "the network's weights can't be used", f"NaN or Inf in {', '.join(bad)}", "train it again"
+            "the network's weights can't be used",
+            f"NaN or Inf in {', '.join(bad)}",
+            "train it again",
         )
 
 
-def _factory(name: str) -> Callable[..., Any]:
-    where, _, attribute = name.rpartition(":")
-    if where == "torchvision":
-        import torchvision.models
+def _torchvision(name: str) -> Callable[..., Any]:
+    import torchvision.models
 
-        known = torchvision.models.list_models(module=torchvision.models)
-        if attribute not in known:
-            raise UsageError(
-                "torchvision has no network of that name", f"'{attribute}'", did_you_mean(attribute, known)
-            )
-        return lambda **options: torchvision.models.get_model(attribute, weights=None, **options)
-    module = _python_file(Path(where)) if where.endswith(".py") else _python_module(where)
-    factory = getattr(module, attribute, None)
-    if not callable(factory):
-        known = [key for key, value in vars(module).items() if callable(value)]
+    known = torchvision.models.list_models(module=torchvision.models)
+    if name not in known:
         raise UsageError(
-            f"{where} has no factory '{attribute}'", "nothing to call", did_you_mean(attribute, known)
+            "torchvision has no network of that name", f"'{name}'", did_you_mean(name, known)
         )
-    return factory  # type: ignore[no-any-return]
+    return lambda **options: torchvision.models.get_model(name, weights=None, **options)
 
 
-def _python_module(where: str) -> ModuleType:
-    try:
-        return importlib.import_module(where)
-    except ImportError as error:
-        raise UsageError(
-            f"module '{where}' can't be imported", str(error), "install it, or name file.py:factory"
-        ) from error
-
-
-def _python_file(file: Path) -> ModuleType:
-    if not file.exists():
-        raise UsageError(f"{file} can't be read", "no such file", "check the path")
-    spec = importlib.util.spec_from_file_location(file.stem, file)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[file.stem] = module  # as an import does, so that its classes know their module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # whatever the user's file raises
-        raise UsageError(
-            f"{file} can't be run", f"{type(error).__name__}: {error}", "run it with python first"
-        ) from error
-    return module
-
-
-def _call(factory: Callable[..., Any], options: dict[str, Any], spec: str) -> nn.Module:
-    try:
-        inspect.signature(factory).bind(**options)
-    except TypeError as error:
-        raise UsageError(
-            f"the options of '{spec}' can't be taken", str(error), f"see {factory.__name__}'s arguments"
-        ) from error
-    try:
-        module = factory(**options)
-    except SnnconvError:
-        raise
-    except Exception as error:  # whatever the user's factory raises
-        raise UnsupportedError(
-            f"'{spec}' gives no network", f"{type(error).__name__}: {error}", "call it in python first"
-        ) from error
-    if not isinstance(module, nn.Module):
-        raise UnsupportedError(
-            f"'{spec}' gives no network", f"a {type(module).__name__}", "return a torch.nn.Module"
-        )
-    return module
+def _call(maker: Callable[..., Any], options: dict[str, Any], spec: str) -> nn.Module:
+    return call(
+        maker, options, spec=spec, kind=nn.Module, what="network", returned="torch.nn.Module"
+    )

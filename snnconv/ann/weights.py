@@ -1,18 +1,17 @@
 """Weights for a live module, from a state dict in a file; nothing in it is executed."""
 
-import pickle
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from snnconv.errors import CheckpointError
+from snnconv.errors import CheckpointError, said
 
 _PREFIXES = ("module.", "_orig_mod.")
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
+_REMEDY = "save a plain state dict: torch.save(network.state_dict(), FILE)"
 
 
 def read_weights(module: nn.Module, file: Path) -> None:
@@ -26,11 +25,11 @@ def read_weights(module: nn.Module, file: Path) -> None:
     Raises:
         CheckpointError: unreadable, or keys or shapes that do not fit, all of them listed.
     """
-    state = _unprefixed(_read(file))
     wanted = module.state_dict()
-    counters = {key for key in wanted if key.endswith("num_batches_tracked")}
+    state = _unprefixed(_read(file), wanted)
+    counters = {key for key in {*wanted, *state} if key.endswith("num_batches_tracked")}
     missing = sorted(set(wanted) - set(state) - counters)
-    surplus = sorted(set(state) - set(wanted))
+    surplus = sorted(set(state) - set(wanted) - counters)
     shapes = [
         f"{key}: file {list(state[key].shape)}, network {list(wanted[key].shape)}"
         for key in sorted(set(state) & set(wanted))
@@ -56,24 +55,23 @@ def _read(file: Path) -> Mapping[str, Tensor]:
         if file.suffix == ".safetensors":
             return safetensors.torch.load_file(file)
         state = torch.load(file, map_location="cpu", weights_only=True)
-    except (safetensors.SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise CheckpointError(
-            problem,
-            str(error).splitlines()[0],
-            "save a plain state dict: torch.save(network.state_dict(), FILE)",
-        ) from error
+    except Exception as error:  # whatever a foreign file makes the readers raise
+        raise CheckpointError(problem, said(error), _REMEDY) from error
     for wrapper in _WRAPPERS:
         if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
             state = state[wrapper]
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise CheckpointError(
-            problem, "no state dict", "save one: torch.save(network.state_dict(), FILE)"
-        )
+    if not isinstance(state, Mapping) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
+    ):
+        raise CheckpointError(problem, "no state dict", _REMEDY)
     return state
 
 
-def _unprefixed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _unprefixed(state: Mapping[str, Tensor], wanted: Iterable[str]) -> dict[str, Tensor]:
+    """Without what DataParallel and compile() put before every key, where the network lacks it."""
     for prefix in _PREFIXES:
-        if state and all(key.startswith(prefix) for key in state):
-            return _unprefixed({key.removeprefix(prefix): value for key, value in state.items()})
+        mine = all(key.startswith(prefix) for key in wanted)
+        if state and not mine and all(key.startswith(prefix) for key in state):
+            bare = {key.removeprefix(prefix): value for key, value in state.items()}
+            return _unprefixed(bare, wanted)
     return dict(state)

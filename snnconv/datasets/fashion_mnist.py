@@ -4,25 +4,32 @@ Shape:
     ``[1, 28, 28]``, 10 classes; 60,000 train and 10,000 test samples.
 
 Reference:
-    Xiao, Rasul & Vollgraf 2017.
+    Xiao, Rasul & Vollgraf 2017, *Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine
+    Learning Algorithms*.
 
 Deviations:
     None.
 """
 
 import gzip
+import zlib
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from snnconv.dataset import ArraySplit, Dataset, Source, find_in
+from snnconv.dataset import ArraySplit, Dataset, Source, find
 from snnconv.errors import UnsupportedError
 from snnconv.facts import DataFacts
 
 _DEBIAN = Path("/usr/share/datasets/fashion-mnist")
-_STEMS = {"train": "train", "test": "t10k"}
+_FILES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
 _CLASSES = (
     "T-shirt/top",
     "Trouser",
@@ -35,52 +42,55 @@ _CLASSES = (
     "Bag",
     "Ankle boot",
 )
+_BYTES = 8  # idx's code for unsigned bytes
 
 
 def _load(source: Source) -> Dataset:
+    files = find(
+        source,
+        name="fashion-mnist",
+        folder="FashionMNIST/raw",
+        # torchvision keeps the files unpacked beside the archives, Debian ships the archives only
+        layouts=[_FILES, [f"{name}.gz" for name in _FILES]],
+        fetch=_fetch,
+        how_to_get="apt-get install dataset-fashion-mnist, or give --data-root DIR with "
+        "torchvision's layout, or --download",
+        elsewhere=[_DEBIAN],
+    )
     facts = DataFacts(
         spec="fashion-mnist", shape=(1, 28, 28), classes=_CLASSES, mean=(0.2860,), std=(0.3530,)
     )
-    if source.download and source.root is not None:
-        from torchvision.datasets import FashionMNIST
+    return Dataset(facts, _split(*files[:2]), _split(*files[2:]))
 
-        FashionMNIST(str(source.root), download=True)
-    roots = [source.root] if source.root else [Path("data"), Path.home() / ".cache" / "snnconv"]
-    places = [place for r in roots for place in (r / "FashionMNIST" / "raw", r)]
-    if source.root is None:
-        places.append(_DEBIAN)
-    # torchvision keeps the files unpacked beside the archives, Debian ships the archives only
-    wanted = "train-images-idx3-ubyte"
-    suffix = next(
-        (end for end in ("", ".gz") for place in places if (place / (wanted + end)).exists()), ".gz"
-    )
-    folder = find_in(
-        places,
-        (wanted + suffix,),
-        "fashion-mnist",
-        "apt-get install dataset-fashion-mnist, or --data-root DIR with torchvision's layout, "
-        "or --data-root DIR --download",
-    )
-    train, test = (
-        ArraySplit(
-            _idx(folder / f"{stem}-images-idx3-ubyte{suffix}").unsqueeze(1),
-            _idx(folder / f"{stem}-labels-idx1-ubyte{suffix}").long(),
-            255.0,
+
+def _fetch(root: Path) -> None:
+    from torchvision.datasets import FashionMNIST
+
+    FashionMNIST(str(root), download=True)
+
+
+def _split(images: Path, labels: Path) -> ArraySplit:
+    pixels, classes = _idx(images), _idx(labels)
+    if pixels.shape != (len(classes), 28, 28) or classes.dim() != 1:
+        raise UnsupportedError(
+            f"{images} can't be used",
+            f"images {list(pixels.shape)}, labels {list(classes.shape)} in {labels.name}",
+            "get both files again",
         )
-        for stem in _STEMS.values()
-    )
-    return Dataset(facts, train, test)
+    return ArraySplit(pixels.unsqueeze(1), classes.long(), 255.0)
 
 
 def _idx(file: Path) -> Tensor:
     """An idx file of unsigned bytes: two zero bytes, type 8, rank, big-endian sizes, values."""
     try:
         raw = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
+        if raw[:3] != bytes((0, 0, _BYTES)):
+            raise ValueError(f"starts with bytes {list(raw[:3])}, not as an idx file of bytes")
         rank = raw[3]
         sizes = np.frombuffer(raw, dtype=">u4", count=rank, offset=4)
         values = np.frombuffer(raw, dtype=np.uint8, offset=4 + 4 * rank)
         return torch.from_numpy(values.reshape(tuple(int(n) for n in sizes)).copy())
-    except (OSError, EOFError, IndexError, ValueError) as error:
+    except (OSError, EOFError, IndexError, ValueError, zlib.error) as error:
         raise UnsupportedError(f"{file} can't be read", str(error), "get the file again") from error
 
 

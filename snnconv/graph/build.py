@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from snnconv.errors import UnsupportedError, said
 from snnconv.graph.ir import INPUT, Graph, Node
 from snnconv.graph.ops import OPS
 
@@ -45,12 +46,23 @@ def compute(node: Node, tensors: Mapping[str, Tensor], inputs: list[Tensor]) -> 
 
 
 def shapes(graph: Graph, tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    """The shape of every node's value for one sample, without the batch; computes no value."""
+    """The shape of every node's value for one sample, without the batch; computes no value.
+
+    Raises:
+        UnsupportedError: a node whose attributes, tensors and inputs do not fit.
+    """
     found: dict[str, tuple[int, ...]] = {INPUT: graph.input_shape}
-    meta = {name: torch.empty_like(tensor, device="meta") for name, tensor in tensors.items()}
+    meta = {name: torch.empty(tensor.shape, device="meta") for name, tensor in tensors.items()}
 
     def evaluate(node: Node, inputs: list[Tensor]) -> Tensor:
-        value = compute(node, meta, inputs)
+        try:
+            value = compute(node, meta, inputs)
+        except Exception as error:  # whatever wrong attributes make an operation raise
+            raise UnsupportedError(
+                f"node '{node.name}' ({node.op}) can't be computed",
+                f"{said(error)}, for inputs of shape {[list(x.shape[1:]) for x in inputs]}",
+                "look at its attributes and its tensors' shapes",
+            ) from error
         found[node.name] = tuple(value.shape[1:])
         return value
 

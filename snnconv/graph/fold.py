@@ -4,12 +4,12 @@ Shape:
     Tensors keep their shapes; a folded layer gains a bias ``[C_out]``.
 
 Reference:
-    Jacob et al., *Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
-    Inference*, CVPR 2018, section 3.2.
+    Jacob et al., *Quantization and Training of Neural Networks for Efficient
+    Integer-Arithmetic-Only Inference*, CVPR 2018, section 3.2.
 
 Deviations:
-    None. A BatchNorm whose producer has other readers, or is no convolution or linear layer, can't
-    be folded and becomes a per-channel affine, applied at every step.
+    None. A BatchNorm whose producer has other readers, or is no convolution or linear layer with
+    the same channels, can't be folded and becomes a per-channel affine, applied at every step.
 """
 
 from collections.abc import Mapping
@@ -18,10 +18,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from snnconv.graph.build import node_tensors
+from snnconv.graph.build import node_tensors, shapes
 from snnconv.graph.ir import Graph, Node
-
-FOLDABLE = ("conv", "linear")
 
 
 def fold(graph: Graph, tensors: Mapping[str, Tensor]) -> tuple[Graph, dict[str, Tensor]]:
@@ -31,39 +29,48 @@ def fold(graph: Graph, tensors: Mapping[str, Tensor]) -> tuple[Graph, dict[str, 
     the network's own by float rounding only.
     """
     tensors = dict(tensors)
-    nodes: dict[str, Node] = {node.name: node for node in graph.nodes}
-    renamed: dict[str, str] = {}
+    rank = {name: len(shape) for name, shape in shapes(graph, tensors).items()}
+    nodes: dict[str, Node] = {}
+    renamed: dict[str, str] = {}  # a node that is gone: the one that gives its value now
 
-    for node in graph.nodes:
-        node = replace(node, inputs=tuple(renamed.get(name, name) for name in node.inputs))
-        nodes[node.name] = node
+    for original in graph.nodes:
+        name = original.name
+        node = replace(original, inputs=tuple(renamed.get(n, n) for n in original.inputs))
         if node.op in ("dropout", "identity"):
-            renamed[node.name] = node.inputs[0]
-            del nodes[node.name]
+            renamed[name] = node.inputs[0]
         elif node.op == "batch_norm":
             scale, shift = _as_affine(node, tensors)
             producer = nodes.get(node.inputs[0])
-            if producer and producer.op in FOLDABLE and _only_reader(graph, renamed, producer):
+            if (
+                producer is not None
+                and _has_channels_first(producer, rank)
+                and _only_reader(graph, renamed, producer)
+            ):
                 nodes[producer.name] = _absorb(producer, scale, shift, tensors)
-                renamed[node.name] = producer.name
-                del nodes[node.name]
+                renamed[name] = producer.name
             else:
-                roles = {"scale": f"{node.name}.scale", "shift": f"{node.name}.shift"}
-                tensors[roles["scale"]], tensors[roles["shift"]] = scale.float(), shift.float()
-                nodes[node.name] = Node(node.name, "affine", node.inputs, {}, roles)
-    folded = Graph(
-        graph.input_shape, tuple(nodes.values()), renamed.get(graph.output, graph.output)
-    )
+                dtype = tensors[node.tensors["var"]].dtype
+                roles = {"scale": f"{name}.scale", "shift": f"{name}.shift"}
+                tensors |= {roles["scale"]: scale.to(dtype), roles["shift"]: shift.to(dtype)}
+                nodes[name] = Node(name, "affine", node.inputs, {}, roles)
+        else:
+            nodes[name] = node
+    output = renamed.get(graph.output, graph.output)
+    folded = Graph(graph.input_shape, tuple(nodes.values()), output)
     return folded, {name: tensors[name] for name in sorted(folded.tensor_names())}
 
 
+def _has_channels_first(producer: Node, rank: Mapping[str, int]) -> bool:
+    """Whether row k of its weight makes channel k: a linear layer's channels are its last axis."""
+    return producer.op == "conv" or (producer.op == "linear" and rank[producer.name] == 1)
+
+
 def _only_reader(graph: Graph, renamed: Mapping[str, str], producer: Node) -> bool:
+    """Whether one node, through nodes that are gone, reads a value."""
     aliases = {producer.name} | {old for old, new in renamed.items() if new == producer.name}
-    readers = {
-        node.name
-        for node in graph.nodes
-        if any(name in aliases for name in node.inputs) and node.name not in aliases
-    }
+    readers = [
+        node for node in graph.nodes if aliases & set(node.inputs) and node.name not in aliases
+    ]
     return len(readers) == 1 and graph.output not in aliases
 
 

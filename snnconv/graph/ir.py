@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from snnconv.errors import CheckpointError
 
 INPUT = "input"
@@ -49,7 +51,10 @@ class Graph:
     output: str
 
     def __getitem__(self, name: str) -> Node:
-        return next(node for node in self.nodes if node.name == name)
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise KeyError(name)
 
     @property
     def sites(self) -> tuple[Node, ...]:
@@ -94,20 +99,15 @@ class Graph:
             CheckpointError: an unknown operation, a dangling input, a name used twice.
         """
 
-        def fail(found: str, remedy: str) -> CheckpointError:
+        def fail(found: str, remedy: str = "write the checkpoint again") -> CheckpointError:
             return CheckpointError(f"the graph in {place} can't be used", found, remedy)
 
         try:
-            graph = Graph(
-                tuple(int(n) for n in data["input_shape"]),
-                tuple(
-                    Node(n["name"], n["op"], tuple(n["inputs"]), n["attrs"], n["tensors"])
-                    for n in data["nodes"]
-                ),
-                data["output"],
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise fail(f"a malformed graph ({error!r})", "write the checkpoint again") from error
+            graph = TypeAdapter(Graph).validate_python(data)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise fail(f"a malformed graph ({where}: {first['msg']})") from error
         seen = {INPUT}
         for node in graph.nodes:
             if node.op not in known_ops:
@@ -116,13 +116,10 @@ class Graph:
                     "use a version of snnconv that knows it: pip install --upgrade snnconv",
                 )
             if missing := [name for name in node.inputs if name not in seen]:
-                raise fail(
-                    f"node '{node.name}' reads {missing}, which no earlier node gives",
-                    "write the checkpoint again",
-                )
+                raise fail(f"node '{node.name}' reads {missing}, which no earlier node gives")
             if node.name in seen:
-                raise fail(f"two nodes are named '{node.name}'", "write the checkpoint again")
+                raise fail(f"two nodes are named '{node.name}'")
             seen.add(node.name)
         if graph.output not in seen:
-            raise fail(f"the output '{graph.output}' is no node", "write the checkpoint again")
+            raise fail(f"the output '{graph.output}' is no node")
         return graph

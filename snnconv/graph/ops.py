@@ -46,14 +46,20 @@ class Op:
     required: tuple[str, ...] = ()
 
 
-_CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
-_MAX_POOL = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
-_ADAPTIVE_AVG = {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}
+_ByRank = dict[int, Callable[..., Tensor]]
+_CONV: _ByRank = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+_MAX_POOL: _ByRank = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
+_AVG_POOL: _ByRank = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
+_ADAPTIVE_AVG: _ByRank = {
+    1: F.adaptive_avg_pool1d,
+    2: F.adaptive_avg_pool2d,
+    3: F.adaptive_avg_pool3d,
+}
 
 
 def _conv(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
     weight = tensors["weight"]
-    value: Tensor = _CONV[weight.dim() - 2](
+    return _CONV[weight.dim() - 2](
         inputs[0],
         weight,
         tensors.get("bias"),
@@ -62,7 +68,6 @@ def _conv(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
         tuple(attrs["dilation"]),
         attrs["groups"],
     )
-    return value
 
 
 def _linear(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
@@ -103,63 +108,46 @@ def _relu(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
     return F.relu(inputs[0]) if ceiling is None else inputs[0].clamp(0, ceiling)
 
 
+def _window(attrs: Attrs) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    return tuple(attrs["kernel"]), tuple(attrs["stride"]), tuple(attrs["padding"])
+
+
 def _max_pool(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
     (x,) = inputs
-    value: Tensor = _MAX_POOL[x.dim() - 2](
-        x,
-        tuple(attrs["kernel"]),
-        tuple(attrs["stride"]),
-        tuple(attrs["padding"]),
-        tuple(attrs["dilation"]),
-        ceil_mode=attrs["ceil_mode"],
-    )
-    return value
+    dilation, ceil_mode = tuple(attrs["dilation"]), attrs["ceil_mode"]
+    return _MAX_POOL[x.dim() - 2](x, *_window(attrs), dilation, ceil_mode=ceil_mode)
 
 
 def _avg_pool(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
     (x,) = inputs
-    kernel, stride, padding = (tuple(attrs[key]) for key in ("kernel", "stride", "padding"))
     ceil_mode, count_pad = attrs["ceil_mode"], attrs["count_include_pad"]
-    match x.dim():
-        case 3:
-            return F.avg_pool1d(x, kernel, stride, padding, ceil_mode, count_pad)
-        case 4:
-            return F.avg_pool2d(x, kernel, stride, padding, ceil_mode, count_pad)
-        case _:
-            return F.avg_pool3d(x, kernel, stride, padding, ceil_mode, count_pad)
+    return _AVG_POOL[x.dim() - 2](x, *_window(attrs), ceil_mode, count_pad)
 
 
 def _sum_pool(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
     (x,) = inputs
-    kernel, stride, padding = (tuple(attrs[key]) for key in ("kernel", "stride", "padding"))
-    ceil_mode = attrs["ceil_mode"]
-    match x.dim():
-        case 3:  # avg_pool1d knows no divisor_override: a row of height one instead
-            row = F.avg_pool2d(
-                x.unsqueeze(2), (1, *kernel), (1, *stride), (0, *padding), ceil_mode, True, 1
-            )
-            return row.squeeze(2)
-        case 4:
-            return F.avg_pool2d(x, kernel, stride, padding, ceil_mode, True, 1)
-        case _:
-            return F.avg_pool3d(x, kernel, stride, padding, ceil_mode, True, 1)
+    (kernel, stride, padding), ceil_mode = _window(attrs), attrs["ceil_mode"]
+    if x.dim() == 3:  # avg_pool1d knows no divisor_override: a row of height one instead
+        row = x.unsqueeze(2)
+        window = (1, *kernel), (1, *stride), (0, *padding)
+        return F.avg_pool2d(row, *window, ceil_mode, divisor_override=1).squeeze(2)
+    return _AVG_POOL[x.dim() - 2](x, kernel, stride, padding, ceil_mode, divisor_override=1)
 
 
 def _adaptive_avg_pool(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
     (x,) = inputs
-    value: Tensor = _ADAPTIVE_AVG[x.dim() - 2](x, tuple(attrs["output"]))
-    return value
+    return _ADAPTIVE_AVG[x.dim() - 2](x, tuple(attrs["output"]))
 
 
 def _adaptive_sum_pool(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
     (x,) = inputs
     for axis, out in enumerate(attrs["output"], start=2):
         size = x.shape[axis]
-        position = torch.arange(size)
-        start = (torch.arange(out) * size) // out
-        stop = -((-(torch.arange(out) + 1) * size) // out)  # ceil((i + 1) * size / out)
-        inside = (position >= start[:, None]) & (position < stop[:, None])
-        x = torch.tensordot(x, inside.to(x.dtype), dims=([axis], [1])).movedim(-1, axis)
+        position, window = torch.arange(size), torch.arange(out)[:, None]
+        start = window * size // out
+        stop = -(-(window + 1) * size // out)  # ceil((i + 1) * size / out)
+        inside = (position >= start) & (position < stop)
+        x = torch.tensordot(x, inside.to(x), dims=([axis], [1])).movedim(-1, axis)
     return x
 
 

@@ -1,17 +1,26 @@
 """The terminal: progress, tables and errors; plain lines where the output is no terminal."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from pydantic import BaseModel
+from rich import box
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
+from rich.table import Table as RichTable
+from rich.text import Text
 
 from snnconv.errors import SnnconvError
 from snnconv.progress import Advance
-from snnconv.reports import canonical
+from snnconv.render.compare import comparison
+from snnconv.render.describe import describe
+from snnconv.render.plain import plain
+from snnconv.render.tables import Block, Facts, Table
+from snnconv.render.units import printable
+from snnconv.reports import EvaluateReport, canonical
 
 
 class Terminal:
@@ -19,8 +28,9 @@ class Terminal:
 
     def __init__(self, as_json: bool = False) -> None:
         self.as_json = as_json
-        self.out = Console(file=sys.stderr if as_json else sys.stdout, highlight=False)
-        self.err = Console(file=sys.stderr, highlight=False)
+        # a layer named `:x:` is a name, not an emoji
+        self.err = Console(file=sys.stderr, highlight=False, emoji=False)
+        self.out = self.err if as_json else Console(highlight=False, emoji=False)
 
     @contextmanager
     def task(self, label: str, total: int) -> Iterator[Advance]:
@@ -29,30 +39,96 @@ class Terminal:
             yield lambda done: None
             return
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
         )
         with Bars(*columns, console=self.err, transient=True) as bars:
-            bar = bars.add_task(label, total=total)
+            bar = bars.add_task(printable(label), total=total)
             yield lambda done: bars.advance(bar, done)
 
     def say(self, line: str) -> None:
         """A line on what was just done."""
-        self.err.print(line, markup=False, soft_wrap=True)
+        self._line(line)
 
     def error(self, error: SnnconvError) -> None:
         """What went wrong, what was found, what to do next."""
-        self.err.print(f"error: {error}", markup=False, soft_wrap=True)
+        self._line(f"error: {error}")
 
     def interrupted(self) -> None:
         """The user pressed Ctrl-C."""
-        self.err.print("interrupted: files are as they were before this command")
+        self._line("interrupted: files are as they were before this command")
 
     def show(self, report: BaseModel) -> None:
         """A finished stage's report."""
         if self.as_json:
             sys.stdout.write(canonical(report))
+            return
+        blocks = describe(report)
+        if blocks is None:
+            _write(self.out, canonical(report))
         else:
-            self.out.print(canonical(report), markup=False)
+            self._blocks(blocks)
+
+    def show_comparison(self, evaluations: Sequence[EvaluateReport]) -> None:
+        """Several evaluations, one a row."""
+        self._blocks([comparison(evaluations)])
+
+    def _line(self, text: str) -> None:
+        lines = "\n".join(printable(line) for line in text.split("\n"))
+        if self.err.is_terminal:
+            self.err.print(lines, markup=False, soft_wrap=True)
+        else:
+            _write(self.err, lines + "\n")
+
+    def _blocks(self, blocks: Sequence[Block]) -> None:
+        if not self.out.is_terminal:
+            _write(self.out, plain(blocks))
+            return
+        for block in blocks:
+            self.out.print()
+            self.out.print(Text(printable(block.title), style="bold"))
+            self.out.print(_table(block) if isinstance(block, Table) else _facts(block))
+            if isinstance(block, Table) and block.note:
+                self.out.print(Text(f"  {block.note}", style="dim"))
+        self.out.print()
+
+
+def _write(console: Console, text: str) -> None:
+    """Text as it is, whatever its width; what the stream can't encode becomes a question mark."""
+    encoding = getattr(console.file, "encoding", None) or "utf-8"
+    console.file.write(text.encode(encoding, "replace").decode(encoding))
+
+
+def _table(table: Table) -> RichTable:
+    drawn = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_edge=False)
+    for column in table.columns:
+        drawn.add_column(
+            Text(printable(column.title)),
+            justify="right" if column.numeric else "left",
+            no_wrap=column.numeric,
+            overflow="fold",
+        )
+    for r, row in enumerate(table.rows):
+        cells = (("-", "dim") if cell is None else (printable(cell), "") for cell in row)
+        drawn.add_row(
+            *(
+                Text(text, style="bold green" if (r, c) in table.best else style)
+                for c, (text, style) in enumerate(cells)
+            )
+        )
+    return drawn
+
+
+def _facts(facts: Facts) -> Padding:
+    grid = RichTable.grid(padding=(0, 2))
+    for _ in range(3):
+        grid.add_column(overflow="fold")
+    for item in facts.items:
+        grid.add_row(
+            Text(printable(item.name), style="dim"),
+            Text(printable(item.value)),
+            Text(printable(item.remark), style="dim"),
+        )
+    return Padding(grid, (0, 0, 0, 2))

@@ -23,6 +23,7 @@ def mlp(
     width: float = 1.0,
 ) -> nn.Module:
     """Two hidden layers of 128; no pooling, so ``pool`` changes nothing."""
+    pooling(pool)  # refuses a name there is none of
     hidden = scaled(128, width)
     return nn.Sequential(
         nn.Flatten(),
@@ -43,22 +44,19 @@ def cnn(
 ) -> nn.Module:
     """Three 3x3 convolutions with BatchNorm, two poolings, two linear layers."""
     a, b, hidden = scaled(16, width), scaled(32, width), scaled(64, width)
-    return initialise(
-        nn.Sequential(
-            nn.Conv2d(channels, a, 3, padding=1, bias=False),
-            nn.BatchNorm2d(a),
+    layers: list[nn.Module] = []
+    for inputs, outputs, pools in ((channels, a, True), (a, b, False), (b, b, True)):
+        layers += [
+            nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
             nn.ReLU(),
-            nn.Conv2d(a, b, 3, padding=1, bias=False),
-            nn.BatchNorm2d(b),
-            nn.ReLU(),
-            pooling(pool),
-            nn.Conv2d(b, b, 3, padding=1, bias=False),
-            nn.BatchNorm2d(b),
-            nn.ReLU(),
-            pooling(pool),
-            nn.Flatten(),
-            nn.Linear(b * (size // 4) ** 2, hidden),
-            nn.ReLU(),
-            nn.Linear(hidden, classes),
-        )
-    )
+        ]
+        if pools:
+            layers.append(pooling(pool))
+    layers += [
+        nn.Flatten(),
+        nn.Linear(b * (size // 4) ** 2, hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, classes),
+    ]
+    return initialise(nn.Sequential(*layers))

@@ -1,0 +1,87 @@
+"""Spike confidence: in the early steps a spike is elicited with a probability only.
+
+``s~ = c*s``, ``c ~ Bernoulli(p)`` per neuron and step for ``t <= E``; a suppressed spike neither
+propagates nor resets the potential. ``p`` is one minus the layer's share of SIN neurons.
+
+The random number of a neuron at a step is a hash of (seed, sample, layer, step, neuron): no
+generator has a state, so batch size, order, chunking and device change no spike.
+
+Shape:
+    :func:`keep_mask` gives ``[T, B, *N]``.
+
+Reference:
+    MSAT Eq. 14-15, section 4.2. The hash is a chain of 32-bit finalisers (Wellons, *lowbias32*).
+
+Deviations:
+    None.
+"""
+
+import hashlib
+import math
+
+import torch
+from torch import Tensor
+
+_MASK = 0xFFFFFFFF
+
+
+def _mix(x: Tensor) -> Tensor:
+    """A bijection of 32-bit numbers that flips each output bit with probability close to a half."""
+    # in int64: products wrap around at 64 bits, which leaves their lower 32 bits right
+    x = ((x ^ (x >> 16)) * 0x7FEB352D) & _MASK
+    x = ((x ^ (x >> 15)) * 0x846CA68B) & _MASK
+    return x ^ (x >> 16)
+
+
+def uniform(seed: int, layer: str, samples: Tensor, steps: range, shape: tuple[int, ...]) -> Tensor:
+    """Numbers in [0, 1), float64.
+
+    Args:
+        seed: of the simulation.
+        layer: the site's name.
+        samples: which samples, ``[B]`` int64 indices into the data set.
+        steps: which steps, from 1.
+        shape: ``*N``.
+
+    Returns:
+        ``[len(steps), B, *N]``.
+    """
+    digest = hashlib.sha256(f"{seed}:{layer}".encode()).digest()
+    key = int.from_bytes(digest[:4], "little")
+    step = torch.tensor(list(steps), device=samples.device)
+    neuron = torch.arange(math.prod(shape), device=samples.device)
+    hashed = _mix(_mix(samples & _MASK) ^ key)[None, :]
+    hashed = _mix(hashed ^ _mix(step)[:, None])[:, :, None]
+    hashed = _mix(hashed ^ _mix(neuron))
+    return (hashed.double() / 2**32).unflatten(2, shape)
+
+
+def keep_mask(
+    probability: float,
+    early: int,
+    seed: int,
+    layer: str,
+    samples: Tensor,
+    start: int,
+    like: Tensor,
+) -> Tensor | None:
+    """1 where a spike may be elicited; none when confidence does not act in these steps.
+
+    Args:
+        probability: p of the layer.
+        early: E.
+        seed: of the simulation.
+        layer: the site's name.
+        samples: which samples, ``[B]``.
+        start: steps already done.
+        like: currents ``[T, B, *N]`` of the steps ``start + 1 .. start + T``.
+    """
+    acting = min(early - start, like.shape[0])
+    if acting <= 0 or probability >= 1:
+        return None
+    mask = torch.ones_like(like)
+    drawn = uniform(
+        seed, layer, samples, range(start + 1, start + acting + 1), tuple(like.shape[2:])
+    )
+    mask[:acting] = (drawn < probability).to(like.dtype)
+    return mask

@@ -1,0 +1,115 @@
+"""A user's own Python: ``package.module:factory`` or ``file.py:factory``, imported and called."""
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+from snnconv.errors import SnnconvError, UnsupportedError, UsageError
+from snnconv.plugins import did_you_mean
+
+Made = TypeVar("Made")
+
+
+def factory(name: str) -> Callable[..., Any]:
+    """What ``package.module:factory`` or ``file.py:factory`` names.
+
+    Raises:
+        UsageError: no such file, module or factory, or one that can't be imported.
+    """
+    where, _, attribute = name.rpartition(":")
+    module = _python_file(Path(where)) if where.endswith(".py") else _python_module(where)
+    found = getattr(module, attribute, None)
+    if not callable(found):
+        known = [key for key, value in vars(module).items() if callable(value)]
+        raise UsageError(
+            f"{where} has no factory '{attribute}'",
+            "nothing to call",
+            did_you_mean(attribute, known) if known else "define a function there that makes it",
+        )
+    return found  # type: ignore[no-any-return]
+
+
+def call(
+    maker: Callable[..., Any],
+    options: dict[str, Any],
+    *,
+    spec: str,
+    kind: type[Made],
+    what: str,
+    returned: str,
+) -> Made:
+    """Call a factory and check what it made.
+
+    Args:
+        maker: from :func:`factory`.
+        options: its keyword arguments.
+        spec: what the user named, for error messages.
+        kind: the type that it must return.
+        what: that in a word, for error messages, e.g. ``network``.
+        returned: the type as users import it, e.g. ``torch.nn.Module``.
+
+    Raises:
+        UsageError: the options are not its arguments.
+        UnsupportedError: it fails, or returns something else.
+    """
+    try:
+        inspect.signature(maker).bind(**options)
+    except TypeError as error:
+        name = getattr(maker, "__name__", spec)
+        raise UsageError(
+            f"the options of '{spec}' can't be taken", str(error), f"see {name}'s arguments"
+        ) from error
+    try:
+        made = maker(**options)
+    except SnnconvError:
+        raise
+    except Exception as error:  # whatever the user's factory raises
+        raise UnsupportedError(
+            f"'{spec}' gives no {what}",
+            f"{type(error).__name__}: {error}",
+            "call it in python first",
+        ) from error
+    if not isinstance(made, kind):
+        raise UnsupportedError(
+            f"'{spec}' gives no {what}", f"a {type(made).__name__}", f"return a {returned}"
+        )
+    return made
+
+
+def _python_module(where: str) -> ModuleType:
+    try:
+        return importlib.import_module(where)
+    except ImportError as error:
+        raise UsageError(
+            f"module '{where}' can't be imported", str(error), "install it, or name file.py:factory"
+        ) from error
+    except Exception as error:  # whatever the user's module raises
+        raise UsageError(
+            f"module '{where}' can't be imported",
+            f"{type(error).__name__}: {error}",
+            "import it in python first",
+        ) from error
+
+
+def _python_file(file: Path) -> ModuleType:
+    if not file.is_file():
+        raise UsageError(f"{file} can't be read", "no such file", "check the path")
+    # a name of our own: a user's random.py or types.py must not take the place of Python's
+    name = f"snnconv_user_{file.stem}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # as an import does, so that its classes know their module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever the user's file raises
+        del sys.modules[name]
+        raise UsageError(
+            f"{file} can't be run", f"{type(error).__name__}: {error}", "run it with python first"
+        ) from error
+    return module

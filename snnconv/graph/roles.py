@@ -1,0 +1,134 @@
+"""What each node carries in a spiking network, and how many operations a spike costs.
+
+The role of an edge is a fact of the graph, never guessed from values: a node's output is *constant*
+(computed from the input alone, so once), *spikes* (of a neuron or a max pooling, perhaps through
+averages, reshapes and residual paths), or *current* (out of weights, analog at every step).
+
+The rule of counting: a spike costs one operation for every synapse, and for every membrane or logit,
+that it reaches without passing another neuron. Averages and reshapes on its way are wiring; an
+identity shortcut reaches one membrane; borders, strides, groups and dilation are counted as they are.
+
+Shape:
+    :func:`fan_out` gives ``[*N]`` float64 for each source.
+
+Reference:
+    Methods, section 10. MACs follow the field's convention (every tap, padding included); the exact
+    number, counted as spikes are, stands beside it.
+
+Deviations:
+    None.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+import torch
+from torch import Tensor
+
+from snnconv.graph.build import node_tensors, shapes, walk
+from snnconv.graph.ir import Graph, Node
+from snnconv.graph.ops import OPS, Role
+
+
+class Carries(StrEnum):
+    """What a node's output is in a spiking network under constant input."""
+
+    CONSTANT = "constant"
+    SPIKES = "spikes"
+    CURRENT = "current"
+
+
+def carried(graph: Graph) -> dict[str, Carries]:
+    """What each node's output carries, by name."""
+    found: dict[str, Carries] = {}
+
+    def evaluate(node: Node, inputs: list[Carries]) -> Carries:
+        role = OPS[node.op].role
+        if role is Role.SITE or (role is Role.MAX and inputs[0] is not Carries.CONSTANT):
+            kind = Carries.SPIKES
+        elif all(kind is Carries.CONSTANT for kind in inputs):
+            kind = Carries.CONSTANT
+        elif role is Role.SYNAPSE or any(kind is not Carries.SPIKES for kind in inputs):
+            kind = Carries.CURRENT
+        else:
+            kind = Carries.SPIKES
+        found[node.name] = kind
+        return kind
+
+    walk(graph, Carries.CONSTANT, evaluate)
+    return found
+
+
+def sources(graph: Graph) -> tuple[Node, ...]:
+    """The nodes that emit spikes: sites, and max poolings behind them."""
+    kinds = carried(graph)
+    return tuple(
+        node
+        for node in graph.nodes
+        if OPS[node.op].role in (Role.SITE, Role.MAX) and kinds[node.name] is Carries.SPIKES
+    )
+
+
+def fan_out(graph: Graph, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Operations that one spike of each neuron costs, by source ``[*N]``."""
+    kinds = carried(graph)
+    emitters = {node.name for node in sources(graph)}
+    sizes = shapes(graph, tensors)
+    return {name: _fan_out_of(name, graph, tensors, kinds, emitters, sizes) for name in emitters}
+
+
+def _fan_out_of(
+    source: str,
+    graph: Graph,
+    tensors: Mapping[str, Tensor],
+    kinds: Mapping[str, Carries],
+    emitters: set[str],
+    sizes: Mapping[str, tuple[int, ...]],
+) -> Tensor:
+    spikes = torch.ones(1, *sizes[source], dtype=torch.float64, requires_grad=True)
+    reached: list[Tensor] = []
+
+    def evaluate(node: Node, inputs: list[Tensor | None]) -> Tensor | None:
+        if node.name == source:
+            return spikes
+        if all(value is None for value in inputs):
+            return None
+        op = OPS[node.op]
+        if node.name in emitters:  # membranes, reached without a synapse on the way
+            reached.extend(value for value in inputs if value is not None)
+            return None
+        if op.role is Role.SYNAPSE and any(kinds.get(n) is Carries.CURRENT for n in node.inputs):
+            return None  # fed by analog values: counted as MACs at each step
+        present = [
+            torch.zeros(1, *sizes[name], dtype=torch.float64) if value is None else value
+            for name, value in zip(node.inputs, inputs, strict=True)
+        ]
+        out = op.reach(node.attrs, node_tensors(node, tensors), present)
+        if op.role is Role.SYNAPSE:
+            reached.append(out)
+            return None
+        return out
+
+    end = walk(graph, None, evaluate)
+    if end is not None:
+        reached.append(end)
+    if not reached:
+        return torch.zeros(sizes[source], dtype=torch.float64)
+    (count,) = torch.autograd.grad(sum(value.sum() for value in reached), spikes)
+    return count.squeeze(0)
+
+
+def macs(graph: Graph, tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, int]]:
+    """Multiply-accumulates of each weighted node for one sample: by convention, and exact."""
+    sizes = shapes(graph, tensors)
+    found = {}
+    for node in graph.nodes:
+        op = OPS[node.op]
+        if op.role is not Role.SYNAPSE:
+            continue
+        weight = tensors[node.tensors["weight"]]
+        ones = torch.ones(1, *sizes[node.inputs[0]], dtype=torch.float64)
+        out = op.reach(node.attrs, node_tensors(node, tensors), [ones])
+        # every output of a convolution or linear layer has one weight slice [1:] of taps
+        found[node.name] = (out.numel() * weight[0].numel(), int(out.sum().item()))
+    return found

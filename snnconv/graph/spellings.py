@@ -1,0 +1,107 @@
+"""Which of PyTorch's modules, functions and methods are which form: all that can be read.
+
+A module goes through a form with those of its attributes that are the form's parameters.
+"""
+
+import operator
+from collections.abc import Hashable, Iterable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from snnconv.graph import forms
+from snnconv.graph.forms import Form
+
+
+class Spelling(NamedTuple):
+    """A form, and the module's attributes that are its arguments after ``x``."""
+
+    form: Form
+    attributes: tuple[str, ...] = ()
+
+
+def _all(targets: Iterable[Hashable], form: Form, *attributes: str) -> dict[Any, Spelling]:
+    return dict.fromkeys(targets, Spelling(form, attributes))
+
+
+def _by_rank(targets: Iterable[Hashable], form: Form, *attributes: str) -> dict[Any, Spelling]:
+    """Targets for one, two and three axes; their form knows which."""
+    return {
+        target: Spelling(partial(form, rank), attributes)
+        for rank, target in enumerate(targets, start=1)
+    }
+
+
+_softmax = partial(forms.softmax, torch.softmax)
+_log_softmax = partial(forms.softmax, torch.log_softmax)
+
+MODULES: Mapping[type[nn.Module], Spelling] = {
+    **_by_rank(
+        (nn.Conv1d, nn.Conv2d, nn.Conv3d),
+        forms.conv,
+        *("weight", "bias", "stride", "padding", "dilation", "groups", "padding_mode"),
+    ),
+    **_all((nn.Linear,), forms.linear, "weight", "bias"),
+    **_all(
+        (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d),
+        forms.batch_norm,
+        *("running_mean", "running_var", "weight", "bias", "eps"),
+    ),
+    **_all((nn.ReLU,), forms.relu),
+    **_all((nn.ReLU6,), forms.relu6),
+    **_all((nn.Hardtanh,), forms.hardtanh, "min_val", "max_val"),
+    **_all((nn.Threshold,), forms.threshold, "threshold", "value"),
+    **_by_rank(
+        (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d),
+        forms.max_pool,
+        *("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices"),
+    ),
+    **_by_rank(
+        (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d),
+        forms.avg_pool,
+        *("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override"),
+    ),
+    **_by_rank(
+        (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d),
+        forms.adaptive_avg_pool,
+        "output_size",
+    ),
+    **_all((nn.Flatten, nn.Unflatten), forms.reshape),
+    **_all((nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d), forms.dropout, "p", "training"),
+    **_all((nn.Identity,), forms.identity),
+    **_all((nn.Softmax,), _softmax, "dim"),
+    **_all((nn.LogSoftmax,), _log_softmax, "dim"),
+}
+
+FUNCTIONS: Mapping[Hashable, Spelling] = {
+    **_by_rank((F.conv1d, F.conv2d, F.conv3d), forms.conv),
+    **_all((F.linear,), forms.linear),
+    **_all((F.batch_norm,), forms.batch_norm),
+    **_all((F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_"), forms.relu),
+    **_all((F.relu6,), forms.relu6),
+    **_all((F.hardtanh, F.hardtanh_), forms.hardtanh),
+    **_all((torch.clamp, torch.clamp_, torch.clip, torch.clip_), forms.clamp),
+    **_all(("clamp", "clamp_", "clip", "clip_", "clamp_min", "clamp_min_"), forms.clamp),
+    **_all((torch.clamp_min, torch.clamp_min_), forms.clamp),
+    **_all((F.threshold, torch.threshold, torch.threshold_), forms.threshold),
+    **_by_rank((F.max_pool1d, F.max_pool2d, F.max_pool3d), forms.max_pool),
+    **_by_rank((torch.max_pool1d, torch.max_pool2d, torch.max_pool3d), forms.max_pool),
+    **_by_rank((F.avg_pool1d, F.avg_pool2d, F.avg_pool3d), forms.avg_pool),
+    **_by_rank(
+        (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d),
+        forms.adaptive_avg_pool,
+    ),
+    **_all((torch.mean, "mean"), forms.mean),
+    **_all((operator.add, operator.iadd, torch.add, "add", "add_"), forms.add),
+    **_all((torch.cat, torch.concat, torch.concatenate), forms.concat),
+    **_all((torch.flatten, torch.reshape, torch.squeeze, torch.unsqueeze), forms.reshape),
+    **_all(("flatten", "unflatten", "view", "reshape", "squeeze", "unsqueeze"), forms.reshape),
+    **_all((F.dropout, F.dropout1d, F.dropout2d, F.dropout3d), forms.dropout),
+    **_all((torch.clone, "clone", "contiguous", "detach"), forms.identity),
+    **_all((F.softmax, torch.softmax, "softmax"), _softmax),
+    **_all((F.log_softmax, torch.log_softmax, "log_softmax"), _log_softmax),
+}
+"""Functions by themselves, methods by their names."""

@@ -1,0 +1,209 @@
+"""From a traced network to a graph: one walk over the trace, node by node.
+
+What a call is a form of stands in :mod:`snnconv.graph.spellings`; here are names, the values the
+trace leads to, changes in place, and the list of everything that can't be converted.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.fx
+from torch import Tensor, nn
+from torch.fx.node import map_aggregate
+
+from snnconv.errors import UnsupportedError
+from snnconv.graph.forms import Activation, Made, Refused, Stored
+from snnconv.graph.ir import INPUT, Graph, Node
+from snnconv.graph.ops import OPS
+from snnconv.graph.spellings import FUNCTIONS, MODULES
+
+Ending = Callable[[Tensor], Tensor]
+
+
+def translate(
+    traced: torch.fx.GraphModule, example: Tensor
+) -> tuple[Graph, dict[str, Tensor], Ending | None]:
+    """A trace as a graph, its tensors, and the softmax at its end that was dropped, if any.
+
+    Raises:
+        UnsupportedError: operations outside the closed list, all of them, each with its place.
+    """
+    run = _Run(traced)
+    with torch.no_grad():
+        run.run(example)
+    translator = _Translator(traced, run)
+    for node in traced.graph.nodes:
+        translator.read(node)
+    if translator.refused:
+        raise UnsupportedError(
+            f"{len(translator.refused)} operation(s) can't be converted",
+            "; ".join(translator.refused),
+            f"write the network with these operations only: {', '.join(OPS)}",
+        )
+    graph = _reachable(Graph(tuple(example.shape[1:]), tuple(translator.nodes), translator.output))
+    tensors = {name: translator.tensors[name] for name in sorted(graph.tensor_names())}
+    return graph, tensors, translator.ending
+
+
+class _Run(torch.fx.Interpreter):
+    """Runs a trace once, and notes what each node gives (of tensors the shape only) and changes."""
+
+    def __init__(self, traced: torch.fx.GraphModule) -> None:
+        super().__init__(traced)
+        self.values: dict[torch.fx.Node, Any] = {}
+        self.holders: set[torch.fx.Node] = set()  # of a tensor, or of several
+        self.changed: dict[torch.fx.Node, list[torch.fx.Node]] = {}
+
+    def run_node(self, n: torch.fx.Node) -> Any:
+        before = [
+            (source, value, value._version)
+            for source in n.all_input_nodes
+            if isinstance(value := self.env[source], Tensor)
+        ]
+
+        def shape_only(value: Any) -> Any:
+            if not isinstance(value, Tensor):
+                return value
+            self.holders.add(n)
+            return value.to("meta")
+
+        result = super().run_node(n)
+        self.changed[n] = [source for source, value, old in before if value._version != old]
+        self.values[n] = map_aggregate(result, shape_only)
+        return result
+
+
+class _Translator:
+    """What is known of the graph so far."""
+
+    def __init__(self, traced: torch.fx.GraphModule, run: _Run) -> None:
+        self.traced = traced
+        self.run = run
+        self.nodes: list[Node] = []
+        self.output = ""
+        self.tensors: dict[str, Tensor] = {}
+        self.refused: list[str] = []
+        self.ending: Ending | None = None
+        self._names: dict[torch.fx.Node, str] = {}  # the graph node that gives a trace node's value
+
+    def read(self, node: torch.fx.Node) -> None:
+        """Take one node of the trace."""
+        value = self.run.values[node]
+        match node.op:
+            case "placeholder":
+                if isinstance(value, Tensor):
+                    self._names[node] = INPUT
+            case "output":
+                (result,) = node.args
+                if isinstance(result, torch.fx.Node) and result in self._names:
+                    self.output = self._names[result]
+                else:
+                    self.refused.append("output: not one tensor that depends on the input")
+            case "call_module" | "call_function" | "call_method" if node in self.run.holders:
+                self._call(node)
+            case _:
+                pass  # the network's own tensors; sizes and numbers: see _argument
+
+    def _call(self, node: torch.fx.Node) -> None:
+        sources = [source for source in node.all_input_nodes if source in self._names]
+        self._names[node] = INPUT  # where it is refused, what comes behind it is looked at as well
+        if any(not isinstance(self.run.values[source], Tensor) for source in sources):
+            return  # one of several values of a call that was refused
+        try:
+            made = self._made(node)
+        except Refused as refusal:
+            self.refused.append(f"{_place(node)}: {refusal}")
+            return
+        for role_tensor in made.tensors.values():
+            if role_tensor is not None:
+                self.tensors[role_tensor.name] = role_tensor.value.detach().cpu().float().clone()
+        name = self._free_name(_place(node))
+        inputs = tuple(source.node for source in made.sources)
+        tensors = {role: tensor.name for role, tensor in made.tensors.items() if tensor is not None}
+        self.nodes.append(Node(name, made.op, inputs, made.attrs, tensors))
+        for changed in (node, *self.run.changed[node]):
+            self._names[changed] = name  # a change in place is seen by whoever reads later
+
+    def _made(self, node: torch.fx.Node) -> Made:
+        if node.op == "call_module":
+            path = str(node.target)
+            module = self.traced.get_submodule(path)
+            known = next((MODULES[kind] for kind in type(module).__mro__ if kind in MODULES), None)
+            called = f"module {type(module).__name__}"
+            keywords = _attributes(path, module, known.attributes) if known else {}
+        else:
+            known = FUNCTIONS.get(node.target)
+            called = f"{node.op.removeprefix('call_')} '{_target_name(node)}'"
+            keywords = {}
+        if known is None:
+            raise Refused(called)
+        arguments = list(map_aggregate(node.args, self._argument))
+        keywords |= map_aggregate(node.kwargs, self._argument)
+        if "input" in keywords:
+            arguments.insert(0, keywords.pop("input"))
+        shape = tuple(self.run.values[node].shape)
+        try:
+            bound = inspect.signature(known.form).bind(shape, *arguments, **keywords)
+        except TypeError as error:
+            raise Refused(f"{called} with arguments it is not known to take ({error})") from error
+        made = known.form(*bound.args, **bound.kwargs)
+        if made.ending is not None:
+            if {user.op for user in node.users} != {"output"}:
+                raise Refused(f"{called} before the end")
+            self.ending = made.ending
+        return made
+
+    def _argument(self, value: Any) -> Any:
+        """An argument of a call, with what the run found in place of the trace's nodes."""
+        if not isinstance(value, torch.fx.Node):
+            return value
+        found = self.run.values[value]
+        if value in self._names:
+            return Activation(self._names[value], tuple(found.shape))
+        if value.op == "get_attr":
+            path = str(value.target)
+            owner, _, attribute = path.rpartition(".")
+            return Stored(path, getattr(self.traced.get_submodule(owner), attribute))
+        return found
+
+    def _free_name(self, base: str) -> str:
+        taken = {INPUT} | {node.name for node in self.nodes}
+        name, count = base, 1
+        while name in taken:
+            count += 1
+            name = f"{base}@{count}"
+        return name
+
+
+def _attributes(path: str, module: nn.Module, names: tuple[str, ...]) -> dict[str, Any]:
+    """A module's attributes as arguments; AvgPool1d, for one, has not all that its form takes."""
+    values = {name: getattr(module, name) for name in names if hasattr(module, name)}
+    return {
+        name: Stored(f"{path}.{name}", value) if isinstance(value, Tensor) else value
+        for name, value in values.items()
+    }
+
+
+def _target_name(node: torch.fx.Node) -> str:
+    return node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "?")
+
+
+def _place(node: torch.fx.Node) -> str:
+    """The path of the module, or of the module whose forward() makes the call, and the name."""
+    if node.op == "call_module":
+        return str(node.target)
+    stack = node.meta.get("nn_module_stack")
+    path = list(stack.values())[-1][0] if stack else ""
+    return f"{path}.{node.name}" if path else node.name
+
+
+def _reachable(graph: Graph) -> Graph:
+    """The nodes that the output depends on: a branch whose value is dropped has no sites."""
+    needed = {graph.output}
+    for node in reversed(graph.nodes):
+        if node.name in needed:
+            needed |= set(node.inputs)
+    kept = tuple(node for node in graph.nodes if node.name in needed)
+    return Graph(graph.input_shape, kept, graph.output)

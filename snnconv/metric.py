@@ -1,0 +1,92 @@
+"""What a metric is: sums that grow with every batch, and figures made of them at the end.
+
+All metrics watch one simulation. Their sums are integers or float64, so figures do not depend on the
+order of batches beyond rounding, and could be added up over processes.
+
+Shape:
+    Spikes ``[T, B, *N]`` of a chunk; logits ``[T, B, classes]``.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from snnconv.graph.ir import Graph
+from snnconv.neuron import Spikes
+from snnconv.plugins import Room
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What there is to measure.
+
+    Attributes:
+        graph: of the simulated network, BatchNorm folded.
+        network: its tensors.
+        shapes: a sample's shape at every node.
+        thresholds: theta by site.
+        v0: initial potential of the neurons, in units of theta.
+        timesteps: T.
+        energy_ac_pj: energy of an accumulate.
+        energy_mac_pj: energy of a multiply-accumulate.
+    """
+
+    graph: Graph
+    network: Mapping[str, Tensor]
+    shapes: Mapping[str, tuple[int, ...]]
+    thresholds: Mapping[str, Tensor]
+    v0: float
+    timesteps: int
+    energy_ac_pj: float
+    energy_mac_pj: float
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What is known of a batch before it is simulated.
+
+    Attributes:
+        labels: ``[B]``.
+        ann_logits: ``[B, classes]``.
+        ann_inputs: the ANN's pre-activations by site, ``[B, *N]``.
+    """
+
+    labels: Tensor
+    ann_logits: Tensor
+    ann_inputs: Mapping[str, Tensor]
+
+
+@dataclass
+class Figures:
+    """What a metric found: keys of the evaluation, and of its rows by node name."""
+
+    totals: dict[str, Any] = field(default_factory=dict)
+    layers: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+class Metric(ABC):
+    """One measurement, over all batches."""
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self.samples = 0
+
+    def begin(self, batch: Batch) -> None:
+        """A batch is about to be simulated."""
+        self.samples += len(batch.labels)
+
+    def observe(self, name: str, start: int, spikes: Spikes) -> None:
+        """A node's spikes at the steps ``start + 1 ...`` of the present batch."""
+
+    def finish(self, logits: Tensor) -> None:
+        """The batch is done; ``logits`` are averages over steps 1..t."""
+
+    @abstractmethod
+    def figures(self, found: Figures) -> Figures:
+        """The result; ``found`` holds what metrics before this one found."""
+
+
+ROOM: Room[type[Metric]] = Room("metrics", "metric", "METRIC")

@@ -1,0 +1,1 @@
+"""What an evaluation measures: a file each, ``METRIC`` in it. ``snnconv ls metrics`` lists them."""

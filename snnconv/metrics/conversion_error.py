@@ -1,0 +1,84 @@
+"""Conversion error of each layer: the mean output over T steps against the ANN's activation.
+
+``conversion_error = |x - a| / |a|`` (L2 over neurons and samples), with ``x`` the mean output and
+``a`` the activation, and its parts on the same scale:
+clipping ``|min(a, theta) - a|``, rounding ``|q(a) - min(a, theta)|`` with ``q`` what an IF neuron
+under the constant current ``a`` would put out, and the rest ``|x - q(a)|``: uneven and wrong spikes,
+and errors that came from layers before. The vectors add up; their norms need not.
+
+Shape:
+    Counts ``[T, B, *N]`` against pre-activations ``[B, *N]``.
+
+Reference:
+    MSAT Eq. 5-8; Deng & Gu 2021 for clipping and rounding ("floor").
+
+Deviations:
+    Rounding is to multiples of theta/T for every neuron kind, MSAT too, whose grid is finer.
+"""
+
+import torch
+from torch import Tensor
+
+from snnconv.metric import Batch, Figures, Metric, Setup
+from snnconv.neuron import Spikes
+from snnconv.shapes import per_neuron
+
+_PARTS = {
+    "conversion_error": 0,
+    "error_clipping": 1,
+    "error_rounding": 2,
+    "error_rest": 3,
+}
+
+
+class ConversionError(Metric):
+    """Sums squared errors by site."""
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self.sites = {site.name: site for site in setup.graph.sites}
+        self.squares = {name: torch.zeros(4, dtype=torch.float64) for name in self.sites}
+        self.norms = dict.fromkeys(self.sites, 0.0)
+        self.sums: dict[str, Tensor] = {}
+
+    def begin(self, batch: Batch) -> None:
+        """Note the activations to come close to."""
+        super().begin(batch)
+        self.ann_inputs = batch.ann_inputs
+        self.sums = {}
+
+    def observe(self, name: str, start: int, spikes: Spikes) -> None:
+        """Sum a chunk's output."""
+        if name in self.sites:
+            total = spikes.values().sum(0)
+            self.sums[name] = self.sums[name] + total if name in self.sums else total
+
+    def finish(self, logits: Tensor) -> None:
+        """Compare the batch's means with its activations."""
+        T, v0 = self.setup.timesteps, self.setup.v0
+        for name, total in self.sums.items():
+            ceiling = self.sites[name].attrs["ceiling"]
+            activation = self.ann_inputs[name].clamp(min=0, max=ceiling)
+            theta = per_neuron(self.setup.thresholds[name], total.dim()).to(total.device)
+            clipped = torch.minimum(activation, theta)
+            rounded = torch.floor(activation * (T / theta) + v0).clamp(0, T) * (theta / T)
+            mean = total / T
+            for index, part in enumerate(
+                (mean - activation, clipped - activation, rounded - clipped, mean - rounded)
+            ):
+                self.squares[name][index] += part.double().square().sum().cpu()
+            self.norms[name] += float(activation.double().square().sum())
+
+    def figures(self, found: Figures) -> Figures:
+        """Relative errors; null where the ANN's activations are all zero."""
+        layers = {}
+        for name, squares in self.squares.items():
+            norm = self.norms[name]
+            layers[name] = {
+                key: (float(squares[index]) / norm) ** 0.5 if norm else None
+                for key, index in _PARTS.items()
+            }
+        return Figures({}, layers)
+
+
+METRIC = ConversionError

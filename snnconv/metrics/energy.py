@@ -1,0 +1,61 @@
+"""Energy, from operations: accumulates for spikes, multiply-accumulates for analog values.
+
+``synaptic = AC * SOPs`` (LM-HT, Table 1); ``total = synaptic + MAC * first layer`` (MSAT, section
+5.4), with the first layer computed once, as it is here, or counted at every step; the ANN's is
+``MAC * MACs``. Layers behind the first that analog values feed count as MACs at every step in both
+totals.
+
+Shape:
+    None: it reads the figures of ``synops``.
+
+Reference:
+    Rathi & Roy 2020; Horowitz 2014: 45 nm, 32-bit float, 0.9 pJ and 4.6 pJ.
+
+Deviations:
+    None. Memory traffic, which dominates real hardware, is in none of these figures.
+"""
+
+from snnconv.errors import UsageError
+from snnconv.metric import Figures, Metric
+
+_MJ_PER_PJ = 1e-9
+
+
+class Energy(Metric):
+    """Multiplies."""
+
+    def figures(self, found: Figures) -> Figures:
+        """Millijoules per sample, and ratios to the ANN."""
+        if "sops_per_sample" not in found.totals:
+            raise UsageError(
+                "energy can't be measured", "no synaptic operations", "add --metric synops"
+            )
+        operations = found.totals
+        ac, mac = (
+            pj * _MJ_PER_PJ for pj in (self.setup.energy_ac_pj, self.setup.energy_mac_pj)
+        )
+        T = self.setup.timesteps
+        once = mac * operations["first_layer_macs_per_sample"]
+        analog = mac * operations["analog_macs_per_sample"]
+        ann = mac * operations["ann_macs_per_sample"]
+        synaptic = ac * operations["sops_per_sample"]
+        by_step = [
+            ac * sops + once + analog * t
+            for t, sops in enumerate(operations["sops_per_sample_steps"], start=1)
+        ]
+        every_step = synaptic + (once + analog) * T
+        return Figures(
+            {
+                "energy_synaptic_mj": synaptic,
+                "energy_total_mj": by_step[-1],
+                "energy_total_every_step_mj": every_step,
+                "energy_total_mj_steps": by_step,
+                "energy_ann_mj": ann,
+                "energy_synaptic_ratio": synaptic / ann,
+                "energy_total_ratio": by_step[-1] / ann,
+                "energy_total_every_step_ratio": every_step / ann,
+            }
+        )
+
+
+METRIC = Energy

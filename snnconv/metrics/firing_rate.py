@@ -1,0 +1,60 @@
+"""Firing rate: spikes per neuron and step, by layer and step.
+
+Multi-level spikes count with their level. The mean over the network weighs every neuron alike.
+
+Shape:
+    Counts ``[T, B, *N]``.
+
+Reference:
+    Methods, section 10; MSAT section 5.4.
+
+Deviations:
+    None.
+"""
+
+import math
+
+import torch
+
+from snnconv.metric import Figures, Metric, Setup
+from snnconv.neuron import Spikes
+
+
+class FiringRate(Metric):
+    """Counts spikes by site and step."""
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self.spikes = {
+            site.name: torch.zeros(setup.timesteps, dtype=torch.int64)
+            for site in setup.graph.sites
+        }
+
+    def observe(self, name: str, start: int, spikes: Spikes) -> None:
+        """Add a chunk."""
+        if name in self.spikes:
+            # by sample first: float32 counts integers exactly only up to 2**24
+            counted = spikes.counts.flatten(2).sum(2).long().sum(1)
+            self.spikes[name][start : start + len(counted)] += counted.cpu()
+
+    def figures(self, found: Figures) -> Figures:
+        """Spikes per neuron and step."""
+        neurons = {name: math.prod(self.setup.shapes[name]) for name in self.spikes}
+        layers = {}
+        for name, spikes in self.spikes.items():
+            rates = spikes.double() / (self.samples * neurons[name])
+            layers[name] = {
+                "firing_rate": float(rates.mean()),
+                "firing_rate_steps": rates.tolist(),
+            }
+        total = torch.stack(list(self.spikes.values())).sum(0).double() / self.samples
+        rates = total / sum(neurons.values())
+        totals = {
+            "firing_rate_mean": float(rates.mean()),
+            "firing_rate_steps": rates.tolist(),
+            "spikes_per_sample": float(total.sum()),
+        }
+        return Figures(totals, layers)
+
+
+METRIC = FiringRate

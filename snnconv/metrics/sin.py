@@ -1,0 +1,80 @@
+"""SIN: spikes of inactivated neurons, which the ANN says should not fire at all.
+
+A neuron is inactivated where the ANN's pre-activation is negative; it is a SIN neuron by step t if
+it has fired at least once by then. ``sin_ratio[t]`` = SIN neurons by t / neurons of the layer, mean
+over samples. ``wrong_spike_share[t]`` = spikes of inactivated neurons at t / spikes at t.
+``ans_per_neuron`` and ``ans_per_sin_neuron`` = wrong spikes in T steps per neuron of the layer, and
+per SIN neuron.
+
+Shape:
+    Counts ``[T, B, *N]`` against pre-activations ``[B, *N]``.
+
+Reference:
+    MSAT section 3.2.2, Eq. 8, Fig. 2, Table 6.
+
+Deviations:
+    The paper does not say by what its averaged number of SIN is averaged: both are given.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from snnconv.metric import Batch, Figures, Metric, Setup
+from snnconv.neuron import Spikes
+
+
+class Sin(Metric):
+    """Counts wrong spikes, and neurons that have fired one."""
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        names = [site.name for site in setup.graph.sites]
+
+        def zeros() -> dict[str, Tensor]:
+            return {name: torch.zeros(setup.timesteps, dtype=torch.int64) for name in names}
+
+        self.sin_neurons, self.wrong, self.all = zeros(), zeros(), zeros()
+        self.inactive: dict[str, Tensor] = {}
+        self.fired: dict[str, Tensor] = {}
+
+    def begin(self, batch: Batch) -> None:
+        """Note who is inactivated."""
+        super().begin(batch)
+        self.inactive = {name: value < 0 for name, value in batch.ann_inputs.items()}
+        self.fired = {name: torch.zeros_like(mask) for name, mask in self.inactive.items()}
+
+    def observe(self, name: str, start: int, spikes: Spikes) -> None:
+        """Add a chunk."""
+        if name not in self.inactive:
+            return
+        wrong = spikes.counts * self.inactive[name]
+        steps = slice(start, start + len(wrong))
+        self.all[name][steps] += spikes.counts.flatten(2).sum(2).long().sum(1).cpu()
+        self.wrong[name][steps] += wrong.flatten(2).sum(2).long().sum(1).cpu()
+        fired = self.fired[name]
+        for t, now in enumerate(wrong, start=start):
+            fired |= now.bool()
+            self.sin_neurons[name][t] += int(fired.sum())
+
+    def figures(self, found: Figures) -> Figures:
+        """Ratios 0..1, and mean numbers of wrong spikes."""
+        layers, ratios = {}, []
+        for name, wrong in self.wrong.items():
+            neurons = self.samples * math.prod(self.setup.shapes[name])
+            ratio = (self.sin_neurons[name].double() / neurons).tolist()
+            ratios.append(ratio)
+            sin_neurons = int(self.sin_neurons[name][-1])
+            share = wrong.double() / self.all[name].clamp(min=1)
+            layers[name] = {
+                "sin_ratio": ratio,
+                "wrong_spike_share": share.tolist(),
+                "ans_per_neuron": int(wrong.sum()) / neurons,
+                "ans_per_sin_neuron": int(wrong.sum()) / sin_neurons if sin_neurons else 0.0,
+            }
+        mean = torch.tensor(ratios, dtype=torch.float64).mean(0).tolist()
+        return Figures({"sin_ratio_steps": mean}, layers)
+
+
+METRIC = Sin

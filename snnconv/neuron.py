@@ -1,0 +1,116 @@
+"""What a neuron is: a pure function of a sequence of currents and an explicit state.
+
+A neuron puts out integer spike counts and, beside them, the amplitude a spike carries: what the next
+layer's weights multiply is ``counts * amplitude``, whose mean over time estimates the ANN activation
+(the rate-preserving rule). Nothing is ever reset, since nothing is hidden: who wants to start afresh
+starts from :meth:`Neuron.initial`.
+
+Shape:
+    Currents and counts ``[T, B, *N]``; amplitude broadcasts against them; threshold ``[]``, ``[1]``
+    or ``[C]`` in units of the ANN's activation.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from snnconv.facts import Facts
+from snnconv.plugins import Room
+from snnconv.shapes import per_neuron
+
+StateType = TypeVar("StateType")
+
+
+class Spikes(NamedTuple):
+    """What a neuron puts out.
+
+    Attributes:
+        counts: spikes ``[T, B, *N]``, integers in a floating tensor.
+        amplitude: what one spike carries, broadcastable to ``counts``.
+    """
+
+    counts: Tensor
+    amplitude: Tensor
+
+    def values(self) -> Tensor:
+        """What the next layer's weights multiply, ``[T, B, *N]``."""
+        return self.counts * self.amplitude
+
+
+class NeuronParams(Facts):
+    """Parameters of a neuron; potentials are in units of theta."""
+
+
+class Neuron(nn.Module, ABC, Generic[StateType]):
+    """A layer of neurons of one kind.
+
+    Args:
+        params: the kind's parameters.
+        threshold: theta, ``[]``, ``[1]`` or ``[C]``.
+
+    Attributes:
+        causal: whether step t depends on steps up to t only, so that a simulation may come in
+            chunks; a neuron that is not must see all T steps at once.
+    """
+
+    Params: ClassVar[type[NeuronParams]]
+    causal: ClassVar[bool] = True
+    threshold: Tensor
+
+    def __init__(self, params: NeuronParams, threshold: Tensor) -> None:
+        super().__init__()
+        self.params = params
+        self.register_buffer("threshold", threshold.detach().clone())
+
+    def theta(self, sample: Tensor) -> Tensor:
+        """The threshold, ``[1, 1 or C, 1, ...]``, to broadcast over one step ``[B, *N]``."""
+        return per_neuron(self.threshold, sample.dim())
+
+    @abstractmethod
+    def initial(self, sample: Tensor) -> StateType:
+        """The state before the first step, for one step's currents ``[B, *N]``."""
+
+    @abstractmethod
+    def run(
+        self, currents: Tensor, state: StateType, keep: Tensor | None
+    ) -> tuple[Spikes, StateType]:
+        """All steps of a sequence.
+
+        Args:
+            currents: ``[T, B, *N]``.
+            state: as :meth:`initial` or the chunk before gave it; not changed.
+            keep: 1 where a spike may be elicited, 0 where spike confidence suppresses it,
+                ``[T, B, *N]``; none when confidence is off.
+        """
+
+    def forward(
+        self, currents: Tensor, state: StateType | None = None, keep: Tensor | None = None
+    ) -> tuple[Spikes, StateType]:
+        """:meth:`run`, from the initial state where none is given."""
+        return self.run(currents, self.initial(currents[0]) if state is None else state, keep)
+
+
+class CausalNeuron(Neuron[StateType]):
+    """A neuron that states one step; the sequence follows from it."""
+
+    @abstractmethod
+    def step(
+        self, current: Tensor, state: StateType, keep: Tensor | None
+    ) -> tuple[Tensor, Tensor, StateType]:
+        """Counts ``[B, *N]``, amplitude (broadcastable) and the next state."""
+
+    def run(
+        self, currents: Tensor, state: StateType, keep: Tensor | None
+    ) -> tuple[Spikes, StateType]:
+        """Step after step."""
+        counts, amplitudes = [], []
+        for t, current in enumerate(currents):
+            count, amplitude, state = self.step(current, state, None if keep is None else keep[t])
+            counts.append(count)
+            amplitudes.append(amplitude)
+        return Spikes(torch.stack(counts), torch.stack(amplitudes)), state
+
+
+ROOM: Room[type[Neuron[Any]]] = Room("neurons", "neuron", "NEURON")

@@ -1,0 +1,66 @@
+"""Integrate-and-fire neuron with soft reset.
+
+``v[t] = v[t-1] + I[t]``; ``s = H(v - theta)``; ``v -= s*theta``; ``x = s*theta``, where ``v`` is the
+membrane potential, ``I`` the current, ``theta`` the threshold, ``s`` the spike, ``x`` what the next
+layer sees. Under a constant current the count in T steps is
+``clip(floor((v0 + T*I)/theta), 0, T)``.
+
+Shape:
+    ``[T, B, *N] -> [T, B, *N]``.
+
+Reference:
+    MSAT Eq. 2-4; Han et al. 2020 (RMP) for the soft reset; Bu et al. 2022 and Deng & Gu 2021 for
+    the initial potential of theta/2.
+
+Deviations:
+    The default ``v0`` is theta/2, which rounds where RMP's 0 floors: half the error on average, and
+    no bias. RMP itself is ``v0=0`` on ``max`` thresholds. In training, gradients pass through the
+    reset: without a leak they would otherwise grow by a factor of T a layer, since a current raises
+    every later potential until it is spent on a spike.
+"""
+
+from typing import NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from snnconv.neuron import CausalNeuron, NeuronParams
+from snnconv.surrogate import spike
+
+
+class Params(NeuronParams):
+    """Of the IF neuron."""
+
+    v0: float = Field(0.5, ge=0, lt=1, description="initial potential, units of theta")
+
+
+class State(NamedTuple):
+    """Membrane potential ``[B, *N]``."""
+
+    potential: Tensor
+
+
+class IF(CausalNeuron[State]):
+    """A layer of IF neurons."""
+
+    Params = Params
+    params: Params
+
+    def initial(self, sample: Tensor) -> State:
+        """All neurons at v0."""
+        return State(torch.zeros_like(sample) + self.params.v0 * self.theta(sample))
+
+    def step(
+        self, current: Tensor, state: State, keep: Tensor | None
+    ) -> tuple[Tensor, Tensor, State]:
+        """One step."""
+        theta = self.theta(current)
+        potential = state.potential + current
+        fired = spike(potential, theta)
+        if keep is not None:
+            fired = fired * keep
+        return fired, theta, State(potential - fired * theta)
+
+
+NEURON = IF

@@ -1,0 +1,124 @@
+"""Multi-stage adaptive threshold: each neuron's threshold follows its own potential and input.
+
+With ``V[t]`` the potential before firing, ``v[t]`` after it, ``m[t]`` the running mean of ``v`` over
+steps 1..t, all in units of the calibrated ``theta``::
+
+    DTT[t]   = alpha*(v[t] - m[t]) + V_T + k_a*ln(1 + exp((v[t] - m[t])/k_i))
+    DET[t+1] = exp(-(V[t+1] - V[t])/C)
+    V_th[t+1] = theta * sigmoid(tau_mp*DTT[t] + tau_rd*DET[t+1]),   V_th[1] = theta
+    s = H(V - V_th);   v = V - s*V_th;   x = s*V_th
+
+DTT (dynamic tracking threshold) raises the threshold of a neuron whose potential stays high, DET
+(dynamic evoked threshold) lowers that of a neuron that is depolarised quickly.
+
+Shape:
+    ``[T, B, *N] -> [T, B, *N]``; the amplitude is the threshold, ``[T, B, *N]`` too.
+
+Reference:
+    MSAT Eq. 9-13 and 15, Algorithm 1, lines 11-13; constants of Table 2.
+
+Deviations:
+    ``V_T = -1``, which the paper does not print (authors' code). Eq. 13 repeats the factor
+    ``tau_rd`` of Eq. 11: it is applied once. ``depolarization=input`` takes the input current in
+    place of ``V[t+1] - V[t]``, as the authors' code does. With DTT or DET switched off its term is
+    left out of the sigmoid's argument; with both off the threshold is theta, which is IF. In
+    training the threshold is a detached function of the state; gradients pass through the potential,
+    the surrogate and the reset (see :mod:`snnconv.neurons.if_`).
+"""
+
+from typing import Any, Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from snnconv.neuron import CausalNeuron, NeuronParams
+from snnconv.surrogate import spike
+
+PRESETS: dict[str, dict[str, float]] = {
+    "vgg16": {"alpha": 0.03, "tau_mp": 1.0, "tau_rd": 1.0},
+    "resnet20": {"alpha": 0.3, "tau_mp": 0.5, "tau_rd": 0.5},
+    "resnet34": {"alpha": 1.0, "tau_mp": 0.5, "tau_rd": 0.5},
+}
+"""The columns of Table 2, as far as they differ."""
+
+_LARGEST = 60.0  # exp of it is far beyond where the sigmoid is 1, and finite in float32
+
+
+class Params(NeuronParams):
+    """Of the MSAT neuron; a preset sets what is not given itself."""
+
+    preset: Literal["vgg16", "resnet20", "resnet34"] = Field("vgg16", description="Table 2 column")
+    alpha: float = Field(0.03, description="slope of DTT left of its bend")
+    k_a: float = Field(1.0, ge=0, description="height of DTT's bend")
+    k_i: float = Field(1.0, gt=0, description="width of DTT's bend")
+    c: float = Field(5.0, gt=0, description="C, input sensitivity of DET")
+    tau_mp: float = Field(1.0, ge=0, description="weight of DTT")
+    tau_rd: float = Field(1.0, ge=0, description="weight of DET")
+    v_t: float = Field(-1.0, description="V_T, DTT's offset")
+    v0: float = Field(0.0, ge=0, lt=1, description="initial potential, units of theta")
+    dtt: bool = Field(True, description="dynamic tracking threshold on")
+    det: bool = Field(True, description="dynamic evoked threshold on")
+    depolarization: Literal["potential", "input"] = Field(
+        "potential", description="what DET sees: V[t+1] - V[t], or the input current"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_preset(cls, given: Any) -> Any:
+        return PRESETS.get(given.get("preset", "vgg16"), {}) | given
+
+
+class State(NamedTuple):
+    """Between two steps: potentials and running mean ``[B, *N]`` in membrane units, steps done."""
+
+    before: Tensor
+    after: Tensor
+    mean: Tensor
+    steps: int
+
+
+class MSAT(CausalNeuron[State]):
+    """A layer of MSAT neurons."""
+
+    Params = Params
+    params: Params
+
+    def initial(self, sample: Tensor) -> State:
+        """All neurons at v0."""
+        start = torch.zeros_like(sample) + self.params.v0 * self.theta(sample)
+        return State(start, start, torch.zeros_like(sample), 0)
+
+    def step(
+        self, current: Tensor, state: State, keep: Tensor | None
+    ) -> tuple[Tensor, Tensor, State]:
+        """One step."""
+        theta = self.theta(current)
+        before = state.after + current
+        threshold = self._threshold(current, before, state, theta)
+        fired = spike(before, threshold)
+        if keep is not None:
+            fired = fired * keep
+        after = before - fired * threshold
+        mean = torch.lerp(state.mean, after.detach(), 1 / (state.steps + 1))
+        return fired, threshold, State(before, after, mean, state.steps + 1)
+
+    @torch.no_grad()
+    def _threshold(self, current: Tensor, before: Tensor, state: State, theta: Tensor) -> Tensor:
+        """This step's threshold ``[B, *N]``, in membrane units."""
+        p = self.params
+        if state.steps == 0 or not (p.dtt or p.det):
+            return theta.expand_as(before)
+        drive = torch.zeros_like(before)
+        if p.dtt:
+            deviation = (state.after - state.mean) / theta
+            drive += F.softplus(deviation / p.k_i).mul_(p.tau_mp * p.k_a)
+            drive += deviation.mul_(p.tau_mp * p.alpha).add_(p.tau_mp * p.v_t)
+        if p.det:
+            rise = current if p.depolarization == "input" else before - state.before
+            drive += (rise / (-p.c * theta)).clamp_(max=_LARGEST).exp_().mul_(p.tau_rd)
+        return drive.sigmoid_().mul_(theta)
+
+
+NEURON = MSAT

@@ -1,0 +1,251 @@
+"""Several evaluations side by side: one row per quantity, and which run is best in it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from snnconv.render import units
+from snnconv.render.tables import Cell, Column, Table
+from snnconv.reports import EvaluateReport
+
+LOSSLESS = 0.01
+"""Energies are compared among runs whose accuracy is this close to their ANN's, or not at all."""
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One measured quantity of every run."""
+
+    group: str
+    name: str
+    cells: tuple[Cell, ...]
+    best: frozenset[int] = frozenset()
+    hint: str = ""
+
+
+def last(steps: Sequence[float] | None) -> float | None:
+    """The value at T."""
+    return steps[-1] if steps else None
+
+
+def loss(report: EvaluateReport) -> float | None:
+    """Accuracy at T minus the ANN's; negative where the conversion lost."""
+    at_end = last(report.accuracy)
+    if at_end is None or report.ann_accuracy is None:
+        return None
+    return at_end - report.ann_accuracy
+
+
+def powers(timesteps: int) -> list[int]:
+    """1, 2, 4, ... up to T."""
+    return [2**k for k in range(timesteps.bit_length()) if 2**k <= timesteps]
+
+
+def labels(evaluations: Sequence[EvaluateReport]) -> list[str]:
+    """A label for each run; equal ones get a number, so a legend tells them apart."""
+    plain = [units.printable(report.label).strip() or report.neuron for report in evaluations]
+    seen: dict[str, int] = {}
+    for label in plain:
+        seen[label] = seen.get(label, 0) + 1
+    used: dict[str, int] = {}
+    unique = []
+    for label in plain:
+        used[label] = used.get(label, 0) + 1
+        unique.append(f"{label} ({used[label]})" if seen[label] > 1 else label)
+    return unique
+
+
+def comparable(evaluations: Sequence[EvaluateReport]) -> bool:
+    """Whether the runs were measured on the same samples."""
+    return len({(report.data.spec, report.samples) for report in evaluations}) <= 1
+
+
+def _best(values: Sequence[float | None], largest: bool, eligible: Sequence[bool]) -> frozenset[int]:
+    """Where the best value stands; nowhere if fewer than two compete or all are equal."""
+    competing = {
+        i: v for i, (v, able) in enumerate(zip(values, eligible, strict=True)) if able and v is not None
+    }
+    if len(set(competing.values())) < 2:
+        return frozenset()
+    top = (max if largest else min)(competing.values())
+    return frozenset(i for i, v in competing.items() if v == top)
+
+
+def field(name: str) -> Callable[[EvaluateReport], float | None]:
+    """Reads a number of a report by its key."""
+
+    def get(report: EvaluateReport) -> float | None:
+        found: float | None = getattr(report, name)
+        return found
+
+    return get
+
+
+class _Comparison:
+    """Collects quantities; knows which runs may be called best in what."""
+
+    def __init__(self, evaluations: Sequence[EvaluateReport]) -> None:
+        self.evaluations = evaluations
+        self.same_data = [comparable(evaluations)] * len(evaluations)
+        losses = [loss(report) for report in evaluations]
+        self.lossless = [
+            same and lost is not None and lost >= -LOSSLESS
+            for same, lost in zip(self.same_data, losses, strict=True)
+        ]
+        self.found: list[Quantity] = []
+
+    def add(
+        self,
+        group: str,
+        name: str,
+        get: Callable[[EvaluateReport], float | None],
+        show: Callable[[float], str],
+        best: str = "",
+        hint: str = "",
+    ) -> None:
+        """A number of every run; ``best`` is "most", "least", "least if lossless" or nothing."""
+        values = [get(report) for report in self.evaluations]
+        eligible = self.lossless if best.endswith("lossless") else self.same_data
+        marked = _best(values, best == "most", eligible) if best else frozenset()
+        self.text(group, name, [units.shown(show, v) for v in values], marked, hint)
+
+    def text(
+        self,
+        group: str,
+        name: str,
+        cells: Sequence[Cell],
+        best: frozenset[int] = frozenset(),
+        hint: str = "",
+    ) -> None:
+        """Ready cells; a row in which nothing was measured is left out."""
+        if any(cell is not None for cell in cells):
+            self.found.append(Quantity(group, name, tuple(cells), best, hint))
+
+
+def _setup(rows: _Comparison) -> None:
+    runs = rows.evaluations
+    rows.text("Setup", "Neuron", [run.neuron for run in runs])
+    rows.text("Setup", "Parameters", [units.pairs(run.params) or None for run in runs])
+    rows.text("Setup", "Thresholds", [calibration(run) or None for run in runs])
+    if any(run.confidence for run in runs):
+        rows.text("Setup", "Spike confidence", [confidence(run) for run in runs])
+    rows.text("Setup", "Time steps T", [str(run.timesteps) for run in runs])
+    if not all(rows.same_data):
+        rows.text("Setup", "Data", [f"{run.data.spec}, {run.samples} samples" for run in runs])
+
+
+def calibration(run: EvaluateReport) -> str:
+    """How the thresholds were found, in a few words."""
+    rest = dict(run.calibration)
+    method = units.value(rest.pop("method", None))
+    params = rest.pop("params", None)
+    if isinstance(params, dict):
+        rest = params | rest
+    return f"{method} ({units.pairs(rest)})" if rest else method
+
+
+def confidence(run: EvaluateReport) -> str:
+    """Where spike confidence acts, and for how long."""
+    if not run.confidence:
+        return "off"
+    sites = "1 site" if len(run.confidence) == 1 else f"{len(run.confidence)} sites"
+    return f"{sites}, steps 1..{run.early}"
+
+
+def _accuracy(rows: _Comparison) -> None:
+    rows.add("Accuracy", "ANN", lambda run: run.ann_accuracy, units.percent)
+    rows.add("Accuracy", "SNN at T", lambda run: last(run.accuracy), units.percent, "most")
+    rows.add("Accuracy", "SNN minus ANN, points", loss, units.points, "most")
+    longest = max((len(run.accuracy or []) for run in rows.evaluations), default=0)
+    for t in powers(longest):
+
+        def at(run: EvaluateReport, t: int = t) -> float | None:
+            steps = run.accuracy or []
+            return steps[t - 1] if t <= len(steps) else None
+
+        rows.add("Accuracy", f"SNN at t = {t}", at, units.percent, "most")
+    margins = {m for run in rows.evaluations for m in run.steps_to_ann or {}}
+    for margin in sorted(margins, key=float, reverse=True):
+        steps = [(run.steps_to_ann or {}).get(margin) for run in rows.evaluations]
+        rows.text(
+            "Accuracy",
+            f"Within {margin} points from step",
+            [
+                None if margin not in (run.steps_to_ann or {}) else "not reached" if s is None else str(s)
+                for run, s in zip(rows.evaluations, steps, strict=True)
+            ],
+            _best(steps, False, rows.same_data),
+            "the first step from which the accuracy stays this close to the ANN's, up to T",
+        )
+    rows.add("Accuracy", "Same class as the ANN at T", lambda run: last(run.agreement), units.percent)
+    rows.add(
+        "Accuracy",
+        "Relative error of the logits",
+        lambda run: run.logits_relative_error,
+        units.percent,
+        hint="L2, logits averaged over T steps against the ANN's",
+    )
+
+
+def _cost(rows: _Comparison) -> None:
+    least, sample = "least if lossless", "per sample, in T steps"
+    for name, key, show, best, hint in (
+        ("Firing rate", "firing_rate_mean", units.number, "", "spikes per neuron and step"),
+        ("Spikes", "spikes_per_sample", units.si, "", sample),
+        ("Synaptic operations (SOPs)", "sops_per_sample", units.si, least, sample),
+        ("MACs of the first layer, once", "first_layer_macs_per_sample", units.si, "", ""),
+        ("MACs of analog layers, each step", "analog_macs_per_sample", units.si, "", ""),
+        ("MACs of the ANN", "ann_macs_per_sample", units.si, "", "with padding counted"),
+        ("MACs of the ANN, exact", "ann_macs_exact_per_sample", units.si, "", "without padding"),
+    ):
+        rows.add("Spikes", name, field(key), show, best, hint)
+    for name, key, best in (
+        ("Synaptic", "energy_synaptic", ""),
+        ("With the first layer, once", "energy_total", least),
+        ("With the first layer, each step", "energy_total_every_step", ""),
+    ):
+        rows.add("Energy", name, field(f"{key}_mj"), units.energy)
+        rows.add("Energy", f"{name}, of the ANN", field(f"{key}_ratio"), units.percent, best)
+    rows.add("Energy", "ANN", field("energy_ann_mj"), units.energy)
+    rows.add("Simulation", "Time per sample", lambda run: run.seconds_per_sample, units.seconds)
+    rows.add("Simulation", "Peak memory", lambda run: run.peak_memory_mib, units.memory)
+
+
+def _extra(rows: _Comparison) -> None:
+    """Numbers that metrics outside this package add, under the names they gave."""
+    names = dict.fromkeys(key for run in rows.evaluations for key in run.model_extra or {})
+    for name in names:
+        values = [(run.model_extra or {}).get(name) for run in rows.evaluations]
+        if all(isinstance(v, int | float | str | None) for v in values):
+            rows.text("Further", name, [units.shown(units.value, v) for v in values])
+
+
+def quantities(evaluations: Sequence[EvaluateReport]) -> list[Quantity]:
+    """Everything there is to compare, in the order in which it is read."""
+    rows = _Comparison(evaluations)
+    for part in (_setup, _accuracy, _cost, _extra):
+        part(rows)
+    return rows.found
+
+
+def comparison(evaluations: Sequence[EvaluateReport]) -> Table:
+    """One row per run, with what decides between them."""
+    longest = max((len(run.accuracy or []) for run in evaluations), default=0)
+    heads = {
+        ("Setup", "Time steps T"): "T",
+        ("Accuracy", "ANN"): "ANN",
+        **{("Accuracy", f"SNN at t = {t}"): f"t={t}" for t in powers(longest)[-5:]},
+        ("Accuracy", "SNN at T"): "at T",
+        ("Spikes", "Firing rate"): "rate",
+        ("Spikes", "Synaptic operations (SOPs)"): "SOPs",
+        ("Energy", "With the first layer, once"): "energy",
+        ("Energy", "With the first layer, once, of the ANN"): "of the ANN",
+    }
+    found = {(quantity.group, quantity.name): quantity for quantity in quantities(evaluations)}
+    chosen = [(head, found[key]) for key, head in heads.items() if key in found]
+    rows = tuple(
+        (label, *(quantity.cells[i] for _, quantity in chosen))
+        for i, label in enumerate(labels(evaluations))
+    )
+    best = frozenset((r, c + 1) for c, (_, quantity) in enumerate(chosen) for r in quantity.best)
+    columns = (Column("run", numeric=False), *(Column(head) for head, _ in chosen))
+    return Table("Comparison", columns, rows, best)

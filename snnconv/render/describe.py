@@ -1,0 +1,239 @@
+"""Each stage's report as facts and tables: what a terminal shows when the stage is done."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pydantic import BaseModel
+
+from snnconv.render import units
+from snnconv.render.compare import calibration, confidence, last, loss, powers
+from snnconv.render.layers import layer_table
+from snnconv.render.tables import Block, Column, Fact, Facts, Table
+from snnconv.reports import (
+    CalibrateReport,
+    ConvertReport,
+    DataUse,
+    EpochRow,
+    EvaluateReport,
+    FinetuneReport,
+    Report,
+    TrainReport,
+)
+
+EPOCHS_SHOWN = 8
+
+
+def _data(data: DataUse) -> str:
+    return (
+        f"{data.spec}, {units.count(data.train_samples)} training and "
+        f"{units.count(data.test_samples)} test samples"
+    )
+
+
+def _closing(report: Report) -> list[Fact]:
+    """Where the work went and how long it took."""
+    facts = [Fact("written", each.path, each.sha256[:12]) for each in report.lineage.outputs]
+    return [*facts, Fact("time", units.seconds(report.seconds))]
+
+
+def _epochs(rows: Sequence[EpochRow], marked: int | None = None) -> Table:
+    """The first and last epochs, and the one that was kept; a long list helps nobody."""
+    shown = list(rows)
+    if len(rows) > EPOCHS_SHOWN:
+        half = EPOCHS_SHOWN // 2
+        ends = {row.epoch for row in (*rows[:half], *rows[-half:])} | {marked}
+        shown = [row for row in rows if row.epoch in ends]
+    columns = ("epoch", "loss", "training", "validation", "learning rate", "time")
+    hidden = len(rows) - len(shown)
+    return Table(
+        "Epochs",
+        tuple(Column(name) for name in columns),
+        tuple(
+            (
+                str(row.epoch),
+                units.number(row.loss),
+                units.percent(row.train_accuracy),
+                units.percent(row.accuracy),
+                units.number(row.learning_rate),
+                units.seconds(row.seconds),
+            )
+            for row in shown
+        ),
+        frozenset((i, 3) for i, row in enumerate(shown) if row.epoch == marked),
+        f"{hidden} epochs in between are in the report's file" if hidden else "",
+    )
+
+
+def train(report: TrainReport) -> list[Block]:
+    """Of a :class:`TrainReport`."""
+    facts = [
+        Fact("data", _data(report.data)),
+        Fact("parameters", units.count(report.parameters)),
+        Fact("test accuracy", units.percent(report.accuracy), "after the last epoch"),
+        *_closing(report),
+    ]
+    blocks: list[Block] = [Facts(f"Trained {report.model}", tuple(facts))]
+    return [*blocks, _epochs(report.epochs)] if report.epochs else blocks
+
+
+def calibrate(report: CalibrateReport) -> list[Block]:
+    """Of a :class:`CalibrateReport`."""
+    method = f"{report.method} ({units.pairs(report.params)})" if report.params else report.method
+    facts = [
+        Fact("data", _data(report.data)),
+        Fact("method", method, f"one threshold a {report.granularity}"),
+        Fact("samples", units.count(report.samples)),
+        Fact("threshold error", units.percent(report.relative_error_bound), "at most, from binning"),
+        *_closing(report),
+    ]
+    heads = ("theta", "largest", "mean", "zero", "clipped", "thresholds")
+    sites = Table(
+        "Sites",
+        (Column("site", numeric=False), *(Column(name) for name in heads)),
+        tuple(
+            (
+                site.name,
+                units.number(site.threshold),
+                units.number(site.max),
+                units.number(site.mean),
+                units.percent(site.zero_share),
+                units.percent(site.clipped_share),
+                str(site.channels),
+            )
+            for site in report.sites
+        ),
+    )
+    return [Facts(f"Calibrated {len(report.sites)} sites", tuple(facts)), sites]
+
+
+def convert(report: ConvertReport) -> list[Block]:
+    """Of a :class:`ConvertReport`."""
+    facts = [Fact("neuron", report.neuron, units.pairs(report.params))]
+    facts.append(Fact("time steps T", str(report.timesteps)))
+    facts.append(
+        Fact("non-spiking MACs", units.percent(report.non_spiking_share), "after the first layer")
+    )
+    if report.cumulative_pools:
+        pools = ", ".join(report.cumulative_pools[:3])
+        more = len(report.cumulative_pools) - 3
+        facts.append(
+            Fact(
+                "max poolings",
+                str(len(report.cumulative_pools)),
+                f"on cumulated spikes: {pools}" + (f" and {more} more" if more > 0 else ""),
+            )
+        )
+    keep = Table(
+        "Spike confidence",
+        (Column("site", numeric=False), Column("spikes kept")),
+        tuple((name, units.percent(p)) for name, p in report.confidence.items()),
+        note=f"in steps 1 to {report.early}",
+    )
+    blocks: list[Block] = [
+        Facts(f"Converted {report.sites_converted} sites", (*facts, *_closing(report)))
+    ]
+    return [*blocks, keep] if report.confidence else blocks
+
+
+def finetune(report: FinetuneReport) -> list[Block]:
+    """Of a :class:`FinetuneReport`."""
+    gain = units.points(report.accuracy_best - report.accuracy_epoch0)
+    kept = f"of epoch {report.epoch_best}" if report.epoch_best else "no epoch was better"
+    facts = [
+        Fact("data", _data(report.data)),
+        Fact("validation before", units.percent(report.accuracy_epoch0)),
+        Fact("validation kept", units.percent(report.accuracy_best), f"{kept}; {gain} points"),
+        Fact("validation at the end", units.percent(report.accuracy_last)),
+        *_closing(report),
+    ]
+    title = f"Fine-tuned {report.neuron} at T={report.timesteps}"
+    blocks: list[Block] = [Facts(title, tuple(facts))]
+    return [*blocks, _epochs(report.epochs, report.epoch_best)] if report.epochs else blocks
+
+
+def _energies(report: EvaluateReport) -> list[Fact]:
+    facts = []
+    for name, mj, ratio in (
+        ("energy, synaptic", report.energy_synaptic_mj, report.energy_synaptic_ratio),
+        ("energy, first layer once", report.energy_total_mj, report.energy_total_ratio),
+        (
+            "energy, first layer each step",
+            report.energy_total_every_step_mj,
+            report.energy_total_every_step_ratio,
+        ),
+        ("energy, ANN", report.energy_ann_mj, None),
+    ):
+        if mj is not None:
+            remark = "" if ratio is None else f"{units.percent(ratio)} of the ANN"
+            facts.append(Fact(name, units.energy(mj), remark))
+    return facts
+
+
+def _headline(report: EvaluateReport) -> list[Fact]:
+    at_end, lost = last(report.accuracy), loss(report)
+    facts = [
+        Fact("data", f"{report.data.spec}, {units.count(report.samples)} test samples"),
+        Fact("neuron", report.neuron, units.pairs(report.params)),
+        Fact("thresholds", calibration(report)),
+    ]
+    if report.confidence:
+        facts.append(Fact("spike confidence", confidence(report)))
+    if report.ann_accuracy is not None:
+        facts.append(Fact("ANN accuracy", units.percent(report.ann_accuracy)))
+    if at_end is not None:
+        remark = "" if lost is None else f"{units.points(lost)} points"
+        facts.append(Fact(f"SNN accuracy at T={report.timesteps}", units.percent(at_end), remark))
+    steps = report.steps_to_ann or {}
+    for margin in sorted(steps, key=float, reverse=True):
+        step = steps[margin]
+        reached = f"from step {step}" if step is not None else "not reached"
+        facts.append(Fact(f"within {margin} points", reached))
+    for name, value, how, remark in (
+        ("same class as the ANN", last(report.agreement), units.percent, "at T"),
+        ("logits' relative error", report.logits_relative_error, units.percent, "L2, at T"),
+        ("firing rate", report.firing_rate_mean, units.number, "spikes per neuron and step"),
+        ("spikes", report.spikes_per_sample, units.si, "per sample"),
+        ("synaptic operations", report.sops_per_sample, units.si, "per sample"),
+        ("MACs of the ANN", report.ann_macs_per_sample, units.si, "per sample"),
+    ):
+        if value is not None:
+            facts.append(Fact(name, how(value), remark))
+    facts += _energies(report)
+    facts.append(Fact("simulation", units.seconds(report.seconds_per_sample), "per sample"))
+    facts.append(Fact("peak memory", units.memory(report.peak_memory_mib)))
+    return facts
+
+
+def evaluate(report: EvaluateReport) -> list[Block]:
+    """Of an :class:`EvaluateReport`."""
+    blocks: list[Block] = [
+        Facts(f"Evaluated {report.label} at T={report.timesteps}", tuple(_headline(report)))
+    ]
+    if report.accuracy:
+        steps = powers(len(report.accuracy))
+        steps += [len(report.accuracy)] if steps[-1] != len(report.accuracy) else []
+        blocks.append(
+            Table(
+                "Accuracy by step",
+                (Column("t", numeric=False), *(Column(str(t)) for t in steps)),
+                (("SNN", *(units.percent(report.accuracy[t - 1]) for t in steps)),),
+            )
+        )
+    if report.layers:
+        blocks.append(layer_table(report, details=False))
+    return blocks
+
+
+_STAGES: dict[type[BaseModel], Callable[[Any], list[Block]]] = {
+    TrainReport: train,
+    CalibrateReport: calibrate,
+    ConvertReport: convert,
+    FinetuneReport: finetune,
+    EvaluateReport: evaluate,
+}
+
+
+def describe(report: BaseModel) -> list[Block] | None:
+    """A report in blocks; none for a kind that has no description yet."""
+    how = _STAGES.get(type(report))
+    return how(report) if how else None

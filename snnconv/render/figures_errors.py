@@ -1,0 +1,128 @@
+"""Where errors come from: conversion error by layer, thresholds over activations."""
+
+from collections.abc import Sequence
+
+from snnconv.render.bars import Dots, stacked_plot
+from snnconv.render.figure import Figure, Run, absent, percent_axis
+from snnconv.render.figures_layers import per_layer
+from snnconv.render.histogram import Panel, histogram_plot
+from snnconv.render.looks import Look, run_look
+from snnconv.render.scale import Scale, finite, linear
+from snnconv.reports import Histogram, LayerRow
+
+
+def errors(everybody: Sequence[Run]) -> list[Figure]:
+    """Conversion error per layer: all runs' totals, then each run's parts."""
+    title = "Conversion error by layer"
+    if not any(row.conversion_error is not None for r in everybody for row in r.report.layers):
+        return [absent("errors", title, "the conversion error", "conversion-error")]
+    figures = []
+    if len(everybody) > 1:
+        figures = per_layer(
+            everybody,
+            "errors",
+            title,
+            "Distance between the mean output of T steps and the ANN's activation, relative to "
+            "the activation (L2), averaged over samples.",
+            lambda row: None if row.conversion_error is None else 100 * row.conversion_error,
+            lambda scale: percent_axis("Relative error", scale),
+            ("the conversion error", "conversion-error"),
+        )
+    shown = [run for run in everybody if any(_parts(row) for row in run.report.layers)]
+    ends = [end for run in shown for row in run.report.layers for end in _ends(row)]
+    scale = linear(ends, 4, lo=None if min(ends, default=0) < 0 else 0.0)
+    for i, run in enumerate(shown):
+        figures.append(_stack(run, i, scale, len(everybody) > 1))
+    return figures
+
+
+def _parts(row: LayerRow) -> list[float]:
+    return finite((row.error_clipping, row.error_rounding, row.error_rest))
+
+
+def _ends(row: LayerRow) -> list[float]:
+    """How far a row's stack reaches to either side, in percent, and its measured total."""
+    parts = _parts(row)
+    ends = [sum(p for p in parts if p > 0), sum(p for p in parts if p < 0)]
+    return [100 * v for v in (*ends, *finite((row.conversion_error,)))]
+
+
+def _stack(run: Run, index: int, scale: Scale, several: bool) -> Figure:
+    rows = run.report.layers
+    parts = [
+        Dots(label, tuple(None if v is None else 100 * v for v in values), look)
+        for label, values, look in (
+            ("clipping", [row.error_clipping for row in rows], Look("s1")),
+            ("rounding", [row.error_rounding for row in rows], Look("s0")),
+            ("rest", [row.error_rest for row in rows], Look("faint")),
+        )
+    ]
+    totals = [None if r.conversion_error is None else 100 * r.conversion_error for r in rows]
+    title = f"Parts of the error: {run.label}" if several else "Conversion error by layer"
+    x = percent_axis("Relative error", scale)
+
+    def draw(name: str, width: float) -> str:
+        about = f"Clipping, rounding and remaining error of {len(rows)} layers of {run.label}."
+        names = [row.name for row in rows]
+        return stacked_plot(name, title, about, x, ("Layer", names), parts, width, totals)
+
+    caption = (
+        "Clipping: activation above the threshold. Rounding: to multiples of theta/T. Rest: uneven "
+        "and wrong spikes, and errors of the layers before. Each part is a norm relative to the "
+        "ANN's activation; the upright line is the measured whole, which the parts need not add "
+        "up to."
+    )
+    if index:
+        caption = "As above, on the same scale."
+    # the first run's parts stand open, the others' are one click away
+    return Figure(f"parts-{index}", title, caption, draw, folded=index > 0)
+
+
+def thresholds(everybody: Sequence[Run]) -> list[Figure]:
+    """Thresholds over the histograms of activations; runs of equal histograms share a figure."""
+    found: dict[tuple[object, ...], list[Run]] = {}
+    for run in everybody:
+        if run.report.histograms:
+            key = tuple((h.name, *h.edges, *h.counts) for h in run.report.histograms)
+            found.setdefault(key, []).append(run)
+    title = "Thresholds over the activations they were found from"
+    if not found:
+        reason = "Not shown: these checkpoints carry no histograms of their calibration."
+        return [Figure("thresholds", title, reason)]
+    several = len(found) > 1
+    return [
+        _histograms(group, title, f"thresholds-{i}" if i else "thresholds", several)
+        for i, group in enumerate(found.values())
+    ]
+
+
+def _histograms(group: Sequence[Run], title: str, name: str, several: bool) -> Figure:
+    # runs with the same thresholds at every site share one line
+    lines: dict[tuple[float, ...], list[str]] = {}
+    for run in group:
+        key = tuple(h.threshold for h in run.report.histograms)
+        lines.setdefault(key, []).append(run.label)
+    labels = [", ".join(names) for names in lines.values()]
+    looks = [
+        Look(run_look(i).colour, run_look(i).dash, width=1.6) if len(lines) > 1 else Look("s1")
+        for i in range(len(lines))
+    ]
+    legend = list(zip(labels if len(lines) > 1 else ["threshold"], looks, strict=True))
+    panels = [
+        _panel(h, tuple(key[i] for key in lines)) for i, h in enumerate(group[0].report.histograms)
+    ]
+    head = f"{title}: {', '.join(run.label for run in group)}" if several else title
+
+    def draw(unique: str, width: float) -> str:
+        about = f"Histograms of {len(panels)} sites with thresholds of {', '.join(labels)}."
+        return histogram_plot(unique, head, about, panels, legend, width)
+
+    caption = (
+        "Positive activations of the calibration samples at each site, on a logarithmic scale: "
+        "what lies right of the line is clipped. Zero activations are left out."
+    )
+    return Figure(name, head, caption, draw, whole_width=True)
+
+
+def _panel(h: Histogram, marks: tuple[float, ...]) -> Panel:
+    return Panel(h.name, tuple(h.edges), tuple(h.counts), marks)

@@ -1,0 +1,165 @@
+"""Figures with a row per layer or run: firing rate, SOPs, energy."""
+
+from collections.abc import Callable, Sequence
+
+from snnconv.render import units
+from snnconv.render.bars import Bar, Dots, bar_plot, dot_plot
+from snnconv.render.figure import Figure, Run, absent, energy_axis, without
+from snnconv.render.looks import Look
+from snnconv.render.plot import Axis
+from snnconv.render.scale import Scale, finite, linear
+from snnconv.reports import EvaluateReport, LayerRow
+
+SOPS = (
+    "Synaptic operations: every spike counts each synapse it really drives, with borders, strides "
+    "and groups; an s-level spike counts s times. Average pooling is counted as part of the "
+    "synapse behind it; an identity shortcut counts one operation per spike."
+)
+ENERGY = (
+    "Accumulates of the SOPs alone (synaptic), and with the MACs of the first layer, whose input "
+    "is analog: computed once, since the input is constant, or at each step. ANN: its MACs, with "
+    "padding counted. Percentages are of the ANN's energy."
+)
+
+
+def families(everybody: Sequence[Run]) -> list[list[Run]]:
+    """Runs of the same layers together: only these share rows."""
+    found: dict[tuple[str, ...], list[Run]] = {}
+    for run in everybody:
+        found.setdefault(tuple(row.name for row in run.report.layers), []).append(run)
+    return [family for names, family in found.items() if names]
+
+
+def per_layer(
+    everybody: Sequence[Run],
+    name: str,
+    title: str,
+    caption: str,
+    get: Callable[[LayerRow], float | None],
+    axis: Callable[[Scale], Axis],
+    missing: tuple[str, str],
+) -> list[Figure]:
+    """A dot plot for each family of runs."""
+    figures = []
+    kept = families(everybody)
+    for i, family in enumerate(kept):
+        shown = [run for run in family if finite(get(row) for row in run.report.layers)]
+        if not shown:
+            continue
+        names = [row.name for row in shown[0].report.layers]
+        dots = [
+            Dots(run.label, tuple(get(row) for row in run.report.layers), run.look) for run in shown
+        ]
+        x = axis(linear([v for each in dots for v in each.values], 4, lo=0.0))
+        head = title if len(kept) == 1 else f"{title}: {', '.join(run.label for run in shown)}"
+
+        def draw(
+            unique: str,
+            width: float,
+            x: Axis = x,
+            names: list[str] = names,
+            dots: list[Dots] = dots,
+            head: str = head,
+        ) -> str:
+            about = f"{title} for {len(names)} layers of {', '.join(d.label for d in dots)}."
+            return dot_plot(unique, head, about, x, ("Layer", names), dots, width)
+
+        rest = without(family, shown)
+        figures.append(Figure(f"{name}-{i}" if i else name, head, caption + rest, draw))
+    return figures or [absent(name, title, *missing)]
+
+
+def rates(everybody: Sequence[Run]) -> list[Figure]:
+    """Firing rate per layer."""
+    return per_layer(
+        everybody,
+        "rates",
+        "Firing rate by layer",
+        "Spikes per neuron and step, averaged over samples and steps 1 to T.",
+        lambda row: row.firing_rate,
+        lambda scale: Axis("Spikes per neuron and step", scale),
+        ("the firing rate", "firing-rate"),
+    )
+
+
+def sops(everybody: Sequence[Run]) -> list[Figure]:
+    """Synaptic operations per layer."""
+    return per_layer(
+        everybody,
+        "sops",
+        "Synaptic operations by layer",
+        f"Caused by each layer's spikes behind it, per sample, in T steps. {SOPS}",
+        lambda row: row.sops_per_sample,
+        lambda scale: Axis("SOPs per sample", scale, _si_tick, units.si),
+        ("the number of synaptic operations", "synops"),
+    )
+
+
+def _si_tick(x: float) -> str:
+    for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(x) >= factor:
+            return f"{units.tick(x / factor)} {prefix}"
+    return units.tick(x)
+
+
+def energy(everybody: Sequence[Run]) -> Figure:
+    """Energy bars of every run, beside the ANN's."""
+    title = "Energy per sample"
+    shown = [run for run in everybody if _energies(run.report)]
+    if not shown:
+        return absent("energy", title, "energy", "synops --metric energy")
+    anns = {run.report.energy_ann_mj for run in shown}
+    shared = len(shown) > 1 and len(anns) == 1 and None not in anns
+    values = finite(v for run in shown for _, v, _ in _energies(run.report))
+    values += finite(anns)
+    factor, unit = units.energy_scale(max(values, default=1.0))
+    ink = Look("ink")
+    groups: list[tuple[str, list[Bar]]] = []
+    for run in shown:
+        bars = [
+            Bar(name, factor * mj, _worth(mj, ratio), run.look)
+            for name, mj, ratio in _energies(run.report)
+        ]
+        ann = run.report.energy_ann_mj
+        if ann is not None and not shared:
+            bars.append(Bar("ANN", factor * ann, _worth(ann, None), ink))
+        groups.append((run.label, bars))
+    if shared:
+        ann = finite(anns)[0]
+        groups.insert(0, ("ANN of all runs", [Bar("ANN", factor * ann, _worth(ann, None), ink)]))
+    x = energy_axis(linear([factor * v for v in values], 4, lo=0.0), unit)
+
+    def draw(name: str, width: float) -> str:
+        about = f"Energy per sample of {', '.join(r.label for r in shown)}, and of the ANN."
+        return bar_plot(name, title, about, x, groups, width)
+
+    caption = f"{ENERGY}{constants(shown)}{without(everybody, shown)}"
+    return Figure("energy", title, caption, draw)
+
+
+def _energies(report: EvaluateReport) -> list[tuple[str, float, float | None]]:
+    found = (
+        ("synaptic", report.energy_synaptic_mj, report.energy_synaptic_ratio),
+        ("first layer once", report.energy_total_mj, report.energy_total_ratio),
+        (
+            "first layer each step",
+            report.energy_total_every_step_mj,
+            report.energy_total_every_step_ratio,
+        ),
+    )
+    return [(name, mj, ratio) for name, mj, ratio in found if mj is not None]
+
+
+def _worth(mj: float, ratio: float | None) -> str:
+    text = units.micro(units.energy(mj))
+    return text if ratio is None else f"{text} ({100 * ratio:.1f}%)"
+
+
+def constants(shown: Sequence[Run]) -> str:
+    """The energies of one operation, where all runs used the same."""
+    keys = ("energy_ac_pj", "energy_mac_pj")
+    used = {tuple(run.report.config.get(key) for key in keys) for run in shown}
+    if len(used) != 1 or None in next(iter(used)):
+        return ""
+    ac, mac = next(iter(used))
+    return f" An accumulate takes {units.value(ac)} pJ, a multiply-accumulate {units.value(mac)} pJ."

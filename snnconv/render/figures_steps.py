@@ -1,0 +1,244 @@
+"""Figures over time steps: accuracy, distance to the ANN, firing rate, SIN ratio, energy."""
+
+from collections.abc import Callable, Sequence
+
+from snnconv.render import units
+from snnconv.render.compare import last
+from snnconv.render.figure import (
+    Figure,
+    Run,
+    absent,
+    energy_axis,
+    milestones,
+    over_steps,
+    percent_axis,
+    steps_axis,
+    without,
+)
+from snnconv.render.looks import ANN, CONTEXT, Look, run_look
+from snnconv.render.plot import Axis, Rule, Series, line_plot
+from snnconv.render.scale import Scale, finite, linear, log
+from snnconv.reports import EvaluateReport, LayerRow
+
+CLOSE = 3.0
+"""Points below the ANN that the enlarged plot shows."""
+HIGHLIGHTED = 6
+"""Layers with a colour of their own; more lines than these nobody can follow."""
+
+
+def _lines(shown: Sequence[Run], get: Callable[[Run], Sequence[float]]) -> list[Series]:
+    return [
+        Series(run.label, over_steps(get(run), 100.0), run.look, milestones(len(get(run))))
+        for run in shown
+    ]
+
+
+def ann_rules(shown: Sequence[Run]) -> list[Rule]:
+    """A line for each accuracy an ANN has; it bears the runs' names only where ANNs differ."""
+    by_accuracy: dict[float, list[str]] = {}
+    for run in shown:
+        if run.report.ann_accuracy is not None:
+            by_accuracy.setdefault(run.report.ann_accuracy, []).append(run.label)
+    rules = []
+    for accuracy, names in by_accuracy.items():
+        whose = "" if len(by_accuracy) == 1 else f" of {', '.join(names)}"
+        rules.append(Rule(f"ANN{whose}: {units.percent(accuracy)}", 100 * accuracy, ANN))
+    return rules
+
+
+def accuracy(everybody: Sequence[Run]) -> Figure:
+    """Accuracy over time steps, every run, with the ANN's."""
+    title = "Accuracy over time steps"
+    shown = [run for run in everybody if run.report.accuracy]
+    if not shown:
+        return absent("accuracy", title, "accuracy", "accuracy")
+    rules = ann_rules(shown)
+    series = _lines(shown, lambda run: run.report.accuracy or [])
+    values = [y for each in series for _, y in each.points] + [rule.y for rule in rules]
+    x = steps_axis(max(len(run.report.accuracy or []) for run in shown))
+    y = percent_axis("Accuracy", _shares(values))
+
+    def draw(name: str, width: float) -> str:
+        about = f"Accuracy by time step of {_names(shown)}."
+        return line_plot(name, title, about, x, y, series, width, rules)
+
+    caption = (
+        "Share of test samples classified correctly when the simulation is stopped after step t: "
+        "the class is read from the output currents' mean over steps 1 to t, all steps from one "
+        "simulation."
+    )
+    return Figure("accuracy", title, caption + without(everybody, shown), draw)
+
+
+def _shares(values: Sequence[float]) -> Scale:
+    """Percentages: to 100 exactly where rounding up would pass it."""
+    scale = linear(values, 6)
+    known = finite(values)
+    if known and max(known) <= 100 < scale.hi:
+        return linear(values, 6, hi=100.0)
+    return scale
+
+
+def _names(shown: Sequence[Run]) -> str:
+    return ", ".join(run.label for run in shown)
+
+
+def distance(everybody: Sequence[Run]) -> Figure:
+    """The last points: accuracy minus the own ANN's."""
+    title = "Close to the ANN"
+    shown = [run for run in everybody if run.report.accuracy and run.report.ann_accuracy is not None]
+    if not shown:
+        return absent("distance", title, "the accuracy of network and ANN", "accuracy")
+
+    def lost(run: Run) -> list[float]:
+        return [a - (run.report.ann_accuracy or 0.0) for a in run.report.accuracy or []]
+
+    series = _lines(shown, lost)
+    highest = max((y for each in series for _, y in each.points), default=0.0)
+    ends = [100 * lost(run)[-1] for run in shown]
+    lowest = min(-CLOSE, max(1.3 * max(ends), -100.0))
+    scale = linear([0.0, highest, lowest], 6)
+    x = steps_axis(max(len(run.report.accuracy or []) for run in shown))
+    y = Axis("Accuracy minus the ANN's (points)", scale, exact=lambda v: f"{v:+.2f} points")
+    rules = [Rule("the ANN", 0.0, ANN)]
+
+    def draw(name: str, width: float) -> str:
+        about = f"Accuracy minus the ANN's, by time step, of {_names(shown)}."
+        return line_plot(name, title, about, x, y, series, width, rules)
+
+    n = min(run.report.samples for run in shown)
+    caption = (
+        "The same accuracies, each minus that of its own ANN, enlarged: zero is a conversion "
+        f"without loss, what lies lower is cut off; one sample is {100 / max(n, 1):.2g} points."
+    )
+    return Figure("distance", title, caption + without(everybody, shown), draw)
+
+
+def firing(everybody: Sequence[Run]) -> Figure:
+    """Firing rate of the whole network over time steps."""
+    title = "Firing rate over time steps"
+    shown = [run for run in everybody if run.report.firing_rate_steps]
+    if not shown:
+        return absent("firing", title, "the firing rate", "firing-rate")
+    series = [
+        Series(run.label, over_steps(rates), run.look, milestones(len(rates)))
+        for run in shown
+        if (rates := run.report.firing_rate_steps)
+    ]
+    x = steps_axis(max(len(each.points) for each in series))
+    scale = linear([y for each in series for _, y in each.points], lo=0.0)
+    y = Axis("Spikes per neuron and step", scale)
+
+    def draw(name: str, width: float) -> str:
+        about = f"Mean firing rate by time step of {_names(shown)}."
+        return line_plot(name, title, about, x, y, series, width)
+
+    caption = (
+        "Spikes of all neurons in step t, divided by their number and averaged over samples; a "
+        "neuron with several levels counts each level as a spike."
+    )
+    return Figure("firing", title, caption + without(everybody, shown), draw)
+
+
+def sin_runs(everybody: Sequence[Run]) -> Figure:
+    """SIN ratio over time, mean over layers, every run."""
+    title = "Wrongly firing neurons (SIN ratio)"
+    shown = [run for run in everybody if run.report.sin_ratio_steps]
+    if not shown:
+        return absent("sin", title, "the SIN ratio", "sin")
+    series = _lines(shown, lambda run: run.report.sin_ratio_steps or [])
+    x = steps_axis(max(len(each.points) for each in series))
+    y = percent_axis(
+        "SIN neurons of all neurons", linear([v for s in series for _, v in s.points], lo=0.0)
+    )
+
+    def draw(name: str, width: float) -> str:
+        about = f"SIN ratio, mean over layers, by time step of {_names(shown)}."
+        return line_plot(name, title, about, x, y, series, width)
+
+    caption = (
+        "A neuron whose ANN pre-activation is negative should stay silent; it is a SIN neuron "
+        "from its first spike on. Shown is their share of a layer's neurons by step t, averaged "
+        "over samples, then over layers."
+    )
+    return Figure("sin", title, caption + without(everybody, shown), draw)
+
+
+def sin_layers(everybody: Sequence[Run]) -> Figure | None:
+    """SIN ratio over time of the first run's layers; the highest ones have colours."""
+    run = next((r for r in everybody if any(row.sin_ratio for row in r.report.layers)), None)
+    if run is None:
+        return None
+    measured = [row for row in run.report.layers if row.sin_ratio]
+    at_end = {id(row): last(row.sin_ratio) or 0.0 for row in measured}
+    top = sorted(measured, key=lambda row: -at_end[id(row)])
+    # one more or less than fits is no reason to grey a layer out
+    top = measured if len(measured) <= HIGHLIGHTED + 2 else top[:HIGHLIGHTED]
+    named = {id(row) for row in top}
+    series = [
+        _layer(row, run_look(i)) for i, row in enumerate(r for r in measured if id(r) in named)
+    ]
+    rest = [row for row in measured if id(row) not in named]
+    series += [_layer(row, CONTEXT, in_legend=False) for row in rest]
+    title = f"SIN ratio by layer: {run.label}" if len(everybody) > 1 else "SIN ratio by layer"
+    x = steps_axis(max(len(each.points) for each in series))
+    scale = linear([v for s in series for _, v in s.points], lo=0.0)
+    y = percent_axis("SIN neurons of the layer's", scale)
+
+    def draw(name: str, width: float) -> str:
+        return line_plot(name, title, f"SIN ratio by layer and time step of {run.label}.", x, y, series, width)
+
+    caption = "The same share, layer by layer."
+    if rest:
+        caption += f" In colour the {len(top)} highest at T, thin the other {len(rest)} layers."
+    return Figure("sin-layers", title, caption, draw)
+
+
+def _layer(row: LayerRow, look: Look, in_legend: bool = True) -> Series:
+    steps = row.sin_ratio or []
+    marked = milestones(len(steps))
+    return Series(row.name, over_steps(steps, 100.0), look, marked, in_legend=in_legend)
+
+
+def tradeoff(everybody: Sequence[Run]) -> Figure:
+    """Accuracy against energy, one curve per run, the ANN as a point."""
+    title = "Accuracy against energy"
+    shown = [run for run in everybody if run.report.accuracy and run.report.energy_total_mj_steps]
+    if not shown:
+        return absent("tradeoff", title, "accuracy or energy", "accuracy --metric energy")
+    anns = {_ann(run.report): run for run in reversed(shown)}
+    known = [mj for run in shown for mj in run.report.energy_total_mj_steps or []]
+    energies = finite([*known, *(ann[0] for ann in anns if ann)])
+    factor, unit = units.energy_scale(max(energies, default=1.0))
+    series = []
+    for run in shown:
+        spent, reached = run.report.energy_total_mj_steps or [], run.report.accuracy or []
+        points = tuple((factor * e, 100 * a) for e, a in zip(spent, reached, strict=False))
+        marked = frozenset(points[int(t) - 1][0] for t in milestones(len(points)))
+        series.append(Series(run.label, points, run.look, marked))
+    for ann, run in anns.items():
+        if ann:
+            name = "ANN" if len(anns) == 1 else f"ANN of {run.label}"
+            look = ANN if len(anns) == 1 else Look(run.look.colour, marker="star")
+            place = (factor * ann[0], 100 * ann[1])
+            series.append(Series(name, (place,), look, line=False))
+    points_y = [y for each in series for _, y in each.points]
+    x = energy_axis(log("log10", [factor * e for e in energies], 0.04), unit)
+    y = percent_axis("Accuracy", _shares(points_y))
+
+    def draw(name: str, width: float) -> str:
+        about = f"Accuracy against energy per sample of {_names(shown)}, and of the ANN."
+        return line_plot(name, title, about, x, y, series, width)
+
+    caption = (
+        "Each curve runs through the time steps (markers: powers of two, and T); energy up to "
+        "step t counts every synaptic operation and the first layer's MACs once. Left of the "
+        "star is cheaper than the ANN."
+    )
+    return Figure("tradeoff", title, caption + without(everybody, shown), draw)
+
+
+def _ann(report: EvaluateReport) -> tuple[float, float] | None:
+    if report.energy_ann_mj is None or report.ann_accuracy is None:
+        return None
+    return report.energy_ann_mj, report.ann_accuracy

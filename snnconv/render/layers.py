@@ -1,0 +1,71 @@
+"""An evaluation layer by layer, as a table."""
+
+from snnconv.render import units
+from snnconv.render.compare import last
+from snnconv.render.tables import Cell, Column, Table
+from snnconv.reports import EvaluateReport, LayerRow
+
+_COLUMNS = (
+    Column("layer", numeric=False),
+    Column("neurons", hint="of one sample"),
+    Column("theta", hint="threshold; mean over channels"),
+    Column("rate", hint="spikes per neuron and step"),
+    Column("SOPs", hint="per sample, in T steps: synaptic operations its spikes cause"),
+    Column("SIN", hint="at T: inactivated neurons that have fired, of all neurons"),
+    Column("wrong spikes", hint="at T: share of the step's spikes, from inactivated neurons"),
+    Column("ANS", hint="wrong spikes in T steps per neuron"),
+    Column("error", hint="|mean output - ANN activation| / |ANN activation|, L2"),
+    Column("clipping", hint="part of the error above theta"),
+    Column("rounding", hint="part of the error from multiples of theta/T"),
+    Column("rest", hint="what remains: uneven spikes, wrong spikes, errors of layers before"),
+)
+_DETAILS = ("wrong spikes", "ANS")
+
+
+def _row(layer: LayerRow) -> tuple[Cell, ...]:
+    return (
+        layer.name,
+        units.count(layer.neurons),
+        units.number(layer.threshold),
+        units.shown(units.number, layer.firing_rate),
+        units.shown(units.si, layer.sops_per_sample),
+        units.shown(units.percent, last(layer.sin_ratio)),
+        units.shown(units.percent, last(layer.wrong_spike_share)),
+        units.shown(units.number, layer.ans_per_neuron),
+        units.shown(units.percent, layer.conversion_error),
+        units.shown(units.percent, layer.error_clipping),
+        units.shown(units.percent, layer.error_rounding),
+        units.shown(units.percent, layer.error_rest),
+    )
+
+
+def layer_table(report: EvaluateReport, details: bool = True) -> Table:
+    """Every layer in a row; what no metric measured has no column.
+
+    Without ``details`` it fits a terminal: wrong spikes and foreign metrics' columns are left out.
+    """
+    extra: dict[str, None] = {}
+    for layer in report.layers:
+        extra |= {k: None for k, v in (layer.model_extra or {}).items() if _scalar(v)}
+    columns = (*_COLUMNS, *(Column(name) for name in extra))
+    rows = tuple(
+        (*_row(layer), *(_foreign(layer, name) for name in extra)) for layer in report.layers
+    )
+    table = Table("Layers", columns, rows)
+    if not details:
+        kept = [c for c, column in enumerate(_COLUMNS) if column.title not in _DETAILS]
+        table = Table(
+            table.title,
+            tuple(columns[c] for c in kept),
+            tuple(tuple(row[c] for c in kept) for row in rows),
+        )
+    return table.without_empty()
+
+
+def _scalar(x: object) -> bool:
+    return x is not None and isinstance(x, int | float | str)
+
+
+def _foreign(layer: LayerRow, name: str) -> Cell:
+    found = (layer.model_extra or {}).get(name)
+    return units.value(found) if _scalar(found) else None

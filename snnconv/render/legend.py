@@ -1,0 +1,51 @@
+"""A legend: always below the plot, in as many columns as fit, so it never covers data."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from snnconv.render.looks import Look, marker, stroke
+from snnconv.render.svg import FONT, label, tag, text_width
+from snnconv.render.units import printable
+
+ROW = 19.0
+KEY = 30.0
+GAP = 22.0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A label with a sample: a line with its marker, a marker alone, or a filled square."""
+
+    text: str
+    look: Look
+    sample: str = "line"
+
+
+def _sample(entry: Entry, x: float, y: float) -> str:
+    middle = x + (KEY - 8) / 2
+    if entry.sample == "swatch":
+        return tag("rect", x=x + 4, y=y - 5.5, width=14, height=11, class_=f"{entry.look.colour} bar")
+    parts = []
+    if entry.sample in ("line", "rule"):
+        line = stroke(entry.look)
+        parts.append(tag("line", x1=x, y1=y, x2=x + KEY - 8, y2=y, **line))
+    if entry.look.marker and entry.sample != "rule":
+        parts.append(marker(entry.look, middle, y))
+    return "".join(parts)
+
+
+def legend(entries: Sequence[Entry], left: float, top: float, width: float) -> tuple[str, float]:
+    """The legend's drawing and its height."""
+    if not entries:
+        return "", 0.0
+    longest = max(text_width(printable(entry.text)) for entry in entries)
+    cell = min(KEY + longest + GAP, width)
+    across = max(1, min(int((width + GAP) // cell), len(entries)))
+    parts = []
+    for i, entry in enumerate(entries):
+        x, y = left + (i % across) * cell, top + (i // across) * ROW + ROW / 2
+        parts.append(_sample(entry, x, y))
+        parts.append(
+            label(entry.text, x + KEY, y + 0.35 * FONT, "legend", width=cell - KEY - GAP / 2)
+        )
+    return "".join(parts), ROW * -(-len(entries) // across)

@@ -1,0 +1,100 @@
+"""Where an evaluation comes from: configuration, files with their hashes, machine, command."""
+
+import shlex
+from collections.abc import Iterator
+from typing import Any
+
+from snnconv.config import ARGUMENT, STAGES
+from snnconv.render import units
+from snnconv.render.compare import calibration
+from snnconv.render.tables import Column, Fact, Facts, Table
+from snnconv.reports import EvaluateReport, Report
+
+
+def command(report: Report) -> str:
+    """The command line that gives this report: only options that differ from their defaults."""
+    model = STAGES.get(report.stage)
+    fields = model.model_fields if model else {}
+    defaults = model().model_dump(mode="json") if model else {}
+    arguments: list[str] = []
+    options: list[str] = []
+    for key, value in report.config.items():
+        if value is None or value == defaults.get(key):
+            continue
+        if key in fields and fields[key].json_schema_extra == ARGUMENT:
+            arguments += [str(each) for each in (value if isinstance(value, list) else [value])]
+        else:
+            options += list(_option(key.replace("_", "-"), value))
+    return shlex.join(["snnconv", report.stage, *arguments, *options])
+
+
+def _option(name: str, value: Any) -> Iterator[str]:
+    if isinstance(value, bool):
+        yield f"--{name}" if value else f"--no-{name}"
+    elif isinstance(value, dict):
+        for key, each in value.items():
+            yield from (f"--{name}", f"{key}={each}")
+    else:
+        for each in value if isinstance(value, list) else [value]:
+            yield from (f"--{name}", str(each))
+
+
+def conversion(report: EvaluateReport) -> Facts:
+    """Which neuron stands at the sites, and how its thresholds were found."""
+    items = [
+        Fact("Neuron", report.neuron),
+        Fact("Parameters", units.pairs(report.params) or "none"),
+        Fact("Thresholds", calibration(report)),
+        Fact("Time steps T", str(report.timesteps)),
+    ]
+    if report.confidence:
+        items.append(Fact("Spike confidence", f"in steps 1 to {report.early}"))
+        items += [
+            Fact(f"kept at {site}", units.percent(p)) for site, p in report.confidence.items()
+        ]
+    else:
+        items.append(Fact("Spike confidence", "off"))
+    return Facts("Conversion", tuple(items))
+
+
+def measurement(report: EvaluateReport) -> Facts:
+    """On what, with which seed, how long."""
+    data = report.data
+    return Facts(
+        "Measurement",
+        (
+            Fact("Schema", report.schema_id),
+            Fact("Data", data.spec),
+            Fact(
+                "Samples",
+                f"{units.count(report.samples)} of {units.count(data.test_samples)} in the test "
+                f"split; {units.count(data.train_samples)} in the training split",
+            ),
+            Fact("Seed", str(report.seed)),
+            Fact("Wall time", units.seconds(report.seconds)),
+            Fact("Command", command(report)),
+        ),
+    )
+
+
+def environment(report: Report) -> Facts:
+    """Versions and machine."""
+    items = tuple(Fact(key, str(value)) for key, value in report.environment.items())
+    return Facts("Environment", items)
+
+
+def configuration(report: Report) -> Facts:
+    """Every option of the stage, defaults included."""
+    items = tuple(Fact(key, units.value(value)) for key, value in report.config.items())
+    return Facts("Configuration", items)
+
+
+def lineage(report: Report) -> Table:
+    """Every file read and written, with its hash."""
+    rows = [("read", each.path, each.sha256) for each in report.lineage.inputs]
+    rows += [("written", each.path, each.sha256) for each in report.lineage.outputs]
+    parent = report.lineage.parent_report_sha256
+    if parent:
+        rows.append(("read", "report of the stage before", parent))
+    columns = tuple(Column(name, numeric=False) for name in ("", "file", "SHA-256"))
+    return Table("Files", columns, tuple(rows))

@@ -1,0 +1,140 @@
+"""Numbers as people read them: percentages, SI prefixes, units. Never ``1e-05``, never ``NaN``."""
+
+import math
+import unicodedata
+from collections.abc import Callable
+from typing import TypeVar
+
+Value = TypeVar("Value")
+
+_PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
+_ENERGIES = ((1e3, "J"), (1.0, "mJ"), (1e-3, "uJ"), (1e-6, "nJ"), (1e-9, "pJ"))
+NOT_FINITE = "not finite"
+
+
+def shown(how: Callable[[Value], str], value: Value | None) -> str | None:
+    """A value in words; none stays none, which every renderer shows as a dash."""
+    return None if value is None else how(value)
+
+
+def number(x: float) -> str:
+    """Three significant digits: ``0.0123``, ``1.23``, ``123``."""
+    if not math.isfinite(x):
+        return NOT_FINITE
+    if x == 0:
+        return "0"
+    size = math.floor(math.log10(abs(float(f"{x:.3g}"))))
+    if size < -5:
+        return f"{x:.2e}"
+    return f"{x:.{max(0, 2 - size)}f}"
+
+
+def compact(x: float) -> str:
+    """As :func:`number`, without trailing zeros: for ticks and parameters."""
+    text = number(x)
+    return text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text
+
+
+def tick(x: float) -> str:
+    """A round value on an axis, in as many digits as it needs."""
+    if x != 0 and abs(x) < 1e-3:
+        return compact(x)
+    return f"{round(x, 9):.7g}"
+
+
+def percent(share: float) -> str:
+    """A share of 0..1 with two decimals: ``97.20%``."""
+    return f"{share:.2%}" if math.isfinite(share) else NOT_FINITE
+
+
+def points(difference: float) -> str:
+    """A signed difference of two shares in percentage points: ``-0.28``."""
+    if not math.isfinite(difference):
+        return NOT_FINITE
+    text = f"{100 * difference:+.2f}"
+    return "0.00" if float(text) == 0 else text
+
+
+def si(x: float, unit: str = "") -> str:
+    """Three significant digits with an SI prefix: ``1.23 M``, ``456 kSOPs``."""
+    if not math.isfinite(x):
+        return NOT_FINITE
+    rounded = abs(float(f"{x:.3g}"))
+    for factor, prefix in _PREFIXES:
+        if rounded >= factor and factor > 1:
+            return f"{number(x / factor)} {prefix}{unit}"
+    text = f"{x:.0f}" if x == int(x) and rounded < 1e3 else number(x)
+    return f"{text} {unit}".rstrip()
+
+
+def energy_scale(mj: float) -> tuple[float, str]:
+    """The factor from mJ, and the unit, in which an energy reads best."""
+    rounded = abs(float(f"{mj:.3g}")) if math.isfinite(mj) else 1.0
+    for factor, unit in _ENERGIES:
+        if rounded >= factor:
+            return 1 / factor, unit
+    return (1.0, "mJ") if rounded == 0 else (1 / _ENERGIES[-1][0], _ENERGIES[-1][1])
+
+
+def energy(mj: float) -> str:
+    """An energy given in mJ: ``1.44 mJ``, ``30.1 uJ``."""
+    if not math.isfinite(mj):
+        return NOT_FINITE
+    factor, unit = energy_scale(mj)
+    return f"{number(mj * factor)} {unit}"
+
+
+def seconds(s: float) -> str:
+    """A duration: ``1.30 ms``, ``42.0 s``, ``3 min 20 s``, ``2 h 05 min``."""
+    if not math.isfinite(s):
+        return NOT_FINITE
+    if s < 1e-3:
+        return f"{number(s * 1e6)} us"
+    if s < 1:
+        return f"{number(s * 1e3)} ms"
+    if s < 120:
+        return f"{number(s)} s"
+    if s < 7200:
+        return f"{int(s) // 60} min {int(s) % 60:02d} s"
+    return f"{int(s) // 3600} h {int(s) % 3600 // 60:02d} min"
+
+
+def memory(mib: float) -> str:
+    """A memory size given in MiB."""
+    return f"{number(mib / 1024)} GiB" if mib >= 1024 else f"{number(mib)} MiB"
+
+
+def count(n: float) -> str:
+    """A whole number with spaces between thousands: ``60 000``."""
+    return f"{n:,.0f}".replace(",", " ") if math.isfinite(n) else NOT_FINITE
+
+
+def value(x: object) -> str:
+    """A configuration's value: floats short, lists with commas, none as ``-``."""
+    if x is None:
+        return "-"
+    if isinstance(x, bool):
+        return "yes" if x else "no"
+    if isinstance(x, float):
+        # six digits, since a learning rate or a percentile is a setting and not a measurement
+        return f"{x:.6g}" if math.isfinite(x) else NOT_FINITE
+    if isinstance(x, dict):
+        return pairs(x) or "-"
+    if isinstance(x, list | tuple):
+        return ", ".join(value(each) for each in x) or "-"
+    return str(x)
+
+
+def pairs(params: dict[str, object]) -> str:
+    """Parameters in a line: ``v0=0.5, levels=2``."""
+    return ", ".join(f"{name}={value(x)}" for name, x in params.items())
+
+
+def printable(text: str) -> str:
+    """Without control characters, which a name from a file could carry into a terminal or XML."""
+    return "".join("?" if unicodedata.category(c) in ("Cc", "Cs", "Cf") else c for c in text)
+
+
+def micro(text: str) -> str:
+    """``uJ`` and ``us`` with the real prefix, where the output is known to be UTF-8."""
+    return text.replace(" uJ", " \u00b5J").replace(" us", " \u00b5s")

@@ -1,0 +1,161 @@
+"""A network with neurons at its sites: the same graph, the same weights, run over time.
+
+Operations that are linear in their input keep the mean over time and run on the merged ``T*B`` axis.
+Max pooling is not: it pools the cumulative input and emits the increase,
+``x_out[t] = pool(X[t]) - pool(X[t-1])`` with ``X`` the running sum, so its mean output is the pool of
+the mean input, for any kernel, stride and padding.
+
+Under a constant input, what no neuron has touched does not change over time: it has ``T = 1`` and is
+computed once.
+
+Shape:
+    ``[1 or T, B, *input] -> [T, B, classes]``: the last layer's currents at each step.
+
+Reference:
+    Methods: rate-preserving rule. Max pooling: the cumulative rule, which generalises LIPooling
+    (Li & Zeng 2022) to signed increases and overlapping windows.
+
+Deviations:
+    None.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from snnconv.confidence import keep_mask
+from snnconv.facts import ConfidenceFacts
+from snnconv.graph.build import Network, walk
+from snnconv.graph.ir import Node
+from snnconv.graph.ops import OPS, Role
+from snnconv.graph.roles import sources
+from snnconv.neuron import Neuron, Spikes
+from snnconv.shapes import fold_time, unfold_time
+
+Observer = Callable[[str, int, Spikes], None]
+"""Sees ``(node name, steps done before, spikes [T, B, *N])`` of every site and max pooling."""
+
+
+@dataclass(frozen=True)
+class State:
+    """A simulation between two chunks: steps done, and each node's own state."""
+
+    steps: int = 0
+    nodes: Mapping[str, Any] = field(default_factory=dict)
+
+
+class SpikingNetwork(nn.Module):
+    """Weights, and neurons that have learned parameters or thresholds.
+
+    Args:
+        network: the ANN.
+        neurons: by site name, one for each site.
+        seed: of everything random.
+        confidence: spike confidence, if it acts.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        neurons: Mapping[str, Neuron[Any]],
+        seed: int,
+        confidence: ConfidenceFacts | None,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self._emitters = {node.name for node in sources(network.graph)}
+        # a module's attribute name may hold no dot
+        self._neurons = nn.ModuleDict({name.replace(".", "/"): n for name, n in neurons.items()})
+        self.seed = seed
+        self.confidence = confidence
+
+    @property
+    def neurons(self) -> dict[str, Neuron[Any]]:
+        """The neurons by site name."""
+        found: dict[str, Neuron[Any]] = {}
+        for key, neuron in self._neurons.items():
+            assert isinstance(neuron, Neuron)
+            found[key.replace("/", ".")] = neuron
+        return found
+
+    @property
+    def causal(self) -> bool:
+        """Whether a simulation may come in chunks."""
+        return all(neuron.causal for neuron in self.neurons.values())
+
+    def forward(
+        self,
+        x: Tensor,
+        timesteps: int,
+        samples: Tensor,
+        state: State | None = None,
+        observe: Observer | None = None,
+    ) -> tuple[Tensor, State]:
+        """The next ``timesteps`` steps.
+
+        Args:
+            x: the input, ``[1, B, *input]`` when it is constant over time.
+            timesteps: how many steps.
+            samples: which samples these are, ``[B]``: what randomness hangs on.
+            state: as the call before gave it.
+            observe: called with every node's spikes.
+
+        Returns:
+            Currents of the last layer ``[timesteps, B, classes]``, and the state after them.
+        """
+        state = state or State()
+        nodes: dict[str, Any] = {}
+
+        def evaluate(node: Node, inputs: list[Tensor]) -> Tensor:
+            role = OPS[node.op].role
+            if role is Role.SITE:
+                currents = inputs[0].expand(timesteps, *inputs[0].shape[1:])
+                spikes, nodes[node.name] = self._fire(node.name, currents, samples, state)
+                if observe is not None:
+                    observe(node.name, state.steps, spikes)
+                return spikes.values()
+            if node.name in self._emitters:
+                pooled, nodes[node.name] = self._pool(node, inputs[0], state)
+                if observe is not None:
+                    observe(node.name, state.steps, Spikes((pooled != 0).to(pooled.dtype), pooled))
+                return pooled
+            return self._merged(node, inputs)
+
+        currents = walk(self.network.graph, x, evaluate)
+        return currents.expand(timesteps, *currents.shape[1:]), State(state.steps + timesteps, nodes)
+
+    def _fire(
+        self, name: str, currents: Tensor, samples: Tensor, state: State
+    ) -> tuple[Spikes, Any]:
+        keep = None
+        if self.confidence is not None and name in self.confidence.keep:
+            keep = keep_mask(
+                self.confidence.keep[name],
+                self.confidence.early,
+                self.seed,
+                name,
+                samples,
+                state.steps,
+                currents,
+            )
+        return self.neurons[name](currents, state.nodes.get(name), keep)  # type: ignore[no-any-return]
+
+    def _merged(self, node: Node, inputs: list[Tensor]) -> Tensor:
+        """A linear operation on all steps at once; one that has inputs of both kinds expands."""
+        steps = max(value.shape[0] for value in inputs)
+        merged = [fold_time(value.expand(steps, *value.shape[1:])) for value in inputs]
+        return unfold_time(self.network.compute(node, merged), steps)
+
+    def _pool(self, node: Node, x: Tensor, state: State) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        total, before = state.nodes.get(node.name, (torch.zeros_like(x[0]), None))
+        sums = []
+        for current in x:
+            total = total + current
+            sums.append(total)
+        pooled = self._merged(node, [torch.stack(sums)])
+        first = torch.zeros_like(pooled[0]) if before is None else before
+        increase = pooled - torch.cat([first[None], pooled[:-1]])
+        return increase, (total, pooled[-1])

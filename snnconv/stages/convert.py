@@ -1,0 +1,88 @@
+"""``snnconv convert``: put a spiking neuron at every activation site."""
+
+from dataclasses import replace
+
+import torch
+
+from snnconv.checkpoint import load, save
+from snnconv.config import ConvertConfig
+from snnconv.conversion import confident_sites, measure_confidence
+from snnconv.dataset import batches
+from snnconv.facts import SpikingFacts
+from snnconv.graph.fold import fold
+from snnconv.graph.ops import OPS, Role
+from snnconv.graph.roles import Carries, carried, macs, sources
+from snnconv.neuron import ROOM
+from snnconv.progress import Progress, Quiet
+from snnconv.reports import ConvertReport
+from snnconv.stages.common import (
+    Session,
+    checkpoint_file,
+    lineage_step,
+    open_data,
+    report_file,
+)
+from snnconv.validated import parameters
+
+
+def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertReport:
+    """Convert, and write a checkpoint of kind ``converted``. The network's tensors stay as they are."""
+    progress = progress or Quiet()
+    session = Session(config)
+    file = checkpoint_file(config.checkpoint, config.run, ("calibrated",), "snnconv calibrate")
+    calibrated = load(file, ["calibrated"])
+    session.inputs.append(file)
+    neuron = ROOM.load(config.neuron)
+    params = parameters(neuron.Params, config.param, f"neuron '{config.neuron}'")
+    converted = replace(
+        calibrated,
+        kind="converted",
+        lineage=(*calibrated.lineage, lineage_step("convert", file, config)),
+        spiking=SpikingFacts(
+            neuron=config.neuron,
+            params=params.model_dump(),
+            timesteps=config.timesteps,
+            seed=config.seed,
+        ),
+    )
+    confidence = None
+    if sites := confident_sites(converted.graph, config.confidence):
+        dataset = open_data(config, converted.data)
+        chosen = torch.randperm(
+            len(dataset.train.labels), generator=torch.Generator().manual_seed(config.seed)
+        )[: config.confidence_samples]
+        with progress.task("spike confidence", len(chosen)) as advance:
+            confidence = measure_confidence(
+                converted,
+                sites,
+                config.early,
+                batches(dataset.train, converted.data, chosen, config.batch_size),
+                session.device,
+                advance,
+            )
+        assert converted.spiking is not None
+        converted = replace(
+            converted, spiking=converted.spiking.model_copy(update={"confidence": confidence})
+        )
+    out = config.out or config.run / "converted.safetensors"
+    save(converted, out)
+
+    graph, tensors = fold(converted.graph, converted.network)
+    kinds, work = carried(graph), macs(graph, tensors)
+    behind = {name: n for name, (n, _) in work.items() if kinds[name] is not Carries.CONSTANT}
+    analog = sum(
+        n for name, n in behind.items() if kinds.get(graph[name].inputs[0]) is Carries.CURRENT
+    )
+    return session.report(
+        ConvertReport,
+        report_file(config, "convert", config.out),
+        [out],
+        neuron=config.neuron,
+        params=params.model_dump(),
+        timesteps=config.timesteps,
+        sites_converted=len(converted.graph.sites),
+        non_spiking_share=analog / max(1, sum(behind.values())),
+        cumulative_pools=[n.name for n in sources(graph) if OPS[n.op].role is Role.MAX],
+        confidence=confidence.keep if confidence else {},
+        early=confidence.early if confidence else None,
+    )

@@ -1,0 +1,161 @@
+"""``snnconv evaluate``: accuracy, spikes, energy and errors, all from one simulation."""
+
+import math
+import time
+
+import torch
+from torch import Tensor
+
+from snnconv import runtime
+from snnconv.checkpoint import Checkpoint, load
+from snnconv.config import EvaluateConfig
+from snnconv.conversion import ann_inputs, neuron_params, spiking_network
+from snnconv.dataset import batches, first
+from snnconv.errors import CheckFailedError
+from snnconv.graph.build import Network, shapes
+from snnconv.graph.fold import fold
+from snnconv.graph.roles import sources
+from snnconv.kinds import SPIKING
+from snnconv.metric import ROOM, Batch, Figures, Setup
+from snnconv.neuron import Spikes
+from snnconv.progress import Progress, Quiet
+from snnconv.reports import EvaluateReport, Histogram, LayerRow
+from snnconv.simulate import simulate
+from snnconv.stages.common import Session, checkpoint_file, data_use, open_data
+
+
+def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateReport:
+    """Evaluate a spiking network on the test split, beside its ANN, and write the report."""
+    progress = progress or Quiet()
+    session = Session(config)
+    file = checkpoint_file(config.checkpoint, config.run, SPIKING, "snnconv convert")
+    checkpoint = load(file, SPIKING)
+    session.inputs.append(file)
+    facts, calibrated = checkpoint.spiking, checkpoint.calibrated
+    assert facts is not None
+    assert calibrated is not None
+    params = neuron_params(facts)
+    timesteps = config.timesteps or facts.timesteps
+    dataset = open_data(config, checkpoint.data)
+
+    snn = spiking_network(checkpoint).to(session.device).eval()
+    graph, sizes = snn.network.graph, shapes(snn.network.graph, snn.network.tensors())
+    reference = _reference(checkpoint)
+    reference = reference.to(session.device).eval() if reference else None
+    setup = Setup(
+        graph=graph,
+        network=snn.network.tensors(),
+        shapes=sizes,
+        thresholds=checkpoint.thresholds(),
+        v0=float(getattr(params, "v0", 0.0)),
+        timesteps=timesteps,
+        energy_ac_pj=config.energy_ac_pj,
+        energy_mac_pj=config.energy_mac_pj,
+    )
+    # in the room's order of dependence: energy is made of synops
+    metrics = {name: ROOM.load(name)(setup) for name in sorted(config.metric, key="energy".__eq__)}
+
+    def observe(name: str, start: int, spikes: Spikes) -> None:
+        for metric in metrics.values():
+            metric.observe(name, start, spikes)
+
+    order = first(dataset.test, config.limit)
+    simulated = 0.0
+    with progress.task("evaluate", len(order)) as advance:
+        for indices, x, labels in batches(dataset.test, checkpoint.data, order, config.batch_size):
+            x, labels, samples = (v.to(session.device) for v in (x, labels, indices))
+            logits, inputs = ann_inputs(snn.network, x)
+            if reference is not None:
+                with torch.no_grad():
+                    logits = reference(x)
+            batch = Batch(labels, logits, inputs)
+            for metric in metrics.values():
+                metric.begin(batch)
+            started = time.perf_counter()
+            average = simulate(snn, x, samples, timesteps, config.chunk, observe)
+            if not torch.isfinite(average).all():
+                raise CheckFailedError(
+                    f"the simulation of {file} gives no numbers",
+                    "NaN or Inf among its logits",
+                    "look at the weights and the data: snnconv inspect",
+                )
+            for metric in metrics.values():
+                metric.finish(average)
+            simulated += time.perf_counter() - started
+            advance(len(labels))
+
+    found = Figures()
+    for metric in metrics.values():
+        figures = metric.figures(found)
+        found.totals |= figures.totals
+        for name, row in figures.layers.items():
+            found.layers.setdefault(name, {}).update(row)
+    return session.report(
+        EvaluateReport,
+        config.out or config.run / "evaluate.json",
+        [],
+        data=data_use(dataset),
+        label=_label(checkpoint),
+        neuron=facts.neuron,
+        params=params.model_dump(),
+        calibration={
+            "method": calibrated.method,
+            "params": calibrated.params,
+            "granularity": calibrated.granularity,
+            "samples": calibrated.samples,
+        },
+        confidence=facts.confidence.keep if facts.confidence else {},
+        early=facts.confidence.early if facts.confidence else None,
+        samples=len(order),
+        timesteps=timesteps,
+        layers=[
+            LayerRow(
+                name=node.name,
+                neurons=math.prod(sizes[node.name]),
+                threshold=calibrated.sites[node.name].threshold if node.op == "relu" else None,
+                **found.layers.get(node.name, {}),
+            )
+            for node in sources(graph)
+        ],
+        histograms=_histograms(checkpoint),
+        seconds_per_sample=simulated / len(order),
+        peak_memory_mib=runtime.peak_memory_mib(session.device),
+        **found.totals,
+    )
+
+
+def _reference(checkpoint: Checkpoint) -> Network | None:
+    """The ANN that was converted, where fine-tuning has moved the weights away from it."""
+    if not checkpoint.reference:
+        return None
+    return Network(*fold(checkpoint.graph, checkpoint.reference))
+
+
+def _label(checkpoint: Checkpoint) -> str:
+    """Neuron, thresholds and what was done, short enough for a legend."""
+    facts, calibrated = checkpoint.spiking, checkpoint.calibrated
+    assert facts is not None
+    assert calibrated is not None
+    parts = [facts.neuron, calibrated.method]
+    if checkpoint.kind != "converted":
+        parts.append(checkpoint.kind)
+    if facts.confidence:
+        parts.append("confidence")
+    return ", ".join(parts)
+
+
+def _histograms(checkpoint: Checkpoint) -> list[Histogram]:
+    assert checkpoint.calibrated is not None
+
+    def listed(tensor: Tensor) -> list[float]:
+        return [float(value) for value in tensor.tolist()]
+
+    return [
+        Histogram(
+            name=name,
+            threshold=site.threshold,
+            edges=listed(checkpoint.calibration[f"{name}/edges"]),
+            counts=listed(checkpoint.calibration[f"{name}/counts"]),
+        )
+        for name, site in checkpoint.calibrated.sites.items()
+    ]

@@ -1,0 +1,43 @@
+"""The step function of a spike, with a triangle for a derivative.
+
+``H(v - V) = 1`` where ``v >= V``; in the backward pass ``dH/dv = max(0, g - |u|) / (g^2 V)`` with
+``u = (v - V)/V`` and ``g = 1``: a triangle of width ``2V`` and area one around the threshold.
+
+Shape:
+    ``v`` and the threshold broadcast against each other.
+
+Reference:
+    Wu et al. 2018 (STBP); the triangle is the one of Esser et al. 2016.
+
+Deviations:
+    The threshold takes no gradient: an adaptive one is a detached function of the state.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class _Spike(torch.autograd.Function):
+    @staticmethod
+    def forward(potential: Tensor, threshold: Tensor) -> Tensor:
+        return (potential >= threshold).to(potential.dtype)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None]:
+        if not ctx.needs_input_grad[0]:
+            return None, None
+        potential, threshold = ctx.saved_tensors
+        distance = ((potential - threshold) / threshold).abs()
+        return grad * (1 - distance).clamp(min=0) / threshold, None
+
+
+def spike(potential: Tensor, threshold: Tensor) -> Tensor:
+    """1 where the potential has reached the threshold, else 0, in the potential's type."""
+    fired: Tensor = _Spike.apply(potential, threshold)
+    return fired

@@ -1,0 +1,245 @@
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from snnconv.dataset import ROOM, ArraySplit, Dataset, batches, first, load, normalise
+from snnconv.errors import UnsupportedError, UsageError
+from snnconv.facts import DataFacts
+
+
+def split(shape=(2, 3, 3), n=10, labels=None):
+    pixels = torch.randint(0, 256, (n, *shape), dtype=torch.uint8)
+    return ArraySplit(pixels, torch.arange(n) % 2 if labels is None else labels, 255.0)
+
+
+def facts(shape=(2, 3, 3), mean=(0.5,), std=(0.25,), spec="own"):
+    return DataFacts(spec=spec, shape=shape, classes=("a", "b"), mean=mean, std=std)
+
+
+# The room
+
+
+def test_the_room_holds_these_and_no_helpers():
+    assert ROOM.names() == ["cifar10", "cifar100", "digits", "fashion-mnist", "folder", "npz"]
+
+
+@pytest.mark.parametrize("name", ROOM.names())
+def test_every_file_documents_itself_and_loads(name):
+    file = Path(sys.modules["snnconv.dataset"].__file__).parent / "datasets"
+    text = (file / f"{name.replace('-', '_')}.py").read_text()
+    for section in ("Shape:", "Reference:", "Deviations:"):
+        assert f"\n{section}\n    " in text
+    assert ROOM.summary(name)
+    assert callable(ROOM.load(name))
+
+
+def test_an_unknown_name():
+    with pytest.raises(UsageError) as caught:
+        load("digit")
+    assert caught.value.problem == "there is no data set of that name"
+    assert caught.value.found == "'digit'"
+    assert caught.value.remedy.startswith("did you mean 'digits'?")
+
+
+@pytest.mark.parametrize("spec", ["digits:", "digits:small"])
+def test_an_argument_that_is_not_taken(spec):
+    with pytest.raises(UsageError, match="data set 'digits' takes nothing behind a colon"):
+        load(spec)
+
+
+# A user's factory
+
+SOURCE = """
+import torch
+from snnconv.dataset import ArraySplit, Dataset
+from snnconv.errors import UsageError
+from snnconv.facts import DataFacts
+
+number = 3
+
+def make(n=4, classes=2):
+    facts = DataFacts(
+        spec="whatever", shape=(1, 2, 2), classes=tuple("abc"[:classes]), mean=(0.5,), std=(0.5,)
+    )
+    part = ArraySplit(torch.zeros(n, 1, 2, 2), torch.arange(n) % 2, 1.0)
+    return Dataset(facts, part, part)
+
+def nothing():
+    return None
+
+def fails():
+    raise RuntimeError("out of luck")
+
+def explains():
+    raise UsageError("no luck", "none", "try again")
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A user's module, importable as ``own_package.sets`` and there as ``sets.py``."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    Path("own_package").mkdir()
+    Path("own_package/__init__.py").touch()
+    for file in ("own_package/sets.py", "sets.py"):
+        Path(file).write_text(SOURCE)
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if name.startswith(("own_package", "snnconv_user_")):
+            del sys.modules[name]
+
+
+@pytest.mark.usefixtures("own")
+@pytest.mark.parametrize("where", ["own_package.sets", "sets.py", "./own_package/sets.py"])
+def test_a_factory(where):
+    data = load(f"{where}:make")
+    assert data.facts.spec == f"{where}:make"  # as a checkpoint needs it, to find its data again
+    assert len(data.train.labels) == 4
+    data = load(f"{where}:make?n=6&classes=3")
+    assert data.facts.spec == f"{where}:make?n=6&classes=3"
+    assert (len(data.train.labels), len(data.facts.classes)) == (6, 3)
+
+
+@pytest.mark.usefixtures("own")
+@pytest.mark.parametrize(
+    ("spec", "kind", "text"),
+    [
+        ("sets.py:mak", UsageError, "sets.py has no factory 'mak'\n.*\n.*did you mean 'make'"),
+        ("sets.py:number", UsageError, "sets.py has no factory 'number'"),
+        ("none.py:make", UsageError, "none.py can't be read\n  found: no such file"),
+        ("own_package:make", UsageError, "there is no data set of that name"),
+        ("own_package.none:make", UsageError, "module 'own_package.none' can't be imported"),
+        ("sets.py:make?m=3", UsageError, "options of 'sets.py:make.*\n.*argument 'm'"),
+        ("sets.py:nothing", UnsupportedError, "'sets.py:nothing' gives no data set\n.*a NoneType"),
+        ("sets.py:fails", UnsupportedError, "found: RuntimeError: out of luck"),
+        ("sets.py:explains", UsageError, "no luck"),
+        ("sets.py:make?n=0", UnsupportedError, "an empty train split"),
+        (
+            "sets.py:make?classes=1",
+            UnsupportedError,
+            "labels 0..1 in the train split for 1 classes",
+        ),
+        ("sets.py", UsageError, "there is no data set of that name"),
+    ],
+)
+def test_a_factory_that_can_not_be_taken(spec, kind, text):
+    with pytest.raises(kind, match=text) as caught:
+        load(spec)
+    assert type(caught.value) is kind
+
+
+@pytest.mark.usefixtures("own")
+@pytest.mark.parametrize("where", ["own_package.broken", "broken.py"])
+@pytest.mark.parametrize("text", ["1 / 0", "import no_such_package_here", "def"])
+def test_a_file_that_can_not_be_imported(where, text):
+    for file in ("own_package/broken.py", "broken.py"):
+        Path(file).write_text(text)
+    with pytest.raises(UsageError, match=r"can't be (run|imported)"):
+        load(f"{where}:make")
+    # a half-made module must not be found by the next import
+    assert not {"own_package.broken", "snnconv_user_broken"} & set(sys.modules)
+
+
+@pytest.mark.usefixtures("own")
+def test_a_file_does_not_take_the_place_of_a_module():
+    json = sys.modules["json"]
+    Path("json.py").write_text(SOURCE)
+    load("json.py:make")
+    assert sys.modules["json"] is json
+
+
+# What a loaded data set is checked for
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"labels": "torch.zeros(4)"}, r"train labels of shape \[4\] and type torch.float32"),
+        ({"labels": "torch.zeros(4, 1).long()"}, r"train labels of shape \[4, 1\]"),
+        ({"labels": "torch.zeros(4).long() - 1"}, r"labels -1\.\.-1 in the train split"),
+        (
+            {"mean": "(0.5, 0.5)"},
+            r"mean \[0.5, 0.5\] and std \[0.5\] for samples of shape \[3, 2\]",
+        ),
+        ({"std": "(0.5, 0.5, 0.0)"}, "every std above 0"),
+        ({"shape": "()"}, r"samples of shape \[\]"),
+    ],
+)
+def test_splits_and_facts_that_contradict_each_other(tmp_path, changes, text):
+    given = {"labels": "torch.zeros(4).long()", "mean": "(0.5,)", "std": "(0.5,)"}
+    given |= {"shape": "(3, 2)"} | changes
+    file = tmp_path / "sets.py"
+    file.write_text(
+        "import torch\n"
+        "from snnconv.dataset import ArraySplit, Dataset\n"
+        "from snnconv.facts import DataFacts\n"
+        "def make():\n"
+        f"    facts = DataFacts(spec='', shape={given['shape']}, classes=('a', 'b'),\n"
+        f"                      mean={given['mean']}, std={given['std']})\n"
+        f"    part = ArraySplit(torch.zeros(4, 3, 2), {given['labels']}, 1.0)\n"
+        "    return Dataset(facts, part, part)\n"
+    )
+    with pytest.raises(UnsupportedError, match=text) as caught:
+        load(f"{file}:make")
+    assert caught.value.problem == f"data set '{file}:make' can't be used"
+
+
+# Normalisation and batches
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 5), (4, 5, 6), (4, 2, 5, 6)])
+def test_normalisation_by_channel_and_by_one_number(shape):
+    x = torch.rand(7, *shape)
+    mean, std = (0.1, 0.2, 0.3, 0.4), (0.5, 1.0, 2.0, 4.0)
+    got = normalise(x, facts(shape, mean, std))
+    for channel in range(4):
+        expected = (x[:, channel] - mean[channel]) / std[channel]
+        torch.testing.assert_close(got[:, channel], expected)
+    torch.testing.assert_close(normalise(x, facts(shape, (0.5,), (0.25,))), (x - 0.5) / 0.25)
+    assert got.dtype == torch.float32
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_normalisation_refuses_what_is_not_finite(value):
+    x = torch.rand(2, 2, 3, 3)
+    x[1, 0, 2, 2] = value
+    with pytest.raises(UnsupportedError, match="'own' can't be used\n  found: NaN or Inf"):
+        normalise(x, facts())
+
+
+@given(n=st.integers(1, 30), size=st.integers(1, 40), seed=st.integers(0, 99))
+def test_batches_give_every_index_once_in_the_order_asked_for(n, size, seed):
+    part, known = split(n=n), facts(mean=(0.5, 0.25), std=(0.5, 2.0))
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+    got = list(batches(part, known, order, size))
+    assert torch.equal(torch.cat([indices for indices, _, _ in got]), order)
+    assert all(len(indices) == size for indices, _, _ in got[:-1])
+    for indices, x, labels in got:
+        mean, std = (torch.tensor(v).reshape(1, 2, 1, 1) for v in (known.mean, known.std))
+        assert torch.equal(x, (part.pixels[indices].float() / 255.0 - mean) / std)
+        assert torch.equal(labels, part.labels[indices])
+
+
+def test_batches_of_another_shape_than_the_network_takes():
+    with pytest.raises(UnsupportedError) as caught:
+        next(batches(split(), facts(shape=(1, 8, 8)), torch.arange(10), 5))
+    assert caught.value.problem == "the data do not fit the network"
+    assert caught.value.found == "samples of shape [2, 3, 3], network input [1, 8, 8]"
+    assert "--data" in caught.value.remedy
+
+
+@pytest.mark.parametrize(("limit", "count"), [(None, 10), (3, 3), (10, 10), (99, 10)])
+def test_the_first_samples(limit, count):
+    assert first(split(), limit).tolist() == list(range(count))
+
+
+def test_a_dataset_is_frozen():
+    data = Dataset(facts(), split(), split())
+    with pytest.raises(AttributeError):
+        data.train = split()
