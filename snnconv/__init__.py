@@ -1,1 +1,32 @@
-"""snnconv: convert trained neural networks into spiking ones, and prove what was done."""
+"""snnconv: convert trained neural networks into spiking ones, and prove what was done.
+
+The functions here are those of :mod:`snnconv.api`; they are looked up when used, so that importing
+the package, as ``snnconv --help`` does, costs no torch.
+"""
+
+import importlib
+from typing import Any
+
+_API = (
+    "Checkpoint",
+    "calibrate",
+    "convert",
+    "evaluate",
+    "finetune",
+    "inspect",
+    "load",
+    "report",
+    "save",
+    "spiking_network",
+    "train",
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _API:
+        return getattr(importlib.import_module("snnconv.api"), name)
+    raise AttributeError(f"module 'snnconv' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted(_API)

@@ -11,7 +11,10 @@ from snnconv.graph.build import Network, walk
 from snnconv.graph.ir import Graph, Node
 from snnconv.statistic import Histogram, Statistic
 
-LAYER_BITS, CHANNEL_BITS = 10, 6  # 0.05 % and 0.8 % relative error, 0.5 MB a layer or 32 kB a channel
+LAYER_BITS, CHANNEL_BITS = (
+    10,
+    6,
+)  # 0.05 % and 0.8 % relative error, 0.5 MB a layer or 32 kB a channel
 _DRAWN = 100  # bins of the histogram that the checkpoint keeps for reports
 
 

@@ -69,13 +69,11 @@ def build(model: type[configs.StageConfig], options: dict[str, Any]) -> configs.
         ) from error
 
 
-def _guarded(action: Callable[[Terminal], BaseModel | None], as_json: bool, debug: bool) -> None:
+def _guarded(action: Callable[[Terminal], BaseModel], as_json: bool, debug: bool) -> None:
     """Run a command: print its report, or its error; turn either into an exit code."""
     terminal = Terminal(as_json)
     try:
-        report = action(terminal)
-        if report is not None:
-            terminal.show(report)
+        terminal.show(action(terminal))
     except SnnconvError as error:
         if debug:
             raise
@@ -86,20 +84,8 @@ def _guarded(action: Callable[[Terminal], BaseModel | None], as_json: bool, debu
         raise typer.Exit(ExitCode.INTERRUPTED) from error
 
 
-def _command(name: str, model: type[configs.StageConfig]) -> None:
-    """Add a stage's command, with a signature made from its configuration."""
-
-    def command(**options: Any) -> None:
-        as_json, debug = options.pop("as_json"), options.pop("debug")
-
-        def action(terminal: Terminal) -> BaseModel | None:
-            config = build(model, options)
-            stage = importlib.import_module(f"snnconv.stages.{name}")
-            report: BaseModel | None = stage.run(config, terminal)
-            return report
-
-        _guarded(action, as_json, debug)
-
+def _signature(model: type[configs.StageConfig], command: Callable[..., None]) -> None:
+    """Give a command the options of a configuration, and ``--json`` and ``--debug``."""
     parameters = [_parameter(key, field) for key, field in model.model_fields.items()]
     parameters += [
         inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=kind)
@@ -107,11 +93,100 @@ def _command(name: str, model: type[configs.StageConfig]) -> None:
     ]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__doc__ = model.__doc__
+
+
+def _add(name: str, model: type[configs.StageConfig], where: str, function: str = "run") -> None:
+    """Add the command of a configuration.
+
+    Args:
+        name: the command's.
+        model: its options.
+        where: the module that does it, imported when the command runs.
+        function: its name there; takes the configuration and a terminal, gives a report.
+    """
+
+    def command(**options: Any) -> None:
+        as_json, debug = options.pop("as_json"), options.pop("debug")
+
+        def action(terminal: Terminal) -> BaseModel:
+            config = build(model, options)
+            report: BaseModel = getattr(importlib.import_module(where), function)(config, terminal)
+            return report
+
+        _guarded(action, as_json, debug)
+
+    _signature(model, command)
     app.command(name)(command)
 
 
 for _name, _model in configs.STAGES.items():
-    _command(_name, _model)
+    if _name == "report":
+        _add("report", _model, "snnconv.pipeline", "report")
+    else:
+        _add(_name, _model, f"snnconv.stages.{_name}")
+_add("inspect", configs.InspectConfig, "snnconv.stages.inspect")
+_add("demo", configs.DemoConfig, "snnconv.pipeline", "demo")
+_add("doctor", configs.DoctorConfig, "snnconv.stages.doctor")
+
+
+@app.command("run")
+def run_recipe(
+    recipe: Annotated[Path, typer.Argument(help="TOML file: a table for each stage")],
+    settings: Annotated[
+        list[str], typer.Option("--set", metavar="STAGE.OPTION=VALUE", help="over the recipe")
+    ] = [],  # noqa: B006 (Typer's way to say "none given")
+    run: Annotated[Path | None, typer.Option(help="run folder")] = None,
+    seed: Annotated[int | None, typer.Option(help="seed of everything random")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, ... or auto")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan only")] = False,
+    as_json: _JSON = False,
+    debug: _DEBUG = False,
+) -> None:
+    """Run a whole pipeline from a recipe, skipping stages whose inputs have not changed."""
+    flags = {"run": run, "seed": seed, "device": device, "threads": threads}
+
+    def action(terminal: Terminal) -> BaseModel:
+        from snnconv.pipeline import run_recipe
+
+        return run_recipe(recipe, settings, flags, dry_run, terminal)
+
+    _guarded(action, as_json, debug)
+
+
+@app.command("ls")
+def ls(
+    room: Annotated[
+        str, typer.Argument(help="models, datasets, neurons, statistics, metrics or operations")
+    ],
+    as_json: _JSON = False,
+    debug: _DEBUG = False,
+) -> None:
+    """List what there is to choose from."""
+
+    def action(terminal: Terminal) -> BaseModel:
+        from snnconv.listing import listing
+
+        return listing(room)
+
+    _guarded(action, as_json, debug)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(version("snnconv"))
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
+    ] = False,
+) -> None:
+    pass
 
 
 def main() -> None:

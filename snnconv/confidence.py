@@ -53,7 +53,8 @@ def uniform(seed: int, layer: str, samples: Tensor, steps: range, shape: tuple[i
     hashed = _mix(_mix(samples & _MASK) ^ key)[None, :]
     hashed = _mix(hashed ^ _mix(step)[:, None])[:, :, None]
     hashed = _mix(hashed ^ _mix(neuron))
-    return (hashed.double() / 2**32).unflatten(2, shape)
+    numbers: Tensor = (hashed.double() / 2**32).unflatten(2, shape)
+    return numbers
 
 
 def keep_mask(

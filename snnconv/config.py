@@ -7,9 +7,9 @@ them. Nothing here imports torch.
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-ARGUMENT = {"argument": True}
+ARGUMENT: dict[str, JsonValue] = {"argument": True}
 """Marks a field as a positional argument of the command."""
 
 METRICS = ("accuracy", "firing-rate", "synops", "energy", "sin", "conversion-error")
@@ -31,8 +31,8 @@ class DataConfig(StageConfig):
 
     data: str | None = Field(
         None,
-        description="digits, fashion-mnist, cifar10, cifar100, folder:DIR, npz:FILE; the "
-        "checkpoint's own by default",
+        description="digits, fashion-mnist, cifar10, cifar100, folder:DIR, npz:FILE, "
+        "package.module:factory or file.py:factory; the checkpoint's own by default",
     )
     data_root: Path | None = Field(None, description="folder that holds data sets")
     download: bool = Field(False, description="allow a download where the data set is missing")
@@ -119,7 +119,9 @@ class FinetuneConfig(OptimiserConfig):
         json_schema_extra=ARGUMENT,
     )
     lr: float = Field(0.01, gt=0, description="peak learning rate of the cosine schedule")
-    timesteps: int | None = Field(None, ge=1, description="T to train at; the checkpoint's by default")
+    timesteps: int | None = Field(
+        None, ge=1, description="T to train at; the checkpoint's by default"
+    )
     loss: Literal["mean", "tet"] = Field(
         "mean", description="cross-entropy of the mean logits, or the mean of every step's (TET)"
     )
@@ -130,7 +132,12 @@ class EvaluateConfig(DataConfig):
     """Measure accuracy, spikes, energy and errors of a spiking network, beside its ANN."""
 
     checkpoint: Path | None = Field(
-        None, description="spiking checkpoint; the run's newest by default", json_schema_extra=ARGUMENT
+        None,
+        description="spiking checkpoint; the run's newest by default",
+        json_schema_extra=ARGUMENT,
+    )
+    batch_size: int | None = Field(  # type: ignore[assignment]
+        None, ge=1, description="samples simulated at once; changes no result, only speed"
     )
     timesteps: int | None = Field(None, ge=1, description="T; the checkpoint's by default")
     limit: int | None = Field(None, ge=1, description="use the first N test samples")
@@ -160,6 +167,17 @@ class InspectConfig(StageConfig):
     checkpoint: Path | None = Field(
         None, description="any checkpoint; the run's newest by default", json_schema_extra=ARGUMENT
     )
+
+
+class DemoConfig(StageConfig):
+    """Run the whole pipeline on embedded data: MSAT beside IF, ending with a report."""
+
+    run: Path = Field(Path("snnconv-demo"), description="run folder: checkpoints and reports")
+    timesteps: int = Field(32, ge=1, description="T, steps of simulation")
+
+
+class DoctorConfig(StageConfig):
+    """Check the installation: versions, devices, data sets, and that spikes come out right."""
 
 
 STAGES: dict[str, type[StageConfig]] = {

@@ -185,7 +185,7 @@ def batches(
     Raises:
         UnsupportedError: the images have another shape than the network was made for.
     """
-    for indices in order.split(size):  # type: ignore[no-untyped-call]
+    for indices in order.split(size):
         images = split.images(indices)
         if tuple(images.shape[1:]) != tuple(facts.shape):
             raise UnsupportedError(

@@ -24,7 +24,9 @@ class DataFacts(Facts):
 class SiteFacts(Facts):
     """What calibration found at one activation site; histograms are tensors beside it."""
 
-    threshold: float = Field(description="theta; the mean over channels when there is one a channel")
+    threshold: float = Field(
+        description="theta; the mean over channels when there is one a channel"
+    )
     max: float = Field(description="largest activation seen")
     mean: float = Field(description="mean activation")
     zero_share: float = Field(description="share of activations that are zero, 0..1")

@@ -29,6 +29,7 @@ class Setup:
         shapes: a sample's shape at every node.
         thresholds: theta by site.
         v0: initial potential of the neurons, in units of theta.
+        levels: the most spikes of one neuron at one step.
         timesteps: T.
         energy_ac_pj: energy of an accumulate.
         energy_mac_pj: energy of a multiply-accumulate.
@@ -39,6 +40,7 @@ class Setup:
     shapes: Mapping[str, tuple[int, ...]]
     thresholds: Mapping[str, Tensor]
     v0: float
+    levels: int
     timesteps: int
     energy_ac_pj: float
     energy_mac_pj: float

@@ -1,13 +1,13 @@
 """What a neuron is: a pure function of a sequence of currents and an explicit state.
 
-A neuron puts out integer spike counts and, beside them, the amplitude a spike carries: what the next
-layer's weights multiply is ``counts * amplitude``, whose mean over time estimates the ANN activation
-(the rate-preserving rule). Nothing is ever reset, since nothing is hidden: who wants to start afresh
+A neuron puts out integer spike counts and, beside them, the values they carry: counts times an
+amplitude, which is what the next layer's weights multiply and whose mean over time estimates the ANN
+activation (the rate-preserving rule). Nothing is ever reset, since nothing is hidden: who wants to start afresh
 starts from :meth:`Neuron.initial`.
 
 Shape:
-    Currents and counts ``[T, B, *N]``; amplitude broadcasts against them; threshold ``[]``, ``[1]``
-    or ``[C]`` in units of the ANN's activation.
+    Currents, counts and values ``[T, B, *N]``; threshold ``[]``, ``[1]`` or ``[C]`` in units of the
+    ANN's activation.
 """
 
 from abc import ABC, abstractmethod
@@ -28,15 +28,11 @@ class Spikes(NamedTuple):
 
     Attributes:
         counts: spikes ``[T, B, *N]``, integers in a floating tensor.
-        amplitude: what one spike carries, broadcastable to ``counts``.
+        values: what the next layer's weights multiply, ``[T, B, *N]``.
     """
 
     counts: Tensor
-    amplitude: Tensor
-
-    def values(self) -> Tensor:
-        """What the next layer's weights multiply, ``[T, B, *N]``."""
-        return self.counts * self.amplitude
+    values: Tensor
 
 
 class NeuronParams(Facts):
@@ -53,10 +49,12 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
     Attributes:
         causal: whether step t depends on steps up to t only, so that a simulation may come in
             chunks; a neuron that is not must see all T steps at once.
+        levels: the most spikes of one neuron at one step.
     """
 
-    Params: ClassVar[type[NeuronParams]]
+    params_type: ClassVar[type[NeuronParams]]
     causal: ClassVar[bool] = True
+    levels: int = 1
     threshold: Tensor
 
     def __init__(self, params: NeuronParams, threshold: Tensor) -> None:
@@ -99,18 +97,18 @@ class CausalNeuron(Neuron[StateType]):
     def step(
         self, current: Tensor, state: StateType, keep: Tensor | None
     ) -> tuple[Tensor, Tensor, StateType]:
-        """Counts ``[B, *N]``, amplitude (broadcastable) and the next state."""
+        """Counts ``[B, *N]``, values ``[B, *N]`` and the next state."""
 
     def run(
         self, currents: Tensor, state: StateType, keep: Tensor | None
     ) -> tuple[Spikes, StateType]:
         """Step after step."""
-        counts, amplitudes = [], []
+        counts, values = [], []
         for t, current in enumerate(currents):
-            count, amplitude, state = self.step(current, state, None if keep is None else keep[t])
+            count, value, state = self.step(current, state, None if keep is None else keep[t])
             counts.append(count)
-            amplitudes.append(amplitude)
-        return Spikes(torch.stack(counts), torch.stack(amplitudes)), state
+            values.append(value)
+        return Spikes(torch.stack(counts), torch.stack(values)), state
 
 
 ROOM: Room[type[Neuron[Any]]] = Room("neurons", "neuron", "NEURON")

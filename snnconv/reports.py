@@ -5,13 +5,14 @@ Fractions are 0..1, lists over steps start at t = 1, units stand at the end of a
 
 import json
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from snnconv.errors import CheckpointError
 
 Steps = list[float]
+ReportType = TypeVar("ReportType", bound="Report")
 
 
 class FileHash(BaseModel):
@@ -25,7 +26,9 @@ class Lineage(BaseModel):
     """What a stage read and wrote."""
 
     inputs: list[FileHash] = Field([], description="every file read, checkpoint first")
-    parent_report_sha256: str | None = Field(None, description="of the report beside the checkpoint")
+    parent_report_sha256: str | None = Field(
+        None, description="of the report beside the checkpoint"
+    )
     outputs: list[FileHash] = Field([], description="every file written")
 
 
@@ -228,12 +231,121 @@ class EvaluateReport(Report):
     energy_synaptic_ratio: float | None = Field(None, description="to the ANN's energy")
     energy_total_ratio: float | None = Field(None, description="to the ANN's energy")
     energy_total_every_step_ratio: float | None = Field(None, description="to the ANN's energy")
-    energy_total_mj_steps: Steps | None = Field(None, description="up to each step t, first layer once")
+    energy_total_mj_steps: Steps | None = Field(
+        None, description="up to each step t, first layer once"
+    )
     sin_ratio_steps: Steps | None = Field(None, description="mean over layers, by t")
     layers: list[LayerRow]
     histograms: list[Histogram]
     seconds_per_sample: float = Field(description="wall time of the simulation with all metrics")
     peak_memory_mib: float = Field(description="of the process, or of the GPU")
+
+
+class NodeRow(BaseModel):
+    """One node of a network's graph."""
+
+    name: str
+    op: str
+    inputs: list[str]
+    shape: list[int] = Field(description="of one sample's value")
+    parameters: int
+    macs: int | None = Field(description="by the field's convention; null where there are none")
+    carries: str = Field(description="constant, spikes or current, in a spiking network")
+    threshold: float | None = Field(description="theta at a calibrated site; mean over channels")
+    neuron: str | None = Field(description="at a converted site")
+
+
+class LineageRow(BaseModel):
+    """One stage in a checkpoint's past."""
+
+    stage: str
+    parent: str | None
+    config: dict[str, Any]
+
+
+class InspectReport(Report):
+    """Of ``snnconv inspect``."""
+
+    name = "inspect"
+    kind: str
+    data: dict[str, Any]
+    spiking: dict[str, Any] | None
+    parameters: int
+    macs: int
+    nodes: list[NodeRow]
+    past: list[LineageRow]
+
+
+class RunSummary(BaseModel):
+    """One evaluation in a report."""
+
+    label: str
+    file: str
+    neuron: str
+    samples: int
+    timesteps: int
+    accuracy: float | None = Field(description="at T")
+    ann_accuracy: float | None
+    firing_rate_mean: float | None
+    sops_per_sample: float | None
+    energy_total_mj: float | None
+    energy_ann_mj: float | None
+
+
+class ReportReport(Report):
+    """Of ``snnconv report`` and ``snnconv demo``."""
+
+    name = "report"
+    html: str = Field(description="path of the self-contained HTML file")
+    markdown: str = Field(description="path of the Markdown file")
+    runs: list[RunSummary]
+
+
+class Check(BaseModel):
+    """One check of the installation."""
+
+    name: str
+    ok: bool
+    found: str
+    remedy: str = Field("", description="what to do where it is not ok")
+
+
+class DoctorReport(Report):
+    """Of ``snnconv doctor``."""
+
+    name = "doctor"
+    checks: list[Check]
+
+
+class ListItem(BaseModel):
+    """One thing there is to choose."""
+
+    name: str
+    summary: str
+
+
+class ListReport(BaseModel):
+    """Of ``snnconv ls``."""
+
+    schema_id: str = Field("snnconv.ls/1", alias="schema")
+    room: str
+    items: list[ListItem]
+
+
+class PlanStep(BaseModel):
+    """One stage of a recipe."""
+
+    stage: str
+    config: dict[str, Any]
+    outcome: str = Field(description="run, skipped (nothing it reads has changed), or planned")
+    report: str | None = Field(None, description="path of the stage's report")
+
+
+class RunReport(Report):
+    """Of ``snnconv run``."""
+
+    name = "run"
+    steps: list[PlanStep]
 
 
 def canonical(report: BaseModel) -> str:
@@ -242,29 +354,39 @@ def canonical(report: BaseModel) -> str:
     return json.dumps(data, sort_keys=True, indent=2, allow_nan=False) + "\n"
 
 
-def read(file: Path, kind: type[EvaluateReport]) -> EvaluateReport:
-    """Read an evaluation.
+def read(file: Path, kind: type[ReportType]) -> ReportType:
+    """Read a report of one stage.
 
     Raises:
         CheckpointError: missing, no JSON, of another stage or a later version.
     """
+    problem, remedy = f"{file} can't be read", f"write it again: snnconv {kind.name}"
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
-        found = data.get("schema")
-        if found != f"snnconv.{kind.name}/1":
-            raise CheckpointError(
-                f"{file} can't be used", f"schema {found!r}", f"name a report of `{kind.name}`"
-            )
+    except (OSError, ValueError) as error:
+        raise CheckpointError(problem, str(error), remedy) from error
+    found = data.get("schema") if isinstance(data, dict) else None
+    if found != f"snnconv.{kind.name}/1":
+        raise CheckpointError(problem, f"schema {found!r}, not snnconv.{kind.name}/1", remedy)
+    try:
         return kind.model_validate(data)
-    except (OSError, ValueError, AttributeError, ValidationError) as error:
-        raise CheckpointError(
-            f"{file} can't be read", str(error).splitlines()[0], "evaluate again: snnconv evaluate"
-        ) from error
+    except ValidationError as error:
+        raise CheckpointError(problem, str(error).splitlines()[0], remedy) from error
 
 
 REPORTS: dict[str, type[Report]] = {
     kind.name: kind
-    for kind in (TrainReport, CalibrateReport, ConvertReport, FinetuneReport, EvaluateReport)
+    for kind in (
+        TrainReport,
+        CalibrateReport,
+        ConvertReport,
+        FinetuneReport,
+        EvaluateReport,
+        ReportReport,
+        InspectReport,
+        DoctorReport,
+        RunReport,
+    )
 }
 
 

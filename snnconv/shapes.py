@@ -16,7 +16,8 @@ def fold_time(sequence: Tensor) -> Tensor:
 
 def unfold_time(merged: Tensor, timesteps: int) -> Tensor:
     """``[T*B, *N] -> [T, B, *N]``, the inverse of :func:`fold_time`."""
-    return merged.unflatten(0, (timesteps, merged.shape[0] // timesteps))
+    steps: Tensor = merged.unflatten(0, (timesteps, merged.shape[0] // timesteps))
+    return steps
 
 
 def per_neuron(values: Tensor, dims: int) -> Tensor:
@@ -30,3 +31,25 @@ def per_neuron(values: Tensor, dims: int) -> Tensor:
         ``[1, 1 or C, 1, ...]`` with ``dims`` dimensions.
     """
     return values.reshape(1, -1, *[1] * (dims - 2))
+
+
+def neurons_flat(values: Tensor, like: Tensor) -> Tensor:
+    """``[..., C, *places] -> [..., n]`` in the memory order of ``like``, so as a view of it.
+
+    Convolutions give channels-last memory, where a plain ``flatten`` would copy every time.
+
+    Args:
+        values: ``[..., *N]``, ``like`` itself or a tensor over the same neurons.
+        like: ``[T, B, *N]``, whose order counts.
+    """
+    if like.dim() > 3 and not like.is_contiguous() and like.movedim(2, -1).is_contiguous():
+        values = values.movedim(values.dim() - like.dim() + 2, -1)
+    return values.flatten(values.dim() - like.dim() + 2)
+
+
+def per_sample(counts: Tensor) -> Tensor:
+    """``[T, B, *N] -> [T, B]`` int64: counts summed over a sample's neurons.
+
+    Samples are added up by the caller, in integers: float32 counts exactly only up to ``2**24``.
+    """
+    return neurons_flat(counts, counts).sum(2).long()

@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from snnconv.confidence import keep_mask
+from snnconv.engine.run import run
 from snnconv.facts import ConfidenceFacts
 from snnconv.graph.build import Network, walk
 from snnconv.graph.ir import Node
@@ -82,6 +83,11 @@ class SpikingNetwork(nn.Module):
         return found
 
     @property
+    def levels(self) -> int:
+        """The most spikes of one neuron at one step."""
+        return max(neuron.levels for neuron in self.neurons.values())
+
+    @property
     def causal(self) -> bool:
         """Whether a simulation may come in chunks."""
         return all(neuron.causal for neuron in self.neurons.values())
@@ -116,7 +122,7 @@ class SpikingNetwork(nn.Module):
                 spikes, nodes[node.name] = self._fire(node.name, currents, samples, state)
                 if observe is not None:
                     observe(node.name, state.steps, spikes)
-                return spikes.values()
+                return spikes.values
             if node.name in self._emitters:
                 pooled, nodes[node.name] = self._pool(node, inputs[0], state)
                 if observe is not None:
@@ -125,7 +131,9 @@ class SpikingNetwork(nn.Module):
             return self._merged(node, inputs)
 
         currents = walk(self.network.graph, x, evaluate)
-        return currents.expand(timesteps, *currents.shape[1:]), State(state.steps + timesteps, nodes)
+        return currents.expand(timesteps, *currents.shape[1:]), State(
+            state.steps + timesteps, nodes
+        )
 
     def _fire(
         self, name: str, currents: Tensor, samples: Tensor, state: State
@@ -141,7 +149,7 @@ class SpikingNetwork(nn.Module):
                 state.steps,
                 currents,
             )
-        return self.neurons[name](currents, state.nodes.get(name), keep)  # type: ignore[no-any-return]
+        return run(self.neurons[name], currents, state.nodes.get(name), keep)
 
     def _merged(self, node: Node, inputs: list[Tensor]) -> Tensor:
         """A linear operation on all steps at once; one that has inputs of both kinds expands."""

@@ -70,9 +70,9 @@ class Histogram:
             self.zeros += (~positive).sum(0)
             index = (part.contiguous().view(torch.int32) - _LOWEST) >> (23 - self.bits)
             index = index.clamp(0, bins - 1).long() + offsets
-            self.counts += torch.bincount(
-                index[positive], minlength=self.counts.numel()
-            ).reshape(channels, bins)
+            self.counts += torch.bincount(index[positive], minlength=self.counts.numel()).reshape(
+                channels, bins
+            )
 
     def merge(self, other: "Histogram") -> None:
         """Add what another histogram of the same site has seen."""

@@ -129,7 +129,7 @@ def fit(
                         f"lower the learning rate: --lr {config.lr / 10:g}",
                     )
                 descent.zero_grad()
-                value.backward()  # type: ignore[no-untyped-call]
+                value.backward()
                 if config.clip_gradient is not None:
                     nn.utils.clip_grad_norm_(module.parameters(), config.clip_gradient)
                 descent.step()

@@ -3,13 +3,12 @@
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from snnconv.errors import UsageError
-from snnconv.facts import Facts
 from snnconv.plugins import did_you_mean
 
-ParamsType = TypeVar("ParamsType", bound=Facts)
+ParamsType = TypeVar("ParamsType", bound=BaseModel)
 
 
 def parameters(model: type[ParamsType], given: Mapping[str, Any], whose: str) -> ParamsType:

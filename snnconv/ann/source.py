@@ -8,8 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from snnconv.ann.weights import read_weights
 from snnconv.ann.zoo import ZOO
@@ -94,8 +93,7 @@ def from_module(module: nn.Module, facts: DataFacts) -> Checkpoint:
         CheckFailedError: the captured graph computes something else.
     """
     graph, tensors = capture(module, tuple(facts.shape))
-    _check_finite(tensors)
-    (classes,) = shapes(graph, tensors)[graph.output] or (0,)
+    (classes,) = shapes(graph, tensors)[graph.output]
     if classes != len(facts.classes):
         raise UnsupportedError(
             f"the network does not fit the data set '{facts.spec}'",
@@ -103,16 +101,6 @@ def from_module(module: nn.Module, facts: DataFacts) -> Checkpoint:
             "give the network as many outputs, or the data set it was trained on (--data)",
         )
     return Checkpoint("ann", graph, facts, tensors, ())
-
-
-def _check_finite(tensors: dict[str, Tensor]) -> None:
-    bad = [n for n, t in tensors.items() if t.is_floating_point() and not torch.isfinite(t).all()]
-    if bad:
-        raise UnsupportedError(
-            "the network's weights can't be used",
-            f"NaN or Inf in {', '.join(bad)}",
-            "train it again",
-        )
 
 
 def _torchvision(name: str) -> Callable[..., Any]:

@@ -182,7 +182,7 @@ def _classes(file: Path, arrays: dict[str, Array], train: Tensor, test: Tensor) 
             )
         return tuple(str(name) for name in arrays["classes"])
     # without names there are as many classes as labels, which holds only if none is left out
-    seen: Tensor = train.unique()  # type: ignore[no-untyped-call]
+    seen: Tensor = train.unique()
     gaps = torch.nonzero(seen != torch.arange(len(seen))).flatten()
     if len(gaps):
         raise _refusal(
@@ -223,7 +223,7 @@ def _moments(split: ArraySplit) -> tuple[Figures, Figures]:
     """Mean and std per channel, over samples and whatever lies behind the channel."""
     channels = split.pixels.shape[1]
     total, squares = torch.zeros(2, channels, dtype=torch.float64)
-    for chunk in split.pixels.split(_CHUNK):  # type: ignore[no-untyped-call]
+    for chunk in split.pixels.split(_CHUNK):
         x = chunk.double().div(split.scale).reshape(len(chunk), channels, -1)  # [n, C, rest]
         total += x.sum((0, 2))
         squares += x.square().sum((0, 2))

@@ -66,7 +66,15 @@ def shapes(graph: Graph, tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, 
         found[node.name] = tuple(value.shape[1:])
         return value
 
-    walk(graph, torch.empty(1, *graph.input_shape, device="meta"), evaluate)
+    try:
+        source = torch.empty(1, *graph.input_shape, device="meta")
+    except (RuntimeError, TypeError) as error:
+        raise UnsupportedError(
+            "the network's input can't be",
+            f"shape {list(graph.input_shape)}",
+            "give it sizes above 0",
+        ) from error
+    walk(graph, source, evaluate)
     return found
 
 

@@ -90,7 +90,7 @@ def _trace(module: nn.Module) -> torch.fx.GraphModule:
         raise UnsupportedError(
             f"{type(module).__name__} can't be traced",
             f"{said(error)}{_line(error)}",
-            "take control flow that depends on data out of forward()",
+            "write that line without control flow that depends on data",
         ) from error
 
 

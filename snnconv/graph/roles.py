@@ -114,7 +114,7 @@ def _fan_out_of(
         reached.append(end)
     if not reached:
         return torch.zeros(sizes[source], dtype=torch.float64)
-    (count,) = torch.autograd.grad(sum(value.sum() for value in reached), spikes)
+    (count,) = torch.autograd.grad(torch.stack([value.sum() for value in reached]).sum(), spikes)
     return count.squeeze(0)
 
 

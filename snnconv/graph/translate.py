@@ -143,7 +143,8 @@ class _Translator:
         keywords |= map_aggregate(node.kwargs, self._argument)
         if "input" in keywords:
             arguments.insert(0, keywords.pop("input"))
-        shape = tuple(self.run.values[node].shape)
+        value = self.run.values[node]
+        shape = tuple(value.shape) if isinstance(value, Tensor) else ()
         try:
             bound = inspect.signature(known.form).bind(shape, *arguments, **keywords)
         except TypeError as error:

@@ -50,8 +50,11 @@ class ConversionError(Metric):
     def observe(self, name: str, start: int, spikes: Spikes) -> None:
         """Sum a chunk's output."""
         if name in self.sites:
-            total = spikes.values().sum(0)
-            self.sums[name] = self.sums[name] + total if name in self.sums else total
+            total = spikes.values.sum(0)
+            if name in self.sums:
+                self.sums[name] += total
+            else:
+                self.sums[name] = total
 
     def finish(self, logits: Tensor) -> None:
         """Compare the batch's means with its activations."""

@@ -31,9 +31,7 @@ class Energy(Metric):
                 "energy can't be measured", "no synaptic operations", "add --metric synops"
             )
         operations = found.totals
-        ac, mac = (
-            pj * _MJ_PER_PJ for pj in (self.setup.energy_ac_pj, self.setup.energy_mac_pj)
-        )
+        ac, mac = (pj * _MJ_PER_PJ for pj in (self.setup.energy_ac_pj, self.setup.energy_mac_pj))
         T = self.setup.timesteps
         once = mac * operations["first_layer_macs_per_sample"]
         analog = mac * operations["analog_macs_per_sample"]

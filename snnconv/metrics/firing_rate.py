@@ -18,6 +18,7 @@ import torch
 
 from snnconv.metric import Figures, Metric, Setup
 from snnconv.neuron import Spikes
+from snnconv.shapes import per_sample
 
 
 class FiringRate(Metric):
@@ -26,15 +27,13 @@ class FiringRate(Metric):
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         self.spikes = {
-            site.name: torch.zeros(setup.timesteps, dtype=torch.int64)
-            for site in setup.graph.sites
+            site.name: torch.zeros(setup.timesteps, dtype=torch.int64) for site in setup.graph.sites
         }
 
     def observe(self, name: str, start: int, spikes: Spikes) -> None:
         """Add a chunk."""
         if name in self.spikes:
-            # by sample first: float32 counts integers exactly only up to 2**24
-            counted = spikes.counts.flatten(2).sum(2).long().sum(1)
+            counted = per_sample(spikes.counts).sum(1)
             self.spikes[name][start : start + len(counted)] += counted.cpu()
 
     def figures(self, found: Figures) -> Figures:

@@ -16,10 +16,12 @@ Deviations:
 """
 
 import torch
+from torch import Tensor
 
 from snnconv.graph.roles import Carries, carried, fan_out, macs
 from snnconv.metric import Figures, Metric, Setup
 from snnconv.neuron import Spikes
+from snnconv.shapes import neurons_flat
 
 
 class Synops(Metric):
@@ -28,27 +30,27 @@ class Synops(Metric):
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         self.fan_out = fan_out(setup.graph, setup.network)
-        # where all channels drive equally many synapses, channels are summed before weighing
-        self.by_place = {
-            name: count[0].flatten() if count.dim() > 1 and bool((count == count[:1]).all()) else None
-            for name, count in self.fan_out.items()
-        }
         self.operations = {
-            name: torch.zeros(setup.timesteps, dtype=torch.float64) for name in self.fan_out
+            name: torch.zeros(setup.timesteps, dtype=torch.int64) for name in self.fan_out
         }
+        self.weights: dict[str, tuple[Tensor, int]] = {}
 
     def observe(self, name: str, start: int, spikes: Spikes) -> None:
-        """Add a chunk; float64 sums of integers are exact up to 2**53."""
-        place = self.by_place[name]
-        if place is None:
-            counted = spikes.counts.flatten(2).double() @ self._on(self.fan_out[name].flatten(), spikes)
-        else:
-            counted = spikes.counts.sum(2).flatten(2).double() @ self._on(place, spikes)
-        self.operations[name][start : start + len(counted)] += counted.sum(1).cpu()
-
-    @staticmethod
-    def _on(weights: torch.Tensor, spikes: Spikes) -> torch.Tensor:
-        return weights.to(spikes.counts.device)
+        """Add a chunk."""
+        counts = neurons_flat(spikes.counts, spikes.counts)
+        if name not in self.weights:
+            flat = neurons_flat(self.fan_out[name], spikes.counts).float().to(counts.device)
+            self.weights[name] = flat, int(flat.max())
+        weights, largest = self.weights[name]
+        # float32 adds integers exactly up to 2**24 in any order: sum as many neurons at once as
+        # can't exceed it, and the sums in int64
+        piece = max(1, 2**24 // max(1, largest * self.setup.levels))
+        total = sum(
+            (part @ weight).long().sum(1)
+            for part, weight in zip(counts.split(piece, 2), weights.split(piece), strict=True)
+        )
+        assert isinstance(total, Tensor)
+        self.operations[name][start : start + len(total)] += total.cpu()
 
     def figures(self, found: Figures) -> Figures:
         """Operations per sample."""

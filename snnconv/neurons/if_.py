@@ -44,7 +44,7 @@ class State(NamedTuple):
 class IF(CausalNeuron[State]):
     """A layer of IF neurons."""
 
-    Params = Params
+    params_type = Params
     params: Params
 
     def initial(self, sample: Tensor) -> State:
@@ -60,7 +60,8 @@ class IF(CausalNeuron[State]):
         fired = spike(potential, theta)
         if keep is not None:
             fired = fired * keep
-        return fired, theta, State(potential - fired * theta)
+        value = fired * theta
+        return fired, value, State(potential - value)
 
 
 NEURON = IF

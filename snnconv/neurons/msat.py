@@ -12,7 +12,7 @@ DTT (dynamic tracking threshold) raises the threshold of a neuron whose potentia
 (dynamic evoked threshold) lowers that of a neuron that is depolarised quickly.
 
 Shape:
-    ``[T, B, *N] -> [T, B, *N]``; the amplitude is the threshold, ``[T, B, *N]`` too.
+    ``[T, B, *N] -> [T, B, *N]``.
 
 Reference:
     MSAT Eq. 9-13 and 15, Algorithm 1, lines 11-13; constants of Table 2.
@@ -43,7 +43,7 @@ PRESETS: dict[str, dict[str, float]] = {
 }
 """The columns of Table 2, as far as they differ."""
 
-_LARGEST = 60.0  # exp of it is far beyond where the sigmoid is 1, and finite in float32
+LARGEST = 60.0  # exp of it is far beyond where the sigmoid is 1, and finite in float32
 
 
 class Params(NeuronParams):
@@ -82,7 +82,7 @@ class State(NamedTuple):
 class MSAT(CausalNeuron[State]):
     """A layer of MSAT neurons."""
 
-    Params = Params
+    params_type = Params
     params: Params
 
     def initial(self, sample: Tensor) -> State:
@@ -100,25 +100,31 @@ class MSAT(CausalNeuron[State]):
         fired = spike(before, threshold)
         if keep is not None:
             fired = fired * keep
-        after = before - fired * threshold
+        value = fired * threshold
+        after = before - value
         mean = torch.lerp(state.mean, after.detach(), 1 / (state.steps + 1))
-        return fired, threshold, State(before, after, mean, state.steps + 1)
+        return fired, value, State(before, after, mean, state.steps + 1)
 
     @torch.no_grad()
     def _threshold(self, current: Tensor, before: Tensor, state: State, theta: Tensor) -> Tensor:
-        """This step's threshold ``[B, *N]``, in membrane units."""
+        """This step's threshold, in membrane units, broadcastable to ``[B, *N]``."""
         p = self.params
         if state.steps == 0 or not (p.dtt or p.det):
-            return theta.expand_as(before)
+            return theta
         drive = torch.zeros_like(before)
         if p.dtt:
             deviation = (state.after - state.mean) / theta
-            drive += F.softplus(deviation / p.k_i).mul_(p.tau_mp * p.k_a)
-            drive += deviation.mul_(p.tau_mp * p.alpha).add_(p.tau_mp * p.v_t)
+            drive = (p.tau_mp * p.k_a) * softplus(deviation / p.k_i)
+            drive = drive + (p.tau_mp * p.alpha) * deviation + (p.tau_mp * p.v_t)
         if p.det:
             rise = current if p.depolarization == "input" else before - state.before
-            drive += (rise / (-p.c * theta)).clamp_(max=_LARGEST).exp_().mul_(p.tau_rd)
-        return drive.sigmoid_().mul_(theta)
+            drive = drive + p.tau_rd * torch.exp((rise / (-p.c * theta)).clamp(max=LARGEST))
+        return torch.sigmoid(drive) * theta
+
+
+def softplus(x: Tensor) -> Tensor:
+    """``ln(1 + exp(x))`` without overflow."""
+    return F.relu(x) + torch.log1p(torch.exp(-x.abs()))
 
 
 NEURON = MSAT

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from snnconv.render.legend import Entry, legend
 from snnconv.render.looks import Look, marker
-from snnconv.render.plot import Axis, Frame, x_axis
+from snnconv.render.plot import Axis, Frame, depth_size, x_axis
 from snnconv.render.scale import Scale
-from snnconv.render.svg import FONT, label, svg, tag, text_width, words
+from snnconv.render.svg import FONT, fit_all, label, svg, tag, text_width, words
 from snnconv.render.units import printable
 
 _ROWS = Scale("linear", 0.0, 1.0)
@@ -37,21 +37,28 @@ def _pitch(rows: int) -> float:
     return 24.0 if rows <= 12 else 20.0 if rows <= 24 else 17.0
 
 
-def _frame(names: Sequence[str], x: Scale, width: float, pitch: float, right: float = 16) -> Frame:
+def _frame(
+    names: Sequence[str],
+    x: Scale,
+    width: float,
+    pitch: float,
+    right: float = 16,
+    share: float = 0.36,
+) -> Frame:
     longest = max((text_width(printable(name)) for name in names), default=0.0)
-    left = min(longest + 12, width * 0.36)
+    left = min(longest + 12, width * share)
     top = 2.1 * FONT
     return Frame(left, top, width - left - right, pitch * len(names) + 6, x, _ROWS)
 
 
 def _rows(frame: Frame, names: Sequence[str], pitch: float, head: str) -> str:
     parts = [label(head, 0, FONT, "axis-label")]
+    short = fit_all(names, frame.left - 8)
     for i, name in enumerate(names):
         y = frame.top + pitch * (i + 0.5)
         parts.append(tag("line", x1=frame.left, x2=frame.right, y1=y, y2=y, class_="grid"))
-        parts.append(
-            label(name, frame.left - 8, y + 0.35 * FONT, "tick", "end", width=frame.left - 8)
-        )
+        base = y + 0.35 * FONT
+        parts.append(label(name, frame.left - 8, base, "tick", "end", short=short[i]))
     return "".join(parts)
 
 
@@ -109,7 +116,7 @@ def dot_plot(
     pitch = _pitch(len(names))
     frame = _frame(names, x.scale, width, pitch)
     parts = [_rows(frame, names, pitch, head)]
-    for run in reversed(runs):
+    for place, run in reversed(list(enumerate(runs))):
         for i, value in enumerate(run.values):
             if value is None or not x.scale.holds(value):
                 continue
@@ -118,7 +125,7 @@ def dot_plot(
             if len(runs) == 1:
                 parts.append(_bar(frame, 0.0, value, y, pitch, f"{run.look.colour} bar", hover))
             else:
-                parts.append(marker(run.look, frame.px(value), y, 4.0, hover))
+                parts.append(marker(run.look, frame.px(value), y, depth_size(place), hover))
     entries = [Entry(run.label, run.look, "marker") for run in runs] if len(runs) > 1 else []
     return _finish(name, title, description, width, frame, x, entries, *parts)
 
@@ -171,9 +178,11 @@ def stacked_plot(
             at = frame.px(total)
             hover = tag("title", words(f"{row}, measured: {x.exact(total)}"))
             drawn.append(
-                tag("line", hover, x1=at, x2=at, y1=y - 8, y2=y + 8, class_="ink line total")
+                tag("line", hover, x1=at, x2=at, y1=y - 8, y2=y + 8, class_="s1 line total")
             )
     entries = [Entry(part.label, part.look, "swatch") for part in parts]
+    if totals:
+        entries.append(Entry("measured whole", Look("s1", width=2.5), "mark"))
     return _finish(name, title, description, width, frame, x, entries, *drawn)
 
 
@@ -189,7 +198,7 @@ def bar_plot(
     bars = [bar for _, group in groups for bar in group]
     aside = max((text_width(bar.text) for bar in bars), default=0.0) + 12
     pitch, gap = 20.0, 26.0
-    plain = _frame([bar.name for bar in bars], x.scale, width, pitch, aside)
+    plain = _frame([bar.name for bar in bars], x.scale, width, pitch, aside, 0.42)
     height = sum(gap + pitch * len(group) for _, group in groups) + 4
     frame = Frame(plain.left, 6.0, plain.width, height, x.scale, _ROWS)
     parts, y = [], frame.top
@@ -199,13 +208,13 @@ def bar_plot(
         for bar in group:
             middle = y + pitch / 2
             base = middle + 0.35 * FONT
-            parts.append(
-                label(bar.name, frame.left - 8, base, "tick", "end", width=frame.left - 8)
-            )
+            parts.append(label(bar.name, frame.left - 8, base, "tick", "end", width=frame.left - 8))
             hover = words(f"{group_name}, {bar.name}: {bar.text}")
             kind = f"{bar.look.colour} bar"
-            parts.append(_bar(frame, 0.0, bar.value, middle, pitch, kind, hover))
-            parts.append(label(bar.text, frame.px(bar.value) + 6, base, "value"))
+            end = frame.left
+            if x.scale.holds(bar.value):
+                parts.append(_bar(frame, 0.0, bar.value, middle, pitch, kind, hover))
+                end = frame.px(bar.value)
+            parts.append(label(bar.text, end + 6, base, "value"))
             y += pitch
     return _finish(name, title, description, width, frame, x, [], *parts)
-

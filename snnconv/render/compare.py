@@ -4,11 +4,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from snnconv.render import units
+from snnconv.render.naming import calibration, confidence, labels, parameters
 from snnconv.render.tables import Cell, Column, Table
 from snnconv.reports import EvaluateReport
 
+ENERGY = "Energy per sample (of the ANN's)"
 LOSSLESS = 0.01
 """Energies are compared among runs whose accuracy is this close to their ANN's, or not at all."""
+
+
+BOLD = (
+    "Bold: best of these runs. Operations and energies are compared only among runs that stay "
+    "within one point of their ANN: a network that fails is cheap."
+)
 
 
 @dataclass(frozen=True)
@@ -20,6 +28,13 @@ class Quantity:
     cells: tuple[Cell, ...]
     best: frozenset[int] = frozenset()
     hint: str = ""
+
+
+def with_ratio(mj: float | None, ratio: float | None) -> Cell:
+    """An energy with its share of the ANN's."""
+    if mj is None or ratio is None:
+        return units.shown(units.energy, mj)
+    return f"{units.energy(mj)} ({100 * ratio:.1f}%)"
 
 
 def last(steps: Sequence[float] | None) -> float | None:
@@ -40,29 +55,19 @@ def powers(timesteps: int) -> list[int]:
     return [2**k for k in range(timesteps.bit_length()) if 2**k <= timesteps]
 
 
-def labels(evaluations: Sequence[EvaluateReport]) -> list[str]:
-    """A label for each run; equal ones get a number, so a legend tells them apart."""
-    plain = [units.printable(report.label).strip() or report.neuron for report in evaluations]
-    seen: dict[str, int] = {}
-    for label in plain:
-        seen[label] = seen.get(label, 0) + 1
-    used: dict[str, int] = {}
-    unique = []
-    for label in plain:
-        used[label] = used.get(label, 0) + 1
-        unique.append(f"{label} ({used[label]})" if seen[label] > 1 else label)
-    return unique
-
-
 def comparable(evaluations: Sequence[EvaluateReport]) -> bool:
     """Whether the runs were measured on the same samples."""
     return len({(report.data.spec, report.samples) for report in evaluations}) <= 1
 
 
-def _best(values: Sequence[float | None], largest: bool, eligible: Sequence[bool]) -> frozenset[int]:
+def best_of(
+    values: Sequence[float | None], largest: bool, eligible: Sequence[bool]
+) -> frozenset[int]:
     """Where the best value stands; nowhere if fewer than two compete or all are equal."""
     competing = {
-        i: v for i, (v, able) in enumerate(zip(values, eligible, strict=True)) if able and v is not None
+        i: v
+        for i, (v, able) in enumerate(zip(values, eligible, strict=True))
+        if able and v is not None
     }
     if len(set(competing.values())) < 2:
         return frozenset()
@@ -105,7 +110,7 @@ class _Comparison:
         """A number of every run; ``best`` is "most", "least", "least if lossless" or nothing."""
         values = [get(report) for report in self.evaluations]
         eligible = self.lossless if best.endswith("lossless") else self.same_data
-        marked = _best(values, best == "most", eligible) if best else frozenset()
+        marked = best_of(values, best == "most", eligible) if best else frozenset()
         self.text(group, name, [units.shown(show, v) for v in values], marked, hint)
 
     def text(
@@ -124,7 +129,7 @@ class _Comparison:
 def _setup(rows: _Comparison) -> None:
     runs = rows.evaluations
     rows.text("Setup", "Neuron", [run.neuron for run in runs])
-    rows.text("Setup", "Parameters", [units.pairs(run.params) or None for run in runs])
+    rows.text("Setup", "Parameters", [parameters(run, runs) or None for run in runs])
     rows.text("Setup", "Thresholds", [calibration(run) or None for run in runs])
     if any(run.confidence for run in runs):
         rows.text("Setup", "Spike confidence", [confidence(run) for run in runs])
@@ -133,22 +138,13 @@ def _setup(rows: _Comparison) -> None:
         rows.text("Setup", "Data", [f"{run.data.spec}, {run.samples} samples" for run in runs])
 
 
-def calibration(run: EvaluateReport) -> str:
-    """How the thresholds were found, in a few words."""
-    rest = dict(run.calibration)
-    method = units.value(rest.pop("method", None))
-    params = rest.pop("params", None)
-    if isinstance(params, dict):
-        rest = params | rest
-    return f"{method} ({units.pairs(rest)})" if rest else method
-
-
-def confidence(run: EvaluateReport) -> str:
-    """Where spike confidence acts, and for how long."""
-    if not run.confidence:
-        return "off"
-    sites = "1 site" if len(run.confidence) == 1 else f"{len(run.confidence)} sites"
-    return f"{sites}, steps 1..{run.early}"
+def reached(run: EvaluateReport, margin: str) -> Cell:
+    """The first step whose accuracy is this close to the ANN's."""
+    steps = run.steps_to_ann or {}
+    if margin not in steps:
+        return None
+    step = steps[margin]
+    return "not reached" if step is None else f"step {step}"
 
 
 def _accuracy(rows: _Comparison) -> None:
@@ -168,15 +164,13 @@ def _accuracy(rows: _Comparison) -> None:
         steps = [(run.steps_to_ann or {}).get(margin) for run in rows.evaluations]
         rows.text(
             "Accuracy",
-            f"Within {margin} points from step",
-            [
-                None if margin not in (run.steps_to_ann or {}) else "not reached" if s is None else str(s)
-                for run, s in zip(rows.evaluations, steps, strict=True)
-            ],
-            _best(steps, False, rows.same_data),
-            "the first step from which the accuracy stays this close to the ANN's, up to T",
+            f"First within {margin} points of the ANN",
+            [reached(run, margin) for run in rows.evaluations],
+            best_of(steps, False, rows.same_data),
         )
-    rows.add("Accuracy", "Same class as the ANN at T", lambda run: last(run.agreement), units.percent)
+    rows.add(
+        "Accuracy", "Same class as the ANN at T", lambda run: last(run.agreement), units.percent
+    )
     rows.add(
         "Accuracy",
         "Relative error of the logits",
@@ -203,9 +197,12 @@ def _cost(rows: _Comparison) -> None:
         ("With the first layer, once", "energy_total", least),
         ("With the first layer, each step", "energy_total_every_step", ""),
     ):
-        rows.add("Energy", name, field(f"{key}_mj"), units.energy)
-        rows.add("Energy", f"{name}, of the ANN", field(f"{key}_ratio"), units.percent, best)
-    rows.add("Energy", "ANN", field("energy_ann_mj"), units.energy)
+        spent = [field(f"{key}_mj")(run) for run in rows.evaluations]
+        ratios = [field(f"{key}_ratio")(run) for run in rows.evaluations]
+        cells = [with_ratio(mj, ratio) for mj, ratio in zip(spent, ratios, strict=True)]
+        marked = best_of(spent, False, rows.lossless) if best else frozenset()
+        rows.text(ENERGY, name, cells, marked)
+    rows.add(ENERGY, "ANN", field("energy_ann_mj"), units.energy)
     rows.add("Simulation", "Time per sample", lambda run: run.seconds_per_sample, units.seconds)
     rows.add("Simulation", "Peak memory", lambda run: run.peak_memory_mib, units.memory)
 
@@ -237,8 +234,7 @@ def comparison(evaluations: Sequence[EvaluateReport]) -> Table:
         ("Accuracy", "SNN at T"): "at T",
         ("Spikes", "Firing rate"): "rate",
         ("Spikes", "Synaptic operations (SOPs)"): "SOPs",
-        ("Energy", "With the first layer, once"): "energy",
-        ("Energy", "With the first layer, once, of the ANN"): "of the ANN",
+        (ENERGY, "With the first layer, once"): "energy",
     }
     found = {(quantity.group, quantity.name): quantity for quantity in quantities(evaluations)}
     chosen = [(head, found[key]) for key, head in heads.items() if key in found]
@@ -247,5 +243,10 @@ def comparison(evaluations: Sequence[EvaluateReport]) -> Table:
         for i, label in enumerate(labels(evaluations))
     )
     best = frozenset((r, c + 1) for c, (_, quantity) in enumerate(chosen) for r in quantity.best)
-    columns = (Column("run", numeric=False), *(Column(head) for head, _ in chosen))
-    return Table("Comparison", columns, rows, best)
+    columns = (
+        Column("run", numeric=False),
+        *(Column(head, optional=head if head.startswith("t=") else "") for head, _ in chosen),
+    )
+    note = "energy: with the first layer once; in brackets, of the ANN's"
+    measured = any(head == "energy" for head, _ in chosen)
+    return Table("Comparison", columns, rows, best, note if measured else "")

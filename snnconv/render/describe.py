@@ -6,8 +6,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from snnconv.render import units
-from snnconv.render.compare import calibration, confidence, last, loss, powers
+from snnconv.render.compare import last, loss, powers, reached
 from snnconv.render.layers import layer_table
+from snnconv.render.naming import calibration, confidence
 from snnconv.render.tables import Block, Column, Fact, Facts, Table
 from snnconv.reports import (
     CalibrateReport,
@@ -61,6 +62,7 @@ def _epochs(rows: Sequence[EpochRow], marked: int | None = None) -> Table:
         ),
         frozenset((i, 3) for i, row in enumerate(shown) if row.epoch == marked),
         f"{hidden} epochs in between are in the report's file" if hidden else "",
+        "kept",
     )
 
 
@@ -83,7 +85,7 @@ def calibrate(report: CalibrateReport) -> list[Block]:
         Fact("data", _data(report.data)),
         Fact("method", method, f"one threshold a {report.granularity}"),
         Fact("samples", units.count(report.samples)),
-        Fact("threshold error", units.percent(report.relative_error_bound), "at most, from binning"),
+        Fact("threshold error", units.percent(report.relative_error_bound), "at most; from bins"),
         *_closing(report),
     ]
     heads = ("theta", "largest", "mean", "zero", "clipped", "thresholds")
@@ -174,20 +176,19 @@ def _headline(report: EvaluateReport) -> list[Fact]:
     facts = [
         Fact("data", f"{report.data.spec}, {units.count(report.samples)} test samples"),
         Fact("neuron", report.neuron, units.pairs(report.params)),
-        Fact("thresholds", calibration(report)),
+        Fact("thresholds", calibration(report) or "unknown"),
     ]
     if report.confidence:
         facts.append(Fact("spike confidence", confidence(report)))
     if report.ann_accuracy is not None:
         facts.append(Fact("ANN accuracy", units.percent(report.ann_accuracy)))
     if at_end is not None:
-        remark = "" if lost is None else f"{units.points(lost)} points"
+        remark = "" if lost is None else f"{units.points(lost)} points against the ANN"
         facts.append(Fact(f"SNN accuracy at T={report.timesteps}", units.percent(at_end), remark))
     steps = report.steps_to_ann or {}
     for margin in sorted(steps, key=float, reverse=True):
-        step = steps[margin]
-        reached = f"from step {step}" if step is not None else "not reached"
-        facts.append(Fact(f"within {margin} points", reached))
+        step = reached(report, margin) or ""
+        facts.append(Fact(f"within {margin} points", step.replace("step", "first at step")))
     for name, value, how, remark in (
         ("same class as the ANN", last(report.agreement), units.percent, "at T"),
         ("logits' relative error", report.logits_relative_error, units.percent, "L2, at T"),

@@ -1,9 +1,9 @@
-"""A figure: a plot that waits for its width, with its caption; or the sentence that stands for it."""
+"""A figure: a plot that waits for its width, and its caption; or a sentence in its place."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
-from snnconv.render import compare, units
+from snnconv.render import compare, naming, units
 from snnconv.render.looks import Look, run_look
 from snnconv.render.plot import Axis, Point
 from snnconv.render.scale import Scale, log
@@ -51,7 +51,7 @@ class Run:
 
 def runs(evaluations: Sequence[EvaluateReport]) -> list[Run]:
     """Evaluations with labels that tell them apart, and a look each."""
-    names = compare.labels(evaluations)
+    names = naming.labels(evaluations)
     return [
         Run(name, run_look(i), report)
         for i, (name, report) in enumerate(zip(names, evaluations, strict=True))
@@ -69,6 +69,18 @@ def without(everybody: Sequence[Run], shown: Sequence[Run]) -> str:
     """A sentence on the runs a plot lacks."""
     missing = [run.label for run in everybody if run not in shown]
     return f" Not measured: {', '.join(missing)}." if missing else ""
+
+
+def coincident(lines: Iterable[tuple[str, Hashable]]) -> str:
+    """A sentence on runs whose values are all equal: a plot shows them as one."""
+    same: dict[Hashable, list[str]] = {}
+    for label, values in lines:
+        same.setdefault(values, []).append(label)
+    return "".join(
+        f" {', '.join(names[1:])} {'lies' if len(names) == 2 else 'lie'} exactly on {names[0]}."
+        for names in ([f"\u201c{name}\u201d" for name in each] for each in same.values())
+        if len(names) > 1
+    )
 
 
 def steps_axis(timesteps: int) -> Axis:
@@ -94,5 +106,5 @@ def percent_axis(label: str, scale: Scale) -> Axis:
 
 def energy_axis(scale: Scale, unit: str, label: str = "Energy per sample") -> Axis:
     """An axis in the unit that :func:`snnconv.render.units.energy_scale` chose."""
-    shown = units.micro(f" {unit}").strip()
+    shown = units.typographic(f" {unit}").strip()
     return Axis(f"{label} ({shown})", scale, exact=lambda v: f"{units.number(v)} {shown}")

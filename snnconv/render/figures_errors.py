@@ -7,7 +7,7 @@ from snnconv.render.figure import Figure, Run, absent, percent_axis
 from snnconv.render.figures_layers import per_layer
 from snnconv.render.histogram import Panel, histogram_plot
 from snnconv.render.looks import Look, run_look
-from snnconv.render.scale import Scale, finite, linear
+from snnconv.render.scale import finite, linear
 from snnconv.reports import Histogram, LayerRow
 
 
@@ -22,17 +22,14 @@ def errors(everybody: Sequence[Run]) -> list[Figure]:
             everybody,
             "errors",
             title,
-            "Distance between the mean output of T steps and the ANN's activation, relative to "
-            "the activation (L2), averaged over samples.",
+            "Distance of the mean output over T steps from the ANN's activation, relative to the "
+            "activation (L2, over neurons and samples).",
             lambda row: None if row.conversion_error is None else 100 * row.conversion_error,
             lambda scale: percent_axis("Relative error", scale),
             ("the conversion error", "conversion-error"),
         )
     shown = [run for run in everybody if any(_parts(row) for row in run.report.layers)]
-    ends = [end for run in shown for row in run.report.layers for end in _ends(row)]
-    scale = linear(ends, 4, lo=None if min(ends, default=0) < 0 else 0.0)
-    for i, run in enumerate(shown):
-        figures.append(_stack(run, i, scale, len(everybody) > 1))
+    figures += [_stack(run, i, len(everybody) > 1) for i, run in enumerate(shown)]
     return figures
 
 
@@ -47,18 +44,20 @@ def _ends(row: LayerRow) -> list[float]:
     return [100 * v for v in (*ends, *finite((row.conversion_error,)))]
 
 
-def _stack(run: Run, index: int, scale: Scale, several: bool) -> Figure:
-    rows = run.report.layers
+def _stack(run: Run, index: int, several: bool) -> Figure:
+    rows = [row for row in run.report.layers if _parts(row)]
     parts = [
         Dots(label, tuple(None if v is None else 100 * v for v in values), look)
         for label, values, look in (
-            ("clipping", [row.error_clipping for row in rows], Look("s1")),
-            ("rounding", [row.error_rounding for row in rows], Look("s0")),
-            ("rest", [row.error_rest for row in rows], Look("faint")),
+            ("clipping", [row.error_clipping for row in rows], Look("p0")),
+            ("rounding", [row.error_rounding for row in rows], Look("p1")),
+            ("rest", [row.error_rest for row in rows], Look("p2")),
         )
     ]
     totals = [None if r.conversion_error is None else 100 * r.conversion_error for r in rows]
     title = f"Parts of the error: {run.label}" if several else "Conversion error by layer"
+    ends = [end for row in rows for end in _ends(row)]
+    scale = linear(ends, 4, lo=None if min(ends, default=0.0) < 0 else 0.0)
     x = percent_axis("Relative error", scale)
 
     def draw(name: str, width: float) -> str:
@@ -67,13 +66,13 @@ def _stack(run: Run, index: int, scale: Scale, several: bool) -> Figure:
         return stacked_plot(name, title, about, x, ("Layer", names), parts, width, totals)
 
     caption = (
-        "Clipping: activation above the threshold. Rounding: to multiples of theta/T. Rest: uneven "
-        "and wrong spikes, and errors of the layers before. Each part is a norm relative to the "
-        "ANN's activation; the upright line is the measured whole, which the parts need not add "
-        "up to."
+        "Clipping: what lies above the threshold. Rounding: to multiples of theta/T. Rest: uneven "
+        "and wrong spikes, and errors of the layers before. All are norms (L2, over neurons and "
+        "samples) relative to the ANN's activation, so the parts need not add up to the measured "
+        "whole."
     )
     if index:
-        caption = "As above, on the same scale."
+        caption = "As above."
     # the first run's parts stand open, the others' are one click away
     return Figure(f"parts-{index}", title, caption, draw, folded=index > 0)
 
@@ -111,6 +110,9 @@ def _histograms(group: Sequence[Run], title: str, name: str, several: bool) -> F
     panels = [
         _panel(h, tuple(key[i] for key in lines)) for i, h in enumerate(group[0].report.histograms)
     ]
+    # sites come sorted by name; they are read in the network's order
+    order = {row.name: i for i, row in enumerate(group[0].report.layers)}
+    panels.sort(key=lambda panel: order.get(panel.name, len(order)))
     head = f"{title}: {', '.join(run.label for run in group)}" if several else title
 
     def draw(unique: str, width: float) -> str:

@@ -4,21 +4,24 @@ from collections.abc import Callable, Sequence
 
 from snnconv.render import units
 from snnconv.render.bars import Bar, Dots, bar_plot, dot_plot
-from snnconv.render.figure import Figure, Run, absent, energy_axis, without
+from snnconv.render.compare import with_ratio
+from snnconv.render.figure import Figure, Run, absent, coincident, energy_axis, without
 from snnconv.render.looks import Look
 from snnconv.render.plot import Axis
 from snnconv.render.scale import Scale, finite, linear
 from snnconv.reports import EvaluateReport, LayerRow
 
 SOPS = (
-    "Synaptic operations: every spike counts each synapse it really drives, with borders, strides "
-    "and groups; an s-level spike counts s times. Average pooling is counted as part of the "
-    "synapse behind it; an identity shortcut counts one operation per spike."
+    "Synaptic operations: one for every synapse, membrane or logit that a spike reaches without "
+    "passing another neuron, with borders, strides and groups as they are; average pooling is part "
+    "of the synapse behind it, an identity shortcut is one operation, a spike of s levels counts s "
+    "times."
 )
 ENERGY = (
-    "Accumulates of the SOPs alone (synaptic), and with the MACs of the first layer, whose input "
-    "is analog: computed once, since the input is constant, or at each step. ANN: its MACs, with "
-    "padding counted. Percentages are of the ANN's energy."
+    "Synaptic: accumulates for the SOPs alone. The others add the MACs of the first layer, whose "
+    "input is analog: computed once, since the input is constant, or at each step. ANN: its MACs, "
+    "with padding counted. In brackets the share of the ANN's energy. Memory traffic is in none of "
+    "these."
 )
 
 
@@ -46,9 +49,16 @@ def per_layer(
         shown = [run for run in family if finite(get(row) for row in run.report.layers)]
         if not shown:
             continue
-        names = [row.name for row in shown[0].report.layers]
+        # a max pooling has no neurons, hence no rate and no error: no row where nobody has a value
+        kept_rows = [
+            r
+            for r in range(len(family[0].report.layers))
+            if finite(get(run.report.layers[r]) for run in shown)
+        ]
+        names = [family[0].report.layers[r].name for r in kept_rows]
         dots = [
-            Dots(run.label, tuple(get(row) for row in run.report.layers), run.look) for run in shown
+            Dots(run.label, tuple(get(run.report.layers[r]) for r in kept_rows), run.look)
+            for run in shown
         ]
         x = axis(linear([v for each in dots for v in each.values], 4, lo=0.0))
         head = title if len(kept) == 1 else f"{title}: {', '.join(run.label for run in shown)}"
@@ -64,7 +74,7 @@ def per_layer(
             about = f"{title} for {len(names)} layers of {', '.join(d.label for d in dots)}."
             return dot_plot(unique, head, about, x, ("Layer", names), dots, width)
 
-        rest = without(family, shown)
+        rest = coincident((each.label, each.values) for each in dots) + without(family, shown)
         figures.append(Figure(f"{name}-{i}" if i else name, head, caption + rest, draw))
     return figures or [absent(name, title, *missing)]
 
@@ -122,11 +132,13 @@ def energy(everybody: Sequence[Run]) -> Figure:
         ]
         ann = run.report.energy_ann_mj
         if ann is not None and not shared:
-            bars.append(Bar("ANN", factor * ann, _worth(ann, None), ink))
+            bars.append(Bar("ANN, all MACs", factor * ann, _worth(ann, None), ink))
         groups.append((run.label, bars))
     if shared:
         ann = finite(anns)[0]
-        groups.insert(0, ("ANN of all runs", [Bar("ANN", factor * ann, _worth(ann, None), ink)]))
+        groups.insert(
+            0, ("ANN of all runs", [Bar("all MACs", factor * ann, _worth(ann, None), ink)])
+        )
     x = energy_axis(linear([factor * v for v in values], 4, lo=0.0), unit)
 
     def draw(name: str, width: float) -> str:
@@ -151,8 +163,7 @@ def _energies(report: EvaluateReport) -> list[tuple[str, float, float | None]]:
 
 
 def _worth(mj: float, ratio: float | None) -> str:
-    text = units.micro(units.energy(mj))
-    return text if ratio is None else f"{text} ({100 * ratio:.1f}%)"
+    return units.typographic(with_ratio(mj, ratio) or "")
 
 
 def constants(shown: Sequence[Run]) -> str:
@@ -162,4 +173,6 @@ def constants(shown: Sequence[Run]) -> str:
     if len(used) != 1 or None in next(iter(used)):
         return ""
     ac, mac = next(iter(used))
-    return f" An accumulate takes {units.value(ac)} pJ, a multiply-accumulate {units.value(mac)} pJ."
+    return (
+        f" An accumulate takes {units.value(ac)} pJ, a multiply-accumulate {units.value(mac)} pJ."
+    )

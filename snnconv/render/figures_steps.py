@@ -1,13 +1,14 @@
-"""Figures over time steps: accuracy, distance to the ANN, firing rate, SIN ratio, energy."""
+"""Figures over time steps: accuracy, distance to the ANN, firing rate, accuracy against energy."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from snnconv.render import units
-from snnconv.render.compare import last
 from snnconv.render.figure import (
     Figure,
     Run,
     absent,
+    coincident,
     energy_axis,
     milestones,
     over_steps,
@@ -15,18 +16,18 @@ from snnconv.render.figure import (
     steps_axis,
     without,
 )
-from snnconv.render.looks import ANN, CONTEXT, Look, run_look
+from snnconv.render.looks import ANN, Look
 from snnconv.render.plot import Axis, Rule, Series, line_plot
 from snnconv.render.scale import Scale, finite, linear, log
-from snnconv.reports import EvaluateReport, LayerRow
+from snnconv.reports import EvaluateReport
 
+ANN_DASHES = (ANN.dash, "8 4", "1 4", "12 3 2 3")
 CLOSE = 3.0
 """Points below the ANN that the enlarged plot shows."""
-HIGHLIGHTED = 6
-"""Layers with a colour of their own; more lines than these nobody can follow."""
 
 
-def _lines(shown: Sequence[Run], get: Callable[[Run], Sequence[float]]) -> list[Series]:
+def percent_lines(shown: Sequence[Run], get: Callable[[Run], Sequence[float]]) -> list[Series]:
+    """A line in percent for each run."""
     return [
         Series(run.label, over_steps(get(run), 100.0), run.look, milestones(len(get(run))))
         for run in shown
@@ -42,7 +43,8 @@ def ann_rules(shown: Sequence[Run]) -> list[Rule]:
     rules = []
     for accuracy, names in by_accuracy.items():
         whose = "" if len(by_accuracy) == 1 else f" of {', '.join(names)}"
-        rules.append(Rule(f"ANN{whose}: {units.percent(accuracy)}", 100 * accuracy, ANN))
+        look = replace(ANN, dash=ANN_DASHES[len(rules) % len(ANN_DASHES)])
+        rules.append(Rule(f"ANN{whose}: {units.percent(accuracy)}", 100 * accuracy, look))
     return rules
 
 
@@ -53,13 +55,13 @@ def accuracy(everybody: Sequence[Run]) -> Figure:
     if not shown:
         return absent("accuracy", title, "accuracy", "accuracy")
     rules = ann_rules(shown)
-    series = _lines(shown, lambda run: run.report.accuracy or [])
+    series = percent_lines(shown, lambda run: run.report.accuracy or [])
     values = [y for each in series for _, y in each.points] + [rule.y for rule in rules]
     x = steps_axis(max(len(run.report.accuracy or []) for run in shown))
     y = percent_axis("Accuracy", _shares(values))
 
     def draw(name: str, width: float) -> str:
-        about = f"Accuracy by time step of {_names(shown)}."
+        about = f"Accuracy by time step of {listed(shown)}."
         return line_plot(name, title, about, x, y, series, width, rules)
 
     caption = (
@@ -67,7 +69,7 @@ def accuracy(everybody: Sequence[Run]) -> Figure:
         "the class is read from the output currents' mean over steps 1 to t, all steps from one "
         "simulation."
     )
-    return Figure("accuracy", title, caption + without(everybody, shown), draw)
+    return Figure("accuracy", title, caption + remarks(series, everybody, shown), draw)
 
 
 def _shares(values: Sequence[float]) -> Scale:
@@ -79,31 +81,41 @@ def _shares(values: Sequence[float]) -> Scale:
     return scale
 
 
-def _names(shown: Sequence[Run]) -> str:
+def remarks(series: Sequence[Series], everybody: Sequence[Run], shown: Sequence[Run]) -> str:
+    """What a plot of runs can't show: lines that cover one another, and runs it lacks."""
+    lines = [(each.label, each.points) for each in series if each.line]
+    return coincident(lines) + without(everybody, shown)
+
+
+def listed(shown: Sequence[Run]) -> str:
+    """The runs' labels."""
     return ", ".join(run.label for run in shown)
 
 
 def distance(everybody: Sequence[Run]) -> Figure:
     """The last points: accuracy minus the own ANN's."""
     title = "Close to the ANN"
-    shown = [run for run in everybody if run.report.accuracy and run.report.ann_accuracy is not None]
+    shown = [
+        run for run in everybody if run.report.accuracy and run.report.ann_accuracy is not None
+    ]
     if not shown:
         return absent("distance", title, "the accuracy of network and ANN", "accuracy")
 
     def lost(run: Run) -> list[float]:
         return [a - (run.report.ann_accuracy or 0.0) for a in run.report.accuracy or []]
 
-    series = _lines(shown, lost)
-    highest = max((y for each in series for _, y in each.points), default=0.0)
-    ends = [100 * lost(run)[-1] for run in shown]
-    lowest = min(-CLOSE, max(1.3 * max(ends), -100.0))
+    series = percent_lines(shown, lost)
+    highest = max(finite(y for each in series for _, y in each.points), default=0.0)
+    best = max(finite(100 * lost(run)[-1] for run in shown), default=0.0)
+    # where even the best run is far away, the plot reaches as far down as that
+    lowest = min(-CLOSE, max(1.3 * best, -100.0))
     scale = linear([0.0, highest, lowest], 6)
     x = steps_axis(max(len(run.report.accuracy or []) for run in shown))
     y = Axis("Accuracy minus the ANN's (points)", scale, exact=lambda v: f"{v:+.2f} points")
     rules = [Rule("the ANN", 0.0, ANN)]
 
     def draw(name: str, width: float) -> str:
-        about = f"Accuracy minus the ANN's, by time step, of {_names(shown)}."
+        about = f"Accuracy minus the ANN's, by time step, of {listed(shown)}."
         return line_plot(name, title, about, x, y, series, width, rules)
 
     n = min(run.report.samples for run in shown)
@@ -111,7 +123,28 @@ def distance(everybody: Sequence[Run]) -> Figure:
         "The same accuracies, each minus that of its own ANN, enlarged: zero is a conversion "
         f"without loss, what lies lower is cut off; one sample is {100 / max(n, 1):.2g} points."
     )
-    return Figure("distance", title, caption + without(everybody, shown), draw)
+    return Figure("distance", title, caption + remarks(series, everybody, shown), draw)
+
+
+def agreement(everybody: Sequence[Run]) -> Figure:
+    """Share of samples on which network and ANN agree, right or wrong."""
+    title = "Agreement with the ANN"
+    shown = [run for run in everybody if run.report.agreement]
+    if not shown:
+        return absent("agreement", title, "the agreement with the ANN", "accuracy")
+    series = percent_lines(shown, lambda run: run.report.agreement or [])
+    x = steps_axis(max(len(each.points) for each in series))
+    y = percent_axis("Same class as the ANN", _shares([v for s in series for _, v in s.points]))
+
+    def draw(name: str, width: float) -> str:
+        about = f"Share of samples classified as the ANN does, by time step of {listed(shown)}."
+        return line_plot(name, title, about, x, y, series, width)
+
+    caption = (
+        "Share of test samples that the network puts into the same class as its ANN, whether that "
+        "is the right one or not: two networks of equal accuracy may still differ."
+    )
+    return Figure("agreement", title, caption + remarks(series, everybody, shown), draw)
 
 
 def firing(everybody: Sequence[Run]) -> Figure:
@@ -130,74 +163,14 @@ def firing(everybody: Sequence[Run]) -> Figure:
     y = Axis("Spikes per neuron and step", scale)
 
     def draw(name: str, width: float) -> str:
-        about = f"Mean firing rate by time step of {_names(shown)}."
+        about = f"Mean firing rate by time step of {listed(shown)}."
         return line_plot(name, title, about, x, y, series, width)
 
     caption = (
-        "Spikes of all neurons in step t, divided by their number and averaged over samples; a "
-        "neuron with several levels counts each level as a spike."
+        "Spikes of all neurons in step t, divided by the number of neurons and averaged over "
+        "samples; a spike of several levels counts with its level."
     )
-    return Figure("firing", title, caption + without(everybody, shown), draw)
-
-
-def sin_runs(everybody: Sequence[Run]) -> Figure:
-    """SIN ratio over time, mean over layers, every run."""
-    title = "Wrongly firing neurons (SIN ratio)"
-    shown = [run for run in everybody if run.report.sin_ratio_steps]
-    if not shown:
-        return absent("sin", title, "the SIN ratio", "sin")
-    series = _lines(shown, lambda run: run.report.sin_ratio_steps or [])
-    x = steps_axis(max(len(each.points) for each in series))
-    y = percent_axis(
-        "SIN neurons of all neurons", linear([v for s in series for _, v in s.points], lo=0.0)
-    )
-
-    def draw(name: str, width: float) -> str:
-        about = f"SIN ratio, mean over layers, by time step of {_names(shown)}."
-        return line_plot(name, title, about, x, y, series, width)
-
-    caption = (
-        "A neuron whose ANN pre-activation is negative should stay silent; it is a SIN neuron "
-        "from its first spike on. Shown is their share of a layer's neurons by step t, averaged "
-        "over samples, then over layers."
-    )
-    return Figure("sin", title, caption + without(everybody, shown), draw)
-
-
-def sin_layers(everybody: Sequence[Run]) -> Figure | None:
-    """SIN ratio over time of the first run's layers; the highest ones have colours."""
-    run = next((r for r in everybody if any(row.sin_ratio for row in r.report.layers)), None)
-    if run is None:
-        return None
-    measured = [row for row in run.report.layers if row.sin_ratio]
-    at_end = {id(row): last(row.sin_ratio) or 0.0 for row in measured}
-    top = sorted(measured, key=lambda row: -at_end[id(row)])
-    # one more or less than fits is no reason to grey a layer out
-    top = measured if len(measured) <= HIGHLIGHTED + 2 else top[:HIGHLIGHTED]
-    named = {id(row) for row in top}
-    series = [
-        _layer(row, run_look(i)) for i, row in enumerate(r for r in measured if id(r) in named)
-    ]
-    rest = [row for row in measured if id(row) not in named]
-    series += [_layer(row, CONTEXT, in_legend=False) for row in rest]
-    title = f"SIN ratio by layer: {run.label}" if len(everybody) > 1 else "SIN ratio by layer"
-    x = steps_axis(max(len(each.points) for each in series))
-    scale = linear([v for s in series for _, v in s.points], lo=0.0)
-    y = percent_axis("SIN neurons of the layer's", scale)
-
-    def draw(name: str, width: float) -> str:
-        return line_plot(name, title, f"SIN ratio by layer and time step of {run.label}.", x, y, series, width)
-
-    caption = "The same share, layer by layer."
-    if rest:
-        caption += f" In colour the {len(top)} highest at T, thin the other {len(rest)} layers."
-    return Figure("sin-layers", title, caption, draw)
-
-
-def _layer(row: LayerRow, look: Look, in_legend: bool = True) -> Series:
-    steps = row.sin_ratio or []
-    marked = milestones(len(steps))
-    return Series(row.name, over_steps(steps, 100.0), look, marked, in_legend=in_legend)
+    return Figure("firing", title, caption + remarks(series, everybody, shown), draw)
 
 
 def tradeoff(everybody: Sequence[Run]) -> Figure:
@@ -227,15 +200,15 @@ def tradeoff(everybody: Sequence[Run]) -> Figure:
     y = percent_axis("Accuracy", _shares(points_y))
 
     def draw(name: str, width: float) -> str:
-        about = f"Accuracy against energy per sample of {_names(shown)}, and of the ANN."
+        about = f"Accuracy against energy per sample of {listed(shown)}, and of the ANN."
         return line_plot(name, title, about, x, y, series, width)
 
     caption = (
         "Each curve runs through the time steps (markers: powers of two, and T); energy up to "
-        "step t counts every synaptic operation and the first layer's MACs once. Left of the "
+        "step t counts every synaptic operation, and the first layer's MACs once. Left of the "
         "star is cheaper than the ANN."
     )
-    return Figure("tradeoff", title, caption + without(everybody, shown), draw)
+    return Figure("tradeoff", title, caption + remarks(series, everybody, shown), draw)
 
 
 def _ann(report: EvaluateReport) -> tuple[float, float] | None:

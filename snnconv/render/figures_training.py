@@ -15,9 +15,7 @@ _EVERY = 8
 
 def named(finetunes: Sequence[FinetuneReport], everybody: Sequence[Run]) -> list[tuple[str, Look]]:
     """A label and look for each: those of the run that evaluated what it wrote, if one did."""
-    owners = {
-        each.sha256: run for run in everybody for each in run.report.lineage.inputs
-    }
+    owners = {each.sha256: run for run in everybody for each in run.report.lineage.inputs}
     found: list[tuple[str, Look]] = []
     used: dict[str, int] = {}
     free = len(everybody)
@@ -69,7 +67,9 @@ def training(finetunes: Sequence[FinetuneReport], everybody: Sequence[Run]) -> l
     names = ", ".join(label for _, label, _ in trained)
     highest = finite(y for each in accuracies for _, y in each.points)
     scale = linear(highest, 6)
-    y = percent_axis("Validation accuracy", linear(highest, 6, hi=100.0) if scale.hi > 100 else scale)
+    y = percent_axis(
+        "Validation accuracy", linear(highest, 6, hi=100.0) if scale.hi > 100 else scale
+    )
     y_loss = Axis("Training loss", linear([v for s in losses for _, v in s.points], lo=0.0))
 
     def draw_accuracy(name: str, width: float) -> str:
@@ -77,7 +77,9 @@ def training(finetunes: Sequence[FinetuneReport], everybody: Sequence[Run]) -> l
         return line_plot(name, "Validation accuracy", about, x, y, accuracies, width, rules)
 
     def draw_loss(name: str, width: float) -> str:
-        return line_plot(name, "Training loss", f"Loss by epoch of {names}.", x, y_loss, losses, width)
+        return line_plot(
+            name, "Training loss", f"Loss by epoch of {names}.", x, y_loss, losses, width
+        )
 
     return [
         Figure(

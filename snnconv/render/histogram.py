@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from snnconv.render.legend import Entry, legend
 from snnconv.render.looks import Look, stroke
 from snnconv.render.scale import Scale, linear_ticks
-from snnconv.render.svg import FONT, coordinate, label, svg, tag, words
-from snnconv.render.units import number, si, tick
+from snnconv.render.svg import FONT, coordinate, fit_all, label, svg, tag, words
+from snnconv.render.units import number, tick
 
 BINS = 56
 _FLOOR = 0.7
@@ -61,18 +61,20 @@ def _outline(counts: Sequence[float], x: Scale, y: Scale, box: tuple[float, ...]
     return tag("path", d=f"{path}V{coordinate(base)}Z", class_="shape")
 
 
-def _panel(panel: Panel, looks: Sequence[Look], y: Scale, box: tuple[float, ...]) -> str:
+def _panel(
+    panel: Panel, short: str, looks: Sequence[Look], y: Scale, box: tuple[float, ...]
+) -> str:
     left, top, width, height = box
     hi = _extent(panel)
     x = Scale("linear", 0.0, hi)
-    parts = [label(panel.name, left, top - 7, "group", width=width)]
+    parts = [label(panel.name, left, top - 7, "group", short=short)]
     for k in range(0, math.floor(math.log10(y.hi)) + 1, _stride(y)):
         at = top + height * (1 - y.at(10.0**k))
         parts.append(tag("line", x1=left, x2=left + width, y1=at, y2=at, class_="grid"))
     parts.append(_outline(rebin(panel.edges, panel.counts, hi), x, y, box))
     base = top + height
     parts.append(tag("line", x1=left, x2=left + width, y1=base, y2=base, class_="base"))
-    for value in linear_ticks(0.0, hi, 3):
+    for value in linear_ticks(0.0, hi, 4):
         at = left + width * x.at(value)
         parts.append(label(tick(value), at, base + 4 + FONT, "tick", "middle"))
     for threshold, look in zip(panel.thresholds, looks, strict=True):
@@ -82,6 +84,12 @@ def _panel(panel: Panel, looks: Sequence[Look], y: Scale, box: tuple[float, ...]
         hover = tag("title", words(f"{panel.name}: threshold {number(threshold)}"))
         parts.append(tag("line", hover, x1=at, x2=at, y1=top - 2, y2=base, **stroke(look)))
     return "".join(parts)
+
+
+def power(k: int) -> str:
+    """A power of ten: ``100``, ``10k``, ``1M``."""
+    prefixes = ("", "k", "M", "G", "T", "P")
+    return f"{10 ** (k % 3)}{prefixes[min(k // 3, 5)]}"
 
 
 def _stride(y: Scale) -> int:
@@ -107,17 +115,17 @@ def histogram_plot(
     cell = min((width - left + gap) / across, 300.0)
     looks = [look for _, look in thresholds]
     parts = [label("Activations per bin (log)", 0, FONT, "axis-label")]
+    # bold letters are wider than the estimate
+    short = fit_all([panel.name for panel in panels], 0.92 * (cell - gap))
     for i, panel in enumerate(panels):
         box = (left + (i % across) * cell, 14 + head + (i // across) * pitch, cell - gap, tall)
-        parts.append(_panel(panel, looks, y, box))
+        parts.append(_panel(panel, short[i], looks, y, box))
         if i % across == 0:
             for k in range(0, math.floor(math.log10(y.hi)) + 1, _stride(y)):
                 at = box[1] + tall * (1 - y.at(10.0**k)) + 0.35 * FONT
-                parts.append(label(si(10.0**k).replace(" ", ""), left - 6, at, "tick", "end"))
+                parts.append(label(power(k), left - 6, at, "tick", "end"))
     under = 14 + pitch * -(-len(panels) // across)
-    parts.append(
-        label("Activation, in the ANN's units", left, under + FONT + 2, "axis-label")
-    )
+    parts.append(label("Activation, in the ANN's units", left, under + FONT + 2, "axis-label"))
     entries = [Entry(text, look, "rule") for text, look in thresholds]
     key, extent = legend(entries, left, under + FONT + 14, width - left)
     return svg(name, title, description, width, under + FONT + 18 + extent, *parts, key)

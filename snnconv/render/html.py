@@ -7,12 +7,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from snnconv.render import figures_errors, figures_layers, figures_steps, provenance, units
-from snnconv.render.compare import comparable, last, loss, quantities
+from snnconv.render.compare import BOLD, comparable, last, loss, quantities
 from snnconv.render.figure import Figure, Run, runs
-from snnconv.render.figures_training import training
+from snnconv.render.figures_sin import sin
+from snnconv.render.figures_training import named, training
 from snnconv.render.layers import layer_table
-from snnconv.render.looks import marker
+from snnconv.render.looks import Look, marker
 from snnconv.render.svg import tag
+from snnconv.render.tables import Facts, Table
 from snnconv.reports import EvaluateReport, FinetuneReport
 
 SPOKEN = 3
@@ -30,7 +32,6 @@ class Section:
 
 def sections(everybody: Sequence[Run], finetunes: Sequence[FinetuneReport]) -> list[Section]:
     """All figures in the order in which they are read."""
-    by_layer = figures_steps.sin_layers(everybody)
     parts = [
         (
             "accuracy",
@@ -39,6 +40,7 @@ def sections(everybody: Sequence[Run], finetunes: Sequence[FinetuneReport]) -> l
                 figures_steps.accuracy(everybody),
                 figures_steps.distance(everybody),
                 figures_steps.tradeoff(everybody),
+                figures_steps.agreement(everybody),
             ],
         ),
         (
@@ -55,8 +57,7 @@ def sections(everybody: Sequence[Run], finetunes: Sequence[FinetuneReport]) -> l
             "errors",
             "Where errors come from",
             [
-                figures_steps.sin_runs(everybody),
-                *([by_layer] if by_layer else []),
+                *sin(everybody),
                 *figures_errors.errors(everybody),
                 *figures_errors.thresholds(everybody),
             ],
@@ -74,32 +75,75 @@ def sentence(run: Run) -> str:
     if at_end is not None:
         text = f"classifies {units.percent(at_end)} of the samples correctly after {steps}"
         lost = loss(report)
-        if lost is not None and report.ann_accuracy is not None:
-            text += f", {units.points(lost)} points from its ANN's {units.percent(report.ann_accuracy)}"
+        if lost is not None:
+            away = units.points(abs(lost)).lstrip("+")
+            side = "below" if lost < 0 else "above"
+            text += ", as its ANN does" if away == "0.00" else f", {away} points {side} its ANN"
         said.append(text)
-    reached = {m: s for m, s in (report.steps_to_ann or {}).items() if s is not None}
-    if reached:
-        closest = min(reached, key=float)
-        said.append(f"stays within {closest} points of the ANN from step {reached[closest]} on")
+    steps_to = {m: s for m, s in (report.steps_to_ann or {}).items() if s is not None}
+    if steps_to:
+        closest = min(steps_to, key=float)
+        said.append(f"is first within {closest} points of the ANN at step {steps_to[closest]}")
     if report.energy_total_mj is not None:
-        text = f"takes {units.micro(units.energy(report.energy_total_mj))} per sample"
+        text = f"takes {units.typographic(units.energy(report.energy_total_mj))} per sample"
         if report.energy_total_ratio is not None:
             text += f", {units.percent(report.energy_total_ratio)} of its ANN's energy"
         said.append(text)
     if not said:
         return f"ran for {steps}; neither accuracy nor energy was measured."
+    if len(said) > 1:
+        said[-1] = f"and {said[-1]}"
     return "; ".join(said) + "."
 
 
-def _key(run: Run) -> Markup:
+@dataclass(frozen=True)
+class Source:
+    """Where a report comes from."""
+
+    title: str
+    key: Markup
+    facts: tuple[Facts, ...]
+    files: Table
+
+
+def _sources(everybody: Sequence[Run], finetunes: Sequence[FinetuneReport]) -> list[Source]:
+    found = [
+        Source(
+            run.label,
+            _key(run.look),
+            (
+                provenance.measurement(run.report),
+                provenance.conversion(run.report),
+                provenance.environment(run.report),
+                provenance.configuration(run.report),
+            ),
+            provenance.lineage(run.report),
+        )
+        for run in everybody
+    ]
+    tuned = zip(finetunes, named(finetunes, everybody), strict=True)
+    return found + [
+        Source(
+            f"Fine-tuning of {label}",
+            _key(look),
+            (
+                provenance.tuning(report),
+                provenance.configuration(report),
+                provenance.environment(report),
+            ),
+            provenance.lineage(report),
+        )
+        for report, (label, look) in tuned
+    ]
+
+
+def _key(look: Look) -> Markup:
     """A run's marker, as in the plots."""
-    shape = marker(run.look, 7, 7, 4.2)
+    shape = marker(look, 7, 7, 4.2)
     return Markup(tag("svg", shape, class_="key", width=14, height=14, aria_hidden="true"))
 
 
-def html(
-    evaluations: Sequence[EvaluateReport], finetunes: Sequence[FinetuneReport] = ()
-) -> str:
+def html(evaluations: Sequence[EvaluateReport], finetunes: Sequence[FinetuneReport] = ()) -> str:
     """The report: summary, plots, layers and provenance of all evaluations."""
     environment = Environment(
         loader=PackageLoader("snnconv.render"),
@@ -108,14 +152,15 @@ def html(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["clean"] = lambda text: units.micro(units.printable(str(text)))
+    environment.filters["clean"] = lambda text: units.typographic(units.printable(str(text)))
     everybody = runs(evaluations)
     found = quantities(evaluations)
     parts = sections(everybody, finetunes) if everybody else []
     return environment.get_template("report.html.j2").render(
         runs=everybody,
-        keys=[_key(run) for run in everybody],
+        keys=[_key(run.look) for run in everybody],
         groups={q.group: [each for each in found if each.group == q.group] for q in found},
+        bold=BOLD,
         any_best=any(q.best for q in found),
         comparable=comparable(evaluations),
         sentences=[sentence(run) for run in everybody] if len(everybody) <= SPOKEN else [],
@@ -126,17 +171,6 @@ def html(
             for figure in section.figures
         },
         layers=[layer_table(run.report) for run in everybody],
-        sources=[
-            {
-                "facts": [
-                    provenance.measurement(run.report),
-                    provenance.conversion(run.report),
-                    provenance.environment(run.report),
-                    provenance.configuration(run.report),
-                ],
-                "files": provenance.lineage(run.report),
-            }
-            for run in everybody
-        ],
+        sources=_sources(everybody, finetunes),
         count=units.count,
     )

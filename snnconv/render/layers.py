@@ -5,6 +5,7 @@ from snnconv.render.compare import last
 from snnconv.render.tables import Cell, Column, Table
 from snnconv.reports import EvaluateReport, LayerRow
 
+_PARTS = "parts of the error"
 _COLUMNS = (
     Column("layer", numeric=False),
     Column("neurons", hint="of one sample"),
@@ -15,9 +16,17 @@ _COLUMNS = (
     Column("wrong spikes", hint="at T: share of the step's spikes, from inactivated neurons"),
     Column("ANS", hint="wrong spikes in T steps per neuron"),
     Column("error", hint="|mean output - ANN activation| / |ANN activation|, L2"),
-    Column("clipping", hint="part of the error above theta"),
-    Column("rounding", hint="part of the error from multiples of theta/T"),
-    Column("rest", hint="what remains: uneven spikes, wrong spikes, errors of layers before"),
+    Column("clipping", hint="part of the error above theta", optional=_PARTS),
+    Column(
+        "rounding",
+        hint="part of the error from multiples of theta/T",
+        optional=_PARTS,
+    ),
+    Column(
+        "rest",
+        hint="what remains: uneven spikes, wrong spikes, errors of layers before",
+        optional=_PARTS,
+    ),
 )
 _DETAILS = ("wrong spikes", "ANS")
 
@@ -26,7 +35,7 @@ def _row(layer: LayerRow) -> tuple[Cell, ...]:
     return (
         layer.name,
         units.count(layer.neurons),
-        units.number(layer.threshold),
+        units.shown(units.number, layer.threshold),
         units.shown(units.number, layer.firing_rate),
         units.shown(units.si, layer.sops_per_sample),
         units.shown(units.percent, last(layer.sin_ratio)),
@@ -53,12 +62,7 @@ def layer_table(report: EvaluateReport, details: bool = True) -> Table:
     )
     table = Table("Layers", columns, rows)
     if not details:
-        kept = [c for c, column in enumerate(_COLUMNS) if column.title not in _DETAILS]
-        table = Table(
-            table.title,
-            tuple(columns[c] for c in kept),
-            tuple(tuple(row[c] for c in kept) for row in rows),
-        )
+        table = table.only([c for c, col in enumerate(_COLUMNS) if col.title not in _DETAILS])
     return table.without_empty()
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from snnconv.render.looks import Look, marker, stroke
-from snnconv.render.svg import FONT, label, tag, text_width
+from snnconv.render.svg import FONT, fit_all, label, tag, text_width
 from snnconv.render.units import printable
 
 ROW = 19.0
@@ -14,7 +14,7 @@ GAP = 22.0
 
 @dataclass(frozen=True)
 class Entry:
-    """A label with a sample: a line with its marker, a marker alone, or a filled square."""
+    """A label with a sample: "line", "rule" (no marker), "marker", "swatch" or upright "mark"."""
 
     text: str
     look: Look
@@ -24,7 +24,11 @@ class Entry:
 def _sample(entry: Entry, x: float, y: float) -> str:
     middle = x + (KEY - 8) / 2
     if entry.sample == "swatch":
-        return tag("rect", x=x + 4, y=y - 5.5, width=14, height=11, class_=f"{entry.look.colour} bar")
+        return tag(
+            "rect", x=x + 4, y=y - 5.5, width=14, height=11, class_=f"{entry.look.colour} bar"
+        )
+    if entry.sample == "mark":
+        return tag("line", x1=x + 11, y1=y - 8, x2=x + 11, y2=y + 8, **stroke(entry.look))
     parts = []
     if entry.sample in ("line", "rule"):
         line = stroke(entry.look)
@@ -41,11 +45,10 @@ def legend(entries: Sequence[Entry], left: float, top: float, width: float) -> t
     longest = max(text_width(printable(entry.text)) for entry in entries)
     cell = min(KEY + longest + GAP, width)
     across = max(1, min(int((width + GAP) // cell), len(entries)))
+    short = fit_all([entry.text for entry in entries], cell - KEY - GAP / 2)
     parts = []
     for i, entry in enumerate(entries):
         x, y = left + (i % across) * cell, top + (i // across) * ROW + ROW / 2
         parts.append(_sample(entry, x, y))
-        parts.append(
-            label(entry.text, x + KEY, y + 0.35 * FONT, "legend", width=cell - KEY - GAP / 2)
-        )
+        parts.append(label(entry.text, x + KEY, y + 0.35 * FONT, "legend", short=short[i]))
     return "".join(parts), ROW * -(-len(entries) // across)

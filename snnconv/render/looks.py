@@ -57,7 +57,7 @@ def marker(look: Look, x: float, y: float, size: float = 3.6, hover: str = "") -
     elif shape == "down":
         path = _polygon((x, y + 1.2 * s), (x + 1.15 * s, y - 0.9 * s), (x - 1.15 * s, y - 0.9 * s))
     elif shape == "star":
-        path = _star(x, y, 1.7 * s)
+        path = _star(x, y, 2 * s)
     else:
         path = _polygon((x, y - 1.4 * s), (x + 1.2 * s, y), (x, y + 1.4 * s), (x - 1.2 * s, y))
     return tag("path", *title, d=path, class_=kind)

@@ -4,9 +4,10 @@ import re
 from collections.abc import Sequence
 
 from snnconv.render import provenance, units
-from snnconv.render.compare import comparable, labels, quantities
+from snnconv.render.compare import BOLD, Quantity, comparable, quantities
 from snnconv.render.layers import layer_table
-from snnconv.render.tables import Cell, Column, Facts, Table
+from snnconv.render.naming import labels
+from snnconv.render.tables import Cell, Column, Fact, Facts, Table
 from snnconv.reports import EvaluateReport
 
 _SPECIAL = re.compile(r"([\\`*_\[\]|~])")
@@ -14,7 +15,7 @@ _SPECIAL = re.compile(r"([\\`*_\[\]|~])")
 
 def escaped(text: str) -> str:
     """Text that Markdown shows as it is, in a table's cell, too."""
-    clean = units.micro(units.printable(text))
+    clean = units.typographic(units.printable(text))
     clean = clean.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _SPECIAL.sub(r"\\\1", clean)
 
@@ -35,21 +36,32 @@ def _table(table: Table) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in (heads, rules, *rows))
 
 
+def _fact(item: Fact) -> str:
+    if item.name == "Command" and "`" not in item.value:
+        return f"- {item.name}: `{units.printable(item.value)}`"
+    remark = f" ({escaped(item.remark)})" if item.remark else ""
+    return f"- {escaped(item.name)}: {escaped(item.value)}{remark}"
+
+
 def _facts(facts: Facts) -> str:
-    return "\n".join(
-        f"- {escaped(item.name)}: {escaped(item.value)}"
-        + (f" ({escaped(item.remark)})" if item.remark else "")
-        for item in facts.items
-    )
+    return "\n".join(map(_fact, facts.items))
 
 
-def summary(evaluations: Sequence[EvaluateReport]) -> Table:
-    """A row per quantity, a column per run."""
-    found = quantities(evaluations)
+def summary(evaluations: Sequence[EvaluateReport]) -> list[Table]:
+    """A table per group of quantities, with a column per run."""
     columns = (Column("", numeric=False), *(Column(label) for label in labels(evaluations)))
-    rows = tuple((f"{quantity.group}: {quantity.name}", *quantity.cells) for quantity in found)
-    best = frozenset((r, c + 1) for r, quantity in enumerate(found) for c in quantity.best)
-    return Table("Summary", columns, rows, best)
+    groups: dict[str, list[Quantity]] = {}
+    for quantity in quantities(evaluations):
+        groups.setdefault(quantity.group, []).append(quantity)
+    return [
+        Table(
+            group,
+            columns,
+            tuple((quantity.name, *quantity.cells) for quantity in found),
+            frozenset((r, c + 1) for r, quantity in enumerate(found) for c in quantity.best),
+        )
+        for group, found in groups.items()
+    ]
 
 
 def _run(label: str, report: EvaluateReport) -> list[str]:
@@ -57,12 +69,17 @@ def _run(label: str, report: EvaluateReport) -> list[str]:
     for facts in (provenance.conversion(report), provenance.measurement(report)):
         parts += [f"### {facts.title}", _facts(facts)]
     if report.layers:
-        table = layer_table(report)
-        hints = [f"{escaped(c.title)}: {escaped(c.hint)}" for c in table.columns if c.hint]
-        parts += ["### Layers", _table(table), "; ".join(hints) + "."]
+        parts += ["### Layers", _table(layer_table(report))]
     parts += ["### Files", _table(provenance.lineage(report))]
     parts += ["### Environment", _facts(provenance.environment(report))]
     return parts
+
+
+def _glossary(evaluations: Sequence[EvaluateReport]) -> list[str]:
+    """What the columns of the layers' tables are, once for all runs."""
+    hints = {c.title: c.hint for run in evaluations for c in layer_table(run).columns if c.hint}
+    lines = [f"- {escaped(title)}: {escaped(hint)}" for title, hint in hints.items()]
+    return ["## Columns of the layers' tables", "\n".join(lines)] if lines else []
 
 
 def markdown(evaluations: Sequence[EvaluateReport]) -> str:
@@ -72,11 +89,14 @@ def markdown(evaluations: Sequence[EvaluateReport]) -> str:
         return f"{parts[0]}\n\nNo evaluations.\n"
     first = evaluations[0]
     if comparable(evaluations):
-        n = units.count(first.samples)
-        parts.append(f"On {n} test samples of {escaped(first.data.spec)}. Best values in bold.")
-    else:
+        parts.append(f"On {units.count(first.samples)} test samples of {escaped(first.data.spec)}.")
+    tables = summary(evaluations)
+    if any(table.best for table in tables):
+        parts.append(BOLD)
+    elif not comparable(evaluations):
         parts.append("The runs were measured on different samples, so none is marked as best.")
-    parts.append(_table(summary(evaluations)))
+    for table in tables:
+        parts += [f"## {escaped(table.title)}", _table(table)]
     for label, report in zip(labels(evaluations), evaluations, strict=True):
         parts += _run(label, report)
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join([*parts, *_glossary(evaluations)]) + "\n"

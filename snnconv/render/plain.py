@@ -6,6 +6,7 @@ from snnconv.render.tables import Block, Cell, Facts, Table
 from snnconv.render.units import printable
 
 GAP = "  "
+LONG = 16
 
 
 def _text(cell: Cell) -> str:
@@ -37,13 +38,24 @@ def _table(table: Table) -> list[str]:
                 rows[r][c] += "" if (r - 1, c) in table.best else " "
             rows[0][c] += " "
     lines = columns(rows, [column.numeric for column in table.columns])
-    notes = [table.note, "* best" if table.best else ""]
+    notes = [table.note, f"* {table.mark}" if table.best else ""]
     return [table.title, *lines, *(note for note in notes if note)]
 
 
+def value_width(facts: Facts) -> int:
+    """Remarks stand under one another, but a single long value does not push them all away."""
+    short = [len(item.value) for item in facts.items if item.remark and len(item.value) < LONG]
+    return max(short, default=0)
+
+
 def _facts(facts: Facts) -> list[str]:
-    rows = [[_text(item.name), _text(item.value), _text(item.remark)] for item in facts.items]
-    return [printable(facts.title), *columns(rows, [False, False, False])]
+    names = max(len(printable(item.name)) for item in facts.items)
+    values = value_width(facts)
+    lines = [printable(facts.title)]
+    for item in facts.items:
+        name, value = printable(item.name).ljust(names), _text(item.value).ljust(values)
+        lines.append(GAP.join((name, value, printable(item.remark))).rstrip())
+    return lines
 
 
 def plain(blocks: Sequence[Block]) -> str:

@@ -7,7 +7,7 @@ from snnconv.render.legend import Entry, legend
 from snnconv.render.looks import Look, marker, stroke
 from snnconv.render.scale import Scale
 from snnconv.render.svg import FONT, coordinate, label, svg, tag, text_width, words
-from snnconv.render.units import number, printable, tick
+from snnconv.render.units import number, printable, tick, typographic
 
 Point = tuple[float, float]
 
@@ -79,7 +79,9 @@ def y_axis(frame: Frame, axis: Axis, ticks: Sequence[float]) -> str:
     for value in ticks:
         y = frame.py(value)
         parts.append(tag("line", x1=frame.left, x2=frame.right, y1=y, y2=y, class_="grid"))
-        parts.append(label(axis.show(value), frame.left - 8, y + 0.35 * FONT, "tick", "end"))
+        parts.append(
+            label(typographic(axis.show(value)), frame.left - 8, y + 0.35 * FONT, "tick", "end")
+        )
     parts.append(label(axis.label, 0, FONT, "axis-label"))
     return "".join(parts)
 
@@ -90,7 +92,9 @@ def x_axis(frame: Frame, axis: Axis, ticks: Sequence[float]) -> str:
     parts = [tag("line", x1=frame.left, x2=frame.right, y1=y, y2=y, class_="base")]
     end = float("-inf")
     for value in ticks:
-        x, text = frame.px(value), axis.show(value)
+        x, text = frame.px(value), typographic(axis.show(value))
+        if not text:
+            continue
         half = text_width(text) / 2
         parts.append(tag("line", x1=x, x2=x, y1=y, y2=y + 4, class_="base"))
         if x - half > end:
@@ -116,7 +120,12 @@ def thin(points: Sequence[Point], frame: Frame) -> list[Point]:
     return kept
 
 
-def _draw(series: Series, frame: Frame, x: Axis, y: Axis) -> str:
+def depth_size(place: int) -> float:
+    """A marker's size: what lies further behind is larger, so equal points all show an edge."""
+    return 3.4 + min(0.4 * place, 1.6)
+
+
+def _draw(series: Series, frame: Frame, x: Axis, y: Axis, size: float) -> str:
     parts = []
     places = thin(series.points, frame)
     if series.line and len(places) > 1:
@@ -129,7 +138,7 @@ def _draw(series: Series, frame: Frame, x: Axis, y: Axis) -> str:
                 frame.x.holds(a) and frame.y.holds(b)
             ):
                 hover = words(f"{series.label}: {x.exact(a)}, {y.exact(b)}")
-                parts.append(marker(series.look, frame.px(a), frame.py(b), hover=hover))
+                parts.append(marker(series.look, frame.px(a), frame.py(b), size, hover))
     return "".join(parts)
 
 
@@ -163,8 +172,11 @@ def line_plot(
             drawn.append(
                 tag("line", hover, x1=left, x2=frame.right, y1=at, y2=at, **stroke(rule.look))
             )
-    # first runs are drawn last, so they lie on top
-    drawn += [_draw(each, frame, x, y) for each in reversed(series)]
+    # first runs are drawn last, so they lie on top; lone points above all lines
+    for line in (True, False):
+        for place, each in reversed(list(enumerate(series))):
+            if each.line is line:
+                drawn.append(_draw(each, frame, x, y, depth_size(place)))
     entries = [
         Entry(printable(each.label), each.look, "line" if each.line else "marker")
         for each in series
@@ -172,7 +184,8 @@ def line_plot(
     ]
     entries += [Entry(printable(rule.label), rule.look, "rule") for rule in rules if rule.label]
     under = frame.bottom + 24 + 2 * FONT
-    key, extent = legend(entries, left, under, width - left)
+    start = left if width >= 500 else 0.0
+    key, extent = legend(entries, start, under, width - start)
     return svg(
         name,
         title,

@@ -6,9 +6,9 @@ from typing import Any
 
 from snnconv.config import ARGUMENT, STAGES
 from snnconv.render import units
-from snnconv.render.compare import calibration
+from snnconv.render.naming import calibration
 from snnconv.render.tables import Column, Fact, Facts, Table
-from snnconv.reports import EvaluateReport, Report
+from snnconv.reports import EvaluateReport, FinetuneReport, Report
 
 
 def command(report: Report) -> str:
@@ -44,7 +44,7 @@ def conversion(report: EvaluateReport) -> Facts:
     items = [
         Fact("Neuron", report.neuron),
         Fact("Parameters", units.pairs(report.params) or "none"),
-        Fact("Thresholds", calibration(report)),
+        Fact("Thresholds", calibration(report) or "unknown"),
         Fact("Time steps T", str(report.timesteps)),
     ]
     if report.confidence:
@@ -70,6 +70,24 @@ def measurement(report: EvaluateReport) -> Facts:
                 f"{units.count(report.samples)} of {units.count(data.test_samples)} in the test "
                 f"split; {units.count(data.train_samples)} in the training split",
             ),
+            Fact("Seed", str(report.seed)),
+            Fact("Wall time", units.seconds(report.seconds)),
+            Fact("Command", command(report)),
+        ),
+    )
+
+
+def tuning(report: FinetuneReport) -> Facts:
+    """What was trained, on what, with which command."""
+    data = report.data
+    return Facts(
+        "Fine-tuning",
+        (
+            Fact("Schema", report.schema_id),
+            Fact("Neuron", report.neuron),
+            Fact("Time steps T", str(report.timesteps)),
+            Fact("Data", f"{data.spec}, {units.count(data.train_samples)} training samples"),
+            Fact("Epochs", f"{len(report.epochs)}, of which {report.epoch_best} was kept"),
             Fact("Seed", str(report.seed)),
             Fact("Wall time", units.seconds(report.seconds)),
             Fact("Command", command(report)),

@@ -94,9 +94,12 @@ def linear(
     known = finite(values)
     low = lo if lo is not None else min(known, default=0.0)
     high = hi if hi is not None else max(known, default=1.0)
-    if high <= low:
+    if high - low <= 1e-9 * max(abs(low), abs(high)):
         room = abs(low) * 0.1 or 1.0
-        low, high = (low if lo is not None else low - room), low + room
+        low, high = (
+            low - room if lo is None else low,
+            high + room if hi is None or lo is not None else high,
+        )
     step = nice_step(high - low, count)
     if lo is None:
         low = math.floor(low / step + 1e-9) * step

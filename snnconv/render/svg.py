@@ -2,13 +2,16 @@
 
 import math
 import unicodedata
+from collections.abc import Sequence
 from html import escape
+from itertools import takewhile
 
 from snnconv.render.units import printable
 
 FONT = 12.0
 """Size of all text in a plot; plots are drawn at the width they are shown at, so it stays this."""
 
+_SEPARATORS = "./_- ,:"
 _NARROW, _WIDE = frozenset("iljtfrI.,:;|!'()[]{}/\\ -"), frozenset("mwMW@%")
 
 
@@ -66,12 +69,44 @@ def fit(text: str, width: float, size: float = FONT) -> str:
     return f"{text[:1]}\u2026"
 
 
+def _common(names: Sequence[str]) -> str:
+    """What all names begin with, up to a separator: ``layer1.`` and not ``layer1.1``."""
+    equal = takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
+    shared = "".join(letters[0] for letters in equal)
+    return shared[: max((shared.rfind(c) for c in _SEPARATORS), default=-1) + 1]
+
+
+def _too_long(names: Sequence[str], width: float) -> list[str]:
+    """The different names that do not fit; one alone shares nothing with others."""
+    found = sorted({name for name in names if text_width(name) > width})
+    return found if len(found) > 1 else []
+
+
+def fit_all(names: Sequence[str], width: float) -> list[str]:
+    """Names that fit: where some do not, what these share goes first, since it tells nothing."""
+    short = [printable(name) for name in names]
+    tail = _common([name[::-1] for name in _too_long(short, width)])[::-1]
+    if tail:
+        short = [f"{n.removesuffix(tail)}\u2026" if n.endswith(tail) else n for n in short]
+    head = _common(_too_long(short, width))
+    if head:
+        short = [f"\u2026{n.removeprefix(head)}" if n.startswith(head) else n for n in short]
+    return [fit(name, width) for name in short]
+
+
 def label(
-    text: str, x: float, y: float, kind: str, anchor: str = "start", width: float | None = None
+    text: str,
+    x: float,
+    y: float,
+    kind: str,
+    anchor: str = "start",
+    width: float | None = None,
+    short: str | None = None,
 ) -> str:
-    """A text; when it must be shortened, its full length shows under the pointer."""
+    """A text; when it must be shortened, all of it shows under the pointer."""
     clean = printable(text)
-    short = clean if width is None else fit(clean, width)
+    if short is None:
+        short = clean if width is None else fit(clean, width)
     hover = [tag("title", words(clean))] if short != clean else []
     return tag("text", *hover, words(short), x=x, y=y, class_=kind, text_anchor=anchor)
 

@@ -1,6 +1,7 @@
 """What is shown, before how: tables and lists of facts that every renderer can draw."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 Cell = str | None
 """None is "not measured"; each renderer has its own dash for it."""
@@ -8,35 +9,38 @@ Cell = str | None
 
 @dataclass(frozen=True)
 class Column:
-    """A column's head. Numbers stand flush right."""
+    """A column's head. Numbers stand flush right; ``optional`` names the group that may go."""
 
     title: str
     numeric: bool = True
     hint: str = ""
+    optional: str = ""
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under heads; ``best`` holds the (row, column) of what is marked as best."""
+    """Rows under heads; ``best`` holds the (row, column) of what is marked as ``mark``."""
 
     title: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     best: frozenset[tuple[int, int]] = frozenset()
     note: str = ""
+    mark: str = "best"
+
+    def only(self, kept: Sequence[int]) -> "Table":
+        """With these columns alone."""
+        return replace(
+            self,
+            columns=tuple(self.columns[c] for c in kept),
+            rows=tuple(tuple(row[c] for c in kept) for row in self.rows),
+            best=frozenset((r, kept.index(c)) for r, c in self.best if c in kept),
+        )
 
     def without_empty(self) -> "Table":
         """Without the columns in which nothing was measured; the first always stays."""
-        kept = [
-            c for c in range(len(self.columns)) if c == 0 or any(row[c] is not None for row in self.rows)
-        ]
-        return Table(
-            self.title,
-            tuple(self.columns[c] for c in kept),
-            tuple(tuple(row[c] for c in kept) for row in self.rows),
-            frozenset((r, kept.index(c)) for r, c in self.best if c in kept),
-            self.note,
-        )
+        measured = {c for row in self.rows for c, cell in enumerate(row) if cell is not None}
+        return self.only([c for c in range(len(self.columns)) if c == 0 or c in measured])
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from pydantic import BaseModel
 from rich import box
-from rich.console import Console
+from rich.console import Console, Group
 from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
@@ -17,10 +17,14 @@ from snnconv.errors import SnnconvError
 from snnconv.progress import Advance
 from snnconv.render.compare import comparison
 from snnconv.render.describe import describe
-from snnconv.render.plain import plain
+from snnconv.render.plain import plain, value_width
 from snnconv.render.tables import Block, Facts, Table
 from snnconv.render.units import printable
 from snnconv.reports import EvaluateReport, canonical
+
+GAP = 2
+NAME = 24
+"""Columns and a name's least width, in characters."""
 
 
 class Terminal:
@@ -88,11 +92,12 @@ class Terminal:
             return
         for block in blocks:
             self.out.print()
+            drawn = _table(block, self.out.width) if isinstance(block, Table) else _facts(block)
+            if drawn is None:
+                _write(self.out, plain([block]))
+                continue
             self.out.print(Text(printable(block.title), style="bold"))
-            self.out.print(_table(block) if isinstance(block, Table) else _facts(block))
-            if isinstance(block, Table) and block.note:
-                self.out.print(Text(f"  {block.note}", style="dim"))
-        self.out.print()
+            self.out.print(drawn)
 
 
 def _write(console: Console, text: str) -> None:
@@ -101,34 +106,62 @@ def _write(console: Console, text: str) -> None:
     console.file.write(text.encode(encoding, "replace").decode(encoding))
 
 
-def _table(table: Table) -> RichTable:
-    drawn = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_edge=False)
-    for column in table.columns:
+def _fitting(table: Table, width: int) -> tuple[Table | None, list[str]]:
+    """The table without as many optional groups as it takes, and the names of those."""
+    widths = [
+        max(len(column.title), *(len(row[c] or "-") for row in table.rows), 0)
+        for c, column in enumerate(table.columns)
+    ]
+    # a name may be folded, a number may not
+    widths[0] = min(widths[0], NAME)
+    kept, dropped = list(range(len(widths))), list[str]()
+    groups = dict.fromkeys(column.optional for column in table.columns if column.optional)
+    for group in (*groups, ""):
+        if sum(widths[c] + GAP for c in kept) - GAP <= width:
+            return table.only(kept), dropped
+        kept = [c for c in kept if table.columns[c].optional != group]
+        dropped.append(group)
+    return None, []
+
+
+def _table(table: Table, width: int) -> Group | None:
+    """A table that fits the width, or none: a cropped number would be a wrong one."""
+    shown, dropped = _fitting(table, width)
+    if shown is None:
+        return None
+    drawn = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    for c, column in enumerate(shown.columns):
         drawn.add_column(
             Text(printable(column.title)),
             justify="right" if column.numeric else "left",
-            no_wrap=column.numeric,
+            no_wrap=c > 0,
             overflow="fold",
         )
-    for r, row in enumerate(table.rows):
+    for r, row in enumerate(shown.rows):
         cells = (("-", "dim") if cell is None else (printable(cell), "") for cell in row)
         drawn.add_row(
             *(
-                Text(text, style="bold green" if (r, c) in table.best else style)
+                Text(text, style="bold green" if (r, c) in shown.best else style)
                 for c, (text, style) in enumerate(cells)
             )
         )
-    return drawn
+    notes = [table.note] if table.note else []
+    if dropped:
+        notes.append(f"not shown for lack of width: {', '.join(dropped)}")
+    return Group(drawn, *(Text(printable(note), style="dim") for note in notes))
 
 
 def _facts(facts: Facts) -> Padding:
     grid = RichTable.grid(padding=(0, 2))
-    for _ in range(3):
-        grid.add_column(overflow="fold")
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    values = value_width(facts)
     for item in facts.items:
+        value = printable(item.value)
+        if item.remark:
+            value = value.ljust(values)
         grid.add_row(
             Text(printable(item.name), style="dim"),
-            Text(printable(item.value)),
-            Text(printable(item.remark), style="dim"),
+            Text.assemble(value, "  " if item.remark else "", (printable(item.remark), "dim")),
         )
     return Padding(grid, (0, 0, 0, 2))

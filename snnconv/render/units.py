@@ -61,7 +61,7 @@ def si(x: float, unit: str = "") -> str:
         return NOT_FINITE
     rounded = abs(float(f"{x:.3g}"))
     for factor, prefix in _PREFIXES:
-        if rounded >= factor and factor > 1:
+        if rounded >= factor > 1:
             return f"{number(x / factor)} {prefix}{unit}"
     text = f"{x:.0f}" if x == int(x) and rounded < 1e3 else number(x)
     return f"{text} {unit}".rstrip()
@@ -135,6 +135,8 @@ def printable(text: str) -> str:
     return "".join("?" if unicodedata.category(c) in ("Cc", "Cs", "Cf") else c for c in text)
 
 
-def micro(text: str) -> str:
-    """``uJ`` and ``us`` with the real prefix, where the output is known to be UTF-8."""
+def typographic(text: str) -> str:
+    """``uJ``, ``us`` and a leading minus with their real signs, where the output is UTF-8."""
+    if text[:1] == "-" and text[1:2].isdigit():
+        text = f"\u2212{text[1:]}"
     return text.replace(" uJ", " \u00b5J").replace(" us", " \u00b5s")

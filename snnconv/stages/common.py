@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 
@@ -15,9 +15,8 @@ from snnconv.dataset import load as load_dataset
 from snnconv.errors import UnsupportedError, UsageError
 from snnconv.facts import DataFacts, LineageStep
 from snnconv.kinds import Kind, file_name
-from snnconv.reports import DataUse, FileHash, Lineage, Report, canonical
+from snnconv.reports import DataUse, FileHash, Lineage, ReportType, canonical
 
-ReportType = TypeVar("ReportType", bound=Report)
 PATHS = ("run", "out", "checkpoint", "weights", "data_root", "threads", "evaluations")
 """Options that name places or speed, left out of a checkpoint's lineage: they change no content."""
 
@@ -36,9 +35,9 @@ class Session:
         self.device = runtime.device(self.config.device)
 
     def report(
-        self, kind: type[ReportType], file: Path, outputs: list[Path], **fields: Any
+        self, kind: type[ReportType], file: Path | None, outputs: list[Path], /, **fields: Any
     ) -> ReportType:
-        """Write the stage's report atomically, and hand it out."""
+        """Make the stage's report, write it atomically if there is a file for it, hand it out."""
         parents = [path for path in self.inputs if path.suffix == ".safetensors"]
         beside = _report_beside(parents[0]) if parents else None
         report = kind(
@@ -55,7 +54,8 @@ class Session:
             seconds=time.perf_counter() - self.started,
             **fields,
         )
-        write_atomically(file, canonical(report).encode())
+        if file is not None:
+            write_atomically(file, canonical(report).encode())
         return report
 
 

@@ -33,7 +33,7 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
     calibrated = load(file, ["calibrated"])
     session.inputs.append(file)
     neuron = ROOM.load(config.neuron)
-    params = parameters(neuron.Params, config.param, f"neuron '{config.neuron}'")
+    params = parameters(neuron.params_type, config.param, f"neuron '{config.neuron}'")
     converted = replace(
         calibrated,
         kind="converted",

@@ -23,6 +23,8 @@ from snnconv.reports import EvaluateReport, Histogram, LayerRow
 from snnconv.simulate import simulate
 from snnconv.stages.common import Session, checkpoint_file, data_use, open_data
 
+CPU_BATCH, GPU_BATCH = 20, 200  # a CPU is fastest while a layer's states fit into its cache
+
 
 def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateReport:
     """Evaluate a spiking network on the test split, beside its ANN, and write the report."""
@@ -48,6 +50,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
         shapes=sizes,
         thresholds=checkpoint.thresholds(),
         v0=float(getattr(params, "v0", 0.0)),
+        levels=snn.levels,
         timesteps=timesteps,
         energy_ac_pj=config.energy_ac_pj,
         energy_mac_pj=config.energy_mac_pj,
@@ -60,9 +63,10 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
             metric.observe(name, start, spikes)
 
     order = first(dataset.test, config.limit)
+    size = config.batch_size or (CPU_BATCH if session.device.type == "cpu" else GPU_BATCH)
     simulated = 0.0
     with progress.task("evaluate", len(order)) as advance:
-        for indices, x, labels in batches(dataset.test, checkpoint.data, order, config.batch_size):
+        for indices, x, labels in batches(dataset.test, checkpoint.data, order, size):
             x, labels, samples = (v.to(session.device) for v in (x, labels, indices))
             logits, inputs = ann_inputs(snn.network, x)
             if reference is not None:

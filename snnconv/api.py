@@ -1,0 +1,117 @@
+"""The Python API: the commands as functions, with the same names and options.
+
+>>> import snnconv
+>>> snnconv.calibrate("snnconv/ann.safetensors", method="max", run="my-run")   # doctest: +SKIP
+>>> snnconv.convert(neuron="msat", timesteps=32, run="my-run")                 # doctest: +SKIP
+>>> snnconv.evaluate(run="my-run").accuracy[-1]                                # doctest: +SKIP
+
+Options are those of :mod:`snnconv.config`; every function returns the stage's report.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from torch import nn
+
+from snnconv import pipeline
+from snnconv.ann.source import from_module
+from snnconv.checkpoint import Checkpoint, load, save
+from snnconv.config import (
+    CalibrateConfig,
+    ConvertConfig,
+    EvaluateConfig,
+    FinetuneConfig,
+    InspectConfig,
+    ReportConfig,
+    StageConfig,
+    TrainConfig,
+)
+from snnconv.conversion import spiking_network
+from snnconv.dataset import load as load_dataset
+from snnconv.progress import Quiet
+from snnconv.reports import (
+    CalibrateReport,
+    ConvertReport,
+    EvaluateReport,
+    FinetuneReport,
+    InspectReport,
+    ReportReport,
+    TrainReport,
+)
+from snnconv.stages import calibrate as _calibrate
+from snnconv.stages import convert as _convert
+from snnconv.stages import evaluate as _evaluate
+from snnconv.stages import finetune as _finetune
+from snnconv.stages import inspect as _inspect
+from snnconv.stages import train as _train
+from snnconv.validated import parameters
+
+__all__ = [
+    "Checkpoint",
+    "calibrate",
+    "convert",
+    "evaluate",
+    "finetune",
+    "inspect",
+    "load",
+    "report",
+    "save",
+    "spiking_network",
+    "train",
+]
+
+ConfigType = TypeVar("ConfigType", bound=StageConfig)
+
+
+def _config(model: type[ConfigType], stage: str, options: Mapping[str, Any]) -> ConfigType:
+    given = {name: value for name, value in options.items() if value is not None}
+    return parameters(model, given, f"stage '{stage}'")
+
+
+def train(model: str = "cnn", **options: Any) -> TrainReport:
+    """``snnconv train``."""
+    return _train.run(_config(TrainConfig, "train", {"model": model, **options}))
+
+
+def calibrate(model: str | Path | nn.Module | None = None, **options: Any) -> CalibrateReport:
+    """``snnconv calibrate``; takes a live module too, which is written to RUN/ann.safetensors."""
+    if isinstance(model, nn.Module):
+        config = _config(CalibrateConfig, "calibrate", options)
+        facts = load_dataset(config.data or "digits", config.data_root, config.download).facts
+        file = config.run / "ann.safetensors"
+        training = model.training
+        save(replace(from_module(model, facts), lineage=()), file)
+        model.train(training)
+        model = file
+    name = None if model is None else str(model)
+    return _calibrate.run(_config(CalibrateConfig, "calibrate", {"model": name, **options}))
+
+
+def convert(checkpoint: str | Path | None = None, **options: Any) -> ConvertReport:
+    """``snnconv convert``."""
+    return _convert.run(_config(ConvertConfig, "convert", {"checkpoint": checkpoint, **options}))
+
+
+def finetune(checkpoint: str | Path | None = None, **options: Any) -> FinetuneReport:
+    """``snnconv finetune``."""
+    given = {"checkpoint": checkpoint, **options}
+    return _finetune.run(_config(FinetuneConfig, "finetune", given))
+
+
+def evaluate(checkpoint: str | Path | None = None, **options: Any) -> EvaluateReport:
+    """``snnconv evaluate``."""
+    given = {"checkpoint": checkpoint, **options}
+    return _evaluate.run(_config(EvaluateConfig, "evaluate", given))
+
+
+def report(*evaluations: str | Path, **options: Any) -> ReportReport:
+    """``snnconv report``."""
+    given = {"evaluations": evaluations, **options}
+    return pipeline.report(_config(ReportConfig, "report", given), Quiet())
+
+
+def inspect(checkpoint: str | Path | None = None, **options: Any) -> InspectReport:
+    """``snnconv inspect``."""
+    return _inspect.run(_config(InspectConfig, "inspect", {"checkpoint": checkpoint, **options}))

@@ -1,0 +1,82 @@
+"""What runs are called: short, and different where the runs are."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from snnconv.render import units
+from snnconv.reports import EvaluateReport
+
+FEW = 3
+"""Parameters named where there is little room; the provenance has them all."""
+
+
+def calibration(run: EvaluateReport) -> str:
+    """How the thresholds were found: ``percentile 99.9, per layer, 1024 samples``."""
+    rest = dict(run.calibration)
+    method = str(rest.pop("method", ""))
+    params = rest.pop("params", None)
+    params = dict(params) if isinstance(params, dict) else {}
+    if method in params:
+        method = f"{method} {units.value(params.pop(method))}"
+    said = [method, units.pairs(params)]
+    if "granularity" in rest:
+        said.append(f"per {units.value(rest.pop('granularity'))}")
+    if "samples" in rest:
+        said.append(f"{units.value(rest.pop('samples'))} samples")
+    return ", ".join(text for text in (*said, units.pairs(rest)) if text)
+
+
+def confidence(run: EvaluateReport) -> str:
+    """Where spike confidence acts, and for how long."""
+    if not run.confidence:
+        return "off"
+    sites = "1 site" if len(run.confidence) == 1 else f"{len(run.confidence)} sites"
+    return f"{sites}, steps 1..{run.early}"
+
+
+def parameters(run: EvaluateReport, others: Sequence[EvaluateReport] = ()) -> str:
+    """The neuron's parameters: those that differ among runs of it, else the first few."""
+    same = [each.params for each in others if each.neuron == run.neuron]
+    differing = {k: v for k, v in run.params.items() if any(p.get(k) != v for p in same)}
+    if differing:
+        return units.pairs(differing)
+    shown = dict(list(run.params.items())[:FEW])
+    more = len(run.params) - len(shown)
+    return units.pairs(shown) + (f" and {more} more" if more else "")
+
+
+_DIFFERENCES: tuple[Callable[[EvaluateReport, Sequence[EvaluateReport]], str], ...] = (
+    lambda run, others: f"T = {run.timesteps}",
+    parameters,
+    lambda run, others: calibration(run),
+    lambda run, others: f"confidence {confidence(run)}",
+    lambda run, others: run.data.spec,
+    lambda run, others: f"{run.samples} samples",
+    lambda run, others: f"seed {run.seed}",
+    lambda run, others: str(run.config.get("checkpoint") or ""),
+)
+"""What may tell runs of one label apart, the most telling first."""
+
+
+def labels(evaluations: Sequence[EvaluateReport]) -> list[str]:
+    """A label for each run. Equal ones say in what the runs differ, or else get a number."""
+    found = [units.printable(run.label).strip() or run.neuron for run in evaluations]
+    for difference in _DIFFERENCES:
+        counted = Counter(found)
+        for label in [label for label, n in counted.items() if n > 1]:
+            same = [i for i, each in enumerate(found) if each == label]
+            runs = [evaluations[i] for i in same]
+            said = [units.printable(difference(run, runs)) for run in runs]
+            if len(set(said)) > 1:
+                for i, text in zip(same, said, strict=True):
+                    found[i] = f"{label}, {text}" if text else label
+    return _numbered(found)
+
+
+def _numbered(found: Sequence[str]) -> list[str]:
+    counted, used = Counter(found), Counter[str]()
+    unique = []
+    for label in found:
+        used[label] += 1
+        unique.append(f"{label} ({used[label]})" if counted[label] > 1 else label)
+    return unique

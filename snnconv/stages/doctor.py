@@ -1,0 +1,103 @@
+"""``snnconv doctor``: is everything here that snnconv needs, and do spikes come out right?"""
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from snnconv.ann.source import EMBEDDED
+from snnconv.checkpoint import load
+from snnconv.config import DoctorConfig
+from snnconv.dataset import load as load_dataset
+from snnconv.engine.run import run as run_neuron
+from snnconv.errors import SnnconvError
+from snnconv.neurons.if_ import IF, Params
+from snnconv.progress import Progress
+from snnconv.reports import Check, DoctorReport
+from snnconv.stages.common import Session
+
+
+def run(config: DoctorConfig, progress: Progress | None = None) -> DoctorReport:
+    """Check, and write ``doctor.json`` into the run folder where that can be written."""
+    session = Session(config)
+    checks = [
+        _python(),
+        Check(
+            name="torch", ok=True, found=f"{torch.__version__}, {torch.get_num_threads()} threads"
+        ),
+        Check(name="GPU", ok=True, found=_gpu()),
+        _attempt("embedded network", _embedded, "install snnconv again"),
+        _attempt("embedded data", _digits, "pip install --upgrade scikit-learn"),
+        _attempt("fashion-mnist", _fashion, "", needed=False),
+        _spikes(),
+        _folder(config.run),
+    ]
+    return session.report(DoctorReport, config.run / "doctor.json", [], checks=checks)
+
+
+def _python() -> Check:
+    found = ".".join(str(n) for n in sys.version_info[:3])
+    return Check(
+        name="Python",
+        ok=sys.version_info >= (3, 11),
+        found=found,
+        remedy="install Python 3.11 or newer",
+    )
+
+
+def _gpu() -> str:
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "none, the CPU is used"
+
+
+def _attempt(name: str, check: Callable[[], str], remedy: str, needed: bool = True) -> Check:
+    try:
+        return Check(name=name, ok=True, found=check())
+    except SnnconvError as error:
+        found = error.found if needed else "not here (optional)"
+        return Check(name=name, ok=not needed, found=found, remedy=remedy or error.remedy)
+
+
+def _embedded() -> str:
+    checkpoint = load(EMBEDDED, ["ann"])
+    return f"{len(checkpoint.graph.sites)} sites, made for {checkpoint.data.spec}"
+
+
+def _digits() -> str:
+    return f"digits, {len(load_dataset('digits').test.labels)} test samples"
+
+
+def _fashion() -> str:
+    return f"{len(load_dataset('fashion-mnist').test.labels)} test samples"
+
+
+def _spikes() -> Check:
+    """IF under constant current: ``clip(floor((v0 + T*I)/theta), 0, T)`` spikes, exactly."""
+    current = torch.arange(-8, 40) / 16
+    neuron = IF(Params(v0=0.5), torch.ones(1))
+    with torch.no_grad():
+        spikes, _ = run_neuron(neuron, current.expand(16, 1, -1), None, None)
+    wanted = torch.floor(0.5 + 16 * current).clamp(0, 16)
+    wrong = int((spikes.counts.sum((0, 1)) != wanted).sum())
+    return Check(
+        name="IF spike counts",
+        ok=wrong == 0,
+        found=f"{wrong} of {len(current)} differ from the closed form",
+        remedy="use another version of torch",
+    )
+
+
+def _folder(run: Path) -> Check:
+    place = run if run.exists() else run.resolve().parent
+    try:
+        with tempfile.NamedTemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        return Check(
+            name="run folder", ok=False, found=f"{place}: {error.strerror}", remedy="use --run DIR"
+        )
+    free = os.statvfs(place)
+    room = free.f_bavail * free.f_frsize / 2**30
+    return Check(name="run folder", ok=True, found=f"{place}, {room:.1f} GiB free")

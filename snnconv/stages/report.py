@@ -1,0 +1,77 @@
+"""``snnconv report``: evaluations as a table, Markdown, and one self-contained HTML file."""
+
+from pathlib import Path
+
+from snnconv.checkpoint import write_atomically
+from snnconv.config import ReportConfig
+from snnconv.errors import UsageError
+from snnconv.progress import Progress
+from snnconv.render.html import html
+from snnconv.render.markdown import markdown
+from snnconv.reports import (
+    EvaluateReport,
+    FinetuneReport,
+    ReportReport,
+    RunSummary,
+    read,
+)
+from snnconv.stages.common import Session
+
+
+def evaluation_files(given: tuple[Path, ...], run: Path) -> list[Path]:
+    """The evaluations to report on: the files named, and those in the folders named."""
+    files: list[Path] = []
+    for place in given or (run,):
+        files += sorted(place.glob("evaluate*.json")) if place.is_dir() else [place]
+    return files
+
+
+def run(config: ReportConfig, progress: Progress | None = None) -> ReportReport:
+    """Write ``report.html`` and ``report.md``.
+
+    Raises:
+        UsageError: there is no evaluation.
+        CheckpointError: a file that is none.
+    """
+    session = Session(config)
+    files = evaluation_files(config.evaluations, config.run)
+    if not files:
+        raise UsageError(
+            "there is nothing to report",
+            f"no evaluate*.json in {', '.join(str(p) for p in config.evaluations or (config.run,))}",
+            "snnconv evaluate",
+        )
+    evaluations = [read(file, EvaluateReport) for file in files]
+    finetunes = [
+        read(file, FinetuneReport)
+        for folder in dict.fromkeys(file.parent for file in files)
+        if (file := folder / "finetune.json").exists()
+    ]
+    session.inputs += files
+    out = config.out or config.run / "report.html"
+    write_atomically(out, html(evaluations, finetunes).encode())
+    text = out.with_suffix(".md")
+    write_atomically(text, markdown(evaluations).encode())
+    return session.report(
+        ReportReport,
+        out.with_suffix(".json"),
+        [out, text],
+        html=str(out),
+        markdown=str(text),
+        runs=[
+            RunSummary(
+                label=evaluation.label,
+                file=str(file),
+                neuron=evaluation.neuron,
+                samples=evaluation.samples,
+                timesteps=evaluation.timesteps,
+                accuracy=evaluation.accuracy[-1] if evaluation.accuracy else None,
+                ann_accuracy=evaluation.ann_accuracy,
+                firing_rate_mean=evaluation.firing_rate_mean,
+                sops_per_sample=evaluation.sops_per_sample,
+                energy_total_mj=evaluation.energy_total_mj,
+                energy_ann_mj=evaluation.energy_ann_mj,
+            )
+            for file, evaluation in zip(files, evaluations, strict=True)
+        ],
+    )

@@ -1,0 +1,221 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from nets import IMAGE, Calls, captured, ops, refused
+from torch import nn
+
+from snnconv.errors import CheckFailedError
+from snnconv.graph.build import Network
+from snnconv.graph.capture import capture
+
+
+def fcs(n):
+    return {"fc": nn.Linear(n, n), "out": nn.Linear(n, n)}
+
+
+# Networks
+
+
+def test_a_module_used_twice_is_a_site_each_with_the_same_weights():
+    module = Calls(
+        lambda n, x: n.out(n.act(n.fc(n.act(n.fc(x))))),
+        act=nn.ReLU(),
+        **fcs(4),
+    )
+    graph = captured(module, (4,))
+    assert [site.name for site in graph.sites] == ["act", "act@2"]
+    assert graph["fc"].tensors == graph["fc@2"].tensors
+    assert graph.tensor_names() == {"fc.weight", "fc.bias", "out.weight", "out.bias"}
+
+
+def test_one_module_under_two_names():
+    act = nn.ReLU()
+    module = nn.Sequential(nn.Linear(4, 4), act, nn.Linear(4, 4), act, nn.Linear(4, 2))
+    assert len(captured(module, (4,)).sites) == 2
+
+
+def test_functions_are_named_by_the_module_that_calls_them():
+    inner = Calls(lambda n, x: F.relu(n.fc(x)) + x, fc=nn.Linear(4, 4))
+    graph = captured(nn.Sequential(inner, nn.Sequential(nn.Linear(4, 2))), (4,))
+    assert [node.name for node in graph.nodes] == ["0.fc", "0.relu", "0.add", "1.0"]
+
+
+def test_a_module_named_input():
+    module = Calls(lambda n, x: n.fc(n.input(x)), input=nn.Linear(4, 4), fc=nn.Linear(4, 2))
+    graph = captured(module, (4,))
+    assert [node.name for node in graph.nodes] == ["input@2", "fc"]
+
+
+def test_a_branch_for_training_is_not_taken():
+    def forward(n, x):
+        if n.training:
+            x = torch.sigmoid(x) * torch.rand_like(x)
+        return n.fc(x)
+
+    assert ops(captured(Calls(forward, fc=nn.Linear(4, 2)).train(), (4,))) == ["linear"]
+
+
+def test_options_of_forward_keep_their_defaults():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(4, 2)
+
+        def forward(self, x, features=False, mask=None):
+            if mask is not None:
+                x = x * mask
+            return x if features else self.fc(x)
+
+    assert ops(captured(Net(), (4,))) == ["linear"]
+
+
+def test_what_the_output_does_not_need_is_left_out():
+    def forward(n, x):
+        F.relu(n.out(x))
+        return n.fc(x)
+
+    graph, tensors = capture(Calls(forward, **fcs(4)), (4,))
+    assert ops(graph) == ["linear"]
+    assert set(tensors) == {"fc.weight", "fc.bias"}
+
+
+@pytest.mark.parametrize("relu_", [torch.relu_, lambda y: F.relu(y, inplace=True), nn.ReLU(True)])
+def test_a_change_in_place_is_seen_by_later_readers(relu_):
+    def forward(n, x):
+        y = n.fc(x)
+        n.part(y)  # its result is not used
+        return n.out(y) + y
+
+    graph = captured(Calls(forward, part=relu_, **fcs(4)), (4,))
+    assert ops(graph) == ["linear", "relu", "linear", "add"]
+    assert graph.nodes[2].inputs == (graph.sites[0].name,)
+
+
+def test_a_change_in_place_of_the_input():
+    graph = captured(Calls(lambda n, x: n.fc(x.add_(x)) + x, fc=nn.Linear(4, 4)), (4,))
+    assert ops(graph) == ["add", "linear", "add"]
+
+
+def test_the_module_keeps_its_weights():
+    module = nn.Sequential(nn.Linear(4, 2))
+    _, tensors = capture(module, (4,))
+    tensors["0.weight"].zero_()
+    assert module[0].weight.abs().sum() > 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_other_precisions_become_float32(dtype):
+    module = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.ReLU()).to(dtype)
+    graph, tensors = capture(module, (4,))
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.float32}
+    assert module[0].weight.dtype == dtype
+    got = Network(graph, tensors).eval()(torch.eye(4))
+    torch.testing.assert_close(got, module.float()(torch.eye(4)))
+
+
+# What can't be taken
+
+
+def test_all_refusals_at_once_each_with_its_place():
+    module = nn.Sequential(
+        nn.Linear(4, 4),
+        nn.GELU(),
+        nn.Sequential(nn.LayerNorm(4), Calls(lambda n, x: torch.sigmoid(x))),
+        nn.Linear(4, 2),
+        nn.Tanh(),
+    )
+    error = refused(module, (4,))
+    assert error.problem == "4 operation(s) can't be converted"
+    assert error.found == (
+        "1: module GELU; 2.0: module LayerNorm; 2.1.sigmoid: function 'sigmoid'; 4: module Tanh"
+    )
+    assert "max_pool" in error.remedy
+
+
+class Branches(nn.Module):
+    def forward(self, x):
+        if x.sum() > 0:
+            return x
+        return -x
+
+
+class Raises(nn.Module):
+    def forward(self, x):
+        raise AssertionError
+
+
+def test_control_flow_that_depends_on_data():
+    error = refused(Branches(), (4,))
+    assert error.problem == "Branches can't be traced"
+    assert "(test_capture.py, line" in error.found
+    assert "if x.sum() > 0:" in error.found
+    assert "control flow" in error.remedy
+
+
+def test_an_error_of_the_users_own_without_words():
+    error = refused(Raises(), (4,))
+    assert error.found.startswith("AssertionError (test_capture.py, line")
+
+
+def test_an_input_of_another_shape():
+    error = refused(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten()), (1, 28, 28))
+    assert error.problem == "Sequential can't take an input of shape [1, 28, 28]"
+    assert "expected input[3, 1, 28, 28] to have 3 channels" in error.found
+    assert "--data" in error.remedy
+
+
+@pytest.mark.parametrize(
+    ("function", "found"),
+    [
+        (lambda n, x: x, "shape [3, 2, 8, 8] for 3 samples"),
+        (lambda n, x: x.sum(), "shape [] for 3 samples"),
+        (lambda n, x: x.flatten(1).view(6, -1), "shape [6, 64] for 3 samples"),
+        (lambda n, x: (x.flatten(1), x), "a tuple"),
+        (lambda n, x: {"logits": x}, "a dict"),
+        (lambda n, x: None, "a NoneType"),
+    ],
+)
+def test_no_logits(function, found):
+    error = refused(Calls(function), IMAGE)
+    assert error.problem == "Calls gives no logits [B, classes]"
+    assert error.found == found
+
+
+def test_an_output_that_does_not_depend_on_the_input():
+    module = Calls(lambda n, x: n.table, table=nn.Parameter(torch.ones(3, 2)))
+    assert "output: not one tensor that depends on the input" in refused(module, (4,)).found
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_weights_that_are_not_finite(value):
+    module = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+    module[0].weight.data[1, 2] = value
+    module[1].running_var[0] = value
+    assert refused(module, (4,)).found == "NaN or Inf in 0.weight, 1.running_var"
+
+
+def test_an_output_that_is_not_finite():
+    module = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2))
+    module[0].weight.data.fill_(1e38)
+    module[1].weight.data.fill_(1e38)
+    assert "NaN or Inf for random inputs" in refused(module, (4,)).found
+
+
+# What the trace can't see is noticed by comparing
+
+
+def test_a_hook_is_noticed():
+    module = nn.Sequential(nn.Linear(4, 2))
+    module[0].register_forward_hook(lambda m, args, out: 2 * out)
+    with pytest.raises(CheckFailedError, match="does not compute what it computes"):
+        capture(module, (4,))
+
+
+def test_an_alias_that_the_trace_loses_is_noticed():
+    def forward(n, x):
+        kept = y = n.fc(x)
+        y += x  # fx traces y = y + x, and kept stays as it was
+        return kept + y
+
+    with pytest.raises(CheckFailedError, match="changed in place"):
+        capture(Calls(forward, fc=nn.Linear(4, 4)), (4,))

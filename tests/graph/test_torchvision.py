@@ -1,0 +1,56 @@
+"""torchvision's networks: which can be imported, and which by what can't."""
+
+import pytest
+from nets import captured, ops, refused
+from torch import nn
+from torchvision.models import get_model
+
+IMPORTED = {
+    "alexnet": 64,
+    "densenet121": 32,
+    "googlenet": 32,
+    "inception_v3": 96,
+    "mnasnet0_5": 32,
+    "mobilenet_v2": 32,
+    "regnet_x_400mf": 32,
+    "resnet18": 64,
+    "resnext50_32x4d": 32,
+    "squeezenet1_0": 64,
+    "vgg11": 32,
+    "vgg11_bn": 32,
+}
+REFUSED = {
+    "convnext_tiny": {"permute", "layer_norm", "LayerNorm", "GELU", "mul", "stochastic_depth"},
+    "efficientnet_b0": {"SiLU", "Sigmoid", "mul", "stochastic_depth"},
+    "mobilenet_v3_small": {"Hardswish", "Hardsigmoid", "mul"},
+    "regnet_y_400mf": {"Sigmoid", "mul"},
+    "shufflenet_v2_x0_5": {"chunk", "transpose"},
+}
+SLOW = {"alexnet", "inception_v3", "resnext50_32x4d", "vgg11", "vgg11_bn", "convnext_tiny"}
+
+
+def networks(names):
+    return [pytest.param(n, marks=pytest.mark.long if n in SLOW else ()) for n in sorted(names)]
+
+
+def torchvision_network(name):
+    extra = {"aux_logits": False, "init_weights": False}
+    return get_model(
+        name, weights=None, **extra if name in ("googlenet", "inception_v3") else {}
+    ).eval()
+
+
+@pytest.mark.parametrize("name", networks(IMPORTED))
+def test_torchvision_networks_that_import(name):
+    module = torchvision_network(name)
+    graph = captured(module, (3, IMAGENET := IMPORTED[name], IMAGENET), batches=(2,))
+    norms = [m for m in module.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert ops(graph).count("batch_norm") == len(norms)
+    assert graph.sites
+
+
+@pytest.mark.parametrize("name", networks(REFUSED))
+def test_torchvision_networks_that_do_not(name):
+    error = refused(torchvision_network(name), (3, 64, 64))
+    reasons = {part.rsplit(" ", 1)[1].strip("'") for part in error.found.split("; ")}
+    assert reasons == REFUSED[name]

@@ -1,0 +1,155 @@
+"""Which run is best in what, and what runs are called; the same as Markdown."""
+
+import examples
+import pytest
+
+from snnconv.render.compare import comparison, quantities
+from snnconv.render.markdown import escaped, markdown
+from snnconv.render.naming import calibration, labels
+from snnconv.render.provenance import command, lineage
+from snnconv.reports import DataUse
+
+
+def quantity(evaluations, name):
+    return next(q for q in quantities(evaluations) if q.name == name)
+
+
+def test_the_most_accurate_run_is_best():
+    found = quantity(examples.three(), "SNN at t = 4")
+    assert found.cells == ("85.83%", "94.72%", "98.61%")
+    assert found.best == {2}
+
+
+def test_a_cheap_run_that_fails_is_not_best():
+    good = examples.evaluation("good", sops_per_sample=100.0, energy_total_mj=2.0)
+    poor = examples.evaluation("poor", sops_per_sample=1.0, energy_total_mj=1.0, speed=9)
+    dear = examples.evaluation("dear", sops_per_sample=500.0, energy_total_mj=3.0)
+    for name in ("Synaptic operations (SOPs)", "With the first layer, once"):
+        assert quantity([good, poor, dear], name).best == {0}
+
+
+def test_nothing_is_best_alone_or_among_equals():
+    assert not any(q.best for q in quantities([examples.evaluation()]))
+    assert not any(q.best for q in quantities([examples.evaluation(), examples.evaluation()]))
+
+
+@pytest.mark.parametrize(
+    "other", [{"samples": 100}, {"data": DataUse(spec="x", train_samples=1, test_samples=360)}]
+)
+def test_nothing_is_best_on_different_samples(other):
+    runs = [examples.evaluation(), examples.evaluation(speed=2, **other)]
+    assert not any(q.best for q in quantities(runs))
+    assert quantity(runs, "Data").cells[0] == "digits, 360 samples"
+
+
+def test_what_nobody_measured_has_no_row():
+    names = {q.name for q in quantities([examples.minimal()])}
+    assert names == {"Neuron", "Time steps T", "Time per sample", "Peak memory"}
+
+
+def test_what_one_run_did_not_measure_has_an_empty_cell():
+    runs = [examples.minimal(), examples.evaluation()]
+    assert quantity(runs, "SNN at T").cells == (None, "98.89%")
+
+
+def test_a_foreign_metric_has_a_row():
+    run = examples.evaluation(latency_ms=1.5, curve=[1, 2])
+    assert quantity([run], "latency_ms").cells == ("1.5",)
+    assert "curve" not in {q.name for q in quantities([run])}
+
+
+def test_steps_to_the_ann():
+    assert quantity(examples.three(), "First within 0.1 points of the ANN").cells == (
+        "step 21",
+        "step 12",
+        "not reached",
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ([{"T": 8}, {"T": 16}], ["x, T = 8", "x, T = 16"]),
+        (
+            [{"params": {"v0": 0, "c": 1}}, {"params": {"v0": 0.5, "c": 1}}],
+            ["x, v0=0", "x, v0=0.5"],
+        ),
+        (
+            [{"calibration": {"method": "max"}}, {"calibration": {"method": "mse"}}],
+            ["x, max", "x, mse"],
+        ),
+        ([{"samples": 10}, {}], ["x, 10 samples", "x, 360 samples"]),
+        ([{}, {}, {}], ["x (1)", "x (2)", "x (3)"]),
+        ([{}, {"T": 8}, {}], ["x, T = 32 (1)", "x, T = 8", "x, T = 32 (2)"]),
+    ],
+)
+def test_equal_labels_say_in_what_runs_differ(changes, expected):
+    assert labels([examples.evaluation("x", **each) for each in changes]) == expected
+
+
+def test_thresholds_in_words():
+    run = examples.minimal()
+    facts = {"method": "percentile", "params": {"percentile": 99.9}, "granularity": "layer"}
+    run = run.model_copy(update={"calibration": facts | {"samples": 1024}})
+    assert calibration(run) == "percentile 99.9, per layer, 1024 samples"
+    assert calibration(examples.minimal()) == ""
+
+
+def test_the_comparison_has_a_row_per_run():
+    table = comparison(examples.three())
+    assert [row[0] for row in table.rows] == ["cnn, if", "cnn, msat", "cnn, lm-ht"]
+    assert [column.title for column in comparison([examples.minimal()]).columns] == ["run", "T"]
+    assert comparison([]).rows == ()
+
+
+def test_the_command_names_what_is_not_default():
+    run = examples.evaluation(T=8)
+    assert command(run) == "snnconv evaluate 'snnconv-run/cnn, if.safetensors' --timesteps 8"
+    options = {
+        "param": {"v0": 0.5},
+        "download": True,
+        "metric": ["sin"],
+        "later": 3,
+        "threads": None,
+    }
+    run = run.model_copy(update={"config": options})
+    expected = "snnconv evaluate --param v0=0.5 --download --metric sin --later 3"
+    assert command(run) == expected
+
+
+def test_files_have_whole_hashes():
+    rows = lineage(examples.evaluation()).rows
+    assert rows[0][:2] == ("read", "snnconv-run/cnn, if.safetensors")
+    assert all(len(row[2]) == 64 for row in rows)
+
+
+def test_markdown_has_tables_and_provenance():
+    text = markdown(examples.three())
+    assert "| SNN at T | **98.89%** | **98.89%** | 98.61% |" in text
+    assert "| conv1.relu |" in text
+    assert "- Command: `snnconv evaluate" in text
+    assert "kept at conv4.relu: 87.31%" in text
+    assert examples.digest("snnconv-run/cnn, if.safetensors") in text
+    assert "snnconv.evaluate/1" in text
+    for line in text.splitlines():
+        if line.startswith("|"):
+            assert line.endswith("|")
+
+
+def test_markdown_escapes_names():
+    text = markdown(examples.odd())
+    assert "<" not in text
+    assert "a\\|b" in text
+    assert escaped("a_b*[c]`") == "a\\_b\\*\\[c\\]\\`"
+    assert "\x1b" not in text
+
+
+def test_markdown_of_next_to_nothing():
+    assert "No evaluations." in markdown([])
+    assert "# bare" in markdown([examples.minimal()])
+
+
+def test_markdown_tables_are_rectangular():
+    for block in markdown([*examples.eight(), examples.minimal()]).split("\n\n"):
+        if block.startswith("|"):
+            assert len({line.replace("\\|", "").count("|") for line in block.splitlines()}) == 1

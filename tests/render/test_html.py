@@ -1,0 +1,242 @@
+"""The page: complete, self-contained, accessible, whatever the names and numbers in it."""
+
+import math
+import re
+import subprocess
+import sys
+
+import examples
+import pytest
+from examples_stages import finetune
+from pages import Page, coordinates, drawings, labels, shown
+
+from snnconv.render.html import html
+from snnconv.render.svg import text_width
+
+NAN, INF = math.nan, math.inf
+CASES = {
+    "three": lambda: (examples.three(), [finetune()]),
+    "one": lambda: ([examples.evaluation()], []),
+    "eight": lambda: (examples.eight(), []),
+    "odd": lambda: (examples.odd(), []),
+    "single": lambda: (examples.single(), []),
+    "minimal": lambda: ([examples.minimal()], []),
+    "mixed": lambda: ([examples.minimal(T=8), *examples.three(), *examples.single()], []),
+    "families": lambda: ([examples.evaluation("a", layers=3), examples.evaluation("b")], []),
+    "none": lambda: ([], []),
+    "ten": lambda: ([examples.evaluation(f"run {i}", seed=i) for i in range(10)], []),
+    "not finite": lambda: (
+        [
+            examples.evaluation(
+                accuracy=[NAN, 0.5, INF, 0.9],
+                firing_rate_steps=[NAN, INF],
+                energy_total_mj_steps=[0.0, -1.0, NAN, INF],
+                energy_synaptic_mj=INF,
+                ann_accuracy=NAN,
+            )
+        ],
+        [],
+    ),
+    "all zero": lambda: (
+        [
+            examples.evaluation(
+                accuracy=[0.0] * 4, firing_rate_steps=[0.0] * 4, energy_ann_mj=0.0, T=4
+            )
+        ],
+        [],
+    ),
+    "epochs": lambda: (
+        [examples.evaluation()],
+        [finetune("x", 1), finetune("y", 0), finetune("x")],
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=CASES)
+def page(request):
+    evaluations, finetunes = CASES[request.param]()
+    return html(evaluations, finetunes)
+
+
+def test_the_page_parses_and_its_ids_are_unique(page):
+    parsed = Page(page)
+    assert len(parsed.ids) == len(set(parsed.ids))
+    assert {"html", "head", "title", "body", "main", "h1"} <= set(parsed.tags)
+
+
+def test_links_and_descriptions_lead_somewhere(page):
+    parsed = Page(page)
+    for _, attributes in parsed.attributes:
+        targets = [attributes[key] for key in ("aria-labelledby",) if key in attributes]
+        if attributes.get("href"):
+            assert attributes["href"].startswith("#")
+            targets.append(attributes["href"][1:])
+        for target in " ".join(targets).split():
+            assert target in parsed.ids
+
+
+def test_the_page_needs_nothing_else(page):
+    assert "http://" not in page
+    assert "https://" not in page
+    assert "<script" not in page
+    assert "url(" not in page.replace("url(#", "")
+    assert not {"link", "img", "iframe", "object"} & set(Page(page).tags)
+
+
+def test_every_plot_has_name_description_and_axes(page):
+    for svg in drawings(page):
+        title, description = svg.find("title"), svg.find("desc")
+        assert title.text.strip()
+        assert description.text.strip()
+        assert svg.get("aria-labelledby") == f"{title.get('id')} {description.get('id')}"
+        assert labels(svg, "axis-label")
+        assert labels(svg, "tick")
+
+
+def test_every_coordinate_is_a_number(page):
+    for svg in drawings(page):
+        numbers = coordinates(svg)
+        assert numbers
+        assert all(map(math.isfinite, numbers))
+    svgs = "".join(re.findall(r"<svg.*?</svg>", page, re.S))
+    assert not re.search(r'"[^"<>]*\b(nan|NaN|None|inf|Infinity)\b', svgs)
+
+
+def test_text_stays_within_its_plot(page):
+    """As estimated, with some room: a label beyond the edge would be cut off on a phone."""
+    for svg in drawings(page):
+        width = float(svg.get("width"))
+        for text in svg.iter("text"):
+            extent = 0.9 * text_width(shown(text))
+            before = {"start": 0.0, "middle": 0.5, "end": 1.0}[text.get("text-anchor")]
+            left = float(text.get("x")) - before * extent
+            assert left >= -12, shown(text)
+            assert left + extent <= width + 12, shown(text)
+            assert 0 <= float(text.get("y")) <= float(svg.get("height"))
+
+
+def test_legends_lie_below_the_data(page):
+    for svg in drawings(page):
+        axis = max(float(text.get("y")) for text in labels(svg, "axis-label"))
+        assert all(float(text.get("y")) > axis for text in labels(svg, "legend"))
+
+
+def test_tables_have_heads(page):
+    parsed = Page(page)
+    heads = [attributes for tag, attributes in parsed.attributes if tag == "th"]
+    assert all(head.get("scope") in ("col", "row", "rowgroup") for head in heads)
+    assert parsed.tags.count("th") >= parsed.tags.count("table")
+
+
+def test_names_are_shown_as_they_are():
+    page = html(examples.odd())
+    text = Page(page).text
+    assert examples.ODD in text
+    assert "</svg>|`*_?[31m" in text
+    assert "\x1b" not in page
+    assert "\x07" not in page
+
+
+def test_a_long_name_is_shortened_and_whole_under_the_pointer():
+    page = html(examples.odd())
+    short = [t for svg in drawings(page) for t in labels(svg, "tick") if "\u2026" in shown(t)]
+    assert short
+    assert all(text.find("title").text == "x" * 80 for text in short)
+
+
+def test_what_was_not_measured_is_said():
+    text = Page(html([examples.minimal()])).text
+    assert "Not shown: accuracy was not measured (snnconv evaluate --metric accuracy)." in text
+    assert "Not shown: the SIN ratio was not measured (snnconv evaluate --metric sin)." in text
+    assert not drawings(html([examples.minimal()]))
+
+
+def test_runs_that_lack_a_measurement_are_named():
+    text = Page(html([examples.minimal("bare"), examples.evaluation()])).text
+    assert "Not measured: bare." in text
+
+
+def test_runs_that_cover_one_another_are_named():
+    runs = [
+        examples.evaluation("a"),
+        examples.evaluation("b"),
+        examples.evaluation("c", seed=5, speed=2),
+    ]
+    text = Page(html(runs)).text
+    assert "\u201cb\u201d lies exactly on \u201ca\u201d." in text
+    assert "\u201cc\u201d" not in text
+
+
+def test_training_curves_need_fine_tuning():
+    assert "Validation accuracy by epoch" not in html(examples.three())
+    page = html(examples.three(), [finetune()])
+    assert "Validation accuracy by epoch" in page
+    # the curve carries the name and the look of the run that evaluated what was trained
+    assert "Fine-tuning of cnn, msat" in Page(page).text
+    assert "cnn, msat, before: 62.00%" in Page(page).text
+
+
+def test_every_plot_is_there():
+    found = {svg.find("title").text for svg in drawings(html(examples.three(), [finetune()]))}
+    assert found == {
+        "Accuracy over time steps",
+        "Close to the ANN",
+        "Accuracy against energy",
+        "Agreement with the ANN",
+        "Energy per sample",
+        "Firing rate over time steps",
+        "Firing rate by layer",
+        "Synaptic operations by layer",
+        "Wrongly firing neurons (SIN ratio)",
+        "SIN ratio by layer: cnn, if",
+        "Conversion error by layer",
+        "Parts of the error: cnn, if",
+        "Parts of the error: cnn, msat",
+        "Parts of the error: cnn, lm-ht",
+        "Thresholds over the activations they were found from",
+        "Validation accuracy",
+        "Training loss",
+    }
+
+
+def test_a_max_pooling_has_no_row_among_the_neurons():
+    run = examples.evaluation()
+    pool = run.layers[1].model_copy(
+        update={"name": "pool", "threshold": None, "firing_rate": None, "conversion_error": None}
+        | dict.fromkeys(("error_clipping", "error_rounding", "error_rest", "sin_ratio"))
+    )
+    run = run.model_copy(update={"layers": [*run.layers, pool]})
+    for svg in drawings(html([run])):
+        names = [shown(tick) for tick in labels(svg, "tick")]
+        counted = svg.find("title").text == "Synaptic operations by layer"
+        assert ("pool" in names) is counted
+
+
+def test_histograms_stand_in_the_networks_order():
+    run = examples.evaluation(layer_names=["9", "10", "2"])
+    run = run.model_copy(update={"histograms": sorted(run.histograms, key=lambda h: h.name)})
+    (svg, *_) = [s for s in drawings(html([run])) if s.find("title").text.startswith("Thresholds")]
+    assert [shown(text) for text in labels(svg, "group")] == ["9", "10", "2"]
+
+
+def test_equal_reports_give_equal_pages():
+    assert html(examples.three(), [finetune()]) == html(examples.three(), [finetune()])
+
+
+def test_nothing_heavy_is_imported():
+    code = (
+        "import sys, snnconv.render.html, snnconv.render.markdown, snnconv.render.terminal;"
+        "assert not {'torch', 'numpy', 'matplotlib'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_different_anns_have_lines_of_their_own():
+    runs = [examples.evaluation("a", ann=0.9), examples.evaluation("b", ann=0.8)]
+    svg = drawings(html(runs))[0]
+    legend = [shown(text) for text in labels(svg, "legend")]
+    assert legend == ["a", "b", "ANN of a: 90.00%", "ANN of b: 80.00%"]
+    dashes = [
+        line.get("stroke-dasharray") for line in svg.iter("line") if line.find("title") is not None
+    ]
+    assert len(set(dashes)) == 2

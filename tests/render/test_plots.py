@@ -1,0 +1,184 @@
+"""Scales, ticks, histograms, lines: the arithmetic under the plots."""
+
+import math
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pages import coordinates, labels, shown
+
+from snnconv.render.histogram import BINS, Panel, histogram_plot, power, rebin
+from snnconv.render.looks import MARKERS, Look, marker, run_look
+from snnconv.render.plot import Axis, Frame, Rule, Series, line_plot, thin
+from snnconv.render.scale import Scale, linear, linear_ticks, log, nice_step
+from snnconv.render.svg import coordinate, fit, fit_all, tag, text_width
+
+finite = st.floats(-1e12, 1e12).map(lambda v: float(f"{v:.9g}"))
+
+
+@pytest.mark.parametrize(
+    ("span", "count", "step"),
+    [(1, 5, 0.2), (100, 5, 20), (100, 4, 25), (0.3, 3, 0.1), (7, 5, 2), (1e-7, 5, 2e-8)],
+)
+def test_steps_are_round(span, count, step):
+    assert nice_step(span, count) == pytest.approx(step)
+
+
+def test_linear_ticks_are_exact():
+    assert [f"{t:.10g}" for t in linear_ticks(0, 0.3, 3)] == ["0", "0.1", "0.2", "0.3"]
+
+
+@given(st.lists(finite, min_size=1, max_size=5))
+def test_linear_scales_hold_their_values(values):
+    scale = linear(values)
+    assert scale.lo < scale.hi
+    assert all(-1e-9 <= scale.at(v) <= 1 + 1e-9 for v in values)
+    ticks = scale.ticks(5)
+    assert 2 <= len(ticks) <= 13
+    assert ticks == sorted(set(ticks))
+
+
+@given(st.lists(st.floats(1e-9, 1e15), min_size=1, max_size=5))
+def test_logarithmic_scales_hold_their_values(values):
+    scale = log("log10", values)
+    assert all(-1e-6 <= scale.at(v) <= 1 + 1e-6 for v in values)
+    ticks = scale.ticks(6)
+    assert 1 <= len(ticks) <= 12
+    assert all(-1e-6 <= scale.at(t) <= 1 + 1e-6 for t in ticks)
+
+
+@pytest.mark.parametrize(
+    ("T", "ticks"),
+    [
+        (1, [1]),
+        (2, [1, 2]),
+        (3, [1, 2, 3]),
+        (32, [1, 2, 4, 8, 16, 32]),
+        (112, [1, 2, 4, 8, 16, 32, 64, 112]),
+        (70, [1, 2, 4, 8, 16, 32, 64]),
+    ],
+)
+def test_steps_are_ticked_at_powers_of_two_and_at_T(T, ticks):
+    assert log("log2", [1, T]).ticks(12) == ticks
+
+
+def test_crowded_powers_of_two_keep_T():
+    assert log("log2", [1, 4096]).ticks(7) == [1, 4, 16, 64, 256, 1024, 4096]
+
+
+def test_a_scale_without_values_is_still_a_scale():
+    assert (linear([]).lo, linear([]).hi) == (0, 1)
+    assert log("log10", [0.0, -1.0]).lo < log("log10", []).hi
+    assert linear([100.0], hi=100.0) == Scale("linear", 90.0, 100.0)
+    assert linear([0.0], lo=0.0) == Scale("linear", 0.0, 1.0)
+
+
+def test_coordinates_refuse_what_is_not_finite():
+    assert [coordinate(v) for v in (1.0, 1.25, -0.01)] == ["1", "1.2", "0"]
+    for value in (math.nan, math.inf):
+        with pytest.raises(ValueError, match="finite"):
+            coordinate(value)
+
+
+def test_attributes_are_escaped():
+    assert tag("a", class_='"<&>') == '<a class="&quot;&lt;&amp;&gt;"/>'
+
+
+@given(st.text(max_size=60), st.floats(30, 300))
+def test_fitted_text_fits(text, width):
+    assert text_width(fit(text, width)) <= max(width, text_width(f"{text[:1]}\u2026"))
+
+
+def test_fitted_text_keeps_both_ends():
+    assert fit("layer1.block2.conv3.relu", 90) == "layer1.\u2026v3.relu"
+
+
+@pytest.mark.parametrize(
+    ("names", "short"),
+    [
+        (
+            ["features.10.block.act", "features.11.block.act"],
+            ["features.10\u2026", "features.11\u2026"],
+        ),
+        (["a.long.path.to.one", "a.long.path.to.two"], ["\u2026one", "\u2026two"]),
+        (["one", "two"], ["one", "two"]),
+        (["same.name.of.two.layers"] * 2, ["same.n\u2026layers"] * 2),
+        (["a run of a cnn, if", "a run of a cnn, msat", "ANN"], ["\u2026if", "\u2026msat", "ANN"]),
+    ],
+)
+def test_what_all_names_share_goes_first(names, short):
+    assert fit_all(names, 90) == short
+
+
+def test_thinning_keeps_extremes():
+    frame = Frame(0, 0, 10, 100, Scale("linear", 0, 1000), Scale("linear", 0, 1))
+    points = [(float(t), 0.5 if t != 333 else 1.0) for t in range(1000)]
+    thinned = thin(points, frame)
+    assert len(thinned) <= 4 * 11
+    assert min(y for _, y in thinned) == 0
+
+
+def test_looks_differ_in_more_than_colour():
+    looks = [run_look(i) for i in range(16)]
+    assert len(set(looks)) == 16
+    assert len({(look.dash, look.marker) for look in looks[:8]}) == 8
+
+
+@pytest.mark.parametrize("shape", [*MARKERS, "star", ""])
+def test_every_marker_draws(shape):
+    drawn = ElementTree.fromstring(f"<svg>{marker(Look('s0', marker=shape), 5, 5)}</svg>")
+    assert coordinates(drawn)
+
+
+def test_a_line_plot_says_what_its_points_are():
+    axis = Axis("t", log("log2", [1, 4]), exact=lambda t: f"t = {t:.0f}")
+    series = Series("a & b", ((1, 10), (2, 20), (4, 40)), run_look(0), frozenset({1.0, 4.0}))
+    y = Axis("y (%)", linear([10, 40]))
+    drawn = line_plot("p", "T", "D", axis, y, [series], 352, [Rule("ANN", 30, run_look(1))])
+    svg = ElementTree.fromstring(drawn)
+    hovers = [title.text for title in svg.iter("title")]
+    assert hovers == ["T", "ANN", "a & b", "a & b: t = 1, 10.0", "a & b: t = 4, 40.0"]
+    assert [shown(text) for text in labels(svg, "legend")] == ["a & b", "ANN"]
+    assert [shown(text) for text in labels(svg, "axis-label")] == ["y (%)", "t"]
+
+
+def test_a_line_leaves_the_frame_only_by_its_clip():
+    y = Axis("y", Scale("linear", -3, 0))
+    x = Axis("t", log("log2", [1, 4]))
+    series = Series("s", ((1, -90), (4, 0)), run_look(0))
+    drawn = line_plot("p", "T", "D", x, y, [series], 592)
+    assert 'clip-path="url(#p-clip)"' in drawn
+    assert 'id="p-clip"' in drawn
+
+
+@given(
+    st.lists(st.floats(0, 1e6), min_size=1, max_size=300),
+    st.floats(0.1, 50),
+)
+def test_rebinning_keeps_every_count(counts, top):
+    edges = [top * i / len(counts) for i in range(len(counts) + 1)]
+    assert sum(rebin(edges, counts, top)) == pytest.approx(sum(counts), rel=1e-6, abs=1e-6)
+
+
+def test_rebinning_cuts_at_the_end():
+    assert sum(rebin([0, 1, 2], [10, 10], 1.0)) == pytest.approx(10)
+    assert len(rebin([0, 1, 2], [10, 10], 1.0)) == BINS
+
+
+def test_powers_of_ten_have_short_names():
+    assert [power(k) for k in range(8)] == ["1", "10", "100", "1k", "10k", "100k", "1M", "10M"]
+
+
+@pytest.mark.parametrize(
+    "panel",
+    [
+        Panel("empty", (0.0, 1.0), (0.0,), (None,)),
+        Panel("zero", (0.0, 0.0), (5.0,), (0.0,)),
+        Panel("odd", (0.0, math.nan, math.inf), (1.0, 1.0), (math.nan,)),
+        Panel("beyond", (0.0, 1.0), (5.0,), (7.0,)),
+    ],
+)
+def test_odd_histograms_draw(panel):
+    drawn = histogram_plot("h", "T", "D", [panel], [("threshold", Look("s1"))], 352)
+    assert all(map(math.isfinite, coordinates(ElementTree.fromstring(drawn))))

@@ -1,0 +1,107 @@
+import os
+import resource
+import shutil
+import subprocess
+from dataclasses import replace
+
+import pytest
+import torch
+from checkpoints import ann
+
+import snnconv.checkpoint
+from snnconv.checkpoint import load, save, write_atomically
+from snnconv.errors import ExitCode, UsageError
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "net.safetensors"
+
+
+# Writing: the old file or the new one, and nothing beside it
+
+
+def unwritten(file, content=b"new"):
+    with pytest.raises(UsageError) as caught:
+        write_atomically(file, content)
+    assert caught.value.code == ExitCode.USAGE
+    assert str(file) in caught.value.problem
+    assert "--run DIR or --out FILE" in caught.value.remedy
+    return caught.value
+
+
+def test_a_file_is_written_and_replaced(tmp_path):
+    file = tmp_path / "deep" / "folder" / "report.json"
+    write_atomically(file, b"old")
+    write_atomically(file, b"new")
+    assert file.read_bytes() == b"new"
+    assert list(file.parent.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_a_file_is_for_whom_other_files_are(umask, tmp_path):
+    before = os.umask(umask)
+    try:
+        write_atomically(tmp_path / "report.json", b"{}")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "report.json").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_a_folder_that_can_not_be_made(file):
+    file.write_bytes(b"old")
+    assert unwritten(file / "sub" / "net.safetensors").found.startswith("Not a directory")
+    assert unwritten(file / "net.safetensors").found == f"File exists ({file})"
+    assert file.read_bytes() == b"old"
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_a_folder_in_the_place_of_the_file(file):
+    (file / "inside").mkdir(parents=True)
+    unwritten(file)
+    assert list(file.parent.iterdir()) == [file]
+    assert (file / "inside").is_dir()
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder with room for 64 KiB: a disk of its own where tests may mount, else by a limit."""
+    folder, room = tmp_path / "disk", 64 * 1024
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={room}", "tmpfs", str(folder)]
+    mounted = (
+        shutil.which("mount") is not None
+        and subprocess.run(mount, check=False, capture_output=True).returncode == 0
+    )
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if not mounted:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
+    yield folder
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    if mounted:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk(small_disk):
+    file = small_disk / "ann.safetensors"
+    save(ann(), file)
+    old = file.read_bytes()
+    large = replace(ann(), neurons={"noise": torch.rand(50_000)})
+    with pytest.raises(UsageError) as caught:
+        save(large, file)
+    assert caught.value.found.startswith(("No space left on device", "File too large"))
+    assert file.read_bytes() == old
+    assert list(small_disk.iterdir()) == [file]
+    assert load(file).kind == "ann"
+
+
+def test_an_interrupt_while_writing(file, monkeypatch):
+    def interrupt(descriptor):
+        raise KeyboardInterrupt
+
+    file.write_bytes(b"old")
+    monkeypatch.setattr(snnconv.checkpoint.os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(file, b"new")
+    assert file.read_bytes() == b"old"
+    assert list(file.parent.iterdir()) == [file]
