@@ -44,7 +44,7 @@ def augmentation(names: Sequence[str], size: int) -> Callable[[Tensor], Tensor] 
     if not names:
         return None
     makers: dict[str, Callable[[], Callable[[Tensor], Tensor]]] = {
-        "flip": lambda: v2.RandomHorizontalFlip(),
+        "flip": v2.RandomHorizontalFlip,
         "crop": lambda: v2.RandomCrop(size, padding=max(1, size // 8)),
         "autoaugment": lambda: _autoaugment,
         "cutout": lambda: v2.RandomErasing(p=1.0, scale=(0.25, 0.25), ratio=(1.0, 1.0)),

@@ -1,7 +1,7 @@
 """What a metric is: sums that grow with every batch, and figures made of them at the end.
 
-All metrics watch one simulation. Their sums are integers or float64, so figures do not depend on the
-order of batches beyond rounding, and could be added up over processes.
+All metrics watch one simulation. Their sums are integers or float64, so figures do not depend on
+the order of batches beyond rounding, and could be added up over processes.
 
 Shape:
     Spikes ``[T, B, *N]`` of a chunk; logits ``[T, B, classes]``.

@@ -1,9 +1,9 @@
 """What a neuron is: a pure function of a sequence of currents and an explicit state.
 
 A neuron puts out integer spike counts and, beside them, the values they carry: counts times an
-amplitude, which is what the next layer's weights multiply and whose mean over time estimates the ANN
-activation (the rate-preserving rule). Nothing is ever reset, since nothing is hidden: who wants to start afresh
-starts from :meth:`Neuron.initial`.
+amplitude, which is what the next layer's weights multiply and whose mean over time estimates the
+ANN activation (the rate-preserving rule). Nothing is ever reset, since nothing is hidden: who
+wants to start afresh starts from :meth:`Neuron.initial`.
 
 Shape:
     Currents, counts and values ``[T, B, *N]``; threshold ``[]``, ``[1]`` or ``[C]`` in units of the

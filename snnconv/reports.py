@@ -135,7 +135,10 @@ class FinetuneReport(Report):
 
 
 class LayerRow(BaseModel):
-    """One source of spikes in an evaluation, a site or a max pooling. Keys a metric adds are documented in its file."""
+    """One source of spikes in an evaluation: a site or a max pooling.
+
+    Keys that a metric adds are documented in its file.
+    """
 
     model_config = ConfigDict(extra="allow")
 

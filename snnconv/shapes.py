@@ -1,9 +1,9 @@
 """The one layout: a sequence is ``[T, B, *N]``.
 
-``T`` time steps, ``B`` samples, ``*N`` a layer's neurons (``C, H, W`` after a convolution). A value
-that does not change over time has ``T = 1`` and broadcasts: the analog input and everything computed
-from it before the first neuron, so the first layer is computed once. Only the two functions here
-reshape time.
+``T`` time steps, ``B`` samples, ``*N`` a layer's neurons (``C, H, W`` after a convolution). A
+value that does not change over time has ``T = 1`` and broadcasts: the analog input and everything
+computed from it before the first neuron, so the first layer is computed once. Only the two
+functions here reshape time.
 """
 
 from torch import Tensor

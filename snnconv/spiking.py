@@ -1,12 +1,12 @@
 """A network with neurons at its sites: the same graph, the same weights, run over time.
 
-Operations that are linear in their input keep the mean over time and run on the merged ``T*B`` axis.
-Max pooling is not: it pools the cumulative input and emits the increase,
-``x_out[t] = pool(X[t]) - pool(X[t-1])`` with ``X`` the running sum, so its mean output is the pool of
-the mean input, for any kernel, stride and padding.
+Operations that are linear in their input keep the mean over time and run on the merged ``T*B``
+axis. Max pooling is not: it pools the cumulative input and emits the increase, ``x_out[t] =
+pool(X[t]) - pool(X[t-1])`` with ``X`` the running sum, so its mean output is the pool of the mean
+input, for any kernel, stride and padding.
 
-Under a constant input, what no neuron has touched does not change over time: it has ``T = 1`` and is
-computed once.
+Under a constant input, what no neuron has touched does not change over time: it has ``T = 1`` and
+is computed once.
 
 Shape:
     ``[1 or T, B, *input] -> [T, B, classes]``: the last layer's currents at each step.

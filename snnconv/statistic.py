@@ -1,12 +1,13 @@
 """What calibration keeps of a site's activations, and what a statistic makes of it.
 
-A site's activations go into a histogram whose bins are the float32 numbers that share their leading
-bits: every bin has the same relative width, nothing must be known of the range beforehand, memory is
-fixed, and since counts are integers the result does not depend on the order or size of batches and
-merges exactly.
+A site's activations go into a histogram whose bins are the float32 numbers that share their
+leading bits: every bin has the same relative width, nothing must be known of the range
+beforehand, memory is fixed, and since counts are integers the result does not depend on the order
+or size of batches and merges exactly.
 
 Shape:
-    Rows ``[n, channels]``, with ``channels = 1`` for one threshold a layer; thresholds ``[channels]``.
+    Rows ``[n, channels]``, with ``channels = 1`` for one threshold a layer; thresholds
+    ``[channels]``.
 
 Reference:
     Masson, Rim & Lee, *DDSketch*, VLDB 2019: relative-error quantile sketches. Here the buckets are

@@ -1,8 +1,9 @@
 """Run a layer of neurons: by an in-place kernel where there is one, else as its file states it.
 
-In inference nothing needs the values of earlier steps, so a kernel keeps one state and overwrites it:
-no memory is allocated per step, and the working set stays in the cache. A kernel does the same
-arithmetic in the same order as the neuron's own ``step``, so its spikes are the same, bit by bit.
+In inference nothing needs the values of earlier steps, so a kernel keeps one state and overwrites
+it: no memory is allocated per step, and the working set stays in the cache. A kernel does the
+same arithmetic in the same order as the neuron's own ``step``, so its spikes are the same, bit by
+bit.
 """
 
 from collections.abc import Callable, Mapping

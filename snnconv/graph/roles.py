@@ -4,9 +4,10 @@ The role of an edge is a fact of the graph, never guessed from values: a node's 
 (computed from the input alone, so once), *spikes* (of a neuron or a max pooling, perhaps through
 averages, reshapes and residual paths), or *current* (out of weights, analog at every step).
 
-The rule of counting: a spike costs one operation for every synapse, and for every membrane or logit,
-that it reaches without passing another neuron. Averages and reshapes on its way are wiring; an
-identity shortcut reaches one membrane; borders, strides, groups and dilation are counted as they are.
+The rule of counting: a spike costs one operation for every synapse, and for every membrane or
+logit, that it reaches without passing another neuron. Averages and reshapes on its way are
+wiring; an identity shortcut reaches one membrane; borders, strides, groups and dilation are
+counted as they are.
 
 Shape:
     :func:`fan_out` gives ``[*N]`` float64 for each source.

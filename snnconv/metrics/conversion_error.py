@@ -1,10 +1,10 @@
 """Conversion error of each layer: the mean output over T steps against the ANN's activation.
 
 ``conversion_error = |x - a| / |a|`` (L2 over neurons and samples), with ``x`` the mean output and
-``a`` the activation, and its parts on the same scale:
-clipping ``|min(a, theta) - a|``, rounding ``|q(a) - min(a, theta)|`` with ``q`` what an IF neuron
-under the constant current ``a`` would put out, and the rest ``|x - q(a)|``: uneven and wrong spikes,
-and errors that came from layers before. The vectors add up; their norms need not.
+``a`` the activation, and its parts on the same scale: clipping ``|min(a, theta) - a|``, rounding
+``|q(a) - min(a, theta)|`` with ``q`` what an IF neuron under the constant current ``a`` would put
+out, and the rest ``|x - q(a)|``: uneven and wrong spikes, and errors that came from layers
+before. The vectors add up; their norms need not.
 
 Shape:
     Counts ``[T, B, *N]`` against pre-activations ``[B, *N]``.

@@ -1,9 +1,9 @@
 """Integrate-and-fire neuron with soft reset.
 
-``v[t] = v[t-1] + I[t]``; ``s = H(v - theta)``; ``v -= s*theta``; ``x = s*theta``, where ``v`` is the
-membrane potential, ``I`` the current, ``theta`` the threshold, ``s`` the spike, ``x`` what the next
-layer sees. Under a constant current the count in T steps is
-``clip(floor((v0 + T*I)/theta), 0, T)``.
+``v[t] = v[t-1] + I[t]``; ``s = H(v - theta)``; ``v -= s*theta``; ``x = s*theta``, where ``v`` is
+the membrane potential, ``I`` the current, ``theta`` the threshold, ``s`` the spike, ``x`` what
+the next layer sees. Under a constant current the count in T steps is ``clip(floor((v0 +
+T*I)/theta), 0, T)``.
 
 Shape:
     ``[T, B, *N] -> [T, B, *N]``.

@@ -1,7 +1,7 @@
 """Multi-stage adaptive threshold: each neuron's threshold follows its own potential and input.
 
-With ``V[t]`` the potential before firing, ``v[t]`` after it, ``m[t]`` the running mean of ``v`` over
-steps 1..t, all in units of the calibrated ``theta``::
+With ``V[t]`` the potential before firing, ``v[t]`` after it, ``m[t]`` the running mean of ``v``
+over steps 1..t, all in units of the calibrated ``theta``::
 
     DTT[t]   = alpha*(v[t] - m[t]) + V_T + k_a*ln(1 + exp((v[t] - m[t])/k_i))
     DET[t+1] = exp(-(V[t+1] - V[t])/C)
@@ -20,10 +20,10 @@ Reference:
 Deviations:
     ``V_T = -1``, which the paper does not print (authors' code). Eq. 13 repeats the factor
     ``tau_rd`` of Eq. 11: it is applied once. ``depolarization=input`` takes the input current in
-    place of ``V[t+1] - V[t]``, as the authors' code does. With DTT or DET switched off its term is
-    left out of the sigmoid's argument; with both off the threshold is theta, which is IF. In
-    training the threshold is a detached function of the state; gradients pass through the potential,
-    the surrogate and the reset (see :mod:`snnconv.neurons.if_`).
+    place of ``V[t+1] - V[t]``, as the authors' code does. With DTT or DET switched off its term
+    is left out of the sigmoid's argument; with both off the threshold is theta, which is IF. In
+    training the threshold is a detached function of the state; gradients pass through the
+    potential, the surrogate and the reset (see :mod:`snnconv.neurons.if_`).
 """
 
 from typing import Any, Literal, NamedTuple

@@ -9,13 +9,13 @@ from snnconv.render.tables import Cell, Column, Table
 from snnconv.reports import EvaluateReport
 
 ENERGY = "Energy per sample (of the ANN's)"
-LOSSLESS = 0.01
-"""Energies are compared among runs whose accuracy is this close to their ANN's, or not at all."""
+CLOSE = 0.01
+"""Energies are compared among runs whose accuracy is this close to the best, or not at all."""
 
 
 BOLD = (
-    "Bold: best of these runs. Operations and energies are compared only among runs that stay "
-    "within one point of their ANN: a network that fails is cheap."
+    "Bold: best of these runs. Operations and energies are compared only among runs within one "
+    "point of the most accurate: a network that fails is cheap."
 )
 
 
@@ -91,10 +91,11 @@ class _Comparison:
     def __init__(self, evaluations: Sequence[EvaluateReport]) -> None:
         self.evaluations = evaluations
         self.same_data = [comparable(evaluations)] * len(evaluations)
-        losses = [loss(report) for report in evaluations]
-        self.lossless = [
-            same and lost is not None and lost >= -LOSSLESS
-            for same, lost in zip(self.same_data, losses, strict=True)
+        reached = [last(report.accuracy) for report in evaluations]
+        top = max((value for value in reached if value is not None), default=0.0)
+        self.accurate = [
+            same and value is not None and value >= top - CLOSE
+            for same, value in zip(self.same_data, reached, strict=True)
         ]
         self.found: list[Quantity] = []
 
@@ -107,9 +108,9 @@ class _Comparison:
         best: str = "",
         hint: str = "",
     ) -> None:
-        """A number of every run; ``best`` is "most", "least", "least if lossless" or nothing."""
+        """A number of every run; ``best`` is "most", "least", "least if accurate" or nothing."""
         values = [get(report) for report in self.evaluations]
-        eligible = self.lossless if best.endswith("lossless") else self.same_data
+        eligible = self.accurate if best.endswith("accurate") else self.same_data
         marked = best_of(values, best == "most", eligible) if best else frozenset()
         self.text(group, name, [units.shown(show, v) for v in values], marked, hint)
 
@@ -181,7 +182,7 @@ def _accuracy(rows: _Comparison) -> None:
 
 
 def _cost(rows: _Comparison) -> None:
-    least, sample = "least if lossless", "per sample, in T steps"
+    least, sample = "least if accurate", "per sample, in T steps"
     for name, key, show, best, hint in (
         ("Firing rate", "firing_rate_mean", units.number, "", "spikes per neuron and step"),
         ("Spikes", "spikes_per_sample", units.si, "", sample),
@@ -200,7 +201,7 @@ def _cost(rows: _Comparison) -> None:
         spent = [field(f"{key}_mj")(run) for run in rows.evaluations]
         ratios = [field(f"{key}_ratio")(run) for run in rows.evaluations]
         cells = [with_ratio(mj, ratio) for mj, ratio in zip(spent, ratios, strict=True)]
-        marked = best_of(spent, False, rows.lossless) if best else frozenset()
+        marked = best_of(spent, False, rows.accurate) if best else frozenset()
         rows.text(ENERGY, name, cells, marked)
     rows.add(ENERGY, "ANN", field("energy_ann_mj"), units.energy)
     rows.add("Simulation", "Time per sample", lambda run: run.seconds_per_sample, units.seconds)

@@ -40,7 +40,7 @@ def ann_rules(shown: Sequence[Run]) -> list[Rule]:
     for run in shown:
         if run.report.ann_accuracy is not None:
             by_accuracy.setdefault(run.report.ann_accuracy, []).append(run.label)
-    rules = []
+    rules: list[Rule] = []
     for accuracy, names in by_accuracy.items():
         whose = "" if len(by_accuracy) == 1 else f" of {', '.join(names)}"
         look = replace(ANN, dash=ANN_DASHES[len(rules) % len(ANN_DASHES)])
@@ -179,7 +179,9 @@ def tradeoff(everybody: Sequence[Run]) -> Figure:
     shown = [run for run in everybody if run.report.accuracy and run.report.energy_total_mj_steps]
     if not shown:
         return absent("tradeoff", title, "accuracy or energy", "accuracy --metric energy")
-    anns = {_ann(run.report): run for run in reversed(shown)}
+    anns: dict[tuple[float, float] | None, Run] = {}
+    for run in shown:
+        anns.setdefault(_ann(run.report), run)
     known = [mj for run in shown for mj in run.report.energy_total_mj_steps or []]
     energies = finite([*known, *(ann[0] for ann in anns if ann)])
     factor, unit = units.energy_scale(max(energies, default=1.0))

@@ -36,10 +36,9 @@ def run(config: ReportConfig, progress: Progress | None = None) -> ReportReport:
     session = Session(config)
     files = evaluation_files(config.evaluations, config.run)
     if not files:
+        places = ", ".join(str(place) for place in config.evaluations or (config.run,))
         raise UsageError(
-            "there is nothing to report",
-            f"no evaluate*.json in {', '.join(str(p) for p in config.evaluations or (config.run,))}",
-            "snnconv evaluate",
+            "there is nothing to report", f"no evaluate*.json in {places}", "snnconv evaluate"
         )
     evaluations = [read(file, EvaluateReport) for file in files]
     finetunes = [

@@ -1,1 +1,1 @@
-"""Ways to find a threshold: a file each, ``STATISTIC`` in it. ``snnconv ls statistics`` lists them."""
+"""Ways to find a threshold: a file each, with ``STATISTIC`` in it (``snnconv ls statistics``)."""

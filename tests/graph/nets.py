@@ -24,6 +24,16 @@ class Calls(nn.Module):
         return self.function(self, x)
 
 
+def flattened(part):
+    """A part that gives images, as a network."""
+    return Calls(lambda n, x: n.part(x).flatten(1), part=part)
+
+
+def fcs(n):
+    """Two layers for a network of calls."""
+    return {"fc": nn.Linear(n, n), "out": nn.Linear(n, n)}
+
+
 def randomised(module, seed=0):
     """The module in evaluation mode, with BatchNorm statistics and weights as after training."""
     generator = torch.Generator().manual_seed(seed)
@@ -51,10 +61,12 @@ def captured(module, shape, batches=(1, 2, 5)):
 
 
 def ops(graph):
+    """The operations in order."""
     return [node.op for node in graph.nodes]
 
 
 def refused(module, shape):
+    """The error of a network that can't be captured."""
     with pytest.raises(UnsupportedError) as caught:
         capture(module, shape)
     assert caught.value.code == ExitCode.UNSUPPORTED

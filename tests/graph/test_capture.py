@@ -1,16 +1,12 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from nets import IMAGE, Calls, captured, ops, refused
+from nets import IMAGE, Calls, captured, fcs, ops, refused
 from torch import nn
 
 from snnconv.errors import CheckFailedError
 from snnconv.graph.build import Network
 from snnconv.graph.capture import capture
-
-
-def fcs(n):
-    return {"fc": nn.Linear(n, n), "out": nn.Linear(n, n)}
 
 
 # Networks

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from nets import Calls, randomised
+from nets import Calls, ops, randomised
 from torch import nn
 
 from snnconv.ann.zoo import ZOO
@@ -26,10 +26,6 @@ def folded(module, shape):
     assert not {"batch_norm", "dropout", "identity"} & {node.op for node in result.nodes}
     assert set(result_tensors) == result.tensor_names()
     return result
-
-
-def ops(graph):
-    return [node.op for node in graph.nodes]
 
 
 @pytest.mark.parametrize("name", sorted(ZOO))

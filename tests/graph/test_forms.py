@@ -3,7 +3,7 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
-from nets import IMAGE, Calls, refused
+from nets import IMAGE, Calls, flattened, refused
 from torch import nn
 
 # What can't be taken, and why
@@ -82,7 +82,7 @@ def test_refused(function, says):
 )
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 def test_refused_on_images(part, says):
-    error = refused(pooled(part), IMAGE)
+    error = refused(flattened(part), IMAGE)
     assert says in error.found
     assert error.problem == "1 operation(s) can't be converted"
 

@@ -3,7 +3,7 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
-from nets import IMAGE, Calls, captured, ops
+from nets import IMAGE, Calls, captured, fcs, flattened, ops
 from torch import nn
 
 from snnconv.graph.build import Network
@@ -47,10 +47,6 @@ def test_relu(relu, ceiling):
     graph = captured(Calls(lambda n, x: n.out(n.part(n.fc(x))), part=relu, **fcs(4)), (4,))
     assert ops(graph) == ["linear", "relu", "linear"]
     assert graph.nodes[1].attrs == {"ceiling": ceiling}
-
-
-def fcs(n):
-    return {"fc": nn.Linear(n, n), "out": nn.Linear(n, n)}
 
 
 @pytest.mark.parametrize(
@@ -137,10 +133,6 @@ def test_mean(mean):
     assert set(ops(graph)) <= {"mean", "reshape", "linear"}
 
 
-def pooled(pool):
-    return Calls(lambda n, x: n.part(x).flatten(1), part=pool)
-
-
 @pytest.mark.parametrize(
     "pool",
     [
@@ -156,7 +148,7 @@ def pooled(pool):
     ],
 )
 def test_max_pool(pool):
-    assert ops(captured(pooled(pool), IMAGE)) == ["max_pool", "reshape"]
+    assert ops(captured(flattened(pool), IMAGE)) == ["max_pool", "reshape"]
 
 
 @pytest.mark.parametrize(
@@ -174,7 +166,7 @@ def test_max_pool(pool):
     ],
 )
 def test_avg_pool(pool):
-    assert ops(captured(pooled(pool), IMAGE)) == ["avg_pool", "reshape"]
+    assert ops(captured(flattened(pool), IMAGE)) == ["avg_pool", "reshape"]
 
 
 @pytest.mark.parametrize(
@@ -187,7 +179,7 @@ def test_avg_pool(pool):
     ],
 )
 def test_adaptive_avg_pool(pool):
-    graph = captured(pooled(pool), IMAGE)
+    graph = captured(flattened(pool), IMAGE)
     assert ops(graph) == ["adaptive_avg_pool", "reshape"]
 
 

@@ -42,8 +42,8 @@ def torchvision_network(name):
 
 @pytest.mark.parametrize("name", networks(IMPORTED))
 def test_torchvision_networks_that_import(name):
-    module = torchvision_network(name)
-    graph = captured(module, (3, IMAGENET := IMPORTED[name], IMAGENET), batches=(2,))
+    module, size = torchvision_network(name), IMPORTED[name]
+    graph = captured(module, (3, size, size), batches=(2,))
     norms = [m for m in module.modules() if isinstance(m, nn.BatchNorm2d)]
     assert ops(graph).count("batch_norm") == len(norms)
     assert graph.sites
