@@ -192,6 +192,7 @@ def run_recipe(
             PlanStep(
                 stage=stage,
                 config=config.model_dump(mode="json"),
+                changed=config.model_dump(mode="json", exclude_defaults=True),
                 outcome=outcome,
                 report=None if dry_run else str(file),
             )

@@ -340,6 +340,7 @@ class PlanStep(BaseModel):
 
     stage: str
     config: dict[str, Any]
+    changed: dict[str, Any] = Field(description="the options that are not the default")
     outcome: str = Field(description="run, skipped (nothing it reads has changed), or planned")
     report: str | None = Field(None, description="path of the stage's report")
 

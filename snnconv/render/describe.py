@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from snnconv.render import units
+from snnconv.render import describe_more, units
 from snnconv.render.compare import last, loss, powers, reached
 from snnconv.render.layers import layer_table
 from snnconv.render.naming import calibration, confidence
@@ -14,10 +14,15 @@ from snnconv.reports import (
     CalibrateReport,
     ConvertReport,
     DataUse,
+    DoctorReport,
     EpochRow,
     EvaluateReport,
     FinetuneReport,
+    InspectReport,
+    ListReport,
     Report,
+    ReportReport,
+    RunReport,
     TrainReport,
 )
 
@@ -231,6 +236,11 @@ _STAGES: dict[type[BaseModel], Callable[[Any], list[Block]]] = {
     ConvertReport: convert,
     FinetuneReport: finetune,
     EvaluateReport: evaluate,
+    ReportReport: describe_more.report,
+    InspectReport: describe_more.inspect,
+    DoctorReport: describe_more.doctor,
+    ListReport: describe_more.listing,
+    RunReport: describe_more.recipe,
 }
 
 

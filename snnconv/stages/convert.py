@@ -26,7 +26,7 @@ from snnconv.validated import parameters
 
 
 def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertReport:
-    """Convert, and write a checkpoint of kind ``converted``; the network's tensors stay the same."""
+    """Convert, and write a checkpoint of kind ``converted``; its network is the same to the bit."""
     progress = progress or Quiet()
     session = Session(config)
     file = checkpoint_file(config.checkpoint, config.run, ("calibrated",), "snnconv calibrate")

@@ -8,7 +8,6 @@ from snnconv.errors import CheckFailedError
 from snnconv.graph.build import Network
 from snnconv.graph.capture import capture
 
-
 # Networks
 
 

@@ -1,0 +1,114 @@
+"""Reports beside the pipeline's own, as facts and tables: what a terminal shows of them."""
+
+from snnconv.render import units
+from snnconv.render.tables import Block, Column, Fact, Facts, Table
+from snnconv.reports import DoctorReport, InspectReport, ListReport, ReportReport, RunReport
+
+
+def report(done: ReportReport) -> list[Block]:
+    """Of a :class:`ReportReport`: one row an evaluation, and where the pages are."""
+    heads = (
+        "T",
+        "SNN accuracy",
+        "ANN accuracy",
+        "spikes/neuron/step",
+        "SOPs",
+        "energy",
+        "of ANN's",
+    )
+    rows = tuple(
+        (
+            run.label,
+            str(run.timesteps),
+            None if run.accuracy is None else units.percent(run.accuracy),
+            None if run.ann_accuracy is None else units.percent(run.ann_accuracy),
+            None if run.firing_rate_mean is None else units.number(run.firing_rate_mean),
+            None if run.sops_per_sample is None else units.si(run.sops_per_sample),
+            None if run.energy_total_mj is None else units.energy(run.energy_total_mj),
+            None
+            if run.energy_total_mj is None or not run.energy_ann_mj
+            else units.percent(run.energy_total_mj / run.energy_ann_mj),
+        )
+        for run in done.runs
+    )
+    columns = (Column("run", numeric=False), *(Column(head) for head in heads))
+    pages = (Fact("Markdown", done.markdown), Fact("HTML report", done.html))
+    return [Table("Evaluations", columns, rows).without_empty(), Facts("Written", pages)]
+
+
+def inspect(found: InspectReport) -> list[Block]:
+    """Of an :class:`InspectReport`: a row a node."""
+    facts = [
+        Fact("kind", found.kind),
+        Fact("made for", str(found.data["spec"]), f"{len(found.data['classes'])} classes"),
+        Fact("parameters", units.count(found.parameters)),
+        Fact("MACs", units.si(found.macs), "per sample"),
+    ]
+    if found.spiking:
+        facts.append(Fact("neuron", found.spiking["neuron"], units.pairs(found.spiking["params"])))
+        facts.append(Fact("time steps T", str(found.spiking["timesteps"])))
+    nodes = Table(
+        "Nodes",
+        (
+            Column("node", numeric=False),
+            Column("operation", numeric=False),
+            Column("shape", numeric=False),
+            Column("carries", numeric=False, optional="carries"),
+            Column("parameters", optional="parameters"),
+            Column("MACs"),
+            Column("theta"),
+            Column("neuron", numeric=False),
+        ),
+        tuple(
+            (
+                node.name,
+                node.op,
+                "x".join(str(n) for n in node.shape),
+                node.carries,
+                units.count(node.parameters) if node.parameters else None,
+                None if node.macs is None else units.si(node.macs),
+                None if node.threshold is None else units.number(node.threshold),
+                node.neuron,
+            )
+            for node in found.nodes
+        ),
+    ).without_empty()
+    past = Table(
+        "Lineage",
+        (Column("stage", numeric=False), Column("read", numeric=False)),
+        tuple((step.stage, step.parent[:12] if step.parent else None) for step in found.past),
+    )
+    facts_block = Facts("Checkpoint", tuple(facts))
+    return [facts_block, nodes, past] if found.past else [facts_block, nodes]
+
+
+def doctor(found: DoctorReport) -> list[Block]:
+    """Of a :class:`DoctorReport`: a row a check."""
+    rows = tuple(
+        (check.name, "ok" if check.ok else "FAILS", check.found, None if check.ok else check.remedy)
+        for check in found.checks
+    )
+    heads = ("check", "", "found", "what to do")
+    columns = tuple(Column(head, numeric=False) for head in heads)
+    return [Table("Installation", columns, rows).without_empty()]
+
+
+def listing(found: ListReport) -> list[Block]:
+    """Of a :class:`ListReport`."""
+    columns = (Column("name", numeric=False), Column("what it is", numeric=False))
+    rows = tuple((item.name, item.summary) for item in found.items)
+    return [Table(found.room.capitalize(), columns, rows)]
+
+
+def recipe(done: RunReport) -> list[Block]:
+    """Of a :class:`RunReport`: a row a stage, with the options that are not the default."""
+    columns = (
+        Column("stage", numeric=False),
+        Column("outcome", numeric=False),
+        Column("report", numeric=False),
+        Column("options", numeric=False),
+    )
+    rows = tuple(
+        (step.stage, step.outcome, step.report, units.pairs(step.changed)) for step in done.steps
+    )
+    return [Table("Recipe", columns, rows).without_empty()]
