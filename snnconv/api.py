@@ -67,7 +67,7 @@ ConfigType = TypeVar("ConfigType", bound=StageConfig)
 
 def _config(model: type[ConfigType], stage: str, options: Mapping[str, Any]) -> ConfigType:
     given = {name: value for name, value in options.items() if value is not None}
-    return parameters(model, given, f"stage '{stage}'")
+    return parameters(model, given, f"stage '{stage}'", "option")
 
 
 def train(model: str = "cnn", **options: Any) -> TrainReport:

@@ -26,15 +26,15 @@ def _autoaugment(image: Tensor) -> Tensor:
     return augmented.float() / 255
 
 
-def augmentation(names: Sequence[str], size: int) -> Callable[[Tensor], Tensor] | None:
+def augmentation(names: Sequence[str], shape: Sequence[int]) -> Callable[[Tensor], Tensor] | None:
     """A function on a batch ``[B, C, H, W]`` in 0..1, or none when nothing is asked for.
 
     Args:
         names: any of :data:`NAMES`, applied in that order, whatever order they come in.
-        size: side of the image, which scales the crop's padding and the cutout's square.
+        shape: of one sample; its sides scale the crop's padding and the cutout's square.
 
     Raises:
-        UsageError: an unknown name.
+        UsageError: an unknown name, or samples that are no images.
     """
     for name in names:
         if name not in NAMES:
@@ -43,9 +43,14 @@ def augmentation(names: Sequence[str], size: int) -> Callable[[Tensor], Tensor] 
             )
     if not names:
         return None
+    if len(shape) != 3:
+        raise UsageError(
+            "augmentation is for images", f"samples of shape {list(shape)}", "leave out --augment"
+        )
+    size = list(shape[1:])
     makers: dict[str, Callable[[], Callable[[Tensor], Tensor]]] = {
         "flip": v2.RandomHorizontalFlip,
-        "crop": lambda: v2.RandomCrop(size, padding=max(1, size // 8)),
+        "crop": lambda: v2.RandomCrop(size, padding=max(1, min(size) // 8)),
         "autoaugment": lambda: _autoaugment,
         "cutout": lambda: v2.RandomErasing(p=1.0, scale=(0.25, 0.25), ratio=(1.0, 1.0)),
     }

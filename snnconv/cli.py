@@ -11,8 +11,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from snnconv import config as configs
-from snnconv.errors import ExitCode, SnnconvError, UsageError
+from snnconv.errors import ExitCode, SnnconvError
 from snnconv.render.terminal import Terminal
+from snnconv.reports import DoctorReport
+from snnconv.validated import refusal
 from snnconv.values import parse_pairs
 
 app = typer.Typer(
@@ -60,20 +62,15 @@ def build(model: type[configs.StageConfig], options: dict[str, Any]) -> configs.
     try:
         return model(**given)
     except ValidationError as error:
-        first = error.errors()[0]
-        option = "--" + str(first["loc"][0]).replace("_", "-")
-        raise UsageError(
-            f"option {option} can't be taken",
-            f"{first['input']!r}",
-            f"{first['msg'][0].lower()}{first['msg'][1:]}",
-        ) from error
+        raise refusal(model, error, lambda name: f"option --{name.replace('_', '-')}") from error
 
 
 def _guarded(action: Callable[[Terminal], BaseModel], as_json: bool, debug: bool) -> None:
     """Run a command: print its report, or its error; turn either into an exit code."""
     terminal = Terminal(as_json)
     try:
-        terminal.show(action(terminal))
+        report = action(terminal)
+        terminal.show(report)
     except SnnconvError as error:
         if debug:
             raise
@@ -82,6 +79,8 @@ def _guarded(action: Callable[[Terminal], BaseModel], as_json: bool, debug: bool
     except KeyboardInterrupt as error:
         terminal.interrupted()
         raise typer.Exit(ExitCode.INTERRUPTED) from error
+    if isinstance(report, DoctorReport) and not all(check.ok for check in report.checks):
+        raise typer.Exit(ExitCode.CHECK_FAILED)
 
 
 def _signature(model: type[configs.StageConfig], command: Callable[..., None]) -> None:

@@ -5,9 +5,9 @@ them. Nothing here imports torch.
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
 
 ARGUMENT: dict[str, JsonValue] = {"argument": True}
 """Marks a field as a positional argument of the command."""
@@ -19,11 +19,20 @@ class StageConfig(BaseModel):
     """What every stage takes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    suffix: ClassVar[str] = ".safetensors"
 
     run: Path = Field(Path("snnconv-run"), description="run folder: checkpoints and reports")
     seed: int = Field(0, ge=0, description="seed of everything random")
     device: str = Field("auto", description="cpu, cuda, cuda:1, ... or auto")
     threads: int | None = Field(None, ge=1, description="CPU threads; torch's choice by default")
+
+    @field_validator("out", check_fields=False)
+    @classmethod
+    def _out_has_its_suffix(cls, out: Path | None) -> Path | None:
+        # the stage's report goes beside it under the suffix .json, and must not be the same file
+        if out is not None and out.suffix != cls.suffix:
+            raise ValueError(f"name a file that ends with {cls.suffix}")
+        return out
 
 
 class DataConfig(StageConfig):
@@ -131,6 +140,7 @@ class FinetuneConfig(OptimiserConfig):
 class EvaluateConfig(DataConfig):
     """Measure accuracy, spikes, energy and errors of a spiking network, beside its ANN."""
 
+    suffix: ClassVar[str] = ".json"
     checkpoint: Path | None = Field(
         None,
         description="spiking checkpoint; the run's newest by default",
@@ -153,6 +163,7 @@ class EvaluateConfig(DataConfig):
 class ReportConfig(StageConfig):
     """Put evaluations into a table, Markdown and one self-contained HTML file."""
 
+    suffix: ClassVar[str] = ".html"
     evaluations: tuple[Path, ...] = Field(
         (),
         description="evaluate reports or run folders; by default those in the run folder",

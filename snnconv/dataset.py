@@ -172,7 +172,11 @@ def normalise(images: Tensor, facts: DataFacts) -> Tensor:
 
 
 def batches(
-    split: Split, facts: DataFacts, order: Tensor, size: int
+    split: Split,
+    facts: DataFacts,
+    order: Tensor,
+    size: int,
+    augment: Callable[[Tensor], Tensor] | None = None,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Indices, normalised images and labels, batch by batch in the given order.
 
@@ -181,6 +185,7 @@ def batches(
         facts: shape and normalisation; those of the checkpoint, where there is one.
         order: indices ``[n]`` int64 into the split.
         size: samples a batch.
+        augment: of a batch of images in 0..1, before normalisation.
 
     Raises:
         UnsupportedError: the images have another shape than the network was made for.
@@ -193,6 +198,8 @@ def batches(
                 f"samples of shape {list(images.shape[1:])}, network input {list(facts.shape)}",
                 "give the data set the network was trained on (--data)",
             )
+        if augment is not None:
+            images = augment(images)
         yield indices, normalise(images, facts), split.labels[indices]
 
 

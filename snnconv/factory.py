@@ -81,7 +81,14 @@ def call(
     return made
 
 
+def _importable(folder: Path) -> None:
+    """Let Python import from a folder, as it does from that of a script it runs."""
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+
 def _python_module(where: str) -> ModuleType:
+    _importable(Path.cwd())
     try:
         return importlib.import_module(where)
     except ImportError as error:
@@ -99,6 +106,7 @@ def _python_module(where: str) -> ModuleType:
 def _python_file(file: Path) -> ModuleType:
     if not file.is_file():
         raise UsageError(f"{file} can't be read", "no such file", "check the path")
+    _importable(file.resolve().parent)  # for what it imports from beside it
     # a name of our own: a user's random.py or types.py must not take the place of Python's
     name = f"snnconv_user_{file.stem}"
     spec = importlib.util.spec_from_file_location(name, file)

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from snnconv.checkpoint import sha256
 from snnconv.config import (
     STAGES,
@@ -19,7 +17,7 @@ from snnconv.config import (
     StageConfig,
 )
 from snnconv.errors import CheckpointError, UsageError
-from snnconv.kinds import SPIKING, file_name
+from snnconv.kinds import SPIKING, Kind, file_name
 from snnconv.plugins import did_you_mean
 from snnconv.progress import Progress
 from snnconv.reports import (
@@ -32,6 +30,7 @@ from snnconv.reports import (
     read,
 )
 from snnconv.stages.common import Session, newest
+from snnconv.validated import parameters
 from snnconv.values import parse_pairs
 
 _SHARED = ("run", "seed", "device", "threads")
@@ -40,6 +39,12 @@ _WRITES = {
     "calibrate": "calibrated",
     "convert": "converted",
     "finetune": "finetuned",
+}
+_READS: dict[str, tuple[Kind, ...]] = {
+    "calibrate": ("ann",),
+    "convert": ("calibrated",),
+    "finetune": ("converted",),
+    "evaluate": SPIKING,
 }
 
 
@@ -79,10 +84,11 @@ def report(config: ReportConfig, progress: Progress) -> ReportReport:
         for kind in SPIKING:
             file = config.run / file_name(kind)
             if file.exists() and sha256(file) not in _evaluated(config.run):
-                name = "evaluate.json" if file == latest else f"evaluate-{kind}.json"
+                out = config.run / f"evaluate-{kind}.json"
+                if file == latest and not out.exists() and _free(config.run / "evaluate.json"):
+                    out = config.run / "evaluate.json"
                 progress.say(f"evaluate {file}")
-                evaluation = EvaluateConfig(**shared, checkpoint=file, out=config.run / name)
-                run_stage("evaluate", evaluation, progress)
+                run_stage("evaluate", EvaluateConfig(**shared, checkpoint=file, out=out), progress)
     done = run_stage("report", config, progress)
     assert isinstance(done, ReportReport)
     return done
@@ -92,6 +98,15 @@ def _evaluated(run: Path) -> set[str]:
     """Hashes of the checkpoints that the evaluations in a folder are of."""
     reports = (read(file, EvaluateReport) for file in sorted(run.glob("evaluate*.json")))
     return {report.lineage.inputs[0].sha256 for report in reports}
+
+
+def _free(file: Path) -> bool:
+    """Whether an evaluation may be written here: there is none, or one of what is no more."""
+    if not file.exists():
+        return True
+    checkpoint = read(file, EvaluateReport).lineage.inputs[0]
+    path = Path(checkpoint.path)
+    return not path.exists() or sha256(path) != checkpoint.sha256
 
 
 def plan(
@@ -114,7 +129,6 @@ def plan(
             f"recipe {recipe} can't be read", str(error), "see docs/recipes.md"
         ) from error
     shared = {name: tables.pop(name) for name in _SHARED if name in tables}
-    shared |= {name: value for name, value in flags.items() if value is not None}
     for name in tables:
         if name not in STAGES or not isinstance(tables[name], dict):
             raise UsageError(
@@ -125,41 +139,39 @@ def plan(
     for key, value in parse_pairs(settings).items():
         stage, _, option = key.partition(".")
         if stage not in STAGES or not option:
-            raise UsageError("--set can't be taken", f"'{key}'", "write --set STAGE.OPTION=VALUE")
+            remedy = did_you_mean(stage, STAGES) if option else "write --set STAGE.OPTION=VALUE"
+            raise UsageError("--set can't be taken", f"'{key}'", remedy)
         head, _, inner = option.partition(".")
         table = tables.setdefault(stage, {})
-        if inner:
-            table.setdefault(head, {})[inner] = value
-        else:
+        if not inner:
             table[head] = value
+        elif isinstance(within := table.setdefault(head, {}), dict):
+            within[inner] = value
+        else:
+            raise UsageError(
+                "--set can't be taken",
+                f"'{key}', where {stage}.{head} is {within!r}",
+                f"write --set {stage}.{head}=VALUE",
+            )
     planned: list[tuple[str, StageConfig]] = []
     previous: str | None = None
+    evaluation: Path | None = None
     for stage, model in STAGES.items():
         if stage not in tables:
             continue
-        options = shared | tables[stage]
-        if unknown := [name for name in options if name not in model.model_fields]:
-            raise UsageError(
-                f"recipe {recipe}: stage '{stage}' has no such option",
-                f"'{unknown[0]}'",
-                did_you_mean(unknown[0], model.model_fields),
-            )
+        options = shared | tables[stage] | {k: v for k, v in flags.items() if v is not None}
         # each stage reads what the one before it in this recipe wrote, not what else lies there
         source = "model" if stage == "calibrate" else "checkpoint"
         if previous and stage in ("calibrate", "convert", "finetune", "evaluate"):
             options.setdefault(source, previous)
-        try:
-            config = model(**options)
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise UsageError(
-                f"recipe {recipe}: {stage}.{'.'.join(str(p) for p in first['loc'])} can't be taken",
-                f"{first['input']!r}",
-                first["msg"],
-            ) from error
+        if evaluation and stage == "report":
+            options.setdefault("evaluations", (evaluation,))
+        config = parameters(model, options, f"stage '{stage}' in recipe {recipe}", "option")
         if stage in _WRITES:
             out = getattr(config, "out", None)
             previous = str(out or config.run / f"{_WRITES[stage]}.safetensors")
+        if stage == "evaluate":
+            evaluation = _report_file(stage, config)
         planned.append((stage, config))
     if not planned:
         raise UsageError(f"recipe {recipe} can't be run", "no stage in it", "see docs/recipes.md")
@@ -173,7 +185,11 @@ def run_recipe(
     dry_run: bool,
     progress: Progress,
 ) -> RunReport:
-    """Run a recipe's stages in order, skipping those whose inputs and options have not changed."""
+    """Run a recipe's stages in order, skipping those whose inputs and options have not changed.
+
+    A report without an evaluation before it in the recipe evaluates what lacks one, as the command
+    does.
+    """
     planned = plan(recipe, settings, flags)
     session = Session(planned[0][1])
     steps = []
@@ -186,7 +202,10 @@ def run_recipe(
             progress.say(f"{stage}: skipped, nothing it reads has changed")
         else:
             progress.say(f"{stage}: running")
-            run_stage(stage, config, progress)
+            if isinstance(config, ReportConfig):
+                report(config, progress)
+            else:
+                run_stage(stage, config, progress)
             outcome = "run"
         steps.append(
             PlanStep(
@@ -211,10 +230,24 @@ def _report_file(stage: str, config: StageConfig) -> Path:
 def _unchanged(stage: str, config: StageConfig, file: Path) -> bool:
     """Whether a stage's report says that this very work has been done, on these very files."""
     try:
-        report = read(file, REPORTS[stage])
+        done = read(file, REPORTS[stage])
     except CheckpointError:
         return False
-    files = [*report.lineage.inputs, *report.lineage.outputs]
-    return report.config == config.model_dump(mode="json") and all(
-        Path(entry.path).exists() and sha256(Path(entry.path)) == entry.sha256 for entry in files
+    files = [*done.lineage.inputs, *done.lineage.outputs]
+    return (
+        done.config == config.model_dump(mode="json")
+        and all(
+            Path(entry.path).is_file() and sha256(Path(entry.path)) == entry.sha256
+            for entry in files
+        )
+        and _finds_the_same(stage, config, done)
     )
+
+
+def _finds_the_same(stage: str, config: StageConfig, done: Report) -> bool:
+    """Whether a stage that names no input would take the one it took."""
+    if isinstance(config, ReportConfig):
+        return bool(config.evaluations)
+    named = getattr(config, "model", None) or getattr(config, "checkpoint", None)
+    found = None if named else newest(config.run, _READS.get(stage, ()))
+    return found is None or str(found) in {entry.path for entry in done.lineage.inputs}

@@ -14,14 +14,18 @@ from typing import Generic, TypeVar, cast
 from snnconv.errors import UsageError
 
 Method = TypeVar("Method")
+LISTED = 20  # names in an error; of more, the closest
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A remedy that names the closest known name, or all of them."""
+    """A remedy that names the closest known name, and all of them where they are not too many."""
     known = sorted(known)
     if not known:
         return "there is none to choose from"
     close = difflib.get_close_matches(name, known, n=1)
+    if len(known) > LISTED:
+        few = difflib.get_close_matches(name, known, n=LISTED, cutoff=0.0)
+        known = [*few, f"... ({len(known)} in all)"]
     listing = "one of: " + ", ".join(known)
     return f"did you mean '{close[0]}'? ({listing})" if close else f"use {listing}"
 

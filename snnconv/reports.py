@@ -116,6 +116,9 @@ class ConvertReport(Report):
         description="share of the network's MACs fed by analog values, after the first layer"
     )
     cumulative_pools: list[str] = Field(description="max poolings under the cumulative rule")
+    dropped: list[str] = Field(
+        description="a softmax at the end: argmax keeps its meaning without it"
+    )
     confidence: dict[str, float] = Field(description="keep probability by site; empty when off")
     early: int | None = Field(description="steps in which confidence acts; null when off")
 

@@ -6,7 +6,10 @@ computed from it before the first neuron, so the first layer is computed once. O
 functions here reshape time.
 """
 
+import torch
 from torch import Tensor
+
+_EXACT = 2**20  # neurons whose counts, up to 16 each, add up exactly in float32
 
 
 def fold_time(sequence: Tensor) -> Tensor:
@@ -50,6 +53,10 @@ def neurons_flat(values: Tensor, like: Tensor) -> Tensor:
 def per_sample(counts: Tensor) -> Tensor:
     """``[T, B, *N] -> [T, B]`` int64: counts summed over a sample's neurons.
 
-    Samples are added up by the caller, in integers: float32 counts exactly only up to ``2**24``.
+    Integers add up exactly in float32 up to ``2**24`` only: beyond a piece they are summed in int64.
     """
-    return neurons_flat(counts, counts).sum(2).long()
+    flat = neurons_flat(counts, counts)
+    sums = flat.new_zeros(flat.shape[:2], dtype=torch.int64)
+    for piece in flat.split(_EXACT, 2):
+        sums += piece.sum(2).long()
+    return sums

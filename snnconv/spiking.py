@@ -21,7 +21,7 @@ Deviations:
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -32,12 +32,12 @@ from snnconv.facts import ConfidenceFacts
 from snnconv.graph.build import Network, walk
 from snnconv.graph.ir import Node
 from snnconv.graph.ops import OPS, Role
-from snnconv.graph.roles import sources
+from snnconv.graph.roles import cumulative, sources
 from snnconv.neuron import Neuron, Spikes
 from snnconv.shapes import fold_time, unfold_time
 
 Observer = Callable[[str, int, Spikes], None]
-"""Sees ``(node name, steps done before, spikes [T, B, *N])`` of every site and max pooling."""
+"""Sees ``(node name, steps done before, spikes [T, B, *N])`` of every source of spikes."""
 
 
 @dataclass(frozen=True)
@@ -68,19 +68,17 @@ class SpikingNetwork(nn.Module):
         super().__init__()
         self.network = network
         self._emitters = {node.name for node in sources(network.graph)}
-        # a module's attribute name may hold no dot
-        self._neurons = nn.ModuleDict({name.replace(".", "/"): n for name, n in neurons.items()})
+        self._cumulative = {node.name for node in cumulative(network.graph)}
+        # a module's attribute name may hold no dot, so neurons are numbered
+        self._sites = tuple(neurons)
+        self._neurons = nn.ModuleList(neurons.values())
         self.seed = seed
         self.confidence = confidence
 
     @property
     def neurons(self) -> dict[str, Neuron[Any]]:
         """The neurons by site name."""
-        found: dict[str, Neuron[Any]] = {}
-        for key, neuron in self._neurons.items():
-            assert isinstance(neuron, Neuron)
-            found[key.replace("/", ".")] = neuron
-        return found
+        return dict(zip(self._sites, cast("list[Neuron[Any]]", list(self._neurons)), strict=True))
 
     @property
     def levels(self) -> int:
@@ -107,7 +105,7 @@ class SpikingNetwork(nn.Module):
             timesteps: how many steps.
             samples: which samples these are, ``[B]``: what randomness hangs on.
             state: as the call before gave it.
-            observe: called with every node's spikes.
+            observe: called with the spikes of every source.
 
         Returns:
             Currents of the last layer ``[timesteps, B, classes]``, and the state after them.
@@ -123,9 +121,9 @@ class SpikingNetwork(nn.Module):
                 if observe is not None:
                     observe(node.name, state.steps, spikes)
                 return spikes.values
-            if node.name in self._emitters:
+            if node.name in self._cumulative:
                 pooled, nodes[node.name] = self._pool(node, inputs[0], state)
-                if observe is not None:
+                if observe is not None and node.name in self._emitters:
                     observe(node.name, state.steps, Spikes((pooled != 0).to(pooled.dtype), pooled))
                 return pooled
             return self._merged(node, inputs)

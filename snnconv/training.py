@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 from snnconv.augment import augmentation
 from snnconv.config import OptimiserConfig
-from snnconv.dataset import Split, normalise
-from snnconv.errors import CheckFailedError
+from snnconv.dataset import Split, batches
+from snnconv.errors import CheckFailedError, UsageError
 from snnconv.facts import DataFacts
 from snnconv.progress import Progress
 from snnconv.reports import EpochRow
@@ -41,12 +41,23 @@ class Parts:
 
 
 def hold_out(split: Split, share: float, limit: int | None) -> Parts:
-    """Hold out every k-th sample of each class: the same ones for every seed and every stage."""
+    """Hold out a share of each class, evenly spread: the same for every seed and every stage.
+
+    Raises:
+        UsageError: fewer than two samples.
+    """
     labels = split.labels if limit is None else split.labels[:limit]
-    every = max(2, round(1 / share))
+    if len(labels) < 2:
+        raise UsageError(
+            "there is nothing to train on beside what is held out",
+            f"{len(labels)} training sample",
+            "give more: --limit 2 or above",
+        )
     held = torch.zeros(len(labels), dtype=torch.bool)
     for label in labels.unique().tolist():
-        held[torch.nonzero(labels == label).flatten()[every - 1 :: every]] = True
+        members = torch.nonzero(labels == label).flatten()
+        due = (torch.arange(len(members) + 1, dtype=torch.float64) * share).floor()
+        held[members[due.diff() > 0]] = True
     if not held.any():
         held[-1] = True
     return Parts(torch.nonzero(~held).flatten(), torch.nonzero(held).flatten())
@@ -103,7 +114,7 @@ def fit(
         CheckFailedError: the loss is not finite any more.
     """
     descent = optimiser(module, config)
-    augment = augmentation(config.augment, facts.shape[-1])
+    augment = augmentation(config.augment, facts.shape)
     order = torch.Generator().manual_seed(config.seed)
     steps = math.ceil(len(parts.train) / config.batch_size)
     for epoch in range(1, config.epochs + 1):
@@ -113,11 +124,10 @@ def fit(
         shuffled = parts.train[torch.randperm(len(parts.train), generator=order)]
         torch.manual_seed(config.seed * 1_000_003 + epoch)  # augmentation and dropout
         with progress.task(f"epoch {epoch}/{config.epochs}", len(parts.train)) as advance:
-            for step, indices in enumerate(shuffled.split(config.batch_size)):
-                images = split.images(indices)
-                x = normalise(augment(images) if augment else images, facts).to(device)
+            drawn = batches(split, facts, shuffled, config.batch_size, augment)
+            for step, (indices, x, labels) in enumerate(drawn):
+                x, labels = x.to(device), labels.to(device)
                 x = x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
-                labels = split.labels[indices].to(device)
                 for group in descent.param_groups:
                     group["lr"] = learning_rate(config, epoch - 1 + (step + 1) / steps)
                 with torch.autocast(device.type, torch.bfloat16, enabled=config.bf16):

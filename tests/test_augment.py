@@ -10,7 +10,7 @@ def images(channels=3, size=16, n=12):
 
 
 def augmented(names, batch, seed=0):
-    apply = augmentation(names, batch.shape[-1])
+    apply = augmentation(names, batch.shape[1:])
     assert apply is not None
     torch.manual_seed(seed)
     return apply(batch)
@@ -21,7 +21,7 @@ def test_the_names():
 
 
 def test_none_asked_for_is_none():
-    assert augmentation((), 16) is None
+    assert augmentation((), (3, 16, 16)) is None
 
 
 @pytest.mark.parametrize("names", [*((name,) for name in NAMES), NAMES])
@@ -76,7 +76,12 @@ def test_the_order_does_not_depend_on_how_they_were_asked_for():
 
 def test_an_unknown_name():
     with pytest.raises(UsageError) as caught:
-        augmentation(["flip", "crops"], 16)
+        augmentation(["flip", "crops"], (3, 16, 16))
     assert caught.value.problem == "there is no augmentation of that name"
     assert caught.value.found == "'crops'"
     assert caught.value.remedy.startswith("did you mean 'crop'?")
+
+
+def test_only_images_are_augmented():
+    with pytest.raises(UsageError, match=r"samples of shape \[64\]"):
+        augmentation(["flip"], (64,))

@@ -297,4 +297,5 @@ def softmax(
     """Dropped: argmax keeps its meaning, and logits are what a spiking network's currents are."""
     if dtype is not None or len(shape) != 2 or dim not in (None, 1, -1):
         raise Refused("a softmax that is not over the classes")
-    return Made("identity", [_activation(x)], ending=partial(function, dim=1))
+    dropped = {"dropped": function.__name__}
+    return Made("identity", [_activation(x)], dropped, ending=partial(function, dim=1))

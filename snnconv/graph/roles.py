@@ -1,8 +1,8 @@
 """What each node carries in a spiking network, and how many operations a spike costs.
 
 The role of an edge is a fact of the graph, never guessed from values: a node's output is *constant*
-(computed from the input alone, so once), *spikes* (of a neuron or a max pooling, perhaps through
-averages, reshapes and residual paths), or *current* (out of weights, analog at every step).
+(computed from the input alone, so once), *spikes* (of a neuron or a max pooling of spikes, perhaps
+through averages, reshapes and concatenations), or *current* (out of weights, analog at every step).
 
 The rule of counting: a spike costs one operation for every synapse, and for every membrane or
 logit, that it reaches without passing another neuron. Averages and reshapes on its way are
@@ -45,7 +45,7 @@ def carried(graph: Graph) -> dict[str, Carries]:
 
     def evaluate(node: Node, inputs: list[Carries]) -> Carries:
         role = OPS[node.op].role
-        if role is Role.SITE or (role is Role.MAX and inputs[0] is not Carries.CONSTANT):
+        if role is Role.SITE:
             kind = Carries.SPIKES
         elif all(kind is Carries.CONSTANT for kind in inputs):
             kind = Carries.CONSTANT
@@ -61,7 +61,7 @@ def carried(graph: Graph) -> dict[str, Carries]:
 
 
 def sources(graph: Graph) -> tuple[Node, ...]:
-    """The nodes that emit spikes: sites, and max poolings behind them."""
+    """The nodes that emit spikes: sites, and max poolings of spikes."""
     kinds = carried(graph)
     return tuple(
         node
@@ -70,12 +70,25 @@ def sources(graph: Graph) -> tuple[Node, ...]:
     )
 
 
+def cumulative(graph: Graph) -> tuple[Node, ...]:
+    """The max poolings of what changes over time, which need the cumulative rule."""
+    kinds = carried(graph)
+    return tuple(
+        node
+        for node in graph.nodes
+        if OPS[node.op].role is Role.MAX and kinds[node.name] is not Carries.CONSTANT
+    )
+
+
 def fan_out(graph: Graph, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Operations that one spike of each neuron costs, by source ``[*N]``."""
     kinds = carried(graph)
-    emitters = {node.name for node in sources(graph)}
+    emitters = sources(graph)
+    ends = {node.name for node in (*emitters, *cumulative(graph))}
     sizes = shapes(graph, tensors)
-    return {name: _fan_out_of(name, graph, tensors, kinds, emitters, sizes) for name in emitters}
+    return {
+        node.name: _fan_out_of(node.name, graph, tensors, kinds, ends, sizes) for node in emitters
+    }
 
 
 def _fan_out_of(
@@ -83,7 +96,7 @@ def _fan_out_of(
     graph: Graph,
     tensors: Mapping[str, Tensor],
     kinds: Mapping[str, Carries],
-    emitters: set[str],
+    ends: set[str],
     sizes: Mapping[str, tuple[int, ...]],
 ) -> Tensor:
     spikes = torch.ones(1, *sizes[source], dtype=torch.float64, requires_grad=True)
@@ -95,7 +108,7 @@ def _fan_out_of(
         if all(value is None for value in inputs):
             return None
         op = OPS[node.op]
-        if node.name in emitters:  # membranes, reached without a synapse on the way
+        if node.name in ends:  # membranes, reached without a synapse on the way
             reached.extend(value for value in inputs if value is not None)
             return None
         if op.role is Role.SYNAPSE and any(kinds.get(n) is Carries.CURRENT for n in node.inputs):

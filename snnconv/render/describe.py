@@ -130,6 +130,8 @@ def convert(report: ConvertReport) -> list[Block]:
                 f"on cumulated spikes: {pools}" + (f" and {more} more" if more > 0 else ""),
             )
         )
+    if report.dropped:
+        facts.append(Fact("dropped", ", ".join(report.dropped), "argmax keeps its meaning"))
     keep = Table(
         "Spike confidence",
         (Column("site", numeric=False), Column("spikes kept")),

@@ -78,7 +78,8 @@ def report_file(config: StageConfig, stage: str, out: Path | None) -> Path:
 
 def lineage_step(stage: str, parent: Path | None, config: StageConfig) -> LineageStep:
     """A checkpoint's record of the stage that wrote it; no paths, so equal work is equal bytes."""
-    options = config.model_dump(mode="json", exclude=set(PATHS))
+    # a model that is a checkpoint is named by its hash
+    options = config.model_dump(mode="json", exclude={*PATHS, *(("model",) if parent else ())})
     return LineageStep(stage=stage, parent=sha256(parent) if parent else None, config=options)
 
 

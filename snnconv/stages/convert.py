@@ -10,8 +10,7 @@ from snnconv.conversion import confident_sites, measure_confidence
 from snnconv.dataset import batches
 from snnconv.facts import SpikingFacts
 from snnconv.graph.fold import fold
-from snnconv.graph.ops import OPS, Role
-from snnconv.graph.roles import Carries, carried, macs, sources
+from snnconv.graph.roles import Carries, carried, cumulative, macs
 from snnconv.neuron import ROOM
 from snnconv.progress import Progress, Quiet
 from snnconv.reports import ConvertReport
@@ -82,7 +81,12 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
         timesteps=config.timesteps,
         sites_converted=len(converted.graph.sites),
         non_spiking_share=analog / max(1, sum(behind.values())),
-        cumulative_pools=[n.name for n in sources(graph) if OPS[n.op].role is Role.MAX],
+        cumulative_pools=[node.name for node in cumulative(graph)],
+        dropped=[
+            f"{node.attrs['dropped']} at {node.name}"
+            for node in converted.graph.nodes
+            if "dropped" in node.attrs
+        ],
         confidence=confidence.keep if confidence else {},
         early=confidence.early if confidence else None,
     )

@@ -35,7 +35,8 @@ def run(config: DoctorConfig, progress: Progress | None = None) -> DoctorReport:
         _spikes(),
         _folder(config.run),
     ]
-    return session.report(DoctorReport, config.run / "doctor.json", [], checks=checks)
+    file = config.run / "doctor.json" if checks[-1].ok else None
+    return session.report(DoctorReport, file, [], checks=checks)
 
 
 def _python() -> Check:

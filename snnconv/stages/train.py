@@ -10,7 +10,7 @@ from torch import Tensor
 
 from snnconv.ann.measure import accuracy
 from snnconv.ann.source import is_checkpoint, open_model
-from snnconv.checkpoint import save
+from snnconv.checkpoint import load, save
 from snnconv.config import TrainConfig
 from snnconv.dataset import first
 from snnconv.graph.build import Network
@@ -30,12 +30,11 @@ def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
     """
     progress = progress or Quiet()
     session = Session(config)
-    dataset = open_data(config, None)
+    source = Path(config.model) if is_checkpoint(config.model) else None
+    dataset = open_data(config, load(source, ["ann"]).data if source else None)
     facts = dataset.facts
     ann = open_model(config.model, None, facts, must_be_trained=False)
-    source: Path | None = None
-    if is_checkpoint(config.model):
-        source = Path(config.model)
+    if source:
         session.inputs.append(source)
     network = Network(ann.graph, ann.network).to(session.device)
     if len(facts.shape) == 3:
@@ -75,6 +74,7 @@ def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
     out = config.out or config.run / "ann.safetensors"
     trained = replace(
         ann,
+        data=facts,  # whose normalisation it was trained under
         network=network.tensors(),
         lineage=(*ann.lineage, lineage_step("train", source, config)),
     )

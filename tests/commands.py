@@ -1,0 +1,84 @@
+"""The command line, for tests: in this process, which is quick, or as a process of its own."""
+
+import os
+import subprocess
+import sys
+from typing import NamedTuple
+
+from typer.testing import CliRunner
+
+from snnconv.cli import app
+from snnconv.errors import ExitCode
+
+
+class Done(NamedTuple):
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+def here(*words):
+    """Run a command in this process; anything but an exit is the test's failure."""
+    result = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
+    return Done(result.exit_code, result.stdout, result.stderr)
+
+
+def done(*words):
+    """Run a command that has to succeed."""
+    result = here(*words)
+    assert result.code == ExitCode.DONE, result.err
+    return result
+
+
+def environment():
+    """The environment of a command as a process: no colour forced, one thread."""
+    kept = {k: v for k, v in os.environ.items() if k not in ("FORCE_COLOR", "CLICOLOR_FORCE")}
+    return kept | {"OMP_NUM_THREADS": "1"}
+
+
+def process(*words, cwd, before=None, env=None):
+    """Run a command as a process.
+
+    Args:
+        words: the command line behind ``snnconv``.
+        cwd: the folder it runs in.
+        before: called in the process before it starts.
+        env: more environment.
+    """
+    result = subprocess.run(
+        [sys.executable, "-m", "snnconv", *(str(word) for word in words)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=before,
+        env=environment() | (env or {}),
+    )
+    return Done(result.returncode, result.stdout, result.stderr)
+
+
+def files(folder):
+    """Every file below a folder with its bytes, to compare before with after."""
+    return {
+        str(file.relative_to(folder)): file.read_bytes()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
+
+
+def refused(result, code, problem, found="", remedy=""):
+    """Check that a command ended in one error of three lines, with nothing on stdout."""
+    assert result.code == code, result.err
+    assert result.out == ""
+    assert "Traceback" not in result.err
+    lines = result.err.splitlines()[-3:]
+    assert lines[0].startswith("error: ")
+    assert lines[1].startswith("  found: ")
+    assert lines[2].startswith("  next:  ")
+    assert result.err.count("error: ") == 1
+    assert problem in lines[0]
+    assert found in lines[1]
+    assert remedy in lines[2]
+    assert all(line.strip().partition(":")[2].strip() for line in lines)

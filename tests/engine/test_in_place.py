@@ -1,0 +1,117 @@
+import pytest
+import torch
+from layers import EVERY_LAYER, VARIANTS, layer, parts, same
+
+from snnconv.engine.run import KERNELS, run
+from snnconv.neuron import ROOM
+from snnconv.neurons.if_ import IF, Params
+
+T, B, C = 9, 3, 5
+
+
+def images(channels_last=False):
+    currents = torch.randn(T * B, C, 3, 7)
+    if channels_last:
+        currents = currents.contiguous(memory_format=torch.channels_last)
+    return currents.unflatten(0, (T, B))
+
+
+CURRENTS = {
+    "flat": lambda: torch.randn(T, B, C),
+    "odd": lambda: torch.randn(T, 1, 37),
+    "line": lambda: torch.randn(T, B, C, 11),
+    "images": images,
+    "channels-last": lambda: images(channels_last=True),
+    "constant": lambda: images()[:1].expand(T, -1, -1, -1, -1),
+    "constant, channels-last": lambda: images(channels_last=True)[:1].expand(T, -1, -1, -1, -1),
+    "every other sample": lambda: torch.randn(T, 2 * B, C, 4)[:, ::2],
+    "transposed": lambda: torch.randn(T, B, 4, C).transpose(2, 3),
+    "double": lambda: torch.randn(T, B, C, dtype=torch.float64),
+}
+
+
+@pytest.fixture(params=EVERY_LAYER, ids=str)
+def kind(request):
+    return request.param
+
+
+def pair(kind, currents):
+    """The layer, with a threshold a channel."""
+    name, params = kind
+    return layer(name, torch.rand(currents.shape[2]) + 0.3, currents.dtype, **params)
+
+
+def test_every_neuron_has_a_kernel():
+    assert set(KERNELS) == {ROOM.load(name) for name in ROOM.names()}
+    assert sorted(VARIANTS) == ROOM.names()
+
+
+@pytest.mark.parametrize("currents", CURRENTS.values(), ids=CURRENTS)
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_kernel_gives_what_the_neuron_gives(kind, currents, masked):
+    currents = currents()
+    neurons = pair(kind, currents)
+    keep = (torch.rand(currents.shape) < 0.6).to(currents.dtype) if masked else None
+    expected = run(neurons, currents, None, keep)
+    with torch.no_grad():
+        found = run(neurons, currents, None, keep)
+    assert same(found, expected)
+    assert expected[0].counts.any()
+
+
+def test_a_kernel_in_chunks(kind):
+    currents = images(channels_last=True)
+    neurons = pair(kind, currents)
+    keep = (torch.rand(currents.shape) < 0.6).float()
+    expected = run(neurons, currents, None, keep)
+    state, pieces = None, []
+    with torch.no_grad():
+        for part, kept in zip(currents.split(2), keep.split(2), strict=True):
+            spikes, state = run(neurons, part, state, kept)
+            pieces.append(spikes)
+    assert same(tuple(map(torch.cat, zip(*pieces, strict=True))), tuple(expected[0]))
+    assert same(state, expected[1])
+
+
+def test_a_kernel_and_the_neuron_may_take_turns(kind):
+    currents = images()
+    neurons = pair(kind, currents)
+    expected = run(neurons, currents, None, None)
+    with torch.no_grad():
+        first, state = run(neurons, currents[:4], None, None)
+    second, state = run(neurons, currents[4:6], state, None)
+    with torch.no_grad():
+        third, state = run(neurons, currents[6:], state, None)
+    assert same(torch.cat([first.values, second.values, third.values]), expected[0].values)
+    assert same(state, expected[1])
+
+
+def test_a_kernel_changes_nothing_that_is_given(kind):
+    currents = images()
+    neurons = pair(kind, currents)
+    keep = (torch.rand(currents.shape) < 0.6).float()
+    with torch.no_grad():
+        _, state = run(neurons, currents, None, None)
+        given = [currents, keep, neurons.threshold]
+        before = [x.clone() for x in given], parts(state)
+        first = run(neurons, currents, state, keep)
+        assert same((given, parts(state)), before)
+        assert same(run(neurons, currents, state, keep), first)
+
+
+def test_a_neuron_without_a_kernel_runs_as_its_file_says():
+    class Twice(IF):
+        def step(self, current, state, keep):
+            return super().step(2 * current, state, keep)
+
+    currents, theta = images() / 4, torch.tensor(1.0)
+    with torch.no_grad():
+        found = run(Twice(Params(), theta), currents, None, None)
+        assert same(found, run(IF(Params(), theta), 2 * currents, None, None))
+
+
+def test_training_runs_the_neuron_itself(kind):
+    currents = images().requires_grad_()
+    spikes, _ = run(pair(kind, currents), currents, None, None)
+    spikes.values.sum().backward()
+    assert currents.grad.abs().sum() > 0

@@ -1,0 +1,275 @@
+import pytest
+import torch
+from networks import NETS, Foreseeing, LevelParams, dyadic, images, maxed, recorded, spiking, vgg
+from torch import nn
+
+from snnconv.conversion import ann_inputs
+from snnconv.facts import ConfidenceFacts
+from snnconv.graph.build import Network
+from snnconv.graph.capture import capture
+from snnconv.neurons.if_ import IF, Params
+from snnconv.neurons.msat import MSAT
+from snnconv.neurons.msat import Params as MSATParams
+from snnconv.spiking import SpikingNetwork
+
+
+def run(snn, x, timesteps, state=None, samples=None):
+    samples = torch.arange(x.shape[1]) if samples is None else samples
+    with torch.no_grad():
+        return snn(x, timesteps, samples, state)
+
+
+# Max pooling by the cumulative rule
+
+
+def pooled(pool, shape):
+    """A network whose site passes what it gets, and that ends behind the max pooling."""
+    net = nn.Sequential(nn.ReLU(), pool, nn.Flatten())
+    return spiking(net, shape, kind=Foreseeing, params=LevelParams())
+
+
+POOLS = [
+    (nn.MaxPool2d(2), (2, 6, 6)),
+    (nn.MaxPool2d(3, 2, 1), (2, 7, 7)),
+    (nn.MaxPool2d(3, 2, ceil_mode=True), (2, 6, 6)),
+    (nn.MaxPool2d(2, 1, dilation=2), (1, 6, 5)),
+    (nn.MaxPool1d(3, 2, 1), (2, 9)),
+    (nn.MaxPool3d(2), (1, 4, 4, 4)),
+]
+
+
+@pytest.mark.parametrize(("pool", "shape"), POOLS, ids=str)
+@pytest.mark.parametrize("chunks", [(8,), (1,) * 8, (3, 5)])
+def test_the_mean_of_a_max_pooling_is_the_pool_of_the_mean(pool, shape, chunks):
+    snn = spiking(nn.Sequential(nn.ReLU(), pool, nn.Flatten()), shape)
+    x, out, into, state = images(3, shape), [], [], None
+
+    def observe(name, start, spikes):
+        if name == snn.network.graph.sites[0].name:
+            into.append(spikes.values)
+
+    for steps in chunks:
+        currents, state = snn(x[None], steps, torch.arange(3), state, observe)
+        out.append(currents)
+    mean = torch.cat(into).mean(0)
+    assert 0 < mean.mean() < 0.5
+    assert torch.equal(torch.cat(out).mean(0), pool(mean).flatten(1))
+
+
+def test_the_pool_of_every_running_mean_too():
+    pool = nn.MaxPool2d(3, 2, 1)
+    snn = spiking(nn.Sequential(nn.ReLU(), pool, nn.Flatten()), (2, 7, 7))
+    logits, seen = recorded(snn, images(2, (2, 7, 7)), 16)
+    totals = seen[snn.network.graph.sites[0].name].values.cumsum(0)
+    steps = torch.arange(1, 17).double()[:, None, None]
+    assert torch.equal(logits, pool(totals.flatten(0, 1)).unflatten(0, (16, 2)).flatten(2) / steps)
+
+
+def logit_error(snn, x, timesteps):
+    ann, _ = ann_inputs(snn.network, x)
+    logits, _ = recorded(snn, x, timesteps)
+    return float((logits[-1] - ann).norm() / ann.norm())
+
+
+def largest(module, x):
+    """Each site's largest activation."""
+    snn = spiking(module)
+    _, inputs = ann_inputs(snn.network, x)
+    return [float(inputs[site.name].max()) for site in snn.network.graph.sites]
+
+
+@pytest.mark.parametrize("name", sorted(NETS))
+def test_with_enough_threshold_the_logits_tend_to_the_anns(name):
+    x = images(4)
+    snn = spiking(NETS[name](), theta=largest(NETS[name](), x))
+    errors = [logit_error(snn, x, timesteps) for timesteps in (4, 32, 256)]
+    assert errors[0] > errors[1] > errors[2]
+    assert errors[2] < 0.02
+
+
+def test_a_max_pooling_of_currents_is_cumulative_too():
+    net = nn.Sequential(
+        nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Conv2d(3, 3, 3, padding=1), nn.MaxPool2d(2), nn.ReLU()
+    )
+    net = nn.Sequential(net, nn.Flatten(), nn.Linear(12, 4))
+    x = images(4)
+    snn = spiking(net, theta=largest(net, x))
+    _, seen = recorded(snn, x, 8)
+    assert set(seen) == {site.name for site in snn.network.graph.sites}  # it is no spike source
+    assert logit_error(snn, x, 256) < 0.02 < logit_error(snn, x, 4)
+
+
+def test_a_max_pooling_before_the_first_site_is_computed_once_and_is_no_source():
+    net = nn.Sequential(nn.MaxPool2d(2), nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Flatten())
+    snn = spiking(nn.Sequential(*net, nn.Linear(3, 4)), theta=8.0)
+    _, seen = recorded(snn, images(2), 4)
+    assert list(seen) == [snn.network.graph.sites[0].name]
+
+
+# Time
+
+
+def test_what_no_neuron_has_touched_is_computed_once_a_chunk(monkeypatch):
+    snn, calls = spiking(vgg()), []
+    compute = snn.network.compute
+
+    def watched(node, inputs):
+        calls.append((node.name, len(inputs[0])))
+        return compute(node, inputs)
+
+    monkeypatch.setattr(snn.network, "compute", watched)
+    recorded(snn, images(3), 8, chunk=4)
+    first, second = (node.name for node in snn.network.graph.nodes if node.op == "conv")
+    assert [size for name, size in calls if name == first] == [3, 3]
+    assert [size for name, size in calls if name == second] == [12, 12]
+
+
+def test_an_input_may_change_over_time():
+    snn, x = spiking(vgg()), images(12).unflatten(0, (4, 3))
+    whole, _ = run(snn, x, 4)
+    state, parts = None, []
+    for step in x:
+        current, state = run(snn, step[None], 1, state)
+        parts.append(current)
+    assert torch.equal(whole, torch.cat(parts))
+
+
+@pytest.mark.parametrize("name", sorted(NETS))
+def test_a_state_given_twice_gives_the_same_twice(name):
+    snn, x = spiking(NETS[name]()), images(2)[None]
+    _, state = run(snn, x, 3)
+    assert state.steps == 3
+    again = [run(snn, x, 2, state)[0] for _ in range(2)]
+    assert torch.equal(*again)
+
+
+def test_a_module_at_two_sites_has_two_states():
+    class Shared(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.relu, self.fc = nn.ReLU(), nn.Linear(4, 4)
+
+        def forward(self, x):
+            return self.fc(self.relu(self.fc(self.relu(x))))
+
+    snn = spiking(Shared(), (4,))
+    _, state = run(snn, dyadic((1, 2, 4)), 4)
+    assert len(snn.neurons) == len(state.nodes) == 2
+    a, b = (node.potential for node in state.nodes.values())
+    assert not torch.equal(a, b)
+
+
+def test_the_neurons_are_known_by_their_sites_names():
+    class Nested(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.part = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
+
+        def forward(self, x):
+            return self.part(x)
+
+    assert list(spiking(Nested(), (4,)).neurons) == ["part.1"]
+
+
+# Spike confidence
+
+
+def confident(seed=0, keep=None, early=3):
+    first, second = (site.name for site in spiking(vgg()).network.graph.sites)
+    facts = ConfidenceFacts(early=early, keep=keep or {second: 0.5})
+    return spiking(vgg(), seed=seed, confidence=facts, theta=0.25), first, second
+
+
+def test_confidence_acts_at_its_sites_and_in_early_steps_only():
+    snn, first, second = confident()
+    snn.confidence = None
+    _, plain = recorded(snn, images(4), 8)
+    snn, *_ = confident()
+    _, with_it = recorded(snn, images(4), 8)
+    assert torch.equal(plain[first].counts, with_it[first].counts)
+    before, after = plain[second].counts, with_it[second].counts
+    assert 0.4 < after[:1].sum() / before[:1].sum() < 0.6
+    # nothing is lost: what was suppressed stays in the potential, and comes out in later steps
+    assert (with_it[second].counts.cumsum(0) <= plain[second].counts.cumsum(0)).all()
+    firing = before.mean(0) == 1
+    assert (after[3:][:, firing] == 1).all()
+
+
+def test_certainty_changes_nothing():
+    snn, *_ = confident(keep={site.name: 1.0 for site in spiking(vgg()).network.graph.sites})
+    logits, _ = recorded(snn, images(4), 8)
+    snn.confidence = None
+    assert torch.equal(logits, recorded(snn, images(4), 8)[0])
+
+
+def test_the_seed_decides():
+    runs = [recorded(confident(seed)[0], images(4), 8)[0] for seed in (0, 0, 1)]
+    assert torch.equal(runs[0], runs[1])
+    assert not torch.equal(runs[0], runs[2])
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 8])
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_neither_batches_nor_chunks_change_a_random_spike(chunk, size):
+    snn, *_ = confident(early=5)
+    x, samples = images(5), torch.tensor([3, 14, 15, 9, 2])
+    whole, _ = recorded(snn, x, 8, samples=samples)
+    parts = [
+        recorded(snn, part, 8, chunk, samples=own)[0]
+        for part, own in zip(x.split(size), samples.split(size), strict=True)
+    ]
+    assert torch.equal(whole, torch.cat(parts, 1))
+
+
+# Training
+
+
+def trainable(kind=IF, params=None):
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(2, 4, 3, bias=False),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(16, 6),
+        nn.ReLU(),
+        nn.Linear(6, 3),
+    )
+    graph, tensors = capture(net, (2, 6, 6))
+    neurons = {
+        site.name: kind(params or Params(), torch.tensor([0.5])) for site in graph.sites
+    }
+    return SpikingNetwork(Network(graph, tensors), neurons, 0, None).train()
+
+
+def test_batch_norm_uses_statistics_of_time_and_batch_together():
+    snn = trainable()
+    x = torch.randn(4, 5, 2, 6, 6)  # [T, B]
+    snn(x, 4, torch.arange(5))
+    tensors = snn.network.tensors()
+    before = nn.functional.conv2d(x.flatten(0, 1), tensors["0.weight"])
+    torch.testing.assert_close(tensors["1.running_mean"], 0.1 * before.mean((0, 2, 3)))
+    expected = 0.9 + 0.1 * before.transpose(0, 1).flatten(1).var(1)
+    torch.testing.assert_close(tensors["1.running_var"], expected)
+
+
+@pytest.mark.parametrize(("kind", "params"), [(IF, Params()), (MSAT, MSATParams())])
+def test_gradients_reach_every_weight(kind, params):
+    snn = trainable(kind, params)
+    currents, _ = snn(torch.randn(1, 8, 2, 6, 6), 4, torch.arange(8))
+    currents.mean(0).square().sum().backward()
+    for name, parameter in snn.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+@pytest.mark.parametrize("name", sorted(NETS))
+def test_training_and_inference_give_the_same_spikes(name):
+    snn, x = spiking(NETS[name]()), images(3)[None]
+    with_gradients, _ = snn(x, 6, torch.arange(3))
+    assert torch.equal(with_gradients, run(snn, x, 6)[0])
+
+
+def test_max_is_really_in_these_networks():
+    assert {node.op for node in spiking(maxed()).network.graph.nodes} >= {"max_pool"}
