@@ -88,7 +88,8 @@ class Histogram:
             ``[channels]`` float64, within :attr:`relative_error` of the smallest such activation.
         """
         total = self.counts.sum(1) + self.zeros
-        rank = torch.ceil(total.double() * share).clamp(min=1)
+        # less by a hair, so that 99.9 % of 1000 are 999 although 0.999 is no binary number
+        rank = torch.ceil(total.double() * (share * (1 - 2**-50))).clamp(min=1)
         cumulated = self.counts.cumsum(1) + self.zeros[:, None]
         index = torch.searchsorted(cumulated.double(), rank[:, None]).squeeze(1)
         value = self.centres()[index.clamp(max=self.counts.shape[1] - 1)]
@@ -102,7 +103,8 @@ class Histogram:
 
     def share_above(self, threshold: Tensor) -> Tensor:
         """Share of activations above a threshold a channel ``[channels]``."""
-        above = self.centres()[None, :] > threshold.double()[:, None]
+        values = torch.minimum(self.centres()[None, :], self.maximum.double()[:, None])
+        above = values > threshold.double()[:, None]
         total = (self.counts.sum(1) + self.zeros).clamp(min=1)
         return (self.counts * above).sum(1) / total
 

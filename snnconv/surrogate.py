@@ -34,7 +34,9 @@ class _Spike(torch.autograd.Function):
             return None, None
         potential, threshold = ctx.saved_tensors
         distance = ((potential - threshold) / threshold).abs()
-        return grad * (1 - distance).clamp(min=0) / threshold, None
+        # an adaptive threshold may underflow to 0: the slope is 0 there, not 0/0
+        slope = torch.where(distance < 1, (1 - distance) / threshold, 0)
+        return grad * slope, None
 
 
 def spike(potential: Tensor, threshold: Tensor) -> Tensor:

@@ -102,7 +102,9 @@ class MSAT(CausalNeuron[State]):
             fired = fired * keep
         value = fired * threshold
         after = before - value
-        mean = torch.lerp(state.mean, after.detach(), 1 / (state.steps + 1))
+        mean = state.mean
+        if self.params.dtt:
+            mean = torch.lerp(mean, after.detach(), 1 / (state.steps + 1))
         return fired, value, State(before, after, mean, state.steps + 1)
 
     @torch.no_grad()

@@ -46,6 +46,7 @@ def parameters(run: EvaluateReport, others: Sequence[EvaluateReport] = ()) -> st
 
 
 _DIFFERENCES: tuple[Callable[[EvaluateReport, Sequence[EvaluateReport]], str], ...] = (
+    lambda run, others: run.model,
     lambda run, others: f"T = {run.timesteps}",
     parameters,
     lambda run, others: calibration(run),

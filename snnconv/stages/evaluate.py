@@ -19,7 +19,7 @@ from snnconv.kinds import SPIKING
 from snnconv.metric import ROOM, Batch, Figures, Setup
 from snnconv.neuron import Spikes
 from snnconv.progress import Progress, Quiet
-from snnconv.reports import EvaluateReport, Histogram, LayerRow
+from snnconv.reports import EvaluateReport, Histogram, LayerRow, LineageRow
 from snnconv.simulate import simulate
 from snnconv.stages.common import Session, checkpoint_file, data_use, open_data
 
@@ -99,6 +99,8 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
         config.out or config.run / "evaluate.json",
         [],
         data=data_use(dataset),
+        model=str(checkpoint.lineage[0].config.get("model")) if checkpoint.lineage else "network",
+        history=[LineageRow(**step.model_dump()) for step in checkpoint.lineage],
         label=_label(checkpoint),
         neuron=facts.neuron,
         params=params.model_dump(),

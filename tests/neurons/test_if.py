@@ -50,7 +50,7 @@ def test_what_is_above_the_threshold_is_kept():
 @pytest.mark.parametrize("theta", [1.0, 0.3, 2.7])
 def test_spikes_are_those_of_spikingjelly(theta):
     node = IFNode(v_threshold=theta, v_reset=None, step_mode="m")
-    currents = torch.randn(50, 4, 3, 5) + 0.2
+    currents = theta * (torch.randn(50, 4, 3, 5) + 0.2)
     theirs = node(currents)
     (counts, _), state = layer("if", theta, v0=0)(currents)
     assert torch.equal(counts, theirs)

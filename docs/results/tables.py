@@ -1,0 +1,106 @@
+"""The tables of docs/results.md, from the evaluation reports beside this file.
+
+    python docs/results/tables.py            # print them
+    python docs/results/tables.py --check    # fail if docs/results.md does not hold them
+"""
+
+import json
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+POWERS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+Row = tuple[str, ...]
+
+
+def evaluations(folder: str) -> dict[str, dict]:
+    """The reports of one network, by row name."""
+    files = sorted((HERE / folder).glob("*.json"))
+    return {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in files}
+
+
+def table(heads: Row, rows: list[Row]) -> str:
+    """Markdown."""
+    lines = ["| " + " | ".join(row) + " |" for row in (heads, *rows)]
+    return "\n".join([lines[0], "|" + "---|" * len(heads), *lines[1:]])
+
+
+def by_step(rows: dict[str, dict], top: int) -> str:
+    """Accuracy at every power of two, and the energy there as a share of the ANN's."""
+    steps = [t for t in POWERS if t <= top]
+    heads = ("row", "n", "ANN", *(f"T={t}" for t in steps))
+    body = []
+    for name, r in rows.items():
+        ann = f"{r['ann_accuracy']:.2%}"
+        accuracy = (f"{r['accuracy'][t - 1]:.2%}" for t in steps)
+        body.append((f"`{name}`", str(r["samples"]), ann, *accuracy))
+        energy = (f"{r['energy_total_mj_steps'][t - 1] / r['energy_ann_mj']:.2f}" for t in steps)
+        body.append(("energy / ANN's", "", "1", *energy))
+    return table(heads, body)
+
+
+def spikes(rows: dict[str, dict], at: tuple[int, ...]) -> str:
+    """Firing rate and SOPs up to some steps."""
+    heads = ("row", *(f"rate to {t}" for t in at), *(f"SOPs to {t} (M)" for t in at))
+    body = []
+    for name, r in rows.items():
+        rates = (f"{sum(r['firing_rate_steps'][:t]) / t:.4f}" for t in at)
+        sops = (f"{r['sops_per_sample_steps'][t - 1] / 1e6:.2f}" for t in at)
+        body.append((f"`{name}`", *rates, *sops))
+    return table(heads, body)
+
+
+def confidence(rows: dict[str, dict]) -> str:
+    """Table 6's form: last spiking layer, with and without spike confidence."""
+    heads = ("row", "accuracy", "SIN ratio by E", "SIN ratio by T", "ANS/neuron", "ANS/SIN neuron")
+    body = []
+    for name, r in rows.items():
+        layer = [row for row in r["layers"] if row["threshold"] is not None][-1]
+        body.append(
+            (
+                f"`{name}`",
+                f"{r['accuracy'][-1]:.2%}",
+                f"{layer['sin_ratio'][15]:.4f}",
+                f"{layer['sin_ratio'][-1]:.4f}",
+                f"{layer['ans_per_neuron']:.4f}",
+                f"{layer['ans_per_sin_neuron']:.3f}",
+            )
+        )
+    return table(heads, body)
+
+
+def tables() -> dict[str, str]:
+    """Every table, by the name of the place it stands at."""
+    found = {}
+    for network in ("vgg11", "resnet20"):
+        rows = evaluations(network)
+        sweep = {k: r for k, r in rows.items() if not k.startswith(("sc-", "full-"))}
+        full = {k: r for k, r in rows.items() if k.startswith("full-")}
+        sc = {k: r for k, r in rows.items() if k.startswith("sc-")}
+        if sweep:
+            found[f"{network}-sweep"] = by_step(sweep, 64)
+            found[f"{network}-spikes"] = spikes(sweep, (8, 32, 64))
+        if full:
+            found[f"{network}-full"] = by_step(full, 256)
+        if sc:
+            found[f"{network}-confidence"] = confidence(sc)
+    return found
+
+
+def filled(text: str) -> str:
+    """The document with every table in its place: between its two comment lines."""
+    for name, content in tables().items():
+        start, end = f"<!-- {name} -->", f"<!-- end {name} -->"
+        if start not in text or end not in text:
+            raise SystemExit(f"docs/results.md has no place for the table '{name}'")
+        before, rest = text.split(start, 1)
+        text = f"{before}{start}\n{content}\n{end}{rest.split(end, 1)[1]}"
+    return text
+
+
+if __name__ == "__main__":
+    document = HERE.parent / "results.md"
+    new = filled(document.read_text(encoding="utf-8"))
+    if "--check" in sys.argv:
+        sys.exit(0 if new == document.read_text(encoding="utf-8") else "docs/results.md is stale")
+    document.write_text(new, encoding="utf-8")

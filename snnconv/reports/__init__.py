@@ -1,0 +1,96 @@
+"""The reports: a type for every JSON file, a sentence for every key. Nothing here imports torch.
+
+Fractions are 0..1, lists over steps start at t = 1, units stand at the end of a key.
+"""
+
+from typing import Any
+
+from snnconv.reports.base import (
+    FileHash,
+    Lineage,
+    LineageRow,
+    Report,
+    ReportType,
+    Steps,
+    canonical,
+    read,
+)
+from snnconv.reports.evaluation import (
+    EvaluateReport,
+    Histogram,
+    LayerRow,
+)
+from snnconv.reports.stages import (
+    CalibrateReport,
+    ConvertReport,
+    DataUse,
+    EpochRow,
+    FinetuneReport,
+    SiteRow,
+    TrainReport,
+)
+from snnconv.reports.surfaces import (
+    Check,
+    DoctorReport,
+    InspectReport,
+    ListItem,
+    ListReport,
+    NodeRow,
+    PlanStep,
+    ReportReport,
+    RunReport,
+    RunSummary,
+)
+
+__all__ = [
+    "REPORTS",
+    "CalibrateReport",
+    "Check",
+    "ConvertReport",
+    "DataUse",
+    "DoctorReport",
+    "EpochRow",
+    "EvaluateReport",
+    "FileHash",
+    "FinetuneReport",
+    "Histogram",
+    "InspectReport",
+    "LayerRow",
+    "Lineage",
+    "LineageRow",
+    "ListItem",
+    "ListReport",
+    "NodeRow",
+    "PlanStep",
+    "Report",
+    "ReportReport",
+    "ReportType",
+    "RunReport",
+    "RunSummary",
+    "SiteRow",
+    "Steps",
+    "TrainReport",
+    "canonical",
+    "json_schema",
+    "read",
+]
+
+REPORTS: dict[str, type[Report]] = {
+    kind.name: kind
+    for kind in (
+        TrainReport,
+        CalibrateReport,
+        ConvertReport,
+        FinetuneReport,
+        EvaluateReport,
+        ReportReport,
+        InspectReport,
+        DoctorReport,
+        RunReport,
+    )
+}
+
+
+def json_schema(stage: str) -> dict[str, Any]:
+    """The published JSON Schema of a stage's report."""
+    return REPORTS[stage].model_json_schema(by_alias=True)

@@ -1,0 +1,85 @@
+"""What every report carries, and how a report is read and written."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from snnconv.errors import CheckpointError
+
+Steps = list[float]
+ReportType = TypeVar("ReportType", bound="Report")
+_NUMBERS = re.compile(r"\[\s+((?:[-+.\deE]+|null)(?:,\s+(?:[-+.\deE]+|null))*)\s+\]")
+
+
+class FileHash(BaseModel):
+    """A file and its content's hash."""
+
+    path: str
+    sha256: str
+
+
+class Lineage(BaseModel):
+    """What a stage read and wrote."""
+
+    inputs: list[FileHash] = Field([], description="every file read, checkpoint first")
+    parent_report_sha256: str | None = Field(
+        None, description="of the report beside the checkpoint"
+    )
+    outputs: list[FileHash] = Field([], description="every file written")
+
+
+class LineageRow(BaseModel):
+    """One stage in a checkpoint's past."""
+
+    stage: str
+    parent: str | None
+    config: dict[str, Any]
+
+
+class Report(BaseModel):
+    """What every stage's report carries."""
+
+    model_config = ConfigDict(populate_by_name=True)
+    name: ClassVar[str]
+
+    schema_id: str = Field(alias="schema", description="snnconv.STAGE/VERSION of this file")
+    stage: str
+    config: dict[str, Any] = Field(description="the stage's full configuration")
+    lineage: Lineage
+    environment: dict[str, str | int] = Field(description="versions, device, threads")
+    seed: int
+    seconds: float = Field(description="wall time of the stage")
+
+
+def canonical(report: BaseModel) -> str:
+    """The report's file content: sorted keys, two spaces, a list of numbers on one line, no NaN."""
+    data = report.model_dump(mode="json", by_alias=True)
+    text = json.dumps(data, sort_keys=True, indent=2, allow_nan=False)
+
+    def on_one_line(found: re.Match[str]) -> str:
+        return "[" + ", ".join(found[1].replace(",", " ").split()) + "]"
+
+    return _NUMBERS.sub(on_one_line, text) + "\n"
+
+
+def read(file: Path, kind: type[ReportType]) -> ReportType:
+    """Read a report of one stage.
+
+    Raises:
+        CheckpointError: missing, no JSON, of another stage or a later version.
+    """
+    problem, remedy = f"{file} can't be read", f"write it again: snnconv {kind.name}"
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(problem, str(error), remedy) from error
+    found = data.get("schema") if isinstance(data, dict) else None
+    if found != f"snnconv.{kind.name}/1":
+        raise CheckpointError(problem, f"schema {found!r}, not snnconv.{kind.name}/1", remedy)
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        raise CheckpointError(problem, str(error).splitlines()[0], remedy) from error

@@ -1,0 +1,120 @@
+"""The report of an evaluation."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from snnconv.reports.base import LineageRow, Report, Steps
+from snnconv.reports.stages import DataUse
+
+
+class LayerRow(BaseModel):
+    """One source of spikes in an evaluation: a site or a max pooling.
+
+    Keys that a metric adds are documented in its file.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str
+    neurons: int = Field(description="of one sample")
+    threshold: float | None = Field(
+        description="theta; mean over channels; null for a max pooling, which has no neurons"
+    )
+    firing_rate: float | None = Field(None, description="spikes per neuron and step")
+    firing_rate_steps: Steps | None = None
+    sops_per_sample: float | None = Field(
+        None, description="synaptic operations its spikes cause behind it, up to T"
+    )
+    sin_ratio: Steps | None = Field(
+        None, description="by t: inactivated neurons that have fired / neurons (MSAT Fig. 2)"
+    )
+    wrong_spike_share: Steps | None = Field(
+        None, description="share of a step's spikes that come from inactivated neurons"
+    )
+    ans_per_neuron: float | None = Field(
+        None, description="wrong spikes in T steps / neurons of the layer"
+    )
+    ans_per_sin_neuron: float | None = Field(
+        None, description="wrong spikes in T steps / SIN neurons"
+    )
+    conversion_error: float | None = Field(
+        None, description="|mean output - ANN activation| / |ANN activation|, L2"
+    )
+    error_clipping: float | None = Field(None, description="the part above theta, same scale")
+    error_rounding: float | None = Field(
+        None, description="of the clipped activation to multiples of theta/T, same scale"
+    )
+    error_rest: float | None = Field(
+        None, description="what remains: uneven spikes, wrong spikes, errors of layers before"
+    )
+
+
+class Histogram(BaseModel):
+    """Activations of a site during calibration."""
+
+    name: str
+    threshold: float
+    edges: list[float] = Field(description="bin edges, one more than counts")
+    counts: list[float] = Field(description="positive activations in each bin")
+
+
+class EvaluateReport(Report):
+    """Of ``snnconv evaluate``. Keys a metric adds are documented in its file."""
+
+    model_config = ConfigDict(populate_by_name=True, extra="allow")
+    name = "evaluate"
+    data: DataUse
+    model: str = Field(description="what the network was made from, as its first stage named it")
+    history: list[LineageRow] = Field(description="the stages behind the checkpoint, first to last")
+    label: str = Field(description="short name of the network and neuron, for legends")
+    neuron: str
+    params: dict[str, Any]
+    calibration: dict[str, Any] = Field(description="method and parameters of the thresholds")
+    confidence: dict[str, float] = Field(description="keep probability by site; empty when off")
+    early: int | None
+    samples: int
+    timesteps: int
+    accuracy: Steps | None = None
+    ann_accuracy: float | None = None
+    steps_to_ann: dict[str, int | None] | None = Field(
+        None, description="first step within 1.0, 0.5, 0.1 points of the ANN; null if none"
+    )
+    logits_relative_error: float | None = Field(
+        None, description="L2, logits averaged over T steps against the ANN's"
+    )
+    agreement: Steps | None = Field(None, description="share of samples classified as the ANN does")
+    firing_rate_mean: float | None = Field(None, description="spikes per neuron and step")
+    firing_rate_steps: Steps | None = None
+    spikes_per_sample: float | None = Field(None, description="spikes in T steps")
+    sops_per_sample: float | None = Field(None, description="synaptic operations in T steps")
+    sops_per_sample_steps: Steps | None = Field(None, description="up to each step t")
+    first_layer_macs_per_sample: float | None = Field(None, description="counted once")
+    analog_macs_per_sample: float | None = Field(
+        None, description="MACs at each step of layers behind the first that analog values feed"
+    )
+    ann_macs_per_sample: float | None = Field(
+        None, description="the field's convention: multiplications with padding counted"
+    )
+    ann_macs_exact_per_sample: float | None = Field(
+        None, description="without padding, as SOPs are counted"
+    )
+    energy_synaptic_mj: float | None = Field(None, description="accumulates only (LM-HT Table 1)")
+    energy_total_mj: float | None = Field(
+        None, description="with the first layer's MACs, computed once (MSAT section 5.4)"
+    )
+    energy_total_every_step_mj: float | None = Field(
+        None, description="with the first layer's MACs at each step"
+    )
+    energy_ann_mj: float | None = None
+    energy_synaptic_ratio: float | None = Field(None, description="to the ANN's energy")
+    energy_total_ratio: float | None = Field(None, description="to the ANN's energy")
+    energy_total_every_step_ratio: float | None = Field(None, description="to the ANN's energy")
+    energy_total_mj_steps: Steps | None = Field(
+        None, description="up to each step t, first layer once"
+    )
+    sin_ratio_steps: Steps | None = Field(None, description="mean over layers, by t")
+    layers: list[LayerRow]
+    histograms: list[Histogram]
+    seconds_per_sample: float = Field(description="wall time of the simulation with all metrics")
+    peak_memory_mib: float = Field(description="of the process, or of the GPU")

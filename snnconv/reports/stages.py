@@ -1,0 +1,97 @@
+"""Reports of the stages that write checkpoints."""
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from snnconv.reports.base import Report
+
+
+class DataUse(BaseModel):
+    """The data a stage worked on."""
+
+    spec: str
+    train_samples: int
+    test_samples: int
+
+
+class EpochRow(BaseModel):
+    """One epoch of training."""
+
+    epoch: int = Field(description="1 for the first")
+    loss: float = Field(description="mean training loss")
+    train_accuracy: float = Field(description="on the augmented samples, while training")
+    accuracy: float = Field(description="on the held-out validation samples, after the epoch")
+    learning_rate: float = Field(description="at the end of the epoch")
+    seconds: float
+
+
+class TrainReport(Report):
+    """Of ``snnconv train``."""
+
+    name = "train"
+    data: DataUse
+    model: str
+    parameters: int
+    epochs: list[EpochRow]
+    accuracy: float = Field(description="on the whole test split, after the last epoch")
+
+
+class SiteRow(BaseModel):
+    """One activation site after calibration."""
+
+    name: str
+    threshold: float = Field(description="theta, the ANN activation's unit; mean over channels")
+    max: float = Field(description="largest activation seen")
+    mean: float
+    zero_share: float = Field(description="share of activations that are zero")
+    clipped_share: float = Field(description="share of activations above the threshold")
+    channels: int = Field(description="thresholds at this site: 1, or one a channel")
+
+
+class CalibrateReport(Report):
+    """Of ``snnconv calibrate``."""
+
+    name = "calibrate"
+    data: DataUse
+    method: str
+    params: dict[str, Any]
+    granularity: str
+    samples: int
+    relative_error_bound: float = Field(
+        description="of a histogram-based threshold against one from all activations at once"
+    )
+    sites: list[SiteRow]
+
+
+class ConvertReport(Report):
+    """Of ``snnconv convert``."""
+
+    name = "convert"
+    neuron: str
+    params: dict[str, Any]
+    timesteps: int
+    sites_converted: int
+    non_spiking_share: float = Field(
+        description="share of the network's MACs fed by analog values, after the first layer"
+    )
+    cumulative_pools: list[str] = Field(description="max poolings under the cumulative rule")
+    dropped: list[str] = Field(
+        description="a softmax at the end: argmax keeps its meaning without it"
+    )
+    confidence: dict[str, float] = Field(description="keep probability by site; empty when off")
+    early: int | None = Field(description="steps in which confidence acts; null when off")
+
+
+class FinetuneReport(Report):
+    """Of ``snnconv finetune``."""
+
+    name = "finetune"
+    data: DataUse
+    neuron: str
+    timesteps: int
+    accuracy_epoch0: float = Field(description="validation accuracy before any training")
+    accuracy_best: float = Field(description="validation accuracy of what was kept")
+    epoch_best: int = Field(description="the epoch that was kept; 0 if none was better")
+    accuracy_last: float = Field(description="validation accuracy after the last epoch")
+    epochs: list[EpochRow]

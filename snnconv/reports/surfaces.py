@@ -1,0 +1,107 @@
+"""Reports of the commands around the stages: inspect, report, doctor, ls, run."""
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from snnconv.reports.base import LineageRow, Report
+
+
+class NodeRow(BaseModel):
+    """One node of a network's graph."""
+
+    name: str
+    op: str
+    inputs: list[str]
+    shape: list[int] = Field(description="of one sample's value")
+    parameters: int
+    macs: int | None = Field(description="by the field's convention; null where there are none")
+    carries: str = Field(description="constant, spikes or current, in a spiking network")
+    threshold: float | None = Field(description="theta at a calibrated site; mean over channels")
+    neuron: str | None = Field(description="at a converted site")
+
+
+class InspectReport(Report):
+    """Of ``snnconv inspect``."""
+
+    name = "inspect"
+    kind: str
+    data: dict[str, Any]
+    spiking: dict[str, Any] | None
+    parameters: int
+    macs: int
+    nodes: list[NodeRow]
+    past: list[LineageRow]
+
+
+class RunSummary(BaseModel):
+    """One evaluation in a report."""
+
+    label: str
+    file: str
+    neuron: str
+    samples: int
+    timesteps: int
+    accuracy: float | None = Field(description="at T")
+    ann_accuracy: float | None
+    firing_rate_mean: float | None
+    sops_per_sample: float | None
+    energy_total_mj: float | None
+    energy_ann_mj: float | None
+
+
+class ReportReport(Report):
+    """Of ``snnconv report`` and ``snnconv demo``."""
+
+    name = "report"
+    html: str = Field(description="path of the self-contained HTML file")
+    markdown: str = Field(description="path of the Markdown file")
+    runs: list[RunSummary]
+
+
+class Check(BaseModel):
+    """One check of the installation."""
+
+    name: str
+    ok: bool
+    found: str
+    remedy: str = Field("", description="what to do where it is not ok")
+
+
+class DoctorReport(Report):
+    """Of ``snnconv doctor``."""
+
+    name = "doctor"
+    checks: list[Check]
+
+
+class ListItem(BaseModel):
+    """One thing there is to choose."""
+
+    name: str
+    summary: str
+
+
+class ListReport(BaseModel):
+    """Of ``snnconv ls``."""
+
+    schema_id: str = Field("snnconv.ls/1", alias="schema")
+    room: str
+    items: list[ListItem]
+
+
+class PlanStep(BaseModel):
+    """One stage of a recipe."""
+
+    stage: str
+    config: dict[str, Any]
+    changed: dict[str, Any] = Field(description="the options that are not the default")
+    outcome: str = Field(description="run, skipped (nothing it reads has changed), or planned")
+    report: str | None = Field(None, description="path of the stage's report")
+
+
+class RunReport(Report):
+    """Of ``snnconv run``."""
+
+    name = "run"
+    steps: list[PlanStep]
