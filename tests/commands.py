@@ -1,6 +1,7 @@
 """The command line, for tests: in this process, which is quick, or as a process of its own."""
 
 import os
+import re
 import subprocess
 import sys
 from typing import NamedTuple
@@ -73,12 +74,13 @@ def refused(result, code, problem, found="", remedy=""):
     assert result.code == code, result.err
     assert result.out == ""
     assert "Traceback" not in result.err
-    lines = result.err.splitlines()[-3:]
-    assert lines[0].startswith("error: ")
-    assert lines[1].startswith("  found: ")
-    assert lines[2].startswith("  next:  ")
+    # three lines, what was found and what to do may go on below; anything before is progress
+    told = re.search(
+        r"^error: (\S.*)\n  found: (\S.*(?:\n {3,}.*)*)\n  next:  (\S.*(?:\n {3,}.*)*)\n\Z",
+        result.err,
+        re.M,
+    )
+    assert told, result.err
     assert result.err.count("error: ") == 1
-    assert problem in lines[0]
-    assert found in lines[1]
-    assert remedy in lines[2]
-    assert all(line.strip().partition(":")[2].strip() for line in lines)
+    for part, text in zip((problem, found, remedy), told.groups(), strict=True):
+        assert part in text

@@ -146,13 +146,20 @@ def test_the_four_lines_as_they_stand(tmp_path):
 
 
 def test_json_is_all_there_is_on_stdout(tmp_path):
-    result = process("train", "--epochs", 1, "--limit", 200, "--json", cwd=tmp_path)
+    result = process("calibrate", "--samples", 100, "--json", cwd=tmp_path)
     assert result.code == ExitCode.DONE
-    document = validated(result.out, "train")
+    document = validated(result.out, "calibrate")
     assert document["data"]["spec"] == "digits"
+    assert not re.search(r"[\x1b\r\b]", result.out + result.err)
+    assert json.loads((tmp_path / "snnconv-run" / "calibrate.json").read_text()) == document
+
+
+def test_what_goes_on_meanwhile_is_on_stderr(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = done("train", "--epochs", 1, "--limit", 100, "--json")
+    validated(result.out, "train")
     assert "epoch   1" in result.err
     assert not re.search(r"[\x1b\r\b]", result.out + result.err)
-    assert json.loads((tmp_path / "snnconv-run" / "train.json").read_text()) == document
 
 
 def test_json_of_what_only_looks(four, monkeypatch):
@@ -282,6 +289,8 @@ def test_an_interrupt_leaves_files_as_they_were(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         env=environment(),
+        # a shell that runs tests in the background has it ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
     try:
         assert "epoch" in running.stderr.readline()

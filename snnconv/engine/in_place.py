@@ -85,4 +85,4 @@ def _drive(
             torch.add(after, current, out=term).sub_(before)
         term.div_(-p.c * theta).clamp_(max=msat.LARGEST).exp_().mul_(p.tau_rd)
         drive += term
-    drive.sigmoid_().mul_(theta)
+    torch.div(theta, drive.neg_().exp_().add_(1), out=drive)

@@ -121,7 +121,8 @@ class MSAT(CausalNeuron[State]):
         if p.det:
             rise = current if p.depolarization == "input" else before - state.before
             drive = drive + p.tau_rd * torch.exp((rise / (-p.c * theta)).clamp(max=LARGEST))
-        return torch.sigmoid(drive) * theta
+        # torch.sigmoid's last bit depends on where in memory a neuron lies; exp and division do not
+        return theta / (1 + torch.exp(-drive))
 
 
 def softplus(x: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Where an evaluation comes from: configuration, files with their hashes, machine, command."""
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from snnconv.config import ARGUMENT, STAGES
@@ -11,21 +11,21 @@ from snnconv.render.tables import Column, Fact, Facts, Table
 from snnconv.reports import EvaluateReport, FinetuneReport, Report
 
 
-def command(report: Report) -> str:
-    """The command line that gives this report: only options that differ from their defaults."""
-    model = STAGES.get(report.stage)
+def command(stage: str, config: Mapping[str, Any]) -> str:
+    """The command line of a stage's work: only options that differ from their defaults."""
+    model = STAGES.get(stage)
     fields = model.model_fields if model else {}
     defaults = model().model_dump(mode="json") if model else {}
     arguments: list[str] = []
     options: list[str] = []
-    for key, value in report.config.items():
+    for key, value in config.items():
         if value is None or value == defaults.get(key):
             continue
         if key in fields and fields[key].json_schema_extra == ARGUMENT:
             arguments += [str(each) for each in (value if isinstance(value, list) else [value])]
         else:
             options += list(_option(key.replace("_", "-"), value))
-    return shlex.join(["snnconv", report.stage, *arguments, *options])
+    return shlex.join(["snnconv", stage, *arguments, *options])
 
 
 def _option(name: str, value: Any) -> Iterator[str]:
@@ -42,6 +42,7 @@ def _option(name: str, value: Any) -> Iterator[str]:
 def conversion(report: EvaluateReport) -> Facts:
     """Which neuron stands at the sites, and how its thresholds were found."""
     items = [
+        Fact("Network", report.model),
         Fact("Neuron", report.neuron),
         Fact("Parameters", units.pairs(report.params) or "none"),
         Fact("Thresholds", calibration(report) or "unknown"),
@@ -54,6 +55,8 @@ def conversion(report: EvaluateReport) -> Facts:
         ]
     else:
         items.append(Fact("Spike confidence", "off"))
+    # a checkpoint's lineage holds no paths, so neither do these
+    items += [Fact(f"by {step.stage}", command(step.stage, step.config)) for step in report.history]
     return Facts("Conversion", tuple(items))
 
 
@@ -72,7 +75,7 @@ def measurement(report: EvaluateReport) -> Facts:
             ),
             Fact("Seed", str(report.seed)),
             Fact("Wall time", units.seconds(report.seconds)),
-            Fact("Command", command(report)),
+            Fact("Command", command(report.stage, report.config)),
         ),
     )
 
@@ -90,7 +93,7 @@ def tuning(report: FinetuneReport) -> Facts:
             Fact("Epochs", f"{len(report.epochs)}, of which {report.epoch_best} was kept"),
             Fact("Seed", str(report.seed)),
             Fact("Wall time", units.seconds(report.seconds)),
-            Fact("Command", command(report)),
+            Fact("Command", command(report.stage, report.config)),
         ),
     )
 

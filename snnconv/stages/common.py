@@ -12,7 +12,7 @@ from snnconv.checkpoint import canonical_json, sha256, write_atomically
 from snnconv.config import DataConfig, StageConfig
 from snnconv.dataset import Dataset
 from snnconv.dataset import load as load_dataset
-from snnconv.errors import UnsupportedError, UsageError
+from snnconv.errors import CheckFailedError, UnsupportedError, UsageError
 from snnconv.facts import DataFacts, LineageStep
 from snnconv.kinds import Kind, file_name
 from snnconv.reports import DataUse, FileHash, Lineage, ReportType, canonical
@@ -54,8 +54,16 @@ class Session:
             seconds=time.perf_counter() - self.started,
             **fields,
         )
+        try:
+            content = canonical(report).encode()
+        except ValueError as error:  # JSON has no NaN
+            raise CheckFailedError(
+                f"the report of {kind.name} can't be written",
+                f"NaN or Inf among its figures ({error})",
+                "look at the weights and the data: snnconv inspect",
+            ) from error
         if file is not None:
-            write_atomically(file, canonical(report).encode())
+            write_atomically(file, content)
         return report
 
 

@@ -77,10 +77,10 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
                 metric.begin(batch)
             started = time.perf_counter()
             average = simulate(snn, x, samples, timesteps, config.chunk, observe)
-            if not torch.isfinite(average).all():
+            if not (torch.isfinite(average).all() and torch.isfinite(logits).all()):
                 raise CheckFailedError(
                     f"the simulation of {file} gives no numbers",
-                    "NaN or Inf among its logits",
+                    "NaN or Inf among its logits or the ANN's",
                     "look at the weights and the data: snnconv inspect",
                 )
             for metric in metrics.values():

@@ -21,9 +21,13 @@ from snnconv.stages.common import Session
 def evaluation_files(given: tuple[Path, ...], run: Path) -> list[Path]:
     """The evaluations to report on: the files named, and those in the folders named."""
     files: list[Path] = []
-    for place in given or (run,):
-        files += sorted(place.glob("evaluate*.json")) if place.is_dir() else [place]
-    return files
+    for place in given:
+        files += _in_folder(place) if place.is_dir() else [place]
+    return files if given else _in_folder(run)
+
+
+def _in_folder(run: Path) -> list[Path]:
+    return sorted(run.glob("evaluate*.json"))
 
 
 def run(config: ReportConfig, progress: Progress | None = None) -> ReportReport:

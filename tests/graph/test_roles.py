@@ -57,16 +57,21 @@ def test_max_pooling_of_spikes_emits_spikes():
 
 def test_max_pooling_of_currents_emits_currents():
     net = nn.Sequential(
-        conv(), nn.ReLU(), conv(), nn.MaxPool2d(2), conv(), nn.ReLU(), nn.Flatten(), nn.Linear(18, 3)
+        conv(),
+        nn.ReLU(),
+        conv(),
+        nn.MaxPool2d(2),
+        conv(),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(18, 3),
     )
     assert in_order(net) == [CONST, SPIKES, CURRENT, CURRENT, CURRENT, SPIKES, SPIKES, CURRENT]
     assert [node.op for node in sources(graph_of(net)[0])] == ["relu", "relu"]
 
 
 def test_layers_without_a_site_between_them_are_fed_by_currents():
-    net = nn.Sequential(
-        nn.Flatten(), nn.Linear(72, 5), nn.ReLU(), nn.Linear(5, 4), nn.Linear(4, 3)
-    )
+    net = nn.Sequential(nn.Flatten(), nn.Linear(72, 5), nn.ReLU(), nn.Linear(5, 4), nn.Linear(4, 3))
     assert in_order(net) == [CONST, CONST, SPIKES, CURRENT, CURRENT]
 
 

@@ -21,6 +21,11 @@ ENVIRONMENT = {
     "threads": 2,
     "device": "cpu",
 }
+HISTORY = [
+    {"stage": "train", "parent": None, "config": {"model": "cnn", "data": "digits", "epochs": 9}},
+    {"stage": "calibrate", "parent": "ab" * 32, "config": {"method": "max"}},
+    {"stage": "convert", "parent": "cd" * 32, "config": {"neuron": "msat"}},
+]
 
 
 def digest(text: str) -> str:
@@ -152,6 +157,7 @@ def evaluation(
         "seconds_per_sample": 0.00184,
         "peak_memory_mib": 611.0,
     }
+    fields |= {"model": "cnn", "history": HISTORY}
     head = common("evaluate", [f"snnconv-run/{label}.safetensors"], ["snnconv-run/evaluate.json"])
     head["config"] |= {
         "checkpoint": f"snnconv-run/{label}.safetensors",
@@ -168,6 +174,8 @@ def minimal(label: str = "bare", T: int = 1) -> EvaluateReport:
     return EvaluateReport(
         **common("evaluate", [], []),
         data=DATA,
+        model="network",
+        history=[],
         label=label,
         neuron="if",
         params={},

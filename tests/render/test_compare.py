@@ -104,7 +104,7 @@ def test_the_comparison_has_a_row_per_run():
 
 def test_the_command_names_what_is_not_default():
     run = examples.evaluation(T=8)
-    assert command(run) == "snnconv evaluate 'snnconv-run/cnn, if.safetensors' --timesteps 8"
+    assert command(run.stage, run.config) == "snnconv evaluate 'snnconv-run/cnn, if.safetensors' --timesteps 8"
     options = {
         "param": {"v0": 0.5},
         "download": True,
@@ -114,7 +114,7 @@ def test_the_command_names_what_is_not_default():
     }
     run = run.model_copy(update={"config": options})
     expected = "snnconv evaluate --param v0=0.5 --download --metric sin --later 3"
-    assert command(run) == expected
+    assert command(run.stage, run.config) == expected
 
 
 def test_files_have_whole_hashes():

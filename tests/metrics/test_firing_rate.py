@@ -1,0 +1,42 @@
+import pytest
+import torch
+from networks import TwoLevels, images, measured, recorded, setup, spiking, vgg
+
+from snnconv.metric import Batch, Figures
+from snnconv.metrics.firing_rate import FiringRate
+from snnconv.neuron import Spikes
+
+T, COUNT = 6, 3
+LABELS = torch.zeros(COUNT, dtype=torch.int64)
+
+
+@pytest.mark.parametrize("kind", [None, TwoLevels])
+def test_against_a_count(kind):
+    snn, x = spiking(vgg(), **({"kind": kind} if kind else {})), images(COUNT)
+    found = measured(snn, x, LABELS, T, ["firing-rate"])
+    _, seen = recorded(snn, x, T)
+    spikes = {name: [int(step.sum()) for step in s.counts] for name, s in seen.items()}
+    neurons = {name: s.counts[0, 0].numel() for name, s in seen.items()}
+    everyone = COUNT * sum(neurons.values())
+    for name, steps in spikes.items():
+        rates = [n / (COUNT * neurons[name]) for n in steps]
+        assert found.layers[name]["firing_rate_steps"] == pytest.approx(rates)
+        assert found.layers[name]["firing_rate"] == pytest.approx(sum(rates) / T)
+    by_step = [sum(steps) for steps in zip(*spikes.values(), strict=True)]
+    assert min(by_step) > 0
+    assert found.totals["firing_rate_steps"] == pytest.approx([n / everyone for n in by_step])
+    assert found.totals["firing_rate_mean"] == pytest.approx(sum(by_step) / T / everyone)
+    assert found.totals["spikes_per_sample"] == pytest.approx(sum(by_step) / COUNT)
+
+
+def test_two_spikes_at_once_are_two():
+    snn = spiking(vgg(), kind=TwoLevels)
+    _, seen = recorded(snn, images(COUNT), T)
+    assert max(float(s.counts.max()) for s in seen.values()) == 2
+
+
+def test_a_max_pooling_has_no_neurons():
+    metric = FiringRate(setup(spiking(vgg()), 1))
+    metric.begin(Batch(LABELS, torch.zeros(COUNT, 4), {}))
+    metric.observe("2", 0, Spikes(*[torch.ones(1, COUNT, 4, 3, 3)] * 2))
+    assert metric.figures(Figures()).totals["spikes_per_sample"] == 0

@@ -1,0 +1,149 @@
+from itertools import product
+
+import pytest
+import torch
+from networks import (
+    TwoLevels,
+    images,
+    maxed,
+    measured,
+    mlp,
+    recorded,
+    residual,
+    setup,
+    spiking,
+    vgg,
+)
+from torch import nn
+
+from snnconv.metric import Batch, Figures
+from snnconv.metrics.synops import Synops
+from snnconv.neuron import Spikes
+from snnconv.neurons.if_ import IF
+
+T, COUNT = 6, 3
+LABELS = torch.zeros(COUNT, dtype=torch.int64)
+
+
+def figures(snn, timesteps=T):
+    return measured(snn, images(COUNT), LABELS, timesteps, ["synops"])
+
+
+def spikes_of(snn):
+    return {name: s.counts for name, s in recorded(snn, images(COUNT), T)[1].items()}
+
+
+def synapses(row, column, size, outputs):
+    """Of a 3x3 convolution with a padding of one, from one place."""
+    reached = product((row - 1, row, row + 1), (column - 1, column, column + 1))
+    return outputs * sum(0 <= r < size and 0 <= c < size for r, c in reached)
+
+
+def driven(counts, cost):
+    """By step: for every spike what it costs at its channel and place."""
+    steps = [0] * T
+    for t, b, *neuron in torch.nonzero(counts).tolist():
+        steps[t] += int(counts[t, b, *neuron]) * cost(*neuron)
+    return steps
+
+
+def check(snn, costs):
+    """Operations of every source and step against the costs of single spikes, in order."""
+    found, seen = figures(snn), spikes_of(snn)
+    total = [0] * T
+    for (name, counts), cost in zip(seen.items(), costs, strict=True):
+        steps = driven(counts, cost)
+        assert sum(steps) > 0
+        assert found.layers[name]["sops_per_sample"] == sum(steps) / COUNT
+        total = [a + b for a, b in zip(total, steps, strict=True)]
+    running = [sum(total[: t + 1]) / COUNT for t in range(T)]
+    assert found.totals["sops_per_sample_steps"] == running
+    assert found.totals["sops_per_sample"] == running[-1]
+
+
+@pytest.mark.parametrize("kind", [IF, TwoLevels])
+def test_through_average_pooling_and_a_padded_convolution(kind):
+    check(
+        spiking(vgg(), kind=kind),
+        [lambda c, y, x: synapses(y // 2, x // 2, 3, 3), lambda c, y, x: 4],
+    )
+
+
+def test_max_pooling_counts_what_it_emits():
+    def windows(y, x):  # kernel 3, stride 2, padding 1: those that look at a place
+        hit = [sum(abs(2 * w - at) <= 1 for w in range(3)) for at in (y, x)]
+        return hit[0] * hit[1]
+
+    snn = spiking(maxed())
+    (site, pool, last) = spikes_of(snn)
+    found = figures(snn)
+    assert [pool, last] == ["2", "4"]
+    seen = spikes_of(snn)
+    emitted = driven(seen[pool], lambda c, y, x: synapses(y, x, 3, 3))
+    assert found.layers[pool]["sops_per_sample"] == sum(emitted) / COUNT
+    taken = found.layers[site]["sops_per_sample"]
+    assert taken in (
+        sum(driven(seen[site], lambda c, y, x: 1)) / COUNT,
+        sum(driven(seen[site], lambda c, y, x: windows(y, x))) / COUNT,
+    )
+
+
+def test_an_identity_shortcut_is_one_operation():
+    check(
+        spiking(residual()),
+        [
+            lambda c, y, x: synapses(y, x, 6, 3) + 1,
+            lambda c, y, x: synapses(y, x, 6, 3),
+            lambda c, y, x: 4,
+        ],
+    )
+
+
+def test_fully_connected():
+    check(spiking(mlp()), [lambda n: 7, lambda n: 4])
+
+
+@pytest.mark.parametrize("levels", [1, 2])
+def test_big_counts_are_exact(levels):
+    """Float32 would lose the odd ones: a sum above 2**24 of odd costs."""
+    snn = spiking(
+        nn.Sequential(nn.Conv2d(1, 33, 1), nn.ReLU(), nn.Conv2d(33, 1001, 3, padding=1)),
+        (1, 32, 32),
+        kind=TwoLevels if levels == 2 else IF,
+    )
+    metric = Synops(setup(snn, 1))
+    ones = torch.full((1, 1, 33, 32, 32), float(levels))
+    ones[..., 0, 0] = 0
+    metric.begin(Batch(LABELS[:1], torch.zeros(1, 4), {}))
+    metric.observe("1", 0, Spikes(ones, ones))
+    cost = sum(synapses(y, x, 32, 1001) for y, x in product(range(32), repeat=2)) - 4 * 1001
+    expected = levels * 33 * cost
+    assert expected > 2**24
+    assert metric.figures(Figures()).totals["sops_per_sample"] == expected
+
+
+# Multiply-accumulates of what analog values feed
+
+
+def test_the_first_layer_is_apart():
+    found = figures(spiking(vgg())).totals
+    assert found["first_layer_macs_per_sample"] == 36 * 4 * 2 * 9
+    assert found["analog_macs_per_sample"] == 0
+    assert found["ann_macs_per_sample"] == 36 * 4 * 2 * 9 + 9 * 3 * 4 * 9 + 27 * 4
+    inside = sum(synapses(y, x, 6, 4) * 2 for y, x in product(range(6), repeat=2))
+    inside += sum(synapses(y, x, 3, 3) * 4 for y, x in product(range(3), repeat=2)) + 27 * 4
+    assert found["ann_macs_exact_per_sample"] == inside
+
+
+def test_two_layers_before_the_first_site_are_both_first():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(72, 5), nn.Linear(5, 6), nn.ReLU(), nn.Linear(6, 4))
+    assert figures(spiking(net)).totals["first_layer_macs_per_sample"] == 72 * 5 + 5 * 6
+
+
+def test_a_layer_fed_by_currents_is_analog_and_no_spikes_business():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(72, 5), nn.ReLU(), nn.Linear(5, 6), nn.Linear(6, 4))
+    snn = spiking(net, theta=0.25)
+    found = figures(snn)
+    assert found.totals["analog_macs_per_sample"] == 6 * 4
+    (counts,) = spikes_of(snn).values()
+    assert found.totals["sops_per_sample"] == float(counts.sum()) * 6 / COUNT
