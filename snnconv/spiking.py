@@ -136,6 +136,8 @@ class SpikingNetwork(nn.Module):
     def _fire(
         self, name: str, currents: Tensor, samples: Tensor, state: State
     ) -> tuple[Spikes, Any]:
+        if currents.dtype is torch.bfloat16:  # of autocast; a potential needs more than 8 bits
+            currents = currents.float()
         keep = None
         if self.confidence is not None and name in self.confidence.keep:
             keep = keep_mask(

@@ -184,7 +184,7 @@ def npz(file, images, classes=10, **changed):
     ("shape", "classes", "found"),
     [
         ((20, 12, 12), 10, "sample shape [1, 12, 12], where the network has [1, 8, 8]"),
-        ((20, 8, 8, 3), 10, "sample shape [3, 8, 8], where the network has [1, 8, 8]"),
+        ((20, 3, 8, 8), 10, "sample shape [3, 8, 8], where the network has [1, 8, 8]"),
         ((20, 8, 8), 7, "number of classes 7, where the network has 10"),
     ],
 )

@@ -64,7 +64,8 @@ class Synops(Metric):
             if kinds[name] is not Carries.CONSTANT
             and kinds.get(graph[name].inputs[0]) is Carries.CURRENT
         )
-        steps = torch.stack(list(self.operations.values())).sum(0).cumsum(0) / self.samples
+        # a quotient of integers would be float32
+        steps = torch.stack(list(self.operations.values())).sum(0).cumsum(0).double() / self.samples
         totals = {
             "sops_per_sample": float(steps[-1]),
             "sops_per_sample_steps": steps.tolist(),
@@ -74,7 +75,7 @@ class Synops(Metric):
             "ann_macs_exact_per_sample": float(sum(exact for _, exact in work.values())),
         }
         layers = {
-            name: {"sops_per_sample": float(counts.sum() / self.samples)}
+            name: {"sops_per_sample": int(counts.sum()) / self.samples}
             for name, counts in self.operations.items()
         }
         return Figures(totals, layers)

@@ -62,7 +62,7 @@ def test_a_clip_of_the_activation_belongs_to_the_activation():
     torch.manual_seed(0)
     net = nn.Sequential(nn.Flatten(), nn.Linear(72, 5), nn.Hardtanh(0, 0.5), nn.Linear(5, 4))
     snn, x = spiking(net, theta=0.5), images(COUNT)
-    ((name, row),) = measured(snn, x, LABELS, T, ["conversion-error"]).layers.items()
+    ((_, row),) = measured(snn, x, LABELS, T, ["conversion-error"]).layers.items()
     ((_, rows),) = vectors(snn, x, 0.5)
     assert row["error_clipping"] == 0
     size = norm(a for a, *_ in rows)

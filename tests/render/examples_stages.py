@@ -91,6 +91,7 @@ def convert() -> ConvertReport:
         sites_converted=4,
         non_spiking_share=0.0,
         cumulative_pools=[f"pool{i}" for i in range(5)],
+        dropped=["softmax at softmax"],
         confidence={"conv4.relu": 0.8731},
         early=16,
     )
