@@ -30,6 +30,7 @@ from snnconv.config import (
 )
 from snnconv.conversion import spiking_network
 from snnconv.dataset import load as load_dataset
+from snnconv.facts import LineageStep
 from snnconv.progress import Quiet
 from snnconv.reports import (
     CalibrateReport,
@@ -82,7 +83,8 @@ def calibrate(model: str | Path | nn.Module | None = None, **options: Any) -> Ca
         facts = load_dataset(config.data or "digits", config.data_root, config.download).facts
         file = config.run / "ann.safetensors"
         training = model.training
-        save(replace(from_module(model, facts), lineage=()), file)
+        origin = LineageStep(stage="import", parent=None, config={"model": type(model).__name__})
+        save(replace(from_module(model, facts), lineage=(origin,)), file)
         model.train(training)
         model = file
     name = None if model is None else str(model)

@@ -10,7 +10,7 @@ Shape:
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -70,7 +70,13 @@ class Figures:
 
 
 class Metric(ABC):
-    """One measurement, over all batches."""
+    """One measurement, over all batches.
+
+    Attributes:
+        needs: metrics whose figures it is made of.
+    """
+
+    needs: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup

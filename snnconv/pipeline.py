@@ -40,6 +40,8 @@ _WRITES = {
     "convert": "converted",
     "finetune": "finetuned",
 }
+_HOW = "see the recipes in docs/usage.md"
+
 _READS: dict[str, tuple[Kind, ...]] = {
     "calibrate": ("ann",),
     "convert": ("calibrated",),
@@ -125,9 +127,7 @@ def plan(
     try:
         tables = tomllib.loads(recipe.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"recipe {recipe} can't be read", str(error), "see docs/recipes.md"
-        ) from error
+        raise UsageError(f"recipe {recipe} can't be read", str(error), _HOW) from error
     shared = {name: tables.pop(name) for name in _SHARED if name in tables}
     for name in tables:
         if name not in STAGES or not isinstance(tables[name], dict):
@@ -174,7 +174,7 @@ def plan(
             evaluation = _report_file(stage, config)
         planned.append((stage, config))
     if not planned:
-        raise UsageError(f"recipe {recipe} can't be run", "no stage in it", "see docs/recipes.md")
+        raise UsageError(f"recipe {recipe} can't be run", "no stage in it", _HOW)
     return planned
 
 

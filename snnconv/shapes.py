@@ -53,7 +53,7 @@ def neurons_flat(values: Tensor, like: Tensor) -> Tensor:
 def per_sample(counts: Tensor) -> Tensor:
     """``[T, B, *N] -> [T, B]`` int64: counts summed over a sample's neurons.
 
-    Integers add up exactly in float32 up to ``2**24`` only: beyond a piece they are summed in int64.
+    Integers add up exactly in float32 up to ``2**24`` only, so pieces of it are summed in int64.
     """
     flat = neurons_flat(counts, counts)
     sums = flat.new_zeros(flat.shape[:2], dtype=torch.int64)

@@ -106,7 +106,7 @@ class Histogram:
         values = torch.minimum(self.centres()[None, :], self.maximum.double()[:, None])
         above = values > threshold.double()[:, None]
         total = (self.counts.sum(1) + self.zeros).clamp(min=1)
-        return (self.counts * above).sum(1) / total
+        return (self.counts * above).sum(1).double() / total
 
     def drawn(self, bins: int) -> tuple[Tensor, Tensor]:
         """A histogram of equal bins from 0 to the maximum, for the eye.

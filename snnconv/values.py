@@ -9,7 +9,7 @@ from snnconv.errors import UsageError
 
 
 def parse_value(text: str) -> Any:
-    """A JSON scalar where it is one (``4``, ``0.5``, ``true``, ``null``), else the text itself.
+    """A JSON scalar or list where it is one (``4``, ``true``, ``["a"]``), else the text itself.
 
     ``NaN`` and numbers too large for a float are none: they stay text, for a parameter to refuse.
     """
@@ -18,7 +18,7 @@ def parse_value(text: str) -> Any:
     except ValueError:
         return text
     finite = not isinstance(value, float) or math.isfinite(value)
-    return value if finite and isinstance(value, int | float | None) else text
+    return value if finite and isinstance(value, int | float | list | None) else text
 
 
 def parse_pairs(pairs: Iterable[str]) -> dict[str, Any]:

@@ -5,15 +5,12 @@ import torch
 from snnconv.neuron import ROOM
 
 VARIANTS = {
-    "if": [{}, {"v0": 0}, {"v0": 0.25}],
+    "if": [{}, {"v0": 0}],
     "msat": [
         {},
-        {"preset": "resnet20"},
-        {"preset": "resnet34"},
         {"dtt": False},
         {"det": False},
         {"dtt": False, "det": False},
-        {"depolarization": "input"},
         {"preset": "resnet34", "depolarization": "input", "v0": 0.25},
         {"preset": "resnet20", "det": False, "v0": 0.5},
         {"k_a": 0.5, "k_i": 2, "c": 1, "tau_mp": 2, "tau_rd": 0.25, "v_t": -0.5},

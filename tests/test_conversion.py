@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from networks import checkpoint, images, maxed, mlp, recorded, rounded, vgg
@@ -164,8 +166,6 @@ def test_ann_inputs_are_what_stands_before_the_sites():
 
 @pytest.mark.parametrize("kind", ["ann", "calibrated"])
 def test_a_checkpoint_without_neurons_cannot_run(kind):
-    from dataclasses import replace
-
     with pytest.raises(CheckpointError, match="no neurons") as caught:
         spiking_network(replace(checkpoint(vgg()), kind=kind, spiking=None))
     assert caught.value.code == ExitCode.CHECKPOINT

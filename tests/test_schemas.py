@@ -11,7 +11,7 @@ FOLDER = Path(__file__).parents[1] / "docs" / "schemas"
 AGAIN = (
     'python -c "import json, pathlib, snnconv.reports as r; '
     "[pathlib.Path('docs/schemas', s + '.json').write_text("
-    "json.dumps(r.json_schema(s), sort_keys=True, indent=2) + chr(10)) for s in r.REPORTS]\""
+    'json.dumps(r.json_schema(s), sort_keys=True, indent=2) + chr(10)) for s in r.REPORTS]"'
 )
 
 

@@ -37,7 +37,7 @@ def channels_last(shape):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("make", [channels_last, lambda shape: torch.randn(shape)])
+@pytest.mark.parametrize("make", [channels_last, torch.randn])
 def test_flat_neurons_are_a_view_in_the_order_of_the_tensor(shape, make):
     like = make(shape)
     flat = neurons_flat(like, like)
@@ -48,7 +48,7 @@ def test_flat_neurons_are_a_view_in_the_order_of_the_tensor(shape, make):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("make", [channels_last, lambda shape: torch.randn(shape)])
+@pytest.mark.parametrize("make", [channels_last, torch.randn])
 def test_flat_neurons_of_one_step_or_one_sample_are_in_the_same_order(shape, make):
     like = make(shape)
     flat = neurons_flat(like, like)

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from networks import NETS, Foreseeing, LevelParams, dyadic, images, maxed, recorded, spiking, vgg
+from networks import NETS, dyadic, images, recorded, spiking, vgg
 from torch import nn
 
 from snnconv.conversion import ann_inputs
@@ -20,12 +20,6 @@ def run(snn, x, timesteps, state=None, samples=None):
 
 
 # Max pooling by the cumulative rule
-
-
-def pooled(pool, shape):
-    """A network whose site passes what it gets, and that ends behind the max pooling."""
-    net = nn.Sequential(nn.ReLU(), pool, nn.Flatten())
-    return spiking(net, shape, kind=Foreseeing, params=LevelParams())
 
 
 POOLS = [
@@ -276,7 +270,3 @@ def test_training_and_inference_give_the_same_spikes(name):
     snn, x = spiking(NETS[name]()), images(3)[None]
     with_gradients, _ = snn(x, 6, torch.arange(3))
     assert torch.equal(with_gradients, run(snn, x, 6)[0])
-
-
-def test_max_is_really_in_these_networks():
-    assert {node.op for node in spiking(maxed()).network.graph.nodes} >= {"max_pool"}

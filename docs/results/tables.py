@@ -1,7 +1,7 @@
 """The tables of docs/results.md, from the evaluation reports beside this file.
 
-    python docs/results/tables.py            # print them
-    python docs/results/tables.py --check    # fail if docs/results.md does not hold them
+python docs/results/tables.py            # print them
+python docs/results/tables.py --check    # fail if docs/results.md does not hold them
 """
 
 import json

@@ -266,10 +266,9 @@ def concat(shape: Shape, tensors: Sequence[object], dim: int = 0) -> Made:
 
 def reshape(shape: Shape, x: object, *sizes: object, **named: object) -> Made:
     """Any reshape that keeps samples apart; the shape it leads to is the value's own."""
-    source = _activation(x)
-    if not shape or shape[0] != source.shape[0]:
+    if not shape or shape[0] != _activation(x).shape[0]:
         raise Refused("a reshape that mixes samples")
-    return Made("reshape", [source], {"shape": list(shape[1:])})
+    return Made("reshape", [_activation(x)], {"shape": list(shape[1:])})
 
 
 def dropout(
@@ -297,5 +296,5 @@ def softmax(
     """Dropped: argmax keeps its meaning, and logits are what a spiking network's currents are."""
     if dtype is not None or len(shape) != 2 or dim not in (None, 1, -1):
         raise Refused("a softmax that is not over the classes")
-    dropped = {"dropped": function.__name__}
-    return Made("identity", [_activation(x)], dropped, ending=partial(function, dim=1))
+    ending = partial(function, dim=1)
+    return Made("identity", [_activation(x)], {"dropped": function.__name__}, ending=ending)

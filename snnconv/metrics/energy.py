@@ -15,7 +15,6 @@ Deviations:
     None. Memory traffic, which dominates real hardware, is in none of these figures.
 """
 
-from snnconv.errors import UsageError
 from snnconv.metric import Figures, Metric
 
 _MJ_PER_PJ = 1e-9
@@ -24,12 +23,10 @@ _MJ_PER_PJ = 1e-9
 class Energy(Metric):
     """Multiplies."""
 
+    needs = ("synops",)
+
     def figures(self, found: Figures) -> Figures:
         """Millijoules per sample, and ratios to the ANN."""
-        if "sops_per_sample" not in found.totals:
-            raise UsageError(
-                "energy can't be measured", "no synaptic operations", "add --metric synops"
-            )
         operations = found.totals
         ac, mac = (pj * _MJ_PER_PJ for pj in (self.setup.energy_ac_pj, self.setup.energy_mac_pj))
         T = self.setup.timesteps

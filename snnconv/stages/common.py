@@ -9,7 +9,7 @@ import torch
 
 from snnconv import runtime
 from snnconv.checkpoint import canonical_json, sha256, write_atomically
-from snnconv.config import DataConfig, StageConfig
+from snnconv.config import DataConfig, OptimiserConfig, StageConfig
 from snnconv.dataset import Dataset
 from snnconv.dataset import load as load_dataset
 from snnconv.errors import CheckFailedError, UnsupportedError, UsageError
@@ -86,8 +86,12 @@ def report_file(config: StageConfig, stage: str, out: Path | None) -> Path:
 
 def lineage_step(stage: str, parent: Path | None, config: StageConfig) -> LineageStep:
     """A checkpoint's record of the stage that wrote it; no paths, so equal work is equal bytes."""
-    # a model that is a checkpoint is named by its hash
-    options = config.model_dump(mode="json", exclude={*PATHS, *(("model",) if parent else ())})
+    left_out = set(PATHS)
+    if parent:
+        left_out.add("model")  # a checkpoint, which its hash names
+    if not isinstance(config, OptimiserConfig):
+        left_out.add("batch_size")  # of work that it does not change
+    options = config.model_dump(mode="json", exclude=left_out)
     return LineageStep(stage=stage, parent=sha256(parent) if parent else None, config=options)
 
 

@@ -1,7 +1,7 @@
 """``snnconv evaluate``: accuracy, spikes, energy and errors, all from one simulation."""
 
 import math
-import time
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -11,12 +11,12 @@ from snnconv.checkpoint import Checkpoint, load
 from snnconv.config import EvaluateConfig
 from snnconv.conversion import ann_inputs, neuron_params, spiking_network
 from snnconv.dataset import batches, first
-from snnconv.errors import CheckFailedError
+from snnconv.errors import CheckFailedError, UsageError
 from snnconv.graph.build import Network, shapes
 from snnconv.graph.fold import fold
 from snnconv.graph.roles import sources
 from snnconv.kinds import SPIKING
-from snnconv.metric import ROOM, Batch, Figures, Setup
+from snnconv.metric import ROOM, Batch, Figures, Metric, Setup
 from snnconv.neuron import Spikes
 from snnconv.progress import Progress, Quiet
 from snnconv.reports import EvaluateReport, Histogram, LayerRow, LineageRow
@@ -55,8 +55,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
         energy_ac_pj=config.energy_ac_pj,
         energy_mac_pj=config.energy_mac_pj,
     )
-    # in the room's order of dependence: energy is made of synops
-    metrics = {name: ROOM.load(name)(setup) for name in sorted(config.metric, key="energy".__eq__)}
+    metrics = {name: kind(setup) for name, kind in _kinds(config.metric).items()}
 
     def observe(name: str, start: int, spikes: Spikes) -> None:
         for metric in metrics.values():
@@ -75,7 +74,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
             batch = Batch(labels, logits, inputs)
             for metric in metrics.values():
                 metric.begin(batch)
-            started = time.perf_counter()
+            started = runtime.clock(session.device)
             average = simulate(snn, x, samples, timesteps, config.chunk, observe)
             if not (torch.isfinite(average).all() and torch.isfinite(logits).all()):
                 raise CheckFailedError(
@@ -85,7 +84,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
                 )
             for metric in metrics.values():
                 metric.finish(average)
-            simulated += time.perf_counter() - started
+            simulated += runtime.clock(session.device) - started
             advance(len(labels))
 
     found = Figures()
@@ -99,7 +98,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
         config.out or config.run / "evaluate.json",
         [],
         data=data_use(dataset),
-        model=str(checkpoint.lineage[0].config.get("model")) if checkpoint.lineage else "network",
+        model=_model(checkpoint),
         history=[LineageRow(**step.model_dump()) for step in checkpoint.lineage],
         label=_label(checkpoint),
         neuron=facts.neuron,
@@ -128,6 +127,27 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
         peak_memory_mib=runtime.peak_memory_mib(session.device),
         **found.totals,
     )
+
+
+def _kinds(wanted: Iterable[str]) -> dict[str, type[Metric]]:
+    """The metrics asked for, those that others are made of first.
+
+    Raises:
+        UsageError: no such metric, or one without those that it is made of.
+    """
+    kinds = {name: ROOM.load(name) for name in wanted}
+    for name, kind in kinds.items():
+        if lacking := [need for need in kind.needs if need not in kinds]:
+            raise UsageError(
+                f"{name} can't be measured", f"no {lacking[0]}", f"add --metric {lacking[0]}"
+            )
+    return dict(sorted(kinds.items(), key=lambda item: len(item[1].needs)))
+
+
+def _model(checkpoint: Checkpoint) -> str:
+    """What the network was made from, as the first stage that was told called it."""
+    named = (step.config.get("model") for step in checkpoint.lineage)
+    return next((str(name) for name in named if name), "network")
 
 
 def _reference(checkpoint: Checkpoint) -> Network | None:

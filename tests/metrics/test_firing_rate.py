@@ -5,6 +5,7 @@ from networks import TwoLevels, images, measured, recorded, setup, spiking, vgg
 from snnconv.metric import Batch, Figures
 from snnconv.metrics.firing_rate import FiringRate
 from snnconv.neuron import Spikes
+from snnconv.shapes import per_sample
 
 T, COUNT = 6, 3
 LABELS = torch.zeros(COUNT, dtype=torch.int64)
@@ -40,3 +41,7 @@ def test_a_max_pooling_has_no_neurons():
     metric.begin(Batch(LABELS, torch.zeros(COUNT, 4), {}))
     metric.observe("2", 0, Spikes(*[torch.ones(1, COUNT, 4, 3, 3)] * 2))
     assert metric.figures(Figures()).totals["spikes_per_sample"] == 0
+
+
+def test_more_spikes_than_float32_can_count():
+    assert int(per_sample(torch.ones(1, 1, 2**24 + 3))) == 2**24 + 3

@@ -15,7 +15,7 @@ def constant(current, theta, timesteps, v0):
 
 
 @pytest.mark.parametrize("v0", [0, 0.5])
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 @given(sixteenths, thetas, st.integers(1, 40))
 def test_the_count_under_a_constant_current(v0, current, theta, timesteps):
     counts = constant(current, theta, timesteps, v0).counts
@@ -23,7 +23,7 @@ def test_the_count_under_a_constant_current(v0, current, theta, timesteps):
     assert counts.sum() == min(max(expected, 0), timesteps)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 @given(sixteenths, thetas, st.integers(1, 40))
 def test_half_a_threshold_to_start_with_gives_the_qcfs_activation(x, theta, timesteps):
     values = constant(x, theta, timesteps, 0.5).values

@@ -13,7 +13,7 @@ from layers import EVERY_LAYER, RESIDUAL, VARIANTS, layer, parts, same
 from snnconv.neuron import ROOM
 
 every_layer = pytest.mark.parametrize(("name", "params"), EVERY_LAYER)
-laws = settings(deadline=None, max_examples=15)
+laws = settings(deadline=None, max_examples=8)
 
 
 @st.composite
@@ -143,8 +143,8 @@ def test_a_suppressed_spike_neither_propagates_nor_resets(name, params, sequence
 
 @every_layer
 def test_gradients_of_what_comes_out_stay_between_0_and_1_however_long_the_run(name, params):
-    for steps in (4, 32, 128):
-        for centre in (-0.5, 0.1, 0.5, 1.5):
+    for steps in (4, 64):
+        for centre in (-0.5, 0.1, 1.0):
             currents = torch.randn(steps, 20, 3).double() + centre
             currents.requires_grad_()
             spikes, _ = layer(name, 0.75, torch.float64, **params)(currents)

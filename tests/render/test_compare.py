@@ -104,7 +104,8 @@ def test_the_comparison_has_a_row_per_run():
 
 def test_the_command_names_what_is_not_default():
     run = examples.evaluation(T=8)
-    assert command(run.stage, run.config) == "snnconv evaluate 'snnconv-run/cnn, if.safetensors' --timesteps 8"
+    wanted = "snnconv evaluate 'snnconv-run/cnn, if.safetensors' --timesteps 8"
+    assert command(run.stage, run.config) == wanted
     options = {
         "param": {"v0": 0.5},
         "download": True,

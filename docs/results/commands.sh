@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# Every row of docs/results.md, from nothing. Hours on two cores: rows that exist are not run again.
+#
+#   docs/results/commands.sh train              the two networks, into RUNS (default: runs/)
+#   docs/results/commands.sh sweep NETWORK      vgg11 or resnet20: 2,000 test images, T = 64
+#   docs/results/commands.sh full NETWORK       the best setting of each neuron: all 10,000, T = 256
+set -euo pipefail
+results=$(cd "$(dirname "$0")" && pwd)
+runs=${RUNS:-runs}
+lean=(--metric accuracy --metric firing-rate --metric synops --metric energy)
+
+train() {
+  local common=(--data fashion-mnist --batch-size 128 --augment flip --augment crop --validation 0.05 --bf16)
+  snnconv train resnet20 "${common[@]}" --epochs 8 --lr 0.1 --warmup 0.5 --run "$runs/resnet20"
+  snnconv train 'vgg11?width=0.5' "${common[@]}" --epochs 8 --lr 0.1 --warmup 0.5 --run "$runs/vgg11-first"
+  # eight epochs ended at 91.95 %, short of the 92 % asked for: three more
+  snnconv train "$runs/vgg11-first/ann.safetensors" "${common[@]}" --epochs 3 --lr 0.03 --seed 1 \
+    --run "$runs/vgg11"
+}
+
+thresholds() { # network
+  for method in max percentile mse; do
+    [ -f "$runs/$1/$method.safetensors" ] || snnconv calibrate "$runs/$1/ann.safetensors" \
+      --method "$method" --run "$runs/$1" --out "$runs/$1/$method.safetensors"
+  done
+}
+
+row() { # network name thresholds T limit ... convert options, --, evaluate options
+  local network=$1 name=$2 method=$3 T=$4 limit=$5 convert=()
+  shift 5
+  while [ $# -gt 0 ] && [ "$1" != -- ]; do convert+=("$1"); shift; done
+  [ $# -gt 0 ] && shift
+  local report="$results/$network/$name.json"
+  [ -f "$report" ] && return
+  snnconv convert "$runs/$network/$method.safetensors" --timesteps "$T" "${convert[@]}" \
+    --run "$runs/$network" --out "$runs/$network/converted-$name.safetensors"
+  snnconv evaluate "$runs/$network/converted-$name.safetensors" --limit "$limit" "$@" \
+    --run "$runs/$network" --out "$report"
+}
+
+sweep() { # network
+  thresholds "$1"
+  local own=resnet20
+  [ "$1" = vgg11 ] && own=vgg16
+  row "$1" if-max-v0 max 64 2000 --neuron if --param v0=0 -- "${lean[@]}"
+  row "$1" if-percentile percentile 64 2000 --neuron if -- "${lean[@]}"
+  row "$1" if-mse mse 64 2000 --neuron if -- "${lean[@]}"
+  for preset in vgg16 resnet20 resnet34; do
+    for method in max percentile; do
+      row "$1" "msat-$method-$preset" "$method" 64 2000 --neuron msat --param "preset=$preset" -- "${lean[@]}"
+    done
+  done
+  row "$1" "msat-percentile-v05-$own" percentile 64 2000 --neuron msat --param "preset=$own" \
+    --param v0=0.5 -- "${lean[@]}"
+  row "$1" msat-max-dtt max 64 2000 --neuron msat --param "preset=$own" --param det=false -- "${lean[@]}"
+  row "$1" msat-max-det max 64 2000 --neuron msat --param "preset=$own" --param dtt=false -- "${lean[@]}"
+  row "$1" sc-off max 32 2000 --neuron msat --param "preset=$own"
+  row "$1" sc-last max 32 2000 --neuron msat --param "preset=$own" --confidence last
+  row "$1" sc-all max 32 2000 --neuron msat --param "preset=$own" --confidence all
+}
+
+full() { # network
+  thresholds "$1"
+  local own=resnet20
+  [ "$1" = vgg11 ] && own=vgg16
+  row "$1" full-if percentile 256 10000 --neuron if -- "${lean[@]}"
+  row "$1" full-msat percentile 256 10000 --neuron msat --param "preset=$own" -- "${lean[@]}"
+}
+
+"$@"

@@ -1,0 +1,87 @@
+import pytest
+from runs import calibrating, check_report, same_bytes
+
+from snnconv.ann.source import EMBEDDED
+from snnconv.checkpoint import load, sha256
+from snnconv.errors import CheckpointError, UnsupportedError
+
+
+def test_the_report(run):
+    data = check_report(run, "calibrate", ["ann"], ["calibrated"])
+    assert data["method"] == "percentile"
+    assert data["samples"] == 200
+    checkpoint = run.checkpoint("calibrated")
+    assert [site["name"] for site in data["sites"]] == [s.name for s in checkpoint.graph.sites]
+    for site in data["sites"]:
+        assert 0 < site["threshold"] <= site["max"]
+        (theta,) = checkpoint.thresholds()[site["name"]].tolist()
+        assert site["threshold"] == pytest.approx(theta)
+
+
+def test_the_network_is_not_touched(run):
+    before, after = run.checkpoint("ann"), run.checkpoint("calibrated")
+    assert before.graph == after.graph
+    assert all(before.network[name].equal(tensor) for name, tensor in after.network.items())
+
+
+def test_the_lineage_grows(run):
+    past = run.checkpoint("calibrated").lineage
+    assert [step.stage for step in past] == ["train", "calibrate"]
+    assert past[-1].parent == sha256(run.file("ann"))
+    report = run.reports["calibrate"].lineage
+    assert report.parent_report_sha256 == sha256(run.folder / "train.json")
+
+
+def test_without_anything_the_embedded_network_serves(tmp_path):
+    report = calibrating(tmp_path)
+    assert [file.sha256 for file in report.lineage.inputs] == [sha256(EMBEDDED)]
+    assert len(report.sites) == 4
+
+
+def test_the_same_work_gives_the_same_bytes(tmp_path):
+    same_bytes(tmp_path, calibrating, "calibrated")
+
+
+def test_a_model_is_named_by_its_content(run, tmp_path):
+    copy = tmp_path / "copy.safetensors"
+    copy.write_bytes(run.file("ann").read_bytes())
+    files = []
+    for model in (copy, run.file("ann")):
+        calibrating(tmp_path, model=str(model))
+        files.append((tmp_path / "calibrated.safetensors").read_bytes())
+    assert files[0] == files[1]
+
+
+@pytest.mark.parametrize(
+    ("method", "granularity"), [("max", "channel"), ("percentile", "channel"), ("mse", "layer")]
+)
+def test_batches_change_no_threshold(run, tmp_path, method, granularity):
+    found = []
+    for size in (7, 200):
+        options = {"method": method, "granularity": granularity, "batch_size": size}
+        calibrating(tmp_path, model=str(run.file("ann")), **options)
+        found.append(load(tmp_path / "calibrated.safetensors").thresholds())
+    for name, theta in found[0].items():
+        assert theta.tolist() == pytest.approx(found[1][name].tolist(), rel=1e-5)
+
+
+def test_a_named_checkpoint_has_its_report_beside_it(run, tmp_path):
+    out = tmp_path / "mine.safetensors"
+    calibrating(tmp_path / "unused", model=str(run.file("ann")), out=out)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["mine.json", "mine.safetensors"]
+
+
+def test_a_checkpoint_of_another_stage(run, tmp_path):
+    with pytest.raises(CheckpointError):
+        calibrating(tmp_path, model=str(run.file("converted")))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_network_without_a_site(tmp_path):
+    file = tmp_path / "linear.py"
+    file.write_text(
+        "from torch import nn\n"
+        "def net():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n"
+    )
+    with pytest.raises(UnsupportedError, match="no ReLU"):
+        calibrating(tmp_path, model=f"{file}:net")

@@ -1,0 +1,135 @@
+import os
+
+import pytest
+import torch
+from runs import check_report, converting, evaluating, written
+
+from snnconv.ann.measure import accuracy
+from snnconv.checkpoint import sha256
+from snnconv.config import METRICS
+from snnconv.dataset import first
+from snnconv.dataset import load as load_dataset
+from snnconv.errors import UsageError
+from snnconv.graph.build import Network
+from snnconv.progress import Quiet
+
+KEYS = {
+    *("samples", "timesteps", "accuracy", "ann_accuracy", "logits_relative_error"),
+    *("firing_rate_mean", "sops_per_sample", "first_layer_macs_per_sample", "ann_macs_per_sample"),
+    *("energy_synaptic_mj", "energy_total_mj", "energy_ann_mj", "layers", "seconds_per_sample"),
+    "peak_memory_mib",
+}
+MEASURED = {"seconds", "seconds_per_sample", "peak_memory_mib", "config", "lineage"}
+
+
+def figures(report):
+    """What a report says of the network, without what it says of the machine."""
+    return report.model_dump(exclude=MEASURED)
+
+
+def numbers(value, path=()):
+    """Every number in nested figures, with its place."""
+    if isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from numbers(inner, (*path, key))
+    elif isinstance(value, int | float):
+        yield path, value
+
+
+def ann_accuracy(checkpoint, tensors, limit):
+    data = load_dataset("digits")
+    network = Network(checkpoint.graph, tensors)
+    order = first(data.test, limit)
+    return accuracy(network, data.test, checkpoint.data, order, 30, torch.device("cpu"), Quiet())
+
+
+def test_the_report(run):
+    data = check_report(run, "evaluate", ["converted"], [])
+    assert data.keys() >= KEYS
+    assert (data["samples"], data["timesteps"], len(data["accuracy"])) == (40, 6, 6)
+    names = [site.name for site in run.checkpoint("converted").graph.sites]
+    assert [layer["name"] for layer in data["layers"]] == names
+    for layer in data["layers"]:
+        assert layer.keys() >= {"name", "threshold", "firing_rate", "sops_per_sample"}
+    assert [h["name"] for h in data["histograms"]] == names
+    assert {len(h["edges"]) - len(h["counts"]) for h in data["histograms"]} == {1}
+    assert sum(layer["sops_per_sample"] for layer in data["layers"]) == pytest.approx(
+        data["sops_per_sample"]
+    )
+
+
+def test_the_anns_accuracy_is_the_anns(run):
+    checkpoint = run.checkpoint("ann")
+    expected = ann_accuracy(checkpoint, checkpoint.network, 40)
+    assert run.reports["evaluate"].ann_accuracy == expected
+    assert expected > 0.3
+
+
+def test_a_fine_tuned_network_is_compared_with_the_ann_that_it_was(run, tmp_path):
+    checkpoint = run.checkpoint("finetuned")
+    report = evaluating(tmp_path, checkpoint=run.file("finetuned"), limit=None)
+    ann = run.checkpoint("ann").network
+    assert report.ann_accuracy == ann_accuracy(checkpoint, ann, None)
+    assert report.ann_accuracy != ann_accuracy(checkpoint, checkpoint.network, None)
+
+
+@pytest.mark.parametrize("options", [{"batch_size": 7}, {"chunk": 1}, {"chunk": 4}])
+def test_neither_batches_nor_chunks_change_a_figure(run, tmp_path, options):
+    found = evaluating(tmp_path, checkpoint=run.file("converted"), **options)
+    # real weights: sums in another order may move a spike (tests/metrics/test_laws.py is exact)
+    expected = dict(numbers(figures(run.reports["evaluate"])))
+    assert dict(numbers(figures(found))) == pytest.approx(expected, rel=0.01, abs=0.01)
+
+
+def test_the_newest_spiking_checkpoint_is_taken(run, tmp_path):
+    for age, kind in enumerate(("finetuned", "converted")):
+        file = tmp_path / f"{kind}.safetensors"
+        file.write_bytes(run.file(kind).read_bytes())
+        os.utime(file, (1e9 + age, 1e9 + age))
+    os.utime(tmp_path / "converted.safetensors", (2e9, 2e9))
+    taken = evaluating(tmp_path, limit=1).lineage.inputs
+    assert [file.sha256 for file in taken] == [sha256(run.file("converted"))]
+    os.utime(tmp_path / "finetuned.safetensors", (3e9, 3e9))
+    taken = evaluating(tmp_path, limit=1).lineage.inputs
+    assert [file.sha256 for file in taken] == [sha256(run.file("finetuned"))]
+
+
+def test_its_parents_report_is_named(run):
+    lineage = run.reports["evaluate"].lineage
+    assert lineage.parent_report_sha256 == sha256(run.folder / "convert.json")
+
+
+@pytest.mark.parametrize("metric", [name for name in METRICS if name != "energy"])
+def test_each_metric_alone(run, tmp_path, metric):
+    report = evaluating(tmp_path, checkpoint=run.file("converted"), metric=(metric,), limit=5)
+    whole = evaluating(tmp_path, checkpoint=run.file("converted"), limit=5)
+    mine, everything = figures(report), figures(whole)
+    found = {key for key, value in mine.items() if value is not None}
+    assert all(mine[key] == everything[key] for key in found - {"layers"})
+
+
+def test_energy_needs_operations_and_says_so(run, tmp_path):
+    with pytest.raises(UsageError, match="add --metric synops"):
+        evaluating(tmp_path, checkpoint=run.file("converted"), metric=("energy",), limit=5)
+
+
+def test_confidence_is_in_the_report(run, tmp_path):
+    options = {"confidence": "all", "confidence_samples": 20, "early": 2}
+    converting(tmp_path, checkpoint=run.file("calibrated"), **options)
+    report = evaluating(tmp_path, limit=5)
+    assert report.early == 2
+    assert report.confidence.keys() == {layer.name for layer in report.layers}
+    assert "confidence" in report.label
+
+
+def test_another_place_for_the_report(run, tmp_path):
+    out = tmp_path / "elsewhere" / "mine.json"
+    evaluating(tmp_path / "unused", checkpoint=run.file("converted"), limit=5, out=out)
+    assert written(out.parent, "mine")["stage"] == "evaluate"
+    assert not (tmp_path / "unused").exists()
+
+
+def test_nothing_to_evaluate(tmp_path):
+    with pytest.raises(UsageError) as caught:
+        evaluating(tmp_path)
+    assert caught.value.remedy == "snnconv convert"

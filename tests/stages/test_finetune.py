@@ -1,0 +1,83 @@
+import pytest
+import torch
+from runs import check_report, finetuning, same_bytes
+
+from snnconv.checkpoint import load, sha256
+from snnconv.conversion import spiking_network
+from snnconv.dataset import batches
+from snnconv.dataset import load as load_dataset
+from snnconv.errors import UsageError
+from snnconv.simulate import simulate
+from snnconv.training import hold_out
+
+
+def validated(checkpoint, timesteps):
+    """Accuracy on the samples held out, from the checkpoint alone."""
+    data = load_dataset("digits")
+    order = hold_out(data.train, 0.1, 300).validation
+    snn = spiking_network(checkpoint, folded=False).eval()
+    right = 0
+    for indices, x, labels in batches(data.train, checkpoint.data, order, 50):
+        logits = simulate(snn, x, indices, timesteps, timesteps)[-1]
+        right += int((logits.argmax(1) == labels).sum())
+    return right / len(order)
+
+
+def test_the_report(run):
+    data = check_report(run, "finetune", ["converted"], ["finetuned"])
+    assert [row["epoch"] for row in data["epochs"]] == [1, 2]
+    assert data["timesteps"] == 4
+    by_epoch = [data["accuracy_epoch0"], *[row["accuracy"] for row in data["epochs"]]]
+    assert data["accuracy_best"] == max(by_epoch) == by_epoch[data["epoch_best"]]
+    assert data["accuracy_last"] == by_epoch[-1]
+
+
+def test_the_best_epoch_is_what_is_kept(run):
+    report = run.reports["finetune"]
+    assert validated(run.checkpoint("converted"), 4) == report.accuracy_epoch0
+    assert validated(run.checkpoint("finetuned"), 4) == report.accuracy_best
+
+
+def test_the_ann_is_kept_beside_it(run):
+    before, after = run.checkpoint("converted"), run.checkpoint("finetuned")
+    assert all(before.network[name].equal(tensor) for name, tensor in after.reference.items())
+    assert after.reference.keys() == after.network.keys()
+    assert not all(after.network[name].equal(t) for name, t in after.reference.items())
+    assert after.spiking.timesteps == 4
+
+
+def test_the_lineage_grows(run):
+    past = run.checkpoint("finetuned").lineage
+    assert [step.stage for step in past] == ["train", "calibrate", "convert", "finetune"]
+    assert past[-1].parent == sha256(run.file("converted"))
+
+
+@pytest.mark.parametrize("loss", ["mean", "tet"])
+def test_the_same_work_gives_the_same_bytes(run, tmp_path, loss):
+    options = {"checkpoint": run.file("converted"), "epochs": 1, "loss": loss}
+    same_bytes(tmp_path, finetuning, "finetuned", **options)
+
+
+def test_a_training_that_only_harms_keeps_what_came(run, tmp_path):
+    report = finetuning(tmp_path, checkpoint=run.file("finetuned"), lr=10.0, epochs=2)
+    assert report.accuracy_last < report.accuracy_epoch0
+    assert report.epoch_best == 0
+    after, before = load(tmp_path / "finetuned.safetensors"), run.checkpoint("finetuned")
+    assert all(before.network[name].equal(tensor) for name, tensor in after.network.items())
+
+
+def test_fine_tuning_again_keeps_the_first_ann(run, tmp_path):
+    finetuning(tmp_path, checkpoint=run.file("finetuned"), epochs=1)
+    again, ann = load(tmp_path / "finetuned.safetensors"), run.checkpoint("ann")
+    assert all(torch.equal(ann.network[name], t) for name, t in again.reference.items())
+
+
+def test_one_sample_is_too_few(run, tmp_path):
+    with pytest.raises(UsageError, match="--limit 2"):
+        finetuning(tmp_path, checkpoint=run.file("converted"), limit=1)
+
+
+def test_nothing_to_fine_tune(tmp_path):
+    with pytest.raises(UsageError) as caught:
+        finetuning(tmp_path)
+    assert caught.value.remedy == "snnconv convert"

@@ -1,0 +1,109 @@
+import pytest
+import torch
+from runs import check_report, same_bytes, training
+
+from snnconv.ann.measure import accuracy
+from snnconv.ann.source import EMBEDDED
+from snnconv.checkpoint import load, sha256
+from snnconv.dataset import first
+from snnconv.dataset import load as load_dataset
+from snnconv.errors import ExitCode, UnsupportedError
+from snnconv.graph.build import Network
+from snnconv.progress import Quiet
+
+
+def on_test_split(checkpoint):
+    data = load_dataset("digits")
+    network = Network(checkpoint.graph, checkpoint.network)
+    order = first(data.test, None)
+    return accuracy(network, data.test, checkpoint.data, order, 100, torch.device("cpu"), Quiet())
+
+
+def test_the_report(run):
+    data = check_report(run, "train", [], ["ann"])
+    assert [row["epoch"] for row in data["epochs"]] == list(range(1, 13))
+    assert data["accuracy"] == on_test_split(run.checkpoint("ann"))
+    assert data["data"] == {"spec": "digits", "train_samples": 1442, "test_samples": 355}
+    tensors = run.checkpoint("ann").network.values()
+    assert data["parameters"] == sum(tensor.numel() for tensor in tensors)
+
+
+def test_the_checkpoint_knows_how_it_was_made(run):
+    (step,) = run.checkpoint("ann").lineage
+    assert (step.stage, step.parent) == ("train", None)
+    assert step.config["model"] == "mlp?width=0.25"
+    assert not {"run", "out", "threads"} & step.config.keys()
+
+
+def test_the_same_work_gives_the_same_bytes(tmp_path):
+    same_bytes(tmp_path, training, "ann")
+
+
+def test_a_seed_gives_other_weights(run, tmp_path):
+    training(tmp_path, seed=1)
+    assert sha256(tmp_path / "ann.safetensors") != sha256(run.file("ann"))
+
+
+def test_training_goes_on_from_a_checkpoint(run, tmp_path):
+    report = training(tmp_path, model=str(run.file("ann")), epochs=1, lr=0.01)
+    assert [file.sha256 for file in report.lineage.inputs] == [sha256(run.file("ann"))]
+    past = load(tmp_path / "ann.safetensors").lineage
+    assert [step.parent for step in past] == [None, sha256(run.file("ann"))]
+    assert report.epochs[0].loss < run.reports["train"].epochs[0].loss
+
+
+def test_from_a_checkpoint_equal_work_is_equal_bytes_wherever_it_lies(run, tmp_path):
+    files = []
+    for name in ("a", "b"):
+        folder = tmp_path / name
+        folder.mkdir()
+        model = folder / f"{name}.safetensors"
+        model.write_bytes(run.file("ann").read_bytes())
+        training(folder, model=str(model), epochs=1)
+        files.append((folder / "ann.safetensors").read_bytes())
+    assert files[0] == files[1]
+
+
+def other_data(folder, **facts):
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    shape = facts.get("shape", (1, 8, 8))
+    arrays = {
+        f"{kind}_{part}": value
+        for part in ("train", "test")
+        for kind, value in (
+            ("x", rng.random((40, *shape), dtype=np.float32)),
+            ("y", np.arange(40) % 10),
+        )
+    }
+    np.savez(folder / "data.npz", **arrays)
+    return f"npz:{folder / 'data.npz'}"
+
+
+def test_a_checkpoint_that_data_do_not_fit(run, tmp_path):
+    data = other_data(tmp_path, shape=(1, 9, 9))
+    with pytest.raises(UnsupportedError, match="does not fit the network") as caught:
+        training(tmp_path, model=str(run.file("ann")), data=data)
+    assert caught.value.code == ExitCode.UNSUPPORTED
+    assert not (tmp_path / "ann.safetensors").exists()
+
+
+def test_a_checkpoint_trained_on_other_data_carries_their_normalisation(run, tmp_path):
+    data = other_data(tmp_path)
+    training(tmp_path, model=str(run.file("ann")), data=data, epochs=1)
+    found = load(tmp_path / "ann.safetensors").data
+    assert found.spec == data
+    assert found == load_dataset(data).facts
+
+
+def test_the_shipped_network_is_good():
+    assert on_test_split(load(EMBEDDED)) >= 0.985
+
+
+@pytest.mark.long
+def test_the_shipped_network_can_be_trained_again(tmp_path):
+    report = training(tmp_path, model="cnn", epochs=30, limit=None)
+    assert report.accuracy >= on_test_split(load(EMBEDDED)) - 0.01
+    shipped = load(EMBEDDED).lineage[-1].config
+    assert load(tmp_path / "ann.safetensors").lineage[-1].config == shipped

@@ -1,0 +1,246 @@
+"""The house's rules: who may import whom, how long a file is, what a docstring has."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "snnconv"
+LONGEST = 300
+
+LAYERS = (
+    ("errors", "kinds", "shapes", "progress", "facts", "surrogate"),
+    ("values", "plugins", "config", "reports", "runtime"),
+    ("validated", "factory"),
+    ("render",),
+    ("graph",),
+    ("checkpoint", "dataset", "augment"),
+    ("datasets", "ann"),
+    ("statistic", "neuron"),
+    ("statistics", "neurons", "metric"),
+    ("engine", "confidence", "metrics"),
+    ("calibration", "spiking"),
+    ("simulate",),
+    ("conversion", "training"),
+    ("stages",),
+    ("pipeline", "listing"),
+    ("api",),
+    ("cli",),
+    ("__main__",),
+)
+"""Rooms and single files; one imports of those above its own line only, and of its own room."""
+
+TORCH_FREE = ("errors", "plugins", "config", "reports", "values", "validated", "kinds", "facts")
+TORCH_FREE += ("progress", "listing", "render", "cli")
+HEAVY = ("torch", "torchvision", "numpy", "sklearn", "safetensors")
+
+BROAD = {
+    "graph/build.py": 1,  # wrong attributes of an operation: whatever torch raises
+    "graph/capture.py": 2,  # a user's forward, run and traced
+    "factory.py": 3,  # a user's factory, module and file
+    "ann/weights.py": 1,  # a foreign weights file
+}
+"""Where any exception of foreign code becomes an error with a remedy, and how often."""
+
+METHODS = ("neurons", "statistics", "metrics", "datasets")
+SECTIONS = ("Shape:", "Reference:", "Deviations:")
+
+
+def name_of(file):
+    """``graph/ir.py -> graph.ir``."""
+    name = ".".join(file.relative_to(PACKAGE).with_suffix("").parts)
+    return name.removesuffix(".__init__")
+
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+TREES = {name_of(file): ast.parse(file.read_text(encoding="utf-8")) for file in FILES}
+MODULES = set(TREES) - {"__init__"}
+
+
+def imports(name, everywhere=True):
+    """The package's own modules that one imports, and the other packages.
+
+    Args:
+        name: of the module.
+        everywhere: inside functions, too.
+    """
+    own, foreign = set(), set()
+    tree = TREES[name]
+    for node in ast.walk(tree) if everywhere else tree.body:
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name}: a relative import"
+            named = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            named = [alias.name for alias in node.names]
+        else:
+            continue
+        for full in named:
+            package, _, rest = full.partition(".")
+            if package != "snnconv":
+                foreign.add(package)
+            elif rest in MODULES:
+                own.add(rest)
+    return own - {name}, foreign
+
+
+def room(module):
+    return module.partition(".")[0]
+
+
+def level(module):
+    (found,) = [i for i, rooms in enumerate(LAYERS) if room(module) in rooms]
+    return found
+
+
+# Who imports whom
+
+
+def test_the_table_has_every_room_and_no_other():
+    rooms = [name for layer in LAYERS for name in layer]
+    assert len(rooms) == len(set(rooms))
+    assert set(rooms) == {room(module) for module in MODULES}
+
+
+def test_imports_go_one_way():
+    wrong = [
+        f"{module} imports {name}"
+        for module in sorted(MODULES)
+        for name in imports(module)[0]
+        if room(name) != room(module) and level(name) >= level(module)
+    ]
+    assert not wrong, "these stand beside it or behind it"
+
+
+def test_there_are_no_cycles():
+    graph = {module: imports(module)[0] - {room(module)} for module in MODULES}
+    left = dict(graph)
+    while free := [module for module, own in left.items() if not own & set(left)]:
+        for module in free:
+            del left[module]
+    assert not left, f"imports in a circle: {sorted(left)}"
+
+
+def test_stages_do_not_know_each_other():
+    for module in MODULES:
+        if module.startswith("stages."):
+            own, _ = imports(module)
+            assert {name for name in own if name.startswith("stages.")} <= {"stages.common"}, module
+
+
+def test_methods_do_not_know_each_other():
+    """Adding one, or taking one out, touches no other; what several share has an underscore."""
+    for module in MODULES:
+        if room(module) in METHODS and "." in module:
+            siblings = {name for name in imports(module)[0] if room(name) == room(module)}
+            siblings = {name for name in siblings if "." in name and "._" not in name}
+            assert not siblings, f"{module} imports {siblings}"
+
+
+def test_only_the_checkpoint_knows_safetensors():
+    users = {module for module in MODULES if "safetensors" in imports(module)[1]}
+    assert users <= {"checkpoint", "ann.weights"}
+
+
+# Torch, which takes seconds to import
+
+
+def test_what_is_to_be_quick_names_no_torch():
+    for module in MODULES:
+        if room(module) in TORCH_FREE:
+            assert not imports(module, everywhere=False)[1] & set(HEAVY), module
+
+
+def test_what_is_to_be_quick_imports_no_torch():
+    quick = sorted(f"snnconv.{module}" for module in MODULES if room(module) in TORCH_FREE)
+    code = f"import importlib, sys\nfor name in {HEAVY}: sys.modules[name] = None\n"
+    code += f"for name in {quick}: importlib.import_module(name)"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+
+
+# Files
+
+
+def test_files_are_short():
+    lengths = {name_of(file): len(file.read_text("utf-8").splitlines()) for file in FILES}
+    assert {name: length for name, length in lengths.items() if length > LONGEST} == {}
+
+
+def broad(handler):
+    caught = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+    return handler.type is None or any(
+        isinstance(kind, ast.Name) and kind.id in ("Exception", "BaseException") for kind in caught
+    )
+
+
+def test_exceptions_are_caught_by_name():
+    found = {}
+    for file in FILES:
+        handlers = [n for n in ast.walk(TREES[name_of(file)]) if isinstance(n, ast.ExceptHandler)]
+        if count := sum(broad(handler) for handler in handlers):
+            found[str(file.relative_to(PACKAGE))] = count
+        for handler in handlers:
+            assert not all(isinstance(node, ast.Pass) for node in handler.body), file
+    assert found == BROAD
+
+
+def test_files_take_no_shortcuts():
+    for name, tree in TREES.items():
+        nodes = list(ast.walk(tree))
+        assert not any(isinstance(node, ast.Global) for node in nodes), f"{name}: a global"
+        used = {node.id for node in nodes if isinstance(node, ast.Name)}
+        used |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+        assert not used & {"TYPE_CHECKING", "__class__"}, name
+
+
+def public(tree, place):
+    """Every public class and function of a module, methods included."""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_"):
+            yield f"{place}.{node.name}", node
+            if isinstance(node, ast.ClassDef):
+                yield from public(node, f"{place}.{node.name}")
+
+
+def test_what_is_public_is_documented():
+    lacking = [module for module, tree in TREES.items() if not ast.get_docstring(tree)]
+    for module, tree in TREES.items():
+        lacking += [name for name, node in public(tree, module) if not ast.get_docstring(node)]
+    assert not lacking
+
+
+@pytest.mark.parametrize("where", METHODS)
+def test_a_method_says_its_shape_its_source_and_where_it_departs(where):
+    methods = list((PACKAGE / where).glob("[!_]*.py"))
+    assert methods
+    for file in methods:
+        text = ast.get_docstring(TREES[name_of(file)])
+        places = [text.find(f"\n{section}") for section in SECTIONS]
+        assert -1 not in places, f"{file.name}: {SECTIONS[places.index(-1)]} is missing"
+        assert places == sorted(places), f"{file.name}: sections in another order"
+        for section in SECTIONS:
+            assert re.search(rf"^{section}\s*\S", text, re.M), f"{file.name}: {section} is empty"
+
+
+def test_no_file_knows_a_machine():
+    root = PACKAGE.parent
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.split("\0")
+    # an unpacked archive has no git
+    files = [root / name for name in listed if name] or [*PACKAGE.rglob("*.*")]
+    folders = "|".join(("work", "tmp", "root", "home"))
+    path = re.compile(rf"(?<![\w.~/])/({folders})/\w")
+    for file in files:
+        if file.is_file() and file.suffix in (".py", ".md", ".toml", ".html", ".json", ".css", ""):
+            text = file.read_text(encoding="utf-8", errors="replace")
+            assert not path.search(text), f"{file.relative_to(root)}: {path.search(text).group()}"

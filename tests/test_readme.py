@@ -1,0 +1,35 @@
+"""The README's commands, run as they stand, in order, in a folder that was empty."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from commands import done
+
+README = Path(__file__).parent.parent / "README.md"
+FENCE = re.compile(r"(<!-- not run\b[^>]*-->\s*\n)?^```(\w*)\n(.*?)^```$", re.M | re.S)
+
+
+def lines():
+    """The lines that call snnconv, of the blocks that need nothing of the reader's."""
+    for left_out, language, block in FENCE.findall(README.read_text(encoding="utf-8")):
+        if language in ("sh", "bash", "console") and not left_out:
+            for line in block.replace("\\\n", " ").splitlines():
+                for command in line.split("&&"):
+                    if command.strip().startswith("snnconv "):
+                        yield command.strip()
+
+
+def test_the_readme_shows_commands():
+    found = list(lines())
+    assert "snnconv demo" in found
+    for stage in ("calibrate", "convert", "report"):
+        assert any(line.startswith(f"snnconv {stage}") for line in found), stage
+
+
+@pytest.mark.long
+def test_the_readme_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for line in lines():
+        done(*shlex.split(line, comments=True)[1:])
