@@ -1,6 +1,10 @@
 """Every test: seeded, deterministic, warnings are errors, no network, long ones only when asked."""
 
+import os
 import socket
+
+# workers run side by side: threads of their own would only wait for one another
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch

@@ -368,7 +368,7 @@ def test_a_folder_that_can_not_be_made(stage, folder):
 
 def test_a_run_folder_that_is_a_file(folder):
     (folder / "file").write_text("no folder")
-    for words in (["calibrate", "--samples", 64], ["inspect", EMBEDDED], ["demo"]):
+    for words in (["calibrate", "--samples", 64], ["demo"]):
         result = unchanged(folder, *words, "--run", "file")
         refused(result, ExitCode.USAGE, "can't be written", "file", "--run DIR")
     for stage in ("convert", "finetune", "evaluate", "report"):
@@ -422,7 +422,12 @@ def full(folder):
         subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-@pytest.mark.parametrize("stage", [*COMMANDS, "inspect"])
+def test_what_only_looks_needs_no_room(full):
+    for words in (["inspect", EMBEDDED], ["doctor"]):
+        assert unchanged(full, *words, "--run", full).code == ExitCode.DONE
+
+
+@pytest.mark.parametrize("stage", COMMANDS)
 def test_a_full_disk(stage, full):
     words = (
         ["report", full / "evaluate.json"] if stage == "report" else COMMANDS.get(stage, [stage])

@@ -23,7 +23,7 @@ from snnconv.values import parse_pairs, parse_value
         ("", ""),
         ("08", "08"),
         ("a=b", "a=b"),
-        ("[1, 2]", "[1, 2]"),
+        ("[1, 2]", [1, 2]),
         ('{"a": 1}', '{"a": 1}'),
         ('"quoted"', '"quoted"'),
         ("NaN", "NaN"),

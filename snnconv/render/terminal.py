@@ -62,7 +62,7 @@ class Terminal:
 
     def interrupted(self) -> None:
         """The user pressed Ctrl-C."""
-        self._line("interrupted: files are as they were before this command")
+        self._line("interrupted: no file was left half written")
 
     def show(self, report: BaseModel) -> None:
         """A finished stage's report."""

@@ -19,6 +19,7 @@ from snnconv.reports import CalibrateReport, SiteRow
 from snnconv.stages.common import (
     Session,
     data_use,
+    files_named,
     lineage_step,
     newest,
     open_data,
@@ -39,10 +40,11 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
     if is_checkpoint(spec):
         ann = load(Path(spec), ["ann"])
         session.inputs.append(Path(spec))
-        dataset = open_data(config, ann.data)
+        dataset = open_data(session, config, ann.data)
     else:
-        dataset = open_data(config, None)
+        dataset = open_data(session, config, None)
         ann = open_model(spec, config.weights, dataset.facts)
+        session.inputs += files_named(spec)
         if config.weights:
             session.inputs.append(config.weights)
     if not ann.graph.sites:

@@ -10,7 +10,7 @@ import torch
 from snnconv import runtime
 from snnconv.checkpoint import canonical_json, sha256, write_atomically
 from snnconv.config import DataConfig, OptimiserConfig, StageConfig
-from snnconv.dataset import Dataset
+from snnconv.dataset import Dataset, Source, below
 from snnconv.dataset import load as load_dataset
 from snnconv.errors import CheckFailedError, UnsupportedError, UsageError
 from snnconv.facts import DataFacts, LineageStep
@@ -117,14 +117,25 @@ def checkpoint_file(given: Path | None, run: Path, kinds: tuple[Kind, ...], reme
     return found
 
 
-def open_data(config: DataConfig, facts: DataFacts | None) -> Dataset:
+def files_named(spec: str, root: Path | None = None) -> list[Path]:
+    """The file that a DATA or MODEL names, if it is a single one: ``npz:FILE``, ``FILE.py:...``."""
+    head, _, rest = spec.partition("?")[0].partition(":")
+    if head == "npz":
+        return [below(Source(rest, root, download=False), rest)]
+    return [Path(head)] if head.endswith(".py") else []
+
+
+def open_data(session: Session, config: DataConfig, facts: DataFacts | None) -> Dataset:
     """The data a stage works on: the one named, else the one the network was made for.
+
+    A file that it names is among the session's inputs from then on.
 
     Raises:
         UnsupportedError: its samples have another shape, or it has another number of classes.
     """
     spec = config.data or (facts.spec if facts else "digits")
     dataset = load_dataset(spec, config.data_root, config.download)
+    session.inputs += files_named(spec, config.data_root)
     if facts is None:
         return dataset
     for what, has, needs in (

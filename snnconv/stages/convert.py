@@ -46,7 +46,7 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
     )
     confidence = None
     if sites := confident_sites(converted.graph, config.confidence):
-        dataset = open_data(config, converted.data)
+        dataset = open_data(session, config, converted.data)
         chosen = torch.randperm(
             len(dataset.train.labels), generator=torch.Generator().manual_seed(config.seed)
         )[: config.confidence_samples]

@@ -21,7 +21,7 @@ from snnconv.stages.common import Session
 
 
 def run(config: DoctorConfig, progress: Progress | None = None) -> DoctorReport:
-    """Check, and write ``doctor.json`` into the run folder where that can be written."""
+    """Check; writes nothing."""
     session = Session(config)
     checks = [
         _python(),
@@ -35,8 +35,7 @@ def run(config: DoctorConfig, progress: Progress | None = None) -> DoctorReport:
         _spikes(),
         _folder(config.run),
     ]
-    file = config.run / "doctor.json" if checks[-1].ok else None
-    return session.report(DoctorReport, file, [], checks=checks)
+    return session.report(DoctorReport, None, [], checks=checks)
 
 
 def _python() -> Check:

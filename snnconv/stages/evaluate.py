@@ -38,7 +38,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
     assert calibrated is not None
     params = neuron_params(facts)
     timesteps = config.timesteps or facts.timesteps
-    dataset = open_data(config, checkpoint.data)
+    dataset = open_data(session, config, checkpoint.data)
 
     snn = spiking_network(checkpoint).to(session.device).eval()
     graph, sizes = snn.network.graph, shapes(snn.network.graph, snn.network.tensors())

@@ -37,7 +37,7 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
     facts = checkpoint.spiking
     assert facts is not None
     timesteps = config.timesteps or facts.timesteps
-    dataset = open_data(config, checkpoint.data)
+    dataset = open_data(session, config, checkpoint.data)
     snn = spiking_network(checkpoint, folded=False).to(session.device).eval()
     parts = hold_out(dataset.train, config.validation, config.limit)
 

@@ -13,7 +13,7 @@ from snnconv.stages.common import Session, checkpoint_file
 
 
 def run(config: InspectConfig, progress: Progress | None = None) -> InspectReport:
-    """Read a checkpoint of any kind; writes ``inspect.json`` into the run folder."""
+    """Read a checkpoint of any kind; writes nothing."""
     session = Session(config)
     file = checkpoint_file(config.checkpoint, config.run, get_args(Kind), "snnconv calibrate")
     checkpoint = load(file)
@@ -42,7 +42,7 @@ def run(config: InspectConfig, progress: Progress | None = None) -> InspectRepor
     ]
     return session.report(
         InspectReport,
-        config.run / "inspect.json",
+        None,
         [],
         kind=checkpoint.kind,
         data=checkpoint.data.model_dump(mode="json"),

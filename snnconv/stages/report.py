@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from snnconv.checkpoint import write_atomically
+from snnconv.checkpoint import sha256, write_atomically
 from snnconv.config import ReportConfig
 from snnconv.errors import UsageError
-from snnconv.progress import Progress
+from snnconv.progress import Progress, Quiet
 from snnconv.render.html import html
 from snnconv.render.markdown import markdown
 from snnconv.reports import (
@@ -30,6 +30,13 @@ def _in_folder(run: Path) -> list[Path]:
     return sorted(run.glob("evaluate*.json"))
 
 
+def _is_current(evaluation: EvaluateReport) -> bool:
+    """Whether the checkpoint it is of still is what it was, or is gone."""
+    checkpoint = evaluation.lineage.inputs[0]
+    path = Path(checkpoint.path)
+    return not path.exists() or sha256(path) == checkpoint.sha256
+
+
 def run(config: ReportConfig, progress: Progress | None = None) -> ReportReport:
     """Write ``report.html`` and ``report.md``.
 
@@ -39,12 +46,17 @@ def run(config: ReportConfig, progress: Progress | None = None) -> ReportReport:
     """
     session = Session(config)
     files = evaluation_files(config.evaluations, config.run)
+    evaluations = [read(file, EvaluateReport) for file in files]
+    if not config.evaluations:
+        kept = [pair for pair in zip(files, evaluations, strict=True) if _is_current(pair[1])]
+        for file in set(files) - {file for file, _ in kept}:
+            (progress or Quiet()).say(f"{file}: left out, its checkpoint has been written anew")
+        files, evaluations = [file for file, _ in kept], [one for _, one in kept]
     if not files:
         places = ", ".join(str(place) for place in config.evaluations or (config.run,))
         raise UsageError(
             "there is nothing to report", f"no evaluate*.json in {places}", "snnconv evaluate"
         )
-    evaluations = [read(file, EvaluateReport) for file in files]
     finetunes = [
         read(file, FinetuneReport)
         for folder in dict.fromkeys(file.parent for file in files)

@@ -16,7 +16,14 @@ from snnconv.dataset import first
 from snnconv.graph.build import Network
 from snnconv.progress import Progress, Quiet
 from snnconv.reports import TrainReport
-from snnconv.stages.common import Session, data_use, lineage_step, open_data, report_file
+from snnconv.stages.common import (
+    Session,
+    data_use,
+    files_named,
+    lineage_step,
+    open_data,
+    report_file,
+)
 from snnconv.training import fit, hold_out
 
 VALIDATION_BATCH = 500
@@ -31,11 +38,10 @@ def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
     progress = progress or Quiet()
     session = Session(config)
     source = Path(config.model) if is_checkpoint(config.model) else None
-    dataset = open_data(config, load(source, ["ann"]).data if source else None)
+    session.inputs += [source] if source else files_named(config.model)
+    dataset = open_data(session, config, load(source, ["ann"]).data if source else None)
     facts = dataset.facts
     ann = open_model(config.model, None, facts, must_be_trained=False)
-    if source:
-        session.inputs.append(source)
     network = Network(ann.graph, ann.network).to(session.device)
     if len(facts.shape) == 3:
         network = network.to(memory_format=torch.channels_last)

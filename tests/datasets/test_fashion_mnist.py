@@ -38,7 +38,7 @@ def write(folder, packed=False):
         for name, values in (("images-idx3", images), ("labels-idx1", labels)):
             file = folder / f"{part}-{name}-ubyte"
             if packed:
-                file.with_name(file.name + ".gz").write_bytes(gzip.compress(idx(values)))
+                file.with_name(file.name + ".gz").write_bytes(gzip.compress(idx(values), mtime=0))
             else:
                 file.write_bytes(idx(values))
     return written
@@ -140,8 +140,8 @@ CUT = idx(np.zeros((20, 28, 28), np.uint8))[:-1]
         ("train-images-idx3-ubyte", b"\x00\x00\x08\x03\x00", "buffer"),
         ("train-images-idx3-ubyte", CUT, "cannot reshape"),
         ("train-images-idx3-ubyte.gz", b"no archive", "Not a gzipped file"),
-        ("train-images-idx3-ubyte.gz", gzip.compress(CUT)[:-9], "ended before"),
-        ("train-images-idx3-ubyte.gz", gzip.compress(CUT)[:10] + b"\xff" * 40, "invalid"),
+        ("train-images-idx3-ubyte.gz", gzip.compress(CUT, mtime=0)[:-9], "ended before"),
+        ("train-images-idx3-ubyte.gz", gzip.compress(CUT, mtime=0)[:10] + b"\xff" * 40, "invalid"),
     ],
 )
 def test_a_broken_file(name, content, found):

@@ -186,7 +186,7 @@ def test_errors_and_lines_go_to_stderr(capsys):
         "error: problem",
         "  found: found",
         "  next:  remedy",
-        "interrupted: files are as they were before this command",
+        "interrupted: no file was left half written",
     ]
 
 
