@@ -5,7 +5,8 @@
 #   docs/results/commands.sh sweep NETWORK      vgg11 or resnet20: 2,000 test images, T = 64
 #   docs/results/commands.sh full NETWORK       the best setting of each neuron: all 10,000, T = 256
 set -euo pipefail
-results=$(cd "$(dirname "$0")" && pwd)
+# from the repository's root
+results=${RESULTS:-docs/results}
 runs=${RUNS:-runs}
 lean=(--metric accuracy --metric firing-rate --metric synops --metric energy)
 
@@ -45,17 +46,19 @@ sweep() { # network
   row "$1" if-max-v0 max 64 2000 --neuron if --param v0=0 -- "${lean[@]}"
   row "$1" if-percentile percentile 64 2000 --neuron if -- "${lean[@]}"
   row "$1" if-mse mse 64 2000 --neuron if -- "${lean[@]}"
+  row "$1" "msat-max-$own" max 64 2000 --neuron msat --param "preset=$own" -- "${lean[@]}"
+  row "$1" "msat-percentile-$own" percentile 64 2000 --neuron msat --param "preset=$own" -- "${lean[@]}"
+  row "$1" sc-off max 32 2000 --neuron msat --param "preset=$own"
+  row "$1" sc-last max 32 2000 --neuron msat --param "preset=$own" --confidence last
+  row "$1" msat-max-dtt max 64 2000 --neuron msat --param "preset=$own" --param det=false -- "${lean[@]}"
+  row "$1" msat-max-det max 64 2000 --neuron msat --param "preset=$own" --param dtt=false -- "${lean[@]}"
+  row "$1" "msat-percentile-v05-$own" percentile 64 2000 --neuron msat --param "preset=$own" \
+    --param v0=0.5 -- "${lean[@]}"
   for preset in vgg16 resnet20 resnet34; do
     for method in max percentile; do
       row "$1" "msat-$method-$preset" "$method" 64 2000 --neuron msat --param "preset=$preset" -- "${lean[@]}"
     done
   done
-  row "$1" "msat-percentile-v05-$own" percentile 64 2000 --neuron msat --param "preset=$own" \
-    --param v0=0.5 -- "${lean[@]}"
-  row "$1" msat-max-dtt max 64 2000 --neuron msat --param "preset=$own" --param det=false -- "${lean[@]}"
-  row "$1" msat-max-det max 64 2000 --neuron msat --param "preset=$own" --param dtt=false -- "${lean[@]}"
-  row "$1" sc-off max 32 2000 --neuron msat --param "preset=$own"
-  row "$1" sc-last max 32 2000 --neuron msat --param "preset=$own" --confidence last
   row "$1" sc-all max 32 2000 --neuron msat --param "preset=$own" --confidence all
 }
 

@@ -48,12 +48,13 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
 
     def validate() -> float:
         right = 0
-        for indices, x, labels in batches(
-            dataset.train, checkpoint.data, parts.validation, config.batch_size
-        ):
-            samples = indices.to(session.device)
-            average = simulate(snn, x.to(session.device), samples, timesteps, timesteps)
-            right += int((average[-1].argmax(1).cpu() == labels).sum())
+        drawn = batches(dataset.train, checkpoint.data, parts.validation, config.batch_size)
+        with progress.task("validate", len(parts.validation)) as advance:
+            for indices, x, labels in drawn:
+                samples = indices.to(session.device)
+                average = simulate(snn, x.to(session.device), samples, timesteps, timesteps)
+                right += int((average[-1].argmax(1).cpu() == labels).sum())
+                advance(len(labels))
         return right / len(parts.validation)
 
     start = validate()

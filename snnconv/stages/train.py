@@ -52,7 +52,7 @@ def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
         facts=facts,
         batch_size=VALIDATION_BATCH,
         device=session.device,
-        progress=Quiet(),
+        progress=progress,
     )
 
     def loss(samples: Tensor, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
