@@ -67,7 +67,8 @@ full() { # network
   local own=resnet20
   [ "$1" = vgg11 ] && own=vgg16
   row "$1" full-if percentile 256 10000 --neuron if -- "${lean[@]}"
-  row "$1" full-msat percentile 256 10000 --neuron msat --param "preset=$own" -- "${lean[@]}"
+  row "$1" full-msat percentile 256 10000 --neuron msat --param "preset=$own" --param v0=0.5 \
+    -- "${lean[@]}"
 }
 
 "$@"
