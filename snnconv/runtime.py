@@ -11,7 +11,7 @@ import torch
 
 from snnconv.errors import UsageError
 
-_REPORTED = ("snnconv", "torch", "torchvision", "numpy", "safetensors", "scikit-learn")
+_REPORTED = ("snnconv", "torch", "torchvision", "numpy", "safetensors", "scikit-learn", "numba")
 
 
 def device(name: str) -> torch.device:

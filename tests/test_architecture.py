@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "snnconv"
 LONGEST = 300
 
 LAYERS = (
-    ("errors", "kinds", "shapes", "progress", "facts", "surrogate"),
+    ("errors", "kinds", "shapes", "progress", "facts", "surrogate", "elementary"),
     ("values", "plugins", "config", "reports", "runtime"),
     ("validated", "factory"),
     ("render",),
@@ -35,7 +35,7 @@ LAYERS = (
 
 TORCH_FREE = ("errors", "plugins", "config", "reports", "values", "validated", "kinds", "facts")
 TORCH_FREE += ("progress", "listing", "render", "cli")
-HEAVY = ("torch", "torchvision", "numpy", "sklearn", "safetensors")
+HEAVY = ("torch", "torchvision", "numpy", "sklearn", "safetensors", "numba")
 
 BROAD = {
     "graph/build.py": 1,  # wrong attributes of an operation: whatever torch raises

@@ -1,25 +1,21 @@
-"""Run a layer of neurons: by an in-place kernel where there is one, else as its file states it.
+"""Run a layer of neurons: by a compiled scan where there is one, else as its file states it.
 
-In inference nothing needs the values of earlier steps, so a kernel keeps one state and overwrites
-it: no memory is allocated per step, and the working set stays in the cache. A kernel does the
-same arithmetic in the same order as the neuron's own ``step``, so its spikes are the same, bit by
-bit.
+A scan does the same arithmetic in the same order as the neuron's own ``step``, so its spikes are
+the same, bit by bit. It allocates nothing per step, and the given state is not changed. Training,
+other devices and other types than float32 run the neuron itself.
+
+Shape:
+    ``[T, B, *N] -> [T, B, *N]``.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from snnconv.engine.in_place import run_if, run_msat
 from snnconv.neuron import Neuron, Spikes
-from snnconv.neurons.if_ import IF
-from snnconv.neurons.msat import MSAT
-
-Kernel = Callable[[Any, Tensor, Any, Tensor | None], tuple[Spikes, Any]]
-
-KERNELS: Mapping[type[Neuron[Any]], Kernel] = {IF: run_if, MSAT: run_msat}
 
 
 def run(
@@ -28,7 +24,22 @@ def run(
     """All steps of a sequence; see :meth:`snnconv.neuron.Neuron.run`."""
     if state is None:
         state = neuron.initial(currents[0])
-    kernel = None if torch.is_grad_enabled() else KERNELS.get(type(neuron))
+    fast = (
+        not torch.is_grad_enabled()
+        and currents.dtype is torch.float32
+        and currents.device.type == "cpu"
+    )
+    kernel = kernels().get(type(neuron)) if fast else None
     if kernel is None:
         return neuron.run(currents, state, keep)
     return kernel(neuron, currents, state, keep)
+
+
+@functools.cache
+def kernels() -> Mapping[type[Neuron[Any]], Callable[..., tuple[Spikes, Any]]]:
+    """The neurons that have a compiled scan; none where numba can't be imported."""
+    try:
+        from snnconv.engine.kernels import KERNELS
+    except ImportError:
+        return {}
+    return KERNELS

@@ -29,10 +29,10 @@ Deviations:
 from typing import Any, Literal, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from snnconv.elementary import exp, softplus
 from snnconv.neuron import CausalNeuron, NeuronParams
 from snnconv.surrogate import spike
 
@@ -42,8 +42,6 @@ PRESETS: dict[str, dict[str, float]] = {
     "resnet34": {"alpha": 1.0, "tau_mp": 0.5, "tau_rd": 0.5},
 }
 """The columns of Table 2, as far as they differ."""
-
-LARGEST = 60.0  # exp of it is far beyond where the sigmoid is 1, and finite in float32
 
 
 class Params(NeuronParams):
@@ -104,7 +102,7 @@ class MSAT(CausalNeuron[State]):
         after = before - value
         mean = state.mean
         if self.params.dtt:
-            mean = torch.lerp(mean, after.detach(), 1 / (state.steps + 1))
+            mean = mean + (after.detach() - mean) * (1 / (state.steps + 1))
         return fired, value, State(before, after, mean, state.steps + 1)
 
     @torch.no_grad()
@@ -114,20 +112,15 @@ class MSAT(CausalNeuron[State]):
         if state.steps == 0 or not (p.dtt or p.det):
             return theta
         drive = torch.zeros_like(before)
+        # quotients by parameters are products: a GPU makes them so, a CPU does not
         if p.dtt:
             deviation = (state.after - state.mean) / theta
-            drive = (p.tau_mp * p.k_a) * softplus(deviation / p.k_i)
-            drive = drive + (p.tau_mp * p.alpha) * deviation + (p.tau_mp * p.v_t)
+            drive = softplus(deviation * (1 / p.k_i)) * (p.tau_mp * p.k_a)
+            drive = drive + deviation * (p.tau_mp * p.alpha) + p.tau_mp * p.v_t
         if p.det:
             rise = current if p.depolarization == "input" else before - state.before
-            drive = drive + p.tau_rd * torch.exp((rise / (-p.c * theta)).clamp(max=LARGEST))
-        # torch.sigmoid's last bit depends on where in memory a neuron lies; exp and division do not
-        return theta / (1 + torch.exp(-drive))
-
-
-def softplus(x: Tensor) -> Tensor:
-    """``ln(1 + exp(x))`` without overflow."""
-    return F.relu(x) + torch.log1p(torch.exp(-x.abs()))
+            drive = drive + exp(rise / theta * (-1 / p.c)) * p.tau_rd
+        return theta / (exp(-drive) + 1)
 
 
 NEURON = MSAT

@@ -12,6 +12,7 @@ from snnconv.ann.source import EMBEDDED
 from snnconv.checkpoint import load
 from snnconv.config import DoctorConfig
 from snnconv.dataset import load as load_dataset
+from snnconv.engine.run import kernels
 from snnconv.engine.run import run as run_neuron
 from snnconv.errors import SnnconvError
 from snnconv.neurons.if_ import IF, Params
@@ -29,6 +30,7 @@ def run(config: DoctorConfig, progress: Progress | None = None) -> DoctorReport:
             name="torch", ok=True, found=f"{torch.__version__}, {torch.get_num_threads()} threads"
         ),
         Check(name="GPU", ok=True, found=_gpu()),
+        _compiled(),
         _attempt("embedded network", _embedded, "install snnconv again"),
         _attempt("embedded data", _digits, "pip install --upgrade scikit-learn"),
         _attempt("fashion-mnist", _fashion, "", needed=False),
@@ -50,6 +52,11 @@ def _python() -> Check:
 
 def _gpu() -> str:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "none, the CPU is used"
+
+
+def _compiled() -> Check:
+    found = ", ".join(kind.__name__ for kind in kernels()) or "none: neurons run slowly (optional)"
+    return Check(name="compiled neurons", ok=True, found=found, remedy="pip install numba")
 
 
 def _attempt(name: str, check: Callable[[], str], remedy: str, needed: bool = True) -> Check:

@@ -1,8 +1,10 @@
+import sys
+
 import pytest
 import torch
 from layers import EVERY_LAYER, VARIANTS, layer, parts, same
 
-from snnconv.engine.run import KERNELS, run
+from snnconv.engine.run import kernels, run
 from snnconv.neuron import ROOM
 from snnconv.neurons.if_ import IF, Params
 
@@ -42,7 +44,7 @@ def pair(kind, currents):
 
 
 def test_every_neuron_has_a_kernel():
-    assert set(KERNELS) == {ROOM.load(name) for name in ROOM.names()}
+    assert set(kernels()) == {ROOM.load(name) for name in ROOM.names()}
     assert sorted(VARIANTS) == ROOM.names()
 
 
@@ -115,3 +117,39 @@ def test_training_runs_the_neuron_itself(kind):
     spikes, _ = run(pair(kind, currents), currents, None, None)
     spikes.values.sum().backward()
     assert currents.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_threads_change_no_spike(kind, threads):
+    currents = torch.randn(T, 4, C, 31, 33)
+    neurons = pair(kind, currents)
+    expected = run(neurons, currents, None, None)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with torch.no_grad():
+            assert same(run(neurons, currents, None, None), expected)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_images_keep_their_order_in_memory(kind):
+    for channels_last in (False, True):
+        currents = images(channels_last)
+        with torch.no_grad():
+            spikes, _ = run(pair(kind, currents), currents, None, None)
+        assert [x.stride() for x in spikes] == [currents.stride()] * 2
+
+
+def test_without_numba_the_neuron_runs_itself(kind, monkeypatch):
+    currents = images()
+    neurons = pair(kind, currents)
+    with torch.no_grad():
+        expected = run(neurons, currents, None, None)
+        kernels.cache_clear()
+        monkeypatch.setitem(sys.modules, "snnconv.engine.kernels", None)
+        try:
+            assert kernels() == {}
+            assert same(run(neurons, currents, None, None), expected)
+        finally:
+            kernels.cache_clear()

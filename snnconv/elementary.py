@@ -1,0 +1,81 @@
+"""``exp`` and ``ln(1 + x)`` in float32, the same to the last bit on every device.
+
+Libraries round the last bit of ``exp`` each in their own way, some of them depending on where in
+memory a number lies. A threshold made of it would then make spikes depend on the processor, on
+the batch size and on how a simulation is split into chunks. These functions are made of additions
+and multiplications, whose rounding IEEE 754 states, so whoever does them in the same order (the
+compiled kernels of :mod:`snnconv.engine.scan` do) gets the same bits.
+
+Shape:
+    Elementwise.
+
+Reference:
+    Taylor series, after the usual reduction: ``exp(x) = 2^n * exp(r)`` with ``|r| <= ln(2)/2``, and
+    ``ln(1 + x) = 2*artanh(x/(2 + x))``. What the series leave out is below an eighth of float32's
+    last place.
+
+Deviations:
+    None. Float64 takes the library's functions: it is what tests compare with.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+LARGEST = 60.0
+"""Arguments of :func:`exp` are clamped to this, either side: ``1 + exp(60)`` is ``exp(60)``."""
+
+LOG2_E = 1 / math.log(2)
+LN2_HIGH = 0.693359375  # nine bits: its product with an exponent is exact
+LN2_LOW = math.log(2) - LN2_HIGH
+ROUNDING = 1.5 * 2**23  # added to a float32 and taken off again, it leaves a whole number
+
+EXP = tuple(1 / math.factorial(k) for k in range(7, 1, -1))
+"""Of ``(exp(r) - 1 - r)/r^2``, highest power first."""
+
+ARTANH = tuple(1 / (2 * k + 1) for k in range(6, 0, -1))
+"""Of ``(artanh(s) - s)/s^3`` in ``s^2``, highest power first."""
+
+
+def _polynomial(coefficients: tuple[float, ...], x: Tensor) -> Tensor:
+    """Horner's rule; ``addcmul`` would round once where a CPU's kernel rounds twice."""
+    value = x * coefficients[0] + coefficients[1]
+    for coefficient in coefficients[2:]:
+        value = (value * x).add_(coefficient)
+    return value
+
+
+def exp(x: Tensor) -> Tensor:
+    """``exp(x)``, ``x`` clamped to ``[-60, 60]``.
+
+    Args:
+        x: float32 or float64.
+    """
+    x = x.clamp(-LARGEST, LARGEST)
+    if x.dtype is torch.float64:
+        return torch.exp(x)
+    n = (x * LOG2_E).add_(ROUNDING).sub_(ROUNDING)
+    r = (x - n * LN2_HIGH).sub_(n * LN2_LOW)
+    fraction = _polynomial(EXP, r).mul_(r * r).add_(r).add_(1)
+    power = ((n.int() + 127) << 23).view(torch.float32)
+    return fraction.mul_(power)
+
+
+def log1p(x: Tensor) -> Tensor:
+    """``ln(1 + x)``.
+
+    Args:
+        x: float32 or float64, in ``[0, 1]``.
+    """
+    if x.dtype is torch.float64:
+        return torch.log1p(x)
+    s = x / (x + 2)
+    square = s * s
+    half = _polynomial(ARTANH, square).mul_(square).mul_(s).add_(s)
+    return half + half
+
+
+def softplus(x: Tensor) -> Tensor:
+    """``ln(1 + exp(x))`` without overflow."""
+    return x.clamp(min=0) + log1p(exp(-x.abs()))

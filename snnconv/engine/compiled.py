@@ -1,0 +1,73 @@
+"""Functions compiled on the user's machine, and how work is split over threads.
+
+No fast-math: additions keep their order and nothing is contracted, so that a compiled function
+gives the bits of the PyTorch code it stands for.
+"""
+
+import functools
+import itertools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import numba
+import torch
+
+_OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": False, "error_model": "numpy"}
+_PIECE = 1 << 14  # neuron-steps that are worth a thread
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def inlined(function: Function) -> Function:
+    """Compile a function that compiled ones call, into each of them."""
+    made: Function = numba.njit(forceinline=True, error_model="numpy")(function)
+    return made
+
+
+def compiled(function: Callable[..., None]) -> Callable[..., None]:
+    """Compile, and keep the result on disk where there is a place for it.
+
+    The arrays given to it must not overlap.
+    """
+    in_memory: Callable[..., None] = numba.njit(**_OPTIONS)(function)
+    try:
+        kept: Callable[..., None] = numba.njit(cache=True, **_OPTIONS)(function)
+    except RuntimeError:  # neither the package's folder nor the user's can be written
+        return in_memory
+
+    @functools.wraps(function)
+    def call(*args: Any) -> None:
+        try:
+            kept(*args)
+        except OSError:  # the disk is full: raised before anything has run
+            in_memory(*args)
+
+    return call
+
+
+@functools.cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="snnconv")
+
+
+def split(function: Callable[..., None], size: int, steps: int, *args: Any) -> None:
+    """Call ``function(start, stop, *args)`` for slices of ``range(size)`` that cover it.
+
+    Args:
+        function: compiled; slices do not touch each other's results.
+        size: neurons.
+        steps: of work per neuron.
+        args: of the function.
+    """
+    threads = min(torch.get_num_threads(), max(1, size * steps // _PIECE))
+    if threads == 1:
+        function(0, size, *args)
+        return
+    bounds = [size * i // threads for i in range(threads + 1)]
+    jobs = [
+        _pool(threads).submit(function, start, stop, *args)
+        for start, stop in itertools.pairwise(bounds)
+    ]
+    for job in jobs:
+        job.result()

@@ -1,0 +1,60 @@
+"""Sequences ``[T, B, *N]`` as arrays ``[T, n]`` in the order in which they lie in memory, and back.
+
+Convolutions give channels-last memory; neurons do not care for order, so nothing is copied but
+what lies in neither order.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+_CHANNEL = 2  # of [T, B, C, ...]
+
+
+@dataclass(frozen=True)
+class Flat:
+    """An order of memory.
+
+    Attributes:
+        shape: ``B, *N``.
+        channels_last: whether ``C`` is the fastest dimension.
+    """
+
+    shape: torch.Size
+    channels_last: bool
+
+    @classmethod
+    def of(cls, currents: Tensor) -> "Flat":
+        """The order of ``[T, B, *N]``."""
+        last = currents.dim() > 3 and currents[0].movedim(1, -1).is_contiguous()
+        return cls(currents.shape[1:], last and not currents[0].is_contiguous())
+
+    def array(self, sequence: Tensor) -> NDArray[np.float32]:
+        """``[T, B, *N] -> [T, n]``, of the same memory where its order is this one."""
+        if self.channels_last:
+            sequence = sequence.movedim(_CHANNEL, -1)
+        found: NDArray[np.float32] = sequence.contiguous().flatten(1).numpy()
+        return found
+
+    def own(self, step: Tensor) -> NDArray[np.float32]:
+        """``[B, *N] -> [n]``, expanded to all neurons and copied."""
+        copied: NDArray[np.float32] = self.array(step.expand(self.shape)[None])[0].copy()
+        return copied
+
+    def empty(self, steps: int) -> Tensor:
+        """``[T, B, *N]`` in this order."""
+        if not self.channels_last:
+            return torch.empty(steps, *self.shape)
+        batch, channels, *places = self.shape
+        return torch.empty(steps, batch, *places, channels).movedim(-1, _CHANNEL)
+
+    def back(self, array: NDArray[np.float32]) -> Tensor:
+        """``[n] -> [B, *N]``, of the same memory."""
+        step = torch.from_numpy(array)
+        if not self.channels_last:
+            return step.view(self.shape)
+        batch, channels, *places = self.shape
+        return step.view(batch, *places, channels).movedim(-1, 1)

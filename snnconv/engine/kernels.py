@@ -1,0 +1,81 @@
+"""The neurons that have a compiled scan: their parameters and states, laid out for it.
+
+Shape:
+    ``[T, B, *N] -> [T, B, *N]``.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from snnconv.engine.compiled import split
+from snnconv.engine.flat import Flat
+from snnconv.engine.scan import scan_if, scan_msat
+from snnconv.neuron import Neuron, Spikes
+from snnconv.neurons import if_, msat
+
+
+def run_if(
+    neuron: if_.IF, currents: Tensor, state: if_.State, keep: Tensor | None
+) -> tuple[Spikes, if_.State]:
+    """IF neurons."""
+    flat, steps = Flat.of(currents), len(currents)
+    spikes = Spikes(flat.empty(steps), flat.empty(steps))
+    potential = flat.own(state.potential)
+    split(
+        scan_if,
+        potential.size,
+        steps,
+        flat.array(_rows(currents)),
+        None if keep is None else flat.array(keep),
+        flat.own(neuron.theta(currents[0])),
+        potential,
+        *map(flat.array, spikes),
+    )
+    return spikes, if_.State(flat.back(potential))
+
+
+def run_msat(
+    neuron: msat.MSAT, currents: Tensor, state: msat.State, keep: Tensor | None
+) -> tuple[Spikes, msat.State]:
+    """MSAT neurons."""
+    p, flat, steps = neuron.params, Flat.of(currents), len(currents)
+    spikes = Spikes(flat.empty(steps), flat.empty(steps))
+    before, after, mean = map(flat.own, state[:3])
+    split(
+        scan_msat,
+        before.size,
+        steps,
+        flat.array(_rows(currents)),
+        None if keep is None else flat.array(keep),
+        flat.own(neuron.theta(currents[0])),
+        before,
+        after,
+        mean,
+        *map(flat.array, spikes),
+        state.steps,
+        _constants(1 / p.k_i, p.tau_mp * p.k_a, p.tau_mp * p.alpha, p.tau_mp * p.v_t)
+        if p.dtt
+        else None,
+        _constants(-1 / p.c, p.tau_rd) if p.det else None,
+        p.depolarization == "input",
+    )
+    back = flat.back
+    return spikes, msat.State(back(before), back(after), back(mean), state.steps + steps)
+
+
+KERNELS: Mapping[type[Neuron[Any]], Callable[..., tuple[Spikes, Any]]] = {
+    if_.IF: run_if,
+    msat.MSAT: run_msat,
+}
+
+
+def _rows(currents: Tensor) -> Tensor:
+    """One row where the currents are constant over time, which is how they came to be expanded."""
+    return currents[:1] if currents.stride(0) == 0 else currents
+
+
+def _constants(*values: float) -> tuple[np.float32, ...]:
+    return tuple(np.float32(value) for value in values)
