@@ -8,7 +8,7 @@ import functools
 import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
 import torch
@@ -21,8 +21,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def inlined(function: Function) -> Function:
     """Compile a function that compiled ones call, into each of them."""
-    made: Function = numba.njit(forceinline=True, error_model="numpy")(function)
-    return made
+    return cast("Function", numba.njit(forceinline=True, error_model="numpy")(function))
 
 
 def compiled(function: Callable[..., None]) -> Callable[..., None]:
