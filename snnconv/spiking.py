@@ -27,12 +27,13 @@ import torch
 from torch import Tensor, nn
 
 from snnconv.confidence import keep_mask
+from snnconv.engine import synapse
 from snnconv.engine.run import run
 from snnconv.facts import ConfidenceFacts
 from snnconv.graph.build import Network, walk
 from snnconv.graph.ir import Node
 from snnconv.graph.ops import OPS, Role
-from snnconv.graph.roles import cumulative, sources
+from snnconv.graph.roles import Carries, carried, cumulative, sources
 from snnconv.neuron import Neuron, Spikes
 from snnconv.shapes import fold_time, unfold_time
 
@@ -67,6 +68,7 @@ class SpikingNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.network = network
+        self._carried = carried(network.graph)
         self._emitters = {node.name for node in sources(network.graph)}
         self._cumulative = {node.name for node in cumulative(network.graph)}
         # a module's attribute name may hold no dot, so neurons are numbered
@@ -155,7 +157,8 @@ class SpikingNetwork(nn.Module):
         """A linear operation on all steps at once; one that has inputs of both kinds expands."""
         steps = max(value.shape[0] for value in inputs)
         merged = [fold_time(value.expand(steps, *value.shape[1:])) for value in inputs]
-        return unfold_time(self.network.compute(node, merged), steps)
+        spikes = all(self._carried.get(name) is Carries.SPIKES for name in node.inputs)
+        return unfold_time(synapse.compute(self.network, node, merged, spikes), steps)
 
     def _pool(self, node: Node, x: Tensor, state: State) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         total, before = state.nodes.get(node.name, (torch.zeros_like(x[0]), None))

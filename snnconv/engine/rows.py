@@ -1,0 +1,90 @@
+"""The inner loop of an event-driven layer: add up the weight rows of the neurons that fired.
+
+Compiled loops would go through memory at each addition. Here the sums stay in registers: the loop
+is stated in LLVM's vector type, which becomes whatever the processor has (AVX2, AVX-512, NEON).
+
+Shape:
+    Addresses of contiguous memory; nothing is checked here.
+"""
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+LANES = 16  # of a vector: one register of AVX-512, two of AVX2, four of NEON
+
+_FLOAT, _INT = ir.FloatType(), ir.IntType(64)
+_VECTOR = ir.VectorType(_FLOAT, LANES)
+_BYTES = 4
+
+
+def _load(builder: Any, kind: Any, address: Any, offset: int = 0) -> Any:
+    place = builder.add(address, ir.Constant(_INT, offset))
+    return builder.load(builder.inttoptr(place, kind.as_pointer()), align=_BYTES)
+
+
+def _splat(builder: Any, value: Any) -> Any:
+    empty = ir.Constant(_VECTOR, ir.Undefined)
+    first = builder.insert_element(empty, value, ir.Constant(ir.IntType(32), 0))
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+    return builder.shuffle_vector(first, empty, zeros)
+
+
+def _add_rows(
+    typing: Any,
+    vectors: Any,
+    runs: Any,
+    number: Any,
+    rows: Any,
+    amounts: Any,
+    weights: Any,
+    bias: Any,
+    out: Any,
+) -> Any:
+    """``out = bias + sum of amount * row``, in the order of the events.
+
+    Args:
+        typing: numba's.
+        vectors: how many vectors of :data:`LANES` floats a row has; a literal.
+        runs: address of ``[number, 3]`` int64: first event, one past the last, and the byte at
+            which their weights begin.
+        number: of runs.
+        rows: address of int64 by event: the byte of its row, from where its run's weights begin.
+        amounts: address of float32 by event: what the row is multiplied by.
+        weights: address of the weights.
+        bias: address of a row.
+        out: address of a row.
+    """
+    width = vectors.literal_value
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _, runs, number, rows, amounts, weights, bias, out = args
+        sums = [cgutils.alloca_once(builder, _VECTOR) for _ in range(width)]
+        places = [LANES * _BYTES * j for j in range(width)]
+        for total, place in zip(sums, places, strict=True):
+            builder.store(_load(builder, _VECTOR, bias, place), total)
+        with cgutils.for_range(builder, number, intp=_INT) as run:
+            run_place = builder.add(runs, builder.mul(run.index, ir.Constant(_INT, 24)))
+            start, stop, begin = (_load(builder, _INT, run_place, 8 * k) for k in range(3))
+            base = builder.add(weights, begin)
+            with cgutils.for_range(builder, stop, start=start, intp=_INT) as event:
+                eight, four = (builder.mul(event.index, ir.Constant(_INT, size)) for size in (8, 4))
+                row = builder.add(base, _load(builder, _INT, builder.add(rows, eight)))
+                amount = _splat(builder, _load(builder, _FLOAT, builder.add(amounts, four)))
+                for total, place in zip(sums, places, strict=True):
+                    term = builder.fmul(_load(builder, _VECTOR, row, place), amount)
+                    builder.store(builder.fadd(builder.load(total), term), total)
+        for total, place in zip(sums, places, strict=True):
+            target = builder.inttoptr(
+                builder.add(out, ir.Constant(_INT, place)), _VECTOR.as_pointer()
+            )
+            builder.store(builder.load(total), target, align=_BYTES)
+        return context.get_dummy_value()
+
+    return types.void(vectors, *[types.int64] * 7), generate
+
+
+add_rows: Any = intrinsic(prefer_literal=True)(_add_rows)
