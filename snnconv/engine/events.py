@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from snnconv.engine.compiled import compiled, split
-from snnconv.engine.rows import LANES, add_rows
+from snnconv.engine.vectors import LANES, add_rows
 
 Floats = NDArray[np.float32]
 Pair = tuple[int, int]

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from snnconv import elementary
 from snnconv.engine.compiled import compiled, inlined
+from snnconv.engine.vectors import copy
 
 Floats = NDArray[np.float32]
 Constants = tuple[np.float32, ...]
 
-_BLOCK = 1024  # neurons: seven arrays of them fit into the smallest first-level cache
+_BLOCK = 512  # neurons: nine arrays of them fit into the smallest first-level cache
 
 _0, _1, _2 = (np.float32(k) for k in range(3))
 _LARGEST = np.float32(elementary.LARGEST)
@@ -67,27 +68,32 @@ def scan_if(
     values: Floats,
 ) -> None:
     """IF neurons ``start`` to ``stop``."""
-    work = np.empty(4 * _BLOCK, np.float32)
-    v, th, s, x = 0, _BLOCK, 2 * _BLOCK, 3 * _BLOCK
+    work = np.empty(5 * _BLOCK, np.float32)
+    at = work.ctypes.data
+    c, v, th, s, x = 0, _BLOCK, 2 * _BLOCK, 3 * _BLOCK, 4 * _BLOCK
     for low in range(start, stop, _BLOCK):
-        high = min(low + _BLOCK, stop)
-        n = high - low
-        work[v : v + n] = potential[low:high]
-        work[th : th + n] = theta[low:high]
+        n = min(_BLOCK, stop - low)
+        copy(at + 4 * v, potential.ctypes.data + 4 * low, n)
+        copy(at + 4 * th, theta.ctypes.data + 4 * low, n)
         for t in range(len(counts)):
-            current = currents[t if len(currents) > 1 else 0, low:high]
+            row = t if len(currents) > 1 else 0
+            copy(at + 4 * c, currents[row].ctypes.data + 4 * low, n)
             for i in range(n):
-                before = work[v + i] + current[i]
+                before = work[v + i] + work[c + i]
                 fired = _1 if before >= work[th + i] else _0
-                if keep is not None:
-                    fired = fired * keep[t, low + i]
-                value = fired * work[th + i]
                 work[s + i] = fired
-                work[x + i] = value
-                work[v + i] = before - value
-            counts[t, low:high] = work[s : s + n]
-            values[t, low:high] = work[x : x + n]
-        potential[low:high] = work[v : v + n]
+                work[x + i] = fired * work[th + i]
+                work[v + i] = before
+            if keep is not None:
+                copy(at + 4 * c, keep[t].ctypes.data + 4 * low, n)
+                for i in range(n):
+                    work[s + i] = work[s + i] * work[c + i]
+                    work[x + i] = work[s + i] * work[th + i]
+            for i in range(n):
+                work[v + i] = work[v + i] - work[x + i]
+            copy(counts[t].ctypes.data + 4 * low, at + 4 * s, n)
+            copy(values[t].ctypes.data + 4 * low, at + 4 * x, n)
+        copy(potential.ctypes.data + 4 * low, at + 4 * v, n)
 
 
 @compiled
@@ -112,47 +118,58 @@ def scan_msat(
     ``dtt`` holds ``1/k_i, tau_mp*k_a, tau_mp*alpha, tau_mp*v_t``, ``det`` holds ``-1/c, tau_rd``;
     none where it is switched off.
     """
-    work = np.empty(6 * _BLOCK, np.float32)
-    V, v, m, th, s, x = 0, _BLOCK, 2 * _BLOCK, 3 * _BLOCK, 4 * _BLOCK, 5 * _BLOCK
+    work = np.empty(9 * _BLOCK, np.float32)
+    at = work.ctypes.data
+    c, V, v, m, th = 0, _BLOCK, 2 * _BLOCK, 3 * _BLOCK, 4 * _BLOCK
+    s, x, d, r = 5 * _BLOCK, 6 * _BLOCK, 7 * _BLOCK, 8 * _BLOCK
     for low in range(start, stop, _BLOCK):
-        high = min(low + _BLOCK, stop)
-        n = high - low
-        work[V : V + n] = before[low:high]
-        work[v : v + n] = after[low:high]
-        work[m : m + n] = mean[low:high]
-        work[th : th + n] = theta[low:high]
+        n = min(_BLOCK, stop - low)
+        copy(at + 4 * V, before.ctypes.data + 4 * low, n)
+        copy(at + 4 * v, after.ctypes.data + 4 * low, n)
+        copy(at + 4 * m, mean.ctypes.data + 4 * low, n)
+        copy(at + 4 * th, theta.ctypes.data + 4 * low, n)
         for t in range(len(counts)):
-            current = currents[t if len(currents) > 1 else 0, low:high]
-            adaptive = steps + t > 0
-            share = np.float32(1 / (steps + t + 1))
+            row = t if len(currents) > 1 else 0
+            copy(at + 4 * c, currents[row].ctypes.data + 4 * low, n)
             for i in range(n):
-                residual, theta_i = work[v + i], work[th + i]
-                potential = residual + current[i]
-                threshold = theta_i
-                if dtt is not None or det is not None:
-                    drive = _0
-                    if dtt is not None:
-                        deviation = (residual - work[m + i]) / theta_i
-                        drive = _softplus(deviation * dtt[0]) * dtt[1]
-                        drive = drive + deviation * dtt[2] + dtt[3]
-                    if det is not None:
-                        rise = current[i] if sees_input else potential - work[V + i]
-                        drive = drive + _exp(rise / theta_i * det[0]) * det[1]
-                    adapted = theta_i / (_exp(-drive) + _1)
-                    threshold = adapted if adaptive else theta_i
-                fired = _1 if potential >= threshold else _0
-                if keep is not None:
-                    fired = fired * keep[t, low + i]
-                value = fired * threshold
-                residual = potential - value
-                if dtt is not None:
-                    work[m + i] = work[m + i] + (residual - work[m + i]) * share
-                work[s + i] = fired
-                work[x + i] = value
+                potential = work[v + i] + work[c + i]
+                work[r + i] = work[c + i] if sees_input else potential - work[V + i]
                 work[V + i] = potential
-                work[v + i] = residual
-            counts[t, low:high] = work[s : s + n]
-            values[t, low:high] = work[x : x + n]
-        before[low:high] = work[V : V + n]
-        after[low:high] = work[v : v + n]
-        mean[low:high] = work[m : m + n]
+                work[x + i] = work[th + i]  # the threshold, if nothing adapts it
+            if steps + t > 0 and (dtt is not None or det is not None):
+                # a loop for each function: its few operations overlap over many neurons, where
+                # one loop of all of them waits for each result
+                for i in range(n):
+                    work[d + i] = _0
+                if dtt is not None:
+                    for i in range(n):
+                        work[x + i] = (work[v + i] - work[m + i]) / work[th + i]
+                        work[s + i] = _exp(-abs(work[x + i] * dtt[0]))
+                    for i in range(n):
+                        scaled = work[x + i] * dtt[0]
+                        work[s + i] = (_0 if scaled < _0 else scaled) + _log1p(work[s + i])
+                        work[d + i] = work[s + i] * dtt[1] + work[x + i] * dtt[2] + dtt[3]
+                if det is not None:
+                    for i in range(n):
+                        work[s + i] = _exp(work[r + i] / work[th + i] * det[0]) * det[1]
+                        work[d + i] = work[d + i] + work[s + i]
+                for i in range(n):
+                    work[x + i] = work[th + i] / (_exp(-work[d + i]) + _1)
+            for i in range(n):
+                work[s + i] = _1 if work[V + i] >= work[x + i] else _0
+            if keep is not None:
+                copy(at + 4 * c, keep[t].ctypes.data + 4 * low, n)
+                for i in range(n):
+                    work[s + i] = work[s + i] * work[c + i]
+            for i in range(n):
+                work[x + i] = work[s + i] * work[x + i]
+                work[v + i] = work[V + i] - work[x + i]
+            if dtt is not None:
+                share = np.float32(1 / (steps + t + 1))
+                for i in range(n):
+                    work[m + i] = work[m + i] + (work[v + i] - work[m + i]) * share
+            copy(counts[t].ctypes.data + 4 * low, at + 4 * s, n)
+            copy(values[t].ctypes.data + 4 * low, at + 4 * x, n)
+        copy(before.ctypes.data + 4 * low, at + 4 * V, n)
+        copy(after.ctypes.data + 4 * low, at + 4 * v, n)
+        copy(mean.ctypes.data + 4 * low, at + 4 * m, n)

@@ -1,7 +1,8 @@
-"""The inner loop of an event-driven layer: add up the weight rows of the neurons that fired.
+"""What compiled loops can't say: sums that stay in registers, and copies without a loop.
 
-Compiled loops would go through memory at each addition. Here the sums stay in registers: the loop
-is stated in LLVM's vector type, which becomes whatever the processor has (AVX2, AVX-512, NEON).
+:func:`add_rows` is stated in LLVM's vector type, which becomes whatever the processor has (AVX2,
+AVX-512, NEON). A loop over two arrays is made of vectors only where the compiler can see that they
+do not overlap; after a :func:`copy` into one array it can.
 
 Shape:
     Addresses of contiguous memory; nothing is checked here.
@@ -88,3 +89,17 @@ def _add_rows(
 
 
 add_rows: Any = intrinsic(prefer_literal=True)(_add_rows)
+
+
+def _copy(typing: Any, to: Any, source: Any, floats: Any) -> Any:
+    """Copy float32 values between two addresses."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        to, source = (builder.inttoptr(x, ir.IntType(8).as_pointer()) for x in args[:2])
+        cgutils.raw_memcpy(builder, to, source, args[2], _BYTES)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 3), generate
+
+
+copy: Any = intrinsic(_copy)
