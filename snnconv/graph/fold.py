@@ -61,8 +61,10 @@ def fold(graph: Graph, tensors: Mapping[str, Tensor]) -> tuple[Graph, dict[str, 
 
 
 def _has_channels_first(producer: Node, rank: Mapping[str, int]) -> bool:
-    """Whether row k of its weight makes channel k: a linear layer's channels are its last axis."""
-    return producer.op == "conv" or (producer.op == "linear" and rank[producer.name] == 1)
+    """Whether its weight makes channels: those of a linear layer are its last axis."""
+    return producer.op in ("conv", "conv_transpose") or (
+        producer.op == "linear" and rank[producer.name] == 1
+    )
 
 
 def _only_reader(graph: Graph, renamed: Mapping[str, str], producer: Node) -> bool:
@@ -90,7 +92,12 @@ def _absorb(producer: Node, scale: Tensor, shift: Tensor, tensors: dict[str, Ten
     roles = node_tensors(producer, tensors)
     weight = roles["weight"].double()
     names = {role: f"{producer.name}.folded.{role}" for role in ("weight", "bias")}
-    scaled = weight * scale.reshape(-1, *[1] * (weight.dim() - 1))
+    if producer.op == "conv_transpose":  # weight [C_in, C_out / groups, ...]
+        groups = producer.attrs["groups"]
+        by_group = scale.reshape(groups, 1, -1, *[1] * (weight.dim() - 2))
+        scaled = (weight.unflatten(0, (groups, -1)) * by_group).flatten(0, 1)
+    else:
+        scaled = weight * scale.reshape(-1, *[1] * (weight.dim() - 1))
     offset = shift + (roles["bias"].double() * scale if "bias" in roles else 0)
     dtype = roles["weight"].dtype
     tensors[names["weight"]], tensors[names["bias"]] = scaled.to(dtype), offset.to(dtype)

@@ -7,7 +7,6 @@ attributes carry the same names, goes through the same function. What a form can
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -32,7 +31,7 @@ class Activation:
 
 @dataclass(frozen=True)
 class Stored:
-    """A tensor of the network's own."""
+    """A tensor of the network's own; without a name it takes its node's."""
 
     name: str
     value: Tensor
@@ -43,51 +42,55 @@ class Made:
     """The node a call amounts to.
 
     Attributes:
-        sources: what it reads.
+        sources: what it reads; a node that has to be made first, where one call amounts to two.
         tensors: by role; those that are absent are None.
         ending: for a softmax, which is dropped at the end of a network: what was dropped.
     """
 
     op: str
-    sources: Sequence[Activation]
+    sources: "Sequence[Activation | Made]"
     attrs: dict[str, Any] = field(default_factory=dict)
     tensors: Mapping[str, Stored | None] = field(default_factory=dict)
     ending: Callable[[Tensor], Tensor] | None = None
 
 
 Shape = tuple[int, ...]
-Form = Callable[..., Made]
-"""``(shape of the value, arguments of the call) -> node``."""
+Form = Callable[..., Made | list[Made]]
+"""``(shape of the value, arguments of the call) -> node``, or nodes where a call gives several."""
 
 
-def _activation(value: object) -> Activation:
+def activation(value: object) -> Activation:
+    """An operand that has to depend on the input."""
     if isinstance(value, Activation):
         return value
     shown = f"the tensor '{value.name}'" if isinstance(value, Stored) else repr(value)
     raise Refused(f"an operand that is no activation ({shown})")
 
 
-def _stored(role: str, value: object) -> Stored:
+def stored(role: str, value: object) -> Stored:
+    """An operand that has to be the network's own."""
     if isinstance(value, Stored):
         return value
     raise Refused(f"a {role} that is no tensor of the network")
 
 
-def _weights(**tensors: object) -> dict[str, Stored | None]:
-    return {role: None if t is None else _stored(role, t) for role, t in tensors.items()}
+def weights(**tensors: object) -> dict[str, Stored | None]:
+    """Tensors by role, some of them absent."""
+    return {role: None if t is None else stored(role, t) for role, t in tensors.items()}
 
 
-def _sizes(value: Any, rank: int) -> list[int]:
+def sizes(value: Any, rank: int) -> list[int]:
     """One number for all axes, or one an axis."""
-    sizes = [int(n) for n in value] if isinstance(value, tuple | list) else [int(value)]
-    return sizes * rank if len(sizes) == 1 else sizes
+    given = [int(n) for n in value] if isinstance(value, tuple | list) else [int(value)]
+    return given * rank if len(given) == 1 else given
 
 
-def _batched(x: object, rank: int) -> Activation:
-    activation = _activation(x)
-    if len(activation.shape) != rank + 2:
-        raise Refused(f"an input of shape [B, {', '.join(map(str, activation.shape[1:]))}]")
-    return activation
+def batched(x: object, rank: int) -> Activation:
+    """An operand with a batch, channels, and so many axes behind them."""
+    source = activation(x)
+    if len(source.shape) != rank + 2:
+        raise Refused(f"an input of shape [B, {', '.join(map(str, source.shape[1:]))}]")
+    return source
 
 
 def conv(
@@ -105,30 +108,53 @@ def conv(
     """A convolution."""
     if padding_mode != "zeros":
         raise Refused(f"padding mode '{padding_mode}'")
-    taken, dilation = _stored("weight", weight), _sizes(dilation, rank)
+    taken, dilation = stored("weight", weight), sizes(dilation, rank)
     attrs = {
-        "stride": _sizes(stride, rank),
+        "stride": sizes(stride, rank),
         "padding": _padding(padding, taken.value.shape[2:], dilation),
         "dilation": dilation,
         "groups": groups,
     }
-    return Made("conv", [_batched(x, rank)], attrs, _weights(weight=weight, bias=bias))
+    return Made("conv", [batched(x, rank)], attrs, weights(weight=weight, bias=bias))
 
 
 def _padding(padding: Any, kernel: Sequence[int], dilation: Sequence[int]) -> list[int]:
     if padding == "valid":
         return [0] * len(kernel)
     if padding != "same":
-        return _sizes(padding, len(kernel))
+        return sizes(padding, len(kernel))
     total = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
     if any(n % 2 for n in total):
         raise Refused("padding 'same' that is not the same on both sides")
     return [n // 2 for n in total]
 
 
+def conv_transpose(
+    rank: int,
+    shape: Shape,
+    x: object,
+    weight: object,
+    bias: object = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Made:
+    """A transposed convolution."""
+    attrs = {
+        "stride": sizes(stride, rank),
+        "padding": sizes(padding, rank),
+        "output_padding": sizes(output_padding, rank),
+        "dilation": sizes(dilation, rank),
+        "groups": groups,
+    }
+    return Made("conv_transpose", [batched(x, rank)], attrs, weights(weight=weight, bias=bias))
+
+
 def linear(shape: Shape, x: object, weight: object, bias: object = None) -> Made:
     """A matrix on the last axis."""
-    return Made("linear", [_activation(x)], {}, _weights(weight=weight, bias=bias))
+    return Made("linear", [activation(x)], {}, weights(weight=weight, bias=bias))
 
 
 def batch_norm(
@@ -145,8 +171,8 @@ def batch_norm(
     """BatchNorm by its running statistics."""
     if running_mean is None or training:
         raise Refused("BatchNorm without running statistics")
-    tensors = _weights(mean=running_mean, var=running_var, weight=weight, bias=bias)
-    return Made("batch_norm", [_activation(x)], {"eps": eps}, tensors)
+    tensors = weights(mean=running_mean, var=running_var, weight=weight, bias=bias)
+    return Made("batch_norm", [activation(x)], {"eps": eps}, tensors)
 
 
 def relu(shape: Shape, x: object, inplace: bool = False) -> Made:
@@ -171,7 +197,7 @@ def clamp(shape: Shape, x: object, min: Any = None, max: Any = None) -> Made:  #
     numbers = isinstance(min, int | float) and isinstance(max, int | float | None)
     if not numbers or min != 0 or not (max is None or max > 0):
         raise Refused(f"a clip to [{min}, {max}]: a spiking neuron starts at 0")
-    return Made("relu", [_activation(x)], {"ceiling": None if max is None else float(max)})
+    return Made("relu", [activation(x)], {"ceiling": None if max is None else float(max)})
 
 
 def threshold(
@@ -198,8 +224,8 @@ def max_pool(
     if return_indices:
         raise Refused("max pooling that returns indices")
     attrs = _window(rank, kernel_size, stride, padding)
-    attrs |= {"dilation": _sizes(dilation, rank), "ceil_mode": bool(ceil_mode)}
-    return Made("max_pool", [_batched(x, rank)], attrs)
+    attrs |= {"dilation": sizes(dilation, rank), "ceil_mode": bool(ceil_mode)}
+    return Made("max_pool", [batched(x, rank)], attrs)
 
 
 def avg_pool(
@@ -218,83 +244,30 @@ def avg_pool(
         raise Refused(f"divisor_override={divisor_override}")
     attrs = _window(rank, kernel_size, stride, padding)
     attrs |= {"ceil_mode": bool(ceil_mode), "count_include_pad": bool(count_include_pad)}
-    return Made("avg_pool", [_batched(x, rank)], attrs)
+    return Made("avg_pool", [batched(x, rank)], attrs)
 
 
 def _window(rank: int, kernel: Any, stride: Any, padding: Any) -> dict[str, Any]:
-    kernel = _sizes(kernel, rank)
+    kernel = sizes(kernel, rank)
     no_stride = stride is None or stride in ((), [])
     return {
         "kernel": kernel,
-        "stride": kernel if no_stride else _sizes(stride, rank),
-        "padding": _sizes(padding, rank),
+        "stride": kernel if no_stride else sizes(stride, rank),
+        "padding": sizes(padding, rank),
     }
 
 
 def adaptive_avg_pool(rank: int, shape: Shape, x: object, output_size: object) -> Made:
     """Average pooling to a given size."""
-    return Made("adaptive_avg_pool", [_batched(x, rank)], {"output": list(shape[2:])})
+    return Made("adaptive_avg_pool", [batched(x, rank)], {"output": list(shape[2:])})
 
 
 def mean(shape: Shape, x: object, dim: Any = None, keepdim: bool = False) -> Made:
     """The mean over axes."""
     if dim is None:
         raise Refused("a mean over the batch")
-    source, dims = _activation(x), list(dim) if isinstance(dim, tuple | list) else [dim]
+    source, dims = activation(x), list(dim) if isinstance(dim, tuple | list) else [dim]
     dims = sorted(d % len(source.shape) for d in dims)
     if not dims or 0 in dims:
         raise Refused("a mean over the batch")
     return Made("mean", [source], {"dims": dims, "keepdim": bool(keepdim)})
-
-
-def add(shape: Shape, x: object, other: object, alpha: float = 1) -> Made:
-    """A sum of two activations."""
-    if alpha != 1:
-        raise Refused(f"a sum with alpha={alpha}")
-    sources = [_activation(x), _activation(other)]
-    if any(len(source.shape) != len(shape) for source in sources):
-        raise Refused("a sum that mixes samples")
-    return Made("add", sources)
-
-
-def concat(shape: Shape, tensors: Sequence[object], dim: int = 0) -> Made:
-    """A concatenation along an axis of the samples."""
-    if dim % len(shape) == 0:
-        raise Refused("a concatenation over the batch")
-    return Made("concat", [_activation(x) for x in tensors], {"dim": dim % len(shape)})
-
-
-def reshape(shape: Shape, x: object, *sizes: object, **named: object) -> Made:
-    """Any reshape that keeps samples apart; the shape it leads to is the value's own."""
-    if not shape or shape[0] != _activation(x).shape[0]:
-        raise Refused("a reshape that mixes samples")
-    return Made("reshape", [_activation(x)], {"shape": list(shape[1:])})
-
-
-def dropout(
-    shape: Shape, x: object, p: float = 0.5, training: bool = True, inplace: bool = False
-) -> Made:
-    """The identity outside training."""
-    if training:
-        raise Refused("dropout that is on outside training: pass training=self.training")
-    return Made("dropout", [_activation(x)], {"p": p})
-
-
-def identity(shape: Shape, x: object, memory_format: object = None) -> Made:
-    """The value itself, perhaps laid out anew."""
-    return Made("identity", [_activation(x)])
-
-
-def softmax(
-    function: Callable[..., Tensor],
-    shape: Shape,
-    x: object,
-    dim: int | None = None,
-    _stacklevel: int = 3,
-    dtype: object = None,
-) -> Made:
-    """Dropped: argmax keeps its meaning, and logits are what a spiking network's currents are."""
-    if dtype is not None or len(shape) != 2 or dim not in (None, 1, -1):
-        raise Refused("a softmax that is not over the classes")
-    ending = partial(function, dim=1)
-    return Made("identity", [_activation(x)], {"dropped": function.__name__}, ending=ending)

@@ -47,6 +47,7 @@ class Op:
 
 
 _ByRank = dict[int, Callable[..., Tensor]]
+_CONV_TRANSPOSE: _ByRank = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 _CONV: _ByRank = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _MAX_POOL: _ByRank = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 _AVG_POOL: _ByRank = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
@@ -67,6 +68,20 @@ def _conv(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
         tuple(attrs["padding"]),
         tuple(attrs["dilation"]),
         attrs["groups"],
+    )
+
+
+def _conv_transpose(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+    weight = tensors["weight"]
+    return _CONV_TRANSPOSE[weight.dim() - 2](
+        inputs[0],
+        weight,
+        tensors.get("bias"),
+        tuple(attrs["stride"]),
+        tuple(attrs["padding"]),
+        tuple(attrs["output_padding"]),
+        attrs["groups"],
+        tuple(attrs["dilation"]),
     )
 
 
@@ -172,6 +187,24 @@ def _reshape(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
     return x.reshape(x.shape[0], *attrs["shape"])
 
 
+def _permute(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+    return inputs[0].permute(0, *attrs["dims"])
+
+
+def _slice(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+    (x,) = inputs
+    index = torch.arange(attrs["start"], attrs["stop"], attrs["step"], device=x.device)
+    return x.index_select(attrs["dim"], index)
+
+
+def _pad(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+    return F.pad(inputs[0], tuple(attrs["pad"]), mode=attrs["mode"])
+
+
+def _upsample(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+    return F.interpolate(inputs[0], tuple(attrs["size"]), mode="nearest")
+
+
 def _identity(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
     return inputs[0]
 
@@ -182,6 +215,7 @@ def _linear_op(run: Compute) -> Op:
 
 OPS: Mapping[str, Op] = {
     "conv": Op(Role.SYNAPSE, _conv, _with_ones(_conv), ("weight",)),
+    "conv_transpose": Op(Role.SYNAPSE, _conv_transpose, _with_ones(_conv_transpose), ("weight",)),
     "linear": Op(Role.SYNAPSE, _linear, _with_ones(_linear), ("weight",)),
     "batch_norm": Op(Role.LINEAR, _batch_norm, _identity, ("mean", "var")),
     "affine": Op(Role.LINEAR, _affine, _identity, ("scale", "shift")),
@@ -193,6 +227,10 @@ OPS: Mapping[str, Op] = {
     "add": _linear_op(_add),
     "concat": _linear_op(_concat),
     "reshape": _linear_op(_reshape),
+    "permute": _linear_op(_permute),
+    "slice": _linear_op(_slice),
+    "pad": _linear_op(_pad),
+    "upsample": _linear_op(_upsample),
     "dropout": _linear_op(_identity),
     "identity": _linear_op(_identity),
 }

@@ -143,6 +143,8 @@ def macs(graph: Graph, tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, in
         weight = tensors[node.tensors["weight"]]
         ones = torch.ones(1, *sizes[node.inputs[0]], dtype=torch.float64)
         out = op.reach(node.attrs, node_tensors(node, tensors), [ones])
-        # every output of a convolution or linear layer has one weight slice [1:] of taps
-        found[node.name] = (out.numel() * weight[0].numel(), int(out.sum().item()))
+        # every output of a convolution or linear layer, and every input of a transposed
+        # convolution, has one weight slice [1:] of taps
+        ends = ones if node.op == "conv_transpose" else out
+        found[node.name] = (ends.numel() * weight[0].numel(), int(out.sum().item()))
     return found

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torchvision.ops import stochastic_depth
 
-from snnconv.graph import forms
+from snnconv.graph import arithmetic, forms, wiring
 from snnconv.graph.forms import Form
 
 
@@ -35,14 +36,31 @@ def _by_rank(targets: Iterable[Hashable], form: Form, *attributes: str) -> dict[
     }
 
 
-_softmax = partial(forms.softmax, torch.softmax)
-_log_softmax = partial(forms.softmax, torch.log_softmax)
+def _padding(*kinds: tuple[str, str]) -> dict[Any, Spelling]:
+    """Padding modules, for one, two and three axes."""
+    return {
+        getattr(nn, f"{name}Pad{rank}d"): Spelling(
+            partial(wiring.pad_module, rank, mode), ("padding", "value")
+        )
+        for name, mode in kinds
+        for rank in (1, 2, 3)
+        if hasattr(nn, f"{name}Pad{rank}d")
+    }
+
+
+_softmax = partial(wiring.softmax, torch.softmax)
+_log_softmax = partial(wiring.softmax, torch.log_softmax)
 
 MODULES: Mapping[type[nn.Module], Spelling] = {
     **_by_rank(
         (nn.Conv1d, nn.Conv2d, nn.Conv3d),
         forms.conv,
         *("weight", "bias", "stride", "padding", "dilation", "groups", "padding_mode"),
+    ),
+    **_by_rank(
+        (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
+        forms.conv_transpose,
+        *("weight", "bias", "stride", "padding", "output_padding", "groups", "dilation"),
     ),
     **_all((nn.Linear,), forms.linear, "weight", "bias"),
     **_all(
@@ -69,15 +87,19 @@ MODULES: Mapping[type[nn.Module], Spelling] = {
         forms.adaptive_avg_pool,
         "output_size",
     ),
-    **_all((nn.Flatten, nn.Unflatten), forms.reshape),
-    **_all((nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d), forms.dropout, "p", "training"),
-    **_all((nn.Identity,), forms.identity),
+    **_all((nn.Flatten, nn.Unflatten), wiring.reshape),
+    **_padding(("Zero", "constant"), ("Constant", "constant"), ("Reflection", "reflect")),
+    **_padding(("Replication", "replicate"), ("Circular", "circular")),
+    **_all((nn.Upsample,), wiring.upsample, "size", "scale_factor", "mode"),
+    **_all((nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d), wiring.dropout, "p", "training"),
+    **_all((nn.Identity,), wiring.identity),
     **_all((nn.Softmax,), _softmax, "dim"),
     **_all((nn.LogSoftmax,), _log_softmax, "dim"),
 }
 
 FUNCTIONS: Mapping[Hashable, Spelling] = {
     **_by_rank((F.conv1d, F.conv2d, F.conv3d), forms.conv),
+    **_by_rank((F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d), forms.conv_transpose),
     **_all((F.linear,), forms.linear),
     **_all((F.batch_norm,), forms.batch_norm),
     **_all((F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_"), forms.relu),
@@ -95,12 +117,29 @@ FUNCTIONS: Mapping[Hashable, Spelling] = {
         forms.adaptive_avg_pool,
     ),
     **_all((torch.mean, "mean"), forms.mean),
-    **_all((operator.add, operator.iadd, torch.add, "add", "add_"), forms.add),
-    **_all((torch.cat, torch.concat, torch.concatenate), forms.concat),
-    **_all((torch.flatten, torch.reshape, torch.squeeze, torch.unsqueeze), forms.reshape),
-    **_all(("flatten", "unflatten", "view", "reshape", "squeeze", "unsqueeze"), forms.reshape),
-    **_all((F.dropout, F.dropout1d, F.dropout2d, F.dropout3d), forms.dropout),
-    **_all((torch.clone, "clone", "contiguous", "detach"), forms.identity),
+    **_all((operator.add, operator.iadd, torch.add, "add", "add_"), arithmetic.add),
+    **_all((operator.sub, operator.isub, torch.sub, torch.subtract, "sub", "sub_"), arithmetic.sub),
+    **_all((torch.rsub,), arithmetic.rsub),
+    **_all((operator.neg, torch.neg, torch.negative, "neg"), arithmetic.neg),
+    **_all((operator.mul, operator.imul, torch.mul, "mul", "mul_"), arithmetic.mul),
+    **_all((torch.multiply, "multiply"), arithmetic.mul),
+    **_all((operator.truediv, operator.itruediv, torch.div, "div", "div_"), arithmetic.div),
+    **_all((torch.cat, torch.concat, torch.concatenate), wiring.concat),
+    **_all((torch.flatten, torch.reshape, torch.squeeze, torch.unsqueeze), wiring.reshape),
+    **_all(("flatten", "unflatten", "view", "reshape", "squeeze", "unsqueeze"), wiring.reshape),
+    **_all((torch.permute, "permute"), wiring.permute),
+    **_all((torch.transpose, torch.swapaxes, "transpose", "swapaxes"), wiring.transpose),
+    **_all((operator.getitem,), wiring.getitem),
+    **_all((torch.select, "select"), wiring.select),
+    **_all((torch.narrow, "narrow"), wiring.narrow),
+    **_all((torch.split, "split"), wiring.split),
+    **_all((torch.chunk, "chunk"), wiring.chunk),
+    **_all((torch.unbind, "unbind"), wiring.unbind),
+    **_all((F.pad,), wiring.pad),
+    **_all((F.interpolate,), wiring.upsample),
+    **_all((stochastic_depth,), wiring.stochastic_depth),
+    **_all((F.dropout, F.dropout1d, F.dropout2d, F.dropout3d), wiring.dropout),
+    **_all((torch.clone, "clone", "contiguous", "detach"), wiring.identity),
     **_all((F.softmax, torch.softmax, "softmax"), _softmax),
     **_all((F.log_softmax, torch.log_softmax, "log_softmax"), _log_softmax),
 }

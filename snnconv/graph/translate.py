@@ -5,8 +5,9 @@ trace leads to, changes in place, and the list of everything that can't be conve
 """
 
 import inspect
+import operator
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.fx
@@ -48,12 +49,15 @@ def translate(
 
 
 class _Run(torch.fx.Interpreter):
-    """Runs a trace once, and notes what each node gives (of tensors the shape only) and changes."""
+    """Runs a trace once, and notes what each node gives and changes.
+
+    Of what depends on the input it keeps the shape only.
+    """
 
     def __init__(self, traced: torch.fx.GraphModule) -> None:
         super().__init__(traced)
         self.values: dict[torch.fx.Node, Any] = {}
-        self.holders: set[torch.fx.Node] = set()  # of a tensor, or of several
+        self.holders: set[torch.fx.Node] = set()  # of what depends on the input
         self.changed: dict[torch.fx.Node, list[torch.fx.Node]] = {}
 
     def run_node(self, n: torch.fx.Node) -> Any:
@@ -64,12 +68,15 @@ class _Run(torch.fx.Interpreter):
         ]
 
         def shape_only(value: Any) -> Any:
-            if not isinstance(value, Tensor):
+            if not isinstance(value, Tensor) or not depends:
                 return value
             self.holders.add(n)
             return value.to("meta")
 
         result = super().run_node(n)
+        depends = n.op == "placeholder" or any(
+            source in self.holders for source in n.all_input_nodes
+        )
         self.changed[n] = [source for source, value, old in before if value._version != old]
         self.values[n] = map_aggregate(result, shape_only)
         return result
@@ -87,6 +94,7 @@ class _Translator:
         self.refused: list[str] = []
         self.ending: Ending | None = None
         self._names: dict[torch.fx.Node, str] = {}  # the graph node that gives a trace node's value
+        self._pieces: dict[torch.fx.Node, list[str]] = {}  # those of a call that gives several
 
     def read(self, node: torch.fx.Node) -> None:
         """Take one node of the trace."""
@@ -109,24 +117,46 @@ class _Translator:
     def _call(self, node: torch.fx.Node) -> None:
         sources = [source for source in node.all_input_nodes if source in self._names]
         self._names[node] = INPUT  # where it is refused, what comes behind it is looked at as well
-        if any(not isinstance(self.run.values[source], Tensor) for source in sources):
+        if node.target is operator.getitem and sources[0] in self._pieces:
+            picked = self._pieces[sources[0]][cast("int", node.args[1])]
+            if isinstance(picked, list):
+                self._pieces[node] = picked
+            else:
+                self._names[node] = picked
+            return
+        if any(
+            not isinstance(self.run.values[source], Tensor) and source not in self._pieces
+            for source in sources
+        ):
             return  # one of several values of a call that was refused
         try:
             made = self._made(node)
         except Refused as refusal:
             self.refused.append(f"{_place(node)}: {refusal}")
             return
-        for role_tensor in made.tensors.values():
-            if role_tensor is not None:
-                self.tensors[role_tensor.name] = role_tensor.value.detach().cpu().float().clone()
-        name = self._free_name(_place(node))
-        inputs = tuple(source.node for source in made.sources)
-        tensors = {role: tensor.name for role, tensor in made.tensors.items() if tensor is not None}
-        self.nodes.append(Node(name, made.op, inputs, made.attrs, tensors))
+        if isinstance(made, list):
+            self._pieces[node] = [self._add(one, _place(node)) for one in made]
+            return
+        name = self._add(made, _place(node))
         for changed in (node, *self.run.changed[node]):
             self._names[changed] = name  # a change in place is seen by whoever reads later
 
-    def _made(self, node: torch.fx.Node) -> Made:
+    def _add(self, made: Made, base: str) -> str:
+        """Take a node into the graph, and those that it is made of; gives its name."""
+        inputs = tuple(
+            self._add(source, base) if isinstance(source, Made) else source.node
+            for source in made.sources
+        )
+        name = self._free_name(base)
+        tensors = {}
+        for role, tensor in made.tensors.items():
+            if tensor is not None:
+                tensors[role] = tensor.name or f"{name}.{role}"
+                self.tensors[tensors[role]] = tensor.value.detach().cpu().float().clone()
+        self.nodes.append(Node(name, made.op, inputs, made.attrs, tensors))
+        return name
+
+    def _made(self, node: torch.fx.Node) -> Made | list[Made]:
         if node.op == "call_module":
             path = str(node.target)
             module = self.traced.get_submodule(path)
@@ -150,7 +180,7 @@ class _Translator:
         except TypeError as error:
             raise Refused(f"{called} with arguments it is not known to take ({error})") from error
         made = known.form(*bound.args, **bound.kwargs)
-        if made.ending is not None:
+        if isinstance(made, Made) and made.ending is not None:
             if {user.op for user in node.users} != {"output"}:
                 raise Refused(f"{called} before the end")
             self.ending = made.ending
@@ -161,13 +191,18 @@ class _Translator:
         if not isinstance(value, torch.fx.Node):
             return value
         found = self.run.values[value]
+        if value in self._pieces:
+            return [
+                Activation(name, tuple(piece.shape))
+                for name, piece in zip(self._pieces[value], found, strict=True)
+            ]
         if value in self._names:
             return Activation(self._names[value], tuple(found.shape))
         if value.op == "get_attr":
             path = str(value.target)
             owner, _, attribute = path.rpartition(".")
             return Stored(path, getattr(self.traced.get_submodule(owner), attribute))
-        return found
+        return Stored(value.name, found) if isinstance(found, Tensor) else found
 
     def _free_name(self, base: str) -> str:
         taken = {INPUT} | {node.name for node in self.nodes}

@@ -50,6 +50,18 @@ def test_convolution(bias, affine, groups):
     assert ops(folded(module, (2, 5, 5))) == ["conv", "relu", "reshape"]
 
 
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_transposed_convolution(bias, groups):
+    module = nn.Sequential(
+        nn.ConvTranspose2d(4, 6, 3, 2, 1, groups=groups, bias=bias),
+        nn.BatchNorm2d(6),
+        nn.ReLU(),
+        nn.Flatten(),
+    )
+    assert ops(folded(module, (4, 5, 5))) == ["conv_transpose", "relu", "reshape"]
+
+
 @pytest.mark.parametrize(
     ("conv", "norm", "shape"),
     [

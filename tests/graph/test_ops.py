@@ -39,6 +39,7 @@ def image(rank, channels=4, size=9, batch=2):
 def test_the_list_is_closed():
     assert set(OPS) == {
         "conv",
+        "conv_transpose",
         "linear",
         "batch_norm",
         "affine",
@@ -50,6 +51,10 @@ def test_the_list_is_closed():
         "add",
         "concat",
         "reshape",
+        "permute",
+        "slice",
+        "pad",
+        "upsample",
         "dropout",
         "identity",
     }
@@ -57,11 +62,12 @@ def test_the_list_is_closed():
 
 def test_roles():
     roles = {role: {name for name, op in OPS.items() if op.role is role} for role in Role}
-    assert roles[Role.SYNAPSE] == {"conv", "linear"}
+    assert roles[Role.SYNAPSE] == {"conv", "conv_transpose", "linear"}
     assert roles[Role.SITE] == {"relu"}
     assert roles[Role.MAX] == {"max_pool"}
     assert {name for name, op in OPS.items() if op.required} == {
         "conv",
+        "conv_transpose",
         "linear",
         "batch_norm",
         "affine",
@@ -84,6 +90,18 @@ def test_conv(rank, bias):
     }
     x = image(rank)
     torch.testing.assert_close(run("conv", attrs, x, **dict(module.named_parameters())), module(x))
+
+
+@pytest.mark.parametrize("rank", RANKS)
+@pytest.mark.parametrize("bias", [True, False])
+def test_conv_transpose(rank, bias):
+    kind = [nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d][rank - 1]
+    settings = {"stride": 3, "padding": 1, "output_padding": 1, "dilation": 2}
+    module = kind(4, 6, 2, groups=2, bias=bias, **settings)
+    attrs = {key: [value] * rank for key, value in settings.items()} | {"groups": 2}
+    x = image(rank, size=5)
+    got = run("conv_transpose", attrs, x, **dict(module.named_parameters()))
+    torch.testing.assert_close(got, module(x))
 
 
 @pytest.mark.parametrize("shape", [(2, 5), (2, 3, 5)])
@@ -160,8 +178,25 @@ def test_wiring():
     assert torch.equal(run("concat", {"dim": 2}, x, y, x), torch.cat([x, y, x], 2))
     assert torch.equal(run("reshape", {"shape": [12]}, x), x.flatten(1))
     assert torch.equal(run("reshape", {"shape": [2, 2, 3]}, x), x.view(2, 2, 2, 3))
+    assert torch.equal(run("permute", {"dims": [2, 1]}, x), x.transpose(1, 2))
+    assert torch.equal(run("slice", {"dim": 2, "start": 1, "stop": 4, "step": 2}, x), x[..., 1::2])
     assert torch.equal(run("dropout", {"p": 0.5}, x), x)
     assert torch.equal(run("identity", {}, x), x)
+
+
+@pytest.mark.parametrize("mode", ["constant", "reflect", "replicate", "circular"])
+def test_pad(mode):
+    x = torch.randn(2, 3, 4, 5)
+    got = run("pad", {"pad": [2, 1, 0, 3], "mode": mode}, x)
+    assert torch.equal(got, nn.functional.pad(x, (2, 1, 0, 3), mode))
+
+
+@pytest.mark.parametrize("rank", RANKS)
+def test_upsample(rank):
+    x = image(rank, size=4)
+    size = [2 * n + 1 for n in x.shape[2:]]
+    got = run("upsample", {"size": size}, x)
+    assert torch.equal(got, nn.functional.interpolate(x, size, mode="nearest"))
 
 
 # The gradient of a reach is the number of synapses: against a count in nested loops
@@ -207,6 +242,38 @@ def test_reach_of_a_convolution(axes, groups, ins, outs):
     weight = torch.randn(groups * outs, ins, *(a["kernel"] for a in axes))
     got = driven("conv", attrs | {"groups": groups}, shape, weight=weight, bias=torch.ones(1))
     assert torch.equal(got, tabled(counter, shape))
+
+
+@settings(deadline=None, max_examples=60)
+@given(axes=st.lists(axis, min_size=1, max_size=3), groups=st.integers(1, 2), data=st.data())
+def test_reach_of_a_transposed_convolution(axes, groups, data):
+    extra = [data.draw(st.integers(0, max(a["stride"], a["dilation"]) - 1)) for a in axes]
+    outs = [
+        (a["size"] - 1) * a["stride"]
+        - 2 * a["padding"]
+        + a["dilation"] * (a["kernel"] - 1)
+        + more
+        + 1
+        for a, more in zip(axes, extra, strict=True)
+    ]
+    assume(all(out >= 1 for out in outs))
+    counter = Counter()
+    for place in product(*(range(a["size"]) for a in axes)):
+        for tap in product(*(range(a["kernel"]) for a in axes)):
+            out = [
+                p * a["stride"] - a["padding"] + t * a["dilation"]
+                for p, t, a in zip(place, tap, axes, strict=True)
+            ]
+            if all(0 <= o < n for o, n in zip(out, outs, strict=True)):
+                for channel in range(2 * groups):
+                    counter[channel, *place] += 3  # output channels of a group
+    shape = (2 * groups, *(a["size"] for a in axes))
+    attrs = {key: [a[key] for a in axes] for key in ("stride", "padding", "dilation")}
+    attrs |= {"output_padding": extra, "groups": groups}
+    weight = torch.randn(2 * groups, 3, *(a["kernel"] for a in axes))
+    assert torch.equal(
+        driven("conv_transpose", attrs, shape, weight=weight), tabled(counter, shape)
+    )
 
 
 @settings(deadline=None, max_examples=20)
@@ -297,6 +364,9 @@ def test_reach_of_a_mean(keepdim):
         ("add", {}, [(2, 3), (2, 3)]),
         ("concat", {"dim": 1}, [(2, 3), (1, 3)]),
         ("reshape", {"shape": [6]}, [(2, 3)]),
+        ("permute", {"dims": [2, 1]}, [(2, 3)]),
+        ("slice", {"dim": 1, "start": 0, "stop": 2, "step": 1}, [(2, 3)]),
+        ("pad", {"pad": [1, 2], "mode": "constant"}, [(2, 3)]),
         ("dropout", {"p": 0.5}, [(2, 3)]),
         ("identity", {}, [(2, 3)]),
     ],
@@ -311,3 +381,11 @@ def test_no_scale_changes_a_reach():
     scale = shift = mean = var = torch.full((2,), 3.0)
     assert (driven("affine", {}, (2, 3), scale=scale, shift=shift) == 1).all()
     assert (driven("batch_norm", {"eps": 0.0}, (2, 3), mean=mean, var=var) == 1).all()
+
+
+def test_what_is_sliced_off_reaches_nothing_and_what_is_copied_reaches_more():
+    got = driven("slice", {"dim": 2, "start": 1, "stop": 5, "step": 3}, (1, 5))
+    assert got.tolist() == [[0, 1, 0, 0, 1]]
+    assert driven("pad", {"pad": [-1, 1], "mode": "constant"}, (1, 3)).tolist() == [[0, 1, 1]]
+    assert driven("pad", {"pad": [2, 1], "mode": "replicate"}, (1, 3)).tolist() == [[3, 1, 2]]
+    assert driven("upsample", {"size": [5]}, (1, 2)).tolist() == [[3, 2]]

@@ -302,3 +302,18 @@ def test_synapses_fed_by_currents_are_no_spikes_business():
     net = nn.Sequential(nn.ReLU(), nn.Linear(4, 3), nn.Linear(3, 2))
     (cost,) = costs(net, (4,))
     assert (cost == 3).all()
+
+
+def test_a_transposed_convolution_costs_each_input_its_taps():
+    net = nn.Sequential(
+        conv(), nn.ReLU(), nn.ConvTranspose2d(2, 3, 3, 2, 1), nn.Flatten(), nn.Linear(363, 2)
+    )
+    graph, tensors = graph_of(net)
+    (site,) = graph.sites
+    reach = fan_out(graph, tensors)[site.name]
+    # three output channels; a corner has 2 x 2 of the 3 x 3 taps inside, the middle all nine
+    assert reach[0, 0, 0] == 3 * 4
+    assert reach[0, 2, 2] == 3 * 9
+    by_convention, exact = macs(graph, tensors)["2"]
+    assert by_convention == 2 * 36 * 3 * 9
+    assert exact == int(reach.sum())

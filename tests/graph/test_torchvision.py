@@ -15,16 +15,16 @@ IMPORTED = {
     "regnet_x_400mf": 32,
     "resnet18": 64,
     "resnext50_32x4d": 32,
+    "shufflenet_v2_x0_5": 64,
     "squeezenet1_0": 64,
     "vgg11": 32,
     "vgg11_bn": 32,
 }
 REFUSED = {
-    "convnext_tiny": {"permute", "layer_norm", "LayerNorm", "GELU", "mul", "stochastic_depth"},
-    "efficientnet_b0": {"SiLU", "Sigmoid", "mul", "stochastic_depth"},
-    "mobilenet_v3_small": {"Hardswish", "Hardsigmoid", "mul"},
-    "regnet_y_400mf": {"Sigmoid", "mul"},
-    "shufflenet_v2_x0_5": {"chunk", "transpose"},
+    "convnext_tiny": {"layer_norm", "LayerNorm", "GELU", "square"},
+    "efficientnet_b0": {"SiLU", "Sigmoid", "activations"},
+    "mobilenet_v3_small": {"Hardswish", "Hardsigmoid", "activations"},
+    "regnet_y_400mf": {"Sigmoid", "activations"},
 }
 SLOW = {"alexnet", "inception_v3", "resnext50_32x4d", "vgg11", "vgg11_bn", "convnext_tiny"}
 

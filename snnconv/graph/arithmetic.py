@@ -1,0 +1,78 @@
+"""Forms of sums, and of sums and products with constants: what keeps the mean over time."""
+
+import torch
+from torch import Tensor
+
+from snnconv.graph.forms import Activation, Made, Refused, Shape, Stored, activation
+
+
+def add(shape: Shape, x: object, other: object, alpha: float = 1) -> Made:
+    """``x + alpha*other``: of two activations, or of one and a constant."""
+    if not isinstance(x, Activation):
+        x, other = other, x
+        if alpha != 1:
+            return affine(shape, x, _number(alpha), _constant(shape, other))
+    if not isinstance(other, Activation):
+        return affine(shape, x, _number(1), alpha * _constant(shape, other))
+    sources = [activation(x), other]
+    if any(len(source.shape) != len(shape) for source in sources):
+        raise Refused("a sum that mixes samples")
+    scaled = other if alpha == 1 else affine(other.shape, other, _number(alpha), _number(0))
+    return Made("add", [sources[0], scaled])
+
+
+def sub(shape: Shape, x: object, other: object, alpha: float = 1) -> Made:
+    """``x - alpha*other``."""
+    return add(shape, x, other, -alpha)
+
+
+def rsub(shape: Shape, x: object, other: object, alpha: float = 1) -> Made:
+    """``other - alpha*x``."""
+    return add(shape, other, x, -alpha)
+
+
+def neg(shape: Shape, x: object) -> Made:
+    """``-x``."""
+    return affine(shape, x, _number(-1), _number(0))
+
+
+def mul(shape: Shape, x: object, other: object) -> Made:
+    """A product with a constant: one of two activations does not keep the mean over time."""
+    if not isinstance(x, Activation):
+        x, other = other, x
+    if isinstance(other, Activation):
+        raise Refused("a product of two activations")
+    return affine(shape, x, _constant(shape, other), _number(0))
+
+
+def div(shape: Shape, x: object, other: object, rounding_mode: object = None) -> Made:
+    """A quotient by a constant."""
+    if rounding_mode is not None or isinstance(other, Activation):
+        raise Refused("a quotient that is rounded, or by an activation")
+    return affine(shape, x, 1 / _constant(shape, other), _number(0))
+
+
+def affine(shape: Shape, x: object, scale: Tensor, shift: Tensor) -> Made:
+    """``x*scale + shift``, each ``[1]`` or ``[C]``."""
+    source = activation(x)
+    if source.shape != shape:
+        raise Refused("a constant that the value is expanded to")
+    tensors = {"scale": Stored("", scale), "shift": Stored("", shift)}
+    return Made("affine", [source], {}, tensors)
+
+
+def _number(value: float) -> Tensor:
+    return torch.tensor([float(value)])
+
+
+def _constant(shape: Shape, value: object) -> Tensor:
+    """``[1]``, or ``[C]``, from a number or a tensor that broadcasts as one a channel."""
+    if isinstance(value, bool | int | float):
+        return _number(value)
+    if not isinstance(value, Stored):
+        raise Refused(f"a constant that is no number ({value!r})")
+    tensor = value.value.float()
+    sizes = [1] * (len(shape) - tensor.dim()) + list(tensor.shape)
+    if len(sizes) > len(shape) or any(n != 1 for axis, n in enumerate(sizes) if axis != 1):
+        raise Refused(f"the constant '{value.name}', which differs within a channel")
+    return tensor.reshape(-1)

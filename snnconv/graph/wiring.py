@@ -1,0 +1,202 @@
+"""Forms of what moves values and leaves them as they are: reshapes, slices, paddings, ends."""
+
+import itertools
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from snnconv.graph.forms import Activation, Made, Refused, Shape, activation, batched, sizes
+
+
+def concat(shape: Shape, tensors: Sequence[object], dim: int = 0) -> Made:
+    """A concatenation along an axis of the samples."""
+    if dim % len(shape) == 0:
+        raise Refused("a concatenation over the batch")
+    return Made("concat", [activation(x) for x in tensors], {"dim": dim % len(shape)})
+
+
+def reshape(shape: Shape, x: object, *to: object, **named: object) -> Made:
+    """Any reshape that keeps samples apart; the shape it leads to is the value's own."""
+    if not shape or shape[0] != activation(x).shape[0]:
+        raise Refused("a reshape that mixes samples")
+    return Made("reshape", [activation(x)], {"shape": list(shape[1:])})
+
+
+def permute(shape: Shape, x: object, *dims: Any) -> Made:
+    """Axes in another order."""
+    source = activation(x)
+    given = dims[0] if len(dims) == 1 and isinstance(dims[0], tuple | list) else dims
+    order = [int(d) % len(source.shape) for d in given]
+    if order[0] != 0:
+        raise Refused("a permutation that moves the batch")
+    return Made("permute", [source], {"dims": order[1:]})
+
+
+def transpose(shape: Shape, x: object, dim0: int, dim1: int) -> Made:
+    """Two axes swapped."""
+    order = list(range(len(shape)))
+    first, second = dim0 % len(shape), dim1 % len(shape)
+    order[first], order[second] = second, first
+    return permute(shape, x, order)
+
+
+def getitem(shape: Shape, x: object, index: Any) -> Made:
+    """``x[:, 3, 1:5, None]``: slices, then a reshape where axes come or go."""
+    source: Activation | Made = activation(x)
+    extent = activation(x).shape
+    wanted = list(index) if isinstance(index, tuple) else [index]
+    if any(entry is not None and not isinstance(entry, int | slice) for entry in wanted):
+        if wanted.count(Ellipsis) != 1 or not all(
+            entry is None or isinstance(entry, int | slice | type(Ellipsis)) for entry in wanted
+        ):
+            raise Refused("an index that is no slice")
+        at = wanted.index(Ellipsis)
+        missing = len(extent) - sum(entry is not None for entry in wanted) + 1
+        wanted[at : at + 1] = [slice(None)] * missing
+    axis, left = 0, list(extent)
+    for entry in wanted:
+        if entry is None:
+            continue
+        if isinstance(entry, int):
+            entry = slice(entry % extent[axis], entry % extent[axis] + 1)
+        start, stop, step = entry.indices(extent[axis])
+        taken = len(range(start, stop, step))
+        if taken != extent[axis]:
+            if axis == 0:
+                raise Refused("an index that picks samples")
+            source = _slice(source, axis, start, stop, step)
+            left[axis] = taken
+        axis += 1
+    if tuple(left) == shape and isinstance(source, Made):
+        return source
+    if not shape or shape[0] != extent[0]:
+        raise Refused("an index that picks samples")
+    return Made("reshape", [source], {"shape": list(shape[1:])})
+
+
+def _slice(x: Activation | Made, dim: int, start: int, stop: int, step: int = 1) -> Made:
+    return Made("slice", [x], {"dim": dim, "start": start, "stop": stop, "step": step})
+
+
+def select(shape: Shape, x: object, dim: int, index: int) -> Made:
+    """One place of an axis, which goes."""
+    picked: list[Any] = [slice(None)] * len(activation(x).shape)
+    picked[dim] = int(index)
+    return getitem(shape, x, tuple(picked))
+
+
+def narrow(shape: Shape, x: object, dim: int, start: int, length: int) -> Made:
+    """Some places of an axis."""
+    picked = [slice(None)] * len(shape)
+    picked[dim] = slice(start, start + length)
+    return getitem(shape, x, tuple(picked))
+
+
+def split(shape: Shape, x: object, split_size_or_sections: Any, dim: int = 0) -> list[Made]:
+    """Pieces of given sizes."""
+    source = activation(x)
+    dim %= len(source.shape)
+    if dim == 0:
+        raise Refused("a split of the batch")
+    total = source.shape[dim]
+    if isinstance(split_size_or_sections, tuple | list):
+        bounds = [sum(split_size_or_sections[:i]) for i in range(len(split_size_or_sections) + 1)]
+    else:
+        bounds = [*range(0, total, int(split_size_or_sections)), total]
+    return [_slice(source, dim, a, b) for a, b in itertools.pairwise(bounds)]
+
+
+def chunk(shape: Shape, x: object, chunks: int, dim: int = 0) -> list[Made]:
+    """So many pieces, the last perhaps smaller."""
+    total = activation(x).shape[dim]
+    return split(shape, x, -(-total // chunks), dim)
+
+
+def unbind(shape: Shape, x: object, dim: int = 0) -> list[Made]:
+    """Each place of an axis by itself."""
+    source = activation(x)
+    dim %= len(source.shape)
+    rest = [n for axis, n in enumerate(source.shape) if axis not in (0, dim)]
+    return [Made("reshape", [piece], {"shape": rest}) for piece in split(shape, x, 1, dim)]
+
+
+_MODES = {"constant": "constant", "reflect": "reflect", "replicate": "replicate"} | {
+    "zeros": "constant",
+    "circular": "circular",
+}
+
+
+def pad(
+    shape: Shape, x: object, pad: Any, mode: str = "constant", value: float | None = None
+) -> Made:
+    """Zeros or copies around the places; negative sizes crop."""
+    if mode not in _MODES or value:
+        raise Refused(f"padding with mode '{mode}' and value {value}")
+    widths = [int(n) for n in pad]
+    if len(widths) > 2 * (len(shape) - 1):
+        raise Refused("padding of the batch")
+    return Made("pad", [activation(x)], {"pad": widths, "mode": _MODES[mode]})
+
+
+def pad_module(rank: int, mode: str, shape: Shape, x: object, padding: Any, value: Any = 0) -> Made:
+    """A padding module, whose one number stands for all sides."""
+    return pad(shape, x, sizes(padding, 2 * rank), mode, value)
+
+
+def upsample(
+    shape: Shape,
+    x: object,
+    size: Any = None,
+    scale_factor: Any = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+    recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
+) -> Made:
+    """Each place repeated."""
+    source = activation(x)
+    if mode != "nearest":
+        raise Refused(f"upsampling with mode '{mode}': nearest is known")
+    if scale_factor is not None and not recompute_scale_factor:
+        factors = scale_factor if isinstance(scale_factor, tuple | list) else [scale_factor]
+        factors = list(factors) * (len(shape) - 2) if len(factors) == 1 else list(factors)
+        exact = [n * f for n, f in zip(source.shape[2:], factors, strict=True)]
+        if exact != list(shape[2:]):
+            raise Refused(f"upsampling by {scale_factor}, which gives no whole sizes")
+    return Made("upsample", [batched(x, len(shape) - 2)], {"size": list(shape[2:])})
+
+
+def dropout(
+    shape: Shape, x: object, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> Made:
+    """The identity outside training."""
+    if training:
+        raise Refused("dropout that is on outside training: pass training=self.training")
+    return Made("dropout", [activation(x)], {"p": p})
+
+
+def stochastic_depth(shape: Shape, x: object, p: float, mode: str, training: bool = True) -> Made:
+    """torchvision's dropout of whole branches: the identity outside training."""
+    return dropout(shape, x, p, training)
+
+
+def identity(shape: Shape, x: object, memory_format: object = None) -> Made:
+    """The value itself, perhaps laid out anew."""
+    return Made("identity", [activation(x)])
+
+
+def softmax(
+    function: Callable[..., Tensor],
+    shape: Shape,
+    x: object,
+    dim: int | None = None,
+    _stacklevel: int = 3,
+    dtype: object = None,
+) -> Made:
+    """Dropped: argmax keeps its meaning, and logits are what a spiking network's currents are."""
+    if dtype is not None or len(shape) != 2 or dim not in (None, 1, -1):
+        raise Refused("a softmax that is not over the classes")
+    ending = partial(function, dim=1)
+    return Made("identity", [activation(x)], {"dropped": function.__name__}, ending=ending)
