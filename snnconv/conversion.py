@@ -47,7 +47,7 @@ def spiking_network(checkpoint: Checkpoint, folded: bool = True) -> SpikingNetwo
     thresholds = checkpoint.thresholds()
     neurons: dict[str, Neuron[Any]] = {}
     for site in checkpoint.graph.sites:
-        neurons[site.name] = kind(params, thresholds[site.name])
+        neurons[site.name] = kind(params, thresholds[site.name], facts.timesteps)
         learned = {
             name.removeprefix(f"{site.name}/"): tensor
             for name, tensor in checkpoint.neurons.items()

@@ -28,7 +28,7 @@ class Setup:
         network: its tensors.
         shapes: a sample's shape at every node.
         thresholds: theta by site.
-        v0: initial potential of the neurons, in units of theta.
+        v0: initial potential of the neurons, in units of theta/levels.
         levels: the most spikes of one neuron at one step.
         timesteps: T.
         energy_ac_pj: energy of an accumulate.

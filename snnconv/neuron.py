@@ -45,6 +45,7 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
     Args:
         params: the kind's parameters.
         threshold: theta, ``[]``, ``[1]`` or ``[C]``.
+        timesteps: T, for neurons that learn a parameter a step.
 
     Attributes:
         causal: whether step t depends on steps up to t only, so that a simulation may come in
@@ -53,13 +54,14 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
     """
 
     params_type: ClassVar[type[NeuronParams]]
-    causal: ClassVar[bool] = True
+    causal: bool = True
     levels: int = 1
     threshold: Tensor
 
-    def __init__(self, params: NeuronParams, threshold: Tensor) -> None:
+    def __init__(self, params: NeuronParams, threshold: Tensor, timesteps: int = 1) -> None:
         super().__init__()
         self.params = params
+        self.timesteps = timesteps
         self.register_buffer("threshold", threshold.detach().clone())
 
     def theta(self, sample: Tensor) -> Tensor:

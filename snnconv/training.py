@@ -7,8 +7,8 @@ Reference:
     STBP: Wu et al. 2018. TET: Deng et al., *Temporal Efficient Training*, ICLR 2022, eq. 5.
 
 Deviations:
-    Weight decay acts on tensors of two or more dimensions only: not on biases, BatchNorm or
-    thresholds, where it has no regularising effect and moves firing rates.
+    Weight decay acts on weights of two or more dimensions only: not on biases, BatchNorm or what
+    neurons learn, where it has no regularising effect and moves firing rates.
 """
 
 import math
@@ -25,6 +25,7 @@ from snnconv.config import OptimiserConfig
 from snnconv.dataset import Split, batches
 from snnconv.errors import CheckFailedError, UsageError
 from snnconv.facts import DataFacts
+from snnconv.neuron import Neuron
 from snnconv.progress import Progress
 from snnconv.reports import EpochRow
 
@@ -65,10 +66,15 @@ def hold_out(split: Split, share: float, limit: int | None) -> Parts:
 
 def optimiser(module: nn.Module, config: OptimiserConfig) -> torch.optim.SGD:
     """SGD with weight decay on weights only."""
+    of_neurons = {
+        id(p) for part in module.modules() if isinstance(part, Neuron) for p in part.parameters()
+    }
     trained = [p for p in module.parameters() if p.requires_grad]
+    decayed = [p for p in trained if p.dim() > 1 and id(p) not in of_neurons]
+    ids = {id(p) for p in decayed}
     groups = [
-        {"params": [p for p in trained if p.dim() > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
+        {"params": decayed, "weight_decay": config.weight_decay},
+        {"params": [p for p in trained if id(p) not in ids], "weight_decay": 0.0},
     ]
     return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum)
 

@@ -5,6 +5,12 @@ import torch
 from snnconv.neuron import ROOM
 
 VARIANTS = {
+    "lm-ht": [
+        {},
+        {"levels": 1, "omega": "identity", "v0": 0},
+        {"levels": 4, "omega": "bounded", "reset": "through"},
+        {"levels": 3, "omega": "causal"},
+    ],
     "if": [{}, {"v0": 0}],
     "msat": [
         {},
@@ -18,14 +24,33 @@ VARIANTS = {
 }
 EVERY_LAYER = [(name, params) for name, variants in VARIANTS.items() for params in variants]
 
-RESIDUAL = {"if": lambda state: state.potential, "msat": lambda state: state.after}
+RESIDUAL = {
+    "if": lambda state: state.potential,
+    "lm-ht": lambda state: state.potential,
+    "msat": lambda state: state.after,
+}
 """The potential after the last step, by kind."""
 
 
-def layer(name, theta=1.0, dtype=torch.float32, **params):
-    """A layer of neurons."""
+CHARGE = {"lm-ht": lambda neurons, currents: neurons.mix(currents, neurons.initial(currents[0]))[0]}
+"""What the membrane is given, by kind, where it is not the currents."""
+
+GAIN = {"lm-ht": lambda neurons: neurons.matrix().detach().sum(0).max().item()}
+"""How much of a current all steps' membranes are given, by kind, where it is not 1."""
+
+
+def layer(name, theta=1.0, dtype=torch.float32, steps=1, **params):
+    """A layer of neurons, made for so many steps where its kind has to know."""
     kind = ROOM.load(name)
-    return kind(kind.params_type(**params), torch.as_tensor(theta, dtype=dtype))
+    return kind(kind.params_type(**params), torch.as_tensor(theta, dtype=dtype), steps)
+
+
+def causal(name, params):
+    """Whether the kind may be run in chunks of time."""
+    return layer(name, **params).causal
+
+
+CHUNKED = [(name, params) for name, params in EVERY_LAYER if causal(name, params)]
 
 
 def parts(state):

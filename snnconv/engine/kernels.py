@@ -12,9 +12,9 @@ from torch import Tensor
 
 from snnconv.engine.compiled import split
 from snnconv.engine.flat import Flat
-from snnconv.engine.scan import scan_if, scan_msat
+from snnconv.engine.scan import scan_if, scan_levels, scan_msat
 from snnconv.neuron import Neuron, Spikes
-from snnconv.neurons import if_, msat
+from snnconv.neurons import if_, lm_ht, msat
 
 
 def run_if(
@@ -66,9 +66,32 @@ def run_msat(
     return spikes, msat.State(back(before), back(after), back(mean), state.steps + steps)
 
 
+def run_lm_ht(
+    neuron: lm_ht.LMHT, currents: Tensor, state: lm_ht.State, keep: Tensor | None
+) -> tuple[Spikes, lm_ht.State]:
+    """LM-HT neurons."""
+    mixed, past = neuron.mix(currents, state)
+    flat, steps = Flat.of(mixed), len(mixed)
+    spikes = Spikes(flat.empty(steps), flat.empty(steps))
+    potential = flat.own(state.potential)
+    split(
+        scan_levels,
+        potential.size,
+        steps,
+        flat.array(mixed),
+        None if keep is None else flat.array(keep),
+        flat.own(neuron.unit(currents[0])),
+        potential,
+        *map(flat.array, spikes),
+        *_constants(float(neuron.retention()), neuron.params.levels),
+    )
+    return spikes, lm_ht.State(flat.back(potential), past)
+
+
 KERNELS: Mapping[type[Neuron[Any]], Callable[..., tuple[Spikes, Any]]] = {
     if_.IF: run_if,
     msat.MSAT: run_msat,
+    lm_ht.LMHT: run_lm_ht,
 }
 
 

@@ -173,3 +173,43 @@ def scan_msat(
         copy(before.ctypes.data + 4 * low, at + 4 * V, n)
         copy(after.ctypes.data + 4 * low, at + 4 * v, n)
         copy(mean.ctypes.data + 4 * low, at + 4 * m, n)
+
+
+@compiled
+def scan_levels(
+    start: int,
+    stop: int,
+    currents: Floats,
+    keep: Floats | None,
+    unit: Floats,
+    potential: Floats,
+    counts: Floats,
+    values: Floats,
+    retention: np.float32,
+    levels: np.float32,
+) -> None:
+    """L-level neurons ``start`` to ``stop``, after the T-GIM."""
+    work = np.empty(5 * _BLOCK, np.float32)
+    at = work.ctypes.data
+    c, v, u, s, x = 0, _BLOCK, 2 * _BLOCK, 3 * _BLOCK, 4 * _BLOCK
+    for low in range(start, stop, _BLOCK):
+        n = min(_BLOCK, stop - low)
+        copy(at + 4 * v, potential.ctypes.data + 4 * low, n)
+        copy(at + 4 * u, unit.ctypes.data + 4 * low, n)
+        for t in range(len(counts)):
+            copy(at + 4 * c, currents[t].ctypes.data + 4 * low, n)
+            for i in range(n):
+                work[v + i] = retention * work[v + i] + work[c + i]
+                count = np.floor(work[v + i] / work[u + i])
+                count = _0 if count < _0 else count
+                work[s + i] = levels if count > levels else count
+            if keep is not None:
+                copy(at + 4 * c, keep[t].ctypes.data + 4 * low, n)
+                for i in range(n):
+                    work[s + i] = work[s + i] * work[c + i]
+            for i in range(n):
+                work[x + i] = work[s + i] * work[u + i]
+                work[v + i] = work[v + i] - work[x + i]
+            copy(counts[t].ctypes.data + 4 * low, at + 4 * s, n)
+            copy(values[t].ctypes.data + 4 * low, at + 4 * x, n)
+        copy(potential.ctypes.data + 4 * low, at + 4 * v, n)

@@ -13,7 +13,8 @@ Reference:
     MSAT Eq. 5-8; Deng & Gu 2021 for clipping and rounding ("floor").
 
 Deviations:
-    Rounding is to multiples of theta/T for every neuron kind, MSAT too, whose grid is finer.
+    Rounding is to multiples of theta/(L*T) for neurons of L levels, MSAT's one too, whose grid is
+    finer.
 """
 
 import torch
@@ -58,14 +59,17 @@ class ConversionError(Metric):
 
     def finish(self, logits: Tensor) -> None:
         """Compare the batch's means with its activations."""
-        T, v0 = self.setup.timesteps, self.setup.v0
+        T, v0 = (
+            self.setup.timesteps * self.setup.levels,
+            self.setup.v0,
+        )  # T of a neuron of one level
         for name, total in self.sums.items():
             ceiling = self.sites[name].attrs["ceiling"]
             activation = self.ann_inputs[name].clamp(min=0, max=ceiling)
             theta = per_neuron(self.setup.thresholds[name], total.dim()).to(total.device)
             clipped = torch.minimum(activation, theta)
             rounded = torch.floor(activation * (T / theta) + v0).clamp(0, T) * (theta / T)
-            mean = total / T
+            mean = total / self.setup.timesteps
             for index, part in enumerate(
                 (mean - activation, clipped - activation, rounded - clipped, mean - rounded)
             ):

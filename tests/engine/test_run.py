@@ -2,7 +2,7 @@ import sys
 
 import pytest
 import torch
-from layers import EVERY_LAYER, VARIANTS, layer, parts, same
+from layers import CHUNKED, EVERY_LAYER, VARIANTS, layer, parts, same
 
 from snnconv.engine.run import kernels, run
 from snnconv.neuron import ROOM
@@ -37,10 +37,13 @@ def kind(request):
     return request.param
 
 
+chunked = pytest.mark.parametrize("kind", CHUNKED, ids=str)
+
+
 def pair(kind, currents):
     """The layer, with a threshold a channel."""
     name, params = kind
-    return layer(name, torch.rand(currents.shape[2]) + 0.3, currents.dtype, **params)
+    return layer(name, torch.rand(currents.shape[2]) + 0.3, currents.dtype, len(currents), **params)
 
 
 def test_every_neuron_has_a_kernel():
@@ -61,6 +64,7 @@ def test_a_kernel_gives_what_the_neuron_gives(kind, currents, masked):
     assert expected[0].counts.any()
 
 
+@chunked
 def test_a_kernel_in_chunks(kind):
     currents = images(channels_last=True)
     neurons = pair(kind, currents)
@@ -75,6 +79,7 @@ def test_a_kernel_in_chunks(kind):
     assert same(state, expected[1])
 
 
+@chunked
 def test_a_kernel_and_the_neuron_may_take_turns(kind):
     currents = images()
     neurons = pair(kind, currents)
@@ -93,7 +98,7 @@ def test_a_kernel_changes_nothing_that_is_given(kind):
     neurons = pair(kind, currents)
     keep = (torch.rand(currents.shape) < 0.6).float()
     with torch.no_grad():
-        _, state = run(neurons, currents, None, None)
+        state = neurons.initial(currents[0])
         given = [currents, keep, neurons.threshold]
         before = [x.clone() for x in given], parts(state)
         first = run(neurons, currents, state, keep)

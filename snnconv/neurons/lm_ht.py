@@ -1,0 +1,167 @@
+"""LM-HT: thresholds at L levels, and a matrix through which every step sees every step.
+
+With ``u = theta/L`` the distance of the levels and Omega the layer's temporal-global information
+matrix (T-GIM)::
+
+    J[i] = sum over j of Omega[i,j]*I[j]
+    v = lambda*v + J[t];   s = clip(floor(v/u), 0, L);   v -= s*u;   x = s*u
+
+At one step under Omega = 1 this is the ANN with activations quantized to L levels; with L = 1,
+Omega the identity and lambda = 1 it is IF, bit by bit.
+
+Shape:
+    ``[T, B, *N] -> [T, B, *N]``, all T steps at once unless Omega is lower triangular.
+
+Reference:
+    LM-HT Theorems 4.2 and 4.4. Omega = 1/T everywhere and v0 = u/2 are the start of hybrid
+    training, for which the theorems hold; the identity is the start of vanilla STBP.
+
+Deviations:
+    The papers' unit is theta, with currents L times larger: dividing the membrane by L leaves
+    weights and biases as they are. Omega is a free parameter, so that both starts are exact; the
+    authors' ``2*sigmoid(m)/T`` is offered as ``bounded``. lambda is ``sigmoid(alpha) + 1/2``, as
+    theirs. The surrogate gradient is their rectangle: 1 for v in ``[u/2, (L + 1/2)*u]``; of a
+    count it is 1/u, since x counts in u.
+"""
+
+import math
+from typing import Any, Literal, NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from snnconv.neuron import Neuron, NeuronParams, Spikes
+
+
+class Params(NeuronParams):
+    """Of the LM-HT neuron."""
+
+    levels: int = Field(2, ge=1, description="L, levels of the threshold")
+    omega: Literal["uniform", "identity", "bounded", "causal"] = Field(
+        "uniform",
+        description="T-GIM at the start: 1/T, the identity, 2*sigmoid(0)/T, or 1/i for steps to i",
+    )
+    leak: float = Field(1.0, gt=0.5, lt=1.5, description="lambda at the start")
+    v0: float = Field(0.5, ge=0, lt=1, description="initial potential, units of theta/L")
+    reset: Literal["detached", "through"] = Field(
+        "detached", description="gradients: by Omega only, or through potential and reset too"
+    )
+
+
+class State(NamedTuple):
+    """Potential ``[B, *N]``, and the steps before ``[t, B, *N]`` where later ones may follow."""
+
+    potential: Tensor
+    past: Tensor
+
+
+class LMHT(Neuron[State]):
+    """A layer of LM-HT neurons, for T steps.
+
+    Raises:
+        ValueError: when run for another number of steps than it was made for.
+    """
+
+    params_type = Params
+    params: Params
+
+    def __init__(self, params: Params, threshold: Tensor, timesteps: int = 1) -> None:
+        super().__init__(params, threshold, timesteps)
+        self.levels = params.levels
+        self.causal = params.omega == "causal"
+        self.omega = nn.Parameter(_start(params.omega, timesteps))
+        self.alpha = nn.Parameter(torch.tensor(math.log((params.leak - 0.5) / (1.5 - params.leak))))
+
+    def unit(self, sample: Tensor) -> Tensor:
+        """``u = theta/L``, to broadcast over one step."""
+        return self.theta(sample) / self.params.levels
+
+    def initial(self, sample: Tensor) -> State:
+        """All neurons at v0."""
+        start = torch.zeros_like(sample) + self.params.v0 * self.unit(sample)
+        return State(start, sample.new_empty(0, *sample.shape))
+
+    def matrix(self) -> Tensor:
+        """Omega ``[T, T]``."""
+        match self.params.omega:
+            case "bounded":
+                return 2 * torch.sigmoid(self.omega) / len(self.omega)
+            case "causal":
+                return self.omega.tril()
+        return self.omega
+
+    def retention(self) -> Tensor:
+        """Lambda ``[]``."""
+        return torch.sigmoid(self.alpha) + 0.5
+
+    def mix(self, currents: Tensor, state: State) -> tuple[Tensor, Tensor]:
+        """``J`` of these steps ``[t, B, *N]``, and the past for the next call.
+
+        A sum of products, not a matrix product, whose rounding depends on the batch.
+        """
+        done, steps, T = len(state.past), len(currents), self.timesteps
+        if done + steps > T or (steps < T and not self.causal):
+            raise ValueError(f"an LM-HT neuron for {T} steps was given {steps} after {done}")
+        seen = torch.cat([state.past, currents]) if done else currents
+        rows = self.matrix().to(currents.dtype)[done : done + steps]
+        places = [1] * (currents.dim() - 1)
+        mixed = torch.zeros_like(currents)
+        for j, current in enumerate(seen):
+            mixed = mixed + rows[:, j].view(-1, *places) * current
+        return mixed, seen if self.causal else state.past
+
+    def run(self, currents: Tensor, state: State, keep: Tensor | None) -> tuple[Spikes, State]:
+        """All steps."""
+        mixed, past = self.mix(currents, state)
+        unit, retention = self.unit(currents[0]), self.retention().to(currents.dtype)
+        potential, counts, values = state.potential, [], []
+        for t, current in enumerate(mixed):
+            detached = self.params.reset == "detached"
+            potential = retention * (potential.detach() if detached else potential) + current
+            count = level_spikes(potential, unit, self.params.levels)
+            if keep is not None:
+                count = count * keep[t]
+            value = count * unit
+            potential = potential - (value.detach() if detached else value)
+            counts.append(count)
+            values.append(value)
+        return Spikes(torch.stack(counts), torch.stack(values)), State(potential, past)
+
+
+def _start(omega: str, timesteps: int) -> Tensor:
+    match omega:
+        case "identity":
+            return torch.eye(timesteps)
+        case "bounded":
+            return torch.zeros(timesteps, timesteps)
+        case "causal":
+            lower = torch.ones(timesteps, timesteps).tril()
+            return lower / lower.sum(1, keepdim=True)
+    return torch.full((timesteps, timesteps), 1 / timesteps)
+
+
+class _LevelSpikes(torch.autograd.Function):
+    @staticmethod
+    def forward(potential: Tensor, unit: Tensor, levels: int) -> Tensor:
+        return (potential / unit).floor_().clamp_(0, levels)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, int], output: Tensor) -> None:
+        potential, unit, ctx.levels = inputs
+        ctx.save_for_backward(potential, unit)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        potential, unit = ctx.saved_tensors
+        inside = (potential >= unit / 2) & (potential <= (ctx.levels + 0.5) * unit)
+        return grad * inside / unit, None, None
+
+
+def level_spikes(potential: Tensor, unit: Tensor, levels: int) -> Tensor:
+    """``clip(floor(v/u), 0, L)`` in the potential's type, with a rectangle for a derivative."""
+    count: Tensor = _LevelSpikes.apply(potential, unit, levels)
+    return count
+
+
+NEURON = LMHT

@@ -1,0 +1,174 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from layers import layer
+from pydantic import ValidationError
+
+from snnconv.neurons.lm_ht import Params, level_spikes
+
+laws = settings(deadline=None, max_examples=40)
+
+
+def lm_ht(steps, theta=1.0, dtype=torch.float64, **params):
+    return layer("lm-ht", theta, dtype, steps, **params)
+
+
+def dyadic(shape, low, high):
+    """Currents in sixty-fourths: sums and products with powers of two are exact."""
+    return torch.randint(int(64 * low), int(64 * high) + 1, shape).double() / 64
+
+
+@pytest.mark.parametrize("omega", ["uniform", "bounded", "identity", "causal"])
+@pytest.mark.parametrize("T", [1, 2, 3, 8])
+def test_the_matrix_at_the_start(omega, T):
+    found = lm_ht(T, omega=omega).matrix()
+    expected = {
+        "uniform": torch.full((T, T), 1 / T),
+        "bounded": torch.full((T, T), 1 / T),
+        "identity": torch.eye(T),
+        "causal": torch.stack([(torch.arange(T) <= i) / (i + 1) for i in range(T)]),
+    }[omega]
+    torch.testing.assert_close(found, expected)
+    assert lm_ht(T, leak=1.0).retention() == 1
+    assert lm_ht(T, leak=0.9).retention().item() == pytest.approx(0.9)
+
+
+def test_two_steps_by_hand():
+    # u = 1/4, J = (0.8 + 0.2)/2 = 0.5 at both steps, v0 = 1/8:
+    # v = 0.625: 2 spikes, 0.125 left; then the same again
+    neurons = lm_ht(2, levels=4)
+    (counts, values), state = neurons(torch.tensor([0.8, 0.2]).double().view(2, 1, 1))
+    assert counts.flatten().tolist() == [2, 2]
+    assert values.flatten().tolist() == [0.5, 0.5]
+    assert state.potential.item() == pytest.approx(0.125)
+
+
+def test_more_than_the_levels_and_less_than_nothing():
+    neurons = lm_ht(3, levels=2, omega="identity", v0=0)
+    (counts, _), state = neurons(torch.tensor([1.75, -3.0, 0.5]).double().view(3, 1, 1))
+    assert counts.flatten().tolist() == [2, 0, 0]
+    assert state.potential.item() == 0.75 - 3 + 0.5
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("v0", [0.0, 0.5])
+def test_one_level_under_the_identity_is_if(dtype, v0):
+    currents, theta = torch.randn(16, 5, 4, 7, dtype=dtype), torch.rand(4) + 0.1
+    keep = (torch.rand(currents.shape) < 0.7).to(dtype)
+    for mask in (None, keep):
+        ours, state = lm_ht(16, theta, dtype, levels=1, omega="identity", v0=v0)(
+            currents, None, mask
+        )
+        theirs, other = layer("if", theta, dtype, v0=v0)(currents, None, mask)
+        assert torch.equal(ours.counts, theirs.counts)
+        assert torch.equal(ours.values, theirs.values)
+        assert torch.equal(state.potential, other.potential)
+
+
+@laws
+@given(st.integers(1, 4).map(lambda k: 2**k), st.integers(1, 6), st.randoms())
+def test_theorem_4_2_one_step_of_levels_is_levels_steps_of_if(L, T, random):
+    torch.manual_seed(random.randrange(2**31))
+    theta = 1.0  # u = 1/L; currents in [0, L*u) = [0, theta)
+    currents = dyadic((T, 2, 50), 0, 63 / 64)
+    many, after = lm_ht(T, theta, levels=L, omega="identity", v0=0.5)(currents)
+    fine = layer("if", theta / L, torch.float64, v0=0.5)
+    single, other = fine((currents / L).repeat_interleave(L, 0))
+    assert torch.equal(many.counts, single.counts.unflatten(0, (T, L)).sum(1))
+    assert torch.equal(after.potential, other.potential)
+
+
+@laws
+@given(st.integers(1, 4).map(lambda k: 2**k), st.integers(1, 3).map(lambda k: 2**k), st.randoms())
+def test_theorem_4_2_constant_current(L, T, random):
+    torch.manual_seed(random.randrange(2**31))
+    current = dyadic((2, 80), -1, 2)
+    for omega in ("uniform", "identity"):
+        (counts, _), _ = lm_ht(T, levels=L, omega=omega)(current.expand(T, -1, -1))
+        expected = torch.floor(0.5 + T * L * current).clamp(0, L * T)
+        assert torch.equal(counts.sum(0), expected)
+
+
+@pytest.mark.parametrize(("L", "T", "quantized"), [(2, 2, 4), (4, 2, 4), (2, 4, 3), (3, 1, 8)])
+def test_theorem_4_4_the_error_has_no_bias(L, T, quantized):
+    torch.manual_seed(0)
+    x = torch.rand(1, 200_000).double()
+    spread = torch.rand(T, 1, 200_000).double()
+    currents = x * spread * T / spread.sum(0)  # any course with this mean
+    (_, values), _ = lm_ht(T, levels=L)(currents)
+    target = torch.floor(x * quantized + 0.5).clamp(0, quantized) / quantized
+    error = values.mean(0) - target
+    # with L*T = T_q there is none
+    assert error.mean().abs() <= 4 * error.std() / x.numel() ** 0.5
+
+
+def test_at_one_step_it_is_the_quantized_activation():
+    x = torch.randn(1, 4, 300).double()
+    for L in (1, 3, 16, 1024):
+        (_, values), _ = lm_ht(1, 0.8, levels=L)(x)
+        expected = torch.floor(x / (0.8 / L) + 0.5).clamp(0, L) * (0.8 / L)
+        torch.testing.assert_close(values, expected)
+    assert (values - x.clamp(0, 0.8)).abs().max() <= 0.8 / 2048 + 1e-6
+
+
+@pytest.mark.parametrize("L", [1, 2, 5])
+def test_the_surrogate_on_a_grid(L):
+    unit = torch.tensor(0.25).double()
+    potential = torch.linspace(-1, 2, 1201).double().requires_grad_()
+    (found,) = torch.autograd.grad(level_spikes(potential, unit, L).sum(), potential)
+    inside = (potential >= unit / 2) & (potential <= (L + 0.5) * unit)
+    assert torch.equal(found, inside / unit)
+
+
+@pytest.mark.parametrize("reset", ["detached", "through"])
+def test_gradients_against_the_formula(reset):
+    T, L = 3, 2
+    neurons = lm_ht(T, 0.8, levels=L, reset=reset)
+    with torch.no_grad():
+        neurons.omega += 0.2 * torch.rand(T, T)
+        neurons.alpha += 0.3
+    currents = torch.rand(T, 4, 9).double().requires_grad_()
+    (_, values), _ = neurons(currents)
+    weights = torch.randn_like(values)
+    wanted = [currents, neurons.omega, neurons.alpha]
+    found = torch.autograd.grad((weights * values).sum(), wanted)
+
+    unit, lam = 0.4, neurons.retention().double()
+    mixed = torch.einsum("ij,jbn->ibn", neurons.omega.double(), currents)
+    v, out = torch.full((4, 9), 0.2).double(), []
+    for t in range(T):
+        v = lam * (v.detach() if reset == "detached" else v) + mixed[t]
+        exact = torch.floor(v / unit).clamp(0, L) * unit
+        inside = ((v >= unit / 2) & (v <= (L + 0.5) * unit)).double()
+        x = exact.detach() + inside * (v - v.detach())
+        v = v - (x.detach() if reset == "detached" else x)
+        out.append(x)
+    expected = torch.autograd.grad((weights * torch.stack(out)).sum(), wanted)
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs)
+        assert theirs.abs().max() > 0
+
+
+def test_another_number_of_steps_is_refused():
+    neurons = lm_ht(4)
+    with pytest.raises(ValueError, match="for 4 steps was given 3 after 0"):
+        neurons(torch.zeros(3, 1, 1).double())
+    streaming = lm_ht(4, omega="causal")
+    _, state = streaming(torch.zeros(3, 1, 1).double())
+    with pytest.raises(ValueError, match="for 4 steps was given 2 after 3"):
+        streaming(torch.zeros(2, 1, 1).double(), state)
+
+
+def test_the_batch_changes_no_bit():
+    currents = torch.randn(4, 33, 5, 7)
+    neurons = lm_ht(4, 0.3, torch.float32)
+    whole = neurons(currents)[0].values
+    alone = torch.cat([neurons(currents[:, b : b + 1])[0].values for b in range(33)], 1)
+    assert torch.equal(whole, alone)
+
+
+@pytest.mark.parametrize("bad", [{"levels": 0}, {"omega": "random"}, {"leak": 1.6}, {"v0": 1}])
+def test_parameters_that_can_not_be(bad):
+    with pytest.raises(ValidationError):
+        Params(**bad)
