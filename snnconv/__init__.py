@@ -15,6 +15,7 @@ _API = (
     "finetune",
     "inspect",
     "load",
+    "reparameterize",
     "report",
     "save",
     "spiking_network",

@@ -24,6 +24,7 @@ from snnconv.config import (
     EvaluateConfig,
     FinetuneConfig,
     InspectConfig,
+    ReparameterizeConfig,
     ReportConfig,
     StageConfig,
     TrainConfig,
@@ -38,6 +39,7 @@ from snnconv.reports import (
     EvaluateReport,
     FinetuneReport,
     InspectReport,
+    ReparameterizeReport,
     ReportReport,
     TrainReport,
 )
@@ -46,6 +48,7 @@ from snnconv.stages import convert as _convert
 from snnconv.stages import evaluate as _evaluate
 from snnconv.stages import finetune as _finetune
 from snnconv.stages import inspect as _inspect
+from snnconv.stages import reparameterize as _reparameterize
 from snnconv.stages import train as _train
 from snnconv.validated import parameters
 
@@ -57,6 +60,7 @@ __all__ = [
     "finetune",
     "inspect",
     "load",
+    "reparameterize",
     "report",
     "save",
     "spiking_network",
@@ -100,6 +104,12 @@ def finetune(checkpoint: str | Path | None = None, **options: Any) -> FinetuneRe
     """``snnconv finetune``."""
     given = {"checkpoint": checkpoint, **options}
     return _finetune.run(_config(FinetuneConfig, "finetune", given))
+
+
+def reparameterize(checkpoint: str | Path | None = None, **options: Any) -> ReparameterizeReport:
+    """``snnconv reparameterize``."""
+    given = {"checkpoint": checkpoint, **options}
+    return _reparameterize.run(_config(ReparameterizeConfig, "reparameterize", given))
 
 
 def evaluate(checkpoint: str | Path | None = None, **options: Any) -> EvaluateReport:

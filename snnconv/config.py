@@ -41,7 +41,8 @@ class DataConfig(StageConfig):
     data: str | None = Field(
         None,
         description="digits, fashion-mnist, cifar10, cifar100, folder:DIR, npz:FILE, "
-        "package.module:factory or file.py:factory; the checkpoint's own by default",
+        "speech-commands:DIR, package.module:factory or file.py:factory; "
+        "the checkpoint's own by default",
     )
     data_root: Path | None = Field(None, description="folder that holds data sets")
     download: bool = Field(False, description="allow a download where the data set is missing")
@@ -107,7 +108,7 @@ class ConvertConfig(DataConfig):
     checkpoint: Path | None = Field(
         None, description="calibrated checkpoint; the run's by default", json_schema_extra=ARGUMENT
     )
-    neuron: str = Field("if", description="if, msat (snnconv ls neurons)")
+    neuron: str = Field("if", description="if, msat, lm-ht (snnconv ls neurons)")
     param: dict[str, Any] = Field({}, description="NAME=VALUE of the neuron, e.g. preset=vgg16")
     timesteps: int = Field(16, ge=1, description="T, steps of simulation")
     confidence: str = Field(
@@ -135,6 +136,26 @@ class FinetuneConfig(OptimiserConfig):
         "mean", description="cross-entropy of the mean logits, or the mean of every step's (TET)"
     )
     out: Path | None = Field(None, description="checkpoint; RUN/finetuned.safetensors by default")
+
+
+class ReparameterizeConfig(DataConfig):
+    """Turn L-level neurons at T steps into single-threshold ones at L*T, and compare the two."""
+
+    checkpoint: Path | None = Field(
+        None,
+        description="converted or fine-tuned checkpoint; the run's newest by default",
+        json_schema_extra=ARGUMENT,
+    )
+    vanilla: bool = Field(
+        False, description="drop what mixes time: plain IF neurons, which may stream"
+    )
+    tolerance: float = Field(
+        0.5, ge=0, description="largest difference of accuracy in points; plain IF may differ more"
+    )
+    limit: int | None = Field(None, ge=1, description="compare on the first N test samples")
+    out: Path | None = Field(
+        None, description="checkpoint; RUN/reparameterized.safetensors by default"
+    )
 
 
 class EvaluateConfig(DataConfig):
@@ -196,6 +217,7 @@ STAGES: dict[str, type[StageConfig]] = {
     "calibrate": CalibrateConfig,
     "convert": ConvertConfig,
     "finetune": FinetuneConfig,
+    "reparameterize": ReparameterizeConfig,
     "evaluate": EvaluateConfig,
     "report": ReportConfig,
 }

@@ -1,6 +1,6 @@
 """From a checkpoint to a spiking network that runs, and the measurement of spike confidence."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -26,6 +26,21 @@ def neuron_params(facts: SpikingFacts) -> NeuronParams:
     return parameters(ROOM.load(facts.neuron).params_type, facts.params, f"neuron '{facts.neuron}'")
 
 
+def timesteps(facts: SpikingFacts, wanted: int | None) -> int:
+    """T: what the user wants, or what the network was made for.
+
+    Raises:
+        UsageError: neurons that learned something for each step are to run for another T.
+    """
+    if wanted is None or wanted == facts.timesteps or not ROOM.load(facts.neuron).fixed:
+        return wanted or facts.timesteps
+    raise UsageError(
+        f"{facts.neuron} neurons can't run for T = {wanted} steps",
+        f"they were made for T = {facts.timesteps}",
+        f"drop --timesteps, or snnconv convert --neuron {facts.neuron} --timesteps {wanted}",
+    )
+
+
 def spiking_network(checkpoint: Checkpoint, folded: bool = True) -> SpikingNetwork:
     """The network of a checkpoint with its neurons in place.
 
@@ -48,12 +63,7 @@ def spiking_network(checkpoint: Checkpoint, folded: bool = True) -> SpikingNetwo
     neurons: dict[str, Neuron[Any]] = {}
     for site in checkpoint.graph.sites:
         neurons[site.name] = kind(params, thresholds[site.name], facts.timesteps)
-        learned = {
-            name.removeprefix(f"{site.name}/"): tensor
-            for name, tensor in checkpoint.neurons.items()
-            if name.startswith(f"{site.name}/")
-        }
-        neurons[site.name].load_state_dict(learned, strict=False)
+        _load_learned(neurons[site.name], site.name, checkpoint.neurons)
     network = (
         Network(*fold(checkpoint.graph, checkpoint.network))
         if folded
@@ -63,6 +73,53 @@ def spiking_network(checkpoint: Checkpoint, folded: bool = True) -> SpikingNetwo
         # convolutions over few channels run two to three times faster on a CPU in this layout
         network = network.to(memory_format=torch.channels_last)
     return SpikingNetwork(network, neurons, facts.seed, facts.confidence)
+
+
+def _load_learned(neuron: Neuron[Any], site: str, tensors: Mapping[str, Tensor]) -> None:
+    """What a neuron learned, where the checkpoint has something.
+
+    Raises:
+        CheckpointError: it has something else than this neuron learns.
+    """
+    found = {
+        name.removeprefix(f"{site}/"): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(f"{site}/")
+    }
+    if not found:
+        return
+    own = {name: list(parameter.shape) for name, parameter in neuron.named_parameters()}
+    there = {name: list(tensor.shape) for name, tensor in found.items()}
+    if own != there:
+        raise CheckpointError(
+            f"what the neurons at '{site}' learned can't be used",
+            f"{there}, where these neurons learn {own}",
+            "convert and fine-tune again",
+        )
+    neuron.load_state_dict(found, strict=False)
+
+
+def setup(
+    checkpoint: Checkpoint,
+    network: SpikingNetwork,
+    T: int,
+    energy_ac_pj: float = 0.9,
+    energy_mac_pj: float = 4.6,
+) -> Setup:
+    """What metrics have to know of a network that is to run for T steps."""
+    assert checkpoint.spiking is not None
+    graph, tensors = network.network.graph, network.network.tensors()
+    return Setup(
+        graph=graph,
+        network=tensors,
+        shapes=shapes(graph, tensors),
+        thresholds=checkpoint.thresholds(),
+        v0=float(getattr(neuron_params(checkpoint.spiking), "v0", 0.0)),
+        levels=network.levels,
+        timesteps=T,
+        energy_ac_pj=energy_ac_pj,
+        energy_mac_pj=energy_mac_pj,
+    )
 
 
 def learned(network: SpikingNetwork) -> dict[str, Tensor]:
@@ -133,22 +190,7 @@ def measure_confidence(
         advance: told of samples done.
     """
     network = spiking_network(checkpoint).to(device).eval()
-    graph = network.network.graph
-    facts = checkpoint.spiking
-    assert facts is not None
-    metric = Sin(
-        Setup(
-            graph=graph,
-            network={},
-            shapes=shapes(graph, network.network.tensors()),
-            thresholds=checkpoint.thresholds(),
-            v0=0.0,
-            levels=network.levels,
-            timesteps=early,
-            energy_ac_pj=0.0,
-            energy_mac_pj=0.0,
-        )
-    )
+    metric = Sin(setup(checkpoint, network, early))
     for indices, x, labels in samples:
         x = x.to(device)
         logits, inputs = ann_inputs(network.network, x)

@@ -50,10 +50,12 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
     Attributes:
         causal: whether step t depends on steps up to t only, so that a simulation may come in
             chunks; a neuron that is not must see all T steps at once.
+        fixed: whether a network of these neurons runs for the T it was made for, no other.
         levels: the most spikes of one neuron at one step.
     """
 
     params_type: ClassVar[type[NeuronParams]]
+    fixed: ClassVar[bool] = False
     causal: bool = True
     levels: int = 1
     threshold: Tensor
@@ -84,6 +86,10 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
             keep: 1 where a spike may be elicited, 0 where spike confidence suppresses it,
                 ``[T, B, *N]``; none when confidence is off.
         """
+
+    def single_threshold(self) -> "Neuron[Any] | None":
+        """The same in neurons of one level and more steps; none where this is one already."""
+        return None
 
     def forward(
         self, currents: Tensor, state: StateType | None = None, keep: Tensor | None = None

@@ -39,6 +39,7 @@ _WRITES = {
     "calibrate": "calibrated",
     "convert": "converted",
     "finetune": "finetuned",
+    "reparameterize": "reparameterized",
 }
 _HOW = "see the recipes in docs/usage.md"
 
@@ -46,6 +47,7 @@ _READS: dict[str, tuple[Kind, ...]] = {
     "calibrate": ("ann",),
     "convert": ("calibrated",),
     "finetune": ("converted",),
+    "reparameterize": ("converted", "finetuned"),
     "evaluate": SPIKING,
 }
 
@@ -162,7 +164,7 @@ def plan(
         options = shared | tables[stage] | {k: v for k, v in flags.items() if v is not None}
         # each stage reads what the one before it in this recipe wrote, not what else lies there
         source = "model" if stage == "calibrate" else "checkpoint"
-        if previous and stage in ("calibrate", "convert", "finetune", "evaluate"):
+        if previous and stage in _READS:
             options.setdefault(source, previous)
         if evaluation and stage == "report":
             options.setdefault("evaluations", (evaluation,))

@@ -9,7 +9,7 @@ VARIANTS = {
         {},
         {"levels": 1, "omega": "identity", "v0": 0},
         {"levels": 4, "omega": "bounded", "reset": "through"},
-        {"levels": 3, "omega": "causal"},
+        {"levels": 3, "omega": "causal", "leaks": "step"},
     ],
     "if": [{}, {"v0": 0}],
     "msat": [

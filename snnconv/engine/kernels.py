@@ -83,7 +83,8 @@ def run_lm_ht(
         flat.own(neuron.unit(currents[0])),
         potential,
         *map(flat.array, spikes),
-        *_constants(float(neuron.retention()), neuron.params.levels),
+        neuron.retention()[len(state.past) :].contiguous().numpy(),
+        *_constants(neuron.params.levels),
     )
     return spikes, lm_ht.State(flat.back(potential), past)
 

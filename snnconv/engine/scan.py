@@ -185,10 +185,10 @@ def scan_levels(
     potential: Floats,
     counts: Floats,
     values: Floats,
-    retention: np.float32,
+    retention: Floats,
     levels: np.float32,
 ) -> None:
-    """L-level neurons ``start`` to ``stop``, after the T-GIM."""
+    """L-level neurons ``start`` to ``stop``, after the T-GIM; retention ``[T]``."""
     work = np.empty(5 * _BLOCK, np.float32)
     at = work.ctypes.data
     c, v, u, s, x = 0, _BLOCK, 2 * _BLOCK, 3 * _BLOCK, 4 * _BLOCK
@@ -198,8 +198,9 @@ def scan_levels(
         copy(at + 4 * u, unit.ctypes.data + 4 * low, n)
         for t in range(len(counts)):
             copy(at + 4 * c, currents[t].ctypes.data + 4 * low, n)
+            kept = retention[t]
             for i in range(n):
-                work[v + i] = retention * work[v + i] + work[c + i]
+                work[v + i] = kept * work[v + i] + work[c + i]
                 count = np.floor(work[v + i] / work[u + i])
                 count = _0 if count < _0 else count
                 work[s + i] = levels if count > levels else count

@@ -43,6 +43,7 @@ class Params(NeuronParams):
         description="T-GIM at the start: 1/T, the identity, 2*sigmoid(0)/T, or 1/i for steps to i",
     )
     leak: float = Field(1.0, gt=0.5, lt=1.5, description="lambda at the start")
+    leaks: Literal["layer", "step"] = Field("layer", description="one lambda a layer, or a step")
     v0: float = Field(0.5, ge=0, lt=1, description="initial potential, units of theta/L")
     reset: Literal["detached", "through"] = Field(
         "detached", description="gradients: by Omega only, or through potential and reset too"
@@ -65,13 +66,15 @@ class LMHT(Neuron[State]):
 
     params_type = Params
     params: Params
+    fixed = True
 
     def __init__(self, params: Params, threshold: Tensor, timesteps: int = 1) -> None:
         super().__init__(params, threshold, timesteps)
         self.levels = params.levels
         self.causal = params.omega == "causal"
         self.omega = nn.Parameter(_start(params.omega, timesteps))
-        self.alpha = nn.Parameter(torch.tensor(math.log((params.leak - 0.5) / (1.5 - params.leak))))
+        alpha = math.log((params.leak - 0.5) / (1.5 - params.leak))
+        self.alpha = nn.Parameter(torch.full((timesteps if params.leaks == "step" else 1,), alpha))
 
     def unit(self, sample: Tensor) -> Tensor:
         """``u = theta/L``, to broadcast over one step."""
@@ -92,8 +95,25 @@ class LMHT(Neuron[State]):
         return self.omega
 
     def retention(self) -> Tensor:
-        """Lambda ``[]``."""
-        return torch.sigmoid(self.alpha) + 0.5
+        """Lambda ``[T]``."""
+        return (torch.sigmoid(self.alpha) + 0.5).expand(self.timesteps)
+
+    def single_threshold(self) -> "LMHT":
+        """The neuron of one level that puts out in L steps what this one does in one.
+
+        ``Omega'[i,j] = Omega[ceil(i/L), ceil(j/L)]/L``, so every step of a window of L is given the
+        same current; lambda acts at a window's first step only. Counts are equal by window where
+        the currents are those of Theorem 4.2 (i), in ``[0, theta)``; potentials are L times this
+        neuron's, as thresholds are.
+        """
+        L = self.params.levels
+        changed = {"levels": 1, "omega": "uniform", "leaks": "step"}
+        twin = LMHT(self.params.model_copy(update=changed), self.threshold, L * self.timesteps)
+        with torch.no_grad():
+            twin.omega.copy_(self.matrix().repeat_interleave(L, 0).repeat_interleave(L, 1) / L)
+            twin.alpha.zero_()
+            twin.alpha[::L] = self.alpha
+        return twin
 
     def mix(self, currents: Tensor, state: State) -> tuple[Tensor, Tensor]:
         """``J`` of these steps ``[t, B, *N]``, and the past for the next call.
@@ -116,9 +136,10 @@ class LMHT(Neuron[State]):
         mixed, past = self.mix(currents, state)
         unit, retention = self.unit(currents[0]), self.retention().to(currents.dtype)
         potential, counts, values = state.potential, [], []
+        detached, done = self.params.reset == "detached", len(state.past)
         for t, current in enumerate(mixed):
-            detached = self.params.reset == "detached"
-            potential = retention * (potential.detach() if detached else potential) + current
+            carried = potential.detach() if detached else potential
+            potential = retention[done + t] * carried + current
             count = level_spikes(potential, unit, self.params.levels)
             if keep is not None:
                 count = count * keep[t]

@@ -2,7 +2,14 @@
 
 from snnconv.render import units
 from snnconv.render.tables import Block, Column, Fact, Facts, Table
-from snnconv.reports import DoctorReport, InspectReport, ListReport, ReportReport, RunReport
+from snnconv.reports import (
+    DoctorReport,
+    InspectReport,
+    ListReport,
+    ReparameterizeReport,
+    ReportReport,
+    RunReport,
+)
 
 
 def report(done: ReportReport) -> list[Block]:
@@ -34,6 +41,45 @@ def report(done: ReportReport) -> list[Block]:
     columns = (Column("run", numeric=False), *(Column(head) for head in heads))
     pages = (Fact("Markdown", done.markdown), Fact("HTML report", done.html))
     return [Table("Evaluations", columns, rows).without_empty(), Facts("Written", pages)]
+
+
+def reparameterize(done: ReparameterizeReport) -> list[Block]:
+    """Of a :class:`ReparameterizeReport`: the two networks side by side."""
+    both = Table(
+        f"Reparameterized: {done.levels} levels to one",
+        (Column("", numeric=False), Column("before"), Column("after"), Column("change")),
+        (
+            ("time steps T", str(done.timesteps_before), str(done.timesteps_after), None),
+            (
+                f"accuracy, {units.count(done.samples)} samples",
+                units.percent(done.accuracy_before),
+                units.percent(done.accuracy_after),
+                f"{units.points(done.accuracy_after - done.accuracy_before)} points",
+            ),
+            (
+                "synaptic operations",
+                units.si(done.sops_before),
+                units.si(done.sops_after),
+                units.percent(done.sops_after / done.sops_before - 1) if done.sops_before else None,
+            ),
+        ),
+    )
+    facts = [
+        Fact("neuron", done.neuron, "without what mixes time" if done.vanilla else ""),
+        Fact(
+            "counts that differ",
+            units.percent(done.window_mismatch_share),
+            f"of all neurons and windows of {done.levels} steps",
+        ),
+        *(Fact("written", each.path, each.sha256[:12]) for each in done.lineage.outputs),
+        Fact("time", units.seconds(done.seconds)),
+    ]
+    sites = Table(
+        "Counts that differ, by site",
+        (Column("site", numeric=False), Column("share")),
+        tuple((row.name, units.percent(row.window_mismatch_share)) for row in done.sites),
+    )
+    return [both, Facts("Compared", tuple(facts)), sites]
 
 
 def inspect(found: InspectReport) -> list[Block]:

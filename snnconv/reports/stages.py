@@ -95,3 +95,33 @@ class FinetuneReport(Report):
     epoch_best: int = Field(description="the epoch that was kept; 0 if none was better")
     accuracy_last: float = Field(description="validation accuracy after the last epoch")
     epochs: list[EpochRow]
+
+
+class WindowRow(BaseModel):
+    """One site before and after a reparameterization."""
+
+    name: str
+    window_mismatch_share: float = Field(
+        description="share of neurons and windows of L steps whose counts differ"
+    )
+
+
+class ReparameterizeReport(Report):
+    """Of ``snnconv reparameterize``."""
+
+    name = "reparameterize"
+    data: DataUse
+    neuron: str = Field(description="the kind after it")
+    levels: int = Field(description="L, before it; 1 after it")
+    timesteps_before: int
+    timesteps_after: int
+    vanilla: bool = Field(description="whether what mixes time was dropped")
+    samples: int
+    accuracy_before: float
+    accuracy_after: float
+    sops_before: float = Field(description="synaptic operations per sample")
+    sops_after: float = Field(description="synaptic operations per sample")
+    window_mismatch_share: float = Field(
+        description="share of all neurons and windows of L steps whose counts differ"
+    )
+    sites: list[WindowRow]

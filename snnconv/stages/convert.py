@@ -8,6 +8,7 @@ from snnconv.checkpoint import load, save
 from snnconv.config import ConvertConfig
 from snnconv.conversion import confident_sites, measure_confidence
 from snnconv.dataset import batches
+from snnconv.errors import UsageError
 from snnconv.facts import SpikingFacts
 from snnconv.graph.fold import fold
 from snnconv.graph.roles import Carries, carried, cumulative, macs
@@ -33,6 +34,12 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
     session.inputs.append(file)
     neuron = ROOM.load(config.neuron)
     params = parameters(neuron.params_type, config.param, f"neuron '{config.neuron}'")
+    if neuron.fixed and config.confidence != "off":
+        raise UsageError(
+            f"spike confidence can't act on {config.neuron} neurons",
+            "it acts in the early steps of a run, and they take all T steps as one",
+            "drop --confidence",
+        )
     converted = replace(
         calibrated,
         kind="converted",

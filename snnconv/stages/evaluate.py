@@ -9,14 +9,14 @@ from torch import Tensor
 from snnconv import runtime
 from snnconv.checkpoint import Checkpoint, load
 from snnconv.config import EvaluateConfig
-from snnconv.conversion import ann_inputs, neuron_params, spiking_network
+from snnconv.conversion import ann_inputs, neuron_params, setup, spiking_network, timesteps
 from snnconv.dataset import batches, first
 from snnconv.errors import CheckFailedError, UsageError
-from snnconv.graph.build import Network, shapes
+from snnconv.graph.build import Network
 from snnconv.graph.fold import fold
 from snnconv.graph.roles import sources
 from snnconv.kinds import SPIKING
-from snnconv.metric import ROOM, Batch, Figures, Metric, Setup
+from snnconv.metric import ROOM, Batch, Figures, Metric
 from snnconv.neuron import Spikes
 from snnconv.progress import Progress, Quiet
 from snnconv.reports import EvaluateReport, Histogram, LayerRow, LineageRow
@@ -37,25 +37,15 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
     assert facts is not None
     assert calibrated is not None
     params = neuron_params(facts)
-    timesteps = config.timesteps or facts.timesteps
+    T = timesteps(facts, config.timesteps)
     dataset = open_data(session, config, checkpoint.data)
 
     snn = spiking_network(checkpoint).to(session.device).eval()
-    graph, sizes = snn.network.graph, shapes(snn.network.graph, snn.network.tensors())
     reference = _reference(checkpoint)
     reference = reference.to(session.device).eval() if reference else None
-    setup = Setup(
-        graph=graph,
-        network=snn.network.tensors(),
-        shapes=sizes,
-        thresholds=checkpoint.thresholds(),
-        v0=float(getattr(params, "v0", 0.0)),
-        levels=snn.levels,
-        timesteps=timesteps,
-        energy_ac_pj=config.energy_ac_pj,
-        energy_mac_pj=config.energy_mac_pj,
-    )
-    metrics = {name: kind(setup) for name, kind in _kinds(config.metric).items()}
+    facing = setup(checkpoint, snn, T, config.energy_ac_pj, config.energy_mac_pj)
+    graph, sizes = facing.graph, facing.shapes
+    metrics = {name: kind(facing) for name, kind in _kinds(config.metric).items()}
 
     def observe(name: str, start: int, spikes: Spikes) -> None:
         for metric in metrics.values():
@@ -75,7 +65,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
             for metric in metrics.values():
                 metric.begin(batch)
             started = runtime.clock(session.device)
-            average = simulate(snn, x, samples, timesteps, config.chunk, observe)
+            average = simulate(snn, x, samples, T, config.chunk, observe)
             if not (torch.isfinite(average).all() and torch.isfinite(logits).all()):
                 raise CheckFailedError(
                     f"the simulation of {file} gives no numbers",
@@ -112,7 +102,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
         confidence=facts.confidence.keep if facts.confidence else {},
         early=facts.confidence.early if facts.confidence else None,
         samples=len(order),
-        timesteps=timesteps,
+        timesteps=T,
         layers=[
             LayerRow(
                 name=node.name,

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from snnconv.checkpoint import load, save
 from snnconv.config import FinetuneConfig
-from snnconv.conversion import learned, spiking_network
+from snnconv.conversion import learned, spiking_network, timesteps
 from snnconv.dataset import batches
 from snnconv.kinds import SPIKING
 from snnconv.progress import Progress, Quiet
@@ -36,13 +36,13 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
     session.inputs.append(file)
     facts = checkpoint.spiking
     assert facts is not None
-    timesteps = config.timesteps or facts.timesteps
+    T = timesteps(facts, config.timesteps)
     dataset = open_data(session, config, checkpoint.data)
     snn = spiking_network(checkpoint, folded=False).to(session.device).eval()
     parts = hold_out(dataset.train, config.validation, config.limit)
 
     def loss(samples: Tensor, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        currents, _ = snn(x[None], timesteps, samples.to(session.device))
+        currents, _ = snn(x[None], T, samples.to(session.device))
         value = cross_entropy(currents, labels, config.loss, config.label_smoothing)
         return value, currents.mean(0)
 
@@ -52,13 +52,13 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
         with progress.task("validate", len(parts.validation)) as advance:
             for indices, x, labels in drawn:
                 samples = indices.to(session.device)
-                average = simulate(snn, x.to(session.device), samples, timesteps, timesteps)
+                average = simulate(snn, x.to(session.device), samples, T, T)
                 right += int((average[-1].argmax(1).cpu() == labels).sum())
                 advance(len(labels))
         return right / len(parts.validation)
 
     start = validate()
-    progress.say(f"epoch   0  validation {start:.2%}  (as converted, T = {timesteps})")
+    progress.say(f"epoch   0  validation {start:.2%}  (as converted, T = {T})")
     best, best_epoch, rows = start, 0, []
     network, neurons = snn.network.tensors(), learned(snn)
     for row in fit(
@@ -86,7 +86,7 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
         network=network,
         neurons=neurons,
         reference=checkpoint.reference or checkpoint.network,
-        spiking=facts.model_copy(update={"timesteps": timesteps}),
+        spiking=facts.model_copy(update={"timesteps": T}),
         lineage=(*checkpoint.lineage, lineage_step("finetune", file, config)),
     )
     out = config.out or config.run / "finetuned.safetensors"
@@ -97,7 +97,7 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
         [out],
         data=data_use(dataset),
         neuron=facts.neuron,
-        timesteps=timesteps,
+        timesteps=T,
         accuracy_epoch0=start,
         accuracy_best=best,
         epoch_best=best_epoch,

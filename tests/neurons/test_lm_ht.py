@@ -30,8 +30,10 @@ def test_the_matrix_at_the_start(omega, T):
         "causal": torch.stack([(torch.arange(T) <= i) / (i + 1) for i in range(T)]),
     }[omega]
     torch.testing.assert_close(found, expected)
-    assert lm_ht(T, leak=1.0).retention() == 1
-    assert lm_ht(T, leak=0.9).retention().item() == pytest.approx(0.9)
+    assert lm_ht(T, leak=1.0).retention().tolist() == [1] * T
+    for leaks in ("layer", "step"):
+        found = lm_ht(T, leak=0.9, leaks=leaks).retention().tolist()
+        assert found == pytest.approx([0.9] * T)
 
 
 def test_two_steps_by_hand():
@@ -138,7 +140,7 @@ def test_gradients_against_the_formula(reset):
     mixed = torch.einsum("ij,jbn->ibn", neurons.omega.double(), currents)
     v, out = torch.full((4, 9), 0.2).double(), []
     for t in range(T):
-        v = lam * (v.detach() if reset == "detached" else v) + mixed[t]
+        v = lam[t] * (v.detach() if reset == "detached" else v) + mixed[t]
         exact = torch.floor(v / unit).clamp(0, L) * unit
         inside = ((v >= unit / 2) & (v <= (L + 0.5) * unit)).double()
         x = exact.detach() + inside * (v - v.detach())
@@ -172,3 +174,25 @@ def test_the_batch_changes_no_bit():
 def test_parameters_that_can_not_be(bad):
     with pytest.raises(ValidationError):
         Params(**bad)
+
+
+@pytest.mark.parametrize("leaks", ["layer", "step"])
+@pytest.mark.parametrize("omega", ["uniform", "bounded", "causal"])
+@pytest.mark.parametrize("L", [1, 2, 4])
+def test_its_single_threshold_twin_counts_the_same_by_window(L, omega, leaks):
+    T = 4
+    neurons = lm_ht(T, 1.0, levels=L, omega=omega, leaks=leaks)
+    with torch.no_grad():
+        neurons.omega += 0.1 * torch.rand(T, T)
+        neurons.alpha += 0.3 * torch.rand(neurons.alpha.shape)
+    twin = neurons.single_threshold()
+    assert (twin.levels, twin.timesteps) == (1, L * T)
+    # within [0, theta) at every step, whatever Omega and lambda: potentials stay below u too
+    currents = 0.4 * torch.rand(T, 3, 500).double()
+    (many, _), after = neurons(currents)
+    (single, _), other = twin(currents.repeat_interleave(L, 0))
+    differ = (many != single.unflatten(0, (T, L)).sum(1)).double().mean()
+    assert differ < 1e-3  # a potential within rounding of a level
+    if not differ:
+        torch.testing.assert_close(L * after.potential, other.potential)
+    assert many.sum() > 500

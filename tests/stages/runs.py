@@ -10,10 +10,11 @@ from snnconv.config import (
     ConvertConfig,
     EvaluateConfig,
     FinetuneConfig,
+    ReparameterizeConfig,
     TrainConfig,
 )
 from snnconv.reports import canonical
-from snnconv.stages import calibrate, convert, evaluate, finetune, train
+from snnconv.stages import calibrate, convert, evaluate, finetune, reparameterize, train
 
 COMMON = {"schema", "stage", "config", "lineage", "environment", "seed", "seconds"}
 
@@ -34,6 +35,11 @@ def converting(folder, **options):
 def finetuning(folder, **options):
     given = {"epochs": 2, "limit": 300, "timesteps": 4} | options
     return finetune.run(FinetuneConfig(run=folder, **given))
+
+
+def reparameterizing(folder, **options):
+    given = {"limit": 100} | options
+    return reparameterize.run(ReparameterizeConfig(run=folder, **given))
 
 
 def evaluating(folder, **options):

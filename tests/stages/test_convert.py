@@ -92,3 +92,8 @@ def test_a_checkpoint_that_is_not_calibrated(run, tmp_path):
     with pytest.raises(CheckpointError) as caught:
         converting(tmp_path, checkpoint=run.file("ann"))
     assert caught.value.code == ExitCode.CHECKPOINT
+
+
+def test_confidence_does_not_go_with_neurons_that_take_all_steps_as_one(run, tmp_path):
+    with pytest.raises(UsageError, match="spike confidence can't act on lm-ht neurons"):
+        converting(tmp_path, checkpoint=run.file("calibrated"), neuron="lm-ht", confidence="last")

@@ -1,15 +1,16 @@
 import os
+from dataclasses import replace
 
 import pytest
 import torch
 from runs import check_report, converting, evaluating, written
 
 from snnconv.ann.measure import accuracy
-from snnconv.checkpoint import sha256
+from snnconv.checkpoint import load, save, sha256
 from snnconv.config import METRICS
 from snnconv.dataset import first
 from snnconv.dataset import load as load_dataset
-from snnconv.errors import UsageError
+from snnconv.errors import CheckpointError, UsageError
 from snnconv.graph.build import Network
 from snnconv.progress import Quiet
 
@@ -133,3 +134,29 @@ def test_nothing_to_evaluate(tmp_path):
     with pytest.raises(UsageError) as caught:
         evaluating(tmp_path)
     assert caught.value.remedy == "snnconv convert"
+
+
+def test_lm_ht_at_many_levels_is_the_ann(run, tmp_path):
+    converting(
+        tmp_path,
+        checkpoint=run.file("calibrated"),
+        neuron="lm-ht",
+        timesteps=1,
+        param={"levels": 4096},
+    )
+    report = evaluating(tmp_path, limit=None)
+    assert report.agreement[-1] > 0.98
+    assert report.layers[0].error_rounding < 1e-3
+    assert report.layers[0].error_rest < 1e-3
+    with pytest.raises(UsageError, match="they were made for T = 1"):
+        evaluating(tmp_path, timesteps=3)
+
+
+def test_learned_tensors_that_do_not_fit_their_neurons(run, tmp_path):
+    converting(tmp_path, checkpoint=run.file("calibrated"), neuron="lm-ht", timesteps=2)
+    checkpoint = load(tmp_path / "converted.safetensors")
+    site = checkpoint.graph.sites[0].name
+    wrong = {f"{site}/omega": torch.eye(3), f"{site}/alpha": torch.zeros(1)}
+    save(replace(checkpoint, neurons=wrong), tmp_path / "converted.safetensors")
+    with pytest.raises(CheckpointError, match=f"the neurons at '{site}' learned can't be used"):
+        evaluating(tmp_path)

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from runs import check_report, finetuning, same_bytes
+from runs import check_report, converting, finetuning, same_bytes
 
 from snnconv.checkpoint import load, sha256
 from snnconv.conversion import spiking_network
@@ -81,3 +81,22 @@ def test_nothing_to_fine_tune(tmp_path):
     with pytest.raises(UsageError) as caught:
         finetuning(tmp_path)
     assert caught.value.remedy == "snnconv convert"
+
+
+def test_lm_ht_learns_its_matrix_and_its_leak(run, tmp_path):
+    converting(
+        tmp_path,
+        checkpoint=run.file("calibrated"),
+        neuron="lm-ht",
+        timesteps=2,
+        param={"levels": 2},
+    )
+    report = finetuning(tmp_path, timesteps=None)
+    assert report.timesteps == 2
+    after = load(tmp_path / "finetuned.safetensors")
+    assert sorted({name.partition("/")[2] for name in after.neurons}) == ["alpha", "omega"]
+    assert all(tensor.isfinite().all() for tensor in after.neurons.values())
+    moved = [tensor for name, tensor in after.neurons.items() if name.endswith("/omega")]
+    assert any((tensor - 0.5).abs().max() > 1e-5 for tensor in moved)
+    with pytest.raises(UsageError, match="lm-ht neurons can't run for T = 4"):
+        finetuning(tmp_path, checkpoint=tmp_path / "converted.safetensors", timesteps=4)

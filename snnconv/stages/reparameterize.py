@@ -1,0 +1,169 @@
+"""``snnconv reparameterize``: L-level neurons at T steps as single-threshold ones at L*T.
+
+Reference:
+    LM-HT, Theorem 4.2 and the section on reparameterization.
+
+Deviations:
+    No weight or bias is rescaled: outputs are rates either way (methods, section 0).
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import Tensor
+
+from snnconv.checkpoint import Checkpoint, load, save
+from snnconv.config import ReparameterizeConfig
+from snnconv.conversion import learned, setup, spiking_network
+from snnconv.dataset import batches, first
+from snnconv.errors import CheckFailedError, UsageError
+from snnconv.facts import SpikingFacts
+from snnconv.kinds import Kind
+from snnconv.metric import Figures
+from snnconv.metrics.synops import Synops
+from snnconv.neuron import Spikes
+from snnconv.progress import Progress, Quiet
+from snnconv.reports import ReparameterizeReport, WindowRow
+from snnconv.simulate import simulate
+from snnconv.spiking import SpikingNetwork
+from snnconv.stages.common import (
+    Session,
+    checkpoint_file,
+    data_use,
+    lineage_step,
+    open_data,
+    report_file,
+)
+
+_KINDS: tuple[Kind, ...] = ("converted", "finetuned")
+
+
+def run(config: ReparameterizeConfig, progress: Progress | None = None) -> ReparameterizeReport:
+    """Reparameterize, run both networks on the test split, and write the new one.
+
+    Raises:
+        UsageError: the neurons have one threshold already.
+        CheckFailedError: accuracies differ by more than the tolerance; nothing is written then.
+    """
+    progress = progress or Quiet()
+    session = Session(config)
+    file = checkpoint_file(config.checkpoint, config.run, _KINDS, "snnconv convert --neuron lm-ht")
+    checkpoint = load(file, _KINDS)
+    session.inputs.append(file)
+    dataset = open_data(session, config, checkpoint.data)
+    after = replace(
+        _single_threshold(checkpoint, config.vanilla),
+        lineage=(*checkpoint.lineage, lineage_step("reparameterize", file, config)),
+    )
+    both = [_Side(c, spiking_network(c).to(session.device).eval()) for c in (checkpoint, after)]
+    L = both[0].network.levels
+    order = first(dataset.test, config.limit)
+    differing: dict[str, int] = {}
+    windows: dict[str, int] = {}
+    with progress.task("compare", len(order)) as advance:
+        for indices, x, labels in batches(dataset.test, checkpoint.data, order, config.batch_size):
+            x, labels, samples = (v.to(session.device) for v in (x, labels, indices))
+            before, single = (side.counts(x, labels, samples) for side in both)
+            for name, counts in before.items():
+                by_window = single[name].unflatten(0, (len(counts), L)).sum(1)
+                differ = int((by_window != counts).sum())
+                differing[name] = differing.get(name, 0) + differ
+                windows[name] = windows.get(name, 0) + counts.numel()
+            advance(len(labels))
+
+    accuracy = [side.right / len(order) for side in both]
+    if not config.vanilla and abs(accuracy[0] - accuracy[1]) > config.tolerance / 100:
+        raise CheckFailedError(
+            f"the network reparameterized from {file} is another one",
+            f"accuracy {accuracy[1]:.2%}, where it was {accuracy[0]:.2%}",
+            "allow more with --tolerance POINTS, or convert with fewer levels",
+        )
+    out = config.out or config.run / "reparameterized.safetensors"
+    save(after, out)
+    assert after.spiking is not None and checkpoint.spiking is not None
+    return session.report(
+        ReparameterizeReport,
+        report_file(config, "reparameterize", config.out),
+        [out],
+        data=data_use(dataset),
+        neuron=after.spiking.neuron,
+        levels=L,
+        timesteps_before=checkpoint.spiking.timesteps,
+        timesteps_after=after.spiking.timesteps,
+        vanilla=config.vanilla,
+        samples=len(order),
+        accuracy_before=accuracy[0],
+        accuracy_after=accuracy[1],
+        sops_before=both[0].sops(),
+        sops_after=both[1].sops(),
+        window_mismatch_share=sum(differing.values()) / sum(windows.values()),
+        sites=[
+            WindowRow(name=name, window_mismatch_share=count / windows[name])
+            for name, count in differing.items()
+        ],
+    )
+
+
+def _single_threshold(checkpoint: Checkpoint, vanilla: bool) -> Checkpoint:
+    """The checkpoint with neurons of one level."""
+    facts = checkpoint.spiking
+    assert facts is not None
+    snn = spiking_network(checkpoint)
+    twins = {name: neuron.single_threshold() for name, neuron in snn.neurons.items()}
+    found = {name: twin for name, twin in twins.items() if twin is not None}
+    if not found:
+        raise UsageError(
+            "the network can't be reparameterized",
+            f"{facts.neuron} neurons, which have one threshold already",
+            "snnconv convert --neuron lm-ht, or evaluate it as it is",
+        )
+    one = next(iter(found.values()))
+    params: dict[str, Any] = one.params.model_dump()
+    spiking = SpikingFacts(
+        neuron="if" if vanilla else facts.neuron,
+        params={"v0": params["v0"]} if vanilla else params,
+        timesteps=one.timesteps,
+        seed=facts.seed,
+    )
+    single = SpikingNetwork(snn.network, found, facts.seed, None)
+    return replace(
+        checkpoint,
+        kind="reparameterized",
+        spiking=spiking,
+        neurons={} if vanilla else learned(single),
+    )
+
+
+@dataclass
+class _Side:
+    """One of the two networks, and what it did so far."""
+
+    checkpoint: Checkpoint
+    network: SpikingNetwork
+    right: int = 0
+    synops: Synops = field(init=False)
+
+    def __post_init__(self) -> None:
+        assert self.checkpoint.spiking is not None
+        self.synops = Synops(
+            setup(self.checkpoint, self.network, self.checkpoint.spiking.timesteps)
+        )
+
+    def counts(self, x: Tensor, labels: Tensor, samples: Tensor) -> dict[str, Tensor]:
+        """Simulate a batch; counts by site ``[T, B, *N]``."""
+        found: dict[str, Tensor] = {}
+
+        def observe(name: str, start: int, spikes: Spikes) -> None:
+            self.synops.observe(name, start, spikes)
+            if name in self.network.neurons:
+                found[name] = spikes.counts
+
+        T = self.synops.setup.timesteps
+        logits = simulate(self.network, x, samples, T, T, observe)[-1]
+        self.right += int((logits.argmax(1) == labels).sum())
+        self.synops.samples += len(labels)
+        return found
+
+    def sops(self) -> float:
+        """Synaptic operations per sample."""
+        return float(self.synops.figures(Figures()).totals["sops_per_sample"])
