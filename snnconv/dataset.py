@@ -210,14 +210,16 @@ def first(split: Split, limit: int | None) -> Tensor:
 
 
 def below(source: Source, path: str) -> Path:
-    """The path that ``folder:PATH`` or ``npz:PATH`` means: relative to ``--data-root``, if given.
+    """The path that ``folder:PATH``, for one, means: relative to ``--data-root``, if given.
 
     Raises:
         UsageError: it is empty.
     """
     if not path:
         raise UsageError(
-            "the data set needs a path", "nothing behind the colon", "write folder:DIR or npz:FILE"
+            "the data set needs a path",
+            "nothing behind the colon",
+            "write folder:DIR, npz:FILE or speech-commands:DIR",
         )
     given = Path(path).expanduser()
     return source.root / given if source.root else given

@@ -27,10 +27,9 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms.v2 import functional
 
 from snnconv.dataset import Dataset, Source, below
+from snnconv.datasets._options import whole_number
 from snnconv.errors import UnsupportedError, UsageError
 from snnconv.facts import DataFacts
-from snnconv.plugins import did_you_mean
-from snnconv.values import parse_pairs
 
 _COLOURS = {1: "L", 3: "RGB"}
 _GREY = ("1", "L", "LA")
@@ -77,7 +76,9 @@ class FolderSplit:
 
 def _load(source: Source) -> Dataset:
     directory, _, query = source.argument.partition("?")
-    size = _size(query)
+    size = whole_number(
+        "folder", query, "size", "the size of images", "give pixels: folder:DIR?size=224"
+    )
     folder = below(source, directory)
     parts = (folder / "train", folder / "test" if (folder / "test").is_dir() else folder / "val")
     for part in parts:
@@ -113,22 +114,6 @@ def _load(source: Source) -> Dataset:
         std=std,
     )
     return Dataset(facts, _split(train, shape, size), _split(test, shape, size))
-
-
-def _size(query: str) -> int | None:
-    """The option behind the question mark."""
-    options = parse_pairs(query.split("&")) if query else {}
-    for name in options:
-        if name != "size":
-            raise UsageError(
-                "data set 'folder' has no such option", f"'{name}'", did_you_mean(name, ["size"])
-            )
-    size = options.get("size")
-    if size is not None and (type(size) is not int or size < 1):
-        raise UsageError(
-            "the size of images can't be taken", f"'{size}'", "give pixels: folder:DIR?size=224"
-        )
-    return size
 
 
 def _scan(part: Path) -> ImageFolder:

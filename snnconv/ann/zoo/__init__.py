@@ -1,7 +1,8 @@
-"""The architectures of the papers in their CIFAR form, and two small ones.
+"""The architectures of the papers, those on images in their CIFAR form, and two small ones.
 
 Every factory takes ``channels``, ``size`` and ``classes`` from the data set, ``pool`` (``avg`` or
-``max``), and ``width``, a factor on every hidden channel count.
+``max``), and ``width``, a factor on every hidden channel count. ``m5`` is for signals
+``[channels, size]``, the others are for images ``[channels, size, size]``.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,10 +11,12 @@ from torch import nn
 
 from snnconv.ann.zoo.resnet import resnet18, resnet19, resnet20, resnet34
 from snnconv.ann.zoo.small import cnn, mlp
+from snnconv.ann.zoo.speech import m5
 from snnconv.ann.zoo.vgg import vgg11, vgg13, vgg16
 
 ZOO: Mapping[str, Callable[..., nn.Module]] = {
     "cnn": cnn,
+    "m5": m5,
     "mlp": mlp,
     "resnet18": resnet18,
     "resnet19": resnet19,

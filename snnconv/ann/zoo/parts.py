@@ -1,22 +1,33 @@
 """What the zoo's networks share."""
 
+from collections.abc import Callable
+
 from torch import nn
 
 from snnconv.errors import UsageError
 
+_POOLINGS: dict[str, dict[int, Callable[[int], nn.Module]]] = {
+    "avg": {1: nn.AvgPool1d, 2: nn.AvgPool2d},
+    "max": {1: nn.MaxPool1d, 2: nn.MaxPool2d},
+}
 
-def pooling(pool: str, kernel: int = 2) -> nn.Module:
+
+def pooling(pool: str, kernel: int = 2, rank: int = 2) -> nn.Module:
     """``avg`` converts exactly; ``max`` converts by the cumulative rule.
 
+    Args:
+        pool: which.
+        kernel: its side, and its stride.
+        rank: 2 for images, 1 for signals.
+
     Raises:
-        UsageError: neither.
+        UsageError: neither of the two.
     """
-    match pool:
-        case "avg":
-            return nn.AvgPool2d(kernel)
-        case "max":
-            return nn.MaxPool2d(kernel)
-    raise UsageError("there is no pooling of that name", f"pool={pool}", "use pool=avg or pool=max")
+    if pool not in _POOLINGS:
+        raise UsageError(
+            "there is no pooling of that name", f"pool={pool}", "use pool=avg or pool=max"
+        )
+    return _POOLINGS[pool][rank](kernel)
 
 
 def scaled(channels: int, width: float) -> int:
@@ -27,6 +38,6 @@ def scaled(channels: int, width: float) -> int:
 def initialise(network: nn.Module) -> nn.Module:
     """He initialisation for convolutions (He et al. 2015), as the papers' networks use."""
     for module in network.modules():
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, nn.Conv1d | nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
     return network

@@ -1,0 +1,32 @@
+"""What may stand behind a data set's question mark."""
+
+from snnconv.errors import UsageError
+from snnconv.plugins import did_you_mean
+from snnconv.values import parse_pairs
+
+
+def whole_number(data_set: str, query: str, name: str, what: str, remedy: str) -> int | None:
+    """The one option of a data set, a whole number from 1; none where there is no query.
+
+    Args:
+        data_set: its name, for errors.
+        query: what stands behind the question mark, ``name=4``.
+        name: of the option.
+        what: it means, for errors.
+        remedy: for a value that is none.
+
+    Raises:
+        UsageError: another option, or another value.
+    """
+    options = parse_pairs(query.split("&")) if query else {}
+    for given in options:
+        if given != name:
+            raise UsageError(
+                f"data set '{data_set}' has no such option",
+                f"'{given}'",
+                did_you_mean(given, [name]),
+            )
+    value = options.get(name)
+    if value is not None and (type(value) is not int or value < 1):
+        raise UsageError(f"{what} can't be taken", f"'{value}'", remedy)
+    return value
