@@ -88,7 +88,8 @@ def calibrate(model: str | Path | nn.Module | None = None, **options: Any) -> Ca
         file = config.run / "ann.safetensors"
         training = model.training
         origin = LineageStep(stage="import", parent=None, config={"model": type(model).__name__})
-        save(replace(from_module(model, facts), lineage=(origin,)), file)
+        ann = from_module(model, facts, analog=config.non_relu == "analog")
+        save(replace(ann, lineage=(origin,)), file)
         model.train(training)
         model = file
     name = None if model is None else str(model)

@@ -93,6 +93,10 @@ class CalibrateConfig(DataConfig):
         json_schema_extra=ARGUMENT,
     )
     weights: Path | None = Field(None, description="weights for MODEL: .safetensors, .pt or .pth")
+    non_relu: Literal["refuse", "analog"] = Field(
+        "refuse",
+        description="what no neuron stands for: refuse it, or compute it beside the spikes",
+    )
     method: str = Field("percentile", description="max, percentile, mse (snnconv ls statistics)")
     param: dict[str, Any] = Field({}, description="NAME=VALUE of the method, e.g. percentile=99.9")
     granularity: Literal["layer", "channel"] = Field(

@@ -1,9 +1,11 @@
 """A network with neurons at its sites: the same graph, the same weights, run over time.
 
 Operations that are linear in their input keep the mean over time and run on the merged ``T*B``
-axis. Max pooling is not: it pools the cumulative input and emits the increase, ``x_out[t] =
-pool(X[t]) - pool(X[t-1])`` with ``X`` the running sum, so its mean output is the pool of the mean
-input, for any kernel, stride and padding.
+axis. Others take the cumulative rule: with ``X[t]`` the running sum of the input, ``x_out[t] =
+t*f(X[t]/t) - (t-1)*f(X[t-1]/(t-1))``, so the mean output is ``f`` of the mean input. For max
+pooling, where ``t*f(X/t) = f(X)``, it is the pool of the sum and its increase, for any kernel,
+stride and padding. Functions that no neuron stands for are computed by it outside the spiking
+domain, and count as MACs.
 
 Under a constant input, what no neuron has touched does not change over time: it has ``T = 1`` and
 is computed once.
@@ -124,6 +126,9 @@ class SpikingNetwork(nn.Module):
                     observe(node.name, state.steps, spikes)
                 return spikes.values
             if node.name in self._cumulative:
+                if OPS[node.op].role is Role.ANALOG:
+                    found, nodes[node.name] = self._difference(node, inputs, state)
+                    return found
                 pooled, nodes[node.name] = self._pool(node, inputs[0], state)
                 if observe is not None and node.name in self._emitters:
                     observe(node.name, state.steps, Spikes((pooled != 0).to(pooled.dtype), pooled))
@@ -170,3 +175,22 @@ class SpikingNetwork(nn.Module):
         first = torch.zeros_like(pooled[0]) if before is None else before
         increase = pooled - torch.cat([first[None], pooled[:-1]])
         return increase, (total, pooled[-1])
+
+    def _difference(
+        self, node: Node, inputs: list[Tensor], state: State
+    ) -> tuple[Tensor, tuple[list[Tensor], Tensor]]:
+        """Increases of ``t*f(mean of the input up to t)``."""
+        steps = max(value.shape[0] for value in inputs)
+        done: tuple[list[Tensor], Tensor | None] = ([torch.zeros_like(x[0]) for x in inputs], None)
+        totals, before = state.nodes.get(node.name, done)
+        t = torch.arange(state.steps + 1, state.steps + steps + 1, device=inputs[0].device)
+        sums = [
+            total + value.expand(steps, *value.shape[1:]).cumsum(0)
+            for total, value in zip(totals, inputs, strict=True)
+        ]
+        means = [x / t.view(-1, *[1] * (x.dim() - 1)) for x in sums]
+        value = self._merged(node, means)
+        scaled = value * t.view(-1, *[1] * (value.dim() - 1))
+        first = torch.zeros_like(scaled[0]) if before is None else before
+        increase = scaled - torch.cat([first[None], scaled[:-1]])
+        return increase, ([x[-1] for x in sums], scaled[-1])

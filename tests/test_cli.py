@@ -310,8 +310,14 @@ def test_an_interrupt_leaves_files_as_they_were(tmp_path):
 @pytest.mark.parametrize(
     ("room", "has"),
     [
-        ("models", {"cnn", "mlp", "vgg11", "vgg13", "vgg16", "resnet18", "resnet19", "resnet20"}),
-        ("datasets", {"digits", "fashion-mnist", "cifar10", "cifar100", "folder", "npz"}),
+        (
+            "models",
+            {"cnn", "m5", "mlp", "vgg11", "vgg13", "vgg16", "resnet18", "resnet19", "resnet20"},
+        ),
+        (
+            "datasets",
+            {"digits", "fashion-mnist", "cifar10", "cifar100", "folder", "npz", "speech-commands"},
+        ),
         ("neurons", {"if", "msat"}),
         ("statistics", {"max", "percentile", "mse"}),
         ("metrics", {"accuracy", "firing-rate", "synops", "energy", "sin", "conversion-error"}),

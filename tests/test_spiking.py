@@ -1,6 +1,6 @@
 import pytest
 import torch
-from networks import NETS, dyadic, images, recorded, spiking, vgg
+from networks import IMAGE, NETS, dyadic, images, recorded, spiking, vgg
 from torch import nn
 
 from snnconv.conversion import ann_inputs
@@ -10,6 +10,7 @@ from snnconv.graph.capture import capture
 from snnconv.neurons.if_ import IF, Params
 from snnconv.neurons.msat import MSAT
 from snnconv.neurons.msat import Params as MSATParams
+from snnconv.simulate import simulate
 from snnconv.spiking import SpikingNetwork
 
 
@@ -270,3 +271,68 @@ def test_training_and_inference_give_the_same_spikes(name):
     snn, x = spiking(NETS[name]()), images(3)[None]
     with_gradients, _ = snn(x, 6, torch.arange(3))
     assert torch.equal(with_gradients, run(snn, x, 6)[0])
+
+
+# What no neuron stands for
+
+
+class Gated(nn.Module):
+    """A squeeze-and-excitation block: functions and a product, fed by spikes and by currents."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(2, 3, 3), nn.Conv2d(3, 3, 1)
+        self.gate = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(3, 3, 1), nn.Sigmoid())
+        self.last = nn.Linear(48, 4)
+
+    def forward(self, x):
+        x = torch.relu(self.first(x))
+        return self.last((nn.functional.silu(self.second(x)) * self.gate(x)).flatten(1))
+
+
+def analog_network():
+    torch.manual_seed(0)
+    module = Gated().eval()
+    graph, tensors = capture(module, IMAGE, analog=True)
+    neurons = {site.name: IF(Params(), torch.tensor([2.0])) for site in graph.sites}
+    return SpikingNetwork(Network(graph, tensors), neurons, 0, None).eval(), module
+
+
+def test_functions_outside_the_spiking_domain_keep_the_mean():
+    snn, module = analog_network()
+    x = torch.randn(5, *IMAGE)
+    with torch.no_grad():
+        expected = module(x).double()
+        averages = simulate(snn, x, torch.arange(5), 256, 16)
+    errors = [(averages[t - 1] - expected).norm() / expected.norm() for t in (1, 16, 256)]
+    assert errors[0] > errors[1] > errors[2]
+    assert errors[2] < 0.01
+
+
+def test_functions_outside_the_spiking_domain_are_those_of_the_mean_so_far():
+    """By definition: the sum of what comes out is t times the function of the mean."""
+    snn, _ = analog_network()
+    x = torch.randn(5, *IMAGE)
+    seen = {}
+
+    def spy(node, inputs, compute=snn.network.compute):
+        value = compute(node, inputs)
+        seen[node.name] = inputs, value
+        return value
+
+    snn.network.compute = spy
+    with torch.no_grad():
+        snn(x[None], 8, torch.arange(5))
+    (silu,) = [n for n in snn.network.graph.nodes if n.attrs.get("function") == "silu"]
+    (means,), values = seen[silu.name]
+    currents = seen[silu.inputs[0]][1].unflatten(0, (8, 5))
+    t = torch.arange(1, 9).view(8, 1, 1, 1, 1)
+    torch.testing.assert_close(means.unflatten(0, (8, 5)), currents.cumsum(0) / t)
+    torch.testing.assert_close(values, nn.functional.silu(means))
+
+
+def test_functions_outside_the_spiking_domain_in_chunks():
+    snn, _ = analog_network()
+    x = torch.randn(3, *IMAGE)
+    whole = simulate(snn, x, torch.arange(3), 9, 9)
+    torch.testing.assert_close(simulate(snn, x, torch.arange(3), 9, 2), whole, rtol=1e-5, atol=1e-6)

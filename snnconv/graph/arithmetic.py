@@ -37,11 +37,13 @@ def neg(shape: Shape, x: object) -> Made:
 
 
 def mul(shape: Shape, x: object, other: object) -> Made:
-    """A product with a constant: one of two activations does not keep the mean over time."""
+    """A product: of two activations it does not keep the mean over time, so no neuron can."""
     if not isinstance(x, Activation):
         x, other = other, x
     if isinstance(other, Activation):
-        raise Refused("a product of two activations")
+        if any(len(source.shape) != len(shape) for source in (activation(x), other)):
+            raise Refused("a product that mixes samples")
+        return Made("multiply", [activation(x), other])
     return affine(shape, x, _constant(shape, other), _number(0))
 
 

@@ -27,13 +27,16 @@ _PLAIN = (bool, int, float, str, type(None))
 _NOT_THE_USERS = (Path(torch.__file__).parent, Path(__file__))
 
 
-def capture(module: nn.Module, input_shape: tuple[int, ...]) -> tuple[Graph, dict[str, Tensor]]:
+def capture(
+    module: nn.Module, input_shape: tuple[int, ...], analog: bool = False
+) -> tuple[Graph, dict[str, Tensor]]:
     """A module's graph and tensors, in float32 on the CPU.
 
     Args:
         module: takes ``[B, *input_shape]``, gives logits ``[B, classes]``; it is put into
             evaluation mode.
         input_shape: of one sample.
+        analog: whether to take operations that no neuron stands for.
 
     Raises:
         UnsupportedError: control flow that depends on data, an input of another shape, NaN or Inf,
@@ -45,12 +48,18 @@ def capture(module: nn.Module, input_shape: tuple[int, ...]) -> tuple[Graph, dic
         module = copy.deepcopy(module).cpu().float()
     example = torch.randn(BATCH, *input_shape, generator=torch.Generator().manual_seed(0))
     expected = _expected(module, example.clone())
-    graph, tensors, ending = translate(_trace(module), example.clone())
-    _check_finite(tensors, expected)
+    graph, tensors, ending = translate(_trace(module), example.clone(), analog)
+    check_finite(tensors)
+    if not torch.isfinite(expected).all():
+        raise UnsupportedError(
+            "the network's output can't be used",
+            "NaN or Inf for random inputs",
+            "look for huge values in its weights",
+        )
     with torch.no_grad():
         got = Network(graph, tensors).eval()(example)
     got = got if ending is None else ending(got)
-    difference = (got - expected).abs().max() / expected.abs().max().clamp(min=1e-12)
+    difference = largest_difference(got, expected)
     if not difference <= TOLERANCE:
         raise CheckFailedError(
             f"the graph captured from {type(module).__name__} does not compute what it computes",
@@ -103,17 +112,22 @@ def _line(error: BaseException) -> str:
     return ""
 
 
-def _check_finite(tensors: Mapping[str, Tensor], output: Tensor) -> None:
+def largest_difference(got: Tensor, expected: Tensor) -> float:
+    """The largest difference of two outputs, relative to the largest that was expected."""
+    largest = expected.abs().max().clamp(min=1e-12)
+    return float((got - expected).abs().max() / largest)
+
+
+def check_finite(tensors: Mapping[str, Tensor]) -> None:
+    """Refuse weights that are no numbers.
+
+    Raises:
+        UnsupportedError: NaN or Inf, with the tensors' names.
+    """
     bad = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
     if bad:
         raise UnsupportedError(
             "the network's weights can't be used",
             f"NaN or Inf in {', '.join(bad)}",
             "train it again",
-        )
-    if not torch.isfinite(output).all():
-        raise UnsupportedError(
-            "the network's output can't be used",
-            "NaN or Inf for random inputs",
-            "look for huge values in its weights",
         )

@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from snnconv.graph import analog
+
 Attrs = Mapping[str, Any]
 Tensors = Mapping[str, Tensor]
 Compute = Callable[[Attrs, Tensors, list[Tensor]], Tensor]
@@ -27,6 +29,7 @@ class Role(StrEnum):
     SITE = "site"  # where a neuron goes
     LINEAR = "linear"  # the mean over time passes through it unchanged
     MAX = "max"  # needs the cumulative rule (spiking.py)
+    ANALOG = "analog"  # needs the cumulative rule, and does not spike
 
 
 @dataclass(frozen=True)
@@ -231,6 +234,10 @@ OPS: Mapping[str, Op] = {
     "slice": _linear_op(_slice),
     "pad": _linear_op(_pad),
     "upsample": _linear_op(_upsample),
+    "pointwise": Op(Role.ANALOG, analog.pointwise, analog.reach),
+    "multiply": Op(Role.ANALOG, analog.multiply, analog.reach),
+    "layer_norm": Op(Role.ANALOG, analog.layer_norm, analog.reach),
+    "softmax": Op(Role.ANALOG, analog.softmax, analog.reach),
     "dropout": _linear_op(_identity),
     "identity": _linear_op(_identity),
 }

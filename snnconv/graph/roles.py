@@ -20,6 +20,7 @@ Deviations:
     None.
 """
 
+import math
 from collections.abc import Mapping
 from enum import StrEnum
 
@@ -49,7 +50,9 @@ def carried(graph: Graph) -> dict[str, Carries]:
             kind = Carries.SPIKES
         elif all(kind is Carries.CONSTANT for kind in inputs):
             kind = Carries.CONSTANT
-        elif role is Role.SYNAPSE or any(kind is not Carries.SPIKES for kind in inputs):
+        elif role in (Role.SYNAPSE, Role.ANALOG) or any(
+            kind is not Carries.SPIKES for kind in inputs
+        ):
             kind = Carries.CURRENT
         else:
             kind = Carries.SPIKES
@@ -71,23 +74,39 @@ def sources(graph: Graph) -> tuple[Node, ...]:
 
 
 def cumulative(graph: Graph) -> tuple[Node, ...]:
-    """The max poolings of what changes over time, which need the cumulative rule."""
+    """What is not linear and changes over time: it needs the cumulative rule."""
     kinds = carried(graph)
     return tuple(
         node
         for node in graph.nodes
-        if OPS[node.op].role is Role.MAX and kinds[node.name] is not Carries.CONSTANT
+        if OPS[node.op].role in (Role.MAX, Role.ANALOG) and kinds[node.name] is not Carries.CONSTANT
     )
+
+
+def by_macs(graph: Graph) -> set[str]:
+    """The nodes whose operations are MACs at every step: they are fed by analog values."""
+    kinds = carried(graph)
+    return {
+        node.name
+        for node in graph.nodes
+        if kinds[node.name] is not Carries.CONSTANT
+        and (
+            OPS[node.op].role is Role.ANALOG
+            or (
+                OPS[node.op].role is Role.SYNAPSE
+                and any(kinds.get(name) is Carries.CURRENT for name in node.inputs)
+            )
+        )
+    }
 
 
 def fan_out(graph: Graph, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Operations that one spike of each neuron costs, by source ``[*N]``."""
-    kinds = carried(graph)
     emitters = sources(graph)
     ends = {node.name for node in (*emitters, *cumulative(graph))}
-    sizes = shapes(graph, tensors)
+    sizes, analog = shapes(graph, tensors), by_macs(graph)
     return {
-        node.name: _fan_out_of(node.name, graph, tensors, kinds, ends, sizes) for node in emitters
+        node.name: _fan_out_of(node.name, graph, tensors, ends, sizes, analog) for node in emitters
     }
 
 
@@ -95,9 +114,9 @@ def _fan_out_of(
     source: str,
     graph: Graph,
     tensors: Mapping[str, Tensor],
-    kinds: Mapping[str, Carries],
     ends: set[str],
     sizes: Mapping[str, tuple[int, ...]],
+    analog: set[str],
 ) -> Tensor:
     spikes = torch.ones(1, *sizes[source], dtype=torch.float64, requires_grad=True)
     reached: list[Tensor] = []
@@ -111,8 +130,8 @@ def _fan_out_of(
         if node.name in ends:  # membranes, reached without a synapse on the way
             reached.extend(value for value in inputs if value is not None)
             return None
-        if op.role is Role.SYNAPSE and any(kinds.get(n) is Carries.CURRENT for n in node.inputs):
-            return None  # fed by analog values: counted as MACs at each step
+        if node.name in analog:
+            return None  # counted as MACs at each step
         present = [
             torch.zeros(1, *sizes[name], dtype=torch.float64) if value is None else value
             for name, value in zip(node.inputs, inputs, strict=True)
@@ -133,11 +152,16 @@ def _fan_out_of(
 
 
 def macs(graph: Graph, tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, int]]:
-    """Multiply-accumulates of each weighted node for one sample: by convention, and exact."""
+    """Multiply-accumulates of each weighted node for one sample: by convention, and exact.
+
+    A number that is computed by an operation without weights that is not linear counts as one.
+    """
     sizes = shapes(graph, tensors)
     found = {}
     for node in graph.nodes:
         op = OPS[node.op]
+        if op.role is Role.ANALOG:
+            found[node.name] = (math.prod(sizes[node.name]), math.prod(sizes[node.name]))
         if op.role is not Role.SYNAPSE:
             continue
         weight = tensors[node.tensors["weight"]]

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision.ops import stochastic_depth
 
-from snnconv.graph import arithmetic, forms, wiring
+from snnconv.graph import arithmetic, forms, functions, wiring
 from snnconv.graph.forms import Form
 
 
@@ -51,7 +51,38 @@ def _padding(*kinds: tuple[str, str]) -> dict[Any, Spelling]:
 _softmax = partial(wiring.softmax, torch.softmax)
 _log_softmax = partial(wiring.softmax, torch.log_softmax)
 
+_FUNCTION_MODULES: dict[Any, Spelling] = {
+    kind: Spelling(partial(functions.pointwise, kind.__name__.lower()))
+    for kind in (nn.Sigmoid, nn.Tanh, nn.SiLU, nn.Hardswish, nn.Hardsigmoid, nn.Mish)
+} | {
+    nn.GELU: Spelling(functions.gelu, ("approximate",)),
+    nn.LeakyReLU: Spelling(functions.leaky_relu, ("negative_slope",)),
+    nn.ELU: Spelling(functions.elu, ("alpha",)),
+    nn.Softplus: Spelling(functions.softplus, ("beta", "threshold")),
+    nn.LayerNorm: Spelling(functions.layer_norm, ("normalized_shape", "weight", "bias", "eps")),
+}
+
+_FUNCTIONS: dict[Any, Spelling] = {
+    target: Spelling(partial(functions.pointwise, name))
+    for name, targets in {
+        "sigmoid": (torch.sigmoid, F.sigmoid, "sigmoid", "sigmoid_"),
+        "tanh": (torch.tanh, F.tanh, "tanh", "tanh_"),
+        "silu": (F.silu,),
+        "hardswish": (F.hardswish,),
+        "hardsigmoid": (F.hardsigmoid,),
+        "mish": (F.mish,),
+    }.items()
+    for target in targets
+} | {
+    F.gelu: Spelling(functions.gelu),
+    F.leaky_relu: Spelling(functions.leaky_relu),
+    F.elu: Spelling(functions.elu),
+    F.softplus: Spelling(functions.softplus),
+    F.layer_norm: Spelling(functions.layer_norm),
+}
+
 MODULES: Mapping[type[nn.Module], Spelling] = {
+    **_FUNCTION_MODULES,
     **_by_rank(
         (nn.Conv1d, nn.Conv2d, nn.Conv3d),
         forms.conv,
@@ -98,6 +129,7 @@ MODULES: Mapping[type[nn.Module], Spelling] = {
 }
 
 FUNCTIONS: Mapping[Hashable, Spelling] = {
+    **_FUNCTIONS,
     **_by_rank((F.conv1d, F.conv2d, F.conv3d), forms.conv),
     **_by_rank((F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d), forms.conv_transpose),
     **_all((F.linear,), forms.linear),

@@ -17,16 +17,21 @@ from torch.fx.node import map_aggregate
 from snnconv.errors import UnsupportedError
 from snnconv.graph.forms import Activation, Made, Refused, Stored
 from snnconv.graph.ir import INPUT, Graph, Node
-from snnconv.graph.ops import OPS
+from snnconv.graph.ops import OPS, Role
 from snnconv.graph.spellings import FUNCTIONS, MODULES
 
 Ending = Callable[[Tensor], Tensor]
 
 
 def translate(
-    traced: torch.fx.GraphModule, example: Tensor
+    traced: torch.fx.GraphModule, example: Tensor, analog: bool
 ) -> tuple[Graph, dict[str, Tensor], Ending | None]:
     """A trace as a graph, its tensors, and the softmax at its end that was dropped, if any.
+
+    Args:
+        traced: the network.
+        example: an input ``[B, *input_shape]``.
+        analog: whether to take operations that no neuron stands for.
 
     Raises:
         UnsupportedError: operations outside the closed list, all of them, each with its place.
@@ -34,14 +39,15 @@ def translate(
     run = _Run(traced)
     with torch.no_grad():
         run.run(example)
-    translator = _Translator(traced, run)
+    translator = _Translator(traced, run, analog)
     for node in traced.graph.nodes:
         translator.read(node)
     if translator.refused:
         raise UnsupportedError(
             f"{len(translator.refused)} operation(s) can't be converted",
             "; ".join(translator.refused),
-            f"write the network with these operations only: {', '.join(OPS)}",
+            "functions among them: --non-relu analog; else write the network with these "
+            f"operations only: {', '.join(n for n in OPS if OPS[n].role is not Role.ANALOG)}",
         )
     graph = _reachable(Graph(tuple(example.shape[1:]), tuple(translator.nodes), translator.output))
     tensors = {name: translator.tensors[name] for name in sorted(graph.tensor_names())}
@@ -85,8 +91,9 @@ class _Run(torch.fx.Interpreter):
 class _Translator:
     """What is known of the graph so far."""
 
-    def __init__(self, traced: torch.fx.GraphModule, run: _Run) -> None:
+    def __init__(self, traced: torch.fx.GraphModule, run: _Run, analog: bool) -> None:
         self.traced = traced
+        self.analog = analog
         self.run = run
         self.nodes: list[Node] = []
         self.output = ""
@@ -180,6 +187,8 @@ class _Translator:
         except TypeError as error:
             raise Refused(f"{called} with arguments it is not known to take ({error})") from error
         made = known.form(*bound.args, **bound.kwargs)
+        if isinstance(made, Made) and OPS[made.op].role is Role.ANALOG and not self.analog:
+            raise Refused(called)
         if isinstance(made, Made) and made.ending is not None:
             if {user.op for user in node.users} != {"output"}:
                 raise Refused(f"{called} before the end")

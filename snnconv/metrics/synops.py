@@ -18,7 +18,7 @@ Deviations:
 import torch
 from torch import Tensor
 
-from snnconv.graph.roles import Carries, carried, fan_out, macs
+from snnconv.graph.roles import Carries, by_macs, carried, fan_out, macs
 from snnconv.metric import Figures, Metric, Setup
 from snnconv.neuron import Spikes
 from snnconv.shapes import neurons_flat
@@ -58,12 +58,7 @@ class Synops(Metric):
         kinds = carried(graph)
         work = macs(graph, self.setup.network)
         first = sum(work[name][0] for name in work if kinds[name] is Carries.CONSTANT)
-        analog = sum(
-            work[name][0]
-            for name in work
-            if kinds[name] is not Carries.CONSTANT
-            and kinds.get(graph[name].inputs[0]) is Carries.CURRENT
-        )
+        analog = sum(work[name][0] for name in by_macs(graph))
         # a quotient of integers would be float32
         steps = torch.stack(list(self.operations.values())).sum(0).cumsum(0).double() / self.samples
         totals = {

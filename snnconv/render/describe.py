@@ -121,16 +121,14 @@ def convert(report: ConvertReport) -> list[Block]:
     facts.append(
         Fact("non-spiking MACs", units.percent(report.non_spiking_share), "after the first layer")
     )
-    if report.cumulative_pools:
-        pools = ", ".join(report.cumulative_pools[:3])
-        more = len(report.cumulative_pools) - 3
-        facts.append(
-            Fact(
-                "max poolings",
-                str(len(report.cumulative_pools)),
-                f"on cumulated spikes: {pools}" + (f" and {more} more" if more > 0 else ""),
-            )
-        )
+    for what, names, how in (
+        ("max poolings", report.cumulative_pools, "on cumulated spikes"),
+        ("analog functions", report.analog, "of the mean input so far, beside the spikes"),
+    ):
+        if names:
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            shown = f"{how}: {', '.join(names[:3])}{more}"
+            facts.append(Fact(what, str(len(names)), shown))
     if report.dropped:
         facts.append(Fact("dropped", ", ".join(report.dropped), "argmax keeps its meaning"))
     keep = Table(

@@ -76,6 +76,9 @@ class ConvertReport(Report):
         description="share of the network's MACs fed by analog values, after the first layer"
     )
     cumulative_pools: list[str] = Field(description="max poolings under the cumulative rule")
+    analog: list[str] = Field(
+        [], description="operations computed outside the spiking domain, by their nodes' names"
+    )
     dropped: list[str] = Field(
         description="a softmax at the end: argmax keeps its meaning without it"
     )

@@ -43,7 +43,7 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
         dataset = open_data(session, config, ann.data)
     else:
         dataset = open_data(session, config, None)
-        ann = open_model(spec, config.weights, dataset.facts)
+        ann = open_model(spec, config.weights, dataset.facts, analog=config.non_relu == "analog")
         session.inputs += files_named(spec)
         if config.weights:
             session.inputs.append(config.weights)

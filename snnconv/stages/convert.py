@@ -11,7 +11,8 @@ from snnconv.dataset import batches
 from snnconv.errors import UsageError
 from snnconv.facts import SpikingFacts
 from snnconv.graph.fold import fold
-from snnconv.graph.roles import Carries, carried, cumulative, macs
+from snnconv.graph.ops import OPS, Role
+from snnconv.graph.roles import Carries, by_macs, carried, cumulative, macs
 from snnconv.neuron import ROOM
 from snnconv.progress import Progress, Quiet
 from snnconv.reports import ConvertReport
@@ -76,9 +77,7 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
     graph, tensors = fold(converted.graph, converted.network)
     kinds, work = carried(graph), macs(graph, tensors)
     behind = {name: n for name, (n, _) in work.items() if kinds[name] is not Carries.CONSTANT}
-    analog = sum(
-        n for name, n in behind.items() if kinds.get(graph[name].inputs[0]) is Carries.CURRENT
-    )
+    analog = sum(behind[name] for name in by_macs(graph))
     return session.report(
         ConvertReport,
         report_file(config, "convert", config.out),
@@ -88,7 +87,8 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
         timesteps=config.timesteps,
         sites_converted=len(converted.graph.sites),
         non_spiking_share=analog / max(1, sum(behind.values())),
-        cumulative_pools=[node.name for node in cumulative(graph)],
+        cumulative_pools=[n.name for n in cumulative(graph) if OPS[n.op].role is Role.MAX],
+        analog=[n.name for n in cumulative(graph) if OPS[n.op].role is Role.ANALOG],
         dropped=[
             f"{node.attrs['dropped']} at {node.name}"
             for node in converted.graph.nodes

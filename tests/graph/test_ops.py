@@ -55,6 +55,10 @@ def test_the_list_is_closed():
         "slice",
         "pad",
         "upsample",
+        "pointwise",
+        "multiply",
+        "layer_norm",
+        "softmax",
         "dropout",
         "identity",
     }
@@ -65,6 +69,7 @@ def test_roles():
     assert roles[Role.SYNAPSE] == {"conv", "conv_transpose", "linear"}
     assert roles[Role.SITE] == {"relu"}
     assert roles[Role.MAX] == {"max_pool"}
+    assert roles[Role.ANALOG] == {"pointwise", "multiply", "layer_norm", "softmax"}
     assert {name for name, op in OPS.items() if op.required} == {
         "conv",
         "conv_transpose",

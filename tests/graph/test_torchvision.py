@@ -1,9 +1,13 @@
 """torchvision's networks: which can be imported, and which by what can't."""
 
 import pytest
+import torch
 from nets import captured, ops, refused
 from torch import nn
 from torchvision.models import get_model
+
+from snnconv.graph.build import Network
+from snnconv.graph.capture import capture
 
 IMPORTED = {
     "alexnet": 64,
@@ -21,10 +25,10 @@ IMPORTED = {
     "vgg11_bn": 32,
 }
 REFUSED = {
-    "convnext_tiny": {"layer_norm", "LayerNorm", "GELU", "square"},
-    "efficientnet_b0": {"SiLU", "Sigmoid", "activations"},
-    "mobilenet_v3_small": {"Hardswish", "Hardsigmoid", "activations"},
-    "regnet_y_400mf": {"Sigmoid", "activations"},
+    "convnext_tiny": {"layer_norm", "LayerNorm", "GELU"},
+    "efficientnet_b0": {"SiLU", "Sigmoid", "mul"},
+    "mobilenet_v3_small": {"Hardswish", "Hardsigmoid", "mul"},
+    "regnet_y_400mf": {"Sigmoid", "mul"},
 }
 SLOW = {"alexnet", "inception_v3", "resnext50_32x4d", "vgg11", "vgg11_bn", "convnext_tiny"}
 
@@ -54,3 +58,14 @@ def test_torchvision_networks_that_do_not(name):
     error = refused(torchvision_network(name), (3, 64, 64))
     reasons = {part.rsplit(" ", 1)[1].strip("'") for part in error.found.split("; ")}
     assert reasons == REFUSED[name]
+
+
+@pytest.mark.parametrize("name", networks(REFUSED))
+def test_all_of_them_import_where_functions_may_be_analog(name):
+    module = torchvision_network(name)
+    graph, tensors = capture(module, (3, 64, 64), analog=True)
+    x = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            Network(graph, tensors).eval()(x), module(x), rtol=1e-3, atol=1e-4
+        )

@@ -1,5 +1,5 @@
 import pytest
-from runs import calibrating, check_report, same_bytes
+from runs import calibrating, check_report, converting, evaluating, same_bytes
 
 from snnconv.ann.source import EMBEDDED
 from snnconv.checkpoint import load, sha256
@@ -85,3 +85,31 @@ def test_a_network_without_a_site(tmp_path):
     )
     with pytest.raises(UnsupportedError, match="no ReLU"):
         calibrating(tmp_path, model=f"{file}:net")
+
+
+GATED = """
+from torch import nn
+
+def net():
+    parts = nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 16), nn.SiLU(), nn.Linear(16, 10), nn.GELU()
+    return nn.Sequential(nn.Flatten(), *parts, nn.Linear(10, 10))
+"""
+
+
+def test_functions_no_neuron_stands_for(tmp_path):
+    (tmp_path / "gated.py").write_text(GATED)
+    model = f"{tmp_path / 'gated.py'}:net"
+    with pytest.raises(UnsupportedError) as caught:
+        calibrating(tmp_path, model=model)
+    assert caught.value.found == "4: module SiLU; 6: module GELU"
+    assert "--non-relu analog" in caught.value.remedy
+    assert not (tmp_path / "calibrated.safetensors").exists()
+
+    assert len(calibrating(tmp_path, model=model, non_relu="analog").sites) == 1
+    converted = converting(tmp_path)
+    assert converted.analog == ["4", "6"]
+    # 16 x 16 MACs fed by spikes; 16 + 10 values of functions, 16 x 10 and 10 x 10 MACs behind them
+    assert converted.non_spiking_share == pytest.approx(286 / (286 + 256))
+    report = evaluating(tmp_path, timesteps=64)
+    assert report.analog_macs_per_sample == 286
+    assert report.agreement[-1] > 0.9

@@ -1,0 +1,60 @@
+"""Operations that are not linear between zero and a clip: no neuron stands for them.
+
+They are taken on request only (``--non-relu analog``), and computed outside the spiking domain, as
+:mod:`snnconv.spiking` says.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Attrs = Mapping[str, Any]
+Tensors = Mapping[str, Tensor]
+
+POINTWISE: Mapping[str, Callable[..., Tensor]] = {
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+    "silu": F.silu,
+    "gelu": F.gelu,
+    "gelu_tanh": partial(F.gelu, approximate="tanh"),
+    "hardswish": F.hardswish,
+    "hardsigmoid": F.hardsigmoid,
+    "mish": F.mish,
+    "softplus": F.softplus,
+    "elu": F.elu,
+    "leaky_relu": F.leaky_relu,
+}
+"""Functions of one number, and of a slope or a scale where the node has one."""
+
+
+def pointwise(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+    """A function of :data:`POINTWISE`."""
+    return POINTWISE[attrs["function"]](inputs[0], *attrs["arguments"])
+
+
+def multiply(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+    """The product of two activations, which may broadcast over places."""
+    return inputs[0] * inputs[1]
+
+
+def layer_norm(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+    """LayerNorm over the last axes."""
+    shape = tuple(attrs["shape"])
+    return F.layer_norm(inputs[0], shape, tensors.get("weight"), tensors.get("bias"), attrs["eps"])
+
+
+def softmax(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+    """Softmax along an axis of the samples."""
+    return torch.softmax(inputs[0], attrs["dim"])
+
+
+def reach(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+    """What is computed from what: every output from the inputs at its place."""
+    total = inputs[0]
+    for value in inputs[1:]:
+        total = total + value
+    return total
