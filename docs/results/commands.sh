@@ -4,6 +4,8 @@
 #   docs/results/commands.sh train              the two networks, into RUNS (default: runs/)
 #   docs/results/commands.sh sweep NETWORK      vgg11 or resnet20: 2,000 test images, T = 64
 #   docs/results/commands.sh full NETWORK       the best setting of each neuron: all 10,000, T = 256
+#   docs/results/commands.sh single NETWORK     those LM-HT networks, reparameterized
+#   docs/results/commands.sh levels NETWORK     LM-HT as converted, without fine-tuning: all 10,000
 set -euo pipefail
 # from the repository's root
 results=${RESULTS:-docs/results}
@@ -67,6 +69,33 @@ confidence() { # network preset: as in MSAT's paper, and where the network is ac
   row "$1" sc-percentile-off percentile 32 2000 "${accurate[@]}"
   row "$1" sc-percentile-last percentile 32 2000 "${accurate[@]}" --confidence last
   row "$1" sc-percentile-all percentile 32 2000 "${accurate[@]}" --confidence all
+}
+
+levels() { # network
+  local both L T
+  thresholds "$1"
+  for both in 2-1 2-2 2-4 4-1 4-2 8-2 16-1 16-2; do
+    L=${both%-*} T=${both#*-}
+    [ -f "$runs/$1/mse$((L * T)).safetensors" ] || snnconv calibrate "$runs/$1/ann.safetensors" \
+      --method mse --param "timesteps=$((L * T))" --run "$runs/$1" \
+      --out "$runs/$1/mse$((L * T)).safetensors"
+    row "$1" "lm-ht-$both" "mse$((L * T))" "$T" 10000 --neuron lm-ht --param "levels=$L" -- "${lean[@]}"
+  done
+}
+
+single() { # network
+  local both name
+  for both in 2-1 2-2 2-4; do
+    for name in "$1-$both" "$1-$both-vanilla"; do
+      local how=() report="$results/single/$name.json"
+      [ "$name" = "$1-$both" ] || how=(--vanilla)
+      [ -f "$report" ] && continue
+      mkdir -p "$results/single"
+      snnconv reparameterize "$runs/$1/converted-lm-ht-$both.safetensors" "${how[@]}" --threads "$threads" \
+        --run "$runs/$1" --out "$runs/$1/single-$name.safetensors"
+      cp "$runs/$1/single-$name.json" "$report"
+    done
+  done
 }
 
 full() { # network

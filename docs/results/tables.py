@@ -14,7 +14,7 @@ Row = tuple[str, ...]
 
 
 def evaluations(folder: str) -> dict[str, dict]:
-    """The reports of one network, by row name."""
+    """The reports in one folder, by row name."""
     files = sorted((HERE / folder).glob("*.json"))
     return {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in files}
 
@@ -69,12 +69,90 @@ def confidence(rows: dict[str, dict]) -> str:
     return table(heads, body)
 
 
+def levels(rows: dict[str, dict]) -> str:
+    """LM-HT networks as converted: accuracy at T, and what it costs."""
+    heads = (
+        "row",
+        "L",
+        "T",
+        "n",
+        "ANN",
+        "at T",
+        "energy / ANN's",
+        "spikes/neuron/step",
+        "SOPs (M)",
+    )
+    body = []
+    for name, r in sorted(rows.items(), key=lambda row: [int(n) for n in row[0].split("-")[2:]]):
+        body.append(
+            (
+                f"`{name}`",
+                str(r["params"]["levels"]),
+                str(r["timesteps"]),
+                str(r["samples"]),
+                f"{r['ann_accuracy']:.2%}",
+                f"{r['accuracy'][-1]:.2%}",
+                f"{r['energy_total_ratio']:.2f}",
+                f"{r['firing_rate_mean']:.4f}",
+                f"{r['sops_per_sample'] / 1e6:.2f}",
+            )
+        )
+    return table(heads, body)
+
+
+def single(rows: dict[str, dict]) -> str:
+    """Reparameterized LM-HT networks beside what they came from."""
+    heads = ("row", "n", "T", "accuracy", "SOPs (M)", "counts that differ")
+    body = []
+    for name, r in rows.items():
+        body.append(
+            (
+                f"`{name}`",
+                str(r["samples"]),
+                f"{r['timesteps_before']} to {r['timesteps_after']}",
+                f"{r['accuracy_before']:.2%} to {r['accuracy_after']:.2%}",
+                f"{r['sops_before'] / 1e6:.2f} to {r['sops_after'] / 1e6:.2f}",
+                f"{r['window_mismatch_share']:.2%}",
+            )
+        )
+    return table(heads, body)
+
+
+def vision(rows: dict[str, dict]) -> str:
+    """Errors of torchvision's networks: levels at one step, and IF over time."""
+    levels, steps, methods = (
+        ("16", "256", "65536"),
+        ("16", "64", "256"),
+        ("max", "percentile", "mse"),
+    )
+    heads = (
+        "network",
+        "sites",
+        "not spiking",
+        "(a)",
+        "(a) in float64",
+        *(f"L = {n}" for n in levels),
+    )
+    heads += tuple(f"{method}, T = {t}" for method in methods for t in steps)
+    body = []
+    for name, r in rows.items():
+        if not r["converts"]:
+            body.append((f"`{name}`", r["why"], *[""] * (len(heads) - 2)))
+            continue
+        cells = [str(r["sites"]), f"{r['non_spiking_share']:.0%}", f"{r['folded']:.0e}"]
+        cells.append(f"{r['folded_float64']:.0e}")
+        cells += [f"{r['levels'][n]:.2g}" for n in levels]
+        cells += [f"{r['if'][method][t]:.2f}" for method in methods for t in steps]
+        body.append((f"`{name}`", *cells))
+    return table(heads, body)
+
+
 def tables() -> dict[str, str]:
     """Every table, by the name of the place it stands at."""
     found = {}
     for network in ("vgg11", "resnet20"):
         rows = evaluations(network)
-        sweep = {k: r for k, r in rows.items() if not k.startswith(("sc-", "full-"))}
+        sweep = {k: r for k, r in rows.items() if not k.startswith(("sc-", "full-", "lm-ht-"))}
         full = {k: r for k, r in rows.items() if k.startswith("full-")}
         sc = {k: r for k, r in rows.items() if k.startswith("sc-")}
         if sweep:
@@ -82,8 +160,14 @@ def tables() -> dict[str, str]:
             found[f"{network}-spikes"] = spikes(sweep, (8, 32, 64))
         if full:
             found[f"{network}-full"] = by_step(full, 256)
+        if many := {k: r for k, r in rows.items() if k.startswith("lm-ht-")}:
+            found[f"{network}-levels"] = levels(many)
         if sc:
             found[f"{network}-confidence"] = confidence(sc)
+    if rows := evaluations("single"):
+        found["single"] = single(rows)
+    if rows := evaluations("vision"):
+        found["vision"] = vision(rows)
     return found
 
 

@@ -1,0 +1,171 @@
+"""torchvision's networks: which convert, and how far their spiking twins are from them.
+
+python docs/results/vision.py [NAME ...]    # a JSON file a network, in vision/
+python docs/results/tables.py               # the table of docs/results.md, from those files
+
+Weights are random (seed 0); BatchNorm's statistics are those of Fashion-MNIST's first training
+images, scaled up and in three channels. Errors are measured on its first test images: L2 over all
+logits, relative to the network's own. Thresholds are of both, so that `max` clips nothing.
+
+(a) the folded graph with its sites run as plain activations, in float32 and in float64;
+(b) neurons of L levels at one step, thresholds `max`: the network with quantized activations;
+(c) IF with v0 = theta/2 at T steps, by the method that found the thresholds.
+"""
+
+import copy
+import json
+import sys
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.models import get_model
+
+from snnconv.calibration import Collector, find_thresholds
+from snnconv.dataset import load
+from snnconv.engine.run import kernels
+from snnconv.errors import UnsupportedError
+from snnconv.graph.build import Network, shapes
+from snnconv.graph.capture import capture
+from snnconv.graph.fold import fold
+from snnconv.graph.roles import Carries, by_macs, carried, cumulative, macs
+from snnconv.neurons.if_ import IF
+from snnconv.neurons.if_ import Params as IFParams
+from snnconv.neurons.lm_ht import LMHT
+from snnconv.neurons.lm_ht import Params as LMHTParams
+from snnconv.simulate import simulate
+from snnconv.spiking import SpikingNetwork
+from snnconv.statistic import ROOM
+
+HERE = Path(__file__).parent / "vision"
+SIZES = {
+    "alexnet": 64,
+    "densenet121": 64,
+    "inception_v3": 96,
+    "mnasnet0_5": 64,
+    "mobilenet_v2": 64,
+    "resnet18": 64,
+    "resnet34": 64,
+    "resnet50": 64,
+    "squeezenet1_0": 64,
+    "vgg16_bn": 32,
+    "shufflenet_v2_x0_5": 64,
+    "convnext_tiny": 64,
+    "efficientnet_b0": 64,
+    "mobilenet_v3_small": 64,
+}
+ANALOG = ("convnext_tiny", "efficientnet_b0", "mobilenet_v3_small")
+LEVELS = (16, 64, 256, 4096, 65536)
+STEPS = (16, 64, 256)
+METHODS = ("max", "percentile", "mse")
+TRAIN, TEST = 64, 4
+
+
+def images(size: int) -> tuple[Tensor, Tensor]:
+    """Training and test images ``[n, 3, size, size]``, of zero mean and unit variance."""
+    data = load("fashion-mnist")
+    first = torch.arange(TRAIN), torch.arange(TEST)
+    raw = torch.cat([data.train.images(first[0]), data.test.images(first[1])])
+    x = F.interpolate(raw, (size, size), mode="bilinear").expand(-1, 3, -1, -1)
+    x = (x - x[:TRAIN].mean()) / x[:TRAIN].std()
+    return x[:TRAIN].contiguous(), x[TRAIN:].contiguous()
+
+
+def network(name: str, train: Tensor) -> nn.Module:
+    """The network with random weights and BatchNorm statistics of the data."""
+    torch.manual_seed(0)
+    extra = {"aux_logits": False, "init_weights": True} if name == "inception_v3" else {}
+    module = get_model(name, weights=None, **extra)
+    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean over all batches
+        norm.train()
+    module.eval()
+    for norm in norms:
+        norm.train()
+    with torch.no_grad():
+        for batch in train.split(16):
+            module(batch)
+    return module.eval()
+
+
+def error(found: Tensor, expected: Tensor) -> float:
+    """Relative, L2."""
+    return float((found.double() - expected).norm() / expected.norm())
+
+
+def measure(name: str) -> dict:
+    """Everything of one network."""
+    started = time.perf_counter()
+    train, test = images(SIZES[name])
+    module = network(name, train)
+    with torch.no_grad():
+        expected = module(test).double()
+    try:
+        captured = capture(module, tuple(test.shape[1:]), name in ANALOG)
+    except UnsupportedError as refusal:
+        return {"network": name, "converts": False, "why": refusal.found}
+    graph, tensors = fold(*captured)
+    if not graph.sites:
+        return {"network": name, "converts": False, "why": "no ReLU in it"}
+    ann = Network(graph, tensors).eval()
+    with torch.no_grad():
+        folded = error(ann(test), expected)
+        exact = {key: tensor.double() for key, tensor in captured[1].items()}
+        double = Network(*fold(captured[0], exact)).eval()(test.double())
+        folded_float64 = error(double, copy.deepcopy(module).double()(test.double()))
+    collector = Collector(graph, shapes(graph, tensors), "layer")
+    for batch in (*train.split(16), test):
+        collector.collect(ann, batch)
+    thresholds = {}
+    for method in METHODS:
+        statistic = ROOM.load(method)
+        thresholds[method] = find_thresholds(graph, collector, statistic, statistic.params())
+    kinds, work = carried(graph), macs(graph, tensors)
+    behind = {n: w for n, (w, _) in work.items() if kinds[n] is not Carries.CONSTANT}
+
+    def run(neurons: dict, T: int) -> Tensor:
+        snn = SpikingNetwork(ann, neurons, 0, None).eval()
+        return simulate(snn, test, torch.arange(TEST), T, 8)
+
+    levels = {}
+    for L in LEVELS:
+        neurons = {s: LMHT(LMHTParams(levels=L), t, 1) for s, t in thresholds["max"].items()}
+        levels[str(L)] = error(run(neurons, 1)[-1], expected)
+    steps: dict[str, dict[str, float]] = {}
+    for method in METHODS:
+        neurons = {site: IF(IFParams(), theta) for site, theta in thresholds[method].items()}
+        logits = run(neurons, max(STEPS))
+        steps[method] = {str(T): error(logits[T - 1], expected) for T in STEPS}
+    return {
+        "network": name,
+        "converts": True,
+        "size": SIZES[name],
+        "sites": len(graph.sites),
+        "cumulative_pools": len(cumulative(graph)),
+        "non_spiking_share": sum(behind[n] for n in by_macs(graph)) / sum(behind.values()),
+        "folded": folded,
+        "folded_float64": folded_float64,
+        "levels": levels,
+        "if": steps,
+        "compiled": sorted(kind.__name__ for kind in kernels()),
+        "torch": torch.__version__,
+        "seconds": time.perf_counter() - started,
+    }
+
+
+def main() -> None:
+    """As the module's docstring says."""
+    HERE.mkdir(exist_ok=True)
+    for name in sys.argv[1:] or SIZES:
+        found = measure(name)
+        text = json.dumps(found, indent=2, sort_keys=True) + "\n"
+        (HERE / f"{name}.json").write_text(text, encoding="utf-8")
+        print(name, found.get("seconds", found.get("why")), flush=True)
+
+
+if __name__ == "__main__":
+    main()
