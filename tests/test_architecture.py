@@ -42,6 +42,7 @@ BROAD = {
     "graph/capture.py": 2,  # a user's forward, run and traced
     "factory.py": 3,  # a user's factory, module and file
     "ann/weights.py": 1,  # a foreign weights file
+    "ann/onnx/referee.py": 1,  # a foreign runtime on a foreign file
 }
 """Where any exception of foreign code becomes an error with a remedy, and how often."""
 

@@ -22,8 +22,24 @@ def test_every_report_stands_in_a_table():
 
 
 def test_every_report_is_an_evaluation_on_fashion_mnist():
-    for file in sorted((DOCS / "results").glob("*/*.json")):
+    files = [*DOCS.glob("results/vgg11/*.json"), *DOCS.glob("results/resnet20/*.json")]
+    assert files
+    for file in files:
         report = json.loads(file.read_text(encoding="utf-8"))
         assert report["schema"] == "snnconv.evaluate/1"
         assert report["data"]["spec"] == "fashion-mnist"
         assert report["samples"] >= 2000
+
+
+def test_torchvision_s_networks_convert():
+    """Bounds of what must hold of each piecewise-linear network, whatever the machine."""
+    reports = [json.loads(file.read_text()) for file in DOCS.glob("results/vision/*.json")]
+    converted = [report for report in reports if report["converts"]]
+    assert len(converted) >= 10
+    for report in converted:
+        assert report["folded"] < 1e-4  # float32, through a hundred layers
+        assert report["folded_float64"] < 1e-12
+        if report["non_spiking_share"] == 0:
+            assert report["levels"]["65536"] < 0.01
+        errors = [report["levels"][n] for n in ("16", "256", "65536")]
+        assert errors == sorted(errors, reverse=True)

@@ -1,23 +1,25 @@
 """The MODEL grammar: from what a user names to a network with its tensors.
 
-A checkpoint, a zoo name, ``torchvision:NAME``, ``package.module:factory`` or ``file.py:factory``,
-each but the first with ``?key=value&...`` as keyword arguments.
+A checkpoint, an ONNX file, a zoo name, ``torchvision:NAME``, ``package.module:factory`` or
+``file.py:factory``, each but the first two with ``?key=value&...`` as keyword arguments.
 """
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
+from snnconv.ann.onnx.source import import_onnx
 from snnconv.ann.weights import read_weights
-from snnconv.ann.zoo import ZOO
+from snnconv.ann.zoo import SIGNALS, ZOO
 from snnconv.checkpoint import Checkpoint, load
 from snnconv.errors import UnsupportedError, UsageError
 from snnconv.factory import call, factory
 from snnconv.facts import DataFacts
 from snnconv.graph.build import shapes
 from snnconv.graph.capture import capture
+from snnconv.graph.ir import Graph
 from snnconv.plugins import did_you_mean
 from snnconv.values import parse_pairs
 
@@ -31,7 +33,11 @@ def is_checkpoint(spec: str) -> bool:
 
 
 def open_model(
-    spec: str, weights: Path | None, facts: DataFacts, must_be_trained: bool = True
+    spec: str,
+    weights: Path | None,
+    facts: DataFacts,
+    must_be_trained: bool = True,
+    analog: bool = False,
 ) -> Checkpoint:
     """A network from what the user names.
 
@@ -40,6 +46,7 @@ def open_model(
         weights: a state dict for it, where it is no checkpoint.
         facts: the data it is for: input shape and number of classes.
         must_be_trained: refuse a zoo network without weights.
+        analog: take operations that no neuron stands for.
 
     Raises:
         UsageError: no such file, module, factory or zoo network.
@@ -55,17 +62,25 @@ def open_model(
     name, _, query = spec.partition("?")
     options = parse_pairs(query.split("&")) if query else {}
     if name.endswith(".onnx"):
-        raise UnsupportedError(
-            f"{name} can't be imported",
-            "an ONNX file: this version has no ONNX importer",
-            "name the PyTorch network instead: file.py:factory --weights FILE",
-        )
+        if weights is not None or options:
+            found = f"'{spec}'" if options else f"the ONNX file {name}"
+            raise UsageError("an ONNX file takes no arguments and no --weights", found, "drop them")
+        imported = import_onnx(Path(name), facts.shape, analog)
+        return _fitting(imported.graph, imported.tensors, facts)
     if name in ZOO:
         if weights is None and must_be_trained:
             raise UsageError(
                 f"the zoo's {name} has no trained weights",
                 "no --weights",
                 f"train it first: snnconv train {name} --data {facts.spec}",
+            )
+        rank = 2 if name in SIGNALS else 3
+        if len(facts.shape) != rank:
+            kinds = {2: "signals [channels, size]", 3: "images [channels, size, size]"}
+            raise UnsupportedError(
+                f"the zoo's {name} does not fit the data set '{facts.spec}'",
+                f"samples of shape {list(facts.shape)}, where it takes {kinds[rank]}",
+                "give other data (--data), or a network of your own: file.py:factory",
             )
         channels, size = facts.shape[0], facts.shape[-1]
         defaults = {"channels": channels, "size": size, "classes": len(facts.classes)}
@@ -78,21 +93,25 @@ def open_model(
         raise UsageError(
             "there is no network of that name",
             f"'{spec}'",
-            f"{did_you_mean(name, ZOO)}, or FILE.safetensors, torchvision:NAME, file.py:factory",
+            f"{did_you_mean(name, ZOO)}, or FILE.safetensors, FILE.onnx, torchvision:NAME, "
+            "file.py:factory",
         )
     if weights is not None:
         read_weights(module, weights)
-    return from_module(module, facts)
+    return from_module(module, facts, analog)
 
 
-def from_module(module: nn.Module, facts: DataFacts) -> Checkpoint:
+def from_module(module: nn.Module, facts: DataFacts, analog: bool = False) -> Checkpoint:
     """A live module as a checkpoint of kind ``ann``.
 
     Raises:
         UnsupportedError: it can't be captured, has NaN or Inf, or gives no logits for the classes.
         CheckFailedError: the captured graph computes something else.
     """
-    graph, tensors = capture(module, tuple(facts.shape))
+    return _fitting(*capture(module, tuple(facts.shape), analog), facts)
+
+
+def _fitting(graph: Graph, tensors: dict[str, Tensor], facts: DataFacts) -> Checkpoint:
     (classes,) = shapes(graph, tensors)[graph.output]
     if classes != len(facts.classes):
         raise UnsupportedError(

@@ -98,10 +98,9 @@ class Network(nn.Module):
             for role, name in node.tensors.items()
             if role in ("mean", "var")
         }
-        self._keys: dict[str, str] = {}
-        for name in sorted(graph.tensor_names()):
-            # a module's attribute name may hold no dot
-            self._keys[name] = key = name.replace(".", "/")
+        # a module's attribute may have neither a name with a dot nor one of the module's own
+        self._keys = {name: f"tensor {k}" for k, name in enumerate(sorted(graph.tensor_names()))}
+        for name, key in self._keys.items():
             tensor = tensors[name].detach().clone()
             if name in statistics:
                 self.register_buffer(key, tensor)

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from onnx_models import exported
 from torch import nn
 
 from snnconv.ann.source import from_module, is_checkpoint, open_model
@@ -114,8 +115,37 @@ def test_an_option_that_is_none(option):
     assert option in str(error)
 
 
-def test_onnx_is_for_later():
-    assert refused(UnsupportedError, "net.onnx").code == ExitCode.UNSUPPORTED
+@pytest.fixture
+def onnx_file(tmp_path):
+    module, file = ZOO["cnn"](width=0.5).eval(), tmp_path / "cnn.onnx"
+    exported(module, FACTS.shape, tmp_path, dynamo=False, opset=17).rename(file)
+    return module, file
+
+
+def test_an_onnx_file(onnx_file):
+    module, file = onnx_file
+    checkpoint, x = open_model(str(file), None, FACTS), torch.randn(3, *FACTS.shape)
+    assert (checkpoint.kind, checkpoint.data, checkpoint.lineage) == ("ann", FACTS, ())
+    torch.testing.assert_close(logits(checkpoint, x), module(x), rtol=1e-4, atol=1e-5)
+    save(checkpoint, file.with_suffix(".safetensors"))
+    again = open_model(str(file.with_suffix(".safetensors")), None, FACTS)
+    assert again.graph == checkpoint.graph
+
+
+def test_an_onnx_file_has_its_weights(onnx_file, weights):
+    file = str(onnx_file[1])
+    assert "--weights" in refused(UsageError, file, weights).problem
+    assert "width=1" in refused(UsageError, f"{file}?width=1").found
+
+
+def test_an_onnx_file_fits_the_data(onnx_file):
+    few = FACTS.model_copy(update={"classes": ("cat", "dog")})
+    with pytest.raises(UnsupportedError, match="10 outputs for 2 classes"):
+        open_model(str(onnx_file[1]), None, few)
+    large = FACTS.model_copy(update={"shape": (3, 32, 32)})
+    with pytest.raises(UnsupportedError, match="does not fit the data"):
+        open_model(str(onnx_file[1]), None, large)
+    assert "no such file" in refused(UsageError, "absent.onnx").found
 
 
 def test_a_factory_in_a_file(factories):

@@ -26,3 +26,6 @@ ZOO: Mapping[str, Callable[..., nn.Module]] = {
     "vgg13": vgg13,
     "vgg16": vgg16,
 }
+
+SIGNALS = frozenset({"m5"})
+"""Those that take ``[channels, size]``."""

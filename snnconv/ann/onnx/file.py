@@ -1,0 +1,182 @@
+"""An ONNX file, read and checked: one float input, one output, and the operators between them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from snnconv.ann.onnx.tensors import check
+from snnconv.errors import UnsupportedError, UsageError, said
+
+OLDEST = 9  # opset
+DOMAINS = ("", "ai.onnx")
+
+
+@dataclass(frozen=True)
+class Operator:
+    """A node of the file.
+
+    Attributes:
+        name: its own, or its first output's where it has none.
+        op: as ONNX names it, with the domain where it is not ONNX's own.
+        inputs: names of values; empty for one that is left out.
+        attrs: Python values; tensors are the file's ``TensorProto``.
+        proto: the file's own ``NodeProto``.
+    """
+
+    name: str
+    op: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attrs: Mapping[str, Any]
+    proto: Any
+
+
+@dataclass(frozen=True)
+class Model:
+    """What a file holds.
+
+    Attributes:
+        operators: those that the output depends on, in topological order.
+        initialisers: the file's ``TensorProto`` by name, checked but not read.
+        input: its name.
+        dtype: of the input, as NumPy names it.
+        sizes: of the input, with the batch; None where the file leaves one open.
+        output: its name.
+    """
+
+    file: Path
+    opset: int
+    operators: tuple[Operator, ...]
+    initialisers: Mapping[str, Any]
+    input: str
+    dtype: str
+    sizes: tuple[int | None, ...]
+    output: str
+
+
+def read_model(file: Path) -> Model:
+    """Read a file and check it; no tensor is read yet.
+
+    Raises:
+        UsageError: there is no such file.
+        UnsupportedError: no ONNX, an opset that is too old or too new, several inputs or outputs,
+            an input of no floats or no declared rank, tensors that hold something other than they
+            declare, or what ONNX's own checker refuses, such as a circle.
+    """
+    proto = _parse(file)
+    if proto.functions:
+        import onnx.inliner
+
+        proto = onnx.inliner.inline_local_functions(proto)
+    graph = proto.graph
+    opset = _opset(file, proto)
+    initialisers = {tensor.name: tensor for tensor in graph.initializer}
+    inputs = [value for value in graph.input if value.name not in initialisers]
+    _one(file, "input", [value.name for value in inputs])
+    _one(file, "output", [value.name for value in graph.output])
+    dtype, sizes = _input(file, inputs[0])
+    for tensor in graph.initializer:
+        check(tensor, file.parent)
+    _check(file)
+    output = graph.output[0].name
+    operators = tuple(_operator(node) for node in _needed(graph.node, output))
+    return Model(file, opset, operators, initialisers, inputs[0].name, dtype, sizes, output)
+
+
+def _parse(file: Path) -> Any:
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    if not file.is_file():
+        raise UsageError(f"{file} can't be read", "no such file", "check the path")
+    try:
+        proto = onnx.load(file, load_external_data=False)
+    except DecodeError as error:
+        raise _invalid(file, said(error)) from error
+    if not proto.graph.node:
+        raise _invalid(file, "a graph without a node")
+    return proto
+
+
+def _check(file: Path) -> None:
+    """ONNX's own rules: known operators with the right attributes, in an order without a circle."""
+    import onnx
+
+    try:
+        onnx.checker.check_model(str(file))
+    except (onnx.checker.ValidationError, ValueError) as error:
+        raise _invalid(file, said(error)) from error
+
+
+def _opset(file: Path, proto: Any) -> int:
+    import onnx
+
+    newest = onnx.defs.onnx_opset_version()
+    opset = max((o.version for o in proto.opset_import if o.domain in DOMAINS), default=0)
+    if not OLDEST <= opset <= newest:
+        raise UnsupportedError(
+            f"{file} can't be imported",
+            f"opset {opset}: {OLDEST} to {newest} are known",
+            "export it with opset 17, or upgrade: pip install --upgrade onnx",
+        )
+    return int(opset)
+
+
+def _one(file: Path, what: str, names: list[str]) -> None:
+    if len(names) != 1:
+        raise UnsupportedError(
+            f"{file} can't be imported",
+            f"{len(names)} {what}s ({', '.join(names)})",
+            f"export the network with one {what}: images in, logits out",
+        )
+
+
+def _input(file: Path, value: Any) -> tuple[str, tuple[int | None, ...]]:
+    """The input's type and sizes."""
+    import onnx
+
+    tensor = value.type.tensor_type
+    kind = onnx.TensorProto.DataType.Name(tensor.elem_type)
+    if kind not in ("FLOAT", "DOUBLE"):
+        raise UnsupportedError(
+            f"{file} can't be imported",
+            f"the input '{value.name}' of type {kind}",
+            "export the network with an input of float32",
+        )
+    dims = tensor.shape.dim
+    sizes = tuple(int(d.dim_value) if d.HasField("dim_value") else None for d in dims)
+    if len(sizes) < 2 or any(size is not None and size < 1 for size in sizes):
+        raise UnsupportedError(
+            f"{file} can't be imported",
+            f"the input '{value.name}' of shape {list(sizes)}",
+            "export the network with an input of shape [batch, ...]",
+        )
+    return {"FLOAT": "float32", "DOUBLE": "float64"}[kind], sizes
+
+
+def _operator(node: Any) -> Operator:
+    import onnx
+
+    def plain(attribute: Any) -> Any:
+        value = onnx.helper.get_attribute_value(attribute)
+        return value.decode(errors="replace") if isinstance(value, bytes) else value
+
+    op = node.op_type if node.domain in DOMAINS else f"{node.domain}.{node.op_type}"
+    attrs = {attribute.name: plain(attribute) for attribute in node.attribute}
+    name = node.name or next(output for output in node.output if output)
+    return Operator(name, op, tuple(node.input), tuple(node.output), attrs, node)
+
+
+def _needed(nodes: Sequence[Any], output: str) -> list[Any]:
+    """Those that the output depends on."""
+    values, kept = {output}, []
+    for node in reversed(nodes):
+        if values & {name for name in node.output if name}:
+            values |= set(node.input)
+            kept.append(node)
+    return kept[::-1]
+
+
+def _invalid(file: Path, found: str) -> UnsupportedError:
+    return UnsupportedError(f"{file} is no valid ONNX file", found, "export the network again")

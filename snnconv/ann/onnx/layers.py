@@ -1,0 +1,177 @@
+"""ONNX's forms of matrices, normalisation, activations and arithmetic."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from snnconv.ann.onnx.call import Call, Operand
+from snnconv.graph import arithmetic, forms, functions, wiring
+from snnconv.graph.assembly import shape_of
+from snnconv.graph.forms import Activation, Form, Made, Refused, Shape, Stored, activation
+
+_HUGE = 3.4e38  # float32's largest number, which old files write for "no bound"
+
+
+def matmul(call: Call) -> Made:
+    """A matrix from the right, on the last axis."""
+    matrix = call.tensor(1, "weight")
+    if matrix.value.dim() != 2:
+        raise Refused(f"a product with a constant of shape {list(matrix.value.shape)}")
+    return forms.linear((), call.x, Stored("", matrix.value.T))
+
+
+def gemm(call: Call) -> Made:
+    """``alpha * x @ B + beta * C``."""
+    x, matrix, bias = call.x, call.tensor(1, "weight"), call.optional(2, "bias")
+    if call.number("transA", 0) or len(x.shape) != 2:
+        raise Refused("a product over the batch")
+    if not call.number("transB", 0):
+        matrix = Stored("", matrix.value.T)
+    alpha, beta = call.number("alpha", 1.0), call.number("beta", 1.0)
+    if alpha != 1:
+        matrix = Stored("", alpha * matrix.value)
+    if bias is not None:
+        bias = as_bias(bias, matrix.value.shape[0])
+        if bias is None:
+            raise Refused("a bias that differs from sample to sample")
+        if beta != 1:
+            bias = Stored("", beta * bias.value)
+    return forms.linear((), x, matrix, bias)
+
+
+def as_bias(constant: Stored, outputs: int) -> Stored | None:
+    """A constant as one number an output, if it is that when it broadcasts; keeps its name."""
+    shape = constant.value.shape
+    if tuple(shape) == (outputs,):
+        return constant
+    if math.prod(shape) == (shape[-1] if shape else 1) and constant.value.numel() in (1, outputs):
+        return Stored("", constant.value.reshape(-1).expand(outputs))
+    return None
+
+
+def batch_normalization(call: Call) -> Made:
+    """BatchNorm by its running statistics."""
+    if call.number("training_mode", 0) or call.read > 1:
+        raise Refused("BatchNormalization in training mode")
+    weight, bias = call.tensor(1, "scale"), call.tensor(2, "bias")
+    mean, variance = call.tensor(3, "mean"), call.tensor(4, "variance")
+    eps = call.number("epsilon", 1e-5)
+    return forms.batch_norm((), call.x, mean, variance, weight, bias, eps=eps)
+
+
+def relu(call: Call) -> Made:
+    """``max(x, 0)``."""
+    return forms.relu((), call.x)
+
+
+def clip(call: Call) -> Made:
+    """A clip whose lower bound is 0."""
+    low, high = call.number("min", -math.inf, 1), call.number("max", math.inf, 2)
+    return forms.clamp((), call.x, low, None if high >= _HUGE else high)
+
+
+def maximum(call: Call) -> Made:
+    """``max(x, 0)``, in either order."""
+    x, bounds = _one_activation(call)
+    if any(bool(bound.value.any()) for bound in bounds):
+        raise Refused("a maximum with something other than 0")
+    return forms.relu((), x)
+
+
+def _one_activation(call: Call) -> tuple[Activation, list[Stored]]:
+    found = [x for x in call.operands if isinstance(x, Activation)]
+    others = [x for x in call.operands if isinstance(x, Stored)]
+    if len(found) != 1 or len(others) != 1:
+        raise Refused("more than one operand that depends on the input")
+    return found[0], others
+
+
+def binary(form: Form, call: Call) -> Made:
+    """An operation on two operands, of which one may be constant."""
+    a, b = call.operand(0), call.operand(1)
+    made = form(_broadcast(a, b), a, b)
+    assert isinstance(made, Made)
+    return made
+
+
+def total(call: Call) -> Made:
+    """A sum of any number of operands."""
+    first, *others = call.operands
+    if not others:
+        return wiring.identity((), first)
+    made = binary(arithmetic.add, replace(call, operands=[first, others[0]]))
+    for other in others[1:]:
+        if len(activation(other).shape) != len(shape_of(made)):
+            raise Refused("a sum that mixes samples")
+        made = Made("add", [made, activation(other)])
+    return made
+
+
+def negative(call: Call) -> Made:
+    """``-x``."""
+    return arithmetic.neg(call.x.shape, call.x)
+
+
+def _broadcast(a: Operand, b: Operand) -> Shape:
+    shapes = [x.shape if isinstance(x, Activation) else _constant(x).shape for x in (a, b)]
+    try:
+        return tuple(torch.broadcast_shapes(*shapes))
+    except RuntimeError as error:
+        raise Refused(f"operands of shape {[list(shape) for shape in shapes]}") from error
+
+
+def _constant(x: Operand) -> Tensor:
+    return forms.stored("constant", x).value
+
+
+def pointwise(name: str, call: Call) -> Made:
+    """A function of one number."""
+    return functions.pointwise(name, (), call.x)
+
+
+def elu(call: Call) -> Made:
+    """An exponential below 0."""
+    return functions.elu((), call.x, call.number("alpha", 1.0))
+
+
+def leaky_relu(call: Call) -> Made:
+    """A ReLU with a slope below 0."""
+    return functions.leaky_relu((), call.x, call.number("alpha", 0.01))
+
+
+def softplus(call: Call) -> Made:
+    """``ln(1 + exp(x))``."""
+    return functions.softplus((), call.x)
+
+
+def gelu(call: Call) -> Made:
+    """GELU, exact or by tanh."""
+    return functions.gelu((), call.x, call.attrs.get("approximate", "none"))
+
+
+def layer_normalization(call: Call) -> Made:
+    """LayerNorm over the axes from one on."""
+    if call.read > 1:
+        raise Refused("LayerNormalization that gives its statistics")
+    x, weight, bias = call.x, call.tensor(1, "scale"), call.optional(2, "bias")
+    over = x.shape[call.number("axis", -1) :]
+    return functions.layer_norm(x.shape, x, over, weight, bias, call.number("epsilon", 1e-5))
+
+
+def softmax(function: Callable[..., Tensor], call: Call) -> Made:
+    """Dropped at the end, where it is over the classes.
+
+    Up to opset 12 it is over everything from its axis on, later over the axis alone.
+    """
+    x = activation(call.operand(0))
+    old = call.opset < 13
+    axis = call.number("axis", 1 if old else -1) % len(x.shape)
+    over = math.prod(x.shape[axis:]) if old else x.shape[axis]
+    if axis == 0 or over != math.prod(x.shape[1:]):
+        raise Refused("a softmax that is not over the classes")
+    ending = partial(function, dim=1)
+    return Made("identity", [x], {"dropped": function.__name__}, ending=ending)

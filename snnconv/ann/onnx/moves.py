@@ -1,0 +1,265 @@
+"""ONNX's forms of what moves values and leaves them as they are: reshapes, slices, resizing."""
+
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from snnconv.ann.onnx.call import Call
+from snnconv.ann.onnx.tensors import LARGEST
+from snnconv.graph import forms, wiring
+from snnconv.graph.capture import BATCH
+from snnconv.graph.forms import Activation, Made, Refused, Stored
+
+
+def _as_shape(x: Activation, sample: Sequence[int]) -> Made:
+    """A reshape of each sample by itself."""
+    if math.prod(sample) != math.prod(x.shape[1:]):
+        raise Refused("a reshape that mixes samples")
+    return Made("reshape", [x], {"shape": [int(n) for n in sample]})
+
+
+def _axis(call: Call, default: int | None = None) -> int:
+    """The axis an operator works on, which has to be one of the sample."""
+    axis = call.number("axis", default)
+    if axis is None or not -len(call.x.shape) <= axis < len(call.x.shape):
+        raise Refused(f"axis {axis} of {len(call.x.shape)}")
+    return int(axis) % len(call.x.shape)
+
+
+def reshape(call: Call) -> Made:
+    """A reshape; a literal batch in it is taken for the batch, whatever its size."""
+    x, sizes = call.x, call.numbers("shape", 1) or []
+    if not call.number("allowzero", 0):
+        sizes = [x.shape[k] if n == 0 and k < len(x.shape) else n for k, n in enumerate(sizes)]
+    batch, sample = sizes[:1], sizes[1:]
+    if sample.count(-1) == 1:
+        known = -math.prod(sample)
+        sample[sample.index(-1)] = math.prod(x.shape[1:]) // max(known, 1)
+    if not batch or batch[0] not in {-1, 1, BATCH, call.batch}:
+        raise Refused("a reshape that mixes samples")
+    return _as_shape(x, sample)
+
+
+def flatten(call: Call) -> Made:
+    """Two axes: the batch, and all others."""
+    x = call.x
+    axis = call.number("axis", 1)
+    axis += len(x.shape) if axis < 0 else 0
+    if axis < 1 or math.prod(x.shape[1:axis]) != 1:
+        raise Refused(f"flattening from axis {axis}, which mixes samples")
+    return _as_shape(x, [math.prod(x.shape[1:])])
+
+
+def squeeze(call: Call) -> Made:
+    """Axes of size 1 go: those that are named, or all of the sample's."""
+    x = call.x
+    axes = call.numbers("axes", 1)
+    if axes is None:
+        axes = [k for k, n in enumerate(x.shape) if k and n == 1]
+    gone = {int(axis) % len(x.shape) for axis in axes}
+    if 0 in gone:
+        raise Refused("a squeeze of the batch")
+    return _as_shape(x, [n for k, n in enumerate(x.shape) if k and k not in gone])
+
+
+def unsqueeze(call: Call) -> Made:
+    """Axes of size 1 come."""
+    x, axes = call.x, call.numbers("axes", 1) or []
+    rank = len(x.shape) + len(axes)
+    new = {int(axis) % rank for axis in axes}
+    if 0 in new:
+        raise Refused("an axis before the batch")
+    old = iter(x.shape)
+    return _as_shape(x, [1 if k in new else next(old) for k in range(rank)][1:])
+
+
+def transpose(call: Call) -> Made:
+    """Axes in another order."""
+    x = call.x
+    order = call.numbers("perm") or list(range(len(x.shape)))[::-1]
+    return wiring.permute((), x, order)
+
+
+def concat(call: Call) -> Made:
+    """A concatenation along an axis of the samples."""
+    sources = [forms.activation(x) for x in call.operands]
+    return wiring.concat(sources[0].shape, sources, call.number("axis", 0))
+
+
+def reduce_mean(call: Call) -> Made:
+    """The mean over axes."""
+    axes = call.numbers("axes", 1)
+    if not axes and call.number("noop_with_empty_axes", 0):
+        return wiring.identity((), call.x)
+    return forms.mean((), call.x, axes or None, bool(call.number("keepdims", 1)))
+
+
+def split(call: Call) -> list[Made]:
+    """Pieces of given sizes, or so many of one size."""
+    x = call.x
+    axis = _axis(call, 0)
+    sizes = call.numbers("split", 1)
+    if sizes is None:
+        pieces = call.number("num_outputs", call.outputs)
+        step = -(-x.shape[axis] // pieces)
+        bounds = [min(k * step, x.shape[axis]) for k in range(pieces + 1)]
+        sizes = [b - a for a, b in itertools.pairwise(bounds)]
+    if sum(sizes) != x.shape[axis]:
+        raise Refused(f"a split of {x.shape[axis]} places into {sizes}")
+    return wiring.split((), x, sizes, axis)
+
+
+def slices(call: Call) -> Made:
+    """Some places of some axes."""
+    x = call.x
+    starts, ends = call.numbers("starts", 1) or [], call.numbers("ends", 2) or []
+    axes = call.numbers("axes", 3) or list(range(len(starts)))
+    steps = call.numbers("steps", 4) or [1] * len(starts)
+    if not len(starts) == len(ends) == len(axes) == len(steps):
+        raise Refused("a slice whose starts, ends, axes and steps are not equally many")
+    value: Activation | Made = x
+    for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
+        extent = x.shape[axis]
+        first, stop, step = slice(start, end, step).indices(extent)
+        value = _picked(value, axis % len(x.shape), range(first, stop, step), extent)
+    return value if isinstance(value, Made) else wiring.identity((), value)
+
+
+def _picked(x: Activation | Made, axis: int, places: range, extent: int) -> Activation | Made:
+    """Some places of one axis."""
+    if places == range(extent):
+        return x
+    if axis == 0 or not places:
+        raise Refused("an index that picks samples" if places else "a slice without a place")
+    attrs = {"dim": axis, "start": places.start, "stop": places.stop, "step": places.step}
+    return Made("slice", [x], attrs)
+
+
+def gather(call: Call) -> Made:
+    """Places of an axis at a constant distance, or one, whose axis goes."""
+    x, index = call.x, call.tensor(1, "index").value
+    axis = _axis(call, 0)
+    extent = x.shape[axis]
+    wanted = [int(n) % extent for n in index.reshape(-1).tolist() if -extent <= n < extent]
+    step = wanted[1] - wanted[0] if len(wanted) > 1 else 1
+    if index.dim() > 1 or len(wanted) != index.numel() or not wanted or step == 0:
+        raise Refused(f"places {index.tolist()} of an axis of {extent}")
+    places = range(wanted[0], wanted[0] + step * len(wanted), step)
+    if list(places) != wanted:
+        raise Refused("places of an axis at several distances")
+    value = _picked(x, axis, places, extent)
+    if index.dim() == 0:
+        if axis == 0:
+            raise Refused("an index that picks samples")
+        return Made("reshape", [value], {"shape": [*x.shape[1:axis], *x.shape[axis + 1 :]]})
+    return value if isinstance(value, Made) else wiring.identity((), value)
+
+
+_PAD_MODES = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
+
+
+def pad(call: Call) -> Made:
+    """Zeros or copies around the places; negative sizes crop."""
+    x, mode = call.x, call.attrs.get("mode", "constant")
+    widths, value = call.numbers("pads", 1) or [], call.number("value", 0.0, 2)
+    axes = call.numbers("axes", 3) or list(range(len(x.shape)))
+    if mode not in _PAD_MODES or len(widths) != 2 * len(axes):
+        raise Refused(f"padding with mode '{mode}' by {widths}")
+    sides = dict.fromkeys(range(len(x.shape)), (0, 0))
+    for k, axis in enumerate(axes):
+        sides[int(axis) % len(x.shape)] = (widths[k], widths[k + len(axes)])
+    flat = [n for axis in reversed(range(len(x.shape))) for n in sides[axis]]  # the last axis first
+    while len(flat) > 2 and flat[-2:] == [0, 0]:
+        flat = flat[:-2]
+    return wiring.pad(x.shape, x, flat, _PAD_MODES[mode], value)
+
+
+_POSITIONS: Mapping[str, Callable[[Tensor, float, int, int], Tensor]] = {
+    "asymmetric": lambda place, scale, old, new: place / scale,
+    "half_pixel": lambda place, scale, old, new: (place + 0.5) / scale - 0.5,
+    "pytorch_half_pixel": lambda place, scale, old, new: (
+        (place + 0.5) / scale - 0.5 if new > 1 else 0 * place
+    ),
+    "align_corners": lambda place, scale, old, new: place * (old - 1) / max(new - 1, 1),
+}
+_ROUNDED: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "floor": torch.floor,
+    "ceil": torch.ceil,
+    "round_prefer_floor": lambda place: torch.ceil(place - 0.5),
+    "round_prefer_ceil": lambda place: torch.floor(place + 0.5),
+}
+
+
+def upsample(call: Call) -> Made:
+    """``Upsample``, which is the first ``Resize``."""
+    return _resized(call, call.numbers("scales", 1), None, "asymmetric", "floor")
+
+
+def resize(call: Call) -> Made:
+    """Each place repeated; refused where ONNX's nearest place is not PyTorch's."""
+    if call.opset < 11:
+        return upsample(call)
+    position = call.attrs.get("coordinate_transformation_mode", "half_pixel")
+    rounding = call.attrs.get("nearest_mode", "round_prefer_floor")
+    if call.attrs.get("keep_aspect_ratio_policy", "stretch") != "stretch":
+        raise Refused("a resize that keeps the aspect ratio")
+    return _resized(call, call.numbers("scales", 2), call.numbers("sizes", 3), position, rounding)
+
+
+def _resized(
+    call: Call, scales: list[Any] | None, sizes: list[Any] | None, position: str, rounding: str
+) -> Made:
+    x, mode = call.x, call.attrs.get("mode", "nearest")
+    if mode != "nearest" or position not in _POSITIONS or rounding not in _ROUNDED:
+        raise Refused(f"a resize with mode '{mode}', '{position}' and '{rounding}'")
+    rank = len(x.shape)
+    axes = [int(axis) % rank for axis in call.numbers("axes") or range(rank)]
+    given = sizes or scales or []
+    if len(given) != len(axes):
+        raise Refused(f"a resize of {len(axes)} axes by {given}")
+    new, scale = list(x.shape), [1.0] * rank
+    for axis, number in zip(axes, given, strict=True):
+        new[axis] = int(number) if sizes else math.floor(x.shape[axis] * number)
+        scale[axis] = number / x.shape[axis] if sizes else number
+    batch = new[0] == BATCH or (bool(sizes) and new[0] in (1, call.batch))
+    whole = 1 <= min(new) <= math.prod(new) <= BATCH * LARGEST
+    if not batch or new[1] != x.shape[1] or not whole:
+        raise Refused(f"a resize of {list(x.shape[1:])} to {new[1:]}")
+    for old, count, factor in zip(x.shape[2:], new[2:], scale[2:], strict=True):
+        place = torch.arange(count, dtype=torch.float64)
+        nearest = _ROUNDED[rounding](_POSITIONS[position](place, factor, old, count))
+        if not torch.equal(nearest.clamp(0, old - 1), (place * old / count).floor()):
+            raise Refused(f"a resize by '{position}' and '{rounding}' to {new[2:]}")
+    return wiring.upsample((x.shape[0], *new[1:]), x, new[2:])
+
+
+def dropout(call: Call) -> Made:
+    """The identity outside training."""
+    if call.number("training_mode", 0, 2) or call.read > 1:
+        raise Refused("dropout that is on outside training, or gives its mask")
+    return wiring.dropout((), call.x, call.number("ratio", 0.5, 1), training=False)
+
+
+def identity(call: Call) -> Made:
+    """The value itself."""
+    return wiring.identity((), call.x)
+
+
+_FLOATS = (1, 10, 11, 16)  # TensorProto's float32, float16, float64 and bfloat16
+
+
+def cast(call: Call) -> Made:
+    """Floats as floats: the graph computes in float32 throughout."""
+    if call.attrs.get("to") not in _FLOATS:
+        raise Refused("a cast to something other than floats")
+    return identity(call)
+
+
+def shape(call: Call) -> Stored:
+    """The shape of a value, which is constant but for the batch."""
+    start, end = call.number("start", 0), call.number("end", None)
+    return Stored("", torch.tensor(call.x.shape[start:end], dtype=torch.int64))

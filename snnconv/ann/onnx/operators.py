@@ -1,0 +1,68 @@
+"""Which of ONNX's operators is which form: all that can depend on the input."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import torch
+
+from snnconv.ann.onnx import layers, moves, windows
+from snnconv.ann.onnx.call import Call
+from snnconv.graph import arithmetic
+from snnconv.graph.forms import Made, Stored
+
+_Forms = Mapping[str, Callable[[Call], Made | list[Made] | Stored]]
+
+FUNCTIONS: _Forms = {
+    "Elu": layers.elu,
+    "Gelu": layers.gelu,
+    "HardSwish": partial(layers.pointwise, "hardswish"),
+    "LayerNormalization": layers.layer_normalization,
+    "LeakyRelu": layers.leaky_relu,
+    "Mish": partial(layers.pointwise, "mish"),
+    "Sigmoid": partial(layers.pointwise, "sigmoid"),
+    "Softplus": layers.softplus,
+    "Tanh": partial(layers.pointwise, "tanh"),
+}
+"""Operators that no neuron stands for; they are taken on request only."""
+
+OPERATORS: _Forms = {
+    "Add": partial(layers.binary, arithmetic.add),
+    "AveragePool": windows.avg_pool,
+    "BatchNormalization": layers.batch_normalization,
+    "Cast": moves.cast,
+    "Clip": layers.clip,
+    "Concat": moves.concat,
+    "Conv": windows.conv,
+    "ConvTranspose": windows.conv_transpose,
+    "Div": partial(layers.binary, arithmetic.div),
+    "Dropout": moves.dropout,
+    "Flatten": moves.flatten,
+    "Gather": moves.gather,
+    "Gemm": layers.gemm,
+    "GlobalAveragePool": windows.global_avg_pool,
+    "GlobalMaxPool": windows.global_max_pool,
+    "Identity": moves.identity,
+    "LogSoftmax": partial(layers.softmax, torch.log_softmax),
+    "MatMul": layers.matmul,
+    "Max": layers.maximum,
+    "MaxPool": windows.max_pool,
+    "Mul": partial(layers.binary, arithmetic.mul),
+    "Neg": layers.negative,
+    "Pad": moves.pad,
+    "ReduceMean": moves.reduce_mean,
+    "Relu": layers.relu,
+    "Reshape": moves.reshape,
+    "Resize": moves.resize,
+    "Shape": moves.shape,
+    "Slice": moves.slices,
+    "Softmax": partial(layers.softmax, torch.softmax),
+    "Split": moves.split,
+    "Squeeze": moves.squeeze,
+    "Sub": partial(layers.binary, arithmetic.sub),
+    "Sum": layers.total,
+    "Transpose": moves.transpose,
+    "Unsqueeze": moves.unsqueeze,
+    "Upsample": moves.upsample,
+    **FUNCTIONS,
+}
+"""Operators of a value that depends on the input; what they give as ``Stored`` does not."""

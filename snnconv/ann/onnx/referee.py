@@ -1,0 +1,123 @@
+"""An imported graph against the file it came from, run by somebody else."""
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from snnconv.ann.onnx.file import Model
+from snnconv.errors import CheckFailedError, UnsupportedError, said
+from snnconv.graph.build import Network
+from snnconv.graph.capture import TOLERANCE, largest_difference
+from snnconv.graph.ir import Graph
+
+RUNS = 3  # of a file that takes one sample
+_REMEDY = "report the network, or name the PyTorch network instead: file.py:factory --weights FILE"
+_Run = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found.
+
+    Attributes:
+        referee: the package that ran the file.
+        difference: the largest, relative to the largest output, on random inputs.
+        tolerance: the largest that is allowed.
+    """
+
+    referee: str
+    difference: float
+    tolerance: float
+
+
+def judge(
+    model: Model,
+    graph: Graph,
+    tensors: Mapping[str, Tensor],
+    ending: Callable[[Tensor], Tensor] | None,
+) -> Verdict:
+    """Compare a graph with its file on random inputs.
+
+    Args:
+        ending: the softmax at the file's end that the graph lacks.
+
+    Raises:
+        CheckFailedError: they differ.
+        UnsupportedError: nobody can run the file, or it gives NaN or Inf.
+    """
+    batch = model.sizes[0] or 1
+    count = RUNS if batch == 1 else batch
+    generator = torch.Generator().manual_seed(0)
+    example = torch.randn(count, *graph.input_shape, generator=generator)
+    try:
+        with torch.no_grad():
+            got = Network(graph, tensors).eval()(example)
+    except (RuntimeError, ValueError) as error:  # what PyTorch checks with values only
+        raise UnsupportedError(f"{model.file} can't be imported", said(error), _REMEDY) from error
+    got = got if ending is None else ending(got)
+    ways = [example.split(batch)]  # one sample each, as a literal batch of 1 inside is common
+    if model.sizes[0] is None:
+        ways.append((example,))  # a squeeze inside may need several
+    referee, expected = _recomputed(model, ways)
+    if not torch.isfinite(expected).all():
+        raise UnsupportedError(
+            f"the output of {model.file} can't be used",
+            "NaN or Inf for random inputs",
+            "look for huge values in its weights",
+        )
+    verdict = Verdict(referee, float("inf"), TOLERANCE)
+    if len(expected) == got.numel():
+        difference = largest_difference(got.reshape(-1), expected)
+        verdict = Verdict(referee, difference, TOLERANCE)
+    if not verdict.difference <= TOLERANCE:
+        raise CheckFailedError(
+            f"the graph imported from {model.file} does not compute what {referee} computes",
+            f"outputs differ by {verdict.difference:.2e} of the largest (allowed {TOLERANCE:.0e})",
+            _REMEDY,
+        )
+    return verdict
+
+
+def _recomputed(model: Model, ways: Sequence[tuple[Tensor, ...]]) -> tuple[str, Tensor]:
+    """Who ran the file, and what came out."""
+    failures = []
+    referees = (("onnxruntime", _onnxruntime), ("onnx.reference", _reference))
+    for (name, opened), parts in itertools.product(referees, ways):
+        try:
+            run = opened(model)
+            return name, torch.cat([run(part).reshape(-1) for part in parts])
+        except ModuleNotFoundError:
+            failures.append(f"{name}: not installed")
+        except Exception as error:  # whatever a foreign runtime raises for a foreign file
+            failures.append(f"{name}: {said(error)}")
+    raise UnsupportedError(f"{model.file} can't be run", "; ".join(failures), _REMEDY)
+
+
+def _onnxruntime(model: Model) -> _Run:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # fatal: what it finds to complain about is raised as well
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(
+        str(model.file), options, providers=["CPUExecutionProvider"]
+    )
+    return lambda part: _called(session, model, part)
+
+
+def _reference(model: Model) -> _Run:
+    import onnx
+    from onnx.reference import ReferenceEvaluator
+
+    session = ReferenceEvaluator(onnx.load(model.file))
+    return lambda part: _called(session, model, part)
+
+
+def _called(session: Any, model: Model, part: Tensor) -> Tensor:
+    feeds = {model.input: part.numpy().astype(model.dtype)}
+    (value,) = session.run([model.output], feeds)
+    return torch.from_numpy(value).float()

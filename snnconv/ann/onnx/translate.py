@@ -1,0 +1,199 @@
+"""From an ONNX file to a graph: one walk over its operators, each a form of the closed list.
+
+What can't be converted is collected, and all of it is reported at once.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from torch import Tensor
+
+from snnconv.ann.onnx.call import Call, Operand
+from snnconv.ann.onnx.constants import FOLDED, evaluate
+from snnconv.ann.onnx.file import Model, Operator
+from snnconv.ann.onnx.layers import as_bias
+from snnconv.ann.onnx.operators import FUNCTIONS, OPERATORS
+from snnconv.ann.onnx.tensors import LARGEST, read
+from snnconv.errors import UnsupportedError, said
+from snnconv.graph.assembly import Assembly, shape_of
+from snnconv.graph.capture import BATCH
+from snnconv.graph.forms import Activation, Made, Refused, Shape, Stored
+from snnconv.graph.ir import INPUT, Graph
+from snnconv.graph.ops import OPS, Role
+
+Ending = Callable[[Tensor], Tensor]
+_CONTROL = ("If", "Loop", "Scan", "SequenceMap")
+
+
+def translate(
+    model: Model, input_shape: tuple[int, ...], analog: bool = False
+) -> tuple[Graph, dict[str, Tensor], Ending | None]:
+    """A file's graph, its tensors, and the softmax at its end that was dropped, if any.
+
+    Args:
+        model: what the file holds.
+        input_shape: of one sample.
+        analog: whether to take operations that no neuron stands for.
+
+    Raises:
+        UnsupportedError: operators outside the closed list, all of them, each with its name; or
+            an output that is no logits.
+    """
+    translator = _Translator(model, input_shape, analog)
+    for operator in model.operators:
+        translator.read(operator)
+    if translator.refused:
+        raise UnsupportedError(
+            f"{len(translator.refused)} operator(s) of {model.file} can't be converted",
+            "; ".join(translator.refused),
+            "functions among them: --non-relu analog; else write the network with these operators "
+            f"only: {', '.join(sorted(set(OPERATORS) - set(FUNCTIONS)))}",
+        )
+    output = translator.logits()
+    assembly = translator.assembly
+    graph = Graph(input_shape, tuple(assembly.nodes.values()), output)
+    return graph, dict(sorted(assembly.tensors.items())), translator.ending
+
+
+class _Translator:
+    """What is known of the graph so far."""
+
+    def __init__(self, model: Model, input_shape: tuple[int, ...], analog: bool) -> None:
+        self.model = model
+        self.analog = analog
+        self.assembly = Assembly()
+        self.refused: list[str] = []
+        self.ending: Ending | None = None
+        self._ended: dict[str, str] = {}  # nodes behind a dropped softmax, and which that was
+        self._values: dict[str, Operand] = {"": None, model.input: _input(input_shape)}
+        self._readers = Counter(name for op in model.operators for name in op.inputs)
+        self._readers[model.output] += 1
+
+    def read(self, operator: Operator) -> None:
+        """Take one operator."""
+        operands = [self._value(name) for name in operator.inputs if self._is_known(name)]
+        try:
+            if operator.op in _CONTROL:
+                raise Refused("control flow")
+            if operator.op not in OPERATORS and operator.op not in FOLDED:
+                raise Refused("an operator that has no counterpart")
+            if operator.op in FUNCTIONS and not self.analog:
+                raise Refused("a function that no neuron stands for")
+            if len(operands) < len(operator.inputs):
+                return  # it reads what an operator that was refused would give
+            found = self._results(operator, operands)
+        except Refused as refusal:
+            self.refused.append(f"{operator.name} ({operator.op}): {refusal}")
+            return
+        # outputs that nobody reads may have no value, such as the mask of a dropout
+        self._values |= {
+            name: value for name, value in zip(operator.outputs, found, strict=False) if name
+        }
+
+    def logits(self) -> str:
+        """The node that gives the logits ``[B, classes]``; axes of size 1 behind them go."""
+        output = self._value(self.model.output)
+        shape = output.shape if isinstance(output, Activation) else ()
+        whole = len(shape) > 1 and 1 <= shape[1] == math.prod(shape[1:])
+        if not whole or not isinstance(output, Activation):
+            found = f"shape {['B', *shape[1:]]}" if shape else "a constant"
+            raise UnsupportedError(
+                f"{self.model.file} gives no logits [B, classes]",
+                f"the output '{self.model.output}': {found}",
+                "export the network with its logits as the only output",
+            )
+        if len(shape) == 2:
+            return output.node
+        flat = Made("reshape", [output], {"shape": [shape[1]]})
+        return self.assembly.add(flat, self.model.output)
+
+    def _is_known(self, name: str) -> bool:
+        return name in self._values or name in self.model.initialisers
+
+    def _value(self, name: str) -> Operand:
+        if name not in self._values:
+            tensor = read(self.model.initialisers[name], self.model.file.parent)
+            self._values[name] = Stored(name, tensor)
+        return self._values[name]
+
+    def _results(self, operator: Operator, operands: Sequence[Operand]) -> list[Operand]:
+        if not any(isinstance(x, Activation) for x in operands):
+            if operator.op == "Identity":
+                return list(operands)  # an exporter's way to let two layers share a tensor
+            tensors = [x.value if isinstance(x, Stored) else None for x in operands]
+            folder = self.model.file.parent
+            values = evaluate(operator, tensors, self.model.opset, folder)
+            return [Stored("", value) for value in values]
+        if operator.op not in OPERATORS:
+            raise Refused("an operator of values that depend on the input")
+        if operator.op == "Add" and (biased := self._with_bias(operator, operands)):
+            return [biased]
+        try:
+            made = OPERATORS[operator.op](self._call(operator, operands))
+        except (TypeError, ValueError, LookupError, ArithmeticError) as error:
+            raise Refused(f"attributes that do not fit it ({said(error)})") from error
+        if isinstance(made, Stored):
+            return [made]
+        return [self._add(one, operator) for one in (made if isinstance(made, list) else [made])]
+
+    def _call(self, operator: Operator, operands: Sequence[Operand]) -> Call:
+        return Call(
+            operator.op,
+            self.model.opset,
+            self.model.sizes[0],
+            operands,
+            operator.attrs,
+            outputs=len(operator.outputs),
+            read=max(k for k, name in enumerate(operator.outputs, 1) if self._readers[name]),
+        )
+
+    def _add(self, made: Made, operator: Operator) -> Activation:
+        if OPS[made.op].role is Role.ANALOG and not self.analog:
+            raise Refused("a function that no neuron stands for")
+        shape = _bounded(made)
+        ended = [
+            self._ended[x.node]
+            for x in made.sources
+            if isinstance(x, Activation) and x.node in self._ended
+        ]
+        if ended and made.op not in ("reshape", "identity"):
+            raise Refused(f"it stands behind the softmax {ended[0]}, which has to be the end")
+        name = self.assembly.add(made, operator.name)
+        if made.ending is not None:
+            self.ending, ended = made.ending, [operator.name]
+        if ended:
+            self._ended[name] = ended[0]
+        return Activation(name, shape)
+
+    def _with_bias(self, operator: Operator, operands: Sequence[Operand]) -> Activation | None:
+        """A sum of a matrix product and a constant, as the bias of the one linear layer."""
+        for name, x, constant in zip(operator.inputs, operands, operands[::-1], strict=True):
+            if (
+                isinstance(x, Activation)
+                and isinstance(constant, Stored)
+                and self._readers[name] == 1
+                and (node := self.assembly.nodes.get(x.node)) is not None
+                and node.op == "linear"
+                and "bias" not in node.tensors
+                and (bias := as_bias(constant, x.shape[-1])) is not None
+                and constant.value.dim() <= len(x.shape)
+            ):
+                self.assembly.give(x.node, {"bias": bias})
+                return x
+        return None
+
+
+def _bounded(made: Made) -> Shape:
+    """The shape of a value that fits in memory, as do those that it is made of."""
+    for source in made.sources:
+        if isinstance(source, Made):
+            _bounded(source)
+    shape = shape_of(made)
+    if math.prod(shape) > BATCH * LARGEST:
+        raise Refused(f"a value of shape {list(shape[1:])}: at most {LARGEST} places are taken")
+    return shape
+
+
+def _input(shape: tuple[int, ...]) -> Activation:
+    return Activation(INPUT, (BATCH, *shape))
