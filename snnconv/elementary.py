@@ -4,7 +4,7 @@ Libraries round the last bit of ``exp`` each in their own way, some of them depe
 memory a number lies. A threshold made of it would then make spikes depend on the processor, on
 the batch size and on how a simulation is split into chunks. These functions are made of additions
 and multiplications, whose rounding IEEE 754 states, so whoever does them in the same order (the
-compiled kernels of :mod:`snnconv.engine.scan` do) gets the same bits.
+compiled ones of :mod:`snnconv.elementary_compiled` do) gets the same bits.
 
 Shape:
     Elementwise.
@@ -18,7 +18,11 @@ Deviations:
     None. Float64 takes the library's functions: it is what tests compare with.
 """
 
+import functools
+import importlib
 import math
+from collections.abc import Callable
+from types import ModuleType
 
 import torch
 from torch import Tensor
@@ -52,6 +56,8 @@ def exp(x: Tensor) -> Tensor:
     Args:
         x: float32 or float64.
     """
+    if (kernels := _compiled(x)) is not None:
+        return _over(kernels.exp_all, x)
     x = x.clamp(-LARGEST, LARGEST)
     if x.dtype is torch.float64:
         return torch.exp(x)
@@ -78,4 +84,30 @@ def log1p(x: Tensor) -> Tensor:
 
 def softplus(x: Tensor) -> Tensor:
     """``ln(1 + exp(x))`` without overflow."""
+    if (kernels := _compiled(x)) is not None:
+        return _over(kernels.softplus_all, x)
     return x.clamp(min=0) + log1p(exp(-x.abs()))
+
+
+def _compiled(x: Tensor) -> ModuleType | None:
+    """The compiled functions, where they can take these numbers: one pass instead of twenty."""
+    if x.dtype is not torch.float32 or x.device.type != "cpu" or x.requires_grad:
+        return None
+    return _kernels()
+
+
+@functools.cache
+def _kernels() -> ModuleType | None:
+    try:
+        return importlib.import_module("snnconv.elementary_compiled")
+    except ImportError:  # no numba
+        return None
+
+
+def _over(kernel: Callable[..., None], x: Tensor) -> Tensor:
+    """A compiled function over a tensor, in the order in which it lies in memory."""
+    last = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
+    x = x if last else x.contiguous()
+    out = torch.empty_like(x)
+    kernel(*(tensor.as_strided((tensor.numel(),), (1,)).numpy() for tensor in (x, out)))
+    return out

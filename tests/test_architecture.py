@@ -12,7 +12,8 @@ PACKAGE = Path(__file__).parent.parent / "snnconv"
 LONGEST = 300
 
 LAYERS = (
-    ("errors", "kinds", "shapes", "progress", "facts", "surrogate", "elementary"),
+    ("errors", "kinds", "shapes", "progress", "facts", "surrogate", "elementary", "compiled"),
+    ("elementary_compiled",),
     ("values", "plugins", "config", "reports", "runtime"),
     ("validated", "factory"),
     ("render",),

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from snnconv import elementary, elementary_compiled
 from snnconv.elementary import LARGEST, exp, log1p, softplus
-from snnconv.engine import scan
 
 ULP = 2**-23
 
@@ -60,11 +60,14 @@ def test_the_bits_do_not_depend_on_where_a_number_lies(start, length):
 @pytest.mark.parametrize(
     ("ours", "compiled", "x"),
     [
-        (exp, scan._exp, every(-70, 70, 20_001)),
-        (log1p, scan._log1p, every(0, 1, 20_001)),
-        (softplus, scan._softplus, every(-70, 70, 20_001)),
+        (exp, elementary_compiled.exp, every(-70, 70, 20_001)),
+        (log1p, elementary_compiled.log1p, every(0, 1, 20_001)),
+        (softplus, elementary_compiled.softplus, every(-70, 70, 20_001)),
     ],
 )
-def test_the_compiled_twin_gives_the_same_bits(ours, compiled, x):
+def test_the_compiled_twin_gives_the_same_bits(ours, compiled, x, monkeypatch):
+    arrays = ours(x)
+    monkeypatch.setattr(elementary, "_kernels", lambda: None)
+    assert torch.equal(arrays, ours(x))
     found = torch.tensor([float(compiled(value)) for value in x.numpy()])
     assert torch.equal(found, ours(x))

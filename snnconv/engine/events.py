@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from snnconv.engine.compiled import compiled, split
+from snnconv.compiled import compiled, split
 from snnconv.engine.vectors import LANES, add_rows
 
 Floats = NDArray[np.float32]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from snnconv.engine.compiled import split
+from snnconv.compiled import split
 from snnconv.engine.flat import Flat
 from snnconv.engine.scan import scan_if, scan_levels, scan_msat
 from snnconv.neuron import Neuron, Spikes

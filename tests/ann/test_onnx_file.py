@@ -213,6 +213,16 @@ def test_functions_of_the_file_itself(tmp_path):
     assert [n.op for n in imported(saved(model, tmp_path)).graph.nodes] == ["add", "reshape"]
 
 
+def test_functions_that_call_one_another(tmp_path):
+    model = proto([node("A", "x", domain="local")])
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("local", 1)]
+    for name, other in ("AB", "BA"):
+        body = [helper.make_node(other, ["a"], ["b"], domain="local")]
+        model.functions.append(helper.make_function("local", name, ["a"], ["b"], body, opsets))
+    model.opset_import.append(opsets[1])
+    assert "Cycle detected" in found(model, tmp_path)
+
+
 # Tensors
 
 

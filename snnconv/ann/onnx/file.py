@@ -65,10 +65,6 @@ def read_model(file: Path) -> Model:
             declare, or what ONNX's own checker refuses, such as a circle.
     """
     proto = _parse(file)
-    if proto.functions:
-        import onnx.inliner
-
-        proto = onnx.inliner.inline_local_functions(proto)
     graph = proto.graph
     opset = _opset(file, proto)
     initialisers = {tensor.name: tensor for tensor in graph.initializer}
@@ -80,7 +76,8 @@ def read_model(file: Path) -> Model:
         check(tensor, file.parent)
     _check(file)
     output = graph.output[0].name
-    operators = tuple(_operator(node) for node in _needed(graph.node, output))
+    nodes = _needed(_inlined(file, proto).graph.node, output)
+    operators = tuple(_operator(node) for node in nodes)
     return Model(file, opset, operators, initialisers, inputs[0].name, dtype, sizes, output)
 
 
@@ -106,6 +103,18 @@ def _check(file: Path) -> None:
     try:
         onnx.checker.check_model(str(file))
     except (onnx.checker.ValidationError, ValueError) as error:
+        raise _invalid(file, said(error)) from error
+
+
+def _inlined(file: Path, proto: Any) -> Any:
+    """The file with its own functions, which some exporters write, put where they are called."""
+    if not proto.functions:
+        return proto
+    import onnx.inliner
+
+    try:
+        return onnx.inliner.inline_local_functions(proto)
+    except (onnx.checker.ValidationError, RuntimeError) as error:
         raise _invalid(file, said(error)) from error
 
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from snnconv.engine import compiled as room
-from snnconv.engine.compiled import compiled, split
+from snnconv import compiled as room
+from snnconv.compiled import compiled, split
 
 
 def double(start, stop, given, out):
