@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.fx.node import map_aggregate
 
 from snnconv.errors import UnsupportedError
+from snnconv.graph.assembly import Assembly
 from snnconv.graph.forms import Activation, Made, Refused, Stored
-from snnconv.graph.ir import INPUT, Graph, Node
+from snnconv.graph.ir import INPUT, Graph
 from snnconv.graph.ops import OPS, Role
 from snnconv.graph.spellings import FUNCTIONS, MODULES
 
@@ -49,8 +50,10 @@ def translate(
             "functions among them: --non-relu analog; else write the network with these "
             f"operations only: {', '.join(n for n in OPS if OPS[n].role is not Role.ANALOG)}",
         )
-    graph = _reachable(Graph(tuple(example.shape[1:]), tuple(translator.nodes), translator.output))
-    tensors = {name: translator.tensors[name] for name in sorted(graph.tensor_names())}
+    assembly = translator.assembly
+    nodes = tuple(assembly.nodes.values())
+    graph = _reachable(Graph(tuple(example.shape[1:]), nodes, translator.output))
+    tensors = {name: assembly.tensors[name] for name in sorted(graph.tensor_names())}
     return graph, tensors, translator.ending
 
 
@@ -95,9 +98,8 @@ class _Translator:
         self.traced = traced
         self.analog = analog
         self.run = run
-        self.nodes: list[Node] = []
+        self.assembly = Assembly()
         self.output = ""
-        self.tensors: dict[str, Tensor] = {}
         self.refused: list[str] = []
         self.ending: Ending | None = None
         self._names: dict[torch.fx.Node, str] = {}  # the graph node that gives a trace node's value
@@ -142,26 +144,11 @@ class _Translator:
             self.refused.append(f"{_place(node)}: {refusal}")
             return
         if isinstance(made, list):
-            self._pieces[node] = [self._add(one, _place(node)) for one in made]
+            self._pieces[node] = [self.assembly.add(one, _place(node)) for one in made]
             return
-        name = self._add(made, _place(node))
+        name = self.assembly.add(made, _place(node))
         for changed in (node, *self.run.changed[node]):
             self._names[changed] = name  # a change in place is seen by whoever reads later
-
-    def _add(self, made: Made, base: str) -> str:
-        """Take a node into the graph, and those that it is made of; gives its name."""
-        inputs = tuple(
-            self._add(source, base) if isinstance(source, Made) else source.node
-            for source in made.sources
-        )
-        name = self._free_name(base)
-        tensors = {}
-        for role, tensor in made.tensors.items():
-            if tensor is not None:
-                tensors[role] = tensor.name or f"{name}.{role}"
-                self.tensors[tensors[role]] = tensor.value.detach().cpu().float().clone()
-        self.nodes.append(Node(name, made.op, inputs, made.attrs, tensors))
-        return name
 
     def _made(self, node: torch.fx.Node) -> Made | list[Made]:
         if node.op == "call_module":
@@ -212,14 +199,6 @@ class _Translator:
             owner, _, attribute = path.rpartition(".")
             return Stored(path, getattr(self.traced.get_submodule(owner), attribute))
         return Stored(value.name, found) if isinstance(found, Tensor) else found
-
-    def _free_name(self, base: str) -> str:
-        taken = {INPUT} | {node.name for node in self.nodes}
-        name, count = base, 1
-        while name in taken:
-            count += 1
-            name = f"{base}@{count}"
-        return name
 
 
 def _attributes(path: str, module: nn.Module, names: tuple[str, ...]) -> dict[str, Any]:
