@@ -19,27 +19,13 @@ Deviations:
 """
 
 import functools
-import importlib
-import math
 from collections.abc import Callable
 from types import ModuleType
 
 import torch
 from torch import Tensor
 
-LARGEST = 60.0
-"""Arguments of :func:`exp` are clamped to this, either side: ``1 + exp(60)`` is ``exp(60)``."""
-
-LOG2_E = 1 / math.log(2)
-LN2_HIGH = 0.693359375  # nine bits: its product with an exponent is exact
-LN2_LOW = math.log(2) - LN2_HIGH
-ROUNDING = 1.5 * 2**23  # added to a float32 and taken off again, it leaves a whole number
-
-EXP = tuple(1 / math.factorial(k) for k in range(7, 1, -1))
-"""Of ``(exp(r) - 1 - r)/r^2``, highest power first."""
-
-ARTANH = tuple(1 / (2 * k + 1) for k in range(6, 0, -1))
-"""Of ``(artanh(s) - s)/s^3`` in ``s^2``, highest power first."""
+from snnconv.series import ARTANH, EXP, LARGEST, LN2_HIGH, LN2_LOW, LOG2_E, ROUNDING
 
 
 def _polynomial(coefficients: tuple[float, ...], x: Tensor) -> Tensor:
@@ -99,9 +85,10 @@ def _compiled(x: Tensor) -> ModuleType | None:
 @functools.cache
 def _kernels() -> ModuleType | None:
     try:
-        return importlib.import_module("snnconv.elementary_compiled")
+        from snnconv import elementary_compiled
     except ImportError:  # no numba
         return None
+    return elementary_compiled
 
 
 def _over(kernel: Callable[..., None], x: Tensor) -> Tensor:

@@ -6,19 +6,19 @@ The same operations in the same order, so the same bits.
 import numpy as np
 from numpy.typing import NDArray
 
-from snnconv import elementary
+from snnconv import series
 from snnconv.compiled import compiled, inlined
 
 Floats = NDArray[np.float32]
 
 _0, _1, _2 = (np.float32(k) for k in range(3))
-_LARGEST = np.float32(elementary.LARGEST)
-_LOG2_E = np.float32(elementary.LOG2_E)
-_LN2_HIGH = np.float32(elementary.LN2_HIGH)
-_LN2_LOW = np.float32(elementary.LN2_LOW)
-_ROUNDING = np.float32(elementary.ROUNDING)
-_E0, _E1, _E2, _E3, _E4, _E5 = (np.float32(k) for k in elementary.EXP)
-_A0, _A1, _A2, _A3, _A4, _A5 = (np.float32(k) for k in elementary.ARTANH)
+_LARGEST = np.float32(series.LARGEST)
+_LOG2_E = np.float32(series.LOG2_E)
+_LN2_HIGH = np.float32(series.LN2_HIGH)
+_LN2_LOW = np.float32(series.LN2_LOW)
+_ROUNDING = np.float32(series.ROUNDING)
+_E0, _E1, _E2, _E3, _E4, _E5 = (np.float32(k) for k in series.EXP)
+_A0, _A1, _A2, _A3, _A4, _A5 = (np.float32(k) for k in series.ARTANH)
 _BIAS, _MANTISSA = np.int32(127), np.int32(23)
 
 

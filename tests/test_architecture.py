@@ -12,8 +12,9 @@ PACKAGE = Path(__file__).parent.parent / "snnconv"
 LONGEST = 300
 
 LAYERS = (
-    ("errors", "kinds", "shapes", "progress", "facts", "surrogate", "elementary", "compiled"),
+    ("errors", "kinds", "shapes", "progress", "facts", "surrogate", "series", "compiled"),
     ("elementary_compiled",),
+    ("elementary",),
     ("values", "plugins", "config", "reports", "runtime"),
     ("validated", "factory"),
     ("render",),
