@@ -88,7 +88,7 @@ def calibrate(model: str | Path | nn.Module | None = None, **options: Any) -> Ca
         file = config.run / "ann.safetensors"
         training = model.training
         origin = LineageStep(stage="import", parent=None, config={"model": type(model).__name__})
-        ann = from_module(model, facts, analog=config.non_relu == "analog")
+        ann, _ = from_module(model, facts, analog=config.non_relu == "analog")
         save(replace(ann, lineage=(origin,)), file)
         model.train(training)
         model = file
@@ -125,6 +125,7 @@ def report(*evaluations: str | Path, **options: Any) -> ReportReport:
     return pipeline.report(_config(ReportConfig, "report", given), Quiet())
 
 
-def inspect(checkpoint: str | Path | None = None, **options: Any) -> InspectReport:
+def inspect(model: str | Path | None = None, **options: Any) -> InspectReport:
     """``snnconv inspect``."""
-    return _inspect.run(_config(InspectConfig, "inspect", {"checkpoint": checkpoint, **options}))
+    name = None if model is None else str(model)
+    return _inspect.run(_config(InspectConfig, "inspect", {"model": name, **options}))

@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from snnconv import config as configs
 from snnconv.errors import ExitCode, SnnconvError
 from snnconv.render.terminal import Terminal
-from snnconv.reports import DoctorReport
+from snnconv.reports import Report
 from snnconv.validated import refusal
 from snnconv.values import parse_pairs
 
@@ -79,8 +79,8 @@ def _guarded(action: Callable[[Terminal], BaseModel], as_json: bool, debug: bool
     except KeyboardInterrupt as error:
         terminal.interrupted()
         raise typer.Exit(ExitCode.INTERRUPTED) from error
-    if isinstance(report, DoctorReport) and not all(check.ok for check in report.checks):
-        raise typer.Exit(ExitCode.CHECK_FAILED)
+    if isinstance(report, Report) and report.code():
+        raise typer.Exit(report.code())
 
 
 def _signature(model: type[configs.StageConfig], command: Callable[..., None]) -> None:

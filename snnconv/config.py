@@ -83,13 +83,14 @@ class TrainConfig(OptimiserConfig):
     out: Path | None = Field(None, description="checkpoint; RUN/ann.safetensors by default")
 
 
-class CalibrateConfig(DataConfig):
-    """Find a threshold for every activation site from activation statistics."""
+class ModelConfig(DataConfig):
+    """Stages that take a network from anywhere."""
 
     model: str | None = Field(
         None,
-        description="checkpoint, zoo name, torchvision:NAME, package.module:factory or "
-        "file.py:factory; by default the run's, else the embedded CNN",
+        description="checkpoint, network.onnx, zoo name, torchvision:NAME, or "
+        "package.module:factory or file.py:factory, whose code is run; by default the run's, "
+        "else the embedded CNN",
         json_schema_extra=ARGUMENT,
     )
     weights: Path | None = Field(None, description="weights for MODEL: .safetensors, .pt or .pth")
@@ -97,6 +98,11 @@ class CalibrateConfig(DataConfig):
         "refuse",
         description="what no neuron stands for: refuse it, or compute it beside the spikes",
     )
+
+
+class CalibrateConfig(ModelConfig):
+    """Find a threshold for every activation site from activation statistics."""
+
     method: str = Field("percentile", description="max, percentile, mse (snnconv ls statistics)")
     param: dict[str, Any] = Field({}, description="NAME=VALUE of the method, e.g. percentile=99.9")
     granularity: Literal["layer", "channel"] = Field(
@@ -197,11 +203,13 @@ class ReportConfig(StageConfig):
     out: Path | None = Field(None, description="HTML file; RUN/report.html by default")
 
 
-class InspectConfig(StageConfig):
-    """Show what is in a checkpoint, layer by layer."""
+class InspectConfig(ModelConfig):
+    """Show what is in a checkpoint or a network, node by node, and what can't be converted."""
 
-    checkpoint: Path | None = Field(
-        None, description="any checkpoint; the run's newest by default", json_schema_extra=ARGUMENT
+    model: str | None = Field(
+        None,
+        description="any checkpoint, or what calibrate takes; by default the run's newest",
+        json_schema_extra=ARGUMENT,
     )
 
 

@@ -1,5 +1,7 @@
 """What goes wrong, said once: the problem, what was found, and the next step."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 
 
@@ -42,6 +44,35 @@ class UnsupportedError(SnnconvError):
     """A network or data that snnconv does not take."""
 
     code = ExitCode.UNSUPPORTED
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """One thing in a network that can't be converted.
+
+    Args:
+        place: the layer, and the call or operator.
+        found: what is there.
+        remedy: one way round it.
+    """
+
+    place: str
+    found: str
+    remedy: str
+
+
+class ObstaclesError(UnsupportedError):
+    """A network with things in it that can't be converted: all of them, each with its place."""
+
+    def __init__(self, whose: str, obstacles: Sequence[Obstacle]) -> None:
+        count = len(obstacles)
+        remedies = dict.fromkeys(obstacle.remedy for obstacle in obstacles)
+        super().__init__(
+            f"{count} operation{'s' * (count > 1)} of {whose} can't be converted",
+            "; ".join(f"{obstacle.place}: {obstacle.found}" for obstacle in obstacles),
+            "; ".join(remedies),
+        )
+        self.obstacles = tuple(obstacles)
 
 
 class CheckFailedError(SnnconvError):

@@ -15,6 +15,7 @@ from snnconv.checkpoint import load
 from snnconv.cli import app
 from snnconv.config import STAGES, CalibrateConfig, DemoConfig, DoctorConfig, InspectConfig
 from snnconv.errors import ExitCode
+from snnconv.graph.remedies import ANALOG
 from snnconv.reports import REPORTS, ListReport, json_schema
 
 COMMANDS = (*STAGES, "inspect", "demo", "doctor", "run", "ls")
@@ -357,6 +358,53 @@ def test_inspect_of_every_kind(four, tmp_path, monkeypatch):
         assert document["kind"] == file.stem
         assert {node["name"] for node in document["nodes"] if node["op"] == "relu"} >= {"2", "6"}
         assert file.stem in done("inspect", file).out
+
+
+NETWORK = """
+from torch import nn
+def make(last=nn.ReLU):
+    layers = nn.Flatten(), nn.Linear(64, 8), nn.SiLU(), nn.Linear(8, 8), last(), nn.Linear(8, 10)
+    return nn.Sequential(*layers)
+def odd():
+    return make(nn.Hardtanh)
+def flat():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+"""
+
+
+def test_inspect_of_a_network(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").write_text(NETWORK)
+    silu = {"place": "2", "found": "module SiLU", "remedy": ANALOG}
+
+    def inspected(*words):
+        result = here("inspect", *words, "--json")
+        report = json.loads(result.out)
+        assert result.code == (ExitCode.DONE if report["converts"] else ExitCode.UNSUPPORTED)
+        return report
+
+    report = inspected("net.py:make")
+    assert (report["converts"], report["obstacles"]) == (False, [silu])
+    assert [node["role"] for node in report["nodes"]] == (
+        ["linear", "synapse", "analog", "synapse", "site", "synapse"]
+    )  # with what it would be under --non-relu analog
+    assert report["imported"]["referee"] == "torch"
+    assert report["lineage"]["inputs"][0]["path"] == "net.py"
+
+    report = inspected("net.py:make", "--non-relu", "analog")
+    assert (report["converts"], report["obstacles"], len(report["nodes"])) == (True, [], 6)
+
+    report = inspected("net.py:odd")
+    assert [obstacle["place"] for obstacle in report["obstacles"]] == ["2", "4"]
+    assert report["obstacles"][0] == silu
+    assert (report["nodes"], report["macs"], report["data"]) == ([], None, None)
+
+    assert inspected("net.py:flat")["obstacles"][0]["found"] == "no ReLU in it"
+    assert inspected("resnet20?width=0.25")["converts"]
+    shown = here("inspect", "net.py:odd").out
+    assert "clamp(x, 0, c)" in shown
+    assert "--non-relu analog" in shown
+    assert not (tmp_path / "snnconv-run").exists()
 
 
 def test_demo(tmp_path, monkeypatch):

@@ -6,9 +6,9 @@ A checkpoint, an ONNX file, a zoo name, ``torchvision:NAME``, ``package.module:f
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from torch import Tensor, nn
+from torch import nn
 
 from snnconv.ann.onnx.source import import_onnx
 from snnconv.ann.weights import read_weights
@@ -18,13 +18,24 @@ from snnconv.errors import UnsupportedError, UsageError
 from snnconv.factory import call, factory
 from snnconv.facts import DataFacts
 from snnconv.graph.build import shapes
-from snnconv.graph.capture import capture
-from snnconv.graph.ir import Graph
+from snnconv.graph.capture import Captured, Verdict, captured
 from snnconv.plugins import did_you_mean
 from snnconv.values import parse_pairs
 
 EMBEDDED = Path(__file__).parent / "digits_cnn.safetensors"
 """A small CNN trained on the embedded digits: ``snnconv train cnn --data digits``."""
+
+
+class Opened(NamedTuple):
+    """A network from what the user names.
+
+    Attributes:
+        network: as a checkpoint of kind ``ann``.
+        verdict: how far its graph is from where it came from; None for a checkpoint.
+    """
+
+    network: Checkpoint
+    verdict: Verdict | None
 
 
 def is_checkpoint(spec: str) -> bool:
@@ -38,7 +49,7 @@ def open_model(
     facts: DataFacts,
     must_be_trained: bool = True,
     analog: bool = False,
-) -> Checkpoint:
+) -> Opened:
     """A network from what the user names.
 
     Args:
@@ -58,15 +69,14 @@ def open_model(
             raise UsageError(
                 "--weights goes with a network that has none", f"the checkpoint {spec}", "drop it"
             )
-        return load(Path(spec), ["ann"])
+        return Opened(load(Path(spec), ["ann"]), None)
     name, _, query = spec.partition("?")
     options = parse_pairs(query.split("&")) if query else {}
     if name.endswith(".onnx"):
         if weights is not None or options:
             found = f"'{spec}'" if options else f"the ONNX file {name}"
             raise UsageError("an ONNX file takes no arguments and no --weights", found, "drop them")
-        imported = import_onnx(Path(name), facts.shape, analog)
-        return _fitting(imported.graph, imported.tensors, facts)
+        return _fitting(import_onnx(Path(name), facts.shape, analog), facts)
     if name in ZOO:
         if weights is None and must_be_trained:
             raise UsageError(
@@ -101,17 +111,18 @@ def open_model(
     return from_module(module, facts, analog)
 
 
-def from_module(module: nn.Module, facts: DataFacts, analog: bool = False) -> Checkpoint:
+def from_module(module: nn.Module, facts: DataFacts, analog: bool = False) -> Opened:
     """A live module as a checkpoint of kind ``ann``.
 
     Raises:
         UnsupportedError: it can't be captured, has NaN or Inf, or gives no logits for the classes.
         CheckFailedError: the captured graph computes something else.
     """
-    return _fitting(*capture(module, tuple(facts.shape), analog), facts)
+    return _fitting(captured(module, tuple(facts.shape), analog), facts)
 
 
-def _fitting(graph: Graph, tensors: dict[str, Tensor], facts: DataFacts) -> Checkpoint:
+def _fitting(found: Captured, facts: DataFacts) -> Opened:
+    graph, tensors, verdict = found
     (classes,) = shapes(graph, tensors)[graph.output]
     if classes != len(facts.classes):
         raise UnsupportedError(
@@ -119,7 +130,7 @@ def _fitting(graph: Graph, tensors: dict[str, Tensor], facts: DataFacts) -> Chec
             f"{classes} outputs for {len(facts.classes)} classes",
             "give the network as many outputs, or the data set it was trained on (--data)",
         )
-    return Checkpoint("ann", graph, facts, tensors, ())
+    return Opened(Checkpoint("ann", graph, facts, tensors, ()), verdict)
 
 
 def _torchvision(name: str) -> Callable[..., Any]:

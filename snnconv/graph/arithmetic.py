@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from snnconv.graph.forms import Activation, Made, Refused, Shape, Stored, activation
+from snnconv.graph.remedies import BATCH_FIRST
 
 
 def add(shape: Shape, x: object, other: object, alpha: float = 1) -> Made:
@@ -16,7 +17,7 @@ def add(shape: Shape, x: object, other: object, alpha: float = 1) -> Made:
         return affine(shape, x, _number(1), alpha * _constant(shape, other))
     sources = [activation(x), other]
     if any(len(source.shape) != len(shape) for source in sources):
-        raise Refused("a sum that mixes samples")
+        raise Refused("a sum that mixes samples", BATCH_FIRST)
     scaled = other if alpha == 1 else affine(other.shape, other, _number(alpha), _number(0))
     return Made("add", [sources[0], scaled])
 
@@ -42,7 +43,7 @@ def mul(shape: Shape, x: object, other: object) -> Made:
         x, other = other, x
     if isinstance(other, Activation):
         if any(len(source.shape) != len(shape) for source in (activation(x), other)):
-            raise Refused("a product that mixes samples")
+            raise Refused("a product that mixes samples", BATCH_FIRST)
         return Made("multiply", [activation(x), other])
     return affine(shape, x, _constant(shape, other), _number(0))
 

@@ -10,6 +10,7 @@ import inspect
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torch.fx
@@ -27,9 +28,37 @@ _PLAIN = (bool, int, float, str, type(None))
 _NOT_THE_USERS = (Path(torch.__file__).parent, Path(__file__))
 
 
+class Verdict(NamedTuple):
+    """A captured graph beside what it was captured from.
+
+    Attributes:
+        referee: the package that ran that.
+        difference: the largest, relative to the largest output, on random inputs.
+        tolerance: the largest that is allowed.
+    """
+
+    referee: str
+    difference: float
+    tolerance: float
+
+
+class Captured(NamedTuple):
+    """A network's graph, its tensors, and how far they are from where they came from."""
+
+    graph: Graph
+    tensors: dict[str, Tensor]
+    verdict: Verdict
+
+
 def capture(
     module: nn.Module, input_shape: tuple[int, ...], analog: bool = False
 ) -> tuple[Graph, dict[str, Tensor]]:
+    """The first two of :func:`captured`."""
+    graph, tensors, _ = captured(module, input_shape, analog)
+    return graph, tensors
+
+
+def captured(module: nn.Module, input_shape: tuple[int, ...], analog: bool = False) -> Captured:
     """A module's graph and tensors, in float32 on the CPU.
 
     Args:
@@ -66,7 +95,7 @@ def capture(
             f"outputs differ by {difference:.2e} of the largest (allowed {TOLERANCE:.0e})",
             "look for values changed in place, hooks and randomness in it, or report the network",
         )
-    return graph, tensors
+    return Captured(graph, tensors, Verdict("torch", difference, TOLERANCE))
 
 
 def _expected(module: nn.Module, example: Tensor) -> Tensor:

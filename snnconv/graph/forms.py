@@ -11,9 +11,20 @@ from typing import Any
 
 from torch import Tensor
 
+from snnconv.graph.remedies import BATCH_FIRST, IN_OTHER_WORDS
+
 
 class Refused(Exception):  # noqa: N818 - collected by the translator, never seen by the user
-    """A call that no operation of the closed list stands for."""
+    """A call that no operation of the closed list stands for.
+
+    Args:
+        found: what it is.
+        remedy: one way round it.
+    """
+
+    def __init__(self, found: str, remedy: str = IN_OTHER_WORDS) -> None:
+        super().__init__(found)
+        self.remedy = remedy
 
 
 @dataclass(frozen=True)
@@ -107,7 +118,10 @@ def conv(
 ) -> Made:
     """A convolution."""
     if padding_mode != "zeros":
-        raise Refused(f"padding mode '{padding_mode}'")
+        raise Refused(
+            f"padding mode '{padding_mode}'",
+            "pad before it, by nn.ReflectionPad2d, nn.ReplicationPad2d or nn.CircularPad2d",
+        )
     taken, dilation = stored("weight", weight), sizes(dilation, rank)
     attrs = {
         "stride": sizes(stride, rank),
@@ -125,7 +139,9 @@ def _padding(padding: Any, kernel: Sequence[int], dilation: Sequence[int]) -> li
         return sizes(padding, len(kernel))
     total = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
     if any(n % 2 for n in total):
-        raise Refused("padding 'same' that is not the same on both sides")
+        raise Refused(
+            "padding 'same' that is not the same on both sides", "pad before it, by nn.ZeroPad2d"
+        )
     return [n // 2 for n in total]
 
 
@@ -170,7 +186,9 @@ def batch_norm(
 ) -> Made:
     """BatchNorm by its running statistics."""
     if running_mean is None or training:
-        raise Refused("BatchNorm without running statistics")
+        raise Refused(
+            "BatchNorm without running statistics", "train it with track_running_stats=True"
+        )
     tensors = weights(mean=running_mean, var=running_var, weight=weight, bias=bias)
     return Made("batch_norm", [activation(x)], {"eps": eps}, tensors)
 
@@ -196,7 +214,10 @@ def clamp(shape: Shape, x: object, min: Any = None, max: Any = None) -> Made:  #
     """``min(max(x, 0), ceiling)``: with a floor other than 0 no neuron stands for it."""
     numbers = isinstance(min, int | float) and isinstance(max, int | float | None)
     if not numbers or min != 0 or not (max is None or max > 0):
-        raise Refused(f"a clip to [{min}, {max}]: a spiking neuron starts at 0")
+        raise Refused(
+            f"a clip to [{min}, {max}]: a spiking neuron starts at 0",
+            "train the network with a clip from 0: ReLU6, or clamp(x, 0, c)",
+        )
     return Made("relu", [activation(x)], {"ceiling": None if max is None else float(max)})
 
 
@@ -205,7 +226,10 @@ def threshold(
 ) -> Made:
     """``x if x > threshold else value``: a ReLU where both are 0."""
     if threshold != 0 or value != 0:
-        raise Refused(f"a threshold at {threshold} with value {value}: only 0 and 0 is a ReLU")
+        raise Refused(
+            f"a threshold at {threshold} with value {value}: only 0 and 0 is a ReLU",
+            "train the network with ReLU in its place",
+        )
     return relu(shape, x)
 
 
@@ -222,7 +246,7 @@ def max_pool(
 ) -> Made:
     """Max pooling."""
     if return_indices:
-        raise Refused("max pooling that returns indices")
+        raise Refused("max pooling that returns indices", "call it without return_indices")
     attrs = _window(rank, kernel_size, stride, padding)
     attrs |= {"dilation": sizes(dilation, rank), "ceil_mode": bool(ceil_mode)}
     return Made("max_pool", [batched(x, rank)], attrs)
@@ -241,7 +265,9 @@ def avg_pool(
 ) -> Made:
     """Average pooling."""
     if divisor_override is not None:
-        raise Refused(f"divisor_override={divisor_override}")
+        raise Refused(
+            f"divisor_override={divisor_override}", "leave it out, and scale the weights behind it"
+        )
     attrs = _window(rank, kernel_size, stride, padding)
     attrs |= {"ceil_mode": bool(ceil_mode), "count_include_pad": bool(count_include_pad)}
     return Made("avg_pool", [batched(x, rank)], attrs)
@@ -265,9 +291,9 @@ def adaptive_avg_pool(rank: int, shape: Shape, x: object, output_size: object) -
 def mean(shape: Shape, x: object, dim: Any = None, keepdim: bool = False) -> Made:
     """The mean over axes."""
     if dim is None:
-        raise Refused("a mean over the batch")
+        raise Refused("a mean over the batch", BATCH_FIRST)
     source, dims = activation(x), list(dim) if isinstance(dim, tuple | list) else [dim]
     dims = sorted(d % len(source.shape) for d in dims)
     if not dims or 0 in dims:
-        raise Refused("a mean over the batch")
+        raise Refused("a mean over the batch", BATCH_FIRST)
     return Made("mean", [source], {"dims": dims, "keepdim": bool(keepdim)})

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from snnconv.graph.forms import Made, Refused, Shape, activation, weights
+from snnconv.graph.remedies import BATCH_FIRST
 
 
 def pointwise(name: str, shape: Shape, x: object, inplace: bool = False) -> Made:
@@ -51,6 +52,6 @@ def layer_norm(
         [normalized_shape] if isinstance(normalized_shape, int) else list(normalized_shape)
     )
     if len(over) >= len(shape):
-        raise Refused("a LayerNorm over the batch")
+        raise Refused("a LayerNorm over the batch", BATCH_FIRST)
     attrs = {"shape": list(over), "eps": eps}
     return Made("layer_norm", [activation(x)], attrs, weights(weight=weight, bias=bias))

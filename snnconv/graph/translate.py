@@ -14,11 +14,12 @@ import torch.fx
 from torch import Tensor, nn
 from torch.fx.node import map_aggregate
 
-from snnconv.errors import UnsupportedError
+from snnconv.errors import Obstacle, ObstaclesError
 from snnconv.graph.assembly import Assembly
 from snnconv.graph.forms import Activation, Made, Refused, Stored
 from snnconv.graph.ir import INPUT, Graph
 from snnconv.graph.ops import OPS, Role
+from snnconv.graph.remedies import ANALOG
 from snnconv.graph.spellings import FUNCTIONS, MODULES
 
 Ending = Callable[[Tensor], Tensor]
@@ -35,7 +36,7 @@ def translate(
         analog: whether to take operations that no neuron stands for.
 
     Raises:
-        UnsupportedError: operations outside the closed list, all of them, each with its place.
+        ObstaclesError: operations outside the closed list, all of them, each with its place.
     """
     run = _Run(traced)
     with torch.no_grad():
@@ -43,13 +44,8 @@ def translate(
     translator = _Translator(traced, run, analog)
     for node in traced.graph.nodes:
         translator.read(node)
-    if translator.refused:
-        raise UnsupportedError(
-            f"{len(translator.refused)} operation(s) can't be converted",
-            "; ".join(translator.refused),
-            "functions among them: --non-relu analog; else write the network with these "
-            f"operations only: {', '.join(n for n in OPS if OPS[n].role is not Role.ANALOG)}",
-        )
+    if translator.obstacles:
+        raise ObstaclesError("the network", translator.obstacles)
     assembly = translator.assembly
     nodes = tuple(assembly.nodes.values())
     graph = _reachable(Graph(tuple(example.shape[1:]), nodes, translator.output))
@@ -100,7 +96,7 @@ class _Translator:
         self.run = run
         self.assembly = Assembly()
         self.output = ""
-        self.refused: list[str] = []
+        self.obstacles: list[Obstacle] = []
         self.ending: Ending | None = None
         self._names: dict[torch.fx.Node, str] = {}  # the graph node that gives a trace node's value
         self._pieces: dict[torch.fx.Node, list[str]] = {}  # those of a call that gives several
@@ -117,7 +113,8 @@ class _Translator:
                 if isinstance(result, torch.fx.Node) and result in self._names:
                     self.output = self._names[result]
                 else:
-                    self.refused.append("output: not one tensor that depends on the input")
+                    found = "not one tensor that depends on the input"
+                    self.obstacles.append(Obstacle("output", found, "return the logits only"))
             case "call_module" | "call_function" | "call_method" if node in self.run.holders:
                 self._call(node)
             case _:
@@ -141,7 +138,7 @@ class _Translator:
         try:
             made = self._made(node)
         except Refused as refusal:
-            self.refused.append(f"{_place(node)}: {refusal}")
+            self.obstacles.append(Obstacle(_place(node), str(refusal), refusal.remedy))
             return
         if isinstance(made, list):
             self._pieces[node] = [self.assembly.add(one, _place(node)) for one in made]
@@ -175,10 +172,10 @@ class _Translator:
             raise Refused(f"{called} with arguments it is not known to take ({error})") from error
         made = known.form(*bound.args, **bound.kwargs)
         if isinstance(made, Made) and OPS[made.op].role is Role.ANALOG and not self.analog:
-            raise Refused(called)
+            raise Refused(called, ANALOG)
         if isinstance(made, Made) and made.ending is not None:
             if {user.op for user in node.users} != {"output"}:
-                raise Refused(f"{called} before the end")
+                raise Refused(f"{called} before the end", ANALOG)
             self.ending = made.ending
         return made
 

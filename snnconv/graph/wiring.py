@@ -8,19 +8,20 @@ from typing import Any
 from torch import Tensor
 
 from snnconv.graph.forms import Activation, Made, Refused, Shape, activation, batched, sizes
+from snnconv.graph.remedies import BATCH_FIRST
 
 
 def concat(shape: Shape, tensors: Sequence[object], dim: int = 0) -> Made:
     """A concatenation along an axis of the samples."""
     if dim % len(shape) == 0:
-        raise Refused("a concatenation over the batch")
+        raise Refused("a concatenation over the batch", BATCH_FIRST)
     return Made("concat", [activation(x) for x in tensors], {"dim": dim % len(shape)})
 
 
 def reshape(shape: Shape, x: object, *to: object, **named: object) -> Made:
     """Any reshape that keeps samples apart; the shape it leads to is the value's own."""
     if not shape or shape[0] != activation(x).shape[0]:
-        raise Refused("a reshape that mixes samples")
+        raise Refused("a reshape that mixes samples", BATCH_FIRST)
     return Made("reshape", [activation(x)], {"shape": list(shape[1:])})
 
 
@@ -30,7 +31,7 @@ def permute(shape: Shape, x: object, *dims: Any) -> Made:
     given = dims[0] if len(dims) == 1 and isinstance(dims[0], tuple | list) else dims
     order = [int(d) % len(source.shape) for d in given]
     if order[0] != 0:
-        raise Refused("a permutation that moves the batch")
+        raise Refused("a permutation that moves the batch", BATCH_FIRST)
     return Made("permute", [source], {"dims": order[1:]})
 
 
@@ -65,14 +66,14 @@ def getitem(shape: Shape, x: object, index: Any) -> Made:
         taken = len(range(start, stop, step))
         if taken != extent[axis]:
             if axis == 0:
-                raise Refused("an index that picks samples")
+                raise Refused("an index that picks samples", BATCH_FIRST)
             source = _slice(source, axis, start, stop, step)
             left[axis] = taken
         axis += 1
     if tuple(left) == shape and isinstance(source, Made):
         return source
     if not shape or shape[0] != extent[0]:
-        raise Refused("an index that picks samples")
+        raise Refused("an index that picks samples", BATCH_FIRST)
     return Made("reshape", [source], {"shape": list(shape[1:])})
 
 
@@ -99,7 +100,7 @@ def split(shape: Shape, x: object, split_size_or_sections: Any, dim: int = 0) ->
     source = activation(x)
     dim %= len(source.shape)
     if dim == 0:
-        raise Refused("a split of the batch")
+        raise Refused("a split of the batch", BATCH_FIRST)
     total = source.shape[dim]
     if isinstance(split_size_or_sections, tuple | list):
         bounds = [sum(split_size_or_sections[:i]) for i in range(len(split_size_or_sections) + 1)]
@@ -136,7 +137,7 @@ def pad(
         raise Refused(f"padding with mode '{mode}' and value {value}")
     widths = [int(n) for n in pad]
     if len(widths) > 2 * (len(shape) - 1):
-        raise Refused("padding of the batch")
+        raise Refused("padding of the batch", BATCH_FIRST)
     return Made("pad", [activation(x)], {"pad": widths, "mode": _MODES[mode]})
 
 

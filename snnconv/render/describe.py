@@ -92,6 +92,7 @@ def calibrate(report: CalibrateReport) -> list[Block]:
         Fact("method", method, f"one threshold a {report.granularity}"),
         Fact("samples", units.count(report.samples)),
         Fact("threshold error", units.percent(report.relative_error_bound), "at most; from bins"),
+        *([describe_more.imported(report.imported)] if report.imported else []),
         *_closing(report),
     ]
     heads = ("theta", "largest", "mean", "zero", "clipped", "thresholds")

@@ -4,6 +4,7 @@ from snnconv.render import units
 from snnconv.render.tables import Block, Column, Fact, Facts, Table
 from snnconv.reports import (
     DoctorReport,
+    ImportRow,
     InspectReport,
     ListReport,
     ReparameterizeReport,
@@ -82,14 +83,28 @@ def reparameterize(done: ReparameterizeReport) -> list[Block]:
     return [both, Facts("Compared", tuple(facts)), sites]
 
 
+def imported(row: ImportRow) -> Fact:
+    """How far a graph is from what it was imported from."""
+    how = f"of the largest output, beside {row.referee}; {units.number(row.tolerance)} is allowed"
+    return Fact("import error", units.number(row.difference), how)
+
+
 def inspect(found: InspectReport) -> list[Block]:
     """Of an :class:`InspectReport`: a row a node."""
-    facts = [
-        Fact("kind", found.kind),
-        Fact("made for", str(found.data["spec"]), f"{len(found.data['classes'])} classes"),
-        Fact("parameters", units.count(found.parameters)),
-        Fact("MACs", units.si(found.macs), "per sample"),
-    ]
+    how_many = len(found.obstacles)
+    facts = [Fact("kind", found.kind)]
+    if found.data:
+        made_for = str(found.data["spec"])
+        facts.append(Fact("made for", made_for, f"{len(found.data['classes'])} classes"))
+    facts.append(
+        Fact("converts", "no" if how_many else "yes", f"obstacles: {how_many}" if how_many else "")
+    )
+    if found.parameters is not None:
+        facts.append(Fact("parameters", units.count(found.parameters)))
+    if found.macs is not None:
+        facts.append(Fact("MACs", units.si(found.macs), "per sample"))
+    if found.imported:
+        facts.append(imported(found.imported))
     if found.spiking:
         facts.append(Fact("neuron", found.spiking["neuron"], units.pairs(found.spiking["params"])))
         facts.append(Fact("time steps T", str(found.spiking["timesteps"])))
@@ -98,6 +113,7 @@ def inspect(found: InspectReport) -> list[Block]:
         (
             Column("node", numeric=False),
             Column("operation", numeric=False),
+            Column("role", numeric=False, optional="role"),
             Column("shape", numeric=False),
             Column("carries", numeric=False, optional="carries"),
             Column("parameters", optional="parameters"),
@@ -109,6 +125,7 @@ def inspect(found: InspectReport) -> list[Block]:
             (
                 node.name,
                 node.op,
+                node.role,
                 "x".join(str(n) for n in node.shape),
                 node.carries,
                 units.count(node.parameters) if node.parameters else None,
@@ -124,8 +141,13 @@ def inspect(found: InspectReport) -> list[Block]:
         (Column("stage", numeric=False), Column("read", numeric=False)),
         tuple((step.stage, step.parent[:12] if step.parent else None) for step in found.past),
     )
-    facts_block = Facts("Checkpoint", tuple(facts))
-    return [facts_block, nodes, past] if found.past else [facts_block, nodes]
+    obstacles = Table(
+        "Obstacles",
+        tuple(Column(head, numeric=False) for head in ("place", "found", "what to do")),
+        tuple((each.place, each.found, each.remedy) for each in found.obstacles),
+    )
+    parts = ((nodes, found.nodes), (past, found.past), (obstacles, found.obstacles))
+    return [Facts("Network", tuple(facts)), *(block for block, rows in parts if rows)]
 
 
 def doctor(found: DoctorReport) -> list[Block]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from snnconv.reports.base import (
     FileHash,
+    ImportRow,
     Lineage,
     LineageRow,
     Report,
@@ -38,6 +39,7 @@ from snnconv.reports.surfaces import (
     ListItem,
     ListReport,
     NodeRow,
+    ObstacleRow,
     PlanStep,
     ReportReport,
     RunReport,
@@ -56,6 +58,7 @@ __all__ = [
     "FileHash",
     "FinetuneReport",
     "Histogram",
+    "ImportRow",
     "InspectReport",
     "LayerRow",
     "Lineage",
@@ -63,6 +66,7 @@ __all__ = [
     "ListItem",
     "ListReport",
     "NodeRow",
+    "ObstacleRow",
     "PlanStep",
     "ReparameterizeReport",
     "Report",

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from snnconv.errors import CheckpointError
+from snnconv.errors import CheckpointError, ExitCode
 
 Steps = list[float]
 ReportType = TypeVar("ReportType", bound="Report")
@@ -31,6 +31,14 @@ class Lineage(BaseModel):
     outputs: list[FileHash] = Field([], description="every file written")
 
 
+class ImportRow(BaseModel):
+    """A network's graph beside what it was imported from, on random inputs."""
+
+    referee: str = Field(description="what ran the original: torch, onnxruntime, ...")
+    difference: float = Field(description="largest difference of outputs, of the largest output")
+    tolerance: float = Field(description="largest difference that is allowed")
+
+
 class LineageRow(BaseModel):
     """One stage in a checkpoint's past."""
 
@@ -52,6 +60,10 @@ class Report(BaseModel):
     environment: dict[str, str | int] = Field(description="versions, device, threads")
     seed: int
     seconds: float = Field(description="wall time of the stage")
+
+    def code(self) -> ExitCode:
+        """What the command that made it exits with."""
+        return ExitCode.DONE
 
 
 def canonical(report: BaseModel) -> str:

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from snnconv.reports.base import Report
+from snnconv.reports.base import ImportRow, Report
 
 
 class DataUse(BaseModel):
@@ -54,6 +54,7 @@ class CalibrateReport(Report):
 
     name = "calibrate"
     data: DataUse
+    imported: ImportRow | None = Field(None, description="null where a checkpoint was read")
     method: str
     params: dict[str, Any]
     granularity: str

@@ -4,7 +4,8 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from snnconv.reports.base import LineageRow, Report
+from snnconv.errors import ExitCode
+from snnconv.reports.base import ImportRow, LineageRow, Report
 
 
 class NodeRow(BaseModel):
@@ -12,6 +13,7 @@ class NodeRow(BaseModel):
 
     name: str
     op: str
+    role: str = Field(description="synapse, site, linear, max or analog; neurons stand at sites")
     inputs: list[str]
     shape: list[int] = Field(description="of one sample's value")
     parameters: int
@@ -21,17 +23,32 @@ class NodeRow(BaseModel):
     neuron: str | None = Field(description="at a converted site")
 
 
+class ObstacleRow(BaseModel):
+    """Something in a network that no neuron stands for."""
+
+    place: str
+    found: str
+    remedy: str
+
+
 class InspectReport(Report):
     """Of ``snnconv inspect``."""
 
     name = "inspect"
     kind: str
-    data: dict[str, Any]
+    data: dict[str, Any] | None
     spiking: dict[str, Any] | None
-    parameters: int
-    macs: int
+    parameters: int | None = Field(description="null where obstacles leave no graph")
+    macs: int | None
     nodes: list[NodeRow]
     past: list[LineageRow]
+    converts: bool = Field(description="whether it can be converted as it stands")
+    obstacles: list[ObstacleRow] = Field(description="all that stands in the way")
+    imported: ImportRow | None = Field(None, description="null for a checkpoint")
+
+    def code(self) -> ExitCode:
+        """3 for a network that can't be converted as it stands."""
+        return ExitCode.DONE if self.converts else ExitCode.UNSUPPORTED
 
 
 class RunSummary(BaseModel):
@@ -73,6 +90,10 @@ class DoctorReport(Report):
 
     name = "doctor"
     checks: list[Check]
+
+    def code(self) -> ExitCode:
+        """4 where a check fails."""
+        return ExitCode.DONE if all(check.ok for check in self.checks) else ExitCode.CHECK_FAILED
 
 
 class ListItem(BaseModel):

@@ -15,7 +15,7 @@ from snnconv.facts import CalibrationFacts
 from snnconv.graph.build import Network, shapes
 from snnconv.graph.fold import fold
 from snnconv.progress import Progress, Quiet
-from snnconv.reports import CalibrateReport, SiteRow
+from snnconv.reports import CalibrateReport, ImportRow, SiteRow
 from snnconv.stages.common import (
     Session,
     data_use,
@@ -38,12 +38,13 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
 
     spec = config.model or str(newest(config.run, ("ann",)) or EMBEDDED)
     if is_checkpoint(spec):
-        ann = load(Path(spec), ["ann"])
+        ann, verdict = load(Path(spec), ["ann"]), None
         session.inputs.append(Path(spec))
         dataset = open_data(session, config, ann.data)
     else:
         dataset = open_data(session, config, None)
-        ann = open_model(spec, config.weights, dataset.facts, analog=config.non_relu == "analog")
+        analog = config.non_relu == "analog"
+        ann, verdict = open_model(spec, config.weights, dataset.facts, analog=analog)
         session.inputs += files_named(spec)
         if config.weights:
             session.inputs.append(config.weights)
@@ -93,6 +94,7 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
         report_file(config, "calibrate", config.out),
         [out],
         data=data_use(dataset),
+        imported=ImportRow(**verdict._asdict()) if verdict else None,
         method=config.method,
         params=params.model_dump(),
         granularity=config.granularity,

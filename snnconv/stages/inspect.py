@@ -1,54 +1,101 @@
-"""``snnconv inspect``: what is in a checkpoint, node by node."""
+"""``snnconv inspect``: what is in a checkpoint or a network, node by node."""
 
-from typing import get_args
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, get_args
 
-from snnconv.checkpoint import load
+from snnconv.ann.source import Opened, is_checkpoint, open_model
+from snnconv.checkpoint import Checkpoint, load
 from snnconv.config import InspectConfig
+from snnconv.errors import Obstacle, ObstaclesError
 from snnconv.graph.build import shapes
+from snnconv.graph.ops import OPS, Role
 from snnconv.graph.roles import carried, macs
 from snnconv.kinds import Kind
 from snnconv.progress import Progress
-from snnconv.reports import InspectReport, LineageRow, NodeRow
-from snnconv.stages.common import Session, checkpoint_file
+from snnconv.reports import ImportRow, InspectReport, LineageRow, NodeRow, ObstacleRow
+from snnconv.stages.common import Session, checkpoint_file, files_named, open_data
+
+
+class _Seen(NamedTuple):
+    """What there is to show: no network where an operation leaves no graph."""
+
+    opened: Opened | None
+    obstacles: Sequence[Obstacle]
 
 
 def run(config: InspectConfig, progress: Progress | None = None) -> InspectReport:
-    """Read a checkpoint of any kind; writes nothing."""
+    """Read a checkpoint of any kind, or import a network; writes nothing.
+
+    The report's :meth:`~snnconv.reports.InspectReport.code` is 3 where there are obstacles.
+    """
     session = Session(config)
-    file = checkpoint_file(config.checkpoint, config.run, get_args(Kind), "snnconv calibrate")
-    checkpoint = load(file)
-    session.inputs.append(file)
-    graph, tensors = checkpoint.graph, checkpoint.network
+    if config.model is None or is_checkpoint(config.model):
+        given = None if config.model is None else Path(config.model)
+        file = checkpoint_file(given, config.run, get_args(Kind), "snnconv calibrate")
+        session.inputs.append(file)
+        seen = _Seen(Opened(load(file), None), ())
+    else:
+        session.inputs += files_named(config.model)
+        seen = _import(config.model, session, config)
+    network = seen.opened.network if seen.opened else None
+    obstacles = list(seen.obstacles)
+    if network and not network.graph.sites:
+        obstacles.append(Obstacle("network", "no ReLU in it", "train it with ReLU activations"))
+    verdict = seen.opened.verdict if seen.opened else None
+    spiking = network.spiking if network else None
+    work = macs(network.graph, network.network) if network else {}
+    return session.report(
+        InspectReport,
+        None,
+        [],
+        kind=network.kind if network else "ann",
+        data=network.data.model_dump(mode="json") if network else None,
+        spiking=spiking.model_dump(mode="json") if spiking else None,
+        parameters=sum(t.numel() for t in network.network.values()) if network else None,
+        macs=sum(total for total, _ in work.values()) if network else None,
+        nodes=_nodes(network) if network else [],
+        past=[LineageRow(**step.model_dump()) for step in network.lineage] if network else [],
+        converts=not obstacles,
+        obstacles=[ObstacleRow(**vars(obstacle)) for obstacle in obstacles],
+        imported=ImportRow(**verdict._asdict()) if verdict else None,
+    )
+
+
+def _import(model: str, session: Session, config: InspectConfig) -> _Seen:
+    """A network from anywhere; one with functions that are refused is shown with them."""
+    facts = open_data(session, config, None).facts
+    refused: Sequence[Obstacle] = ()
+    for analog in (False, True) if config.non_relu == "refuse" else (True,):
+        try:
+            opened = open_model(model, config.weights, facts, must_be_trained=False, analog=analog)
+            return _Seen(opened, refused)
+        except ObstaclesError as error:
+            refused = refused or error.obstacles
+    return _Seen(None, refused)
+
+
+def _nodes(network: Checkpoint) -> list[NodeRow]:
+    graph, tensors = network.graph, network.network
     sizes, kinds, work = shapes(graph, tensors), carried(graph), macs(graph, tensors)
-    calibrated, spiking = checkpoint.calibrated, checkpoint.spiking
+    calibrated, spiking = network.calibrated, network.spiking
 
     def threshold(name: str) -> float | None:
         site = calibrated.sites.get(name) if calibrated else None
         return site.threshold if site else None
 
-    nodes = [
+    return [
         NodeRow(
             name=node.name,
             op=node.op,
+            role=OPS[node.op].role,
             inputs=list(node.inputs),
             shape=list(sizes[node.name]),
             parameters=sum(tensors[name].numel() for name in node.tensors.values()),
             macs=work[node.name][0] if node.name in work else None,
             carries=kinds[node.name],
             threshold=threshold(node.name),
-            neuron=spiking.neuron if spiking and node.op == "relu" else None,
+            neuron=spiking.neuron if spiking and OPS[node.op].role is Role.SITE else None,
         )
         for node in graph.nodes
     ]
-    return session.report(
-        InspectReport,
-        None,
-        [],
-        kind=checkpoint.kind,
-        data=checkpoint.data.model_dump(mode="json"),
-        spiking=spiking.model_dump(mode="json") if spiking else None,
-        parameters=sum(tensor.numel() for tensor in tensors.values()),
-        macs=sum(total for total, _ in work.values()),
-        nodes=nodes,
-        past=[LineageRow(**step.model_dump()) for step in checkpoint.lineage],
-    )

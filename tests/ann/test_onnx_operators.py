@@ -9,7 +9,8 @@ from onnx import numpy_helper
 from onnx_models import IMAGE, NEWEST, floats, imported, ints, node, ops, proto, saved
 
 from snnconv.ann.onnx.source import import_onnx
-from snnconv.errors import UnsupportedError
+from snnconv.errors import ObstaclesError, UnsupportedError
+from snnconv.graph.remedies import ANALOG, IN_OTHER_WORDS
 
 
 @pytest.fixture
@@ -681,11 +682,10 @@ def test_everything_that_can_not_be_converted_is_named(tmp_path):
         node("Mul", "x x", "e"),
         node("Sum", "c d e"),
     ]
-    with pytest.raises(UnsupportedError) as caught:
+    with pytest.raises(ObstaclesError) as caught:
         import_onnx(saved(proto(nodes), tmp_path), IMAGE)
-    assert caught.value.problem.startswith("4 operator(s) of ")
+    assert caught.value.problem.startswith("4 operations of ")
     named = [place.split(":")[0] for place in caught.value.found.split("; ")]
     assert named == ["LRN a (LRN)", "Tanh b (Tanh)", "Sigmoid d (Sigmoid)", "Mul e (Mul)"]
-    assert "--non-relu analog" in caught.value.remedy
-    assert "Conv, ConvTranspose" in caught.value.remedy
-    assert "Tanh" not in caught.value.remedy
+    remedies = [obstacle.remedy for obstacle in caught.value.obstacles]
+    assert remedies == [IN_OTHER_WORDS, ANALOG, ANALOG, ANALOG]

@@ -70,5 +70,5 @@ def test_with_weights_that_differ(name, tmp_path):
 def test_those_with_local_response_normalisation_are_refused(name):
     with pytest.raises(UnsupportedError) as caught:
         import_onnx(LIGHT / f"light_{name}.onnx", IMAGE)
-    assert caught.value.problem.startswith("2 operator(s) of")
+    assert caught.value.problem.startswith("2 operations of")
     assert caught.value.found.count("(LRN)") == 2

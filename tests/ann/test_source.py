@@ -59,21 +59,23 @@ def factories(tmp_path):
 
 def test_a_module_becomes_a_checkpoint():
     module = ZOO["cnn"](width=0.5).eval()
-    checkpoint = from_module(module, FACTS)
+    checkpoint = from_module(module, FACTS).network
     assert (checkpoint.kind, checkpoint.data, checkpoint.lineage) == ("ann", FACTS, ())
     x = torch.randn(3, 1, 8, 8)
     torch.testing.assert_close(logits(checkpoint, x), module(x))
 
 
 def test_a_zoo_network_fits_the_data():
-    checkpoint = open_model("vgg11?width=0.0625&pool=max", None, FACTS, must_be_trained=False)
+    checkpoint = open_model(
+        "vgg11?width=0.0625&pool=max", None, FACTS, must_be_trained=False
+    ).network
     assert checkpoint.graph.input_shape == (1, 8, 8)
     assert logits(checkpoint, torch.randn(2, 1, 8, 8)).shape == (2, 10)
     assert "max_pool" in {node.op for node in checkpoint.graph.nodes}
 
 
 def test_a_zoo_network_with_weights(weights):
-    checkpoint = open_model("cnn?width=0.5", weights, FACTS)
+    checkpoint = open_model("cnn?width=0.5", weights, FACTS).network
     assert torch.equal(checkpoint.network["0.weight"], torch.load(weights)["0.weight"])
 
 
@@ -85,10 +87,10 @@ def test_a_zoo_network_without_weights():
 
 def test_a_checkpoint(tmp_path):
     file = tmp_path / "ann.safetensors"
-    saved = from_module(ZOO["mlp"](), FACTS)
+    saved = from_module(ZOO["mlp"](), FACTS).network
     save(saved, file)
     assert is_checkpoint(str(file))
-    assert open_model(str(file), None, FACTS).graph == saved.graph
+    assert open_model(str(file), None, FACTS).network.graph == saved.graph
 
 
 def test_a_checkpoint_has_its_own_weights(tmp_path, weights):
@@ -124,11 +126,11 @@ def onnx_file(tmp_path):
 
 def test_an_onnx_file(onnx_file):
     module, file = onnx_file
-    checkpoint, x = open_model(str(file), None, FACTS), torch.randn(3, *FACTS.shape)
+    checkpoint, x = open_model(str(file), None, FACTS).network, torch.randn(3, *FACTS.shape)
     assert (checkpoint.kind, checkpoint.data, checkpoint.lineage) == ("ann", FACTS, ())
     torch.testing.assert_close(logits(checkpoint, x), module(x), rtol=1e-4, atol=1e-5)
     save(checkpoint, file.with_suffix(".safetensors"))
-    again = open_model(str(file.with_suffix(".safetensors")), None, FACTS)
+    again = open_model(str(file.with_suffix(".safetensors")), None, FACTS).network
     assert again.graph == checkpoint.graph
 
 
@@ -149,13 +151,13 @@ def test_an_onnx_file_fits_the_data(onnx_file):
 
 
 def test_a_factory_in_a_file(factories):
-    checkpoint = open_model(f"{factories}:small?hidden=5", None, FACTS)
+    checkpoint = open_model(f"{factories}:small?hidden=5", None, FACTS).network
     assert checkpoint.network["1.weight"].shape == (5, 64)
 
 
 def test_a_factory_in_a_module():
     spec = "snnconv.ann.zoo.small:mlp?width=0.1"
-    assert open_model(spec, None, FACTS).network["1.weight"].shape == (13, 64)
+    assert open_model(spec, None, FACTS).network.network["1.weight"].shape == (13, 64)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +183,7 @@ def test_a_factory_that_is_nowhere(spec):
 
 def test_torchvision():
     facts = FACTS.model_copy(update={"shape": (3, 64, 64)})
-    checkpoint = open_model("torchvision:squeezenet1_1?num_classes=10", None, facts)
+    checkpoint = open_model("torchvision:squeezenet1_1?num_classes=10", None, facts).network
     assert checkpoint.graph.input_shape == (3, 64, 64)
     assert "did you mean 'resnet18'?" in refused(UsageError, "torchvision:resnet17").remedy
 

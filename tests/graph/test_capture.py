@@ -5,8 +5,10 @@ from nets import IMAGE, Calls, captured, fcs, ops, refused
 from torch import nn
 
 from snnconv.errors import CheckFailedError
+from snnconv.graph import capture as capturing
 from snnconv.graph.build import Network
 from snnconv.graph.capture import capture
+from snnconv.graph.remedies import ANALOG, IN_OTHER_WORDS
 
 # Networks
 
@@ -120,11 +122,36 @@ def test_all_refusals_at_once_each_with_its_place():
         nn.Tanh(),
     )
     error = refused(module, (4,))
-    assert error.problem == "4 operation(s) can't be converted"
+    assert error.problem == "4 operations of the network can't be converted"
     assert error.found == (
         "1: module GELU; 2.0: module LayerNorm; 2.1.sigmoid: function 'sigmoid'; 4: module Tanh"
     )
-    assert "max_pool" in error.remedy
+    assert error.remedy == ANALOG  # once, though it is that of all four
+    assert [o.place for o in error.obstacles] == ["1", "2.0", "2.1.sigmoid", "4"]
+    assert {o.remedy for o in error.obstacles} == {ANALOG}
+
+
+def test_each_refusal_has_its_own_remedy():
+    parts = [
+        nn.Linear(4, 4),
+        nn.Hardtanh(),
+        nn.PReLU(),
+        nn.BatchNorm1d(4, track_running_stats=False),
+    ]
+    error = refused(nn.Sequential(*parts), (4,))
+    clip, unknown, norm = error.obstacles
+    assert "clamp(x, 0, c)" in clip.remedy
+    assert unknown.remedy == IN_OTHER_WORDS
+    assert "track_running_stats=True" in norm.remedy
+    assert error.remedy == f"{clip.remedy}; {unknown.remedy}; {norm.remedy}"
+
+
+def test_the_verdict_on_a_capture():
+    verdict = capturing.captured(
+        nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), (4,)
+    ).verdict
+    assert verdict.referee == "torch"
+    assert 0 <= verdict.difference < 1e-6 < verdict.tolerance
 
 
 class Branches(nn.Module):

@@ -89,7 +89,7 @@ def test_refused(function, says):
 def test_refused_on_images(part, says):
     error = refused(flattened(part), IMAGE)
     assert says in error.found
-    assert error.problem == "1 operation(s) can't be converted"
+    assert error.problem == "1 operation of the network can't be converted"
 
 
 @pytest.mark.parametrize(
@@ -106,4 +106,4 @@ def test_pooling_with_indices_is_refused_where_it_is_not_where_it_is_read(pool, 
 
     error = refused(Calls(forward, part=pool), IMAGE)
     assert says in error.found
-    assert error.problem == "1 operation(s) can't be converted"
+    assert error.problem == "1 operation of the network can't be converted"

@@ -18,6 +18,15 @@ def test_the_report(run):
         assert site["threshold"] == pytest.approx(theta)
 
 
+def test_how_far_the_import_is_from_its_source(run, tmp_path):
+    assert check_report(run, "calibrate", ["ann"], ["calibrated"])["imported"] is None
+    file = tmp_path / "net.py"
+    file.write_text("from snnconv.ann.zoo.small import mlp as make\n")
+    found = calibrating(tmp_path, model=f"{file}:make")
+    assert found.imported.referee == "torch"
+    assert 0 <= found.imported.difference <= found.imported.tolerance == 1e-4
+
+
 def test_the_network_is_not_touched(run):
     before, after = run.checkpoint("ann"), run.checkpoint("calibrated")
     assert before.graph == after.graph

@@ -12,6 +12,7 @@ from snnconv.ann.onnx.call import Call, Operand
 from snnconv.graph import arithmetic, forms, functions, wiring
 from snnconv.graph.assembly import shape_of
 from snnconv.graph.forms import Activation, Form, Made, Refused, Shape, Stored, activation
+from snnconv.graph.remedies import BATCH_FIRST
 
 _HUGE = 3.4e38  # float32's largest number, which old files write for "no bound"
 
@@ -28,7 +29,7 @@ def gemm(call: Call) -> Made:
     """``alpha * x @ B + beta * C``."""
     x, matrix, bias = call.x, call.tensor(1, "weight"), call.optional(2, "bias")
     if call.number("transA", 0) or len(x.shape) != 2:
-        raise Refused("a product over the batch")
+        raise Refused("a product over the batch", BATCH_FIRST)
     if not call.number("transB", 0):
         matrix = Stored("", matrix.value.T)
     alpha, beta = call.number("alpha", 1.0), call.number("beta", 1.0)
@@ -106,7 +107,7 @@ def total(call: Call) -> Made:
     made = binary(arithmetic.add, replace(call, operands=[first, others[0]]))
     for other in others[1:]:
         if len(activation(other).shape) != len(shape_of(made)):
-            raise Refused("a sum that mixes samples")
+            raise Refused("a sum that mixes samples", BATCH_FIRST)
         made = Made("add", [made, activation(other)])
     return made
 

@@ -13,12 +13,13 @@ from snnconv.ann.onnx.tensors import LARGEST
 from snnconv.graph import forms, wiring
 from snnconv.graph.capture import BATCH
 from snnconv.graph.forms import Activation, Made, Refused, Stored
+from snnconv.graph.remedies import BATCH_FIRST
 
 
 def _as_shape(x: Activation, sample: Sequence[int]) -> Made:
     """A reshape of each sample by itself."""
     if math.prod(sample) != math.prod(x.shape[1:]):
-        raise Refused("a reshape that mixes samples")
+        raise Refused("a reshape that mixes samples", BATCH_FIRST)
     return Made("reshape", [x], {"shape": [int(n) for n in sample]})
 
 
@@ -40,7 +41,7 @@ def reshape(call: Call) -> Made:
         known = -math.prod(sample)
         sample[sample.index(-1)] = math.prod(x.shape[1:]) // max(known, 1)
     if not batch or batch[0] not in {-1, 1, BATCH, call.batch}:
-        raise Refused("a reshape that mixes samples")
+        raise Refused("a reshape that mixes samples", BATCH_FIRST)
     return _as_shape(x, sample)
 
 
@@ -50,7 +51,7 @@ def flatten(call: Call) -> Made:
     axis = call.number("axis", 1)
     axis += len(x.shape) if axis < 0 else 0
     if axis < 1 or math.prod(x.shape[1:axis]) != 1:
-        raise Refused(f"flattening from axis {axis}, which mixes samples")
+        raise Refused(f"flattening from axis {axis}, which mixes samples", BATCH_FIRST)
     return _as_shape(x, [math.prod(x.shape[1:])])
 
 
@@ -62,7 +63,7 @@ def squeeze(call: Call) -> Made:
         axes = [k for k, n in enumerate(x.shape) if k and n == 1]
     gone = {int(axis) % len(x.shape) for axis in axes}
     if 0 in gone:
-        raise Refused("a squeeze of the batch")
+        raise Refused("a squeeze of the batch", BATCH_FIRST)
     return _as_shape(x, [n for k, n in enumerate(x.shape) if k and k not in gone])
 
 
@@ -72,7 +73,7 @@ def unsqueeze(call: Call) -> Made:
     rank = len(x.shape) + len(axes)
     new = {int(axis) % rank for axis in axes}
     if 0 in new:
-        raise Refused("an axis before the batch")
+        raise Refused("an axis before the batch", BATCH_FIRST)
     old = iter(x.shape)
     return _as_shape(x, [1 if k in new else next(old) for k in range(rank)][1:])
 
@@ -134,7 +135,9 @@ def _picked(x: Activation | Made, axis: int, places: range, extent: int) -> Acti
     if places == range(extent):
         return x
     if axis == 0 or not places:
-        raise Refused("an index that picks samples" if places else "a slice without a place")
+        raise Refused(
+            "an index that picks samples" if places else "a slice without a place", BATCH_FIRST
+        )
     attrs = {"dim": axis, "start": places.start, "stop": places.stop, "step": places.step}
     return Made("slice", [x], attrs)
 
@@ -154,7 +157,7 @@ def gather(call: Call) -> Made:
     value = _picked(x, axis, places, extent)
     if index.dim() == 0:
         if axis == 0:
-            raise Refused("an index that picks samples")
+            raise Refused("an index that picks samples", BATCH_FIRST)
         return Made("reshape", [value], {"shape": [*x.shape[1:axis], *x.shape[axis + 1 :]]})
     return value if isinstance(value, Made) else wiring.identity((), value)
 

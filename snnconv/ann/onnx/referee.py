@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,27 +10,12 @@ from torch import Tensor
 from snnconv.ann.onnx.file import Model
 from snnconv.errors import CheckFailedError, UnsupportedError, said
 from snnconv.graph.build import Network
-from snnconv.graph.capture import TOLERANCE, largest_difference
+from snnconv.graph.capture import TOLERANCE, Verdict, largest_difference
 from snnconv.graph.ir import Graph
 
 RUNS = 3  # of a file that takes one sample
 _REMEDY = "report the network, or name the PyTorch network instead: file.py:factory --weights FILE"
 _Run = Callable[[Tensor], Tensor]
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What was found.
-
-    Attributes:
-        referee: the package that ran the file.
-        difference: the largest, relative to the largest output, on random inputs.
-        tolerance: the largest that is allowed.
-    """
-
-    referee: str
-    difference: float
-    tolerance: float
 
 
 def judge(

@@ -1,35 +1,18 @@
 """``network.onnx`` as a graph: read, translated, and compared with the file it came from."""
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor
-
 from snnconv.ann.onnx.file import Model, read_model
-from snnconv.ann.onnx.referee import Verdict, judge
+from snnconv.ann.onnx.referee import judge
 from snnconv.ann.onnx.tensors import LARGEST
 from snnconv.ann.onnx.translate import translate
 from snnconv.errors import UnsupportedError
-from snnconv.graph.capture import check_finite
-from snnconv.graph.ir import Graph
+from snnconv.graph.capture import Captured, check_finite
 
 
-@dataclass(frozen=True)
-class Imported:
-    """A file's network.
-
-    Attributes:
-        verdict: how far the graph is from the file.
-    """
-
-    graph: Graph
-    tensors: dict[str, Tensor]
-    verdict: Verdict
-
-
-def import_onnx(file: Path, input_shape: tuple[int, ...], analog: bool = False) -> Imported:
-    """A file's graph and tensors, in float32.
+def import_onnx(file: Path, input_shape: tuple[int, ...], analog: bool = False) -> Captured:
+    """A file's graph and tensors, in float32, and how far they are from the file.
 
     Args:
         file: opset 9 to the newest that the installed ``onnx`` knows.
@@ -46,7 +29,7 @@ def import_onnx(file: Path, input_shape: tuple[int, ...], analog: bool = False) 
     _check_input(model, input_shape)
     graph, tensors, ending = translate(model, input_shape, analog)
     check_finite(tensors)
-    return Imported(graph, tensors, judge(model, graph, tensors, ending))
+    return Captured(graph, tensors, judge(model, graph, tensors, ending))
 
 
 def _check_input(model: Model, input_shape: tuple[int, ...]) -> None:

@@ -15,12 +15,13 @@ from snnconv.ann.onnx.file import Model, Operator
 from snnconv.ann.onnx.layers import as_bias
 from snnconv.ann.onnx.operators import FUNCTIONS, OPERATORS
 from snnconv.ann.onnx.tensors import LARGEST, read
-from snnconv.errors import UnsupportedError, said
+from snnconv.errors import Obstacle, ObstaclesError, UnsupportedError, said
 from snnconv.graph.assembly import Assembly, shape_of
 from snnconv.graph.capture import BATCH
 from snnconv.graph.forms import Activation, Made, Refused, Shape, Stored
 from snnconv.graph.ir import INPUT, Graph
 from snnconv.graph.ops import OPS, Role
+from snnconv.graph.remedies import ANALOG
 
 Ending = Callable[[Tensor], Tensor]
 _CONTROL = ("If", "Loop", "Scan", "SequenceMap")
@@ -37,19 +38,14 @@ def translate(
         analog: whether to take operations that no neuron stands for.
 
     Raises:
-        UnsupportedError: operators outside the closed list, all of them, each with its name; or
-            an output that is no logits.
+        ObstaclesError: operators outside the closed list, all of them, each with its name.
+        UnsupportedError: an output that is no logits.
     """
     translator = _Translator(model, input_shape, analog)
     for operator in model.operators:
         translator.read(operator)
-    if translator.refused:
-        raise UnsupportedError(
-            f"{len(translator.refused)} operator(s) of {model.file} can't be converted",
-            "; ".join(translator.refused),
-            "functions among them: --non-relu analog; else write the network with these operators "
-            f"only: {', '.join(sorted(set(OPERATORS) - set(FUNCTIONS)))}",
-        )
+    if translator.obstacles:
+        raise ObstaclesError(str(model.file), translator.obstacles)
     output = translator.logits()
     assembly = translator.assembly
     graph = Graph(input_shape, tuple(assembly.nodes.values()), output)
@@ -63,7 +59,7 @@ class _Translator:
         self.model = model
         self.analog = analog
         self.assembly = Assembly()
-        self.refused: list[str] = []
+        self.obstacles: list[Obstacle] = []
         self.ending: Ending | None = None
         self._ended: dict[str, str] = {}  # nodes behind a dropped softmax, and which that was
         self._values: dict[str, Operand] = {"": None, model.input: _input(input_shape)}
@@ -79,12 +75,13 @@ class _Translator:
             if operator.op not in OPERATORS and operator.op not in FOLDED:
                 raise Refused("an operator that has no counterpart")
             if operator.op in FUNCTIONS and not self.analog:
-                raise Refused("a function that no neuron stands for")
+                raise Refused("a function that no neuron stands for", ANALOG)
             if len(operands) < len(operator.inputs):
                 return  # it reads what an operator that was refused would give
             found = self._results(operator, operands)
         except Refused as refusal:
-            self.refused.append(f"{operator.name} ({operator.op}): {refusal}")
+            place = f"{operator.name} ({operator.op})"
+            self.obstacles.append(Obstacle(place, str(refusal), refusal.remedy))
             return
         # outputs that nobody reads may have no value, such as the mask of a dropout
         self._values |= {
@@ -150,7 +147,7 @@ class _Translator:
 
     def _add(self, made: Made, operator: Operator) -> Activation:
         if OPS[made.op].role is Role.ANALOG and not self.analog:
-            raise Refused("a function that no neuron stands for")
+            raise Refused("a function that no neuron stands for", ANALOG)
         shape = _bounded(made)
         ended = [
             self._ended[x.node]
@@ -158,7 +155,9 @@ class _Translator:
             if isinstance(x, Activation) and x.node in self._ended
         ]
         if ended and made.op not in ("reshape", "identity"):
-            raise Refused(f"it stands behind the softmax {ended[0]}, which has to be the end")
+            raise Refused(
+                f"it stands behind the softmax {ended[0]}, which has to be the end", ANALOG
+            )
         name = self.assembly.add(made, operator.name)
         if made.ending is not None:
             self.ending, ended = made.ending, [operator.name]

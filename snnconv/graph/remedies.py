@@ -1,0 +1,7 @@
+"""Ways round what can't be converted, where several operations share one."""
+
+IN_OTHER_WORDS = "write it with operations that convert: snnconv ls operations"
+BATCH_FIRST = "keep the batch as the first axis of every value, one sample a place"
+ANALOG = (
+    "compute it beside the spikes: --non-relu analog; or train the network with ReLU in its place"
+)
