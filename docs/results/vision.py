@@ -30,6 +30,7 @@ from snnconv.errors import UnsupportedError
 from snnconv.graph.build import Network, shapes
 from snnconv.graph.capture import capture
 from snnconv.graph.fold import fold
+from snnconv.graph.ir import Graph
 from snnconv.graph.roles import Carries, by_macs, carried, cumulative, macs
 from snnconv.neurons.if_ import IF
 from snnconv.neurons.if_ import Params as IFParams
@@ -58,7 +59,7 @@ SIZES = {
 }
 ANALOG = ("convnext_tiny", "efficientnet_b0", "mobilenet_v3_small")
 LEVELS = (16, 64, 256, 4096, 65536)
-STEPS = (16, 64, 256)
+STEPS = (16, 64, 256, 1024)
 METHODS = ("max", "percentile", "mse")
 TRAIN, TEST = 64, 4
 
@@ -97,39 +98,38 @@ def error(found: Tensor, expected: Tensor) -> float:
     return float((found.double() - expected).norm() / expected.norm())
 
 
-def measure(name: str) -> dict:
-    """Everything of one network."""
-    started = time.perf_counter()
-    train, test = images(SIZES[name])
-    module = network(name, train)
+def double(module: nn.Module, x: Tensor) -> Tensor:
+    """What the network itself gives in float64."""
     with torch.no_grad():
-        expected = module(test).double()
-    try:
-        captured = capture(module, tuple(test.shape[1:]), name in ANALOG)
-    except UnsupportedError as refusal:
-        return {"network": name, "converts": False, "why": refusal.found}
-    graph, tensors = fold(*captured)
-    if not graph.sites:
-        return {"network": name, "converts": False, "why": "no ReLU in it"}
-    ann = Network(graph, tensors).eval()
-    with torch.no_grad():
-        folded = error(ann(test), expected)
-        exact = {key: tensor.double() for key, tensor in captured[1].items()}
-        double = Network(*fold(captured[0], exact)).eval()(test.double())
-        folded_float64 = error(double, copy.deepcopy(module).double()(test.double()))
-    collector = Collector(graph, shapes(graph, tensors), "layer")
+        return copy.deepcopy(module).double()(x.double())
+
+
+def errors(
+    graph: Graph, tensors: dict[str, Tensor], train: Tensor, test: Tensor, expected: Tensor
+) -> dict:
+    """Everything of one network.
+
+    Args:
+        graph: as captured or imported, with tensors.
+        train: images for thresholds ``[n, C, H, W]``; those to test on are used, too.
+        test: images to measure errors on.
+        expected: the network's own logits for them.
+    """
+    folded, weights = fold(graph, tensors)
+    ann = Network(folded, weights).eval()
+    collector = Collector(folded, shapes(folded, weights), "layer")
     for batch in (*train.split(16), test):
         collector.collect(ann, batch)
     thresholds = {}
     for method in METHODS:
         statistic = ROOM.load(method)
-        thresholds[method] = find_thresholds(graph, collector, statistic, statistic.params())
-    kinds, work = carried(graph), macs(graph, tensors)
+        thresholds[method] = find_thresholds(folded, collector, statistic, statistic.params())
+    kinds, work = carried(folded), macs(folded, weights)
     behind = {n: w for n, (w, _) in work.items() if kinds[n] is not Carries.CONSTANT}
 
     def run(neurons: dict, T: int) -> Tensor:
         snn = SpikingNetwork(ann, neurons, 0, None).eval()
-        return simulate(snn, test, torch.arange(TEST), T, 8)
+        return simulate(snn, test, torch.arange(len(test)), T, 8)
 
     levels = {}
     for L in LEVELS:
@@ -140,21 +140,41 @@ def measure(name: str) -> dict:
         neurons = {site: IF(IFParams(), theta) for site, theta in thresholds[method].items()}
         logits = run(neurons, max(STEPS))
         steps[method] = {str(T): error(logits[T - 1], expected) for T in STEPS}
+    with torch.no_grad():
+        difference = error(ann(test), expected)
     return {
-        "network": name,
         "converts": True,
-        "size": SIZES[name],
-        "sites": len(graph.sites),
-        "cumulative_pools": len(cumulative(graph)),
-        "non_spiking_share": sum(behind[n] for n in by_macs(graph)) / sum(behind.values()),
-        "folded": folded,
-        "folded_float64": folded_float64,
+        "size": test.shape[-1],
+        "sites": len(folded.sites),
+        "cumulative_pools": len(cumulative(folded)),
+        "non_spiking_share": sum(behind[n] for n in by_macs(folded)) / sum(behind.values()),
+        "folded": difference,
         "levels": levels,
         "if": steps,
         "compiled": sorted(kind.__name__ for kind in kernels()),
         "torch": torch.__version__,
-        "seconds": time.perf_counter() - started,
     }
+
+
+def measure(name: str) -> dict:
+    """One network of torchvision's."""
+    started = time.perf_counter()
+    train, test = images(SIZES[name])
+    module = network(name, train)
+    with torch.no_grad():
+        expected = module(test).double()
+    try:
+        graph, tensors = capture(module, tuple(test.shape[1:]), name in ANALOG)
+    except UnsupportedError as refusal:
+        return {"network": name, "converts": False, "why": refusal.found}
+    if not graph.sites:
+        return {"network": name, "converts": False, "why": "no ReLU in it"}
+    found = errors(graph, tensors, train, test, expected)
+    exact = {key: tensor.double() for key, tensor in tensors.items()}
+    with torch.no_grad():
+        refolded = Network(*fold(graph, exact)).eval()(test.double())
+    found |= {"network": name, "folded_float64": error(refolded, double(module, test))}
+    return found | {"seconds": time.perf_counter() - started}
 
 
 def main() -> None:

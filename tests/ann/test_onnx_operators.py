@@ -570,6 +570,16 @@ def test_what_leaves_values_alone(converted, refused):
     assert "cast" in refused([node("Cast", "x", "i", to=7), node("Cast", "i", to=1)])
 
 
+def test_casts_to_the_type_of_another_operand(converted, refused):
+    number = [node("CastLike", "c x", "d"), node("Add", "x d")]
+    assert ops(converted(number, {"c": ints(3)}, opset=15)) == ["affine"]
+    like = [node("CastLike", "x c")]
+    assert ops(converted(like, {"c": floats(1)}, opset=15)) == ["identity"]
+    assert "cast" in refused(
+        [node("CastLike", "x c", "i"), node("Cast", "i", to=1)], {"c": ints(1)}, opset=15
+    )
+
+
 # Constants
 
 

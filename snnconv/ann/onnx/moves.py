@@ -262,6 +262,14 @@ def cast(call: Call) -> Made:
     return identity(call)
 
 
+def cast_like(call: Call) -> Made | Stored:
+    """As floats, since the other operand is of floats, or is itself made of them."""
+    x, like = call.operand(0), call.operand(1)
+    if isinstance(like, Stored) and not like.value.is_floating_point():
+        raise Refused("a cast to something other than floats")
+    return Stored("", x.value.float()) if isinstance(x, Stored) else identity(call)
+
+
 def shape(call: Call) -> Stored:
     """The shape of a value, which is constant but for the batch."""
     start, end = call.number("start", 0), call.number("end", None)

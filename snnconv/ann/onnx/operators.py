@@ -30,6 +30,7 @@ OPERATORS: _Forms = {
     "AveragePool": windows.avg_pool,
     "BatchNormalization": layers.batch_normalization,
     "Cast": moves.cast,
+    "CastLike": moves.cast_like,
     "Clip": layers.clip,
     "Concat": moves.concat,
     "Conv": windows.conv,
