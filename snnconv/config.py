@@ -112,7 +112,7 @@ class ConvertConfig(DataConfig):
     checkpoint: Path | None = Field(
         None, description="calibrated checkpoint; the run's by default", json_schema_extra=ARGUMENT
     )
-    neuron: str = Field("if", description="if, msat, lm-ht (snnconv ls neurons)")
+    neuron: str = Field("if", description="if, msat, lm-ht, lm-h (snnconv ls neurons)")
     param: dict[str, Any] = Field({}, description="NAME=VALUE of the neuron, e.g. preset=vgg16")
     timesteps: int = Field(16, ge=1, description="T, steps of simulation")
     confidence: str = Field(
@@ -138,6 +138,9 @@ class FinetuneConfig(OptimiserConfig):
     )
     loss: Literal["mean", "tet"] = Field(
         "mean", description="cross-entropy of the mean logits, or the mean of every step's (TET)"
+    )
+    release: int = Field(
+        0, ge=0, description="epochs after which what neurons learn is released; before, weights"
     )
     out: Path | None = Field(None, description="checkpoint; RUN/finetuned.safetensors by default")
 

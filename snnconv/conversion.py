@@ -32,7 +32,7 @@ def timesteps(facts: SpikingFacts, wanted: int | None) -> int:
     Raises:
         UsageError: neurons that learned something for each step are to run for another T.
     """
-    if wanted is None or wanted == facts.timesteps or not ROOM.load(facts.neuron).fixed:
+    if wanted is None or wanted == facts.timesteps or not neuron_params(facts).fixed:
         return wanted or facts.timesteps
     raise UsageError(
         f"{facts.neuron} neurons can't run for T = {wanted} steps",
@@ -120,6 +120,12 @@ def setup(
         energy_ac_pj=energy_ac_pj,
         energy_mac_pj=energy_mac_pj,
     )
+
+
+def free(network: SpikingNetwork, learns: bool) -> None:
+    """Let neurons learn their parameters from now on, or keep them as they are."""
+    for neuron in network.neurons.values():
+        neuron.requires_grad_(learns)
 
 
 def learned(network: SpikingNetwork) -> dict[str, Tensor]:

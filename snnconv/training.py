@@ -69,7 +69,7 @@ def optimiser(module: nn.Module, config: OptimiserConfig) -> torch.optim.SGD:
     of_neurons = {
         id(p) for part in module.modules() if isinstance(part, Neuron) for p in part.parameters()
     }
-    trained = [p for p in module.parameters() if p.requires_grad]
+    trained = list(module.parameters())  # what is not free yet has no gradient, and stays
     decayed = [p for p in trained if p.dim() > 1 and id(p) not in of_neurons]
     ids = {id(p) for p in decayed}
     groups = [

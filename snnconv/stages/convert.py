@@ -35,10 +35,10 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
     session.inputs.append(file)
     neuron = ROOM.load(config.neuron)
     params = parameters(neuron.params_type, config.param, f"neuron '{config.neuron}'")
-    if neuron.fixed and config.confidence != "off":
+    if params.fixed and config.confidence != "off":
         raise UsageError(
             f"spike confidence can't act on {config.neuron} neurons",
-            "it acts in the early steps of a run, and they take all T steps as one",
+            f"it is measured over the early steps, and these run for all T = {config.timesteps} only",
             "drop --confidence",
         )
     converted = replace(
