@@ -140,7 +140,7 @@ class FinetuneConfig(OptimiserConfig):
         "mean", description="cross-entropy of the mean logits, or the mean of every step's (TET)"
     )
     release: int = Field(
-        0, ge=0, description="epochs after which what neurons learn is released; before, weights"
+        0, ge=0, description="epochs after which neurons learn too; weights learn from the first"
     )
     out: Path | None = Field(None, description="checkpoint; RUN/finetuned.safetensors by default")
 

@@ -38,7 +38,7 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
     if params.fixed and config.confidence != "off":
         raise UsageError(
             f"spike confidence can't act on {config.neuron} neurons",
-            f"it is measured over the early steps, and these run for all T = {config.timesteps} only",
+            f"it is measured over early steps, and they run for T = {config.timesteps} only",
             "drop --confidence",
         )
     converted = replace(
