@@ -12,6 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
 ARGUMENT: dict[str, JsonValue] = {"argument": True}
 """Marks a field as a positional argument of the command."""
 
+Engine = Literal["auto", "dense", "event"]
+ENGINE = "simulate layers by events: where a layer's shape says it is faster, never, or if possible"
+
 METRICS = ("accuracy", "firing-rate", "synops", "energy", "sin", "conversion-error")
 
 
@@ -120,6 +123,7 @@ class ConvertConfig(DataConfig):
         description="spike confidence: off, last, all, or site names with commas between them",
     )
     early: int = Field(16, ge=1, description="E, steps in which spike confidence acts")
+    engine: Engine = Field("auto", description=ENGINE)
     confidence_samples: int = Field(256, ge=1, description="samples to measure confidence on")
     out: Path | None = Field(None, description="checkpoint; RUN/converted.safetensors by default")
 
@@ -180,6 +184,7 @@ class EvaluateConfig(DataConfig):
     timesteps: int | None = Field(None, ge=1, description="T; the checkpoint's by default")
     limit: int | None = Field(None, ge=1, description="use the first N test samples")
     chunk: int = Field(8, ge=1, description="time steps computed at once; changes no result")
+    engine: Engine = Field("auto", description=ENGINE)
     metric: tuple[str, ...] = Field(
         METRICS, description="what to measure (snnconv ls metrics); repeat the option for several"
     )

@@ -66,6 +66,7 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
                 batches(dataset.train, converted.data, chosen, config.batch_size),
                 session.device,
                 advance,
+                config.engine,
             )
         assert converted.spiking is not None
         converted = replace(
