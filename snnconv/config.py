@@ -12,6 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
 ARGUMENT: dict[str, JsonValue] = {"argument": True}
 """Marks a field as a positional argument of the command."""
 
+Engine = Literal["auto", "dense", "event"]
+ENGINE = "simulate layers by events: where a layer's shape says it is faster, never, or if possible"
+
 METRICS = ("accuracy", "firing-rate", "synops", "energy", "sin", "conversion-error")
 
 
@@ -118,7 +121,7 @@ class ConvertConfig(DataConfig):
     checkpoint: Path | None = Field(
         None, description="calibrated checkpoint; the run's by default", json_schema_extra=ARGUMENT
     )
-    neuron: str = Field("if", description="if, msat, lm-ht (snnconv ls neurons)")
+    neuron: str = Field("if", description="if, msat, lm-ht, lm-h (snnconv ls neurons)")
     param: dict[str, Any] = Field({}, description="NAME=VALUE of the neuron, e.g. preset=vgg16")
     timesteps: int = Field(16, ge=1, description="T, steps of simulation")
     confidence: str = Field(
@@ -126,6 +129,7 @@ class ConvertConfig(DataConfig):
         description="spike confidence: off, last, all, or site names with commas between them",
     )
     early: int = Field(16, ge=1, description="E, steps in which spike confidence acts")
+    engine: Engine = Field("auto", description=ENGINE)
     confidence_samples: int = Field(256, ge=1, description="samples to measure confidence on")
     out: Path | None = Field(None, description="checkpoint; RUN/converted.safetensors by default")
 
@@ -144,6 +148,9 @@ class FinetuneConfig(OptimiserConfig):
     )
     loss: Literal["mean", "tet"] = Field(
         "mean", description="cross-entropy of the mean logits, or the mean of every step's (TET)"
+    )
+    release: int = Field(
+        0, ge=0, description="epochs after which neurons learn too; weights learn from the first"
     )
     out: Path | None = Field(None, description="checkpoint; RUN/finetuned.safetensors by default")
 
@@ -183,6 +190,7 @@ class EvaluateConfig(DataConfig):
     timesteps: int | None = Field(None, ge=1, description="T; the checkpoint's by default")
     limit: int | None = Field(None, ge=1, description="use the first N test samples")
     chunk: int = Field(8, ge=1, description="time steps computed at once; changes no result")
+    engine: Engine = Field("auto", description=ENGINE)
     metric: tuple[str, ...] = Field(
         METRICS, description="what to measure (snnconv ls metrics); repeat the option for several"
     )

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from snnconv.checkpoint import Checkpoint
+from snnconv.engine.synapse import Engine
 from snnconv.errors import CheckpointError, UsageError
 from snnconv.facts import ConfidenceFacts, SpikingFacts
 from snnconv.graph.build import Network, shapes, walk
@@ -32,7 +33,7 @@ def timesteps(facts: SpikingFacts, wanted: int | None) -> int:
     Raises:
         UsageError: neurons that learned something for each step are to run for another T.
     """
-    if wanted is None or wanted == facts.timesteps or not ROOM.load(facts.neuron).fixed:
+    if wanted is None or wanted == facts.timesteps or not neuron_params(facts).fixed:
         return wanted or facts.timesteps
     raise UsageError(
         f"{facts.neuron} neurons can't run for T = {wanted} steps",
@@ -41,12 +42,15 @@ def timesteps(facts: SpikingFacts, wanted: int | None) -> int:
     )
 
 
-def spiking_network(checkpoint: Checkpoint, folded: bool = True) -> SpikingNetwork:
+def spiking_network(
+    checkpoint: Checkpoint, folded: bool = True, engine: Engine = "auto"
+) -> SpikingNetwork:
     """The network of a checkpoint with its neurons in place.
 
     Args:
         checkpoint: of a kind that has neurons.
         folded: with BatchNorm folded into weights, as it is simulated; without, as it is trained.
+        engine: where simulation goes by events.
 
     Raises:
         CheckpointError: it has no neurons.
@@ -72,7 +76,7 @@ def spiking_network(checkpoint: Checkpoint, folded: bool = True) -> SpikingNetwo
     if len(checkpoint.graph.input_shape) == 3:
         # convolutions over few channels run two to three times faster on a CPU in this layout
         network = network.to(memory_format=torch.channels_last)
-    return SpikingNetwork(network, neurons, facts.seed, facts.confidence)
+    return SpikingNetwork(network, neurons, facts.seed, facts.confidence, engine)
 
 
 def _load_learned(neuron: Neuron[Any], site: str, tensors: Mapping[str, Tensor]) -> None:
@@ -120,6 +124,12 @@ def setup(
         energy_ac_pj=energy_ac_pj,
         energy_mac_pj=energy_mac_pj,
     )
+
+
+def free(network: SpikingNetwork, learns: bool) -> None:
+    """Let neurons learn their parameters from now on, or keep them as they are."""
+    for neuron in network.neurons.values():
+        neuron.requires_grad_(learns)
 
 
 def learned(network: SpikingNetwork) -> dict[str, Tensor]:
@@ -178,6 +188,7 @@ def measure_confidence(
     samples: Iterable[tuple[Tensor, Tensor, Tensor]],
     device: torch.device,
     advance: Callable[[int], None],
+    engine: Engine = "auto",
 ) -> ConfidenceFacts:
     """``p = 1 - SIN ratio`` of each site after ``early`` steps, without confidence acting.
 
@@ -188,8 +199,9 @@ def measure_confidence(
         samples: batches of indices, normalised inputs and labels; calibration samples.
         device: where to simulate.
         advance: told of samples done.
+        engine: where simulation goes by events.
     """
-    network = spiking_network(checkpoint).to(device).eval()
+    network = spiking_network(checkpoint, engine=engine).to(device).eval()
     metric = Sin(setup(checkpoint, network, early))
     for indices, x, labels in samples:
         x = x.to(device)

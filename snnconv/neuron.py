@@ -38,6 +38,11 @@ class Spikes(NamedTuple):
 class NeuronParams(Facts):
     """Parameters of a neuron; potentials are in units of theta."""
 
+    @property
+    def fixed(self) -> bool:
+        """Whether a network of these neurons runs for the T it was made for, no other."""
+        return False
+
 
 class Neuron(nn.Module, ABC, Generic[StateType]):
     """A layer of neurons of one kind.
@@ -50,12 +55,10 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
     Attributes:
         causal: whether step t depends on steps up to t only, so that a simulation may come in
             chunks; a neuron that is not must see all T steps at once.
-        fixed: whether a network of these neurons runs for the T it was made for, no other.
         levels: the most spikes of one neuron at one step.
     """
 
     params_type: ClassVar[type[NeuronParams]]
-    fixed: ClassVar[bool] = False
     causal: bool = True
     levels: int = 1
     threshold: Tensor

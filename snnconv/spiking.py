@@ -59,6 +59,7 @@ class SpikingNetwork(nn.Module):
         neurons: by site name, one for each site.
         seed: of everything random.
         confidence: spike confidence, if it acts.
+        engine: where simulation goes by events.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class SpikingNetwork(nn.Module):
         neurons: Mapping[str, Neuron[Any]],
         seed: int,
         confidence: ConfidenceFacts | None,
+        engine: synapse.Engine = "auto",
     ) -> None:
         super().__init__()
         self.network = network
@@ -78,6 +80,7 @@ class SpikingNetwork(nn.Module):
         self._neurons = nn.ModuleList(neurons.values())
         self.seed = seed
         self.confidence = confidence
+        self.engine = engine
 
     @property
     def neurons(self) -> dict[str, Neuron[Any]]:
@@ -163,7 +166,7 @@ class SpikingNetwork(nn.Module):
         steps = max(value.shape[0] for value in inputs)
         merged = [fold_time(value.expand(steps, *value.shape[1:])) for value in inputs]
         spikes = all(self._carried.get(name) is Carries.SPIKES for name in node.inputs)
-        return unfold_time(synapse.compute(self.network, node, merged, spikes), steps)
+        return unfold_time(synapse.compute(self.network, node, merged, spikes, self.engine), steps)
 
     def _pool(self, node: Node, x: Tensor, state: State) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         total, before = state.nodes.get(node.name, (torch.zeros_like(x[0]), None))

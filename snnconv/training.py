@@ -69,7 +69,8 @@ def optimiser(module: nn.Module, config: OptimiserConfig) -> torch.optim.SGD:
     of_neurons = {
         id(p) for part in module.modules() if isinstance(part, Neuron) for p in part.parameters()
     }
-    trained = [p for p in module.parameters() if p.requires_grad]
+    # what neurons learn may be free later: until then it has no gradient, and stays as it is
+    trained = [p for p in module.parameters() if p.requires_grad or id(p) in of_neurons]
     decayed = [p for p in trained if p.dim() > 1 and id(p) not in of_neurons]
     ids = {id(p) for p in decayed}
     groups = [

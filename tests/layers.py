@@ -11,6 +11,7 @@ VARIANTS = {
         {"levels": 4, "omega": "bounded", "reset": "through"},
         {"levels": 3, "omega": "causal", "leaks": "step"},
     ],
+    "lm-h": [{}, {"scalars": "step", "v0": 0}, {"reset": "through"}],
     "if": [{}, {"v0": 0}],
     "msat": [
         {},
@@ -27,6 +28,7 @@ EVERY_LAYER = [(name, params) for name, variants in VARIANTS.items() for params 
 RESIDUAL = {
     "if": lambda state: state.potential,
     "lm-ht": lambda state: state.potential,
+    "lm-h": lambda state: state.soma,
     "msat": lambda state: state.after,
 }
 """The potential after the last step, by kind."""
@@ -35,8 +37,14 @@ RESIDUAL = {
 CHARGE = {"lm-ht": lambda neurons, currents: neurons.mix(currents, neurons.initial(currents[0]))[0]}
 """What the membrane is given, by kind, where it is not the currents."""
 
-GAIN = {"lm-ht": lambda neurons: neurons.matrix().detach().sum(0).max().item()}
-"""How much of a current all steps' membranes are given, by kind, where it is not 1."""
+GAIN = {
+    "lm-ht": lambda neurons: neurons.matrix().detach().sum(0).max().item(),
+    "lm-h": lambda neurons: neurons.timesteps if neurons.params.reset == "detached" else 1,
+}
+"""How much of a current all steps' membranes are given, by kind, where it is not 1.
+
+Where the gradient skips the reset, a current counts once for itself and once for each later step.
+"""
 
 
 def layer(name, theta=1.0, dtype=torch.float32, steps=1, **params):

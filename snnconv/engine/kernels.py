@@ -12,9 +12,9 @@ from torch import Tensor
 
 from snnconv.compiled import split
 from snnconv.engine.flat import Flat
-from snnconv.engine.scan import scan_if, scan_levels, scan_msat
+from snnconv.engine.scan import scan_if, scan_levels, scan_lm_h, scan_msat
 from snnconv.neuron import Neuron, Spikes
-from snnconv.neurons import if_, lm_ht, msat
+from snnconv.neurons import if_, lm_h, lm_ht, msat
 
 
 def run_if(
@@ -89,10 +89,34 @@ def run_lm_ht(
     return spikes, lm_ht.State(flat.back(potential), past)
 
 
+def run_lm_h(
+    neuron: lm_h.LMH, currents: Tensor, state: lm_h.State, keep: Tensor | None
+) -> tuple[Spikes, lm_h.State]:
+    """LM-H neurons."""
+    flat, steps = Flat.of(currents), len(currents)
+    spikes = Spikes(flat.empty(steps), flat.empty(steps))
+    dendrite, soma = flat.own(state.dendrite), flat.own(state.soma)
+    rows = [neuron.row(state.steps + t) for t in range(steps)]
+    split(
+        scan_lm_h,
+        soma.size,
+        steps,
+        flat.array(_rows(currents)),
+        None if keep is None else flat.array(keep),
+        flat.own(neuron.theta(currents[0])),
+        dendrite,
+        soma,
+        *map(flat.array, spikes),
+        neuron.scalars()[rows].numpy(),
+    )
+    return spikes, lm_h.State(flat.back(dendrite), flat.back(soma), state.steps + steps)
+
+
 KERNELS: Mapping[type[Neuron[Any]], Callable[..., tuple[Spikes, Any]]] = {
     if_.IF: run_if,
     msat.MSAT: run_msat,
     lm_ht.LMHT: run_lm_ht,
+    lm_h.LMH: run_lm_h,
 }
 
 

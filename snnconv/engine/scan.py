@@ -183,3 +183,47 @@ def scan_levels(
             copy(counts[t].ctypes.data + 4 * low, at + 4 * s, n)
             copy(values[t].ctypes.data + 4 * low, at + 4 * x, n)
         copy(potential.ctypes.data + 4 * low, at + 4 * v, n)
+
+
+@compiled
+def scan_lm_h(
+    start: int,
+    stop: int,
+    currents: Floats,
+    keep: Floats | None,
+    theta: Floats,
+    dendrite: Floats,
+    soma: Floats,
+    counts: Floats,
+    values: Floats,
+    scalars: Floats,
+) -> None:
+    """LM-H neurons ``start`` to ``stop``; scalars ``[T, 4]``: mu_D, mu_S, lambda_S, lambda_D."""
+    work = np.empty(6 * _BLOCK, np.float32)
+    at = work.ctypes.data
+    c, d, v, th, s, x = 0, _BLOCK, 2 * _BLOCK, 3 * _BLOCK, 4 * _BLOCK, 5 * _BLOCK
+    for low in range(start, stop, _BLOCK):
+        n = min(_BLOCK, stop - low)
+        copy(at + 4 * d, dendrite.ctypes.data + 4 * low, n)
+        copy(at + 4 * v, soma.ctypes.data + 4 * low, n)
+        copy(at + 4 * th, theta.ctypes.data + 4 * low, n)
+        for t in range(len(counts)):
+            row = t if len(currents) > 1 else 0
+            copy(at + 4 * c, currents[row].ctypes.data + 4 * low, n)
+            mu_d, mu_s, lambda_s, lambda_d = scalars[t]
+            for i in range(n):
+                work[d + i] = mu_d * work[d + i] + mu_s * work[v + i] + work[c + i]
+                before = lambda_s * work[v + i] + lambda_d * work[d + i]
+                work[s + i] = _1 if before >= work[th + i] else _0
+                work[v + i] = before
+            if keep is not None:
+                copy(at + 4 * c, keep[t].ctypes.data + 4 * low, n)
+                for i in range(n):
+                    work[s + i] = work[s + i] * work[c + i]
+            for i in range(n):
+                work[x + i] = work[s + i] * work[th + i]
+                work[v + i] = work[v + i] - work[x + i]
+            copy(counts[t].ctypes.data + 4 * low, at + 4 * s, n)
+            copy(values[t].ctypes.data + 4 * low, at + 4 * x, n)
+        copy(dendrite.ctypes.data + 4 * low, at + 4 * d, n)
+        copy(soma.ctypes.data + 4 * low, at + 4 * v, n)

@@ -1,7 +1,8 @@
 """Operations on merged time steps: by events where that is faster, else as the network does.
 
-The choice is a fact of the layer's shape, never of its rates: it may not depend on what stands in
-a batch, since the two ways round differently in the last bit.
+Under ``auto`` the choice is a fact of the layer's shape, never of its rates: it may not depend on
+what stands in a batch, since the two ways round differently in the last bit. ``event`` goes by
+events wherever that is possible, ``dense`` never does.
 
 Shape:
     ``[T*B, *N] -> [T*B, *M]``.
@@ -10,18 +11,29 @@ Shape:
 import functools
 import platform
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from snnconv.graph.build import Network
 from snnconv.graph.ir import Node
+from snnconv.graph.ops import OPS, Role
+from snnconv.graph.roles import Carries, carried
+
+Engine = Literal["auto", "dense", "event"]
+"""Where to go by events: where a layer's shape says it is faster, nowhere, or wherever possible."""
+
+Path = Literal["once", "dense", "event"]
+"""How a layer is computed: once, its input being constant, or at each step, in one of two ways."""
 
 _INPUTS, _OUTPUTS = 32, 64
 """Channels from which on events win at every rate below a fifth, or a quarter of all neurons."""
 
 
-def compute(network: Network, node: Node, inputs: list[Tensor], spikes: bool) -> Tensor:
+def compute(
+    network: Network, node: Node, inputs: list[Tensor], spikes: bool, engine: Engine = "auto"
+) -> Tensor:
     """A node's value.
 
     Args:
@@ -29,10 +41,12 @@ def compute(network: Network, node: Node, inputs: list[Tensor], spikes: bool) ->
         node: any but a site.
         inputs: of the node.
         spikes: whether they are spikes, which are sparse.
+        engine: whether to go by events.
     """
-    convolve = event_driven() if spikes and fits(network, node, inputs[0]) else None
-    if convolve is None:
+    if torch.is_grad_enabled() or path(network, node, spikes, engine) != "event":
         return network.compute(node, inputs)
+    convolve = event_driven()
+    assert convolve is not None
     stride, padding, dilation = (
         tuple(node.attrs[key]) for key in ("stride", "padding", "dilation")
     )
@@ -43,19 +57,33 @@ def compute(network: Network, node: Node, inputs: list[Tensor], spikes: bool) ->
     return convolve(inputs[0], weight, bias, stride, padding, dilation)
 
 
-def fits(network: Network, node: Node, values: Tensor) -> bool:
-    """Whether a node is one that events are faster for."""
-    if node.op != "conv" or values.dim() != 4 or node.attrs["groups"] != 1:
-        return False
-    outputs, channels, *_ = network.tensor(node.tensors["weight"]).shape
-    return (
-        channels >= _INPUTS
-        and outputs >= _OUTPUTS
+def path(network: Network, node: Node, spikes: bool, engine: Engine) -> Path:
+    """Which way a node goes in inference, where its inputs change over time."""
+    if not spikes or engine == "dense" or node.op != "conv" or node.attrs["groups"] != 1:
+        return "dense"
+    weight = network.tensor(node.tensors["weight"])
+    outputs, inputs = weight.shape[:2]
+    possible = (
+        weight.dim() == 4
         and outputs % 16 == 0
-        and values.dtype is torch.float32
-        and values.device.type == "cpu"
-        and not torch.is_grad_enabled()
+        and weight.dtype is torch.float32
+        and weight.device.type == "cpu"
+        and event_driven() is not None
     )
+    faster = inputs >= _INPUTS and outputs >= _OUTPUTS
+    return "event" if possible and (faster or engine == "event") else "dense"
+
+
+def paths(network: Network, engine: Engine) -> dict[str, Path]:
+    """Which way each layer with weights goes in inference under a constant input."""
+    kinds = carried(network.graph)
+
+    def way(node: Node) -> Path:
+        if kinds[node.name] is Carries.CONSTANT:
+            return "once"
+        return path(network, node, all(kinds[x] is Carries.SPIKES for x in node.inputs), engine)
+
+    return {n.name: way(n) for n in network.graph.nodes if OPS[n.op].role is Role.SYNAPSE}
 
 
 @functools.cache

@@ -49,6 +49,11 @@ class Params(NeuronParams):
         "detached", description="gradients: by Omega only, or through potential and reset too"
     )
 
+    @property
+    def fixed(self) -> bool:
+        """Omega has T rows."""
+        return True
+
 
 class State(NamedTuple):
     """Potential ``[B, *N]``, and the steps before ``[t, B, *N]`` where later ones may follow."""
@@ -66,7 +71,6 @@ class LMHT(Neuron[State]):
 
     params_type = Params
     params: Params
-    fixed = True
 
     def __init__(self, params: Params, threshold: Tensor, timesteps: int = 1) -> None:
         super().__init__(params, threshold, timesteps)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from snnconv.render import units
-from snnconv.render.naming import calibration, confidence, labels, parameters
+from snnconv.render.naming import by_events, calibration, confidence, labels, parameters
 from snnconv.render.tables import Cell, Column, Table
 from snnconv.reports import EvaluateReport
 
@@ -206,6 +206,7 @@ def _cost(rows: _Comparison) -> None:
     rows.add(ENERGY, "ANN", field("energy_ann_mj"), units.energy)
     rows.add("Simulation", "Time per sample", lambda run: run.seconds_per_sample, units.seconds)
     rows.add("Simulation", "Peak memory", lambda run: run.peak_memory_mib, units.memory)
+    rows.text("Simulation", "By events", [by_events(run) for run in rows.evaluations])
 
 
 def _extra(rows: _Comparison) -> None:

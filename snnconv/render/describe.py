@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from snnconv.render import describe_more, units
 from snnconv.render.compare import last, loss, powers, reached
 from snnconv.render.layers import layer_table
-from snnconv.render.naming import calibration, confidence
+from snnconv.render.naming import by_events, calibration, confidence
 from snnconv.render.tables import Block, Column, Fact, Facts, Table
 from snnconv.reports import (
     CalibrateReport,
@@ -208,6 +208,8 @@ def _headline(report: EvaluateReport) -> list[Fact]:
             facts.append(Fact(name, how(value), remark))
     facts += _energies(report)
     facts.append(Fact("simulation", units.seconds(report.seconds_per_sample), "per sample"))
+    if ways := by_events(report):
+        facts.append(Fact("by events", ways, f"--engine {report.config.get('engine')}"))
     facts.append(Fact("peak memory", units.memory(report.peak_memory_mib)))
     return facts
 

@@ -81,3 +81,9 @@ def _numbered(found: Sequence[str]) -> list[str]:
         used[label] += 1
         unique.append(f"{label} ({used[label]})" if counted[label] > 1 else label)
     return unique
+
+
+def by_events(report: EvaluateReport) -> str | None:
+    """How many layers were simulated by events; none where nothing says so."""
+    ways = [way for way in report.engine.values() if way != "once"]
+    return f"{ways.count('event')} of {len(ways)} layers" if ways else None

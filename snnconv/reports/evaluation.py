@@ -1,6 +1,6 @@
 """The report of an evaluation."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -115,6 +115,11 @@ class EvaluateReport(Report):
     )
     sin_ratio_steps: Steps | None = Field(None, description="mean over layers, by t")
     layers: list[LayerRow]
+    engine: dict[str, Literal["once", "dense", "event"]] = Field(
+        {},
+        description="how each layer with weights was simulated: once, its input being constant, "
+        "or at each step, dense or by events",
+    )
     histograms: list[Histogram]
     seconds_per_sample: float = Field(description="wall time of the simulation with all metrics")
     peak_memory_mib: float = Field(description="of the process, or of the GPU")

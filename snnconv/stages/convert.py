@@ -35,10 +35,10 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
     session.inputs.append(file)
     neuron = ROOM.load(config.neuron)
     params = parameters(neuron.params_type, config.param, f"neuron '{config.neuron}'")
-    if neuron.fixed and config.confidence != "off":
+    if params.fixed and config.confidence != "off":
         raise UsageError(
             f"spike confidence can't act on {config.neuron} neurons",
-            "it acts in the early steps of a run, and they take all T steps as one",
+            f"it is measured over early steps, and they run for T = {config.timesteps} only",
             "drop --confidence",
         )
     converted = replace(
@@ -66,6 +66,7 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
                 batches(dataset.train, converted.data, chosen, config.batch_size),
                 session.device,
                 advance,
+                config.engine,
             )
         assert converted.spiking is not None
         converted = replace(

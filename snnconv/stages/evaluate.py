@@ -11,6 +11,7 @@ from snnconv.checkpoint import Checkpoint, load
 from snnconv.config import EvaluateConfig
 from snnconv.conversion import ann_inputs, neuron_params, setup, spiking_network, timesteps
 from snnconv.dataset import batches, first
+from snnconv.engine.synapse import paths
 from snnconv.errors import CheckFailedError, UsageError
 from snnconv.graph.build import Network
 from snnconv.graph.fold import fold
@@ -40,7 +41,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
     T = timesteps(facts, config.timesteps)
     dataset = open_data(session, config, checkpoint.data)
 
-    snn = spiking_network(checkpoint).to(session.device).eval()
+    snn = spiking_network(checkpoint, engine=config.engine).to(session.device).eval()
     reference = _reference(checkpoint)
     reference = reference.to(session.device).eval() if reference else None
     facing = setup(checkpoint, snn, T, config.energy_ac_pj, config.energy_mac_pj)
@@ -112,6 +113,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
             )
             for node in sources(graph)
         ],
+        engine=paths(snn.network, config.engine),
         histograms=_histograms(checkpoint),
         seconds_per_sample=simulated / len(order),
         peak_memory_mib=runtime.peak_memory_mib(session.device),

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from snnconv.checkpoint import load, save
 from snnconv.config import FinetuneConfig
-from snnconv.conversion import learned, spiking_network, timesteps
+from snnconv.conversion import free, learned, spiking_network, timesteps
 from snnconv.dataset import batches
 from snnconv.kinds import SPIKING
 from snnconv.progress import Progress, Quiet
@@ -61,6 +61,7 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
     progress.say(f"epoch   0  validation {start:.2%}  (as converted, T = {T})")
     best, best_epoch, rows = start, 0, []
     network, neurons = snn.network.tensors(), learned(snn)
+    free(snn, config.release == 0)
     for row in fit(
         snn,
         loss,
@@ -73,6 +74,7 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
         progress,
     ):
         rows.append(row)
+        free(snn, row.epoch >= config.release)
         if row.accuracy >= best:  # of equals the later: its loss is lower
             best, best_epoch = row.accuracy, row.epoch
             network, neurons = snn.network.tensors(), learned(snn)

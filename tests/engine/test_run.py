@@ -41,9 +41,14 @@ chunked = pytest.mark.parametrize("kind", CHUNKED, ids=str)
 
 
 def pair(kind, currents):
-    """The layer, with a threshold a channel."""
+    """The layer, with a threshold a channel, and what it learns away from where it starts."""
     name, params = kind
-    return layer(name, torch.rand(currents.shape[2]) + 0.3, currents.dtype, len(currents), **params)
+    theta = torch.rand(currents.shape[2]) + 0.3
+    neurons = layer(name, theta, currents.dtype, len(currents), **params)
+    with torch.no_grad():
+        for parameter in neurons.parameters():
+            parameter += 0.3 * torch.randn(parameter.shape)
+    return neurons
 
 
 def test_every_neuron_has_a_kernel():

@@ -1,15 +1,17 @@
 import os
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 import torch
-from runs import check_report, converting, evaluating, written
+from runs import calibrating, check_report, converting, evaluating, written
 
 from snnconv.ann.measure import accuracy
 from snnconv.checkpoint import load, save, sha256
-from snnconv.config import METRICS
+from snnconv.config import METRICS, Engine
 from snnconv.dataset import first
 from snnconv.dataset import load as load_dataset
+from snnconv.engine.synapse import event_driven
 from snnconv.errors import CheckpointError, UsageError
 from snnconv.graph.build import Network
 from snnconv.progress import Quiet
@@ -160,3 +162,16 @@ def test_learned_tensors_that_do_not_fit_their_neurons(run, tmp_path):
     save(replace(checkpoint, neurons=wrong), tmp_path / "converted.safetensors")
     with pytest.raises(CheckpointError, match=f"the neurons at '{site}' learned can't be used"):
         evaluating(tmp_path)
+
+
+def test_every_engine_is_reported_as_it_ran(run, tmp_path):
+    net = {"checkpoint": None, "limit": 30, "timesteps": 4}
+    calibrating(tmp_path)  # the embedded CNN
+    converting(tmp_path, confidence="last", engine="event", confidence_samples=20)
+    found = {engine: evaluating(tmp_path, engine=engine, **net) for engine in get_args(Engine)}
+    convolutions = {"event" if event_driven() else "dense"}
+    assert set(found["dense"].engine.values()) == {"once", "dense"}
+    assert set(list(found["event"].engine.values())[1:3]) == convolutions
+    assert found["auto"].engine == found["dense"].engine  # 16 and 32 channels
+    assert {tuple(report.accuracy) for report in found.values()} == {tuple(found["auto"].accuracy)}
+    assert written(tmp_path, "evaluate")["engine"] == found["event"].engine

@@ -1,9 +1,9 @@
 import pytest
 import torch
-from runs import check_report, converting, finetuning, same_bytes
+from runs import check_report, converting, evaluating, finetuning, same_bytes, written
 
 from snnconv.checkpoint import load, sha256
-from snnconv.conversion import spiking_network
+from snnconv.conversion import learned, spiking_network
 from snnconv.dataset import batches
 from snnconv.dataset import load as load_dataset
 from snnconv.errors import UsageError
@@ -100,3 +100,48 @@ def test_lm_ht_learns_its_matrix_and_its_leak(run, tmp_path):
     assert any((tensor - 0.5).abs().max() > 1e-5 for tensor in moved)
     with pytest.raises(UsageError, match="lm-ht neurons can't run for T = 4"):
         finetuning(tmp_path, checkpoint=tmp_path / "converted.safetensors", timesteps=4)
+
+
+def test_lm_h_scores_as_if_does_before_it_learns(run, tmp_path):
+    source = {"checkpoint": run.file("calibrated"), "timesteps": 4}
+    starts = {}
+    for neuron in ("if", "lm-h"):
+        converting(tmp_path / neuron, neuron=neuron, **source)
+        starts[neuron] = finetuning(tmp_path / neuron, epochs=0).accuracy_epoch0
+    assert starts["lm-h"] == starts["if"]
+
+
+@pytest.mark.parametrize("scalars", ["layer", "step"])
+def test_lm_h_learns_its_scalars(run, tmp_path, scalars):
+    source = {"checkpoint": run.file("calibrated"), "timesteps": 3}
+    converting(tmp_path, neuron="lm-h", param={"scalars": scalars}, **source)
+    finetuning(tmp_path, checkpoint=tmp_path / "converted.safetensors", timesteps=None, epochs=1)
+    after = load(tmp_path / "finetuned.safetensors")
+    names = sorted({name.partition("/")[2] for name in after.neurons})
+    assert names == ["lambda_d", "lambda_s", "mu_d", "mu_s"]
+    assert {tuple(tensor.shape) for tensor in after.neurons.values()} == {
+        (3,) if scalars == "step" else (1,)
+    }
+    assert all(tensor.abs().max() > 0 for name, tensor in after.neurons.items() if "_d" in name)
+    evaluating(tmp_path, checkpoint=tmp_path / "finetuned.safetensors")
+    if scalars == "step":
+        with pytest.raises(UsageError, match="lm-h neurons can't run for T = 4"):
+            finetuning(tmp_path, checkpoint=tmp_path / "converted.safetensors", timesteps=4)
+    else:
+        evaluating(tmp_path, checkpoint=tmp_path / "finetuned.safetensors", timesteps=7)
+
+
+@pytest.mark.parametrize(("neuron", "param"), [("lm-h", {}), ("lm-ht", {"omega": "identity"})])
+def test_what_neurons_learn_may_be_released_later(run, tmp_path, neuron, param):
+    source = {"checkpoint": run.file("calibrated"), "timesteps": 2, "param": param}
+    converting(tmp_path, neuron=neuron, **source)
+    start = learned(spiking_network(load(tmp_path / "converted.safetensors")))
+    moved = {}
+    for release in (0, 1, 2):
+        given = {"checkpoint": tmp_path / "converted.safetensors", "timesteps": None, "lr": 0.02}
+        finetuning(tmp_path, release=release, **given)
+        last = load(tmp_path / "finetuned.safetensors")
+        # an epoch was kept, so its weights moved; whether what neurons learn did is up to release
+        assert written(tmp_path, "finetune")["epoch_best"] == 2
+        moved[release] = max((last.neurons[name] - t).abs().max() for name, t in start.items())
+    assert moved[0] > moved[1] > 0 == moved[2]

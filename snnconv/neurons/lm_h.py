@@ -1,0 +1,115 @@
+"""LM-H: a dendrite beside the soma, and how much of either reaches the next step is learned.
+
+With ``v_D`` the dendrite's potential, ``v_S`` the soma's, ``I`` the current::
+
+    v_D[t] = mu_D*v_D[t-1] + mu_S*v_S[t-1] + I[t]
+    m_S[t] = lambda_S*v_S[t-1] + lambda_D*v_D[t]
+    s = H(m_S - theta);   v_S[t] = m_S[t] - s*theta;   x = s*theta
+
+At the start ``mu_D = mu_S = 0`` and ``lambda_S = lambda_D = 1``: this is IF, bit by bit. With
+``lambda_S < 1`` it starts as LIF. ``v_D[0] = 0``, ``v_S[0] = v0*theta``.
+
+Shape:
+    ``[T, B, *N] -> [T, B, *N]``.
+
+Reference:
+    LM-H (Hao et al. 2024), *A Progressive Training Framework for Spiking Neural Networks with
+    Learnable Multi-hierarchical Model*, the equations of the model and of progressive training.
+
+Deviations:
+    The four scalars are bounded as in the authors' code: ``mu = sigmoid(.) - 1/2`` and ``lambda =
+    sigmoid(.) + 1/2``; the paper leaves them free. As there, no gradient passes through the reset;
+    ``reset = through`` lets it pass, as the other neurons do (see :mod:`snnconv.neurons.if_`).
+"""
+
+import math
+from typing import Literal, NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from snnconv.neuron import CausalNeuron, NeuronParams
+from snnconv.surrogate import spike
+
+
+class Params(NeuronParams):
+    """Of the LM-H neuron."""
+
+    v0: float = Field(0.5, ge=0, lt=1, description="initial potential of the soma, units of theta")
+    leak: float = Field(
+        1.0, gt=0.5, lt=1.5, description="lambda_S at the start: 1 is IF, less is LIF"
+    )
+    scalars: Literal["layer", "step"] = Field("layer", description="one of each a layer, or a step")
+    reset: Literal["detached", "through"] = Field(
+        "detached", description="gradients: not through the reset, or through it too"
+    )
+
+    @property
+    def fixed(self) -> bool:
+        """Scalars of steps are learned for so many steps."""
+        return self.scalars == "step"
+
+
+class State(NamedTuple):
+    """Potentials of dendrite and soma ``[B, *N]``, and steps done."""
+
+    dendrite: Tensor
+    soma: Tensor
+    steps: int
+
+
+class LMH(CausalNeuron[State]):
+    """A layer of LM-H neurons.
+
+    Raises:
+        ValueError: when run for more steps than it has scalars for.
+    """
+
+    params_type = Params
+    params: Params
+
+    def __init__(self, params: Params, threshold: Tensor, timesteps: int = 1) -> None:
+        super().__init__(params, threshold, timesteps)
+        length = timesteps if params.scalars == "step" else 1
+        leak = math.log((params.leak - 0.5) / (1.5 - params.leak))
+        self.mu_d = nn.Parameter(torch.zeros(length))
+        self.mu_s = nn.Parameter(torch.zeros(length))
+        self.lambda_s = nn.Parameter(torch.full((length,), leak))
+        self.lambda_d = nn.Parameter(torch.zeros(length))
+
+    def scalars(self) -> Tensor:
+        """``mu_D, mu_S, lambda_S, lambda_D`` of each step: ``[1 or T, 4]``."""
+        raw = torch.stack([self.mu_d, self.mu_s, self.lambda_s, self.lambda_d], 1)
+        return torch.sigmoid(raw) + raw.new_tensor([-0.5, -0.5, 0.5, 0.5])
+
+    def initial(self, sample: Tensor) -> State:
+        """All somata at v0, all dendrites at 0."""
+        nothing = torch.zeros_like(sample)
+        return State(nothing, nothing + self.params.v0 * self.theta(sample), 0)
+
+    def row(self, steps: int) -> int:
+        """Which scalars act after so many steps."""
+        if not self.params.fixed:
+            return 0
+        if steps >= self.timesteps:
+            raise ValueError(f"an LM-H neuron with scalars for {self.timesteps} steps is past them")
+        return steps
+
+    def step(
+        self, current: Tensor, state: State, keep: Tensor | None
+    ) -> tuple[Tensor, Tensor, State]:
+        """One step."""
+        mu_d, mu_s, lambda_s, lambda_d = self.scalars()[self.row(state.steps)]
+        theta = self.theta(current)
+        dendrite = mu_d * state.dendrite + mu_s * state.soma + current
+        before = lambda_s * state.soma + lambda_d * dendrite
+        fired = spike(before, theta)
+        if keep is not None:
+            fired = fired * keep
+        value = fired * theta
+        soma = before - (value.detach() if self.params.reset == "detached" else value)
+        return fired, value, State(dendrite, soma, state.steps + 1)
+
+
+NEURON = LMH
