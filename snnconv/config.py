@@ -44,7 +44,7 @@ class DataConfig(StageConfig):
     data: str | None = Field(
         None,
         description="digits, fashion-mnist, cifar10, cifar100, folder:DIR, npz:FILE, "
-        "speech-commands:DIR, package.module:factory or file.py:factory; "
+        "speech-commands:DIR, package.module:factory or file.py:factory, whose "
         "the checkpoint's own by default",
     )
     data_root: Path | None = Field(None, description="folder that holds data sets")
@@ -78,7 +78,8 @@ class TrainConfig(OptimiserConfig):
 
     model: str = Field(
         "cnn",
-        description="zoo name (resnet20?pool=max), package.module:factory or file.py:factory",
+        description="zoo name (resnet20?pool=max), or package.module:factory or file.py:factory, "
+        "whose code is run",
         json_schema_extra=ARGUMENT,
     )
     data: str | None = Field("digits", description="data set to train on (snnconv ls datasets)")
@@ -91,7 +92,7 @@ class ModelConfig(DataConfig):
 
     model: str | None = Field(
         None,
-        description="checkpoint, network.onnx, zoo name, torchvision:NAME, or "
+        description="checkpoint, FILE.onnx, FILE.pt2, zoo name, torchvision:NAME, or "
         "package.module:factory or file.py:factory, whose code is run; by default the run's, "
         "else the embedded CNN",
         json_schema_extra=ARGUMENT,

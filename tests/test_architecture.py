@@ -41,10 +41,11 @@ HEAVY = ("torch", "torchvision", "numpy", "sklearn", "safetensors", "numba")
 
 BROAD = {
     "graph/build.py": 1,  # wrong attributes of an operation: whatever torch raises
-    "graph/capture.py": 2,  # a user's forward, run and traced
+    "graph/capture.py": 3,  # a user's forward, run, traced and exported
     "factory.py": 3,  # a user's factory, module and file
     "ann/weights.py": 1,  # a foreign weights file
     "ann/onnx/referee.py": 1,  # a foreign runtime on a foreign file
+    "ann/exported/source.py": 1,  # operators of a foreign file on what it gives them
 }
 """Where any exception of foreign code becomes an error with a remedy, and how often."""
 

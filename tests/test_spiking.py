@@ -30,6 +30,9 @@ POOLS = [
     (nn.MaxPool2d(2, 1, dilation=2), (1, 6, 5)),
     (nn.MaxPool1d(3, 2, 1), (2, 9)),
     (nn.MaxPool3d(2), (1, 4, 4, 4)),
+    (nn.AdaptiveMaxPool1d(4), (2, 9)),
+    (nn.AdaptiveMaxPool2d((3, 1)), (2, 5, 7)),
+    (nn.AdaptiveMaxPool3d(2), (1, 3, 4, 5)),
 ]
 
 

@@ -1,7 +1,8 @@
 """The MODEL grammar: from what a user names to a network with its tensors.
 
-A checkpoint, an ONNX file, a zoo name, ``torchvision:NAME``, ``package.module:factory`` or
-``file.py:factory``, each but the first two with ``?key=value&...`` as keyword arguments.
+A checkpoint, an ONNX file, an exported program (``.pt2``), a zoo name, ``torchvision:NAME``,
+``package.module:factory`` or ``file.py:factory``; what is no file of its own takes
+``?key=value&...`` as keyword arguments.
 """
 
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
+from snnconv.ann.exported.source import import_exported
 from snnconv.ann.onnx.source import import_onnx
 from snnconv.ann.weights import read_weights
 from snnconv.ann.zoo import SIGNALS, ZOO
@@ -24,6 +26,9 @@ from snnconv.values import parse_pairs
 
 EMBEDDED = Path(__file__).parent / "digits_cnn.safetensors"
 """A small CNN trained on the embedded digits: ``snnconv train cnn --data digits``."""
+
+FILES = (".onnx", ".pt2")
+"""Suffixes of files that hold a network of another tool's."""
 
 
 class Opened(NamedTuple):
@@ -72,11 +77,13 @@ def open_model(
         return Opened(load(Path(spec), ["ann"]), None)
     name, _, query = spec.partition("?")
     options = parse_pairs(query.split("&")) if query else {}
-    if name.endswith(".onnx"):
+    if name.endswith(FILES):
         if weights is not None or options:
-            found = f"'{spec}'" if options else f"the ONNX file {name}"
-            raise UsageError("an ONNX file takes no arguments and no --weights", found, "drop them")
-        return _fitting(import_onnx(Path(name), facts.shape, analog), facts)
+            found = f"'{spec}'" if options else f"the file {name}"
+            kind = "an ONNX file" if name.endswith(".onnx") else "an exported program"
+            raise UsageError(f"{kind} takes no arguments and no --weights", found, "drop them")
+        bring_in = import_onnx if name.endswith(".onnx") else import_exported
+        return _fitting(bring_in(Path(name), facts.shape, analog), facts)
     if name in ZOO:
         if weights is None and must_be_trained:
             raise UsageError(
@@ -103,8 +110,8 @@ def open_model(
         raise UsageError(
             "there is no network of that name",
             f"'{spec}'",
-            f"{did_you_mean(name, ZOO)}, or FILE.safetensors, FILE.onnx, torchvision:NAME, "
-            "file.py:factory",
+            f"{did_you_mean(name, ZOO)}, or FILE.safetensors, FILE.onnx, FILE.pt2, "
+            "torchvision:NAME, file.py:factory",
         )
     if weights is not None:
         read_weights(module, weights)

@@ -1,4 +1,7 @@
-"""From a live ``nn.Module`` to a graph, by symbolic tracing (torch.fx).
+"""From a live ``nn.Module`` to a graph, by symbolic tracing (torch.fx), else by torch.export.
+
+torch.export takes ten times as long, and every network of torchvision can be traced without it; it
+is asked where tracing fails, as it does on control flow that depends on the input's sizes.
 
 Module, functional and method forms of an operation give the same node. Every operation that the
 graph's closed list does not hold is collected, and all of them are reported at once. The captured
@@ -18,6 +21,7 @@ from torch import Tensor, nn
 
 from snnconv.errors import CheckFailedError, UnsupportedError, said
 from snnconv.graph.build import Network
+from snnconv.graph.exported import exported
 from snnconv.graph.ir import Graph
 from snnconv.graph.translate import translate
 
@@ -77,7 +81,7 @@ def captured(module: nn.Module, input_shape: tuple[int, ...], analog: bool = Fal
         module = copy.deepcopy(module).cpu().float()
     example = torch.randn(BATCH, *input_shape, generator=torch.Generator().manual_seed(0))
     expected = _expected(module, example.clone())
-    graph, tensors, ending = translate(_trace(module), example.clone(), analog)
+    graph, tensors, ending = translate(_trace(module, example), example.clone(), analog)
     check_finite(tensors)
     if not torch.isfinite(expected).all():
         raise UnsupportedError(
@@ -118,18 +122,21 @@ def _expected(module: nn.Module, example: Tensor) -> Tensor:
     raise UnsupportedError(f"{kind} gives no logits [B, classes]", found, "return the logits only")
 
 
-def _trace(module: nn.Module) -> torch.fx.GraphModule:
+def _trace(module: nn.Module, example: Tensor) -> torch.fx.GraphModule:
     """The module's calls in order; arguments of ``forward`` that have a default keep it."""
     parameters = inspect.signature(module.forward).parameters.values()
     defaults = {p.name: p.default for p in parameters if isinstance(p.default, _PLAIN)}
     try:
         return torch.fx.symbolic_trace(module, concrete_args=defaults)
     except Exception as error:  # whatever the user's forward raises while it is being traced
-        raise UnsupportedError(
-            f"{type(module).__name__} can't be traced",
-            f"{said(error)}{_line(error)}",
-            "write that line without control flow that depends on data",
-        ) from error
+        try:
+            return exported(module, example.clone())
+        except Exception:  # the same; the first error is the plainer one
+            raise UnsupportedError(
+                f"{type(module).__name__} can't be traced",
+                f"{said(error)}{_line(error)}",
+                "write that line without control flow that depends on data",
+            ) from error
 
 
 def _line(error: BaseException) -> str:

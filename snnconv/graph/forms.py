@@ -288,6 +288,15 @@ def adaptive_avg_pool(rank: int, shape: Shape, x: object, output_size: object) -
     return Made("adaptive_avg_pool", [batched(x, rank)], {"output": list(shape[2:])})
 
 
+def adaptive_max_pool(
+    rank: int, shape: Shape, x: object, output_size: object, return_indices: bool = False
+) -> Made:
+    """Max pooling to a given size."""
+    if return_indices:
+        raise Refused("max pooling that returns indices")
+    return Made("adaptive_max_pool", [batched(x, rank)], {"output": list(shape[2:])})
+
+
 def mean(shape: Shape, x: object, dim: Any = None, keepdim: bool = False) -> Made:
     """The mean over axes."""
     if dim is None:

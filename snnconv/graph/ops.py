@@ -59,6 +59,11 @@ _ADAPTIVE_AVG: _ByRank = {
     2: F.adaptive_avg_pool2d,
     3: F.adaptive_avg_pool3d,
 }
+_ADAPTIVE_MAX: _ByRank = {
+    1: F.adaptive_max_pool1d,
+    2: F.adaptive_max_pool2d,
+    3: F.adaptive_max_pool3d,
+}
 
 
 def _conv(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
@@ -157,6 +162,11 @@ def _adaptive_avg_pool(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> 
     return _ADAPTIVE_AVG[x.dim() - 2](x, tuple(attrs["output"]))
 
 
+def _adaptive_max_pool(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+    (x,) = inputs
+    return _ADAPTIVE_MAX[x.dim() - 2](x, tuple(attrs["output"]))
+
+
 def _adaptive_sum_pool(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
     (x,) = inputs
     for axis, out in enumerate(attrs["output"], start=2):
@@ -224,6 +234,7 @@ OPS: Mapping[str, Op] = {
     "affine": Op(Role.LINEAR, _affine, _identity, ("scale", "shift")),
     "relu": Op(Role.SITE, _relu, _identity),
     "max_pool": Op(Role.MAX, _max_pool, _identity),
+    "adaptive_max_pool": Op(Role.MAX, _adaptive_max_pool, _identity),
     "avg_pool": Op(Role.LINEAR, _avg_pool, _sum_pool),
     "adaptive_avg_pool": Op(Role.LINEAR, _adaptive_avg_pool, _adaptive_sum_pool),
     "mean": Op(Role.LINEAR, _mean, _sum_over),

@@ -118,6 +118,11 @@ MODULES: Mapping[type[nn.Module], Spelling] = {
         forms.adaptive_avg_pool,
         "output_size",
     ),
+    **_by_rank(
+        (nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d),
+        forms.adaptive_max_pool,
+        *("output_size", "return_indices"),
+    ),
     **_all((nn.Flatten, nn.Unflatten), wiring.reshape),
     **_padding(("Zero", "constant"), ("Constant", "constant"), ("Reflection", "reflect")),
     **_padding(("Replication", "replicate"), ("Circular", "circular")),
@@ -147,6 +152,10 @@ FUNCTIONS: Mapping[Hashable, Spelling] = {
     **_by_rank(
         (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d),
         forms.adaptive_avg_pool,
+    ),
+    **_by_rank(
+        (F.adaptive_max_pool1d, F.adaptive_max_pool2d, F.adaptive_max_pool3d),
+        forms.adaptive_max_pool,
     ),
     **_all((torch.mean, "mean"), forms.mean),
     **_all((operator.add, operator.iadd, torch.add, "add", "add_"), arithmetic.add),

@@ -16,6 +16,7 @@ from torch.fx.node import map_aggregate
 
 from snnconv.errors import Obstacle, ObstaclesError
 from snnconv.graph.assembly import Assembly
+from snnconv.graph.aten import ATEN, LEAVES
 from snnconv.graph.forms import Activation, Made, Refused, Stored
 from snnconv.graph.ir import INPUT, Graph
 from snnconv.graph.ops import OPS, Role
@@ -24,9 +25,12 @@ from snnconv.graph.spellings import FUNCTIONS, MODULES
 
 Ending = Callable[[Tensor], Tensor]
 
+STORED_AS = "stored_as"
+"""Where a trace's node keeps the name of a tensor that it has under another one."""
+
 
 def translate(
-    traced: torch.fx.GraphModule, example: Tensor, analog: bool
+    traced: torch.fx.GraphModule, example: Tensor, analog: bool, whose: str = "the network"
 ) -> tuple[Graph, dict[str, Tensor], Ending | None]:
     """A trace as a graph, its tensors, and the softmax at its end that was dropped, if any.
 
@@ -34,6 +38,7 @@ def translate(
         traced: the network.
         example: an input ``[B, *input_shape]``.
         analog: whether to take operations that no neuron stands for.
+        whose: what an error calls the network.
 
     Raises:
         ObstaclesError: operations outside the closed list, all of them, each with its place.
@@ -45,7 +50,7 @@ def translate(
     for node in traced.graph.nodes:
         translator.read(node)
     if translator.obstacles:
-        raise ObstaclesError("the network", translator.obstacles)
+        raise ObstaclesError(whose, translator.obstacles)
     assembly = translator.assembly
     nodes = tuple(assembly.nodes.values())
     graph = _reachable(Graph(tuple(example.shape[1:]), nodes, translator.output))
@@ -124,7 +129,12 @@ class _Translator:
         sources = [source for source in node.all_input_nodes if source in self._names]
         self._names[node] = INPUT  # where it is refused, what comes behind it is looked at as well
         if node.target is operator.getitem and sources[0] in self._pieces:
-            picked = self._pieces[sources[0]][cast("int", node.args[1])]
+            pieces, index = self._pieces[sources[0]], cast("int", node.args[1])
+            if isinstance(index, int) and index >= len(pieces):
+                found = "indices or statistics beside a value"
+                self.obstacles.append(Obstacle(_place(node), found, "use the value only"))
+                return
+            picked = pieces[index]
             if isinstance(picked, list):
                 self._pieces[node] = picked
             else:
@@ -155,7 +165,7 @@ class _Translator:
             called = f"module {type(module).__name__}"
             keywords = _attributes(path, module, known.attributes) if known else {}
         else:
-            known = FUNCTIONS.get(node.target)
+            known = FUNCTIONS.get(node.target) or ATEN.get(str(node.target))
             called = f"{node.op.removeprefix('call_')} '{_target_name(node)}'"
             keywords = {}
         if known is None:
@@ -165,7 +175,8 @@ class _Translator:
         if "input" in keywords:
             arguments.insert(0, keywords.pop("input"))
         value = self.run.values[node]
-        shape = tuple(value.shape) if isinstance(value, Tensor) else ()
+        first = value[0] if isinstance(value, tuple | list) and value else value
+        shape = tuple(first.shape) if isinstance(first, Tensor) else ()
         try:
             bound = inspect.signature(known.form).bind(shape, *arguments, **keywords)
         except TypeError as error:
@@ -194,7 +205,8 @@ class _Translator:
         if value.op == "get_attr":
             path = str(value.target)
             owner, _, attribute = path.rpartition(".")
-            return Stored(path, getattr(self.traced.get_submodule(owner), attribute))
+            tensor = getattr(self.traced.get_submodule(owner), attribute)
+            return Stored(value.meta.get(STORED_AS, path), tensor)
         return Stored(value.name, found) if isinstance(found, Tensor) else found
 
 
@@ -216,7 +228,9 @@ def _place(node: torch.fx.Node) -> str:
     if node.op == "call_module":
         return str(node.target)
     stack = node.meta.get("nn_module_stack")
-    path = list(stack.values())[-1][0] if stack else ""
+    path, kind = list(stack.values())[-1] if stack else ("", "")
+    if kind in LEAVES and path:  # of an exported program, which looks into modules
+        return str(path)
     return f"{path}.{node.name}" if path else node.name
 
 

@@ -118,11 +118,11 @@ def checkpoint_file(given: Path | None, run: Path, kinds: tuple[Kind, ...], reme
 
 
 def files_named(spec: str, root: Path | None = None) -> list[Path]:
-    """The file that a DATA or MODEL names, if it is a single one: ``npz:FILE``, ``FILE.py:...``."""
+    """The file that a DATA or MODEL names, if it is a single one: ``npz:FILE``, ``net.onnx``."""
     head, _, rest = spec.partition("?")[0].partition(":")
     if head == "npz":
         return [below(Source(rest, root, download=False), rest)]
-    return [Path(head)] if head.endswith(".py") else []
+    return [Path(head)] if head.endswith((".py", ".onnx", ".pt2")) else []
 
 
 def open_data(session: Session, config: DataConfig, facts: DataFacts | None) -> Dataset:

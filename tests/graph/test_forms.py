@@ -76,8 +76,6 @@ def test_refused(function, says):
         (lambda x: F.avg_pool2d(x, 2, 2, 0, False, True, 3), "avg_pool2d: divisor_override=3"),
         (nn.Conv2d(2, 2, 3, padding_mode="reflect"), "part: padding mode 'reflect'"),
         (nn.Conv2d(2, 2, (2, 3), padding="same"), "part: padding 'same' that is not the same"),
-        (nn.AdaptiveMaxPool2d(1), "part: module AdaptiveMaxPool2d"),
-        (lambda x: F.adaptive_max_pool2d(x, 1), "function 'adaptive_max_pool2d'"),
         (lambda x: F.lp_pool2d(x, 2, 2), "function"),
         (nn.Upsample(scale_factor=2, mode="bilinear"), "part: upsampling with mode 'bilinear'"),
         (nn.Upsample(scale_factor=1.3), "part: upsampling by 1.3, which gives no whole sizes"),
@@ -97,6 +95,8 @@ def test_refused_on_images(part, says):
     [
         (nn.MaxPool2d(2, return_indices=True), "part: max pooling that returns indices"),
         (partial(F.max_pool2d, kernel_size=2, return_indices=True), "'max_pool2d_with_indices'"),
+        (nn.AdaptiveMaxPool2d(2, return_indices=True), "part: max pooling that returns indices"),
+        (partial(F.adaptive_max_pool2d, output_size=1, return_indices=True), "_with_indices'"),
     ],
 )
 def test_pooling_with_indices_is_refused_where_it_is_not_where_it_is_read(pool, says):

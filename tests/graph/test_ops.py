@@ -45,6 +45,7 @@ def test_the_list_is_closed():
         "affine",
         "relu",
         "max_pool",
+        "adaptive_max_pool",
         "avg_pool",
         "adaptive_avg_pool",
         "mean",
@@ -68,7 +69,7 @@ def test_roles():
     roles = {role: {name for name, op in OPS.items() if op.role is role} for role in Role}
     assert roles[Role.SYNAPSE] == {"conv", "conv_transpose", "linear"}
     assert roles[Role.SITE] == {"relu"}
-    assert roles[Role.MAX] == {"max_pool"}
+    assert roles[Role.MAX] == {"max_pool", "adaptive_max_pool"}
     assert roles[Role.ANALOG] == {"pointwise", "multiply", "layer_norm", "softmax"}
     assert {name for name, op in OPS.items() if op.required} == {
         "conv",
@@ -167,6 +168,15 @@ def test_adaptive_avg_pool(rank, out):
     x = image(rank)
     got = run("adaptive_avg_pool", {"output": [out] * rank}, x)
     torch.testing.assert_close(got, kind(out)(x))
+
+
+@pytest.mark.parametrize("rank", RANKS)
+@pytest.mark.parametrize("out", [1, 4])
+def test_adaptive_max_pool(rank, out):
+    kind = [nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d][rank - 1]
+    x = image(rank)
+    got = run("adaptive_max_pool", {"output": [out] * rank}, x)
+    assert torch.equal(got, kind(out)(x))
 
 
 @pytest.mark.parametrize("keepdim", [True, False])

@@ -184,6 +184,22 @@ def test_adaptive_avg_pool(pool):
 
 
 @pytest.mark.parametrize(
+    "pool",
+    [
+        nn.AdaptiveMaxPool2d(1),
+        nn.AdaptiveMaxPool2d((None, 3)),
+        lambda x: F.adaptive_max_pool2d(x, (3, 5)),
+        lambda x: F.adaptive_max_pool2d(x, output_size=1),
+        lambda x: F.adaptive_max_pool1d(x.flatten(2), 3),
+        lambda x: F.adaptive_max_pool3d(x.unflatten(3, (2, 4)), (None, 4, 2)),
+    ],
+)
+def test_adaptive_max_pool(pool):
+    graph = captured(flattened(pool), IMAGE)
+    assert [op for op in ops(graph) if op != "reshape"] == ["adaptive_max_pool"]
+
+
+@pytest.mark.parametrize(
     "conv",
     [
         nn.Conv2d(2, 4, 3),
