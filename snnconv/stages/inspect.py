@@ -5,7 +5,7 @@ from typing import get_args
 from snnconv.checkpoint import load
 from snnconv.config import InspectConfig
 from snnconv.graph.build import shapes
-from snnconv.graph.roles import carried, macs
+from snnconv.graph.roles import Carries, carried, macs
 from snnconv.kinds import Kind
 from snnconv.progress import Progress
 from snnconv.reports import InspectReport, LineageRow, NodeRow
@@ -19,7 +19,8 @@ def run(config: InspectConfig, progress: Progress | None = None) -> InspectRepor
     checkpoint = load(file)
     session.inputs.append(file)
     graph, tensors = checkpoint.graph, checkpoint.network
-    sizes, kinds, work = shapes(graph, tensors), carried(graph), macs(graph, tensors)
+    source = Carries.CONSTANT if checkpoint.data.frames is None else Carries.FRAMES
+    sizes, kinds, work = shapes(graph, tensors), carried(graph, source), macs(graph, tensors)
     calibrated, spiking = checkpoint.calibrated, checkpoint.spiking
 
     def threshold(name: str) -> float | None:
