@@ -10,6 +10,7 @@ from snnconv.checkpoint import Checkpoint
 from snnconv.engine.synapse import Engine
 from snnconv.errors import CheckpointError, UsageError
 from snnconv.facts import ConfidenceFacts, SpikingFacts
+from snnconv.frames import still
 from snnconv.graph.build import Network, shapes, walk
 from snnconv.graph.fold import fold
 from snnconv.graph.ir import Graph, Node
@@ -76,7 +77,8 @@ def spiking_network(
     if len(checkpoint.graph.input_shape) == 3:
         # convolutions over few channels run two to three times faster on a CPU in this layout
         network = network.to(memory_format=torch.channels_last)
-    return SpikingNetwork(network, neurons, facts.seed, facts.confidence, engine)
+    hold = None if checkpoint.data.frames is None else facts.hold
+    return SpikingNetwork(network, neurons, facts.seed, facts.confidence, hold, engine)
 
 
 def _load_learned(neuron: Neuron[Any], site: str, tensors: Mapping[str, Tensor]) -> None:
@@ -123,6 +125,7 @@ def setup(
         timesteps=T,
         energy_ac_pj=energy_ac_pj,
         energy_mac_pj=energy_mac_pj,
+        hold=network.hold,
     )
 
 
@@ -196,7 +199,8 @@ def measure_confidence(
         checkpoint: converted, without confidence.
         sites: where it is to act.
         early: E.
-        samples: batches of indices, normalised inputs and labels; calibration samples.
+        samples: batches of indices, normalised inputs ``[f, B, *input]`` and labels; calibration
+            samples.
         device: where to simulate.
         advance: told of samples done.
         engine: where simulation goes by events.
@@ -205,7 +209,7 @@ def measure_confidence(
     metric = Sin(setup(checkpoint, network, early))
     for indices, x, labels in samples:
         x = x.to(device)
-        logits, inputs = ann_inputs(network.network, x)
+        logits, inputs = ann_inputs(network.network, still(x))
         metric.begin(Batch(labels, logits, inputs))
         simulate(network, x, indices.to(device), early, early, metric.observe)
         advance(len(labels))

@@ -16,7 +16,9 @@ from torch import Tensor
 from snnconv.errors import UnsupportedError, UsageError
 from snnconv.factory import call, factory
 from snnconv.facts import DataFacts
+from snnconv.frames import merge
 from snnconv.plugins import Room
+from snnconv.shapes import fold_time, unfold_time
 from snnconv.values import parse_pairs
 
 
@@ -25,7 +27,8 @@ class Split(Protocol):
 
     Shape:
         labels ``[n]`` int64; ``images(indices)`` gives ``[len(indices), *shape]`` float32 in 0..1,
-        ``shape`` being that of the facts: ``(C, H, W)``, ``(C, L)``, ``(F,)``, ...
+        ``shape`` being that of the facts: ``(C, H, W)``, ``(C, L)``, ``(F,)``, ...; where they have
+        frames, ``[len(indices), frames, *shape]``.
     """
 
     @property
@@ -177,6 +180,7 @@ def batches(
     order: Tensor,
     size: int,
     augment: Callable[[Tensor], Tensor] | None = None,
+    showings: int | None = None,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Indices, normalised images and labels, batch by batch in the given order.
 
@@ -186,21 +190,37 @@ def batches(
         order: indices ``[n]`` int64 into the split.
         size: samples a batch.
         augment: of a batch of images in 0..1, before normalisation.
+        showings: how many frames a simulation shows (:func:`snnconv.frames.showings`); without,
+            samples come as an ANN sees them.
+
+    Returns:
+        Samples ``[B, *shape]``, the mean over their frames where they have some; with ``showings``
+        the frames that are shown, ``[showings, B, *shape]``.
 
     Raises:
         UnsupportedError: the images have another shape than the network was made for.
     """
     for indices in order.split(size):
         images = split.images(indices)
-        if tuple(images.shape[1:]) != tuple(facts.shape):
+        wanted = facts.shape if facts.frames is None else (facts.frames, *facts.shape)
+        if tuple(images.shape[1:]) != tuple(wanted):
             raise UnsupportedError(
                 "the data do not fit the network",
-                f"samples of shape {list(images.shape[1:])}, network input {list(facts.shape)}",
+                f"samples of shape {list(images.shape[1:])}, network input {list(wanted)}",
                 "give the data set the network was trained on (--data)",
             )
+        if facts.frames is not None:
+            images = merge(images, showings or 1)
+            images = images[:, 0] if showings is None else images
         if augment is not None:
             images = augment(images)
-        yield indices, normalise(images, facts), split.labels[indices]
+        if facts.frames is None or showings is None:
+            x = normalise(images, facts)
+            x = x if showings is None else x[None]
+        else:
+            x = fold_time(images)  # [B, f, *shape], samples before frames here
+            x = unfold_time(normalise(x, facts), len(images)).transpose(0, 1)
+        yield indices, x, split.labels[indices]
 
 
 def first(split: Split, limit: int | None) -> Tensor:

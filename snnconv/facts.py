@@ -15,10 +15,13 @@ class DataFacts(Facts):
     """What a network must know of the data it was made for."""
 
     spec: str = Field(description="the data set, as --data takes it")
-    shape: tuple[int, ...] = Field(description="of one sample, channels first")
+    shape: tuple[int, ...] = Field(description="of one sample, or one frame, channels first")
     classes: tuple[str, ...] = Field(description="class names; logit k is classes[k]")
     mean: tuple[float, ...] = Field(description="per channel, subtracted from values in 0..1")
     std: tuple[float, ...] = Field(description="per channel, divided by after that")
+    frames: int | None = Field(
+        None, ge=2, description="of a sample that changes over time; null where it is constant"
+    )
 
 
 class SiteFacts(Facts):
@@ -57,6 +60,7 @@ class SpikingFacts(Facts):
     params: dict[str, Any]
     timesteps: int
     seed: int = Field(description="of everything random in the simulation")
+    hold: int = Field(1, ge=1, description="steps for which a frame of the input is shown")
     confidence: ConfidenceFacts | None = None
 
 

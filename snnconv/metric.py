@@ -33,6 +33,7 @@ class Setup:
         timesteps: T.
         energy_ac_pj: energy of an accumulate.
         energy_mac_pj: energy of a multiply-accumulate.
+        hold: steps for which each frame of the input is shown; none where it is constant.
     """
 
     graph: Graph
@@ -44,6 +45,11 @@ class Setup:
     timesteps: int
     energy_ac_pj: float
     energy_mac_pj: float
+    hold: int | None = None
+
+    def passes(self, steps: int) -> int:
+        """How often so many steps compute what hangs on the input alone."""
+        return 1 if self.hold is None else -(-steps // self.hold)
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
 """Run a spiking network for T steps, in chunks of time, and average its last layer's currents.
 
 Shape:
-    ``[B, *input] -> [T, B, classes]``: logits averaged over steps 1..t, float64.
+    ``[f, B, *input] -> [T, B, classes]``: logits averaged over steps 1..t, float64.
 
 Reference:
-    Methods, section 0: constant input, the last layer does not spike.
+    Methods, section 0: constant input or frames, the last layer does not spike.
 
 Deviations:
     None.
@@ -29,7 +29,7 @@ def simulate(
 
     Args:
         network: in evaluation mode.
-        x: ``[B, *input]``, presented at every step.
+        x: ``[f, B, *input]``, the frames that are shown in turn; one is shown at every step.
         samples: which samples these are, ``[B]``.
         timesteps: T.
         chunk: steps computed at once, where the neurons are causal; it bounds memory.
@@ -42,7 +42,7 @@ def simulate(
     averages = []
     for start in range(0, timesteps, chunk):
         steps = min(chunk, timesteps - start)
-        currents, state = network(x[None], steps, samples, state, observe)
+        currents, state = network(x, steps, samples, state, observe)
         for t, current in enumerate(currents.double(), start=start + 1):
             total = current if t == 1 else total + current
             averages.append(total / t)

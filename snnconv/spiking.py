@@ -8,10 +8,10 @@ stride and padding. Functions that no neuron stands for are computed by it outsi
 domain, and count as MACs.
 
 Under a constant input, what no neuron has touched does not change over time: it has ``T = 1`` and
-is computed once.
+is computed once. An input of frames is shown a frame a step (:mod:`snnconv.frames`).
 
 Shape:
-    ``[1 or T, B, *input] -> [T, B, classes]``: the last layer's currents at each step.
+    ``[f, B, *input] -> [T, B, classes]``: the last layer's currents at each step.
 
 Reference:
     Methods: rate-preserving rule. Max pooling: the cumulative rule, which generalises LIPooling
@@ -32,6 +32,7 @@ from snnconv.confidence import keep_mask
 from snnconv.engine import synapse
 from snnconv.engine.run import run
 from snnconv.facts import ConfidenceFacts
+from snnconv.frames import at
 from snnconv.graph.build import Network, walk
 from snnconv.graph.ir import Node
 from snnconv.graph.ops import OPS, Role
@@ -59,6 +60,7 @@ class SpikingNetwork(nn.Module):
         neurons: by site name, one for each site.
         seed: of everything random.
         confidence: spike confidence, if it acts.
+        hold: steps for which each frame of the input is shown; none where it is constant.
         engine: where simulation goes by events.
     """
 
@@ -68,19 +70,26 @@ class SpikingNetwork(nn.Module):
         neurons: Mapping[str, Neuron[Any]],
         seed: int,
         confidence: ConfidenceFacts | None,
+        hold: int | None = None,
         engine: synapse.Engine = "auto",
     ) -> None:
         super().__init__()
         self.network = network
-        self._carried = carried(network.graph)
+        self.hold = hold
+        source = Carries.CONSTANT if hold is None else Carries.FRAMES
+        self._carried = carried(network.graph, source)
         self._emitters = {node.name for node in sources(network.graph)}
-        self._cumulative = {node.name for node in cumulative(network.graph)}
+        self._cumulative = {node.name for node in cumulative(network.graph, source)}
         # a module's attribute name may hold no dot, so neurons are numbered
         self._sites = tuple(neurons)
         self._neurons = nn.ModuleList(neurons.values())
         self.seed = seed
         self.confidence = confidence
         self.engine = engine
+
+    def paths(self) -> dict[str, synapse.Path]:
+        """Which way each layer with weights goes in inference: once, dense or by events."""
+        return synapse.paths(self.network, self._carried, self.engine)
 
     @property
     def neurons(self) -> dict[str, Neuron[Any]]:
@@ -108,7 +117,7 @@ class SpikingNetwork(nn.Module):
         """The next ``timesteps`` steps.
 
         Args:
-            x: the input, ``[1, B, *input]`` when it is constant over time.
+            x: the frames to show in turn, ``[f, B, *input]``; one where the input is constant.
             timesteps: how many steps.
             samples: which samples these are, ``[B]``: what randomness hangs on.
             state: as the call before gave it.
@@ -116,8 +125,15 @@ class SpikingNetwork(nn.Module):
 
         Returns:
             Currents of the last layer ``[timesteps, B, classes]``, and the state after them.
+
+        Raises:
+            ValueError: several frames for a network of constant input.
         """
         state = state or State()
+        if self.hold is not None:
+            x = at(x, state.steps, timesteps, self.hold)
+        elif len(x) != 1:
+            raise ValueError(f"{len(x)} frames, and the network was made for constant input")
         nodes: dict[str, Any] = {}
 
         def evaluate(node: Node, inputs: list[Tensor]) -> Tensor:

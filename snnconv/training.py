@@ -28,9 +28,10 @@ from snnconv.facts import DataFacts
 from snnconv.neuron import Neuron
 from snnconv.progress import Progress
 from snnconv.reports import EpochRow
+from snnconv.shapes import fold_time, unfold_time
 
 Loss = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-"""``(samples [B], x [B, C, H, W], labels [B]) -> (loss [], logits [B, classes])``."""
+"""``(samples [B], x, labels [B]) -> (loss [], logits [B, classes])``; x as ``batches`` gives it."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,15 @@ def cross_entropy(logits: Tensor, labels: Tensor, kind: str, smoothing: float) -
     )
 
 
+def _channels_last(x: Tensor, rank: int) -> Tensor:
+    """Images ``[B, C, H, W]``, or frames of them ``[f, B, C, H, W]``, in the memory of networks."""
+    if rank != 3:
+        return x
+    images = fold_time(x) if x.dim() > 4 else x
+    images = images.contiguous(memory_format=torch.channels_last)
+    return unfold_time(images, len(x)) if x.dim() > 4 else images
+
+
 def fit(
     module: nn.Module,
     loss: Loss,
@@ -114,6 +124,7 @@ def fit(
     validate: Callable[[], float],
     device: torch.device,
     progress: Progress,
+    showings: int | None = None,
 ) -> Iterator[EpochRow]:
     """Train; yields a row after each epoch, with the module in evaluation mode.
 
@@ -131,10 +142,10 @@ def fit(
         shuffled = parts.train[torch.randperm(len(parts.train), generator=order)]
         torch.manual_seed(config.seed * 1_000_003 + epoch)  # augmentation and dropout
         with progress.task(f"epoch {epoch}/{config.epochs}", len(parts.train)) as advance:
-            drawn = batches(split, facts, shuffled, config.batch_size, augment)
+            drawn = batches(split, facts, shuffled, config.batch_size, augment, showings)
             for step, (indices, x, labels) in enumerate(drawn):
                 x, labels = x.to(device), labels.to(device)
-                x = x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
+                x = _channels_last(x, len(facts.shape))
                 for group in descent.param_groups:
                     group["lr"] = learning_rate(config, epoch - 1 + (step + 1) / steps)
                 with torch.autocast(device.type, torch.bfloat16, enabled=config.bf16):

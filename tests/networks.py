@@ -12,6 +12,7 @@ from torch import nn
 from snnconv.checkpoint import Checkpoint
 from snnconv.conversion import ann_inputs
 from snnconv.facts import CalibrationFacts, DataFacts, SiteFacts, SpikingFacts
+from snnconv.frames import still
 from snnconv.graph.build import Network, shapes
 from snnconv.graph.capture import capture
 from snnconv.graph.fold import fold
@@ -122,14 +123,16 @@ def captured(module, shape=IMAGE):
     return fold(*capture(rounded(module), shape))
 
 
-def spiking(module, shape=IMAGE, theta=0.5, kind=IF, params=None, seed=0, confidence=None):
+def spiking(
+    module, shape=IMAGE, theta=0.5, kind=IF, params=None, seed=0, confidence=None, hold=None, T=1
+):
     """A spiking network in evaluation mode; theta is one number, or one for each site."""
     graph, tensors = captured(module, shape)
     neurons = {
-        site.name: kind(params or Params(), torch.tensor([level]))
+        site.name: kind(params or Params(), torch.tensor([level]), T)
         for site, level in zip(graph.sites, _each(theta, graph), strict=True)
     }
-    return SpikingNetwork(Network(graph, tensors), neurons, seed, confidence).eval()
+    return SpikingNetwork(Network(graph, tensors), neurons, seed, confidence, hold).eval()
 
 
 def _each(theta, graph):
@@ -176,9 +179,14 @@ def layered(snn):
 
 
 def recorded(snn, x, timesteps, chunk=None, samples=None):
-    """Logits at every step, and ``{node: Spikes [T, B, *N]}``."""
+    """Logits at every step, and ``{node: Spikes [T, B, *N]}``.
+
+    Args:
+        x: ``[B, *input]``, or ``[f, B, *input]`` of a network whose input is frames.
+    """
     seen = {}
-    samples = torch.arange(len(x)) if samples is None else samples
+    x = x[None] if snn.hold is None else x
+    samples = torch.arange(x.shape[1]) if samples is None else samples
 
     def observe(name, start, spikes):
         parts = seen.setdefault(name, [])
@@ -205,6 +213,7 @@ def setup(snn, timesteps, v0=0.5):
         timesteps=timesteps,
         energy_ac_pj=0.9,
         energy_mac_pj=4.6,
+        hold=snn.hold,
     )
 
 
@@ -216,10 +225,12 @@ def measured(snn, x, labels, timesteps, names, batches=None, chunk=None, found=N
         for metric in metrics.values():
             metric.observe(name, start, spikes)
 
-    for indices in batches or [torch.arange(len(x))]:
+    x = x[None] if snn.hold is None else x
+    for indices in batches or [torch.arange(len(labels))]:
         for metric in metrics.values():
-            metric.begin(Batch(labels[indices], *ann_inputs(snn.network, x[indices])))
-        logits = simulate(snn, x[indices], indices, timesteps, chunk or timesteps, observe)
+            mean = still(x[:, indices])
+            metric.begin(Batch(labels[indices], *ann_inputs(snn.network, mean)))
+        logits = simulate(snn, x[:, indices], indices, timesteps, chunk or timesteps, observe)
         for metric in metrics.values():
             metric.finish(logits)
     found = found or Figures()

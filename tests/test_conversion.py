@@ -77,7 +77,8 @@ def test_the_closest_name_is_suggested():
 def in_batches(x, size):
     indices = torch.arange(len(x))
     return [
-        (part, x[part], torch.zeros(len(part), dtype=torch.int64)) for part in indices.split(size)
+        (part, x[part][None], torch.zeros(len(part), dtype=torch.int64))
+        for part in indices.split(size)
     ]
 
 

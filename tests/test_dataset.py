@@ -27,6 +27,7 @@ def test_the_room_holds_these_and_no_helpers():
     assert ROOM.names() == [
         *("cifar10", "cifar100", "digits", "fashion-mnist", "folder", "npz"),
         "speech-commands",
+        "events",
     ]
 
 

@@ -49,7 +49,7 @@ def test_a_neuron_that_is_not_causal_sees_all_steps_at_once():
     def observe(name, start, spikes):
         starts.append((start, len(spikes.counts)))
 
-    simulate(snn, images(2), torch.arange(2), 8, 3, observe)
+    simulate(snn, images(2)[None], torch.arange(2), 8, 3, observe)
     assert set(starts) == {(0, 8)}
 
 

@@ -131,14 +131,23 @@ def test_what_no_neuron_has_touched_is_computed_once_a_chunk(monkeypatch):
     assert [size for name, size in calls if name == second] == [12, 12]
 
 
-def test_an_input_may_change_over_time():
-    snn, x = spiking(vgg()), images(12).unflatten(0, (4, 3))
-    whole, _ = run(snn, x, 4)
+@pytest.mark.parametrize("hold", [1, 2])
+@pytest.mark.parametrize("name", sorted(NETS))
+def test_frames_are_shown_a_step_each_or_held_and_then_again(name, hold):
+    net, frames = NETS[name](), images(9).unflatten(0, (3, 3))
+    snn = spiking(net, hold=hold)
+    whole, _ = run(snn, frames, 12)
+    order = [0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2] if hold == 1 else [0, 0, 1, 1, 2, 2] * 2
     state, parts = None, []
-    for step in x:
-        current, state = run(snn, step[None], 1, state)
+    for t in order:  # one step at a time
+        current, state = run(snn, frames[[t]], 1, state)
         parts.append(current)
     assert torch.equal(whole, torch.cat(parts))
+
+
+def test_a_network_for_constant_input_takes_no_frames():
+    with pytest.raises(ValueError, match="4 frames, and the network was made for constant input"):
+        run(spiking(vgg()), images(12).unflatten(0, (4, 3)), 4)
 
 
 @pytest.mark.parametrize("name", sorted(NETS))
@@ -231,7 +240,7 @@ def test_neither_batches_nor_chunks_change_a_random_spike(chunk, size):
 # Training
 
 
-def trainable(kind=IF, params=None):
+def trainable(kind=IF, params=None, hold=None):
     torch.manual_seed(0)
     net = nn.Sequential(
         nn.Conv2d(2, 4, 3, bias=False),
@@ -245,12 +254,12 @@ def trainable(kind=IF, params=None):
     )
     graph, tensors = capture(net, (2, 6, 6))
     neurons = {site.name: kind(params or Params(), torch.tensor([0.5])) for site in graph.sites}
-    return SpikingNetwork(Network(graph, tensors), neurons, 0, None).train()
+    return SpikingNetwork(Network(graph, tensors), neurons, 0, None, hold).train()
 
 
 def test_batch_norm_uses_statistics_of_time_and_batch_together():
-    snn = trainable()
-    x = torch.randn(4, 5, 2, 6, 6)  # [T, B]
+    snn = trainable(hold=1)
+    x = torch.randn(4, 5, 2, 6, 6)  # [f, B], a frame a step
     snn(x, 4, torch.arange(5))
     tensors = snn.network.tensors()
     before = nn.functional.conv2d(x.flatten(0, 1), tensors["0.weight"])
@@ -306,7 +315,7 @@ def test_functions_outside_the_spiking_domain_keep_the_mean():
     x = torch.randn(5, *IMAGE)
     with torch.no_grad():
         expected = module(x).double()
-        averages = simulate(snn, x, torch.arange(5), 256, 16)
+        averages = simulate(snn, x[None], torch.arange(5), 256, 16)
     errors = [(averages[t - 1] - expected).norm() / expected.norm() for t in (1, 16, 256)]
     assert errors[0] > errors[1] > errors[2]
     assert errors[2] < 0.01
@@ -337,5 +346,6 @@ def test_functions_outside_the_spiking_domain_are_those_of_the_mean_so_far():
 def test_functions_outside_the_spiking_domain_in_chunks():
     snn, _ = analog_network()
     x = torch.randn(3, *IMAGE)
-    whole = simulate(snn, x, torch.arange(3), 9, 9)
-    torch.testing.assert_close(simulate(snn, x, torch.arange(3), 9, 2), whole, rtol=1e-5, atol=1e-6)
+    whole = simulate(snn, x[None], torch.arange(3), 9, 9)
+    parts = simulate(snn, x[None], torch.arange(3), 9, 2)
+    torch.testing.assert_close(parts, whole, rtol=1e-5, atol=1e-6)

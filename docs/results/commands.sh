@@ -6,6 +6,7 @@
 #   docs/results/commands.sh full NETWORK       the best setting of each neuron: all 10,000, T = 256
 #   docs/results/commands.sh single NETWORK     those LM-HT networks, reparameterized
 #   docs/results/commands.sh levels NETWORK     LM-HT as converted, without fine-tuning: all 10,000
+#   docs/results/commands.sh events             recordings of an event camera: minutes, not hours
 set -euo pipefail
 # from the repository's root
 results=${RESULTS:-docs/results}
@@ -96,6 +97,20 @@ single() { # network
       cp "$runs/$1/single-$name.json" "$report"
     done
   done
+}
+
+events() { # the saccade set, and a small network on it: 2,000 test recordings of 8 frames
+  [ -f data/saccades.npz ] || python docs/results/saccades.py data/saccades.npz
+  [ -f "$runs/events/ann.safetensors" ] || snnconv train cnn --data npz:data/saccades.npz --batch-size 100 \
+    --augment flip --validation 0.05 --lr 0.1 --warmup 0.5 --epochs 6 --threads 1 --run "$runs/events"
+  thresholds events
+  mkdir -p "$results/events"
+  row events if-32 percentile 32 2000 --neuron if -- "${lean[@]}"
+  row events msat-32 percentile 32 2000 --neuron msat --param preset=vgg16 --param v0=0.5 -- "${lean[@]}"
+  # fewer steps than frames: frames that follow each other are merged
+  row events if-4 percentile 4 2000 --neuron if -- "${lean[@]}"
+  row events msat-4 percentile 4 2000 --neuron msat --param preset=vgg16 --param v0=0.5 -- "${lean[@]}"
+  row events lm-ht-4 mse 4 2000 --neuron lm-ht --param levels=4 -- "${lean[@]}"
 }
 
 full() { # network

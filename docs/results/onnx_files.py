@@ -108,7 +108,7 @@ def spikes(found: Captured, train: Tensor, test: Tensor, thetas: list[Tensor] | 
             counts[name].append(found.counts.to(torch.uint8))
 
     snn = SpikingNetwork(ann, neurons, 0, None).eval()
-    simulate(snn, test, torch.arange(len(test)), T, 8, observe)
+    simulate(snn, test[None], torch.arange(len(test)), T, 8, observe)
     return [torch.cat(each) for each in counts.values()], thetas
 
 

@@ -129,7 +129,7 @@ def errors(
 
     def run(neurons: dict, T: int) -> Tensor:
         snn = SpikingNetwork(ann, neurons, 0, None).eval()
-        return simulate(snn, test, torch.arange(len(test)), T, 8)
+        return simulate(snn, test[None], torch.arange(len(test)), T, 8)
 
     levels = {}
     for L in LEVELS:

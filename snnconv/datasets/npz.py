@@ -4,7 +4,8 @@ Shape:
     ``x_*`` uint8 (divided by 255) or floats in 0..1 (read as float32): ``[n, C, H, W]`` images,
     ``[n, F]`` features, ``[n, C, ...]`` of any rank. Rank 3 has two meanings: uint8 is taken for
     grey images ``[n, H, W]``, floats for signals ``[n, C, L]``; an array ``layout`` that holds
-    ``"HW"`` or ``"CL"`` says otherwise. ``y_*`` ``[n]`` whole numbers from 0.
+    ``"HW"`` or ``"CL"`` says otherwise. ``"TCHW"``, ``"TCL"`` or ``"TF"`` says that samples are T
+    frames, an input that changes over time. ``y_*`` ``[n]`` whole numbers from 0.
     Optional: ``classes`` (names), ``mean`` and ``std`` (one each, or one a channel; a feature is a
     channel). A relative FILE lies below ``--data-root``, where that is given.
 
@@ -13,7 +14,8 @@ Reference:
 
 Deviations:
     Without ``mean`` and ``std`` they are x_train's per channel, to six digits: the last bits of a
-    sum depend on the number of threads. A channel that never varies gets std 1 instead of 0.
+    sum depend on the number of threads. A channel that never varies gets std 1 instead of 0. Of
+    frames they are those of the mean over time, which is what the ANN sees.
 """
 
 import zipfile
@@ -35,7 +37,14 @@ Figures = tuple[float, ...]
 
 _NEEDED = ("x_train", "y_train", "x_test", "y_test")
 _OPTIONAL = ("classes", "mean", "std", "layout")
-_RANKS = {"HW": 2, "CL": 2, "CHW": 3}  # what `layout` may say, and the rank of such a sample
+_RANKS = {
+    "HW": 2,
+    "CL": 2,
+    "CHW": 3,
+    "TF": 2,
+    "TCL": 3,
+    "TCHW": 4,
+}  # what `layout` may say, and the rank of such a sample
 _ALPHA = 4  # most channels that an image file has: red, green, blue, opacity
 _CHUNK = 64  # samples at once while summing in float64
 _FLAT = 1e-6  # a std below this is rounding, not variation
@@ -52,13 +61,20 @@ def _load(source: Source) -> Dataset:
             f"x_train {_kind(arrays['x_train'])}, x_test {_kind(arrays['x_test'])}",
             "give both the same shape and type",
         )
+    frames = shape[0] if str(arrays.get("layout", "")).startswith("T") else None
+    if frames == 1:
+        raise _refusal(
+            file, f"one frame a sample, {_kind(arrays['x_train'])}", "take the T away, or give more"
+        )
     if "mean" in arrays or "std" in arrays:
-        mean, std = (_figures(file, arrays, name, shape[0]) for name in ("mean", "std"))
+        channels = shape[1 if frames else 0]
+        mean, std = (_figures(file, arrays, name, channels) for name in ("mean", "std"))
     else:
-        mean, std = _moments(train)
+        mean, std = _moments(train, frames is not None)
     facts = DataFacts(
         spec=f"npz:{source.argument}",
-        shape=shape,
+        shape=shape[1:] if frames else shape,
+        frames=frames,
         classes=_classes(file, arrays, train.labels, test.labels),
         mean=mean,
         std=std,
@@ -219,15 +235,16 @@ def _figures(file: Path, arrays: dict[str, Array], name: str, channels: int) -> 
     return tuple(float(value) for value in values.flatten())
 
 
-def _moments(split: ArraySplit) -> tuple[Figures, Figures]:
+def _moments(split: ArraySplit, frames: bool) -> tuple[Figures, Figures]:
     """Mean and std per channel, over samples and whatever lies behind the channel."""
-    channels = split.pixels.shape[1]
+    channels = split.pixels.shape[2 if frames else 1]
     total, squares = torch.zeros(2, channels, dtype=torch.float64)
     for chunk in split.pixels.split(_CHUNK):
-        x = chunk.double().div(split.scale).reshape(len(chunk), channels, -1)  # [n, C, rest]
+        x = chunk.double().div(split.scale)
+        x = (x.mean(1) if frames else x).reshape(len(chunk), channels, -1)  # [n, C, rest]
         total += x.sum((0, 2))
         squares += x.square().sum((0, 2))
-    count = split.pixels.numel() / channels
+    count = split.pixels.numel() / channels / (split.pixels.shape[1] if frames else 1)
     mean = total / count
     std = (squares / count - mean.square()).clamp(min=0).sqrt()
     std[std < _FLAT] = 1.0

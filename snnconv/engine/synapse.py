@@ -10,7 +10,7 @@ Shape:
 
 import functools
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor
 from snnconv.graph.build import Network
 from snnconv.graph.ir import Node
 from snnconv.graph.ops import OPS, Role
-from snnconv.graph.roles import Carries, carried
+from snnconv.graph.roles import Carries
 
 Engine = Literal["auto", "dense", "event"]
 """Where to go by events: where a layer's shape says it is faster, nowhere, or wherever possible."""
@@ -74,9 +74,12 @@ def path(network: Network, node: Node, spikes: bool, engine: Engine) -> Path:
     return "event" if possible and (faster or engine == "event") else "dense"
 
 
-def paths(network: Network, engine: Engine) -> dict[str, Path]:
-    """Which way each layer with weights goes in inference under a constant input."""
-    kinds = carried(network.graph)
+def paths(network: Network, kinds: Mapping[str, Carries], engine: Engine) -> dict[str, Path]:
+    """Which way each layer with weights goes in inference.
+
+    Args:
+        kinds: what each node carries.
+    """
 
     def way(node: Node) -> Path:
         if kinds[node.name] is Carries.CONSTANT:

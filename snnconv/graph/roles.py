@@ -1,7 +1,8 @@
 """What each node carries in a spiking network, and how many operations a spike costs.
 
 The role of an edge is a fact of the graph, never guessed from values: a node's output is *constant*
-(computed from the input alone, so once), *spikes* (of a neuron or a max pooling of spikes, perhaps
+(computed from the input alone, so once) or *frames* (the same of an input that changes over time:
+computed for every frame that is shown), *spikes* (of a neuron or a max pooling of spikes, perhaps
 through averages, reshapes and concatenations), or *current* (out of weights, analog at every step).
 
 The rule of counting: a spike costs one operation for every synapse, and for every membrane or
@@ -33,23 +34,28 @@ from snnconv.graph.ops import OPS, Role
 
 
 class Carries(StrEnum):
-    """What a node's output is in a spiking network under constant input."""
+    """What a node's output is in a spiking network."""
 
     CONSTANT = "constant"
+    FRAMES = "frames"
     SPIKES = "spikes"
     CURRENT = "current"
 
 
-def carried(graph: Graph) -> dict[str, Carries]:
-    """What each node's output carries, by name."""
+OF_INPUT = (Carries.CONSTANT, Carries.FRAMES)
+"""What the input may carry, and all that is computed from it alone."""
+
+
+def carried(graph: Graph, source: Carries = Carries.CONSTANT) -> dict[str, Carries]:
+    """What each node's output carries, by name; ``source`` is what the input does."""
     found: dict[str, Carries] = {}
 
     def evaluate(node: Node, inputs: list[Carries]) -> Carries:
         role = OPS[node.op].role
         if role is Role.SITE:
             kind = Carries.SPIKES
-        elif all(kind is Carries.CONSTANT for kind in inputs):
-            kind = Carries.CONSTANT
+        elif all(kind is source for kind in inputs):
+            kind = source
         elif role in (Role.SYNAPSE, Role.ANALOG) or any(
             kind is not Carries.SPIKES for kind in inputs
         ):
@@ -59,7 +65,7 @@ def carried(graph: Graph) -> dict[str, Carries]:
         found[node.name] = kind
         return kind
 
-    walk(graph, Carries.CONSTANT, evaluate)
+    walk(graph, source, evaluate)
     return found
 
 
@@ -73,9 +79,9 @@ def sources(graph: Graph) -> tuple[Node, ...]:
     )
 
 
-def cumulative(graph: Graph) -> tuple[Node, ...]:
+def cumulative(graph: Graph, source: Carries = Carries.CONSTANT) -> tuple[Node, ...]:
     """What is not linear and changes over time: it needs the cumulative rule."""
-    kinds = carried(graph)
+    kinds = carried(graph, source)
     return tuple(
         node
         for node in graph.nodes

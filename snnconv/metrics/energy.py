@@ -2,8 +2,9 @@
 
 ``synaptic = AC * SOPs`` (LM-HT, Table 1); ``total = synaptic + MAC * first layer`` (MSAT, section
 5.4), with the first layer computed once, as it is here, or counted at every step; the ANN's is
-``MAC * MACs``. Layers behind the first that analog values feed count as MACs at every step in both
-totals.
+``MAC * MACs``. An input of frames has the first layer computed for every frame that is shown, and a
+pixel counts whether it is silent or not: it is an analog value, several events in one number.
+Layers behind the first that analog values feed count as MACs at every step in both totals.
 
 Shape:
     None: it reads the figures of ``synops``.
@@ -35,7 +36,7 @@ class Energy(Metric):
         ann = mac * operations["ann_macs_per_sample"]
         synaptic = ac * operations["sops_per_sample"]
         by_step = [
-            ac * sops + once + analog * t
+            ac * sops + once * self.setup.passes(t) + analog * t
             for t, sops in enumerate(operations["sops_per_sample_steps"], start=1)
         ]
         every_step = synaptic + (once + analog) * T

@@ -18,7 +18,7 @@ Deviations:
 import torch
 from torch import Tensor
 
-from snnconv.graph.roles import Carries, by_macs, carried, fan_out, macs
+from snnconv.graph.roles import OF_INPUT, by_macs, carried, fan_out, macs
 from snnconv.metric import Figures, Metric, Setup
 from snnconv.neuron import Spikes
 from snnconv.shapes import neurons_flat
@@ -57,7 +57,7 @@ class Synops(Metric):
         graph = self.setup.graph
         kinds = carried(graph)
         work = macs(graph, self.setup.network)
-        first = sum(work[name][0] for name in work if kinds[name] is Carries.CONSTANT)
+        first = sum(work[name][0] for name in work if kinds[name] in OF_INPUT)
         analog = sum(work[name][0] for name in by_macs(graph))
         # a quotient of integers would be float32
         steps = torch.stack(list(self.operations.values())).sum(0).cumsum(0).double() / self.samples
@@ -65,6 +65,7 @@ class Synops(Metric):
             "sops_per_sample": float(steps[-1]),
             "sops_per_sample_steps": steps.tolist(),
             "first_layer_macs_per_sample": float(first),
+            "first_layer_passes": self.setup.passes(self.setup.timesteps),
             "analog_macs_per_sample": float(analog),
             "ann_macs_per_sample": float(sum(total for total, _ in work.values())),
             "ann_macs_exact_per_sample": float(sum(exact for _, exact in work.values())),

@@ -90,6 +90,9 @@ class EvaluateReport(Report):
     sops_per_sample: float | None = Field(None, description="synaptic operations in T steps")
     sops_per_sample_steps: Steps | None = Field(None, description="up to each step t")
     first_layer_macs_per_sample: float | None = Field(None, description="counted once")
+    first_layer_passes: int | None = Field(
+        None, description="how often T steps compute it: once, or for every frame that is shown"
+    )
     analog_macs_per_sample: float | None = Field(
         None, description="MACs at each step of layers behind the first that analog values feed"
     )
@@ -101,7 +104,7 @@ class EvaluateReport(Report):
     )
     energy_synaptic_mj: float | None = Field(None, description="accumulates only (LM-HT Table 1)")
     energy_total_mj: float | None = Field(
-        None, description="with the first layer's MACs, computed once (MSAT section 5.4)"
+        None, description="with the first layer's MACs, first_layer_passes times (MSAT section 5.4)"
     )
     energy_total_every_step_mj: float | None = Field(
         None, description="with the first layer's MACs at each step"
@@ -111,7 +114,7 @@ class EvaluateReport(Report):
     energy_total_ratio: float | None = Field(None, description="to the ANN's energy")
     energy_total_every_step_ratio: float | None = Field(None, description="to the ANN's energy")
     energy_total_mj_steps: Steps | None = Field(
-        None, description="up to each step t, first layer once"
+        None, description="up to each step t, as energy_total_mj"
     )
     sin_ratio_steps: Steps | None = Field(None, description="mean over layers, by t")
     layers: list[LayerRow]

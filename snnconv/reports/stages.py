@@ -13,6 +13,9 @@ class DataUse(BaseModel):
     spec: str
     train_samples: int
     test_samples: int
+    frames: int | None = Field(
+        None, description="of a sample that changes over time; null where it is constant"
+    )
 
 
 class EpochRow(BaseModel):

@@ -140,6 +140,7 @@ def open_data(session: Session, config: DataConfig, facts: DataFacts | None) -> 
         return dataset
     for what, has, needs in (
         ("sample shape", list(dataset.facts.shape), list(facts.shape)),
+        ("number of frames", dataset.facts.frames or "none", facts.frames or "none"),
         ("number of classes", len(dataset.facts.classes), len(facts.classes)),
     ):
         if has != needs:
@@ -157,6 +158,7 @@ def data_use(dataset: Dataset) -> DataUse:
         spec=dataset.facts.spec,
         train_samples=len(dataset.train.labels),
         test_samples=len(dataset.test.labels),
+        frames=dataset.facts.frames,
     )
 
 

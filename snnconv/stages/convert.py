@@ -10,9 +10,10 @@ from snnconv.conversion import confident_sites, measure_confidence
 from snnconv.dataset import batches
 from snnconv.errors import UsageError
 from snnconv.facts import SpikingFacts
+from snnconv.frames import showings
 from snnconv.graph.fold import fold
 from snnconv.graph.ops import OPS, Role
-from snnconv.graph.roles import Carries, by_macs, carried, cumulative, macs
+from snnconv.graph.roles import OF_INPUT, Carries, by_macs, carried, cumulative, macs
 from snnconv.neuron import ROOM
 from snnconv.progress import Progress, Quiet
 from snnconv.reports import ConvertReport
@@ -41,6 +42,7 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
             f"it is measured over early steps, and they run for T = {config.timesteps} only",
             "drop --confidence",
         )
+    shown = showings(calibrated.data.frames, config.timesteps, 1)
     converted = replace(
         calibrated,
         kind="converted",
@@ -63,7 +65,7 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
                 converted,
                 sites,
                 config.early,
-                batches(dataset.train, converted.data, chosen, config.batch_size),
+                batches(dataset.train, converted.data, chosen, config.batch_size, showings=shown),
                 session.device,
                 advance,
                 config.engine,
@@ -76,8 +78,10 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
     save(converted, out)
 
     graph, tensors = fold(converted.graph, converted.network)
-    kinds, work = carried(graph), macs(graph, tensors)
-    behind = {name: n for name, (n, _) in work.items() if kinds[name] is not Carries.CONSTANT}
+    source = Carries.CONSTANT if converted.data.frames is None else Carries.FRAMES
+    kinds, work = carried(graph, source), macs(graph, tensors)
+    moving = cumulative(graph, source)
+    behind = {name: n for name, (n, _) in work.items() if kinds[name] not in OF_INPUT}
     analog = sum(behind[name] for name in by_macs(graph))
     return session.report(
         ConvertReport,
@@ -88,8 +92,8 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
         timesteps=config.timesteps,
         sites_converted=len(converted.graph.sites),
         non_spiking_share=analog / max(1, sum(behind.values())),
-        cumulative_pools=[n.name for n in cumulative(graph) if OPS[n.op].role is Role.MAX],
-        analog=[n.name for n in cumulative(graph) if OPS[n.op].role is Role.ANALOG],
+        cumulative_pools=[n.name for n in moving if OPS[n.op].role is Role.MAX],
+        analog=[n.name for n in moving if OPS[n.op].role is Role.ANALOG],
         dropped=[
             f"{node.attrs['dropped']} at {node.name}"
             for node in converted.graph.nodes

@@ -11,8 +11,8 @@ from snnconv.checkpoint import Checkpoint, load
 from snnconv.config import EvaluateConfig
 from snnconv.conversion import ann_inputs, neuron_params, setup, spiking_network, timesteps
 from snnconv.dataset import batches, first
-from snnconv.engine.synapse import paths
 from snnconv.errors import CheckFailedError, UsageError
+from snnconv.frames import showings, still
 from snnconv.graph.build import Network
 from snnconv.graph.fold import fold
 from snnconv.graph.roles import sources
@@ -39,6 +39,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
     assert calibrated is not None
     params = neuron_params(facts)
     T = timesteps(facts, config.timesteps)
+    shown = showings(checkpoint.data.frames, T, facts.hold)
     dataset = open_data(session, config, checkpoint.data)
 
     snn = spiking_network(checkpoint, engine=config.engine).to(session.device).eval()
@@ -56,12 +57,14 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
     size = config.batch_size or (CPU_BATCH if session.device.type == "cpu" else GPU_BATCH)
     simulated = 0.0
     with progress.task("evaluate", len(order)) as advance:
-        for indices, x, labels in batches(dataset.test, checkpoint.data, order, size):
+        drawn = batches(dataset.test, checkpoint.data, order, size, showings=shown)
+        for indices, x, labels in drawn:
             x, labels, samples = (v.to(session.device) for v in (x, labels, indices))
-            logits, inputs = ann_inputs(snn.network, x)
+            mean = still(x)
+            logits, inputs = ann_inputs(snn.network, mean)
             if reference is not None:
                 with torch.no_grad():
-                    logits = reference(x)
+                    logits = reference(mean)
             batch = Batch(labels, logits, inputs)
             for metric in metrics.values():
                 metric.begin(batch)
@@ -113,7 +116,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
             )
             for node in sources(graph)
         ],
-        engine=paths(snn.network, config.engine),
+        engine=snn.paths(),
         histograms=_histograms(checkpoint),
         seconds_per_sample=simulated / len(order),
         peak_memory_mib=runtime.peak_memory_mib(session.device),

@@ -8,6 +8,7 @@ from snnconv.checkpoint import load, save
 from snnconv.config import FinetuneConfig
 from snnconv.conversion import free, learned, spiking_network, timesteps
 from snnconv.dataset import batches
+from snnconv.frames import showings
 from snnconv.kinds import SPIKING
 from snnconv.progress import Progress, Quiet
 from snnconv.reports import FinetuneReport
@@ -37,18 +38,21 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
     facts = checkpoint.spiking
     assert facts is not None
     T = timesteps(facts, config.timesteps)
+    shown = showings(checkpoint.data.frames, T, facts.hold)
     dataset = open_data(session, config, checkpoint.data)
     snn = spiking_network(checkpoint, folded=False).to(session.device).eval()
     parts = hold_out(dataset.train, config.validation, config.limit)
 
     def loss(samples: Tensor, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        currents, _ = snn(x[None], T, samples.to(session.device))
+        currents, _ = snn(x, T, samples.to(session.device))
         value = cross_entropy(currents, labels, config.loss, config.label_smoothing)
         return value, currents.mean(0)
 
     def validate() -> float:
         right = 0
-        drawn = batches(dataset.train, checkpoint.data, parts.validation, config.batch_size)
+        drawn = batches(
+            dataset.train, checkpoint.data, parts.validation, config.batch_size, showings=shown
+        )
         with progress.task("validate", len(parts.validation)) as advance:
             for indices, x, labels in drawn:
                 samples = indices.to(session.device)
@@ -72,6 +76,7 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
         validate,
         session.device,
         progress,
+        shown,
     ):
         rows.append(row)
         free(snn, row.epoch >= config.release)

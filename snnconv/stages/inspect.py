@@ -10,7 +10,7 @@ from snnconv.config import InspectConfig
 from snnconv.errors import Obstacle, ObstaclesError
 from snnconv.graph.build import shapes
 from snnconv.graph.ops import OPS, Role
-from snnconv.graph.roles import carried, macs
+from snnconv.graph.roles import Carries, carried, macs
 from snnconv.kinds import Kind
 from snnconv.progress import Progress
 from snnconv.reports import ImportRow, InspectReport, LineageRow, NodeRow, ObstacleRow
@@ -77,7 +77,8 @@ def _import(model: str, session: Session, config: InspectConfig) -> _Seen:
 
 def _nodes(network: Checkpoint) -> list[NodeRow]:
     graph, tensors = network.graph, network.network
-    sizes, kinds, work = shapes(graph, tensors), carried(graph), macs(graph, tensors)
+    source = Carries.CONSTANT if network.data.frames is None else Carries.FRAMES
+    sizes, kinds, work = shapes(graph, tensors), carried(graph, source), macs(graph, tensors)
     calibrated, spiking = network.calibrated, network.spiking
 
     def threshold(name: str) -> float | None:

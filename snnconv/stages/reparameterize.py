@@ -18,6 +18,7 @@ from snnconv.conversion import learned, setup, spiking_network
 from snnconv.dataset import batches, first
 from snnconv.errors import CheckFailedError, UsageError
 from snnconv.facts import SpikingFacts
+from snnconv.frames import showings
 from snnconv.kinds import Kind
 from snnconv.metric import Figures
 from snnconv.metrics.synops import Synops
@@ -50,6 +51,9 @@ def run(config: ReparameterizeConfig, progress: Progress | None = None) -> Repar
     file = checkpoint_file(config.checkpoint, config.run, _KINDS, "snnconv convert --neuron lm-ht")
     checkpoint = load(file, _KINDS)
     session.inputs.append(file)
+    assert checkpoint.spiking is not None
+    facts = checkpoint.spiking
+    shown = showings(checkpoint.data.frames, facts.timesteps, facts.hold)  # of both networks
     dataset = open_data(session, config, checkpoint.data)
     after = replace(
         _single_threshold(checkpoint, config.vanilla),
@@ -61,7 +65,8 @@ def run(config: ReparameterizeConfig, progress: Progress | None = None) -> Repar
     differing: dict[str, int] = {}
     windows: dict[str, int] = {}
     with progress.task("compare", len(order)) as advance:
-        for indices, x, labels in batches(dataset.test, checkpoint.data, order, config.batch_size):
+        drawn = batches(dataset.test, checkpoint.data, order, config.batch_size, showings=shown)
+        for indices, x, labels in drawn:
             x, labels, samples = (v.to(session.device) for v in (x, labels, indices))
             before, single = (side.counts(x, labels, samples) for side in both)
             for name, counts in before.items():
@@ -80,7 +85,7 @@ def run(config: ReparameterizeConfig, progress: Progress | None = None) -> Repar
         )
     out = config.out or config.run / "reparameterized.safetensors"
     save(after, out)
-    assert after.spiking is not None and checkpoint.spiking is not None
+    assert after.spiking is not None
     return session.report(
         ReparameterizeReport,
         report_file(config, "reparameterize", config.out),
@@ -88,7 +93,7 @@ def run(config: ReparameterizeConfig, progress: Progress | None = None) -> Repar
         data=data_use(dataset),
         neuron=after.spiking.neuron,
         levels=L,
-        timesteps_before=checkpoint.spiking.timesteps,
+        timesteps_before=facts.timesteps,
         timesteps_after=after.spiking.timesteps,
         vanilla=config.vanilla,
         samples=len(order),
@@ -118,12 +123,15 @@ def _single_threshold(checkpoint: Checkpoint, vanilla: bool) -> Checkpoint:
             "snnconv convert --neuron lm-ht, or evaluate it as it is",
         )
     one = next(iter(found.values()))
+    L = one.timesteps // facts.timesteps
     params: dict[str, Any] = one.params.model_dump()
     spiking = SpikingFacts(
         neuron="if" if vanilla else facts.neuron,
         params={"v0": params["v0"]} if vanilla else params,
         timesteps=one.timesteps,
         seed=facts.seed,
+        # what a step was shown, a window of L steps is
+        hold=facts.hold * L if checkpoint.data.frames else facts.hold,
     )
     single = SpikingNetwork(snn.network, found, facts.seed, None)
     return replace(

@@ -186,7 +186,7 @@ def spikes(graph, tensors, x):
             seen.append(spikes.counts.clone())
 
     snn = SpikingNetwork(Network(graph, tensors).eval(), neurons, 0, None)
-    logits = simulate(snn, x, torch.arange(len(x)), 8, 8, observe)
+    logits = simulate(snn, x[None], torch.arange(len(x)), 8, 8, observe)
     return logits, seen
 
 

@@ -18,7 +18,7 @@ def validated(checkpoint, timesteps):
     snn = spiking_network(checkpoint, folded=False).eval()
     right = 0
     for indices, x, labels in batches(data.train, checkpoint.data, order, 50):
-        logits = simulate(snn, x, indices, timesteps, timesteps)[-1]
+        logits = simulate(snn, x[None], indices, timesteps, timesteps)[-1]
         right += int((logits.argmax(1) == labels).sum())
     return right / len(order)
 

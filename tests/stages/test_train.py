@@ -23,7 +23,12 @@ def test_the_report(run):
     data = check_report(run, "train", [], ["ann"])
     assert [row["epoch"] for row in data["epochs"]] == list(range(1, 13))
     assert data["accuracy"] == on_test_split(run.checkpoint("ann"))
-    assert data["data"] == {"spec": "digits", "train_samples": 1442, "test_samples": 355}
+    assert data["data"] == {
+        "spec": "digits",
+        "train_samples": 1442,
+        "test_samples": 355,
+        "frames": None,
+    }
     tensors = run.checkpoint("ann").network.values()
     assert data["parameters"] == sum(tensor.numel() for tensor in tensors)
 

@@ -1,0 +1,63 @@
+"""Input that changes over time: a sample is ``F`` frames of one shape, ``[F, *shape]``.
+
+The ANN sees the mean of the frames, the SNN sees one a step, and the mean over its T steps is what
+the ANN sees. So T is a multiple of F, where the recording is shown from its beginning again after
+every F steps; or a divisor, where ``F/T`` frames that follow each other are merged into their mean.
+
+Shown again, not shown slower: the sum of the input up to t stays within one recording of t times
+its mean, whatever T is, so a spiking network comes closer to its ANN with every repetition. Of a
+recording that is slowed down, a neuron that is to be silent on the whole, but is driven in the
+first half, spikes all through that half at every T, and no spike can be taken back.
+
+Shape:
+    ``[f, B, *shape]``: the frames that are shown in turn; ``f = 1`` of a constant input.
+"""
+
+import torch
+from torch import Tensor
+
+from snnconv.errors import UsageError
+
+
+def showings(frames: int | None, timesteps: int, hold: int) -> int:
+    """How many different frames T steps show: ``f``, 1 where the input is constant.
+
+    Args:
+        frames: F, of a sample; none where it is constant.
+        timesteps: T.
+        hold: steps for which each frame is shown.
+
+    Raises:
+        UsageError: T does not fit.
+    """
+    if frames is None:
+        return 1
+    shown, rest = divmod(timesteps, hold)
+    if rest or (shown % frames and frames % shown):
+        fitting = [hold * n for n in range(1, frames + 1) if frames % n == 0] + [2 * hold * frames]
+        each = f", each shown for {hold} steps" if hold > 1 else ""
+        raise UsageError(
+            f"samples of {frames} frames{each} can't be shown in T = {timesteps} steps",
+            f"T is neither a divisor nor a multiple of {hold * frames}",
+            f"take a T that fits, {', '.join(map(str, fitting))}, ... (--timesteps)",
+        )
+    return min(frames, shown)
+
+
+def merge(samples: Tensor, count: int) -> Tensor:
+    """Frames merged by their mean into so many, ``[B, F, *shape] -> [B, count, *shape]``."""
+    if samples.shape[1] == count:
+        return samples
+    merged: Tensor = samples.unflatten(1, (count, -1)).mean(2)
+    return merged
+
+
+def at(frames: Tensor, start: int, steps: int, hold: int) -> Tensor:
+    """What the steps ``start + 1 .. start + steps`` show, ``[f, B, *N] -> [steps, B, *N]``."""
+    t = torch.arange(start, start + steps, device=frames.device)
+    return frames[t // hold % len(frames)]
+
+
+def still(frames: Tensor) -> Tensor:
+    """What the ANN sees, ``[f, B, *N] -> [B, *N]``."""
+    return frames[0] if len(frames) == 1 else frames.mean(0)
