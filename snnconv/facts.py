@@ -19,6 +19,14 @@ class DataFacts(Facts):
     classes: tuple[str, ...] = Field(description="class names; logit k is classes[k]")
     mean: tuple[float, ...] = Field(description="per channel, subtracted from values in 0..1")
     std: tuple[float, ...] = Field(description="per channel, divided by after that")
+    vocabulary: tuple[str, ...] = Field(
+        (), description="of a text: token k is word k - 2, after padding and unknown words"
+    )
+
+    @property
+    def tokens(self) -> int | None:
+        """How many different token numbers a text may have; none where samples are no texts."""
+        return len(self.vocabulary) + 2 if self.vocabulary else None
 
 
 class SiteFacts(Facts):

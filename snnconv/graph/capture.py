@@ -28,7 +28,10 @@ _NOT_THE_USERS = (Path(torch.__file__).parent, Path(__file__))
 
 
 def capture(
-    module: nn.Module, input_shape: tuple[int, ...], analog: bool = False
+    module: nn.Module,
+    input_shape: tuple[int, ...],
+    analog: bool = False,
+    tokens: int | None = None,
 ) -> tuple[Graph, dict[str, Tensor]]:
     """A module's graph and tensors, in float32 on the CPU.
 
@@ -37,6 +40,7 @@ def capture(
             evaluation mode.
         input_shape: of one sample.
         analog: whether to take operations that no neuron stands for.
+        tokens: of a network on texts, how many token numbers there are.
 
     Raises:
         UnsupportedError: control flow that depends on data, an input of another shape, NaN or Inf,
@@ -46,7 +50,12 @@ def capture(
     module = module.eval()
     if any(p.dtype != torch.float32 or p.device.type != "cpu" for p in module.parameters()):
         module = copy.deepcopy(module).cpu().float()
-    example = torch.randn(BATCH, *input_shape, generator=torch.Generator().manual_seed(0))
+    random = torch.Generator().manual_seed(0)
+    example = (
+        torch.randn(BATCH, *input_shape, generator=random)
+        if tokens is None
+        else torch.randint(tokens, (BATCH, *input_shape), generator=random).float()
+    )
     expected = _expected(module, example.clone())
     graph, tensors, ending = translate(_trace(module), example.clone(), analog)
     check_finite(tensors)
