@@ -65,11 +65,16 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Source:
-    """Where to look: the part of ``--data`` behind the colon, and the search root."""
+    """Where to look: the part of ``--data`` behind the colon, and the search root.
+
+    Attributes:
+        vocabulary: of the network that texts are for, where there is one already.
+    """
 
     argument: str
     root: Path | None
     download: bool
+    vocabulary: tuple[str, ...] = ()
 
 
 class Load(Protocol):
@@ -83,7 +88,12 @@ class Load(Protocol):
 ROOM: Room[Load] = Room("datasets", "data set", "DATASET")
 
 
-def load(spec: str, root: Path | None = None, download: bool = False) -> Dataset:
+def load(
+    spec: str,
+    root: Path | None = None,
+    download: bool = False,
+    vocabulary: tuple[str, ...] = (),
+) -> Dataset:
     """Read a data set.
 
     Args:
@@ -92,6 +102,7 @@ def load(spec: str, root: Path | None = None, download: bool = False) -> Dataset
             a :class:`Dataset`, with ``?key=value&...`` as its keyword arguments.
         root: the folder that holds data sets; where that is not given, each one's usual places.
         download: allow a download where the data set is not found.
+        vocabulary: of the network that texts are for; their own where there is none yet.
 
     Raises:
         UsageError: no such data set, or not found where it was looked for.
@@ -101,7 +112,7 @@ def load(spec: str, root: Path | None = None, download: bool = False) -> Dataset
     if "." in name and argument:  # no data set of the room has a dot in its name
         dataset = _made(spec)
     else:
-        dataset = ROOM.load(name)(Source(argument, root, download))
+        dataset = ROOM.load(name)(Source(argument, root, download, vocabulary))
         if dataset.facts.spec != spec:  # it made no use of what stands behind the colon
             raise UsageError(
                 f"data set '{name}' takes nothing behind a colon",
@@ -239,7 +250,7 @@ def below(source: Source, path: str) -> Path:
         raise UsageError(
             "the data set needs a path",
             "nothing behind the colon",
-            "write folder:DIR, npz:FILE or speech-commands:DIR",
+            "write folder:DIR, npz:FILE, speech-commands:DIR, textfolder:DIR or imdb:DIR",
         )
     given = Path(path).expanduser()
     return source.root / given if source.root else given

@@ -22,6 +22,14 @@ class DataFacts(Facts):
     frames: int | None = Field(
         None, ge=2, description="of a sample that changes over time; null where it is constant"
     )
+    vocabulary: tuple[str, ...] = Field(
+        (), description="of a text: token k is word k - 2, after padding and unknown words"
+    )
+
+    @property
+    def tokens(self) -> int | None:
+        """How many different token numbers a text may have; none where samples are no texts."""
+        return len(self.vocabulary) + 2 if self.vocabulary else None
 
 
 class SiteFacts(Facts):

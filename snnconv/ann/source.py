@@ -14,7 +14,7 @@ from torch import nn
 from snnconv.ann.exported.source import import_exported
 from snnconv.ann.onnx.source import import_onnx
 from snnconv.ann.weights import read_weights
-from snnconv.ann.zoo import SIGNALS, ZOO
+from snnconv.ann.zoo import SIGNALS, TEXTS, ZOO
 from snnconv.checkpoint import Checkpoint, load
 from snnconv.errors import UnsupportedError, UsageError
 from snnconv.factory import call, factory
@@ -91,16 +91,7 @@ def open_model(
                 "no --weights",
                 f"train it first: snnconv train {name} --data {facts.spec}",
             )
-        rank = 2 if name in SIGNALS else 3
-        if len(facts.shape) != rank:
-            kinds = {2: "signals [channels, size]", 3: "images [channels, size, size]"}
-            raise UnsupportedError(
-                f"the zoo's {name} does not fit the data set '{facts.spec}'",
-                f"samples of shape {list(facts.shape)}, where it takes {kinds[rank]}",
-                "give other data (--data), or a network of your own: file.py:factory",
-            )
-        channels, size = facts.shape[0], facts.shape[-1]
-        defaults = {"channels": channels, "size": size, "classes": len(facts.classes)}
+        defaults = _of_data(name, facts)
         module = _call(ZOO[name], defaults | options, spec)
     elif ":" in name:
         where, _, attribute = name.rpartition(":")
@@ -118,6 +109,30 @@ def open_model(
     return from_module(module, facts, analog)
 
 
+def _of_data(name: str, facts: DataFacts) -> dict[str, Any]:
+    """What a network of the zoo takes from the data set.
+
+    Raises:
+        UnsupportedError: it is for another kind of data.
+    """
+    wanted, rank = "images [channels, size, size]", 3
+    if name in SIGNALS:
+        wanted, rank = "signals [channels, size]", 2
+    if name in TEXTS:
+        wanted, rank = "texts [length], with a vocabulary", 1
+    if len(facts.shape) != rank or (facts.tokens is None) is (name in TEXTS):
+        texts = "texts, " if facts.tokens else ""
+        raise UnsupportedError(
+            f"the zoo's {name} does not fit the data set '{facts.spec}'",
+            f"{texts}samples of shape {list(facts.shape)}, where it takes {wanted}",
+            "give other data (--data), or a network of your own: file.py:factory",
+        )
+    classes = {"classes": len(facts.classes)}
+    if facts.tokens is not None:
+        return classes | {"tokens": facts.tokens}
+    return classes | {"channels": facts.shape[0], "size": facts.shape[-1]}
+
+
 def from_module(module: nn.Module, facts: DataFacts, analog: bool = False) -> Opened:
     """A live module as a checkpoint of kind ``ann``.
 
@@ -125,7 +140,7 @@ def from_module(module: nn.Module, facts: DataFacts, analog: bool = False) -> Op
         UnsupportedError: it can't be captured, has NaN or Inf, or gives no logits for the classes.
         CheckFailedError: the captured graph computes something else.
     """
-    return _fitting(captured(module, tuple(facts.shape), analog), facts)
+    return _fitting(captured(module, tuple(facts.shape), analog, facts.tokens), facts)
 
 
 def _fitting(found: Captured, facts: DataFacts) -> Opened:

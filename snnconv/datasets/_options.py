@@ -20,42 +20,31 @@ def whole_number(data_set: str, query: str, name: str, what: str, remedy: str) -
     Raises:
         UsageError: another option, or another value.
     """
-    options = parse_pairs(query.split("&")) if query else {}
-    for given in options:
-        if given != name:
-            raise UsageError(
-                f"data set '{data_set}' has no such option",
-                f"'{given}'",
-                did_you_mean(given, [name]),
-            )
-    value = options.get(name)
-    if value is not None and (type(value) is not int or value < 1):
-        raise UsageError(f"{what} can't be taken", f"'{value}'", remedy)
-    return value
+    return whole_numbers(data_set, query, {name: (what, remedy)}).get(name)
 
 
-def whole_numbers(data_set: str, query: str, defaults: Mapping[str, int]) -> dict[str, int]:
-    """The options of a data set, whole numbers from 1, ``a=4&b=5``; their defaults if not given.
+def whole_numbers(
+    data_set: str, query: str, known: Mapping[str, tuple[str, str]]
+) -> dict[str, int]:
+    """The options that are given, each a whole number from 1.
 
     Args:
         data_set: its name, for errors.
-        query: what stands behind the question mark.
-        defaults: by name.
+        query: what stands behind the question mark, ``name=4&other=5``.
+        known: by name, what it means, and the remedy for a value that is none.
 
     Raises:
         UsageError: another option, or another value.
     """
     options = parse_pairs(query.split("&")) if query else {}
-    for name, value in options.items():
-        if name not in defaults:
+    for given, value in options.items():
+        if given not in known:
             raise UsageError(
                 f"data set '{data_set}' has no such option",
-                f"'{name}'",
-                did_you_mean(name, list(defaults)),
+                f"'{given}'",
+                did_you_mean(given, known),
             )
+        what, remedy = known[given]
         if type(value) is not int or value < 1:
-            example = "&".join(f"{key}={n}" for key, n in defaults.items())
-            raise UsageError(
-                f"{name} can't be taken", f"'{value}'", f"give a whole number from 1: ?{example}"
-            )
-    return {**defaults, **options}
+            raise UsageError(f"{what} can't be taken", f"'{value}'", remedy)
+    return options

@@ -51,6 +51,10 @@ Columns = tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]
 
 _SIDE = 128  # places a side of both cameras
 _DEFAULTS = {"frames": 10, "size": 48, "full": 16}
+_OPTIONS = {
+    name: (f"the number of '{name}'", f"give a whole number from 1: events:DIR?{name}={default}")
+    for name, default in _DEFAULTS.items()
+}
 _CIFAR = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _GESTURES = (
     "hand clapping",
@@ -126,7 +130,7 @@ def count(events: Columns, frames: int, size: int) -> NDArray[np.int64]:
 
 def _load(source: Source) -> Dataset:
     directory, _, query = source.argument.partition("?")
-    options = whole_numbers("events", query, _DEFAULTS)
+    options = _DEFAULTS | whole_numbers("events", query, _OPTIONS)
     if options["frames"] < 2 or options["size"] > _SIDE:
         raise UsageError(
             "events can't be counted so",

@@ -24,9 +24,10 @@ class Assembly:
         self.nodes: dict[str, Node] = {}
         self.tensors: dict[str, Tensor] = {}
         self._given: dict[str, Tensor] = {}  # what each name was given for
+        self._added: dict[int, tuple[Made, str]] = {}  # by identity, which the pair keeps unique
 
     def add(self, made: Made, base: str) -> str:
-        """Take a node in, and those that it is made of.
+        """Take a node in, and those that it is made of; one and the same only once.
 
         Args:
             made: what a form gave.
@@ -35,6 +36,8 @@ class Assembly:
         Returns:
             Its name.
         """
+        if id(made) in self._added:
+            return self._added[id(made)][1]
         inputs = tuple(
             self.add(source, base) if isinstance(source, Made) else source.node
             for source in made.sources
@@ -45,6 +48,7 @@ class Assembly:
             name = f"{base}@{count}"
         self.nodes[name] = Node(name, made.op, inputs, made.attrs, {})
         self.give(name, made.tensors)
+        self._added[id(made)] = (made, name)
         return name
 
     def give(self, name: str, tensors: Mapping[str, Stored | None]) -> None:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from snnconv.errors import UnsupportedError, said
+from snnconv.graph import recurrent
 from snnconv.graph.ir import INPUT, Graph, Node
 from snnconv.graph.ops import OPS
 
@@ -81,8 +82,8 @@ def shapes(graph: Graph, tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, 
 class Network(nn.Module):
     """A graph with its tensors: the ANN, to run or to train.
 
-    Floating tensors that BatchNorm does not own as statistics are parameters. In training mode
-    BatchNorm uses batch statistics and dropout drops.
+    Floating tensors are parameters, but for BatchNorm's statistics and those of a node with the
+    attribute ``fixed``. In training mode BatchNorm uses batch statistics and dropout drops.
 
     Shape:
         ``[B, *input_shape] -> [B, classes]``.
@@ -94,9 +95,8 @@ class Network(nn.Module):
         statistics = {
             name
             for node in graph.nodes
-            if node.op == "batch_norm"
             for role, name in node.tensors.items()
-            if role in ("mean", "var")
+            if node.attrs.get("fixed") or (node.op == "batch_norm" and role in ("mean", "var"))
         }
         # a module's attribute may have neither a name with a dot nor one of the module's own
         self._keys = {name: f"tensor {k}" for k, name in enumerate(sorted(graph.tensor_names()))}
@@ -133,7 +133,10 @@ class Network(nn.Module):
             )
         if self.training and node.op == "dropout":
             return F.dropout(inputs[0], node.attrs["p"])
-        return OPS[node.op].run(node.attrs, roles, inputs)
+        attrs = node.attrs
+        if self.training and node.op in recurrent.GATES:
+            attrs = {**attrs, "training": True}
+        return OPS[node.op].run(attrs, roles, inputs)
 
     def forward(self, x: Tensor) -> Tensor:
         """The logits."""

@@ -55,14 +55,22 @@ class Captured(NamedTuple):
 
 
 def capture(
-    module: nn.Module, input_shape: tuple[int, ...], analog: bool = False
+    module: nn.Module,
+    input_shape: tuple[int, ...],
+    analog: bool = False,
+    tokens: int | None = None,
 ) -> tuple[Graph, dict[str, Tensor]]:
     """The first two of :func:`captured`."""
-    graph, tensors, _ = captured(module, input_shape, analog)
+    graph, tensors, _ = captured(module, input_shape, analog, tokens)
     return graph, tensors
 
 
-def captured(module: nn.Module, input_shape: tuple[int, ...], analog: bool = False) -> Captured:
+def captured(
+    module: nn.Module,
+    input_shape: tuple[int, ...],
+    analog: bool = False,
+    tokens: int | None = None,
+) -> Captured:
     """A module's graph and tensors, in float32 on the CPU.
 
     Args:
@@ -70,6 +78,7 @@ def captured(module: nn.Module, input_shape: tuple[int, ...], analog: bool = Fal
             evaluation mode.
         input_shape: of one sample.
         analog: whether to take operations that no neuron stands for.
+        tokens: of a network on texts, how many token numbers there are.
 
     Raises:
         UnsupportedError: control flow that depends on data, an input of another shape, NaN or Inf,
@@ -79,7 +88,12 @@ def captured(module: nn.Module, input_shape: tuple[int, ...], analog: bool = Fal
     module = module.eval()
     if any(p.dtype != torch.float32 or p.device.type != "cpu" for p in module.parameters()):
         module = copy.deepcopy(module).cpu().float()
-    example = torch.randn(BATCH, *input_shape, generator=torch.Generator().manual_seed(0))
+    random = torch.Generator().manual_seed(0)
+    example = (
+        torch.randn(BATCH, *input_shape, generator=random)
+        if tokens is None
+        else torch.randint(tokens, (BATCH, *input_shape), generator=random).float()
+    )
     expected = _expected(module, example.clone())
     graph, tensors, ending = translate(_trace(module, example), example.clone(), analog)
     check_finite(tensors)

@@ -66,8 +66,10 @@ class Made:
 
 
 Shape = tuple[int, ...]
-Form = Callable[..., Made | list[Made]]
-"""``(shape of the value, arguments of the call) -> node``, or nodes where a call gives several."""
+Form = Callable[..., Made | list[Any]]
+"""``(shape of the value, arguments of the call) -> node``, or nodes where a call gives several.
+
+Of several, one may be a list in turn, or None where no operation gives it."""
 
 
 def activation(value: object) -> Activation:

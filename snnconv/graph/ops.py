@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from snnconv.graph import analog
+from snnconv.graph import analog, recurrent
 
 Attrs = Mapping[str, Any]
 Tensors = Mapping[str, Tensor]
@@ -249,6 +249,9 @@ OPS: Mapping[str, Op] = {
     "multiply": Op(Role.ANALOG, analog.multiply, analog.reach),
     "layer_norm": Op(Role.ANALOG, analog.layer_norm, analog.reach),
     "softmax": Op(Role.ANALOG, analog.softmax, analog.reach),
+    "embedding": Op(Role.LINEAR, recurrent.embedding, recurrent.embedding_reach, ("weight",)),
+    "lstm": Op(Role.ANALOG, recurrent.lstm, recurrent.reach),
+    "gru": Op(Role.ANALOG, recurrent.gru, recurrent.reach),
     "dropout": _linear_op(_identity),
     "identity": _linear_op(_identity),
 }

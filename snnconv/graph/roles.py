@@ -28,6 +28,7 @@ from enum import StrEnum
 import torch
 from torch import Tensor
 
+from snnconv.graph import recurrent
 from snnconv.graph.build import node_tensors, shapes, walk
 from snnconv.graph.ir import Graph, Node
 from snnconv.graph.ops import OPS, Role
@@ -160,14 +161,20 @@ def _fan_out_of(
 def macs(graph: Graph, tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, int]]:
     """Multiply-accumulates of each weighted node for one sample: by convention, and exact.
 
-    A number that is computed by an operation without weights that is not linear counts as one.
+    A number that is computed by an operation without weights that is not linear counts as one; a
+    recurrence has weights and such operations inside.
     """
     sizes = shapes(graph, tensors)
     found = {}
     for node in graph.nodes:
         op = OPS[node.op]
         if op.role is Role.ANALOG:
-            found[node.name] = (math.prod(sizes[node.name]), math.prod(sizes[node.name]))
+            numbers = (
+                recurrent.macs(node.op, node.attrs, sizes[node.inputs[0]])
+                if node.op in recurrent.GATES
+                else math.prod(sizes[node.name])
+            )
+            found[node.name] = (numbers, numbers)
         if op.role is not Role.SYNAPSE:
             continue
         weight = tensors[node.tensors["weight"]]

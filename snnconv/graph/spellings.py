@@ -13,12 +13,15 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision.ops import stochastic_depth
 
-from snnconv.graph import arithmetic, forms, functions, wiring
+from snnconv.graph import arithmetic, forms, functions, sequences, wiring
 from snnconv.graph.forms import Form
 
 
 class Spelling(NamedTuple):
-    """A form, and the module's attributes that are its arguments after ``x``."""
+    """A form, and the module's attributes that are its arguments after ``x``.
+
+    ``tensors`` stands for all of the module's own parameters, by name.
+    """
 
     form: Form
     attributes: tuple[str, ...] = ()
@@ -94,6 +97,9 @@ MODULES: Mapping[type[nn.Module], Spelling] = {
         *("weight", "bias", "stride", "padding", "output_padding", "groups", "dilation"),
     ),
     **_all((nn.Linear,), forms.linear, "weight", "bias"),
+    **_all((nn.Embedding,), sequences.embedding, "weight", "padding_idx", "max_norm"),
+    **_all((nn.LSTM,), partial(sequences.recurrent, "lstm"), *sequences.ATTRIBUTES),
+    **_all((nn.GRU,), partial(sequences.recurrent, "gru"), *sequences.ATTRIBUTES),
     **_all(
         (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d),
         forms.batch_norm,
@@ -138,6 +144,8 @@ FUNCTIONS: Mapping[Hashable, Spelling] = {
     **_by_rank((F.conv1d, F.conv2d, F.conv3d), forms.conv),
     **_by_rank((F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d), forms.conv_transpose),
     **_all((F.linear,), forms.linear),
+    **_all((F.embedding,), sequences.embedding),
+    **_all(("long", "int"), sequences.whole),
     **_all((F.batch_norm,), forms.batch_norm),
     **_all((F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_"), forms.relu),
     **_all((F.relu6,), forms.relu6),

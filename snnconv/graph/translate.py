@@ -7,7 +7,7 @@ trace leads to, changes in place, and the list of everything that can't be conve
 import inspect
 import operator
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.fx
@@ -27,6 +27,7 @@ Ending = Callable[[Tensor], Tensor]
 
 STORED_AS = "stored_as"
 """Where a trace's node keeps the name of a tensor that it has under another one."""
+_HIDDEN = "a state that a recurrence keeps to itself: a layer's below, or an LSTM's cells"
 
 
 def translate(
@@ -104,7 +105,7 @@ class _Translator:
         self.obstacles: list[Obstacle] = []
         self.ending: Ending | None = None
         self._names: dict[torch.fx.Node, str] = {}  # the graph node that gives a trace node's value
-        self._pieces: dict[torch.fx.Node, list[str]] = {}  # those of a call that gives several
+        self._pieces: dict[torch.fx.Node, list[Any]] = {}  # those of a call that gives several
 
     def read(self, node: torch.fx.Node) -> None:
         """Take one node of the trace."""
@@ -129,16 +130,7 @@ class _Translator:
         sources = [source for source in node.all_input_nodes if source in self._names]
         self._names[node] = INPUT  # where it is refused, what comes behind it is looked at as well
         if node.target is operator.getitem and sources[0] in self._pieces:
-            pieces, index = self._pieces[sources[0]], cast("int", node.args[1])
-            if isinstance(index, int) and index >= len(pieces):
-                found = "indices or statistics beside a value"
-                self.obstacles.append(Obstacle(_place(node), found, "use the value only"))
-                return
-            picked = pieces[index]
-            if isinstance(picked, list):
-                self._pieces[node] = picked
-            else:
-                self._names[node] = picked
+            self._pick(node, self._pieces[sources[0]])
             return
         if any(
             not isinstance(self.run.values[source], Tensor) and source not in self._pieces
@@ -151,13 +143,37 @@ class _Translator:
             self.obstacles.append(Obstacle(_place(node), str(refusal), refusal.remedy))
             return
         if isinstance(made, list):
-            self._pieces[node] = [self.assembly.add(one, _place(node)) for one in made]
+            self._pieces[node] = self._several(made, _place(node))
             return
         name = self.assembly.add(made, _place(node))
         for changed in (node, *self.run.changed[node]):
             self._names[changed] = name  # a change in place is seen by whoever reads later
 
-    def _made(self, node: torch.fx.Node) -> Made | list[Made]:
+    def _several(self, made: list[Any], place: str) -> list[Any]:
+        """The names of a call's values, in lists as they came; None for what nothing gives."""
+        return [
+            self._several(one, place)
+            if isinstance(one, list)
+            else (None if one is None else self.assembly.add(one, place))
+            for one in made
+        ]
+
+    def _pick(self, node: torch.fx.Node, pieces: list[Any]) -> None:
+        """One of several values of a call, or some of them."""
+        index = node.args[1]
+        if not isinstance(index, int | slice) or (isinstance(index, int) and index >= len(pieces)):
+            found = f"an index into several values ({index}), or statistics beside a value"
+            self.obstacles.append(Obstacle(_place(node), found, "use the value only"))
+            return
+        picked = pieces[index]
+        if isinstance(picked, list):
+            self._pieces[node] = picked
+        elif picked is not None:
+            self._names[node] = picked
+        elif node.users:
+            self.obstacles.append(Obstacle(_place(node), _HIDDEN, "use the whole sequence"))
+
+    def _made(self, node: torch.fx.Node) -> Made | list[Any]:
         if node.op == "call_module":
             path = str(node.target)
             module = self.traced.get_submodule(path)
@@ -182,7 +198,8 @@ class _Translator:
         except TypeError as error:
             raise Refused(f"{called} with arguments it is not known to take ({error})") from error
         made = known.form(*bound.args, **bound.kwargs)
-        if isinstance(made, Made) and OPS[made.op].role is Role.ANALOG and not self.analog:
+        first = made[0] if isinstance(made, list) else made
+        if OPS[first.op].role is Role.ANALOG and not self.analog:
             raise Refused(called, ANALOG)
         if isinstance(made, Made) and made.ending is not None:
             if {user.op for user in node.users} != {"output"}:
@@ -196,6 +213,8 @@ class _Translator:
             return value
         found = self.run.values[value]
         if value in self._pieces:
+            if any(not isinstance(name, str) for name in self._pieces[value]):
+                raise Refused(f"all values of a call at once, or {_HIDDEN}")
             return [
                 Activation(name, tuple(piece.shape))
                 for name, piece in zip(self._pieces[value], found, strict=True)
@@ -213,6 +232,11 @@ class _Translator:
 def _attributes(path: str, module: nn.Module, names: tuple[str, ...]) -> dict[str, Any]:
     """A module's attributes as arguments; AvgPool1d, for one, has not all that its form takes."""
     values = {name: getattr(module, name) for name in names if hasattr(module, name)}
+    if "tensors" in names:
+        values["tensors"] = {
+            name: Stored(f"{path}.{name}", value)
+            for name, value in module.named_parameters(recurse=False)
+        }
     return {
         name: Stored(f"{path}.{name}", value) if isinstance(value, Tensor) else value
         for name, value in values.items()

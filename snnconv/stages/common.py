@@ -131,14 +131,17 @@ def open_data(session: Session, config: DataConfig, facts: DataFacts | None) -> 
     A file that it names is among the session's inputs from then on.
 
     Raises:
-        UnsupportedError: its samples have another shape, or it has another number of classes.
+        UnsupportedError: its samples have another shape or are no texts, or it has another number
+            of classes.
     """
     spec = config.data or (facts.spec if facts else "digits")
-    dataset = load_dataset(spec, config.data_root, config.download)
+    words = facts.vocabulary if facts else ()
+    dataset = load_dataset(spec, config.data_root, config.download, words)
     session.inputs += files_named(spec, config.data_root)
     if facts is None:
         return dataset
     for what, has, needs in (
+        ("vocabulary of", len(dataset.facts.vocabulary), len(words)),
         ("sample shape", list(dataset.facts.shape), list(facts.shape)),
         ("number of frames", dataset.facts.frames or "none", facts.frames or "none"),
         ("number of classes", len(dataset.facts.classes), len(facts.classes)),

@@ -80,9 +80,12 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
     graph, tensors = fold(converted.graph, converted.network)
     source = Carries.CONSTANT if converted.data.frames is None else Carries.FRAMES
     kinds, work = carried(graph, source), macs(graph, tensors)
-    moving = cumulative(graph, source)
-    behind = {name: n for name, (n, _) in work.items() if kinds[name] not in OF_INPUT}
-    analog = sum(behind[name] for name in by_macs(graph))
+    # what no neuron stands for does not spike, even where it is computed once
+    analog = {node.name for node in graph.nodes if OPS[node.op].role is Role.ANALOG}
+    behind = {
+        name: n for name, (n, _) in work.items() if kinds[name] not in OF_INPUT or name in analog
+    }
+    not_spiking = sum(behind[name] for name in by_macs(graph) | analog)
     return session.report(
         ConvertReport,
         report_file(config, "convert", config.out),
@@ -91,9 +94,9 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
         params=params.model_dump(),
         timesteps=config.timesteps,
         sites_converted=len(converted.graph.sites),
-        non_spiking_share=analog / max(1, sum(behind.values())),
-        cumulative_pools=[n.name for n in moving if OPS[n.op].role is Role.MAX],
-        analog=[n.name for n in moving if OPS[n.op].role is Role.ANALOG],
+        non_spiking_share=not_spiking / max(1, sum(behind.values())),
+        cumulative_pools=[n.name for n in cumulative(graph, source) if OPS[n.op].role is Role.MAX],
+        analog=[node.name for node in graph.nodes if node.name in analog],
         dropped=[
             f"{node.attrs['dropped']} at {node.name}"
             for node in converted.graph.nodes

@@ -41,7 +41,7 @@ def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
     session.inputs += [source] if source else files_named(config.model)
     dataset = open_data(session, config, load(source, ["ann"]).data if source else None)
     facts = dataset.facts
-    ann, _ = open_model(config.model, None, facts, must_be_trained=False)
+    ann, _ = open_model(config.model, None, facts, must_be_trained=False, analog=True)
     network = Network(ann.graph, ann.network).to(session.device)
     if len(facts.shape) == 3:
         network = network.to(memory_format=torch.channels_last)

@@ -2,7 +2,8 @@
 
 Every factory takes ``channels``, ``size`` and ``classes`` from the data set, ``pool`` (``avg`` or
 ``max``), and ``width``, a factor on every hidden channel count. ``m5`` is for signals
-``[channels, size]``, the others are for images ``[channels, size, size]``.
+``[channels, size]``, the others are for images ``[channels, size, size]``. Those on texts
+``[length]`` take ``tokens`` and ``classes`` from the data set, ``width`` and their own sizes.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,10 +13,13 @@ from torch import nn
 from snnconv.ann.zoo.resnet import resnet18, resnet19, resnet20, resnet34
 from snnconv.ann.zoo.small import cnn, mlp
 from snnconv.ann.zoo.speech import m5
+from snnconv.ann.zoo.text import gru, lstm
 from snnconv.ann.zoo.vgg import vgg11, vgg13, vgg16
 
 ZOO: Mapping[str, Callable[..., nn.Module]] = {
     "cnn": cnn,
+    "gru": gru,
+    "lstm": lstm,
     "m5": m5,
     "mlp": mlp,
     "resnet18": resnet18,
@@ -29,3 +33,6 @@ ZOO: Mapping[str, Callable[..., nn.Module]] = {
 
 SIGNALS = frozenset({"m5"})
 """Those that take ``[channels, size]``."""
+
+TEXTS = frozenset({"gru", "lstm"})
+"""Those that take ``[length]``, token numbers."""

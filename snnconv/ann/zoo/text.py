@@ -1,0 +1,76 @@
+"""Recurrent networks on texts.
+
+Shape:
+    ``[B, length]`` token numbers ``-> [B, classes]``.
+
+Reference:
+    The form of the MSAT paper's network on IMDB, of which it says that it is an LSTM, bidirectional
+    and of three layers.
+
+Deviations:
+    Sizes are this project's own: the paper gives none. Padding counts in the mean like any token.
+"""
+
+from torch import Tensor, nn
+
+from snnconv.ann.zoo.parts import scaled
+
+
+class Recurrent(nn.Module):
+    """Lookup, bidirectional recurrence, mean over the sequence, two linear layers.
+
+    Args:
+        kind: the recurrence.
+        tokens: how many token numbers there are.
+        embedding: width of the lookup.
+        hidden: width of the recurrence, of each direction, and of the first linear layer.
+        layers: of the recurrence.
+    """
+
+    def __init__(
+        self,
+        kind: type[nn.LSTM | nn.GRU],
+        tokens: int,
+        classes: int,
+        embedding: int,
+        hidden: int,
+        layers: int,
+    ) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(tokens, embedding)
+        self.recurrent = kind(embedding, hidden, layers, batch_first=True, bidirectional=True)
+        self.classifier = nn.Sequential(
+            nn.Linear(2 * hidden, hidden), nn.ReLU(), nn.Linear(hidden, classes)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, length] -> [B, classes]``."""
+        sequence, _ = self.recurrent(self.embedding(x.long()))
+        logits: Tensor = self.classifier(sequence.mean(1))
+        return logits
+
+
+def lstm(
+    tokens: int = 5002,
+    classes: int = 2,
+    width: float = 1.0,
+    embedding: int = 64,
+    hidden: int = 64,
+    layers: int = 3,
+) -> nn.Module:
+    """For texts: lookup, a bidirectional LSTM of three layers, mean, two linear layers."""
+    sizes = scaled(embedding, width), scaled(hidden, width)
+    return Recurrent(nn.LSTM, tokens, classes, *sizes, layers)
+
+
+def gru(
+    tokens: int = 5002,
+    classes: int = 2,
+    width: float = 1.0,
+    embedding: int = 64,
+    hidden: int = 64,
+    layers: int = 3,
+) -> nn.Module:
+    """For texts: the same with a GRU."""
+    sizes = scaled(embedding, width), scaled(hidden, width)
+    return Recurrent(nn.GRU, tokens, classes, *sizes, layers)
