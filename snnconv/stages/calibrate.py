@@ -10,9 +10,10 @@ from snnconv.calibration import Collector, describe, find_thresholds, site_tenso
 from snnconv.checkpoint import load, save
 from snnconv.config import CalibrateConfig
 from snnconv.dataset import batches
-from snnconv.errors import UnsupportedError
+from snnconv.errors import ObstaclesError
 from snnconv.facts import CalibrationFacts
 from snnconv.graph.build import Network, shapes
+from snnconv.graph.check import obstacles
 from snnconv.graph.fold import fold
 from snnconv.progress import Progress, Quiet
 from snnconv.reports import CalibrateReport, ImportRow, SiteRow
@@ -48,10 +49,8 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
         session.inputs += files_named(spec)
         if config.weights:
             session.inputs.append(config.weights)
-    if not ann.graph.sites:
-        raise UnsupportedError(
-            f"{spec} can't be calibrated", "no ReLU in it", "give a network with ReLU activations"
-        )
+    if in_the_way := obstacles(ann.graph, config.non_relu == "analog"):
+        raise ObstaclesError(spec, in_the_way)
 
     graph, tensors = fold(ann.graph, ann.network)
     network = Network(graph, tensors).to(session.device).eval()

@@ -8,6 +8,7 @@ from snnconv.ann.source import Opened, is_checkpoint, open_model
 from snnconv.checkpoint import Checkpoint, load
 from snnconv.config import InspectConfig
 from snnconv.errors import Obstacle, ObstaclesError
+from snnconv.graph import check
 from snnconv.graph.build import shapes
 from snnconv.graph.ops import OPS, Role
 from snnconv.graph.roles import Carries, carried, macs
@@ -40,8 +41,10 @@ def run(config: InspectConfig, progress: Progress | None = None) -> InspectRepor
         seen = _import(config.model, session, config)
     network = seen.opened.network if seen.opened else None
     obstacles = list(seen.obstacles)
-    if network and not network.graph.sites:
-        obstacles.append(Obstacle("network", "no ReLU in it", "train it with ReLU activations"))
+    if network:
+        # what a calibrated network has in it was taken by whoever calibrated it
+        named = network.kind != "ann" or config.non_relu == "analog" or bool(obstacles)
+        obstacles += check.obstacles(network.graph, named)
     verdict = seen.opened.verdict if seen.opened else None
     spiking = network.spiking if network else None
     work = macs(network.graph, network.network) if network else {}

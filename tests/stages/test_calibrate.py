@@ -1,9 +1,13 @@
 import pytest
 from runs import calibrating, check_report, converting, evaluating, same_bytes
+from torch import nn
 
-from snnconv.ann.source import EMBEDDED
-from snnconv.checkpoint import load, sha256
-from snnconv.errors import CheckpointError, UnsupportedError
+from snnconv.ann.source import EMBEDDED, from_module
+from snnconv.checkpoint import load, save, sha256
+from snnconv.config import InspectConfig
+from snnconv.dataset import load as load_dataset
+from snnconv.errors import CheckpointError, ObstaclesError, UnsupportedError
+from snnconv.stages import inspect
 
 
 def test_the_report(run):
@@ -122,3 +126,19 @@ def test_functions_no_neuron_stands_for(tmp_path):
     report = evaluating(tmp_path, timesteps=64)
     assert report.analog_macs_per_sample == 286
     assert report.agreement[-1] > 0.9
+
+
+def test_a_checkpoint_with_functions_is_no_way_round(tmp_path):
+    parts = nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 16), nn.SiLU()
+    module = nn.Sequential(*parts, nn.Linear(16, 10))
+    facts = load_dataset("digits").facts
+    file = tmp_path / "ann.safetensors"
+    save(from_module(module, facts, analog=True).network, file)
+    with pytest.raises(ObstaclesError) as caught:
+        calibrating(tmp_path, model=str(file))
+    assert caught.value.found == "4: the function 'silu', which no neuron stands for"
+    assert len(calibrating(tmp_path, model=str(file), non_relu="analog").sites) == 1
+    seen = inspect.run(InspectConfig(run=tmp_path, model=str(file)))
+    assert [row.place for row in seen.obstacles] == ["4"]
+    calibrated = InspectConfig(run=tmp_path, model=str(tmp_path / "calibrated.safetensors"))
+    assert inspect.run(calibrated).converts

@@ -1,0 +1,28 @@
+"""What stands in the way of a graph's conversion: a graph of known operations may still not spike."""
+
+from snnconv.errors import Obstacle
+from snnconv.graph.ir import Graph, Node
+from snnconv.graph.ops import OPS, Role
+from snnconv.graph.remedies import ANALOG
+
+
+def obstacles(graph: Graph, analog: bool) -> list[Obstacle]:
+    """All of them, in the order of the graph.
+
+    Args:
+        graph: of a network.
+        analog: whether operations that no neuron stands for are taken.
+    """
+    found = [] if analog else [_function(node) for node in graph.nodes if _is_analog(node)]
+    if not graph.sites:
+        found.append(Obstacle("network", "no ReLU in it", "train it with ReLU activations"))
+    return found
+
+
+def _is_analog(node: Node) -> bool:
+    return OPS[node.op].role is Role.ANALOG
+
+
+def _function(node: Node) -> Obstacle:
+    name = node.attrs.get("function", node.op)
+    return Obstacle(node.name, f"the function '{name}', which no neuron stands for", ANALOG)
