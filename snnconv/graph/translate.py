@@ -133,7 +133,8 @@ class _Translator:
         if node.target is operator.getitem and sources[0] in self._pieces:
             pieces, index = self._pieces[sources[0]], cast("int", node.args[1])
             if isinstance(index, int) and index >= len(pieces):
-                self.refused.append(f"{_place(node)}: indices or statistics beside a value")
+                if node.users:
+                    self.refused.append(f"{_place(node)}: indices or statistics beside a value")
                 return
             picked = pieces[index]
             if isinstance(picked, list):

@@ -198,6 +198,7 @@ def test_adaptive_max_pool(pool):
     graph = captured(flattened(pool), IMAGE)
     assert [op for op in ops(graph) if op != "reshape"] == ["adaptive_max_pool"]
 
+
 @pytest.mark.parametrize(
     "conv",
     [
