@@ -44,7 +44,8 @@ class DataConfig(StageConfig):
     data: str | None = Field(
         None,
         description="digits, fashion-mnist, cifar10, cifar100, folder:DIR, npz:FILE, "
-        "speech-commands:DIR, events:DIR, package.module:factory or file.py:factory, whose "
+        "speech-commands:DIR, textfolder:DIR, imdb:DIR, events:DIR, or package.module:factory or "
+        "file.py:factory, whose code is run; "
         "the checkpoint's own by default",
     )
     data_root: Path | None = Field(None, description="folder that holds data sets")

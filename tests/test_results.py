@@ -31,6 +31,15 @@ def test_every_report_is_an_evaluation_on_fashion_mnist():
         assert report["samples"] >= 2000
 
 
+def test_max_pooling_by_the_cumulative_rule_gives_the_pool_of_the_mean():
+    rows = json.loads((DOCS / "results" / "max_pool.json").read_text())["rows"]
+    assert {tuple(row["window"]) for row in rows} == {(2, 2, 0), (3, 2, 1), (3, 1, 1)}
+    for row in rows:
+        assert row["cumulative_against_pool_of_mean"] < 1e-6
+        assert row["cumulative_against_ann"] < 1.5 * row["input_error"]
+        assert row["largest_spike_against_pool_of_mean"] > 0.3
+
+
 def test_torchvision_s_networks_convert():
     """Bounds of what must hold of each piecewise-linear network, whatever the machine."""
     reports = [json.loads(file.read_text()) for file in DOCS.glob("results/vision/*.json")]

@@ -147,6 +147,19 @@ def vision(rows: dict[str, dict]) -> str:
     return table(heads, body)
 
 
+def max_pool(found: dict) -> str:
+    """Two rules of max pooling on spikes: errors of the mean output."""
+    heads = ("site", "kernel, stride, padding", "input's own", "cumulative", "largest spike")
+    heads += ("cumulative, to the ANN", "largest spike, to the ANN")
+    keys = ("input_error", "cumulative_against_pool_of_mean", "largest_spike_against_pool_of_mean")
+    keys += ("cumulative_against_ann", "largest_spike_against_ann")
+    body = [
+        (f"`{r['site']}`", ", ".join(map(str, r["window"])), *(f"{r[key]:.2g}" for key in keys))
+        for r in found["rows"]
+    ]
+    return table(heads, body)
+
+
 def tables() -> dict[str, str]:
     """Every table, by the name of the place it stands at."""
     found = {}
@@ -168,6 +181,8 @@ def tables() -> dict[str, str]:
         found["single"] = single(rows)
     if rows := evaluations("vision"):
         found["vision"] = vision(rows)
+    if (file := HERE / "max_pool.json").exists():
+        found["max-pool"] = max_pool(json.loads(file.read_text(encoding="utf-8")))
     return found
 
 

@@ -161,9 +161,11 @@ class _Translator:
     def _pick(self, node: torch.fx.Node, pieces: list[Any]) -> None:
         """One of several values of a call, or some of them."""
         index = node.args[1]
-        if not isinstance(index, int | slice) or (isinstance(index, int) and index >= len(pieces)):
-            found = f"an index into several values ({index}), or statistics beside a value"
-            self.obstacles.append(Obstacle(_place(node), found, "use the value only"))
+        beyond = isinstance(index, int) and index >= len(pieces)
+        if beyond or not isinstance(index, int | slice):
+            if node.users:
+                found = "indices or statistics beside a value" if beyond else f"the index {index}"
+                self.obstacles.append(Obstacle(_place(node), found, "use the value only"))
             return
         picked = pieces[index]
         if isinstance(picked, list):

@@ -241,3 +241,27 @@ def test_an_alias_that_the_trace_loses_is_noticed():
 
     with pytest.raises(CheckFailedError, match="changed in place"):
         capture(Calls(forward, fc=nn.Linear(4, 4)), (4,))
+
+
+# Where torch.fx can't trace
+
+
+def test_control_flow_that_depends_on_sizes():
+    def forward(n, x):
+        if x.shape[1] != 4 or x.dim() != 2:
+            raise ValueError("four features")
+        for _ in range(x.shape[1] // 2):
+            x = F.relu(n.fc(x))
+        return n.out(x)
+
+    graph = captured(Calls(forward, **fcs(4)), (4,))
+    assert ops(graph) == ["linear", "relu", "linear", "relu", "linear"]
+    assert [node.name for node in graph.nodes] == ["fc", "relu", "fc@2", "relu_1", "out"]
+    assert graph.tensor_names() == {"fc.weight", "fc.bias", "out.weight", "out.bias"}
+    assert graph["fc"].tensors == graph["fc@2"].tensors
+
+
+def test_a_batch_size_as_a_number_is_not_taken():
+    """torch.export sees that the network is not one for any batch."""
+    error = refused(Calls(lambda n, x: n.fc(x) if len(x) == 3 else n.out(x), **fcs(4)), (4,))
+    assert "can't be traced" in error.problem

@@ -1,0 +1,110 @@
+"""Networks that can't be taken, as the user of a command meets them: one error, nothing written."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from commands import files, here, refused
+from onnx import TensorProto, helper
+from torch import nn
+
+from snnconv.errors import ExitCode
+
+NETS = """
+import torch
+from torch import nn
+
+class Two(nn.Module):
+    def forward(self, x, y):
+        return (x + y).flatten(1)
+
+class Outputs(nn.Module):
+    def forward(self, x):
+        return x.flatten(1), x
+
+class Branch(nn.Module):
+    def forward(self, x):
+        return x.flatten(1) if x.sum() > 0 else -x.flatten(1)
+
+def tokens(): return nn.Sequential(nn.Flatten(), nn.Embedding(10, 4))
+def broken(): raise RuntimeError("no such thing")
+two, outputs, branch = Two, Outputs, Branch
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("nets.py").write_text(NETS)
+    return tmp_path
+
+
+def unchanged(folder, *words):
+    """Run a command; what was there stays, and nothing comes beside it."""
+    before = files(folder)
+    result = here(*words)
+    after = {name: content for name, content in files(folder).items() if "__pycache__" not in name}
+    assert after == before
+    return result
+
+
+@pytest.mark.parametrize(
+    ("factory", "found"),
+    [
+        ("two", "can't take an input of shape [1, 8, 8]"),
+        ("outputs", "gives no logits"),
+        ("branch", "can't be traced"),
+        ("tokens", "can't take an input of shape [1, 8, 8]"),
+        ("broken", "RuntimeError: no such thing"),
+    ],
+)
+def test_live_networks(factory, found, folder):
+    result = unchanged(folder, "calibrate", f"nets.py:{factory}")
+    refused(result, ExitCode.UNSUPPORTED, "", "", "")
+    assert found in result.err
+
+
+def onnx_file(nodes, inputs=("x",), outputs=("y",), kind=TensorProto.FLOAT):
+    """A file of nodes ``(op, inputs, output)`` for the digits."""
+    graph = helper.make_graph(
+        [helper.make_node(op, ins, [out]) for op, ins, out in nodes],
+        "network",
+        [helper.make_tensor_value_info(name, kind, ["N", 1, 8, 8]) for name in inputs],
+        [helper.make_tensor_value_info(name, kind, None) for name in outputs],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    Path("net.onnx").write_bytes(model.SerializeToString())
+    return "net.onnx"
+
+
+@pytest.mark.parametrize(
+    ("made", "found"),
+    [
+        ({"nodes": [("Relu", ["z"], "y"), ("Relu", ["y"], "z")]}, "no valid ONNX file"),
+        ({"nodes": [("Add", ["x", "w"], "y")], "inputs": ("x", "w")}, "2 inputs (x, w)"),
+        ({"nodes": [("Relu", ["x"], "y"), ("Neg", ["x"], "z")], "outputs": ("y", "z")}, "2 outp"),
+        ({"nodes": [("Relu", ["x"], "y")], "kind": TensorProto.INT64}, "of type INT64"),
+    ],
+)
+def test_onnx_files(made, found, folder):
+    result = unchanged(folder, "calibrate", onnx_file(**made))
+    refused(result, ExitCode.UNSUPPORTED, "net.onnx", "", "export")
+    assert found in result.err
+
+
+def test_exported_programs(folder):
+    Path("net.pt2").write_bytes(b"PK\x03\x04 cut off")
+    result = unchanged(folder, "calibrate", "net.pt2")
+    refused(result, ExitCode.UNSUPPORTED, "net.pt2 is no exported program", "", "torch.export.save")
+    result = unchanged(folder, "calibrate", "lost.pt2")
+    refused(result, ExitCode.USAGE, "lost.pt2 can't be read", "no such file", "check the path")
+    result = unchanged(folder, "calibrate", "net.pt2", "--weights", "net.pt")
+    refused(result, ExitCode.USAGE, "an exported program takes no arguments and no --weights")
+
+
+def test_an_exported_program_is_calibrated_and_named_in_the_report(folder):
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10)).eval()
+    torch.export.save(torch.export.export(net, (torch.randn(1, 1, 8, 8),)), "net.pt2")
+    result = here("calibrate", "net.pt2", "--samples", 50, "--json")
+    assert result.code == ExitCode.DONE, result.err
+    assert '"net.pt2"' in result.out
