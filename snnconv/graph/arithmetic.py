@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from snnconv.graph.forms import Activation, Made, Refused, Shape, Stored, activation
+from snnconv.graph.form import Activation, Made, Refused, Shape, Stored, activation
 from snnconv.graph.remedies import BATCH_FIRST
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from snnconv.errors import said
-from snnconv.graph.forms import Activation, Made, Refused, Shape, Stored
+from snnconv.graph.form import Activation, Made, Refused, Shape, Stored
 from snnconv.graph.ir import INPUT, Node
 from snnconv.graph.ops import OPS
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from snnconv.graph import arithmetic, forms, functions, wiring
-from snnconv.graph.forms import Form, Made, Refused, Shape, Stored, activation, stored
+from snnconv.graph.form import Form, Made, Refused, Shape, Stored, activation, stored
 from snnconv.graph.spellings import MODULES, Spelling
 
 LEAVES = frozenset(f"{kind.__module__}.{kind.__qualname__}" for kind in MODULES)

@@ -1,4 +1,4 @@
-"""What stands in the way of a graph's conversion: a graph of known operations may still not spike."""
+"""What stands in the way of a conversion: a graph of known operations may still not spike."""
 
 from snnconv.errors import Obstacle
 from snnconv.graph.ir import Graph, Node

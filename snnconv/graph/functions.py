@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from snnconv.graph.forms import Made, Refused, Shape, activation, weights
+from snnconv.graph.form import Made, Refused, Shape, activation, weights
 from snnconv.graph.remedies import BATCH_FIRST
 
 

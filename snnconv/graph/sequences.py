@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from snnconv.graph.forms import Made, Refused, Shape, activation, stored, weights
+from snnconv.graph.form import Made, Refused, Shape, activation, stored, weights
 from snnconv.graph.ir import INPUT
 
 ATTRIBUTES = (

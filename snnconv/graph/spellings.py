@@ -14,7 +14,7 @@ from torch import nn
 from torchvision.ops import stochastic_depth
 
 from snnconv.graph import arithmetic, forms, functions, sequences, wiring
-from snnconv.graph.forms import Form
+from snnconv.graph.form import Form
 
 
 class Spelling(NamedTuple):

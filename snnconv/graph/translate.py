@@ -17,7 +17,7 @@ from torch.fx.node import map_aggregate
 from snnconv.errors import Obstacle, ObstaclesError
 from snnconv.graph.assembly import Assembly
 from snnconv.graph.aten import ATEN, LEAVES
-from snnconv.graph.forms import Activation, Made, Refused, Stored
+from snnconv.graph.form import Activation, Made, Refused, Stored
 from snnconv.graph.ir import INPUT, Graph
 from snnconv.graph.ops import OPS, Role
 from snnconv.graph.remedies import ANALOG

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from snnconv.graph.forms import Activation, Made, Refused, Shape, activation, batched, sizes
+from snnconv.graph.form import Activation, Made, Refused, Shape, activation, batched, sizes
 from snnconv.graph.remedies import BATCH_FIRST
 
 

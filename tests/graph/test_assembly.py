@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from snnconv.graph.assembly import Assembly, shape_of
-from snnconv.graph.forms import Activation, Made, Refused, Stored
+from snnconv.graph.form import Activation, Made, Refused, Stored
 from snnconv.graph.ir import INPUT
 
 X = Activation(INPUT, (3, 4))

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from snnconv.graph.forms import Activation, Refused, Stored, activation, stored
+from snnconv.graph.form import Activation, Refused, Stored, activation, stored
 
 Operand = Activation | Stored | None
 """None is one that is left out."""

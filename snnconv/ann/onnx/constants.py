@@ -14,7 +14,7 @@ from torch import Tensor
 from snnconv.ann.onnx.file import Operator
 from snnconv.ann.onnx.tensors import LARGEST, read
 from snnconv.errors import said
-from snnconv.graph.forms import Refused
+from snnconv.graph.form import Refused
 
 _NO_LARGER = (
     *("Abs", "Cast", "Ceil", "Concat", "Exp", "Flatten", "Floor", "Log", "Neg", "Not"),

@@ -11,7 +11,7 @@ from torch import Tensor
 from snnconv.ann.onnx.call import Call, Operand
 from snnconv.graph import arithmetic, forms, functions, wiring
 from snnconv.graph.assembly import shape_of
-from snnconv.graph.forms import Activation, Form, Made, Refused, Shape, Stored, activation
+from snnconv.graph.form import Activation, Form, Made, Refused, Shape, Stored, activation, stored
 from snnconv.graph.remedies import BATCH_FIRST
 
 _HUGE = 3.4e38  # float32's largest number, which old files write for "no bound"
@@ -126,7 +126,7 @@ def _broadcast(a: Operand, b: Operand) -> Shape:
 
 
 def _constant(x: Operand) -> Tensor:
-    return forms.stored("constant", x).value
+    return stored("constant", x).value
 
 
 def pointwise(name: str, call: Call) -> Made:

@@ -12,7 +12,7 @@ from snnconv.ann.onnx.call import Call
 from snnconv.ann.onnx.tensors import LARGEST
 from snnconv.graph import forms, wiring
 from snnconv.graph.capture import BATCH
-from snnconv.graph.forms import Activation, Made, Refused, Stored
+from snnconv.graph.form import Activation, Made, Refused, Stored, activation
 from snnconv.graph.remedies import BATCH_FIRST
 
 
@@ -87,7 +87,7 @@ def transpose(call: Call) -> Made:
 
 def concat(call: Call) -> Made:
     """A concatenation along an axis of the samples."""
-    sources = [forms.activation(x) for x in call.operands]
+    sources = [activation(x) for x in call.operands]
     return wiring.concat(sources[0].shape, sources, call.number("axis", 0))
 
 

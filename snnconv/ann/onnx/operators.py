@@ -8,7 +8,7 @@ import torch
 from snnconv.ann.onnx import layers, moves, windows
 from snnconv.ann.onnx.call import Call
 from snnconv.graph import arithmetic
-from snnconv.graph.forms import Made, Stored
+from snnconv.graph.form import Made, Stored
 
 _Forms = Mapping[str, Callable[[Call], Made | list[Made] | Stored]]
 

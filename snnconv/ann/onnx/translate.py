@@ -18,7 +18,7 @@ from snnconv.ann.onnx.tensors import LARGEST, read
 from snnconv.errors import Obstacle, ObstaclesError, UnsupportedError, said
 from snnconv.graph.assembly import Assembly, shape_of
 from snnconv.graph.capture import BATCH
-from snnconv.graph.forms import Activation, Made, Refused, Shape, Stored
+from snnconv.graph.form import Activation, Made, Refused, Shape, Stored
 from snnconv.graph.ir import INPUT, Graph
 from snnconv.graph.ops import OPS, Role
 from snnconv.graph.remedies import ANALOG

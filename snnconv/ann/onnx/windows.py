@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from snnconv.ann.onnx.call import Call
 from snnconv.graph import forms
 from snnconv.graph.assembly import shape_of
-from snnconv.graph.forms import Activation, Made, Refused, batched
+from snnconv.graph.form import Activation, Made, Refused, batched
 
 
 @dataclass(frozen=True)
