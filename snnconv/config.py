@@ -7,13 +7,20 @@ them. Nothing here imports torch.
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
+from pydantic import (
+    BaseModel,
+    ByteSize,
+    ConfigDict,
+    Field,
+    JsonValue,
+    TypeAdapter,
+    field_validator,
+)
 
 ARGUMENT: dict[str, JsonValue] = {"argument": True}
 """Marks a field as a positional argument of the command."""
 
 Engine = Literal["auto", "dense", "event"]
-ENGINE = "simulate layers by events: where a layer's shape says it is faster, never, or if possible"
 
 METRICS = ("accuracy", "firing-rate", "synops", "energy", "sin", "conversion-error")
 
@@ -51,6 +58,31 @@ class DataConfig(StageConfig):
     data_root: Path | None = Field(None, description="folder that holds data sets")
     download: bool = Field(False, description="allow a download where the data set is missing")
     batch_size: int = Field(100, ge=1, description="samples a batch; changes no result")
+
+
+class SimulationConfig(DataConfig):
+    """Stages that simulate for a measurement."""
+
+    engine: Engine = Field(
+        "auto",
+        description="go by events: where a layer's shape says it is faster, never, or if possible",
+    )
+    memory: str | None = Field(
+        None, description="for a simulation, e.g. 500MiB or 4GiB; half of what is free by default"
+    )
+
+    @field_validator("memory", mode="before")
+    @classmethod
+    def _memory_is_a_size(cls, memory: object) -> str | None:
+        if memory is None:
+            return None
+        if TypeAdapter(ByteSize).validate_python(memory) < 1:
+            raise ValueError("give a size: 500MiB, 4GiB, or a number of bytes")
+        return str(memory)
+
+    def memory_bytes(self) -> int | None:
+        """What ``memory`` says, if it says something."""
+        return TypeAdapter(ByteSize).validate_python(self.memory) if self.memory else None
 
 
 class OptimiserConfig(DataConfig):
@@ -117,7 +149,7 @@ class CalibrateConfig(ModelConfig):
     out: Path | None = Field(None, description="checkpoint; RUN/calibrated.safetensors by default")
 
 
-class ConvertConfig(DataConfig):
+class ConvertConfig(SimulationConfig):
     """Put a spiking neuron at every activation site."""
 
     checkpoint: Path | None = Field(
@@ -131,7 +163,6 @@ class ConvertConfig(DataConfig):
         description="spike confidence: off, last, all, or site names with commas between them",
     )
     early: int = Field(16, ge=1, description="E, steps in which spike confidence acts")
-    engine: Engine = Field("auto", description=ENGINE)
     confidence_samples: int = Field(256, ge=1, description="samples to measure confidence on")
     out: Path | None = Field(None, description="checkpoint; RUN/converted.safetensors by default")
 
@@ -177,7 +208,7 @@ class ReparameterizeConfig(DataConfig):
     )
 
 
-class EvaluateConfig(DataConfig):
+class EvaluateConfig(SimulationConfig):
     """Measure accuracy, spikes, energy and errors of a spiking network, beside its ANN."""
 
     suffix: ClassVar[str] = ".json"
@@ -192,7 +223,6 @@ class EvaluateConfig(DataConfig):
     timesteps: int | None = Field(None, ge=1, description="T; the checkpoint's by default")
     limit: int | None = Field(None, ge=1, description="use the first N test samples")
     chunk: int = Field(8, ge=1, description="time steps computed at once; changes no result")
-    engine: Engine = Field("auto", description=ENGINE)
     metric: tuple[str, ...] = Field(
         METRICS, description="what to measure (snnconv ls metrics); repeat the option for several"
     )

@@ -191,6 +191,7 @@ def measure_confidence(
     samples: Iterable[tuple[Tensor, Tensor, Tensor]],
     device: torch.device,
     advance: Callable[[int], None],
+    chunk: int | None = None,
     engine: Engine = "auto",
 ) -> ConfidenceFacts:
     """``p = 1 - SIN ratio`` of each site after ``early`` steps, without confidence acting.
@@ -203,6 +204,7 @@ def measure_confidence(
             samples.
         device: where to simulate.
         advance: told of samples done.
+        chunk: steps computed at once; all by default.
         engine: where simulation goes by events.
     """
     network = spiking_network(checkpoint, engine=engine).to(device).eval()
@@ -211,7 +213,7 @@ def measure_confidence(
         x = x.to(device)
         logits, inputs = ann_inputs(network.network, still(x))
         metric.begin(Batch(labels, logits, inputs))
-        simulate(network, x, indices.to(device), early, early, metric.observe)
+        simulate(network, x, indices.to(device), early, chunk or early, metric.observe)
         advance(len(labels))
     layers = metric.figures(Figures()).layers
     return ConfidenceFacts(early=early, keep={s: 1 - layers[s]["sin_ratio"][-1] for s in sites})

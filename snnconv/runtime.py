@@ -7,6 +7,7 @@ import resource
 import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import torch
 
@@ -97,6 +98,39 @@ def clock(used: torch.device) -> float:
     if used.type == "cuda":
         torch.cuda.synchronize(used)
     return time.perf_counter()
+
+
+def free_memory(used: torch.device) -> int:
+    """Bytes that are free: on a GPU, else for this process on the machine or in its container."""
+    if used.type == "cuda":
+        return int(torch.cuda.mem_get_info(used)[0])
+    found = [_bytes_of_machine()]
+    limit, taken = (_number(_CGROUP / name) for name in ("memory.max", "memory.current"))
+    if limit is not None and taken is not None:
+        found.append(max(0, limit - taken))
+    return min(found)
+
+
+_CGROUP = Path("/sys/fs/cgroup")  # of a container under Linux; absent elsewhere
+_MEMINFO = Path("/proc/meminfo")
+
+
+def _bytes_of_machine() -> int:
+    """Available memory where the system tells it, else half of all there is."""
+    if _MEMINFO.exists():
+        for line in _MEMINFO.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
+def _number(file: Path) -> int | None:
+    """What a file of the system says, if it is there and says a number."""
+    try:
+        text = file.read_text().strip()
+    except OSError:
+        return None
+    return int(text) if text.isdecimal() else None
 
 
 def peak_memory_mib(used: torch.device) -> float:

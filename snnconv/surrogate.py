@@ -32,11 +32,14 @@ class _Spike(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None]:
         if not ctx.needs_input_grad[0]:
             return None, None
-        potential, threshold = ctx.saved_tensors
-        distance = ((potential - threshold) / threshold).abs()
-        # an adaptive threshold may underflow to 0: the slope is 0 there, not 0/0
-        slope = torch.where(distance < 1, (1 - distance) / threshold, 0)
-        return grad * slope, None
+        return grad * slope(*ctx.saved_tensors), None
+
+
+def slope(potential: Tensor, threshold: Tensor) -> Tensor:
+    """The triangle: what stands for the derivative of :func:`spike` by the potential."""
+    distance = ((potential - threshold) / threshold).abs()
+    # an adaptive threshold may underflow to 0: the slope is 0 there, not 0/0
+    return torch.where(distance < 1, (1 - distance) / threshold, 0)
 
 
 def spike(potential: Tensor, threshold: Tensor) -> Tensor:

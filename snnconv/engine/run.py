@@ -1,8 +1,9 @@
 """Run a layer of neurons: by a compiled scan where there is one, else as its file states it.
 
 A scan does the same arithmetic in the same order as the neuron's own ``step``, so its spikes are
-the same, bit by bit. It allocates nothing per step, and the given state is not changed. Training,
-other devices and other types than float32 run the neuron itself.
+the same, bit by bit. It allocates nothing per step, and the given state is not changed. In training
+some neurons have a fused scan with its backward pass. The rest, other devices and other types than
+float32 run the neuron itself.
 
 Shape:
     ``[T, B, *N] -> [T, B, *N]``.
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from snnconv.engine.fused import FUSED
 from snnconv.neuron import Neuron, Spikes
 
 
@@ -30,6 +32,8 @@ def run(
         and currents.device.type == "cpu"
     )
     kernel = kernels().get(type(neuron)) if fast else None
+    if torch.is_grad_enabled():
+        kernel = FUSED.get(type(neuron))
     if kernel is None:
         return neuron.run(currents, state, keep)
     return kernel(neuron, currents, state, keep)

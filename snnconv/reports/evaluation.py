@@ -74,6 +74,10 @@ class EvaluateReport(Report):
     confidence: dict[str, float] = Field(description="keep probability by site; empty when off")
     early: int | None
     samples: int
+    samples_at_once: int | None = Field(
+        None, description="simulated together: no more than fit into --memory"
+    )
+    steps_at_once: int | None = Field(None, description="of them, computed together")
     timesteps: int
     accuracy: Steps | None = None
     ann_accuracy: float | None = None

@@ -9,15 +9,18 @@ import torch
 
 from snnconv import runtime
 from snnconv.checkpoint import canonical_json, sha256, write_atomically
-from snnconv.config import DataConfig, OptimiserConfig, StageConfig
+from snnconv.config import DataConfig, OptimiserConfig, SimulationConfig, StageConfig
 from snnconv.dataset import Dataset, Source, below
 from snnconv.dataset import load as load_dataset
+from snnconv.engine.memory import Portion, portion
 from snnconv.errors import CheckFailedError, UnsupportedError, UsageError
 from snnconv.facts import DataFacts, LineageStep
+from snnconv.graph.build import shapes
 from snnconv.kinds import Kind, file_name
 from snnconv.reports import DataUse, FileHash, Lineage, ReportType, canonical
+from snnconv.spiking import SpikingNetwork
 
-PATHS = ("run", "out", "checkpoint", "weights", "data_root", "threads", "evaluations")
+PATHS = ("run", "out", "checkpoint", "weights", "data_root", "threads", "evaluations", "memory")
 """Options that name places or speed, left out of a checkpoint's lineage: they change no content."""
 
 
@@ -153,6 +156,16 @@ def open_data(session: Session, config: DataConfig, facts: DataFacts | None) -> 
                 f"give the data it was made for: --data {facts.spec}",
             )
     return dataset
+
+
+def fitting(
+    session: Session, config: SimulationConfig, snn: SpikingNetwork, wanted: Portion
+) -> Portion:
+    """As many samples and steps at once as the memory allows, of those wanted."""
+    graph, confident = snn.network.graph, snn.confidence is not None
+    memory = config.memory_bytes() or runtime.free_memory(session.device) // 2
+    sizes = shapes(graph, snn.network.tensors())
+    return portion(graph, sizes, wanted, memory, snn.causal, confident)
 
 
 def data_use(dataset: Dataset) -> DataUse:

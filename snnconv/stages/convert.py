@@ -6,8 +6,9 @@ import torch
 
 from snnconv.checkpoint import load, save
 from snnconv.config import ConvertConfig
-from snnconv.conversion import confident_sites, measure_confidence
+from snnconv.conversion import confident_sites, measure_confidence, spiking_network
 from snnconv.dataset import batches
+from snnconv.engine.memory import Portion
 from snnconv.errors import UsageError
 from snnconv.facts import SpikingFacts
 from snnconv.frames import showings
@@ -20,6 +21,7 @@ from snnconv.reports import ConvertReport
 from snnconv.stages.common import (
     Session,
     checkpoint_file,
+    fitting,
     lineage_step,
     open_data,
     report_file,
@@ -60,14 +62,17 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
         chosen = torch.randperm(
             len(dataset.train.labels), generator=torch.Generator().manual_seed(config.seed)
         )[: config.confidence_samples]
+        snn = spiking_network(converted)
+        at_once = fitting(session, config, snn, Portion(config.batch_size, config.early))
         with progress.task("spike confidence", len(chosen)) as advance:
             confidence = measure_confidence(
                 converted,
                 sites,
                 config.early,
-                batches(dataset.train, converted.data, chosen, config.batch_size, showings=shown),
+                batches(dataset.train, converted.data, chosen, at_once.samples, showings=shown),
                 session.device,
                 advance,
+                at_once.steps,
                 config.engine,
             )
         assert converted.spiking is not None

@@ -11,6 +11,7 @@ from snnconv.checkpoint import Checkpoint, load
 from snnconv.config import EvaluateConfig
 from snnconv.conversion import ann_inputs, neuron_params, setup, spiking_network, timesteps
 from snnconv.dataset import batches, first
+from snnconv.engine.memory import Portion
 from snnconv.errors import CheckFailedError, UsageError
 from snnconv.frames import showings, still
 from snnconv.graph.build import Network
@@ -22,7 +23,7 @@ from snnconv.neuron import Spikes
 from snnconv.progress import Progress, Quiet
 from snnconv.reports import EvaluateReport, Histogram, LayerRow, LineageRow
 from snnconv.simulate import simulate
-from snnconv.stages.common import Session, checkpoint_file, data_use, open_data
+from snnconv.stages.common import Session, checkpoint_file, data_use, fitting, open_data
 
 CPU_BATCH, GPU_BATCH = 20, 200  # a CPU is fastest while a layer's states fit into its cache
 
@@ -55,9 +56,11 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
 
     order = first(dataset.test, config.limit)
     size = config.batch_size or (CPU_BATCH if session.device.type == "cpu" else GPU_BATCH)
+    steps = min(config.chunk, T) if snn.causal else T
+    at_once = fitting(session, config, snn, Portion(size, steps))
     simulated = 0.0
     with progress.task("evaluate", len(order)) as advance:
-        drawn = batches(dataset.test, checkpoint.data, order, size, showings=shown)
+        drawn = batches(dataset.test, checkpoint.data, order, at_once.samples, showings=shown)
         for indices, x, labels in drawn:
             x, labels, samples = (v.to(session.device) for v in (x, labels, indices))
             mean = still(x)
@@ -69,7 +72,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
             for metric in metrics.values():
                 metric.begin(batch)
             started = runtime.clock(session.device)
-            average = simulate(snn, x, samples, T, config.chunk, observe)
+            average = simulate(snn, x, samples, T, at_once.steps, observe)
             if not (torch.isfinite(average).all() and torch.isfinite(logits).all()):
                 raise CheckFailedError(
                     f"the simulation of {file} gives no numbers",
@@ -106,6 +109,8 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
         confidence=facts.confidence.keep if facts.confidence else {},
         early=facts.confidence.early if facts.confidence else None,
         samples=len(order),
+        samples_at_once=at_once.samples,
+        steps_at_once=at_once.steps,
         timesteps=T,
         layers=[
             LayerRow(

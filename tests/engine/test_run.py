@@ -51,6 +51,11 @@ def pair(kind, currents):
     return neurons
 
 
+def plain(neurons, currents, state, keep):
+    """As the neuron's own file says."""
+    return neurons.run(currents, neurons.initial(currents[0]) if state is None else state, keep)
+
+
 def test_every_neuron_has_a_kernel():
     assert set(kernels()) == {ROOM.load(name) for name in ROOM.names()}
     assert sorted(VARIANTS) == ROOM.names()
@@ -62,7 +67,7 @@ def test_a_kernel_gives_what_the_neuron_gives(kind, currents, masked):
     currents = currents()
     neurons = pair(kind, currents)
     keep = (torch.rand(currents.shape) < 0.6).to(currents.dtype) if masked else None
-    expected = run(neurons, currents, None, keep)
+    expected = plain(neurons, currents, None, keep)
     with torch.no_grad():
         found = run(neurons, currents, None, keep)
     assert same(found, expected)
@@ -74,7 +79,7 @@ def test_a_kernel_in_chunks(kind):
     currents = images(channels_last=True)
     neurons = pair(kind, currents)
     keep = (torch.rand(currents.shape) < 0.6).float()
-    expected = run(neurons, currents, None, keep)
+    expected = plain(neurons, currents, None, keep)
     state, pieces = None, []
     with torch.no_grad():
         for part, kept in zip(currents.split(2), keep.split(2), strict=True):
@@ -88,10 +93,10 @@ def test_a_kernel_in_chunks(kind):
 def test_a_kernel_and_the_neuron_may_take_turns(kind):
     currents = images()
     neurons = pair(kind, currents)
-    expected = run(neurons, currents, None, None)
+    expected = plain(neurons, currents, None, None)
     with torch.no_grad():
         first, state = run(neurons, currents[:4], None, None)
-    second, state = run(neurons, currents[4:6], state, None)
+    second, state = plain(neurons, currents[4:6], state, None)
     with torch.no_grad():
         third, state = run(neurons, currents[6:], state, None)
     assert same(torch.cat([first.values, second.values, third.values]), expected[0].values)
@@ -133,7 +138,7 @@ def test_training_runs_the_neuron_itself(kind):
 def test_threads_change_no_spike(kind, threads):
     currents = torch.randn(T, 4, C, 31, 33)
     neurons = pair(kind, currents)
-    expected = run(neurons, currents, None, None)
+    expected = plain(neurons, currents, None, None)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -155,7 +160,7 @@ def test_without_numba_the_neuron_runs_itself(kind, monkeypatch):
     currents = images()
     neurons = pair(kind, currents)
     with torch.no_grad():
-        expected = run(neurons, currents, None, None)
+        expected = plain(neurons, currents, None, None)
         kernels.cache_clear()
         monkeypatch.setitem(sys.modules, "snnconv.engine.kernels", None)
         try:

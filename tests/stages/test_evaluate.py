@@ -4,11 +4,12 @@ from typing import get_args
 
 import pytest
 import torch
+from pydantic import ValidationError
 from runs import calibrating, check_report, converting, evaluating, written
 
 from snnconv.ann.measure import accuracy
 from snnconv.checkpoint import load, save, sha256
-from snnconv.config import METRICS, Engine
+from snnconv.config import METRICS, Engine, EvaluateConfig
 from snnconv.dataset import first
 from snnconv.dataset import load as load_dataset
 from snnconv.engine.synapse import event_driven
@@ -23,6 +24,7 @@ KEYS = {
     "peak_memory_mib",
 }
 MEASURED = {"seconds", "seconds_per_sample", "peak_memory_mib", "config", "lineage"}
+MEASURED |= {"samples_at_once", "steps_at_once"}
 
 
 def figures(report):
@@ -175,3 +177,21 @@ def test_every_engine_is_reported_as_it_ran(run, tmp_path):
     assert found["auto"].engine == found["dense"].engine  # 16 and 32 channels
     assert {tuple(report.accuracy) for report in found.values()} == {tuple(found["auto"].accuracy)}
     assert written(tmp_path, "evaluate")["engine"] == found["event"].engine
+
+
+def test_little_memory_takes_smaller_portions_and_changes_nothing(run, tmp_path):
+    given = {"checkpoint": run.file("converted"), "batch_size": 40, "chunk": 3}
+    much = evaluating(tmp_path, memory="1GiB", **given)
+    little = evaluating(tmp_path, memory="50kB", **given)
+    assert (much.samples_at_once, much.steps_at_once) == (40, 3)
+    assert 1 <= little.samples_at_once < 40
+    one = evaluating(tmp_path, memory=1, **given)
+    assert (one.samples_at_once, one.steps_at_once) == (1, 1)
+    assert evaluating(tmp_path, **given).samples_at_once == 40
+    assert little.accuracy == much.accuracy == one.accuracy
+
+
+@pytest.mark.parametrize("bad", ["much", "0", "-1GiB", "4 GX"])
+def test_a_memory_that_is_no_size(bad):
+    with pytest.raises(ValidationError, match="memory"):
+        EvaluateConfig(memory=bad)

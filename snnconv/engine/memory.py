@@ -1,0 +1,89 @@
+"""How much of a simulation fits into memory: samples at once, and steps at once.
+
+What is alive at a time is counted from the graph: each value lives from the node that makes it to
+its last reader, and each node needs some copies of its own beside it. The counts are upper bounds,
+so that what is planned here fits.
+
+Shape:
+    Bytes of one sample, for values ``[T, B, *N]`` in float32.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from snnconv.graph.ir import INPUT, Graph
+from snnconv.graph.ops import OPS, Role
+from snnconv.graph.roles import Carries, carried, cumulative
+
+_BYTES = 4
+_KEPT = 12  # per neuron: states between chunks, the ANN's input, and what metrics remember of it
+_SITE = 10  # currents mixed, counts and values as lists and stacked, and what metrics make of them
+_CONFIDENT = 8  # hashes and their numbers, in 64 bits, and the mask made of them
+_SUMS = 6  # running sums as a list and stacked, what is made of them, and its increase
+_OTHER = 3  # the value, and a copy of it in the order of memory that a library wants
+
+
+@dataclass(frozen=True)
+class Portion:
+    """What to simulate at once."""
+
+    samples: int
+    steps: int
+
+
+def portion(
+    graph: Graph,
+    sizes: Mapping[str, tuple[int, ...]],
+    wanted: Portion,
+    memory: int,
+    causal: bool = True,
+    confident: bool = False,
+) -> Portion:
+    """As much of what is wanted as fits: fewer samples first, then, of one sample, fewer steps.
+
+    Args:
+        graph: of the network that is simulated.
+        sizes: shape of every node's value for one sample, as :func:`graph.build.shapes` gives them.
+        wanted: at most.
+        memory: bytes. Where even the smallest portion takes more, that is what comes out.
+        causal: whether steps may come in portions.
+        confident: whether spike confidence acts.
+    """
+
+    def needed(steps: int) -> int:
+        return bytes_per_sample(graph, sizes, steps, confident)
+
+    samples = memory // needed(wanted.steps)
+    if samples >= 1 or not causal:
+        return Portion(max(1, min(wanted.samples, samples)), wanted.steps)
+    fitting = (steps for steps in range(wanted.steps, 1, -1) if needed(steps) <= memory)
+    return Portion(1, next(fitting, 1))
+
+
+def bytes_per_sample(
+    graph: Graph, sizes: Mapping[str, tuple[int, ...]], steps: int, confident: bool = False
+) -> int:
+    """The most bytes that one sample takes at a time, if so many steps are computed at once."""
+    kinds = carried(graph) | {INPUT: Carries.CONSTANT}
+    sums = {node.name for node in cumulative(graph)}
+    last = {name: k for k, node in enumerate(graph.nodes) for name in node.inputs}
+
+    def floats(name: str) -> int:
+        return math.prod(sizes[name]) * (1 if kinds[name] is Carries.CONSTANT else steps)
+
+    most, alive = 0, {INPUT}
+    for k, node in enumerate(graph.nodes):
+        copies, out = _OTHER, floats(node.name)
+        if OPS[node.op].role is Role.SITE:
+            copies = _SITE + confident * _CONFIDENT
+        elif node.name in sums:
+            copies = _SUMS
+        # an operation with inputs of both kinds copies the constant one to all steps
+        expanded = 1 if kinds[node.name] is Carries.CONSTANT else steps
+        given = max((math.prod(sizes[name]) * expanded for name in node.inputs), default=0)
+        most = max(most, sum(map(floats, alive)) + copies * out + given)
+        alive = {name for name in alive | {node.name} if last.get(name, -1) > k}
+    kept = sum(math.prod(sizes[n.name]) for n in graph.nodes if OPS[n.op].role is Role.SITE)
+    kept += sum(3 * math.prod(sizes[x]) for n in graph.nodes if n.name in sums for x in n.inputs)
+    return _BYTES * (_KEPT * kept + most)

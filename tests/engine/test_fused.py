@@ -1,0 +1,109 @@
+import pytest
+import torch
+from layers import VARIANTS, layer, same
+
+from snnconv.engine.fused import FUSED
+from snnconv.engine.run import run
+from snnconv.neuron import ROOM
+
+KINDS = [(n, p) for n in ROOM.names() if ROOM.load(n) in FUSED for p in VARIANTS[n]]
+T, B, C = 6, 3, 5
+
+
+def images(channels_last):
+    currents = torch.randn(T * B, C, 4, 7) + 0.3
+    if channels_last:
+        currents = currents.contiguous(memory_format=torch.channels_last)
+    return currents.unflatten(0, (T, B))
+
+
+CURRENTS = {
+    "flat": lambda: torch.randn(T, B, C) + 0.3,
+    "images": lambda: images(False),
+    "channels-last": lambda: images(True),
+    "double": lambda: torch.randn(T, B, C, 9, dtype=torch.float64),
+}
+
+
+def gradients(neurons, run_it, currents, potentials, weights, masks, counted):
+    """Everything that comes out of two chunks, and the gradients of a function of all of it."""
+    currents = currents.detach().requires_grad_()
+    state = neurons.initial(currents[0])
+    start = potentials.detach().requires_grad_()
+    state, out = state._replace(potential=start), []
+    for part, mask in zip(currents.split(4 if neurons.causal else T), masks, strict=False):
+        spikes, state = run_it(neurons, part, state, mask)
+        out.append(spikes)
+    values = torch.cat([spikes.values for spikes in out])
+    counts = torch.cat([spikes.counts for spikes in out])
+    loss = (weights * values).sum() + (weights[0] * state.potential).sum()
+    if counted:
+        loss = loss + (weights.square() * counts).sum()
+    wanted = [currents, start, *neurons.parameters()]
+    return counts, values, state, torch.autograd.grad(loss, wanted, materialize_grads=True)
+
+
+def test_which_neurons_have_one():
+    assert {ROOM.load(name).__name__ for name, _ in KINDS} == {"IF", "LMHT"}
+
+
+@pytest.mark.parametrize(("name", "params"), KINDS)
+@pytest.mark.parametrize("currents", CURRENTS.values(), ids=CURRENTS)
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("counted", [False, True])
+def test_values_and_gradients_are_those_of_the_neuron(name, params, currents, masked, counted):
+    currents = currents()
+    neurons = layer(name, torch.rand(C) + 0.3, currents.dtype, T, **params)
+    with torch.no_grad():
+        for parameter in neurons.parameters():
+            parameter += 0.3 * torch.randn(parameter.shape)
+    keep = (torch.rand(currents.shape) < 0.6).to(currents.dtype)
+    masks = keep.split(4 if neurons.causal else T) if masked else (None, None)
+    potentials = torch.rand_like(currents[0])
+    weights = torch.randn_like(currents)
+    given = (currents, potentials, weights, masks, counted)
+
+    def reference(neurons, part, state, mask):
+        return neurons.run(part, state, mask)
+
+    found, expected = (gradients(neurons, how, *given) for how in (run, reference))
+    assert same(found[:3], expected[:3])
+    assert same(found[3][:2], expected[3][:2])
+    assert found[3][0].any()
+    for ours, theirs in zip(found[3][2:], expected[3][2:], strict=True):
+        torch.testing.assert_close(ours, theirs)  # sums over neurons, in an order of their own
+        assert theirs.any()
+
+
+def test_only_some_results_need_a_gradient():
+    neurons = layer("if")
+    for wanted in (lambda s, end: s.values[2], lambda s, end: s.counts[1], lambda s, end: end[0]):
+        grads = []
+        for how in (run, lambda n, *rest: n.run(*rest)):
+            torch.manual_seed(0)
+            currents = torch.randn(4, 2, 30).requires_grad_()
+            result = wanted(*how(neurons, currents, neurons.initial(currents[0]), None))
+            grads.append(torch.autograd.grad(result.sum(), currents)[0])
+        assert torch.equal(*grads)
+        assert grads[0].any()
+
+
+def test_constant_currents_sum_their_gradient():
+    neurons = layer("if", 0.7)
+    grads = []
+    for how in (run, lambda n, *rest: n.run(*rest)):
+        torch.manual_seed(0)
+        current = torch.randn(1, 2, 30).requires_grad_()
+        given = current.expand(5, -1, -1)
+        spikes, _ = how(neurons, given, neurons.initial(given[0]), None)
+        grads.append(torch.autograd.grad(spikes.values.sum(), current)[0])
+    assert torch.equal(*grads)
+
+
+@pytest.mark.parametrize(("name", "params"), KINDS)
+def test_currents_of_another_type_than_the_threshold_keep_theirs(name, params):
+    neurons = layer(name, 0.7, torch.float32, 3, **params)
+    currents = torch.randn(3, 2, 30).double().requires_grad_()
+    spikes, state = run(neurons, currents, None, None)
+    (gradient,) = torch.autograd.grad(spikes.values.sum(), currents)
+    assert {x.dtype for x in (*spikes, state.potential, gradient)} == {torch.float64}

@@ -1,0 +1,120 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from networks import IMAGE, NETS, captured, images, recorded, spiking
+
+from snnconv.engine.memory import Portion, bytes_per_sample, portion
+from snnconv.graph.build import shapes
+
+WANTED = Portion(64, 8)
+
+
+def net(name):
+    graph, tensors = captured(NETS[name]())
+    return graph, shapes(graph, tensors)
+
+
+def test_an_mlp_by_hand():
+    # 72 inputs, sites of 9 and 7, 4 logits, T = 5. At the first site: its constant current and 10
+    # copies of 9 at 5 steps, and its input expanded
+    graph, sizes = net("mlp")
+    assert sizes["input"] == IMAGE
+    kept = 12 * (9 + 7)
+    assert bytes_per_sample(graph, sizes, 5) == 4 * (kept + 9 + 10 * 9 * 5 + 9 * 5)
+    with_hashes = kept + 9 + 18 * 9 * 5 + 9 * 5
+    assert bytes_per_sample(graph, sizes, 5, confident=True) == 4 * with_hashes
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_more_steps_take_no_less_and_many_take_more(name):
+    graph, sizes = net(name)
+    taken = [bytes_per_sample(graph, sizes, steps) for steps in range(1, 20)]
+    assert taken == sorted(taken)
+    assert taken[-1] > 3 * taken[0]
+
+
+@pytest.mark.parametrize("name", ["vgg", "max", "identity"])
+@pytest.mark.parametrize("causal", [True, False])
+@settings(deadline=None, max_examples=40)
+@given(memory=st.integers(1, 4_000_000))
+def test_a_portion_fits_and_no_larger_one_does(name, causal, memory):
+    graph, sizes = net(name)
+    found = portion(graph, sizes, WANTED, memory, causal)
+    assert 1 <= found.samples <= WANTED.samples
+    assert 1 <= found.steps <= WANTED.steps
+    taken = bytes_per_sample(graph, sizes, found.steps)
+    smallest = bytes_per_sample(graph, sizes, 1 if causal else WANTED.steps)
+    if memory < smallest:
+        assert found == Portion(1, 1 if causal else WANTED.steps)
+        return
+    assert taken * found.samples <= memory
+    assert found.samples == WANTED.samples or taken * (found.samples + 1) > memory
+    if found.steps < WANTED.steps:
+        assert found.samples == 1
+        assert bytes_per_sample(graph, sizes, found.steps + 1) > memory
+
+
+def test_portions_change_no_spike():
+    snn, x = spiking(NETS["vgg"]()), images(6)
+    graph = snn.network.graph
+    sizes = shapes(graph, snn.network.tensors())
+    whole, spikes = recorded(snn, x, 8)
+    for memory in (2_000, 20_000, 10**9):
+        at_once = portion(graph, sizes, Portion(6, 8), memory)
+        parts = [
+            recorded(snn, part, 8, at_once.steps, indices)
+            for part, indices in zip(
+                x.split(at_once.samples), torch.arange(6).split(at_once.samples), strict=True
+            )
+        ]
+        assert torch.equal(torch.cat([logits for logits, _ in parts], 1), whole)
+        for site, found in spikes.items():
+            assert torch.equal(torch.cat([seen[site].counts for _, seen in parts], 1), found.counts)
+
+
+MEASURE = """
+import resource, sys
+import torch
+from networks import captured
+from torch import nn
+from layers import layer
+from snnconv.graph.build import Network, shapes
+from snnconv.engine.memory import bytes_per_sample
+from snnconv.simulate import simulate
+from snnconv.spiking import SpikingNetwork
+
+torch.set_num_threads(1)
+conv = lambda i, o: (nn.Conv2d(i, o, 3, padding=1), nn.ReLU())
+net = nn.Sequential(*conv(2, 16), *conv(16, 32), nn.MaxPool2d(2), *conv(32, 64), nn.Flatten(),
+                    nn.Linear(64 * 256, 4))
+graph, tensors = captured(net, (2, 32, 32))
+neurons = {s.name: layer(sys.argv[1], 0.5, steps=8) for s in graph.sites}
+snn = SpikingNetwork(Network(graph, tensors), neurons, 0, None).eval()
+snn = snn.to(memory_format=torch.channels_last)
+
+def go(samples):
+    simulate(snn, torch.rand(samples, 2, 32, 32), torch.arange(samples), 8, 8)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+before = go(1)
+print(go(20) - before, 20 * bytes_per_sample(graph, shapes(graph, tensors), 8))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss counts in other units elsewhere")
+@pytest.mark.parametrize("neuron", ["msat", "lm-ht"])
+def test_what_is_counted_is_enough_and_not_far_too_much(neuron):
+    found = subprocess.run(
+        [sys.executable, "-c", MEASURE, neuron],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[1],
+    )
+    taken, counted = map(int, found.stdout.split())
+    assert 5e6 < taken < counted < 8 * taken
