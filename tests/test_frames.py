@@ -249,8 +249,7 @@ def test_the_first_layer_counts_as_often_as_it_is_computed(net):
     assert found["energy_total_mj"] == pytest.approx(found["energy_synaptic_mj"] + 8 * first)
     assert found["energy_total_mj"] == pytest.approx(found["energy_total_every_step_mj"])
     by_step = [
-        0.9e-9 * sops + t * first
-        for t, sops in enumerate(found["sops_per_sample_steps"], start=1)
+        0.9e-9 * sops + t * first for t, sops in enumerate(found["sops_per_sample_steps"], start=1)
     ]
     assert found["energy_total_mj_steps"] == pytest.approx(by_step)
 
