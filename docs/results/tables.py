@@ -177,6 +177,10 @@ def tables() -> dict[str, str]:
             found[f"{network}-levels"] = levels(many)
         if sc:
             found[f"{network}-confidence"] = confidence(sc)
+    if rows := evaluations("events"):
+        for T in (4, 32):
+            same = {k: r for k, r in rows.items() if r["timesteps"] == T}
+            found[f"events-{T}"] = by_step(same, T)
     if rows := evaluations("single"):
         found["single"] = single(rows)
     if rows := evaluations("vision"):

@@ -249,6 +249,6 @@ def comparison(evaluations: Sequence[EvaluateReport]) -> Table:
         Column("run", numeric=False),
         *(Column(head, optional=head if head.startswith("t=") else "") for head, _ in chosen),
     )
-    note = "energy: with the first layer once; in brackets, of the ANN's"
+    note = "energy: with the first layer once, or once a frame; in brackets, of the ANN's"
     measured = any(head == "energy" for head, _ in chosen)
     return Table("Comparison", columns, rows, best, note if measured else "")

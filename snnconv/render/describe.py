@@ -162,9 +162,11 @@ def finetune(report: FinetuneReport) -> list[Block]:
 
 def _energies(report: EvaluateReport) -> list[Fact]:
     facts = []
+    passes = report.first_layer_passes or 1
+    often = "once" if passes == 1 else f"{passes} times"
     for name, mj, ratio in (
         ("energy, synaptic", report.energy_synaptic_mj, report.energy_synaptic_ratio),
-        ("energy, first layer once", report.energy_total_mj, report.energy_total_ratio),
+        (f"energy, first layer {often}", report.energy_total_mj, report.energy_total_ratio),
         (
             "energy, first layer each step",
             report.energy_total_every_step_mj,

@@ -201,7 +201,10 @@ def test_splits_of_two_types():
 @pytest.mark.parametrize("layout", ["HWC", "CL", ""])
 def test_a_layout_that_does_not_fit(layout):
     error = refused(f"layout '{layout}' for x_train [6, 3, 5, 4]", layout=np.array(layout))
-    assert error.remedy == "give one that fits: HW (rank 3), CL (rank 3), CHW (rank 4)"
+    assert error.remedy == (
+        "give one that fits: HW (rank 3), CL (rank 3), CHW (rank 4), TF (rank 3), TCL (rank 4), "
+        "TCHW (rank 5)"
+    )
 
 
 @pytest.mark.parametrize("part", ["train", "test"])
@@ -326,3 +329,45 @@ def test_no_file():
         load("npz:folder")
     with pytest.raises(UsageError, match="the data set needs a path"):
         load("npz:")
+
+
+# Frames
+
+
+@pytest.mark.parametrize(("layout", "shape"), [("TF", (7,)), ("TCL", (2, 9)), ("TCHW", (2, 5, 4))])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_frames(layout, shape, dtype):
+    content = arrays((4, *shape), dtype, layout=layout)
+    write(**content)
+    data = load("npz:own.npz")
+    assert (data.facts.frames, data.facts.shape) == (4, shape)
+    scale = 255 if dtype == np.uint8 else 1
+    expected = torch.from_numpy(content["x_train"] / scale).float()
+    torch.testing.assert_close(data.train.images(torch.arange(6)), expected)
+
+
+def test_mean_and_std_are_those_of_what_the_ann_sees():
+    write(**arrays((4, 2, 5, 4), layout="TCHW"))
+    data = load("npz:own.npz")
+    ((_, x, _),) = batches(data.train, data.facts, torch.arange(6), 10)
+    assert x.shape == (6, 2, 5, 4)
+    torch.testing.assert_close(x.mean((0, 2, 3)), torch.zeros(2), atol=1e-4, rtol=0)
+    torch.testing.assert_close(x.std((0, 2, 3), correction=0), torch.ones(2), atol=1e-4, rtol=0)
+
+
+def test_mean_and_std_of_frames_are_one_a_channel():
+    write(**arrays((4, 2, 5, 4), layout="TCHW", mean=[0.1, 0.2], std=[0.3, 0.4]))
+    assert load("npz:own.npz").facts.std == (0.3, 0.4)
+    refused(
+        "mean [0.1, 0.2, 0.3, 0.4]",
+        x_train=arrays((4, 2, 5, 4))["x_train"],
+        x_test=arrays((4, 2, 5, 4))["x_test"],
+        layout="TCHW",
+        mean=[0.1, 0.2, 0.3, 0.4],
+        std=[1.0],
+    )
+
+
+def test_one_frame_is_no_time():
+    error = refused("one frame a sample", **arrays((1, 2, 5, 4), layout="TCHW"))
+    assert "take the T away" in error.remedy
