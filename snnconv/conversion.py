@@ -11,7 +11,7 @@ from snnconv.errors import CheckpointError, UsageError
 from snnconv.facts import ConfidenceFacts, SpikingFacts
 from snnconv.graph.build import Network, shapes, walk
 from snnconv.graph.fold import fold
-from snnconv.graph.ir import Graph, Node
+from snnconv.graph.ir import SITES, Graph, Node
 from snnconv.metric import Batch, Figures, Setup
 from snnconv.metrics.sin import Sin
 from snnconv.neuron import ROOM, Neuron, NeuronParams
@@ -137,7 +137,7 @@ def ann_inputs(network: Network, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
     inputs: dict[str, Tensor] = {}
 
     def evaluate(node: Node, values: list[Tensor]) -> Tensor:
-        if node.op == "relu":
+        if node.op in SITES:
             inputs[node.name] = values[0]
         return network.compute(node, values)
 

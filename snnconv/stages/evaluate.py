@@ -14,6 +14,7 @@ from snnconv.dataset import batches, first
 from snnconv.errors import CheckFailedError, UsageError
 from snnconv.graph.build import Network
 from snnconv.graph.fold import fold
+from snnconv.graph.ir import SITES
 from snnconv.graph.roles import sources
 from snnconv.kinds import SPIKING
 from snnconv.metric import ROOM, Batch, Figures, Metric
@@ -107,7 +108,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
             LayerRow(
                 name=node.name,
                 neurons=math.prod(sizes[node.name]),
-                threshold=calibrated.sites[node.name].threshold if node.op == "relu" else None,
+                threshold=calibrated.sites[node.name].threshold if node.op in SITES else None,
                 **found.layers.get(node.name, {}),
             )
             for node in sources(graph)

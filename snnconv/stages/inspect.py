@@ -5,6 +5,7 @@ from typing import get_args
 from snnconv.checkpoint import load
 from snnconv.config import InspectConfig
 from snnconv.graph.build import shapes
+from snnconv.graph.ir import SITES
 from snnconv.graph.roles import carried, macs
 from snnconv.kinds import Kind
 from snnconv.progress import Progress
@@ -36,7 +37,7 @@ def run(config: InspectConfig, progress: Progress | None = None) -> InspectRepor
             macs=work[node.name][0] if node.name in work else None,
             carries=kinds[node.name],
             threshold=threshold(node.name),
-            neuron=spiking.neuron if spiking and node.op == "relu" else None,
+            neuron=spiking.neuron if spiking and node.op in SITES else None,
         )
         for node in graph.nodes
     ]
