@@ -1,14 +1,19 @@
 """Run the ANN, watch every activation site, find its threshold."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from snnconv.checkpoint import Checkpoint
 from snnconv.errors import UnsupportedError
-from snnconv.facts import Facts, SiteFacts
-from snnconv.graph.build import Network, walk
-from snnconv.graph.ir import Graph, Node
+from snnconv.facts import CalibrationFacts, Facts, SiteFacts
+from snnconv.graph.build import Network, shapes, walk
+from snnconv.graph.fold import fold
+from snnconv.graph.ir import SITES, Graph, Node
+from snnconv.graph.rewrite import thresholds
 from snnconv.statistic import Histogram, Statistic
 
 LAYER_BITS, CHANNEL_BITS = (
@@ -48,8 +53,9 @@ class Collector:
 
         def evaluate(node: Node, inputs: list[Tensor]) -> Tensor:
             value = network.compute(node, inputs)
-            if node.op == "relu":
-                self._add(node.name, value)
+            if node.op in SITES:
+                # of QCFS, too, what a ReLU would let through: how much lies above theta shows then
+                self._add(node.name, value if node.op == "relu" else F.relu(inputs[0]))
             return value
 
         walk(network.graph, x, evaluate)
@@ -66,9 +72,20 @@ class Collector:
 
 
 def find_thresholds(
-    graph: Graph, collector: Collector, statistic: Statistic, params: Facts
+    graph: Graph,
+    collector: Collector,
+    statistic: Statistic,
+    params: Facts,
+    known: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Tensor]:
     """Theta by site, ``[1]`` or ``[C]`` float32, all positive and finite.
+
+    Args:
+        graph: the network, folded.
+        collector: what its sites were seen to do.
+        statistic: that finds a threshold.
+        params: its parameters.
+        known: thetas that are not to be found: those of QCFS.
 
     A channel without any activation takes the largest threshold of its site: it can't be known, and
     it must not spike early. A clip of the activation caps theta.
@@ -76,21 +93,25 @@ def find_thresholds(
     Raises:
         UnsupportedError: sites whose activations are all zero, by name.
     """
-    histograms = collector.histograms
+    known = known or {}
+    histograms = {name: h for name, h in collector.histograms.items() if name not in known}
     if dead := [name for name, h in histograms.items() if not h.counts.any()]:
         raise UnsupportedError(
             f"{len(dead)} site(s) can't be calibrated",
             f"activations that are all zero at {', '.join(dead)}",
             "calibrate on more or other samples (--samples, --data), or take the dead layer out",
         )
-    thresholds = {}
+    found = {}
     for site in graph.sites:
+        if site.name in known:
+            found[site.name] = known[site.name].detach().cpu().float()
+            continue
         theta = statistic.threshold(histograms[site.name], params)
         theta = torch.where(theta > 0, theta, theta.max())
         if site.attrs["ceiling"] is not None:
             theta = theta.clamp(max=site.attrs["ceiling"])
-        thresholds[site.name] = theta.float()
-    return thresholds
+        found[site.name] = theta.float()
+    return found
 
 
 def describe(histogram: Histogram, theta: Tensor) -> SiteFacts:
@@ -110,3 +131,73 @@ def site_tensors(name: str, histogram: Histogram, theta: Tensor) -> dict[str, Te
     """What a checkpoint keeps of a site: the threshold, and a histogram to draw."""
     edges, counts = histogram.drawn(_DRAWN)
     return {f"{name}/threshold": theta, f"{name}/edges": edges, f"{name}/counts": counts}
+
+
+@dataclass(frozen=True)
+class Method:
+    """How thresholds are to be found.
+
+    Attributes:
+        name: of the statistic.
+        statistic: itself.
+        params: its parameters.
+        granularity: ``layer`` or ``channel``.
+    """
+
+    name: str
+    statistic: Statistic
+    params: Facts
+    granularity: str
+
+
+def calibrate(
+    ann: Checkpoint,
+    method: Method,
+    samples: Iterable[tuple[Tensor, Tensor, Tensor]],
+    device: torch.device,
+    advance: Callable[[int], None],
+) -> Checkpoint:
+    """The checkpoint with thresholds, of kind ``calibrated``.
+
+    A network whose sites are QCFS carries them already: they are taken as they are, and samples
+    give the figures beside them only.
+
+    Args:
+        ann: with a network in it.
+        method: for sites whose theta is not known.
+        samples: batches of indices, normalised inputs and labels.
+        device: where to run.
+        advance: told of samples done.
+    """
+    graph, tensors = fold(ann.graph, ann.network)
+    known = thresholds(graph, tensors)
+    granularity = method.granularity
+    if known:
+        granularity = "channel" if any(len(theta) > 1 for theta in known.values()) else "layer"
+    network = Network(graph, tensors).to(device).eval()
+    collector, count = Collector(graph, shapes(graph, tensors), granularity), 0
+    for _, x, labels in samples:
+        collector.collect(network, x.to(device))
+        count += len(labels)
+        advance(len(labels))
+    found = find_thresholds(graph, collector, method.statistic, method.params, known)
+    histograms = collector.histograms
+    name, params = method.name, method.params.model_dump()
+    if known:
+        name, params = "qcfs", {"levels": max(site.attrs["levels"] for site in graph.sites)}
+    return replace(
+        ann,
+        kind="calibrated",
+        calibrated=CalibrationFacts(
+            method=name,
+            params=params,
+            granularity=granularity,
+            samples=count,
+            sites={site: describe(histograms[site], theta) for site, theta in found.items()},
+        ),
+        calibration={
+            key: tensor
+            for site, theta in found.items()
+            for key, tensor in site_tensors(site, histograms[site], theta).items()
+        },
+    )

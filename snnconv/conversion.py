@@ -13,7 +13,7 @@ from snnconv.facts import ConfidenceFacts, SpikingFacts
 from snnconv.frames import still
 from snnconv.graph.build import Network, shapes, walk
 from snnconv.graph.fold import fold
-from snnconv.graph.ir import Graph, Node
+from snnconv.graph.ir import SITES, Graph, Node
 from snnconv.metric import Batch, Figures, Setup
 from snnconv.metrics.sin import Sin
 from snnconv.neuron import ROOM, Neuron, NeuronParams
@@ -150,7 +150,7 @@ def ann_inputs(network: Network, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
     inputs: dict[str, Tensor] = {}
 
     def evaluate(node: Node, values: list[Tensor]) -> Tensor:
-        if node.op == "relu":
+        if node.op in SITES:
             inputs[node.name] = values[0]
         return network.compute(node, values)
 

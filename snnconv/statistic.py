@@ -31,6 +31,11 @@ _LOWEST = (127 - 32) << 23  # the bits of 2**-32
 _CHUNK = 2**22  # activations binned at once, to bound memory
 
 
+def relative_error(bits: int) -> float:
+    """Largest relative distance of a number from the centre of a bin that keeps so many bits."""
+    return 2.0 ** -(bits + 1)
+
+
 class Histogram:
     """Activations of one site, by channel or all together.
 
@@ -50,7 +55,7 @@ class Histogram:
     @property
     def relative_error(self) -> float:
         """Largest relative distance of an activation from its bin's centre."""
-        return 2.0 ** -(self.bits + 1)
+        return relative_error(self.bits)
 
     def centres(self) -> Tensor:
         """The middle of every bin, ``[bins]`` float64."""

@@ -3,7 +3,7 @@
 A graph is a list of nodes in topological order, each an operation of the closed list in
 :mod:`snnconv.graph.ops`, with JSON attributes and the names of the tensors it uses. Two nodes may
 use one tensor (a module used twice). An activation *site*, where a conversion puts a neuron, is a
-node of operation ``relu``.
+node of operation ``relu`` or ``qcfs``.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,6 +15,9 @@ from pydantic import TypeAdapter, ValidationError
 from snnconv.errors import CheckpointError
 
 INPUT = "input"
+
+SITES = ("relu", "qcfs")
+"""The operations of activation sites."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class Graph:
     @property
     def sites(self) -> tuple[Node, ...]:
         """The nodes at which a conversion puts neurons."""
-        return tuple(node for node in self.nodes if node.op == "relu")
+        return tuple(node for node in self.nodes if node.op in SITES)
 
     def consumers(self, name: str) -> Iterator[Node]:
         """The nodes that read a node's value."""

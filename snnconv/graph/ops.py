@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from snnconv.graph import analog, recurrent
+from snnconv.graph import analog, qcfs, recurrent
 
 Attrs = Mapping[str, Any]
 Tensors = Mapping[str, Tensor]
@@ -233,6 +233,7 @@ OPS: Mapping[str, Op] = {
     "batch_norm": Op(Role.LINEAR, _batch_norm, _identity, ("mean", "var")),
     "affine": Op(Role.LINEAR, _affine, _identity, ("scale", "shift")),
     "relu": Op(Role.SITE, _relu, _identity),
+    "qcfs": Op(Role.SITE, qcfs.run, _identity, ("threshold",)),
     "max_pool": Op(Role.MAX, _max_pool, _identity),
     "adaptive_max_pool": Op(Role.MAX, _adaptive_max_pool, _identity),
     "avg_pool": Op(Role.LINEAR, _avg_pool, _sum_pool),

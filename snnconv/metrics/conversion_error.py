@@ -20,6 +20,7 @@ Deviations:
 import torch
 from torch import Tensor
 
+from snnconv.graph.build import compute
 from snnconv.metric import Batch, Figures, Metric, Setup
 from snnconv.neuron import Spikes
 from snnconv.shapes import per_neuron
@@ -63,9 +64,15 @@ class ConversionError(Metric):
             self.setup.timesteps * self.setup.levels,
             self.setup.v0,
         )  # T of a neuron of one level
+        device = logits.device
+        tensors = {
+            name: self.setup.network[name].to(device)
+            for site in self.sites.values()
+            for name in site.tensors.values()  # the thetas of QCFS
+        }
         for name, total in self.sums.items():
-            ceiling = self.sites[name].attrs["ceiling"]
-            activation = self.ann_inputs[name].clamp(min=0, max=ceiling)
+            before = self.ann_inputs[name]
+            activation = compute(self.sites[name], tensors, [before])
             theta = per_neuron(self.setup.thresholds[name], total.dim()).to(total.device)
             clipped = torch.minimum(activation, theta)
             rounded = torch.floor(activation * (T / theta) + v0).clamp(0, T) * (theta / T)

@@ -6,15 +6,12 @@ from pathlib import Path
 import torch
 
 from snnconv.ann.source import EMBEDDED, is_checkpoint, open_model
-from snnconv.calibration import Collector, describe, find_thresholds, site_tensors
+from snnconv.calibration import CHANNEL_BITS, LAYER_BITS, Method, calibrate
 from snnconv.checkpoint import load, save
 from snnconv.config import CalibrateConfig
 from snnconv.dataset import batches
 from snnconv.errors import ObstaclesError
-from snnconv.facts import CalibrationFacts
-from snnconv.graph.build import Network, shapes
 from snnconv.graph.check import obstacles
-from snnconv.graph.fold import fold
 from snnconv.progress import Progress, Quiet
 from snnconv.reports import CalibrateReport, ImportRow, SiteRow
 from snnconv.stages.common import (
@@ -26,7 +23,7 @@ from snnconv.stages.common import (
     open_data,
     report_file,
 )
-from snnconv.statistic import ROOM
+from snnconv.statistic import ROOM, relative_error
 from snnconv.validated import parameters
 
 
@@ -39,7 +36,7 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
 
     spec = config.model or str(newest(config.run, ("ann",)) or EMBEDDED)
     if is_checkpoint(spec):
-        ann, verdict = load(Path(spec), ["ann"]), None
+        ann, verdict = load(Path(spec), ["ann", "calibrated"]), None
         session.inputs.append(Path(spec))
         dataset = open_data(session, config, ann.data)
     else:
@@ -52,57 +49,38 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
     if in_the_way := obstacles(ann.graph, config.non_relu == "analog"):
         raise ObstaclesError(spec, in_the_way)
 
-    graph, tensors = fold(ann.graph, ann.network)
-    network = Network(graph, tensors).to(session.device).eval()
-    collector = Collector(graph, shapes(graph, tensors), config.granularity)
     chosen = torch.randperm(
         len(dataset.train.labels), generator=torch.Generator().manual_seed(config.seed)
     )[: config.samples]
     with progress.task("calibrate", len(chosen)) as advance:
-        for _, x, labels in batches(dataset.train, ann.data, chosen, config.batch_size):
-            collector.collect(network, x.to(session.device))
-            advance(len(labels))
-
-    thresholds = find_thresholds(graph, collector, statistic, params)
-    histograms = collector.histograms
-    sites = {name: describe(histograms[name], theta) for name, theta in thresholds.items()}
-    calibrated = replace(
-        ann,
-        kind="calibrated",
-        lineage=(
-            *ann.lineage,
-            lineage_step("calibrate", session.inputs[0] if is_checkpoint(spec) else None, config),
-        ),
-        calibrated=CalibrationFacts(
-            method=config.method,
-            params=params.model_dump(),
-            granularity=config.granularity,
-            samples=len(chosen),
-            sites=sites,
-        ),
-        calibration={
-            key: tensor
-            for name, theta in thresholds.items()
-            for key, tensor in site_tensors(name, histograms[name], theta).items()
-        },
-    )
+        calibrated = calibrate(
+            ann,
+            Method(config.method, statistic, params, config.granularity),
+            batches(dataset.train, ann.data, chosen, config.batch_size),
+            session.device,
+            advance,
+        )
+    step = lineage_step("calibrate", session.inputs[0] if is_checkpoint(spec) else None, config)
+    calibrated = replace(calibrated, lineage=(*ann.lineage, step))
     out = config.out or config.run / "calibrated.safetensors"
     save(calibrated, out)
+    facts, thresholds = calibrated.calibrated, calibrated.thresholds()
+    assert facts is not None
+    exact = statistic.exact or facts.method != config.method
+    bits = LAYER_BITS if facts.granularity == "layer" else CHANNEL_BITS
     return session.report(
         CalibrateReport,
         report_file(config, "calibrate", config.out),
         [out],
         data=data_use(dataset),
         imported=ImportRow(**verdict._asdict()) if verdict else None,
-        method=config.method,
-        params=params.model_dump(),
-        granularity=config.granularity,
-        samples=len(chosen),
-        relative_error_bound=0.0
-        if statistic.exact
-        else next(iter(histograms.values())).relative_error,
+        method=facts.method,
+        params=facts.params,
+        granularity=facts.granularity,
+        samples=facts.samples,
+        relative_error_bound=0.0 if exact else relative_error(bits),
         sites=[
-            SiteRow(name=name, channels=len(thresholds[name]), **facts.model_dump())
-            for name, facts in sites.items()
+            SiteRow(name=name, channels=len(thresholds[name]), **site.model_dump())
+            for name, site in facts.sites.items()
         ],
     )

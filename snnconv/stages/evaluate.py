@@ -16,6 +16,7 @@ from snnconv.errors import CheckFailedError, UsageError
 from snnconv.frames import showings, still
 from snnconv.graph.build import Network
 from snnconv.graph.fold import fold
+from snnconv.graph.ir import SITES
 from snnconv.graph.roles import sources
 from snnconv.kinds import SPIKING
 from snnconv.metric import ROOM, Batch, Figures, Metric
@@ -116,7 +117,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
             LayerRow(
                 name=node.name,
                 neurons=math.prod(sizes[node.name]),
-                threshold=calibrated.sites[node.name].threshold if node.op == "relu" else None,
+                threshold=calibrated.sites[node.name].threshold if node.op in SITES else None,
                 **found.layers.get(node.name, {}),
             )
             for node in sources(graph)

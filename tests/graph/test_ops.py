@@ -7,6 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from snnconv.graph.ir import SITES
 from snnconv.graph.ops import OPS, Role
 
 RANKS = [1, 2, 3]
@@ -44,6 +45,7 @@ def test_the_list_is_closed():
         "batch_norm",
         "affine",
         "relu",
+        "qcfs",
         "max_pool",
         "adaptive_max_pool",
         "avg_pool",
@@ -68,7 +70,7 @@ def test_the_list_is_closed():
 def test_roles():
     roles = {role: {name for name, op in OPS.items() if op.role is role} for role in Role}
     assert roles[Role.SYNAPSE] == {"conv", "conv_transpose", "linear"}
-    assert roles[Role.SITE] == {"relu"}
+    assert roles[Role.SITE] == {"relu", "qcfs"} == set(SITES)
     assert roles[Role.MAX] == {"max_pool", "adaptive_max_pool"}
     assert roles[Role.ANALOG] == {"pointwise", "multiply", "layer_norm", "softmax"}
     assert {name for name, op in OPS.items() if op.required} == {
@@ -77,6 +79,7 @@ def test_roles():
         "linear",
         "batch_norm",
         "affine",
+        "qcfs",
     }
 
 

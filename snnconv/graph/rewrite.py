@@ -1,0 +1,69 @@
+"""Rewrite a graph for training that is to end in a conversion.
+
+Reference:
+    Bu et al. 2022, section 5: QCFS for ReLU, average pooling for max pooling.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from torch import Tensor
+
+from snnconv.errors import UnsupportedError
+from snnconv.graph.ir import Graph, Node
+
+
+def quantized(
+    graph: Graph, tensors: Mapping[str, Tensor], thresholds: Mapping[str, Tensor], levels: int
+) -> tuple[Graph, dict[str, Tensor]]:
+    """The graph with QCFS at its sites.
+
+    Args:
+        graph: with ReLU or QCFS at its sites.
+        tensors: its own.
+        thresholds: theta by site, ``[1]`` or ``[C]``; a clip of the ReLU caps it.
+        levels: L.
+    """
+    tensors = dict(tensors)
+    nodes = []
+    for node in graph.nodes:
+        if node in graph.sites:
+            theta, ceiling = thresholds[node.name].float(), node.attrs.get("ceiling")
+            name = node.tensors.get("threshold", f"{node.name}.threshold")
+            tensors[name] = theta if ceiling is None else theta.clamp(max=ceiling)
+            attrs = {"levels": levels}
+            node = Node(node.name, "qcfs", node.inputs, attrs, {"threshold": name})
+        nodes.append(node)
+    return replace(graph, nodes=tuple(nodes)), tensors
+
+
+def thresholds(graph: Graph, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The thetas that QCFS sites carry, by site."""
+    return {
+        node.name: tensors[node.tensors["threshold"]]
+        for node in graph.sites
+        if "threshold" in node.tensors
+    }
+
+
+def averaged(graph: Graph) -> tuple[Graph, list[str]]:
+    """The graph with average pooling for max pooling, and the names of the poolings replaced.
+
+    Raises:
+        UnsupportedError: a pooling with gaps in its window, which no average pooling has.
+    """
+    nodes, names = [], []
+    for node in graph.nodes:
+        if node.op == "max_pool":
+            if any(step != 1 for step in node.attrs["dilation"]):
+                raise UnsupportedError(
+                    f"max pooling '{node.name}' can't become an average",
+                    f"dilation {list(node.attrs['dilation'])}",
+                    "keep it: --pool keep",
+                )
+            kept = {k: node.attrs[k] for k in ("kernel", "stride", "padding", "ceil_mode")}
+            # padding is no activation: a mean over it would darken the border
+            node = replace(node, op="avg_pool", attrs=kept | {"count_include_pad": False})
+            names.append(node.name)
+        nodes.append(node)
+    return replace(graph, nodes=tuple(nodes)), names
