@@ -41,7 +41,8 @@ class DataConfig(StageConfig):
     data: str | None = Field(
         None,
         description="digits, fashion-mnist, cifar10, cifar100, folder:DIR, npz:FILE, "
-        "speech-commands:DIR, package.module:factory or file.py:factory; "
+        "speech-commands:DIR, textfolder:DIR, imdb:DIR, package.module:factory or "
+        "file.py:factory; "
         "the checkpoint's own by default",
     )
     data_root: Path | None = Field(None, description="folder that holds data sets")
@@ -80,6 +81,9 @@ class TrainConfig(OptimiserConfig):
     )
     data: str | None = Field("digits", description="data set to train on (snnconv ls datasets)")
     activation: Literal["relu"] = Field("relu", description="activation function")
+    recurrent: Literal["keep", "hard"] = Field(
+        "keep", description="LSTM and GRU: keep them, or give them clipped-linear gates"
+    )
     out: Path | None = Field(None, description="checkpoint; RUN/ann.safetensors by default")
 
 

@@ -7,7 +7,7 @@ trace leads to, changes in place, and the list of everything that can't be conve
 import inspect
 import operator
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.fx

@@ -14,6 +14,9 @@ from snnconv.errors import UnsupportedError
 from snnconv.facts import CalibrationFacts
 from snnconv.graph.build import Network, shapes
 from snnconv.graph.fold import fold
+from snnconv.graph.ir import Graph
+from snnconv.graph.ops import OPS, Role
+from snnconv.graph.recurrent import GATES
 from snnconv.progress import Progress, Quiet
 from snnconv.reports import CalibrateReport, SiteRow
 from snnconv.stages.common import (
@@ -28,6 +31,8 @@ from snnconv.stages.common import (
 from snnconv.statistic import ROOM
 from snnconv.validated import parameters
 
+_NAMED = 20  # obstacles in an error: a recurrence of hard gates has hundreds of products
+
 
 def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateReport:
     """Calibrate, and write a checkpoint of kind ``calibrated``."""
@@ -40,6 +45,8 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
     if is_checkpoint(spec):
         ann = load(Path(spec), ["ann"])
         session.inputs.append(Path(spec))
+        if config.non_relu == "refuse":
+            _refuse_analog(ann.graph, spec)
         dataset = open_data(session, config, ann.data)
     else:
         dataset = open_data(session, config, None)
@@ -104,4 +111,25 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
             SiteRow(name=name, channels=len(thresholds[name]), **facts.model_dump())
             for name, facts in sites.items()
         ],
+    )
+
+
+def _refuse_analog(graph: Graph, spec: str) -> None:
+    """Refuse what no neuron stands for, all of it, before any data is read.
+
+    Raises:
+        UnsupportedError: there is some.
+    """
+    found = [node for node in graph.nodes if OPS[node.op].role is Role.ANALOG]
+    if not found:
+        return
+    named = [f"{node.name}: {node.op}" for node in found[:_NAMED]]
+    if len(found) > _NAMED:
+        named.append(f"and {len(found) - _NAMED} more")
+    hard = ", or for its gates snnconv train --recurrent hard first"
+    recurrent = any(node.op in GATES for node in found)
+    raise UnsupportedError(
+        f"{len(found)} operation(s) of {spec} can't be converted",
+        "; ".join(named),
+        f"compute them beside the spikes: --non-relu analog{hard if recurrent else ''}",
     )
