@@ -59,6 +59,9 @@ def test_the_list_is_closed():
         "multiply",
         "layer_norm",
         "softmax",
+        "embedding",
+        "lstm",
+        "gru",
         "dropout",
         "identity",
     }
@@ -69,13 +72,17 @@ def test_roles():
     assert roles[Role.SYNAPSE] == {"conv", "conv_transpose", "linear"}
     assert roles[Role.SITE] == {"relu"}
     assert roles[Role.MAX] == {"max_pool"}
-    assert roles[Role.ANALOG] == {"pointwise", "multiply", "layer_norm", "softmax"}
+    assert roles[Role.ANALOG] == {
+        *("pointwise", "multiply", "layer_norm", "softmax"),
+        *("lstm", "gru"),
+    }
     assert {name for name, op in OPS.items() if op.required} == {
         "conv",
         "conv_transpose",
         "linear",
         "batch_norm",
         "affine",
+        "embedding",
     }
 
 
