@@ -133,6 +133,7 @@ def test_one_recurrence_is_computed_once_for_all_its_values():
         (lambda n, x: n.gru(x, n.start.expand(-1, len(x), -1).contiguous())[0].mean(1), "start at"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:LSTM with projections")
 def test_what_is_refused(forward, text):
     parts = {"lstm": module("lstm"), "gru": module("gru")}
     parts |= {"last_dim": nn.LSTM(WIDTH, HIDDEN), "start": nn.Parameter(torch.ones(4, 1, HIDDEN))}
