@@ -117,6 +117,9 @@ class TrainConfig(OptimiserConfig):
     )
     data: str | None = Field("digits", description="data set to train on (snnconv ls datasets)")
     activation: Literal["relu"] = Field("relu", description="activation function")
+    recurrent: Literal["keep", "hard"] = Field(
+        "keep", description="LSTM and GRU: keep them, or give them clipped-linear gates"
+    )
     out: Path | None = Field(None, description="checkpoint; RUN/ann.safetensors by default")
 
 

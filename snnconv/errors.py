@@ -61,15 +61,22 @@ class Obstacle:
     remedy: str
 
 
+NAMED = 20
+"""Obstacles in an error: a recurrence of hard gates has hundreds of products."""
+
+
 class ObstaclesError(UnsupportedError):
     """A network with things in it that can't be converted: all of them, each with its place."""
 
     def __init__(self, whose: str, obstacles: Sequence[Obstacle]) -> None:
         count = len(obstacles)
+        more = [f"and {count - NAMED} more (snnconv inspect names all)"] if count > NAMED else []
         remedies = dict.fromkeys(obstacle.remedy for obstacle in obstacles)
         super().__init__(
             f"{count} operation{'s' * (count > 1)} of {whose} can't be converted",
-            "; ".join(f"{obstacle.place}: {obstacle.found}" for obstacle in obstacles),
+            "; ".join(
+                [f"{obstacle.place}: {obstacle.found}" for obstacle in obstacles[:NAMED]] + more
+            ),
             "; ".join(remedies),
         )
         self.obstacles = tuple(obstacles)

@@ -317,7 +317,8 @@ def test_an_interrupt_leaves_files_as_they_were(tmp_path):
         ),
         (
             "datasets",
-            {"digits", "fashion-mnist", "cifar10", "cifar100", "folder", "npz", "speech-commands"},
+            {"digits", "fashion-mnist", "cifar10", "cifar100", "folder", "npz", "speech-commands"}
+            | {"imdb", "textfolder"},
         ),
         ("neurons", {"if", "msat"}),
         ("statistics", {"max", "percentile", "mse"}),

@@ -25,8 +25,8 @@ def facts(shape=(2, 3, 3), mean=(0.5,), std=(0.25,), spec="own"):
 
 def test_the_room_holds_these_and_no_helpers():
     assert ROOM.names() == [
-        *("cifar10", "cifar100", "digits", "events", "fashion-mnist", "folder", "npz"),
-        "speech-commands",
+        *("cifar10", "cifar100", "digits", "events", "fashion-mnist", "folder", "imdb", "npz"),
+        *("speech-commands", "textfolder"),
     ]
 
 

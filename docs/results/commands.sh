@@ -5,6 +5,7 @@
 #   docs/results/commands.sh sweep NETWORK      vgg11 or resnet20: 2,000 test images, T = 64
 #   docs/results/commands.sh full NETWORK       the best setting of each neuron: all 10,000, T = 256
 #   docs/results/commands.sh single NETWORK     those LM-HT networks, reparameterized
+#   docs/results/commands.sh text               an LSTM on Debian's package descriptions, T = 256
 #   docs/results/commands.sh levels NETWORK     LM-HT as converted, without fine-tuning: all 10,000
 #   docs/results/commands.sh events             recordings of an event camera: minutes, not hours
 set -euo pipefail
@@ -111,6 +112,41 @@ events() { # the saccade set, and a small network on it: 2,000 test recordings o
   row events if-4 percentile 4 2000 --neuron if -- "${lean[@]}"
   row events msat-4 percentile 4 2000 --neuron msat --param preset=vgg16 --param v0=0.5 -- "${lean[@]}"
   row events lm-ht-4 mse 4 2000 --neuron lm-ht --param levels=4 -- "${lean[@]}"
+}
+
+text() {
+  local data=(--data "textfolder:$runs/packages?length=32") how=(--clip-gradient 1 --weight-decay 1e-5)
+  local base=$runs/text hard=$runs/text-hard
+  how+=(--validation 0.05 --threads "$threads")
+  [ -d "$runs/packages" ] || python docs/results/package_texts.py "$runs/packages"
+  [ -f "$base/ann.safetensors" ] || snnconv train 'lstm?embedding=32&hidden=32' "${data[@]}" --epochs 8 \
+    --lr 0.4 --warmup 0.5 --batch-size 64 "${how[@]}" --run "$base"
+  [ -f "$hard/ann.safetensors" ] || snnconv train "$base/ann.safetensors" --recurrent hard "${data[@]}" \
+    --epochs 2 --lr 0.05 --batch-size 128 "${how[@]}" --run "$hard"
+  text_rows text lstm 256 1800
+  text_rows text-hard hard 64 200
+}
+
+text_rows() { # run name T limit
+  local method
+  for method in max percentile; do
+    [ -f "$runs/$1/$method.safetensors" ] || snnconv calibrate "$runs/$1/ann.safetensors" \
+      --non-relu analog --method "$method" --run "$runs/$1" --out "$runs/$1/$method.safetensors"
+  done
+  text_row "$@" if-max-v0 max --neuron if --param v0=0
+  text_row "$@" msat-max-vgg16 max --neuron msat --param preset=vgg16
+  text_row "$@" if-percentile percentile --neuron if
+  text_row "$@" msat-percentile-v05 percentile --neuron msat --param preset=vgg16 --param v0=0.5
+}
+
+text_row() { # run name T limit row thresholds ... convert options
+  local run=$runs/$1 report="$results/text/$2-$5.json" spiking="$runs/$1/converted-$5.safetensors"
+  local T=$3 limit=$4 thresholds="$runs/$1/$6.safetensors"
+  shift 6
+  [ -f "$report" ] && return
+  snnconv convert "$thresholds" --timesteps "$T" "$@" --run "$run" --out "$spiking"
+  snnconv evaluate "$spiking" --limit "$limit" --batch-size 100 --threads "$threads" "${lean[@]}" \
+    --run "$run" --out "$report"
 }
 
 full() { # network

@@ -160,6 +160,21 @@ def max_pool(found: dict) -> str:
     return table(heads, body)
 
 
+def text(rows: dict[str, dict]) -> str:
+    """Accuracy at the steps of the paper's table, and what spikes cost there."""
+    steps = (4, 8, 16, 64, 256)
+    heads = ("row", "n", "ANN", *(f"T={t}" for t in steps), "SOPs at the last (M)")
+    body = []
+    for name, r in rows.items():
+        known = [t for t in steps if t <= r["timesteps"]]
+        accuracy = [f"{r['accuracy'][t - 1]:.2%}" for t in known]
+        accuracy += [""] * (len(steps) - len(known))
+        sops = f"{r['sops_per_sample_steps'][known[-1] - 1] / 1e6:.3f}"
+        ann = f"{r['ann_accuracy']:.2%}"
+        body.append((f"`{name}`", str(r["samples"]), ann, *accuracy, sops))
+    return table(heads, body)
+
+
 def tables() -> dict[str, str]:
     """Every table, by the name of the place it stands at."""
     found = {}
@@ -187,6 +202,8 @@ def tables() -> dict[str, str]:
         found["vision"] = vision(rows)
     if (file := HERE / "max_pool.json").exists():
         found["max-pool"] = max_pool(json.loads(file.read_text(encoding="utf-8")))
+    if rows := evaluations("text"):
+        found["text"] = text(rows)
     return found
 
 

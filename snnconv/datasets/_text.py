@@ -1,8 +1,8 @@
 """Text: words, a vocabulary of them, and texts as rows of token numbers.
 
 A word is a run of letters, digits and underscores, with apostrophes inside, in lower case. Token 0
-is padding, 1 a word that the vocabulary lacks, k + 2 its word k. A text keeps its first words and is
-filled up with padding at its end.
+is padding, 1 a word that the vocabulary lacks, k + 2 its word k. A text keeps its first words and
+is filled up with padding at its end.
 
 The vocabulary is the most frequent words of the training texts, as far as those are kept: each of
 them is seen in training. Words that are equally frequent stand in the order of the alphabet, so the

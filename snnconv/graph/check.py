@@ -1,9 +1,10 @@
 """What stands in the way of a conversion: a graph of known operations may still not spike."""
 
-from snnconv.errors import Obstacle
+from snnconv.errors import Obstacle, ObstaclesError
 from snnconv.graph.ir import Graph, Node
 from snnconv.graph.ops import OPS, Role
-from snnconv.graph.remedies import ANALOG
+from snnconv.graph.recurrent import GATES
+from snnconv.graph.remedies import ANALOG, HARD_GATES
 
 
 def obstacles(graph: Graph, analog: bool) -> list[Obstacle]:
@@ -19,10 +20,21 @@ def obstacles(graph: Graph, analog: bool) -> list[Obstacle]:
     return found
 
 
+def refuse_obstacles(graph: Graph, whose: str, analog: bool) -> None:
+    """Refuse a network with obstacles.
+
+    Raises:
+        ObstaclesError: with all of them.
+    """
+    if found := obstacles(graph, analog):
+        raise ObstaclesError(whose, found)
+
+
 def _is_analog(node: Node) -> bool:
     return OPS[node.op].role is Role.ANALOG
 
 
 def _function(node: Node) -> Obstacle:
     name = node.attrs.get("function", node.op)
-    return Obstacle(node.name, f"the function '{name}', which no neuron stands for", ANALOG)
+    remedy = f"{ANALOG}; or {HARD_GATES}" if node.op in GATES else ANALOG
+    return Obstacle(node.name, f"the function '{name}', which no neuron stands for", remedy)

@@ -5,8 +5,8 @@ functions that no neuron stands for; :mod:`snnconv.graph.unroll` makes networks 
 sites of them.
 
 Shape:
-    ``[B, L]`` token numbers ``-> [B, L, E]``; ``[B, L, F] -> [B, L, H]``, or ``[B, L, 2*H]`` of both
-    directions.
+    ``[B, L]`` token numbers ``-> [B, L, E]``; ``[B, L, F] -> [B, L, H]``, or ``[B, L, 2*H]`` of
+    both directions.
 """
 
 from collections.abc import Mapping
@@ -85,7 +85,7 @@ def gru(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
 
 
 def _settings(attrs: Attrs, tensors: Tensors) -> tuple[Any, ...]:
-    """Weights, and how torch's functions are to use them; dropout between layers acts in training."""
+    """Weights, and how torch's functions use them; dropout between layers acts in training."""
     return (
         _weights(attrs, tensors),
         attrs["bias"],

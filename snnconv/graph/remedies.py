@@ -2,6 +2,7 @@
 
 IN_OTHER_WORDS = "write it with operations that convert: snnconv ls operations"
 BATCH_FIRST = "keep the batch as the first axis of every value, one sample a place"
+HARD_GATES = "make its gates clipped-linear first: snnconv train FILE --recurrent hard"
 ANALOG = (
     "compute it beside the spikes: --non-relu analog; or train the network with ReLU in its place"
 )

@@ -10,8 +10,7 @@ from snnconv.calibration import CHANNEL_BITS, LAYER_BITS, Method, calibrate
 from snnconv.checkpoint import load, save
 from snnconv.config import CalibrateConfig
 from snnconv.dataset import batches
-from snnconv.errors import ObstaclesError
-from snnconv.graph.check import obstacles
+from snnconv.graph.check import refuse_obstacles
 from snnconv.progress import Progress, Quiet
 from snnconv.reports import CalibrateReport, ImportRow, SiteRow
 from snnconv.stages.common import (
@@ -34,20 +33,20 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
     statistic = ROOM.load(config.method)
     params = parameters(statistic.params, config.param, f"statistic '{config.method}'")
 
+    analog = config.non_relu == "analog"
     spec = config.model or str(newest(config.run, ("ann",)) or EMBEDDED)
     if is_checkpoint(spec):
         ann, verdict = load(Path(spec), ["ann", "calibrated"]), None
         session.inputs.append(Path(spec))
+        refuse_obstacles(ann.graph, spec, analog)
         dataset = open_data(session, config, ann.data)
     else:
         dataset = open_data(session, config, None)
-        analog = config.non_relu == "analog"
         ann, verdict = open_model(spec, config.weights, dataset.facts, analog=analog)
         session.inputs += files_named(spec)
         if config.weights:
             session.inputs.append(config.weights)
-    if in_the_way := obstacles(ann.graph, config.non_relu == "analog"):
-        raise ObstaclesError(spec, in_the_way)
+        refuse_obstacles(ann.graph, spec, analog)
 
     chosen = torch.randperm(
         len(dataset.train.labels), generator=torch.Generator().manual_seed(config.seed)

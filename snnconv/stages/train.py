@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from snnconv.ann.measure import accuracy
+from snnconv.ann.recurrent import with_hard_gates
 from snnconv.ann.source import is_checkpoint, open_model
 from snnconv.checkpoint import load, save
 from snnconv.config import TrainConfig
@@ -32,6 +33,8 @@ VALIDATION_BATCH = 500
 def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
     """Train, and write a checkpoint of kind ``ann``.
 
+    Functions that no neuron stands for are trained like all else: ``calibrate`` refuses them.
+
     The last epoch is kept: a cosine schedule ends where it should, and the best of many epochs on
     few validation samples is mostly luck.
     """
@@ -42,6 +45,8 @@ def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
     dataset = open_data(session, config, load(source, ["ann"]).data if source else None)
     facts = dataset.facts
     ann, _ = open_model(config.model, None, facts, must_be_trained=False, analog=True)
+    if config.recurrent == "hard":
+        ann = with_hard_gates(ann)
     network = Network(ann.graph, ann.network).to(session.device)
     if len(facts.shape) == 3:
         network = network.to(memory_format=torch.channels_last)

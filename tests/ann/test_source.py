@@ -204,3 +204,28 @@ def test_weights_that_are_not_finite(value, tmp_path):
 def test_logits_that_are_none():
     with pytest.raises(UnsupportedError, match="gives no logits"):
         from_module(nn.Sequential(nn.Conv2d(1, 10, 3)), FACTS)
+
+
+TEXT = FACTS.model_copy(
+    update={"spec": "textfolder:x", "shape": (6,), "mean": (0,), "std": (1,), "vocabulary": ("a",)}
+)
+
+
+def test_a_network_on_texts_takes_its_tokens_from_them():
+    made = open_model("lstm?width=0.125", None, TEXT, must_be_trained=False, analog=True)
+    assert made.network["embedding.weight"].shape == (3, 8)
+    assert made.graph.input_shape == (6,)
+
+
+@pytest.mark.parametrize(
+    ("name", "facts", "found"),
+    [
+        ("lstm", FACTS, r"samples of shape \[1, 8, 8\], where it takes texts \[length\], with"),
+        ("gru", FACTS.model_copy(update={"shape": (6,)}), "shape .6., where it takes texts"),
+        ("cnn", TEXT, r"texts, samples of shape \[6\], where it takes images"),
+        ("m5", TEXT, r"texts, samples of shape \[6\], where it takes signals"),
+    ],
+)
+def test_texts_and_networks_that_do_not_fit(name, facts, found):
+    with pytest.raises(UnsupportedError, match=found):
+        open_model(name, None, facts, must_be_trained=False, analog=True)

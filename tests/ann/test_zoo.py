@@ -28,6 +28,7 @@ NAMES = [
 
 
 SIGNALS = ["m5"]
+TEXTS = ["gru", "lstm"]
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
 AVERAGES = (nn.AvgPool1d, nn.AvgPool2d)
 MAXIMA = (nn.MaxPool1d, nn.MaxPool2d)
@@ -59,7 +60,7 @@ def macs(module, shape):
 
 
 def test_the_zoo_holds_these():
-    assert sorted(ZOO) == NAMES
+    assert sorted(ZOO) == sorted([*NAMES, *TEXTS])
 
 
 @pytest.mark.parametrize(
@@ -204,3 +205,31 @@ def test_one_seed_gives_one_network(name):
 
 def test_dropout_of_a_vgg():
     assert [m.p for m in ZOO["vgg11"](dropout=0.3).modules() if isinstance(m, nn.Dropout)] == [0.3]
+
+
+# On texts
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_three_layers_in_both_directions(name):
+    """Of each layer and direction: rows for every gate from inputs and states, and two biases."""
+    module = ZOO[name](tokens=100, classes=5, embedding=16, hidden=8)
+    rows = (4 if name == "lstm" else 3) * 8
+    recurrent = 2 * rows * (16 + 8 + 2) + 2 * 2 * rows * (16 + 8 + 2)
+    assert parameters(module) == 100 * 16 + recurrent + (16 * 8 + 8) + (8 * 5 + 5)
+    graph, tensors = capture(module, (12,), analog=True, tokens=100)
+    ops = [node.op for node in graph.nodes]
+    assert ops == ["identity", "embedding", name, "mean", "linear", "relu", "linear"]
+    assert shapes(graph, tensors)[graph.output] == (5,)
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_text_s_order_matters_and_gates_start_open(name):
+    module = ZOO[name](tokens=9, width=0.25).eval()
+    x = torch.tensor([[1.0, 2, 3, 4, 5, 0]])
+    assert not module(x).allclose(module(x.flip(1)))
+    forget = module.recurrent.bias_ih_l0[16:32]
+    assert forget.eq(1 if name == "lstm" else 0).all()
+    assert module.recurrent.bias_hh_l0.eq(0).all()
+    for gate in module.recurrent.weight_hh_l2_reverse.split(16):
+        torch.testing.assert_close(gate @ gate.T, torch.eye(16), atol=1e-5, rtol=0)

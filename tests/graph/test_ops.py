@@ -62,6 +62,9 @@ def test_the_list_is_closed():
         "multiply",
         "layer_norm",
         "softmax",
+        "embedding",
+        "lstm",
+        "gru",
         "dropout",
         "identity",
     }
@@ -72,7 +75,10 @@ def test_roles():
     assert roles[Role.SYNAPSE] == {"conv", "conv_transpose", "linear"}
     assert roles[Role.SITE] == {"relu", "qcfs"} == set(SITES)
     assert roles[Role.MAX] == {"max_pool", "adaptive_max_pool"}
-    assert roles[Role.ANALOG] == {"pointwise", "multiply", "layer_norm", "softmax"}
+    assert roles[Role.ANALOG] == {
+        *("pointwise", "multiply", "layer_norm", "softmax"),
+        *("lstm", "gru"),
+    }
     assert {name for name, op in OPS.items() if op.required} == {
         "conv",
         "conv_transpose",
@@ -80,6 +86,7 @@ def test_roles():
         "batch_norm",
         "affine",
         "qcfs",
+        "embedding",
     }
 
 

@@ -1,0 +1,246 @@
+"""A trained LSTM or GRU as clipped-linear gates: existing operations, step after step.
+
+The hard sigmoid is ``clip(s*x + 1/2, 0, 1)`` and the hard tanh ``2*clip(2*s*x + 1/2, 0, 1) - 1``:
+each a site of the graph with a ceiling of 1, and constants. A site's neuron has no sign; behind the
+bias of 1/2 it carries one, half of its range being negative: this is the signed IF neuron, in this
+notation. A hidden state, which is within -1..1, passes a site of the same kind, which changes
+nothing in the ANN and makes spikes of what the matrices read. So matrices see spikes, and only the
+products of two activations (three of H numbers a step in an LSTM, two in a GRU) are computed
+outside. The network is as long as the sequence: 19 nodes a step, layer and direction of an LSTM.
+
+With ``h~ = h/2 + 1/2``, ``d = c/2``, and the slopes in the weights, a step of an LSTM is::
+
+    u = clip(W x[t] + U h~[t-1], 0, 1)            i, f, g, o are the four parts of u
+    d[t] = f*d[t-1] + i*(g - 1/2)
+    h~[t] = clip(o*(clip(4*s*d[t] + 1/2, 0, 1) - 1/2) + 1/2, 0, 1)
+
+and one of a GRU, with ``k = h/2`` and ``r, z, n`` the three parts::
+
+    n = clip(W_n x[t] + r*(U_n h~[t-1]), 0, 1)
+    k[t] = (n - 1/2) + z*(k[t-1] - (n - 1/2));    h~[t] = clip(k[t] + 1/2, 0, 1)
+
+Shape:
+    The nodes of a step are ``[B, 1, H]``, or ``[B, 1, 4*H]``; the result is that of the recurrence.
+
+Reference:
+    Hard gates: Courbariaux et al. 2015 (*BinaryConnect*) for the sigmoid; the GRU and LSTM are
+    PyTorch's.
+
+Deviations:
+    ``s`` is :data:`SLOPE` and not the tangent's 1/4. Dropout between layers is left out.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from snnconv.graph import recurrent
+from snnconv.graph.build import shapes
+from snnconv.graph.ir import Graph, Node
+
+SLOPE = 0.1775
+"""Of the hard sigmoid: its largest distance from the sigmoid is least, 0.056 (1/4: 0.119)."""
+
+
+def unroll(
+    graph: Graph, tensors: Mapping[str, Tensor], slope: float = SLOPE
+) -> tuple[Graph, dict[str, Tensor]]:
+    """The network with every recurrence as sites and products; its other nodes as they are.
+
+    Args:
+        graph: the network.
+        tensors: its own.
+        slope: of the hard sigmoid, in 0..1/2.
+    """
+    sizes, made = shapes(graph, tensors), _Made(dict(tensors))
+    for node in graph.nodes:
+        if node.op in recurrent.GATES:
+            _recurrence(made, node, tensors, sizes[node.inputs[0]][0], slope)
+        else:
+            made.nodes.append(node)
+    unrolled = Graph(graph.input_shape, tuple(made.nodes), graph.output)
+    return unrolled, {name: made.tensors[name] for name in sorted(unrolled.tensor_names())}
+
+
+@dataclass
+class _Made:
+    """Nodes and tensors so far."""
+
+    tensors: dict[str, Tensor]
+    nodes: list[Node] = field(default_factory=list)
+
+    def put(
+        self,
+        name: str,
+        op: str,
+        inputs: tuple[str, ...],
+        attrs: Mapping[str, Any] | None = None,
+        tensors: Mapping[str, str] | None = None,
+    ) -> str:
+        self.nodes.append(Node(name, op, inputs, attrs or {}, tensors or {}))
+        return name
+
+    def site(self, name: str, x: str) -> str:
+        """``clip(x, 0, 1)``."""
+        return self.put(name, "relu", (x,), {"ceiling": 1.0})
+
+    def scaled(self, name: str, x: str, scale: float, shift: float) -> str:
+        """``scale*x + shift``, which training leaves as it is."""
+        roles = {"scale": f"constant {scale:g}", "shift": f"constant {shift:g}"}
+        self.tensors |= {
+            roles["scale"]: torch.tensor([scale]),
+            roles["shift"]: torch.tensor([shift]),
+        }
+        return self.put(name, "affine", (x,), {"fixed": True}, roles)
+
+    def part(self, name: str, x: str, dim: int, start: int, size: int) -> str:
+        """Some places of an axis."""
+        attrs = {"dim": dim, "start": start, "stop": start + size, "step": 1}
+        return self.put(name, "slice", (x,), attrs)
+
+    def linear(self, name: str, x: str, tensors: str) -> str:
+        """The weights and biases of that name, which several steps share."""
+        roles = {role: f"{tensors}.{role}" for role in ("weight", "bias")}
+        return self.put(name, "linear", (x,), {}, roles)
+
+    def keep(self, name: str, weight: Tensor, bias: Tensor) -> str:
+        self.tensors |= {f"{name}.weight": weight.float(), f"{name}.bias": bias.float()}
+        return name
+
+
+def _recurrence(
+    made: _Made, node: Node, tensors: Mapping[str, Tensor], length: int, slope: float
+) -> None:
+    """All layers of a node; the last of its nodes has its name."""
+    (below,), coded = node.inputs, False
+    direction = _lstm if node.op == "lstm" else _gru
+    for layer, parts in enumerate(recurrent.names(node.attrs)):
+        sequences = []
+        for way, roles in enumerate(parts):
+            own = {kind: tensors[node.tensors[role]].double() for kind, role in roles.items()}
+            place = f"{node.name}.l{layer}" + (".reverse" if way else "")
+            order = range(length - 1, -1, -1) if way else range(length)
+            states = direction(made, place, below, own, order, slope, coded)
+            states = states[::-1] if way else states
+            sequences.append(made.put(f"{place}.states", "concat", tuple(states), {"dim": 1}))
+        below, coded = sequences[0], True
+        if len(sequences) > 1:
+            both = f"{node.name}.l{layer}.both"
+            below = made.put(both, "concat", tuple(sequences), {"dim": 2})
+    made.scaled(node.name, below, 2.0, -1.0)
+
+
+def _matrices(
+    made: _Made, place: str, own: Mapping[str, Tensor], scale: Tensor, coded: bool
+) -> tuple[str, str]:
+    """The two matrices of a direction, for states that are coded as ``h/2 + 1/2``.
+
+    Args:
+        made: what they are added to.
+        place: their name.
+        own: PyTorch's tensors.
+        scale: ``[G*H]``, the slope at each row.
+        coded: whether the inputs are states, too.
+    """
+    rows = scale[:, None] * own["weight_ih"], scale[:, None] * own["weight_hh"]
+    zero = torch.zeros_like(scale)
+    inputs, states = (scale * own.get(f"bias_{kind}", zero) for kind in ("ih", "hh"))
+    # W h = 2 W h~ - W 1
+    given = made.keep(
+        f"{place}.input",
+        2 * rows[0] if coded else rows[0],
+        inputs + 0.5 - (rows[0].sum(1) if coded else 0),
+    )
+    return given, made.keep(f"{place}.state", 2 * rows[1], states - rows[1].sum(1))
+
+
+def _lstm(
+    made: _Made,
+    place: str,
+    below: str,
+    own: Mapping[str, Tensor],
+    order: range,
+    slope: float,
+    coded: bool,
+) -> list[str]:
+    """The coded states ``[B, 1, H]`` of one direction, in the order in which they are computed."""
+    hidden = own["weight_hh"].shape[1]
+    scale = slope * torch.tensor([1.0, 1, 2, 1], dtype=torch.float64).repeat_interleave(hidden)
+    if "bias_hh" in own:  # one bias is enough, and at the first step there is no other matrix
+        both = {"bias_ih": own["bias_ih"] + own["bias_hh"], "bias_hh": 0 * own["bias_hh"]}
+        own = {**own, **both}
+    given, state = _matrices(made, place, own, scale, coded)
+    inputs = made.linear(f"{place}.inputs", below, given)
+    states: list[str] = []
+    cell = ""
+    for t in order:
+        at = f"{place}.t{t}"
+        gates = made.part(f"{at}.input", inputs, 1, t, 1)
+        if states:
+            back = made.linear(f"{at}.back", states[-1], state)
+            gates = made.put(f"{at}.sum", "add", (gates, back))
+        gates = made.site(f"{at}.gates", gates)
+        i, f, g, o = (
+            made.part(f"{at}.{name}", gates, 2, k * hidden, hidden) for k, name in enumerate("ifgo")
+        )
+        new = made.scaled(f"{at}.new", g, 1.0, -0.5)
+        new = made.put(f"{at}.enters", "multiply", (i, new))
+        if states:
+            old = made.put(f"{at}.stays", "multiply", (f, cell))
+            new = made.put(f"{at}.cell", "add", (old, new))
+        cell = new
+        out = made.site(f"{at}.tanh", made.scaled(f"{at}.slope", cell, 4 * slope, 0.5))
+        out = made.scaled(f"{at}.signed", out, 1.0, -0.5)
+        out = made.put(f"{at}.leaves", "multiply", (o, out))
+        states.append(made.site(f"{at}.state", made.scaled(f"{at}.coded", out, 1.0, 0.5)))
+    return states
+
+
+def _gru(
+    made: _Made,
+    place: str,
+    below: str,
+    own: Mapping[str, Tensor],
+    order: range,
+    slope: float,
+    coded: bool,
+) -> list[str]:
+    """The coded states ``[B, 1, H]`` of one direction, in the order in which they are computed."""
+    hidden = own["weight_hh"].shape[1]
+    scale = slope * torch.tensor([1.0, 1, 2], dtype=torch.float64).repeat_interleave(hidden)
+    given, state = _matrices(made, place, own, scale, coded)
+    inputs = made.linear(f"{place}.inputs", below, given)
+    # before the first step h~ is 1/2 and k is 0
+    first = made.part(f"{place}.first", inputs, 1, order[0], 1)
+    first = made.part(f"{place}.width", first, 2, 0, hidden)
+    nothing = made.scaled(f"{place}.zero", first, 0.0, 0.0)
+    coded_state, half = made.scaled(f"{place}.half", nothing, 1.0, 0.5), nothing
+    states: list[str] = []
+    for t in order:
+        at = f"{place}.t{t}"
+        x = made.part(f"{at}.input", inputs, 1, t, 1)
+        back = made.linear(f"{at}.back", coded_state, state)
+        gates, new = (
+            (
+                made.part(f"{at}.{name}.x", x, 2, start, size),
+                made.part(f"{at}.{name}.h", back, 2, start, size),
+            )
+            for name, start, size in (("gates", 0, 2 * hidden), ("new", 2 * hidden, hidden))
+        )
+        both = made.site(f"{at}.gates", made.put(f"{at}.gates.sum", "add", gates))
+        r, z = (
+            made.part(f"{at}.{name}", both, 2, k * hidden, hidden) for k, name in enumerate("rz")
+        )
+        reset = made.put(f"{at}.reset", "multiply", (r, new[1]))
+        n = made.site(f"{at}.new", made.put(f"{at}.new.sum", "add", (new[0], reset)))
+        less = made.scaled(f"{at}.less", n, -1.0, 0.5)
+        change = made.put(f"{at}.change", "add", (half, less))
+        change = made.put(f"{at}.stays", "multiply", (z, change))
+        signed = made.scaled(f"{at}.signed", n, 1.0, -0.5)
+        half = made.put(f"{at}.half", "add", (signed, change))
+        coded_state = made.site(f"{at}.state", made.scaled(f"{at}.coded", half, 1.0, 0.5))
+        states.append(coded_state)
+    return states

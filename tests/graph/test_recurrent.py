@@ -1,0 +1,265 @@
+"""Lookups, LSTM and GRU: captured from PyTorch's modules, and with clipped-linear gates."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from nets import Calls, ops
+from torch import nn
+
+from snnconv.errors import UnsupportedError
+from snnconv.graph.build import Network, shapes
+from snnconv.graph.capture import capture
+from snnconv.graph.ops import OPS
+from snnconv.graph.recurrent import macs as recurrent_macs
+from snnconv.graph.roles import Carries, by_macs, carried, macs
+from snnconv.graph.unroll import SLOPE, unroll
+
+KINDS = {"lstm": nn.LSTM, "gru": nn.GRU}
+LENGTH, WIDTH, HIDDEN = 5, 3, 4
+
+
+def module(kind, layers=2, both=True, bias=True, batch_first=True, dropout=0.0, scale=4.0):
+    torch.manual_seed(0)
+    made = KINDS[kind](WIDTH, HIDDEN, layers, bias, batch_first, dropout, both)
+    with torch.no_grad():
+        for tensor in made.parameters():
+            tensor.mul_(scale)  # into the parts where gates are at their ends
+    return made
+
+
+def graph_of(forward, parts, shape=(LENGTH, WIDTH), **how):
+    """The graph, after comparing it with the module on inputs that capture has not seen."""
+    net = Calls(forward, **parts).eval()
+    graph, tensors = capture(net, shape, analog=True, **how)
+    x = torch.randn(7, *shape) if not how else torch.randint(how["tokens"], (7, *shape)).float()
+    with torch.no_grad():
+        torch.testing.assert_close(Network(graph, tensors).eval()(x), net(x))
+    return graph, tensors
+
+
+# Lookups
+
+
+@pytest.mark.parametrize("functional", [False, True])
+def test_a_lookup(functional):
+    table = nn.Embedding(6, 4, padding_idx=0)
+
+    def forward(n, x):
+        rows = F.embedding(x.long(), n.table.weight) if functional else n.table(x.long())
+        return rows.flatten(1)
+
+    graph, tensors = graph_of(forward, {"table": table}, (5,), tokens=6)
+    assert ops(graph) == ["identity", "embedding", "reshape"]
+    assert set(carried(graph).values()) == {Carries.CONSTANT}
+    assert macs(graph, tensors) == {}
+
+
+@pytest.mark.parametrize("token", [-1, 6, 2.5, float("nan")])
+def test_a_token_that_is_none_is_refused(token):
+    with pytest.raises(UnsupportedError, match=r"token \S+, where tokens are whole numbers 0\.\.5"):
+        OPS["embedding"].run({}, {"weight": torch.zeros(6, 2)}, [torch.tensor([[1.0, token]])])
+
+
+@pytest.mark.parametrize(
+    ("forward", "text"),
+    [
+        (lambda n, x: n.table((x + 0).long()).flatten(1), "whole numbers of what is no token"),
+        (lambda n, x: n.normed(x.long()).flatten(1), "embedding that changes its weights"),
+    ],
+)
+def test_lookups_that_are_refused(forward, text):
+    parts = {"table": nn.Embedding(6, 2), "normed": nn.Embedding(6, 2, max_norm=1.0)}
+    with pytest.raises(UnsupportedError, match=text):
+        capture(Calls(forward, **parts), (5,), analog=True, tokens=6)
+
+
+def test_an_embedding_s_reach_is_its_row():
+    x = torch.ones(1, 3, requires_grad=True)
+    reached = OPS["embedding"].reach({}, {"weight": torch.zeros(6, 4)}, [x])
+    assert torch.autograd.grad(reached.sum(), x)[0].tolist() == [[4, 4, 4]]
+
+
+# Recurrences
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("layers", [1, 3])
+@pytest.mark.parametrize("both", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+def test_the_whole_sequence(kind, layers, both, bias):
+    part = module(kind, layers, both, bias)
+    graph, tensors = graph_of(lambda n, x: n.part(x)[0].flatten(1), {"part": part})
+    assert ops(graph) == [kind, "reshape"]
+    assert shapes(graph, tensors)["part"] == (LENGTH, (2 if both else 1) * HIDDEN)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda n, x: n.last(n.part(x))[-1],
+        lambda n, x: torch.cat([n.last(n.part(x))[-1], n.last(n.part(x))[-2]], 1),
+        lambda n, x: n.last(n.part(x))[2] - n.last(n.part(x))[3],
+    ],
+)
+def test_the_last_states(kind, forward):
+    def net(n, x):
+        n.last = (lambda found: found[1][0]) if kind == "lstm" else (lambda found: found[1])
+        return forward(n, x)
+
+    graph, _ = graph_of(net, {"part": module(kind)})
+    assert {kind, "slice", "reshape"} <= set(ops(graph))
+
+
+def test_one_recurrence_is_computed_once_for_all_its_values():
+    def forward(n, x):
+        sequence, (states, _) = n.part(x)
+        return torch.cat([sequence.mean(1), states[-1], states[-2]], 1)
+
+    graph, _ = graph_of(forward, {"part": module("lstm")})
+    assert ops(graph).count("lstm") == 1
+
+
+@pytest.mark.parametrize(
+    ("forward", "text"),
+    [
+        (lambda n, x: n.lstm(x)[1][1][-1], "or an LSTM's cells"),
+        (lambda n, x: n.lstm(x)[1][0][0], "a layer's below"),
+        (lambda n, x: n.lstm(x)[1][0].mean(0), "all values of a call at once"),
+        (lambda n, x: n.last_dim(x)[0].mean(1), "without batch_first=True"),
+        (lambda n, x: n.projected(x)[0].mean(1), "an LSTM with proj_size"),
+        (lambda n, x: n.gru(x, n.start.expand(-1, len(x), -1).contiguous())[0].mean(1), "start at"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:LSTM with projections")
+def test_what_is_refused(forward, text):
+    parts = {"lstm": module("lstm"), "gru": module("gru")}
+    parts |= {"last_dim": nn.LSTM(WIDTH, HIDDEN), "start": nn.Parameter(torch.ones(4, 1, HIDDEN))}
+    parts["projected"] = nn.LSTM(WIDTH, HIDDEN, batch_first=True, proj_size=2)
+    with pytest.raises(UnsupportedError, match=text):
+        capture(Calls(forward, **parts), (LENGTH, WIDTH), analog=True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_by_default_it_is_refused_by_name(kind):
+    net = Calls(lambda n, x: n.part(x)[0].flatten(1), part=module(kind))
+    with pytest.raises(UnsupportedError, match=rf"part: module {kind.upper()}(.|\n)*analog"):
+        capture(net, (LENGTH, WIDTH))
+
+
+def test_dropout_between_layers_is_for_training():
+    part = module("lstm", dropout=0.5)
+    net = Network(*graph_of(lambda n, x: n.part(x)[0].flatten(1), {"part": part}))
+    x = torch.randn(2, LENGTH, WIDTH)
+    assert net.eval()(x).equal(net(x))
+    assert not net.train()(x).equal(net(x))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_multiplications_are_counted_by_hand(kind):
+    """One layer: rows of both matrices and the unit's own; the second has twice the inputs."""
+    rows, own = (4, 8) if kind == "lstm" else (3, 6)
+    first = 2 * HIDDEN * (rows * (WIDTH + HIDDEN) + own)
+    second = 2 * HIDDEN * (rows * (2 * HIDDEN + HIDDEN) + own)
+    graph, tensors = graph_of(lambda n, x: n.part(x)[0].flatten(1), {"part": module(kind)})
+    assert macs(graph, tensors)["part"] == (LENGTH * (first + second),) * 2
+    assert recurrent_macs(kind, graph["part"].attrs, (1, WIDTH)) == first + second
+
+
+def test_a_recurrence_that_spikes_reach_counts_at_every_step():
+    def forward(n, x):
+        return n.part(n.linear(x).relu())[0].flatten(1)
+
+    graph, _ = graph_of(forward, {"part": module("lstm"), "linear": nn.Linear(WIDTH, WIDTH)})
+    assert by_macs(graph) == {"part"}
+    assert carried(graph)["part"] is Carries.CURRENT
+
+
+# Clipped-linear gates
+
+
+def hard_sigmoid(x, slope):
+    return (slope * x + 0.5).clamp(0, 1)
+
+
+def hard_tanh(x, slope):
+    return 2 * hard_sigmoid(2 * x, slope) - 1
+
+
+def reference(part, x, slope):
+    """PyTorch's equations with hard gates, as its documentation has them."""
+    for layer in range(part.num_layers):
+        ways = []
+        for way in ["", "_reverse"][: 2 if part.bidirectional else 1]:
+            own = [getattr(part, f"weight_{kind}_l{layer}{way}") for kind in ("ih", "hh")]
+            bias = [getattr(part, f"bias_{kind}_l{layer}{way}", 0) for kind in ("ih", "hh")]
+            hidden = cell = x.new_zeros(len(x), part.hidden_size)
+            places = range(x.shape[1])[:: -1 if way else 1]
+            found = {}
+            for t in places:
+                a, b = x[:, t] @ own[0].T + bias[0], hidden @ own[1].T + bias[1]
+                if isinstance(part, nn.LSTM):
+                    i, f, g, o = (a + b).chunk(4, 1)
+                    cell = hard_sigmoid(f, slope) * cell
+                    cell = cell + hard_sigmoid(i, slope) * hard_tanh(g, slope)
+                    hidden = hard_sigmoid(o, slope) * hard_tanh(cell, slope)
+                else:
+                    (ar, az, an), (br, bz, bn) = a.chunk(3, 1), b.chunk(3, 1)
+                    r, z = hard_sigmoid(ar + br, slope), hard_sigmoid(az + bz, slope)
+                    hidden = (1 - z) * hard_tanh(an + r * bn, slope) + z * hidden
+                found[t] = hidden
+            ways.append(torch.stack([found[t] for t in range(x.shape[1])], 1))
+        x = torch.cat(ways, 2)
+    return x
+
+
+@settings(max_examples=15)
+@given(
+    kind=st.sampled_from(sorted(KINDS)),
+    layers=st.integers(1, 3),
+    both=st.booleans(),
+    bias=st.booleans(),
+    slope=st.sampled_from([0.25, SLOPE]),
+)
+def test_hard_gates_are_what_they_are_said_to_be(kind, layers, both, bias, slope):
+    part = module(kind, layers, both, bias)
+    graph, tensors = graph_of(lambda n, x: n.part(x)[0].flatten(1), {"part": part})
+    hard = Network(*unroll(graph, tensors, slope)).eval()
+    x = torch.randn(6, LENGTH, WIDTH)
+    with torch.no_grad():
+        torch.testing.assert_close(hard(x), reference(part, x, slope).flatten(1))
+    ways = 2 if both else 1
+    assert len(hard.graph.sites) == 3 * layers * ways * LENGTH
+    assert all(site.attrs["ceiling"] == 1 for site in hard.graph.sites)
+    assert hard.graph.output == graph.output
+
+
+def test_the_slope_is_the_best_one():
+    x = torch.linspace(-10, 10, 20_001, dtype=torch.float64)
+    distance = {
+        slope: float((torch.sigmoid(x) - hard_sigmoid(x, slope)).abs().max())
+        for slope in (0.25, 0.2, 1 / 6, SLOPE - 0.002, SLOPE, SLOPE + 0.002)
+    }
+    assert min(distance, key=distance.get) == SLOPE
+    assert distance[SLOPE] == pytest.approx(0.056, abs=1e-3)
+    assert distance[0.25] == pytest.approx(0.119, abs=1e-3)
+
+
+def test_matrices_see_spikes_and_only_products_are_analog():
+    graph, tensors = graph_of(lambda n, x: n.part(x)[0].flatten(1), {"part": module("lstm")})
+    graph, tensors = unroll(graph, tensors)
+    assert {graph[name].op for name in by_macs(graph)} == {"multiply"}
+    work, analog = macs(graph, tensors), by_macs(graph)
+    steps = 2 * 2 * LENGTH  # of layers and directions
+    assert sum(work[name][0] for name in analog) == HIDDEN * (3 * steps - 4)  # no f*c at the first
+
+
+def test_weights_are_shared_and_constants_are_not_trained():
+    graph, tensors = graph_of(lambda n, x: n.part(x)[0].flatten(1), {"part": module("gru")})
+    hard = Network(*unroll(graph, tensors))
+    trained = sum(p.numel() for p in hard.parameters())
+    assert trained == sum(tensor.numel() for tensor in tensors.values())
+    hard(torch.randn(2, LENGTH, WIDTH)).sum().backward()
+    assert all(p.grad is not None for p in hard.parameters())
