@@ -70,13 +70,13 @@ class ObstaclesError(UnsupportedError):
 
     def __init__(self, whose: str, obstacles: Sequence[Obstacle]) -> None:
         count = len(obstacles)
-        more = [f"and {count - NAMED} more (snnconv inspect names all)"] if count > NAMED else []
+        found = [f"{obstacle.place}: {obstacle.found}" for obstacle in obstacles[:NAMED]]
+        if count > NAMED:
+            found.append(f"and {count - NAMED} more (snnconv inspect names all)")
         remedies = dict.fromkeys(obstacle.remedy for obstacle in obstacles)
         super().__init__(
             f"{count} operation{'s' * (count > 1)} of {whose} can't be converted",
-            "; ".join(
-                [f"{obstacle.place}: {obstacle.found}" for obstacle in obstacles[:NAMED]] + more
-            ),
+            "; ".join(found),
             "; ".join(remedies),
         )
         self.obstacles = tuple(obstacles)

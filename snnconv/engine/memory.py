@@ -39,6 +39,7 @@ def portion(
     memory: int,
     causal: bool = True,
     confident: bool = False,
+    source: Carries = Carries.CONSTANT,
 ) -> Portion:
     """As much of what is wanted as fits: fewer samples first, then, of one sample, fewer steps.
 
@@ -49,10 +50,11 @@ def portion(
         memory: bytes. Where even the smallest portion takes more, that is what comes out.
         causal: whether steps may come in portions.
         confident: whether spike confidence acts.
+        source: what the input carries.
     """
 
     def needed(steps: int) -> int:
-        return bytes_per_sample(graph, sizes, steps, confident)
+        return bytes_per_sample(graph, sizes, steps, confident, source)
 
     samples = memory // needed(wanted.steps)
     if samples >= 1 or not causal:
@@ -62,11 +64,15 @@ def portion(
 
 
 def bytes_per_sample(
-    graph: Graph, sizes: Mapping[str, tuple[int, ...]], steps: int, confident: bool = False
+    graph: Graph,
+    sizes: Mapping[str, tuple[int, ...]],
+    steps: int,
+    confident: bool = False,
+    source: Carries = Carries.CONSTANT,
 ) -> int:
     """The most bytes that one sample takes at a time, if so many steps are computed at once."""
-    kinds = carried(graph) | {INPUT: Carries.CONSTANT}
-    sums = {node.name for node in cumulative(graph)}
+    kinds = carried(graph, source) | {INPUT: source}
+    sums = {node.name for node in cumulative(graph, source)}
     last = {name: k for k, node in enumerate(graph.nodes) for name in node.inputs}
 
     def floats(name: str) -> int:

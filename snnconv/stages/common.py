@@ -16,6 +16,7 @@ from snnconv.engine.memory import Portion, portion
 from snnconv.errors import CheckFailedError, UnsupportedError, UsageError
 from snnconv.facts import DataFacts, LineageStep
 from snnconv.graph.build import shapes
+from snnconv.graph.roles import Carries
 from snnconv.kinds import Kind, file_name
 from snnconv.reports import DataUse, FileHash, Lineage, ReportType, canonical
 from snnconv.spiking import SpikingNetwork
@@ -165,7 +166,8 @@ def fitting(
     graph, confident = snn.network.graph, snn.confidence is not None
     memory = config.memory_bytes() or runtime.free_memory(session.device) // 2
     sizes = shapes(graph, snn.network.tensors())
-    return portion(graph, sizes, wanted, memory, snn.causal, confident)
+    source = Carries.CONSTANT if snn.hold is None else Carries.FRAMES
+    return portion(graph, sizes, wanted, memory, snn.causal, confident, source)
 
 
 def data_use(dataset: Dataset) -> DataUse:

@@ -10,6 +10,7 @@ from networks import IMAGE, NETS, captured, images, recorded, spiking
 
 from snnconv.engine.memory import Portion, bytes_per_sample, portion
 from snnconv.graph.build import shapes
+from snnconv.graph.roles import Carries
 
 WANTED = Portion(64, 8)
 
@@ -118,3 +119,9 @@ def test_what_is_counted_is_enough_and_not_far_too_much(neuron):
     )
     taken, counted = map(int, found.stdout.split())
     assert 5e6 < taken < counted < 8 * taken
+
+
+def test_frames_take_what_a_constant_input_does_not():
+    graph, sizes = net("mlp")
+    at_once = 4 * (12 * (9 + 7) + 5 * 9 + 10 * 9 * 5 + 5 * 9)  # currents of the first site, too
+    assert bytes_per_sample(graph, sizes, 5, source=Carries.FRAMES) == at_once
