@@ -123,5 +123,6 @@ def test_what_is_counted_is_enough_and_not_far_too_much(neuron):
 
 def test_frames_take_what_a_constant_input_does_not():
     graph, sizes = net("mlp")
-    at_once = 4 * (12 * (9 + 7) + 5 * 9 + 10 * 9 * 5 + 5 * 9)  # currents of the first site, too
+    # at the flattening: 72 inputs at each of 5 steps, alive and given, and three copies
+    at_once = 4 * (12 * (9 + 7) + 5 * 72 * (1 + 1 + 3))
     assert bytes_per_sample(graph, sizes, 5, source=Carries.FRAMES) == at_once
