@@ -61,7 +61,7 @@ class Obstacle:
     remedy: str
 
 
-NAMED = 20
+NAMED = 100
 """Obstacles in an error: a recurrence of hard gates has hundreds of products."""
 
 

@@ -19,6 +19,7 @@ LAYERS = (
     ("validated", "factory"),
     ("render",),
     ("graph",),
+    ("places",),
     ("checkpoint", "dataset", "augment"),
     ("datasets", "ann"),
     ("statistic", "neuron"),

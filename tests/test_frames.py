@@ -219,10 +219,10 @@ def rows_of_first_layer(snn, x, timesteps, chunk):
     first = next(node.name for node in snn.network.graph.nodes if node.tensors)
     rows, compute = [], synapse.compute
 
-    def watched(network, node, inputs, spikes):
+    def watched(network, node, inputs, *how):
         if node.name == first:
             rows.append(len(inputs[0]))
-        return compute(network, node, inputs, spikes)
+        return compute(network, node, inputs, *how)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(synapse, "compute", watched)

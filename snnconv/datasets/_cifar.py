@@ -4,9 +4,10 @@ from typing import Any
 
 import torch
 
-from snnconv.dataset import ArraySplit, Dataset, Source, find
+from snnconv.dataset import ArraySplit, Dataset
 from snnconv.errors import UnsupportedError
 from snnconv.facts import DataFacts
+from snnconv.places import Source, find
 
 Figures = tuple[float, float, float]
 """Of red, green and blue."""

@@ -19,10 +19,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from snnconv.dataset import ArraySplit, Dataset, Source
+from snnconv.dataset import ArraySplit, Dataset
 from snnconv.datasets._options import whole_numbers
 from snnconv.errors import UnsupportedError
 from snnconv.facts import DataFacts
+from snnconv.places import Source
 
 LENGTH, WORDS = 64, 5_000
 """Words kept of a text, and words of a vocabulary, unless told otherwise."""

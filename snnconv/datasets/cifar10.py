@@ -13,8 +13,9 @@ Deviations:
 
 from torchvision.datasets import CIFAR10
 
-from snnconv.dataset import Dataset, Source
+from snnconv.dataset import Dataset
 from snnconv.datasets._cifar import read
+from snnconv.places import Source
 
 
 def _load(source: Source) -> Dataset:

@@ -13,8 +13,9 @@ Deviations:
 
 import torch
 
-from snnconv.dataset import ArraySplit, Dataset, Source
+from snnconv.dataset import ArraySplit, Dataset
 from snnconv.facts import DataFacts
+from snnconv.places import Source
 
 
 def _load(source: Source) -> Dataset:

@@ -41,10 +41,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from snnconv.dataset import Dataset, Source, below
+from snnconv.dataset import Dataset
 from snnconv.datasets._options import whole_numbers
 from snnconv.errors import UnsupportedError, UsageError, said
 from snnconv.facts import DataFacts
+from snnconv.places import Source, below
 
 Columns = tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]
 """x, y, polarity and time of each event."""

@@ -19,9 +19,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snnconv.dataset import ArraySplit, Dataset, Source, find
+from snnconv.dataset import ArraySplit, Dataset
 from snnconv.errors import UnsupportedError
 from snnconv.facts import DataFacts
+from snnconv.places import Source, find
 
 _DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 _FILES = (

@@ -26,10 +26,11 @@ from torch import Tensor
 from torchvision.datasets import ImageFolder
 from torchvision.transforms.v2 import functional
 
-from snnconv.dataset import Dataset, Source, below
+from snnconv.dataset import Dataset
 from snnconv.datasets._options import whole_number
 from snnconv.errors import UnsupportedError, UsageError
 from snnconv.facts import DataFacts
+from snnconv.places import Source, below
 
 _COLOURS = {1: "L", 3: "RGB"}
 _GREY = ("1", "L", "LA")

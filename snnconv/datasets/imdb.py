@@ -19,9 +19,10 @@ Deviations:
 
 from pathlib import Path
 
-from snnconv.dataset import Dataset, Source, below
+from snnconv.dataset import Dataset
 from snnconv.datasets._text import Text, dataset, files, read
 from snnconv.errors import UsageError
+from snnconv.places import Source, below
 
 _CLASSES = ("neg", "pos")
 _MARKUP = "<br />"

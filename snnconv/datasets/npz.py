@@ -28,9 +28,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from snnconv.dataset import ArraySplit, Dataset, Source, below
+from snnconv.dataset import ArraySplit, Dataset
 from snnconv.errors import UnsupportedError, UsageError
 from snnconv.facts import DataFacts
+from snnconv.places import Source, below
 
 Array = NDArray[Any]
 Figures = tuple[float, ...]

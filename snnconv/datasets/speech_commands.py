@@ -36,11 +36,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from snnconv.dataset import Dataset, Source, below
+from snnconv.dataset import Dataset
 from snnconv.datasets._options import whole_number
 from snnconv.datasets._sound import RATES, read_wav, second
 from snnconv.errors import UnsupportedError, UsageError
 from snnconv.facts import DataFacts
+from snnconv.places import Source, below
 
 _RATE = 8_000
 _TEST, _VALIDATION = "testing_list.txt", "validation_list.txt"

@@ -22,9 +22,10 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from snnconv.dataset import Dataset, Source, below
+from snnconv.dataset import Dataset
 from snnconv.datasets._text import Text, dataset, files, read
 from snnconv.errors import UnsupportedError, UsageError
+from snnconv.places import Source, below
 
 _PARTS = ("train", "test")
 _SHARE = 5  # one text of so many is for tests

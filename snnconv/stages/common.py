@@ -10,7 +10,7 @@ import torch
 from snnconv import runtime
 from snnconv.checkpoint import canonical_json, sha256, write_atomically
 from snnconv.config import DataConfig, OptimiserConfig, SimulationConfig, StageConfig
-from snnconv.dataset import Dataset, Source, below
+from snnconv.dataset import Dataset
 from snnconv.dataset import load as load_dataset
 from snnconv.engine.memory import Portion, portion
 from snnconv.errors import CheckFailedError, UnsupportedError, UsageError
@@ -18,6 +18,7 @@ from snnconv.facts import DataFacts, LineageStep
 from snnconv.graph.build import shapes
 from snnconv.graph.roles import Carries
 from snnconv.kinds import Kind, file_name
+from snnconv.places import Source, below
 from snnconv.reports import DataUse, FileHash, Lineage, ReportType, canonical
 from snnconv.spiking import SpikingNetwork
 

@@ -65,7 +65,7 @@ def saved(module, folder, shape=IMAGE, **how):
 def imported(module, folder, shape=IMAGE, analog=False, **how):
     """The import, after checking that it gives what the module gives for a batch of any size."""
     found = import_exported(saved(module, folder, shape, **how), shape, analog)
-    assert found.difference <= 1e-5
+    assert found.verdict.difference <= 1e-5
     x = 2 * torch.randn(5, *shape)
     with torch.no_grad():
         got = Network(found.graph, found.tensors).eval()(x)
@@ -309,7 +309,10 @@ def file(whole, tmp_path):
 
 
 def test_what_was_rewritten_is_still_read(file):
-    assert import_exported(edited(file, "model.json", lambda d: None), IMAGE).difference <= 1e-5
+    assert (
+        import_exported(edited(file, "model.json", lambda d: None), IMAGE).verdict.difference
+        <= 1e-5
+    )
 
 
 def test_nothing_is_unpickled(file):
@@ -319,7 +322,7 @@ def test_nothing_is_unpickled(file):
         (key,) = [key for key in entries if key.endswith("sample_inputs/model.pt")]
         entries[key] = b"cos\nabort\n(tR."
 
-    assert import_exported(rewritten(file, change), IMAGE).difference <= 1e-5
+    assert import_exported(rewritten(file, change), IMAGE).verdict.difference <= 1e-5
 
 
 def test_pickled_weights_are_refused_by_name(file):

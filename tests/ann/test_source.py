@@ -212,7 +212,7 @@ TEXT = FACTS.model_copy(
 
 
 def test_a_network_on_texts_takes_its_tokens_from_them():
-    made = open_model("lstm?width=0.125", None, TEXT, must_be_trained=False, analog=True)
+    made, _ = open_model("lstm?width=0.125", None, TEXT, must_be_trained=False, analog=True)
     assert made.network["embedding.weight"].shape == (3, 8)
     assert made.graph.input_shape == (6,)
 

@@ -135,7 +135,7 @@ def test_the_paths_are_those_that_a_simulation_takes(engine, wanted, monkeypatch
     if synapse.event_driven() is None:
         pytest.skip("no wide vectors here")
     snn = spiking_network(checkpoint(rounded(wide()), theta=0.5), engine=engine).eval()
-    assert list(synapse.paths(snn.network, engine).values()) == wanted
+    assert list(snn.paths().values()) == wanted
     taken = []
     convolve = synapse.event_driven()
 

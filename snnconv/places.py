@@ -1,0 +1,93 @@
+"""Where data sets are: what stands behind the colon, and the folders that are looked through."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+
+from snnconv.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where to look: the part of ``--data`` behind the colon, and the search root.
+
+    Attributes:
+        vocabulary: of the network that texts are for, where there is one already.
+    """
+
+    argument: str
+    root: Path | None
+    download: bool
+    vocabulary: tuple[str, ...] = ()
+
+
+def below(source: Source, path: str) -> Path:
+    """The path that ``folder:PATH``, for one, means: relative to ``--data-root``, if given.
+
+    Raises:
+        UsageError: it is empty.
+    """
+    if not path:
+        raise UsageError(
+            "the data set needs a path",
+            "nothing behind the colon",
+            "write folder:DIR, npz:FILE, speech-commands:DIR, textfolder:DIR or imdb:DIR",
+        )
+    given = Path(path).expanduser()
+    return source.root / given if source.root else given
+
+
+def find(
+    source: Source,
+    *,
+    name: str,
+    folder: str,
+    layouts: Sequence[Sequence[str]],
+    fetch: Callable[[Path], object],
+    how_to_get: str,
+    elsewhere: Sequence[Path] = (),
+) -> list[Path]:
+    """A data set's files, of the first layout that is complete in the first place that has one.
+
+    Looks below ``--data-root`` and in it; without that in ``data``, ``~/.cache/snnconv`` and
+    elsewhere. A download goes to ``--data-root``, or to ``~/.cache/snnconv``.
+
+    Args:
+        source: where to look, and whether to download.
+        name: the data set's, for error messages.
+        folder: the folder below a root that holds the files.
+        layouts: the files that are needed, in each form they come in.
+        fetch: downloads them into a root.
+        how_to_get: the remedy.
+        elsewhere: further places, looked at where no root is given.
+
+    Raises:
+        UsageError: no place has them all; says where it was looked for and how to get them.
+    """
+    roots = [source.root] if source.root else [Path("data"), Path.home() / ".cache" / "snnconv"]
+    places = [place for root in roots for place in (root / folder, root)]
+    if source.root is None:
+        places += elsewhere
+    lacking: dict[str, list[str]] = {}
+    for place in places:
+        missing = []
+        for layout in layouts:
+            absent = [file for file in layout if not (place / file).is_file()]
+            if not absent:
+                return [place / file for file in layout]
+            missing.append(absent)
+        lacking.setdefault(min(missing, key=len)[0], []).append(str(place))
+    if source.download:
+        try:
+            fetch(roots[-1])
+        except (OSError, RuntimeError, HTTPException) as error:  # torchvision's, urllib's, http's
+            raise UsageError(
+                f"data set '{name}' can't be downloaded", str(error), how_to_get
+            ) from error
+        here = Source(source.argument, roots[-1], download=False)
+        return find(
+            here, name=name, folder=folder, layouts=layouts, fetch=fetch, how_to_get=how_to_get
+        )
+    found = "; ".join(f"no {file} in: {', '.join(where)}" for file, where in lacking.items())
+    raise UsageError(f"data set '{name}' is not here", found, how_to_get)
