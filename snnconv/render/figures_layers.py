@@ -19,9 +19,9 @@ SOPS = (
 )
 ENERGY = (
     "Synaptic: accumulates for the SOPs alone. The others add the MACs of the first layer, whose "
-    "input is analog: computed once where it is constant and for every frame where it is not, or at "
-    "each step. ANN: its MACs, with padding counted. In brackets the share of the ANN's energy. Memory traffic is in none of "
-    "these."
+    "input is analog: computed once where it is constant and for every frame where it is not, or "
+    "at each step. ANN: its MACs, with padding counted. In brackets the share of the ANN's energy. "
+    "Memory traffic is in none of these."
 )
 
 
