@@ -21,7 +21,7 @@ def test_every_report_stands_in_a_table():
         assert f"`{file.stem}`" in text, file
 
 
-def test_every_report_is_an_evaluation_on_fashion_mnist():
+def test_every_report_of_images_is_an_evaluation_on_fashion_mnist():
     files = [*DOCS.glob("results/vgg11/*.json"), *DOCS.glob("results/resnet20/*.json")]
     assert files
     for file in files:
@@ -52,3 +52,13 @@ def test_torchvision_s_networks_convert():
             assert report["levels"]["65536"] < 0.01
         errors = [report["levels"][n] for n in ("16", "256", "65536")]
         assert errors == sorted(errors, reverse=True)
+
+
+def test_every_report_on_events_says_what_it_was_measured_on():
+    reports = [json.loads(file.read_text()) for file in DOCS.glob("results/events/*.json")]
+    assert len(reports) == 5
+    for report in reports:
+        assert report["data"]["frames"] == 8
+        assert report["samples"] == report["data"]["test_samples"] == 2000
+        assert report["first_layer_passes"] == report["timesteps"]
+        assert report["accuracy"][-1] > 0.75
