@@ -123,30 +123,27 @@ text() {
     --lr 0.4 --warmup 0.5 --batch-size 64 "${how[@]}" --run "$base"
   [ -f "$hard/ann.safetensors" ] || snnconv train "$base/ann.safetensors" --recurrent hard "${data[@]}" \
     --epochs 2 --lr 0.05 --batch-size 128 "${how[@]}" --run "$hard"
-  text_rows text lstm 256 1800
-  text_rows text-hard hard 64 200
+  local rmp=(if-max-v0 max --neuron if --param v0=0) start=(if-percentile percentile --neuron if)
+  local msat=(--neuron msat --param preset=vgg16)
+  text_row text lstm 256 1800 256 "${rmp[@]}"
+  text_row text lstm 256 1800 256 msat-max-vgg16 max "${msat[@]}"
+  text_row text lstm 256 1800 256 "${start[@]}"
+  text_row text lstm 256 1800 256 msat-percentile-v05 percentile "${msat[@]}" --param v0=0.5
+  text_row text-hard hard 64 200 8 "${rmp[@]}"
+  text_row text-hard hard 256 200 8 "${start[@]}"
+  text_row text-hard hard 64 200 8 msat-percentile-v05 percentile "${msat[@]}" --param v0=0.5
 }
 
-text_rows() { # run name T limit
-  local method
-  for method in max percentile; do
-    [ -f "$runs/$1/$method.safetensors" ] || snnconv calibrate "$runs/$1/ann.safetensors" \
-      --non-relu analog --method "$method" --run "$runs/$1" --out "$runs/$1/$method.safetensors"
-  done
-  text_row "$@" if-max-v0 max --neuron if --param v0=0
-  text_row "$@" msat-max-vgg16 max --neuron msat --param preset=vgg16
-  text_row "$@" if-percentile percentile --neuron if
-  text_row "$@" msat-percentile-v05 percentile --neuron msat --param preset=vgg16 --param v0=0.5
-}
-
-text_row() { # run name T limit row thresholds ... convert options
-  local run=$runs/$1 report="$results/text/$2-$5.json" spiking="$runs/$1/converted-$5.safetensors"
-  local T=$3 limit=$4 thresholds="$runs/$1/$6.safetensors"
-  shift 6
+text_row() { # run name T limit chunk row thresholds ... convert options
+  local run=$runs/$1 T=$3 limit=$4 chunk=$5 method=$7
+  local report="$results/text/$2-$6.json" spiking="$runs/$1/converted-$6.safetensors"
+  shift 7
   [ -f "$report" ] && return
-  snnconv convert "$thresholds" --timesteps "$T" "$@" --run "$run" --out "$spiking"
-  snnconv evaluate "$spiking" --limit "$limit" --batch-size 100 --threads "$threads" "${lean[@]}" \
-    --run "$run" --out "$report"
+  [ -f "$run/$method.safetensors" ] || snnconv calibrate "$run/ann.safetensors" \
+    --non-relu analog --method "$method" --run "$run" --out "$run/$method.safetensors"
+  snnconv convert "$run/$method.safetensors" --timesteps "$T" "$@" --run "$run" --out "$spiking"
+  snnconv evaluate "$spiking" --limit "$limit" --batch-size 100 --chunk "$chunk" --threads "$threads" \
+    "${lean[@]}" --run "$run" --out "$report"
 }
 
 full() { # network
