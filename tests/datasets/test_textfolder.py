@@ -197,7 +197,9 @@ def trained():
 
 def test_from_texts_to_spikes(trained):
     assert trained.accuracy == 1
-    with pytest.raises(UnsupportedError, match=r"'lstm', which no neuron.*\n.*--non-relu analog.*--recurrent hard"):
+    with pytest.raises(
+        UnsupportedError, match=r"'lstm', which no neuron.*\n.*--non-relu analog.*--recurrent hard"
+    ):
         snnconv.calibrate(run="out")
     snnconv.calibrate(run="out", non_relu="analog")
     report = snnconv.convert(neuron="if", timesteps=32, run="out")
