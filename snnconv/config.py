@@ -9,6 +9,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
 
+from snnconv.kinds import Kind
+
 ARGUMENT: dict[str, JsonValue] = {"argument": True}
 """Marks a field as a positional argument of the command."""
 
@@ -71,16 +73,35 @@ class OptimiserConfig(DataConfig):
 
 
 class TrainConfig(OptimiserConfig):
-    """Train a network from the zoo, or one's own."""
+    """Train a network from the zoo, one's own, or a checkpoint; as it is, or for conversion."""
 
     model: str = Field(
         "cnn",
-        description="zoo name (resnet20?pool=max), package.module:factory or file.py:factory",
+        description="zoo name (resnet20?pool=max), package.module:factory, file.py:factory, or a "
+        "checkpoint",
         json_schema_extra=ARGUMENT,
     )
     data: str | None = Field("digits", description="data set to train on (snnconv ls datasets)")
-    activation: Literal["relu"] = Field("relu", description="activation function")
-    out: Path | None = Field(None, description="checkpoint; RUN/ann.safetensors by default")
+    activation: Literal["relu", "qcfs"] = Field(
+        "relu", description="activation; qcfs is quantized, with a theta that is trained a layer"
+    )
+    levels: int = Field(8, ge=1, description="L, levels of a qcfs activation")
+    theta: float | None = Field(
+        None,
+        gt=0,
+        description="theta at the start; by default calibrated where MODEL is a checkpoint, else 8",
+    )
+    pool: Literal["average", "keep"] = Field(
+        "average", description="max pooling, when training for conversion: made average, or kept"
+    )
+    out: Path | None = Field(
+        None, description="checkpoint; RUN/ann.safetensors by default, with qcfs calibrated"
+    )
+
+    @property
+    def kind(self) -> Kind:
+        """Of the checkpoint that comes out: QCFS thetas are calibrated thresholds."""
+        return "ann" if self.activation == "relu" else "calibrated"
 
 
 class CalibrateConfig(DataConfig):

@@ -33,6 +33,14 @@ class TrainReport(Report):
     data: DataUse
     model: str
     parameters: int
+    activation: str = Field("relu", description="relu or qcfs")
+    levels: int | None = Field(None, description="of the qcfs activations")
+    thresholds: dict[str, float] = Field(
+        {}, description="theta by site, of qcfs after training; mean over channels"
+    )
+    pools_averaged: list[str] = Field(
+        [], description="max poolings that were made average poolings, by their nodes' names"
+    )
     epochs: list[EpochRow]
     accuracy: float = Field(description="on the whole test split, after the last epoch")
 

@@ -76,6 +76,8 @@ def _report_beside(checkpoint: Path) -> Path | None:
     made = {"ann": "train", "calibrated": "calibrate", "converted": "convert"}
     made |= {"finetuned": "finetune", "reparameterized": "reparameterize"}
     file = checkpoint.with_name(f"{made.get(checkpoint.stem, checkpoint.stem)}.json")
+    if checkpoint.stem == "calibrated" and not file.exists():
+        file = checkpoint.with_name("train.json")  # with QCFS, training gives thresholds
     return file if file.exists() else None
 
 
