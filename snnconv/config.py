@@ -64,12 +64,22 @@ class OptimiserConfig(DataConfig):
     augment: tuple[str, ...] = Field(
         (), description="any of flip, crop, autoaugment, cutout; repeat the option for several"
     )
+    mix: tuple[str, ...] = Field(
+        (), description="mixup, cutmix, or both, drawn by batch: repeat the option"
+    )
+    mix_alpha: float = Field(1.0, gt=0, description="of the Beta distribution of mixed shares")
+    accumulate: int = Field(
+        1, ge=1, description="parts a batch is computed in, to save memory; one step behind them"
+    )
     clip_gradient: float | None = Field(None, gt=0, description="largest gradient norm")
     bf16: bool = Field(False, description="train under bfloat16 autocast")
     validation: float = Field(
         0.1, gt=0, lt=1, description="share of the training split held out to measure each epoch on"
     )
     limit: int | None = Field(None, ge=1, description="use the first N training samples")
+    resume: bool = Field(
+        False, description="go on from the last whole epoch of a training that was interrupted"
+    )
 
 
 class TrainConfig(OptimiserConfig):
@@ -159,6 +169,11 @@ class FinetuneConfig(OptimiserConfig):
     )
     loss: Literal["mean", "tet"] = Field(
         "mean", description="cross-entropy of the mean logits, or the mean of every step's (TET)"
+    )
+    slice: int | None = Field(
+        None,
+        ge=1,
+        description="train online, in slices of so many steps: memory does not grow with T",
     )
     out: Path | None = Field(None, description="checkpoint; RUN/finetuned.safetensors by default")
 

@@ -46,8 +46,8 @@ _HOW = "see the recipes in docs/usage.md"
 _READS: dict[str, tuple[Kind, ...]] = {
     "calibrate": ("ann",),
     "convert": ("calibrated",),
-    "finetune": ("converted",),
-    "reparameterize": ("converted", "finetuned"),
+    "finetune": ("converted", "trained"),
+    "reparameterize": ("converted", "trained", "finetuned"),
     "evaluate": SPIKING,
 }
 

@@ -22,6 +22,12 @@ class EpochRow(BaseModel):
     loss: float = Field(description="mean training loss")
     train_accuracy: float = Field(description="on the augmented samples, while training")
     accuracy: float = Field(description="on the held-out validation samples, after the epoch")
+    firing_rate: float | None = Field(
+        None, description="spikes per neuron and step, on the validation samples; null for an ANN"
+    )
+    neuron_parameters: dict[str, float] = Field(
+        {}, description="mean of what neurons learn, by parameter, over all sites"
+    )
     learning_rate: float = Field(description="at the end of the epoch")
     seconds: float
 
@@ -105,6 +111,12 @@ class FinetuneReport(Report):
     accuracy_best: float = Field(description="validation accuracy of what was kept")
     epoch_best: int = Field(description="the epoch that was kept; 0 if none was better")
     accuracy_last: float = Field(description="validation accuracy after the last epoch")
+    firing_rate_epoch0: float | None = Field(
+        None, description="spikes per neuron and step before any training"
+    )
+    resumed_after: int | None = Field(
+        None, description="epochs done before the training was taken up again; null if it never was"
+    )
     epochs: list[EpochRow]
 
 

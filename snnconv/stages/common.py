@@ -10,6 +10,7 @@ import torch
 from snnconv import runtime
 from snnconv.checkpoint import canonical_json, sha256, write_atomically
 from snnconv.config import DataConfig, OptimiserConfig, StageConfig
+from snnconv.course import Files
 from snnconv.dataset import Dataset, Source, below
 from snnconv.dataset import load as load_dataset
 from snnconv.errors import CheckFailedError, UnsupportedError, UsageError
@@ -17,7 +18,7 @@ from snnconv.facts import DataFacts, LineageStep
 from snnconv.kinds import Kind, file_name
 from snnconv.reports import DataUse, FileHash, Lineage, ReportType, canonical
 
-PATHS = ("run", "out", "checkpoint", "weights", "data_root", "threads", "evaluations")
+PATHS = ("run", "out", "checkpoint", "weights", "data_root", "threads", "evaluations", "resume")
 """Options that name places or speed, left out of a checkpoint's lineage: they change no content."""
 
 
@@ -95,6 +96,21 @@ def lineage_step(stage: str, parent: Path | None, config: StageConfig) -> Lineag
         left_out.add("batch_size")  # of work that it does not change
     options = config.model_dump(mode="json", exclude=left_out)
     return LineageStep(stage=stage, parent=sha256(parent) if parent else None, config=options)
+
+
+def course_files(session: Session, config: OptimiserConfig, report: Path) -> Files:
+    """Where a training leaves its log and what it goes on from, beside its report."""
+    setting = config.model_dump(mode="json", exclude=set(PATHS)) | {
+        # a stage's own files are what it reads: other bytes are another training
+        f"content of {path.name}": sha256(path)
+        for path in session.inputs
+    }
+    return Files(
+        log=report.with_suffix(".jsonl"),
+        resume=report.with_suffix(".resume.safetensors"),
+        setting=setting,
+        taken_up=config.resume,
+    )
 
 
 def newest(run: Path, kinds: tuple[Kind, ...]) -> Path | None:

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from snnconv.ann.measure import accuracy
@@ -16,15 +15,18 @@ from snnconv.ann.source import is_checkpoint, open_model
 from snnconv.calibration import Method, calibrate
 from snnconv.checkpoint import Checkpoint, load, save
 from snnconv.config import TrainConfig
+from snnconv.course import follow
 from snnconv.dataset import Dataset, batches, first
 from snnconv.errors import CheckFailedError, UnsupportedError, UsageError
 from snnconv.graph.build import Network
 from snnconv.graph.rewrite import averaged, quantized, thresholds
 from snnconv.kinds import file_name
+from snnconv.objective import Classification
 from snnconv.progress import Progress, Quiet
 from snnconv.reports import TrainReport
 from snnconv.stages.common import (
     Session,
+    course_files,
     data_use,
     files_named,
     lineage_step,
@@ -32,7 +34,7 @@ from snnconv.stages.common import (
     report_file,
 )
 from snnconv.statistic import ROOM
-from snnconv.training import fit, hold_out
+from snnconv.training import Training, hold_out
 
 VALIDATION_BATCH = 500
 CALIBRATION = "percentile"
@@ -79,28 +81,14 @@ def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
         device=session.device,
         progress=progress,
     )
-
-    def loss(samples: Tensor, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        logits = network(x)
-        return F.cross_entropy(logits, labels, label_smoothing=config.label_smoothing), logits
-
-    rows = []
-    for row in fit(
+    objective = Classification(
         network,
-        loss,
-        dataset.train,
-        facts,
-        config,
-        parts,
+        config.label_smoothing,
         lambda: measure(dataset.train, order=parts.validation),
-        session.device,
-        progress,
-    ):
-        rows.append(row)
-        progress.say(
-            f"epoch {row.epoch:3d}  loss {row.loss:.4f}  validation {row.accuracy:.2%}  "
-            f"({row.seconds:.1f} s)"
-        )
+    )
+    training = Training(objective, dataset.train, facts, config, parts, session.device, progress)
+    files = course_files(session, config, report_file(config, "train", config.out))
+    course = follow(training, files, from_start=False, progress=progress)
     final = measure(dataset.test, order=first(dataset.test, None))
     step = lineage_step("train", source, config)
     trained = replace(ann, network=network.tensors(), lineage=(*ann.lineage, step))
@@ -110,7 +98,7 @@ def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
         trained = _calibrated(trained, dataset, sample, session, progress)
     out = config.out or config.run / file_name(config.kind)
     save(trained, out)
-    return session.report(
+    report = session.report(
         TrainReport,
         report_file(config, "train", config.out),
         [out],
@@ -121,9 +109,11 @@ def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
         levels=config.levels if found else None,
         thresholds={name: float(theta.mean()) for name, theta in found.items()},
         pools_averaged=pools,
-        epochs=rows,
+        epochs=course.rows,
         accuracy=final,
     )
+    files.resume.unlink(missing_ok=True)
+    return report
 
 
 def _seeded(config: TrainConfig) -> torch.Generator:
