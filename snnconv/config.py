@@ -14,6 +14,9 @@ from snnconv.kinds import Kind
 ARGUMENT: dict[str, JsonValue] = {"argument": True}
 """Marks a field as a positional argument of the command."""
 
+_LOSS = "of spiking networks: cross-entropy of the mean logits, or the mean of every step's (TET)"
+_SLICE = "train online, in slices of so many steps: memory does not grow with T"
+
 METRICS = ("accuracy", "firing-rate", "synops", "energy", "sin", "conversion-error")
 
 
@@ -99,18 +102,28 @@ class TrainConfig(OptimiserConfig):
     theta: float | None = Field(
         None,
         gt=0,
-        description="theta at the start; by default calibrated where MODEL is a checkpoint, else 8",
+        description="theta at the start, of qcfs; by default calibrated where MODEL is a "
+        "checkpoint, else 8. Of neurons, 1 by default, and it stays",
     )
+    neuron: str | None = Field(
+        None, description="train with spiking neurons from scratch: if, msat, lm-ht"
+    )
+    param: dict[str, Any] = Field({}, description="NAME=VALUE of the neuron, e.g. levels=2")
+    timesteps: int = Field(4, ge=1, description="T to train neurons at")
+    loss: Literal["mean", "tet"] = Field("mean", description=_LOSS)
+    slice: int | None = Field(None, ge=1, description=_SLICE)
     pool: Literal["average", "keep"] = Field(
-        "average", description="max pooling, when training for conversion: made average, or kept"
+        "average", description="max pooling, with qcfs or neurons: made average, or kept"
     )
     out: Path | None = Field(
-        None, description="checkpoint; RUN/ann.safetensors by default, with qcfs calibrated"
+        None, description="checkpoint; RUN/ann, calibrated (qcfs) or trained (neurons).safetensors"
     )
 
     @property
     def kind(self) -> Kind:
         """Of the checkpoint that comes out: QCFS thetas are calibrated thresholds."""
+        if self.neuron is not None:
+            return "trained"
         return "ann" if self.activation == "relu" else "calibrated"
 
 
@@ -167,14 +180,8 @@ class FinetuneConfig(OptimiserConfig):
     timesteps: int | None = Field(
         None, ge=1, description="T to train at; the checkpoint's by default"
     )
-    loss: Literal["mean", "tet"] = Field(
-        "mean", description="cross-entropy of the mean logits, or the mean of every step's (TET)"
-    )
-    slice: int | None = Field(
-        None,
-        ge=1,
-        description="train online, in slices of so many steps: memory does not grow with T",
-    )
+    loss: Literal["mean", "tet"] = Field("mean", description=_LOSS)
+    slice: int | None = Field(None, ge=1, description=_SLICE)
     out: Path | None = Field(None, description="checkpoint; RUN/finetuned.safetensors by default")
 
 

@@ -83,6 +83,9 @@ def train(report: TrainReport) -> list[Block]:
         thetas = [units.number(theta) for theta in report.thresholds.values()]
         facts.append(Fact("activation", report.activation, f"{report.levels} levels"))
         facts.append(Fact("theta", ", ".join(thetas), "by site"))
+    if report.neuron:
+        facts.append(Fact("neuron", report.neuron, units.pairs(report.params)))
+        facts.append(Fact("time steps T", str(report.timesteps)))
     if report.pools_averaged:
         facts.append(Fact("max made average pooling", ", ".join(report.pools_averaged)))
     facts += _closing(report)

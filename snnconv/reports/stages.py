@@ -42,13 +42,19 @@ class TrainReport(Report):
     activation: str = Field("relu", description="relu or qcfs")
     levels: int | None = Field(None, description="of the qcfs activations")
     thresholds: dict[str, float] = Field(
-        {}, description="theta by site, of qcfs after training; mean over channels"
+        {}, description="theta by site, of qcfs after training or of neurons"
     )
+    neuron: str | None = Field(None, description="that stood at the sites; null for an ANN")
+    params: dict[str, Any] = Field({}, description="the neuron's")
+    timesteps: int | None = Field(None, description="T that neurons were trained at")
     pools_averaged: list[str] = Field(
         [], description="max poolings that were made average poolings, by their nodes' names"
     )
     epochs: list[EpochRow]
     accuracy: float = Field(description="on the whole test split, after the last epoch")
+    firing_rate: float | None = Field(
+        None, description="spikes per neuron and step there; null for an ANN"
+    )
 
 
 class SiteRow(BaseModel):

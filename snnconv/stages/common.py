@@ -75,7 +75,7 @@ def _hashed(path: Path) -> FileHash:
 def _report_beside(checkpoint: Path) -> Path | None:
     """The report of the stage that wrote a checkpoint, if it lies beside it."""
     made = {"ann": "train", "calibrated": "calibrate", "converted": "convert"}
-    made |= {"finetuned": "finetune", "reparameterized": "reparameterize"}
+    made |= {"trained": "train", "finetuned": "finetune", "reparameterized": "reparameterize"}
     file = checkpoint.with_name(f"{made.get(checkpoint.stem, checkpoint.stem)}.json")
     if checkpoint.stem == "calibrated" and not file.exists():
         file = checkpoint.with_name("train.json")  # with QCFS, training gives thresholds

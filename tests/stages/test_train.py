@@ -1,6 +1,6 @@
 import pytest
 import torch
-from runs import calibrating, check_report, converting, evaluating, same_bytes, training
+from runs import calibrating, check_report, converting, evaluating, finetuning, same_bytes, training
 
 from snnconv.ann.measure import accuracy
 from snnconv.ann.source import EMBEDDED
@@ -11,6 +11,7 @@ from snnconv.errors import ExitCode, UnsupportedError, UsageError
 from snnconv.graph.build import Network
 from snnconv.graph.rewrite import thresholds
 from snnconv.progress import Quiet
+from snnconv.training import Training
 
 
 def on_test_split(checkpoint):
@@ -190,3 +191,80 @@ def test_a_quantized_network_is_not_trained_as_if_it_were_none(quantized_run, tm
 
 def test_the_same_quantized_work_gives_the_same_bytes(tmp_path):
     same_bytes(tmp_path, quantizing, "calibrated", epochs=1)
+
+
+# With neurons, from scratch
+
+
+def spiking(folder, **options):
+    given = {"model": "cnn?width=0.25", "neuron": "if", "timesteps": 3, "epochs": 1, "lr": 0.1}
+    return training(folder, **given | options)
+
+
+@pytest.mark.parametrize(
+    ("neuron", "param"),
+    [("if", {}), ("msat", {}), ("lm-ht", {"levels": 2, "omega": "identity", "v0": 0.0})],
+)
+def test_neurons_learn_from_scratch(tmp_path, neuron, param):
+    report = spiking(tmp_path, neuron=neuron, param=param, epochs=4, batch_size=20)
+    made = load(tmp_path / "trained.safetensors", ["trained"])
+    assert made.spiking.timesteps == report.timesteps == 3
+    assert made.spiking.neuron == report.neuron == neuron
+    assert report.epochs[-1].loss < report.epochs[0].loss
+    assert report.epochs[-1].accuracy > 0.3  # of ten classes
+    assert {float(theta) for theta in made.thresholds().values()} == {1.0}
+    found = evaluating(tmp_path, limit=None, metric=("accuracy", "firing-rate"))
+    assert found.accuracy[-1] == pytest.approx(report.accuracy, abs=0.01)  # BatchNorm folded
+    assert found.firing_rate_mean == pytest.approx(report.firing_rate, rel=0.02)
+    finetuned = finetuning(tmp_path, timesteps=3, epochs=1)
+    assert finetuned.accuracy_epoch0 > 0.3
+    past = load(tmp_path / "finetuned.safetensors").lineage
+    assert [step.stage for step in past] == ["train", "finetune"]
+
+
+def test_thresholds_of_neurons_are_as_told(tmp_path):
+    report = spiking(tmp_path, theta=0.5, epochs=0, model="cnn?pool=max&width=0.25")
+    assert set(report.thresholds.values()) == {0.5}
+    assert len(report.pools_averaged) == 2
+
+
+def test_the_same_spiking_work_gives_the_same_bytes(tmp_path):
+    same_bytes(tmp_path, spiking, "trained", slice=2, augment=("flip",))
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ({"neuron": None, "param": {"v0": 0.0}}, "--param"),
+        ({"neuron": None, "slice": 2}, "--slice"),
+        ({"activation": "qcfs"}, "--neuron if and --activation qcfs"),
+        ({"model": "some.safetensors"}, "the checkpoint some.safetensors"),
+        ({"param": {"v1": 0.0}}, "'v1'"),
+        ({"neuron": "lm-ht", "slice": 2}, "each of their steps depends on all 3"),
+    ],
+)
+def test_options_that_do_not_go_together(tmp_path, options, found):
+    with pytest.raises(UsageError) as caught:
+        spiking(tmp_path, **options)
+    assert found in caught.value.found
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", [training, spiking, quantizing])
+def test_a_training_that_was_cut_short_goes_on_to_the_same_bytes(tmp_path, kind, monkeypatch):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    kind(whole, epochs=3)
+    real = Training._epoch
+
+    def dying(self, epoch):
+        if epoch == 3:
+            raise KeyboardInterrupt
+        return real(self, epoch)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Training, "_epoch", dying)
+        kind(cut, epochs=3)
+    assert (cut / "train.resume.safetensors").exists()
+    kind(cut, epochs=3, resume=True)
+    (made,) = whole.glob("*.safetensors")
+    assert made.read_bytes() == (cut / made.name).read_bytes()
