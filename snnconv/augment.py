@@ -17,6 +17,7 @@ from torchvision.transforms import v2
 from snnconv.errors import UsageError
 from snnconv.plugins import did_you_mean
 
+MIXTURES = ("mixup", "cutmix")
 NAMES = ("flip", "crop", "autoaugment", "cutout")
 
 
@@ -65,3 +66,34 @@ def augmentation(names: Sequence[str], shape: Sequence[int]) -> Callable[[Tensor
         return torch.stack(out)
 
     return apply
+
+
+def mixture(
+    names: Sequence[str], alpha: float, classes: int, shape: Sequence[int]
+) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None:
+    """A function from a batch and labels ``[B]`` to a mixed batch and soft labels ``[B, classes]``.
+
+    Args:
+        names: any of :data:`MIXTURES`; of several, each batch draws one.
+        alpha: of the Beta distribution of shares.
+        classes: how many there are.
+        shape: of one sample.
+
+    Raises:
+        UsageError: an unknown name, or samples that are no images.
+    """
+    for name in names:
+        if name not in MIXTURES:
+            raise UsageError(
+                "there is no mixture of that name", f"'{name}'", did_you_mean(name, MIXTURES)
+            )
+    if not names:
+        return None
+    if len(shape) != 3:
+        raise UsageError(
+            "mixtures are for images", f"samples of shape {list(shape)}", "leave out --mix"
+        )
+    makers = {"mixup": v2.MixUp, "cutmix": v2.CutMix}
+    kinds = [makers[name](alpha=alpha, num_classes=classes) for name in MIXTURES if name in names]
+    mixed: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] = v2.RandomChoice(kinds)
+    return mixed

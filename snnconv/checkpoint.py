@@ -225,6 +225,7 @@ _MADE_BY: dict[str, str] = {
     "ann": "train",
     "calibrated": "calibrate",
     "converted": "convert",
+    "trained": "train",
     "finetuned": "finetune",
     "reparameterized": "reparameterize",
 }

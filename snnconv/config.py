@@ -17,10 +17,14 @@ from pydantic import (
     field_validator,
 )
 
+from snnconv.kinds import Kind
+
 ARGUMENT: dict[str, JsonValue] = {"argument": True}
 """Marks a field as a positional argument of the command."""
 
 Engine = Literal["auto", "dense", "event"]
+_LOSS = "of spiking networks: cross-entropy of the mean logits, or the mean of every step's (TET)"
+_SLICE = "train online, in slices of so many steps: memory does not grow with T"
 
 METRICS = ("accuracy", "firing-rate", "synops", "energy", "sin", "conversion-error")
 
@@ -98,29 +102,67 @@ class OptimiserConfig(DataConfig):
     augment: tuple[str, ...] = Field(
         (), description="any of flip, crop, autoaugment, cutout; repeat the option for several"
     )
+    mix: tuple[str, ...] = Field(
+        (), description="mixup, cutmix, or both, drawn by batch: repeat the option"
+    )
+    mix_alpha: float = Field(1.0, gt=0, description="of the Beta distribution of mixed shares")
+    accumulate: int = Field(
+        1, ge=1, description="parts a batch is computed in, to save memory; one step behind them"
+    )
     clip_gradient: float | None = Field(None, gt=0, description="largest gradient norm")
     bf16: bool = Field(False, description="train under bfloat16 autocast")
     validation: float = Field(
         0.1, gt=0, lt=1, description="share of the training split held out to measure each epoch on"
     )
     limit: int | None = Field(None, ge=1, description="use the first N training samples")
+    resume: bool = Field(
+        False, description="go on from the last whole epoch of a training that was interrupted"
+    )
 
 
 class TrainConfig(OptimiserConfig):
-    """Train a network from the zoo, or one's own."""
+    """Train a network from the zoo, one's own, or a checkpoint; as it is, or for conversion."""
 
     model: str = Field(
         "cnn",
-        description="zoo name (resnet20?pool=max), or package.module:factory or file.py:factory, "
-        "whose code is run",
+        description="zoo name (resnet20?pool=max), a checkpoint, or package.module:factory or "
+        "file.py:factory, whose code is run",
         json_schema_extra=ARGUMENT,
     )
     data: str | None = Field("digits", description="data set to train on (snnconv ls datasets)")
-    activation: Literal["relu"] = Field("relu", description="activation function")
+    activation: Literal["relu", "qcfs"] = Field(
+        "relu", description="activation; qcfs is quantized, with a theta that is trained a layer"
+    )
     recurrent: Literal["keep", "hard"] = Field(
         "keep", description="LSTM and GRU: keep them, or give them clipped-linear gates"
     )
-    out: Path | None = Field(None, description="checkpoint; RUN/ann.safetensors by default")
+    levels: int = Field(8, ge=1, description="L, levels of a qcfs activation")
+    theta: float | None = Field(
+        None,
+        gt=0,
+        description="theta at the start, of qcfs; by default calibrated where MODEL is a "
+        "checkpoint, else 8. Of neurons, 1 by default, and it stays",
+    )
+    neuron: str | None = Field(
+        None, description="train with spiking neurons from scratch: if, msat, lm-ht, lm-h"
+    )
+    param: dict[str, Any] = Field({}, description="NAME=VALUE of the neuron, e.g. levels=2")
+    timesteps: int = Field(4, ge=1, description="T to train neurons at")
+    loss: Literal["mean", "tet"] = Field("mean", description=_LOSS)
+    slice: int | None = Field(None, ge=1, description=_SLICE)
+    pool: Literal["average", "keep"] = Field(
+        "average", description="max pooling, with qcfs or neurons: made average, or kept"
+    )
+    out: Path | None = Field(
+        None, description="checkpoint; RUN/ann, calibrated (qcfs) or trained (neurons).safetensors"
+    )
+
+    @property
+    def kind(self) -> Kind:
+        """Of the checkpoint that comes out: QCFS thetas are calibrated thresholds."""
+        if self.neuron is not None:
+            return "trained"
+        return "ann" if self.activation == "relu" else "calibrated"
 
 
 class ModelConfig(DataConfig):
@@ -182,9 +224,8 @@ class FinetuneConfig(OptimiserConfig):
     timesteps: int | None = Field(
         None, ge=1, description="T to train at; the checkpoint's by default"
     )
-    loss: Literal["mean", "tet"] = Field(
-        "mean", description="cross-entropy of the mean logits, or the mean of every step's (TET)"
-    )
+    loss: Literal["mean", "tet"] = Field("mean", description=_LOSS)
+    slice: int | None = Field(None, ge=1, description=_SLICE)
     release: int = Field(
         0, ge=0, description="epochs after which neurons learn too; weights learn from the first"
     )

@@ -129,12 +129,6 @@ def setup(
     )
 
 
-def free(network: SpikingNetwork, learns: bool) -> None:
-    """Let neurons learn their parameters from now on, or keep them as they are."""
-    for neuron in network.neurons.values():
-        neuron.requires_grad_(learns)
-
-
 def learned(network: SpikingNetwork) -> dict[str, Tensor]:
     """The neurons' learned parameters, ``<site>/<parameter>``, as a checkpoint keeps them."""
     return {

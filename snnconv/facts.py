@@ -33,15 +33,20 @@ class DataFacts(Facts):
 
 
 class SiteFacts(Facts):
-    """What calibration found at one activation site; histograms are tensors beside it."""
+    """What calibration found at one activation site; histograms are tensors beside it.
+
+    Of a network that was trained with neurons, only the threshold is known: it was given.
+    """
 
     threshold: float = Field(
         description="theta; the mean over channels when there is one a channel"
     )
-    max: float = Field(description="largest activation seen")
-    mean: float = Field(description="mean activation")
-    zero_share: float = Field(description="share of activations that are zero, 0..1")
-    clipped_share: float = Field(description="share of activations above the threshold, 0..1")
+    max: float | None = Field(None, description="largest activation seen")
+    mean: float | None = Field(None, description="mean activation")
+    zero_share: float | None = Field(None, description="share of activations that are zero, 0..1")
+    clipped_share: float | None = Field(
+        None, description="share of activations above the threshold, 0..1"
+    )
 
 
 class CalibrationFacts(Facts):

@@ -2,9 +2,9 @@
 
 from typing import Literal
 
-Kind = Literal["ann", "calibrated", "converted", "finetuned", "reparameterized"]
+Kind = Literal["ann", "calibrated", "converted", "trained", "finetuned", "reparameterized"]
 
-SPIKING: tuple[Kind, ...] = ("converted", "finetuned", "reparameterized")
+SPIKING: tuple[Kind, ...] = ("converted", "trained", "finetuned", "reparameterized")
 """Kinds that have neurons."""
 
 

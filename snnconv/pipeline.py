@@ -15,6 +15,7 @@ from snnconv.config import (
     EvaluateConfig,
     ReportConfig,
     StageConfig,
+    TrainConfig,
 )
 from snnconv.errors import CheckpointError, UsageError
 from snnconv.kinds import SPIKING, Kind, file_name
@@ -34,8 +35,7 @@ from snnconv.validated import parameters
 from snnconv.values import parse_pairs
 
 _SHARED = ("run", "seed", "device", "threads")
-_WRITES = {
-    "train": "ann",
+_WRITES: dict[str, Kind] = {
     "calibrate": "calibrated",
     "convert": "converted",
     "finetune": "finetuned",
@@ -46,8 +46,8 @@ _HOW = "see the recipes in docs/usage.md"
 _READS: dict[str, tuple[Kind, ...]] = {
     "calibrate": ("ann",),
     "convert": ("calibrated",),
-    "finetune": ("converted",),
-    "reparameterize": ("converted", "finetuned"),
+    "finetune": ("converted", "trained"),
+    "reparameterize": ("converted", "trained", "finetuned"),
     "evaluate": SPIKING,
 }
 
@@ -169,15 +169,20 @@ def plan(
         if evaluation and stage == "report":
             options.setdefault("evaluations", (evaluation,))
         config = parameters(model, options, f"stage '{stage}' in recipe {recipe}", "option")
-        if stage in _WRITES:
+        if kind := _writes(stage, config):
             out = getattr(config, "out", None)
-            previous = str(out or config.run / f"{_WRITES[stage]}.safetensors")
+            previous = str(out or config.run / file_name(kind))
         if stage == "evaluate":
             evaluation = _report_file(stage, config)
         planned.append((stage, config))
     if not planned:
         raise UsageError(f"recipe {recipe} can't be run", "no stage in it", _HOW)
     return planned
+
+
+def _writes(stage: str, config: StageConfig) -> Kind | None:
+    """The kind of checkpoint that a stage writes, if it writes one."""
+    return config.kind if isinstance(config, TrainConfig) else _WRITES.get(stage)
 
 
 def run_recipe(

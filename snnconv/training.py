@@ -1,10 +1,10 @@
 """The training loop, for an ANN and for a spiking network alike: SGD, cosine schedule, warm-up.
 
-It yields a row an epoch and prints nothing. What is trained, and by which loss, is the caller's:
-the loop sees a module and a function from a batch to ``(loss, logits)``.
+It yields a row an epoch and prints nothing. Everything random in an epoch hangs on the seed and the
+epoch's number, so a training that is taken up again after any epoch ends in the same bits.
 
 Reference:
-    STBP: Wu et al. 2018. TET: Deng et al., *Temporal Efficient Training*, ICLR 2022, eq. 5.
+    Mixup: Zhang et al. 2018. CutMix: Yun et al. 2019.
 
 Deviations:
     Weight decay acts on weights of two or more dimensions only: not on biases, BatchNorm or what
@@ -13,25 +13,22 @@ Deviations:
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from snnconv.augment import augmentation
+from snnconv.augment import augmentation, mixture
 from snnconv.config import OptimiserConfig
 from snnconv.dataset import Split, batches
 from snnconv.errors import CheckFailedError, UsageError
 from snnconv.facts import DataFacts
 from snnconv.neuron import Neuron
+from snnconv.objective import Objective
 from snnconv.progress import Progress
 from snnconv.reports import EpochRow
 from snnconv.shapes import fold_time, unfold_time
-
-Loss = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-"""``(samples [B], x, labels [B]) -> (loss [], logits [B, classes])``; x as ``batches`` gives it."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +67,7 @@ def optimiser(module: nn.Module, config: OptimiserConfig) -> torch.optim.SGD:
     of_neurons = {
         id(p) for part in module.modules() if isinstance(part, Neuron) for p in part.parameters()
     }
-    # what neurons learn may be free later: until then it has no gradient, and stays as it is
-    trained = [p for p in module.parameters() if p.requires_grad or id(p) in of_neurons]
+    trained = [p for p in module.parameters() if p.requires_grad]
     decayed = [p for p in trained if p.dim() > 1 and id(p) not in of_neurons]
     ids = {id(p) for p in decayed}
     groups = [
@@ -89,22 +85,6 @@ def learning_rate(config: OptimiserConfig, epoch: float) -> float:
     return config.lr * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
 
 
-def cross_entropy(logits: Tensor, labels: Tensor, kind: str, smoothing: float) -> Tensor:
-    """The loss of logits over time.
-
-    Args:
-        logits: ``[T, B, classes]`` currents of the last layer.
-        labels: ``[B]``.
-        kind: ``mean`` for the cross-entropy of the time average, ``tet`` for the mean over steps.
-        smoothing: of the labels.
-    """
-    if kind == "mean":
-        return F.cross_entropy(logits.mean(0), labels, label_smoothing=smoothing)
-    return F.cross_entropy(
-        logits.flatten(0, 1), labels.repeat(logits.shape[0]), label_smoothing=smoothing
-    )
-
-
 def _channels_last(x: Tensor, rank: int) -> Tensor:
     """Images ``[B, C, H, W]``, or frames of them ``[f, B, C, H, W]``, in the memory of networks."""
     if rank != 3:
@@ -114,62 +94,155 @@ def _channels_last(x: Tensor, rank: int) -> Tensor:
     return unfold_time(images, len(x)) if x.dim() > 4 else images
 
 
-def fit(
-    module: nn.Module,
-    loss: Loss,
-    split: Split,
-    facts: DataFacts,
-    config: OptimiserConfig,
-    parts: Parts,
-    validate: Callable[[], float],
-    device: torch.device,
-    progress: Progress,
-    showings: int | None = None,
-) -> Iterator[EpochRow]:
-    """Train; yields a row after each epoch, with the module in evaluation mode.
+@dataclass
+class _Sums:
+    """What an epoch adds up."""
 
-    Raises:
-        CheckFailedError: the loss is not finite any more.
+    loss: float = 0.0
+    correct: int = 0
+
+
+class Training:
+    """A training between two epochs.
+
+    Args:
+        objective: what is trained, and by which loss.
+        split: the samples.
+        facts: their shape and normalisation.
+        config: the options.
+        parts: which samples to train on.
+        device: where.
+        progress: told of samples done.
+
+    Attributes:
+        epoch: epochs done.
     """
-    descent = optimiser(module, config)
-    augment = augmentation(config.augment, facts.shape)
-    order = torch.Generator().manual_seed(config.seed)
-    steps = math.ceil(len(parts.train) / config.batch_size)
-    for epoch in range(1, config.epochs + 1):
-        started = time.perf_counter()
-        module.train()
-        total_loss, correct = 0.0, 0
-        shuffled = parts.train[torch.randperm(len(parts.train), generator=order)]
+
+    def __init__(
+        self,
+        objective: Objective,
+        split: Split,
+        facts: DataFacts,
+        config: OptimiserConfig,
+        parts: Parts,
+        device: torch.device,
+        progress: Progress,
+    ) -> None:
+        self.objective, self.config = objective, config
+        self.split, self.facts, self.parts = split, facts, parts
+        self.device, self.progress = device, progress
+        self.module = objective.module
+        self.epoch = 0
+        self._descent = optimiser(self.module, config)
+        self._augment = augmentation(config.augment, facts.shape)
+        self._mix = mixture(config.mix, config.mix_alpha, len(facts.classes), facts.shape)
+        self._order = torch.Generator().manual_seed(config.seed)
+
+    def state(self) -> dict[str, Tensor]:
+        """All that the next epoch hangs on, by name: copies, on the CPU."""
+        found = {f"module/{name}": tensor for name, tensor in self.module.state_dict().items()}
+        for name, parameter in self.module.named_parameters():
+            momentum = self._descent.state.get(parameter, {}).get("momentum_buffer")
+            if momentum is not None:
+                found[f"momentum/{name}"] = momentum
+        found["order"] = self._order.get_state()
+        return {name: tensor.detach().cpu().clone() for name, tensor in found.items()}
+
+    def restore(self, state: dict[str, Tensor], epoch: int) -> None:
+        """Go on from :meth:`state` after so many epochs."""
+        module = {n.removeprefix("module/"): t for n, t in state.items() if n.startswith("module/")}
+        self.module.load_state_dict(module)
+        for name, parameter in self.module.named_parameters():
+            if f"momentum/{name}" in state:
+                # in the parameter's own memory layout, as the optimiser makes it
+                momentum = torch.empty_like(parameter).copy_(state[f"momentum/{name}"])
+                self._descent.state[parameter]["momentum_buffer"] = momentum.detach()
+        self._order.set_state(state["order"])
+        self.epoch = epoch
+
+    def epochs(self) -> Iterator[EpochRow]:
+        """Train to the end; a row after each epoch, with the module in evaluation mode.
+
+        Raises:
+            CheckFailedError: the loss is not finite any more.
+        """
+        while self.epoch < self.config.epochs:
+            self.epoch += 1
+            yield self._epoch(self.epoch)
+
+    def _epoch(self, epoch: int) -> EpochRow:
+        started, config, train = time.perf_counter(), self.config, self.parts.train
+        self.module.train()
+        self.objective.begin(epoch)
+        sums = _Sums()
+        shuffled = train[torch.randperm(len(train), generator=self._order)]
         torch.manual_seed(config.seed * 1_000_003 + epoch)  # augmentation and dropout
-        with progress.task(f"epoch {epoch}/{config.epochs}", len(parts.train)) as advance:
-            drawn = batches(split, facts, shuffled, config.batch_size, augment, showings)
+        steps = math.ceil(len(train) / config.batch_size)
+        shown = self.objective.showings
+        with self.progress.task(f"epoch {epoch}/{config.epochs}", len(train)) as advance:
+            drawn = batches(
+                self.split, self.facts, shuffled, config.batch_size, self._augment, shown
+            )
             for step, (indices, x, labels) in enumerate(drawn):
-                x, labels = x.to(device), labels.to(device)
-                x = _channels_last(x, len(facts.shape))
-                for group in descent.param_groups:
+                for group in self._descent.param_groups:
                     group["lr"] = learning_rate(config, epoch - 1 + (step + 1) / steps)
-                with torch.autocast(device.type, torch.bfloat16, enabled=config.bf16):
-                    value, logits = loss(indices, x, labels)
+                x, labels = x.to(self.device), labels.to(self.device)
+                if self._mix is not None:
+                    x, labels = self._mix(x, labels) if shown is None else self._mixed(x, labels)
+                x = _channels_last(x, len(self.facts.shape))
+                where = f"epoch {epoch}, step {step + 1} of {steps}"
+                self._batch(indices.to(self.device), x, labels, sums, where)
+                advance(len(indices))
+        self.module.eval()
+        measured = self.objective.measure()
+        return EpochRow(
+            epoch=epoch,
+            loss=sums.loss / len(train),
+            train_accuracy=sums.correct / len(train),
+            accuracy=measured.accuracy,
+            firing_rate=measured.firing_rate,
+            neuron_parameters=self.objective.parameters(),
+            learning_rate=self._descent.param_groups[0]["lr"],
+            seconds=time.perf_counter() - started,
+        )
+
+    def _mixed(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Frames ``[f, B, C, ...]`` of a batch, all of a sample's mixed alike."""
+        assert self._mix is not None
+        mixed, labels = self._mix(x.movedim(0, 1).flatten(1, 2), labels)
+        return mixed.unflatten(1, (len(x), -1)).movedim(1, 0), labels
+
+    def _batch(self, samples: Tensor, x: Tensor, labels: Tensor, sums: _Sums, where: str) -> None:
+        """All passes of one batch, each with its optimiser step.
+
+        A batch may be computed in parts, whose gradients add up to the batch's own; each part goes
+        through its passes beside the others.
+        """
+        config, passes = self.config, self.objective.passes
+        along = 0 if self.objective.showings is None else 1
+        parts = [v.chunk(config.accumulate) for v in (samples, labels)]
+        parts.insert(1, x.chunk(config.accumulate, along))
+        runs = [
+            (self.objective.losses(self.module, *part), len(part[0]) / len(samples))
+            for part in zip(*parts, strict=True)
+        ]
+        logits: list[Tensor] = [torch.zeros(())] * len(runs)
+        for _ in range(passes):
+            self._descent.zero_grad()
+            for index, (run, weight) in enumerate(runs):
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=config.bf16):
+                    value, found = next(run)
                 if not torch.isfinite(value):
                     raise CheckFailedError(
                         "training diverged",
-                        f"loss {value.item()} in epoch {epoch}, step {step + 1} of {steps}",
+                        f"loss {value.item()} in {where}",
                         f"lower the learning rate: --lr {config.lr / 10:g}",
                     )
-                descent.zero_grad()
-                value.backward()
-                if config.clip_gradient is not None:
-                    nn.utils.clip_grad_norm_(module.parameters(), config.clip_gradient)
-                descent.step()
-                total_loss += value.item() * len(indices)
-                correct += int((logits.detach().argmax(1) == labels).sum())
-                advance(len(indices))
-        module.eval()
-        yield EpochRow(
-            epoch=epoch,
-            loss=total_loss / len(parts.train),
-            train_accuracy=correct / len(parts.train),
-            accuracy=validate(),
-            learning_rate=descent.param_groups[0]["lr"],
-            seconds=time.perf_counter() - started,
-        )
+                (value if weight == 1 else value * weight).backward()
+                sums.loss += value.item() * weight * len(samples) / passes
+                logits[index] = logits[index].to(found.device) + found.detach()
+            if config.clip_gradient is not None:
+                nn.utils.clip_grad_norm_(self.module.parameters(), config.clip_gradient)
+            self._descent.step()
+        classes = labels.argmax(1) if labels.dim() > 1 else labels
+        sums.correct += int((torch.cat(logits).argmax(1) == classes).sum())

@@ -21,13 +21,16 @@ LAYERS = (
     ("graph",),
     ("places",),
     ("checkpoint", "dataset", "augment"),
+    ("resume",),
     ("datasets", "ann"),
     ("statistic", "neuron"),
     ("statistics", "neurons", "metric"),
     ("engine", "confidence", "metrics"),
     ("calibration", "spiking"),
     ("simulate",),
-    ("conversion", "training"),
+    ("conversion", "objective"),
+    ("training",),
+    ("course",),
     ("stages",),
     ("pipeline", "listing"),
     ("api",),
@@ -146,7 +149,7 @@ def test_methods_do_not_know_each_other():
 
 def test_only_the_checkpoint_knows_safetensors():
     users = {module for module in MODULES if "safetensors" in imports(module)[1]}
-    assert users <= {"checkpoint", "ann.weights"}
+    assert users <= {"checkpoint", "resume", "ann.weights"}
 
 
 # Torch, which takes seconds to import

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from snnconv.augment import NAMES, augmentation
+from snnconv.augment import NAMES, augmentation, mixture
 from snnconv.errors import UsageError
 
 
@@ -85,3 +85,32 @@ def test_an_unknown_name():
 def test_only_images_are_augmented():
     with pytest.raises(UsageError, match=r"samples of shape \[64\]"):
         augmentation(["flip"], (64,))
+
+
+# Mixtures of two samples
+
+
+@pytest.mark.parametrize("names", [("mixup",), ("cutmix",), ("mixup", "cutmix")])
+def test_a_mixture_has_the_labels_of_its_shares(names):
+    """Samples are constant images of their class number: a mean then tells the shares."""
+    labels = torch.arange(16) % 4
+    x = labels.float()[:, None, None, None].expand(16, 1, 8, 8).contiguous()
+    mix = mixture(names, 1.0, 4, (1, 8, 8))
+    changed = 0
+    for _ in range(8):
+        mixed, soft = mix(x, labels)
+        assert soft.shape == (16, 4)
+        assert torch.allclose(soft.sum(1), torch.ones(16))
+        expected = (soft * torch.arange(4.0)).sum(1)
+        assert torch.allclose(mixed.mean((1, 2, 3)), expected, atol=1e-5)
+        changed += not torch.equal(mixed, x)
+    assert changed > 0
+
+
+def test_no_mixture_and_what_can_not_be_mixed():
+    assert mixture((), 1.0, 4, (1, 8, 8)) is None
+    with pytest.raises(UsageError, match="mixture") as caught:
+        mixture(("mixpu",), 1.0, 4, (1, 8, 8))
+    assert "mixup" in caught.value.remedy
+    with pytest.raises(UsageError, match="for images"):
+        mixture(("mixup",), 1.0, 4, (1, 800))

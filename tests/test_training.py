@@ -1,4 +1,5 @@
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
@@ -14,8 +15,16 @@ from snnconv.conversion import spiking_network
 from snnconv.dataset import ArraySplit
 from snnconv.errors import CheckFailedError, UsageError
 from snnconv.facts import DataFacts
+from snnconv.objective import (
+    Classification,
+    HeldOut,
+    Measured,
+    Spiking,
+    cross_entropy,
+    slice_of,
+)
 from snnconv.progress import Quiet
-from snnconv.training import Parts, cross_entropy, fit, hold_out, learning_rate, optimiser
+from snnconv.training import Parts, Training, hold_out, learning_rate, optimiser
 
 CPU = torch.device("cpu")
 FACTS = DataFacts(spec="digits", shape=(2, 6, 6), classes=tuple("0123"), mean=(0.0,), std=(1.0,))
@@ -164,18 +173,35 @@ def tiny():
     return nn.Sequential(nn.Flatten(), nn.Linear(72, 8), nn.ReLU(), nn.Linear(8, 4))
 
 
+@dataclass
+class Given:
+    """An objective of functions."""
+
+    module: nn.Module
+    loss: Callable
+    validate: Callable
+    passes: int = 1
+
+    def losses(self, module, samples, x, labels):
+        yield self.loss(samples, x, labels)
+
+    def measure(self):
+        return Measured(self.validate(), None)
+
+    def parameters(self):
+        return {}
+
+
 def trained(net=None, loss=None, validate=lambda: 0.5, **options):
     """Rows, and the network."""
     net, split = net or tiny(), blobs()
     config = OptimiserConfig(**{"batch_size": 16, "epochs": 3} | options)
-
-    def entropy(samples, x, labels):
-        logits = net(x)
-        return F.cross_entropy(logits, labels, label_smoothing=config.label_smoothing), logits
-
+    if loss is None:
+        objective = Classification(net, config.label_smoothing, validate)
+    else:
+        objective = Given(net, loss, validate)
     parts = hold_out(split, 0.25, None)
-    rows = fit(net, loss or entropy, split, FACTS, config, parts, validate, CPU, Quiet())
-    return list(rows), net
+    return list(Training(objective, split, FACTS, config, parts, CPU, Quiet()).epochs()), net
 
 
 def weights(net):
@@ -247,6 +273,48 @@ def test_clipped_gradients_move_the_weights_by_no_more():
     assert moved[0] > moved[1] == pytest.approx(2 * 0.01, rel=1e-3)
 
 
+def test_a_batch_in_parts_takes_the_same_step():
+    step = {"batch_size": 48, "epochs": 2, "momentum": 0.5}
+    rows, whole = trained(**step)
+    for parts in (3, 5, 48):  # of 16; of 10 and a last one of 8; of 1
+        again, summed = trained(**step, accumulate=parts)
+        assert torch.allclose(weights(whole), weights(summed), atol=1e-6)
+        assert [row.loss for row in again] == pytest.approx([row.loss for row in rows], rel=1e-5)
+        assert [row.train_accuracy for row in again] == [row.train_accuracy for row in rows]
+
+
+def test_mixed_samples_are_learned_from():
+    rows, _ = trained(epochs=8, mix=("mixup", "cutmix"))
+    assert rows[-1].loss < rows[0].loss
+    assert rows[-1].neuron_parameters == {}
+    assert rows[-1].firing_rate is None
+
+
+def test_what_goes_on_ends_in_the_same_bits():
+    options = {"batch_size": 16, "epochs": 4, "augment": ("flip", "crop"), "mix": ("mixup",)}
+    config, split = OptimiserConfig(**options), blobs()
+    parts = hold_out(split, 0.25, None)
+
+    def training():
+        objective = Classification(tiny(), 0.0, lambda: 0.5)
+        return Training(objective, split, FACTS, config, parts, CPU, Quiet())
+
+    whole, begun, again = training(), training(), training()
+    list(whole.epochs())
+    epochs = begun.epochs()
+    next(epochs), next(epochs)
+    state = begun.state()
+    list(epochs)  # what was saved is a copy
+    again.restore(state, 2)
+    assert [row.epoch for row in again.epochs()] == [3, 4]
+    for other in (begun, again):
+        assert torch.equal(weights(whole.module), weights(other.module))
+    found, expected = again.state(), whole.state()
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(tensor, found[name]) for name, tensor in expected.items())
+    assert sum(name.startswith("momentum/") for name in found) == 4
+
+
 # Through spikes
 
 
@@ -255,21 +323,22 @@ def fine_tuned(neuron, **options):
     snn = spiking_network(checkpoint(rounded(vgg()), neuron=neuron), folded=False)
     split = blobs()
     config = FinetuneConfig(**{"batch_size": 16, "epochs": 12, "lr": 0.1} | options)
-
-    def loss(samples, x, labels):
-        currents, _ = snn(x[None], 4, samples)
-        value = cross_entropy(currents, labels, config.loss, config.label_smoothing)
-        return value, currents.mean(0)
+    everything = Parts(torch.arange(64), torch.arange(64))
+    held = HeldOut(split, FACTS, everything.validation, 16)
+    size = slice_of(snn, 4, config.slice)
+    objective = Spiking(snn, 4, size, config.loss, config.label_smoothing, held, CPU, Quiet())
 
     def now():
         snn.eval()
         with torch.no_grad():
-            value, logits = loss(torch.arange(64), split.images(torch.arange(64)), split.labels)
-        return float(value), float((logits.argmax(1) == split.labels).double().mean())
+            x = split.images(torch.arange(64))
+            currents, _ = snn(x[None], 4, torch.arange(64))
+        value = cross_entropy(currents, split.labels, config.loss, config.label_smoothing)
+        right = currents.mean(0).argmax(1) == split.labels
+        return float(value), float(right.double().mean())
 
     before = now()
-    everything = Parts(torch.arange(64), torch.arange(64))
-    list(fit(snn, loss, split, FACTS, config, everything, lambda: 0.0, CPU, Quiet()))
+    list(Training(objective, split, FACTS, config, everything, CPU, Quiet()).epochs())
     return before, now()
 
 

@@ -78,8 +78,17 @@ def train(report: TrainReport) -> list[Block]:
         Fact("data", _data(report.data)),
         Fact("parameters", units.count(report.parameters)),
         Fact("test accuracy", units.percent(report.accuracy), "after the last epoch"),
-        *_closing(report),
     ]
+    if report.levels:
+        thetas = [units.number(theta) for theta in report.thresholds.values()]
+        facts.append(Fact("activation", report.activation, f"{report.levels} levels"))
+        facts.append(Fact("theta", ", ".join(thetas), "by site"))
+    if report.neuron:
+        facts.append(Fact("neuron", report.neuron, units.pairs(report.params)))
+        facts.append(Fact("time steps T", str(report.timesteps)))
+    if report.pools_averaged:
+        facts.append(Fact("max made average pooling", ", ".join(report.pools_averaged)))
+    facts += _closing(report)
     blocks: list[Block] = [Facts(f"Trained {report.model}", tuple(facts))]
     return [*blocks, _epochs(report.epochs)] if report.epochs else blocks
 

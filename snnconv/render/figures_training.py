@@ -1,4 +1,4 @@
-"""Training curves of fine-tuning: validation accuracy and loss by epoch."""
+"""Training curves of fine-tuning: accuracy, loss, firing rate, what neurons learn, by epoch."""
 
 from collections.abc import Sequence
 
@@ -81,6 +81,7 @@ def training(finetunes: Sequence[FinetuneReport], everybody: Sequence[Run]) -> l
             name, "Training loss", f"Loss by epoch of {names}.", x, y_loss, losses, width
         )
 
+    more = [_rates(trained, x), *_parameters(trained, x)]
     return [
         Figure(
             "training-accuracy",
@@ -95,4 +96,68 @@ def training(finetunes: Sequence[FinetuneReport], everybody: Sequence[Run]) -> l
             "Mean loss over the epoch's training samples, measured while training.",
             draw_loss,
         ),
+        *(figure for figure in more if figure),
     ]
+
+
+_Trained = tuple[FinetuneReport, str, Look]
+
+
+def _rates(trained: Sequence[_Trained], x: Axis) -> Figure | None:
+    """Firing rates; none where no report has them."""
+    series = []
+    for report, label, look in trained:
+        start = [(0, report.firing_rate_epoch0)]
+        rows = [*start, *((row.epoch, row.firing_rate) for row in report.epochs)]
+        points = tuple((float(epoch), rate) for epoch, rate in rows if rate is not None)
+        if points:
+            series.append(Series(label, points, look, _marked([int(e) for e, _ in points])))
+    if not series:
+        return None
+    return _figure(
+        "training-firing-rate",
+        "Firing rate",
+        "Spikes per neuron and step on the validation samples; epoch 0 is before any training.",
+        series,
+        x,
+        from_zero=True,
+    )
+
+
+def _parameters(trained: Sequence[_Trained], x: Axis) -> list[Figure]:
+    """The mean of each parameter that neurons learn, a figure a parameter."""
+    names = dict.fromkeys(
+        name for report, _, _ in trained for row in report.epochs for name in row.neuron_parameters
+    )
+    return [
+        _figure(
+            f"training-{name}",
+            f"Mean {name}",
+            f"Mean of the neurons' learned {name} over all sites, after every epoch.",
+            [
+                Series(
+                    label,
+                    tuple((float(row.epoch), row.neuron_parameters[name]) for row in report.epochs),
+                    look,
+                    _marked([row.epoch for row in report.epochs]),
+                )
+                for report, label, look in trained
+                if all(name in row.neuron_parameters for row in report.epochs)
+            ],
+            x,
+        )
+        for name in names
+    ]
+
+
+def _figure(
+    name: str, title: str, about: str, series: Sequence[Series], x: Axis, from_zero: bool = False
+) -> Figure:
+    values = [v for each in series for _, v in each.points]
+    scale = linear(values, lo=0.0) if from_zero else linear(values)
+    y = Axis(title, scale)
+
+    def draw(page: str, width: float) -> str:
+        return line_plot(page, title, f"{title} by epoch.", x, y, series, width)
+
+    return Figure(name, f"{title} by epoch", about, draw)

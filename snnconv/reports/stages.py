@@ -25,6 +25,12 @@ class EpochRow(BaseModel):
     loss: float = Field(description="mean training loss")
     train_accuracy: float = Field(description="on the augmented samples, while training")
     accuracy: float = Field(description="on the held-out validation samples, after the epoch")
+    firing_rate: float | None = Field(
+        None, description="spikes per neuron and step, on the validation samples; null for an ANN"
+    )
+    neuron_parameters: dict[str, float] = Field(
+        {}, description="mean of what neurons learn, by parameter, over all sites"
+    )
     learning_rate: float = Field(description="at the end of the epoch")
     seconds: float
 
@@ -36,8 +42,22 @@ class TrainReport(Report):
     data: DataUse
     model: str
     parameters: int
+    activation: str = Field("relu", description="relu or qcfs")
+    levels: int | None = Field(None, description="of the qcfs activations")
+    thresholds: dict[str, float] = Field(
+        {}, description="theta by site, of qcfs after training or of neurons"
+    )
+    neuron: str | None = Field(None, description="that stood at the sites; null for an ANN")
+    params: dict[str, Any] = Field({}, description="the neuron's")
+    timesteps: int | None = Field(None, description="T that neurons were trained at")
+    pools_averaged: list[str] = Field(
+        [], description="max poolings that were made average poolings, by their nodes' names"
+    )
     epochs: list[EpochRow]
     accuracy: float = Field(description="on the whole test split, after the last epoch")
+    firing_rate: float | None = Field(
+        None, description="spikes per neuron and step there; null for an ANN"
+    )
 
 
 class SiteRow(BaseModel):
@@ -101,6 +121,12 @@ class FinetuneReport(Report):
     accuracy_best: float = Field(description="validation accuracy of what was kept")
     epoch_best: int = Field(description="the epoch that was kept; 0 if none was better")
     accuracy_last: float = Field(description="validation accuracy after the last epoch")
+    firing_rate_epoch0: float | None = Field(
+        None, description="spikes per neuron and step before any training"
+    )
+    resumed_after: int | None = Field(
+        None, description="epochs done before the training was taken up again; null if it never was"
+    )
     epochs: list[EpochRow]
 
 

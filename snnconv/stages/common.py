@@ -10,6 +10,7 @@ import torch
 from snnconv import runtime
 from snnconv.checkpoint import canonical_json, sha256, write_atomically
 from snnconv.config import DataConfig, OptimiserConfig, SimulationConfig, StageConfig
+from snnconv.course import Files
 from snnconv.dataset import Dataset
 from snnconv.dataset import load as load_dataset
 from snnconv.engine.memory import Portion, portion
@@ -22,7 +23,10 @@ from snnconv.places import Source, below
 from snnconv.reports import DataUse, FileHash, Lineage, ReportType, canonical
 from snnconv.spiking import SpikingNetwork
 
-PATHS = ("run", "out", "checkpoint", "weights", "data_root", "threads", "evaluations", "memory")
+PATHS = (
+    *("run", "out", "checkpoint", "weights", "data_root", "threads", "evaluations", "memory"),
+    "resume",
+)
 """Options that name places or speed, left out of a checkpoint's lineage: they change no content."""
 
 
@@ -79,8 +83,10 @@ def _hashed(path: Path) -> FileHash:
 def _report_beside(checkpoint: Path) -> Path | None:
     """The report of the stage that wrote a checkpoint, if it lies beside it."""
     made = {"ann": "train", "calibrated": "calibrate", "converted": "convert"}
-    made |= {"finetuned": "finetune", "reparameterized": "reparameterize"}
+    made |= {"trained": "train", "finetuned": "finetune", "reparameterized": "reparameterize"}
     file = checkpoint.with_name(f"{made.get(checkpoint.stem, checkpoint.stem)}.json")
+    if checkpoint.stem == "calibrated" and not file.exists():
+        file = checkpoint.with_name("train.json")  # with QCFS, training gives thresholds
     return file if file.exists() else None
 
 
@@ -98,6 +104,21 @@ def lineage_step(stage: str, parent: Path | None, config: StageConfig) -> Lineag
         left_out.add("batch_size")  # of work that it does not change
     options = config.model_dump(mode="json", exclude=left_out)
     return LineageStep(stage=stage, parent=sha256(parent) if parent else None, config=options)
+
+
+def course_files(session: Session, config: OptimiserConfig, report: Path) -> Files:
+    """Where a training leaves its log and what it goes on from, beside its report."""
+    setting = config.model_dump(mode="json", exclude=set(PATHS)) | {
+        # a stage's own files are what it reads: other bytes are another training
+        f"content of {path.name}": sha256(path)
+        for path in session.inputs
+    }
+    return Files(
+        log=report.with_suffix(".jsonl"),
+        resume=report.with_suffix(".resume.safetensors"),
+        setting=setting,
+        taken_up=config.resume,
+    )
 
 
 def newest(run: Path, kinds: tuple[Kind, ...]) -> Path | None:

@@ -2,37 +2,39 @@
 
 from dataclasses import replace
 
-from torch import Tensor
-
-from snnconv.checkpoint import load, save
+from snnconv.checkpoint import Checkpoint, load, save
 from snnconv.config import FinetuneConfig
-from snnconv.conversion import free, learned, spiking_network, timesteps
-from snnconv.dataset import batches
+from snnconv.conversion import learned, spiking_network, timesteps
+from snnconv.course import follow
 from snnconv.frames import showings
 from snnconv.kinds import SPIKING
+from snnconv.objective import HeldOut, Spiking, slice_of
 from snnconv.progress import Progress, Quiet
 from snnconv.reports import FinetuneReport
-from snnconv.simulate import simulate
+from snnconv.spiking import SpikingNetwork
 from snnconv.stages.common import (
     Session,
     checkpoint_file,
+    course_files,
     data_use,
     lineage_step,
     open_data,
     report_file,
 )
-from snnconv.training import cross_entropy, fit, hold_out
+from snnconv.training import Training, hold_out
 
 
 def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneReport:
-    """Fine-tune, and write a checkpoint of kind ``finetuned``: the best epoch by validation.
+    """Fine-tune, and write a checkpoint of kind ``finetuned``: the best epoch; beside it the last.
 
     Epoch 0, the network as it came, is a candidate too, so the validation accuracy never falls. Of
     epochs that are equally good the last is kept.
     """
     progress = progress or Quiet()
     session = Session(config)
-    file = checkpoint_file(config.checkpoint, config.run, ("converted",), "snnconv convert")
+    file = checkpoint_file(
+        config.checkpoint, config.run, ("converted", "trained"), "snnconv convert"
+    )
     checkpoint = load(file, SPIKING)
     session.inputs.append(file)
     facts = checkpoint.spiking
@@ -42,72 +44,55 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
     dataset = open_data(session, config, checkpoint.data)
     snn = spiking_network(checkpoint, folded=False).to(session.device).eval()
     parts = hold_out(dataset.train, config.validation, config.limit)
-
-    def loss(samples: Tensor, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        currents, _ = snn(x, T, samples.to(session.device))
-        value = cross_entropy(currents, labels, config.loss, config.label_smoothing)
-        return value, currents.mean(0)
-
-    def validate() -> float:
-        right = 0
-        drawn = batches(
-            dataset.train, checkpoint.data, parts.validation, config.batch_size, showings=shown
-        )
-        with progress.task("validate", len(parts.validation)) as advance:
-            for indices, x, labels in drawn:
-                samples = indices.to(session.device)
-                average = simulate(snn, x.to(session.device), samples, T, T)
-                right += int((average[-1].argmax(1).cpu() == labels).sum())
-                advance(len(labels))
-        return right / len(parts.validation)
-
-    start = validate()
-    progress.say(f"epoch   0  validation {start:.2%}  (as converted, T = {T})")
-    best, best_epoch, rows = start, 0, []
-    network, neurons = snn.network.tensors(), learned(snn)
-    free(snn, config.release == 0)
-    for row in fit(
+    objective = Spiking(
         snn,
-        loss,
-        dataset.train,
-        checkpoint.data,
-        config,
-        parts,
-        validate,
+        T,
+        slice_of(snn, T, config.slice),
+        config.loss,
+        config.label_smoothing,
+        HeldOut(dataset.train, checkpoint.data, parts.validation, config.batch_size, shown),
         session.device,
         progress,
-        shown,
-    ):
-        rows.append(row)
-        free(snn, row.epoch >= config.release)
-        if row.accuracy >= best:  # of equals the later: its loss is lower
-            best, best_epoch = row.accuracy, row.epoch
-            network, neurons = snn.network.tensors(), learned(snn)
-        progress.say(
-            f"epoch {row.epoch:3d}  loss {row.loss:.4f}  validation {row.accuracy:.2%}  "
-            f"({row.seconds:.1f} s)"
-        )
-    finetuned = replace(
+        config.release,
+    )
+    training = Training(
+        objective, dataset.train, checkpoint.data, config, parts, session.device, progress
+    )
+    out = config.out or config.run / "finetuned.safetensors"
+    files = course_files(session, config, report_file(config, "finetune", config.out))
+    course = follow(training, files, from_start=True, progress=progress)
+    made = replace(
         checkpoint,
         kind="finetuned",
-        network=network,
-        neurons=neurons,
         reference=checkpoint.reference or checkpoint.network,
         spiking=facts.model_copy(update={"timesteps": T}),
         lineage=(*checkpoint.lineage, lineage_step("finetune", file, config)),
     )
-    out = config.out or config.run / "finetuned.safetensors"
-    save(finetuned, out)
-    return session.report(
+    last = out.with_name(f"{out.stem}-last.safetensors")
+    save(_holding(made, snn), last)
+    snn.load_state_dict(course.best)
+    save(_holding(made, snn), out)
+    assert course.start is not None
+    rows = course.rows
+    report = session.report(
         FinetuneReport,
         report_file(config, "finetune", config.out),
-        [out],
+        [out, last],
         data=data_use(dataset),
         neuron=facts.neuron,
         timesteps=T,
-        accuracy_epoch0=start,
-        accuracy_best=best,
-        epoch_best=best_epoch,
-        accuracy_last=rows[-1].accuracy if rows else start,
+        accuracy_epoch0=course.start.accuracy,
+        firing_rate_epoch0=course.start.firing_rate,
+        accuracy_best=course.best_accuracy,
+        epoch_best=course.best_epoch,
+        accuracy_last=rows[-1].accuracy if rows else course.start.accuracy,
+        resumed_after=course.resumed_after,
         epochs=rows,
     )
+    files.resume.unlink(missing_ok=True)
+    return report
+
+
+def _holding(checkpoint: Checkpoint, snn: SpikingNetwork) -> Checkpoint:
+    """The checkpoint with what the network has learned by now."""
+    return replace(checkpoint, network=snn.network.tensors(), neurons=learned(snn))

@@ -36,7 +36,7 @@ from snnconv.stages.common import (
     report_file,
 )
 
-_KINDS: tuple[Kind, ...] = ("converted", "finetuned")
+_KINDS: tuple[Kind, ...] = ("converted", "trained", "finetuned")
 
 
 def run(config: ReparameterizeConfig, progress: Progress | None = None) -> ReparameterizeReport:

@@ -1,37 +1,58 @@
-"""``snnconv train``: an ANN from scratch, on a data set."""
+"""``snnconv train``: a network on a data set, from scratch or from a checkpoint.
+
+With QCFS activations it is trained for conversion: what comes out has its thresholds already. With
+neurons at its sites it is a spiking network from the start, by the engine of ``finetune``.
+"""
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from snnconv.ann.measure import accuracy
 from snnconv.ann.recurrent import with_hard_gates
 from snnconv.ann.source import is_checkpoint, open_model
-from snnconv.checkpoint import load, save
+from snnconv.calibration import Method, calibrate
+from snnconv.checkpoint import Checkpoint, load, save
 from snnconv.config import TrainConfig
-from snnconv.dataset import first
+from snnconv.conversion import learned, spiking_network
+from snnconv.course import follow
+from snnconv.dataset import Dataset, Split, batches, first
+from snnconv.errors import CheckFailedError, UnsupportedError, UsageError
+from snnconv.facts import CalibrationFacts, SiteFacts, SpikingFacts
+from snnconv.frames import showings
 from snnconv.graph.build import Network
+from snnconv.graph.rewrite import averaged, quantized, thresholds
+from snnconv.kinds import file_name
+from snnconv.neuron import ROOM as NEURONS
+from snnconv.objective import Classification, HeldOut, Objective, Spiking, slice_of
 from snnconv.progress import Progress, Quiet
 from snnconv.reports import TrainReport
+from snnconv.spiking import SpikingNetwork
 from snnconv.stages.common import (
     Session,
+    course_files,
     data_use,
     files_named,
     lineage_step,
     open_data,
     report_file,
 )
-from snnconv.training import fit, hold_out
+from snnconv.statistic import ROOM as STATISTICS
+from snnconv.training import Training, hold_out
+from snnconv.validated import parameters
 
 VALIDATION_BATCH = 500
+CALIBRATION = "percentile"
+SAMPLES = 1024  # to calibrate on, as many as `snnconv calibrate` takes
+THETA_QCFS = 8.0  # in an untrained network, as in its authors' code
+THETA_NEURON = 1.0  # what BatchNorm makes of pre-activations, and so of the currents
 
 
 def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
-    """Train, and write a checkpoint of kind ``ann``.
+    """Train, and write a checkpoint: ``ann``, ``calibrated`` (QCFS) or ``trained`` (neurons).
 
     Functions that no neuron stands for are trained like all else: ``calibrate`` refuses them.
 
@@ -39,64 +60,217 @@ def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
     few validation samples is mostly luck.
     """
     progress = progress or Quiet()
+    params = _neuron_params(config)
     session = Session(config)
     source = Path(config.model) if is_checkpoint(config.model) else None
     session.inputs += [source] if source else files_named(config.model)
-    dataset = open_data(session, config, load(source, ["ann"]).data if source else None)
+    given = load(source, ["ann", "calibrated"]) if source else None
+    dataset = open_data(session, config, given.data if given else None)
     facts = dataset.facts
-    ann, _ = open_model(config.model, None, facts, must_be_trained=False, analog=True)
+    made = given
+    if made is None:
+        made, _ = open_model(config.model, None, facts, must_be_trained=False, analog=True)
     if config.recurrent == "hard":
-        ann = with_hard_gates(ann)
-    network = Network(ann.graph, ann.network).to(session.device)
-    if len(facts.shape) == 3:
-        network = network.to(memory_format=torch.channels_last)
+        made = with_hard_gates(made)
+    # whose normalisation it will have been trained under; new weights have no thresholds
+    made = replace(made, kind="ann", data=facts, calibrated=None, calibration={})
     parts = hold_out(dataset.train, config.validation, config.limit)
-    measure = partial(
-        accuracy,
-        network,
-        facts=facts,
-        batch_size=VALIDATION_BATCH,
-        device=session.device,
-        progress=progress,
-    )
+    chosen = torch.randperm(len(parts.train), generator=torch.Generator().manual_seed(config.seed))
+    sample = parts.train[chosen[:SAMPLES]]
+    made, pools = _prepared(given, made, dataset, sample, params, config, session, progress)
+    module = _module(made).to(session.device)
 
-    def loss(samples: Tensor, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        logits = network(x)
-        return F.cross_entropy(logits, labels, label_smoothing=config.label_smoothing), logits
+    def objective(split: Split, order: Tensor) -> Objective:
+        if isinstance(module, SpikingNetwork):
+            T, smoothing = config.timesteps, config.label_smoothing
+            shown = showings(facts.frames, T, hold=1)
+            held = HeldOut(split, facts, order, config.batch_size, shown)
+            k = slice_of(module, T, config.slice)
+            device = session.device
+            return Spiking(module, T, k, config.loss, smoothing, held, device, progress)
 
-    rows = []
-    for row in fit(
-        network,
-        loss,
-        dataset.train,
-        facts,
-        config,
-        parts,
-        lambda: measure(dataset.train, order=parts.validation),
-        session.device,
-        progress,
-    ):
-        rows.append(row)
-        progress.say(
-            f"epoch {row.epoch:3d}  loss {row.loss:.4f}  validation {row.accuracy:.2%}  "
-            f"({row.seconds:.1f} s)"
-        )
-    final = measure(dataset.test, order=first(dataset.test, None))
-    out = config.out or config.run / "ann.safetensors"
-    trained = replace(
-        ann,
-        data=facts,  # whose normalisation it was trained under
-        network=network.tensors(),
-        lineage=(*ann.lineage, lineage_step("train", source, config)),
-    )
-    save(trained, out)
-    return session.report(
+        def right() -> float:
+            device = session.device
+            return accuracy(module, split, facts, order, VALIDATION_BATCH, device, progress)
+
+        return Classification(module, config.label_smoothing, right)
+
+    aim = objective(dataset.train, parts.validation)
+    training = Training(aim, dataset.train, facts, config, parts, session.device, progress)
+    report = report_file(config, "train", config.out)
+    files = course_files(session, config, report)
+    course = follow(training, files, from_start=False, progress=progress)
+    module.eval()
+    final = objective(dataset.test, first(dataset.test, None)).measure()
+    made = _holding(made, module)
+    if config.kind == "calibrated":
+        _refuse_lost(thresholds(made.graph, made.network))
+        made = _calibrated(made, dataset, sample, session, progress)
+    step = lineage_step("train", source, config)
+    out = config.out or config.run / file_name(config.kind)
+    save(replace(made, lineage=(*made.lineage, step)), out)
+    done = session.report(
         TrainReport,
-        report_file(config, "train", config.out),
+        report,
         [out],
         data=data_use(dataset),
         model=config.model,
-        parameters=sum(p.numel() for p in network.parameters()),
-        epochs=rows,
-        accuracy=final,
+        parameters=sum(p.numel() for p in module.parameters()),
+        activation=config.activation,
+        levels=config.levels if config.kind == "calibrated" else None,
+        thresholds={name: float(theta.mean()) for name, theta in made.thresholds().items()},
+        neuron=config.neuron,
+        params=params,
+        timesteps=config.timesteps if config.neuron else None,
+        pools_averaged=pools,
+        epochs=course.rows,
+        accuracy=final.accuracy,
+        firing_rate=final.firing_rate,
     )
+    files.resume.unlink(missing_ok=True)
+    return done
+
+
+def _prepared(
+    given: Checkpoint | None,
+    made: Checkpoint,
+    dataset: Dataset,
+    sample: Tensor,
+    params: dict[str, Any],
+    config: TrainConfig,
+    session: Session,
+    progress: Progress,
+) -> tuple[Checkpoint, list[str]]:
+    """The network with what is to stand at its sites, and the max poolings made average."""
+    if config.kind == "ann":
+        _refuse_quantized(made, config)
+        return made, []
+    _refuse_without_sites(made, config)
+    if config.kind == "calibrated":
+        starts = _start(given, made, dataset, sample, config, session, progress)
+        graph, tensors = quantized(made.graph, made.network, starts, config.levels)
+        made = replace(made, graph=graph, network=tensors)
+    else:
+        made = _with_neurons(made, params, config)
+    graph, pools = (made.graph, []) if config.pool == "keep" else averaged(made.graph)
+    return replace(made, graph=graph), pools
+
+
+def _neuron_params(config: TrainConfig) -> dict[str, Any]:
+    """The neuron's parameters; refuses options that do not go together."""
+    if config.neuron is None:
+        if config.param or config.slice is not None:
+            raise UsageError(
+                "there is no neuron to be trained",
+                "--param" if config.param else "--slice",
+                "name one: --neuron if (snnconv ls neurons)",
+            )
+        return {}
+    if config.activation != "relu":
+        raise UsageError(
+            "neurons stand in the place of activations",
+            f"--neuron {config.neuron} and --activation {config.activation}",
+            "drop one of them",
+        )
+    if is_checkpoint(config.model):
+        raise UsageError(
+            "training with neurons starts from scratch",
+            f"the checkpoint {config.model}",
+            f"calibrate it, snnconv convert --neuron {config.neuron}, snnconv finetune",
+        )
+    kind = NEURONS.load(config.neuron).params_type
+    return parameters(kind, config.param, f"neuron '{config.neuron}'").model_dump()
+
+
+def _refuse_quantized(made: Checkpoint, config: TrainConfig) -> None:
+    if thresholds(made.graph, made.network):
+        raise UsageError(
+            f"{config.model} can't be trained with ReLUs",
+            "its activations are QCFS",
+            "add --activation qcfs, or give the network it was made from",
+        )
+
+
+def _refuse_without_sites(made: Checkpoint, config: TrainConfig) -> None:
+    if not made.graph.sites:
+        raise UnsupportedError(
+            f"{config.model} can't be trained for spikes",
+            "no activation in it",
+            "give a network with ReLU activations",
+        )
+
+
+def _refuse_lost(thetas: dict[str, Tensor]) -> None:
+    """Refuse thetas that training has driven to 0 or below."""
+    if lost := [name for name, theta in thetas.items() if not (theta > 0).all()]:
+        raise CheckFailedError(
+            "training diverged",
+            f"a theta that is not positive at {', '.join(lost)}",
+            "lower the learning rate (--lr), or start from a trained network",
+        )
+
+
+def _start(
+    given: Checkpoint | None,
+    made: Checkpoint,
+    dataset: Dataset,
+    sample: Tensor,
+    config: TrainConfig,
+    session: Session,
+    progress: Progress,
+) -> dict[str, Tensor]:
+    """Thetas to start from: as told, those of the checkpoint, or from its activations."""
+    if config.theta is not None or given is None:
+        theta = torch.tensor([config.theta or THETA_QCFS])
+        return {site.name: theta for site in made.graph.sites}
+    if given.calibration:
+        return given.thresholds()
+    return _calibrated(made, dataset, sample, session, progress).thresholds()
+
+
+def _calibrated(
+    made: Checkpoint, dataset: Dataset, sample: Tensor, session: Session, progress: Progress
+) -> Checkpoint:
+    """Calibrated on training samples; thetas of QCFS stay what they are."""
+    statistic = STATISTICS.load(CALIBRATION)
+    method = Method(CALIBRATION, statistic, statistic.params(), "layer")
+    drawn = batches(dataset.train, made.data, sample, VALIDATION_BATCH)
+    with progress.task("calibrate", len(sample)) as advance:
+        return calibrate(made, method, drawn, session.device, advance)
+
+
+def _with_neurons(made: Checkpoint, params: dict[str, Any], config: TrainConfig) -> Checkpoint:
+    """An untrained network with neurons, all of one theta."""
+    assert config.neuron is not None
+    theta = config.theta or THETA_NEURON
+    return replace(
+        made,
+        kind="trained",
+        calibrated=CalibrationFacts(
+            method="given",
+            params={"theta": theta},
+            granularity="layer",
+            samples=0,
+            sites={site.name: SiteFacts(threshold=theta) for site in made.graph.sites},
+        ),
+        calibration={f"{s.name}/threshold": torch.tensor([theta]) for s in made.graph.sites},
+        spiking=SpikingFacts(
+            neuron=config.neuron, params=params, timesteps=config.timesteps, seed=config.seed
+        ),
+    )
+
+
+def _module(made: Checkpoint) -> Network | SpikingNetwork:
+    """What is trained, BatchNorm live."""
+    if made.kind == "trained":
+        return spiking_network(made, folded=False)
+    network = Network(made.graph, made.network)
+    images = len(made.graph.input_shape) == 3
+    return network.to(memory_format=torch.channels_last) if images else network
+
+
+def _holding(made: Checkpoint, module: Network | SpikingNetwork) -> Checkpoint:
+    """The checkpoint with what was learned."""
+    if isinstance(module, SpikingNetwork):
+        return replace(made, network=module.network.tensors(), neurons=learned(module))
+    return replace(made, network=module.tensors())

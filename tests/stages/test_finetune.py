@@ -1,13 +1,19 @@
+import json
+from contextlib import contextmanager
+
 import pytest
 import torch
 from runs import check_report, converting, evaluating, finetuning, same_bytes, written
 
 from snnconv.checkpoint import load, sha256
+from snnconv.config import FinetuneConfig
 from snnconv.conversion import learned, spiking_network
 from snnconv.dataset import batches
 from snnconv.dataset import load as load_dataset
-from snnconv.errors import UsageError
+from snnconv.errors import CheckpointError, UsageError
+from snnconv.progress import Quiet
 from snnconv.simulate import simulate
+from snnconv.stages import finetune
 from snnconv.training import hold_out
 
 
@@ -24,7 +30,7 @@ def validated(checkpoint, timesteps):
 
 
 def test_the_report(run):
-    data = check_report(run, "finetune", ["converted"], ["finetuned"])
+    data = check_report(run, "finetune", ["converted"], ["finetuned", "finetuned-last"])
     assert [row["epoch"] for row in data["epochs"]] == [1, 2]
     assert data["timesteps"] == 4
     by_epoch = [data["accuracy_epoch0"], *[row["accuracy"] for row in data["epochs"]]]
@@ -145,3 +151,153 @@ def test_what_neurons_learn_may_be_released_later(run, tmp_path, neuron, param):
         assert written(tmp_path, "finetune")["epoch_best"] == 2
         moved[release] = max((last.neurons[name] - t).abs().max() for name, t in start.items())
     assert moved[0] > moved[1] > 0 == moved[2]
+
+
+# What is left behind, and how it goes on
+
+
+class Killed(Quiet):
+    """Interrupts a stage: at a line that it says, or after so many samples of an epoch."""
+
+    def __init__(self, line=None, epoch=None, samples=0):
+        self.line, self.epoch, self.samples = line, epoch, samples
+
+    def say(self, line):
+        if self.line and line.startswith(self.line):
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def task(self, label, total):
+        done = 0
+
+        def advance(count):
+            nonlocal done
+            done += count
+            if self.epoch and label.startswith(self.epoch) and done > self.samples:
+                raise KeyboardInterrupt
+
+        yield advance
+
+
+def killed(folder, progress, **options):
+    config = FinetuneConfig(run=folder, **options)
+    with pytest.raises(KeyboardInterrupt):
+        finetune.run(config, progress)
+
+
+OPTIONS = {
+    "epochs": 3,
+    "limit": 300,
+    "timesteps": 2,
+    "lr": 0.05,
+    "augment": ("crop",),
+    "mix": ("mixup", "cutmix"),
+    "clip_gradient": 1.0,
+    "accumulate": 2,
+}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(run, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    return folder, finetuning(folder, checkpoint=run.file("converted"), **OPTIONS)
+
+
+@pytest.mark.parametrize(
+    "kills",
+    [
+        [Killed(line="epoch   1")],
+        [Killed(epoch="epoch 3", samples=100)],
+        [Killed(epoch="epoch 1"), Killed(line="epoch   2"), Killed(epoch="epoch 3")],
+    ],
+)
+def test_a_killed_training_goes_on_to_the_same_bytes(run, uninterrupted, tmp_path, kills):
+    given = {"checkpoint": run.file("converted"), **OPTIONS}
+    for count, kill in enumerate(kills):
+        killed(tmp_path, kill, resume=count > 0, **given)
+    assert not (tmp_path / "finetuned.safetensors").exists()
+    report = finetuning(tmp_path, resume=True, **given)
+    for name in ("finetuned.safetensors", "finetuned-last.safetensors"):
+        assert (tmp_path / name).read_bytes() == (uninterrupted[0] / name).read_bytes()
+    assert not (tmp_path / "finetune.resume.safetensors").exists()
+    assert report.resumed_after >= 1
+    timed = {"seconds"}
+    rows = [row.model_dump(exclude=timed) for row in report.epochs]
+    assert rows == [row.model_dump(exclude=timed) for row in uninterrupted[1].epochs]
+
+
+def test_what_never_stopped_was_not_taken_up(uninterrupted):
+    assert uninterrupted[1].resumed_after is None
+
+
+def test_other_options_are_refused_by_name(run, tmp_path):
+    given = {"checkpoint": run.file("converted"), **OPTIONS}
+    killed(tmp_path, Killed(line="epoch   1"), **given)
+    with pytest.raises(UsageError, match="other options") as caught:
+        finetuning(tmp_path, resume=True, **given | {"lr": 0.1, "epochs": 4})
+    assert caught.value.found == "epochs: 3 then, 4 now; lr: 0.05 then, 0.1 now"
+    other = tmp_path / "converted.safetensors"
+    other.write_bytes(run.file("finetuned").read_bytes())
+    with pytest.raises(UsageError, match="content of converted"):
+        finetuning(tmp_path, resume=True, **given | {"checkpoint": other})
+
+
+def test_a_broken_file_is_not_gone_on_from(run, tmp_path):
+    file = tmp_path / "finetune.resume.safetensors"
+    for content in (b"", b"\0" * 100, run.file("finetuned").read_bytes()):
+        file.write_bytes(content)
+        with pytest.raises(CheckpointError, match="without --resume"):
+            finetuning(tmp_path, checkpoint=run.file("converted"), resume=True)
+
+
+def test_the_log_has_a_row_an_epoch(uninterrupted):
+    folder, report = uninterrupted
+    rows = [json.loads(line) for line in (folder / "finetune.jsonl").read_text().splitlines()]
+    assert rows == [row.model_dump() for row in report.epochs]
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    assert all(0 < row["firing_rate"] < 1 for row in rows)
+    assert report.firing_rate_epoch0 > 0
+
+
+def test_the_last_epoch_is_kept_beside_the_best(uninterrupted):
+    folder, report = uninterrupted
+    for name, accuracy in (
+        ("finetuned", report.accuracy_best),
+        ("finetuned-last", report.accuracy_last),
+    ):
+        assert validated(load(folder / f"{name}.safetensors"), 2) == accuracy
+
+
+def test_rows_tell_what_neurons_learn(run, tmp_path):
+    made = run.file("calibrated")
+    converting(tmp_path, checkpoint=made, neuron="lm-ht", timesteps=2, param={"levels": 2})
+    report = finetuning(tmp_path, timesteps=None, epochs=1)
+    after = load(tmp_path / "finetuned-last.safetensors").neurons
+    for name in ("alpha", "omega"):
+        values = [t.flatten() for key, t in after.items() if key.endswith(f"/{name}")]
+        mean = float(torch.cat(values).mean())
+        assert report.epochs[0].neuron_parameters[name] == pytest.approx(mean, abs=1e-6)
+
+
+# Slices of time
+
+
+def test_online_training_in_slices(run, tmp_path):
+    given = {"checkpoint": run.file("converted"), "timesteps": 5, "epochs": 1}
+    found = {}
+    for k in (None, 2, 5):
+        finetuning(tmp_path / str(k), slice=k, **given)
+        found[k] = load(tmp_path / str(k) / "finetuned-last.safetensors").network
+    for name, tensor in found[None].items():
+        assert torch.equal(tensor, found[5][name])
+    assert not all(torch.equal(tensor, found[2][name]) for name, tensor in found[None].items())
+
+
+def test_what_sees_all_steps_at_once_has_no_slices(run, tmp_path):
+    given = {"checkpoint": run.file("calibrated"), "neuron": "lm-ht", "timesteps": 4}
+    converting(tmp_path, **given)
+    with pytest.raises(UsageError, match="slices of time") as caught:
+        finetuning(tmp_path, timesteps=None, slice=2)
+    assert "omega=causal" in caught.value.remedy
+    converting(tmp_path, **given, param={"omega": "causal"})
+    assert finetuning(tmp_path, timesteps=None, slice=2, epochs=1).epochs[0].loss > 0

@@ -1,15 +1,17 @@
 import pytest
 import torch
-from runs import check_report, same_bytes, training
+from runs import calibrating, check_report, converting, evaluating, finetuning, same_bytes, training
 
 from snnconv.ann.measure import accuracy
 from snnconv.ann.source import EMBEDDED
 from snnconv.checkpoint import load, sha256
 from snnconv.dataset import first
 from snnconv.dataset import load as load_dataset
-from snnconv.errors import ExitCode, UnsupportedError
+from snnconv.errors import ExitCode, UnsupportedError, UsageError
 from snnconv.graph.build import Network
+from snnconv.graph.rewrite import thresholds
 from snnconv.progress import Quiet
+from snnconv.training import Training
 
 
 def on_test_split(checkpoint):
@@ -111,4 +113,163 @@ def test_the_shipped_network_can_be_trained_again(tmp_path):
     report = training(tmp_path, model="cnn", epochs=30, limit=None)
     assert report.accuracy >= on_test_split(load(EMBEDDED)) - 0.01
     shipped = load(EMBEDDED).lineage[-1].config
-    assert load(tmp_path / "ann.safetensors").lineage[-1].config == shipped
+    again = load(tmp_path / "ann.safetensors").lineage[-1].config
+    assert shipped.items() <= again.items()  # options have come since
+
+
+# QCFS
+
+
+def quantizing(folder, **options):
+    return training(folder, **{"activation": "qcfs", "epochs": 2, "lr": 0.02} | options)
+
+
+@pytest.fixture(scope="module")
+def quantized_run(run, tmp_path_factory):
+    """Trained from the checkpoint with ReLUs."""
+    folder = tmp_path_factory.mktemp("qcfs")
+    return folder, quantizing(folder, model=str(run.file("ann")), levels=4)
+
+
+def test_qcfs_gives_a_calibrated_checkpoint_with_the_thetas_it_learned(run, quantized_run):
+    folder, report = quantized_run
+    made = load(folder / "calibrated.safetensors", ["calibrated"])
+    assert not (folder / "ann.safetensors").exists()
+    assert {site.op for site in made.graph.sites} == {"qcfs"}
+    learned = thresholds(made.graph, made.network)
+    assert all(torch.equal(theta, made.thresholds()[name]) for name, theta in learned.items())
+    assert made.calibrated.method == "qcfs"
+    assert made.calibrated.params == {"levels": 4}
+    assert report.levels == 4
+    assert report.thresholds == {name: float(theta) for name, theta in learned.items()}
+    assert report.accuracy == on_test_split(made) > run.reports["train"].accuracy - 0.1
+
+
+def test_thetas_start_from_calibration_and_move(run, quantized_run, tmp_path):
+    quantizing(tmp_path, model=str(run.file("ann")), epochs=0)
+    start = load(tmp_path / "calibrated.safetensors").thresholds()
+    end = load(quantized_run[0] / "calibrated.safetensors").thresholds()
+    for name, theta in start.items():
+        assert 0.5 < float(theta / run.checkpoint("calibrated").thresholds()[name]) < 2
+        assert theta != end[name]
+
+
+def test_it_converts_as_it_is_and_is_compared_with_itself(quantized_run, tmp_path):
+    folder, report = quantized_run
+    for neuron, T, params in (("if", 64, {}), ("lm-ht", 2, {"levels": 4})):
+        made = folder / "calibrated.safetensors"
+        converting(tmp_path, checkpoint=made, neuron=neuron, timesteps=T, param=params)
+        found = evaluating(tmp_path, limit=None)
+        assert found.ann_accuracy == report.accuracy
+        assert found.accuracy[-1] > report.accuracy - 0.03
+
+
+def test_calibration_changes_nothing_of_it(quantized_run, tmp_path):
+    file = quantized_run[0] / "calibrated.safetensors"
+    report = calibrating(tmp_path, model=str(file), method="max")
+    assert report.method == "qcfs"
+    assert report.relative_error_bound == 0
+    before, after = load(file), load(tmp_path / "calibrated.safetensors")
+    assert all(torch.equal(t, after.thresholds()[n]) for n, t in before.thresholds().items())
+
+
+def test_from_scratch_theta_is_as_told(tmp_path):
+    quantizing(tmp_path, theta=3.0, epochs=0)
+    found = load(tmp_path / "calibrated.safetensors").thresholds()
+    assert {float(theta) for theta in found.values()} == {3.0}
+
+
+def test_max_pooling_becomes_average_pooling_unless_kept(tmp_path):
+    model = "cnn?pool=max&width=0.25"
+    for pool, expected in (("average", ["avg_pool"] * 2), ("keep", ["max_pool"] * 2)):
+        report = quantizing(tmp_path, model=model, epochs=0, pool=pool)
+        graph = load(tmp_path / "calibrated.safetensors").graph
+        assert [node.op for node in graph.nodes if node.op.endswith("pool")] == expected
+        assert len(report.pools_averaged) == (2 if pool == "average" else 0)
+
+
+def test_a_quantized_network_is_not_trained_as_if_it_were_none(quantized_run, tmp_path):
+    with pytest.raises(UsageError, match="QCFS") as caught:
+        training(tmp_path, model=str(quantized_run[0] / "calibrated.safetensors"))
+    assert "--activation qcfs" in caught.value.remedy
+
+
+def test_the_same_quantized_work_gives_the_same_bytes(tmp_path):
+    same_bytes(tmp_path, quantizing, "calibrated", epochs=1)
+
+
+# With neurons, from scratch
+
+
+def spiking(folder, **options):
+    given = {"model": "cnn?width=0.25", "neuron": "if", "timesteps": 3, "epochs": 1, "lr": 0.1}
+    return training(folder, **given | options)
+
+
+@pytest.mark.parametrize(
+    ("neuron", "param"),
+    [("if", {}), ("msat", {}), ("lm-ht", {"levels": 2, "omega": "identity", "v0": 0.0})],
+)
+def test_neurons_learn_from_scratch(tmp_path, neuron, param):
+    report = spiking(tmp_path, neuron=neuron, param=param, epochs=4, batch_size=20)
+    made = load(tmp_path / "trained.safetensors", ["trained"])
+    assert made.spiking.timesteps == report.timesteps == 3
+    assert made.spiking.neuron == report.neuron == neuron
+    assert report.epochs[-1].loss < report.epochs[0].loss
+    assert report.epochs[-1].accuracy > 0.3  # of ten classes
+    assert {float(theta) for theta in made.thresholds().values()} == {1.0}
+    found = evaluating(tmp_path, limit=None, metric=("accuracy", "firing-rate"))
+    assert found.accuracy[-1] == pytest.approx(report.accuracy, abs=0.01)  # BatchNorm folded
+    assert found.firing_rate_mean == pytest.approx(report.firing_rate, rel=0.02)
+    finetuned = finetuning(tmp_path, timesteps=3, epochs=1)
+    assert finetuned.accuracy_epoch0 > 0.3
+    past = load(tmp_path / "finetuned.safetensors").lineage
+    assert [step.stage for step in past] == ["train", "finetune"]
+
+
+def test_thresholds_of_neurons_are_as_told(tmp_path):
+    report = spiking(tmp_path, theta=0.5, epochs=0, model="cnn?pool=max&width=0.25")
+    assert set(report.thresholds.values()) == {0.5}
+    assert len(report.pools_averaged) == 2
+
+
+def test_the_same_spiking_work_gives_the_same_bytes(tmp_path):
+    same_bytes(tmp_path, spiking, "trained", slice=2, augment=("flip",))
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ({"neuron": None, "param": {"v0": 0.0}}, "--param"),
+        ({"neuron": None, "slice": 2}, "--slice"),
+        ({"activation": "qcfs"}, "--neuron if and --activation qcfs"),
+        ({"model": "some.safetensors"}, "the checkpoint some.safetensors"),
+        ({"param": {"v1": 0.0}}, "'v1'"),
+        ({"neuron": "lm-ht", "slice": 2}, "each of their steps depends on all 3"),
+    ],
+)
+def test_options_that_do_not_go_together(tmp_path, options, found):
+    with pytest.raises(UsageError) as caught:
+        spiking(tmp_path, **options)
+    assert found in caught.value.found
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", [training, spiking, quantizing])
+def test_a_training_that_was_cut_short_goes_on_to_the_same_bytes(tmp_path, kind, monkeypatch):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    kind(whole, epochs=3)
+    real = Training._epoch
+
+    def dying(self, epoch):
+        if epoch == 3:
+            raise KeyboardInterrupt
+        return real(self, epoch)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Training, "_epoch", dying)
+        kind(cut, epochs=3)
+    assert (cut / "train.resume.safetensors").exists()
+    kind(cut, epochs=3, resume=True)
+    (made,) = whole.glob("*.safetensors")
+    assert made.read_bytes() == (cut / made.name).read_bytes()

@@ -1,0 +1,136 @@
+"""The course of a training: its log, the epoch that is kept, and how it is taken up again.
+
+After every epoch the log (JSON, a row a line) and all that the next epoch hangs on are written,
+each file whole or not at all. What goes on from there ends in the same bits as what never stopped.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from snnconv.checkpoint import write_atomically
+from snnconv.objective import Measured
+from snnconv.progress import Progress
+from snnconv.reports import EpochRow
+from snnconv.resume import Saved, read, write
+from snnconv.training import Training
+
+
+@dataclass
+class Course:
+    """A training as it goes.
+
+    Attributes:
+        start: measured before any training; none where that says nothing.
+        rows: an epoch each.
+        best_epoch: the epoch with the best accuracy, the later of equals; 0 for the start.
+        best: the module's tensors then.
+        resumed_after: epochs done before it was taken up again.
+    """
+
+    start: Measured | None = None
+    rows: list[EpochRow] = field(default_factory=list)
+    best_epoch: int = 0
+    best: dict[str, Tensor] = field(default_factory=dict)
+    resumed_after: int | None = None
+
+    @property
+    def best_accuracy(self) -> float:
+        """Of the best epoch, the start included."""
+        if self.best_epoch:
+            return self.rows[self.best_epoch - 1].accuracy
+        return self.start.accuracy if self.start else 0.0
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where a course leaves its traces.
+
+    Attributes:
+        log: a row an epoch, JSONL.
+        resume: what an interrupted training goes on from; gone when it is done.
+        setting: what must be the same then.
+        taken_up: whether to go on from there, if it is there.
+    """
+
+    log: Path
+    resume: Path
+    setting: Mapping[str, Any]
+    taken_up: bool
+
+
+def follow(training: Training, files: Files, from_start: bool, progress: Progress) -> Course:
+    """Train to the end, or from where an interrupted training stood.
+
+    Args:
+        training: at its start.
+        files: its log, and what it goes on from.
+        from_start: whether the network as it came is measured and is a candidate for the best.
+        progress: told of every epoch.
+
+    Raises:
+        UsageError: it is to go on with other options.
+    """
+    if files.taken_up and files.resume.exists():
+        course = _taken_up(training, read(files.resume, files.setting))
+        progress.say(f"going on after epoch {course.resumed_after}")
+    else:
+        if files.taken_up:
+            progress.say(f"there is no {files.resume}: from the beginning")
+        course = Course()
+        if from_start:
+            training.module.eval()
+            course.start = training.objective.measure()
+            course.best = _module(training)
+            progress.say(f"epoch   0  validation {course.start.accuracy:.2%}  (as it came)")
+        _keep(training, course, files)
+    for row in training.epochs():
+        course.rows.append(row)
+        if row.accuracy >= course.best_accuracy:  # of equals the later: its loss is lower
+            course.best_epoch, course.best = row.epoch, _module(training)
+        _keep(training, course, files)
+        progress.say(
+            f"epoch {row.epoch:3d}  loss {row.loss:.4f}  validation {row.accuracy:.2%}  "
+            f"({row.seconds:.1f} s)"
+        )
+    return course
+
+
+def _module(training: Training) -> dict[str, Tensor]:
+    return {name: t.detach().cpu().clone() for name, t in training.module.state_dict().items()}
+
+
+def _lines(rows: Iterable[EpochRow]) -> bytes:
+    return "".join(json.dumps(row.model_dump(), sort_keys=True) + "\n" for row in rows).encode()
+
+
+def _keep(training: Training, course: Course, files: Files) -> None:
+    facts = {
+        "epoch": training.epoch,
+        "start": course.start,
+        "best_epoch": course.best_epoch,
+        "rows": [row.model_dump() for row in course.rows],
+    }
+    best = {f"best/{name}": tensor for name, tensor in course.best.items()}
+    write(Saved(files.setting, facts, training.state() | best), files.resume)
+    write_atomically(files.log, _lines(course.rows))
+
+
+def _taken_up(training: Training, saved: Saved) -> Course:
+    best = {n.removeprefix("best/"): t for n, t in saved.tensors.items() if n.startswith("best/")}
+    rest = {name: t for name, t in saved.tensors.items() if not name.startswith("best/")}
+    epoch = saved.facts["epoch"]
+    training.restore(rest, epoch)
+    training.module.eval()
+    start = saved.facts["start"]
+    return Course(
+        start=Measured(*start) if start else None,
+        rows=[EpochRow.model_validate(row) for row in saved.facts["rows"]],
+        best_epoch=saved.facts["best_epoch"],
+        best=best,
+        resumed_after=epoch,
+    )
