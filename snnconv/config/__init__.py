@@ -1,0 +1,59 @@
+"""One model per stage: every option's type, default and help, written once.
+
+The command line builds its signatures from these, recipes are validated by them, and reports carry
+them. Nothing here imports torch.
+"""
+
+from snnconv.config.base import (
+    ARGUMENT,
+    DataConfig,
+    Engine,
+    ModelConfig,
+    SimulationConfig,
+    StageConfig,
+)
+from snnconv.config.stages import (
+    METRICS,
+    CalibrateConfig,
+    ConvertConfig,
+    DemoConfig,
+    DoctorConfig,
+    EvaluateConfig,
+    InspectConfig,
+    ReparameterizeConfig,
+    ReportConfig,
+)
+from snnconv.config.training import FinetuneConfig, OptimiserConfig, TrainConfig
+
+__all__ = [
+    "ARGUMENT",
+    "METRICS",
+    "STAGES",
+    "CalibrateConfig",
+    "ConvertConfig",
+    "DataConfig",
+    "DemoConfig",
+    "DoctorConfig",
+    "Engine",
+    "EvaluateConfig",
+    "FinetuneConfig",
+    "InspectConfig",
+    "ModelConfig",
+    "OptimiserConfig",
+    "ReparameterizeConfig",
+    "ReportConfig",
+    "SimulationConfig",
+    "StageConfig",
+    "TrainConfig",
+]
+
+STAGES: dict[str, type[StageConfig]] = {
+    "train": TrainConfig,
+    "calibrate": CalibrateConfig,
+    "convert": ConvertConfig,
+    "finetune": FinetuneConfig,
+    "reparameterize": ReparameterizeConfig,
+    "evaluate": EvaluateConfig,
+    "report": ReportConfig,
+}
+"""The stages, in the order in which a recipe runs them."""

@@ -1,0 +1,96 @@
+"""What several stages take."""
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import (
+    BaseModel,
+    ByteSize,
+    ConfigDict,
+    Field,
+    JsonValue,
+    TypeAdapter,
+    field_validator,
+)
+
+ARGUMENT: dict[str, JsonValue] = {"argument": True}
+"""Marks a field as a positional argument of the command."""
+
+Engine = Literal["auto", "dense", "event"]
+
+
+class StageConfig(BaseModel):
+    """What every stage takes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    suffix: ClassVar[str] = ".safetensors"
+
+    run: Path = Field(Path("snnconv-run"), description="run folder: checkpoints and reports")
+    seed: int = Field(0, ge=0, description="seed of everything random")
+    device: str = Field("auto", description="cpu, cuda, cuda:1, ... or auto")
+    threads: int | None = Field(None, ge=1, description="CPU threads; torch's choice by default")
+
+    @field_validator("out", check_fields=False)
+    @classmethod
+    def _out_has_its_suffix(cls, out: Path | None) -> Path | None:
+        # the stage's report goes beside it under the suffix .json, and must not be the same file
+        if out is not None and out.suffix != cls.suffix:
+            raise ValueError(f"name a file that ends with {cls.suffix}")
+        return out
+
+
+class DataConfig(StageConfig):
+    """Stages that read data."""
+
+    data: str | None = Field(
+        None,
+        description="digits, fashion-mnist, cifar10, cifar100, folder:DIR, npz:FILE, "
+        "speech-commands:DIR, textfolder:DIR, imdb:DIR, events:DIR, or package.module:factory or "
+        "file.py:factory, whose code is run; "
+        "the checkpoint's own by default",
+    )
+    data_root: Path | None = Field(None, description="folder that holds data sets")
+    download: bool = Field(False, description="allow a download where the data set is missing")
+    batch_size: int = Field(100, ge=1, description="samples a batch; changes no result")
+
+
+class ModelConfig(DataConfig):
+    """Stages that take a network from anywhere."""
+
+    model: str | None = Field(
+        None,
+        description="checkpoint, FILE.onnx, FILE.pt2, zoo name, torchvision:NAME, or "
+        "package.module:factory or file.py:factory, whose code is run; by default the run's, "
+        "else the embedded CNN",
+        json_schema_extra=ARGUMENT,
+    )
+    weights: Path | None = Field(None, description="weights for MODEL: .safetensors, .pt or .pth")
+    non_relu: Literal["refuse", "analog"] = Field(
+        "refuse",
+        description="what no neuron stands for: refuse it, or compute it beside the spikes",
+    )
+
+
+class SimulationConfig(DataConfig):
+    """Stages that simulate for a measurement."""
+
+    engine: Engine = Field(
+        "auto",
+        description="go by events: where a layer's shape says it is faster, never, or if possible",
+    )
+    memory: str | None = Field(
+        None, description="for a simulation, e.g. 500MiB or 4GiB; half of what is free by default"
+    )
+
+    @field_validator("memory", mode="before")
+    @classmethod
+    def _memory_is_a_size(cls, memory: object) -> str | None:
+        if memory is None:
+            return None
+        if TypeAdapter(ByteSize).validate_python(memory) < 1:
+            raise ValueError("give a size: 500MiB, 4GiB, or a number of bytes")
+        return str(memory)
+
+    def memory_bytes(self) -> int | None:
+        """What ``memory`` says, if it says something."""
+        return TypeAdapter(ByteSize).validate_python(self.memory) if self.memory else None

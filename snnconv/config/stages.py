@@ -1,0 +1,116 @@
+"""What each of the other stages takes."""
+
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from snnconv.config.base import ARGUMENT, DataConfig, ModelConfig, SimulationConfig, StageConfig
+
+METRICS = ("accuracy", "firing-rate", "synops", "energy", "sin", "conversion-error")
+
+
+class CalibrateConfig(ModelConfig):
+    """Find a threshold for every activation site from activation statistics."""
+
+    method: str = Field("percentile", description="max, percentile, mse (snnconv ls statistics)")
+    param: dict[str, Any] = Field({}, description="NAME=VALUE of the method, e.g. percentile=99.9")
+    granularity: Literal["layer", "channel"] = Field(
+        "layer", description="one threshold a layer, or one a channel"
+    )
+    samples: int = Field(1024, ge=1, description="training samples to calibrate on")
+    out: Path | None = Field(None, description="checkpoint; RUN/calibrated.safetensors by default")
+
+
+class ConvertConfig(SimulationConfig):
+    """Put a spiking neuron at every activation site."""
+
+    checkpoint: Path | None = Field(
+        None, description="calibrated checkpoint; the run's by default", json_schema_extra=ARGUMENT
+    )
+    neuron: str = Field("if", description="if, msat, lm-ht, lm-h (snnconv ls neurons)")
+    param: dict[str, Any] = Field({}, description="NAME=VALUE of the neuron, e.g. preset=vgg16")
+    timesteps: int = Field(16, ge=1, description="T, steps of simulation")
+    confidence: str = Field(
+        "off",
+        description="spike confidence: off, last, all, or site names with commas between them",
+    )
+    early: int = Field(16, ge=1, description="E, steps in which spike confidence acts")
+    confidence_samples: int = Field(256, ge=1, description="samples to measure confidence on")
+    out: Path | None = Field(None, description="checkpoint; RUN/converted.safetensors by default")
+
+
+class ReparameterizeConfig(DataConfig):
+    """Turn L-level neurons at T steps into single-threshold ones at L*T, and compare the two."""
+
+    checkpoint: Path | None = Field(
+        None,
+        description="converted or fine-tuned checkpoint; the run's newest by default",
+        json_schema_extra=ARGUMENT,
+    )
+    vanilla: bool = Field(
+        False, description="drop what mixes time: plain IF neurons, which may stream"
+    )
+    tolerance: float = Field(
+        0.5, ge=0, description="largest difference of accuracy in points; plain IF may differ more"
+    )
+    limit: int | None = Field(None, ge=1, description="compare on the first N test samples")
+    out: Path | None = Field(
+        None, description="checkpoint; RUN/reparameterized.safetensors by default"
+    )
+
+
+class EvaluateConfig(SimulationConfig):
+    """Measure accuracy, spikes, energy and errors of a spiking network, beside its ANN."""
+
+    suffix: ClassVar[str] = ".json"
+    checkpoint: Path | None = Field(
+        None,
+        description="spiking checkpoint; the run's newest by default",
+        json_schema_extra=ARGUMENT,
+    )
+    batch_size: int | None = Field(  # type: ignore[assignment]
+        None, ge=1, description="samples simulated at once; changes no result, only speed"
+    )
+    timesteps: int | None = Field(None, ge=1, description="T; the checkpoint's by default")
+    limit: int | None = Field(None, ge=1, description="use the first N test samples")
+    chunk: int = Field(8, ge=1, description="time steps computed at once; changes no result")
+    metric: tuple[str, ...] = Field(
+        METRICS, description="what to measure (snnconv ls metrics); repeat the option for several"
+    )
+    energy_ac_pj: float = Field(0.9, gt=0, description="pJ of an accumulate (45 nm, 32 bit)")
+    energy_mac_pj: float = Field(4.6, gt=0, description="pJ of a multiply-accumulate")
+    out: Path | None = Field(None, description="report; RUN/evaluate.json by default")
+
+
+class ReportConfig(StageConfig):
+    """Put evaluations into a table, Markdown and one self-contained HTML file."""
+
+    suffix: ClassVar[str] = ".html"
+    evaluations: tuple[Path, ...] = Field(
+        (),
+        description="evaluate reports or run folders; by default those in the run folder",
+        json_schema_extra=ARGUMENT,
+    )
+    out: Path | None = Field(None, description="HTML file; RUN/report.html by default")
+
+
+class InspectConfig(ModelConfig):
+    """Show what is in a checkpoint or a network, node by node, and what can't be converted."""
+
+    model: str | None = Field(
+        None,
+        description="any checkpoint, or what calibrate takes; by default the run's newest",
+        json_schema_extra=ARGUMENT,
+    )
+
+
+class DemoConfig(StageConfig):
+    """Run the whole pipeline on embedded data: MSAT beside IF, ending with a report."""
+
+    run: Path = Field(Path("snnconv-demo"), description="run folder: checkpoints and reports")
+    timesteps: int = Field(32, ge=1, description="T, steps of simulation")
+
+
+class DoctorConfig(StageConfig):
+    """Check the installation: versions, devices, data sets, and that spikes come out right."""

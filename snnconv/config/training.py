@@ -1,0 +1,108 @@
+"""What the stages that train take."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from snnconv.config.base import ARGUMENT, DataConfig
+from snnconv.kinds import Kind
+
+_LOSS = "of spiking networks: cross-entropy of the mean logits, or the mean of every step's (TET)"
+_SLICE = "train online, in slices of so many steps: memory does not grow with T"
+
+
+class OptimiserConfig(DataConfig):
+    """Stages that train."""
+
+    batch_size: int = Field(128, ge=1, description="samples an optimiser step")
+    epochs: int = Field(30, ge=0, description="passes over the training samples")
+    lr: float = Field(0.1, gt=0, description="peak learning rate of the cosine schedule")
+    momentum: float = Field(0.9, ge=0, lt=1, description="of SGD")
+    weight_decay: float = Field(5e-4, ge=0, description="of weights; none on neurons and biases")
+    warmup: float = Field(0.0, ge=0, description="epochs over which the learning rate rises")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="of the cross-entropy")
+    augment: tuple[str, ...] = Field(
+        (), description="any of flip, crop, autoaugment, cutout; repeat the option for several"
+    )
+    mix: tuple[str, ...] = Field(
+        (), description="mixup, cutmix, or both, drawn by batch: repeat the option"
+    )
+    mix_alpha: float = Field(1.0, gt=0, description="of the Beta distribution of mixed shares")
+    accumulate: int = Field(
+        1, ge=1, description="parts a batch is computed in, to save memory; one step behind them"
+    )
+    clip_gradient: float | None = Field(None, gt=0, description="largest gradient norm")
+    bf16: bool = Field(False, description="train under bfloat16 autocast")
+    validation: float = Field(
+        0.1, gt=0, lt=1, description="share of the training split held out to measure each epoch on"
+    )
+    limit: int | None = Field(None, ge=1, description="use the first N training samples")
+    resume: bool = Field(
+        False, description="go on from the last whole epoch of a training that was interrupted"
+    )
+
+
+class TrainConfig(OptimiserConfig):
+    """Train a network from the zoo, one's own, or a checkpoint; as it is, or for conversion."""
+
+    model: str = Field(
+        "cnn",
+        description="zoo name (resnet20?pool=max), a checkpoint, or package.module:factory or "
+        "file.py:factory, whose code is run",
+        json_schema_extra=ARGUMENT,
+    )
+    data: str | None = Field("digits", description="data set to train on (snnconv ls datasets)")
+    activation: Literal["relu", "qcfs"] = Field(
+        "relu", description="activation; qcfs is quantized, with a theta that is trained a layer"
+    )
+    recurrent: Literal["keep", "hard"] = Field(
+        "keep", description="LSTM and GRU: keep them, or give them clipped-linear gates"
+    )
+    levels: int = Field(8, ge=1, description="L, levels of a qcfs activation")
+    theta: float | None = Field(
+        None,
+        gt=0,
+        description="theta at the start, of qcfs; by default calibrated where MODEL is a "
+        "checkpoint, else 8. Of neurons, 1 by default, and it stays",
+    )
+    neuron: str | None = Field(
+        None, description="train with spiking neurons from scratch: if, msat, lm-ht, lm-h"
+    )
+    param: dict[str, Any] = Field({}, description="NAME=VALUE of the neuron, e.g. levels=2")
+    timesteps: int = Field(4, ge=1, description="T to train neurons at")
+    loss: Literal["mean", "tet"] = Field("mean", description=_LOSS)
+    slice: int | None = Field(None, ge=1, description=_SLICE)
+    pool: Literal["average", "keep"] = Field(
+        "average", description="max pooling, with qcfs or neurons: made average, or kept"
+    )
+    out: Path | None = Field(
+        None, description="checkpoint; RUN/ann, calibrated (qcfs) or trained (neurons).safetensors"
+    )
+
+    @property
+    def kind(self) -> Kind:
+        """Of the checkpoint that comes out: QCFS thetas are calibrated thresholds."""
+        if self.neuron is not None:
+            return "trained"
+        return "ann" if self.activation == "relu" else "calibrated"
+
+
+class FinetuneConfig(OptimiserConfig):
+    """Train the spiking network through its neurons (STBP)."""
+
+    checkpoint: Path | None = Field(
+        None,
+        description="converted or fine-tuned checkpoint; the run's by default",
+        json_schema_extra=ARGUMENT,
+    )
+    lr: float = Field(0.01, gt=0, description="peak learning rate of the cosine schedule")
+    timesteps: int | None = Field(
+        None, ge=1, description="T to train at; the checkpoint's by default"
+    )
+    loss: Literal["mean", "tet"] = Field("mean", description=_LOSS)
+    slice: int | None = Field(None, ge=1, description=_SLICE)
+    release: int = Field(
+        0, ge=0, description="epochs after which neurons learn too; weights learn from the first"
+    )
+    out: Path | None = Field(None, description="checkpoint; RUN/finetuned.safetensors by default")
