@@ -190,7 +190,7 @@ def batches(
     Raises:
         UnsupportedError: the images have another shape than the network was made for.
     """
-    for indices in order.split(size):
+    for indices in order.split(size) if len(order) else ():
         images = split.images(indices)
         if tuple(images.shape[1:]) != tuple(facts.shape):
             raise UnsupportedError(

@@ -23,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from snnconv import distributed
 from snnconv.dataset import Split, batches
 from snnconv.errors import UsageError
 from snnconv.facts import DataFacts
@@ -176,7 +177,7 @@ class Spiking:
 
     def measure(self) -> Measured:
         """See :class:`Objective`."""
-        right = spikes = neurons = 0
+        right = spikes = neurons = 0.0
 
         def observe(name: str, start: int, seen: Spikes) -> None:
             nonlocal spikes, neurons
@@ -185,12 +186,14 @@ class Spiking:
                 neurons += seen.counts.numel()
 
         held, T = self.held_out, self.timesteps
-        with self.progress.task("validate", len(held.order)) as advance:
-            for indices, x, labels in batches(held.split, held.facts, held.order, held.batch_size):
+        mine = distributed.share(held.order)
+        with self.progress.task("validate", len(mine)) as advance:
+            for indices, x, labels in batches(held.split, held.facts, mine, held.batch_size):
                 x, samples = x.to(self.device), indices.to(self.device)
                 average = simulate(self.module, x, samples, T, T, observe)
                 right += int((average[-1].argmax(1).cpu() == labels).sum())
                 advance(len(labels))
+        right, spikes, neurons = distributed.total([right, spikes, neurons], self.device)
         return Measured(right / len(held.order), spikes / neurons)
 
     def parameters(self) -> dict[str, float]:

@@ -70,6 +70,9 @@ class SpikingNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.network = network
+        for site in network.graph.sites:  # neurons stand there: thetas of QCFS learn no more
+            for name in site.tensors.values():
+                network.tensor(name).requires_grad_(False)
         self._carried = carried(network.graph)
         self._emitters = {node.name for node in sources(network.graph)}
         self._cumulative = {node.name for node in cumulative(network.graph)}

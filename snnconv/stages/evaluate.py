@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from snnconv import runtime
+from snnconv import distributed, runtime
 from snnconv.checkpoint import Checkpoint, load
 from snnconv.config import EvaluateConfig
 from snnconv.conversion import ann_inputs, neuron_params, setup, spiking_network, timesteps
@@ -52,7 +52,8 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
         for metric in metrics.values():
             metric.observe(name, start, spikes)
 
-    order = first(dataset.test, config.limit)
+    everyone = first(dataset.test, config.limit)
+    order = distributed.share(everyone)
     size = config.batch_size or (CPU_BATCH if session.device.type == "cpu" else GPU_BATCH)
     simulated = 0.0
     with progress.task("evaluate", len(order)) as advance:
@@ -80,6 +81,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
 
     found = Figures()
     for metric in metrics.values():
+        metric.reduce(lambda sums: distributed.summed(sums, session.device))
         figures = metric.figures(found)
         found.totals |= figures.totals
         for name, row in figures.layers.items():
@@ -102,7 +104,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
         },
         confidence=facts.confidence.keep if facts.confidence else {},
         early=facts.confidence.early if facts.confidence else None,
-        samples=len(order),
+        samples=len(everyone),
         timesteps=T,
         layers=[
             LayerRow(
@@ -114,7 +116,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
             for node in sources(graph)
         ],
         histograms=_histograms(checkpoint),
-        seconds_per_sample=simulated / len(order),
+        seconds_per_sample=simulated / max(1, len(order)),
         peak_memory_mib=runtime.peak_memory_mib(session.device),
         **found.totals,
     )
