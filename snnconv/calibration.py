@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from snnconv import distributed
 from snnconv.checkpoint import Checkpoint
 from snnconv.errors import UnsupportedError
 from snnconv.facts import CalibrationFacts, Facts, SiteFacts
@@ -165,7 +166,7 @@ def calibrate(
     Args:
         ann: with a network in it.
         method: for sites whose theta is not known.
-        samples: batches of indices, normalised inputs and labels.
+        samples: batches of indices, normalised inputs and labels; this process's share.
         device: where to run.
         advance: told of samples done.
     """
@@ -180,6 +181,11 @@ def calibrate(
         collector.collect(network, x.to(device))
         count += len(labels)
         advance(len(labels))
+    for histogram in collector.histograms.values():
+        histogram.counts = distributed.add(histogram.counts, device)
+        histogram.zeros = distributed.add(histogram.zeros, device)
+        histogram.maximum = distributed.largest(histogram.maximum, device)
+    count = int(distributed.total([count], device)[0])
     found = find_thresholds(graph, collector, method.statistic, method.params, known)
     histograms = collector.histograms
     name, params = method.name, method.params.model_dump()

@@ -20,6 +20,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from snnconv import distributed
 from snnconv.errors import CheckpointError, SnnconvError, UsageError, said
 from snnconv.facts import CalibrationFacts, DataFacts, LineageStep, SpikingFacts
 from snnconv.graph.build import shapes
@@ -79,11 +80,13 @@ def sha256(file: Path) -> str:
 
 
 def write_atomically(file: Path, content: bytes) -> None:
-    """Write a file whole or not at all; what was there stays until then.
+    """Write a file whole or not at all; of several processes the first one writes.
 
     Raises:
         UsageError: the folder can't be made or written, or the disk is full.
     """
+    if distributed.rank() > 0:
+        return
     temporary: Path | None = None
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

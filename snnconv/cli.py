@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +13,7 @@ from pydantic.fields import FieldInfo
 
 from snnconv import config as configs
 from snnconv.errors import ExitCode, SnnconvError
+from snnconv.progress import Progress, Quiet
 from snnconv.render.terminal import Terminal
 from snnconv.reports import Report
 from snnconv.validated import refusal
@@ -65,12 +67,14 @@ def build(model: type[configs.StageConfig], options: dict[str, Any]) -> configs.
         raise refusal(model, error, lambda name: f"option --{name.replace('_', '-')}") from error
 
 
-def _guarded(action: Callable[[Terminal], BaseModel], as_json: bool, debug: bool) -> None:
+def _guarded(action: Callable[[Progress], BaseModel], as_json: bool, debug: bool) -> None:
     """Run a command: print its report, or its error; turn either into an exit code."""
     terminal = Terminal(as_json)
+    first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
     try:
-        report = action(terminal)
-        terminal.show(report)
+        report = action(terminal if first else Quiet())
+        if first:
+            terminal.show(report)
     except SnnconvError as error:
         if debug:
             raise
@@ -107,7 +111,7 @@ def _add(name: str, model: type[configs.StageConfig], where: str, function: str 
     def command(**options: Any) -> None:
         as_json, debug = options.pop("as_json"), options.pop("debug")
 
-        def action(terminal: Terminal) -> BaseModel:
+        def action(terminal: Progress) -> BaseModel:
             config = build(model, options)
             report: BaseModel = getattr(importlib.import_module(where), function)(config, terminal)
             return report
@@ -145,7 +149,7 @@ def run_recipe(
     """Run a whole pipeline from a recipe, skipping stages whose inputs have not changed."""
     flags = {"run": run, "seed": seed, "device": device, "threads": threads}
 
-    def action(terminal: Terminal) -> BaseModel:
+    def action(terminal: Progress) -> BaseModel:
         from snnconv.pipeline import run_recipe
 
         return run_recipe(recipe, settings, flags, dry_run, terminal)
@@ -163,7 +167,7 @@ def ls(
 ) -> None:
     """List what there is to choose from."""
 
-    def action(terminal: Terminal) -> BaseModel:
+    def action(terminal: Progress) -> BaseModel:
         from snnconv.listing import listing
 
         return listing(room)

@@ -12,7 +12,9 @@ from typing import Any
 
 from torch import Tensor
 
+from snnconv import distributed
 from snnconv.checkpoint import write_atomically
+from snnconv.errors import CheckFailedError
 from snnconv.objective import Measured
 from snnconv.progress import Progress
 from snnconv.reports import EpochRow
@@ -73,9 +75,12 @@ def follow(training: Training, files: Files, from_start: bool, progress: Progres
         progress: told of every epoch.
 
     Raises:
+        CheckFailedError: it diverged.
         UsageError: it is to go on with other options.
     """
-    if files.taken_up and files.resume.exists():
+    there = files.taken_up and files.resume.exists()
+    distributed.wait()  # for all to have looked before it is written
+    if there:
         course = _taken_up(training, read(files.resume, files.setting))
         progress.say(f"going on after epoch {course.resumed_after}")
     else:
@@ -88,6 +93,16 @@ def follow(training: Training, files: Files, from_start: bool, progress: Progres
             course.best = _module(training)
             progress.say(f"epoch   0  validation {course.start.accuracy:.2%}  (as it came)")
         _keep(training, course, files)
+    try:
+        _epochs(training, course, files, progress)
+    except CheckFailedError:  # it would diverge again: nothing is left to go on from
+        files.log.unlink(missing_ok=True)
+        files.resume.unlink(missing_ok=True)
+        raise
+    return course
+
+
+def _epochs(training: Training, course: Course, files: Files, progress: Progress) -> None:
     for row in training.epochs():
         course.rows.append(row)
         if row.accuracy >= course.best_accuracy:  # of equals the later: its loss is lower
@@ -97,7 +112,6 @@ def follow(training: Training, files: Files, from_start: bool, progress: Progres
             f"epoch {row.epoch:3d}  loss {row.loss:.4f}  validation {row.accuracy:.2%}  "
             f"({row.seconds:.1f} s)"
         )
-    return course
 
 
 def _module(training: Training) -> dict[str, Tensor]:

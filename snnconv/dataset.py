@@ -197,7 +197,7 @@ def batches(
     Raises:
         UnsupportedError: the images have another shape than the network was made for.
     """
-    for indices in order.split(size):
+    for indices in order.split(size) if len(order) else ():
         images = split.images(indices)
         wanted = facts.shape if facts.frames is None else (facts.frames, *facts.shape)
         if tuple(images.shape[1:]) != tuple(wanted):

@@ -8,7 +8,7 @@ Shape:
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -80,9 +80,12 @@ class Metric(ABC):
 
     Attributes:
         needs: metrics whose figures it is made of.
+        added: attributes that grow with every batch, numbers, tensors or mappings of them: of
+            several processes they are added up before the figures.
     """
 
     needs: ClassVar[tuple[str, ...]] = ()
+    added: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
@@ -97,6 +100,11 @@ class Metric(ABC):
 
     def finish(self, logits: Tensor) -> None:
         """The batch is done; ``logits`` are averages over steps 1..t."""
+
+    def reduce(self, add_up: Callable[[Any], Any]) -> None:
+        """Put the sums of all processes in the place of this one's own."""
+        for name in ("samples", *self.added):
+            setattr(self, name, add_up(getattr(self, name)))
 
     @abstractmethod
     def figures(self, found: Figures) -> Figures:

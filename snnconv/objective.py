@@ -23,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from snnconv import distributed
 from snnconv.dataset import Split, batches
 from snnconv.errors import UsageError
 from snnconv.facts import DataFacts
@@ -61,6 +62,11 @@ class Objective(Protocol):
     @property
     def showings(self) -> int | None:
         """Frames of a sample that are shown in turn; none where it is one value, their mean."""
+        ...
+
+    @property
+    def release(self) -> int:
+        """Epochs after which neurons learn, too."""
         ...
 
     def begin(self, epoch: int) -> None:
@@ -113,6 +119,7 @@ class Classification:
     accuracy: Callable[[], float]
     passes: int = 1
     showings: None = None
+    release: int = 0
 
     def begin(self, epoch: int) -> None:
         """See :class:`Objective`."""
@@ -202,7 +209,7 @@ class Spiking:
 
     def measure(self) -> Measured:
         """See :class:`Objective`."""
-        right = spikes = neurons = 0
+        right = spikes = neurons = 0.0
 
         def observe(name: str, start: int, seen: Spikes) -> None:
             nonlocal spikes, neurons
@@ -211,15 +218,15 @@ class Spiking:
                 neurons += seen.counts.numel()
 
         held, T = self.held_out, self.timesteps
-        with self.progress.task("validate", len(held.order)) as advance:
-            drawn = batches(
-                held.split, held.facts, held.order, held.batch_size, showings=held.showings
-            )
+        mine = distributed.share(held.order)
+        with self.progress.task("validate", len(mine)) as advance:
+            drawn = batches(held.split, held.facts, mine, held.batch_size, showings=held.showings)
             for indices, x, labels in drawn:
                 x, samples = x.to(self.device), indices.to(self.device)
                 average = simulate(self.module, x, samples, T, T, observe)
                 right += int((average[-1].argmax(1).cpu() == labels).sum())
                 advance(len(labels))
+        right, spikes, neurons = distributed.total([right, spikes, neurons], self.device)
         return Measured(right / len(held.order), spikes / neurons)
 
     def parameters(self) -> dict[str, float]:

@@ -23,7 +23,9 @@ def device(name: str) -> torch.device:
         UsageError: no such device here.
     """
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+        # torchrun numbers the processes of a machine: each takes a device of its own
+        local = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+        name = local if torch.cuda.is_available() else "cpu"
     try:
         found = torch.device(name)
         torch.empty(1, device=found)

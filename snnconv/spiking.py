@@ -75,6 +75,9 @@ class SpikingNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.network = network
+        for site in network.graph.sites:  # neurons stand there: thetas of QCFS learn no more
+            for name in site.tensors.values():
+                network.tensor(name).requires_grad_(False)
         self.hold = hold
         source = Carries.CONSTANT if hold is None else Carries.FRAMES
         self._carried = carried(network.graph, source)

@@ -14,16 +14,20 @@ Deviations:
 import math
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
+from snnconv import distributed
 from snnconv.augment import augmentation, mixture
 from snnconv.config import OptimiserConfig
 from snnconv.dataset import Split, batches
 from snnconv.errors import CheckFailedError, UsageError
 from snnconv.facts import DataFacts
+from snnconv.graph.build import Network
 from snnconv.neuron import Neuron
 from snnconv.objective import Objective
 from snnconv.progress import Progress
@@ -85,6 +89,9 @@ def learning_rate(config: OptimiserConfig, epoch: float) -> float:
     return config.lr * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
 
 
+_APART = 7_368_787  # between the seeds of two processes
+
+
 def _channels_last(x: Tensor, rank: int) -> Tensor:
     """Images ``[B, C, H, W]``, or frames of them ``[f, B, C, H, W]``, in the memory of networks."""
     if rank != 3:
@@ -136,6 +143,15 @@ class Training:
         self._descent = optimiser(self.module, config)
         self._augment = augmentation(config.augment, facts.shape)
         self._mix = mixture(config.mix, config.mix_alpha, len(facts.classes), facts.shape)
+        # of several processes, each one's gradients become the mean of all
+        self._called = (
+            DistributedDataParallel(self.module, find_unused_parameters=objective.release > 0)
+            if distributed.size() > 1
+            else None
+        )
+        for part in self.module.modules():
+            if isinstance(part, Network):
+                part.synchronised = config.sync_batchnorm and distributed.size() > 1
         self._order = torch.Generator().manual_seed(config.seed)
 
     def state(self) -> dict[str, Tensor]:
@@ -176,29 +192,33 @@ class Training:
         self.objective.begin(epoch)
         sums = _Sums()
         shuffled = train[torch.randperm(len(train), generator=self._order)]
-        torch.manual_seed(config.seed * 1_000_003 + epoch)  # augmentation and dropout
-        steps = math.ceil(len(train) / config.batch_size)
+        # augmentation and dropout, of another kind on each process
+        torch.manual_seed(config.seed * 1_000_003 + epoch + _APART * distributed.rank())
+        wholes = shuffled.split(config.batch_size * distributed.size())
         shown = self.objective.showings
         with self.progress.task(f"epoch {epoch}/{config.epochs}", len(train)) as advance:
-            drawn = batches(
-                self.split, self.facts, shuffled, config.batch_size, self._augment, shown
-            )
-            for step, (indices, x, labels) in enumerate(drawn):
+            for step, whole in enumerate(wholes):
                 for group in self._descent.param_groups:
-                    group["lr"] = learning_rate(config, epoch - 1 + (step + 1) / steps)
+                    group["lr"] = learning_rate(config, epoch - 1 + (step + 1) / len(wholes))
+                mine = distributed.share(whole)
+                weight = len(mine) * distributed.size() / len(whole)
+                mine = mine if len(mine) else whole[:1]  # at no weight, to take part in the step
+                drawn = batches(self.split, self.facts, mine, len(mine), self._augment, shown)
+                ((indices, x, labels),) = drawn
                 x, labels = x.to(self.device), labels.to(self.device)
                 if self._mix is not None:
                     x, labels = self._mix(x, labels) if shown is None else self._mixed(x, labels)
                 x = _channels_last(x, len(self.facts.shape))
-                where = f"epoch {epoch}, step {step + 1} of {steps}"
-                self._batch(indices.to(self.device), x, labels, sums, where)
-                advance(len(indices))
+                where = f"epoch {epoch}, step {step + 1} of {len(wholes)}"
+                self._batch(indices.to(self.device), x, labels, weight, sums, where)
+                advance(len(whole))
         self.module.eval()
+        loss, correct = distributed.total([sums.loss, sums.correct], self.device)
         measured = self.objective.measure()
         return EpochRow(
             epoch=epoch,
-            loss=sums.loss / len(train),
-            train_accuracy=sums.correct / len(train),
+            loss=loss / len(train),
+            train_accuracy=correct / len(train),
             accuracy=measured.accuracy,
             firing_rate=measured.firing_rate,
             neuron_parameters=self.objective.parameters(),
@@ -212,25 +232,41 @@ class Training:
         mixed, labels = self._mix(x.movedim(0, 1).flatten(1, 2), labels)
         return mixed.unflatten(1, (len(x), -1)).movedim(1, 0), labels
 
-    def _batch(self, samples: Tensor, x: Tensor, labels: Tensor, sums: _Sums, where: str) -> None:
+    def _batch(
+        self,
+        samples: Tensor,
+        x: Tensor,
+        labels: Tensor,
+        share: float,
+        sums: _Sums,
+        where: str,
+    ) -> None:
         """All passes of one batch, each with its optimiser step.
 
         A batch may be computed in parts, whose gradients add up to the batch's own; each part goes
-        through its passes beside the others.
+        through its passes beside the others. ``share`` is the batch's weight in the mean over
+        processes: 1 where all have as many samples.
         """
+        called = self._called or self.module
+        counted = len(samples) if share else 0
         config, passes = self.config, self.objective.passes
         along = 0 if self.objective.showings is None else 1
         parts = [v.chunk(config.accumulate) for v in (samples, labels)]
         parts.insert(1, x.chunk(config.accumulate, along))
         runs = [
-            (self.objective.losses(self.module, *part), len(part[0]) / len(samples))
+            (self.objective.losses(called, *part), len(part[0]) / len(samples))
             for part in zip(*parts, strict=True)
         ]
         logits: list[Tensor] = [torch.zeros(())] * len(runs)
         for _ in range(passes):
             self._descent.zero_grad()
             for index, (run, weight) in enumerate(runs):
-                with torch.autocast(self.device.type, torch.bfloat16, enabled=config.bf16):
+                last = index == len(runs) - 1
+                with (
+                    torch.autocast(self.device.type, torch.bfloat16, enabled=config.bf16),
+                    # processes add their gradients up once a step, behind its last part
+                    self._called.no_sync() if self._called and not last else nullcontext(),
+                ):
                     value, found = next(run)
                 if not torch.isfinite(value):
                     raise CheckFailedError(
@@ -238,11 +274,12 @@ class Training:
                         f"loss {value.item()} in {where}",
                         f"lower the learning rate: --lr {config.lr / 10:g}",
                     )
-                (value if weight == 1 else value * weight).backward()
-                sums.loss += value.item() * weight * len(samples) / passes
+                (value * (weight * share)).backward()
+                sums.loss += value.item() * weight * counted / passes
                 logits[index] = logits[index].to(found.device) + found.detach()
             if config.clip_gradient is not None:
                 nn.utils.clip_grad_norm_(self.module.parameters(), config.clip_gradient)
             self._descent.step()
         classes = labels.argmax(1) if labels.dim() > 1 else labels
-        sums.correct += int((torch.cat(logits).argmax(1) == classes).sum())
+        right = torch.cat(logits).argmax(1) == classes
+        sums.correct += int(right.sum()) if share else 0

@@ -15,7 +15,7 @@ LAYERS = (
     ("errors", "kinds", "shapes", "progress", "facts", "surrogate", "series", "compiled"),
     ("elementary_compiled",),
     ("elementary",),
-    ("values", "plugins", "config", "reports", "runtime", "frames"),
+    ("values", "plugins", "config", "reports", "runtime", "frames", "distributed"),
     ("validated", "factory"),
     ("render",),
     ("graph",),

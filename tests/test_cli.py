@@ -80,7 +80,9 @@ def test_the_four_lines_write_the_files_of_the_design(four):
         "converted.safetensors",
         "convert.json",
         "finetuned.safetensors",
+        "finetuned-last.safetensors",
         "finetune.json",
+        "finetune.jsonl",
         "evaluate.json",
         "evaluate-converted.json",
         "report.html",
@@ -302,7 +304,11 @@ def test_an_interrupt_leaves_files_as_they_were(tmp_path):
     assert "Traceback" not in err
     assert "interrupted" in err
     assert out == ""
-    assert files(tmp_path) == before
+    after = files(tmp_path)
+    # what --resume goes on from, and the log
+    added = {f"snnconv-run/train.{suffix}" for suffix in ("jsonl", "resume.safetensors")}
+    assert set(after) - set(before) == added
+    assert {name: after[name] for name in before} == before
 
 
 # Looking around

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from snnconv import distributed
 from snnconv.dataset import Split, batches
 from snnconv.facts import DataFacts
 from snnconv.progress import Progress
@@ -20,9 +21,10 @@ def accuracy(
 ) -> float:
     """The share of samples classified right, 0..1, in evaluation mode."""
     network.eval()
+    mine = distributed.share(order)
     correct = 0
-    with progress.task("accuracy", len(order)) as advance:
-        for _, x, labels in batches(split, facts, order, batch_size):
+    with progress.task("accuracy", len(mine)) as advance:
+        for _, x, labels in batches(split, facts, mine, batch_size):
             correct += int((network(x.to(device)).argmax(1).cpu() == labels).sum())
             advance(len(labels))
-    return correct / len(order)
+    return distributed.total([correct], device)[0] / len(order)

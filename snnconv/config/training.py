@@ -15,7 +15,7 @@ _SLICE = "train online, in slices of so many steps: memory does not grow with T"
 class OptimiserConfig(DataConfig):
     """Stages that train."""
 
-    batch_size: int = Field(128, ge=1, description="samples an optimiser step")
+    batch_size: int = Field(128, ge=1, description="samples an optimiser step, a process")
     epochs: int = Field(30, ge=0, description="passes over the training samples")
     lr: float = Field(0.1, gt=0, description="peak learning rate of the cosine schedule")
     momentum: float = Field(0.9, ge=0, lt=1, description="of SGD")
@@ -38,6 +38,9 @@ class OptimiserConfig(DataConfig):
         0.1, gt=0, lt=1, description="share of the training split held out to measure each epoch on"
     )
     limit: int | None = Field(None, ge=1, description="use the first N training samples")
+    sync_batchnorm: bool = Field(
+        False, description="BatchNorm by the batches of all processes together (torchrun)"
+    )
     resume: bool = Field(
         False, description="go on from the last whole epoch of a training that was interrupted"
     )
@@ -52,7 +55,11 @@ class TrainConfig(OptimiserConfig):
         "file.py:factory, whose code is run",
         json_schema_extra=ARGUMENT,
     )
-    data: str | None = Field("digits", description="data set to train on (snnconv ls datasets)")
+    data: str | None = Field(
+        None,
+        description="data set to train on (snnconv ls datasets); the checkpoint's own by default, "
+        "or digits",
+    )
     activation: Literal["relu", "qcfs"] = Field(
         "relu", description="activation; qcfs is quantized, with a theta that is trained a layer"
     )

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from snnconv import distributed
 from snnconv.errors import UnsupportedError, said
 from snnconv.graph import recurrent
 from snnconv.graph.ir import INPUT, Graph, Node
@@ -85,6 +86,9 @@ class Network(nn.Module):
     Floating tensors are parameters, but for BatchNorm's statistics and those of a node with the
     attribute ``fixed``. In training mode BatchNorm uses batch statistics and dropout drops.
 
+    Attributes:
+        synchronised: whether those are the statistics of all processes' batches.
+
     Shape:
         ``[B, *input_shape] -> [B, classes]``.
     """
@@ -92,6 +96,7 @@ class Network(nn.Module):
     def __init__(self, graph: Graph, tensors: Mapping[str, Tensor]) -> None:
         super().__init__()
         self.graph = graph
+        self.synchronised = False
         statistics = {
             name
             for node in graph.nodes
@@ -120,6 +125,16 @@ class Network(nn.Module):
     def compute(self, node: Node, inputs: list[Tensor]) -> Tensor:
         """One node's value, in training or inference as the module's mode says."""
         roles = {role: self.tensor(name) for role, name in node.tensors.items()}
+        if self.training and node.op == "batch_norm" and self.synchronised:
+            return distributed.batch_norm(
+                inputs[0],
+                roles["mean"],
+                roles["var"],
+                roles.get("weight"),
+                roles.get("bias"),
+                momentum=0.1,
+                eps=node.attrs["eps"],
+            )
         if self.training and node.op == "batch_norm":
             return F.batch_norm(
                 inputs[0],

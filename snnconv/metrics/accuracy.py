@@ -25,6 +25,8 @@ _WITHIN = (1.0, 0.5, 0.1)  # points
 class Accuracy(Metric):
     """Counts what is right."""
 
+    added = ("right", "agreed", "ann_right", "error", "norm")
+
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         self.right = torch.zeros(setup.timesteps, dtype=torch.int64)

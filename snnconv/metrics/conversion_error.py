@@ -36,6 +36,8 @@ _PARTS = {
 class ConversionError(Metric):
     """Sums squared errors by site."""
 
+    added = ("squares", "norms")
+
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         self.sites = {site.name: site for site in setup.graph.sites}

@@ -24,6 +24,8 @@ from snnconv.shapes import per_sample
 class FiringRate(Metric):
     """Counts spikes by site and step."""
 
+    added = ("spikes",)
+
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         self.spikes = {

@@ -29,6 +29,8 @@ from snnconv.shapes import per_sample
 class Sin(Metric):
     """Counts wrong spikes, and neurons that have fired one."""
 
+    added = ("sin_neurons", "wrong", "all")
+
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         names = [site.name for site in setup.graph.sites]

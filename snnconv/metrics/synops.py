@@ -27,6 +27,8 @@ from snnconv.shapes import neurons_flat
 class Synops(Metric):
     """Counts operations by source and step, in integers."""
 
+    added = ("operations",)
+
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         self.fan_out = fan_out(setup.graph, setup.network)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from snnconv import distributed
 from snnconv.ann.source import EMBEDDED, is_checkpoint, open_model
 from snnconv.calibration import CHANNEL_BITS, LAYER_BITS, Method, calibrate
 from snnconv.checkpoint import load, save
@@ -55,7 +56,7 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
         calibrated = calibrate(
             ann,
             Method(config.method, statistic, params, config.granularity),
-            batches(dataset.train, ann.data, chosen, config.batch_size),
+            batches(dataset.train, ann.data, distributed.share(chosen), config.batch_size),
             session.device,
             advance,
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from snnconv import runtime
+from snnconv import distributed, runtime
 from snnconv.checkpoint import canonical_json, sha256, write_atomically
 from snnconv.config import DataConfig, OptimiserConfig, SimulationConfig, StageConfig
 from snnconv.course import Files
@@ -42,11 +42,14 @@ class Session:
     def __post_init__(self) -> None:
         runtime.prepare(self.config.seed, self.config.threads)
         self.device = runtime.device(self.config.device)
+        distributed.start(self.device)
 
     def report(
         self, kind: type[ReportType], file: Path | None, outputs: list[Path], /, **fields: Any
     ) -> ReportType:
         """Make the stage's report, write it atomically if there is a file for it, hand it out."""
+        distributed.wait()  # for rank 0 to have written what is hashed here
+        count = distributed.size()
         parents = [path for path in self.inputs if path.suffix == ".safetensors"]
         beside = _report_beside(parents[0]) if parents else None
         report = kind(
@@ -58,7 +61,8 @@ class Session:
                 parent_report_sha256=sha256(beside) if beside else None,
                 outputs=[_hashed(path) for path in outputs],
             ),
-            environment=runtime.environment(self.device),
+            environment=runtime.environment(self.device)
+            | ({"processes": count} if count > 1 else {}),
             seed=self.config.seed,
             seconds=time.perf_counter() - self.started,
             **fields,
@@ -73,6 +77,7 @@ class Session:
             ) from error
         if file is not None:
             write_atomically(file, content)
+        distributed.wait()  # or the next stage would not find it
         return report
 
 
@@ -113,6 +118,7 @@ def course_files(session: Session, config: OptimiserConfig, report: Path) -> Fil
         f"content of {path.name}": sha256(path)
         for path in session.inputs
     }
+    setting["processes"] = distributed.size()
     return Files(
         log=report.with_suffix(".jsonl"),
         resume=report.with_suffix(".resume.safetensors"),

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from snnconv import runtime
+from snnconv import distributed, runtime
 from snnconv.checkpoint import Checkpoint, load
 from snnconv.config import EvaluateConfig
 from snnconv.conversion import ann_inputs, neuron_params, setup, spiking_network, timesteps
@@ -55,7 +55,8 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
         for metric in metrics.values():
             metric.observe(name, start, spikes)
 
-    order = first(dataset.test, config.limit)
+    everyone = first(dataset.test, config.limit)
+    order = distributed.share(everyone)
     size = config.batch_size or (CPU_BATCH if session.device.type == "cpu" else GPU_BATCH)
     steps = min(config.chunk, T) if snn.causal else T
     at_once = fitting(session, config, snn, Portion(size, steps))
@@ -87,6 +88,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
 
     found = Figures()
     for metric in metrics.values():
+        metric.reduce(lambda sums: distributed.summed(sums, session.device))
         figures = metric.figures(found)
         found.totals |= figures.totals
         for name, row in figures.layers.items():
@@ -109,7 +111,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
         },
         confidence=facts.confidence.keep if facts.confidence else {},
         early=facts.confidence.early if facts.confidence else None,
-        samples=len(order),
+        samples=len(everyone),
         samples_at_once=at_once.samples,
         steps_at_once=at_once.steps,
         timesteps=T,
@@ -124,7 +126,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
         ],
         engine=snn.paths(),
         histograms=_histograms(checkpoint),
-        seconds_per_sample=simulated / len(order),
+        seconds_per_sample=simulated / max(1, len(order)),
         peak_memory_mib=runtime.peak_memory_mib(session.device),
         **found.totals,
     )

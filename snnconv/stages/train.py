@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from snnconv import distributed
 from snnconv.ann.measure import accuracy
 from snnconv.ann.recurrent import with_hard_gates
 from snnconv.ann.source import is_checkpoint, open_model
@@ -234,7 +235,7 @@ def _calibrated(
     """Calibrated on training samples; thetas of QCFS stay what they are."""
     statistic = STATISTICS.load(CALIBRATION)
     method = Method(CALIBRATION, statistic, statistic.params(), "layer")
-    drawn = batches(dataset.train, made.data, sample, VALIDATION_BATCH)
+    drawn = batches(dataset.train, made.data, distributed.share(sample), VALIDATION_BATCH)
     with progress.task("calibrate", len(sample)) as advance:
         return calibrate(made, method, drawn, session.device, advance)
 

@@ -110,7 +110,7 @@ def test_the_shipped_network_is_good():
 
 @pytest.mark.long
 def test_the_shipped_network_can_be_trained_again(tmp_path):
-    report = training(tmp_path, model="cnn", epochs=30, limit=None)
+    report = training(tmp_path, model="cnn", data="digits", epochs=30, limit=None)
     assert report.accuracy >= on_test_split(load(EMBEDDED)) - 0.01
     shipped = load(EMBEDDED).lineage[-1].config
     again = load(tmp_path / "ann.safetensors").lineage[-1].config
@@ -273,3 +273,10 @@ def test_a_training_that_was_cut_short_goes_on_to_the_same_bytes(tmp_path, kind,
     kind(cut, epochs=3, resume=True)
     (made,) = whole.glob("*.safetensors")
     assert made.read_bytes() == (cut / made.name).read_bytes()
+
+
+def test_a_checkpoint_is_trained_on_its_own_data(tmp_path):
+    data = other_data(tmp_path, shape=(1, 9, 9))
+    training(tmp_path, data=data, epochs=0)
+    training(tmp_path, model=str(tmp_path / "ann.safetensors"), epochs=0)
+    assert load(tmp_path / "ann.safetensors").data.spec == data

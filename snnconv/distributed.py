@@ -1,0 +1,113 @@
+"""Several processes on one piece of work, as ``torchrun`` starts them; one process is the rule.
+
+Each process takes every n-th sample; sums are added up over all of them, exactly where they are
+integers. Only rank 0 writes files and talks.
+
+Reference:
+    SyncBatchNorm as PyTorch's own, which has no CPU form: statistics of the whole batch by sums.
+
+Deviations:
+    None.
+"""
+
+import atexit
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.distributed.nn.functional as through
+from torch import Tensor
+
+
+def start(device: torch.device) -> None:
+    """Meet the other processes, where there are any."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        atexit.register(dist.destroy_process_group)
+
+
+def size() -> int:
+    """How many processes there are."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Which of them this is, from 0."""
+    return dist.get_rank() if size() > 1 else 0
+
+
+def wait() -> None:
+    """For all others."""
+    if size() > 1:
+        dist.barrier()
+
+
+def share(order: Tensor) -> Tensor:
+    """This process's part of a list of samples."""
+    return order[rank() :: size()]
+
+
+def total(values: Iterable[float], device: torch.device) -> list[float]:
+    """Sums over all processes, in float64: exact for integers below 2**53."""
+    sums = torch.tensor(list(values), dtype=torch.float64)
+    added: list[float] = add(sums, device).tolist()
+    return added
+
+
+def add(value: Tensor, device: torch.device) -> Tensor:
+    """The sum over all processes."""
+    return _reduced(value, device, dist.ReduceOp.SUM)
+
+
+def largest(value: Tensor, device: torch.device) -> Tensor:
+    """The largest over all processes, element by element."""
+    return _reduced(value, device, dist.ReduceOp.MAX)
+
+
+def _reduced(value: Tensor, device: torch.device, how: Any) -> Tensor:
+    if size() == 1:
+        return value
+    there = value.detach().to(device).clone()
+    dist.all_reduce(there, how)
+    return there.to(value.device)
+
+
+def summed(state: Any, device: torch.device) -> Any:
+    """Numbers, tensors, and mappings of them, added up over all processes."""
+    if isinstance(state, Tensor):
+        return add(state, device)
+    if isinstance(state, dict):
+        return {key: summed(value, device) for key, value in state.items()}
+    (number,) = total([state], device)
+    return int(number) if isinstance(state, int) else number
+
+
+def batch_norm(
+    x: Tensor,
+    mean: Tensor,
+    var: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    momentum: float,
+    eps: float,
+) -> Tensor:
+    """BatchNorm in training by the statistics of all processes' batches ``[B, C, ...]``.
+
+    The running ones, ``mean`` and ``var``, are moved in place, by the unbiased variance.
+    """
+    axes = [axis for axis in range(x.dim()) if axis != 1]
+    places = [1, -1, *[1] * (x.dim() - 2)]
+    own = torch.tensor([x.numel() / x.shape[1]], device=x.device)
+    count = add(own, x.device)
+    centre = through.all_reduce(x.sum(axes)) / count
+    spread = through.all_reduce((x - centre.view(places)).square().sum(axes)) / count
+    with torch.no_grad():
+        mean.lerp_(centre.to(mean.dtype), momentum)
+        var.lerp_((spread * count / (count - 1)).to(var.dtype), momentum)
+    y = (x - centre.view(places)) * torch.rsqrt(spread + eps).view(places)
+    if weight is not None:
+        y = y * weight.view(places)
+    shifted: Tensor = y if bias is None else y + bias.view(places)
+    return shifted
