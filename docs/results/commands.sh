@@ -130,7 +130,7 @@ text() {
   text_row text lstm 256 1800 256 "${start[@]}"
   text_row text lstm 256 1800 256 msat-percentile-v05 percentile "${msat[@]}" --param v0=0.5
   text_row text-hard hard 64 200 8 "${rmp[@]}"
-  text_row text-hard hard 256 200 8 "${start[@]}"
+  text_row text-hard hard 64 200 8 "${start[@]}"
   text_row text-hard hard 64 200 8 msat-percentile-v05 percentile "${msat[@]}" --param v0=0.5
 }
 
