@@ -175,6 +175,39 @@ def text(rows: dict[str, dict]) -> str:
     return table(heads, body)
 
 
+def onnx_shipped(rows: dict[str, dict]) -> str:
+    """Errors of the onnx package's networks, in the form of :func:`vision`."""
+    steps = ("16", "64", "256")
+    heads = ("network", "sites", "import error", "L = 16", "L = 256", "L = 65536")
+    heads += tuple(f"{method}, T = {t}" for method in ("max", "mse") for t in steps)
+    body = []
+    for name, r in rows.items():
+        if not r["converts"]:
+            body.append((f"`{name}`", r["why"], *[""] * (len(heads) - 2)))
+            continue
+        cells = [str(r["sites"]), f"{r['imported']:.0e}"]
+        cells += [f"{r['levels'][n]:.2g}" for n in ("16", "256", "65536")]
+        cells += [f"{r['if'][method][t]:.2f}" for method in ("max", "mse") for t in steps]
+        body.append((f"`{name}`", *cells))
+    return table(heads, body)
+
+
+def onnx_exported(rows: dict[str, dict]) -> str:
+    """Spikes of networks that came through a file beside those of the module."""
+    exporters = ("torchscript", "dynamo")
+    heads = ("network", "sites", "neuron-steps (M)", "spikes (M)")
+    heads += tuple(f"{name}: import error" for name in exporters)
+    heads += tuple(f"{name}: neuron-steps that differ" for name in exporters)
+    body = []
+    for name, r in rows.items():
+        cells = [str(r["sites"]), f"{r['dynamo']['neuron_steps'] / 1e6:.1f}"]
+        cells += [f"{r['spikes'] / 1e6:.1f}"]
+        cells += [f"{r[exporter]['imported']:.0e}" for exporter in exporters]
+        cells += [str(r[exporter]["neuron_steps_that_differ"]) for exporter in exporters]
+        body.append((f"`{name}`", *cells))
+    return table(heads, body)
+
+
 def tables() -> dict[str, str]:
     """Every table, by the name of the place it stands at."""
     found = {}
@@ -200,6 +233,10 @@ def tables() -> dict[str, str]:
         found["single"] = single(rows)
     if rows := evaluations("vision"):
         found["vision"] = vision(rows)
+    if rows := evaluations("onnx"):
+        shipped = {name: r for name, r in rows.items() if name.startswith("light_")}
+        found["onnx-shipped"] = onnx_shipped(shipped)
+        found["onnx-exported"] = onnx_exported({n: r for n, r in rows.items() if n not in shipped})
     if (file := HERE / "max_pool.json").exists():
         found["max-pool"] = max_pool(json.loads(file.read_text(encoding="utf-8")))
     if rows := evaluations("text"):
