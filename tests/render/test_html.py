@@ -10,6 +10,7 @@ import pytest
 from examples_stages import finetune
 from pages import Page, coordinates, drawings, labels, shown
 
+from snnconv.render.figures_training import training
 from snnconv.render.html import html
 from snnconv.render.svg import text_width
 
@@ -240,3 +241,17 @@ def test_different_anns_have_lines_of_their_own():
         line.get("stroke-dasharray") for line in svg.iter("line") if line.find("title") is not None
     ]
     assert len(set(dashes)) == 2
+
+
+def test_training_draws_rates_and_what_neurons_learn():
+    report = finetune(n=3)
+    rows = [
+        row.model_copy(update={"firing_rate": 0.1 * row.epoch, "neuron_parameters": {"omega": 0.5}})
+        for row in report.epochs
+    ]
+    learned = report.model_copy(update={"epochs": rows, "firing_rate_epoch0": 0.05})
+    plain = [figure.name for figure in training([report], [])]
+    assert plain == ["training-accuracy", "training-loss"]
+    figures = training([learned], [])
+    assert [f.name for f in figures] == [*plain, "training-firing-rate", "training-omega"]
+    assert all("<svg" in figure.draw(figure.name, 640.0) for figure in figures)
