@@ -16,8 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from snnconv.engine.fused_lm_h import run_lm_h
+from snnconv.engine.fused_msat import run_msat
 from snnconv.neuron import Neuron, Spikes
-from snnconv.neurons import if_, lm_ht
+from snnconv.neurons import if_, lm_h, lm_ht, msat
 from snnconv.surrogate import slope
 
 
@@ -155,4 +157,6 @@ def run_lm_ht(
 FUSED: Mapping[type[Neuron[Any]], Callable[..., tuple[Spikes, Any]]] = {
     if_.IF: run_if,
     lm_ht.LMHT: run_lm_ht,
+    lm_h.LMH: run_lm_h,
+    msat.MSAT: run_msat,
 }

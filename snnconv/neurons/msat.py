@@ -94,19 +94,22 @@ class MSAT(CausalNeuron[State]):
         """One step."""
         theta = self.theta(current)
         before = state.after + current
-        threshold = self._threshold(current, before, state, theta)
+        threshold = self.adapted(current, before, state, theta)
         fired = spike(before, threshold)
         if keep is not None:
             fired = fired * keep
         value = fired * threshold
-        after = before - value
+        return fired, value, self.followed(before, before - value, state)
+
+    def followed(self, before: Tensor, after: Tensor, state: State) -> State:
+        """The state after a step, by the potential before and after firing."""
         mean = state.mean
         if self.params.dtt:
             mean = mean + (after.detach() - mean) * (1 / (state.steps + 1))
-        return fired, value, State(before, after, mean, state.steps + 1)
+        return State(before, after, mean, state.steps + 1)
 
     @torch.no_grad()
-    def _threshold(self, current: Tensor, before: Tensor, state: State, theta: Tensor) -> Tensor:
+    def adapted(self, current: Tensor, before: Tensor, state: State, theta: Tensor) -> Tensor:
         """This step's threshold, in membrane units, broadcastable to ``[B, *N]``."""
         p = self.params
         if state.steps == 0 or not (p.dtt or p.det):

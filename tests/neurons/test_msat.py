@@ -30,8 +30,8 @@ SETTINGS = [
 class Recorded(MSAT):
     """MSAT that remembers its thresholds."""
 
-    def _threshold(self, *args):
-        self.seen.append(super()._threshold(*args))
+    def adapted(self, *args):
+        self.seen.append(super().adapted(*args))
         return self.seen[-1]
 
 

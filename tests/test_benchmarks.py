@@ -1,0 +1,102 @@
+"""The benchmarks' programs run, and what they write has a shape; no time is judged here."""
+
+import importlib
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parent.parent
+TINY = ["--data", "digits", "--timesteps", "2", "--batch", "2", "--rounds", "2", "--peers"]
+TINY += ["--no-memory", "--threads", "1"]
+
+
+@pytest.fixture
+def program(monkeypatch, tmp_path):
+    """Runs a program in this process, and gives what it wrote."""
+    monkeypatch.syspath_prepend(str(ROOT))
+    monkeypatch.chdir(tmp_path)
+
+    def run(name, *arguments):
+        module = importlib.import_module(f"tests.benchmarks.{name}")
+        out = tmp_path / f"{name}.json"
+        threads = torch.get_num_threads()
+        report = module.main([*TINY, *arguments, "--out", str(out)])
+        assert torch.get_num_threads() == threads
+        assert json.loads(out.read_text()) == json.loads(json.dumps(report))
+        return report
+
+    return run
+
+
+def well_formed(report, names):
+    assert set(report["times"]) == {"1"}
+    times = report["times"]["1"]
+    assert set(names) <= set(times)
+    for row in times.values():
+        assert len(row["rounds"]) == 2
+        assert all(seconds["wall"] > 0 and seconds["cpu"] > 0 for seconds in row["rounds"])
+        assert set(row["against"]) == set(report["against"])
+    for name in report["against"]:
+        assert times[name]["against"][name] == {"wall": 1, "cpu": 1}
+    assert 0 < report["rate"] < 1
+    assert {"torch", "processor_name", "cores", "load"} <= set(report["machine"])
+
+
+@pytest.mark.parametrize("neuron", ["if", "msat", "lm-ht"])
+def test_simulate(program, neuron):
+    report = program("simulate", "--network", "cnn", "--neuron", neuron)
+    well_formed(report, ["snnconv auto", "snnconv event", "snnconv dense"])
+    assert [name.rpartition(" ")[0] for name in report["against"]] == ["T x ANN"]
+    assert report["synaptic_operations"] > 0
+    assert "event" in report["facts"]["snnconv event"]["paths"].values()
+    assert "event" not in report["facts"]["snnconv dense"]["paths"].values()
+    for found in report["counts"].values():
+        assert found["differing_share"] < 0.01
+        assert found["spikes"] > 0
+
+
+def test_train(program):
+    report = program("train", "--network", "cnn", "--neuron", "lm-ht")
+    names = ["snnconv fused", "snnconv autograd", "snnconv fused bfloat16", "ANN of T*B"]
+    well_formed(report, names)
+    assert report["counts"]["snnconv fused"]["differing_share"] == 0
+
+
+@pytest.mark.parametrize("name", ["simulate", "train"])
+@pytest.mark.parametrize("pool", ["mlp", "cnn"])
+def test_a_peer_gives_our_spikes(program, name, pool):
+    """SpikingJelly is installed with the tests; its neuron can state all of ours."""
+    report = program(name, "--network", pool, "--peers", "spikingjelly")
+    (mode,) = [mode for mode in report["counts"] if "multi-step" in mode]
+    assert report["counts"][mode]["differing_share"] < 1e-3
+    assert any(other.startswith("spikingjelly") for other in report["against"])
+
+
+def test_a_peer_without_such_a_neuron_is_left_out_and_said(program, capsys):
+    report = program("simulate", "--network", "mlp", "--neuron", "msat", "--peers", "spikingjelly")
+    assert set(report["skipped"]) == {"spikingjelly multi-step", "spikingjelly single-step"}
+    assert "no msat neuron" in capsys.readouterr().out
+
+
+def test_the_theta_of_a_peer_is_in_the_weights_behind(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT))
+    peers = importlib.import_module("tests.benchmarks._peers")
+    from networks import captured, residual
+
+    graph, tensors = captured(residual())
+    first, inner, last = (site.name for site in graph.sites)
+    changed, left = peers.absorbed(graph, tensors, {first: 2.0, inner: 3.0, last: 5.0})
+    assert left == {first: 2.0}  # a residual add reads it
+    factors = sorted({float((changed[name] / tensors[name]).nanmedian()) for name in tensors})
+    assert factors == [1.0, 3.0, 5.0]
+
+
+def test_memory_of_a_run_is_its_peak(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT))
+    common = importlib.import_module("tests.benchmarks._common")
+    peak = common.peak_of(lambda: torch.ones(64 * 2**18).sum().item())
+    if peak is None:
+        pytest.skip("this system tells no peak")
+    assert 60 < peak < 80
