@@ -26,6 +26,7 @@ from snnconv.graph.ir import Graph
 from snnconv.graph.translate import translate
 
 LARGEST = 2**28  # numbers in one value, 1 GiB in float32
+_RECURRENT = (torch.ops.aten.lstm.input, torch.ops.aten.gru.input)
 _TOKENS = (torch.int64, torch.int32)
 _REMEDY = "report the network, or name the PyTorch network instead: file.py:factory --weights FILE"
 
@@ -113,6 +114,9 @@ class _Bounded(torch.fx.Interpreter):
     def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
         if kwargs.get("device") is not None:
             kwargs = kwargs | {"device": torch.device("meta")}
+        if target in _RECURRENT:  # one place of the sequence, as PyTorch takes seconds for many
+            outputs, *states = super().call_function(target, (args[0][:, :1], *args[1:]), kwargs)
+            return outputs.expand(-1, args[0].shape[1], -1), *states
         return super().call_function(target, args, kwargs)
 
     def run_node(self, n: torch.fx.Node) -> Any:
