@@ -83,7 +83,7 @@ def open_model(
             kind = "an ONNX file" if name.endswith(".onnx") else "an exported program"
             raise UsageError(f"{kind} takes no arguments and no --weights", found, "drop them")
         bring_in = import_onnx if name.endswith(".onnx") else import_exported
-        return _fitting(bring_in(Path(name), facts.shape, analog), facts)
+        return _fitting(bring_in(Path(name), facts.shape, analog, facts.tokens), facts)
     if name in ZOO:
         if weights is None and must_be_trained:
             raise UsageError(

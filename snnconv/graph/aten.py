@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnconv.graph import arithmetic, forms, functions, wiring
+from snnconv.graph import arithmetic, forms, functions, sequences, wiring
 from snnconv.graph.form import Form, Made, Refused, Shape, Stored, activation, stored
 from snnconv.graph.spellings import MODULES, Spelling
 
@@ -153,11 +153,21 @@ def upsample(shape: Shape, x: object, size: Any, scales: Any = None, *more: Any)
 
 
 def identity(shape: Shape, x: object, *to: object, **options: object) -> Made:
-    """The value itself; where type or layout are given, they have to be what everything has."""
+    """The value itself; where type or layout are given, they have to be what everything has.
+
+    Tokens may become whole numbers, which they are.
+    """
     for value in (*to, *options.values()):
+        if value in (torch.int64, torch.int32):
+            return sequences.whole(shape, x)
         if isinstance(value, torch.dtype):
             _float32(value)
     return wiring.identity(shape, x)
+
+
+def embedding(shape: Shape, weight: object, x: object, *options: object) -> Made:
+    """A row of a table for each token, the table first."""
+    return sequences.embedding(shape, x, weight)
 
 
 def softmax(
@@ -228,6 +238,11 @@ _FORMS: Mapping[str, Form] = {
     **_ranks("adaptive_avg_pool#d", forms.adaptive_avg_pool),
     **_ranks("_adaptive_avg_pool#d", forms.adaptive_avg_pool),
     **_all(("mean.dim",), mean),
+    **_all(("amax",), forms.amax),
+    **_all(("max.dim",), forms.largest),
+    **_all(("embedding",), embedding),
+    **_all(("lstm.input",), partial(sequences.operator, "lstm")),
+    **_all(("gru.input",), partial(sequences.operator, "gru")),
     **_in_place(("add.Tensor", "add.Scalar"), arithmetic.add),
     **_in_place(("sub.Tensor", "sub.Scalar"), arithmetic.sub),
     **_all(("rsub.Tensor", "rsub.Scalar"), arithmetic.rsub),
@@ -235,6 +250,8 @@ _FORMS: Mapping[str, Form] = {
     **_in_place(("mul.Tensor", "mul.Scalar"), arithmetic.mul),
     **_in_place(("div.Tensor", "div.Scalar"), arithmetic.div),
     **_all(("cat", "concat"), wiring.concat),
+    **_all(("stack",), wiring.stack),
+    **_all(("channel_shuffle",), wiring.channel_shuffle),
     **_all(("view", "reshape", "_unsafe_view", "view_as", "reshape_as"), reshape),
     **_all(("flatten.using_ints", "unflatten.int"), reshape),
     **_all(("squeeze", "squeeze.dim", "squeeze.dims", "unsqueeze"), reshape),

@@ -88,12 +88,7 @@ def captured(
     module = module.eval()
     if any(p.dtype != torch.float32 or p.device.type != "cpu" for p in module.parameters()):
         module = copy.deepcopy(module).cpu().float()
-    random = torch.Generator().manual_seed(0)
-    example = (
-        torch.randn(BATCH, *input_shape, generator=random)
-        if tokens is None
-        else torch.randint(tokens, (BATCH, *input_shape), generator=random).float()
-    )
+    example = random_input(BATCH, input_shape, tokens)
     expected = _expected(module, example.clone())
     graph, tensors, ending = translate(_trace(module, example), example.clone(), analog)
     check_finite(tensors)
@@ -114,6 +109,14 @@ def captured(
             "look for values changed in place, hooks and randomness in it, or report the network",
         )
     return Captured(graph, tensors, Verdict("torch", difference, TOLERANCE))
+
+
+def random_input(count: int, shape: tuple[int, ...], tokens: int | None, seed: int = 0) -> Tensor:
+    """Samples to compare a graph with its origin on; token numbers, as floats, of texts."""
+    random = torch.Generator().manual_seed(seed)
+    if tokens is None:
+        return torch.randn(count, *shape, generator=random)
+    return torch.randint(tokens, (count, *shape), generator=random).float()
 
 
 def _expected(module: nn.Module, example: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ order and with their defaults, so positions and keywords mean what they mean the
 attributes carry the same names, goes through the same function. What a form can't take, it refuses.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -203,6 +204,37 @@ def adaptive_max_pool(
     if return_indices:
         raise Refused("max pooling that returns indices")
     return Made("adaptive_max_pool", [batched(x, rank)], {"output": list(shape[2:])})
+
+
+def amax(shape: Shape, x: object, dim: Any = (), keepdim: bool = False) -> Made:
+    """The largest over axes of the samples that lie side by side: max pooling of all of them."""
+    source, dims = activation(x), list(dim) if isinstance(dim, tuple | list) else [dim]
+    rank = len(source.shape)
+    over = sorted(int(d) % rank for d in dims)
+    if not over or over[0] == 0:
+        raise Refused("a maximum over the batch", BATCH_FIRST)
+    if over != list(range(over[0], over[-1] + 1)):
+        raise Refused(
+            f"a maximum over axes {over}, which do not lie side by side", "take one after another"
+        )
+    extent = source.shape[1:]
+    before, behind = extent[: over[0] - 1], extent[over[-1] :]
+    places = math.prod(extent[over[0] - 1 : over[-1]])
+    rows = [math.prod(before), places, math.prod(behind)]  # a column of places for each behind
+    one = {"stride": [1, 1], "padding": [0, 0], "dilation": [1, 1], "ceil_mode": False}
+    columns = Made("reshape", [source], {"shape": rows})
+    largest = Made("max_pool", [columns], {"kernel": [places, 1], **one})
+    left = [*before, *([1] * len(over) if keepdim else []), *behind]
+    return Made("reshape", [largest], {"shape": left})
+
+
+def largest(shape: Shape, x: object, dim: Any = None, keepdim: bool = False) -> list[Made]:
+    """``max(x, dim)``, which gives indices as well: those can't be used."""
+    if not isinstance(dim, int):
+        raise Refused(
+            "a maximum of two values, or over the batch", "name an axis of the samples: amax(dim)"
+        )
+    return [amax(shape, x, dim, keepdim)]
 
 
 def mean(shape: Shape, x: object, dim: Any = None, keepdim: bool = False) -> Made:

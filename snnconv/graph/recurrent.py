@@ -72,16 +72,21 @@ def _start(attrs: Attrs, x: Tensor) -> Tensor:
 
 def lstm(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
     """The last layer's output at every place; both states start at 0."""
-    (x,), start = inputs, _start(attrs, inputs[0])
+    (x,), start = _places(inputs), _start(attrs, inputs[0])
     found: Tensor = torch.lstm(x, (start, start), *_settings(attrs, tensors))[0]
-    return found
+    return found.expand(-1, inputs[0].shape[1], -1)
 
 
 def gru(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
     """The last layer's output at every place; the state starts at 0."""
-    (x,) = inputs
+    (x,) = _places(inputs)
     found: Tensor = torch.gru(x, _start(attrs, x), *_settings(attrs, tensors))[0]
-    return found
+    return found.expand(-1, inputs[0].shape[1], -1)
+
+
+def _places(inputs: list[Tensor]) -> list[Tensor]:
+    """The sequence; where only shapes are computed one place of it, as PyTorch takes seconds."""
+    return [x[:, :1] if x.is_meta else x for x in inputs]
 
 
 def _settings(attrs: Attrs, tensors: Tensors) -> tuple[Any, ...]:

@@ -1,9 +1,20 @@
 """Forms of sequences: lookups of tokens, LSTM and GRU, which give tuples."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from snnconv.graph.form import Made, Refused, Shape, activation, stored, weights
+from snnconv.graph import recurrent as recurrences
+from snnconv.graph.assembly import shape_of
+from snnconv.graph.form import (
+    Activation,
+    Made,
+    Refused,
+    Shape,
+    Stored,
+    activation,
+    stored,
+    weights,
+)
 from snnconv.graph.ir import INPUT
 
 ATTRIBUTES = (
@@ -59,8 +70,7 @@ def recurrent(
     source = activation(x)
     if not batch_first or len(source.shape) != 3:
         raise Refused("a recurrence without batch_first=True: samples are to come first")
-    if hx is not None:
-        raise Refused("a recurrence that is given its first state: it is to start at 0")
+    start_at_0(hx)
     if proj_size:
         raise Refused("an LSTM with proj_size")
     attrs = {
@@ -70,11 +80,68 @@ def recurrent(
         "bidirectional": bool(bidirectional),
         "dropout": float(dropout),
     }
-    outputs = Made(op, [source], attrs, weights(**tensors))
-    length, ways = source.shape[1], 2 if bidirectional else 1
-    last = [_state(outputs, way, length, hidden_size) for way in range(ways)]
-    states: list[Any] = [*[None] * (ways * (num_layers - 1)), *last]
+    outputs, last = run(op, source, attrs, weights(**tensors))
+    states: list[Any] = [*[None] * (len(last) * (num_layers - 1)), *last]
     return [outputs, [states, [None] * len(states)] if op == "lstm" else states]
+
+
+def start_at_0(*states: object) -> None:
+    """Refuse first states, a pair or one by one, that are anything else than zeros or absent."""
+    for state in states:
+        if isinstance(state, tuple | list):
+            start_at_0(*state)
+        elif state is not None and not (isinstance(state, Stored) and not state.value.any()):
+            raise Refused("a recurrence that is given its first state: it is to start at 0")
+
+
+def run(
+    op: str,
+    source: Activation | Made,
+    attrs: dict[str, Any],
+    tensors: Mapping[str, Stored | None],
+) -> tuple[Made, list[Made]]:
+    """A recurrence's outputs ``[B, L, ways*H]``, and its last states ``[B, H]`` by direction."""
+    outputs = Made(op, [source], attrs, tensors)
+    length, ways = shape_of(source)[1], 2 if attrs["bidirectional"] else 1
+    return outputs, [_state(outputs, way, length, attrs["hidden"]) for way in range(ways)]
+
+
+def operator(
+    op: str,
+    shape: Shape,
+    x: object,
+    hx: object,
+    params: Sequence[object],
+    biases: bool,
+    layers: int,
+    dropout: float,
+    training: bool,
+    bidirectional: bool,
+    batch_first: bool,
+) -> list[Any]:
+    """A recurrence as ATen has it: weights in a row, the states of each kind as one value."""
+    if training and dropout:
+        raise Refused("dropout that is on outside training: export it in evaluation mode")
+    attrs = {"bias": biases, "bidirectional": bidirectional, "layers": layers}
+    parts = [part for layer in recurrences.names(attrs) for part in layer]
+    roles = [role for part in parts for role in part.values()]
+    if len(roles) != len(params):
+        raise Refused("an LSTM with proj_size")
+    outputs, states = recurrent(
+        op,
+        shape,
+        x,
+        hx,
+        hidden_size=stored("weight", params[1]).value.shape[-1],
+        num_layers=layers,
+        bias=biases,
+        batch_first=batch_first,
+        dropout=dropout,
+        bidirectional=bidirectional,
+        proj_size=0,
+        tensors=dict(zip(roles, params, strict=True)),
+    )
+    return [outputs, *(states if op == "lstm" else [states])]
 
 
 def _state(outputs: Made, way: int, length: int, hidden: int) -> Made:

@@ -54,7 +54,7 @@ def translate(
         raise ObstaclesError(whose, translator.obstacles)
     assembly = translator.assembly
     nodes = tuple(assembly.nodes.values())
-    graph = _reachable(Graph(tuple(example.shape[1:]), nodes, translator.output))
+    graph = reachable(Graph(tuple(example.shape[1:]), nodes, translator.output))
     tensors = {name: assembly.tensors[name] for name in sorted(graph.tensor_names())}
     return graph, tensors, translator.ending
 
@@ -129,8 +129,8 @@ class _Translator:
     def _call(self, node: torch.fx.Node) -> None:
         sources = [source for source in node.all_input_nodes if source in self._names]
         self._names[node] = INPUT  # where it is refused, what comes behind it is looked at as well
-        if node.target is operator.getitem and sources[0] in self._pieces:
-            self._pick(node, self._pieces[sources[0]])
+        if sources[0] in self._pieces and (index := _index(node)) is not None:
+            self._pick(node, self._pieces[sources[0]], index)
             return
         if any(
             not isinstance(self.run.values[source], Tensor) and source not in self._pieces
@@ -158,9 +158,8 @@ class _Translator:
             for one in made
         ]
 
-    def _pick(self, node: torch.fx.Node, pieces: list[Any]) -> None:
+    def _pick(self, node: torch.fx.Node, pieces: list[Any], index: Any) -> None:
         """One of several values of a call, or some of them."""
-        index = node.args[1]
         beyond = isinstance(index, int) and index >= len(pieces)
         if beyond or not isinstance(index, int | slice):
             if node.users:
@@ -245,6 +244,17 @@ def _attributes(path: str, module: nn.Module, names: tuple[str, ...]) -> dict[st
     }
 
 
+def _index(node: torch.fx.Node) -> Any:
+    """Which of several values of a call a node takes; None where it does something else."""
+    if node.target is operator.getitem:
+        return node.args[1]
+    if node.target is getattr:  # of a named tuple
+        return {"values": 0, "indices": 1}.get(str(node.args[1]))
+    if node.target is torch.ops.aten.select.int and node.args[1] == 0:
+        return node.args[2]
+    return None
+
+
 def _target_name(node: torch.fx.Node) -> str:
     return node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "?")
 
@@ -260,7 +270,7 @@ def _place(node: torch.fx.Node) -> str:
     return f"{path}.{node.name}" if path else node.name
 
 
-def _reachable(graph: Graph) -> Graph:
+def reachable(graph: Graph) -> Graph:
     """The nodes that the output depends on: a branch whose value is dropped has no sites."""
     needed = {graph.output}
     for node in reversed(graph.nodes):

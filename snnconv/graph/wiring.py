@@ -18,6 +18,26 @@ def concat(shape: Shape, tensors: Sequence[object], dim: int = 0) -> Made:
     return Made("concat", [activation(x) for x in tensors], {"dim": dim % len(shape)})
 
 
+def stack(shape: Shape, tensors: Sequence[object], dim: int = 0) -> Made:
+    """A concatenation along a new axis of the samples."""
+    dim %= len(shape)
+    if dim == 0:
+        raise Refused("a stack over the batch", BATCH_FIRST)
+    one = [1 if axis == dim else n for axis, n in enumerate(shape)][1:]
+    sources = [Made("reshape", [activation(x)], {"shape": one}) for x in tensors]
+    return Made("concat", sources, {"dim": dim})
+
+
+def channel_shuffle(shape: Shape, x: object, groups: int) -> Made:
+    """The first channel of each group, then the second of each, and so on."""
+    source = activation(x)
+    channels, *places = source.shape[1:]
+    apart = Made("reshape", [source], {"shape": [groups, channels // groups, *places]})
+    order = [2, 1, *range(3, len(places) + 3)]
+    turned = Made("permute", [apart], {"dims": order})
+    return Made("reshape", [turned], {"shape": [channels, *places]})
+
+
 def reshape(shape: Shape, x: object, *to: object, **named: object) -> Made:
     """Any reshape that keeps samples apart; the shape it leads to is the value's own."""
     if not shape or shape[0] != activation(x).shape[0]:

@@ -20,9 +20,10 @@ from snnconv.graph.translate import STORED_AS
 _OWN = ("parameter", "buffer", "tensor_constant")
 _CONSTANTS = (
     *("t.default", "expand.default", "sqrt.default", "rsqrt.default", "exp.default"),
-    *("reciprocal.default", "_weight_norm.default"),
+    *("reciprocal.default", "_weight_norm.default", "zeros.default"),
 )
-"""Operators of what the program owns, beside those of :data:`snnconv.graph.aten.ATEN`."""
+"""Operators of what the program owns, and of a recurrence's first states, beside those of
+:data:`snnconv.graph.aten.ATEN`."""
 
 _SIZES: Mapping[str, Callable[..., Any]] = {
     "torch.ops.aten.sym_size.int": torch.ops.aten.sym_size.int,

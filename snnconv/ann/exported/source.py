@@ -1,7 +1,7 @@
 """``network.pt2`` as a graph: read, translated, and compared with the program it came from."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +20,27 @@ from snnconv.graph.capture import (
     Verdict,
     check_finite,
     largest_difference,
+    random_input,
 )
 from snnconv.graph.ir import Graph
 from snnconv.graph.translate import translate
 
 LARGEST = 2**28  # numbers in one value, 1 GiB in float32
+_RECURRENT = (torch.ops.aten.lstm.input, torch.ops.aten.gru.input)
+_TOKENS = (torch.int64, torch.int32)
 _REMEDY = "report the network, or name the PyTorch network instead: file.py:factory --weights FILE"
 
 
-def import_exported(file: Path, input_shape: tuple[int, ...], analog: bool = False) -> Captured:
+def import_exported(
+    file: Path, input_shape: tuple[int, ...], analog: bool = False, tokens: int | None = None
+) -> Captured:
     """A file's graph and tensors, in float32, and how far they are from the program.
 
     Args:
         file: as ``torch.export.save`` of torch 2.8 or newer writes it.
         input_shape: of one sample of the data; it settles sizes that the file leaves open.
         analog: take operations that no neuron stands for.
+        tokens: of a network on texts, how many token numbers there are.
 
     Raises:
         UsageError: there is no such file.
@@ -45,7 +51,7 @@ def import_exported(file: Path, input_shape: tuple[int, ...], analog: bool = Fal
     archive = read_archive(file)
     try:
         program = Program(archive)
-        batch = _batch(file, program, input_shape)
+        batch, dtype = _batch(file, program, input_shape, tokens)
         traced = program.trace(batch or BATCH)
     except KeyError as error:
         raise invalid(file, f"it has no {error}") from error
@@ -54,14 +60,18 @@ def import_exported(file: Path, input_shape: tuple[int, ...], analog: bool = Fal
     check_finite({n: t for n, t in archive.tensors.items() if t.is_floating_point()})
     calls = [node.target for node in traced.graph.nodes]
     strange = sorted({call.__name__ for call in calls if isinstance(call, StandIn)})
-    _dry_run(file, traced, (batch or BATCH, *input_shape), strange)
-    example = torch.randn(batch or BATCH, *input_shape, generator=torch.Generator().manual_seed(0))
+    example = random_input(batch or BATCH, input_shape, tokens).to(dtype)
+    _dry_run(file, traced, example, strange)
     graph, tensors, ending = translate(traced, example, analog, str(file))
-    return Captured(graph, tensors, _judge(file, traced, batch, graph, tensors, ending))
+    count = max(batch or BATCH, BATCH) // (batch or BATCH) * (batch or BATCH)
+    parts = random_input(count, input_shape, tokens, 1).to(dtype).split(batch or count)
+    return Captured(graph, tensors, _judge(file, traced, parts, graph, tensors, ending))
 
 
-def _batch(file: Path, program: Program, input_shape: tuple[int, ...]) -> int | None:
-    """How many samples the program takes at once: None for any number."""
+def _batch(
+    file: Path, program: Program, input_shape: tuple[int, ...], tokens: int | None
+) -> tuple[int | None, torch.dtype]:
+    """How many samples the program takes at once, None for any number, and of which type."""
     for what, names in (("input", program.inputs), ("output", program.outputs)):
         if len(names) != 1:
             raise UnsupportedError(
@@ -70,11 +80,12 @@ def _batch(file: Path, program: Program, input_shape: tuple[int, ...]) -> int | 
                 f"export the network in evaluation mode with one {what}: images in, logits out",
             )
     (name,) = program.inputs
-    if program.dtype(name) is not torch.float32:
+    dtype = program.dtype(name)
+    if dtype is not torch.float32 and (tokens is None or dtype not in _TOKENS):
         raise UnsupportedError(
             f"{file} can't be imported",
-            f"the input '{name}' of type {program.dtype(name)}",
-            "export the network with an input of float32",
+            f"the input '{name}' of type {dtype}",
+            "export the network with an input of float32, or give texts (--data textfolder:DIR)",
         )
     sizes = program.sizes(name)
     fits = len(sizes) == len(input_shape) + 1 and all(
@@ -94,11 +105,19 @@ def _batch(file: Path, program: Program, input_shape: tuple[int, ...]) -> int | 
             f"an input for {batch} samples at once",
             "export it with a batch of 1",
         )
-    return batch
+    return batch, dtype
 
 
 class _Bounded(torch.fx.Interpreter):
     """Runs shapes only, none of them too large for memory."""
+
+    def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
+        if kwargs.get("device") is not None:
+            kwargs = kwargs | {"device": torch.device("meta")}
+        if target in _RECURRENT:  # one place of the sequence, as PyTorch takes seconds for many
+            outputs, *states = super().call_function(target, (args[0][:, :1], *args[1:]), kwargs)
+            return outputs.expand(-1, args[0].shape[1], -1), *states
+        return super().call_function(target, args, kwargs)
 
     def run_node(self, n: torch.fx.Node) -> Any:
         value = super().run_node(n)
@@ -109,23 +128,21 @@ class _Bounded(torch.fx.Interpreter):
         return value
 
 
-def _dry_run(
-    file: Path, traced: torch.fx.GraphModule, shape: tuple[int, ...], strange: list[str]
-) -> None:
+def _dry_run(file: Path, traced: torch.fx.GraphModule, example: Tensor, strange: list[str]) -> None:
     """Run a program without numbers: its sizes fit, and it asks for no more than there is."""
     meta = torch.fx.GraphModule(
         {name: tensor.to("meta") for name, tensor in traced.named_buffers()}, traced.graph
     )
     try:
         with torch.no_grad():
-            value = _Bounded(meta).run(torch.empty(shape, device="meta"))
+            value = _Bounded(meta).run(example.to("meta"))
     except Exception as error:  # whatever an operator raises for made-up arguments
         found = said(error).partition("\n")[0]
         found += f"; it holds operators that are not known: {', '.join(strange)}" if strange else ""
         raise UnsupportedError(
-            f"{file} can't be run on samples of shape {list(shape[1:])}", found, _REMEDY
+            f"{file} can't be run on samples of shape {list(example.shape[1:])}", found, _REMEDY
         ) from error
-    if not isinstance(value, Tensor) or value.dim() != 2 or len(value) != shape[0]:
+    if not isinstance(value, Tensor) or value.dim() != 2 or len(value) != len(example):
         found = f"shape {['B', *value.shape[1:]]}" if isinstance(value, Tensor) else "no tensor"
         raise UnsupportedError(
             f"{file} gives no logits [B, classes]",
@@ -137,18 +154,16 @@ def _dry_run(
 def _judge(
     file: Path,
     traced: torch.fx.GraphModule,
-    batch: int | None,
+    parts: Sequence[Tensor],
     graph: Graph,
     tensors: dict[str, Tensor],
     ending: Callable[[Tensor], Tensor] | None,
 ) -> Verdict:
-    """How far a graph is from its program; a program for one sample is run for each by itself."""
-    count = max(batch or BATCH, BATCH) // (batch or BATCH) * (batch or BATCH)
-    example = torch.randn(count, *graph.input_shape, generator=torch.Generator().manual_seed(1))
+    """How far a graph is from its program, which may take one sample at a time."""
     with torch.no_grad():
-        got = Network(graph, tensors).eval()(example)
-        parts = [torch.fx.Interpreter(traced).run(x) for x in example.clone().split(batch or count)]
-    got, expected = got if ending is None else ending(got), torch.cat(parts)
+        got = Network(graph, tensors).eval()(torch.cat(list(parts)).float())
+        wanted = [torch.fx.Interpreter(traced).run(x.clone()) for x in parts]
+    got, expected = got if ending is None else ending(got), torch.cat(wanted)
     if not torch.isfinite(expected).all():
         raise UnsupportedError(
             f"the output of {file} can't be used",

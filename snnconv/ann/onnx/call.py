@@ -4,9 +4,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from snnconv.graph.form import Activation, Refused, Stored, activation, stored
+from snnconv.graph.form import Activation, Made, Refused, Stored, activation, stored
 
-Operand = Activation | Stored | None
+
+@dataclass(frozen=True)
+class Turned:
+    """A value whose batch is not the first axis in the file: of sequences it often is the second.
+
+    Attributes:
+        x: the value with its batch first, the other axes as they are; one that has to be made
+            first, where a form gives it.
+        batch: the axis that the batch is in the file.
+    """
+
+    x: Activation | Made
+    batch: int
+
+
+Operand = Activation | Turned | Stored | None
 """None is one that is left out."""
 
 
@@ -52,7 +67,7 @@ class Call:
             value = self.attrs[name]
             return list(value) if isinstance(value, Sequence) else [value]
         operand = None if position is None else self.operand(position)
-        if isinstance(operand, Activation):
+        if isinstance(operand, Activation | Turned):
             raise Refused(f"{name} that depend on data")
         return None if operand is None else operand.value.reshape(-1).tolist()
 

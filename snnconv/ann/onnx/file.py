@@ -1,4 +1,4 @@
-"""An ONNX file, read and checked: one float input, one output, and the operators between them."""
+"""An ONNX file, read and checked: one input, one output, and the operators between them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from snnconv.errors import UnsupportedError, UsageError, said
 
 OLDEST = 9  # opset
 DOMAINS = ("", "ai.onnx")
+_INPUTS = {"FLOAT": "float32", "DOUBLE": "float64", "INT64": "int64", "INT32": "int32"}
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,8 @@ def read_model(file: Path) -> Model:
     Raises:
         UsageError: there is no such file.
         UnsupportedError: no ONNX, an opset that is too old or too new, several inputs or outputs,
-            an input of no floats or no declared rank, tensors that hold something other than they
-            declare, or what ONNX's own checker refuses, such as a circle.
+            an input of other numbers or no declared rank, tensors that hold something other than
+            they declare, or what ONNX's own checker refuses, such as a circle.
     """
     proto = _parse(file)
     graph = proto.graph
@@ -147,7 +148,7 @@ def _input(file: Path, value: Any) -> tuple[str, tuple[int | None, ...]]:
 
     tensor = value.type.tensor_type
     kind = onnx.TensorProto.DataType.Name(tensor.elem_type)
-    if kind not in ("FLOAT", "DOUBLE"):
+    if kind not in _INPUTS:
         raise UnsupportedError(
             f"{file} can't be imported",
             f"the input '{value.name}' of type {kind}",
@@ -161,7 +162,7 @@ def _input(file: Path, value: Any) -> tuple[str, tuple[int | None, ...]]:
             f"the input '{value.name}' of shape {list(sizes)}",
             "export the network with an input of shape [batch, ...]",
         )
-    return {"FLOAT": "float32", "DOUBLE": "float64"}[kind], sizes
+    return _INPUTS[kind], sizes
 
 
 def _operator(node: Any) -> Operator:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from snnconv.ann.onnx.call import Call
 from snnconv.ann.onnx.tensors import LARGEST
-from snnconv.graph import forms, wiring
+from snnconv.graph import forms, sequences, wiring
 from snnconv.graph.capture import BATCH
 from snnconv.graph.form import Activation, Made, Refused, Stored, activation
 from snnconv.graph.remedies import BATCH_FIRST
@@ -78,13 +78,6 @@ def unsqueeze(call: Call) -> Made:
     return _as_shape(x, [1 if k in new else next(old) for k in range(rank)][1:])
 
 
-def transpose(call: Call) -> Made:
-    """Axes in another order."""
-    x = call.x
-    order = call.numbers("perm") or list(range(len(x.shape)))[::-1]
-    return wiring.permute((), x, order)
-
-
 def concat(call: Call) -> Made:
     """A concatenation along an axis of the samples."""
     sources = [activation(x) for x in call.operands]
@@ -97,6 +90,14 @@ def reduce_mean(call: Call) -> Made:
     if not axes and call.number("noop_with_empty_axes", 0):
         return wiring.identity((), call.x)
     return forms.mean((), call.x, axes or None, bool(call.number("keepdims", 1)))
+
+
+def reduce_max(call: Call) -> Made:
+    """The largest over axes of the samples."""
+    axes = call.numbers("axes", 1)
+    if not axes and call.number("noop_with_empty_axes", 0):
+        return wiring.identity((), call.x)
+    return forms.amax((), call.x, axes or (), bool(call.number("keepdims", 1)))
 
 
 def split(call: Call) -> list[Made]:
@@ -255,8 +256,13 @@ def identity(call: Call) -> Made:
 _FLOATS = (1, 10, 11, 16)  # TensorProto's float32, float16, float64 and bfloat16
 
 
+_WHOLE = (6, 7)  # int32, int64
+
+
 def cast(call: Call) -> Made:
-    """Floats as floats: the graph computes in float32 throughout."""
+    """Floats as floats, the graph computes in float32 throughout; tokens are whole anyhow."""
+    if call.attrs.get("to") in _WHOLE:
+        return sequences.whole((), call.x)
     if call.attrs.get("to") not in _FLOATS:
         raise Refused("a cast to something other than floats")
     return identity(call)

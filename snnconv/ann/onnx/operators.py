@@ -1,21 +1,23 @@
 """Which of ONNX's operators is which form: all that can depend on the input."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import torch
 
-from snnconv.ann.onnx import layers, moves, windows
+from snnconv.ann.onnx import layers, moves, sequences, turned, windows
 from snnconv.ann.onnx.call import Call
+from snnconv.ann.onnx.turned import Result
 from snnconv.graph import arithmetic
-from snnconv.graph.form import Made, Stored
 
-_Forms = Mapping[str, Callable[[Call], Made | list[Made] | Stored]]
+_Forms = Mapping[str, Callable[[Call], Result | Sequence[Result]]]
 
 FUNCTIONS: _Forms = {
     "Elu": layers.elu,
+    "GRU": partial(sequences.recurrent, "gru"),
     "Gelu": layers.gelu,
     "HardSwish": partial(layers.pointwise, "hardswish"),
+    "LSTM": partial(sequences.recurrent, "lstm"),
     "LayerNormalization": layers.layer_normalization,
     "LeakyRelu": layers.leaky_relu,
     "Mish": partial(layers.pointwise, "mish"),
@@ -38,7 +40,7 @@ OPERATORS: _Forms = {
     "Div": partial(layers.binary, arithmetic.div),
     "Dropout": moves.dropout,
     "Flatten": moves.flatten,
-    "Gather": moves.gather,
+    "Gather": sequences.gather,
     "Gemm": layers.gemm,
     "GlobalAveragePool": windows.global_avg_pool,
     "GlobalMaxPool": windows.global_max_pool,
@@ -50,6 +52,7 @@ OPERATORS: _Forms = {
     "Mul": partial(layers.binary, arithmetic.mul),
     "Neg": layers.negative,
     "Pad": moves.pad,
+    "ReduceMax": moves.reduce_max,
     "ReduceMean": moves.reduce_mean,
     "Relu": layers.relu,
     "Reshape": moves.reshape,
@@ -61,7 +64,7 @@ OPERATORS: _Forms = {
     "Squeeze": moves.squeeze,
     "Sub": partial(layers.binary, arithmetic.sub),
     "Sum": layers.total,
-    "Transpose": moves.transpose,
+    "Transpose": turned.transpose,
     "Unsqueeze": moves.unsqueeze,
     "Upsample": moves.upsample,
     **FUNCTIONS,

@@ -10,7 +10,7 @@ from torch import Tensor
 from snnconv.ann.onnx.file import Model
 from snnconv.errors import CheckFailedError, UnsupportedError, said
 from snnconv.graph.build import Network
-from snnconv.graph.capture import TOLERANCE, Verdict, largest_difference
+from snnconv.graph.capture import TOLERANCE, Verdict, largest_difference, random_input
 from snnconv.graph.ir import Graph
 
 RUNS = 3  # of a file that takes one sample
@@ -23,11 +23,13 @@ def judge(
     graph: Graph,
     tensors: Mapping[str, Tensor],
     ending: Callable[[Tensor], Tensor] | None,
+    tokens: int | None = None,
 ) -> Verdict:
     """Compare a graph with its file on random inputs.
 
     Args:
         ending: the softmax at the file's end that the graph lacks.
+        tokens: of a network on texts, how many token numbers there are.
 
     Raises:
         CheckFailedError: they differ.
@@ -35,8 +37,7 @@ def judge(
     """
     batch = model.sizes[0] or 1
     count = RUNS if batch == 1 else batch
-    generator = torch.Generator().manual_seed(0)
-    example = torch.randn(count, *graph.input_shape, generator=generator)
+    example = random_input(count, graph.input_shape, tokens)
     try:
         with torch.no_grad():
             got = Network(graph, tensors).eval()(example)

@@ -11,13 +11,16 @@ from snnconv.errors import UnsupportedError
 from snnconv.graph.capture import Captured, check_finite
 
 
-def import_onnx(file: Path, input_shape: tuple[int, ...], analog: bool = False) -> Captured:
+def import_onnx(
+    file: Path, input_shape: tuple[int, ...], analog: bool = False, tokens: int | None = None
+) -> Captured:
     """A file's graph and tensors, in float32, and how far they are from the file.
 
     Args:
         file: opset 9 to the newest that the installed ``onnx`` knows.
         input_shape: of one sample of the data; it settles sizes that the file leaves open.
         analog: take operations that no neuron stands for.
+        tokens: of a network on texts, how many token numbers there are.
 
     Raises:
         UsageError: there is no such file.
@@ -26,13 +29,19 @@ def import_onnx(file: Path, input_shape: tuple[int, ...], analog: bool = False) 
         CheckFailedError: the graph does not compute what the file does.
     """
     model = read_model(file)
-    _check_input(model, input_shape)
+    _check_input(model, input_shape, tokens)
     graph, tensors, ending = translate(model, input_shape, analog)
     check_finite(tensors)
-    return Captured(graph, tensors, judge(model, graph, tensors, ending))
+    return Captured(graph, tensors, judge(model, graph, tensors, ending, tokens))
 
 
-def _check_input(model: Model, input_shape: tuple[int, ...]) -> None:
+def _check_input(model: Model, input_shape: tuple[int, ...], tokens: int | None) -> None:
+    if tokens is None and model.dtype.startswith("int"):
+        raise UnsupportedError(
+            f"{model.file} can't be imported",
+            f"the input '{model.input}' of type {model.dtype.upper()}",
+            "export the network with an input of float32, or give texts (--data textfolder:DIR)",
+        )
     batch, *sample = model.sizes
     fits = len(sample) == len(input_shape) and all(
         size in (None, wanted) for size, wanted in zip(sample, input_shape, strict=True)

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
-from snnconv.ann.onnx.call import Call, Operand
+from snnconv.ann.onnx import turned
+from snnconv.ann.onnx.call import Call, Operand, Turned
 from snnconv.ann.onnx.constants import FOLDED, evaluate
 from snnconv.ann.onnx.file import Model, Operator
 from snnconv.ann.onnx.layers import as_bias
@@ -22,6 +23,7 @@ from snnconv.graph.form import Activation, Made, Refused, Shape, Stored
 from snnconv.graph.ir import INPUT, Graph
 from snnconv.graph.ops import OPS, Role
 from snnconv.graph.remedies import ANALOG
+from snnconv.graph.translate import reachable
 
 Ending = Callable[[Tensor], Tensor]
 _CONTROL = ("If", "Loop", "Scan", "SequenceMap")
@@ -48,8 +50,9 @@ def translate(
         raise ObstaclesError(str(model.file), translator.obstacles)
     output = translator.logits()
     assembly = translator.assembly
-    graph = Graph(input_shape, tuple(assembly.nodes.values()), output)
-    return graph, dict(sorted(assembly.tensors.items())), translator.ending
+    graph = reachable(Graph(input_shape, tuple(assembly.nodes.values()), output))
+    tensors = {name: assembly.tensors[name] for name in sorted(graph.tensor_names())}
+    return graph, tensors, translator.ending
 
 
 class _Translator:
@@ -115,7 +118,7 @@ class _Translator:
         return self._values[name]
 
     def _results(self, operator: Operator, operands: Sequence[Operand]) -> list[Operand]:
-        if not any(isinstance(x, Activation) for x in operands):
+        if not any(isinstance(x, Activation | Turned) for x in operands):
             if operator.op == "Identity":
                 return list(operands)  # an exporter's way to let two layers share a tensor
             tensors = [x.value if isinstance(x, Stored) else None for x in operands]
@@ -126,13 +129,21 @@ class _Translator:
             raise Refused("an operator of values that depend on the input")
         if operator.op == "Add" and (biased := self._with_bias(operator, operands)):
             return [biased]
+        form, call = OPERATORS[operator.op], self._call(operator, operands)
         try:
-            made = OPERATORS[operator.op](self._call(operator, operands))
+            made = turned.made(call, form) if turned.moves_batch(operands) else form(call)
         except (TypeError, ValueError, LookupError, ArithmeticError) as error:
             raise Refused(f"attributes that do not fit it ({said(error)})") from error
-        if isinstance(made, Stored):
-            return [made]
-        return [self._add(one, operator) for one in (made if isinstance(made, list) else [made])]
+        return [
+            self._taken(one, operator) for one in (made if isinstance(made, Sequence) else [made])
+        ]
+
+    def _taken(self, one: turned.Result, operator: Operator) -> Operand:
+        """A value that an operator gives, in the graph."""
+        if isinstance(one, Turned):
+            x = self._add(one.x, operator) if isinstance(one.x, Made) else one.x
+            return Turned(x, one.batch) if one.batch else x
+        return self._add(one, operator) if isinstance(one, Made) else one
 
     def _call(self, operator: Operator, operands: Sequence[Operand]) -> Call:
         return Call(
