@@ -70,17 +70,22 @@ def run(file, x):
     options.log_severity_level = 4
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(file), options, ["CPUExecutionProvider"])
-    return torch.from_numpy(session.run(None, {session.get_inputs()[0].name: x.numpy()})[0])
+    (given,) = session.get_inputs()
+    whole = given.type in ("tensor(int64)", "tensor(int32)")
+    value = x.numpy().astype(given.type[len("tensor(") : -1]) if whole else x.numpy()
+    return torch.from_numpy(session.run(None, {given.name: value})[0])
 
 
-def imported(file, shape=IMAGE, batches=(1, 5), ending=None, analog=False):
+def imported(file, shape=IMAGE, batches=(1, 5), ending=None, analog=False, tokens=None):
     """The import, after checking that it gives what onnxruntime gives."""
-    found = import_onnx(file, shape, analog)
+    found = import_onnx(file, shape, analog, tokens)
     assert found.verdict.referee == "onnxruntime"
     assert found.verdict.difference <= 1e-5  # one that is not a number is not
     network = Network(found.graph, found.tensors).eval()
     for batch in batches:
         x = 2 * torch.randn(batch, *shape)
+        if tokens is not None:
+            x = torch.randint(tokens, (batch, *shape)).float()
         with torch.no_grad():
             got = network(x)
         got = got if ending is None else ending(got, 1)
@@ -93,9 +98,9 @@ def ops(found):
     return [n.op for n in found.graph.nodes][:-1]
 
 
-def exported(module, shape, folder, dynamo, opset, batch=None):
+def exported(module, shape, folder, dynamo, opset, batch=None, x=None):
     """A module's file by one of PyTorch's exporters; without a batch, that is left open."""
-    file, x = Path(folder) / "exported.onnx", torch.randn(batch or 2, *shape)
+    file, x = Path(folder) / "exported.onnx", torch.randn(batch or 2, *shape) if x is None else x
     options = {"opset_version": opset, "input_names": ["images"], "dynamo": dynamo}
     if dynamo:
         options |= {"verbose": False}

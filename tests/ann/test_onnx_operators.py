@@ -699,3 +699,20 @@ def test_everything_that_can_not_be_converted_is_named(tmp_path):
     assert named == ["LRN a (LRN)", "Tanh b (Tanh)", "Sigmoid d (Sigmoid)", "Mul e (Mul)"]
     remedies = [obstacle.remedy for obstacle in caught.value.obstacles]
     assert remedies == [IN_OTHER_WORDS, ANALOG, ANALOG, ANALOG]
+
+
+@pytest.mark.parametrize("opset", [13, 17, 18, NEWEST])
+def test_maxima_over_axes(converted, refused, opset):
+    def call(*axes, **attrs):
+        if opset < 18:
+            return node("ReduceMax", "x", **({"axes": list(axes)} if axes else {}), **attrs), {}
+        operand = "x a" if axes else "x"
+        return node("ReduceMax", operand, **attrs), {"a": ints(*axes)} if axes else {}
+
+    pooled = ["reshape", "max_pool", "reshape"]
+    assert ops(converted(*call(2, 3, keepdims=0), opset=opset)) == pooled
+    assert ops(converted(*call(-1, 2), opset=opset)) == pooled
+    assert ops(converted(*call(1), opset=opset)) == pooled
+    assert "over the batch" in refused(*call(), opset=opset)
+    assert "over the batch" in refused(*call(0, 1), opset=opset)
+    assert "side by side" in refused(*call(1, 3), opset=opset)

@@ -3,8 +3,10 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
-from nets import IMAGE, Calls, flattened, refused
+from nets import IMAGE, Calls, captured, flattened, refused
 from torch import nn
+
+from snnconv.graph.roles import Carries, carried, cumulative
 
 # What can't be taken, and why
 
@@ -50,6 +52,11 @@ from torch import nn
         (lambda n, x: torch.ones(x.shape) + x, "add: the constant 'ones', which differs"),
         (lambda n, x: F.pad(n.fc(x), (0, 1), value=1.0), "pad: padding with mode 'constant' and v"),
         (lambda n, x: x.unsqueeze(1).add(x).mean(1), "add: a sum that mixes samples"),
+        (lambda n, x: n.fc(x).amax(0, keepdim=True) + x, "amax: a maximum over the batch"),
+        (lambda n, x: n.fc(x).amax() + x, "amax: a maximum over the batch"),
+        (lambda n, x: torch.max(n.fc(x), x), "max_1: a maximum of two values, or over the batch"),
+        (lambda n, x: n.fc(x) + x.max(1)[1][:, None], "indices or statistics beside a value"),
+        (lambda n, x: torch.stack([n.fc(x), x])[0], "stack: a stack over the batch"),
         (lambda n, x: n.unbatched(x), "unbatched: an input of shape [B, 4]"),
     ],
 )
@@ -107,3 +114,39 @@ def test_pooling_with_indices_is_refused_where_it_is_not_where_it_is_read(pool, 
     error = refused(Calls(forward, part=pool), IMAGE)
     assert says in error.found
     assert error.problem == "1 operation of the network can't be converted"
+
+
+# Maxima over axes
+
+
+@pytest.mark.parametrize(
+    "largest",
+    [
+        lambda x: x.amax((2, 3)),
+        lambda x: torch.amax(x, (-1, -2), keepdim=True),
+        lambda x: x.amax(1),
+        lambda x: x.amax(dim=(1, 2), keepdim=True),
+        lambda x: x.flatten(1).amax(1, True),
+        lambda x: x[:, :, None, :, None].amax((3, 4)),
+        lambda x: x.max(2)[0],
+        lambda x: torch.max(x, dim=-1, keepdim=True)[0],
+        lambda x: x.max(dim=3).values,
+    ],
+)
+def test_maxima(largest):
+    graph = captured(Calls(lambda n, x: largest(x).flatten(1)), IMAGE)
+    assert [node.op for node in graph.nodes].count("max_pool") == 1
+
+
+def test_a_maximum_over_places_spikes_by_the_cumulative_rule():
+    graph = captured(
+        Calls(lambda n, x: n.conv(x).relu().amax((2, 3)), conv=nn.Conv2d(2, 3, 3)), IMAGE
+    )
+    (pool,) = (node.name for node in graph.nodes if node.op == "max_pool")
+    assert [node.name for node in cumulative(graph)] == [pool]
+    assert carried(graph)[pool] is Carries.SPIKES
+
+
+def test_a_maximum_over_axes_apart_is_refused():
+    net = Calls(lambda n, x: x.amax((1, 3)))
+    assert "axes [1, 3], which do not lie side by side" in refused(net, IMAGE).found

@@ -69,6 +69,28 @@ def test_channel_shuffle():
     assert moved(shuffle) == ["reshape", "permute", "identity", "reshape"]
 
 
+@pytest.mark.parametrize(
+    "shuffle",
+    [
+        nn.ChannelShuffle(3),
+        lambda x: F.channel_shuffle(x, 3),
+        lambda x: F.channel_shuffle(x.flatten(2), 3),
+        lambda x: F.channel_shuffle(x[..., None], 2),
+    ],
+)
+def test_pytorch_s_own_channel_shuffle(shuffle):
+    net = Calls(lambda n, x: n.part(n.conv(x)).flatten(1), part=shuffle, conv=nn.Conv2d(2, 6, 3))
+    assert ops(captured(net, IMAGE))[-4:-1] == ["reshape", "permute", "reshape"]
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3, -1, -4])
+def test_a_stack(dim):
+    net = Calls(lambda n, x: torch.stack([x, x.relu(), x * 2], dim).flatten(1))
+    graph = captured(net, IMAGE)
+    assert "concat" in ops(graph)
+    assert ops(graph).count("reshape") == 3 + 1
+
+
 def test_a_piece_that_nobody_reads_is_dropped():
     net = Calls(lambda n, x: n.fc(x.chunk(2, 1)[1]), fc=nn.Linear(3, 2))
     assert ops(captured(net, (6,))) == ["slice", "linear"]

@@ -170,6 +170,8 @@ def _operator(node: Any) -> Operator:
 
     def plain(attribute: Any) -> Any:
         value = onnx.helper.get_attribute_value(attribute)
+        if attribute.type == onnx.AttributeProto.STRINGS:
+            return [text.decode(errors="replace") for text in value]
         return value.decode(errors="replace") if isinstance(value, bytes) else value
 
     op = node.op_type if node.domain in DOMAINS else f"{node.domain}.{node.op_type}"
