@@ -2,8 +2,8 @@
 
 A scan does the same arithmetic in the same order as the neuron's own ``step``, so its spikes are
 the same, bit by bit. It allocates nothing per step, and the given state is not changed. In training
-some neurons have a fused scan with its backward pass. The rest, other devices and other types than
-float32 run the neuron itself.
+neurons have a fused scan with its backward pass, for some of them compiled too. Other devices and
+other types than float32 run the neuron itself.
 
 Shape:
     ``[T, B, *N] -> [T, B, *N]``.
@@ -26,23 +26,26 @@ def run(
     """All steps of a sequence; see :meth:`snnconv.neuron.Neuron.run`."""
     if state is None:
         state = neuron.initial(currents[0])
-    fast = (
-        not torch.is_grad_enabled()
-        and currents.dtype is torch.float32
-        and currents.device.type == "cpu"
-    )
-    kernel = kernels().get(type(neuron)) if fast else None
-    if torch.is_grad_enabled():
-        kernel = FUSED.get(type(neuron))
+    kind, learns = type(neuron), torch.is_grad_enabled()
+    kernel = FUSED.get(kind) if learns else None
+    if currents.dtype is torch.float32 and currents.device.type == "cpu":
+        kernel = kernels(learns).get(kind, kernel)
     if kernel is None:
         return neuron.run(currents, state, keep)
     return kernel(neuron, currents, state, keep)
 
 
 @functools.cache
-def kernels() -> Mapping[type[Neuron[Any]], Callable[..., tuple[Spikes, Any]]]:
-    """The neurons that have a compiled scan; none where numba can't be imported."""
+def kernels(learns: bool = False) -> Mapping[type[Neuron[Any]], Callable[..., tuple[Spikes, Any]]]:
+    """The neurons that have a compiled scan, in training one with gradients.
+
+    None where numba can't be imported.
+    """
     try:
+        if learns:
+            from snnconv.engine.fused_compiled import COMPILED
+
+            return COMPILED
         from snnconv.engine.kernels import KERNELS
     except ImportError:
         return {}
