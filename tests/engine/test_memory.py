@@ -99,7 +99,7 @@ snn = SpikingNetwork(Network(graph, tensors), neurons, 0, None).eval()
 snn = snn.to(memory_format=torch.channels_last)
 
 def go(samples):
-    simulate(snn, torch.rand(samples, 2, 32, 32), torch.arange(samples), 8, 8)
+    simulate(snn, torch.rand(1, samples, 2, 32, 32), torch.arange(samples), 8, 8)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 before = go(1)

@@ -133,7 +133,7 @@ def test_other_data_must_have_as_many_frames(moved, tmp_path):
 
 def test_inspect_says_what_is_computed_for_every_frame(moved):
     folder, _ = moved
-    config = InspectConfig(run=folder, checkpoint=folder / "calibrated.safetensors")
+    config = InspectConfig(run=folder, model=str(folder / "calibrated.safetensors"))
     carries = [node.carries for node in inspect.run(config).nodes]
     assert carries[:2] == ["frames", "frames"]
     assert "constant" not in carries
