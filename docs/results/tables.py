@@ -177,7 +177,7 @@ def text(rows: dict[str, dict]) -> str:
 
 def onnx_shipped(rows: dict[str, dict]) -> str:
     """Errors of the onnx package's networks, in the form of :func:`vision`."""
-    steps = ("16", "64", "256")
+    steps = ("16", "64", "256", "1024")
     heads = ("network", "sites", "import error", "L = 16", "L = 256", "L = 65536")
     heads += tuple(f"{method}, T = {t}" for method in ("max", "mse") for t in steps)
     body = []
