@@ -5,6 +5,7 @@
 #   docs/results/commands.sh sweep NETWORK      vgg11 or resnet20: 2,000 test images, T = 64
 #   docs/results/commands.sh full NETWORK       the best setting of each neuron: all 10,000, T = 256
 #   docs/results/commands.sh single NETWORK     those LM-HT networks, reparameterized
+#   docs/results/commands.sh speech             M5 on spoken commands, T = 256
 #   docs/results/commands.sh text               an LSTM on Debian's package descriptions, T = 256
 #   docs/results/commands.sh levels NETWORK     LM-HT as converted, without fine-tuning: all 10,000
 #   docs/results/commands.sh events             recordings of an event camera: minutes, not hours
@@ -112,6 +113,18 @@ events() { # the saccade set, and a small network on it: 2,000 test recordings o
   row events if-4 percentile 4 2000 --neuron if -- "${lean[@]}"
   row events msat-4 percentile 4 2000 --neuron msat --param preset=vgg16 --param v0=0.5 -- "${lean[@]}"
   row events lm-ht-4 mse 4 2000 --neuron lm-ht --param levels=4 -- "${lean[@]}"
+}
+
+speech() { # espeak-ng has to be installed
+  [ -d "$runs/spoken" ] || python docs/results/spoken_commands.py "$runs/spoken"
+  [ -f "$runs/speech/ann.safetensors" ] || snnconv train 'm5?width=0.5' --data "speech-commands:$runs/spoken" \
+    --epochs 5 --lr 0.05 --threads "$threads" --run "$runs/speech"
+  thresholds speech
+  mkdir -p "$results/speech"
+  row speech m5-if-max-v0 max 256 1620 --neuron if --param v0=0 -- "${lean[@]}"
+  row speech m5-msat-max max 256 1620 --neuron msat -- "${lean[@]}"
+  row speech m5-if-percentile percentile 256 1620 --neuron if -- "${lean[@]}"
+  row speech m5-msat-percentile percentile 256 1620 --neuron msat --param v0=0.5 -- "${lean[@]}"
 }
 
 text() {

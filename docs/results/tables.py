@@ -160,7 +160,7 @@ def max_pool(found: dict) -> str:
     return table(heads, body)
 
 
-def text(rows: dict[str, dict]) -> str:
+def few_steps(rows: dict[str, dict]) -> str:
     """Accuracy at the steps of the paper's table, and what spikes cost there."""
     steps = (4, 8, 16, 64, 256)
     heads = ("row", "n", "ANN", *(f"T={t}" for t in steps), "SOPs at the last (M)")
@@ -239,8 +239,9 @@ def tables() -> dict[str, str]:
         found["onnx-exported"] = onnx_exported({n: r for n, r in rows.items() if n not in shipped})
     if (file := HERE / "max_pool.json").exists():
         found["max-pool"] = max_pool(json.loads(file.read_text(encoding="utf-8")))
-    if rows := evaluations("text"):
-        found["text"] = text(rows)
+    for name in ("text", "speech"):
+        if rows := evaluations(name):
+            found[name] = few_steps(rows)
     return found
 
 
