@@ -3,7 +3,7 @@ import torch
 from layers import RESIDUAL, VARIANTS, layer, same
 
 from snnconv.engine.fused import FUSED
-from snnconv.engine.run import run
+from snnconv.engine.run import kernels, run
 from snnconv.neuron import ROOM
 
 KINDS = [(n, p) for n in ROOM.names() if ROOM.load(n) in FUSED for p in VARIANTS[n]]
@@ -73,15 +73,43 @@ def test_values_and_gradients_are_those_of_the_neuron(name, params, currents, ma
     def reference(neurons, part, state, mask):
         return neurons.run(part, state, mask)
 
-    found, expected = (gradients(neurons, how, *given) for how in (run, reference))
-    assert same(found[:3], expected[:3])
-    learned = len(list(neurons.parameters()))
-    exact = len(found[3]) - learned
-    assert same(found[3][:exact], expected[3][:exact])
-    assert found[3][0].any()
-    for ours, theirs in zip(found[3][exact:], expected[3][exact:], strict=True):
-        torch.testing.assert_close(ours, theirs)  # sums over neurons, in an order of their own
-        assert theirs.any()
+    expected = gradients(neurons, reference, *given)
+    exact = len(expected[3]) - len(list(neurons.parameters()))
+    assert expected[3][0].any()
+    assert all(theirs.any() for theirs in expected[3][exact:])
+    for how in (run, FUSED[type(neurons)]):  # where there is a compiled one, run takes that
+        found = gradients(neurons, how, *given)
+        assert same(found[:3], expected[:3])
+        assert same(found[3][:exact], expected[3][:exact])
+        for ours, theirs in zip(found[3][exact:], expected[3][exact:], strict=True):
+            torch.testing.assert_close(ours, theirs)  # sums over neurons, in an order of their own
+
+
+def test_compiled_scans_are_taken_where_they_can_be():
+    assert set(kernels(learns=True)) == {ROOM.load("if")}
+    for dtype, compiled in ((torch.float32, True), (torch.float64, False)):
+        currents = torch.randn(3, 2, 30, dtype=dtype).requires_grad_()
+        spikes, _ = run(layer("if", 0.7, dtype), currents, None, None)
+        made_by = type(spikes.values.grad_fn)
+        assert (made_by.__module__, made_by.__name__) == ("torch.autograd.function", "_IFBackward")
+        forward = made_by._forward_cls.__module__
+        assert forward.endswith("fused_compiled") is compiled
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_threads_change_no_gradient(threads):
+    currents, before = torch.randn(6, 3, 5, 31, 37).requires_grad_(), torch.get_num_threads()
+    found = []
+    for n in (1, threads):
+        torch.set_num_threads(n)
+        try:
+            spikes, _ = run(layer("if"), currents, None, None)
+            loss = (spikes.values * currents.detach()).sum()
+            found.append(torch.autograd.grad(loss, currents)[0])
+        finally:
+            torch.set_num_threads(before)
+    assert torch.equal(*found)
+    assert found[0].any()
 
 
 def test_only_some_results_need_a_gradient():
