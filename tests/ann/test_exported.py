@@ -1,5 +1,6 @@
 """Exported programs: read as data, translated, compared with the program."""
 
+import functools
 import json
 import shutil
 import zipfile
@@ -11,9 +12,10 @@ from torch import nn
 from torchvision.models import get_model
 
 from snnconv.ann.exported.source import import_exported
+from snnconv.ann.zoo import ZOO
 from snnconv.errors import CheckFailedError, ExitCode, UnsupportedError, UsageError
 from snnconv.graph.build import Network
-from snnconv.graph.capture import capture
+from snnconv.graph.capture import capture, random_input
 
 IMAGE = (2, 8, 8)
 
@@ -48,12 +50,17 @@ class Calls(nn.Module):
         return self.function(self, x)
 
 
-def program(module, shape=IMAGE, batch=None, core=False):
+def program(module, shape=IMAGE, batch=None, core=False, tokens=None, dtype=torch.float32):
     """A module as torch.export sees it; without a batch, that is left open."""
-    sizes = None if batch else ({0: torch.export.Dim("batch")},)
-    example = (torch.randn(batch or 2, *shape),)
-    found = torch.export.export(module.eval(), example, dynamic_shapes=sizes)
+    found = _program(module, shape, batch, tokens, dtype)
     return found.run_decompositions() if core else found
+
+
+@functools.cache  # torch.export takes a second or more for the smallest network
+def _program(module, shape, batch, tokens, dtype):
+    sizes = None if batch else ({0: torch.export.Dim("batch")},)
+    example = random_input(batch or 2, shape, tokens).to(dtype)
+    return torch.export.export(module.eval(), (example,), dynamic_shapes=sizes)
 
 
 def saved(module, folder, shape=IMAGE, **how):
@@ -62,20 +69,22 @@ def saved(module, folder, shape=IMAGE, **how):
     return file
 
 
-def imported(module, folder, shape=IMAGE, analog=False, **how):
+def imported(module, folder, shape=IMAGE, analog=False, tokens=None, **how):
     """The import, after checking that it gives what the module gives for a batch of any size."""
-    found = import_exported(saved(module, folder, shape, **how), shape, analog)
+    file = saved(module, folder, shape, tokens=tokens, **how)
+    found = import_exported(file, shape, analog, tokens)
     assert found.verdict.difference <= 1e-5
-    x = 2 * torch.randn(5, *shape)
+    x = random_input(5, shape, tokens, 2)
     with torch.no_grad():
         got = Network(found.graph, found.tensors).eval()(x)
-        torch.testing.assert_close(got, module(x.clone()), rtol=1e-4, atol=1e-5)
+        wanted = module(x.to(how.get("dtype", x.dtype)))
+        torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5)
     return found
 
 
-def refused(file, code=ExitCode.UNSUPPORTED, shape=IMAGE):
+def refused(file, code=ExitCode.UNSUPPORTED, shape=IMAGE, tokens=None):
     with pytest.raises((UnsupportedError, UsageError, CheckFailedError)) as caught:
-        import_exported(file, shape)
+        import_exported(file, shape, tokens=tokens)
     assert caught.value.code == code
     assert str(file) in caught.value.problem
     return caught.value
@@ -84,10 +93,13 @@ def refused(file, code=ExitCode.UNSUPPORTED, shape=IMAGE):
 # The same graph as of the live network
 
 
-@pytest.mark.parametrize("batch", [None, 1, 3])
+NET = Net()
+
+
+@pytest.mark.parametrize("batch", [None, 1, pytest.param(3, marks=pytest.mark.long)])
 @pytest.mark.parametrize("core", [False, True])
 def test_it_is_the_graph_of_the_live_network(batch, core, tmp_path):
-    module = Net()
+    module = NET
     graph, tensors = capture(module, IMAGE)
     found = imported(module, tmp_path, batch=batch, core=core)
     assert [n.op for n in found.graph.nodes] == [n.op for n in graph.nodes]
@@ -146,6 +158,9 @@ CASES = {
     "pad": nn.Sequential(nn.ZeroPad2d((1, 2, 0, 3)), nn.ReflectionPad2d(2), nn.Flatten()),
     "upsample": nn.Sequential(nn.Upsample(scale_factor=2), nn.Upsample((24, 20)), nn.Flatten()),
     "dropout": nn.Sequential(nn.Dropout(0.3), nn.Flatten()),
+    "maxima": Calls(lambda n, x: x.amax((2, 3)) + x.max(3)[0].amax(2) + x.amax(1).amax(1)[:, :1]),
+    "stack": Calls(images(lambda x: torch.stack((x, x.relu()), 2))),
+    "shuffle": Calls(images(lambda x: F.channel_shuffle(x.transpose(1, 2), 4))),
 }
 
 
@@ -160,15 +175,46 @@ def test_what_the_core_set_makes_hard_to_read(name, tmp_path):
     assert NOT_IN_CORE[name] in refused(saved(CASES[name], tmp_path, core=True)).found
 
 
+class SideBySide(nn.Module):
+    """Networks on one input, their outputs behind one another: all are exported at once."""
+
+    def __init__(self, parts):
+        super().__init__()
+        self.parts = nn.ModuleDict(parts)
+
+    def forward(self, x):
+        return torch.cat([part(x) for part in self.parts.values()], 1)
+
+
+IN_CORE = SideBySide({name: part for name, part in CASES.items() if name not in NOT_IN_CORE})
+
+
+@pytest.mark.parametrize("core", [False, True])
+def test_operators_side_by_side(core, tmp_path):
+    # two parts that begin by one reshape share it in the core set
+    same_operations(IN_CORE, core, tmp_path, *(["reshape"] if core else []))
+
+
 @pytest.mark.parametrize(
     ("name", "core"),
-    [(name, False) for name in CASES] + [(name, True) for name in CASES if name not in NOT_IN_CORE],
+    [
+        pytest.param(name, core, marks=() if name in NOT_IN_CORE else pytest.mark.long)
+        for core in (False, True)
+        for name in CASES
+        if not (core and name in NOT_IN_CORE)
+    ],
 )
 def test_operators(name, core, tmp_path):
-    graph, _ = capture(CASES[name].eval(), IMAGE)
-    found = imported(CASES[name], tmp_path, core=core)
-    kept = [n for n in found.graph.nodes if n.op not in ("identity", "dropout")]
-    wanted = [n for n in graph.nodes if n.op not in ("identity", "dropout")]
+    same_operations(CASES[name], core, tmp_path)
+
+
+def same_operations(module, core, folder, *left_out):
+    """The import has the operations of the module's capture, in that order."""
+    left_out = ("identity", "dropout", *left_out)
+    graph, _ = capture(module.eval(), IMAGE)
+    found = imported(module, folder, core=core)
+    kept = [n for n in found.graph.nodes if n.op not in left_out]
+    wanted = [n for n in graph.nodes if n.op not in left_out]
     assert [(n.op, n.attrs) for n in kept] == [(n.op, n.attrs) for n in wanted]
 
 
@@ -181,12 +227,61 @@ FUNCTIONS = {
 }
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+ALL_FUNCTIONS = SideBySide(FUNCTIONS)
+
+
+@pytest.mark.parametrize(
+    "name", ["all", *(pytest.param(n, marks=pytest.mark.long) for n in FUNCTIONS)]
+)
 def test_functions_that_no_neuron_stands_for(name, tmp_path):
-    module = FUNCTIONS[name]
+    module = FUNCTIONS.get(name, ALL_FUNCTIONS)
     error = refused(saved(module, tmp_path))
     assert "network.pt2 can't be converted" in error.problem
     imported(module, tmp_path, analog=True)
+
+
+# Texts
+
+
+@pytest.mark.parametrize("core", [False, True])
+def test_a_lookup(core, tmp_path):
+    found = imported(TABLE, tmp_path, (3,), tokens=9, dtype=torch.long, core=core)
+    assert [n.op for n in found.graph.nodes] == ["embedding", "reshape"]
+
+
+def _last_states(n, x):
+    sequence, states = n.rnn(n.table(x.long()))
+    states = states[0] if isinstance(n.rnn, nn.LSTM) else states
+    return torch.cat([states[-1], states[-2], sequence.mean(1)], 1)
+
+
+@pytest.mark.filterwarnings("ignore:The tensor attributes")
+@pytest.mark.parametrize("kind", [nn.GRU, pytest.param(nn.LSTM, marks=pytest.mark.long)])
+def test_a_recurrence(kind, tmp_path):
+    rnn = kind(4, 3, batch_first=True, bidirectional=True)
+    module = Calls(_last_states, table=nn.Embedding(9, 4), rnn=rnn)
+    found = imported(module, tmp_path, (2,), True, tokens=9)
+    graph, tensors = capture(module, (2,), True, 9)
+    assert [(n.op, n.attrs) for n in found.graph.nodes] == [(n.op, n.attrs) for n in graph.nodes]
+    assert found.tensors.keys() == tensors.keys()
+    error = refused(tmp_path / "network.pt2", shape=(2,), tokens=9)
+    assert f"aten.{kind.__name__.lower()}" in error.found or "rnn" in error.found
+
+
+@pytest.mark.filterwarnings("ignore:The tensor attributes")
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["lstm", "gru"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int64])
+def test_the_zoo_s_recurrences(kind, dtype, tmp_path):
+    module = ZOO[kind](tokens=9, classes=3, embedding=4, hidden=5, layers=2).eval()
+    found = imported(module, tmp_path, (3,), True, tokens=9, dtype=dtype)
+    graph, tensors = capture(module, (3,), True, 9)
+    kept = [n for n in found.graph.nodes if n.op != "identity"]
+    wanted = [n for n in graph.nodes if n.op != "identity"]
+    assert [(n.op, n.attrs, n.tensors) for n in kept] == [
+        (n.op, n.attrs, n.tensors) for n in wanted
+    ]
+    assert all(torch.equal(found.tensors[key], tensors[key]) for key in tensors)
 
 
 def test_a_softmax_at_the_end_is_dropped(tmp_path):
@@ -202,7 +297,7 @@ def test_a_softmax_at_the_end_is_dropped(tmp_path):
 def test_every_operator_that_is_not_known_is_named(tmp_path):
     module = Calls(lambda n, x: F.relu(x.cumsum(2).sort(3)[0].clamp(-1, 1)).flatten(1))
     error = refused(saved(module, tmp_path))
-    assert error.problem.startswith("3 operations of ")
+    assert error.problem.startswith(f"3 operations of {tmp_path}")
     for name in ("aten.cumsum.default", "aten.sort", "a clip to [-1"):
         assert name in error.found
 
@@ -237,15 +332,16 @@ def test_a_network_exported_in_training_mode(tmp_path):
     assert "evaluation mode" in error.remedy
 
 
+TABLE = nn.Sequential(nn.Embedding(9, 4), nn.Flatten())
+
+
 def test_integer_input(tmp_path):
-    module = nn.Sequential(nn.Embedding(9, 4), nn.Flatten())
-    found = torch.export.export(module, (torch.zeros(2, 3, dtype=torch.long),))
-    torch.export.save(found, tmp_path / "n.pt2")
-    assert "of type torch.int64" in refused(tmp_path / "n.pt2", shape=(3,)).found
+    file = saved(TABLE, tmp_path, (3,), tokens=9, dtype=torch.long)
+    assert "of type torch.int64" in refused(file, shape=(3,)).found
 
 
 def test_samples_of_another_shape(tmp_path):
-    file = saved(Net(), tmp_path)
+    file = saved(NET, tmp_path)
     assert "shape [2, 8, 8] for samples of [1, 8, 8]" in refused(file, shape=(1, 8, 8)).found
     assert "for samples of [2]" in refused(file, shape=(2,)).found
 
@@ -300,7 +396,7 @@ WEIGHTS = "model_weights_config.json"
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    return saved(Net(), tmp_path_factory.mktemp("whole"))
+    return saved(NET, tmp_path_factory.mktemp("whole"))
 
 
 @pytest.fixture

@@ -34,6 +34,7 @@ class Call:
         batch: the file's own size of the batch, where it fixes one.
         outputs: how many it has.
         read: how many of them somebody reads, counted to the last that is.
+        texts: whether the network's input is token numbers.
     """
 
     op: str
@@ -43,6 +44,7 @@ class Call:
     attrs: Mapping[str, Any]
     outputs: int = 1
     read: int = 1
+    texts: bool = False
 
     @property
     def x(self) -> Activation:

@@ -261,7 +261,7 @@ _WHOLE = (6, 7)  # int32, int64
 
 def cast(call: Call) -> Made:
     """Floats as floats, the graph computes in float32 throughout; tokens are whole anyhow."""
-    if call.attrs.get("to") in _WHOLE:
+    if call.texts and call.attrs.get("to") in _WHOLE:
         return sequences.whole((), call.x)
     if call.attrs.get("to") not in _FLOATS:
         raise Refused("a cast to something other than floats")

@@ -30,7 +30,7 @@ def import_onnx(
     """
     model = read_model(file)
     _check_input(model, input_shape, tokens)
-    graph, tensors, ending = translate(model, input_shape, analog)
+    graph, tensors, ending = translate(model, input_shape, analog, tokens is not None)
     check_finite(tensors)
     return Captured(graph, tensors, judge(model, graph, tensors, ending, tokens))
 

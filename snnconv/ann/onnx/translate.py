@@ -30,7 +30,7 @@ _CONTROL = ("If", "Loop", "Scan", "SequenceMap")
 
 
 def translate(
-    model: Model, input_shape: tuple[int, ...], analog: bool = False
+    model: Model, input_shape: tuple[int, ...], analog: bool = False, texts: bool = False
 ) -> tuple[Graph, dict[str, Tensor], Ending | None]:
     """A file's graph, its tensors, and the softmax at its end that was dropped, if any.
 
@@ -38,12 +38,13 @@ def translate(
         model: what the file holds.
         input_shape: of one sample.
         analog: whether to take operations that no neuron stands for.
+        texts: whether the input is token numbers.
 
     Raises:
         ObstaclesError: operators outside the closed list, all of them, each with its name.
         UnsupportedError: an output that is no logits.
     """
-    translator = _Translator(model, input_shape, analog)
+    translator = _Translator(model, input_shape, analog, texts)
     for operator in model.operators:
         translator.read(operator)
     if translator.obstacles:
@@ -58,9 +59,12 @@ def translate(
 class _Translator:
     """What is known of the graph so far."""
 
-    def __init__(self, model: Model, input_shape: tuple[int, ...], analog: bool) -> None:
+    def __init__(
+        self, model: Model, input_shape: tuple[int, ...], analog: bool, texts: bool
+    ) -> None:
         self.model = model
         self.analog = analog
+        self.texts = texts
         self.assembly = Assembly()
         self.obstacles: list[Obstacle] = []
         self.ending: Ending | None = None
@@ -154,6 +158,7 @@ class _Translator:
             operator.attrs,
             outputs=len(operator.outputs),
             read=max(k for k, name in enumerate(operator.outputs, 1) if self._readers[name]),
+            texts=self.texts,
         )
 
     def _add(self, made: Made, operator: Operator) -> Activation:
