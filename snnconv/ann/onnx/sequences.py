@@ -67,7 +67,7 @@ def _input(call: Call) -> tuple[Activation, bool]:
     """The sequences ``[B, L, F]``, and whether the file has their places before their batch."""
     x, layout = call.operand(0), call.number("layout", 0)
     if layout == 0 and isinstance(x, Turned) and x.batch == 1:
-        x = x.x
+        x = activation(x.x)
     elif layout != 1:
         raise Refused("sequences whose batch is not the axis behind their places", BATCH_FIRST)
     source = activation(x)

@@ -14,7 +14,7 @@ from snnconv.ann.onnx import moves
 from snnconv.ann.onnx.call import Call, Operand, Turned
 from snnconv.graph.assembly import shape_of
 from snnconv.graph.capture import BATCH
-from snnconv.graph.form import Activation, Made, Refused, Stored
+from snnconv.graph.form import Activation, Made, Refused, Stored, activation
 from snnconv.graph.remedies import BATCH_FIRST
 
 Result = Made | Turned | Stored | None
@@ -36,7 +36,9 @@ def moves_batch(operands: Sequence[Operand]) -> bool:
     return any(isinstance(x, Turned) for x in operands)
 
 
-def made(call: Call, form: Callable[[Call], Result | list[Result]]) -> Result | list[Result]:
+def made(
+    call: Call, form: Callable[[Call], Result | Sequence[Result]]
+) -> Result | Sequence[Result]:
     """What an operator gives of operands whose batch is not the first axis.
 
     Args:
@@ -59,7 +61,9 @@ _ALONG: Mapping[str, tuple[str, int | None]] = {
 """Operators along axes that are named: by which attribute, and by which operand in newer opsets."""
 
 
-def _along(call: Call, form: Callable[[Call], Result | list[Result]]) -> Result | list[Result]:
+def _along(
+    call: Call, form: Callable[[Call], Result | Sequence[Result]]
+) -> Result | Sequence[Result]:
     """The operator on the value with its batch first, along the axes that are meant."""
     name, position = _ALONG[call.op]
     given = [_turned(x) if isinstance(x, Activation | Turned) else x for x in call.operands]
@@ -71,7 +75,7 @@ def _along(call: Call, form: Callable[[Call], Result | list[Result]]) -> Result 
     own = [_own(x, axis) for axis in axes]
     inner = replace(
         call,
-        operands=[x.x if isinstance(x, Turned) else x for x in given],
+        operands=[activation(x.x) if isinstance(x, Turned) else x for x in given],
         attrs={**call.attrs, name: own if name == "axes" else own[0]},
     )
     found = form(inner)
@@ -81,7 +85,7 @@ def _along(call: Call, form: Callable[[Call], Result | list[Result]]) -> Result 
         gone = sum(axis < batch for axis in axes) if len(shape_of(value)) < rank else 0
         return _placed(value, batch - gone)
 
-    return [back(one) for one in found] if isinstance(found, list) else back(found)
+    return [back(one) for one in found] if isinstance(found, Sequence) else back(found)
 
 
 def _reshape(call: Call) -> Result:
