@@ -36,7 +36,9 @@ def moves_batch(operands: Sequence[Operand]) -> bool:
     return any(isinstance(x, Turned) for x in operands)
 
 
-def made(call: Call, form: Callable[[Call], Result | list[Result]]) -> Result | list[Result]:
+def made(
+    call: Call, form: Callable[[Call], Result | Sequence[Result]]
+) -> Result | Sequence[Result]:
     """What an operator gives of operands whose batch is not the first axis.
 
     Args:
@@ -59,7 +61,9 @@ _ALONG: Mapping[str, tuple[str, int | None]] = {
 """Operators along axes that are named: by which attribute, and by which operand in newer opsets."""
 
 
-def _along(call: Call, form: Callable[[Call], Result | list[Result]]) -> Result | list[Result]:
+def _along(
+    call: Call, form: Callable[[Call], Result | Sequence[Result]]
+) -> Result | Sequence[Result]:
     """The operator on the value with its batch first, along the axes that are meant."""
     name, position = _ALONG[call.op]
     given = [_turned(x) if isinstance(x, Activation | Turned) else x for x in call.operands]
@@ -71,7 +75,7 @@ def _along(call: Call, form: Callable[[Call], Result | list[Result]]) -> Result 
     own = [_own(x, axis) for axis in axes]
     inner = replace(
         call,
-        operands=[x.x if isinstance(x, Turned) else x for x in given],
+        operands=[_first(x) for x in given],
         attrs={**call.attrs, name: own if name == "axes" else own[0]},
     )
     found = form(inner)
@@ -81,7 +85,7 @@ def _along(call: Call, form: Callable[[Call], Result | list[Result]]) -> Result 
         gone = sum(axis < batch for axis in axes) if len(shape_of(value)) < rank else 0
         return _placed(value, batch - gone)
 
-    return [back(one) for one in found] if isinstance(found, list) else back(found)
+    return [back(one) for one in found] if isinstance(found, Sequence) else back(found)
 
 
 def _reshape(call: Call) -> Result:
@@ -144,8 +148,7 @@ def _same(call: Call) -> Result:
     """What changes each number by itself."""
     x = _turned(call.operand(0))
     form = {"Cast": moves.cast, "Dropout": moves.dropout, "Identity": moves.identity}[call.op]
-    assert isinstance(x.x, Activation)
-    return _placed(form(replace(call, operands=[x.x, *call.operands[1:]])), x.batch)
+    return _placed(form(replace(call, operands=[_first(x), *call.operands[1:]])), x.batch)
 
 
 _FORMS: Mapping[str, Callable[[Call], Result]] = {
@@ -165,6 +168,14 @@ def _turned(value: Operand) -> Turned:
     if isinstance(value, Activation):
         return Turned(value, 0)
     raise Refused("an operand that is no activation")
+
+
+def _first(value: Operand) -> Operand:
+    """An operand with its batch first, as the graph has it."""
+    if isinstance(value, Turned):
+        assert isinstance(value.x, Activation)
+        return value.x
+    return value
 
 
 def _placed(value: Activation | Made, batch: int) -> Made | Turned:
