@@ -10,7 +10,8 @@ from snnconv.errors import UnsupportedError, UsageError, said
 
 OLDEST = 9  # opset
 DOMAINS = ("", "ai.onnx")
-_INPUTS = {"FLOAT": "float32", "DOUBLE": "float64", "INT64": "int64", "INT32": "int32"}
+_FLOATS = {"FLOAT": "float32", "DOUBLE": "float64"}
+_INPUTS = {**_FLOATS, "INT64": "int64", "INT32": "int32"}
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,11 @@ class Model:
     output: str
 
 
-def read_model(file: Path) -> Model:
+def read_model(file: Path, texts: bool = False) -> Model:
     """Read a file and check it; no tensor is read yet.
+
+    Args:
+        texts: whether its input is token numbers, which may be whole.
 
     Raises:
         UsageError: there is no such file.
@@ -72,7 +76,7 @@ def read_model(file: Path) -> Model:
     inputs = [value for value in graph.input if value.name not in initialisers]
     _one(file, "input", [value.name for value in inputs])
     _one(file, "output", [value.name for value in graph.output])
-    dtype, sizes = _input(file, inputs[0])
+    dtype, sizes = _input(file, inputs[0], texts)
     for tensor in graph.initializer:
         check(tensor, file.parent)
     _check(file)
@@ -142,17 +146,17 @@ def _one(file: Path, what: str, names: list[str]) -> None:
         )
 
 
-def _input(file: Path, value: Any) -> tuple[str, tuple[int | None, ...]]:
+def _input(file: Path, value: Any, texts: bool) -> tuple[str, tuple[int | None, ...]]:
     """The input's type and sizes."""
     import onnx
 
     tensor = value.type.tensor_type
     kind = onnx.TensorProto.DataType.Name(tensor.elem_type)
-    if kind not in _INPUTS:
+    if kind not in (_INPUTS if texts else _FLOATS):
         raise UnsupportedError(
             f"{file} can't be imported",
             f"the input '{value.name}' of type {kind}",
-            "export the network with an input of float32",
+            "export the network with an input of float32, or give texts (--data textfolder:DIR)",
         )
     dims = tensor.shape.dim
     sizes = tuple(int(d.dim_value) if d.HasField("dim_value") else None for d in dims)

@@ -66,11 +66,10 @@ def recurrent(op: str, call: Call) -> list[Result]:
 def _input(call: Call) -> tuple[Activation, bool]:
     """The sequences ``[B, L, F]``, and whether the file has their places before their batch."""
     x, layout = call.operand(0), call.number("layout", 0)
-    if layout == 0 and isinstance(x, Turned) and x.batch == 1:
-        x = activation(x.x)
-    elif layout != 1:
+    second = isinstance(x, Turned) and x.batch == 1
+    if not (layout == 1 and isinstance(x, Activation)) and not (layout == 0 and second):
         raise Refused("sequences whose batch is not the axis behind their places", BATCH_FIRST)
-    source = activation(x)
+    source = activation(x.x if isinstance(x, Turned) else x)
     if len(source.shape) != 3:
         raise Refused(f"sequences of shape {list(source.shape[1:])}")
     return source, layout == 0

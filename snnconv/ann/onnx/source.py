@@ -28,20 +28,14 @@ def import_onnx(
             shape, NaN or Inf.
         CheckFailedError: the graph does not compute what the file does.
     """
-    model = read_model(file)
-    _check_input(model, input_shape, tokens)
+    model = read_model(file, tokens is not None)
+    _check_input(model, input_shape)
     graph, tensors, ending = translate(model, input_shape, analog, tokens is not None)
     check_finite(tensors)
     return Captured(graph, tensors, judge(model, graph, tensors, ending, tokens))
 
 
-def _check_input(model: Model, input_shape: tuple[int, ...], tokens: int | None) -> None:
-    if tokens is None and model.dtype.startswith("int"):
-        raise UnsupportedError(
-            f"{model.file} can't be imported",
-            f"the input '{model.input}' of type {model.dtype.upper()}",
-            "export the network with an input of float32, or give texts (--data textfolder:DIR)",
-        )
+def _check_input(model: Model, input_shape: tuple[int, ...]) -> None:
     batch, *sample = model.sizes
     fits = len(sample) == len(input_shape) and all(
         size in (None, wanted) for size, wanted in zip(sample, input_shape, strict=True)

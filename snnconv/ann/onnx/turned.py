@@ -14,7 +14,7 @@ from snnconv.ann.onnx import moves
 from snnconv.ann.onnx.call import Call, Operand, Turned
 from snnconv.graph.assembly import shape_of
 from snnconv.graph.capture import BATCH
-from snnconv.graph.form import Activation, Made, Refused, Stored, activation
+from snnconv.graph.form import Activation, Made, Refused, Stored
 from snnconv.graph.remedies import BATCH_FIRST
 
 Result = Made | Turned | Stored | None
@@ -75,7 +75,7 @@ def _along(
     own = [_own(x, axis) for axis in axes]
     inner = replace(
         call,
-        operands=[activation(x.x) if isinstance(x, Turned) else x for x in given],
+        operands=[_first(x) for x in given],
         attrs={**call.attrs, name: own if name == "axes" else own[0]},
     )
     found = form(inner)
@@ -148,8 +148,7 @@ def _same(call: Call) -> Result:
     """What changes each number by itself."""
     x = _turned(call.operand(0))
     form = {"Cast": moves.cast, "Dropout": moves.dropout, "Identity": moves.identity}[call.op]
-    assert isinstance(x.x, Activation)
-    return _placed(form(replace(call, operands=[x.x, *call.operands[1:]])), x.batch)
+    return _placed(form(replace(call, operands=[_first(x), *call.operands[1:]])), x.batch)
 
 
 _FORMS: Mapping[str, Callable[[Call], Result]] = {
@@ -169,6 +168,14 @@ def _turned(value: Operand) -> Turned:
     if isinstance(value, Activation):
         return Turned(value, 0)
     raise Refused("an operand that is no activation")
+
+
+def _first(value: Operand) -> Operand:
+    """An operand with its batch first, as the graph has it."""
+    if isinstance(value, Turned):
+        assert isinstance(value.x, Activation)
+        return value.x
+    return value
 
 
 def _placed(value: Activation | Made, batch: int) -> Made | Turned:
