@@ -88,6 +88,7 @@ MADE = {
     "ann": ann,
     "calibrated": calibrated,
     "converted": spiking,
+    "trained": lambda: spiking("trained"),
     "finetuned": finetuned,
     "reparameterized": lambda: spiking("reparameterized"),
 }

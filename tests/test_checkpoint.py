@@ -118,6 +118,7 @@ def test_canonical_json_is_one_text(data):
         ("ann", SPIKING, "convert"),
         ("calibrated", ["ann"], "train"),
         ("converted", ["finetuned"], "finetune"),
+        ("converted", ["trained"], "train"),
         ("finetuned", ["reparameterized"], "reparameterize"),
     ],
 )
@@ -141,7 +142,7 @@ def document(**changes):
         (document(format=0), "no format version (0)"),
         (document(format="1"), "no format version ('1')"),
         (lambda data, tensors: data.pop("format"), "no format version (None)"),
-        (document(kind="trained"), "the unknown kind 'trained'"),
+        (document(kind="made"), "the unknown kind 'made'"),
         (document(kind=["ann"]), "the unknown kind ['ann']"),
         (document(kind="finetuned", spiking=None), "kind 'finetuned' without 'spiking'"),
         (document(calibration=None), "kind 'converted' without 'calibration'"),
@@ -251,6 +252,7 @@ def test_names_in_a_run_folder():
         "ann.safetensors",
         "calibrated.safetensors",
         "converted.safetensors",
+        "trained.safetensors",
         "finetuned.safetensors",
         "reparameterized.safetensors",
     }

@@ -33,7 +33,7 @@ def peak_bytes(net, T, k, neuron):
     Held.alive = Held.peak = 0
     labels = torch.tensor([0, 1, 2])
     with torch.autograd.graph.saved_tensors_hooks(Held, lambda held: held.tensor):
-        for loss, _ in trained.losses(trained.module, torch.arange(3), images(3), labels):
+        for loss, _ in trained.losses(trained.module, torch.arange(3), images(3)[None], labels):
             loss.backward()
     return Held.peak
 
@@ -50,7 +50,7 @@ def test_memory_of_slices_does_not_grow_with_time(net, neuron):
 
 @pytest.mark.parametrize("net", [vgg, maxed])
 def test_slices_are_the_same_simulation(net):
-    x, labels = images(4), torch.tensor([0, 1, 2, 3])
+    x, labels = images(4)[None], torch.tensor([0, 1, 2, 3])
     whole, sliced = objective(net, 6, None), objective(net, 6, 2)
     one = [logits for _, logits in whole.losses(whole.module, torch.arange(4), x, labels)]
     three = [logits for _, logits in sliced.losses(sliced.module, torch.arange(4), x, labels)]
@@ -60,7 +60,8 @@ def test_slices_are_the_same_simulation(net):
 
 def test_a_last_slice_may_be_shorter():
     trained = objective(vgg, 5, 2)
-    found = list(trained.losses(trained.module, torch.arange(2), images(2), torch.tensor([0, 1])))
+    batch = torch.arange(2), images(2)[None], torch.tensor([0, 1])
+    found = list(trained.losses(trained.module, *batch))
     assert len(found) == trained.passes == 3
 
 

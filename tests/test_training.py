@@ -181,6 +181,11 @@ class Given:
     loss: Callable
     validate: Callable
     passes: int = 1
+    showings: None = None
+    release: int = 0
+
+    def begin(self, epoch):
+        self.begun = epoch
 
     def losses(self, module, samples, x, labels):
         yield self.loss(samples, x, labels)

@@ -25,7 +25,7 @@ from snnconv.conversion import spiking_network
 from snnconv.engine.fused import FUSED
 from snnconv.graph.build import Network
 from snnconv.neuron import Spikes
-from snnconv.training import cross_entropy
+from snnconv.objective import cross_entropy
 from tests.benchmarks import _common as common
 from tests.benchmarks._peers import MODES, Peer
 from tests.benchmarks._subject import Subject, subject
