@@ -205,7 +205,8 @@ def test_operators_side_by_side(core, tmp_path):
     ],
 )
 def test_operators(name, core, tmp_path):
-    same_operations(CASES[name], core, tmp_path)
+    # of a stack it makes one concatenation and one reshape
+    same_operations(CASES[name], core, tmp_path, *(["reshape"] if core and name == "stack" else []))
 
 
 def same_operations(module, core, folder, *left_out):
