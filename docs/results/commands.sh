@@ -5,6 +5,9 @@
 #   docs/results/commands.sh sweep NETWORK      vgg11 or resnet20: 2,000 test images, T = 64
 #   docs/results/commands.sh full NETWORK       the best setting of each neuron: all 10,000, T = 256
 #   docs/results/commands.sh single NETWORK     those LM-HT networks, reparameterized
+#   docs/results/commands.sh hybrid NETWORK     QCFS, then LM-HT and LM-H: at the start, fine-tuned, reparameterized
+#   docs/results/commands.sh slices NETWORK     online training in slices of time, T = 8
+#   docs/results/commands.sh direct NETWORK     LM-HT and IF trained from scratch
 #   docs/results/commands.sh speech             M5 on spoken commands, T = 256
 #   docs/results/commands.sh text               an LSTM on Debian's package descriptions, T = 256
 #   docs/results/commands.sh levels NETWORK     LM-HT as converted, without fine-tuning: all 10,000
@@ -157,6 +160,95 @@ text_row() { # run name T limit chunk row thresholds ... convert options
   snnconv convert "$run/$method.safetensors" --timesteps "$T" "$@" --run "$run" --out "$spiking"
   snnconv evaluate "$spiking" --limit "$limit" --batch-size 100 --chunk "$chunk" --threads "$threads" \
     "${lean[@]}" --run "$run" --out "$report"
+}
+
+# A short budget, the same for all that are compared: half of the training split, once.
+budget=(--epochs 1 --limit 30000 --lr 0.01 --batch-size 128 --augment flip --validation 0.05)
+
+hybrid() { # network
+  local q both L T
+  mkdir -p "$results/hybrid"
+  for q in 4 8; do
+    [ -f "$runs/$1/qcfs$q.safetensors" ] || snnconv train "$runs/$1/ann.safetensors" --activation qcfs --levels "$q" \
+      --data fashion-mnist --epochs 2 --lr 0.02 --batch-size 128 --augment flip --validation 0.05 \
+      --threads "$threads" --run "$runs/$1" --out "$runs/$1/qcfs$q.safetensors"
+  done
+  for q in 4 8; do
+    for both in 2-1 2-2 2-4 4-1 4-2; do
+      L=${both%-*} T=${both#*-}
+      start "$1" "q$q-lm-ht-$both" "qcfs$q" "$T" --neuron lm-ht --param "levels=$L"
+    done
+    start "$1" "q$q-if" "qcfs$q" 32 --neuron if
+  done
+  for both in 2-2 2-1 4-1; do tuned "$1" "q4-lm-ht-$both"; done
+  for T in 2 4; do
+    start "$1" "q4-lm-h-$T" qcfs4 "$T" --neuron lm-h
+    tuned "$1" "q4-lm-h-$T"
+  done
+  for both in 4-2 2-4; do tuned "$1" "q8-lm-ht-$both"; done
+  # frozen: neurons are released after more epochs than there are
+  tuned "$1" q4-lm-ht-2-2 uniform-frozen --release 30
+  start "$1" q4-lm-ht-2-2-identity qcfs4 2 --neuron lm-ht --param levels=2 --param omega=identity
+  tuned "$1" q4-lm-ht-2-2-identity frozen --release 30
+  for both in q4-lm-ht-2-2 q4-lm-ht-2-1 q4-lm-ht-4-1 q8-lm-ht-4-2 q8-lm-ht-2-4; do
+    for L in single vanilla; do reparameterized "$1" "$both-tuned" "$L"; done
+  done
+}
+
+start() { # network name thresholds T ... convert options: before any fine-tuning
+  local network=$1 name=$2 method=$3 T=$4
+  shift 4
+  [ -f "$results/hybrid/$network-$name.json" ] && return
+  snnconv convert "$runs/$network/$method.safetensors" --timesteps "$T" "$@" \
+    --run "$runs/$network" --out "$runs/$network/$name.safetensors"
+  measured "$network" "$name"
+}
+
+tuned() { # network name [how] ... fine-tuning options
+  local network=$1 from=$2 name=$2-${3:-tuned}
+  shift $(($# < 3 ? 2 : 3))
+  [ -f "$results/hybrid/$network-$name.json" ] && return
+  snnconv finetune "$runs/$network/$from.safetensors" "${budget[@]}" "$@" --threads "$threads" \
+    --run "$runs/$network/$name" --out "$runs/$network/$name.safetensors"
+  measured "$network" "$name"
+}
+
+measured() { # network name
+  snnconv evaluate "$runs/$1/$2.safetensors" --threads "$threads" "${lean[@]}" \
+    --run "$runs/$1" --out "$results/hybrid/$1-$2.json"
+}
+
+reparameterized() { # network name single|vanilla
+  local how=() name=$2-$3
+  [ "$3" = single ] || how=(--vanilla)
+  [ -f "$results/hybrid/$1-$name.json" ] && return
+  snnconv reparameterize "$runs/$1/$2.safetensors" "${how[@]}" --tolerance 100 --threads "$threads" \
+    --run "$runs/$1" --out "$runs/$1/$name.safetensors"
+  cp "$runs/$1/$name.json" "$results/hybrid/$1-$name.json"
+}
+
+slices() { # network: a quarter of the split, as T is long
+  local k
+  mkdir -p "$results/hybrid"
+  start "$1" q8-lm-h-8 qcfs8 8 --neuron lm-h
+  for k in 1 2 4 8; do tuned "$1" q8-lm-h-8 "slice-$k" --limit 15000 --slice "$k"; done
+}
+
+direct() { # network: the whole split, twice
+  local how=(--data fashion-mnist --epochs 2 --lr 0.1 --warmup 0.2 --batch-size 128 --augment flip --validation 0.05)
+  local model=$1
+  mkdir -p "$results/hybrid"
+  [ "$1" = vgg11 ] && model='vgg11?width=0.5'
+  scratch "$1" "$model" direct-lm-ht-2-2 --neuron lm-ht --param levels=2 --timesteps 2 "${how[@]}"
+  scratch "$1" "$model" direct-if-4 --neuron if --timesteps 4 "${how[@]}"
+}
+
+scratch() { # network model name ... training options
+  local network=$1 model=$2 name=$3
+  shift 3
+  [ -f "$results/hybrid/$network-$name.json" ] && return
+  snnconv train "$model" "$@" --threads "$threads" --run "$runs/$network/$name" --out "$runs/$network/$name.safetensors"
+  measured "$network" "$name"
 }
 
 full() { # network
