@@ -27,7 +27,8 @@ class Spikes(NamedTuple):
     """What a neuron puts out.
 
     Attributes:
-        counts: spikes ``[T, B, *N]``, integers in a floating tensor.
+        counts: spikes ``[T, B, *N]``, integers in a floating tensor; in a simulation that nobody
+            observes ``[0, B, *N]``, which saves a pass over memory.
         values: what the next layer's weights multiply, ``[T, B, *N]``.
     """
 
@@ -56,11 +57,13 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
         causal: whether step t depends on steps up to t only, so that a simulation may come in
             chunks; a neuron that is not must see all T steps at once.
         levels: the most spikes of one neuron at one step.
+        remembers: whether the state holds the currents of all steps before.
     """
 
     params_type: ClassVar[type[NeuronParams]]
     causal: bool = True
     levels: int = 1
+    remembers: bool = False
     threshold: Tensor
 
     def __init__(self, params: NeuronParams, threshold: Tensor, timesteps: int = 1) -> None:

@@ -30,11 +30,12 @@ from torch import Tensor, nn
 
 from snnconv.confidence import keep_mask
 from snnconv.engine import synapse
+from snnconv.engine.pending import Pending
 from snnconv.engine.run import run
 from snnconv.facts import ConfidenceFacts
 from snnconv.frames import at
 from snnconv.graph.build import Network, walk
-from snnconv.graph.ir import Node
+from snnconv.graph.ir import Graph, Node
 from snnconv.graph.ops import OPS, Role
 from snnconv.graph.roles import Carries, carried, cumulative, sources
 from snnconv.neuron import Neuron, Spikes
@@ -89,6 +90,8 @@ class SpikingNetwork(nn.Module):
         self.seed = seed
         self.confidence = confidence
         self.engine = engine
+        self._waiting = _waiting(network.graph)
+        self._layouts = synapse.Layouts()
 
     def paths(self) -> dict[str, synapse.Path]:
         """Which way each layer with weights goes in inference: once, dense or by events."""
@@ -139,34 +142,61 @@ class SpikingNetwork(nn.Module):
             raise ValueError(f"{len(x)} frames, and the network was made for constant input")
         nodes: dict[str, Any] = {}
 
-        def evaluate(node: Node, inputs: list[Tensor]) -> Tensor:
-            role = OPS[node.op].role
-            if role is Role.SITE:
-                currents = inputs[0].expand(timesteps, *inputs[0].shape[1:])
-                spikes, nodes[node.name] = self._fire(node.name, currents, samples, state)
+        def evaluate(node: Node, inputs: list[Tensor | Pending]) -> Tensor | Pending:
+            if OPS[node.op].role is Role.SITE:
+                spikes, nodes[node.name] = self._fire(
+                    node.name, inputs[0], timesteps, samples, state, observe is not None
+                )
                 if observe is not None:
                     observe(node.name, state.steps, spikes)
                 return spikes.values
+            if any(isinstance(value, Pending) for value in inputs):
+                return _added(inputs)
+            given = cast("list[Tensor]", inputs)
             if node.name in self._cumulative:
                 if OPS[node.op].role is Role.ANALOG:
-                    found, nodes[node.name] = self._difference(node, inputs, state)
+                    found, nodes[node.name] = self._difference(node, given, state)
                     return found
-                pooled, nodes[node.name] = self._pool(node, inputs[0], state)
+                pooled, nodes[node.name] = self._pool(node, given[0], state)
                 if observe is not None and node.name in self._emitters:
                     observe(node.name, state.steps, Spikes((pooled != 0).to(pooled.dtype), pooled))
                 return pooled
-            return self._merged(node, inputs)
+            return self._pending(node, given) or self._merged(node, given)
 
-        currents = walk(self.network.graph, x, evaluate)
+        currents = cast("Tensor", walk(self.network.graph, x, evaluate))
         return currents.expand(timesteps, *currents.shape[1:]), State(
             state.steps + timesteps, nodes
         )
 
+    def _pending(self, node: Node, inputs: list[Tensor]) -> Pending | None:
+        """A convolution by events that its neurons will ask for."""
+        if node.name not in self._waiting or node.op != "conv" or inputs[0].dim() != 5:
+            return None
+        if torch.is_grad_enabled() or self._path(node) != "event":
+            return None
+        return Pending(self._layouts.of(self.network, node), inputs[0])
+
+    def _path(self, node: Node) -> synapse.Path:
+        return synapse.path(self.network, node, self._of_spikes(node), self.engine)
+
+    def _of_spikes(self, node: Node) -> bool:
+        return all(self._carried.get(name) is Carries.SPIKES for name in node.inputs)
+
     def _fire(
-        self, name: str, currents: Tensor, samples: Tensor, state: State
+        self,
+        name: str,
+        currents: Tensor | Pending,
+        timesteps: int,
+        samples: Tensor,
+        state: State,
+        counted: bool,
     ) -> tuple[Spikes, Any]:
-        if currents.dtype is torch.bfloat16:  # of autocast; a potential needs more than 8 bits
-            currents = currents.float()
+        if isinstance(currents, Pending):
+            like = currents.like()
+        else:
+            # of autocast in bfloat16; a potential needs more than 8 bits
+            wide = currents.float() if currents.dtype is torch.bfloat16 else currents
+            currents = like = wide.expand(timesteps, *wide.shape[1:])
         keep = None
         if self.confidence is not None and name in self.confidence.keep:
             keep = keep_mask(
@@ -176,16 +206,18 @@ class SpikingNetwork(nn.Module):
                 name,
                 samples,
                 state.steps,
-                currents,
+                like,
             )
-        return run(self.neurons[name], currents, state.nodes.get(name), keep)
+        return run(self.neurons[name], currents, state.nodes.get(name), keep, counted)
 
     def _merged(self, node: Node, inputs: list[Tensor]) -> Tensor:
         """A linear operation on all steps at once; one that has inputs of both kinds expands."""
         steps = max(value.shape[0] for value in inputs)
         merged = [fold_time(value.expand(steps, *value.shape[1:])) for value in inputs]
-        spikes = all(self._carried.get(name) is Carries.SPIKES for name in node.inputs)
-        return unfold_time(synapse.compute(self.network, node, merged, spikes, self.engine), steps)
+        found = synapse.compute(
+            self.network, node, merged, self._of_spikes(node), self.engine, self._layouts
+        )
+        return unfold_time(found, steps)
 
     def _pool(self, node: Node, x: Tensor, state: State) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         total, before = state.nodes.get(node.name, (torch.zeros_like(x[0]), None))
@@ -216,3 +248,29 @@ class SpikingNetwork(nn.Module):
         first = torch.zeros_like(scaled[0]) if before is None else before
         increase = scaled - torch.cat([first[None], scaled[:-1]])
         return increase, ([x[-1] for x in sums], scaled[-1])
+
+
+def _waiting(graph: Graph) -> frozenset[str]:
+    """Convolutions and additions between which and a site nothing stands, and no one else reads."""
+    readers: dict[str, list[Node]] = {}
+    for node in graph.nodes:
+        for name in node.inputs:
+            readers.setdefault(name, []).append(node)
+    found: set[str] = set()
+    for node in reversed(graph.nodes):
+        behind = readers.get(node.name, [])
+        alone = len(behind) == 1 and node.name != graph.output
+        if alone and node.op in ("conv", "add"):
+            reader = behind[0]
+            if OPS[reader.op].role is Role.SITE or (reader.op == "add" and reader.name in found):
+                found.add(node.name)
+    return frozenset(found)
+
+
+def _added(inputs: list[Tensor | Pending]) -> Pending:
+    """One that is pending, and the others."""
+    first, *others = sorted(inputs, key=lambda value: isinstance(value, Tensor))
+    assert isinstance(first, Pending)
+    for other in others:
+        first = first.plus(other.tensor() if isinstance(other, Pending) else other)
+    return first

@@ -4,9 +4,9 @@ What a line computes is stated in the neuron's own file, whose ``step`` these fo
 operation, in the same order.
 
 Shape:
-    Currents ``[1 or T, n]`` (one row: they are constant over time), keep ``[T, n]`` or none, theta
-    and states ``[n]``, counts and values ``[T, n]``, all float32 and contiguous. States are
-    changed in place.
+    Currents ``[1 or T, m]`` of the neurons from ``first`` on (one row: they are constant over
+    time), keep ``[T, n]`` or none, theta and states ``[n]``, values ``[T, n]``, counts too, or
+    ``[0, n]`` where nobody counts, all float32 and contiguous. States are changed in place.
 """
 
 import numpy as np
@@ -30,6 +30,7 @@ def scan_if(
     start: int,
     stop: int,
     currents: Floats,
+    first: int,
     keep: Floats | None,
     theta: Floats,
     potential: Floats,
@@ -44,9 +45,9 @@ def scan_if(
         n = min(_BLOCK, stop - low)
         copy(at + 4 * v, potential.ctypes.data + 4 * low, n)
         copy(at + 4 * th, theta.ctypes.data + 4 * low, n)
-        for t in range(len(counts)):
+        for t in range(len(values)):
             row = t if len(currents) > 1 else 0
-            copy(at + 4 * c, currents[row].ctypes.data + 4 * low, n)
+            copy(at + 4 * c, currents[row].ctypes.data + 4 * (low - first), n)
             for i in range(n):
                 before = work[v + i] + work[c + i]
                 fired = _1 if before >= work[th + i] else _0
@@ -60,7 +61,8 @@ def scan_if(
                     work[x + i] = work[s + i] * work[th + i]
             for i in range(n):
                 work[v + i] = work[v + i] - work[x + i]
-            copy(counts[t].ctypes.data + 4 * low, at + 4 * s, n)
+            if len(counts) > 0:
+                copy(counts[t].ctypes.data + 4 * low, at + 4 * s, n)
             copy(values[t].ctypes.data + 4 * low, at + 4 * x, n)
         copy(potential.ctypes.data + 4 * low, at + 4 * v, n)
 
@@ -70,6 +72,7 @@ def scan_msat(
     start: int,
     stop: int,
     currents: Floats,
+    first: int,
     keep: Floats | None,
     theta: Floats,
     before: Floats,
@@ -97,9 +100,9 @@ def scan_msat(
         copy(at + 4 * v, after.ctypes.data + 4 * low, n)
         copy(at + 4 * m, mean.ctypes.data + 4 * low, n)
         copy(at + 4 * th, theta.ctypes.data + 4 * low, n)
-        for t in range(len(counts)):
+        for t in range(len(values)):
             row = t if len(currents) > 1 else 0
-            copy(at + 4 * c, currents[row].ctypes.data + 4 * low, n)
+            copy(at + 4 * c, currents[row].ctypes.data + 4 * (low - first), n)
             for i in range(n):
                 potential = work[v + i] + work[c + i]
                 work[r + i] = work[c + i] if sees_input else potential - work[V + i]
@@ -137,7 +140,8 @@ def scan_msat(
                 share = np.float32(1 / (steps + t + 1))
                 for i in range(n):
                     work[m + i] = work[m + i] + (work[v + i] - work[m + i]) * share
-            copy(counts[t].ctypes.data + 4 * low, at + 4 * s, n)
+            if len(counts) > 0:
+                copy(counts[t].ctypes.data + 4 * low, at + 4 * s, n)
             copy(values[t].ctypes.data + 4 * low, at + 4 * x, n)
         copy(before.ctypes.data + 4 * low, at + 4 * V, n)
         copy(after.ctypes.data + 4 * low, at + 4 * v, n)
@@ -149,38 +153,60 @@ def scan_levels(
     start: int,
     stop: int,
     currents: Floats,
+    first: int,
     keep: Floats | None,
     unit: Floats,
     potential: Floats,
     counts: Floats,
     values: Floats,
+    omega: Floats,
+    before: Floats,
     retention: Floats,
     levels: np.float32,
 ) -> None:
-    """L-level neurons ``start`` to ``stop``, after the T-GIM; retention ``[T]``."""
-    work = np.empty(5 * _BLOCK, np.float32)
+    """L-level neurons ``start`` to ``stop``.
+
+    Omega ``[T, T]`` or less of both, retention ``[T]``; before: what steps of an earlier call add
+    to each step's current, ``[T, n]`` or ``[0, n]``.
+    """
+    steps, rows = len(values), len(currents)
+    block = max(64, min(_BLOCK, 8 * _BLOCK // rows))
+    work = np.empty((5 + rows) * block, np.float32)
     at = work.ctypes.data
-    c, v, u, s, x = 0, _BLOCK, 2 * _BLOCK, 3 * _BLOCK, 4 * _BLOCK
-    for low in range(start, stop, _BLOCK):
-        n = min(_BLOCK, stop - low)
+    m, v, u, s, x = 0, block, 2 * block, 3 * block, 4 * block
+    c = 5 * block
+    for low in range(start, stop, block):
+        n = min(block, stop - low)
         copy(at + 4 * v, potential.ctypes.data + 4 * low, n)
         copy(at + 4 * u, unit.ctypes.data + 4 * low, n)
-        for t in range(len(counts)):
-            copy(at + 4 * c, currents[t].ctypes.data + 4 * low, n)
+        for row in range(rows):
+            to = at + 4 * (c + row * block)
+            copy(to, currents[row].ctypes.data + 4 * (low - first), n)
+        for t in range(steps):
+            if len(before) > 0:
+                copy(at + 4 * m, before[t].ctypes.data + 4 * low, n)
+            else:
+                for i in range(n):
+                    work[m + i] = _0
+            for j in range(omega.shape[1]):
+                share, row = omega[t, j], c + (j if rows > 1 else 0) * block
+                for i in range(n):
+                    work[m + i] = work[m + i] + share * work[row + i]
             kept = retention[t]
             for i in range(n):
-                work[v + i] = kept * work[v + i] + work[c + i]
+                work[v + i] = kept * work[v + i] + work[m + i]
                 count = np.floor(work[v + i] / work[u + i])
                 count = _0 if count < _0 else count
                 work[s + i] = levels if count > levels else count
             if keep is not None:
-                copy(at + 4 * c, keep[t].ctypes.data + 4 * low, n)
+                copy(at + 4 * m, keep[t].ctypes.data + 4 * low, n)
                 for i in range(n):
-                    work[s + i] = work[s + i] * work[c + i]
+                    work[s + i] = work[s + i] * work[m + i]
             for i in range(n):
                 work[x + i] = work[s + i] * work[u + i]
                 work[v + i] = work[v + i] - work[x + i]
-            copy(counts[t].ctypes.data + 4 * low, at + 4 * s, n)
+            if len(counts) > 0:
+                copy(counts[t].ctypes.data + 4 * low, at + 4 * s, n)
             copy(values[t].ctypes.data + 4 * low, at + 4 * x, n)
         copy(potential.ctypes.data + 4 * low, at + 4 * v, n)
 
@@ -190,6 +216,7 @@ def scan_lm_h(
     start: int,
     stop: int,
     currents: Floats,
+    first: int,
     keep: Floats | None,
     theta: Floats,
     dendrite: Floats,
@@ -207,9 +234,9 @@ def scan_lm_h(
         copy(at + 4 * d, dendrite.ctypes.data + 4 * low, n)
         copy(at + 4 * v, soma.ctypes.data + 4 * low, n)
         copy(at + 4 * th, theta.ctypes.data + 4 * low, n)
-        for t in range(len(counts)):
+        for t in range(len(values)):
             row = t if len(currents) > 1 else 0
-            copy(at + 4 * c, currents[row].ctypes.data + 4 * low, n)
+            copy(at + 4 * c, currents[row].ctypes.data + 4 * (low - first), n)
             mu_d, mu_s, lambda_s, lambda_d = scalars[t]
             for i in range(n):
                 work[d + i] = mu_d * work[d + i] + mu_s * work[v + i] + work[c + i]
@@ -223,7 +250,8 @@ def scan_lm_h(
             for i in range(n):
                 work[x + i] = work[s + i] * work[th + i]
                 work[v + i] = work[v + i] - work[x + i]
-            copy(counts[t].ctypes.data + 4 * low, at + 4 * s, n)
+            if len(counts) > 0:
+                copy(counts[t].ctypes.data + 4 * low, at + 4 * s, n)
             copy(values[t].ctypes.data + 4 * low, at + 4 * x, n)
         copy(dendrite.ctypes.data + 4 * low, at + 4 * d, n)
         copy(soma.ctypes.data + 4 * low, at + 4 * v, n)

@@ -16,6 +16,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 LANES = 16  # of a vector: one register of AVX-512, two of AVX2, four of NEON
+WORD = 64  # values whose spikes are the bits of a word
 
 _FLOAT, _INT = ir.FloatType(), ir.IntType(64)
 _VECTOR = ir.VectorType(_FLOAT, LANES)
@@ -89,6 +90,112 @@ def _add_rows(
 
 
 add_rows: Any = intrinsic(prefer_literal=True)(_add_rows)
+
+
+def _add_multiple(
+    typing: Any,
+    vectors: Any,
+    out: Any,
+    row: Any,
+    amount: Any,
+    floats: Any,
+    lines: Any,
+    out_step: Any,
+    row_step: Any,
+) -> Any:
+    """``out += amount * row``, for some lines of equal length.
+
+    Args:
+        typing: numba's.
+        vectors: of :data:`LANES` floats a line has; a literal, 0 if it is not known.
+        out: address of float32, changed in place.
+        row: address of float32.
+        amount: float32.
+        floats: of a line, if vectors is 0.
+        lines: how many.
+        out_step: bytes from one line of the output to the next.
+        row_step: bytes from one line of what is added to the next.
+    """
+    known = vectors.literal_value
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _, out, row, amount, floats, lines, out_step, row_step = args
+        many = _splat(builder, amount)
+        with cgutils.for_range(builder, lines, intp=_INT) as line:
+            to = builder.add(out, builder.mul(line.index, out_step))
+            of = builder.add(row, builder.mul(line.index, row_step))
+            if known:
+                for j in range(known):
+                    _add_product(builder, _VECTOR, to, of, many, j * LANES * _BYTES)
+            else:
+                _add_any(builder, to, of, amount, floats)
+        return context.get_dummy_value()
+
+    return types.void(
+        vectors, types.int64, types.int64, types.float32, *[types.int64] * 4
+    ), generate
+
+
+def _add_any(builder: Any, out: Any, row: Any, amount: Any, floats: Any) -> None:
+    many = _splat(builder, amount)
+    whole = builder.lshr(floats, ir.Constant(_INT, LANES.bit_length() - 1))
+    done = builder.mul(whole, ir.Constant(_INT, LANES))
+    parts = [(_VECTOR, many, None, whole, LANES), (_FLOAT, amount, done, floats, 1)]
+    for kind, by, start, stop, size in parts:
+        with cgutils.for_range(builder, stop, start=start, intp=_INT) as loop:
+            place = builder.mul(loop.index, ir.Constant(_INT, size * _BYTES))
+            _add_product(builder, kind, builder.add(out, place), builder.add(row, place), by)
+
+
+def _add_product(
+    builder: Any, kind: Any, out: Any, row: Any, amount: Any, offset: int = 0
+) -> None:
+    term = builder.fmul(_load(builder, kind, row, offset), amount)
+    total = builder.fadd(_load(builder, kind, out, offset), term)
+    place = builder.add(out, ir.Constant(_INT, offset))
+    builder.store(total, builder.inttoptr(place, kind.as_pointer()), align=_BYTES)
+
+
+add_multiple: Any = intrinsic(prefer_literal=True)(_add_multiple)
+
+
+def _nonzero(typing: Any, address: Any) -> Any:
+    """Which of :data:`WORD` float32 values at an address are not zero: bit i is value i."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        many = ir.VectorType(_FLOAT, WORD)
+        values = _load(builder, many, args[0])
+        zeros = ir.Constant(many, [0.0] * WORD)
+        return builder.bitcast(builder.fcmp_unordered("!=", values, zeros), _INT)
+
+    return types.int64(types.int64), generate
+
+
+nonzero: Any = intrinsic(_nonzero)
+
+
+def _value(typing: Any, address: Any) -> Any:
+    """The float32 at an address."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _load(builder, _FLOAT, args[0])
+
+    return types.float32(types.int64), generate
+
+
+value: Any = intrinsic(_value)
+
+
+def _lowest(typing: Any, word: Any) -> Any:
+    """The place of the lowest bit that is set."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.int64), generate
+
+
+lowest: Any = intrinsic(_lowest)
 
 
 def _copy(typing: Any, to: Any, source: Any, floats: Any) -> Any:

@@ -75,7 +75,7 @@ class LMHT(Neuron[State]):
     def __init__(self, params: Params, threshold: Tensor, timesteps: int = 1) -> None:
         super().__init__(params, threshold, timesteps)
         self.levels = params.levels
-        self.causal = params.omega == "causal"
+        self.causal = self.remembers = params.omega == "causal"
         self.omega = nn.Parameter(_start(params.omega, timesteps))
         alpha = math.log((params.leak - 0.5) / (1.5 - params.leak))
         self.alpha = nn.Parameter(torch.full((timesteps if params.leaks == "step" else 1,), alpha))
@@ -124,16 +124,33 @@ class LMHT(Neuron[State]):
 
         A sum of products, not a matrix product, whose rounding depends on the batch.
         """
-        done, steps, T = len(state.past), len(currents), self.timesteps
+        done, steps = len(state.past), len(currents)
+        before = self.of_past(state, steps)
+        mixed = before if len(before) else torch.zeros_like(currents)
+        columns = self.matrix().to(currents.dtype)[done : done + steps, done : done + steps]
+        for j, current in enumerate(currents):
+            mixed = mixed + over_time(columns[:, j], current) * current
+        return mixed, self.seen(currents, state)
+
+    def of_past(self, state: State, steps: int) -> Tensor:
+        """What earlier calls add to the next steps: ``[steps, B, *N]``, none if they add nothing."""
+        done, T = len(state.past), self.timesteps
         if done + steps > T or (steps < T and not self.causal):
             raise ValueError(f"an LM-HT neuron for {T} steps was given {steps} after {done}")
-        seen = torch.cat([state.past, currents]) if done else currents
-        rows = self.matrix().to(currents.dtype)[done : done + steps]
-        places = [1] * (currents.dim() - 1)
-        mixed = torch.zeros_like(currents)
-        for j, current in enumerate(seen):
-            mixed = mixed + rows[:, j].view(-1, *places) * current
-        return mixed, seen if self.causal else state.past
+        past = state.past
+        if not done:
+            return past
+        rows = self.matrix().to(past.dtype)[done : done + steps]
+        mixed = torch.zeros(1, dtype=past.dtype, device=past.device)
+        for j, current in enumerate(past):
+            mixed = mixed + over_time(rows[:, j], current) * current
+        return mixed
+
+    def seen(self, currents: Tensor, state: State) -> Tensor:
+        """The past for the next call."""
+        if not self.causal:
+            return state.past
+        return torch.cat([state.past, currents]) if len(state.past) else currents
 
     def run(self, currents: Tensor, state: State, keep: Tensor | None) -> tuple[Spikes, State]:
         """All steps."""
@@ -164,6 +181,11 @@ def _start(omega: str, timesteps: int) -> Tensor:
             lower = torch.ones(timesteps, timesteps).tril()
             return lower / lower.sum(1, keepdim=True)
     return torch.full((timesteps, timesteps), 1 / timesteps)
+
+
+def over_time(column: Tensor, step: Tensor) -> Tensor:
+    """``[T] -> [T, 1, ...]``, to broadcast over ``step [B, *N]``."""
+    return column.view(-1, *[1] * step.dim())
 
 
 class _LevelSpikes(torch.autograd.Function):
