@@ -41,8 +41,9 @@ class Flat:
 
     def own(self, step: Tensor) -> NDArray[np.float32]:
         """``[B, *N] -> [n]``, expanded to all neurons and copied."""
-        copied: NDArray[np.float32] = self.array(step.expand(self.shape)[None])[0].copy()
-        return copied
+        copied = self.empty(1)
+        copied[0] = step
+        return self.array(copied)[0]
 
     def empty(self, steps: int) -> Tensor:
         """``[T, B, *N]`` in this order."""

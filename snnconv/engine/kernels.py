@@ -45,6 +45,10 @@ class Run:
         """Keep as an array."""
         return None if self.keep is None else self.flat.array(self.keep)
 
+    def threshold(self, theta: Tensor) -> Floats:
+        """``[1]`` where all neurons have the same, else ``[n]``."""
+        return theta.reshape(1).numpy() if theta.numel() == 1 else self.flat.own(theta)
+
 
 @dataclass(frozen=True)
 class Scan:
@@ -65,7 +69,7 @@ def prepare_if(neuron: if_.IF, layer: Run, state: if_.State) -> Scan:
     """IF neurons."""
     flat = layer.flat
     spikes, counts, values = layer.outputs()
-    keep, theta = layer.kept(), flat.own(neuron.theta(state.potential))
+    keep, theta = layer.kept(), layer.threshold(neuron.theta(state.potential))
     potential = flat.own(state.potential)
 
     def run(start: int, stop: int, currents: Floats, first: int) -> None:
@@ -78,7 +82,7 @@ def prepare_msat(neuron: msat.MSAT, layer: Run, state: msat.State) -> Scan:
     """MSAT neurons."""
     p, flat = neuron.params, layer.flat
     spikes, counts, values = layer.outputs()
-    keep, theta = layer.kept(), flat.own(neuron.theta(state.before))
+    keep, theta = layer.kept(), layer.threshold(neuron.theta(state.before))
     before, after, mean = map(flat.own, state[:3])
     dtt = (1 / p.k_i, p.tau_mp * p.k_a, p.tau_mp * p.alpha, p.tau_mp * p.v_t)
     constants = (
@@ -101,7 +105,7 @@ def prepare_lm_ht(neuron: lm_ht.LMHT, layer: Run, state: lm_ht.State) -> Scan:
     """LM-HT neurons."""
     flat, steps, done = layer.flat, layer.steps, len(state.past)
     spikes, counts, values = layer.outputs()
-    keep, unit = layer.kept(), flat.own(neuron.unit(state.potential))
+    keep, unit = layer.kept(), layer.threshold(neuron.unit(state.potential))
     potential = flat.own(state.potential)
     omega = neuron.matrix()[done : done + steps]
     constants = (
@@ -126,7 +130,7 @@ def prepare_lm_h(neuron: lm_h.LMH, layer: Run, state: lm_h.State) -> Scan:
     """LM-H neurons."""
     flat = layer.flat
     spikes, counts, values = layer.outputs()
-    keep, theta = layer.kept(), flat.own(neuron.theta(state.soma))
+    keep, theta = layer.kept(), layer.threshold(neuron.theta(state.soma))
     dendrite, soma = flat.own(state.dendrite), flat.own(state.soma)
     rows = [neuron.row(state.steps + t) for t in range(layer.steps)]
     scalars = neuron.scalars()[rows].numpy()

@@ -57,7 +57,7 @@ def _interleave(currents: Pending, flat: Flat, scan: Scan) -> None:
     at_once = max(1, _CACHED // (steps * neurons))
 
     def go(start: int, stop: int) -> None:
-        memory = np.empty(steps * at_once * neurons, np.float32)
+        memory = torch.empty(steps * at_once * neurons).numpy()  # aligned, as numpy.s is not
         for low in range(start, stop, at_once):
             high = min(low + at_once, stop)
             size = (high - low) * neurons

@@ -5,14 +5,14 @@ operation, in the same order.
 
 Shape:
     Currents ``[1 or T, m]`` of the neurons from ``first`` on (one row: they are constant over
-    time), keep ``[T, n]`` or none, theta and states ``[n]``, values ``[T, n]``, counts too, or
+    time), keep ``[T, n]`` or none, theta ``[1]`` or ``[n]``, states ``[n]``, values ``[T, n]``, counts too, or
     ``[0, n]`` where nobody counts, all float32 and contiguous. States are changed in place.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-from snnconv.compiled import compiled
+from snnconv.compiled import compiled, inlined
 from snnconv.elementary_compiled import exp as _exp
 from snnconv.elementary_compiled import log1p as _log1p
 from snnconv.engine.vectors import copy
@@ -23,6 +23,15 @@ Constants = tuple[np.float32, ...]
 _BLOCK = 512  # neurons: nine arrays of them fit into the smallest first-level cache
 
 _0, _1 = np.float32(0), np.float32(1)
+
+
+@inlined
+def spread(to: Floats, theta: Floats, low: int) -> None:
+    """The thresholds of the neurons from ``low`` on."""
+    if len(theta) == 1:
+        to[:] = theta[0]
+    else:
+        to[:] = theta[low : low + len(to)]
 
 
 @compiled
@@ -44,7 +53,7 @@ def scan_if(
     for low in range(start, stop, _BLOCK):
         n = min(_BLOCK, stop - low)
         copy(at + 4 * v, potential.ctypes.data + 4 * low, n)
-        copy(at + 4 * th, theta.ctypes.data + 4 * low, n)
+        spread(work[th : th + n], theta, low)
         for t in range(len(values)):
             row = t if len(currents) > 1 else 0
             copy(at + 4 * c, currents[row].ctypes.data + 4 * (low - first), n)
@@ -99,7 +108,7 @@ def scan_msat(
         copy(at + 4 * V, before.ctypes.data + 4 * low, n)
         copy(at + 4 * v, after.ctypes.data + 4 * low, n)
         copy(at + 4 * m, mean.ctypes.data + 4 * low, n)
-        copy(at + 4 * th, theta.ctypes.data + 4 * low, n)
+        spread(work[th : th + n], theta, low)
         for t in range(len(values)):
             row = t if len(currents) > 1 else 0
             copy(at + 4 * c, currents[row].ctypes.data + 4 * (low - first), n)
@@ -178,7 +187,7 @@ def scan_levels(
     for low in range(start, stop, block):
         n = min(block, stop - low)
         copy(at + 4 * v, potential.ctypes.data + 4 * low, n)
-        copy(at + 4 * u, unit.ctypes.data + 4 * low, n)
+        spread(work[u : u + n], unit, low)
         for row in range(rows):
             to = at + 4 * (c + row * block)
             copy(to, currents[row].ctypes.data + 4 * (low - first), n)
@@ -233,7 +242,7 @@ def scan_lm_h(
         n = min(_BLOCK, stop - low)
         copy(at + 4 * d, dendrite.ctypes.data + 4 * low, n)
         copy(at + 4 * v, soma.ctypes.data + 4 * low, n)
-        copy(at + 4 * th, theta.ctypes.data + 4 * low, n)
+        spread(work[th : th + n], theta, low)
         for t in range(len(values)):
             row = t if len(currents) > 1 else 0
             copy(at + 4 * c, currents[row].ctypes.data + 4 * (low - first), n)

@@ -63,25 +63,21 @@ def scatter(
             copy(begin + place * pixel, b, out_channels)
         for y in range(height):
             line = values[n, y].ctypes.data
+            row, dy, lines = rows[y, 0]
+            o, v = begin + row * across, w + dy * tall
             for low in range(0, inputs, WORD):
                 word = bits(line + low * 4, min(WORD, inputs - low))
                 while word != 0:
                     i = low + lowest(word)
                     word &= word - 1
                     amount = value(line + i * 4)
-                    for r in range(rows.shape[1]):
-                        row, dy, lines = rows[y, r]
-                        if lines == 0:
-                            break
-                        o, v = begin + row * across, w + dy * tall
-                        for c in range(runs):
-                            to, of, floats = at[i, c]
-                            if floats == tall // 4 and vectors == 3:
-                                add_multiple(3, o + to, v + of, amount, 0, lines, across, tall)
-                            elif floats == tall // 4 and vectors == 6:
-                                add_multiple(6, o + to, v + of, amount, 0, lines, across, tall)
-                            else:
-                                add_multiple(0, o + to, v + of, amount, floats, lines, across, tall)
+                    to, of, floats = at[i, 0]
+                    if floats == tall // 4 and vectors == 3:
+                        add_multiple(3, o + to, v + of, amount, 0, lines, across, tall)
+                    elif floats == tall // 4 and vectors == 6:
+                        add_multiple(6, o + to, v + of, amount, 0, lines, across, tall)
+                    else:
+                        add_multiple(0, o + to, v + of, amount, floats, lines, across, tall)
 
 
 def reach(size: int, out: int, kernel: int, stride: int, padding: int, dilation: int) -> Ints:
