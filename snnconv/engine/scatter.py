@@ -54,6 +54,7 @@ def scatter(
                 at[x * channels + channel, c, 0] = column * pixel + channel // group * wide
                 at[x * channels + channel, c, 1] = channel * taps * wide + dx * wide
                 at[x * channels + channel, c, 2] = run * lanes
+    single = runs == 1 and rows.shape[1] == 1  # all that an input reaches lies side by side
     w, b = weights.ctypes.data, bias.ctypes.data
     batch, samples = len(values) // steps, stop - start
     for k in range(steps * samples):
@@ -71,13 +72,21 @@ def scatter(
                     i = low + lowest(word)
                     word &= word - 1
                     amount = value(line + i * 4)
-                    to, of, floats = at[i, 0]
-                    if floats == tall // 4 and vectors == 3:
-                        add_multiple(3, o + to, v + of, amount, 0, lines, across, tall)
-                    elif floats == tall // 4 and vectors == 6:
-                        add_multiple(6, o + to, v + of, amount, 0, lines, across, tall)
-                    else:
-                        add_multiple(0, o + to, v + of, amount, floats, lines, across, tall)
+                    if single:
+                        to, of, floats = at[i, 0]
+                        if floats == tall // 4 and vectors == 3:
+                            add_multiple(3, o + to, v + of, amount, 0, lines, across, tall)
+                        elif floats == tall // 4 and vectors == 6:
+                            add_multiple(6, o + to, v + of, amount, 0, lines, across, tall)
+                        else:
+                            add_multiple(0, o + to, v + of, amount, floats, lines, across, tall)
+                        continue
+                    for j in range(rows.shape[1]):
+                        row, dy, lines = rows[y, j]
+                        o, v = begin + row * across, w + dy * tall
+                        for k in range(runs):
+                            to, of, floats = at[i, k]
+                            add_multiple(0, o + to, v + of, amount, floats, lines, across, tall)
 
 
 def reach(size: int, out: int, kernel: int, stride: int, padding: int, dilation: int) -> Ints:
