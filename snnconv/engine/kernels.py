@@ -28,7 +28,7 @@ def run_if(
         scan_if,
         potential.size,
         steps,
-        flat.array(_rows(currents)),
+        flat.rows(currents),
         None if keep is None else flat.array(keep),
         flat.own(neuron.theta(currents[0])),
         potential,
@@ -38,9 +38,21 @@ def run_if(
 
 
 def run_msat(
-    neuron: msat.MSAT, currents: Tensor, state: msat.State, keep: Tensor | None
+    neuron: msat.MSAT,
+    currents: Tensor,
+    state: msat.State,
+    keep: Tensor | None,
+    thresholds: Tensor | None = None,
 ) -> tuple[Spikes, msat.State]:
-    """MSAT neurons."""
+    """MSAT neurons.
+
+    Args:
+        neuron: the layer.
+        currents: ``[T, B, *N]``.
+        state: before the first step.
+        keep: of spike confidence.
+        thresholds: where each step's are written, ``[T, B, *N]``, if anywhere.
+    """
     p, flat, steps = neuron.params, Flat.of(currents), len(currents)
     spikes = Spikes(flat.empty(steps), flat.empty(steps))
     before, after, mean = map(flat.own, state[:3])
@@ -48,7 +60,7 @@ def run_msat(
         scan_msat,
         before.size,
         steps,
-        flat.array(_rows(currents)),
+        flat.rows(currents),
         None if keep is None else flat.array(keep),
         flat.own(neuron.theta(currents[0])),
         before,
@@ -61,6 +73,7 @@ def run_msat(
         else None,
         _constants(-1 / p.c, p.tau_rd) if p.det else None,
         p.depolarization == "input",
+        None if thresholds is None else flat.array(thresholds),
     )
     back = flat.back
     return spikes, msat.State(back(before), back(after), back(mean), state.steps + steps)
@@ -70,23 +83,38 @@ def run_lm_ht(
     neuron: lm_ht.LMHT, currents: Tensor, state: lm_ht.State, keep: Tensor | None
 ) -> tuple[Spikes, lm_ht.State]:
     """LM-HT neurons."""
-    mixed, past = neuron.mix(currents, state)
-    flat, steps = Flat.of(mixed), len(mixed)
+    seen, omega, past = neuron.window(currents, state)
+    retention = neuron.retention()[len(state.past) :][: len(currents)]
+    spikes, potential = levels(neuron, seen, omega, retention, state.potential, keep)
+    return spikes, lm_ht.State(potential, past)
+
+
+def levels(
+    neuron: lm_ht.LMHT,
+    seen: Tensor,
+    omega: Tensor,
+    retention: Tensor,
+    potential: Tensor,
+    keep: Tensor | None,
+) -> tuple[Spikes, Tensor]:
+    """LM-HT neurons by the steps they see ``[S, B, *N]``, Omega ``[T, S]`` and lambda ``[T]``."""
+    flat, steps = Flat.of(seen), len(omega)
     spikes = Spikes(flat.empty(steps), flat.empty(steps))
-    potential = flat.own(state.potential)
+    after = flat.own(potential)
     split(
         scan_levels,
-        potential.size,
+        after.size,
         steps,
-        flat.array(mixed),
+        flat.rows(seen),
+        small(omega),
         None if keep is None else flat.array(keep),
-        flat.own(neuron.unit(currents[0])),
-        potential,
+        flat.own(neuron.unit(seen[0])),
+        after,
         *map(flat.array, spikes),
-        neuron.retention()[len(state.past) :].contiguous().numpy(),
+        small(retention),
         *_constants(neuron.params.levels),
     )
-    return spikes, lm_ht.State(flat.back(potential), past)
+    return spikes, flat.back(after)
 
 
 def run_lm_h(
@@ -96,18 +124,17 @@ def run_lm_h(
     flat, steps = Flat.of(currents), len(currents)
     spikes = Spikes(flat.empty(steps), flat.empty(steps))
     dendrite, soma = flat.own(state.dendrite), flat.own(state.soma)
-    rows = [neuron.row(state.steps + t) for t in range(steps)]
     split(
         scan_lm_h,
         soma.size,
         steps,
-        flat.array(_rows(currents)),
+        flat.rows(currents),
         None if keep is None else flat.array(keep),
         flat.own(neuron.theta(currents[0])),
         dendrite,
         soma,
         *map(flat.array, spikes),
-        neuron.scalars()[rows].numpy(),
+        small(neuron.acting(state.steps, steps)),
     )
     return spikes, lm_h.State(flat.back(dendrite), flat.back(soma), state.steps + steps)
 
@@ -120,9 +147,10 @@ KERNELS: Mapping[type[Neuron[Any]], Callable[..., tuple[Spikes, Any]]] = {
 }
 
 
-def _rows(currents: Tensor) -> Tensor:
-    """One row where the currents are constant over time, which is how they came to be expanded."""
-    return currents[:1] if currents.stride(0) == 0 else currents
+def small(learned: Tensor) -> np.typing.NDArray[np.float32]:
+    """What a layer has few of, contiguous."""
+    found: np.typing.NDArray[np.float32] = learned.detach().contiguous().numpy()
+    return found
 
 
 def _constants(*values: float) -> tuple[np.float32, ...]:

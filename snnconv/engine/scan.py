@@ -81,10 +81,11 @@ def scan_msat(
     dtt: Constants | None,
     det: Constants | None,
     sees_input: bool,
+    thresholds: Floats | None,
 ) -> None:
     """MSAT neurons ``start`` to ``stop``, which have done ``steps`` steps.
 
-    ``dtt`` holds ``1/k_i, tau_mp*k_a, tau_mp*alpha, tau_mp*v_t``, ``det`` holds ``-1/c, tau_rd``;
+    Thresholds ``[T, n]`` are written where they are wanted. ``dtt`` holds ``1/k_i, tau_mp*k_a, tau_mp*alpha, tau_mp*v_t``, ``det`` holds ``-1/c, tau_rd``;
     none where it is switched off.
     """
     work = np.empty(9 * _BLOCK, np.float32)
@@ -124,6 +125,8 @@ def scan_msat(
                         work[d + i] = work[d + i] + work[s + i]
                 for i in range(n):
                     work[x + i] = work[th + i] / (_exp(-work[d + i]) + _1)
+            if thresholds is not None:
+                copy(thresholds[t].ctypes.data + 4 * low, at + 4 * x, n)
             for i in range(n):
                 work[s + i] = _1 if work[V + i] >= work[x + i] else _0
             if keep is not None:
@@ -148,7 +151,8 @@ def scan_msat(
 def scan_levels(
     start: int,
     stop: int,
-    currents: Floats,
+    seen: Floats,
+    omega: Floats,
     keep: Floats | None,
     unit: Floats,
     potential: Floats,
@@ -157,19 +161,29 @@ def scan_levels(
     retention: Floats,
     levels: np.float32,
 ) -> None:
-    """L-level neurons ``start`` to ``stop``, after the T-GIM; retention ``[T]``."""
-    work = np.empty(5 * _BLOCK, np.float32)
+    """L-level neurons ``start`` to ``stop``.
+
+    ``seen [1 or S, n]`` are the currents that Omega ``[T, S]`` mixes; retention ``[T]``.
+    """
+    work = np.empty(6 * _BLOCK, np.float32)
     at = work.ctypes.data
-    c, v, u, s, x = 0, _BLOCK, 2 * _BLOCK, 3 * _BLOCK, 4 * _BLOCK
+    c, v, u, s, x, m = 0, _BLOCK, 2 * _BLOCK, 3 * _BLOCK, 4 * _BLOCK, 5 * _BLOCK
     for low in range(start, stop, _BLOCK):
         n = min(_BLOCK, stop - low)
         copy(at + 4 * v, potential.ctypes.data + 4 * low, n)
         copy(at + 4 * u, unit.ctypes.data + 4 * low, n)
         for t in range(len(counts)):
-            copy(at + 4 * c, currents[t].ctypes.data + 4 * low, n)
+            for i in range(n):
+                work[m + i] = _0
+            for j in range(omega.shape[1]):
+                if j == 0 or len(seen) > 1:
+                    copy(at + 4 * c, seen[j].ctypes.data + 4 * low, n)
+                weight = omega[t, j]
+                for i in range(n):
+                    work[m + i] = work[m + i] + weight * work[c + i]
             kept = retention[t]
             for i in range(n):
-                work[v + i] = kept * work[v + i] + work[c + i]
+                work[v + i] = kept * work[v + i] + work[m + i]
                 count = np.floor(work[v + i] / work[u + i])
                 count = _0 if count < _0 else count
                 work[s + i] = levels if count > levels else count

@@ -119,21 +119,31 @@ class LMHT(Neuron[State]):
             twin.alpha[::L] = self.alpha
         return twin
 
-    def mix(self, currents: Tensor, state: State) -> tuple[Tensor, Tensor]:
-        """``J`` of these steps ``[t, B, *N]``, and the past for the next call.
+    def window(self, currents: Tensor, state: State) -> tuple[Tensor, Tensor, Tensor]:
+        """What these steps are made of.
 
-        A sum of products, not a matrix product, whose rounding depends on the batch.
+        Returns:
+            The steps that they see ``[s, B, *N]``, their rows of Omega ``[t, s]``, and the past for
+            the next call.
         """
         done, steps, T = len(state.past), len(currents), self.timesteps
         if done + steps > T or (steps < T and not self.causal):
             raise ValueError(f"an LM-HT neuron for {T} steps was given {steps} after {done}")
         seen = torch.cat([state.past, currents]) if done else currents
-        rows = self.matrix().to(currents.dtype)[done : done + steps]
+        rows = self.matrix().to(currents.dtype)[done : done + steps, : done + steps]
+        return seen, rows, seen if self.causal else state.past
+
+    def mix(self, currents: Tensor, state: State) -> tuple[Tensor, Tensor]:
+        """``J`` of these steps ``[t, B, *N]``, and the past for the next call.
+
+        A sum of products, not a matrix product, whose rounding depends on the batch.
+        """
+        seen, rows, past = self.window(currents, state)
         places = [1] * (currents.dim() - 1)
         mixed = torch.zeros_like(currents)
         for j, current in enumerate(seen):
             mixed = mixed + rows[:, j].view(-1, *places) * current
-        return mixed, seen if self.causal else state.past
+        return mixed, past
 
     def run(self, currents: Tensor, state: State, keep: Tensor | None) -> tuple[Spikes, State]:
         """All steps."""
