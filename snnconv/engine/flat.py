@@ -36,14 +36,19 @@ class Flat:
         """``[T, B, *N] -> [T, n]``, of the same memory where its order is this one."""
         if self.channels_last:
             sequence = sequence.movedim(_CHANNEL, -1)
-        found: NDArray[np.float32] = sequence.contiguous().flatten(1).numpy()
+        found: NDArray[np.float32] = sequence.detach().contiguous().flatten(1).numpy()
         return found
+
+    def rows(self, sequence: Tensor) -> NDArray[np.float32]:
+        """``[T, B, *N] -> [1 or T, n]``: one row of what is constant over time, so expanded."""
+        return self.array(sequence[:1] if sequence.stride(0) == 0 else sequence)
 
     def own(self, step: Tensor) -> NDArray[np.float32]:
         """``[B, *N] -> [n]``, expanded to all neurons and copied."""
         copied = self.empty(1)
         copied[0] = step
-        return self.array(copied)[0]
+        found: NDArray[np.float32] = self.array(copied)[0]
+        return found
 
     def empty(self, steps: int) -> Tensor:
         """``[T, B, *N]`` in this order."""

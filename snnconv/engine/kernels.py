@@ -5,15 +5,17 @@ Shape:
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from snnconv.compiled import split
 from snnconv.engine.flat import Flat
-from snnconv.engine.scan import scan_if, scan_levels, scan_lm_h, scan_msat
+from snnconv.engine.scan import scan_if, scan_levels, scan_lm_h
+from snnconv.engine.scan_msat import scan_msat
 from snnconv.neuron import Neuron, Spikes
 from snnconv.neurons import if_, lm_h, lm_ht, msat
 
@@ -57,12 +59,21 @@ class Scan:
     Attributes:
         run: ``(start, stop, currents, first)``, with currents of the neurons from ``first`` on.
         spikes: complete when all neurons have gone.
-        state: at the end, then, from the currents: for neurons that remember them.
+        state: at the end, then, of the currents seen: neurons may remember them.
+        sees: the rows of currents that a run wants, from those of these steps.
     """
 
     run: Callable[[int, int, Floats, int], None]
     spikes: Spikes
     state: Callable[[Tensor | None], Any]
+    sees: Callable[[Tensor], Tensor] = lambda currents: currents
+
+    def whole(self, layer: Run, currents: Tensor) -> tuple[Spikes, Any]:
+        """All neurons."""
+        seen = self.sees(currents)
+        rows = layer.flat.rows(seen)
+        split(lambda start, stop: self.run(start, stop, rows, 0), rows.shape[1], layer.steps)
+        return self.spikes, self.state(seen)
 
 
 def prepare_if(neuron: if_.IF, layer: Run, state: if_.State) -> Scan:
@@ -78,8 +89,10 @@ def prepare_if(neuron: if_.IF, layer: Run, state: if_.State) -> Scan:
     return Scan(run, spikes, lambda _: if_.State(flat.back(potential)))
 
 
-def prepare_msat(neuron: msat.MSAT, layer: Run, state: msat.State) -> Scan:
-    """MSAT neurons."""
+def prepare_msat(
+    neuron: msat.MSAT, layer: Run, state: msat.State, thresholds: Tensor | None = None
+) -> Scan:
+    """MSAT neurons; thresholds ``[T, B, *N]`` are written where they are wanted."""
     p, flat = neuron.params, layer.flat
     spikes, counts, values = layer.outputs()
     keep, theta = layer.kept(), layer.threshold(neuron.theta(state.before))
@@ -89,6 +102,7 @@ def prepare_msat(neuron: msat.MSAT, layer: Run, state: msat.State) -> Scan:
         _constants(*dtt) if p.dtt else None,
         _constants(-1 / p.c, p.tau_rd) if p.det else None,
         p.depolarization == "input",
+        flat.array(flat.empty(0) if thresholds is None else thresholds),
     )
 
     def run(start: int, stop: int, currents: Floats, first: int) -> None:
@@ -96,34 +110,40 @@ def prepare_msat(neuron: msat.MSAT, layer: Run, state: msat.State) -> Scan:
         scan_msat(start, stop, *arrays, state.steps, *constants)
 
     def end(_: Tensor | None) -> msat.State:
-        return msat.State(*map(flat.back, (before, after, mean)), state.steps + layer.steps)
+        return msat.State(
+            flat.back(before), flat.back(after), flat.back(mean), state.steps + layer.steps
+        )
 
     return Scan(run, spikes, end)
 
 
 def prepare_lm_ht(neuron: lm_ht.LMHT, layer: Run, state: lm_ht.State) -> Scan:
     """LM-HT neurons."""
-    flat, steps, done = layer.flat, layer.steps, len(state.past)
+    done, steps = len(state.past), layer.steps
+    retention = neuron.retention()[done : done + steps]
+    scan = prepare_levels(neuron, layer, neuron.rows(done, steps), retention, state.potential)
+
+    def end(seen: Tensor | None) -> lm_ht.State:
+        past = state.past if seen is None else neuron.past(seen, state)
+        return lm_ht.State(scan.state(None), past)
+
+    return replace(scan, state=end, sees=lambda currents: neuron.seen(currents, state))
+
+
+def prepare_levels(
+    neuron: lm_ht.LMHT, layer: Run, omega: Tensor, retention: Tensor, potential: Tensor
+) -> Scan:
+    """The same by Omega ``[T, S]`` and lambda ``[T]``; the state is a potential."""
+    flat = layer.flat
     spikes, counts, values = layer.outputs()
-    keep, unit = layer.kept(), layer.threshold(neuron.unit(state.potential))
-    potential = flat.own(state.potential)
-    omega = neuron.matrix()[done : done + steps]
-    constants = (
-        omega[:, done : done + steps].contiguous().numpy(),
-        flat.array(neuron.of_past(state, steps)),
-        neuron.retention()[done : done + steps].contiguous().numpy(),
-        *_constants(neuron.params.levels),
-    )
+    keep, unit = layer.kept(), layer.threshold(neuron.unit(potential))
+    after = flat.own(potential)
+    constants = (small(omega), small(retention), *_constants(neuron.params.levels))
 
-    def run(start: int, stop: int, currents: Floats, first: int) -> None:
-        arrays = (currents, first, keep, unit, potential, counts, values)
-        scan_levels(start, stop, *arrays, *constants)
+    def run(start: int, stop: int, seen: Floats, first: int) -> None:
+        scan_levels(start, stop, seen, first, keep, unit, after, counts, values, *constants)
 
-    def end(currents: Tensor | None) -> lm_ht.State:
-        past = state.past if currents is None else neuron.seen(currents, state)
-        return lm_ht.State(flat.back(potential), past)
-
-    return Scan(run, spikes, end)
+    return Scan(run, spikes, lambda _: flat.back(after))
 
 
 def prepare_lm_h(neuron: lm_h.LMH, layer: Run, state: lm_h.State) -> Scan:
@@ -132,8 +152,7 @@ def prepare_lm_h(neuron: lm_h.LMH, layer: Run, state: lm_h.State) -> Scan:
     spikes, counts, values = layer.outputs()
     keep, theta = layer.kept(), layer.threshold(neuron.theta(state.soma))
     dendrite, soma = flat.own(state.dendrite), flat.own(state.soma)
-    rows = [neuron.row(state.steps + t) for t in range(layer.steps)]
-    scalars = neuron.scalars()[rows].numpy()
+    scalars = small(neuron.acting(state.steps, layer.steps))
 
     def run(start: int, stop: int, currents: Floats, first: int) -> None:
         arrays = (currents, first, keep, theta, dendrite, soma, counts, values)
@@ -151,6 +170,12 @@ PREPARE: Mapping[type[Neuron[Any]], Callable[[Any, Run, Any], Scan]] = {
     lm_ht.LMHT: prepare_lm_ht,
     lm_h.LMH: prepare_lm_h,
 }
+
+
+def small(learned: Tensor) -> Floats:
+    """What a layer has few of, contiguous."""
+    found: Floats = learned.detach().contiguous().numpy()
+    return found
 
 
 def _constants(*values: float) -> tuple[np.float32, ...]:

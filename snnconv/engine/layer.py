@@ -12,9 +12,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from snnconv.compiled import split
@@ -37,23 +35,19 @@ def run_layer(
     """All steps of a sequence."""
     if isinstance(currents, Pending) and neuron.remembers:
         currents = currents.tensor()
-    if isinstance(currents, Pending):
-        flat = Flat(torch.Size(currents.shape[1:]), channels_last=True)
-        scan = prepare(neuron, Run(flat, currents.shape[0], keep, counted), state)
-        _interleave(currents, flat, scan)
-        return scan.spikes, scan.state(None)
-    flat = Flat.of(currents)
-    scan = prepare(neuron, Run(flat, len(currents), keep, counted), state)
-    # one row where they are constant over time, which is how they came to be expanded
-    rows = flat.array(currents[:1] if currents.stride(0) == 0 else currents)
-    split(lambda start, stop: scan.run(start, stop, rows, 0), rows.shape[1], len(currents))
-    return scan.spikes, scan.state(currents)
+    if not isinstance(currents, Pending):
+        layer = Run(Flat.of(currents), len(currents), keep, counted)
+        return prepare(neuron, layer, state).whole(layer, currents)
+    flat = Flat(torch.Size(currents.shape[1:]), channels_last=True)
+    scan = prepare(neuron, Run(flat, currents.shape[0], keep, counted), state)
+    _interleave(currents, flat, scan)
+    return scan.spikes, scan.state(None)
 
 
 def _interleave(currents: Pending, flat: Flat, scan: Scan) -> None:
     steps, samples, channels, *places = currents.shape
     neurons = channels * math.prod(places)
-    images, others = currents.images(), [_rows(flat, other) for other in currents.others]
+    images, others = currents.images(), [flat.rows(other) for other in currents.others]
     at_once = max(1, _CACHED // (steps * neurons))
 
     def go(start: int, stop: int) -> None:
@@ -68,10 +62,6 @@ def _interleave(currents: Pending, flat: Flat, scan: Scan) -> None:
             scan.run(low * neurons, high * neurons, rows, low * neurons)
 
     split(go, samples, steps * neurons)
-
-
-def _rows(flat: Flat, other: Tensor) -> NDArray[np.float32]:
-    return flat.array(other[:1] if other.stride(0) == 0 else other)
 
 
 KERNELS: Mapping[type[Neuron[Any]], Callable[..., tuple[Spikes, Any]]] = {

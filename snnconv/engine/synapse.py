@@ -32,6 +32,7 @@ Path = Literal["once", "dense", "event"]
 _PLANES = (1, 2)
 """Dimensions of a convolution that goes by events; a linear layer is one of a single place."""
 
+
 class Layouts:
     """Convolutions laid out for events, each made when it is asked for, and when its weights change."""
 

@@ -96,6 +96,10 @@ class LMH(CausalNeuron[State]):
             raise ValueError(f"an LM-H neuron with scalars for {self.timesteps} steps is past them")
         return steps
 
+    def acting(self, done: int, steps: int) -> Tensor:
+        """The scalars of each of the next steps ``[steps, 4]``."""
+        return self.scalars()[[self.row(done + t) for t in range(steps)]]
+
     def step(
         self, current: Tensor, state: State, keep: Tensor | None
     ) -> tuple[Tensor, Tensor, State]:

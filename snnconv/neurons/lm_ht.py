@@ -75,7 +75,7 @@ class LMHT(Neuron[State]):
     def __init__(self, params: Params, threshold: Tensor, timesteps: int = 1) -> None:
         super().__init__(params, threshold, timesteps)
         self.levels = params.levels
-        self.causal = self.remembers = params.omega == "causal"
+        self.causal = params.omega == "causal"
         self.omega = nn.Parameter(_start(params.omega, timesteps))
         alpha = math.log((params.leak - 0.5) / (1.5 - params.leak))
         self.alpha = nn.Parameter(torch.full((timesteps if params.leaks == "step" else 1,), alpha))
@@ -119,42 +119,37 @@ class LMHT(Neuron[State]):
             twin.alpha[::L] = self.alpha
         return twin
 
-    def mix(self, currents: Tensor, state: State) -> tuple[Tensor, Tensor]:
-        """``J`` of these steps ``[t, B, *N]``, and the past for the next call.
+    def rows(self, done: int, steps: int) -> Tensor:
+        """Omega of the next steps, ``[steps, done + steps]``."""
+        T = self.timesteps
+        if done + steps > T or (steps < T and not self.causal):
+            raise ValueError(f"an LM-HT neuron for {T} steps was given {steps} after {done}")
+        return self.matrix()[done : done + steps, : done + steps]
+
+    def seen(self, currents: Tensor, state: State) -> Tensor:
+        """What is mixed: these steps' currents, and those before them ``[s, B, *N]``."""
+        return torch.cat([state.past, currents]) if len(state.past) else currents
+
+    def past(self, seen: Tensor, state: State) -> Tensor:
+        """What the next call has to know of this one's."""
+        return seen if self.causal else state.past
+
+    def mix(self, seen: Tensor, steps: int) -> Tensor:
+        """``J`` of the last ``steps`` steps ``[steps, B, *N]``.
 
         A sum of products, not a matrix product, whose rounding depends on the batch.
         """
-        done, steps = len(state.past), len(currents)
-        before = self.of_past(state, steps)
-        mixed = before if len(before) else torch.zeros_like(currents)
-        columns = self.matrix().to(currents.dtype)[done : done + steps, done : done + steps]
-        for j, current in enumerate(currents):
-            mixed = mixed + over_time(columns[:, j], current) * current
-        return mixed, self.seen(currents, state)
-
-    def of_past(self, state: State, steps: int) -> Tensor:
-        """What earlier calls add to the next steps: ``[steps, B, *N]``, none if they add nothing."""
-        done, T = len(state.past), self.timesteps
-        if done + steps > T or (steps < T and not self.causal):
-            raise ValueError(f"an LM-HT neuron for {T} steps was given {steps} after {done}")
-        past = state.past
-        if not done:
-            return past
-        rows = self.matrix().to(past.dtype)[done : done + steps]
-        mixed = torch.zeros(1, dtype=past.dtype, device=past.device)
-        for j, current in enumerate(past):
-            mixed = mixed + over_time(rows[:, j], current) * current
+        rows = self.rows(len(seen) - steps, steps).to(seen.dtype)
+        places = [1] * (seen.dim() - 1)
+        mixed = torch.zeros_like(seen[-steps:])
+        for j, current in enumerate(seen):
+            mixed = mixed + rows[:, j].view(-1, *places) * current
         return mixed
-
-    def seen(self, currents: Tensor, state: State) -> Tensor:
-        """The past for the next call."""
-        if not self.causal:
-            return state.past
-        return torch.cat([state.past, currents]) if len(state.past) else currents
 
     def run(self, currents: Tensor, state: State, keep: Tensor | None) -> tuple[Spikes, State]:
         """All steps."""
-        mixed, past = self.mix(currents, state)
+        seen = self.seen(currents, state)
+        mixed = self.mix(seen, len(currents))
         unit, retention = self.unit(currents[0]), self.retention().to(currents.dtype)
         potential, counts, values = state.potential, [], []
         detached, done = self.params.reset == "detached", len(state.past)
@@ -168,7 +163,9 @@ class LMHT(Neuron[State]):
             potential = potential - (value.detach() if detached else value)
             counts.append(count)
             values.append(value)
-        return Spikes(torch.stack(counts), torch.stack(values)), State(potential, past)
+        return Spikes(torch.stack(counts), torch.stack(values)), State(
+            potential, self.past(seen, state)
+        )
 
 
 def _start(omega: str, timesteps: int) -> Tensor:
@@ -181,11 +178,6 @@ def _start(omega: str, timesteps: int) -> Tensor:
             lower = torch.ones(timesteps, timesteps).tril()
             return lower / lower.sum(1, keepdim=True)
     return torch.full((timesteps, timesteps), 1 / timesteps)
-
-
-def over_time(column: Tensor, step: Tensor) -> Tensor:
-    """``[T] -> [T, 1, ...]``, to broadcast over ``step [B, *N]``."""
-    return column.view(-1, *[1] * step.dim())
 
 
 class _LevelSpikes(torch.autograd.Function):
