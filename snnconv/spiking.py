@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from snnconv.confidence import keep_mask
 from snnconv.engine import synapse
+from snnconv.engine.activity import ASSUMED, activity
 from snnconv.engine.pending import Pending
 from snnconv.engine.run import run
 from snnconv.facts import ConfidenceFacts
@@ -63,6 +64,7 @@ class SpikingNetwork(nn.Module):
         confidence: spike confidence, if it acts.
         hold: steps for which each frame of the input is shown; none where it is constant.
         engine: where simulation goes by events.
+        rates: the share of neurons that is expected to spike at a step, by site, where known.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class SpikingNetwork(nn.Module):
         confidence: ConfidenceFacts | None,
         hold: int | None = None,
         engine: synapse.Engine = "auto",
+        rates: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -90,12 +93,13 @@ class SpikingNetwork(nn.Module):
         self.seed = seed
         self.confidence = confidence
         self.engine = engine
+        self._active = self._expected(rates or {})
         self._waiting = _waiting(network.graph)
         self._layouts = synapse.Layouts()
 
     def paths(self) -> dict[str, synapse.Path]:
         """Which way each layer with weights goes in inference: once, dense or by events."""
-        return synapse.paths(self.network, self._carried, self.engine)
+        return synapse.paths(self.network, self._carried, self._active, self.engine)
 
     @property
     def neurons(self) -> dict[str, Neuron[Any]]:
@@ -163,7 +167,8 @@ class SpikingNetwork(nn.Module):
                 return pooled
             return self._pending(node, given) or self._merged(node, given)
 
-        currents = cast("Tensor", walk(self.network.graph, x, evaluate))
+        source: Tensor | Pending = x
+        currents = cast("Tensor", walk(self.network.graph, source, evaluate))
         return currents.expand(timesteps, *currents.shape[1:]), State(
             state.steps + timesteps, nodes
         )
@@ -172,15 +177,25 @@ class SpikingNetwork(nn.Module):
         """A convolution by events that its neurons will ask for."""
         if node.name not in self._waiting or node.op != "conv" or inputs[0].dim() != 5:
             return None
-        if torch.is_grad_enabled() or self._path(node) != "event":
+        if (
+            torch.is_grad_enabled()
+            or synapse.path(self.network, node, self._active[node.name], self.engine) != "event"
+        ):
             return None
         return Pending(self._layouts.of(self.network, node), inputs[0])
 
-    def _path(self, node: Node) -> synapse.Path:
-        return synapse.path(self.network, node, self._of_spikes(node), self.engine)
+    def _expected(self, rates: Mapping[str, float]) -> dict[str, float | None]:
+        """Of each node's inputs, the share that is expected to be nonzero; none if no spikes."""
+        levels = {name: neuron.levels for name, neuron in self.neurons.items()}
+        sites = {name: min(1.0, ASSUMED * n) for name, n in levels.items()} | dict(rates)
+        found = activity(self.network.graph, self._carried, sites)
 
-    def _of_spikes(self, node: Node) -> bool:
-        return all(self._carried.get(name) is Carries.SPIKES for name in node.inputs)
+        def given(node: Node) -> float | None:
+            if any(self._carried.get(name) is not Carries.SPIKES for name in node.inputs):
+                return None
+            return max(found[name] for name in node.inputs)
+
+        return {node.name: given(node) for node in self.network.graph.nodes}
 
     def _fire(
         self,
@@ -215,7 +230,7 @@ class SpikingNetwork(nn.Module):
         steps = max(value.shape[0] for value in inputs)
         merged = [fold_time(value.expand(steps, *value.shape[1:])) for value in inputs]
         found = synapse.compute(
-            self.network, node, merged, self._of_spikes(node), self.engine, self._layouts
+            self.network, node, merged, self._active[node.name], self.engine, self._layouts
         )
         return unfold_time(found, steps)
 

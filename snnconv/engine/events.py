@@ -79,7 +79,8 @@ class Convolution:
         array, of = out.numpy(), self.images(values)
         work = self.shape[2] * self.shape[3] * out[0].numel()
         split(lambda start, stop: of(start, stop, 1, array[start:stop]), len(values), work)
-        return out.permute(0, 3, 1, 2)
+        images: Tensor = out.permute(0, 3, 1, 2)
+        return images
 
     def images(self, values: Tensor) -> Images:
         """``(start, stop, steps, out)`` computes samples of a batch of ``steps * B`` images.
@@ -88,7 +89,7 @@ class Convolution:
             values: ``[steps*B, C, H, W]``, mostly zeros; out is ``[steps*(stop-start), H_out,
                 W_out, C_out]``.
         """
-        w, (number, channels, height, width) = self.window, values.shape
+        w, (channels, height, width) = self.window, values.shape[1:]
         if channels != self.shape[1] * w.groups:
             raise ValueError(f"{channels} channels for {self.shape} in {w.groups} groups")
         array = values.permute(0, 2, 3, 1).contiguous().numpy()

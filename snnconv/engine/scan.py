@@ -5,15 +5,16 @@ operation, in the same order.
 
 Shape:
     Currents ``[1 or T, m]`` of the neurons from ``first`` on (one row: they are constant over
-    time), keep ``[T, n]`` or none, theta ``[1]`` or ``[n]``, states ``[n]``, values ``[T, n]``, counts too, or
-    ``[0, n]`` where nobody counts, all float32 and contiguous. States are changed in place.
+    time), keep ``[T, n]`` or none, theta ``[1]`` or ``[n]``, states ``[n]``, values ``[T, n]``,
+    counts too, or ``[0, n]`` where nobody counts, all float32 and contiguous. States are changed
+    in place.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
 from snnconv.compiled import compiled, inlined
-from snnconv.engine.vectors import LANES, copy
+from snnconv.engine.vectors import LANES, add_multiple, copy
 
 Floats = NDArray[np.float32]
 BLOCK = 512  # neurons: nine arrays of them fit into the smallest first-level cache
@@ -95,6 +96,7 @@ def scan_levels(
     block = max(LANES, BLOCK // (1 + rows // 8))  # all that is seen has to be in the cache
     work = np.empty((5 + rows) * block, np.float32)
     at = work.ctypes.data
+    mixed, apart = omega.shape[1], block if rows > 1 else 0
     m, v, u, s, x, c = 0, block, 2 * block, 3 * block, 4 * block, 5 * block
     for low in range(start, stop, block):
         n = min(block, stop - low)
@@ -105,10 +107,19 @@ def scan_levels(
         for t in range(len(values)):
             for i in range(n):
                 work[m + i] = _0
-            for j in range(omega.shape[1]):
-                share, row = omega[t, j], c + (j if rows > 1 else 0) * block
+            # four at a time, in the same order: the sum stays in a register for so long
+            whole = mixed // 4 * 4
+            for j in range(0, whole, 4):
+                w0, w1, w2, w3 = omega[t, j], omega[t, j + 1], omega[t, j + 2], omega[t, j + 3]
+                r0 = c + j * apart
+                r1, r2, r3 = r0 + apart, r0 + 2 * apart, r0 + 3 * apart
                 for i in range(n):
-                    work[m + i] = work[m + i] + share * work[row + i]
+                    total = work[m + i] + w0 * work[r0 + i]
+                    total = total + w1 * work[r1 + i]
+                    total = total + w2 * work[r2 + i]
+                    work[m + i] = total + w3 * work[r3 + i]
+            for j in range(whole, mixed):
+                add_multiple(0, at + 4 * m, at + 4 * (c + j * apart), omega[t, j], n, 1, 0, 0)
             kept = retention[t]
             for i in range(n):
                 work[v + i] = kept * work[v + i] + work[m + i]

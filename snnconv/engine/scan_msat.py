@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from snnconv.compiled import compiled, inlined
 from snnconv.elementary_compiled import exp as _exp
 from snnconv.elementary_compiled import log1p as _log1p
-from snnconv.engine.bits import bits
+from snnconv.engine.bits import listed
 from snnconv.engine.scan import BLOCK, spread
-from snnconv.engine.vectors import WORD, copy, lowest
+from snnconv.engine.vectors import copy
 
 Floats = NDArray[np.float32]
 Constants = tuple[np.float32, ...]
@@ -77,8 +77,8 @@ def scan_msat(
     """MSAT neurons ``start`` to ``stop``, which have done ``steps`` steps.
 
     ``dtt`` holds ``1/k_i, tau_mp*k_a, tau_mp*alpha, tau_mp*v_t``, ``det`` holds ``-1/c, tau_rd``;
-    none where it is switched off. Thresholds ``[T, n]``, or ``[0, n]`` if nobody wants them: then only
-    neurons that may fire have theirs computed.
+    none where it is switched off. Thresholds ``[T, n]``, or ``[0, n]`` if nobody wants them: then
+    only neurons that may fire have theirs computed.
     """
     wanted = len(thresholds) > 0
     adapts = dtt is not None or det is not None
@@ -114,19 +114,12 @@ def scan_msat(
                     least = below(deviation, work[r + i] * work[w + i], dtt, det) * work[th + i]
                     work[x + i] = _0
                     work[s + i] = _0 if work[V + i] < least and not wanted else _1
-                found = 0
-                for block in range(0, n, WORD):
-                    word = bits(at + 4 * (s + block), min(WORD, n - block))
-                    while word != 0:
-                        near[found] = block + lowest(word)
-                        found += 1
-                        word &= word - 1
-                # a loop for each function: its few operations overlap over many neurons, where
-                # one loop of all of them waits for each result
+                found = listed(at + 4 * s, n, near)
                 for k in range(found):
                     i = near[k]
                     work[e + k] = (work[v + i] - work[m + i]) / work[th + i]
                     work[q + k] = work[r + i] / work[th + i]
+                for k in range(found):
                     work[d + k] = _0
                 if dtt is not None:
                     for k in range(found):

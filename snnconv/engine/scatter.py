@@ -33,8 +33,9 @@ def scatter(
 ) -> None:
     """Samples ``start`` to ``stop`` of each of ``steps`` parts of the batch.
 
-    Values ``[steps*B, H, W, C]``, weights ``[C, kh, kw, C_out/groups]`` with both windows reversed, out ``[steps*(stop-start), H_out, W_out, C_out]``,
-    rows ``[H, kh, 3]`` and columns ``[W, kw or 1, 3]`` of :func:`reach`, group: channels of a group.
+    Values ``[steps*B, H, W, C]``, weights ``[C, kh, kw, C_out/groups]`` with both windows
+    reversed, out ``[steps*(stop-start), H_out, W_out, C_out]``, rows ``[H, kh or 1, 3]`` and
+    columns ``[W, kw or 1, 3]`` of :func:`reach`, group: channels of a group.
     """
     height, width, channels = values.shape[1:]
     _, out_width, out_channels = out.shape[1:]

@@ -1,8 +1,8 @@
 """Operations on merged time steps: by events where that is faster, else as the network does.
 
-Under ``auto`` the choice is a fact of the layer's shape, never of its rates: it may not depend on
-what stands in a batch, since the two ways round differently in the last bit. ``event`` goes by
-events wherever that is possible, ``dense`` never does.
+Under ``auto`` the choice is a fact of the layer's shape and of the rates that calibration expects,
+never of those that a simulation sees (:mod:`snnconv.engine.activity`). ``event`` goes by events
+wherever that is possible, ``dense`` never does.
 
 Shape:
     ``[T*B, *N] -> [T*B, *M]``.
@@ -24,7 +24,7 @@ from snnconv.graph.ops import OPS, Role
 from snnconv.graph.roles import Carries
 
 Engine = Literal["auto", "dense", "event"]
-"""Where to go by events: where a layer's shape says it is faster, nowhere, or wherever possible."""
+"""Where to go by events: where that is expected to be faster, nowhere, or wherever possible."""
 
 Path = Literal["once", "dense", "event"]
 """How a layer is computed: once, its input being constant, or at each step, in one of two ways."""
@@ -34,7 +34,7 @@ _PLANES = (1, 2)
 
 
 class Layouts:
-    """Convolutions laid out for events, each made when it is asked for, and when its weights change."""
+    """Convolutions laid out for events: made when they are asked for, again when weights change."""
 
     def __init__(self) -> None:
         self._made: dict[str, tuple[tuple[Any, ...], EventDriven]] = {}
@@ -70,7 +70,7 @@ def compute(
     network: Network,
     node: Node,
     inputs: list[Tensor],
-    spikes: bool,
+    active: float | None,
     engine: Engine,
     layouts: Layouts,
 ) -> Tensor:
@@ -80,11 +80,11 @@ def compute(
         network: whose node it is.
         node: any but a site.
         inputs: of the node.
-        spikes: whether they are spikes, which are sparse.
+        active: as :func:`path` takes it.
         engine: whether to go by events.
         layouts: of the network's convolutions.
     """
-    if torch.is_grad_enabled() or path(network, node, spikes, engine) != "event":
+    if torch.is_grad_enabled() or path(network, node, active, engine) != "event":
         return network.compute(node, inputs)
     convolve, x = layouts.of(network, node), inputs[0]
     if node.op == "linear":
@@ -92,9 +92,17 @@ def compute(
     return convolve(x) if x.dim() == 4 else convolve(x[:, :, None])[:, :, 0]
 
 
-def path(network: Network, node: Node, spikes: bool, engine: Engine) -> Path:
-    """Which way a node goes in inference, where its inputs change over time."""
-    if not spikes or engine == "dense" or node.op not in ("conv", "linear"):
+def path(network: Network, node: Node, active: float | None, engine: Engine) -> Path:
+    """Which way a node goes in inference, where its inputs change over time.
+
+    Args:
+        network: whose node it is.
+        node: any but a site.
+        active: the share of its inputs that is expected to be nonzero at a step; none where they
+            are no spikes.
+        engine: whether to go by events.
+    """
+    if active is None or engine == "dense" or node.op not in ("conv", "linear"):
         return "dense"
     weight = network.tensor(node.tensors["weight"])
     possible = (
@@ -103,34 +111,47 @@ def path(network: Network, node: Node, spikes: bool, engine: Engine) -> Path:
         and weight.device.type == "cpu"
         and event_driven() is not None
     )
-    return "event" if possible and (engine == "event" or _faster(node, weight.shape)) else "dense"
+    wanted = engine == "event" or active < _break_even(node, weight.shape)
+    return "event" if possible and wanted else "dense"
 
 
-def _faster(node: Node, shape: torch.Size) -> bool:
-    """Whether events win at the rates that conversion gives, below a tenth mostly, and a fifth.
+def _break_even(node: Node, shape: torch.Size) -> float:
+    """The share of active inputs up to which events win, as measured on one core with AVX2.
 
     What a spike costs beside its additions has to be little beside them, and a dense convolution
-    has to be as fast as it gets only where there are many channels.
+    is as fast as it gets only where there are many channels.
     """
     if node.op == "linear" or len(shape) != 4 or node.attrs["groups"] != 1:
-        return False
+        return 0.0
     outputs, inputs, *window = shape
-    if set(node.attrs["stride"]) == {1} and math.prod(window) > 1:
-        return bool(inputs >= 16 and outputs >= 16)
-    return bool(inputs >= 32 and outputs >= 64)
+    if set(node.attrs["stride"]) != {1} or math.prod(window) == 1:
+        return 0.3 if inputs >= 32 and outputs >= 64 else 0.0
+    return next((rate for least, rate in _STEPS if min(inputs, outputs) >= least), 0.0)
 
 
-def paths(network: Network, kinds: Mapping[str, Carries], engine: Engine) -> dict[str, Path]:
+_STEPS = ((64, 0.3), (32, 0.25), (16, 0.15))
+"""Channels, and what :func:`_break_even` is from there."""
+
+
+def paths(
+    network: Network,
+    kinds: Mapping[str, Carries],
+    active: Mapping[str, float | None],
+    engine: Engine,
+) -> dict[str, Path]:
     """Which way each layer with weights goes in inference.
 
     Args:
+        network: whose layers they are.
         kinds: what each node carries.
+        active: of each node's inputs, as :func:`path` takes it.
+        engine: whether to go by events.
     """
 
     def way(node: Node) -> Path:
         if kinds[node.name] is Carries.CONSTANT:
             return "once"
-        return path(network, node, all(kinds[x] is Carries.SPIKES for x in node.inputs), engine)
+        return path(network, node, active[node.name], engine)
 
     return {n.name: way(n) for n in network.graph.nodes if OPS[n.op].role is Role.SYNAPSE}
 
