@@ -267,18 +267,14 @@ class SpikingNetwork(nn.Module):
 
 def _waiting(graph: Graph) -> frozenset[str]:
     """Convolutions and additions between which and a site nothing stands, and no one else reads."""
-    readers: dict[str, list[Node]] = {}
-    for node in graph.nodes:
-        for name in node.inputs:
-            readers.setdefault(name, []).append(node)
     found: set[str] = set()
     for node in reversed(graph.nodes):
-        behind = readers.get(node.name, [])
-        alone = len(behind) == 1 and node.name != graph.output
-        if alone and node.op in ("conv", "add"):
-            reader = behind[0]
-            if OPS[reader.op].role is Role.SITE or (reader.op == "add" and reader.name in found):
-                found.add(node.name)
+        behind = list(graph.consumers(node.name))
+        if len(behind) != 1 or node.name == graph.output or node.op not in ("conv", "add"):
+            continue
+        (reader,) = behind
+        if OPS[reader.op].role is Role.SITE or (reader.op == "add" and reader.name in found):
+            found.add(node.name)
     return frozenset(found)
 
 

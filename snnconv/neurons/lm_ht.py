@@ -75,7 +75,7 @@ class LMHT(Neuron[State]):
     def __init__(self, params: Params, threshold: Tensor, timesteps: int = 1) -> None:
         super().__init__(params, threshold, timesteps)
         self.levels = params.levels
-        self.causal = params.omega == "causal"
+        self.causal = self.remembers = params.omega == "causal"
         self.omega = nn.Parameter(_start(params.omega, timesteps))
         alpha = math.log((params.leak - 0.5) / (1.5 - params.leak))
         self.alpha = nn.Parameter(torch.full((timesteps if params.leaks == "step" else 1,), alpha))
