@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from snnconv.compiled import compiled
 from snnconv.elementary_compiled import exp as _exp
 from snnconv.elementary_compiled import log1p as _log1p
-from snnconv.engine.vectors import copy
+from snnconv.engine.vectors import copy, mix
 
 Floats = NDArray[np.float32]
 Constants = tuple[np.float32, ...]
@@ -168,19 +168,14 @@ def scan_levels(
     work = np.empty(6 * _BLOCK, np.float32)
     at = work.ctypes.data
     c, v, u, s, x, m = 0, _BLOCK, 2 * _BLOCK, 3 * _BLOCK, 4 * _BLOCK, 5 * _BLOCK
+    sees, row = omega.shape[1], 4 * seen.shape[1] if len(seen) > 1 else 0
     for low in range(start, stop, _BLOCK):
         n = min(_BLOCK, stop - low)
         copy(at + 4 * v, potential.ctypes.data + 4 * low, n)
         copy(at + 4 * u, unit.ctypes.data + 4 * low, n)
         for t in range(len(counts)):
-            for i in range(n):
-                work[m + i] = _0
-            for j in range(omega.shape[1]):
-                if j == 0 or len(seen) > 1:
-                    copy(at + 4 * c, seen[j].ctypes.data + 4 * low, n)
-                weight = omega[t, j]
-                for i in range(n):
-                    work[m + i] = work[m + i] + weight * work[c + i]
+            weights = omega.ctypes.data + 4 * sees * t
+            mix(at + 4 * m, seen.ctypes.data + 4 * low, row, sees, weights, 4, n)
             kept = retention[t]
             for i in range(n):
                 work[v + i] = kept * work[v + i] + work[m + i]

@@ -1,7 +1,7 @@
 """What compiled loops can't say: sums that stay in registers, and copies without a loop.
 
-:func:`add_rows` and :func:`dot` are stated in LLVM's vector type, which becomes whatever the
-processor has (AVX2, AVX-512, NEON). A loop over two arrays is made of vectors only where the compiler can see that they
+:func:`add_rows`, :func:`mix` and :func:`dot` are stated in LLVM's vector type, which becomes
+whatever the processor has (AVX2, AVX-512, NEON). A loop over two arrays is made of vectors only where the compiler can see that they
 do not overlap; after a :func:`copy` into one array it can.
 
 Shape:
@@ -103,6 +103,66 @@ def _copy(typing: Any, to: Any, source: Any, floats: Any) -> Any:
 
 
 copy: Any = intrinsic(_copy)
+
+
+def _mix(
+    typing: Any,
+    out: Any,
+    rows: Any,
+    step: Any,
+    number: Any,
+    weights: Any,
+    apart: Any,
+    floats: Any,
+) -> Any:
+    """``out = sum of weight * row``, from 0 and in the order of the rows.
+
+    Args:
+        typing: numba's.
+        out: address of a row.
+        rows: address of the first row.
+        step: bytes from row to row.
+        number: of rows.
+        weights: address of the first row's weight.
+        apart: bytes from weight to weight.
+        floats: of a row.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        out, rows, step, number, weights, apart, floats = args
+        pair = ir.Constant(_INT, 2 * LANES)
+
+        def add_up(kind: Any, spread: Any, first: Any, count: int, size: int) -> None:
+            """Of so many numbers or vectors, that many bytes each, from a float on."""
+            start = builder.mul(first, ir.Constant(_INT, _BYTES))
+            nothing = ir.Constant(kind, [0.0] * LANES if kind is _VECTOR else 0.0)
+            sums = [cgutils.alloca_once(builder, kind) for _ in range(count)]
+            for total in sums:
+                builder.store(nothing, total)
+            with cgutils.for_range(builder, number, intp=_INT) as row:
+                place = builder.add(weights, builder.mul(row.index, apart))
+                weight = spread(_load(builder, _FLOAT, place))
+                place = builder.add(builder.add(rows, builder.mul(row.index, step)), start)
+                for k, total in enumerate(sums):
+                    term = builder.fmul(weight, _load(builder, kind, place, size * k))
+                    builder.store(builder.fadd(builder.load(total), term), total)
+            for k, total in enumerate(sums):
+                place = builder.add(builder.add(out, start), ir.Constant(_INT, size * k))
+                target = builder.inttoptr(place, kind.as_pointer())
+                builder.store(builder.load(total), target, align=_BYTES)
+
+        whole = builder.udiv(floats, pair)
+        with cgutils.for_range(builder, whole, intp=_INT) as part:
+            first = builder.mul(part.index, pair)
+            add_up(_VECTOR, lambda x: _splat(builder, x), first, 2, LANES * _BYTES)
+        with cgutils.for_range(builder, floats, start=builder.mul(whole, pair), intp=_INT) as one:
+            add_up(_FLOAT, lambda x: x, one.index, 1, _BYTES)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 7), generate
+
+
+mix: Any = intrinsic(_mix)
 
 
 def _dot(typing: Any, one: Any, other: Any, floats: Any) -> Any:
