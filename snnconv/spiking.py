@@ -93,13 +93,13 @@ class SpikingNetwork(nn.Module):
         self.seed = seed
         self.confidence = confidence
         self.engine = engine
-        self._active = self._expected(rates or {})
+        self.active = self._expected(rates or {})
         self._waiting = _waiting(network.graph)
         self._layouts = synapse.Layouts()
 
     def paths(self) -> dict[str, synapse.Path]:
         """Which way each layer with weights goes in inference: once, dense or by events."""
-        return synapse.paths(self.network, self._carried, self._active, self.engine)
+        return synapse.paths(self.network, self._carried, self.active, self.engine)
 
     @property
     def neurons(self) -> dict[str, Neuron[Any]]:
@@ -179,7 +179,7 @@ class SpikingNetwork(nn.Module):
             return None
         if (
             torch.is_grad_enabled()
-            or synapse.path(self.network, node, self._active[node.name], self.engine) != "event"
+            or synapse.path(self.network, node, self.active[node.name], self.engine) != "event"
         ):
             return None
         return Pending(self._layouts.of(self.network, node), inputs[0])
@@ -230,7 +230,7 @@ class SpikingNetwork(nn.Module):
         steps = max(value.shape[0] for value in inputs)
         merged = [fold_time(value.expand(steps, *value.shape[1:])) for value in inputs]
         found = synapse.compute(
-            self.network, node, merged, self._active[node.name], self.engine, self._layouts
+            self.network, node, merged, self.active[node.name], self.engine, self._layouts
         )
         return unfold_time(found, steps)
 

@@ -79,8 +79,7 @@ class Convolution:
         array, of = out.numpy(), self.images(values)
         work = self.shape[2] * self.shape[3] * out[0].numel()
         split(lambda start, stop: of(start, stop, 1, array[start:stop]), len(values), work)
-        images: Tensor = out.permute(0, 3, 1, 2)
-        return images
+        return Tensor.permute(out, 0, 3, 1, 2)
 
     def images(self, values: Tensor) -> Images:
         """``(start, stop, steps, out)`` computes samples of a batch of ``steps * B`` images.
@@ -152,7 +151,7 @@ def _blocks(weight: Tensor) -> Tensor:
 
 def _reversed(weight: Tensor, groups: int) -> Tensor:
     """``[C_out, C/groups, kh, kw] -> [C, kh, kw, C_out/groups]``, taps from the last."""
-    parts = weight.unflatten(0, (groups, -1)).flip(-2, -1)
+    parts: Tensor = weight.unflatten(0, (groups, -1)).flip(-2, -1)
     return parts.permute(0, 2, 3, 4, 1).flatten(0, 1)
 
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snnconv.compiled import compiled
-from snnconv.engine.bits import bits
-from snnconv.engine.vectors import WORD, add_rows, lowest, value
+from snnconv.engine.bits import WORD, bits, lowest, value
+from snnconv.engine.vectors import add_rows
 
 Floats = NDArray[np.float32]
 Pair = tuple[int, int]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snnconv.compiled import compiled, inlined
-from snnconv.engine.vectors import LANES, add_multiple, copy
+from snnconv.engine.vectors import copy, mix
 
 Floats = NDArray[np.float32]
 BLOCK = 512  # neurons: nine arrays of them fit into the smallest first-level cache
@@ -92,34 +92,17 @@ def scan_levels(
 
     Seen ``[1 or S, m]`` are the currents that Omega ``[T, S]`` mixes; retention ``[T]``.
     """
-    rows = len(seen)
-    block = max(LANES, BLOCK // (1 + rows // 8))  # all that is seen has to be in the cache
-    work = np.empty((5 + rows) * block, np.float32)
+    work = np.empty(5 * BLOCK, np.float32)
     at = work.ctypes.data
-    mixed, apart = omega.shape[1], block if rows > 1 else 0
-    m, v, u, s, x, c = 0, block, 2 * block, 3 * block, 4 * block, 5 * block
-    for low in range(start, stop, block):
-        n = min(block, stop - low)
+    m, v, u, s, x = 0, BLOCK, 2 * BLOCK, 3 * BLOCK, 4 * BLOCK
+    mixed, row = omega.shape[1], 4 * seen.shape[1] if len(seen) > 1 else 0
+    for low in range(start, stop, BLOCK):
+        n = min(BLOCK, stop - low)
         copy(at + 4 * v, potential.ctypes.data + 4 * low, n)
         spread(work[u : u + n], unit, low)
-        for j in range(rows):
-            copy(at + 4 * (c + j * block), seen[j].ctypes.data + 4 * (low - first), n)
         for t in range(len(values)):
-            for i in range(n):
-                work[m + i] = _0
-            # four at a time, in the same order: the sum stays in a register for so long
-            whole = mixed // 4 * 4
-            for j in range(0, whole, 4):
-                w0, w1, w2, w3 = omega[t, j], omega[t, j + 1], omega[t, j + 2], omega[t, j + 3]
-                r0 = c + j * apart
-                r1, r2, r3 = r0 + apart, r0 + 2 * apart, r0 + 3 * apart
-                for i in range(n):
-                    total = work[m + i] + w0 * work[r0 + i]
-                    total = total + w1 * work[r1 + i]
-                    total = total + w2 * work[r2 + i]
-                    work[m + i] = total + w3 * work[r3 + i]
-            for j in range(whole, mixed):
-                add_multiple(0, at + 4 * m, at + 4 * (c + j * apart), omega[t, j], n, 1, 0, 0)
+            weights = omega.ctypes.data + 4 * mixed * t
+            mix(at + 4 * m, seen.ctypes.data + 4 * (low - first), row, mixed, weights, 4, n)
             kept = retention[t]
             for i in range(n):
                 work[v + i] = kept * work[v + i] + work[m + i]

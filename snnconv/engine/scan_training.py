@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snnconv.compiled import compiled, inlined
-from snnconv.engine.vectors import copy, dot
+from snnconv.engine.vectors import copy, dot, mix
 
 Floats = NDArray[np.float32]
 
@@ -28,14 +28,20 @@ _HALF = np.float32(0.5)
 
 
 @inlined
+def _at(given: Floats, t: int, low: int) -> int:
+    """The address of a neuron's place in a step's row, or in the only row."""
+    row = t if len(given) > 1 else 0
+    return int(given.ctypes.data + 4 * (row * given.shape[1] + low))
+
+
+@inlined
 def _load(work: Floats, place: int, given: Floats, t: int, low: int, n: int) -> None:
-    """Put a step's row there, or the only row; zeros where nothing is given."""
-    if len(given) == 0:
+    """Put a step's row there; zeros where nothing is given."""
+    if len(given) > 0:
+        copy(work.ctypes.data + 4 * place, _at(given, t, low), n)
+    else:
         for i in range(n):
             work[place + i] = _0
-    else:
-        row = t if len(given) > 1 else 0
-        copy(work.ctypes.data + 4 * place, given[row].ctypes.data + 4 * low, n)
 
 
 @inlined
@@ -75,10 +81,10 @@ def back_if(
     for block in range(start, stop):
         low = block * BLOCK
         n = min(BLOCK, potential.shape[1] - low)
-        _load(work, v, potential, 0, low, n)
+        copy(at + 4 * v, _at(potential, 0, low), n)
         for t in range(steps):
-            _load(work, c, currents, t, low, n)
-            _load(work, x, values, t, low, n)
+            copy(at + 4 * c, _at(currents, t, low), n)
+            copy(at + 4 * x, _at(values, t, low), n)
             for i in range(n):
                 work[b + i] = work[v + i] + work[c + i]
                 work[v + i] = work[b + i] - work[x + i]
@@ -86,23 +92,23 @@ def back_if(
         _load(work, g, of_after, 0, low, n)
         for k in range(steps):
             t = steps - 1 - k
-            _load(work, th, theta, t, low, n)
+            copy(at + 4 * th, _at(theta, t, low), n)
             _load(work, o, of_values, t, low, n)
             _load(work, c, of_counts, t, low, n)
             for i in range(n):
                 work[r + i] = (work[o + i] - work[g + i]) * work[th + i] + work[c + i]
             if len(keep) > 0:
-                _load(work, x, keep, t, low, n)
+                copy(at + 4 * x, _at(keep, t, low), n)
                 for i in range(n):
                     work[r + i] = work[r + i] * work[x + i]
             copy(at + 4 * b, at + 4 * (befores + t * BLOCK), n)
             for i in range(n):
                 work[g + i] = work[g + i] + work[r + i] * _slope(work[b + i], work[th + i])
             if k == 0 and len(of_before) > 0:
-                _load(work, o, of_before, 0, low, n)
+                copy(at + 4 * o, _at(of_before, 0, low), n)
                 for i in range(n):
                     work[g + i] = work[g + i] + work[o + i]
-            copy(gradient[t].ctypes.data + 4 * low, at + 4 * g, n)
+            copy(_at(gradient, t, low), at + 4 * g, n)
 
 
 @compiled
@@ -133,6 +139,7 @@ def back_levels(
     and retention ``[.., T]``, if they are wanted.
     """
     steps, sees = omega.shape
+    row = 4 * seen.shape[1] if len(seen) > 1 else 0
     work = np.empty((8 + 2 * steps) * BLOCK, np.float32)
     at = work.ctypes.data
     c, x, v, b = 0, BLOCK, 2 * BLOCK, 3 * BLOCK
@@ -143,18 +150,12 @@ def back_levels(
         n = min(BLOCK, potential.shape[1] - low)
         if n < BLOCK:
             work[:] = _0  # sums are those of whole blocks
-        _load(work, v, potential, 0, low, n)
-        _load(work, u, unit, 0, low, n)
+        copy(at + 4 * v, _at(potential, 0, low), n)
+        copy(at + 4 * u, _at(unit, 0, low), n)
         for t in range(steps):
             copy(at + 4 * (carried + t * BLOCK), at + 4 * v, n)
-            for i in range(n):
-                work[b + i] = _0
-            for j in range(sees):
-                _load(work, c, seen, j, low, n)
-                weight = omega[t, j]
-                for i in range(n):
-                    work[b + i] = work[b + i] + weight * work[c + i]
-            _load(work, x, values, t, low, n)
+            mix(at + 4 * b, _at(seen, 0, low), row, sees, _at(omega, t, 0), 4, n)
+            copy(at + 4 * x, _at(values, t, low), n)
             kept = retention[t]
             for i in range(n):
                 work[b + i] = kept * work[v + i] + work[b + i]
@@ -172,7 +173,7 @@ def back_levels(
             for i in range(n):
                 work[r + i] = work[o + i] * work[u + i] + work[c + i]
             if len(keep) > 0:
-                _load(work, x, keep, t, low, n)
+                copy(at + 4 * x, _at(keep, t, low), n)
                 for i in range(n):
                     work[r + i] = work[r + i] * work[x + i]
             copy(at + 4 * b, here, n)
@@ -187,20 +188,15 @@ def back_levels(
             for i in range(n):
                 work[g + i] = work[g + i] * kept if through else _0
         if through:
-            copy(of_potential.ctypes.data + 4 * low, at + 4 * g, n)
+            copy(_at(of_potential, 0, low), at + 4 * g, n)
+        here = at + 4 * befores
         for j in range(sees):
-            _load(work, c, seen, j, low, n)
-            for i in range(n):
-                work[g + i] = _0
+            weights = omega.ctypes.data + 4 * j
+            mix(_at(gradient, j, low), here, 4 * BLOCK, steps, weights, 4 * sees, n)
+        for j in range(sees if len(of_omega) > 0 else 0):
+            copy(at + 4 * c, _at(seen, j, low), n)
             for t in range(steps):
-                here = at + 4 * (befores + t * BLOCK)
-                copy(at + 4 * r, here, n)
-                weight = omega[t, j]
-                for i in range(n):
-                    work[g + i] = work[g + i] + weight * work[r + i]
-                if len(of_omega) > 0:
-                    of_omega[block, t, j] = dot(here, at + 4 * c, BLOCK)
-            copy(gradient[j].ctypes.data + 4 * low, at + 4 * g, n)
+                of_omega[block, t, j] = dot(here + 4 * t * BLOCK, at + 4 * c, BLOCK)
 
 
 @compiled
@@ -241,14 +237,14 @@ def back_lm_h(
         n = min(BLOCK, soma.shape[1] - low)
         if n < BLOCK:
             work[:] = _0  # sums are those of whole blocks
-        _load(work, d, dendrite, 0, low, n)
-        _load(work, v, soma, 0, low, n)
-        _load(work, th, theta, 0, low, n)
+        copy(at + 4 * d, _at(dendrite, 0, low), n)
+        copy(at + 4 * v, _at(soma, 0, low), n)
+        copy(at + 4 * th, _at(theta, 0, low), n)
         for t in range(steps):
             copy(at + 4 * (dendrites + t * BLOCK), at + 4 * d, n)
             copy(at + 4 * (somata + t * BLOCK), at + 4 * v, n)
-            _load(work, c, currents, t, low, n)
-            _load(work, x, values, t, low, n)
+            copy(at + 4 * c, _at(currents, t, low), n)
+            copy(at + 4 * x, _at(values, t, low), n)
             mu_d, mu_s, lambda_s, lambda_d = scalars[t]
             for i in range(n):
                 work[d + i] = mu_d * work[d + i] + mu_s * work[v + i] + work[c + i]
@@ -269,7 +265,7 @@ def back_lm_h(
             for i in range(n):
                 work[r + i] = work[o + i] * work[th + i] + work[c + i]
             if len(keep) > 0:
-                _load(work, x, keep, t, low, n)
+                copy(at + 4 * x, _at(keep, t, low), n)
                 for i in range(n):
                     work[r + i] = work[r + i] * work[x + i]
             copy(at + 4 * b, at + 4 * (befores + t * BLOCK), n)
@@ -278,12 +274,12 @@ def back_lm_h(
                 work[g + i] = work[d + i] + lambda_d * work[r + i]
                 work[d + i] = mu_d * work[g + i]
                 work[v + i] = lambda_s * work[r + i] + mu_s * work[g + i]
-            copy(gradient[t].ctypes.data + 4 * low, at + 4 * g, n)
+            copy(_at(gradient, t, low), at + 4 * g, n)
             if len(of_scalars) > 0:
                 before, here = at + 4 * (somata + t * BLOCK), at + 4 * (dendrites + t * BLOCK)
                 of_scalars[block, t, 0] = dot(at + 4 * g, here, BLOCK)
                 of_scalars[block, t, 1] = dot(at + 4 * g, before, BLOCK)
                 of_scalars[block, t, 2] = dot(at + 4 * r, before, BLOCK)
                 of_scalars[block, t, 3] = dot(at + 4 * r, here + 4 * BLOCK, BLOCK)
-        copy(starts[0].ctypes.data + 4 * low, at + 4 * d, n)
-        copy(starts[1].ctypes.data + 4 * low, at + 4 * v, n)
+        copy(_at(starts, 0, low), at + 4 * d, n)
+        copy(_at(starts, 1, low), at + 4 * v, n)

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snnconv.compiled import compiled
-from snnconv.engine.bits import bits
-from snnconv.engine.vectors import WORD, add_multiple, copy, lowest, value
+from snnconv.engine.bits import WORD, bits, lowest, value
+from snnconv.engine.vectors import add_multiple, copy
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]

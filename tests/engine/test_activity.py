@@ -44,7 +44,7 @@ def test_pools_are_silent_where_their_window_is():
         Node("two", "relu", (INPUT,), {}, {}),
         Node("pool", "avg_pool", ("one",), window, {}),
         Node("both", "concat", ("pool", "two"), {"dim": 1}, {}),
-        Node("flat", "flatten", ("both",), {"start": 1}, {}),
+        Node("flat", "dropout", ("both",), {}, {}),
         Node("sum", "add", ("both", INPUT), {}, {}),
     )
     graph = Graph((1, 4, 4), nodes, "sum")
@@ -60,18 +60,19 @@ def net():
 
 
 def test_a_simulation_is_about_as_active_as_expected():
-    made = checkpoint(rounded(net()), theta=2.0)
-    snn = spiking_network(made).eval()
-    (assumed,) = [x for x in snn._active.values() if x not in (None, ASSUMED)] or [ASSUMED]
-    assert assumed == ASSUMED  # nothing was calibrated here
+    snn = spiking_network(checkpoint(rounded(net()), theta=2.0)).eval()
     _, spikes = recorded(snn, images(3), 32)
-    (only,) = spikes.values()
-    with torch.no_grad():
-        values = made_values(snn)
-    share = expected(*histogram(values), torch.tensor(2.0), 1)
-    assert float(only.counts.mean()) == pytest.approx(share, abs=0.02)
-
-
-def made_values(snn):
+    (site,) = spikes.values()
     first = snn.network.graph.nodes[0]
-    return snn.network.compute(first, [images(3)]).relu().double()
+    with torch.no_grad():
+        values = snn.network.compute(first, [images(3)]).relu().double()
+    share = expected(*histogram(values), torch.tensor(2.0), 1)
+    assert float(site.counts.mean()) == pytest.approx(share, abs=0.02)
+
+
+def test_without_calibration_it_is_assumed_by_levels():
+    for kind, params in (("if", {}), ("lm-ht", {"levels": 4})):
+        made = checkpoint(rounded(net()), neuron=kind, theta=2.0, params=params)
+        snn = spiking_network(made).eval()
+        *_, last = snn.network.graph.nodes
+        assert snn.active[last.name] == pytest.approx(ASSUMED * params.get("levels", 1))
