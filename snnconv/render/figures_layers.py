@@ -41,6 +41,7 @@ def per_layer(
     get: Callable[[LayerRow], float | None],
     axis: Callable[[Scale], Axis],
     missing: tuple[str, str],
+    of_ann: bool = False,
 ) -> list[Figure]:
     """A dot plot for each family of runs."""
     figures = []
@@ -74,7 +75,8 @@ def per_layer(
             about = f"{title} for {len(names)} layers of {', '.join(d.label for d in dots)}."
             return dot_plot(unique, head, about, x, ("Layer", names), dots, width)
 
-        rest = coincident((each.label, each.values) for each in dots) + without(family, shown)
+        rest = coincident((each.label, each.values) for each in dots)
+        rest += without(family, shown, of_ann)
         figures.append(Figure(f"{name}-{i}" if i else name, head, caption + rest, draw))
     return figures or [absent(name, title, *missing)]
 

@@ -142,6 +142,16 @@ def _draw(series: Series, frame: Frame, x: Axis, y: Axis, size: float) -> str:
     return "".join(parts)
 
 
+def spoken(series: Sequence[Series], x: Axis, y: Axis) -> str:
+    """Both ends of every line in words, for who can't see it."""
+    said = []
+    for each in series:
+        points = [(a, b) for a, b in each.points if x.scale.holds(a) and y.scale.holds(b)]
+        ends = [f"{y.exact(b)} at {x.exact(a)}" for a, b in (*points[:1], *points[1:][-1:])]
+        said += [f" {each.label}: {', '.join(ends)}."] if ends else []
+    return "".join(said)
+
+
 def line_plot(
     name: str,
     title: str,
@@ -189,7 +199,7 @@ def line_plot(
     return svg(
         name,
         title,
-        description,
+        description + spoken(series, x, y),
         width,
         under + extent + 4,
         clip,
