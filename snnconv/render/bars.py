@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from snnconv.render.legend import Entry, legend
 from snnconv.render.looks import Look, marker
-from snnconv.render.plot import Axis, Frame, depth_size, x_axis
+from snnconv.render.plot import ASIDE, Axis, Frame, depth_size, x_axis
 from snnconv.render.scale import Scale
 from snnconv.render.svg import FONT, fit_all, label, svg, tag, text_width, words
 from snnconv.render.units import printable
@@ -42,7 +42,7 @@ def _frame(
     x: Scale,
     width: float,
     pitch: float,
-    right: float = 16,
+    right: float = ASIDE,
     share: float = 0.36,
 ) -> Frame:
     longest = max((text_width(printable(name)) for name in names), default=0.0)

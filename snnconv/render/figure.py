@@ -14,6 +14,8 @@ Draw = Callable[[str, float], str]
 
 WIDTHS = (352, 592)
 """Every plot is drawn for a narrow and a wide window, so its text has one size everywhere."""
+MANY = 48
+"""Rows or panels of a plot, above which it is one click away: some networks have hundreds."""
 WIDE = (*WIDTHS, 1232)
 """Plots that use the whole width of a wide page."""
 

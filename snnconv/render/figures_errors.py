@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from snnconv.render.bars import Dots, stacked_plot
-from snnconv.render.figure import Figure, Run, absent, percent_axis, quoted, together
+from snnconv.render.figure import MANY, Figure, Run, absent, percent_axis, quoted, together
 from snnconv.render.figures_layers import per_layer
 from snnconv.render.histogram import Panel, histogram_plot
 from snnconv.render.looks import Look, run_look
@@ -75,7 +75,7 @@ def _stack(run: Run, index: int, several: bool) -> Figure:
     if index:
         caption = "As above."
     # the first run's parts stand open, the others' are one click away
-    return Figure(f"parts-{index}", title, caption, draw, folded=index > 0)
+    return Figure(f"parts-{index}", title, caption, draw, folded=index > 0 or len(rows) > MANY)
 
 
 def thresholds(everybody: Sequence[Run]) -> list[Figure]:
@@ -127,7 +127,9 @@ def _histograms(group: Sequence[Run], title: str, name: str, several: bool) -> F
     if len(lines) > 1:
         same = [quoted(names) for names in lines.values() if len(names) > 1]
         caption += "".join(f" One line for {names}, whose thresholds are equal." for names in same)
-    return Figure(name, head, caption, draw, whole_width=True)
+    folded = len(panels) > MANY
+    head = f"{head} ({len(panels)} sites)" if folded else head
+    return Figure(name, head, caption, draw, whole_width=True, folded=folded)
 
 
 def _panel(h: Histogram, marks: tuple[float, ...]) -> Panel:

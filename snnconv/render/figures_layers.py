@@ -5,7 +5,17 @@ from collections.abc import Callable, Sequence
 from snnconv.render import units
 from snnconv.render.bars import Bar, Dots, bar_plot, dot_plot
 from snnconv.render.compare import with_ratio
-from snnconv.render.figure import Figure, Run, absent, coincident, energy_axis, without
+from snnconv.render.figure import (
+    MANY,
+    Figure,
+    Run,
+    absent,
+    coincident,
+    energy_axis,
+    quoted,
+    together,
+    without,
+)
 from snnconv.render.looks import Look
 from snnconv.render.plot import Axis
 from snnconv.render.scale import Scale, finite, linear
@@ -62,7 +72,9 @@ def per_layer(
             for run in shown
         ]
         x = axis(linear([v for each in dots for v in each.values], 4, lo=0.0))
-        head = title if len(kept) == 1 else f"{title}: {', '.join(run.label for run in shown)}"
+        labels, folded = [run.label for run in shown], len(names) > MANY
+        head = title if len(kept) == 1 else f"{title}: {together(labels)}"
+        head = f"{head} ({len(names)} layers)" if folded else head
 
         def draw(
             unique: str,
@@ -77,7 +89,10 @@ def per_layer(
 
         rest = coincident((each.label, each.values) for each in dots)
         rest += without(family, shown, of_ann)
-        figures.append(Figure(f"{name}-{i}" if i else name, head, caption + rest, draw))
+        if len(kept) > 1 < len(shown):
+            rest += f" Of {quoted(labels)}."
+        unique = f"{name}-{i}" if i else name
+        figures.append(Figure(unique, head, caption + rest, draw, folded=folded))
     return figures or [absent(name, title, *missing)]
 
 

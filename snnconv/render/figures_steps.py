@@ -23,7 +23,7 @@ from snnconv.render.plot import Axis, Rule, Series, line_plot
 from snnconv.render.scale import Scale, finite, linear, log
 from snnconv.reports import EvaluateReport
 
-ANN_DASHES = (ANN.dash, "8 4", "1 4", "12 3 2 3")
+ANN_DASHES = (ANN.dash, "8 4", "1 4", "12 3 2 3", "4 2", "16 4", "6 2 2 2 2 2", "12 2 2 2 2 2")
 CLOSE = 3.0
 """Points below the ANN that the enlarged plot shows."""
 

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from snnconv.render import figures_errors, figures_layers, figures_steps, provenance, units
 from snnconv.render.compare import BOLD, comparable, last, loss, quantities
 from snnconv.render.courses import Course, Trained, courses
-from snnconv.render.figure import Figure, Run, runs
+from snnconv.render.figure import MANY, Figure, Run, runs
 from snnconv.render.figures_sin import sin
 from snnconv.render.figures_training import training
 from snnconv.render.layers import layer_table
@@ -187,4 +187,5 @@ def html(evaluations: Sequence[EvaluateReport], trainings: Sequence[Trained] = (
         layers=[layer_table(run.report) for run in everybody],
         sources=_sources(everybody, trained),
         count=units.count,
+        many=MANY,
     )

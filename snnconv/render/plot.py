@@ -10,6 +10,8 @@ from snnconv.render.svg import FONT, coordinate, label, svg, tag, text_width, wo
 from snnconv.render.units import number, printable, tick, typographic
 
 Point = tuple[float, float]
+ASIDE = 16.0
+"""Room on the right of a plot."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,7 @@ def x_axis(frame: Frame, axis: Axis, ticks: Sequence[float]) -> str:
             continue
         half = text_width(text) / 2
         parts.append(tag("line", x1=x, x2=x, y1=y, y2=y + 4, class_="base"))
+        x = min(x, frame.right + ASIDE - half)  # a long last number moves in by what it lacks
         if x - half > end:
             parts.append(label(text, x, y + 6 + FONT, "tick", "middle"))
             end = x + half + 4
@@ -168,7 +171,7 @@ def line_plot(
     left = max((text_width(y.show(value)) for value in y_ticks), default=20.0) + 12
     top = 2.1 * FONT
     # the last tick's text is centred on the right edge and needs half its width
-    frame = Frame(left, top, width - left - 16, height, x.scale, y.scale)
+    frame = Frame(left, top, width - left - ASIDE, height, x.scale, y.scale)
     clip = tag(
         "clipPath",
         tag("rect", x=left - 6, y=top - 6, width=frame.width + 12, height=height + 6),

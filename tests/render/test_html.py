@@ -11,7 +11,6 @@ from examples_stages import finetune, learned, train
 from pages import Page, box, coordinates, drawings, labels, shown
 
 from snnconv.render.html import html
-from snnconv.render.svg import text_width
 
 NAN, INF = math.nan, math.inf
 CASES = {
@@ -111,16 +110,13 @@ def test_every_coordinate_is_a_number(page):
 
 
 def test_text_stays_within_its_plot(page):
-    """As estimated, with some room: a label beyond the edge would be cut off on a phone."""
+    """As estimated: a label beyond the edge would be cut off on a phone."""
     for svg in drawings(page):
-        width = float(svg.get("width"))
+        width, height = float(svg.get("width")), float(svg.get("height"))
         for text in svg.iter("text"):
-            extent = 0.9 * text_width(shown(text))
-            before = {"start": 0.0, "middle": 0.5, "end": 1.0}[text.get("text-anchor")]
-            left = float(text.get("x")) - before * extent
-            assert left >= -12, shown(text)
-            assert left + extent <= width + 12, shown(text)
-            assert 0 <= float(text.get("y")) <= float(svg.get("height"))
+            left, right, top, bottom = box(text)
+            assert -0.5 <= left <= right <= width + 0.5, shown(text)
+            assert 0 <= top <= bottom <= height, shown(text)
 
 
 def test_no_two_labels_of_a_plot_overlap(page):
@@ -218,6 +214,15 @@ def test_a_max_pooling_has_no_row_among_the_neurons():
         names = [shown(tick) for tick in labels(svg, "tick")]
         counted = svg.find("title").text == "Synaptic operations by layer"
         assert ("pool" in names) is counted
+
+
+def test_hundreds_of_layers_are_one_click_away():
+    page = html([examples.evaluation(layers=60)])
+    before, *folded = page.split("<details>")
+    for title in ("Firing rate by layer (60 layers)", "(60 sites)", "60 layers</summary>"):
+        assert title not in before
+        assert any(title in part.partition("</details>")[0] for part in folded)
+    assert "Firing rate by layer (" not in html([examples.evaluation(layers=48)])
 
 
 def test_histograms_stand_in_the_networks_order():
