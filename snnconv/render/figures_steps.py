@@ -139,10 +139,11 @@ def distance(everybody: Sequence[Run]) -> Figure:
         about = f"Accuracy minus the ANN's, by time step, of {listed(shown)}."
         return line_plot(name, title, about, x, y, series, width, rules)
 
-    n = min(run.report.samples for run in shown)
+    sample = 100 / max(1, min(run.report.samples for run in shown))
     caption = (
         "The same accuracies, each minus that of its own ANN, enlarged: zero is a conversion "
-        f"without loss, what lies lower is cut off; one sample is {100 / max(n, 1):.2g} points."
+        f"without loss, what lies lower is cut off; one sample is {sample:.2g} "
+        f"point{'s' if sample != 1 else ''}."
     )
     below = [run.label for run in shown if all(100 * v < scale.lo for v in finite(lost(run)))]
     if below:

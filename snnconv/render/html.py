@@ -88,7 +88,8 @@ def sentence(run: Run) -> str:
     if report.energy_total_mj is not None:
         text = f"takes {units.typographic(units.energy(report.energy_total_mj))} per sample"
         if report.energy_total_ratio is not None:
-            whose = "that of an ANN of its form" if report.trained_directly else "its ANN's energy"
+            alone = "the energy of an ANN of its form"
+            whose = alone if report.trained_directly else "its ANN's energy"
             text += f", {units.percent(report.energy_total_ratio)} of {whose}"
         said.append(text)
     if not said:

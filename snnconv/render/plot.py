@@ -128,17 +128,18 @@ def depth_size(place: int) -> float:
     return 3.4 + min(0.4 * place, 1.6)
 
 
-def _draw(series: Series, frame: Frame, x: Axis, y: Axis, size: float) -> str:
+def _draw(series: Series, frame: Frame, x: Axis, y: Axis, size: float, clip: str) -> str:
+    """The line cut off at the frame, and whole markers, also on its edge."""
     parts = []
     places = thin(series.points, frame)
     if series.line and len(places) > 1:
         path = "M" + "L".join(f"{coordinate(a)} {coordinate(b)}" for a, b in places)
         hover = tag("title", words(series.label))
-        parts.append(tag("path", hover, d=path, **stroke(series.look)))
+        parts.append(tag("path", hover, d=path, clip_path=clip, **stroke(series.look)))
     if series.look.marker:
         for a, b in series.points:
             if (series.marked is None or a in series.marked) and (
-                frame.x.holds(a) and frame.y.holds(b)
+                frame.x.holds(a) and frame.y.within(b)
             ):
                 hover = words(f"{series.label}: {x.exact(a)}, {y.exact(b)}")
                 parts.append(marker(series.look, frame.px(a), frame.py(b), size, hover))
@@ -179,7 +180,7 @@ def line_plot(
     )
     drawn = []
     for rule in rules:
-        if y.scale.holds(rule.y):
+        if y.scale.within(rule.y):
             at = frame.py(rule.y)
             hover = tag("title", words(rule.label))
             drawn.append(
@@ -189,7 +190,7 @@ def line_plot(
     for line in (True, False):
         for place, each in reversed(list(enumerate(series))):
             if each.line is line:
-                drawn.append(_draw(each, frame, x, y, depth_size(place)))
+                drawn.append(_draw(each, frame, x, y, depth_size(place), f"url(#{name}-clip)"))
     entries = [
         Entry(printable(each.label), each.look, "line" if each.line else "marker")
         for each in series
@@ -208,6 +209,6 @@ def line_plot(
         clip,
         y_axis(frame, y, y_ticks),
         x_axis(frame, x, x.scale.ticks(7 if width < 500 else 12)),
-        tag("g", *drawn, clip_path=f"url(#{name}-clip)"),
+        *drawn,
         key,
     )

@@ -148,8 +148,19 @@ def test_a_line_leaves_the_frame_only_by_its_clip():
     x = Axis("t", log("log2", [1, 4]))
     series = Series("s", ((1, -90), (4, 0)), run_look(0))
     drawn = line_plot("p", "T", "D", x, y, [series], 592)
-    assert 'clip-path="url(#p-clip)"' in drawn
+    svg = ElementTree.fromstring(drawn)
+    (line,) = [path for path in svg.iter("path") if path.get("class") == "s0 line"]
+    assert line.get("clip-path") == "url(#p-clip)"
     assert 'id="p-clip"' in drawn
+
+
+def test_markers_on_the_edge_are_whole_and_those_beyond_it_are_not_there():
+    y, x = Axis("y", Scale("linear", -3, 0)), Axis("t", log("log2", [1, 4]))
+    points = ((1.0, -90.0), (2.0, -3.0), (3.0, 0.0), (4.0, 0.1))
+    drawn = line_plot("p", "T", "D", x, y, [Series("s", points, run_look(0))], 592)
+    found = [e for e in ElementTree.fromstring(drawn).iter("circle") if e.find("title") is not None]
+    assert [e.find("title").text for e in found] == ["s: 2.00, -3.00", "s: 3.00, 0"]
+    assert not any(e.get("clip-path") for e in found)
 
 
 @given(
