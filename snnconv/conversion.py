@@ -148,6 +148,12 @@ def setup(
     )
 
 
+def trained_directly(checkpoint: Checkpoint) -> bool:
+    """Whether the network learned with its neurons in place: no ANN was ever converted."""
+    trainings = (step for step in checkpoint.lineage if step.stage == "train")
+    return any(step.config.get("neuron") for step in trainings)
+
+
 def learned(network: SpikingNetwork) -> dict[str, Tensor]:
     """The neurons' learned parameters, ``<site>/<parameter>``, as a checkpoint keeps them."""
     return {

@@ -97,6 +97,10 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
         """The same in neurons of one level and more steps; none where this is one already."""
         return None
 
+    def learnables(self) -> dict[str, Tensor]:
+        """What it learns, by the names and in the values of its equations, for logs and plots."""
+        return {name: parameter.detach() for name, parameter in self.named_parameters()}
+
     def forward(
         self, currents: Tensor, state: StateType | None = None, keep: Tensor | None = None
     ) -> tuple[Spikes, StateType]:

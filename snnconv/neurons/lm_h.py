@@ -83,6 +83,11 @@ class LMH(CausalNeuron[State]):
         raw = torch.stack([self.mu_d, self.mu_s, self.lambda_s, self.lambda_d], 1)
         return torch.sigmoid(raw) + raw.new_tensor([-0.5, -0.5, 0.5, 0.5])
 
+    def learnables(self) -> dict[str, Tensor]:
+        """The scalars, within their bounds."""
+        names = ("mu_D", "mu_S", "lambda_S", "lambda_D")
+        return dict(zip(names, self.scalars().detach().unbind(1), strict=True))
+
     def initial(self, sample: Tensor) -> State:
         """All somata at v0, all dendrites at 0."""
         nothing = torch.zeros_like(sample)

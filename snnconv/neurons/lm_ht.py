@@ -102,6 +102,15 @@ class LMHT(Neuron[State]):
         """Lambda ``[T]``."""
         return (torch.sigmoid(self.alpha) + 0.5).expand(self.timesteps)
 
+    def learnables(self) -> dict[str, Tensor]:
+        """Omega, of a causal one what is not zero for good, and lambda within its bounds."""
+        omega = self.matrix().detach()
+        kept = torch.ones_like(omega, dtype=torch.bool)
+        return {
+            "Omega": omega[kept.tril() if self.causal else kept],
+            "lambda": self.retention().detach(),
+        }
+
     def single_threshold(self) -> "LMHT":
         """The neuron of one level that puts out in L steps what this one does in one.
 
