@@ -37,11 +37,11 @@ class _Back:
 
     def steps(self, *given: Tensor | None) -> list[Floats]:
         """``[T, B, *N] -> [T, n]``, one row of what is constant; no rows of what is not given."""
-        return [np.empty((0, 0), np.float32) if x is None else self.flat.rows(x) for x in given]
+        return [_nothing() if x is None else self.flat.rows(x) for x in given]
 
     def neuron(self, *given: Tensor | None) -> list[Floats]:
-        """What broadcasts to ``[B, *N] -> [1, n]``; no row of what is not given."""
-        return self.steps(*(None if x is None else x.expand(self.flat.shape)[None] for x in given))
+        """What broadcasts to ``[B, *N] -> [1, 1 or n]``; no row of what is not given."""
+        return [_nothing() if x is None else self.flat.neurons(x) for x in given]
 
     def sums(self, wanted: bool, *shape: int) -> Floats:
         """For each block's part of a gradient."""
@@ -50,6 +50,10 @@ class _Back:
     def go(self, kernel: Callable[..., None], steps: int, *args: Any) -> None:
         """Run it over all blocks."""
         split(kernel, self.blocks, steps * BLOCK, *args)
+
+
+def _nothing() -> Floats:
+    return np.empty((0, 0), np.float32)
 
 
 def _total(parts: Floats) -> Tensor | None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from snnconv.compiled import split
@@ -30,7 +31,7 @@ def run_if(
         steps,
         flat.rows(currents),
         None if keep is None else flat.array(keep),
-        flat.own(neuron.theta(currents[0])),
+        flat.neurons(neuron.theta(currents[0])),
         potential,
         *map(flat.array, spikes),
     )
@@ -62,7 +63,7 @@ def run_msat(
         steps,
         flat.rows(currents),
         None if keep is None else flat.array(keep),
-        flat.own(neuron.theta(currents[0])),
+        flat.neurons(neuron.theta(currents[0])),
         before,
         after,
         mean,
@@ -108,7 +109,7 @@ def levels(
         flat.rows(seen),
         small(omega),
         None if keep is None else flat.array(keep),
-        flat.own(neuron.unit(seen[0])),
+        flat.neurons(neuron.unit(seen[0])),
         after,
         *map(flat.array, spikes),
         small(retention),
@@ -130,7 +131,7 @@ def run_lm_h(
         steps,
         flat.rows(currents),
         None if keep is None else flat.array(keep),
-        flat.own(neuron.theta(currents[0])),
+        flat.neurons(neuron.theta(currents[0])),
         dendrite,
         soma,
         *map(flat.array, spikes),
@@ -147,9 +148,9 @@ KERNELS: Mapping[type[Neuron[Any]], Callable[..., tuple[Spikes, Any]]] = {
 }
 
 
-def small(learned: Tensor) -> np.typing.NDArray[np.float32]:
+def small(learned: Tensor) -> NDArray[np.float32]:
     """What a layer has few of, contiguous."""
-    found: np.typing.NDArray[np.float32] = learned.detach().contiguous().numpy()
+    found: NDArray[np.float32] = learned.detach().contiguous().numpy()
     return found
 
 
