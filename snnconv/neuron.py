@@ -76,6 +76,10 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
         """The threshold, ``[1, 1 or C, 1, ...]``, to broadcast over one step ``[B, *N]``."""
         return per_neuron(self.threshold, sample.dim())
 
+    def everywhere(self, value: Tensor, sample: Tensor) -> Tensor:
+        """One value for all neurons, or one a channel, as a view ``[B, *N]``."""
+        return value.to(sample.dtype).expand_as(sample)
+
     @abstractmethod
     def initial(self, sample: Tensor) -> StateType:
         """The state before the first step, for one step's currents ``[B, *N]``."""

@@ -8,80 +8,35 @@ Shape:
     ``[T, B, *N] -> [T, B, *N]``.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from snnconv.compiled import split
 from snnconv.engine import kernels
 from snnconv.engine.flat import Flat
-from snnconv.engine.kernels import Run, Scan
-from snnconv.engine.scan_training import BLOCK, back_if, back_levels, back_lm_h
+from snnconv.engine.kernels import Run
+from snnconv.engine.scan_training import back_if, back_levels, back_lm_h
+from snnconv.engine.ways import Back, forth, total
 from snnconv.neuron import Neuron, Spikes
 from snnconv.neurons import if_, lm_h, lm_ht, msat
-
-Floats = NDArray[np.float32]
-
-
-class _Back:
-    """One way back: its order of memory, and what is counted in it."""
-
-    def __init__(self, currents: Tensor) -> None:
-        self.flat = Flat.of(currents)
-        self.neurons = math.prod(self.flat.shape)
-        self.blocks = -(-self.neurons // BLOCK)
-
-    def steps(self, *given: Tensor | None) -> list[Floats]:
-        """``[T, B, *N] -> [T, n]``, one row of what is constant; no rows of what is not given."""
-        return [np.empty((0, 0), np.float32) if x is None else self.flat.rows(x) for x in given]
-
-    def neuron(self, *given: Tensor | None) -> list[Floats]:
-        """What broadcasts to ``[B, *N] -> [1, n]``; no row of what is not given."""
-        return self.steps(*(None if x is None else x.expand(self.flat.shape)[None] for x in given))
-
-    def sums(self, wanted: bool, *shape: int) -> Floats:
-        """For each block's part of a gradient."""
-        return np.empty((self.blocks if wanted else 0, *shape), np.float32)
-
-    def go(self, kernel: Callable[..., None], steps: int, *args: Any) -> None:
-        """Run it over all blocks."""
-        split(kernel, self.blocks, steps * BLOCK, *args)
-
-
-def _total(parts: Floats) -> Tensor | None:
-    """The sum over blocks, in an order that is the same for every number of threads."""
-    if len(parts) == 0:
-        return None
-    return torch.from_numpy(parts.sum(0, dtype=np.float64).astype(np.float32))
-
-
-def _forth(
-    prepare: Callable[..., Scan],
-    neuron: Neuron[Any],
-    currents: Tensor,
-    keep: Tensor | None,
-    *rest: Any,
-) -> tuple[Spikes, Any]:
-    layer = Run(Flat.of(currents), len(currents), keep, counted=True)
-    return prepare(neuron, layer, *rest).whole(layer, currents)
 
 
 class _IF(torch.autograd.Function):
     @staticmethod
     def forward(
-        currents: Tensor, potential: Tensor, keep: Tensor | None, neuron: if_.IF
+        currents: Tensor, potential: Tensor, keep: Tensor | None, neuron: if_.IF, counted: bool
     ) -> tuple[Tensor, ...]:
-        spikes, state = _forth(kernels.prepare_if, neuron, currents, keep, if_.State(potential))
+        spikes, state = forth(
+            kernels.prepare_if, neuron, currents, keep, counted, if_.State(potential)
+        )
         return *spikes, state.potential
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        currents, potential, keep, neuron = inputs
+        currents, potential, keep, neuron, _ = inputs
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(currents, output[1], potential, neuron.theta(currents[0]), keep)
 
@@ -90,7 +45,7 @@ class _IF(torch.autograd.Function):
         ctx: Any, of_counts: Tensor | None, of_values: Tensor | None, of_after: Tensor | None
     ) -> tuple[Tensor | None, ...]:
         currents, values, potential, theta, keep = ctx.saved_tensors
-        back = _Back(currents)
+        back = Back(currents)
         gradient = back.flat.empty(len(values))
         back.go(
             back_if,
@@ -101,25 +56,32 @@ class _IF(torch.autograd.Function):
             *back.neuron(of_after, None),
             *back.steps(gradient),
         )
-        return gradient, gradient[0], None, None
+        return gradient, gradient[0], None, None, None
 
 
 def run_if(
-    neuron: if_.IF, currents: Tensor, state: if_.State, keep: Tensor | None
+    neuron: if_.IF, currents: Tensor, state: if_.State, keep: Tensor | None, counted: bool
 ) -> tuple[Spikes, if_.State]:
     """IF neurons."""
-    counts, values, potential = _IF.apply(currents, state.potential, keep, neuron)
+    counts, values, potential = _IF.apply(currents, state.potential, keep, neuron, counted)
     return Spikes(counts, values), if_.State(potential)
 
 
 class _MSAT(torch.autograd.Function):
     @staticmethod
     def forward(
-        currents: Tensor, after: Tensor, keep: Tensor | None, neuron: msat.MSAT, state: msat.State
+        currents: Tensor,
+        after: Tensor,
+        keep: Tensor | None,
+        neuron: msat.MSAT,
+        state: msat.State,
+        counted: bool,
     ) -> tuple[Tensor, ...]:
         thresholds = Flat.of(currents).empty(len(currents))
         state = state._replace(after=after)
-        spikes, state = _forth(kernels.prepare_msat, neuron, currents, keep, state, thresholds)
+        spikes, state = forth(
+            kernels.prepare_msat, neuron, currents, keep, counted, state, thresholds
+        )
         return *spikes, state.after, state.before, state.mean, thresholds
 
     @staticmethod
@@ -140,7 +102,7 @@ class _MSAT(torch.autograd.Function):
         *_: None,
     ) -> tuple[Tensor | None, ...]:
         currents, values, after, thresholds, keep = ctx.saved_tensors
-        back = _Back(currents)
+        back = Back(currents)
         gradient = back.flat.empty(len(values))
         back.go(
             back_if,
@@ -151,14 +113,14 @@ class _MSAT(torch.autograd.Function):
             *back.neuron(of_after, of_before),
             *back.steps(gradient),
         )
-        return gradient, gradient[0], None, None, None
+        return gradient, gradient[0], None, None, None, None
 
 
 def run_msat(
-    neuron: msat.MSAT, currents: Tensor, state: msat.State, keep: Tensor | None
+    neuron: msat.MSAT, currents: Tensor, state: msat.State, keep: Tensor | None, counted: bool
 ) -> tuple[Spikes, msat.State]:
     """MSAT neurons."""
-    found = _MSAT.apply(currents, state.after, keep, neuron, state)
+    found = _MSAT.apply(currents, state.after, keep, neuron, state, counted)
     counts, values, after, before, mean, _ = found
     return Spikes(counts, values), msat.State(before, after, mean, state.steps + len(currents))
 
@@ -172,15 +134,16 @@ class _LMHT(torch.autograd.Function):
         potential: Tensor,
         keep: Tensor | None,
         neuron: lm_ht.LMHT,
+        counted: bool,
     ) -> tuple[Tensor, ...]:
-        layer = Run(Flat.of(seen), len(omega), keep, counted=True)
+        layer = Run(Flat.of(seen), len(omega), keep, counted)
         scan = kernels.prepare_levels(neuron, layer, omega, retention, potential)
         spikes, after = scan.whole(layer, seen)
         return *spikes, after
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        seen, omega, retention, potential, keep, neuron = inputs
+        seen, omega, retention, potential, keep, neuron, _ = inputs
         ctx.params = neuron.params
         ctx.set_materialize_grads(False)
         unit = neuron.unit(seen[0])
@@ -192,7 +155,7 @@ class _LMHT(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         seen, values, omega, retention, potential, unit, keep = ctx.saved_tensors
         through, (steps, sees) = ctx.params.reset == "through", omega.shape
-        back = _Back(seen)
+        back = Back(seen)
         gradient, of_potential = back.flat.empty(sees), back.flat.empty(1) if through else None
         of_omega = back.sums(ctx.needs_input_grad[1], steps, sees)
         of_retention = back.sums(ctx.needs_input_grad[2], steps)
@@ -213,17 +176,18 @@ class _LMHT(torch.autograd.Function):
             of_retention,
         )
         first = None if of_potential is None else of_potential[0]
-        return gradient, _total(of_omega), _total(of_retention), first, None, None
+        return gradient, total(of_omega), total(of_retention), first, None, None, None
 
 
 def run_lm_ht(
-    neuron: lm_ht.LMHT, currents: Tensor, state: lm_ht.State, keep: Tensor | None
+    neuron: lm_ht.LMHT, currents: Tensor, state: lm_ht.State, keep: Tensor | None, counted: bool
 ) -> tuple[Spikes, lm_ht.State]:
     """LM-HT neurons, the T-GIM within their scan."""
     done, steps = len(state.past), len(currents)
     seen, omega = neuron.seen(currents, state), neuron.rows(done, steps)
     retention = neuron.retention()[done : done + steps]
-    counts, values, potential = _LMHT.apply(seen, omega, retention, state.potential, keep, neuron)
+    given = (seen, omega, retention, state.potential, keep, neuron, counted)
+    counts, values, potential = _LMHT.apply(*given)
     return Spikes(counts, values), lm_ht.State(potential, neuron.past(seen, state))
 
 
@@ -237,14 +201,15 @@ class _LMH(torch.autograd.Function):
         keep: Tensor | None,
         neuron: lm_h.LMH,
         done: int,
+        counted: bool,
     ) -> tuple[Tensor, ...]:
         state = lm_h.State(dendrite, soma, done)
-        spikes, state = _forth(kernels.prepare_lm_h, neuron, currents, keep, state)
+        spikes, state = forth(kernels.prepare_lm_h, neuron, currents, keep, counted, state)
         return *spikes, state.dendrite, state.soma
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        currents, dendrite, soma, scalars, keep, neuron, _ = inputs
+        currents, dendrite, soma, scalars, keep, neuron, *_ = inputs
         ctx.through = neuron.params.reset == "through"
         ctx.set_materialize_grads(False)
         theta = neuron.theta(currents[0])
@@ -259,7 +224,7 @@ class _LMH(torch.autograd.Function):
         of_soma: Tensor | None,
     ) -> tuple[Tensor | None, ...]:
         currents, values, dendrite, soma, theta, scalars, keep = ctx.saved_tensors
-        back, steps = _Back(currents), len(values)
+        back, steps = Back(currents), len(values)
         gradient, starts = back.flat.empty(steps), back.flat.empty(2)
         of_scalars = back.sums(ctx.needs_input_grad[3], steps, scalars.shape[1])
         back.go(
@@ -274,16 +239,16 @@ class _LMH(torch.autograd.Function):
             *back.steps(gradient, starts),
             of_scalars,
         )
-        return gradient, starts[0], starts[1], _total(of_scalars), None, None, None
+        return gradient, starts[0], starts[1], total(of_scalars), None, None, None, None
 
 
 def run_lm_h(
-    neuron: lm_h.LMH, currents: Tensor, state: lm_h.State, keep: Tensor | None
+    neuron: lm_h.LMH, currents: Tensor, state: lm_h.State, keep: Tensor | None, counted: bool
 ) -> tuple[Spikes, lm_h.State]:
     """LM-H neurons; of their scalars, automatic differentiation does the sigmoids."""
     scalars, done = neuron.acting(state.steps, len(currents)), state.steps
-    found = _LMH.apply(currents, state.dendrite, state.soma, scalars, keep, neuron, done)
-    counts, values, dendrite, soma = found
+    given = (currents, state.dendrite, state.soma, scalars, keep, neuron, done, counted)
+    counts, values, dendrite, soma = _LMH.apply(*given)
     return Spikes(counts, values), lm_h.State(dendrite, soma, done + len(currents))
 
 

@@ -47,10 +47,6 @@ class Run:
         """Keep as an array."""
         return None if self.keep is None else self.flat.array(self.keep)
 
-    def threshold(self, theta: Tensor) -> Floats:
-        """``[1]`` where all neurons have the same, else ``[n]``."""
-        return theta.reshape(1).numpy() if theta.numel() == 1 else self.flat.own(theta)
-
 
 @dataclass(frozen=True)
 class Scan:
@@ -80,7 +76,7 @@ def prepare_if(neuron: if_.IF, layer: Run, state: if_.State) -> Scan:
     """IF neurons."""
     flat = layer.flat
     spikes, counts, values = layer.outputs()
-    keep, theta = layer.kept(), layer.threshold(neuron.theta(state.potential))
+    keep, theta = layer.kept(), flat.neurons(neuron.theta(state.potential))
     potential = flat.own(state.potential)
 
     def run(start: int, stop: int, currents: Floats, first: int) -> None:
@@ -95,7 +91,7 @@ def prepare_msat(
     """MSAT neurons; thresholds ``[T, B, *N]`` are written where they are wanted."""
     p, flat = neuron.params, layer.flat
     spikes, counts, values = layer.outputs()
-    keep, theta = layer.kept(), layer.threshold(neuron.theta(state.before))
+    keep, theta = layer.kept(), flat.neurons(neuron.theta(state.before))
     before, after, mean = map(flat.own, state[:3])
     dtt = (1 / p.k_i, p.tau_mp * p.k_a, p.tau_mp * p.alpha, p.tau_mp * p.v_t)
     constants = (
@@ -136,7 +132,7 @@ def prepare_levels(
     """The same by Omega ``[T, S]`` and lambda ``[T]``; the state is a potential."""
     flat = layer.flat
     spikes, counts, values = layer.outputs()
-    keep, unit = layer.kept(), layer.threshold(neuron.unit(potential))
+    keep, unit = layer.kept(), flat.neurons(neuron.unit(potential))
     after = flat.own(potential)
     constants = (small(omega), small(retention), *_constants(neuron.params.levels))
 
@@ -150,7 +146,7 @@ def prepare_lm_h(neuron: lm_h.LMH, layer: Run, state: lm_h.State) -> Scan:
     """LM-H neurons."""
     flat = layer.flat
     spikes, counts, values = layer.outputs()
-    keep, theta = layer.kept(), layer.threshold(neuron.theta(state.soma))
+    keep, theta = layer.kept(), flat.neurons(neuron.theta(state.soma))
     dendrite, soma = flat.own(state.dendrite), flat.own(state.soma)
     scalars = small(neuron.acting(state.steps, layer.steps))
 

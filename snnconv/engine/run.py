@@ -3,8 +3,8 @@
 A scan does the same arithmetic in the same order as the neuron's own ``step``, so its spikes are
 the same, bit by bit. It allocates nothing per step, and the given state is not changed. Currents of
 a convolution by events are computed sample by sample, and scanned while they are in the cache. In
-training neurons have a fused scan with its backward pass, for some of them compiled too. Other
-devices and other types than float32 run the neuron itself.
+training neurons have a fused scan with its backward pass, compiled too. Other devices and other
+types than float32 run the neuron itself, or the fused scan in plain torch.
 
 Shape:
     ``[T, B, *N] -> [T, B, *N]``.
@@ -36,20 +36,22 @@ def run(
         currents: ``[T, B, *N]``.
         state: as the call before gave it, or none.
         keep: of spike confidence.
-        counted: whether anybody wants the counts.
+        counted: whether anybody wants the counts; else there may be none.
     """
     like = currents.like() if isinstance(currents, Pending) else currents
     if state is None:
         state = neuron.initial(like[0])
     kind, learns = type(neuron), torch.is_grad_enabled()
-    on_cpu = like.dtype is torch.float32 and like.device.type == "cpu"
-    kernel = kernels(learns).get(kind) if on_cpu else None
-    if kernel is not None and not learns:
-        return kernel(neuron, currents, state, keep, counted)
+    if learns and isinstance(currents, Pending):
+        currents = currents.tensor()
+    if like.dtype is torch.float32 and like.device.type == "cpu":
+        compiled = kernels(learns).get(kind)
+        if compiled is not None:
+            return compiled(neuron, currents, state, keep, counted)
     if isinstance(currents, Pending):
         currents = currents.tensor()
-    kernel = kernel or (FUSED.get(kind) if learns else None) or type(neuron).run
-    return kernel(neuron, currents, state, keep)
+    fused = FUSED.get(kind) if learns else None
+    return (fused or type(neuron).run)(neuron, currents, state, keep)
 
 
 @functools.cache

@@ -5,7 +5,7 @@ operation, in the same order.
 
 Shape:
     Currents ``[1 or T, m]`` of the neurons from ``first`` on (one row: they are constant over
-    time), keep ``[T, n]`` or none, theta ``[1]`` or ``[n]``, states ``[n]``, values ``[T, n]``,
+    time), keep ``[T, n]`` or none, theta ``[1, 1 or n]``, states ``[n]``, values ``[T, n]``,
     counts too, or ``[0, n]`` where nobody counts, all float32 and contiguous. States are changed
     in place.
 """
@@ -23,12 +23,23 @@ _0, _1 = np.float32(0), np.float32(1)
 
 
 @inlined
-def spread(to: Floats, theta: Floats, low: int) -> None:
-    """The thresholds of the neurons from ``low`` on."""
-    if len(theta) == 1:
-        to[:] = theta[0]
-    else:
-        to[:] = theta[low : low + len(to)]
+def at(given: Floats, t: int, low: int) -> int:
+    """The address of a neuron's place in a step's row, or in the only row."""
+    row = t if len(given) > 1 else 0
+    return int(given.ctypes.data + 4 * (row * given.shape[1] + low))
+
+
+@inlined
+def load(work: Floats, place: int, given: Floats, t: int, low: int, n: int) -> None:
+    """Put a step's row there; the only number where there is one, 0 where nothing is given."""
+    if len(given) > 0 and given.shape[1] > 1:
+        copy(work.ctypes.data + 4 * place, at(given, t, low), n)
+        return
+    number = _0
+    if len(given) > 0:
+        number = given[t if len(given) > 1 else 0, 0]
+    for i in range(n):
+        work[place + i] = number
 
 
 @compiled
@@ -45,15 +56,15 @@ def scan_if(
 ) -> None:
     """IF neurons ``start`` to ``stop``."""
     work = np.empty(5 * BLOCK, np.float32)
-    at = work.ctypes.data
+    base = work.ctypes.data
     c, v, th, s, x = 0, BLOCK, 2 * BLOCK, 3 * BLOCK, 4 * BLOCK
     for low in range(start, stop, BLOCK):
         n = min(BLOCK, stop - low)
-        copy(at + 4 * v, potential.ctypes.data + 4 * low, n)
-        spread(work[th : th + n], theta, low)
+        copy(base + 4 * v, potential.ctypes.data + 4 * low, n)
+        load(work, th, theta, 0, low, n)
         for t in range(len(values)):
             row = t if len(currents) > 1 else 0
-            copy(at + 4 * c, currents[row].ctypes.data + 4 * (low - first), n)
+            copy(base + 4 * c, currents[row].ctypes.data + 4 * (low - first), n)
             for i in range(n):
                 before = work[v + i] + work[c + i]
                 fired = _1 if before >= work[th + i] else _0
@@ -61,16 +72,16 @@ def scan_if(
                 work[x + i] = fired * work[th + i]
                 work[v + i] = before
             if keep is not None:
-                copy(at + 4 * c, keep[t].ctypes.data + 4 * low, n)
+                copy(base + 4 * c, keep[t].ctypes.data + 4 * low, n)
                 for i in range(n):
                     work[s + i] = work[s + i] * work[c + i]
                     work[x + i] = work[s + i] * work[th + i]
             for i in range(n):
                 work[v + i] = work[v + i] - work[x + i]
             if len(counts) > 0:
-                copy(counts[t].ctypes.data + 4 * low, at + 4 * s, n)
-            copy(values[t].ctypes.data + 4 * low, at + 4 * x, n)
-        copy(potential.ctypes.data + 4 * low, at + 4 * v, n)
+                copy(counts[t].ctypes.data + 4 * low, base + 4 * s, n)
+            copy(values[t].ctypes.data + 4 * low, base + 4 * x, n)
+        copy(potential.ctypes.data + 4 * low, base + 4 * v, n)
 
 
 @compiled
@@ -93,16 +104,16 @@ def scan_levels(
     Seen ``[1 or S, m]`` are the currents that Omega ``[T, S]`` mixes; retention ``[T]``.
     """
     work = np.empty(5 * BLOCK, np.float32)
-    at = work.ctypes.data
+    base = work.ctypes.data
     m, v, u, s, x = 0, BLOCK, 2 * BLOCK, 3 * BLOCK, 4 * BLOCK
     mixed, row = omega.shape[1], 4 * seen.shape[1] if len(seen) > 1 else 0
     for low in range(start, stop, BLOCK):
         n = min(BLOCK, stop - low)
-        copy(at + 4 * v, potential.ctypes.data + 4 * low, n)
-        spread(work[u : u + n], unit, low)
+        copy(base + 4 * v, potential.ctypes.data + 4 * low, n)
+        load(work, u, unit, 0, low, n)
         for t in range(len(values)):
             weights = omega.ctypes.data + 4 * mixed * t
-            mix(at + 4 * m, seen.ctypes.data + 4 * (low - first), row, mixed, weights, 4, n)
+            mix(base + 4 * m, seen.ctypes.data + 4 * (low - first), row, mixed, weights, 4, n)
             kept = retention[t]
             for i in range(n):
                 work[v + i] = kept * work[v + i] + work[m + i]
@@ -110,16 +121,16 @@ def scan_levels(
                 count = _0 if count < _0 else count
                 work[s + i] = levels if count > levels else count
             if keep is not None:
-                copy(at + 4 * m, keep[t].ctypes.data + 4 * low, n)
+                copy(base + 4 * m, keep[t].ctypes.data + 4 * low, n)
                 for i in range(n):
                     work[s + i] = work[s + i] * work[m + i]
             for i in range(n):
                 work[x + i] = work[s + i] * work[u + i]
                 work[v + i] = work[v + i] - work[x + i]
             if len(counts) > 0:
-                copy(counts[t].ctypes.data + 4 * low, at + 4 * s, n)
-            copy(values[t].ctypes.data + 4 * low, at + 4 * x, n)
-        copy(potential.ctypes.data + 4 * low, at + 4 * v, n)
+                copy(counts[t].ctypes.data + 4 * low, base + 4 * s, n)
+            copy(values[t].ctypes.data + 4 * low, base + 4 * x, n)
+        copy(potential.ctypes.data + 4 * low, base + 4 * v, n)
 
 
 @compiled
@@ -138,16 +149,16 @@ def scan_lm_h(
 ) -> None:
     """LM-H neurons ``start`` to ``stop``; scalars ``[T, 4]``: mu_D, mu_S, lambda_S, lambda_D."""
     work = np.empty(6 * BLOCK, np.float32)
-    at = work.ctypes.data
+    base = work.ctypes.data
     c, d, v, th, s, x = 0, BLOCK, 2 * BLOCK, 3 * BLOCK, 4 * BLOCK, 5 * BLOCK
     for low in range(start, stop, BLOCK):
         n = min(BLOCK, stop - low)
-        copy(at + 4 * d, dendrite.ctypes.data + 4 * low, n)
-        copy(at + 4 * v, soma.ctypes.data + 4 * low, n)
-        spread(work[th : th + n], theta, low)
+        copy(base + 4 * d, dendrite.ctypes.data + 4 * low, n)
+        copy(base + 4 * v, soma.ctypes.data + 4 * low, n)
+        load(work, th, theta, 0, low, n)
         for t in range(len(values)):
             row = t if len(currents) > 1 else 0
-            copy(at + 4 * c, currents[row].ctypes.data + 4 * (low - first), n)
+            copy(base + 4 * c, currents[row].ctypes.data + 4 * (low - first), n)
             mu_d, mu_s, lambda_s, lambda_d = scalars[t]
             for i in range(n):
                 work[d + i] = mu_d * work[d + i] + mu_s * work[v + i] + work[c + i]
@@ -155,14 +166,14 @@ def scan_lm_h(
                 work[s + i] = _1 if before >= work[th + i] else _0
                 work[v + i] = before
             if keep is not None:
-                copy(at + 4 * c, keep[t].ctypes.data + 4 * low, n)
+                copy(base + 4 * c, keep[t].ctypes.data + 4 * low, n)
                 for i in range(n):
                     work[s + i] = work[s + i] * work[c + i]
             for i in range(n):
                 work[x + i] = work[s + i] * work[th + i]
                 work[v + i] = work[v + i] - work[x + i]
             if len(counts) > 0:
-                copy(counts[t].ctypes.data + 4 * low, at + 4 * s, n)
-            copy(values[t].ctypes.data + 4 * low, at + 4 * x, n)
-        copy(dendrite.ctypes.data + 4 * low, at + 4 * d, n)
-        copy(soma.ctypes.data + 4 * low, at + 4 * v, n)
+                copy(counts[t].ctypes.data + 4 * low, base + 4 * s, n)
+            copy(values[t].ctypes.data + 4 * low, base + 4 * x, n)
+        copy(dendrite.ctypes.data + 4 * low, base + 4 * d, n)
+        copy(soma.ctypes.data + 4 * low, base + 4 * v, n)

@@ -16,7 +16,7 @@ from snnconv.compiled import compiled, inlined
 from snnconv.elementary_compiled import exp as _exp
 from snnconv.elementary_compiled import log1p as _log1p
 from snnconv.engine.bits import listed
-from snnconv.engine.scan import BLOCK, spread
+from snnconv.engine.scan import BLOCK, load
 from snnconv.engine.vectors import copy
 
 Floats = NDArray[np.float32]
@@ -83,21 +83,21 @@ def scan_msat(
     wanted = len(thresholds) > 0
     adapts = dtt is not None or det is not None
     work, near = np.empty(13 * BLOCK, np.float32), np.empty(BLOCK, np.int64)
-    at = work.ctypes.data
+    base = work.ctypes.data
     c, V, v, m, th = 0, BLOCK, 2 * BLOCK, 3 * BLOCK, 4 * BLOCK
     s, x, r = 5 * BLOCK, 6 * BLOCK, 7 * BLOCK
     e, q, d, u, w = 8 * BLOCK, 9 * BLOCK, 10 * BLOCK, 11 * BLOCK, 12 * BLOCK
     for low in range(start, stop, BLOCK):
         n = min(BLOCK, stop - low)
-        copy(at + 4 * V, before.ctypes.data + 4 * low, n)
-        copy(at + 4 * v, after.ctypes.data + 4 * low, n)
-        copy(at + 4 * m, mean.ctypes.data + 4 * low, n)
-        spread(work[th : th + n], theta, low)
+        copy(base + 4 * V, before.ctypes.data + 4 * low, n)
+        copy(base + 4 * v, after.ctypes.data + 4 * low, n)
+        copy(base + 4 * m, mean.ctypes.data + 4 * low, n)
+        load(work, th, theta, 0, low, n)
         for i in range(n):
             work[w + i] = _1 / work[th + i]
         for t in range(len(values)):
             row = t if len(currents) > 1 else 0
-            copy(at + 4 * c, currents[row].ctypes.data + 4 * (low - first), n)
+            copy(base + 4 * c, currents[row].ctypes.data + 4 * (low - first), n)
             for i in range(n):
                 potential = work[v + i] + work[c + i]
                 work[r + i] = work[c + i] if sees_input else potential - work[V + i]
@@ -107,14 +107,14 @@ def scan_msat(
                     work[s + i] = _1 if work[V + i] >= work[th + i] else _0
                     work[x + i] = work[s + i] * work[th + i]
                 if wanted:
-                    copy(thresholds[t].ctypes.data + 4 * low, at + 4 * th, n)
+                    copy(thresholds[t].ctypes.data + 4 * low, base + 4 * th, n)
             else:
                 for i in range(n):
                     deviation = (work[v + i] - work[m + i]) * work[w + i]
                     least = below(deviation, work[r + i] * work[w + i], dtt, det) * work[th + i]
                     work[x + i] = _0
                     work[s + i] = _0 if work[V + i] < least and not wanted else _1
-                found = listed(at + 4 * s, n, near)
+                found = listed(base + 4 * s, n, near)
                 for k in range(found):
                     i = near[k]
                     work[e + k] = (work[v + i] - work[m + i]) / work[th + i]
@@ -142,9 +142,9 @@ def scan_msat(
                     work[s + i] = fired
                     work[x + i] = fired * threshold
                 if wanted:  # so all are near
-                    copy(thresholds[t].ctypes.data + 4 * low, at + 4 * u, n)
+                    copy(thresholds[t].ctypes.data + 4 * low, base + 4 * u, n)
             if keep is not None:
-                copy(at + 4 * c, keep[t].ctypes.data + 4 * low, n)
+                copy(base + 4 * c, keep[t].ctypes.data + 4 * low, n)
                 for i in range(n):
                     work[s + i] = work[s + i] * work[c + i]
                     work[x + i] = work[x + i] * work[c + i]
@@ -155,8 +155,8 @@ def scan_msat(
                 for i in range(n):
                     work[m + i] = work[m + i] + (work[v + i] - work[m + i]) * share
             if len(counts) > 0:
-                copy(counts[t].ctypes.data + 4 * low, at + 4 * s, n)
-            copy(values[t].ctypes.data + 4 * low, at + 4 * x, n)
-        copy(before.ctypes.data + 4 * low, at + 4 * V, n)
-        copy(after.ctypes.data + 4 * low, at + 4 * v, n)
-        copy(mean.ctypes.data + 4 * low, at + 4 * m, n)
+                copy(counts[t].ctypes.data + 4 * low, base + 4 * s, n)
+            copy(values[t].ctypes.data + 4 * low, base + 4 * x, n)
+        copy(before.ctypes.data + 4 * low, base + 4 * V, n)
+        copy(after.ctypes.data + 4 * low, base + 4 * v, n)
+        copy(mean.ctypes.data + 4 * low, base + 4 * m, n)

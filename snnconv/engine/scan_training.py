@@ -7,15 +7,16 @@ gradient that is a sum over neurons: each block gives its own, so that the sum o
 number of threads.
 
 Shape:
-    Currents ``[1 or T, n]`` (one row: they are constant over time), what is of a neuron ``[1, n]``,
-    all else ``[T, n]``, float32 and contiguous. What is not given has no row. Neurons are counted
-    in blocks.
+    Currents ``[1 or T, n]`` (one row: they are constant over time), what is of a neuron ``[1, 1 or
+    n]`` (one number: it is that of all), all else ``[T, n]``; float32 and contiguous. What is not
+    given has no row. Neurons are counted in blocks.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
 from snnconv.compiled import compiled, inlined
+from snnconv.engine.scan import at, load
 from snnconv.engine.vectors import copy, dot, mix
 
 Floats = NDArray[np.float32]
@@ -25,23 +26,6 @@ BLOCK = 256
 
 _0, _1 = np.float32(0), np.float32(1)
 _HALF = np.float32(0.5)
-
-
-@inlined
-def _at(given: Floats, t: int, low: int) -> int:
-    """The address of a neuron's place in a step's row, or in the only row."""
-    row = t if len(given) > 1 else 0
-    return int(given.ctypes.data + 4 * (row * given.shape[1] + low))
-
-
-@inlined
-def _load(work: Floats, place: int, given: Floats, t: int, low: int, n: int) -> None:
-    """Put a step's row there; zeros where nothing is given."""
-    if len(given) > 0:
-        copy(work.ctypes.data + 4 * place, _at(given, t, low), n)
-    else:
-        for i in range(n):
-            work[place + i] = _0
 
 
 @inlined
@@ -74,41 +58,41 @@ def back_if(
     """
     steps = len(values)
     work = np.empty((8 + steps) * BLOCK, np.float32)
-    at = work.ctypes.data
+    base = work.ctypes.data
     c, x, v, b = 0, BLOCK, 2 * BLOCK, 3 * BLOCK
     th, g, r, o = 4 * BLOCK, 5 * BLOCK, 6 * BLOCK, 7 * BLOCK
     befores = 8 * BLOCK
     for block in range(start, stop):
         low = block * BLOCK
-        n = min(BLOCK, potential.shape[1] - low)
-        copy(at + 4 * v, _at(potential, 0, low), n)
+        n = min(BLOCK, gradient.shape[1] - low)
+        load(work, v, potential, 0, low, n)
         for t in range(steps):
-            copy(at + 4 * c, _at(currents, t, low), n)
-            copy(at + 4 * x, _at(values, t, low), n)
+            copy(base + 4 * c, at(currents, t, low), n)
+            copy(base + 4 * x, at(values, t, low), n)
             for i in range(n):
                 work[b + i] = work[v + i] + work[c + i]
                 work[v + i] = work[b + i] - work[x + i]
-            copy(at + 4 * (befores + t * BLOCK), at + 4 * b, n)
-        _load(work, g, of_after, 0, low, n)
+            copy(base + 4 * (befores + t * BLOCK), base + 4 * b, n)
+        load(work, g, of_after, 0, low, n)
         for k in range(steps):
             t = steps - 1 - k
-            copy(at + 4 * th, _at(theta, t, low), n)
-            _load(work, o, of_values, t, low, n)
-            _load(work, c, of_counts, t, low, n)
+            load(work, th, theta, t, low, n)
+            load(work, o, of_values, t, low, n)
+            load(work, c, of_counts, t, low, n)
             for i in range(n):
                 work[r + i] = (work[o + i] - work[g + i]) * work[th + i] + work[c + i]
             if len(keep) > 0:
-                copy(at + 4 * x, _at(keep, t, low), n)
+                copy(base + 4 * x, at(keep, t, low), n)
                 for i in range(n):
                     work[r + i] = work[r + i] * work[x + i]
-            copy(at + 4 * b, at + 4 * (befores + t * BLOCK), n)
+            copy(base + 4 * b, base + 4 * (befores + t * BLOCK), n)
             for i in range(n):
                 work[g + i] = work[g + i] + work[r + i] * _slope(work[b + i], work[th + i])
             if k == 0 and len(of_before) > 0:
-                copy(at + 4 * o, _at(of_before, 0, low), n)
+                copy(base + 4 * o, at(of_before, 0, low), n)
                 for i in range(n):
                     work[g + i] = work[g + i] + work[o + i]
-            copy(_at(gradient, t, low), at + 4 * g, n)
+            copy(at(gradient, t, low), base + 4 * g, n)
 
 
 @compiled
@@ -141,62 +125,62 @@ def back_levels(
     steps, sees = omega.shape
     row = 4 * seen.shape[1] if len(seen) > 1 else 0
     work = np.empty((8 + 2 * steps) * BLOCK, np.float32)
-    at = work.ctypes.data
+    base = work.ctypes.data
     c, x, v, b = 0, BLOCK, 2 * BLOCK, 3 * BLOCK
     u, g, r, o = 4 * BLOCK, 5 * BLOCK, 6 * BLOCK, 7 * BLOCK
     carried, befores = 8 * BLOCK, (8 + steps) * BLOCK  # the latter give way to gradients of J
     for block in range(start, stop):
         low = block * BLOCK
-        n = min(BLOCK, potential.shape[1] - low)
+        n = min(BLOCK, gradient.shape[1] - low)
         if n < BLOCK:
             work[:] = _0  # sums are those of whole blocks
-        copy(at + 4 * v, _at(potential, 0, low), n)
-        copy(at + 4 * u, _at(unit, 0, low), n)
+        load(work, v, potential, 0, low, n)
+        load(work, u, unit, 0, low, n)
         for t in range(steps):
-            copy(at + 4 * (carried + t * BLOCK), at + 4 * v, n)
-            mix(at + 4 * b, _at(seen, 0, low), row, sees, _at(omega, t, 0), 4, n)
-            copy(at + 4 * x, _at(values, t, low), n)
+            copy(base + 4 * (carried + t * BLOCK), base + 4 * v, n)
+            mix(base + 4 * b, at(seen, 0, low), row, sees, at(omega, t, 0), 4, n)
+            copy(base + 4 * x, at(values, t, low), n)
             kept = retention[t]
             for i in range(n):
                 work[b + i] = kept * work[v + i] + work[b + i]
                 work[v + i] = work[b + i] - work[x + i]
-            copy(at + 4 * (befores + t * BLOCK), at + 4 * b, n)
-        _load(work, g, of_after, 0, low, n)
+            copy(base + 4 * (befores + t * BLOCK), base + 4 * b, n)
+        load(work, g, of_after, 0, low, n)
         for k in range(steps):
             t = steps - 1 - k
-            here = at + 4 * (befores + t * BLOCK)
-            _load(work, o, of_values, t, low, n)
-            _load(work, c, of_counts, t, low, n)
+            here = base + 4 * (befores + t * BLOCK)
+            load(work, o, of_values, t, low, n)
+            load(work, c, of_counts, t, low, n)
             if through:
                 for i in range(n):
                     work[o + i] = work[o + i] - work[g + i]
             for i in range(n):
                 work[r + i] = work[o + i] * work[u + i] + work[c + i]
             if len(keep) > 0:
-                copy(at + 4 * x, _at(keep, t, low), n)
+                copy(base + 4 * x, at(keep, t, low), n)
                 for i in range(n):
                     work[r + i] = work[r + i] * work[x + i]
-            copy(at + 4 * b, here, n)
+            copy(base + 4 * b, here, n)
             for i in range(n):
                 low_end, high_end = work[u + i] * _HALF, (levels + _HALF) * work[u + i]
                 inside = _1 if (work[b + i] >= low_end) & (work[b + i] <= high_end) else _0
                 work[g + i] = work[g + i] + work[r + i] * inside / work[u + i]
-            copy(here, at + 4 * g, n)
+            copy(here, base + 4 * g, n)
             if len(of_retention) > 0:
-                of_retention[block, t] = dot(here, at + 4 * (carried + t * BLOCK), BLOCK)
+                of_retention[block, t] = dot(here, base + 4 * (carried + t * BLOCK), BLOCK)
             kept = retention[t]
             for i in range(n):
                 work[g + i] = work[g + i] * kept if through else _0
         if through:
-            copy(_at(of_potential, 0, low), at + 4 * g, n)
-        here = at + 4 * befores
+            copy(at(of_potential, 0, low), base + 4 * g, n)
+        here = base + 4 * befores
         for j in range(sees):
             weights = omega.ctypes.data + 4 * j
-            mix(_at(gradient, j, low), here, 4 * BLOCK, steps, weights, 4 * sees, n)
+            mix(at(gradient, j, low), here, 4 * BLOCK, steps, weights, 4 * sees, n)
         for j in range(sees if len(of_omega) > 0 else 0):
-            copy(at + 4 * c, _at(seen, j, low), n)
+            copy(base + 4 * c, at(seen, j, low), n)
             for t in range(steps):
-                of_omega[block, t, j] = dot(here + 4 * t * BLOCK, at + 4 * c, BLOCK)
+                of_omega[block, t, j] = dot(here + 4 * t * BLOCK, base + 4 * c, BLOCK)
 
 
 @compiled
@@ -226,60 +210,63 @@ def back_lm_h(
     """
     steps = len(values)
     work = np.empty((11 + 3 * steps) * BLOCK, np.float32)
-    at = work.ctypes.data
-    c, x, b, th = 0, BLOCK, 2 * BLOCK, 3 * BLOCK
-    r, o, g = 4 * BLOCK, 5 * BLOCK, 6 * BLOCK
-    d, v = 7 * BLOCK, 8 * BLOCK  # on the way back their gradients
-    befores, somata = 9 * BLOCK, (9 + steps) * BLOCK
-    dendrites = (10 + 2 * steps) * BLOCK
+    base = work.ctypes.data
+    c, x, b, th, r = 0, BLOCK, 2 * BLOCK, 3 * BLOCK, 4 * BLOCK
+    o, g, d, v = (
+        5 * BLOCK,
+        6 * BLOCK,
+        7 * BLOCK,
+        8 * BLOCK,
+    )  # of d and v: gradients, on the way back
+    befores, somata, dendrites = 9 * BLOCK, (9 + steps) * BLOCK, (10 + 2 * steps) * BLOCK
     for block in range(start, stop):
         low = block * BLOCK
-        n = min(BLOCK, soma.shape[1] - low)
+        n = min(BLOCK, gradient.shape[1] - low)
         if n < BLOCK:
             work[:] = _0  # sums are those of whole blocks
-        copy(at + 4 * d, _at(dendrite, 0, low), n)
-        copy(at + 4 * v, _at(soma, 0, low), n)
-        copy(at + 4 * th, _at(theta, 0, low), n)
+        load(work, d, dendrite, 0, low, n)
+        load(work, v, soma, 0, low, n)
+        load(work, th, theta, 0, low, n)
         for t in range(steps):
-            copy(at + 4 * (dendrites + t * BLOCK), at + 4 * d, n)
-            copy(at + 4 * (somata + t * BLOCK), at + 4 * v, n)
-            copy(at + 4 * c, _at(currents, t, low), n)
-            copy(at + 4 * x, _at(values, t, low), n)
+            copy(base + 4 * (dendrites + t * BLOCK), base + 4 * d, n)
+            copy(base + 4 * (somata + t * BLOCK), base + 4 * v, n)
+            copy(base + 4 * c, at(currents, t, low), n)
+            copy(base + 4 * x, at(values, t, low), n)
             mu_d, mu_s, lambda_s, lambda_d = scalars[t]
             for i in range(n):
                 work[d + i] = mu_d * work[d + i] + mu_s * work[v + i] + work[c + i]
                 work[b + i] = lambda_s * work[v + i] + lambda_d * work[d + i]
                 work[v + i] = work[b + i] - work[x + i]
-            copy(at + 4 * (befores + t * BLOCK), at + 4 * b, n)
-        copy(at + 4 * (dendrites + steps * BLOCK), at + 4 * d, n)
-        _load(work, d, of_dendrite, 0, low, n)
-        _load(work, v, of_soma, 0, low, n)
+            copy(base + 4 * (befores + t * BLOCK), base + 4 * b, n)
+        copy(base + 4 * (dendrites + steps * BLOCK), base + 4 * d, n)
+        load(work, d, of_dendrite, 0, low, n)
+        load(work, v, of_soma, 0, low, n)
         for k in range(steps):
             t = steps - 1 - k
             mu_d, mu_s, lambda_s, lambda_d = scalars[t]
-            _load(work, o, of_values, t, low, n)
-            _load(work, c, of_counts, t, low, n)
+            load(work, o, of_values, t, low, n)
+            load(work, c, of_counts, t, low, n)
             if through:
                 for i in range(n):
                     work[o + i] = work[o + i] - work[v + i]
             for i in range(n):
                 work[r + i] = work[o + i] * work[th + i] + work[c + i]
             if len(keep) > 0:
-                copy(at + 4 * x, _at(keep, t, low), n)
+                copy(base + 4 * x, at(keep, t, low), n)
                 for i in range(n):
                     work[r + i] = work[r + i] * work[x + i]
-            copy(at + 4 * b, at + 4 * (befores + t * BLOCK), n)
+            copy(base + 4 * b, base + 4 * (befores + t * BLOCK), n)
             for i in range(n):
                 work[r + i] = work[v + i] + work[r + i] * _slope(work[b + i], work[th + i])
                 work[g + i] = work[d + i] + lambda_d * work[r + i]
                 work[d + i] = mu_d * work[g + i]
                 work[v + i] = lambda_s * work[r + i] + mu_s * work[g + i]
-            copy(_at(gradient, t, low), at + 4 * g, n)
+            copy(at(gradient, t, low), base + 4 * g, n)
             if len(of_scalars) > 0:
-                before, here = at + 4 * (somata + t * BLOCK), at + 4 * (dendrites + t * BLOCK)
-                of_scalars[block, t, 0] = dot(at + 4 * g, here, BLOCK)
-                of_scalars[block, t, 1] = dot(at + 4 * g, before, BLOCK)
-                of_scalars[block, t, 2] = dot(at + 4 * r, before, BLOCK)
-                of_scalars[block, t, 3] = dot(at + 4 * r, here + 4 * BLOCK, BLOCK)
-        copy(_at(starts, 0, low), at + 4 * d, n)
-        copy(_at(starts, 1, low), at + 4 * v, n)
+                before, here = base + 4 * (somata + t * BLOCK), base + 4 * (dendrites + t * BLOCK)
+                of_scalars[block, t, 0] = dot(base + 4 * g, here, BLOCK)
+                of_scalars[block, t, 1] = dot(base + 4 * g, before, BLOCK)
+                of_scalars[block, t, 2] = dot(base + 4 * r, before, BLOCK)
+                of_scalars[block, t, 3] = dot(base + 4 * r, here + 4 * BLOCK, BLOCK)
+        copy(at(starts, 0, low), base + 4 * d, n)
+        copy(at(starts, 1, low), base + 4 * v, n)

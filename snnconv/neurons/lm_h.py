@@ -90,8 +90,8 @@ class LMH(CausalNeuron[State]):
 
     def initial(self, sample: Tensor) -> State:
         """All somata at v0, all dendrites at 0."""
-        nothing = torch.zeros_like(sample)
-        return State(nothing, nothing + self.params.v0 * self.theta(sample), 0)
+        soma = self.everywhere(self.params.v0 * self.theta(sample), sample)
+        return State(self.everywhere(sample.new_zeros(()), sample), soma, 0)
 
     def row(self, steps: int) -> int:
         """Which scalars act after so many steps."""

@@ -86,7 +86,7 @@ class LMHT(Neuron[State]):
 
     def initial(self, sample: Tensor) -> State:
         """All neurons at v0."""
-        start = torch.zeros_like(sample) + self.params.v0 * self.unit(sample)
+        start = self.everywhere(self.params.v0 * self.unit(sample), sample)
         return State(start, sample.new_empty(0, *sample.shape))
 
     def matrix(self) -> Tensor:

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from layers import RESIDUAL, VARIANTS, layer, same
+from layers import RESIDUAL, VARIANTS, layer, parts, same
 
 from snnconv.engine.fused import FUSED
 from snnconv.engine.run import kernels, run
@@ -174,6 +174,22 @@ def test_what_does_not_learn_changes_no_gradient_of_currents(name, params):
         assert all((x.grad is not None) is learns for x in neurons.parameters())
     assert torch.equal(*grads)
     assert grads[0].any()
+
+
+@pytest.mark.parametrize(("name", "params"), FIRST)
+@pytest.mark.parametrize("learns", [True, False])
+def test_counts_that_are_not_asked_for_change_nothing_else(name, params, learns):
+    neurons, found = layer(name, 0.7, torch.float32, 4, **params), []
+    for counted in (True, False):
+        torch.manual_seed(0)
+        currents = torch.randn(4, 2, 300).requires_grad_(learns)
+        with torch.set_grad_enabled(learns):
+            spikes, state = run(neurons, currents, None, None, counted)
+        if learns:
+            spikes.values.square().sum().backward()
+        assert len(spikes.counts) == (4 if counted else 0)
+        found.append((spikes.values, parts(state), currents.grad))
+    assert same(*found)
 
 
 @pytest.mark.parametrize(("name", "params"), KINDS)
