@@ -48,6 +48,7 @@ class Back:
 
 
 def nothing() -> Floats:
+    """For what is not given."""
     return np.empty((0, 0), np.float32)
 
 
