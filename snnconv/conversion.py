@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from snnconv.checkpoint import Checkpoint
+from snnconv.engine.activity import expected
 from snnconv.engine.synapse import Engine
 from snnconv.errors import CheckpointError, UsageError
 from snnconv.facts import ConfidenceFacts, SpikingFacts
@@ -78,7 +79,25 @@ def spiking_network(
         # convolutions over few channels run two to three times faster on a CPU in this layout
         network = network.to(memory_format=torch.channels_last)
     hold = None if checkpoint.data.frames is None else facts.hold
-    return SpikingNetwork(network, neurons, facts.seed, facts.confidence, hold, engine)
+    levels = {name: neuron.levels for name, neuron in neurons.items()}
+    rates = expected_rates(checkpoint, levels)
+    return SpikingNetwork(network, neurons, facts.seed, facts.confidence, hold, engine, rates)
+
+
+def expected_rates(checkpoint: Checkpoint, levels: Mapping[str, int]) -> dict[str, float]:
+    """The share of neurons that is expected to spike at a step, of sites with a histogram."""
+    assert checkpoint.calibrated is not None
+    return {
+        name: expected(
+            checkpoint.calibration[f"{name}/edges"].double(),
+            checkpoint.calibration[f"{name}/counts"].double(),
+            site.zero_share or 0.0,
+            checkpoint.calibration[f"{name}/threshold"],
+            levels[name],
+        )
+        for name, site in checkpoint.calibrated.sites.items()
+        if f"{name}/edges" in checkpoint.calibration
+    }
 
 
 def _load_learned(neuron: Neuron[Any], site: str, tensors: Mapping[str, Tensor]) -> None:
@@ -127,6 +146,12 @@ def setup(
         energy_mac_pj=energy_mac_pj,
         hold=network.hold,
     )
+
+
+def trained_directly(checkpoint: Checkpoint) -> bool:
+    """Whether the network learned with its neurons in place: no ANN was ever converted."""
+    trainings = (step for step in checkpoint.lineage if step.stage == "train")
+    return any(step.config.get("neuron") for step in trainings)
 
 
 def learned(network: SpikingNetwork) -> dict[str, Tensor]:

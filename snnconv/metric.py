@@ -58,12 +58,12 @@ class Batch:
 
     Attributes:
         labels: ``[B]``.
-        ann_logits: ``[B, classes]``.
+        ann_logits: ``[B, classes]``; none where there is no ANN to compare with.
         ann_inputs: the ANN's pre-activations by site, ``[B, *N]``.
     """
 
     labels: Tensor
-    ann_logits: Tensor
+    ann_logits: Tensor | None
     ann_inputs: Mapping[str, Tensor]
 
 
@@ -80,11 +80,14 @@ class Metric(ABC):
 
     Attributes:
         needs: metrics whose figures it is made of.
+        of_conversion: whether it asks how far neurons are from an ANN's activations, which a
+            network that was trained with its neurons never had.
         added: attributes that grow with every batch, numbers, tensors or mappings of them: of
             several processes they are added up before the figures.
     """
 
     needs: ClassVar[tuple[str, ...]] = ()
+    of_conversion: ClassVar[bool] = False
     added: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, setup: Setup) -> None:

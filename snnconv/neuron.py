@@ -27,7 +27,8 @@ class Spikes(NamedTuple):
     """What a neuron puts out.
 
     Attributes:
-        counts: spikes ``[T, B, *N]``, integers in a floating tensor.
+        counts: spikes ``[T, B, *N]``, integers in a floating tensor; in a simulation that nobody
+            observes ``[0, B, *N]``, which saves a pass over memory.
         values: what the next layer's weights multiply, ``[T, B, *N]``.
     """
 
@@ -56,11 +57,13 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
         causal: whether step t depends on steps up to t only, so that a simulation may come in
             chunks; a neuron that is not must see all T steps at once.
         levels: the most spikes of one neuron at one step.
+        remembers: whether the state holds the currents of all steps before.
     """
 
     params_type: ClassVar[type[NeuronParams]]
     causal: bool = True
     levels: int = 1
+    remembers: bool = False
     threshold: Tensor
 
     def __init__(self, params: NeuronParams, threshold: Tensor, timesteps: int = 1) -> None:
@@ -72,6 +75,10 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
     def theta(self, sample: Tensor) -> Tensor:
         """The threshold, ``[1, 1 or C, 1, ...]``, to broadcast over one step ``[B, *N]``."""
         return per_neuron(self.threshold, sample.dim())
+
+    def everywhere(self, value: Tensor, sample: Tensor) -> Tensor:
+        """One value for all neurons, or one a channel, as a view ``[B, *N]``."""
+        return value.to(sample.dtype).expand_as(sample)
 
     @abstractmethod
     def initial(self, sample: Tensor) -> StateType:
@@ -93,6 +100,10 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
     def single_threshold(self) -> "Neuron[Any] | None":
         """The same in neurons of one level and more steps; none where this is one already."""
         return None
+
+    def learnables(self) -> dict[str, Tensor]:
+        """What it learns, by the names and in the values of its equations, for logs and plots."""
+        return {name: parameter.detach() for name, parameter in self.named_parameters()}
 
     def forward(
         self, currents: Tensor, state: StateType | None = None, keep: Tensor | None = None

@@ -233,8 +233,8 @@ class Spiking:
         """See :class:`Objective`."""
         found: dict[str, list[Tensor]] = {}
         for neuron in self.module.neurons.values():
-            for name, parameter in neuron.named_parameters():
-                found.setdefault(name, []).append(parameter.detach().flatten().double())
+            for name, learned in neuron.learnables().items():
+                found.setdefault(name, []).append(learned.flatten().double())
         return {name: float(torch.cat(values).mean()) for name, values in found.items()}
 
 

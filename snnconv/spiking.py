@@ -30,11 +30,13 @@ from torch import Tensor, nn
 
 from snnconv.confidence import keep_mask
 from snnconv.engine import synapse
+from snnconv.engine.activity import ASSUMED, activity
+from snnconv.engine.pending import Pending
 from snnconv.engine.run import run
 from snnconv.facts import ConfidenceFacts
 from snnconv.frames import at
 from snnconv.graph.build import Network, walk
-from snnconv.graph.ir import Node
+from snnconv.graph.ir import Graph, Node
 from snnconv.graph.ops import OPS, Role
 from snnconv.graph.roles import Carries, carried, cumulative, sources
 from snnconv.neuron import Neuron, Spikes
@@ -62,6 +64,7 @@ class SpikingNetwork(nn.Module):
         confidence: spike confidence, if it acts.
         hold: steps for which each frame of the input is shown; none where it is constant.
         engine: where simulation goes by events.
+        rates: the share of neurons that is expected to spike at a step, by site, where known.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class SpikingNetwork(nn.Module):
         confidence: ConfidenceFacts | None,
         hold: int | None = None,
         engine: synapse.Engine = "auto",
+        rates: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -89,10 +93,13 @@ class SpikingNetwork(nn.Module):
         self.seed = seed
         self.confidence = confidence
         self.engine = engine
+        self.active = self._expected(rates or {})
+        self._waiting = _waiting(network.graph)
+        self._layouts = synapse.Layouts()
 
     def paths(self) -> dict[str, synapse.Path]:
         """Which way each layer with weights goes in inference: once, dense or by events."""
-        return synapse.paths(self.network, self._carried, self.engine)
+        return synapse.paths(self.network, self._carried, self.active, self.engine)
 
     @property
     def neurons(self) -> dict[str, Neuron[Any]]:
@@ -139,34 +146,72 @@ class SpikingNetwork(nn.Module):
             raise ValueError(f"{len(x)} frames, and the network was made for constant input")
         nodes: dict[str, Any] = {}
 
-        def evaluate(node: Node, inputs: list[Tensor]) -> Tensor:
-            role = OPS[node.op].role
-            if role is Role.SITE:
-                currents = inputs[0].expand(timesteps, *inputs[0].shape[1:])
-                spikes, nodes[node.name] = self._fire(node.name, currents, samples, state)
+        def evaluate(node: Node, inputs: list[Tensor | Pending]) -> Tensor | Pending:
+            if OPS[node.op].role is Role.SITE:
+                spikes, nodes[node.name] = self._fire(
+                    node.name, inputs[0], timesteps, samples, state, observe is not None
+                )
                 if observe is not None:
                     observe(node.name, state.steps, spikes)
                 return spikes.values
+            if any(isinstance(value, Pending) for value in inputs):
+                return _added(inputs)
+            given = cast("list[Tensor]", inputs)
             if node.name in self._cumulative:
                 if OPS[node.op].role is Role.ANALOG:
-                    found, nodes[node.name] = self._difference(node, inputs, state)
+                    found, nodes[node.name] = self._difference(node, given, state)
                     return found
-                pooled, nodes[node.name] = self._pool(node, inputs[0], state)
+                pooled, nodes[node.name] = self._pool(node, given[0], state)
                 if observe is not None and node.name in self._emitters:
                     observe(node.name, state.steps, Spikes((pooled != 0).to(pooled.dtype), pooled))
                 return pooled
-            return self._merged(node, inputs)
+            return self._pending(node, given) or self._merged(node, given)
 
-        currents = walk(self.network.graph, x, evaluate)
+        source: Tensor | Pending = x
+        currents = cast("Tensor", walk(self.network.graph, source, evaluate))
         return currents.expand(timesteps, *currents.shape[1:]), State(
             state.steps + timesteps, nodes
         )
 
+    def _pending(self, node: Node, inputs: list[Tensor]) -> Pending | None:
+        """A convolution by events that its neurons will ask for."""
+        if node.name not in self._waiting or node.op != "conv" or inputs[0].dim() != 5:
+            return None
+        if (
+            torch.is_grad_enabled()
+            or synapse.path(self.network, node, self.active[node.name], self.engine) != "event"
+        ):
+            return None
+        return Pending(self._layouts.of(self.network, node), inputs[0])
+
+    def _expected(self, rates: Mapping[str, float]) -> dict[str, float | None]:
+        """Of each node's inputs, the share that is expected to be nonzero; none if no spikes."""
+        levels = {name: neuron.levels for name, neuron in self.neurons.items()}
+        sites = {name: min(1.0, ASSUMED * n) for name, n in levels.items()} | dict(rates)
+        found = activity(self.network.graph, self._carried, sites)
+
+        def given(node: Node) -> float | None:
+            if any(self._carried.get(name) is not Carries.SPIKES for name in node.inputs):
+                return None
+            return max(found[name] for name in node.inputs)
+
+        return {node.name: given(node) for node in self.network.graph.nodes}
+
     def _fire(
-        self, name: str, currents: Tensor, samples: Tensor, state: State
+        self,
+        name: str,
+        currents: Tensor | Pending,
+        timesteps: int,
+        samples: Tensor,
+        state: State,
+        counted: bool,
     ) -> tuple[Spikes, Any]:
-        if currents.dtype is torch.bfloat16:  # of autocast; a potential needs more than 8 bits
-            currents = currents.float()
+        if isinstance(currents, Pending):
+            like = currents.like()
+        else:
+            # of autocast in bfloat16; a potential needs more than 8 bits
+            wide = currents.float() if currents.dtype is torch.bfloat16 else currents
+            currents = like = wide.expand(timesteps, *wide.shape[1:])
         keep = None
         if self.confidence is not None and name in self.confidence.keep:
             keep = keep_mask(
@@ -176,16 +221,18 @@ class SpikingNetwork(nn.Module):
                 name,
                 samples,
                 state.steps,
-                currents,
+                like,
             )
-        return run(self.neurons[name], currents, state.nodes.get(name), keep)
+        return run(self.neurons[name], currents, state.nodes.get(name), keep, counted)
 
     def _merged(self, node: Node, inputs: list[Tensor]) -> Tensor:
         """A linear operation on all steps at once; one that has inputs of both kinds expands."""
         steps = max(value.shape[0] for value in inputs)
         merged = [fold_time(value.expand(steps, *value.shape[1:])) for value in inputs]
-        spikes = all(self._carried.get(name) is Carries.SPIKES for name in node.inputs)
-        return unfold_time(synapse.compute(self.network, node, merged, spikes, self.engine), steps)
+        found = synapse.compute(
+            self.network, node, merged, self.active[node.name], self.engine, self._layouts
+        )
+        return unfold_time(found, steps)
 
     def _pool(self, node: Node, x: Tensor, state: State) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         total, before = state.nodes.get(node.name, (torch.zeros_like(x[0]), None))
@@ -216,3 +263,25 @@ class SpikingNetwork(nn.Module):
         first = torch.zeros_like(scaled[0]) if before is None else before
         increase = scaled - torch.cat([first[None], scaled[:-1]])
         return increase, ([x[-1] for x in sums], scaled[-1])
+
+
+def _waiting(graph: Graph) -> frozenset[str]:
+    """Convolutions and additions between which and a site nothing stands, and no one else reads."""
+    found: set[str] = set()
+    for node in reversed(graph.nodes):
+        behind = list(graph.consumers(node.name))
+        if len(behind) != 1 or node.name == graph.output or node.op not in ("conv", "add"):
+            continue
+        (reader,) = behind
+        if OPS[reader.op].role is Role.SITE or (reader.op == "add" and reader.name in found):
+            found.add(node.name)
+    return frozenset(found)
+
+
+def _added(inputs: list[Tensor | Pending]) -> Pending:
+    """One that is pending, and the others."""
+    first, *others = sorted(inputs, key=lambda value: isinstance(value, Tensor))
+    assert isinstance(first, Pending)
+    for other in others:
+        first = first.plus(other.tensor() if isinstance(other, Pending) else other)
+    return first

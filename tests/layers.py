@@ -34,7 +34,7 @@ RESIDUAL = {
 """The potential after the last step, by kind."""
 
 
-CHARGE = {"lm-ht": lambda neurons, currents: neurons.mix(currents, neurons.initial(currents[0]))[0]}
+CHARGE = {"lm-ht": lambda neurons, currents: neurons.mix(currents, len(currents))}
 """What the membrane is given, by kind, where it is not the currents."""
 
 GAIN = {

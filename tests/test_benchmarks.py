@@ -66,6 +66,18 @@ def test_train(program):
     assert report["counts"]["snnconv fused"]["differing_share"] == 0
 
 
+def test_sweep(program):
+    report = program("sweep", "--network", "cnn")
+    for kind in ("by_timesteps", "by_rate"):
+        for row in report[kind].values():
+            assert 0 < row["rate"] < 1
+            assert 0 < row["operations_per_second"] < report["peak_additions_per_second"]
+    longer = [row["synaptic_operations"] for row in report["by_timesteps"].values()]
+    assert longer == sorted(longer)
+    more = [row["rate"] for row in report["by_rate"].values()]
+    assert more == sorted(more)
+
+
 @pytest.mark.parametrize("name", ["simulate", "train"])
 @pytest.mark.parametrize("pool", ["mlp", "cnn"])
 def test_a_peer_gives_our_spikes(program, name, pool):

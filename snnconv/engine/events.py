@@ -1,19 +1,26 @@
 """Event-driven convolution: what fired is listed once, and only its weights are added up.
 
-For each place of the output and each block of output channels, the weight rows of the inputs that
-fired within its window are added in registers. Silent inputs cost nothing, padding neither.
+Silent inputs cost nothing, padding neither. There are two ways, with the same result bit by bit:
+outputs gather what fired within their window, or inputs that fired scatter to what they reach.
 
 Shape:
     ``[N, C, H, W] -> [N, C_out, H_out, W_out]``, float32, in channels-last memory.
 """
+
+import functools
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from snnconv.compiled import compiled, split
-from snnconv.engine.vectors import LANES, add_rows
+from snnconv.compiled import split
+from snnconv.engine.gather import gather
+from snnconv.engine.pending import Images
+from snnconv.engine.scatter import joined, reach, scatter
+from snnconv.engine.vectors import LANES
 
 Floats = NDArray[np.float32]
 Pair = tuple[int, int]
@@ -21,119 +28,142 @@ Pair = tuple[int, int]
 _WIDEST = 4  # vectors of sums that fit into AVX2's sixteen registers, with room for a row
 
 
-@compiled
-def _convolve(
-    start: int,
-    stop: int,
-    values: Floats,
-    weights: Floats,
-    bias: Floats,
-    out: Floats,
-    kernel: Pair,
-    stride: Pair,
-    padding: Pair,
-    dilation: Pair,
-) -> None:
-    """Images ``start`` to ``stop``.
+@dataclass(frozen=True)
+class Window:
+    """What a place of the output looks at; as PyTorch's ``conv2d`` has it."""
 
-    Values ``[N, H, W, C]``, weights ``[blocks, taps, C, width]``, out ``[N, H_out, W_out, C_out]``.
-    """
-    height, width, channels = values.shape[1:]
-    out_height, out_width, out_channels = out.shape[1:]
-    lanes = weights.shape[3]
-    inputs = height * width * channels
-    rows, amounts = np.empty(inputs, np.int64), np.empty(inputs, np.float32)
-    first = np.empty(height * width + 1, np.int64)
-    runs = np.empty(3 * kernel[0] * kernel[1], np.int64)
-    r, k, a = runs.ctypes.data, rows.ctypes.data, amounts.ctypes.data
-    flat = values.reshape(-1)
-    for n in range(start, stop):
-        events, at = 0, n * inputs
-        for place in range(height * width):
-            first[place] = events
-            for channel in range(channels):
-                # written always and kept where not zero: no branch to mispredict
-                rows[events] = channel * lanes * 4
-                amounts[events] = flat[at]
-                events += flat[at] != 0
-                at += 1
-        first[height * width] = events
-        for block in range(out_channels // lanes):
-            w, b = weights[block].ctypes.data, bias.ctypes.data + block * lanes * 4
-            o = out[n].ctypes.data + block * lanes * 4
-            for i in range(out_height):
-                for j in range(out_width):
-                    last = 0
-                    for dy in range(kernel[0]):
-                        y = i * stride[0] + dy * dilation[0] - padding[0]
-                        if y < 0 or y >= height:
-                            continue
-                        for dx in range(kernel[1]):
-                            x = j * stride[1] + dx * dilation[1] - padding[1]
-                            if x < 0 or x >= width:
-                                continue
-                            place = y * width + x
-                            runs[last] = first[place]
-                            runs[last + 1] = first[place + 1]
-                            runs[last + 2] = (dy * kernel[1] + dx) * channels * lanes * 4
-                            last += 3
-                    if lanes == 16:
-                        add_rows(1, r, last // 3, k, a, w, b, o)
-                    elif lanes == 32:
-                        add_rows(2, r, last // 3, k, a, w, b, o)
-                    else:
-                        add_rows(4, r, last // 3, k, a, w, b, o)
-                    o += out_channels * 4
+    stride: Pair
+    padding: Pair
+    dilation: Pair
+    groups: int
 
 
-def convolve(
-    values: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: Pair,
-    padding: Pair,
-    dilation: Pair,
-) -> Tensor:
-    """A convolution of sparse values, without groups.
+@dataclass(frozen=True)
+class Convolution:
+    """A convolution of sparse values, its weights laid out for it.
 
     Each output is ``bias + sum of weight * value``, added in the order of taps, then channels,
     rounded after each multiplication and each addition: the same whatever stands beside it in the
     batch, and whatever the number of threads.
 
+    Attributes:
+        shape: of its weight, ``[C_out, C/groups, kh, kw]``.
+        window: see there.
+        gathers: whether outputs gather, in place of inputs that scatter.
+        weights: in the order of the one or the other.
+        bias: ``[C_out]``.
+    """
+
+    shape: tuple[int, ...]
+    window: Window
+    gathers: bool
+    weights: Floats
+    bias: Floats
+
+    @property
+    def outputs(self) -> int:
+        """Channels of the output."""
+        return self.shape[0]
+
+    def places(self, size: Pair) -> Pair:
+        """Of the output, of an input of ``H, W``."""
+        w = self.window
+        lines = zip(size, self.shape[2:], w.stride, w.padding, w.dilation, strict=True)
+        high, wide = ((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in lines)
+        return high, wide
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """``[N, C, H, W] -> [N, C_out, H_out, W_out]``."""
+        size = (values.shape[2], values.shape[3])
+        out = torch.empty(len(values), *self.places(size), self.shape[0])
+        array, of = out.numpy(), self.images(values)
+        work = self.shape[2] * self.shape[3] * out[0].numel()
+        split(lambda start, stop: of(start, stop, 1, array[start:stop]), len(values), work)
+        return Tensor.permute(out, 0, 3, 1, 2)
+
+    def images(self, values: Tensor) -> Images:
+        """``(start, stop, steps, out)`` computes samples of a batch of ``steps * B`` images.
+
+        Args:
+            values: ``[steps*B, C, H, W]``, mostly zeros; out is ``[steps*(stop-start), H_out,
+                W_out, C_out]``.
+        """
+        w, (channels, height, width) = self.window, values.shape[1:]
+        if channels != self.shape[1] * w.groups:
+            raise ValueError(f"{channels} channels for {self.shape} in {w.groups} groups")
+        array = values.permute(0, 2, 3, 1).contiguous().numpy()
+        kernel = (self.shape[2], self.shape[3])
+        rest: tuple[Any, ...]
+        if self.gathers:
+            run, rest = gather, (kernel, w.stride, w.padding, w.dilation)
+        else:
+            size = (height, width)
+            run, rest = scatter, (*_reaches(size, self.places(size), kernel, w), self.shape[1])
+
+        def compute(start: int, stop: int, steps: int, out: Floats) -> None:
+            run(start, stop, steps, array, self.weights, self.bias, out, *rest)
+
+        return compute
+
+
+def laid_out(
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Pair = (1, 1),
+    padding: Pair = (0, 0),
+    dilation: Pair = (1, 1),
+    groups: int = 1,
+) -> Convolution:
+    """A convolution by events.
+
     Args:
-        values: ``[N, C, H, W]``, mostly zeros.
-        weight: ``[C_out, C, kh, kw]``, ``C_out`` a multiple of 16.
+        weight: ``[C_out, C/groups, kh, kw]``.
         bias: ``[C_out]``.
         stride: of the window.
         padding: zeros on each side.
         dilation: of the window.
+        groups: of channels.
     """
-    number, channels, height, width = values.shape
-    out_channels, _, *kernel = weight.shape
-    if out_channels % LANES or weight.shape[1] != channels:
-        raise ValueError(f"no event-driven convolution of {channels} with {tuple(weight.shape)}")
-    vectors = next(v for v in (_WIDEST, 2, 1) if out_channels % (v * LANES) == 0)
-    lanes = vectors * LANES
-    taps = kernel[0] * kernel[1]
-    rows = weight.permute(2, 3, 1, 0).reshape(taps, channels, out_channels // lanes, lanes)
-    out_height, out_width = (
-        (size + 2 * p - d * (k - 1) - 1) // s + 1
-        for size, k, s, p, d in zip((height, width), kernel, stride, padding, dilation, strict=True)
-    )
-    out = torch.empty(number, out_height, out_width, out_channels)
-    if bias is None:
-        bias = torch.zeros(out_channels)
-    split(
-        _convolve,
-        number,
-        taps * out_height * out_width * out_channels,
-        values.permute(0, 2, 3, 1).contiguous().numpy(),
-        rows.permute(2, 0, 1, 3).contiguous().numpy(),
-        bias.contiguous().numpy(),
-        out.numpy(),
-        tuple(kernel),
-        stride,
-        padding,
-        dilation,
-    )
-    return out.permute(0, 3, 1, 2)
+    if len(weight) % groups:
+        raise ValueError(f"no convolution to {len(weight)} channels in {groups} groups")
+    window = Window(stride, padding, dilation, groups)
+    gathers = _gathers(len(weight), window)
+    rows = _blocks(weight) if gathers else _reversed(weight, groups)
+    start = torch.zeros(len(weight)) if bias is None else bias
+    arrays = (operand.detach().contiguous().numpy() for operand in (rows, start))
+    return Convolution(tuple(weight.shape), window, gathers, *arrays)
+
+
+def _gathers(outputs: int, window: Window) -> bool:
+    """Whether sums in registers are faster: where there are many, or what is reached lies apart."""
+    if window.groups > 1 or outputs % LANES:
+        return False
+    return outputs >= 128 or (outputs >= 64 and window.stride != (1, 1))
+
+
+def _blocks(weight: Tensor) -> Tensor:
+    """``[C_out, C, kh, kw] -> [blocks, taps, C, width]``."""
+    outputs, channels = weight.shape[:2]
+    width = next(v for v in (_WIDEST, 2, 1) if outputs % (v * LANES) == 0) * LANES
+    rows = weight.permute(2, 3, 1, 0).reshape(-1, channels, outputs // width, width)
+    return rows.permute(2, 0, 1, 3)
+
+
+def _reversed(weight: Tensor, groups: int) -> Tensor:
+    """``[C_out, C/groups, kh, kw] -> [C, kh, kw, C_out/groups]``, taps from the last."""
+    parts: Tensor = weight.unflatten(0, (groups, -1)).flip(-2, -1)
+    return parts.permute(0, 2, 3, 4, 1).flatten(0, 1)
+
+
+@functools.lru_cache(maxsize=256)
+def _reaches(
+    size: Pair, places: Pair, kernel: Pair, window: Window
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    w = window
+    lines = zip(size, places, kernel, w.stride, w.padding, w.dilation, strict=True)
+    rows, columns = (reach(*line) for line in lines)
+    if w.stride[0] == w.dilation[0] == 1:
+        rows = joined(rows)
+    if w.stride[1] == w.dilation[1] == w.groups == 1:
+        columns = joined(columns)
+    return rows, columns

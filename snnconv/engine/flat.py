@@ -36,13 +36,24 @@ class Flat:
         """``[T, B, *N] -> [T, n]``, of the same memory where its order is this one."""
         if self.channels_last:
             sequence = sequence.movedim(_CHANNEL, -1)
-        found: NDArray[np.float32] = sequence.contiguous().flatten(1).numpy()
+        found: NDArray[np.float32] = sequence.detach().contiguous().flatten(1).numpy()
         return found
 
+    def rows(self, sequence: Tensor) -> NDArray[np.float32]:
+        """``[T, B, *N] -> [1 or T, n]``: one row of what is constant over time, so expanded."""
+        return self.array(sequence[:1] if sequence.stride(0) == 0 else sequence)
+
+    def neurons(self, step: Tensor) -> NDArray[np.float32]:
+        """What broadcasts to ``[B, *N] -> [1, 1 or n]``: one number where all have the same."""
+        if not any(step.stride()) or step.numel() == 1:
+            found: NDArray[np.float32] = step.detach().flatten()[:1].numpy()[None]
+            return found
+        return self.array(step.expand(self.shape)[None])
+
     def own(self, step: Tensor) -> NDArray[np.float32]:
-        """``[B, *N] -> [n]``, expanded to all neurons and copied."""
-        copied: NDArray[np.float32] = self.array(step.expand(self.shape)[None])[0].copy()
-        return copied
+        """What broadcasts to ``[B, *N] -> [n]``, copied."""
+        found: NDArray[np.float32] = self.array(self.empty(1).copy_(step.detach()))[0]
+        return found
 
     def empty(self, steps: int) -> Tensor:
         """``[T, B, *N]`` in this order."""

@@ -141,7 +141,8 @@ def run_lm_ht(
     neuron: lm_ht.LMHT, currents: Tensor, state: lm_ht.State, keep: Tensor | None
 ) -> tuple[Spikes, lm_ht.State]:
     """LM-HT neurons, after the T-GIM, which automatic differentiation does."""
-    mixed, past = neuron.mix(currents, state)
+    seen = neuron.seen(currents, state)
+    mixed = neuron.mix(seen, len(currents))
     counts, values, potential, *_ = _Levels.apply(
         mixed,
         state.potential,
@@ -151,7 +152,7 @@ def run_lm_ht(
         neuron.params.levels,
         neuron.params.reset == "through",
     )
-    return Spikes(counts, values), lm_ht.State(potential, past)
+    return Spikes(counts, values), lm_ht.State(potential, neuron.past(seen, state))
 
 
 FUSED: Mapping[type[Neuron[Any]], Callable[..., tuple[Spikes, Any]]] = {

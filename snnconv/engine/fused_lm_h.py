@@ -96,12 +96,11 @@ def run_lm_h(
 ) -> tuple[Spikes, lm_h.State]:
     """LM-H neurons; of their scalars, automatic differentiation does the sigmoids."""
     steps = len(currents)
-    rows = [neuron.row(state.steps + t) for t in range(steps)]
     counts, values, dendrite, soma, *_ = _LMH.apply(
         currents,
         state.dendrite,
         state.soma,
-        neuron.scalars()[rows],
+        neuron.acting(state.steps, steps),
         neuron.theta(currents[0]),
         keep,
         neuron.params.reset == "through",

@@ -5,124 +5,173 @@ Shape:
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from snnconv.compiled import split
 from snnconv.engine.flat import Flat
-from snnconv.engine.scan import scan_if, scan_levels, scan_lm_h, scan_msat
+from snnconv.engine.scan import scan_if, scan_levels, scan_lm_h
+from snnconv.engine.scan_msat import scan_msat
 from snnconv.neuron import Neuron, Spikes
 from snnconv.neurons import if_, lm_h, lm_ht, msat
 
+Floats = NDArray[np.float32]
 
-def run_if(
-    neuron: if_.IF, currents: Tensor, state: if_.State, keep: Tensor | None
-) -> tuple[Spikes, if_.State]:
+
+@dataclass(frozen=True)
+class Run:
+    """A layer of neurons, about to take some steps.
+
+    Attributes:
+        flat: the order of memory.
+        steps: to take.
+        keep: of spike confidence, ``[T, B, *N]``.
+        counted: whether anybody wants the counts.
+    """
+
+    flat: Flat
+    steps: int
+    keep: Tensor | None
+    counted: bool
+
+    def outputs(self) -> tuple[Spikes, Floats, Floats]:
+        """Memory for spikes, and the same as arrays."""
+        spikes = Spikes(self.flat.empty(self.steps * self.counted), self.flat.empty(self.steps))
+        return spikes, self.flat.array(spikes.counts), self.flat.array(spikes.values)
+
+    def kept(self) -> Floats | None:
+        """Keep as an array."""
+        return None if self.keep is None else self.flat.array(self.keep)
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A scan whose operands are laid out: neurons ``[start, stop)`` can go in any order.
+
+    Attributes:
+        run: ``(start, stop, currents, first)``, with currents of the neurons from ``first`` on.
+        spikes: complete when all neurons have gone.
+        state: at the end, then, of the currents seen: neurons may remember them.
+        sees: the rows of currents that a run wants, from those of these steps.
+    """
+
+    run: Callable[[int, int, Floats, int], None]
+    spikes: Spikes
+    state: Callable[[Tensor | None], Any]
+    sees: Callable[[Tensor], Tensor] = lambda currents: currents
+
+    def whole(self, layer: Run, currents: Tensor) -> tuple[Spikes, Any]:
+        """All neurons."""
+        seen = self.sees(currents)
+        rows = layer.flat.rows(seen)
+        split(lambda start, stop: self.run(start, stop, rows, 0), rows.shape[1], layer.steps)
+        return self.spikes, self.state(seen)
+
+
+def prepare_if(neuron: if_.IF, layer: Run, state: if_.State) -> Scan:
     """IF neurons."""
-    flat, steps = Flat.of(currents), len(currents)
-    spikes = Spikes(flat.empty(steps), flat.empty(steps))
+    flat = layer.flat
+    spikes, counts, values = layer.outputs()
+    keep, theta = layer.kept(), flat.neurons(neuron.theta(state.potential))
     potential = flat.own(state.potential)
-    split(
-        scan_if,
-        potential.size,
-        steps,
-        flat.array(_rows(currents)),
-        None if keep is None else flat.array(keep),
-        flat.own(neuron.theta(currents[0])),
-        potential,
-        *map(flat.array, spikes),
-    )
-    return spikes, if_.State(flat.back(potential))
+
+    def run(start: int, stop: int, currents: Floats, first: int) -> None:
+        scan_if(start, stop, currents, first, keep, theta, potential, counts, values)
+
+    return Scan(run, spikes, lambda _: if_.State(flat.back(potential)))
 
 
-def run_msat(
-    neuron: msat.MSAT, currents: Tensor, state: msat.State, keep: Tensor | None
-) -> tuple[Spikes, msat.State]:
-    """MSAT neurons."""
-    p, flat, steps = neuron.params, Flat.of(currents), len(currents)
-    spikes = Spikes(flat.empty(steps), flat.empty(steps))
+def prepare_msat(
+    neuron: msat.MSAT, layer: Run, state: msat.State, thresholds: Tensor | None = None
+) -> Scan:
+    """MSAT neurons; thresholds ``[T, B, *N]`` are written where they are wanted."""
+    p, flat = neuron.params, layer.flat
+    spikes, counts, values = layer.outputs()
+    keep, theta = layer.kept(), flat.neurons(neuron.theta(state.before))
     before, after, mean = map(flat.own, state[:3])
-    split(
-        scan_msat,
-        before.size,
-        steps,
-        flat.array(_rows(currents)),
-        None if keep is None else flat.array(keep),
-        flat.own(neuron.theta(currents[0])),
-        before,
-        after,
-        mean,
-        *map(flat.array, spikes),
-        state.steps,
-        _constants(1 / p.k_i, p.tau_mp * p.k_a, p.tau_mp * p.alpha, p.tau_mp * p.v_t)
-        if p.dtt
-        else None,
+    dtt = (1 / p.k_i, p.tau_mp * p.k_a, p.tau_mp * p.alpha, p.tau_mp * p.v_t)
+    constants = (
+        _constants(*dtt) if p.dtt else None,
         _constants(-1 / p.c, p.tau_rd) if p.det else None,
         p.depolarization == "input",
+        flat.array(flat.empty(0) if thresholds is None else thresholds),
     )
-    back = flat.back
-    return spikes, msat.State(back(before), back(after), back(mean), state.steps + steps)
+
+    def run(start: int, stop: int, currents: Floats, first: int) -> None:
+        arrays = (currents, first, keep, theta, before, after, mean, counts, values)
+        scan_msat(start, stop, *arrays, state.steps, *constants)
+
+    def end(_: Tensor | None) -> msat.State:
+        return msat.State(
+            flat.back(before), flat.back(after), flat.back(mean), state.steps + layer.steps
+        )
+
+    return Scan(run, spikes, end)
 
 
-def run_lm_ht(
-    neuron: lm_ht.LMHT, currents: Tensor, state: lm_ht.State, keep: Tensor | None
-) -> tuple[Spikes, lm_ht.State]:
+def prepare_lm_ht(neuron: lm_ht.LMHT, layer: Run, state: lm_ht.State) -> Scan:
     """LM-HT neurons."""
-    mixed, past = neuron.mix(currents, state)
-    flat, steps = Flat.of(mixed), len(mixed)
-    spikes = Spikes(flat.empty(steps), flat.empty(steps))
-    potential = flat.own(state.potential)
-    split(
-        scan_levels,
-        potential.size,
-        steps,
-        flat.array(mixed),
-        None if keep is None else flat.array(keep),
-        flat.own(neuron.unit(currents[0])),
-        potential,
-        *map(flat.array, spikes),
-        neuron.retention()[len(state.past) :].contiguous().numpy(),
-        *_constants(neuron.params.levels),
-    )
-    return spikes, lm_ht.State(flat.back(potential), past)
+    done, steps = len(state.past), layer.steps
+    retention = neuron.retention()[done : done + steps]
+    scan = prepare_levels(neuron, layer, neuron.rows(done, steps), retention, state.potential)
+
+    def end(seen: Tensor | None) -> lm_ht.State:
+        past = state.past if seen is None else neuron.past(seen, state)
+        return lm_ht.State(scan.state(None), past)
+
+    return replace(scan, state=end, sees=lambda currents: neuron.seen(currents, state))
 
 
-def run_lm_h(
-    neuron: lm_h.LMH, currents: Tensor, state: lm_h.State, keep: Tensor | None
-) -> tuple[Spikes, lm_h.State]:
+def prepare_levels(
+    neuron: lm_ht.LMHT, layer: Run, omega: Tensor, retention: Tensor, potential: Tensor
+) -> Scan:
+    """The same by Omega ``[T, S]`` and lambda ``[T]``; the state is a potential."""
+    flat = layer.flat
+    spikes, counts, values = layer.outputs()
+    keep, unit = layer.kept(), flat.neurons(neuron.unit(potential))
+    after = flat.own(potential)
+    constants = (small(omega), small(retention), *_constants(neuron.params.levels))
+
+    def run(start: int, stop: int, seen: Floats, first: int) -> None:
+        scan_levels(start, stop, seen, first, keep, unit, after, counts, values, *constants)
+
+    return Scan(run, spikes, lambda _: flat.back(after))
+
+
+def prepare_lm_h(neuron: lm_h.LMH, layer: Run, state: lm_h.State) -> Scan:
     """LM-H neurons."""
-    flat, steps = Flat.of(currents), len(currents)
-    spikes = Spikes(flat.empty(steps), flat.empty(steps))
+    flat = layer.flat
+    spikes, counts, values = layer.outputs()
+    keep, theta = layer.kept(), flat.neurons(neuron.theta(state.soma))
     dendrite, soma = flat.own(state.dendrite), flat.own(state.soma)
-    rows = [neuron.row(state.steps + t) for t in range(steps)]
-    split(
-        scan_lm_h,
-        soma.size,
-        steps,
-        flat.array(_rows(currents)),
-        None if keep is None else flat.array(keep),
-        flat.own(neuron.theta(currents[0])),
-        dendrite,
-        soma,
-        *map(flat.array, spikes),
-        neuron.scalars()[rows].numpy(),
-    )
-    return spikes, lm_h.State(flat.back(dendrite), flat.back(soma), state.steps + steps)
+    scalars = small(neuron.acting(state.steps, layer.steps))
+
+    def run(start: int, stop: int, currents: Floats, first: int) -> None:
+        arrays = (currents, first, keep, theta, dendrite, soma, counts, values)
+        scan_lm_h(start, stop, *arrays, scalars)
+
+    def end(_: Tensor | None) -> lm_h.State:
+        return lm_h.State(flat.back(dendrite), flat.back(soma), state.steps + layer.steps)
+
+    return Scan(run, spikes, end)
 
 
-KERNELS: Mapping[type[Neuron[Any]], Callable[..., tuple[Spikes, Any]]] = {
-    if_.IF: run_if,
-    msat.MSAT: run_msat,
-    lm_ht.LMHT: run_lm_ht,
-    lm_h.LMH: run_lm_h,
+PREPARE: Mapping[type[Neuron[Any]], Callable[[Any, Run, Any], Scan]] = {
+    if_.IF: prepare_if,
+    msat.MSAT: prepare_msat,
+    lm_ht.LMHT: prepare_lm_ht,
+    lm_h.LMH: prepare_lm_h,
 }
 
 
-def _rows(currents: Tensor) -> Tensor:
-    """One row where the currents are constant over time, which is how they came to be expanded."""
-    return currents[:1] if currents.stride(0) == 0 else currents
+def small(learned: Tensor) -> Floats:
+    """What a layer has few of, contiguous."""
+    found: Floats = learned.detach().contiguous().numpy()
+    return found
 
 
 def _constants(*values: float) -> tuple[np.float32, ...]:

@@ -1,9 +1,10 @@
 """Run a layer of neurons: by a compiled scan where there is one, else as its file states it.
 
 A scan does the same arithmetic in the same order as the neuron's own ``step``, so its spikes are
-the same, bit by bit. It allocates nothing per step, and the given state is not changed. In training
-neurons have a fused scan with its backward pass, for some of them compiled too. Other devices and
-other types than float32 run the neuron itself.
+the same, bit by bit. It allocates nothing per step, and the given state is not changed. Currents of
+a convolution by events are computed sample by sample, and scanned while they are in the cache. In
+training neurons have a fused scan with its backward pass, compiled too. Other devices and other
+types than float32 run the neuron itself, or the fused scan in plain torch.
 
 Shape:
     ``[T, B, *N] -> [T, B, *N]``.
@@ -17,22 +18,40 @@ import torch
 from torch import Tensor
 
 from snnconv.engine.fused import FUSED
+from snnconv.engine.pending import Pending
 from snnconv.neuron import Neuron, Spikes
 
 
 def run(
-    neuron: Neuron[Any], currents: Tensor, state: Any, keep: Tensor | None
+    neuron: Neuron[Any],
+    currents: Tensor | Pending,
+    state: Any,
+    keep: Tensor | None,
+    counted: bool = True,
 ) -> tuple[Spikes, Any]:
-    """All steps of a sequence; see :meth:`snnconv.neuron.Neuron.run`."""
+    """All steps of a sequence; see :meth:`snnconv.neuron.Neuron.run`.
+
+    Args:
+        neuron: which.
+        currents: ``[T, B, *N]``.
+        state: as the call before gave it, or none.
+        keep: of spike confidence.
+        counted: whether anybody wants the counts; else there may be none.
+    """
+    like = currents.like() if isinstance(currents, Pending) else currents
     if state is None:
-        state = neuron.initial(currents[0])
+        state = neuron.initial(like[0])
     kind, learns = type(neuron), torch.is_grad_enabled()
-    kernel = FUSED.get(kind) if learns else None
-    if currents.dtype is torch.float32 and currents.device.type == "cpu":
-        kernel = kernels(learns).get(kind, kernel)
-    if kernel is None:
-        return neuron.run(currents, state, keep)
-    return kernel(neuron, currents, state, keep)
+    if learns and isinstance(currents, Pending):
+        currents = currents.tensor()
+    if like.dtype is torch.float32 and like.device.type == "cpu":
+        compiled = kernels(learns).get(kind)
+        if compiled is not None:
+            return compiled(neuron, currents, state, keep, counted)
+    if isinstance(currents, Pending):
+        currents = currents.tensor()
+    fused = FUSED.get(kind) if learns else None
+    return (fused or type(neuron).run)(neuron, currents, state, keep)
 
 
 @functools.cache
@@ -46,7 +65,7 @@ def kernels(learns: bool = False) -> Mapping[type[Neuron[Any]], Callable[..., tu
             from snnconv.engine.fused_compiled import COMPILED
 
             return COMPILED
-        from snnconv.engine.kernels import KERNELS
+        from snnconv.engine.layer import KERNELS
     except ImportError:
         return {}
     return KERNELS

@@ -1,110 +1,272 @@
-"""Scans over time for training, compiled: potentials are kept, and gradients go back through them.
+"""Gradients through scans over time, compiled.
 
-Operations are those of :mod:`snnconv.engine.fused`, in the same order.
+What went in and what came out is kept anyway, by the layers before and behind; so a block of
+neurons goes forth once more to have its potentials, then back, while it is in the cache. Operations
+are those of :mod:`snnconv.engine.fused`, in the same order. What a layer learns itself has a
+gradient that is a sum over neurons: each block gives its own, so that the sum of them hangs on no
+number of threads.
 
 Shape:
-    Currents ``[1 or T, n]``, keep ``[T, n]`` or none, theta and potential ``[n]``, all else
-    ``[T, n]``, float32 and contiguous. What is computed is written in place.
+    Currents ``[1 or T, n]`` (one row: they are constant over time), what is of a neuron ``[1, 1 or
+    n]`` (one number: it is that of all), all else ``[T, n]``; float32 and contiguous. What is not
+    given has no row. Neurons are counted in blocks.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-from snnconv.compiled import compiled
-from snnconv.engine.vectors import copy
+from snnconv.compiled import compiled, inlined
+from snnconv.engine.scan import at, load
+from snnconv.engine.vectors import copy, dot, mix
 
 Floats = NDArray[np.float32]
 
-_BLOCK = 512  # neurons: seven arrays of them fit into the smallest first-level cache
+BLOCK = 256
+"""Neurons of a block: few enough that all steps of their potentials stay in the cache."""
 
 _0, _1 = np.float32(0), np.float32(1)
+_HALF = np.float32(0.5)
 
 
-@compiled
-def forth_if(
-    start: int,
-    stop: int,
-    currents: Floats,
-    keep: Floats | None,
-    theta: Floats,
-    potential: Floats,
-    befores: Floats,
-    counts: Floats,
-    values: Floats,
-) -> None:
-    """IF neurons ``start`` to ``stop``; befores are their potentials before firing."""
-    work = np.empty(6 * _BLOCK, np.float32)
-    at = work.ctypes.data
-    c, v, th, s, x, b = 0, _BLOCK, 2 * _BLOCK, 3 * _BLOCK, 4 * _BLOCK, 5 * _BLOCK
-    for low in range(start, stop, _BLOCK):
-        n = min(_BLOCK, stop - low)
-        copy(at + 4 * v, potential.ctypes.data + 4 * low, n)
-        copy(at + 4 * th, theta.ctypes.data + 4 * low, n)
-        for t in range(len(counts)):
-            row = t if len(currents) > 1 else 0
-            copy(at + 4 * c, currents[row].ctypes.data + 4 * low, n)
-            for i in range(n):
-                before = work[v + i] + work[c + i]
-                fired = _1 if before >= work[th + i] else _0
-                work[b + i] = before
-                work[s + i] = fired
-            if keep is not None:
-                copy(at + 4 * c, keep[t].ctypes.data + 4 * low, n)
-                for i in range(n):
-                    work[s + i] = work[s + i] * work[c + i]
-            for i in range(n):
-                work[x + i] = work[s + i] * work[th + i]
-                work[v + i] = work[b + i] - work[x + i]
-            copy(befores[t].ctypes.data + 4 * low, at + 4 * b, n)
-            copy(counts[t].ctypes.data + 4 * low, at + 4 * s, n)
-            copy(values[t].ctypes.data + 4 * low, at + 4 * x, n)
-        copy(potential.ctypes.data + 4 * low, at + 4 * v, n)
+@inlined
+def _slope(potential: np.float32, theta: np.float32) -> np.float32:
+    """See :mod:`snnconv.surrogate`."""
+    distance = abs((potential - theta) / theta)
+    slope = (_1 - distance) / theta
+    return slope if distance < _1 else _0
 
 
 @compiled
 def back_if(
     start: int,
     stop: int,
-    befores: Floats,
-    keep: Floats | None,
+    currents: Floats,
+    values: Floats,
+    potential: Floats,
     theta: Floats,
-    of_counts: Floats | None,
-    of_values: Floats | None,
-    later: Floats,
+    keep: Floats,
+    of_counts: Floats,
+    of_values: Floats,
+    of_after: Floats,
+    of_before: Floats,
     gradient: Floats,
 ) -> None:
-    """Gradients by the currents of IF neurons ``start`` to ``stop``.
+    """IF neurons, or MSAT's, whose thresholds ``theta [1 or T, n]`` change over time.
 
-    ``later [n]`` holds the gradient by the potential after the last step.
+    ``of_after`` and ``of_before`` are the gradients by the potential after the last step's spikes,
+    and before them.
     """
-    work = np.empty(5 * _BLOCK, np.float32)
-    at = work.ctypes.data
-    b, th, g, r, o = 0, _BLOCK, 2 * _BLOCK, 3 * _BLOCK, 4 * _BLOCK
-    for low in range(start, stop, _BLOCK):
-        n = min(_BLOCK, stop - low)
-        copy(at + 4 * th, theta.ctypes.data + 4 * low, n)
-        copy(at + 4 * g, later.ctypes.data + 4 * low, n)
-        for k in range(len(befores)):
-            t = len(befores) - 1 - k
-            copy(at + 4 * b, befores[t].ctypes.data + 4 * low, n)
-            if of_values is not None:
-                copy(at + 4 * o, of_values[t].ctypes.data + 4 * low, n)
-                for i in range(n):
-                    work[r + i] = (work[o + i] - work[g + i]) * work[th + i]
-            else:
-                for i in range(n):
-                    work[r + i] = -work[g + i] * work[th + i]
-            if of_counts is not None:
-                copy(at + 4 * o, of_counts[t].ctypes.data + 4 * low, n)
-                for i in range(n):
-                    work[r + i] = work[r + i] + work[o + i]
-            if keep is not None:
-                copy(at + 4 * o, keep[t].ctypes.data + 4 * low, n)
-                for i in range(n):
-                    work[r + i] = work[r + i] * work[o + i]
+    steps = len(values)
+    work = np.empty((8 + steps) * BLOCK, np.float32)
+    base = work.ctypes.data
+    c, x, v, b = 0, BLOCK, 2 * BLOCK, 3 * BLOCK
+    th, g, r, o = 4 * BLOCK, 5 * BLOCK, 6 * BLOCK, 7 * BLOCK
+    befores = 8 * BLOCK
+    for block in range(start, stop):
+        low = block * BLOCK
+        n = min(BLOCK, gradient.shape[1] - low)
+        load(work, v, potential, 0, low, n)
+        for t in range(steps):
+            copy(base + 4 * c, at(currents, t, low), n)
+            copy(base + 4 * x, at(values, t, low), n)
             for i in range(n):
-                distance = abs((work[b + i] - work[th + i]) / work[th + i])
-                slope = (_1 - distance) / work[th + i]
-                slope = slope if distance < _1 else _0
-                work[g + i] = work[g + i] + work[r + i] * slope
-            copy(gradient[t].ctypes.data + 4 * low, at + 4 * g, n)
+                work[b + i] = work[v + i] + work[c + i]
+                work[v + i] = work[b + i] - work[x + i]
+            copy(base + 4 * (befores + t * BLOCK), base + 4 * b, n)
+        load(work, g, of_after, 0, low, n)
+        for k in range(steps):
+            t = steps - 1 - k
+            load(work, th, theta, t, low, n)
+            load(work, o, of_values, t, low, n)
+            load(work, c, of_counts, t, low, n)
+            for i in range(n):
+                work[r + i] = (work[o + i] - work[g + i]) * work[th + i] + work[c + i]
+            if len(keep) > 0:
+                copy(base + 4 * x, at(keep, t, low), n)
+                for i in range(n):
+                    work[r + i] = work[r + i] * work[x + i]
+            copy(base + 4 * b, base + 4 * (befores + t * BLOCK), n)
+            for i in range(n):
+                work[g + i] = work[g + i] + work[r + i] * _slope(work[b + i], work[th + i])
+            if k == 0 and len(of_before) > 0:
+                copy(base + 4 * o, at(of_before, 0, low), n)
+                for i in range(n):
+                    work[g + i] = work[g + i] + work[o + i]
+            copy(at(gradient, t, low), base + 4 * g, n)
+
+
+@compiled
+def back_levels(
+    start: int,
+    stop: int,
+    seen: Floats,
+    omega: Floats,
+    values: Floats,
+    potential: Floats,
+    unit: Floats,
+    retention: Floats,
+    levels: np.float32,
+    through: bool,
+    keep: Floats,
+    of_counts: Floats,
+    of_values: Floats,
+    of_after: Floats,
+    gradient: Floats,
+    of_potential: Floats,
+    of_omega: Floats,
+    of_retention: Floats,
+) -> None:
+    """L-level neurons, by what they see ``[1 or S, n]``.
+
+    Omega ``[T, S]``, retention ``[T]``; gradients by what is seen ``[S, n]``, by the first
+    potential ``[1, n]`` where they pass through, and of each block those by Omega ``[.., T, S]``
+    and retention ``[.., T]``, if they are wanted.
+    """
+    steps, sees = omega.shape
+    row = 4 * seen.shape[1] if len(seen) > 1 else 0
+    work = np.empty((8 + 2 * steps) * BLOCK, np.float32)
+    base = work.ctypes.data
+    c, x, v, b = 0, BLOCK, 2 * BLOCK, 3 * BLOCK
+    u, g, r, o = 4 * BLOCK, 5 * BLOCK, 6 * BLOCK, 7 * BLOCK
+    carried, befores = 8 * BLOCK, (8 + steps) * BLOCK  # the latter give way to gradients of J
+    for block in range(start, stop):
+        low = block * BLOCK
+        n = min(BLOCK, gradient.shape[1] - low)
+        if n < BLOCK:
+            work[:] = _0  # sums are those of whole blocks
+        load(work, v, potential, 0, low, n)
+        load(work, u, unit, 0, low, n)
+        for t in range(steps):
+            copy(base + 4 * (carried + t * BLOCK), base + 4 * v, n)
+            mix(base + 4 * b, at(seen, 0, low), row, sees, at(omega, t, 0), 4, n)
+            copy(base + 4 * x, at(values, t, low), n)
+            kept = retention[t]
+            for i in range(n):
+                work[b + i] = kept * work[v + i] + work[b + i]
+                work[v + i] = work[b + i] - work[x + i]
+            copy(base + 4 * (befores + t * BLOCK), base + 4 * b, n)
+        load(work, g, of_after, 0, low, n)
+        for k in range(steps):
+            t = steps - 1 - k
+            here = base + 4 * (befores + t * BLOCK)
+            load(work, o, of_values, t, low, n)
+            load(work, c, of_counts, t, low, n)
+            if through:
+                for i in range(n):
+                    work[o + i] = work[o + i] - work[g + i]
+            for i in range(n):
+                work[r + i] = work[o + i] * work[u + i] + work[c + i]
+            if len(keep) > 0:
+                copy(base + 4 * x, at(keep, t, low), n)
+                for i in range(n):
+                    work[r + i] = work[r + i] * work[x + i]
+            copy(base + 4 * b, here, n)
+            for i in range(n):
+                low_end, high_end = work[u + i] * _HALF, (levels + _HALF) * work[u + i]
+                inside = _1 if (work[b + i] >= low_end) & (work[b + i] <= high_end) else _0
+                work[g + i] = work[g + i] + work[r + i] * inside / work[u + i]
+            copy(here, base + 4 * g, n)
+            if len(of_retention) > 0:
+                of_retention[block, t] = dot(here, base + 4 * (carried + t * BLOCK), BLOCK)
+            kept = retention[t]
+            for i in range(n):
+                work[g + i] = work[g + i] * kept if through else _0
+        if through:
+            copy(at(of_potential, 0, low), base + 4 * g, n)
+        here = base + 4 * befores
+        for j in range(sees):
+            weights = omega.ctypes.data + 4 * j
+            mix(at(gradient, j, low), here, 4 * BLOCK, steps, weights, 4 * sees, n)
+        for j in range(sees if len(of_omega) > 0 else 0):
+            copy(base + 4 * c, at(seen, j, low), n)
+            for t in range(steps):
+                of_omega[block, t, j] = dot(here + 4 * t * BLOCK, base + 4 * c, BLOCK)
+
+
+@compiled
+def back_lm_h(
+    start: int,
+    stop: int,
+    currents: Floats,
+    values: Floats,
+    dendrite: Floats,
+    soma: Floats,
+    theta: Floats,
+    scalars: Floats,
+    through: bool,
+    keep: Floats,
+    of_counts: Floats,
+    of_values: Floats,
+    of_dendrite: Floats,
+    of_soma: Floats,
+    gradient: Floats,
+    starts: Floats,
+    of_scalars: Floats,
+) -> None:
+    """LM-H neurons; scalars ``[T, 4]``: mu_D, mu_S, lambda_S, lambda_D.
+
+    ``starts [2, n]`` are gradients by the first potentials of dendrite and soma; of each block
+    those by the scalars ``[.., T, 4]``, if they are wanted.
+    """
+    steps = len(values)
+    work = np.empty((11 + 3 * steps) * BLOCK, np.float32)
+    base = work.ctypes.data
+    c, x, b, th, r = 0, BLOCK, 2 * BLOCK, 3 * BLOCK, 4 * BLOCK
+    o, g, d, v = (
+        5 * BLOCK,
+        6 * BLOCK,
+        7 * BLOCK,
+        8 * BLOCK,
+    )  # of d and v: gradients, on the way back
+    befores, somata, dendrites = 9 * BLOCK, (9 + steps) * BLOCK, (10 + 2 * steps) * BLOCK
+    for block in range(start, stop):
+        low = block * BLOCK
+        n = min(BLOCK, gradient.shape[1] - low)
+        if n < BLOCK:
+            work[:] = _0  # sums are those of whole blocks
+        load(work, d, dendrite, 0, low, n)
+        load(work, v, soma, 0, low, n)
+        load(work, th, theta, 0, low, n)
+        for t in range(steps):
+            copy(base + 4 * (dendrites + t * BLOCK), base + 4 * d, n)
+            copy(base + 4 * (somata + t * BLOCK), base + 4 * v, n)
+            copy(base + 4 * c, at(currents, t, low), n)
+            copy(base + 4 * x, at(values, t, low), n)
+            mu_d, mu_s, lambda_s, lambda_d = scalars[t]
+            for i in range(n):
+                work[d + i] = mu_d * work[d + i] + mu_s * work[v + i] + work[c + i]
+                work[b + i] = lambda_s * work[v + i] + lambda_d * work[d + i]
+                work[v + i] = work[b + i] - work[x + i]
+            copy(base + 4 * (befores + t * BLOCK), base + 4 * b, n)
+        copy(base + 4 * (dendrites + steps * BLOCK), base + 4 * d, n)
+        load(work, d, of_dendrite, 0, low, n)
+        load(work, v, of_soma, 0, low, n)
+        for k in range(steps):
+            t = steps - 1 - k
+            mu_d, mu_s, lambda_s, lambda_d = scalars[t]
+            load(work, o, of_values, t, low, n)
+            load(work, c, of_counts, t, low, n)
+            if through:
+                for i in range(n):
+                    work[o + i] = work[o + i] - work[v + i]
+            for i in range(n):
+                work[r + i] = work[o + i] * work[th + i] + work[c + i]
+            if len(keep) > 0:
+                copy(base + 4 * x, at(keep, t, low), n)
+                for i in range(n):
+                    work[r + i] = work[r + i] * work[x + i]
+            copy(base + 4 * b, base + 4 * (befores + t * BLOCK), n)
+            for i in range(n):
+                work[r + i] = work[v + i] + work[r + i] * _slope(work[b + i], work[th + i])
+                work[g + i] = work[d + i] + lambda_d * work[r + i]
+                work[d + i] = mu_d * work[g + i]
+                work[v + i] = lambda_s * work[r + i] + mu_s * work[g + i]
+            copy(at(gradient, t, low), base + 4 * g, n)
+            if len(of_scalars) > 0:
+                before, here = base + 4 * (somata + t * BLOCK), base + 4 * (dendrites + t * BLOCK)
+                of_scalars[block, t, 0] = dot(base + 4 * g, here, BLOCK)
+                of_scalars[block, t, 1] = dot(base + 4 * g, before, BLOCK)
+                of_scalars[block, t, 2] = dot(base + 4 * r, before, BLOCK)
+                of_scalars[block, t, 3] = dot(base + 4 * r, here + 4 * BLOCK, BLOCK)
+        copy(at(starts, 0, low), base + 4 * d, n)
+        copy(at(starts, 1, low), base + 4 * v, n)

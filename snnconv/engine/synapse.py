@@ -1,38 +1,78 @@
 """Operations on merged time steps: by events where that is faster, else as the network does.
 
-Under ``auto`` the choice is a fact of the layer's shape, never of its rates: it may not depend on
-what stands in a batch, since the two ways round differently in the last bit. ``event`` goes by
-events wherever that is possible, ``dense`` never does.
+Under ``auto`` the choice is a fact of the layer's shape and of the rates that calibration expects,
+never of those that a simulation sees (:mod:`snnconv.engine.activity`). ``event`` goes by events
+wherever that is possible, ``dense`` never does.
 
 Shape:
     ``[T*B, *N] -> [T*B, *M]``.
 """
 
 import functools
+import math
 import platform
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from snnconv.engine.pending import EventDriven
 from snnconv.graph.build import Network
 from snnconv.graph.ir import Node
 from snnconv.graph.ops import OPS, Role
 from snnconv.graph.roles import Carries
 
 Engine = Literal["auto", "dense", "event"]
-"""Where to go by events: where a layer's shape says it is faster, nowhere, or wherever possible."""
+"""Where to go by events: where that is expected to be faster, nowhere, or wherever possible."""
 
 Path = Literal["once", "dense", "event"]
 """How a layer is computed: once, its input being constant, or at each step, in one of two ways."""
 
-_INPUTS, _OUTPUTS = 32, 64
-"""Channels from which on events win at every rate below a fifth, or a quarter of all neurons."""
+_PLANES = (1, 2)
+"""Dimensions of a convolution that goes by events; a linear layer is one of a single place."""
+
+
+class Layouts:
+    """Convolutions laid out for events: made when they are asked for, again when weights change."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, tuple[tuple[Any, ...], EventDriven]] = {}
+
+    def of(self, network: Network, node: Node) -> EventDriven:
+        """Of a node that goes by events."""
+        tensors = [
+            network.tensor(node.tensors[role]) if role in node.tensors else None
+            for role in ("weight", "bias")
+        ]
+        now = tuple((x.data_ptr(), x._version) for x in tensors if x is not None)
+        known, made = self._made.get(node.name, (None, None))
+        if made is None or known != now:
+            made = _laid_out(node, *tensors)
+            self._made[node.name] = (now, made)
+        return made
+
+
+def _laid_out(node: Node, weight: Tensor | None, bias: Tensor | None) -> EventDriven:
+    convolution = event_driven()
+    assert convolution is not None
+    assert weight is not None
+    if node.op == "linear":
+        return convolution(weight[:, :, None, None], bias)
+    window = [tuple(node.attrs[key]) for key in ("stride", "padding", "dilation")]
+    if weight.dim() == 3:  # one dimension: a picture of one line
+        weight = weight[:, :, None]
+        window = [(neutral, *of) for neutral, of in zip((1, 0, 1), window, strict=True)]
+    return convolution(weight, bias, *window, node.attrs["groups"])
 
 
 def compute(
-    network: Network, node: Node, inputs: list[Tensor], spikes: bool, engine: Engine = "auto"
+    network: Network,
+    node: Node,
+    inputs: list[Tensor],
+    active: float | None,
+    engine: Engine,
+    layouts: Layouts,
 ) -> Tensor:
     """A node's value.
 
@@ -40,63 +80,90 @@ def compute(
         network: whose node it is.
         node: any but a site.
         inputs: of the node.
-        spikes: whether they are spikes, which are sparse.
+        active: as :func:`path` takes it.
+        engine: whether to go by events.
+        layouts: of the network's convolutions.
+    """
+    if torch.is_grad_enabled() or path(network, node, active, engine) != "event":
+        return network.compute(node, inputs)
+    convolve, x = layouts.of(network, node), inputs[0]
+    if node.op == "linear":
+        return convolve(x.reshape(-1, x.shape[-1], 1, 1)).reshape(*x.shape[:-1], -1)
+    return convolve(x) if x.dim() == 4 else convolve(x[:, :, None])[:, :, 0]
+
+
+def path(network: Network, node: Node, active: float | None, engine: Engine) -> Path:
+    """Which way a node goes in inference, where its inputs change over time.
+
+    Args:
+        network: whose node it is.
+        node: any but a site.
+        active: the share of its inputs that is expected to be nonzero at a step; none where they
+            are no spikes.
         engine: whether to go by events.
     """
-    if torch.is_grad_enabled() or path(network, node, spikes, engine) != "event":
-        return network.compute(node, inputs)
-    convolve = event_driven()
-    assert convolve is not None
-    stride, padding, dilation = (
-        tuple(node.attrs[key]) for key in ("stride", "padding", "dilation")
-    )
-    weight, bias = (
-        network.tensor(node.tensors[role]) if role in node.tensors else None
-        for role in ("weight", "bias")
-    )
-    return convolve(inputs[0], weight, bias, stride, padding, dilation)
-
-
-def path(network: Network, node: Node, spikes: bool, engine: Engine) -> Path:
-    """Which way a node goes in inference, where its inputs change over time."""
-    if not spikes or engine == "dense" or node.op != "conv" or node.attrs["groups"] != 1:
+    if active is None or engine == "dense" or node.op not in ("conv", "linear"):
         return "dense"
     weight = network.tensor(node.tensors["weight"])
-    outputs, inputs = weight.shape[:2]
     possible = (
-        weight.dim() == 4
-        and outputs % 16 == 0
+        weight.dim() - 2 in (0, *_PLANES)
         and weight.dtype is torch.float32
         and weight.device.type == "cpu"
         and event_driven() is not None
     )
-    faster = inputs >= _INPUTS and outputs >= _OUTPUTS
-    return "event" if possible and (faster or engine == "event") else "dense"
+    wanted = engine == "event" or active < _break_even(node, weight.shape)
+    return "event" if possible and wanted else "dense"
 
 
-def paths(network: Network, kinds: Mapping[str, Carries], engine: Engine) -> dict[str, Path]:
+def _break_even(node: Node, shape: torch.Size) -> float:
+    """The share of active inputs up to which events win, as measured on one core with AVX2.
+
+    What a spike costs beside its additions has to be little beside them, and a dense convolution
+    is as fast as it gets only where there are many channels.
+    """
+    if node.op == "linear" or len(shape) != 4 or node.attrs["groups"] != 1:
+        return 0.0
+    outputs, inputs, *window = shape
+    if set(node.attrs["stride"]) != {1} or math.prod(window) == 1:
+        return 0.3 if inputs >= 32 and outputs >= 64 else 0.0
+    return next((rate for least, rate in _STEPS if min(inputs, outputs) >= least), 0.0)
+
+
+_STEPS = ((64, 0.3), (32, 0.25), (16, 0.15))
+"""Channels, and what :func:`_break_even` is from there."""
+
+
+def paths(
+    network: Network,
+    kinds: Mapping[str, Carries],
+    active: Mapping[str, float | None],
+    engine: Engine,
+) -> dict[str, Path]:
     """Which way each layer with weights goes in inference.
 
     Args:
+        network: whose layers they are.
         kinds: what each node carries.
+        active: of each node's inputs, as :func:`path` takes it.
+        engine: whether to go by events.
     """
 
     def way(node: Node) -> Path:
         if kinds[node.name] is Carries.CONSTANT:
             return "once"
-        return path(network, node, all(kinds[x] is Carries.SPIKES for x in node.inputs), engine)
+        return path(network, node, active[node.name], engine)
 
     return {n.name: way(n) for n in network.graph.nodes if OPS[n.op].role is Role.SYNAPSE}
 
 
 @functools.cache
-def event_driven() -> Callable[..., Tensor] | None:
-    """The event-driven convolution, where numba can be imported and vectors are wide enough."""
+def event_driven() -> Callable[..., EventDriven] | None:
+    """Lays out a convolution, where numba can be imported and vectors are wide enough."""
     wide = platform.machine() in ("arm64", "aarch64")
     if not wide and "AVX" not in torch.backends.cpu.get_cpu_capability():
         return None
     try:
-        from snnconv.engine.events import convolve
+        from snnconv.engine.events import laid_out
     except ImportError:
         return None
-    return convolve
+    return laid_out

@@ -36,6 +36,7 @@ _PARTS = {
 class ConversionError(Metric):
     """Sums squared errors by site."""
 
+    of_conversion = True
     added = ("squares", "norms")
 
     def __init__(self, setup: Setup) -> None:

@@ -29,6 +29,7 @@ from snnconv.shapes import per_sample
 class Sin(Metric):
     """Counts wrong spikes, and neurons that have fired one."""
 
+    of_conversion = True
     added = ("sin_neurons", "wrong", "all")
 
     def __init__(self, setup: Setup) -> None:

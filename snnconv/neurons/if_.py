@@ -21,7 +21,6 @@ Deviations:
 
 from typing import NamedTuple
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -49,7 +48,7 @@ class IF(CausalNeuron[State]):
 
     def initial(self, sample: Tensor) -> State:
         """All neurons at v0."""
-        return State(torch.zeros_like(sample) + self.params.v0 * self.theta(sample))
+        return State(self.everywhere(self.params.v0 * self.theta(sample), sample))
 
     def step(
         self, current: Tensor, state: State, keep: Tensor | None

@@ -83,10 +83,15 @@ class LMH(CausalNeuron[State]):
         raw = torch.stack([self.mu_d, self.mu_s, self.lambda_s, self.lambda_d], 1)
         return torch.sigmoid(raw) + raw.new_tensor([-0.5, -0.5, 0.5, 0.5])
 
+    def learnables(self) -> dict[str, Tensor]:
+        """The scalars, within their bounds."""
+        names = ("mu_D", "mu_S", "lambda_S", "lambda_D")
+        return dict(zip(names, self.scalars().detach().unbind(1), strict=True))
+
     def initial(self, sample: Tensor) -> State:
         """All somata at v0, all dendrites at 0."""
-        nothing = torch.zeros_like(sample)
-        return State(nothing, nothing + self.params.v0 * self.theta(sample), 0)
+        soma = self.everywhere(self.params.v0 * self.theta(sample), sample)
+        return State(self.everywhere(sample.new_zeros(()), sample), soma, 0)
 
     def row(self, steps: int) -> int:
         """Which scalars act after so many steps."""
@@ -95,6 +100,10 @@ class LMH(CausalNeuron[State]):
         if steps >= self.timesteps:
             raise ValueError(f"an LM-H neuron with scalars for {self.timesteps} steps is past them")
         return steps
+
+    def acting(self, done: int, steps: int) -> Tensor:
+        """The scalars of each of the next steps ``[steps, 4]``."""
+        return self.scalars()[[self.row(done + t) for t in range(steps)]]
 
     def step(
         self, current: Tensor, state: State, keep: Tensor | None

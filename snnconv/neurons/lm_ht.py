@@ -75,7 +75,7 @@ class LMHT(Neuron[State]):
     def __init__(self, params: Params, threshold: Tensor, timesteps: int = 1) -> None:
         super().__init__(params, threshold, timesteps)
         self.levels = params.levels
-        self.causal = params.omega == "causal"
+        self.causal = self.remembers = params.omega == "causal"
         self.omega = nn.Parameter(_start(params.omega, timesteps))
         alpha = math.log((params.leak - 0.5) / (1.5 - params.leak))
         self.alpha = nn.Parameter(torch.full((timesteps if params.leaks == "step" else 1,), alpha))
@@ -86,7 +86,7 @@ class LMHT(Neuron[State]):
 
     def initial(self, sample: Tensor) -> State:
         """All neurons at v0."""
-        start = torch.zeros_like(sample) + self.params.v0 * self.unit(sample)
+        start = self.everywhere(self.params.v0 * self.unit(sample), sample)
         return State(start, sample.new_empty(0, *sample.shape))
 
     def matrix(self) -> Tensor:
@@ -101,6 +101,15 @@ class LMHT(Neuron[State]):
     def retention(self) -> Tensor:
         """Lambda ``[T]``."""
         return (torch.sigmoid(self.alpha) + 0.5).expand(self.timesteps)
+
+    def learnables(self) -> dict[str, Tensor]:
+        """Omega, of a causal one what is not zero for good, and lambda within its bounds."""
+        omega = self.matrix().detach()
+        kept = torch.ones_like(omega, dtype=torch.bool)
+        return {
+            "Omega": omega[kept.tril() if self.causal else kept],
+            "lambda": self.retention().detach(),
+        }
 
     def single_threshold(self) -> "LMHT":
         """The neuron of one level that puts out in L steps what this one does in one.
@@ -119,25 +128,37 @@ class LMHT(Neuron[State]):
             twin.alpha[::L] = self.alpha
         return twin
 
-    def mix(self, currents: Tensor, state: State) -> tuple[Tensor, Tensor]:
-        """``J`` of these steps ``[t, B, *N]``, and the past for the next call.
+    def rows(self, done: int, steps: int) -> Tensor:
+        """Omega of the next steps, ``[steps, done + steps]``."""
+        T = self.timesteps
+        if done + steps > T or (steps < T and not self.causal):
+            raise ValueError(f"an LM-HT neuron for {T} steps was given {steps} after {done}")
+        return self.matrix()[done : done + steps, : done + steps]
+
+    def seen(self, currents: Tensor, state: State) -> Tensor:
+        """What is mixed: these steps' currents, and those before them ``[s, B, *N]``."""
+        return torch.cat([state.past, currents]) if len(state.past) else currents
+
+    def past(self, seen: Tensor, state: State) -> Tensor:
+        """What the next call has to know of this one's."""
+        return seen if self.causal else state.past
+
+    def mix(self, seen: Tensor, steps: int) -> Tensor:
+        """``J`` of the last ``steps`` steps ``[steps, B, *N]``.
 
         A sum of products, not a matrix product, whose rounding depends on the batch.
         """
-        done, steps, T = len(state.past), len(currents), self.timesteps
-        if done + steps > T or (steps < T and not self.causal):
-            raise ValueError(f"an LM-HT neuron for {T} steps was given {steps} after {done}")
-        seen = torch.cat([state.past, currents]) if done else currents
-        rows = self.matrix().to(currents.dtype)[done : done + steps]
-        places = [1] * (currents.dim() - 1)
-        mixed = torch.zeros_like(currents)
+        rows = self.rows(len(seen) - steps, steps).to(seen.dtype)
+        places = [1] * (seen.dim() - 1)
+        mixed = torch.zeros_like(seen[-steps:])
         for j, current in enumerate(seen):
             mixed = mixed + rows[:, j].view(-1, *places) * current
-        return mixed, seen if self.causal else state.past
+        return mixed
 
     def run(self, currents: Tensor, state: State, keep: Tensor | None) -> tuple[Spikes, State]:
         """All steps."""
-        mixed, past = self.mix(currents, state)
+        seen = self.seen(currents, state)
+        mixed = self.mix(seen, len(currents))
         unit, retention = self.unit(currents[0]), self.retention().to(currents.dtype)
         potential, counts, values = state.potential, [], []
         detached, done = self.params.reset == "detached", len(state.past)
@@ -151,7 +172,9 @@ class LMHT(Neuron[State]):
             potential = potential - (value.detach() if detached else value)
             counts.append(count)
             values.append(value)
-        return Spikes(torch.stack(counts), torch.stack(values)), State(potential, past)
+        return Spikes(torch.stack(counts), torch.stack(values)), State(
+            potential, self.past(seen, state)
+        )
 
 
 def _start(omega: str, timesteps: int) -> Tensor:

@@ -85,8 +85,8 @@ class MSAT(CausalNeuron[State]):
 
     def initial(self, sample: Tensor) -> State:
         """All neurons at v0."""
-        start = torch.zeros_like(sample) + self.params.v0 * self.theta(sample)
-        return State(start, start, torch.zeros_like(sample), 0)
+        start = self.everywhere(self.params.v0 * self.theta(sample), sample)
+        return State(start, start, self.everywhere(sample.new_zeros(()), sample), 0)
 
     def step(
         self, current: Tensor, state: State, keep: Tensor | None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from snnconv.render.legend import Entry, legend
 from snnconv.render.looks import Look, marker
-from snnconv.render.plot import Axis, Frame, depth_size, x_axis
+from snnconv.render.plot import ASIDE, Axis, Frame, depth_size, x_axis
 from snnconv.render.scale import Scale
 from snnconv.render.svg import FONT, fit_all, label, svg, tag, text_width, words
 from snnconv.render.units import printable
@@ -42,23 +42,23 @@ def _frame(
     x: Scale,
     width: float,
     pitch: float,
-    right: float = 16,
+    right: float = ASIDE,
     share: float = 0.36,
 ) -> Frame:
     longest = max((text_width(printable(name)) for name in names), default=0.0)
-    left = min(longest + 12, width * share)
+    left = min(longest + 14, width * share)
     top = 2.1 * FONT
     return Frame(left, top, width - left - right, pitch * len(names) + 6, x, _ROWS)
 
 
 def _rows(frame: Frame, names: Sequence[str], pitch: float, head: str) -> str:
     parts = [label(head, 0, FONT, "axis-label")]
-    short = fit_all(names, frame.left - 8)
+    short = fit_all(names, frame.left - 10)
     for i, name in enumerate(names):
         y = frame.top + pitch * (i + 0.5)
         parts.append(tag("line", x1=frame.left, x2=frame.right, y1=y, y2=y, class_="grid"))
         base = y + 0.35 * FONT
-        parts.append(label(name, frame.left - 8, base, "tick", "end", short=short[i]))
+        parts.append(label(name, frame.left - 10, base, "tick", "end", short=short[i]))
     return "".join(parts)
 
 
@@ -127,6 +127,9 @@ def dot_plot(
             else:
                 parts.append(marker(run.look, frame.px(value), y, depth_size(place), hover))
     entries = [Entry(run.label, run.look, "marker") for run in runs] if len(runs) > 1 else []
+    for run in runs:
+        if values := [v for v in run.values if x.scale.holds(v) and v is not None]:
+            description += f" {run.label}: {x.exact(min(values))} to {x.exact(max(values))}."
     return _finish(name, title, description, width, frame, x, entries, *parts)
 
 
@@ -217,4 +220,5 @@ def bar_plot(
                 end = frame.px(bar.value)
             parts.append(label(bar.text, end + 6, base, "value"))
             y += pitch
-    return _finish(name, title, description, width, frame, x, [], *parts)
+    said = "".join(f" {g}, {bar.name}: {bar.text}." for g, group in groups for bar in group)
+    return _finish(name, title, description + said, width, frame, x, [], *parts)

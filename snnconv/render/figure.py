@@ -14,6 +14,8 @@ Draw = Callable[[str, float], str]
 
 WIDTHS = (352, 592)
 """Every plot is drawn for a narrow and a wide window, so its text has one size everywhere."""
+MANY = 48
+"""Rows or panels of a plot, above which it is one click away: some networks have hundreds."""
 WIDE = (*WIDTHS, 1232)
 """Plots that use the whole width of a wide page."""
 
@@ -22,7 +24,7 @@ WIDE = (*WIDTHS, 1232)
 class Figure:
     """A plot with its title and the sentence on how it was counted.
 
-    Without ``draw`` the caption says why there is no plot.
+    Without ``draw`` the caption says why there is no plot, and ``command`` how to get it.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Figure:
     draw: Draw | None = None
     whole_width: bool = False
     folded: bool = False
+    command: str = ""
 
     def drawings(self) -> list[tuple[int, str]]:
         """The plot at each width."""
@@ -58,17 +61,35 @@ def runs(evaluations: Sequence[EvaluateReport]) -> list[Run]:
     ]
 
 
-def absent(name: str, title: str, what: str, metric: str) -> Figure:
-    """Stands where a plot would, and says how to get it."""
-    return Figure(
-        name, title, f"Not shown: {what} was not measured (snnconv evaluate --metric {metric})."
-    )
+def absent(name: str, title: str, what: str, metric: str, everybody: Sequence[Run] = ()) -> Figure:
+    """Stands where a plot would, and says how to get it.
+
+    With ``everybody`` it is one that compares with the ANN, which a network may not have.
+    """
+    if everybody and all(run.report.trained_directly for run in everybody):
+        reason = "there is no ANN to compare with, the neurons having been there in training."
+        return Figure(name, title, f"Not shown: {reason}")
+    reason = f"Not shown: {what} was not measured:"
+    return Figure(name, title, reason, command=f"snnconv evaluate --metric {metric}")
 
 
-def without(everybody: Sequence[Run], shown: Sequence[Run]) -> str:
-    """A sentence on the runs a plot lacks."""
-    missing = [run.label for run in everybody if run not in shown]
-    return f" Not measured: {', '.join(missing)}." if missing else ""
+def quoted(labels: Sequence[str]) -> str:
+    """Labels in a row, marked since they have commas themselves."""
+    return ", ".join(f"\u201c{label}\u201d" for label in labels)
+
+
+def together(labels: Sequence[str]) -> str:
+    """A short name for runs that share something, for a legend."""
+    return labels[0] if len(labels) == 1 else f"{labels[0]} and {len(labels) - 1} more"
+
+
+def without(everybody: Sequence[Run], shown: Sequence[Run], of_ann: bool = False) -> str:
+    """A sentence on the runs a plot lacks; ``of_ann`` where it compares with the ANN."""
+    missing = [run for run in everybody if run not in shown]
+    alone = [run.label for run in missing if of_ann and run.report.trained_directly]
+    rest = [run.label for run in missing if run.label not in alone]
+    said = f" Not measured: {quoted(rest)}." if rest else ""
+    return f"{said} Without an ANN: {quoted(alone)}." if alone else said
 
 
 def coincident(lines: Iterable[tuple[str, Hashable]]) -> str:
@@ -77,8 +98,9 @@ def coincident(lines: Iterable[tuple[str, Hashable]]) -> str:
     for label, values in lines:
         same.setdefault(values, []).append(label)
     return "".join(
-        f" {', '.join(names[1:])} {'lies' if len(names) == 2 else 'lie'} exactly on {names[0]}."
-        for names in ([f"\u201c{name}\u201d" for name in each] for each in same.values())
+        f" {quoted(names[1:])} {'lies' if len(names) == 2 else 'lie'} exactly on "
+        f"{quoted(names[:1])}."
+        for names in same.values()
         if len(names) > 1
     )
 
@@ -107,4 +129,5 @@ def percent_axis(label: str, scale: Scale) -> Axis:
 def energy_axis(scale: Scale, unit: str, label: str = "Energy per sample") -> Axis:
     """An axis in the unit that :func:`snnconv.render.units.energy_scale` chose."""
     shown = units.typographic(f" {unit}").strip()
-    return Axis(f"{label} ({shown})", scale, exact=lambda v: f"{units.number(v)} {shown}")
+    kind = "" if scale.kind == "linear" else ", log"
+    return Axis(f"{label} ({shown}{kind})", scale, exact=lambda v: f"{units.number(v)} {shown}")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from snnconv.render.bars import Dots, stacked_plot
-from snnconv.render.figure import Figure, Run, absent, percent_axis
+from snnconv.render.figure import MANY, Figure, Run, absent, percent_axis, quoted, together
 from snnconv.render.figures_layers import per_layer
 from snnconv.render.histogram import Panel, histogram_plot
 from snnconv.render.looks import Look, run_look
@@ -15,7 +15,7 @@ def errors(everybody: Sequence[Run]) -> list[Figure]:
     """Conversion error per layer: all runs' totals, then each run's parts."""
     title = "Conversion error by layer"
     if not any(row.conversion_error is not None for r in everybody for row in r.report.layers):
-        return [absent("errors", title, "the conversion error", "conversion-error")]
+        return [absent("errors", title, "the conversion error", "conversion-error", everybody)]
     figures = []
     if len(everybody) > 1:
         figures = per_layer(
@@ -27,6 +27,7 @@ def errors(everybody: Sequence[Run]) -> list[Figure]:
             lambda row: None if row.conversion_error is None else 100 * row.conversion_error,
             lambda scale: percent_axis("Relative error", scale),
             ("the conversion error", "conversion-error"),
+            of_ann=True,
         )
     shown = [run for run in everybody if any(_parts(row) for row in run.report.layers)]
     figures += [_stack(run, i, len(everybody) > 1) for i, run in enumerate(shown)]
@@ -74,7 +75,7 @@ def _stack(run: Run, index: int, several: bool) -> Figure:
     if index:
         caption = "As above."
     # the first run's parts stand open, the others' are one click away
-    return Figure(f"parts-{index}", title, caption, draw, folded=index > 0)
+    return Figure(f"parts-{index}", title, caption, draw, folded=index > 0 or len(rows) > MANY)
 
 
 def thresholds(everybody: Sequence[Run]) -> list[Figure]:
@@ -101,7 +102,7 @@ def _histograms(group: Sequence[Run], title: str, name: str, several: bool) -> F
     for run in group:
         key = tuple(h.threshold for h in run.report.histograms)
         lines.setdefault(key, []).append(run.label)
-    labels = [", ".join(names) for names in lines.values()]
+    labels = [together(names) for names in lines.values()]
     looks = [
         Look(run_look(i).colour, run_look(i).dash, width=1.6) if len(lines) > 1 else Look("s1")
         for i in range(len(lines))
@@ -113,7 +114,7 @@ def _histograms(group: Sequence[Run], title: str, name: str, several: bool) -> F
     # sites come sorted by name; they are read in the network's order
     order = {row.name: i for i, row in enumerate(group[0].report.layers)}
     panels.sort(key=lambda panel: order.get(panel.name, len(order)))
-    head = f"{title}: {', '.join(run.label for run in group)}" if several else title
+    head = f"{title}: {together([run.label for run in group])}" if several else title
 
     def draw(unique: str, width: float) -> str:
         about = f"Histograms of {len(panels)} sites with thresholds of {', '.join(labels)}."
@@ -123,7 +124,12 @@ def _histograms(group: Sequence[Run], title: str, name: str, several: bool) -> F
         "Positive activations of the calibration samples at each site, on a logarithmic scale: "
         "what lies right of the line is clipped. Zero activations are left out."
     )
-    return Figure(name, head, caption, draw, whole_width=True)
+    if len(lines) > 1:
+        same = [quoted(names) for names in lines.values() if len(names) > 1]
+        caption += "".join(f" One line for {names}, whose thresholds are equal." for names in same)
+    folded = len(panels) > MANY
+    head = f"{head} ({len(panels)} sites)" if folded else head
+    return Figure(name, head, caption, draw, whole_width=True, folded=folded)
 
 
 def _panel(h: Histogram, marks: tuple[float, ...]) -> Panel:

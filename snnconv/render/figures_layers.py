@@ -5,7 +5,17 @@ from collections.abc import Callable, Sequence
 from snnconv.render import units
 from snnconv.render.bars import Bar, Dots, bar_plot, dot_plot
 from snnconv.render.compare import with_ratio
-from snnconv.render.figure import Figure, Run, absent, coincident, energy_axis, without
+from snnconv.render.figure import (
+    MANY,
+    Figure,
+    Run,
+    absent,
+    coincident,
+    energy_axis,
+    quoted,
+    together,
+    without,
+)
 from snnconv.render.looks import Look
 from snnconv.render.plot import Axis
 from snnconv.render.scale import Scale, finite, linear
@@ -41,6 +51,7 @@ def per_layer(
     get: Callable[[LayerRow], float | None],
     axis: Callable[[Scale], Axis],
     missing: tuple[str, str],
+    of_ann: bool = False,
 ) -> list[Figure]:
     """A dot plot for each family of runs."""
     figures = []
@@ -61,7 +72,9 @@ def per_layer(
             for run in shown
         ]
         x = axis(linear([v for each in dots for v in each.values], 4, lo=0.0))
-        head = title if len(kept) == 1 else f"{title}: {', '.join(run.label for run in shown)}"
+        labels, folded = [run.label for run in shown], len(names) > MANY
+        head = title if len(kept) == 1 else f"{title}: {together(labels)}"
+        head = f"{head} ({len(names)} layers)" if folded else head
 
         def draw(
             unique: str,
@@ -74,8 +87,12 @@ def per_layer(
             about = f"{title} for {len(names)} layers of {', '.join(d.label for d in dots)}."
             return dot_plot(unique, head, about, x, ("Layer", names), dots, width)
 
-        rest = coincident((each.label, each.values) for each in dots) + without(family, shown)
-        figures.append(Figure(f"{name}-{i}" if i else name, head, caption + rest, draw))
+        rest = coincident((each.label, each.values) for each in dots)
+        rest += without(family, shown, of_ann)
+        if len(kept) > 1 < len(shown):
+            rest += f" Of {quoted(labels)}."
+        unique = f"{name}-{i}" if i else name
+        figures.append(Figure(unique, head, caption + rest, draw, folded=folded))
     return figures or [absent(name, title, *missing)]
 
 

@@ -40,7 +40,7 @@ def _sin_runs(everybody: Sequence[Run]) -> Figure:
     title = WRONG
     shown = [run for run in everybody if run.report.sin_ratio_steps]
     if not shown:
-        return absent("sin", title, "the SIN ratio", "sin")
+        return absent("sin", title, "the SIN ratio", "sin", everybody)
     series = percent_lines(shown, lambda run: run.report.sin_ratio_steps or [])
     x = steps_axis(max(len(each.points) for each in series))
     y = percent_axis("SIN neurons", linear([v for s in series for _, v in s.points], lo=0.0))
@@ -50,7 +50,7 @@ def _sin_runs(everybody: Sequence[Run]) -> Figure:
         return line_plot(name, title, about, x, y, series, width)
 
     caption = f"{SIN} Shown is the mean over layers."
-    return Figure("sin", title, caption + remarks(series, everybody, shown), draw)
+    return Figure("sin", title, caption + remarks(series, everybody, shown, True), draw)
 
 
 def _sin_layers(everybody: Sequence[Run]) -> Figure | None:

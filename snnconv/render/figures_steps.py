@@ -1,6 +1,6 @@
 """Figures over time steps: accuracy, distance to the ANN, firing rate, accuracy against energy."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
 
 from snnconv.render import units
@@ -13,7 +13,9 @@ from snnconv.render.figure import (
     milestones,
     over_steps,
     percent_axis,
+    quoted,
     steps_axis,
+    together,
     without,
 )
 from snnconv.render.looks import ANN, Look
@@ -21,7 +23,7 @@ from snnconv.render.plot import Axis, Rule, Series, line_plot
 from snnconv.render.scale import Scale, finite, linear, log
 from snnconv.reports import EvaluateReport
 
-ANN_DASHES = (ANN.dash, "8 4", "1 4", "12 3 2 3")
+ANN_DASHES = (ANN.dash, "8 4", "1 4", "12 3 2 3", "4 2", "16 4", "6 2 2 2 2 2", "12 2 2 2 2 2")
 CLOSE = 3.0
 """Points below the ANN that the enlarged plot shows."""
 
@@ -42,7 +44,7 @@ def ann_rules(shown: Sequence[Run]) -> list[Rule]:
             by_accuracy.setdefault(run.report.ann_accuracy, []).append(run.label)
     rules: list[Rule] = []
     for accuracy, names in by_accuracy.items():
-        whose = "" if len(by_accuracy) == 1 else f" of {', '.join(names)}"
+        whose = "" if len(by_accuracy) == 1 else f" of {together(names)}"
         look = replace(ANN, dash=ANN_DASHES[len(rules) % len(ANN_DASHES)])
         rules.append(Rule(f"ANN{whose}: {units.percent(accuracy)}", 100 * accuracy, look))
     return rules
@@ -69,7 +71,21 @@ def accuracy(everybody: Sequence[Run]) -> Figure:
         "the class is read from the output currents' mean over steps 1 to t, all steps from one "
         "simulation."
     )
+    caption += shared((run.label, run.report.ann_accuracy) for run in shown)
     return Figure("accuracy", title, caption + remarks(series, everybody, shown), draw)
+
+
+def shared(anns: Iterable[tuple[str, Hashable | None]]) -> str:
+    """Which runs have one ANN, where there are several."""
+    owners: dict[Hashable, list[str]] = {}
+    for label, ann in anns:
+        if ann is not None:
+            owners.setdefault(ann, []).append(label)
+    return "".join(
+        f" One ANN for {quoted(names)}."
+        for names in owners.values()
+        if len(names) > 1 < len(owners)
+    )
 
 
 def _shares(values: Sequence[float]) -> Scale:
@@ -81,10 +97,15 @@ def _shares(values: Sequence[float]) -> Scale:
     return scale
 
 
-def remarks(series: Sequence[Series], everybody: Sequence[Run], shown: Sequence[Run]) -> str:
+def remarks(
+    series: Sequence[Series],
+    everybody: Sequence[Run],
+    shown: Sequence[Run],
+    of_ann: bool = False,
+) -> str:
     """What a plot of runs can't show: lines that cover one another, and runs it lacks."""
     lines = [(each.label, each.points) for each in series if each.line]
-    return coincident(lines) + without(everybody, shown)
+    return coincident(lines) + without(everybody, shown, of_ann)
 
 
 def listed(shown: Sequence[Run]) -> str:
@@ -99,7 +120,7 @@ def distance(everybody: Sequence[Run]) -> Figure:
         run for run in everybody if run.report.accuracy and run.report.ann_accuracy is not None
     ]
     if not shown:
-        return absent("distance", title, "the accuracy of network and ANN", "accuracy")
+        return absent("distance", title, "the accuracy of network and ANN", "accuracy", everybody)
 
     def lost(run: Run) -> list[float]:
         return [a - (run.report.ann_accuracy or 0.0) for a in run.report.accuracy or []]
@@ -118,12 +139,16 @@ def distance(everybody: Sequence[Run]) -> Figure:
         about = f"Accuracy minus the ANN's, by time step, of {listed(shown)}."
         return line_plot(name, title, about, x, y, series, width, rules)
 
-    n = min(run.report.samples for run in shown)
+    sample = 100 / max(1, min(run.report.samples for run in shown))
     caption = (
         "The same accuracies, each minus that of its own ANN, enlarged: zero is a conversion "
-        f"without loss, what lies lower is cut off; one sample is {100 / max(n, 1):.2g} points."
+        f"without loss, what lies lower is cut off; one sample is {sample:.2g} "
+        f"point{'s' if sample != 1 else ''}."
     )
-    return Figure("distance", title, caption + remarks(series, everybody, shown), draw)
+    below = [run.label for run in shown if all(100 * v < scale.lo for v in finite(lost(run)))]
+    if below:
+        caption += f" Below it at every step: {quoted(below)}."
+    return Figure("distance", title, caption + remarks(series, everybody, shown, True), draw)
 
 
 def agreement(everybody: Sequence[Run]) -> Figure:
@@ -131,7 +156,7 @@ def agreement(everybody: Sequence[Run]) -> Figure:
     title = "Agreement with the ANN"
     shown = [run for run in everybody if run.report.agreement]
     if not shown:
-        return absent("agreement", title, "the agreement with the ANN", "accuracy")
+        return absent("agreement", title, "the agreement with the ANN", "accuracy", everybody)
     series = percent_lines(shown, lambda run: run.report.agreement or [])
     x = steps_axis(max(len(each.points) for each in series))
     y = percent_axis("Same class as the ANN", _shares([v for s in series for _, v in s.points]))
@@ -144,7 +169,7 @@ def agreement(everybody: Sequence[Run]) -> Figure:
         "Share of test samples that the network puts into the same class as its ANN, whether that "
         "is the right one or not: two networks of equal accuracy may still differ."
     )
-    return Figure("agreement", title, caption + remarks(series, everybody, shown), draw)
+    return Figure("agreement", title, caption + remarks(series, everybody, shown, True), draw)
 
 
 def firing(everybody: Sequence[Run]) -> Figure:
@@ -179,11 +204,12 @@ def tradeoff(everybody: Sequence[Run]) -> Figure:
     shown = [run for run in everybody if run.report.accuracy and run.report.energy_total_mj_steps]
     if not shown:
         return absent("tradeoff", title, "accuracy or energy", "accuracy --metric energy")
-    anns: dict[tuple[float, float] | None, Run] = {}
+    anns: dict[tuple[float, float], list[Run]] = {}
     for run in shown:
-        anns.setdefault(_ann(run.report), run)
+        if place := _ann(run.report):
+            anns.setdefault(place, []).append(run)
     known = [mj for run in shown for mj in run.report.energy_total_mj_steps or []]
-    energies = finite([*known, *(ann[0] for ann in anns if ann)])
+    energies = finite([*known, *(mj for mj, _ in anns)])
     factor, unit = units.energy_scale(max(energies, default=1.0))
     series = []
     for run in shown:
@@ -191,12 +217,10 @@ def tradeoff(everybody: Sequence[Run]) -> Figure:
         points = tuple((factor * e, 100 * a) for e, a in zip(spent, reached, strict=False))
         marked = frozenset(points[int(t) - 1][0] for t in milestones(len(points)))
         series.append(Series(run.label, points, run.look, marked))
-    for ann, run in anns.items():
-        if ann:
-            name = "ANN" if len(anns) == 1 else f"ANN of {run.label}"
-            look = ANN if len(anns) == 1 else Look(run.look.colour, marker="star")
-            place = (factor * ann[0], 100 * ann[1])
-            series.append(Series(name, (place,), look, line=False))
+    for (mj, share), owners in anns.items():
+        whose = f" of {together([run.label for run in owners])}" if len(anns) > 1 else ""
+        look = Look(owners[0].look.colour, marker="star") if whose else ANN
+        series.append(Series(f"ANN{whose}", ((factor * mj, 100 * share),), look, line=False))
     points_y = [y for each in series for _, y in each.points]
     x = energy_axis(log("log10", [factor * e for e in energies], 0.04), unit)
     y = percent_axis("Accuracy", _shares(points_y))
@@ -207,9 +231,11 @@ def tradeoff(everybody: Sequence[Run]) -> Figure:
 
     caption = (
         "Each curve runs through the time steps (markers: powers of two, and T); energy up to "
-        "step t counts every synaptic operation, and the first layer's MACs once. Left of the "
-        "star is cheaper than the ANN."
+        "step t counts every synaptic operation, and the first layer's MACs once."
     )
+    if anns:
+        caption += " Left of the star is cheaper than the ANN."
+    caption += shared((run.label, _ann(run.report)) for run in shown)
     return Figure("tradeoff", title, caption + remarks(series, everybody, shown), draw)
 
 

@@ -1,163 +1,136 @@
-"""Training curves of fine-tuning: accuracy, loss, firing rate, what neurons learn, by epoch."""
+"""Training curves: accuracy, loss, firing rate, what neurons learn, by epoch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from snnconv.render import units
-from snnconv.render.figure import Figure, Run, percent_axis
-from snnconv.render.looks import Look, run_look
+from snnconv.render.courses import Course
+from snnconv.render.figure import Figure, percent_axis
+from snnconv.render.looks import Look
 from snnconv.render.plot import Axis, Rule, Series, line_plot
 from snnconv.render.scale import Scale, finite, linear
-from snnconv.reports import FinetuneReport
+from snnconv.reports import EpochRow, FinetuneReport
 
 _EVERY = 8
 """Epochs with a marker, at most: lines are told apart, not buried."""
 
 
-def named(finetunes: Sequence[FinetuneReport], everybody: Sequence[Run]) -> list[tuple[str, Look]]:
-    """A label and look for each: those of the run that evaluated what it wrote, if one did."""
-    owners = {each.sha256: run for run in everybody for each in run.report.lineage.inputs}
-    found: list[tuple[str, Look]] = []
-    used: dict[str, int] = {}
-    free = len(everybody)
-    for report in finetunes:
-        written = (owners.get(each.sha256) for each in report.lineage.outputs)
-        owner = next((run for run in written if run), None)
-        if owner is not None:
-            label, look = owner.label, owner.look
-        else:
-            label, look = f"{report.neuron}, T = {report.timesteps}", run_look(free)
-            free += 1
-        used[label] = used.get(label, 0) + 1
-        found.append((f"{label} ({used[label]})" if used[label] > 1 else label, look))
-    return found
+def training(everybody: Sequence[Course]) -> list[Figure]:
+    """Validation accuracy, loss, firing rate, a figure a parameter; nothing without an epoch."""
+    shown = [course for course in everybody if course.rows]
+    if not shown:
+        return []
+    x = _epochs(shown)
+    figures = [_accuracies(shown, x), _losses(shown, x), _rates(shown, x), *_parameters(shown, x)]
+    return [figure for figure in figures if figure]
 
 
-def _epochs(finetunes: Sequence[FinetuneReport]) -> Axis:
-    longest = max((row.epoch for report in finetunes for row in report.epochs), default=1)
+def _epochs(everybody: Sequence[Course]) -> Axis:
     return Axis(
         "Epoch",
-        Scale("linear", 0.0, float(max(longest, 1))),
+        Scale("linear", 0.0, float(max(row.epoch for each in everybody for row in each.rows))),
         lambda v: f"{v:.0f}" if v == int(v) else "",
         lambda v: f"epoch {v:.0f}",
     )
 
 
-def _marked(epochs: Sequence[int]) -> frozenset[float]:
+def _line(
+    course: Course,
+    get: Callable[[EpochRow], float | None],
+    start: float | None = None,
+    factor: float = 1.0,
+) -> Series:
+    """A course's values by epoch, those that there are; ``start`` is the one at epoch 0."""
+    values = [(0, start), *((row.epoch, get(row)) for row in course.rows)]
+    points = tuple((float(epoch), factor * v) for epoch, v in values if v is not None)
+    epochs = [epoch for epoch, _ in points]
     stride = -(-len(epochs) // _EVERY) or 1
-    return frozenset(map(float, (*epochs[::stride], *epochs[-1:])))
+    marked = frozenset((*epochs[::stride], *epochs[-1:]))
+    return Series(course.label, points, course.look, marked)
 
 
-def training(finetunes: Sequence[FinetuneReport], everybody: Sequence[Run]) -> list[Figure]:
-    """Validation accuracy and loss; nothing where nothing was fine-tuned."""
-    trained = [(r, *name) for r, name in zip(finetunes, named(finetunes, everybody), strict=True)]
-    trained = [(report, label, look) for report, label, look in trained if report.epochs]
-    if not trained:
-        return []
-    x = _epochs([report for report, _, _ in trained])
-    accuracies, losses, rules = [], [], []
-    for report, label, look in trained:
-        epochs = [row.epoch for row in report.epochs]
-        start = (0.0, 100 * report.accuracy_epoch0)
-        points = (start, *((float(r.epoch), 100 * r.accuracy) for r in report.epochs))
-        accuracies.append(Series(label, points, look, _marked([0, *epochs])))
-        rows = tuple((float(row.epoch), row.loss) for row in report.epochs)
-        losses.append(Series(label, rows, look, _marked(epochs)))
-        before = f"{label}, before: {units.percent(report.accuracy_epoch0)}"
-        rules.append(Rule(before, start[1], Look(look.colour, "2 3", width=1.2)))
-    names = ", ".join(label for _, label, _ in trained)
-    highest = finite(y for each in accuracies for _, y in each.points)
-    scale = linear(highest, 6)
-    y = percent_axis(
-        "Validation accuracy", linear(highest, 6, hi=100.0) if scale.hi > 100 else scale
-    )
-    y_loss = Axis("Training loss", linear([v for s in losses for _, v in s.points], lo=0.0))
-
-    def draw_accuracy(name: str, width: float) -> str:
-        about = f"Validation accuracy by epoch of {names}."
-        return line_plot(name, "Validation accuracy", about, x, y, accuracies, width, rules)
-
-    def draw_loss(name: str, width: float) -> str:
-        return line_plot(
-            name, "Training loss", f"Loss by epoch of {names}.", x, y_loss, losses, width
+def _accuracies(shown: Sequence[Course], x: Axis) -> Figure | None:
+    series = [_line(c, lambda row: row.accuracy, c.start_accuracy, 100.0) for c in shown]
+    rules = [
+        Rule(
+            f"{c.label}, before: {units.percent(c.start_accuracy)}",
+            100 * c.start_accuracy,
+            Look(c.look.colour, "2 3", width=1.2),
         )
-
-    more = [_rates(trained, x), *_parameters(trained, x)]
-    return [
-        Figure(
-            "training-accuracy",
-            "Validation accuracy by epoch",
-            "On samples held out of the training split, after every epoch; the dashed line is the "
-            "accuracy before any training, and the best epoch is the one that was kept.",
-            draw_accuracy,
-        ),
-        Figure(
-            "training-loss",
-            "Training loss by epoch",
-            "Mean loss over the epoch's training samples, measured while training.",
-            draw_loss,
-        ),
-        *(figure for figure in more if figure),
+        for c in shown
+        if c.start_accuracy is not None
     ]
+    about = "On samples held out of the training split, after every epoch."
+    if any(isinstance(c.report, FinetuneReport) for c in shown):
+        about += (
+            " The dotted line is the accuracy before fine-tuning; of fine-tuning the best epoch is "
+            "kept, epoch 0 being the network as it came."
+        )
+    if any(not isinstance(c.report, FinetuneReport) for c in shown):
+        about += " Of a training from scratch the last epoch is kept."
+    return _figure("accuracy", "Validation accuracy", about, series, x, percent_axis, 100.0, rules)
 
 
-_Trained = tuple[FinetuneReport, str, Look]
-
-
-def _rates(trained: Sequence[_Trained], x: Axis) -> Figure | None:
-    """Firing rates; none where no report has them."""
-    series = []
-    for report, label, look in trained:
-        start = [(0, report.firing_rate_epoch0)]
-        rows = [*start, *((row.epoch, row.firing_rate) for row in report.epochs)]
-        points = tuple((float(epoch), rate) for epoch, rate in rows if rate is not None)
-        if points:
-            series.append(Series(label, points, look, _marked([int(e) for e, _ in points])))
-    if not series:
-        return None
+def _losses(shown: Sequence[Course], x: Axis) -> Figure | None:
+    about = "Mean loss over the epoch's training samples, measured while training."
     return _figure(
-        "training-firing-rate",
-        "Firing rate",
-        "Spikes per neuron and step on the validation samples; epoch 0 is before any training.",
-        series,
-        x,
-        from_zero=True,
+        "loss", "Training loss", about, [_line(c, lambda row: row.loss) for c in shown], x
     )
 
 
-def _parameters(trained: Sequence[_Trained], x: Axis) -> list[Figure]:
+def _rates(shown: Sequence[Course], x: Axis) -> Figure | None:
+    """Firing rates; none where no report has them: an ANN's."""
+    series = [_line(c, lambda row: row.firing_rate, c.start_rate) for c in shown]
+    about = "Spikes per neuron and step on the validation samples"
+    about += "; epoch 0 is before any training." if any(c.start_rate for c in shown) else "."
+    return _figure("firing-rate", "Firing rate", about, series, x, _spikes)
+
+
+def _spikes(title: str, scale: Scale) -> Axis:
+    return Axis("Spikes per neuron and step", scale)
+
+
+def _mean(parameter: str, row: EpochRow) -> float | None:
+    return row.neuron_parameters.get(parameter)
+
+
+def _parameters(shown: Sequence[Course], x: Axis) -> list[Figure | None]:
     """The mean of each parameter that neurons learn, a figure a parameter."""
-    names = dict.fromkeys(
-        name for report, _, _ in trained for row in report.epochs for name in row.neuron_parameters
-    )
+    names = dict.fromkeys(n for c in shown for row in c.rows for n in row.neuron_parameters)
     return [
         _figure(
-            f"training-{name}",
+            name,
             f"Mean {name}",
-            f"Mean of the neurons' learned {name} over all sites, after every epoch.",
-            [
-                Series(
-                    label,
-                    tuple((float(row.epoch), row.neuron_parameters[name]) for row in report.epochs),
-                    look,
-                    _marked([row.epoch for row in report.epochs]),
-                )
-                for report, label, look in trained
-                if all(name in row.neuron_parameters for row in report.epochs)
-            ],
+            f"Mean of the neurons' {name} over all sites, after every epoch.",
+            [_line(c, partial(_mean, name)) for c in shown],
             x,
+            from_zero=False,
         )
         for name in names
     ]
 
 
 def _figure(
-    name: str, title: str, about: str, series: Sequence[Series], x: Axis, from_zero: bool = False
-) -> Figure:
-    values = [v for each in series for _, v in each.points]
-    scale = linear(values, lo=0.0) if from_zero else linear(values)
-    y = Axis(title, scale)
+    name: str,
+    title: str,
+    about: str,
+    series: Sequence[Series],
+    x: Axis,
+    axis: Callable[[str, Scale], Axis] = Axis,
+    most: float | None = None,
+    rules: Sequence[Rule] = (),
+    from_zero: bool = True,
+) -> Figure | None:
+    """Lines by epoch; none without a value. ``most`` is what no value can pass."""
+    series = [each for each in series if each.points]
+    if not series:
+        return None
+    values = finite(v for each in series for _, v in each.points)
+    scale = linear(values, 6, lo=0.0) if from_zero and most is None else linear(values, 6)
+    y = axis(title, linear(values, 6, hi=most) if most is not None and scale.hi > most else scale)
 
     def draw(page: str, width: float) -> str:
-        return line_plot(page, title, f"{title} by epoch.", x, y, series, width)
+        described = f"{title} by epoch of {', '.join(each.label for each in series)}."
+        return line_plot(page, title, described, x, y, series, width, rules)
 
-    return Figure(name, f"{title} by epoch", about, draw)
+    return Figure(f"training-{name}", f"{title} by epoch", about, draw)

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from snnconv.render.legend import Entry, legend
 from snnconv.render.looks import Look, stroke
 from snnconv.render.scale import Scale, linear_ticks
-from snnconv.render.svg import FONT, coordinate, fit_all, label, svg, tag, words
+from snnconv.render.svg import FONT, coordinate, fit_all, label, svg, tag, text_width, words
 from snnconv.render.units import number, tick
 
 BINS = 56
 _FLOOR = 0.7
+MARGIN = 8.0
+"""Room behind a panel for half of its last tick's number."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,13 @@ def _panel(
     parts.append(_outline(rebin(panel.edges, panel.counts, hi), x, y, box))
     base = top + height
     parts.append(tag("line", x1=left, x2=left + width, y1=base, y2=base, class_="base"))
+    end = float("-inf")
     for value in linear_ticks(0.0, hi, 4):
-        at = left + width * x.at(value)
-        parts.append(label(tick(value), at, base + 4 + FONT, "tick", "middle"))
+        at, half = left + width * x.at(value), text_width(tick(value)) / 2
+        # what would touch its neighbour, or the next panel's, is left out
+        if at - half > end and at + half <= left + width + MARGIN:
+            parts.append(label(tick(value), at, base + 4 + FONT, "tick", "middle"))
+            end = at + half + 4
     for threshold, look in zip(panel.thresholds, looks, strict=True):
         if threshold is None or not 0 <= x.at(threshold) <= 1:
             continue
@@ -112,7 +118,7 @@ def histogram_plot(
     across = max(1, min(len(panels), round((width - 44) / (172 if width >= 500 else 150))))
     left, gap, head, tall = 44.0, 22.0, 30.0, 92.0
     pitch = head + tall + 32
-    cell = min((width - left + gap) / across, 300.0)
+    cell = min((width - MARGIN - left + gap) / across, 300.0)
     looks = [look for _, look in thresholds]
     parts = [label("Activations per bin (log)", 0, FONT, "axis-label")]
     # bold letters are wider than the estimate

@@ -8,9 +8,10 @@ from markupsafe import Markup
 
 from snnconv.render import figures_errors, figures_layers, figures_steps, provenance, units
 from snnconv.render.compare import BOLD, comparable, last, loss, quantities
-from snnconv.render.figure import Figure, Run, runs
+from snnconv.render.courses import Course, Trained, courses
+from snnconv.render.figure import MANY, Figure, Run, runs
 from snnconv.render.figures_sin import sin
-from snnconv.render.figures_training import named, training
+from snnconv.render.figures_training import training
 from snnconv.render.layers import layer_table
 from snnconv.render.looks import Look, marker
 from snnconv.render.svg import tag
@@ -30,7 +31,7 @@ class Section:
     figures: tuple[Figure, ...]
 
 
-def sections(everybody: Sequence[Run], finetunes: Sequence[FinetuneReport]) -> list[Section]:
+def sections(everybody: Sequence[Run], trainings: Sequence[Course]) -> list[Section]:
     """All figures in the order in which they are read."""
     parts = [
         (
@@ -62,7 +63,7 @@ def sections(everybody: Sequence[Run], finetunes: Sequence[FinetuneReport]) -> l
                 *figures_errors.thresholds(everybody),
             ],
         ),
-        ("training", "Fine-tuning", training(finetunes, everybody)),
+        ("training", "Training", training(trainings)),
     ]
     return [Section(f"s-{name}", title, tuple(found)) for name, title, found in parts if found]
 
@@ -87,7 +88,9 @@ def sentence(run: Run) -> str:
     if report.energy_total_mj is not None:
         text = f"takes {units.typographic(units.energy(report.energy_total_mj))} per sample"
         if report.energy_total_ratio is not None:
-            text += f", {units.percent(report.energy_total_ratio)} of its ANN's energy"
+            alone = "the energy of an ANN of its form"
+            whose = alone if report.trained_directly else "its ANN's energy"
+            text += f", {units.percent(report.energy_total_ratio)} of {whose}"
         said.append(text)
     if not said:
         return f"ran for {steps}; neither accuracy nor energy was measured."
@@ -106,7 +109,7 @@ class Source:
     files: Table
 
 
-def _sources(everybody: Sequence[Run], finetunes: Sequence[FinetuneReport]) -> list[Source]:
+def _sources(everybody: Sequence[Run], trainings: Sequence[Course]) -> list[Source]:
     found = [
         Source(
             run.label,
@@ -121,20 +124,30 @@ def _sources(everybody: Sequence[Run], finetunes: Sequence[FinetuneReport]) -> l
         )
         for run in everybody
     ]
-    tuned = zip(finetunes, named(finetunes, everybody), strict=True)
     return found + [
         Source(
-            f"Fine-tuning of {label}",
-            _key(look),
+            f"{'Fine-tuning' if isinstance(c.report, FinetuneReport) else 'Training'} of {c.label}",
+            _key(c.look),
             (
-                provenance.tuning(report),
-                provenance.configuration(report),
-                provenance.environment(report),
+                provenance.training(c.report),
+                provenance.configuration(c.report),
+                provenance.environment(c.report),
             ),
-            provenance.lineage(report),
+            provenance.lineage(c.report),
         )
-        for report, (label, look) in tuned
+        for c in trainings
     ]
+
+
+def _beside(everybody: Sequence[Run]) -> str:
+    """What the networks are compared with, as the end of a sentence."""
+    alone = [run.report.trained_directly for run in everybody]
+    if all(alone):
+        return ", without an ANN: neurons were there in training" if alone else ""
+    if any(alone):
+        return ", each network that was converted beside the ANN it was made from"
+    each = "the network was" if len(alone) == 1 else "it was"
+    return f", {'' if len(alone) == 1 else 'each network '}beside the ANN {each} made from"
 
 
 def _key(look: Look) -> Markup:
@@ -143,8 +156,8 @@ def _key(look: Look) -> Markup:
     return Markup(tag("svg", shape, class_="key", width=14, height=14, aria_hidden="true"))
 
 
-def html(evaluations: Sequence[EvaluateReport], finetunes: Sequence[FinetuneReport] = ()) -> str:
-    """The report: summary, plots, layers and provenance of all evaluations."""
+def html(evaluations: Sequence[EvaluateReport], trainings: Sequence[Trained] = ()) -> str:
+    """The report: summary, plots, layers and provenance of evaluations and trainings."""
     environment = Environment(
         loader=PackageLoader("snnconv.render"),
         autoescape=True,
@@ -155,7 +168,8 @@ def html(evaluations: Sequence[EvaluateReport], finetunes: Sequence[FinetuneRepo
     environment.filters["clean"] = lambda text: units.typographic(units.printable(str(text)))
     everybody = runs(evaluations)
     found = quantities(evaluations)
-    parts = sections(everybody, finetunes) if everybody else []
+    trained = courses(trainings, everybody)
+    parts = sections(everybody, trained) if everybody else []
     return environment.get_template("report.html.j2").render(
         runs=everybody,
         keys=[_key(run.look) for run in everybody],
@@ -163,6 +177,7 @@ def html(evaluations: Sequence[EvaluateReport], finetunes: Sequence[FinetuneRepo
         bold=BOLD,
         any_best=any(q.best for q in found),
         comparable=comparable(evaluations),
+        beside=_beside(everybody),
         sentences=[sentence(run) for run in everybody] if len(everybody) <= SPOKEN else [],
         sections=parts,
         drawings={
@@ -171,6 +186,7 @@ def html(evaluations: Sequence[EvaluateReport], finetunes: Sequence[FinetuneRepo
             for figure in section.figures
         },
         layers=[layer_table(run.report) for run in everybody],
-        sources=_sources(everybody, finetunes),
+        sources=_sources(everybody, trained),
         count=units.count,
+        many=MANY,
     )

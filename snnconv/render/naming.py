@@ -21,8 +21,8 @@ def calibration(run: EvaluateReport) -> str:
     said = [method, units.pairs(params)]
     if "granularity" in rest:
         said.append(f"per {units.value(rest.pop('granularity'))}")
-    if "samples" in rest:
-        said.append(f"{units.value(rest.pop('samples'))} samples")
+    if samples := rest.pop("samples", None):  # none where thresholds were given
+        said.append(f"{units.value(samples)} samples")
     return ", ".join(text for text in (*said, units.pairs(rest)) if text)
 
 

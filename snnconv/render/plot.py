@@ -10,6 +10,8 @@ from snnconv.render.svg import FONT, coordinate, label, svg, tag, text_width, wo
 from snnconv.render.units import number, printable, tick, typographic
 
 Point = tuple[float, float]
+ASIDE = 16.0
+"""Room on the right of a plot."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,7 @@ def x_axis(frame: Frame, axis: Axis, ticks: Sequence[float]) -> str:
             continue
         half = text_width(text) / 2
         parts.append(tag("line", x1=x, x2=x, y1=y, y2=y + 4, class_="base"))
+        x = min(x, frame.right + ASIDE - half)  # a long last number moves in by what it lacks
         if x - half > end:
             parts.append(label(text, x, y + 6 + FONT, "tick", "middle"))
             end = x + half + 4
@@ -125,21 +128,32 @@ def depth_size(place: int) -> float:
     return 3.4 + min(0.4 * place, 1.6)
 
 
-def _draw(series: Series, frame: Frame, x: Axis, y: Axis, size: float) -> str:
+def _draw(series: Series, frame: Frame, x: Axis, y: Axis, size: float, clip: str) -> str:
+    """The line cut off at the frame, and whole markers, also on its edge."""
     parts = []
     places = thin(series.points, frame)
     if series.line and len(places) > 1:
         path = "M" + "L".join(f"{coordinate(a)} {coordinate(b)}" for a, b in places)
         hover = tag("title", words(series.label))
-        parts.append(tag("path", hover, d=path, **stroke(series.look)))
+        parts.append(tag("path", hover, d=path, clip_path=clip, **stroke(series.look)))
     if series.look.marker:
         for a, b in series.points:
             if (series.marked is None or a in series.marked) and (
-                frame.x.holds(a) and frame.y.holds(b)
+                frame.x.holds(a) and frame.y.within(b)
             ):
                 hover = words(f"{series.label}: {x.exact(a)}, {y.exact(b)}")
                 parts.append(marker(series.look, frame.px(a), frame.py(b), size, hover))
     return "".join(parts)
+
+
+def spoken(series: Sequence[Series], x: Axis, y: Axis) -> str:
+    """Both ends of every line in words, for who can't see it."""
+    said = []
+    for each in series:
+        points = [(a, b) for a, b in each.points if x.scale.holds(a) and y.scale.holds(b)]
+        ends = [f"{y.exact(b)} at {x.exact(a)}" for a, b in (*points[:1], *points[1:][-1:])]
+        said += [f" {each.label}: {', '.join(ends)}."] if ends else []
+    return "".join(said)
 
 
 def line_plot(
@@ -158,7 +172,7 @@ def line_plot(
     left = max((text_width(y.show(value)) for value in y_ticks), default=20.0) + 12
     top = 2.1 * FONT
     # the last tick's text is centred on the right edge and needs half its width
-    frame = Frame(left, top, width - left - 16, height, x.scale, y.scale)
+    frame = Frame(left, top, width - left - ASIDE, height, x.scale, y.scale)
     clip = tag(
         "clipPath",
         tag("rect", x=left - 6, y=top - 6, width=frame.width + 12, height=height + 6),
@@ -166,7 +180,7 @@ def line_plot(
     )
     drawn = []
     for rule in rules:
-        if y.scale.holds(rule.y):
+        if y.scale.within(rule.y):
             at = frame.py(rule.y)
             hover = tag("title", words(rule.label))
             drawn.append(
@@ -176,7 +190,7 @@ def line_plot(
     for line in (True, False):
         for place, each in reversed(list(enumerate(series))):
             if each.line is line:
-                drawn.append(_draw(each, frame, x, y, depth_size(place)))
+                drawn.append(_draw(each, frame, x, y, depth_size(place), f"url(#{name}-clip)"))
     entries = [
         Entry(printable(each.label), each.look, "line" if each.line else "marker")
         for each in series
@@ -189,12 +203,12 @@ def line_plot(
     return svg(
         name,
         title,
-        description,
+        description + spoken(series, x, y),
         width,
         under + extent + 4,
         clip,
         y_axis(frame, y, y_ticks),
         x_axis(frame, x, x.scale.ticks(7 if width < 500 else 12)),
-        tag("g", *drawn, clip_path=f"url(#{name}-clip)"),
+        *drawn,
         key,
     )

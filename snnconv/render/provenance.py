@@ -8,7 +8,7 @@ from snnconv.config import ARGUMENT, STAGES
 from snnconv.render import units
 from snnconv.render.naming import calibration
 from snnconv.render.tables import Column, Fact, Facts, Table
-from snnconv.reports import EvaluateReport, FinetuneReport, Report
+from snnconv.reports import EvaluateReport, FinetuneReport, Report, TrainReport
 
 
 def command(stage: str, config: Mapping[str, Any]) -> str:
@@ -80,17 +80,32 @@ def measurement(report: EvaluateReport) -> Facts:
     )
 
 
-def tuning(report: FinetuneReport) -> Facts:
+def training(report: TrainReport | FinetuneReport) -> Facts:
     """What was trained, on what, with which command."""
-    data = report.data
-    return Facts(
-        "Fine-tuning",
-        (
-            Fact("Schema", report.schema_id),
+    data, epochs = report.data, str(len(report.epochs))
+    if isinstance(report, FinetuneReport):
+        title, items = "Fine-tuning", []
+        epochs += f", of which {report.epoch_best} was kept"
+    else:
+        title = "Training"
+        items = [
+            Fact("Network", f"{report.model}, {units.count(report.parameters)} parameters"),
+            Fact("Test accuracy", units.percent(report.accuracy)),
+        ]
+        if report.neuron is None:
+            items.append(Fact("Activation", report.activation))
+    if report.neuron is not None:
+        items += [
             Fact("Neuron", report.neuron),
             Fact("Time steps T", str(report.timesteps)),
+        ]
+    return Facts(
+        title,
+        (
+            Fact("Schema", report.schema_id),
+            *items,
             Fact("Data", f"{data.spec}, {units.count(data.train_samples)} training samples"),
-            Fact("Epochs", f"{len(report.epochs)}, of which {report.epoch_best} was kept"),
+            Fact("Epochs", epochs),
             Fact("Seed", str(report.seed)),
             Fact("Wall time", units.seconds(report.seconds)),
             Fact("Command", command(report.stage, report.config)),

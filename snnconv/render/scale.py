@@ -42,6 +42,10 @@ class Scale:
         """Whether a value has a place on this scale at all."""
         return value is not None and math.isfinite(value) and (self.kind == "linear" or value > 0)
 
+    def within(self, value: float | None) -> bool:
+        """Whether a value lies between both ends, or on one."""
+        return value is not None and self.holds(value) and -1e-9 <= self.at(value) <= 1 + 1e-9
+
     def ticks(self, count: int = 5) -> list[float]:
         """About ``count`` round values within the scale."""
         if self.kind == "log2":

@@ -68,6 +68,11 @@ class EvaluateReport(Report):
     model: str = Field(description="what the network was made from, as its first stage named it")
     history: list[LineageRow] = Field(description="the stages behind the checkpoint, first to last")
     label: str = Field(description="short name of the network and neuron, for legends")
+    trained_directly: bool = Field(
+        False,
+        description="whether it was trained with its neurons: then no ANN was converted, and what "
+        "compares with one is null",
+    )
     neuron: str
     params: dict[str, Any]
     calibration: dict[str, Any] = Field(description="method and parameters of the thresholds")
@@ -80,7 +85,9 @@ class EvaluateReport(Report):
     steps_at_once: int | None = Field(None, description="of them, computed together")
     timesteps: int
     accuracy: Steps | None = None
-    ann_accuracy: float | None = None
+    ann_accuracy: float | None = Field(
+        None, description="on the same samples; null where trained_directly"
+    )
     steps_to_ann: dict[str, int | None] | None = Field(
         None, description="first step within 1.0, 0.5, 0.1 points of the ANN; null if none"
     )

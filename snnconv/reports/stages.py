@@ -29,7 +29,9 @@ class EpochRow(BaseModel):
         None, description="spikes per neuron and step, on the validation samples; null for an ANN"
     )
     neuron_parameters: dict[str, float] = Field(
-        {}, description="mean of what neurons learn, by parameter, over all sites"
+        {},
+        description="mean over all sites of what neurons learn, by parameter, in the values of "
+        "their equations: LM-HT's Omega and lambda, LM-H's mu_D, mu_S, lambda_S, lambda_D",
     )
     learning_rate: float = Field(description="at the end of the epoch")
     seconds: float

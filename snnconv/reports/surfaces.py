@@ -60,7 +60,7 @@ class RunSummary(BaseModel):
     samples: int
     timesteps: int
     accuracy: float | None = Field(description="at T")
-    ann_accuracy: float | None
+    ann_accuracy: float | None = Field(description="null for a network trained with its neurons")
     firing_rate_mean: float | None
     sops_per_sample: float | None
     energy_total_mj: float | None

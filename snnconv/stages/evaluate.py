@@ -9,7 +9,14 @@ from torch import Tensor
 from snnconv import distributed, runtime
 from snnconv.checkpoint import Checkpoint, load
 from snnconv.config import EvaluateConfig
-from snnconv.conversion import ann_inputs, neuron_params, setup, spiking_network, timesteps
+from snnconv.conversion import (
+    ann_inputs,
+    neuron_params,
+    setup,
+    spiking_network,
+    timesteps,
+    trained_directly,
+)
 from snnconv.dataset import batches, first
 from snnconv.engine.memory import Portion
 from snnconv.errors import CheckFailedError, UsageError
@@ -30,7 +37,10 @@ CPU_BATCH, GPU_BATCH = 20, 200  # a CPU is fastest while a layer's states fit in
 
 
 def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateReport:
-    """Evaluate a spiking network on the test split, beside its ANN, and write the report."""
+    """Evaluate a spiking network on the test split, and write the report.
+
+    Beside it runs its ANN, unless it was trained with its neurons and none was converted.
+    """
     progress = progress or Quiet()
     session = Session(config)
     file = checkpoint_file(config.checkpoint, config.run, SPIKING, "snnconv convert")
@@ -45,11 +55,16 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
     dataset = open_data(session, config, checkpoint.data)
 
     snn = spiking_network(checkpoint, engine=config.engine).to(session.device).eval()
-    reference = _reference(checkpoint)
+    alone = trained_directly(checkpoint)
+    reference = None if alone else _reference(checkpoint)
     reference = reference.to(session.device).eval() if reference else None
     facing = setup(checkpoint, snn, T, config.energy_ac_pj, config.energy_mac_pj)
     graph, sizes = facing.graph, facing.shapes
-    metrics = {name: kind(facing) for name, kind in _kinds(config.metric).items()}
+    metrics = {
+        name: kind(facing)
+        for name, kind in _kinds(config.metric).items()
+        if not (alone and kind.of_conversion)
+    }
 
     def observe(name: str, start: int, spikes: Spikes) -> None:
         for metric in metrics.values():
@@ -65,17 +80,13 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
         drawn = batches(dataset.test, checkpoint.data, order, at_once.samples, showings=shown)
         for indices, x, labels in drawn:
             x, labels, samples = (v.to(session.device) for v in (x, labels, indices))
-            mean = still(x)
-            logits, inputs = ann_inputs(snn.network, mean)
-            if reference is not None:
-                with torch.no_grad():
-                    logits = reference(mean)
+            logits, inputs = (None, {}) if alone else _beside(snn.network, reference, still(x))
             batch = Batch(labels, logits, inputs)
             for metric in metrics.values():
                 metric.begin(batch)
             started = runtime.clock(session.device)
             average = simulate(snn, x, samples, T, at_once.steps, observe)
-            if not (torch.isfinite(average).all() and torch.isfinite(logits).all()):
+            if not all(torch.isfinite(v).all() for v in (average, logits) if v is not None):
                 raise CheckFailedError(
                     f"the simulation of {file} gives no numbers",
                     "NaN or Inf among its logits or the ANN's",
@@ -101,6 +112,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
         model=_model(checkpoint),
         history=[LineageRow(**step.model_dump()) for step in checkpoint.lineage],
         label=_label(checkpoint),
+        trained_directly=alone,
         neuron=facts.neuron,
         params=params.model_dump(),
         calibration={
@@ -158,6 +170,17 @@ def _reference(checkpoint: Checkpoint) -> Network | None:
     if not checkpoint.reference:
         return None
     return Network(*fold(checkpoint.graph, checkpoint.reference))
+
+
+def _beside(
+    network: Network, reference: Network | None, x: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The ANN's logits, and its pre-activations by site under the weights as they are now."""
+    logits, inputs = ann_inputs(network, x)
+    if reference is not None:
+        with torch.no_grad():
+            logits = reference(x)
+    return logits, inputs
 
 
 def _label(checkpoint: Checkpoint) -> str:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from snnconv.checkpoint import Checkpoint, load, save
 from snnconv.config import FinetuneConfig
-from snnconv.conversion import learned, spiking_network, timesteps
+from snnconv.conversion import learned, spiking_network, timesteps, trained_directly
 from snnconv.course import follow
 from snnconv.frames import showings
 from snnconv.kinds import SPIKING
@@ -64,7 +64,10 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
     made = replace(
         checkpoint,
         kind="finetuned",
-        reference=checkpoint.reference or checkpoint.network,
+        # the ANN that was converted; there is none behind a network trained with its neurons
+        reference={}
+        if trained_directly(checkpoint)
+        else checkpoint.reference or checkpoint.network,
         spiking=facts.model_copy(update={"timesteps": T}),
         lineage=(*checkpoint.lineage, lineage_step("finetune", file, config)),
     )

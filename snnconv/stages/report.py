@@ -6,6 +6,7 @@ from snnconv.checkpoint import sha256, write_atomically
 from snnconv.config import ReportConfig
 from snnconv.errors import UsageError
 from snnconv.progress import Progress, Quiet
+from snnconv.render.courses import Trained, behind
 from snnconv.render.html import html
 from snnconv.render.markdown import markdown
 from snnconv.reports import (
@@ -13,6 +14,7 @@ from snnconv.reports import (
     FinetuneReport,
     ReportReport,
     RunSummary,
+    TrainReport,
     read,
 )
 from snnconv.stages.common import Session
@@ -37,6 +39,22 @@ def _is_current(evaluation: EvaluateReport) -> bool:
     return not path.exists() or sha256(path) == checkpoint.sha256
 
 
+def _trainings(folders: list[Path], evaluations: list[EvaluateReport]) -> list[Trained]:
+    """What ``train`` and ``finetune`` left beside the evaluations.
+
+    A training is drawn where an evaluated network comes from it; fine-tuning in any case, since its
+    network may be waiting to be evaluated.
+    """
+    found: list[Trained] = []
+    for folder in folders:
+        if (file := folder / "train.json").exists():
+            report = read(file, TrainReport)
+            found += [report] if behind(report, evaluations) else []
+        if (file := folder / "finetune.json").exists():
+            found.append(read(file, FinetuneReport))
+    return found
+
+
 def run(config: ReportConfig, progress: Progress | None = None) -> ReportReport:
     """Write ``report.html`` and ``report.md``.
 
@@ -57,14 +75,10 @@ def run(config: ReportConfig, progress: Progress | None = None) -> ReportReport:
         raise UsageError(
             "there is nothing to report", f"no evaluate*.json in {places}", "snnconv evaluate"
         )
-    finetunes = [
-        read(file, FinetuneReport)
-        for folder in dict.fromkeys(file.parent for file in files)
-        if (file := folder / "finetune.json").exists()
-    ]
+    trainings = _trainings(list(dict.fromkeys(file.parent for file in files)), evaluations)
     session.inputs += files
     out = config.out or config.run / "report.html"
-    write_atomically(out, html(evaluations, finetunes).encode())
+    write_atomically(out, html(evaluations, trainings).encode())
     text = out.with_suffix(".md")
     write_atomically(text, markdown(evaluations).encode())
     return session.report(

@@ -1,10 +1,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from snnconv.engine.events import convolve
+from snnconv.engine import events
+from snnconv.engine.events import laid_out
 
 
 def sparse(*shape, rate=0.2):
@@ -19,10 +20,29 @@ def eighths(*shape):
 pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
 
 
+def convolve(x, weight, bias, *window):
+    return laid_out(weight, bias, *window)(x)
+
+
+@pytest.fixture(params=[True, False], ids=["gather", "scatter"])
+def way(request, monkeypatch):
+    """Both ways, wherever they are possible."""
+    chosen = events._gathers
+
+    def gathers(outputs, window):
+        possible = window.groups == 1 and outputs % 16 == 0
+        assert possible or not chosen(outputs, window)
+        return possible and request.param
+
+    monkeypatch.setattr(events, "_gathers", gathers)
+
+
+@pytest.mark.usefixtures("way")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.integers(1, 3),
-    st.sampled_from([1, 3, 16, 20]),
-    st.sampled_from([16, 32, 48, 64, 96, 128]),
+    st.sampled_from([(1, 16), (3, 32), (16, 48), (20, 64), (70, 96), (64, 128), (5, 7), (2, 1)]),
+    st.sampled_from([1, 1, 2, 3]),
     st.tuples(st.integers(4, 9), st.integers(4, 9)),
     pairs,
     pairs,
@@ -32,16 +52,55 @@ pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
     st.booleans(),
 )
 def test_it_is_the_convolution(
-    number, channels, out, size, kernel, stride, padding, dilation, rate, with_bias
+    number, channels, groups, size, kernel, stride, padding, dilation, rate, with_bias
 ):
     window = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
     assume(all(w <= s + 2 * p for w, s, p in zip(window, size, padding, strict=True)))
-    x, weight = sparse(number, channels, *size, rate=rate), eighths(out, channels, *kernel)
+    of_group, out = channels[0], channels[1] * groups
+    x, weight = sparse(number, of_group * groups, *size, rate=rate), eighths(out, of_group, *kernel)
     bias = eighths(out) if with_bias else None
-    expected = F.conv2d(x, weight, bias, stride, padding, dilation)
-    assert torch.equal(convolve(x, weight, bias, stride, padding, dilation), expected)
+    expected = F.conv2d(x, weight, bias, stride, padding, dilation, groups)
+    found = convolve(x, weight, bias, stride, padding, dilation, groups)
+    assert torch.equal(found, expected)
     last = x.contiguous(memory_format=torch.channels_last)
-    assert torch.equal(convolve(last, weight, bias, stride, padding, dilation), expected)
+    assert torch.equal(convolve(last, weight, bias, stride, padding, dilation, groups), expected)
+
+
+@given(pairs, pairs, pairs, st.floats(0.05, 0.5))
+def test_both_ways_give_the_same_bits(kernel, stride, dilation, rate):
+    x, weight, bias = sparse(2, 5, 9, 9, rate=rate), torch.randn(64, 5, *kernel), torch.randn(64)
+    found = []
+    for gathers in (True, False):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(events, "_gathers", lambda *_, gathers=gathers: gathers)
+            found.append(convolve(x, weight, bias, stride, (1, 1), dilation))
+    assert torch.equal(*found)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "stride", "groups", "gathers"),
+    [
+        (128, (1, 1), 1, True),
+        (64, (2, 2), 1, True),
+        (64, (1, 1), 1, False),
+        (130, (1, 1), 1, False),
+        (128, (1, 1), 2, False),
+    ],
+)
+def test_the_way_is_a_fact_of_the_shape(outputs, stride, groups, gathers):
+    found = laid_out(torch.zeros(outputs, 4, 3, 3), None, stride, (1, 1), (1, 1), groups)
+    assert found.gathers == gathers
+
+
+def test_some_samples_at_all_steps():
+    steps, batch = 3, 4
+    x = sparse(steps * batch, 8, 6, 5)
+    for out in (20, 128):
+        convolution = laid_out(torch.randn(out, 8, 3, 3), torch.randn(out), (1, 1), (1, 1))
+        whole = convolution(x).unflatten(0, (steps, batch))
+        rows = torch.empty(steps * 2, 6, 5, out)
+        convolution.images(x)(1, 3, steps, rows.numpy())
+        assert torch.equal(rows.permute(0, 3, 1, 2).unflatten(0, (steps, 2)), whole[:, 1:3])
 
 
 ONE = ((1, 1), (1, 1), (1, 1))  # stride, padding, dilation
@@ -82,7 +141,8 @@ def test_the_order_of_additions_is_the_stated_one():
     assert torch.equal(convolve(x, weight, bias, (1, 1), (0, 0), (1, 1))[0, :, 0, 0], expected)
 
 
-@pytest.mark.parametrize("shape", [(17, 8, 3, 3), (16, 4, 3, 3)])
-def test_what_does_not_fit(shape):
-    with pytest.raises(ValueError, match="no event-driven convolution"):
-        convolve(sparse(1, 8, 5, 5), torch.randn(shape), None, *ONE)
+def test_what_does_not_fit():
+    with pytest.raises(ValueError, match="9 channels in 2 groups"):
+        laid_out(torch.randn(9, 4, 3, 3), None, *ONE, 2)
+    with pytest.raises(ValueError, match="8 channels for"):
+        convolve(sparse(1, 8, 5, 5), torch.randn(16, 4, 3, 3), None, *ONE)

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from layers import RESIDUAL, VARIANTS, layer, same
+from layers import RESIDUAL, VARIANTS, layer, parts, same
 
 from snnconv.engine.fused import FUSED
 from snnconv.engine.run import kernels, run
@@ -27,6 +27,10 @@ CURRENTS = {
 
 POTENTIALS = ("potential", "after", "dendrite", "soma")
 """What a gradient passes through from step to step, as the kinds' states call it."""
+
+
+MIXED = {"lm-ht"}
+"""Kinds whose gradient by a current is a sum over steps."""
 
 
 def gradients(neurons, run_it, currents, potentials, weights, masks, counted):
@@ -80,61 +84,112 @@ def test_values_and_gradients_are_those_of_the_neuron(name, params, currents, ma
     for how in (run, FUSED[type(neurons)]):  # where there is a compiled one, run takes that
         found = gradients(neurons, how, *given)
         assert same(found[:3], expected[:3])
-        assert same(found[3][:exact], expected[3][:exact])
-        for ours, theirs in zip(found[3][exact:], expected[3][exact:], strict=True):
-            torch.testing.assert_close(ours, theirs)  # sums over neurons, in an order of their own
+        pairs = list(zip(found[3], expected[3], strict=True))
+        assert all(same(*pair) for pair in pairs[name in MIXED : exact])
+        # sums over steps, and those over neurons, in an order of their own
+        for ours, theirs in [*pairs[: name in MIXED], *pairs[exact:]]:
+            torch.testing.assert_close(ours, theirs)
+
+
+def by_itself(neurons, *given):
+    """As the neuron's own file has it."""
+    return neurons.run(*given)
+
+
+FIRST = [(name, VARIANTS[name][0]) for name in ROOM.names() if ROOM.load(name) in FUSED]
+"""A layer of each kind."""
 
 
 def test_compiled_scans_are_taken_where_they_can_be():
-    assert set(kernels(learns=True)) == {ROOM.load("if")}
-    for dtype, compiled in ((torch.float32, True), (torch.float64, False)):
-        currents = torch.randn(3, 2, 30, dtype=dtype).requires_grad_()
-        spikes, _ = run(layer("if", 0.7, dtype), currents, None, None)
-        made_by = type(spikes.values.grad_fn)
-        assert (made_by.__module__, made_by.__name__) == ("torch.autograd.function", "_IFBackward")
-        forward = made_by._forward_cls.__module__
-        assert forward.endswith("fused_compiled") is compiled
+    assert set(kernels(learns=True)) == {ROOM.load(n) for n in ("if", "msat", "lm-ht", "lm-h")}
+    for name, params in FIRST:
+        for dtype, compiled in ((torch.float32, True), (torch.float64, False)):
+            currents = torch.randn(3, 2, 30, dtype=dtype).requires_grad_()
+            spikes, _ = run(layer(name, 0.7, dtype, 3, **params), currents, None, None)
+            made_by = type(spikes.values.grad_fn)._forward_cls
+            assert made_by.__module__.endswith("fused_compiled") is compiled, made_by
 
 
 @pytest.mark.parametrize("threads", [2, 3])
-def test_threads_change_no_gradient(threads):
+@pytest.mark.parametrize(("name", "params"), FIRST)
+def test_threads_change_no_gradient(name, params, threads):
     currents, before = torch.randn(6, 3, 5, 31, 37).requires_grad_(), torch.get_num_threads()
-    found = []
+    neurons, found = layer(name, 1.0, torch.float32, 6, **params), []
     for n in (1, threads):
         torch.set_num_threads(n)
         try:
-            spikes, _ = run(layer("if"), currents, None, None)
+            spikes, _ = run(neurons, currents, None, None)
             loss = (spikes.values * currents.detach()).sum()
-            found.append(torch.autograd.grad(loss, currents)[0])
+            found.append(torch.autograd.grad(loss, [currents, *neurons.parameters()]))
         finally:
             torch.set_num_threads(before)
-    assert torch.equal(*found)
-    assert found[0].any()
+    assert same(*found)
+    assert all(gradient.any() for gradient in found[0])
 
 
-def test_only_some_results_need_a_gradient():
-    neurons = layer("if")
-    for wanted in (lambda s, end: s.values[2], lambda s, end: s.counts[1], lambda s, end: end[0]):
+@pytest.mark.parametrize(("name", "params"), FIRST)
+def test_only_some_results_need_a_gradient(name, params):
+    neurons = layer(name, 1.0, torch.float32, 4, **params)
+    for wanted in (
+        lambda s, end: s.values[2],
+        lambda s, end: s.counts[1],
+        lambda s, end: RESIDUAL[name](end),
+    ):
         grads = []
-        for how in (run, lambda n, *rest: n.run(*rest)):
+        for how in (run, by_itself):
             torch.manual_seed(0)
             currents = torch.randn(4, 2, 30).requires_grad_()
             result = wanted(*how(neurons, currents, neurons.initial(currents[0]), None))
             grads.append(torch.autograd.grad(result.sum(), currents)[0])
-        assert torch.equal(*grads)
+        torch.testing.assert_close(*grads)
+        assert name in MIXED or torch.equal(*grads)
         assert grads[0].any()
 
 
-def test_constant_currents_sum_their_gradient():
-    neurons = layer("if", 0.7)
+@pytest.mark.parametrize(("name", "params"), FIRST)
+def test_constant_currents_sum_their_gradient(name, params):
+    neurons = layer(name, 0.7, torch.float32, 5, **params)
     grads = []
-    for how in (run, lambda n, *rest: n.run(*rest)):
+    for how in (run, by_itself):
         torch.manual_seed(0)
         current = torch.randn(1, 2, 30).requires_grad_()
         given = current.expand(5, -1, -1)
         spikes, _ = how(neurons, given, neurons.initial(given[0]), None)
-        grads.append(torch.autograd.grad(spikes.values.sum(), current)[0])
+        grads.append(torch.autograd.grad(spikes.values.sum(), [current, *neurons.parameters()]))
+    for ours, theirs in zip(*grads, strict=True):
+        torch.testing.assert_close(ours, theirs)
+    assert name in MIXED or torch.equal(grads[0][0], grads[1][0])
+
+
+@pytest.mark.parametrize(("name", "params"), FIRST)
+def test_what_does_not_learn_changes_no_gradient_of_currents(name, params):
+    grads = []
+    for learns in (True, False):
+        torch.manual_seed(0)
+        neurons = layer(name, 0.7, torch.float32, 4, **params).requires_grad_(learns)
+        currents = torch.randn(4, 2, 300).requires_grad_()
+        spikes, _ = run(neurons, currents, None, None)
+        spikes.values.square().sum().backward()
+        grads.append(currents.grad)
+        assert all((x.grad is not None) is learns for x in neurons.parameters())
     assert torch.equal(*grads)
+    assert grads[0].any()
+
+
+@pytest.mark.parametrize(("name", "params"), FIRST)
+@pytest.mark.parametrize("learns", [True, False])
+def test_counts_that_are_not_asked_for_change_nothing_else(name, params, learns):
+    neurons, found = layer(name, 0.7, torch.float32, 4, **params), []
+    for counted in (True, False):
+        torch.manual_seed(0)
+        currents = torch.randn(4, 2, 300).requires_grad_(learns)
+        with torch.set_grad_enabled(learns):
+            spikes, state = run(neurons, currents, None, None, counted)
+        if learns:
+            spikes.values.square().sum().backward()
+        assert len(spikes.counts) == (4 if counted else 0)
+        found.append((spikes.values, parts(state), currents.grad))
+    assert same(*found)
 
 
 @pytest.mark.parametrize(("name", "params"), KINDS)

@@ -162,7 +162,7 @@ def test_without_numba_the_neuron_runs_itself(kind, monkeypatch):
     with torch.no_grad():
         expected = plain(neurons, currents, None, None)
         kernels.cache_clear()
-        monkeypatch.setitem(sys.modules, "snnconv.engine.kernels", None)
+        monkeypatch.setitem(sys.modules, "snnconv.engine.layer", None)
         try:
             assert kernels() == {}
             assert same(run(neurons, currents, None, None), expected)

@@ -1,3 +1,5 @@
+from unittest import mock
+
 import pytest
 import torch
 from networks import checkpoint, images, recorded, rounded
@@ -39,72 +41,136 @@ def fired(channels=32, dtype=torch.float32):
     return (torch.rand(4, channels, 6, 6) < 0.2).to(dtype)
 
 
+def compute(weights, node, x, active=0.1, engine="auto"):
+    return synapse.compute(weights, node, [x], active, engine, synapse.Layouts())
+
+
 @torch.no_grad()
 def test_a_wide_convolution_of_spikes_goes_by_events():
     if synapse.event_driven() is None:
         pytest.skip("no wide vectors here")
     weights, node = layer()
     x = fired()
-    found = synapse.compute(weights, node, [x], spikes=True)
+    found = compute(weights, node, x)
     assert weights.dense == 0
-    torch.testing.assert_close(found, Network.compute(weights, node, [x]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(found, Network.compute(weights, node, [x]), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize(
-    ("sizes", "x", "spikes"),
+    ("sizes", "x", "active"),
     [
-        ({}, fired(), False),
-        ({"out": 32}, fired(), True),
-        ({"channels": 16}, fired(16), True),
-        ({"out": 72}, fired(), True),
-        ({"groups": 2}, fired(), True),
-        ({}, fired(dtype=torch.float64), True),
+        ({}, fired(), None),
+        ({}, fired(), 0.4),
+        ({"out": 8}, fired(), 0.1),
+        ({"channels": 16}, fired(16), 0.2),
+        ({"out": 32, "stride": [2, 2]}, fired(), 0.1),
+        ({"groups": 2}, fired(), 0.1),
+        ({}, fired(dtype=torch.float64), 0.1),
     ],
 )
 @torch.no_grad()
-def test_the_rest_goes_as_the_network_does(sizes, x, spikes):
+def test_the_rest_goes_as_the_network_does(sizes, x, active):
     weights, node = layer(**sizes)
     weights.tensors = {name: tensor.to(x.dtype) for name, tensor in weights.tensors.items()}
-    found = synapse.compute(weights, node, [x], spikes)
+    found = compute(weights, node, x, active)
     assert weights.dense == 1
     assert torch.equal(found, Network.compute(weights, node, [x]))
+
+
+def test_the_more_is_active_the_less_goes_by_events():
+    if synapse.event_driven() is None:
+        pytest.skip("no wide vectors here")
+    for sizes in ({}, {"channels": 16}, {"stride": [2, 2]}):
+        weights, node = layer(**sizes)
+        ways = [synapse.path(weights, node, active / 100, "auto") for active in range(0, 101, 5)]
+        assert ways == sorted(ways, reverse=True)
+        assert ways[0] == "event"
+        assert ways[-1] == "dense"
 
 
 @torch.no_grad()
 def test_dense_is_dense_for_every_layer():
     weights, node = layer()
     x = fired()
-    found = synapse.compute(weights, node, [x], spikes=True, engine="dense")
+    found = compute(weights, node, x, engine="dense")
     assert weights.dense == 1
     assert torch.equal(found, Network.compute(weights, node, [x]))
 
 
-@pytest.mark.parametrize(("out", "channels"), [(16, 1), (32, 3), (48, 16), (64, 32), (272, 5)])
-@torch.no_grad()
-def test_event_goes_by_events_wherever_it_can(out, channels):
-    if synapse.event_driven() is None:
-        pytest.skip("no wide vectors here")
-    weights, node = layer(out, channels)
-    x = fired(channels)
-    found = synapse.compute(weights, node, [x], spikes=True, engine="event")
-    assert weights.dense == 0
-    torch.testing.assert_close(found, Network.compute(weights, node, [x]), atol=1e-5, rtol=0)
-
-
 @pytest.mark.parametrize(
-    ("sizes", "spikes"), [({}, False), ({"out": 72}, True), ({"groups": 2}, True)]
+    ("out", "channels", "groups"),
+    [(16, 1, 1), (32, 3, 1), (48, 16, 1), (64, 32, 1), (272, 5, 1), (10, 6, 2), (12, 12, 12)],
 )
 @torch.no_grad()
-def test_event_leaves_what_it_can_not_do(sizes, spikes):
-    weights, node = layer(**sizes)
-    synapse.compute(weights, node, [fired()], spikes, engine="event")
+def test_event_goes_by_events_wherever_it_can(out, channels, groups):
+    if synapse.event_driven() is None:
+        pytest.skip("no wide vectors here")
+    weights, node = layer(out, channels, groups=groups)
+    x = fired(channels)
+    found = compute(weights, node, x, 1.0, "event")
+    assert weights.dense == 0
+    torch.testing.assert_close(found, Network.compute(weights, node, [x]), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("shape", [(3, 20), (2, 5, 20)])
+@torch.no_grad()
+def test_linear_layers_by_events(shape):
+    if synapse.event_driven() is None:
+        pytest.skip("no wide vectors here")
+    weights = Weights(w=torch.randn(7, 20), b=torch.randn(7))
+    node = Node("linear", "linear", ("x",), {}, {"weight": "w", "bias": "b"})
+    x = (torch.rand(shape) < 0.3).float()
+    found = compute(weights, node, x, engine="event")
+    assert weights.dense == 0
+    torch.testing.assert_close(found, Network.compute(weights, node, [x]), atol=1e-4, rtol=0)
+
+
+@torch.no_grad()
+def test_lines_by_events():
+    if synapse.event_driven() is None:
+        pytest.skip("no wide vectors here")
+    weights = Weights(w=torch.randn(7, 5, 3))
+    attrs = {"stride": [2], "padding": [1], "dilation": [2], "groups": 1}
+    node = Node("conv", "conv", ("x",), attrs, {"weight": "w"})
+    x = (torch.rand(4, 5, 11) < 0.3).float()
+    found = compute(weights, node, x, engine="event")
+    assert weights.dense == 0
+    torch.testing.assert_close(found, Network.compute(weights, node, [x]), atol=1e-4, rtol=0)
+
+
+@torch.no_grad()
+def test_event_leaves_what_it_can_not_do():
+    weights, node = layer()
+    compute(weights, node, fired(), None, "event")
     assert weights.dense == 1
+    weights.tensors["w"] = torch.randn(64, 32, 3, 3, 3)
+    attrs = {name: [1, 1, 1] for name in ("stride", "padding", "dilation")} | {"groups": 1}
+    cube = Node("conv", "conv", ("x",), attrs, node.tensors)
+    compute(weights, cube, (torch.rand(2, 32, 4, 4, 4) < 0.2).float(), 0.1, "event")
+    assert weights.dense == 2
+
+
+@torch.no_grad()
+def test_weights_are_laid_out_again_when_they_change():
+    if synapse.event_driven() is None:
+        pytest.skip("no wide vectors here")
+    weights, node = layer()
+    layouts, x = synapse.Layouts(), fired()
+    first = layouts.of(weights, node)
+    assert layouts.of(weights, node) is first
+    weights.tensors["w"].mul_(2)
+    assert layouts.of(weights, node) is not first
+    found = synapse.compute(weights, node, [x], 0.1, "event", layouts)
+    torch.testing.assert_close(found, Network.compute(weights, node, [x]), atol=1e-4, rtol=0)
+    weights.tensors["b"] = torch.zeros(64)
+    found = synapse.compute(weights, node, [x], 0.1, "event", layouts)
+    torch.testing.assert_close(found, Network.compute(weights, node, [x]), atol=1e-4, rtol=0)
 
 
 def test_without_vectors_nothing_goes_by_events(monkeypatch):
     monkeypatch.setattr(synapse, "event_driven", lambda: None)
     weights, node = layer()
-    assert {synapse.path(weights, node, True, e) for e in ("auto", "event", "dense")} == {"dense"}
+    assert {synapse.path(weights, node, 0.1, e) for e in ("auto", "event", "dense")} == {"dense"}
 
 
 def wide():
@@ -126,8 +192,8 @@ def wide():
 @pytest.mark.parametrize(
     ("engine", "wanted"),
     [
-        ("auto", ["once", "event", "dense", "dense", "dense"]),
-        ("event", ["once", "event", "event", "dense", "dense"]),
+        ("auto", ["once", "event", "event", "dense", "dense"]),
+        ("event", ["once", "event", "event", "dense", "event"]),
         ("dense", ["once", "dense", "dense", "dense", "dense"]),
     ],
 )
@@ -137,15 +203,18 @@ def test_the_paths_are_those_that_a_simulation_takes(engine, wanted, monkeypatch
     snn = spiking_network(checkpoint(rounded(wide()), theta=0.5), engine=engine).eval()
     assert list(snn.paths().values()) == wanted
     taken = []
-    convolve = synapse.event_driven()
+    lay_out = synapse.event_driven()
 
     def counted(*args):
-        taken.append(args)
-        return convolve(*args)
+        convolution = lay_out(*args)
+        made = mock.Mock(wraps=convolution, outputs=convolution.outputs)
+        taken.append(made)
+        return made
 
     monkeypatch.setattr(synapse, "event_driven", lambda: counted)
     recorded(snn, images(2), 8, chunk=4)
-    assert len(taken) == 2 * wanted.count("event")
+    calls = [len(made.mock_calls) - len(made.places.mock_calls) for made in taken]
+    assert calls == [2] * wanted.count("event")
 
 
 def test_events_change_no_spike():
@@ -164,5 +233,5 @@ def test_events_change_no_spike():
 
 def test_training_goes_as_the_network_does():
     weights, node = layer()
-    synapse.compute(weights, node, [fired()], spikes=True)
+    compute(weights, node, fired())
     assert weights.dense == 1

@@ -69,3 +69,10 @@ def test_logits_that_are_all_zero_have_no_relative_error():
     metric.begin(Batch(torch.zeros(2, dtype=torch.int64), torch.zeros(2, 3), {}))
     metric.finish(torch.ones(1, 2, 3).double())
     assert metric.figures(Figures()).totals["logits_relative_error"] is None
+
+
+def test_without_an_ann_there_is_the_accuracy_alone():
+    metric = Accuracy(setup(spiking(vgg()), 2))
+    metric.begin(Batch(torch.tensor([0, 1]), None, {}))
+    metric.finish(torch.tensor([[[1.0, 0], [1, 0]], [[1, 0], [0, 1]]]).double())
+    assert metric.figures(Figures()).totals == {"accuracy": [0.5, 1.0]}

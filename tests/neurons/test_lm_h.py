@@ -223,3 +223,19 @@ def test_which_of_them_run_for_one_T_only():
 def test_parameters_that_can_not_be(bad):
     with pytest.raises(ValidationError):
         Params(**bad)
+
+
+def test_what_it_learns_is_told_within_its_bounds():
+    found = lm_h(leak=0.9, steps=2, scalars="step").learnables()
+    start = {"mu_D": [0.0] * 2, "mu_S": [0.0] * 2, "lambda_S": [0.9] * 2, "lambda_D": [1.0] * 2}
+    assert found.keys() == start.keys()
+    for name, values in found.items():
+        assert values.tolist() == pytest.approx(start[name])
+    neurons = set_to(lm_h(), mu_d=0.25, mu_s=-0.125, lambda_s=0.75, lambda_d=1.25)
+    found = {name: float(values) for name, values in neurons.learnables().items()}
+    assert found == pytest.approx(
+        {"mu_D": 0.25, "mu_S": -0.125, "lambda_S": 0.75, "lambda_D": 1.25}
+    )
+    with torch.no_grad():
+        neurons.lambda_s.fill_(1000.0)
+    assert float(neurons.learnables()["lambda_S"]) == 1.5

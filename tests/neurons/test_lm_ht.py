@@ -196,3 +196,14 @@ def test_its_single_threshold_twin_counts_the_same_by_window(L, omega, leaks):
     if not differ:
         torch.testing.assert_close(L * after.potential, other.potential)
     assert many.sum() > 500
+
+
+def test_what_it_learns_is_told_in_its_equations_values():
+    neurons = lm_ht(2, omega="bounded", leak=0.9)
+    with torch.no_grad():
+        neurons.omega[0, 0] = 1000.0
+    found = neurons.learnables()
+    assert sorted(found["Omega"].tolist()) == [0.5, 0.5, 0.5, 1.0]
+    assert found["lambda"].tolist() == pytest.approx([0.9] * 2)
+    # above a causal matrix's diagonal there is nothing to learn
+    assert lm_ht(2, omega="causal").learnables()["Omega"].tolist() == [1.0, 0.5, 0.5]

@@ -14,6 +14,7 @@ from snnconv.reports import (
 
 ODD = 'conv<1>&"bn"'
 DATA = DataUse(spec="digits", train_samples=1437, test_samples=360)
+ERRORS = ("conversion_error", "error_clipping", "error_rounding", "error_rest")
 ENVIRONMENT = {
     "snnconv": "0.1.0",
     "torch": "2.9.0",
@@ -167,6 +168,18 @@ def evaluation(
         "metric": ["accuracy", "firing-rate", "synops", "energy", "sin", "conversion-error"],
     }
     return EvaluateReport(**(head | fields | changes))
+
+
+def direct() -> EvaluateReport:
+    """Trained with its neurons: nothing that compares with an ANN."""
+    whole = evaluation("lm-h, given, trained", T=4, trained_directly=True, neuron="lm-h")
+    lacks = ("ann_accuracy", "steps_to_ann", "logits_relative_error", "agreement")
+    rows = [
+        row.model_copy(update=dict.fromkeys(("sin_ratio", "wrong_spike_share", *ERRORS)))
+        for row in whole.layers
+    ]
+    changes = {"sin_ratio_steps": None, "layers": rows, "histograms": []} | dict.fromkeys(lacks)
+    return whole.model_copy(update=changes)
 
 
 def minimal(label: str = "bare", T: int = 1) -> EvaluateReport:

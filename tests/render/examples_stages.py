@@ -43,9 +43,25 @@ def finetune(checkpoint: str = "snnconv-run/cnn, msat.safetensors", n: int = 30)
     )
 
 
-def train(n: int = 30) -> TrainReport:
+def learned(report):
+    """With what neurons of LM-H do while they learn."""
+    rows = [
+        row.model_copy(
+            update={
+                "firing_rate": 0.1 + 0.001 * row.epoch,
+                "neuron_parameters": {"mu_D": 0.002 * row.epoch, "lambda_S": 1 - 0.003 * row.epoch},
+            }
+        )
+        for row in report.epochs
+    ]
+    return report.model_copy(update={"epochs": rows})
+
+
+def train(n: int = 30, neuron: str | None = None) -> TrainReport:
     return TrainReport(
-        **common("train", [], ["snnconv-run/ann.safetensors"]),
+        **common("train", [], [f"snnconv-run/{'trained' if neuron else 'ann'}.safetensors"]),
+        neuron=neuron,
+        timesteps=4 if neuron else None,
         data=DATA,
         model="cnn",
         parameters=61_706,

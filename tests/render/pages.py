@@ -4,6 +4,8 @@ import re
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
+from snnconv.render.svg import FONT, text_width
+
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 SELF_CLOSED = {"rect", "line", "path", "circle"}
 NUMBERS = ("x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "r", "width", "height", "stroke-width")
@@ -50,6 +52,17 @@ def drawings(text: str) -> list[ElementTree.Element]:
 
 def labels(svg: ElementTree.Element, kind: str) -> list[ElementTree.Element]:
     return [e for e in svg.iter("text") if e.get("class") == kind]
+
+
+def box(text: ElementTree.Element) -> tuple[float, float, float, float]:
+    """A text's left, right, top and bottom: its letters, as estimated."""
+    extent = 0.9 * text_width(shown(text))
+    left = (
+        float(text.get("x"))
+        - {"start": 0.0, "middle": 0.5, "end": 1.0}[text.get("text-anchor")] * extent
+    )
+    base = float(text.get("y"))
+    return left, left + extent, base - 0.72 * FONT, base + 0.2 * FONT
 
 
 def shown(element: ElementTree.Element) -> str:

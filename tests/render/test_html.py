@@ -7,12 +7,10 @@ import sys
 
 import examples
 import pytest
-from examples_stages import finetune
-from pages import Page, coordinates, drawings, labels, shown
+from examples_stages import finetune, learned, train
+from pages import Page, box, coordinates, drawings, labels, shown
 
-from snnconv.render.figures_training import training
 from snnconv.render.html import html
-from snnconv.render.svg import text_width
 
 NAN, INF = math.nan, math.inf
 CASES = {
@@ -50,13 +48,21 @@ CASES = {
         [examples.evaluation()],
         [finetune("x", 1), finetune("y", 0), finetune("x")],
     ),
+    "trained": lambda: (
+        [examples.direct()],
+        [train(), learned(finetune()), learned(train(neuron="lm-h"))],
+    ),
+    "two ANNs": lambda: (
+        [*examples.eight(), *(run.model_copy(update={"samples": 99}) for run in examples.three())],
+        [],
+    ),
 }
 
 
 @pytest.fixture(scope="module", params=CASES)
 def page(request):
-    evaluations, finetunes = CASES[request.param]()
-    return html(evaluations, finetunes)
+    evaluations, trainings = CASES[request.param]()
+    return html(evaluations, trainings)
 
 
 def test_the_page_parses_and_its_ids_are_unique(page):
@@ -104,16 +110,22 @@ def test_every_coordinate_is_a_number(page):
 
 
 def test_text_stays_within_its_plot(page):
-    """As estimated, with some room: a label beyond the edge would be cut off on a phone."""
+    """As estimated: a label beyond the edge would be cut off on a phone."""
     for svg in drawings(page):
-        width = float(svg.get("width"))
+        width, height = float(svg.get("width")), float(svg.get("height"))
         for text in svg.iter("text"):
-            extent = 0.9 * text_width(shown(text))
-            before = {"start": 0.0, "middle": 0.5, "end": 1.0}[text.get("text-anchor")]
-            left = float(text.get("x")) - before * extent
-            assert left >= -12, shown(text)
-            assert left + extent <= width + 12, shown(text)
-            assert 0 <= float(text.get("y")) <= float(svg.get("height"))
+            left, right, top, bottom = box(text)
+            assert -0.5 <= left <= right <= width + 0.5, shown(text)
+            assert 0 <= top <= bottom <= height, shown(text)
+
+
+def test_no_two_labels_of_a_plot_overlap(page):
+    for svg in drawings(page):
+        boxes = [(box(text), shown(text)) for text in svg.iter("text") if shown(text)]
+        for i, ((left, right, top, bottom), one) in enumerate(boxes):
+            for (start, end, upper, lower), other in boxes[i + 1 :]:
+                apart = right <= start or end <= left or bottom <= upper or lower <= top
+                assert apart, f"{svg.get('aria-labelledby')}: {one!r} and {other!r}"
 
 
 def test_legends_lie_below_the_data(page):
@@ -147,14 +159,14 @@ def test_a_long_name_is_shortened_and_whole_under_the_pointer():
 
 def test_what_was_not_measured_is_said():
     text = Page(html([examples.minimal()])).text
-    assert "Not shown: accuracy was not measured (snnconv evaluate --metric accuracy)." in text
-    assert "Not shown: the SIN ratio was not measured (snnconv evaluate --metric sin)." in text
+    assert "Not shown: accuracy was not measured: snnconv evaluate --metric accuracy" in text
+    assert "Not shown: the SIN ratio was not measured: snnconv evaluate --metric sin" in text
     assert not drawings(html([examples.minimal()]))
 
 
 def test_runs_that_lack_a_measurement_are_named():
     text = Page(html([examples.minimal("bare"), examples.evaluation()])).text
-    assert "Not measured: bare." in text
+    assert "Not measured: \u201cbare\u201d." in text
 
 
 def test_runs_that_cover_one_another_are_named():
@@ -166,15 +178,6 @@ def test_runs_that_cover_one_another_are_named():
     text = Page(html(runs)).text
     assert "\u201cb\u201d lies exactly on \u201ca\u201d." in text
     assert "\u201cc\u201d" not in text
-
-
-def test_training_curves_need_fine_tuning():
-    assert "Validation accuracy by epoch" not in html(examples.three())
-    page = html(examples.three(), [finetune()])
-    assert "Validation accuracy by epoch" in page
-    # the curve carries the name and the look of the run that evaluated what was trained
-    assert "Fine-tuning of cnn, msat" in Page(page).text
-    assert "cnn, msat, before: 62.00%" in Page(page).text
 
 
 def test_every_plot_is_there():
@@ -213,6 +216,15 @@ def test_a_max_pooling_has_no_row_among_the_neurons():
         assert ("pool" in names) is counted
 
 
+def test_hundreds_of_layers_are_one_click_away():
+    page = html([examples.evaluation(layers=60)])
+    before, *folded = page.split("<details>")
+    for title in ("Firing rate by layer (60 layers)", "(60 sites)", "60 layers</summary>"):
+        assert title not in before
+        assert any(title in part.partition("</details>")[0] for part in folded)
+    assert "Firing rate by layer (" not in html([examples.evaluation(layers=48)])
+
+
 def test_histograms_stand_in_the_networks_order():
     run = examples.evaluation(layer_names=["9", "10", "2"])
     run = run.model_copy(update={"histograms": sorted(run.histograms, key=lambda h: h.name)})
@@ -243,15 +255,57 @@ def test_different_anns_have_lines_of_their_own():
     assert len(set(dashes)) == 2
 
 
-def test_training_draws_rates_and_what_neurons_learn():
-    report = finetune(n=3)
-    rows = [
-        row.model_copy(update={"firing_rate": 0.1 * row.epoch, "neuron_parameters": {"omega": 0.5}})
-        for row in report.epochs
-    ]
-    learned = report.model_copy(update={"epochs": rows, "firing_rate_epoch0": 0.05})
-    plain = [figure.name for figure in training([report], [])]
-    assert plain == ["training-accuracy", "training-loss"]
-    figures = training([learned], [])
-    assert [f.name for f in figures] == [*plain, "training-firing-rate", "training-omega"]
-    assert all("<svg" in figure.draw(figure.name, 640.0) for figure in figures)
+def test_shared_anns_and_thresholds_have_short_names_and_are_spelled_out():
+    same = [examples.evaluation(name, ann=0.9) for name in ("a, if", "b, if", "c, if")]
+    runs = [*same, examples.evaluation("d", ann=0.8)]
+    page = html(runs)
+    svg = drawings(page)[0]
+    legend = [shown(text) for text in labels(svg, "legend")]
+    assert legend[4:] == ["ANN of a, if and 2 more: 90.00%", "ANN of d: 80.00%"]
+    text = Page(page).text
+    assert "One ANN for \u201ca, if\u201d, \u201cb, if\u201d, \u201cc, if\u201d." in text
+
+
+def test_runs_below_the_enlarged_plot_are_named():
+    runs = [examples.evaluation("good"), examples.evaluation("poor", accuracy=[0.1] * 32)]
+    assert "Below it at every step: \u201cpoor\u201d." in Page(html(runs)).text
+
+
+def test_plots_say_their_ends_in_words():
+    svg = drawings(html([examples.evaluation("a", accuracy=[0.5, 0.75], T=2)]))[0]
+    assert "a: 50.00% at t = 1, 75.00% at t = 2." in svg.find("desc").text
+
+
+def test_a_network_trained_directly_has_no_ann_beside_it():
+    page = html([examples.direct()])
+    text = Page(page).text
+    assert "without an ANN: neurons were there in training" in text
+    assert "there is no ANN to compare with" in text
+    assert "beside the ANN" not in text
+    found = {svg.find("title").text: svg for svg in drawings(page)}
+    assert not {"Close to the ANN", "Agreement with the ANN"} & set(found)
+    for title in ("Accuracy over time steps", "Accuracy against energy"):
+        assert not any("ANN" in shown(t) for t in labels(found[title], "legend"))
+    both = Page(html([examples.evaluation(), examples.direct()])).text
+    assert "Without an ANN: \u201clm-h, given, trained\u201d." in both
+
+
+def test_colours_stand_out_from_their_ground():
+    """WCAG 2: 4.5 for text, 3 for what is drawn; what is fainter has an outline that is not."""
+    for block in re.findall(r":root \{(.*?)\}", html([]), re.S):
+        colours = dict(re.findall(r"--(\w+): #(\w{6})", block))
+        assert colours
+        for name, colour in colours.items():
+            if name in ("bg", "raised", "line", "shape", "p1", "p2"):
+                continue
+            needed = 4.5 if name in ("ink", "soft", "link") else 3.0
+            assert contrast(colour, colours["bg"]) >= needed, name
+
+
+def contrast(one, other):
+    lights = []
+    for colour in (one, other):
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+        r, g, b = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
+        lights.append(0.2126 * r + 0.7152 * g + 0.0722 * b)
+    return (max(lights) + 0.05) / (min(lights) + 0.05)

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pages import coordinates, labels, shown
+from pages import box, coordinates, labels, shown
 
 from snnconv.render.histogram import BINS, Panel, histogram_plot, power, rebin
 from snnconv.render.looks import MARKERS, Look, marker, run_look
@@ -148,8 +148,19 @@ def test_a_line_leaves_the_frame_only_by_its_clip():
     x = Axis("t", log("log2", [1, 4]))
     series = Series("s", ((1, -90), (4, 0)), run_look(0))
     drawn = line_plot("p", "T", "D", x, y, [series], 592)
-    assert 'clip-path="url(#p-clip)"' in drawn
+    svg = ElementTree.fromstring(drawn)
+    (line,) = [path for path in svg.iter("path") if path.get("class") == "s0 line"]
+    assert line.get("clip-path") == "url(#p-clip)"
     assert 'id="p-clip"' in drawn
+
+
+def test_markers_on_the_edge_are_whole_and_those_beyond_it_are_not_there():
+    y, x = Axis("y", Scale("linear", -3, 0)), Axis("t", log("log2", [1, 4]))
+    points = ((1.0, -90.0), (2.0, -3.0), (3.0, 0.0), (4.0, 0.1))
+    drawn = line_plot("p", "T", "D", x, y, [Series("s", points, run_look(0))], 592)
+    found = [e for e in ElementTree.fromstring(drawn).iter("circle") if e.find("title") is not None]
+    assert [e.find("title").text for e in found] == ["s: 2.00, -3.00", "s: 3.00, 0"]
+    assert not any(e.get("clip-path") for e in found)
 
 
 @given(
@@ -168,6 +179,18 @@ def test_rebinning_cuts_at_the_end():
 
 def test_powers_of_ten_have_short_names():
     assert [power(k) for k in range(8)] == ["1", "10", "100", "1k", "10k", "100k", "1M", "10M"]
+
+
+@pytest.mark.parametrize("top", [1e-4, 3e-3, 0.7, 15, 1e4, 2e7])
+@pytest.mark.parametrize("width", [352, 592, 1232])
+def test_panels_do_not_write_over_one_another(top, width):
+    panels = [Panel(f"layer{i}", (0.0, top / 2, top), (9.0, 3.0), (0.9 * top,)) for i in range(9)]
+    drawn = histogram_plot("p", "T", "D", panels, [("theta", run_look(0))], width)
+    boxes = sorted(box(text) for text in ElementTree.fromstring(drawn).iter("text"))
+    for i, (_, right, top_, bottom) in enumerate(boxes):
+        assert right <= width
+        beside = [b for b in boxes[i + 1 :] if b[2] < bottom and top_ < b[3]]
+        assert all(left >= right for left, *_ in beside)
 
 
 @pytest.mark.parametrize(

@@ -273,10 +273,14 @@ def test_rows_tell_what_neurons_learn(run, tmp_path):
     converting(tmp_path, checkpoint=made, neuron="lm-ht", timesteps=2, param={"levels": 2})
     report = finetuning(tmp_path, timesteps=None, epochs=1)
     after = load(tmp_path / "finetuned-last.safetensors").neurons
-    for name in ("alpha", "omega"):
-        values = [t.flatten() for key, t in after.items() if key.endswith(f"/{name}")]
-        mean = float(torch.cat(values).mean())
-        assert report.epochs[0].neuron_parameters[name] == pytest.approx(mean, abs=1e-6)
+    found = report.epochs[0].neuron_parameters
+    assert found.keys() == {"Omega", "lambda"}  # as in the equations, not what is behind them
+    for key, name, of_raw in (
+        ("Omega", "omega", lambda raw: raw),
+        ("lambda", "alpha", lambda raw: torch.sigmoid(raw) + 0.5),
+    ):
+        values = [of_raw(t.flatten()) for at, t in after.items() if at.endswith(f"/{name}")]
+        assert found[key] == pytest.approx(float(torch.cat(values).mean()), abs=1e-6)
 
 
 # Slices of time

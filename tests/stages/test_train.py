@@ -223,8 +223,23 @@ def test_neurons_learn_from_scratch(tmp_path, neuron, param):
     assert found.firing_rate_mean == pytest.approx(report.firing_rate, rel=0.02)
     finetuned = finetuning(tmp_path, timesteps=3, epochs=1)
     assert finetuned.accuracy_epoch0 > 0.3
-    past = load(tmp_path / "finetuned.safetensors").lineage
-    assert [step.stage for step in past] == ["train", "finetune"]
+    after = load(tmp_path / "finetuned.safetensors")
+    assert [step.stage for step in after.lineage] == ["train", "finetune"]
+    assert not after.reference  # no ANN was converted
+
+
+def test_what_was_trained_with_neurons_has_no_ann_beside_it(tmp_path):
+    spiking(tmp_path)
+    for stage in (lambda folder: None, lambda folder: finetuning(folder, timesteps=3, epochs=1)):
+        stage(tmp_path)
+        found = evaluating(tmp_path, limit=5)
+        assert found.trained_directly
+        assert len(found.accuracy) == 3
+        assert found.ann_accuracy is found.steps_to_ann is found.agreement is None
+        assert found.logits_relative_error is found.sin_ratio_steps is None
+        assert all(row.sin_ratio is row.conversion_error is None for row in found.layers)
+        assert all(row.sops_per_sample is not None for row in found.layers)
+        assert found.energy_ann_mj > 0  # what an ANN of its form would take
 
 
 def test_thresholds_of_neurons_are_as_told(tmp_path):

@@ -1,0 +1,69 @@
+"""A layer of neurons in simulation, by its compiled scan.
+
+Of a convolution by events the currents are computed for a few samples, then scanned while they are
+in the cache, and forgotten.
+
+Shape:
+    ``[T, B, *N] -> [T, B, *N]``.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from snnconv.compiled import split
+from snnconv.engine.flat import Flat
+from snnconv.engine.kernels import PREPARE, Run, Scan
+from snnconv.engine.pending import Pending
+from snnconv.neuron import Neuron, Spikes
+
+_CACHED = 1 << 16  # currents at once: half of a small second-level cache, in float32
+
+
+def run_layer(
+    prepare: Callable[[Any, Run, Any], Scan],
+    neuron: Neuron[Any],
+    currents: Tensor | Pending,
+    state: Any,
+    keep: Tensor | None,
+    counted: bool,
+) -> tuple[Spikes, Any]:
+    """All steps of a sequence."""
+    if isinstance(currents, Pending) and neuron.remembers:
+        currents = currents.tensor()
+    if not isinstance(currents, Pending):
+        layer = Run(Flat.of(currents), len(currents), keep, counted)
+        return prepare(neuron, layer, state).whole(layer, currents)
+    flat = Flat(torch.Size(currents.shape[1:]), channels_last=True)
+    scan = prepare(neuron, Run(flat, currents.shape[0], keep, counted), state)
+    _interleave(currents, flat, scan)
+    return scan.spikes, scan.state(None)
+
+
+def _interleave(currents: Pending, flat: Flat, scan: Scan) -> None:
+    steps, samples, channels, *places = currents.shape
+    neurons = channels * math.prod(places)
+    images, others = currents.images(), [flat.rows(other) for other in currents.others]
+    at_once = max(1, _CACHED // (steps * neurons))
+
+    def go(start: int, stop: int) -> None:
+        memory = torch.empty(steps * at_once * neurons).numpy()  # aligned, as numpy.s is not
+        for low in range(start, stop, at_once):
+            high = min(low + at_once, stop)
+            size = (high - low) * neurons
+            rows = memory[: steps * size].reshape(steps, size)
+            images(low, high, steps, rows.reshape(-1, *places, channels))
+            for other in others:
+                rows += other[:, low * neurons : high * neurons]
+            scan.run(low * neurons, high * neurons, rows, low * neurons)
+
+    split(go, samples, steps * neurons)
+
+
+KERNELS: Mapping[type[Neuron[Any]], Callable[..., tuple[Spikes, Any]]] = {
+    kind: functools.partial(run_layer, prepare) for kind, prepare in PREPARE.items()
+}

@@ -1,0 +1,79 @@
+"""Currents that are computed when a neuron asks for them, sample by sample, while they are cached.
+
+Between a convolution by events and the neurons behind it stands nothing but an addition, so its
+output need never lie in memory as a whole.
+
+Shape:
+    ``[T, B, C, H, W]``.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from snnconv.shapes import fold_time, unfold_time
+
+Images = Callable[[int, int, int, NDArray[np.float32]], None]
+"""``(start, stop, steps, out)``: samples ``start`` to ``stop`` at all steps."""
+
+
+class EventDriven(Protocol):
+    """A convolution by events."""
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """``[N, C, H, W] -> [N, C_out, H_out, W_out]``."""
+
+    def images(self, values: Tensor) -> Images:
+        """Samples of a batch, when they are asked for."""
+
+    def places(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Of the output."""
+
+    @property
+    def outputs(self) -> int:
+        """Channels of the output."""
+
+
+@dataclass(frozen=True)
+class Pending:
+    """Currents of a convolution, and of others that are added to them.
+
+    Attributes:
+        convolution: by events.
+        values: spikes ``[T, B, C, H, W]``.
+        others: ``[T, B, C_out, H_out, W_out]`` each.
+    """
+
+    convolution: EventDriven
+    values: Tensor
+    others: tuple[Tensor, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``T, B, C_out, H_out, W_out``."""
+        places = self.convolution.places((self.values.shape[3], self.values.shape[4]))
+        return (*self.values.shape[:2], self.convolution.outputs, *places)
+
+    def plus(self, other: Tensor) -> "Pending":
+        """With other currents added."""
+        return replace(self, others=(*self.others, other.expand(self.shape)))
+
+    def images(self) -> Images:
+        """The convolution's samples, when they are asked for."""
+        return self.convolution.images(fold_time(self.values))
+
+    def tensor(self) -> Tensor:
+        """Now, and as a whole."""
+        found = unfold_time(self.convolution(fold_time(self.values)), len(self.values))
+        for other in self.others:
+            found = found + other
+        return found
+
+    def like(self) -> Tensor:
+        """A tensor of the same shape and order of memory, whose elements are one."""
+        T, B, C, H, W = self.shape
+        return self.values.new_zeros(()).expand(T, B, H, W, C).movedim(-1, 2)

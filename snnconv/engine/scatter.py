@@ -1,0 +1,114 @@
+"""Event-driven convolution, seen from the input: a spike adds its weights to all it reaches.
+
+What lies side by side in the output lies side by side in the weights, so a spike costs one run of
+additions for each row of its window.
+
+Shape:
+    ``[N, C, H, W] -> [N, C_out, H_out, W_out]``, float32, in channels-last memory.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from snnconv.compiled import compiled
+from snnconv.engine.bits import WORD, bits, lowest, value
+from snnconv.engine.vectors import add_multiple, copy
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+
+@compiled
+def scatter(
+    start: int,
+    stop: int,
+    steps: int,
+    values: Floats,
+    weights: Floats,
+    bias: Floats,
+    out: Floats,
+    rows: Ints,
+    columns: Ints,
+    group: int,
+) -> None:
+    """Samples ``start`` to ``stop`` of each of ``steps`` parts of the batch.
+
+    Values ``[steps*B, H, W, C]``, weights ``[C, kh, kw, C_out/groups]`` with both windows
+    reversed, out ``[steps*(stop-start), H_out, W_out, C_out]``, rows ``[H, kh or 1, 3]`` and
+    columns ``[W, kw or 1, 3]`` of :func:`reach`, group: channels of a group.
+    """
+    height, width, channels = values.shape[1:]
+    _, out_width, out_channels = out.shape[1:]
+    taps, lanes = weights.shape[1] * weights.shape[2], weights.shape[3]
+    places, inputs = out[0].size // out_channels, width * channels
+    tall, wide = weights.shape[2] * lanes * 4, lanes * 4  # bytes from one row of taps to the next
+    pixel, across = out_channels * 4, out_width * out_channels * 4
+    vectors = tall // 64 if lanes % 16 == 0 else 0
+    # of each input of a line and each run of its window: where it begins in the line of the output
+    # and in the weights, and how many floats it has
+    runs = columns.shape[1]
+    at = np.empty((inputs, runs, 3), np.int64)
+    for x in range(width):
+        for channel in range(channels):
+            for c in range(runs):
+                column, dx, run = columns[x, c]
+                at[x * channels + channel, c, 0] = column * pixel + channel // group * wide
+                at[x * channels + channel, c, 1] = channel * taps * wide + dx * wide
+                at[x * channels + channel, c, 2] = run * lanes
+    single = runs == 1 and rows.shape[1] == 1  # all that an input reaches lies side by side
+    w, b = weights.ctypes.data, bias.ctypes.data
+    batch, samples = len(values) // steps, stop - start
+    for k in range(steps * samples):
+        n = k // samples * batch + start + k % samples
+        begin = out[k].ctypes.data
+        for place in range(places):
+            copy(begin + place * pixel, b, out_channels)
+        for y in range(height):
+            line = values[n, y].ctypes.data
+            row, dy, lines = rows[y, 0]
+            o, v = begin + row * across, w + dy * tall
+            for low in range(0, inputs, WORD):
+                word = bits(line + low * 4, min(WORD, inputs - low))
+                while word != 0:
+                    i = low + lowest(word)
+                    word &= word - 1
+                    amount = value(line + i * 4)
+                    if single:
+                        to, of, floats = at[i, 0]
+                        if floats == tall // 4 and vectors == 3:
+                            add_multiple(3, o + to, v + of, amount, 0, lines, across, tall)
+                        elif floats == tall // 4 and vectors == 6:
+                            add_multiple(6, o + to, v + of, amount, 0, lines, across, tall)
+                        else:
+                            add_multiple(0, o + to, v + of, amount, floats, lines, across, tall)
+                        continue
+                    for j in range(rows.shape[1]):
+                        row, dy, lines = rows[y, j]
+                        o, v = begin + row * across, w + dy * tall
+                        for k in range(runs):
+                            to, of, floats = at[i, k]
+                            add_multiple(0, o + to, v + of, amount, floats, lines, across, tall)
+
+
+def reach(size: int, out: int, kernel: int, stride: int, padding: int, dilation: int) -> Ints:
+    """``[size, kernel, 3]``: where each input of a line arrives, by which tap, for how many taps.
+
+    Taps are counted from the last: so counted, they rise as the places of the output do. No taps
+    end a list.
+    """
+    found = np.zeros((size, kernel, 3), np.int64)
+    for place in range(size):
+        last = 0
+        for tap in range(kernel):
+            to, rest = divmod(place + padding - (kernel - 1 - tap) * dilation, stride)
+            if rest == 0 and 0 <= to < out:
+                found[place, last] = to, tap, 1
+                last += 1
+    return found
+
+
+def joined(lists: Ints) -> Ints:
+    """``[size, 1, 3]`` of :func:`reach`, where all that an input reaches lies side by side."""
+    runs = lists[:, :1].copy()
+    runs[:, 0, 2] = lists[:, :, 2].sum(1)
+    return runs

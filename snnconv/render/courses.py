@@ -1,0 +1,69 @@
+"""The courses of trainings: one form for what ``train`` and ``finetune`` report, epoch by epoch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from snnconv.render.figure import Run
+from snnconv.render.looks import Look, run_look
+from snnconv.reports import EpochRow, EvaluateReport, FinetuneReport, TrainReport
+
+Trained = TrainReport | FinetuneReport
+
+
+@dataclass(frozen=True)
+class Course:
+    """A training with its place in the page.
+
+    Attributes:
+        start_accuracy: on the validation samples before any training; none from scratch.
+        start_rate: the firing rate there.
+    """
+
+    label: str
+    look: Look
+    report: Trained
+    start_accuracy: float | None
+    start_rate: float | None
+
+    @property
+    def rows(self) -> list[EpochRow]:
+        """An epoch each."""
+        return self.report.epochs
+
+
+def behind(training: TrainReport, evaluations: Sequence[EvaluateReport]) -> bool:
+    """Whether one of these networks comes from this training."""
+    made = {file.sha256 for file in training.lineage.outputs}
+    used = {file.sha256 for run in evaluations for file in run.lineage.inputs}
+    used |= {step.parent for run in evaluations for step in run.history if step.parent}
+    return bool(made & used)
+
+
+def courses(trainings: Sequence[Trained], everybody: Sequence[Run]) -> list[Course]:
+    """Each with a label and look: those of the run that evaluated what it wrote, if one did."""
+    owners = {each.sha256: run for run in everybody for each in run.report.lineage.inputs}
+    found: list[Course] = []
+    used: dict[str, int] = {}
+    free = len(everybody)
+    for report in trainings:
+        written = (owners.get(each.sha256) for each in report.lineage.outputs)
+        owner = next((run for run in written if run), None)
+        if owner is not None:
+            label, look = owner.label, owner.look
+        else:
+            label, look = _called(report), run_look(free)
+            free += 1
+        used[label] = used.get(label, 0) + 1
+        label = f"{label} ({used[label]})" if used[label] > 1 else label
+        start = report if isinstance(report, FinetuneReport) else None
+        accuracy = start.accuracy_epoch0 if start else None
+        rate = start.firing_rate_epoch0 if start else None
+        found.append(Course(label, look, report, accuracy, rate))
+    return found
+
+
+def _called(report: Trained) -> str:
+    if report.neuron is not None:
+        return f"{report.neuron}, T = {report.timesteps}"
+    assert isinstance(report, TrainReport)
+    return f"ANN ({report.model}, {report.activation})"

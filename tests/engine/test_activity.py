@@ -1,0 +1,78 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from networks import checkpoint, images, recorded, rounded
+from torch import nn
+
+from snnconv.conversion import spiking_network
+from snnconv.engine.activity import ASSUMED, activity, expected
+from snnconv.graph.ir import INPUT, Graph, Node
+from snnconv.graph.roles import carried
+
+
+def histogram(values):
+    positive = values[values > 0]
+    counts, edges = torch.histogram(positive, 4000, range=(0.0, float(values.max())))
+    return edges, counts, float((values == 0).double().mean())
+
+
+@pytest.mark.parametrize("levels", [1, 2, 4])
+def test_it_is_the_mean_of_the_clipped_activation(levels):
+    values = torch.randn(20000, dtype=torch.float64).relu()
+    theta = torch.tensor(2.0)
+    found = expected(*histogram(values), theta, levels)
+    wanted = (values * levels / theta).clamp(max=1).mean()
+    assert found == pytest.approx(float(wanted), abs=1e-3)
+
+
+@given(st.floats(0.01, 10), st.integers(1, 8), st.floats(0, 1))
+def test_it_is_a_share_and_rises_with_levels(theta, levels, zeros):
+    edges, counts = torch.linspace(0, 3, 31, dtype=torch.float64), torch.rand(30).double()
+    shares = [expected(edges, counts, zeros, torch.tensor(theta), n) for n in (levels, levels + 1)]
+    assert 0 <= shares[0] <= shares[1] <= 1
+
+
+def test_a_dead_layer_is_expected_to_be_silent():
+    assert expected(torch.linspace(0, 1, 5), torch.zeros(4), 1.0, torch.tensor(1.0), 1) == 0
+
+
+def test_pools_are_silent_where_their_window_is():
+    window = {"kernel": [2, 2], "stride": [2, 2], "padding": [0, 0], "ceil_mode": False}
+    nodes = (
+        Node("one", "relu", (INPUT,), {}, {}),
+        Node("two", "relu", (INPUT,), {}, {}),
+        Node("pool", "avg_pool", ("one",), window, {}),
+        Node("both", "concat", ("pool", "two"), {"dim": 1}, {}),
+        Node("flat", "dropout", ("both",), {}, {}),
+        Node("sum", "add", ("both", INPUT), {}, {}),
+    )
+    graph = Graph((1, 4, 4), nodes, "sum")
+    found = activity(graph, carried(graph), {"one": 0.1, "two": 0.2})
+    assert found["pool"] == pytest.approx(1 - 0.9**4)
+    assert found["both"] == found["flat"] == found["pool"]
+    assert found[INPUT] == found["sum"] == 1.0
+
+
+def net():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(2, 8, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(288, 4))
+
+
+def test_a_simulation_is_about_as_active_as_expected():
+    snn = spiking_network(checkpoint(rounded(net()), theta=2.0)).eval()
+    _, spikes = recorded(snn, images(3), 32)
+    (site,) = spikes.values()
+    first = snn.network.graph.nodes[0]
+    with torch.no_grad():
+        values = snn.network.compute(first, [images(3)]).relu().double()
+    share = expected(*histogram(values), torch.tensor(2.0), 1)
+    assert float(site.counts.mean()) == pytest.approx(share, abs=0.02)
+
+
+def test_without_calibration_it_is_assumed_by_levels():
+    for kind, params in (("if", {}), ("lm-ht", {"levels": 4})):
+        made = checkpoint(rounded(net()), neuron=kind, theta=2.0, params=params)
+        snn = spiking_network(made).eval()
+        *_, last = snn.network.graph.nodes
+        assert snn.active[last.name] == pytest.approx(ASSUMED * params.get("levels", 1))

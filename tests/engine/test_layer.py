@@ -1,0 +1,77 @@
+import pytest
+import torch
+from layers import EVERY_LAYER, layer, same
+
+from snnconv.engine import layer as layers
+from snnconv.engine.events import laid_out
+from snnconv.engine.layer import KERNELS
+from snnconv.engine.pending import Pending
+from snnconv.engine.run import run
+
+T, B, C = 6, 5, 16
+
+
+@pytest.fixture(params=EVERY_LAYER, ids=str)
+def neurons(request):
+    name, params = request.param
+    return layer(name, torch.rand(C) + 0.3, torch.float32, T, **params)
+
+
+def currents(others=1):
+    values = (torch.rand(T * B, 4, 7, 5) < 0.2).float().unflatten(0, (T, B))
+    convolution = laid_out(torch.randn(C, 4, 3, 3) / 2, torch.randn(C) / 4, (1, 1), (1, 1))
+    pending = Pending(convolution, values)
+    if others:
+        pending = pending.plus(torch.randn(T * B, C, 7, 5).unflatten(0, (T, B)) / 4)
+    if others > 1:
+        pending = pending.plus(torch.randn(1, B, C, 7, 5) / 4)  # constant over time
+    return pending
+
+
+@pytest.mark.parametrize("others", [0, 1, 2])
+@pytest.mark.parametrize("at_once", [1, 1 << 12, 1 << 20])
+@torch.no_grad()
+def test_sample_by_sample_is_the_same(neurons, others, at_once, monkeypatch):
+    monkeypatch.setattr(layers, "_CACHED", at_once)
+    pending = currents(others)
+    whole = pending.tensor()
+    assert whole.shape == pending.shape == pending.like().shape
+    keep = (torch.rand(whole.shape) < 0.9).float()
+    for mask in (None, keep):
+        found, expected = (run(neurons, x, None, mask) for x in (pending, whole))
+        assert same(found, expected)
+
+
+@torch.no_grad()
+def test_threads_change_nothing(neurons):
+    pending = currents()
+    expected = run(neurons, pending.tensor(), None, None)
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            assert same(run(neurons, pending, None, None), expected)
+    finally:
+        torch.set_num_threads(before)
+
+
+@torch.no_grad()
+def test_counts_are_left_out_where_nobody_wants_them(neurons):
+    for given in (currents(), currents().tensor()):
+        counted, _ = run(neurons, given, None, None)
+        spikes, _ = run(neurons, given, None, None, counted=False)
+        assert torch.equal(spikes.values, counted.values)
+        assert spikes.counts.shape == (0, *counted.counts.shape[1:])
+
+
+def test_in_training_currents_are_computed_as_a_whole(neurons):
+    pending = currents()
+    found, _ = run(neurons, pending, None, None)
+    expected, _ = run(neurons, pending.tensor(), None, None)
+    assert torch.equal(found.values, expected.values)
+
+
+def test_these_kernels_are_those_of_run():
+    from snnconv.engine.run import kernels
+
+    assert kernels() is KERNELS
