@@ -213,6 +213,8 @@ tuned() { # network name [how] ... fine-tuning options
   [ -f "$results/hybrid/$network-$name.json" ] && return
   snnconv finetune "$runs/$network/$from.safetensors" "${budget[@]}" "$@" --threads "$threads" \
     --run "$runs/$network/$name" --out "$runs/$network/$name.safetensors"
+  mkdir -p "$results/hybrid-training"
+  cp "$runs/$network/$name.json" "$results/hybrid-training/$network-$name.json"
   measured "$network" "$name"
 }
 

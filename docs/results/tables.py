@@ -118,6 +118,64 @@ def single(rows: dict[str, dict]) -> str:
     return table(heads, body)
 
 
+def hybrid(rows: dict[str, dict]) -> str:
+    """QCFS networks in neurons of some levels and steps, at the start and fine-tuned."""
+    heads = ("row", "QCFS", "neurons", "T", "at the start", "fine-tuned", "energy / ANN's")
+    body = []
+    for name, r in rows.items():
+        if name.endswith("-tuned"):
+            continue
+        _, quantized, *neuron = name.split("-")
+        kind = {"if": "IF", "lm-ht": "LM-HT", "lm-h": "LM-H"}["-".join(neuron[:2])]
+        if kind == "LM-HT":
+            kind += f", L = {r['params']['levels']}"
+        steps = [t for t in POWERS if t <= r["timesteps"]] if kind == "IF" else [r["timesteps"]]
+        tuned = rows.get(f"{name}-tuned")
+        for t in steps:
+            of = tuned or r
+            row = f"`{name}`" + (f", `{name}-tuned`" if tuned else "")
+            body.append(
+                (
+                    row if t == steps[0] else "",
+                    f"{quantized[1:]} levels, {r['ann_accuracy']:.2%}",
+                    kind,
+                    str(t),
+                    f"{r['accuracy'][t - 1]:.2%}",
+                    f"{tuned['accuracy'][-1]:.2%}" if tuned else "",
+                    f"{of['energy_total_mj_steps'][t - 1] / of['energy_ann_mj']:.2f}",
+                )
+            )
+    return table(heads, body)
+
+
+def mixing(rows: dict[str, dict]) -> str:
+    """Table 1's form: what the T-GIM learns, and what it is worth."""
+    heads = ("row", "accuracy", "SOPs (M)", "energy (mJ)", "spikes/neuron/step")
+    body = [
+        (
+            f"`{name}`",
+            f"{r['accuracy'][-1]:.2%}",
+            f"{r['sops_per_sample'] / 1e6:.2f}",
+            f"{r['energy_total_mj']:.4f}",
+            f"{r['firing_rate_mean']:.4f}",
+        )
+        for name, r in rows.items()
+    ]
+    return table(heads, body)
+
+
+def slices(rows: dict[str, dict], training: dict[str, dict]) -> str:
+    """Table 3's form: training in slices of time, and the memory that it takes."""
+    heads = ("row", "accuracy", "an epoch", "memory (MiB)")
+    body = []
+    for name, r in rows.items():
+        run = training[name]
+        seconds = sum(row["seconds"] for row in run["epochs"]) / len(run["epochs"])
+        memory = f"{run['peak_memory_mib']:.0f}"
+        body.append((f"`{name}`", f"{r['accuracy'][-1]:.2%}", f"{seconds:.0f} s", memory))
+    return table(heads, body)
+
+
 def vision(rows: dict[str, dict]) -> str:
     """Errors of torchvision's networks: levels at one step, and IF over time."""
     levels, steps, methods = (
@@ -208,6 +266,29 @@ def onnx_exported(rows: dict[str, dict]) -> str:
     return table(heads, body)
 
 
+def trained(rows: dict[str, dict], training: dict[str, dict]) -> dict[str, str]:
+    """The tables of networks that were trained with their neurons."""
+    found = {}
+    again = {k: r for k, r in rows.items() if k.endswith(("-single", "-vanilla"))}
+    sliced = {k: r for k, r in rows.items() if "slice" in k}
+    direct = {k: r for k, r in rows.items() if "direct" in k}
+    other = ("identity", "frozen")
+    rest = {k: r for k, r in rows.items() if k not in {**again, **sliced, **direct}}
+    plain = {k: r for k, r in rest.items() if not any(word in k for word in other)}
+    if plain:
+        found["hybrid"] = hybrid(plain)
+    if frozen := {k: r for k, r in rest.items() if k not in plain}:
+        learned = {k: r for k, r in plain.items() if k.endswith("q4-lm-ht-2-2-tuned")}
+        found["hybrid-mixing"] = mixing({**frozen, **learned})
+    if again:
+        found["hybrid-single"] = single(again)
+    if sliced:
+        found["hybrid-slices"] = slices(sliced, training)
+    if direct:
+        found["hybrid-direct"] = mixing(direct)
+    return found
+
+
 def tables() -> dict[str, str]:
     """Every table, by the name of the place it stands at."""
     found = {}
@@ -231,6 +312,7 @@ def tables() -> dict[str, str]:
             found[f"events-{T}"] = by_step(same, T)
     if rows := evaluations("single"):
         found["single"] = single(rows)
+    found |= trained(evaluations("hybrid"), evaluations("hybrid-training"))
     if rows := evaluations("vision"):
         found["vision"] = vision(rows)
     if rows := evaluations("onnx"):

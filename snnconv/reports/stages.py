@@ -55,6 +55,7 @@ class TrainReport(Report):
     pools_averaged: list[str] = Field(
         [], description="max poolings that were made average poolings, by their nodes' names"
     )
+    peak_memory_mib: float | None = Field(None, description="of the process, or of the GPU")
     epochs: list[EpochRow]
     accuracy: float = Field(description="on the whole test split, after the last epoch")
     firing_rate: float | None = Field(
@@ -129,6 +130,7 @@ class FinetuneReport(Report):
     resumed_after: int | None = Field(
         None, description="epochs done before the training was taken up again; null if it never was"
     )
+    peak_memory_mib: float | None = Field(None, description="of the process, or of the GPU")
     epochs: list[EpochRow]
 
 

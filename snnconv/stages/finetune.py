@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from snnconv import runtime
 from snnconv.checkpoint import Checkpoint, load, save
 from snnconv.config import FinetuneConfig
 from snnconv.conversion import learned, spiking_network, timesteps, trained_directly
@@ -91,6 +92,7 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
         accuracy_last=rows[-1].accuracy if rows else course.start.accuracy,
         resumed_after=course.resumed_after,
         epochs=rows,
+        peak_memory_mib=runtime.peak_memory_mib(session.device),
     )
     files.resume.unlink(missing_ok=True)
     return report

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnconv import distributed
+from snnconv import distributed, runtime
 from snnconv.ann.measure import accuracy
 from snnconv.ann.recurrent import with_hard_gates
 from snnconv.ann.source import is_checkpoint, open_model
@@ -125,6 +125,7 @@ def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
         timesteps=config.timesteps if config.neuron else None,
         pools_averaged=pools,
         epochs=course.rows,
+        peak_memory_mib=runtime.peak_memory_mib(session.device),
         accuracy=final.accuracy,
         firing_rate=final.firing_rate,
     )
