@@ -1,15 +1,17 @@
 """Event-driven convolution: what fired is listed once, and only its weights are added up.
 
-Silent inputs cost nothing, padding neither. There are two ways, with the same result bit by bit:
-outputs gather what fired within their window, or inputs that fired scatter to what they reach.
+Silent inputs cost nothing, padding neither. There are three ways, with the same result bit by bit:
+outputs gather what fired within their window, an input that fired scatters to what it reaches, or
+all that fired at a place do so together.
 
 Shape:
     ``[N, C, H, W] -> [N, C_out, H_out, W_out]``, float32, in channels-last memory.
 """
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,10 +22,14 @@ from snnconv.compiled import split
 from snnconv.engine.gather import gather
 from snnconv.engine.pending import Images
 from snnconv.engine.scatter import joined, reach, scatter
+from snnconv.engine.scatter_places import scatter_places
 from snnconv.engine.vectors import LANES
 
 Floats = NDArray[np.float32]
 Pair = tuple[int, int]
+
+Way = Literal["gather", "scatter", "places"]
+"""Outputs gather; inputs scatter, each by itself, or all of a place together."""
 
 _WIDEST = 4  # vectors of sums that fit into AVX2's sixteen registers, with room for a row
 
@@ -49,14 +55,14 @@ class Convolution:
     Attributes:
         shape: of its weight, ``[C_out, C/groups, kh, kw]``.
         window: see there.
-        gathers: whether outputs gather, in place of inputs that scatter.
-        weights: in the order of the one or the other.
+        way: how it goes.
+        weights: in the order of that.
         bias: ``[C_out]``.
     """
 
     shape: tuple[int, ...]
     window: Window
-    gathers: bool
+    way: Way
     weights: Floats
     bias: Floats
 
@@ -93,12 +99,15 @@ class Convolution:
             raise ValueError(f"{channels} channels for {self.shape} in {w.groups} groups")
         array = values.permute(0, 2, 3, 1).contiguous().numpy()
         kernel = (self.shape[2], self.shape[3])
+        run: Callable[..., None]
         rest: tuple[Any, ...]
-        if self.gathers:
+        if self.way == "gather":
             run, rest = gather, (kernel, w.stride, w.padding, w.dilation)
         else:
             size = (height, width)
-            run, rest = scatter, (*_reaches(size, self.places(size), kernel, w), self.shape[1])
+            run, rest = scatter_places, _reaches(size, self.places(size), kernel, w)
+            if self.way == "scatter":
+                run, rest = scatter, (*rest, self.shape[1])
 
         def compute(start: int, stop: int, steps: int, out: Floats) -> None:
             run(start, stop, steps, array, self.weights, self.bias, out, *rest)
@@ -127,18 +136,21 @@ def laid_out(
     if len(weight) % groups:
         raise ValueError(f"no convolution to {len(weight)} channels in {groups} groups")
     window = Window(stride, padding, dilation, groups)
-    gathers = _gathers(len(weight), window)
-    rows = _blocks(weight) if gathers else _reversed(weight, groups)
+    way = _way(weight.shape, window)
+    rows = _blocks(weight) if way == "gather" else _reversed(weight, groups)
     start = torch.zeros(len(weight)) if bias is None else bias
     arrays = (operand.detach().contiguous().numpy() for operand in (rows, start))
-    return Convolution(tuple(weight.shape), window, gathers, *arrays)
+    return Convolution(tuple(weight.shape), window, way, *arrays)
 
 
-def _gathers(outputs: int, window: Window) -> bool:
-    """Whether sums in registers are faster: where there are many, or what is reached lies apart."""
+def _way(shape: tuple[int, ...], window: Window) -> Way:
+    """The fastest, as measured: what fires together, and what is reached, has to be enough."""
+    outputs, inputs = shape[:2]
     if window.groups > 1 or outputs % LANES:
-        return False
-    return outputs >= 128 or (outputs >= 64 and window.stride != (1, 1))
+        return "scatter"
+    if window.stride != (1, 1) and inputs < 128:
+        return "gather"
+    return "places" if inputs >= 64 else "scatter"
 
 
 def _blocks(weight: Tensor) -> Tensor:

@@ -43,6 +43,8 @@ def gather(
     inputs = height * width * channels
     rows, amounts = np.empty(inputs, np.int64), np.empty(inputs, np.float32)
     first = np.empty(height * width + 1, np.int64)
+    tap = channels * lanes * 4  # bytes of the weights of one
+    step = kernel[1] if dilation[1] == 1 else 1  # places side by side have taps side by side
     runs = np.empty(3 * kernel[0] * kernel[1], np.int64)
     r, k, a = runs.ctypes.data, rows.ctypes.data, amounts.ctypes.data
     batch, samples = len(values) // steps, stop - start
@@ -51,13 +53,13 @@ def gather(
         events, image = 0, values[n].ctypes.data
         for place in range(height * width):
             first[place] = events
-            at = image + place * channels * 4
+            at, across = image + place * channels * 4, place % width * tap
             for low in range(0, channels, WORD):
                 word = bits(at + low * 4, min(WORD, channels - low))
                 while word != 0:
                     channel = low + lowest(word)
                     word &= word - 1
-                    rows[events] = channel * lanes * 4
+                    rows[events] = across + channel * lanes * 4
                     amounts[events] = value(at + channel * 4)
                     events += 1
         first[height * width] = events
@@ -71,14 +73,14 @@ def gather(
                         y = i * stride[0] + dy * dilation[0] - padding[0]
                         if y < 0 or y >= height:
                             continue
-                        for dx in range(kernel[1]):
+                        for dx in range(0, kernel[1], step):
                             x = j * stride[1] + dx * dilation[1] - padding[1]
-                            if x < 0 or x >= width:
+                            left, right = max(x, 0), min(x + step, width)
+                            if left >= right:
                                 continue
-                            place = y * width + x
-                            runs[last] = first[place]
-                            runs[last + 1] = first[place + 1]
-                            runs[last + 2] = (dy * kernel[1] + dx) * channels * lanes * 4
+                            runs[last] = first[y * width + left]
+                            runs[last + 1] = first[y * width + right]
+                            runs[last + 2] = (dy * kernel[1] + dx - x) * tap
                             last += 3
                     if lanes == 16:
                         add_rows(1, r, last // 3, k, a, w, b, o)

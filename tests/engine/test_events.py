@@ -24,17 +24,17 @@ def convolve(x, weight, bias, *window):
     return laid_out(weight, bias, *window)(x)
 
 
-@pytest.fixture(params=[True, False], ids=["gather", "scatter"])
+@pytest.fixture(params=["gather", "scatter", "places"])
 def way(request, monkeypatch):
-    """Both ways, wherever they are possible."""
-    chosen = events._gathers
+    """Every way, wherever it is possible."""
+    chosen = events._way
 
-    def gathers(outputs, window):
-        possible = window.groups == 1 and outputs % 16 == 0
-        assert possible or not chosen(outputs, window)
-        return possible and request.param
+    def way(shape, window):
+        possible = window.groups == 1 and shape[0] % 16 == 0
+        assert possible or chosen(shape, window) == "scatter"
+        return request.param if possible else "scatter"
 
-    monkeypatch.setattr(events, "_gathers", gathers)
+    monkeypatch.setattr(events, "_way", way)
 
 
 @pytest.mark.usefixtures("way")
@@ -67,38 +67,40 @@ def test_it_is_the_convolution(
 
 
 @given(pairs, pairs, pairs, st.floats(0.05, 0.5))
-def test_both_ways_give_the_same_bits(kernel, stride, dilation, rate):
+def test_all_ways_give_the_same_bits(kernel, stride, dilation, rate):
     x, weight, bias = sparse(2, 5, 9, 9, rate=rate), torch.randn(64, 5, *kernel), torch.randn(64)
     found = []
-    for gathers in (True, False):
+    for way in ("gather", "scatter", "places"):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(events, "_gathers", lambda *_, gathers=gathers: gathers)
+            patch.setattr(events, "_way", lambda *_, way=way: way)
             found.append(convolve(x, weight, bias, stride, (1, 1), dilation))
-    assert torch.equal(*found)
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
 
 
 @pytest.mark.parametrize(
-    ("outputs", "stride", "groups", "gathers"),
+    ("outputs", "inputs", "stride", "groups", "way"),
     [
-        (128, (1, 1), 1, True),
-        (64, (2, 2), 1, True),
-        (64, (1, 1), 1, False),
-        (130, (1, 1), 1, False),
-        (128, (1, 1), 2, False),
+        (128, 64, (1, 1), 1, "places"),
+        (64, 128, (2, 2), 1, "places"),
+        (64, 32, (2, 2), 1, "gather"),
+        (64, 32, (1, 1), 1, "scatter"),
+        (130, 64, (1, 1), 1, "scatter"),
+        (128, 64, (1, 1), 2, "scatter"),
     ],
 )
-def test_the_way_is_a_fact_of_the_shape(outputs, stride, groups, gathers):
-    found = laid_out(torch.zeros(outputs, 4, 3, 3), None, stride, (1, 1), (1, 1), groups)
-    assert found.gathers == gathers
+def test_the_way_is_a_fact_of_the_shape(outputs, inputs, stride, groups, way):
+    found = laid_out(torch.zeros(outputs, inputs, 3, 3), None, stride, (1, 1), (1, 1), groups)
+    assert found.way == way
 
 
 def test_some_samples_at_all_steps():
     steps, batch = 3, 4
     x = sparse(steps * batch, 8, 6, 5)
-    for out in (20, 128):
-        convolution = laid_out(torch.randn(out, 8, 3, 3), torch.randn(out), (1, 1), (1, 1))
+    for out, stride in ((20, (1, 1)), (32, (2, 2)), (128, (1, 1))):
+        convolution = laid_out(torch.randn(out, 8, 3, 3), torch.randn(out), stride, (1, 1))
         whole = convolution(x).unflatten(0, (steps, batch))
-        rows = torch.empty(steps * 2, 6, 5, out)
+        rows = torch.empty(steps * 2, *convolution.places((6, 5)), out)
         convolution.images(x)(1, 3, steps, rows.numpy())
         assert torch.equal(rows.permute(0, 3, 1, 2).unflatten(0, (steps, 2)), whole[:, 1:3])
 
