@@ -97,6 +97,10 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
                 ``[T, B, *N]``; none when confidence is off.
         """
 
+    def averages(self) -> bool:
+        """Whether each step is given the mean of all steps' currents, and nothing else of them."""
+        return False
+
     def single_threshold(self) -> "Neuron[Any] | None":
         """The same in neurons of one level and more steps; none where this is one already."""
         return None

@@ -8,7 +8,9 @@ stride and padding. Functions that no neuron stands for are computed by it outsi
 domain, and count as MACs.
 
 Under a constant input, what no neuron has touched does not change over time: it has ``T = 1`` and
-is computed once. An input of frames is shown a frame a step (:mod:`snnconv.frames`).
+is computed once. So has what lies between neurons whose spikes are wanted in the mean only: before
+LM-HT neurons whose Omega is uniform, the mean is taken of spikes instead of currents. An input of
+frames is shown a frame a step (:mod:`snnconv.frames`).
 
 Shape:
     ``[f, B, *input] -> [T, B, classes]``: the last layer's currents at each step.
@@ -31,14 +33,14 @@ from torch import Tensor, nn
 from snnconv.confidence import keep_mask
 from snnconv.engine import synapse
 from snnconv.engine.activity import ASSUMED, activity
-from snnconv.engine.pending import Pending
+from snnconv.engine.pending import Pending, added, waiting
 from snnconv.engine.run import run
 from snnconv.facts import ConfidenceFacts
 from snnconv.frames import at
 from snnconv.graph.build import Network, walk
-from snnconv.graph.ir import Graph, Node
+from snnconv.graph.ir import Node
 from snnconv.graph.ops import OPS, Role
-from snnconv.graph.roles import Carries, carried, cumulative, sources
+from snnconv.graph.roles import Carries, averaged, carried, cumulative, sources, still
 from snnconv.neuron import Neuron, Spikes
 from snnconv.shapes import fold_time, unfold_time
 
@@ -83,7 +85,7 @@ class SpikingNetwork(nn.Module):
             for name in site.tensors.values():
                 network.tensor(name).requires_grad_(False)
         self.hold = hold
-        source = Carries.CONSTANT if hold is None else Carries.FRAMES
+        self._source = source = Carries.CONSTANT if hold is None else Carries.FRAMES
         self._carried = carried(network.graph, source)
         self._emitters = {node.name for node in sources(network.graph)}
         self._cumulative = {node.name for node in cumulative(network.graph, source)}
@@ -94,12 +96,14 @@ class SpikingNetwork(nn.Module):
         self.confidence = confidence
         self.engine = engine
         self.active = self._expected(rates or {})
-        self._waiting = _waiting(network.graph)
+        self._waiting = waiting(network.graph)
         self._layouts = synapse.Layouts()
 
+    @torch.no_grad()
     def paths(self) -> dict[str, synapse.Path]:
-        """Which way each layer with weights goes in inference: once, dense or by events."""
-        return synapse.paths(self.network, self._carried, self.active, self.engine)
+        """Which way each layer with weights goes in inference."""
+        _, once = self._means()
+        return synapse.paths(self.network, self._carried, self.active, self.engine, once)
 
     @property
     def neurons(self) -> dict[str, Neuron[Any]]:
@@ -145,17 +149,24 @@ class SpikingNetwork(nn.Module):
         elif len(x) != 1:
             raise ValueError(f"{len(x)} frames, and the network was made for constant input")
         nodes: dict[str, Any] = {}
+        averages, once = self._means()
 
         def evaluate(node: Node, inputs: list[Tensor | Pending]) -> Tensor | Pending:
             if OPS[node.op].role is Role.SITE:
                 spikes, nodes[node.name] = self._fire(
-                    node.name, inputs[0], timesteps, samples, state, observe is not None
+                    node.name,
+                    inputs[0],
+                    timesteps,
+                    samples,
+                    state,
+                    observe is not None,
+                    node.name in averages,
                 )
                 if observe is not None:
                     observe(node.name, state.steps, spikes)
                 return spikes.values
             if any(isinstance(value, Pending) for value in inputs):
-                return _added(inputs)
+                return added(inputs)
             given = cast("list[Tensor]", inputs)
             if node.name in self._cumulative:
                 if OPS[node.op].role is Role.ANALOG:
@@ -165,7 +176,8 @@ class SpikingNetwork(nn.Module):
                 if observe is not None and node.name in self._emitters:
                     observe(node.name, state.steps, Spikes((pooled != 0).to(pooled.dtype), pooled))
                 return pooled
-            return self._pending(node, given) or self._merged(node, given)
+            active = None if node.name in once else self.active[node.name]
+            return self._pending(node, given, active) or self._merged(node, given, active)
 
         source: Tensor | Pending = x
         currents = cast("Tensor", walk(self.network.graph, source, evaluate))
@@ -173,13 +185,26 @@ class SpikingNetwork(nn.Module):
             state.steps + timesteps, nodes
         )
 
-    def _pending(self, node: Node, inputs: list[Tensor]) -> Pending | None:
+    def _means(self) -> tuple[frozenset[str], frozenset[str]]:
+        """Sites that give their mean over time, and the nodes that are computed once for it.
+
+        In training none: the gradients of Omega want the currents of every step.
+        """
+        averaging = {
+            name
+            for name, neuron in self.neurons.items()
+            if not torch.is_grad_enabled() and neuron.averages()
+        }
+        averages = averaged(self.network.graph, averaging)
+        return averages, still(self.network.graph, averages, self._source)
+
+    def _pending(self, node: Node, inputs: list[Tensor], active: float | None) -> Pending | None:
         """A convolution by events that its neurons will ask for."""
         if node.name not in self._waiting or node.op != "conv" or inputs[0].dim() != 5:
             return None
         if (
             torch.is_grad_enabled()
-            or synapse.path(self.network, node, self.active[node.name], self.engine) != "event"
+            or synapse.path(self.network, node, active, self.engine) != "event"
         ):
             return None
         return Pending(self._layouts.of(self.network, node), inputs[0])
@@ -205,6 +230,7 @@ class SpikingNetwork(nn.Module):
         samples: Tensor,
         state: State,
         counted: bool,
+        averaged: bool,
     ) -> tuple[Spikes, Any]:
         if isinstance(currents, Pending):
             like = currents.like()
@@ -223,15 +249,13 @@ class SpikingNetwork(nn.Module):
                 state.steps,
                 like,
             )
-        return run(self.neurons[name], currents, state.nodes.get(name), keep, counted)
+        return run(self.neurons[name], currents, state.nodes.get(name), keep, counted, averaged)
 
-    def _merged(self, node: Node, inputs: list[Tensor]) -> Tensor:
+    def _merged(self, node: Node, inputs: list[Tensor], active: float | None = None) -> Tensor:
         """A linear operation on all steps at once; one that has inputs of both kinds expands."""
         steps = max(value.shape[0] for value in inputs)
         merged = [fold_time(value.expand(steps, *value.shape[1:])) for value in inputs]
-        found = synapse.compute(
-            self.network, node, merged, self.active[node.name], self.engine, self._layouts
-        )
+        found = synapse.compute(self.network, node, merged, active, self.engine, self._layouts)
         return unfold_time(found, steps)
 
     def _pool(self, node: Node, x: Tensor, state: State) -> tuple[Tensor, tuple[Tensor, Tensor]]:
@@ -263,25 +287,3 @@ class SpikingNetwork(nn.Module):
         first = torch.zeros_like(scaled[0]) if before is None else before
         increase = scaled - torch.cat([first[None], scaled[:-1]])
         return increase, ([x[-1] for x in sums], scaled[-1])
-
-
-def _waiting(graph: Graph) -> frozenset[str]:
-    """Convolutions and additions between which and a site nothing stands, and no one else reads."""
-    found: set[str] = set()
-    for node in reversed(graph.nodes):
-        behind = list(graph.consumers(node.name))
-        if len(behind) != 1 or node.name == graph.output or node.op not in ("conv", "add"):
-            continue
-        (reader,) = behind
-        if OPS[reader.op].role is Role.SITE or (reader.op == "add" and reader.name in found):
-            found.add(node.name)
-    return frozenset(found)
-
-
-def _added(inputs: list[Tensor | Pending]) -> Pending:
-    """One that is pending, and the others."""
-    first, *others = sorted(inputs, key=lambda value: isinstance(value, Tensor))
-    assert isinstance(first, Pending)
-    for other in others:
-        first = first.plus(other.tensor() if isinstance(other, Pending) else other)
-    return first

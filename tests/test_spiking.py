@@ -8,6 +8,8 @@ from snnconv.facts import ConfidenceFacts
 from snnconv.graph.build import Network
 from snnconv.graph.capture import capture
 from snnconv.neurons.if_ import IF, Params
+from snnconv.neurons.lm_ht import LMHT
+from snnconv.neurons.lm_ht import Params as LMHTParams
 from snnconv.neurons.msat import MSAT
 from snnconv.neurons.msat import Params as MSATParams
 from snnconv.simulate import simulate
@@ -283,6 +285,51 @@ def test_training_and_inference_give_the_same_spikes(name):
     snn, x = spiking(NETS[name]()), images(3)[None]
     with_gradients, _ = snn(x, 6, torch.arange(3))
     assert torch.equal(with_gradients, run(snn, x, 6)[0])
+
+
+def even(name, **params):
+    """LM-HT neurons of whose currents only the mean over time matters, at the start."""
+    return spiking(NETS[name](), kind=LMHT, params=LMHTParams(**params), T=4)
+
+
+@pytest.mark.parametrize("name", sorted(NETS))
+@pytest.mark.parametrize("params", [{}, {"levels": 4}, {"omega": "identity"}])
+def test_the_mean_of_spikes_stands_for_the_mean_of_currents(name, params):
+    snn, x, seen = even(name, **params), images(3)[None], []
+
+    def observe(node, _, spikes):
+        seen[-1][node] = spikes.counts.detach()
+
+    seen.append({})
+    stepwise, _ = snn(x, 4, torch.arange(3), None, observe)  # training wants every step
+    seen.append({})
+    with torch.no_grad():
+        found, _ = snn(x, 4, torch.arange(3), None, observe)
+    assert torch.equal(found, stepwise)
+    assert seen[0].keys() == seen[1].keys()
+    assert all(torch.equal(seen[0][node], seen[1][node]) for node in seen[0])
+    assert all(counts.any() for counts in seen[0].values())
+
+
+def test_what_is_wanted_in_the_mean_only_is_computed_once(monkeypatch):
+    snn, computed = even("vgg"), []
+    compute = snn.network.compute
+
+    def counted(node, inputs):
+        computed.append((node.op, len(inputs[0])))
+        return compute(node, inputs)
+
+    monkeypatch.setattr(snn.network, "compute", counted)
+    run(snn, images(3)[None], 4)
+    assert [n for op, n in computed if op == "conv"] == [3, 3]
+    assert [n for op, n in computed if op == "linear"] == [4 * 3]
+    assert list(snn.paths().values()) == ["once", "mean", "dense"]
+    computed.clear()
+    with torch.no_grad():
+        list(snn.neurons.values())[-1].omega[0, 0] += 0.25
+    run(snn, images(3)[None], 4)
+    assert [n for op, n in computed if op == "conv"] == [3, 4 * 3]
+    assert list(snn.paths().values()) == ["once", "dense", "dense"]
 
 
 # What no neuron stands for

@@ -31,16 +31,19 @@ class Run:
         steps: to take.
         keep: of spike confidence, ``[T, B, *N]``.
         counted: whether anybody wants the counts.
+        averaged: whether nobody wants more of the values than their mean over time.
     """
 
     flat: Flat
     steps: int
     keep: Tensor | None
     counted: bool
+    averaged: bool = False
 
-    def outputs(self) -> tuple[Spikes, Floats, Floats]:
-        """Memory for spikes, and the same as arrays."""
-        spikes = Spikes(self.flat.empty(self.steps * self.counted), self.flat.empty(self.steps))
+    def outputs(self, averaged: bool = False) -> tuple[Spikes, Floats, Floats]:
+        """Memory for spikes, and the same as arrays; for the mean of values, where it is one."""
+        rows = 1 if averaged else self.steps
+        spikes = Spikes(self.flat.empty(self.steps * self.counted), self.flat.empty(rows))
         return spikes, self.flat.array(spikes.counts), self.flat.array(spikes.values)
 
     def kept(self) -> Floats | None:
@@ -131,7 +134,7 @@ def prepare_levels(
 ) -> Scan:
     """The same by Omega ``[T, S]`` and lambda ``[T]``; the state is a potential."""
     flat = layer.flat
-    spikes, counts, values = layer.outputs()
+    spikes, counts, values = layer.outputs(layer.averaged)
     keep, unit = layer.kept(), flat.neurons(neuron.unit(potential))
     after = flat.own(potential)
     constants = (small(omega), small(retention), *_constants(neuron.params.levels))

@@ -31,15 +31,16 @@ def run_layer(
     state: Any,
     keep: Tensor | None,
     counted: bool,
+    averaged: bool = False,
 ) -> tuple[Spikes, Any]:
-    """All steps of a sequence."""
+    """All steps of a sequence; see :func:`snnconv.engine.run.run`."""
     if isinstance(currents, Pending) and neuron.remembers:
         currents = currents.tensor()
     if not isinstance(currents, Pending):
-        layer = Run(Flat.of(currents), len(currents), keep, counted)
+        layer = Run(Flat.of(currents), len(currents), keep, counted, averaged)
         return prepare(neuron, layer, state).whole(layer, currents)
     flat = Flat(torch.Size(currents.shape[1:]), channels_last=True)
-    scan = prepare(neuron, Run(flat, currents.shape[0], keep, counted), state)
+    scan = prepare(neuron, Run(flat, currents.shape[0], keep, counted, averaged), state)
     _interleave(currents, flat, scan)
     return scan.spikes, scan.state(None)
 

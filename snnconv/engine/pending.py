@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from snnconv.graph.ir import Graph
+from snnconv.graph.ops import OPS, Role
 from snnconv.shapes import fold_time, unfold_time
 
 Images = Callable[[int, int, int, NDArray[np.float32]], None]
@@ -77,3 +79,25 @@ class Pending:
         """A tensor of the same shape and order of memory, whose elements are one."""
         T, B, C, H, W = self.shape
         return self.values.new_zeros(()).expand(T, B, H, W, C).movedim(-1, 2)
+
+
+def waiting(graph: Graph) -> frozenset[str]:
+    """Convolutions and additions between which and a site nothing stands, nor another reader."""
+    found: set[str] = set()
+    for node in reversed(graph.nodes):
+        behind = list(graph.consumers(node.name))
+        if len(behind) != 1 or node.name == graph.output or node.op not in ("conv", "add"):
+            continue
+        (reader,) = behind
+        if OPS[reader.op].role is Role.SITE or (reader.op == "add" and reader.name in found):
+            found.add(node.name)
+    return frozenset(found)
+
+
+def added(inputs: list[Tensor | Pending]) -> Pending:
+    """What an addition is of which a convolution is pending."""
+    first, *others = sorted(inputs, key=lambda value: isinstance(value, Tensor))
+    assert isinstance(first, Pending)
+    for other in others:
+        first = first.plus(other.tensor() if isinstance(other, Pending) else other)
+    return first

@@ -28,6 +28,7 @@ def run(
     state: Any,
     keep: Tensor | None,
     counted: bool = True,
+    averaged: bool = False,
 ) -> tuple[Spikes, Any]:
     """All steps of a sequence; see :meth:`snnconv.neuron.Neuron.run`.
 
@@ -37,7 +38,23 @@ def run(
         state: as the call before gave it, or none.
         keep: of spike confidence.
         counted: whether anybody wants the counts; else there may be none.
+        averaged: whether, in a simulation, values are wanted as their mean over time,
+            ``[1, B, *N]``.
     """
+    spikes, after = _run(neuron, currents, state, keep, counted, averaged)
+    if averaged and len(spikes.values) > 1:
+        spikes = spikes._replace(values=_mean(spikes.values))
+    return spikes, after
+
+
+def _run(
+    neuron: Neuron[Any],
+    currents: Tensor | Pending,
+    state: Any,
+    keep: Tensor | None,
+    counted: bool,
+    averaged: bool,
+) -> tuple[Spikes, Any]:
     like = currents.like() if isinstance(currents, Pending) else currents
     if state is None:
         state = neuron.initial(like[0])
@@ -47,11 +64,20 @@ def run(
     if like.dtype is torch.float32 and like.device.type == "cpu":
         compiled = kernels(learns).get(kind)
         if compiled is not None:
-            return compiled(neuron, currents, state, keep, counted)
+            how = (counted,) if learns else (counted, averaged)
+            return compiled(neuron, currents, state, keep, *how)
     if isinstance(currents, Pending):
         currents = currents.tensor()
     fused = FUSED.get(kind) if learns else None
     return (fused or type(neuron).run)(neuron, currents, state, keep)
+
+
+def _mean(values: Tensor) -> Tensor:
+    """Over time, in the order of time, as a compiled scan adds up."""
+    total = values[0]
+    for value in values[1:]:
+        total = total + value
+    return (total / len(values))[None]
 
 
 @functools.cache

@@ -101,19 +101,26 @@ def scan_levels(
 ) -> None:
     """L-level neurons ``start`` to ``stop``.
 
-    Seen ``[1 or S, m]`` are the currents that Omega ``[T, S]`` mixes; retention ``[T]``.
+    Seen ``[1 or S, m]`` are the currents that Omega ``[T, S]`` mixes; retention ``[T]``. Values of
+    one row are the mean over time.
     """
-    work = np.empty(5 * BLOCK, np.float32)
+    work = np.empty(7 * BLOCK, np.float32)
     base = work.ctypes.data
     m, v, u, s, x = 0, BLOCK, 2 * BLOCK, 3 * BLOCK, 4 * BLOCK
+    k, total = 5 * BLOCK, 6 * BLOCK
     mixed, row = omega.shape[1], 4 * seen.shape[1] if len(seen) > 1 else 0
+    steps, average = len(retention), len(values) < len(retention)
+    same = (omega == omega[0]).all()  # every step is given the same
     for low in range(start, stop, BLOCK):
         n = min(BLOCK, stop - low)
         copy(base + 4 * v, potential.ctypes.data + 4 * low, n)
         load(work, u, unit, 0, low, n)
-        for t in range(len(values)):
-            weights = omega.ctypes.data + 4 * mixed * t
-            mix(base + 4 * m, seen.ctypes.data + 4 * (low - first), row, mixed, weights, 4, n)
+        for i in range(n):
+            work[total + i] = _0
+        for t in range(steps):
+            if t == 0 or not same:
+                weights = omega.ctypes.data + 4 * mixed * t
+                mix(base + 4 * m, seen.ctypes.data + 4 * (low - first), row, mixed, weights, 4, n)
             kept = retention[t]
             for i in range(n):
                 work[v + i] = kept * work[v + i] + work[m + i]
@@ -121,15 +128,23 @@ def scan_levels(
                 count = _0 if count < _0 else count
                 work[s + i] = levels if count > levels else count
             if keep is not None:
-                copy(base + 4 * m, keep[t].ctypes.data + 4 * low, n)
+                copy(base + 4 * k, keep[t].ctypes.data + 4 * low, n)
                 for i in range(n):
-                    work[s + i] = work[s + i] * work[m + i]
+                    work[s + i] = work[s + i] * work[k + i]
             for i in range(n):
                 work[x + i] = work[s + i] * work[u + i]
                 work[v + i] = work[v + i] - work[x + i]
             if len(counts) > 0:
                 copy(counts[t].ctypes.data + 4 * low, base + 4 * s, n)
-            copy(values[t].ctypes.data + 4 * low, base + 4 * x, n)
+            if average:
+                for i in range(n):
+                    work[total + i] = work[total + i] + work[x + i]
+            else:
+                copy(values[t].ctypes.data + 4 * low, base + 4 * x, n)
+        if average:
+            for i in range(n):
+                work[total + i] = work[total + i] / np.float32(steps)
+            copy(values.ctypes.data + 4 * low, base + 4 * total, n)
         copy(potential.ctypes.data + 4 * low, base + 4 * v, n)
 
 

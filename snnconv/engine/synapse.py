@@ -11,7 +11,7 @@ Shape:
 import functools
 import math
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from typing import Any, Literal
 
 import torch
@@ -26,8 +26,9 @@ from snnconv.graph.roles import Carries
 Engine = Literal["auto", "dense", "event"]
 """Where to go by events: where that is expected to be faster, nowhere, or wherever possible."""
 
-Path = Literal["once", "dense", "event"]
-"""How a layer is computed: once, its input being constant, or at each step, in one of two ways."""
+Path = Literal["once", "mean", "dense", "event"]
+"""How a layer is computed: once, its input being constant or the mean over time that neurons behind
+want, or at each step, in one of two ways."""
 
 _PLANES = (1, 2)
 """Dimensions of a convolution that goes by events; a linear layer is one of a single place."""
@@ -138,6 +139,7 @@ def paths(
     kinds: Mapping[str, Carries],
     active: Mapping[str, float | None],
     engine: Engine,
+    once: Set[str],
 ) -> dict[str, Path]:
     """Which way each layer with weights goes in inference.
 
@@ -146,11 +148,14 @@ def paths(
         kinds: what each node carries.
         active: of each node's inputs, as :func:`path` takes it.
         engine: whether to go by events.
+        once: the nodes whose inputs do not change over time.
     """
 
     def way(node: Node) -> Path:
         if kinds[node.name] is Carries.CONSTANT:
             return "once"
+        if node.name in once:
+            return "mean"
         return path(network, node, active[node.name], engine)
 
     return {n.name: way(n) for n in network.graph.nodes if OPS[n.op].role is Role.SYNAPSE}

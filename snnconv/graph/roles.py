@@ -22,7 +22,7 @@ Deviations:
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from enum import StrEnum
 
 import torch
@@ -30,7 +30,7 @@ from torch import Tensor
 
 from snnconv.graph import recurrent
 from snnconv.graph.build import node_tensors, shapes, walk
-from snnconv.graph.ir import Graph, Node
+from snnconv.graph.ir import INPUT, Graph, Node
 from snnconv.graph.ops import OPS, Role
 
 
@@ -88,6 +88,47 @@ def cumulative(graph: Graph, source: Carries = Carries.CONSTANT) -> tuple[Node, 
         for node in graph.nodes
         if OPS[node.op].role in (Role.MAX, Role.ANALOG) and kinds[node.name] is not Carries.CONSTANT
     )
+
+
+def averaged(graph: Graph, averaging: Set[str]) -> frozenset[str]:
+    """The sites of whose spikes nobody wants more than the mean over time.
+
+    What is linear may take the mean before as well as after, and every neuron behind would take it.
+
+    Args:
+        graph: of the network.
+        averaging: the sites whose neurons are given the mean of all steps at each step.
+    """
+    stepwise = {graph.output}
+    for node in reversed(graph.nodes):
+        match OPS[node.op].role:
+            case Role.SITE:
+                wants = node.name not in averaging
+            case Role.MAX | Role.ANALOG:  # cumulative: what they emit is counted at each step
+                wants = True
+            case _:
+                wants = node.name in stepwise
+        if wants:
+            stepwise.update(node.inputs)
+    return frozenset(site.name for site in graph.sites if site.name not in stepwise)
+
+
+def still(graph: Graph, averages: Set[str], source: Carries) -> frozenset[str]:
+    """The nodes whose inputs do not change over time, but for sites.
+
+    Args:
+        graph: of the network.
+        averages: the sites that give their mean over time.
+        source: what the input carries.
+    """
+    found = {INPUT} if source is Carries.CONSTANT else set()
+    for node in graph.nodes:
+        if OPS[node.op].role is Role.SITE:
+            if node.name in averages:
+                found.add(node.name)
+        elif found.issuperset(node.inputs):
+            found.add(node.name)
+    return frozenset(found)
 
 
 def by_macs(graph: Graph) -> set[str]:

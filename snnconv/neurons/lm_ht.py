@@ -111,6 +111,11 @@ class LMHT(Neuron[State]):
             "lambda": self.retention().detach(),
         }
 
+    def averages(self) -> bool:
+        """With Omega = 1/T everywhere, the start of hybrid training."""
+        omega, T = self.matrix(), self.timesteps
+        return not self.causal and bool((omega == omega.new_tensor(1 / T)).all())
+
     def single_threshold(self) -> "LMHT":
         """The neuron of one level that puts out in L steps what this one does in one.
 

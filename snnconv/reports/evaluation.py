@@ -129,10 +129,10 @@ class EvaluateReport(Report):
     )
     sin_ratio_steps: Steps | None = Field(None, description="mean over layers, by t")
     layers: list[LayerRow]
-    engine: dict[str, Literal["once", "dense", "event"]] = Field(
+    engine: dict[str, Literal["once", "mean", "dense", "event"]] = Field(
         {},
         description="how each layer with weights was simulated: once, its input being constant, "
-        "or at each step, dense or by events",
+        "or of the mean over time, or at each step, dense or by events",
     )
     histograms: list[Histogram]
     seconds_per_sample: float = Field(description="wall time of the simulation with all metrics")

@@ -40,14 +40,14 @@ def kind(request):
 chunked = pytest.mark.parametrize("kind", CHUNKED, ids=str)
 
 
-def pair(kind, currents):
+def pair(kind, currents, moved=True):
     """The layer, with a threshold a channel, and what it learns away from where it starts."""
     name, params = kind
     theta = torch.rand(currents.shape[2]) + 0.3
     neurons = layer(name, theta, currents.dtype, len(currents), **params)
     with torch.no_grad():
         for parameter in neurons.parameters():
-            parameter += 0.3 * torch.randn(parameter.shape)
+            parameter += 0.3 * moved * torch.randn(parameter.shape)
     return neurons
 
 
@@ -72,6 +72,22 @@ def test_a_kernel_gives_what_the_neuron_gives(kind, currents, masked):
         found = run(neurons, currents, None, keep)
     assert same(found, expected)
     assert expected[0].counts.any()
+
+
+@pytest.mark.parametrize("currents", CURRENTS.values(), ids=CURRENTS)
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("moved", [False, True])
+def test_the_mean_over_time_is_that_of_the_values(kind, currents, masked, moved):
+    currents = currents()
+    neurons = pair(kind, currents, moved)
+    keep = (torch.rand(currents.shape) < 0.6).to(currents.dtype) if masked else None
+    spikes, state = plain(neurons, currents, None, keep)
+    with torch.no_grad():
+        found = run(neurons, currents, None, keep, averaged=True)
+    mean = sum(spikes.values[1:], spikes.values[0]) / len(spikes.values)
+    assert found[0].values.shape == (1, *currents.shape[1:])
+    assert same(found, (spikes._replace(values=mean[None]), state))
+    assert mean.any()
 
 
 @chunked

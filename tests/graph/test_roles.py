@@ -11,7 +11,7 @@ from torch import nn
 
 from snnconv.graph.capture import capture
 from snnconv.graph.fold import fold
-from snnconv.graph.roles import Carries, carried, fan_out, macs, sources
+from snnconv.graph.roles import Carries, averaged, carried, fan_out, macs, sources, still
 
 
 def graph_of(module, shape=(2, 6, 6)):
@@ -79,6 +79,52 @@ def test_batch_norm_that_cannot_be_folded_passes_spikes_on():
     net = nn.Sequential(conv(), nn.ReLU(), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(72, 3))
     assert [node.op for node in graph_of(net)[0].nodes][2] == "affine"
     assert in_order(net) == [CONST, SPIKES, SPIKES, SPIKES, CURRENT]
+
+
+# Where the mean over time is enough
+
+
+def means(module, averaging=None):
+    """By place in the graph: the sites that may give their mean, and what is computed once."""
+    graph, _ = graph_of(module)
+    places = {node.name: place for place, node in enumerate(graph.nodes)}
+    sites = [site.name for site in graph.sites]
+    averages = averaged(graph, {sites[i] for i in (averaging or range(len(sites)))})
+    once = still(graph, averages, Carries.CONSTANT) & set(places)
+    return sorted(places[name] for name in averages), sorted(places[name] for name in once)
+
+
+def test_before_neurons_that_average_the_mean_is_enough():
+    net = nn.Sequential(conv(), nn.ReLU(), conv(), nn.ReLU(), conv(), nn.ReLU(), nn.Flatten())
+    assert means(net) == ([1, 3], [0, 1, 2, 3, 4])
+    assert means(net, [0, 2]) == ([3], [0, 3, 4])
+    assert means(net, [0, 1]) == ([1], [0, 1, 2])
+
+
+def test_logits_want_every_step():
+    net = nn.Sequential(conv(), nn.ReLU(), nn.Flatten(), nn.Linear(72, 3))
+    assert means(net) == ([], [0])
+
+
+def test_max_pooling_wants_every_step_and_average_pooling_does_not():
+    def net(pool):
+        return nn.Sequential(conv(), nn.ReLU(), pool, conv(), nn.ReLU(), nn.Flatten())
+
+    assert means(net(nn.AvgPool2d(2))) == ([1], [0, 1, 2, 3])
+    assert means(net(nn.MaxPool2d(2))) == ([], [0])
+
+
+def test_one_reader_that_wants_every_step_is_enough():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second, self.last = conv(), conv(), nn.Linear(72, 3)
+
+        def forward(self, x):
+            x = torch.relu(self.first(x))
+            return self.last((torch.relu(self.second(x)) + x).flatten(1))
+
+    assert means(Net()) == ([], [0])
 
 
 def residual(shortcut, n=2):

@@ -198,6 +198,16 @@ def test_its_single_threshold_twin_counts_the_same_by_window(L, omega, leaks):
     assert many.sum() > 500
 
 
+@pytest.mark.parametrize("omega", ["uniform", "bounded", "identity", "causal"])
+@pytest.mark.parametrize("T", [2, 3, 8])
+def test_it_averages_while_omega_is_uniform(omega, T):
+    neurons = lm_ht(T, omega=omega)
+    assert neurons.averages() == (omega in ("uniform", "bounded"))
+    with torch.no_grad():
+        neurons.omega[-1, 0] += 1e-3
+    assert not neurons.averages()
+
+
 def test_what_it_learns_is_told_in_its_equations_values():
     neurons = lm_ht(2, omega="bounded", leak=0.9)
     with torch.no_grad():
