@@ -21,7 +21,7 @@ from snnconv.engine.vectors import copy, dot, mix
 
 Floats = NDArray[np.float32]
 
-BLOCK = 256
+BLOCK = 512
 """Neurons of a block: few enough that all steps of their potentials stay in the cache."""
 
 _0, _1 = np.float32(0), np.float32(1)
@@ -76,11 +76,15 @@ def back_if(
         load(work, g, of_after, 0, low, n)
         for k in range(steps):
             t = steps - 1 - k
-            load(work, th, theta, t, low, n)
+            if k == 0 or len(theta) > 1:
+                load(work, th, theta, t, low, n)
             load(work, o, of_values, t, low, n)
-            load(work, c, of_counts, t, low, n)
             for i in range(n):
-                work[r + i] = (work[o + i] - work[g + i]) * work[th + i] + work[c + i]
+                work[r + i] = (work[o + i] - work[g + i]) * work[th + i]
+            if len(of_counts) > 0:
+                copy(base + 4 * c, at(of_counts, t, low), n)
+                for i in range(n):
+                    work[r + i] = work[r + i] + work[c + i]
             if len(keep) > 0:
                 copy(base + 4 * x, at(keep, t, low), n)
                 for i in range(n):
@@ -150,12 +154,15 @@ def back_levels(
             t = steps - 1 - k
             here = base + 4 * (befores + t * BLOCK)
             load(work, o, of_values, t, low, n)
-            load(work, c, of_counts, t, low, n)
             if through:
                 for i in range(n):
                     work[o + i] = work[o + i] - work[g + i]
             for i in range(n):
-                work[r + i] = work[o + i] * work[u + i] + work[c + i]
+                work[r + i] = work[o + i] * work[u + i]
+            if len(of_counts) > 0:
+                copy(base + 4 * c, at(of_counts, t, low), n)
+                for i in range(n):
+                    work[r + i] = work[r + i] + work[c + i]
             if len(keep) > 0:
                 copy(base + 4 * x, at(keep, t, low), n)
                 for i in range(n):

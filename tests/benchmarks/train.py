@@ -67,7 +67,7 @@ def ours(subject: Subject, name: str) -> Trained:
 
 
 def _unfused() -> AbstractContextManager[Any]:
-    def run(neuron: Any, currents: Tensor, state: Any, keep: Any, counted: bool) -> Any:
+    def run(neuron: Any, currents: Tensor, state: Any, keep: Any, *_: Any) -> Any:
         return neuron(currents, state, keep)
 
     return patch.object(snnconv.spiking, "run", run)
