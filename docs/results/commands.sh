@@ -182,7 +182,7 @@ hybrid() { # network
     start "$1" "q4-lm-h-$T" qcfs4 "$T" --neuron lm-h
     tuned "$1" "q4-lm-h-$T"
   done
-  for both in 4-2 2-4; do tuned "$1" "q8-lm-ht-$both"; done
+  for both in 4-2 2-4 2-2; do tuned "$1" "q8-lm-ht-$both"; done
   # frozen: neurons are released after more epochs than there are
   tuned "$1" q4-lm-ht-2-2 uniform-frozen --release 30
   start "$1" q4-lm-ht-2-2-identity qcfs4 2 --neuron lm-ht --param levels=2 --param omega=identity
@@ -239,8 +239,8 @@ slices() { # network: a quarter of the split, as T is long
   for k in 1 2 4 8; do tuned "$1" q8-lm-h-8 "slice-$k" --limit 15000 --slice "$k"; done
 }
 
-direct() { # network: the whole split, twice
-  local how=(--data fashion-mnist --epochs 2 --lr 0.1 --warmup 0.2 --batch-size 128 --augment flip --validation 0.05)
+direct() { # network: the whole split, once
+  local how=(--data fashion-mnist --epochs 1 --lr 0.1 --warmup 0.2 --batch-size 128 --augment flip --validation 0.05)
   local model=$1
   mkdir -p "$results/hybrid"
   [ "$1" = vgg11 ] && model='vgg11?width=0.5'
