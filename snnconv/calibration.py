@@ -21,6 +21,7 @@ LAYER_BITS, CHANNEL_BITS = (
     10,
     6,
 )  # 0.05 % and 0.8 % relative error, 0.5 MB a layer or 32 kB a channel
+_IMAGE = 3  # dimensions of a sample
 _DRAWN = 100  # bins of the histogram that the checkpoint keeps for reports
 
 
@@ -151,6 +152,15 @@ class Method:
     granularity: str
 
 
+def calibrating(ann: Checkpoint, device: torch.device) -> Network:
+    """The network that is watched: folded, and in the memory layout in which it is fastest."""
+    graph, tensors = fold(ann.graph, ann.network)
+    network = Network(graph, tensors).to(device).eval()
+    if len(ann.data.shape) == _IMAGE:
+        network = network.to(memory_format=torch.channels_last)
+    return network
+
+
 def calibrate(
     ann: Checkpoint,
     method: Method,
@@ -175,7 +185,7 @@ def calibrate(
     granularity = method.granularity
     if known:
         granularity = "channel" if any(len(theta) > 1 for theta in known.values()) else "layer"
-    network = Network(graph, tensors).to(device).eval()
+    network = calibrating(ann, device)
     collector, count = Collector(graph, shapes(graph, tensors), granularity), 0
     for _, x, labels in samples:
         collector.collect(network, x.to(device))

@@ -17,9 +17,12 @@ Deviations:
     Activations below ``2**-32`` or above ``2**32`` fall into the outermost bins.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import ModuleType
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -69,6 +72,9 @@ class Histogram:
         """Add activations ``[n, channels]``, none of them negative."""
         channels, bins = self.counts.shape
         rows = rows.float()
+        if (compiled := _compiled()) is not None:
+            self._tally(compiled, rows.contiguous())
+            return
         self.maximum = torch.maximum(self.maximum, rows.amax(0))
         offsets = torch.arange(channels) * bins
         for part in rows.split(max(1, _CHUNK // channels)):
@@ -79,6 +85,27 @@ class Histogram:
             self.counts += torch.bincount(index[positive], minlength=self.counts.numel()).reshape(
                 channels, bins
             )
+
+    def _tally(self, compiled: ModuleType, rows: Tensor) -> None:
+        channels, bins = self.counts.shape
+        beside = max(1, compiled.WIDTH // channels)  # rows that stand in one of the kernel's
+        column = np.arange(beside * channels, dtype=np.int32)
+        offsets = column % channels * np.int32(bins)
+        zeros, maximum = np.zeros_like(column), np.zeros_like(column)
+        compiled.tally(
+            rows.view(-1).view(torch.int32).numpy(),
+            np.int32(_LOWEST),
+            np.int32(_LOWEST + (bins << (23 - self.bits)) - 1),
+            np.int32(23 - self.bits),
+            offsets,
+            offsets + column // np.int32(channels),
+            self.counts.view(-1).numpy(),
+            zeros,
+            maximum,
+        )
+        self.zeros += torch.from_numpy(zeros).view(beside, channels).sum(0)
+        largest = torch.from_numpy(maximum).view(torch.float32).view(beside, channels).amax(0)
+        self.maximum = torch.maximum(self.maximum, largest)
 
     def merge(self, other: "Histogram") -> None:
         """Add what another histogram of the same site has seen."""
@@ -125,6 +152,15 @@ class Histogram:
         counts = torch.zeros(bins, dtype=torch.float64)
         counts.index_add_(0, index.clamp(0, bins - 1), self.counts.sum(0).double())
         return edges, counts
+
+
+@functools.cache
+def _compiled() -> ModuleType | None:
+    try:
+        from snnconv import histogram_compiled
+    except ImportError:  # no numba
+        return None
+    return histogram_compiled
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ LONGEST = 300
 
 LAYERS = (
     ("errors", "kinds", "shapes", "progress", "facts", "surrogate", "series", "compiled"),
-    ("elementary_compiled",),
+    ("elementary_compiled", "histogram_compiled"),
     ("elementary",),
     ("values", "plugins", "config", "reports", "runtime", "frames", "distributed"),
     ("validated", "factory"),

@@ -66,6 +66,13 @@ def test_train(program):
     assert report["counts"]["snnconv fused"]["differing_share"] == 0
 
 
+def test_calibrate(program):
+    report = program("calibrate", "--network", "cnn")
+    rows = report["times"]["1"]
+    assert set(rows) == {"forward pass", "one a layer", "one a channel"}
+    assert all(row["against"]["forward pass"]["cpu"] > 0 for row in rows.values())
+
+
 def test_sweep(program):
     report = program("sweep", "--network", "cnn")
     for kind in ("by_timesteps", "by_rate"):

@@ -1,3 +1,6 @@
+import sys
+from unittest import mock
+
 import numpy as np
 import pytest
 import torch
@@ -5,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+import snnconv
+from snnconv import histogram_compiled, statistic
 from snnconv.statistic import Histogram
 
 laws = settings(deadline=None, max_examples=40)
@@ -173,3 +178,33 @@ def test_what_is_drawn_lies_where_it_belongs():
     edges, counts = histogram(rows).drawn(10)
     expected = torch.histogram(rows.flatten().double(), edges)[0]
     assert (counts - expected).abs().max() <= 10  # at the edges, a bin is on one side only
+
+
+@laws
+@given(
+    arrays(
+        np.float32,
+        st.tuples(st.integers(1, 60), st.sampled_from([1, 2, 3, 16, 40, 1500])),
+        elements=st.one_of(
+            st.sampled_from([0.0, -0.0, 1.0, 3.0e38, 1e-45, 2.0**-32, 2.0**32]),
+            st.floats(0, 2.0**31, width=32),
+        ),
+    ),
+    bits,
+)
+def test_compiled_and_plain_counting_are_the_same(rows, bits):
+    rows = torch.from_numpy(rows)
+    found = histogram(torch.cat([rows, rows[:1]]), bits)
+    found.update(rows)
+    with mock.patch.object(statistic, "_compiled", lambda: None):
+        plain = histogram(torch.cat([rows, rows[:1]]), bits)
+        plain.update(rows)
+    assert same(found, plain)
+    assert int(found.counts.sum() + found.zeros.sum()) == 2 * rows.numel() + rows.shape[1]
+
+
+def test_counting_is_compiled_where_numba_is(monkeypatch):
+    assert statistic._compiled() is histogram_compiled
+    monkeypatch.delattr(snnconv, "histogram_compiled")
+    with mock.patch.dict(sys.modules, {"snnconv.histogram_compiled": None}):
+        assert statistic._compiled.__wrapped__() is None
