@@ -232,10 +232,14 @@ reparameterized() { # network name single|vanilla
   cp "$runs/$1/$name.json" "$results/hybrid/$1-$name.json"
 }
 
-slices() { # network: a quarter of the split, as T is long
+slices() { # network: an eighth of the split, as T is long
   local k
   mkdir -p "$results/hybrid"
   start "$1" q8-lm-h-8 qcfs8 8 --neuron lm-h
+  start "$1" q8-lm-h-8-through qcfs8 8 --neuron lm-h --param reset=through
+  for k in 1 2 4 8; do tuned "$1" q8-lm-h-8-through "slice-$k" --limit 7500 --slice "$k"; done
+  [ "$1" = resnet20 ] || return 0
+  # with the paper's gradient, which skips the reset, and twice the images
   for k in 1 2 4 8; do tuned "$1" q8-lm-h-8 "slice-$k" --limit 15000 --slice "$k"; done
 }
 

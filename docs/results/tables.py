@@ -169,15 +169,22 @@ def mixing(rows: dict[str, dict]) -> str:
 
 
 def slices(rows: dict[str, dict], training: dict[str, dict]) -> str:
-    """Table 3's form: training in slices of time, and the memory that it takes."""
-    heads = ("row", "accuracy", "an epoch", "memory (MiB)")
+    """Table 3's form: training in slices of time."""
+    heads = ("row", "accuracy", "energy / ANN's", "an epoch")
     body = []
     for name, r in rows.items():
         run = training[name]
         seconds = sum(row["seconds"] for row in run["epochs"]) / len(run["epochs"])
-        memory = f"{run['peak_memory_mib']:.0f}"
-        body.append((f"`{name}`", f"{r['accuracy'][-1]:.2%}", f"{seconds:.0f} s", memory))
+        cells = [f"{r['accuracy'][-1]:.2%}", f"{r['energy_total_ratio']:.2f}", f"{seconds:.0f} s"]
+        body.append((f"`{name}`", *cells))
     return table(heads, body)
+
+
+def slices_memory(found: dict) -> str:
+    """What one training step takes."""
+    heads = ("T", "steps of a slice", "MiB")
+    keys = ("timesteps", "slice", "mib")
+    return table(heads, [tuple(str(row[key]) for key in keys) for row in found["rows"]])
 
 
 def vision(rows: dict[str, dict]) -> str:
@@ -326,6 +333,8 @@ def tables() -> dict[str, str]:
         found["onnx-exported"] = onnx_exported({n: r for n, r in rows.items() if n not in shipped})
     if (file := HERE / "max_pool.json").exists():
         found["max-pool"] = max_pool(json.loads(file.read_text(encoding="utf-8")))
+    if (file := HERE / "slices_memory.json").exists():
+        found["slices-memory"] = slices_memory(json.loads(file.read_text(encoding="utf-8")))
     for name in ("text", "speech"):
         if rows := evaluations(name):
             found[name] = few_steps(rows)

@@ -1,0 +1,72 @@
+"""What one training step in slices of time takes of memory, beyond what the process held before.
+
+python docs/results/slices_memory.py CONVERTED    # slices_memory.json
+python docs/results/tables.py                     # the table of docs/results.md
+
+A checkpoint of LM-H neurons, 128 random images. Each row is a process of its own, which has
+trained on two images before, so that all is compiled and loaded.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from snnconv import runtime
+from snnconv.checkpoint import load
+from snnconv.conversion import spiking_network
+from snnconv.objective import Spiking, slice_of
+
+BATCH = 128
+ROWS = [(8, 1), (8, 2), (8, 4), (8, 8), (16, 1), (32, 1), (16, 16)]
+"""T, and steps of a slice."""
+
+
+def step(trained: Spiking, shape: tuple[int, ...], batch: int) -> None:
+    """Forward and backward through all slices, as ``finetune --slice`` does."""
+    x = torch.rand(1, batch, *shape).flatten(0, 1).contiguous(memory_format=torch.channels_last)
+    labels = torch.zeros(batch, dtype=torch.long)
+    for loss, _ in trained.losses(trained.module, torch.arange(batch), x[None], labels):
+        loss.backward()
+    trained.module.zero_grad()
+
+
+def status(which: str) -> int:
+    """MiB."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(which)) // 1024
+
+
+def measure(file: Path, T: int, k: int) -> int:
+    """MiB at most."""
+    runtime.prepare(0, 1)
+    checkpoint = load(file)
+    snn = spiking_network(checkpoint, folded=False).train()
+    trained = Spiking(snn, T, slice_of(snn, T, k), "mean", 0.0, None, None, None)
+    step(trained, checkpoint.data.shape, 2)
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # the peak from now on
+    before = status("VmRSS")
+    step(trained, checkpoint.data.shape, BATCH)
+    return status("VmHWM") - before
+
+
+def main() -> None:
+    """As the module's docstring says."""
+    file, rows = Path(sys.argv[1]), []
+    for T, k in ROWS:
+        command = [sys.executable, __file__, str(file), str(T), str(k)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        rows.append({"timesteps": T, "slice": k, "mib": int(done.stdout)})
+        print(rows[-1], flush=True)
+    found = {"batch": BATCH, "checkpoint": file.name, "rows": rows, "torch": torch.__version__}
+    text = json.dumps(found, indent=2, sort_keys=True) + "\n"
+    (Path(__file__).parent / "slices_memory.json").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 2:
+        print(measure(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))
+    else:
+        main()
