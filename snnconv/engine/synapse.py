@@ -122,13 +122,18 @@ def _break_even(node: Node, shape: torch.Size) -> float:
     What a spike costs beside its additions has to be little beside them, and a dense convolution
     is as fast as it gets only where there are many channels.
     """
-    if node.op == "linear" or len(shape) != 4 or node.attrs["groups"] != 1:
-        return 0.0
     outputs, inputs, *window = shape
+    if node.op == "linear":
+        wide = outputs >= 128 and inputs >= 512
+        return 0.15 if wide and outputs * inputs <= _CACHED else 0.0
+    if len(shape) != 4 or node.attrs["groups"] != 1:
+        return 0.0
     if set(node.attrs["stride"]) != {1} or math.prod(window) == 1:
         return 0.3 if inputs >= 32 and outputs >= 64 else 0.0
     return next((rate for least, rate in _STEPS if min(inputs, outputs) >= least), 0.0)
 
+
+_CACHED = 1 << 21  # weights of which a spike finds its own in the cache: 8 MB
 
 _STEPS = ((64, 0.3), (32, 0.25), (16, 0.15))
 """Channels, and what :func:`_break_even` is from there."""

@@ -125,6 +125,26 @@ def test_linear_layers_by_events(shape):
     torch.testing.assert_close(found, Network.compute(weights, node, [x]), atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize(
+    ("outputs", "inputs", "active", "wanted"),
+    [
+        (128, 512, 0.1, "event"),
+        (512, 2304, 0.1, "event"),
+        (128, 512, 0.2, "dense"),
+        (64, 512, 0.1, "dense"),
+        (128, 256, 0.1, "dense"),
+        (2048, 2048, 0.05, "dense"),  # weights of a spike come from memory
+        (128, 512, None, "dense"),
+    ],
+)
+def test_wide_linear_layers_of_few_spikes_go_by_events(outputs, inputs, active, wanted):
+    if synapse.event_driven() is None:
+        pytest.skip("no wide vectors here")
+    weights = Weights(w=torch.empty(outputs, inputs))
+    node = Node("linear", "linear", ("x",), {}, {"weight": "w"})
+    assert synapse.path(weights, node, active, "auto") == wanted
+
+
 @torch.no_grad()
 def test_lines_by_events():
     if synapse.event_driven() is None:
