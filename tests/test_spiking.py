@@ -1,12 +1,13 @@
 import pytest
 import torch
-from networks import IMAGE, NETS, dyadic, images, recorded, spiking, vgg
+from networks import IMAGE, NETS, captured, dyadic, images, recorded, spiking, vgg
 from torch import nn
 
 from snnconv.conversion import ann_inputs
 from snnconv.facts import ConfidenceFacts
 from snnconv.graph.build import Network
 from snnconv.graph.capture import capture
+from snnconv.graph.rewrite import quantized
 from snnconv.neurons.if_ import IF, Params
 from snnconv.neurons.lm_ht import LMHT
 from snnconv.neurons.lm_ht import Params as LMHTParams
@@ -330,6 +331,24 @@ def test_what_is_wanted_in_the_mean_only_is_computed_once(monkeypatch):
     run(snn, images(3)[None], 4)
     assert [n for op, n in computed if op == "conv"] == [3, 4 * 3]
     assert list(snn.paths().values()) == ["once", "dense", "dense"]
+
+
+# QCFS networks in spiking neurons
+
+
+@pytest.mark.parametrize(("L", "T"), [(4, 1), (2, 2), (1, 4), (4, 2)])
+@pytest.mark.parametrize("name", sorted(set(NETS) - {"max"}))
+def test_lm_ht_of_as_many_levels_is_the_qcfs_network(name, L, T):
+    """Theorem 4.4 where L*T is the number of levels: not in the mean, but of every image."""
+    graph, tensors = captured(NETS[name]())
+    thetas = {site.name: torch.tensor([0.5]) for site in graph.sites}
+    quantized_graph, quantized_tensors = quantized(graph, tensors, thetas, L * T)
+    snn = spiking(NETS[name](), kind=LMHT, params=LMHTParams(levels=L), T=T)
+    x = images(4)
+    with torch.no_grad():
+        expected = Network(quantized_graph, quantized_tensors)(x)
+    assert torch.equal(run(snn, x[None], T)[0].mean(0), expected)
+    assert expected.std() > 0
 
 
 # What no neuron stands for
