@@ -156,12 +156,14 @@ def test_thetas_start_from_calibration_and_move(run, quantized_run, tmp_path):
 
 def test_it_converts_as_it_is_and_is_compared_with_itself(quantized_run, tmp_path):
     folder, report = quantized_run
-    for neuron, T, params, within in (("if", 64, {}, 0.03), ("lm-ht", 2, {"levels": 4}, 0.005)):
+    found = {}
+    for neuron, T, params in (("if", 64, {}), ("lm-ht", 2, {"levels": 2})):
         made = folder / "calibrated.safetensors"
         converting(tmp_path, checkpoint=made, neuron=neuron, timesteps=T, param=params)
-        found = evaluating(tmp_path, limit=None)
-        assert found.ann_accuracy == report.accuracy
-        assert abs(found.accuracy[-1] - report.accuracy) <= within
+        found[neuron] = evaluating(tmp_path, limit=None)
+        assert found[neuron].ann_accuracy == report.accuracy
+    assert found["if"].accuracy[-1] > report.accuracy - 0.03
+    assert abs(found["lm-ht"].accuracy[-1] - report.accuracy) <= 0.005  # four levels in all
 
 
 def test_calibration_changes_nothing_of_it(quantized_run, tmp_path):
