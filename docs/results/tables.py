@@ -169,13 +169,12 @@ def mixing(rows: dict[str, dict]) -> str:
 
 
 def slices(rows: dict[str, dict], training: dict[str, dict]) -> str:
-    """Table 3's form: training in slices of time."""
-    heads = ("row", "accuracy", "energy / ANN's", "an epoch")
+    """Table 3's form: training in slices of time, and what the last epoch gave."""
+    heads = ("row", "steps of a slice", "accuracy", "energy / ANN's", "last loss")
     body = []
     for name, r in rows.items():
-        run = training[name]
-        seconds = sum(row["seconds"] for row in run["epochs"]) / len(run["epochs"])
-        cells = [f"{r['accuracy'][-1]:.2%}", f"{r['energy_total_ratio']:.2f}", f"{seconds:.0f} s"]
+        cells = [name.rpartition("-")[2], f"{r['accuracy'][-1]:.2%}"]
+        cells += [f"{r['energy_total_ratio']:.2f}", f"{training[name]['epochs'][-1]['loss']:.2f}"]
         body.append((f"`{name}`", *cells))
     return table(heads, body)
 
