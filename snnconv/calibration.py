@@ -180,12 +180,12 @@ def calibrate(
         device: where to run.
         advance: told of samples done.
     """
-    graph, tensors = fold(ann.graph, ann.network)
+    network = calibrating(ann, device)
+    graph, tensors = network.graph, network.tensors()
     known = thresholds(graph, tensors)
     granularity = method.granularity
     if known:
         granularity = "channel" if any(len(theta) > 1 for theta in known.values()) else "layer"
-    network = calibrating(ann, device)
     collector, count = Collector(graph, shapes(graph, tensors), granularity), 0
     for _, x, labels in samples:
         collector.collect(network, x.to(device))

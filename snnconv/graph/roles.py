@@ -114,7 +114,7 @@ def averaged(graph: Graph, averaging: Set[str]) -> frozenset[str]:
 
 
 def still(graph: Graph, averages: Set[str], source: Carries) -> frozenset[str]:
-    """The nodes whose inputs do not change over time, but for sites.
+    """The nodes whose values do not change over time: of a constant input, or of means over time.
 
     Args:
         graph: of the network.
