@@ -1,5 +1,6 @@
 """From a checkpoint to a spiking network that runs, and the measurement of spike confidence."""
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor
 
 from snnconv.checkpoint import Checkpoint
-from snnconv.engine.activity import expected
+from snnconv.engine.activity import Active, expected
 from snnconv.engine.synapse import Engine
 from snnconv.errors import CheckpointError, UsageError
 from snnconv.facts import ConfidenceFacts, SpikingFacts
@@ -84,11 +85,12 @@ def spiking_network(
     return SpikingNetwork(network, neurons, facts.seed, facts.confidence, hold, engine, rates)
 
 
-def expected_rates(checkpoint: Checkpoint, levels: Mapping[str, int]) -> dict[str, float]:
-    """The share of neurons that is expected to spike at a step, of sites with a histogram."""
+def expected_rates(checkpoint: Checkpoint, levels: Mapping[str, int]) -> dict[str, Active]:
+    """How many neurons are expected to spike at a step, of sites with a histogram."""
     assert checkpoint.calibrated is not None
     return {
-        name: expected(
+        name: functools.partial(
+            expected,
             checkpoint.calibration[f"{name}/edges"].double(),
             checkpoint.calibration[f"{name}/counts"].double(),
             site.zero_share or 0.0,

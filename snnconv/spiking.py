@@ -32,12 +32,12 @@ from torch import Tensor, nn
 
 from snnconv.confidence import keep_mask
 from snnconv.engine import synapse
-from snnconv.engine.activity import ASSUMED, activity
+from snnconv.engine.activity import Active, activity, assumed, inside
 from snnconv.engine.pending import Pending, added, waiting
 from snnconv.engine.run import run
 from snnconv.facts import ConfidenceFacts
 from snnconv.frames import at
-from snnconv.graph.build import Network, walk
+from snnconv.graph.build import Network, shapes, walk
 from snnconv.graph.ir import Node
 from snnconv.graph.ops import OPS, Role
 from snnconv.graph.roles import Carries, averaged, carried, cumulative, sources, still
@@ -66,7 +66,7 @@ class SpikingNetwork(nn.Module):
         confidence: spike confidence, if it acts.
         hold: steps for which each frame of the input is shown; none where it is constant.
         engine: where simulation goes by events.
-        rates: the share of neurons that is expected to spike at a step, by site, where known.
+        rates: how many neurons are expected to spike at a step, by site, where known.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class SpikingNetwork(nn.Module):
         confidence: ConfidenceFacts | None,
         hold: int | None = None,
         engine: synapse.Engine = "auto",
-        rates: Mapping[str, float] | None = None,
+        rates: Mapping[str, Active] | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -209,18 +209,23 @@ class SpikingNetwork(nn.Module):
             return None
         return Pending(self._layouts.of(self.network, node), inputs[0])
 
-    def _expected(self, rates: Mapping[str, float]) -> dict[str, float | None]:
-        """Of each node's inputs, the share that is expected to be nonzero; none if no spikes."""
-        levels = {name: neuron.levels for name, neuron in self.neurons.items()}
-        sites = {name: min(1.0, ASSUMED * n) for name, n in levels.items()} | dict(rates)
-        found = activity(self.network.graph, self._carried, sites)
+    def _expected(self, rates: Mapping[str, Active]) -> dict[str, float | None]:
+        """The share of a node's multiplications that spikes need; none where inputs are none."""
+        network = self.network
+        sites = {name: assumed(n.levels) for name, n in self.neurons.items()} | dict(rates)
+        found = activity(network.graph, self._carried, sites)
+        sizes = shapes(network.graph, network.tensors())
 
         def given(node: Node) -> float | None:
             if any(self._carried.get(name) is not Carries.SPIKES for name in node.inputs):
                 return None
-            return max(found[name] for name in node.inputs)
+            share = max(found[name](1) for name in node.inputs)
+            if node.op != "conv":
+                return share
+            weight = network.tensor(node.tensors["weight"])
+            return share * inside(node, weight, sizes[node.inputs[0]])
 
-        return {node.name: given(node) for node in self.network.graph.nodes}
+        return {node.name: given(node) for node in network.graph.nodes}
 
     def _fire(
         self,

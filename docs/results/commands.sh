@@ -243,8 +243,8 @@ slices() { # network: an eighth of the split, as T is long
   for k in 1 2 4 8; do tuned "$1" q8-lm-h-8 "slice-$k" --limit 15000 --slice "$k"; done
 }
 
-direct() { # network: half of the split, once
-  local how=(--data fashion-mnist --epochs 1 --limit 30000 --lr 0.1 --warmup 0.2 --batch-size 128 --augment flip --validation 0.05)
+direct() { # network: the whole split, four times
+  local how=(--data fashion-mnist --epochs 4 --lr 0.1 --warmup 0.5 --batch-size 128 --augment flip --validation 0.05)
   local model=$1
   mkdir -p "$results/hybrid"
   [ "$1" = vgg11 ] && model='vgg11?width=0.5'

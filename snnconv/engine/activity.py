@@ -8,7 +8,7 @@ Shape:
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
@@ -20,12 +20,18 @@ from snnconv.graph.roles import Carries
 ASSUMED = 0.1
 """For each level of a neuron, where nothing was calibrated."""
 
+Active = Callable[[int], float]
+"""The share of groups of so many neurons, neighbours, in which one at least spikes at a step."""
 
-def expected(edges: Tensor, counts: Tensor, zeros: float, threshold: Tensor, levels: int) -> float:
-    """The share of neurons that spike at a step: the mean of ``min(levels * a/theta, 1)``.
+
+def expected(
+    edges: Tensor, counts: Tensor, zeros: float, threshold: Tensor, levels: int, group: int = 1
+) -> float:
+    """The share of groups of neurons in which one at least spikes at a step.
 
     A neuron of one level spikes at ``a/theta`` of all steps; one of L levels, whose currents are
-    evened out over time, at L times as many, and more than once at the others.
+    evened out over time, at L times as many, and more than once at the others. The neurons of a
+    group are taken to be alike, and to spike independently: the mean of ``1 - (1 - rate)^group``.
 
     Args:
         edges: of the histogram of activations that are not zero, ``[bins + 1]``.
@@ -33,15 +39,23 @@ def expected(edges: Tensor, counts: Tensor, zeros: float, threshold: Tensor, lev
         zeros: share of activations that are zero.
         threshold: theta, ``[]`` or one a channel.
         levels: L.
+        group: neurons.
     """
     centres = (edges[1:] + edges[:-1]) / 2
     rates = (centres * levels / threshold.double().mean()).clamp(max=1)
-    return (1 - zeros) * float((rates * counts).sum() / counts.sum().clamp(min=1))
+    shares = 1 - (1 - rates) ** group
+    return (1 - zeros) * float((shares * counts).sum() / counts.sum().clamp(min=1))
+
+
+def assumed(levels: int) -> Active:
+    """Of neurons that were not calibrated."""
+    rate = min(1.0, ASSUMED * levels)
+    return lambda group: 1 - (1 - rate) ** group
 
 
 def activity(
-    graph: Graph, kinds: Mapping[str, Carries], sites: Mapping[str, float]
-) -> dict[str, float]:
+    graph: Graph, kinds: Mapping[str, Carries], sites: Mapping[str, Active]
+) -> dict[str, Active]:
     """The same of every node's output, by name: 1 of what is no spikes.
 
     Args:
@@ -50,20 +64,41 @@ def activity(
         sites: of each site.
     """
 
-    def evaluate(node: Node, inputs: list[float]) -> float:
+    def evaluate(node: Node, inputs: list[Active]) -> Active:
         if OPS[node.op].role is Role.SITE:
             return sites[node.name]
-        if kinds[node.name] is not Carries.SPIKES:
-            return 1.0
+        if kinds[node.name] is not Carries.SPIKES or node.op.startswith("adaptive"):
+            return lambda group: 1.0
         if "kernel" in node.attrs:  # a pool is silent where all of its window is
-            return float(1 - (1 - max(inputs)) ** math.prod(node.attrs["kernel"]))
-        return 1.0 if node.op.startswith("adaptive") else max(inputs)
+            window = math.prod(node.attrs["kernel"])
+            return lambda group: max(active(group * window) for active in inputs)
+        return lambda group: max(active(group) for active in inputs)
 
-    found: dict[str, float] = {INPUT: 1.0}
+    found: dict[str, Active] = {INPUT: lambda group: 1.0}
 
-    def remember(node: Node, inputs: list[float]) -> float:
+    def remember(node: Node, inputs: list[Active]) -> Active:
         found[node.name] = evaluate(node, inputs)
         return found[node.name]
 
-    walk(graph, 1.0, remember)
+    walk(graph, found[INPUT], remember)
     return found
+
+
+def inside(node: Node, weight: Tensor, size: tuple[int, ...]) -> float:
+    """The share of a convolution's multiplications that are not with the padding.
+
+    Args:
+        node: a convolution.
+        weight: ``[C_out, C/groups, *kernel]``.
+        size: of its input, ``(C, *N)``.
+    """
+    window = (node.attrs[key] for key in ("stride", "padding", "dilation"))
+    share = 1.0
+    for n, kernel, stride, padding, dilation in zip(
+        size[1:], weight.shape[2:], *window, strict=True
+    ):
+        places = (n + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+        starts = range(-padding, places * stride - padding, stride)
+        taps = [0 <= start + dilation * k < n for start in starts for k in range(kernel)]
+        share *= sum(taps) / len(taps)
+    return share

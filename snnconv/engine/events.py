@@ -21,6 +21,7 @@ from torch import Tensor
 from snnconv.compiled import split
 from snnconv.engine.gather import gather
 from snnconv.engine.pending import Images
+from snnconv.engine.rows import WIDEST
 from snnconv.engine.scatter import joined, reach, scatter
 from snnconv.engine.scatter_places import scatter_places
 from snnconv.engine.vectors import LANES
@@ -30,8 +31,6 @@ Pair = tuple[int, int]
 
 Way = Literal["gather", "scatter", "places"]
 """Outputs gather; inputs scatter, each by itself, or all of a place together."""
-
-_WIDEST = 4  # vectors of sums that fit into AVX2's sixteen registers, with room for a row
 
 
 @dataclass(frozen=True)
@@ -94,25 +93,27 @@ class Convolution:
             values: ``[steps*B, C, H, W]``, mostly zeros; out is ``[steps*(stop-start), H_out,
                 W_out, C_out]``.
         """
-        w, (channels, height, width) = self.window, values.shape[1:]
-        if channels != self.shape[1] * w.groups:
-            raise ValueError(f"{channels} channels for {self.shape} in {w.groups} groups")
+        channels, height, width = values.shape[1:]
+        if channels != self.shape[1] * self.window.groups:
+            groups = self.window.groups
+            raise ValueError(f"{channels} channels for {self.shape} in {groups} groups")
         array = values.permute(0, 2, 3, 1).contiguous().numpy()
-        kernel = (self.shape[2], self.shape[3])
-        run: Callable[..., None]
-        rest: tuple[Any, ...]
-        if self.way == "gather":
-            run, rest = gather, (kernel, w.stride, w.padding, w.dilation)
-        else:
-            size = (height, width)
-            run, rest = scatter_places, _reaches(size, self.places(size), kernel, w)
-            if self.way == "scatter":
-                run, rest = scatter, (*rest, self.shape[1])
+        run, rest = self._how((height, width))
 
         def compute(start: int, stop: int, steps: int, out: Floats) -> None:
             run(start, stop, steps, array, self.weights, self.bias, out, *rest)
 
         return compute
+
+    def _how(self, size: Pair) -> tuple[Callable[..., None], tuple[Any, ...]]:
+        """The kernel for inputs of ``H, W``, and what it wants to know beside."""
+        w, kernel = self.window, (self.shape[2], self.shape[3])
+        if self.way == "gather":
+            return gather, (kernel, w.stride, w.padding, w.dilation)
+        reached = _reaches(size, self.places(size), kernel, w)
+        if self.way == "places":
+            return scatter_places, reached
+        return scatter, (*reached, self.shape[1])
 
 
 def laid_out(
@@ -156,7 +157,7 @@ def _way(shape: tuple[int, ...], window: Window) -> Way:
 def _blocks(weight: Tensor) -> Tensor:
     """``[C_out, C, kh, kw] -> [blocks, taps, C, width]``."""
     outputs, channels = weight.shape[:2]
-    width = next(v for v in (_WIDEST, 2, 1) if outputs % (v * LANES) == 0) * LANES
+    width = next(v for v in (WIDEST, 2, 1) if outputs % (v * LANES) == 0) * LANES
     rows = weight.permute(2, 3, 1, 0).reshape(-1, channels, outputs // width, width)
     return rows.permute(2, 0, 1, 3)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from snnconv.compiled import compiled
 from snnconv.engine.bits import WORD, bits, lowest, value
-from snnconv.engine.vectors import add_rows
+from snnconv.engine.rows import add_rows
 
 Floats = NDArray[np.float32]
 Pair = tuple[int, int]

@@ -1,8 +1,9 @@
 """What compiled loops can't say: sums that stay in registers, and copies without a loop.
 
-:func:`add_rows`, :func:`mix` and :func:`dot` are stated in LLVM's vector type, which becomes
-whatever the processor has (AVX2, AVX-512, NEON). A loop over two arrays is made of vectors only
-where the compiler can see that they do not overlap; after a :func:`copy` into one array it can.
+:func:`mix`, :func:`dot` and :mod:`snnconv.engine.rows` are stated in LLVM's vector type, which
+becomes whatever the processor has (AVX2, AVX-512, NEON). A loop over two arrays is made of vectors
+only where the compiler can see that they do not overlap; after a :func:`copy` into one array it
+can.
 
 Shape:
     Addresses of contiguous memory; nothing is checked here.
@@ -17,79 +18,23 @@ from numba.extending import intrinsic
 
 LANES = 16  # of a vector: one register of AVX-512, two of AVX2, four of NEON
 
-_FLOAT, _INT = ir.FloatType(), ir.IntType(64)
-_VECTOR = ir.VectorType(_FLOAT, LANES)
-_BYTES = 4
+FLOAT, INT = ir.FloatType(), ir.IntType(64)
+VECTOR = ir.VectorType(FLOAT, LANES)
+BYTES = 4
 
 
 def fetch(builder: Any, kind: Any, address: Any, offset: int = 0) -> Any:
     """Load what lies so many bytes behind an address."""
-    place = builder.add(address, ir.Constant(_INT, offset))
-    return builder.load(builder.inttoptr(place, kind.as_pointer()), align=_BYTES)
+    place = builder.add(address, ir.Constant(INT, offset))
+    return builder.load(builder.inttoptr(place, kind.as_pointer()), align=BYTES)
 
 
-def _splat(builder: Any, value: Any) -> Any:
-    empty = ir.Constant(_VECTOR, ir.Undefined)
+def splat(builder: Any, value: Any) -> Any:
+    """A vector of one number."""
+    empty = ir.Constant(VECTOR, ir.Undefined)
     first = builder.insert_element(empty, value, ir.Constant(ir.IntType(32), 0))
     zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
     return builder.shuffle_vector(first, empty, zeros)
-
-
-def _add_rows(
-    typing: Any,
-    vectors: Any,
-    runs: Any,
-    number: Any,
-    rows: Any,
-    amounts: Any,
-    weights: Any,
-    bias: Any,
-    out: Any,
-) -> Any:
-    """``out = bias + sum of amount * row``, in the order of the events.
-
-    Args:
-        typing: numba's.
-        vectors: how many vectors of :data:`LANES` floats a row has; a literal.
-        runs: address of ``[number, 3]`` int64: first event, one past the last, and the byte at
-            which their weights begin.
-        number: of runs.
-        rows: address of int64 by event: the byte of its row, from where its run's weights begin.
-        amounts: address of float32 by event: what the row is multiplied by.
-        weights: address of the weights.
-        bias: address of a row.
-        out: address of a row.
-    """
-    width = vectors.literal_value
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        _, runs, number, rows, amounts, weights, bias, out = args
-        sums = [cgutils.alloca_once(builder, _VECTOR) for _ in range(width)]
-        places = [LANES * _BYTES * j for j in range(width)]
-        for total, place in zip(sums, places, strict=True):
-            builder.store(fetch(builder, _VECTOR, bias, place), total)
-        with cgutils.for_range(builder, number, intp=_INT) as run:
-            run_place = builder.add(runs, builder.mul(run.index, ir.Constant(_INT, 24)))
-            start, stop, begin = (fetch(builder, _INT, run_place, 8 * k) for k in range(3))
-            base = builder.add(weights, begin)
-            with cgutils.for_range(builder, stop, start=start, intp=_INT) as event:
-                eight, four = (builder.mul(event.index, ir.Constant(_INT, size)) for size in (8, 4))
-                row = builder.add(base, fetch(builder, _INT, builder.add(rows, eight)))
-                amount = _splat(builder, fetch(builder, _FLOAT, builder.add(amounts, four)))
-                for total, place in zip(sums, places, strict=True):
-                    term = builder.fmul(fetch(builder, _VECTOR, row, place), amount)
-                    builder.store(builder.fadd(builder.load(total), term), total)
-        for total, place in zip(sums, places, strict=True):
-            target = builder.inttoptr(
-                builder.add(out, ir.Constant(_INT, place)), _VECTOR.as_pointer()
-            )
-            builder.store(builder.load(total), target, align=_BYTES)
-        return context.get_dummy_value()
-
-    return types.void(vectors, *[types.int64] * 7), generate
-
-
-add_rows: Any = intrinsic(prefer_literal=True)(_add_rows)
 
 
 def _add_multiple(
@@ -120,13 +65,13 @@ def _add_multiple(
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         _, out, row, amount, floats, lines, out_step, row_step = args
-        many = _splat(builder, amount)
-        with cgutils.for_range(builder, lines, intp=_INT) as line:
+        many = splat(builder, amount)
+        with cgutils.for_range(builder, lines, intp=INT) as line:
             to = builder.add(out, builder.mul(line.index, out_step))
             of = builder.add(row, builder.mul(line.index, row_step))
             if known:
                 for j in range(known):
-                    _add_product(builder, _VECTOR, to, of, many, j * LANES * _BYTES)
+                    _add_product(builder, VECTOR, to, of, many, j * LANES * BYTES)
             else:
                 _add_any(builder, to, of, amount, floats)
         return context.get_dummy_value()
@@ -137,21 +82,21 @@ def _add_multiple(
 
 
 def _add_any(builder: Any, out: Any, row: Any, amount: Any, floats: Any) -> None:
-    many = _splat(builder, amount)
-    whole = builder.lshr(floats, ir.Constant(_INT, LANES.bit_length() - 1))
-    done = builder.mul(whole, ir.Constant(_INT, LANES))
-    parts = [(_VECTOR, many, None, whole, LANES), (_FLOAT, amount, done, floats, 1)]
+    many = splat(builder, amount)
+    whole = builder.lshr(floats, ir.Constant(INT, LANES.bit_length() - 1))
+    done = builder.mul(whole, ir.Constant(INT, LANES))
+    parts = [(VECTOR, many, None, whole, LANES), (FLOAT, amount, done, floats, 1)]
     for kind, by, start, stop, size in parts:
-        with cgutils.for_range(builder, stop, start=start, intp=_INT) as loop:
-            place = builder.mul(loop.index, ir.Constant(_INT, size * _BYTES))
+        with cgutils.for_range(builder, stop, start=start, intp=INT) as loop:
+            place = builder.mul(loop.index, ir.Constant(INT, size * BYTES))
             _add_product(builder, kind, builder.add(out, place), builder.add(row, place), by)
 
 
 def _add_product(builder: Any, kind: Any, out: Any, row: Any, amount: Any, offset: int = 0) -> None:
     term = builder.fmul(fetch(builder, kind, row, offset), amount)
     total = builder.fadd(fetch(builder, kind, out, offset), term)
-    place = builder.add(out, ir.Constant(_INT, offset))
-    builder.store(total, builder.inttoptr(place, kind.as_pointer()), align=_BYTES)
+    place = builder.add(out, ir.Constant(INT, offset))
+    builder.store(total, builder.inttoptr(place, kind.as_pointer()), align=BYTES)
 
 
 add_multiple: Any = intrinsic(prefer_literal=True)(_add_multiple)
@@ -162,7 +107,7 @@ def _copy(typing: Any, to: Any, source: Any, floats: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         to, source = (builder.inttoptr(x, ir.IntType(8).as_pointer()) for x in args[:2])
-        cgutils.raw_memcpy(builder, to, source, args[2], _BYTES)
+        cgutils.raw_memcpy(builder, to, source, args[2], BYTES)
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 3), generate
@@ -196,33 +141,33 @@ def _mix(
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         out, rows, step, number, weights, apart, floats = args
-        pair = ir.Constant(_INT, 2 * LANES)
+        pair = ir.Constant(INT, 2 * LANES)
 
         def add_up(kind: Any, spread: Any, first: Any, count: int, size: int) -> None:
             """Of so many numbers or vectors, that many bytes each, from a float on."""
-            start = builder.mul(first, ir.Constant(_INT, _BYTES))
-            nothing = ir.Constant(kind, [0.0] * LANES if kind is _VECTOR else 0.0)
+            start = builder.mul(first, ir.Constant(INT, BYTES))
+            nothing = ir.Constant(kind, [0.0] * LANES if kind is VECTOR else 0.0)
             sums = [cgutils.alloca_once(builder, kind) for _ in range(count)]
             for total in sums:
                 builder.store(nothing, total)
-            with cgutils.for_range(builder, number, intp=_INT) as row:
+            with cgutils.for_range(builder, number, intp=INT) as row:
                 place = builder.add(weights, builder.mul(row.index, apart))
-                weight = spread(fetch(builder, _FLOAT, place))
+                weight = spread(fetch(builder, FLOAT, place))
                 place = builder.add(builder.add(rows, builder.mul(row.index, step)), start)
                 for k, total in enumerate(sums):
                     term = builder.fmul(weight, fetch(builder, kind, place, size * k))
                     builder.store(builder.fadd(builder.load(total), term), total)
             for k, total in enumerate(sums):
-                place = builder.add(builder.add(out, start), ir.Constant(_INT, size * k))
+                place = builder.add(builder.add(out, start), ir.Constant(INT, size * k))
                 target = builder.inttoptr(place, kind.as_pointer())
-                builder.store(builder.load(total), target, align=_BYTES)
+                builder.store(builder.load(total), target, align=BYTES)
 
         whole = builder.udiv(floats, pair)
-        with cgutils.for_range(builder, whole, intp=_INT) as part:
+        with cgutils.for_range(builder, whole, intp=INT) as part:
             first = builder.mul(part.index, pair)
-            add_up(_VECTOR, lambda x: _splat(builder, x), first, 2, LANES * _BYTES)
-        with cgutils.for_range(builder, floats, start=builder.mul(whole, pair), intp=_INT) as one:
-            add_up(_FLOAT, lambda x: x, one.index, 1, _BYTES)
+            add_up(VECTOR, lambda x: splat(builder, x), first, 2, LANES * BYTES)
+        with cgutils.for_range(builder, floats, start=builder.mul(whole, pair), intp=INT) as one:
+            add_up(FLOAT, lambda x: x, one.index, 1, BYTES)
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 7), generate
@@ -239,15 +184,15 @@ def _dot(typing: Any, one: Any, other: Any, floats: Any) -> Any:
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        nothing = ir.Constant(_VECTOR, [0.0] * LANES)
+        nothing = ir.Constant(VECTOR, [0.0] * LANES)
         sums = [cgutils.alloca_once_value(builder, nothing) for _ in range(2)]
         one, other, floats = args
-        pairs = builder.udiv(floats, ir.Constant(_INT, 2 * LANES))
-        with cgutils.for_range(builder, pairs, intp=_INT) as pair:
-            offset = builder.mul(pair.index, ir.Constant(_INT, 2 * LANES * _BYTES))
+        pairs = builder.udiv(floats, ir.Constant(INT, 2 * LANES))
+        with cgutils.for_range(builder, pairs, intp=INT) as pair:
+            offset = builder.mul(pair.index, ir.Constant(INT, 2 * LANES * BYTES))
             places = [builder.add(x, offset) for x in (one, other)]
             for k, total in enumerate(sums):
-                x, y = (fetch(builder, _VECTOR, place, LANES * _BYTES * k) for place in places)
+                x, y = (fetch(builder, VECTOR, place, LANES * BYTES * k) for place in places)
                 builder.store(builder.fadd(builder.load(total), builder.fmul(x, y)), total)
         total = builder.fadd(*map(builder.load, sums))
         width = LANES // 2

@@ -1,12 +1,13 @@
 import pytest
 import torch
-from hypothesis import given
+import torch.nn.functional as F
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from networks import checkpoint, images, recorded, rounded
 from torch import nn
 
 from snnconv.conversion import spiking_network
-from snnconv.engine.activity import ASSUMED, activity, expected
+from snnconv.engine.activity import ASSUMED, activity, assumed, expected, inside
 from snnconv.graph.ir import INPUT, Graph, Node
 from snnconv.graph.roles import carried
 
@@ -48,10 +49,39 @@ def test_pools_are_silent_where_their_window_is():
         Node("sum", "add", ("both", INPUT), {}, {}),
     )
     graph = Graph((1, 4, 4), nodes, "sum")
-    found = activity(graph, carried(graph), {"one": 0.1, "two": 0.2})
-    assert found["pool"] == pytest.approx(1 - 0.9**4)
-    assert found["both"] == found["flat"] == found["pool"]
-    assert found[INPUT] == found["sum"] == 1.0
+    found = activity(graph, carried(graph), {"one": assumed(1), "two": assumed(2)})
+    shares = {name: active(1) for name, active in found.items()}
+    assert shares["pool"] == pytest.approx(1 - 0.9**4)
+    assert shares["both"] == shares["flat"] == shares["pool"]
+    assert shares[INPUT] == shares["sum"] == 1.0
+    assert found["both"](3) == pytest.approx(1 - 0.9**12)
+
+
+@given(st.integers(1, 9), st.floats(0.1, 4))
+def test_of_a_group_one_spikes_as_the_mean_over_neurons_says(group, theta):
+    values = torch.randn(20000, dtype=torch.float64).relu()
+    found = expected(*histogram(values), torch.tensor(theta), 1, group)
+    wanted = (1 - (1 - (values / theta).clamp(max=1)) ** group).mean()
+    assert found == pytest.approx(float(wanted), abs=1e-2)
+
+
+windows = st.tuples(st.integers(1, 3), st.integers(0, 2), st.integers(1, 2), st.integers(1, 3))
+
+
+@given(st.lists(st.integers(3, 7), min_size=1, max_size=2), windows)
+def test_inside_counts_the_products_that_are_not_with_padding(size, window):
+    stride, padding, dilation, kernel = window
+    assume(min(size) + 2 * padding > dilation * (kernel - 1))
+    attrs = {
+        key: [value] * len(size)
+        for key, value in zip(("stride", "padding", "dilation"), window, strict=False)
+    }
+    node = Node("conv", "conv", (INPUT,), attrs, {})
+    weight = torch.ones(1, 1, *[kernel] * len(size))
+    convolve = (F.conv1d, F.conv2d)[len(size) - 1]
+    products = convolve(torch.ones(1, 1, *size), weight, None, stride, padding, dilation)
+    wanted = float(products.sum()) / (products.numel() * weight.numel())
+    assert inside(node, weight, (1, *size)) == pytest.approx(wanted)
 
 
 def net():
