@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from snnconv import distributed
 from snnconv.dataset import Split, batches
+from snnconv.engine.memory import Portion
 from snnconv.errors import UsageError
 from snnconv.facts import DataFacts
 from snnconv.neuron import Spikes
@@ -142,12 +143,20 @@ class Classification:
 
 @dataclass
 class HeldOut:
-    """The samples that a spiking network is measured on after every epoch."""
+    """The samples that a spiking network is measured on after every epoch.
+
+    Attributes:
+        split: where from.
+        facts: shape and normalisation.
+        order: which, ``[n]``.
+        at_once: samples and steps that are simulated at once.
+        showings: frames of a sample that are shown in turn.
+    """
 
     split: Split
     facts: DataFacts
     order: Tensor
-    batch_size: int
+    at_once: Portion
     showings: int = 1
 
 
@@ -220,10 +229,11 @@ class Spiking:
         held, T = self.held_out, self.timesteps
         mine = distributed.share(held.order)
         with self.progress.task("validate", len(mine)) as advance:
-            drawn = batches(held.split, held.facts, mine, held.batch_size, showings=held.showings)
+            size, steps = held.at_once.samples, held.at_once.steps
+            drawn = batches(held.split, held.facts, mine, size, showings=held.showings)
             for indices, x, labels in drawn:
                 x, samples = x.to(self.device), indices.to(self.device)
-                average = simulate(self.module, x, samples, T, T, observe)
+                average = simulate(self.module, x, samples, T, steps, observe)
                 right += int((average[-1].argmax(1).cpu() == labels).sum())
                 advance(len(labels))
         right, spikes, neurons = distributed.total([right, spikes, neurons], self.device)

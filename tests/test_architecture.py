@@ -21,7 +21,7 @@ LAYERS = (
     ("graph",),
     ("places",),
     ("checkpoint", "dataset", "augment"),
-    ("resume",),
+    ("resume", "decoded"),
     ("datasets", "ann"),
     ("statistic", "neuron"),
     ("statistics", "neurons", "metric"),

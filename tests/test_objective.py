@@ -3,8 +3,14 @@ import torch
 from networks import checkpoint, dyadic, images, maxed, residual, rounded, vgg
 
 from snnconv.conversion import spiking_network
+from snnconv.dataset import ArraySplit
+from snnconv.engine.memory import Portion
 from snnconv.errors import UsageError
-from snnconv.objective import Spiking, cross_entropy, detached, slice_of
+from snnconv.facts import DataFacts
+from snnconv.objective import HeldOut, Spiking, cross_entropy, detached, slice_of
+from snnconv.progress import Quiet
+
+CPU = torch.device("cpu")
 
 
 class Held:
@@ -79,6 +85,24 @@ def test_slices_longer_than_the_run_are_the_run():
     assert slice_of(snn, 4, 9) == slice_of(snn, 4, 4) == slice_of(snn, 4, None) == 4
     with pytest.raises(UsageError, match="all 4, and a slice has 3"):
         slice_of(snn, 4, 3)
+
+
+@pytest.mark.parametrize("k", [None, 1, 2])
+def test_it_is_measured_in_portions_with_the_same_result(k):
+    """Of samples, and of the steps of a slice: memory does not grow with either."""
+    snn = spiking_network(checkpoint(rounded(vgg())), folded=False).eval()
+    split = ArraySplit(images(7), torch.arange(7) % 4, 1.0)
+    facts = DataFacts(spec="x", shape=(2, 6, 6), classes=tuple("abcd"), mean=(0.0,), std=(1.0,))
+    seen, found = [], []
+    for samples, steps in ((7, 6), (3, k or 6)):
+        held = HeldOut(split, facts, torch.arange(7), Portion(samples, steps))
+        trained = Spiking(snn, 6, slice_of(snn, 6, k), "mean", 0.0, held, CPU, Quiet())
+        handle = snn.register_forward_pre_hook(lambda _, given: seen.append(given[:2]))
+        found.append(trained.measure())
+        handle.remove()
+    assert found[0] == found[1]
+    assert {(x.shape[1], steps) for x, steps in seen[1:]} <= {(3, k or 6), (1, k or 6)}
+    assert len(seen) == 1 + 3 * 6 // (k or 6)
 
 
 @pytest.mark.parametrize("kind", ["mean", "tet"])

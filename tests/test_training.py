@@ -13,6 +13,7 @@ from torch import nn
 from snnconv.config import FinetuneConfig, OptimiserConfig, TrainConfig
 from snnconv.conversion import spiking_network
 from snnconv.dataset import ArraySplit
+from snnconv.engine.memory import Portion
 from snnconv.errors import CheckFailedError, UsageError
 from snnconv.facts import DataFacts
 from snnconv.objective import (
@@ -329,7 +330,7 @@ def fine_tuned(neuron, **options):
     split = blobs()
     config = FinetuneConfig(**{"batch_size": 16, "epochs": 12, "lr": 0.1} | options)
     everything = Parts(torch.arange(64), torch.arange(64))
-    held = HeldOut(split, FACTS, everything.validation, 16)
+    held = HeldOut(split, FACTS, everything.validation, Portion(16, 4))
     size = slice_of(snn, 4, config.slice)
     objective = Spiking(snn, 4, size, config.loss, config.label_smoothing, held, CPU, Quiet())
 

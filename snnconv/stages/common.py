@@ -1,7 +1,7 @@
 """What every stage does before and after its own work: find its input, write its report."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +9,11 @@ import torch
 
 from snnconv import distributed, runtime
 from snnconv.checkpoint import canonical_json, sha256, write_atomically
-from snnconv.config import DataConfig, OptimiserConfig, SimulationConfig, StageConfig
+from snnconv.config import DataConfig, OptimiserConfig, StageConfig
 from snnconv.course import Files
 from snnconv.dataset import Dataset
 from snnconv.dataset import load as load_dataset
+from snnconv.decoded import decoded
 from snnconv.engine.memory import Portion, portion
 from snnconv.errors import CheckFailedError, UnsupportedError, UsageError
 from snnconv.facts import DataFacts, LineageStep
@@ -187,12 +188,25 @@ def open_data(session: Session, config: DataConfig, facts: DataFacts | None) -> 
     return dataset
 
 
+def read_once(session: Session, dataset: Dataset) -> Dataset:
+    """With training samples that are decoded once, if a quarter of the memory has room for them."""
+    memory = runtime.free_memory(session.device) // 4
+    return replace(dataset, train=decoded(dataset.train, dataset.facts, memory))
+
+
 def fitting(
-    session: Session, config: SimulationConfig, snn: SpikingNetwork, wanted: Portion
+    session: Session, snn: SpikingNetwork, wanted: Portion, memory: int | None = None
 ) -> Portion:
-    """As many samples and steps at once as the memory allows, of those wanted."""
+    """As many samples and steps at once as the memory allows, of those wanted.
+
+    Args:
+        session: on whose device.
+        snn: the network.
+        wanted: at most.
+        memory: bytes; half of what is free where none is given.
+    """
     graph, confident = snn.network.graph, snn.confidence is not None
-    memory = config.memory_bytes() or runtime.free_memory(session.device) // 2
+    memory = memory or runtime.free_memory(session.device) // 2
     sizes = shapes(graph, snn.network.tensors())
     source = Carries.CONSTANT if snn.hold is None else Carries.FRAMES
     return portion(graph, sizes, wanted, memory, snn.causal, confident, source)

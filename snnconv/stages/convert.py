@@ -63,7 +63,8 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
             len(dataset.train.labels), generator=torch.Generator().manual_seed(config.seed)
         )[: config.confidence_samples]
         snn = spiking_network(converted)
-        at_once = fitting(session, config, snn, Portion(config.batch_size, config.early))
+        wanted = Portion(config.batch_size, config.early)
+        at_once = fitting(session, snn, wanted, config.memory_bytes())
         with progress.task("spike confidence", len(chosen)) as advance:
             confidence = measure_confidence(
                 converted,

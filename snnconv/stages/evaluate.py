@@ -74,7 +74,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
     order = distributed.share(everyone)
     size = config.batch_size or (CPU_BATCH if session.device.type == "cpu" else GPU_BATCH)
     steps = min(config.chunk, T) if snn.causal else T
-    at_once = fitting(session, config, snn, Portion(size, steps))
+    at_once = fitting(session, snn, Portion(size, steps), config.memory_bytes())
     simulated = 0.0
     with progress.task("evaluate", len(order)) as advance:
         drawn = batches(dataset.test, checkpoint.data, order, at_once.samples, showings=shown)

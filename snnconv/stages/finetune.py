@@ -7,6 +7,7 @@ from snnconv.checkpoint import Checkpoint, load, save
 from snnconv.config import FinetuneConfig
 from snnconv.conversion import learned, spiking_network, timesteps, trained_directly
 from snnconv.course import follow
+from snnconv.engine.memory import Portion
 from snnconv.frames import showings
 from snnconv.kinds import SPIKING
 from snnconv.objective import HeldOut, Spiking, slice_of
@@ -18,8 +19,10 @@ from snnconv.stages.common import (
     checkpoint_file,
     course_files,
     data_use,
+    fitting,
     lineage_step,
     open_data,
+    read_once,
     report_file,
 )
 from snnconv.training import Training, hold_out
@@ -42,16 +45,19 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
     assert facts is not None
     T = timesteps(facts, config.timesteps)
     shown = showings(checkpoint.data.frames, T, facts.hold)
-    dataset = open_data(session, config, checkpoint.data)
+    dataset = read_once(session, open_data(session, config, checkpoint.data))
     snn = spiking_network(checkpoint, folded=False).to(session.device).eval()
     parts = hold_out(dataset.train, config.validation, config.limit)
+    slice_steps = slice_of(snn, T, config.slice)
+    # what trains in slices is measured in slices: memory does not grow with T
+    at_once = fitting(session, snn, Portion(config.batch_size, slice_steps))
     objective = Spiking(
         snn,
         T,
-        slice_of(snn, T, config.slice),
+        slice_steps,
         config.loss,
         config.label_smoothing,
-        HeldOut(dataset.train, checkpoint.data, parts.validation, config.batch_size, shown),
+        HeldOut(dataset.train, checkpoint.data, parts.validation, at_once, shown),
         session.device,
         progress,
         config.release,

@@ -12,10 +12,12 @@ from typing import Any
 
 from torch import Tensor
 
+from snnconv import runtime
 from snnconv.checkpoint import Checkpoint, load, save
 from snnconv.config import ReparameterizeConfig
 from snnconv.conversion import learned, setup, spiking_network
 from snnconv.dataset import batches, first
+from snnconv.engine.memory import Portion
 from snnconv.errors import CheckFailedError, UsageError
 from snnconv.facts import SpikingFacts
 from snnconv.frames import showings
@@ -31,6 +33,7 @@ from snnconv.stages.common import (
     Session,
     checkpoint_file,
     data_use,
+    fitting,
     lineage_step,
     open_data,
     report_file,
@@ -61,11 +64,15 @@ def run(config: ReparameterizeConfig, progress: Progress | None = None) -> Repar
     )
     both = [_Side(c, spiking_network(c).to(session.device).eval()) for c in (checkpoint, after)]
     L = both[0].network.levels
+    # beside a simulation stand the counts of all neurons of both networks
+    wanted = Portion(config.batch_size, both[1].timesteps)
+    quarter = runtime.free_memory(session.device) // 4
+    at_once = fitting(session, both[1].network, wanted, quarter)
     order = first(dataset.test, config.limit)
     differing: dict[str, int] = {}
     windows: dict[str, int] = {}
     with progress.task("compare", len(order)) as advance:
-        drawn = batches(dataset.test, checkpoint.data, order, config.batch_size, showings=shown)
+        drawn = batches(dataset.test, checkpoint.data, order, at_once.samples, showings=shown)
         for indices, x, labels in drawn:
             x, labels, samples = (v.to(session.device) for v in (x, labels, indices))
             before, single = (side.counts(x, labels, samples) for side in both)
@@ -157,6 +164,11 @@ class _Side:
             setup(self.checkpoint, self.network, self.checkpoint.spiking.timesteps)
         )
 
+    @property
+    def timesteps(self) -> int:
+        """T."""
+        return self.synops.setup.timesteps
+
     def counts(self, x: Tensor, labels: Tensor, samples: Tensor) -> dict[str, Tensor]:
         """Simulate a batch; counts by site ``[T, B, *N]``."""
         found: dict[str, Tensor] = {}
@@ -166,7 +178,7 @@ class _Side:
             if name in self.network.neurons:
                 found[name] = spikes.counts
 
-        T = self.synops.setup.timesteps
+        T = self.timesteps
         logits = simulate(self.network, x, samples, T, T, observe)[-1]
         self.right += int((logits.argmax(1) == labels).sum())
         self.synops.samples += len(labels)

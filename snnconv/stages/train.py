@@ -21,6 +21,7 @@ from snnconv.config import TrainConfig
 from snnconv.conversion import learned, spiking_network
 from snnconv.course import follow
 from snnconv.dataset import Dataset, Split, batches, first
+from snnconv.engine.memory import Portion
 from snnconv.errors import CheckFailedError, UnsupportedError, UsageError
 from snnconv.facts import CalibrationFacts, SiteFacts, SpikingFacts
 from snnconv.frames import showings
@@ -37,8 +38,10 @@ from snnconv.stages.common import (
     course_files,
     data_use,
     files_named,
+    fitting,
     lineage_step,
     open_data,
+    read_once,
     report_file,
 )
 from snnconv.statistic import ROOM as STATISTICS
@@ -66,7 +69,7 @@ def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
     source = Path(config.model) if is_checkpoint(config.model) else None
     session.inputs += [source] if source else files_named(config.model)
     given = load(source, ["ann", "calibrated"]) if source else None
-    dataset = open_data(session, config, given.data if given else None)
+    dataset = read_once(session, open_data(session, config, given.data if given else None))
     facts = dataset.facts
     made = given
     if made is None:
@@ -85,8 +88,9 @@ def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
         if isinstance(module, SpikingNetwork):
             T, smoothing = config.timesteps, config.label_smoothing
             shown = showings(facts.frames, T, hold=1)
-            held = HeldOut(split, facts, order, config.batch_size, shown)
             k = slice_of(module, T, config.slice)
+            at_once = fitting(session, module, Portion(config.batch_size, k))
+            held = HeldOut(split, facts, order, at_once, shown)
             device = session.device
             return Spiking(module, T, k, config.loss, smoothing, held, device, progress)
 
