@@ -273,15 +273,16 @@ class Everything(nn.Module):
 
 @pytest.mark.parametrize(("kind", "params"), EVERY_LAYER, ids=str)
 def test_all_kinds_spike_the_same_by_events(kind, params):
-    """Where all numbers are dyadic; else sums are not exact, and a tie may fall to either side."""
+    """All, where numbers are dyadic; where sums round, ties may fall to either side: a few."""
     exact = kind != "msat" and params.get("omega") != "causal"
-    given = checkpoint(rounded(Everything()), neuron=kind, theta=0.5, params=params, timesteps=8)
+    net = rounded(Everything()) if exact else Everything().eval()
+    given = checkpoint(net, neuron=kind, theta=0.5, params=params, timesteps=8)
     dense, event = (
         recorded(spiking_network(given, engine=e).eval(), images(3), 8) for e in ("dense", "event")
     )
     for site, spikes in dense[1].items():
         differ = (spikes.counts != event[1][site].counts).double().mean()
-        assert differ <= (0 if exact else 5e-3)
+        assert differ <= (0 if exact else 1e-3)
         assert spikes.counts.any()
 
 
