@@ -1,7 +1,7 @@
 """What one training step in slices of time takes of memory, beyond what the process held before.
 
-python docs/results/slices_memory.py CONVERTED    # slices_memory.json
-python docs/results/tables.py                     # the table of docs/results.md
+python docs/results/slices_memory.py NETWORK CONVERTED    # its rows of slices_memory.json
+python docs/results/tables.py                             # the table of docs/results.md
 
 A checkpoint of LM-H neurons, 128 random images. Each row is a process of its own, which has
 trained on two images before, so that all is compiled and loaded.
@@ -54,19 +54,25 @@ def measure(file: Path, T: int, k: int) -> int:
 
 def main() -> None:
     """As the module's docstring says."""
-    file, rows = Path(sys.argv[1]), []
+    name, checkpoint, rows = sys.argv[1], Path(sys.argv[2]), []
     for T, k in ROWS:
-        command = [sys.executable, __file__, str(file), str(T), str(k)]
+        command = [sys.executable, __file__, str(checkpoint), str(T), str(k)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         rows.append({"timesteps": T, "slice": k, "mib": int(done.stdout)})
         print(rows[-1], flush=True)
-    found = {"batch": BATCH, "checkpoint": file.name, "rows": rows, "torch": torch.__version__}
-    text = json.dumps(found, indent=2, sort_keys=True) + "\n"
-    (Path(__file__).parent / "slices_memory.json").write_text(text, encoding="utf-8")
+    file = Path(__file__).parent / "slices_memory.json"
+    found = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    found[name] = {
+        "batch": BATCH,
+        "checkpoint": checkpoint.name,
+        "rows": rows,
+        "torch": torch.__version__,
+    }
+    file.write_text(json.dumps(found, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 2:
+    if len(sys.argv) == 4:
         print(measure(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))
     else:
         main()

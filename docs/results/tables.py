@@ -6,6 +6,7 @@ python docs/results/tables.py --check    # fail if docs/results.md does not hold
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -181,38 +182,54 @@ def slices(rows: dict[str, dict], training: dict[str, dict]) -> str:
 
 def slices_memory(found: dict) -> str:
     """What one training step takes."""
-    heads = ("T", "steps of a slice", "MiB")
-    keys = ("timesteps", "slice", "mib")
-    return table(heads, [tuple(str(row[key]) for key in keys) for row in found["rows"]])
+    heads = ("T", "steps of a slice", *(f"{name}, MiB" for name in found))
+    together = zip(*(of["rows"] for of in found.values()), strict=True)
+    body = [
+        (str(row["timesteps"]), str(row["slice"]), *(str(other["mib"]) for other in (row, *others)))
+        for row, *others in together
+    ]
+    return table(heads, body)
 
 
-def vision(rows: dict[str, dict]) -> str:
-    """Errors of torchvision's networks: levels at one step, and IF over time."""
-    levels, steps, methods = (
-        ("16", "256", "65536"),
-        ("16", "64", "256"),
-        ("max", "percentile", "mse"),
-    )
-    heads = (
-        "network",
-        "sites",
-        "not spiking",
-        "(a)",
-        "(a) in float64",
-        *(f"L = {n}" for n in levels),
-    )
-    heads += tuple(f"{method}, T = {t}" for method in methods for t in steps)
+LEVELS, STEPS = ("16", "64", "256", "4096", "65536"), ("16", "64", "256", "1024")
+METHODS = ("max", "percentile", "mse")
+
+
+def foreign(rows: dict[str, dict], columns: dict[str, Callable[[dict], str]]) -> str:
+    """Networks that nobody here wrote: why not, or what they are, and errors of L levels."""
+    heads = ("network", "sites", *columns, *(f"L = {n}" for n in LEVELS))
     body = []
     for name, r in rows.items():
         if not r["converts"]:
             body.append((f"`{name}`", r["why"], *[""] * (len(heads) - 2)))
             continue
-        cells = [str(r["sites"]), f"{r['non_spiking_share']:.0%}", f"{r['folded']:.0e}"]
-        cells.append(f"{r['folded_float64']:.0e}")
-        cells += [f"{r['levels'][n]:.2g}" for n in levels]
-        cells += [f"{r['if'][method][t]:.2f}" for method in methods for t in steps]
-        body.append((f"`{name}`", *cells))
+        cells = [str(r["sites"]), *(column(r) for column in columns.values())]
+        body.append((f"`{name}`", *cells, *(f"{r['levels'][n]:.2g}" for n in LEVELS)))
     return table(heads, body)
+
+
+def over_time(rows: dict[str, dict]) -> str:
+    """Errors of the same networks as IF, by thresholds and steps."""
+    heads = ("network", *(f"{method}, T = {t}" for method in METHODS for t in STEPS))
+    body = [
+        (f"`{name}`", *(f"{r['if'][method][t]:.3f}" for method in METHODS for t in STEPS))
+        for name, r in rows.items()
+        if r["converts"]
+    ]
+    return table(heads, body)
+
+
+def scientific(key: str) -> Callable[[dict], str]:
+    """A column of small numbers."""
+    return lambda row: f"{row[key]:.0e}"
+
+
+VISION = {
+    "not spiking": lambda row: f"{row['non_spiking_share']:.0%}",
+    "(a)": scientific("folded"),
+    "(a) in float64": scientific("folded_float64"),
+}
+SHIPPED = {"import error": scientific("imported"), "(a)": scientific("folded")}
 
 
 def max_pool(found: dict) -> str:
@@ -240,23 +257,6 @@ def few_steps(rows: dict[str, dict]) -> str:
         sops = f"{r['sops_per_sample_steps'][known[-1] - 1] / 1e6:.3f}"
         ann = f"{r['ann_accuracy']:.2%}"
         body.append((f"`{name}`", str(r["samples"]), ann, *accuracy, sops))
-    return table(heads, body)
-
-
-def onnx_shipped(rows: dict[str, dict]) -> str:
-    """Errors of the onnx package's networks, in the form of :func:`vision`."""
-    steps = ("16", "64", "256", "1024")
-    heads = ("network", "sites", "import error", "L = 16", "L = 256", "L = 65536")
-    heads += tuple(f"{method}, T = {t}" for method in ("max", "mse") for t in steps)
-    body = []
-    for name, r in rows.items():
-        if not r["converts"]:
-            body.append((f"`{name}`", r["why"], *[""] * (len(heads) - 2)))
-            continue
-        cells = [str(r["sites"]), f"{r['imported']:.0e}"]
-        cells += [f"{r['levels'][n]:.2g}" for n in ("16", "256", "65536")]
-        cells += [f"{r['if'][method][t]:.2f}" for method in ("max", "mse") for t in steps]
-        body.append((f"`{name}`", *cells))
     return table(heads, body)
 
 
@@ -325,10 +325,11 @@ def tables() -> dict[str, str]:
         found["single"] = single(rows)
     found |= trained(evaluations("hybrid"), evaluations("hybrid-training"))
     if rows := evaluations("vision"):
-        found["vision"] = vision(rows)
+        found["vision"], found["vision-if"] = foreign(rows, VISION), over_time(rows)
     if rows := evaluations("onnx"):
         shipped = {name: r for name, r in rows.items() if name.startswith("light_")}
-        found["onnx-shipped"] = onnx_shipped(shipped)
+        found["onnx-shipped"] = foreign(shipped, SHIPPED)
+        found["onnx-shipped-if"] = over_time(shipped)
         found["onnx-exported"] = onnx_exported({n: r for n, r in rows.items() if n not in shipped})
     if (file := HERE / "max_pool.json").exists():
         found["max-pool"] = max_pool(json.loads(file.read_text(encoding="utf-8")))
