@@ -19,6 +19,7 @@ from snnconv.stages.common import (
     course_files,
     data_use,
     lineage_step,
+    non_spiking_share,
     open_data,
     report_file,
 )
@@ -85,6 +86,7 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
         data=data_use(dataset),
         neuron=facts.neuron,
         timesteps=T,
+        non_spiking_share=non_spiking_share(made),
         accuracy_epoch0=course.start.accuracy,
         firing_rate_epoch0=course.start.firing_rate,
         accuracy_best=course.best_accuracy,

@@ -32,6 +32,7 @@ from snnconv.stages.common import (
     checkpoint_file,
     data_use,
     lineage_step,
+    non_spiking_share,
     open_data,
     report_file,
 )
@@ -96,6 +97,7 @@ def run(config: ReparameterizeConfig, progress: Progress | None = None) -> Repar
         timesteps_before=facts.timesteps,
         timesteps_after=after.spiking.timesteps,
         vanilla=config.vanilla,
+        non_spiking_share=non_spiking_share(after),
         samples=len(order),
         accuracy_before=accuracy[0],
         accuracy_after=accuracy[1],

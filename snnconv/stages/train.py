@@ -38,6 +38,7 @@ from snnconv.stages.common import (
     data_use,
     files_named,
     lineage_step,
+    non_spiking_share,
     open_data,
     report_file,
 )
@@ -116,6 +117,7 @@ def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
         [out],
         data=data_use(dataset),
         model=config.model,
+        non_spiking_share=non_spiking_share(made),
         parameters=sum(p.numel() for p in module.parameters()),
         activation=config.activation,
         levels=config.levels if config.kind == "calibrated" else None,
