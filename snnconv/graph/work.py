@@ -2,7 +2,8 @@
 
 By the field's convention every tap counts, padding included; the exact number, counted as spikes
 are, stands beside it. A number that is computed by an operation without weights that is not linear
-counts as one; a recurrence has weights and such operations inside.
+counts as one; a recurrence has weights and such operations inside, and a product of two matrices
+that both depend on the input has their taps.
 
 What hangs on a constant input alone is computed once, and counted once. Among it may be functions
 that no neuron stands for: they do not spike any more than those that are computed at every step.
@@ -85,7 +86,8 @@ def by_convention(graph: Graph, tensors: Mapping[str, Tensor]) -> dict[str, int]
 def _of_function(node: Node, sizes: Mapping[str, tuple[int, ...]]) -> int:
     if node.op in recurrent.GATES:
         return recurrent.macs(node.op, node.attrs, sizes[node.inputs[0]])
-    return math.prod(sizes[node.name])
+    taps = sizes[node.inputs[0]][-1] if node.op == "matmul" else 1
+    return math.prod(sizes[node.name]) * taps
 
 
 def exact(graph: Graph, tensors: Mapping[str, Tensor]) -> dict[str, int]:
