@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from snnconv.graph.ir import Graph
+from snnconv.graph.roles import Carries
 from snnconv.neuron import Spikes
 from snnconv.plugins import Room
 
@@ -46,6 +47,11 @@ class Setup:
     energy_ac_pj: float
     energy_mac_pj: float
     hold: int | None = None
+
+    @property
+    def source(self) -> Carries:
+        """What the input carries."""
+        return Carries.CONSTANT if self.hold is None else Carries.FRAMES
 
     def passes(self, steps: int) -> int:
         """How often so many steps compute what hangs on the input alone."""

@@ -409,6 +409,47 @@ def test_functions_outside_the_spiking_domain_are_those_of_the_mean_so_far():
     torch.testing.assert_close(values, nn.functional.silu(means))
 
 
+FUNCTIONS = {
+    "softmax": lambda x: x.softmax(2),
+    "log_softmax": lambda x: -x.log_softmax(1),
+    "lrn": nn.LocalResponseNorm(3, alpha=0.5),
+    "square": lambda x: x**2,
+    "quotient": lambda x: x / (1 + x**2),
+    "matmul": lambda x: x @ x.transpose(2, 3),
+}
+
+
+class Between(nn.Module):
+    """A function between neurons and logits."""
+
+    def __init__(self, name):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(2, 3, 3), nn.Conv2d(3, 3, 1)
+        self.last, self.part = nn.Linear(48, 4), FUNCTIONS[name]
+
+    def forward(self, x):
+        x = torch.relu(self.first(x))
+        return self.last(torch.relu(self.part(self.second(x))).flatten(1))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_of_several_numbers_keep_the_mean_in_any_chunks(name):
+    torch.manual_seed(0)
+    module = Between(name).eval()
+    graph, tensors = capture(module, IMAGE, analog=True)
+    x = torch.randn(4, *IMAGE)
+    with torch.no_grad():
+        largest = {n: float(v.max()) for n, v in ann_inputs(Network(graph, tensors), x)[1].items()}
+        neurons = {n: IF(Params(), torch.tensor([max(v, 0.1)])) for n, v in largest.items()}
+        snn = SpikingNetwork(Network(graph, tensors), neurons, 0, None).eval()
+        expected = module(x).double()
+        averages = simulate(snn, x[None], torch.arange(4), 512, 64)
+        parts = simulate(snn, x[None], torch.arange(4), 9, 2)
+    errors = [float((averages[t - 1] - expected).norm() / expected.norm()) for t in (8, 512)]
+    assert errors[1] < min(0.02, errors[0])
+    torch.testing.assert_close(parts, averages[:9], rtol=1e-4, atol=1e-5)
+
+
 def test_functions_outside_the_spiking_domain_in_chunks():
     snn, _ = analog_network()
     x = torch.randn(3, *IMAGE)

@@ -31,7 +31,8 @@ from snnconv.graph.build import Network, shapes
 from snnconv.graph.capture import capture
 from snnconv.graph.fold import fold
 from snnconv.graph.ir import Graph
-from snnconv.graph.roles import Carries, by_macs, carried, cumulative, macs
+from snnconv.graph.roles import cumulative
+from snnconv.graph.work import work
 from snnconv.neurons.if_ import IF
 from snnconv.neurons.if_ import Params as IFParams
 from snnconv.neurons.lm_ht import LMHT
@@ -124,8 +125,6 @@ def errors(
     for method in METHODS:
         statistic = ROOM.load(method)
         thresholds[method] = find_thresholds(folded, collector, statistic, statistic.params())
-    kinds, work = carried(folded), macs(folded, weights)
-    behind = {n: w for n, (w, _) in work.items() if kinds[n] is not Carries.CONSTANT}
 
     def run(neurons: dict, T: int) -> Tensor:
         snn = SpikingNetwork(ann, neurons, 0, None).eval()
@@ -147,7 +146,7 @@ def errors(
         "size": test.shape[-1],
         "sites": len(folded.sites),
         "cumulative_pools": len(cumulative(folded)),
-        "non_spiking_share": sum(behind[n] for n in by_macs(folded)) / sum(behind.values()),
+        "non_spiking_share": work(folded, weights).non_spiking_share,
         "folded": difference,
         "levels": levels,
         "if": steps,

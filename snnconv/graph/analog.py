@@ -27,8 +27,13 @@ POINTWISE: Mapping[str, Callable[..., Tensor]] = {
     "softplus": F.softplus,
     "elu": F.elu,
     "leaky_relu": F.leaky_relu,
+    "pow": torch.pow,
+    "sqrt": torch.sqrt,
+    "rsqrt": torch.rsqrt,
+    "reciprocal": torch.reciprocal,
+    "erf": torch.erf,
 }
-"""Functions of one number, and of a slope or a scale where the node has one."""
+"""Functions of one number, and of a slope, a scale or an exponent where the node has one."""
 
 
 def pointwise(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
@@ -50,6 +55,28 @@ def layer_norm(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
 def softmax(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
     """Softmax along an axis of the samples."""
     return torch.softmax(inputs[0], attrs["dim"])
+
+
+def log_softmax(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+    """Its logarithm."""
+    return torch.log_softmax(inputs[0], attrs["dim"])
+
+
+def local_response_norm(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+    """``x / (k + alpha*mean(x**2))**beta``, the mean over ``size`` channels around each.
+
+    Of an even number the one more comes before it. Beyond the first and the last are zeros.
+    """
+    (x,), size = inputs, attrs["size"]
+    squares = F.pad(x.square().transpose(1, -1), (size // 2, (size - 1) // 2))
+    means = squares.unfold(-1, size, 1).mean(-1).transpose(1, -1)
+    scale: Tensor = (attrs["k"] + attrs["alpha"] * means) ** attrs["beta"]
+    return x / scale
+
+
+def matmul(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+    """The matrix product of two activations, over the last two axes of each sample."""
+    return inputs[0] @ inputs[1]
 
 
 def reach(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:

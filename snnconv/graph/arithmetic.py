@@ -49,9 +49,15 @@ def mul(shape: Shape, x: object, other: object) -> Made:
 
 
 def div(shape: Shape, x: object, other: object, rounding_mode: object = None) -> Made:
-    """A quotient by a constant."""
-    if rounding_mode is not None or isinstance(other, Activation):
-        raise Refused("a quotient that is rounded, or by an activation")
+    """A quotient by a constant, or by an activation, which is a product with its reciprocal."""
+    if rounding_mode is not None:
+        raise Refused("a quotient that is rounded")
+    if isinstance(other, Activation):
+        inverse = Made("pointwise", [other], {"function": "reciprocal", "arguments": []})
+        if isinstance(x, Activation):
+            return Made("multiply", [mul(shape, x, other).sources[0], inverse])
+        tensors = {"scale": Stored("", _constant(shape, x)), "shift": Stored("", _number(0))}
+        return Made("affine", [inverse], {}, tensors)
     return affine(shape, x, 1 / _constant(shape, other), _number(0))
 
 

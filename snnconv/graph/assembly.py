@@ -9,7 +9,7 @@ from torch import Tensor
 from snnconv.errors import said
 from snnconv.graph.form import Activation, Made, Refused, Shape, Stored
 from snnconv.graph.ir import INPUT, Node
-from snnconv.graph.ops import OPS
+from snnconv.graph.ops import OPS, Role
 
 
 class Assembly:
@@ -70,6 +70,13 @@ class Assembly:
             self._given[name] = value
             self.tensors[name] = value.detach().cpu().float().contiguous().clone()
         return name
+
+
+def is_analog(made: Made) -> bool:
+    """Whether no neuron stands for a node, or for one that has to be made first."""
+    return OPS[made.op].role is Role.ANALOG or any(
+        is_analog(source) for source in made.sources if isinstance(source, Made)
+    )
 
 
 def shape_of(value: Activation | Made) -> Shape:

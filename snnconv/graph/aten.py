@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from snnconv.graph import arithmetic, forms, functions, sequences, wiring
-from snnconv.graph.form import Form, Made, Refused, Shape, Stored, activation, stored
+from snnconv.graph.form import Form, Made, Refused, Shape, activation, stored
 from snnconv.graph.spellings import MODULES, Spelling
 
 LEAVES = frozenset(f"{kind.__module__}.{kind.__qualname__}" for kind in MODULES)
@@ -41,20 +41,13 @@ def convolution(
     return forms.conv(rank, shape, x, weight, bias, stride, padding, dilation, groups)
 
 
-def matmul(shape: Shape, x: object, other: object) -> Made:
-    """A product with a matrix of the network's own: a linear layer."""
-    if not isinstance(other, Stored) or other.value.dim() != 2:
-        raise Refused("a matrix product with what is no matrix of the network's own")
-    return forms.linear(shape, x, Stored("", other.value.t()))
-
-
 def addmm(
     shape: Shape, bias: object, x: object, other: object, *, beta: float = 1, alpha: float = 1
 ) -> Made:
     """A linear layer of the core set."""
     if beta != 1 or alpha != 1 or stored("bias", bias).value.shape != shape[-1:]:
         raise Refused("a matrix product whose sum is no bias")
-    made = matmul(shape, x, other)
+    made = functions.matmul(shape, x, other)
     return Made(made.op, made.sources, made.attrs, {**made.tensors, "bias": stored("bias", bias)})
 
 
@@ -176,7 +169,7 @@ def softmax(
     """A softmax or its logarithm; the core set has a flag in the place of the type."""
     if isinstance(dtype, torch.dtype):
         _float32(dtype)
-    return wiring.softmax(function, shape, x, dim)
+    return functions.softmax(function, shape, x, dim)
 
 
 def _float32(dtype: object) -> None:
@@ -222,7 +215,7 @@ _FORMS: Mapping[str, Form] = {
     "conv_transpose3d.input": partial(forms.conv_transpose, 3),
     **_all(("convolution",), convolution),
     **_all(("linear",), forms.linear),
-    **_all(("matmul", "mm"), matmul),
+    **_all(("matmul", "mm", "bmm"), functions.matmul),
     **_all(("addmm",), addmm),
     **_all(("batch_norm",), batch_norm),
     **_all(("_native_batch_norm_legit_no_training",), batch_norm_core),
@@ -284,6 +277,12 @@ _FORMS: Mapping[str, Form] = {
     **_in_place(("leaky_relu",), functions.leaky_relu),
     **_in_place(("elu",), elu),
     **_all(("softplus",), functions.softplus),
+    **_all(("pow.Tensor_Scalar",), functions.power),
+    **_all(("square",), functions.square),
+    **_all(("sqrt",), partial(functions.pointwise, "sqrt")),
+    **_all(("rsqrt",), partial(functions.pointwise, "rsqrt")),
+    **_all(("reciprocal",), partial(functions.pointwise, "reciprocal")),
+    **_all(("erf",), partial(functions.pointwise, "erf")),
     **_all(("layer_norm",), layer_norm),
     **_all(("native_layer_norm",), layer_norm_core),
 }

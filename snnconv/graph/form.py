@@ -51,6 +51,7 @@ class Made:
         sources: what it reads; a node that has to be made first, where one call amounts to two.
         tensors: by role; those that are absent are None.
         ending: for a softmax, which is dropped at the end of a network: what was dropped.
+        inside: what it is elsewhere.
     """
 
     op: str
@@ -58,6 +59,7 @@ class Made:
     attrs: dict[str, Any] = field(default_factory=dict)
     tensors: Mapping[str, Stored | None] = field(default_factory=dict)
     ending: Callable[[Tensor], Tensor] | None = None
+    inside: "Made | None" = None
 
 
 Shape = tuple[int, ...]

@@ -1,9 +1,14 @@
 """Forms of functions that no neuron stands for; they are taken on request only."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
-from snnconv.graph.form import Made, Refused, Shape, activation, weights
+import torch
+from torch import Tensor
+
+from snnconv.graph import forms
+from snnconv.graph.form import Activation, Made, Refused, Shape, Stored, activation, stored, weights
 from snnconv.graph.remedies import BATCH_FIRST
 
 
@@ -37,6 +42,76 @@ def softplus(shape: Shape, x: object, beta: float = 1.0, threshold: float = 20.0
 def _with(shape: Shape, x: object, name: str, *arguments: float) -> Made:
     given = [float(number) for number in arguments]
     return Made("pointwise", [activation(x)], {"function": name, "arguments": given})
+
+
+def power(shape: Shape, x: object, exponent: object) -> Made:
+    """``x**exponent``, the exponent one number."""
+    if isinstance(exponent, Stored) and exponent.value.numel() == 1:
+        exponent = exponent.value.item()
+    if not isinstance(exponent, int | float):
+        raise Refused("a power whose exponent is no number")
+    return _with(shape, x, "pow", exponent)
+
+
+def square(shape: Shape, x: object) -> Made:
+    """``x**2``."""
+    return power(shape, x, 2)
+
+
+def matmul(shape: Shape, x: object, other: object) -> Made:
+    """A product with a matrix of the network's own, a linear layer; or of two activations."""
+    if isinstance(other, Activation):
+        source = activation(x)
+        if not len(source.shape) == len(other.shape) == len(shape) > 2:
+            raise Refused("a matrix product that mixes samples", BATCH_FIRST)
+        return Made("matmul", [source, other])
+    matrix = stored("weight", other).value
+    if matrix.dim() != 2:
+        raise Refused(f"a product with a constant of shape {list(matrix.shape)}")
+    return forms.linear(shape, x, Stored("", matrix.t()))
+
+
+def softmax(
+    function: Callable[..., Tensor],
+    shape: Shape,
+    x: object,
+    dim: int | None = None,
+    _stacklevel: int = 3,
+    dtype: object = None,
+) -> Made:
+    """A softmax or its logarithm, along an axis of the samples.
+
+    Over the classes at the end it is dropped: argmax keeps its meaning, and logits are what a
+    spiking network's currents are.
+    """
+    rank, name = len(shape), function.__name__
+    if dim is None:  # as PyTorch has it, of old
+        dim = 0 if rank in (0, 1, 3) else 1
+    if dtype not in (None, torch.float32):
+        raise Refused(f"numbers of type {dtype}")
+    if dim % rank == 0:
+        raise Refused("a softmax over the batch", BATCH_FIRST)
+    inside = Made(name, [activation(x)], {"dim": dim % rank})
+    if rank != 2:
+        return inside
+    ending = partial(function, dim=1)
+    return Made("identity", inside.sources, {"dropped": name}, ending=ending, inside=inside)
+
+
+def local_response_norm(
+    shape: Shape,
+    x: object,
+    size: int,
+    alpha: float = 1e-4,
+    beta: float = 0.75,
+    k: float = 1.0,
+) -> Made:
+    """Each value by a power of the mean square of channels around it."""
+    source = activation(x)
+    if len(source.shape) < 3:
+        raise Refused(f"an input of shape [B, {', '.join(map(str, source.shape[1:]))}]")
+    attrs = {"size": size, "alpha": float(alpha), "beta": float(beta), "k": float(k)}
+    return Made("local_response_norm", [source], attrs)
 
 
 def layer_norm(

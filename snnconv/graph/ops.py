@@ -218,6 +218,11 @@ def _upsample(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
     return F.interpolate(inputs[0], tuple(attrs["size"]), mode="nearest")
 
 
+def _expand(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+    (x,) = inputs
+    return x.expand(len(x), *attrs["shape"])
+
+
 def _identity(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
     return inputs[0]
 
@@ -246,10 +251,14 @@ OPS: Mapping[str, Op] = {
     "slice": _linear_op(_slice),
     "pad": _linear_op(_pad),
     "upsample": _linear_op(_upsample),
+    "expand": _linear_op(_expand),
     "pointwise": Op(Role.ANALOG, analog.pointwise, analog.reach),
     "multiply": Op(Role.ANALOG, analog.multiply, analog.reach),
     "layer_norm": Op(Role.ANALOG, analog.layer_norm, analog.reach),
     "softmax": Op(Role.ANALOG, analog.softmax, analog.reach),
+    "log_softmax": Op(Role.ANALOG, analog.log_softmax, analog.reach),
+    "local_response_norm": Op(Role.ANALOG, analog.local_response_norm, analog.reach),
+    "matmul": Op(Role.ANALOG, analog.matmul, analog.matmul),
     "embedding": Op(Role.LINEAR, recurrent.embedding, recurrent.embedding_reach, ("weight",)),
     "lstm": Op(Role.ANALOG, recurrent.lstm, recurrent.reach),
     "gru": Op(Role.ANALOG, recurrent.gru, recurrent.reach),

@@ -3,7 +3,8 @@
 The role of an edge is a fact of the graph, never guessed from values: a node's output is *constant*
 (computed from the input alone, so once) or *frames* (the same of an input that changes over time:
 computed for every frame that is shown), *spikes* (of a neuron or a max pooling of spikes, perhaps
-through averages, reshapes and concatenations), or *current* (out of weights, analog at every step).
+through averages, reshapes and concatenations), or *current* (out of weights, or of frames by the
+cumulative rule: analog at every step).
 
 The rule of counting: a spike costs one operation for every synapse, and for every membrane or
 logit, that it reaches without passing another neuron. Averages and reshapes on its way are
@@ -14,21 +15,18 @@ Shape:
     :func:`fan_out` gives ``[*N]`` float64 for each source.
 
 Reference:
-    Methods, section 10. MACs follow the field's convention (every tap, padding included); the exact
-    number, counted as spikes are, stands beside it.
+    Methods, section 10. Multiply-accumulates: :mod:`snnconv.graph.work`.
 
 Deviations:
     None.
 """
 
-import math
 from collections.abc import Mapping, Set
 from enum import StrEnum
 
 import torch
 from torch import Tensor
 
-from snnconv.graph import recurrent
 from snnconv.graph.build import node_tensors, shapes, walk
 from snnconv.graph.ir import INPUT, Graph, Node
 from snnconv.graph.ops import OPS, Role
@@ -56,7 +54,8 @@ def carried(graph: Graph, source: Carries = Carries.CONSTANT) -> dict[str, Carri
         if role is Role.SITE:
             kind = Carries.SPIKES
         elif all(kind is source for kind in inputs):
-            kind = source
+            summed = role in (Role.MAX, Role.ANALOG) and source is Carries.FRAMES
+            kind = Carries.CURRENT if summed else source
         elif role in (Role.SYNAPSE, Role.ANALOG) or any(
             kind is not Carries.SPIKES for kind in inputs
         ):
@@ -131,9 +130,9 @@ def still(graph: Graph, averages: Set[str], source: Carries) -> frozenset[str]:
     return frozenset(found)
 
 
-def by_macs(graph: Graph) -> set[str]:
+def by_macs(graph: Graph, source: Carries = Carries.CONSTANT) -> set[str]:
     """The nodes whose operations are MACs at every step: they are fed by analog values."""
-    kinds = carried(graph)
+    kinds = carried(graph, source)
     return {
         node.name
         for node in graph.nodes
@@ -197,32 +196,3 @@ def _fan_out_of(
         return torch.zeros(sizes[source], dtype=torch.float64)
     (count,) = torch.autograd.grad(torch.stack([value.sum() for value in reached]).sum(), spikes)
     return count.squeeze(0)
-
-
-def macs(graph: Graph, tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, int]]:
-    """Multiply-accumulates of each weighted node for one sample: by convention, and exact.
-
-    A number that is computed by an operation without weights that is not linear counts as one; a
-    recurrence has weights and such operations inside.
-    """
-    sizes = shapes(graph, tensors)
-    found = {}
-    for node in graph.nodes:
-        op = OPS[node.op]
-        if op.role is Role.ANALOG:
-            numbers = (
-                recurrent.macs(node.op, node.attrs, sizes[node.inputs[0]])
-                if node.op in recurrent.GATES
-                else math.prod(sizes[node.name])
-            )
-            found[node.name] = (numbers, numbers)
-        if op.role is not Role.SYNAPSE:
-            continue
-        weight = tensors[node.tensors["weight"]]
-        ones = torch.ones(1, *sizes[node.inputs[0]], dtype=torch.float64)
-        out = op.reach(node.attrs, node_tensors(node, tensors), [ones])
-        # every output of a convolution or linear layer, and every input of a transposed
-        # convolution, has one weight slice [1:] of taps
-        ends = ones if node.op == "conv_transpose" else out
-        found[node.name] = (ends.numel() * weight[0].numel(), int(out.sum().item()))
-    return found

@@ -51,8 +51,8 @@ def _padding(*kinds: tuple[str, str]) -> dict[Any, Spelling]:
     }
 
 
-_softmax = partial(wiring.softmax, torch.softmax)
-_log_softmax = partial(wiring.softmax, torch.log_softmax)
+_softmax = partial(functions.softmax, torch.softmax)
+_log_softmax = partial(functions.softmax, torch.log_softmax)
 
 _FUNCTION_MODULES: dict[Any, Spelling] = {
     kind: Spelling(partial(functions.pointwise, kind.__name__.lower()))
@@ -63,6 +63,7 @@ _FUNCTION_MODULES: dict[Any, Spelling] = {
     nn.ELU: Spelling(functions.elu, ("alpha",)),
     nn.Softplus: Spelling(functions.softplus, ("beta", "threshold")),
     nn.LayerNorm: Spelling(functions.layer_norm, ("normalized_shape", "weight", "bias", "eps")),
+    nn.LocalResponseNorm: Spelling(functions.local_response_norm, ("size", "alpha", "beta", "k")),
 }
 
 _FUNCTIONS: dict[Any, Spelling] = {
@@ -74,6 +75,10 @@ _FUNCTIONS: dict[Any, Spelling] = {
         "hardswish": (F.hardswish,),
         "hardsigmoid": (F.hardsigmoid,),
         "mish": (F.mish,),
+        "sqrt": (torch.sqrt, "sqrt"),
+        "rsqrt": (torch.rsqrt, "rsqrt"),
+        "reciprocal": (torch.reciprocal, "reciprocal"),
+        "erf": (torch.erf, "erf"),
     }.items()
     for target in targets
 } | {
@@ -82,6 +87,11 @@ _FUNCTIONS: dict[Any, Spelling] = {
     F.elu: Spelling(functions.elu),
     F.softplus: Spelling(functions.softplus),
     F.layer_norm: Spelling(functions.layer_norm),
+    F.local_response_norm: Spelling(functions.local_response_norm),
+    **_all((operator.pow, torch.pow, "pow"), functions.power),
+    **_all((torch.square, "square"), functions.square),
+    **_all((operator.matmul, torch.matmul, "matmul"), functions.matmul),
+    **_all((torch.bmm, "bmm"), functions.matmul),
 }
 
 MODULES: Mapping[type[nn.Module], Spelling] = {

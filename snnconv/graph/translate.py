@@ -15,11 +15,10 @@ from torch import Tensor, nn
 from torch.fx.node import map_aggregate
 
 from snnconv.errors import Obstacle, ObstaclesError
-from snnconv.graph.assembly import Assembly
+from snnconv.graph.assembly import Assembly, is_analog
 from snnconv.graph.aten import ATEN, LEAVES
 from snnconv.graph.form import Activation, Made, Refused, Stored
 from snnconv.graph.ir import INPUT, Graph
-from snnconv.graph.ops import OPS, Role
 from snnconv.graph.remedies import ANALOG
 from snnconv.graph.spellings import FUNCTIONS, MODULES
 
@@ -199,13 +198,15 @@ class _Translator:
         except TypeError as error:
             raise Refused(f"{called} with arguments it is not known to take ({error})") from error
         made = known.form(*bound.args, **bound.kwargs)
-        first = made[0] if isinstance(made, list) else made
-        if OPS[first.op].role is Role.ANALOG and not self.analog:
-            raise Refused(called, ANALOG)
         if isinstance(made, Made) and made.ending is not None:
-            if {user.op for user in node.users} != {"output"}:
-                raise Refused(f"{called} before the end", ANALOG)
-            self.ending = made.ending
+            if {user.op for user in node.users} == {"output"}:
+                self.ending = made.ending
+            else:
+                assert made.inside is not None
+                made = made.inside
+        first = made[0] if isinstance(made, list) else made
+        if is_analog(first) and not self.analog:
+            raise Refused(called, ANALOG)
         return made
 
     def _argument(self, value: Any) -> Any:

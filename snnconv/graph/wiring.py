@@ -1,11 +1,8 @@
-"""Forms of what moves values and leaves them as they are: reshapes, slices, paddings, ends."""
+"""Forms of what moves values and leaves them as they are: reshapes, slices, paddings."""
 
 import itertools
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
-
-from torch import Tensor
 
 from snnconv.graph.form import Activation, Made, Refused, Shape, activation, batched, sizes
 from snnconv.graph.remedies import BATCH_FIRST
@@ -206,18 +203,3 @@ def stochastic_depth(shape: Shape, x: object, p: float, mode: str, training: boo
 def identity(shape: Shape, x: object, memory_format: object = None) -> Made:
     """The value itself, perhaps laid out anew."""
     return Made("identity", [activation(x)])
-
-
-def softmax(
-    function: Callable[..., Tensor],
-    shape: Shape,
-    x: object,
-    dim: int | None = None,
-    _stacklevel: int = 3,
-    dtype: object = None,
-) -> Made:
-    """Dropped: argmax keeps its meaning, and logits are what a spiking network's currents are."""
-    if dtype is not None or len(shape) != 2 or dim not in (None, 1, -1):
-        raise Refused("a softmax that is not over the classes")
-    ending = partial(function, dim=1)
-    return Made("identity", [activation(x)], {"dropped": function.__name__}, ending=ending)

@@ -18,7 +18,8 @@ Deviations:
 import torch
 from torch import Tensor
 
-from snnconv.graph.roles import OF_INPUT, by_macs, carried, fan_out, macs
+from snnconv.graph.roles import fan_out
+from snnconv.graph.work import exact, work
 from snnconv.metric import Figures, Metric, Setup
 from snnconv.neuron import Spikes
 from snnconv.shapes import neurons_flat
@@ -56,21 +57,19 @@ class Synops(Metric):
 
     def figures(self, found: Figures) -> Figures:
         """Operations per sample."""
-        graph = self.setup.graph
-        kinds = carried(graph)
-        work = macs(graph, self.setup.network)
-        first = sum(work[name][0] for name in work if kinds[name] in OF_INPUT)
-        analog = sum(work[name][0] for name in by_macs(graph))
+        graph, tensors = self.setup.graph, self.setup.network
+        macs = work(graph, tensors, self.setup.source)
         # a quotient of integers would be float32
         steps = torch.stack(list(self.operations.values())).sum(0).cumsum(0).double() / self.samples
         totals = {
             "sops_per_sample": float(steps[-1]),
             "sops_per_sample_steps": steps.tolist(),
-            "first_layer_macs_per_sample": float(first),
+            "first_layer_macs_per_sample": float(macs.first),
             "first_layer_passes": self.setup.passes(self.setup.timesteps),
-            "analog_macs_per_sample": float(analog),
-            "ann_macs_per_sample": float(sum(total for total, _ in work.values())),
-            "ann_macs_exact_per_sample": float(sum(exact for _, exact in work.values())),
+            "analog_macs_once_per_sample": float(macs.once),
+            "analog_macs_per_sample": float(macs.each_step),
+            "ann_macs_per_sample": float(macs.total),
+            "ann_macs_exact_per_sample": float(sum(exact(graph, tensors).values())),
         }
         layers = {
             name: {"sops_per_sample": int(counts.sum()) / self.samples}

@@ -9,6 +9,8 @@ from snnconv.render.tables import Cell, Column, Table
 from snnconv.reports import EvaluateReport
 
 ENERGY = "Energy per sample (of the ANN's)"
+ONCE = "MACs of analog functions, once"
+NON_SPIKING, NON_SPIKING_OF = "MACs that do not spike", "behind the first layer, and all functions"
 CLOSE = 0.01
 """Energies are compared among runs whose accuracy is this close to the best, or not at all."""
 
@@ -188,7 +190,9 @@ def _cost(rows: _Comparison) -> None:
         ("Spikes", "spikes_per_sample", units.si, "", sample),
         ("Synaptic operations (SOPs)", "sops_per_sample", units.si, least, sample),
         ("MACs of the first layer, once", "first_layer_macs_per_sample", units.si, "", ""),
+        (ONCE, "analog_macs_once_per_sample", units.si, "", "in the row above"),
         ("MACs of analog layers, each step", "analog_macs_per_sample", units.si, "", ""),
+        (NON_SPIKING, "non_spiking_share", units.percent, "", NON_SPIKING_OF),
         ("MACs of the ANN", "ann_macs_per_sample", units.si, "", "with padding counted"),
         ("MACs of the ANN, exact", "ann_macs_exact_per_sample", units.si, "", "without padding"),
     ):

@@ -77,6 +77,7 @@ def train(report: TrainReport) -> list[Block]:
     facts = [
         Fact("data", _data(report.data)),
         Fact("parameters", units.count(report.parameters)),
+        *describe_more.non_spiking(report),
         Fact("test accuracy", units.percent(report.accuracy), "after the last epoch"),
     ]
     if report.levels:
@@ -101,6 +102,7 @@ def calibrate(report: CalibrateReport) -> list[Block]:
         Fact("method", method, f"one threshold a {report.granularity}"),
         Fact("samples", units.count(report.samples)),
         Fact("threshold error", units.percent(report.relative_error_bound), "at most; from bins"),
+        *describe_more.non_spiking(report),
         *([describe_more.imported(report.imported)] if report.imported else []),
         *_closing(report),
     ]
@@ -128,9 +130,7 @@ def convert(report: ConvertReport) -> list[Block]:
     """Of a :class:`ConvertReport`."""
     facts = [Fact("neuron", report.neuron, units.pairs(report.params))]
     facts.append(Fact("time steps T", str(report.timesteps)))
-    facts.append(
-        Fact("non-spiking MACs", units.percent(report.non_spiking_share), "after the first layer")
-    )
+    facts += describe_more.non_spiking(report)
     for what, names, how in (
         ("max poolings", report.cumulative_pools, "on cumulated spikes"),
         ("analog functions", report.analog, "of the mean input so far, beside the spikes"),
@@ -162,6 +162,7 @@ def finetune(report: FinetuneReport) -> list[Block]:
         Fact("validation before", units.percent(report.accuracy_epoch0)),
         Fact("validation kept", units.percent(report.accuracy_best), f"{kept}; {gain} points"),
         Fact("validation at the end", units.percent(report.accuracy_last)),
+        *describe_more.non_spiking(report),
         *_closing(report),
     ]
     title = f"Fine-tuned {report.neuron} at T={report.timesteps}"
@@ -217,6 +218,7 @@ def _headline(report: EvaluateReport) -> list[Fact]:
     ):
         if value is not None:
             facts.append(Fact(name, how(value), remark))
+    facts += describe_more.non_spiking(report)
     facts += _energies(report)
     facts.append(Fact("simulation", units.seconds(report.seconds_per_sample), "per sample"))
     if ways := by_events(report):

@@ -1,12 +1,14 @@
 """Reports beside the pipeline's own, as facts and tables: what a terminal shows of them."""
 
 from snnconv.render import units
+from snnconv.render.compare import NON_SPIKING, NON_SPIKING_OF
 from snnconv.render.tables import Block, Column, Fact, Facts, Table
 from snnconv.reports import (
     DoctorReport,
     ImportRow,
     InspectReport,
     ListReport,
+    NetworkReport,
     ReparameterizeReport,
     ReportReport,
     RunReport,
@@ -23,6 +25,7 @@ def report(done: ReportReport) -> list[Block]:
         "SOPs",
         "energy",
         "of ANN's",
+        "no spikes",
     )
     rows = tuple(
         (
@@ -36,6 +39,7 @@ def report(done: ReportReport) -> list[Block]:
             None
             if run.energy_total_mj is None or not run.energy_ann_mj
             else units.percent(run.energy_total_mj / run.energy_ann_mj),
+            units.shown(units.percent, run.non_spiking_share),
         )
         for run in done.runs
     )
@@ -72,6 +76,7 @@ def reparameterize(done: ReparameterizeReport) -> list[Block]:
             units.percent(done.window_mismatch_share),
             f"of all neurons and windows of {done.levels} steps",
         ),
+        *non_spiking(done),
         *(Fact("written", each.path, each.sha256[:12]) for each in done.lineage.outputs),
         Fact("time", units.seconds(done.seconds)),
     ]
@@ -81,6 +86,13 @@ def reparameterize(done: ReparameterizeReport) -> list[Block]:
         tuple((row.name, units.percent(row.window_mismatch_share)) for row in done.sites),
     )
     return [both, Facts("Compared", tuple(facts)), sites]
+
+
+def non_spiking(done: NetworkReport) -> list[Fact]:
+    """How much of the network does not spike; nothing of an older file, which does not say."""
+    if done.non_spiking_share is None:
+        return []
+    return [Fact(NON_SPIKING, units.percent(done.non_spiking_share), NON_SPIKING_OF)]
 
 
 def imported(row: ImportRow) -> Fact:
@@ -103,6 +115,7 @@ def inspect(found: InspectReport) -> list[Block]:
         facts.append(Fact("parameters", units.count(found.parameters)))
     if found.macs is not None:
         facts.append(Fact("MACs", units.si(found.macs), "per sample"))
+    facts += non_spiking(found)
     if found.imported:
         facts.append(imported(found.imported))
     if found.spiking:

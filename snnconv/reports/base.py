@@ -66,6 +66,17 @@ class Report(BaseModel):
         return ExitCode.DONE
 
 
+class NetworkReport(Report):
+    """What the report of a stage that works on a network carries beside it."""
+
+    non_spiking_share: float | None = Field(
+        None,
+        description="of the MACs behind the first layer, and of all functions that no neuron "
+        "stands for: those that analog values feed, and those functions; null where there is no "
+        "graph, or in an older file",
+    )
+
+
 def canonical(report: BaseModel) -> str:
     """The report's file content: sorted keys, two spaces, a list of numbers on one line, no NaN."""
     data = report.model_dump(mode="json", by_alias=True)

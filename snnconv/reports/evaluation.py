@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from snnconv.reports.base import LineageRow, Report, Steps
+from snnconv.reports.base import LineageRow, NetworkReport, Steps
 from snnconv.reports.stages import DataUse
 
 
@@ -59,7 +59,7 @@ class Histogram(BaseModel):
     counts: list[float] = Field(description="positive activations in each bin")
 
 
-class EvaluateReport(Report):
+class EvaluateReport(NetworkReport):
     """Of ``snnconv evaluate``. Keys a metric adds are documented in its file."""
 
     model_config = ConfigDict(populate_by_name=True, extra="allow")
@@ -103,6 +103,10 @@ class EvaluateReport(Report):
     first_layer_macs_per_sample: float | None = Field(None, description="counted once")
     first_layer_passes: int | None = Field(
         None, description="how often T steps compute it: once, or for every frame that is shown"
+    )
+    analog_macs_once_per_sample: float | None = Field(
+        None,
+        description="of the first layer's MACs, those of functions that no neuron stands for",
     )
     analog_macs_per_sample: float | None = Field(
         None, description="MACs at each step of layers behind the first that analog values feed"

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from snnconv.reports.base import ImportRow, Report
+from snnconv.reports.base import ImportRow, NetworkReport
 
 
 class DataUse(BaseModel):
@@ -37,7 +37,7 @@ class EpochRow(BaseModel):
     seconds: float
 
 
-class TrainReport(Report):
+class TrainReport(NetworkReport):
     """Of ``snnconv train``."""
 
     name = "train"
@@ -75,7 +75,7 @@ class SiteRow(BaseModel):
     channels: int = Field(description="thresholds at this site: 1, or one a channel")
 
 
-class CalibrateReport(Report):
+class CalibrateReport(NetworkReport):
     """Of ``snnconv calibrate``."""
 
     name = "calibrate"
@@ -91,7 +91,7 @@ class CalibrateReport(Report):
     sites: list[SiteRow]
 
 
-class ConvertReport(Report):
+class ConvertReport(NetworkReport):
     """Of ``snnconv convert``."""
 
     name = "convert"
@@ -99,9 +99,6 @@ class ConvertReport(Report):
     params: dict[str, Any]
     timesteps: int
     sites_converted: int
-    non_spiking_share: float = Field(
-        description="share of the network's MACs fed by analog values, after the first layer"
-    )
     cumulative_pools: list[str] = Field(description="max poolings under the cumulative rule")
     analog: list[str] = Field(
         [], description="operations computed outside the spiking domain, by their nodes' names"
@@ -113,7 +110,7 @@ class ConvertReport(Report):
     early: int | None = Field(description="steps in which confidence acts; null when off")
 
 
-class FinetuneReport(Report):
+class FinetuneReport(NetworkReport):
     """Of ``snnconv finetune``."""
 
     name = "finetune"
@@ -143,7 +140,7 @@ class WindowRow(BaseModel):
     )
 
 
-class ReparameterizeReport(Report):
+class ReparameterizeReport(NetworkReport):
     """Of ``snnconv reparameterize``."""
 
     name = "reparameterize"

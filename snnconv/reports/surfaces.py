@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from snnconv.errors import ExitCode
-from snnconv.reports.base import ImportRow, LineageRow, Report
+from snnconv.reports.base import ImportRow, LineageRow, NetworkReport, Report
 
 
 class NodeRow(BaseModel):
@@ -31,7 +31,7 @@ class ObstacleRow(BaseModel):
     remedy: str
 
 
-class InspectReport(Report):
+class InspectReport(NetworkReport):
     """Of ``snnconv inspect``."""
 
     name = "inspect"
@@ -65,6 +65,7 @@ class RunSummary(BaseModel):
     sops_per_sample: float | None
     energy_total_mj: float | None
     energy_ann_mj: float | None
+    non_spiking_share: float | None = Field(None, description="the evaluation's")
 
 
 class ReportReport(Report):

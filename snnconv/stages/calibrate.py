@@ -20,6 +20,7 @@ from snnconv.stages.common import (
     files_named,
     lineage_step,
     newest,
+    non_spiking_share,
     open_data,
     report_file,
 )
@@ -78,6 +79,7 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
         params=facts.params,
         granularity=facts.granularity,
         samples=facts.samples,
+        non_spiking_share=non_spiking_share(calibrated),
         relative_error_bound=0.0 if exact else relative_error(bits),
         sites=[
             SiteRow(name=name, channels=len(thresholds[name]), **site.model_dump())

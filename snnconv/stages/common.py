@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from snnconv import distributed, runtime
-from snnconv.checkpoint import canonical_json, sha256, write_atomically
+from snnconv.checkpoint import Checkpoint, canonical_json, sha256, write_atomically
 from snnconv.config import DataConfig, OptimiserConfig, StageConfig
 from snnconv.course import Files
 from snnconv.dataset import Dataset
@@ -19,6 +19,7 @@ from snnconv.errors import CheckFailedError, UnsupportedError, UsageError
 from snnconv.facts import DataFacts, LineageStep
 from snnconv.graph.build import shapes
 from snnconv.graph.roles import Carries
+from snnconv.graph.work import work
 from snnconv.kinds import Kind, file_name
 from snnconv.places import Source, below
 from snnconv.reports import DataUse, FileHash, Lineage, ReportType, canonical
@@ -210,6 +211,17 @@ def fitting(
     sizes = shapes(graph, snn.network.tensors())
     source = Carries.CONSTANT if snn.hold is None else Carries.FRAMES
     return portion(graph, sizes, wanted, memory, snn.causal, confident, source)
+
+
+def source_of(checkpoint: Checkpoint) -> Carries:
+    """What a network's input carries."""
+    return Carries.CONSTANT if checkpoint.data.frames is None else Carries.FRAMES
+
+
+def non_spiking_share(checkpoint: Checkpoint) -> float:
+    """How much of a network does not spike, or would not: a share of its MACs."""
+    found = work(checkpoint.graph, checkpoint.network, source_of(checkpoint))
+    return found.non_spiking_share
 
 
 def data_use(dataset: Dataset) -> DataUse:

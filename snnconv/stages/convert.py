@@ -12,9 +12,8 @@ from snnconv.engine.memory import Portion
 from snnconv.errors import UsageError
 from snnconv.facts import SpikingFacts
 from snnconv.frames import showings
-from snnconv.graph.fold import fold
 from snnconv.graph.ops import OPS, Role
-from snnconv.graph.roles import OF_INPUT, Carries, by_macs, carried, cumulative, macs
+from snnconv.graph.roles import cumulative
 from snnconv.neuron import ROOM
 from snnconv.progress import Progress, Quiet
 from snnconv.reports import ConvertReport
@@ -23,8 +22,10 @@ from snnconv.stages.common import (
     checkpoint_file,
     fitting,
     lineage_step,
+    non_spiking_share,
     open_data,
     report_file,
+    source_of,
 )
 from snnconv.validated import parameters
 
@@ -83,15 +84,7 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
     out = config.out or config.run / "converted.safetensors"
     save(converted, out)
 
-    graph, tensors = fold(converted.graph, converted.network)
-    source = Carries.CONSTANT if converted.data.frames is None else Carries.FRAMES
-    kinds, work = carried(graph, source), macs(graph, tensors)
-    # what no neuron stands for does not spike, even where it is computed once
-    analog = {node.name for node in graph.nodes if OPS[node.op].role is Role.ANALOG}
-    behind = {
-        name: n for name, (n, _) in work.items() if kinds[name] not in OF_INPUT or name in analog
-    }
-    not_spiking = sum(behind[name] for name in by_macs(graph) | analog)
+    graph = converted.graph
     return session.report(
         ConvertReport,
         report_file(config, "convert", config.out),
@@ -99,13 +92,17 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
         neuron=config.neuron,
         params=params.model_dump(),
         timesteps=config.timesteps,
-        sites_converted=len(converted.graph.sites),
-        non_spiking_share=not_spiking / max(1, sum(behind.values())),
-        cumulative_pools=[n.name for n in cumulative(graph, source) if OPS[n.op].role is Role.MAX],
-        analog=[node.name for node in graph.nodes if node.name in analog],
+        sites_converted=len(graph.sites),
+        non_spiking_share=non_spiking_share(converted),
+        cumulative_pools=[
+            node.name
+            for node in cumulative(graph, source_of(converted))
+            if OPS[node.op].role is Role.MAX
+        ],
+        analog=[node.name for node in graph.nodes if OPS[node.op].role is Role.ANALOG],
         dropped=[
             f"{node.attrs['dropped']} at {node.name}"
-            for node in converted.graph.nodes
+            for node in graph.nodes
             if "dropped" in node.attrs
         ],
         confidence=confidence.keep if confidence else {},

@@ -31,7 +31,14 @@ from snnconv.neuron import Spikes
 from snnconv.progress import Progress, Quiet
 from snnconv.reports import EvaluateReport, Histogram, LayerRow, LineageRow
 from snnconv.simulate import simulate
-from snnconv.stages.common import Session, checkpoint_file, data_use, fitting, open_data
+from snnconv.stages.common import (
+    Session,
+    checkpoint_file,
+    data_use,
+    fitting,
+    non_spiking_share,
+    open_data,
+)
 
 CPU_BATCH, GPU_BATCH = 20, 200  # a CPU is fastest while a layer's states fit into its cache
 
@@ -127,6 +134,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
         samples_at_once=at_once.samples,
         steps_at_once=at_once.steps,
         timesteps=T,
+        non_spiking_share=non_spiking_share(checkpoint),
         layers=[
             LayerRow(
                 name=node.name,

@@ -11,11 +11,19 @@ from snnconv.errors import Obstacle, ObstaclesError
 from snnconv.graph import check
 from snnconv.graph.build import shapes
 from snnconv.graph.ops import OPS, Role
-from snnconv.graph.roles import Carries, carried, macs
+from snnconv.graph.roles import carried
+from snnconv.graph.work import by_convention
 from snnconv.kinds import Kind
 from snnconv.progress import Progress
 from snnconv.reports import ImportRow, InspectReport, LineageRow, NodeRow, ObstacleRow
-from snnconv.stages.common import Session, checkpoint_file, files_named, open_data
+from snnconv.stages.common import (
+    Session,
+    checkpoint_file,
+    files_named,
+    non_spiking_share,
+    open_data,
+    source_of,
+)
 
 
 class _Seen(NamedTuple):
@@ -47,7 +55,7 @@ def run(config: InspectConfig, progress: Progress | None = None) -> InspectRepor
         obstacles += check.obstacles(network.graph, named)
     verdict = seen.opened.verdict if seen.opened else None
     spiking = network.spiking if network else None
-    work = macs(network.graph, network.network) if network else {}
+    macs = by_convention(network.graph, network.network) if network else {}
     return session.report(
         InspectReport,
         None,
@@ -56,7 +64,8 @@ def run(config: InspectConfig, progress: Progress | None = None) -> InspectRepor
         data=network.data.model_dump(mode="json") if network else None,
         spiking=spiking.model_dump(mode="json") if spiking else None,
         parameters=sum(t.numel() for t in network.network.values()) if network else None,
-        macs=sum(total for total, _ in work.values()) if network else None,
+        macs=sum(macs.values()) if network else None,
+        non_spiking_share=non_spiking_share(network) if network else None,
         nodes=_nodes(network) if network else [],
         past=[LineageRow(**step.model_dump()) for step in network.lineage] if network else [],
         converts=not obstacles,
@@ -80,8 +89,8 @@ def _import(model: str, session: Session, config: InspectConfig) -> _Seen:
 
 def _nodes(network: Checkpoint) -> list[NodeRow]:
     graph, tensors = network.graph, network.network
-    source = Carries.CONSTANT if network.data.frames is None else Carries.FRAMES
-    sizes, kinds, work = shapes(graph, tensors), carried(graph, source), macs(graph, tensors)
+    sizes, macs = shapes(graph, tensors), by_convention(graph, tensors)
+    kinds = carried(graph, source_of(network))
     calibrated, spiking = network.calibrated, network.spiking
 
     def threshold(name: str) -> float | None:
@@ -96,7 +105,7 @@ def _nodes(network: Checkpoint) -> list[NodeRow]:
             inputs=list(node.inputs),
             shape=list(sizes[node.name]),
             parameters=sum(tensors[name].numel() for name in node.tensors.values()),
-            macs=work[node.name][0] if node.name in work else None,
+            macs=macs.get(node.name),
             carries=kinds[node.name],
             threshold=threshold(node.name),
             neuron=spiking.neuron if spiking and OPS[node.op].role is Role.SITE else None,

@@ -35,6 +35,7 @@ from snnconv.stages.common import (
     data_use,
     fitting,
     lineage_step,
+    non_spiking_share,
     open_data,
     report_file,
 )
@@ -103,6 +104,7 @@ def run(config: ReparameterizeConfig, progress: Progress | None = None) -> Repar
         timesteps_before=facts.timesteps,
         timesteps_after=after.spiking.timesteps,
         vanilla=config.vanilla,
+        non_spiking_share=non_spiking_share(after),
         samples=len(order),
         accuracy_before=accuracy[0],
         accuracy_after=accuracy[1],

@@ -100,6 +100,7 @@ def run(config: ReportConfig, progress: Progress | None = None) -> ReportReport:
                 sops_per_sample=evaluation.sops_per_sample,
                 energy_total_mj=evaluation.energy_total_mj,
                 energy_ann_mj=evaluation.energy_ann_mj,
+                non_spiking_share=evaluation.non_spiking_share,
             )
             for file, evaluation in zip(files, evaluations, strict=True)
         ],

@@ -69,6 +69,16 @@ def test_a_damaged_file_is_an_error_or_a_network(tmp_path):
     assert refused > 30
 
 
+def test_sparse_weights_are_refused(tmp_path):
+    model = proto([node("Gemm", "x w")], shape=(6,), flat=False)
+    values = numpy_helper.from_array(floats(2), "w")
+    places = numpy_helper.from_array(np.array([[0, 0], [5, 3]], np.int64), "places")
+    model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, places, [6, 4]))
+    refused = error(saved(model, tmp_path), shape=(6,))
+    assert refused.found == "sparse tensors (w)"
+    assert "dense" in refused.remedy
+
+
 @pytest.mark.parametrize("opset", [1, 8, NEWEST + 1])
 def test_opsets_out_of_range(tmp_path, opset):
     assert f"opset {opset}: 9 to {NEWEST}" in found(proto([CONV], WEIGHT, opset=opset), tmp_path)

@@ -67,7 +67,9 @@ def test_with_weights_that_differ(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["bvlc_alexnet", "inception_v1", "zfnet512"])
-def test_those_with_local_response_normalisation_are_refused(name):
+def test_those_with_local_response_normalisation_are_taken_on_request(name):
+    found = import_onnx(LIGHT / f"light_{name}.onnx", IMAGE, analog=True)
+    assert [node.op for node in found.graph.nodes].count("local_response_norm") == 2
     with pytest.raises(UnsupportedError) as caught:
         import_onnx(LIGHT / f"light_{name}.onnx", IMAGE)
     assert caught.value.problem.startswith("2 operations of")

@@ -4,8 +4,11 @@ import torch.nn.functional as F
 from nets import IMAGE, Calls, flattened, ops, randomised
 from torch import nn
 
+from snnconv.errors import ObstaclesError
 from snnconv.graph.build import Network
 from snnconv.graph.capture import capture
+from snnconv.graph.remedies import ANALOG
+from snnconv.graph.work import by_convention
 
 
 def analog(module, shape=IMAGE):
@@ -42,10 +45,90 @@ def analog(module, shape=IMAGE):
         F.elu,
         nn.LeakyReLU(0.2),
         lambda x: F.leaky_relu(x, negative_slope=0.3),
+        lambda x: x**2,
+        lambda x: x.pow(3),
+        lambda x: torch.pow(x, 2.0),
+        torch.square,
+        torch.erf,
     ],
 )
 def test_functions_of_one_number(part):
     assert analog(flattened(part)) == ["pointwise", "reshape"]
+
+
+def test_functions_of_positive_numbers():
+    def forward(n, x):
+        x = x**2 + 1
+        return (x.sqrt() + torch.rsqrt(x) + x.reciprocal() + x**0.25 + 3 / x).flatten(1)
+
+    assert "pointwise" in analog(Calls(forward))
+
+
+def test_quotients_of_activations():
+    net = Calls(lambda n, x: (x / (1 + x**2)).flatten(1))
+    assert analog(net) == ["pointwise", "affine", "pointwise", "multiply", "reshape"]
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3, -1])
+@pytest.mark.parametrize("function", [torch.softmax, torch.log_softmax])
+def test_a_softmax_along_any_axis(function, dim):
+    found = analog(flattened(lambda x: function(x, dim)))
+    assert found == [function.__name__, "reshape"]
+
+
+def test_a_softmax_over_the_classes_before_the_end():
+    net = Calls(lambda n, x: n.last(n.first(x.flatten(1)).softmax(1)), **two(128, 5, 3))
+    assert analog(net) == ["reshape", "linear", "softmax", "linear"]
+
+
+def two(*sizes):
+    return {"first": nn.Linear(*sizes[:2]), "last": nn.Linear(*sizes[1:])}
+
+
+@pytest.mark.parametrize("shape", [(6, 5), (6, 4, 5), (6, 2, 3, 3)])
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 9])
+def test_local_response_norms(shape, size):
+    part = nn.LocalResponseNorm(size, alpha=0.7, beta=0.6, k=1.5)
+    assert analog(flattened(part), shape) == ["local_response_norm", "reshape"]
+    by_call = flattened(lambda x: F.local_response_norm(x, size, 0.5))
+    assert analog(by_call, shape) == ["local_response_norm", "reshape"]
+
+
+def test_products_of_matrices():
+    """Attention, of one head."""
+
+    def forward(n, x):
+        scores = (n.q(x) @ n.k(x).transpose(1, 2) / 2).softmax(-1)
+        return torch.bmm(scores, n.v(x)).flatten(1)
+
+    net = Calls(forward, **{name: nn.Linear(4, 4) for name in "qkv"})
+    found = analog(net, (5, 4))
+    assert found[-5:] == ["affine", "softmax", "linear", "matmul", "reshape"]
+    assert found.count("matmul") == 2
+    graph, tensors = capture(net, (5, 4), analog=True)
+    macs = by_convention(graph, tensors)
+    assert [macs[n.name] for n in graph.nodes if n.op == "matmul"] == [5 * 5 * 4, 5 * 4 * 5]
+
+
+@pytest.mark.parametrize(
+    ("part", "found"),
+    [
+        (lambda x: 2**x, "a power whose exponent is no number"),
+        (lambda x: x**x, "a power whose exponent is no number"),
+        (lambda x: x.softmax(0), "a softmax over the batch"),
+        (lambda x: x.softmax(1, dtype=torch.float64).float(), "numbers of type torch.float64"),
+    ],
+)
+def test_what_is_refused_all_the_same(part, found):
+    with pytest.raises(ObstaclesError, match=found):
+        capture(flattened(part), IMAGE, analog=True)
+
+
+def test_without_the_option_they_are_refused_with_a_remedy_that_helps():
+    for part in (lambda x: x.softmax(1), nn.LocalResponseNorm(3), lambda x: x**2, lambda x: 1 / x):
+        with pytest.raises(ObstaclesError) as caught:
+            capture(flattened(part), IMAGE)
+        assert [obstacle.remedy for obstacle in caught.value.obstacles] == [ANALOG]
 
 
 def test_products_and_norms():

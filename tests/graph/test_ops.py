@@ -58,10 +58,14 @@ def test_the_list_is_closed():
         "slice",
         "pad",
         "upsample",
+        "expand",
         "pointwise",
         "multiply",
         "layer_norm",
         "softmax",
+        "log_softmax",
+        "local_response_norm",
+        "matmul",
         "embedding",
         "lstm",
         "gru",
@@ -76,7 +80,8 @@ def test_roles():
     assert roles[Role.SITE] == {"relu", "qcfs"} == set(SITES)
     assert roles[Role.MAX] == {"max_pool", "adaptive_max_pool"}
     assert roles[Role.ANALOG] == {
-        *("pointwise", "multiply", "layer_norm", "softmax"),
+        *("pointwise", "multiply", "layer_norm", "softmax", "log_softmax"),
+        *("local_response_norm", "matmul"),
         *("lstm", "gru"),
     }
     assert {name for name, op in OPS.items() if op.required} == {

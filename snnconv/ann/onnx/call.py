@@ -35,6 +35,7 @@ class Call:
         outputs: how many it has.
         read: how many of them somebody reads, counted to the last that is.
         texts: whether the network's input is token numbers.
+        last: whether nothing but moves stands between it and the logits.
     """
 
     op: str
@@ -45,6 +46,7 @@ class Call:
     outputs: int = 1
     read: int = 1
     texts: bool = False
+    last: bool = False
 
     @property
     def x(self) -> Activation:

@@ -66,12 +66,13 @@ def read_model(file: Path, texts: bool = False) -> Model:
     Raises:
         UsageError: there is no such file.
         UnsupportedError: no ONNX, an opset that is too old or too new, several inputs or outputs,
-            an input of other numbers or no declared rank, tensors that hold something other than
-            they declare, or what ONNX's own checker refuses, such as a circle.
+            an input of other numbers or no declared rank, sparse tensors or tensors that hold
+            something other than they declare, or what ONNX's own checker refuses, such as a circle.
     """
     proto = _parse(file)
     graph = proto.graph
     opset = _opset(file, proto)
+    _dense(file, graph)
     initialisers = {tensor.name: tensor for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in initialisers]
     _one(file, "input", [value.name for value in inputs])
@@ -135,6 +136,17 @@ def _opset(file: Path, proto: Any) -> int:
             "export it with opset 17, or upgrade: pip install --upgrade onnx",
         )
     return int(opset)
+
+
+def _dense(file: Path, graph: Any) -> None:
+    """Tensors are held whole: of one that is held by its nonzero values alone, nothing is read."""
+    sparse = [tensor.values.name or "?" for tensor in graph.sparse_initializer]
+    if sparse:
+        raise UnsupportedError(
+            f"{file} can't be imported",
+            f"sparse tensors ({', '.join(sparse)})",
+            "export the network with dense weights",
+        )
 
 
 def _one(file: Path, what: str, names: list[str]) -> None:

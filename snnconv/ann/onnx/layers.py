@@ -18,11 +18,10 @@ _HUGE = 3.4e38  # float32's largest number, which old files write for "no bound"
 
 
 def matmul(call: Call) -> Made:
-    """A matrix from the right, on the last axis."""
-    matrix = call.tensor(1, "weight")
-    if matrix.value.dim() != 2:
-        raise Refused(f"a product with a constant of shape {list(matrix.value.shape)}")
-    return forms.linear((), call.x, Stored("", matrix.value.T))
+    """A matrix from the right, on the last axis, or a product of two activations."""
+    other = call.operand(1)
+    shape = _broadcast(call.x, other) if isinstance(other, Activation) else ()
+    return functions.matmul(shape, call.x, other)
 
 
 def gemm(call: Call) -> Made:
@@ -163,16 +162,46 @@ def layer_normalization(call: Call) -> Made:
     return functions.layer_norm(x.shape, x, over, weight, bias, call.number("epsilon", 1e-5))
 
 
+def power(call: Call) -> Made:
+    """``x**exponent``, the exponent a constant."""
+    return functions.power((), call.x, call.tensor(1, "exponent"))
+
+
+def hard_sigmoid(call: Call) -> Made:
+    """``clip(alpha*x + beta, 0, 1)``: PyTorch's, whose slope is 1/6, of a line."""
+    x = call.x
+    slope, shift = call.number("alpha", 0.2), call.number("beta", 0.5)
+    line = arithmetic.affine(
+        x.shape, x, torch.tensor([6.0 * slope]), torch.tensor([6 * shift - 3.0])
+    )
+    given = x if math.isclose(6 * slope, 1, rel_tol=1e-6) and shift == 0.5 else line
+    return Made("pointwise", [given], {"function": "hardsigmoid", "arguments": []})
+
+
+def local_response_norm(call: Call) -> Made:
+    """Over channels around each; of an even number nobody is there to compare with."""
+    size = int(call.number("size", 0))
+    if size % 2 == 0:
+        raise Refused(f"a size of {size}: onnxruntime computes odd ones only")
+    alpha, beta = call.number("alpha", 1e-4), call.number("beta", 0.75)
+    return functions.local_response_norm((), call.x, size, alpha, beta, call.number("bias", 1.0))
+
+
 def softmax(function: Callable[..., Tensor], call: Call) -> Made:
-    """Dropped at the end, where it is over the classes.
+    """Along an axis; dropped at the end, where it is over the classes.
 
     Up to opset 12 it is over everything from its axis on, later over the axis alone.
     """
-    x = activation(call.operand(0))
+    x, name = call.x, function.__name__
     old = call.opset < 13
     axis = call.number("axis", 1 if old else -1) % len(x.shape)
+    if axis == 0:
+        raise Refused("a softmax over the batch", BATCH_FIRST)
     over = math.prod(x.shape[axis:]) if old else x.shape[axis]
-    if axis == 0 or over != math.prod(x.shape[1:]):
-        raise Refused("a softmax that is not over the classes")
-    ending = partial(function, dim=1)
-    return Made("identity", [x], {"dropped": function.__name__}, ending=ending)
+    if call.last and over == math.prod(x.shape[1:]):
+        return Made("identity", [x], {"dropped": name}, ending=partial(function, dim=1))
+    if over == x.shape[axis]:
+        return Made(name, [x], {"dim": axis})
+    flat = Made("reshape", [x], {"shape": [*x.shape[1:axis], over]})
+    inside = Made(name, [flat], {"dim": axis})
+    return Made("reshape", [inside], {"shape": list(x.shape[1:])})

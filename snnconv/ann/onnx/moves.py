@@ -67,6 +67,16 @@ def squeeze(call: Call) -> Made:
     return _as_shape(x, [n for k, n in enumerate(x.shape) if k and k not in gone])
 
 
+def expand(call: Call) -> Made:
+    """Axes of size 1 repeated; a literal batch is taken for the batch."""
+    x, sizes = call.x, call.numbers("shape", 1) or []
+    sizes = [1] * (len(x.shape) - len(sizes)) + [int(n) for n in sizes]
+    if len(sizes) > len(x.shape) or sizes[0] not in {1, BATCH, call.batch}:
+        raise Refused("an expansion that mixes samples", BATCH_FIRST)
+    shape = list(torch.broadcast_shapes(x.shape[1:], tuple(sizes[1:])))
+    return Made("expand", [x], {"shape": shape})
+
+
 def unsqueeze(call: Call) -> Made:
     """Axes of size 1 come."""
     x, axes = call.x, call.numbers("axes", 1) or []

@@ -14,9 +14,12 @@ _Forms = Mapping[str, Callable[[Call], Result | Sequence[Result]]]
 
 FUNCTIONS: _Forms = {
     "Elu": layers.elu,
+    "Erf": partial(layers.pointwise, "erf"),
     "GRU": partial(sequences.recurrent, "gru"),
     "Gelu": layers.gelu,
+    "HardSigmoid": layers.hard_sigmoid,
     "HardSwish": partial(layers.pointwise, "hardswish"),
+    "LRN": layers.local_response_norm,
     "LSTM": partial(sequences.recurrent, "lstm"),
     "LayerNormalization": layers.layer_normalization,
     "LeakyRelu": layers.leaky_relu,
@@ -25,7 +28,7 @@ FUNCTIONS: _Forms = {
     "Softplus": layers.softplus,
     "Tanh": partial(layers.pointwise, "tanh"),
 }
-"""Operators that no neuron stands for; they are taken on request only."""
+"""Operators that no neuron stands for, whatever their operands; taken on request only."""
 
 OPERATORS: _Forms = {
     "Add": partial(layers.binary, arithmetic.add),
@@ -39,6 +42,7 @@ OPERATORS: _Forms = {
     "ConvTranspose": windows.conv_transpose,
     "Div": partial(layers.binary, arithmetic.div),
     "Dropout": moves.dropout,
+    "Expand": moves.expand,
     "Flatten": moves.flatten,
     "Gather": sequences.gather,
     "Gemm": layers.gemm,
@@ -52,6 +56,8 @@ OPERATORS: _Forms = {
     "Mul": partial(layers.binary, arithmetic.mul),
     "Neg": layers.negative,
     "Pad": moves.pad,
+    "Pow": layers.power,
+    "Reciprocal": partial(layers.pointwise, "reciprocal"),
     "ReduceMax": moves.reduce_max,
     "ReduceMean": moves.reduce_mean,
     "Relu": layers.relu,
@@ -61,6 +67,7 @@ OPERATORS: _Forms = {
     "Slice": moves.slices,
     "Softmax": partial(layers.softmax, torch.softmax),
     "Split": moves.split,
+    "Sqrt": partial(layers.pointwise, "sqrt"),
     "Squeeze": moves.squeeze,
     "Sub": partial(layers.binary, arithmetic.sub),
     "Sum": layers.total,

@@ -98,6 +98,8 @@ def _reference(model: Model) -> _Run:
     import onnx
     from onnx.reference import ReferenceEvaluator
 
+    if any(operator.op == "LRN" for operator in model.operators):
+        raise NotImplementedError("its LRN takes samples for channels")  # as of onnx 1.23
     session = ReferenceEvaluator(onnx.load(model.file))
     return lambda part: _called(session, model, part)
 

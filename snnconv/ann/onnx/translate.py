@@ -17,15 +17,15 @@ from snnconv.ann.onnx.layers import as_bias
 from snnconv.ann.onnx.operators import FUNCTIONS, OPERATORS
 from snnconv.ann.onnx.tensors import LARGEST, read
 from snnconv.errors import Obstacle, ObstaclesError, UnsupportedError, said
-from snnconv.graph.assembly import Assembly, shape_of
+from snnconv.graph.assembly import Assembly, is_analog, shape_of
 from snnconv.graph.capture import BATCH
 from snnconv.graph.form import Activation, Made, Refused, Shape, Stored
 from snnconv.graph.ir import INPUT, Graph
-from snnconv.graph.ops import OPS, Role
 from snnconv.graph.remedies import ANALOG
 from snnconv.graph.translate import reachable
 
 Ending = Callable[[Tensor], Tensor]
+_MOVES = ("Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze")
 _CONTROL = ("If", "Loop", "Scan", "SequenceMap")
 
 
@@ -68,7 +68,7 @@ class _Translator:
         self.assembly = Assembly()
         self.obstacles: list[Obstacle] = []
         self.ending: Ending | None = None
-        self._ended: dict[str, str] = {}  # nodes behind a dropped softmax, and which that was
+        self._last = _last(model)
         self._values: dict[str, Operand] = {"": None, model.input: _input(input_shape)}
         self._readers = Counter(name for op in model.operators for name in op.inputs)
         self._readers[model.output] += 1
@@ -159,27 +159,16 @@ class _Translator:
             outputs=len(operator.outputs),
             read=max(k for k, name in enumerate(operator.outputs, 1) if self._readers[name]),
             texts=self.texts,
+            last=operator is self._last,
         )
 
     def _add(self, made: Made, operator: Operator) -> Activation:
-        if OPS[made.op].role is Role.ANALOG and not self.analog:
+        if is_analog(made) and not self.analog:
             raise Refused("a function that no neuron stands for", ANALOG)
         shape = _bounded(made)
-        ended = [
-            self._ended[x.node]
-            for x in made.sources
-            if isinstance(x, Activation) and x.node in self._ended
-        ]
-        if ended and made.op not in ("reshape", "identity"):
-            raise Refused(
-                f"it stands behind the softmax {ended[0]}, which has to be the end", ANALOG
-            )
-        name = self.assembly.add(made, operator.name)
         if made.ending is not None:
-            self.ending, ended = made.ending, [operator.name]
-        if ended:
-            self._ended[name] = ended[0]
-        return Activation(name, shape)
+            self.ending = made.ending
+        return Activation(self.assembly.add(made, operator.name), shape)
 
     def _with_bias(self, operator: Operator, operands: Sequence[Operand]) -> Activation | None:
         """A sum of a matrix product and a constant, as the bias of the one linear layer."""
@@ -197,6 +186,15 @@ class _Translator:
                 self.assembly.give(x.node, {"bias": bias})
                 return x
         return None
+
+
+def _last(model: Model) -> Operator | None:
+    """The operator that computes the output, which others may bring into its shape."""
+    makers = {name: operator for operator in model.operators for name in operator.outputs}
+    last = makers.get(model.output)
+    while last is not None and last.op in _MOVES:
+        last = makers.get(last.inputs[0])
+    return last
 
 
 def _bounded(made: Made) -> Shape:
