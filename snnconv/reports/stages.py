@@ -1,6 +1,6 @@
 """Reports of the stages that write checkpoints."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -108,6 +108,9 @@ class ConvertReport(NetworkReport):
     )
     confidence: dict[str, float] = Field(description="keep probability by site; empty when off")
     early: int | None = Field(description="steps in which confidence acts; null when off")
+    engine: dict[str, Literal["once", "mean", "dense", "event"]] = Field(
+        {}, description="how each layer with weights will be simulated, as in evaluate"
+    )
 
 
 class FinetuneReport(NetworkReport):

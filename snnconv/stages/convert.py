@@ -107,4 +107,5 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
         ],
         confidence=confidence.keep if confidence else {},
         early=confidence.early if confidence else None,
+        engine=spiking_network(converted, engine=config.engine).paths(),
     )

@@ -13,6 +13,7 @@ def test_the_report(run):
     assert data["sites_converted"] == 2
     assert data["non_spiking_share"] == 0
     assert data["cumulative_pools"] == []
+    assert next(iter(data["engine"].values())) == "once"
 
 
 def test_no_tensor_is_touched(run):
