@@ -62,7 +62,7 @@ def matmul(shape: Shape, x: object, other: object) -> Made:
     """A product with a matrix of the network's own, a linear layer; or of two activations."""
     if isinstance(other, Activation):
         source = activation(x)
-        if not len(source.shape) == len(other.shape) == len(shape) > 2:
+        if not len(source.shape) == len(other.shape) > 2:
             raise Refused("a matrix product that mixes samples", BATCH_FIRST)
         return Made("matmul", [source, other])
     matrix = stored("weight", other).value

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from snnconv.ann.onnx import referee
 from snnconv.ann.source import EMBEDDED
 from snnconv.checkpoint import load
 from snnconv.config import DoctorConfig
@@ -31,6 +32,7 @@ def run(config: DoctorConfig, progress: Progress | None = None) -> DoctorReport:
         ),
         Check(name="GPU", ok=True, found=_gpu()),
         _compiled(),
+        Check(name="ONNX files", ok=True, found=_referee()),
         _attempt("embedded network", _embedded, "install snnconv again"),
         _attempt("embedded data", _digits, "pip install --upgrade scikit-learn"),
         _attempt("fashion-mnist", _fashion, "", needed=False),
@@ -57,6 +59,12 @@ def _gpu() -> str:
 def _compiled() -> Check:
     found = ", ".join(kind.__name__ for kind in kernels()) or "none: neurons run slowly (optional)"
     return Check(name="compiled neurons", ok=True, found=found, remedy="pip install numba")
+
+
+def _referee() -> str:
+    found = referee.at_hand()
+    hint = "" if found.startswith("onnxruntime") else f" (optional: {referee.INSTALL})"
+    return f"compared with {found}{hint}"
 
 
 def _attempt(name: str, check: Callable[[], str], remedy: str, needed: bool = True) -> Check:

@@ -225,6 +225,10 @@ FUNCTIONS = {
     ),
     "hard": Calls(images(lambda x: F.hardswish(x) * F.hardsigmoid(x) + F.elu(x, 0.5) + F.mish(x))),
     "layer_norm": nn.Sequential(nn.LayerNorm([8, 8]), nn.Flatten()),
+    "softmax": Calls(images(lambda x: x.softmax(2) + x.log_softmax(1))),
+    "powers": Calls(images(lambda x: (x**2 + 1).sqrt() / (1 + x.square()) + torch.erf(x))),
+    "norm": Calls(images(nn.LocalResponseNorm(2, 0.5))),
+    "products": Calls(images(lambda x: x @ x.transpose(2, 3))),
 }
 
 

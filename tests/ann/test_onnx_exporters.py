@@ -168,6 +168,46 @@ def test_the_new_exporter_at_a_newer_opset(tmp_path):
     compared(module, shape, exported(module, shape, tmp_path, True, 23))
 
 
+def _excited(n, x):
+    """Squeeze and excite, as mobilenets have it."""
+    return (x * F.hardsigmoid(n.conv(F.adaptive_avg_pool2d(x, 1)))).flatten(1)
+
+
+def _attention(n, x):
+    scores = (n.q(x) @ n.k(x).transpose(1, 2) / 2).softmax(-1)
+    return (scores @ n.v(x)).flatten(1)
+
+
+FUNCTIONS = {
+    "excited": (lambda: Calls(_excited, conv=nn.Conv2d(2, 2, 1)), (2, 6, 6)),
+    "hardswish": (lambda: nn.Sequential(nn.Hardswish(), nn.Flatten()), (2, 6, 6)),
+    "gelu": (lambda: nn.Sequential(nn.GELU(), nn.Flatten()), (2, 6, 6)),
+    "gelu, tanh": (lambda: nn.Sequential(nn.GELU("tanh"), nn.Flatten()), (2, 6, 6)),
+    "expanded": (
+        lambda: Calls(lambda n, x: (x + x.mean(1, keepdim=True).expand(-1, 2, 6, 6)).flatten(1)),
+        (2, 6, 6),
+    ),
+    "attention": (
+        lambda: Calls(_attention, **{name: nn.Linear(4, 4) for name in "qkv"}),
+        (5, 4),
+    ),
+}
+"""What exporters write as several operators, or as one, by the opset."""
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("opset", [12, 17, 20])
+def test_functions_by_the_old_exporter(name, opset, tmp_path):
+    make, shape = FUNCTIONS[name]
+    imported(exported(make().eval(), shape, tmp_path, False, opset), shape, analog=True)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_by_the_new_exporter(name, tmp_path):
+    make, shape = FUNCTIONS[name]
+    imported(exported(make().eval(), shape, tmp_path, True, 18), shape, analog=True)
+
+
 @pytest.mark.parametrize("dynamo", [False, True])
 def test_a_batch_that_is_fixed(dynamo, tmp_path):
     module, shape = network("moves")

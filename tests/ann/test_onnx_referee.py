@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from importlib.metadata import version
 
 import pytest
 import torch
@@ -9,10 +10,12 @@ from onnx_models import IMAGE, floats, node, proto, saved
 
 from snnconv.ann.onnx import source
 from snnconv.ann.onnx.file import read_model
-from snnconv.ann.onnx.referee import judge
+from snnconv.ann.onnx.referee import at_hand, judge
 from snnconv.ann.onnx.source import import_onnx
 from snnconv.ann.onnx.translate import translate
+from snnconv.config import DoctorConfig
 from snnconv.errors import CheckFailedError, ExitCode, UnsupportedError
+from snnconv.stages import doctor
 
 NODES = [node("Conv", "x w", "c"), node("Relu", "c")]
 WEIGHT = {"w": floats(4, 2, 3, 3)}
@@ -36,6 +39,29 @@ def test_the_reference_evaluator_where_it_is_not(tmp_path, batch, monkeypatch):
     verdict = import_onnx(file, IMAGE).verdict
     assert verdict.referee == "onnx.reference"
     assert 0 <= verdict.difference < 1e-5
+
+
+def test_a_norm_that_the_reference_evaluator_gets_wrong(tmp_path, monkeypatch):
+    """Its LRN goes over as many channels as there are samples."""
+    file = saved(proto([node("LRN", "x", size=3)], shape=(6, 3, 3)), tmp_path)
+    assert import_onnx(file, (6, 3, 3), analog=True).verdict.referee == "onnxruntime"
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(UnsupportedError, match=r"onnx.reference: .*samples for channels") as caught:
+        import_onnx(file, (6, 3, 3), analog=True)
+    assert "pip install '.[onnx]'" in caught.value.remedy
+
+
+def test_who_is_at_hand(monkeypatch, tmp_path):
+    def said():
+        checks = doctor.run(DoctorConfig(run=tmp_path)).checks
+        (found,) = [check.found for check in checks if check.name == "ONNX files" and check.ok]
+        return found
+
+    assert said() == f"compared with onnxruntime {version('onnxruntime')}"
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert at_hand() == "onnx.reference"
+    found = said()
+    assert found.startswith("compared with onnx.reference (optional: install onnxruntime")
 
 
 @pytest.mark.parametrize("installed", [True, False])

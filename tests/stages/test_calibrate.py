@@ -4,10 +4,10 @@ from torch import nn
 
 from snnconv.ann.source import EMBEDDED, from_module
 from snnconv.checkpoint import load, save, sha256
-from snnconv.config import InspectConfig
+from snnconv.config import InspectConfig, ReportConfig
 from snnconv.dataset import load as load_dataset
 from snnconv.errors import CheckpointError, ObstaclesError, UnsupportedError
-from snnconv.stages import inspect
+from snnconv.stages import inspect, report
 
 
 def test_the_report(run):
@@ -123,9 +123,39 @@ def test_functions_no_neuron_stands_for(tmp_path):
     assert converted.analog == ["4", "6"]
     # 16 x 16 MACs fed by spikes; 16 + 10 values of functions, 16 x 10 and 10 x 10 MACs behind them
     assert converted.non_spiking_share == pytest.approx(286 / (286 + 256))
-    report = evaluating(tmp_path, timesteps=64)
-    assert report.analog_macs_per_sample == 286
-    assert report.agreement[-1] > 0.9
+    evaluated = evaluating(tmp_path, timesteps=64)
+    assert evaluated.analog_macs_per_sample == 286
+    assert evaluated.analog_macs_once_per_sample == 0
+    assert evaluated.agreement[-1] > 0.9
+
+
+FIRST = """
+from torch import nn
+
+def net():
+    parts = nn.Flatten(), nn.Linear(64, 16), nn.Tanh(), nn.Linear(16, 16), nn.ReLU()
+    return nn.Sequential(*parts, nn.Linear(16, 10))
+"""
+
+
+def test_every_report_says_what_does_not_spike(tmp_path):
+    """A function of the constant input is computed once, and does not spike any more for that."""
+    (tmp_path / "first.py").write_text(FIRST)
+    model, share = f"{tmp_path / 'first.py'}:net", pytest.approx(16 / (16 + 160))
+    calibrated = calibrating(tmp_path, model=model, non_relu="analog")
+    converted, evaluated = converting(tmp_path), evaluating(tmp_path)
+    assert evaluated.analog_macs_once_per_sample == 16
+    assert evaluated.first_layer_macs_per_sample == 64 * 16 + 16 + 16 * 16
+    assert evaluated.analog_macs_per_sample == 0
+    shown = inspect.run(InspectConfig(run=tmp_path))
+    written = report.run(ReportConfig(run=tmp_path))
+    for found in (calibrated, converted, evaluated, shown, *written.runs):
+        assert found.non_spiking_share == share
+    for file in ("report.md", "report.html"):
+        text = (tmp_path / file).read_text()
+        assert "MACs that do not spike" in text
+        assert "9.1" in text
+        assert "MACs of analog functions, once" in text
 
 
 def test_a_checkpoint_with_functions_is_no_way_round(tmp_path):

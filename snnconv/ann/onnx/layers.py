@@ -19,9 +19,7 @@ _HUGE = 3.4e38  # float32's largest number, which old files write for "no bound"
 
 def matmul(call: Call) -> Made:
     """A matrix from the right, on the last axis, or a product of two activations."""
-    other = call.operand(1)
-    shape = _broadcast(call.x, other) if isinstance(other, Activation) else ()
-    return functions.matmul(shape, call.x, other)
+    return functions.matmul((), call.x, call.operand(1))
 
 
 def gemm(call: Call) -> Made:

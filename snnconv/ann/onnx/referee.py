@@ -15,6 +15,7 @@ from snnconv.graph.ir import Graph
 
 RUNS = 3  # of a file that takes one sample
 _REMEDY = "report the network, or name the PyTorch network instead: file.py:factory --weights FILE"
+INSTALL = "install onnxruntime: pip install '.[onnx]' in snnconv's folder"
 _Run = Callable[[Tensor], Tensor]
 
 
@@ -67,6 +68,15 @@ def judge(
     return verdict
 
 
+def at_hand() -> str:
+    """Who runs files here, the first that is asked."""
+    try:
+        import onnxruntime
+    except ModuleNotFoundError:
+        return "onnx.reference"
+    return f"onnxruntime {onnxruntime.__version__}"
+
+
 def _recomputed(model: Model, ways: Sequence[tuple[Tensor, ...]]) -> tuple[str, Tensor]:
     """Who ran the file, and what came out."""
     failures = []
@@ -79,7 +89,8 @@ def _recomputed(model: Model, ways: Sequence[tuple[Tensor, ...]]) -> tuple[str, 
             failures.append(f"{name}: not installed")
         except Exception as error:  # whatever a foreign runtime raises for a foreign file
             failures.append(f"{name}: {said(error)}")
-    raise UnsupportedError(f"{model.file} can't be run", "; ".join(failures), _REMEDY)
+    remedy = _REMEDY if at_hand().startswith(referees[0][0]) else INSTALL
+    raise UnsupportedError(f"{model.file} can't be run", "; ".join(failures), remedy)
 
 
 def _onnxruntime(model: Model) -> _Run:
