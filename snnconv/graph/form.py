@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from snnconv.graph.ir import Node
 from snnconv.graph.remedies import IN_OTHER_WORDS
 
 
@@ -29,10 +30,12 @@ class Activation:
     Attributes:
         node: the graph node that gives it.
         shape: with the batch.
+        made: that node, where a form may want to look at it.
     """
 
     node: str
     shape: tuple[int, ...]
+    made: Node | None = None
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,12 @@ from snnconv.graph.aten import ATEN, LEAVES
 from snnconv.graph.form import Activation, Made, Refused, Stored
 from snnconv.graph.ir import INPUT, Graph
 from snnconv.graph.ops import OPS, Role
-from snnconv.graph.remedies import ANALOG
+from snnconv.graph.remedies import ANALOG, of_function
 from snnconv.graph.spellings import FUNCTIONS, MODULES
 
 Ending = Callable[[Tensor], Tensor]
+Translated = tuple[Graph, dict[str, Tensor], Ending | None]
+"""A graph, its tensors, and the softmax at its end that was dropped, if any."""
 
 STORED_AS = "stored_as"
 """Where a trace's node keeps the name of a tensor that it has under another one."""
@@ -32,8 +34,8 @@ _HIDDEN = "a state that a recurrence keeps to itself: a layer's below, or an LST
 
 def translate(
     traced: torch.fx.GraphModule, example: Tensor, analog: bool, whose: str = "the network"
-) -> tuple[Graph, dict[str, Tensor], Ending | None]:
-    """A trace as a graph, its tensors, and the softmax at its end that was dropped, if any.
+) -> Translated:
+    """A trace as a graph.
 
     Args:
         traced: the network.
@@ -106,14 +108,17 @@ class _Translator:
         self.ending: Ending | None = None
         self._names: dict[torch.fx.Node, str] = {}  # the graph node that gives a trace node's value
         self._pieces: dict[torch.fx.Node, list[Any]] = {}  # those of a call that gives several
+        self._unknown: set[torch.fx.Node] = set()  # what hangs on such a call that was refused
 
     def read(self, node: torch.fx.Node) -> None:
         """Take one node of the trace."""
         value = self.run.values[node]
         match node.op:
             case "placeholder":
-                if isinstance(value, Tensor):
+                if node in self.run.holders:
                     self._names[node] = INPUT
+                    if not isinstance(value, Tensor):
+                        self._pieces[node] = [INPUT]  # of forward(self, *inputs)
             case "output":
                 (result,) = node.args
                 if isinstance(result, torch.fx.Node) and result in self._names:
@@ -129,18 +134,18 @@ class _Translator:
     def _call(self, node: torch.fx.Node) -> None:
         sources = [source for source in node.all_input_nodes if source in self._names]
         self._names[node] = INPUT  # where it is refused, what comes behind it is looked at as well
+        if not self._unknown.isdisjoint(sources):
+            self._unknown.add(node)
+            return
         if sources[0] in self._pieces and (index := _index(node)) is not None:
             self._pick(node, self._pieces[sources[0]], index)
             return
-        if any(
-            not isinstance(self.run.values[source], Tensor) and source not in self._pieces
-            for source in sources
-        ):
-            return  # one of several values of a call that was refused
         try:
             made = self._made(node)
         except Refused as refusal:
-            self.obstacles.append(Obstacle(_place(node), str(refusal), refusal.remedy))
+            self._refuse(node, str(refusal), refusal.remedy)
+            if not isinstance(self.run.values[node], Tensor):
+                self._unknown.add(node)
             return
         if isinstance(made, list):
             self._pieces[node] = self._several(made, _place(node))
@@ -164,7 +169,7 @@ class _Translator:
         if beyond or not isinstance(index, int | slice):
             if node.users:
                 found = "indices or statistics beside a value" if beyond else f"the index {index}"
-                self.obstacles.append(Obstacle(_place(node), found, "use the value only"))
+                self._refuse(node, found, "use the value only")
             return
         picked = pieces[index]
         if isinstance(picked, list):
@@ -172,7 +177,10 @@ class _Translator:
         elif picked is not None:
             self._names[node] = picked
         elif node.users:
-            self.obstacles.append(Obstacle(_place(node), _HIDDEN, "use the whole sequence"))
+            self._refuse(node, _HIDDEN, "use the whole sequence")
+
+    def _refuse(self, node: torch.fx.Node, found: str, remedy: str) -> None:
+        self.obstacles.append(Obstacle(_place(node), found, remedy))
 
     def _made(self, node: torch.fx.Node) -> Made | list[Any]:
         if node.op == "call_module":
@@ -201,7 +209,8 @@ class _Translator:
         made = known.form(*bound.args, **bound.kwargs)
         first = made[0] if isinstance(made, list) else made
         if OPS[first.op].role is Role.ANALOG and not self.analog:
-            raise Refused(called, ANALOG)
+            # what comes behind it is looked at as what it would be
+            self._refuse(node, called, of_function(first.op))
         if isinstance(made, Made) and made.ending is not None:
             if {user.op for user in node.users} != {"output"}:
                 raise Refused(f"{called} before the end", ANALOG)
@@ -221,7 +230,8 @@ class _Translator:
                 for name, piece in zip(self._pieces[value], found, strict=True)
             ]
         if value in self._names:
-            return Activation(self._names[value], tuple(found.shape))
+            name = self._names[value]
+            return Activation(name, tuple(found.shape), self.assembly.nodes.get(name))
         if value.op == "get_attr":
             path = str(value.target)
             owner, _, attribute = path.rpartition(".")
