@@ -179,7 +179,7 @@ class _Translator:
             self.ending, ended = made.ending, [operator.name]
         if ended:
             self._ended[name] = ended[0]
-        return Activation(name, shape)
+        return Activation(name, shape, self.assembly.nodes[name])
 
     def _with_bias(self, operator: Operator, operands: Sequence[Operand]) -> Activation | None:
         """A sum of a matrix product and a constant, as the bias of the one linear layer."""
