@@ -63,6 +63,20 @@ class Made:
     ending: Callable[[Tensor], Tensor] | None = None
 
 
+@dataclass(frozen=True)
+class Turned:
+    """A value whose batch is not the first axis where it comes from: often the second of sequences.
+
+    Attributes:
+        x: the value with its batch first, the other axes as they are; one that has to be made
+            first, where a form gives it.
+        batch: the axis that the batch is where it comes from.
+    """
+
+    x: Activation | Made
+    batch: int
+
+
 Shape = tuple[int, ...]
 Form = Callable[..., Made | list[Any]]
 """``(shape of the value, arguments of the call) -> node``, or nodes where a call gives several.

@@ -191,6 +191,7 @@ FUNCTIONS: Mapping[Hashable, Spelling] = {
     **_all(("view_as", "reshape_as"), wiring.reshape),
     **_all((torch.permute, "permute"), wiring.permute),
     **_all((torch.transpose, torch.swapaxes, "transpose", "swapaxes"), wiring.transpose),
+    **_all((torch.t, "t"), wiring.t),
     **_all((torch.movedim, torch.moveaxis, "movedim", "moveaxis"), wiring.movedim),
     **_all((operator.getitem,), wiring.getitem),
     **_all((torch.index_select, "index_select"), wiring.index_select),

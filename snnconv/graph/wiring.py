@@ -82,6 +82,11 @@ def transpose(shape: Shape, x: object, dim0: int, dim1: int) -> Made:
     return permute(shape, x, order)
 
 
+def t(shape: Shape, x: object) -> Made:
+    """The two axes swapped."""
+    return transpose(shape, x, 0, 1)
+
+
 def movedim(shape: Shape, x: object, source: Any, destination: Any) -> Made:
     """Axes at other places, the others in their order."""
     rank = len(shape)

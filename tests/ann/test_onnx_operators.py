@@ -235,7 +235,7 @@ def test_a_clip_by_attributes(converted, refused, opset):
     assert open_ended.graph["the Clip"].attrs == {"ceiling": None}
     assert "starts at 0" in refused(node("Clip", "x", max=1.0), opset=opset)
     behind = converted([node("Relu", "x", "r"), node("Clip", "r", max=1.0)], opset=opset)
-    assert [n.attrs for n in behind.graph.nodes] == [{"ceiling": 1.0}]
+    assert [n.attrs for n in behind.graph.sites] == [{"ceiling": 1.0}]
 
 
 @pytest.mark.parametrize("opset", [11, 13, NEWEST])

@@ -44,7 +44,7 @@ from snnconv.graph.roles import Carries, carried, cumulative
         (lambda n, x: n.fc(x) + x.mean(0, keepdim=True), "mean: a mean over the batch"),
         (lambda n, x: n.fc(x) + x.mean(dim=1, dtype=torch.float64, keepdim=True), "dtype"),
         (lambda n, x: n.fc(x).view(-1, 2).view(3, 4), "view: a reshape that mixes samples"),
-        (lambda n, x: n.fc(x).t().t(), "t: method 't'; t_1: method 't'"),
+        (lambda n, x: n.fc(x).t().mean(1) + x, "mean: a mean over the batch"),
         (lambda n, x: n.fc(x).chunk(3, 0)[0].expand(3, 4), "chunk: a split of the batch"),
         (lambda n, x: n.fc(x)[1:2].expand(3, 4), "getitem: an index that picks samples"),
         (lambda n, x: n.fc(x)[:, n.square.long()][:, 0], "getitem: an index that is no row of"),

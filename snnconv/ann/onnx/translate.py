@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from torch import Tensor
 
 from snnconv.ann.onnx import turned
-from snnconv.ann.onnx.call import Call, Operand, Turned
+from snnconv.ann.onnx.call import Call, Operand
 from snnconv.ann.onnx.constants import FOLDED, evaluate
 from snnconv.ann.onnx.file import Model, Operator
 from snnconv.ann.onnx.layers import as_bias
@@ -19,7 +19,7 @@ from snnconv.ann.onnx.tensors import LARGEST, read
 from snnconv.errors import Obstacle, ObstaclesError, UnsupportedError, said
 from snnconv.graph.assembly import Assembly, shape_of
 from snnconv.graph.capture import BATCH
-from snnconv.graph.form import Activation, Made, Refused, Shape, Stored
+from snnconv.graph.form import Activation, Made, Refused, Shape, Stored, Turned
 from snnconv.graph.ir import INPUT, Graph
 from snnconv.graph.ops import OPS, Role
 from snnconv.graph.remedies import ANALOG
