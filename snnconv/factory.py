@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from snnconv.errors import SnnconvError, UnsupportedError, UsageError
+from snnconv.errors import SnnconvError, UnsupportedError, UsageError, said
 from snnconv.plugins import did_you_mean
 
 Made = TypeVar("Made")
@@ -68,10 +68,10 @@ def call(
         made = maker(**options)
     except SnnconvError:
         raise
-    except Exception as error:  # whatever the user's factory raises
+    except (Exception, SystemExit) as error:  # whatever the user's factory raises
         raise UnsupportedError(
             f"'{spec}' gives no {what}",
-            f"{type(error).__name__}: {error}",
+            said(error),
             "call it in python first",
         ) from error
     if not isinstance(made, kind):
@@ -95,10 +95,10 @@ def _python_module(where: str) -> ModuleType:
         raise UsageError(
             f"module '{where}' can't be imported", str(error), "install it, or name file.py:factory"
         ) from error
-    except Exception as error:  # whatever the user's module raises
+    except (Exception, SystemExit) as error:  # whatever the user's module raises
         raise UsageError(
             f"module '{where}' can't be imported",
-            f"{type(error).__name__}: {error}",
+            said(error),
             "import it in python first",
         ) from error
 
@@ -115,9 +115,7 @@ def _python_file(file: Path) -> ModuleType:
     sys.modules[name] = module  # as an import does, so that its classes know their module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # whatever the user's file raises
+    except (Exception, SystemExit) as error:  # whatever the user's file raises
         del sys.modules[name]
-        raise UsageError(
-            f"{file} can't be run", f"{type(error).__name__}: {error}", "run it with python first"
-        ) from error
+        raise UsageError(f"{file} can't be run", said(error), "run it with python first") from error
     return module

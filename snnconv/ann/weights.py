@@ -1,5 +1,6 @@
 """Weights for a live module, from a state dict in a file; nothing in it is executed."""
 
+import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -55,6 +56,12 @@ def _read(file: Path) -> Mapping[str, Tensor]:
         if file.suffix == ".safetensors":
             return safetensors.torch.load_file(file)
         state = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:  # torch's own words are pages, with escape codes
+        raise CheckpointError(
+            problem,
+            "UnpicklingError: more than tensors, which could run any code",
+            _REMEDY,
+        ) from error
     except Exception as error:  # whatever a foreign file makes the readers raise
         raise CheckpointError(problem, said(error), _REMEDY) from error
     for wrapper in _WRAPPERS:

@@ -61,8 +61,14 @@ def div(shape: Shape, x: object, other: object, rounding_mode: object = None) ->
     return affine(shape, x, 1 / _constant(shape, other), _number(0))
 
 
+def scaled(x: Made, factor: float) -> Made:
+    """A value that has to be made first, times a number."""
+    tensors = {"scale": Stored("", _number(factor)), "shift": Stored("", _number(0))}
+    return Made("affine", [x], {}, tensors)
+
+
 def affine(shape: Shape, x: object, scale: Tensor, shift: Tensor) -> Made:
-    """``x*scale + shift``, each ``[1]`` or ``[C]``."""
+    """``x*scale + shift``, each as :func:`_constant` gives it."""
     source = activation(x)
     if source.shape != shape:
         raise Refused("a constant that the value is expanded to")
@@ -75,13 +81,17 @@ def _number(value: float) -> Tensor:
 
 
 def _constant(shape: Shape, value: object) -> Tensor:
-    """``[1]``, or ``[C]``, from a number or a tensor that broadcasts as one a channel."""
+    """A number or a tensor as ``[1]``; as ``[C]`` where it is one a channel; else as ``[*N]``.
+
+    The last has the rank of a sample, which it broadcasts to.
+    """
     if isinstance(value, bool | int | float):
         return _number(value)
     if not isinstance(value, Stored):
         raise Refused(f"a constant that is no number ({value!r})")
     tensor = value.value.float()
     sizes = [1] * (len(shape) - tensor.dim()) + list(tensor.shape)
-    if len(sizes) > len(shape) or any(n != 1 for axis, n in enumerate(sizes) if axis != 1):
-        raise Refused(f"the constant '{value.name}', which differs within a channel")
-    return tensor.reshape(-1)
+    if len(sizes) > len(shape) or sizes[:1] not in ([], [1]):
+        raise Refused(f"the constant '{value.name}', which differs from sample to sample")
+    by_channel = all(n == 1 for n in sizes[2:])
+    return tensor.reshape(-1 if by_channel else sizes[1:])

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnconv.graph import arithmetic, forms, functions, sequences, wiring
+from snnconv.graph import arithmetic, forms, functions, reductions, sequences, wiring
 from snnconv.graph.form import Form, Made, Refused, Shape, activation, stored
 from snnconv.graph.spellings import MODULES, Spelling
 
@@ -110,12 +110,15 @@ def elu(
     return functions.elu(shape, x, alpha)
 
 
-def mean(
-    shape: Shape, x: object, dim: Any = None, keepdim: bool = False, *, dtype: object = None
-) -> Made:
-    """The mean over axes."""
+def typed(form: Form, shape: Shape, x: object, *over: Any, dtype: object = None) -> Any:
+    """A mean or a sum over axes, of a type that is given perhaps."""
     _float32(dtype)
-    return forms.mean(shape, x, dim, keepdim)
+    return form(shape, x, *over)
+
+
+def index(shape: Shape, x: object, indices: Any) -> Made:
+    """Rows of places on axes; None leaves an axis as it is."""
+    return wiring.getitem(shape, x, tuple(slice(None) if i is None else i for i in indices))
 
 
 def slice_(
@@ -187,11 +190,6 @@ def _first(form: Form) -> Form:
     return first
 
 
-def reshape(shape: Shape, x: object, *to: object) -> Made:
-    """Any reshape that keeps samples apart."""
-    return wiring.reshape(shape, x)
-
-
 def _ranks(name: str, form: Form, overload: str = "default") -> dict[str, Form]:
     """An operator for one, two and three axes."""
     return {name.replace("#", str(n)) + f".{overload}": partial(form, n) for n in (1, 2, 3)}
@@ -206,6 +204,8 @@ def _in_place(names: Iterable[str], form: Form) -> dict[str, Form]:
     both = _all(names, form)
     return both | {name.replace(".", "_.", 1): form for name in both}
 
+
+_DROPOUTS = ("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout")
 
 _FORMS: Mapping[str, Form] = {
     **_ranks("conv#d", forms.conv),
@@ -230,9 +230,13 @@ _FORMS: Mapping[str, Form] = {
     **_ranks("avg_pool#d", forms.avg_pool),
     **_ranks("adaptive_avg_pool#d", forms.adaptive_avg_pool),
     **_ranks("_adaptive_avg_pool#d", forms.adaptive_avg_pool),
-    **_all(("mean.dim",), mean),
-    **_all(("amax",), forms.amax),
-    **_all(("max.dim",), forms.largest),
+    **_all(("mean.dim",), partial(typed, reductions.mean)),
+    **_all(("amax",), reductions.amax),
+    **_all(("max.dim",), reductions.largest),
+    **_all(("max.other", "maximum"), forms.maximum),
+    **_all(("minimum",), forms.minimum),
+    **_in_place(("clamp_max",), forms.clamp_max),
+    **_all(("sum.dim_IntList",), partial(typed, reductions.total)),
     **_all(("embedding",), embedding),
     **_all(("lstm.input",), partial(sequences.operator, "lstm")),
     **_all(("gru.input",), partial(sequences.operator, "gru")),
@@ -245,12 +249,16 @@ _FORMS: Mapping[str, Form] = {
     **_all(("cat", "concat"), wiring.concat),
     **_all(("stack",), wiring.stack),
     **_all(("channel_shuffle",), wiring.channel_shuffle),
-    **_all(("view", "reshape", "_unsafe_view", "view_as", "reshape_as"), reshape),
-    **_all(("flatten.using_ints", "unflatten.int"), reshape),
-    **_all(("squeeze", "squeeze.dim", "squeeze.dims", "unsqueeze"), reshape),
+    **{"pixel_shuffle.default": wiring.pixel_shuffle, "index_select.default": wiring.index_select},
+    **_all(("view", "reshape", "_unsafe_view", "view_as", "reshape_as"), wiring.reshape),
+    **_all(("flatten.using_ints", "unflatten.int"), wiring.reshape),
+    **_all(("squeeze", "squeeze.dim", "squeeze.dims", "unsqueeze"), wiring.reshape),
     **_all(("permute",), wiring.permute),
     **_all(("transpose.int", "swapaxes"), wiring.transpose),
+    **_all(("t",), wiring.t),
+    **_all(("movedim.int", "movedim.intlist", "moveaxis.int", "moveaxis.intlist"), wiring.movedim),
     **_all(("select.int",), wiring.select),
+    **_all(("index.Tensor",), index),
     **_all(("slice.Tensor",), slice_),
     **_all(("narrow",), wiring.narrow),
     **_all(("split.Tensor", "split.sizes", "split_with_sizes"), wiring.split),
@@ -262,7 +270,7 @@ _FORMS: Mapping[str, Form] = {
     **_all((f"replication_pad{n}d" for n in (1, 2, 3)), partial(pad, "replicate")),
     **_all((f"upsample_nearest{n}d" for n in (1, 2, 3)), upsample),
     **_all((f"upsample_nearest{n}d.vec" for n in (1, 2, 3)), upsample),
-    **_in_place(("dropout", "feature_dropout"), wiring.dropout),
+    **_in_place(_DROPOUTS, wiring.dropout),
     **_all(("clone", "contiguous", "detach", "alias", "lift_fresh_copy"), identity),
     **_all(("to.dtype", "to.dtype_layout", "to.device", "_to_copy", "type_as"), identity),
     **_all(("softmax.int", "_softmax"), partial(softmax, torch.softmax)),

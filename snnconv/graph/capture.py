@@ -1,29 +1,39 @@
 """From a live ``nn.Module`` to a graph, by symbolic tracing (torch.fx), else by torch.export.
 
 torch.export takes ten times as long, and every network of torchvision can be traced without it; it
-is asked where tracing fails, as it does on control flow that depends on the input's sizes.
+is asked where tracing fails, as it does on control flow that depends on the input's sizes, or where
+a call of the trace is refused: what that amounts to may be operators that convert.
 
 Module, functional and method forms of an operation give the same node. Every operation that the
 graph's closed list does not hold is collected, and all of them are reported at once. The captured
 graph is compared with the module on random inputs before it is handed out.
 """
 
+import builtins
 import copy
 import inspect
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.fx
 from torch import Tensor, nn
 
-from snnconv.errors import CheckFailedError, UnsupportedError, said
+from snnconv.errors import (
+    CheckFailedError,
+    ObstaclesError,
+    SnnconvError,
+    UnsupportedError,
+    said,
+)
 from snnconv.graph.build import Network
 from snnconv.graph.exported import exported
 from snnconv.graph.ir import Graph
-from snnconv.graph.translate import translate
+from snnconv.graph.remedies import ANALOG
+from snnconv.graph.translate import Translated, translate
 
 BATCH = 3  # of the example that fixes shapes: a size no layer is likely to have as a constant
 TOLERANCE = 1e-4  # largest allowed difference of graph and module, relative to the largest output
@@ -82,15 +92,15 @@ def captured(
 
     Raises:
         UnsupportedError: control flow that depends on data, an input of another shape, NaN or Inf,
-            or operations outside the closed list, each with its place.
+            no weights, TorchScript, or operations outside the closed list, each with its place.
         CheckFailedError: the graph's output is not the module's.
     """
-    module = module.eval()
+    module = _plain(module).eval()
     if any(p.dtype != torch.float32 or p.device.type != "cpu" for p in module.parameters()):
         module = copy.deepcopy(module).cpu().float()
     example = random_input(BATCH, input_shape, tokens)
     expected = _expected(module, example.clone())
-    graph, tensors, ending = translate(_trace(module, example), example.clone(), analog)
+    graph, tensors, ending = _translated(module, example, analog)
     check_finite(tensors)
     if not torch.isfinite(expected).all():
         raise UnsupportedError(
@@ -119,13 +129,43 @@ def random_input(count: int, shape: tuple[int, ...], tokens: int | None, seed: i
     return torch.randint(tokens, (count, *shape), generator=random).float()
 
 
+def _plain(module: nn.Module) -> nn.Module:
+    """The network itself, where it is wrapped for speed.
+
+    Raises:
+        UnsupportedError: TorchScript, or weights that are not there.
+    """
+    while True:
+        if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            module = module.module
+        elif isinstance(original := getattr(module, "_orig_mod", None), nn.Module):
+            module = original  # of torch.compile, which would compile before it is traced
+        else:
+            break
+    kind = type(module).__name__
+    if any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()):
+        raise UnsupportedError(
+            f"{kind} can't be traced",
+            "TorchScript, which hides how the network is written",
+            "give the module that torch.jit made it from, or export it: network.pt2, network.onnx",
+        )
+    own = [*module.named_parameters(), *module.named_buffers()]
+    if missing := [name for name, tensor in own if tensor.is_meta]:
+        raise UnsupportedError(
+            f"{kind} has no weights",
+            f"{len(missing)} tensors on the meta device, the first '{missing[0]}'",
+            "make it on the CPU",
+        )
+    return module
+
+
 def _expected(module: nn.Module, example: Tensor) -> Tensor:
     """What the module itself gives."""
     kind = type(module).__name__
     try:
         with torch.no_grad():
             value = module(example)
-    except Exception as error:  # whatever the user's forward raises
+    except (Exception, SystemExit) as error:  # whatever the user's forward raises
         raise UnsupportedError(
             f"{kind} can't take an input of shape {list(example.shape[1:])}",
             f"{said(error)}{_line(error)}",
@@ -139,21 +179,60 @@ def _expected(module: nn.Module, example: Tensor) -> Tensor:
     raise UnsupportedError(f"{kind} gives no logits [B, classes]", found, "return the logits only")
 
 
-def _trace(module: nn.Module, example: Tensor) -> torch.fx.GraphModule:
+def _translated(module: nn.Module, example: Tensor, analog: bool) -> Translated:
+    """The module as a graph, by the trace that leaves nothing refused; else what stands there."""
+    refused: SnnconvError
+    try:
+        traced = _traced(module)
+    except (Exception, SystemExit) as error:  # whatever the user's forward raises in a trace
+        refused = UnsupportedError(
+            f"{type(module).__name__} can't be traced",
+            f"{said(error)}{_line(error)}",
+            "write that line without control flow that depends on data",
+        )
+        refused.__cause__ = error
+    else:
+        try:
+            return translate(traced, example.clone(), analog)
+        except ObstaclesError as error:
+            if all(ANALOG in obstacle.remedy for obstacle in error.obstacles):
+                raise  # functions that are known: another trace has them as well
+            refused = error
+    try:
+        program = exported(module, example.clone())
+    except (Exception, SystemExit):  # the same; the first error is the plainer one
+        raise refused  # noqa: B904 - its cause is set
+    try:
+        return translate(program, example.clone(), analog)
+    except ObstaclesError as error:
+        if isinstance(refused, ObstaclesError) and len(refused.obstacles) <= len(error.obstacles):
+            raise refused from None
+        raise
+
+
+def _traced(module: nn.Module) -> torch.fx.GraphModule:
     """The module's calls in order; arguments of ``forward`` that have a default keep it."""
     parameters = inspect.signature(module.forward).parameters.values()
     defaults = {p.name: p.default for p in parameters if isinstance(p.default, _PLAIN)}
-    try:
+    with _lengths_of_symbols():
         return torch.fx.symbolic_trace(module, concrete_args=defaults)
-    except Exception as error:  # whatever the user's forward raises while it is being traced
-        try:
-            return exported(module, example.clone())
-        except Exception:  # the same; the first error is the plainer one
-            raise UnsupportedError(
-                f"{type(module).__name__} can't be traced",
-                f"{said(error)}{_line(error)}",
-                "write that line without control flow that depends on data",
-            ) from error
+
+
+@contextmanager
+def _lengths_of_symbols() -> Iterator[None]:
+    """Let ``len(x)`` of a symbol be a call in the trace: Python takes nothing but a number."""
+    plain = builtins.len
+
+    def traced(x: Any) -> Any:
+        if isinstance(x, torch.fx.Proxy):
+            return x.tracer.create_proxy("call_function", plain, (x,), {})
+        return plain(x)
+
+    builtins.len = traced
+    try:
+        yield
+    finally:
+        builtins.len = plain
 
 
 def _line(error: BaseException) -> str:

@@ -3,8 +3,7 @@
 from snnconv.errors import Obstacle, ObstaclesError
 from snnconv.graph.ir import Graph, Node
 from snnconv.graph.ops import OPS, Role
-from snnconv.graph.recurrent import GATES
-from snnconv.graph.remedies import ANALOG, HARD_GATES
+from snnconv.graph.remedies import of_function
 
 
 def obstacles(graph: Graph, analog: bool) -> list[Obstacle]:
@@ -36,5 +35,5 @@ def _is_analog(node: Node) -> bool:
 
 def _function(node: Node) -> Obstacle:
     name = node.attrs.get("function", node.op)
-    remedy = f"{ANALOG}; or {HARD_GATES}" if node.op in GATES else ANALOG
-    return Obstacle(node.name, f"the function '{name}', which no neuron stands for", remedy)
+    found = f"the function '{name}', which no neuron stands for"
+    return Obstacle(node.name, found, of_function(node.op))

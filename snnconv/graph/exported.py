@@ -5,6 +5,12 @@ control flow on shapes and values of attributes, which torch.fx's symbols can't.
 the user wrote the network: what torch.fx traces, it traces.
 """
 
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
+
 import torch
 import torch.fx
 from torch import Tensor, nn
@@ -22,8 +28,23 @@ def exported(module: nn.Module, example: Tensor) -> torch.fx.GraphModule:
         Exception: whatever torch.export or the module raises where that can't be.
     """
     batch = torch.export.Dim("batch")
-    program = torch.export.export(module, (example,), dynamic_shapes=({0: batch},), strict=False)
+    with _quiet():
+        program = torch.export.export(
+            module, (example,), dynamic_shapes=({0: batch},), strict=False
+        )
     return unlifted(program)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without warnings, logs and prints of torch's: where an export fails, the error says it."""
+    before = logging.root.manager.disable
+    logging.disable()
+    try:
+        with warnings.catch_warnings(action="ignore"), redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logging.disable(before)
 
 
 def unlifted(program: torch.export.ExportedProgram) -> torch.fx.GraphModule:

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from snnconv.graph.ir import Node
 from snnconv.graph.remedies import IN_OTHER_WORDS
 
 
@@ -29,10 +30,12 @@ class Activation:
     Attributes:
         node: the graph node that gives it.
         shape: with the batch.
+        made: that node, where a form may want to look at it.
     """
 
     node: str
     shape: tuple[int, ...]
+    made: Node | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,20 @@ class Made:
     tensors: Mapping[str, Stored | None] = field(default_factory=dict)
     ending: Callable[[Tensor], Tensor] | None = None
     inside: "Made | None" = None
+
+
+@dataclass(frozen=True)
+class Turned:
+    """A value whose batch is not the first axis where it comes from: often the second of sequences.
+
+    Attributes:
+        x: the value with its batch first, the other axes as they are; one that has to be made
+            first, where a form gives it.
+        batch: the axis that the batch is where it comes from.
+    """
+
+    x: Activation | Made
+    batch: int
 
 
 Shape = tuple[int, ...]

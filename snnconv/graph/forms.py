@@ -5,12 +5,21 @@ order and with their defaults, so positions and keywords mean what they mean the
 attributes carry the same names, goes through the same function. What a form can't take, it refuses.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
-from snnconv.graph.form import Made, Refused, Shape, activation, batched, sizes, stored, weights
-from snnconv.graph.remedies import BATCH_FIRST
+from snnconv.graph.form import (
+    Activation,
+    Made,
+    Refused,
+    Shape,
+    Stored,
+    activation,
+    batched,
+    sizes,
+    stored,
+    weights,
+)
 
 
 def conv(
@@ -32,26 +41,31 @@ def conv(
             "pad before it, by nn.ReflectionPad2d, nn.ReplicationPad2d or nn.CircularPad2d",
         )
     taken, dilation = stored("weight", weight), sizes(dilation, rank)
+    before, more = _padding(padding, taken.value.shape[2:], dilation)
     attrs = {
         "stride": sizes(stride, rank),
-        "padding": _padding(padding, taken.value.shape[2:], dilation),
+        "padding": before,
         "dilation": dilation,
         "groups": groups,
     }
-    return Made("conv", [batched(x, rank)], attrs, weights(weight=weight, bias=bias))
+    source: Activation | Made = batched(x, rank)
+    if any(more):
+        widths = [n for size in more[::-1] for n in (0, size)]  # the last axis first
+        source = Made("pad", [source], {"pad": widths, "mode": "constant"})
+    return Made("conv", [source], attrs, weights(weight=weight, bias=bias))
 
 
-def _padding(padding: Any, kernel: Sequence[int], dilation: Sequence[int]) -> list[int]:
+def _padding(
+    padding: Any, kernel: Sequence[int], dilation: Sequence[int]
+) -> tuple[list[int], list[int]]:
+    """On both sides of each axis, and how much more behind: 'same' may want an odd number."""
+    none = [0] * len(kernel)
     if padding == "valid":
-        return [0] * len(kernel)
+        return none, none
     if padding != "same":
-        return sizes(padding, len(kernel))
+        return sizes(padding, len(kernel)), none
     total = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
-    if any(n % 2 for n in total):
-        raise Refused(
-            "padding 'same' that is not the same on both sides", "pad before it, by nn.ZeroPad2d"
-        )
-    return [n // 2 for n in total]
+    return [n // 2 for n in total], [n % 2 for n in total]
 
 
 def conv_transpose(
@@ -120,14 +134,51 @@ def hardtanh(
 
 
 def clamp(shape: Shape, x: object, min: Any = None, max: Any = None) -> Made:  # noqa: A002
-    """``min(max(x, 0), ceiling)``: with a floor other than 0 no neuron stands for it."""
-    numbers = isinstance(min, int | float) and isinstance(max, int | float | None)
-    if not numbers or min != 0 or not (max is None or max > 0):
+    """``min(max(x, 0), ceiling)``: with a floor other than 0 no neuron stands for it.
+
+    Without a floor it is the ceiling of the ReLU that it is applied to.
+    """
+    source, floor, ceilings = activation(x), min, [] if max is None else [max]
+    if floor is None and source.made is not None and source.made.op == "relu":
+        floor, own = 0, source.made.attrs["ceiling"]
+        ceilings += [] if own is None else [own]
+        source = Activation(source.made.inputs[0], source.shape)
+    numbers = all(isinstance(bound, int | float) for bound in (floor, *ceilings))
+    if not numbers or floor != 0 or any(bound <= 0 for bound in ceilings):
         raise Refused(
             f"a clip to [{min}, {max}]: a spiking neuron starts at 0",
             "train the network with a clip from 0: ReLU6, or clamp(x, 0, c)",
         )
-    return Made("relu", [activation(x)], {"ceiling": None if max is None else float(max)})
+    return Made("relu", [source], {"ceiling": float(sorted(ceilings)[0]) if ceilings else None})
+
+
+def clamp_max(shape: Shape, x: object, max: Any) -> Made:  # noqa: A002
+    """``min(x, ceiling)``, behind a ReLU."""
+    return clamp(shape, x, None, max)
+
+
+def maximum(shape: Shape, x: object, other: object) -> Made:
+    """``max(x, 0)`` by a tensor that is 0."""
+    x, bound = _with_number(x, other, "maximum")
+    return clamp(shape, x, bound)
+
+
+def minimum(shape: Shape, x: object, other: object) -> Made:
+    """``min(x, c)`` by a tensor: a ceiling."""
+    x, bound = _with_number(x, other, "minimum")
+    return clamp(shape, x, None, bound)
+
+
+def _with_number(x: object, other: object, what: str) -> tuple[Activation, float]:
+    """Of two operands, in either order, the one that depends on the input and a number."""
+    if isinstance(x, Stored):
+        x, other = other, x
+    if not isinstance(other, Stored) or other.value.unique().numel() != 1:
+        raise Refused(
+            f"a {what} of two values",
+            f"clip by a number, clamp(x, 0, c); over an axis of the samples: a{what[:3]}(dim)",
+        )
+    return activation(x), float(other.value.detach().reshape(-1)[0])
 
 
 def threshold(
@@ -204,45 +255,3 @@ def adaptive_max_pool(
     if return_indices:
         raise Refused("max pooling that returns indices")
     return Made("adaptive_max_pool", [batched(x, rank)], {"output": list(shape[2:])})
-
-
-def amax(shape: Shape, x: object, dim: Any = (), keepdim: bool = False) -> Made:
-    """The largest over axes of the samples that lie side by side: max pooling of all of them."""
-    source, dims = activation(x), list(dim) if isinstance(dim, tuple | list) else [dim]
-    rank = len(source.shape)
-    over = sorted(int(d) % rank for d in dims)
-    if not over or over[0] == 0:
-        raise Refused("a maximum over the batch", BATCH_FIRST)
-    if over != list(range(over[0], over[-1] + 1)):
-        raise Refused(
-            f"a maximum over axes {over}, which do not lie side by side", "take one after another"
-        )
-    extent = source.shape[1:]
-    before, behind = extent[: over[0] - 1], extent[over[-1] :]
-    places = math.prod(extent[over[0] - 1 : over[-1]])
-    rows = [math.prod(before), places, math.prod(behind)]  # a column of places for each behind
-    one = {"stride": [1, 1], "padding": [0, 0], "dilation": [1, 1], "ceil_mode": False}
-    columns = Made("reshape", [source], {"shape": rows})
-    largest = Made("max_pool", [columns], {"kernel": [places, 1], **one})
-    left = [*before, *([1] * len(over) if keepdim else []), *behind]
-    return Made("reshape", [largest], {"shape": left})
-
-
-def largest(shape: Shape, x: object, dim: Any = None, keepdim: bool = False) -> list[Made]:
-    """``max(x, dim)``, which gives indices as well: those can't be used."""
-    if not isinstance(dim, int):
-        raise Refused(
-            "a maximum of two values, or over the batch", "name an axis of the samples: amax(dim)"
-        )
-    return [amax(shape, x, dim, keepdim)]
-
-
-def mean(shape: Shape, x: object, dim: Any = None, keepdim: bool = False) -> Made:
-    """The mean over axes."""
-    if dim is None:
-        raise Refused("a mean over the batch", BATCH_FIRST)
-    source, dims = activation(x), list(dim) if isinstance(dim, tuple | list) else [dim]
-    dims = sorted(d % len(source.shape) for d in dims)
-    if not dims or 0 in dims:
-        raise Refused("a mean over the batch", BATCH_FIRST)
-    return Made("mean", [source], {"dims": dims, "keepdim": bool(keepdim)})

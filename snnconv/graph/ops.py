@@ -105,7 +105,10 @@ def _with_ones(run: Compute) -> Compute:
     return reach
 
 
-def _per_channel(values: Tensor, like: Tensor) -> Tensor:
+def _for_samples(values: Tensor, like: Tensor) -> Tensor:
+    """One number for all, one a channel, or, with the rank of a sample, as they broadcast."""
+    if values.dim() > 1:
+        return values[None]
     return values.reshape(1, -1, *[1] * (like.dim() - 2))
 
 
@@ -123,7 +126,7 @@ def _batch_norm(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
 
 def _affine(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
     (x,) = inputs
-    return x * _per_channel(tensors["scale"], x) + _per_channel(tensors["shift"], x)
+    return x * _for_samples(tensors["scale"], x) + _for_samples(tensors["shift"], x)
 
 
 def _relu(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
@@ -210,6 +213,11 @@ def _slice(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
     return x.index_select(attrs["dim"], index)
 
 
+def _take(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+    (x,) = inputs
+    return x.index_select(attrs["dim"], torch.tensor(attrs["places"], device=x.device))
+
+
 def _pad(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
     return F.pad(inputs[0], tuple(attrs["pad"]), mode=attrs["mode"])
 
@@ -249,6 +257,7 @@ OPS: Mapping[str, Op] = {
     "reshape": _linear_op(_reshape),
     "permute": _linear_op(_permute),
     "slice": _linear_op(_slice),
+    "take": _linear_op(_take),
     "pad": _linear_op(_pad),
     "upsample": _linear_op(_upsample),
     "expand": _linear_op(_expand),

@@ -1,8 +1,15 @@
 """Ways round what can't be converted, where several operations share one."""
 
+from snnconv.graph.recurrent import GATES
+
 IN_OTHER_WORDS = "write it with operations that convert: snnconv ls operations"
 BATCH_FIRST = "keep the batch as the first axis of every value, one sample a place"
 HARD_GATES = "make its gates clipped-linear first: snnconv train FILE --recurrent hard"
 ANALOG = (
     "compute it beside the spikes: --non-relu analog; or train the network with ReLU in its place"
 )
+
+
+def of_function(op: str) -> str:
+    """Ways round an operation that no neuron stands for."""
+    return f"{ANALOG}; or {HARD_GATES}" if op in GATES else ANALOG

@@ -69,7 +69,10 @@ def recurrent(
     """
     source = activation(x)
     if not batch_first or len(source.shape) != 3:
-        raise Refused("a recurrence without batch_first=True: samples are to come first")
+        raise Refused(
+            "a recurrence without batch_first=True: samples are to come first",
+            "make it with batch_first=True, or turn its input: x.transpose(0, 1)",
+        )
     start_at_0(hx)
     if proj_size:
         raise Refused("an LSTM with proj_size")

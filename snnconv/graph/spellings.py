@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision.ops import stochastic_depth
 
-from snnconv.graph import arithmetic, forms, functions, sequences, wiring
+from snnconv.graph import arithmetic, forms, functions, reductions, sequences, wiring
 from snnconv.graph.form import Form
 
 
@@ -141,10 +141,12 @@ MODULES: Mapping[type[nn.Module], Spelling] = {
     ),
     **_all((nn.Flatten, nn.Unflatten), wiring.reshape),
     **_all((nn.ChannelShuffle,), wiring.channel_shuffle, "groups"),
+    **_all((nn.PixelShuffle,), wiring.pixel_shuffle, "upscale_factor"),
     **_padding(("Zero", "constant"), ("Constant", "constant"), ("Reflection", "reflect")),
     **_padding(("Replication", "replicate"), ("Circular", "circular")),
     **_all((nn.Upsample,), wiring.upsample, "size", "scale_factor", "mode"),
     **_all((nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d), wiring.dropout, "p", "training"),
+    **_all((nn.AlphaDropout, nn.FeatureAlphaDropout), wiring.dropout, "p", "training"),
     **_all((nn.Identity,), wiring.identity),
     **_all((nn.Softmax,), _softmax, "dim"),
     **_all((nn.LogSoftmax,), _log_softmax, "dim"),
@@ -176,9 +178,13 @@ FUNCTIONS: Mapping[Hashable, Spelling] = {
         (F.adaptive_max_pool1d, F.adaptive_max_pool2d, F.adaptive_max_pool3d),
         forms.adaptive_max_pool,
     ),
-    **_all((torch.mean, "mean"), forms.mean),
-    **_all((torch.amax, "amax"), forms.amax),
-    **_all((torch.max, "max"), forms.largest),
+    **_all((torch.mean, "mean"), reductions.mean),
+    **_all((torch.amax, "amax"), reductions.amax),
+    **_all((torch.max, "max"), reductions.largest),
+    **_all((torch.maximum, "maximum"), forms.maximum),
+    **_all((torch.minimum, "minimum"), forms.minimum),
+    **_all((torch.clamp_max, torch.clamp_max_, "clamp_max", "clamp_max_"), forms.clamp_max),
+    **_all((torch.sum, "sum"), reductions.total),
     **_all((operator.add, operator.iadd, torch.add, "add", "add_"), arithmetic.add),
     **_all((operator.sub, operator.isub, torch.sub, torch.subtract, "sub", "sub_"), arithmetic.sub),
     **_all((torch.rsub,), arithmetic.rsub),
@@ -189,11 +195,16 @@ FUNCTIONS: Mapping[Hashable, Spelling] = {
     **_all((torch.cat, torch.concat, torch.concatenate), wiring.concat),
     **_all((torch.stack,), wiring.stack),
     **_all((torch.channel_shuffle, F.channel_shuffle), wiring.channel_shuffle),
+    **_all((torch.pixel_shuffle, F.pixel_shuffle), wiring.pixel_shuffle),
     **_all((torch.flatten, torch.reshape, torch.squeeze, torch.unsqueeze), wiring.reshape),
     **_all(("flatten", "unflatten", "view", "reshape", "squeeze", "unsqueeze"), wiring.reshape),
+    **_all(("view_as", "reshape_as"), wiring.reshape),
     **_all((torch.permute, "permute"), wiring.permute),
     **_all((torch.transpose, torch.swapaxes, "transpose", "swapaxes"), wiring.transpose),
+    **_all((torch.t, "t"), wiring.t),
+    **_all((torch.movedim, torch.moveaxis, "movedim", "moveaxis"), wiring.movedim),
     **_all((operator.getitem,), wiring.getitem),
+    **_all((torch.index_select, "index_select"), wiring.index_select),
     **_all((torch.select, "select"), wiring.select),
     **_all((torch.narrow, "narrow"), wiring.narrow),
     **_all((torch.split, "split"), wiring.split),
@@ -203,6 +214,7 @@ FUNCTIONS: Mapping[Hashable, Spelling] = {
     **_all((F.interpolate,), wiring.upsample),
     **_all((stochastic_depth,), wiring.stochastic_depth),
     **_all((F.dropout, F.dropout1d, F.dropout2d, F.dropout3d), wiring.dropout),
+    **_all((F.alpha_dropout, F.feature_alpha_dropout, torch.dropout), wiring.dropout),
     **_all((torch.clone, "clone", "contiguous", "detach"), wiring.identity),
     **_all((F.softmax, torch.softmax, "softmax"), _softmax),
     **_all((F.log_softmax, torch.log_softmax, "log_softmax"), _log_softmax),

@@ -5,24 +5,27 @@ trace leads to, changes in place, and the list of everything that can't be conve
 """
 
 import inspect
-import operator
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import torch
 import torch.fx
-from torch import Tensor, nn
+from torch import Tensor
 from torch.fx.node import map_aggregate
 
 from snnconv.errors import Obstacle, ObstaclesError
+from snnconv.graph import turned
 from snnconv.graph.assembly import Assembly, is_analog
-from snnconv.graph.aten import ATEN, LEAVES
-from snnconv.graph.form import Activation, Made, Refused, Stored
+from snnconv.graph.aten import ATEN
+from snnconv.graph.calls import Run, attributes, index_of, place, target_name
+from snnconv.graph.form import Activation, Made, Refused, Stored, Turned
 from snnconv.graph.ir import INPUT, Graph
-from snnconv.graph.remedies import ANALOG
+from snnconv.graph.remedies import BATCH_FIRST, of_function
 from snnconv.graph.spellings import FUNCTIONS, MODULES
 
 Ending = Callable[[Tensor], Tensor]
+Translated = tuple[Graph, dict[str, Tensor], Ending | None]
+"""A graph, its tensors, and the softmax at its end that was dropped, if any."""
 
 STORED_AS = "stored_as"
 """Where a trace's node keeps the name of a tensor that it has under another one."""
@@ -31,8 +34,8 @@ _HIDDEN = "a state that a recurrence keeps to itself: a layer's below, or an LST
 
 def translate(
     traced: torch.fx.GraphModule, example: Tensor, analog: bool, whose: str = "the network"
-) -> tuple[Graph, dict[str, Tensor], Ending | None]:
-    """A trace as a graph, its tensors, and the softmax at its end that was dropped, if any.
+) -> Translated:
+    """A trace as a graph.
 
     Args:
         traced: the network.
@@ -43,7 +46,7 @@ def translate(
     Raises:
         ObstaclesError: operations outside the closed list, all of them, each with its place.
     """
-    run = _Run(traced)
+    run = Run(traced)
     with torch.no_grad():
         run.run(example)
     translator = _Translator(traced, run, analog)
@@ -58,44 +61,17 @@ def translate(
     return graph, tensors, translator.ending
 
 
-class _Run(torch.fx.Interpreter):
-    """Runs a trace once, and notes what each node gives and changes.
+class _Held(NamedTuple):
+    """The graph's node for a value of the trace, and which axis of that value the batch is."""
 
-    Of what depends on the input it keeps the shape only.
-    """
-
-    def __init__(self, traced: torch.fx.GraphModule) -> None:
-        super().__init__(traced)
-        self.values: dict[torch.fx.Node, Any] = {}
-        self.holders: set[torch.fx.Node] = set()  # of what depends on the input
-        self.changed: dict[torch.fx.Node, list[torch.fx.Node]] = {}
-
-    def run_node(self, n: torch.fx.Node) -> Any:
-        before = [
-            (source, value, value._version)
-            for source in n.all_input_nodes
-            if isinstance(value := self.env[source], Tensor)
-        ]
-
-        def shape_only(value: Any) -> Any:
-            if not isinstance(value, Tensor) or not depends:
-                return value
-            self.holders.add(n)
-            return value.to("meta")
-
-        result = super().run_node(n)
-        depends = n.op == "placeholder" or any(
-            source in self.holders for source in n.all_input_nodes
-        )
-        self.changed[n] = [source for source, value, old in before if value._version != old]
-        self.values[n] = map_aggregate(result, shape_only)
-        return result
+    name: str
+    batch: int = 0
 
 
 class _Translator:
     """What is known of the graph so far."""
 
-    def __init__(self, traced: torch.fx.GraphModule, run: _Run, analog: bool) -> None:
+    def __init__(self, traced: torch.fx.GraphModule, run: Run, analog: bool) -> None:
         self.traced = traced
         self.analog = analog
         self.run = run
@@ -103,20 +79,24 @@ class _Translator:
         self.output = ""
         self.obstacles: list[Obstacle] = []
         self.ending: Ending | None = None
-        self._names: dict[torch.fx.Node, str] = {}  # the graph node that gives a trace node's value
+        self._values: dict[torch.fx.Node, _Held] = {}
         self._pieces: dict[torch.fx.Node, list[Any]] = {}  # those of a call that gives several
+        self._unknown: set[torch.fx.Node] = set()  # what hangs on such a call that was refused
 
     def read(self, node: torch.fx.Node) -> None:
         """Take one node of the trace."""
         value = self.run.values[node]
         match node.op:
             case "placeholder":
-                if isinstance(value, Tensor):
-                    self._names[node] = INPUT
+                if node in self.run.holders:
+                    self._values[node] = _Held(INPUT)
+                    if not isinstance(value, Tensor):
+                        self._pieces[node] = [_Held(INPUT)]  # of forward(self, *inputs)
             case "output":
                 (result,) = node.args
-                if isinstance(result, torch.fx.Node) and result in self._names:
-                    self.output = self._names[result]
+                held = self._values.get(result) if isinstance(result, torch.fx.Node) else None
+                if held and held.batch == 0:
+                    self.output = held.name
                 else:
                     found = "not one tensor that depends on the input"
                     self.obstacles.append(Obstacle("output", found, "return the logits only"))
@@ -126,34 +106,41 @@ class _Translator:
                 pass  # the network's own tensors; sizes and numbers: see _argument
 
     def _call(self, node: torch.fx.Node) -> None:
-        sources = [source for source in node.all_input_nodes if source in self._names]
-        self._names[node] = INPUT  # where it is refused, what comes behind it is looked at as well
-        if sources[0] in self._pieces and (index := _index(node)) is not None:
+        sources = [source for source in node.all_input_nodes if source in self._values]
+        self._values[node] = _Held(
+            INPUT
+        )  # where it is refused, what comes behind it is looked at as well
+        if not self._unknown.isdisjoint(sources):
+            self._unknown.add(node)
+            return
+        if sources[0] in self._pieces and (index := index_of(node)) is not None:
             self._pick(node, self._pieces[sources[0]], index)
             return
-        if any(
-            not isinstance(self.run.values[source], Tensor) and source not in self._pieces
-            for source in sources
-        ):
-            return  # one of several values of a call that was refused
         try:
             made = self._made(node)
         except Refused as refusal:
-            self.obstacles.append(Obstacle(_place(node), str(refusal), refusal.remedy))
+            self._refuse(node, str(refusal), refusal.remedy)
+            if not isinstance(self.run.values[node], Tensor):
+                self._unknown.add(node)
             return
         if isinstance(made, list):
-            self._pieces[node] = self._several(made, _place(node))
+            self._pieces[node] = self._several(made, place(node))
             return
-        name = self.assembly.add(made, _place(node))
+        held = self._held(made, place(node))
         for changed in (node, *self.run.changed[node]):
-            self._names[changed] = name  # a change in place is seen by whoever reads later
+            self._values[changed] = held  # a change in place is seen by whoever reads later
 
-    def _several(self, made: list[Any], place: str) -> list[Any]:
+    def _held(self, made: turned.Result, where: str) -> _Held:
+        """A value that a call gives, in the graph."""
+        x, batch = (made.x, made.batch) if isinstance(made, Turned) else (made, 0)
+        return _Held(x.node if isinstance(x, Activation) else self.assembly.add(x, where), batch)
+
+    def _several(self, made: list[Any], where: str) -> list[Any]:
         """The names of a call's values, in lists as they came; None for what nothing gives."""
         return [
-            self._several(one, place)
+            self._several(one, where)
             if isinstance(one, list)
-            else (None if one is None else self.assembly.add(one, place))
+            else (None if one is None else self._held(one, where))
             for one in made
         ]
 
@@ -163,26 +150,29 @@ class _Translator:
         if beyond or not isinstance(index, int | slice):
             if node.users:
                 found = "indices or statistics beside a value" if beyond else f"the index {index}"
-                self.obstacles.append(Obstacle(_place(node), found, "use the value only"))
+                self._refuse(node, found, "use the value only")
             return
         picked = pieces[index]
         if isinstance(picked, list):
             self._pieces[node] = picked
         elif picked is not None:
-            self._names[node] = picked
+            self._values[node] = picked
         elif node.users:
-            self.obstacles.append(Obstacle(_place(node), _HIDDEN, "use the whole sequence"))
+            self._refuse(node, _HIDDEN, "use the whole sequence")
 
-    def _made(self, node: torch.fx.Node) -> Made | list[Any]:
+    def _refuse(self, node: torch.fx.Node, found: str, remedy: str) -> None:
+        self.obstacles.append(Obstacle(place(node), found, remedy))
+
+    def _made(self, node: torch.fx.Node) -> turned.Result | list[Any]:
         if node.op == "call_module":
             path = str(node.target)
             module = self.traced.get_submodule(path)
             known = next((MODULES[kind] for kind in type(module).__mro__ if kind in MODULES), None)
             called = f"module {type(module).__name__}"
-            keywords = _attributes(path, module, known.attributes) if known else {}
+            keywords = attributes(path, module, known.attributes) if known else {}
         else:
             known = FUNCTIONS.get(node.target) or ATEN.get(str(node.target))
-            called = f"{node.op.removeprefix('call_')} '{_target_name(node)}'"
+            called = f"{node.op.removeprefix('call_')} '{target_name(node)}'"
             keywords = {}
         if known is None:
             raise Refused(called)
@@ -197,7 +187,20 @@ class _Translator:
             bound = inspect.signature(known.form).bind(shape, *arguments, **keywords)
         except TypeError as error:
             raise Refused(f"{called} with arguments it is not known to take ({error})") from error
-        made = known.form(*bound.args, **bound.kwargs)
+        x: Any = next(iter(arguments), None)
+        if any(isinstance(one, Turned) for one in _flat(arguments)):
+            made = turned.made(known.form, shape, arguments, keywords, self.run.again(node))
+        else:
+            try:
+                made = known.form(*bound.args, **bound.kwargs)
+            except Refused as refusal:
+                moves = known.form in turned.MOVES and refusal.remedy == BATCH_FIRST
+                if not moves or not isinstance(x, Activation):
+                    raise
+                try:
+                    made = turned.moved(x, self.run.again(node))
+                except Refused:  # the first says better what it mixes
+                    raise refusal from None
         if isinstance(made, Made) and made.ending is not None:
             if {user.op for user in node.users} == {"output"}:
                 self.ending = made.ending
@@ -205,8 +208,10 @@ class _Translator:
                 assert made.inside is not None
                 made = made.inside
         first = made[0] if isinstance(made, list) else made
-        if is_analog(first) and not self.analog:
-            raise Refused(called, ANALOG)
+        first = first.x if isinstance(first, Turned) else first
+        if isinstance(first, Made) and is_analog(first) and not self.analog:
+            # what comes behind it is looked at as what it would be
+            self._refuse(node, called, of_function(first.op))
         return made
 
     def _argument(self, value: Any) -> Any:
@@ -215,14 +220,9 @@ class _Translator:
             return value
         found = self.run.values[value]
         if value in self._pieces:
-            if any(not isinstance(name, str) for name in self._pieces[value]):
-                raise Refused(f"all values of a call at once, or {_HIDDEN}")
-            return [
-                Activation(name, tuple(piece.shape))
-                for name, piece in zip(self._pieces[value], found, strict=True)
-            ]
-        if value in self._names:
-            return Activation(self._names[value], tuple(found.shape))
+            return self._all(self._pieces[value], found, place(value))
+        if value in self._values:
+            return self._operand(self._values[value], tuple(found.shape))
         if value.op == "get_attr":
             path = str(value.target)
             owner, _, attribute = path.rpartition(".")
@@ -230,45 +230,31 @@ class _Translator:
             return Stored(value.meta.get(STORED_AS, path), tensor)
         return Stored(value.name, found) if isinstance(found, Tensor) else found
 
+    def _operand(self, held: _Held, shape: tuple[int, ...]) -> Activation | Turned:
+        """A value as an operand, where the trace has it in a shape."""
+        axis, node = held.batch, self.assembly.nodes.get(held.name)
+        if axis == 0:
+            return Activation(held.name, shape, node)
+        first = (shape[axis], *shape[:axis], *shape[axis + 1 :])
+        return Turned(Activation(held.name, first, node), axis)
 
-def _attributes(path: str, module: nn.Module, names: tuple[str, ...]) -> dict[str, Any]:
-    """A module's attributes as arguments; AvgPool1d, for one, has not all that its form takes."""
-    values = {name: getattr(module, name) for name in names if hasattr(module, name)}
-    if "tensors" in names:
-        values["tensors"] = {
-            name: Stored(f"{path}.{name}", value)
-            for name, value in module.named_parameters(recurse=False)
-        }
-    return {
-        name: Stored(f"{path}.{name}", value) if isinstance(value, Tensor) else value
-        for name, value in values.items()
-    }
-
-
-def _index(node: torch.fx.Node) -> Any:
-    """Which of several values of a call a node takes; None where it does something else."""
-    if node.target is operator.getitem:
-        return node.args[1]
-    if node.target is getattr:  # of a named tuple
-        return {"values": 0, "indices": 1}.get(str(node.args[1]))
-    if node.target is torch.ops.aten.select.int and node.args[1] == 0:
-        return node.args[2]
-    return None
+    def _all(self, pieces: list[Any], found: Any, where: str) -> Any:
+        """All values of a call at once: in a list, or last states one beside another."""
+        if not all(isinstance(piece, _Held) for piece in pieces):
+            raise Refused(f"all values of a call at once, or {_HIDDEN}")
+        if not isinstance(found, Tensor):
+            pairs = zip(pieces, found, strict=True)
+            return [self._operand(held, tuple(x.shape)) for held, x in pairs]
+        states = [Activation(held.name, tuple(found.shape[1:])) for held in pieces]
+        rows = [Made("reshape", [x], {"shape": [1, *x.shape[1:]]}) for x in states]
+        whole = rows[0] if len(rows) == 1 else Made("concat", rows, {"dim": 1})
+        return self._operand(_Held(self.assembly.add(whole, where), 1), tuple(found.shape))
 
 
-def _target_name(node: torch.fx.Node) -> str:
-    return node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "?")
-
-
-def _place(node: torch.fx.Node) -> str:
-    """The path of the module, or of the module whose forward() makes the call, and the name."""
-    if node.op == "call_module":
-        return str(node.target)
-    stack = node.meta.get("nn_module_stack")
-    path, kind = list(stack.values())[-1] if stack else ("", "")
-    if kind in LEAVES and path:  # of an exported program, which looks into modules
-        return str(path)
-    return f"{path}.{node.name}" if path else node.name
+def _flat(arguments: Any) -> Iterator[Any]:
+    """Operands, those in lists as well."""
+    for one in arguments:
+        yield from _flat(one) if isinstance(one, list | tuple) else [one]
 
 
 def reachable(graph: Graph) -> Graph:

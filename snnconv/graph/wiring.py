@@ -4,7 +4,18 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
-from snnconv.graph.form import Activation, Made, Refused, Shape, activation, batched, sizes
+import torch
+
+from snnconv.graph.form import (
+    Activation,
+    Made,
+    Refused,
+    Shape,
+    Stored,
+    activation,
+    batched,
+    sizes,
+)
 from snnconv.graph.remedies import BATCH_FIRST
 
 
@@ -35,6 +46,15 @@ def channel_shuffle(shape: Shape, x: object, groups: int) -> Made:
     return Made("reshape", [turned], {"shape": [channels, *places]})
 
 
+def pixel_shuffle(shape: Shape, x: object, upscale_factor: int) -> Made:
+    """Channels to places: each gives a block of so many to a side."""
+    height, width = batched(x, 2).shape[2:]
+    r, (left, high, wide) = upscale_factor, shape[1:]
+    apart = Made("reshape", [activation(x)], {"shape": [left, r, r, height, width]})
+    turned = Made("permute", [apart], {"dims": [1, 4, 2, 5, 3]})
+    return Made("reshape", [turned], {"shape": [left, high, wide]})
+
+
 def reshape(shape: Shape, x: object, *to: object, **named: object) -> Made:
     """Any reshape that keeps samples apart; the shape it leads to is the value's own."""
     if not shape or shape[0] != activation(x).shape[0]:
@@ -60,17 +80,59 @@ def transpose(shape: Shape, x: object, dim0: int, dim1: int) -> Made:
     return permute(shape, x, order)
 
 
+def t(shape: Shape, x: object) -> Made:
+    """The two axes swapped."""
+    return transpose(shape, x, 0, 1)
+
+
+def movedim(shape: Shape, x: object, source: Any, destination: Any) -> Made:
+    """Axes at other places, the others in their order."""
+    rank = len(shape)
+    taken, put = ([int(d) % rank for d in sizes(dims, 1)] for dims in (source, destination))
+    order = [axis for axis in range(rank) if axis not in taken]
+    for place, axis in sorted(zip(put, taken, strict=True)):
+        order.insert(place, axis)
+    return permute(shape, x, order)
+
+
+def index_select(shape: Shape, x: object, dim: int, index: object) -> Made:
+    """Places of an axis in an order of the network's own."""
+    axis = dim % len(shape)
+    return _take(activation(x), axis, _places(index, activation(x).shape[axis]))
+
+
+def _take(x: Activation | Made, axis: int, places: list[int]) -> Made:
+    if axis == 0:
+        raise Refused("an index that picks samples", BATCH_FIRST)
+    return Made("take", [x], {"dim": axis, "places": places})
+
+
+def _places(index: object, extent: int) -> list[int]:
+    """A list of places, or a row of the network's own, of numbers or of yes and no."""
+    found = index.value if isinstance(index, Stored) else torch.tensor(index)
+    if found.dtype is torch.bool:
+        found = found.nonzero().reshape(-1) if found.dim() == 1 else found
+    if found.dim() != 1 or found.is_floating_point() or not found.numel():
+        raise Refused("an index that is no row of places")
+    return [int(place) % extent for place in found]
+
+
 def getitem(shape: Shape, x: object, index: Any) -> Made:
-    """``x[:, 3, 1:5, None]``: slices, then a reshape where axes come or go."""
+    """``x[:, 3, 1:5, None]``: slices, then a reshape where axes come or go.
+
+    One axis may be picked from by a row of places, ``x[:, [2, 0, 1]]``.
+    """
     source: Activation | Made = activation(x)
     extent = activation(x).shape
     wanted = list(index) if isinstance(index, tuple) else [index]
-    if any(entry is not None and not isinstance(entry, int | slice) for entry in wanted):
-        if wanted.count(Ellipsis) != 1 or not all(
-            entry is None or isinstance(entry, int | slice | type(Ellipsis)) for entry in wanted
-        ):
-            raise Refused("an index that is no slice")
-        at = wanted.index(Ellipsis)
+    rows = sum(isinstance(entry, list | Stored) for entry in wanted)
+    known = (int, slice, list, Stored, type(Ellipsis), type(None))
+    if not all(isinstance(entry, known) for entry in wanted) or rows > 1:
+        raise Refused("an index that is no slice")
+    if rows and any(isinstance(entry, int) for entry in wanted):
+        raise Refused("an index by a row of places and by a number", "one after the other")
+    if dots := [at for at, entry in enumerate(wanted) if entry is Ellipsis]:
+        (at,) = dots
         missing = len(extent) - sum(entry is not None for entry in wanted) + 1
         wanted[at : at + 1] = [slice(None)] * missing
     axis, left = 0, list(extent)
@@ -79,6 +141,11 @@ def getitem(shape: Shape, x: object, index: Any) -> Made:
             continue
         if isinstance(entry, int):
             entry = slice(entry % extent[axis], entry % extent[axis] + 1)
+        if isinstance(entry, list | Stored):
+            places = _places(entry, extent[axis])
+            source, left[axis] = _take(source, axis, places), len(places)
+            axis += 1
+            continue
         start, stop, step = entry.indices(extent[axis])
         taken = len(range(start, stop, step))
         if taken != extent[axis]:

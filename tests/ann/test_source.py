@@ -53,6 +53,8 @@ def factories(tmp_path):
         "    return None\n"
         "def broken():\n"
         "    return 1 / 0\n"
+        "def leaving():\n"
+        "    raise SystemExit(0)\n"
     )
     return file
 
@@ -168,6 +170,7 @@ def test_a_factory_in_a_module():
         ("small?classes=9", UnsupportedError, "9 outputs for 10 classes"),
         ("nothing", UnsupportedError, "a NoneType"),
         ("broken", UnsupportedError, "ZeroDivisionError: division by zero"),
+        ("leaving", UnsupportedError, "SystemExit: 0"),
         ("curved", UnsupportedError, "2: module Tanh"),
         ("colour", UnsupportedError, "can't take an input of shape [1, 8, 8]"),
     ],
@@ -179,6 +182,12 @@ def test_a_factory_that_gives_no_network(factory, kind, says, factories):
 @pytest.mark.parametrize("spec", ["nowhere.py:net", "no.such.module:net"])
 def test_a_factory_that_is_nowhere(spec):
     assert refused(UsageError, spec).code == ExitCode.USAGE
+
+
+def test_a_file_that_ends_python(tmp_path):
+    file = tmp_path / "leaves.py"
+    file.write_text("import sys\nsys.exit(0)\n")
+    assert refused(UsageError, f"{file}:net").found == "SystemExit: 0"
 
 
 def test_torchvision():

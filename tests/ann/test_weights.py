@@ -117,7 +117,9 @@ def test_nothing_is_executed(trained, file, tmp_path):
 
 def test_a_whole_pickled_network_is_refused(trained, file):
     torch.save(trained, file)
-    assert "state_dict()" in refused(trained, file).remedy
+    error = refused(trained, file)
+    assert "state_dict()" in error.remedy
+    assert error.found == "UnpicklingError: more than tensors, which could run any code"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,9 @@ import torch
 from nets import IMAGE, Calls, captured, flattened, ops
 from torch import nn
 
+from snnconv.graph.capture import capture
+from snnconv.graph.roles import carried, fan_out
+
 
 class Normalise(nn.Module):
     """As networks carry their data's normalisation with them."""
@@ -33,6 +36,10 @@ class Normalise(nn.Module):
         (lambda x: x.mul(2).add(1), ["affine", "affine"]),
         (lambda x: x / 4, ["affine"]),
         (lambda x: x.div(4), ["affine"]),
+        (lambda x: x + torch.arange(128.0).view(1, 2, 8, 8), ["affine"]),
+        (lambda x: torch.arange(64.0).view(8, 8) - x, ["affine"]),
+        (lambda x: x * torch.arange(8.0), ["affine"]),
+        (lambda x: x / torch.arange(1.0, 17).view(2, 8, 1), ["affine"]),
         (lambda x: x + x, ["add"]),
         (lambda x: x - x.clamp(0), ["relu", "affine", "add"]),
         (lambda x: torch.add(x, x.relu(), alpha=2), ["relu", "affine", "add"]),
@@ -41,6 +48,13 @@ class Normalise(nn.Module):
 )
 def test_sums_and_products_with_constants(part, expected):
     assert ops(captured(flattened(part), IMAGE))[:-1] == expected
+
+
+def test_a_constant_for_every_place_costs_a_spike_no_more():
+    net = flattened(lambda x: x.relu() + torch.arange(64.0).view(8, 8))
+    graph, tensors = capture(net, IMAGE)
+    assert [str(kind) for kind in carried(graph).values()] == ["spikes"] * 3
+    assert (fan_out(graph, tensors)[graph.sites[0].name] == 1).all()
 
 
 def test_a_change_in_place_by_a_constant_is_seen_by_later_readers():

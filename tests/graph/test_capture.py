@@ -1,3 +1,6 @@
+import sys
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -243,7 +246,94 @@ def test_an_alias_that_the_trace_loses_is_noticed():
         capture(Calls(forward, fc=nn.Linear(4, 4)), (4,))
 
 
-# Where torch.fx can't trace
+# Networks that are wrapped, and what is none
+
+
+@pytest.mark.parametrize(
+    "wrap", [nn.DataParallel, partial(torch.compile, backend=lambda *_: 1 / 0)]
+)
+def test_a_network_that_is_wrapped_for_speed_is_the_one_inside(wrap):
+    assert ops(capture(wrap(nn.Sequential(nn.Linear(4, 2), nn.ReLU())), (4,))[0]) == (
+        ["linear", "relu"]
+    )
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
+@pytest.mark.parametrize(
+    ("make", "found"),
+    [
+        (lambda net: torch.jit.trace(net, torch.zeros(3, 4)), "TorchScript"),
+        (torch.jit.script, "TorchScript"),
+        (lambda net: nn.Sequential(torch.jit.script(net)), "TorchScript"),
+        (lambda net: net.to("meta"), "2 tensors on the meta device, the first '0.weight'"),
+    ],
+)
+def test_what_can_not_be_read_is_refused_by_name(make, found):
+    assert found in refused(make(nn.Sequential(nn.Linear(4, 2))), (4,)).found
+
+
+class Inputs(nn.Linear):
+    def forward(self, *inputs):
+        return super().forward(inputs[0])
+
+
+class Unpacked(nn.Linear):
+    def forward(self, *inputs):
+        (x,) = inputs
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("kind", [Inputs, Unpacked])
+def test_a_forward_of_any_number_of_inputs(kind):
+    assert ops(captured(kind(4, 2), (4,))) == ["linear"]
+
+
+def test_an_exit_of_the_users_own():
+    error = refused(Calls(lambda n, x: sys.exit(0)), (4,))
+    assert "SystemExit: 0 (test_capture.py, line" in error.found
+
+
+# Where torch.fx can't trace, or its trace has what can't be converted
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda n, x: n.out(n.fc(x).view_as(x)),
+        lambda n, x: torch.cat(n.fc(x).split(split_size=2, dim=1), 1),
+        lambda n, x: n.fc(x)[..., None].mean(axis=2),
+        lambda n, x: n.fc(x) @ n.out.weight,
+        lambda n, x: torch.matmul(n.fc(x), n.out.weight),
+        lambda n, x: n.out(n.fc(x).float().to(n.out.weight.dtype)),
+        lambda n, x: n.up(n.fc(x)[:, None], output_size=(9,)).flatten(1),
+    ],
+)
+def test_what_torch_export_alone_can_tell_is_taken_from_it(forward):
+    captured(Calls(forward, up=nn.ConvTranspose1d(1, 1, 2, 2), **fcs(4)), (4,))
+
+
+def test_the_shorter_list_is_the_one_that_is_reported():
+    error = refused(Calls(lambda n, x: n.fc(x @ n.out.weight).cumsum(1), **fcs(4)), (4,))
+    assert error.problem == "1 operation of the network can't be converted"
+    assert "cumsum" in error.found
+
+
+def test_a_refusal_says_one_thing_only(capfd):
+    refused(Branches(), (4,))
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda n, x: n.out(n.fc(x).view(len(x), -1)),
+        lambda n, x: n.out(n.fc(x).view(x.shape[0], *[4] * len([x]))),
+    ],
+)
+def test_the_length_of_a_value_is_its_batch(forward):
+    plain = len
+    assert ops(captured(Calls(forward, **fcs(4)), (4,))) == ["linear", "reshape", "linear"]
+    assert len is plain
 
 
 def test_control_flow_that_depends_on_sizes():

@@ -42,20 +42,23 @@ from snnconv.graph.roles import Carries, carried, cumulative
         (lambda n, x: torch.cat([n.fc(x), x], 0).view(3, 8), "a concatenation over the batch"),
         (lambda n, x: n.fc(x).mean() + x, "mean: a mean over the batch"),
         (lambda n, x: n.fc(x) + x.mean(0, keepdim=True), "mean: a mean over the batch"),
-        (lambda n, x: n.fc(x) + x.mean(dim=1, dtype=torch.float32, keepdim=True), "dtype"),
+        (lambda n, x: n.fc(x) + x.mean(dim=1, dtype=torch.float64, keepdim=True), "dtype"),
         (lambda n, x: n.fc(x).view(-1, 2).view(3, 4), "view: a reshape that mixes samples"),
-        (lambda n, x: n.fc(x).t().t(), "t: method 't'; t_1: method 't'"),
+        (lambda n, x: n.fc(x).t().mean(1) + x, "mean: a mean over the batch"),
         (lambda n, x: n.fc(x).chunk(3, 0)[0].expand(3, 4), "chunk: a split of the batch"),
         (lambda n, x: n.fc(x)[1:2].expand(3, 4), "getitem: an index that picks samples"),
-        (lambda n, x: n.fc(x)[:, torch.tensor([0, 1])], "getitem: an index that is no slice"),
+        (lambda n, x: n.fc(x)[:, n.square.long()][:, 0], "getitem: an index that is no row of"),
+        (lambda n, x: n.fc(x)[torch.tensor([2, 1, 0])], "getitem: an index that picks samples"),
+        (lambda n, x: n.fc(x).sum() + x, "sum_1: a mean over the batch"),
         (lambda n, x: n.fc(x).transpose(0, 1).view(3, 4), "a permutation that moves the batch"),
         (lambda n, x: torch.ones(x.shape) + x, "add: the constant 'ones', which differs"),
         (lambda n, x: F.pad(n.fc(x), (0, 1), value=1.0), "pad: padding with mode 'constant' and v"),
         (lambda n, x: x.unsqueeze(1).add(x).mean(1), "add: a sum that mixes samples"),
         (lambda n, x: n.fc(x).amax(0, keepdim=True) + x, "amax: a maximum over the batch"),
         (lambda n, x: n.fc(x).amax() + x, "amax: a maximum over the batch"),
-        (lambda n, x: torch.max(n.fc(x), x), "max_1: a maximum of two values, or over the batch"),
+        (lambda n, x: torch.max(n.fc(x), x), "max_1: a maximum of two values"),
         (lambda n, x: n.fc(x) + x.max(1)[1][:, None], "indices or statistics beside a value"),
+        (lambda n, x: torch.minimum(n.fc(x), n.offset), "minimum: a clip to [None, 1.0]"),
         (lambda n, x: torch.stack([n.fc(x), x])[0], "stack: a stack over the batch"),
         (lambda n, x: n.unbatched(x), "unbatched: an input of shape [B, 4]"),
     ],
@@ -81,8 +84,6 @@ def test_refused(function, says):
         (nn.AvgPool2d(2, divisor_override=3), "part: divisor_override=3"),
         (lambda x: F.avg_pool2d(x, 2, divisor_override=3), "avg_pool2d: divisor_override=3"),
         (lambda x: F.avg_pool2d(x, 2, 2, 0, False, True, 3), "avg_pool2d: divisor_override=3"),
-        (nn.Conv2d(2, 2, 3, padding_mode="reflect"), "part: padding mode 'reflect'"),
-        (nn.Conv2d(2, 2, (2, 3), padding="same"), "part: padding 'same' that is not the same"),
         (lambda x: F.lp_pool2d(x, 2, 2), "function"),
         (nn.Upsample(scale_factor=2, mode="bilinear"), "part: upsampling with mode 'bilinear'"),
         (nn.Upsample(scale_factor=1.3), "part: upsampling by 1.3, which gives no whole sizes"),
@@ -90,7 +91,6 @@ def test_refused(function, says):
         (nn.PReLU(), "part: module PReLU"),
     ],
 )
-@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 def test_refused_on_images(part, says):
     error = refused(flattened(part), IMAGE)
     assert says in error.found
@@ -98,22 +98,62 @@ def test_refused_on_images(part, says):
 
 
 @pytest.mark.parametrize(
-    ("pool", "says"),
+    "pool",
     [
-        (nn.MaxPool2d(2, return_indices=True), "part: max pooling that returns indices"),
-        (partial(F.max_pool2d, kernel_size=2, return_indices=True), "'max_pool2d_with_indices'"),
-        (nn.AdaptiveMaxPool2d(2, return_indices=True), "part: max pooling that returns indices"),
-        (partial(F.adaptive_max_pool2d, output_size=1, return_indices=True), "_with_indices'"),
+        nn.MaxPool2d(2, return_indices=True),
+        partial(F.max_pool2d, kernel_size=2, return_indices=True),
+        nn.AdaptiveMaxPool2d(2, return_indices=True),
+        partial(F.adaptive_max_pool2d, output_size=1, return_indices=True),
     ],
 )
-def test_pooling_with_indices_is_refused_where_it_is_not_where_it_is_read(pool, says):
+def test_indices_of_a_pooling_may_be_there_and_may_not_be_read(pool):
     def forward(n, x):
         values, _ = n.part(x)
         return values.flatten(1)
 
-    error = refused(Calls(forward, part=pool), IMAGE)
-    assert says in error.found
+    (op, _) = (node.op for node in captured(Calls(forward, part=pool), IMAGE).nodes)
+    assert op in ("max_pool", "adaptive_max_pool")
+    read = Calls(lambda n, x: n.part(x)[1].float().flatten(1), part=pool)
+    error = refused(read, IMAGE)
     assert error.problem == "1 operation of the network can't be converted"
+    assert "indices" in error.found
+
+
+# Sums, and ceilings
+
+
+@pytest.mark.parametrize(
+    "total", [lambda x: x.sum((2, 3)), lambda x: torch.sum(x, 1, True), lambda x: x.sum(dim=-1)]
+)
+def test_a_sum_is_a_mean_times_a_number(total):
+    graph = captured(Calls(lambda n, x: total(x).flatten(1)), IMAGE)
+    assert [node.op for node in graph.nodes] == ["mean", "affine", "reshape"]
+
+
+@pytest.mark.parametrize(
+    ("relu", "ceiling"),
+    [
+        (lambda x: x.relu().clamp(max=6), 6.0),
+        (lambda x: x.clamp(min=0).clip(max=0.5), 0.5),
+        (lambda x: torch.clamp_max(F.relu6(x), 7), 6.0),
+        (lambda x: x.relu().clamp_max_(0.5).clamp_max_(1), 0.5),
+        (lambda x: torch.minimum(F.relu(x), torch.tensor(2.0)), 2.0),
+    ],
+)
+def test_a_ceiling_behind_a_relu_is_its_own(relu, ceiling):
+    graph = captured(Calls(lambda n, x: relu(n.fc(x)), fc=nn.Linear(4, 4)), (4,))
+    assert [node.op for node in graph.nodes] == ["linear", "relu"]
+    assert graph.nodes[1].attrs == {"ceiling": ceiling}
+
+
+def test_a_relu_that_is_read_before_its_ceiling_too_is_a_site_of_its_own():
+    def forward(n, x):
+        y = n.fc(x).relu()
+        return y + y.clamp(max=0.25)
+
+    graph = captured(Calls(forward, fc=nn.Linear(4, 4)), (4,))
+    assert [node.attrs["ceiling"] for node in graph.sites] == [None, 0.25]
+    assert {node.inputs for node in graph.sites} == {("fc",)}
 
 
 # Maxima over axes

@@ -56,6 +56,7 @@ def test_the_list_is_closed():
         "reshape",
         "permute",
         "slice",
+        "take",
         "pad",
         "upsample",
         "expand",
@@ -146,6 +147,9 @@ def test_batch_norm_and_its_affine(rank, affine):
     scale = (module.running_var + 1e-3).rsqrt() * (module.weight if affine else 1)
     shift = (module.bias if affine else 0) - module.running_mean * scale
     torch.testing.assert_close(run("affine", {}, x, scale=scale, shift=shift), module(x))
+    places = torch.randn(1, *x.shape[2:])  # for each of them, the same for all channels
+    got = run("affine", {}, x, scale=torch.ones(1), shift=places)
+    torch.testing.assert_close(got, x + places)
 
 
 @pytest.mark.parametrize(("ceiling", "module"), [(None, nn.ReLU()), (6.0, nn.ReLU6())])
@@ -210,6 +214,7 @@ def test_wiring():
     assert torch.equal(run("reshape", {"shape": [2, 2, 3]}, x), x.view(2, 2, 2, 3))
     assert torch.equal(run("permute", {"dims": [2, 1]}, x), x.transpose(1, 2))
     assert torch.equal(run("slice", {"dim": 2, "start": 1, "stop": 4, "step": 2}, x), x[..., 1::2])
+    assert torch.equal(run("take", {"dim": 2, "places": [3, 0]}, x), x[..., [3, 0]])
     assert torch.equal(run("dropout", {"p": 0.5}, x), x)
     assert torch.equal(run("identity", {}, x), x)
 
@@ -396,6 +401,7 @@ def test_reach_of_a_mean(keepdim):
         ("reshape", {"shape": [6]}, [(2, 3)]),
         ("permute", {"dims": [2, 1]}, [(2, 3)]),
         ("slice", {"dim": 1, "start": 0, "stop": 2, "step": 1}, [(2, 3)]),
+        ("take", {"dim": 2, "places": [2, 0, 1]}, [(2, 3)]),
         ("pad", {"pad": [1, 2], "mode": "constant"}, [(2, 3)]),
         ("dropout", {"p": 0.5}, [(2, 3)]),
         ("identity", {}, [(2, 3)]),
@@ -416,6 +422,7 @@ def test_no_scale_changes_a_reach():
 def test_what_is_sliced_off_reaches_nothing_and_what_is_copied_reaches_more():
     got = driven("slice", {"dim": 2, "start": 1, "stop": 5, "step": 3}, (1, 5))
     assert got.tolist() == [[0, 1, 0, 0, 1]]
+    assert driven("take", {"dim": 1, "places": [2, 0, 2]}, (3,)).tolist() == [1, 0, 2]
     assert driven("pad", {"pad": [-1, 1], "mode": "constant"}, (1, 3)).tolist() == [[0, 1, 1]]
     assert driven("pad", {"pad": [2, 1], "mode": "replicate"}, (1, 3)).tolist() == [[3, 1, 2]]
     assert driven("upsample", {"size": [5]}, (1, 2)).tolist() == [[3, 2]]

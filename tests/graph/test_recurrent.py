@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 from nets import Calls, ops
 from torch import nn
 
-from snnconv.errors import UnsupportedError
+from snnconv.errors import ObstaclesError, UnsupportedError
 from snnconv.graph.build import Network, shapes
 from snnconv.graph.capture import capture
 from snnconv.graph.ops import OPS
 from snnconv.graph.recurrent import macs as recurrent_macs
+from snnconv.graph.remedies import ANALOG, HARD_GATES, of_function
 from snnconv.graph.roles import Carries, by_macs, carried
 from snnconv.graph.unroll import SLOPE, unroll
 from snnconv.graph.work import by_convention, exact
@@ -141,6 +142,29 @@ def test_what_is_refused(forward, text):
     parts["projected"] = nn.LSTM(WIDTH, HIDDEN, batch_first=True, proj_size=2)
     with pytest.raises(UnsupportedError, match=text):
         capture(Calls(forward, **parts), (LENGTH, WIDTH), analog=True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_behind_a_recurrence_that_is_refused_there_are_no_false_obstacles(kind):
+    def forward(n, x):
+        sequence, last = n.part(x)
+        states = last[0] if kind == "lstm" else last
+        return torch.cat([torch.tanh(sequence.mean(1)), states[-1], states[-2]], 1)
+
+    with pytest.raises(ObstaclesError) as caught:
+        capture(Calls(forward, part=module(kind)), (LENGTH, WIDTH))
+    found = {(obstacle.place, obstacle.remedy) for obstacle in caught.value.obstacles}
+    assert found == {("part", of_function(kind)), ("tanh", ANALOG)}
+    assert HARD_GATES in of_function(kind)
+
+
+@pytest.mark.filterwarnings("ignore:LSTM with projections")
+def test_what_hangs_on_a_call_that_is_not_known_is_not_looked_at():
+    part = nn.LSTM(WIDTH, HIDDEN, batch_first=True, proj_size=2)
+    net = Calls(lambda n, x: n.part(x)[1][0][-1] + n.part(x)[0].sum(1), part=part)
+    with pytest.raises(ObstaclesError) as caught:
+        capture(net, (LENGTH, WIDTH), analog=True)
+    assert {obstacle.place for obstacle in caught.value.obstacles} == {"part"}
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -30,6 +30,8 @@ from snnconv.graph.capture import capture
         (lambda x: x.clamp_min(0), None),
         (lambda x: torch.clamp(x, min=0), None),
         (lambda x: torch.clamp_min(x, 0), None),
+        (lambda x: torch.maximum(x, torch.tensor(0.0)), None),
+        (lambda x: torch.max(torch.zeros(4), x), None),
         (nn.Threshold(0, 0), None),
         (lambda x: F.threshold(x, 0, 0), None),
         (nn.ReLU6(), 6.0),
@@ -214,6 +216,19 @@ def test_conv(conv):
 
 
 @pytest.mark.parametrize(
+    "conv",
+    [
+        nn.Conv2d(2, 2, (2, 3), padding="same"),
+        nn.Conv2d(2, 2, 4, padding="same", dilation=(1, 3)),
+        nn.Conv2d(2, 2, 3, padding=1, padding_mode="reflect"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+def test_a_convolution_with_padding_of_its_own(conv):
+    assert ops(captured(nn.Sequential(conv, nn.Flatten()), IMAGE)) == ["pad", "conv", "reshape"]
+
+
+@pytest.mark.parametrize(
     ("rank", "conv", "norm", "pool", "mean"),
     [
         (1, nn.Conv1d, nn.BatchNorm1d, nn.MaxPool1d, nn.AvgPool1d),
@@ -263,6 +278,9 @@ def test_a_parametrised_weight_is_taken_as_it_is():
     [
         nn.Dropout(0.3),
         nn.Dropout1d(0.3),
+        nn.AlphaDropout(0.3),
+        nn.FeatureAlphaDropout(0.3),
+        lambda x: torch.dropout(x, 0.3, False),
         lambda x: F.dropout(x, 0.3, training=False),
     ],
 )

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from nets import IMAGE, Calls, captured, flattened, ops
 from torch import nn
 
-MOVES = {"reshape", "permute", "slice", "pad", "upsample", "concat", "identity"}
+MOVES = {"reshape", "permute", "slice", "take", "pad", "upsample", "concat", "identity"}
 
 
 def moved(part):
@@ -40,6 +40,15 @@ def moved(part):
         (lambda x: torch.cat(x.split(3, 2), 2), ["slice"] * 3 + ["concat"]),
         (lambda x: torch.cat(torch.split(x, [5, 3], -1), 3), ["slice"] * 2 + ["concat"]),
         (lambda x: torch.cat(x.unbind(1), 1), ["slice", "reshape"] * 2 + ["concat"]),
+        (lambda x: x.movedim(1, -1), ["permute"]),
+        (lambda x: torch.movedim(x, (1, 2), (3, 1)), ["permute"]),
+        (lambda x: torch.moveaxis(x, 3, 1), ["permute"]),
+        (lambda x: x[:, [1, 0]], ["take"]),
+        (lambda x: x[:, [1, 0, 1], 1:], ["take", "slice"]),
+        (lambda x: x[..., torch.tensor([3, -1])], ["take"]),
+        (lambda x: x[:, None, torch.tensor([False, True])], ["take", "reshape"]),
+        (lambda x: x.index_select(2, torch.tensor([7, 0])), ["take"]),
+        (lambda x: torch.index_select(x, -1, torch.arange(8).flip(0)), ["take"]),
         (lambda x: F.pad(x, (1, 2)), ["pad"]),
         (lambda x: F.pad(x, (1, 2, -1, 0), "constant", 0), ["pad"]),
         (lambda x: F.pad(x, (1, 2, 1, 0), mode="reflect"), ["pad"]),
@@ -81,6 +90,12 @@ def test_channel_shuffle():
 def test_pytorch_s_own_channel_shuffle(shuffle):
     net = Calls(lambda n, x: n.part(n.conv(x)).flatten(1), part=shuffle, conv=nn.Conv2d(2, 6, 3))
     assert ops(captured(net, IMAGE))[-4:-1] == ["reshape", "permute", "reshape"]
+
+
+@pytest.mark.parametrize("shuffle", [nn.PixelShuffle(2), lambda x: F.pixel_shuffle(x, 2)])
+def test_pixel_shuffle(shuffle):
+    net = Calls(lambda n, x: n.part(n.conv(x)).flatten(1), part=shuffle, conv=nn.Conv2d(2, 12, 3))
+    assert ops(captured(net, IMAGE))[1:-1] == ["reshape", "permute", "reshape"]
 
 
 @pytest.mark.parametrize("dim", [1, 2, 3, -1, -4])

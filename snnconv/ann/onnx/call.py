@@ -4,22 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from snnconv.graph.form import Activation, Made, Refused, Stored, activation, stored
-
-
-@dataclass(frozen=True)
-class Turned:
-    """A value whose batch is not the first axis in the file: of sequences it often is the second.
-
-    Attributes:
-        x: the value with its batch first, the other axes as they are; one that has to be made
-            first, where a form gives it.
-        batch: the axis that the batch is in the file.
-    """
-
-    x: Activation | Made
-    batch: int
-
+from snnconv.graph.form import Activation, Refused, Stored, Turned, activation, stored
 
 Operand = Activation | Turned | Stored | None
 """None is one that is left out."""

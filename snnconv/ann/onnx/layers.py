@@ -67,9 +67,10 @@ def relu(call: Call) -> Made:
 
 
 def clip(call: Call) -> Made:
-    """A clip whose lower bound is 0."""
+    """A clip whose lower bound is 0, or that has none behind a ReLU."""
     low, high = call.number("min", -math.inf, 1), call.number("max", math.inf, 2)
-    return forms.clamp((), call.x, low, None if high >= _HUGE else high)
+    floor, ceiling = None if low <= -_HUGE else low, None if high >= _HUGE else high
+    return forms.clamp((), call.x, floor, ceiling)
 
 
 def maximum(call: Call) -> Made:

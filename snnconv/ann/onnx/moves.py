@@ -10,7 +10,7 @@ from torch import Tensor
 
 from snnconv.ann.onnx.call import Call
 from snnconv.ann.onnx.tensors import LARGEST
-from snnconv.graph import forms, sequences, wiring
+from snnconv.graph import reductions, sequences, wiring
 from snnconv.graph.capture import BATCH
 from snnconv.graph.form import Activation, Made, Refused, Stored, activation
 from snnconv.graph.remedies import BATCH_FIRST
@@ -99,7 +99,7 @@ def reduce_mean(call: Call) -> Made:
     axes = call.numbers("axes", 1)
     if not axes and call.number("noop_with_empty_axes", 0):
         return wiring.identity((), call.x)
-    return forms.mean((), call.x, axes or None, bool(call.number("keepdims", 1)))
+    return reductions.mean((), call.x, axes or None, bool(call.number("keepdims", 1)))
 
 
 def reduce_max(call: Call) -> Made:
@@ -107,7 +107,7 @@ def reduce_max(call: Call) -> Made:
     axes = call.numbers("axes", 1)
     if not axes and call.number("noop_with_empty_axes", 0):
         return wiring.identity((), call.x)
-    return forms.amax((), call.x, axes or (), bool(call.number("keepdims", 1)))
+    return reductions.amax((), call.x, axes or (), bool(call.number("keepdims", 1)))
 
 
 def split(call: Call) -> list[Made]:

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from snnconv.ann.onnx import moves
-from snnconv.ann.onnx.call import Call, Turned
+from snnconv.ann.onnx.call import Call
 from snnconv.ann.onnx.turned import Result
 from snnconv.graph import sequences
-from snnconv.graph.form import Activation, Made, Refused, Stored, activation
+from snnconv.graph.form import Activation, Made, Refused, Stored, Turned, activation
 from snnconv.graph.recurrent import names
 from snnconv.graph.remedies import BATCH_FIRST
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from torch import Tensor
 
 from snnconv.ann.onnx import turned
-from snnconv.ann.onnx.call import Call, Operand, Turned
+from snnconv.ann.onnx.call import Call, Operand
 from snnconv.ann.onnx.constants import FOLDED, evaluate
 from snnconv.ann.onnx.file import Model, Operator
 from snnconv.ann.onnx.layers import as_bias
@@ -19,7 +19,7 @@ from snnconv.ann.onnx.tensors import LARGEST, read
 from snnconv.errors import Obstacle, ObstaclesError, UnsupportedError, said
 from snnconv.graph.assembly import Assembly, is_analog, shape_of
 from snnconv.graph.capture import BATCH
-from snnconv.graph.form import Activation, Made, Refused, Shape, Stored
+from snnconv.graph.form import Activation, Made, Refused, Shape, Stored, Turned
 from snnconv.graph.ir import INPUT, Graph
 from snnconv.graph.remedies import ANALOG
 from snnconv.graph.translate import reachable
@@ -168,7 +168,8 @@ class _Translator:
         shape = _bounded(made)
         if made.ending is not None:
             self.ending = made.ending
-        return Activation(self.assembly.add(made, operator.name), shape)
+        name = self.assembly.add(made, operator.name)
+        return Activation(name, shape, self.assembly.nodes[name])
 
     def _with_bias(self, operator: Operator, operands: Sequence[Operand]) -> Activation | None:
         """A sum of a matrix product and a constant, as the bias of the one linear layer."""

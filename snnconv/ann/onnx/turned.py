@@ -11,10 +11,10 @@ from dataclasses import replace
 import torch
 
 from snnconv.ann.onnx import moves
-from snnconv.ann.onnx.call import Call, Operand, Turned
+from snnconv.ann.onnx.call import Call, Operand
 from snnconv.graph.assembly import shape_of
 from snnconv.graph.capture import BATCH
-from snnconv.graph.form import Activation, Made, Refused, Stored
+from snnconv.graph.form import Activation, Made, Refused, Stored, Turned
 from snnconv.graph.remedies import BATCH_FIRST
 
 Result = Made | Turned | Stored | None

@@ -1,0 +1,57 @@
+"""Forms of what makes one number of many: maxima, means and sums over axes of the samples."""
+
+import math
+from typing import Any
+
+from snnconv.graph import arithmetic, forms
+from snnconv.graph.form import Activation, Made, Refused, Shape, Stored, activation
+from snnconv.graph.remedies import BATCH_FIRST
+
+
+def amax(shape: Shape, x: object, dim: Any = (), keepdim: bool = False) -> Made:
+    """The largest over axes of the samples that lie side by side: max pooling of all of them."""
+    source, dims = activation(x), list(dim) if isinstance(dim, tuple | list) else [dim]
+    rank = len(source.shape)
+    over = sorted(int(d) % rank for d in dims)
+    if not over or over[0] == 0:
+        raise Refused("a maximum over the batch", BATCH_FIRST)
+    if over != list(range(over[0], over[-1] + 1)):
+        raise Refused(
+            f"a maximum over axes {over}, which do not lie side by side", "take one after another"
+        )
+    extent = source.shape[1:]
+    before, behind = extent[: over[0] - 1], extent[over[-1] :]
+    places = math.prod(extent[over[0] - 1 : over[-1]])
+    rows = [math.prod(before), places, math.prod(behind)]  # a column of places for each behind
+    one = {"stride": [1, 1], "padding": [0, 0], "dilation": [1, 1], "ceil_mode": False}
+    columns = Made("reshape", [source], {"shape": rows})
+    largest = Made("max_pool", [columns], {"kernel": [places, 1], **one})
+    left = [*before, *([1] * len(over) if keepdim else []), *behind]
+    return Made("reshape", [largest], {"shape": left})
+
+
+def largest(shape: Shape, x: object, dim: Any = None, keepdim: bool = False) -> Made | list[Made]:
+    """``max(x, dim)``, which gives indices as well: those can't be used; or ``max(x, other)``."""
+    if isinstance(x, Stored) or isinstance(dim, Activation | Stored):
+        return forms.maximum(shape, x, dim)
+    if not isinstance(dim, int):
+        raise Refused("a maximum over the batch", "name an axis of the samples: amax(dim)")
+    return [amax(shape, x, dim, keepdim)]
+
+
+def mean(shape: Shape, x: object, dim: Any = None, keepdim: bool = False) -> Made:
+    """The mean over axes."""
+    if dim is None:
+        raise Refused("a mean over the batch", BATCH_FIRST)
+    source, dims = activation(x), list(dim) if isinstance(dim, tuple | list) else [dim]
+    dims = sorted(d % len(source.shape) for d in dims)
+    if not dims or 0 in dims:
+        raise Refused("a mean over the batch", BATCH_FIRST)
+    return Made("mean", [source], {"dims": dims, "keepdim": bool(keepdim)})
+
+
+def total(shape: Shape, x: object, dim: Any = None, keepdim: bool = False) -> Made:
+    """The sum over axes: the mean times how many they are."""
+    averaged = mean(shape, x, dim, keepdim)
+    count = math.prod(activation(x).shape[axis] for axis in averaged.attrs["dims"])
+    return arithmetic.scaled(averaged, count)
