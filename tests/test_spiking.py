@@ -351,6 +351,38 @@ def test_lm_ht_of_as_many_levels_is_the_qcfs_network(name, L, T):
     assert expected.std() > 0
 
 
+# Constants of any shape
+
+
+class Placed(nn.Module):
+    """Positions are added to currents and to spikes, and scale them."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second, self.last = (
+            nn.Conv2d(2, 3, 3),
+            nn.Conv2d(3, 3, 1),
+            nn.Linear(48, 4),
+        )
+        self.here, self.there = (nn.Parameter(torch.rand(3, 4, 4)) for _ in range(2))
+
+    def forward(self, x):
+        x = torch.relu(self.first(x) + self.here) + self.there
+        return self.last(torch.relu(self.second(x * self.here)).flatten(1))
+
+
+def test_constants_of_any_shape_keep_the_mean():
+    snn, x = spiking(Placed(), theta=8.0), images(5)
+    assert [node.op for node in snn.network.graph.nodes].count("affine") == 3
+    with torch.no_grad():
+        expected = snn.network(x).double()
+        averages = simulate(snn, x[None], torch.arange(5), 512, 16)
+    errors = [(averages[t - 1] - expected).norm() / expected.norm() for t in (1, 16, 512)]
+    assert errors[0] > errors[1] > errors[2]
+    assert errors[2] < 0.01
+
+
 # What no neuron stands for
 
 
