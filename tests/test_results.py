@@ -52,6 +52,8 @@ def test_torchvision_s_networks_convert():
             assert report["levels"]["65536"] < 0.01
         errors = [report["levels"][n] for n in ("16", "256", "65536")]
         assert errors == sorted(errors, reverse=True)
+        over_time = [report["if"]["max"][T] for T in ("16", "64", "256", "1024")]
+        assert over_time == sorted(over_time, reverse=True)
 
 
 def test_every_report_on_events_says_what_it_was_measured_on():

@@ -211,11 +211,11 @@ def foreign(rows: dict[str, dict], columns: dict[str, Callable[[dict], str]]) ->
 def over_time(rows: dict[str, dict]) -> str:
     """Errors of the same networks as IF, by thresholds and steps."""
     heads = ("network", *(f"{method}, T = {t}" for method in METHODS for t in STEPS))
-    body = [
-        (f"`{name}`", *(f"{r['if'][method][t]:.3f}" for method in METHODS for t in STEPS))
-        for name, r in rows.items()
-        if r["converts"]
-    ]
+    body = []
+    for name, r in rows.items():
+        if r["converts"]:
+            errors = (r["if"][method].get(t) for method in METHODS for t in STEPS)
+            body.append((f"`{name}`", *("" if e is None else f"{e:.3f}" for e in errors)))
     return table(heads, body)
 
 
