@@ -46,6 +46,12 @@ def well_formed(report, names):
     assert {"torch", "processor_name", "cores", "load"} <= set(report["machine"])
 
 
+def test_simulate_in_portions(program):
+    report = program("simulate", "--network", "cnn", "--memory", "1")
+    well_formed(report, ["snnconv auto", "snnconv event", "snnconv dense"])
+    assert report["counts"]["snnconv dense"]["differing_share"] == 0
+
+
 @pytest.mark.parametrize("neuron", ["if", "msat", "lm-ht"])
 def test_simulate(program, neuron):
     report = program("simulate", "--network", "cnn", "--neuron", neuron)

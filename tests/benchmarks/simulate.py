@@ -55,7 +55,7 @@ def ours(subject: Subject, engine: Any, memory: int | None) -> Run:
 
     def go(x: Tensor, observe: Callable[[str, Tensor], Any] | None) -> None:
         fits = Portion(len(x), T)
-        if memory is not None:
+        if memory is not None and observe is None:  # whoever compares counts wants all at once
             fits = portion(snn.network.graph, sizes, fits, memory, snn.causal)
         for indices in torch.arange(len(x)).split(fits.samples):
             seen = None if observe is None else lambda name, _, spikes: observe(name, spikes.counts)
