@@ -18,6 +18,35 @@ from snnconv.engine.vectors import BYTES, FLOAT, INT, LANES, VECTOR, fetch, spla
 WIDEST = 4  # vectors of sums that fit into AVX2's sixteen registers, with room for a row
 
 
+def _begun(builder: Any, vectors: int, address: Any) -> list[Any]:
+    """Sums in registers, from what lies at an address."""
+    return [
+        cgutils.alloca_once_value(builder, fetch(builder, VECTOR, address, LANES * BYTES * j))
+        for j in range(vectors)
+    ]
+
+
+def _add(
+    builder: Any, sums: list[Any], start: Any, stop: Any, rows: Any, amounts: Any, weights: Any
+) -> None:
+    """Add the rows of events to sums, in their order: one multiplication, one addition each."""
+    with cgutils.for_range(builder, stop, start=start, intp=INT) as event:
+        eight, four = (builder.mul(event.index, ir.Constant(INT, size)) for size in (8, 4))
+        row = builder.add(weights, fetch(builder, INT, builder.add(rows, eight)))
+        amount = splat(builder, fetch(builder, FLOAT, builder.add(amounts, four)))
+        for j, total in enumerate(sums):
+            term = builder.fmul(fetch(builder, VECTOR, row, LANES * BYTES * j), amount)
+            builder.store(builder.fadd(builder.load(total), term), total)
+
+
+def _end(builder: Any, sums: list[Any], address: Any) -> None:
+    """Write sums to an address."""
+    for j, total in enumerate(sums):
+        place = builder.add(address, ir.Constant(INT, LANES * BYTES * j))
+        target = builder.inttoptr(place, VECTOR.as_pointer())
+        builder.store(builder.load(total), target, align=BYTES)
+
+
 def _add_rows(
     typing: Any,
     vectors: Any,
@@ -47,26 +76,12 @@ def _add_rows(
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         _, runs, number, rows, amounts, weights, bias, out = args
-        sums = [cgutils.alloca_once(builder, VECTOR) for _ in range(width)]
-        places = [LANES * BYTES * j for j in range(width)]
-        for total, place in zip(sums, places, strict=True):
-            builder.store(fetch(builder, VECTOR, bias, place), total)
+        sums = _begun(builder, width, bias)
         with cgutils.for_range(builder, number, intp=INT) as run:
             run_place = builder.add(runs, builder.mul(run.index, ir.Constant(INT, 24)))
             start, stop, begin = (fetch(builder, INT, run_place, 8 * k) for k in range(3))
-            base = builder.add(weights, begin)
-            with cgutils.for_range(builder, stop, start=start, intp=INT) as event:
-                eight, four = (builder.mul(event.index, ir.Constant(INT, size)) for size in (8, 4))
-                row = builder.add(base, fetch(builder, INT, builder.add(rows, eight)))
-                amount = splat(builder, fetch(builder, FLOAT, builder.add(amounts, four)))
-                for total, place in zip(sums, places, strict=True):
-                    term = builder.fmul(fetch(builder, VECTOR, row, place), amount)
-                    builder.store(builder.fadd(builder.load(total), term), total)
-        for total, place in zip(sums, places, strict=True):
-            target = builder.inttoptr(
-                builder.add(out, ir.Constant(INT, place)), VECTOR.as_pointer()
-            )
-            builder.store(builder.load(total), target, align=BYTES)
+            _add(builder, sums, start, stop, rows, amounts, builder.add(weights, begin))
+        _end(builder, sums, out)
         return context.get_dummy_value()
 
     return types.void(vectors, *[types.int64] * 7), generate
@@ -105,22 +120,9 @@ def _add_events(
             """To so many vectors behind the floats that are done."""
             skipped = builder.mul(done, ir.Constant(INT, BYTES))
             base, to = builder.add(weights, skipped), builder.add(out, skipped)
-            places = [LANES * BYTES * j for j in range(vectors)]
-            sums = [
-                cgutils.alloca_once_value(builder, fetch(builder, VECTOR, to, place))
-                for place in places
-            ]
-            with cgutils.for_range(builder, stop, start=start, intp=INT) as event:
-                eight, four = (builder.mul(event.index, ir.Constant(INT, size)) for size in (8, 4))
-                row = builder.add(base, fetch(builder, INT, builder.add(rows, eight)))
-                amount = splat(builder, fetch(builder, FLOAT, builder.add(amounts, four)))
-                for total, place in zip(sums, places, strict=True):
-                    term = builder.fmul(fetch(builder, VECTOR, row, place), amount)
-                    builder.store(builder.fadd(builder.load(total), term), total)
-            for total, place in zip(sums, places, strict=True):
-                target = builder.add(to, ir.Constant(INT, place))
-                target = builder.inttoptr(target, VECTOR.as_pointer())
-                builder.store(builder.load(total), target, align=BYTES)
+            sums = _begun(builder, vectors, to)
+            _add(builder, sums, start, stop, rows, amounts, base)
+            _end(builder, sums, to)
 
         most = ir.Constant(INT, WIDEST * LANES)
         whole = builder.udiv(floats, most)
