@@ -22,11 +22,9 @@ POINTWISE: Mapping[str, Callable[..., Tensor]] = {
     "gelu": F.gelu,
     "gelu_tanh": partial(F.gelu, approximate="tanh"),
     "hardswish": F.hardswish,
-    "hardsigmoid": F.hardsigmoid,
     "mish": F.mish,
     "softplus": F.softplus,
     "elu": F.elu,
-    "leaky_relu": F.leaky_relu,
     "pow": torch.pow,
     "sqrt": torch.sqrt,
     "rsqrt": torch.rsqrt,
@@ -50,6 +48,12 @@ def layer_norm(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
     """LayerNorm over the last axes."""
     shape = tuple(attrs["shape"])
     return F.layer_norm(inputs[0], shape, tensors.get("weight"), tensors.get("bias"), attrs["eps"])
+
+
+def group_norm(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+    """GroupNorm; of groups of one channel it is InstanceNorm."""
+    weight, bias = tensors.get("weight"), tensors.get("bias")
+    return F.group_norm(inputs[0], attrs["groups"], weight, bias, attrs["eps"])
 
 
 def softmax(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:

@@ -12,9 +12,9 @@ def add(shape: Shape, x: object, other: object, alpha: float = 1) -> Made:
     if not isinstance(x, Activation):
         x, other = other, x
         if alpha != 1:
-            return affine(shape, x, _number(alpha), _constant(shape, other))
+            return affine(shape, x, _number(alpha), constant(shape, other))
     if not isinstance(other, Activation):
-        return affine(shape, x, _number(1), alpha * _constant(shape, other))
+        return affine(shape, x, _number(1), alpha * constant(shape, other))
     sources = [activation(x), other]
     if any(len(source.shape) != len(shape) for source in sources):
         raise Refused("a sum that mixes samples", BATCH_FIRST)
@@ -45,7 +45,7 @@ def mul(shape: Shape, x: object, other: object) -> Made:
         if any(len(source.shape) != len(shape) for source in (activation(x), other)):
             raise Refused("a product that mixes samples", BATCH_FIRST)
         return Made("multiply", [activation(x), other])
-    return affine(shape, x, _constant(shape, other), _number(0))
+    return affine(shape, x, constant(shape, other), _number(0))
 
 
 def div(shape: Shape, x: object, other: object, rounding_mode: object = None) -> Made:
@@ -56,31 +56,30 @@ def div(shape: Shape, x: object, other: object, rounding_mode: object = None) ->
         inverse = Made("pointwise", [other], {"function": "reciprocal", "arguments": []})
         if isinstance(x, Activation):
             return Made("multiply", [mul(shape, x, other).sources[0], inverse])
-        tensors = {"scale": Stored("", _constant(shape, x)), "shift": Stored("", _number(0))}
-        return Made("affine", [inverse], {}, tensors)
-    return affine(shape, x, 1 / _constant(shape, other), _number(0))
+        return line(inverse, constant(shape, x))
+    return affine(shape, x, 1 / constant(shape, other), _number(0))
 
 
-def scaled(x: Made, factor: float) -> Made:
-    """A value that has to be made first, times a number."""
-    tensors = {"scale": Stored("", _number(factor)), "shift": Stored("", _number(0))}
-    return Made("affine", [x], {}, tensors)
+def line(x: Activation | Made, scale: float | Tensor, shift: float | Tensor = 0.0) -> Made:
+    """``x*scale + shift``, of a value that perhaps has to be made first."""
+    given = (n if isinstance(n, Tensor) else _number(n) for n in (scale, shift))
+    factor, summand = (Stored("", tensor) for tensor in given)
+    return Made("affine", [x], {}, {"scale": factor, "shift": summand})
 
 
 def affine(shape: Shape, x: object, scale: Tensor, shift: Tensor) -> Made:
-    """``x*scale + shift``, each as :func:`_constant` gives it."""
+    """``x*scale + shift``, each as :func:`constant` gives it."""
     source = activation(x)
     if source.shape != shape:
         raise Refused("a constant that the value is expanded to")
-    tensors = {"scale": Stored("", scale), "shift": Stored("", shift)}
-    return Made("affine", [source], {}, tensors)
+    return line(source, scale, shift)
 
 
 def _number(value: float) -> Tensor:
     return torch.tensor([float(value)])
 
 
-def _constant(shape: Shape, value: object) -> Tensor:
+def constant(shape: Shape, value: object) -> Tensor:
     """A number or a tensor as ``[1]``; as ``[C]`` where it is one a channel; else as ``[*N]``.
 
     The last has the rank of a sample, which it broadcasts to.

@@ -9,8 +9,8 @@ import torch.fx
 from torch import Tensor, nn
 from torch.fx.node import map_aggregate, map_arg
 
-from snnconv.graph.aten import LEAVES
 from snnconv.graph.form import Stored
+from snnconv.graph.operators import LEAVES
 
 
 class Run(torch.fx.Interpreter):

@@ -13,7 +13,6 @@ from snnconv.graph.form import (
     Made,
     Refused,
     Shape,
-    Stored,
     activation,
     batched,
     sizes,
@@ -114,83 +113,6 @@ def batch_norm(
         )
     tensors = weights(mean=running_mean, var=running_var, weight=weight, bias=bias)
     return Made("batch_norm", [activation(x)], {"eps": eps}, tensors)
-
-
-def relu(shape: Shape, x: object, inplace: bool = False) -> Made:
-    """``max(x, 0)``."""
-    return clamp(shape, x, 0)
-
-
-def relu6(shape: Shape, x: object, inplace: bool = False) -> Made:
-    """``min(max(x, 0), 6)``."""
-    return clamp(shape, x, 0, 6)
-
-
-def hardtanh(
-    shape: Shape, x: object, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
-) -> Made:
-    """``min(max(x, min_val), max_val)``."""
-    return clamp(shape, x, min_val, max_val)
-
-
-def clamp(shape: Shape, x: object, min: Any = None, max: Any = None) -> Made:  # noqa: A002
-    """``min(max(x, 0), ceiling)``: with a floor other than 0 no neuron stands for it.
-
-    Without a floor it is the ceiling of the ReLU that it is applied to.
-    """
-    source, floor, ceilings = activation(x), min, [] if max is None else [max]
-    if floor is None and source.made is not None and source.made.op == "relu":
-        floor, own = 0, source.made.attrs["ceiling"]
-        ceilings += [] if own is None else [own]
-        source = Activation(source.made.inputs[0], source.shape)
-    numbers = all(isinstance(bound, int | float) for bound in (floor, *ceilings))
-    if not numbers or floor != 0 or any(bound <= 0 for bound in ceilings):
-        raise Refused(
-            f"a clip to [{min}, {max}]: a spiking neuron starts at 0",
-            "train the network with a clip from 0: ReLU6, or clamp(x, 0, c)",
-        )
-    return Made("relu", [source], {"ceiling": float(sorted(ceilings)[0]) if ceilings else None})
-
-
-def clamp_max(shape: Shape, x: object, max: Any) -> Made:  # noqa: A002
-    """``min(x, ceiling)``, behind a ReLU."""
-    return clamp(shape, x, None, max)
-
-
-def maximum(shape: Shape, x: object, other: object) -> Made:
-    """``max(x, 0)`` by a tensor that is 0."""
-    x, bound = _with_number(x, other, "maximum")
-    return clamp(shape, x, bound)
-
-
-def minimum(shape: Shape, x: object, other: object) -> Made:
-    """``min(x, c)`` by a tensor: a ceiling."""
-    x, bound = _with_number(x, other, "minimum")
-    return clamp(shape, x, None, bound)
-
-
-def _with_number(x: object, other: object, what: str) -> tuple[Activation, float]:
-    """Of two operands, in either order, the one that depends on the input and a number."""
-    if isinstance(x, Stored):
-        x, other = other, x
-    if not isinstance(other, Stored) or other.value.unique().numel() != 1:
-        raise Refused(
-            f"a {what} of two values",
-            f"clip by a number, clamp(x, 0, c); over an axis of the samples: a{what[:3]}(dim)",
-        )
-    return activation(x), float(other.value.detach().reshape(-1)[0])
-
-
-def threshold(
-    shape: Shape, x: object, threshold: float, value: float, inplace: bool = False
-) -> Made:
-    """``x if x > threshold else value``: a ReLU where both are 0."""
-    if threshold != 0 or value != 0:
-        raise Refused(
-            f"a threshold at {threshold} with value {value}: only 0 and 0 is a ReLU",
-            "train the network with ReLU in its place",
-        )
-    return relu(shape, x)
 
 
 def max_pool(

@@ -8,7 +8,17 @@ import torch
 from torch import Tensor
 
 from snnconv.graph import forms
-from snnconv.graph.form import Activation, Made, Refused, Shape, Stored, activation, stored, weights
+from snnconv.graph.form import (
+    Activation,
+    Made,
+    Refused,
+    Shape,
+    Stored,
+    activation,
+    batched,
+    stored,
+    weights,
+)
 from snnconv.graph.remedies import BATCH_FIRST
 
 
@@ -20,13 +30,6 @@ def pointwise(name: str, shape: Shape, x: object, inplace: bool = False) -> Made
 def gelu(shape: Shape, x: object, approximate: str = "none") -> Made:
     """GELU, exact or by tanh."""
     return pointwise("gelu" if approximate == "none" else "gelu_tanh", shape, x)
-
-
-def leaky_relu(
-    shape: Shape, x: object, negative_slope: float = 0.01, inplace: bool = False
-) -> Made:
-    """A ReLU with a slope below 0."""
-    return _with(shape, x, "leaky_relu", negative_slope)
 
 
 def elu(shape: Shape, x: object, alpha: float = 1.0, inplace: bool = False) -> Made:
@@ -130,3 +133,50 @@ def layer_norm(
         raise Refused("a LayerNorm over the batch", BATCH_FIRST)
     attrs = {"shape": list(over), "eps": eps}
     return Made("layer_norm", [activation(x)], attrs, weights(weight=weight, bias=bias))
+
+
+def group_norm(
+    shape: Shape,
+    x: object,
+    num_groups: int,
+    weight: object = None,
+    bias: object = None,
+    eps: float = 1e-5,
+) -> Made:
+    """GroupNorm."""
+    attrs = {"groups": num_groups, "eps": eps}
+    return Made("group_norm", [activation(x)], attrs, weights(weight=weight, bias=bias))
+
+
+def instance_norm(
+    shape: Shape,
+    x: object,
+    running_mean: object = None,
+    running_var: object = None,
+    weight: object = None,
+    bias: object = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Made:
+    """InstanceNorm: GroupNorm of a channel a group, or, by running statistics, BatchNorm."""
+    if not use_input_stats:
+        return forms.batch_norm(shape, x, running_mean, running_var, weight, bias, eps=eps)
+    return group_norm(shape, x, activation(x).shape[1], weight, bias, eps)
+
+
+def instance_norm_module(
+    rank: int,
+    shape: Shape,
+    x: object,
+    running_mean: object,
+    running_var: object,
+    weight: object,
+    bias: object,
+    eps: float,
+) -> Made:
+    """InstanceNorm, by running statistics where it has some."""
+    source, own = batched(x, rank), running_mean is None
+    return instance_norm(
+        shape, source, running_mean, running_var, weight, bias, use_input_stats=own, eps=eps
+    )

@@ -226,6 +226,24 @@ def _upsample(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
     return F.interpolate(inputs[0], tuple(attrs["size"]), mode="nearest")
 
 
+def _interpolate(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+    return F.interpolate(
+        inputs[0], tuple(attrs["size"]), mode=attrs["mode"], align_corners=attrs["align_corners"]
+    )
+
+
+def _interpolate_reach(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+    """Axis by axis, since weights are products of one an axis: where they are not 0."""
+    (x,) = inputs
+    mode = "bicubic" if attrs["mode"] == "bicubic" else "bilinear"
+    for axis, out in enumerate(attrs["size"], start=2):
+        each = torch.eye(x.shape[axis])[None, :, None]  # [1, n, 1, n]: every place by itself
+        how = {"mode": mode, "align_corners": attrs["align_corners"]}
+        weights = F.interpolate(each, (1, out), **how)[0, :, 0]
+        x = torch.tensordot(x, (weights != 0).to(x), dims=([axis], [0])).movedim(-1, axis)
+    return x
+
+
 def _expand(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
     (x,) = inputs
     return x.expand(len(x), *attrs["shape"])
@@ -261,9 +279,11 @@ OPS: Mapping[str, Op] = {
     "pad": _linear_op(_pad),
     "upsample": _linear_op(_upsample),
     "expand": _linear_op(_expand),
+    "interpolate": Op(Role.LINEAR, _interpolate, _interpolate_reach),
     "pointwise": Op(Role.ANALOG, analog.pointwise, analog.reach),
     "multiply": Op(Role.ANALOG, analog.multiply, analog.reach),
     "layer_norm": Op(Role.ANALOG, analog.layer_norm, analog.reach),
+    "group_norm": Op(Role.ANALOG, analog.group_norm, analog.reach),
     "softmax": Op(Role.ANALOG, analog.softmax, analog.reach),
     "log_softmax": Op(Role.ANALOG, analog.log_softmax, analog.reach),
     "local_response_norm": Op(Role.ANALOG, analog.local_response_norm, analog.reach),

@@ -3,15 +3,17 @@
 import math
 from typing import Any
 
-from snnconv.graph import arithmetic, forms
+from snnconv.graph import arithmetic, piecewise
+from snnconv.graph.assembly import shape_of
 from snnconv.graph.form import Activation, Made, Refused, Shape, Stored, activation
 from snnconv.graph.remedies import BATCH_FIRST
 
 
-def amax(shape: Shape, x: object, dim: Any = (), keepdim: bool = False) -> Made:
+def amax(shape: Shape, x: Any, dim: Any = (), keepdim: bool = False) -> Made:
     """The largest over axes of the samples that lie side by side: max pooling of all of them."""
-    source, dims = activation(x), list(dim) if isinstance(dim, tuple | list) else [dim]
-    rank = len(source.shape)
+    source = x if isinstance(x, Made) else activation(x)
+    whole, dims = shape_of(source), [dim] if isinstance(dim, int) else dim or ()
+    rank = len(whole)
     over = sorted(int(d) % rank for d in dims)
     if not over or over[0] == 0:
         raise Refused("a maximum over the batch", BATCH_FIRST)
@@ -19,7 +21,7 @@ def amax(shape: Shape, x: object, dim: Any = (), keepdim: bool = False) -> Made:
         raise Refused(
             f"a maximum over axes {over}, which do not lie side by side", "take one after another"
         )
-    extent = source.shape[1:]
+    extent = whole[1:]
     before, behind = extent[: over[0] - 1], extent[over[-1] :]
     places = math.prod(extent[over[0] - 1 : over[-1]])
     rows = [math.prod(before), places, math.prod(behind)]  # a column of places for each behind
@@ -30,13 +32,28 @@ def amax(shape: Shape, x: object, dim: Any = (), keepdim: bool = False) -> Made:
     return Made("reshape", [largest], {"shape": left})
 
 
+def amin(shape: Shape, x: object, dim: Any = (), keepdim: bool = False) -> Made:
+    """The smallest: minus the largest of what they are with the other sign."""
+    source = activation(x)
+    return arithmetic.line(amax(shape, arithmetic.line(source, -1.0), dim, keepdim), -1.0)
+
+
 def largest(shape: Shape, x: object, dim: Any = None, keepdim: bool = False) -> Made | list[Made]:
     """``max(x, dim)``, which gives indices as well: those can't be used; or ``max(x, other)``."""
     if isinstance(x, Stored) or isinstance(dim, Activation | Stored):
-        return forms.maximum(shape, x, dim)
+        return piecewise.maximum(shape, x, dim)
     if not isinstance(dim, int):
         raise Refused("a maximum over the batch", "name an axis of the samples: amax(dim)")
     return [amax(shape, x, dim, keepdim)]
+
+
+def smallest(shape: Shape, x: object, dim: Any = None, keepdim: bool = False) -> Made | list[Made]:
+    """``min(x, dim)`` and ``min(x, other)``, as :func:`largest`."""
+    if isinstance(x, Stored) or isinstance(dim, Activation | Stored):
+        return piecewise.minimum(shape, x, dim)
+    if not isinstance(dim, int):
+        raise Refused("a minimum over the batch", "name an axis of the samples: amin(dim)")
+    return [amin(shape, x, dim, keepdim)]
 
 
 def mean(shape: Shape, x: object, dim: Any = None, keepdim: bool = False) -> Made:
@@ -54,4 +71,4 @@ def total(shape: Shape, x: object, dim: Any = None, keepdim: bool = False) -> Ma
     """The sum over axes: the mean times how many they are."""
     averaged = mean(shape, x, dim, keepdim)
     count = math.prod(activation(x).shape[axis] for axis in averaged.attrs["dims"])
-    return arithmetic.scaled(averaged, count)
+    return arithmetic.line(averaged, count)

@@ -13,7 +13,16 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision.ops import stochastic_depth
 
-from snnconv.graph import arithmetic, forms, functions, reductions, sequences, wiring
+from snnconv.graph import (
+    arithmetic,
+    forms,
+    functions,
+    piecewise,
+    reductions,
+    resizing,
+    sequences,
+    wiring,
+)
 from snnconv.graph.form import Form
 
 
@@ -43,7 +52,7 @@ def _padding(*kinds: tuple[str, str]) -> dict[Any, Spelling]:
     """Padding modules, for one, two and three axes."""
     return {
         getattr(nn, f"{name}Pad{rank}d"): Spelling(
-            partial(wiring.pad_module, rank, mode), ("padding", "value")
+            partial(resizing.pad_module, rank, mode), ("padding", "value")
         )
         for name, mode in kinds
         for rank in (1, 2, 3)
@@ -56,13 +65,13 @@ _log_softmax = partial(functions.softmax, torch.log_softmax)
 
 _FUNCTION_MODULES: dict[Any, Spelling] = {
     kind: Spelling(partial(functions.pointwise, kind.__name__.lower()))
-    for kind in (nn.Sigmoid, nn.Tanh, nn.SiLU, nn.Hardswish, nn.Hardsigmoid, nn.Mish)
+    for kind in (nn.Sigmoid, nn.Tanh, nn.SiLU, nn.Hardswish, nn.Mish)
 } | {
     nn.GELU: Spelling(functions.gelu, ("approximate",)),
-    nn.LeakyReLU: Spelling(functions.leaky_relu, ("negative_slope",)),
     nn.ELU: Spelling(functions.elu, ("alpha",)),
     nn.Softplus: Spelling(functions.softplus, ("beta", "threshold")),
     nn.LayerNorm: Spelling(functions.layer_norm, ("normalized_shape", "weight", "bias", "eps")),
+    nn.GroupNorm: Spelling(functions.group_norm, ("num_groups", "weight", "bias", "eps")),
     nn.LocalResponseNorm: Spelling(functions.local_response_norm, ("size", "alpha", "beta", "k")),
 }
 
@@ -73,7 +82,6 @@ _FUNCTIONS: dict[Any, Spelling] = {
         "tanh": (torch.tanh, F.tanh, "tanh", "tanh_"),
         "silu": (F.silu,),
         "hardswish": (F.hardswish,),
-        "hardsigmoid": (F.hardsigmoid,),
         "mish": (F.mish,),
         "sqrt": (torch.sqrt, "sqrt"),
         "rsqrt": (torch.rsqrt, "rsqrt"),
@@ -83,10 +91,11 @@ _FUNCTIONS: dict[Any, Spelling] = {
     for target in targets
 } | {
     F.gelu: Spelling(functions.gelu),
-    F.leaky_relu: Spelling(functions.leaky_relu),
     F.elu: Spelling(functions.elu),
     F.softplus: Spelling(functions.softplus),
     F.layer_norm: Spelling(functions.layer_norm),
+    F.group_norm: Spelling(functions.group_norm),
+    F.instance_norm: Spelling(functions.instance_norm),
     F.local_response_norm: Spelling(functions.local_response_norm),
     **_all((operator.pow, torch.pow, "pow"), functions.power),
     **_all((torch.square, "square"), functions.square),
@@ -115,10 +124,20 @@ MODULES: Mapping[type[nn.Module], Spelling] = {
         forms.batch_norm,
         *("running_mean", "running_var", "weight", "bias", "eps"),
     ),
-    **_all((nn.ReLU,), forms.relu),
-    **_all((nn.ReLU6,), forms.relu6),
-    **_all((nn.Hardtanh,), forms.hardtanh, "min_val", "max_val"),
-    **_all((nn.Threshold,), forms.threshold, "threshold", "value"),
+    **_by_rank(
+        (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d),
+        functions.instance_norm_module,
+        *("running_mean", "running_var", "weight", "bias", "eps"),
+    ),
+    **_all((nn.ReLU,), piecewise.relu),
+    **_all((nn.ReLU6,), piecewise.relu6),
+    **_all((nn.Hardtanh,), piecewise.hardtanh, "min_val", "max_val"),
+    **_all((nn.Threshold,), piecewise.threshold, "threshold", "value"),
+    **_all((nn.Hardsigmoid,), piecewise.hardsigmoid),
+    **_all((nn.LeakyReLU,), piecewise.leaky_relu, "negative_slope"),
+    **_all((nn.PReLU,), piecewise.prelu, "weight"),
+    **_all((nn.RReLU,), piecewise.rrelu, "lower", "upper"),
+    **_all((nn.Softshrink,), piecewise.softshrink, "lambd"),
     **_by_rank(
         (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d),
         forms.max_pool,
@@ -142,13 +161,15 @@ MODULES: Mapping[type[nn.Module], Spelling] = {
     **_all((nn.Flatten, nn.Unflatten), wiring.reshape),
     **_all((nn.ChannelShuffle,), wiring.channel_shuffle, "groups"),
     **_all((nn.PixelShuffle,), wiring.pixel_shuffle, "upscale_factor"),
+    **_all((nn.PixelUnshuffle,), wiring.pixel_unshuffle, "downscale_factor"),
     **_padding(("Zero", "constant"), ("Constant", "constant"), ("Reflection", "reflect")),
     **_padding(("Replication", "replicate"), ("Circular", "circular")),
-    **_all((nn.Upsample,), wiring.upsample, "size", "scale_factor", "mode"),
+    **_all((nn.Upsample,), resizing.upsample, "size", "scale_factor", "mode", "align_corners"),
     **_all((nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d), wiring.dropout, "p", "training"),
     **_all((nn.AlphaDropout, nn.FeatureAlphaDropout), wiring.dropout, "p", "training"),
     **_all((nn.Identity,), wiring.identity),
     **_all((nn.Softmax,), _softmax, "dim"),
+    **_all((nn.Softmax2d,), partial(_softmax, dim=-3)),
     **_all((nn.LogSoftmax,), _log_softmax, "dim"),
 }
 
@@ -160,13 +181,19 @@ FUNCTIONS: Mapping[Hashable, Spelling] = {
     **_all((F.embedding,), sequences.embedding),
     **_all(("long", "int"), sequences.whole),
     **_all((F.batch_norm,), forms.batch_norm),
-    **_all((F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_"), forms.relu),
-    **_all((F.relu6,), forms.relu6),
-    **_all((F.hardtanh, F.hardtanh_), forms.hardtanh),
-    **_all((torch.clamp, torch.clamp_, torch.clip, torch.clip_), forms.clamp),
-    **_all(("clamp", "clamp_", "clip", "clip_", "clamp_min", "clamp_min_"), forms.clamp),
-    **_all((torch.clamp_min, torch.clamp_min_), forms.clamp),
-    **_all((F.threshold, torch.threshold, torch.threshold_), forms.threshold),
+    **_all((F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_"), piecewise.relu),
+    **_all((F.relu6,), piecewise.relu6),
+    **_all((F.hardtanh, F.hardtanh_), piecewise.hardtanh),
+    **_all((torch.clamp, torch.clamp_, torch.clip, torch.clip_), piecewise.clamp),
+    **_all(("clamp", "clamp_", "clip", "clip_", "clamp_min", "clamp_min_"), piecewise.clamp),
+    **_all((torch.clamp_min, torch.clamp_min_), piecewise.clamp),
+    **_all((F.threshold, torch.threshold, torch.threshold_), piecewise.threshold),
+    **_all((F.hardsigmoid,), piecewise.hardsigmoid),
+    **_all((F.leaky_relu, F.leaky_relu_), piecewise.leaky_relu),
+    **_all((F.prelu, torch.prelu, "prelu"), piecewise.prelu),
+    **_all((F.rrelu, F.rrelu_, torch.rrelu, torch.rrelu_), piecewise.rrelu),
+    **_all((F.softshrink,), piecewise.softshrink),
+    **_all((torch.abs, torch.absolute, operator.abs, "abs", "abs_"), piecewise.magnitude),
     **_by_rank((F.max_pool1d, F.max_pool2d, F.max_pool3d), forms.max_pool),
     **_by_rank((torch.max_pool1d, torch.max_pool2d, torch.max_pool3d), forms.max_pool),
     **_by_rank((F.avg_pool1d, F.avg_pool2d, F.avg_pool3d), forms.avg_pool),
@@ -181,9 +208,11 @@ FUNCTIONS: Mapping[Hashable, Spelling] = {
     **_all((torch.mean, "mean"), reductions.mean),
     **_all((torch.amax, "amax"), reductions.amax),
     **_all((torch.max, "max"), reductions.largest),
-    **_all((torch.maximum, "maximum"), forms.maximum),
-    **_all((torch.minimum, "minimum"), forms.minimum),
-    **_all((torch.clamp_max, torch.clamp_max_, "clamp_max", "clamp_max_"), forms.clamp_max),
+    **_all((torch.amin, "amin"), reductions.amin),
+    **_all((torch.min, "min"), reductions.smallest),
+    **_all((torch.maximum, "maximum"), piecewise.maximum),
+    **_all((torch.minimum, "minimum"), piecewise.minimum),
+    **_all((torch.clamp_max, torch.clamp_max_, "clamp_max", "clamp_max_"), piecewise.clamp_max),
     **_all((torch.sum, "sum"), reductions.total),
     **_all((operator.add, operator.iadd, torch.add, "add", "add_"), arithmetic.add),
     **_all((operator.sub, operator.isub, torch.sub, torch.subtract, "sub", "sub_"), arithmetic.sub),
@@ -196,6 +225,7 @@ FUNCTIONS: Mapping[Hashable, Spelling] = {
     **_all((torch.stack,), wiring.stack),
     **_all((torch.channel_shuffle, F.channel_shuffle), wiring.channel_shuffle),
     **_all((torch.pixel_shuffle, F.pixel_shuffle), wiring.pixel_shuffle),
+    **_all((torch.pixel_unshuffle, F.pixel_unshuffle), wiring.pixel_unshuffle),
     **_all((torch.flatten, torch.reshape, torch.squeeze, torch.unsqueeze), wiring.reshape),
     **_all(("flatten", "unflatten", "view", "reshape", "squeeze", "unsqueeze"), wiring.reshape),
     **_all(("view_as", "reshape_as"), wiring.reshape),
@@ -209,9 +239,14 @@ FUNCTIONS: Mapping[Hashable, Spelling] = {
     **_all((torch.narrow, "narrow"), wiring.narrow),
     **_all((torch.split, "split"), wiring.split),
     **_all((torch.chunk, "chunk"), wiring.chunk),
+    **_all((torch.tensor_split, "tensor_split"), wiring.tensor_split),
     **_all((torch.unbind, "unbind"), wiring.unbind),
-    **_all((F.pad,), wiring.pad),
-    **_all((F.interpolate,), wiring.upsample),
+    **_all((torch.roll, "roll", torch.flip, "flip", torch.rot90, "rot90"), wiring.rearranged),
+    **_all((torch.tile, "tile", "repeat", "expand", "expand_as"), wiring.rearranged),
+    **_all((torch.repeat_interleave, "repeat_interleave"), wiring.rearranged),
+    **_all((torch.broadcast_to, "broadcast_to", "unfold"), wiring.rearranged),
+    **_all((F.pad,), resizing.pad),
+    **_all((F.interpolate,), resizing.upsample),
     **_all((stochastic_depth,), wiring.stochastic_depth),
     **_all((F.dropout, F.dropout1d, F.dropout2d, F.dropout3d), wiring.dropout),
     **_all((F.alpha_dropout, F.feature_alpha_dropout, torch.dropout), wiring.dropout),

@@ -16,10 +16,10 @@ from torch.fx.node import map_aggregate
 from snnconv.errors import Obstacle, ObstaclesError
 from snnconv.graph import turned
 from snnconv.graph.assembly import Assembly, is_analog
-from snnconv.graph.aten import ATEN
 from snnconv.graph.calls import Run, attributes, index_of, place, target_name
 from snnconv.graph.form import Activation, Made, Refused, Stored, Turned
 from snnconv.graph.ir import INPUT, Graph
+from snnconv.graph.operators import ATEN
 from snnconv.graph.remedies import BATCH_FIRST, of_function
 from snnconv.graph.spellings import FUNCTIONS, MODULES
 

@@ -16,7 +16,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnconv.graph import arithmetic, aten, forms, functions, reductions, sequences, wiring
+from snnconv.graph import (
+    arithmetic,
+    aten,
+    forms,
+    functions,
+    piecewise,
+    reductions,
+    sequences,
+    wiring,
+)
 from snnconv.graph.form import Activation, Form, Made, Refused, Shape, Stored, Turned
 from snnconv.graph.remedies import BATCH_FIRST
 
@@ -28,16 +37,18 @@ MOVES: frozenset[Form] = frozenset(
     (
         *(wiring.reshape, wiring.permute, wiring.transpose, wiring.t, wiring.movedim),
         *(wiring.getitem, wiring.select, wiring.narrow, wiring.split, wiring.chunk, wiring.unbind),
-        *(wiring.index_select, wiring.identity, aten.slice_, aten.index),
+        *(wiring.index_select, wiring.identity, wiring.rearranged, aten.slice_, aten.index),
     )
 )
 """Forms that move numbers, and change none."""
 
 _EACH: frozenset[Form] = frozenset(
     (
-        *(forms.relu, forms.relu6, forms.hardtanh, forms.clamp, forms.clamp_max, forms.threshold),
+        *(piecewise.relu, piecewise.relu6, piecewise.hardtanh, piecewise.hardsigmoid),
+        *(piecewise.clamp, piecewise.clamp_max, piecewise.threshold, piecewise.softshrink),
+        *(piecewise.leaky_relu, piecewise.rrelu, piecewise.magnitude),
         *(forms.linear, wiring.dropout, sequences.embedding, aten.embedding, sequences.whole),
-        *(functions.pointwise, functions.gelu, functions.leaky_relu, functions.softplus),
+        *(functions.pointwise, functions.gelu, functions.elu, functions.softplus),
         aten.identity,
     )
 )
@@ -47,7 +58,10 @@ _SUMS: frozenset[Form] = frozenset(
     (arithmetic.add, arithmetic.sub, arithmetic.rsub, arithmetic.neg, arithmetic.mul)
 )
 _ALONG: frozenset[Form] = frozenset(
-    (wiring.concat, reductions.mean, reductions.total, reductions.amax, reductions.largest)
+    (
+        *(wiring.concat, reductions.mean, reductions.total),
+        *(reductions.amax, reductions.largest, reductions.amin, reductions.smallest),
+    )
 )
 """Forms along axes that are named."""
 
@@ -131,6 +145,8 @@ def _picked(x: Activation, places: Tensor) -> Made | Activation:
             turned = x if dims == sorted(dims) else Made("permute", [x], {"dims": dims})
             same = [own[axis] for axis in order] == shape
             return turned if same else Made("reshape", [turned], {"shape": shape})
+    if (taken := _by_axes(x, places)) is not None:
+        return taken
     row = Made("reshape", [x], {"shape": [every.numel()]})
     start, step = int(flat[0]), int(flat[1] - flat[0]) if len(flat) > 1 else 1
     stop = start + step * len(flat)
@@ -139,6 +155,22 @@ def _picked(x: Activation, places: Tensor) -> Made | Activation:
     else:
         taken = Made("take", [row], {"dim": 1, "places": flat.tolist()})
     return Made("reshape", [taken], {"shape": shape})
+
+
+def _by_axes(x: Activation, places: Tensor) -> Made | None:
+    """The same where each axis keeps its own: turned round, repeated, or a part of it."""
+    own = x.shape[1:]
+    if places.dim() != len(own):
+        return None
+    value: Made | Activation = x
+    for axis, index in enumerate(torch.unravel_index(places, own)):
+        rows = index.movedim(axis, 0).flatten(1)
+        if not (rows == rows[:, :1]).all():
+            return None
+        if (taken := rows[:, 0].tolist()) != list(range(own[axis])):
+            value = Made("take", [value], {"dim": axis + 1, "places": taken})
+    assert isinstance(value, Made)  # else it would have been no move
+    return value
 
 
 def _recurrence(form: Form, batch: int, first: dict[str, Any]) -> list[Any]:

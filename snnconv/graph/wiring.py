@@ -1,4 +1,4 @@
-"""Forms of what moves values and leaves them as they are: reshapes, slices, paddings."""
+"""Forms of what moves values and leaves them as they are: reshapes, permutations, slices."""
 
 import itertools
 from collections.abc import Sequence
@@ -53,6 +53,16 @@ def pixel_shuffle(shape: Shape, x: object, upscale_factor: int) -> Made:
     apart = Made("reshape", [activation(x)], {"shape": [left, r, r, height, width]})
     turned = Made("permute", [apart], {"dims": [1, 4, 2, 5, 3]})
     return Made("reshape", [turned], {"shape": [left, high, wide]})
+
+
+def pixel_unshuffle(shape: Shape, x: object, downscale_factor: int) -> Made:
+    """Places to channels: the other way round."""
+    channels, height, width = batched(x, 2).shape[1:]
+    r = downscale_factor
+    blocks = [channels, height // r, r, width // r, r]
+    apart = Made("reshape", [activation(x)], {"shape": blocks})
+    turned = Made("permute", [apart], {"dims": [1, 3, 5, 2, 4]})
+    return Made("reshape", [turned], {"shape": list(shape[1:])})
 
 
 def reshape(shape: Shape, x: object, *to: object, **named: object) -> Made:
@@ -199,6 +209,18 @@ def chunk(shape: Shape, x: object, chunks: int, dim: int = 0) -> list[Made]:
     return split(shape, x, -(-total // chunks), dim)
 
 
+def tensor_split(shape: Shape, x: object, indices_or_sections: Any, dim: int = 0) -> list[Made]:
+    """So many pieces, the first of them one larger perhaps; or pieces that end at given places."""
+    total = activation(x).shape[dim]
+    if isinstance(indices_or_sections, int):
+        size, larger = divmod(total, indices_or_sections)
+        sections = [size + (n < larger) for n in range(indices_or_sections)]
+    else:
+        ends = [slice(end).indices(total)[1] for end in indices_or_sections]
+        sections = [max(0, b - a) for a, b in itertools.pairwise([0, *ends, total])]
+    return split(shape, x, sections, dim)
+
+
 def unbind(shape: Shape, x: object, dim: int = 0) -> list[Made]:
     """Each place of an axis by itself."""
     source = activation(x)
@@ -207,50 +229,9 @@ def unbind(shape: Shape, x: object, dim: int = 0) -> list[Made]:
     return [Made("reshape", [piece], {"shape": rest}) for piece in split(shape, x, 1, dim)]
 
 
-_MODES = {"constant": "constant", "reflect": "reflect", "replicate": "replicate"} | {
-    "zeros": "constant",
-    "circular": "circular",
-}
-
-
-def pad(
-    shape: Shape, x: object, pad: Any, mode: str = "constant", value: float | None = None
-) -> Made:
-    """Zeros or copies around the places; negative sizes crop."""
-    if mode not in _MODES or value:
-        raise Refused(f"padding with mode '{mode}' and value {value}")
-    widths = [int(n) for n in pad]
-    if len(widths) > 2 * (len(shape) - 1):
-        raise Refused("padding of the batch", BATCH_FIRST)
-    return Made("pad", [activation(x)], {"pad": widths, "mode": _MODES[mode]})
-
-
-def pad_module(rank: int, mode: str, shape: Shape, x: object, padding: Any, value: Any = 0) -> Made:
-    """A padding module, whose one number stands for all sides."""
-    return pad(shape, x, sizes(padding, 2 * rank), mode, value)
-
-
-def upsample(
-    shape: Shape,
-    x: object,
-    size: Any = None,
-    scale_factor: Any = None,
-    mode: str = "nearest",
-    align_corners: bool | None = None,
-    recompute_scale_factor: bool | None = None,
-    antialias: bool = False,
-) -> Made:
-    """Each place repeated."""
-    source = activation(x)
-    if mode != "nearest":
-        raise Refused(f"upsampling with mode '{mode}': nearest is known")
-    if scale_factor is not None and not recompute_scale_factor:
-        factors = scale_factor if isinstance(scale_factor, tuple | list) else [scale_factor]
-        factors = list(factors) * (len(shape) - 2) if len(factors) == 1 else list(factors)
-        exact = [n * f for n, f in zip(source.shape[2:], factors, strict=True)]
-        if exact != list(shape[2:]):
-            raise Refused(f"upsampling by {scale_factor}, which gives no whole sizes")
-    return Made("upsample", [batched(x, len(shape) - 2)], {"size": list(shape[2:])})
+def rearranged(shape: Shape, x: object, *how: object, **named: object) -> Made:
+    """What repeats, turns or moves places: the translator sees what it does by doing it."""
+    raise Refused("a move that mixes samples", BATCH_FIRST)
 
 
 def dropout(

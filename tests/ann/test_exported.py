@@ -155,24 +155,45 @@ CASES = {
     "wiring": Calls(images(lambda x: x.transpose(2, 3).permute(0, 2, 1, 3).unsqueeze(1))),
     "split": Calls(images(lambda x: torch.cat(x.split([3, 5], 2)[::-1], 2))),
     "slices": Calls(images(lambda x: x[:, :, 1:7:2, 3])),
-    "pad": nn.Sequential(nn.ZeroPad2d((1, 2, 0, 3)), nn.ReflectionPad2d(2), nn.Flatten()),
+    "pad": nn.Sequential(nn.ZeroPad2d((1, 2, 0, 3)), nn.Flatten()),
     "upsample": nn.Sequential(nn.Upsample(scale_factor=2), nn.Upsample((24, 20)), nn.Flatten()),
     "dropout": nn.Sequential(nn.Dropout(0.3), nn.Flatten()),
     "maxima": Calls(lambda n, x: x.amax((2, 3)) + x.max(3)[0].amax(2) + x.amax(1).amax(1)[:, :1]),
     "stack": Calls(images(lambda x: torch.stack((x, x.relu()), 2))),
     "shuffle": Calls(images(lambda x: F.channel_shuffle(x.transpose(1, 2), 4))),
+    "bends": nn.Sequential(nn.LeakyReLU(0.2), nn.Hardtanh(), nn.Flatten()),
+    "magnitude": Calls(images(lambda x: x.abs())),
+    "prelu": nn.Sequential(nn.PReLU(2), nn.Flatten()),
+    "rrelu": Calls(images(lambda x: F.rrelu(x, 0.1, 0.3))),
+    "softshrink": nn.Sequential(nn.Softshrink(0.3), nn.Flatten()),
+    "comparisons": Calls(images(lambda x: torch.max(x, x.flip(2)) + torch.minimum(x, 1 - x))),
+    "minima": Calls(lambda n, x: x.amin((2, 3)) + x.min(3)[0].amin(2)),
+    "between": nn.Sequential(nn.UpsamplingBilinear2d((9, 5)), nn.Flatten()),
+    "rearranged": Calls(images(lambda x: x.roll(1, 2).flip(1).repeat(1, 2, 1, 1))),
+    "expanded": Calls(images(lambda x: x[:, :1].expand(-1, 4, 8, 8))),
+    "pieces": Calls(images(lambda x: torch.cat(x.tensor_split(3, 2)[::-1], 2))),
+    "unshuffle": nn.Sequential(nn.PixelUnshuffle(2), nn.Flatten()),
 }
 
 
 NOT_IN_CORE = {
     "linear_on_axes": "0: a reshape that mixes samples",  # it merges all axes before a product
-    "pad": "aten.arange.start_step",  # of a reflection it makes a gather by computed places
+    # it compares, and chooses place by place
+    **dict.fromkeys(("prelu", "softshrink"), "aten.where.self"),
+    "rrelu": "aten.rrelu_with_noise_functional",
 }
 
 
 @pytest.mark.parametrize("name", NOT_IN_CORE)
 def test_what_the_core_set_makes_hard_to_read(name, tmp_path):
     assert NOT_IN_CORE[name] in refused(saved(CASES[name], tmp_path, core=True)).found
+
+
+def test_what_the_core_set_writes_as_places(tmp_path):
+    module = Calls(images(lambda x: F.pad(x, (2, 1, 0, 3), "reflect")))
+    assert "pad" in [n.op for n in imported(module, tmp_path).graph.nodes]
+    found = imported(module, tmp_path, core=True).graph.nodes
+    assert [n.op for n in found if n.op != "identity"] == ["take", "take", "reshape"]
 
 
 class SideBySide(nn.Module):
@@ -221,12 +242,13 @@ def same_operations(module, core, folder, *left_out):
 
 FUNCTIONS = {
     "pointwise": Calls(
-        images(lambda x: torch.sigmoid(F.silu(x)) + F.gelu(x).tanh() + F.leaky_relu(x, 0.2))
+        images(lambda x: torch.sigmoid(F.silu(x)) + F.gelu(x).tanh() + F.softplus(x))
     ),
     "hard": Calls(images(lambda x: F.hardswish(x) * F.hardsigmoid(x) + F.elu(x, 0.5) + F.mish(x))),
     "layer_norm": nn.Sequential(nn.LayerNorm([8, 8]), nn.Flatten()),
     "softmax": Calls(images(lambda x: x.softmax(2) + x.log_softmax(1))),
     "powers": Calls(images(lambda x: (x**2 + 1).sqrt() / (1 + x.square()) + torch.erf(x))),
+    "groups": nn.Sequential(nn.GroupNorm(1, 2), nn.InstanceNorm2d(2), nn.Flatten()),
     "norm": Calls(images(nn.LocalResponseNorm(2, 0.5))),
     "products": Calls(images(lambda x: x @ x.transpose(2, 3))),
 }
@@ -300,10 +322,10 @@ def test_a_softmax_at_the_end_is_dropped(tmp_path):
 
 
 def test_every_operator_that_is_not_known_is_named(tmp_path):
-    module = Calls(lambda n, x: F.relu(x.clamp(-1, 1).cumsum(2).sort(3)[0]).flatten(1))
+    module = Calls(lambda n, x: F.relu(F.threshold(x, 0, 1).cumsum(2).sort(3)[0]).flatten(1))
     error = refused(saved(module, tmp_path))
     assert error.problem.startswith(f"3 operations of {tmp_path}")
-    for name in ("aten.cumsum.default", "aten.sort", "a clip to [-1"):
+    for name in ("aten.cumsum.default", "aten.sort", "which jumps"):
         assert name in error.found
 
 

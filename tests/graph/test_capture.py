@@ -137,16 +137,16 @@ def test_all_refusals_at_once_each_with_its_place():
 def test_each_refusal_has_its_own_remedy():
     parts = [
         nn.Linear(4, 4),
-        nn.Hardtanh(),
-        nn.PReLU(),
+        nn.Threshold(0, 1),
+        nn.Hardshrink(),
         nn.BatchNorm1d(4, track_running_stats=False),
     ]
     error = refused(nn.Sequential(*parts), (4,))
-    clip, unknown, norm = error.obstacles
-    assert "clamp(x, 0, c)" in clip.remedy
+    jump, unknown, norm = error.obstacles
+    assert "ReLU in its place" in jump.remedy
     assert unknown.remedy == IN_OTHER_WORDS
     assert "track_running_stats=True" in norm.remedy
-    assert error.remedy == f"{clip.remedy}; {unknown.remedy}; {norm.remedy}"
+    assert error.remedy == f"{jump.remedy}; {unknown.remedy}; {norm.remedy}"
 
 
 def test_the_verdict_on_a_capture():

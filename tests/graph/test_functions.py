@@ -36,15 +36,11 @@ def analog(module, shape=IMAGE):
         lambda x: F.gelu(x, approximate="tanh"),
         nn.Hardswish(),
         F.hardswish,
-        nn.Hardsigmoid(),
-        F.hardsigmoid,
         nn.Mish(),
         nn.Softplus(2.0, 5.0),
         F.softplus,
         nn.ELU(0.5),
         F.elu,
-        nn.LeakyReLU(0.2),
-        lambda x: F.leaky_relu(x, negative_slope=0.3),
         lambda x: x**2,
         lambda x: x.pow(3),
         lambda x: torch.pow(x, 2.0),
@@ -92,6 +88,29 @@ def test_local_response_norms(shape, size):
     assert analog(flattened(part), shape) == ["local_response_norm", "reshape"]
     by_call = flattened(lambda x: F.local_response_norm(x, size, 0.5))
     assert analog(by_call, shape) == ["local_response_norm", "reshape"]
+
+
+@pytest.mark.parametrize("shape", [(6, 5), (6, 4, 5), (6, 2, 3, 3)])
+def test_group_norms(shape):
+    part = nn.GroupNorm(3, 6)
+    part.weight.data.normal_()
+    assert analog(flattened(part), shape) == ["group_norm", "reshape"]
+    by_call = flattened(lambda x: F.group_norm(x, 2, torch.arange(6.0), eps=0.1))
+    assert analog(by_call, shape) == ["group_norm", "reshape"]
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_instance_norms(rank):
+    shape, kind = (4, 5, 3, 2)[: rank + 1], getattr(nn, f"InstanceNorm{rank}d")
+    assert analog(flattened(kind(4, affine=True)), shape) == ["group_norm", "reshape"]
+    assert analog(flattened(F.instance_norm), shape) == ["group_norm", "reshape"]
+    by_statistics = kind(4, track_running_stats=True)
+    by_statistics(torch.randn(5, *shape))
+    assert analog(flattened(by_statistics), shape) == ["batch_norm", "reshape"]
+
+
+def test_a_softmax_over_channels():
+    assert analog(flattened(nn.Softmax2d())) == ["softmax", "reshape"]
 
 
 def test_products_of_matrices():

@@ -60,9 +60,11 @@ def test_the_list_is_closed():
         "pad",
         "upsample",
         "expand",
+        "interpolate",
         "pointwise",
         "multiply",
         "layer_norm",
+        "group_norm",
         "softmax",
         "log_softmax",
         "local_response_norm",
@@ -81,7 +83,7 @@ def test_roles():
     assert roles[Role.SITE] == {"relu", "qcfs"} == set(SITES)
     assert roles[Role.MAX] == {"max_pool", "adaptive_max_pool"}
     assert roles[Role.ANALOG] == {
-        *("pointwise", "multiply", "layer_norm", "softmax", "log_softmax"),
+        *("pointwise", "multiply", "layer_norm", "group_norm", "softmax", "log_softmax"),
         *("local_response_norm", "matmul"),
         *("lstm", "gru"),
     }
@@ -224,6 +226,33 @@ def test_pad(mode):
     x = torch.randn(2, 3, 4, 5)
     got = run("pad", {"pad": [2, 1, 0, 3], "mode": mode}, x)
     assert torch.equal(got, nn.functional.pad(x, (2, 1, 0, 3), mode))
+
+
+BETWEEN = [(1, "linear"), (2, "bilinear"), (2, "bicubic"), (3, "trilinear")]
+
+
+@pytest.mark.parametrize("corners", [False, True])
+@pytest.mark.parametrize(("rank", "mode"), BETWEEN)
+def test_interpolate(rank, mode, corners):
+    x = image(rank, size=4)
+    size = [2 * n + 1 for n in x.shape[2:]]
+    got = run("interpolate", {"size": size, "mode": mode, "align_corners": corners}, x)
+    expected = nn.functional.interpolate(x, size, mode=mode, align_corners=corners)
+    assert torch.equal(got, expected)
+
+
+@pytest.mark.parametrize("corners", [False, True])
+@pytest.mark.parametrize(("rank", "mode"), BETWEEN)
+def test_the_reach_of_an_interpolation(rank, mode, corners):
+    """Against a place set to one by itself: how many places of the output it changes."""
+    shape = (2, *[4, 3, 2][:rank])
+    attrs = {"size": [2 * n - 1 for n in shape[1:]], "mode": mode, "align_corners": corners}
+    counter = Counter()
+    for place in product(*map(range, shape)):
+        alone = torch.zeros(1, *shape)
+        alone[0][place] = 1
+        counter[place] = int((run("interpolate", attrs, alone) != 0).sum())
+    assert torch.equal(driven("interpolate", attrs, shape), tabled(counter, shape))
 
 
 @pytest.mark.parametrize("rank", RANKS)

@@ -27,7 +27,7 @@ IMPORTED = {
 REFUSED = {
     "convnext_tiny": {"layer_norm", "LayerNorm", "GELU"},
     "efficientnet_b0": {"SiLU", "Sigmoid", "mul"},
-    "mobilenet_v3_small": {"Hardswish", "Hardsigmoid", "mul"},
+    "mobilenet_v3_small": {"Hardswish", "mul"},
     "regnet_y_400mf": {"Sigmoid", "mul"},
 }
 SLOW = {"alexnet", "inception_v3", "resnext50_32x4d", "vgg11", "vgg11_bn", "convnext_tiny"}

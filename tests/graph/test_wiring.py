@@ -6,7 +6,17 @@ from hypothesis import strategies as st
 from nets import IMAGE, Calls, captured, flattened, ops
 from torch import nn
 
-MOVES = {"reshape", "permute", "slice", "take", "pad", "upsample", "concat", "identity"}
+MOVES = {
+    "reshape",
+    "permute",
+    "slice",
+    "take",
+    "pad",
+    "upsample",
+    "interpolate",
+    "concat",
+    "identity",
+}
 
 
 def moved(part):
@@ -63,6 +73,24 @@ def moved(part):
         (nn.Upsample(scale_factor=(2, 1.5)), ["upsample"]),
         (lambda x: F.interpolate(x, scale_factor=3), ["upsample"]),
         (lambda x: F.interpolate(x, (4, 4), mode="nearest"), ["upsample"]),
+        (nn.UpsamplingBilinear2d(scale_factor=2), ["interpolate"]),
+        (nn.Upsample((5, 9), mode="bilinear", align_corners=True), ["interpolate"]),
+        (lambda x: F.interpolate(x, scale_factor=1.5, mode="bicubic"), ["interpolate"]),
+        (lambda x: torch.roll(x, (1, -3), (1, 3)), ["take", "take"]),
+        (lambda x: x.flip(3), ["take"]),
+        (lambda x: torch.flip(x, (1, 2)), ["take", "take"]),
+        (lambda x: torch.rot90(x, 1, (2, 3)), ["reshape", "take", "reshape"]),
+        (lambda x: x.repeat(1, 2, 1, 3), ["take", "take"]),
+        (lambda x: torch.tile(x, (2, 1)), ["take"]),
+        (lambda x: x.repeat_interleave(2, dim=1), ["take"]),
+        (lambda x: x[:, :1].expand(-1, 3, -1, -1), ["slice", "take"]),
+        (lambda x: x[:, :1].expand_as(x), ["slice", "take"]),
+        (lambda x: torch.broadcast_to(x[..., :1], x.shape), ["slice", "take"]),
+        (lambda x: x[:, None].expand(x.size(0), 2, 2, 8, 8), ["reshape", "take"]),
+        (lambda x: x.unfold(2, 3, 2), ["reshape", "take", "reshape"]),
+        (lambda x: torch.cat(x.tensor_split(3, 2)[::-1], 2), ["slice"] * 3 + ["concat"]),
+        (lambda x: torch.tensor_split(x, (1, -2), 3)[1], ["slice"]),
+        (nn.PixelUnshuffle(2), ["reshape", "permute", "reshape"]),
     ],
 )
 def test_moves(part, expected):

@@ -14,16 +14,17 @@ import torch.fx
 from torch import Tensor
 
 from snnconv.ann.exported.archive import DTYPES, Archive, whole
-from snnconv.graph.aten import ATEN
+from snnconv.graph.operators import ATEN
 from snnconv.graph.translate import STORED_AS
 
 _OWN = ("parameter", "buffer", "tensor_constant")
 _CONSTANTS = (
     *("t.default", "expand.default", "sqrt.default", "rsqrt.default", "exp.default"),
     *("reciprocal.default", "_weight_norm.default", "zeros.default"),
+    *("arange.default", "arange.start", "arange.start_step", "fmod.Scalar", "remainder.Scalar"),
 )
-"""Operators of what the program owns, and of a recurrence's first states, beside those of
-:data:`snnconv.graph.aten.ATEN`."""
+"""Operators of what the program owns, of rows of places, and of a recurrence's first states, beside
+those of :data:`snnconv.graph.operators.ATEN`."""
 
 _SIZES: Mapping[str, Callable[..., Any]] = {
     "torch.ops.aten.sym_size.int": torch.ops.aten.sym_size.int,
@@ -43,21 +44,23 @@ _CHECKS = ("torch.ops.aten._assert", "torch.ops.aten.sym_constrain")
 
 
 class StandIn:
-    """An operator that is not on the list: zeros of the shapes it declares.
+    """An operator that is not on the list: zeros of the shapes and types it declares.
 
     Args:
         name: for the refusal.
-        shapes: of its values.
+        values: it gives: their shapes and types.
     """
 
-    def __init__(self, name: str, shapes: Sequence[Sequence[int]]) -> None:
+    def __init__(
+        self, name: str, values: Sequence[tuple[Sequence[int], torch.dtype | None]]
+    ) -> None:
         self.__name__ = name
-        self.shapes = shapes
+        self.values = values
 
     def __call__(self, *operands: Any) -> Any:
         """Its value, or a tuple of them, where the operands are."""
         device = next((x.device for x in operands if isinstance(x, Tensor)), None)
-        made = tuple(torch.zeros(shape, device=device) for shape in self.shapes)
+        made = tuple(torch.zeros(n, dtype=dtype, device=device) for n, dtype in self.values)
         return made[0] if len(made) == 1 else made
 
 
@@ -137,10 +140,11 @@ class Program:
         several = len(outputs) > 1 or any("as_tensors" in output for output in node["outputs"])
         target = _target(node["target"])
         if target is None or any(_kind(i["arg"]) == "as_graph" for i in node["inputs"]):
-            shapes = [self._shape(name, source, batch) for name in names if name in self._values]
+            known = [name for name in names if name in self._values]
+            values = [(self._shape(name, source, batch), self.dtype(name)) for name in known]
             operands = [env[n] for i in node["inputs"] for n in _outputs(i["arg"]) if n in env]
-            target, args, kwargs = StandIn(node["target"], shapes), tuple(operands), {}
-            names, several = names[: len(shapes)], len(shapes) > 1
+            target, args, kwargs = StandIn(node["target"], values), tuple(operands), {}
+            names, several = names[: len(values)], len(values) > 1
         else:
             read = [(i.get("kind") == 2, i["name"], _value(i["arg"], env)) for i in node["inputs"]]
             args = tuple(value for keyword, _, value in read if not keyword)

@@ -14,8 +14,6 @@ from snnconv.graph.assembly import shape_of
 from snnconv.graph.form import Activation, Form, Made, Refused, Shape, Stored, activation, stored
 from snnconv.graph.remedies import BATCH_FIRST
 
-_HUGE = 3.4e38  # float32's largest number, which old files write for "no bound"
-
 
 def matmul(call: Call) -> Made:
     """A matrix from the right, on the last axis, or a product of two activations."""
@@ -61,38 +59,10 @@ def batch_normalization(call: Call) -> Made:
     return forms.batch_norm((), call.x, mean, variance, weight, bias, eps=eps)
 
 
-def relu(call: Call) -> Made:
-    """``max(x, 0)``."""
-    return forms.relu((), call.x)
-
-
-def clip(call: Call) -> Made:
-    """A clip whose lower bound is 0, or that has none behind a ReLU."""
-    low, high = call.number("min", -math.inf, 1), call.number("max", math.inf, 2)
-    floor, ceiling = None if low <= -_HUGE else low, None if high >= _HUGE else high
-    return forms.clamp((), call.x, floor, ceiling)
-
-
-def maximum(call: Call) -> Made:
-    """``max(x, 0)``, in either order."""
-    x, bounds = _one_activation(call)
-    if any(bool(bound.value.any()) for bound in bounds):
-        raise Refused("a maximum with something other than 0")
-    return forms.relu((), x)
-
-
-def _one_activation(call: Call) -> tuple[Activation, list[Stored]]:
-    found = [x for x in call.operands if isinstance(x, Activation)]
-    others = [x for x in call.operands if isinstance(x, Stored)]
-    if len(found) != 1 or len(others) != 1:
-        raise Refused("more than one operand that depends on the input")
-    return found[0], others
-
-
 def binary(form: Form, call: Call) -> Made:
     """An operation on two operands, of which one may be constant."""
     a, b = call.operand(0), call.operand(1)
-    made = form(_broadcast(a, b), a, b)
+    made = form(broadcast(a, b), a, b)
     assert isinstance(made, Made)
     return made
 
@@ -115,16 +85,16 @@ def negative(call: Call) -> Made:
     return arithmetic.neg(call.x.shape, call.x)
 
 
-def _broadcast(a: Operand, b: Operand) -> Shape:
-    shapes = [x.shape if isinstance(x, Activation) else _constant(x).shape for x in (a, b)]
+def broadcast(a: Operand | Made, b: Operand | Made) -> Shape:
+    """The shape that two operands have together."""
+    shapes = [
+        shape_of(x) if isinstance(x, Activation | Made) else stored("constant", x).value.shape
+        for x in (a, b)
+    ]
     try:
         return tuple(torch.broadcast_shapes(*shapes))
     except RuntimeError as error:
         raise Refused(f"operands of shape {[list(shape) for shape in shapes]}") from error
-
-
-def _constant(x: Operand) -> Tensor:
-    return stored("constant", x).value
 
 
 def pointwise(name: str, call: Call) -> Made:
@@ -135,11 +105,6 @@ def pointwise(name: str, call: Call) -> Made:
 def elu(call: Call) -> Made:
     """An exponential below 0."""
     return functions.elu((), call.x, call.number("alpha", 1.0))
-
-
-def leaky_relu(call: Call) -> Made:
-    """A ReLU with a slope below 0."""
-    return functions.leaky_relu((), call.x, call.number("alpha", 0.01))
 
 
 def softplus(call: Call) -> Made:
@@ -161,20 +126,23 @@ def layer_normalization(call: Call) -> Made:
     return functions.layer_norm(x.shape, x, over, weight, bias, call.number("epsilon", 1e-5))
 
 
+def instance_normalization(call: Call) -> Made:
+    """InstanceNorm."""
+    weight, bias = call.tensor(1, "scale"), call.tensor(2, "bias")
+    eps = call.number("epsilon", 1e-5)
+    return functions.instance_norm((), call.x, None, None, weight, bias, eps=eps)
+
+
+def group_normalization(call: Call) -> Made:
+    """GroupNorm, a scale a channel."""
+    x, groups = call.x, call.number("num_groups", 1)
+    weight, bias = call.tensor(1, "scale"), call.tensor(2, "bias")
+    return functions.group_norm((), x, groups, weight, bias, call.number("epsilon", 1e-5))
+
+
 def power(call: Call) -> Made:
     """``x**exponent``, the exponent a constant."""
     return functions.power((), call.x, call.tensor(1, "exponent"))
-
-
-def hard_sigmoid(call: Call) -> Made:
-    """``clip(alpha*x + beta, 0, 1)``: PyTorch's, whose slope is 1/6, of a line."""
-    x = call.x
-    slope, shift = call.number("alpha", 0.2), call.number("beta", 0.5)
-    line = arithmetic.affine(
-        x.shape, x, torch.tensor([6.0 * slope]), torch.tensor([6 * shift - 3.0])
-    )
-    given = x if math.isclose(6 * slope, 1, rel_tol=1e-6) and shift == 0.5 else line
-    return Made("pointwise", [given], {"function": "hardsigmoid", "arguments": []})
 
 
 def local_response_norm(call: Call) -> Made:

@@ -1,18 +1,15 @@
-"""ONNX's forms of what moves values and leaves them as they are: reshapes, slices, resizing."""
+"""ONNX's forms of what moves values and leaves them as they are: reshapes, slices, sums."""
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
 from snnconv.ann.onnx.call import Call
-from snnconv.ann.onnx.tensors import LARGEST
-from snnconv.graph import reductions, sequences, wiring
+from snnconv.graph import sequences, wiring
 from snnconv.graph.capture import BATCH
-from snnconv.graph.form import Activation, Made, Refused, Stored, activation
+from snnconv.graph.form import Activation, Form, Made, Refused, Stored, activation, batched
 from snnconv.graph.remedies import BATCH_FIRST
 
 
@@ -94,20 +91,14 @@ def concat(call: Call) -> Made:
     return wiring.concat(sources[0].shape, sources, call.number("axis", 0))
 
 
-def reduce_mean(call: Call) -> Made:
-    """The mean over axes."""
+def reduced(form: Form, call: Call) -> Made:
+    """What makes one number of many over axes of the samples."""
     axes = call.numbers("axes", 1)
     if not axes and call.number("noop_with_empty_axes", 0):
         return wiring.identity((), call.x)
-    return reductions.mean((), call.x, axes or None, bool(call.number("keepdims", 1)))
-
-
-def reduce_max(call: Call) -> Made:
-    """The largest over axes of the samples."""
-    axes = call.numbers("axes", 1)
-    if not axes and call.number("noop_with_empty_axes", 0):
-        return wiring.identity((), call.x)
-    return reductions.amax((), call.x, axes or (), bool(call.number("keepdims", 1)))
+    made = form((), call.x, axes or None, bool(call.number("keepdims", 1)))
+    assert isinstance(made, Made)
+    return made
 
 
 def split(call: Call) -> list[Made]:
@@ -154,101 +145,59 @@ def _picked(x: Activation | Made, axis: int, places: range, extent: int) -> Acti
 
 
 def gather(call: Call) -> Made:
-    """Places of an axis at a constant distance, or one, whose axis goes."""
+    """Places of an axis in any order; of one the axis goes."""
     x, index = call.x, call.tensor(1, "index").value
     axis = _axis(call, 0)
     extent = x.shape[axis]
     wanted = [int(n) % extent for n in index.reshape(-1).tolist() if -extent <= n < extent]
-    step = wanted[1] - wanted[0] if len(wanted) > 1 else 1
-    if index.dim() > 1 or len(wanted) != index.numel() or not wanted or step == 0:
+    if len(wanted) != index.numel() or not wanted:
         raise Refused(f"places {index.tolist()} of an axis of {extent}")
-    places = range(wanted[0], wanted[0] + step * len(wanted), step)
-    if list(places) != wanted:
-        raise Refused("places of an axis at several distances")
-    value = _picked(x, axis, places, extent)
-    if index.dim() == 0:
-        if axis == 0:
-            raise Refused("an index that picks samples", BATCH_FIRST)
-        return Made("reshape", [value], {"shape": [*x.shape[1:axis], *x.shape[axis + 1 :]]})
+    if axis == 0:
+        raise Refused("an index that picks samples", BATCH_FIRST)
+    step = wanted[1] - wanted[0] if len(wanted) > 1 else 1
+    places = range(wanted[0], wanted[0] + step * len(wanted), step or 1)
+    if step > 0 and list(places) == wanted:
+        value = _picked(x, axis, places, extent)
+    else:
+        value = Made("take", [x], {"dim": axis, "places": wanted})
+    if index.dim() == 1:
+        return value if isinstance(value, Made) else wiring.identity((), value)
+    shape = [*x.shape[1:axis], *index.shape, *x.shape[axis + 1 :]]
+    return Made("reshape", [value], {"shape": shape})
+
+
+def tile(call: Call) -> Made:
+    """Each axis so many times over."""
+    x, times = call.x, [int(n) for n in call.numbers("repeats", 1) or []]
+    if len(times) != len(x.shape) or times[0] != 1:
+        raise Refused(f"a repetition of the batch ({times})", BATCH_FIRST)
+    value: Activation | Made = x
+    for axis, n in enumerate(times):
+        if n != 1:
+            places = [*range(x.shape[axis])] * n
+            value = Made("take", [value], {"dim": axis, "places": places})
     return value if isinstance(value, Made) else wiring.identity((), value)
 
 
-_PAD_MODES = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
+def depth_to_space(call: Call) -> Made:
+    """Channels to places: a block's place before the channels, or behind them."""
+    x, r = batched(call.x, 2), call.number("blocksize", 1)
+    _, channels, height, width = x.shape
+    left = channels // r**2
+    if call.attrs.get("mode", "DCR") == "CRD":
+        return wiring.pixel_shuffle((x.shape[0], left, height * r, width * r), x, r)
+    apart = Made("reshape", [x], {"shape": [r, r, left, height, width]})
+    turned = Made("permute", [apart], {"dims": [3, 4, 1, 5, 2]})
+    return Made("reshape", [turned], {"shape": [left, height * r, width * r]})
 
 
-def pad(call: Call) -> Made:
-    """Zeros or copies around the places; negative sizes crop."""
-    x, mode = call.x, call.attrs.get("mode", "constant")
-    widths, value = call.numbers("pads", 1) or [], call.number("value", 0.0, 2)
-    axes = call.numbers("axes", 3) or list(range(len(x.shape)))
-    if mode not in _PAD_MODES or len(widths) != 2 * len(axes):
-        raise Refused(f"padding with mode '{mode}' by {widths}")
-    sides = dict.fromkeys(range(len(x.shape)), (0, 0))
-    for k, axis in enumerate(axes):
-        sides[int(axis) % len(x.shape)] = (widths[k], widths[k + len(axes)])
-    flat = [n for axis in reversed(range(len(x.shape))) for n in sides[axis]]  # the last axis first
-    while len(flat) > 2 and flat[-2:] == [0, 0]:
-        flat = flat[:-2]
-    return wiring.pad(x.shape, x, flat, _PAD_MODES[mode], value)
-
-
-_POSITIONS: Mapping[str, Callable[[Tensor, float, int, int], Tensor]] = {
-    "asymmetric": lambda place, scale, old, new: place / scale,
-    "half_pixel": lambda place, scale, old, new: (place + 0.5) / scale - 0.5,
-    "pytorch_half_pixel": lambda place, scale, old, new: (
-        (place + 0.5) / scale - 0.5 if new > 1 else 0 * place
-    ),
-    "align_corners": lambda place, scale, old, new: place * (old - 1) / max(new - 1, 1),
-}
-_ROUNDED: Mapping[str, Callable[[Tensor], Tensor]] = {
-    "floor": torch.floor,
-    "ceil": torch.ceil,
-    "round_prefer_floor": lambda place: torch.ceil(place - 0.5),
-    "round_prefer_ceil": lambda place: torch.floor(place + 0.5),
-}
-
-
-def upsample(call: Call) -> Made:
-    """``Upsample``, which is the first ``Resize``."""
-    return _resized(call, call.numbers("scales", 1), None, "asymmetric", "floor")
-
-
-def resize(call: Call) -> Made:
-    """Each place repeated; refused where ONNX's nearest place is not PyTorch's."""
-    if call.opset < 11:
-        return upsample(call)
-    position = call.attrs.get("coordinate_transformation_mode", "half_pixel")
-    rounding = call.attrs.get("nearest_mode", "round_prefer_floor")
-    if call.attrs.get("keep_aspect_ratio_policy", "stretch") != "stretch":
-        raise Refused("a resize that keeps the aspect ratio")
-    return _resized(call, call.numbers("scales", 2), call.numbers("sizes", 3), position, rounding)
-
-
-def _resized(
-    call: Call, scales: list[Any] | None, sizes: list[Any] | None, position: str, rounding: str
-) -> Made:
-    x, mode = call.x, call.attrs.get("mode", "nearest")
-    if mode != "nearest" or position not in _POSITIONS or rounding not in _ROUNDED:
-        raise Refused(f"a resize with mode '{mode}', '{position}' and '{rounding}'")
-    rank = len(x.shape)
-    axes = [int(axis) % rank for axis in call.numbers("axes") or range(rank)]
-    given = sizes or scales or []
-    if len(given) != len(axes):
-        raise Refused(f"a resize of {len(axes)} axes by {given}")
-    new, scale = list(x.shape), [1.0] * rank
-    for axis, number in zip(axes, given, strict=True):
-        new[axis] = int(number) if sizes else math.floor(x.shape[axis] * number)
-        scale[axis] = number / x.shape[axis] if sizes else number
-    batch = new[0] == BATCH or (bool(sizes) and new[0] in (1, call.batch))
-    whole = 1 <= min(new) <= math.prod(new) <= BATCH * LARGEST
-    if not batch or new[1] != x.shape[1] or not whole:
-        raise Refused(f"a resize of {list(x.shape[1:])} to {new[1:]}")
-    for old, count, factor in zip(x.shape[2:], new[2:], scale[2:], strict=True):
-        place = torch.arange(count, dtype=torch.float64)
-        nearest = _ROUNDED[rounding](_POSITIONS[position](place, factor, old, count))
-        if not torch.equal(nearest.clamp(0, old - 1), (place * old / count).floor()):
-            raise Refused(f"a resize by '{position}' and '{rounding}' to {new[2:]}")
-    return wiring.upsample((x.shape[0], *new[1:]), x, new[2:])
+def space_to_depth(call: Call) -> Made:
+    """The other way round, a block's place before the channels."""
+    x, r = batched(call.x, 2), call.number("blocksize", 1)
+    _, channels, height, width = x.shape
+    apart = Made("reshape", [x], {"shape": [channels, height // r, r, width // r, r]})
+    turned = Made("permute", [apart], {"dims": [3, 5, 1, 2, 4]})
+    return Made("reshape", [turned], {"shape": [channels * r**2, height // r, width // r]})
 
 
 def dropout(call: Call) -> Made:

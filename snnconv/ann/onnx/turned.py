@@ -55,7 +55,7 @@ def made(
 
 _ALONG: Mapping[str, tuple[str, int | None]] = {
     **dict.fromkeys(("Concat", "Gather", "Split"), ("axis", None)),
-    **dict.fromkeys(("ReduceMax", "ReduceMean"), ("axes", 1)),
+    **dict.fromkeys(("ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum"), ("axes", 1)),
     "Slice": ("axes", 3),
 }
 """Operators along axes that are named: by which attribute, and by which operand in newer opsets."""

@@ -1,0 +1,167 @@
+"""Which of ATen's operators is which form: what an exported program (``torch.export``) may call.
+
+Most take their arguments in the order of the functional forms; those that do not, or that give
+several values where a form gives one, have their own in :mod:`snnconv.graph.aten`.
+"""
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+
+from snnconv.graph import (
+    arithmetic,
+    aten,
+    forms,
+    functions,
+    piecewise,
+    reductions,
+    resizing,
+    sequences,
+    wiring,
+)
+from snnconv.graph.form import Form, Made, Shape
+from snnconv.graph.spellings import MODULES, Spelling
+
+LEAVES = frozenset(f"{kind.__module__}.{kind.__qualname__}" for kind in MODULES)
+"""Modules that the graph holds as one node, by the name that an exported program has for them."""
+
+
+def _first(form: Form) -> Form:
+    """A form for an operator that gives other values behind the one that counts."""
+
+    def first(rank: int, shape: Shape, x: object, *arguments: Any) -> list[Made]:
+        made = form(rank, shape, x, *arguments)
+        return made if isinstance(made, list) else [made]
+
+    return first
+
+
+def _ranks(name: str, form: Form, overload: str = "default") -> dict[str, Form]:
+    """An operator for one, two and three axes."""
+    return {name.replace("#", str(n)) + f".{overload}": partial(form, n) for n in (1, 2, 3)}
+
+
+def _all(names: Iterable[str], form: Form) -> dict[str, Form]:
+    return {name if "." in name else f"{name}.default": form for name in names}
+
+
+def _in_place(names: Iterable[str], form: Form) -> dict[str, Form]:
+    """With the operators that change their operand, which have an underscore."""
+    both = _all(names, form)
+    return both | {name.replace(".", "_.", 1): form for name in both}
+
+
+_DROPOUTS = ("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout")
+
+_FORMS: Mapping[str, Form] = {
+    **_ranks("conv#d", forms.conv),
+    **_ranks("conv#d", forms.conv, "padding"),
+    "conv_transpose1d.default": partial(forms.conv_transpose, 1),
+    "conv_transpose2d.input": partial(forms.conv_transpose, 2),
+    "conv_transpose3d.input": partial(forms.conv_transpose, 3),
+    **_all(("convolution",), aten.convolution),
+    **_all(("linear",), forms.linear),
+    **_all(("matmul", "mm", "bmm"), functions.matmul),
+    **_all(("addmm",), aten.addmm),
+    **_all(("batch_norm",), aten.batch_norm),
+    **_all(("_native_batch_norm_legit_no_training",), aten.batch_norm_core),
+    **_in_place(("relu",), piecewise.relu),
+    **_in_place(("relu6",), piecewise.relu6),
+    **_in_place(("hardtanh",), piecewise.hardtanh),
+    **_in_place(("clamp", "clamp_min", "clip"), piecewise.clamp),
+    **_in_place(("threshold",), piecewise.threshold),
+    **_in_place(("rrelu",), piecewise.rrelu),
+    **_in_place(("abs",), piecewise.magnitude),
+    **_all(("prelu", "_prelu_kernel"), piecewise.prelu),
+    **_all(("softshrink",), piecewise.softshrink),
+    **_ranks("max_pool#d", forms.max_pool),
+    **_ranks("max_pool#d_with_indices", _first(forms.max_pool)),
+    **_ranks("adaptive_max_pool#d", _first(forms.adaptive_max_pool)),
+    **_ranks("avg_pool#d", forms.avg_pool),
+    **_ranks("adaptive_avg_pool#d", forms.adaptive_avg_pool),
+    **_ranks("_adaptive_avg_pool#d", forms.adaptive_avg_pool),
+    **_all(("mean.dim",), partial(aten.typed, reductions.mean)),
+    **_all(("amax",), reductions.amax),
+    **_all(("max.dim",), reductions.largest),
+    **_all(("max.other", "maximum"), piecewise.maximum),
+    **_all(("amin",), reductions.amin),
+    **_all(("min.dim",), reductions.smallest),
+    **_all(("min.other", "minimum"), piecewise.minimum),
+    **_in_place(("clamp_max",), piecewise.clamp_max),
+    **_all(("sum.dim_IntList",), partial(aten.typed, reductions.total)),
+    **_all(("embedding",), aten.embedding),
+    **_all(("lstm.input",), partial(sequences.operator, "lstm")),
+    **_all(("gru.input",), partial(sequences.operator, "gru")),
+    **_in_place(("add.Tensor", "add.Scalar"), arithmetic.add),
+    **_in_place(("sub.Tensor", "sub.Scalar"), arithmetic.sub),
+    **_all(("rsub.Tensor", "rsub.Scalar"), arithmetic.rsub),
+    **_in_place(("neg",), arithmetic.neg),
+    **_in_place(("mul.Tensor", "mul.Scalar"), arithmetic.mul),
+    **_in_place(("div.Tensor", "div.Scalar"), arithmetic.div),
+    **_all(("cat", "concat"), wiring.concat),
+    **_all(("stack",), wiring.stack),
+    **_all(("channel_shuffle",), wiring.channel_shuffle),
+    **_all(("pixel_shuffle",), wiring.pixel_shuffle),
+    **_all(("pixel_unshuffle",), wiring.pixel_unshuffle),
+    **_all(("index_select",), wiring.index_select),
+    **_all(("view", "reshape", "_unsafe_view", "view_as", "reshape_as"), wiring.reshape),
+    **_all(("flatten.using_ints", "unflatten.int"), wiring.reshape),
+    **_all(("squeeze", "squeeze.dim", "squeeze.dims", "unsqueeze"), wiring.reshape),
+    **_all(("permute",), wiring.permute),
+    **_all(("transpose.int", "swapaxes"), wiring.transpose),
+    **_all(("t",), wiring.t),
+    **_all(("movedim.int", "movedim.intlist", "moveaxis.int", "moveaxis.intlist"), wiring.movedim),
+    **_all(("select.int",), wiring.select),
+    **_all(("index.Tensor",), aten.index),
+    **_all(("slice.Tensor",), aten.slice_),
+    **_all(("narrow",), wiring.narrow),
+    **_all(("split.Tensor", "split.sizes", "split_with_sizes"), wiring.split),
+    **_all(("chunk",), wiring.chunk),
+    **_all(("unbind.int",), wiring.unbind),
+    **_all(("tensor_split.sections", "tensor_split.indices"), wiring.tensor_split),
+    **_all(("roll", "flip", "rot90", "tile", "repeat"), wiring.rearranged),
+    **_all(("expand", "expand_as", "broadcast_to", "unfold"), wiring.rearranged),
+    **_all(("repeat_interleave.self_int",), wiring.rearranged),
+    **_all(("pad",), resizing.pad),
+    **_all(("constant_pad_nd",), partial(aten.pad, "constant")),
+    **_all((f"reflection_pad{n}d" for n in (1, 2, 3)), partial(aten.pad, "reflect")),
+    **_all((f"replication_pad{n}d" for n in (1, 2, 3)), partial(aten.pad, "replicate")),
+    **_all((f"upsample_nearest{n}d" for n in (1, 2, 3)), aten.upsample),
+    **_all((f"upsample_nearest{n}d.vec" for n in (1, 2, 3)), aten.upsample),
+    **{
+        f"upsample_{mode}.{overload}": partial(aten.between, mode.rstrip("123d"))
+        for mode in ("linear1d", "bilinear2d", "trilinear3d", "bicubic2d")
+        for overload in ("default", "vec")
+    },
+    **_in_place(_DROPOUTS, wiring.dropout),
+    **_all(("clone", "contiguous", "detach", "alias", "lift_fresh_copy"), aten.identity),
+    **_all(("to.dtype", "to.dtype_layout", "to.device", "_to_copy", "type_as"), aten.identity),
+    **_all(("softmax.int", "_softmax"), partial(aten.softmax, torch.softmax)),
+    **_all(("log_softmax.int", "_log_softmax"), partial(aten.softmax, torch.log_softmax)),
+    **_in_place(("sigmoid",), partial(functions.pointwise, "sigmoid")),
+    **_in_place(("tanh",), partial(functions.pointwise, "tanh")),
+    **_in_place(("silu",), partial(functions.pointwise, "silu")),
+    **_in_place(("hardswish",), partial(functions.pointwise, "hardswish")),
+    **_in_place(("hardsigmoid",), piecewise.hardsigmoid),
+    **_in_place(("mish",), partial(functions.pointwise, "mish")),
+    **_in_place(("gelu",), functions.gelu),
+    **_in_place(("leaky_relu",), piecewise.leaky_relu),
+    **_in_place(("elu",), aten.elu),
+    **_all(("softplus",), functions.softplus),
+    **_all(("pow.Tensor_Scalar",), functions.power),
+    **_all(("square",), functions.square),
+    **_all(("sqrt",), partial(functions.pointwise, "sqrt")),
+    **_all(("rsqrt",), partial(functions.pointwise, "rsqrt")),
+    **_all(("reciprocal",), partial(functions.pointwise, "reciprocal")),
+    **_all(("erf",), partial(functions.pointwise, "erf")),
+    **_all(("layer_norm",), aten.layer_norm),
+    **_all(("group_norm",), aten.group_norm),
+    **_all(("native_group_norm",), aten.group_norm_core),
+    **_all(("instance_norm",), aten.instance_norm),
+    **_all(("native_layer_norm",), aten.layer_norm_core),
+}
+
+ATEN: Mapping[str, Spelling] = {f"aten.{name}": Spelling(form) for name, form in _FORMS.items()}
+"""Forms by the operators' names, as ``str(torch.ops.aten.relu.default)`` gives them."""
