@@ -63,14 +63,14 @@ class Collector:
         walk(network.graph, x, evaluate)
 
     def _add(self, name: str, value: Tensor) -> None:
-        if not torch.isfinite(value.amax()):  # which is NaN where one value is
+        rows = value.movedim(1, -1).reshape(-1, value.shape[1] if self.by_channel else 1)
+        self.histograms[name].update(rows.cpu())
+        if not self.histograms[name].maximum.isfinite().all():
             raise UnsupportedError(
                 f"site '{name}' can't be calibrated",
                 "NaN or Inf among its activations",
                 "look for NaN or huge values in the weights and the data",
             )
-        rows = value.movedim(1, -1).reshape(-1, value.shape[1] if self.by_channel else 1)
-        self.histograms[name].update(rows.cpu())
 
 
 def find_thresholds(

@@ -21,6 +21,7 @@ WIDTH = 1024
 _LANES = 16  # of a vector: one register of AVX-512, two of AVX2, four of NEON
 
 _INT, _BYTES = ir.IntType(32), 4
+_MAGNITUDE = 0x7FFFFFFF  # of a number's bits: all but its sign
 _VECTOR = ir.VectorType(_INT, _LANES)
 
 
@@ -46,7 +47,8 @@ def _binned(
         offsets: address of where their columns' bins begin.
         spare: address of where zeros go.
         zeros: address of their number, changed in place.
-        maximum: address of the largest's bits, changed in place.
+        maximum: address of the largest's bits, changed in place; NaN is larger than any number,
+            whatever its sign.
         places: address of the result.
         lowest: bits of the smallest number that has a bin.
         highest: bits of the largest.
@@ -60,10 +62,11 @@ def _binned(
         zero = builder.icmp_signed("<=", x, ir.Constant(_VECTOR, [0] * _LANES))
         held = builder.select(builder.icmp_signed("<", x, low), low, x)
         held = builder.select(builder.icmp_signed(">", held, high), high, held)
+        size = builder.and_(x, ir.Constant(_VECTOR, [_MAGNITUDE] * _LANES))
         place = builder.add(of, builder.ashr(builder.sub(held, low), left))
         results = (
             builder.sub(number, builder.sext(zero, _VECTOR)),
-            builder.select(builder.icmp_signed(">", x, most), x, most),
+            builder.select(builder.icmp_signed(">", size, most), size, most),
             builder.select(zero, to, place),
         )
         for value, target in zip(results, places[3:], strict=True):
@@ -131,8 +134,8 @@ def tally(
                 if x <= 0:
                     work[i] = spare[column]
                     zeros[column] += 1
-                maximum[column] = max(maximum[column], x)
+                maximum[column] = max(maximum[column], x & np.int32(_MAGNITUDE))
             for i in range(n):
-                counts[work[i]] += 1
+                counts[np.uint32(work[i])] += 1  # an index that may be negative takes longer
     for column in range(columns):
         counts[spare[column]] -= zeros[column]

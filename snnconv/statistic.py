@@ -32,6 +32,7 @@ from snnconv.plugins import Room
 _EXPONENTS = 64  # 2**-32 .. 2**32
 _LOWEST = (127 - 32) << 23  # the bits of 2**-32
 _CHUNK = 2**22  # activations binned at once, to bound memory
+_APART = 40  # bins between two channels' bins: as far apart as a power of two they share cache sets
 
 
 def relative_error(bits: int) -> float:
@@ -51,7 +52,8 @@ class Histogram:
 
     def __init__(self, channels: int, bits: int) -> None:
         self.bits = bits
-        self.counts = torch.zeros(channels, _EXPONENTS << bits, dtype=torch.int64)
+        bins = _EXPONENTS << bits
+        self.counts = torch.zeros(channels, bins + _APART, dtype=torch.int64)[:, :bins]
         self.zeros = torch.zeros(channels, dtype=torch.int64)
         self.maximum = torch.zeros(channels)
 
@@ -69,7 +71,10 @@ class Histogram:
         return (lower + upper) / 2
 
     def update(self, rows: Tensor) -> None:
-        """Add activations ``[n, channels]``, none of them negative."""
+        """Add activations ``[n, channels]``, none of them negative.
+
+        One that is no finite number shows in the maximum.
+        """
         channels, bins = self.counts.shape
         rows = rows.float()
         if (compiled := _compiled()) is not None:
@@ -87,10 +92,11 @@ class Histogram:
             )
 
     def _tally(self, compiled: ModuleType, rows: Tensor) -> None:
-        channels, bins = self.counts.shape
+        (channels, bins), apart = self.counts.shape, self.counts.stride(0)
+        flat = self.counts.as_strided(((channels - 1) * apart + bins,), (1,))
         beside = max(1, compiled.WIDTH // channels)  # rows that stand in one of the kernel's
         column = np.arange(beside * channels, dtype=np.int32)
-        offsets = column % channels * np.int32(bins)
+        offsets = column % channels * np.int32(apart)
         zeros, maximum = np.zeros_like(column), np.zeros_like(column)
         compiled.tally(
             rows.view(-1).view(torch.int32).numpy(),
@@ -99,7 +105,7 @@ class Histogram:
             np.int32(23 - self.bits),
             offsets,
             offsets + column // np.int32(channels),
-            self.counts.view(-1).numpy(),
+            flat.numpy(),
             zeros,
             maximum,
         )

@@ -153,7 +153,7 @@ def test_a_ceiling_caps_the_threshold(name):
     assert found["1"].item() == pytest.approx(9, rel=0.05)
 
 
-@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("bad", [float("nan"), -float("nan"), float("inf")])
 @pytest.mark.parametrize(("part", "site"), [(0, "1"), (6, "7")])
 @pytest.mark.parametrize("granularity", GRANULARITIES)
 def test_activations_that_are_no_numbers_name_their_site(bad, part, site, granularity):
