@@ -532,6 +532,18 @@ def test_a_gather_of_everything(converted, refused):
     assert "picks samples" in refused(node("Gather", "x i"), {"i": np.array(0)})
 
 
+def test_a_gather_by_a_column_of_places(converted, refused):
+    """As torch.onnx writes ``x[:, [1, 0, 1]]``, behind a permutation of the batch."""
+    turned = [
+        node("Transpose", "x", "t", perm=[1, 0, 2, 3]),
+        node("GatherND", "t i", "g"),
+        node("Transpose", "g", perm=[1, 0, 2, 3]),
+    ]
+    assert ops(converted(turned, {"i": ints(1, 0, 1).reshape(3, 1)})) == ["take"]
+    assert "picks samples" in refused(node("GatherND", "x i"), {"i": ints(0).reshape(1, 1)})
+    assert "several axes" in refused(turned, {"i": ints(0, 0, 1, 0).reshape(2, 2)})
+
+
 def test_tiles(converted, refused):
     found = converted(node("Tile", "x n"), {"n": ints(1, 2, 1, 3)})
     assert ops(found) == ["take", "take"]

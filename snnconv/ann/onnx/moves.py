@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
@@ -164,6 +165,20 @@ def gather(call: Call) -> Made:
         return value if isinstance(value, Made) else wiring.identity((), value)
     shape = [*x.shape[1:axis], *index.shape, *x.shape[axis + 1 :]]
     return Made("reshape", [value], {"shape": shape})
+
+
+def gather_of_places(call: Call) -> Call:
+    """``GatherND`` by a column of places, which is a ``Gather`` from the first axis."""
+    index = call.tensor(1, "index").value
+    if index.dim() < 2 or index.shape[-1] != 1 or call.number("batch_dims", 0):
+        raise Refused(f"places of shape {list(index.shape)} on several axes at once")
+    operands = [call.operand(0), Stored("", index.squeeze(-1))]
+    return replace(call, op="Gather", operands=operands, attrs={"axis": 0})
+
+
+def gather_nd(call: Call) -> Made:
+    """The same of a value whose first axis is the batch."""
+    return gather(gather_of_places(call))
 
 
 def tile(call: Call) -> Made:

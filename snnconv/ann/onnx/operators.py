@@ -48,6 +48,7 @@ OPERATORS: _Forms = {
     "Expand": moves.expand,
     "Flatten": moves.flatten,
     "Gather": sequences.gather,
+    "GatherND": moves.gather_nd,
     "Gemm": layers.gemm,
     "GlobalAveragePool": windows.global_avg_pool,
     "GlobalMaxPool": windows.global_max_pool,

@@ -44,6 +44,8 @@ def made(
     Args:
         form: the operator's, for a batch that comes first.
     """
+    if call.op == "GatherND":
+        call, form = moves.gather_of_places(call), moves.gather
     if call.op in _FORMS:
         return _FORMS[call.op](call)
     if call.op in _ALONG:
