@@ -4,20 +4,22 @@ All metrics watch one simulation. Their sums are integers or float64, so figures
 the order of batches beyond rounding, and could be added up over processes.
 
 Shape:
-    Spikes ``[T, B, *N]`` of a chunk; logits ``[T, B, classes]``.
+    Spikes ``[T, B, *N]`` of a chunk, their sums ``[T]``; logits ``[T, B, classes]``.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from snnconv.graph.ir import Graph
 from snnconv.graph.roles import Carries
 from snnconv.neuron import Spikes
 from snnconv.plugins import Room
+from snnconv.tally import Asks, Tally
 
 
 @dataclass(frozen=True)
@@ -88,12 +90,16 @@ class Metric(ABC):
         needs: metrics whose figures it is made of.
         of_conversion: whether it asks how far neurons are from an ANN's activations, which a
             network that was trained with its neurons never had.
+        counted: whether it reads the counts of the spikes that it observes. What needs no more
+            than their sums at each step says so by :meth:`weights`: if no metric reads counts, none
+            are written.
         added: attributes that grow with every batch, numbers, tensors or mappings of them: of
             several processes they are added up before the figures.
     """
 
     needs: ClassVar[tuple[str, ...]] = ()
     of_conversion: ClassVar[bool] = False
+    counted: ClassVar[bool] = True
     added: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, setup: Setup) -> None:
@@ -107,6 +113,13 @@ class Metric(ABC):
     def observe(self, name: str, start: int, spikes: Spikes) -> None:
         """A node's spikes at the steps ``start + 1 ...`` of the present batch."""
 
+    def weights(self) -> Mapping[str, Tensor]:
+        """By what to multiply spikes for the sums it wants: integers ``[*N]`` by node name."""
+        return {}
+
+    def add(self, name: str, start: int, sums: Tensor) -> None:
+        """Weighted spikes of a node, all neurons and samples together, at these steps ``[T]``."""
+
     def finish(self, logits: Tensor) -> None:
         """The batch is done; ``logits`` are averages over steps 1..t."""
 
@@ -118,6 +131,47 @@ class Metric(ABC):
     @abstractmethod
     def figures(self, found: Figures) -> Figures:
         """The result; ``found`` holds what metrics before this one found."""
+
+
+def _as_convolutions_lie(weights: Tensor) -> Tensor:
+    """``[k, C, *places]`` in channels-last memory, where most spikes lie."""
+    return weights.movedim(1, -1).contiguous().movedim(-1, 1)
+
+
+class Watch:
+    """Metrics that watch one simulation; it is their observer.
+
+    Args:
+        metrics: of one network.
+        device: of the simulation.
+
+    Attributes:
+        asks: what they need of spikes.
+    """
+
+    def __init__(self, metrics: Iterable[Metric], device: torch.device | str = "cpu") -> None:
+        self._metrics = tuple(metrics)
+        self._adding: dict[str, list[Metric]] = {}
+        weights: dict[str, list[Tensor]] = {}
+        for metric in self._metrics:
+            for name, values in metric.weights().items():
+                self._adding.setdefault(name, []).append(metric)
+                weights.setdefault(name, []).append(values)
+        levels = max((metric.setup.levels for metric in self._metrics), default=1)
+        tallies = {
+            name: Tally(_as_convolutions_lie(torch.stack(rows).float()).to(device), levels)
+            for name, rows in weights.items()
+        }
+        self.asks = Asks(any(metric.counted for metric in self._metrics), tallies)
+
+    def __call__(self, name: str, start: int, spikes: Spikes) -> None:
+        """See :class:`snnconv.spiking.Observer`."""
+        for metric in self._metrics:
+            metric.observe(name, start, spikes)
+        if tally := self.asks.tallies.get(name):
+            sums = tally.of(spikes).cpu().unbind(1)
+            for metric, column in zip(self._adding[name], sums, strict=True):
+                metric.add(name, start, column)
 
 
 ROOM: Room[type[Metric]] = Room("metrics", "metric", "METRIC")

@@ -27,8 +27,8 @@ class Spikes(NamedTuple):
     """What a neuron puts out.
 
     Attributes:
-        counts: spikes ``[T, B, *N]``, integers in a floating tensor; in a simulation that nobody
-            observes ``[0, B, *N]``, which saves a pass over memory.
+        counts: spikes ``[T, B, *N]``, integers in a floating tensor; in a simulation where nobody
+            asks for them ``[0, B, *N]``, which saves a pass over memory.
         values: what the next layer's weights multiply, ``[T, B, *N]``.
     """
 

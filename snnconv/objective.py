@@ -28,11 +28,12 @@ from snnconv.dataset import Split, batches
 from snnconv.engine.memory import Portion
 from snnconv.errors import UsageError
 from snnconv.facts import DataFacts
+from snnconv.graph.build import shapes
 from snnconv.neuron import Spikes
 from snnconv.progress import Progress
-from snnconv.shapes import per_sample
 from snnconv.simulate import simulate
 from snnconv.spiking import SpikingNetwork, State
+from snnconv.tally import Asks, Tally
 
 
 class Measured(NamedTuple):
@@ -219,12 +220,22 @@ class Spiking:
     def measure(self) -> Measured:
         """See :class:`Objective`."""
         right = spikes = neurons = 0.0
+        network, levels = self.module.network, self.module.levels
+        sizes = shapes(network.graph, network.tensors())
+        asks = Asks(
+            counted=False,
+            tallies={
+                name: Tally(torch.ones(1, *sizes[name], device=self.device), levels)
+                for name in self.module.neurons
+            },
+        )
 
         def observe(name: str, start: int, seen: Spikes) -> None:
             nonlocal spikes, neurons
-            if name in self.module.neurons:
-                spikes += int(per_sample(seen.counts).sum())
-                neurons += seen.counts.numel()
+            if tally := asks.tallies.get(name):
+                sums = tally.of(seen)
+                spikes += int(sums.sum())
+                neurons += len(sums) * seen.values[0].numel()
 
         held, T = self.held_out, self.timesteps
         mine = distributed.share(held.order)
@@ -233,7 +244,7 @@ class Spiking:
             drawn = batches(held.split, held.facts, mine, size, showings=held.showings)
             for indices, x, labels in drawn:
                 x, samples = x.to(self.device), indices.to(self.device)
-                average = simulate(self.module, x, samples, T, steps, observe)
+                average = simulate(self.module, x, samples, T, steps, observe, asks)
                 right += int((average[-1].argmax(1).cpu() == labels).sum())
                 advance(len(labels))
         right, spikes, neurons = distributed.total([right, spikes, neurons], self.device)

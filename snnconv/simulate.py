@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from snnconv.spiking import Observer, SpikingNetwork, State
+from snnconv.tally import COUNTS, Asks
 
 
 @torch.no_grad()
@@ -24,6 +25,7 @@ def simulate(
     timesteps: int,
     chunk: int,
     observe: Observer | None = None,
+    asks: Asks = COUNTS,
 ) -> Tensor:
     """The logits at every step.
 
@@ -34,6 +36,7 @@ def simulate(
         timesteps: T.
         chunk: steps computed at once, where the neurons are causal; it bounds memory.
         observe: sees every node's spikes, chunk by chunk.
+        asks: what it needs of them.
     """
     if not network.causal:
         chunk = timesteps
@@ -42,7 +45,7 @@ def simulate(
     averages = []
     for start in range(0, timesteps, chunk):
         steps = min(chunk, timesteps - start)
-        currents, state = network(x, steps, samples, state, observe)
+        currents, state = network(x, steps, samples, state, observe, asks)
         for t, current in enumerate(currents.double(), start=start + 1):
             total = current if t == 1 else total + current
             averages.append(total / t)

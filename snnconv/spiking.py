@@ -43,6 +43,7 @@ from snnconv.graph.ops import OPS, Role
 from snnconv.graph.roles import Carries, averaged, carried, cumulative, sources, still
 from snnconv.neuron import Neuron, Spikes
 from snnconv.shapes import fold_time, unfold_time
+from snnconv.tally import COUNTS, NOTHING, Asks
 
 Observer = Callable[[str, int, Spikes], None]
 """Sees ``(node name, steps done before, spikes [T, B, *N])`` of every source of spikes."""
@@ -127,6 +128,7 @@ class SpikingNetwork(nn.Module):
         samples: Tensor,
         state: State | None = None,
         observe: Observer | None = None,
+        asks: Asks = COUNTS,
     ) -> tuple[Tensor, State]:
         """The next ``timesteps`` steps.
 
@@ -136,6 +138,7 @@ class SpikingNetwork(nn.Module):
             samples: which samples these are, ``[B]``: what randomness hangs on.
             state: as the call before gave it.
             observe: called with the spikes of every source.
+            asks: what it needs of them.
 
         Returns:
             Currents of the last layer ``[timesteps, B, classes]``, and the state after them.
@@ -150,17 +153,13 @@ class SpikingNetwork(nn.Module):
             raise ValueError(f"{len(x)} frames, and the network was made for constant input")
         nodes: dict[str, Any] = {}
         averages, once = self._means()
+        asked = NOTHING if observe is None else asks
 
         def evaluate(node: Node, inputs: list[Tensor | Pending]) -> Tensor | Pending:
             if OPS[node.op].role is Role.SITE:
+                averaged = node.name in averages
                 spikes, nodes[node.name] = self._fire(
-                    node.name,
-                    inputs[0],
-                    timesteps,
-                    samples,
-                    state,
-                    observe is not None,
-                    node.name in averages,
+                    node.name, inputs[0], timesteps, samples, state, asked, averaged
                 )
                 if observe is not None:
                     observe(node.name, state.steps, spikes)
@@ -234,7 +233,7 @@ class SpikingNetwork(nn.Module):
         timesteps: int,
         samples: Tensor,
         state: State,
-        counted: bool,
+        asked: Asks,
         averaged: bool,
     ) -> tuple[Spikes, Any]:
         if isinstance(currents, Pending):
@@ -254,7 +253,8 @@ class SpikingNetwork(nn.Module):
                 state.steps,
                 like,
             )
-        return run(self.neurons[name], currents, state.nodes.get(name), keep, counted, averaged)
+        before, wants = state.nodes.get(name), (asked.counted, averaged, asked.tallies.get(name))
+        return run(self.neurons[name], currents, before, keep, *wants)
 
     def _merged(self, node: Node, inputs: list[Tensor], active: float | None = None) -> Tensor:
         """A linear operation on all steps at once; one that has inputs of both kinds expands."""

@@ -16,7 +16,7 @@ from snnconv.frames import still
 from snnconv.graph.build import Network, shapes
 from snnconv.graph.capture import capture
 from snnconv.graph.fold import fold
-from snnconv.metric import ROOM, Batch, Figures, Setup
+from snnconv.metric import ROOM, Batch, Figures, Setup, Watch
 from snnconv.neuron import CausalNeuron, Neuron, NeuronParams, Spikes
 from snnconv.neurons.if_ import IF, Params
 from snnconv.simulate import simulate
@@ -217,20 +217,20 @@ def setup(snn, timesteps, v0=0.5):
     )
 
 
-def measured(snn, x, labels, timesteps, names, batches=None, chunk=None, found=None):
-    """The figures of metrics by name, energy last."""
+def measured(snn, x, labels, timesteps, names, batches=None, chunk=None, found=None, asks=None):
+    """The figures of metrics by name, energy last; ``asks`` in place of what they ask for."""
     metrics = {name: ROOM.load(name)(setup(snn, timesteps)) for name in names}
 
-    def observe(name, start, spikes):
-        for metric in metrics.values():
-            metric.observe(name, start, spikes)
-
+    watch = Watch(metrics.values())
+    asks = asks or watch.asks
     x = x[None] if snn.hold is None else x
     for indices in batches or [torch.arange(len(labels))]:
         for metric in metrics.values():
             mean = still(x[:, indices])
             metric.begin(Batch(labels[indices], *ann_inputs(snn.network, mean)))
-        logits = simulate(snn, x[:, indices], indices, timesteps, chunk or timesteps, observe)
+        logits = simulate(
+            snn, x[:, indices], indices, timesteps, chunk or timesteps, watch, watch.asks
+        )
         for metric in metrics.values():
             metric.finish(logits)
     found = found or Figures()

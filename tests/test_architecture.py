@@ -24,6 +24,7 @@ LAYERS = (
     ("resume", "decoded"),
     ("datasets", "ann"),
     ("statistic", "neuron"),
+    ("tally",),
     ("statistics", "neurons", "metric"),
     ("engine", "confidence", "metrics"),
     ("calibration", "spiking"),

@@ -5,19 +5,22 @@ Shape:
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from threading import Lock
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from snnconv.compiled import split
 from snnconv.engine.flat import Flat
-from snnconv.engine.scan import scan_if, scan_levels, scan_lm_h
+from snnconv.engine.scan import BLOCK, LEAST, scan_if, scan_levels, scan_lm_h
 from snnconv.engine.scan_msat import scan_msat
 from snnconv.neuron import Neuron, Spikes
 from snnconv.neurons import if_, lm_h, lm_ht, msat
+from snnconv.tally import Summed, Tally
 
 Floats = NDArray[np.float32]
 
@@ -32,6 +35,7 @@ class Run:
         keep: of spike confidence, ``[T, B, *N]``.
         counted: whether anybody wants the counts.
         averaged: whether nobody wants more of the values than their mean over time.
+        tally: the sums that are wanted.
     """
 
     flat: Flat
@@ -39,16 +43,66 @@ class Run:
     keep: Tensor | None
     counted: bool
     averaged: bool = False
+    tally: Tally | None = None
 
-    def outputs(self, averaged: bool = False) -> tuple[Spikes, Floats, Floats]:
-        """Memory for spikes, and the same as arrays; for the mean of values, where it is one."""
-        rows = 1 if averaged else self.steps
-        spikes = Spikes(self.flat.empty(self.steps * self.counted), self.flat.empty(rows))
-        return spikes, self.flat.array(spikes.counts), self.flat.array(spikes.values)
+    def outputs(self, averaged: bool = False) -> "Outputs":
+        """Memory for what comes out; for the mean of values, where it is one."""
+        flat, tally = self.flat, self.tally
+        counts = flat.empty(self.steps * self.counted)
+        values = flat.empty(1 if averaged else self.steps)
+        weights = flat.empty(0) if tally is None else tally.weights[:, None]
+        sums = torch.zeros(self.steps, len(weights), dtype=torch.int64)
+        return Outputs(
+            Spikes(counts, values) if tally is None else Summed(counts, values, sums),
+            flat.array(counts),
+            flat.array(values),
+            flat.array(weights),
+            BLOCK if tally is None else _piece(tally),
+            sums.numpy(),
+        )
 
     def kept(self) -> Floats | None:
         """Keep as an array."""
         return None if self.keep is None else self.flat.array(self.keep)
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where a scan puts what comes out of it.
+
+    Attributes:
+        spikes: for whoever reads them.
+        counts: the same as an array, ``[T, n]`` or ``[0, n]``.
+        values: the same, ``[T, n]`` or ``[1, n]``.
+        weights: of the sums, ``[k, neurons of a sample]``.
+        piece: neurons whose weighted spikes are added up in float32.
+        sums: ``[T, k]``.
+    """
+
+    spikes: Spikes
+    counts: Floats
+    values: Floats
+    weights: Floats
+    piece: int
+    sums: NDArray[np.int64]
+    _lock: Lock = field(default_factory=Lock)
+
+    def fill(self, scan: Callable[..., None], *given: Any) -> None:
+        """By a scan of some neurons; others may be scanned in other threads."""
+        sums = np.zeros_like(self.sums)
+        scan(*given, self.counts, self.values, self.weights, self.piece, sums)
+        with self._lock:
+            self.sums[:] += sums
+
+
+def summable(tally: Tally) -> bool:
+    """Whether a scan can add it up exactly."""
+    return tally.at_once >= LEAST
+
+
+def _piece(tally: Tally) -> int:
+    """The most neurons at once that a block can be divided into."""
+    return min(BLOCK, 1 << (tally.at_once.bit_length() - 1))
 
 
 @dataclass(frozen=True)
@@ -78,14 +132,14 @@ class Scan:
 def prepare_if(neuron: if_.IF, layer: Run, state: if_.State) -> Scan:
     """IF neurons."""
     flat = layer.flat
-    spikes, counts, values = layer.outputs()
+    out = layer.outputs()
     keep, theta = layer.kept(), flat.neurons(neuron.theta(state.potential))
     potential = flat.own(state.potential)
 
     def run(start: int, stop: int, currents: Floats, first: int) -> None:
-        scan_if(start, stop, currents, first, keep, theta, potential, counts, values)
+        out.fill(scan_if, start, stop, currents, first, keep, theta, potential)
 
-    return Scan(run, spikes, lambda _: if_.State(flat.back(potential)))
+    return Scan(run, out.spikes, lambda _: if_.State(flat.back(potential)))
 
 
 def prepare_msat(
@@ -93,7 +147,7 @@ def prepare_msat(
 ) -> Scan:
     """MSAT neurons; thresholds ``[T, B, *N]`` are written where they are wanted."""
     p, flat = neuron.params, layer.flat
-    spikes, counts, values = layer.outputs()
+    out = layer.outputs()
     keep, theta = layer.kept(), flat.neurons(neuron.theta(state.before))
     before, after, mean = map(flat.own, state[:3])
     dtt = (1 / p.k_i, p.tau_mp * p.k_a, p.tau_mp * p.alpha, p.tau_mp * p.v_t)
@@ -105,15 +159,15 @@ def prepare_msat(
     )
 
     def run(start: int, stop: int, currents: Floats, first: int) -> None:
-        arrays = (currents, first, keep, theta, before, after, mean, counts, values)
-        scan_msat(start, stop, *arrays, state.steps, *constants)
+        arrays = (currents, first, keep, theta, before, after, mean)
+        out.fill(scan_msat, start, stop, *arrays, state.steps, *constants)
 
     def end(_: Tensor | None) -> msat.State:
         return msat.State(
             flat.back(before), flat.back(after), flat.back(mean), state.steps + layer.steps
         )
 
-    return Scan(run, spikes, end)
+    return Scan(run, out.spikes, end)
 
 
 def prepare_lm_ht(neuron: lm_ht.LMHT, layer: Run, state: lm_ht.State) -> Scan:
@@ -134,33 +188,33 @@ def prepare_levels(
 ) -> Scan:
     """The same by Omega ``[T, S]`` and lambda ``[T]``; the state is a potential."""
     flat = layer.flat
-    spikes, counts, values = layer.outputs(layer.averaged)
+    out = layer.outputs(layer.averaged)
     keep, unit = layer.kept(), flat.neurons(neuron.unit(potential))
     after = flat.own(potential)
     constants = (small(omega), small(retention), *_constants(neuron.params.levels))
 
     def run(start: int, stop: int, seen: Floats, first: int) -> None:
-        scan_levels(start, stop, seen, first, keep, unit, after, counts, values, *constants)
+        out.fill(scan_levels, start, stop, seen, first, keep, unit, after, *constants)
 
-    return Scan(run, spikes, lambda _: flat.back(after))
+    return Scan(run, out.spikes, lambda _: flat.back(after))
 
 
 def prepare_lm_h(neuron: lm_h.LMH, layer: Run, state: lm_h.State) -> Scan:
     """LM-H neurons."""
     flat = layer.flat
-    spikes, counts, values = layer.outputs()
+    out = layer.outputs()
     keep, theta = layer.kept(), flat.neurons(neuron.theta(state.soma))
     dendrite, soma = flat.own(state.dendrite), flat.own(state.soma)
     scalars = small(neuron.acting(state.steps, layer.steps))
 
     def run(start: int, stop: int, currents: Floats, first: int) -> None:
-        arrays = (currents, first, keep, theta, dendrite, soma, counts, values)
-        scan_lm_h(start, stop, *arrays, scalars)
+        arrays = (currents, first, keep, theta, dendrite, soma)
+        out.fill(scan_lm_h, start, stop, *arrays, scalars)
 
     def end(_: Tensor | None) -> lm_h.State:
         return lm_h.State(flat.back(dendrite), flat.back(soma), state.steps + layer.steps)
 
-    return Scan(run, spikes, end)
+    return Scan(run, out.spikes, end)
 
 
 PREPARE: Mapping[type[Neuron[Any]], Callable[[Any, Run, Any], Scan]] = {

@@ -17,9 +17,10 @@ from torch import Tensor
 
 from snnconv.compiled import split
 from snnconv.engine.flat import Flat
-from snnconv.engine.kernels import PREPARE, Run, Scan
+from snnconv.engine.kernels import PREPARE, Run, Scan, summable
 from snnconv.engine.pending import Pending
 from snnconv.neuron import Neuron, Spikes
+from snnconv.tally import Tally
 
 _CACHED = 1 << 16  # currents at once: half of a small second-level cache, in float32
 
@@ -32,15 +33,19 @@ def run_layer(
     keep: Tensor | None,
     counted: bool,
     averaged: bool = False,
+    tally: Tally | None = None,
 ) -> tuple[Spikes, Any]:
     """All steps of a sequence; see :func:`snnconv.engine.run.run`."""
     if isinstance(currents, Pending) and neuron.remembers:
         currents = currents.tensor()
+    if tally is not None and not summable(tally):
+        counted, tally = True, None
     if not isinstance(currents, Pending):
-        layer = Run(Flat.of(currents), len(currents), keep, counted, averaged)
+        layer = Run(Flat.of(currents), len(currents), keep, counted, averaged, tally)
         return prepare(neuron, layer, state).whole(layer, currents)
     flat = Flat(torch.Size(currents.shape[1:]), channels_last=True)
-    scan = prepare(neuron, Run(flat, currents.shape[0], keep, counted, averaged), state)
+    layer = Run(flat, currents.shape[0], keep, counted, averaged, tally)
+    scan = prepare(neuron, layer, state)
     _interleave(currents, flat, scan)
     return scan.spikes, scan.state(None)
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from snnconv.engine.fused import FUSED
 from snnconv.engine.pending import Pending
 from snnconv.neuron import Neuron, Spikes
+from snnconv.tally import Tally
 
 
 def run(
@@ -29,6 +30,7 @@ def run(
     keep: Tensor | None,
     counted: bool = True,
     averaged: bool = False,
+    tally: Tally | None = None,
 ) -> tuple[Spikes, Any]:
     """All steps of a sequence; see :meth:`snnconv.neuron.Neuron.run`.
 
@@ -40,8 +42,9 @@ def run(
         counted: whether anybody wants the counts; else there may be none.
         averaged: whether, in a simulation, values are wanted as their mean over time,
             ``[1, B, *N]``.
+        tally: the sums that are wanted; a scan adds them up, who can't gives the counts for it.
     """
-    spikes, after = _run(neuron, currents, state, keep, counted, averaged)
+    spikes, after = _run(neuron, currents, state, keep, counted, averaged, tally)
     if averaged and len(spikes.values) > 1:
         spikes = spikes._replace(values=_mean(spikes.values))
     return spikes, after
@@ -54,6 +57,7 @@ def _run(
     keep: Tensor | None,
     counted: bool,
     averaged: bool,
+    tally: Tally | None,
 ) -> tuple[Spikes, Any]:
     like = currents.like() if isinstance(currents, Pending) else currents
     if state is None:
@@ -64,8 +68,9 @@ def _run(
     if like.dtype is torch.float32 and like.device.type == "cpu":
         compiled = kernels(learns).get(kind)
         if compiled is not None:
-            how = (counted,) if learns else (counted, averaged)
-            return compiled(neuron, currents, state, keep, *how)
+            if learns:
+                return compiled(neuron, currents, state, keep, counted or tally is not None)
+            return compiled(neuron, currents, state, keep, counted, averaged, tally)
     if isinstance(currents, Pending):
         currents = currents.tensor()
     fused = FUSED.get(kind) if learns else None

@@ -6,18 +6,20 @@ operation, in the same order.
 Shape:
     Currents ``[1 or T, m]`` of the neurons from ``first`` on (one row: they are constant over
     time), keep ``[T, n]`` or none, theta ``[1, 1 or n]``, states ``[n]``, values ``[T, n]``,
-    counts too, or ``[0, n]`` where nobody counts, all float32 and contiguous. States are changed
-    in place.
+    counts too, or ``[0, n]`` where nobody counts, weights ``[k, N]`` of the N neurons of a sample,
+    all float32 and contiguous. States are changed in place. Sums ``[T, k]`` int64 are added to.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
 from snnconv.compiled import compiled, inlined
-from snnconv.engine.vectors import copy, mix
+from snnconv.engine.vectors import LANES, copy, dot, mix
 
 Floats = NDArray[np.float32]
+Sums = NDArray[np.int64]
 BLOCK = 512  # neurons: nine arrays of them fit into the smallest first-level cache
+LEAST = 2 * LANES  # products that can be added up
 
 _0, _1 = np.float32(0), np.float32(1)
 
@@ -42,6 +44,37 @@ def load(work: Floats, place: int, given: Floats, t: int, low: int, n: int) -> N
         work[place + i] = number
 
 
+@inlined
+def weigh(work: Floats, place: int, s: int, weights: Floats, low: int, n: int) -> None:
+    """Put the weights of a block there, one set behind the other.
+
+    Where the block has few neurons, zeros follow its weights and its spikes: it is added up whole.
+    """
+    neurons = weights.shape[1]
+    for k in range(len(weights)):
+        to, of = place + k * BLOCK, weights.ctypes.data + 4 * k * neurons
+        done = 0
+        while done < n:  # a block may lie in several samples
+            first = (low + done) % neurons
+            size = min(n - done, neurons - first)
+            copy(work.ctypes.data + 4 * (to + done), of + 4 * first, size)
+            done += size
+        for i in range(n, BLOCK):
+            work[to + i] = _0
+    for i in range(n, BLOCK):
+        work[s + i] = _0
+
+
+@inlined
+def add_up(sums: Sums, t: int, work: Floats, place: int, s: int, piece: int) -> None:
+    """Add a block's spikes by weights to the sums of a step; each piece is exact in float32."""
+    spikes, weights = work.ctypes.data + 4 * s, work.ctypes.data + 4 * place
+    for k in range(sums.shape[1]):
+        for i in range(0, BLOCK, piece):
+            found = dot(spikes + 4 * i, weights + 4 * (k * BLOCK + i), piece)
+            sums[t, k] += np.int64(found)
+
+
 @compiled
 def scan_if(
     start: int,
@@ -53,15 +86,20 @@ def scan_if(
     potential: Floats,
     counts: Floats,
     values: Floats,
+    weights: Floats,
+    piece: int,
+    sums: Sums,
 ) -> None:
     """IF neurons ``start`` to ``stop``."""
-    work = np.empty(5 * BLOCK, np.float32)
+    work = np.empty((5 + len(weights)) * BLOCK, np.float32)
     base = work.ctypes.data
     c, v, th, s, x = 0, BLOCK, 2 * BLOCK, 3 * BLOCK, 4 * BLOCK
+    g = 5 * BLOCK
     for low in range(start, stop, BLOCK):
         n = min(BLOCK, stop - low)
         copy(base + 4 * v, potential.ctypes.data + 4 * low, n)
         load(work, th, theta, 0, low, n)
+        weigh(work, g, s, weights, low, n)
         for t in range(len(values)):
             row = t if len(currents) > 1 else 0
             copy(base + 4 * c, currents[row].ctypes.data + 4 * (low - first), n)
@@ -80,6 +118,7 @@ def scan_if(
                 work[v + i] = work[v + i] - work[x + i]
             if len(counts) > 0:
                 copy(counts[t].ctypes.data + 4 * low, base + 4 * s, n)
+            add_up(sums, t, work, g, s, piece)
             copy(values[t].ctypes.data + 4 * low, base + 4 * x, n)
         copy(potential.ctypes.data + 4 * low, base + 4 * v, n)
 
@@ -93,21 +132,25 @@ def scan_levels(
     keep: Floats | None,
     unit: Floats,
     potential: Floats,
-    counts: Floats,
-    values: Floats,
     omega: Floats,
     retention: Floats,
     levels: np.float32,
+    counts: Floats,
+    values: Floats,
+    weights: Floats,
+    piece: int,
+    sums: Sums,
 ) -> None:
     """L-level neurons ``start`` to ``stop``.
 
     Seen ``[1 or S, m]`` are the currents that Omega ``[T, S]`` mixes; retention ``[T]``. Values of
     one row are the mean over time.
     """
-    work = np.empty(7 * BLOCK, np.float32)
+    work = np.empty((7 + len(weights)) * BLOCK, np.float32)
     base = work.ctypes.data
     m, v, u, s, x = 0, BLOCK, 2 * BLOCK, 3 * BLOCK, 4 * BLOCK
     k, total = 5 * BLOCK, 6 * BLOCK
+    g = 7 * BLOCK
     mixed, row = omega.shape[1], 4 * seen.shape[1] if len(seen) > 1 else 0
     steps, average = len(retention), len(values) < len(retention)
     same = (omega == omega[0]).all()  # every step is given the same
@@ -115,12 +158,13 @@ def scan_levels(
         n = min(BLOCK, stop - low)
         copy(base + 4 * v, potential.ctypes.data + 4 * low, n)
         load(work, u, unit, 0, low, n)
+        weigh(work, g, s, weights, low, n)
         for i in range(n):
             work[total + i] = _0
         for t in range(steps):
             if t == 0 or not same:
-                weights = omega.ctypes.data + 4 * mixed * t
-                mix(base + 4 * m, seen.ctypes.data + 4 * (low - first), row, mixed, weights, 4, n)
+                shares = omega.ctypes.data + 4 * mixed * t
+                mix(base + 4 * m, seen.ctypes.data + 4 * (low - first), row, mixed, shares, 4, n)
             kept = retention[t]
             for i in range(n):
                 work[v + i] = kept * work[v + i] + work[m + i]
@@ -136,6 +180,7 @@ def scan_levels(
                 work[v + i] = work[v + i] - work[x + i]
             if len(counts) > 0:
                 copy(counts[t].ctypes.data + 4 * low, base + 4 * s, n)
+            add_up(sums, t, work, g, s, piece)
             if average:
                 for i in range(n):
                     work[total + i] = work[total + i] + work[x + i]
@@ -158,19 +203,24 @@ def scan_lm_h(
     theta: Floats,
     dendrite: Floats,
     soma: Floats,
+    scalars: Floats,
     counts: Floats,
     values: Floats,
-    scalars: Floats,
+    weights: Floats,
+    piece: int,
+    sums: Sums,
 ) -> None:
     """LM-H neurons ``start`` to ``stop``; scalars ``[T, 4]``: mu_D, mu_S, lambda_S, lambda_D."""
-    work = np.empty(6 * BLOCK, np.float32)
+    work = np.empty((6 + len(weights)) * BLOCK, np.float32)
     base = work.ctypes.data
     c, d, v, th, s, x = 0, BLOCK, 2 * BLOCK, 3 * BLOCK, 4 * BLOCK, 5 * BLOCK
+    g = 6 * BLOCK
     for low in range(start, stop, BLOCK):
         n = min(BLOCK, stop - low)
         copy(base + 4 * d, dendrite.ctypes.data + 4 * low, n)
         copy(base + 4 * v, soma.ctypes.data + 4 * low, n)
         load(work, th, theta, 0, low, n)
+        weigh(work, g, s, weights, low, n)
         for t in range(len(values)):
             row = t if len(currents) > 1 else 0
             copy(base + 4 * c, currents[row].ctypes.data + 4 * (low - first), n)
@@ -189,6 +239,7 @@ def scan_lm_h(
                 work[v + i] = work[v + i] - work[x + i]
             if len(counts) > 0:
                 copy(counts[t].ctypes.data + 4 * low, base + 4 * s, n)
+            add_up(sums, t, work, g, s, piece)
             copy(values[t].ctypes.data + 4 * low, base + 4 * x, n)
         copy(dendrite.ctypes.data + 4 * low, base + 4 * d, n)
         copy(soma.ctypes.data + 4 * low, base + 4 * v, n)

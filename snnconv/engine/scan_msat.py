@@ -16,7 +16,7 @@ from snnconv.compiled import compiled, inlined
 from snnconv.elementary_compiled import exp as _exp
 from snnconv.elementary_compiled import log1p as _log1p
 from snnconv.engine.bits import listed
-from snnconv.engine.scan import BLOCK, load
+from snnconv.engine.scan import BLOCK, Sums, add_up, load, weigh
 from snnconv.engine.vectors import copy
 
 Floats = NDArray[np.float32]
@@ -66,13 +66,16 @@ def scan_msat(
     before: Floats,
     after: Floats,
     mean: Floats,
-    counts: Floats,
-    values: Floats,
     steps: int,
     dtt: Constants | None,
     det: Constants | None,
     sees_input: bool,
     thresholds: Floats,
+    counts: Floats,
+    values: Floats,
+    weights: Floats,
+    piece: int,
+    sums: Sums,
 ) -> None:
     """MSAT neurons ``start`` to ``stop``, which have done ``steps`` steps.
 
@@ -82,17 +85,20 @@ def scan_msat(
     """
     wanted = len(thresholds) > 0
     adapts = dtt is not None or det is not None
-    work, near = np.empty(13 * BLOCK, np.float32), np.empty(BLOCK, np.int64)
+    work = np.empty((13 + len(weights)) * BLOCK, np.float32)
+    near = np.empty(BLOCK, np.int64)
     base = work.ctypes.data
     c, V, v, m, th = 0, BLOCK, 2 * BLOCK, 3 * BLOCK, 4 * BLOCK
     s, x, r = 5 * BLOCK, 6 * BLOCK, 7 * BLOCK
     e, q, d, u, w = 8 * BLOCK, 9 * BLOCK, 10 * BLOCK, 11 * BLOCK, 12 * BLOCK
+    g = 13 * BLOCK
     for low in range(start, stop, BLOCK):
         n = min(BLOCK, stop - low)
         copy(base + 4 * V, before.ctypes.data + 4 * low, n)
         copy(base + 4 * v, after.ctypes.data + 4 * low, n)
         copy(base + 4 * m, mean.ctypes.data + 4 * low, n)
         load(work, th, theta, 0, low, n)
+        weigh(work, g, s, weights, low, n)
         for i in range(n):
             work[w + i] = _1 / work[th + i]
         for t in range(len(values)):
@@ -156,6 +162,7 @@ def scan_msat(
                     work[m + i] = work[m + i] + (work[v + i] - work[m + i]) * share
             if len(counts) > 0:
                 copy(counts[t].ctypes.data + 4 * low, base + 4 * s, n)
+            add_up(sums, t, work, g, s, piece)
             copy(values[t].ctypes.data + 4 * low, base + 4 * x, n)
         copy(before.ctypes.data + 4 * low, base + 4 * V, n)
         copy(after.ctypes.data + 4 * low, base + 4 * v, n)

@@ -26,6 +26,7 @@ _WITHIN = (1.0, 0.5, 0.1)  # points
 class Accuracy(Metric):
     """Counts what is right."""
 
+    counted = False
     added = ("right", "compared", "agreed", "ann_right", "error", "norm")
 
     def __init__(self, setup: Setup) -> None:

@@ -7,7 +7,7 @@ out, and the rest ``|x - q(a)|``: uneven and wrong spikes, and errors that came 
 before. The vectors add up; their norms need not.
 
 Shape:
-    Counts ``[T, B, *N]`` against pre-activations ``[B, *N]``.
+    Values ``[T, B, *N]`` against pre-activations ``[B, *N]``.
 
 Reference:
     MSAT Eq. 5-8; Deng & Gu 2021 for clipping and rounding ("floor").
@@ -37,6 +37,7 @@ class ConversionError(Metric):
     """Sums squared errors by site."""
 
     of_conversion = True
+    counted = False
     added = ("squares", "norms")
 
     def __init__(self, setup: Setup) -> None:

@@ -25,6 +25,7 @@ class Energy(Metric):
     """Multiplies."""
 
     needs = ("synops",)
+    counted = False
 
     def figures(self, found: Figures) -> Figures:
         """Millijoules per sample, and ratios to the ANN."""

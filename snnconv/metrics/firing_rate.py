@@ -3,7 +3,7 @@
 Multi-level spikes count with their level. The mean over the network weighs every neuron alike.
 
 Shape:
-    Counts ``[T, B, *N]``.
+    Sums of spikes ``[T]``.
 
 Reference:
     Methods, section 10; MSAT section 5.4.
@@ -13,17 +13,18 @@ Deviations:
 """
 
 import math
+from collections.abc import Mapping
 
 import torch
+from torch import Tensor
 
 from snnconv.metric import Figures, Metric, Setup
-from snnconv.neuron import Spikes
-from snnconv.shapes import per_sample
 
 
 class FiringRate(Metric):
     """Counts spikes by site and step."""
 
+    counted = False
     added = ("spikes",)
 
     def __init__(self, setup: Setup) -> None:
@@ -32,11 +33,13 @@ class FiringRate(Metric):
             site.name: torch.zeros(setup.timesteps, dtype=torch.int64) for site in setup.graph.sites
         }
 
-    def observe(self, name: str, start: int, spikes: Spikes) -> None:
+    def weights(self) -> Mapping[str, Tensor]:
+        """A spike counts one."""
+        return {name: torch.ones(self.setup.shapes[name]) for name in self.spikes}
+
+    def add(self, name: str, start: int, sums: Tensor) -> None:
         """Add a chunk."""
-        if name in self.spikes:
-            counted = per_sample(spikes.counts).sum(1)
-            self.spikes[name][start : start + len(counted)] += counted.cpu()
+        self.spikes[name][start : start + len(sums)] += sums
 
     def figures(self, found: Figures) -> Figures:
         """Spikes per neuron and step."""

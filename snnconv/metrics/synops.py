@@ -6,7 +6,7 @@ they are; averages are part of the synapse behind them; an identity shortcut is 
 s-level spike is s operations; what a max pooling emits counts behind it, not what it takes in.
 
 Shape:
-    Counts ``[T, B, *N]`` against a fan-out ``[*N]``.
+    Sums ``[T]`` of spikes times a fan-out ``[*N]``.
 
 Reference:
     Methods, section 10.
@@ -15,45 +15,36 @@ Deviations:
     The ANN's MACs are given by the field's convention (padding counted), and exactly.
 """
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
-from snnconv.graph.roles import fan_out
+from snnconv.graph.roles import fan_out, sources
 from snnconv.graph.work import exact, work
 from snnconv.metric import Figures, Metric, Setup
-from snnconv.neuron import Spikes
-from snnconv.shapes import neurons_flat
 
 
 class Synops(Metric):
     """Counts operations by source and step, in integers."""
 
+    counted = False
     added = ("operations",)
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        self.fan_out = fan_out(setup.graph, setup.network)
         self.operations = {
-            name: torch.zeros(setup.timesteps, dtype=torch.int64) for name in self.fan_out
+            node.name: torch.zeros(setup.timesteps, dtype=torch.int64)
+            for node in sources(setup.graph)
         }
-        self.weights: dict[str, tuple[Tensor, int]] = {}
 
-    def observe(self, name: str, start: int, spikes: Spikes) -> None:
+    def weights(self) -> Mapping[str, Tensor]:
+        """A spike counts its fan-out."""
+        return fan_out(self.setup.graph, self.setup.network)
+
+    def add(self, name: str, start: int, sums: Tensor) -> None:
         """Add a chunk."""
-        counts = neurons_flat(spikes.counts, spikes.counts)
-        if name not in self.weights:
-            flat = neurons_flat(self.fan_out[name], spikes.counts).float().to(counts.device)
-            self.weights[name] = flat, int(flat.max())
-        weights, largest = self.weights[name]
-        # float32 adds integers exactly up to 2**24 in any order: sum as many neurons at once as
-        # can't exceed it, and the sums in int64
-        piece = max(1, 2**24 // max(1, largest * self.setup.levels))
-        total = sum(
-            (part @ weight).long().sum(1)
-            for part, weight in zip(counts.split(piece, 2), weights.split(piece), strict=True)
-        )
-        assert isinstance(total, Tensor)
-        self.operations[name][start : start + len(total)] += total.cpu()
+        self.operations[name][start : start + len(sums)] += sums
 
     def figures(self, found: Figures) -> Figures:
         """Operations per sample."""

@@ -26,8 +26,7 @@ from snnconv.graph.fold import fold
 from snnconv.graph.ir import SITES
 from snnconv.graph.roles import sources
 from snnconv.kinds import SPIKING
-from snnconv.metric import ROOM, Batch, Figures, Metric
-from snnconv.neuron import Spikes
+from snnconv.metric import ROOM, Batch, Figures, Metric, Watch
 from snnconv.progress import Progress, Quiet
 from snnconv.reports import EvaluateReport, Histogram, LayerRow, LineageRow
 from snnconv.simulate import simulate
@@ -73,10 +72,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
         if not (alone and kind.of_conversion)
     }
 
-    def observe(name: str, start: int, spikes: Spikes) -> None:
-        for metric in metrics.values():
-            metric.observe(name, start, spikes)
-
+    watch = Watch(metrics.values(), session.device)
     everyone = first(dataset.test, config.limit)
     order = distributed.share(everyone)
     size = config.batch_size or (CPU_BATCH if session.device.type == "cpu" else GPU_BATCH)
@@ -92,7 +88,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
             for metric in metrics.values():
                 metric.begin(batch)
             started = runtime.clock(session.device)
-            average = simulate(snn, x, samples, T, at_once.steps, observe)
+            average = simulate(snn, x, samples, T, at_once.steps, watch, watch.asks)
             if not all(torch.isfinite(v).all() for v in (average, logits) if v is not None):
                 raise CheckFailedError(
                     f"the simulation of {file} gives no numbers",

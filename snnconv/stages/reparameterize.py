@@ -22,7 +22,7 @@ from snnconv.errors import CheckFailedError, UsageError
 from snnconv.facts import SpikingFacts
 from snnconv.frames import showings
 from snnconv.kinds import Kind
-from snnconv.metric import Figures
+from snnconv.metric import Figures, Watch
 from snnconv.metrics.synops import Synops
 from snnconv.neuron import Spikes
 from snnconv.progress import Progress, Quiet
@@ -159,12 +159,14 @@ class _Side:
     network: SpikingNetwork
     right: int = 0
     synops: Synops = field(init=False)
+    watch: Watch = field(init=False)
 
     def __post_init__(self) -> None:
         assert self.checkpoint.spiking is not None
         self.synops = Synops(
             setup(self.checkpoint, self.network, self.checkpoint.spiking.timesteps)
         )
+        self.watch = Watch([self.synops], next(self.network.parameters()).device)
 
     @property
     def timesteps(self) -> int:
@@ -176,12 +178,12 @@ class _Side:
         found: dict[str, Tensor] = {}
 
         def observe(name: str, start: int, spikes: Spikes) -> None:
-            self.synops.observe(name, start, spikes)
+            self.watch(name, start, spikes)
             if name in self.network.neurons:
                 found[name] = spikes.counts
 
-        T = self.timesteps
-        logits = simulate(self.network, x, samples, T, T, observe)[-1]
+        T, asks = self.timesteps, replace(self.watch.asks, counted=True)
+        logits = simulate(self.network, x, samples, T, T, observe, asks)[-1]
         self.right += int((logits.argmax(1) == labels).sum())
         self.synops.samples += len(labels)
         return found

@@ -21,9 +21,8 @@ from snnconv.conversion import setup, spiking_network
 from snnconv.engine.memory import Portion, portion
 from snnconv.graph.build import Network, shapes
 from snnconv.graph.fold import fold
-from snnconv.metric import Batch, Figures
+from snnconv.metric import Batch, Figures, Watch
 from snnconv.metrics.synops import Synops
-from snnconv.neuron import Spikes
 from snnconv.simulate import simulate
 from tests.benchmarks import _common as common
 from tests.benchmarks._peers import MODES, Peer
@@ -151,11 +150,8 @@ def operations(subject: Subject) -> float:
     snn = spiking_network(subject.checkpoint).eval()
     metric, T = Synops(setup(subject.checkpoint, snn, subject.timesteps)), subject.timesteps
     metric.begin(Batch(subject.labels, torch.empty(0), {}))
-
-    def observe(name: str, start: int, spikes: Spikes) -> None:
-        metric.observe(name, start, spikes)
-
-    simulate(snn, subject.x[None], torch.arange(len(subject.x)), T, T, observe)
+    watch = Watch([metric])
+    simulate(snn, subject.x[None], torch.arange(len(subject.x)), T, T, watch, watch.asks)
     return float(metric.figures(Figures()).totals["sops_per_sample"]) * len(subject.x)
 
 

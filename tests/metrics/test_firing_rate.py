@@ -2,7 +2,7 @@ import pytest
 import torch
 from networks import TwoLevels, images, measured, recorded, setup, spiking, vgg
 
-from snnconv.metric import Batch, Figures
+from snnconv.metric import Batch, Figures, Watch
 from snnconv.metrics.firing_rate import FiringRate
 from snnconv.neuron import Spikes
 from snnconv.shapes import per_sample
@@ -39,7 +39,7 @@ def test_two_spikes_at_once_are_two():
 def test_a_max_pooling_has_no_neurons():
     metric = FiringRate(setup(spiking(vgg()), 1))
     metric.begin(Batch(LABELS, torch.zeros(COUNT, 4), {}))
-    metric.observe("2", 0, Spikes(*[torch.ones(1, COUNT, 4, 3, 3)] * 2))
+    Watch([metric])("2", 0, Spikes(*[torch.ones(1, COUNT, 4, 3, 3)] * 2))
     assert metric.figures(Figures()).totals["spikes_per_sample"] == 0
 
 

@@ -5,11 +5,15 @@ import math
 
 import pytest
 import torch
-from networks import NETS, TwoLevels, dyadic, images, layered, measured, spiking
+from networks import NETS, TwoLevels, captured, dyadic, images, layered, measured, spiking
 
+from snnconv.facts import ConfidenceFacts
 from snnconv.metric import ROOM
+from snnconv.neuron import ROOM as NEURONS
 from snnconv.neurons.if_ import IF
+from snnconv.tally import COUNTS
 
+PARAMS = {"if": {}, "msat": {}, "lm-ht": {"levels": 4}, "lm-h": {}}
 NAMES = ["accuracy", "conversion-error", "energy", "firing-rate", "sin", "synops"]
 COUNT, T = 6, 8
 
@@ -18,6 +22,18 @@ def figures(net="vgg", kind=IF, change=lambda snn: snn, **options):
     snn = change(spiking(NETS[net](), kind=kind))
     labels = dyadic((COUNT,), 5, 0, 4, 1).long()
     found = measured(snn, images(COUNT), labels, T, NAMES, **options)
+    return found.totals, found.layers
+
+
+def figures_of(kind, net, names, asks=None, **options):
+    """As :func:`figures`, with neurons of a kind in the room, all layers by events."""
+    kind, params = NEURONS.load(kind), PARAMS[kind]
+    params = kind.params_type(**params)
+    snn = layered(spiking(NETS[net](), kind=kind, params=params, T=T, **options))
+    snn.engine = "event"
+    labels = dyadic((COUNT,), 5, 0, 4, 1).long()
+    chunk = 3 if snn.causal else T
+    found = measured(snn, images(COUNT), labels, T, names, chunk=chunk, asks=asks)
     return found.totals, found.layers
 
 
@@ -47,6 +63,28 @@ def test_figures_are_finite_and_can_be_written(net):
     for place, value in leaves(found):
         assert value is None or type(value) in (int, float), place
         assert value is None or (math.isfinite(value) and value >= 0), place
+
+
+def test_these_neurons_there_are():
+    assert sorted(PARAMS) == NEURONS.names()
+
+
+@pytest.mark.parametrize("net", sorted(NETS))
+@pytest.mark.parametrize("kind", sorted(PARAMS))
+@pytest.mark.parametrize("confident", [False, True])
+def test_figures_are_the_same_of_sums_and_of_counts(net, kind, confident):
+    options = {}
+    if confident:
+        keep = {site.name: 0.75 for site in captured(NETS[net]())[0].sites}
+        options["confidence"] = ConfidenceFacts(early=4, keep=keep)
+    lean = [name for name in NAMES if name != "sin"]
+    of_sums = figures_of(kind, net, lean, **options)
+    assert of_sums == figures_of(kind, net, lean, COUNTS, **options)
+    totals, layers = figures_of(kind, net, NAMES, **options)  # of sums, beside counts
+    assert {key: totals[key] for key in of_sums[0]} == of_sums[0]
+    for name, row in of_sums[1].items():
+        assert {key: layers[name][key] for key in row} == row
+    assert of_sums[0]["sops_per_sample"] > 0
 
 
 @pytest.mark.parametrize("net", sorted(NETS))

@@ -16,7 +16,7 @@ from networks import (
 )
 from torch import nn
 
-from snnconv.metric import Batch, Figures
+from snnconv.metric import Batch, Figures, Watch
 from snnconv.metrics.synops import Synops
 from snnconv.neuron import Spikes
 from snnconv.neurons.if_ import IF
@@ -108,7 +108,7 @@ def test_big_counts_are_exact(levels):
     ones = torch.full((1, 1, 33, 32, 32), float(levels))
     ones[0, 0, 0, 5, 5] -= 1
     metric.begin(Batch(LABELS[:1], torch.zeros(1, 4), {}))
-    metric.observe("1", 0, Spikes(ones, ones))
+    Watch([metric])("1", 0, Spikes(ones, ones))
     cost = sum(synapses(y, x, 32, 1001) for y, x in product(range(32), repeat=2))
     expected = levels * 33 * cost - 9 * 1001
     assert expected > 2**24

@@ -7,6 +7,7 @@ import torch
 from pydantic import ValidationError
 from runs import calibrating, check_report, converting, evaluating, written
 
+from snnconv import spiking
 from snnconv.ann.measure import accuracy
 from snnconv.checkpoint import load, save, sha256
 from snnconv.config import METRICS, Engine, EvaluateConfig
@@ -16,6 +17,7 @@ from snnconv.engine.synapse import event_driven
 from snnconv.errors import CheckpointError, UsageError
 from snnconv.graph.build import Network
 from snnconv.progress import Quiet
+from snnconv.tally import Summed
 
 KEYS = {
     *("samples", "timesteps", "accuracy", "ann_accuracy", "logits_relative_error"),
@@ -111,6 +113,25 @@ def test_each_metric_alone(run, tmp_path, metric):
     mine, everything = figures(report), figures(whole)
     found = {key for key, value in mine.items() if value is not None}
     assert all(mine[key] == everything[key] for key in found - {"layers"})
+
+
+@pytest.mark.parametrize("reader", [None, "sin"])
+def test_counts_are_written_where_a_metric_reads_them(run, tmp_path, monkeypatch, reader):
+    seen, inner = [], spiking.run
+
+    def spy(*args):
+        found = inner(*args)
+        seen.append(found[0])
+        return found
+
+    monkeypatch.setattr(spiking, "run", spy)
+    lean = ("accuracy", "firing-rate", "synops", "energy")
+    metric = (*lean, reader) if reader else lean
+    evaluating(tmp_path, checkpoint=run.file("converted"), metric=metric, limit=5)
+    assert seen
+    for spikes in seen:
+        assert len(spikes.counts) == (len(spikes.values) if reader else 0)
+        assert isinstance(spikes, Summed)
 
 
 def test_energy_needs_operations_and_says_so(run, tmp_path):

@@ -1,0 +1,132 @@
+"""Sums that scans add up, against the counts."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from layers import EVERY_LAYER, layer, same
+
+from snnconv import compiled
+from snnconv.engine.events import laid_out
+from snnconv.engine.pending import Pending
+from snnconv.engine.run import run
+from snnconv.engine.scan import BLOCK, LEAST
+from snnconv.tally import Summed, Tally
+
+every_kind = pytest.mark.parametrize("kind", EVERY_LAYER, ids=str)
+
+
+def made(kind, currents):
+    """Neurons that fire often, a threshold a channel."""
+    name, params = kind
+    theta = torch.rand(currents.shape[2]) / 4 + 0.1
+    return layer(name, theta, torch.float32, len(currents), **params)
+
+
+def weighing(shape, largest, rows, levels):
+    weights = torch.randint(0, largest + 1, (rows, *shape)).float()
+    weights.flatten()[0] = largest
+    return Tally(weights, levels)
+
+
+def by_hand(spikes, weights):
+    """In int64, which is exact."""
+    return torch.stack([(spikes.counts.long() * w.long()).flatten(1).sum(1) for w in weights], 1)
+
+
+def check(neurons, currents, keep, tally, counted=False, averaged=False):
+    """A scan with sums gives what one with counts does."""
+    expected, end = run(neurons, currents, None, keep, averaged=averaged)
+    found, state = run(neurons, currents, None, keep, counted, averaged, tally)
+    assert isinstance(found, Summed)
+    assert torch.equal(found.sums, by_hand(expected, tally.weights))
+    assert same(found.values, expected.values)
+    assert same(state, end)
+    assert len(found.counts) == (len(expected.counts) if counted else 0)
+    assert not counted or torch.equal(found.counts, expected.counts)
+    return found.sums
+
+
+@every_kind
+@given(
+    shape=st.sampled_from([(1,), (7,), (BLOCK,), (3, 5, 4), (64, 3, 3), (5, 11, 13), (2, 9)]),
+    T=st.integers(1, 5),
+    B=st.integers(1, 4),
+    order=st.sampled_from(["rows", "channels-last", "constant"]),
+    masked=st.booleans(),
+    threads=st.integers(1, 4),
+    largest=st.sampled_from([1, 10, 4608, 2**15 + 1]),
+    rows=st.integers(1, 3),
+    counted=st.booleans(),
+    averaged=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_sums_are_those_of_the_counts(
+    kind, shape, T, B, order, masked, threads, largest, rows, counted, averaged, seed
+):
+    torch.manual_seed(seed)
+    currents = torch.randn(T, B, *shape)
+    if order == "channels-last":
+        currents = currents.movedim(2, -1).contiguous().movedim(-1, 2)
+    if order == "constant":
+        currents = currents[:1].expand(T, *currents.shape[1:])
+    keep = (torch.rand(currents.shape) < 0.7).float() if masked else None
+    neurons = made(kind, currents)
+    tally = weighing(shape, largest, rows, neurons.levels)
+    before = torch.get_num_threads()
+    with torch.no_grad(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiled, "_PIECE", 1)  # threads for everyone, so slices of any size
+        torch.set_num_threads(threads)
+        try:
+            check(neurons, currents, keep, tally, counted, averaged)
+        finally:
+            torch.set_num_threads(before)
+
+
+@every_kind
+@torch.no_grad()
+def test_sums_beyond_float32(kind):
+    currents = torch.ones(3, 5, 7, 23, 29)
+    neurons = made(kind, currents)
+    largest = 2**24 // (LEAST * neurons.levels)  # as much as a scan can take
+    tally = weighing(currents.shape[2:], largest, 2, neurons.levels)
+    tally.weights[1] = largest - 1 + largest % 2
+    sums = check(neurons, currents, None, tally)
+    assert int(sums.max()) > 2**32
+
+
+@every_kind
+@torch.no_grad()
+def test_what_a_scan_cannot_add_up_is_made_of_counts(kind):
+    currents = torch.ones(3, 2, 7, 11)
+    neurons = made(kind, currents)
+    tally = weighing(currents.shape[2:], 2**24 // (LEAST - 1), 2, neurons.levels)
+    found, _ = run(neurons, currents, None, None, False, False, tally)
+    assert not isinstance(found, Summed)
+    assert torch.equal(tally.of(found), by_hand(found, tally.weights))
+    assert tally.of(found).all()
+
+
+@every_kind
+@torch.no_grad()
+def test_sums_of_currents_that_come_sample_by_sample(kind):
+    T, B, C = 4, 5, 16
+    values = (torch.rand(T * B, 4, 7, 5) < 0.2).float().unflatten(0, (T, B))
+    convolution = laid_out(torch.randn(C, 4, 3, 3) / 2, torch.randn(C) / 4, (1, 1), (1, 1))
+    pending = Pending(convolution, values)
+    neurons = made(kind, pending.tensor())
+    check(neurons, pending, None, weighing((C, 7, 5), 577, 2, neurons.levels))
+
+
+@every_kind
+@pytest.mark.parametrize("learns", [False, True])
+def test_without_a_scan_in_simulation_counts_are_given(kind, learns):
+    """In float64, and in training."""
+    currents = torch.randn(4, 2, 5, 7)
+    neurons = made(kind, currents)
+    tally = weighing((5, 7), 99, 2, neurons.levels)
+    with torch.set_grad_enabled(learns):
+        given = currents if learns else currents.double()
+        found, _ = run(neurons, given, None, None, False, False, tally)
+    assert not isinstance(found, Summed)
+    assert torch.equal(tally.of(found), by_hand(found, tally.weights))

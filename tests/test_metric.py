@@ -1,0 +1,106 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from networks import images, maxed, recorded, setup, spiking, vgg
+
+from snnconv import spiking as engine
+from snnconv.metric import ROOM, Batch, Figures, Metric, Watch
+from snnconv.simulate import simulate
+from snnconv.tally import Summed
+
+T, COUNT = 5, 4
+LEAN = ["accuracy", "firing-rate", "synops", "energy", "conversion-error"]
+
+
+class Loudest(Metric):
+    """As a plug-in may be: it knows nothing of sums."""
+
+    def __init__(self, setup):
+        super().__init__(setup)
+        self.seen = {}
+
+    def observe(self, name, start, spikes):
+        self.seen.setdefault(name, []).append(spikes.counts)
+
+    def figures(self, found):
+        return Figures({"loudest": max(float(torch.cat(x).max()) for x in self.seen.values())})
+
+
+def watching(snn, kinds):
+    metrics = [kind(setup(snn, T)) for kind in kinds]
+    for metric in metrics:
+        metric.begin(Batch(torch.zeros(COUNT, dtype=torch.int64), torch.zeros(COUNT, 4), {}))
+    return metrics, Watch(metrics)
+
+
+def simulated(snn, watch, monkeypatch, asks=None):
+    """Simulate, and return what the sites gave."""
+    seen, inner = [], engine.run
+
+    def spy(*args):
+        found = inner(*args)
+        seen.append(found[0])
+        return found
+
+    monkeypatch.setattr(engine, "run", spy)
+    x = images(COUNT)[None]
+    simulate(snn, x, torch.arange(COUNT), T, 2, watch, asks or watch.asks)
+    monkeypatch.setattr(engine, "run", inner)
+    return seen
+
+
+def test_who_reads_counts():
+    assert [name for name in ROOM.names() if ROOM.load(name).counted] == ["sin"]
+
+
+def test_where_sums_suffice_no_counts_are_written(monkeypatch):
+    snn = spiking(maxed())
+    _, watch = watching(snn, map(ROOM.load, LEAN))
+    seen = simulated(snn, watch, monkeypatch)
+    assert len(seen) == 2 * 3
+    for spikes in seen:
+        assert len(spikes.counts) == 0
+        assert spikes.sums.shape == (len(spikes.values), 2)
+    assert any(spikes.sums.any() for spikes in seen)
+
+
+def test_what_nobody_asks_for_is_not_added_up(monkeypatch):
+    snn = spiking(vgg())
+    _, watch = watching(snn, [ROOM.load("accuracy")])
+    for spikes in simulated(snn, watch, monkeypatch):
+        assert len(spikes.counts) == 0
+        assert not isinstance(spikes, Summed)
+
+
+def test_a_plug_in_gets_counts_and_the_others_their_sums(monkeypatch):
+    snn, kinds = spiking(maxed()), [ROOM.load(name) for name in LEAN[:3]]
+    metrics, watch = watching(snn, [*kinds, Loudest])
+    simulated(snn, watch, monkeypatch)
+    _, expected = recorded(snn, images(COUNT), T)
+    assert metrics[-1].seen.keys() == expected.keys()
+    for name, parts in metrics[-1].seen.items():
+        assert torch.equal(torch.cat(parts), expected[name].counts)
+    alone, watch = watching(snn, kinds)
+    simulated(snn, watch, monkeypatch)
+    for one, other in zip(metrics[1:], alone[1:], strict=False):
+        assert one.figures(Figures()) == other.figures(Figures())
+
+
+@pytest.mark.parametrize("tallied", [True, False])
+def test_sums_are_made_of_counts_where_they_were_not_asked_for(monkeypatch, tallied):
+    """As by whoever simulates with a watch and does not say what it asks."""
+    snn, kinds = spiking(maxed()), [ROOM.load(name) for name in ("firing-rate", "synops")]
+    metrics, watch = watching(snn, kinds)
+    asks = replace(watch.asks, counted=True)
+    simulated(snn, watch, monkeypatch, asks if tallied else replace(asks, tallies={}))
+    alone, watch = watching(snn, kinds)
+    simulated(snn, watch, monkeypatch)
+    for one, other in zip(metrics, alone, strict=True):
+        assert one.figures(Figures()) == other.figures(Figures())
+
+
+def test_nobody_asks_for_nothing():
+    watch = Watch([])
+    assert not watch.asks.counted
+    assert watch.asks.tallies == {}
