@@ -228,9 +228,8 @@ def measured(snn, x, labels, timesteps, names, batches=None, chunk=None, found=N
         for metric in metrics.values():
             mean = still(x[:, indices])
             metric.begin(Batch(labels[indices], *ann_inputs(snn.network, mean)))
-        logits = simulate(
-            snn, x[:, indices], indices, timesteps, chunk or timesteps, watch, watch.asks
-        )
+        steps = chunk or timesteps
+        logits = simulate(snn, x[:, indices], indices, timesteps, steps, watch, asks)
         for metric in metrics.values():
             metric.finish(logits)
     found = found or Figures()

@@ -46,21 +46,19 @@ class ConversionError(Metric):
         self.squares = {name: torch.zeros(4, dtype=torch.float64) for name in self.sites}
         self.norms = dict.fromkeys(self.sites, 0.0)
         self.sums: dict[str, Tensor] = {}
+        self.rows: dict[str, int] = {}
 
     def begin(self, batch: Batch) -> None:
         """Note the activations to come close to."""
         super().begin(batch)
         self.ann_inputs = batch.ann_inputs
-        self.sums = {}
+        self.sums, self.rows = {}, {}
 
     def observe(self, name: str, start: int, spikes: Spikes) -> None:
-        """Sum a chunk's output."""
+        """Sum a chunk's output, of each step or the mean of them all."""
         if name in self.sites:
-            total = spikes.values.sum(0)
-            if name in self.sums:
-                self.sums[name] += total
-            else:
-                self.sums[name] = total
+            self.sums[name] = self.sums.get(name, 0) + spikes.values.sum(0)
+            self.rows[name] = self.rows.get(name, 0) + len(spikes.values)
 
     def finish(self, logits: Tensor) -> None:
         """Compare the batch's means with its activations."""
@@ -80,7 +78,7 @@ class ConversionError(Metric):
             theta = per_neuron(self.setup.thresholds[name], total.dim()).to(total.device)
             clipped = torch.minimum(activation, theta)
             rounded = torch.floor(activation * (T / theta) + v0).clamp(0, T) * (theta / T)
-            mean = total / self.setup.timesteps
+            mean = total / self.rows[name]
             for index, part in enumerate(
                 (mean - activation, clipped - activation, rounded - clipped, mean - rounded)
             ):

@@ -6,6 +6,7 @@ from networks import images, measured, recorded, spiking, vgg
 from torch import nn
 
 from snnconv.conversion import ann_inputs
+from snnconv.neurons import lm_ht
 
 T, COUNT, V0 = 8, 4, 0.5
 LABELS = torch.zeros(COUNT, dtype=torch.int64)
@@ -75,3 +76,13 @@ def test_a_site_without_activations_has_no_relative_error():
     nn.init.constant_(net[1].bias, -1)
     found = measured(spiking(net), images(COUNT), LABELS, T, ["conversion-error"]).layers
     assert set(found["2"].values()) == {None}
+
+
+@pytest.mark.parametrize("mixing", ["uniform", "identity"])
+def test_neurons_that_give_their_mean_over_time_only(mixing):
+    """Levels and steps make one grid, which a constant current meets exactly."""
+    snn = spiking(vgg(), kind=lm_ht.LMHT, params=lm_ht.Params(levels=4, omega=mixing), T=T)
+    first, *_ = snn.network.graph.sites
+    row = measured(snn, images(COUNT), LABELS, T, ["conversion-error"]).layers[first.name]
+    assert row["error_rest"] < 1e-6
+    assert 0 < row["error_rounding"] < 0.1
