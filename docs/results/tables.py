@@ -283,7 +283,8 @@ def trained(rows: dict[str, dict], training: dict[str, dict]) -> dict[str, str]:
     sliced = {k: r for k, r in rows.items() if "slice" in k}
     direct = {k: r for k, r in rows.items() if "direct" in k}
     other = ("identity", "frozen")
-    rest = {k: r for k, r in rows.items() if k not in {**again, **sliced, **direct}}
+    longer = {k: r for k, r in rows.items() if k.endswith("-longer")}
+    rest = {k: r for k, r in rows.items() if k not in {**again, **sliced, **direct, **longer}}
     plain = {k: r for k, r in rest.items() if not any(word in k for word in other)}
     for network in ("resnet20", "vgg11"):
         if own := {k: r for k, r in plain.items() if k.startswith(network)}:
