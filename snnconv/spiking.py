@@ -173,7 +173,8 @@ class SpikingNetwork(nn.Module):
                     return found
                 pooled, nodes[node.name] = self._pool(node, given[0], state)
                 if observe is not None and node.name in self._emitters:
-                    observe(node.name, state.steps, Spikes((pooled != 0).to(pooled.dtype), pooled))
+                    seen = pooled if asked.of(node.name) else pooled[:0]
+                    observe(node.name, state.steps, Spikes((seen != 0).to(seen.dtype), pooled))
                 return pooled
             active = None if node.name in once else self.active[node.name]
             return self._pending(node, given, active) or self._merged(node, given, active)

@@ -84,5 +84,9 @@ class Asks:
     counted: bool = True
     tallies: Mapping[str, Tally] = field(default_factory=dict)
 
+    def of(self, name: str) -> bool:
+        """Whether for anything of a node beside its values."""
+        return self.counted or name in self.tallies
+
 
 COUNTS, NOTHING = Asks(), Asks(counted=False)

@@ -5,9 +5,10 @@ import torch
 from networks import images, maxed, recorded, setup, spiking, vgg
 
 from snnconv import spiking as engine
+from snnconv.graph.ops import OPS, Role
 from snnconv.metric import ROOM, Batch, Figures, Metric, Watch
 from snnconv.simulate import simulate
-from snnconv.tally import Summed
+from snnconv.tally import COUNTS, NOTHING, Summed
 
 T, COUNT = 5, 4
 LEAN = ["accuracy", "firing-rate", "synops", "energy", "conversion-error"]
@@ -71,6 +72,18 @@ def test_what_nobody_asks_for_is_not_added_up(monkeypatch):
     for spikes in simulated(snn, watch, monkeypatch):
         assert len(spikes.counts) == 0
         assert not isinstance(spikes, Summed)
+
+
+@pytest.mark.parametrize("asks", [NOTHING, COUNTS])
+def test_poolings_count_what_they_emit_where_it_is_asked_for(asks):
+    snn, seen = spiking(maxed()), {}
+
+    def observe(name, start, spikes):
+        seen[name] = (len(spikes.counts), len(spikes.values))
+
+    simulate(snn, images(COUNT)[None], torch.arange(COUNT), T, T, observe, asks)
+    assert {OPS[snn.network.graph[name].op].role for name in seen} == {Role.SITE, Role.MAX}
+    assert set(seen.values()) == {(T if asks.counted else 0, T)}
 
 
 def test_a_plug_in_gets_counts_and_the_others_their_sums(monkeypatch):
