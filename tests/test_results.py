@@ -42,12 +42,13 @@ def test_max_pooling_by_the_cumulative_rule_gives_the_pool_of_the_mean():
 
 def test_torchvision_s_networks_convert():
     """Bounds of what must hold of each piecewise-linear network, whatever the machine."""
-    reports = [json.loads(file.read_text()) for file in DOCS.glob("results/vision/*.json")]
-    converted = [report for report in reports if report["converts"]]
+    files = {file: json.loads(file.read_text()) for file in DOCS.glob("results/vision/*.json")}
+    converted = {file: report for file, report in files.items() if report["converts"]}
     assert len(converted) >= 10
-    for report in converted:
+    for file, report in converted.items():
         assert report["folded"] < 1e-4  # float32, through a hundred layers
-        assert report["folded_float64"] < 1e-12
+        # a Hardsigmoid's slope of 1/6 is kept in float32
+        assert report["folded_float64"] < (1e-7 if "mobilenet_v3" in file.stem else 1e-12)
         if report["non_spiking_share"] == 0:
             assert report["levels"]["65536"] < 0.01
         errors = [report["levels"][n] for n in ("16", "256", "65536")]
