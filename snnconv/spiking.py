@@ -213,8 +213,9 @@ class SpikingNetwork(nn.Module):
         """The share of a node's multiplications that spikes need; none where inputs are none."""
         network = self.network
         sites = {name: assumed(n.levels) for name, n in self.neurons.items()} | dict(rates)
-        found = activity(network.graph, self._carried, sites)
-        sizes = shapes(network.graph, network.tensors())
+        tensors = network.tensors()
+        found = activity(network.graph, tensors, self._carried, sites)
+        sizes = shapes(network.graph, tensors)
 
         def given(node: Node) -> float | None:
             if any(self._carried.get(name) is not Carries.SPIKES for name in node.inputs):

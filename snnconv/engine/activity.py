@@ -54,12 +54,16 @@ def assumed(levels: int) -> Active:
 
 
 def activity(
-    graph: Graph, kinds: Mapping[str, Carries], sites: Mapping[str, Active]
+    graph: Graph,
+    tensors: Mapping[str, Tensor],
+    kinds: Mapping[str, Carries],
+    sites: Mapping[str, Active],
 ) -> dict[str, Active]:
-    """The same of every node's output, by name: 1 of what is no spikes.
+    """The same of every node's output, by name: 1 of what is no spikes, or is shifted.
 
     Args:
         graph: of the network.
+        tensors: its own.
         kinds: what each node carries.
         sites: of each site.
     """
@@ -72,6 +76,12 @@ def activity(
         if "kernel" in node.attrs:  # a pool is silent where all of its window is
             window = math.prod(node.attrs["kernel"])
             return lambda group: max(active(group * window) for active in inputs)
+        if node.op == "batch_norm" or (
+            node.op == "affine" and tensors[node.tensors["shift"]].any()
+        ):
+            return lambda group: 1.0
+        if node.op == "add":  # of two sides of a bend, for one, never both are
+            return lambda group: min(1.0, sum(active(group) for active in inputs))
         return lambda group: max(active(group) for active in inputs)
 
     found: dict[str, Active] = {INPUT: lambda group: 1.0}

@@ -53,7 +53,8 @@ def layer_norm(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
 def group_norm(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
     """GroupNorm; of groups of one channel it is InstanceNorm."""
     weight, bias = tensors.get("weight"), tensors.get("bias")
-    return F.group_norm(inputs[0], attrs["groups"], weight, bias, attrs["eps"])
+    # unlike its functional form it takes one sample of one place
+    return torch.group_norm(inputs[0], attrs["groups"], weight, bias, attrs["eps"])
 
 
 def softmax(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:

@@ -151,7 +151,7 @@ def elu(
 
 def typed(form: Form, shape: Shape, x: object, *over: Any, dtype: object = None) -> Any:
     """A mean or a sum over axes, of a type that is given perhaps."""
-    _float32(dtype)
+    float32(dtype)
     return form(shape, x, *over)
 
 
@@ -210,7 +210,7 @@ def identity(shape: Shape, x: object, *to: object, **options: object) -> Made:
         if value in (torch.int64, torch.int32):
             return sequences.whole(shape, x)
         if isinstance(value, torch.dtype):
-            _float32(value)
+            float32(value)
     return wiring.identity(shape, x)
 
 
@@ -224,10 +224,11 @@ def softmax(
 ) -> Made:
     """A softmax or its logarithm; the core set has a flag in the place of the type."""
     if isinstance(dtype, torch.dtype):
-        _float32(dtype)
+        float32(dtype)
     return functions.softmax(function, shape, x, dim)
 
 
-def _float32(dtype: object) -> None:
+def float32(dtype: object) -> None:
+    """Refuse numbers of another type."""
     if dtype not in (None, torch.float32):
         raise Refused(f"numbers of type {dtype}")

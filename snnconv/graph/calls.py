@@ -12,6 +12,13 @@ from torch.fx.node import map_aggregate, map_arg
 from snnconv.graph.form import Stored
 from snnconv.graph.operators import LEAVES
 
+_OF_SHAPES = frozenset(
+    f"{kind}_{value}" if kind == "new" else f"{value}_{kind}"
+    for kind in ("new", "like")
+    for value in ("zeros", "ones", "full")
+)
+"""Calls that take nothing of a value but its shape."""
+
 
 class Run(torch.fx.Interpreter):
     """Runs a trace once, and notes what each node gives and changes.
@@ -45,8 +52,9 @@ class Run(torch.fx.Interpreter):
             return value.to("meta")
 
         result = super().run_node(n)
-        depends = n.op == "placeholder" or any(
-            source in self.holders for source in n.all_input_nodes
+        depends = n.op == "placeholder" or (
+            any(source in self.holders for source in n.all_input_nodes)
+            and target_name(n).partition(".")[0] not in _OF_SHAPES
         )
         self.changed[n] = [source for source, value, old in before if value._version != old]
         self.values[n] = map_aggregate(result, shape_only)

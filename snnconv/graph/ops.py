@@ -6,6 +6,7 @@ of a reach counts the paths from an input to what lies behind it, so synapses dr
 counted exactly at borders, with strides, groups and dilation.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from snnconv.graph import analog, qcfs, recurrent
+from snnconv.graph import analog, interpolation, qcfs, recurrent
 
 Attrs = Mapping[str, Any]
 Tensors = Mapping[str, Tensor]
@@ -215,7 +216,12 @@ def _slice(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
 
 def _take(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
     (x,) = inputs
-    return x.index_select(attrs["dim"], torch.tensor(attrs["places"], device=x.device))
+    return x.index_select(attrs["dim"], _places(tuple(attrs["places"]), x.device))
+
+
+@functools.lru_cache(maxsize=64)
+def _places(places: tuple[int, ...], device: torch.device) -> Tensor:
+    return torch.tensor(places, device=device)
 
 
 def _pad(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
@@ -224,24 +230,6 @@ def _pad(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
 
 def _upsample(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
     return F.interpolate(inputs[0], tuple(attrs["size"]), mode="nearest")
-
-
-def _interpolate(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
-    return F.interpolate(
-        inputs[0], tuple(attrs["size"]), mode=attrs["mode"], align_corners=attrs["align_corners"]
-    )
-
-
-def _interpolate_reach(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
-    """Axis by axis, since weights are products of one an axis: where they are not 0."""
-    (x,) = inputs
-    mode = "bicubic" if attrs["mode"] == "bicubic" else "bilinear"
-    for axis, out in enumerate(attrs["size"], start=2):
-        each = torch.eye(x.shape[axis])[None, :, None]  # [1, n, 1, n]: every place by itself
-        how = {"mode": mode, "align_corners": attrs["align_corners"]}
-        weights = F.interpolate(each, (1, out), **how)[0, :, 0]
-        x = torch.tensordot(x, (weights != 0).to(x), dims=([axis], [0])).movedim(-1, axis)
-    return x
 
 
 def _expand(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
@@ -279,7 +267,7 @@ OPS: Mapping[str, Op] = {
     "pad": _linear_op(_pad),
     "upsample": _linear_op(_upsample),
     "expand": _linear_op(_expand),
-    "interpolate": Op(Role.LINEAR, _interpolate, _interpolate_reach),
+    "interpolate": Op(Role.LINEAR, interpolation.run, interpolation.reach),
     "pointwise": Op(Role.ANALOG, analog.pointwise, analog.reach),
     "multiply": Op(Role.ANALOG, analog.multiply, analog.reach),
     "layer_norm": Op(Role.ANALOG, analog.layer_norm, analog.reach),

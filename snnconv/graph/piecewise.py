@@ -51,7 +51,7 @@ def clipped_line(x: object, slope: float, shift: float) -> Made:
 
 
 def clamp(shape: Shape, x: object, min: Any = None, max: Any = None) -> Made:  # noqa: A002
-    """``min(max(x, low), high)``; either may be left out.
+    """``min(max(x, low), high)``; either may be left out, or infinite.
 
     Without the lower one it is the ceiling of the ReLU that it is applied to, if it is to one.
     """
@@ -59,6 +59,8 @@ def clamp(shape: Shape, x: object, min: Any = None, max: Any = None) -> Made:  #
     if low >= high:
         raise Refused(f"a clip to [{min}, {max}], which leaves one number")
     source = activation(x)
+    if (low, high) == (-math.inf, math.inf):
+        return Made("identity", [source])
     if low > -math.inf:
         return _from(source, low, high)
     behind = source.made
@@ -126,7 +128,7 @@ def _with_constant(shape: Shape, x: object, other: object) -> tuple[Value, Tenso
         x, other = other, x
     source = x if isinstance(x, Made) else activation(x)
     if shape_of(source) != shape:
-        raise Refused("a constant that the value is expanded to")
+        raise Refused("a constant that the value is expanded to", "expand the value before")
     return source, constant(shape, stored("bound", other))
 
 
@@ -139,7 +141,8 @@ def leaky_relu(
 
 def prelu(shape: Shape, x: object, weight: object) -> Made:
     """The same with a slope that was learned, one for all or one a channel."""
-    return _bent(activation(x), stored("weight", weight).value.detach().float().reshape(-1))
+    slope = stored("weight", weight).value.detach().float().reshape(-1)
+    return _bent(activation(x), slope, learned=True)
 
 
 def rrelu(
@@ -161,8 +164,10 @@ def magnitude(shape: Shape, x: object) -> Made:
     return leaky_relu(shape, x, -1.0)
 
 
-def _bent(x: Value, slope: Tensor) -> Made:
-    return Made("add", [_relu(x), line(_relu(line(x, -1.0)), -slope)])
+def _bent(x: Activation, slope: Tensor, learned: bool = False) -> Made:
+    if x.made is not None and x.made.op == "relu":  # it has no side below 0
+        return Made("identity", [x])
+    return Made("add", [_relu(x), line(_relu(line(x, -1.0)), -slope, learned=learned)])
 
 
 def softshrink(shape: Shape, x: object, lambd: float = 0.5) -> Made:

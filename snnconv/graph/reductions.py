@@ -16,10 +16,10 @@ def amax(shape: Shape, x: Any, dim: Any = (), keepdim: bool = False) -> Made:
     rank = len(whole)
     over = sorted(int(d) % rank for d in dims)
     if not over or over[0] == 0:
-        raise Refused("a maximum over the batch", BATCH_FIRST)
+        raise Refused("an extreme over the batch", BATCH_FIRST)
     if over != list(range(over[0], over[-1] + 1)):
         raise Refused(
-            f"a maximum over axes {over}, which do not lie side by side", "take one after another"
+            f"an extreme over axes {over}, which do not lie side by side", "take one after another"
         )
     extent = whole[1:]
     before, behind = extent[: over[0] - 1], extent[over[-1] :]

@@ -13,11 +13,11 @@ import torch.fx
 from torch import Tensor
 from torch.fx.node import map_aggregate
 
-from snnconv.errors import Obstacle, ObstaclesError
+from snnconv.errors import Obstacle, ObstaclesError, said
 from snnconv.graph import turned
 from snnconv.graph.assembly import Assembly, is_analog
 from snnconv.graph.calls import Run, attributes, index_of, place, target_name
-from snnconv.graph.form import Activation, Made, Refused, Stored, Turned
+from snnconv.graph.form import Activation, Form, Made, Refused, Stored, Turned
 from snnconv.graph.ir import INPUT, Graph
 from snnconv.graph.operators import ATEN
 from snnconv.graph.remedies import BATCH_FIRST, of_function
@@ -187,20 +187,17 @@ class _Translator:
             bound = inspect.signature(known.form).bind(shape, *arguments, **keywords)
         except TypeError as error:
             raise Refused(f"{called} with arguments it is not known to take ({error})") from error
-        x: Any = next(iter(arguments), None)
-        if any(isinstance(one, Turned) for one in _flat(arguments)):
-            made = turned.made(known.form, shape, arguments, keywords, self.run.again(node))
-        else:
-            try:
-                made = known.form(*bound.args, **bound.kwargs)
-            except Refused as refusal:
-                moves = known.form in turned.MOVES and refusal.remedy == BATCH_FIRST
-                if not moves or not isinstance(x, Activation):
-                    raise
-                try:
-                    made = turned.moved(x, self.run.again(node))
-                except Refused:  # the first says better what it mixes
-                    raise refusal from None
+
+        def again(x: Tensor) -> Any:
+            return self.run.again(node)(x)
+
+        try:
+            if any(isinstance(one, Turned) for one in _flat(arguments)):
+                made = turned.made(known.form, shape, arguments, keywords, again)
+            else:
+                made = self._formed(known.form, bound, next(iter(arguments), None), again)
+        except (TypeError, ValueError, LookupError, ArithmeticError, RuntimeError) as error:
+            raise Refused(f"{called} with arguments that do not fit it ({said(error)})") from error
         if isinstance(made, Made) and made.ending is not None:
             if {user.op for user in node.users} == {"output"}:
                 self.ending = made.ending
@@ -213,6 +210,21 @@ class _Translator:
             # what comes behind it is looked at as what it would be
             self._refuse(node, called, of_function(first.op))
         return made
+
+    def _formed(
+        self, form: Form, bound: inspect.BoundArguments, x: Any, again: turned.Again
+    ) -> turned.Result | list[Any]:
+        """What a call gives of operands whose batch is the first axis."""
+        try:
+            return form(*bound.args, **bound.kwargs)
+        except Refused as refusal:
+            moves = form in turned.MOVES and refusal.remedy == BATCH_FIRST
+            if not moves or not isinstance(x, Activation):
+                raise
+            try:
+                return turned.moved(x, again)
+            except Refused:  # the first says better what it mixes
+                raise refusal from None
 
     def _argument(self, value: Any) -> Any:
         """An argument of a call, with what the run found in place of the trace's nodes."""

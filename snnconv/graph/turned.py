@@ -37,6 +37,7 @@ MOVES: frozenset[Form] = frozenset(
     (
         *(wiring.reshape, wiring.permute, wiring.transpose, wiring.t, wiring.movedim),
         *(wiring.getitem, wiring.select, wiring.narrow, wiring.split, wiring.chunk, wiring.unbind),
+        wiring.tensor_split,
         *(wiring.index_select, wiring.identity, wiring.rearranged, aten.slice_, aten.index),
     )
 )
@@ -46,7 +47,7 @@ _EACH: frozenset[Form] = frozenset(
     (
         *(piecewise.relu, piecewise.relu6, piecewise.hardtanh, piecewise.hardsigmoid),
         *(piecewise.clamp, piecewise.clamp_max, piecewise.threshold, piecewise.softshrink),
-        *(piecewise.leaky_relu, piecewise.rrelu, piecewise.magnitude),
+        *(piecewise.leaky_relu, piecewise.prelu, piecewise.rrelu, piecewise.magnitude),
         *(forms.linear, wiring.dropout, sequences.embedding, aten.embedding, sequences.whole),
         *(functions.pointwise, functions.gelu, functions.elu, functions.softplus),
         aten.identity,
@@ -55,8 +56,16 @@ _EACH: frozenset[Form] = frozenset(
 """Forms that change each number by itself, or each row of the last axis."""
 
 _SUMS: frozenset[Form] = frozenset(
-    (arithmetic.add, arithmetic.sub, arithmetic.rsub, arithmetic.neg, arithmetic.mul)
+    (
+        *(arithmetic.add, arithmetic.sub, arithmetic.rsub, arithmetic.neg, arithmetic.mul),
+        *(piecewise.maximum, piecewise.minimum),
+    )
 )
+_COMPARISONS: Mapping[Form, Form] = {
+    reductions.largest: piecewise.maximum,
+    reductions.smallest: piecewise.minimum,
+}
+"""What ``max(x, other)`` is, of which ``max(x, dim)`` is along an axis."""
 _ALONG: frozenset[Form] = frozenset(
     (
         *(wiring.concat, reductions.mean, reductions.total),
@@ -83,6 +92,11 @@ def made(
     kind = form.func if isinstance(form, partial) else form
     if kind is aten.typed and isinstance(form, partial):
         form = kind = form.args[0]
+        aten.float32(keywords.get("dtype"))
+        keywords = {name: value for name, value in keywords.items() if name != "dtype"}
+    others = [*arguments[1:2], *[keywords[name] for name in ("other",) if name in keywords]]
+    if kind in _COMPARISONS and any(isinstance(x, Activation | Turned | Stored) for x in others):
+        form = kind = _COMPARISONS[kind]
     if kind in MOVES:
         return moved(arguments[0], again)
     bound = inspect.signature(form).bind(shape, *arguments, **keywords).arguments
@@ -100,6 +114,7 @@ def made(
         return _along(form, first, x.batch, rank)
     constants = [value.value for value in given if isinstance(value, Stored)]
     by_place = kind in _SUMS and any(constant.dim() > 1 for constant in constants)
+    by_place |= kind is piecewise.prelu and any(c.numel() > 1 for c in constants)
     by_row = kind is forms.linear or (kind in _SUMS and any(c.numel() > 1 for c in constants))
     if kind not in _EACH | _SUMS or by_place or (last and by_row):
         raise Refused("it stands behind what moves the batch", BATCH_FIRST)
@@ -145,6 +160,8 @@ def _picked(x: Activation, places: Tensor) -> Made | Activation:
             turned = x if dims == sorted(dims) else Made("permute", [x], {"dims": dims})
             same = [own[axis] for axis in order] == shape
             return turned if same else Made("reshape", [turned], {"shape": shape})
+    if not flat.numel():
+        raise Refused("a value without a place")
     if (taken := _by_axes(x, places)) is not None:
         return taken
     row = Made("reshape", [x], {"shape": [every.numel()]})

@@ -211,14 +211,16 @@ def chunk(shape: Shape, x: object, chunks: int, dim: int = 0) -> list[Made]:
 
 def tensor_split(shape: Shape, x: object, indices_or_sections: Any, dim: int = 0) -> list[Made]:
     """So many pieces, the first of them one larger perhaps; or pieces that end at given places."""
-    total = activation(x).shape[dim]
-    if isinstance(indices_or_sections, int):
-        size, larger = divmod(total, indices_or_sections)
-        sections = [size + (n < larger) for n in range(indices_or_sections)]
-    else:
-        ends = [slice(end).indices(total)[1] for end in indices_or_sections]
-        sections = [max(0, b - a) for a, b in itertools.pairwise([0, *ends, total])]
-    return split(shape, x, sections, dim)
+    source, how = activation(x), indices_or_sections
+    dim %= len(source.shape)
+    if dim == 0:
+        raise Refused("a split of the batch", BATCH_FIRST)
+    total, how = source.shape[dim], how.value.tolist() if isinstance(how, Stored) else how
+    if isinstance(how, int):
+        size, larger = divmod(total, how)
+        how = list(itertools.accumulate(size + (n < larger) for n in range(how - 1)))
+    bounds = itertools.pairwise([None, *how, None])
+    return [_slice(source, dim, *slice(a, b).indices(total)) for a, b in bounds]
 
 
 def unbind(shape: Shape, x: object, dim: int = 0) -> list[Made]:

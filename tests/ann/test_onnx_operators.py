@@ -541,7 +541,7 @@ def test_a_gather_by_a_column_of_places(converted, refused):
     ]
     assert ops(converted(turned, {"i": ints(1, 0, 1).reshape(3, 1)})) == ["take"]
     assert "picks samples" in refused(node("GatherND", "x i"), {"i": ints(0).reshape(1, 1)})
-    assert "several axes" in refused(turned, {"i": ints(0, 0, 1, 0).reshape(2, 2)})
+    assert "places of shape [2, 2]" in refused(turned, {"i": ints(0, 0, 1, 0).reshape(2, 2)})
 
 
 def test_tiles(converted, refused):
@@ -549,6 +549,9 @@ def test_tiles(converted, refused):
     assert ops(found) == ["take", "take"]
     assert ops(converted(node("Tile", "x n"), {"n": ints(1, 1, 1, 1)})) == ["identity"]
     assert "the batch" in refused(node("Tile", "x n"), {"n": ints(2, 1, 1, 1)})
+    for times in (0, -1, 10**9):
+        by = {"n": ints(1, times, 1, 1)}
+        assert f"a repetition of [2, 6, 6] by [{times}, 1, 1]" in refused(node("Tile", "x n"), by)
 
 
 @pytest.mark.parametrize("mode", ["DCR", "CRD"])
@@ -633,6 +636,24 @@ def test_resize_between_places(converted, position, mode):
     corners = position == "align_corners"
     expected = {"size": [12, 9], "mode": kind, "align_corners": corners}
     assert found.graph["the Resize"].attrs == expected
+
+
+def test_resize_to_one_place(converted, refused):
+    factors = {"n": scales(), "s": scales(1, 1, 0.25, 0.25)}
+    attrs = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
+    found = converted(node("Resize", "x n s", **attrs), factors, (2, 4, 4))
+    assert ops(found) == ["interpolate"]
+    attrs["coordinate_transformation_mode"] = "pytorch_half_pixel"  # the first place, in ONNX
+    assert "to [1, 1]" in refused(node("Resize", "x n s", **attrs), factors, (2, 4, 4))
+
+
+@pytest.mark.parametrize("op", ["ReduceSum", "ReduceMax", "ReduceMean", "ReduceMin"])
+def test_all_axes_and_none_behind_what_moves_the_batch(converted, refused, op):
+    turned = [node("Transpose", "x", "t", perm=[1, 0, 2, 3])]
+    back = node("Transpose", "r", perm=[1, 0, 2, 3])
+    nothing = [*turned, node(op, "t", "r", noop_with_empty_axes=1), back]
+    assert ops(converted(nothing, opset=18)) == []
+    assert "all axes at once" in refused([*turned, node(op, "t", "r"), back], opset=18)
 
 
 @pytest.mark.parametrize("shape", [(2, 5), (2, 3, 4, 5)])

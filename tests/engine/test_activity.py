@@ -49,12 +49,28 @@ def test_pools_are_silent_where_their_window_is():
         Node("sum", "add", ("both", INPUT), {}, {}),
     )
     graph = Graph((1, 4, 4), nodes, "sum")
-    found = activity(graph, carried(graph), {"one": assumed(1), "two": assumed(2)})
+    found = activity(graph, {}, carried(graph), {"one": assumed(1), "two": assumed(2)})
     shares = {name: active(1) for name, active in found.items()}
     assert shares["pool"] == pytest.approx(1 - 0.9**4)
     assert shares["both"] == shares["flat"] == shares["pool"]
     assert shares[INPUT] == shares["sum"] == 1.0
     assert found["both"](3) == pytest.approx(1 - 0.9**12)
+
+
+@pytest.mark.parametrize(("shift", "share"), [(0.0, 0.1), (0.5, 1.0)])
+def test_what_is_shifted_is_never_silent(shift, share):
+    nodes = (
+        Node("one", "relu", (INPUT,), {}, {}),
+        Node("line", "affine", ("one",), {}, {"scale": "a", "shift": "b"}),
+        Node("sum", "add", ("line", "one"), {}, {}),
+    )
+    graph, tensors = (
+        Graph((1, 4, 4), nodes, "sum"),
+        {"a": torch.ones(1), "b": torch.tensor([shift])},
+    )
+    found = activity(graph, tensors, carried(graph), {"one": assumed(1)})
+    assert found["line"](1) == pytest.approx(share)
+    assert found["sum"](1) == pytest.approx(min(1, share + 0.1))
 
 
 @given(st.integers(1, 9), st.floats(0.1, 4))

@@ -7,6 +7,7 @@ from torch import nn
 from snnconv.errors import ObstaclesError
 from snnconv.graph.build import Network
 from snnconv.graph.capture import capture
+from snnconv.graph.ops import OPS
 from snnconv.graph.remedies import ANALOG
 from snnconv.graph.work import by_convention
 
@@ -107,6 +108,14 @@ def test_instance_norms(rank):
     by_statistics = kind(4, track_running_stats=True)
     by_statistics(torch.randn(5, *shape))
     assert analog(flattened(by_statistics), shape) == ["batch_norm", "reshape"]
+
+
+def test_an_instance_norm_of_one_place_and_one_sample():
+    module = nn.Sequential(nn.GroupNorm(2, 2), nn.Flatten())
+    graph, tensors = capture(module.eval(), (2, 2, 2), analog=True)
+    norm = graph.nodes[0]
+    found = OPS["group_norm"].run(norm.attrs, {}, [torch.randn(1, 2, 1, 1)])
+    assert torch.equal(found, torch.zeros(1, 2, 1, 1))
 
 
 def test_a_softmax_over_channels():

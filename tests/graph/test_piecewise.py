@@ -12,6 +12,8 @@ from nets import IMAGE, Calls, captured, fcs, flattened, ops, refused
 from torch import nn
 
 from snnconv.graph import piecewise
+from snnconv.graph.build import Network
+from snnconv.graph.capture import capture
 from snnconv.graph.ops import OPS, Role
 
 slopes, bounds = st.floats(-2, 2), st.floats(-3, 3)
@@ -116,3 +118,39 @@ def test_a_ceiling_that_a_relu_never_is_below():
 )
 def test_what_is_refused(function, says):
     assert says in refused(flattened(function), IMAGE).found
+
+
+def test_training_leaves_their_lines_as_they_are_and_learns_the_network_s_own():
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale, self.slope = nn.Parameter(torch.rand(2, 1, 1)), nn.PReLU(2)
+
+        def forward(self, x):
+            x = self.slope(x * self.scale)
+            return (F.leaky_relu(F.hardtanh(x)) / 2 - x.amin(1, keepdim=True)).flatten(1)
+
+    graph, tensors = capture(Own(), IMAGE)
+    network = Network(graph, tensors)
+    learned = {name for name in tensors if network.tensor(name).requires_grad}
+    owners = {node.op for node in graph.nodes if learned & set(node.tensors.values())}
+    assert owners == {"affine"}
+    assert sorted(network.tensor(name).numel() for name in learned) == [1, 1, 2, 2]
+
+
+def test_behind_a_relu_a_bend_has_one_side():
+    graph = captured(flattened(lambda x: F.leaky_relu(x.relu(), 0.2)), IMAGE)
+    assert len(graph.sites) == 1
+
+
+def test_a_clip_without_an_end():
+    infinite = float("inf")
+    graph = captured(flattened(lambda x: x.clamp(-infinite, infinite)), IMAGE)
+    assert ops(graph) == ["identity", "reshape"]
+
+
+@pytest.mark.parametrize(
+    "zeros", [torch.zeros_like, lambda x: x.new_zeros(1), lambda x: torch.full_like(x, 0.0)]
+)
+def test_a_maximum_with_zeros_of_the_value_s_shape_is_a_relu(zeros):
+    assert ops(captured(flattened(lambda x: torch.maximum(x, zeros(x))), IMAGE))[0] == "relu"

@@ -20,6 +20,7 @@ PARTS = {
     "deep": lambda: nn.LSTM(WIDTH, HIDDEN, 2),
     "more": lambda: nn.GRU(HIDDEN, HIDDEN),
     "square": lambda: nn.Linear(WIDTH, WIDTH),
+    "bend": lambda: nn.PReLU(1),
     "table": lambda: nn.Embedding(9, WIDTH),
 }
 
@@ -57,6 +58,13 @@ FORWARDS = {
     "batch last": lambda n, x: sequence(n, x).permute(0, 2, 1)[1].t(),
     "batch behind": lambda n, x: sequence(n, x).permute(2, 1, 0)[:, :, -1].t(),
     "numbers with the batch last": lambda n, x: (2 * x.permute(2, 1, 0)[0]).relu().t(),
+    "the larger": lambda n, x: torch.max(sequence(n, x), -sequence(n, x))[-1],
+    "the larger by name": lambda n, x: torch.maximum(sequence(n, x), 0.5 * sequence(n, x))[-1],
+    "not below": lambda n, x: torch.max(sequence(n, x), torch.tensor(0.1))[-1],
+    "smallest": lambda n, x: sequence(n, x).min(dim=0)[0],
+    "bend": lambda n, x: n.bend(F.leaky_relu(sequence(n, x), 0.3))[-1],
+    "typed": lambda n, x: sequence(n, x).sum(0, dtype=torch.float32),
+    "cut": lambda n, x: sequence(n, x).tensor_split((1, 3))[1][0],
     "through a matrix": lambda n, x: n.gru(n.square(x.transpose(0, 1)))[0][-1],
 }
 
@@ -99,7 +107,8 @@ def test_what_only_moves_the_batch_makes_no_node():
             lambda n, x: (x.transpose(0, 1)[:3] + x[:, :3])[0],
             "operands whose batch is not the same",
         ),
-        (lambda n, x: (sequence(n, x) * torch.ones(5, 1, 4))[0], "mul: it stands behind"),
+        (lambda n, x: (sequence(n, x) * torch.rand(5, 1, 4))[0], "mul: it stands behind"),
+        (lambda n, x: F.prelu(sequence(n, x), torch.rand(3))[0], "prelu: it stands behind"),
         (lambda n, x: state(n, x, "deep").mean(0), "all values of a call at once"),
     ],
 )

@@ -90,6 +90,10 @@ def moved(part):
         (lambda x: x.unfold(2, 3, 2), ["reshape", "take", "reshape"]),
         (lambda x: torch.cat(x.tensor_split(3, 2)[::-1], 2), ["slice"] * 3 + ["concat"]),
         (lambda x: torch.tensor_split(x, (1, -2), 3)[1], ["slice"]),
+        (lambda x: torch.tensor_split(x, torch.tensor([1, 3]), 2)[1], ["slice"]),
+        (lambda x: torch.tensor_split(x, [3, 1], 2)[2], ["slice"]),
+        (lambda x: torch.fliplr(x), ["take"]),
+        (lambda x: x.swapdims(1, 3), ["permute"]),
         (nn.PixelUnshuffle(2), ["reshape", "permute", "reshape"]),
     ],
 )

@@ -21,6 +21,8 @@ _OWN = ("parameter", "buffer", "tensor_constant")
 _CONSTANTS = (
     *("t.default", "expand.default", "sqrt.default", "rsqrt.default", "exp.default"),
     *("reciprocal.default", "_weight_norm.default", "zeros.default"),
+    *("zeros_like.default", "ones_like.default", "full_like.default", "full.default"),
+    *("new_zeros.default", "new_ones.default", "new_full.default"),
     *("arange.default", "arange.start", "arange.start_step", "fmod.Scalar", "remainder.Scalar"),
 )
 """Operators of what the program owns, of rows of places, and of a recurrence's first states, beside

@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 
 from snnconv.ann.onnx.call import Call
+from snnconv.ann.onnx.tensors import LARGEST
 from snnconv.graph import sequences, wiring
 from snnconv.graph.capture import BATCH
 from snnconv.graph.form import Activation, Form, Made, Refused, Stored, activation, batched
@@ -169,9 +170,9 @@ def gather(call: Call) -> Made:
 
 def gather_of_places(call: Call) -> Call:
     """``GatherND`` by a column of places, which is a ``Gather`` from the first axis."""
-    index = call.tensor(1, "index").value
-    if index.dim() < 2 or index.shape[-1] != 1 or call.number("batch_dims", 0):
-        raise Refused(f"places of shape {list(index.shape)} on several axes at once")
+    index, apart = call.tensor(1, "index").value, call.number("batch_dims", 0)
+    if index.dim() < 2 or index.shape[-1] != 1 or apart:
+        raise Refused(f"places of shape {list(index.shape)} with batch_dims {apart}")
     operands = [call.operand(0), Stored("", index.squeeze(-1))]
     return replace(call, op="Gather", operands=operands, attrs={"axis": 0})
 
@@ -186,6 +187,8 @@ def tile(call: Call) -> Made:
     x, times = call.x, [int(n) for n in call.numbers("repeats", 1) or []]
     if len(times) != len(x.shape) or times[0] != 1:
         raise Refused(f"a repetition of the batch ({times})", BATCH_FIRST)
+    if min(times) < 1 or math.prod(x.shape) * math.prod(times) > BATCH * LARGEST:
+        raise Refused(f"a repetition of {list(x.shape[1:])} by {times[1:]}")
     value: Activation | Made = x
     for axis, n in enumerate(times):
         if n != 1:

@@ -94,18 +94,22 @@ def _resized(
     return resizing.upsample((x.shape[0], *new[1:]), x, new[2:])
 
 
+_OTHERS = ("antialias", "cubic_coeff_a", "exclude_outside")
+
+
 def _between(call: Call, position: str, new: list[int], scale: list[float]) -> Made:
     """By lines or splines, whose ends are those that PyTorch's have."""
     x, mode, corners = call.x, call.attrs["mode"], position == "align_corners"
     by_rank = {3: "linear", 4: "bilinear", 5: "trilinear"} if mode == "linear" else {4: "bicubic"}
-    lines = zip(x.shape[2:], new[2:], scale[2:], strict=True)
+    lines = list(zip(x.shape[2:], new[2:], scale[2:], strict=True))
     exact = corners or all(math.isclose(old * factor, count) for old, count, factor in lines)
-    half = position in ("half_pixel", "pytorch_half_pixel") and (
-        position == "pytorch_half_pixel" or min(new[2:]) > 1
+    half = position == "half_pixel" or (
+        position == "pytorch_half_pixel" and all(n > 1 or old == 1 for old, n, _ in lines)
     )
     plain = not call.number("exclude_outside", 0) and not call.number("antialias", 0)
     spline = mode == "linear" or call.number("cubic_coeff_a", -0.75) == -0.75
     if len(new) not in by_rank or not (exact and (corners or half) and plain and spline):
-        raise Refused(f"a resize with mode '{mode}' and '{position}' to {new[2:]}")
+        others = {name: call.attrs[name] for name in _OTHERS if name in call.attrs}
+        raise Refused(f"a resize with mode '{mode}' and '{position}' to {new[2:]} {others or ''}")
     shape = (x.shape[0], *new[1:])
     return resizing.upsample(shape, x, new[2:], None, by_rank[len(new)], corners)

@@ -72,8 +72,13 @@ def _along(
     (batch,) = {x.batch for x in given if isinstance(x, Turned)}
     x = next(x for x in given if isinstance(x, Turned))
     rank = len(shape_of(x.x))
+    named = call.numbers(name, position)
+    if not named and call.op.startswith("Reduce"):
+        if call.number("noop_with_empty_axes", 0):
+            return x
+        raise Refused("all axes at once, which mixes samples", BATCH_FIRST)
     default = range(len(call.numbers("starts", 1) or [])) if call.op == "Slice" else [0]
-    axes = [int(axis) % rank for axis in call.numbers(name, position) or default]
+    axes = [int(axis) % rank for axis in named or default]
     own = [_own(x, axis) for axis in axes]
     inner = replace(
         call,
