@@ -92,7 +92,7 @@ def moved(part):
         (lambda x: torch.tensor_split(x, (1, -2), 3)[1], ["slice"]),
         (lambda x: torch.tensor_split(x, torch.tensor([1, 3]), 2)[1], ["slice"]),
         (lambda x: torch.tensor_split(x, [3, 1], 2)[2], ["slice"]),
-        (lambda x: torch.fliplr(x), ["take"]),
+        (torch.fliplr, ["take"]),
         (lambda x: x.swapdims(1, 3), ["permute"]),
         (nn.PixelUnshuffle(2), ["reshape", "permute", "reshape"]),
     ],
