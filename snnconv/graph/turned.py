@@ -184,8 +184,10 @@ def _by_axes(x: Activation, places: Tensor) -> Made | None:
         rows = index.movedim(axis, 0).flatten(1)
         if not (rows == rows[:, :1]).all():
             return None
-        if (taken := rows[:, 0].tolist()) != list(range(own[axis])):
+        if own[axis] > 1 and (taken := rows[:, 0].tolist()) != list(range(own[axis])):
             value = Made("take", [value], {"dim": axis + 1, "places": taken})
+    if any(n > 1 == old for n, old in zip(places.shape, own, strict=True)):
+        value = Made("expand", [value], {"shape": list(places.shape)})
     assert isinstance(value, Made)  # else it would have been no move
     return value
 
