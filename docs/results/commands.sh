@@ -145,9 +145,9 @@ text() {
   text_row text lstm 256 1800 256 msat-max-vgg16 max "${msat[@]}"
   text_row text lstm 256 1800 256 "${start[@]}"
   text_row text lstm 256 1800 256 msat-percentile-v05 percentile "${msat[@]}" --param v0=0.5
-  text_row text-hard hard 256 200 32 "${rmp[@]}"
-  text_row text-hard hard 256 200 32 "${start[@]}"
-  text_row text-hard hard 64 200 8 msat-percentile-v05 percentile "${msat[@]}" --param v0=0.5
+  text_row text-hard hard 256 1800 32 "${rmp[@]}"
+  text_row text-hard hard 256 1800 32 "${start[@]}"
+  text_row text-hard hard 256 1800 32 msat-percentile-v05 percentile "${msat[@]}" --param v0=0.5
 }
 
 text_row() { # run name T limit chunk row thresholds ... convert options
