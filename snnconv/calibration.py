@@ -1,6 +1,6 @@
 """Run the ANN, watch every activation site, find its threshold."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 
 import torch
@@ -90,14 +90,17 @@ def find_thresholds(
         known: thetas that are not to be found: those of QCFS.
 
     A channel without any activation takes the largest threshold of its site: it can't be known, and
-    it must not spike early. A clip of the activation caps theta.
+    it must not spike early. A side of a bend that was never reached, as a LeakyReLU's below 0 may
+    be, takes that of the other side for the same reason. A clip of the activation caps theta.
 
     Raises:
         UnsupportedError: sites whose activations are all zero, by name.
     """
     known = known or {}
     histograms = {name: h for name, h in collector.histograms.items() if name not in known}
-    if dead := [name for name, h in histograms.items() if not h.counts.any()]:
+    silent = {name for name, h in histograms.items() if not h.counts.any()}
+    others = {name: _other_side(graph, name, silent) for name in silent}
+    if dead := [name for name in histograms if name in silent and others[name] is None]:
         raise UnsupportedError(
             f"{len(dead)} site(s) can't be calibrated",
             f"activations that are all zero at {', '.join(dead)}",
@@ -108,12 +111,22 @@ def find_thresholds(
         if site.name in known:
             found[site.name] = known[site.name].detach().cpu().float()
             continue
-        theta = statistic.threshold(histograms[site.name], params)
+        seen = others.get(site.name) or site.name
+        theta = statistic.threshold(histograms[seen], params)
         theta = torch.where(theta > 0, theta, theta.max())
         if site.attrs["ceiling"] is not None:
             theta = theta.clamp(max=site.attrs["ceiling"])
         found[site.name] = theta.float()
     return found
+
+
+def _other_side(graph: Graph, name: str, silent: Set[str]) -> str | None:
+    """A site that was active on the same value, read through a line that training leaves alone."""
+    lines = {n.name: n.inputs[0] for n in graph.nodes if n.op == "affine" and n.attrs.get("fixed")}
+    sources = {site.name: site.inputs[0] for site in graph.sites}
+    values = {site: lines.get(source, source) for site, source in sources.items()}
+    found = (site for site, value in values.items() if value == values[name])
+    return next((site for site in found if site not in silent), None)
 
 
 def describe(histogram: Histogram, theta: Tensor) -> SiteFacts:

@@ -141,3 +141,26 @@ def test_a_network_of_bends_and_no_relu_spikes_as_a_whole(folder):
     assert len(report["layers"]) == 2 + 2 + 1 + 1 + 1
     assert report["non_spiking_share"] == 0
     assert report["logits_relative_error"] < 0.02
+
+
+@pytest.mark.parametrize("granularity", ["layer", "channel"])
+def test_a_side_of_a_bend_that_is_never_reached_takes_the_other_side_s_threshold(
+    granularity, folder
+):
+    Path("bends.py").write_text(
+        BENDS
+        + """
+def above():
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.LeakyReLU(0.1), nn.Flatten(), nn.Linear(144, 10))
+    nn.init.constant_(net[0].bias, 50.0)
+    return net
+"""
+    )
+    how = ("--granularity", granularity, "--samples", 100, "--out", "thetas.safetensors", "--json")
+    result = here("calibrate", "bends.py:above", *how)
+    assert result.code == ExitCode.DONE, result.err
+    above, below = json.loads(result.out)["sites"]
+    assert above["zero_share"] == 0
+    assert below["zero_share"] == 1
+    assert below["threshold"] == above["threshold"]
+    assert here("convert", "thetas.safetensors", "--neuron", "if", "--timesteps", 4).code == 0
