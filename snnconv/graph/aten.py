@@ -183,8 +183,12 @@ def pad(mode: str, shape: Shape, x: object, widths: Any, value: float = 0) -> Ma
 
 def upsample(shape: Shape, x: object, size: Any, scales: Any = None, *more: Any) -> Made:
     """Each place repeated, to a size or by factors."""
-    factors = scales if scales is None or isinstance(scales, list | tuple) else [scales, *more]
-    return resizing.upsample(shape, x, size, factors)
+    return resizing.upsample(shape, x, size, _factors(scales, more))
+
+
+def _factors(scales: Any, more: tuple[Any, ...]) -> Any:
+    """One an axis: as a list, or as arguments of their own."""
+    return scales if scales is None or isinstance(scales, list | tuple) else [scales, *more]
 
 
 def between(
@@ -197,8 +201,7 @@ def between(
     *more: Any,
 ) -> Made:
     """Places between places, to a size or by factors."""
-    factors = scales if scales is None or isinstance(scales, list | tuple) else [scales, *more]
-    return resizing.upsample(shape, x, size, factors, mode, align_corners)
+    return resizing.upsample(shape, x, size, _factors(scales, more), mode, align_corners)
 
 
 def identity(shape: Shape, x: object, *to: object, **options: object) -> Made:
