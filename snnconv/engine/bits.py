@@ -13,26 +13,34 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from snnconv.compiled import inlined
-from snnconv.engine.vectors import fetch
+from snnconv.engine.vectors import LANES, fetch
 
 WORD = 64  # values whose spikes are the bits of a word
 
 FLOAT, INT = ir.FloatType(), ir.IntType(64)
 
 
-def _nonzero(typing: Any, address: Any) -> Any:
-    """Which of :data:`WORD` float32 values at an address are not zero: bit i is value i."""
+def _nonzero(typing: Any, number: Any, address: Any) -> Any:
+    """Which of so many float32 values at an address are not zero: bit i is value i.
+
+    Args:
+        typing: numba's.
+        number: of values, at most :data:`WORD`; a literal.
+        address: of the first.
+    """
+    lanes = number.literal_value
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        many = ir.VectorType(FLOAT, WORD)
-        values = fetch(builder, many, args[0])
-        zeros = ir.Constant(many, [0.0] * WORD)
-        return builder.bitcast(builder.fcmp_unordered("!=", values, zeros), INT)
+        many = ir.VectorType(FLOAT, lanes)
+        values = fetch(builder, many, args[1])
+        zeros = ir.Constant(many, [0.0] * lanes)
+        found = builder.bitcast(builder.fcmp_unordered("!=", values, zeros), ir.IntType(lanes))
+        return found if lanes == WORD else builder.zext(found, INT)
 
-    return types.int64(types.int64), generate
+    return types.int64(number, types.int64), generate
 
 
-nonzero: Any = intrinsic(_nonzero)
+nonzero: Any = intrinsic(prefer_literal=True)(_nonzero)
 
 
 def _value(typing: Any, address: Any) -> Any:
@@ -48,10 +56,10 @@ value: Any = intrinsic(_value)
 
 
 def _lowest(typing: Any, word: Any) -> Any:
-    """The place of the lowest bit that is set; of none, undefined."""
+    """The place of the lowest bit that is set; of none, :data:`WORD`."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 0))
 
     return types.int64(types.int64), generate
 
@@ -59,14 +67,30 @@ def _lowest(typing: Any, word: Any) -> Any:
 lowest: Any = intrinsic(_lowest)
 
 
+def _number(typing: Any, word: Any) -> Any:
+    """How many bits of a word are set."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.ctpop(args[0])
+
+    return types.int64(types.int64), generate
+
+
+number: Any = intrinsic(_number)
+
+
 @inlined
 def bits(address: int, count: int) -> int:
-    """As :func:`nonzero`, of fewer values than a word has bits."""
+    """As :func:`nonzero`, of as many values as a word has bits, or fewer."""
     if count == WORD:
-        found: int = nonzero(address)
-        return found
+        whole: int = nonzero(64, address)
+        return whole
     word: Any = 0
-    for i in range(count):
+    done = 0
+    while done + LANES <= count:
+        word |= nonzero(16, address + 4 * done) << done
+        done += LANES
+    for i in range(done, count):
         word |= np.int64(value(address + 4 * i) != 0) << i
     return int(word)
 

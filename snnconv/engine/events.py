@@ -1,36 +1,37 @@
 """Event-driven convolution: what fired is listed once, and only its weights are added up.
 
-Silent inputs cost nothing, padding neither. There are three ways, with the same result bit by bit:
-outputs gather what fired within their window, an input that fired scatters to what it reaches, or
-all that fired at a place do so together.
+Silent inputs cost nothing, padding neither. There are two ways, with the same result bit by bit:
+outputs gather what fired within their window, or an input that fired scatters to what it reaches.
 
 Shape:
     ``[N, C, H, W] -> [N, C_out, H_out, W_out]``, float32, in channels-last memory.
 """
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from snnconv.compiled import split
+from snnconv.engine.bits import WORD
 from snnconv.engine.gather import gather
 from snnconv.engine.pending import Images
 from snnconv.engine.rows import WIDEST
 from snnconv.engine.scatter import joined, reach, scatter
-from snnconv.engine.scatter_places import scatter_places
 from snnconv.engine.vectors import LANES
 
 Floats = NDArray[np.float32]
 Pair = tuple[int, int]
 
-Way = Literal["gather", "scatter", "places"]
-"""Outputs gather; inputs scatter, each by itself, or all of a place together."""
+Way = Literal["gather", "scatter"]
+"""Outputs gather, or inputs scatter."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +112,6 @@ class Convolution:
         if self.way == "gather":
             return gather, (kernel, w.stride, w.padding, w.dilation)
         reached = _reaches(size, self.places(size), kernel, w)
-        if self.way == "places":
-            return scatter_places, reached
         return scatter, (*reached, self.shape[1])
 
 
@@ -138,28 +137,28 @@ def laid_out(
         raise ValueError(f"no convolution to {len(weight)} channels in {groups} groups")
     window = Window(stride, padding, dilation, groups)
     way = _way(weight.shape, window)
-    rows = _blocks(weight) if way == "gather" else _reversed(weight, groups)
+    rows = _tiles(weight) if way == "gather" else _reversed(weight, groups)
     start = torch.zeros(len(weight)) if bias is None else bias
     arrays = (operand.detach().contiguous().numpy() for operand in (rows, start))
     return Convolution(tuple(weight.shape), window, way, *arrays)
 
 
 def _way(shape: tuple[int, ...], window: Window) -> Way:
-    """The fastest, as measured: what fires together, and what is reached, has to be enough."""
+    """The faster, as measured: what fires together, and what is reached, has to be enough."""
     outputs, inputs = shape[:2]
     if window.groups > 1 or outputs % LANES:
         return "scatter"
-    if window.stride != (1, 1) and inputs < 128:
-        return "gather"
-    return "places" if inputs >= 64 else "scatter"
+    return "gather" if inputs >= 64 or window.stride != (1, 1) else "scatter"
 
 
-def _blocks(weight: Tensor) -> Tensor:
-    """``[C_out, C, kh, kw] -> [blocks, taps, C, width]``."""
-    outputs, channels = weight.shape[:2]
-    width = next(v for v in (WIDEST, 2, 1) if outputs % (v * LANES) == 0) * LANES
-    rows = weight.permute(2, 3, 1, 0).reshape(-1, channels, outputs // width, width)
-    return rows.permute(2, 0, 1, 3)
+def _tiles(weight: Tensor) -> Tensor:
+    """``[C_out, C, kh, kw] -> [chunks, taps, blocks, channels, width]``, filled up with zeros."""
+    outputs, channels, *kernel = weight.shape
+    width, depth = min(WIDEST * LANES, outputs), min(WORD, channels)
+    filled = F.pad(weight, (0, 0, 0, 0, 0, -channels % depth, 0, -outputs % width))
+    parts = filled.permute(2, 3, 1, 0).reshape(math.prod(kernel), -1, depth, len(filled))
+    tiles: Tensor = parts.unflatten(-1, (-1, width)).permute(3, 0, 1, 2, 4)
+    return tiles
 
 
 def _reversed(weight: Tensor, groups: int) -> Tensor:

@@ -1,7 +1,8 @@
-"""Event-driven convolution, seen from the output: sums stay in registers until all are in.
+"""Event-driven convolution, seen from the output: places gather what fired within their window.
 
-For each place of the output and each block of output channels, the weight rows of the inputs that
-fired within its window are added up.
+Weights are cut into tiles of a tap, 64 channels of the input and 64 of the output, which fit into
+the first-level cache. What fires at a place at one step fires there at others, so a tile takes all
+steps of a few places of the output, whose sums are in that cache as well.
 
 Shape:
     ``[N, C, H, W] -> [N, C_out, H_out, W_out]``, float32, in channels-last memory.
@@ -10,12 +11,118 @@ Shape:
 import numpy as np
 from numpy.typing import NDArray
 
-from snnconv.compiled import compiled
-from snnconv.engine.bits import WORD, bits, lowest, value
-from snnconv.engine.rows import add_rows
+from snnconv.compiled import compiled, inlined
+from snnconv.engine.bits import WORD, bits, lowest, number, value
+from snnconv.engine.rows import SIZES, add_groups
+from snnconv.engine.vectors import LANES, copy
 
 Floats = NDArray[np.float32]
+Shorts = NDArray[np.uint16]
+Ints = NDArray[np.int64]
 Pair = tuple[int, int]
+
+STEPS = 32  # at once: of 64 channels they are 8 KB of sums
+_SUMS = 2 * STEPS * WORD  # at once, of some places
+_LISTED = 1 << 18  # bytes of the lists of some lines of the output, a fifth of all firing
+
+
+@inlined
+def enlist(
+    at: int,
+    channels: int,
+    to: int,
+    row: int,
+    numbers: Ints,
+    groups: Shorts,
+    rows: Shorts,
+    amounts: Floats,
+) -> None:
+    """Put what fired at a place, of up to a word of channels, on its lists.
+
+    At is the address of the values, to the byte of the step's sums, row the bytes of a row of
+    weights; numbers count groups of each size, and events. Groups are made from the largest to the
+    smallest, so channels stay in their order. What would often be guessed wrong is no question: it
+    is written down in any case, and counted if it is there.
+    """
+    word = bits(at, channels)
+    fired, first = number(word), numbers[4]
+    event = first
+    while word != 0:
+        for i in range(8):
+            channel = lowest(word) % WORD
+            word &= word - 1
+            rows[event + i] = channel * row
+            amounts[event + i] = value(at + channel * 4)
+        event += 8
+    for i in range(max(1, fired >> 3)):
+        groups[0, numbers[0] + i, 0] = to
+        groups[0, numbers[0] + i, 1] = first + i * 8
+    for k in range(1, 4):
+        groups[k, numbers[k], 0] = to
+        groups[k, numbers[k], 1] = first + (fired >> (4 - k) << (4 - k))
+    numbers[0] += fired >> 3
+    numbers[1] += fired >> 2 & 1
+    numbers[2] += fired >> 1 & 1
+    numbers[3] += fired & 1
+    numbers[4] = first + fired
+
+
+@inlined
+def enlist_line(
+    line: int,
+    after: int,
+    steps: int,
+    wanted: NDArray[np.bool_],
+    channels: int,
+    depth: int,
+    row: int,
+    numbers: Ints,
+    groups: Shorts,
+    rows: Shorts,
+    amounts: Floats,
+) -> None:
+    """List a line of the input, whose lists lie one behind the other, step by step as it lies.
+
+    Line is the address of the first step's values, after the bytes to the next step's.
+    """
+    blocks = (channels + depth - 1) // depth
+    numbers[:] = 0
+    for t in range(steps):
+        for x in range(len(wanted)):
+            if wanted[x]:
+                for block in range(blocks):
+                    k, low = x * blocks + block, block * depth
+                    at, size = line + t * after + (x * channels + low) * 4, channels - low
+                    lists = (numbers[k], groups[k], rows[k], amounts[k])
+                    enlist(at, min(depth, size), t * row, row, *lists)
+
+
+@inlined
+def seen(size: int, out: int, kernel: int, stride: int, padding: int, dilation: int) -> Ints:
+    """``[out, kernel]``: the input that each output of a line looks at, or -1."""
+    found = np.empty((out, kernel), np.int64)
+    for place in range(out):
+        for tap in range(kernel):
+            at = place * stride + tap * dilation - padding
+            found[place, tap] = at if 0 <= at < size else -1
+    return found
+
+
+@inlined
+def among(places: Ints, size: int) -> NDArray[np.bool_]:
+    """``[size]``: which inputs of a line are looked at."""
+    found = np.zeros(size, np.bool_)
+    for at in places.flat:
+        if at >= 0:
+            found[at] = True
+    return found
+
+
+@inlined
+def spread(to: int, apart: int, times: int, source: int, after: int, floats: int) -> None:
+    """Copy some times, so many bytes apart, from addresses so many bytes apart."""
+    for k in range(times):
+        copy(to + k * apart, source + k * after, floats)
 
 
 @compiled
@@ -34,58 +141,73 @@ def gather(
 ) -> None:
     """Samples ``start`` to ``stop`` of each of ``steps`` parts of the batch.
 
-    Values ``[steps*B, H, W, C]``, weights ``[blocks, taps, C, width]``, out ``[steps*(stop-start),
-    H_out, W_out, C_out]``.
+    Values ``[steps*B, H, W, C]``, weights ``[chunks, taps, blocks, channels, width]``: tiles, out
+    ``[steps*(stop-start), H_out, W_out, C_out]``.
     """
     height, width, channels = values.shape[1:]
     out_height, out_width, out_channels = out.shape[1:]
-    lanes = weights.shape[3]
-    inputs = height * width * channels
-    rows, amounts = np.empty(inputs, np.int64), np.empty(inputs, np.float32)
-    first = np.empty(height * width + 1, np.int64)
-    tap = channels * lanes * 4  # bytes of the weights of one
-    step = kernel[1] if dilation[1] == 1 else 1  # places side by side have taps side by side
-    runs = np.empty(3 * kernel[0] * kernel[1], np.int64)
-    r, k, a = runs.ctypes.data, rows.ctypes.data, amounts.ctypes.data
+    chunks, _, blocks, depth, lanes = weights.shape
+    row, tile = lanes * 4, depth * lanes * 4  # bytes
     batch, samples = len(values) // steps, stop - start
-    for number in range(steps * samples):
-        n = number // samples * batch + start + number % samples
-        events, image = 0, values[n].ctypes.data
-        for place in range(height * width):
-            first[place] = events
-            at, across = image + place * channels * 4, place % width * tap
-            for low in range(0, channels, WORD):
-                word = bits(at + low * 4, min(WORD, channels - low))
-                while word != 0:
-                    channel = low + lowest(word)
-                    word &= word - 1
-                    rows[events] = across + channel * lanes * 4
-                    amounts[events] = value(at + channel * 4)
-                    events += 1
-        first[height * width] = events
-        for block in range(out_channels // lanes):
-            w, b = weights[block].ctypes.data, bias.ctypes.data + block * lanes * 4
-            o = out[number].ctypes.data + block * lanes * 4
-            for i in range(out_height):
-                for j in range(out_width):
-                    last = 0
-                    for dy in range(kernel[0]):
-                        y = i * stride[0] + dy * dilation[0] - padding[0]
-                        if y < 0 or y >= height:
-                            continue
-                        for dx in range(0, kernel[1], step):
-                            x = j * stride[1] + dx * dilation[1] - padding[1]
-                            left, right = max(x, 0), min(x + step, width)
-                            if left >= right:
-                                continue
-                            runs[last] = first[y * width + left]
-                            runs[last + 1] = first[y * width + right]
-                            runs[last + 2] = (dy * kernel[1] + dx - x) * tap
-                            last += 3
-                    if lanes == 16:
-                        add_rows(1, r, last // 3, k, a, w, b, o)
-                    elif lanes == 32:
-                        add_rows(2, r, last // 3, k, a, w, b, o)
-                    else:
-                        add_rows(4, r, last // 3, k, a, w, b, o)
-                    o += out_channels * 4
+    before, after = values[0].size * 4 * batch, out[0].size * 4 * samples
+    at_once = min(steps, STEPS)
+    abreast = max(1, min(out_width, _SUMS // (at_once * lanes)))  # places of the output
+    listed = width * channels * at_once * 6 // 5 * stride[0]  # bytes of a line's lists
+    band = 1 if chunks == 1 else max(1, min(out_height, _LISTED // listed))
+    lines = (band - 1) * stride[0] + (kernel[0] - 1) * dilation[0] + 1  # that are listed at a time
+    holds = np.empty(lines, np.int64)  # which line of the input
+    lists, most = lines * width * blocks, at_once * depth + SIZES[0]
+    numbers = np.empty((lists, len(SIZES) + 1), np.int64)
+    groups = np.empty((lists, len(SIZES), at_once * (depth // 8 + 1) + 1, 2), np.uint16)
+    rows, amounts = np.empty((lists, most), np.uint16), np.empty((lists, most), np.float32)
+    sums = np.empty((abreast, at_once, lanes), np.float32)
+    w, b, n = weights.ctypes.data, bias.ctypes.data, numbers.ctypes.data
+    g, r, a = groups.ctypes.data, rows.ctypes.data, amounts.ctypes.data
+    apart = groups[0, 0].size * 2  # bytes
+    ys = seen(height, out_height, kernel[0], stride[0], padding[0], dilation[0])
+    xs = seen(width, out_width, kernel[1], stride[1], padding[1], dilation[1])
+    wanted = among(xs, width)
+    for part in range(samples * ((steps + at_once - 1) // at_once)):
+        sample, begin = part % samples, part // samples * at_once
+        now = min(at_once, steps - begin)
+        source = values[begin * batch + start + sample].ctypes.data
+        goal = out[begin * samples + sample].ctypes.data
+        holds[:] = -1
+        for top in range(0, out_height, band):
+            bottom = min(top + band, out_height)
+            for y in ys[top:bottom].flat:
+                if y >= 0 and holds[y % lines] != y:
+                    holds[y % lines] = y
+                    line = source + y * width * channels * 4
+                    low, high = y % lines * width * blocks, (y % lines + 1) * width * blocks
+                    parts = (numbers[low:high], groups[low:high], rows[low:high], amounts[low:high])
+                    enlist_line(line, before, now, wanted, channels, depth, row, *parts)
+            total, place = sums.ctypes.data, at_once * row  # taken here: an array unused is freed
+            for chunk in range(chunks):
+                floats = min(lanes, out_channels - chunk * lanes)
+                for i in range(top, bottom):
+                    for left in range(0, out_width, abreast):
+                        size = min(abreast, out_width - left)
+                        spread(total, row, size * at_once, b + chunk * row, 0, floats)
+                        for tap in range(kernel[0] * kernel[1]):
+                            y, dx = ys[i, tap // kernel[1]], tap % kernel[1]
+                            of = w + (chunk * kernel[0] * kernel[1] + tap) * blocks * tile
+                            for block in range(blocks):
+                                for j in range(size):
+                                    x = xs[left + j, dx]
+                                    if x < 0 or y < 0:
+                                        continue
+                                    k = (y % lines * width + x) * blocks + block
+                                    add_groups(
+                                        floats // LANES,
+                                        n + k * numbers.shape[1] * 8,
+                                        g + k * len(SIZES) * apart,
+                                        apart,
+                                        r + k * most * 2,
+                                        a + k * most * 4,
+                                        of + block * tile,
+                                        total + j * place,
+                                    )
+                        for j in range(size):
+                            to = goal + (i * out_width + left + j) * out_channels * 4 + chunk * row
+                            spread(to, after, now, total + j * place, row, floats)

@@ -1,4 +1,8 @@
-"""Sums of weight rows, one for each event, that stay in registers until all are in.
+"""Sums of weight rows by lists of events, in groups whose sums stay in registers.
+
+A loop over few events ends unforeseeably, and a wrong guess costs a processor as much as some
+additions. So the events of a place are put into groups of fixed sizes, all groups of a size one
+behind the other, and each size has a loop of its own.
 
 Stated in LLVM's vector type, as in :mod:`snnconv.engine.vectors`.
 
@@ -16,127 +20,76 @@ from numba.extending import intrinsic
 from snnconv.engine.vectors import BYTES, FLOAT, INT, LANES, VECTOR, fetch, splat
 
 WIDEST = 4  # vectors of sums that fit into AVX2's sixteen registers, with room for a row
+SIZES = (8, 4, 2, 1)  # of groups
+
+_SHORT = ir.IntType(16)  # what lists are made of
 
 
-def _begun(builder: Any, vectors: int, address: Any) -> list[Any]:
-    """Sums in registers, from what lies at an address."""
-    return [
-        cgutils.alloca_once_value(builder, fetch(builder, VECTOR, address, LANES * BYTES * j))
-        for j in range(vectors)
-    ]
+def _offset(builder: Any, address: Any, index: Any) -> Any:
+    """The unsigned 16 bits at a place of a list."""
+    index = ir.Constant(INT, index) if isinstance(index, int) else index
+    place = builder.add(address, builder.mul(index, ir.Constant(INT, 2)))
+    pointer = builder.inttoptr(place, _SHORT.as_pointer())
+    return builder.zext(builder.load(pointer, align=2), INT)
 
 
-def _add(
-    builder: Any, sums: list[Any], start: Any, stop: Any, rows: Any, amounts: Any, weights: Any
-) -> None:
-    """Add the rows of events to sums, in their order: one multiplication, one addition each."""
-    with cgutils.for_range(builder, stop, start=start, intp=INT) as event:
-        eight, four = (builder.mul(event.index, ir.Constant(INT, size)) for size in (8, 4))
-        row = builder.add(weights, fetch(builder, INT, builder.add(rows, eight)))
-        amount = splat(builder, fetch(builder, FLOAT, builder.add(amounts, four)))
-        for j, total in enumerate(sums):
+def _add_group(builder: Any, vectors: int, size: int, lists: Any, group: Any) -> None:
+    """``out += sum of amount * row`` of a group: one multiplication, one addition each."""
+    rows, amounts, weights, out = lists
+    to = builder.add(out, _offset(builder, group, 0))
+    event = _offset(builder, group, 1)
+    sums = [fetch(builder, VECTOR, to, LANES * BYTES * j) for j in range(vectors)]
+    for k in range(size):
+        at = builder.add(event, ir.Constant(INT, k))
+        row = builder.add(weights, _offset(builder, rows, at))
+        place = builder.add(amounts, builder.mul(at, ir.Constant(INT, BYTES)))
+        amount = splat(builder, fetch(builder, FLOAT, place))
+        for j in range(vectors):
             term = builder.fmul(fetch(builder, VECTOR, row, LANES * BYTES * j), amount)
-            builder.store(builder.fadd(builder.load(total), term), total)
-
-
-def _end(builder: Any, sums: list[Any], address: Any) -> None:
-    """Write sums to an address."""
+            sums[j] = builder.fadd(sums[j], term)
     for j, total in enumerate(sums):
-        place = builder.add(address, ir.Constant(INT, LANES * BYTES * j))
-        target = builder.inttoptr(place, VECTOR.as_pointer())
-        builder.store(builder.load(total), target, align=BYTES)
+        place = builder.add(to, ir.Constant(INT, LANES * BYTES * j))
+        builder.store(total, builder.inttoptr(place, VECTOR.as_pointer()), align=BYTES)
 
 
-def _add_rows(
+def _add_groups(
     typing: Any,
     vectors: Any,
-    runs: Any,
-    number: Any,
-    rows: Any,
-    amounts: Any,
-    weights: Any,
-    bias: Any,
-    out: Any,
-) -> Any:
-    """``out = bias + sum of amount * row``, in the order of the events.
-
-    Args:
-        typing: numba's.
-        vectors: how many vectors of :data:`LANES` floats a row has; a literal.
-        runs: address of ``[number, 3]`` int64: first event, one past the last, and the byte at
-            which their weights begin.
-        number: of runs.
-        rows: address of int64 by event: the byte of its row, from where its run's weights begin.
-        amounts: address of float32 by event: what the row is multiplied by.
-        weights: address of the weights.
-        bias: address of a row.
-        out: address of a row.
-    """
-    width = vectors.literal_value
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        _, runs, number, rows, amounts, weights, bias, out = args
-        sums = _begun(builder, width, bias)
-        with cgutils.for_range(builder, number, intp=INT) as run:
-            run_place = builder.add(runs, builder.mul(run.index, ir.Constant(INT, 24)))
-            start, stop, begin = (fetch(builder, INT, run_place, 8 * k) for k in range(3))
-            _add(builder, sums, start, stop, rows, amounts, builder.add(weights, begin))
-        _end(builder, sums, out)
-        return context.get_dummy_value()
-
-    return types.void(vectors, *[types.int64] * 7), generate
-
-
-add_rows: Any = intrinsic(prefer_literal=True)(_add_rows)
-
-
-def _add_events(
-    typing: Any,
-    floats: Any,
-    start: Any,
-    stop: Any,
+    numbers: Any,
+    groups: Any,
+    apart: Any,
     rows: Any,
     amounts: Any,
     weights: Any,
     out: Any,
 ) -> Any:
-    """``out += sum of amount * row``, in the order of the events.
+    """``out += sum of amount * row``, group by group.
 
     Args:
         typing: numba's.
-        floats: of a row; a multiple of :data:`snnconv.engine.vectors.LANES`.
-        start: the first event.
-        stop: one past the last.
-        rows: address of int64 by event: the byte at which its row begins.
+        vectors: of :data:`LANES` floats a row has, at most :data:`WIDEST`.
+        numbers: address of int64: how many groups there are of each of :data:`SIZES`.
+        groups: address of pairs of uint16: the byte of a group's sums, and its first event.
+        apart: bytes from the groups of a size to those of the next.
+        rows: address of uint16 by event: the byte of its row.
         amounts: address of float32 by event: what the row is multiplied by.
-        weights: address of the weights.
-        out: address of a row, changed in place.
+        weights: address of the rows.
+        out: address of the sums, changed in place.
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        floats, start, stop, rows, amounts, weights, out = args
-
-        def add(vectors: int, done: Any) -> None:
-            """To so many vectors behind the floats that are done."""
-            skipped = builder.mul(done, ir.Constant(INT, BYTES))
-            base, to = builder.add(weights, skipped), builder.add(out, skipped)
-            sums = _begun(builder, vectors, to)
-            _add(builder, sums, start, stop, rows, amounts, base)
-            _end(builder, sums, to)
-
-        most = ir.Constant(INT, WIDEST * LANES)
-        whole = builder.udiv(floats, most)
-        with cgutils.for_range(builder, whole, intp=INT) as part:
-            add(WIDEST, builder.mul(part.index, most))
-        done = builder.mul(whole, most)
-        rest = builder.sub(floats, done)
-        for vectors in range(1, WIDEST):
-            here = builder.icmp_signed("==", rest, ir.Constant(INT, vectors * LANES))
-            with builder.if_then(here):
-                add(vectors, done)
+        vectors, numbers, groups, apart, *lists = args
+        for width in range(1, WIDEST + 1):
+            with builder.if_then(builder.icmp_signed("==", vectors, ir.Constant(INT, width))):
+                for k, size in enumerate(SIZES):
+                    first = builder.add(groups, builder.mul(apart, ir.Constant(INT, k)))
+                    number = fetch(builder, INT, numbers, 8 * k)
+                    with cgutils.for_range(builder, number, intp=INT) as loop:
+                        group = builder.add(first, builder.mul(loop.index, ir.Constant(INT, 4)))
+                        _add_group(builder, width, size, lists, group)
         return context.get_dummy_value()
 
-    return types.void(*[types.int64] * 7), generate
+    return types.void(*[types.int64] * 8), generate
 
 
-add_events: Any = intrinsic(_add_events)
+add_groups: Any = intrinsic(_add_groups)

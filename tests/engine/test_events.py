@@ -24,7 +24,7 @@ def convolve(x, weight, bias, *window):
     return laid_out(weight, bias, *window)(x)
 
 
-@pytest.fixture(params=["gather", "scatter", "places"])
+@pytest.fixture(params=["gather", "scatter"])
 def way(request, monkeypatch):
     """Every way, wherever it is possible."""
     chosen = events._way
@@ -70,19 +70,18 @@ def test_it_is_the_convolution(
 def test_all_ways_give_the_same_bits(kernel, stride, dilation, rate):
     x, weight, bias = sparse(2, 5, 9, 9, rate=rate), torch.randn(64, 5, *kernel), torch.randn(64)
     found = []
-    for way in ("gather", "scatter", "places"):
+    for way in ("gather", "scatter"):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(events, "_way", lambda *_, way=way: way)
             found.append(convolve(x, weight, bias, stride, (1, 1), dilation))
     assert torch.equal(found[0], found[1])
-    assert torch.equal(found[0], found[2])
 
 
 @pytest.mark.parametrize(
     ("outputs", "inputs", "stride", "groups", "way"),
     [
-        (128, 64, (1, 1), 1, "places"),
-        (64, 128, (2, 2), 1, "places"),
+        (128, 64, (1, 1), 1, "gather"),
+        (64, 128, (2, 2), 1, "gather"),
         (64, 32, (2, 2), 1, "gather"),
         (64, 32, (1, 1), 1, "scatter"),
         (130, 64, (1, 1), 1, "scatter"),
