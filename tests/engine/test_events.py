@@ -104,6 +104,29 @@ def test_some_samples_at_all_steps():
         assert torch.equal(rows.permute(0, 3, 1, 2).unflatten(0, (steps, 2)), whole[:, 1:3])
 
 
+@pytest.mark.parametrize("rate", [0.1, 1.0])
+@pytest.mark.parametrize("steps", [1, 31, 32, 33, 70])
+def test_steps_are_taken_in_portions(steps, rate):
+    x = sparse(steps * 3, 130, 5, 6, rate=rate)
+    convolution = laid_out(torch.randn(80, 130, 3, 3), torch.randn(80), (1, 1), (1, 1))
+    assert convolution.way == "gather"
+    rows = torch.empty(steps * 2, 5, 6, 80)
+    convolution.images(x)(1, 3, steps, rows.numpy())
+    alone = torch.stack([convolution(image[None])[0] for image in x]).unflatten(0, (steps, 3))
+    assert torch.equal(rows.permute(0, 3, 1, 2).unflatten(0, (steps, 2)), alone[:, 1:])
+
+
+def test_lines_are_listed_in_bands():
+    """More lines than are listed at a time, each under its own stride and dilation."""
+    for stride, dilation in ((1, 1), (2, 1), (1, 2), (3, 2)):
+        x, weight = sparse(32, 64, 40, 24), eighths(80, 64, 3, 3)
+        convolution = laid_out(weight, None, (stride, 1), (1, 1), (dilation, 1))
+        rows = torch.empty(32, *convolution.places((40, 24)), 80)
+        convolution.images(x)(0, 1, 32, rows.numpy())
+        expected = F.conv2d(x, weight, None, (stride, 1), (1, 1), (dilation, 1))
+        assert torch.equal(rows.permute(0, 3, 1, 2), expected)
+
+
 ONE = ((1, 1), (1, 1), (1, 1))  # stride, padding, dilation
 
 
