@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from snnconv import distributed
@@ -53,29 +54,23 @@ class Collector:
         """
 
         def evaluate(node: Node, inputs: list[Tensor]) -> Tensor:
-            if node.op not in SITES:
-                return network.compute(node, inputs)
-            if node.op == "relu" and node.attrs.get("ceiling") is None:
-                return self._rectified(node.name, inputs[0])
             value = network.compute(node, inputs)
-            # of QCFS, too, what a ReLU would let through: how much lies above theta shows then
-            self._rectified(node.name, value if node.op == "relu" else inputs[0])
+            if node.op in SITES:
+                # of QCFS, too, what a ReLU would let through: how much lies above theta shows then
+                self._add(node.name, value if node.op == "relu" else F.relu(inputs[0]))
             return value
 
         walk(network.graph, x, evaluate)
 
-    def _rectified(self, name: str, x: Tensor) -> Tensor:
-        """What a ReLU lets through of ``[B, C, *N]``, added to a site's histogram."""
-        last = x.movedim(1, -1)
-        rows = last.reshape(-1, x.shape[1] if self.by_channel else 1)
-        value = self.histograms[name].rectify(rows).view(last.shape).movedim(-1, 1)
+    def _add(self, name: str, value: Tensor) -> None:
+        rows = value.movedim(1, -1).reshape(-1, value.shape[1] if self.by_channel else 1)
+        self.histograms[name].update(rows.cpu())
         if not self.histograms[name].maximum.isfinite().all():
             raise UnsupportedError(
                 f"site '{name}' can't be calibrated",
                 "NaN or Inf among its activations",
                 "look for NaN or huge values in the weights and the data",
             )
-        return value
 
 
 def find_thresholds(

@@ -1,11 +1,8 @@
 """The counting of :class:`snnconv.statistic.Histogram`, compiled: one pass over the activations.
 
-It takes what comes before a ReLU as well, and gives what comes behind: numbers need not go through
-memory once more.
-
 Shape:
-    Bits of float32 numbers ``[n]``, row after row of so many columns, as int32: those of numbers
-    that are not negative have the numbers' order. The last row may be short.
+    Bits of float32 activations ``[n]``, row after row of so many columns, as int32: those of
+    numbers that are not negative have the numbers' order. The last row may be short.
 """
 
 from typing import Any
@@ -20,12 +17,11 @@ from snnconv.compiled import compiled
 
 Integers = NDArray[np.int32]
 WIDTH = 1024
-"""Columns at once: six arrays of them fit into the smallest first-level cache."""
+"""Columns at once: five arrays of them fit into the smallest first-level cache."""
 _LANES = 16  # of a vector: one register of AVX-512, two of AVX2, four of NEON
 
 _INT, _BYTES = ir.IntType(32), 4
 _MAGNITUDE = 0x7FFFFFFF  # of a number's bits: all but its sign
-_INFINITY = 0x7F800000  # whose magnitude is above that is no number
 _VECTOR = ir.VectorType(_INT, _LANES)
 
 
@@ -37,7 +33,6 @@ def _binned(
     zeros: Any,
     maximum: Any,
     places: Any,
-    rectified: Any,
     lowest: Any,
     highest: Any,
     shift: Any,
@@ -55,35 +50,30 @@ def _binned(
         maximum: address of the largest's bits, changed in place; NaN is larger than any number,
             whatever its sign.
         places: address of the result.
-        rectified: address of where bits of ``max(x, 0)`` go; NaN stays.
         lowest: bits of the smallest number that has a bin.
         highest: bits of the largest.
         shift: bits that a bin leaves out.
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        places = [builder.inttoptr(x, _VECTOR.as_pointer()) for x in args[:7]]
+        places = [builder.inttoptr(x, _VECTOR.as_pointer()) for x in args[:6]]
         x, of, to, number, most = (builder.load(place, align=_BYTES) for place in places[:5])
-        low, high, left = (_splat(builder, value) for value in args[7:])
+        low, high, left = (_splat(builder, value) for value in args[6:])
         zero = builder.icmp_signed("<=", x, ir.Constant(_VECTOR, [0] * _LANES))
         held = builder.select(builder.icmp_signed("<", x, low), low, x)
         held = builder.select(builder.icmp_signed(">", held, high), high, held)
         size = builder.and_(x, ir.Constant(_VECTOR, [_MAGNITUDE] * _LANES))
-        lost = builder.icmp_signed(">", size, ir.Constant(_VECTOR, [_INFINITY] * _LANES))
-        none = builder.select(lost, size, ir.Constant(_VECTOR, [0] * _LANES))
-        kept = builder.select(zero, none, x)
         place = builder.add(of, builder.ashr(builder.sub(held, low), left))
         results = (
             builder.sub(number, builder.sext(zero, _VECTOR)),
-            builder.select(builder.icmp_signed(">", kept, most), kept, most),
+            builder.select(builder.icmp_signed(">", size, most), size, most),
             builder.select(zero, to, place),
-            kept,
         )
         for value, target in zip(results, places[3:], strict=True):
             builder.store(value, target, align=_BYTES)
         return context.get_dummy_value()
 
-    return types.void(*[types.int64] * 7, *[types.int32] * 3), generate
+    return types.void(*[types.int64] * 6, *[types.int32] * 3), generate
 
 
 def _splat(builder: Any, value: Any) -> Any:
@@ -106,9 +96,8 @@ def tally(
     counts: NDArray[np.int64],
     zeros: Integers,
     maximum: Integers,
-    rectified: Integers,
 ) -> None:
-    """Count positive numbers by bin, and those that a ReLU makes zero.
+    """Count positive activations by bin, and those that are zero.
 
     Half of all activations are zero, in no order: a branch for them would be guessed wrong. So
     they are counted in some bin of their column as well, and taken out again. No two columns have
@@ -124,37 +113,28 @@ def tally(
         counts: of all bins, changed in place.
         zeros: by column, changed in place.
         maximum: the bits of it by column, changed in place.
-        rectified: where bits of what a ReLU lets through go, ``[n]``, or ``[0]``.
     """
     columns, size = len(offsets), len(bits)
-    work, unread = np.empty(WIDTH, np.int32), np.empty(WIDTH, np.int32)
-    wanted = len(rectified) > 0
+    work = np.empty(WIDTH, np.int32)
     arrays = offsets.ctypes.data, spare.ctypes.data, zeros.ctypes.data, maximum.ctypes.data
     for first in range(0, columns, WIDTH):
         most = min(WIDTH, columns - first)
         for low in range(first, size, columns):
             n = min(most, size - low)
             whole = n - n % _LANES
-            out = rectified.ctypes.data + 4 * low if wanted else unread.ctypes.data
             for i in range(0, whole, _LANES):
                 of, to, z, m = arrays
                 at, here = 4 * (first + i), bits.ctypes.data + 4 * (low + i)
                 place = work.ctypes.data + 4 * i
-                goal = out + 4 * i
-                binned(here, of + at, to + at, z + at, m + at, place, goal, lowest, highest, shift)
+                binned(here, of + at, to + at, z + at, m + at, place, lowest, highest, shift)
             for i in range(whole, n):
                 x, column = bits[low + i], first + i
                 held = min(max(x, lowest), highest)
                 work[i] = offsets[column] + ((held - lowest) >> shift)
-                kept = x
                 if x <= 0:
                     work[i] = spare[column]
                     zeros[column] += 1
-                    magnitude = x & np.int32(_MAGNITUDE)
-                    kept = magnitude if magnitude > np.int32(_INFINITY) else np.int32(0)
-                maximum[column] = max(maximum[column], kept)
-                if wanted:
-                    rectified[low + i] = kept
+                maximum[column] = max(maximum[column], x & np.int32(_MAGNITUDE))
             for i in range(n):
                 counts[np.uint32(work[i])] += 1  # an index that may be negative takes longer
     for column in range(columns):

@@ -78,7 +78,7 @@ class Histogram:
         channels, bins = self.counts.shape
         rows = rows.float()
         if (compiled := _compiled()) is not None:
-            self._tally(compiled, rows.contiguous(), rows.new_empty(0))
+            self._tally(compiled, rows.contiguous())
             return
         self.maximum = torch.maximum(self.maximum, rows.amax(0))
         offsets = torch.arange(channels) * bins
@@ -91,19 +91,7 @@ class Histogram:
                 channels, bins
             )
 
-    def rectify(self, rows: Tensor) -> Tensor:
-        """Add what a ReLU lets through of ``[n, channels]``, and return it: in one pass."""
-        compiled = _compiled()
-        if compiled is None or rows.dtype is not torch.float32 or rows.device.type != "cpu":
-            value = torch.relu(rows)
-            self.update(value.cpu())
-            return value
-        rows = rows.contiguous()
-        value = torch.empty_like(rows)
-        self._tally(compiled, rows, value)
-        return value
-
-    def _tally(self, compiled: ModuleType, rows: Tensor, rectified: Tensor) -> None:
+    def _tally(self, compiled: ModuleType, rows: Tensor) -> None:
         (channels, bins), apart = self.counts.shape, self.counts.stride(0)
         flat = self.counts.as_strided(((channels - 1) * apart + bins,), (1,))
         beside = max(1, compiled.WIDTH // channels)  # rows that stand in one of the kernel's
@@ -120,7 +108,6 @@ class Histogram:
             flat.numpy(),
             zeros,
             maximum,
-            rectified.view(-1).view(torch.int32).numpy(),
         )
         self.zeros += torch.from_numpy(zeros).view(beside, channels).sum(0)
         largest = torch.from_numpy(maximum).view(torch.float32).view(beside, channels).amax(0)

@@ -104,38 +104,6 @@ def test_channels_do_not_see_each_other(rows):
         assert one.maximum[0] == whole.maximum[channel]
 
 
-@laws
-@given(activations(), bits, st.booleans(), st.integers(0, 99))
-def test_what_a_relu_lets_through_is_counted_and_returned(rows, bits, compiled, seed):
-    sign = torch.rand(rows.shape, generator=torch.Generator().manual_seed(seed)) < 0.5
-    rows = torch.where(sign, rows, -rows)
-    before = rows.clone()
-    made = Histogram(rows.shape[1], bits)
-    loop = histogram_compiled if compiled else None
-    with mock.patch.object(statistic, "_compiled", lambda: loop):
-        value = made.rectify(rows)
-    assert torch.equal(value, torch.relu(rows))
-    assert torch.equal(rows, before)
-    assert same(made, histogram(torch.relu(rows), bits))
-
-
-@pytest.mark.parametrize("columns", [1, 3, 40])
-@pytest.mark.parametrize("lost", [float("nan"), -float("nan"), float("inf")])
-def test_what_is_no_finite_number_behind_a_relu_shows(columns, lost):
-    for place in (0, 17, 35):
-        rows = torch.randn(37, columns)
-        rows[place, -1] = lost
-        made = Histogram(columns, 6)
-        value = made.rectify(rows)
-        assert not made.maximum[-1].isfinite()
-        assert made.maximum[:-1].isfinite().all()
-        assert torch.equal(value.nan_to_num(nan=-1.0), torch.relu(rows).nan_to_num(nan=-1.0))
-    low = torch.full((5, columns), -float("inf"))
-    made = Histogram(columns, 6)
-    assert torch.equal(made.rectify(low), torch.zeros_like(low))
-    assert torch.equal(made.maximum, torch.zeros(columns))
-
-
 def test_large_batches_are_taken_in_parts(monkeypatch):
     rows = torch.rand(1000, 3)
     whole = histogram(rows)
