@@ -135,7 +135,7 @@ def _break_even(node: Node, shape: torch.Size) -> float:
 
 _CACHED = 1 << 21  # weights of which a spike finds its own in the cache: 8 MB
 
-_STEPS = ((64, 0.3), (32, 0.25), (16, 0.15))
+_STEPS = ((64, 0.4), (32, 0.25), (16, 0.15))
 """Channels, and what :func:`_break_even` is from there."""
 
 
