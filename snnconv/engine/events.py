@@ -82,9 +82,13 @@ class Convolution:
         """``[N, C, H, W] -> [N, C_out, H_out, W_out]``."""
         size = (values.shape[2], values.shape[3])
         out = torch.empty(len(values), *self.places(size), self.shape[0])
-        array, of = out.numpy(), self.images(values)
-        work = self.shape[2] * self.shape[3] * out[0].numel()
-        split(lambda start, stop: of(start, stop, 1, array[start:stop]), len(values), work)
+        array = out.numpy()
+
+        def go(start: int, stop: int) -> None:
+            if start < stop:  # images go as steps of one sample do: a tile takes many
+                self.images(values[start:stop])(0, 1, stop - start, array[start:stop])
+
+        split(go, len(values), self.shape[2] * self.shape[3] * out[0].numel())
         return Tensor.permute(out, 0, 3, 1, 2)
 
     def images(self, values: Tensor) -> Images:
