@@ -154,7 +154,7 @@ def gather(
     abreast = max(1, min(out_width, _SUMS // (at_once * lanes)))  # places of the output
     listed = width * channels * at_once * 6 // 5 * stride[0]  # bytes of a line's lists
     band = 1 if chunks == 1 else max(1, min(out_height, _LISTED // listed))
-    lines = (band - 1) * stride[0] + (kernel[0] - 1) * dilation[0] + 1  # that are listed at a time
+    lines = min(height, (band - 1) * stride[0] + (kernel[0] - 1) * dilation[0] + 1)  # listed
     holds = np.empty(lines, np.int64)  # which line of the input
     lists, most = lines * width * blocks, at_once * depth + SIZES[0]
     numbers = np.empty((lists, len(SIZES) + 1), np.int64)
