@@ -93,6 +93,7 @@ class Metric(ABC):
         counted: whether it reads the counts of the spikes that it observes. What needs no more
             than their sums at each step says so by :meth:`weights`: if no metric reads counts, none
             are written.
+        valued: whether it reads the values; if no metric does, none may be written.
         added: attributes that grow with every batch, numbers, tensors or mappings of them: of
             several processes they are added up before the figures.
     """
@@ -100,6 +101,7 @@ class Metric(ABC):
     needs: ClassVar[tuple[str, ...]] = ()
     of_conversion: ClassVar[bool] = False
     counted: ClassVar[bool] = True
+    valued: ClassVar[bool] = True
     added: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, setup: Setup) -> None:
@@ -162,7 +164,10 @@ class Watch:
             name: Tally(_as_convolutions_lie(torch.stack(rows).float()).to(device), levels)
             for name, rows in weights.items()
         }
-        self.asks = Asks(any(metric.counted for metric in self._metrics), tallies)
+        counted, valued = (
+            any(getattr(metric, what) for metric in self._metrics) for what in ("counted", "valued")
+        )
+        self.asks = Asks(counted, tallies, valued)
 
     def __call__(self, name: str, start: int, spikes: Spikes) -> None:
         """See :class:`snnconv.spiking.Observer`."""

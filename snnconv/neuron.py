@@ -98,6 +98,10 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
                 ``[T, B, *N]``; none when confidence is off.
         """
 
+    def amplitude(self) -> Tensor | None:
+        """What every spike carries, ``[]``, ``[1]`` or ``[C]``; none where spikes differ."""
+        return None
+
     def averages(self) -> bool:
         """Whether each step is given the mean of all steps' currents, and nothing else of them."""
         return False

@@ -228,6 +228,7 @@ class Spiking:
                 name: Tally(torch.ones(1, *sizes[name], device=self.device), levels)
                 for name in self.module.neurons
             },
+            valued=False,
         )
 
         def observe(name: str, start: int, seen: Spikes) -> None:
@@ -235,7 +236,7 @@ class Spiking:
             if tally := asks.tallies.get(name):
                 sums = tally.of(seen)
                 spikes += int(sums.sum())
-                neurons += len(sums) * seen.values[0].numel()
+                neurons += len(sums) * seen.counts.shape[1:].numel()
 
         held, T = self.held_out, self.timesteps
         mine = distributed.share(held.order)

@@ -33,8 +33,10 @@ from torch import Tensor, nn
 from snnconv.confidence import keep_mask
 from snnconv.engine import synapse
 from snnconv.engine.activity import Active, activity, assumed, inside
+from snnconv.engine.packed import Packed, unpacked
+from snnconv.engine.packing import of_bits, packing
 from snnconv.engine.pending import Pending, added, waiting
-from snnconv.engine.run import run
+from snnconv.engine.run import Fired, fire
 from snnconv.facts import ConfidenceFacts
 from snnconv.frames import at
 from snnconv.graph.build import Network, shapes, walk
@@ -44,6 +46,9 @@ from snnconv.graph.roles import Carries, averaged, carried, cumulative, sources,
 from snnconv.neuron import Neuron, Spikes
 from snnconv.shapes import fold_time, unfold_time
 from snnconv.tally import COUNTS, NOTHING, Asks
+
+Value = Tensor | Packed | Pending
+"""Of a node, at all steps: as float32, as bits, or when it is asked for."""
 
 Observer = Callable[[str, int, Spikes], None]
 """Sees ``(node name, steps done before, spikes [T, B, *N])`` of every source of spikes."""
@@ -154,19 +159,27 @@ class SpikingNetwork(nn.Module):
         nodes: dict[str, Any] = {}
         averages, once = self._means()
         asked = NOTHING if observe is None else asks
+        pending = self._by_events(once)
+        packed = frozenset() if asked.valued else packing(self.network.graph, *pending)
 
-        def evaluate(node: Node, inputs: list[Tensor | Pending]) -> Tensor | Pending:
+        def evaluate(node: Node, inputs: list[Value]) -> Value:
             if OPS[node.op].role is Role.SITE:
-                averaged = node.name in averages
-                spikes, nodes[node.name] = self._fire(
-                    node.name, inputs[0], timesteps, samples, state, asked, averaged
+                wants = (asked, node.name in averages, node.name in packed)
+                currents = inputs[0] if isinstance(inputs[0], Pending) else unpacked(inputs[0])
+                spikes, values, nodes[node.name] = self._fire(
+                    node.name, currents, timesteps, samples, state, *wants
                 )
                 if observe is not None:
                     observe(node.name, state.steps, spikes)
-                return spikes.values
+                return values
             if any(isinstance(value, Pending) for value in inputs):
                 return added(inputs)
-            given = cast("list[Tensor]", inputs)
+            ready = cast("list[Tensor | Packed]", inputs)
+            if node.name in pending[1]:
+                return Pending(self._layouts.of(self.network, node), ready[0])
+            if (made := of_bits(node, ready)) is not None:
+                return made
+            given = [unpacked(value) for value in ready]
             if node.name in self._cumulative:
                 if OPS[node.op].role is Role.ANALOG:
                     found, nodes[node.name] = self._difference(node, given, state)
@@ -177,9 +190,9 @@ class SpikingNetwork(nn.Module):
                     observe(node.name, state.steps, Spikes((seen != 0).to(seen.dtype), pooled))
                 return pooled
             active = None if node.name in once else self.active[node.name]
-            return self._pending(node, given, active) or self._merged(node, given, active)
+            return self._merged(node, given, active)
 
-        source: Tensor | Pending = x
+        source: Value = x
         currents = cast("Tensor", walk(self.network.graph, source, evaluate))
         return currents.expand(timesteps, *currents.shape[1:]), State(
             state.steps + timesteps, nodes
@@ -198,16 +211,23 @@ class SpikingNetwork(nn.Module):
         averages = averaged(self.network.graph, averaging)
         return averages, still(self.network.graph, averages, self._source)
 
-    def _pending(self, node: Node, inputs: list[Tensor], active: float | None) -> Pending | None:
-        """A convolution by events that its neurons will ask for."""
-        if node.name not in self._waiting or node.op != "conv" or inputs[0].dim() != 5:
-            return None
-        if (
-            torch.is_grad_enabled()
-            or synapse.path(self.network, node, active, self.engine) != "event"
-        ):
-            return None
-        return Pending(self._layouts.of(self.network, node), inputs[0])
+    def _by_events(self, once: frozenset[str]) -> tuple[frozenset[str], frozenset[str]]:
+        """What waits for its neurons, and those convolutions of images by events that do."""
+        if torch.is_grad_enabled():
+            return frozenset(), frozenset()
+
+        def goes(node: Node) -> bool:
+            active = None if node.name in once else self.active[node.name]
+            return synapse.path(self.network, node, active, self.engine) == "event"
+
+        convolutions = (
+            node
+            for node in self.network.graph.nodes
+            if node.name in self._waiting
+            and node.op == "conv"
+            and self.network.tensor(node.tensors["weight"]).dim() == 4
+        )
+        return self._waiting, frozenset(node.name for node in convolutions if goes(node))
 
     def _expected(self, rates: Mapping[str, Active]) -> dict[str, float | None]:
         """The share of a node's multiplications that spikes need; none where inputs are none."""
@@ -237,7 +257,8 @@ class SpikingNetwork(nn.Module):
         state: State,
         asked: Asks,
         averaged: bool,
-    ) -> tuple[Spikes, Any]:
+        packed: bool,
+    ) -> Fired:
         if isinstance(currents, Pending):
             like = currents.like()
         else:
@@ -255,8 +276,9 @@ class SpikingNetwork(nn.Module):
                 state.steps,
                 like,
             )
-        before, wants = state.nodes.get(name), (asked.counted, averaged, asked.tallies.get(name))
-        return run(self.neurons[name], currents, before, keep, *wants)
+        before, tally = state.nodes.get(name), asked.tallies.get(name)
+        wants = (asked.counted, averaged, tally, packed)
+        return fire(self.neurons[name], currents, before, keep, *wants)
 
     def _merged(self, node: Node, inputs: list[Tensor], active: float | None = None) -> Tensor:
         """A linear operation on all steps at once; one that has inputs of both kinds expands."""

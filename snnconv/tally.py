@@ -1,4 +1,4 @@
-"""What is asked of a layer's spikes beside their values: counts, or sums of them at each step.
+"""What is asked of a layer's spikes beside what is behind it: counts, sums of them, values.
 
 Whoever needs a layer's sums says so before it runs: a compiled scan adds them up while it has the
 counts in the cache, and writes none unless somebody needs them, too.
@@ -79,14 +79,16 @@ class Asks:
     Attributes:
         counted: whether for counts.
         tallies: for which sums, by node.
+        valued: whether for values; else there may be none.
     """
 
     counted: bool = True
     tallies: Mapping[str, Tally] = field(default_factory=dict)
+    valued: bool = True
 
     def of(self, name: str) -> bool:
         """Whether for anything of a node beside its values."""
         return self.counted or name in self.tallies
 
 
-COUNTS, NOTHING = Asks(), Asks(counted=False)
+COUNTS, NOTHING = Asks(), Asks(counted=False, valued=False)

@@ -1,7 +1,9 @@
 """What fired, as the bits of a word: whoever wants to know looks at what fired alone.
 
+Values are float32, or bits already: spikes of one amplitude (:mod:`snnconv.engine.packed`).
+
 Shape:
-    Addresses of contiguous float32 memory; nothing is checked here.
+    Addresses of contiguous memory; nothing is checked here.
 """
 
 from typing import Any
@@ -13,11 +15,14 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from snnconv.compiled import inlined
-from snnconv.engine.vectors import LANES, fetch
+from snnconv.engine.vectors import BYTES, FLOAT, INT, LANES, VECTOR, fetch
+
+Floats = NDArray[np.float32]
+Bytes = NDArray[np.uint8]
 
 WORD = 64  # values whose spikes are the bits of a word
 
-FLOAT, INT = ir.FloatType(), ir.IntType(64)
+FEW = ir.IntType(LANES)
 
 
 def _nonzero(typing: Any, number: Any, address: Any) -> Any:
@@ -53,6 +58,53 @@ def _value(typing: Any, address: Any) -> Any:
 
 
 value: Any = intrinsic(_value)
+
+
+def _word(typing: Any, address: Any) -> Any:
+    """The 64 bits at an address, which needs not be that of a word."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.load(builder.inttoptr(args[0], INT.as_pointer()), align=1)
+
+    return types.int64(types.int64), generate
+
+
+word_at: Any = intrinsic(_word)
+
+
+def _pack(typing: Any, to: Any, source: Any) -> Any:
+    """Write which of :data:`LANES` float32 values are not zero, as so many bits."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        nothing = ir.Constant(VECTOR, [0.0] * LANES)
+        fired = builder.fcmp_unordered("!=", fetch(builder, VECTOR, args[1]), nothing)
+        target = builder.inttoptr(args[0], FEW.as_pointer())
+        builder.store(builder.bitcast(fired, FEW), target, align=1)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), generate
+
+
+pack: Any = intrinsic(_pack)
+
+
+def _add_where(typing: Any, to: Any, fired: Any, amounts: Any) -> Any:
+    """Add :data:`LANES` float32 amounts where a bit is set, and 0 elsewhere."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        to, fired, amounts = args
+        bits = builder.load(builder.inttoptr(fired, FEW.as_pointer()), align=1)
+        chosen = builder.bitcast(bits, ir.VectorType(ir.IntType(1), LANES))
+        nothing = ir.Constant(VECTOR, [0.0] * LANES)
+        found = builder.select(chosen, fetch(builder, VECTOR, amounts), nothing)
+        total = builder.fadd(fetch(builder, VECTOR, to), found)
+        builder.store(total, builder.inttoptr(to, VECTOR.as_pointer()), align=BYTES)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 3), generate
+
+
+add_where: Any = intrinsic(_add_where)
 
 
 def _lowest(typing: Any, word: Any) -> Any:
@@ -93,6 +145,26 @@ def bits(address: int, count: int) -> int:
     for i in range(done, count):
         word |= np.int64(value(address + 4 * i) != 0) << i
     return int(word)
+
+
+@inlined
+def fired(image: int, place: int, count: int, packed: bool) -> int:
+    """Which of ``count`` values of an image fired, from a place on; of bits, one that fills bytes.
+
+    Where there are no more, 7 bytes behind the last are read, and left.
+    """
+    if not packed:
+        return bits(image + 4 * place, count)
+    word = word_at(image + (place >> 3))
+    return int(word if count == WORD else word & ((np.int64(1) << count) - 1))
+
+
+@inlined
+def source(values: Floats, packed: Bytes, amplitudes: Floats) -> tuple[int, int]:
+    """The address of the values, and 0; of bits, where there are, and that of the amplitudes."""
+    if len(packed) > 0:
+        return packed.ctypes.data, amplitudes.ctypes.data
+    return values.ctypes.data, 0
 
 
 @inlined

@@ -4,7 +4,8 @@ Silent inputs cost nothing, padding neither. There are two ways, with the same r
 outputs gather what fired within their window, or an input that fired scatters to what it reaches.
 
 Shape:
-    ``[N, C, H, W] -> [N, C_out, H_out, W_out]``, float32, in channels-last memory.
+    ``[N, C, H, W] -> [N, C_out, H_out, W_out]``, float32, in channels-last memory; or packed spikes
+    ``[T, B, C, H, W]``, of ``N = T*B`` images.
 """
 
 import functools
@@ -22,6 +23,7 @@ from torch import Tensor
 from snnconv.compiled import split
 from snnconv.engine.bits import WORD
 from snnconv.engine.gather import gather
+from snnconv.engine.packed import Packed
 from snnconv.engine.pending import Images
 from snnconv.engine.rows import WIDEST
 from snnconv.engine.scatter import joined, reach, scatter
@@ -29,6 +31,9 @@ from snnconv.engine.vectors import LANES
 
 Floats = NDArray[np.float32]
 Pair = tuple[int, int]
+
+Operands = tuple[tuple[int, int, int, int], Floats, NDArray[np.uint8], Floats]
+"""What a kernel reads: ``N, H, W, C``, and as many values; or bits, and a line's amplitudes."""
 
 Way = Literal["gather", "scatter"]
 """Outputs gather, or inputs scatter."""
@@ -88,25 +93,25 @@ class Convolution:
             if start < stop:  # images go as steps of one sample do: a tile takes many
                 self.images(values[start:stop])(0, 1, stop - start, array[start:stop])
 
-        split(go, len(values), self.shape[2] * self.shape[3] * out[0].numel())
+        split(go, len(values), self.shape[2] * self.shape[3] * math.prod(out.shape[1:]))
         return Tensor.permute(out, 0, 3, 1, 2)
 
-    def images(self, values: Tensor) -> Images:
+    def images(self, values: Tensor | Packed) -> Images:
         """``(start, stop, steps, out)`` computes samples of a batch of ``steps * B`` images.
 
         Args:
-            values: ``[steps*B, C, H, W]``, mostly zeros; out is ``[steps*(stop-start), H_out,
-                W_out, C_out]``.
+            values: ``[steps*B, C, H, W]``, mostly zeros, or packed; out is
+                ``[steps*(stop-start), H_out, W_out, C_out]``.
         """
-        channels, height, width = values.shape[1:]
+        given = operands(values)
+        _, height, width, channels = given[0]
         if channels != self.shape[1] * self.window.groups:
             groups = self.window.groups
             raise ValueError(f"{channels} channels for {self.shape} in {groups} groups")
-        array = values.permute(0, 2, 3, 1).contiguous().numpy()
         run, rest = self._how((height, width))
 
         def compute(start: int, stop: int, steps: int, out: Floats) -> None:
-            run(start, stop, steps, array, self.weights, self.bias, out, *rest)
+            run(start, stop, steps, *given, self.weights, self.bias, out, *rest)
 
         return compute
 
@@ -117,6 +122,17 @@ class Convolution:
             return gather, (kernel, w.stride, w.padding, w.dilation)
         reached = _reaches(size, self.places(size), kernel, w)
         return scatter, (*reached, self.shape[1])
+
+
+def operands(values: Tensor | Packed) -> Operands:
+    """Of ``[N, C, H, W]``, or of packed spikes."""
+    if isinstance(values, Packed):
+        T, B, C, H, W = values.shape
+        none, amounts = np.empty(0, np.float32), np.tile(values.amplitude, W)
+        return (T * B, H, W, C), none, values.bits.reshape(-1), amounts
+    array: Floats = values.permute(0, 2, 3, 1).contiguous().numpy()
+    N, H, W, C = array.shape
+    return (N, H, W, C), array.reshape(-1), np.empty(0, np.uint8), np.empty(0, np.float32)
 
 
 def laid_out(

@@ -12,24 +12,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snnconv.compiled import compiled, inlined
-from snnconv.engine.bits import WORD, bits, lowest, number, value
+from snnconv.engine.bits import WORD, fired, lowest, number, source, value
 from snnconv.engine.rows import SIZES, add_groups
 from snnconv.engine.vectors import LANES, copy
 
 Floats = NDArray[np.float32]
+Bytes = NDArray[np.uint8]
 Shorts = NDArray[np.uint16]
 Ints = NDArray[np.int64]
 Pair = tuple[int, int]
 
 STEPS = 32  # at once: of 64 channels they are 8 KB of sums
 _SUMS = 2 * STEPS * WORD  # at once, of some places
+_SCRATCH = 1 << 25  # bytes of all lists: of windows as wide as they get, these are fewer steps
 _LISTED = 1 << 18  # bytes of the lists of some lines of the output, a fifth of all firing
 
 
 @inlined
 def enlist(
-    at: int,
-    channels: int,
+    word: int,
+    given: int,
     to: int,
     row: int,
     numbers: Ints,
@@ -39,36 +41,37 @@ def enlist(
 ) -> None:
     """Put what fired at a place, of up to a word of channels, on its lists.
 
-    At is the address of the values, to the byte of the step's sums, row the bytes of a row of
-    weights; numbers count groups of each size, and events. Groups are made from the largest to the
-    smallest, so channels stay in their order. What would often be guessed wrong is no question: it
-    is written down in any case, and counted if it is there.
+    Given is the address of what each carries, to the byte of the step's sums, row the bytes of a
+    row of weights; numbers count groups of each size, and events. Groups are made from the largest
+    to the smallest, so channels stay in their order. What would often be guessed wrong is no
+    question: it is written down in any case, and counted if it is there.
     """
-    word = bits(at, channels)
-    fired, first = number(word), numbers[4]
+    many, first = number(word), numbers[4]
     event = first
     while word != 0:
         for i in range(8):
             channel = lowest(word) % WORD
             word &= word - 1
             rows[event + i] = channel * row
-            amounts[event + i] = value(at + channel * 4)
+            amounts[event + i] = value(given + channel * 4)
         event += 8
-    for i in range(max(1, fired >> 3)):
+    for i in range(max(1, many >> 3)):
         groups[0, numbers[0] + i, 0] = to
         groups[0, numbers[0] + i, 1] = first + i * 8
     for k in range(1, 4):
         groups[k, numbers[k], 0] = to
-        groups[k, numbers[k], 1] = first + (fired >> (4 - k) << (4 - k))
-    numbers[0] += fired >> 3
-    numbers[1] += fired >> 2 & 1
-    numbers[2] += fired >> 1 & 1
-    numbers[3] += fired & 1
-    numbers[4] = first + fired
+        groups[k, numbers[k], 1] = first + (many >> (4 - k) << (4 - k))
+    numbers[0] += many >> 3
+    numbers[1] += many >> 2 & 1
+    numbers[2] += many >> 1 & 1
+    numbers[3] += many & 1
+    numbers[4] = first + many
 
 
 @inlined
 def enlist_line(
+    values: int,
+    amplitudes: int,
     line: int,
     after: int,
     steps: int,
@@ -83,18 +86,21 @@ def enlist_line(
 ) -> None:
     """List a line of the input, whose lists lie one behind the other, step by step as it lies.
 
-    Line is the address of the first step's values, after the bytes to the next step's.
+    Values and amplitudes are addresses, as :func:`snnconv.engine.bits.source` has them; line is the
+    first step's first value, after how many there are to the next step's.
     """
-    blocks = (channels + depth - 1) // depth
+    blocks, bits = (channels + depth - 1) // depth, amplitudes != 0
     numbers[:] = 0
     for t in range(steps):
         for x in range(len(wanted)):
             if wanted[x]:
                 for block in range(blocks):
                     k, low = x * blocks + block, block * depth
-                    at, size = line + t * after + (x * channels + low) * 4, channels - low
+                    place = line + t * after + x * channels + low
+                    word = fired(values, place, min(depth, channels - low), bits)
+                    given = amplitudes + low * 4 if bits else values + place * 4
                     lists = (numbers[k], groups[k], rows[k], amounts[k])
-                    enlist(at, min(depth, size), t * row, row, *lists)
+                    enlist(word, given, t * row, row, *lists)
 
 
 @inlined
@@ -106,6 +112,13 @@ def seen(size: int, out: int, kernel: int, stride: int, padding: int, dilation: 
             at = place * stride + tap * dilation - padding
             found[place, tap] = at if 0 <= at < size else -1
     return found
+
+
+@inlined
+def portion(steps: int, lists: int, depth: int) -> int:
+    """Steps at once, as many as go into :data:`_SCRATCH`, if all channels fired."""
+    each = lists * (depth * 6 + (depth // 8 + 1) * 16)
+    return max(1, min(steps, STEPS, _SCRATCH // each))
 
 
 @inlined
@@ -130,7 +143,10 @@ def gather(
     start: int,
     stop: int,
     steps: int,
+    shape: tuple[int, int, int, int],
     values: Floats,
+    packed: Bytes,
+    amplitudes: Floats,
     weights: Floats,
     bias: Floats,
     out: Floats,
@@ -141,27 +157,29 @@ def gather(
 ) -> None:
     """Samples ``start`` to ``stop`` of each of ``steps`` parts of the batch.
 
-    Values ``[steps*B, H, W, C]``, weights ``[chunks, taps, blocks, channels, width]``: tiles, out
-    ``[steps*(stop-start), H_out, W_out, C_out]``.
+    Shape is ``steps*B, H, W, C``, of values, or packed bits and the amplitudes of channels; weights
+    ``[chunks, taps, blocks, channels, width]``: tiles, out ``[steps*(stop-start), H_out, W_out,
+    C_out]``.
     """
-    height, width, channels = values.shape[1:]
+    images, height, width, channels = shape
     out_height, out_width, out_channels = out.shape[1:]
     chunks, _, blocks, depth, lanes = weights.shape
     row, tile = lanes * 4, depth * lanes * 4  # bytes
-    batch, samples = len(values) // steps, stop - start
-    before, after = values[0].size * 4 * batch, out[0].size * 4 * samples
-    at_once = min(steps, STEPS)
+    batch, samples = images // steps, stop - start
+    image, after = height * width * channels, out[0].size * 4 * samples
+    least = (kernel[0] - 1) * dilation[0] + 1  # lines under a window
+    at_once = portion(steps, least * width * blocks, depth)
     abreast = max(1, min(out_width, _SUMS // (at_once * lanes)))  # places of the output
     listed = width * channels * at_once * 6 // 5 * stride[0]  # bytes of a line's lists
     band = 1 if chunks == 1 else max(1, min(out_height, _LISTED // listed))
-    lines = min(height, (band - 1) * stride[0] + (kernel[0] - 1) * dilation[0] + 1)  # listed
-    holds = np.empty(lines, np.int64)  # which line of the input
+    lines = min(height, (band - 1) * stride[0] + least)  # listed
     lists, most = lines * width * blocks, at_once * depth + SIZES[0]
     numbers = np.empty((lists, len(SIZES) + 1), np.int64)
     groups = np.empty((lists, len(SIZES), at_once * (depth // 8 + 1) + 1, 2), np.uint16)
     rows, amounts = np.empty((lists, most), np.uint16), np.empty((lists, most), np.float32)
-    sums = np.empty((abreast, at_once, lanes), np.float32)
+    sums, holds = np.empty((abreast, at_once, lanes), np.float32), np.empty(lines, np.int64)
     w, b, n = weights.ctypes.data, bias.ctypes.data, numbers.ctypes.data
+    given = source(values, packed, amplitudes)
     g, r, a = groups.ctypes.data, rows.ctypes.data, amounts.ctypes.data
     apart = groups[0, 0].size * 2  # bytes
     ys = seen(height, out_height, kernel[0], stride[0], padding[0], dilation[0])
@@ -170,18 +188,18 @@ def gather(
     for part in range(samples * ((steps + at_once - 1) // at_once)):
         sample, begin = part % samples, part // samples * at_once
         now = min(at_once, steps - begin)
-        source = values[begin * batch + start + sample].ctypes.data
+        first = (begin * batch + start + sample) * image
         goal = out[begin * samples + sample].ctypes.data
-        holds[:] = -1
+        holds[:] = -1  # which line of the input
         for top in range(0, out_height, band):
             bottom = min(top + band, out_height)
             for y in ys[top:bottom].flat:
                 if y >= 0 and holds[y % lines] != y:
                     holds[y % lines] = y
-                    line = source + y * width * channels * 4
+                    line = int(first + y * width * channels), image * batch
                     low, high = y % lines * width * blocks, (y % lines + 1) * width * blocks
                     parts = (numbers[low:high], groups[low:high], rows[low:high], amounts[low:high])
-                    enlist_line(line, before, now, wanted, channels, depth, row, *parts)
+                    enlist_line(*given, *line, now, wanted, channels, depth, row, *parts)
             total, place = sums.ctypes.data, at_once * row  # taken here: an array unused is freed
             for chunk in range(chunks):
                 floats = min(lanes, out_channels - chunk * lanes)

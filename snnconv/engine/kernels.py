@@ -16,8 +16,10 @@ from torch import Tensor
 
 from snnconv.compiled import split
 from snnconv.engine.flat import Flat
+from snnconv.engine.packed import Packed
 from snnconv.engine.scan import BLOCK, LEAST, scan_if, scan_levels, scan_lm_h
 from snnconv.engine.scan_msat import scan_msat
+from snnconv.engine.vectors import LANES
 from snnconv.neuron import Neuron, Spikes
 from snnconv.neurons import if_, lm_h, lm_ht, msat
 from snnconv.tally import Summed, Tally
@@ -36,6 +38,7 @@ class Run:
         counted: whether anybody wants the counts.
         averaged: whether nobody wants more of the values than their mean over time.
         tally: the sums that are wanted.
+        packed: whether values are wanted as bits.
     """
 
     flat: Flat
@@ -44,12 +47,21 @@ class Run:
     counted: bool
     averaged: bool = False
     tally: Tally | None = None
+    packed: bool = False
 
-    def outputs(self, averaged: bool = False) -> "Outputs":
-        """Memory for what comes out; for the mean of values, where it is one."""
+    def outputs(self, amplitude: Tensor | None, averaged: bool = False) -> "Outputs":
+        """Memory for what comes out.
+
+        Args:
+            amplitude: of the neurons; see :meth:`snnconv.neuron.Neuron.amplitude`.
+            averaged: whether no more than the mean of values comes out.
+        """
         flat, tally = self.flat, self.tally
         counts = flat.empty(self.steps * self.counted)
-        values = flat.empty(1 if averaged else self.steps)
+        packed = None
+        if self.packed and amplitude is not None and packable(flat):
+            packed = Packed.empty(self.steps, flat.shape, amplitude)
+        values = flat.empty(0 if packed else 1 if averaged else self.steps)
         weights = flat.empty(0) if tally is None else tally.weights[:, None]
         sums = torch.zeros(self.steps, len(weights), dtype=torch.int64)
         return Outputs(
@@ -59,6 +71,7 @@ class Run:
             flat.array(weights),
             BLOCK if tally is None else _piece(tally),
             sums.numpy(),
+            packed,
         )
 
     def kept(self) -> Floats | None:
@@ -77,6 +90,7 @@ class Outputs:
         weights: of the sums, ``[k, neurons of a sample]``.
         piece: neurons whose weighted spikes are added up in float32.
         sums: ``[T, k]``.
+        packed: the values as bits, where they are: then there are no others.
     """
 
     spikes: Spikes
@@ -85,7 +99,13 @@ class Outputs:
     weights: Floats
     piece: int
     sums: NDArray[np.int64]
+    packed: Packed | None
     _lock: Lock = field(default_factory=Lock)
+
+    @property
+    def bits(self) -> NDArray[np.uint8]:
+        """The values as bits, ``[T, n/8]`` or ``[0, 0]``."""
+        return np.empty((0, 0), np.uint8) if self.packed is None else self.packed.bits
 
     def fill(self, scan: Callable[..., None], *given: Any) -> None:
         """By a scan of some neurons; others may be scanned in other threads."""
@@ -93,6 +113,11 @@ class Outputs:
         scan(*given, self.counts, self.values, self.weights, self.piece, sums)
         with self._lock:
             self.sums[:] += sums
+
+
+def packable(flat: Flat) -> bool:
+    """Whether a layer's spikes can be bits: whole vectors of channels, images in channels-last."""
+    return flat.channels_last and len(flat.shape) == 4 and flat.shape[1] % LANES == 0
 
 
 def summable(tally: Tally) -> bool:
@@ -110,14 +135,15 @@ class Scan:
     """A scan whose operands are laid out: neurons ``[start, stop)`` can go in any order.
 
     Attributes:
-        run: ``(start, stop, currents, first)``, with currents of the neurons from ``first`` on.
-        spikes: complete when all neurons have gone.
+        run: ``(start, stop, currents, first)``, with currents of the neurons from ``first`` on; of
+            packed spikes, of whole vectors of neurons.
+        out: complete when all neurons have gone.
         state: at the end, then, of the currents seen: neurons may remember them.
         sees: the rows of currents that a run wants, from those of these steps.
     """
 
     run: Callable[[int, int, Floats, int], None]
-    spikes: Spikes
+    out: Outputs
     state: Callable[[Tensor | None], Any]
     sees: Callable[[Tensor], Tensor] = lambda currents: currents
 
@@ -125,21 +151,26 @@ class Scan:
         """All neurons."""
         seen = self.sees(currents)
         rows = layer.flat.rows(seen)
-        split(lambda start, stop: self.run(start, stop, rows, 0), rows.shape[1], layer.steps)
-        return self.spikes, self.state(seen)
+        unit = 1 if self.out.packed is None else LANES
+
+        def go(start: int, stop: int) -> None:
+            self.run(start * unit, stop * unit, rows, 0)
+
+        split(go, rows.shape[1] // unit, layer.steps * unit)
+        return self.out.spikes, self.state(seen)
 
 
 def prepare_if(neuron: if_.IF, layer: Run, state: if_.State) -> Scan:
     """IF neurons."""
     flat = layer.flat
-    out = layer.outputs()
+    out = layer.outputs(neuron.amplitude())
     keep, theta = layer.kept(), flat.neurons(neuron.theta(state.potential))
     potential = flat.own(state.potential)
 
     def run(start: int, stop: int, currents: Floats, first: int) -> None:
-        out.fill(scan_if, start, stop, currents, first, keep, theta, potential)
+        out.fill(scan_if, start, stop, currents, first, keep, theta, potential, out.bits)
 
-    return Scan(run, out.spikes, lambda _: if_.State(flat.back(potential)))
+    return Scan(run, out, lambda _: if_.State(flat.back(potential)))
 
 
 def prepare_msat(
@@ -147,7 +178,7 @@ def prepare_msat(
 ) -> Scan:
     """MSAT neurons; thresholds ``[T, B, *N]`` are written where they are wanted."""
     p, flat = neuron.params, layer.flat
-    out = layer.outputs()
+    out = layer.outputs(neuron.amplitude())
     keep, theta = layer.kept(), flat.neurons(neuron.theta(state.before))
     before, after, mean = map(flat.own, state[:3])
     dtt = (1 / p.k_i, p.tau_mp * p.k_a, p.tau_mp * p.alpha, p.tau_mp * p.v_t)
@@ -167,7 +198,7 @@ def prepare_msat(
             flat.back(before), flat.back(after), flat.back(mean), state.steps + layer.steps
         )
 
-    return Scan(run, out.spikes, end)
+    return Scan(run, out, end)
 
 
 def prepare_lm_ht(neuron: lm_ht.LMHT, layer: Run, state: lm_ht.State) -> Scan:
@@ -188,33 +219,33 @@ def prepare_levels(
 ) -> Scan:
     """The same by Omega ``[T, S]`` and lambda ``[T]``; the state is a potential."""
     flat = layer.flat
-    out = layer.outputs(layer.averaged)
+    out = layer.outputs(neuron.amplitude(), layer.averaged)
     keep, unit = layer.kept(), flat.neurons(neuron.unit(potential))
     after = flat.own(potential)
-    constants = (small(omega), small(retention), *_constants(neuron.params.levels))
+    constants = (small(omega), small(retention), *_constants(neuron.params.levels), out.bits)
 
     def run(start: int, stop: int, seen: Floats, first: int) -> None:
         out.fill(scan_levels, start, stop, seen, first, keep, unit, after, *constants)
 
-    return Scan(run, out.spikes, lambda _: flat.back(after))
+    return Scan(run, out, lambda _: flat.back(after))
 
 
 def prepare_lm_h(neuron: lm_h.LMH, layer: Run, state: lm_h.State) -> Scan:
     """LM-H neurons."""
     flat = layer.flat
-    out = layer.outputs()
+    out = layer.outputs(neuron.amplitude())
     keep, theta = layer.kept(), flat.neurons(neuron.theta(state.soma))
     dendrite, soma = flat.own(state.dendrite), flat.own(state.soma)
     scalars = small(neuron.acting(state.steps, layer.steps))
 
     def run(start: int, stop: int, currents: Floats, first: int) -> None:
         arrays = (currents, first, keep, theta, dendrite, soma)
-        out.fill(scan_lm_h, start, stop, *arrays, scalars)
+        out.fill(scan_lm_h, start, stop, *arrays, scalars, out.bits)
 
     def end(_: Tensor | None) -> lm_h.State:
         return lm_h.State(flat.back(dendrite), flat.back(soma), state.steps + layer.steps)
 
-    return Scan(run, out.spikes, end)
+    return Scan(run, out, end)
 
 
 PREPARE: Mapping[type[Neuron[Any]], Callable[[Any, Run, Any], Scan]] = {

@@ -18,6 +18,7 @@ from torch import Tensor
 from snnconv.compiled import split
 from snnconv.engine.flat import Flat
 from snnconv.engine.kernels import PREPARE, Run, Scan, summable
+from snnconv.engine.packed import Packed
 from snnconv.engine.pending import Pending
 from snnconv.neuron import Neuron, Spikes
 from snnconv.tally import Tally
@@ -34,26 +35,29 @@ def run_layer(
     counted: bool,
     averaged: bool = False,
     tally: Tally | None = None,
-) -> tuple[Spikes, Any]:
-    """All steps of a sequence; see :func:`snnconv.engine.run.run`."""
+    packed: bool = False,
+) -> tuple[Spikes, Any, Packed | None]:
+    """All steps of a sequence; see :func:`snnconv.engine.run.fire`."""
     if isinstance(currents, Pending) and neuron.remembers:
         currents = currents.tensor()
     if tally is not None and not summable(tally):
         counted, tally = True, None
     if not isinstance(currents, Pending):
-        layer = Run(Flat.of(currents), len(currents), keep, counted, averaged, tally)
-        return prepare(neuron, layer, state).whole(layer, currents)
+        layer = Run(Flat.of(currents), len(currents), keep, counted, averaged, tally, packed)
+        scan = prepare(neuron, layer, state)
+        return *scan.whole(layer, currents), scan.out.packed
     flat = Flat(torch.Size(currents.shape[1:]), channels_last=True)
-    layer = Run(flat, currents.shape[0], keep, counted, averaged, tally)
+    layer = Run(flat, currents.shape[0], keep, counted, averaged, tally, packed)
     scan = prepare(neuron, layer, state)
     _interleave(currents, flat, scan)
-    return scan.spikes, scan.state(None)
+    return scan.out.spikes, scan.state(None), scan.out.packed
 
 
 def _interleave(currents: Pending, flat: Flat, scan: Scan) -> None:
     steps, samples, channels, *places = currents.shape
     neurons = channels * math.prod(places)
-    images, others = currents.images(), [flat.rows(other) for other in currents.others]
+    images = currents.images()
+    others = [x if isinstance(x, Packed) else flat.rows(x) for x in currents.others]
     at_once = max(1, _CACHED // (steps * neurons))
 
     def go(start: int, stop: int) -> None:
@@ -64,12 +68,15 @@ def _interleave(currents: Pending, flat: Flat, scan: Scan) -> None:
             rows = memory[: steps * size].reshape(steps, size)
             images(low, high, steps, rows.reshape(-1, *places, channels))
             for other in others:
-                rows += other[:, low * neurons : high * neurons]
+                if isinstance(other, Packed):
+                    other.add_to(rows, low * neurons)
+                else:
+                    rows += other[:, low * neurons : high * neurons]
             scan.run(low * neurons, high * neurons, rows, low * neurons)
 
     split(go, samples, steps * neurons)
 
 
-KERNELS: Mapping[type[Neuron[Any]], Callable[..., tuple[Spikes, Any]]] = {
+KERNELS: Mapping[type[Neuron[Any]], Callable[..., tuple[Spikes, Any, Packed | None]]] = {
     kind: functools.partial(run_layer, prepare) for kind, prepare in PREPARE.items()
 }

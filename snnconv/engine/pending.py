@@ -7,14 +7,16 @@ Shape:
     ``[T, B, C, H, W]``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from snnconv.engine.packed import Packed, unpacked
 from snnconv.graph.ir import Graph
 from snnconv.graph.ops import OPS, Role
 from snnconv.shapes import fold_time, unfold_time
@@ -29,7 +31,7 @@ class EventDriven(Protocol):
     def __call__(self, values: Tensor) -> Tensor:
         """``[N, C, H, W] -> [N, C_out, H_out, W_out]``."""
 
-    def images(self, values: Tensor) -> Images:
+    def images(self, values: Tensor | Packed) -> Images:
         """Samples of a batch, when they are asked for."""
 
     def places(self, size: tuple[int, int]) -> tuple[int, int]:
@@ -51,8 +53,8 @@ class Pending:
     """
 
     convolution: EventDriven
-    values: Tensor
-    others: tuple[Tensor, ...] = ()
+    values: Tensor | Packed
+    others: tuple[Tensor | Packed, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -60,25 +62,28 @@ class Pending:
         places = self.convolution.places((self.values.shape[3], self.values.shape[4]))
         return (*self.values.shape[:2], self.convolution.outputs, *places)
 
-    def plus(self, other: Tensor) -> "Pending":
+    def plus(self, other: Tensor | Packed) -> "Pending":
         """With other currents added."""
-        return replace(self, others=(*self.others, other.expand(self.shape)))
+        whole = other.expand(self.shape) if isinstance(other, Tensor) else other
+        return replace(self, others=(*self.others, whole))
 
     def images(self) -> Images:
         """The convolution's samples, when they are asked for."""
-        return self.convolution.images(fold_time(self.values))
+        values = self.values
+        return self.convolution.images(fold_time(values) if isinstance(values, Tensor) else values)
 
     def tensor(self) -> Tensor:
         """Now, and as a whole."""
-        found = unfold_time(self.convolution(fold_time(self.values)), len(self.values))
-        for other in self.others:
+        values, *others = map(unpacked, (self.values, *self.others))
+        found = unfold_time(self.convolution(fold_time(values)), len(values))
+        for other in others:
             found = found + other
         return found
 
     def like(self) -> Tensor:
         """A tensor of the same shape and order of memory, whose elements are one."""
         T, B, C, H, W = self.shape
-        return self.values.new_zeros(()).expand(T, B, H, W, C).movedim(-1, 2)
+        return torch.zeros(()).expand(T, B, H, W, C).movedim(-1, 2)
 
 
 def waiting(graph: Graph) -> frozenset[str]:
@@ -94,9 +99,9 @@ def waiting(graph: Graph) -> frozenset[str]:
     return frozenset(found)
 
 
-def added(inputs: list[Tensor | Pending]) -> Pending:
+def added(inputs: Sequence[Tensor | Packed | Pending]) -> Pending:
     """What an addition is of which a convolution is pending."""
-    first, *others = sorted(inputs, key=lambda value: isinstance(value, Tensor))
+    first, *others = sorted(inputs, key=lambda value: not isinstance(value, Pending))
     assert isinstance(first, Pending)
     for other in others:
         first = first.plus(other.tensor() if isinstance(other, Pending) else other)

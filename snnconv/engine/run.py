@@ -12,7 +12,7 @@ Shape:
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,6 +21,23 @@ from snnconv.engine.fused import FUSED
 from snnconv.engine.pending import Pending
 from snnconv.neuron import Neuron, Spikes
 from snnconv.tally import Tally
+
+if TYPE_CHECKING:  # it is compiled
+    from snnconv.engine.packed import Packed
+
+
+class Fired(NamedTuple):
+    """What a layer of neurons has done.
+
+    Attributes:
+        spikes: whose values are of no steps where they are bits.
+        values: ``[T, B, *N]``, or their mean ``[1, B, *N]``.
+        state: after the last step.
+    """
+
+    spikes: Spikes
+    values: "Tensor | Packed"
+    state: Any
 
 
 def run(
@@ -32,7 +49,22 @@ def run(
     averaged: bool = False,
     tally: Tally | None = None,
 ) -> tuple[Spikes, Any]:
-    """All steps of a sequence; see :meth:`snnconv.neuron.Neuron.run`.
+    """All steps of a sequence, see :meth:`snnconv.neuron.Neuron.run`; for the rest :func:`fire`."""
+    spikes, _, after = fire(neuron, currents, state, keep, counted, averaged, tally)
+    return spikes, after
+
+
+def fire(
+    neuron: Neuron[Any],
+    currents: Tensor | Pending,
+    state: Any,
+    keep: Tensor | None,
+    counted: bool = True,
+    averaged: bool = False,
+    tally: Tally | None = None,
+    packed: bool = False,
+) -> Fired:
+    """All steps of a sequence.
 
     Args:
         neuron: which.
@@ -43,38 +75,31 @@ def run(
         averaged: whether, in a simulation, values are wanted as their mean over time,
             ``[1, B, *N]``.
         tally: the sums that are wanted; a scan adds them up, who can't gives the counts for it.
+        packed: whether values are wanted as bits, where a scan can give them so.
     """
-    spikes, after = _run(neuron, currents, state, keep, counted, averaged, tally)
-    if averaged and len(spikes.values) > 1:
-        spikes = spikes._replace(values=_mean(spikes.values))
-    return spikes, after
-
-
-def _run(
-    neuron: Neuron[Any],
-    currents: Tensor | Pending,
-    state: Any,
-    keep: Tensor | None,
-    counted: bool,
-    averaged: bool,
-    tally: Tally | None,
-) -> tuple[Spikes, Any]:
     like = currents.like() if isinstance(currents, Pending) else currents
     if state is None:
         state = neuron.initial(like[0])
     kind, learns = type(neuron), torch.is_grad_enabled()
-    if learns and isinstance(currents, Pending):
-        currents = currents.tensor()
+    kernel = None
     if like.dtype is torch.float32 and like.device.type == "cpu":
-        compiled = kernels(learns).get(kind)
-        if compiled is not None:
-            if learns:
-                return compiled(neuron, currents, state, keep, counted or tally is not None)
-            return compiled(neuron, currents, state, keep, counted, averaged, tally)
-    if isinstance(currents, Pending):
-        currents = currents.tensor()
-    fused = FUSED.get(kind) if learns else None
-    return (fused or type(neuron).run)(neuron, currents, state, keep)
+        kernel = kernels(learns).get(kind)
+    if kernel is not None and not learns:
+        wants = (counted, averaged, tally, packed and not averaged)
+        spikes, after, bits = kernel(neuron, currents, state, keep, *wants)
+        if bits is not None:
+            return Fired(spikes, bits, after)
+    else:
+        if isinstance(currents, Pending):
+            currents = currents.tensor()
+        if kernel is not None:
+            spikes, after = kernel(neuron, currents, state, keep, counted or tally is not None)
+        else:
+            fused = FUSED.get(kind) if learns else None
+            spikes, after = (fused or type(neuron).run)(neuron, currents, state, keep)
+    if averaged and len(spikes.values) > 1:
+        spikes = spikes._replace(values=_mean(spikes.values))
+    return Fired(spikes, spikes.values, after)
 
 
 def _mean(values: Tensor) -> Tensor:
@@ -86,7 +111,7 @@ def _mean(values: Tensor) -> Tensor:
 
 
 @functools.cache
-def kernels(learns: bool = False) -> Mapping[type[Neuron[Any]], Callable[..., tuple[Spikes, Any]]]:
+def kernels(learns: bool = False) -> Mapping[type[Neuron[Any]], Callable[..., tuple[Any, ...]]]:
     """The neurons that have a compiled scan, in training one with gradients.
 
     None where numba can't be imported.

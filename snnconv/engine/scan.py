@@ -6,17 +6,21 @@ operation, in the same order.
 Shape:
     Currents ``[1 or T, m]`` of the neurons from ``first`` on (one row: they are constant over
     time), keep ``[T, n]`` or none, theta ``[1, 1 or n]``, states ``[n]``, values ``[T, n]``,
-    counts too, or ``[0, n]`` where nobody counts, weights ``[k, N]`` of the N neurons of a sample,
-    all float32 and contiguous. States are changed in place. Sums ``[T, k]`` int64 are added to.
+    counts too, or ``[0, n]`` where nobody wants them, weights ``[k, N]`` of the N neurons of a
+    sample, all float32 and contiguous; bits ``[T, n/8]``, or ``[0, 0]`` where values are no bits.
+    States are changed in place. Sums ``[T, k]`` int64 are added to.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
 from snnconv.compiled import compiled, inlined
+from snnconv.engine.bits import pack
+from snnconv.engine.firing import fire
 from snnconv.engine.vectors import LANES, copy, dot, mix
 
 Floats = NDArray[np.float32]
+Bytes = NDArray[np.uint8]
 Sums = NDArray[np.int64]
 BLOCK = 512  # neurons: nine arrays of them fit into the smallest first-level cache
 LEAST = 2 * LANES  # products that can be added up
@@ -75,6 +79,16 @@ def add_up(sums: Sums, t: int, work: Floats, place: int, s: int, piece: int) -> 
             sums[t, k] += np.int64(found)
 
 
+@inlined
+def put(values: Floats, bits: Bytes, t: int, low: int, n: int, s: int, x: int) -> None:
+    """Write a step's spikes, counts and values of which lie there: as bits, or else as values."""
+    if len(bits) == 0:
+        copy(values[t].ctypes.data + 4 * low, x, n)
+        return
+    for i in range(0, n, LANES):
+        pack(bits[t].ctypes.data + (low + i) // 8, s + 4 * i)
+
+
 @compiled
 def scan_if(
     start: int,
@@ -84,6 +98,7 @@ def scan_if(
     keep: Floats | None,
     theta: Floats,
     potential: Floats,
+    bits: Bytes,
     counts: Floats,
     values: Floats,
     weights: Floats,
@@ -91,36 +106,37 @@ def scan_if(
     sums: Sums,
 ) -> None:
     """IF neurons ``start`` to ``stop``."""
-    work = np.empty((5 + len(weights)) * BLOCK, np.float32)
+    work = np.zeros((6 + len(weights)) * BLOCK, np.float32)
     base = work.ctypes.data
-    c, v, th, s, x = 0, BLOCK, 2 * BLOCK, 3 * BLOCK, 4 * BLOCK
-    g = 5 * BLOCK
+    c, v, th, s, x, k = 0, BLOCK, 2 * BLOCK, 3 * BLOCK, 4 * BLOCK, 5 * BLOCK
+    v_at, th_at, k_at, g = base + 4 * v, base + 4 * th, base + 4 * k, 6 * BLOCK
     for low in range(start, stop, BLOCK):
         n = min(BLOCK, stop - low)
-        copy(base + 4 * v, potential.ctypes.data + 4 * low, n)
+        vectors, whole = (n + LANES - 1) // LANES, n % LANES == 0  # else others lie behind
+        copy(v_at, potential.ctypes.data + 4 * low, n)
         load(work, th, theta, 0, low, n)
         weigh(work, g, s, weights, low, n)
-        for t in range(len(values)):
-            row = t if len(currents) > 1 else 0
-            copy(base + 4 * c, currents[row].ctypes.data + 4 * (low - first), n)
-            for i in range(n):
-                before = work[v + i] + work[c + i]
-                fired = _1 if before >= work[th + i] else _0
-                work[s + i] = fired
-                work[x + i] = fired * work[th + i]
-                work[v + i] = before
-            if keep is not None:
-                copy(base + 4 * c, keep[t].ctypes.data + 4 * low, n)
-                for i in range(n):
-                    work[s + i] = work[s + i] * work[c + i]
-                    work[x + i] = work[s + i] * work[th + i]
-            for i in range(n):
-                work[v + i] = work[v + i] - work[x + i]
+        s_at = base + 4 * s if len(counts) > 0 or len(weights) > 0 else 0
+        x_at = base + 4 * x if len(values) > 0 else 0
+        for t in range(max(len(values), len(bits))):
+            c_at = currents[t if len(currents) > 1 else 0].ctypes.data + 4 * (low - first)
+            if not whole:
+                copy(base + 4 * c, c_at, n)
+                c_at = base + 4 * c
+            elif len(values) > 0:
+                x_at = values[t].ctypes.data + 4 * low
+            b_at = bits[t].ctypes.data + low // 8 if len(bits) > 0 else 0
+            if keep is None:
+                fire(0, vectors, v_at, c_at, th_at, k_at, s_at, x_at, b_at)
+            else:
+                copy(k_at, keep[t].ctypes.data + 4 * low, n)
+                fire(1, vectors, v_at, c_at, th_at, k_at, s_at, x_at, b_at)
+            if len(values) > 0 and not whole:
+                copy(values[t].ctypes.data + 4 * low, x_at, n)
             if len(counts) > 0:
-                copy(counts[t].ctypes.data + 4 * low, base + 4 * s, n)
+                copy(counts[t].ctypes.data + 4 * low, s_at, n)
             add_up(sums, t, work, g, s, piece)
-            copy(values[t].ctypes.data + 4 * low, base + 4 * x, n)
-        copy(potential.ctypes.data + 4 * low, base + 4 * v, n)
+        copy(potential.ctypes.data + 4 * low, v_at, n)
 
 
 @compiled
@@ -135,6 +151,7 @@ def scan_levels(
     omega: Floats,
     retention: Floats,
     levels: np.float32,
+    bits: Bytes,
     counts: Floats,
     values: Floats,
     weights: Floats,
@@ -152,7 +169,7 @@ def scan_levels(
     k, total = 5 * BLOCK, 6 * BLOCK
     g = 7 * BLOCK
     mixed, row = omega.shape[1], 4 * seen.shape[1] if len(seen) > 1 else 0
-    steps, average = len(retention), len(values) < len(retention)
+    steps, average = len(retention), len(values) < len(retention) and len(bits) == 0
     same = (omega == omega[0]).all()  # every step is given the same
     for low in range(start, stop, BLOCK):
         n = min(BLOCK, stop - low)
@@ -185,7 +202,7 @@ def scan_levels(
                 for i in range(n):
                     work[total + i] = work[total + i] + work[x + i]
             else:
-                copy(values[t].ctypes.data + 4 * low, base + 4 * x, n)
+                put(values, bits, t, low, n, base + 4 * s, base + 4 * x)
         if average:
             for i in range(n):
                 work[total + i] = work[total + i] / np.float32(steps)
@@ -204,6 +221,7 @@ def scan_lm_h(
     dendrite: Floats,
     soma: Floats,
     scalars: Floats,
+    bits: Bytes,
     counts: Floats,
     values: Floats,
     weights: Floats,
@@ -221,7 +239,7 @@ def scan_lm_h(
         copy(base + 4 * v, soma.ctypes.data + 4 * low, n)
         load(work, th, theta, 0, low, n)
         weigh(work, g, s, weights, low, n)
-        for t in range(len(values)):
+        for t in range(max(len(values), len(bits))):
             row = t if len(currents) > 1 else 0
             copy(base + 4 * c, currents[row].ctypes.data + 4 * (low - first), n)
             mu_d, mu_s, lambda_s, lambda_d = scalars[t]
@@ -240,6 +258,6 @@ def scan_lm_h(
             if len(counts) > 0:
                 copy(counts[t].ctypes.data + 4 * low, base + 4 * s, n)
             add_up(sums, t, work, g, s, piece)
-            copy(values[t].ctypes.data + 4 * low, base + 4 * x, n)
+            put(values, bits, t, low, n, base + 4 * s, base + 4 * x)
         copy(dendrite.ctypes.data + 4 * low, base + 4 * d, n)
         copy(soma.ctypes.data + 4 * low, base + 4 * v, n)

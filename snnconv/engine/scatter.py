@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snnconv.compiled import compiled
-from snnconv.engine.bits import WORD, bits, lowest, value
+from snnconv.engine.bits import WORD, fired, lowest, source, value
 from snnconv.engine.vectors import add_multiple, copy
 
 Floats = NDArray[np.float32]
+Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
 
 
@@ -23,7 +24,10 @@ def scatter(
     start: int,
     stop: int,
     steps: int,
+    shape: tuple[int, int, int, int],
     values: Floats,
+    packed: Bytes,
+    amplitudes: Floats,
     weights: Floats,
     bias: Floats,
     out: Floats,
@@ -33,11 +37,12 @@ def scatter(
 ) -> None:
     """Samples ``start`` to ``stop`` of each of ``steps`` parts of the batch.
 
-    Values ``[steps*B, H, W, C]``, weights ``[C, kh, kw, C_out/groups]`` with both windows
-    reversed, out ``[steps*(stop-start), H_out, W_out, C_out]``, rows ``[H, kh or 1, 3]`` and
-    columns ``[W, kw or 1, 3]`` of :func:`reach`, group: channels of a group.
+    Shape is ``steps*B, H, W, C``, of values, or packed bits and the amplitudes of a line ``[W*C]``;
+    weights ``[C, kh, kw, C_out/groups]`` with both windows reversed, out ``[steps*(stop-start),
+    H_out, W_out, C_out]``, rows ``[H, kh or 1, 3]`` and columns ``[W, kw or 1, 3]`` of
+    :func:`reach`, group: channels of a group.
     """
-    height, width, channels = values.shape[1:]
+    images, height, width, channels = shape
     _, out_width, out_channels = out.shape[1:]
     taps, lanes = weights.shape[1] * weights.shape[2], weights.shape[3]
     places, inputs = out[0].size // out_channels, width * channels
@@ -57,22 +62,24 @@ def scatter(
                 at[x * channels + channel, c, 2] = run * lanes
     single = runs == 1 and rows.shape[1] == 1  # all that an input reaches lies side by side
     w, b = weights.ctypes.data, bias.ctypes.data
-    batch, samples = len(values) // steps, stop - start
+    batch, samples = images // steps, stop - start
+    given, amounts = source(values, packed, amplitudes)
     for k in range(steps * samples):
         n = k // samples * batch + start + k % samples
         begin = out[k].ctypes.data
         for place in range(places):
             copy(begin + place * pixel, b, out_channels)
         for y in range(height):
-            line = values[n, y].ctypes.data
+            line = (n * height + y) * inputs
+            each = given + 4 * line if amounts == 0 else amounts
             row, dy, lines = rows[y, 0]
             o, v = begin + row * across, w + dy * tall
             for low in range(0, inputs, WORD):
-                word = bits(line + low * 4, min(WORD, inputs - low))
+                word = fired(given, line + low, min(WORD, inputs - low), amounts != 0)
                 while word != 0:
                     i = low + lowest(word)
                     word &= word - 1
-                    amount = value(line + i * 4)
+                    amount = value(each + i * 4)
                     if single:
                         to, of, floats = at[i, 0]
                         if floats == tall // 4 and vectors == 3:

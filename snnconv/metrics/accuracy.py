@@ -27,6 +27,7 @@ class Accuracy(Metric):
     """Counts what is right."""
 
     counted = False
+    valued = False
     added = ("right", "compared", "agreed", "ann_right", "error", "norm")
 
     def __init__(self, setup: Setup) -> None:

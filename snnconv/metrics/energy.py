@@ -26,6 +26,7 @@ class Energy(Metric):
 
     needs = ("synops",)
     counted = False
+    valued = False
 
     def figures(self, found: Figures) -> Figures:
         """Millijoules per sample, and ratios to the ANN."""

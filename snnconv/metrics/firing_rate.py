@@ -25,6 +25,7 @@ class FiringRate(Metric):
     """Counts spikes by site and step."""
 
     counted = False
+    valued = False
     added = ("spikes",)
 
     def __init__(self, setup: Setup) -> None:

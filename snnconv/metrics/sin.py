@@ -30,6 +30,7 @@ class Sin(Metric):
     """Counts wrong spikes, and neurons that have fired one."""
 
     of_conversion = True
+    valued = False
     added = ("sin_neurons", "wrong", "all")
 
     def __init__(self, setup: Setup) -> None:

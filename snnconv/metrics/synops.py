@@ -29,6 +29,7 @@ class Synops(Metric):
     """Counts operations by source and step, in integers."""
 
     counted = False
+    valued = False
     added = ("operations",)
 
     def __init__(self, setup: Setup) -> None:

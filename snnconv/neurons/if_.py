@@ -50,6 +50,10 @@ class IF(CausalNeuron[State]):
         """All neurons at v0."""
         return State(self.everywhere(self.params.v0 * self.theta(sample), sample))
 
+    def amplitude(self) -> Tensor:
+        """Theta."""
+        return self.threshold
+
     def step(
         self, current: Tensor, state: State, keep: Tensor | None
     ) -> tuple[Tensor, Tensor, State]:

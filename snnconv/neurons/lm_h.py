@@ -105,6 +105,10 @@ class LMH(CausalNeuron[State]):
         """The scalars of each of the next steps ``[steps, 4]``."""
         return self.scalars()[[self.row(done + t) for t in range(steps)]]
 
+    def amplitude(self) -> Tensor:
+        """Theta."""
+        return self.threshold
+
     def step(
         self, current: Tensor, state: State, keep: Tensor | None
     ) -> tuple[Tensor, Tensor, State]:

@@ -84,6 +84,10 @@ class LMHT(Neuron[State]):
         """``u = theta/L``, to broadcast over one step."""
         return self.theta(sample) / self.params.levels
 
+    def amplitude(self) -> Tensor | None:
+        """Theta, of one level."""
+        return self.threshold if self.params.levels == 1 else None
+
     def initial(self, sample: Tensor) -> State:
         """All neurons at v0."""
         start = self.everywhere(self.params.v0 * self.unit(sample), sample)
