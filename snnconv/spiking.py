@@ -32,14 +32,14 @@ from torch import Tensor, nn
 
 from snnconv.confidence import keep_mask
 from snnconv.engine import synapse
-from snnconv.engine.activity import Active, activity, assumed, inside
+from snnconv.engine.activity import Active, assumed, of_inputs
 from snnconv.engine.packed import Packed, unpacked
 from snnconv.engine.packing import of_bits, packing
 from snnconv.engine.pending import Pending, added, waiting
 from snnconv.engine.run import Fired, fire
 from snnconv.facts import ConfidenceFacts
 from snnconv.frames import at
-from snnconv.graph.build import Network, shapes, walk
+from snnconv.graph.build import Network, walk
 from snnconv.graph.ir import Node
 from snnconv.graph.ops import OPS, Role
 from snnconv.graph.roles import Carries, averaged, carried, cumulative, sources, still
@@ -101,7 +101,8 @@ class SpikingNetwork(nn.Module):
         self.seed = seed
         self.confidence = confidence
         self.engine = engine
-        self.active = self._expected(rates or {})
+        sites = {name: assumed(n.levels) for name, n in neurons.items()} | dict(rates or {})
+        self.active = of_inputs(network, self._carried, sites)
         self._waiting = waiting(network.graph)
         self._layouts = synapse.Layouts()
 
@@ -176,7 +177,7 @@ class SpikingNetwork(nn.Module):
                 return added(inputs)
             ready = cast("list[Tensor | Packed]", inputs)
             if node.name in pending[1]:
-                return Pending(self._layouts.of(self.network, node), ready[0])
+                return Pending(self._layouts.of(self.network, node, ready[0]), ready[0])
             if (made := of_bits(node, ready)) is not None:
                 return made
             given = [unpacked(value) for value in ready]
@@ -228,25 +229,6 @@ class SpikingNetwork(nn.Module):
             and self.network.tensor(node.tensors["weight"]).dim() == 4
         )
         return self._waiting, frozenset(node.name for node in convolutions if goes(node))
-
-    def _expected(self, rates: Mapping[str, Active]) -> dict[str, float | None]:
-        """The share of a node's multiplications that spikes need; none where inputs are none."""
-        network = self.network
-        sites = {name: assumed(n.levels) for name, n in self.neurons.items()} | dict(rates)
-        tensors = network.tensors()
-        found = activity(network.graph, tensors, self._carried, sites)
-        sizes = shapes(network.graph, tensors)
-
-        def given(node: Node) -> float | None:
-            if any(self._carried.get(name) is not Carries.SPIKES for name in node.inputs):
-                return None
-            share = max(found[name](1) for name in node.inputs)
-            if node.op != "conv":
-                return share
-            weight = network.tensor(node.tensors["weight"])
-            return share * inside(node, weight, sizes[node.inputs[0]])
-
-        return {node.name: given(node) for node in network.graph.nodes}
 
     def _fire(
         self,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
-from snnconv.graph.build import walk
+from snnconv.graph.build import Network, shapes, walk
 from snnconv.graph.ir import INPUT, Graph, Node
 from snnconv.graph.ops import OPS, Role
 from snnconv.graph.roles import Carries
@@ -92,6 +92,26 @@ def activity(
 
     walk(graph, found[INPUT], remember)
     return found
+
+
+def of_inputs(
+    network: Network, kinds: Mapping[str, Carries], sites: Mapping[str, Active]
+) -> dict[str, float | None]:
+    """The share of a node's multiplications that spikes need; none where inputs are none."""
+    tensors = network.tensors()
+    found = activity(network.graph, tensors, kinds, sites)
+    sizes = shapes(network.graph, tensors)
+
+    def given(node: Node) -> float | None:
+        if any(kinds.get(name) is not Carries.SPIKES for name in node.inputs):
+            return None
+        share = max(found[name](1) for name in node.inputs)
+        if node.op != "conv":
+            return share
+        weight = network.tensor(node.tensors["weight"])
+        return share * inside(node, weight, sizes[node.inputs[0]])
+
+    return {node.name: given(node) for node in network.graph.nodes}
 
 
 def inside(node: Node, weight: Tensor, size: tuple[int, ...]) -> float:

@@ -17,9 +17,6 @@ from numpy.typing import NDArray
 from snnconv.compiled import inlined
 from snnconv.engine.vectors import BYTES, FLOAT, INT, LANES, VECTOR, fetch
 
-Floats = NDArray[np.float32]
-Bytes = NDArray[np.uint8]
-
 WORD = 64  # values whose spikes are the bits of a word
 
 FEW = ir.IntType(LANES)
@@ -157,14 +154,6 @@ def fired(image: int, place: int, count: int, packed: bool) -> int:
         return bits(image + 4 * place, count)
     word = word_at(image + (place >> 3))
     return int(word if count == WORD else word & ((np.int64(1) << count) - 1))
-
-
-@inlined
-def source(values: Floats, packed: Bytes, amplitudes: Floats) -> tuple[int, int]:
-    """The address of the values, and 0; of bits, where there are, and that of the amplitudes."""
-    if len(packed) > 0:
-        return packed.ctypes.data, amplitudes.ctypes.data
-    return values.ctypes.data, 0
 
 
 @inlined

@@ -32,8 +32,8 @@ from snnconv.engine.vectors import LANES
 Floats = NDArray[np.float32]
 Pair = tuple[int, int]
 
-Operands = tuple[tuple[int, int, int, int], Floats, NDArray[np.uint8], Floats]
-"""What a kernel reads: ``N, H, W, C``, and as many values; or bits, and a line's amplitudes."""
+Operands = tuple[tuple[int, int, int, int], Floats, NDArray[np.uint8]]
+"""What a kernel reads: ``N, H, W, C``, and as many values, or bits."""
 
 Way = Literal["gather", "scatter"]
 """Outputs gather, or inputs scatter."""
@@ -63,6 +63,7 @@ class Convolution:
         way: how it goes.
         weights: in the order of that.
         bias: ``[C_out]``.
+        packed: whether of spikes in bits, whose amplitudes are in the weights.
     """
 
     shape: tuple[int, ...]
@@ -70,6 +71,7 @@ class Convolution:
     way: Way
     weights: Floats
     bias: Floats
+    packed: bool = False
 
     @property
     def outputs(self) -> int:
@@ -83,17 +85,19 @@ class Convolution:
         high, wide = ((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in lines)
         return high, wide
 
-    def __call__(self, values: Tensor) -> Tensor:
+    def __call__(self, values: Tensor | Packed) -> Tensor:
         """``[N, C, H, W] -> [N, C_out, H_out, W_out]``."""
-        size = (values.shape[2], values.shape[3])
-        out = torch.empty(len(values), *self.places(size), self.shape[0])
+        given = operands(values)
+        number, *size, _ = given[0]
+        run = self._kernel(given)
+        out = torch.empty(number, *self.places((size[0], size[1])), self.shape[0])
         array = out.numpy()
 
         def go(start: int, stop: int) -> None:
             if start < stop:  # images go as steps of one sample do: a tile takes many
-                self.images(values[start:stop])(0, 1, stop - start, array[start:stop])
+                run(0, 1, stop - start, part(given, start, stop), array[start:stop])
 
-        split(go, len(values), self.shape[2] * self.shape[3] * math.prod(out.shape[1:]))
+        split(go, number, self.shape[2] * self.shape[3] * math.prod(out.shape[1:]))
         return Tensor.permute(out, 0, 3, 1, 2)
 
     def images(self, values: Tensor | Packed) -> Images:
@@ -104,35 +108,47 @@ class Convolution:
                 ``[steps*(stop-start), H_out, W_out, C_out]``.
         """
         given = operands(values)
-        _, height, width, channels = given[0]
-        if channels != self.shape[1] * self.window.groups:
-            groups = self.window.groups
-            raise ValueError(f"{channels} channels for {self.shape} in {groups} groups")
-        run, rest = self._how((height, width))
+        run = self._kernel(given)
 
         def compute(start: int, stop: int, steps: int, out: Floats) -> None:
-            run(start, stop, steps, *given, self.weights, self.bias, out, *rest)
+            run(start, stop, steps, given, out)
 
         return compute
 
-    def _how(self, size: Pair) -> tuple[Callable[..., None], tuple[Any, ...]]:
-        """The kernel for inputs of ``H, W``, and what it wants to know beside."""
-        w, kernel = self.window, (self.shape[2], self.shape[3])
+    def _kernel(self, given: Operands) -> Callable[[int, int, int, Operands, Floats], None]:
+        """Of inputs like these, with what it wants to know of weights and window."""
+        assert self.packed or len(given[2]) == 0
+        _, height, width, channels = given[0]
+        groups, w, kernel = self.window.groups, self.window, (self.shape[2], self.shape[3])
+        if channels != self.shape[1] * groups:
+            raise ValueError(f"{channels} channels for {self.shape} in {groups} groups")
         if self.way == "gather":
-            return gather, (kernel, w.stride, w.padding, w.dilation)
-        reached = _reaches(size, self.places(size), kernel, w)
-        return scatter, (*reached, self.shape[1])
+            how: tuple[Any, ...] = (gather, kernel, w.stride, w.padding, w.dilation)
+        else:
+            reached = _reaches((height, width), self.places((height, width)), kernel, w)
+            how = (scatter, *reached, self.shape[1])
+
+        def run(start: int, stop: int, steps: int, given: Operands, out: Floats) -> None:
+            how[0](start, stop, steps, *given, self.weights, self.bias, out, *how[1:])
+
+        return run
 
 
 def operands(values: Tensor | Packed) -> Operands:
     """Of ``[N, C, H, W]``, or of packed spikes."""
     if isinstance(values, Packed):
         T, B, C, H, W = values.shape
-        none, amounts = np.empty(0, np.float32), np.tile(values.amplitude, W)
-        return (T * B, H, W, C), none, values.bits.reshape(-1), amounts
+        return (T * B, H, W, C), np.empty(0, np.float32), values.bits.reshape(-1)
     array: Floats = values.permute(0, 2, 3, 1).contiguous().numpy()
     N, H, W, C = array.shape
-    return (N, H, W, C), array.reshape(-1), np.empty(0, np.uint8), np.empty(0, np.float32)
+    return (N, H, W, C), array.reshape(-1), np.empty(0, np.uint8)
+
+
+def part(given: Operands, start: int, stop: int) -> Operands:
+    """Some of the images."""
+    (_, H, W, C), values, bits = given
+    low, high = start * H * W * C, stop * H * W * C
+    return (stop - start, H, W, C), values[low:high], bits[low // 8 : high // 8]
 
 
 def laid_out(
@@ -142,6 +158,7 @@ def laid_out(
     padding: Pair = (0, 0),
     dilation: Pair = (1, 1),
     groups: int = 1,
+    amplitude: Tensor | None = None,
 ) -> Convolution:
     """A convolution by events.
 
@@ -152,15 +169,19 @@ def laid_out(
         padding: zeros on each side.
         dilation: of the window.
         groups: of channels.
+        amplitude: what a bit stands for, ``[C]``, if it is for packed spikes.
     """
     if len(weight) % groups:
         raise ValueError(f"no convolution to {len(weight)} channels in {groups} groups")
     window = Window(stride, padding, dilation, groups)
     way = _way(weight.shape, window)
+    if amplitude is not None:  # the product is the same before as at every spike
+        each = amplitude.reshape(groups, 1, -1, 1, 1)
+        weight = (weight.unflatten(0, (groups, -1)) * each).flatten(0, 1)
     rows = _tiles(weight) if way == "gather" else _reversed(weight, groups)
     start = torch.zeros(len(weight)) if bias is None else bias
-    arrays = (operand.detach().contiguous().numpy() for operand in (rows, start))
-    return Convolution(tuple(weight.shape), window, way, *arrays)
+    weights, first = (operand.detach().contiguous().numpy() for operand in (rows, start))
+    return Convolution(tuple(weight.shape), window, way, weights, first, amplitude is not None)
 
 
 def _way(shape: tuple[int, ...], window: Window) -> Way:

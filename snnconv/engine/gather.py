@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snnconv.compiled import compiled, inlined
-from snnconv.engine.bits import WORD, fired, lowest, number, source, value
+from snnconv.engine.bits import WORD, fired, lowest, number, value
 from snnconv.engine.rows import SIZES, add_groups
 from snnconv.engine.vectors import LANES, copy
 
@@ -41,10 +41,10 @@ def enlist(
 ) -> None:
     """Put what fired at a place, of up to a word of channels, on its lists.
 
-    Given is the address of what each carries, to the byte of the step's sums, row the bytes of a
-    row of weights; numbers count groups of each size, and events. Groups are made from the largest
-    to the smallest, so channels stay in their order. What would often be guessed wrong is no
-    question: it is written down in any case, and counted if it is there.
+    Given is the address of what each carries, or 0 where it is one; to the byte of the step's sums,
+    row the bytes of a row of weights; numbers count groups of each size, and events. Groups are
+    made from the largest to the smallest, so channels stay in their order. What would often be
+    guessed wrong is no question: it is written down in any case, and counted if it is there.
     """
     many, first = number(word), numbers[4]
     event = first
@@ -53,7 +53,8 @@ def enlist(
             channel = lowest(word) % WORD
             word &= word - 1
             rows[event + i] = channel * row
-            amounts[event + i] = value(given + channel * 4)
+            if given != 0:
+                amounts[event + i] = value(given + channel * 4)
         event += 8
     for i in range(max(1, many >> 3)):
         groups[0, numbers[0] + i, 0] = to
@@ -71,7 +72,7 @@ def enlist(
 @inlined
 def enlist_line(
     values: int,
-    amplitudes: int,
+    packed: bool,
     line: int,
     after: int,
     steps: int,
@@ -86,10 +87,10 @@ def enlist_line(
 ) -> None:
     """List a line of the input, whose lists lie one behind the other, step by step as it lies.
 
-    Values and amplitudes are addresses, as :func:`snnconv.engine.bits.source` has them; line is the
-    first step's first value, after how many there are to the next step's.
+    Values is the address of all, or of their bits; line is the first step's first value, after how
+    many there are to the next step's.
     """
-    blocks, bits = (channels + depth - 1) // depth, amplitudes != 0
+    blocks = (channels + depth - 1) // depth
     numbers[:] = 0
     for t in range(steps):
         for x in range(len(wanted)):
@@ -97,8 +98,8 @@ def enlist_line(
                 for block in range(blocks):
                     k, low = x * blocks + block, block * depth
                     place = line + t * after + x * channels + low
-                    word = fired(values, place, min(depth, channels - low), bits)
-                    given = amplitudes + low * 4 if bits else values + place * 4
+                    word = fired(values, place, min(depth, channels - low), packed)
+                    given = 0 if packed else values + place * 4
                     lists = (numbers[k], groups[k], rows[k], amounts[k])
                     enlist(word, given, t * row, row, *lists)
 
@@ -138,6 +139,42 @@ def spread(to: int, apart: int, times: int, source: int, after: int, floats: int
         copy(to + k * apart, source + k * after, floats)
 
 
+@inlined
+def empty_lists(
+    number: int, steps: int, depth: int, packed: bool
+) -> tuple[Ints, Shorts, Shorts, Floats]:
+    """Of so many places and words of channels: numbers, groups, rows, and amounts of values."""
+    groups, most = steps * (depth // 8 + 1) + 1, steps * depth + SIZES[0]
+    return (
+        np.empty((number, len(SIZES) + 1), np.int64),
+        np.empty((number, len(SIZES), groups, 2), np.uint16),
+        np.empty((number, most), np.uint16),
+        np.empty((number, 1 if packed else most), np.float32),
+    )
+
+
+@inlined
+def add_listed(
+    packed: bool,
+    vectors: int,
+    k: int,
+    lists: tuple[int, int, int, int],
+    apart: tuple[int, int, int, int, int],
+    weights: int,
+    out: int,
+) -> None:
+    """Add the rows on a list; lists are addresses of the first, apart what is between two.
+
+    And, the last of them, between the groups of two sizes.
+    """
+    numbers, groups = lists[0] + k * apart[0], lists[1] + k * apart[1]
+    rows, amounts = lists[2] + k * apart[2], lists[3] + k * apart[3]
+    if packed:
+        add_groups(1, vectors, numbers, groups, apart[4], rows, amounts, weights, out)
+    else:
+        add_groups(0, vectors, numbers, groups, apart[4], rows, amounts, weights, out)
+
+
 @compiled
 def gather(
     start: int,
@@ -145,8 +182,7 @@ def gather(
     steps: int,
     shape: tuple[int, int, int, int],
     values: Floats,
-    packed: Bytes,
-    amplitudes: Floats,
+    bits: Bytes,
     weights: Floats,
     bias: Floats,
     out: Floats,
@@ -157,9 +193,8 @@ def gather(
 ) -> None:
     """Samples ``start`` to ``stop`` of each of ``steps`` parts of the batch.
 
-    Shape is ``steps*B, H, W, C``, of values, or packed bits and the amplitudes of channels; weights
-    ``[chunks, taps, blocks, channels, width]``: tiles, out ``[steps*(stop-start), H_out, W_out,
-    C_out]``.
+    Shape is ``steps*B, H, W, C``, of values, or of bits, which stand for ones; weights ``[chunks,
+    taps, blocks, channels, width]``: tiles, out ``[steps*(stop-start), H_out, W_out, C_out]``.
     """
     images, height, width, channels = shape
     out_height, out_width, out_channels = out.shape[1:]
@@ -173,15 +208,14 @@ def gather(
     listed = width * channels * at_once * 6 // 5 * stride[0]  # bytes of a line's lists
     band = 1 if chunks == 1 else max(1, min(out_height, _LISTED // listed))
     lines = min(height, (band - 1) * stride[0] + least)  # listed
-    lists, most = lines * width * blocks, at_once * depth + SIZES[0]
-    numbers = np.empty((lists, len(SIZES) + 1), np.int64)
-    groups = np.empty((lists, len(SIZES), at_once * (depth // 8 + 1) + 1, 2), np.uint16)
-    rows, amounts = np.empty((lists, most), np.uint16), np.empty((lists, most), np.float32)
+    packed = len(bits) > 0
+    given = bits.ctypes.data if packed else values.ctypes.data
+    numbers, groups, rows, amounts = empty_lists(lines * width * blocks, at_once, depth, packed)
+    at = numbers.ctypes.data, groups.ctypes.data, rows.ctypes.data, amounts.ctypes.data
+    strides = numbers.strides[0], groups.strides[0], rows.strides[0], amounts.strides[0]
+    apart = (*strides, groups.strides[1])
     sums, holds = np.empty((abreast, at_once, lanes), np.float32), np.empty(lines, np.int64)
-    w, b, n = weights.ctypes.data, bias.ctypes.data, numbers.ctypes.data
-    given = source(values, packed, amplitudes)
-    g, r, a = groups.ctypes.data, rows.ctypes.data, amounts.ctypes.data
-    apart = groups[0, 0].size * 2  # bytes
+    w, b = weights.ctypes.data, bias.ctypes.data
     ys = seen(height, out_height, kernel[0], stride[0], padding[0], dilation[0])
     xs = seen(width, out_width, kernel[1], stride[1], padding[1], dilation[1])
     wanted = among(xs, width)
@@ -196,10 +230,22 @@ def gather(
             for y in ys[top:bottom].flat:
                 if y >= 0 and holds[y % lines] != y:
                     holds[y % lines] = y
-                    line = int(first + y * width * channels), image * batch
-                    low, high = y % lines * width * blocks, (y % lines + 1) * width * blocks
-                    parts = (numbers[low:high], groups[low:high], rows[low:high], amounts[low:high])
-                    enlist_line(*given, *line, now, wanted, channels, depth, row, *parts)
+                    own = slice(y % lines * width * blocks, (y % lines + 1) * width * blocks)
+                    enlist_line(
+                        given,
+                        packed,
+                        int(first + y * width * channels),
+                        image * batch,
+                        now,
+                        wanted,
+                        channels,
+                        depth,
+                        row,
+                        numbers[own],
+                        groups[own],
+                        rows[own],
+                        amounts[own],
+                    )
             total, place = sums.ctypes.data, at_once * row  # taken here: an array unused is freed
             for chunk in range(chunks):
                 floats = min(lanes, out_channels - chunk * lanes)
@@ -209,23 +255,15 @@ def gather(
                         spread(total, row, size * at_once, b + chunk * row, 0, floats)
                         for tap in range(kernel[0] * kernel[1]):
                             y, dx = ys[i, tap // kernel[1]], tap % kernel[1]
-                            of = w + (chunk * kernel[0] * kernel[1] + tap) * blocks * tile
+                            by = w + (chunk * kernel[0] * kernel[1] + tap) * blocks * tile
                             for block in range(blocks):
                                 for j in range(size):
                                     x = xs[left + j, dx]
                                     if x < 0 or y < 0:
                                         continue
                                     k = (y % lines * width + x) * blocks + block
-                                    add_groups(
-                                        floats // LANES,
-                                        n + k * numbers.shape[1] * 8,
-                                        g + k * len(SIZES) * apart,
-                                        apart,
-                                        r + k * most * 2,
-                                        a + k * most * 4,
-                                        of + block * tile,
-                                        total + j * place,
-                                    )
+                                    to = (by + block * tile, total + j * place)
+                                    add_listed(packed, floats // LANES, k, at, apart, *to)
                         for j in range(size):
-                            to = goal + (i * out_width + left + j) * out_channels * 4 + chunk * row
-                            spread(to, after, now, total + j * place, row, floats)
+                            end = goal + (i * out_width + left + j) * out_channels * 4 + chunk * row
+                            spread(end, after, now, total + j * place, row, floats)

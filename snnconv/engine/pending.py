@@ -28,7 +28,7 @@ Images = Callable[[int, int, int, NDArray[np.float32]], None]
 class EventDriven(Protocol):
     """A convolution by events."""
 
-    def __call__(self, values: Tensor) -> Tensor:
+    def __call__(self, values: Tensor | Packed) -> Tensor:
         """``[N, C, H, W] -> [N, C_out, H_out, W_out]``."""
 
     def images(self, values: Tensor | Packed) -> Images:
@@ -69,16 +69,17 @@ class Pending:
 
     def images(self) -> Images:
         """The convolution's samples, when they are asked for."""
-        values = self.values
-        return self.convolution.images(fold_time(values) if isinstance(values, Tensor) else values)
+        return self.convolution.images(self._merged())
 
     def tensor(self) -> Tensor:
         """Now, and as a whole."""
-        values, *others = map(unpacked, (self.values, *self.others))
-        found = unfold_time(self.convolution(fold_time(values)), len(values))
-        for other in others:
-            found = found + other
+        found = unfold_time(self.convolution(self._merged()), self.shape[0])
+        for other in self.others:
+            found = found + unpacked(other)
         return found
+
+    def _merged(self) -> Tensor | Packed:
+        return fold_time(self.values) if isinstance(self.values, Tensor) else self.values
 
     def like(self) -> Tensor:
         """A tensor of the same shape and order of memory, whose elements are one."""

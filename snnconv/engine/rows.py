@@ -33,7 +33,7 @@ def _offset(builder: Any, address: Any, index: Any) -> Any:
     return builder.zext(builder.load(pointer, align=2), INT)
 
 
-def _add_group(builder: Any, vectors: int, size: int, lists: Any, group: Any) -> None:
+def _add_group(builder: Any, plain: bool, vectors: int, size: int, lists: Any, group: Any) -> None:
     """``out += sum of amount * row`` of a group: one multiplication, one addition each."""
     rows, amounts, weights, out = lists
     to = builder.add(out, _offset(builder, group, 0))
@@ -42,11 +42,12 @@ def _add_group(builder: Any, vectors: int, size: int, lists: Any, group: Any) ->
     for k in range(size):
         at = builder.add(event, ir.Constant(INT, k))
         row = builder.add(weights, _offset(builder, rows, at))
-        place = builder.add(amounts, builder.mul(at, ir.Constant(INT, BYTES)))
-        amount = splat(builder, fetch(builder, FLOAT, place))
-        for j in range(vectors):
-            term = builder.fmul(fetch(builder, VECTOR, row, LANES * BYTES * j), amount)
-            sums[j] = builder.fadd(sums[j], term)
+        terms = [fetch(builder, VECTOR, row, LANES * BYTES * j) for j in range(vectors)]
+        if not plain:
+            place = builder.add(amounts, builder.mul(at, ir.Constant(INT, BYTES)))
+            amount = splat(builder, fetch(builder, FLOAT, place))
+            terms = [builder.fmul(term, amount) for term in terms]
+        sums = [builder.fadd(total, term) for total, term in zip(sums, terms, strict=True)]
     for j, total in enumerate(sums):
         place = builder.add(to, ir.Constant(INT, LANES * BYTES * j))
         builder.store(total, builder.inttoptr(place, VECTOR.as_pointer()), align=BYTES)
@@ -54,6 +55,7 @@ def _add_group(builder: Any, vectors: int, size: int, lists: Any, group: Any) ->
 
 def _add_groups(
     typing: Any,
+    plain: Any,
     vectors: Any,
     numbers: Any,
     groups: Any,
@@ -67,6 +69,7 @@ def _add_groups(
 
     Args:
         typing: numba's.
+        plain: 1 where every amount is one, and none is read, else 0; a literal.
         vectors: of :data:`LANES` floats a row has, at most :data:`WIDEST`.
         numbers: address of int64: how many groups there are of each of :data:`SIZES`.
         groups: address of pairs of uint16: the byte of a group's sums, and its first event.
@@ -77,8 +80,10 @@ def _add_groups(
         out: address of the sums, changed in place.
     """
 
+    ones = plain.literal_value == 1
+
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        vectors, numbers, groups, apart, *lists = args
+        _, vectors, numbers, groups, apart, *lists = args
         for width in range(1, WIDEST + 1):
             with builder.if_then(builder.icmp_signed("==", vectors, ir.Constant(INT, width))):
                 for k, size in enumerate(SIZES):
@@ -86,10 +91,10 @@ def _add_groups(
                     number = fetch(builder, INT, numbers, 8 * k)
                     with cgutils.for_range(builder, number, intp=INT) as loop:
                         group = builder.add(first, builder.mul(loop.index, ir.Constant(INT, 4)))
-                        _add_group(builder, width, size, lists, group)
+                        _add_group(builder, ones, width, size, lists, group)
         return context.get_dummy_value()
 
-    return types.void(*[types.int64] * 8), generate
+    return types.void(plain, *[types.int64] * 8), generate
 
 
-add_groups: Any = intrinsic(_add_groups)
+add_groups: Any = intrinsic(prefer_literal=True)(_add_groups)

@@ -12,18 +12,16 @@ Shape:
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from snnconv.engine.fused import FUSED
+from snnconv.engine.packed import Packed
 from snnconv.engine.pending import Pending
 from snnconv.neuron import Neuron, Spikes
 from snnconv.tally import Tally
-
-if TYPE_CHECKING:  # it is compiled
-    from snnconv.engine.packed import Packed
 
 
 class Fired(NamedTuple):
@@ -36,7 +34,7 @@ class Fired(NamedTuple):
     """
 
     spikes: Spikes
-    values: "Tensor | Packed"
+    values: Tensor | Packed
     state: Any
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snnconv.compiled import compiled
-from snnconv.engine.bits import WORD, fired, lowest, source, value
+from snnconv.engine.bits import WORD, fired, lowest, value
 from snnconv.engine.vectors import add_multiple, copy
 
 Floats = NDArray[np.float32]
@@ -26,8 +26,7 @@ def scatter(
     steps: int,
     shape: tuple[int, int, int, int],
     values: Floats,
-    packed: Bytes,
-    amplitudes: Floats,
+    bits: Bytes,
     weights: Floats,
     bias: Floats,
     out: Floats,
@@ -37,10 +36,10 @@ def scatter(
 ) -> None:
     """Samples ``start`` to ``stop`` of each of ``steps`` parts of the batch.
 
-    Shape is ``steps*B, H, W, C``, of values, or packed bits and the amplitudes of a line ``[W*C]``;
-    weights ``[C, kh, kw, C_out/groups]`` with both windows reversed, out ``[steps*(stop-start),
-    H_out, W_out, C_out]``, rows ``[H, kh or 1, 3]`` and columns ``[W, kw or 1, 3]`` of
-    :func:`reach`, group: channels of a group.
+    Shape is ``steps*B, H, W, C``, of values, or of bits, which stand for ones; weights ``[C, kh,
+    kw, C_out/groups]`` with both windows reversed, out ``[steps*(stop-start), H_out, W_out,
+    C_out]``, rows ``[H, kh or 1, 3]`` and columns ``[W, kw or 1, 3]`` of :func:`reach`, group:
+    channels of a group.
     """
     images, height, width, channels = shape
     _, out_width, out_channels = out.shape[1:]
@@ -63,7 +62,8 @@ def scatter(
     single = runs == 1 and rows.shape[1] == 1  # all that an input reaches lies side by side
     w, b = weights.ctypes.data, bias.ctypes.data
     batch, samples = images // steps, stop - start
-    given, amounts = source(values, packed, amplitudes)
+    packed = len(bits) > 0
+    given = bits.ctypes.data if packed else values.ctypes.data
     for k in range(steps * samples):
         n = k // samples * batch + start + k % samples
         begin = out[k].ctypes.data
@@ -71,15 +71,14 @@ def scatter(
             copy(begin + place * pixel, b, out_channels)
         for y in range(height):
             line = (n * height + y) * inputs
-            each = given + 4 * line if amounts == 0 else amounts
             row, dy, lines = rows[y, 0]
             o, v = begin + row * across, w + dy * tall
             for low in range(0, inputs, WORD):
-                word = fired(given, line + low, min(WORD, inputs - low), amounts != 0)
+                word = fired(given, line + low, min(WORD, inputs - low), packed)
                 while word != 0:
                     i = low + lowest(word)
                     word &= word - 1
-                    amount = value(each + i * 4)
+                    amount = np.float32(1) if packed else value(given + (line + i) * 4)
                     if single:
                         to, of, floats = at[i, 0]
                         if floats == tall // 4 and vectors == 3:

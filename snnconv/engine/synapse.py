@@ -17,6 +17,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from snnconv.engine.packed import Packed
 from snnconv.engine.pending import EventDriven
 from snnconv.graph.build import Network
 from snnconv.graph.ir import Node
@@ -38,23 +39,34 @@ class Layouts:
     """Convolutions laid out for events: made when they are asked for, again when weights change."""
 
     def __init__(self) -> None:
-        self._made: dict[str, tuple[tuple[Any, ...], EventDriven]] = {}
+        self._made: dict[tuple[str, bool], tuple[tuple[Any, ...], EventDriven]] = {}
 
-    def of(self, network: Network, node: Node) -> EventDriven:
-        """Of a node that goes by events."""
-        tensors = [
+    def of(
+        self, network: Network, node: Node, values: Tensor | Packed | None = None
+    ) -> EventDriven:
+        """Of a node that goes by events, for spikes in bits where the values are."""
+        weight, bias = (
             network.tensor(node.tensors[role]) if role in node.tensors else None
             for role in ("weight", "bias")
-        ]
-        now = tuple((x.data_ptr(), x._version) for x in tensors if x is not None)
-        known, made = self._made.get(node.name, (None, None))
+        )
+        now: tuple[Any, ...] = tuple(
+            (x.data_ptr(), x._version) for x in (weight, bias) if x is not None
+        )
+        amplitude = None
+        if isinstance(values, Packed):
+            amplitude = torch.from_numpy(values.amplitude)
+            now += (values.amplitude.tobytes(),)
+        key = node.name, amplitude is not None
+        known, made = self._made.get(key, (None, None))
         if made is None or known != now:
-            made = _laid_out(node, *tensors)
-            self._made[node.name] = (now, made)
+            made = _laid_out(node, weight, bias, amplitude)
+            self._made[key] = (now, made)
         return made
 
 
-def _laid_out(node: Node, weight: Tensor | None, bias: Tensor | None) -> EventDriven:
+def _laid_out(
+    node: Node, weight: Tensor | None, bias: Tensor | None, amplitude: Tensor | None = None
+) -> EventDriven:
     convolution = event_driven()
     assert convolution is not None
     assert weight is not None
@@ -64,7 +76,7 @@ def _laid_out(node: Node, weight: Tensor | None, bias: Tensor | None) -> EventDr
     if weight.dim() == 3:  # one dimension: a picture of one line
         weight = weight[:, :, None]
         window = [(neutral, *of) for neutral, of in zip((1, 0, 1), window, strict=True)]
-    return convolution(weight, bias, *window, node.attrs["groups"])
+    return convolution(weight, bias, *window, node.attrs["groups"], amplitude)
 
 
 def compute(
