@@ -37,22 +37,26 @@ def watching(snn, kinds):
 
 def simulated(snn, watch, monkeypatch, asks=None):
     """Simulate, and return what the sites gave."""
-    seen, inner = [], engine.run
+    seen, inner = [], engine.fire
 
     def spy(*args):
         found = inner(*args)
         seen.append(found[0])
         return found
 
-    monkeypatch.setattr(engine, "run", spy)
+    monkeypatch.setattr(engine, "fire", spy)
     x = images(COUNT)[None]
     simulate(snn, x, torch.arange(COUNT), T, 2, watch, asks or watch.asks)
-    monkeypatch.setattr(engine, "run", inner)
+    monkeypatch.setattr(engine, "fire", inner)
     return seen
 
 
 def test_who_reads_counts():
     assert [name for name in ROOM.names() if ROOM.load(name).counted] == ["sin"]
+
+
+def test_who_reads_values():
+    assert [name for name in ROOM.names() if ROOM.load(name).valued] == ["conversion-error"]
 
 
 def test_where_sums_suffice_no_counts_are_written(monkeypatch):

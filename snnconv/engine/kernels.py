@@ -4,6 +4,7 @@ Shape:
     ``[T, B, *N] -> [T, B, *N]``.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from threading import Lock
@@ -117,7 +118,9 @@ class Outputs:
 
 def packable(flat: Flat) -> bool:
     """Whether a layer's spikes can be bits: whole vectors of channels, images in channels-last."""
-    return flat.channels_last and len(flat.shape) == 4 and flat.shape[1] % LANES == 0
+    _, channels, *places = flat.shape
+    last = flat.channels_last or math.prod(places) == 1
+    return last and len(places) == 2 and channels % LANES == 0
 
 
 def summable(tally: Tally) -> bool:

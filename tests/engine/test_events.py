@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from snnconv.engine import events
 from snnconv.engine.events import laid_out
+from snnconv.engine.gather import _SCRATCH, portion
 
 
 def sparse(*shape, rate=0.2):
@@ -66,9 +67,17 @@ def test_it_is_the_convolution(
     assert torch.equal(convolve(last, weight, bias, stride, padding, dilation, groups), expected)
 
 
-@given(pairs, pairs, pairs, st.floats(0.05, 0.5))
-def test_all_ways_give_the_same_bits(kernel, stride, dilation, rate):
-    x, weight, bias = sparse(2, 5, 9, 9, rate=rate), torch.randn(64, 5, *kernel), torch.randn(64)
+@given(
+    st.sampled_from([(5, 64), (64, 64), (65, 80), (130, 144)]),
+    pairs,
+    pairs,
+    pairs,
+    st.floats(0.05, 0.5),
+)
+def test_all_ways_give_the_same_bits(channels, kernel, stride, dilation, rate):
+    inputs, outputs = channels
+    x, bias = sparse(2, inputs, 9, 9, rate=rate), torch.randn(outputs)
+    weight = torch.randn(outputs, inputs, *kernel)
     found = []
     for way in ("gather", "scatter"):
         with pytest.MonkeyPatch.context() as patch:
@@ -125,6 +134,30 @@ def test_lines_are_listed_in_bands():
         convolution.images(x)(0, 1, 32, rows.numpy())
         expected = F.conv2d(x, weight, None, (stride, 1), (1, 1), (dilation, 1))
         assert torch.equal(rows.permute(0, 3, 1, 2), expected)
+
+
+def test_lists_of_wide_windows_are_of_fewer_steps():
+    """As many as fit: no window takes memory for all steps of all that it spans."""
+    lists = 81 * 10 * 3
+    steps = portion.py_func(32, lists, 64)
+    assert 1 < steps < 32
+    for depth in (16, 64):
+        most = [portion.py_func(32, n, depth) * n for n in (1, 100, lists, 20000)]
+        assert max(most[:-1]) * 8 * depth <= _SCRATCH
+        assert most[-1] < 32 * 20000
+    x, weight = sparse(64, 130, 90, 10), eighths(16, 130, 3, 1)
+    convolution = laid_out(weight, None, (1, 1), (0, 0), (40, 1))
+    assert convolution.way == "gather"
+    rows = torch.empty(32, *convolution.places((90, 10)), 16)
+    convolution.images(x)(1, 2, 32, rows.numpy())
+    expected = F.conv2d(x[1::2], weight, dilation=(40, 1))
+    assert torch.equal(rows.permute(0, 3, 1, 2), expected)
+
+
+def test_no_images():
+    for outputs in (64, 5):
+        convolution = laid_out(torch.randn(outputs, 64, 3, 3), None)
+        assert convolution(torch.zeros(0, 64, 6, 5)).shape == (0, outputs, 4, 3)
 
 
 ONE = ((1, 1), (1, 1), (1, 1))  # stride, padding, dilation

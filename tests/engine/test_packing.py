@@ -1,0 +1,90 @@
+"""Where spikes are bits, and that they change nothing."""
+
+import pytest
+import torch
+from layers import EVERY_LAYER
+from networks import checkpoint, images, rounded
+from torch import nn
+
+from snnconv import spiking as module
+from snnconv.conversion import spiking_network
+from snnconv.engine import synapse
+from snnconv.engine.packed import Packed
+from snnconv.simulate import simulate
+from snnconv.tally import COUNTS, NOTHING, Asks
+
+T, COUNT = 8, 3
+
+
+class Everything(nn.Module):
+    """A shortcut, a concatenation, a mean, and readers that do not take bits."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second = nn.Conv2d(2, 32, 3, padding=1), nn.Conv2d(32, 32, 3, padding=1)
+        self.left, self.right = nn.Conv2d(32, 16, 1), nn.Conv2d(32, 48, 3, padding=1)
+        self.wide, self.pool = nn.Conv2d(64, 32, 3, 1, 1), nn.AvgPool2d(2)
+        self.pooled, self.most = nn.Conv2d(32, 32, 3, 1, 1), nn.MaxPool2d(2, 1)
+        self.last = nn.Linear(32 * 4, 4)
+
+    def forward(self, x):
+        a = torch.relu(self.first(x))
+        b = torch.relu(self.second(a) + a)
+        c = torch.cat([torch.relu(self.left(b)), torch.relu(self.right(b))], 1)
+        d = torch.relu(self.wide(c))
+        e = torch.relu(self.pooled(self.pool(d)))
+        return self.last(self.most(e).flatten(1))
+
+
+def made(kind="if", params=None, engine="event"):
+    net = rounded(Everything())
+    given = checkpoint(net, neuron=kind, theta=0.5, params=params or {}, timesteps=T)
+    return spiking_network(given, engine=engine).eval()
+
+
+def carried(snn, monkeypatch, asks):
+    """Which sites gave bits, by their number."""
+    seen, inner = [], module.fire
+
+    def spy(*args):
+        found = inner(*args)
+        seen.append(isinstance(found.values, Packed))
+        return found
+
+    monkeypatch.setattr(module, "fire", spy)
+    simulate(snn, images(COUNT)[None], torch.arange(COUNT), T, T, lambda *_: None, asks)
+    monkeypatch.setattr(module, "fire", inner)
+    return seen
+
+
+@torch.no_grad()
+def test_sites_whose_readers_all_take_bits_give_them(monkeypatch):
+    if synapse.event_driven() is None:
+        pytest.skip("no wide vectors here")
+    # all but the last, whose spikes a maximum reads
+    assert carried(made(), monkeypatch, NOTHING) == [True] * 5 + [False]
+    assert not any(carried(made(engine="dense"), monkeypatch, NOTHING)[:3])
+    assert not any(carried(made("msat"), monkeypatch, NOTHING))
+
+
+@pytest.mark.parametrize("asks", [COUNTS, Asks(counted=False)])
+def test_who_asks_for_values_gets_them(asks, monkeypatch):
+    snn = made()
+    assert not any(carried(snn, monkeypatch, asks))
+    sizes = []
+
+    def observe(name, start, spikes):
+        sizes.append(len(spikes.values))
+
+    simulate(snn, images(COUNT)[None], torch.arange(COUNT), T, T, observe, asks)
+    assert set(sizes) == {T}
+
+
+@pytest.mark.parametrize(("kind", "params"), EVERY_LAYER, ids=str)
+@pytest.mark.parametrize("chunk", [T, 3])
+def test_bits_change_no_logit(kind, params, chunk):
+    snn = made(kind, params)
+    chunk = chunk if snn.causal else T
+    given = (snn, images(COUNT)[None], torch.arange(COUNT), T, chunk)
+    assert torch.equal(simulate(*given), simulate(*given, lambda *_: None, COUNTS))
