@@ -23,6 +23,7 @@ import snnconv.spiking
 from snnconv import runtime
 from snnconv.conversion import spiking_network
 from snnconv.engine.fused import FUSED
+from snnconv.engine.run import Fired
 from snnconv.graph.build import Network
 from snnconv.neuron import Spikes
 from snnconv.objective import cross_entropy
@@ -68,9 +69,10 @@ def ours(subject: Subject, name: str) -> Trained:
 
 def _unfused() -> AbstractContextManager[Any]:
     def run(neuron: Any, currents: Tensor, state: Any, keep: Any, *_: Any) -> Any:
-        return neuron(currents, state, keep)
+        spikes, after = neuron(currents, state, keep)
+        return Fired(spikes, spikes.values, after)
 
-    return patch.object(snnconv.spiking, "run", run)
+    return patch.object(snnconv.spiking, "fire", run)
 
 
 def _bfloat16() -> AbstractContextManager[Any]:

@@ -117,20 +117,20 @@ def test_each_metric_alone(run, tmp_path, metric):
 
 @pytest.mark.parametrize("reader", [None, "sin"])
 def test_counts_are_written_where_a_metric_reads_them(run, tmp_path, monkeypatch, reader):
-    seen, inner = [], spiking.run
+    seen, inner = [], spiking.fire
 
     def spy(*args):
         found = inner(*args)
         seen.append(found[0])
         return found
 
-    monkeypatch.setattr(spiking, "run", spy)
+    monkeypatch.setattr(spiking, "fire", spy)
     lean = ("accuracy", "firing-rate", "synops", "energy")
     metric = (*lean, reader) if reader else lean
     evaluating(tmp_path, checkpoint=run.file("converted"), metric=metric, limit=5)
     assert seen
     for spikes in seen:
-        assert len(spikes.counts) == (len(spikes.values) if reader else 0)
+        assert len(spikes.counts) == (len(spikes.sums) if reader else 0)
         assert isinstance(spikes, Summed)
 
 
