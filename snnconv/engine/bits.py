@@ -158,10 +158,10 @@ def fired(image: int, place: int, count: int, packed: bool) -> int:
 
 @inlined
 def listed(address: int, count: int, found: NDArray[np.int64]) -> int:
-    """Write down which of ``count`` values are not zero, and return how many."""
+    """Write down which of ``count`` bits at an address are set, and return how many."""
     last = 0
     for block in range(0, count, WORD):
-        word = bits(address + 4 * block, min(WORD, count - block))
+        word = fired(address, block, min(WORD, count - block), True)
         while word != 0:
             found[last] = block + lowest(word)
             last += 1

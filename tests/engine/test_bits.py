@@ -14,8 +14,8 @@ def looked_at(values, count, found):
 
 
 @compiled
-def written(values, found, many):
-    many[0] = listed(values.ctypes.data, values.size, found)
+def written(bits, count, found, many):
+    many[0] = listed(bits.ctypes.data, count, found)
 
 
 @given(st.integers(1, WORD), st.floats(0, 1), st.integers(0, 99))
@@ -41,7 +41,7 @@ def test_what_is_no_zero_is_a_spike(special):
 
 @given(st.integers(1, 200), st.integers(0, 99))
 def test_what_fired_is_listed_in_its_order(size, seed):
-    values = (np.random.default_rng(seed).random(size) < 0.3).astype(np.float32)
+    fired = np.random.default_rng(seed).random(size + WORD) < 0.3
     found, many = np.zeros(size, np.int64), np.zeros(1, np.int64)
-    written(values, found, many)
-    assert list(found[: many[0]]) == list(np.flatnonzero(values))
+    written(np.packbits(fired, bitorder="little"), size, found, many)
+    assert list(found[: many[0]]) == list(np.flatnonzero(fired[:size]))
