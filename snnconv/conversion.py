@@ -1,4 +1,4 @@
-"""From a checkpoint to a spiking network that runs, and the measurement of spike confidence."""
+"""From a checkpoint to a spiking network that runs, and what is measured of it: SIN, confidence."""
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from snnconv import distributed
 from snnconv.checkpoint import Checkpoint
 from snnconv.engine.activity import Active, expected
 from snnconv.engine.synapse import Engine
@@ -22,6 +23,7 @@ from snnconv.neuron import ROOM, Neuron, NeuronParams
 from snnconv.plugins import did_you_mean
 from snnconv.simulate import simulate
 from snnconv.spiking import SpikingNetwork
+from snnconv.tally import Asks
 from snnconv.validated import parameters
 
 
@@ -205,6 +207,41 @@ def confident_sites(graph: Graph, wanted: str) -> list[str]:
     return chosen
 
 
+def sin_ratios(
+    checkpoint: Checkpoint,
+    steps: int,
+    samples: Iterable[tuple[Tensor, Tensor, Tensor]],
+    device: torch.device,
+    advance: Callable[[int], None],
+    chunk: int | None = None,
+    engine: Engine = "auto",
+) -> dict[str, float]:
+    """The share of SIN neurons of each site after so many steps.
+
+    Args:
+        checkpoint: converted, without confidence.
+        steps: to simulate.
+        samples: batches of indices, normalised inputs ``[f, B, *input]`` and labels; of several
+            processes each takes its own.
+        device: where to simulate.
+        advance: told of samples done.
+        chunk: steps computed at once; all by default.
+        engine: where simulation goes by events.
+    """
+    network = spiking_network(checkpoint, engine=engine).to(device).eval()
+    metric = Sin(setup(checkpoint, network, steps))
+    asks = Asks(valued=False)
+    for indices, x, labels in samples:
+        x = x.to(device)
+        logits, inputs = ann_inputs(network.network, still(x))
+        metric.begin(Batch(labels, logits, inputs))
+        simulate(network, x, indices.to(device), steps, chunk or steps, metric.observe, asks)
+        advance(len(labels))
+    metric.reduce(lambda sums: distributed.summed(sums, device))
+    layers = metric.figures(Figures()).layers
+    return {name: row["sin_ratio"][-1] for name, row in layers.items()}
+
+
 def measure_confidence(
     checkpoint: Checkpoint,
     sites: Iterable[str],
@@ -221,20 +258,11 @@ def measure_confidence(
         checkpoint: converted, without confidence.
         sites: where it is to act.
         early: E.
-        samples: batches of indices, normalised inputs ``[f, B, *input]`` and labels; calibration
-            samples.
+        samples: calibration samples, as for :func:`sin_ratios`; and so are the others.
         device: where to simulate.
         advance: told of samples done.
-        chunk: steps computed at once; all by default.
+        chunk: steps computed at once.
         engine: where simulation goes by events.
     """
-    network = spiking_network(checkpoint, engine=engine).to(device).eval()
-    metric = Sin(setup(checkpoint, network, early))
-    for indices, x, labels in samples:
-        x = x.to(device)
-        logits, inputs = ann_inputs(network.network, still(x))
-        metric.begin(Batch(labels, logits, inputs))
-        simulate(network, x, indices.to(device), early, chunk or early, metric.observe)
-        advance(len(labels))
-    layers = metric.figures(Figures()).layers
-    return ConfidenceFacts(early=early, keep={s: 1 - layers[s]["sin_ratio"][-1] for s in sites})
+    ratios = sin_ratios(checkpoint, early, samples, device, advance, chunk, engine)
+    return ConfidenceFacts(early=early, keep={site: 1 - ratios[site] for site in sites})

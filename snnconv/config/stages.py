@@ -10,7 +10,7 @@ from snnconv.config.base import ARGUMENT, DataConfig, ModelConfig, SimulationCon
 METRICS = ("accuracy", "firing-rate", "synops", "energy", "sin", "conversion-error")
 
 
-class CalibrateConfig(ModelConfig):
+class CalibrateConfig(ModelConfig, SimulationConfig):
     """Find a threshold for every activation site from activation statistics."""
 
     method: str = Field("percentile", description="max, percentile, mse (snnconv ls statistics)")
@@ -19,6 +19,13 @@ class CalibrateConfig(ModelConfig):
         "layer", description="one threshold a layer, or one a channel"
     )
     samples: int = Field(1024, ge=1, description="training samples to calibrate on")
+    sin: int | None = Field(
+        None,
+        ge=1,
+        description="simulate IF neurons on these thresholds for so many steps, "
+        "and report each site's share of SIN neurons",
+    )
+    sin_samples: int = Field(256, ge=1, description="of the samples, how many to simulate")
     out: Path | None = Field(None, description="checkpoint; RUN/calibrated.safetensors by default")
 
 

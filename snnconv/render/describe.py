@@ -106,7 +106,11 @@ def calibrate(report: CalibrateReport) -> list[Block]:
         *([describe_more.imported(report.imported)] if report.imported else []),
         *_closing(report),
     ]
-    heads = ("theta", "largest", "mean", "zero", "clipped", "thresholds")
+    heads = ["theta", "largest", "mean", "zero", "clipped", "thresholds"]
+    if report.sin_steps is not None:
+        samples = f"IF neurons, {units.count(report.sin_samples or 0)} samples"
+        facts.insert(-1, Fact("SIN after steps", str(report.sin_steps), samples))
+        heads.append("SIN")
     sites = Table(
         "Sites",
         (Column("site", numeric=False), *(Column(name) for name in heads)),
@@ -119,6 +123,7 @@ def calibrate(report: CalibrateReport) -> list[Block]:
                 units.percent(site.zero_share),
                 units.percent(site.clipped_share),
                 str(site.channels),
+                *([] if site.sin_ratio is None else [units.percent(site.sin_ratio)]),
             )
             for site in report.sites
         ),

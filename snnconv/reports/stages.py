@@ -73,6 +73,9 @@ class SiteRow(BaseModel):
     zero_share: float = Field(description="share of activations that are zero")
     clipped_share: float = Field(description="share of activations above the threshold")
     channels: int = Field(description="thresholds at this site: 1, or one a channel")
+    sin_ratio: float | None = Field(
+        None, description="neurons whose ANN input is negative that fired; null if not asked for"
+    )
 
 
 class CalibrateReport(NetworkReport):
@@ -89,6 +92,11 @@ class CalibrateReport(NetworkReport):
         description="of a histogram-based threshold against one from all activations at once"
     )
     sites: list[SiteRow]
+    sin_steps: int | None = Field(None, description="of the simulation with IF neurons, if any")
+    sin_samples: int | None = Field(None, description="samples that were simulated, if any")
+    engine: dict[str, Literal["once", "mean", "dense", "event"]] = Field(
+        {}, description="how each layer with weights was simulated, if any"
+    )
 
 
 class ConvertReport(NetworkReport):

@@ -4,13 +4,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from snnconv import distributed
 from snnconv.ann.source import EMBEDDED, is_checkpoint, open_model
 from snnconv.calibration import CHANNEL_BITS, LAYER_BITS, Method, calibrate
-from snnconv.checkpoint import load, save
+from snnconv.checkpoint import Checkpoint, load, save
 from snnconv.config import CalibrateConfig
-from snnconv.dataset import batches
+from snnconv.conversion import sin_ratios, spiking_network
+from snnconv.dataset import Dataset, batches
+from snnconv.engine import synapse
+from snnconv.engine.memory import Portion
+from snnconv.facts import SpikingFacts
+from snnconv.frames import showings
 from snnconv.graph.check import refuse_obstacles
 from snnconv.progress import Progress, Quiet
 from snnconv.reports import CalibrateReport, ImportRow, SiteRow
@@ -18,6 +24,7 @@ from snnconv.stages.common import (
     Session,
     data_use,
     files_named,
+    fitting,
     lineage_step,
     newest,
     non_spiking_share,
@@ -65,6 +72,7 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
     calibrated = replace(calibrated, lineage=(*ann.lineage, step))
     out = config.out or config.run / "calibrated.safetensors"
     save(calibrated, out)
+    sin, paths = _simulated(session, config, calibrated, dataset, chosen, progress)
     facts, thresholds = calibrated.calibrated, calibrated.thresholds()
     assert facts is not None
     exact = statistic.exact or facts.method != config.method
@@ -82,7 +90,39 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
         non_spiking_share=non_spiking_share(calibrated),
         relative_error_bound=0.0 if exact else relative_error(bits),
         sites=[
-            SiteRow(name=name, channels=len(thresholds[name]), **site.model_dump())
+            SiteRow(
+                name=name,
+                channels=len(thresholds[name]),
+                sin_ratio=sin.get(name),
+                **site.model_dump(),
+            )
             for name, site in facts.sites.items()
         ],
+        sin_steps=config.sin,
+        sin_samples=min(config.sin_samples, len(chosen)) if config.sin else None,
+        engine=paths,
     )
+
+
+def _simulated(
+    session: Session,
+    config: CalibrateConfig,
+    calibrated: Checkpoint,
+    dataset: Dataset,
+    chosen: Tensor,
+    progress: Progress,
+) -> tuple[dict[str, float], dict[str, synapse.Path]]:
+    """Each site's share of SIN neurons, and which ways layers went; nothing if not asked for."""
+    if config.sin is None:
+        return {}, {}
+    spiking = SpikingFacts(neuron="if", params={}, timesteps=config.sin, seed=config.seed)
+    converted = replace(calibrated, kind="converted", spiking=spiking)
+    snn = spiking_network(converted, engine=config.engine)
+    wanted = Portion(config.batch_size, config.sin)
+    at_once = fitting(session, snn, wanted, config.memory_bytes())
+    shown = showings(calibrated.data.frames, config.sin, 1)
+    mine = distributed.share(chosen[: config.sin_samples])
+    drawn = batches(dataset.train, calibrated.data, mine, at_once.samples, showings=shown)
+    with progress.task("SIN", len(mine)) as advance:
+        given = (converted, config.sin, drawn, session.device, advance, at_once.steps)
+        return sin_ratios(*given, config.engine), snn.paths()

@@ -6,6 +6,7 @@ from snnconv.ann.source import EMBEDDED, from_module
 from snnconv.checkpoint import load, save, sha256
 from snnconv.config import InspectConfig, ReportConfig
 from snnconv.dataset import load as load_dataset
+from snnconv.engine import synapse
 from snnconv.errors import CheckpointError, ObstaclesError, UnsupportedError
 from snnconv.stages import inspect, report
 
@@ -172,3 +173,19 @@ def test_a_checkpoint_with_functions_is_no_way_round(tmp_path):
     assert [row.place for row in seen.obstacles] == ["4"]
     calibrated = InspectConfig(run=tmp_path, model=str(tmp_path / "calibrated.safetensors"))
     assert inspect.run(calibrated).converts
+
+
+@pytest.mark.parametrize("engine", ["dense", "event"])
+def test_sin_neurons_are_counted_where_they_are_asked_for(tmp_path, engine):
+    plain = calibrating(tmp_path / "plain", samples=40)
+    assert {site.sin_ratio for site in plain.sites} == {plain.sin_steps} == {None}
+    assert plain.engine == {}
+    asked = {"sin": 12, "sin_samples": 30, "engine": engine, "memory": "1MiB"}
+    report = calibrating(tmp_path, samples=40, **asked)
+    assert (report.sin_steps, report.sin_samples) == (12, 30)
+    for mine, other in zip(report.sites, plain.sites, strict=True):
+        assert mine.model_copy(update={"sin_ratio": None}) == other
+    assert engine in report.engine.values() or synapse.event_driven() is None
+    keep = converting(tmp_path, confidence="all", early=12, confidence_samples=30).confidence
+    assert {site.name: 1 - site.sin_ratio for site in report.sites} == pytest.approx(keep)
+    assert any(site.sin_ratio for site in report.sites)
