@@ -39,7 +39,7 @@ from snnconv.engine.pending import Pending, added, waiting
 from snnconv.engine.run import Fired, fire
 from snnconv.facts import ConfidenceFacts
 from snnconv.frames import at
-from snnconv.graph.build import Network, walk
+from snnconv.graph.build import Network, shapes, walk
 from snnconv.graph.ir import Node
 from snnconv.graph.ops import OPS, Role
 from snnconv.graph.roles import Carries, averaged, carried, cumulative, sources, still
@@ -51,7 +51,7 @@ Value = Tensor | Packed | Pending
 """Of a node, at all steps: as float32, as bits, or when it is asked for."""
 
 Observer = Callable[[str, int, Spikes], None]
-"""Sees ``(node name, steps done before, spikes [T, B, *N])`` of every source of spikes."""
+"""Sees ``(node name, steps done before, spikes [T, B, *N])`` of every source, as far as it asks."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class SpikingNetwork(nn.Module):
         self.engine = engine
         sites = {name: assumed(n.levels) for name, n in neurons.items()} | dict(rates or {})
         self.active = of_inputs(network, self._carried, sites)
-        self._waiting = waiting(network.graph)
+        self._waiting = waiting(network.graph, shapes(network.graph, network.tensors()))
         self._layouts = synapse.Layouts()
 
     @torch.no_grad()

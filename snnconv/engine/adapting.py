@@ -28,6 +28,11 @@ def _greater(builder: Any, one: Any, other: Any) -> Any:
     return builder.select(builder.fcmp_ordered(">", one, other), one, other)
 
 
+def _positive(builder: Any, x: Any) -> Any:
+    """Zero where it is below; what is no number stays one, so its neuron is looked at."""
+    return builder.select(builder.fcmp_ordered("<", x, _number(0.0)), _number(0.0), x)
+
+
 def _size(builder: Any, x: Any) -> Any:
     return _greater(builder, x, builder.fsub(_number(0.0), x))
 
@@ -43,13 +48,13 @@ def _least(builder: Any, deviation: Any, rise: Any, constants: Any) -> Any:
     add, mul = builder.fadd, builder.fmul
     scaled = mul(deviation, narrow)
     bend = _greater(builder, scaled, add(mul(scaled, _number(0.5)), _number(_LN2)))
-    bend = mul(_greater(builder, bend, _number(0.0)), high)
+    bend = mul(_positive(builder, bend), high)
     slope = mul(deviation, steep)
-    raised = mul(_greater(builder, add(mul(rise, sharp), _number(1.0)), _number(0.0)), evoked)
+    raised = mul(_positive(builder, add(mul(rise, sharp), _number(1.0))), evoked)
     drive = add(add(bend, slope), add(level, raised))
     slack = add(add(bend, _size(builder, slope)), add(_size(builder, level), raised))
     drive = builder.fsub(drive, mul(slack, _number(_SLACK)))
-    drive = builder.select(builder.fcmp_ordered("<", drive, _number(2.0)), drive, _number(2.0))
+    drive = builder.select(builder.fcmp_ordered(">", drive, _number(2.0)), _number(2.0), drive)
     left = builder.fcmp_ordered("<", drive, _number(0.0))
     angle = builder.select(left, _number(_LEFT), _number(_RIGHT))
     return add(mul(drive, angle), _number(0.5 - _SLACK))

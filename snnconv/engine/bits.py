@@ -19,7 +19,7 @@ from snnconv.engine.vectors import BYTES, FLOAT, INT, LANES, VECTOR, fetch
 
 WORD = 64  # values whose spikes are the bits of a word
 
-FEW = ir.IntType(LANES)
+BITS = ir.IntType(LANES)
 
 
 def _nonzero(typing: Any, number: Any, address: Any) -> Any:
@@ -70,13 +70,13 @@ word_at: Any = intrinsic(_word)
 
 
 def _pack(typing: Any, to: Any, source: Any) -> Any:
-    """Write which of :data:`LANES` float32 values are not zero, as so many bits."""
+    """Write which of :data:`LANES` float32 numbers are not zero, as so many bits."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         nothing = ir.Constant(VECTOR, [0.0] * LANES)
-        fired = builder.fcmp_unordered("!=", fetch(builder, VECTOR, args[1]), nothing)
-        target = builder.inttoptr(args[0], FEW.as_pointer())
-        builder.store(builder.bitcast(fired, FEW), target, align=1)
+        fired = builder.fcmp_ordered("!=", fetch(builder, VECTOR, args[1]), nothing)
+        target = builder.inttoptr(args[0], BITS.as_pointer())
+        builder.store(builder.bitcast(fired, BITS), target, align=1)
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64), generate
@@ -90,7 +90,7 @@ def _add_where(typing: Any, to: Any, fired: Any, amounts: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         to, fired, amounts = args
-        bits = builder.load(builder.inttoptr(fired, FEW.as_pointer()), align=1)
+        bits = builder.load(builder.inttoptr(fired, BITS.as_pointer()), align=1)
         chosen = builder.bitcast(bits, ir.VectorType(ir.IntType(1), LANES))
         nothing = ir.Constant(VECTOR, [0.0] * LANES)
         found = builder.select(chosen, fetch(builder, VECTOR, amounts), nothing)

@@ -87,7 +87,7 @@ class Outputs:
     Attributes:
         spikes: for whoever reads them.
         counts: the same as an array, ``[T, n]`` or ``[0, n]``.
-        values: the same, ``[T, n]`` or ``[1, n]``.
+        values: the same, ``[T, n]``, ``[1, n]``, or ``[0, n]`` where they are bits.
         weights: of the sums, ``[k, neurons of a sample]``.
         piece: neurons whose weighted spikes are added up in float32.
         sums: ``[T, k]``.

@@ -75,10 +75,10 @@ class Packed:
         lines = zip(size, kernel, stride, padding, strict=True)
         places = [(n + 2 * p - k) // s + 1 for n, k, s, p in lines]
         found: Tensor = torch.empty(len(self.bits) * batch, *places, channels)
-        bits = self.bits.reshape(len(found), -1)
+        bits = self.bits.reshape(len(found), channels * size[0] * size[1] // 8)
         given = (bits, self.amplitude, found.numpy(), tuple(size), kernel, stride, padding, padded)
         split(pool_spikes, len(found), found[:1].numel() * kernel[0] * kernel[1], *given)
-        means: Tensor = found.movedim(-1, 1).unflatten(0, (-1, batch))
+        means: Tensor = found.movedim(-1, 1).unflatten(0, (len(self.bits), batch))
         return means
 
 
@@ -87,13 +87,13 @@ def unpacked(values: Tensor | Packed) -> Tensor:
     return values.tensor() if isinstance(values, Packed) else values
 
 
-def joined(parts: Sequence[Packed]) -> Packed:
-    """Concatenated along channels."""
+def concatenated(parts: Sequence[Packed]) -> Packed:
+    """Along channels."""
     batch, _, *places = parts[0].size
     amplitude = np.concatenate([part.amplitude for part in parts])
     of_places = [part.bits.reshape(-1, part.size[1] // 8) for part in parts]
     bits = _bytes(len(parts[0].bits), batch * int(np.prod(places)) * len(amplitude) // 8)
-    np.concatenate(of_places, 1, out=bits.reshape(len(of_places[0]), -1))
+    np.concatenate(of_places, 1, out=bits.reshape(len(of_places[0]), len(amplitude) // 8))
     return Packed(bits, (batch, len(amplitude), *places), amplitude)
 
 

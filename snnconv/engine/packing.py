@@ -12,7 +12,7 @@ from typing import cast
 
 from torch import Tensor
 
-from snnconv.engine.packed import Packed, joined
+from snnconv.engine.packed import Packed, concatenated
 from snnconv.graph.ir import Graph, Node
 from snnconv.graph.ops import OPS, Role
 
@@ -22,9 +22,8 @@ def packing(graph: Graph, waiting: Set[str], by_events: Set[str]) -> frozenset[s
 
     Args:
         graph: of the network.
-        waiting: what is pending until neurons ask for it, as :func:`snnconv.engine.pending.waiting`
-            has it, if a convolution by events is in it.
-        by_events: the convolutions of images that are.
+        waiting: what may wait until neurons ask for it; see :func:`snnconv.engine.pending.waiting`.
+        by_events: those convolutions of images among it that go by events.
     """
     sites = {site.name for site in graph.sites}
     takes: set[str] = set()
@@ -51,7 +50,7 @@ def of_bits(node: Node, inputs: Sequence[Tensor | Packed]) -> Tensor | Packed | 
     if not bits or len(bits) < len(inputs):
         return None
     if node.op == "concat" and joins(node):
-        return joined(bits)
+        return concatenated(bits)
     if node.op == "avg_pool" and pools(node):
         kernel, stride, padding = (
             cast("tuple[int, int]", tuple(node.attrs[key]))

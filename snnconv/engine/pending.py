@@ -7,7 +7,7 @@ Shape:
     ``[T, B, C, H, W]``.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -87,12 +87,21 @@ class Pending:
         return torch.zeros(()).expand(T, B, H, W, C).movedim(-1, 2)
 
 
-def waiting(graph: Graph) -> frozenset[str]:
-    """Convolutions and additions between which and a site nothing stands, nor another reader."""
+def waiting(graph: Graph, sizes: Mapping[str, tuple[int, ...]]) -> frozenset[str]:
+    """Convolutions and additions between which and a site nothing stands, nor another reader.
+
+    Additions of equals, that is: what broadcasts is computed as a whole.
+
+    Args:
+        graph: of the network.
+        sizes: shape of every node's value for one sample.
+    """
     found: set[str] = set()
     for node in reversed(graph.nodes):
         behind = list(graph.consumers(node.name))
         if len(behind) != 1 or node.name == graph.output or node.op not in ("conv", "add"):
+            continue
+        if node.op == "add" and len({sizes[name] for name in node.inputs}) > 1:
             continue
         (reader,) = behind
         if OPS[reader.op].role is Role.SITE or (reader.op == "add" and reader.name in found):

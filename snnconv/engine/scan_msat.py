@@ -23,7 +23,7 @@ from snnconv.engine.vectors import LANES, copy
 Floats = NDArray[np.float32]
 Constants = tuple[np.float32, ...]
 
-FEW = 2 * LANES
+WHOLE = 2 * LANES  # no loop over these ends in single numbers
 
 _0, _1 = np.float32(0), np.float32(1)
 
@@ -101,7 +101,9 @@ def scan_msat(
                     work[q + k] = work[r + i]
                     work[h + k] = work[th + i]
                     work[p + k] = work[V + i]
-                some = (found + FEW - 1) // FEW * FEW  # whole vectors: what is behind is not read
+                some = (
+                    (found + WHOLE - 1) // WHOLE * WHOLE
+                )  # whole vectors: what is behind is not read
                 for k in range(some):
                     work[d + k] = _0
                 if dtt is not None:

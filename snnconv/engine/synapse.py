@@ -101,7 +101,8 @@ def compute(
         return network.compute(node, inputs)
     convolve, x = layouts.of(network, node), inputs[0]
     if node.op == "linear":
-        return convolve(x.reshape(-1, x.shape[-1], 1, 1)).reshape(*x.shape[:-1], -1)
+        *rows, features = x.shape
+        return convolve(x.reshape(-1, features, 1, 1)).reshape(*rows, convolve.outputs)
     return convolve(x) if x.dim() == 4 else convolve(x[:, :, None])[:, :, 0]
 
 

@@ -1,9 +1,9 @@
 """What compiled loops can't say: sums that stay in registers, and copies without a loop.
 
-:func:`mix`, :func:`dot` and :mod:`snnconv.engine.rows` are stated in LLVM's vector type, which
-becomes whatever the processor has (AVX2, AVX-512, NEON). A loop over two arrays is made of vectors
-only where the compiler can see that they do not overlap; after a :func:`copy` into one array it
-can.
+:func:`mix` and :func:`dot`, as those of :mod:`snnconv.engine.rows`, ``bits``, ``firing`` and
+``adapting``, are stated in LLVM's vector type, which becomes whatever the processor has (AVX2,
+AVX-512, NEON). A loop over two arrays is made of vectors only where the compiler can see that they
+do not overlap; after a :func:`copy` into one array it can.
 
 Shape:
     Addresses of contiguous memory; nothing is checked here.

@@ -57,7 +57,10 @@ class ConversionError(Metric):
     def observe(self, name: str, start: int, spikes: Spikes) -> None:
         """Sum a chunk's output, of each step or the mean of them all."""
         if name in self.sites:
-            self.sums[name] = self.sums.get(name, 0) + spikes.values.sum(0)
+            if name not in self.sums:
+                self.sums[name] = torch.zeros_like(spikes.values[0])
+            for value in spikes.values:  # on a CPU several times faster than a sum over dimension 0
+                self.sums[name] += value
             self.rows[name] = self.rows.get(name, 0) + len(spikes.values)
 
     def finish(self, logits: Tensor) -> None:

@@ -10,7 +10,7 @@ from layers import EVERY_LAYER, layer, same
 from snnconv import compiled
 from snnconv.engine import events
 from snnconv.engine.events import laid_out
-from snnconv.engine.packed import Packed, joined, unpacked
+from snnconv.engine.packed import Packed, concatenated, unpacked
 from snnconv.engine.pending import Pending, added
 from snnconv.engine.run import fire
 from snnconv.neurons.if_ import IF, Params
@@ -176,7 +176,7 @@ def test_means_over_windows_are_those_of_values(C, seed, kernel, stride, padding
 @given(st.lists(channels, min_size=1, max_size=3))
 def test_joined_channels(sizes):
     packed, values = zip(*(fired(3, 2, C, 4, 3, seed=k) for k, C in enumerate(sizes)), strict=True)
-    found = joined(packed)
+    found = concatenated(packed)
     assert torch.equal(found.tensor(), torch.cat(values, 2))
     amplitude = torch.from_numpy(found.amplitude)
     weight = torch.randn(20, sum(sizes), 3, 3)  # it reads to the last word, and beyond

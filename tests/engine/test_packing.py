@@ -88,3 +88,44 @@ def test_bits_change_no_logit(kind, params, chunk):
     chunk = chunk if snn.causal else T
     given = (snn, images(COUNT)[None], torch.arange(COUNT), T, chunk)
     assert torch.equal(simulate(*given), simulate(*given, lambda *_: None, COUNTS))
+
+
+class Broadcast(nn.Module):
+    """Additions of an image and of one place, one line or one channel, on either side."""
+
+    def __init__(self, shape, swapped):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second = nn.Conv2d(2, 32, 3, padding=1), nn.Conv2d(32, 32, 3, padding=1)
+        height, width = shape
+        self.other, self.swapped = nn.Conv2d(32, 32, (7 - height, 7 - width)), swapped
+        self.last = nn.Linear(32 * 36, 4)
+
+    def forward(self, x):
+        a = torch.relu(self.first(x))
+        small, large = self.other(a), self.second(a)
+        if self.swapped:
+            b = torch.relu(small + torch.relu(large))
+        else:
+            b = torch.relu(large + torch.relu(small))
+        return self.last(b.flatten(1))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (6, 1), (1, 6), (6, 6)])
+@pytest.mark.parametrize("swapped", [True, False])
+def test_additions_that_broadcast(shape, swapped):
+    given = checkpoint(rounded(Broadcast(shape, swapped)), theta=0.5)
+    found = []
+    for engine in ("dense", "event", "auto"):
+        snn = spiking_network(given, engine=engine).eval()
+        for asks in (NOTHING, COUNTS):
+            x = images(COUNT)[None]
+            found.append(simulate(snn, x, torch.arange(COUNT), T, T, lambda *_: None, asks))
+    assert all(torch.equal(one, found[0]) for one in found)
+
+
+@pytest.mark.parametrize("engine", ["auto", "event", "dense"])
+def test_no_samples(engine):
+    snn = made(engine=engine)
+    logits = simulate(snn, images(COUNT)[None, :0], torch.arange(0), T, T)
+    assert logits.shape == (T, 0, 4)

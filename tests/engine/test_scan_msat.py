@@ -94,6 +94,19 @@ def test_at_rest_most_neurons_are_spared():
     assert near(0, least, least, least, 1, dtt, det)[0]
 
 
+@pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("place", range(5))
+def test_what_is_no_number_is_looked_at(special, place):
+    given = [0.1, 0.2, 0.1, 0.1, 1]
+    given[place] = special
+    dtt, det = (1, 1, 0.03, -1), (-0.2, 1)
+    with np.errstate(all="ignore"):
+        found, potential, rise = near(*given, dtt, det)
+        numbers = potential, rise, (given[1] - given[3]) / given[4]
+    if np.isnan(numbers).any():
+        assert found
+
+
 @given(st.lists(reach, min_size=LANES, max_size=LANES), reach, st.floats(0, 1, width=32))
 def test_how_a_step_ends(potentials, mean, share):
     before = np.array(potentials, np.float32)
