@@ -60,3 +60,10 @@ def per_sample(counts: Tensor) -> Tensor:
     for piece in flat.split(_EXACT, 2):
         sums += piece.sum(2).long()
     return sums
+
+
+def in_all(counts: Tensor) -> int:
+    """Counts ``[B, *N]``, up to 16 each, summed over all samples and neurons."""
+    if counts.numel() <= _EXACT:
+        return int(counts.sum())
+    return int(per_sample(counts[None]).sum())

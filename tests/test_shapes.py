@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from snnconv.shapes import fold_time, neurons_flat, per_neuron, per_sample, unfold_time
+from snnconv.shapes import fold_time, in_all, neurons_flat, per_neuron, per_sample, unfold_time
 
 SHAPES = [(4, 2, 3), (4, 2, 3, 5), (4, 2, 3, 5, 6), (4, 2, 3, 5, 6, 2)]
 
@@ -63,3 +63,13 @@ def test_counts_by_sample(shape, make):
     found = per_sample(counts)
     assert found.dtype == torch.int64
     assert torch.equal(found, counts.long().flatten(2).sum(2))
+
+
+def test_counts_of_all_add_up_exactly():
+    """Fifteen beyond a power of two: float32 would lose them, were they added to it one by one."""
+    for size in (3, 2**20, 2**20 + 5):
+        counts = torch.full((1, size), 16.0)
+        counts[0, :3] = 5
+        assert in_all(counts) == 16 * (size - 3) + 15
+        places = counts[:, : size // 3 * 3].reshape(1, -1, 1, 3).movedim(-1, 1)
+        assert in_all(places) == int(places.double().sum())

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from snnconv.metric import Batch, Figures, Metric, Setup
 from snnconv.neuron import Spikes
-from snnconv.shapes import per_sample
+from snnconv.shapes import in_all, per_sample
 
 
 class Sin(Metric):
@@ -62,11 +62,11 @@ class Sin(Metric):
         self.all[name][start : start + len(spikes.counts)] += per_sample(spikes.counts).sum(1).cpu()
         for t, counts in enumerate(spikes.counts, start=start):
             torch.mul(counts, inactive, out=wrong)
-            self.wrong[name][t] += per_sample(wrong[None]).sum().cpu()
+            self.wrong[name][t] += in_all(wrong)
             if self.setup.levels > 1:
                 wrong.clamp_(max=1)
             torch.maximum(fired, wrong, out=fired)
-            self.sin_neurons[name][t] += per_sample(fired[None]).sum().cpu()
+            self.sin_neurons[name][t] += in_all(fired)
 
     def figures(self, found: Figures) -> Figures:
         """Ratios 0..1, and mean numbers of wrong spikes."""
