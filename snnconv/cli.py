@@ -193,5 +193,10 @@ def _options(
 
 
 def main() -> None:
-    """The entry point: exit codes as :class:`snnconv.errors.ExitCode` has them."""
+    """The entry point: exit codes as :class:`snnconv.errors.ExitCode` has them.
+
+    Between two of its operations torch's own threads would spin, on the cores that events and
+    scans want: with two threads they took as long as with one. It is read when torch is loaded.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     app()

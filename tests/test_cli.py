@@ -1,6 +1,7 @@
 """The command line: what it prints where, what it writes, and how it ends."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -203,6 +204,32 @@ def test_help_needs_no_torch(words, tmp_path):
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout
+
+
+@pytest.mark.parametrize("given", [None, "ACTIVE"])
+def test_threads_of_torch_wait_passively_unless_told(given, tmp_path):
+    """Read when torch is loaded, so set before a stage loads it."""
+    code = """
+import os, sys
+sys.argv = ["snnconv", "--version"]
+from snnconv.cli import main
+assert "torch" not in sys.modules
+try:
+    main()
+except SystemExit:
+    print(os.environ["OMP_WAIT_POLICY"])
+"""
+    environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
+    environment |= {"OMP_WAIT_POLICY": given} if given else {}
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout.split()[-1] == (given or "PASSIVE")
 
 
 def test_help_names_every_command():
