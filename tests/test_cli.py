@@ -206,8 +206,11 @@ def test_help_needs_no_torch(words, tmp_path):
     assert result.stdout
 
 
-@pytest.mark.parametrize("given", [None, "ACTIVE"])
-def test_threads_of_torch_wait_passively_unless_told(given, tmp_path):
+@pytest.mark.parametrize(
+    ("given", "spins"),
+    [({}, "5000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None")],
+)
+def test_threads_of_torch_wait_for_a_while_unless_told(given, spins, tmp_path):
     """Read when torch is loaded, so set before a stage loads it."""
     code = """
 import os, sys
@@ -217,19 +220,14 @@ assert "torch" not in sys.modules
 try:
     main()
 except SystemExit:
-    print(os.environ["OMP_WAIT_POLICY"])
+    print(os.environ.get("GOMP_SPINCOUNT"))
 """
-    environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
-    environment |= {"OMP_WAIT_POLICY": given} if given else {}
-    result = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert result.stdout.split()[-1] == (given or "PASSIVE")
+    ours = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+    environment = {k: v for k, v in os.environ.items() if k not in ours} | given
+    command = [sys.executable, "-c", code]
+    options = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True}
+    result = subprocess.run(command, check=True, **options)
+    assert result.stdout.split()[-1] == spins
 
 
 def test_help_names_every_command():
