@@ -81,7 +81,7 @@ class EvaluateConfig(SimulationConfig):
     )
     timesteps: int | None = Field(None, ge=1, description="T; the checkpoint's by default")
     limit: int | None = Field(None, ge=1, description="use the first N test samples")
-    chunk: int = Field(8, ge=1, description="time steps computed at once; changes no result")
+    chunk: int = Field(32, ge=1, description="time steps computed at once; changes no result")
     metric: tuple[str, ...] = Field(
         METRICS, description="what to measure (snnconv ls metrics); repeat the option for several"
     )
