@@ -104,6 +104,12 @@ class Metric(ABC):
     valued: ClassVar[bool] = True
     added: ClassVar[tuple[str, ...]] = ()
 
+    def __init_subclass__(cls) -> None:
+        """Who observes anew is given all there is, whatever its base class can do without."""
+        if "observe" in vars(cls):
+            for flag in {"counted", "valued"} - set(vars(cls)):
+                setattr(cls, flag, True)
+
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
         self.samples = 0

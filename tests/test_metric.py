@@ -59,6 +59,30 @@ def test_who_reads_values():
     assert [name for name in ROOM.names() if ROOM.load(name).valued] == ["conversion-error"]
 
 
+def test_who_observes_anew_is_given_all_there_is():
+    """Whatever it inherits from can do without, unless it says so itself."""
+    lean = ROOM.load("firing-rate")
+    assert not lean.counted
+    assert not lean.valued
+
+    class Reads(lean):
+        def observe(self, name, start, spikes):
+            pass
+
+    class ReadsCounts(Reads):
+        valued = False
+
+        def observe(self, name, start, spikes):
+            pass
+
+    class Renamed(lean):
+        pass
+
+    assert (Reads.counted, Reads.valued) == (True, True)
+    assert (ReadsCounts.counted, ReadsCounts.valued) == (True, False)
+    assert (Renamed.counted, Renamed.valued) == (False, False)
+
+
 def test_where_sums_suffice_no_counts_are_written(monkeypatch):
     snn = spiking(maxed())
     _, watch = watching(snn, map(ROOM.load, LEAN))
