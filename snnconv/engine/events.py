@@ -87,7 +87,7 @@ class Convolution:
 
     def __call__(self, values: Tensor | Packed) -> Tensor:
         """``[N, C, H, W] -> [N, C_out, H_out, W_out]``."""
-        given = operands(values)
+        given = self._operands(values)
         number, *size, _ = given[0]
         run = self._kernel(given)
         out = torch.empty(number, *self.places((size[0], size[1])), self.shape[0])
@@ -107,7 +107,7 @@ class Convolution:
             values: ``[steps*B, C, H, W]``, mostly zeros, or packed; out is
                 ``[steps*(stop-start), H_out, W_out, C_out]``.
         """
-        given = operands(values)
+        given = self._operands(values)
         run = self._kernel(given)
 
         def compute(start: int, stop: int, steps: int, out: Floats) -> None:
@@ -115,9 +115,12 @@ class Convolution:
 
         return compute
 
+    def _operands(self, values: Tensor | Packed) -> Operands:
+        assert isinstance(values, Packed) == self.packed  # amplitudes are in the weights, or not
+        return operands(values)
+
     def _kernel(self, given: Operands) -> Callable[[int, int, int, Operands, Floats], None]:
         """Of inputs like these, with what it wants to know of weights and window."""
-        assert self.packed or len(given[2]) == 0
         _, height, width, channels = given[0]
         groups, w, kernel = self.window.groups, self.window, (self.shape[2], self.shape[3])
         if channels != self.shape[1] * groups:
