@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from snnconv.compiled import split
+from snnconv.engine.bands import bands
 from snnconv.engine.bits import WORD
 from snnconv.engine.gather import gather
 from snnconv.engine.packed import Packed
@@ -90,28 +91,31 @@ class Convolution:
         given = self._operands(values)
         number, *size, _ = given[0]
         run = self._kernel(given)
-        out = torch.empty(number, *self.places((size[0], size[1])), self.shape[0])
+        lines, wide = self.places((size[0], size[1]))
+        out = torch.empty(number, lines, wide, self.shape[0])
         array = out.numpy()
 
         def go(start: int, stop: int) -> None:
-            if start < stop:  # images go as steps of one sample do: a tile takes many
-                run(0, 1, stop - start, part(given, start, stop), array[start:stop])
+            for low, high, top, bottom in bands(start, stop, lines, number):
+                # images go as steps of one sample do: a tile takes many
+                some = array[low:high, top:bottom]
+                run(0, 1, top, high - low, part(given, low, high), some)
 
-        split(go, number, self.shape[2] * self.shape[3] * math.prod(out.shape[1:]))
+        split(go, number * lines, self.shape[2] * self.shape[3] * math.prod(out.shape[2:]))
         return Tensor.permute(out, 0, 3, 1, 2)
 
     def images(self, values: Tensor | Packed) -> Images:
-        """``(start, stop, steps, out)`` computes samples of a batch of ``steps * B`` images.
+        """Computes samples of a batch of ``steps * B`` images; see :data:`Images`.
 
         Args:
             values: ``[steps*B, C, H, W]``, mostly zeros, or packed; out is
-                ``[steps*(stop-start), H_out, W_out, C_out]``.
+                ``[steps*(stop-start), lines, W_out, C_out]``.
         """
         given = self._operands(values)
         run = self._kernel(given)
 
-        def compute(start: int, stop: int, steps: int, out: Floats) -> None:
-            run(start, stop, steps, given, out)
+        def compute(start: int, stop: int, above: int, steps: int, out: Floats) -> None:
+            run(start, stop, above, steps, given, out)
 
         return compute
 
@@ -119,7 +123,7 @@ class Convolution:
         assert isinstance(values, Packed) == self.packed  # amplitudes are in the weights, or not
         return operands(values)
 
-    def _kernel(self, given: Operands) -> Callable[[int, int, int, Operands, Floats], None]:
+    def _kernel(self, given: Operands) -> Callable[[int, int, int, int, Operands, Floats], None]:
         """Of inputs like these, with what it wants to know of weights and window."""
         _, height, width, channels = given[0]
         groups, w, kernel = self.window.groups, self.window, (self.shape[2], self.shape[3])
@@ -131,8 +135,10 @@ class Convolution:
             reached = _reaches((height, width), self.places((height, width)), kernel, w)
             how = (scatter, *reached, self.shape[1])
 
-        def run(start: int, stop: int, steps: int, given: Operands, out: Floats) -> None:
-            how[0](start, stop, steps, *given, self.weights, self.bias, out, *how[1:])
+        def run(
+            start: int, stop: int, above: int, steps: int, given: Operands, out: Floats
+        ) -> None:
+            how[0](start, stop, above, steps, *given, self.weights, self.bias, out, *how[1:])
 
         return run
 

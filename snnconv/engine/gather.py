@@ -105,12 +105,14 @@ def enlist_line(
 
 
 @inlined
-def seen(size: int, out: int, kernel: int, stride: int, padding: int, dilation: int) -> Ints:
-    """``[out, kernel]``: the input that each output of a line looks at, or -1."""
+def seen(
+    size: int, first: int, out: int, kernel: int, stride: int, padding: int, dilation: int
+) -> Ints:
+    """``[out, kernel]``: the input that each output from the first on looks at, or -1."""
     found = np.empty((out, kernel), np.int64)
     for place in range(out):
         for tap in range(kernel):
-            at = place * stride + tap * dilation - padding
+            at = (first + place) * stride + tap * dilation - padding
             found[place, tap] = at if 0 <= at < size else -1
     return found
 
@@ -179,6 +181,7 @@ def add_listed(
 def gather(
     start: int,
     stop: int,
+    above: int,
     steps: int,
     shape: tuple[int, int, int, int],
     values: Floats,
@@ -194,7 +197,8 @@ def gather(
     """Samples ``start`` to ``stop`` of each of ``steps`` parts of the batch.
 
     Shape is ``steps*B, H, W, C``, of values, or of bits, which stand for ones; weights ``[chunks,
-    taps, blocks, channels, width]``: tiles, out ``[steps*(stop-start), H_out, W_out, C_out]``.
+    taps, blocks, channels, width]``: tiles, out ``[steps*(stop-start), lines, W_out, C_out]``: so
+    many lines of the output, the first of which has ``above`` above it.
     """
     images, height, width, channels = shape
     out_height, out_width, out_channels = out.shape[1:]
@@ -216,8 +220,8 @@ def gather(
     apart = (*strides, groups.strides[1])
     sums, holds = np.empty((abreast, at_once, lanes), np.float32), np.empty(lines, np.int64)
     w, b = weights.ctypes.data, bias.ctypes.data
-    ys = seen(height, out_height, kernel[0], stride[0], padding[0], dilation[0])
-    xs = seen(width, out_width, kernel[1], stride[1], padding[1], dilation[1])
+    ys = seen(height, above, out_height, kernel[0], stride[0], padding[0], dilation[0])
+    xs = seen(width, 0, out_width, kernel[1], stride[1], padding[1], dilation[1])
     wanted = among(xs, width)
     for part in range(samples * ((steps + at_once - 1) // at_once)):
         sample, begin = part % samples, part // samples * at_once

@@ -8,7 +8,6 @@ Shape:
 """
 
 import functools
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 
 from snnconv.compiled import split
+from snnconv.engine.bands import bands
 from snnconv.engine.flat import Flat
 from snnconv.engine.kernels import PREPARE, Run, Scan, summable
 from snnconv.engine.packed import Packed
@@ -54,27 +54,27 @@ def run_layer(
 
 
 def _interleave(currents: Pending, flat: Flat, scan: Scan) -> None:
-    steps, samples, channels, *places = currents.shape
-    neurons = channels * math.prod(places)
+    steps, samples, channels, height, width = currents.shape
+    line = width * channels  # neurons
+    neurons = height * line
     images = currents.images()
     others = [x if isinstance(x, Packed) else flat.rows(x) for x in currents.others]
     at_once = max(1, _CACHED // (steps * neurons))
 
     def go(start: int, stop: int) -> None:
         memory = torch.empty(steps * at_once * neurons).numpy()  # aligned, as numpy.s is not
-        for low in range(start, stop, at_once):
-            high = min(low + at_once, stop)
-            size = (high - low) * neurons
-            rows = memory[: steps * size].reshape(steps, size)
-            images(low, high, steps, rows.reshape(-1, *places, channels))
+        for low, high, top, bottom in bands(start, stop, height, at_once):
+            first, last = low * neurons + top * line, (high - 1) * neurons + bottom * line
+            rows = memory[: steps * (last - first)].reshape(steps, last - first)
+            images(low, high, top, steps, rows.reshape(-1, bottom - top, width, channels))
             for other in others:
                 if isinstance(other, Packed):
-                    other.add_to(rows, low * neurons)
+                    other.add_to(rows, first)
                 else:
-                    rows += other[:, low * neurons : high * neurons]
-            scan.run(low * neurons, high * neurons, rows, low * neurons)
+                    rows += other[:, first:last]
+            scan.run(first, last, rows, first)
 
-    split(go, samples, steps * neurons)
+    split(go, samples * height, steps * line)
 
 
 KERNELS: Mapping[type[Neuron[Any]], Callable[..., tuple[Spikes, Any, Packed | None]]] = {

@@ -21,8 +21,9 @@ from snnconv.graph.ir import Graph
 from snnconv.graph.ops import OPS, Role
 from snnconv.shapes import fold_time, unfold_time
 
-Images = Callable[[int, int, int, NDArray[np.float32]], None]
-"""``(start, stop, steps, out)``: samples ``start`` to ``stop`` at all steps."""
+Images = Callable[[int, int, int, int, NDArray[np.float32]], None]
+"""``(start, stop, above, steps, out)``: samples ``start`` to ``stop`` at all steps; of each as many
+lines of the output as out has, the first of which has so many above it."""
 
 
 class EventDriven(Protocol):

@@ -10,7 +10,7 @@ Shape:
 import numpy as np
 from numpy.typing import NDArray
 
-from snnconv.compiled import compiled
+from snnconv.compiled import compiled, inlined
 from snnconv.engine.bits import WORD, fired, lowest, value
 from snnconv.engine.vectors import add_multiple, copy
 
@@ -23,6 +23,7 @@ Ints = NDArray[np.int64]
 def scatter(
     start: int,
     stop: int,
+    above: int,
     steps: int,
     shape: tuple[int, int, int, int],
     values: Floats,
@@ -37,11 +38,12 @@ def scatter(
     """Samples ``start`` to ``stop`` of each of ``steps`` parts of the batch.
 
     Shape is ``steps*B, H, W, C``, of values, or of bits, which stand for ones; weights ``[C, kh,
-    kw, C_out/groups]`` with both windows reversed, out ``[steps*(stop-start), H_out, W_out,
-    C_out]``, rows ``[H, kh or 1, 3]`` and columns ``[W, kw or 1, 3]`` of :func:`reach`, group:
-    channels of a group.
+    kw, C_out/groups]`` with both windows reversed, out ``[steps*(stop-start), lines, W_out,
+    C_out]``: so many lines of the output, the first of which has ``above`` above it; rows ``[H, kh
+    or 1, 3]`` and columns ``[W, kw or 1, 3]`` of :func:`reach`, group: channels of a group.
     """
     images, height, width, channels = shape
+    own = within(rows, above, above + out.shape[1])
     _, out_width, out_channels = out.shape[1:]
     taps, lanes = weights.shape[1] * weights.shape[2], weights.shape[3]
     places, inputs = out[0].size // out_channels, width * channels
@@ -59,7 +61,7 @@ def scatter(
                 at[x * channels + channel, c, 0] = column * pixel + channel // group * wide
                 at[x * channels + channel, c, 1] = channel * taps * wide + dx * wide
                 at[x * channels + channel, c, 2] = run * lanes
-    single = runs == 1 and rows.shape[1] == 1  # all that an input reaches lies side by side
+    single = runs == 1 and own.shape[1] == 1  # all that an input reaches lies side by side
     w, b = weights.ctypes.data, bias.ctypes.data
     batch, samples = images // steps, stop - start
     packed = len(bits) > 0
@@ -70,8 +72,10 @@ def scatter(
         for place in range(places):
             copy(begin + place * pixel, b, out_channels)
         for y in range(height):
+            if own[y, :, 2].sum() == 0:  # it reaches other lines alone, or none
+                continue
             line = (n * height + y) * inputs
-            row, dy, lines = rows[y, 0]
+            row, dy, lines = own[y, 0]
             o, v = begin + row * across, w + dy * tall
             for low in range(0, inputs, WORD):
                 word = fired(given, line + low, min(WORD, inputs - low), packed)
@@ -88,12 +92,27 @@ def scatter(
                         else:
                             add_multiple(0, o + to, v + of, amount, floats, lines, across, tall)
                         continue
-                    for j in range(rows.shape[1]):
-                        row, dy, lines = rows[y, j]
+                    for j in range(own.shape[1]):
+                        row, dy, lines = own[y, j]
                         o, v = begin + row * across, w + dy * tall
                         for k in range(runs):
                             to, of, floats = at[i, k]
                             add_multiple(0, o + to, v + of, amount, floats, lines, across, tall)
+
+
+@inlined
+def within(lists: Ints, start: int, stop: int) -> Ints:
+    """Lists of :func:`reach`, of outputs ``start`` to ``stop`` alone, and counted from there."""
+    found = np.zeros_like(lists)
+    for i in range(lists.shape[0]):
+        for j in range(lists.shape[1]):
+            place, tap, taps = lists[i, j]
+            first, last = max(place, start), min(place + taps, stop)
+            if first < last:
+                found[i, j, 0] = first - start
+                found[i, j, 1] = tap + first - place
+                found[i, j, 2] = last - first
+    return found
 
 
 def reach(size: int, out: int, kernel: int, stride: int, padding: int, dilation: int) -> Ints:

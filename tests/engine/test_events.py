@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from snnconv import compiled
 from snnconv.engine import events
 from snnconv.engine.events import laid_out
 from snnconv.engine.gather import _SCRATCH, portion
@@ -109,7 +110,7 @@ def test_some_samples_at_all_steps():
         convolution = laid_out(torch.randn(out, 8, 3, 3), torch.randn(out), stride, (1, 1))
         whole = convolution(x).unflatten(0, (steps, batch))
         rows = torch.empty(steps * 2, *convolution.places((6, 5)), out)
-        convolution.images(x)(1, 3, steps, rows.numpy())
+        convolution.images(x)(1, 3, 0, steps, rows.numpy())
         assert torch.equal(rows.permute(0, 3, 1, 2).unflatten(0, (steps, 2)), whole[:, 1:3])
 
 
@@ -120,7 +121,7 @@ def test_steps_are_taken_in_portions(steps, rate):
     convolution = laid_out(torch.randn(80, 130, 3, 3), torch.randn(80), (1, 1), (1, 1))
     assert convolution.way == "gather"
     rows = torch.empty(steps * 2, 5, 6, 80)
-    convolution.images(x)(1, 3, steps, rows.numpy())
+    convolution.images(x)(1, 3, 0, steps, rows.numpy())
     alone = torch.stack([convolution(image[None])[0] for image in x]).unflatten(0, (steps, 3))
     assert torch.equal(rows.permute(0, 3, 1, 2).unflatten(0, (steps, 2)), alone[:, 1:])
 
@@ -131,7 +132,7 @@ def test_lines_are_listed_in_bands():
         x, weight = sparse(32, 64, 40, 24), eighths(80, 64, 3, 3)
         convolution = laid_out(weight, None, (stride, 1), (1, 1), (dilation, 1))
         rows = torch.empty(32, *convolution.places((40, 24)), 80)
-        convolution.images(x)(0, 1, 32, rows.numpy())
+        convolution.images(x)(0, 1, 0, 32, rows.numpy())
         expected = F.conv2d(x, weight, None, (stride, 1), (1, 1), (dilation, 1))
         assert torch.equal(rows.permute(0, 3, 1, 2), expected)
 
@@ -149,7 +150,7 @@ def test_lists_of_wide_windows_are_of_fewer_steps():
     convolution = laid_out(weight, None, (1, 1), (0, 0), (40, 1))
     assert convolution.way == "gather"
     rows = torch.empty(32, *convolution.places((90, 10)), 16)
-    convolution.images(x)(1, 2, 32, rows.numpy())
+    convolution.images(x)(1, 2, 0, 32, rows.numpy())
     expected = F.conv2d(x[1::2], weight, dilation=(40, 1))
     assert torch.equal(rows.permute(0, 3, 1, 2), expected)
 
@@ -172,18 +173,50 @@ def test_signed_and_unequal_values():
     )
 
 
-def test_neither_batch_nor_threads_change_a_bit():
-    x, weight, bias = sparse(64, 32, 9, 9), torch.randn(64, 32, 3, 3), torch.randn(64)
-    together = convolve(x, weight, bias, *ONE)
+@pytest.mark.parametrize("number", [1, 2, 5])
+@pytest.mark.usefixtures("way")
+def test_neither_batch_nor_threads_change_a_bit(number, monkeypatch):
+    monkeypatch.setattr(compiled, "_PIECE", 1)  # threads for everyone
+    x, weight, bias = sparse(number, 32, 9, 9), torch.randn(64, 32, 3, 3), torch.randn(64)
     before = torch.get_num_threads()
-    try:
-        for threads in (1, 2, 3):
-            torch.set_num_threads(threads)
-            assert torch.equal(convolve(x, weight, bias, *ONE), together)
-    finally:
-        torch.set_num_threads(before)
+    torch.set_num_threads(1)
+    together = convolve(x, weight, bias, *ONE)
     alone = torch.cat([convolve(image[None], weight, bias, *ONE) for image in x])
     assert torch.equal(alone, together)
+    try:
+        for threads in (2, 3, 20):  # more than there are lines of one image
+            torch.set_num_threads(threads)
+            for stride in (1, 2):
+                found = convolve(x, weight, bias, (stride, 1), *ONE[1:])
+                assert torch.equal(found, together[:, :, ::stride])
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("way")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from([(3, 16, 1), (20, 64, 1), (70, 96, 1), (64, 128, 1), (5, 7, 1), (4, 6, 2)]),
+    st.sampled_from([1, 3, 33]),
+    pairs,
+    pairs,
+    pairs,
+    st.integers(0, 2),
+    st.data(),
+)
+def test_some_lines_of_some_samples(channels, steps, kernel, stride, dilation, padding, data):
+    inputs, outputs, groups = channels
+    assume(all(d * (k - 1) < 9 for d, k in zip(dilation, kernel, strict=True)))
+    x, weight = sparse(steps * 3, inputs, 9, 9), torch.randn(outputs, inputs // groups, *kernel)
+    window = (stride, (padding, padding), dilation, groups)
+    convolution = laid_out(weight, torch.randn(outputs), *window)
+    whole = convolution(x).unflatten(0, (steps, 3))
+    top = data.draw(st.integers(0, whole.shape[-2] - 1))
+    bottom = data.draw(st.integers(top + 1, whole.shape[-2]))
+    rows = torch.empty(steps * 2, bottom - top, whole.shape[-1], outputs)
+    convolution.images(x)(1, 3, top, steps, rows.numpy())
+    found = rows.permute(0, 3, 1, 2).unflatten(0, (steps, 2))
+    assert torch.equal(found, whole[:, 1:3, :, top:bottom])
 
 
 def test_the_order_of_additions_is_the_stated_one():

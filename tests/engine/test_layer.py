@@ -2,11 +2,13 @@ import pytest
 import torch
 from layers import EVERY_LAYER, layer, same
 
+from snnconv import compiled
 from snnconv.engine import layer as layers
 from snnconv.engine.events import laid_out
 from snnconv.engine.layer import KERNELS
+from snnconv.engine.packed import unpacked
 from snnconv.engine.pending import Pending
-from snnconv.engine.run import run
+from snnconv.engine.run import fire, run
 
 T, B, C = 6, 5, 16
 
@@ -17,14 +19,14 @@ def neurons(request):
     return layer(name, torch.rand(C) + 0.3, torch.float32, T, **params)
 
 
-def currents(others=1):
-    values = (torch.rand(T * B, 4, 7, 5) < 0.2).float().unflatten(0, (T, B))
+def currents(others=1, samples=B):
+    values = (torch.rand(T * samples, 4, 7, 5) < 0.2).float().unflatten(0, (T, samples))
     convolution = laid_out(torch.randn(C, 4, 3, 3) / 2, torch.randn(C) / 4, (1, 1), (1, 1))
     pending = Pending(convolution, values)
     if others:
-        pending = pending.plus(torch.randn(T * B, C, 7, 5).unflatten(0, (T, B)) / 4)
+        pending = pending.plus(torch.randn(T * samples, C, 7, 5).unflatten(0, (T, samples)) / 4)
     if others > 1:
-        pending = pending.plus(torch.randn(1, B, C, 7, 5) / 4)  # constant over time
+        pending = pending.plus(torch.randn(1, samples, C, 7, 5) / 4)  # constant over time
     return pending
 
 
@@ -42,15 +44,34 @@ def test_sample_by_sample_is_the_same(neurons, others, at_once, monkeypatch):
         assert same(found, expected)
 
 
+@pytest.mark.parametrize("samples", [1, 2, B])
 @torch.no_grad()
-def test_threads_change_nothing(neurons):
-    pending = currents()
-    expected = run(neurons, pending.tensor(), None, None)
+def test_threads_change_nothing(neurons, samples, monkeypatch):
+    """Threads share images, and the lines of one."""
+    monkeypatch.setattr(compiled, "_PIECE", 1)  # threads for everyone
+    pending = currents(samples=samples)
+    sites = {"packed": True} if neurons.amplitude() is not None else {}
+    slices = []
+
+    def bands(start, stop, *rest):
+        slices.append((start, stop))
+        return layers_bands(start, stop, *rest)
+
+    layers_bands = layers.bands
+    monkeypatch.setattr(layers, "bands", bands)
     before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    expected = fire(neurons, pending.tensor(), None, None)
     try:
-        for threads in (1, 2, 3):
+        for threads in (1, 2, 3, 9):
+            slices.clear()
             torch.set_num_threads(threads)
-            assert same(run(neurons, pending, None, None), expected)
+            for given in ({}, sites):
+                found = fire(neurons, pending, None, None, **given)
+                assert torch.equal(unpacked(found.values), expected.values)
+                assert torch.equal(found.spikes.counts, expected.spikes.counts)
+                assert same(found.state, expected.state)
+            assert neurons.remembers or len(slices) == 2 * threads
     finally:
         torch.set_num_threads(before)
 
