@@ -2,7 +2,9 @@
 
 import torch
 
+from snnconv.engine.run import fire
 from snnconv.neuron import ROOM
+from snnconv.neurons.if_ import IF, Params
 
 VARIANTS = {
     "lm-ht": [
@@ -73,3 +75,14 @@ def same(one, other):
     if isinstance(one, tuple | list):
         return len(one) == len(other) and all(map(same, one, other))
     return one == other
+
+
+def fired(T, B, C, H, W, amplitude=None, seed=0):
+    """What IF neurons fire, in bits, and in float32."""
+    torch.manual_seed(seed)
+    amplitude = torch.rand(C) + 0.3 if amplitude is None else amplitude
+    currents = torch.randn(T, B, H, W, C).movedim(-1, 2)
+    neurons = IF(Params(), amplitude)
+    with torch.no_grad():
+        given = (neurons, currents, None, None, False, False, None)
+        return fire(*given, True).values, fire(*given, False).values

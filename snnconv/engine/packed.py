@@ -17,7 +17,6 @@ from torch import Tensor
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
-Pair = tuple[int, int]
 
 _SPARE = 8  # bytes that are read behind the last
 
@@ -65,21 +64,6 @@ class Packed:
         from snnconv.engine.packed_compiled import add_spikes
 
         add_spikes(first, first + rows.shape[1], self.bits, self.amplitude, rows)
-
-    def pooled(self, kernel: Pair, stride: Pair, padding: Pair, padded: bool) -> Tensor:
-        """Means over windows, as PyTorch's ``avg_pool2d`` has them; padded: zeros beside count."""
-        from snnconv.compiled import split
-        from snnconv.engine.packed_compiled import pool_spikes
-
-        batch, channels, *size = self.size
-        lines = zip(size, kernel, stride, padding, strict=True)
-        places = [(n + 2 * p - k) // s + 1 for n, k, s, p in lines]
-        found: Tensor = torch.empty(len(self.bits) * batch, *places, channels)
-        bits = self.bits.reshape(len(found), channels * size[0] * size[1] // 8)
-        given = (bits, self.amplitude, found.numpy(), tuple(size), kernel, stride, padding, padded)
-        split(pool_spikes, len(found), found[:1].numel() * kernel[0] * kernel[1], *given)
-        means: Tensor = found.movedim(-1, 1).unflatten(0, (len(self.bits), batch))
-        return means
 
 
 def unpacked(values: Tensor | Packed) -> Tensor:

@@ -8,13 +8,13 @@ Shape:
 """
 
 from collections.abc import Sequence, Set
-from typing import cast
 
 from torch import Tensor
 
 from snnconv.engine.packed import Packed, concatenated
 from snnconv.graph.ir import Graph, Node
 from snnconv.graph.ops import OPS, Role
+from snnconv.shapes import unfold_time
 
 
 def packing(graph: Graph, waiting: Set[str], by_events: Set[str]) -> frozenset[str]:
@@ -52,11 +52,9 @@ def of_bits(node: Node, inputs: Sequence[Tensor | Packed]) -> Tensor | Packed | 
     if node.op == "concat" and joins(node):
         return concatenated(bits)
     if node.op == "avg_pool" and pools(node):
-        kernel, stride, padding = (
-            cast("tuple[int, int]", tuple(node.attrs[key]))
-            for key in ("kernel", "stride", "padding")
-        )
-        return bits[0].pooled(kernel, stride, padding, node.attrs["count_include_pad"])
+        from snnconv.engine.pooling import Pool
+
+        return unfold_time(Pool.of(node.attrs)(bits[0]), bits[0].shape[0])
     return None
 
 
@@ -66,5 +64,5 @@ def joins(node: Node) -> bool:
 
 
 def pools(node: Node) -> bool:
-    """Whether an average pool is one of images, none of whose windows ends outside of them."""
-    return len(node.attrs["kernel"]) == 2 and not node.attrs["ceil_mode"]
+    """Whether an average pool is one of images."""
+    return len(node.attrs["kernel"]) == 2

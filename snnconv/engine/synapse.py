@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from snnconv.engine.packed import Packed
+from snnconv.engine.packing import pools
 from snnconv.engine.pending import EventDriven
 from snnconv.graph.build import Network
 from snnconv.graph.ir import Node
@@ -97,13 +98,31 @@ def compute(
         engine: whether to go by events.
         layouts: of the network's convolutions.
     """
-    if torch.is_grad_enabled() or path(network, node, active, engine) != "event":
+    if torch.is_grad_enabled():
+        return network.compute(node, inputs)
+    if active is not None and engine != "dense" and _pools(node, inputs[0]):
+        from snnconv.engine.pooling import Pool
+
+        return Pool.of(node.attrs)(inputs[0])
+    if path(network, node, active, engine) != "event":
         return network.compute(node, inputs)
     convolve, x = layouts.of(network, node), inputs[0]
     if node.op == "linear":
         *rows, features = x.shape
         return convolve(x.reshape(-1, features, 1, 1)).reshape(*rows, convolve.outputs)
     return convolve(x) if x.dim() == 4 else convolve(x[:, :, None])[:, :, 0]
+
+
+def _pools(node: Node, x: Tensor) -> bool:
+    """Whether it is an average pool of spikes that lie as the kernel wants them."""
+    return (
+        node.op == "avg_pool"
+        and pools(node)
+        and x.dtype is torch.float32
+        and x.device.type == "cpu"
+        and x.is_contiguous(memory_format=torch.channels_last)
+        and event_driven() is not None
+    )
 
 
 def path(network: Network, node: Node, active: float | None, engine: Engine) -> Path:

@@ -2,10 +2,9 @@
 
 import pytest
 import torch
-import torch.nn.functional as F
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from layers import EVERY_LAYER, layer, same
+from layers import EVERY_LAYER, fired, layer, same
 
 from snnconv import compiled
 from snnconv.engine import events
@@ -17,17 +16,6 @@ from snnconv.neurons.if_ import IF, Params
 
 channels = st.sampled_from([16, 32, 48, 64, 80, 144])
 pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
-
-
-def fired(T, B, C, H, W, amplitude=None, seed=0):
-    """What IF neurons fire, in bits, and in float32."""
-    torch.manual_seed(seed)
-    amplitude = torch.rand(C) + 0.3 if amplitude is None else amplitude
-    currents = torch.randn(T, B, H, W, C).movedim(-1, 2)
-    neurons = IF(Params(), amplitude)
-    with torch.no_grad():
-        given = (neurons, currents, None, None, False, False, None)
-        return fire(*given, True).values, fire(*given, False).values
 
 
 def counted(packed):
@@ -157,22 +145,6 @@ def test_currents_of_bits_with_bits_added():
         found, wished = (fire(neurons, x, None, None, packed=wanted) for x in (both, expected))
         assert torch.equal(unpacked(found.values), unpacked(wished.values))
         assert same(found.state, wished.state)
-
-
-@given(
-    channels,
-    st.integers(0, 9),
-    pairs,
-    pairs,
-    st.tuples(st.integers(0, 1), st.integers(0, 1)),
-    st.booleans(),
-)
-def test_means_over_windows_are_those_of_values(C, seed, kernel, stride, padding, padded):
-    assume(all(2 * p <= k for p, k in zip(padding, kernel, strict=True)))
-    packed, values = fired(2, 3, C, 7, 6, seed=seed)
-    expected = F.avg_pool2d(values.flatten(0, 1), kernel, stride, padding, False, padded)
-    found = packed.pooled(kernel, stride, padding, padded)
-    assert torch.equal(found, expected.unflatten(0, (2, 3)))
 
 
 @given(st.lists(channels, min_size=1, max_size=3))

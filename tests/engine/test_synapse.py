@@ -57,6 +57,36 @@ def test_a_wide_convolution_of_spikes_goes_by_events():
     torch.testing.assert_close(found, Network.compute(weights, node, [x]), atol=1e-4, rtol=0)
 
 
+POOL = {"kernel": [2, 2], "stride": [2, 2], "padding": [0, 0]} | {
+    "ceil_mode": False,
+    "count_include_pad": True,
+}
+
+
+@pytest.mark.parametrize(
+    ("size", "last", "active", "engine", "dense"),
+    [
+        (2, True, 0.1, "auto", 0),
+        (2, True, 0.9, "event", 0),
+        (2, True, 0.1, "dense", 1),
+        (2, True, None, "auto", 1),  # no spikes
+        (2, False, 0.1, "auto", 1),  # it would have to be copied
+        (1, False, 0.1, "auto", 1),
+    ],
+)
+@torch.no_grad()
+def test_an_average_pool_of_spikes_has_a_kernel(size, last, active, engine, dense):
+    if synapse.event_driven() is None:
+        pytest.skip("no wide vectors here")
+    x = fired() if size == 2 else fired()[:, :, 0]
+    x = x.contiguous(memory_format=torch.channels_last) if last else x
+    attrs = {key: of[:size] if isinstance(of, list) else of for key, of in POOL.items()}
+    weights, node = Weights(), Node("pool", "avg_pool", ("x",), attrs, {})
+    found = compute(weights, node, x, active, engine)
+    assert weights.dense == dense
+    assert torch.equal(found, Network.compute(weights, node, [x]))
+
+
 @pytest.mark.parametrize(
     ("sizes", "x", "active"),
     [
