@@ -14,7 +14,7 @@ import numba
 import torch
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": False, "error_model": "numpy"}
-_PIECE = 1 << 14  # neuron-steps that are worth a thread
+_PIECE = 1 << 16  # neuron-steps that are worth waking a thread for
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -64,9 +64,10 @@ def split(function: Callable[..., None], size: int, steps: int, *args: Any) -> N
         function(0, size, *args)
         return
     bounds = [size * i // threads for i in range(threads + 1)]
-    jobs = [
-        _pool(threads).submit(function, start, stop, *args)
-        for start, stop in itertools.pairwise(bounds)
-    ]
-    for job in jobs:
-        job.result()
+    (_, own), *others = itertools.pairwise(bounds)
+    jobs = [_pool(threads - 1).submit(function, *slice_, *args) for slice_ in others]
+    try:
+        function(0, own, *args)  # here, not by another thread that has to be woken
+    finally:
+        for job in jobs:
+            job.result()

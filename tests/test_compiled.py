@@ -1,3 +1,6 @@
+import threading
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -70,3 +73,31 @@ def test_what_a_thread_raises_is_raised():
 
     with pytest.raises(ZeroDivisionError):
         split(fail, 10**6, 10)
+
+
+@pytest.mark.parametrize("failing", [0, 1, 2])
+def test_when_one_fails_the_others_are_waited_for(failing, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    done = []
+
+    def run(start, stop):
+        if start == failing:
+            raise ZeroDivisionError
+        time.sleep(0.05)
+        done.append(start)
+
+    with pytest.raises(ZeroDivisionError):
+        split(run, 3, 10**6)
+    assert sorted(done + [failing]) == [0, 1, 2]
+
+
+def test_the_thread_that_calls_has_its_share(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    seen = {}
+
+    def run(start, stop):
+        seen[start] = threading.current_thread()
+
+    split(run, 3, 10**6)
+    assert seen[0] is threading.current_thread()
+    assert len(seen) == 3

@@ -4,6 +4,7 @@ import pytest
 import torch
 from layers import CHUNKED, EVERY_LAYER, VARIANTS, layer, parts, same
 
+from snnconv import compiled
 from snnconv.engine.run import kernels, run
 from snnconv.neuron import ROOM
 from snnconv.neurons.if_ import IF, Params
@@ -151,7 +152,8 @@ def test_training_runs_the_neuron_itself(kind):
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_threads_change_no_spike(kind, threads):
+def test_threads_change_no_spike(kind, threads, monkeypatch):
+    monkeypatch.setattr(compiled, "_PIECE", 1)  # threads for everyone
     currents = torch.randn(T, 4, C, 31, 33)
     neurons = pair(kind, currents)
     expected = plain(neurons, currents, None, None)
