@@ -88,7 +88,7 @@ def test_when_one_fails_the_others_are_waited_for(failing, monkeypatch):
 
     with pytest.raises(ZeroDivisionError):
         split(run, 3, 10**6)
-    assert sorted(done + [failing]) == [0, 1, 2]
+    assert sorted([*done, failing]) == [0, 1, 2]
 
 
 def test_the_thread_that_calls_has_its_share(monkeypatch):
