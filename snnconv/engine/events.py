@@ -86,6 +86,10 @@ class Convolution:
         high, wide = ((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in lines)
         return high, wide
 
+    def reaches(self, size: Pair) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Of an input of ``H, W``, in rows and in columns; see :func:`scatter.reach`."""
+        return _reaches(size, self.places(size), self.shape[2:], self.window)
+
     def __call__(self, values: Tensor | Packed) -> Tensor:
         """``[N, C, H, W] -> [N, C_out, H_out, W_out]``."""
         given = self._operands(values)
@@ -132,8 +136,7 @@ class Convolution:
         if self.way == "gather":
             how: tuple[Any, ...] = (gather, kernel, w.stride, w.padding, w.dilation)
         else:
-            reached = _reaches((height, width), self.places((height, width)), kernel, w)
-            how = (scatter, *reached, self.shape[1])
+            how = (scatter, *self.reaches((height, width)), self.shape[1])
 
         def run(
             start: int, stop: int, above: int, steps: int, given: Operands, out: Floats
@@ -219,7 +222,7 @@ def _reversed(weight: Tensor, groups: int) -> Tensor:
 
 @functools.lru_cache(maxsize=256)
 def _reaches(
-    size: Pair, places: Pair, kernel: Pair, window: Window
+    size: Pair, places: Pair, kernel: tuple[int, ...], window: Window
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     w = window
     lines = zip(size, places, kernel, w.stride, w.padding, w.dilation, strict=True)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from snnconv.compiled import compiled, inlined
 from snnconv.engine.bits import WORD, fired, lowest, value
-from snnconv.engine.vectors import add_multiple, copy
+from snnconv.engine.vectors import LANES, add_multiple, copy
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
@@ -45,23 +45,12 @@ def scatter(
     images, height, width, channels = shape
     own = within(rows, above, above + out.shape[1])
     _, out_width, out_channels = out.shape[1:]
-    taps, lanes = weights.shape[1] * weights.shape[2], weights.shape[3]
+    _, taps, wide, lanes = weights.shape
     places, inputs = out[0].size // out_channels, width * channels
-    tall, wide = weights.shape[2] * lanes * 4, lanes * 4  # bytes from one row of taps to the next
+    tall = wide * lanes * 4  # bytes from one row of taps to the next
     pixel, across = out_channels * 4, out_width * out_channels * 4
-    vectors = tall // 64 if lanes % 16 == 0 else 0
-    # of each input of a line and each run of its window: where it begins in the line of the output
-    # and in the weights, and how many floats it has
-    runs = columns.shape[1]
-    at = np.empty((inputs, runs, 3), np.int64)
-    for x in range(width):
-        for channel in range(channels):
-            for c in range(runs):
-                column, dx, run = columns[x, c]
-                at[x * channels + channel, c, 0] = column * pixel + channel // group * wide
-                at[x * channels + channel, c, 1] = channel * taps * wide + dx * wide
-                at[x * channels + channel, c, 2] = run * lanes
-    single = runs == 1 and own.shape[1] == 1  # all that an input reaches lies side by side
+    at = runs(columns, channels, group, pixel, (taps, wide, lanes))
+    single = at.shape[1] == 1 and own.shape[1] == 1  # all that an input reaches lies side by side
     w, b = weights.ctypes.data, bias.ctypes.data
     batch, samples = images // steps, stop - start
     packed = len(bits) > 0
@@ -85,19 +74,48 @@ def scatter(
                     amount = np.float32(1) if packed else value(given + (line + i) * 4)
                     if single:
                         to, of, floats = at[i, 0]
-                        if floats == tall // 4 and vectors == 3:
-                            add_multiple(3, o + to, v + of, amount, 0, lines, across, tall)
-                        elif floats == tall // 4 and vectors == 6:
-                            add_multiple(6, o + to, v + of, amount, 0, lines, across, tall)
-                        else:
-                            add_multiple(0, o + to, v + of, amount, floats, lines, across, tall)
+                        add_run(o + to, v + of, amount, floats, lines, across, tall)
                         continue
                     for j in range(own.shape[1]):
                         row, dy, lines = own[y, j]
                         o, v = begin + row * across, w + dy * tall
-                        for k in range(runs):
-                            to, of, floats = at[i, k]
-                            add_multiple(0, o + to, v + of, amount, floats, lines, across, tall)
+                        for c in range(at.shape[1]):
+                            to, of, floats = at[i, c]
+                            add_run(o + to, v + of, amount, floats, lines, across, tall)
+
+
+@inlined
+def runs(columns: Ints, channels: int, group: int, pixel: int, tile: tuple[int, int, int]) -> Ints:
+    """``[W*C, kw or 1, 3]``: of each input of a line, and each run of its window, three numbers.
+
+    Where it begins in the line of the output and in the weights, in bytes, and how many floats it
+    has. Columns are of :func:`reach`, pixel the bytes of a place of the output, tile ``kh, kw,
+    C_out/groups``.
+    """
+    tall, wide, lanes = tile
+    found = np.empty((len(columns) * channels, columns.shape[1], 3), np.int64)
+    for x in range(len(columns)):
+        for channel in range(channels):
+            for c in range(columns.shape[1]):
+                column, dx, taps = columns[x, c]
+                run = found[x * channels + channel, c]
+                run[0] = column * pixel + channel // group * lanes * 4
+                run[1] = (channel * tall * wide + dx) * lanes * 4
+                run[2] = taps * lanes
+    return found
+
+
+@inlined
+def add_run(
+    to: int, of: int, amount: np.float32, floats: int, lines: int, apart: int, after: int
+) -> None:
+    """Add a multiple of some lines to others: ``apart`` and ``after`` are bytes between them."""
+    if floats == 3 * LANES:  # of three taps and 16 channels, or 32: no loop over vectors
+        add_multiple(3, to, of, amount, 0, lines, apart, after)
+    elif floats == 6 * LANES:
+        add_multiple(6, to, of, amount, 0, lines, apart, after)
+    else:
+        add_multiple(0, to, of, amount, floats, lines, apart, after)
 
 
 @inlined

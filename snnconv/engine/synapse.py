@@ -12,7 +12,7 @@ import functools
 import math
 import platform
 from collections.abc import Callable, Mapping, Set
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -46,10 +46,7 @@ class Layouts:
         self, network: Network, node: Node, values: Tensor | Packed | None = None
     ) -> EventDriven:
         """Of a node that goes by events, for spikes in bits where the values are."""
-        weight, bias = (
-            network.tensor(node.tensors[role]) if role in node.tensors else None
-            for role in ("weight", "bias")
-        )
+        weight, bias = _operands(network, node)
         now: tuple[Any, ...] = tuple(
             (x.data_ptr(), x._version) for x in (weight, bias) if x is not None
         )
@@ -65,12 +62,17 @@ class Layouts:
         return made
 
 
+def _operands(network: Network, node: Node) -> tuple[Tensor, Tensor | None]:
+    """Weight and bias."""
+    bias = network.tensor(node.tensors["bias"]) if "bias" in node.tensors else None
+    return network.tensor(node.tensors["weight"]), bias
+
+
 def _laid_out(
-    node: Node, weight: Tensor | None, bias: Tensor | None, amplitude: Tensor | None = None
+    node: Node, weight: Tensor, bias: Tensor | None, amplitude: Tensor | None = None
 ) -> EventDriven:
     convolution = event_driven()
     assert convolution is not None
-    assert weight is not None
     if node.op == "linear":
         return convolution(weight[:, :, None, None], bias)
     window = [tuple(node.attrs[key]) for key in ("stride", "padding", "dilation")]
@@ -88,7 +90,7 @@ def compute(
     engine: Engine,
     layouts: Layouts,
 ) -> Tensor:
-    """A node's value.
+    """A node's value, and in training the way back.
 
     Args:
         network: whose node it is.
@@ -99,6 +101,9 @@ def compute(
         layouts: of the network's convolutions.
     """
     if torch.is_grad_enabled():
+        learns = node.op == "conv" and inputs[0].dim() == 4 and not torch.is_autocast_enabled("cpu")
+        if learns and path(network, node, active, engine) == "event":
+            return _learning(network, node, inputs[0], cast("float", active), engine)
         return network.compute(node, inputs)
     if active is not None and engine != "dense" and _pools(node, inputs[0]):
         from snnconv.engine.pooling import Pool
@@ -111,6 +116,18 @@ def compute(
         *rows, features = x.shape
         return convolve(x.reshape(-1, features, 1, 1)).reshape(*rows, convolve.outputs)
     return convolve(x) if x.dim() == 4 else convolve(x[:, :, None])[:, :, 0]
+
+
+def _learning(network: Network, node: Node, x: Tensor, active: float, engine: Engine) -> Tensor:
+    """A convolution in training, by events; the way back to its weights where that is faster."""
+    from snnconv.engine.learning import convolve
+
+    weight, bias = _operands(network, node)
+    stride, padding, dilation = (
+        cast("tuple[int, int]", tuple(node.attrs[key])) for key in ("stride", "padding", "dilation")
+    )
+    sparse = engine == "event" or active < _break_even_back(node, weight.shape)
+    return convolve(x, weight, bias, stride, padding, dilation, node.attrs["groups"], sparse)
 
 
 def _pools(node: Node, x: Tensor) -> bool:
@@ -165,10 +182,20 @@ def _break_even(node: Node, shape: torch.Size) -> float:
     return next((rate for least, rate in _STEPS if min(inputs, outputs) >= least), 0.0)
 
 
+def _break_even_back(node: Node, shape: torch.Size) -> float:
+    """The same of the gradient of the weights, of a convolution that goes by events forth."""
+    outputs, inputs, *window = shape
+    least = min(outputs, inputs)
+    if set(node.attrs["stride"]) != {1} or math.prod(window) == 1:
+        return 0.1 if least >= 64 and math.prod(window) > 1 else 0.0
+    return next((rate for number, rate in _STEPS_BACK if least >= number), 0.0)
+
+
 _CACHED = 1 << 21  # weights of which a spike finds its own in the cache: 8 MB
 
 _STEPS = ((64, 0.4), (32, 0.25), (16, 0.15))
-"""Channels, and what :func:`_break_even` is from there."""
+_STEPS_BACK = ((64, 0.3), (32, 0.2), (16, 0.15))
+"""Channels, and what :func:`_break_even` and :func:`_break_even_back` are from there."""
 
 
 def paths(
