@@ -55,7 +55,7 @@ def spiking_network(
     Args:
         checkpoint: of a kind that has neurons.
         folded: with BatchNorm folded into weights, as it is simulated; without, as it is trained.
-        engine: where simulation goes by events.
+        engine: where to go by events.
 
     Raises:
         CheckpointError: it has no neurons.

@@ -71,7 +71,7 @@ class SpikingNetwork(nn.Module):
         seed: of everything random.
         confidence: spike confidence, if it acts.
         hold: steps for which each frame of the input is shown; none where it is constant.
-        engine: where simulation goes by events.
+        engine: where to go by events.
         rates: how many neurons are expected to spike at a step, by site, where known.
     """
 
@@ -101,16 +101,22 @@ class SpikingNetwork(nn.Module):
         self.seed = seed
         self.confidence = confidence
         self.engine = engine
+        self._calibrated = bool(rates)
         sites = {name: assumed(n.levels) for name, n in neurons.items()} | dict(rates or {})
         self.active = of_inputs(network, self._carried, sites)
         self._waiting = waiting(network.graph, shapes(network.graph, network.tensors()))
         self._layouts = synapse.Layouts()
 
-    @torch.no_grad()
-    def paths(self) -> dict[str, synapse.Path]:
-        """Which way each layer with weights goes in inference."""
-        _, once = self._means()
-        return synapse.paths(self.network, self._carried, self.active, self.engine, once)
+    def paths(self, learns: bool = False) -> dict[str, synapse.Path]:
+        """Which way each layer with weights goes in inference, or in training."""
+        with torch.set_grad_enabled(learns):
+            _, once = self._means()
+            return synapse.paths(self.network, self._carried, self.active, self._way(), once)
+
+    def _way(self) -> synapse.Engine:
+        """Where to go by events: in training, not by rates that nobody has seen."""
+        guessed = torch.is_grad_enabled() and not self._calibrated
+        return "dense" if guessed and self.engine == "auto" else self.engine
 
     @property
     def neurons(self) -> dict[str, Neuron[Any]]:
@@ -193,8 +199,7 @@ class SpikingNetwork(nn.Module):
             active = None if node.name in once else self.active[node.name]
             return self._merged(node, given, active)
 
-        source: Value = x
-        currents = cast("Tensor", walk(self.network.graph, source, evaluate))
+        currents = cast("Tensor", walk(self.network.graph, cast("Value", x), evaluate))
         return currents.expand(timesteps, *currents.shape[1:]), State(
             state.steps + timesteps, nodes
         )
@@ -217,18 +222,8 @@ class SpikingNetwork(nn.Module):
         if torch.is_grad_enabled():
             return frozenset(), frozenset()
 
-        def goes(node: Node) -> bool:
-            active = None if node.name in once else self.active[node.name]
-            return synapse.path(self.network, node, active, self.engine) == "event"
-
-        convolutions = (
-            node
-            for node in self.network.graph.nodes
-            if node.name in self._waiting
-            and node.op == "conv"
-            and self.network.tensor(node.tensors["weight"]).dim() == 4
-        )
-        return self._waiting, frozenset(node.name for node in convolutions if goes(node))
+        ways = (self.network, self._waiting - once, self.active, self.engine)
+        return self._waiting, synapse.images_by_events(*ways)
 
     def _fire(
         self,
@@ -266,7 +261,7 @@ class SpikingNetwork(nn.Module):
         """A linear operation on all steps at once; one that has inputs of both kinds expands."""
         steps = max(value.shape[0] for value in inputs)
         merged = [fold_time(value.expand(steps, *value.shape[1:])) for value in inputs]
-        found = synapse.compute(self.network, node, merged, active, self.engine, self._layouts)
+        found = synapse.compute(self.network, node, merged, active, self._way(), self._layouts)
         return unfold_time(found, steps)
 
     def _pool(self, node: Node, x: Tensor, state: State) -> tuple[Tensor, tuple[Tensor, Tensor]]:

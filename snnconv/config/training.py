@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from snnconv.config.base import ARGUMENT, DataConfig
+from snnconv.config.base import ARGUMENT, DataConfig, Engine
 from snnconv.kinds import Kind
 
 _LOSS = "of spiking networks: cross-entropy of the mean logits, or the mean of every step's (TET)"
@@ -109,6 +109,11 @@ class FinetuneConfig(OptimiserConfig):
     )
     loss: Literal["mean", "tet"] = Field("mean", description=_LOSS)
     slice: int | None = Field(None, ge=1, description=_SLICE)
+    engine: Engine = Field(
+        "auto",
+        description="train by events: where calibration's rates say it is faster, never, or if "
+        "possible",
+    )
     release: int = Field(
         0, ge=0, description="epochs after which neurons learn too; weights learn from the first"
     )

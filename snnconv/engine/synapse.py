@@ -100,17 +100,15 @@ def compute(
         engine: whether to go by events.
         layouts: of the network's convolutions.
     """
-    if torch.is_grad_enabled():
-        learns = node.op == "conv" and inputs[0].dim() == 4 and not torch.is_autocast_enabled("cpu")
-        if learns and path(network, node, active, engine) == "event":
-            return _learning(network, node, inputs[0], cast("float", active), engine)
-        return network.compute(node, inputs)
-    if active is not None and engine != "dense" and _pools(node, inputs[0]):
+    learns = torch.is_grad_enabled()
+    if not learns and active is not None and engine != "dense" and _pools(node, inputs[0]):
         from snnconv.engine.pooling import Pool
 
         return Pool.of(node.attrs)(inputs[0])
     if path(network, node, active, engine) != "event":
         return network.compute(node, inputs)
+    if learns:
+        return _learning(network, node, inputs[0], cast("float", active), engine)
     convolve, x = layouts.of(network, node), inputs[0]
     if node.op == "linear":
         *rows, features = x.shape
@@ -143,7 +141,7 @@ def _pools(node: Node, x: Tensor) -> bool:
 
 
 def path(network: Network, node: Node, active: float | None, engine: Engine) -> Path:
-    """Which way a node goes in inference, where its inputs change over time.
+    """Which way a node goes where its inputs change over time, in inference or in training.
 
     Args:
         network: whose node it is.
@@ -155,14 +153,37 @@ def path(network: Network, node: Node, active: float | None, engine: Engine) -> 
     if active is None or engine == "dense" or node.op not in ("conv", "linear"):
         return "dense"
     weight = network.tensor(node.tensors["weight"])
+    planes = weight.dim() - 2
+    if torch.is_grad_enabled():
+        fits = planes == 2 and not torch.is_autocast_enabled("cpu")
+    else:
+        fits = planes in (0, *_PLANES)
     possible = (
-        weight.dim() - 2 in (0, *_PLANES)
+        fits
         and weight.dtype is torch.float32
         and weight.device.type == "cpu"
         and event_driven() is not None
     )
     wanted = engine == "event" or active < _break_even(node, weight.shape)
     return "event" if possible and wanted else "dense"
+
+
+def images_by_events(
+    network: Network, among: Set[str], active: Mapping[str, float | None], engine: Engine
+) -> frozenset[str]:
+    """Those of some nodes that are convolutions of images and go by events in inference."""
+    convolutions = (
+        node
+        for node in network.graph.nodes
+        if node.name in among
+        and node.op == "conv"
+        and network.tensor(node.tensors["weight"]).dim() == 4
+    )
+    return frozenset(
+        node.name
+        for node in convolutions
+        if path(network, node, active[node.name], engine) == "event"
+    )
 
 
 def _break_even(node: Node, shape: torch.Size) -> float:
@@ -205,7 +226,7 @@ def paths(
     engine: Engine,
     once: Set[str],
 ) -> dict[str, Path]:
-    """Which way each layer with weights goes in inference.
+    """Which way each layer with weights goes, in inference or in training.
 
     Args:
         network: whose layers they are.

@@ -168,11 +168,17 @@ def finetune(report: FinetuneReport) -> list[Block]:
         Fact("validation kept", units.percent(report.accuracy_best), f"{kept}; {gain} points"),
         Fact("validation at the end", units.percent(report.accuracy_last)),
         *describe_more.non_spiking(report),
+        *_ways(report),
         *_closing(report),
     ]
     title = f"Fine-tuned {report.neuron} at T={report.timesteps}"
     blocks: list[Block] = [Facts(title, tuple(facts))]
     return [*blocks, _epochs(report.epochs, report.epoch_best)] if report.epochs else blocks
+
+
+def _ways(report: EvaluateReport | FinetuneReport) -> list[Fact]:
+    ways = by_events(report)
+    return [Fact("by events", ways, f"--engine {report.config.get('engine')}")] if ways else []
 
 
 def _energies(report: EvaluateReport) -> list[Fact]:
@@ -226,8 +232,7 @@ def _headline(report: EvaluateReport) -> list[Fact]:
     facts += describe_more.non_spiking(report)
     facts += _energies(report)
     facts.append(Fact("simulation", units.seconds(report.seconds_per_sample), "per sample"))
-    if ways := by_events(report):
-        facts.append(Fact("by events", ways, f"--engine {report.config.get('engine')}"))
+    facts += _ways(report)
     facts.append(Fact("peak memory", units.memory(report.peak_memory_mib)))
     return facts
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from snnconv.render import units
-from snnconv.reports import EvaluateReport
+from snnconv.reports import EvaluateReport, FinetuneReport
 
 FEW = 3
 """Parameters named where there is little room; the provenance has them all."""
@@ -83,7 +83,7 @@ def _numbered(found: Sequence[str]) -> list[str]:
     return unique
 
 
-def by_events(report: EvaluateReport) -> str | None:
-    """How many layers were simulated by events; none where nothing says so."""
+def by_events(report: EvaluateReport | FinetuneReport) -> str | None:
+    """How many layers went by events; none where nothing says so."""
     ways = [way for way in report.engine.values() if way != "once"]
     return f"{ways.count('event')} of {len(ways)} layers" if ways else None

@@ -138,6 +138,9 @@ class FinetuneReport(NetworkReport):
     resumed_after: int | None = Field(
         None, description="epochs done before the training was taken up again; null if it never was"
     )
+    engine: dict[str, Literal["once", "mean", "dense", "event"]] = Field(
+        {}, description="how each layer with weights was trained"
+    )
     peak_memory_mib: float | None = Field(None, description="of the process, or of the GPU")
     epochs: list[EpochRow]
 

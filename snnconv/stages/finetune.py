@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import torch
+
 from snnconv import runtime
 from snnconv.checkpoint import Checkpoint, load, save
 from snnconv.config import FinetuneConfig
@@ -47,7 +49,9 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
     T = timesteps(facts, config.timesteps)
     shown = showings(checkpoint.data.frames, T, facts.hold)
     dataset = read_once(session, open_data(session, config, checkpoint.data))
-    snn = spiking_network(checkpoint, folded=False).to(session.device).eval()
+    snn = spiking_network(checkpoint, folded=False, engine=config.engine).to(session.device).eval()
+    with torch.autocast(session.device.type, torch.bfloat16, enabled=config.bf16):
+        ways = snn.paths(learns=True)
     parts = hold_out(dataset.train, config.validation, config.limit)
     slice_steps = slice_of(snn, T, config.slice)
     # what trains in slices is measured in slices: memory does not grow with T
@@ -99,6 +103,7 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
         epoch_best=course.best_epoch,
         accuracy_last=rows[-1].accuracy if rows else course.start.accuracy,
         resumed_after=course.resumed_after,
+        engine=ways,
         epochs=rows,
         peak_memory_mib=runtime.peak_memory_mib(session.device),
     )

@@ -168,6 +168,7 @@ def test_linear_layers_by_events(shape):
         (128, 512, None, "dense"),
     ],
 )
+@torch.no_grad()
 def test_wide_linear_layers_of_few_spikes_go_by_events(outputs, inputs, active, wanted):
     if synapse.event_driven() is None:
         pytest.skip("no wide vectors here")
@@ -316,7 +317,100 @@ def test_all_kinds_spike_the_same_by_events(kind, params):
         assert spikes.counts.any()
 
 
-def test_training_goes_as_the_network_does():
+@pytest.mark.parametrize(
+    ("active", "engine", "attrs", "way"),
+    [
+        (0.1, "auto", {}, "event"),
+        (0.22, "auto", {}, "event, but back"),
+        (0.22, "event", {}, "event"),
+        (0.1, "dense", {}, "dense"),
+        (None, "event", {}, "dense"),
+        (0.3, "auto", {}, "dense"),
+        (0.1, "auto", {"stride": [2, 2]}, "event, but back"),
+    ],
+)
+def test_convolutions_of_spikes_are_trained_by_events(active, engine, attrs, way, monkeypatch):
+    if synapse.event_driven() is None:
+        pytest.skip("no wide vectors here")
+    weights, node = layer(**attrs)
+    x, w = fired(), weights.tensors["w"].requires_grad_()
+    from snnconv.engine import learning
+
+    sparse, inner = [], learning.of_weight
+
+    def spy(*args):
+        sparse.append(True)
+        return inner(*args)
+
+    monkeypatch.setattr(learning, "of_weight", spy)
+    found = compute(weights, node, x, active, engine)
+    assert weights.dense == (way == "dense")
+    expected = Network.compute(weights, node, [x])
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+    below = torch.randn(found.shape)
+    grads = [torch.autograd.grad(of, w, below)[0] for of in (found, expected)]
+    torch.testing.assert_close(*grads, atol=1e-4, rtol=1e-4)
+    assert bool(sparse) == (way == "event")
+
+
+def test_training_in_bfloat16_is_dense():
     weights, node = layer()
-    compute(weights, node, fired())
+    with torch.autocast("cpu", torch.bfloat16):
+        compute(weights, node, fired(), engine="event")
     assert weights.dense == 1
+
+
+def test_linear_layers_and_lines_are_trained_densely():
+    weights = Weights(w=torch.randn(128, 512))
+    linear = Node("linear", "linear", ("x",), {}, {"weight": "w"})
+    compute(weights, linear, (torch.rand(3, 512) < 0.1).float(), engine="event")
+    weights.tensors["w"] = torch.randn(7, 5, 3)
+    attrs = {"stride": [1], "padding": [1], "dilation": [1], "groups": 1}
+    line = Node("conv", "conv", ("x",), attrs, {"weight": "w"})
+    compute(weights, line, (torch.rand(4, 5, 11) < 0.1).float(), engine="event")
+    assert weights.dense == 2
+
+
+def gradients(snn, x, steps=8):
+    """Of what is learned, by name, and the spikes."""
+    seen = {}
+
+    def observe(name, start, spikes):
+        seen[name] = spikes.counts.detach()
+
+    logits, _ = snn(x[None], steps, torch.arange(len(x)), None, observe)
+    torch.nn.functional.cross_entropy(logits.mean(0), torch.arange(len(x)) % 4).backward()
+    return {name: p.grad for name, p in snn.named_parameters() if p.grad is not None}, seen
+
+
+@pytest.mark.parametrize(("kind", "params"), EVERY_LAYER, ids=str)
+def test_all_kinds_learn_the_same_by_events(kind, params):
+    """Where sums round, a spike may fall to either side, and gradients with it."""
+    exact = kind != "msat" and params.get("omega") != "causal"
+    net = rounded(Everything()) if exact else Everything().eval()
+    given = checkpoint(net, neuron=kind, theta=0.5, params=params, timesteps=8)
+    made = [spiking_network(given, folded=False, engine=e).train() for e in ("dense", "event")]
+    ways = [set(snn.paths(learns=True).values()) for snn in made]
+    if synapse.event_driven() is not None:
+        assert ways == [{"once", "dense"}, {"once", "event", "dense"}]
+    (dense, spikes), (event, others) = (gradients(snn, images(3)) for snn in made)
+    differ = [(spikes[name] != others[name]).double().mean() for name in spikes]
+    assert max(differ) <= (0 if exact else 1e-3)
+    assert dense.keys() == event.keys()
+    for name, of in dense.items():
+        assert of.any(), name
+        if exact:
+            torch.testing.assert_close(event[name], of, atol=1e-4, rtol=1e-3)
+
+
+def test_rates_that_nobody_has_seen_decide_nothing_in_training():
+    if synapse.event_driven() is None:
+        pytest.skip("no wide vectors here")
+    snn = spiking_network(checkpoint(rounded(wide()), theta=0.5), folded=False)
+    snn._calibrated = True
+    assert "event" in snn.paths(learns=True).values()
+    snn._calibrated = False
+    assert set(snn.paths(learns=True).values()) == {"once", "dense"}
+    assert "event" in snn.paths().values()
+    snn.engine = "event"
+    assert "event" in snn.paths(learns=True).values()
