@@ -1,15 +1,18 @@
 import json
 from contextlib import contextmanager
+from typing import get_args
 
 import pytest
 import torch
-from runs import check_report, converting, evaluating, finetuning, same_bytes, written
+from runs import calibrating, check_report, converting, evaluating, finetuning, same_bytes, written
 
 from snnconv.checkpoint import load, sha256
 from snnconv.config import FinetuneConfig
+from snnconv.config.base import Engine
 from snnconv.conversion import learned, spiking_network
 from snnconv.dataset import batches
 from snnconv.dataset import load as load_dataset
+from snnconv.engine.synapse import event_driven
 from snnconv.errors import CheckpointError, UsageError
 from snnconv.progress import Quiet
 from snnconv.simulate import simulate
@@ -305,3 +308,21 @@ def test_what_sees_all_steps_at_once_has_no_slices(run, tmp_path):
     assert "omega=causal" in caught.value.remedy
     converting(tmp_path, **given, param={"omega": "causal"})
     assert finetuning(tmp_path, timesteps=None, slice=2, epochs=1).epochs[0].loss > 0
+
+
+def test_every_engine_trains_as_it_is_reported(tmp_path):
+    """The same rows but for rounding; what bfloat16 computes is dense."""
+    calibrating(tmp_path)  # the embedded CNN
+    converting(tmp_path, neuron="if", timesteps=4)
+    given = {"timesteps": None, "epochs": 1, "limit": 60, "batch_size": 30}
+    found = {
+        name: finetuning(tmp_path, engine=engine, bf16=bf16, **given)
+        for name, engine, bf16 in [(e, e, False) for e in get_args(Engine)] + [("bf16", "event", 1)]
+    }
+    ways = {name: set(report.engine.values()) for name, report in found.items()}
+    assert ways["dense"] == ways["bf16"] == {"once", "dense"}
+    if event_driven():
+        assert ways["event"] == {"once", "event", "dense"}  # its linear layers
+    losses = [found[engine].epochs[0].loss for engine in get_args(Engine)]
+    assert losses == pytest.approx([losses[0]] * 3, rel=1e-2)
+    assert written(tmp_path, "finetune")["engine"] == found["bf16"].engine
