@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snnconv.compiled import compiled, inlined
+from snnconv.engine.firing_back import pass_back, recall
 from snnconv.engine.scan import at, load
-from snnconv.engine.vectors import copy, dot, mix
+from snnconv.engine.vectors import LANES, add_multiple, copy, dot, mix
 
 Floats = NDArray[np.float32]
 
@@ -34,6 +35,15 @@ def _slope(potential: np.float32, theta: np.float32) -> np.float32:
     distance = abs((potential - theta) / theta)
     slope = (_1 - distance) / theta
     return slope if distance < _1 else _0
+
+
+@inlined
+def lie(work: Floats, place: int, given: Floats, t: int, low: int, n: int) -> int:
+    """The address of a step's row for whole vectors: its own, or that place, where it is put."""
+    if len(given) > 0 and given.shape[1] > 1 and n % LANES == 0:
+        return at(given, t, low)
+    load(work, place, given, t, low, n)
+    return int(work.ctypes.data + 4 * place)
 
 
 @compiled
@@ -57,46 +67,44 @@ def back_if(
     and before them.
     """
     steps = len(values)
-    work = np.empty((8 + steps) * BLOCK, np.float32)
+    work = np.empty((7 + steps) * BLOCK, np.float32)
     base = work.ctypes.data
-    c, x, v, b = 0, BLOCK, 2 * BLOCK, 3 * BLOCK
-    th, g, r, o = 4 * BLOCK, 5 * BLOCK, 6 * BLOCK, 7 * BLOCK
-    befores = 8 * BLOCK
+    c, x, v, th, o, k, g = 0, BLOCK, 2 * BLOCK, 3 * BLOCK, 4 * BLOCK, 5 * BLOCK, 6 * BLOCK
+    befores = base + 4 * 7 * BLOCK
     for block in range(start, stop):
         low = block * BLOCK
         n = min(BLOCK, gradient.shape[1] - low)
+        vectors, whole = (n + LANES - 1) // LANES, n % LANES == 0
         load(work, v, potential, 0, low, n)
+        load(work, th, theta, 0, low, n)
+        thetas = base + 4 * th
         for t in range(steps):
-            copy(base + 4 * c, at(currents, t, low), n)
-            copy(base + 4 * x, at(values, t, low), n)
-            for i in range(n):
-                work[b + i] = work[v + i] + work[c + i]
-                work[v + i] = work[b + i] - work[x + i]
-            copy(base + 4 * (befores + t * BLOCK), base + 4 * b, n)
-        load(work, g, of_after, 0, low, n)
-        for k in range(steps):
-            t = steps - 1 - k
-            if k == 0 or len(theta) > 1:
-                load(work, th, theta, t, low, n)
-            load(work, o, of_values, t, low, n)
-            for i in range(n):
-                work[r + i] = (work[o + i] - work[g + i]) * work[th + i]
-            if len(of_counts) > 0:
-                copy(base + 4 * c, at(of_counts, t, low), n)
-                for i in range(n):
-                    work[r + i] = work[r + i] + work[c + i]
+            here = befores + 4 * t * BLOCK
+            current = lie(work, c, currents, t, low, n)
+            if len(theta) > 1:
+                thetas = lie(work, th, theta, t, low, n)
             if len(keep) > 0:
-                copy(base + 4 * x, at(keep, t, low), n)
-                for i in range(n):
-                    work[r + i] = work[r + i] * work[x + i]
-            copy(base + 4 * b, base + 4 * (befores + t * BLOCK), n)
-            for i in range(n):
-                work[g + i] = work[g + i] + work[r + i] * _slope(work[b + i], work[th + i])
-            if k == 0 and len(of_before) > 0:
-                copy(base + 4 * o, at(of_before, 0, low), n)
-                for i in range(n):
-                    work[g + i] = work[g + i] + work[o + i]
-            copy(at(gradient, t, low), base + 4 * g, n)
+                of = lie(work, x, values, t, low, n)
+                recall(1, vectors, base + 4 * v, current, thetas, of, here)
+            else:
+                recall(0, vectors, base + 4 * v, current, thetas, 0, here)
+        load(work, g, of_after, 0, low, n)
+        later = base + 4 * g
+        for step in range(steps):
+            t = steps - 1 - step
+            here = befores + 4 * t * BLOCK
+            of_value = lie(work, o, of_values, t, low, n)
+            of_count = lie(work, c, of_counts, t, low, n) if len(of_counts) > 0 else 0
+            kept = lie(work, k, keep, t, low, n) if len(keep) > 0 else 0
+            if len(theta) > 1:
+                thetas = lie(work, th, theta, t, low, n)
+            to = at(gradient, t, low) if whole else base + 4 * g
+            pass_back(vectors, here, thetas, of_value, of_count, kept, later, to)
+            if step == 0 and len(of_before) > 0:
+                add_multiple(0, to, lie(work, x, of_before, 0, low, n), _1, n, 1, 0, 0)
+            if not whole:
+                copy(at(gradient, t, low), to, n)
+            later = to
 
 
 @compiled
