@@ -11,13 +11,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from snnconv.engine.vectors import BYTES, INT, LANES, VECTOR, fetch
+from snnconv.engine.vectors import BYTES, INT, LANES, VECTOR, fetch, store
 
 _ONES, _ZEROS = (ir.Constant(VECTOR, [number] * LANES) for number in (1.0, 0.0))
-
-
-def _store(builder: Any, value: Any, address: Any) -> None:
-    builder.store(value, builder.inttoptr(address, VECTOR.as_pointer()), align=BYTES)
 
 
 def _recall(
@@ -56,8 +52,8 @@ def _recall(
                 threshold = fetch(builder, VECTOR, theta)
                 fired = builder.fcmp_ordered(">=", before, threshold)
                 value = builder.select(fired, threshold, _ZEROS)
-            _store(builder, before, to)
-            _store(builder, builder.fsub(before, value), v)
+            store(builder, before, to)
+            store(builder, builder.fsub(before, value), v)
         return context.get_dummy_value()
 
     return types.void(given, *[types.int64] * 6), generate
@@ -115,7 +111,7 @@ def _pass_back(
             rise = builder.fdiv(builder.fsub(_ONES, size), threshold)
             near = builder.fcmp_ordered("<", size, _ONES)
             slope = builder.select(near, rise, _ZEROS)
-            _store(
+            store(
                 builder,
                 builder.fadd(g, builder.fmul(builder.load(found), slope)),
                 builder.add(to, offset),

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from snnconv.compiled import compiled, inlined
 from snnconv.engine.bits import pack
 from snnconv.engine.firing import fire
+from snnconv.engine.levels import rise
 from snnconv.engine.vectors import LANES, copy, dot, mix
 
 Floats = NDArray[np.float32]
@@ -169,10 +170,13 @@ def scan_levels(
     k, total = 5 * BLOCK, 6 * BLOCK
     g = 7 * BLOCK
     mixed, row = omega.shape[1], 4 * seen.shape[1] if len(seen) > 1 else 0
+    v_at, s_at, m_at, u_at = base + 4 * v, base + 4 * s, base + 4 * m, base + 4 * u
     steps, average = len(retention), len(values) < len(retention) and len(bits) == 0
     same = (omega == omega[0]).all()  # every step is given the same
     for low in range(start, stop, BLOCK):
         n = min(BLOCK, stop - low)
+        vectors = (n + LANES - 1) // LANES
+        direct = n % LANES == 0 and not average and len(bits) == 0
         copy(base + 4 * v, potential.ctypes.data + 4 * low, n)
         load(work, u, unit, 0, low, n)
         weigh(work, g, s, weights, low, n)
@@ -182,26 +186,22 @@ def scan_levels(
             if t == 0 or not same:
                 shares = omega.ctypes.data + 4 * mixed * t
                 mix(base + 4 * m, seen.ctypes.data + 4 * (low - first), row, mixed, shares, 4, n)
-            kept = retention[t]
-            for i in range(n):
-                work[v + i] = kept * work[v + i] + work[m + i]
-                count = np.floor(work[v + i] / work[u + i])
-                count = _0 if count < _0 else count
-                work[s + i] = levels if count > levels else count
-            if keep is not None:
+            x_at = values[t].ctypes.data + 4 * low if direct else base + 4 * x
+            if keep is None:
+                rise(0, vectors, v_at, m_at, u_at, 0, s_at, x_at, retention[t], levels)
+            else:
                 copy(base + 4 * k, keep[t].ctypes.data + 4 * low, n)
-                for i in range(n):
-                    work[s + i] = work[s + i] * work[k + i]
-            for i in range(n):
-                work[x + i] = work[s + i] * work[u + i]
-                work[v + i] = work[v + i] - work[x + i]
+                k_at = base + 4 * k
+                rise(1, vectors, v_at, m_at, u_at, k_at, s_at, x_at, retention[t], levels)
+            for i in range(n, vectors * LANES):
+                work[s + i] = _0  # there are no such neurons
             if len(counts) > 0:
                 copy(counts[t].ctypes.data + 4 * low, base + 4 * s, n)
             add_up(sums, t, work, g, s, piece)
             if average:
                 for i in range(n):
                     work[total + i] = work[total + i] + work[x + i]
-            else:
+            elif not direct:
                 put(values, bits, t, low, n, base + 4 * s, base + 4 * x)
         if average:
             for i in range(n):

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from snnconv.compiled import compiled, inlined
 from snnconv.engine.firing_back import pass_back, recall
+from snnconv.engine.levels import pass_back_levels, recall_levels
 from snnconv.engine.scan import at, load
 from snnconv.engine.vectors import LANES, add_multiple, copy, dot, mix
 
@@ -26,7 +27,6 @@ BLOCK = 512
 """Neurons of a block: few enough that all steps of their potentials stay in the cache."""
 
 _0, _1 = np.float32(0), np.float32(1)
-_HALF = np.float32(0.5)
 
 
 @inlined
@@ -136,56 +136,39 @@ def back_levels(
     """
     steps, sees = omega.shape
     row = 4 * seen.shape[1] if len(seen) > 1 else 0
-    work = np.empty((8 + 2 * steps) * BLOCK, np.float32)
+    work = np.empty((7 + 2 * steps) * BLOCK, np.float32)
     base = work.ctypes.data
     c, x, v, b = 0, BLOCK, 2 * BLOCK, 3 * BLOCK
-    u, g, r, o = 4 * BLOCK, 5 * BLOCK, 6 * BLOCK, 7 * BLOCK
-    carried, befores = 8 * BLOCK, (8 + steps) * BLOCK  # the latter give way to gradients of J
+    u, g, o = 4 * BLOCK, 5 * BLOCK, 6 * BLOCK
+    same = (omega == omega[0]).all()  # every step is given the same
+    carried, befores = 7 * BLOCK, (7 + steps) * BLOCK  # the latter give way to gradients of J
     for block in range(start, stop):
         low = block * BLOCK
         n = min(BLOCK, gradient.shape[1] - low)
         if n < BLOCK:
             work[:] = _0  # sums are those of whole blocks
+        vectors = (n + LANES - 1) // LANES
         load(work, v, potential, 0, low, n)
         load(work, u, unit, 0, low, n)
         for t in range(steps):
-            copy(base + 4 * (carried + t * BLOCK), base + 4 * v, n)
-            mix(base + 4 * b, at(seen, 0, low), row, sees, at(omega, t, 0), 4, n)
-            copy(base + 4 * x, at(values, t, low), n)
-            kept = retention[t]
-            for i in range(n):
-                work[b + i] = kept * work[v + i] + work[b + i]
-                work[v + i] = work[b + i] - work[x + i]
-            copy(base + 4 * (befores + t * BLOCK), base + 4 * b, n)
+            here, old = base + 4 * (befores + t * BLOCK), base + 4 * (carried + t * BLOCK)
+            if t == 0 or not same:
+                mix(base + 4 * b, at(seen, 0, low), row, sees, at(omega, t, 0), 4, n)
+            of = lie(work, x, values, t, low, n)
+            recall_levels(vectors, base + 4 * v, base + 4 * b, of, old, here, retention[t])
         load(work, g, of_after, 0, low, n)
         for k in range(steps):
             t = steps - 1 - k
             here = base + 4 * (befores + t * BLOCK)
-            load(work, o, of_values, t, low, n)
-            if through:
-                for i in range(n):
-                    work[o + i] = work[o + i] - work[g + i]
-            for i in range(n):
-                work[r + i] = work[o + i] * work[u + i]
-            if len(of_counts) > 0:
-                copy(base + 4 * c, at(of_counts, t, low), n)
-                for i in range(n):
-                    work[r + i] = work[r + i] + work[c + i]
-            if len(keep) > 0:
-                copy(base + 4 * x, at(keep, t, low), n)
-                for i in range(n):
-                    work[r + i] = work[r + i] * work[x + i]
-            copy(base + 4 * b, here, n)
-            for i in range(n):
-                low_end, high_end = work[u + i] * _HALF, (levels + _HALF) * work[u + i]
-                inside = _1 if (work[b + i] >= low_end) & (work[b + i] <= high_end) else _0
-                work[g + i] = work[g + i] + work[r + i] * inside / work[u + i]
-            copy(here, base + 4 * g, n)
+            of_value = lie(work, o, of_values, t, low, n)
+            of_count = lie(work, c, of_counts, t, low, n) if len(of_counts) > 0 else 0
+            kept = lie(work, x, keep, t, low, n) if len(keep) > 0 else 0
+            given = (vectors, here, base + 4 * u, of_value, of_count, kept, base + 4 * g)
+            pass_back_levels(through, *given, levels, retention[t])
+            for i in range(befores + t * BLOCK + n, befores + (t + 1) * BLOCK):
+                work[i] = _0  # there are no such neurons
             if len(of_retention) > 0:
                 of_retention[block, t] = dot(here, base + 4 * (carried + t * BLOCK), BLOCK)
-            kept = retention[t]
-            for i in range(n):
-                work[g + i] = work[g + i] * kept if through else _0
         if through:
             copy(at(of_potential, 0, low), base + 4 * g, n)
         here = base + 4 * befores

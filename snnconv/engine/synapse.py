@@ -214,7 +214,7 @@ def _break_even_back(node: Node, shape: torch.Size) -> float:
 
 _CACHED = 1 << 21  # weights of which a spike finds its own in the cache: 8 MB
 
-_STEPS = ((64, 0.4), (32, 0.25), (16, 0.15))
+_STEPS = ((64, 0.4), (32, 0.25), (16, 0.2))
 _STEPS_BACK = ((64, 0.3), (32, 0.2), (16, 0.15))
 """Channels, and what :func:`_break_even` and :func:`_break_even_back` are from there."""
 

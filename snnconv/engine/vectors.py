@@ -29,6 +29,11 @@ def fetch(builder: Any, kind: Any, address: Any, offset: int = 0) -> Any:
     return builder.load(builder.inttoptr(place, kind.as_pointer()), align=BYTES)
 
 
+def store(builder: Any, vector: Any, address: Any) -> None:
+    """A vector, to an address that needs be no multiple of its size."""
+    builder.store(vector, builder.inttoptr(address, VECTOR.as_pointer()), align=BYTES)
+
+
 def splat(builder: Any, value: Any) -> Any:
     """A vector of one number."""
     empty = ir.Constant(VECTOR, ir.Undefined)
