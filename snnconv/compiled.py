@@ -7,7 +7,7 @@ gives the bits of the PyTorch code it stands for.
 import functools
 import itertools
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, TypeVar, cast
 
 import numba
@@ -69,5 +69,6 @@ def split(function: Callable[..., None], size: int, steps: int, *args: Any) -> N
     try:
         function(0, own, *args)  # here, not by another thread that has to be woken
     finally:
-        for job in jobs:
-            job.result()
+        wait(jobs)  # all, before anybody hears of a failure: they write to the caller's arrays
+    for job in jobs:
+        job.result()

@@ -101,7 +101,7 @@ class SpikingNetwork(nn.Module):
         self.seed = seed
         self.confidence = confidence
         self.engine = engine
-        self._calibrated = bool(rates)
+        self._calibrated = set(neurons) <= set(rates or {})
         sites = {name: assumed(n.levels) for name, n in neurons.items()} | dict(rates or {})
         self.active = of_inputs(network, self._carried, sites)
         self._waiting = waiting(network.graph, shapes(network.graph, network.tensors()))

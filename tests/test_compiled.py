@@ -83,7 +83,7 @@ def test_when_one_fails_the_others_are_waited_for(failing, monkeypatch):
     def run(start, stop):
         if start == failing:
             raise ZeroDivisionError
-        time.sleep(0.05)
+        time.sleep(0.05 * (1 + start))
         done.append(start)
 
     with pytest.raises(ZeroDivisionError):

@@ -49,6 +49,12 @@ class Window:
     dilation: Pair
     groups: int
 
+    def places(self, size: Pair, kernel: tuple[int, ...]) -> Pair:
+        """Of the output, of an input of ``H, W``."""
+        lines = zip(size, kernel, self.stride, self.padding, self.dilation, strict=True)
+        high, wide = ((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in lines)
+        return high, wide
+
 
 @dataclass(frozen=True)
 class Convolution:
@@ -81,14 +87,7 @@ class Convolution:
 
     def places(self, size: Pair) -> Pair:
         """Of the output, of an input of ``H, W``."""
-        w = self.window
-        lines = zip(size, self.shape[2:], w.stride, w.padding, w.dilation, strict=True)
-        high, wide = ((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in lines)
-        return high, wide
-
-    def reaches(self, size: Pair) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Of an input of ``H, W``, in rows and in columns; see :func:`scatter.reach`."""
-        return _reaches(size, self.places(size), self.shape[2:], self.window)
+        return self.window.places(size, self.shape[2:])
 
     def __call__(self, values: Tensor | Packed) -> Tensor:
         """``[N, C, H, W] -> [N, C_out, H_out, W_out]``."""
@@ -136,7 +135,7 @@ class Convolution:
         if self.way == "gather":
             how: tuple[Any, ...] = (gather, kernel, w.stride, w.padding, w.dilation)
         else:
-            how = (scatter, *self.reaches((height, width)), self.shape[1])
+            how = (scatter, *reaches((height, width), kernel, w), self.shape[1])
 
         def run(
             start: int, stop: int, above: int, steps: int, given: Operands, out: Floats
@@ -147,11 +146,17 @@ class Convolution:
 
 
 def operands(values: Tensor | Packed) -> Operands:
-    """Of ``[N, C, H, W]``, or of packed spikes."""
+    """Of ``[N, C, H, W]``, or of packed spikes.
+
+    Raises:
+        TypeError: of another type than float32, whose memory kernels read.
+    """
     if isinstance(values, Packed):
         T, B, C, H, W = values.shape
         return (T * B, H, W, C), np.empty(0, np.float32), values.bits.reshape(-1)
-    array: Floats = values.permute(0, 2, 3, 1).contiguous().numpy()
+    if values.dtype is not torch.float32:
+        raise TypeError(f"events are float32, and these are {values.dtype}")
+    array: Floats = values.detach().permute(0, 2, 3, 1).contiguous().numpy()
     N, H, W, C = array.shape
     return (N, H, W, C), array.reshape(-1), np.empty(0, np.uint8)
 
@@ -221,10 +226,11 @@ def _reversed(weight: Tensor, groups: int) -> Tensor:
 
 
 @functools.lru_cache(maxsize=256)
-def _reaches(
-    size: Pair, places: Pair, kernel: tuple[int, ...], window: Window
+def reaches(
+    size: Pair, kernel: tuple[int, ...], window: Window
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    w = window
+    """Of an input of ``H, W``, in rows and in columns; see :func:`snnconv.engine.scatter.reach`."""
+    w, places = window, window.places(size, kernel)
     lines = zip(size, places, kernel, w.stride, w.padding, w.dilation, strict=True)
     rows, columns = (reach(*line) for line in lines)
     if w.stride[0] == w.dilation[0] == 1:

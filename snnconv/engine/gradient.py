@@ -4,7 +4,7 @@ It is :mod:`snnconv.engine.scatter` with its operands exchanged: what a spike wo
 to is added to its weights, from the gradient of the output.
 
 Shape:
-    ``[N, C, H, W], [N, C_out, H_out, W_out] -> [C_out, C/groups, kh, kw]``, float32, in
+    ``[N, C, H, W], [N, C_out, H_out, W_out] -> [C_out, C/groups, kh, kw]``, float32; images in
     channels-last memory.
 """
 
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from snnconv.compiled import compiled, split
 from snnconv.engine.bits import WORD, fired, lowest, value
-from snnconv.engine.events import Convolution, operands
+from snnconv.engine.events import Window, operands, reaches
 from snnconv.engine.scatter import add_run, runs
 from snnconv.engine.vectors import LANES
 
@@ -29,19 +29,21 @@ _PARTIAL = 1 << 18  # floats of such sums, at most: a megabyte
 _CACHED = 1 << 16  # floats of weights that stay in the second-level cache
 
 
-def of_weight(convolution: Convolution, values: Tensor, gradient: Tensor) -> Tensor:
+def of_weight(shape: torch.Size, window: Window, values: Tensor, gradient: Tensor) -> Tensor:
     """The gradient of a convolution's weight.
 
     Images and channels of the input are divided as their shape says, and threads take what was
-    divided: the same bits whatever their number.
+    divided: the same bits whatever their number. A gradient that is no number reaches the weights
+    of what fired, where a dense one reaches all.
 
     Args:
-        convolution: whose weight it is.
+        shape: of the weight, ``[C_out, C/groups, kh, kw]``.
+        window: of the convolution.
         values: ``[N, C, H, W]``, mostly zeros.
         gradient: of the output, ``[N, C_out, H_out, W_out]``.
     """
-    outputs, _, *kernel = convolution.shape
-    groups = convolution.window.groups
+    outputs, group, *kernel = shape
+    groups = window.groups
     size, array, _ = operands(values)
     number, height, width, channels = size
     lanes, taps = outputs // groups, math.prod(kernel)
@@ -49,9 +51,9 @@ def of_weight(convolution: Convolution, values: Tensor, gradient: Tensor) -> Ten
     parts = max(1, min(number, _PARTS, _PARTIAL // (channels * taps * lanes)))
     chunks = -(-channels // depth)
     sums = torch.zeros(parts, channels, *kernel, lanes)
-    below = gradient.permute(0, 2, 3, 1).contiguous().numpy()
-    reached = convolution.reaches((height, width))
-    given = (size, array, below, sums.numpy(), *reached, convolution.shape[1], depth)
+    places, below, _ = operands(gradient)
+    reached = reaches((height, width), tuple(kernel), window)
+    given = (size, array, below.reshape(places), sums.numpy(), *reached, group, depth)
     split(add_up, parts * chunks, number * height * width * depth * taps // parts, *given)
     total = sums[0]
     for part in sums[1:]:

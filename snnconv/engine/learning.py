@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from snnconv.engine.events import Pair, laid_out
+from snnconv.engine.events import Pair, Window, laid_out
 from snnconv.engine.gradient import of_weight
 
 
@@ -27,10 +27,9 @@ class _Convolve(torch.autograd.Function):
         window: tuple[Pair, Pair, Pair, int],
         sparse: bool,
     ) -> Tensor:
-        convolution = laid_out(weight, bias, *window)
         ctx.save_for_backward(x, weight)
-        ctx.convolution, ctx.window, ctx.sparse = convolution, window, sparse
-        return convolution(x)
+        ctx.window, ctx.sparse = window, sparse
+        return laid_out(weight, bias, *window)(x)
 
     @staticmethod
     @once_differentiable
@@ -44,7 +43,8 @@ class _Convolve(torch.autograd.Function):
             gradient, x, weight, [len(weight)], *rest, wanted
         )
         if of_w and ctx.sparse:
-            found = (found[0], of_weight(ctx.convolution, x, gradient), found[2])
+            of_weights = of_weight(weight.shape, Window(*ctx.window), x, gradient)
+            found = (found[0], of_weights, found[2])
         return (*found, None, None)
 
 

@@ -161,6 +161,14 @@ def test_no_images():
         assert convolution(torch.zeros(0, 64, 6, 5)).shape == (0, outputs, 4, 3)
 
 
+@pytest.mark.parametrize("kind", [torch.float64, torch.float16, torch.bool])
+def test_other_types_are_refused(kind):
+    """A kernel reads memory as float32."""
+    convolution = laid_out(torch.randn(16, 3, 3, 3), None)
+    with pytest.raises(TypeError, match="events are float32"):
+        convolution(sparse(2, 3, 6, 5).to(kind))
+
+
 ONE = ((1, 1), (1, 1), (1, 1))  # stride, padding, dilation
 
 
