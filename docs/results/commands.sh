@@ -218,8 +218,9 @@ tuned() { # network name [how] ... fine-tuning options
   local network=$1 from=$2 name=$2-${3:-tuned}
   shift $(($# < 3 ? 2 : 3))
   [ -f "$results/hybrid/$network-$name.json" ] && return
+  # densely: these rows were measured before training went by events, which rounds differently
   snnconv finetune "$runs/$network/$from.safetensors" "${budget[@]}" "$@" --threads "$threads" \
-    --run "$runs/$network/$name" --out "$runs/$network/$name.safetensors"
+    --engine dense --run "$runs/$network/$name" --out "$runs/$network/$name.safetensors"
   mkdir -p "$results/hybrid-training"
   cp "$runs/$network/$name.json" "$results/hybrid-training/$network-$name.json"
   measured "$network" "$name"
