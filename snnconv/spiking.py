@@ -236,12 +236,10 @@ class SpikingNetwork(nn.Module):
         averaged: bool,
         packed: bool,
     ) -> Fired:
-        if isinstance(currents, Pending):
-            like = currents.like()
-        else:
+        if isinstance(currents, Tensor):
             # of autocast in bfloat16; a potential needs more than 8 bits
             wide = currents.float() if currents.dtype is torch.bfloat16 else currents
-            currents = like = wide.expand(timesteps, *wide.shape[1:])
+            currents = wide.expand(timesteps, *wide.shape[1:])
         keep = None
         if self.confidence is not None and name in self.confidence.keep:
             keep = keep_mask(
@@ -251,7 +249,7 @@ class SpikingNetwork(nn.Module):
                 name,
                 samples,
                 state.steps,
-                like,
+                currents.like() if isinstance(currents, Pending) else currents,
             )
         before, tally = state.nodes.get(name), asked.tallies.get(name)
         wants = (asked.counted, averaged, tally, packed)

@@ -110,6 +110,9 @@ class Outputs:
 
     def fill(self, scan: Callable[..., None], *given: Any) -> None:
         """By a scan of some neurons; others may be scanned in other threads."""
+        if not self.sums.size:
+            scan(*given, self.counts, self.values, self.weights, self.piece, self.sums)
+            return
         sums = np.zeros_like(self.sums)
         scan(*given, self.counts, self.values, self.weights, self.piece, sums)
         with self._lock:

@@ -7,6 +7,7 @@ Shape:
     ``[T, B, C, H, W]`` in channels-last order, C a multiple of 16.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -45,7 +46,7 @@ class Packed:
             amplitude: ``[]``, ``[1]`` or ``[C]``.
         """
         each = amplitude.detach().float().flatten().expand(size[1]).contiguous().numpy()
-        return cls(_bytes(steps, int(np.prod(size)) // 8), size, each)
+        return cls(_bytes(steps, math.prod(size) // 8), size, each)
 
     @property
     def shape(self) -> tuple[int, ...]:
