@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from snnconv.engine.events import Pair, Window, laid_out
+from snnconv.engine.events import Window, laid_out
 from snnconv.engine.gradient import of_weight
 
 
@@ -24,39 +24,33 @@ class _Convolve(torch.autograd.Function):
         x: Tensor,
         weight: Tensor,
         bias: Tensor | None,
-        window: tuple[Pair, Pair, Pair, int],
+        window: Window,
         sparse: bool,
     ) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.window, ctx.sparse = window, sparse
-        return laid_out(weight, bias, *window)(x)
+        w = window
+        return laid_out(weight, bias, w.stride, w.padding, w.dilation, w.groups)(x)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         of_x, of_w, of_bias = ctx.needs_input_grad[:3]
-        stride, padding, dilation, groups = ctx.window
-        rest = (stride, padding, dilation, False, (0, 0), groups)
+        w = ctx.window
+        rest = (w.stride, w.padding, w.dilation, False, (0, 0), w.groups)
         wanted = (of_x, of_w and not ctx.sparse, of_bias)
         found = torch.ops.aten.convolution_backward(
             gradient, x, weight, [len(weight)], *rest, wanted
         )
         if of_w and ctx.sparse:
-            of_weights = of_weight(weight.shape, Window(*ctx.window), x, gradient)
+            of_weights = of_weight(weight.shape, w, x, gradient)
             found = (found[0], of_weights, found[2])
         return (*found, None, None)
 
 
 def convolve(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: Pair,
-    padding: Pair,
-    dilation: Pair,
-    groups: int,
-    sparse: bool = True,
+    x: Tensor, weight: Tensor, bias: Tensor | None, window: Window, sparse: bool = True
 ) -> Tensor:
     """PyTorch's ``conv2d``, by events.
 
@@ -64,12 +58,8 @@ def convolve(
         x: ``[N, C, H, W]``, mostly zeros.
         weight: ``[C_out, C/groups, kh, kw]``.
         bias: ``[C_out]``.
-        stride: of the window.
-        padding: zeros on each side.
-        dilation: of the window.
-        groups: of channels.
+        window: of the convolution.
         sparse: whether the weight's gradient is found by events, too.
     """
-    window = (stride, padding, dilation, groups)
     found: Tensor = _Convolve.apply(x, weight, bias, window, sparse)
     return found

@@ -38,7 +38,7 @@ def _slope(potential: np.float32, theta: np.float32) -> np.float32:
 
 
 @inlined
-def lie(work: Floats, place: int, given: Floats, t: int, low: int, n: int) -> int:
+def row_at(work: Floats, place: int, given: Floats, t: int, low: int, n: int) -> int:
     """The address of a step's row for whole vectors: its own, or that place, where it is put."""
     if len(given) > 0 and given.shape[1] > 1 and n % LANES == 0:
         return at(given, t, low)
@@ -80,11 +80,11 @@ def back_if(
         thetas = base + 4 * th
         for t in range(steps):
             here = befores + 4 * t * BLOCK
-            current = lie(work, c, currents, t, low, n)
+            current = row_at(work, c, currents, t, low, n)
             if len(theta) > 1:
-                thetas = lie(work, th, theta, t, low, n)
+                thetas = row_at(work, th, theta, t, low, n)
             if len(keep) > 0:
-                of = lie(work, x, values, t, low, n)
+                of = row_at(work, x, values, t, low, n)
                 recall(1, vectors, base + 4 * v, current, thetas, of, here)
             else:
                 recall(0, vectors, base + 4 * v, current, thetas, 0, here)
@@ -93,15 +93,15 @@ def back_if(
         for step in range(steps):
             t = steps - 1 - step
             here = befores + 4 * t * BLOCK
-            of_value = lie(work, o, of_values, t, low, n)
-            of_count = lie(work, c, of_counts, t, low, n) if len(of_counts) > 0 else 0
-            kept = lie(work, k, keep, t, low, n) if len(keep) > 0 else 0
+            of_value = row_at(work, o, of_values, t, low, n)
+            of_count = row_at(work, c, of_counts, t, low, n) if len(of_counts) > 0 else 0
+            kept = row_at(work, k, keep, t, low, n) if len(keep) > 0 else 0
             if len(theta) > 1:
-                thetas = lie(work, th, theta, t, low, n)
+                thetas = row_at(work, th, theta, t, low, n)
             to = at(gradient, t, low) if whole else base + 4 * g
             pass_back(vectors, here, thetas, of_value, of_count, kept, later, to)
             if step == 0 and len(of_before) > 0:
-                add_multiple(0, to, lie(work, x, of_before, 0, low, n), _1, n, 1, 0, 0)
+                add_multiple(0, to, row_at(work, x, of_before, 0, low, n), _1, n, 1, 0, 0)
             if not whole:
                 copy(at(gradient, t, low), to, n)
             later = to
@@ -154,15 +154,15 @@ def back_levels(
             here, old = base + 4 * (befores + t * BLOCK), base + 4 * (carried + t * BLOCK)
             if t == 0 or not same:
                 mix(base + 4 * b, at(seen, 0, low), row, sees, at(omega, t, 0), 4, n)
-            of = lie(work, x, values, t, low, n)
+            of = row_at(work, x, values, t, low, n)
             recall_levels(vectors, base + 4 * v, base + 4 * b, of, old, here, retention[t])
         load(work, g, of_after, 0, low, n)
         for k in range(steps):
             t = steps - 1 - k
             here = base + 4 * (befores + t * BLOCK)
-            of_value = lie(work, o, of_values, t, low, n)
-            of_count = lie(work, c, of_counts, t, low, n) if len(of_counts) > 0 else 0
-            kept = lie(work, x, keep, t, low, n) if len(keep) > 0 else 0
+            of_value = row_at(work, o, of_values, t, low, n)
+            of_count = row_at(work, c, of_counts, t, low, n) if len(of_counts) > 0 else 0
+            kept = row_at(work, x, keep, t, low, n) if len(keep) > 0 else 0
             given = (vectors, here, base + 4 * u, of_value, of_count, kept, base + 4 * g)
             pass_back_levels(through, *given, levels, retention[t])
             for i in range(befores + t * BLOCK + n, befores + (t + 1) * BLOCK):

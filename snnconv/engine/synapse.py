@@ -118,6 +118,7 @@ def compute(
 
 def _learning(network: Network, node: Node, x: Tensor, active: float, engine: Engine) -> Tensor:
     """A convolution in training, by events; the way back to its weights where that is faster."""
+    from snnconv.engine.events import Window
     from snnconv.engine.learning import convolve
 
     weight, bias = _operands(network, node)
@@ -125,7 +126,8 @@ def _learning(network: Network, node: Node, x: Tensor, active: float, engine: En
         cast("tuple[int, int]", tuple(node.attrs[key])) for key in ("stride", "padding", "dilation")
     )
     sparse = engine == "event" or active < _break_even_back(node, weight.shape)
-    return convolve(x, weight, bias, stride, padding, dilation, node.attrs["groups"], sparse)
+    window = Window(stride, padding, dilation, node.attrs["groups"])
+    return convolve(x, weight, bias, window, sparse)
 
 
 def _pools(node: Node, x: Tensor) -> bool:
