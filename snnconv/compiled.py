@@ -6,7 +6,8 @@ gives the bits of the PyTorch code it stands for.
 
 import functools
 import itertools
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, TypeVar, cast
 
@@ -15,7 +16,9 @@ import torch
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": False, "error_model": "numpy"}
 _PIECE = 1 << 16  # neuron-steps that are worth waking a thread for
+_PIECES = 8  # that a thread takes, of twice as much at least
 
+Pieces = Iterator[tuple[int, int]]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -59,16 +62,47 @@ def split(function: Callable[..., None], size: int, steps: int, *args: Any) -> N
         steps: of work per neuron.
         args: of the function.
     """
+
+    def work(pieces: Pieces) -> None:
+        for start, stop in pieces:
+            function(start, stop, *args)
+
+    share(work, size, steps)
+
+
+def share(work: Callable[[Pieces], None], size: int, steps: int, unit: int = 1) -> None:
+    """Call ``work`` in each thread, with what it takes of the slices that cover ``range(size)``.
+
+    Whoever is done sooner takes more: what fires is not the same everywhere, and a thread may be
+    woken late.
+
+    Args:
+        work: to do; slices do not touch each other's results.
+        size: neurons, or groups of them.
+        steps: of work for each.
+        unit: so many stay together, where there are enough.
+    """
     threads = min(torch.get_num_threads(), max(1, size * steps // _PIECE))
     if threads == 1:
-        function(0, size, *args)
+        work(iter([(0, size)]))
         return
-    bounds = [size * i // threads for i in range(threads + 1)]
-    (_, own), *others = itertools.pairwise(bounds)
-    jobs = [_pool(threads - 1).submit(function, *slice_, *args) for slice_ in others]
+    each = min(_PIECES, max(1, size * steps // (threads * 2 * _PIECE)))
+    number = min(size, threads * each)
+    unit = unit if size // unit >= number else 1
+    bounds = [unit * (size // unit * i // number) for i in range(number)] + [size]
+    pieces = deque(itertools.pairwise(bounds))
+    jobs = [_pool(threads - 1).submit(work, _taken(pieces)) for _ in range(threads - 1)]
     try:
-        function(0, own, *args)  # here, not by another thread that has to be woken
+        work(_taken(pieces))  # here, not by another thread that has to be woken
     finally:
         wait(jobs)  # all, before anybody hears of a failure: they write to the caller's arrays
     for job in jobs:
         job.result()
+
+
+def _taken(pieces: deque[tuple[int, int]]) -> Pieces:
+    while True:
+        try:
+            yield pieces.popleft()
+        except IndexError:
+            return

@@ -1,3 +1,4 @@
+import itertools
 import threading
 import time
 
@@ -6,7 +7,7 @@ import pytest
 import torch
 
 from snnconv import compiled as room
-from snnconv.compiled import compiled, split
+from snnconv.compiled import compiled, share, split
 
 
 def double(start, stop, given, out):
@@ -93,11 +94,49 @@ def test_when_one_fails_the_others_are_waited_for(failing, monkeypatch):
 
 def test_the_thread_that_calls_has_its_share(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
-    seen = {}
+    all_at_work = threading.Barrier(3, timeout=60)
+    seen = set()
 
     def run(start, stop):
-        seen[start] = threading.current_thread()
+        all_at_work.wait()
+        seen.add(threading.current_thread())
 
     split(run, 3, 10**6)
-    assert seen[0] is threading.current_thread()
+    assert threading.current_thread() in seen
     assert len(seen) == 3
+
+
+def test_whoever_is_done_sooner_takes_more(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    taken = {}
+    rest = threading.Event()
+
+    def work(pieces):
+        mine = taken.setdefault(threading.current_thread(), [])
+        for piece in pieces:
+            mine.append(piece)
+            if mine[0][0] == 0:  # whoever has the first
+                assert rest.wait(60)
+            elif piece[1] == 160:
+                rest.set()
+
+    share(work, 160, 10**6)
+    assert sorted(map(len, taken.values())) == [1, 15]
+
+
+@pytest.mark.parametrize(("size", "cuts"), [(60, {0, 10, 20, 30, 40, 50, 60}), (40, None)])
+def test_what_belongs_together_stays_together(size, cuts, monkeypatch):
+    """Where there is enough of it for all pieces."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(room, "_PIECES", 3)
+    seen = []
+    share(seen.extend, size, 10**6, 10)
+    cuts = cuts or {size * i // 6 for i in range(7)}
+    assert sorted(seen) == list(itertools.pairwise(sorted(cuts)))
+
+
+def test_little_work_is_not_cut_into_pieces(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    seen = []
+    share(seen.extend, 3 * room._PIECE, 1)
+    assert len(seen) == 2

@@ -6,18 +6,24 @@ Shape:
 
 from collections.abc import Iterator
 
+from snnconv.compiled import Pieces
 
-def bands(start: int, stop: int, lines: int, most: int) -> Iterator[tuple[int, int, int, int]]:
+
+def bands(pieces: Pieces, lines: int, most: int) -> Iterator[tuple[int, int, int, int]]:
     """``(first, last, top, bottom)``: images ``first`` to ``last``, lines ``top`` to ``bottom``.
 
     Of more images than one all lines.
 
     Args:
-        start: the first line.
-        stop: the line behind the last.
+        pieces: from a first line to one behind the last.
         lines: of an image.
         most: images at once.
     """
+    for start, stop in pieces:
+        yield from _bands(start, stop, lines, most)
+
+
+def _bands(start: int, stop: int, lines: int, most: int) -> Iterator[tuple[int, int, int, int]]:
     while start < stop:
         image, top = divmod(start, lines)
         if top or stop < start + lines:

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from snnconv.compiled import split
+from snnconv.compiled import Pieces, share
 from snnconv.engine.bands import bands
 from snnconv.engine.bits import WORD
 from snnconv.engine.gather import gather
@@ -98,13 +98,14 @@ class Convolution:
         out = torch.empty(number, lines, wide, self.shape[0])
         array = out.numpy()
 
-        def go(start: int, stop: int) -> None:
-            for low, high, top, bottom in bands(start, stop, lines, number):
+        def go(pieces: Pieces) -> None:
+            for low, high, top, bottom in bands(pieces, lines, number):
                 # images go as steps of one sample do: a tile takes many
                 some = array[low:high, top:bottom]
                 run(0, 1, top, high - low, part(given, low, high), some)
 
-        split(go, number * lines, self.shape[2] * self.shape[3] * math.prod(out.shape[2:]))
+        work = self.shape[2] * self.shape[3] * math.prod(out.shape[2:])
+        share(go, number * lines, work, lines)
         return Tensor.permute(out, 0, 3, 1, 2)
 
     def images(self, values: Tensor | Packed) -> Images:

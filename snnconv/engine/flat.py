@@ -4,7 +4,9 @@ Convolutions give channels-last memory; neurons do not care for order, so nothin
 what lies in neither order.
 """
 
+import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +14,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 _CHANNEL = 2  # of [T, B, C, ...]
+
+
+class Memory(NamedTuple):
+    """The same memory, as who reads a tensor has it, and as a kernel does.
+
+    Attributes:
+        tensor: ``[T, B, *N]`` or ``[B, *N]``.
+        array: ``[T, n]`` or ``[n]``.
+    """
+
+    tensor: Tensor
+    array: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -45,27 +59,35 @@ class Flat:
 
     def neurons(self, step: Tensor) -> NDArray[np.float32]:
         """What broadcasts to ``[B, *N] -> [1, 1 or n]``: one number where all have the same."""
-        if not any(step.stride()) or step.numel() == 1:
-            found: NDArray[np.float32] = step.detach().flatten()[:1].numpy()[None]
-            return found
+        if (number := _only(step)) is not None:
+            return np.full((1, 1), number, np.float32)
         return self.array(step.expand(self.shape)[None])
 
-    def own(self, step: Tensor) -> NDArray[np.float32]:
-        """What broadcasts to ``[B, *N] -> [n]``, copied."""
-        found: NDArray[np.float32] = self.array(self.empty(1).copy_(step.detach()))[0]
-        return found
+    def own(self, step: Tensor) -> Memory:
+        """What broadcasts to ``[B, *N]``, copied; ``[n]``."""
+        tensor, array = self.memory(1)
+        if (number := _only(step)) is not None:
+            array.fill(number)
+        else:
+            tensor.copy_(step.detach())
+        return Memory(tensor[0], array[0])
+
+    def memory(self, steps: int) -> Memory:
+        """``[T, B, *N]`` in this order, of any content."""
+        rows = torch.empty(steps, math.prod(self.shape))  # aligned, as numpy.s is not
+        if not self.channels_last:
+            return Memory(rows.view(steps, *self.shape), rows.numpy())
+        batch, channels, *places = self.shape
+        tensor = rows.view(steps, batch, *places, channels).movedim(-1, _CHANNEL)
+        return Memory(tensor, rows.numpy())
 
     def empty(self, steps: int) -> Tensor:
-        """``[T, B, *N]`` in this order."""
-        if not self.channels_last:
-            return torch.empty(steps, *self.shape)
-        batch, channels, *places = self.shape
-        return torch.empty(steps, batch, *places, channels).movedim(-1, _CHANNEL)
+        """The tensor of :meth:`memory`."""
+        return self.memory(steps).tensor
 
-    def back(self, array: NDArray[np.float32]) -> Tensor:
-        """``[n] -> [B, *N]``, of the same memory."""
-        step = torch.from_numpy(array)
-        if not self.channels_last:
-            return step.view(self.shape)
-        batch, channels, *places = self.shape
-        return step.view(batch, *places, channels).movedim(-1, 1)
+
+def _only(step: Tensor) -> float | None:
+    """The number that all neurons have, where its memory shows that it is one."""
+    if any(step.stride()) and step.numel() != 1:
+        return None
+    return step.as_strided((), ()).item() if step.numel() else None

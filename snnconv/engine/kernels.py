@@ -27,6 +27,8 @@ from snnconv.tally import Summed, Tally
 
 Floats = NDArray[np.float32]
 
+_NO_WEIGHTS: Floats = np.empty((0, 1), np.float32)
+
 
 @dataclass(frozen=True)
 class Run:
@@ -58,22 +60,19 @@ class Run:
             averaged: whether no more than the mean of values comes out.
         """
         flat, tally = self.flat, self.tally
-        counts = flat.empty(self.steps * self.counted)
+        counts = flat.memory(self.steps * self.counted)
         packed = None
         if self.packed and amplitude is not None and packable(flat):
             packed = Packed.empty(self.steps, flat.shape, amplitude)
-        values = flat.empty(0 if packed else 1 if averaged else self.steps)
-        weights = flat.empty(0) if tally is None else tally.weights[:, None]
-        sums = torch.zeros(self.steps, len(weights), dtype=torch.int64)
-        return Outputs(
-            Spikes(counts, values) if tally is None else Summed(counts, values, sums),
-            flat.array(counts),
-            flat.array(values),
-            flat.array(weights),
-            BLOCK if tally is None else _piece(tally),
-            sums.numpy(),
-            packed,
-        )
+        values = flat.memory(0 if packed else 1 if averaged else self.steps)
+        arrays = counts.array, values.array
+        if tally is None:
+            spikes, nothing = Spikes(counts.tensor, values.tensor), np.empty((0, 0), np.int64)
+            return Outputs(spikes, *arrays, _NO_WEIGHTS, BLOCK, nothing, packed)
+        sums = torch.zeros(self.steps, len(tally.weights), dtype=torch.int64)
+        summed = Summed(counts.tensor, values.tensor, sums)
+        weights = flat.array(tally.weights[:, None])
+        return Outputs(summed, *arrays, weights, _piece(tally), sums.numpy(), packed)
 
     def kept(self) -> Floats | None:
         """Keep as an array."""
@@ -174,9 +173,9 @@ def prepare_if(neuron: if_.IF, layer: Run, state: if_.State) -> Scan:
     potential = flat.own(state.potential)
 
     def run(start: int, stop: int, currents: Floats, first: int) -> None:
-        out.fill(scan_if, start, stop, currents, first, keep, theta, potential, out.bits)
+        out.fill(scan_if, start, stop, currents, first, keep, theta, potential.array, out.bits)
 
-    return Scan(run, out, lambda _: if_.State(flat.back(potential)))
+    return Scan(run, out, lambda _: if_.State(potential.tensor))
 
 
 def prepare_msat(
@@ -186,7 +185,7 @@ def prepare_msat(
     p, flat = neuron.params, layer.flat
     out = layer.outputs(neuron.amplitude())
     keep, theta = layer.kept(), flat.neurons(neuron.theta(state.before))
-    before, after, mean = map(flat.own, state[:3])
+    states = [flat.own(x) for x in state[:3]]
     dtt = (1 / p.k_i, p.tau_mp * p.k_a, p.tau_mp * p.alpha, p.tau_mp * p.v_t)
     constants = (
         _constants(*dtt) if p.dtt else None,
@@ -196,13 +195,12 @@ def prepare_msat(
     )
 
     def run(start: int, stop: int, currents: Floats, first: int) -> None:
-        arrays = (currents, first, keep, theta, before, after, mean)
+        arrays = (currents, first, keep, theta, *(x.array for x in states))
         out.fill(scan_msat, start, stop, *arrays, state.steps, *constants)
 
     def end(_: Tensor | None) -> msat.State:
-        return msat.State(
-            flat.back(before), flat.back(after), flat.back(mean), state.steps + layer.steps
-        )
+        before, after, mean = (x.tensor for x in states)
+        return msat.State(before, after, mean, state.steps + layer.steps)
 
     return Scan(run, out, end)
 
@@ -231,9 +229,9 @@ def prepare_levels(
     constants = (small(omega), small(retention), *_constants(neuron.params.levels), out.bits)
 
     def run(start: int, stop: int, seen: Floats, first: int) -> None:
-        out.fill(scan_levels, start, stop, seen, first, keep, unit, after, *constants)
+        out.fill(scan_levels, start, stop, seen, first, keep, unit, after.array, *constants)
 
-    return Scan(run, out, lambda _: flat.back(after))
+    return Scan(run, out, lambda _: after.tensor)
 
 
 def prepare_lm_h(neuron: lm_h.LMH, layer: Run, state: lm_h.State) -> Scan:
@@ -245,11 +243,11 @@ def prepare_lm_h(neuron: lm_h.LMH, layer: Run, state: lm_h.State) -> Scan:
     scalars = small(neuron.acting(state.steps, layer.steps))
 
     def run(start: int, stop: int, currents: Floats, first: int) -> None:
-        arrays = (currents, first, keep, theta, dendrite, soma)
+        arrays = (currents, first, keep, theta, dendrite.array, soma.array)
         out.fill(scan_lm_h, start, stop, *arrays, scalars, out.bits)
 
     def end(_: Tensor | None) -> lm_h.State:
-        return lm_h.State(flat.back(dendrite), flat.back(soma), state.steps + layer.steps)
+        return lm_h.State(dendrite.tensor, soma.tensor, state.steps + layer.steps)
 
     return Scan(run, out, end)
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnconv.compiled import split
+from snnconv.compiled import Pieces, share
 from snnconv.engine.bands import bands
 from snnconv.engine.flat import Flat
 from snnconv.engine.kernels import PREPARE, Run, Scan, summable
@@ -61,9 +61,9 @@ def _interleave(currents: Pending, flat: Flat, scan: Scan) -> None:
     others = [x if isinstance(x, Packed) else flat.rows(x) for x in currents.others]
     at_once = max(1, _CACHED // (steps * neurons))
 
-    def go(start: int, stop: int) -> None:
+    def go(pieces: Pieces) -> None:
         memory = torch.empty(steps * at_once * neurons).numpy()  # aligned, as numpy.s is not
-        for low, high, top, bottom in bands(start, stop, height, at_once):
+        for low, high, top, bottom in bands(pieces, height, at_once):
             first, last = low * neurons + top * line, (high - 1) * neurons + bottom * line
             rows = memory[: steps * (last - first)].reshape(steps, last - first)
             images(low, high, top, steps, rows.reshape(-1, bottom - top, width, channels))
@@ -74,7 +74,7 @@ def _interleave(currents: Pending, flat: Flat, scan: Scan) -> None:
                     rows += other[:, first:last]
             scan.run(first, last, rows, first)
 
-    split(go, samples * height, steps * line)
+    share(go, samples * height, steps * line, height)
 
 
 KERNELS: Mapping[type[Neuron[Any]], Callable[..., tuple[Spikes, Any, Packed | None]]] = {

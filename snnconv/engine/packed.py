@@ -45,7 +45,8 @@ class Packed:
             size: ``B, C, H, W``.
             amplitude: ``[]``, ``[1]`` or ``[C]``.
         """
-        each = amplitude.detach().float().flatten().expand(size[1]).contiguous().numpy()
+        each = np.empty(size[1], np.float32)
+        each[:] = amplitude.detach().numpy()
         return cls(_bytes(steps, math.prod(size) // 8), size, each)
 
     @property

@@ -9,6 +9,7 @@ Shape:
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -57,7 +58,7 @@ class Pending:
     values: Tensor | Packed
     others: tuple[Tensor | Packed, ...] = ()
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, ...]:
         """``T, B, C_out, H_out, W_out``."""
         places = self.convolution.places((self.values.shape[3], self.values.shape[4]))
@@ -84,8 +85,13 @@ class Pending:
 
     def like(self) -> Tensor:
         """A tensor of the same shape and order of memory, whose elements are one."""
-        T, B, C, H, W = self.shape
-        return torch.zeros(()).expand(T, B, H, W, C).movedim(-1, 2)
+        return _like(self.shape)
+
+
+@lru_cache(maxsize=256)
+def _like(shape: tuple[int, ...]) -> Tensor:
+    T, B, C, H, W = shape
+    return torch.zeros(()).expand(T, B, H, W, C).movedim(-1, 2)
 
 
 def waiting(graph: Graph, sizes: Mapping[str, tuple[int, ...]]) -> frozenset[str]:

@@ -50,13 +50,13 @@ class Layouts:
         now: tuple[Any, ...] = tuple(
             (x.data_ptr(), x._version) for x in (weight, bias) if x is not None
         )
-        amplitude = None
-        if isinstance(values, Packed):
-            amplitude = torch.from_numpy(values.amplitude)
-            now += (values.amplitude.tobytes(),)
-        key = node.name, amplitude is not None
+        packed = values if isinstance(values, Packed) else None
+        if packed is not None:
+            now += (packed.amplitude.tobytes(),)
+        key = node.name, packed is not None
         known, made = self._made.get(key, (None, None))
         if made is None or known != now:
+            amplitude = None if packed is None else torch.from_numpy(packed.amplitude)
             made = _laid_out(node, weight, bias, amplitude)
             self._made[key] = (now, made)
         return made

@@ -53,9 +53,10 @@ def test_threads_change_nothing(neurons, samples, monkeypatch):
     sites = {"packed": True} if neurons.amplitude() is not None else {}
     slices = []
 
-    def bands(start, stop, *rest):
-        slices.append((start, stop))
-        return layers_bands(start, stop, *rest)
+    def bands(*given):
+        for band in layers_bands(*given):
+            slices.append(band)
+            yield band
 
     layers_bands = layers.bands
     monkeypatch.setattr(layers, "bands", bands)
@@ -71,7 +72,9 @@ def test_threads_change_nothing(neurons, samples, monkeypatch):
                 assert torch.equal(unpacked(found.values), expected.values)
                 assert torch.equal(found.spikes.counts, expected.spikes.counts)
                 assert same(found.state, expected.state)
-            assert neurons.remembers or len(slices) == 2 * threads
+            lines = sum((last - first) * (bottom - top) for first, last, top, bottom in slices)
+            assert neurons.remembers or lines == 2 * samples * 7
+            assert neurons.remembers or len(slices) >= 2 * min(threads, samples * 7)
     finally:
         torch.set_num_threads(before)
 
