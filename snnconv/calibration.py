@@ -1,5 +1,6 @@
 """Run the ANN, watch every activation site, find its threshold."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 
@@ -64,8 +65,9 @@ class Collector:
 
     def _add(self, name: str, value: Tensor) -> None:
         rows = value.movedim(1, -1).reshape(-1, value.shape[1] if self.by_channel else 1)
-        self.histograms[name].update(rows.cpu())
-        if not self.histograms[name].maximum.isfinite().all():
+        histogram = self.histograms[name]
+        histogram.update(rows.cpu())
+        if not math.isfinite(histogram.maximum.max()):
             raise UnsupportedError(
                 f"site '{name}' can't be calibrated",
                 "NaN or Inf among its activations",

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from snnconv.compiled import compiled
 
 Integers = NDArray[np.int32]
-WIDTH = 1024
-"""Columns at once: five arrays of them fit into the smallest first-level cache."""
+Longs = NDArray[np.int64]
+WIDTH = 128
+"""Columns at once: five arrays of them leave the first-level cache to the bins."""
 _LANES = 16  # of a vector: one register of AVX-512, two of AVX2, four of NEON
 
 _INT, _BYTES = ir.IntType(32), 4
@@ -91,10 +92,8 @@ def tally(
     lowest: np.int32,
     highest: np.int32,
     shift: np.int32,
-    offsets: Integers,
-    spare: Integers,
-    counts: NDArray[np.int64],
-    zeros: Integers,
+    counts: Integers,
+    zeros: Longs,
     maximum: Integers,
 ) -> None:
     """Count positive activations by bin, and those that are zero.
@@ -104,23 +103,28 @@ def tally(
     the same, since a processor waits before it adds to what it has just added to.
 
     Args:
-        bits: of activations.
+        bits: of activations, row after row of so many channels as zeros has.
         lowest: bits of the smallest number that has a bin.
         highest: bits of the largest.
         shift: bits that a bin leaves out.
-        offsets: where a column's bins begin among the counts, ``[columns]``.
-        spare: where its zeros go for the time being, ``[columns]``.
-        counts: of all bins, changed in place.
-        zeros: by column, changed in place.
-        maximum: the bits of it by column, changed in place.
+        counts: of all bins ``[channels, bins]``, changed in place; they have to fit.
+        zeros: by channel, changed in place.
+        maximum: the bits of it by channel, changed in place.
     """
-    columns, size = len(offsets), len(bits)
+    channels, size, apart = len(counts), len(bits), counts.shape[1]
+    bins = counts.reshape(-1)
+    columns = channels * max(1, WIDTH // channels)  # rows that fit beside each other are one here
     work = np.empty(WIDTH, np.int32)
-    arrays = offsets.ctypes.data, spare.ctypes.data, zeros.ctypes.data, maximum.ctypes.data
+    offsets, spare = np.empty(columns, np.int32), np.empty(columns, np.int32)
+    none, most = np.zeros(columns, np.int32), np.zeros(columns, np.int32)
+    for column in range(columns):
+        offsets[column] = column % channels * apart
+        spare[column] = offsets[column] + column // channels
+    arrays = offsets.ctypes.data, spare.ctypes.data, none.ctypes.data, most.ctypes.data
     for first in range(0, columns, WIDTH):
-        most = min(WIDTH, columns - first)
+        wide = min(WIDTH, columns - first)
         for low in range(first, size, columns):
-            n = min(most, size - low)
+            n = min(wide, size - low)
             whole = n - n % _LANES
             for i in range(0, whole, _LANES):
                 of, to, z, m = arrays
@@ -133,9 +137,12 @@ def tally(
                 work[i] = offsets[column] + ((held - lowest) >> shift)
                 if x <= 0:
                     work[i] = spare[column]
-                    zeros[column] += 1
-                maximum[column] = max(maximum[column], x & np.int32(_MAGNITUDE))
+                    none[column] += 1
+                most[column] = max(most[column], x & np.int32(_MAGNITUDE))
             for i in range(n):
-                counts[np.uint32(work[i])] += 1  # an index that may be negative takes longer
+                bins[np.uint32(work[i])] += 1  # an index that may be negative takes longer
     for column in range(columns):
-        counts[spare[column]] -= zeros[column]
+        channel = column % channels
+        bins[spare[column]] -= none[column]
+        zeros[channel] += none[column]
+        maximum[channel] = max(maximum[channel], most[column])

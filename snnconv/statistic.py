@@ -32,6 +32,7 @@ from snnconv.plugins import Room
 _EXPONENTS = 64  # 2**-32 .. 2**32
 _LOWEST = (127 - 32) << 23  # the bits of 2**-32
 _CHUNK = 2**22  # activations binned at once, to bound memory
+_MOST = 2**31 - 1  # activations that an int32 can count
 _APART = 40  # bins between two channels' bins: as far apart as a power of two they share cache sets
 
 
@@ -44,7 +45,6 @@ class Histogram:
     """Activations of one site, by channel or all together.
 
     Attributes:
-        counts: positive activations ``[channels, bins]`` int64.
         zeros: activations that are zero, ``[channels]`` int64.
         maximum: ``[channels]`` float32, exact.
         bits: leading bits of the mantissa that a bin keeps.
@@ -52,10 +52,24 @@ class Histogram:
 
     def __init__(self, channels: int, bits: int) -> None:
         self.bits = bits
-        bins = _EXPONENTS << bits
-        self.counts = torch.zeros(channels, bins + _APART, dtype=torch.int64)[:, :bins]
+        self._counts = torch.zeros(channels, _EXPONENTS << bits, dtype=torch.int64)
+        # half as wide, so that twice as much of them is cached while activations are counted
+        self._recent = torch.zeros(channels, self._counts.shape[1] + _APART, dtype=torch.int32)
+        self._room = _MOST
         self.zeros = torch.zeros(channels, dtype=torch.int64)
         self.maximum = torch.zeros(channels)
+
+    @property
+    def counts(self) -> Tensor:
+        """Positive activations ``[channels, bins]`` int64."""
+        self._settle()
+        return self._counts
+
+    @counts.setter
+    def counts(self, counts: Tensor) -> None:
+        """In place of what has been counted."""
+        self._counts, self._room = counts, _MOST
+        self._recent.zero_()
 
     @property
     def relative_error(self) -> float:
@@ -75,10 +89,11 @@ class Histogram:
 
         One that is no finite number shows in the maximum.
         """
-        channels, bins = self.counts.shape
+        channels, bins = self._counts.shape
         rows = rows.float()
         if (compiled := _compiled()) is not None:
-            self._tally(compiled, rows.contiguous())
+            for part in rows.split(_MOST // channels):
+                self._tally(compiled, part.contiguous())
             return
         self.maximum = torch.maximum(self.maximum, rows.amax(0))
         offsets = torch.arange(channels) * bins
@@ -92,26 +107,25 @@ class Histogram:
             )
 
     def _tally(self, compiled: ModuleType, rows: Tensor) -> None:
-        (channels, bins), apart = self.counts.shape, self.counts.stride(0)
-        flat = self.counts.as_strided(((channels - 1) * apart + bins,), (1,))
-        beside = max(1, compiled.WIDTH // channels)  # rows that stand in one of the kernel's
-        column = np.arange(beside * channels, dtype=np.int32)
-        offsets = column % channels * np.int32(apart)
-        zeros, maximum = np.zeros_like(column), np.zeros_like(column)
+        if rows.numel() > self._room:
+            self._settle()
+        self._room -= rows.numel()
         compiled.tally(
             rows.view(-1).view(torch.int32).numpy(),
             np.int32(_LOWEST),
-            np.int32(_LOWEST + (bins << (23 - self.bits)) - 1),
+            np.int32(_LOWEST + (self._counts.shape[1] << (23 - self.bits)) - 1),
             np.int32(23 - self.bits),
-            offsets,
-            offsets + column // np.int32(channels),
-            flat.numpy(),
-            zeros,
-            maximum,
+            self._recent.numpy(),
+            self.zeros.numpy(),
+            self.maximum.view(torch.int32).numpy(),
         )
-        self.zeros += torch.from_numpy(zeros).view(beside, channels).sum(0)
-        largest = torch.from_numpy(maximum).view(torch.float32).view(beside, channels).amax(0)
-        self.maximum = torch.maximum(self.maximum, largest)
+
+    def _settle(self) -> None:
+        """Make room for as many activations as a short counter holds."""
+        if self._room < _MOST:
+            self._counts = self._counts + self._recent[:, :-_APART]
+            self._recent.zero_()
+            self._room = _MOST
 
     def merge(self, other: "Histogram") -> None:
         """Add what another histogram of the same site has seen."""

@@ -114,12 +114,30 @@ def test_large_batches_are_taken_in_parts(monkeypatch):
 @pytest.mark.parametrize(("bits", "bins"), [(6, 64 * 64), (10, 64 * 1024)])
 def test_memory_does_not_grow(bits, bins):
     made = Histogram(3, bits)
+
+    def memory():
+        tensors = [x for x in vars(made).values() if isinstance(x, torch.Tensor)]
+        return sum(x.numel() * x.element_size() for x in tensors)
+
+    before = memory()
     for scale in (1e-20, 1e-3, 1.0, 1e20):
         made.update(torch.rand(500, 3) * scale)
+    assert memory() == before > 3 * bins * 8
     assert made.counts.shape == (3, bins)
     assert made.counts.dtype == torch.int64
     assert made.centres().shape == (bins,)
-    assert set(vars(made)) == {"bits", "counts", "zeros", "maximum"}
+
+
+@laws
+@given(activations(), bits, st.integers(3, 2000))
+def test_more_than_its_short_counters_hold(rows, bits, most):
+    """They are emptied in time, into those that hold everything."""
+    with mock.patch.object(statistic, "_MOST", most):
+        made = Histogram(rows.shape[1], bits)
+        for part in rows.split(7):
+            made.update(part)
+            assert int(made._recent.sum()) <= most
+    assert same(made, histogram(rows, bits))
 
 
 def test_what_is_out_of_range_goes_to_the_outermost_bins():
