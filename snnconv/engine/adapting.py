@@ -33,8 +33,23 @@ def _positive(builder: Any, x: Any) -> Any:
     return builder.select(builder.fcmp_ordered("<", x, _number(0.0)), _number(0.0), x)
 
 
-def _size(builder: Any, x: Any) -> Any:
-    return _greater(builder, x, builder.fsub(_number(0.0), x))
+def _smaller(builder: Any, one: Any, other: Any) -> Any:
+    return builder.select(builder.fcmp_ordered("<", one, other), one, other)
+
+
+def _lowered(builder: Any, x: Any) -> tuple[Any, Any]:
+    """Less of a number, and more, by the slack."""
+    less, more = (builder.fmul(x, _number(1 + by)) for by in (-_SLACK, _SLACK))
+    return less, more
+
+
+def _constants(builder: Any, dtt: Any, det: Any) -> tuple[Any, ...]:
+    """What :func:`_least` multiplies by, in vectors, with the slack of each term in it."""
+    narrow, high, steep, level = (splat(builder, builder.extract_value(dtt, k)) for k in range(4))
+    sharp, evoked = (splat(builder, builder.extract_value(det, k)) for k in range(2))
+    least = _smaller(builder, *_lowered(builder, level))
+    slopes = _lowered(builder, steep)
+    return narrow, _lowered(builder, high)[0], slopes, least, sharp, _lowered(builder, evoked)[0]
 
 
 def _least(builder: Any, deviation: Any, rise: Any, constants: Any) -> Any:
@@ -44,20 +59,17 @@ def _least(builder: Any, deviation: Any, rise: Any, constants: Any) -> Any:
     sigmoid is above its tangent at 0 on the left, on the right above its chord to 2, which gives
     ``0.19 z``, and rises. The slack is for rounding, here and there.
     """
-    narrow, high, steep, level, sharp, evoked = constants
+    narrow, high, slopes, level, sharp, evoked = constants
     add, mul = builder.fadd, builder.fmul
     scaled = mul(deviation, narrow)
     bend = _greater(builder, scaled, add(mul(scaled, _number(0.5)), _number(_LN2)))
     bend = mul(_positive(builder, bend), high)
-    slope = mul(deviation, steep)
+    slope = _smaller(builder, *(mul(deviation, steep) for steep in slopes))
     raised = mul(_positive(builder, add(mul(rise, sharp), _number(1.0))), evoked)
     drive = add(add(bend, slope), add(level, raised))
-    slack = add(add(bend, _size(builder, slope)), add(_size(builder, level), raised))
-    drive = builder.fsub(drive, mul(slack, _number(_SLACK)))
-    drive = builder.select(builder.fcmp_ordered(">", drive, _number(2.0)), _number(2.0), drive)
-    left = builder.fcmp_ordered("<", drive, _number(0.0))
-    angle = builder.select(left, _number(_LEFT), _number(_RIGHT))
-    return add(mul(drive, angle), _number(0.5 - _SLACK))
+    drive = _smaller(builder, _number(2.0), drive)
+    angle = _smaller(builder, *(mul(drive, _number(share)) for share in (_LEFT, _RIGHT)))
+    return add(angle, _number(0.5 - _SLACK))
 
 
 def _look(
@@ -95,9 +107,7 @@ def _look(
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         vectors, *addresses, near, sees_input, dtt, det = args
-        parts = [builder.extract_value(dtt, k) for k in range(4)]
-        parts += [builder.extract_value(det, k) for k in range(2)]
-        constants = [splat(builder, part) for part in parts]
+        constants = _constants(builder, dtt, det)
         whole = builder.icmp_signed("!=", sees_input, ir.Constant(INT, 0))
         with cgutils.for_range(builder, vectors, intp=INT) as loop:
             offset = builder.mul(loop.index, ir.Constant(INT, LANES * BYTES))
@@ -123,34 +133,43 @@ look: Any = intrinsic(_look)
 
 
 def _settle(
-    typing: Any, vectors: Any, before: Any, value: Any, after: Any, mean: Any, share: Any
+    typing: Any,
+    vectors: Any,
+    before: Any,
+    value: Any,
+    after: Any,
+    mean: Any,
+    share: Any,
+    out: Any,
 ) -> Any:
-    """``v = V - x``, ``mean += (v - mean)*share``.
+    """``v = V - x``, ``mean += (v - mean)*share``; x is given away.
 
     Args:
         typing: numba's.
         vectors: of :data:`LANES` neurons, how many.
         before: address of float32, V.
-        value: address of float32, x.
+        value: address of float32, x, which is 0 then.
         after: address of float32, v.
         mean: address of float32, changed in place.
         share: float32.
+        out: address of float32, where x goes.
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        vectors, *addresses, share = args
+        vectors, *addresses, share, out = args
         each = splat(builder, share)
         with cgutils.for_range(builder, vectors, intp=INT) as loop:
             offset = builder.mul(loop.index, ir.Constant(INT, LANES * BYTES))
-            before, value, after, mean = (builder.add(x, offset) for x in addresses)
-            left = builder.fsub(fetch(builder, VECTOR, before), fetch(builder, VECTOR, value))
+            before, value, after, mean, out = (builder.add(x, offset) for x in (*addresses, out))
+            spent = fetch(builder, VECTOR, value)
+            left = builder.fsub(fetch(builder, VECTOR, before), spent)
             old = fetch(builder, VECTOR, mean)
             new = builder.fadd(old, builder.fmul(builder.fsub(left, old), each))
-            for found, place in ((left, after), (new, mean)):
+            for found, place in ((left, after), (new, mean), (spent, out), (_number(0.0), value)):
                 builder.store(found, builder.inttoptr(place, VECTOR.as_pointer()), align=BYTES)
         return context.get_dummy_value()
 
-    return types.void(*[types.int64] * 5, types.float32), generate
+    return types.void(*[types.int64] * 5, types.float32, types.int64), generate
 
 
 settle: Any = intrinsic(_settle)

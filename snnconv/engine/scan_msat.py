@@ -16,7 +16,7 @@ from snnconv.compiled import compiled
 from snnconv.elementary_compiled import exp as _exp
 from snnconv.elementary_compiled import log1p as _log1p
 from snnconv.engine.adapting import look, settle
-from snnconv.engine.bits import listed
+from snnconv.engine.bits import AHEAD, listed
 from snnconv.engine.scan import BLOCK, Sums, add_up, load, weigh
 from snnconv.engine.vectors import LANES, copy
 
@@ -58,15 +58,19 @@ def scan_msat(
     """
     wanted = len(thresholds) > 0
     adapts = dtt is not None or det is not None
+    counting = len(counts) > 0 or len(weights) > 0
     slow = dtt if dtt is not None else (_0, _0, _0, _0)
     fast = det if det is not None else (_0, _0)
     work = np.zeros((15 + len(weights)) * BLOCK, np.float32)
-    near, may = np.empty(BLOCK, np.int64), np.zeros(BLOCK // 8 + 8, np.uint8)
+    near, may = np.empty(BLOCK + AHEAD, np.uint64), np.zeros(BLOCK // 8 + 8, np.uint8)
     base, bits = work.ctypes.data, may.ctypes.data
     c, V, v, m, th = 0, BLOCK, 2 * BLOCK, 3 * BLOCK, 4 * BLOCK
     s, x, r, w = 5 * BLOCK, 6 * BLOCK, 7 * BLOCK, 8 * BLOCK
     e, q, h, p = 9 * BLOCK, 10 * BLOCK, 11 * BLOCK, 12 * BLOCK
     d, u, g = 13 * BLOCK, 14 * BLOCK, 15 * BLOCK
+    # an index that may be negative takes longer
+    V_, v_, m_, th_ = np.uint64(V), np.uint64(v), np.uint64(m), np.uint64(th)
+    s_, x_, r_ = np.uint64(s), np.uint64(x), np.uint64(r)
     states = (base + 4 * v, base + 4 * V, base + 4 * m, base + 4 * th, base + 4 * w, base + 4 * r)
     for low in range(start, stop, BLOCK):
         n = min(BLOCK, stop - low)
@@ -84,7 +88,6 @@ def scan_msat(
                 copy(base + 4 * c, c_at, n)
                 c_at = base + 4 * c
             look(vectors, c_at, *states, bits, sees_input, slow, fast)
-            found = n
             if steps + t == 0 or not adapts:
                 for i in range(n):
                     work[s + i] = _1 if work[V + i] >= work[th + i] else _0
@@ -97,13 +100,12 @@ def scan_msat(
                 found = listed(bits, n, near)
                 for k in range(found):
                     i = near[k]
-                    work[e + k] = work[v + i] - work[m + i]
-                    work[q + k] = work[r + i]
-                    work[h + k] = work[th + i]
-                    work[p + k] = work[V + i]
-                some = (
-                    (found + WHOLE - 1) // WHOLE * WHOLE
-                )  # whole vectors: what is behind is not read
+                    work[e + k] = work[v_ + i] - work[m_ + i]
+                    work[q + k] = work[r_ + i]
+                    work[h + k] = work[th_ + i]
+                    work[p + k] = work[V_ + i]
+                # whole vectors: what is behind is not read
+                some = (found + WHOLE - 1) // WHOLE * WHOLE
                 for k in range(some):
                     work[d + k] = _0
                 if dtt is not None:
@@ -124,9 +126,10 @@ def scan_msat(
                     work[d + k] = _1 if work[p + k] >= threshold else _0
                     work[e + k] = work[d + k] * threshold
                 for k in range(found):
-                    i = near[k]
-                    work[s + i] = work[d + k]
-                    work[x + i] = work[e + k]
+                    work[x_ + near[k]] = work[e + k]
+                if counting:
+                    for k in range(found):
+                        work[s_ + near[k]] = work[d + k]
                 if wanted:  # so all are near
                     copy(thresholds[t].ctypes.data + 4 * low, base + 4 * u, n)
             if keep is not None:
@@ -135,17 +138,16 @@ def scan_msat(
                     work[s + i] = work[s + i] * work[c + i]
                     work[x + i] = work[x + i] * work[c + i]
             share = np.float32(1 / (steps + t + 1)) if dtt is not None else _0
-            settle(vectors, base + 4 * V, base + 4 * x, base + 4 * v, base + 4 * m, share)
-            if len(counts) > 0:
-                copy(counts[t].ctypes.data + 4 * low, base + 4 * s, n)
-            add_up(sums, t, work, g, s, piece)
-            copy(values[t].ctypes.data + 4 * low, base + 4 * x, n)
-            if found < n:  # the others are zero already
-                for k in range(found):
-                    work[s + near[k]] = _0
-                    work[x + near[k]] = _0
-            else:
-                work[s : x + BLOCK] = _0
+            to = values[t].ctypes.data + 4 * low
+            x_at = to if whole else base + 4 * c
+            settle(vectors, base + 4 * V, base + 4 * x, base + 4 * v, base + 4 * m, share, x_at)
+            if not whole:
+                copy(to, x_at, n)
+            if counting:
+                if len(counts) > 0:
+                    copy(counts[t].ctypes.data + 4 * low, base + 4 * s, n)
+                add_up(sums, t, work, g, s, piece)
+                work[s : s + BLOCK] = _0
         copy(before.ctypes.data + 4 * low, base + 4 * V, n)
         copy(after.ctypes.data + 4 * low, base + 4 * v, n)
         copy(mean.ctypes.data + 4 * low, base + 4 * m, n)

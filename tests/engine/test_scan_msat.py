@@ -26,9 +26,9 @@ def looked(current, after, before, mean, theta, inverse, rise, near, sees_input,
 
 
 @compiled
-def settled(before, value, after, mean, share):
+def settled(before, value, after, mean, share, out):
     places = (before.ctypes.data, value.ctypes.data, after.ctypes.data, mean.ctypes.data)
-    settle(len(before) // LANES, *places, share)
+    settle(len(before) // LANES, *places, share, out.ctypes.data)
 
 
 def single(constants, number):
@@ -112,7 +112,10 @@ def test_how_a_step_ends(potentials, mean, share):
     before = np.array(potentials, np.float32)
     value = np.where(before > 0, np.float32(0.7), np.float32(0))
     after, means, share = np.zeros_like(before), np.full_like(before, mean), np.float32(share)
-    settled(before, value, after, means, share)
-    assert np.array_equal(after, before - value)
+    out, spent = np.full_like(before, 7), value.copy()
+    settled(before, value, after, means, share, out)
+    assert np.array_equal(out, spent)
+    assert not value.any()
+    assert np.array_equal(after, before - spent)
     old = np.full_like(before, mean)
     assert np.array_equal(means, old + (after - old) * share)
