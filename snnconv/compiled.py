@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 
 import numba
 import torch
+from numba.core import sigutils
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": False, "error_model": "numpy"}
 _PIECE = 1 << 16  # neuron-steps that are worth waking a thread for
@@ -34,7 +35,7 @@ def compiled(function: Callable[..., None]) -> Callable[..., None]:
     """
     in_memory: Callable[..., None] = numba.njit(**_OPTIONS)(function)
     try:
-        kept: Callable[..., None] = numba.njit(cache=True, **_OPTIONS)(function)
+        kept: Callable[..., None] = _checked(numba.njit(cache=True, **_OPTIONS)(function))
     except RuntimeError:  # neither the package's folder nor the user's can be written
         return in_memory
 
@@ -46,6 +47,26 @@ def compiled(function: Callable[..., None]) -> Callable[..., None]:
             in_memory(*args)
 
     return call
+
+
+def _checked(dispatcher: Any) -> Callable[..., None]:
+    """Take nothing off the disk that was compiled for other types.
+
+    numba numbers its files without a lock: of two processes that compile a function at the same
+    time, for different types, one may leave its code under the name of the other's.
+    """
+    kept = getattr(dispatcher, "_cache", None)
+    load = getattr(kept, "load_overload", None)
+    if kept is None or load is None:  # not numba's public face
+        return cast("Callable[..., None]", dispatcher)
+
+    def load_own(signature: Any, context: Any) -> Any:
+        found = load(signature, context)
+        wanted, _ = sigutils.normalize_signature(signature)
+        return found if found is None or tuple(found.signature.args) == tuple(wanted) else None
+
+    kept.load_overload = load_own
+    return cast("Callable[..., None]", dispatcher)
 
 
 @functools.cache

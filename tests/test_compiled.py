@@ -51,6 +51,28 @@ def test_a_full_disk(monkeypatch, arrays):
     assert (arrays[1] == 2 * arrays[0]).all()
 
 
+def test_code_for_other_types_is_not_taken(monkeypatch, tmp_path):
+    """As two processes may leave it that compile at the same time."""
+    monkeypatch.setattr(room.numba.config, "CACHE_DIR", str(tmp_path))
+    wide = np.arange(10, dtype=np.float64)
+    narrow = wide.astype(np.float32)
+    first = compiled(double)
+    for given in (narrow, wide):
+        first(0, 5, given, np.zeros_like(given))
+    one, other = tmp_path.rglob("*.nbc")
+    one_code, other_code = one.read_bytes(), other.read_bytes()
+    one.write_bytes(other_code)
+    other.write_bytes(one_code)
+    for _ in range(2):  # what is wrong is written anew
+        again = compiled(double)
+        for given in (narrow, wide):
+            out = np.zeros_like(given)
+            again(0, 5, given, out)
+            assert (out[:5] == 2 * given[:5]).all()
+    codes = {file.read_bytes() for file in (one, other)}
+    assert len(codes) == 2
+
+
 @pytest.mark.parametrize("threads", [1, 2, 3, 7])
 @pytest.mark.parametrize("size", [1, 6, 50_001])
 def test_slices_cover_everything_once(threads, size):
