@@ -161,7 +161,7 @@ def fired(image: int, place: int, count: int, packed: bool) -> int:
 def listed(address: int, count: int, found: NDArray[np.uint64]) -> int:
     """Write down which of ``count`` bits at an address are set, and return how many.
 
-    What is written behind them, of :data:`AHEAD` at most, means nothing.
+    Found has room for :data:`AHEAD` more than are set: they are written, too, and mean nothing.
     """
     last = 0
     for block in range(0, count, WORD):

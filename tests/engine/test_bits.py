@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snnconv.compiled import compiled
-from snnconv.engine.bits import WORD, bits, listed, lowest, number
+from snnconv.engine.bits import AHEAD, WORD, bits, listed, lowest, number
 
 
 @compiled
@@ -42,6 +42,6 @@ def test_what_is_no_zero_is_a_spike(special):
 @given(st.integers(1, 200), st.integers(0, 99))
 def test_what_fired_is_listed_in_its_order(size, seed):
     fired = np.random.default_rng(seed).random(size + WORD) < 0.3
-    found, many = np.zeros(size, np.int64), np.zeros(1, np.int64)
+    found, many = np.zeros(size + AHEAD, np.uint64), np.zeros(1, np.int64)
     written(np.packbits(fired, bitorder="little"), size, found, many)
     assert list(found[: many[0]]) == list(np.flatnonzero(fired[:size]))
