@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "snnconv"
-LONGEST = 300
+LONGEST = 400
 
 LAYERS = (
     ("errors", "kinds", "shapes", "progress", "facts", "surrogate", "series", "compiled"),
