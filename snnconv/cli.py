@@ -3,6 +3,8 @@
 import importlib
 import inspect
 import os
+import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from snnconv import config as configs
-from snnconv.errors import ExitCode, SnnconvError
+from snnconv.errors import ExitCode, SnnconvError, UsageError, guarding, said
 from snnconv.progress import Progress, Quiet
 from snnconv.render.terminal import Terminal
 from snnconv.reports import Report
@@ -72,9 +74,10 @@ def _guarded(action: Callable[[Progress], BaseModel], as_json: bool, debug: bool
     terminal = Terminal(as_json)
     first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
     try:
-        report = action(terminal if first else Quiet())
-        if first:
-            terminal.show(report)
+        with guarding(f"`{shlex.join(['snnconv', *sys.argv[1:]])}`"):
+            report = action(terminal if first else Quiet())
+            if first:
+                _show(report, terminal)
     except SnnconvError as error:
         if debug:
             raise
@@ -85,6 +88,25 @@ def _guarded(action: Callable[[Progress], BaseModel], as_json: bool, debug: bool
         raise typer.Exit(ExitCode.INTERRUPTED) from error
     if isinstance(report, Report) and report.code():
         raise typer.Exit(report.code())
+
+
+def _show(report: BaseModel, terminal: Terminal) -> None:
+    """Print a report.
+
+    Raises:
+        UsageError: standard output takes no more.
+    """
+    try:
+        terminal.show(report)
+        sys.stdout.flush()
+    except OSError as error:
+        # or Python would try again at its end, and say so in a traceback
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise UsageError(
+            "the report can't be printed",
+            f"standard output: {said(error)}",
+            "send it to a place with room; the files that the command writes are whole",
+        ) from error
 
 
 def _signature(model: type[configs.StageConfig], command: Callable[..., None]) -> None:

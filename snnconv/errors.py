@@ -1,8 +1,11 @@
 """What goes wrong, said once: the problem, what was found, and the next step."""
 
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
+from pathlib import Path
 
 
 class ExitCode(IntEnum):
@@ -13,6 +16,7 @@ class ExitCode(IntEnum):
     UNSUPPORTED = 3
     CHECK_FAILED = 4
     CHECKPOINT = 5
+    UNFORESEEN = 70
     INTERRUPTED = 130
 
 
@@ -94,7 +98,73 @@ class CheckpointError(SnnconvError):
     code = ExitCode.CHECKPOINT
 
 
+class UnforeseenError(SnnconvError):
+    """An exception that no part of snnconv has words for: only the guard catches it."""
+
+    code = ExitCode.UNFORESEEN
+
+
 def said(error: BaseException) -> str:
     """What a foreign exception says, in one line."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+_NO_ROOM = ("can't allocate memory", "out of memory", "not enough memory")
+"""What torch says, in a ``RuntimeError``, if an allocation fails."""
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed: Python's, NumPy's, torch's or CUDA's."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in text for words in _NO_ROOM)
+    )
+
+
+@contextmanager
+def guarding(what: str) -> Iterator[None]:
+    """Turn whatever exception is left into an error that names the work and the place.
+
+    Args:
+        what: the work, for the error's first line.
+
+    Raises:
+        UsageError: a file that the system refuses, or an allocation that fails.
+        UnforeseenError: any other exception.
+    """
+    try:
+        yield
+    except SnnconvError:
+        raise
+    except Exception as error:
+        raise _told(error, what) from error
+
+
+def _told(error: Exception, what: str) -> SnnconvError:
+    if out_of_memory(error):
+        return UsageError(
+            f"{what} needs more memory than there is",
+            f"{said(error)} ({_place(error)})",
+            "take less at once: a smaller --batch-size, --memory or --chunk, or fewer --timesteps",
+        )
+    if isinstance(error, OSError) and error.filename is not None:
+        return UsageError(
+            f"{what} can't use {error.filename}",
+            error.strerror or type(error).__name__,
+            "check that the path is there, that you may use it, and that the disk has room",
+        )
+    return UnforeseenError(
+        f"{what} met an error that it has no words for",
+        f"{said(error)} ({_place(error)})",
+        "look at the whole error with --debug, and report it with the command and its input",
+    )
+
+
+def _place(error: Exception) -> str:
+    """The innermost line of this package that the error passed."""
+    package = Path(__file__).parent
+    frames = traceback.extract_tb(error.__traceback__)[1:]  # behind the guard's own
+    own = [frame for frame in frames if Path(frame.filename).is_relative_to(package)]
+    frame = (own or frames)[-1]
+    return f"{Path(frame.filename).name}, line {frame.lineno}, in {frame.name}"

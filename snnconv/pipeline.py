@@ -17,7 +17,7 @@ from snnconv.config import (
     StageConfig,
     TrainConfig,
 )
-from snnconv.errors import CheckpointError, UsageError
+from snnconv.errors import CheckpointError, UsageError, guarding
 from snnconv.kinds import SPIKING, Kind, file_name
 from snnconv.plugins import did_you_mean
 from snnconv.progress import Progress
@@ -54,7 +54,8 @@ _READS: dict[str, tuple[Kind, ...]] = {
 
 def run_stage(stage: str, config: StageConfig, progress: Progress) -> Report:
     """Run one stage."""
-    report: Report = importlib.import_module(f"snnconv.stages.{stage}").run(config, progress)
+    with guarding(f"stage '{stage}'"):
+        report: Report = importlib.import_module(f"snnconv.stages.{stage}").run(config, progress)
     return report
 
 

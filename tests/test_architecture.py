@@ -45,6 +45,7 @@ TORCH_FREE += ("progress", "listing", "render", "cli")
 HEAVY = ("torch", "torchvision", "numpy", "sklearn", "safetensors", "numba")
 
 BROAD = {
+    "errors.py": 1,  # the guard: what no other place has words for
     "graph/build.py": 1,  # wrong attributes of an operation: whatever torch raises
     "graph/capture.py": 3,  # a user's forward, run, traced and exported
     "factory.py": 3,  # a user's factory, module and file
