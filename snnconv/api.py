@@ -8,7 +8,8 @@
 Options are those of :mod:`snnconv.config`; every function returns the stage's report.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -86,14 +87,24 @@ def calibrate(model: str | Path | nn.Module | None = None, **options: Any) -> Ca
         config = _config(CalibrateConfig, "calibrate", options)
         facts = load_dataset(config.data or "digits", config.data_root, config.download).facts
         file = config.run / "ann.safetensors"
-        training = model.training
         origin = LineageStep(stage="import", parent=None, config={"model": type(model).__name__})
-        ann, _ = from_module(model, facts, analog=config.non_relu == "analog")
+        with _modes_kept(model):
+            ann, _ = from_module(model, facts, analog=config.non_relu == "analog")
         save(replace(ann, lineage=(origin,)), file)
-        model.train(training)
         model = file
     name = None if model is None else str(model)
     return _calibrate.run(_config(CalibrateConfig, "calibrate", {"model": name, **options}))
+
+
+@contextmanager
+def _modes_kept(module: nn.Module) -> Iterator[None]:
+    """Give every part of a module its own mode back: a frozen layer is not in its parent's."""
+    before = {part: part.training for part in module.modules()}
+    try:
+        yield
+    finally:
+        for part, training in before.items():
+            part.training = training
 
 
 def convert(checkpoint: str | Path | None = None, **options: Any) -> ConvertReport:

@@ -82,11 +82,24 @@ def optimiser(module: nn.Module, config: OptimiserConfig) -> torch.optim.SGD:
 
 
 def learning_rate(config: OptimiserConfig, epoch: float) -> float:
-    """Linear warm-up, then half a cosine down to zero; ``epoch`` counts from 0, with fractions."""
+    """Linear warm-up from zero, then half a cosine down to zero.
+
+    Zero is the rate at both ends, and no step has it: a step takes the rate of its middle
+    (:func:`middle`).
+
+    Args:
+        config: the peak rate, and how long warm-up and training last.
+        epoch: the time, counted from 0, with fractions.
+    """
     if epoch < config.warmup:
         return config.lr * epoch / config.warmup
     share = (epoch - config.warmup) / max(config.epochs - config.warmup, 1e-9)
     return config.lr * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
+
+
+def middle(epoch: int, step: int, steps: int) -> float:
+    """The time in the middle of a step: ``epoch + (step + 1/2)/steps``, all counted from 0."""
+    return epoch + (step + 0.5) / steps
 
 
 _APART = 7_368_787  # between the seeds of two processes
@@ -199,7 +212,7 @@ class Training:
         with self.progress.task(f"epoch {epoch}/{config.epochs}", len(train)) as advance:
             for step, whole in enumerate(wholes):
                 for group in self._descent.param_groups:
-                    group["lr"] = learning_rate(config, epoch - 1 + (step + 1) / len(wholes))
+                    group["lr"] = learning_rate(config, middle(epoch - 1, step, len(wholes)))
                 mine = distributed.share(whole)
                 weight = len(mine) * distributed.size() / len(whole)
                 mine = mine if len(mine) else whole[:1]  # at no weight, to take part in the step

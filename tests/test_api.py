@@ -60,6 +60,25 @@ def test_a_live_network_from_calibration_to_report(tmp_path):
     assert set(files(tmp_path / "run")) >= {"ann.safetensors", "report.html", "evaluate.json"}
 
 
+@pytest.mark.parametrize("works", [True, False])
+def test_a_frozen_layer_stays_frozen(works):
+    module = nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(64, 8),
+        nn.BatchNorm1d(8),
+        nn.ReLU(),
+        nn.Linear(8, 10 if works else 3),
+    ).train()
+    module[2].eval()
+    if works:
+        snnconv.calibrate(module, samples=64)
+    else:
+        with pytest.raises(UnsupportedError, match="3 outputs for 10 classes"):
+            snnconv.calibrate(module, samples=64)
+    assert [part.training for part in module] == [True, True, False, True, True]
+    assert module.training
+
+
 def test_a_live_network_keeps_its_outputs(tmp_path):
     module = tiny().eval()
     snnconv.calibrate(module, samples=64)

@@ -25,7 +25,7 @@ from snnconv.objective import (
     slice_of,
 )
 from snnconv.progress import Quiet
-from snnconv.training import Parts, Training, hold_out, learning_rate, optimiser
+from snnconv.training import Parts, Training, hold_out, learning_rate, middle, optimiser
 
 CPU = torch.device("cpu")
 FACTS = DataFacts(spec="digits", shape=(2, 6, 6), classes=tuple("0123"), mean=(0.0,), std=(1.0,))
@@ -54,6 +54,46 @@ def test_after_a_linear_warm_up(epoch, expected):
 def test_a_warm_up_as_long_as_the_training():
     assert rate(5, warmup=10) == pytest.approx(0.2)
     assert rate(10, warmup=10) == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("options", [{}, {"warmup": 0.5}, {"warmup": 1}, {"accumulate": 2}])
+@pytest.mark.parametrize("batch_size", [16, 48])
+def test_the_rate_of_every_step_is_that_of_its_middle(options, batch_size, monkeypatch):
+    """Two epochs of three steps, or of one: none has rate 0."""
+    found, step = [], torch.optim.SGD.step
+
+    def noted(self):
+        found.extend(group["lr"] for group in self.param_groups[:1])
+        return step(self)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", noted)
+    trained(epochs=2, lr=0.4, batch_size=batch_size, **options)
+    n, warmup = 48 // batch_size, options.get("warmup", 0)
+    times = [(i + 0.5) / n for i in range(2 * n)]
+    assert found == pytest.approx(
+        [
+            0.4 * t / warmup
+            if t < warmup
+            else 0.2 * (1 + math.cos(math.pi * (t - warmup) / (2 - warmup)))
+            for t in times
+        ]
+    )
+    assert min(found) > 0
+
+
+@given(st.integers(0, 400), st.integers(1, 10_000), st.floats(0, 500), st.data())
+def test_no_step_has_rate_zero(epoch, steps, warmup, data):
+    config = OptimiserConfig(epochs=epoch + 1, warmup=warmup, lr=1e-3)
+    step = data.draw(st.integers(0, steps - 1))
+    assert 0 < learning_rate(config, middle(epoch, step, steps)) <= 1e-3
+
+
+def test_an_epoch_of_one_batch_trains():
+    net = tiny()
+    before = weights(net).clone()
+    rows, _ = trained(net, epochs=1, batch_size=48, lr=0.1)
+    assert not torch.equal(weights(net), before)
+    assert rows[0].learning_rate == pytest.approx(0.05)  # half a cosine, at its middle
 
 
 # Samples held out
@@ -232,7 +272,9 @@ def test_rows_tell_the_epochs():
     rows, _ = trained(validate=lambda: 0.75, epochs=3, lr=0.2)
     assert [row.epoch for row in rows] == [1, 2, 3]
     assert {row.accuracy for row in rows} == {0.75}
-    assert [row.learning_rate for row in rows] == pytest.approx([0.15, 0.05, 0.0])
+    assert [row.learning_rate for row in rows] == pytest.approx(
+        [0.2 * 0.5 * (1 + math.cos(math.pi * t / 9)) for t in (2.5, 5.5, 8.5)]
+    )
 
 
 def test_the_loss_of_a_row_is_the_mean_over_samples():
@@ -276,7 +318,8 @@ def test_clipped_gradients_move_the_weights_by_no_more():
     _, free = trained(**step)
     _, clipped = trained(**step, clip_gradient=0.01)
     moved = [float((weights(net) - weights(tiny())).norm()) for net in (free, clipped)]
-    assert moved[0] > moved[1] == pytest.approx(2 * 0.01, rel=1e-3)
+    rate = 2 * 0.5  # in the middle of a warm-up of one step
+    assert moved[0] > moved[1] == pytest.approx(rate * 0.01, rel=1e-3)
 
 
 def test_a_batch_in_parts_takes_the_same_step():

@@ -80,6 +80,17 @@ def shapes(graph: Graph, tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, 
     return found
 
 
+_STATISTICS = ("mean", "var", "batches")
+MOMENTUM = 0.1
+"""Of a BatchNorm whose graph states none: those of older checkpoints, which trained with it."""
+
+
+def _momentum(node: Node, roles: Mapping[str, Tensor]) -> float:
+    """The share of a batch in the running statistics; without a momentum they are a mean of all."""
+    momentum: float | None = node.attrs.get("momentum", MOMENTUM)
+    return momentum if momentum is not None else 1 / roles["batches"].add_(1).item()
+
+
 class Network(nn.Module):
     """A graph with its tensors: the ANN, to run or to train.
 
@@ -101,7 +112,7 @@ class Network(nn.Module):
             name
             for node in graph.nodes
             for role, name in node.tensors.items()
-            if node.attrs.get("fixed") or (node.op == "batch_norm" and role in ("mean", "var"))
+            if node.attrs.get("fixed") or (node.op == "batch_norm" and role in _STATISTICS)
         }
         # a module's attribute may have neither a name with a dot nor one of the module's own
         self._keys = {name: f"tensor {k}" for k, name in enumerate(sorted(graph.tensor_names()))}
@@ -125,27 +136,13 @@ class Network(nn.Module):
     def compute(self, node: Node, inputs: list[Tensor]) -> Tensor:
         """One node's value, in training or inference as the module's mode says."""
         roles = {role: self.tensor(name) for role, name in node.tensors.items()}
-        if self.training and node.op == "batch_norm" and self.synchronised:
-            return distributed.batch_norm(
-                inputs[0],
-                roles["mean"],
-                roles["var"],
-                roles.get("weight"),
-                roles.get("bias"),
-                momentum=0.1,
-                eps=node.attrs["eps"],
-            )
         if self.training and node.op == "batch_norm":
-            return F.batch_norm(
-                inputs[0],
-                roles["mean"],
-                roles["var"],
-                roles.get("weight"),
-                roles.get("bias"),
-                training=True,
-                momentum=0.1,
-                eps=node.attrs["eps"],
-            )
+            statistics = roles["mean"], roles["var"]
+            affine = roles.get("weight"), roles.get("bias")
+            momentum, eps = _momentum(node, roles), node.attrs["eps"]
+            if self.synchronised:
+                return distributed.batch_norm(inputs[0], *statistics, *affine, momentum, eps)
+            return F.batch_norm(inputs[0], *statistics, *affine, True, momentum, eps)
         if self.training and node.op == "dropout":
             return F.dropout(inputs[0], node.attrs["p"])
         attrs = node.attrs

@@ -103,16 +103,22 @@ def batch_norm(
     weight: object = None,
     bias: object = None,
     training: bool = False,
-    momentum: float = 0.1,
+    momentum: float | None = 0.1,
     eps: float = 1e-5,
+    num_batches_tracked: object = None,
 ) -> Made:
-    """BatchNorm by its running statistics."""
+    """BatchNorm by its running statistics.
+
+    A momentum of None makes them, in training, the mean over all batches: their number is kept.
+    """
     if running_mean is None or training:
         raise Refused(
             "BatchNorm without running statistics", "train it with track_running_stats=True"
         )
     tensors = weights(mean=running_mean, var=running_var, weight=weight, bias=bias)
-    return Made("batch_norm", [activation(x)], {"eps": eps}, tensors)
+    if momentum is None:
+        tensors["batches"] = stored("number of batches", num_batches_tracked)
+    return Made("batch_norm", [activation(x)], {"eps": eps, "momentum": momentum}, tensors)
 
 
 def max_pool(

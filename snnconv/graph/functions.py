@@ -156,12 +156,14 @@ def instance_norm(
     weight: object = None,
     bias: object = None,
     use_input_stats: bool = True,
-    momentum: float = 0.1,
+    momentum: float | None = 0.1,
     eps: float = 1e-5,
+    batches: object = None,
 ) -> Made:
     """InstanceNorm: GroupNorm of a channel a group, or, by running statistics, BatchNorm."""
     if not use_input_stats:
-        return forms.batch_norm(shape, x, running_mean, running_var, weight, bias, eps=eps)
+        statistics = (running_mean, running_var)
+        return forms.batch_norm(shape, x, *statistics, weight, bias, False, momentum, eps, batches)
     return group_norm(shape, x, activation(x).shape[1], weight, bias, eps)
 
 
@@ -173,10 +175,11 @@ def instance_norm_module(
     running_var: object,
     weight: object,
     bias: object,
+    momentum: float | None,
     eps: float,
+    num_batches_tracked: object,
 ) -> Made:
     """InstanceNorm, by running statistics where it has some."""
     source, own = batched(x, rank), running_mean is None
-    return instance_norm(
-        shape, source, running_mean, running_var, weight, bias, use_input_stats=own, eps=eps
-    )
+    statistics, batches = (running_mean, running_var), num_batches_tracked
+    return instance_norm(shape, source, *statistics, weight, bias, own, momentum, eps, batches)

@@ -122,12 +122,14 @@ MODULES: Mapping[type[nn.Module], Spelling] = {
     **_all(
         (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d),
         forms.batch_norm,
-        *("running_mean", "running_var", "weight", "bias", "eps"),
+        *("running_mean", "running_var", "weight", "bias"),
+        *("momentum", "eps", "num_batches_tracked"),
     ),
     **_by_rank(
         (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d),
         functions.instance_norm_module,
-        *("running_mean", "running_var", "weight", "bias", "eps"),
+        *("running_mean", "running_var", "weight", "bias"),
+        *("momentum", "eps", "num_batches_tracked"),
     ),
     **_all((nn.ReLU,), piecewise.relu),
     **_all((nn.ReLU6,), piecewise.relu6),

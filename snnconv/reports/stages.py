@@ -33,7 +33,7 @@ class EpochRow(BaseModel):
         description="mean over all sites of what neurons learn, by parameter, in the values of "
         "their equations: LM-HT's Omega and lambda, LM-H's mu_D, mu_S, lambda_S, lambda_D",
     )
-    learning_rate: float = Field(description="at the end of the epoch")
+    learning_rate: float = Field(description="of the epoch's last step")
     seconds: float
 
 

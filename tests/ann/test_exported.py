@@ -359,6 +359,13 @@ def test_a_network_exported_in_training_mode(tmp_path):
     assert "evaluation mode" in error.remedy
 
 
+@pytest.mark.parametrize("core", [False, True])
+def test_the_momentum_of_batch_norm(core, tmp_path):
+    module = nn.Sequential(nn.BatchNorm2d(2, momentum=0.25), nn.Flatten())
+    (norm, _) = imported(module, tmp_path, core=core).graph.nodes
+    assert norm.attrs["momentum"] == 0.25
+
+
 TABLE = nn.Sequential(nn.Embedding(9, 4), nn.Flatten())
 
 

@@ -224,6 +224,7 @@ def test_batch_normalisation(converted, opset, shape):
     tensors["v"] = np.abs(tensors["v"]) + 0.5
     found = converted(node("BatchNormalization", "x s b m v", epsilon=1e-3), tensors, shape, opset)
     assert ops(found) == ["batch_norm"]
+    assert found.graph["the BatchNormalization"].attrs["momentum"] == 0.1  # ONNX says 0.9
     assert found.graph["the BatchNormalization"].attrs["eps"] == pytest.approx(1e-3)
 
 

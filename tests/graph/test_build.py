@@ -1,5 +1,6 @@
 import weakref
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
@@ -173,3 +174,33 @@ def test_tensors_by_role():
         "weight": tensors["fc.weight"],
         "bias": tensors["fc.bias"],
     }
+
+
+# BatchNorm in training
+
+
+@pytest.mark.parametrize("momentum", [0.3, 0.01, 0.0, None])
+def test_batch_norm_trains_with_the_networks_own_momentum(momentum):
+    """Statistics after three batches more are those of the module, which had seen two."""
+    torch.manual_seed(0)
+    norm = nn.BatchNorm1d(3, momentum=momentum)
+    module = nn.Sequential(norm, nn.Linear(3, 2))
+    for _ in range(2):
+        module.train()(torch.randn(8, 3) + 1)
+    network = Network(*capture(module, (3,))).train()
+    module.train()
+    for x in torch.randn(3, 8, 3) * 2:
+        torch.testing.assert_close(network(x), module(x))
+    tensors = network.tensors()
+    torch.testing.assert_close(tensors["0.running_mean"], norm.running_mean)
+    torch.testing.assert_close(tensors["0.running_var"], norm.running_var)
+    if momentum is None:
+        assert tensors["0.num_batches_tracked"] == 5
+
+
+def test_batch_norm_of_a_graph_without_momentum_trains_with_a_tenth():
+    graph, tensors = capture(nn.Sequential(nn.BatchNorm1d(1), nn.Linear(1, 2)), (1,))
+    older = replace(graph["0"], attrs={"eps": 1e-5})
+    network = Network(replace(graph, nodes=(older, *graph.nodes[1:])), tensors).train()
+    network(torch.tensor([[10.0], [20.0]]))
+    assert network.tensor("0.running_mean").item() == pytest.approx(0.1 * 15)

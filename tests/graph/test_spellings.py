@@ -268,6 +268,25 @@ def test_weights_used_by_functions():
     }
 
 
+@pytest.mark.parametrize("momentum", [0.01, 0.1, 0.0, None])
+def test_the_momentum_of_batch_norm(momentum):
+    norm = nn.BatchNorm2d(2, momentum=momentum)
+    graph = captured(nn.Sequential(norm, nn.Flatten(), nn.Linear(128, 3)), IMAGE)
+    assert graph["0"].attrs["momentum"] == momentum
+    assert ("batches" in graph["0"].tensors) == (momentum is None)
+
+
+def test_the_momentum_of_batch_norm_by_calls():
+    def forward(n, x):
+        x = F.batch_norm(x, n.norm.running_mean, n.norm.running_var, momentum=0.25)
+        return F.instance_norm(
+            x, n.norm.running_mean, n.norm.running_var, use_input_stats=False, momentum=0.5
+        ).flatten(1)
+
+    graph = captured(Calls(forward, norm=nn.BatchNorm2d(2)), IMAGE)
+    assert [node.attrs.get("momentum") for node in graph.nodes] == [0.25, 0.5, None]
+
+
 def test_a_parametrised_weight_is_taken_as_it_is():
     fc = nn.utils.parametrizations.weight_norm(nn.Linear(4, 3))
     assert ops(captured(nn.Sequential(fc), (4,))) == ["linear"]

@@ -149,9 +149,8 @@ def test_what_neurons_learn_may_be_released_later(run, tmp_path, neuron, param):
     for release in (0, 1, 2):
         given = {"checkpoint": tmp_path / "converted.safetensors", "timesteps": None, "lr": 0.02}
         finetuning(tmp_path, release=release, **given)
-        last = load(tmp_path / "finetuned.safetensors")
-        # an epoch was kept, so its weights moved; whether what neurons learn did is up to release
-        assert written(tmp_path, "finetune")["epoch_best"] == 2
+        # the last epoch, not the best: the validation accuracy of few samples picks that
+        last = load(tmp_path / "finetuned-last.safetensors")
         moved[release] = max((last.neurons[name] - t).abs().max() for name, t in start.items())
     assert moved[0] > moved[1] > 0 == moved[2]
 

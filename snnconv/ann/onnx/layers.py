@@ -56,7 +56,9 @@ def batch_normalization(call: Call) -> Made:
     weight, bias = call.tensor(1, "scale"), call.tensor(2, "bias")
     mean, variance = call.tensor(3, "mean"), call.tensor(4, "variance")
     eps = call.number("epsilon", 1e-5)
-    return forms.batch_norm((), call.x, mean, variance, weight, bias, eps=eps)
+    # ONNX states the share of the old statistics, PyTorch and the graph that of the new ones
+    momentum = round(1 - call.number("momentum", 0.9), 6)  # a float32 has so many digits
+    return forms.batch_norm((), call.x, mean, variance, weight, bias, False, momentum, eps)
 
 
 def binary(form: Form, call: Call) -> Made:
