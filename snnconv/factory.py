@@ -1,5 +1,6 @@
 """A user's own Python: ``package.module:factory`` or ``file.py:factory``, imported and called."""
 
+import ast
 import importlib
 import importlib.util
 import inspect
@@ -32,6 +33,25 @@ def factory(name: str) -> Callable[..., Any]:
             did_you_mean(attribute, known) if known else "define a function there that makes it",
         )
     return found  # type: ignore[no-any-return]
+
+
+def factories(file: Path) -> list[str]:
+    """Classes and functions that a file defines, read and not run; those that may be meant first.
+
+    Raises:
+        UsageError: it is no Python.
+    """
+    try:
+        body = ast.parse(file.read_bytes()).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError, OSError) as error:
+        raise UsageError(
+            f"{file} can't be read", said(error), "run it with python first"
+        ) from error
+    classes = [node for node in body if isinstance(node, ast.ClassDef)]
+    modules = [n.name for n in classes if any("Module" in ast.unparse(base) for base in n.bases)]
+    functions = [n.name for n in body if isinstance(n, ast.FunctionDef)]
+    named = [*modules, *functions, *(node.name for node in classes)]
+    return [name for name in dict.fromkeys(named) if not name.startswith("_")]
 
 
 def call(

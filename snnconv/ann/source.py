@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from snnconv.ann.exported.source import import_exported
+from snnconv.ann.foreign import EXPORTED, FileKind, recognised
 from snnconv.ann.onnx.source import import_onnx
 from snnconv.ann.weights import read_weights
 from snnconv.ann.zoo import SIGNALS, TEXTS, ZOO
 from snnconv.checkpoint import Checkpoint, load
 from snnconv.errors import UnsupportedError, UsageError
-from snnconv.factory import call, factory
+from snnconv.factory import call, factories, factory
 from snnconv.facts import DataFacts
 from snnconv.graph.build import shapes
 from snnconv.graph.capture import Captured, Verdict, captured
@@ -29,6 +30,10 @@ EMBEDDED = Path(__file__).parent / "digits_cnn.safetensors"
 
 FILES = (".onnx", ".pt2")
 """Suffixes of files that hold a network of another tool's."""
+
+
+_OTHER_SUFFIXES = (".py", ".pt", ".pth", ".bin", ".ckpt", ".h5", ".keras", ".tflite", ".pb", ".npz")
+"""Those of files that people name, though a network can't be read from them."""
 
 
 class Opened(NamedTuple):
@@ -82,6 +87,9 @@ def open_model(
             found = f"'{spec}'" if options else f"the file {name}"
             kind = "an ONNX file" if name.endswith(".onnx") else "an exported program"
             raise UsageError(f"{kind} takes no arguments and no --weights", found, "drop them")
+        other = recognised(Path(name))
+        if other and not (other.name == EXPORTED and name.endswith(".pt2")):
+            raise _other_kind(Path(name), other)
         bring_in = import_onnx if name.endswith(".onnx") else import_exported
         return _fitting(bring_in(Path(name), facts.shape, analog, facts.tokens), facts)
     if name in ZOO:
@@ -98,15 +106,42 @@ def open_model(
         maker = _torchvision(attribute) if where == "torchvision" else factory(name)
         module = _call(maker, options, spec)
     else:
-        raise UsageError(
-            "there is no network of that name",
-            f"'{spec}'",
-            f"{did_you_mean(name, ZOO)}, or FILE.safetensors, FILE.onnx, FILE.pt2, "
-            "torchvision:NAME, file.py:factory",
-        )
+        raise _no_network(name, spec)
     if weights is not None:
         read_weights(module, weights)
     return from_module(module, facts, analog)
+
+
+def _other_kind(file: Path, kind: FileKind) -> UsageError:
+    return UsageError(f"{file} is no network that can be read", kind.name, kind.as_model)
+
+
+def _no_network(name: str, spec: str) -> UsageError:
+    """The error for a MODEL that names none: what it is instead, if it is something."""
+    file = Path(name)
+    if file.suffix == ".py" and file.is_file():
+        makers = factories(file)
+        return UsageError(
+            f"{file} is Python, and which network in it is meant is not said",
+            f"'{spec}', in it: {', '.join(makers) or 'no class and no function'}",
+            f"name one: {file}:{makers[0]}" if makers else "define a function that returns it",
+        )
+    if kind := recognised(file):
+        return _other_kind(file, kind)
+    if file.exists():
+        return UsageError(
+            f"{file} is no network that can be read",
+            "a folder" if file.is_dir() else f"a file of a kind that is not known ({file.name})",
+            "export the network to ONNX (torch.onnx.export), or name its factory: file.py:factory",
+        )
+    if file.suffix in _OTHER_SUFFIXES:
+        return UsageError(f"{file} can't be read", "no such file", "check the path")
+    return UsageError(
+        "there is no network of that name",
+        f"'{spec}'",
+        f"{did_you_mean(name, ZOO)}, or FILE.safetensors, FILE.onnx, FILE.pt2, "
+        "torchvision:NAME, file.py:factory",
+    )
 
 
 def _of_data(name: str, facts: DataFacts) -> dict[str, Any]:
