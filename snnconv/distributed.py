@@ -20,12 +20,27 @@ import torch.distributed as dist
 import torch.distributed.nn.functional as through
 from torch import Tensor
 
+from snnconv.errors import UsageError, said
+
 
 def start(device: torch.device) -> None:
-    """Meet the other processes, where there are any."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+    """Meet the other processes, if there are any.
+
+    Raises:
+        UsageError: the environment names other processes, and they can't be met.
+    """
+    if os.environ.get("WORLD_SIZE", "1") == "1" or dist.is_initialized():
+        return
+    try:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-        atexit.register(dist.destroy_process_group)
+    except (ValueError, RuntimeError) as error:
+        size = os.environ["WORLD_SIZE"]
+        raise UsageError(
+            f"the other processes can't be met (WORLD_SIZE={size})",
+            said(error),
+            "start all of them with torchrun, or take WORLD_SIZE out of the environment",
+        ) from error
+    atexit.register(dist.destroy_process_group)
 
 
 def size() -> int:

@@ -2,13 +2,24 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from snnconv.bounds import bounded
 
 
 class Facts(BaseModel):
     """Frozen, and strict about what it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Parameters(Facts):
+    """Of a method, as a user gives them."""
+
+    @field_validator("*")
+    @classmethod
+    def _value_is_bounded(cls, value: Any) -> Any:
+        return bounded(value)
 
 
 class DataFacts(Facts):

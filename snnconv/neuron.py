@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
-from snnconv.facts import Facts
+from snnconv.facts import Parameters
 from snnconv.plugins import Room
 from snnconv.shapes import per_neuron
 
@@ -37,7 +37,7 @@ class Spikes(NamedTuple):
     values: Tensor
 
 
-class NeuronParams(Facts):
+class NeuronParams(Parameters):
     """Parameters of a neuron; potentials are in units of theta."""
 
     @property

@@ -34,7 +34,10 @@ def below(source: Source, path: str) -> Path:
             "nothing behind the colon",
             "write folder:DIR, npz:FILE, speech-commands:DIR, textfolder:DIR or imdb:DIR",
         )
-    given = Path(path).expanduser()
+    try:
+        given = Path(path).expanduser()
+    except RuntimeError as error:  # ~name, where nobody has that name
+        raise UsageError(f"{path} can't be found", str(error), "write the whole path") from error
     return source.root / given if source.root else given
 
 

@@ -28,7 +28,7 @@ def device(name: str) -> torch.device:
         name = local if torch.cuda.is_available() else "cpu"
     try:
         found = torch.device(name)
-        torch.empty(1, device=found)
+        torch.ones(1, device=found).item()  # a device that holds numbers: not `meta`
     except (RuntimeError, AssertionError) as error:
         raise UsageError(
             f"there is no device '{name}' here",

@@ -23,6 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from snnconv import distributed
 from snnconv.augment import augmentation, mixture
+from snnconv.bounds import SEED
 from snnconv.config import OptimiserConfig
 from snnconv.dataset import Split, batches
 from snnconv.errors import CheckFailedError, UsageError
@@ -206,7 +207,8 @@ class Training:
         sums = _Sums()
         shuffled = train[torch.randperm(len(train), generator=self._order)]
         # augmentation and dropout, of another kind on each process
-        torch.manual_seed(config.seed * 1_000_003 + epoch + _APART * distributed.rank())
+        own = config.seed * 1_000_003 + epoch + _APART * distributed.rank()
+        torch.manual_seed(own % (SEED + 1))
         wholes = shuffled.split(config.batch_size * distributed.size())
         shown = self.objective.showings
         with self.progress.task(f"epoch {epoch}/{config.epochs}", len(train)) as advance:

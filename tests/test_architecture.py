@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "snnconv"
 LONGEST = 400
 
 LAYERS = (
+    ("bounds",),
     ("errors", "kinds", "shapes", "progress", "facts", "surrogate", "series", "compiled"),
     ("elementary_compiled", "histogram_compiled"),
     ("elementary",),
@@ -40,7 +41,17 @@ LAYERS = (
 )
 """Rooms and single files; one imports of those above its own line only, and of its own room."""
 
-TORCH_FREE = ("errors", "plugins", "config", "reports", "values", "validated", "kinds", "facts")
+TORCH_FREE = (
+    "errors",
+    "plugins",
+    "config",
+    "reports",
+    "values",
+    "validated",
+    "kinds",
+    "facts",
+    "bounds",
+)
 TORCH_FREE += ("progress", "listing", "render", "cli")
 HEAVY = ("torch", "torchvision", "numpy", "sklearn", "safetensors", "numba")
 

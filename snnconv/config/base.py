@@ -1,7 +1,7 @@
 """What several stages take."""
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -12,6 +12,8 @@ from pydantic import (
     TypeAdapter,
     field_validator,
 )
+
+from snnconv.bounds import COUNT, SEED, THREADS, bounded
 
 ARGUMENT: dict[str, JsonValue] = {"argument": True}
 """Marks a field as a positional argument of the command."""
@@ -26,9 +28,16 @@ class StageConfig(BaseModel):
     suffix: ClassVar[str] = ".safetensors"
 
     run: Path = Field(Path("snnconv-run"), description="run folder: checkpoints and reports")
-    seed: int = Field(0, ge=0, description="seed of everything random")
+    seed: int = Field(0, ge=0, le=SEED, description="seed of everything random")
     device: str = Field("auto", description="cpu, cuda, cuda:1, ... or auto")
-    threads: int | None = Field(None, ge=1, description="CPU threads; torch's choice by default")
+    threads: int | None = Field(
+        None, ge=1, le=THREADS, description="CPU threads; torch's choice by default"
+    )
+
+    @field_validator("*")
+    @classmethod
+    def _value_is_bounded(cls, value: Any) -> Any:
+        return bounded(value)
 
     @field_validator("out", check_fields=False)
     @classmethod
@@ -51,7 +60,7 @@ class DataConfig(StageConfig):
     )
     data_root: Path | None = Field(None, description="folder that holds data sets")
     download: bool = Field(False, description="allow a download where the data set is missing")
-    batch_size: int = Field(100, ge=1, description="samples a batch; changes no result")
+    batch_size: int = Field(100, ge=1, le=COUNT, description="samples a batch; changes no result")
 
 
 class ModelConfig(DataConfig):

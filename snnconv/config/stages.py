@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from snnconv.bounds import COUNT, STEPS
 from snnconv.config.base import ARGUMENT, DataConfig, ModelConfig, SimulationConfig, StageConfig
 
 METRICS = ("accuracy", "firing-rate", "synops", "energy", "sin", "conversion-error")
@@ -18,14 +19,17 @@ class CalibrateConfig(ModelConfig, SimulationConfig):
     granularity: Literal["layer", "channel"] = Field(
         "layer", description="one threshold a layer, or one a channel"
     )
-    samples: int = Field(1024, ge=1, description="training samples to calibrate on")
+    samples: int = Field(1024, ge=1, le=COUNT, description="training samples to calibrate on")
     sin: int | None = Field(
         None,
         ge=1,
+        le=STEPS,
         description="simulate IF neurons on these thresholds for so many steps, "
         "and report each site's share of SIN neurons",
     )
-    sin_samples: int = Field(256, ge=1, description="of the samples, how many to simulate")
+    sin_samples: int = Field(
+        256, ge=1, le=COUNT, description="of the samples, how many to simulate"
+    )
     out: Path | None = Field(None, description="checkpoint; RUN/calibrated.safetensors by default")
 
 
@@ -37,13 +41,15 @@ class ConvertConfig(SimulationConfig):
     )
     neuron: str = Field("if", description="if, msat, lm-ht, lm-h (snnconv ls neurons)")
     param: dict[str, Any] = Field({}, description="NAME=VALUE of the neuron, e.g. preset=vgg16")
-    timesteps: int = Field(16, ge=1, description="T, steps of simulation")
+    timesteps: int = Field(16, ge=1, le=STEPS, description="T, steps of simulation")
     confidence: str = Field(
         "off",
         description="spike confidence: off, last, all, or site names with commas between them",
     )
-    early: int = Field(16, ge=1, description="E, steps in which spike confidence acts")
-    confidence_samples: int = Field(256, ge=1, description="samples to measure confidence on")
+    early: int = Field(16, ge=1, le=STEPS, description="E, steps in which spike confidence acts")
+    confidence_samples: int = Field(
+        256, ge=1, le=COUNT, description="samples to measure confidence on"
+    )
     out: Path | None = Field(None, description="checkpoint; RUN/converted.safetensors by default")
 
 
@@ -61,7 +67,9 @@ class ReparameterizeConfig(DataConfig):
     tolerance: float = Field(
         0.5, ge=0, description="largest difference of accuracy in points; plain IF may differ more"
     )
-    limit: int | None = Field(None, ge=1, description="compare on the first N test samples")
+    limit: int | None = Field(
+        None, ge=1, le=COUNT, description="compare on the first N test samples"
+    )
     out: Path | None = Field(
         None, description="checkpoint; RUN/reparameterized.safetensors by default"
     )
@@ -77,11 +85,15 @@ class EvaluateConfig(SimulationConfig):
         json_schema_extra=ARGUMENT,
     )
     batch_size: int | None = Field(  # type: ignore[assignment]
-        None, ge=1, description="samples simulated at once; changes no result, only speed"
+        None, ge=1, le=COUNT, description="samples simulated at once; changes no result, only speed"
     )
-    timesteps: int | None = Field(None, ge=1, description="T; the checkpoint's by default")
-    limit: int | None = Field(None, ge=1, description="use the first N test samples")
-    chunk: int = Field(32, ge=1, description="time steps computed at once; changes no result")
+    timesteps: int | None = Field(
+        None, ge=1, le=STEPS, description="T; the checkpoint's by default"
+    )
+    limit: int | None = Field(None, ge=1, le=COUNT, description="use the first N test samples")
+    chunk: int = Field(
+        32, ge=1, le=COUNT, description="time steps computed at once; changes no result"
+    )
     metric: tuple[str, ...] = Field(
         METRICS, description="what to measure (snnconv ls metrics); repeat the option for several"
     )
@@ -116,7 +128,7 @@ class DemoConfig(StageConfig):
     """Run the whole pipeline on embedded data: MSAT beside IF, ending with a report."""
 
     run: Path = Field(Path("snnconv-demo"), description="run folder: checkpoints and reports")
-    timesteps: int = Field(32, ge=1, description="T, steps of simulation")
+    timesteps: int = Field(32, ge=1, le=STEPS, description="T, steps of simulation")
 
 
 class DoctorConfig(StageConfig):

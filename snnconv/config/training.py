@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from snnconv.bounds import COUNT, LEVELS, STEPS
 from snnconv.config.base import ARGUMENT, DataConfig, Engine
 from snnconv.kinds import Kind
 
@@ -15,8 +16,8 @@ _SLICE = "train online, in slices of so many steps: memory does not grow with T"
 class OptimiserConfig(DataConfig):
     """Stages that train."""
 
-    batch_size: int = Field(128, ge=1, description="samples an optimiser step, a process")
-    epochs: int = Field(30, ge=0, description="passes over the training samples")
+    batch_size: int = Field(128, ge=1, le=COUNT, description="samples an optimiser step, a process")
+    epochs: int = Field(30, ge=0, le=COUNT, description="passes over the training samples")
     lr: float = Field(0.1, gt=0, description="peak learning rate of the cosine schedule")
     momentum: float = Field(0.9, ge=0, lt=1, description="of SGD")
     weight_decay: float = Field(5e-4, ge=0, description="of weights; none on neurons and biases")
@@ -28,16 +29,21 @@ class OptimiserConfig(DataConfig):
     mix: tuple[str, ...] = Field(
         (), description="mixup, cutmix, or both, drawn by batch: repeat the option"
     )
-    mix_alpha: float = Field(1.0, gt=0, description="of the Beta distribution of mixed shares")
+    mix_alpha: float = Field(
+        1.0, ge=1e-3, le=1e3, description="of the Beta distribution of mixed shares"
+    )
     accumulate: int = Field(
-        1, ge=1, description="parts a batch is computed in, to save memory; one step behind them"
+        1,
+        ge=1,
+        le=COUNT,
+        description="parts a batch is computed in, to save memory; one step behind them",
     )
     clip_gradient: float | None = Field(None, gt=0, description="largest gradient norm")
     bf16: bool = Field(False, description="train under bfloat16 autocast")
     validation: float = Field(
         0.1, gt=0, lt=1, description="share of the training split held out to measure each epoch on"
     )
-    limit: int | None = Field(None, ge=1, description="use the first N training samples")
+    limit: int | None = Field(None, ge=1, le=COUNT, description="use the first N training samples")
     sync_batchnorm: bool = Field(
         False, description="BatchNorm by the batches of all processes together (torchrun)"
     )
@@ -66,7 +72,7 @@ class TrainConfig(OptimiserConfig):
     recurrent: Literal["keep", "hard"] = Field(
         "keep", description="LSTM and GRU: keep them, or give them clipped-linear gates"
     )
-    levels: int = Field(8, ge=1, description="L, levels of a qcfs activation")
+    levels: int = Field(8, ge=1, le=LEVELS, description="L, levels of a qcfs activation")
     theta: float | None = Field(
         None,
         gt=0,
@@ -77,9 +83,9 @@ class TrainConfig(OptimiserConfig):
         None, description="train with spiking neurons from scratch: if, msat, lm-ht, lm-h"
     )
     param: dict[str, Any] = Field({}, description="NAME=VALUE of the neuron, e.g. levels=2")
-    timesteps: int = Field(4, ge=1, description="T to train neurons at")
+    timesteps: int = Field(4, ge=1, le=STEPS, description="T to train neurons at")
     loss: Literal["mean", "tet"] = Field("mean", description=_LOSS)
-    slice: int | None = Field(None, ge=1, description=_SLICE)
+    slice: int | None = Field(None, ge=1, le=STEPS, description=_SLICE)
     pool: Literal["average", "keep"] = Field(
         "average", description="max pooling, with qcfs or neurons: made average, or kept"
     )
@@ -105,16 +111,19 @@ class FinetuneConfig(OptimiserConfig):
     )
     lr: float = Field(0.01, gt=0, description="peak learning rate of the cosine schedule")
     timesteps: int | None = Field(
-        None, ge=1, description="T to train at; the checkpoint's by default"
+        None, ge=1, le=STEPS, description="T to train at; the checkpoint's by default"
     )
     loss: Literal["mean", "tet"] = Field("mean", description=_LOSS)
-    slice: int | None = Field(None, ge=1, description=_SLICE)
+    slice: int | None = Field(None, ge=1, le=STEPS, description=_SLICE)
     engine: Engine = Field(
         "auto",
         description="train by events: where calibration's rates say it is faster, never, or if "
         "possible",
     )
     release: int = Field(
-        0, ge=0, description="epochs after which neurons learn too; weights learn from the first"
+        0,
+        ge=0,
+        le=COUNT,
+        description="epochs after which neurons learn too; weights learn from the first",
     )
     out: Path | None = Field(None, description="checkpoint; RUN/finetuned.safetensors by default")

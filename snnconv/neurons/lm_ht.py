@@ -31,13 +31,18 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from snnconv.bounds import LEVELS
+from snnconv.errors import UsageError
 from snnconv.neuron import Neuron, NeuronParams, Spikes
+
+_LARGEST = 4096
+"""T at most: Omega has T x T numbers at each site."""
 
 
 class Params(NeuronParams):
     """Of the LM-HT neuron."""
 
-    levels: int = Field(2, ge=1, description="L, levels of the threshold")
+    levels: int = Field(2, ge=1, le=LEVELS, description="L, levels of the threshold")
     omega: Literal["uniform", "identity", "bounded", "causal"] = Field(
         "uniform",
         description="T-GIM at the start: 1/T, the identity, 2*sigmoid(0)/T, or 1/i for steps to i",
@@ -66,6 +71,7 @@ class LMHT(Neuron[State]):
     """A layer of LM-HT neurons, for T steps.
 
     Raises:
+        UsageError: T is so large that Omega is.
         ValueError: when run for another number of steps than it was made for.
     """
 
@@ -74,6 +80,12 @@ class LMHT(Neuron[State]):
 
     def __init__(self, params: Params, threshold: Tensor, timesteps: int = 1) -> None:
         super().__init__(params, threshold, timesteps)
+        if timesteps > _LARGEST:
+            raise UsageError(
+                f"LM-HT neurons can't be made for T = {timesteps}",
+                f"T x T numbers at each site, where T may be up to {_LARGEST}",
+                "take fewer --timesteps or levels, or another --neuron",
+            )
         self.levels = params.levels
         self.causal = self.remembers = params.omega == "causal"
         self.omega = nn.Parameter(_start(params.omega, timesteps))

@@ -14,11 +14,11 @@ Deviations:
 
 from torch import Tensor
 
-from snnconv.facts import Facts
+from snnconv.facts import Facts, Parameters
 from snnconv.statistic import Histogram, Statistic
 
 
-class Params(Facts):
+class Params(Parameters):
     """No parameters."""
 
 

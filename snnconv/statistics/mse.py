@@ -21,17 +21,18 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from snnconv.facts import Facts
+from snnconv.bounds import STEPS
+from snnconv.facts import Facts, Parameters
 from snnconv.statistic import Histogram, Statistic
 
 _GRID = 200
 _LARGEST = 2**20  # numbers in a table of candidates by values, to bound memory
 
 
-class Params(Facts):
+class Params(Parameters):
     """The simulation the threshold is to be best for."""
 
-    timesteps: int = Field(32, ge=1, description="T")
+    timesteps: int = Field(32, ge=1, le=STEPS, description="T")
     v0: float = Field(0.5, ge=0, lt=1, description="initial potential, units of theta")
 
 

@@ -18,11 +18,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from snnconv.facts import Facts
+from snnconv.facts import Facts, Parameters
 from snnconv.statistic import Histogram, Statistic
 
 
-class Params(Facts):
+class Params(Parameters):
     """The percentile."""
 
     percentile: float = Field(99.9, gt=0, le=100, description="p, of all activations")
