@@ -2,7 +2,7 @@
 
 A checkpoint, an ONNX file, an exported program (``.pt2``), a zoo name, ``torchvision:NAME``,
 ``package.module:factory`` or ``file.py:factory``; what is no file of its own takes
-``?key=value&...`` as keyword arguments.
+``?key=value&...`` as keyword arguments, an ONNX file ``?output=NAME``.
 """
 
 from collections.abc import Callable
@@ -83,15 +83,20 @@ def open_model(
     name, _, query = spec.partition("?")
     options = parse_pairs(query.split("&")) if query else {}
     if name.endswith(FILES):
+        onnx = name.endswith(".onnx")
+        output = options.pop("output", None) if onnx else None
         if weights is not None or options:
             found = f"'{spec}'" if options else f"the file {name}"
-            kind = "an ONNX file" if name.endswith(".onnx") else "an exported program"
-            raise UsageError(f"{kind} takes no arguments and no --weights", found, "drop them")
+            kind = "an ONNX file" if onnx else "an exported program"
+            taken = "no arguments but ?output=NAME" if onnx else "no arguments"
+            raise UsageError(f"{kind} takes {taken} and no --weights", found, "drop them")
         other = recognised(Path(name))
         if other and not (other.name == EXPORTED and name.endswith(".pt2")):
             raise _other_kind(Path(name), other)
-        bring_in = import_onnx if name.endswith(".onnx") else import_exported
-        return _fitting(bring_in(Path(name), facts.shape, analog, facts.tokens), facts)
+        given = (Path(name), facts.shape, analog, facts.tokens)
+        if onnx:
+            return _fitting(import_onnx(*given, None if output is None else str(output)), facts)
+        return _fitting(import_exported(*given), facts)
     if name in ZOO:
         if weights is None and must_be_trained:
             raise UsageError(

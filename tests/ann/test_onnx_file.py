@@ -79,9 +79,33 @@ def test_sparse_weights_are_refused(tmp_path):
     assert "dense" in refused.remedy
 
 
-@pytest.mark.parametrize("opset", [1, 8, NEWEST + 1])
+@pytest.mark.parametrize("opset", [1, 6, NEWEST + 1])
 def test_opsets_out_of_range(tmp_path, opset):
-    assert f"opset {opset}: 9 to {NEWEST}" in found(proto([CONV], WEIGHT, opset=opset), tmp_path)
+    refused = error(saved(proto([CONV], WEIGHT, opset=opset), tmp_path))
+    assert f"opset {opset}: 7 to {NEWEST}" in refused.found
+    assert ("upgrade" in refused.remedy) is (opset > NEWEST)
+
+
+@pytest.mark.parametrize("opset", [7, 8])
+def test_an_opset_before_9_is_converted(tmp_path, opset):
+    pool = node("MaxPool", "r", kernel_shape=[2, 2])
+    nodes = [node("Conv", "x w", "c"), node("Relu", "c", "r"), pool]
+    graph = imported(saved(proto(nodes, WEIGHT, opset=opset), tmp_path)).graph
+    assert [n.op for n in graph.nodes] == ["conv", "relu", "max_pool", "reshape"]
+
+
+def test_an_old_opset_that_onnx_can_not_convert(tmp_path, monkeypatch):
+    def refuse(model, version):
+        raise RuntimeError("No Adapter")
+
+    monkeypatch.setattr(onnx.version_converter, "convert_version", refuse)
+    refused = error(saved(proto([CONV], WEIGHT, opset=8), tmp_path))
+    assert "version converter" in refused.found
+    assert refused.remedy == "export it with opset 17"
+
+
+def test_a_batch_of_minus_one_is_open(tmp_path):
+    assert imported(saved(proto([CONV], WEIGHT, batch=-1), tmp_path)).graph.nodes[0].op == "conv"
 
 
 @pytest.mark.parametrize("opset", range(9, NEWEST + 1))
@@ -128,10 +152,43 @@ def test_initialisers_may_stand_among_the_inputs(tmp_path):
     imported(saved(model, tmp_path))
 
 
+def with_output(model, name, kind):
+    model.graph.output.append(helper.make_tensor_value_info(name, kind, [None]))
+    return model
+
+
 def test_several_outputs(tmp_path):
+    model = with_output(proto([CONV], WEIGHT), "y", TensorProto.FLOAT)
+    file = saved(model, tmp_path)
+    refused = error(file)
+    assert refused.found == "2 outputs (logits, y)"
+    assert refused.remedy.endswith(f"'{file}?output=logits'")
+    assert import_onnx(file, IMAGE, output="logits").graph.nodes[-1].op == "reshape"
+    with pytest.raises(UsageError, match="did you mean 'logits'"):
+        import_onnx(file, IMAGE, output="logit")
+
+
+def test_a_label_among_the_outputs_is_no_logits(tmp_path):
+    """A classifier's file gives its label, too; what only the label needs is left out."""
+    label = node("ArgMax", "logits", "label", axis=1)
     model = proto([CONV], WEIGHT)
-    model.graph.output.append(helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 2, 3, 4]))
-    assert "2 outputs (logits, y)" in found(model, tmp_path)
+    model.graph.node.append(label)
+    file = saved(with_output(model, "label", TensorProto.INT64), tmp_path)
+    assert [n.op for n in import_onnx(file, IMAGE).graph.nodes] == ["conv", "reshape"]
+
+
+def test_a_map_of_probabilities_is_what_it_is_made_from(tmp_path):
+    model = proto([CONV], WEIGHT)
+    made = helper.make_node("ZipMap", ["logits"], ["map"], domain="ai.onnx.ml")
+    made.attribute.append(helper.make_attribute("classlabels_int64s", list(range(64))))
+    model.graph.node.append(made)
+    model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 1))
+    value = helper.make_tensor_type_proto(TensorProto.FLOAT, [])
+    kind = helper.make_sequence_type_proto(helper.make_map_type_proto(TensorProto.INT64, value))
+    del model.graph.output[:]
+    model.graph.output.append(helper.make_value_info("map", kind))
+    graph = import_onnx(saved(model, tmp_path), IMAGE).graph
+    assert [n.op for n in graph.nodes] == ["conv", "reshape"]
 
 
 @pytest.mark.parametrize("kind", [TensorProto.INT64, TensorProto.UINT8, TensorProto.FLOAT16])
@@ -182,15 +239,64 @@ def test_a_gigantic_batch(tmp_path):
     assert "100000000 samples" in found(proto([CONV], WEIGHT, batch=100_000_000), tmp_path)
 
 
-def test_control_flow(tmp_path):
-    branch = helper.make_graph(
-        [helper.make_node("Relu", ["x"], ["r"])],
-        "branch",
-        [],
-        [helper.make_tensor_value_info("r", TensorProto.FLOAT, ["N", *IMAGE])],
+def branch(name, *nodes, initializers=()):
+    """A branch of an ``If`` that gives ``r``."""
+    given = [helper.make_tensor_value_info("r", TensorProto.FLOAT, None)]
+    return helper.make_graph(list(nodes), name, [], given, list(initializers))
+
+
+@pytest.mark.parametrize("rank", [4, 3])
+def test_an_if_whose_condition_is_constant(tmp_path, rank):
+    """Exporters write it for a squeeze: the rank of a value decides."""
+    one = numpy_helper.from_array(floats(1), "one")
+    chosen = node(
+        "If",
+        "is",
+        then_branch=branch("then", node("Relu", "x", "r")),
+        else_branch=branch("else", node("Add", "x one", "r"), initializers=[one]),
     )
-    choice = node("If", "flag", then_branch=branch, else_branch=branch)
-    assert "the If (If): control flow" in found(proto([choice], {"flag": np.array(True)}), tmp_path)
+    nodes = [node("Shape", "x", "sh"), node("Size", "sh", "n"), node("Equal", "n rank", "is")]
+    file = saved(proto([*nodes, chosen], {"rank": np.array(rank)}), tmp_path)
+    ops = {n.op for n in imported(file).graph.nodes}
+    assert ("relu" in ops) is (rank == 4)
+
+
+def test_an_obstacle_in_the_branch_that_is_taken(tmp_path):
+    sigmoid = branch("then", node("Sigmoid", "x", "r"))
+    chosen = node(
+        "If", "flag", then_branch=sigmoid, else_branch=branch("e", node("Relu", "x", "r"))
+    )
+    assert "(Sigmoid)" in found(proto([chosen], {"flag": np.array(True)}), tmp_path)
+    assert "(Sigmoid)" not in str(
+        imported(saved(proto([chosen], {"flag": np.array(False)}), tmp_path)).graph
+    )
+
+
+def test_control_flow_that_depends_on_data(tmp_path):
+    relu = branch("branch", node("Relu", "x", "r"))
+    flag = [node("ReduceMax", "x", "m", keepdims=0), node("Cast", "m", "flag", to=9)]
+    model = proto([*flag, node("If", "flag", then_branch=relu, else_branch=relu)])
+    assert "the If (If)" in found(model, tmp_path)
+
+
+def test_every_obstacle_is_named(tmp_path):
+    """What stands behind one is looked at, whatever kind it is."""
+    model = proto(
+        [
+            node("Sigmoid", "x", "a"),  # a function
+            node("Mul", "a x", "b"),  # a product of two activations
+            node("Conv", "b w", "c"),
+            node("Celu", "c", "d"),  # an operator that has no counterpart
+            node("Mul", "d d", "e"),
+            node("Relu", "e", "f"),
+            node("Tanh", "f"),
+        ],
+        WEIGHT,
+    )
+    named = found(model, tmp_path)
+    for place in ("a (Sigmoid)", "b (Mul)", "d (Celu)", "e (Mul)", "the Tanh (Tanh)"):
+        assert place in named
+    assert len(named.split("; ")) == 5
 
 
 def test_operators_of_others(tmp_path):

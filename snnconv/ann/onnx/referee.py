@@ -100,19 +100,33 @@ def _onnxruntime(model: Model) -> _Run:
     options.log_severity_level = 4  # fatal: what it finds to complain about is raised as well
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(
-        str(model.file), options, providers=["CPUExecutionProvider"]
+        _runnable(model), options, providers=["CPUExecutionProvider"]
     )
     return lambda part: _called(session, model, part)
 
 
 def _reference(model: Model) -> _Run:
-    import onnx
     from onnx.reference import ReferenceEvaluator
 
     if any(operator.op == "LRN" for operator in model.operators):
         raise NotImplementedError("its LRN takes samples for channels")  # as of onnx 1.23
-    session = ReferenceEvaluator(onnx.load(model.file))
+    session = ReferenceEvaluator(_runnable(model))
     return lambda part: _called(session, model, part)
+
+
+def _runnable(model: Model) -> str | bytes:
+    """The file; where its logits are no output but what a map is made from, the same with them."""
+    import onnx
+
+    proto = onnx.load(model.file, load_external_data=False)
+    if model.output in {value.name for value in proto.graph.output}:
+        return str(model.file)
+    onnx.load_external_data_for_model(proto, str(model.file.parent))
+    nodes = [node for node in proto.graph.node if node.op_type != "ZipMap"]
+    for field, values in (("node", nodes), ("output", [onnx.ValueInfoProto(name=model.output)])):
+        proto.graph.ClearField(field)
+        getattr(proto.graph, field).extend(values)
+    return bytes(proto.SerializeToString())
 
 
 def _called(session: Any, model: Model, part: Tensor) -> Tensor:

@@ -12,15 +12,20 @@ from snnconv.graph.capture import Captured, check_finite
 
 
 def import_onnx(
-    file: Path, input_shape: tuple[int, ...], analog: bool = False, tokens: int | None = None
+    file: Path,
+    input_shape: tuple[int, ...],
+    analog: bool = False,
+    tokens: int | None = None,
+    output: str | None = None,
 ) -> Captured:
     """A file's graph and tensors, in float32, and how far they are from the file.
 
     Args:
-        file: opset 9 to the newest that the installed ``onnx`` knows.
+        file: opset 7 to the newest that the installed ``onnx`` knows.
         input_shape: of one sample of the data; it settles sizes that the file leaves open.
         analog: take operations that no neuron stands for.
         tokens: of a network on texts, how many token numbers there are.
+        output: which of several outputs are the logits.
 
     Raises:
         UsageError: there is no such file.
@@ -28,7 +33,7 @@ def import_onnx(
             shape, NaN or Inf.
         CheckFailedError: the graph does not compute what the file does.
     """
-    model = read_model(file, tokens is not None)
+    model = read_model(file, tokens is not None, output)
     _check_input(model, input_shape)
     graph, tensors, ending = translate(model, input_shape, analog, tokens is not None)
     check_finite(tensors)

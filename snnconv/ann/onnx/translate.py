@@ -12,7 +12,8 @@ from torch import Tensor
 from snnconv.ann.onnx import turned
 from snnconv.ann.onnx.call import Call, Operand
 from snnconv.ann.onnx.constants import FOLDED, evaluate
-from snnconv.ann.onnx.file import Model, Operator
+from snnconv.ann.onnx.file import Model, Operator, needed, reads
+from snnconv.ann.onnx.inferred import shapes
 from snnconv.ann.onnx.layers import as_bias
 from snnconv.ann.onnx.operators import FUNCTIONS, OPERATORS
 from snnconv.ann.onnx.tensors import LARGEST, read
@@ -26,7 +27,8 @@ from snnconv.graph.translate import reachable
 
 Ending = Callable[[Tensor], Tensor]
 _MOVES = ("Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze")
-_CONTROL = ("If", "Loop", "Scan", "SequenceMap")
+_CONTROL = ("Loop", "Scan", "SequenceMap")
+NO_NEURON = "a function that no neuron stands for"
 
 
 def translate(
@@ -70,30 +72,54 @@ class _Translator:
         self.ending: Ending | None = None
         self._last = _last(model)
         self._values: dict[str, Operand] = {"": None, model.input: _input(input_shape)}
-        self._readers = Counter(name for op in model.operators for name in op.inputs)
+        self._readers = Counter(name for op in model.operators for name in reads(op.proto))
         self._readers[model.output] += 1
+        self._initialisers = dict(model.initialisers)
 
     def read(self, operator: Operator) -> None:
-        """Take one operator."""
+        """Take one operator, or note why it can't be taken."""
         operands = [self._value(name) for name in operator.inputs if self._is_known(name)]
         try:
-            if operator.op in _CONTROL:
-                raise Refused("control flow")
-            if operator.op not in OPERATORS and operator.op not in FOLDED:
-                raise Refused("an operator that has no counterpart")
-            if operator.op in FUNCTIONS and not self.analog:
-                raise Refused("a function that no neuron stands for", ANALOG)
             if len(operands) < len(operator.inputs):
+                if operator.op not in OPERATORS and operator.op not in FOLDED:
+                    raise _unknown(operator.op)
                 return  # it reads what an operator that was refused would give
-            found = self._results(operator, operands)
+            if operator.op == "If":
+                found = self._branch(operator, operands[0])
+            elif operator.op not in OPERATORS and operator.op not in FOLDED:
+                raise _unknown(operator.op)
+            else:
+                found = self._results(operator, operands)
         except Refused as refusal:
-            place = f"{operator.name} ({operator.op})"
-            self.obstacles.append(Obstacle(place, str(refusal), refusal.remedy))
-            return
+            self._refuse(operator, str(refusal), refusal.remedy)
+            found = self._stand_ins(operator, operands)
         # outputs that nobody reads may have no value, such as the mask of a dropout
         self._values |= {
             name: value for name, value in zip(operator.outputs, found, strict=False) if name
         }
+
+    def _refuse(self, operator: Operator, found: str, remedy: str) -> None:
+        place = f"{operator.name} ({operator.op})"
+        if place not in {obstacle.place for obstacle in self.obstacles[-1:]}:
+            self.obstacles.append(Obstacle(place, found, remedy))
+
+    def _stand_ins(self, operator: Operator, operands: Sequence[Operand]) -> list[Operand]:
+        """Values in place of those of a refused operator, so that what reads them is looked at."""
+        if len(operands) < len(operator.inputs):
+            return []
+        return [Activation(INPUT, shape) for shape in shapes(operator, operands, self.model.opset)]
+
+    def _branch(self, operator: Operator, condition: Operand) -> list[Operand]:
+        """What an ``If`` gives: its condition is constant, so one branch stands in its place."""
+        if not isinstance(condition, Stored):
+            raise Refused("control flow that depends on data")
+        name = "then_branch" if bool(condition.value.reshape(-1)[0]) else "else_branch"
+        branch = operator.attrs[name]
+        self._initialisers |= {tensor.name: tensor for tensor in branch.initializer}
+        outputs = [value.name for value in branch.output]
+        for inner in needed(branch.node, outputs):
+            self.read(inner)
+        return [self._value(output) for output in outputs if self._is_known(output)]
 
     def logits(self) -> str:
         """The node that gives the logits ``[B, classes]``; axes of size 1 behind them go."""
@@ -113,11 +139,11 @@ class _Translator:
         return self.assembly.add(flat, self.model.output)
 
     def _is_known(self, name: str) -> bool:
-        return name in self._values or name in self.model.initialisers
+        return name in self._values or name in self._initialisers
 
     def _value(self, name: str) -> Operand:
         if name not in self._values:
-            tensor = read(self.model.initialisers[name], self.model.file.parent)
+            tensor = read(self._initialisers[name], self.model.file.parent)
             self._values[name] = Stored(name, tensor)
         return self._values[name]
 
@@ -131,6 +157,9 @@ class _Translator:
             return [Stored("", value) for value in values]
         if operator.op not in OPERATORS:
             raise Refused("an operator of values that depend on the input")
+        if operator.op in FUNCTIONS and not self.analog:
+            # what comes behind it is looked at as what it would be
+            self._refuse(operator, NO_NEURON, ANALOG)
         if operator.op == "Add" and (biased := self._with_bias(operator, operands)):
             return [biased]
         form, call = OPERATORS[operator.op], self._call(operator, operands)
@@ -163,8 +192,8 @@ class _Translator:
         )
 
     def _add(self, made: Made, operator: Operator) -> Activation:
-        if is_analog(made) and not self.analog:
-            raise Refused("a function that no neuron stands for", ANALOG)
+        if is_analog(made) and not self.analog and operator.op not in FUNCTIONS:
+            self._refuse(operator, NO_NEURON, ANALOG)
         shape = _bounded(made)
         if made.ending is not None:
             self.ending = made.ending
@@ -187,6 +216,11 @@ class _Translator:
                 self.assembly.give(x.node, {"bias": bias})
                 return x
         return None
+
+
+def _unknown(op: str) -> Refused:
+    found = "control flow" if op in _CONTROL else "an operator that has no counterpart"
+    return Refused(found)
 
 
 def _last(model: Model) -> Operator | None:
