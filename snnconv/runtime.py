@@ -16,6 +16,9 @@ from snnconv.errors import UsageError
 _REPORTED = ("snnconv", "torch", "torchvision", "numpy", "safetensors", "scikit-learn", "numba")
 
 
+_CPU = torch.device("cpu")
+
+
 def device(name: str) -> torch.device:
     """A device that is there.
 
@@ -102,7 +105,7 @@ def clock(used: torch.device) -> float:
     return time.perf_counter()
 
 
-def free_memory(used: torch.device) -> int:
+def free_memory(used: torch.device = _CPU) -> int:
     """Bytes that are free: on a GPU, else for this process on the machine or in its container."""
     if used.type == "cuda":
         return int(torch.cuda.mem_get_info(used)[0])

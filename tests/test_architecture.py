@@ -59,6 +59,7 @@ BROAD = {
     "errors.py": 1,  # the guard: what no other place has words for
     "graph/build.py": 1,  # wrong attributes of an operation: whatever torch raises
     "graph/capture.py": 3,  # a user's forward, run, traced and exported
+    "datasets/folder.py": 1,  # a foreign image file
     "factory.py": 3,  # a user's factory, module and file
     "ann/weights.py": 1,  # a foreign weights file
     "ann/onnx/referee.py": 1,  # a foreign runtime on a foreign file

@@ -7,7 +7,9 @@ from snnconv.plugins import did_you_mean
 from snnconv.values import parse_pairs
 
 
-def whole_number(data_set: str, query: str, name: str, what: str, remedy: str) -> int | None:
+def whole_number(
+    data_set: str, query: str, name: str, what: str, most: int, remedy: str
+) -> int | None:
     """The one option of a data set, a whole number from 1; none where there is no query.
 
     Args:
@@ -15,23 +17,24 @@ def whole_number(data_set: str, query: str, name: str, what: str, remedy: str) -
         query: what stands behind the question mark, ``name=4``.
         name: of the option.
         what: it means, for errors.
+        most: the largest value.
         remedy: for a value that is none.
 
     Raises:
         UsageError: another option, or another value.
     """
-    return whole_numbers(data_set, query, {name: (what, remedy)}).get(name)
+    return whole_numbers(data_set, query, {name: (what, most, remedy)}).get(name)
 
 
 def whole_numbers(
-    data_set: str, query: str, known: Mapping[str, tuple[str, str]]
+    data_set: str, query: str, known: Mapping[str, tuple[str, int, str]]
 ) -> dict[str, int]:
     """The options that are given, each a whole number from 1.
 
     Args:
         data_set: its name, for errors.
         query: what stands behind the question mark, ``name=4&other=5``.
-        known: by name, what it means, and the remedy for a value that is none.
+        known: by name, what it means, the largest value, and the remedy for a value that is none.
 
     Raises:
         UsageError: another option, or another value.
@@ -44,7 +47,7 @@ def whole_numbers(
                 f"'{given}'",
                 did_you_mean(given, known),
             )
-        what, remedy = known[given]
-        if type(value) is not int or value < 1:
-            raise UsageError(f"{what} can't be taken", f"'{value}'", remedy)
+        what, most, remedy = known[given]
+        if type(value) is not int or not 1 <= value <= most:
+            raise UsageError(f"{what} can't be taken", f"'{value}'", f"{remedy} (1 to {most})")
     return options

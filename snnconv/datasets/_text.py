@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from snnconv.bounds import COUNT
 from snnconv.dataset import ArraySplit, Dataset
 from snnconv.datasets._options import whole_numbers
 from snnconv.errors import UnsupportedError
@@ -27,6 +28,9 @@ from snnconv.places import Source
 
 LENGTH, WORDS = 64, 5_000
 """Words kept of a text, and words of a vocabulary, unless told otherwise."""
+
+MOST_WORDS = 2**16
+"""Kept of a text: every sample takes as many numbers."""
 
 _PADDING, _UNKNOWN, _FIRST = 0, 1, 2
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
@@ -93,8 +97,12 @@ def dataset(
         name,
         query,
         {
-            "length": ("the length of texts", f"give words of a text: {name}:DIR?length={LENGTH}"),
-            "words": ("the size of the vocabulary", f"give words: {name}:DIR?words={WORDS}"),
+            "length": (
+                "the length of texts",
+                MOST_WORDS,
+                f"give words of a text: {name}:DIR?length={LENGTH}",
+            ),
+            "words": ("the size of the vocabulary", COUNT, f"give words: {name}:DIR?words={WORDS}"),
         },
     )
     length, size = options.get("length", LENGTH), options.get("words", WORDS)

@@ -41,7 +41,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from snnconv.bounds import COUNT, STEPS
 from snnconv.dataset import Dataset
+from snnconv.datasets._arrays import read_array, read_header
 from snnconv.datasets._options import whole_numbers
 from snnconv.errors import UnsupportedError, UsageError, said
 from snnconv.facts import DataFacts
@@ -53,8 +55,8 @@ Columns = tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]
 _SIDE = 128  # places a side of both cameras
 _DEFAULTS = {"frames": 10, "size": 48, "full": 16}
 _OPTIONS = {
-    name: (f"the number of '{name}'", f"give a whole number from 1: events:DIR?{name}={default}")
-    for name, default in _DEFAULTS.items()
+    name: (f"the number of '{name}'", most, f"give a whole number: events:DIR?{name}={default}")
+    for (name, default), most in zip(_DEFAULTS.items(), (STEPS, _SIDE, COUNT), strict=True)
 }
 _CIFAR = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _GESTURES = (
@@ -72,6 +74,7 @@ _GESTURES = (
 )
 _PARTS = ("ibmGestureTrain", "ibmGestureTest")
 _TRAIN = 0.9  # of each class of CIFAR10-DVS
+_LATEST = 2**62  # of a time, so that its product with the frames fits 64 bits
 _WITH = "pip install '.[events]' in snnconv's folder"
 
 Part = list[tuple[Path, int]]
@@ -117,26 +120,36 @@ def count(events: Columns, frames: int, size: int) -> NDArray[np.int64]:
     Raises:
         ValueError: there are none, or some from outside the camera.
     """
-    x, y, polarity, time = (np.asarray(column).astype(np.int64) for column in events)
+    x, y, polarity, time = (_whole(np.asarray(column)) for column in events)
     if not len(x):
         raise ValueError("no events in it")
     if min(x.min(), y.min()) < 0 or max(x.max(), y.max()) >= _SIDE:
         raise ValueError(f"events outside the {_SIDE} x {_SIDE} places of the camera")
-    start, stop = time.min(), time.max()
+    start, stop = int(time.min()), int(time.max())
+    if (stop - start + 1) * frames > _LATEST:
+        raise ValueError(f"times from {start} to {stop}, too far apart for one recording")
     span = (time - start) * frames // (stop - start + 1)
     off = (polarity == 0).astype(np.int64)
     place = ((span * 2 + off) * size + y * size // _SIDE) * size + x * size // _SIDE
     return np.bincount(place, minlength=frames * 2 * size * size).reshape(frames, 2, size, size)
 
 
+def _whole(column: NDArray[Any]) -> NDArray[np.int64]:
+    if column.dtype.kind not in "iufb" or not np.isfinite(column).all():
+        raise ValueError(f"numbers of type {column.dtype}, or NaN or Inf among them")
+    if column.dtype.kind == "f" and len(column) and np.abs(column).max() > _LATEST:
+        raise ValueError(f"a number of {np.abs(column).max():g}")
+    return column.astype(np.int64)
+
+
 def _load(source: Source) -> Dataset:
     directory, _, query = source.argument.partition("?")
     options = _DEFAULTS | whole_numbers("events", query, _OPTIONS)
-    if options["frames"] < 2 or options["size"] > _SIDE:
+    if options["frames"] < 2:
         raise UsageError(
             "events can't be counted so",
-            f"frames={options['frames']}, size={options['size']}",
-            f"give 2 frames or more, and a size up to {_SIDE}: events:DIR?frames=10&size=48",
+            f"frames={options['frames']}",
+            "give 2 frames or more: events:DIR?frames=10&size=48",
         )
     folder = below(source, directory)
     place = _place(folder)
@@ -230,9 +243,11 @@ def _number(file: Path) -> tuple[int, str]:
 
 
 def _gesture(file: Path) -> Columns:
-    rows = np.load(file, allow_pickle=False)  # [n, 4]: x, y, polarity, milliseconds
-    if rows.ndim != 2 or rows.shape[1] != 4:
-        raise ValueError(f"an array of shape {list(rows.shape)}, where events are [n, 4]")
+    with file.open("rb") as stream:
+        header = read_header(stream, file.stat().st_size)
+        if len(header.shape) != 2 or header.shape[1] != 4:
+            raise ValueError(f"an array of shape {list(header.shape)}, where events are [n, 4]")
+        rows = read_array(stream, header)  # [n, 4]: x, y, polarity, milliseconds
     return rows[:, 0], rows[:, 1], rows[:, 2], rows[:, 3]
 
 

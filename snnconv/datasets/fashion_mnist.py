@@ -43,6 +43,7 @@ _CLASSES = (
     "Bag",
     "Ankle boot",
 )
+_LARGEST = 2**26  # bytes of a file, unpacked; those of the data set have up to 47,040,016
 _BYTES = 8  # idx's code for unsigned bytes
 
 
@@ -84,7 +85,10 @@ def _split(images: Path, labels: Path) -> ArraySplit:
 def _idx(file: Path) -> Tensor:
     """An idx file of unsigned bytes: two zero bytes, type 8, rank, big-endian sizes, values."""
     try:
-        raw = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
+        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
+            raw = stream.read(_LARGEST + 1)
+        if len(raw) > _LARGEST:
+            raise ValueError(f"more than {_LARGEST} bytes")
         if raw[:3] != bytes((0, 0, _BYTES)):
             raise ValueError(f"starts with bytes {list(raw[:3])}, not as an idx file of bytes")
         rank = raw[3]

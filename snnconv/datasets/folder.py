@@ -17,6 +17,7 @@ Deviations:
     shorter side. Grey images have mean 0.5 and std 0.25: set for all, measured on none.
 """
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,10 +29,12 @@ from torchvision.transforms.v2 import functional
 
 from snnconv.dataset import Dataset
 from snnconv.datasets._options import whole_number
-from snnconv.errors import UnsupportedError, UsageError
+from snnconv.errors import SnnconvError, UnsupportedError, UsageError, said
 from snnconv.facts import DataFacts
 from snnconv.places import Source, below
 
+_SIDE = 4096  # of images that are scaled
+_PIXELS = 2**26  # of a scaled image before it is cut
 _COLOURS = {1: "L", 3: "RGB"}
 _GREY = ("1", "L", "LA")
 _COLOUR = ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
@@ -78,7 +81,7 @@ class FolderSplit:
 def _load(source: Source) -> Dataset:
     directory, _, query = source.argument.partition("?")
     size = whole_number(
-        "folder", query, "size", "the size of images", "give pixels: folder:DIR?size=224"
+        "folder", query, "size", "the size of images", _SIDE, "give pixels: folder:DIR?size=224"
     )
     folder = below(source, directory)
     parts = (folder / "train", folder / "test" if (folder / "test").is_dir() else folder / "val")
@@ -134,19 +137,37 @@ def _split(found: ImageFolder, shape: tuple[int, ...], size: int | None) -> Fold
 def _decode(file: Path, channels: int | None, size: int | None) -> Tensor:
     """An image file as uint8 ``[C, H, W]``; its own channels where none are given."""
     try:
-        with Image.open(file) as opened:
+        with (
+            # Pillow knows an image's size before it unpacks it, and warns if it is a bomb
+            warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning),
+            Image.open(file) as opened,
+        ):
             mode = opened.mode
             _check_mode(file, mode, channels)
+            _check_sides(file, opened.size, size)
             channels = channels or (1 if mode in _GREY else 3)
             image = opened.convert(_COLOURS[channels])
-    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises on broken files
+    except SnnconvError:
+        raise
+    except Exception as error:  # whatever a broken file makes Pillow's readers raise
         raise UnsupportedError(
-            f"{file} can't be decoded", str(error), "repair or remove the file"
+            f"{file} can't be decoded", said(error), "repair or remove the file"
         ) from error
     if size is not None:
         image = functional.center_crop(functional.resize(image, [size]), [size])
     pixels: Tensor = functional.pil_to_tensor(image)
     return pixels
+
+
+def _check_sides(file: Path, sides: tuple[int, int], size: int | None) -> None:
+    """Refuse a long strip: scaled by its shorter side, it has more pixels than memory."""
+    shorter, longer = sorted(sides)
+    if size is not None and size * size * longer > shorter * _PIXELS:
+        raise UnsupportedError(
+            f"{file} can't be used",
+            f"{sides[0]} x {sides[1]} pixels, which scaled to size={size} are more than {_PIXELS}",
+            "cut the image, or remove the file",
+        )
 
 
 def _check_mode(file: Path, mode: str, channels: int | None) -> None:

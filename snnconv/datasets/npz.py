@@ -18,8 +18,11 @@ Deviations:
     frames they are those of the mean over time, which is what the ANN sees.
 """
 
+import lzma
+import struct
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +32,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from snnconv.dataset import ArraySplit, Dataset
+from snnconv.datasets._arrays import Header, read_array, read_header
 from snnconv.errors import UnsupportedError, UsageError
 from snnconv.facts import DataFacts
 from snnconv.places import Source, below
+from snnconv.runtime import free_memory
+
+_BROKEN = (
+    *(OSError, EOFError, ValueError, OverflowError, NotImplementedError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+)
+"""What a broken, encrypted or unknown kind of archive makes the unpacking raise."""
 
 Array = NDArray[Any]
 Figures = tuple[float, ...]
@@ -46,6 +57,7 @@ _RANKS = {
     "TCL": 3,
     "TCHW": 4,
 }  # what `layout` may say, and the rank of such a sample
+_REAL = "iuf"  # NumPy's kinds of numbers with an order
 _ALPHA = 4  # most channels that an image file has: red, green, blue, opacity
 _CHUNK = 64  # samples at once while summing in float64
 _FLAT = 1e-6  # a std below this is rounding, not variation
@@ -99,35 +111,57 @@ def _read(file: Path) -> dict[str, Array]:
     if not zipfile.is_zipfile(file):
         raise _refusal(file, "no zip archive, as .npz files are", write)
     try:
-        with np.load(file, allow_pickle=False) as archive:
-            missing = [name for name in _NEEDED if name not in archive.files]
+        with zipfile.ZipFile(file) as archive:
+            held = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
+            missing = [name for name in _NEEDED if name not in held]
             if missing:
                 raise _refusal(
-                    file,
-                    f"no {', '.join(missing)}; it has {', '.join(archive.files) or 'nothing'}",
-                    write,
+                    file, f"no {', '.join(missing)}; it has {', '.join(held) or 'nothing'}", write
                 )
-            return {name: archive[name] for name in _NEEDED + _OPTIONAL if name in archive.files}
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise _refusal(file, str(error), write) from error
+            wanted = {name: held[name] for name in _NEEDED + _OPTIONAL if name in held}
+            headers = {}
+            for name, entry in wanted.items():
+                with archive.open(entry) as stream:
+                    headers[name] = read_header(stream, entry.file_size, name)
+            _check_headers(file, headers)
+            arrays = {}
+            for name, entry in wanted.items():
+                with archive.open(entry) as stream:
+                    arrays[name] = read_array(stream, headers[name])
+            return arrays
+    except _BROKEN as error:
+        raise _refusal(file, str(error) or type(error).__name__, write) from error
+
+
+def _check_headers(file: Path, headers: Mapping[str, Header]) -> None:
+    """Refuse, before anything is unpacked, what does not go together or into memory."""
+    for part in ("train", "test"):
+        x, y = headers[f"x_{part}"], headers[f"y_{part}"]
+        if min(x.shape, default=0) and len(y.shape) == 1 and x.shape[0] != y.shape[0]:
+            raise _refusal(
+                file,
+                f"{x.shape[0]} samples in x_{part}, {y.shape[0]} labels in y_{part}",
+                "give one label a sample",
+            )
+    wanted, free = sum(header.nbytes for header in headers.values()), free_memory()
+    if wanted > free:
+        raise _refusal(
+            file,
+            f"arrays of {wanted / 2**20:,.0f} MiB, where {free / 2**20:,.0f} MiB are free",
+            "give fewer samples, or image files: folder:DIR, which reads them batch by batch",
+        )
 
 
 def _split(file: Path, arrays: dict[str, Array], part: str) -> ArraySplit:
     samples = _samples(file, f"x_{part}", arrays)
     labels = _labels(file, f"y_{part}", arrays)
-    if len(samples) != len(labels):
-        raise _refusal(
-            file,
-            f"{len(samples)} samples in x_{part}, {len(labels)} labels in y_{part}",
-            "give one label a sample",
-        )
     return ArraySplit(samples, labels, 255.0 if samples.dtype == torch.uint8 else 1.0)
 
 
 def _samples(file: Path, name: str, arrays: dict[str, Array]) -> Tensor:
     """Uint8 or float32 ``[n, *shape]``, with a channel where images came without."""
     x = arrays[name]
-    if x.dtype != np.uint8 and not np.issubdtype(x.dtype, np.floating):
+    if x.dtype != np.uint8 and x.dtype.kind != "f":
         raise _refusal(
             file, f"{name} of type {x.dtype}", "give uint8 in 0..255, or float32 in 0..1"
         )
@@ -177,7 +211,7 @@ def _labels(file: Path, name: str, arrays: dict[str, Array]) -> Tensor:
             f"{name} {_kind(y)}",
             "give one label a sample, [n]; y.argmax(1) makes them of one-hot rows",
         )
-    if not np.issubdtype(y.dtype, np.number) or np.issubdtype(y.dtype, np.complexfloating):
+    if y.dtype.kind not in _REAL:
         raise _refusal(
             file, f"{name} of type {y.dtype}", "number the classes from 0; names go in `classes`"
         )
@@ -221,7 +255,7 @@ def _figures(file: Path, arrays: dict[str, Array], name: str, channels: int) -> 
     values = arrays.get(name)
     fits = (
         values is not None
-        and np.issubdtype(values.dtype, np.number)
+        and values.dtype.kind in _REAL
         and values.size in (1, channels)
         and bool(np.isfinite(values).all())
         and not (name == "std" and bool((values <= 0).any()))

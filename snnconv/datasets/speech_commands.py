@@ -110,7 +110,7 @@ def _rate(query: str) -> int:
     """The option behind the question mark."""
     remedy = f"give {RATES[0]} to {RATES[-1]} samples a second: speech-commands:DIR?rate=16000"
     problem = "the rate of waveforms"
-    rate = whole_number("speech-commands", query, "rate", problem, remedy) or _RATE
+    rate = whole_number("speech-commands", query, "rate", problem, RATES[-1], remedy) or _RATE
     if rate not in RATES:
         raise UsageError(f"{problem} can't be taken", f"'{rate}'", remedy)
     return rate

@@ -101,7 +101,7 @@ def test_a_relative_folder_lies_below_the_root(tmp_path):
         (np.zeros((3, 3), int), "an array of shape [3, 3], where events are [n, 4]"),
         (np.array([[128, 0, 1, 0]]), "events outside the 128 x 128 places of the camera"),
         (np.array([[0, -1, 1, 0]]), "events outside the 128 x 128 places of the camera"),
-        (np.array([["x", "y", "p", "t"]]), "invalid literal"),
+        (np.array([["x", "y", "p", "t"]]), "numbers of type <U1"),
     ],
 )
 def test_a_recording_that_is_none(tmp_path, rows, found):
@@ -211,8 +211,8 @@ def test_an_empty_part(tmp_path):
 @pytest.mark.parametrize(
     ("query", "found"),
     [
-        ("frames=1", "frames=1, size=48"),
-        ("size=129", "frames=10, size=129"),
+        ("frames=1", "frames=1"),
+        ("size=129", "'129'"),
         ("frames=two", "'two'"),
         ("full=0", "'0'"),
         ("frame=3", "'frame'"),
