@@ -41,7 +41,7 @@ class ConvertConfig(SimulationConfig):
     )
     neuron: str = Field("if", description="if, msat, lm-ht, lm-h (snnconv ls neurons)")
     param: dict[str, Any] = Field({}, description="NAME=VALUE of the neuron, e.g. preset=vgg16")
-    timesteps: int = Field(16, ge=1, le=STEPS, description="T, steps of simulation")
+    timesteps: int = Field(8, ge=1, le=STEPS, description="T, steps of simulation")
     confidence: str = Field(
         "off",
         description="spike confidence: off, last, all, or site names with commas between them",
