@@ -22,7 +22,6 @@ LAYER_BITS, CHANNEL_BITS = (
     10,
     6,
 )  # 0.05 % and 0.8 % relative error, 0.5 MB a layer or 32 kB a channel
-_IMAGE = 3  # dimensions of a sample
 _DRAWN = 100  # bins of the histogram that the checkpoint keeps for reports
 
 
@@ -170,10 +169,7 @@ class Method:
 def calibrating(ann: Checkpoint, device: torch.device) -> Network:
     """The network that is watched: folded, and in the memory layout in which it is fastest."""
     graph, tensors = fold(ann.graph, ann.network)
-    network = Network(graph, tensors).to(device).eval()
-    if len(ann.data.shape) == _IMAGE:
-        network = network.to(memory_format=torch.channels_last)
-    return network
+    return Network(graph, tensors).to(device).eval().laid_out()
 
 
 def calibrate(

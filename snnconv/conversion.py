@@ -78,9 +78,7 @@ def spiking_network(
         if folded
         else Network(checkpoint.graph, checkpoint.network)
     )
-    if len(checkpoint.graph.input_shape) == 3:
-        # convolutions over few channels run two to three times faster on a CPU in this layout
-        network = network.to(memory_format=torch.channels_last)
+    network = network.laid_out()  # two to three times faster on a CPU, over few channels
     hold = None if checkpoint.data.frames is None else facts.hold
     levels = {name: neuron.levels for name, neuron in neurons.items()}
     rates = expected_rates(checkpoint, levels)

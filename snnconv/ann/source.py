@@ -190,9 +190,20 @@ def _fitting(found: Captured, facts: DataFacts) -> Opened:
         raise UnsupportedError(
             f"the network does not fit the data set '{facts.spec}'",
             f"{classes} outputs for {len(facts.classes)} classes",
-            "give the network as many outputs, or the data set it was trained on (--data)",
+            _as_many(classes, facts),
         )
     return Opened(Checkpoint("ann", graph, facts, tensors, ()), verdict)
+
+
+def _as_many(classes: int, facts: DataFacts) -> str:
+    """How data and network come to the same number of classes."""
+    if classes > len(facts.classes) and facts.spec.startswith("npz:"):
+        names = f"classes=[str(k) for k in range({classes})]"
+        return (
+            f"if classes have no samples, name all {classes}: numpy.savez(..., {names}); "
+            "else give the data set that it was trained on (--data)"
+        )
+    return "give the network as many outputs, or the data set it was trained on (--data)"
 
 
 def _torchvision(name: str) -> Callable[..., Any]:

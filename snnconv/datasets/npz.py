@@ -203,14 +203,28 @@ def _samples(file: Path, name: str, arrays: dict[str, Array]) -> Tensor:
     return samples.unsqueeze(1) if grey else samples
 
 
+_WHOLE = "give whole numbers from 0"
+_OTHER_TASKS = (
+    f"{_WHOLE}, the class of each sample: regression, several labels a sample and "
+    "masks are not measured yet. To convert a network for one of those all the same, give it "
+    "labels of 0, read nothing in the accuracy, and name as many `classes` as it has outputs"
+)
+
+
+def _remedy_for(labels: Array) -> str:
+    """What to do with labels that are not one number a sample."""
+    rows = labels if labels.ndim == 2 and labels.dtype.kind in "iubf" else None
+    if rows is not None and np.isin(rows, (0, 1)).all() and (rows.sum(1) == 1).all():
+        return "these are one-hot rows: give one label a sample, y.argmax(1)"
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        return "give one label a sample, [n]: y[:, 0]"
+    return _OTHER_TASKS
+
+
 def _labels(file: Path, name: str, arrays: dict[str, Array]) -> Tensor:
     y = arrays[name]
     if y.ndim != 1:
-        raise _refusal(
-            file,
-            f"{name} {_kind(y)}",
-            "give one label a sample, [n]; y.argmax(1) makes them of one-hot rows",
-        )
+        raise _refusal(file, f"{name} {_kind(y)}", _remedy_for(y))
     if y.dtype.kind not in _REAL:
         raise _refusal(
             file, f"{name} of type {y.dtype}", "number the classes from 0; names go in `classes`"
@@ -220,7 +234,7 @@ def _labels(file: Path, name: str, arrays: dict[str, Array]) -> Tensor:
         raise _refusal(
             file,
             f"label {y[wrong[0]]:g} in {name}, at index {wrong[0]}",
-            "give whole numbers from 0",
+            _OTHER_TASKS if np.isfinite(y).all() and (y != np.trunc(y)).any() else _WHOLE,
         )
     return torch.from_numpy(y.astype(np.int64))
 

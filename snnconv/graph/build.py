@@ -14,6 +14,7 @@ from snnconv.graph.ir import INPUT, Graph, Node
 from snnconv.graph.ops import OPS
 
 Value = TypeVar("Value")
+IMAGE = 3  # dimensions of a sample that is an image
 
 
 def walk(graph: Graph, source: Value, evaluate: Callable[[Node, list[Value]], Value]) -> Value:
@@ -132,6 +133,17 @@ class Network(nn.Module):
     def tensors(self) -> dict[str, Tensor]:
         """All tensors by their names in the graph, detached, on the CPU."""
         return {name: self.tensor(name).detach().cpu().contiguous().clone() for name in self._keys}
+
+    def laid_out(self) -> "Network":
+        """Itself, for images in the layout that convolutions on a CPU are fastest in.
+
+        Weights of other convolutions than those of images stay as they are.
+        """
+        if len(self.graph.input_shape) == IMAGE:
+            for tensor in (*self.parameters(), *self.buffers()):
+                if tensor.dim() == IMAGE + 1:
+                    tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+        return self
 
     def compute(self, node: Node, inputs: list[Tensor]) -> Tensor:
         """One node's value, in training or inference as the module's mode says."""

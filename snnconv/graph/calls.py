@@ -36,6 +36,7 @@ class Run(torch.fx.Interpreter):
         self.values: dict[torch.fx.Node, Any] = {}
         self.holders: set[torch.fx.Node] = set()
         self.changed: dict[torch.fx.Node, list[torch.fx.Node]] = {}
+        self._memory: dict[torch.fx.Node, int] = {}  # where a value lies, which its aliases share
 
     def run_node(self, n: torch.fx.Node) -> Any:
         """One node."""
@@ -58,7 +59,19 @@ class Run(torch.fx.Interpreter):
         )
         self.changed[n] = [source for source, value, old in before if value._version != old]
         self.values[n] = map_aggregate(result, shape_only)
+        if isinstance(result, Tensor) and result.layout is torch.strided:
+            self._memory[n] = result.untyped_storage().data_ptr()
         return result
+
+    def needed(self) -> set[torch.fx.Node]:
+        """The nodes that the output depends on, those that change a value in place among them."""
+        found: set[torch.fx.Node] = set()
+        for node in reversed(self.graph.nodes):
+            memory = {self._memory.get(source) for source in self.changed[node]}
+            changes = bool(memory) and not memory.isdisjoint(self._memory.get(n) for n in found)
+            if node.op == "output" or node in found or changes:
+                found |= {node, *node.all_input_nodes}
+        return found
 
     def again(self, node: torch.fx.Node) -> Callable[[Tensor], Any]:
         """A call to be made once more, with another tensor in the place of its first operand."""

@@ -12,6 +12,7 @@ graph is compared with the module on random inputs before it is handed out.
 import builtins
 import copy
 import inspect
+import math
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -37,6 +38,23 @@ from snnconv.graph.translate import Translated, translate
 
 BATCH = 3  # of the example that fixes shapes: a size no layer is likely to have as a constant
 TOLERANCE = 1e-4  # largest allowed difference of graph and module, relative to the largest output
+
+_WRAPPERS = (
+    nn.DataParallel,
+    nn.parallel.DistributedDataParallel,
+    torch.optim.swa_utils.AveragedModel,
+)
+_SPIKING = (
+    "snntorch",
+    "spikingjelly",
+    "norse",
+    "sinabs",
+    "bindsnet",
+    "lava",
+    "braincog",
+    "rockpool",
+)
+"""Libraries whose modules are spiking neurons, or need them."""
 
 _PLAIN = (bool, int, float, str, type(None))
 _NOT_THE_USERS = (Path(torch.__file__).parent, Path(__file__))
@@ -95,7 +113,9 @@ def captured(
             no weights, TorchScript, or operations outside the closed list, each with its place.
         CheckFailedError: the graph's output is not the module's.
     """
-    module = _plain(module).eval()
+    module = _plain(module)
+    _check_spikes(module)
+    module = module.eval()
     if any(p.dtype != torch.float32 or p.device.type != "cpu" for p in module.parameters()):
         module = copy.deepcopy(module).cpu().float()
     example = random_input(BATCH, input_shape, tokens)
@@ -136,7 +156,7 @@ def _plain(module: nn.Module) -> nn.Module:
         UnsupportedError: TorchScript, or weights that are not there.
     """
     while True:
-        if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        if isinstance(module, _WRAPPERS):
             module = module.module
         elif isinstance(original := getattr(module, "_orig_mod", None), nn.Module):
             module = original  # of torch.compile, which would compile before it is traced
@@ -159,6 +179,30 @@ def _plain(module: nn.Module) -> nn.Module:
     return module
 
 
+def _check_spikes(module: nn.Module) -> None:
+    """Refuse a network that spikes already, and one that torch.export made.
+
+    Raises:
+        UnsupportedError: either.
+    """
+    for name, part in module.named_modules():
+        library = type(part).__module__.partition(".")[0]
+        if library in _SPIKING:
+            raise UnsupportedError(
+                f"{type(module).__name__} spikes already",
+                f"{name or 'itself'}: {type(part).__name__} of {library}",
+                "give the network with ReLU where it has these neurons: what is converted is an "
+                "ANN that was trained without spikes",
+            )
+    if isinstance(module, torch.fx.GraphModule) and "eval" in vars(module):
+        raise UnsupportedError(
+            f"{type(module).__name__} can't be traced",
+            "the module of an exported program, which can't be put into evaluation mode",
+            "save the program as .pt2, and give that file: "
+            "torch.export.save(program, 'network.pt2')",
+        )
+
+
 def _expected(module: nn.Module, example: Tensor) -> Tensor:
     """What the module itself gives."""
     kind = type(module).__name__
@@ -173,10 +217,34 @@ def _expected(module: nn.Module, example: Tensor) -> Tensor:
         ) from error
     if isinstance(value, Tensor) and value.dim() == 2 and len(value) == BATCH:
         return value
-    found = f"a {type(value).__name__}"
+    raise UnsupportedError(f"{kind} gives no logits [B, classes]", *_not_logits(value))
+
+
+def _not_logits(value: object) -> tuple[str, str]:
+    """What a network gives in the place of logits, and what to do."""
+    if isinstance(value, Tensor) and value.dim() > 2 and len(value) == BATCH:
+        return (
+            f"shape {list(value.shape)} for {BATCH} samples: {math.prod(value.shape[1:])} numbers "
+            "a sample",
+            "to convert it all the same, flatten them: torch.nn.Sequential(network, "
+            "torch.nn.Flatten()), and name as many classes in the data. Tasks other than one label "
+            "a sample, as masks are, are not measured yet",
+        )
     if isinstance(value, Tensor):
         found = f"shape {list(value.shape)} for {BATCH} samples"
-    raise UnsupportedError(f"{kind} gives no logits [B, classes]", found, "return the logits only")
+        return found, "keep the batch as the first axis: [B, classes]"
+    if isinstance(value, Mapping):
+        keys = ", ".join(map(repr, list(value)[:5]))
+        return (
+            f"a {type(value).__name__} of {keys}",
+            f"return the logits only: network(x)[{next(iter(value), 'logits')!r}]",
+        )
+    if isinstance(value, tuple | list):
+        return (
+            f"a {type(value).__name__} of {len(value)} values",
+            "return the logits only: network(x)[0], if they are the first",
+        )
+    return f"a {type(value).__name__}", "return the logits only, as a tensor"
 
 
 def _translated(module: nn.Module, example: Tensor, analog: bool) -> Translated:

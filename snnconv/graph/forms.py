@@ -8,6 +8,9 @@ attributes carry the same names, goes through the same function. What a form can
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+
+from snnconv.graph.arithmetic import line
 from snnconv.graph.form import (
     Activation,
     Made,
@@ -19,6 +22,7 @@ from snnconv.graph.form import (
     stored,
     weights,
 )
+from snnconv.graph.ops import OPS
 
 
 def conv(
@@ -152,13 +156,17 @@ def avg_pool(
     divisor_override: int | None = None,
 ) -> Made:
     """Average pooling."""
-    if divisor_override is not None:
-        raise Refused(
-            f"divisor_override={divisor_override}", "leave it out, and scale the weights behind it"
-        )
     attrs = _window(rank, kernel_size, stride, padding)
     attrs |= {"ceil_mode": bool(ceil_mode), "count_include_pad": bool(count_include_pad)}
-    return Made("avg_pool", [batched(x, rank)], attrs)
+    pooled = Made("avg_pool", [batched(x, rank)], attrs)
+    if divisor_override is None:
+        return pooled
+    ones = torch.ones(1, 1, *batched(x, rank).shape[2:])
+    average = OPS["avg_pool"]
+    counts = average.reach(attrs, {}, [ones]) / average.run(attrs, {}, [ones])
+    scale = counts[0] / divisor_override  # of each place: windows at a border may hold fewer
+    uniform = bool((scale == scale.flatten()[0]).all())
+    return line(pooled, scale.flatten()[:1] if uniform else scale)
 
 
 def _window(rank: int, kernel: Any, stride: Any, padding: Any) -> dict[str, Any]:

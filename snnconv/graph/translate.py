@@ -50,8 +50,10 @@ def translate(
     with torch.no_grad():
         run.run(example)
     translator = _Translator(traced, run, analog)
+    needed = run.needed()
     for node in traced.graph.nodes:
-        translator.read(node)
+        if node in needed:
+            translator.read(node)
     if translator.obstacles:
         raise ObstaclesError(whose, translator.obstacles)
     assembly = translator.assembly

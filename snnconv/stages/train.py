@@ -272,9 +272,7 @@ def _module(made: Checkpoint) -> Network | SpikingNetwork:
     """What is trained, BatchNorm live."""
     if made.kind == "trained":
         return spiking_network(made, folded=False)
-    network = Network(made.graph, made.network)
-    images = len(made.graph.input_shape) == 3
-    return network.to(memory_format=torch.channels_last) if images else network
+    return Network(made.graph, made.network).laid_out()
 
 
 def _holding(made: Checkpoint, module: Network | SpikingNetwork) -> Checkpoint:

@@ -210,6 +210,14 @@ def test_weights_that_are_not_finite(value, tmp_path):
     assert refused(UnsupportedError, "cnn", file).found == "NaN or Inf in 0.weight"
 
 
+def test_classes_that_have_no_sample():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 12))
+    with pytest.raises(UnsupportedError) as caught:
+        from_module(net, FACTS.model_copy(update={"spec": "npz:own.npz"}))
+    assert "classes=[str(k) for k in range(12)]" in caught.value.remedy
+    from_module(net, FACTS.model_copy(update={"classes": tuple(str(k) for k in range(12))}))
+
+
 def test_logits_that_are_none():
     with pytest.raises(UnsupportedError, match="gives no logits"):
         from_module(nn.Sequential(nn.Conv2d(1, 10, 3)), FACTS)

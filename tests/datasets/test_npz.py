@@ -226,7 +226,9 @@ def test_lengths_of_samples_and_labels(part):
 def test_labels_that_are_no_whole_numbers_from_zero(label, found):
     y = Y.astype(float if label != -1 else int)
     y[4] = label
-    assert refused(found, y_train=y).remedy == "give whole numbers from 0"
+    remedy = refused(found, y_train=y).remedy
+    assert remedy.startswith("give whole numbers from 0")
+    assert ("regression" in remedy) == (label == 0.5)
 
 
 @pytest.mark.parametrize("dtype", [np.str_, np.bool_, np.complex64])
@@ -237,6 +239,26 @@ def test_labels_of_other_types(dtype):
 
 def test_one_hot_labels():
     assert "y.argmax(1)" in refused("y_train [6, 3] float64", y_train=np.eye(3)[Y]).remedy
+
+
+@pytest.mark.parametrize(
+    "y", [RNG.random((6, 2)), RNG.integers(0, 2, (6, 4)) | [1, 1, 0, 0], np.ones((6, 5, 4), int)]
+)
+def test_labels_of_other_tasks(y):
+    """Regression, several labels a sample, masks: argmax would make another task of them."""
+    remedy = refused("y_train [6, ", y_train=y).remedy
+    assert "argmax" not in remedy
+    assert "not measured yet" in remedy
+
+
+def test_other_tasks_convert_as_the_remedy_says():
+    made = arrays(y_train=np.zeros(6, int), y_test=np.zeros(3, int))
+    write(**made, classes=[str(k) for k in range(4)])
+    assert len(load("npz:own.npz").facts.classes) == 4
+
+
+def test_one_label_a_row():
+    assert "y[:, 0]" in refused("y_train [6, 1] int64", y_train=Y[:, None]).remedy
 
 
 def test_a_class_left_out():

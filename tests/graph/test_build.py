@@ -204,3 +204,11 @@ def test_batch_norm_of_a_graph_without_momentum_trains_with_a_tenth():
     network = Network(replace(graph, nodes=(older, *graph.nodes[1:])), tensors).train()
     network(torch.tensor([[10.0], [20.0]]))
     assert network.tensor("0.running_mean").item() == pytest.approx(0.1 * 15)
+
+
+def test_other_convolutions_than_those_of_images_keep_their_layout():
+    """Frames as the depth of a Conv3d, on samples that are images."""
+    module = nn.Sequential(nn.Unflatten(1, (1, 6)), nn.Conv3d(1, 4, 3), nn.Flatten())
+    graph, tensors = capture(module, (6, 8, 8))
+    x = torch.randn(2, 6, 8, 8)
+    torch.testing.assert_close(Network(graph, tensors).laid_out()(x), module(x))

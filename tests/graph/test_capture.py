@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from nets import IMAGE, Calls, captured, fcs, ops, refused
 from torch import nn
 
+from snnconv.ann.exported.source import import_exported
 from snnconv.errors import CheckFailedError
 from snnconv.graph import capture as capturing
 from snnconv.graph.build import Network
@@ -192,11 +193,11 @@ def test_an_input_of_another_shape():
 @pytest.mark.parametrize(
     ("function", "found"),
     [
-        (lambda n, x: x, "shape [3, 2, 8, 8] for 3 samples"),
+        (lambda n, x: x, "shape [3, 2, 8, 8] for 3 samples: 128 numbers a sample"),
         (lambda n, x: x.sum(), "shape [] for 3 samples"),
         (lambda n, x: x.flatten(1).view(6, -1), "shape [6, 64] for 3 samples"),
-        (lambda n, x: (x.flatten(1), x), "a tuple"),
-        (lambda n, x: {"logits": x}, "a dict"),
+        (lambda n, x: (x.flatten(1), x), "a tuple of 2 values"),
+        (lambda n, x: {"logits": x}, "a dict of 'logits'"),
         (lambda n, x: None, "a NoneType"),
     ],
 )
@@ -204,6 +205,63 @@ def test_no_logits(function, found):
     error = refused(Calls(function), IMAGE)
     assert error.problem == "Calls gives no logits [B, classes]"
     assert error.found == found
+
+
+def test_what_to_do_about_no_logits():
+    class Fixed(nn.Module):
+        def __init__(self, module, fix):
+            super().__init__()
+            self.module, self.fix = module, fix
+
+        def forward(self, x):
+            return self.fix(self.module(x))
+
+    flat = refused(Calls(lambda n, x: F.relu(x)), IMAGE).remedy
+    assert "torch.nn.Sequential(network, torch.nn.Flatten())" in flat
+    captured(nn.Sequential(Calls(lambda n, x: F.relu(x)), nn.Flatten()), IMAGE)
+    first = Calls(lambda n, x: (F.relu(x).flatten(1), x))
+    assert "network(x)[0]" in refused(first, IMAGE).remedy
+    captured(Fixed(first, lambda y: y[0]), IMAGE)
+    named = Calls(lambda n, x: {"logits": F.relu(x).flatten(1)})
+    assert "network(x)['logits']" in refused(named, IMAGE).remedy
+    captured(Fixed(named, lambda y: y["logits"]), IMAGE)
+
+
+def test_a_branch_that_reaches_no_output_is_no_obstacle():
+    def forward(n, x):
+        h = F.relu(n.fc(x))
+        torch.sigmoid(h).cumsum(1).sigmoid_()
+        return n.out(h)
+
+    assert ops(captured(Calls(forward, **fcs(4)), (4,))) == ["linear", "relu", "linear"]
+
+
+def test_a_change_in_place_of_an_alias_is_no_branch():
+    def forward(n, x):
+        h = F.relu(n.fc(x))
+        h.detach().sigmoid_()
+        return n.out(h)
+
+    assert "sigmoid_" in refused(Calls(forward, **fcs(4)), (4,)).found
+
+
+def test_a_network_that_spikes_already():
+    neuron = pytest.importorskip("spikingjelly.activation_based.neuron")
+    error = refused(nn.Sequential(nn.Linear(4, 4), neuron.IFNode()), (4,))
+    assert error.problem == "Sequential spikes already"
+    assert error.found == "1: IFNode of spikingjelly"
+    assert "ReLU" in error.remedy
+
+
+def test_the_module_of_an_exported_program(tmp_path):
+    net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)).eval()
+    program = torch.export.export(net, (torch.rand(2, 4),))
+    error = refused(program.module(), (4,))
+    assert "save the program as .pt2" in error.remedy
+    file = tmp_path / "network.pt2"
+    line = error.remedy.partition(": ")[2].replace("network.pt2", str(file))
+    exec(line, {"torch": torch, "program": program})
+    assert import_exported(file, (4,)).graph.sites
 
 
 def test_an_output_that_does_not_depend_on_the_input():
@@ -250,7 +308,11 @@ def test_an_alias_that_the_trace_loses_is_noticed():
 
 
 @pytest.mark.parametrize(
-    "wrap", [nn.DataParallel, partial(torch.compile, backend=lambda *_: 1 / 0)]
+    "wrap",
+    [
+        *(nn.DataParallel, torch.optim.swa_utils.AveragedModel),
+        partial(torch.compile, backend=lambda *_: 1 / 0),
+    ],
 )
 def test_a_network_that_is_wrapped_for_speed_is_the_one_inside(wrap):
     assert ops(capture(wrap(nn.Sequential(nn.Linear(4, 2), nn.ReLU())), (4,))[0]) == (

@@ -3,7 +3,7 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
-from nets import IMAGE, Calls, captured, flattened, refused
+from nets import IMAGE, Calls, captured, flattened, ops, refused
 from torch import nn
 
 from snnconv.graph.roles import Carries, carried, cumulative
@@ -79,9 +79,6 @@ def test_refused(function, says):
 @pytest.mark.parametrize(
     ("part", "says"),
     [
-        (nn.AvgPool2d(2, divisor_override=3), "part: divisor_override=3"),
-        (lambda x: F.avg_pool2d(x, 2, divisor_override=3), "avg_pool2d: divisor_override=3"),
-        (lambda x: F.avg_pool2d(x, 2, 2, 0, False, True, 3), "avg_pool2d: divisor_override=3"),
         (lambda x: F.lp_pool2d(x, 2, 2), "function"),
         (nn.Upsample(scale_factor=2, mode="nearest-exact"), "upsampling with mode 'nearest-exact'"),
         (lambda x: F.interpolate(x, 3, mode="bilinear", antialias=True), "and antialias"),
@@ -94,6 +91,20 @@ def test_refused_on_images(part, says):
     error = refused(flattened(part), IMAGE)
     assert says in error.found
     assert error.problem == "1 operation of the network can't be converted"
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        nn.AvgPool2d(2, divisor_override=3),
+        lambda x: F.avg_pool2d(x, 2, 2, 0, False, True, 3),
+        nn.AvgPool2d(3, 2, 1, count_include_pad=False, divisor_override=5),
+        nn.AvgPool2d(3, 3, 1, ceil_mode=True, divisor_override=1),
+        lambda x: F.avg_pool3d(x.unsqueeze(1), 2, divisor_override=7),
+    ],
+)
+def test_an_average_with_a_divisor_of_its_own(part):
+    assert ops(captured(flattened(part), IMAGE))[-3:-1] == ["avg_pool", "affine"]
 
 
 @pytest.mark.parametrize(
