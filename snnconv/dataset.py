@@ -4,8 +4,11 @@ Samples are handed out as float32 in 0..1; normalisation is a fact of the data s
 nowhere else, so it travels in the checkpoint with the network that was trained under it.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from heapq import heappop, heappush
+from itertools import accumulate
 from pathlib import Path
 from typing import Protocol
 
@@ -220,7 +223,50 @@ def batches(
         yield indices, x, split.labels[indices]
 
 
-def first(split: Split, limit: int | None) -> Tensor:
-    """The first ``limit`` indices of a split, or all."""
-    count = len(split.labels)
-    return torch.arange(count if limit is None else min(limit, count))
+def subset(labels: Tensor, n: int | None, seed: int) -> Tensor:
+    """A stratified random subset: every class has its share of the samples, rounded up or down.
+
+    A class whose share is below one sample may have none. The subset depends on the labels, ``n``
+    and the seed alone. Subsets of one seed are nested: a smaller one is part of a larger one.
+
+    Args:
+        labels: of the whole split, ``[N]`` int64.
+        n: how many samples; all where there are no more, or where none is given.
+        seed: of the draw.
+
+    Returns:
+        Indices in ascending order, ``[min(n, N)]`` int64.
+
+    Reference:
+        The order in which classes take their turns is the schedule of Baruah et al. 1996,
+        *Proportionate progress*: of those due, the one whose deadline is earliest. After any
+        number of turns no class is one sample or more away from its share.
+    """
+    total = len(labels)
+    if n is None or n >= total:
+        return torch.arange(total)
+    generator = torch.Generator().manual_seed(seed)
+    shuffled = torch.randperm(total, generator=generator)
+    shuffled = shuffled[labels[shuffled].argsort(stable=True)]  # class by class, each at random
+    sizes: list[int] = labels.unique(return_counts=True)[1].tolist()
+    starts = [end - size for end, size in zip(accumulate(sizes), sizes, strict=True)]
+    drawn = torch.randperm(len(sizes), generator=generator).tolist()  # who is first of equals
+
+    # class k takes its turn j + 1, which is due in (j * total / size, (j + 1) * total / size]
+    waiting = [(1, rank, k, 0) for rank, k in enumerate(drawn)]
+    due: list[tuple[int, int, int, int]] = []
+    chosen = []
+    for turn in range(1, n + 1):
+        while waiting and waiting[0][0] <= turn:
+            _, rank, k, j = heappop(waiting)
+            heappush(due, (-(-(j + 1) * total // sizes[k]), rank, k, j))
+        _, rank, k, j = heappop(due)
+        chosen.append(starts[k] + j)
+        if j + 1 < sizes[k]:
+            heappush(waiting, ((j + 1) * total // sizes[k] + 1, rank, k, j + 1))
+    return shuffled[torch.tensor(chosen, dtype=torch.int64)].sort().values
+
+
+def digest(indices: Tensor) -> str:
+    """The SHA-256 of indices, as 64-bit integers with the lowest byte first."""
+    return hashlib.sha256(indices.long().numpy().astype("<i8").tobytes()).hexdigest()

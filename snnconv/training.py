@@ -25,7 +25,7 @@ from snnconv import distributed
 from snnconv.augment import augmentation, mixture
 from snnconv.bounds import SEED
 from snnconv.config import OptimiserConfig
-from snnconv.dataset import Split, batches
+from snnconv.dataset import Split, batches, subset
 from snnconv.errors import CheckFailedError, UsageError
 from snnconv.facts import DataFacts
 from snnconv.graph.build import Network
@@ -44,17 +44,27 @@ class Parts:
     validation: Tensor
 
 
-def hold_out(split: Split, share: float, limit: int | None) -> Parts:
+def hold_out(split: Split, share: float, limit: int | None, seed: int) -> Parts:
     """Hold out a share of each class, evenly spread: the same for every seed and every stage.
+
+    With a limit, both parts are subsets of what they are without one (:func:`~.dataset.subset`),
+    so no stage trains on what another held out.
+
+    Args:
+        split: the training split.
+        share: of the samples that is held out, at least one sample.
+        limit: samples of both parts together; all by default.
+        seed: of the subsets.
 
     Raises:
         UsageError: fewer than two samples.
     """
-    labels = split.labels if limit is None else split.labels[:limit]
-    if len(labels) < 2:
+    labels = split.labels
+    count = min(len(labels), limit or len(labels))
+    if count < 2:
         raise UsageError(
             "there is nothing to train on beside what is held out",
-            f"{len(labels)} training sample",
+            f"{count} training sample",
             "give more: --limit 2 or above",
         )
     held = torch.zeros(len(labels), dtype=torch.bool)
@@ -64,7 +74,12 @@ def hold_out(split: Split, share: float, limit: int | None) -> Parts:
         held[members[due.diff() > 0]] = True
     if not held.any():
         held[-1] = True
-    return Parts(torch.nonzero(~held).flatten(), torch.nonzero(held).flatten())
+    train, validation = torch.nonzero(~held).flatten(), torch.nonzero(held).flatten()
+    if count < len(labels):
+        few = min(max(1, math.floor(count * share)), len(validation))
+        train = train[subset(labels[train], count - few, seed)]
+        validation = validation[subset(labels[validation], few, seed)]
+    return Parts(train, validation)
 
 
 def optimiser(module: nn.Module, config: OptimiserConfig) -> torch.optim.SGD:

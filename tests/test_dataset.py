@@ -1,3 +1,4 @@
+import hashlib
 import sys
 from pathlib import Path
 
@@ -6,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snnconv.dataset import ROOM, ArraySplit, Dataset, batches, first, load, normalise
+from snnconv.dataset import ROOM, ArraySplit, Dataset, batches, digest, load, normalise, subset
 from snnconv.errors import UnsupportedError, UsageError
 from snnconv.facts import DataFacts
 
@@ -237,9 +238,86 @@ def test_batches_of_another_shape_than_the_network_takes():
     assert "--data" in caught.value.remedy
 
 
-@pytest.mark.parametrize(("limit", "count"), [(None, 10), (3, 3), (10, 10), (99, 10)])
-def test_the_first_samples(limit, count):
-    assert first(split(), limit).tolist() == list(range(count))
+# Subsets
+
+labelled = st.lists(st.integers(0, 6), min_size=1, max_size=60).map(torch.tensor)
+seeds = st.integers(0, 5)
+
+
+@pytest.mark.parametrize(("n", "count"), [(None, 10), (3, 3), (10, 10), (99, 10)])
+def test_a_subset_has_as_many_samples_as_it_can(n, count):
+    assert len(subset(split().labels, n, 0)) == count
+
+
+@given(labelled, seeds)
+def test_all_samples_are_every_index_once(labels, seed):
+    every = list(range(len(labels)))
+    for n in (None, len(labels), len(labels) + 1):
+        assert subset(labels, n, seed).tolist() == every
+
+
+@given(labelled, seeds)
+def test_subsets_are_nested_in_ascending_order(labels, seed):
+    smaller = set()
+    for n in range(len(labels) + 1):
+        found = subset(labels, n, seed).tolist()
+        assert found == sorted(set(found))
+        assert len(found) == n
+        assert smaller <= set(found)
+        smaller = set(found)
+
+
+@given(labelled, seeds)
+def test_every_class_has_its_share_rounded_up_or_down(labels, seed):
+    total = len(labels)
+    for n in range(total + 1):
+        found = labels[subset(labels, n, seed)]
+        for label in labels.unique():
+            share = n * int((labels == label).sum()) / total
+            assert abs(int((found == label).sum()) - share) < 1
+
+
+def test_classes_of_very_different_sizes():
+    """The case in which taking classes by the middle of their intervals goes astray."""
+    labels = torch.tensor([0] * 50 + list(range(1, 51)))
+    for n in range(101):
+        assert abs(int((labels[subset(labels, n, 3)] == 0).sum()) - n / 2) < 1
+
+
+@given(labelled, seeds, st.integers(0, 60))
+def test_a_subset_hangs_on_labels_and_seed_alone(labels, seed, n):
+    one = subset(labels, n, seed)
+    torch.manual_seed(n)
+    assert torch.equal(one, subset(labels.clone(), n, seed))
+
+
+def test_a_seed_draws_of_its_own():
+    labels = torch.arange(1000) % 10
+    assert not torch.equal(subset(labels, 100, 0), subset(labels, 100, 1))
+    # every sample is as likely as any other
+    seen = torch.zeros(1000)
+    for seed in range(200):
+        seen[subset(labels, 100, seed)] += 1
+    assert seen.std() < 1.5 * (200 * 0.1 * 0.9) ** 0.5
+    assert abs(float(seen[:500].sum() - seen[500:].sum())) < 500
+
+
+def test_of_one_class_a_subset_is_a_random_part():
+    found = subset(torch.zeros(100, dtype=torch.int64), 30, 0)
+    assert len(found) == 30
+    assert found.max() > 50 > found.min()
+
+
+def test_by_hand():
+    """Eight, four and four of sixteen: of four samples two, one and one."""
+    labels = torch.tensor([0] * 8 + [1] * 4 + [2] * 4)
+    assert labels[subset(labels, 4, 0)].tolist() == [0, 0, 1, 2]
+    assert labels[subset(labels, 8, 0)].tolist() == [0, 0, 0, 0, 1, 1, 2, 2]
+
+
+def test_a_digest_by_hand():
+    raw = bytes([1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0])
+    assert digest(torch.tensor([1, 256])) == hashlib.sha256(raw).hexdigest()
 
 
 def test_a_dataset_is_frozen():

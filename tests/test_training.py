@@ -111,7 +111,7 @@ labelled = st.lists(st.integers(0, 3), min_size=2, max_size=60).map(
 
 @given(labelled, st.floats(0.01, 0.99))
 def test_every_sample_is_in_one_part(split, share):
-    parts = hold_out(split, share, None)
+    parts = hold_out(split, share, None, 0)
     together = torch.cat([parts.train, parts.validation])
     assert together.sort().values.tolist() == list(range(len(split.labels)))
     assert len(parts.validation) > 0
@@ -120,7 +120,7 @@ def test_every_sample_is_in_one_part(split, share):
 
 @given(labelled, st.floats(0.01, 0.99))
 def test_each_class_gives_its_share(split, share):
-    held = split.labels[hold_out(split, share, None).validation]
+    held = split.labels[hold_out(split, share, None, 0).validation]
     for label in split.labels.unique():
         due = share * int((split.labels == label).sum())
         assert due - 1 <= int((held == label).sum()) <= max(due, 1) + 1e-9
@@ -128,7 +128,7 @@ def test_each_class_gives_its_share(split, share):
 
 def test_every_tenth_of_each_class():
     split = Labels(torch.arange(200) % 2)
-    assert hold_out(split, 0.1, None).validation.tolist() == sorted(
+    assert hold_out(split, 0.1, None, 0).validation.tolist() == sorted(
         label + 2 * k for label in (0, 1) for k in range(9, 100, 10)
     )
 
@@ -136,21 +136,34 @@ def test_every_tenth_of_each_class():
 def test_the_same_every_time_whatever_the_seed():
     split = Labels(torch.randint(0, 4, (50,)))
     torch.manual_seed(1)
-    one = hold_out(split, 0.3, 40)
+    one = hold_out(split, 0.3, None, seed=1)
     torch.manual_seed(2)
-    other = hold_out(split, 0.3, 40)
+    other = hold_out(split, 0.3, None, seed=2)
     assert torch.equal(one.validation, other.validation)
     assert torch.equal(one.train, other.train)
 
 
-def test_a_limit_takes_the_first():
-    parts = hold_out(Labels(torch.arange(200) % 2), 0.1, 60)
-    assert int(torch.cat([parts.train, parts.validation]).max()) == 59
+@given(labelled, st.floats(0.01, 0.99), st.integers(2, 60), st.integers(0, 3), st.integers(0, 3))
+def test_a_limit_takes_a_part_of_both(split, share, limit, seed, other):
+    whole, parts = hold_out(split, share, None, other), hold_out(split, share, limit, seed)
+    # no seed and no limit trains on what another one validates on
+    assert set(parts.train.tolist()) <= set(whole.train.tolist())
+    assert set(parts.validation.tolist()) <= set(whole.validation.tolist())
+    assert len(parts.train) + len(parts.validation) == min(limit, len(split.labels))
+    assert len(parts.train) > 0
+    assert len(parts.validation) > 0
+
+
+def test_a_limit_takes_of_every_class():
+    split = Labels(torch.arange(200) // 50)  # sorted by class
+    parts = hold_out(split, 0.1, 40, 0)
+    assert split.labels[parts.train].bincount().tolist() == [9, 9, 9, 9]
+    assert split.labels[parts.validation].bincount().tolist() == [1, 1, 1, 1]
 
 
 def test_one_sample_cannot_be_parted():
     with pytest.raises(UsageError, match="--limit 2"):
-        hold_out(Labels(torch.arange(9)), 0.1, 1)
+        hold_out(Labels(torch.arange(9)), 0.1, 1, 0)
 
 
 # The loss
@@ -246,7 +259,7 @@ def trained(net=None, loss=None, validate=lambda: 0.5, **options):
         objective = Classification(net, config.label_smoothing, validate)
     else:
         objective = Given(net, loss, validate)
-    parts = hold_out(split, 0.25, None)
+    parts = hold_out(split, 0.25, None, 0)
     return list(Training(objective, split, FACTS, config, parts, CPU, Quiet()).epochs()), net
 
 
@@ -342,7 +355,7 @@ def test_mixed_samples_are_learned_from():
 def test_what_goes_on_ends_in_the_same_bits():
     options = {"batch_size": 16, "epochs": 4, "augment": ("flip", "crop"), "mix": ("mixup",)}
     config, split = OptimiserConfig(**options), blobs()
-    parts = hold_out(split, 0.25, None)
+    parts = hold_out(split, 0.25, None, 0)
 
     def training():
         objective = Classification(tiny(), 0.0, lambda: 0.5)

@@ -68,7 +68,7 @@ class ReparameterizeConfig(DataConfig):
         0.5, ge=0, description="largest difference of accuracy in points; plain IF may differ more"
     )
     limit: int | None = Field(
-        None, ge=1, le=COUNT, description="compare on the first N test samples"
+        None, ge=1, le=COUNT, description="compare on N test samples, every class by its share"
     )
     out: Path | None = Field(
         None, description="checkpoint; RUN/reparameterized.safetensors by default"
@@ -90,7 +90,9 @@ class EvaluateConfig(SimulationConfig):
     timesteps: int | None = Field(
         None, ge=1, le=STEPS, description="T; the checkpoint's by default"
     )
-    limit: int | None = Field(None, ge=1, le=COUNT, description="use the first N test samples")
+    limit: int | None = Field(
+        None, ge=1, le=COUNT, description="use N test samples, every class by its share"
+    )
     chunk: int = Field(
         32, ge=1, le=COUNT, description="time steps computed at once; changes no result"
     )

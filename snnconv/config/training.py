@@ -43,7 +43,9 @@ class OptimiserConfig(DataConfig):
     validation: float = Field(
         0.1, gt=0, lt=1, description="share of the training split held out to measure each epoch on"
     )
-    limit: int | None = Field(None, ge=1, le=COUNT, description="use the first N training samples")
+    limit: int | None = Field(
+        None, ge=1, le=COUNT, description="use N training samples, every class by its share"
+    )
     sync_batchnorm: bool = Field(
         False, description="BatchNorm by the batches of all processes together (torchrun)"
     )

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from snnconv.render import units
-from snnconv.render.naming import by_events, calibration, confidence, labels, parameters
+from snnconv.render.naming import by_events, calibration, confidence, drawn, labels, parameters
 from snnconv.render.tables import Cell, Column, Table
 from snnconv.reports import EvaluateReport
 
@@ -59,7 +59,12 @@ def powers(timesteps: int) -> list[int]:
 
 def comparable(evaluations: Sequence[EvaluateReport]) -> bool:
     """Whether the runs were measured on the same samples."""
-    return len({(report.data.spec, report.samples) for report in evaluations}) <= 1
+    return len({_samples(report) for report in evaluations}) <= 1
+
+
+def _samples(report: EvaluateReport) -> tuple[str, int, str | None]:
+    """Equal for runs on the same samples; reports of older versions do not say which."""
+    return report.data.spec, report.samples, report.subset.sha256 if report.subset else None
 
 
 def best_of(
@@ -138,7 +143,11 @@ def _setup(rows: _Comparison) -> None:
         rows.text("Setup", "Spike confidence", [confidence(run) for run in runs])
     rows.text("Setup", "Time steps T", [str(run.timesteps) for run in runs])
     if not all(rows.same_data):
-        rows.text("Setup", "Data", [f"{run.data.spec}, {run.samples} samples" for run in runs])
+        rows.text("Setup", "Data", [_data(run) for run in runs])
+
+
+def _data(run: EvaluateReport) -> str:
+    return f"{run.data.spec}, {drawn(run.subset, run.samples)}"
 
 
 def reached(run: EvaluateReport, margin: str) -> Cell:

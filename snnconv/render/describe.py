@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from snnconv.render import describe_more, units
 from snnconv.render.compare import last, loss, powers, reached
 from snnconv.render.layers import layer_table
-from snnconv.render.naming import by_events, calibration, confidence
+from snnconv.render.naming import by_events, calibration, confidence, drawn
 from snnconv.render.tables import Block, Column, Fact, Facts, Table
 from snnconv.reports import (
     CalibrateReport,
@@ -35,6 +35,15 @@ def _data(data: DataUse) -> str:
         f"{data.spec}, {units.count(data.train_samples)} training and "
         f"{units.count(data.test_samples)} test samples"
     )
+
+
+def _trained_on(report: TrainReport | FinetuneReport) -> list[Fact]:
+    """The samples that were trained on, and those that validation accuracies are of."""
+    return [
+        Fact(name, drawn(subset, subset.samples))
+        for name, subset in (("trained on", report.subset), ("validated on", report.held_out))
+        if subset
+    ]
 
 
 def _closing(report: Report) -> list[Fact]:
@@ -76,9 +85,14 @@ def train(report: TrainReport) -> list[Block]:
     """Of a :class:`TrainReport`."""
     facts = [
         Fact("data", _data(report.data)),
+        *_trained_on(report),
         Fact("parameters", units.count(report.parameters)),
         *describe_more.non_spiking(report),
-        Fact("test accuracy", units.percent(report.accuracy), "after the last epoch"),
+        Fact(
+            "test accuracy",
+            units.percent(report.accuracy),
+            f"after the last epoch, {units.count(report.data.test_samples)} samples",
+        ),
     ]
     if report.levels:
         thetas = [units.number(theta) for theta in report.thresholds.values()]
@@ -100,7 +114,7 @@ def calibrate(report: CalibrateReport) -> list[Block]:
     facts = [
         Fact("data", _data(report.data)),
         Fact("method", method, f"one threshold a {report.granularity}"),
-        Fact("samples", units.count(report.samples)),
+        Fact("samples", drawn(report.subset, report.samples, "training")),
         Fact("threshold error", units.percent(report.relative_error_bound), "at most; from bins"),
         *describe_more.non_spiking(report),
         *([describe_more.imported(report.imported)] if report.imported else []),
@@ -164,6 +178,7 @@ def finetune(report: FinetuneReport) -> list[Block]:
     kept = f"of epoch {report.epoch_best}" if report.epoch_best else "no epoch was better"
     facts = [
         Fact("data", _data(report.data)),
+        *_trained_on(report),
         Fact("validation before", units.percent(report.accuracy_epoch0)),
         Fact("validation kept", units.percent(report.accuracy_best), f"{kept}; {gain} points"),
         Fact("validation at the end", units.percent(report.accuracy_last)),
@@ -204,7 +219,8 @@ def _energies(report: EvaluateReport) -> list[Fact]:
 def _headline(report: EvaluateReport) -> list[Fact]:
     at_end, lost = last(report.accuracy), loss(report)
     facts = [
-        Fact("data", f"{report.data.spec}, {units.count(report.samples)} test samples"),
+        Fact("data", report.data.spec),
+        Fact("samples", drawn(report.subset, report.samples, "test")),
         Fact("neuron", report.neuron, units.pairs(report.params)),
         Fact("thresholds", calibration(report) or "unknown"),
     ]

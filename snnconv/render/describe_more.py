@@ -2,6 +2,7 @@
 
 from snnconv.render import units
 from snnconv.render.compare import NON_SPIKING, NON_SPIKING_OF
+from snnconv.render.naming import drawn
 from snnconv.render.tables import Block, Column, Fact, Facts, Table
 from snnconv.reports import (
     DoctorReport,
@@ -70,6 +71,7 @@ def reparameterize(done: ReparameterizeReport) -> list[Block]:
         ),
     )
     facts = [
+        Fact("samples", drawn(done.subset, done.samples, "test")),
         Fact("neuron", done.neuron, "without what mixes time" if done.vanilla else ""),
         Fact(
             "counts that differ",

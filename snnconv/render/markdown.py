@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from snnconv.render import provenance, units
 from snnconv.render.compare import BOLD, Quantity, comparable, quantities
 from snnconv.render.layers import layer_table
-from snnconv.render.naming import labels
+from snnconv.render.naming import drawn, labels
 from snnconv.render.tables import Cell, Column, Fact, Facts, Table
 from snnconv.reports import EvaluateReport
 
@@ -89,7 +89,8 @@ def markdown(evaluations: Sequence[EvaluateReport]) -> str:
         return f"{parts[0]}\n\nNo evaluations.\n"
     first = evaluations[0]
     if comparable(evaluations):
-        parts.append(f"On {units.count(first.samples)} test samples of {escaped(first.data.spec)}.")
+        samples = drawn(first.subset, first.samples, "test")
+        parts.append(f"On {escaped(first.data.spec)}: {samples}.")
     tables = summary(evaluations)
     if any(table.best for table in tables):
         parts.append(BOLD)

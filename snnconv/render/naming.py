@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from snnconv.render import units
-from snnconv.reports import EvaluateReport, FinetuneReport
+from snnconv.reports import EvaluateReport, FinetuneReport, SubsetUse
 
 FEW = 3
 """Parameters named where there is little room; the provenance has them all."""
@@ -24,6 +24,17 @@ def calibration(run: EvaluateReport) -> str:
     if samples := rest.pop("samples", None):  # none where thresholds were given
         said.append(f"{units.value(samples)} samples")
     return ", ".join(text for text in (*said, units.pairs(rest)) if text)
+
+
+def drawn(subset: SubsetUse | None, count: int, kind: str = "") -> str:
+    """Which samples of a split: ``100 of 355 test samples, stratified, seed 0``."""
+    what = f"{kind} samples" if kind else "samples"
+    if subset is None:  # an older report, which does not say
+        return f"{units.count(count)} {what}"
+    if subset.how == "all":
+        return f"all {units.count(count)} {what}"
+    of = units.count(subset.of)
+    return f"{units.count(count)} of {of} {what}, {subset.how}, seed {subset.seed}"
 
 
 def confidence(run: EvaluateReport) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from snnconv.config import ARGUMENT, STAGES
 from snnconv.render import units
-from snnconv.render.naming import calibration
+from snnconv.render.naming import calibration, drawn
 from snnconv.render.tables import Column, Fact, Facts, Table
 from snnconv.reports import EvaluateReport, FinetuneReport, Report, TrainReport
 
@@ -70,8 +70,8 @@ def measurement(report: EvaluateReport) -> Facts:
             Fact("Data", data.spec),
             Fact(
                 "Samples",
-                f"{units.count(report.samples)} of {units.count(data.test_samples)} in the test "
-                f"split; {units.count(data.train_samples)} in the training split",
+                f"{drawn(report.subset, report.samples, 'test')}; "
+                f"{units.count(data.train_samples)} in the training split",
             ),
             Fact("Seed", str(report.seed)),
             Fact("Wall time", units.seconds(report.seconds)),

@@ -30,6 +30,7 @@ from snnconv.reports.stages import (
     FinetuneReport,
     ReparameterizeReport,
     SiteRow,
+    SubsetUse,
     TrainReport,
     WindowRow,
 )
@@ -78,6 +79,7 @@ __all__ = [
     "RunSummary",
     "SiteRow",
     "Steps",
+    "SubsetUse",
     "TrainReport",
     "WindowRow",
     "canonical",

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from snnconv.reports.base import LineageRow, NetworkReport, Steps
-from snnconv.reports.stages import DataUse
+from snnconv.reports.stages import DataUse, SubsetUse
 
 
 class LayerRow(BaseModel):
@@ -65,6 +65,7 @@ class EvaluateReport(NetworkReport):
     model_config = ConfigDict(populate_by_name=True, extra="allow")
     name = "evaluate"
     data: DataUse
+    subset: SubsetUse | None = Field(None, description="the test samples; null in an older file")
     model: str = Field(description="what the network was made from, as its first stage named it")
     history: list[LineageRow] = Field(description="the stages behind the checkpoint, first to last")
     label: str = Field(description="short name of the network and neuron, for legends")

@@ -18,6 +18,21 @@ class DataUse(BaseModel):
     )
 
 
+class SubsetUse(BaseModel):
+    """The samples of one split that a stage worked on."""
+
+    how: Literal["all", "stratified"] = Field(
+        description="all of the split, or a random part in which every class has its share"
+    )
+    samples: int = Field(description="how many samples")
+    of: int = Field(description="how many samples the split has")
+    seed: int | None = Field(description="of the draw; null where all were taken")
+    sha256: str = Field(
+        description="of the samples' indices in ascending order, as 64-bit integers, lowest byte "
+        "first: equal ones are the same samples of the same split"
+    )
+
+
 class EpochRow(BaseModel):
     """One epoch of training."""
 
@@ -42,6 +57,13 @@ class TrainReport(NetworkReport):
 
     name = "train"
     data: DataUse
+    subset: SubsetUse | None = Field(
+        None, description="the training samples that were trained on; null in an older file"
+    )
+    held_out: SubsetUse | None = Field(
+        None,
+        description="the training samples that validation accuracies are of; null in an older file",
+    )
     model: str
     parameters: int
     activation: str = Field("relu", description="relu or qcfs")
@@ -83,6 +105,9 @@ class CalibrateReport(NetworkReport):
 
     name = "calibrate"
     data: DataUse
+    subset: SubsetUse | None = Field(
+        None, description="the training samples; null in an older file"
+    )
     imported: ImportRow | None = Field(None, description="null where a checkpoint was read")
     method: str
     params: dict[str, Any]
@@ -116,6 +141,9 @@ class ConvertReport(NetworkReport):
     )
     confidence: dict[str, float] = Field(description="keep probability by site; empty when off")
     early: int | None = Field(description="steps in which confidence acts; null when off")
+    confidence_subset: SubsetUse | None = Field(
+        None, description="the training samples confidence was measured on; null when off"
+    )
     engine: dict[str, Literal["once", "mean", "dense", "event"]] = Field(
         {}, description="how each layer with weights will be simulated, as in evaluate"
     )
@@ -126,6 +154,13 @@ class FinetuneReport(NetworkReport):
 
     name = "finetune"
     data: DataUse
+    subset: SubsetUse | None = Field(
+        None, description="the training samples that were trained on; null in an older file"
+    )
+    held_out: SubsetUse | None = Field(
+        None,
+        description="the training samples that validation accuracies are of; null in an older file",
+    )
     neuron: str
     timesteps: int
     accuracy_epoch0: float = Field(description="validation accuracy before any training")
@@ -159,6 +194,7 @@ class ReparameterizeReport(NetworkReport):
 
     name = "reparameterize"
     data: DataUse
+    subset: SubsetUse | None = Field(None, description="the test samples; null in an older file")
     neuron: str = Field(description="the kind after it")
     levels: int = Field(description="L, before it; 1 after it")
     timesteps_before: int

@@ -3,16 +3,13 @@
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
 from snnconv import distributed
 from snnconv.ann.source import EMBEDDED, is_checkpoint, open_model
 from snnconv.calibration import CHANNEL_BITS, LAYER_BITS, Method, calibrate
 from snnconv.checkpoint import Checkpoint, load, save
 from snnconv.config import CalibrateConfig
 from snnconv.conversion import sin_ratios, spiking_network
-from snnconv.dataset import Dataset, batches
+from snnconv.dataset import Dataset, batches, subset
 from snnconv.engine import synapse
 from snnconv.engine.memory import Portion
 from snnconv.facts import SpikingFacts
@@ -30,6 +27,7 @@ from snnconv.stages.common import (
     non_spiking_share,
     open_data,
     report_file,
+    subset_use,
 )
 from snnconv.statistic import ROOM, relative_error
 from snnconv.validated import parameters
@@ -57,9 +55,7 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
             session.inputs.append(config.weights)
         refuse_obstacles(ann.graph, spec, analog)
 
-    chosen = torch.randperm(
-        len(dataset.train.labels), generator=torch.Generator().manual_seed(config.seed)
-    )[: config.samples]
+    chosen = subset(dataset.train.labels, config.samples, config.seed)
     with progress.task("calibrate", len(chosen)) as advance:
         calibrated = calibrate(
             ann,
@@ -72,7 +68,7 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
     calibrated = replace(calibrated, lineage=(*ann.lineage, step))
     out = config.out or config.run / "calibrated.safetensors"
     save(calibrated, out)
-    sin, paths = _simulated(session, config, calibrated, dataset, chosen, progress)
+    sin, paths = _simulated(session, config, calibrated, dataset, progress)
     facts, thresholds = calibrated.calibrated, calibrated.thresholds()
     assert facts is not None
     exact = statistic.exact or facts.method != config.method
@@ -82,6 +78,7 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
         report_file(config, "calibrate", config.out),
         [out],
         data=data_use(dataset),
+        subset=subset_use(dataset.train, chosen, config.seed),
         imported=ImportRow(**verdict._asdict()) if verdict else None,
         method=facts.method,
         params=facts.params,
@@ -109,7 +106,6 @@ def _simulated(
     config: CalibrateConfig,
     calibrated: Checkpoint,
     dataset: Dataset,
-    chosen: Tensor,
     progress: Progress,
 ) -> tuple[dict[str, float], dict[str, synapse.Path]]:
     """Each site's share of SIN neurons, and which ways layers went; nothing if not asked for."""
@@ -121,7 +117,9 @@ def _simulated(
     wanted = Portion(config.batch_size, config.sin)
     at_once = fitting(session, snn, wanted, config.memory_bytes())
     shown = showings(calibrated.data.frames, config.sin, 1)
-    mine = distributed.share(chosen[: config.sin_samples])
+    # part of those that were calibrated on: subsets are nested
+    samples = min(config.samples, config.sin_samples)
+    mine = distributed.share(subset(dataset.train.labels, samples, config.seed))
     drawn = batches(dataset.train, calibrated.data, mine, at_once.samples, showings=shown)
     with progress.task("SIN", len(mine)) as advance:
         given = (converted, config.sin, drawn, session.device, advance, at_once.steps)

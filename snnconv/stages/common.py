@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from snnconv import distributed, runtime
 from snnconv.checkpoint import Checkpoint, canonical_json, sha256, write_atomically
 from snnconv.config import DataConfig, OptimiserConfig, StageConfig
 from snnconv.course import Files
-from snnconv.dataset import Dataset
+from snnconv.dataset import Dataset, Split, digest
 from snnconv.dataset import load as load_dataset
 from snnconv.decoded import decoded
 from snnconv.engine.memory import Portion, portion
@@ -22,7 +23,7 @@ from snnconv.graph.roles import Carries
 from snnconv.graph.work import work
 from snnconv.kinds import Kind, file_name
 from snnconv.places import Source, below
-from snnconv.reports import DataUse, FileHash, Lineage, ReportType, canonical
+from snnconv.reports import DataUse, FileHash, Lineage, ReportType, SubsetUse, canonical
 from snnconv.spiking import SpikingNetwork
 
 PATHS = (
@@ -231,6 +232,18 @@ def data_use(dataset: Dataset) -> DataUse:
         train_samples=len(dataset.train.labels),
         test_samples=len(dataset.test.labels),
         frames=dataset.facts.frames,
+    )
+
+
+def subset_use(split: Split, indices: Tensor, seed: int) -> SubsetUse:
+    """Which samples of a split a stage worked on, for a report."""
+    every = len(indices) == len(split.labels)
+    return SubsetUse(
+        how="all" if every else "stratified",
+        samples=len(indices),
+        of=len(split.labels),
+        seed=None if every else seed,
+        sha256=digest(indices),
     )
 
 

@@ -2,12 +2,10 @@
 
 from dataclasses import replace
 
-import torch
-
 from snnconv.checkpoint import load, save
 from snnconv.config import ConvertConfig
 from snnconv.conversion import confident_sites, measure_confidence, spiking_network
-from snnconv.dataset import batches
+from snnconv.dataset import batches, subset
 from snnconv.engine.memory import Portion
 from snnconv.errors import UsageError
 from snnconv.facts import SpikingFacts
@@ -26,6 +24,7 @@ from snnconv.stages.common import (
     open_data,
     report_file,
     source_of,
+    subset_use,
 )
 from snnconv.validated import parameters
 
@@ -57,12 +56,11 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
             seed=config.seed,
         ),
     )
-    confidence = None
+    confidence, drawn = None, None
     if sites := confident_sites(converted.graph, config.confidence):
         dataset = open_data(session, config, converted.data)
-        chosen = torch.randperm(
-            len(dataset.train.labels), generator=torch.Generator().manual_seed(config.seed)
-        )[: config.confidence_samples]
+        chosen = subset(dataset.train.labels, config.confidence_samples, config.seed)
+        drawn = subset_use(dataset.train, chosen, config.seed)
         snn = spiking_network(converted)
         wanted = Portion(config.batch_size, config.early)
         at_once = fitting(session, snn, wanted, config.memory_bytes())
@@ -107,5 +105,6 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
         ],
         confidence=confidence.keep if confidence else {},
         early=confidence.early if confidence else None,
+        confidence_subset=drawn,
         engine=spiking_network(converted, engine=config.engine).paths(),
     )

@@ -17,7 +17,7 @@ from snnconv.conversion import (
     timesteps,
     trained_directly,
 )
-from snnconv.dataset import batches, first
+from snnconv.dataset import batches, subset
 from snnconv.engine.memory import Portion
 from snnconv.errors import CheckFailedError, UsageError
 from snnconv.frames import showings, still
@@ -37,6 +37,7 @@ from snnconv.stages.common import (
     fitting,
     non_spiking_share,
     open_data,
+    subset_use,
 )
 
 CPU_BATCH, GPU_BATCH = 20, 200  # a CPU is fastest while a layer's states fit into its cache
@@ -73,7 +74,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
     }
 
     watch = Watch(metrics.values(), session.device)
-    everyone = first(dataset.test, config.limit)
+    everyone = subset(dataset.test.labels, config.limit, config.seed)
     order = distributed.share(everyone)
     size = config.batch_size or (CPU_BATCH if session.device.type == "cpu" else GPU_BATCH)
     steps = min(config.chunk, T) if snn.causal else T
@@ -112,6 +113,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
         config.out or config.run / "evaluate.json",
         [],
         data=data_use(dataset),
+        subset=subset_use(dataset.test, everyone, config.seed),
         model=_model(checkpoint),
         history=[LineageRow(**step.model_dump()) for step in checkpoint.lineage],
         label=_label(checkpoint),

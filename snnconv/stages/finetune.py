@@ -27,6 +27,7 @@ from snnconv.stages.common import (
     open_data,
     read_once,
     report_file,
+    subset_use,
 )
 from snnconv.training import Training, hold_out
 
@@ -52,7 +53,7 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
     snn = spiking_network(checkpoint, folded=False, engine=config.engine).to(session.device).eval()
     with torch.autocast(session.device.type, torch.bfloat16, enabled=config.bf16):
         ways = snn.paths(learns=True)
-    parts = hold_out(dataset.train, config.validation, config.limit)
+    parts = hold_out(dataset.train, config.validation, config.limit, config.seed)
     slice_steps = slice_of(snn, T, config.slice)
     # what trains in slices is measured in slices: memory does not grow with T
     at_once = fitting(session, snn, Portion(config.batch_size, slice_steps))
@@ -94,6 +95,8 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
         report_file(config, "finetune", config.out),
         [out, last],
         data=data_use(dataset),
+        subset=subset_use(dataset.train, parts.train, config.seed),
+        held_out=subset_use(dataset.train, parts.validation, config.seed),
         neuron=facts.neuron,
         timesteps=T,
         non_spiking_share=non_spiking_share(made),

@@ -16,7 +16,7 @@ from snnconv import runtime
 from snnconv.checkpoint import Checkpoint, load, save
 from snnconv.config import ReparameterizeConfig
 from snnconv.conversion import learned, setup, spiking_network
-from snnconv.dataset import batches, first
+from snnconv.dataset import batches, subset
 from snnconv.engine.memory import Portion
 from snnconv.errors import CheckFailedError, UsageError
 from snnconv.facts import SpikingFacts
@@ -38,6 +38,7 @@ from snnconv.stages.common import (
     non_spiking_share,
     open_data,
     report_file,
+    subset_use,
 )
 
 _KINDS: tuple[Kind, ...] = ("converted", "trained", "finetuned")
@@ -69,7 +70,7 @@ def run(config: ReparameterizeConfig, progress: Progress | None = None) -> Repar
     wanted = Portion(config.batch_size, both[1].timesteps)
     quarter = runtime.free_memory(session.device) // 4
     at_once = fitting(session, both[1].network, wanted, quarter)
-    order = first(dataset.test, config.limit)
+    order = subset(dataset.test.labels, config.limit, config.seed)
     differing: dict[str, int] = {}
     windows: dict[str, int] = {}
     with progress.task("compare", len(order)) as advance:
@@ -99,6 +100,7 @@ def run(config: ReparameterizeConfig, progress: Progress | None = None) -> Repar
         report_file(config, "reparameterize", config.out),
         [out],
         data=data_use(dataset),
+        subset=subset_use(dataset.test, order, config.seed),
         neuron=after.spiking.neuron,
         levels=L,
         timesteps_before=facts.timesteps,

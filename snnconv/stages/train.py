@@ -20,7 +20,7 @@ from snnconv.checkpoint import Checkpoint, load, save
 from snnconv.config import TrainConfig
 from snnconv.conversion import learned, spiking_network
 from snnconv.course import follow
-from snnconv.dataset import Dataset, Split, batches, first
+from snnconv.dataset import Dataset, Split, batches, subset
 from snnconv.engine.memory import Portion
 from snnconv.errors import CheckFailedError, UnsupportedError, UsageError
 from snnconv.facts import CalibrationFacts, SiteFacts, SpikingFacts
@@ -44,6 +44,7 @@ from snnconv.stages.common import (
     open_data,
     read_once,
     report_file,
+    subset_use,
 )
 from snnconv.statistic import ROOM as STATISTICS
 from snnconv.training import Training, hold_out
@@ -79,9 +80,8 @@ def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
         made = with_hard_gates(made)
     # whose normalisation it will have been trained under; new weights have no thresholds
     made = replace(made, kind="ann", data=facts, calibrated=None, calibration={})
-    parts = hold_out(dataset.train, config.validation, config.limit)
-    chosen = torch.randperm(len(parts.train), generator=torch.Generator().manual_seed(config.seed))
-    sample = parts.train[chosen[:SAMPLES]]
+    parts = hold_out(dataset.train, config.validation, config.limit, config.seed)
+    sample = parts.train[subset(dataset.train.labels[parts.train], SAMPLES, config.seed)]
     made, pools = _prepared(given, made, dataset, sample, params, config, session, progress)
     module = _module(made).to(session.device)
 
@@ -107,7 +107,7 @@ def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
     files = course_files(session, config, report)
     course = follow(training, files, from_start=False, progress=progress)
     module.eval()
-    final = objective(dataset.test, first(dataset.test, None)).measure()
+    final = objective(dataset.test, torch.arange(len(dataset.test.labels))).measure()
     made = _holding(made, module)
     if config.kind == "calibrated":
         _refuse_lost(thresholds(made.graph, made.network))
@@ -120,6 +120,8 @@ def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
         report,
         [out],
         data=data_use(dataset),
+        subset=subset_use(dataset.train, parts.train, config.seed),
+        held_out=subset_use(dataset.train, parts.validation, config.seed),
         model=config.model,
         non_spiking_share=non_spiking_share(made),
         parameters=sum(p.numel() for p in module.parameters()),

@@ -11,8 +11,8 @@ from snnconv import spiking
 from snnconv.ann.measure import accuracy
 from snnconv.checkpoint import load, save, sha256
 from snnconv.config import METRICS, Engine, EvaluateConfig
-from snnconv.dataset import first
 from snnconv.dataset import load as load_dataset
+from snnconv.dataset import subset
 from snnconv.engine.synapse import event_driven
 from snnconv.errors import CheckpointError, UsageError
 from snnconv.graph.build import Network
@@ -46,7 +46,7 @@ def numbers(value, path=()):
 def ann_accuracy(checkpoint, tensors, limit):
     data = load_dataset("digits")
     network = Network(checkpoint.graph, tensors)
-    order = first(data.test, limit)
+    order = subset(data.test.labels, limit, 0)
     return accuracy(network, data.test, checkpoint.data, order, 30, torch.device("cpu"), Quiet())
 
 

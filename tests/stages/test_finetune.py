@@ -23,7 +23,7 @@ from snnconv.training import hold_out
 def validated(checkpoint, timesteps):
     """Accuracy on the samples held out, from the checkpoint alone."""
     data = load_dataset("digits")
-    order = hold_out(data.train, 0.1, 300).validation
+    order = hold_out(data.train, 0.1, 300, 0).validation
     snn = spiking_network(checkpoint, folded=False).eval()
     right = 0
     for indices, x, labels in batches(data.train, checkpoint.data, order, 50):

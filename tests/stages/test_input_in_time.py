@@ -75,7 +75,7 @@ def test_fine_tuning_through_frames(moved, tmp_path):
     folder, _ = moved
     calibrated = folder / "calibrated.safetensors"
     converting(tmp_path, checkpoint=calibrated, timesteps=2)
-    report = finetuning(tmp_path, epochs=3, timesteps=None, augment=("crop",))
+    report = finetuning(tmp_path, epochs=10, timesteps=None, augment=("crop",))
     assert report.timesteps == 2
     assert report.accuracy_best >= report.accuracy_epoch0
     assert report.epochs[-1].loss < report.epochs[0].loss

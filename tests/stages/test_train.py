@@ -5,8 +5,8 @@ from runs import calibrating, check_report, converting, evaluating, finetuning, 
 from snnconv.ann.measure import accuracy
 from snnconv.ann.source import EMBEDDED
 from snnconv.checkpoint import load, sha256
-from snnconv.dataset import first
 from snnconv.dataset import load as load_dataset
+from snnconv.dataset import subset
 from snnconv.errors import ExitCode, UnsupportedError, UsageError
 from snnconv.graph.build import Network
 from snnconv.graph.rewrite import thresholds
@@ -17,7 +17,7 @@ from snnconv.training import Training
 def on_test_split(checkpoint):
     data = load_dataset("digits")
     network = Network(checkpoint.graph, checkpoint.network)
-    order = first(data.test, None)
+    order = subset(data.test.labels, None, 0)
     return accuracy(network, data.test, checkpoint.data, order, 100, torch.device("cpu"), Quiet())
 
 
