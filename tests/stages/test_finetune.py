@@ -125,7 +125,7 @@ def test_lm_h_learns_its_scalars(run, tmp_path, scalars):
     source = {"checkpoint": run.file("calibrated"), "timesteps": 3}
     converting(tmp_path, neuron="lm-h", param={"scalars": scalars}, **source)
     finetuning(tmp_path, checkpoint=tmp_path / "converted.safetensors", timesteps=None, epochs=1)
-    after = load(tmp_path / "finetuned.safetensors")
+    after = load(tmp_path / "finetuned-last.safetensors")
     names = sorted({name.partition("/")[2] for name in after.neurons})
     assert names == ["lambda_d", "lambda_s", "mu_d", "mu_s"]
     assert {tuple(tensor.shape) for tensor in after.neurons.values()} == {
