@@ -1,7 +1,6 @@
 """The command line. Signatures come from :mod:`snnconv.config`; only a stage imports torch."""
 
 import importlib
-import inspect
 import os
 import shlex
 import sys
@@ -10,114 +9,78 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
+from pydantic import BaseModel
 
 from snnconv import config as configs
-from snnconv.errors import ExitCode, SnnconvError, UsageError, guarding, said
+from snnconv import interruption
+from snnconv.commands import Commands, error_report, spelling
+from snnconv.errors import ExitCode, SnnconvError, guarding
+from snnconv.options import (
+    RUN_VARIABLE,
+    AsJson,
+    Debug,
+    IsQuiet,
+    IsVerbose,
+    build,
+    signature,
+)
 from snnconv.progress import Progress, Quiet
 from snnconv.render.terminal import Terminal
 from snnconv.reports import Report
-from snnconv.validated import refusal
-from snnconv.values import parse_pairs
 
 app = typer.Typer(
     name="snnconv",
+    cls=Commands,
     help="Turn a trained neural network into a spiking one, and prove what was done.",
-    no_args_is_help=True,
-    add_completion=False,
+    epilog="Example: snnconv demo. Pages to read: snnconv docs",
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": spelling},
 )
 
-_JSON = Annotated[bool, typer.Option("--json", help="report on stdout, everything else on stderr")]
-_DEBUG = Annotated[bool, typer.Option("--debug", help="show the traceback of an error")]
 
+class Talk:
+    """How a command talks, from its options.
 
-def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
-    """A configuration's field as a parameter that Typer understands."""
-    kind: Any = field.annotation
-    default: Any = field.default
-    metavar = None
-    if kind == dict[str, Any]:
-        kind, default, metavar = list[str], [], "NAME=VALUE"
-    elif kind in (tuple[str, ...], tuple[Path, ...]):
-        kind, default = list[kind.__args__[0]], list(default)
-    info: Any
-    if field.json_schema_extra == configs.ARGUMENT:
-        info = typer.Argument(help=field.description, metavar=name.upper())
-    else:
-        info = typer.Option(f"--{name.replace('_', '-')}", help=field.description, metavar=metavar)
-    return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, info]
-    )
-
-
-def build(model: type[configs.StageConfig], options: dict[str, Any]) -> configs.StageConfig:
-    """A stage's configuration from what the command line gave.
-
-    Raises:
-        UsageError: a value out of its range.
+    Args:
+        run: the run folder that the user named, for remedies to name it too.
+        options: of the command; those on talking are taken out.
     """
-    given = {
-        name: parse_pairs(value) if model.model_fields[name].annotation == dict[str, Any] else value
-        for name, value in options.items()
-    }
-    try:
-        return model(**given)
-    except ValidationError as error:
-        raise refusal(model, error, lambda name: f"option --{name.replace('_', '-')}") from error
+
+    def __init__(self, run: str | None, options: dict[str, Any]) -> None:
+        self.run = run
+        self.debug: bool = options.pop("debug")
+        self.quiet: bool = options.pop("quiet")
+        first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
+        self.first = first
+        self.terminal = Terminal(options.pop("as_json"), options.pop("verbose"))
+
+    @property
+    def progress(self) -> Progress:
+        """Who is told how work goes on."""
+        return self.terminal if self.first and not self.quiet else Quiet()
+
+    def show(self, report: BaseModel) -> None:
+        """Print a report, unless nobody wants it."""
+        if self.first and (self.terminal.as_json or not self.quiet):
+            self.terminal.show(report)
 
 
-def _guarded(action: Callable[[Progress], BaseModel], as_json: bool, debug: bool) -> None:
+def _guarded(action: Callable[[Progress], BaseModel], talk: Talk) -> None:
     """Run a command: print its report, or its error; turn either into an exit code."""
-    terminal = Terminal(as_json)
-    first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
     try:
         with guarding(f"`{shlex.join(['snnconv', *sys.argv[1:]])}`"):
-            report = action(terminal if first else Quiet())
-            if first:
-                _show(report, terminal)
-    except SnnconvError as error:
-        if debug:
+            report = action(talk.progress)
+            talk.show(report)
+    except (SnnconvError, KeyboardInterrupt) as error:
+        if talk.debug and isinstance(error, SnnconvError):
             raise
-        terminal.error(error)
-        raise typer.Exit(error.code) from error
-    except KeyboardInterrupt as error:
-        terminal.interrupted()
-        raise typer.Exit(ExitCode.INTERRUPTED) from error
+        told = error_report(error, talk.run)
+        talk.terminal.error(told)
+        raise typer.Exit(told.code) from error
     if isinstance(report, Report) and report.code():
         raise typer.Exit(report.code())
-
-
-def _show(report: BaseModel, terminal: Terminal) -> None:
-    """Print a report.
-
-    Raises:
-        UsageError: standard output takes no more.
-    """
-    try:
-        terminal.show(report)
-        sys.stdout.flush()
-    except OSError as error:
-        # or Python would try again at its end, and say so in a traceback
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise UsageError(
-            "the report can't be printed",
-            f"standard output: {said(error)}",
-            "send it to a place with room; the files that the command writes are whole",
-        ) from error
-
-
-def _signature(model: type[configs.StageConfig], command: Callable[..., None]) -> None:
-    """Give a command the options of a configuration, and ``--json`` and ``--debug``."""
-    parameters = [_parameter(key, field) for key, field in model.model_fields.items()]
-    parameters += [
-        inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=kind)
-        for key, kind in (("as_json", _JSON), ("debug", _DEBUG))
-    ]
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__doc__ = model.__doc__
 
 
 def _add(name: str, model: type[configs.StageConfig], where: str, function: str = "run") -> None:
@@ -129,19 +92,23 @@ def _add(name: str, model: type[configs.StageConfig], where: str, function: str 
         where: the module that does it, imported when the command runs.
         function: its name there; takes the configuration and a terminal, gives a report.
     """
+    usual = str(model.model_fields["run"].default)
 
     def command(**options: Any) -> None:
-        as_json, debug = options.pop("as_json"), options.pop("debug")
+        talk = Talk(options["run"] if options["run"] != usual else None, options)
 
-        def action(terminal: Progress) -> BaseModel:
+        def action(progress: Progress) -> BaseModel:
             config = build(model, options)
-            report: BaseModel = getattr(importlib.import_module(where), function)(config, terminal)
+            work = getattr(importlib.import_module(where), function)
+            interruption.at_work()
+            report: BaseModel = work(config, progress)
             return report
 
-        _guarded(action, as_json, debug)
+        _guarded(action, talk)
 
-    _signature(model, command)
-    app.command(name)(command)
+    command.__signature__ = signature(model)  # type: ignore[attr-defined]
+    command.__doc__ = model.__doc__
+    app.command(name, epilog=f"Example: {model.example}")(command)
 
 
 for _name, _model in configs.STAGES.items():
@@ -154,47 +121,61 @@ _add("demo", configs.DemoConfig, "snnconv.pipeline", "demo")
 _add("doctor", configs.DoctorConfig, "snnconv.stages.doctor")
 
 
-@app.command("run")
+@app.command("run", epilog="Example: snnconv run recipe.toml --set convert.timesteps=32")
 def run_recipe(
     recipe: Annotated[Path, typer.Argument(help="TOML file: a table for each stage")],
     settings: Annotated[
-        list[str], typer.Option("--set", metavar="STAGE.OPTION=VALUE", help="over the recipe")
+        list[str],
+        typer.Option("--set", metavar="STAGE.OPTION=VALUE", help="over the recipe"),
     ] = [],  # noqa: B006 (Typer's way to say "none given")
-    run: Annotated[Path | None, typer.Option(help="run folder")] = None,
-    seed: Annotated[int | None, typer.Option(help="seed of everything random")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, ... or auto")] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan only")] = False,
-    as_json: _JSON = False,
-    debug: _DEBUG = False,
+    run: Annotated[
+        str | None, typer.Option(help="run folder", metavar="PATH", envvar=RUN_VARIABLE)
+    ] = None,
+    seed: Annotated[str | None, typer.Option(help="seed of everything random", metavar="N")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, ... or auto", metavar="TEXT")
+    ] = None,
+    threads: Annotated[str | None, typer.Option(help="CPU threads", metavar="N")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", metavar="", help="print the plan only")
+    ] = False,
+    as_json: AsJson = False,
+    quiet: IsQuiet = False,
+    verbose: IsVerbose = False,
+    debug: Debug = False,
 ) -> None:
     """Run a whole pipeline from a recipe, skipping stages whose inputs have not changed."""
     flags = {"run": run, "seed": seed, "device": device, "threads": threads}
 
-    def action(terminal: Progress) -> BaseModel:
+    def action(progress: Progress) -> BaseModel:
         from snnconv.pipeline import run_recipe
 
-        return run_recipe(recipe, settings, flags, dry_run, terminal)
+        interruption.at_work()
+        return run_recipe(recipe, settings, flags, dry_run, progress)
 
-    _guarded(action, as_json, debug)
+    talk = {"as_json": as_json, "quiet": quiet, "verbose": verbose, "debug": debug}
+    _guarded(action, Talk(run, talk))
 
 
-@app.command("ls")
+@app.command("ls", epilog="Example: snnconv ls neurons")
 def ls(
     room: Annotated[
         str, typer.Argument(help="models, datasets, neurons, statistics, metrics or operations")
     ],
-    as_json: _JSON = False,
-    debug: _DEBUG = False,
+    as_json: AsJson = False,
+    quiet: IsQuiet = False,
+    verbose: IsVerbose = False,
+    debug: Debug = False,
 ) -> None:
     """List what there is to choose from."""
 
-    def action(terminal: Progress) -> BaseModel:
+    def action(progress: Progress) -> BaseModel:
         from snnconv.listing import listing
 
         return listing(room)
 
-    _guarded(action, as_json, debug)
+    talk = {"as_json": as_json, "quiet": quiet, "verbose": verbose, "debug": debug}
+    _guarded(action, Talk(None, talk))
 
 
 def _version(wanted: bool) -> None:
@@ -207,11 +188,17 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
+        bool,
+        typer.Option(
+            "--version", metavar="", callback=_version, is_eager=True, help="print the version"
+        ),
     ] = False,
 ) -> None:
-    pass
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        raise typer.Exit(ExitCode.USAGE)
 
 
 SPINS = "5000"  # as measured: from 1000 down the ANN suffers, from 20000 up events do
@@ -227,4 +214,8 @@ def main() -> None:
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
+    interruption.at_start()
+    for name in ("stdout", "stderr"):  # a shell can close them (`>&-`)
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 (open to the end)
     app()

@@ -17,7 +17,9 @@ class ExitCode(IntEnum):
     CHECK_FAILED = 4
     CHECKPOINT = 5
     UNFORESEEN = 70
+    HANGUP = 129
     INTERRUPTED = 130
+    TERMINATED = 143
 
 
 class SnnconvError(Exception):
@@ -102,6 +104,18 @@ class UnforeseenError(SnnconvError):
     """An exception that no part of snnconv has words for: only the guard catches it."""
 
     code = ExitCode.UNFORESEEN
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal that ends the command: SIGINT, SIGTERM or SIGHUP.
+
+    Args:
+        number: the signal's.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.code = ExitCode(128 + number)
 
 
 def said(error: BaseException) -> str:

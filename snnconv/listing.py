@@ -16,6 +16,7 @@ def listing(room: str) -> ListReport:
     Raises:
         UsageError: no such room.
     """
+    room = room.lower()
     if room not in ROOMS:
         raise UsageError("there is nothing to list there", f"'{room}'", did_you_mean(room, ROOMS))
     if room in _ROOMS:

@@ -31,7 +31,7 @@ from snnconv.reports import (
     read,
 )
 from snnconv.stages.common import Session, newest
-from snnconv.validated import parameters
+from snnconv.validated import parameters, spelled
 from snnconv.values import parse_pairs
 
 _SHARED = ("run", "seed", "device", "threads")
@@ -131,6 +131,7 @@ def plan(
         tables = tomllib.loads(recipe.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"recipe {recipe} can't be read", str(error), _HOW) from error
+    tables = {name.lower(): table for name, table in tables.items()}
     shared = {name: tables.pop(name) for name in _SHARED if name in tables}
     for name in tables:
         if name not in STAGES or not isinstance(tables[name], dict):
@@ -141,10 +142,12 @@ def plan(
             )
     for key, value in parse_pairs(settings).items():
         stage, _, option = key.partition(".")
+        stage = stage.lower()
         if stage not in STAGES or not option:
             remedy = did_you_mean(stage, STAGES) if option else "write --set STAGE.OPTION=VALUE"
             raise UsageError("--set can't be taken", f"'{key}'", remedy)
         head, _, inner = option.partition(".")
+        head = head.lower().replace("-", "_")
         table = tables.setdefault(stage, {})
         if not inner:
             table[head] = value
@@ -162,7 +165,11 @@ def plan(
     for stage, model in STAGES.items():
         if stage not in tables:
             continue
-        options = shared | tables[stage] | {k: v for k, v in flags.items() if v is not None}
+        options = (
+            shared
+            | spelled(model, tables[stage])
+            | {k: v for k, v in flags.items() if v is not None}
+        )
         # each stage reads what the one before it in this recipe wrote, not what else lies there
         source = "model" if stage == "calibrate" else "checkpoint"
         if previous and stage in _READS:

@@ -14,7 +14,7 @@ LONGEST = 400
 LAYERS = (
     ("bounds",),
     ("errors", "kinds", "shapes", "progress", "facts", "surrogate", "series", "compiled"),
-    ("elementary_compiled", "histogram_compiled"),
+    ("elementary_compiled", "histogram_compiled", "interruption"),
     ("elementary",),
     ("values", "plugins", "config", "reports", "runtime", "frames", "distributed"),
     ("validated", "factory"),
@@ -36,6 +36,7 @@ LAYERS = (
     ("stages",),
     ("pipeline", "listing"),
     ("api",),
+    ("commands", "options"),
     ("cli",),
     ("__main__",),
 )
@@ -52,7 +53,7 @@ TORCH_FREE = (
     "facts",
     "bounds",
 )
-TORCH_FREE += ("progress", "listing", "render", "cli")
+TORCH_FREE += ("progress", "listing", "render", "cli", "commands", "options", "interruption")
 HEAVY = ("torch", "torchvision", "numpy", "sklearn", "safetensors", "numba")
 
 BROAD = {

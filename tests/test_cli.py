@@ -232,7 +232,7 @@ except SystemExit:
 
 def test_help_names_every_command():
     text = done("--help").out
-    assert {name for name in COMMANDS if not re.search(rf"^  {name}\b", text, re.M)} == set()
+    assert {name for name in COMMANDS if not re.search(rf"^│ {name}\b", text, re.M)} == set()
     assert {command.name for command in app.registered_commands} == set(COMMANDS)
 
 
@@ -241,12 +241,12 @@ def test_help_names_every_command():
     [*STAGES.items(), ("inspect", InspectConfig), ("demo", DemoConfig), ("doctor", DoctorConfig)],
 )
 def test_help_is_the_configuration(name, model):
-    text = " ".join(done(name, "--help").out.split())
-    squeezed = text.replace(" ", "")
+    squeezed = re.sub(r"[\s│╭╮╰╯─]", "", done(name, "-h").out)
+    assert f"Example:{model.example}".replace(" ", "") in squeezed
     assert model.__doc__.replace(" ", "") in squeezed
     for key, field in model.model_fields.items():
         assert field.description, f"{name}: {key} has no description"
-        assert field.description.replace(" ", "") in squeezed
+        assert field.description.replace(" ", "") in squeezed, key
         default = field.default
         if isinstance(default, str | int | float) and not isinstance(default, bool):
             assert f"default:{default}".replace(" ", "") in squeezed

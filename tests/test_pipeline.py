@@ -124,7 +124,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(recipe):
         ("[convert]\ntimestep = 3", [], "no such option", "'timestep'", "'timesteps'?"),
         ("[convert]\ntimesteps = 0", [], "option timesteps of stage 'convert'", "0", "1 or more"),
         ("[convert]\nparam = 3", [], "option param of stage 'convert'", "3", ""),
-        ("[convert]\ntimesteps = 'x'", [], "option timesteps of stage", "'x'", "integer"),
+        ("[convert]\ntimesteps = 'x'", [], "option timesteps of stage", "'x'", "whole number"),
         ("[report]\nrun = 3", [], "option run of stage", "3", ""),
         ("[convert\nx = 1", [], "can't be read", "line 1", "docs/usage.md"),
         ("", [], "can't be run", "no stage in it", "docs/usage.md"),

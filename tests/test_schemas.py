@@ -5,22 +5,22 @@ from pathlib import Path
 
 import pytest
 
-from snnconv.reports import REPORTS, json_schema
+from snnconv.reports import PUBLISHED, json_schema
 
 FOLDER = Path(__file__).parents[1] / "docs" / "schemas"
 AGAIN = (
     'python -c "import json, pathlib, snnconv.reports as r; '
     "[pathlib.Path('docs/schemas', s + '.json').write_text("
-    'json.dumps(r.json_schema(s), sort_keys=True, indent=2) + chr(10)) for s in r.REPORTS]"'
+    'json.dumps(r.json_schema(s), sort_keys=True, indent=2) + chr(10)) for s in r.PUBLISHED]"'
 )
 
 
 def test_there_is_a_schema_for_every_report_and_no_other():
-    wanted = sorted(f"{stage}.json" for stage in REPORTS)
+    wanted = sorted(f"{stage}.json" for stage in PUBLISHED)
     assert sorted(file.name for file in FOLDER.iterdir()) == wanted, f"write them again:\n{AGAIN}"
 
 
-@pytest.mark.parametrize("stage", sorted(REPORTS))
+@pytest.mark.parametrize("stage", sorted(PUBLISHED))
 def test_a_schema_is_the_current_one(stage):
     current = json.dumps(json_schema(stage), sort_keys=True, indent=2) + "\n"
     published = (FOLDER / f"{stage}.json").read_text(encoding="utf-8")

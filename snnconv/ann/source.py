@@ -97,7 +97,8 @@ def open_model(
         if onnx:
             return _fitting(import_onnx(*given, None if output is None else str(output)), facts)
         return _fitting(import_exported(*given), facts)
-    if name in ZOO:
+    if name.lower() in ZOO:
+        name = name.lower()
         if weights is None and must_be_trained:
             raise UsageError(
                 f"the zoo's {name} has no trained weights",
@@ -108,7 +109,7 @@ def open_model(
         module = _call(ZOO[name], defaults | options, spec)
     elif ":" in name:
         where, _, attribute = name.rpartition(":")
-        maker = _torchvision(attribute) if where == "torchvision" else factory(name)
+        maker = _torchvision(attribute) if where.lower() == "torchvision" else factory(name)
         module = _call(maker, options, spec)
     else:
         raise _no_network(name, spec)
@@ -210,7 +211,7 @@ def _torchvision(name: str) -> Callable[..., Any]:
     import torchvision.models
 
     known = torchvision.models.list_models(module=torchvision.models)
-    if name not in known:
+    if (name := name.lower()) not in known:
         raise UsageError(
             "torchvision has no network of that name", f"'{name}'", did_you_mean(name, known)
         )

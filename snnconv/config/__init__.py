@@ -11,6 +11,7 @@ from snnconv.config.base import (
     ModelConfig,
     SimulationConfig,
     StageConfig,
+    names_of,
 )
 from snnconv.config.stages import (
     METRICS,
@@ -45,6 +46,7 @@ __all__ = [
     "SimulationConfig",
     "StageConfig",
     "TrainConfig",
+    "names_of",
 ]
 
 STAGES: dict[str, type[StageConfig]] = {

@@ -18,6 +18,12 @@ from snnconv.bounds import COUNT, SEED, THREADS, bounded
 ARGUMENT: dict[str, JsonValue] = {"argument": True}
 """Marks a field as a positional argument of the command."""
 
+
+def names_of(room: str = "") -> dict[str, JsonValue]:
+    """Marks a field that holds names, of methods in a room (``neurons``) if they are methods."""
+    return {"room": room}
+
+
 Engine = Literal["auto", "dense", "event"]
 
 
@@ -26,6 +32,10 @@ class StageConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     suffix: ClassVar[str] = ".safetensors"
+    panel: ClassVar[str] = "Common"
+    """The heading in a command's help, of the options that a class adds."""
+    example: ClassVar[str] = ""
+    """A command line that works, for the help."""
 
     run: Path = Field(Path("snnconv-run"), description="run folder: checkpoints and reports")
     seed: int = Field(0, ge=0, le=SEED, description="seed of everything random")
@@ -51,12 +61,14 @@ class StageConfig(BaseModel):
 class DataConfig(StageConfig):
     """Stages that read data."""
 
+    panel: ClassVar[str] = "Data"
     data: str | None = Field(
         None,
         description="digits, fashion-mnist, cifar10, cifar100, folder:DIR, npz:FILE, "
         "speech-commands:DIR, textfolder:DIR, imdb:DIR, events:DIR, or package.module:factory or "
         "file.py:factory, whose code is run; "
         "the checkpoint's own by default",
+        json_schema_extra=names_of("datasets"),
     )
     data_root: Path | None = Field(None, description="folder that holds data sets")
     download: bool = Field(False, description="allow a download where the data set is missing")
@@ -66,6 +78,7 @@ class DataConfig(StageConfig):
 class ModelConfig(DataConfig):
     """Stages that take a network from anywhere."""
 
+    panel: ClassVar[str] = "Model"
     model: str | None = Field(
         None,
         description="checkpoint, FILE.onnx, FILE.pt2, zoo name, torchvision:NAME, or "
@@ -83,6 +96,7 @@ class ModelConfig(DataConfig):
 class SimulationConfig(DataConfig):
     """Stages that simulate for a measurement."""
 
+    panel: ClassVar[str] = "Simulation"
     engine: Engine = Field(
         "auto",
         description="go by events: where a layer's shape says it is faster, never, or if possible",

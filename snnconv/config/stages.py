@@ -6,7 +6,14 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from snnconv.bounds import COUNT, STEPS
-from snnconv.config.base import ARGUMENT, DataConfig, ModelConfig, SimulationConfig, StageConfig
+from snnconv.config.base import (
+    ARGUMENT,
+    DataConfig,
+    ModelConfig,
+    SimulationConfig,
+    StageConfig,
+    names_of,
+)
 
 METRICS = ("accuracy", "firing-rate", "synops", "energy", "sin", "conversion-error")
 
@@ -14,7 +21,13 @@ METRICS = ("accuracy", "firing-rate", "synops", "energy", "sin", "conversion-err
 class CalibrateConfig(ModelConfig, SimulationConfig):
     """Find a threshold for every activation site from activation statistics."""
 
-    method: str = Field("percentile", description="max, percentile, mse (snnconv ls statistics)")
+    panel: ClassVar[str] = "Calibration"
+    example: ClassVar[str] = "snnconv calibrate network.onnx --data folder:photos"
+    method: str = Field(
+        "percentile",
+        description="max, percentile, mse (snnconv ls statistics)",
+        json_schema_extra=names_of("statistics"),
+    )
     param: dict[str, Any] = Field({}, description="NAME=VALUE of the method, e.g. percentile=99.9")
     granularity: Literal["layer", "channel"] = Field(
         "layer", description="one threshold a layer, or one a channel"
@@ -36,10 +49,16 @@ class CalibrateConfig(ModelConfig, SimulationConfig):
 class ConvertConfig(SimulationConfig):
     """Put a spiking neuron at every activation site."""
 
+    panel: ClassVar[str] = "Conversion"
+    example: ClassVar[str] = "snnconv convert --neuron msat --timesteps 32"
     checkpoint: Path | None = Field(
         None, description="calibrated checkpoint; the run's by default", json_schema_extra=ARGUMENT
     )
-    neuron: str = Field("if", description="if, msat, lm-ht, lm-h (snnconv ls neurons)")
+    neuron: str = Field(
+        "if",
+        description="if, msat, lm-ht, lm-h (snnconv ls neurons)",
+        json_schema_extra=names_of("neurons"),
+    )
     param: dict[str, Any] = Field({}, description="NAME=VALUE of the neuron, e.g. preset=vgg16")
     timesteps: int = Field(8, ge=1, le=STEPS, description="T, steps of simulation")
     confidence: str = Field(
@@ -56,6 +75,8 @@ class ConvertConfig(SimulationConfig):
 class ReparameterizeConfig(DataConfig):
     """Turn L-level neurons at T steps into single-threshold ones at L*T, and compare the two."""
 
+    panel: ClassVar[str] = "Reparameterization"
+    example: ClassVar[str] = "snnconv reparameterize --tolerance 1"
     checkpoint: Path | None = Field(
         None,
         description="converted or fine-tuned checkpoint; the run's newest by default",
@@ -78,6 +99,8 @@ class ReparameterizeConfig(DataConfig):
 class EvaluateConfig(SimulationConfig):
     """Measure accuracy, spikes, energy and errors of a spiking network, beside its ANN."""
 
+    panel: ClassVar[str] = "Measurement"
+    example: ClassVar[str] = "snnconv evaluate --metric accuracy --metric energy"
     suffix: ClassVar[str] = ".json"
     checkpoint: Path | None = Field(
         None,
@@ -97,7 +120,9 @@ class EvaluateConfig(SimulationConfig):
         32, ge=1, le=COUNT, description="time steps computed at once; changes no result"
     )
     metric: tuple[str, ...] = Field(
-        METRICS, description="what to measure (snnconv ls metrics); repeat the option for several"
+        METRICS,
+        description="what to measure (snnconv ls metrics); repeat the option for several",
+        json_schema_extra=names_of("metrics"),
     )
     energy_ac_pj: float = Field(0.9, gt=0, description="pJ of an accumulate (45 nm, 32 bit)")
     energy_mac_pj: float = Field(4.6, gt=0, description="pJ of a multiply-accumulate")
@@ -107,6 +132,8 @@ class EvaluateConfig(SimulationConfig):
 class ReportConfig(StageConfig):
     """Put evaluations into a table, Markdown and one self-contained HTML file."""
 
+    panel: ClassVar[str] = "Report"
+    example: ClassVar[str] = "snnconv report first-run second-run --out both.html"
     suffix: ClassVar[str] = ".html"
     evaluations: tuple[Path, ...] = Field(
         (),
@@ -119,6 +146,8 @@ class ReportConfig(StageConfig):
 class InspectConfig(ModelConfig):
     """Show what is in a checkpoint or a network, node by node, and what can't be converted."""
 
+    panel: ClassVar[str] = "Model"
+    example: ClassVar[str] = "snnconv inspect network.onnx"
     model: str | None = Field(
         None,
         description="any checkpoint, or what calibrate takes; by default the run's newest",
@@ -129,9 +158,14 @@ class InspectConfig(ModelConfig):
 class DemoConfig(StageConfig):
     """Run the whole pipeline on embedded data: MSAT beside IF, ending with a report."""
 
+    panel: ClassVar[str] = "Demo"
+    example: ClassVar[str] = "snnconv demo --timesteps 16"
     run: Path = Field(Path("snnconv-demo"), description="run folder: checkpoints and reports")
     timesteps: int = Field(32, ge=1, le=STEPS, description="T, steps of simulation")
 
 
 class DoctorConfig(StageConfig):
     """Check the installation: versions, devices, data sets, and that spikes come out right."""
+
+    panel: ClassVar[str] = "Doctor"
+    example: ClassVar[str] = "snnconv doctor"

@@ -1,12 +1,12 @@
 """What the stages that train take."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from snnconv.bounds import COUNT, LEVELS, STEPS
-from snnconv.config.base import ARGUMENT, DataConfig, Engine
+from snnconv.config.base import ARGUMENT, DataConfig, Engine, names_of
 from snnconv.kinds import Kind
 
 _LOSS = "of spiking networks: cross-entropy of the mean logits, or the mean of every step's (TET)"
@@ -16,6 +16,7 @@ _SLICE = "train online, in slices of so many steps: memory does not grow with T"
 class OptimiserConfig(DataConfig):
     """Stages that train."""
 
+    panel: ClassVar[str] = "Training"
     batch_size: int = Field(128, ge=1, le=COUNT, description="samples an optimiser step, a process")
     epochs: int = Field(30, ge=0, le=COUNT, description="passes over the training samples")
     lr: float = Field(0.1, gt=0, description="peak learning rate of the cosine schedule")
@@ -24,10 +25,14 @@ class OptimiserConfig(DataConfig):
     warmup: float = Field(0.0, ge=0, description="epochs over which the learning rate rises")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="of the cross-entropy")
     augment: tuple[str, ...] = Field(
-        (), description="any of flip, crop, autoaugment, cutout; repeat the option for several"
+        (),
+        description="any of flip, crop, autoaugment, cutout; repeat the option for several",
+        json_schema_extra=names_of(),
     )
     mix: tuple[str, ...] = Field(
-        (), description="mixup, cutmix, or both, drawn by batch: repeat the option"
+        (),
+        description="mixup, cutmix, or both, drawn by batch: repeat the option",
+        json_schema_extra=names_of(),
     )
     mix_alpha: float = Field(
         1.0, ge=1e-3, le=1e3, description="of the Beta distribution of mixed shares"
@@ -57,6 +62,8 @@ class OptimiserConfig(DataConfig):
 class TrainConfig(OptimiserConfig):
     """Train a network from the zoo, one's own, or a checkpoint; as it is, or for conversion."""
 
+    panel: ClassVar[str] = "Network"
+    example: ClassVar[str] = "snnconv train resnet20 --data cifar10 --epochs 50"
     model: str = Field(
         "cnn",
         description="zoo name (resnet20?pool=max), a checkpoint, or package.module:factory or "
@@ -67,6 +74,7 @@ class TrainConfig(OptimiserConfig):
         None,
         description="data set to train on (snnconv ls datasets); the checkpoint's own by default, "
         "or digits",
+        json_schema_extra=names_of("datasets"),
     )
     activation: Literal["relu", "qcfs"] = Field(
         "relu", description="activation; qcfs is quantized, with a theta that is trained a layer"
@@ -82,7 +90,9 @@ class TrainConfig(OptimiserConfig):
         "checkpoint, else 8. Of neurons, 1 by default, and it stays",
     )
     neuron: str | None = Field(
-        None, description="train with spiking neurons from scratch: if, msat, lm-ht, lm-h"
+        None,
+        description="train with spiking neurons from scratch: if, msat, lm-ht, lm-h",
+        json_schema_extra=names_of("neurons"),
     )
     param: dict[str, Any] = Field({}, description="NAME=VALUE of the neuron, e.g. levels=2")
     timesteps: int = Field(4, ge=1, le=STEPS, description="T to train neurons at")
@@ -106,6 +116,8 @@ class TrainConfig(OptimiserConfig):
 class FinetuneConfig(OptimiserConfig):
     """Train the spiking network through its neurons (STBP)."""
 
+    panel: ClassVar[str] = "Neurons"
+    example: ClassVar[str] = "snnconv finetune --epochs 5 --timesteps 4"
     checkpoint: Path | None = Field(
         None,
         description="converted or fine-tuned checkpoint; the run's by default",

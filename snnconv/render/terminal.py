@@ -1,8 +1,10 @@
 """The terminal: progress, tables and errors; plain lines where the output is no terminal."""
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any, TextIO, cast
 
 from pydantic import BaseModel
 from rich import box
@@ -13,27 +15,67 @@ from rich.progress import Progress as Bars
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from snnconv.errors import SnnconvError
+from snnconv.errors import UsageError, said
 from snnconv.progress import Advance
 from snnconv.render.compare import comparison
 from snnconv.render.describe import describe
 from snnconv.render.plain import plain, value_width
-from snnconv.render.tables import Block, Facts, Table
+from snnconv.render.tables import Block, Fact, Facts, Table
 from snnconv.render.units import printable
-from snnconv.reports import EvaluateReport, canonical
+from snnconv.reports import ErrorReport, EvaluateReport, Report, canonical
 
 GAP = 2
 NAME = 24
 """Columns and a name's least width, in characters."""
 
 
-class Terminal:
-    """Where a command talks: its report on stdout, what goes on meanwhile on stderr."""
+class Heedless:
+    """A stream that takes no harm when nobody reads it: a closed pipe, a full disk.
 
-    def __init__(self, as_json: bool = False) -> None:
+    Progress is worth no training. What comes after the first failure goes nowhere, at exit too.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        """Write, or turn the stream away."""
+        try:
+            written = self.stream.write(text)
+            self.stream.flush()
+        except OSError:
+            turn_away(self.stream)
+            return len(text)
+        return written
+
+    def flush(self) -> None:
+        """Nothing is left to flush: :meth:`write` does."""
+
+
+def turn_away(stream: TextIO) -> None:
+    """Let a stream that can't be written end in nothing; Python flushes it at exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+class Terminal:
+    """Where a command talks: its report on stdout, what goes on meanwhile on stderr.
+
+    Args:
+        as_json: whether reports and errors are JSON.
+        verbose: whether options, files and versions are told, too.
+    """
+
+    def __init__(self, as_json: bool = False, verbose: bool = False) -> None:
         self.as_json = as_json
+        self.verbose = verbose
         # a layer named `:x:` is a name, not an emoji
-        self.err = Console(file=sys.stderr, highlight=False, emoji=False)
+        told = cast(TextIO, Heedless(sys.stderr))
+        self.err = Console(file=told, highlight=False, emoji=False)
         self.out = self.err if as_json else Console(highlight=False, emoji=False)
 
     @contextmanager
@@ -56,24 +98,56 @@ class Terminal:
         """A line on what was just done."""
         self._line(line)
 
-    def error(self, error: SnnconvError) -> None:
+    def error(self, error: ErrorReport) -> None:
         """What went wrong, what was found, what to do next."""
-        self._line(f"error: {error}")
-
-    def interrupted(self) -> None:
-        """The user pressed Ctrl-C."""
-        self._line("interrupted: no file was left half written")
+        self._line(error.text())
+        if self.as_json:
+            try:
+                self._put(canonical(error))
+            except OSError:
+                turn_away(sys.stdout)
 
     def show(self, report: BaseModel) -> None:
-        """A finished stage's report."""
+        """A finished stage's report.
+
+        A reader that left has seen enough: what it left unread is no error.
+
+        Raises:
+            UsageError: standard output can't be written.
+        """
+        try:
+            self._show(report)
+        except BrokenPipeError:
+            turn_away(sys.stdout)
+        except OSError as error:
+            turn_away(sys.stdout)
+            outputs = report.lineage.outputs if isinstance(report, Report) else []
+            saved = ", ".join(output.path for output in outputs)
+            raise UsageError(
+                "the report can't be printed",
+                f"standard output: {said(error)}",
+                f"the work is done, its files are whole: {saved}"
+                if saved
+                else "send it to a place with room",
+            ) from error
+
+    def _show(self, report: BaseModel) -> None:
         if self.as_json:
-            sys.stdout.write(canonical(report))
+            self._put(canonical(report))
             return
         blocks = describe(report)
         if blocks is None:
             _write(self.out, canonical(report))
         else:
             self._blocks(blocks)
+        if self.verbose and isinstance(report, Report):
+            self._blocks(_behind(report))
+        sys.stdout.flush()
+
+    @staticmethod
+    def _put(text: str) -> None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
 
     def show_comparison(self, evaluations: Sequence[EvaluateReport]) -> None:
         """Several evaluations, one a row."""
@@ -98,6 +172,23 @@ class Terminal:
                 continue
             self.out.print(Text(printable(block.title), style="bold"))
             self.out.print(drawn)
+
+
+def _behind(report: Report) -> list[Block]:
+    """What a report was made with: every option, file and version."""
+    read = [("read", file) for file in report.lineage.inputs]
+    files = [*read, *(("written", file) for file in report.lineage.outputs)]
+    return [
+        Facts("options", tuple(Fact(name, str(value)) for name, value in report.config.items())),
+        Facts("files", tuple(Fact(how, file.path, file.sha256[:12]) for how, file in files)),
+        Facts(
+            "environment",
+            (
+                *(Fact(name, str(value)) for name, value in report.environment.items()),
+                Fact("seconds", f"{report.seconds:.2f}"),
+            ),
+        ),
+    ]
 
 
 def _write(console: Console, text: str) -> None:

@@ -5,7 +5,10 @@ Fractions are 0..1, lists over steps start at t = 1, units stand at the end of a
 
 from typing import Any
 
+from pydantic import BaseModel
+
 from snnconv.reports.base import (
+    ErrorReport,
     FileHash,
     ImportRow,
     Lineage,
@@ -49,6 +52,7 @@ from snnconv.reports.surfaces import (
 )
 
 __all__ = [
+    "PUBLISHED",
     "REPORTS",
     "CalibrateReport",
     "Check",
@@ -56,6 +60,7 @@ __all__ = [
     "DataUse",
     "DoctorReport",
     "EpochRow",
+    "ErrorReport",
     "EvaluateReport",
     "FileHash",
     "FinetuneReport",
@@ -104,6 +109,10 @@ REPORTS: dict[str, type[Report]] = {
 }
 
 
-def json_schema(stage: str) -> dict[str, Any]:
-    """The published JSON Schema of a stage's report."""
-    return REPORTS[stage].model_json_schema(by_alias=True)
+PUBLISHED: dict[str, type[BaseModel]] = {**REPORTS, "error": ErrorReport}
+"""Every JSON document that a script may rely on, by the name of its schema."""
+
+
+def json_schema(name: str) -> dict[str, Any]:
+    """The published JSON Schema of a stage's report, or of an error."""
+    return PUBLISHED[name].model_json_schema(by_alias=True)

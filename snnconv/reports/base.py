@@ -77,6 +77,22 @@ class NetworkReport(Report):
     )
 
 
+class ErrorReport(BaseModel):
+    """What ``--json`` puts on standard output in place of a report: an error, and what to do."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    schema_id: str = Field("snnconv.error/1", alias="schema", description="of this document")
+    problem: str = Field(description="what can't be done, with the file, layer or option")
+    found: str = Field(description="what was there instead")
+    remedy: str = Field(description="one next step")
+    code: int = Field(description="what the command exits with")
+
+    def text(self) -> str:
+        """As lines for people."""
+        return f"error: {self.problem}\n  found: {self.found}\n  next:  {self.remedy}"
+
+
 def canonical(report: BaseModel) -> str:
     """The report's file content: sorted keys, two spaces, a list of numbers on one line, no NaN."""
     data = report.model_dump(mode="json", by_alias=True)

@@ -9,9 +9,8 @@ import examples_stages
 import pytest
 from pydantic import BaseModel
 
-from snnconv.errors import UsageError
 from snnconv.render.terminal import Terminal
-from snnconv.reports import canonical
+from snnconv.reports import ErrorReport, canonical
 
 REPORTS = {
     "train": examples_stages.train,
@@ -175,8 +174,7 @@ def test_names_are_not_markup(name, terminal):
 def test_errors_and_lines_go_to_stderr(capsys):
     terminal = Terminal()
     terminal.say("a line \x1b[31m")
-    terminal.error(UsageError("problem", "found", "remedy"))
-    terminal.interrupted()
+    terminal.error(ErrorReport(problem="problem", found="found", remedy="remedy", code=2))
     with terminal.task("label", 3) as advance:
         advance(1)
     out, err = capsys.readouterr()
@@ -186,7 +184,6 @@ def test_errors_and_lines_go_to_stderr(capsys):
         "error: problem",
         "  found: found",
         "  next:  remedy",
-        "interrupted: no file was left half written",
     ]
 
 

@@ -1,0 +1,41 @@
+"""Signals that end a command: what they do while it starts, and what they do while it works.
+
+While Python and torch are imported nothing is written yet, and an exception from within an import
+can leave any of them half made: the process leaves at once. While a stage works, the signal is an
+exception, so every stage cleans up behind itself. A signal that the caller ignores (``nohup``, a
+job in the background) stays ignored.
+"""
+
+import os
+import signal
+from types import FrameType
+
+from snnconv.errors import Interrupted
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def at_start() -> None:
+    """Until :func:`at_work`, a signal ends the process at once."""
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _leave)
+
+
+def at_work() -> None:
+    """From now on a signal is :class:`~snnconv.errors.Interrupted`, if it ended the process."""
+    for number in SIGNALS:
+        if signal.getsignal(number) is _leave:
+            signal.signal(number, _interrupt)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    os.write(2, f"interrupted by {signal.Signals(number).name}\n".encode())
+    os._exit(128 + number)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    for other in SIGNALS:  # who asks twice does not want to wait
+        if signal.getsignal(other) is _interrupt:
+            signal.signal(other, _leave)
+    raise Interrupted(number)
