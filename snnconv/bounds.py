@@ -1,8 +1,9 @@
 """The bounds of what users give, in options, parameters and files: each is stated here, once."""
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 SEED = 2**63 - 1
 """The largest seed that torch takes with a sign."""
@@ -25,6 +26,9 @@ SMALLEST, LARGEST = 1e-30, 1e30
 NAME = 255
 """The most bytes that a file's name may have on the file systems in use."""
 
+DEPTH = 100
+"""The deepest that JSON may be nested: what walks through it calls itself."""
+
 Value = TypeVar("Value")
 
 
@@ -42,6 +46,31 @@ def bounded(value: Value) -> Value:
     elif isinstance(value, tuple):
         _each(value)
     return value
+
+
+def parsed_json(text: str | bytes) -> Any:
+    """What a text in JSON says.
+
+    Raises:
+        ValueError: no JSON, or nested too deep.
+    """
+    too_deep = f"JSON nested deeper than {DEPTH}"
+    try:
+        data = json.loads(text)
+    except RecursionError as error:
+        raise ValueError(too_deep) from error
+    level, depth = [data], 0
+    while level := [part for whole in level for part in _parts(whole)]:
+        depth += 1
+        if depth > DEPTH:
+            raise ValueError(too_deep)
+    return data
+
+
+def _parts(whole: Any) -> Iterable[Any]:
+    if isinstance(whole, dict):
+        return whole.values()
+    return whole if isinstance(whole, list) else ()
 
 
 def _each(values: Iterable[object]) -> None:

@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from snnconv import distributed
+from snnconv.bounds import parsed_json
 from snnconv.errors import CheckpointError, SnnconvError, UsageError, said
 from snnconv.facts import CalibrationFacts, DataFacts, LineageStep, SpikingFacts
 from snnconv.graph.build import shapes
@@ -260,8 +261,8 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             "import weights with `snnconv calibrate MODEL --weights FILE`",
         )
     try:
-        document = json.loads(text)
-    except json.JSONDecodeError as error:
+        document = parsed_json(text)
+    except ValueError as error:
         raise _unusable(file, f"metadata that is no JSON ({error})") from error
     if not isinstance(document, dict):
         raise _unusable(file, "metadata that is no JSON object")

@@ -129,7 +129,7 @@ def plan(
     """
     try:
         tables = tomllib.loads(recipe.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # no TOML, or nested too deep
         raise UsageError(f"recipe {recipe} can't be read", str(error), _HOW) from error
     tables = {name.lower(): table for name, table in tables.items()}
     shared = {name: tables.pop(name) for name in _SHARED if name in tables}

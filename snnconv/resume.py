@@ -13,6 +13,7 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
+from snnconv.bounds import parsed_json
 from snnconv.checkpoint import canonical_json, write_atomically
 from snnconv.errors import CheckpointError, UsageError
 
@@ -54,7 +55,7 @@ def read(file: Path, setting: Mapping[str, Any]) -> Saved:
         with safetensors.safe_open(file, framework="pt") as handle:
             text = (handle.metadata() or {}).get(KEY, "{}")
             tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118
-        document = json.loads(text)
+        document = parsed_json(text)
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(problem, f"no whole safetensors file ({error})", _AGAIN) from error
     if not isinstance(document, dict) or set(document) != {"setting", "facts"}:

@@ -1,10 +1,10 @@
 """Values that users type: ``NAME=VALUE`` pairs, in options and behind a model's question mark."""
 
-import json
 import math
 from collections.abc import Iterable
 from typing import Any
 
+from snnconv.bounds import parsed_json
 from snnconv.errors import UsageError
 
 
@@ -14,7 +14,7 @@ def parse_value(text: str) -> Any:
     ``NaN`` and numbers too large for a float are none: they stay text, for a parameter to refuse.
     """
     try:
-        value = json.loads(text)
+        value = parsed_json(text)
     except ValueError:
         return text
     finite = not isinstance(value, float) or math.isfinite(value)

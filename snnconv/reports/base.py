@@ -7,6 +7,7 @@ from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from snnconv.bounds import parsed_json
 from snnconv.errors import CheckpointError, ExitCode
 
 Steps = list[float]
@@ -112,7 +113,7 @@ def read(file: Path, kind: type[ReportType]) -> ReportType:
     """
     problem, remedy = f"{file} can't be read", f"write it again: snnconv {kind.name}"
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
+        data = parsed_json(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(problem, str(error), remedy) from error
     found = data.get("schema") if isinstance(data, dict) else None

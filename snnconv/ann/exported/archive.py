@@ -5,7 +5,6 @@ evaluates symbolic expressions, so that a file can make it run any code. Here JS
 are read, and nothing else: what only a pickle holds is refused.
 """
 
-import json
 import math
 import zipfile
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from snnconv.bounds import parsed_json
 from snnconv.errors import UnsupportedError, UsageError, said
 
 VERSION = 8  # of the schema: torch 2.8 and newer write it, into archives of this layout
@@ -75,13 +75,13 @@ def _read(file: Path, archive: zipfile.ZipFile) -> Archive:
     root = _root(archive, file.stat().st_size)
     if archive.read(f"{root}byteorder") != b"little":
         raise ValueError("numbers whose bytes have another order")
-    program = json.loads(archive.read(f"{root}models/model.json"))
+    program = parsed_json(archive.read(f"{root}models/model.json"))
     if program["schema_version"]["major"] != VERSION:
         raise ValueError(f"schema version {program['schema_version']['major']}, not {VERSION}")
     entries: dict[str, tuple[str, Mapping[str, Any]]] = {}
     for kind in ("weights", "constants"):
         folder = f"{root}data/{kind}/"
-        config = json.loads(archive.read(f"{folder}model_{kind}_config.json"))["config"]
+        config = parsed_json(archive.read(f"{folder}model_{kind}_config.json"))["config"]
         entries |= {
             name: (f"{folder}{entry['path_name']}", entry) for name, entry in config.items()
         }
