@@ -65,7 +65,7 @@ class Params(NeuronParams):
     @model_validator(mode="before")
     @classmethod
     def _from_preset(cls, given: Any) -> Any:
-        return PRESETS.get(given.get("preset", "vgg16"), {}) | given
+        return PRESETS.get(str(given.get("preset", "vgg16")), {}) | given
 
 
 class State(NamedTuple):
