@@ -132,6 +132,7 @@ def setup(
     T: int,
     energy_ac_pj: float = 0.9,
     energy_mac_pj: float = 4.6,
+    population: int = 0,
 ) -> Setup:
     """What metrics have to know of a network that is to run for T steps."""
     assert checkpoint.spiking is not None
@@ -147,6 +148,8 @@ def setup(
         energy_ac_pj=energy_ac_pj,
         energy_mac_pj=energy_mac_pj,
         hold=network.hold,
+        answers=network.answers(T),
+        population=population,
     )
 
 

@@ -10,7 +10,7 @@ Shape:
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
@@ -20,6 +20,8 @@ from snnconv.graph.roles import Carries
 from snnconv.neuron import Spikes
 from snnconv.plugins import Room
 from snnconv.tally import Asks, Tally
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Setup:
         energy_ac_pj: energy of an accumulate.
         energy_mac_pj: energy of a multiply-accumulate.
         hold: steps for which each frame of the input is shown; none where it is constant.
+        answers: the steps, from 1, after which the class can be read; none where all are.
+        population: samples in the split, of which some or all are simulated; 0 where nobody knows.
     """
 
     graph: Graph
@@ -49,6 +53,15 @@ class Setup:
     energy_ac_pj: float
     energy_mac_pj: float
     hold: int | None = None
+    answers: tuple[int, ...] | None = None
+    population: int = 0
+
+    def at_answers(self, steps: Iterable[Value]) -> list[Value | None]:
+        """A list over steps, with null where there is no answer yet."""
+        if self.answers is None:
+            return list(steps)
+        answers = frozenset(self.answers)
+        return [value if t in answers else None for t, value in enumerate(steps, start=1)]
 
     @property
     def source(self) -> Carries:
@@ -68,11 +81,13 @@ class Batch:
         labels: ``[B]``.
         ann_logits: ``[B, classes]``; none where there is no ANN to compare with.
         ann_inputs: the ANN's pre-activations by site, ``[B, *N]``.
+        samples: their indices in the split, ``[B]``; none where nobody knows.
     """
 
     labels: Tensor
     ann_logits: Tensor | None
     ann_inputs: Mapping[str, Tensor]
+    samples: Tensor | None = None
 
 
 @dataclass

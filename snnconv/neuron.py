@@ -106,6 +106,13 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
         """Whether each step is given the mean of all steps' currents, and nothing else of them."""
         return False
 
+    def answers(self, timesteps: int) -> Tensor:
+        """After which of T steps the output so far is final, bool ``[T]``.
+
+        It is at step t if no output at steps 1..t hangs on a current that comes later.
+        """
+        return torch.ones(timesteps, dtype=torch.bool)
+
     def single_threshold(self) -> "Neuron[Any] | None":
         """The same in neurons of one level and more steps; none where this is one already."""
         return None

@@ -133,6 +133,16 @@ class SpikingNetwork(nn.Module):
         """Whether a simulation may come in chunks."""
         return all(neuron.causal for neuron in self.neurons.values())
 
+    def answers(self, timesteps: int) -> tuple[int, ...]:
+        """The steps, from 1, after which the class can be read; T always is one.
+
+        Before them some neuron's output hangs on currents that are still to come.
+        """
+        final = torch.ones(timesteps, dtype=torch.bool)
+        for neuron in self.neurons.values():
+            final &= neuron.answers(timesteps)
+        return tuple(int(t) + 1 for t in final.nonzero().flatten())
+
     def forward(
         self,
         x: Tensor,

@@ -214,6 +214,7 @@ def setup(snn, timesteps, v0=0.5):
         energy_ac_pj=0.9,
         energy_mac_pj=4.6,
         hold=snn.hold,
+        answers=snn.answers(timesteps),
     )
 
 

@@ -14,6 +14,7 @@ LONGEST = 400
 LAYERS = (
     ("bounds",),
     ("errors", "kinds", "shapes", "progress", "facts", "surrogate", "series", "compiled"),
+    ("uncertainty",),
     ("elementary_compiled", "histogram_compiled", "interruption"),
     ("elementary",),
     ("values", "plugins", "config", "reports", "runtime", "frames", "distributed"),
@@ -52,8 +53,18 @@ TORCH_FREE = (
     "kinds",
     "facts",
     "bounds",
+    "uncertainty",
 )
-TORCH_FREE += ("progress", "listing", "render", "cli", "commands", "options", "interruption")
+TORCH_FREE += (
+    "uncertainty",
+    "progress",
+    "listing",
+    "render",
+    "cli",
+    "commands",
+    "options",
+    "interruption",
+)
 HEAVY = ("torch", "torchvision", "numpy", "sklearn", "safetensors", "numba")
 
 BROAD = {

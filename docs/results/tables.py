@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from snnconv.reports.evaluation import answered
+
 HERE = Path(__file__).parent
 POWERS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 Row = tuple[str, ...]
@@ -17,7 +19,7 @@ Row = tuple[str, ...]
 def evaluations(folder: str) -> dict[str, dict]:
     """The reports in one folder, by row name."""
     files = sorted((HERE / folder).glob("*.json"))
-    return {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in files}
+    return {file.stem: answered(json.loads(file.read_text(encoding="utf-8"))) for file in files}
 
 
 def table(heads: Row, rows: list[Row]) -> str:
@@ -33,9 +35,10 @@ def by_step(rows: dict[str, dict], top: int) -> str:
     body = []
     for name, r in rows.items():
         ann = f"{r['ann_accuracy']:.2%}"
-        accuracy = (f"{r['accuracy'][t - 1]:.2%}" for t in steps)
+        accuracy = ("" if a is None else f"{a:.2%}" for a in (r["accuracy"][t - 1] for t in steps))
         body.append((f"`{name}`", str(r["samples"]), ann, *accuracy))
-        energy = (f"{r['energy_total_mj_steps'][t - 1] / r['energy_ann_mj']:.2f}" for t in steps)
+        spent = (r["energy_total_mj_steps"][t - 1] for t in steps)
+        energy = ("" if mj is None else f"{mj / r['energy_ann_mj']:.2f}" for mj in spent)
         body.append(("energy / ANN's", "", "1", *energy))
     return table(heads, body)
 

@@ -1,24 +1,34 @@
 """Accuracy at every step 1..T, beside the ANN's on the same samples.
 
-Logits at step t are the mean of the last layer's currents over steps 1..t. ``steps_to_ann`` is the
-first step whose accuracy lies within 1.0, 0.5 and 0.1 points of the ANN's, or null.
+Logits at step t are the mean of the last layer's currents over steps 1..t. Where neurons need later
+steps before their output so far is final, there is no accuracy: null. ``steps_to_ann`` is the first
+step whose accuracy lies within 1.0, 0.5 and 0.1 points of the ANN's, or null.
 ``logits_relative_error`` is ``|SNN - ANN| / |ANN|`` (L2 over all samples) at T. A network that was
 trained with its neurons has its accuracy alone: no ANN stands behind it.
+
+``accuracy_interval`` and ``ann_accuracy_interval`` are 95 % Wilson intervals. ``against_ann`` is
+McNemar's exact test at T. ``outcomes`` says which samples are right, a bit each in the order of
+their indices, at T and at the powers of two before it, so that other runs can be tested against
+this one; ``classes`` is how many classes these samples have.
 
 Shape:
     Logits ``[T, B, classes]``.
 
 Reference:
-    Methods, section 10.
+    Methods, section 10; intervals and tests: :mod:`snnconv.uncertainty`.
 
 Deviations:
     None.
 """
 
+import hashlib
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from snnconv.metric import Batch, Figures, Metric, Setup
+from snnconv.uncertainty import discordant, mcnemar, packed, unpacked, wilson
 
 _WITHIN = (1.0, 0.5, 0.1)  # points
 
@@ -28,15 +38,25 @@ class Accuracy(Metric):
 
     counted = False
     valued = False
-    added = ("right", "compared", "agreed", "ann_right", "error", "norm")
+    added = (
+        *("right", "compared", "agreed", "ann_right", "error", "norm"),
+        *("labels", "right_by_sample", "ann_right_by_sample"),
+    )
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        self.right = torch.zeros(setup.timesteps, dtype=torch.int64)
-        self.agreed = torch.zeros(setup.timesteps, dtype=torch.int64)
+        T = setup.timesteps
+        self.right = torch.zeros(T, dtype=torch.int64)
+        self.agreed = torch.zeros(T, dtype=torch.int64)
         self.ann_right = 0
         self.compared = 0
         self.error = self.norm = 0.0
+        kept = setup.at_answers(t == T or t & (t - 1) == 0 for t in range(1, T + 1))
+        self.kept = [t for t, wanted in enumerate(kept) if wanted]
+        n = setup.population
+        self.labels = torch.zeros(n, dtype=torch.int64)  # from 1; 0 was not simulated
+        self.right_by_sample = torch.zeros(len(self.kept), n, dtype=torch.uint8)
+        self.ann_right_by_sample = torch.zeros(n, dtype=torch.uint8)
 
     def begin(self, batch: Batch) -> None:
         """Keep the batch for its end."""
@@ -46,42 +66,75 @@ class Accuracy(Metric):
     def finish(self, logits: Tensor) -> None:
         """Compare with labels and with the ANN."""
         said, reference = logits.argmax(2), self.batch.ann_logits
-        self.right += (said == self.batch.labels).sum(1).cpu()
+        labels, samples = self.batch.labels, self.batch.samples
+        right = (said == labels).cpu()
+        self.right += right.sum(1)
+        samples = samples.cpu() if samples is not None and self.setup.population else None
+        if samples is not None:
+            self.labels[samples] = labels.cpu() + 1
+            self.right_by_sample[:, samples] = right[self.kept].to(torch.uint8)
         if reference is None:
             return
         self.compared += len(said[0])
         ann, reference = reference.argmax(1), reference.double()
         self.agreed += (said == ann).sum(1).cpu()
-        self.ann_right += int((ann == self.batch.labels).sum())
+        ann_right = (ann == labels).cpu()
+        self.ann_right += int(ann_right.sum())
+        if samples is not None:
+            self.ann_right_by_sample[samples] = ann_right.to(torch.uint8)
         self.error += float((logits[-1] - reference).square().sum())
         self.norm += float(reference.square().sum())
 
     def figures(self, found: Figures) -> Figures:
         """Fractions 0..1."""
-        accuracy = (self.right.double() / self.samples).tolist()
-        if not self.compared:
-            return Figures({"accuracy": accuracy})
-        ann = self.ann_right / self.samples
-        reached = {
-            str(points): next(
-                (
-                    t
-                    for t, right in enumerate(self.right.tolist(), start=1)
-                    if right + 1e-9 >= self.ann_right - points / 100 * self.samples
-                ),
-                None,
-            )
-            for points in _WITHIN
+        n, at_answers = self.samples, self.setup.at_answers
+        accuracy = at_answers((self.right.double() / n).tolist())
+        totals: dict[str, Any] = {
+            "accuracy": accuracy,
+            "accuracy_interval": [None if a is None else wilson(a, n) for a in accuracy],
         }
-        return Figures(
-            {
-                "accuracy": accuracy,
+        if self.compared:
+            ann = self.ann_right / n
+            totals |= {
                 "ann_accuracy": ann,
-                "agreement": (self.agreed.double() / self.samples).tolist(),
-                "steps_to_ann": reached,
+                "ann_accuracy_interval": wilson(ann, n),
+                "agreement": at_answers((self.agreed.double() / n).tolist()),
+                "steps_to_ann": {str(points): self._within(points) for points in _WITHIN},
                 "logits_relative_error": (self.error / self.norm) ** 0.5 if self.norm else None,
             }
-        )
+        return Figures(totals | self._by_sample())
+
+    def _within(self, points: float) -> int | None:
+        """The first step with an answer whose accuracy is so close to the ANN's."""
+        least = self.ann_right - points / 100 * self.samples
+        steps = enumerate(self.setup.at_answers(self.right.tolist()), start=1)
+        return next((t for t, right in steps if right is not None and right + 1e-9 >= least), None)
+
+    def _by_sample(self) -> dict[str, Any]:
+        """Which samples are right, and what follows from it."""
+        samples = self.labels.nonzero().flatten()
+        if not len(samples):
+            return {}
+        labels = self.labels[samples] - 1
+        digest = hashlib.sha256()
+        for numbers in (samples, labels):
+            digest.update(numbers.numpy().astype("<i8").tobytes())
+        steps = {
+            str(t + 1): packed(right.tolist())
+            for t, right in zip(self.kept, self.right_by_sample[:, samples], strict=True)
+        }
+        outcomes = {"samples_sha256": digest.hexdigest(), "steps": steps, "ann": None}
+        found = {"classes": len(labels.unique()), "outcomes": outcomes}
+        if self.compared:
+            outcomes["ann"] = ann = packed(self.ann_right_by_sample[samples].tolist())
+            both = (steps[str(self.setup.timesteps)], ann)
+            alone, ann_alone = discordant(*(unpacked(text, len(samples)) for text in both))
+            found["against_ann"] = {
+                "only_this_right": alone,
+                "only_other_right": ann_alone,
+                "p": mcnemar(alone, ann_alone),
+            }
+        return found
 
 
 METRIC = Accuracy

@@ -38,19 +38,21 @@ class Energy(Metric):
         ann = mac * operations["ann_macs_per_sample"]
         synaptic = ac * operations["sops_per_sample"]
         by_step = [
-            ac * sops + once * self.setup.passes(t) + analog * t
+            None if sops is None else ac * sops + once * self.setup.passes(t) + analog * t
             for t, sops in enumerate(operations["sops_per_sample_steps"], start=1)
         ]
+        total = by_step[-1]  # T has an answer
+        assert total is not None
         every_step = synaptic + (once + analog) * T
         return Figures(
             {
                 "energy_synaptic_mj": synaptic,
-                "energy_total_mj": by_step[-1],
+                "energy_total_mj": total,
                 "energy_total_every_step_mj": every_step,
                 "energy_total_mj_steps": by_step,
                 "energy_ann_mj": ann,
                 "energy_synaptic_ratio": synaptic / ann,
-                "energy_total_ratio": by_step[-1] / ann,
+                "energy_total_ratio": total / ann,
                 "energy_total_every_step_ratio": every_step / ann,
             }
         )

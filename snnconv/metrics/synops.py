@@ -55,7 +55,7 @@ class Synops(Metric):
         steps = torch.stack(list(self.operations.values())).sum(0).cumsum(0).double() / self.samples
         totals = {
             "sops_per_sample": float(steps[-1]),
-            "sops_per_sample_steps": steps.tolist(),
+            "sops_per_sample_steps": self.setup.at_answers(steps.tolist()),
             "first_layer_macs_per_sample": float(macs.first),
             "first_layer_passes": self.setup.passes(self.setup.timesteps),
             "analog_macs_once_per_sample": float(macs.once),

@@ -132,6 +132,12 @@ class LMHT(Neuron[State]):
         omega, T = self.matrix(), self.timesteps
         return not self.causal and bool((omega == omega.new_tensor(1 / T)).all())
 
+    def answers(self, timesteps: int) -> Tensor:
+        """Where no row of Omega up to t has weight on a later step, whatever Omega started as."""
+        later = self.matrix().detach().cpu() != 0
+        steps = range(1, timesteps + 1)
+        return torch.tensor([not later[:t, t:timesteps].any() for t in steps])
+
     def single_threshold(self) -> "LMHT":
         """The neuron of one level that puts out in L steps what this one does in one.
 

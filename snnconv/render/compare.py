@@ -2,12 +2,23 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import combinations
 
 from snnconv.render import units
 from snnconv.render.naming import by_events, calibration, confidence, drawn, labels, parameters
+from snnconv.render.significance import (
+    accuracy_at,
+    interval,
+    same_samples,
+    tested,
+    unjudged,
+    winner,
+)
 from snnconv.render.tables import Cell, Column, Table
 from snnconv.reports import EvaluateReport
 
+SAMPLES, CONFIDENCE = "Samples n", "95 %"
 ENERGY = "Energy per sample (of the ANN's)"
 ONCE = "MACs of analog functions, once"
 NON_SPIKING, NON_SPIKING_OF = "MACs that do not spike", "behind the first layer, and all functions"
@@ -16,8 +27,10 @@ CLOSE = 0.01
 
 
 BOLD = (
-    "Bold: best of these runs. Operations and energies are compared only among runs within one "
-    "point of the most accurate: a network that fails is cheap."
+    "Bold: better than every other run here, of accuracies by more than chance (McNemar's exact "
+    "test, p below 0.05; where a file lacks the outcomes by sample, intervals that are apart). "
+    "Operations and energies are compared only among runs within one point of the most accurate: "
+    "a network that fails is cheap."
 )
 
 
@@ -30,6 +43,7 @@ class Quantity:
     cells: tuple[Cell, ...]
     best: frozenset[int] = frozenset()
     hint: str = ""
+    intervals: tuple[Cell, ...] = ()
 
 
 def with_ratio(mj: float | None, ratio: float | None) -> Cell:
@@ -39,7 +53,7 @@ def with_ratio(mj: float | None, ratio: float | None) -> Cell:
     return f"{units.energy(mj)} ({100 * ratio:.1f}%)"
 
 
-def last(steps: Sequence[float] | None) -> float | None:
+def last(steps: Sequence[float | None] | None) -> float | None:
     """The value at T."""
     return steps[-1] if steps else None
 
@@ -59,18 +73,41 @@ def powers(timesteps: int) -> list[int]:
 
 def comparable(evaluations: Sequence[EvaluateReport]) -> bool:
     """Whether the runs were measured on the same samples."""
-    return len({_samples(report) for report in evaluations}) <= 1
+    pairs = combinations(evaluations, 2)
+    return all(same_samples(one, other) for one, other in pairs)
 
 
-def _samples(report: EvaluateReport) -> tuple[str, int, str | None]:
-    """Equal for runs on the same samples; reports of older versions do not say which."""
-    return report.data.spec, report.samples, report.subset.sha256 if report.subset else None
+def verdict(evaluations: Sequence[EvaluateReport]) -> str:
+    """Which run is the most accurate one at T, in a sentence, or why none is called so."""
+    if len(evaluations) < 2 or all(accuracy_at(run) is None for run in evaluations):
+        return ""
+    if not comparable(evaluations):
+        return "The runs were measured on different samples, so none is called better."
+    if why := unjudged(evaluations):
+        return f"No run is called better than another: {why}."
+    best = winner(evaluations)
+    if best is None:
+        return "No run is more accurate at T than every other one by more than chance."
+    name = labels(evaluations)[best]
+    return f"\u201c{name}\u201d is more accurate at T than every other run, by more than chance."
 
 
-def best_of(
-    values: Sequence[float | None], largest: bool, eligible: Sequence[bool]
-) -> frozenset[int]:
-    """Where the best value stands; nowhere if fewer than two compete or all are equal."""
+def differences(evaluations: Sequence[EvaluateReport]) -> Table | None:
+    """Every two runs on the same samples, tested against each other at T of each."""
+    names, rows = labels(evaluations), []
+    for i, j, test in tested(evaluations):
+        alone, other = test.only_this_right, test.only_other_right
+        points = units.points((alone - other) / evaluations[i].samples)
+        p = units.p_value(test.p).removeprefix("p = ").removeprefix("p ")
+        rows.append((names[i], names[j], points, str(alone), str(other), p))
+    heads = ("points", "right alone", "other alone", "p")
+    columns = (Column("run", numeric=False), Column("other", numeric=False), *map(Column, heads))
+    note = "p: how often chance makes two equally good networks differ as much (McNemar, exact)"
+    return Table("Differences in accuracy at T", columns, tuple(rows), note=note) if rows else None
+
+
+def least_of(values: Sequence[float | None], eligible: Sequence[bool]) -> frozenset[int]:
+    """Where the least value stands; nowhere if fewer than two compete or all are equal."""
     competing = {
         i: v
         for i, (v, able) in enumerate(zip(values, eligible, strict=True))
@@ -78,8 +115,8 @@ def best_of(
     }
     if len(set(competing.values())) < 2:
         return frozenset()
-    top = (max if largest else min)(competing.values())
-    return frozenset(i for i, v in competing.items() if v == top)
+    least = min(competing.values())
+    return frozenset(i for i, v in competing.items() if v == least)
 
 
 def field(name: str) -> Callable[[EvaluateReport], float | None]:
@@ -97,13 +134,11 @@ class _Comparison:
 
     def __init__(self, evaluations: Sequence[EvaluateReport]) -> None:
         self.evaluations = evaluations
-        self.same_data = [comparable(evaluations)] * len(evaluations)
+        self.same_data = comparable(evaluations)
+        judged = self.same_data and not unjudged(evaluations)
         reached = [last(report.accuracy) for report in evaluations]
         top = max((value for value in reached if value is not None), default=0.0)
-        self.accurate = [
-            same and value is not None and value >= top - CLOSE
-            for same, value in zip(self.same_data, reached, strict=True)
-        ]
+        self.accurate = [judged and v is not None and v >= top - CLOSE for v in reached]
         self.found: list[Quantity] = []
 
     def add(
@@ -112,14 +147,27 @@ class _Comparison:
         name: str,
         get: Callable[[EvaluateReport], float | None],
         show: Callable[[float], str],
-        best: str = "",
+        least: bool = False,
         hint: str = "",
     ) -> None:
-        """A number of every run; ``best`` is "most", "least", "least if accurate" or nothing."""
+        """A number of every run; with ``least`` the smallest of an accurate run is marked."""
         values = [get(report) for report in self.evaluations]
-        eligible = self.accurate if best.endswith("accurate") else self.same_data
-        marked = best_of(values, best == "most", eligible) if best else frozenset()
+        marked = least_of(values, self.accurate) if least else frozenset()
         self.text(group, name, [units.shown(show, v) for v in values], marked, hint)
+
+    def accuracy(
+        self, name: str, get: Callable[[EvaluateReport], float | None], best: int | None = None
+    ) -> None:
+        """An accuracy of every run, with its interval."""
+        runs, values = self.evaluations, [get(report) for report in self.evaluations]
+        bounds = [interval(v, run.samples) for v, run in zip(values, runs, strict=True)]
+        self.text(
+            "Accuracy",
+            name,
+            [units.shown(units.percent, v) for v in values],
+            frozenset() if best is None or not self.same_data else frozenset((best,)),
+            intervals=[units.shown(units.interval, each) for each in bounds],
+        )
 
     def text(
         self,
@@ -128,10 +176,11 @@ class _Comparison:
         cells: Sequence[Cell],
         best: frozenset[int] = frozenset(),
         hint: str = "",
+        intervals: Sequence[Cell] = (),
     ) -> None:
         """Ready cells; a row in which nothing was measured is left out."""
         if any(cell is not None for cell in cells):
-            self.found.append(Quantity(group, name, tuple(cells), best, hint))
+            self.found.append(Quantity(group, name, tuple(cells), best, hint, tuple(intervals)))
 
 
 def _setup(rows: _Comparison) -> None:
@@ -142,7 +191,11 @@ def _setup(rows: _Comparison) -> None:
     if any(run.confidence for run in runs):
         rows.text("Setup", "Spike confidence", [confidence(run) for run in runs])
     rows.text("Setup", "Time steps T", [str(run.timesteps) for run in runs])
-    if not all(rows.same_data):
+    latencies = [run.latency_steps for run in runs]
+    if any(latency not in (None, 1) for latency in latencies):
+        cells = [units.shown(str, latency) for latency in latencies]
+        rows.text("Setup", "Latency, steps", cells, hint="until the first answer")
+    if not rows.same_data:
         rows.text("Setup", "Data", [_data(run) for run in runs])
 
 
@@ -160,25 +213,24 @@ def reached(run: EvaluateReport, margin: str) -> Cell:
 
 
 def _accuracy(rows: _Comparison) -> None:
-    rows.add("Accuracy", "ANN", lambda run: run.ann_accuracy, units.percent)
-    rows.add("Accuracy", "SNN at T", lambda run: last(run.accuracy), units.percent, "most")
-    rows.add("Accuracy", "SNN minus ANN, points", loss, units.points, "most")
-    longest = max((len(run.accuracy or []) for run in rows.evaluations), default=0)
+    runs = rows.evaluations
+    if any(run.accuracy or run.ann_accuracy is not None for run in runs):
+        rows.text("Accuracy", SAMPLES, [units.count(run.samples) for run in runs])
+    rows.accuracy("ANN", lambda run: run.ann_accuracy)
+    rows.accuracy("SNN at T", accuracy_at, winner(runs))
+    rows.add("Accuracy", "SNN minus ANN, points", loss, units.points)
+    tests = [run.against_ann for run in runs]
+    cells = [units.shown(units.p_value, test.p) if test else None for test in tests]
+    rows.text("Accuracy", "Against the ANN", cells, hint="McNemar's exact test, at T")
+    longest = max((len(run.accuracy or []) for run in runs), default=0)
     for t in powers(longest):
-
-        def at(run: EvaluateReport, t: int = t) -> float | None:
-            steps = run.accuracy or []
-            return steps[t - 1] if t <= len(steps) else None
-
-        rows.add("Accuracy", f"SNN at t = {t}", at, units.percent, "most")
+        rows.accuracy(f"SNN at t = {t}", partial(accuracy_at, t=t), winner(runs, t))
     margins = {m for run in rows.evaluations for m in run.steps_to_ann or {}}
     for margin in sorted(margins, key=float, reverse=True):
-        steps = [(run.steps_to_ann or {}).get(margin) for run in rows.evaluations]
         rows.text(
             "Accuracy",
             f"First within {margin} points of the ANN",
             [reached(run, margin) for run in rows.evaluations],
-            best_of(steps, False, rows.same_data),
         )
     rows.add(
         "Accuracy", "Same class as the ANN at T", lambda run: last(run.agreement), units.percent
@@ -193,28 +245,28 @@ def _accuracy(rows: _Comparison) -> None:
 
 
 def _cost(rows: _Comparison) -> None:
-    least, sample = "least if accurate", "per sample, in T steps"
-    for name, key, show, best, hint in (
-        ("Firing rate", "firing_rate_mean", units.number, "", "spikes per neuron and step"),
-        ("Spikes", "spikes_per_sample", units.si, "", sample),
-        ("Synaptic operations (SOPs)", "sops_per_sample", units.si, least, sample),
-        ("MACs of the first layer, once", "first_layer_macs_per_sample", units.si, "", ""),
-        (ONCE, "analog_macs_once_per_sample", units.si, "", "in the row above"),
-        ("MACs of analog layers, each step", "analog_macs_per_sample", units.si, "", ""),
-        (NON_SPIKING, "non_spiking_share", units.percent, "", NON_SPIKING_OF),
-        ("MACs of the ANN", "ann_macs_per_sample", units.si, "", "with padding counted"),
-        ("MACs of the ANN, exact", "ann_macs_exact_per_sample", units.si, "", "without padding"),
+    sample = "per sample, in T steps"
+    for name, key, show, least, hint in (
+        ("Firing rate", "firing_rate_mean", units.number, False, "spikes per neuron and step"),
+        ("Spikes", "spikes_per_sample", units.si, False, sample),
+        ("Synaptic operations (SOPs)", "sops_per_sample", units.si, True, sample),
+        ("MACs of the first layer, once", "first_layer_macs_per_sample", units.si, False, ""),
+        (ONCE, "analog_macs_once_per_sample", units.si, False, "in the row above"),
+        ("MACs of analog layers, each step", "analog_macs_per_sample", units.si, False, ""),
+        (NON_SPIKING, "non_spiking_share", units.percent, False, NON_SPIKING_OF),
+        ("MACs of the ANN", "ann_macs_per_sample", units.si, False, "with padding counted"),
+        ("MACs of the ANN, exact", "ann_macs_exact_per_sample", units.si, False, "without padding"),
     ):
-        rows.add("Spikes", name, field(key), show, best, hint)
-    for name, key, best in (
-        ("Synaptic", "energy_synaptic", ""),
-        ("With the first layer, once", "energy_total", least),
-        ("With the first layer, each step", "energy_total_every_step", ""),
+        rows.add("Spikes", name, field(key), show, least, hint)
+    for name, key, least in (
+        ("Synaptic", "energy_synaptic", False),
+        ("With the first layer, once", "energy_total", True),
+        ("With the first layer, each step", "energy_total_every_step", False),
     ):
         spent = [field(f"{key}_mj")(run) for run in rows.evaluations]
         ratios = [field(f"{key}_ratio")(run) for run in rows.evaluations]
         cells = [with_ratio(mj, ratio) for mj, ratio in zip(spent, ratios, strict=True)]
-        marked = best_of(spent, False, rows.accurate) if best else frozenset()
+        marked = least_of(spent, rows.accurate) if least else frozenset()
         rows.text(ENERGY, name, cells, marked)
     rows.add(ENERGY, "ANN", field("energy_ann_mj"), units.energy)
     rows.add("Simulation", "Time per sample", lambda run: run.seconds_per_sample, units.seconds)
@@ -244,6 +296,7 @@ def comparison(evaluations: Sequence[EvaluateReport]) -> Table:
     longest = max((len(run.accuracy or []) for run in evaluations), default=0)
     heads = {
         ("Setup", "Time steps T"): "T",
+        ("Accuracy", SAMPLES): "n",
         ("Accuracy", "ANN"): "ANN",
         **{("Accuracy", f"SNN at t = {t}"): f"t={t}" for t in powers(longest)[-5:]},
         ("Accuracy", "SNN at T"): "at T",
@@ -253,15 +306,22 @@ def comparison(evaluations: Sequence[EvaluateReport]) -> Table:
     }
     found = {(quantity.group, quantity.name): quantity for quantity in quantities(evaluations)}
     chosen = [(head, found[key]) for key, head in heads.items() if key in found]
+    at_end = next((c for c, (head, _) in enumerate(chosen) if head == "at T"), None)
+    if at_end is not None:
+        quantity = chosen[at_end][1]
+        bounds = Quantity(quantity.group, CONFIDENCE, quantity.intervals)
+        chosen.insert(at_end + 1, (CONFIDENCE, bounds))
     rows = tuple(
         (label, *(quantity.cells[i] for _, quantity in chosen))
         for i, label in enumerate(labels(evaluations))
     )
     best = frozenset((r, c + 1) for c, (_, quantity) in enumerate(chosen) for r in quantity.best)
+    optional = {head for head, _ in chosen if head.startswith("t=")} | {CONFIDENCE}
     columns = (
         Column("run", numeric=False),
-        *(Column(head, optional=head if head.startswith("t=") else "") for head, _ in chosen),
+        *(Column(head, optional=head if head in optional else "") for head, _ in chosen),
     )
     note = "energy: with the first layer once, or once a frame; in brackets, of the ANN's"
     measured = any(head == "energy" for head, _ in chosen)
-    return Table("Comparison", columns, rows, best, note if measured else "")
+    said = [verdict(evaluations), note if measured else ""]
+    return Table("Comparison", columns, rows, best, "\n".join(text for text in said if text))

@@ -6,9 +6,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from snnconv.render import describe_more, units
-from snnconv.render.compare import last, loss, powers, reached
+from snnconv.render.compare import CONFIDENCE, last, powers, reached
 from snnconv.render.layers import layer_table
 from snnconv.render.naming import by_events, calibration, confidence, drawn
+from snnconv.render.significance import against_ann, interval, unjudged
 from snnconv.render.tables import Block, Column, Fact, Facts, Table
 from snnconv.reports import (
     CalibrateReport,
@@ -217,7 +218,7 @@ def _energies(report: EvaluateReport) -> list[Fact]:
 
 
 def _headline(report: EvaluateReport) -> list[Fact]:
-    at_end, lost = last(report.accuracy), loss(report)
+    at_end = last(report.accuracy)
     facts = [
         Fact("data", report.data.spec),
         Fact("samples", drawn(report.subset, report.samples, "test")),
@@ -227,11 +228,15 @@ def _headline(report: EvaluateReport) -> list[Fact]:
     if report.confidence:
         facts.append(Fact("spike confidence", confidence(report)))
     if report.ann_accuracy is not None:
-        facts.append(Fact("ANN accuracy", units.percent(report.ann_accuracy)))
+        facts.append(_accuracy("ANN accuracy", report.ann_accuracy, report.samples))
     if at_end is not None:
-        remark = "" if lost is None else f"{units.points(lost)} points against the ANN"
-        facts.append(Fact(f"SNN accuracy at T={report.timesteps}", units.percent(at_end), remark))
-    steps = report.steps_to_ann or {}
+        facts.append(_accuracy(f"SNN accuracy at T={report.timesteps}", at_end, report.samples))
+    if found := against_ann(report):
+        facts.append(Fact("against the ANN", *found.words()))
+    if (report.latency_steps or 1) > 1:
+        late = "steps until the first answer: neurons need later steps"
+        facts.append(Fact("latency", str(report.latency_steps), late))
+    steps = report.steps_to_ann or {} if not unjudged([report]) else {}
     for margin in sorted(steps, key=float, reverse=True):
         step = reached(report, margin) or ""
         facts.append(Fact(f"within {margin} points", step.replace("step", "first at step")))
@@ -253,21 +258,32 @@ def _headline(report: EvaluateReport) -> list[Fact]:
     return facts
 
 
+def _accuracy(name: str, share: float, n: int) -> Fact:
+    """An accuracy with its interval and the number of samples."""
+    bounds = units.shown(units.interval, interval(share, n))
+    remark = f"{bounds} % at 95 %, " if bounds else ""
+    return Fact(name, units.percent(share), f"{remark}n = {units.count(n)}")
+
+
+def _by_step(accuracy: Sequence[float | None], n: int) -> Table:
+    """Powers of two and T, where there is an answer."""
+    steps = sorted({*powers(len(accuracy)), len(accuracy)})
+    rows = tuple(
+        (str(t), units.percent(share), units.shown(units.interval, interval(share, n)))
+        for t in steps
+        if (share := accuracy[t - 1]) is not None
+    )
+    columns = (Column("t", numeric=False), Column("SNN"), Column(f"{CONFIDENCE} interval"))
+    return Table(f"Accuracy by step, n = {units.count(n)}", columns, rows)
+
+
 def evaluate(report: EvaluateReport) -> list[Block]:
     """Of an :class:`EvaluateReport`."""
     blocks: list[Block] = [
         Facts(f"Evaluated {report.label} at T={report.timesteps}", tuple(_headline(report)))
     ]
     if report.accuracy:
-        steps = powers(len(report.accuracy))
-        steps += [len(report.accuracy)] if steps[-1] != len(report.accuracy) else []
-        blocks.append(
-            Table(
-                "Accuracy by step",
-                (Column("t", numeric=False), *(Column(str(t)) for t in steps)),
-                (("SNN", *(units.percent(report.accuracy[t - 1]) for t in steps)),),
-            )
-        )
+        blocks.append(_by_step(report.accuracy, report.samples))
     if report.layers:
         blocks.append(layer_table(report, details=False))
     return blocks

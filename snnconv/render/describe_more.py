@@ -1,7 +1,7 @@
 """Reports beside the pipeline's own, as facts and tables: what a terminal shows of them."""
 
 from snnconv.render import units
-from snnconv.render.compare import NON_SPIKING, NON_SPIKING_OF
+from snnconv.render.compare import CONFIDENCE, NON_SPIKING, NON_SPIKING_OF
 from snnconv.render.naming import drawn
 from snnconv.render.tables import Block, Column, Fact, Facts, Table
 from snnconv.reports import (
@@ -20,7 +20,9 @@ def report(done: ReportReport) -> list[Block]:
     """Of a :class:`ReportReport`: one row an evaluation, and where the pages are."""
     heads = (
         "T",
+        "n",
         "SNN accuracy",
+        CONFIDENCE,
         "ANN accuracy",
         "spikes/neuron/step",
         "SOPs",
@@ -32,7 +34,9 @@ def report(done: ReportReport) -> list[Block]:
         (
             run.label,
             str(run.timesteps),
-            None if run.accuracy is None else units.percent(run.accuracy),
+            units.count(run.samples),
+            units.shown(units.percent, run.accuracy),
+            units.shown(units.interval, run.accuracy_interval),
             None if run.ann_accuracy is None else units.percent(run.ann_accuracy),
             None if run.firing_rate_mean is None else units.number(run.firing_rate_mean),
             None if run.sops_per_sample is None else units.si(run.sops_per_sample),
@@ -44,9 +48,34 @@ def report(done: ReportReport) -> list[Block]:
         )
         for run in done.runs
     )
-    columns = (Column("run", numeric=False), *(Column(head) for head in heads))
+    optional = ("spikes/neuron/step", CONFIDENCE)
+    columns = (
+        Column("run", numeric=False),
+        *(Column(head, optional=head if head in optional else "") for head in heads),
+    )
     pages = (Fact("Markdown", done.markdown), Fact("HTML report", done.html))
-    return [Table("Evaluations", columns, rows).without_empty(), Facts("Written", pages)]
+    tests = Table(
+        "Differences in accuracy at T",
+        (
+            *(Column(head, numeric=False) for head in ("run", "other")),
+            *(Column(head) for head in ("right alone", "other alone", "McNemar")),
+        ),
+        tuple(
+            (
+                test.run,
+                test.other,
+                units.count(test.only_this_right),
+                units.count(test.only_other_right),
+                units.p_value(test.p),
+            )
+            for test in done.differences
+        ),
+    )
+    return [
+        Table("Evaluations", columns, rows).without_empty(),
+        *([tests] if done.differences else []),
+        Facts("Written", pages),
+    ]
 
 
 def reparameterize(done: ReparameterizeReport) -> list[Block]:

@@ -111,9 +111,20 @@ def steps_axis(timesteps: int) -> Axis:
     return Axis("Time step t (log)", scale, lambda t: f"{t:.0f}", lambda t: f"t = {t:.0f}")
 
 
-def over_steps(values: Sequence[float], factor: float = 1.0) -> tuple[Point, ...]:
-    """A list over steps as points, t from 1."""
-    return tuple((float(t), factor * v) for t, v in enumerate(values, 1))
+def over_steps(values: Sequence[float | None], factor: float = 1.0) -> tuple[Point, ...]:
+    """A list over steps as points, t from 1; none where the network has no answer."""
+    return tuple((float(t), factor * v) for t, v in enumerate(values, 1) if v is not None)
+
+
+def late(shown: Sequence[Run]) -> str:
+    """A sentence on runs whose first answer comes later than the first step."""
+    said = ""
+    for run in shown:
+        answers = [t for t, a in enumerate(run.report.accuracy or [], 1) if a is not None]
+        if answers and answers[0] > 1:
+            when = f"at step {answers[0]} only" if len(answers) == 1 else f"from step {answers[0]}"
+            said += f" {quoted([run.label])} has an answer {when}: its neurons need later steps."
+    return said
 
 
 def milestones(timesteps: int) -> frozenset[float]:

@@ -10,6 +10,7 @@ from snnconv.render.figure import (
     absent,
     coincident,
     energy_axis,
+    late,
     milestones,
     over_steps,
     percent_axis,
@@ -28,12 +29,16 @@ CLOSE = 3.0
 """Points below the ANN that the enlarged plot shows."""
 
 
-def percent_lines(shown: Sequence[Run], get: Callable[[Run], Sequence[float]]) -> list[Series]:
-    """A line in percent for each run."""
-    return [
-        Series(run.label, over_steps(get(run), 100.0), run.look, milestones(len(get(run))))
-        for run in shown
-    ]
+def percent_lines(
+    shown: Sequence[Run], get: Callable[[Run], Sequence[float | None]]
+) -> list[Series]:
+    """A line in percent for each run; a marker alone where it has an answer at one step."""
+    found = []
+    for run in shown:
+        points = over_steps(get(run), 100.0)
+        marked = milestones(len(get(run)))
+        found.append(Series(run.label, points, run.look, marked, line=len(points) > 1))
+    return found
 
 
 def ann_rules(shown: Sequence[Run]) -> list[Rule]:
@@ -71,7 +76,7 @@ def accuracy(everybody: Sequence[Run]) -> Figure:
         "the class is read from the output currents' mean over steps 1 to t, all steps from one "
         "simulation."
     )
-    caption += shared((run.label, run.report.ann_accuracy) for run in shown)
+    caption += late(shown) + shared((run.label, run.report.ann_accuracy) for run in shown)
     return Figure("accuracy", title, caption + remarks(series, everybody, shown), draw)
 
 
@@ -104,7 +109,8 @@ def remarks(
     of_ann: bool = False,
 ) -> str:
     """What a plot of runs can't show: lines that cover one another, and runs it lacks."""
-    lines = [(each.label, each.points) for each in series if each.line]
+    labels = {run.label for run in shown}
+    lines = [(each.label, each.points) for each in series if each.label in labels]
     return coincident(lines) + without(everybody, shown, of_ann)
 
 
@@ -122,12 +128,13 @@ def distance(everybody: Sequence[Run]) -> Figure:
     if not shown:
         return absent("distance", title, "the accuracy of network and ANN", "accuracy", everybody)
 
-    def lost(run: Run) -> list[float]:
-        return [a - (run.report.ann_accuracy or 0.0) for a in run.report.accuracy or []]
+    def lost(run: Run) -> list[float | None]:
+        ann = run.report.ann_accuracy or 0.0
+        return [None if a is None else a - ann for a in run.report.accuracy or []]
 
     series = percent_lines(shown, lost)
     highest = max(finite(y for each in series for _, y in each.points), default=0.0)
-    best = max(finite(100 * lost(run)[-1] for run in shown), default=0.0)
+    best = max(finite(each.points[-1][1] for each in series if each.points), default=0.0)
     # where even the best run is far away, the plot reaches as far down as that
     lowest = min(-CLOSE, max(1.3 * best, -100.0))
     scale = linear([0.0, highest, lowest], 6)
@@ -145,7 +152,7 @@ def distance(everybody: Sequence[Run]) -> Figure:
         f"without loss, what lies lower is cut off; one sample is {sample:.2g} "
         f"point{'s' if sample != 1 else ''}."
     )
-    below = [run.label for run in shown if all(100 * v < scale.lo for v in finite(lost(run)))]
+    below = [s.label for s in series if all(y < scale.lo for y in finite(y for _, y in s.points))]
     if below:
         caption += f" Below it at every step: {quoted(below)}."
     return Figure("distance", title, caption + remarks(series, everybody, shown, True), draw)
@@ -208,15 +215,21 @@ def tradeoff(everybody: Sequence[Run]) -> Figure:
     for run in shown:
         if place := _ann(run.report):
             anns.setdefault(place, []).append(run)
-    known = [mj for run in shown for mj in run.report.energy_total_mj_steps or []]
+    by_step = [mj for run in shown for mj in run.report.energy_total_mj_steps or []]
+    known = [mj for mj in by_step if mj is not None]
     energies = finite([*known, *(mj for mj, _ in anns)])
     factor, unit = units.energy_scale(max(energies, default=1.0))
     series = []
     for run in shown:
         spent, reached = run.report.energy_total_mj_steps or [], run.report.accuracy or []
-        points = tuple((factor * e, 100 * a) for e, a in zip(spent, reached, strict=False))
-        marked = frozenset(points[int(t) - 1][0] for t in milestones(len(points)))
-        series.append(Series(run.label, points, run.look, marked))
+        steps = [
+            (t, factor * e, 100 * a)
+            for t, (e, a) in enumerate(zip(spent, reached, strict=False), start=1)
+            if e is not None and a is not None
+        ]
+        points = tuple((e, a) for _, e, a in steps)
+        marked = frozenset(e for t, e, _ in steps if t in milestones(len(spent)))
+        series.append(Series(run.label, points, run.look, marked, line=len(points) > 1))
     for (mj, share), owners in anns.items():
         whose = f" of {together([run.label for run in owners])}" if len(anns) > 1 else ""
         look = Look(owners[0].look.colour, marker="star") if whose else ANN
@@ -233,6 +246,7 @@ def tradeoff(everybody: Sequence[Run]) -> Figure:
         "Each curve runs through the time steps (markers: powers of two, and T); energy up to "
         "step t counts every synaptic operation, and the first layer's MACs once."
     )
+    caption += late(shown)
     if anns:
         caption += " Left of the star is cheaper than the ANN."
     caption += shared((run.label, _ann(run.report)) for run in shown)

@@ -7,13 +7,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from snnconv.render import figures_errors, figures_layers, figures_steps, provenance, units
-from snnconv.render.compare import BOLD, comparable, last, loss, quantities
+from snnconv.render.compare import BOLD, comparable, differences, last, quantities, verdict
 from snnconv.render.courses import Course, Trained, courses
 from snnconv.render.figure import MANY, Figure, Run, runs
 from snnconv.render.figures_sin import sin
 from snnconv.render.figures_training import training
 from snnconv.render.layers import layer_table
 from snnconv.render.looks import Look, marker
+from snnconv.render.significance import against_ann, interval, unjudged
 from snnconv.render.svg import tag
 from snnconv.render.tables import Facts, Table
 from snnconv.reports import EvaluateReport, FinetuneReport
@@ -74,15 +75,13 @@ def sentence(run: Run) -> str:
     steps = f"{report.timesteps} step" + ("s" if report.timesteps > 1 else "")
     said = []
     if at_end is not None:
-        text = f"classifies {units.percent(at_end)} of the samples correctly after {steps}"
-        lost = loss(report)
-        if lost is not None:
-            away = units.points(abs(lost)).lstrip("+")
-            side = "below" if lost < 0 else "above"
-            text += ", as its ANN does" if away == "0.00" else f", {away} points {side} its ANN"
-        said.append(text)
+        bounds = units.shown(units.interval, interval(at_end, report.samples))
+        around = f" (95 %: {bounds})" if bounds else ""
+        samples = f"{units.count(report.samples)} samples correctly after {steps}"
+        text = f"classifies {units.percent(at_end)}{around} of {samples}"
+        said.append(text + _beside_ann(report))
     steps_to = {m: s for m, s in (report.steps_to_ann or {}).items() if s is not None}
-    if steps_to:
+    if steps_to and not unjudged([report]):
         closest = min(steps_to, key=float)
         said.append(f"is first within {closest} points of the ANN at step {steps_to[closest]}")
     if report.energy_total_mj is not None:
@@ -96,7 +95,23 @@ def sentence(run: Run) -> str:
         return f"ran for {steps}; neither accuracy nor energy was measured."
     if len(said) > 1:
         said[-1] = f"and {said[-1]}"
-    return "; ".join(said) + "."
+    why = unjudged([report]) if report.ann_accuracy is not None else None
+    none = f" Nothing is said about the difference from its ANN: {why}." if why else ""
+    return "; ".join(said) + "." + none
+
+
+def _beside_ann(report: EvaluateReport) -> str:
+    """How far from its ANN, if that is more than chance; nothing where it can't be said."""
+    found = against_ann(report)
+    if found is None or found.unjudged:
+        return ""
+    p = "" if found.p is None else f", {units.p_value(found.p)}"
+    away = units.points(abs(found.points)).lstrip("+")
+    if found.differs:
+        return f", {away} points {'below' if found.points < 0 else 'above'} its ANN{p}"
+    if away == "0.00":
+        return ", as its ANN does"
+    return f", no further from its ANN than chance ({units.points(found.points)} points{p})"
 
 
 @dataclass(frozen=True)
@@ -177,6 +192,8 @@ def html(evaluations: Sequence[EvaluateReport], trainings: Sequence[Trained] = (
         bold=BOLD,
         any_best=any(q.best for q in found),
         comparable=comparable(evaluations),
+        verdict=verdict(evaluations),
+        differences=differences(evaluations),
         beside=_beside(everybody),
         sentences=[sentence(run) for run in everybody] if len(everybody) <= SPOKEN else [],
         sections=parts,

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Sequence
+from itertools import zip_longest
 
 from snnconv.render import provenance, units
-from snnconv.render.compare import BOLD, Quantity, comparable, quantities
+from snnconv.render.compare import BOLD, Quantity, comparable, differences, quantities, verdict
 from snnconv.render.layers import layer_table
 from snnconv.render.naming import drawn, labels
 from snnconv.render.tables import Cell, Column, Fact, Facts, Table
@@ -57,11 +58,16 @@ def summary(evaluations: Sequence[EvaluateReport]) -> list[Table]:
         Table(
             group,
             columns,
-            tuple((quantity.name, *quantity.cells) for quantity in found),
+            tuple((quantity.name, *_with_intervals(quantity)) for quantity in found),
             frozenset((r, c + 1) for r, quantity in enumerate(found) for c in quantity.best),
         )
         for group, found in groups.items()
     ]
+
+
+def _with_intervals(quantity: Quantity) -> list[Cell]:
+    pairs = zip_longest(quantity.cells, quantity.intervals)
+    return [cell if bounds is None else f"{cell} ({bounds})" for cell, bounds in pairs]
 
 
 def _run(label: str, report: EvaluateReport) -> list[str]:
@@ -92,12 +98,17 @@ def markdown(evaluations: Sequence[EvaluateReport]) -> str:
         samples = drawn(first.subset, first.samples, "test")
         parts.append(f"On {escaped(first.data.spec)}: {samples}.")
     tables = summary(evaluations)
+    if said := verdict(evaluations):
+        parts.append(escaped(said))
+    if any(run.accuracy for run in evaluations):
+        parts.append("In brackets behind an accuracy: its 95 % interval (Wilson).")
     if any(table.best for table in tables):
         parts.append(BOLD)
-    elif not comparable(evaluations):
-        parts.append("The runs were measured on different samples, so none is marked as best.")
+    if tests := differences(evaluations):
+        tables.append(tests)
     for table in tables:
         parts += [f"## {escaped(table.title)}", _table(table)]
+        parts += [escaped(table.note)] if table.note else []
     for label, report in zip(labels(evaluations), evaluations, strict=True):
         parts += _run(label, report)
     return "\n\n".join([*parts, *_glossary(evaluations)]) + "\n"

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from snnconv.errors import UsageError, said
 from snnconv.progress import Advance
-from snnconv.render.compare import comparison
+from snnconv.render.compare import comparison, differences
 from snnconv.render.describe import describe
 from snnconv.render.plain import plain, value_width
 from snnconv.render.tables import Block, Fact, Facts, Table
@@ -151,7 +151,8 @@ class Terminal:
 
     def show_comparison(self, evaluations: Sequence[EvaluateReport]) -> None:
         """Several evaluations, one a row."""
-        self._blocks([comparison(evaluations)])
+        tests = differences(evaluations)
+        self._blocks([comparison(evaluations), *([tests] if tests else [])])
 
     def _line(self, text: str) -> None:
         lines = "\n".join(printable(line) for line in text.split("\n"))

@@ -55,6 +55,19 @@ def points(difference: float) -> str:
     return "0.00" if float(text) == 0 else text
 
 
+def interval(bounds: tuple[float, float]) -> str:
+    """Two shares in per cent, without the sign: ``97.2 to 99.6``."""
+    low, high = (f"{100 * bound:.1f}" for bound in bounds)
+    return f"{low} to {high}"
+
+
+def p_value(p: float) -> str:
+    """How likely chance is: ``p = 0.031``, ``p < 0.001``."""
+    if p < 0.001:
+        return "p < 0.001"
+    return f"p = {p:.2f}" if p >= 0.1 else f"p = {p:.3f}"
+
+
 def si(x: float, unit: str = "") -> str:
     """Three significant digits with an SI prefix: ``1.23 M``, ``456 kSOPs``."""
     if not math.isfinite(x):

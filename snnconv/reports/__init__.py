@@ -8,9 +8,11 @@ from typing import Any
 from pydantic import BaseModel
 
 from snnconv.reports.base import (
+    AnswerSteps,
     ErrorReport,
     FileHash,
     ImportRow,
+    Interval,
     Lineage,
     LineageRow,
     NetworkReport,
@@ -21,9 +23,11 @@ from snnconv.reports.base import (
     read,
 )
 from snnconv.reports.evaluation import (
+    Difference,
     EvaluateReport,
     Histogram,
     LayerRow,
+    Outcomes,
 )
 from snnconv.reports.stages import (
     CalibrateReport,
@@ -47,6 +51,7 @@ from snnconv.reports.surfaces import (
     ObstacleRow,
     PlanStep,
     ReportReport,
+    RunDifference,
     RunReport,
     RunSummary,
 )
@@ -54,10 +59,12 @@ from snnconv.reports.surfaces import (
 __all__ = [
     "PUBLISHED",
     "REPORTS",
+    "AnswerSteps",
     "CalibrateReport",
     "Check",
     "ConvertReport",
     "DataUse",
+    "Difference",
     "DoctorReport",
     "EpochRow",
     "ErrorReport",
@@ -67,6 +74,7 @@ __all__ = [
     "Histogram",
     "ImportRow",
     "InspectReport",
+    "Interval",
     "LayerRow",
     "Lineage",
     "LineageRow",
@@ -75,11 +83,13 @@ __all__ = [
     "NetworkReport",
     "NodeRow",
     "ObstacleRow",
+    "Outcomes",
     "PlanStep",
     "ReparameterizeReport",
     "Report",
     "ReportReport",
     "ReportType",
+    "RunDifference",
     "RunReport",
     "RunSummary",
     "SiteRow",

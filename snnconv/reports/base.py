@@ -11,6 +11,9 @@ from snnconv.bounds import parsed_json
 from snnconv.errors import CheckpointError, ExitCode
 
 Steps = list[float]
+AnswerSteps = list[float | None]
+"""Null at steps after which the network has no answer yet."""
+Interval = tuple[float, float]
 ReportType = TypeVar("ReportType", bound="Report")
 _NUMBERS = re.compile(r"\[\s+((?:[-+.\deE]+|null)(?:,\s+(?:[-+.\deE]+|null))*)\s+\]")
 

@@ -2,10 +2,11 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from snnconv.reports.base import LineageRow, NetworkReport, Steps
+from snnconv.reports.base import AnswerSteps, Interval, LineageRow, NetworkReport, Steps
 from snnconv.reports.stages import DataUse, SubsetUse
+from snnconv.uncertainty import unpacked
 
 
 class LayerRow(BaseModel):
@@ -59,6 +60,26 @@ class Histogram(BaseModel):
     counts: list[float] = Field(description="positive activations in each bin")
 
 
+class Difference(BaseModel):
+    """McNemar's exact test of two networks on the same samples."""
+
+    only_this_right: int = Field(description="samples that this network alone has right")
+    only_other_right: int = Field(description="samples that the other alone has right")
+    p: float = Field(
+        description="how often chance makes two equally good networks differ at least as much"
+    )
+
+
+class Outcomes(BaseModel):
+    """Which samples are right: a bit each, in the order of their indices, first one highest."""
+
+    samples_sha256: str = Field(
+        description="of the indices in ascending order, then of the labels, int64, little endian"
+    )
+    steps: dict[int, str] = Field(description="base64 by step t: T, and powers of two before it")
+    ann: str | None = Field(None, description="of the ANN; null where there is none")
+
+
 class EvaluateReport(NetworkReport):
     """Of ``snnconv evaluate``. Keys a metric adds are documented in its file."""
 
@@ -84,10 +105,30 @@ class EvaluateReport(NetworkReport):
         None, description="simulated together: no more than fit into --memory"
     )
     steps_at_once: int | None = Field(None, description="of them, computed together")
+    classes: int | None = Field(None, description="how many classes these samples have")
     timesteps: int
-    accuracy: Steps | None = None
+    latency_steps: int | None = Field(
+        None,
+        description="the first step after which the class can be read: T where neurons need all "
+        "steps at once; null in an older file",
+    )
+    accuracy: AnswerSteps | None = Field(
+        None, description="by step t; null where the network has no answer yet"
+    )
+    accuracy_interval: list[Interval | None] | None = Field(
+        None, description="95 % Wilson intervals of the accuracy, [low, high] by step"
+    )
     ann_accuracy: float | None = Field(
         None, description="on the same samples; null where trained_directly"
+    )
+    ann_accuracy_interval: Interval | None = Field(
+        None, description="95 % Wilson interval, [low, high]"
+    )
+    against_ann: Difference | None = Field(
+        None, description="this network at T and its ANN on the same samples"
+    )
+    outcomes: Outcomes | None = Field(
+        None, description="what other runs on the same samples are tested against"
     )
     steps_to_ann: dict[str, int | None] | None = Field(
         None, description="first step within 1.0, 0.5, 0.1 points of the ANN; null if none"
@@ -95,12 +136,16 @@ class EvaluateReport(NetworkReport):
     logits_relative_error: float | None = Field(
         None, description="L2, logits averaged over T steps against the ANN's"
     )
-    agreement: Steps | None = Field(None, description="share of samples classified as the ANN does")
+    agreement: AnswerSteps | None = Field(
+        None, description="share of samples classified as the ANN does; null as in accuracy"
+    )
     firing_rate_mean: float | None = Field(None, description="spikes per neuron and step")
     firing_rate_steps: Steps | None = None
     spikes_per_sample: float | None = Field(None, description="spikes in T steps")
     sops_per_sample: float | None = Field(None, description="synaptic operations in T steps")
-    sops_per_sample_steps: Steps | None = Field(None, description="up to each step t")
+    sops_per_sample_steps: AnswerSteps | None = Field(
+        None, description="up to each step t; null as in accuracy"
+    )
     first_layer_macs_per_sample: float | None = Field(None, description="counted once")
     first_layer_passes: int | None = Field(
         None, description="how often T steps compute it: once, or for every frame that is shown"
@@ -129,8 +174,8 @@ class EvaluateReport(NetworkReport):
     energy_synaptic_ratio: float | None = Field(None, description="to the ANN's energy")
     energy_total_ratio: float | None = Field(None, description="to the ANN's energy")
     energy_total_every_step_ratio: float | None = Field(None, description="to the ANN's energy")
-    energy_total_mj_steps: Steps | None = Field(
-        None, description="up to each step t, as energy_total_mj"
+    energy_total_mj_steps: AnswerSteps | None = Field(
+        None, description="up to each step t, as energy_total_mj; null as in accuracy"
     )
     sin_ratio_steps: Steps | None = Field(None, description="mean over layers, by t")
     layers: list[LayerRow]
@@ -142,3 +187,56 @@ class EvaluateReport(NetworkReport):
     histograms: list[Histogram]
     seconds_per_sample: float = Field(description="wall time of the simulation with all metrics")
     peak_memory_mib: float = Field(description="of the process, or of the GPU")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_steps_that_have_no_answer(cls, data: Any) -> Any:
+        """An older file has figures at all steps, also of neurons that need all of them at once."""
+        return answered(data) if isinstance(data, dict) else data
+
+    @model_validator(mode="after")
+    def _bits_of_the_samples(self) -> "EvaluateReport":
+        if self.outcomes:
+            for text in (*self.outcomes.steps.values(), self.outcomes.ann):
+                if text is not None:
+                    unpacked(text, self.samples)
+        return self
+
+
+BY_ANSWER = ("accuracy", "agreement", "sops_per_sample_steps", "energy_total_mj_steps")
+"""Lists over steps that say what there is when the network is stopped after step t."""
+
+
+def answered(data: dict[str, Any]) -> dict[str, Any]:
+    """A report's content without what an older file says of steps that have no answer.
+
+    Such a file has no ``latency_steps``. That its neurons need all steps at once follows from
+    Omega: it was uniform or bounded, or the identity and then trained.
+    """
+    params = data.get("params")
+    if data.get("latency_steps") is not None or not isinstance(params, dict):
+        return data
+    start, stages = params.get("omega"), _stages(data.get("history"))
+    trained = stages & {"finetune", "reparameterize"} or "calibrate" not in stages
+    if not (start in ("uniform", "bounded") or (start == "identity" and trained)):
+        return data
+    found = data | {
+        key: [None] * (len(steps) - 1) + steps[-1:]
+        for key in BY_ANSWER
+        if isinstance(steps := data.get(key), list)
+    }
+    if isinstance(data.get("steps_to_ann"), dict):
+        found["steps_to_ann"] = {m: _at_end(found, m) for m in data["steps_to_ann"]}
+    return found
+
+
+def _at_end(data: dict[str, Any], margin: str) -> int | None:
+    """T, if the accuracy there is as close to the ANN's as a margin in points."""
+    at_end, ann = (data.get("accuracy") or [None])[-1], data.get("ann_accuracy")
+    close = at_end is not None and ann is not None and at_end + 1e-9 >= ann - float(margin) / 100
+    return data.get("timesteps") if close else None
+
+
+def _stages(history: Any) -> set[str]:
+    rows = history if isinstance(history, list) else []
+    return {str(row.get("stage")) for row in rows if isinstance(row, dict)}

@@ -5,7 +5,8 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from snnconv.errors import ExitCode
-from snnconv.reports.base import ImportRow, LineageRow, NetworkReport, Report
+from snnconv.reports.base import ImportRow, Interval, LineageRow, NetworkReport, Report
+from snnconv.reports.evaluation import Difference
 
 
 class NodeRow(BaseModel):
@@ -59,13 +60,25 @@ class RunSummary(BaseModel):
     neuron: str
     samples: int
     timesteps: int
+    latency_steps: int | None = Field(None, description="the evaluation's")
     accuracy: float | None = Field(description="at T")
+    accuracy_interval: Interval | None = Field(
+        None, description="95 % Wilson interval, [low, high]; and so is the ANN's"
+    )
     ann_accuracy: float | None = Field(description="null for a network trained with its neurons")
+    ann_accuracy_interval: Interval | None = None
     firing_rate_mean: float | None
     sops_per_sample: float | None
     energy_total_mj: float | None
     energy_ann_mj: float | None
     non_spiking_share: float | None = Field(None, description="the evaluation's")
+
+
+class RunDifference(Difference):
+    """McNemar's exact test of two evaluations on the same samples, at T of each."""
+
+    run: str = Field(description="the label of one, `this` in the keys beside")
+    other: str = Field(description="the label of the other")
 
 
 class ReportReport(Report):
@@ -75,6 +88,9 @@ class ReportReport(Report):
     html: str = Field(description="path of the self-contained HTML file")
     markdown: str = Field(description="path of the Markdown file")
     runs: list[RunSummary]
+    differences: list[RunDifference] = Field(
+        [], description="of every two runs whose files say which samples are right"
+    )
 
 
 class Check(BaseModel):

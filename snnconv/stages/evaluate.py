@@ -17,9 +17,10 @@ from snnconv.conversion import (
     timesteps,
     trained_directly,
 )
-from snnconv.dataset import batches, subset
+from snnconv.dataset import Dataset, batches, subset
 from snnconv.engine.memory import Portion
 from snnconv.errors import CheckFailedError, UsageError
+from snnconv.facts import DataFacts
 from snnconv.frames import showings, still
 from snnconv.graph.build import Network
 from snnconv.graph.fold import fold
@@ -30,6 +31,7 @@ from snnconv.metric import ROOM, Batch, Figures, Metric, Watch
 from snnconv.progress import Progress, Quiet
 from snnconv.reports import EvaluateReport, Histogram, LayerRow, LineageRow
 from snnconv.simulate import simulate
+from snnconv.spiking import SpikingNetwork
 from snnconv.stages.common import (
     Session,
     checkpoint_file,
@@ -65,7 +67,8 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
     alone = trained_directly(checkpoint)
     reference = None if alone else _reference(checkpoint)
     reference = reference.to(session.device).eval() if reference else None
-    facing = setup(checkpoint, snn, T, config.energy_ac_pj, config.energy_mac_pj)
+    pj = (config.energy_ac_pj, config.energy_mac_pj)
+    facing = setup(checkpoint, snn, T, *pj, population=len(dataset.test.labels))
     graph, sizes = facing.graph, facing.shapes
     metrics = {
         name: kind(facing)
@@ -79,13 +82,15 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
     size = config.batch_size or (CPU_BATCH if session.device.type == "cpu" else GPU_BATCH)
     steps = min(config.chunk, T) if snn.causal else T
     at_once = fitting(session, snn, Portion(size, steps), config.memory_bytes())
+    if len(order):
+        _warm_up(snn, dataset, checkpoint.data, order[:1], (T, at_once.steps, shown), watch)
     simulated = 0.0
     with progress.task("evaluate", len(order)) as advance:
         drawn = batches(dataset.test, checkpoint.data, order, at_once.samples, showings=shown)
         for indices, x, labels in drawn:
             x, labels, samples = (v.to(session.device) for v in (x, labels, indices))
             logits, inputs = (None, {}) if alone else _beside(snn.network, reference, still(x))
-            batch = Batch(labels, logits, inputs)
+            batch = Batch(labels, logits, inputs, samples)
             for metric in metrics.values():
                 metric.begin(batch)
             started = runtime.clock(session.device)
@@ -132,6 +137,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
         samples_at_once=at_once.samples,
         steps_at_once=at_once.steps,
         timesteps=T,
+        latency_steps=snn.answers(T)[0],
         non_spiking_share=non_spiking_share(checkpoint),
         layers=[
             LayerRow(
@@ -148,6 +154,25 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
         peak_memory_mib=runtime.peak_memory_mib(session.device),
         **found.totals,
     )
+
+
+def _warm_up(
+    snn: SpikingNetwork,
+    dataset: Dataset,
+    facts: DataFacts,
+    order: Tensor,
+    steps: tuple[int, int, int],
+    watch: Watch,
+) -> None:
+    """Compile what a simulation compiles at its first call, before the clock starts.
+
+    What is compiled hangs on types, not on sizes; a second portion of steps takes up a state.
+    """
+    T, chunk, showings = steps
+    asks, device = watch.asks, next(snn.parameters()).device
+    for indices, x, _ in batches(dataset.test, facts, order, len(order), showings=showings):
+        few = min(T, 2 * chunk)
+        simulate(snn, x.to(device), indices.to(device), few, chunk, lambda *_: None, asks)
 
 
 def _kinds(wanted: Iterable[str]) -> dict[str, type[Metric]]:

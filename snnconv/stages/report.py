@@ -9,10 +9,13 @@ from snnconv.progress import Progress, Quiet
 from snnconv.render.courses import Trained, behind
 from snnconv.render.html import html
 from snnconv.render.markdown import markdown
+from snnconv.render.naming import labels
+from snnconv.render.significance import accuracy_at, interval, tested
 from snnconv.reports import (
     EvaluateReport,
     FinetuneReport,
     ReportReport,
+    RunDifference,
     RunSummary,
     TrainReport,
     read,
@@ -77,6 +80,7 @@ def run(config: ReportConfig, progress: Progress | None = None) -> ReportReport:
         )
     trainings = _trainings(list(dict.fromkeys(file.parent for file in files)), evaluations)
     session.inputs += files
+    names = labels(evaluations)
     out = config.out or config.run / "report.html"
     write_atomically(out, html(evaluations, trainings).encode())
     text = out.with_suffix(".md")
@@ -94,8 +98,11 @@ def run(config: ReportConfig, progress: Progress | None = None) -> ReportReport:
                 neuron=evaluation.neuron,
                 samples=evaluation.samples,
                 timesteps=evaluation.timesteps,
-                accuracy=evaluation.accuracy[-1] if evaluation.accuracy else None,
+                latency_steps=evaluation.latency_steps,
+                accuracy=accuracy_at(evaluation),
+                accuracy_interval=interval(accuracy_at(evaluation), evaluation.samples),
                 ann_accuracy=evaluation.ann_accuracy,
+                ann_accuracy_interval=interval(evaluation.ann_accuracy, evaluation.samples),
                 firing_rate_mean=evaluation.firing_rate_mean,
                 sops_per_sample=evaluation.sops_per_sample,
                 energy_total_mj=evaluation.energy_total_mj,
@@ -103,5 +110,9 @@ def run(config: ReportConfig, progress: Progress | None = None) -> ReportReport:
                 non_spiking_share=evaluation.non_spiking_share,
             )
             for file, evaluation in zip(files, evaluations, strict=True)
+        ],
+        differences=[
+            RunDifference(run=names[i], other=names[j], **test.model_dump())
+            for i, j, test in tested(evaluations)
         ],
     )

@@ -1,3 +1,6 @@
+import hashlib
+from dataclasses import replace
+
 import pytest
 import torch
 from networks import images, measured, recorded, setup, spiking, vgg
@@ -5,6 +8,8 @@ from networks import images, measured, recorded, setup, spiking, vgg
 from snnconv.conversion import ann_inputs
 from snnconv.metric import Batch, Figures
 from snnconv.metrics.accuracy import Accuracy
+from snnconv.neurons.lm_ht import LMHT, Params
+from snnconv.uncertainty import unpacked, wilson
 
 T = 8
 
@@ -75,4 +80,69 @@ def test_without_an_ann_there_is_the_accuracy_alone():
     metric = Accuracy(setup(spiking(vgg()), 2))
     metric.begin(Batch(torch.tensor([0, 1]), None, {}))
     metric.finish(torch.tensor([[[1.0, 0], [1, 0]], [[1, 0], [0, 1]]]).double())
-    assert metric.figures(Figures()).totals == {"accuracy": [0.5, 1.0]}
+    found = metric.figures(Figures()).totals
+    assert found.keys() == {"accuracy", "accuracy_interval"}
+    assert found["accuracy"] == [0.5, 1.0]
+    assert found["accuracy_interval"] == [wilson(0.5, 2), wilson(1.0, 2)]
+
+
+def by_sample(order, sizes, T=3, answers=None):
+    """Figures of a metric that is told samples of 12 in some order, in batches of these sizes."""
+    labels = torch.arange(12) % 2
+    said = torch.stack([torch.zeros(12), labels * (torch.arange(12) > 4), labels]).long()
+    by_ann = labels.clone()
+    by_ann[:2] = 1 - by_ann[:2]
+    metric = Accuracy(replace(setup(spiking(vgg()), T), population=12, answers=answers))
+    for indices in torch.tensor(order).split(sizes):
+        logits = torch.nn.functional.one_hot(said[:, indices], 2).double()
+        ann = torch.nn.functional.one_hot(by_ann[indices], 2).float()
+        metric.begin(Batch(labels[indices], ann, {}, indices))
+        metric.finish(logits)
+    return metric.figures(Figures()).totals
+
+
+def test_which_samples_are_right_by_hand():
+    found = by_sample(range(12), 5)
+    # labels 0101...: at step 1 all are called 0, at step 2 the odd ones from 5 on 1, then all right
+    bits = {1: "101010101010", 2: "101011111111", 3: "111111111111"}
+    kept = {t: f"{unpacked(s, 12):016b}"[:12] for t, s in found["outcomes"]["steps"].items()}
+    assert kept == {str(t): text for t, text in bits.items()}
+    assert f"{unpacked(found['outcomes']['ann'], 12):016b}" == "0011111111110000"
+    # at T the network alone has the first two right: 2 of 2 discordant, p = 2/4
+    assert found["against_ann"] == {"only_this_right": 2, "only_other_right": 0, "p": 0.5}
+    assert found["classes"] == 2
+    assert found["ann_accuracy_interval"] == wilson(10 / 12, 12)
+
+
+def test_which_samples_does_not_depend_on_their_order():
+    order = [7, 2, 11, 0, 4, 5, 1, 3, 10, 9, 8, 6]
+    assert by_sample(order, 5) == by_sample(range(12), 12)
+
+
+def test_other_samples_have_another_digest():
+    one, other = (by_sample(chosen, 4)["outcomes"] for chosen in ([0, 1, 2, 3], [4, 5, 6, 7]))
+    assert one["samples_sha256"] != other["samples_sha256"]
+    expected = torch.tensor([0, 1, 2, 3, 0, 1, 0, 1]).numpy().astype("<i8").tobytes()
+    assert one["samples_sha256"] == hashlib.sha256(expected).hexdigest()
+    assert by_sample([0, 2, 4], 3)["classes"] == 1
+
+
+def test_without_an_answer_before_the_last_step_there_is_one_point():
+    found = by_sample(range(12), 12, answers=(3,))
+    assert found["accuracy"] == [*found["agreement"][:2], 1.0] == [None, None, 1.0]
+    assert found["accuracy_interval"][:2] == [None, None]
+    assert found["steps_to_ann"] == {"1.0": 3, "0.5": 3, "0.1": 3}
+    assert found["outcomes"]["steps"].keys() == {"3"}
+
+
+@pytest.mark.parametrize("omega", ["uniform", "identity"])
+def test_only_neurons_that_need_later_steps_lack_the_first_ones(omega):
+    params = Params(levels=2, omega=omega)
+    snn = spiking(vgg(), kind=LMHT, params=params, T=4)
+    names = ["accuracy", "synops", "energy"]
+    found = measured(snn, images(6), torch.arange(6) % 4, 4, names).totals
+    for key in ("accuracy", "agreement", "sops_per_sample_steps", "energy_total_mj_steps"):
+        lacking = [value is None for value in found[key]]
+        assert lacking == ([True] * 3 + [False] if omega == "uniform" else [False] * 4)
+    assert found["sops_per_sample_steps"][-1] == found["sops_per_sample"]
+    assert found["energy_total_mj_steps"][-1] == found["energy_total_mj"]

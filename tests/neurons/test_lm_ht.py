@@ -236,3 +236,49 @@ def test_what_it_learns_is_told_in_its_equations_values():
     assert found["lambda"].tolist() == pytest.approx([0.9] * 2)
     # above a causal matrix's diagonal there is nothing to learn
     assert lm_ht(2, omega="causal").learnables()["Omega"].tolist() == [1.0, 0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("omega", "T", "answers"),
+    [
+        ("uniform", 4, [False, False, False, True]),
+        ("uniform", 1, [True]),
+        ("bounded", 2, [False, True]),
+        ("identity", 3, [True, True, True]),
+        ("causal", 3, [True, True, True]),
+    ],
+)
+def test_when_the_output_so_far_is_final(omega, T, answers):
+    assert lm_ht(T, omega=omega).answers(T).tolist() == answers
+
+
+def test_an_identity_that_has_learned_to_look_ahead_has_no_answer_before():
+    neurons = lm_ht(4, omega="identity")
+    with torch.no_grad():
+        neurons.omega[1, 2] = 1e-3  # step 2 asks for step 3
+    assert neurons.answers(4).tolist() == [True, False, True, True]
+
+
+def test_reparameterized_from_the_identity_there_is_an_answer_after_each_window():
+    single = lm_ht(3, levels=2, omega="identity").single_threshold()
+    assert single.answers(6).tolist() == [False, True] * 3
+
+
+@laws
+@given(st.integers(1, 5), st.integers(0, 2**16))
+def test_what_comes_later_changes_nothing_before_an_answer(T, seed):
+    """The law behind it, on matrices with some zeros, by running both."""
+    torch.manual_seed(seed)
+    neurons = lm_ht(T, omega="uniform")
+    with torch.no_grad():
+        neurons.omega.copy_(torch.rand(T, T) * (torch.rand(T, T) < 0.5))
+    currents = torch.rand(T, 2, 3).double()
+    (counts, _), _ = neurons(currents)
+    for t, final in enumerate(neurons.answers(T).tolist(), start=1):
+        later = currents.clone()
+        later[t:] += 50 * torch.rand(T - t, 2, 3).double()
+        (other, _), _ = neurons(later)
+        if final:
+            assert torch.equal(counts[:t], other[:t])
+        else:
+            assert (neurons.matrix()[:t, t:] != 0).any()

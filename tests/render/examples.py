@@ -10,7 +10,10 @@ from snnconv.reports import (
     Histogram,
     LayerRow,
     Lineage,
+    Outcomes,
 )
+from snnconv.reports.evaluation import BY_ANSWER
+from snnconv.uncertainty import packed
 
 ODD = 'conv<1>&"bn"'
 DATA = DataUse(spec="digits", train_samples=1437, test_samples=360)
@@ -168,6 +171,26 @@ def evaluation(
         "metric": ["accuracy", "firing-rate", "synops", "energy", "sin", "conversion-error"],
     }
     return EvaluateReport(**(head | fields | changes))
+
+
+def right_on(right, n: int, label: str, samples: str = "a" * 64) -> EvaluateReport:
+    """One step, and these samples right."""
+    bits = packed(i in set(right) for i in range(n))
+    return evaluation(
+        label,
+        T=1,
+        samples=n,
+        classes=10,
+        accuracy=[len(set(right)) / n],
+        outcomes=Outcomes(samples_sha256=samples, steps={1: bits}, ann=None),
+    )
+
+
+def late() -> EvaluateReport:
+    """Neurons that need all steps at once: one answer, at T."""
+    whole = evaluation("lm-ht", T=4, seed=3, speed=0.5, neuron="lm-ht")
+    changes = {key: [None] * 3 + getattr(whole, key)[-1:] for key in BY_ANSWER}
+    return whole.model_copy(update=changes | {"latency_steps": 4})
 
 
 def direct() -> EvaluateReport:

@@ -3,7 +3,7 @@
 import examples
 import pytest
 
-from snnconv.render.compare import comparison, quantities
+from snnconv.render.compare import comparable, comparison, differences, quantities, verdict
 from snnconv.render.markdown import escaped, markdown
 from snnconv.render.naming import calibration, labels
 from snnconv.render.provenance import command, lineage
@@ -17,7 +17,98 @@ def quantity(evaluations, name):
 def test_the_most_accurate_run_is_best():
     found = quantity(examples.three(), "SNN at t = 4")
     assert found.cells == ("85.83%", "94.72%", "98.61%")
-    assert found.best == {2}
+    assert found.intervals == ("81.9 to 89.1", "91.9 to 96.6", "96.8 to 99.4")
+    assert found.best == {2}  # apart from 91.9 to 96.6; these files lack the outcomes by sample
+
+
+def test_every_accuracy_has_its_interval_and_every_run_its_samples():
+    for found in quantities(examples.three()):
+        accuracies = found.group == "Accuracy" and any("%" in (c or "") for c in found.cells)
+        if accuracies and found.name.startswith(("SNN", "ANN")):
+            assert [c is None for c in found.cells] == [c is None for c in found.intervals]
+    assert quantity(examples.three(), "Samples n").cells == ("360",) * 3
+
+
+def bold(*rights, n=360, **changes):
+    """Where the best accuracy of runs at T = 1 stands, given which samples each has right."""
+    runs = [examples.right_on(right, n, f"run {i}") for i, right in enumerate(rights)]
+    runs = [run.model_copy(update=changes) for run in runs]
+    return quantity(runs, "SNN at T").best, verdict(runs)
+
+
+def test_a_difference_within_noise_is_not_marked():
+    best, said = bold(range(350), range(346))  # 4 of 4 discordant: p = 2/16
+    assert best == set()
+    assert said == "No run is more accurate at T than every other one by more than chance."
+
+
+def test_a_difference_beyond_noise_is_marked():
+    best, said = bold(range(350), range(344))  # 6 of 6: p = 2/64
+    assert best == {0}
+    assert said == (
+        "\u201crun 0\u201d is more accurate at T than every other run, by more than chance."
+    )
+
+
+def test_mcnemar_sees_what_intervals_do_not_and_the_other_way_round():
+    # the same accuracies, 6 apart: on nested samples beyond chance, on crossed ones (16 to 10) not
+    assert bold(range(350), range(344))[0] == {0}
+    assert bold(range(350), [*range(334), *range(350, 360)])[0] == set()
+
+
+def test_the_best_one_must_beat_each_other_run():
+    assert bold(range(350), range(349), range(100))[0] == set()
+
+
+@pytest.mark.parametrize(
+    ("n", "changes", "why"),
+    [
+        (99, {}, "99 samples, where 100 are the least"),
+        (100, {"classes": 1}, "the samples have one class only"),
+    ],
+)
+def test_without_enough_samples_or_classes_nothing_is_called_better(n, changes, why):
+    best, said = bold(range(n), range(n // 2), n=n, **changes)
+    assert best == set()
+    assert said == f"No run is called better than another: {why}."
+    assert bold(range(100), range(50), n=100)[0] == {0}
+
+
+def test_on_other_samples_of_as_many_nothing_is_compared():
+    one, other = (
+        examples.right_on(range(right), 200, "x", digest)
+        for right, digest in ((200, "a" * 64), (100, "b" * 64))
+    )
+    assert not comparable([one, other])
+    assert differences([one, other]) is None
+    assert quantity([one, other], "SNN at T").best == set()
+
+
+def test_an_older_file_is_of_the_same_samples_where_all_were_measured():
+    old, new = examples.evaluation(), examples.right_on(range(350), 360, "x")
+    assert comparable([old, new])
+    part = {"samples": 200}
+    old, new = old.model_copy(update=part), examples.right_on(range(150), 200, "x")
+    assert not comparable([old, new])
+
+
+def test_every_two_runs_are_tested():
+    rights = (range(350), range(344), [*range(334), *range(350, 360)])
+    table = differences([examples.right_on(r, 360, f"run {i}") for i, r in enumerate(rights)])
+    assert table.rows == (
+        ("run 0", "run 1", "+1.67", "6", "0", "0.031"),
+        ("run 0", "run 2", "+1.67", "16", "10", "0.33"),
+        ("run 1", "run 2", "0.00", "10", "10", "1.00"),
+    )
+    assert differences(examples.three()) is None  # older files
+
+
+def test_a_run_that_needs_all_steps_has_one_accuracy():
+    runs = [examples.evaluation("if", T=4), examples.late()]
+    for t in (1, 2):
+        assert quantity(runs, f"SNN at t = {t}").cells[1] is None
+    assert quantity(runs, "SNN at t = 4").cells == ("94.72%", "98.61%")
+    assert quantity(runs, "Latency, steps").cells == (None, "4")
 
 
 def test_a_cheap_run_that_fails_is_not_best():
@@ -126,7 +217,10 @@ def test_files_have_whole_hashes():
 
 def test_markdown_has_tables_and_provenance():
     text = markdown(examples.three())
-    assert "| SNN at T | **98.89%** | **98.89%** | 98.61% |" in text
+    row = "| SNN at T | 98.89% (97.2 to 99.6) | 98.89% (97.2 to 99.6) | 98.61% (96.8 to 99.4) |"
+    assert row in text
+    assert "| SNN at t = 4 | 85.83% (81.9 to 89.1) | 94.72% (91.9 to 96.6) | **98.61%" in text
+    assert "No run is more accurate at T than every other one by more than chance." in text
     assert "| conv1.relu |" in text
     assert "- Command: `snnconv evaluate" in text
     assert "kept at conv4.relu: 87.31%" in text

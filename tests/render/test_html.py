@@ -4,13 +4,16 @@ import math
 import re
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 import examples
 import pytest
 from examples_stages import finetune, learned, train
 from pages import Page, box, coordinates, drawings, labels, shown
 
-from snnconv.render.html import html
+from snnconv.render.figure import runs
+from snnconv.render.figures_steps import accuracy, agreement, distance, tradeoff
+from snnconv.render.html import html, sentence
 
 NAN, INF = math.nan, math.inf
 CASES = {
@@ -309,3 +312,68 @@ def contrast(one, other):
         r, g, b = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
         lights.append(0.2126 * r + 0.7152 * g + 0.0722 * b)
     return (max(lights) + 0.05) / (min(lights) + 0.05)
+
+
+def test_a_sentence_says_how_sure_it_is():
+    (run,) = runs([examples.evaluation()])
+    said = sentence(run)
+    assert said.startswith(
+        "classifies 98.89% (95 %: 97.2 to 99.6) of 360 samples correctly after 32 steps, as its ANN"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        # an older file: the intervals of 99.2 and 98.9 % overlap, those of 99.2 and 94.4 % don't
+        ({"ann_accuracy": 357 / 360}, "no further from its ANN than chance (-0.28 points)"),
+        ({"accuracy": [340 / 360], "ann_accuracy": 357 / 360}, "4.72 points below its ANN"),
+        (
+            {"accuracy": [354 / 360], "ann_accuracy": 355 / 360, "against_ann": (0, 1, 1.0)},
+            "no further from its ANN than chance (-0.28 points, p = 1.00)",
+        ),
+        (
+            {"accuracy": [347 / 360], "ann_accuracy": 355 / 360, "against_ann": (0, 8, 2 / 256)},
+            "2.22 points below its ANN, p = 0.008",
+        ),
+    ],
+)
+def test_a_difference_from_the_ann_in_words(changes, expected):
+    if test := changes.get("against_ann"):
+        keys = ("only_this_right", "only_other_right", "p")
+        changes = changes | {"against_ann": dict(zip(keys, test, strict=True))}
+    T = len(changes.get("accuracy", [0.0] * 32))
+    (run,) = runs([examples.evaluation(T=T, **changes)])
+    assert expected in sentence(run)
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"samples": 99}, "99 samples, where 100 are the least"),
+        ({"classes": 1}, "the samples have one class only"),
+    ],
+)
+def test_without_enough_samples_or_classes_there_is_no_headline(changes, why):
+    report = examples.evaluation(ann=0.999, **changes)
+    (run,) = runs([report])
+    said = sentence(run)
+    assert said.endswith(f" Nothing is said about the difference from its ANN: {why}.")
+    assert "below" not in said
+    assert "within" not in said
+    assert why in html([report])
+
+
+def test_a_run_that_needs_all_steps_is_one_marker_without_a_line():
+    everybody = runs([examples.evaluation(T=4), examples.late()])
+    for make in (accuracy, distance, agreement, tradeoff):
+        figure = make(everybody)
+        for _, svg in figure.drawings():
+            paths = [
+                e for e in ElementTree.fromstring(svg).iter("path") if "line" in e.get("class")
+            ]
+            assert len(paths) == 1, figure.name  # the other run's
+            titles = [e.text for e in ElementTree.fromstring(svg).iter("title")]
+            assert sum(text.startswith("lm-ht: ") for text in titles) == 1
+    assert "has an answer at step 4 only" in accuracy(everybody).caption
+    assert "has an answer at step 4 only" in tradeoff(everybody).caption

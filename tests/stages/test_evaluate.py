@@ -1,4 +1,7 @@
 import os
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from typing import get_args
 
@@ -7,6 +10,7 @@ import torch
 from pydantic import ValidationError
 from runs import calibrating, check_report, converting, evaluating, written
 
+import snnconv
 from snnconv import spiking
 from snnconv.ann.measure import accuracy
 from snnconv.checkpoint import load, save, sha256
@@ -17,7 +21,10 @@ from snnconv.engine.synapse import event_driven
 from snnconv.errors import CheckpointError, UsageError
 from snnconv.graph.build import Network
 from snnconv.progress import Quiet
+from snnconv.simulate import simulate
+from snnconv.stages import evaluate
 from snnconv.tally import Summed
+from snnconv.uncertainty import unpacked, wilson
 
 KEYS = {
     *("samples", "timesteps", "accuracy", "ann_accuracy", "logits_relative_error"),
@@ -218,3 +225,69 @@ def test_little_memory_takes_smaller_portions_and_changes_nothing(run, tmp_path)
 def test_a_memory_that_is_no_size(bad):
     with pytest.raises(ValidationError, match="memory"):
         EvaluateConfig(memory=bad)
+
+
+def test_a_network_that_needs_all_steps_has_one_answer(run, tmp_path):
+    calibrated = run.file("calibrated")
+    found = {}
+    for omega in ("uniform", "identity"):
+        out = tmp_path / f"{omega}.safetensors"
+        options = {"neuron": "lm-ht", "timesteps": 4, "param": {"omega": omega}}
+        converting(tmp_path, checkpoint=calibrated, out=out, **options)
+        found[omega] = evaluating(tmp_path, checkpoint=out)
+    late, every = found["uniform"], found["identity"]
+    assert (late.latency_steps, every.latency_steps) == (4, 1)
+    assert late.accuracy[:3] == late.sops_per_sample_steps[:3] == [None] * 3
+    assert late.accuracy[-1] is not None
+    assert None not in [*every.accuracy, *every.agreement, *every.energy_total_mj_steps]
+    assert set(late.steps_to_ann.values()) <= {4, None}
+    written = snnconv.report(evaluations=[tmp_path / "evaluate.json"], run=tmp_path)
+    assert written.runs[0].latency_steps in (1, 4)
+
+
+def test_compilation_is_in_no_time(run, tmp_path, monkeypatch):
+    seen = []
+
+    def simulating(network, x, *rest):
+        seen.append(x.shape[1])
+        time.sleep(0.4 if len(seen) == 1 else 0)  # as if everything were compiled at the first call
+        return simulate(network, x, *rest)
+
+    monkeypatch.setattr(evaluate, "simulate", simulating)
+    report = evaluating(tmp_path, checkpoint=run.file("converted"), limit=10, batch_size=10)
+    assert seen == [1, 10]
+    assert report.seconds_per_sample * 10 < 0.4
+    assert report.samples == 10
+
+
+@pytest.mark.long
+def test_nothing_is_compiled_while_the_clock_runs(run, tmp_path):
+    code = (
+        "import sys, time; from numba.core import event; from snnconv.stages import evaluate\n"
+        "from snnconv.config import EvaluateConfig\n"
+        "calls, compiled, plain = [], [], evaluate.simulate\n"
+        "class Listener(event.Listener):\n"
+        "    def on_start(self, _): compiled.append(len(calls))\n"
+        "    def on_end(self, _): pass\n"
+        "event.register('numba:compile', Listener())\n"
+        "def simulate(*given): calls.append(1); return plain(*given)\n"
+        "evaluate.simulate = simulate\n"
+        "evaluate.run(EvaluateConfig(checkpoint=sys.argv[1], run=sys.argv[2], limit=60, chunk=2))\n"
+        "assert set(compiled) <= {0, 1} and 1 in compiled and len(calls) == 4, (compiled, calls)\n"
+    )
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    command = [sys.executable, "-c", code, run.file("converted"), tmp_path]
+    subprocess.run(command, env=environment, check=True)
+
+
+def test_runs_on_the_same_samples_know_it(run, tmp_path):
+    one, two, other = (
+        evaluating(tmp_path, checkpoint=run.file("converted"), limit=limit, batch_size=size)
+        for limit, size in ((40, 40), (40, 7), (41, 40))
+    )
+    assert one.outcomes == two.outcomes
+    assert one.outcomes.samples_sha256 != other.outcomes.samples_sha256
+    for t, text in one.outcomes.steps.items():
+        assert unpacked(text, 40).bit_count() == round(40 * one.accuracy[t - 1])
+    assert unpacked(one.outcomes.ann, 40).bit_count() == round(40 * one.ann_accuracy)
+    assert one.accuracy_interval[-1] == wilson(one.accuracy[-1], 40)

@@ -1,0 +1,142 @@
+"""Which differences are more than chance: what may be marked, and what may be said."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from snnconv.render import units
+from snnconv.reports import Difference, EvaluateReport
+from snnconv.uncertainty import CHANCE, FEW, apart, discordant, mcnemar, unpacked, wilson
+
+
+def accuracy_at(report: EvaluateReport, t: int | None = None) -> float | None:
+    """The accuracy at a step, or at T; none where the network has no answer there."""
+    steps = report.accuracy or []
+    if t is None:
+        return steps[-1] if steps else None
+    return steps[t - 1] if t <= len(steps) else None
+
+
+def interval(share: float | None, n: int) -> tuple[float, float] | None:
+    """The 95 % Wilson interval of an accuracy on n samples; none of what is no share."""
+    return wilson(share, n) if share is not None and n > 0 and 0 <= share <= 1 else None
+
+
+def _apart(one: tuple[float, int], other: tuple[float, int]) -> bool:
+    """Whether two accuracies' intervals are."""
+    a, b = interval(*one), interval(*other)
+    return a is not None and b is not None and apart(a, b)
+
+
+def same_samples(one: EvaluateReport, other: EvaluateReport) -> bool:
+    """Whether two runs were measured on the same samples.
+
+    Older files do not say on which: there it follows from the data set and their number.
+    """
+    if (one.data.spec, one.samples) != (other.data.spec, other.samples):
+        return False
+    runs = (one, other)
+    drawn = [run.subset.sha256 for run in runs if run.subset]
+    measured = [run.outcomes.samples_sha256 for run in runs if run.outcomes]
+    if (
+        sum(bool(run.subset or run.outcomes) for run in runs) == 1
+    ):  # one file is older: of a part of the split, nobody knows
+        return one.samples == one.data.test_samples == other.data.test_samples
+    return len(set(drawn)) < 2 and len(set(measured)) < 2
+
+
+def unjudged(reports: Sequence[EvaluateReport]) -> str | None:
+    """Why nothing may be called better or worse; none where it may."""
+    fewest = min((report.samples for report in reports), default=0)
+    if fewest < FEW:
+        return f"{fewest} sample{'' if fewest == 1 else 's'}, where {FEW} are the least"
+    if any(report.classes == 1 for report in reports):
+        return "the samples have one class only"
+    return None
+
+
+def difference(
+    one: EvaluateReport, other: EvaluateReport, t: int | None = None
+) -> Difference | None:
+    """McNemar's test of two runs at a step, or at T of each.
+
+    None where the samples are not the same, or a file does not say which of them are right.
+    """
+    if not same_samples(one, other) or one.outcomes is None or other.outcomes is None:
+        return None
+    texts = [run.outcomes.steps.get(t or run.timesteps) for run in (one, other) if run.outcomes]
+    bits = [unpacked(text, one.samples) for text in texts if text is not None]
+    if len(bits) < 2:
+        return None
+    alone, other_alone = discordant(*bits)
+    return Difference(
+        only_this_right=alone, only_other_right=other_alone, p=mcnemar(alone, other_alone)
+    )
+
+
+def tested(reports: Sequence[EvaluateReport]) -> list[tuple[int, int, Difference]]:
+    """Every two runs that McNemar's test can tell something of, at T of each."""
+    pairs = combinations(range(len(reports)), 2)
+    found = ((i, j, difference(reports[i], reports[j])) for i, j in pairs)
+    return [(i, j, test) for i, j, test in found if test is not None]
+
+
+def beats(one: EvaluateReport, other: EvaluateReport, t: int | None = None) -> bool:
+    """Whether the first is more accurate by more than chance.
+
+    By McNemar's test, or where a file lacks what it needs, if the intervals are apart.
+    """
+    a, b = accuracy_at(one, t), accuracy_at(other, t)
+    if a is None or b is None or a <= b:
+        return False
+    if found := difference(one, other, t):
+        return found.p < CHANCE
+    return _apart((a, one.samples), (b, other.samples))
+
+
+def winner(reports: Sequence[EvaluateReport], t: int | None = None) -> int | None:
+    """The run that is more accurate than each other one with an answer at a step, if one is."""
+    if unjudged(reports):
+        return None
+    competing = [i for i, report in enumerate(reports) if accuracy_at(report, t) is not None]
+    for i in competing if len(competing) > 1 else ():
+        if all(beats(reports[i], reports[j], t) for j in competing if j != i):
+            return i
+    return None
+
+
+@dataclass(frozen=True)
+class Against:
+    """A network at T beside its ANN.
+
+    Attributes:
+        points: the accuracy minus the ANN's, 0..1.
+        p: of McNemar's test; none in an older file.
+        differs: whether the difference is more than chance.
+        unjudged: why nothing is said about it, or none.
+    """
+
+    points: float
+    p: float | None
+    differs: bool
+    unjudged: str | None
+
+    def words(self) -> tuple[str, str]:
+        """A difference and what is to be thought of it: ``-1.20 points``, ``p = 0.004``."""
+        if self.unjudged:
+            return "no verdict", self.unjudged
+        chance = "" if self.differs or not self.points else "no more than chance"
+        tested = "" if self.p is None else f"{units.p_value(self.p)} (McNemar)"
+        said = ": ".join(text for text in (tested, chance) if text)
+        return f"{units.points(self.points)} points", said or "the intervals are apart"
+
+
+def against_ann(report: EvaluateReport) -> Against | None:
+    """The comparison of a report's two accuracies; none where there is one only."""
+    at_end, ann = accuracy_at(report), report.ann_accuracy
+    if at_end is None or ann is None:
+        return None
+    p = report.against_ann.p if report.against_ann else None
+    both = ((at_end, report.samples), (ann, report.samples))
+    differs = _apart(*both) if p is None else p < CHANCE
+    return Against(at_end - ann, p, differs, unjudged([report]))

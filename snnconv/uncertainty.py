@@ -1,0 +1,85 @@
+"""What chance alone does to an accuracy: intervals, and tests of a difference.
+
+An accuracy is a share of n samples that somebody drew. :func:`wilson` says which accuracies on all
+samples fit it; :func:`mcnemar` says how often two equally good networks would differ as much as two
+that were given the same samples. Right and wrong by sample travel as text, see :func:`packed`.
+
+Reference:
+    Wilson 1927; McNemar 1947, exact (binomial) form; Dietterich 1998 on classifiers.
+"""
+
+import base64
+import math
+from collections.abc import Iterable
+
+Z95 = 1.959963984540054
+"""A normal variable stays within so many standard deviations 95 times in 100."""
+
+CHANCE = 0.05
+"""A difference that chance brings about less often than this is called one."""
+
+FEW = 100
+"""Under so many samples nothing is called better or worse."""
+
+
+def wilson(share: float, n: int) -> tuple[float, float]:
+    """The 95 % Wilson interval of a share of ``n`` samples, within 0..1.
+
+    Raises:
+        ValueError: it is no share, or there are no samples.
+    """
+    if n < 1 or not 0 <= share <= 1:
+        raise ValueError(f"{share} is no share of {n} samples")
+    square = Z95**2 / n
+    centre = (share + square / 2) / (1 + square)
+    half = Z95 * math.sqrt(share * (1 - share) / n + square / (4 * n)) / (1 + square)
+    # at shares of 0 and 1 an end is exact, and rounding would move it
+    low = 0.0 if share == 0 else max(0.0, centre - half)
+    high = 1.0 if share == 1 else min(1.0, centre + half)
+    return low, high
+
+
+def apart(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    """Whether two intervals have no point in common."""
+    return one[1] < other[0] or other[1] < one[0]
+
+
+def mcnemar(only_one: int, only_other: int) -> float:
+    """How often chance makes two equally good networks differ at least as much: p, two-sided.
+
+    Args:
+        only_one: samples that the first alone has right.
+        only_other: samples that the second alone has right.
+    """
+    n, fewer = only_one + only_other, min(only_one, only_other)
+    ways = term = 1
+    for k in range(fewer):
+        term = term * (n - k) // (k + 1)
+        ways += term
+    return min(1.0, 2 * ways / (1 << n))
+
+
+def packed(right: Iterable[bool]) -> str:
+    """A bit a sample, the first one highest, as base64."""
+    bits = [bool(each) for each in right]
+    padded = bits + [False] * (-len(bits) % 8)
+    number = int("".join("01"[bit] for bit in padded) or "0", 2)
+    return base64.b64encode(number.to_bytes(len(padded) // 8, "big")).decode()
+
+
+def unpacked(text: str, n: int) -> int:
+    """The bits of ``n`` samples as one number, for ``&`` and ``int.bit_count``.
+
+    Raises:
+        ValueError: the text is none that :func:`packed` makes of so many samples.
+    """
+    content = base64.b64decode(text, validate=True)
+    number = int.from_bytes(content, "big")
+    if len(content) != (n + 7) // 8 or number & ((1 << -n % 8) - 1):
+        raise ValueError(f"{len(content)} bytes are not the bits of {n} samples")
+    return number
+
+
+def discordant(one: int, other: int) -> tuple[int, int]:
+    """Of two networks' bits: samples that the first alone has right, and the second alone."""
+    return (one & ~other).bit_count(), (other & ~one).bit_count()
