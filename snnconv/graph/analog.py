@@ -30,6 +30,14 @@ POINTWISE: Mapping[str, Callable[..., Tensor]] = {
     "rsqrt": torch.rsqrt,
     "reciprocal": torch.reciprocal,
     "erf": torch.erf,
+    "exp": torch.exp,
+    "log": torch.log,
+    "floor": torch.floor,
+    "ceil": torch.ceil,
+    "round": torch.round,
+    "sign": torch.sign,
+    "gt0": lambda x: (x > 0).to(x.dtype),
+    "ge0": lambda x: (x >= 0).to(x.dtype),
 }
 """Functions of one number, and of a slope, a scale or an exponent where the node has one."""
 

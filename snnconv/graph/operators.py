@@ -13,6 +13,7 @@ import torch
 from snnconv.graph import (
     arithmetic,
     aten,
+    choices,
     forms,
     functions,
     piecewise,
@@ -156,6 +157,16 @@ _FORMS: Mapping[str, Form] = {
     **_all(("rsqrt",), partial(functions.pointwise, "rsqrt")),
     **_all(("reciprocal",), partial(functions.pointwise, "reciprocal")),
     **_all(("erf",), partial(functions.pointwise, "erf")),
+    **{
+        f"{name}.default": partial(functions.pointwise, name)
+        for name in ("exp", "log", "floor", "ceil", "round", "sign")
+    },
+    **_all(("gt.Scalar", "gt.Tensor"), choices.greater),
+    **_all(("ge.Scalar", "ge.Tensor"), choices.greater_equal),
+    **_all(("lt.Scalar", "lt.Tensor"), choices.less),
+    **_all(("le.Scalar", "le.Tensor"), choices.less_equal),
+    **_all(("where.self", "where.ScalarOther", "where.ScalarSelf", "where.Scalar"), choices.where),
+    **_in_place(("masked_fill.Scalar", "masked_fill.Tensor"), choices.masked_fill),
     **_all(("layer_norm",), aten.layer_norm),
     **_all(("group_norm",), aten.group_norm),
     **_all(("native_group_norm",), aten.group_norm_core),

@@ -15,6 +15,7 @@ from torchvision.ops import stochastic_depth
 
 from snnconv.graph import (
     arithmetic,
+    choices,
     forms,
     functions,
     piecewise,
@@ -87,6 +88,12 @@ _FUNCTIONS: dict[Any, Spelling] = {
         "rsqrt": (torch.rsqrt, "rsqrt"),
         "reciprocal": (torch.reciprocal, "reciprocal"),
         "erf": (torch.erf, "erf"),
+        "exp": (torch.exp, "exp"),
+        "log": (torch.log, "log"),
+        "floor": (torch.floor, "floor", "floor_"),
+        "ceil": (torch.ceil, "ceil", "ceil_"),
+        "round": (torch.round, "round", "round_"),
+        "sign": (torch.sign, "sign"),
     }.items()
     for target in targets
 } | {
@@ -101,6 +108,12 @@ _FUNCTIONS: dict[Any, Spelling] = {
     **_all((torch.square, "square"), functions.square),
     **_all((operator.matmul, torch.matmul, "matmul"), functions.matmul),
     **_all((torch.bmm, "bmm"), functions.matmul),
+    **_all((operator.gt, torch.gt, "gt"), choices.greater),
+    **_all((operator.ge, torch.ge, "ge"), choices.greater_equal),
+    **_all((operator.lt, torch.lt, "lt"), choices.less),
+    **_all((operator.le, torch.le, "le"), choices.less_equal),
+    **_all((torch.where,), choices.where),
+    **_all((torch.masked_fill, "masked_fill", "masked_fill_"), choices.masked_fill),
 }
 
 MODULES: Mapping[type[nn.Module], Spelling] = {
@@ -257,7 +270,7 @@ FUNCTIONS: Mapping[Hashable, Spelling] = {
     **_all((stochastic_depth,), wiring.stochastic_depth),
     **_all((F.dropout, F.dropout1d, F.dropout2d, F.dropout3d), wiring.dropout),
     **_all((F.alpha_dropout, F.feature_alpha_dropout, torch.dropout), wiring.dropout),
-    **_all((torch.clone, "clone", "contiguous", "detach"), wiring.identity),
+    **_all((torch.clone, "clone", "contiguous", "detach", "float"), wiring.identity),
     **_all((F.softmax, torch.softmax, "softmax"), _softmax),
     **_all((F.log_softmax, torch.log_softmax, "log_softmax"), _log_softmax),
 }

@@ -15,11 +15,13 @@ from torch.fx.node import map_aggregate
 
 from snnconv.errors import Obstacle, ObstaclesError, said
 from snnconv.graph import turned
-from snnconv.graph.assembly import Assembly, is_analog
+from snnconv.graph.assembly import Assembly
 from snnconv.graph.calls import Run, attributes, index_of, place, target_name
 from snnconv.graph.form import Activation, Form, Made, Refused, Stored, Turned
-from snnconv.graph.ir import INPUT, Graph
+from snnconv.graph.ir import INPUT, Graph, Node
 from snnconv.graph.operators import ATEN
+from snnconv.graph.ops import OPS, Role
+from snnconv.graph.recognise import recognised
 from snnconv.graph.remedies import BATCH_FIRST, of_function
 from snnconv.graph.spellings import FUNCTIONS, MODULES
 
@@ -54,12 +56,14 @@ def translate(
     for node in traced.graph.nodes:
         if node in needed:
             translator.read(node)
-    if translator.obstacles:
-        raise ObstaclesError(whose, translator.obstacles)
     assembly = translator.assembly
     nodes = tuple(assembly.nodes.values())
-    graph = reachable(Graph(tuple(example.shape[1:]), nodes, translator.output))
-    tensors = {name: assembly.tensors[name] for name in sorted(graph.tensor_names())}
+    whole = Graph(tuple(example.shape[1:]), nodes, translator.output)
+    made, own = recognised(whole, assembly.tensors)
+    graph = reachable(made) if translator.output else made
+    if obstacles := translator.obstacles_in(graph):
+        raise ObstaclesError(whose, obstacles)
+    tensors = {name: own[name] for name in sorted(graph.tensor_names())}
     return graph, tensors, translator.ending
 
 
@@ -79,11 +83,16 @@ class _Translator:
         self.run = run
         self.assembly = Assembly()
         self.output = ""
-        self.obstacles: list[Obstacle] = []
+        self._obstacles: list[tuple[Obstacle, frozenset[str]]] = []
         self.ending: Ending | None = None
         self._values: dict[torch.fx.Node, _Held] = {}
         self._pieces: dict[torch.fx.Node, list[Any]] = {}  # those of a call that gives several
         self._unknown: set[torch.fx.Node] = set()  # what hangs on such a call that was refused
+
+    def obstacles_in(self, graph: Graph) -> list[Obstacle]:
+        """What stands in the way; functions only where their nodes are still in the graph."""
+        left = {node.name for node in graph.nodes if _is_function(node)}
+        return [found for found, nodes in self._obstacles if not nodes or nodes & left]
 
     def read(self, node: torch.fx.Node) -> None:
         """Take one node of the trace."""
@@ -101,7 +110,8 @@ class _Translator:
                     self.output = held.name
                 else:
                     found = "not one tensor that depends on the input"
-                    self.obstacles.append(Obstacle("output", found, "return the logits only"))
+                    obstacle = Obstacle("output", found, "return the logits only")
+                    self._obstacles.append((obstacle, frozenset()))
             case "call_module" | "call_function" | "call_method" if node in self.run.holders:
                 self._call(node)
             case _:
@@ -109,28 +119,44 @@ class _Translator:
 
     def _call(self, node: torch.fx.Node) -> None:
         sources = [source for source in node.all_input_nodes if source in self._values]
-        self._values[node] = _Held(
-            INPUT
-        )  # where it is refused, what comes behind it is looked at as well
+        self._values[node] = _Held(INPUT)
         if not self._unknown.isdisjoint(sources):
+            self._values[node] = self._stand_in(sources)
             self._unknown.add(node)
             return
         if sources[0] in self._pieces and (index := index_of(node)) is not None:
             self._pick(node, self._pieces[sources[0]], index)
             return
+        count = len(self.assembly.nodes)
         try:
             made = self._made(node)
         except Refused as refusal:
+            self._values[node] = self._stand_in(sources)
             self._refuse(node, str(refusal), refusal.remedy)
             if not isinstance(self.run.values[node], Tensor):
                 self._unknown.add(node)
             return
         if isinstance(made, list):
             self._pieces[node] = self._several(made, place(node))
-            return
-        held = self._held(made, place(node))
-        for changed in (node, *self.run.changed[node]):
-            self._values[changed] = held  # a change in place is seen by whoever reads later
+        else:
+            held = self._held(made, place(node))
+            for changed in (node, *self.run.changed[node]):
+                self._values[changed] = held  # a change in place is seen by whoever reads later
+        self._note_functions(node, list(self.assembly.nodes.values())[count:])
+
+    def _note_functions(self, node: torch.fx.Node, added: list[Node]) -> None:
+        """Note those that no neuron stands for, where they are not taken."""
+        functions = [made for made in added if _is_function(made)]
+        if functions and not self.analog:
+            found = Obstacle(place(node), self._called(node), of_function(functions[0].op))
+            self._obstacles.append((found, frozenset(made.name for made in functions)))
+
+    def _stand_in(self, sources: list[torch.fx.Node]) -> _Held:
+        """A node for a call that was refused: what comes behind it is looked at as well."""
+        name = f"refused {len(self.assembly.nodes)}"
+        inputs = tuple(self._values[source].name for source in sources)
+        self.assembly.nodes[name] = Node(name, "refused", inputs, {}, {})
+        return _Held(name)
 
     def _held(self, made: turned.Result, where: str) -> _Held:
         """A value that a call gives, in the graph."""
@@ -163,18 +189,23 @@ class _Translator:
             self._refuse(node, _HIDDEN, "use the whole sequence")
 
     def _refuse(self, node: torch.fx.Node, found: str, remedy: str) -> None:
-        self.obstacles.append(Obstacle(place(node), found, remedy))
+        self._obstacles.append((Obstacle(place(node), found, remedy), frozenset()))
+
+    def _called(self, node: torch.fx.Node) -> str:
+        """What a call is, in an error."""
+        if node.op == "call_module":
+            return f"module {type(self.traced.get_submodule(str(node.target))).__name__}"
+        return f"{node.op.removeprefix('call_')} '{target_name(node)}'"
 
     def _made(self, node: torch.fx.Node) -> turned.Result | list[Any]:
+        called = self._called(node)
         if node.op == "call_module":
             path = str(node.target)
             module = self.traced.get_submodule(path)
             known = next((MODULES[kind] for kind in type(module).__mro__ if kind in MODULES), None)
-            called = f"module {type(module).__name__}"
             keywords = attributes(path, module, known.attributes) if known else {}
         else:
             known = FUNCTIONS.get(node.target) or ATEN.get(str(node.target))
-            called = f"{node.op.removeprefix('call_')} '{target_name(node)}'"
             keywords = {}
         if known is None:
             raise Refused(called)
@@ -206,11 +237,6 @@ class _Translator:
             else:
                 assert made.inside is not None
                 made = made.inside
-        first = made[0] if isinstance(made, list) else made
-        first = first.x if isinstance(first, Turned) else first
-        if isinstance(first, Made) and is_analog(first) and not self.analog:
-            # what comes behind it is looked at as what it would be
-            self._refuse(node, called, of_function(first.op))
         return made
 
     def _formed(
@@ -263,6 +289,11 @@ class _Translator:
         rows = [Made("reshape", [x], {"shape": [1, *x.shape[1:]]}) for x in states]
         whole = rows[0] if len(rows) == 1 else Made("concat", rows, {"dim": 1})
         return self._operand(_Held(self.assembly.add(whole, where), 1), tuple(found.shape))
+
+
+def _is_function(node: Node) -> bool:
+    """Whether it is one that no neuron stands for."""
+    return node.op in OPS and OPS[node.op].role is Role.ANALOG
 
 
 def _flat(arguments: Any) -> Iterator[Any]:

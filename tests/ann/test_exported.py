@@ -179,7 +179,7 @@ CASES = {
 NOT_IN_CORE = {
     "linear_on_axes": "0: a reshape that mixes samples",  # it merges all axes before a product
     # it compares, and chooses place by place
-    **dict.fromkeys(("prelu", "softshrink"), "aten.where.self"),
+    **dict.fromkeys(("prelu", "softshrink"), "function 'where.self'"),
     "rrelu": "aten.rrelu_with_noise_functional",
 }
 

@@ -1,0 +1,126 @@
+"""Activations that a network spells out in several operations: ReLU by a mask, QCFS by a floor.
+
+``x * (x > 0)`` is a ReLU. ``theta/L * floor(clip(x/theta, 0, 1)*L + 1/2)`` is QCFS, in whatever
+order constants are multiplied: a chain of lines around the clip and the floor is one line each.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from snnconv.graph.ir import Graph, Node
+
+MASKS = ("gt0", "ge0")
+"""Functions that are 1 where their argument is above 0, and 0 elsewhere."""
+
+_CLOSE = 1e-5  # of constants that float arithmetic brings to one number, relative
+
+
+@dataclass(frozen=True)
+class _Line:
+    """``scale*x + shift`` of a node's value, float64 ``[1]`` or ``[C]``."""
+
+    end: str
+    scale: Tensor
+    shift: Tensor
+
+
+def recognised(graph: Graph, tensors: Mapping[str, Tensor]) -> tuple[Graph, dict[str, Tensor]]:
+    """The graph with a site for each activation that is spelled out; what made it up may stay."""
+    nodes, made = {node.name: node for node in graph.nodes}, dict(tensors)
+    for node in graph.nodes:
+        if node.op == "multiply" and (x := _masked(nodes, node)):
+            nodes[node.name] = Node(node.name, "relu", (x,), {"ceiling": None}, {})
+        elif node.op == "pointwise" and node.attrs["function"] == "floor":
+            found = _qcfs(graph, nodes, made, node)
+            if found is not None:
+                site, made[site.tensors["threshold"]] = found
+                nodes[site.name] = site
+    return replace(graph, nodes=tuple(nodes.values())), made
+
+
+def _masked(nodes: Mapping[str, Node], node: Node) -> str | None:
+    """What a product masks by its own sign, if it does."""
+    a, b = (_through(nodes, name) for name in node.inputs)
+    for x, mask in ((a, b), (b, a)):
+        made = nodes.get(mask)
+        is_mask = made and made.op == "pointwise" and made.attrs["function"] in MASKS
+        if made and is_mask and _through(nodes, made.inputs[0]) == x:
+            return x
+    return None
+
+
+def _through(nodes: Mapping[str, Node], name: str) -> str:
+    """The node whose value another one hands on."""
+    while name in nodes and nodes[name].op == "identity":
+        (name,) = nodes[name].inputs
+    return name
+
+
+def _qcfs(
+    graph: Graph, nodes: Mapping[str, Node], tensors: Mapping[str, Tensor], floor: Node
+) -> tuple[Node, Tensor] | None:
+    """The site that ends at a line behind a floor, and its theta; None where it is no QCFS."""
+    for inner in _upward(nodes, tensors, floor.inputs[0]):
+        clip = nodes.get(inner.end)
+        ceiling = clip.attrs["ceiling"] if clip and clip.op == "relu" else None
+        if clip is None or ceiling is None:
+            continue
+        levels = int((inner.scale * ceiling).flatten()[0].round())
+        counted = _is(inner.scale * ceiling, levels) and _is(inner.shift, 0.5)
+        if levels < 1 or not counted:
+            continue
+        sources = list(_upward(nodes, tensors, clip.inputs[0]))
+        for outer in reversed(list(_downward(graph, tensors, floor.name))):
+            for source in sources:
+                whole = source.scale * inner.scale * outer.scale
+                if _is(whole, 1) and _is(source.shift, 0) and _is(outer.shift, 0):
+                    theta = outer.scale * levels
+                    if bool((theta > 0).all()):
+                        roles = {"threshold": f"{outer.end}.threshold"}
+                        attrs = {"levels": levels}
+                        site = Node(outer.end, "qcfs", (source.end,), attrs, roles)
+                        return site, theta.float()
+    return None
+
+
+def _is(values: Tensor, number: float) -> bool:
+    return bool(((values - number).abs() <= _CLOSE * max(abs(number), 1.0)).all())
+
+
+def _upward(nodes: Mapping[str, Node], tensors: Mapping[str, Tensor], name: str) -> Iterator[_Line]:
+    """A value as lines of those before it, the nearest first."""
+    found = _Line(name, torch.ones(1).double(), torch.zeros(1).double())
+    while True:
+        yield found
+        node = nodes.get(found.end)
+        own = _own_line(node, tensors) if node else None
+        if node is None or own is None:
+            return
+        scale, shift = own
+        found = _Line(node.inputs[0], found.scale * scale, found.scale * shift + found.shift)
+
+
+def _downward(graph: Graph, tensors: Mapping[str, Tensor], name: str) -> Iterator[_Line]:
+    """Lines of a value that nothing else reads, the nearest first."""
+    found = _Line(name, torch.ones(1).double(), torch.zeros(1).double())
+    while True:
+        readers = list(graph.consumers(found.end))
+        own = _own_line(readers[0], tensors) if len(readers) == 1 else None
+        if own is None:
+            return
+        scale, shift = own
+        found = _Line(readers[0].name, found.scale * scale, found.shift * scale + shift)
+        yield found
+
+
+def _own_line(node: Node, tensors: Mapping[str, Tensor]) -> tuple[Tensor, Tensor] | None:
+    """The line that a node is, by channel at most."""
+    if node.op == "identity":
+        return torch.ones(1).double(), torch.zeros(1).double()
+    if node.op != "affine":
+        return None
+    scale, shift = (tensors[node.tensors[role]].double() for role in ("scale", "shift"))
+    return (scale, shift) if scale.dim() == shift.dim() == 1 else None
