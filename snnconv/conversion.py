@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from snnconv import distributed
-from snnconv.checkpoint import Checkpoint
+from snnconv.contents import Checkpoint, check_neurons, neuron_params
 from snnconv.engine.activity import Active, expected
 from snnconv.engine.synapse import Engine
 from snnconv.errors import CheckpointError, UsageError
@@ -19,17 +19,12 @@ from snnconv.graph.fold import fold
 from snnconv.graph.ir import SITES, Graph, Node
 from snnconv.metric import Batch, Figures, Setup
 from snnconv.metrics.sin import Sin
-from snnconv.neuron import ROOM, Neuron, NeuronParams
+from snnconv.neuron import ROOM, Neuron
 from snnconv.plugins import did_you_mean
+from snnconv.sealed import Broken
 from snnconv.simulate import simulate
 from snnconv.spiking import SpikingNetwork
 from snnconv.tally import Asks
-from snnconv.validated import parameters
-
-
-def neuron_params(facts: SpikingFacts) -> NeuronParams:
-    """The neuron's parameters, validated against its kind."""
-    return parameters(ROOM.load(facts.neuron).params_type, facts.params, f"neuron '{facts.neuron}'")
 
 
 def timesteps(facts: SpikingFacts, wanted: int | None) -> int:
@@ -67,12 +62,18 @@ def spiking_network(
             f"no neurons ({checkpoint.kind})",
             "snnconv convert",
         )
+    if checkpoint.neurons:  # a training starts without
+        try:
+            check_neurons(checkpoint)
+        except Broken as broken:
+            problem = "the checkpoint can't be simulated"
+            raise CheckpointError(problem, broken.found, broken.remedy) from broken
     kind, params = ROOM.load(facts.neuron), neuron_params(facts)
     thresholds = checkpoint.thresholds()
     neurons: dict[str, Neuron[Any]] = {}
     for site in checkpoint.graph.sites:
         neurons[site.name] = kind(params, thresholds[site.name], facts.timesteps)
-        _load_learned(neurons[site.name], site.name, checkpoint.neurons)
+        neurons[site.name].load_state_dict(_learned_at(site.name, checkpoint.neurons), strict=False)
     network = (
         Network(*fold(checkpoint.graph, checkpoint.network))
         if folded
@@ -102,28 +103,13 @@ def expected_rates(checkpoint: Checkpoint, levels: Mapping[str, int]) -> dict[st
     }
 
 
-def _load_learned(neuron: Neuron[Any], site: str, tensors: Mapping[str, Tensor]) -> None:
-    """What a neuron learned, where the checkpoint has something.
-
-    Raises:
-        CheckpointError: it has something else than this neuron learns.
-    """
-    found = {
+def _learned_at(site: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What the neurons of a site learned; nothing where they start as their parameters say."""
+    return {
         name.removeprefix(f"{site}/"): tensor
         for name, tensor in tensors.items()
         if name.startswith(f"{site}/")
     }
-    if not found:
-        return
-    own = {name: list(parameter.shape) for name, parameter in neuron.named_parameters()}
-    there = {name: list(tensor.shape) for name, tensor in found.items()}
-    if own != there:
-        raise CheckpointError(
-            f"what the neurons at '{site}' learned can't be used",
-            f"{there}, where these neurons learn {own}",
-            "convert and fine-tune again",
-        )
-    neuron.load_state_dict(found, strict=False)
 
 
 def setup(

@@ -18,8 +18,8 @@ from snnconv.errors import CheckFailedError
 from snnconv.objective import Measured
 from snnconv.progress import Progress
 from snnconv.reports import EpochRow
-from snnconv.resume import Saved, read, write
-from snnconv.training import Training
+from snnconv.resume import Saved, Standing, read, refuse, write
+from snnconv.training import Training, fit
 
 
 @dataclass
@@ -57,12 +57,14 @@ class Files:
         resume: what an interrupted training goes on from; gone when it is done.
         setting: what must be the same then.
         taken_up: whether to go on from there, if it is there.
+        good: checkpoints that a training which fails leaves as they are.
     """
 
     log: Path
     resume: Path
     setting: Mapping[str, Any]
     taken_up: bool
+    good: tuple[Path, ...] = ()
 
 
 def follow(training: Training, files: Files, from_start: bool, progress: Progress) -> Course:
@@ -81,7 +83,7 @@ def follow(training: Training, files: Files, from_start: bool, progress: Progres
     there = files.taken_up and files.resume.exists()
     distributed.wait()  # for all to have looked before it is written
     if there:
-        course = _taken_up(training, read(files.resume, files.setting))
+        course = _taken_up(training, read(files.resume, files.setting), files.resume)
         progress.say(f"going on after epoch {course.resumed_after}")
     else:
         if files.taken_up:
@@ -95,10 +97,14 @@ def follow(training: Training, files: Files, from_start: bool, progress: Progres
         _keep(training, course, files)
     try:
         _epochs(training, course, files, progress)
-    except CheckFailedError:  # it would diverge again: nothing is left to go on from
+    except CheckFailedError as error:  # it would diverge again: nothing is left to go on from
         files.log.unlink(missing_ok=True)
         files.resume.unlink(missing_ok=True)
-        raise
+        if not files.good:
+            raise
+        good = " and ".join(str(file) for file in files.good)
+        remedy = f"{error.remedy}; {good} {'is' if len(files.good) == 1 else 'are'} as before"
+        raise CheckFailedError(error.problem, error.found, remedy) from error
     return course
 
 
@@ -123,28 +129,33 @@ def _lines(rows: Iterable[EpochRow]) -> bytes:
 
 
 def _keep(training: Training, course: Course, files: Files) -> None:
-    facts = {
-        "epoch": training.epoch,
-        "start": course.start,
-        "best_epoch": course.best_epoch,
-        "rows": [row.model_dump() for row in course.rows],
-    }
+    standing = Standing(
+        epoch=training.epoch,
+        start=course.start,
+        best_epoch=course.best_epoch,
+        rows=tuple(course.rows),
+    )
     best = {f"best/{name}": tensor for name, tensor in course.best.items()}
-    write(Saved(files.setting, facts, training.state() | best), files.resume)
+    write(Saved(files.setting, standing, training.state() | best), files.resume)
     write_atomically(files.log, _lines(course.rows))
 
 
-def _taken_up(training: Training, saved: Saved) -> Course:
+def _taken_up(training: Training, saved: Saved, file: Path) -> Course:
     best = {n.removeprefix("best/"): t for n, t in saved.tensors.items() if n.startswith("best/")}
     rest = {name: t for name, t in saved.tensors.items() if not name.startswith("best/")}
-    epoch = saved.facts["epoch"]
-    training.restore(rest, epoch)
+    standing = saved.standing
+    kept = standing.best_epoch > 0 or standing.start is not None
+    try:
+        training.restore(rest, standing.epoch)
+        if kept or best:
+            fit(best, training.module.state_dict())
+    except ValueError as error:
+        raise refuse(file, str(error)) from error
     training.module.eval()
-    start = saved.facts["start"]
     return Course(
-        start=Measured(*start) if start else None,
-        rows=[EpochRow.model_validate(row) for row in saved.facts["rows"]],
-        best_epoch=saved.facts["best_epoch"],
+        start=Measured(*standing.start) if standing.start else None,
+        rows=list(standing.rows),
+        best_epoch=standing.best_epoch,
         best=best,
-        resumed_after=epoch,
+        resumed_after=standing.epoch,
     )

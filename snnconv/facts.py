@@ -1,16 +1,20 @@
 """The small vocabulary that travels inside checkpoints and reports, as plain validated data."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from snnconv.bounds import bounded
+from snnconv.bounds import COUNT, SEED, STEPS, bounded
+
+Count = Annotated[int, Field(ge=1, le=COUNT)]
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Facts(BaseModel):
     """Frozen, and strict about what it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Parameters(Facts):
@@ -26,12 +30,15 @@ class DataFacts(Facts):
     """What a network must know of the data it was made for."""
 
     spec: str = Field(description="the data set, as --data takes it")
-    shape: tuple[int, ...] = Field(description="of one sample, or one frame, channels first")
-    classes: tuple[str, ...] = Field(description="class names; logit k is classes[k]")
+    shape: tuple[Count, ...] = Field(description="of one sample, or one frame, channels first")
+    classes: tuple[str, ...] = Field(min_length=1, description="class names; logit k is classes[k]")
     mean: tuple[float, ...] = Field(description="per channel, subtracted from values in 0..1")
-    std: tuple[float, ...] = Field(description="per channel, divided by after that")
+    std: tuple[Positive, ...] = Field(description="per channel, divided by after that")
     frames: int | None = Field(
-        None, ge=2, description="of a sample that changes over time; null where it is constant"
+        None,
+        ge=2,
+        le=STEPS,
+        description="of a sample that changes over time; null where it is constant",
     )
     vocabulary: tuple[str, ...] = Field(
         (), description="of a text: token k is word k - 2, after padding and unknown words"
@@ -50,11 +57,13 @@ class SiteFacts(Facts):
     """
 
     threshold: float = Field(
-        description="theta; the mean over channels when there is one a channel"
+        gt=0, description="theta; the mean over channels when there is one a channel"
     )
     max: float | None = Field(None, description="largest activation seen")
     mean: float | None = Field(None, description="mean activation")
-    zero_share: float | None = Field(None, description="share of activations that are zero, 0..1")
+    zero_share: float | None = Field(
+        None, ge=0, le=1, description="share of activations that are zero, 0..1"
+    )
     clipped_share: float | None = Field(
         None, description="share of activations above the threshold, 0..1"
     )
@@ -66,15 +75,15 @@ class CalibrationFacts(Facts):
     method: str
     params: dict[str, Any]
     granularity: str = Field(description="layer or channel")
-    samples: int
+    samples: int = Field(ge=0)
     sites: dict[str, SiteFacts]
 
 
 class ConfidenceFacts(Facts):
     """Spike confidence (MSAT section 4.2): keep probability by site in steps 1..early."""
 
-    early: int
-    keep: dict[str, float]
+    early: int = Field(ge=1, le=STEPS)
+    keep: dict[str, Share]
 
 
 class SpikingFacts(Facts):
@@ -82,9 +91,11 @@ class SpikingFacts(Facts):
 
     neuron: str
     params: dict[str, Any]
-    timesteps: int
-    seed: int = Field(description="of everything random in the simulation")
-    hold: int = Field(1, ge=1, description="steps for which a frame of the input is shown")
+    timesteps: int = Field(ge=1, le=STEPS)
+    seed: int = Field(ge=-SEED, le=SEED, description="of everything random in the simulation")
+    hold: int = Field(
+        1, ge=1, le=STEPS, description="steps for which a frame of the input is shown"
+    )
     confidence: ConfidenceFacts | None = None
 
 

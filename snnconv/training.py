@@ -13,7 +13,7 @@ Deviations:
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -26,7 +26,7 @@ from snnconv.augment import augmentation, mixture
 from snnconv.bounds import SEED
 from snnconv.config import OptimiserConfig
 from snnconv.dataset import Split, batches, subset
-from snnconv.errors import CheckFailedError, UsageError
+from snnconv.errors import CheckFailedError, UsageError, said
 from snnconv.facts import DataFacts
 from snnconv.graph.build import Network
 from snnconv.neuron import Neuron
@@ -118,6 +118,35 @@ def middle(epoch: int, step: int, steps: int) -> float:
     return epoch + (step + 0.5) / steps
 
 
+def named_state(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Parameters and buffers, those of a graph by the names that the graph gives them."""
+    names = {
+        id(part.tensor(name)): name
+        for part in module.modules()
+        if isinstance(part, Network)
+        for name in part.graph.tensor_names()
+    }
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        yield f"'{names.get(id(tensor), name)}'", tensor
+
+
+def fit(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    """Check that tensors have the names, types and shapes of others.
+
+    Raises:
+        ValueError: they have not; names the first.
+    """
+    for name in sorted({*given, *wanted}):
+        if name not in given:
+            raise ValueError(f"the tensor '{name}' is missing")
+        if name not in wanted:
+            raise ValueError(f"the tensor '{name}', which the network has not")
+        one, other = given[name], wanted[name]
+        if (one.shape, one.dtype) != (other.shape, other.dtype):
+            found = f"{list(one.shape)} of {one.dtype}, not {list(other.shape)} of {other.dtype}"
+            raise ValueError(f"the tensor '{name}' is {found}")
+
+
 _APART = 7_368_787  # between the seeds of two processes
 
 
@@ -194,22 +223,40 @@ class Training:
         return {name: tensor.detach().cpu().clone() for name, tensor in found.items()}
 
     def restore(self, state: dict[str, Tensor], epoch: int) -> None:
-        """Go on from :meth:`state` after so many epochs."""
-        module = {n.removeprefix("module/"): t for n, t in state.items() if n.startswith("module/")}
-        self.module.load_state_dict(module)
-        for name, parameter in self.module.named_parameters():
-            if f"momentum/{name}" in state:
-                # in the parameter's own memory layout, as the optimiser makes it
-                momentum = torch.empty_like(parameter).copy_(state[f"momentum/{name}"])
-                self._descent.state[parameter]["momentum_buffer"] = momentum.detach()
-        self._order.set_state(state["order"])
+        """Go on from :meth:`state` after so many epochs.
+
+        Raises:
+            ValueError: the state of another training.
+        """
+        parts: dict[str, dict[str, Tensor]] = {"module": {}, "momentum": {}, "order": {}}
+        for key, tensor in state.items():
+            part, _, name = key.partition("/")
+            if part not in parts:
+                raise ValueError(f"the unknown tensor '{key}'")
+            parts[part][name] = tensor
+        parameters = dict(self.module.named_parameters())
+        fit(parts["module"], self.module.state_dict())
+        fit(parts["momentum"], {n: p for n, p in parameters.items() if n in parts["momentum"]})
+        fit(parts["order"], {"": self._order.get_state()})
+        if not 0 <= epoch <= self.config.epochs:
+            raise ValueError(f"epoch {epoch} of {self.config.epochs}")
+        try:
+            self._order.set_state(parts["order"][""])
+        except RuntimeError as error:
+            raise ValueError(f"an order of samples that can't be ({said(error)})") from error
+        self.module.load_state_dict(parts["module"])
+        for name, momentum in parts["momentum"].items():
+            # in the parameter's own memory layout, as the optimiser makes it
+            own = torch.empty_like(parameters[name]).copy_(momentum).detach()
+            self._descent.state[parameters[name]]["momentum_buffer"] = own
         self.epoch = epoch
 
     def epochs(self) -> Iterator[EpochRow]:
         """Train to the end; a row after each epoch, with the module in evaluation mode.
 
         Raises:
-            CheckFailedError: the loss is not finite any more.
+            CheckFailedError: the loss, a weight, a statistic of BatchNorm or what a neuron learns
+                is not finite any more.
         """
         while self.epoch < self.config.epochs:
             self.epoch += 1
@@ -243,6 +290,7 @@ class Training:
                 self._batch(indices.to(self.device), x, labels, weight, sums, where)
                 advance(len(whole))
         self.module.eval()
+        self._refuse_not_finite(epoch)
         loss, correct = distributed.total([sums.loss, sums.correct], self.device)
         measured = self.objective.measure()
         return EpochRow(
@@ -255,6 +303,22 @@ class Training:
             learning_rate=self._descent.param_groups[0]["lr"],
             seconds=time.perf_counter() - started,
         )
+
+    def _refuse_not_finite(self, epoch: int) -> None:
+        """End a training whose weights, statistics or neurons are no numbers any more.
+
+        Its loss may be finite all the same: the last step's weights have none yet, and BatchNorm
+        does not train with its running statistics.
+        """
+        lost = [name for name, t in named_state(self.module) if not torch.isfinite(t).all()]
+        if lost:
+            more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+            raise CheckFailedError(
+                "training diverged",
+                f"NaN or Inf in {lost[0]}{more} after epoch {epoch}",
+                f"lower the learning rate: --lr {self.config.lr / 10:g}; if that does not help, "
+                "look for huge values in the data, their mean and std",
+            )
 
     def _mixed(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Frames ``[f, B, C, ...]`` of a batch, all of a sample's mixed alike."""

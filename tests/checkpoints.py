@@ -1,11 +1,9 @@
 """A checkpoint of every kind, for tests."""
 
-import json
 from dataclasses import replace
 
 import pytest
 import safetensors
-import safetensors.torch
 import torch
 from torch import nn
 
@@ -20,6 +18,7 @@ from snnconv.facts import (
     SpikingFacts,
 )
 from snnconv.graph.capture import capture
+from snnconv.sealed import intact, sealed, unsealed
 
 
 def ann():
@@ -59,7 +58,8 @@ def calibrated():
         calibration={
             "2/threshold": torch.tensor([0.5, 1.0, 1.5]),
             "6/threshold": torch.tensor([6.0]),
-            "2/counts": torch.arange(12.0).reshape(3, 4).T,  # as an image, not contiguous
+            "2/edges": torch.arange(10.0, dtype=torch.float64)[::2],  # not contiguous
+            "2/counts": torch.tensor([3.0, 0.0, 2.0, 1.0], dtype=torch.float64),
         },
     )
 
@@ -69,13 +69,17 @@ def spiking(kind="converted"):
         calibrated(),
         kind=kind,
         spiking=SpikingFacts(
-            neuron="msat",
-            params={"alpha": 0.03, "dtt": True, "preset": None},
+            neuron="lm-h",
+            params={"v0": 0.25, "leak": 0.75},
             timesteps=8,
             seed=0,
             confidence=ConfidenceFacts(early=4, keep={"6": 0.75}),
         ),
-        neurons={"6/leak": torch.rand(4, dtype=torch.float64)},
+        neurons={
+            f"{site}/{name}": torch.tensor([k / 8])
+            for k, site in enumerate(("2", "6"))
+            for name in ("mu_d", "mu_s", "lambda_s", "lambda_d")
+        },
     )
 
 
@@ -100,12 +104,15 @@ def contents(file):
 
 
 def rewritten(file, checkpoint, change):
-    """Save a checkpoint, then change its document and tensors behind the package's back."""
+    """Save a checkpoint, then change its document and tensors behind the package's back.
+
+    Digests are those of what is there then, as somebody who made the file would write them.
+    """
     save(checkpoint, file)
-    metadata, tensors = contents(file)
-    document = json.loads(metadata["snnconv"])
+    document, tensors = unsealed(file, "snnconv")
+    document = intact(document, tensors)
     change(document, tensors)
-    safetensors.torch.save_file(tensors, file, {"snnconv": json.dumps(document)})
+    file.write_bytes(sealed(document, tensors, "snnconv"))
     return file
 
 

@@ -22,10 +22,10 @@ LAYERS = (
     ("render",),
     ("graph",),
     ("places",),
-    ("checkpoint", "dataset", "augment"),
-    ("resume", "decoded"),
-    ("datasets", "ann"),
-    ("statistic", "neuron"),
+    ("statistic", "neuron", "sealed"),
+    ("contents", "dataset", "augment"),
+    ("checkpoint", "decoded"),
+    ("resume", "datasets", "ann"),
     ("tally",),
     ("statistics", "neurons", "metric"),
     ("engine", "confidence", "metrics"),
@@ -175,7 +175,7 @@ def test_methods_do_not_know_each_other():
 
 def test_only_the_checkpoint_knows_safetensors():
     users = {module for module in MODULES if "safetensors" in imports(module)[1]}
-    assert users <= {"checkpoint", "resume", "ann.weights"}
+    assert users <= {"sealed", "ann.weights"}
 
 
 # Torch, which takes seconds to import

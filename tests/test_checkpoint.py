@@ -1,16 +1,21 @@
 import json
+import re
 from dataclasses import replace
 from typing import get_args
 
 import pytest
+import safetensors.torch
 import torch
 from checkpoints import MADE, ann, calibrated, contents, refused, rewritten, spiking
 from hypothesis import given
 from hypothesis import strategies as st
 
+from snnconv.ann.source import EMBEDDED
 from snnconv.checkpoint import canonical_json, load, save, sha256
+from snnconv.errors import CheckFailedError
 from snnconv.graph.build import Network
 from snnconv.kinds import SPIKING, Kind, file_name
+from snnconv.sealed import intact, unsealed
 
 
 @pytest.fixture
@@ -77,9 +82,9 @@ def test_a_loaded_network_computes_the_same(file):
 
 
 def test_tensors_that_share_memory(file):
-    checkpoint, rows = spiking(), torch.rand(4)
-    save(replace(checkpoint, neurons={"2/leak": rows, "6/leak": rows}), file)
-    assert torch.equal(load(file).neurons["2/leak"], load(file).neurons["6/leak"])
+    checkpoint, row = spiking(), torch.rand(1)
+    save(replace(checkpoint, neurons=dict.fromkeys(checkpoint.neurons, row)), file)
+    assert all(torch.equal(found, row) for found in load(file).neurons.values())
 
 
 def test_thresholds_are_found_by_site():
@@ -138,7 +143,7 @@ def document(**changes):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (document(format=2), "checkpoint format 2; this snnconv reads up to 1"),
+        (document(format=3), "checkpoint format 3; this snnconv reads up to 2"),
         (document(format=0), "no format version (0)"),
         (document(format="1"), "no format version ('1')"),
         (lambda data, tensors: data.pop("format"), "no format version (None)"),
@@ -161,7 +166,7 @@ def test_metadata_that_is_not_as_it_should_be(change, says, file):
 
 
 def test_a_later_format_asks_for_a_later_version(file):
-    error = refused(rewritten(file, ann(), document(format=2)))
+    error = refused(rewritten(file, ann(), document(format=3)))
     assert error.remedy == "pip install --upgrade snnconv"
 
 
@@ -175,12 +180,24 @@ def node(index, **changes):
         (node(2, op="softplus"), "node '2' has the unknown operation 'softplus'"),
         (node(2, inputs=["7"]), "node '2' reads ['7'], which no earlier node gives"),
         (node(2, name="1"), "two nodes are named '1'"),
-        (node(0, tensors={}), "tensors no node uses: ['0.weight']"),
-        (node(4, op="linear"), "node '4' (linear) has no weight"),
-        (node(0, attrs={"stride": [1, 1]}), "node '0' (conv) can't be computed (KeyError"),
+        (node(0, tensors={}), "node '0' has no weight (conv)"),
+        (node(4, tensors={"weight": "5.weight"}), "node '4' has tensors it has no use for: weight"),
+        (node(2, inputs=["0", "1"]), "node '2' has 2 inputs, where relu reads 1"),
+        (node(0, attrs={"stride": [0, 1]}), "(conv, stride.0: Input should be greater than"),
+        (node(3, attrs={"kernel": [2, 2**40]}), "(avg_pool, kernel.1: Input should be less than"),
+        (node(4, op="linear", attrs={}), "node '4' has no weight (linear)"),
+        (
+            node(0, attrs={"stride": [1, 1]}),
+            "(conv, padding: Field required)",
+        ),
         (node(4, attrs={"shape": [5]}), "node '4' (reshape) can't be computed (RuntimeError"),
-        (node(2, attrs={}), "node '2' (relu) can't be computed (KeyError: 'ceiling'"),
+        (
+            node(2, attrs={}),
+            "(relu, ceiling: Field required)",
+        ),
         (lambda data, tensors: data["graph"].update(input_shape=[2, 4, 4]), "node '0' (conv)"),
+        (lambda data, tensors: data["data"].update(shape=[1, 4, 5]), "and data of [1, 4, 5]"),
+        (lambda data, tensors: data["data"].update(classes=["a"]), "of shape [2] for 1 classes"),
         (lambda data, tensors: data["graph"].update(output="8"), "the output '8' is no node"),
         (lambda data, tensors: tensors.pop("network/5.bias"), "tensors missing: ['5.bias']"),
         (
@@ -208,7 +225,7 @@ def test_a_graph_and_tensors_that_do_not_fit(change, says, file):
     [
         ("network/7.bias", "NaN or Inf in tensor '7.bias' of the network"),
         ("calibration/2/threshold", "NaN or Inf in tensor '2/threshold' of the calibration"),
-        ("neurons/6/leak", "NaN or Inf in tensor '6/leak' of the neurons"),
+        ("neurons/6/mu_d", "NaN or Inf in tensor '6/mu_d' of the neurons"),
     ],
 )
 def test_a_tensor_that_is_not_finite_is_named(key, says, value, file):
@@ -233,8 +250,16 @@ def test_thresholds_that_can_not_be(made, theta, says, file):
     checkpoint = made()
     changed = {**checkpoint.calibration, "6/threshold": theta}
     kept = {name: tensor for name, tensor in changed.items() if tensor is not None}
-    save(replace(checkpoint, calibration=kept), file)
-    error = refused(file)
+    before = replace(checkpoint, calibration=kept)
+    with pytest.raises(CheckFailedError, match=re.escape(says)):
+        save(before, file)
+    assert not file.exists()
+
+    def change(data, tensors):
+        tensors.pop("calibration/6/threshold")
+        tensors.update({f"calibration/{name}": t for name, t in kept.items()})
+
+    error = refused(rewritten(file, checkpoint, change))
     assert error.found == says
     assert error.remedy == "calibrate again: snnconv calibrate"
 
@@ -256,3 +281,123 @@ def test_names_in_a_run_folder():
         "finetuned.safetensors",
         "reparameterized.safetensors",
     }
+
+
+# Types
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16, torch.int32])
+@pytest.mark.parametrize(
+    "key", ["network/5.weight", "calibration/2/threshold", "neurons/6/mu_d", "calibration/2/counts"]
+)
+def test_tensors_of_other_types_are_refused(key, dtype, file):
+    def change(data, tensors):
+        tensors[key] = tensors[key].to(dtype)
+
+    if key.endswith("counts") and dtype is torch.float64:
+        assert load(rewritten(file, spiking(), change)).kind == "converted"
+        return
+    error = refused(rewritten(file, spiking(), change))
+    name = str(dtype).removeprefix("torch.")
+    assert error.found == f"the tensor '{key}' of type {name}, where it has to be float32"
+    assert "tensor.float()" in error.remedy
+
+
+# What neurons learned
+
+
+@pytest.mark.parametrize("kind", ["trained", "finetuned", "reparameterized"])
+def test_a_network_without_what_its_neurons_learned_is_refused(kind, file):
+    def change(data, tensors):
+        for key in [key for key in tensors if key.startswith("neurons/")]:
+            del tensors[key]
+
+    error = refused(rewritten(file, MADE[kind](), change))
+    assert error.found.startswith("learned tensors that are not those of lm-h neurons: missing: [")
+    assert error.remedy == "fine-tune again: snnconv finetune"
+    assert load(rewritten(file, spiking("converted"), change)).neurons == {}  # they start anew
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda d, t: t.pop("neurons/6/mu_d"), "missing: ['6/mu_d']"),
+        (lambda d, t: t.update({"neurons/6/omega": torch.ones(1)}), "with no use: ['6/omega']"),
+        (lambda d, t: t.update({"neurons/7/mu_d": torch.ones(1)}), "with no use: ['7/mu_d']"),
+        (lambda d, t: t.update({"neurons/6/mu_d": torch.ones(8)}), "'6/mu_d' of shape [8], where"),
+        (lambda d, t: d["spiking"].update(neuron="lm-ht", params={}), "not those of lm-ht neurons"),
+        (lambda d, t: d["spiking"].update(neuron="if", params={}), "not those of if neurons"),
+        (lambda d, t: d["spiking"].update(neuron="iff"), "no neuron of that name"),
+        (lambda d, t: d["spiking"].update(params={"v0": 7}), "parameter v0 of neuron 'lm-h'"),
+        (lambda d, t: d["spiking"].update(timesteps=2**40), "SpikingFacts.timesteps"),
+    ],
+)
+def test_what_neurons_learned_has_to_be_theirs(change, says, file):
+    assert says in refused(rewritten(file, spiking("finetuned"), change)).found
+
+
+def test_neurons_that_no_memory_could_hold(file):
+    def change(data, tensors):
+        data["spiking"].update(neuron="lm-ht", params={}, timesteps=2**16)
+        for key in [key for key in tensors if key.startswith("neurons/")]:
+            del tensors[key]
+
+    assert (
+        "LM-HT neurons can't be made for T = 65536"
+        in refused(rewritten(file, spiking(), change)).found
+    )
+
+
+# Digests
+
+
+def test_one_flipped_bit_is_seen_wherever_it_is(file):
+    save(spiking(), file)
+    raw = file.read_bytes()
+    _, tensors = contents(file)
+    start = 8 + int.from_bytes(raw[:8], "little")
+    for place in range(8, len(raw)):
+        damaged = bytearray(raw)
+        damaged[place] ^= 1 << (place % 8)
+        file.write_bytes(damaged)
+        error = refused(file)
+        if place >= start:
+            assert error.found.endswith("has changed since it was written (its digest differs)")
+            assert error.found.split("'")[1] in tensors
+
+
+def test_metadata_that_somebody_edited(file):
+    save(spiking(), file)
+    document, tensors = unsealed(file, "snnconv")
+    document["spiking"]["timesteps"] = 9
+    safetensors.torch.save_file(tensors, file, {"snnconv": canonical_json(document)})
+    assert "metadata that have changed since they were written" in refused(file).found
+    del document["digests"]
+    safetensors.torch.save_file(tensors, file, {"snnconv": canonical_json(document)})
+    assert "metadata that have changed since they were written" in refused(file).found
+
+
+def test_tensors_that_were_swapped_renamed_or_dropped(file):
+    save(spiking(), file)
+    metadata, tensors = contents(file)
+    one, other = "network/7.bias", "neurons/6/mu_d"
+    for changed in (
+        {**tensors, one: tensors[one].flip(0)},
+        {name: t for name, t in tensors.items() if name != one},
+        {**tensors, "network/more": torch.ones(1)},
+        {**tensors, other: tensors[other].reshape(1, 1)},
+    ):
+        safetensors.torch.save_file(changed, file, metadata)
+        assert refused(file).found.startswith("the tensor '")
+
+
+def test_format_1_has_no_digests_and_is_read(file):
+    """The embedded network is one; so is whatever was written before."""
+    assert load(EMBEDDED).kind == "ann"
+    metadata, _ = contents(EMBEDDED)
+    assert json.loads(metadata["snnconv"])["format"] == 1
+    save(spiking(), file)
+    document, tensors = unsealed(file, "snnconv")
+    old = {**intact(document, tensors), "format": 1}
+    safetensors.torch.save_file(tensors, file, {"snnconv": canonical_json(old)})
+    assert load(file).spiking == spiking().spiking

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from snnconv.checkpoint import load, save
 from snnconv.errors import CheckpointError
+from snnconv.sealed import sealed
 
 
 @pytest.fixture
@@ -108,7 +109,7 @@ def test_an_odd_value_loads_or_says_so(data, value, whole):
     for key in way:
         inner = inner[key]
     inner[last] = value
-    safetensors.torch.save_file(tensors, file, {"snnconv": json.dumps(changed)})
+    file.write_bytes(sealed(changed, tensors, "snnconv"))
     try:
         load(file)
     except CheckpointError as error:

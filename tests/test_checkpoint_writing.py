@@ -5,12 +5,12 @@ import subprocess
 from dataclasses import replace
 
 import pytest
-import torch
 from checkpoints import ann
 
 import snnconv.checkpoint
 from snnconv.checkpoint import load, save, write_atomically
 from snnconv.errors import ExitCode, UsageError
+from snnconv.facts import LineageStep
 
 
 @pytest.fixture
@@ -86,7 +86,9 @@ def test_a_full_disk(small_disk):
     file = small_disk / "ann.safetensors"
     save(ann(), file)
     old = file.read_bytes()
-    large = replace(ann(), neurons={"noise": torch.rand(50_000)})
+    large = replace(
+        ann(), lineage=(LineageStep(stage="train", parent=None, config={"noise": "x" * 200_000}),)
+    )
     with pytest.raises(UsageError) as caught:
         save(large, file)
     assert caught.value.found.startswith(("No space left on device", "File too large"))

@@ -5,12 +5,12 @@ import torch
 from networks import checkpoint, images, maxed, mlp, recorded, rounded, vgg
 from torch import nn
 
+from snnconv.contents import neuron_params
 from snnconv.conversion import (
     ann_inputs,
     confident_sites,
     learned,
     measure_confidence,
-    neuron_params,
     spiking_network,
 )
 from snnconv.errors import CheckpointError, ExitCode, UsageError

@@ -11,7 +11,7 @@ from snnconv import distributed
 from snnconv.errors import UnsupportedError, said
 from snnconv.graph import recurrent
 from snnconv.graph.ir import INPUT, Graph, Node
-from snnconv.graph.ops import OPS
+from snnconv.graph.ops import OPS, misplaced
 
 Value = TypeVar("Value")
 IMAGE = 3  # dimensions of a sample that is an image
@@ -48,6 +48,11 @@ def compute(node: Node, tensors: Mapping[str, Tensor], inputs: list[Tensor]) -> 
     return OPS[node.op].run(node.attrs, node_tensors(node, tensors), inputs)
 
 
+_SAMPLES = 97  # no size of a layer, so that a node that takes samples for places does not fit
+LARGEST_VALUE = 2**28
+"""Numbers of a sample in one value: a gigabyte, which no network comes near to."""
+
+
 def shapes(graph: Graph, tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     """The shape of every node's value for one sample, without the batch; computes no value.
 
@@ -57,20 +62,30 @@ def shapes(graph: Graph, tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, 
     found: dict[str, tuple[int, ...]] = {INPUT: graph.input_shape}
     meta = {name: torch.empty(tensor.shape, device="meta") for name, tensor in tensors.items()}
 
+    def unfit(node: Node, inputs: list[Tensor], found: str) -> UnsupportedError:
+        return UnsupportedError(
+            f"node '{node.name}' ({node.op}) can't be computed",
+            f"{found}, for inputs of shape {[list(x.shape[1:]) for x in inputs]}",
+            "look at its attributes and its tensors' shapes",
+        )
+
     def evaluate(node: Node, inputs: list[Tensor]) -> Tensor:
         try:
             value = compute(node, meta, inputs)
         except Exception as error:  # whatever wrong attributes make an operation raise
-            raise UnsupportedError(
-                f"node '{node.name}' ({node.op}) can't be computed",
-                f"{said(error)}, for inputs of shape {[list(x.shape[1:]) for x in inputs]}",
-                "look at its attributes and its tensors' shapes",
-            ) from error
+            raise unfit(node, inputs, said(error)) from error
+        wrong = misplaced(node, [tuple(x.shape[1:]) for x in inputs], node_tensors(node, meta))
+        if wrong is None and (value.dim() < 1 or len(value) != _SAMPLES):
+            wrong = "samples that it mixes"
+        if wrong is None and value[0].numel() > LARGEST_VALUE:
+            wrong = f"a value of {value[0].numel()} numbers a sample, more than {LARGEST_VALUE}"
+        if wrong is not None:
+            raise unfit(node, inputs, wrong)
         found[node.name] = tuple(value.shape[1:])
         return value
 
     try:
-        source = torch.empty(1, *graph.input_shape, device="meta")
+        source = torch.empty(_SAMPLES, *graph.input_shape, device="meta")
     except (RuntimeError, TypeError) as error:
         raise UnsupportedError(
             "the network's input can't be",

@@ -6,11 +6,11 @@ use one tensor (a module used twice). An activation *site*, where a conversion p
 node of operation ``relu`` or ``qcfs``.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from snnconv.errors import CheckpointError
 
@@ -49,7 +49,7 @@ class Graph:
         output: the node whose value is the logits.
     """
 
-    input_shape: tuple[int, ...]
+    input_shape: tuple[Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)], ...]
     nodes: tuple[Node, ...]
     output: str
 
@@ -90,16 +90,19 @@ class Graph:
         }
 
     @staticmethod
-    def from_json(data: Mapping[str, Any], known_ops: Mapping[str, object], place: str) -> "Graph":
+    def from_json(
+        data: Mapping[str, Any], misfit: Callable[["Node"], str | None], place: str
+    ) -> "Graph":
         """Read and check a graph.
 
         Args:
             data: what :meth:`to_json` gave.
-            known_ops: the closed list of operations.
+            misfit: what is wrong with a node by itself, see :func:`snnconv.graph.ops.misfit`.
             place: the file, for the error.
 
         Raises:
-            CheckpointError: an unknown operation, a dangling input, a name used twice.
+            CheckpointError: an unknown operation, attributes it can't have, a dangling input, a
+                name used twice.
         """
 
         def fail(found: str, remedy: str = "write the checkpoint again") -> CheckpointError:
@@ -113,10 +116,11 @@ class Graph:
             raise fail(f"a malformed graph ({where}: {first['msg']})") from error
         seen = {INPUT}
         for node in graph.nodes:
-            if node.op not in known_ops:
+            if (wrong := misfit(node)) is not None:
+                newer = "or use a version of snnconv that knows it: pip install --upgrade snnconv"
                 raise fail(
-                    f"node '{node.name}' has the unknown operation '{node.op}'",
-                    "use a version of snnconv that knows it: pip install --upgrade snnconv",
+                    f"node '{node.name}' has {wrong}",
+                    f"write the checkpoint again, {newer}",
                 )
             if missing := [name for name in node.inputs if name not in seen]:
                 raise fail(f"node '{node.name}' reads {missing}, which no earlier node gives")

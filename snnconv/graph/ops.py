@@ -7,16 +7,18 @@ counted exactly at borders, with strides, groups and dilation.
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from pydantic import ValidationError
 from torch import Tensor
 
-from snnconv.graph import analog, interpolation, qcfs, recurrent
+from snnconv.graph import analog, attributes, interpolation, qcfs, recurrent
+from snnconv.graph.ir import Node
 
 Attrs = Mapping[str, Any]
 Tensors = Mapping[str, Tensor]
@@ -42,12 +44,16 @@ class Op:
         run: its value, from attributes, tensors by role, and inputs ``[B, *N]``.
         reach: the same wiring, weights one, no bias, sums for averages.
         required: the tensor roles it can't do without.
+        optional: those it can.
+        sources: how many values it reads; none where that is open.
     """
 
     role: Role
     run: Compute
     reach: Compute
     required: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+    sources: int | None = 1
 
 
 _ByRank = dict[int, Callable[..., Tensor]]
@@ -241,15 +247,20 @@ def _identity(attrs: Attrs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
     return inputs[0]
 
 
-def _linear_op(run: Compute) -> Op:
-    return Op(Role.LINEAR, run, run)
+def _linear_op(run: Compute, sources: int | None = 1) -> Op:
+    return Op(Role.LINEAR, run, run, sources=sources)
+
+
+_WEIGHT, _BIAS, _AFFINE = ("weight",), ("bias",), ("weight", "bias")
 
 
 OPS: Mapping[str, Op] = {
-    "conv": Op(Role.SYNAPSE, _conv, _with_ones(_conv), ("weight",)),
-    "conv_transpose": Op(Role.SYNAPSE, _conv_transpose, _with_ones(_conv_transpose), ("weight",)),
-    "linear": Op(Role.SYNAPSE, _linear, _with_ones(_linear), ("weight",)),
-    "batch_norm": Op(Role.LINEAR, _batch_norm, _identity, ("mean", "var")),
+    "conv": Op(Role.SYNAPSE, _conv, _with_ones(_conv), _WEIGHT, _BIAS),
+    "conv_transpose": Op(
+        Role.SYNAPSE, _conv_transpose, _with_ones(_conv_transpose), _WEIGHT, _BIAS
+    ),
+    "linear": Op(Role.SYNAPSE, _linear, _with_ones(_linear), _WEIGHT, _BIAS),
+    "batch_norm": Op(Role.LINEAR, _batch_norm, _identity, ("mean", "var"), (*_AFFINE, "batches")),
     "affine": Op(Role.LINEAR, _affine, _identity, ("scale", "shift")),
     "relu": Op(Role.SITE, _relu, _identity),
     "qcfs": Op(Role.SITE, qcfs.run, _identity, ("threshold",)),
@@ -258,8 +269,8 @@ OPS: Mapping[str, Op] = {
     "avg_pool": Op(Role.LINEAR, _avg_pool, _sum_pool),
     "adaptive_avg_pool": Op(Role.LINEAR, _adaptive_avg_pool, _adaptive_sum_pool),
     "mean": Op(Role.LINEAR, _mean, _sum_over),
-    "add": _linear_op(_add),
-    "concat": _linear_op(_concat),
+    "add": _linear_op(_add, sources=2),
+    "concat": _linear_op(_concat, sources=None),
     "reshape": _linear_op(_reshape),
     "permute": _linear_op(_permute),
     "slice": _linear_op(_slice),
@@ -269,13 +280,13 @@ OPS: Mapping[str, Op] = {
     "expand": _linear_op(_expand),
     "interpolate": Op(Role.LINEAR, interpolation.run, interpolation.reach),
     "pointwise": Op(Role.ANALOG, analog.pointwise, analog.reach),
-    "multiply": Op(Role.ANALOG, analog.multiply, analog.reach),
-    "layer_norm": Op(Role.ANALOG, analog.layer_norm, analog.reach),
-    "group_norm": Op(Role.ANALOG, analog.group_norm, analog.reach),
+    "multiply": Op(Role.ANALOG, analog.multiply, analog.reach, sources=2),
+    "layer_norm": Op(Role.ANALOG, analog.layer_norm, analog.reach, (), _AFFINE),
+    "group_norm": Op(Role.ANALOG, analog.group_norm, analog.reach, (), _AFFINE),
     "softmax": Op(Role.ANALOG, analog.softmax, analog.reach),
     "log_softmax": Op(Role.ANALOG, analog.log_softmax, analog.reach),
     "local_response_norm": Op(Role.ANALOG, analog.local_response_norm, analog.reach),
-    "matmul": Op(Role.ANALOG, analog.matmul, analog.matmul),
+    "matmul": Op(Role.ANALOG, analog.matmul, analog.matmul, sources=2),
     "embedding": Op(Role.LINEAR, recurrent.embedding, recurrent.embedding_reach, ("weight",)),
     "lstm": Op(Role.ANALOG, recurrent.lstm, recurrent.reach),
     "gru": Op(Role.ANALOG, recurrent.gru, recurrent.reach),
@@ -283,3 +294,56 @@ OPS: Mapping[str, Op] = {
     "identity": _linear_op(_identity),
 }
 """Every operation a graph may hold. ``dropout`` drops only in training (:mod:`.build`)."""
+
+
+def misfit(node: Node) -> str | None:
+    """What is wrong with a node by itself: its operation, attributes, inputs or tensors' roles."""
+    if node.op not in OPS:
+        return f"the unknown operation '{node.op}'"
+    op = OPS[node.op]
+    try:
+        attributes.of(node.op).model_validate(node.attrs)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        return f"an attribute that can't be ({node.op}, {where}: {first['msg']})"
+    if len(node.inputs) != op.sources and (op.sources or not node.inputs):
+        return f"{len(node.inputs)} inputs, where {node.op} reads {op.sources or 'one or more'}"
+    required, optional = op.required, op.optional
+    if node.op in recurrent.GATES:
+        required = tuple(
+            role for layer in recurrent.names(node.attrs) for d in layer for role in d.values()
+        )
+    if node.op == "batch_norm" and node.attrs.get("momentum", 0.1) is None:
+        required = (*required, "batches")
+    if lacking := [role for role in required if role not in node.tensors]:
+        return f"no {', '.join(lacking)} ({node.op})"
+    if surplus := sorted(set(node.tensors) - {*required, *optional}):
+        return f"tensors it has no use for: {', '.join(surplus)} ({node.op})"
+    return None
+
+
+def misplaced(node: Node, shapes: Sequence[tuple[int, ...]], tensors: Tensors) -> str | None:
+    """What is wrong with a node among its inputs that PyTorch finds only when it computes.
+
+    Args:
+        node: one that is no :func:`misfit`.
+        shapes: of its inputs, without the batch.
+        tensors: by role.
+    """
+    shape = shapes[0]
+    if node.op in ("slice", "take"):
+        kind = attributes.Slice if node.op == "slice" else attributes.Take
+        places, dim = kind.model_validate(node.attrs).places(), node.attrs["dim"]
+        if dim > len(shape) or not 0 <= min(places) <= max(places) < shape[dim - 1]:
+            return f"places {min(places)} to {max(places)} of axis {dim}"
+    if node.op in ("batch_norm", "group_norm", "qcfs"):
+        sizes = {tuple(t.shape) for role, t in tensors.items() if role != "batches"}
+        known = {shape[:1]} | ({(1,), ()} if node.op == "qcfs" else set())
+        if not sizes <= known:
+            return f"tensors of shapes {sorted(map(list, sizes))} for {shape[:1]} channels"
+    if "batches" in tensors and tensors["batches"].dim():
+        return f"a number of batches of shape {list(tensors['batches'].shape)}"
+    if node.op in ("add", "multiply", "matmul") and len(shape) != len(shapes[1]):
+        return f"operands of {len(shape)} and {len(shapes[1])} axes"
+    return None

@@ -114,8 +114,16 @@ def lineage_step(stage: str, parent: Path | None, config: StageConfig) -> Lineag
     return LineageStep(stage=stage, parent=sha256(parent) if parent else None, config=options)
 
 
-def course_files(session: Session, config: OptimiserConfig, report: Path) -> Files:
-    """Where a training leaves its log and what it goes on from, beside its report."""
+def course_files(session: Session, config: OptimiserConfig, report: Path, *outputs: Path) -> Files:
+    """Where a training leaves its log and what it goes on from, beside its report.
+
+    Args:
+        session: with what it reads.
+        config: its options.
+        report: its report.
+        outputs: the checkpoints that it writes.
+    """
+    read = [path for path in session.inputs if path.suffix == ".safetensors"]
     setting = config.model_dump(mode="json", exclude=set(PATHS)) | {
         # a stage's own files are what it reads: other bytes are another training
         f"content of {path.name}": sha256(path)
@@ -127,6 +135,7 @@ def course_files(session: Session, config: OptimiserConfig, report: Path) -> Fil
         resume=report.with_suffix(".resume.safetensors"),
         setting=setting,
         taken_up=config.resume,
+        good=tuple(dict.fromkeys(file for file in (*read, *outputs) if file.exists())),
     )
 
 

@@ -9,9 +9,9 @@ from torch import Tensor
 from snnconv import distributed, runtime
 from snnconv.checkpoint import Checkpoint, load
 from snnconv.config import EvaluateConfig
+from snnconv.contents import neuron_params
 from snnconv.conversion import (
     ann_inputs,
-    neuron_params,
     setup,
     spiking_network,
     timesteps,

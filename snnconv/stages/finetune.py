@@ -72,7 +72,7 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
         objective, dataset.train, checkpoint.data, config, parts, session.device, progress
     )
     out = config.out or config.run / "finetuned.safetensors"
-    files = course_files(session, config, report_file(config, "finetune", config.out))
+    files = course_files(session, config, report_file(config, "finetune", config.out), out)
     course = follow(training, files, from_start=True, progress=progress)
     made = replace(
         checkpoint,

@@ -104,7 +104,8 @@ def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
     aim = objective(dataset.train, parts.validation)
     training = Training(aim, dataset.train, facts, config, parts, session.device, progress)
     report = report_file(config, "train", config.out)
-    files = course_files(session, config, report)
+    out = config.out or config.run / file_name(config.kind)
+    files = course_files(session, config, report, out)
     course = follow(training, files, from_start=False, progress=progress)
     module.eval()
     final = objective(dataset.test, torch.arange(len(dataset.test.labels))).measure()
@@ -113,7 +114,6 @@ def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
         _refuse_lost(thresholds(made.graph, made.network))
         made = _calibrated(made, dataset, sample, session, progress)
     step = lineage_step("train", source, config)
-    out = config.out or config.run / file_name(config.kind)
     save(replace(made, lineage=(*made.lineage, step)), out)
     done = session.report(
         TrainReport,

@@ -15,10 +15,11 @@ from snnconv import spiking
 from snnconv.ann.measure import accuracy
 from snnconv.checkpoint import load, save, sha256
 from snnconv.config import METRICS, Engine, EvaluateConfig
+from snnconv.conversion import spiking_network
 from snnconv.dataset import load as load_dataset
 from snnconv.dataset import subset
 from snnconv.engine.synapse import event_driven
-from snnconv.errors import CheckpointError, UsageError
+from snnconv.errors import CheckFailedError, CheckpointError, UsageError
 from snnconv.graph.build import Network
 from snnconv.progress import Quiet
 from snnconv.simulate import simulate
@@ -189,9 +190,11 @@ def test_learned_tensors_that_do_not_fit_their_neurons(run, tmp_path):
     checkpoint = load(tmp_path / "converted.safetensors")
     site = checkpoint.graph.sites[0].name
     wrong = {f"{site}/omega": torch.eye(3), f"{site}/alpha": torch.zeros(1)}
-    save(replace(checkpoint, neurons=wrong), tmp_path / "converted.safetensors")
-    with pytest.raises(CheckpointError, match=f"the neurons at '{site}' learned can't be used"):
-        evaluating(tmp_path)
+    with pytest.raises(CheckFailedError, match="not those of lm-ht neurons"):
+        save(replace(checkpoint, neurons=wrong), tmp_path / "wrong.safetensors")
+    assert not (tmp_path / "wrong.safetensors").exists()
+    with pytest.raises(CheckpointError, match="not those of lm-ht neurons"):
+        spiking_network(replace(checkpoint, neurons=wrong))
 
 
 def test_every_engine_is_reported_as_it_ran(run, tmp_path):
