@@ -95,8 +95,7 @@ def attributes(path: str, module: nn.Module, names: tuple[str, ...]) -> dict[str
     values = {name: getattr(module, name) for name in names if hasattr(module, name)}
     if "tensors" in names:
         values["tensors"] = {
-            name: Stored(f"{path}.{name}", value)
-            for name, value in module.named_parameters(recurse=False)
+            name: Stored(f"{path}.{name}", value) for name, value in module.named_parameters()
         }
     return {
         name: Stored(f"{path}.{name}", value) if isinstance(value, Tensor) else value

@@ -13,6 +13,7 @@ import torch
 from snnconv.graph import (
     arithmetic,
     aten,
+    attention,
     choices,
     forms,
     functions,
@@ -66,6 +67,7 @@ _FORMS: Mapping[str, Form] = {
     **_all(("linear",), forms.linear),
     **_all(("matmul", "mm", "bmm"), functions.matmul),
     **_all(("addmm",), aten.addmm),
+    **_all(("scaled_dot_product_attention",), attention.product),
     **_all(("batch_norm",), aten.batch_norm),
     **_all(("_native_batch_norm_legit_no_training",), aten.batch_norm_core),
     **_in_place(("relu",), piecewise.relu),

@@ -15,6 +15,7 @@ from torchvision.ops import stochastic_depth
 
 from snnconv.graph import (
     arithmetic,
+    attention,
     choices,
     forms,
     functions,
@@ -108,6 +109,7 @@ _FUNCTIONS: dict[Any, Spelling] = {
     **_all((torch.square, "square"), functions.square),
     **_all((operator.matmul, torch.matmul, "matmul"), functions.matmul),
     **_all((torch.bmm, "bmm"), functions.matmul),
+    **_all((F.scaled_dot_product_attention,), attention.product),
     **_all((operator.gt, torch.gt, "gt"), choices.greater),
     **_all((operator.ge, torch.ge, "ge"), choices.greater_equal),
     **_all((operator.lt, torch.lt, "lt"), choices.less),
@@ -130,6 +132,7 @@ MODULES: Mapping[type[nn.Module], Spelling] = {
     ),
     **_all((nn.Linear,), forms.linear, "weight", "bias"),
     **_all((nn.Embedding,), sequences.embedding, "weight", "padding_idx", "max_norm"),
+    **_all((nn.MultiheadAttention,), attention.module, *attention.ATTRIBUTES),
     **_all((nn.LSTM,), partial(sequences.recurrent, "lstm"), *sequences.ATTRIBUTES),
     **_all((nn.GRU,), partial(sequences.recurrent, "gru"), *sequences.ATTRIBUTES),
     **_all(

@@ -19,6 +19,7 @@ from torch import Tensor
 from snnconv.graph import (
     arithmetic,
     aten,
+    attention,
     forms,
     functions,
     piecewise,
@@ -107,7 +108,7 @@ def made(
     if len(batches) > 1:
         raise Refused("operands whose batch is not the same axis", BATCH_FIRST)
     first = {name: _first(value) for name, value in bound.items()}
-    if kind in (sequences.recurrent, sequences.operator):
+    if kind in (sequences.recurrent, sequences.operator, attention.module):
         return _recurrence(form, x.batch, first)
     rank, last = len(_shape(x)), x.batch == len(_shape(x)) - 1
     if kind in _ALONG:
@@ -193,7 +194,7 @@ def _by_axes(x: Activation, places: Tensor) -> Made | None:
 
 
 def _recurrence(form: Form, batch: int, first: dict[str, Any]) -> list[Any]:
-    """A recurrence over the first axis, of samples on the second."""
+    """A recurrence or an attention over the first axis, of samples on the second."""
     if first["batch_first"] or batch != 1:
         raise Refused("sequences whose batch is not where batch_first says", BATCH_FIRST)
     outputs, *states = _called(form, first | {"batch_first": True})

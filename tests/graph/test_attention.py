@@ -1,0 +1,104 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from nets import Calls, ops
+from torch import nn
+
+from snnconv.ann.exported.source import import_exported
+from snnconv.errors import ObstaclesError
+from snnconv.graph.build import Network
+from snnconv.graph.capture import capture
+from snnconv.graph.remedies import ANALOG
+
+SHAPE = (6, 8)
+CAUSAL = torch.ones(6, 6, dtype=torch.bool).tril()
+
+
+def same(module, shape=SHAPE):
+    """The graph, after a look at whether it gives what the module does."""
+    torch.manual_seed(0)
+    graph, tensors = capture(module.eval(), shape, analog=True)
+    x = torch.randn(5, *shape)
+    with torch.no_grad():
+        expected = module(x)
+        torch.testing.assert_close(Network(graph, tensors)(x), expected, rtol=1e-4, atol=1e-5)
+    return graph
+
+
+@pytest.mark.parametrize("heads", [1, 4])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("weights", [True, False])
+def test_the_module(heads, bias, first, weights):
+    def forward(n, x):
+        x = F.relu(x) if first else F.relu(x).transpose(0, 1)
+        y = x + n.part(x, x, x, need_weights=weights)[0]
+        return (y if first else y.transpose(0, 1)).mean(1)
+
+    part = nn.MultiheadAttention(8, heads, bias=bias, batch_first=first, dropout=0.2)
+    graph = same(Calls(forward, part=part))
+    assert ops(graph).count("softmax") == 1
+    assert "part.out_proj.weight" in graph.tensor_names()
+
+
+@pytest.mark.parametrize("mask", [~CAUSAL, torch.zeros(6, 6).masked_fill(~CAUSAL, -torch.inf)])
+def test_masks_of_the_module(mask):
+    part = nn.MultiheadAttention(8, 2, batch_first=True)
+    part.register_buffer("mask", mask)
+    same(Calls(lambda n, x: n.part(x, x, x, attn_mask=n.part.mask)[0].flatten(1), part=part))
+
+
+def test_weights_and_other_keys():
+    part = nn.MultiheadAttention(8, 2, batch_first=True, kdim=4, vdim=2)
+
+    def forward(n, x):
+        found, weights = n.part(x, x[..., :4], x[..., 4:6])
+        return torch.cat([found.flatten(1), weights.flatten(1)], 1)
+
+    same(Calls(forward, part=part))
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"is_causal": True}, {"scale": 0.3}, {"attn_mask": CAUSAL}]
+)
+@pytest.mark.parametrize("file", [True, False])
+def test_the_function(options, file, tmp_path):
+    def forward(n, x):
+        q, k, v = (n.fc(x) for _ in range(3))
+        if "attn_mask" in options:
+            return F.scaled_dot_product_attention(q, k, v, n.mask).flatten(1)
+        return F.scaled_dot_product_attention(q, k, v, **options).flatten(1)
+
+    module = Calls(forward, fc=nn.Linear(8, 8), mask=nn.Buffer(CAUSAL)).eval()
+    if not file:
+        same(module)
+        return
+    program = torch.export.export(module, (torch.randn(2, *SHAPE),))
+    torch.export.save(program, tmp_path / "net.pt2")
+    assert "softmax" in ops(import_exported(tmp_path / "net.pt2", SHAPE, analog=True).graph)
+
+
+def refused(forward, analog=True, **parts):
+    with pytest.raises(ObstaclesError) as caught:
+        capture(Calls(forward, **parts), SHAPE, analog)
+    return caught.value.obstacles
+
+
+def test_without_analog_it_is_named_once_with_its_remedy():
+    (found,) = refused(
+        lambda n, x: n.part(x, x, x)[0].mean(1),
+        analog=False,
+        part=nn.MultiheadAttention(8, 2, batch_first=True),
+    )
+    assert (found.place, found.found) == ("part", "module MultiheadAttention")
+    assert found.remedy == ANALOG
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [({"batch_first": False}, "batch_first=True"), ({"add_bias_kv": True}, "bias_k")],
+)
+def test_what_is_refused(options, says):
+    part = nn.MultiheadAttention(8, 2, **{"batch_first": True, **options})
+    found = refused(lambda n, x: n.part(x, x, x)[0].mean(1), part=part)
+    assert any(says in obstacle.found for obstacle in found)
