@@ -8,8 +8,6 @@ Format 2 has digests of all it holds. Format 1 has none, and is read still.
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -17,16 +15,16 @@ from typing import Any, get_args
 from pydantic import ValidationError
 from torch import Tensor
 
-from snnconv import distributed
 from snnconv.contents import Checkpoint, check, sections
-from snnconv.errors import CheckFailedError, CheckpointError, UsageError, said
+from snnconv.errors import CheckFailedError, CheckpointError, said
 from snnconv.facts import CalibrationFacts, DataFacts, LineageStep, SpikingFacts
+from snnconv.files import write_atomically
 from snnconv.graph.ir import Graph
 from snnconv.graph.ops import misfit
 from snnconv.kinds import Kind
-from snnconv.sealed import Broken, canonical_json, error_of, intact, sealed, unsealed
+from snnconv.sealed import Broken, canonical_json, error_of, head, intact, sealed, unsealed
 
-__all__ = ["Checkpoint", "canonical_json", "load", "save", "sha256", "write_atomically"]
+__all__ = ["Checkpoint", "canonical_json", "kind_of", "load", "save", "sha256"]
 
 FORMAT = 2
 KEY = "snnconv"
@@ -39,42 +37,13 @@ def sha256(file: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def write_atomically(file: Path, content: bytes) -> None:
-    """Write a file whole or not at all; of several processes the first one writes.
-
-    Raises:
-        UsageError: the folder can't be made or written, or the disk is full.
-    """
-    if distributed.rank() > 0:
-        return
-    temporary: Path | None = None
+def kind_of(file: Path) -> str | None:
+    """The kind of the checkpoint in a file, by its head alone; none if it is no checkpoint."""
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            dir=file.parent, prefix=f".{file.name}.", delete=False
-        ) as handle:
-            temporary = Path(handle.name)
-            handle.write(content)
-            handle.flush()
-            os.fsync(handle.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(file)
-    except OSError as error:
-        at = f" ({error.filename})" if error.filename else ""
-        raise UsageError(
-            f"{file} can't be written",
-            f"{error.strerror or error}{at}",
-            "name a folder with room that you may write to (--run DIR or --out FILE)",
-        ) from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        kind = head(file, KEY).get("kind")
+    except Broken:
+        return None
+    return kind if isinstance(kind, str) else None
 
 
 def save(checkpoint: Checkpoint, file: Path) -> None:

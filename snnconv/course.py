@@ -13,8 +13,8 @@ from typing import Any
 from torch import Tensor
 
 from snnconv import distributed
-from snnconv.checkpoint import write_atomically
 from snnconv.errors import CheckFailedError
+from snnconv.files import write_atomically
 from snnconv.objective import Measured
 from snnconv.progress import Progress
 from snnconv.reports import EpochRow
@@ -97,6 +97,12 @@ def follow(training: Training, files: Files, from_start: bool, progress: Progres
         _keep(training, course, files)
     try:
         _epochs(training, course, files, progress)
+    except KeyboardInterrupt as error:
+        error.add_note(
+            f"{files.resume} holds {len(course.rows)} epochs: to go on, give the same command "
+            "--resume, or a recipe --set STAGE.resume=true"
+        )
+        raise
     except CheckFailedError as error:  # it would diverge again: nothing is left to go on from
         files.log.unlink(missing_ok=True)
         files.resume.unlink(missing_ok=True)

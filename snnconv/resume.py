@@ -12,9 +12,9 @@ from typing import Any
 from pydantic import Field, ValidationError, model_validator
 from torch import Tensor
 
-from snnconv.checkpoint import write_atomically
 from snnconv.errors import CheckpointError, UsageError
 from snnconv.facts import Facts
+from snnconv.files import write_atomically
 from snnconv.reports import EpochRow
 from snnconv.sealed import (
     Broken,

@@ -99,6 +99,20 @@ def unsealed(file: Path, key: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return _document(text), tensors
 
 
+def head(file: Path, key: str) -> dict[str, Any]:
+    """A file's document alone, unchecked; no tensor is read.
+
+    Raises:
+        Broken: no safetensors file, or no document that can be read.
+    """
+    try:
+        with safetensors.safe_open(file, framework="pt") as handle:
+            text = (handle.metadata() or {}).get(key)
+    except _MALFORMED as error:
+        raise Broken(f"no safetensors file ({said(error)})") from error
+    return _document("" if text is None else text)
+
+
 def intact(document: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     """The document without its digests, which agree with all there is.
 

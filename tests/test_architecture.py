@@ -18,7 +18,7 @@ LAYERS = (
     ("elementary_compiled", "histogram_compiled", "interruption"),
     ("elementary",),
     ("values", "plugins", "config", "reports", "runtime", "frames", "distributed"),
-    ("validated", "factory"),
+    ("validated", "factory", "files"),
     ("render",),
     ("graph",),
     ("places",),

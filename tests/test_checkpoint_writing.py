@@ -3,14 +3,16 @@ import resource
 import shutil
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from checkpoints import ann
 
-import snnconv.checkpoint
-from snnconv.checkpoint import load, save, write_atomically
+import snnconv.files
+from snnconv.checkpoint import load, save
 from snnconv.errors import ExitCode, UsageError
 from snnconv.facts import LineageStep
+from snnconv.files import write_atomically
 
 
 @pytest.fixture
@@ -102,8 +104,69 @@ def test_an_interrupt_while_writing(file, monkeypatch):
         raise KeyboardInterrupt
 
     file.write_bytes(b"old")
-    monkeypatch.setattr(snnconv.checkpoint.os, "fsync", interrupt)
+    monkeypatch.setattr(snnconv.files.os, "fsync", interrupt)
     with pytest.raises(KeyboardInterrupt):
         write_atomically(file, b"new")
     assert file.read_bytes() == b"old"
     assert list(file.parent.iterdir()) == [file]
+
+
+# Names, links, and what others left
+
+
+@pytest.mark.parametrize("length", [200, 236, 250, 255])
+def test_a_name_of_any_legal_length(length, tmp_path):
+    file = tmp_path / ("x" * (length - 5) + ".json")
+    write_atomically(file, b"{}")
+    assert file.read_bytes() == b"{}"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_link_stays_one_and_its_target_is_written(tmp_path):
+    target, link = tmp_path / "there" / "net.json", tmp_path / "net.json"
+    link.symlink_to("there/net.json")
+    for content in (b"old", b"new"):
+        write_atomically(link, content)
+        assert link.is_symlink()
+        assert target.read_bytes() == content
+
+
+def test_a_circle_of_links_and_a_pipe_are_refused(tmp_path):
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("a", "pipe"):
+        with pytest.raises(UsageError, match="can't be written"):
+            write_atomically(tmp_path / name, b"x")
+    assert (tmp_path / "a").is_symlink()
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_what_a_killed_process_left_is_swept_and_what_is_being_written_is_not(tmp_path):
+    dead = tmp_path / ".snnconv-1-00000000.tmp"
+    dead.write_bytes(b"half")
+    foreign = tmp_path / ".other.tmp"
+    foreign.touch()
+    alive, descriptor = snnconv.files._temporary(tmp_path)
+    write_atomically(tmp_path / "report.json", b"{}")
+    assert set(tmp_path.iterdir()) == {foreign, alive, tmp_path / "report.json"}
+    os.close(descriptor)
+    write_atomically(tmp_path / "report.json", b"{}")
+    assert set(tmp_path.iterdir()) == {foreign, tmp_path / "report.json"}
+
+
+def test_the_file_is_synced_before_its_name_and_the_folder_after(tmp_path, monkeypatch):
+    synced = []
+    real = os.fsync
+
+    def fsync(descriptor):
+        synced.append((str(Path(f"/proc/self/fd/{descriptor}").readlink()), file.exists()))
+        real(descriptor)
+
+    file = tmp_path / "report.json"
+    monkeypatch.setattr(snnconv.files.os, "fsync", fsync)
+    write_atomically(file, b"{}")
+    (temporary, named), folder = synced
+    assert ".snnconv-" in temporary
+    assert not named
+    assert folder == (str(tmp_path), True)

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TextIO, cast
 
 from pydantic import BaseModel
@@ -132,6 +133,9 @@ class Terminal:
             ) from error
 
     def _show(self, report: BaseModel) -> None:
+        for output in report.lineage.outputs if isinstance(report, Report) else ():
+            if Path(output.path).is_symlink():
+                self.say(f"{output.path} is a link: {os.path.realpath(output.path)} was written")
         if self.as_json:
             self._put(canonical(report))
             return

@@ -1,5 +1,6 @@
 """What every stage does before and after its own work: find its input, write its report."""
 
+import json
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,8 +10,8 @@ import torch
 from torch import Tensor
 
 from snnconv import distributed, runtime
-from snnconv.checkpoint import Checkpoint, canonical_json, sha256, write_atomically
-from snnconv.config import DataConfig, OptimiserConfig, StageConfig
+from snnconv.checkpoint import Checkpoint, canonical_json, kind_of, sha256
+from snnconv.config import STAGES, DataConfig, OptimiserConfig, StageConfig
 from snnconv.course import Files
 from snnconv.dataset import Dataset, Split, digest
 from snnconv.dataset import load as load_dataset
@@ -18,6 +19,7 @@ from snnconv.decoded import decoded
 from snnconv.engine.memory import Portion, portion
 from snnconv.errors import CheckFailedError, UnsupportedError, UsageError
 from snnconv.facts import DataFacts, LineageStep
+from snnconv.files import refuse_unwritable, sweep, write_atomically
 from snnconv.graph.build import shapes
 from snnconv.graph.roles import Carries
 from snnconv.graph.work import work
@@ -43,6 +45,8 @@ class Session:
     started: float = field(default_factory=time.perf_counter)
 
     def __post_init__(self) -> None:
+        _refuse_outputs(self.config)
+        sweep(self.config.run)
         runtime.prepare(self.config.seed, self.config.threads)
         self.device = runtime.device(self.config.device)
         distributed.start(self.device)
@@ -82,6 +86,56 @@ class Session:
             write_atomically(file, content)
         distributed.wait()  # or the next stage would not find it
         return report
+
+
+def _refuse_outputs(config: StageConfig) -> None:
+    """Refuse an ``--out`` under which a file would be lost that is not the stage's own.
+
+    Raises:
+        UsageError: it, or what is written beside it, is a file that the stage reads, a checkpoint
+            or a report of another stage, or no file of this tool's.
+    """
+    out: Path | None = getattr(config, "out", None)
+    if out is None:
+        return
+    stage = next((name for name, kind in STAGES.items() if isinstance(config, kind)), "")
+    report = out.with_suffix(".json")
+    given = [getattr(config, name, None) for name in ("checkpoint", "model", "weights")]
+    read = [Path(path) for path in (*given, *getattr(config, "evaluations", ())) if path]
+    for file in {out, report}:
+        refuse_unwritable(file)
+        if not file.exists() or file.stat().st_size == 0:
+            continue
+        if any(path.exists() and path.samefile(file) for path in read):
+            found = "a file that the stage reads"
+        elif file.suffix == ".json" and (other := _stage_of(file)) != stage:
+            found = f"a report of {other}" if other else "a file that is no report"
+        elif file.suffix == ".safetensors" and (kind := kind_of(file)) not in _KINDS[stage]:
+            found = f"a checkpoint of kind {kind}" if kind else "a file that is no checkpoint"
+        else:
+            continue
+        raise UsageError(f"{file} would be lost", f"--out {out}, and {found} there", _OTHER)
+
+
+_OTHER = "name another file: --out"
+_KINDS: dict[str, tuple[Kind, ...]] = {
+    "train": ("ann", "calibrated", "trained"),
+    "calibrate": ("calibrated",),
+    "convert": ("converted",),
+    "finetune": ("finetuned",),
+    "reparameterize": ("reparameterized",),
+}
+"""The kinds of checkpoint that a stage writes."""
+
+
+def _stage_of(file: Path) -> str | None:
+    """The stage whose report is in a file, if one is."""
+    try:
+        data = json.loads(file.read_bytes())
+    except ValueError:
+        return None
+    stage = data.get("stage") if isinstance(data, dict) else None
+    return stage if isinstance(stage, str) and "schema" in data else None
 
 
 def _hashed(path: Path) -> FileHash:

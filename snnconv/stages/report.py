@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from snnconv.checkpoint import sha256, write_atomically
+from snnconv.checkpoint import sha256
 from snnconv.config import ReportConfig
 from snnconv.errors import UsageError
+from snnconv.files import write_atomically
 from snnconv.progress import Progress, Quiet
 from snnconv.render.courses import Trained, behind
 from snnconv.render.html import html

@@ -20,7 +20,8 @@ from typing import Any
 
 import torch
 
-from snnconv.checkpoint import canonical_json, write_atomically
+from snnconv.checkpoint import canonical_json
+from snnconv.files import write_atomically
 from snnconv.runtime import environment, free_memory, package_version
 
 PEERS = ("spikingjelly", "snntorch", "sinabs")
