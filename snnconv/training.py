@@ -34,6 +34,7 @@ from snnconv.objective import Objective
 from snnconv.progress import Progress
 from snnconv.reports import EpochRow
 from snnconv.shapes import fold_time, unfold_time
+from snnconv.uncertainty import interval
 
 
 @dataclass(frozen=True)
@@ -298,6 +299,7 @@ class Training:
             loss=loss / len(train),
             train_accuracy=correct / len(train),
             accuracy=measured.accuracy,
+            accuracy_interval=interval(measured.accuracy, len(self.parts.validation)),
             firing_rate=measured.firing_rate,
             neuron_parameters=self.objective.parameters(),
             learning_rate=self._descent.param_groups[0]["lr"],

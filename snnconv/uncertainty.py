@@ -39,6 +39,11 @@ def wilson(share: float, n: int) -> tuple[float, float]:
     return low, high
 
 
+def interval(share: float | None, n: int) -> tuple[float, float] | None:
+    """:func:`wilson`'s, or none of what is no share of samples: of a file that holds anything."""
+    return wilson(share, n) if share is not None and n > 0 and 0 <= share <= 1 else None
+
+
 def apart(one: tuple[float, float], other: tuple[float, float]) -> bool:
     """Whether two intervals have no point in common."""
     return one[1] < other[0] or other[1] < one[0]

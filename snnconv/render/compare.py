@@ -9,7 +9,6 @@ from snnconv.render import units
 from snnconv.render.naming import by_events, calibration, confidence, drawn, labels, parameters
 from snnconv.render.significance import (
     accuracy_at,
-    interval,
     same_samples,
     tested,
     unjudged,
@@ -17,6 +16,7 @@ from snnconv.render.significance import (
 )
 from snnconv.render.tables import Cell, Column, Table
 from snnconv.reports import EvaluateReport
+from snnconv.uncertainty import interval
 
 SAMPLES, CONFIDENCE = "Samples n", "95 %"
 ENERGY = "Energy per sample (of the ANN's)"

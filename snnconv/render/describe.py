@@ -9,7 +9,7 @@ from snnconv.render import describe_more, units
 from snnconv.render.compare import CONFIDENCE, last, powers, reached
 from snnconv.render.layers import layer_table
 from snnconv.render.naming import by_events, calibration, confidence, drawn
-from snnconv.render.significance import against_ann, interval, unjudged
+from snnconv.render.significance import against_ann, unjudged
 from snnconv.render.tables import Block, Column, Fact, Facts, Table
 from snnconv.reports import (
     CalibrateReport,
@@ -27,6 +27,7 @@ from snnconv.reports import (
     RunReport,
     TrainReport,
 )
+from snnconv.uncertainty import FEW, interval
 
 EPOCHS_SHOWN = 8
 
@@ -60,17 +61,18 @@ def _epochs(rows: Sequence[EpochRow], marked: int | None = None) -> Table:
         half = EPOCHS_SHOWN // 2
         ends = {row.epoch for row in (*rows[:half], *rows[-half:])} | {marked}
         shown = [row for row in rows if row.epoch in ends]
-    columns = ("epoch", "loss", "training", "validation", "learning rate", "time")
+    columns = ("epoch", "loss", "training", "validation", CONFIDENCE, "learning rate", "time")
     hidden = len(rows) - len(shown)
     return Table(
         "Epochs",
-        tuple(Column(name) for name in columns),
+        tuple(Column(name, optional=name if name == CONFIDENCE else "") for name in columns),
         tuple(
             (
                 str(row.epoch),
                 units.number(row.loss),
                 units.percent(row.train_accuracy),
                 units.percent(row.accuracy),
+                units.shown(units.interval, row.accuracy_interval),
                 units.number(row.learning_rate),
                 units.seconds(row.seconds),
             )
@@ -79,7 +81,7 @@ def _epochs(rows: Sequence[EpochRow], marked: int | None = None) -> Table:
         frozenset((i, 3) for i, row in enumerate(shown) if row.epoch == marked),
         f"{hidden} epochs in between are in the report's file" if hidden else "",
         "kept",
-    )
+    ).without_empty()
 
 
 def train(report: TrainReport) -> list[Block]:
@@ -92,7 +94,7 @@ def train(report: TrainReport) -> list[Block]:
         Fact(
             "test accuracy",
             units.percent(report.accuracy),
-            f"after the last epoch, {units.count(report.data.test_samples)} samples",
+            f"after the last epoch, {_around(report.accuracy, report.data.test_samples)}",
         ),
     ]
     if report.levels:
@@ -175,14 +177,21 @@ def convert(report: ConvertReport) -> list[Block]:
 
 def finetune(report: FinetuneReport) -> list[Block]:
     """Of a :class:`FinetuneReport`."""
-    gain = units.points(report.accuracy_best - report.accuracy_epoch0)
+    n = report.held_out.samples if report.held_out else 0
     kept = f"of epoch {report.epoch_best}" if report.epoch_best else "no epoch was better"
+    if n >= FEW:
+        kept += f"; {units.points(report.accuracy_best - report.accuracy_epoch0)} points"
+
+    def measured(name: str, share: float, more: str = "") -> Fact:
+        around = _around(share, n) if n else ""
+        return Fact(name, units.percent(share), "; ".join(t for t in (more, around) if t))
+
     facts = [
         Fact("data", _data(report.data)),
         *_trained_on(report),
-        Fact("validation before", units.percent(report.accuracy_epoch0)),
-        Fact("validation kept", units.percent(report.accuracy_best), f"{kept}; {gain} points"),
-        Fact("validation at the end", units.percent(report.accuracy_last)),
+        measured("validation before", report.accuracy_epoch0),
+        measured("validation kept", report.accuracy_best, kept),
+        measured("validation at the end", report.accuracy_last),
         *describe_more.non_spiking(report),
         *_ways(report),
         *_closing(report),
@@ -260,9 +269,13 @@ def _headline(report: EvaluateReport) -> list[Fact]:
 
 def _accuracy(name: str, share: float, n: int) -> Fact:
     """An accuracy with its interval and the number of samples."""
+    return Fact(name, units.percent(share), _around(share, n))
+
+
+def _around(share: float, n: int) -> str:
+    """The interval and the number of samples."""
     bounds = units.shown(units.interval, interval(share, n))
-    remark = f"{bounds} % at 95 %, " if bounds else ""
-    return Fact(name, units.percent(share), f"{remark}n = {units.count(n)}")
+    return (f"{bounds} % at 95 %, " if bounds else "") + f"n = {units.count(n)}"
 
 
 def _by_step(accuracy: Sequence[float | None], n: int) -> Table:

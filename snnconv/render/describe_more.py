@@ -14,6 +14,7 @@ from snnconv.reports import (
     ReportReport,
     RunReport,
 )
+from snnconv.uncertainty import interval
 
 
 def report(done: ReportReport) -> list[Block]:
@@ -80,6 +81,7 @@ def report(done: ReportReport) -> list[Block]:
 
 def reparameterize(done: ReparameterizeReport) -> list[Block]:
     """Of a :class:`ReparameterizeReport`: the two networks side by side."""
+    test = done.before_and_after
     both = Table(
         f"Reparameterized: {done.levels} levels to one",
         (Column("", numeric=False), Column("before"), Column("after"), Column("change")),
@@ -90,6 +92,12 @@ def reparameterize(done: ReparameterizeReport) -> list[Block]:
                 units.percent(done.accuracy_before),
                 units.percent(done.accuracy_after),
                 f"{units.points(done.accuracy_after - done.accuracy_before)} points",
+            ),
+            (
+                f"{CONFIDENCE} interval",
+                units.shown(units.interval, interval(done.accuracy_before, done.samples)),
+                units.shown(units.interval, interval(done.accuracy_after, done.samples)),
+                units.shown(units.p_value, test.p if test else None),
             ),
             (
                 "synaptic operations",

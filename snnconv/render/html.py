@@ -14,10 +14,11 @@ from snnconv.render.figures_sin import sin
 from snnconv.render.figures_training import training
 from snnconv.render.layers import layer_table
 from snnconv.render.looks import Look, marker
-from snnconv.render.significance import against_ann, interval, unjudged
+from snnconv.render.significance import against_ann, unjudged
 from snnconv.render.svg import tag
 from snnconv.render.tables import Facts, Table
 from snnconv.reports import EvaluateReport, FinetuneReport
+from snnconv.uncertainty import interval
 
 SPOKEN = 3
 """Runs that get a sentence each; more are read faster in the table."""

@@ -6,7 +6,7 @@ from itertools import combinations
 
 from snnconv.render import units
 from snnconv.reports import Difference, EvaluateReport
-from snnconv.uncertainty import CHANCE, FEW, apart, discordant, mcnemar, unpacked, wilson
+from snnconv.uncertainty import CHANCE, FEW, apart, discordant, interval, mcnemar, unpacked
 
 
 def accuracy_at(report: EvaluateReport, t: int | None = None) -> float | None:
@@ -15,11 +15,6 @@ def accuracy_at(report: EvaluateReport, t: int | None = None) -> float | None:
     if t is None:
         return steps[-1] if steps else None
     return steps[t - 1] if t <= len(steps) else None
-
-
-def interval(share: float | None, n: int) -> tuple[float, float] | None:
-    """The 95 % Wilson interval of an accuracy on n samples; none of what is no share."""
-    return wilson(share, n) if share is not None and n > 0 and 0 <= share <= 1 else None
 
 
 def _apart(one: tuple[float, int], other: tuple[float, int]) -> bool:

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from snnconv.reports.base import (
     AnswerSteps,
+    Difference,
     ErrorReport,
     FileHash,
     ImportRow,
@@ -23,7 +24,6 @@ from snnconv.reports.base import (
     read,
 )
 from snnconv.reports.evaluation import (
-    Difference,
     EvaluateReport,
     Histogram,
     LayerRow,

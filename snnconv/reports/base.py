@@ -25,6 +25,16 @@ class FileHash(BaseModel):
     sha256: str
 
 
+class Difference(BaseModel):
+    """McNemar's exact test of two networks on the same samples."""
+
+    only_this_right: int = Field(description="samples that this network alone has right")
+    only_other_right: int = Field(description="samples that the other alone has right")
+    p: float = Field(
+        description="how often chance makes two equally good networks differ at least as much"
+    )
+
+
 class Lineage(BaseModel):
     """What a stage read and wrote."""
 

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from snnconv.reports.base import AnswerSteps, Interval, LineageRow, NetworkReport, Steps
+from snnconv.reports.base import AnswerSteps, Difference, Interval, LineageRow, NetworkReport, Steps
 from snnconv.reports.stages import DataUse, SubsetUse
 from snnconv.uncertainty import unpacked
 
@@ -58,16 +58,6 @@ class Histogram(BaseModel):
     threshold: float
     edges: list[float] = Field(description="bin edges, one more than counts")
     counts: list[float] = Field(description="positive activations in each bin")
-
-
-class Difference(BaseModel):
-    """McNemar's exact test of two networks on the same samples."""
-
-    only_this_right: int = Field(description="samples that this network alone has right")
-    only_other_right: int = Field(description="samples that the other alone has right")
-    p: float = Field(
-        description="how often chance makes two equally good networks differ at least as much"
-    )
 
 
 class Outcomes(BaseModel):

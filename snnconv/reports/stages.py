@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from snnconv.reports.base import ImportRow, NetworkReport
+from snnconv.reports.base import Difference, ImportRow, Interval, NetworkReport
 
 
 class DataUse(BaseModel):
@@ -40,6 +40,9 @@ class EpochRow(BaseModel):
     loss: float = Field(description="mean training loss")
     train_accuracy: float = Field(description="on the augmented samples, while training")
     accuracy: float = Field(description="on the held-out validation samples, after the epoch")
+    accuracy_interval: Interval | None = Field(
+        None, description="95 % Wilson interval, [low, high]; null in an older file"
+    )
     firing_rate: float | None = Field(
         None, description="spikes per neuron and step, on the validation samples; null for an ANN"
     )
@@ -80,6 +83,9 @@ class TrainReport(NetworkReport):
     peak_memory_mib: float | None = Field(None, description="of the process, or of the GPU")
     epochs: list[EpochRow]
     accuracy: float = Field(description="on the whole test split, after the last epoch")
+    accuracy_interval: Interval | None = Field(
+        None, description="95 % Wilson interval, [low, high]; null in an older file"
+    )
     firing_rate: float | None = Field(
         None, description="spikes per neuron and step there; null for an ANN"
     )
@@ -164,9 +170,14 @@ class FinetuneReport(NetworkReport):
     neuron: str
     timesteps: int
     accuracy_epoch0: float = Field(description="validation accuracy before any training")
+    accuracy_epoch0_interval: Interval | None = Field(
+        None, description="95 % Wilson interval, [low, high]; and so are the others"
+    )
     accuracy_best: float = Field(description="validation accuracy of what was kept")
+    accuracy_best_interval: Interval | None = None
     epoch_best: int = Field(description="the epoch that was kept; 0 if none was better")
     accuracy_last: float = Field(description="validation accuracy after the last epoch")
+    accuracy_last_interval: Interval | None = None
     firing_rate_epoch0: float | None = Field(
         None, description="spikes per neuron and step before any training"
     )
@@ -202,7 +213,14 @@ class ReparameterizeReport(NetworkReport):
     vanilla: bool = Field(description="whether what mixes time was dropped")
     samples: int
     accuracy_before: float
+    accuracy_before_interval: Interval | None = Field(
+        None, description="95 % Wilson interval, [low, high]; and so is the other"
+    )
     accuracy_after: float
+    accuracy_after_interval: Interval | None = None
+    before_and_after: Difference | None = Field(
+        None, description="McNemar's test; `this` in its keys is the network before"
+    )
     sops_before: float = Field(description="synaptic operations per sample")
     sops_after: float = Field(description="synaptic operations per sample")
     window_mismatch_share: float = Field(

@@ -5,8 +5,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from snnconv.errors import ExitCode
-from snnconv.reports.base import ImportRow, Interval, LineageRow, NetworkReport, Report
-from snnconv.reports.evaluation import Difference
+from snnconv.reports.base import Difference, ImportRow, Interval, LineageRow, NetworkReport, Report
 
 
 class NodeRow(BaseModel):

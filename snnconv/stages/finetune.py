@@ -30,6 +30,7 @@ from snnconv.stages.common import (
     subset_use,
 )
 from snnconv.training import Training, hold_out
+from snnconv.uncertainty import interval
 
 
 def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneReport:
@@ -89,7 +90,8 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
     snn.load_state_dict(course.best)
     save(_holding(made, snn), out)
     assert course.start is not None
-    rows = course.rows
+    rows, held_out = course.rows, len(parts.validation)
+    at_end = rows[-1].accuracy if rows else course.start.accuracy
     report = session.report(
         FinetuneReport,
         report_file(config, "finetune", config.out),
@@ -101,10 +103,13 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
         timesteps=T,
         non_spiking_share=non_spiking_share(made),
         accuracy_epoch0=course.start.accuracy,
+        accuracy_epoch0_interval=interval(course.start.accuracy, held_out),
         firing_rate_epoch0=course.start.firing_rate,
         accuracy_best=course.best_accuracy,
+        accuracy_best_interval=interval(course.best_accuracy, held_out),
         epoch_best=course.best_epoch,
-        accuracy_last=rows[-1].accuracy if rows else course.start.accuracy,
+        accuracy_last=at_end,
+        accuracy_last_interval=interval(at_end, held_out),
         resumed_after=course.resumed_after,
         engine=ways,
         epochs=rows,

@@ -26,7 +26,7 @@ from snnconv.metric import Figures, Watch
 from snnconv.metrics.synops import Synops
 from snnconv.neuron import Spikes
 from snnconv.progress import Progress, Quiet
-from snnconv.reports import ReparameterizeReport, WindowRow
+from snnconv.reports import Difference, ReparameterizeReport, WindowRow
 from snnconv.simulate import simulate
 from snnconv.spiking import SpikingNetwork
 from snnconv.stages.common import (
@@ -40,6 +40,7 @@ from snnconv.stages.common import (
     report_file,
     subset_use,
 )
+from snnconv.uncertainty import interval, mcnemar
 
 _KINDS: tuple[Kind, ...] = ("converted", "trained", "finetuned")
 
@@ -85,7 +86,9 @@ def run(config: ReparameterizeConfig, progress: Progress | None = None) -> Repar
                 windows[name] = windows.get(name, 0) + counts.numel()
             advance(len(labels))
 
-    accuracy = [side.right / len(order) for side in both]
+    accuracy = [sum(side.right) / len(order) for side in both]
+    pairs = list(zip(*(side.right for side in both), strict=True))
+    alone = pairs.count((True, False)), pairs.count((False, True))
     if not config.vanilla and abs(accuracy[0] - accuracy[1]) > config.tolerance / 100:
         raise CheckFailedError(
             f"the network reparameterized from {file} is another one",
@@ -109,7 +112,12 @@ def run(config: ReparameterizeConfig, progress: Progress | None = None) -> Repar
         non_spiking_share=non_spiking_share(after),
         samples=len(order),
         accuracy_before=accuracy[0],
+        accuracy_before_interval=interval(accuracy[0], len(order)),
         accuracy_after=accuracy[1],
+        accuracy_after_interval=interval(accuracy[1], len(order)),
+        before_and_after=Difference(
+            only_this_right=alone[0], only_other_right=alone[1], p=mcnemar(*alone)
+        ),
         sops_before=both[0].sops(),
         sops_after=both[1].sops(),
         window_mismatch_share=sum(differing.values()) / sum(windows.values()),
@@ -159,7 +167,7 @@ class _Side:
 
     checkpoint: Checkpoint
     network: SpikingNetwork
-    right: int = 0
+    right: list[bool] = field(default_factory=list)
     synops: Synops = field(init=False)
     watch: Watch = field(init=False)
 
@@ -186,7 +194,7 @@ class _Side:
 
         T, asks = self.timesteps, replace(self.watch.asks, counted=True)
         logits = simulate(self.network, x, samples, T, T, observe, asks)[-1]
-        self.right += int((logits.argmax(1) == labels).sum())
+        self.right += (logits.argmax(1) == labels).tolist()
         self.synops.samples += len(labels)
         return found
 

@@ -11,7 +11,7 @@ from snnconv.render.courses import Trained, behind
 from snnconv.render.html import html
 from snnconv.render.markdown import markdown
 from snnconv.render.naming import labels
-from snnconv.render.significance import accuracy_at, interval, tested
+from snnconv.render.significance import accuracy_at, tested
 from snnconv.reports import (
     EvaluateReport,
     FinetuneReport,
@@ -22,6 +22,7 @@ from snnconv.reports import (
     read,
 )
 from snnconv.stages.common import Session
+from snnconv.uncertainty import interval
 
 
 def evaluation_files(given: tuple[Path, ...], run: Path) -> list[Path]:

@@ -48,6 +48,7 @@ from snnconv.stages.common import (
 )
 from snnconv.statistic import ROOM as STATISTICS
 from snnconv.training import Training, hold_out
+from snnconv.uncertainty import interval
 from snnconv.validated import parameters
 
 VALIDATION_BATCH = 500
@@ -135,6 +136,7 @@ def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
         epochs=course.rows,
         peak_memory_mib=runtime.peak_memory_mib(session.device),
         accuracy=final.accuracy,
+        accuracy_interval=interval(final.accuracy, len(dataset.test.labels)),
         firing_rate=final.firing_rate,
     )
     files.resume.unlink(missing_ok=True)

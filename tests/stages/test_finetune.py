@@ -255,7 +255,7 @@ def test_a_broken_file_is_not_gone_on_from(run, tmp_path):
 def test_the_log_has_a_row_an_epoch(uninterrupted):
     folder, report = uninterrupted
     rows = [json.loads(line) for line in (folder / "finetune.jsonl").read_text().splitlines()]
-    assert rows == [row.model_dump() for row in report.epochs]
+    assert rows == [row.model_dump(mode="json") for row in report.epochs]
     assert [row["epoch"] for row in rows] == [1, 2, 3]
     assert all(0 < row["firing_rate"] < 1 for row in rows)
     assert report.firing_rate_epoch0 > 0

@@ -5,6 +5,7 @@ from runs import COMMON, converting, finetuning, reparameterizing, same_bytes, w
 from snnconv.checkpoint import load, sha256
 from snnconv.errors import CheckFailedError, CheckpointError, ExitCode, UsageError
 from snnconv.reports import canonical
+from snnconv.uncertainty import mcnemar, wilson
 
 LM_HT = {"neuron": "lm-ht", "timesteps": 2, "param": {"levels": 3}}
 
@@ -26,6 +27,13 @@ def test_the_report(lm_ht):
     assert (data["levels"], data["timesteps_before"], data["timesteps_after"]) == (3, 2, 6)
     assert data["neuron"] == "lm-ht"
     assert abs(data["accuracy_before"] - data["accuracy_after"]) <= 0.005
+    test, n = data["before_and_after"], data["samples"]
+    more = test["only_this_right"] - test["only_other_right"]
+    assert data["accuracy_before"] - data["accuracy_after"] == pytest.approx(more / n)
+    assert test["p"] == mcnemar(test["only_this_right"], test["only_other_right"])
+    for when in ("before", "after"):
+        expected = wilson(data[f"accuracy_{when}"], n)
+        assert data[f"accuracy_{when}_interval"] == list(expected)
     assert data["sops_after"] == pytest.approx(data["sops_before"], rel=0.01)
     assert data["window_mismatch_share"] < 0.01
     assert [row["name"] for row in data["sites"]] == [
