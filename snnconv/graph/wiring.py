@@ -140,7 +140,9 @@ def getitem(shape: Shape, x: object, index: Any) -> Made:
     if not all(isinstance(entry, known) for entry in wanted) or rows > 1:
         raise Refused("an index that is no slice")
     if rows and any(isinstance(entry, int) for entry in wanted):
-        raise Refused("an index by a row of places and by a number", "one after the other")
+        raise Refused(
+            "an index by a row of places and by a number", "index by one, and then by the other"
+        )
     if dots := [at for at, entry in enumerate(wanted) if entry is Ellipsis]:
         (at,) = dots
         missing = len(extent) - sum(entry is not None for entry in wanted) + 1

@@ -1,0 +1,172 @@
+"""Every way round that a refusal names works: each network here is refused, and then follows it."""
+
+import ast
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from nets import IMAGE, Calls
+from torch import nn
+
+import snnconv.graph
+from snnconv.errors import ObstaclesError
+from snnconv.graph import check
+from snnconv.graph.capture import capture
+from snnconv.graph.remedies import ANALOG, BATCH_FIRST, IN_OTHER_WORDS
+
+ROW = (6, 8)
+
+
+def fixed(function, shape=IMAGE, **parts):
+    return Calls(function, **parts), shape
+
+
+def attention(**options):
+    return nn.MultiheadAttention(8, 2, **({"batch_first": True} | options))
+
+
+def attended(n, x):
+    return n.part(x, x, x, need_weights=False)[0].flatten(1)
+
+
+CASES = {
+    BATCH_FIRST: (
+        fixed(lambda n, x: x.mean(0, keepdim=True).flatten(1) + x.flatten(1)),
+        fixed(lambda n, x: x.mean(1, keepdim=True).flatten(1)),
+    ),
+    IN_OTHER_WORDS: (
+        fixed(lambda n, x: x.cumsum(1).flatten(1)),
+        fixed(lambda n, x: torch.cat([x[:, :1], x[:, :1] + x[:, 1:]], 1).flatten(1)),
+    ),
+    "expand the value before": (
+        fixed(lambda n, x: (x[:, :1] + n.wide).flatten(1), wide=nn.Parameter(torch.ones(2, 1, 1))),
+        fixed(
+            lambda n, x: (x[:, :1].expand(-1, 2, -1, -1) + n.wide).flatten(1),
+            wide=nn.Parameter(torch.ones(2, 1, 1)),
+        ),
+    ),
+    "train it with track_running_stats=True": (
+        (nn.Sequential(nn.BatchNorm2d(2, track_running_stats=False), nn.Flatten()), IMAGE),
+        (nn.Sequential(nn.BatchNorm2d(2), nn.Flatten()), IMAGE),
+    ),
+    "use the value only": (
+        fixed(lambda n, x: x.max(1)[1].float().flatten(1)),
+        fixed(lambda n, x: x.max(1)[0].flatten(1)),
+    ),
+    "take one after another": (
+        fixed(lambda n, x: x.amax((1, 3))),
+        fixed(lambda n, x: x.amax(3).amax(1)),
+    ),
+    "name an axis of the samples: amax(dim)": (
+        fixed(lambda n, x: (x.max() + x).flatten(1)),
+        fixed(lambda n, x: (x.amax(1, keepdim=True) + x[:, :1]).flatten(1)),
+    ),
+    "name an axis of the samples: amin(dim)": (
+        fixed(lambda n, x: (x.min() + x).flatten(1)),
+        fixed(lambda n, x: (x.amin(1, keepdim=True) + x[:, :1]).flatten(1)),
+    ),
+    "clip by torch.maximum and torch.minimum": (
+        fixed(lambda n, x: torch.clamp(x, max=n.high).flatten(1), high=nn.Buffer(torch.rand(8))),
+        fixed(lambda n, x: torch.minimum(x, n.high).flatten(1), high=nn.Buffer(torch.rand(8))),
+    ),
+    "train the network with ReLU in its place": (
+        (nn.Sequential(nn.Threshold(0.5, 0.0), nn.Flatten()), IMAGE),
+        (nn.Sequential(nn.ReLU(), nn.Flatten()), IMAGE),
+    ),
+    "make it with batch_first=True, or turn its input: x.transpose(0, 1)": (
+        fixed(attended, ROW, part=attention(batch_first=False)),
+        fixed(attended, ROW, part=attention()),
+    ),
+    "leave them out: with samples of one length, padding needs no mask": (
+        fixed(attended, ROW, part=attention(add_bias_kv=True)),
+        fixed(attended, ROW, part=attention()),
+    ),
+    "give [B, L, E] or [B, heads, L, E]": (
+        fixed(lambda n, x: F.scaled_dot_product_attention(x[:, None], x, x).flatten(1), ROW),
+        fixed(lambda n, x: F.scaled_dot_product_attention(x, x, x).flatten(1), ROW),
+    ),
+    "give it a fixed mask": (
+        fixed(lambda n, x: F.scaled_dot_product_attention(x, x, x, x[..., :6]).flatten(1), ROW),
+        fixed(
+            lambda n, x: F.scaled_dot_product_attention(x, x, x, n.m).flatten(1),
+            ROW,
+            m=nn.Buffer(torch.zeros(6, 6)),
+        ),
+    ),
+    "use the whole sequence": (
+        fixed(lambda n, x: n.part(x)[1][1][0], ROW, part=nn.LSTM(8, 4, batch_first=True)),
+        fixed(lambda n, x: n.part(x)[0].flatten(1), ROW, part=nn.LSTM(8, 4, batch_first=True)),
+    ),
+    "return the logits only": (
+        fixed(lambda n, x: n.table, (4,), table=nn.Parameter(torch.ones(3, 2))),
+        fixed(lambda n, x: x, (4,)),
+    ),
+}
+"""Remedies: a network that is refused with it, and the same after following it."""
+
+NOT_SEEN = {
+    "call it without return_indices": "the indices of a pooling may be there, unread",
+    "pad before it, by nn.ReflectionPad2d, nn.ReplicationPad2d or nn.CircularPad2d": (
+        "torch.export, which is asked next, writes the padding out"
+    ),
+    "index by one, and then by the other": "torch.export, which is asked next, does so",
+    "repeat the keys and values": "torch on a CPU has no attention of groups here",
+}
+"""Remedies of calls that nothing reaches by itself, and why."""
+
+
+def texts():
+    """Every remedy that a file of the graph has as a text of its own."""
+    found = set()
+    for file in Path(snnconv.graph.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call):
+                continue
+            name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            place = {"Refused": 1, "_refuse": 2, "Obstacle": 2}.get(name)
+            if place is not None and len(node.args) > place:
+                given = node.args[place]
+                if isinstance(given, ast.Constant):
+                    found.add(given.value)
+    return found
+
+
+def test_each_remedy_has_a_case():
+    own = {"train it with ReLU activations"}  # of a network without a site: below
+    assert texts() - set(CASES) - set(NOT_SEEN) == own
+
+
+@pytest.mark.parametrize("remedy", CASES)
+def test_it_is_named_and_helps(remedy):
+    (before, shape), (after, after_shape) = CASES[remedy]
+    with pytest.raises(ObstaclesError) as caught:
+        capture(before, shape, analog=True)
+    assert remedy in {obstacle.remedy for obstacle in caught.value.obstacles}
+    capture(after, after_shape, analog=True)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        *(nn.Sigmoid(), nn.Tanh(), nn.SiLU(), nn.GELU(), nn.Hardswish(), nn.Mish(), nn.Softplus()),
+        *(nn.ELU(), nn.LayerNorm(8), nn.GroupNorm(1, 2), nn.InstanceNorm2d(2), nn.Softmax(1)),
+        *(nn.LocalResponseNorm(2), nn.LogSoftmax(1)),
+    ],
+)
+def test_functions_are_taken_on_request(function):
+    net = nn.Sequential(nn.Conv2d(2, 2, 1), nn.ReLU(), function, nn.Flatten())
+    with pytest.raises(ObstaclesError) as caught:
+        capture(net, IMAGE)
+    (obstacle,) = caught.value.obstacles
+    assert obstacle.remedy == ANALOG
+    graph, _ = capture(net, IMAGE, analog=True)
+    assert check.obstacles(graph, analog=True) == []
+
+
+def test_a_network_without_a_site():
+    net = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
+    (obstacle,) = check.obstacles(capture(net, (4,))[0], analog=False)
+    assert obstacle.remedy == "train it with ReLU activations"
+    net.insert(1, nn.ReLU())
+    assert check.obstacles(capture(net, (4,))[0], analog=False) == []
