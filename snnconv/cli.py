@@ -178,6 +178,27 @@ def ls(
     _guarded(action, Talk(None, talk))
 
 
+@app.command("docs", epilog="Example: snnconv docs usage | less")
+def docs(
+    page: Annotated[
+        str | None, typer.Argument(help="usage, methods, ...; by default the list of pages")
+    ] = None,
+    as_json: AsJson = False,
+    quiet: IsQuiet = False,
+    verbose: IsVerbose = False,
+    debug: Debug = False,
+) -> None:
+    """Print a page of the documentation, as Markdown."""
+
+    def action(progress: Progress) -> BaseModel:
+        from snnconv.listing import document, documents
+
+        return documents() if page is None else document(page)
+
+    talk = {"as_json": as_json, "quiet": quiet, "verbose": verbose, "debug": debug}
+    _guarded(action, Talk(None, talk))
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version

@@ -1,10 +1,12 @@
 """``snnconv ls``: what there is to choose from."""
 
+import importlib.metadata
 import inspect
+from pathlib import Path
 
 from snnconv.errors import UsageError
 from snnconv.plugins import Room, did_you_mean
-from snnconv.reports import ListItem, ListReport
+from snnconv.reports import ListItem, ListReport, PageReport
 
 _ROOMS = ("datasets", "neurons", "statistics", "metrics")
 ROOMS = ("models", *_ROOMS, "operations")
@@ -35,3 +37,35 @@ def listing(room: str) -> ListReport:
     return ListReport(
         room=room, items=[ListItem(name=name, summary=text) for name, text in sorted(items.items())]
     )
+
+
+def documents() -> ListReport:
+    """The pages of the documentation, each with its title."""
+    pages = {
+        name: file.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
+        for name, file in _pages().items()
+    }
+    items = [ListItem(name=name, summary=title) for name, title in sorted(pages.items())]
+    return ListReport(room="docs", items=items)
+
+
+def document(page: str) -> PageReport:
+    """One page.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    pages, name = _pages(), page.lower().removesuffix(".md")
+    if name not in pages:
+        raise UsageError("there is no page of that name", f"'{page}'", did_you_mean(name, pages))
+    return PageReport(page=name, text=pages[name].read_text(encoding="utf-8"))
+
+
+def _pages() -> dict[str, Path]:
+    """The pages by name: of the source tree, or where the wheel has put them."""
+    found = list((Path(__file__).parent.parent / "docs").glob("*.md"))
+    if not found:
+        listed = importlib.metadata.files("snnconv") or ()
+        shipped = (file for file in listed if file.match("share/doc/snnconv/*.md"))
+        found = [Path(str(file.locate())) for file in shipped]
+    return {file.stem: file for file in found if file.is_file()}

@@ -19,7 +19,7 @@ from snnconv.errors import ExitCode
 from snnconv.graph.remedies import ANALOG
 from snnconv.reports import REPORTS, ListReport, json_schema
 
-COMMANDS = (*STAGES, "inspect", "demo", "doctor", "run", "ls")
+COMMANDS = (*STAGES, "inspect", "demo", "doctor", "run", "ls", "docs")
 COMMON = {"schema", "stage", "config", "lineage", "environment", "seed", "seconds"}
 KEYS = {
     "calibrate": {"sites", "samples", "method"},

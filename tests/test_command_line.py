@@ -1,20 +1,29 @@
 """The command line as people expect it: names, help, completion, talk, and one style of errors."""
 
 import json
+import math
 import os
 import subprocess
 import sys
+import tomllib
+from pathlib import Path, PurePosixPath
 
 import jsonschema
+import numpy as np
+import onnx
 import pytest
 from commands import done, environment, files, here, process, refused
+from onnx import numpy_helper
 
 from snnconv import config as configs
+from snnconv import listing
 from snnconv.checkpoint import load
 from snnconv.commands import error_report, spelling
 from snnconv.errors import ExitCode, Interrupted, UsageError
 from snnconv.options import completion, panel
 from snnconv.reports import json_schema
+
+ROOT = Path(__file__).parents[1]
 
 # Names
 
@@ -258,3 +267,75 @@ def test_a_result_without_room_is_an_error_and_the_work_is_saved(tmp_path):
 def test_standard_output_may_be_closed(tmp_path):
     result = process("calibrate", cwd=tmp_path, before=lambda: os.close(1))
     assert (result.code, result.err) == (ExitCode.DONE, "")
+
+
+# Documents, a recipe's result, and processes
+
+
+def test_pages_can_be_read_where_only_the_package_is():
+    names = [item["name"] for item in json.loads(done("docs", "--json").out)["items"]]
+    assert {"usage", "methods", "reports", "design"} <= set(names)
+    page = (ROOT / "docs" / "usage.md").read_text(encoding="utf-8")
+    assert done("docs", "Usage").out == page
+    refused(here("docs", "usge"), ExitCode.USAGE, "no page", "'usge'", "did you mean 'usage'?")
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    shipped = settings["tool"]["setuptools"]["data-files"]
+    assert shipped == {"share/doc/snnconv": ["docs/*.md"]}
+
+
+def test_pages_of_an_installed_wheel(tmp_path, monkeypatch):
+    (tmp_path / "usage.md").write_text("# Usage\n")
+
+    class File(PurePosixPath):
+        def locate(self):
+            return tmp_path / self.name
+
+    files = [File("../share/doc/snnconv/usage.md"), File("snnconv/cli.py")]
+    monkeypatch.setattr(listing, "__file__", str(tmp_path / "site" / "snnconv" / "listing.py"))
+    monkeypatch.setattr(listing.importlib.metadata, "files", lambda name: files)
+    assert [item.name for item in listing.documents().items] == ["usage"]
+    assert listing.document("usage").text == "# Usage\n"
+
+
+def test_a_recipe_ends_with_its_result(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    stages = "[calibrate]\nsamples = 50\n[convert]\ntimesteps = 2\n"
+    (tmp_path / "r.toml").write_text(f"{stages}[evaluate]\nlimit = 5\nmetric = ['accuracy']\n")
+    out = done("run", "r.toml").out
+    assert out.index("Recipe") < out.index("ANN accuracy")
+    assert "ANN accuracy" not in done("run", "r.toml", "--dry-run").out
+
+
+@pytest.mark.parametrize(
+    ("sizes", "shape"), [((1, 3, 8, 8), [3, 8, 8]), ((None, 1, None), [1, 224])]
+)
+def test_inspect_of_an_onnx_file_needs_no_data(sizes, shape, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    declared = [size or name for size, name in zip(sizes, "ncw?", strict=False)]
+    x = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, declared)
+    y = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [None, 5])
+    features = math.prod(shape)
+    weight = numpy_helper.from_array(np.ones((features, 5), np.float32) / features, "w")
+    nodes = [
+        onnx.helper.make_node("Relu", ["x"], ["a"]),
+        onnx.helper.make_node("Flatten", ["a"], ["f"]),
+        onnx.helper.make_node("MatMul", ["f", "w"], ["y"]),
+    ]
+    graph = onnx.helper.make_graph(nodes, "g", [x], [y], [weight])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    onnx.save(model, "net.onnx")
+    result = here("inspect", "net.onnx", "--json")
+    report = json.loads(result.out)
+    assert (report["data"]["spec"], report["data"]["shape"]) == ("none", shape)
+    assert report["data"]["classes"] == ["0", "1", "2", "3", "4"]
+    assert f"the input is taken as {shape}" in result.err
+    assert report["converts"]
+
+
+@pytest.mark.long
+def test_torchrun_takes_a_run_folder_behind_two_dashes(tmp_path):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
+    command += ["1", "-m", "--", "snnconv", "calibrate", "--samples", "50", "--run", "mine"]
+    subprocess.run(command, cwd=tmp_path, env=environment(), check=True, capture_output=True)
+    assert (tmp_path / "mine" / "calibrated.safetensors").is_file()

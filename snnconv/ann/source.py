@@ -13,6 +13,7 @@ from torch import nn
 
 from snnconv.ann.exported.source import import_exported
 from snnconv.ann.foreign import EXPORTED, FileKind, recognised
+from snnconv.ann.onnx.file import read_model
 from snnconv.ann.onnx.source import import_onnx
 from snnconv.ann.weights import read_weights
 from snnconv.ann.zoo import SIGNALS, TEXTS, ZOO
@@ -34,6 +35,13 @@ FILES = (".onnx", ".pt2")
 
 _OTHER_SUFFIXES = (".py", ".pt", ".pth", ".bin", ".ckpt", ".h5", ".keras", ".tflite", ".pb", ".npz")
 """Those of files that people name, though a network can't be read from them."""
+
+
+NO_DATA = "none"
+"""In place of a data set's name, where a network is looked at without data."""
+
+OPEN_SIZE = 224
+"""What is taken for a size that an ONNX file leaves open, where no data settle it."""
 
 
 class Opened(NamedTuple):
@@ -174,6 +182,28 @@ def _of_data(name: str, facts: DataFacts) -> dict[str, Any]:
     return classes | {"channels": facts.shape[0], "size": facts.shape[-1]}
 
 
+def own_input(spec: str) -> DataFacts | None:
+    """What an ONNX file says of its input, for a look at it without data.
+
+    Sizes that it leaves open are :data:`OPEN_SIZE`, open channels 3.
+
+    Returns:
+        None for token numbers, whose vocabulary only data have.
+
+    Raises:
+        UsageError: there is no such file.
+        UnsupportedError: no ONNX that can be read.
+    """
+    name, _, query = spec.partition("?")
+    output = (parse_pairs(query.split("&")) if query else {}).get("output")
+    model = read_model(Path(name), True, None if output is None else str(output))
+    if not model.dtype.startswith("float"):
+        return None
+    channels, *sizes = model.sizes[1:] or (None,)
+    shape = (channels or 3, *(size or OPEN_SIZE for size in sizes))
+    return DataFacts(spec=NO_DATA, shape=shape, classes=("?",), mean=(0.0,), std=(1.0,))
+
+
 def from_module(module: nn.Module, facts: DataFacts, analog: bool = False) -> Opened:
     """A live module as a checkpoint of kind ``ann``.
 
@@ -187,6 +217,8 @@ def from_module(module: nn.Module, facts: DataFacts, analog: bool = False) -> Op
 def _fitting(found: Captured, facts: DataFacts) -> Opened:
     graph, tensors, verdict = found
     (classes,) = shapes(graph, tensors)[graph.output]
+    if facts.spec == NO_DATA:
+        facts = facts.model_copy(update={"classes": tuple(str(k) for k in range(classes))})
     if classes != len(facts.classes):
         raise UnsupportedError(
             f"the network does not fit the data set '{facts.spec}'",

@@ -23,7 +23,16 @@ from snnconv.render.describe import describe
 from snnconv.render.plain import plain, value_width
 from snnconv.render.tables import Block, Fact, Facts, Table
 from snnconv.render.units import printable
-from snnconv.reports import ErrorReport, EvaluateReport, Report, canonical
+from snnconv.reports import (
+    REPORTS,
+    ErrorReport,
+    EvaluateReport,
+    PageReport,
+    Report,
+    RunReport,
+    canonical,
+    read,
+)
 
 GAP = 2
 NAME = 24
@@ -139,11 +148,16 @@ class Terminal:
         if self.as_json:
             self._put(canonical(report))
             return
+        if isinstance(report, PageReport):
+            _write(self.out, report.text)
+            return
         blocks = describe(report)
         if blocks is None:
             _write(self.out, canonical(report))
         else:
             self._blocks(blocks)
+        if isinstance(report, RunReport) and (result := _result(report)):
+            self._blocks(describe(result) or [])
         if self.verbose and isinstance(report, Report):
             self._blocks(_behind(report))
         sys.stdout.flush()
@@ -177,6 +191,16 @@ class Terminal:
                 continue
             self.out.print(Text(printable(block.title), style="bold"))
             self.out.print(drawn)
+
+
+def _result(run: RunReport) -> Report | None:
+    """What a recipe's stages came to: its report, or its last evaluation, or its last stage."""
+    done = [step for step in run.steps if step.report is not None]
+    if not done:
+        return None
+    ends = [step for step in done if step.stage in ("report", "evaluate")]
+    last = (ends or done)[-1]
+    return read(Path(last.report or ""), REPORTS[last.stage])
 
 
 def _behind(report: Report) -> list[Block]:

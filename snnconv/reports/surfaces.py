@@ -142,3 +142,10 @@ class RunReport(Report):
 
     name = "run"
     steps: list[PlanStep]
+
+
+class PageReport(BaseModel):
+    """A page of the documentation."""
+
+    page: str
+    text: str = Field(description="Markdown")

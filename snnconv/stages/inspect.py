@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, get_args
 
-from snnconv.ann.source import Opened, is_checkpoint, open_model
+from snnconv.ann.source import OPEN_SIZE, Opened, is_checkpoint, open_model, own_input
 from snnconv.checkpoint import Checkpoint, load
 from snnconv.config import InspectConfig
 from snnconv.errors import Obstacle, ObstaclesError
@@ -14,7 +14,7 @@ from snnconv.graph.ops import OPS, Role
 from snnconv.graph.roles import carried
 from snnconv.graph.work import by_convention
 from snnconv.kinds import Kind
-from snnconv.progress import Progress
+from snnconv.progress import Progress, Quiet
 from snnconv.reports import ImportRow, InspectReport, LineageRow, NodeRow, ObstacleRow
 from snnconv.stages.common import (
     Session,
@@ -46,7 +46,7 @@ def run(config: InspectConfig, progress: Progress | None = None) -> InspectRepor
         seen = _Seen(Opened(load(file), None), ())
     else:
         session.inputs += files_named(config.model)
-        seen = _import(config.model, session, config)
+        seen = _import(config.model, session, config, progress or Quiet())
     network = seen.opened.network if seen.opened else None
     obstacles = list(seen.obstacles)
     if network:
@@ -74,9 +74,16 @@ def run(config: InspectConfig, progress: Progress | None = None) -> InspectRepor
     )
 
 
-def _import(model: str, session: Session, config: InspectConfig) -> _Seen:
+def _import(model: str, session: Session, config: InspectConfig, progress: Progress) -> _Seen:
     """A network from anywhere; one with functions that are refused is shown with them."""
-    facts = open_data(session, config, None).facts
+    without = config.data is None and model.partition("?")[0].endswith(".onnx")
+    facts = own_input(model) if without else None
+    if facts:
+        progress.say(
+            f"no --data: the input is taken as {list(facts.shape)}, as the file declares it; "
+            f"open channels as 3, other open sizes as {OPEN_SIZE}"
+        )
+    facts = facts or open_data(session, config, None).facts
     refused: Sequence[Obstacle] = ()
     for analog in (False, True) if config.non_relu == "refuse" else (True,):
         try:
