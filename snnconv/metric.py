@@ -10,13 +10,14 @@ Shape:
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
 
 from snnconv.graph.ir import Graph
-from snnconv.graph.roles import Carries
+from snnconv.graph.roles import Carries, together
 from snnconv.neuron import Spikes
 from snnconv.plugins import Room
 from snnconv.tally import Asks, Tally
@@ -62,6 +63,12 @@ class Setup:
             return list(steps)
         answers = frozenset(self.answers)
         return [value if t in answers else None for t, value in enumerate(steps, start=1)]
+
+    @cached_property
+    def most(self) -> dict[str, int]:
+        """The most spikes that a max pooling emits at one place and step, by its name."""
+        met = together(self.graph, self.network)
+        return {name: number * self.levels for name, number in met.items()}
 
     @property
     def source(self) -> Carries:
@@ -180,11 +187,11 @@ class Watch:
             for name, values in metric.weights().items():
                 self._adding.setdefault(name, []).append(metric)
                 weights.setdefault(name, []).append(values)
-        levels = max((metric.setup.levels for metric in self._metrics), default=1)
-        tallies = {
-            name: Tally(_as_convolutions_lie(torch.stack(rows).float()).to(device), levels)
-            for name, rows in weights.items()
-        }
+        tallies = {}
+        for name, rows in weights.items():
+            stacked = _as_convolutions_lie(torch.stack(rows).float()).to(device)
+            most = max(metric.setup.most.get(name, metric.setup.levels) for metric in self._metrics)
+            tallies[name] = Tally(stacked, most)
         counted, valued = (
             any(getattr(metric, what) for metric in self._metrics) for what in ("counted", "valued")
         )

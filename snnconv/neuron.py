@@ -99,7 +99,7 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
         """
 
     def amplitude(self) -> Tensor | None:
-        """What every spike carries, ``[]``, ``[1]`` or ``[C]``; none where spikes differ."""
+        """What each spike of a count carries, ``[]``, ``[1]`` or ``[C]``; none if they differ."""
         return None
 
     def averages(self) -> bool:

@@ -1,11 +1,8 @@
 """A network with neurons at its sites: the same graph, the same weights, run over time.
 
 Operations that are linear in their input keep the mean over time and run on the merged ``T*B``
-axis. Others take the cumulative rule: with ``X[t]`` the running sum of the input, ``x_out[t] =
-t*f(X[t]/t) - (t-1)*f(X[t-1]/(t-1))``, so the mean output is ``f`` of the mean input. For max
-pooling, where ``t*f(X/t) = f(X)``, it is the pool of the sum and its increase, for any kernel,
-stride and padding. Functions that no neuron stands for are computed by it outside the spiking
-domain, and count as MACs.
+axis. Others take the cumulative rule (:mod:`snnconv.cumulative`). Functions that no neuron stands
+for are computed by it outside the spiking domain, and count as MACs.
 
 Under a constant input, what no neuron has touched does not change over time: it has ``T = 1`` and
 is computed once. So has what lies between neurons whose spikes are wanted in the mean only: before
@@ -16,21 +13,21 @@ Shape:
     ``[f, B, *input] -> [T, B, classes]``: the last layer's currents at each step.
 
 Reference:
-    Methods: rate-preserving rule. Max pooling: the cumulative rule, which generalises LIPooling
-    (Li & Zeng 2022) to signed increases and overlapping windows.
+    Methods: rate-preserving rule.
 
 Deviations:
     None.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from snnconv.confidence import keep_mask
+from snnconv.cumulative import Levels, Sums, function, pool
 from snnconv.engine import synapse
 from snnconv.engine.activity import Active, assumed, of_inputs
 from snnconv.engine.packed import Packed, unpacked
@@ -56,10 +53,11 @@ Observer = Callable[[str, int, Spikes], None]
 
 @dataclass(frozen=True)
 class State:
-    """A simulation between two chunks: steps done, and each node's own state."""
+    """A simulation between two chunks: steps done, each node's own state, and spikes by number."""
 
     steps: int = 0
     nodes: Mapping[str, Any] = field(default_factory=dict)
+    levels: Mapping[str, Sums] = field(default_factory=dict)
 
 
 class SpikingNetwork(nn.Module):
@@ -178,17 +176,25 @@ class SpikingNetwork(nn.Module):
         asked = NOTHING if observe is None else asks
         pending = self._by_events(once)
         packed = frozenset() if asked.valued else packing(self.network.graph, *pending)
+        levels = self._levels(asked, state)
 
         def evaluate(node: Node, inputs: list[Value]) -> Value:
             if OPS[node.op].role is Role.SITE:
-                wants = (asked, node.name in averages, node.name in packed)
+                counted = asked.counted or node.name in levels.sites
+                wants = (
+                    replace(asked, counted=counted),
+                    node.name in averages,
+                    node.name in packed,
+                )
                 currents = inputs[0] if isinstance(inputs[0], Pending) else unpacked(inputs[0])
                 spikes, values, nodes[node.name] = self._fire(
                     node.name, currents, timesteps, samples, state, *wants
                 )
                 if observe is not None:
                     observe(node.name, state.steps, spikes)
+                levels.fired(node.name, spikes.counts)
                 return values
+            levels.passed(node)
             if any(isinstance(value, Pending) for value in inputs):
                 return added(inputs)
             ready = cast("list[Tensor | Packed]", inputs)
@@ -198,21 +204,33 @@ class SpikingNetwork(nn.Module):
                 return made
             given = [unpacked(value) for value in ready]
             if node.name in self._cumulative:
+                before = state.nodes.get(node.name)
                 if OPS[node.op].role is Role.ANALOG:
-                    found, nodes[node.name] = self._difference(node, given, state)
+                    found, nodes[node.name] = function(
+                        self._merged, node, given, state.steps, before
+                    )
                     return found
-                pooled, nodes[node.name] = self._pool(node, given[0], state)
+                found, nodes[node.name] = pool(self._merged, node, given[0], before)
                 if observe is not None and node.name in self._emitters:
-                    seen = pooled if asked.of(node.name) else pooled[:0]
-                    observe(node.name, state.steps, Spikes((seen != 0).to(seen.dtype), pooled))
-                return pooled
+                    counts = found[:0]
+                    if node.name in levels.pools:
+                        counts = levels.pooled(self._merged, node, found)
+                    observe(node.name, state.steps, Spikes(counts, found))
+                return found
             active = None if node.name in once else self.active[node.name]
             return self._merged(node, given, active)
 
         currents = cast("Tensor", walk(self.network.graph, cast("Value", x), evaluate))
         return currents.expand(timesteps, *currents.shape[1:]), State(
-            state.steps + timesteps, nodes
+            state.steps + timesteps, nodes, levels.after
         )
+
+    def _levels(self, asked: Asks, state: State) -> Levels:
+        """Of all max poolings of spikes, if anybody asks for those of one."""
+        pools = self._emitters - set(self._sites)
+        wanted = pools if any(map(asked.of, pools)) else set[str]()
+        amplitudes = {name: neuron.amplitude() for name, neuron in self.neurons.items()}
+        return Levels(self.network.graph, wanted, amplitudes, state.levels)
 
     def _means(self) -> tuple[frozenset[str], frozenset[str]]:
         """Sites that give their mean over time, and the nodes that are computed once for it.
@@ -271,33 +289,3 @@ class SpikingNetwork(nn.Module):
         merged = [fold_time(value.expand(steps, *value.shape[1:])) for value in inputs]
         found = synapse.compute(self.network, node, merged, active, self._way(), self._layouts)
         return unfold_time(found, steps)
-
-    def _pool(self, node: Node, x: Tensor, state: State) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        total, before = state.nodes.get(node.name, (torch.zeros_like(x[0]), None))
-        sums = []
-        for current in x:
-            total = total + current
-            sums.append(total)
-        pooled = self._merged(node, [torch.stack(sums)])
-        first = torch.zeros_like(pooled[0]) if before is None else before
-        increase = pooled - torch.cat([first[None], pooled[:-1]])
-        return increase, (total, pooled[-1])
-
-    def _difference(
-        self, node: Node, inputs: list[Tensor], state: State
-    ) -> tuple[Tensor, tuple[list[Tensor], Tensor]]:
-        """Increases of ``t*f(mean of the input up to t)``."""
-        steps = max(value.shape[0] for value in inputs)
-        done: tuple[list[Tensor], Tensor | None] = ([torch.zeros_like(x[0]) for x in inputs], None)
-        totals, before = state.nodes.get(node.name, done)
-        t = torch.arange(state.steps + 1, state.steps + steps + 1, device=inputs[0].device)
-        sums = [
-            total + value.expand(steps, *value.shape[1:]).cumsum(0)
-            for total, value in zip(totals, inputs, strict=True)
-        ]
-        means = [x / t.view(-1, *[1] * (x.dim() - 1)) for x in sums]
-        value = self._merged(node, means)
-        scaled = value * t.view(-1, *[1] * (value.dim() - 1))
-        first = torch.zeros_like(scaled[0]) if before is None else before
-        increase = scaled - torch.cat([first[None], scaled[:-1]])
-        return increase, ([x[-1] for x in sums], scaled[-1])

@@ -28,7 +28,7 @@ LAYERS = (
     ("resume", "datasets", "ann"),
     ("tally",),
     ("statistics", "neurons", "metric"),
-    ("engine", "confidence", "metrics"),
+    ("engine", "confidence", "cumulative", "metrics"),
     ("calibration", "spiking"),
     ("simulate",),
     ("conversion", "objective"),

@@ -14,13 +14,14 @@ from dataclasses import dataclass
 
 from snnconv.graph.ir import INPUT, Graph
 from snnconv.graph.ops import OPS, Role
-from snnconv.graph.roles import Carries, carried, cumulative
+from snnconv.graph.roles import Carries, carried, cumulative, sources, towards
 
 _BYTES = 4
 _KEPT = 12  # per neuron: states between chunks, the ANN's input, and what metrics remember of it
 _SITE = 10  # currents mixed, counts and values as lists and stacked, and what metrics make of them
 _CONFIDENT = 8  # hashes and their numbers, in 64 bits, and the mask made of them
 _SUMS = 6  # running sums as a list and stacked, what is made of them, and its increase
+_LEVELS = 8  # the same of numbers of spikes, beside the increase of the sums, and levels made of it
 _OTHER = 3  # the value, and a copy of it in the order of memory that a library wants
 
 
@@ -73,10 +74,15 @@ def bytes_per_sample(
     """The most bytes that one sample takes at a time, if so many steps are computed at once."""
     kinds = carried(graph, source) | {INPUT: source}
     sums = {node.name for node in cumulative(graph, source)}
+    pools = sums & {node.name for node in sources(graph)}
+    numbered = towards(graph, pools).keys() | pools  # numbers of spikes stand beside these values
     last = {name: k for k, node in enumerate(graph.nodes) for name in node.inputs}
 
     def floats(name: str) -> int:
         return math.prod(sizes[name]) * (1 if kinds[name] is Carries.CONSTANT else steps)
+
+    def held(name: str) -> int:
+        return floats(name) * (2 if name in numbered else 1)
 
     most, alive = 0, {INPUT}
     for k, node in enumerate(graph.nodes):
@@ -84,12 +90,17 @@ def bytes_per_sample(
         if OPS[node.op].role is Role.SITE:
             copies = _SITE + confident * _CONFIDENT
         elif node.name in sums:
-            copies = _SUMS
+            copies = _LEVELS if node.name in numbered else _SUMS
         # an operation with inputs of both kinds copies the constant one to all steps
         expanded = 1 if kinds[node.name] is Carries.CONSTANT else steps
         given = max((math.prod(sizes[name]) * expanded for name in node.inputs), default=0)
-        most = max(most, sum(map(floats, alive)) + copies * out + given)
+        most = max(most, sum(map(held, alive)) + copies * out + given)
         alive = {name for name in alive | {node.name} if last.get(name, -1) > k}
     kept = sum(math.prod(sizes[n.name]) for n in graph.nodes if OPS[n.op].role is Role.SITE)
-    kept += sum(3 * math.prod(sizes[x]) for n in graph.nodes if n.name in sums for x in n.inputs)
+    kept += sum(
+        (6 if n.name in numbered else 3) * math.prod(sizes[x])
+        for n in graph.nodes
+        if n.name in sums
+        for x in n.inputs
+    )
     return _BYTES * (_KEPT * kept + most)

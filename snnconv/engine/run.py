@@ -73,7 +73,7 @@ def fire(
         averaged: whether, in a simulation, values are wanted as their mean over time,
             ``[1, B, *N]``.
         tally: the sums that are wanted; a scan adds them up, who can't gives the counts for it.
-        packed: whether values are wanted as bits, where a scan can give them so.
+        packed: whether values are wanted as bits, where a scan can give them so and a spike is one.
     """
     like = currents.like() if isinstance(currents, Pending) else currents
     if state is None:
@@ -83,7 +83,7 @@ def fire(
     if like.dtype is torch.float32 and like.device.type == "cpu":
         kernel = kernels(learns).get(kind)
     if kernel is not None and not learns:
-        wants = (counted, averaged, tally, packed and not averaged)
+        wants = (counted, averaged, tally, packed and not averaged and neuron.levels == 1)
         spikes, after, bits = kernel(neuron, currents, state, keep, *wants)
         if bits is not None:
             return Fired(spikes, bits, after)

@@ -9,7 +9,8 @@ cumulative rule: analog at every step).
 The rule of counting: a spike costs one operation for every synapse, and for every membrane or
 logit, that it reaches without passing another neuron. Averages and reshapes on its way are
 wiring; an identity shortcut reaches one membrane; borders, strides, groups and dilation are
-counted as they are.
+counted as they are. A spike that enters a max pooling costs nothing there, since the pooling emits
+spikes of its own, nor does one that enters a function, whose operations are MACs.
 
 Shape:
     :func:`fan_out` gives ``[*N]`` float64 for each source.
@@ -89,6 +90,53 @@ def cumulative(graph: Graph, source: Carries = Carries.CONSTANT) -> tuple[Node, 
     )
 
 
+def sites_behind(graph: Graph) -> dict[str, frozenset[str]]:
+    """Whose spikes each node carries, for every node that carries spikes."""
+    kinds = carried(graph)
+    found: dict[str, frozenset[str]] = {}
+    for node in graph.nodes:
+        if OPS[node.op].role is Role.SITE:
+            found[node.name] = frozenset({node.name})
+        elif kinds[node.name] is Carries.SPIKES:
+            found[node.name] = frozenset().union(*(found[name] for name in node.inputs))
+    return found
+
+
+def towards(graph: Graph, pools: Set[str]) -> dict[str, str]:
+    """What spikes pass on their way to some max poolings, each with the last that reads it there.
+
+    The poolings themselves are not among it, but where one feeds another.
+    """
+    readers: dict[str, str] = {}
+    for node in reversed(graph.nodes):
+        wiring = OPS[node.op].role is Role.LINEAR and node.name in readers
+        if wiring or node.name in pools:
+            for name in node.inputs:
+                readers.setdefault(name, node.name)
+    return readers
+
+
+def together(graph: Graph, tensors: Mapping[str, Tensor]) -> dict[str, int]:
+    """The most neurons whose spikes meet at one place of each max pooling of spikes."""
+    kinds, sizes = carried(graph), shapes(graph, tensors)
+    found = {}
+
+    def evaluate(node: Node, inputs: list[Tensor | None]) -> Tensor | None:
+        op = OPS[node.op]
+        if op.role is Role.SITE:
+            return torch.ones(1, *sizes[node.name])
+        if kinds[node.name] is not Carries.SPIKES:
+            return None
+        numbers = [value for value in inputs if value is not None]
+        out = (op.run if op.role is Role.MAX else op.reach)(node.attrs, {}, numbers)
+        if op.role is Role.MAX:
+            found[node.name] = int(out.max())
+        return out
+
+    walk(graph, None, evaluate)
+    return found
+
+
 def averaged(graph: Graph, averaging: Set[str]) -> frozenset[str]:
     """The sites of whose spikes nobody wants more than the mean over time.
 
@@ -149,11 +197,9 @@ def by_macs(graph: Graph, source: Carries = Carries.CONSTANT) -> set[str]:
 
 def fan_out(graph: Graph, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Operations that one spike of each neuron costs, by source ``[*N]``."""
-    emitters = sources(graph)
-    ends = {node.name for node in (*emitters, *cumulative(graph))}
     sizes, analog = shapes(graph, tensors), by_macs(graph)
     return {
-        node.name: _fan_out_of(node.name, graph, tensors, ends, sizes, analog) for node in emitters
+        node.name: _fan_out_of(node.name, graph, tensors, sizes, analog) for node in sources(graph)
     }
 
 
@@ -161,7 +207,6 @@ def _fan_out_of(
     source: str,
     graph: Graph,
     tensors: Mapping[str, Tensor],
-    ends: set[str],
     sizes: Mapping[str, tuple[int, ...]],
     analog: set[str],
 ) -> Tensor:
@@ -174,11 +219,10 @@ def _fan_out_of(
         if all(value is None for value in inputs):
             return None
         op = OPS[node.op]
-        if node.name in ends:  # membranes, reached without a synapse on the way
+        if op.role is Role.SITE:  # membranes, reached without a synapse on the way
             reached.extend(value for value in inputs if value is not None)
+        if op.role in (Role.SITE, Role.MAX) or node.name in analog:
             return None
-        if node.name in analog:
-            return None  # counted as MACs at each step
         present = [
             torch.zeros(1, *sizes[name], dtype=torch.float64) if value is None else value
             for name, value in zip(node.inputs, inputs, strict=True)

@@ -96,9 +96,9 @@ class LMHT(Neuron[State]):
         """``u = theta/L``, to broadcast over one step."""
         return self.theta(sample) / self.params.levels
 
-    def amplitude(self) -> Tensor | None:
-        """Theta, of one level."""
-        return self.threshold if self.params.levels == 1 else None
+    def amplitude(self) -> Tensor:
+        """Theta/L."""
+        return self.threshold / self.params.levels
 
     def initial(self, sample: Tensor) -> State:
         """All neurons at v0."""

@@ -16,7 +16,7 @@ from snnconv.graph.work import by_convention, exact
 
 
 def graph_of(module, shape=(2, 6, 6)):
-    return fold(*capture(randomised(module), shape))
+    return fold(*capture(randomised(module), shape, analog=True))
 
 
 def kinds_of(module, shape=(2, 6, 6)):
@@ -324,10 +324,10 @@ def test_a_value_read_twice_costs_twice():
     assert (stem == 2 * inner((6, 6), 2)).all()
 
 
-def test_max_pooling_takes_in_for_one_and_emits_for_its_synapses():
+def test_max_pooling_takes_in_for_nothing_and_emits_for_its_synapses():
     net = nn.Sequential(nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(18, 5))
     site, pool = costs(net, (2, 6, 6))
-    assert (site == 1).all()
+    assert (site == 0).all()
     assert (pool == 5).all()
 
 
@@ -336,14 +336,40 @@ def test_a_spike_that_reaches_a_logit_costs_one():
     assert (cost == 1).all()
 
 
-def test_a_spike_that_joins_a_current_before_a_max_pooling_costs_one_there():
+def test_a_spike_that_joins_a_current_before_a_max_pooling_costs_nothing_there():
     def forward(net, x):
         x = F.relu(x)
         return net.out(net.pool(x + net.conv(x)).flatten(1))
 
     net = Calls(forward, conv=conv(), pool=nn.MaxPool2d(2), out=nn.Linear(18, 3))
     (cost,) = costs(net, (2, 6, 6))
-    assert (cost == inner((6, 6), 2) + 1).all()
+    assert (cost == inner((6, 6), 2)).all()
+
+
+def test_a_spike_that_a_pooling_and_a_synapse_read_costs_the_synapse():
+    def forward(net, x):
+        x = F.relu(x)
+        return net.out(torch.cat([net.pool(x), net.conv(x)], 1).flatten(1))
+
+    conv = nn.Conv2d(2, 2, 3, 2, 1)
+    net = Calls(forward, conv=conv, pool=nn.MaxPool2d(2), out=nn.Linear(36, 3))
+    site, _ = costs(net, (2, 6, 6))
+    assert (site == conv_paths((6, 6), (2, 2, 3, 3), (2, 2), (1, 1), (1, 1), 1)[0]).all()
+
+
+def test_a_spike_that_enters_a_function_costs_nothing_there():
+    net = nn.Sequential(nn.ReLU(), nn.Sigmoid(), nn.Linear(4, 2))
+    (cost,) = costs(net, (4,))
+    assert (cost == 0).all()
+
+
+def test_a_product_of_spikes_costs_nothing_and_their_synapses_do():
+    net = Calls(
+        lambda n, x: n.out(n.fc(F.relu(x)) * F.relu(-x)), fc=nn.Linear(4, 4), out=nn.Linear(4, 3)
+    )
+    site, other = costs(net, (4,))
+    assert (site == 4).all()
+    assert (other == 0).all()
 
 
 def test_synapses_fed_by_currents_are_no_spikes_business():

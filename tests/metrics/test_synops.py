@@ -16,10 +16,15 @@ from networks import (
 )
 from torch import nn
 
+from snnconv.graph.build import Network
+from snnconv.graph.capture import capture
 from snnconv.metric import Batch, Figures, Watch
 from snnconv.metrics.synops import Synops
 from snnconv.neuron import Spikes
-from snnconv.neurons.if_ import IF
+from snnconv.neurons.if_ import IF, Params
+from snnconv.neurons.lm_ht import LMHT
+from snnconv.neurons.lm_ht import Params as LMHTParams
+from snnconv.spiking import SpikingNetwork
 
 T, COUNT = 6, 3
 LABELS = torch.zeros(COUNT, dtype=torch.int64)
@@ -71,8 +76,52 @@ def test_through_average_pooling_and_a_padded_convolution(kind):
 
 def test_max_pooling_counts_what_it_emits():
     snn = spiking(maxed())
-    assert list(spikes_of(snn)) == ["1", "2", "4"]
-    check(snn, [lambda c, y, x: 1, lambda c, y, x: synapses(y, x, 3, 3), lambda c, y, x: 4])
+    found, seen = figures(snn).layers, spikes_of(snn)
+    assert list(seen) == ["1", "2", "4"]
+    assert found["1"]["sops_per_sample"] == 0
+    for name, cost in (("2", lambda c, y, x: synapses(y, x, 3, 3)), ("4", lambda c, y, x: 4)):
+        assert found[name]["sops_per_sample"] == sum(driven(seen[name], cost)) / COUNT > 0
+
+
+@pytest.mark.parametrize(("levels", "timesteps"), [(1, 1), (4, 1), (1, 4), (3, 2)])
+@pytest.mark.parametrize(("window", "emitted"), [(2, 4), (4, 1)])
+def test_a_pooling_of_ones_by_hand(levels, timesteps, window, emitted):
+    """16 neurons fire all they can; each place of the pooling drives two logits."""
+    net = nn.Sequential(
+        nn.Conv2d(1, 1, 1, bias=False),
+        nn.ReLU(),
+        nn.MaxPool2d(window),
+        nn.Flatten(),
+        nn.Linear(emitted, 2, bias=False),
+    )
+    nn.init.constant_(net[0].weight, 0.5)  # which is doubled
+    params = LMHTParams(levels=levels)
+    snn = spiking(net, (1, 4, 4), theta=1.0, kind=LMHT, params=params, T=timesteps)
+    names = ["synops", "firing-rate", "sin", "energy"]
+    found = measured(snn, torch.ones(1, 1, 4, 4), LABELS[:1], timesteps, names)
+    sops = emitted * levels * timesteps * 2
+    assert found.layers["1"]["sops_per_sample"] == 0
+    assert found.layers["2"]["sops_per_sample"] == sops == found.totals["sops_per_sample"]
+    assert found.totals["energy_synaptic_mj"] == pytest.approx(0.9e-9 * sops)
+    assert found.totals["spikes_per_sample"] == 16 * levels * timesteps
+    assert found.totals["firing_rate_mean"] == levels
+    assert found.totals["sin_ratio_steps"] == [0] * timesteps
+
+
+def test_a_function_outside_the_spiking_domain_is_macs_and_no_accumulates():
+    net = nn.Sequential(
+        nn.Linear(4, 4, bias=False), nn.ReLU(), nn.Sigmoid(), nn.Linear(4, 2, bias=False)
+    )
+    with torch.no_grad():
+        net[0].weight.copy_(torch.eye(4))
+    graph, tensors = capture(net, (4,), analog=True)
+    snn = SpikingNetwork(
+        Network(graph, tensors), {"1": IF(Params(), torch.tensor([1.0]))}, 0, None
+    ).eval()
+    found = measured(snn, torch.ones(1, 4), LABELS[:1], 1, ["synops", "firing-rate"]).totals
+    assert found["spikes_per_sample"] == 4
+    assert found["sops_per_sample"] == 0
+    assert found["analog_macs_per_sample"] == 4 + 4 * 2
 
 
 def test_an_identity_shortcut_is_one_operation():
