@@ -79,13 +79,25 @@ class ObstaclesError(UnsupportedError):
         found = [f"{obstacle.place}: {obstacle.found}" for obstacle in obstacles[:NAMED]]
         if count > NAMED:
             found.append(f"and {count - NAMED} more (snnconv inspect names all)")
-        remedies = dict.fromkeys(obstacle.remedy for obstacle in obstacles)
+        remedies: dict[str, list[str]] = {}
+        for obstacle in obstacles:
+            remedies.setdefault(obstacle.remedy, []).append(obstacle.place)
+        several = len(remedies) > 1  # each is said with the places that it is for
         super().__init__(
             f"{count} operation{'s' * (count > 1)} of {whose} can't be converted",
             "; ".join(found),
-            "; ".join(remedies),
+            "; ".join(
+                f"{_few(places)}: {remedy}" if several else remedy
+                for remedy, places in remedies.items()
+            ),
         )
         self.obstacles = tuple(obstacles)
+
+
+def _few(places: Sequence[str]) -> str:
+    """The first of them."""
+    named = list(dict.fromkeys(places))
+    return ", ".join(named[:3]) + ", ..." * (len(named) > 3)
 
 
 class CheckFailedError(SnnconvError):

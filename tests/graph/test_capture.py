@@ -147,7 +147,7 @@ def test_each_refusal_has_its_own_remedy():
     assert "ReLU in its place" in jump.remedy
     assert unknown.remedy == IN_OTHER_WORDS
     assert "track_running_stats=True" in norm.remedy
-    assert error.remedy == f"{jump.remedy}; {unknown.remedy}; {norm.remedy}"
+    assert error.remedy == f"1: {jump.remedy}; 2: {unknown.remedy}; 3: {norm.remedy}"
 
 
 def test_the_verdict_on_a_capture():
