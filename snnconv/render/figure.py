@@ -8,10 +8,13 @@ from snnconv.render.looks import Look, run_look
 from snnconv.render.plot import Axis, Point
 from snnconv.render.scale import Scale, log
 from snnconv.reports import EvaluateReport
+from snnconv.uncertainty import interval
 
 Draw = Callable[[str, float], str]
 """Name (unique in the page) and width in, SVG out."""
 
+FEW = 3
+"""Runs whose intervals stand in a caption."""
 WIDTHS = (352, 592)
 """Every plot is drawn for a narrow and a wide window, so its text has one size everywhere."""
 MANY = 48
@@ -114,6 +117,17 @@ def steps_axis(timesteps: int) -> Axis:
 def over_steps(values: Sequence[float | None], factor: float = 1.0) -> tuple[Point, ...]:
     """A list over steps as points, t from 1; none where the network has no answer."""
     return tuple((float(t), factor * v) for t, v in enumerate(values, 1) if v is not None)
+
+
+def spread(shown: Sequence[Run]) -> str:
+    """A sentence on the intervals at T; many runs have them in the summary."""
+    said = []
+    for run in shown if len(shown) <= FEW else ():
+        bounds = interval(compare.last(run.report.accuracy), run.report.samples)
+        if bounds is not None:
+            n = units.count(run.report.samples)
+            said.append(f"{quoted([run.label])} {units.interval(bounds)} (n = {n})")
+    return f" 95 % intervals at T, in %: {', '.join(said)}." if said else ""
 
 
 def late(shown: Sequence[Run]) -> str:

@@ -15,6 +15,7 @@ from snnconv.render.figure import (
     over_steps,
     percent_axis,
     quoted,
+    spread,
     steps_axis,
     together,
     without,
@@ -76,7 +77,8 @@ def accuracy(everybody: Sequence[Run]) -> Figure:
         "the class is read from the output currents' mean over steps 1 to t, all steps from one "
         "simulation."
     )
-    caption += late(shown) + shared((run.label, run.report.ann_accuracy) for run in shown)
+    caption += spread(shown) + late(shown)
+    caption += shared((run.label, run.report.ann_accuracy) for run in shown)
     return Figure("accuracy", title, caption + remarks(series, everybody, shown), draw)
 
 

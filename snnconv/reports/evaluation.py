@@ -215,16 +215,22 @@ def answered(data: dict[str, Any]) -> dict[str, Any]:
         for key in BY_ANSWER
         if isinstance(steps := data.get(key), list)
     }
+    reached, ann = found.get("accuracy"), data.get("ann_accuracy")
+    at_end = reached[-1] if isinstance(reached, list) and reached else None
     if isinstance(data.get("steps_to_ann"), dict):
-        found["steps_to_ann"] = {m: _at_end(found, m) for m in data["steps_to_ann"]}
+        found["steps_to_ann"] = {
+            margin: data.get("timesteps") if _within(margin, at_end, ann) else None
+            for margin in data["steps_to_ann"]
+        }
     return found
 
 
-def _at_end(data: dict[str, Any], margin: str) -> int | None:
-    """T, if the accuracy there is as close to the ANN's as a margin in points."""
-    at_end, ann = (data.get("accuracy") or [None])[-1], data.get("ann_accuracy")
-    close = at_end is not None and ann is not None and at_end + 1e-9 >= ann - float(margin) / 100
-    return data.get("timesteps") if close else None
+def _within(margin: Any, accuracy: Any, ann: Any) -> bool:
+    """Whether an accuracy is as close to the ANN's as a margin in points, whatever a file holds."""
+    try:
+        return bool(accuracy + 1e-9 >= ann - float(margin) / 100)
+    except (TypeError, ValueError, ArithmeticError):
+        return False
 
 
 def _stages(history: Any) -> set[str]:

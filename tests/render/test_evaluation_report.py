@@ -57,6 +57,14 @@ def test_other_files_are_read_as_they_are(changes):
     assert answered(given) == given
 
 
+@pytest.mark.parametrize("odd", [None, {}, [], "x", ["x"], [None], [[]], 3, [{}], True, 10**400])
+@pytest.mark.parametrize("key", ["accuracy", "ann_accuracy", "steps_to_ann", "history"])
+def test_an_older_file_may_hold_anything(key, odd):
+    answered(content(**{key: odd}))
+    answered(content(steps_to_ann={"x": 1}))
+    answered(content(params={"omega": odd}))
+
+
 @pytest.fixture
 def file(tmp_path):
     return tmp_path / "evaluate.json"
