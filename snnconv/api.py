@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from snnconv import pipeline
+from snnconv import folder, pipeline
 from snnconv.ann.source import from_module
 from snnconv.checkpoint import Checkpoint, load, save
 from snnconv.config import (
@@ -86,12 +86,10 @@ def calibrate(model: str | Path | nn.Module | None = None, **options: Any) -> Ca
     if isinstance(model, nn.Module):
         config = _config(CalibrateConfig, "calibrate", options)
         facts = load_dataset(config.data or "digits", config.data_root, config.download).facts
-        file = config.run / "ann.safetensors"
         origin = LineageStep(stage="import", parent=None, config={"model": type(model).__name__})
         with _modes_kept(model):
             ann, _ = from_module(model, facts, analog=config.non_relu == "analog")
-        save(replace(ann, lineage=(origin,)), file)
-        model = file
+        _, model = folder.save(replace(ann, lineage=(origin,)), config.run, out=None)
     name = None if model is None else str(model)
     return _calibrate.run(_config(CalibrateConfig, "calibrate", {"model": name, **options}))
 

@@ -53,6 +53,15 @@ def save(checkpoint: Checkpoint, file: Path) -> None:
         UsageError: the file can't be written.
         CheckFailedError: :func:`load` would refuse it; nothing is written.
     """
+    write_atomically(file, encoded(checkpoint, file))
+
+
+def encoded(checkpoint: Checkpoint, file: Path) -> bytes:
+    """The content of a checkpoint's file; the same checkpoint gives the same bytes.
+
+    Raises:
+        CheckFailedError: :func:`load` would refuse it; names the file.
+    """
 
     def dump(facts: DataFacts | CalibrationFacts | SpikingFacts | None) -> Any:
         return None if facts is None else facts.model_dump(mode="json")
@@ -75,7 +84,7 @@ def save(checkpoint: Checkpoint, file: Path) -> None:
             broken.found,
             broken.remedy or "look at what the network was made of: snnconv inspect",
         ) from broken
-    write_atomically(file, sealed(document, tensors, KEY))
+    return sealed(document, tensors, KEY)
 
 
 def load(file: Path, expected: Iterable[Kind] | None = None) -> Checkpoint:

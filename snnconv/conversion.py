@@ -148,7 +148,7 @@ def trained_directly(checkpoint: Checkpoint) -> bool:
 def learned(network: SpikingNetwork) -> dict[str, Tensor]:
     """The neurons' learned parameters, ``<site>/<parameter>``, as a checkpoint keeps them."""
     return {
-        f"{site}/{name}": parameter.detach().cpu()
+        f"{site}/{name}": parameter.detach().cpu().clone()
         for site, neuron in network.neurons.items()
         for name, parameter in neuron.named_parameters()
     }

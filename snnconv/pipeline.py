@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from snnconv import folder
 from snnconv.checkpoint import sha256
 from snnconv.config import (
     STAGES,
@@ -23,14 +24,13 @@ from snnconv.plugins import did_you_mean
 from snnconv.progress import Progress
 from snnconv.reports import (
     REPORTS,
-    EvaluateReport,
     PlanStep,
     Report,
     ReportReport,
     RunReport,
     read,
 )
-from snnconv.stages.common import Session, newest
+from snnconv.stages.common import Session
 from snnconv.validated import parameters, spelled
 from snnconv.values import parse_pairs
 
@@ -85,33 +85,14 @@ def report(config: ReportConfig, progress: Progress) -> ReportReport:
     """Report; in a run folder, evaluate first what has not been evaluated as it stands."""
     if not config.evaluations:
         shared = {name: getattr(config, name) for name in _SHARED}
-        latest = newest(config.run, SPIKING)
-        for kind in SPIKING:
-            file = config.run / file_name(kind)
-            if file.exists() and sha256(file) not in _evaluated(config.run):
-                out = config.run / f"evaluate-{kind}.json"
-                if file == latest and not out.exists() and _free(config.run / "evaluate.json"):
-                    out = config.run / "evaluate.json"
-                progress.say(f"evaluate {file}")
-                run_stage("evaluate", EvaluateConfig(**shared, checkpoint=file, out=out), progress)
+        evaluated = {folder.subject(each) for each in folder.evaluations(config.run).values()}
+        for digest, files in folder.checkpoints(config.run, SPIKING).items():
+            if digest not in evaluated:
+                progress.say(f"evaluate {files[0]}")
+                run_stage("evaluate", EvaluateConfig(**shared, checkpoint=files[0]), progress)
     done = run_stage("report", config, progress)
     assert isinstance(done, ReportReport)
     return done
-
-
-def _evaluated(run: Path) -> set[str]:
-    """Hashes of the checkpoints that the evaluations in a folder are of."""
-    reports = (read(file, EvaluateReport) for file in sorted(run.glob("evaluate*.json")))
-    return {report.lineage.inputs[0].sha256 for report in reports}
-
-
-def _free(file: Path) -> bool:
-    """Whether an evaluation may be written here: there is none, or one of what is no more."""
-    if not file.exists():
-        return True
-    checkpoint = read(file, EvaluateReport).lineage.inputs[0]
-    path = Path(checkpoint.path)
-    return not path.exists() or sha256(path) != checkpoint.sha256
 
 
 def plan(
@@ -233,7 +214,7 @@ def run_recipe(
         )
     session.inputs.append(recipe)
     return session.report(
-        RunReport, None if dry_run else planned[0][1].run / "run.json", [], steps=steps
+        RunReport, [] if dry_run else [planned[0][1].run / "run.json"], [], steps=steps
     )
 
 
@@ -264,5 +245,5 @@ def _finds_the_same(stage: str, config: StageConfig, done: Report) -> bool:
     if isinstance(config, ReportConfig):
         return bool(config.evaluations)
     named = getattr(config, "model", None) or getattr(config, "checkpoint", None)
-    found = None if named else newest(config.run, _READS.get(stage, ()))
+    found = None if named else folder.newest(config.run, _READS.get(stage, ()))
     return found is None or str(found) in {entry.path for entry in done.lineage.inputs}

@@ -31,7 +31,7 @@ class Course:
         return self.report.epochs
 
 
-def behind(training: TrainReport, evaluations: Sequence[EvaluateReport]) -> bool:
+def behind(training: Trained, evaluations: Sequence[EvaluateReport]) -> bool:
     """Whether one of these networks comes from this training."""
     made = {file.sha256 for file in training.lineage.outputs}
     used = {file.sha256 for run in evaluations for file in run.lineage.inputs}
@@ -64,6 +64,6 @@ def courses(trainings: Sequence[Trained], everybody: Sequence[Run]) -> list[Cour
 
 def _called(report: Trained) -> str:
     if report.neuron is not None:
-        return f"{report.neuron}, T = {report.timesteps}"
+        return f"{report.neuron.upper()}, T = {report.timesteps}"
     assert isinstance(report, TrainReport)
     return f"ANN ({report.model}, {report.activation})"

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from snnconv.render import units
 from snnconv.reports import EvaluateReport, FinetuneReport, SubsetUse
@@ -56,16 +57,44 @@ def parameters(run: EvaluateReport, others: Sequence[EvaluateReport] = ()) -> st
     return units.pairs(shown) + (f" and {more} more" if more else "")
 
 
+def thresholds(run: EvaluateReport, others: Sequence[EvaluateReport]) -> str:
+    """In what the calibration differs from that of other runs: ``max``, ``samples=512``."""
+
+    def flat(report: EvaluateReport) -> dict[str, object]:
+        rest = dict(report.calibration)
+        params = rest.pop("params", None)
+        return (params if isinstance(params, dict) else {}) | rest
+
+    own = flat(run)
+    differing = {k: v for k, v in own.items() if any(flat(o).get(k) != v for o in others)}
+    return str(own["method"]) if "method" in differing else units.pairs(differing)
+
+
+def past(run: EvaluateReport, others: Sequence[EvaluateReport]) -> str:
+    """The options of earlier stages that differ among runs: ``epochs=5, lr=0.1``."""
+    options = [
+        {name: value for step in each.history for name, value in step.config.items()}
+        for each in (run, *others)
+    ]
+    differing = {
+        name: value
+        for name, value in options[0].items()
+        if any(name in other and other[name] != value for other in options[1:])
+    }
+    return units.pairs(dict(list(differing.items())[:FEW]))
+
+
 _DIFFERENCES: tuple[Callable[[EvaluateReport, Sequence[EvaluateReport]], str], ...] = (
     lambda run, others: run.model,
     lambda run, others: f"T = {run.timesteps}",
     parameters,
-    lambda run, others: calibration(run),
+    thresholds,
     lambda run, others: f"confidence {confidence(run)}",
     lambda run, others: run.data.spec,
-    lambda run, others: f"{run.samples} samples",
+    lambda run, others: f"n = {run.samples}",
+    past,
     lambda run, others: f"seed {run.seed}",
-    lambda run, others: str(run.config.get("checkpoint") or ""),
+    lambda run, others: Path(str(run.config.get("checkpoint") or "")).name,
 )
 """What may tell runs of one label apart, the most telling first."""
 

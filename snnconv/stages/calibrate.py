@@ -6,13 +6,14 @@ from pathlib import Path
 from snnconv import distributed
 from snnconv.ann.source import EMBEDDED, is_checkpoint, open_model
 from snnconv.calibration import CHANNEL_BITS, LAYER_BITS, Method, calibrate
-from snnconv.checkpoint import Checkpoint, load, save
+from snnconv.checkpoint import Checkpoint, load
 from snnconv.config import CalibrateConfig
 from snnconv.conversion import sin_ratios, spiking_network
 from snnconv.dataset import Dataset, batches, subset
 from snnconv.engine import synapse
 from snnconv.engine.memory import Portion
 from snnconv.facts import SpikingFacts
+from snnconv.folder import newest, save
 from snnconv.frames import showings
 from snnconv.graph.check import refuse_obstacles
 from snnconv.progress import Progress, Quiet
@@ -23,10 +24,9 @@ from snnconv.stages.common import (
     files_named,
     fitting,
     lineage_step,
-    newest,
     non_spiking_share,
     open_data,
-    report_file,
+    report_files,
     subset_use,
 )
 from snnconv.statistic import ROOM, relative_error
@@ -66,8 +66,7 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
         )
     step = lineage_step("calibrate", session.inputs[0] if is_checkpoint(spec) else None, config)
     calibrated = replace(calibrated, lineage=(*ann.lineage, step))
-    out = config.out or config.run / "calibrated.safetensors"
-    save(calibrated, out)
+    files = save(calibrated, config.run, config.out)
     sin, paths = _simulated(session, config, calibrated, dataset, progress)
     facts, thresholds = calibrated.calibrated, calibrated.thresholds()
     assert facts is not None
@@ -75,8 +74,8 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
     bits = LAYER_BITS if facts.granularity == "layer" else CHANNEL_BITS
     return session.report(
         CalibrateReport,
-        report_file(config, "calibrate", config.out),
-        [out],
+        report_files(config, "calibrate", config.out, files),
+        files,
         data=data_use(dataset),
         subset=subset_use(dataset.train, chosen, config.seed),
         imported=ImportRow(**verdict._asdict()) if verdict else None,

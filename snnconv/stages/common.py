@@ -20,12 +20,21 @@ from snnconv.engine.memory import Portion, portion
 from snnconv.errors import CheckFailedError, UnsupportedError, UsageError
 from snnconv.facts import DataFacts, LineageStep
 from snnconv.files import refuse_unwritable, sweep, write_atomically
+from snnconv.folder import newest, report_beside
 from snnconv.graph.build import shapes
 from snnconv.graph.roles import Carries
 from snnconv.graph.work import work
 from snnconv.kinds import Kind, file_name
 from snnconv.places import Source, below
-from snnconv.reports import DataUse, FileHash, Lineage, ReportType, SubsetUse, canonical
+from snnconv.reports import (
+    DataUse,
+    FileHash,
+    Lineage,
+    Report,
+    ReportType,
+    SubsetUse,
+    canonical,
+)
 from snnconv.spiking import SpikingNetwork
 
 PATHS = (
@@ -52,14 +61,20 @@ class Session:
         distributed.start(self.device)
 
     def report(
-        self, kind: type[ReportType], file: Path | None, outputs: list[Path], /, **fields: Any
+        self, kind: type[ReportType], files: list[Path], outputs: list[Path], /, **fields: Any
     ) -> ReportType:
-        """Make the stage's report, write it atomically if there is a file for it, hand it out."""
+        """Make the stage's report, write it to its files, if it has any, and hand it out."""
+        report = self.made(kind, outputs, **fields)
+        self.write(report, files)
+        return report
+
+    def made(self, kind: type[ReportType], outputs: list[Path], /, **fields: Any) -> ReportType:
+        """Make the stage's report."""
         distributed.wait()  # for rank 0 to have written what is hashed here
         count = distributed.size()
         parents = [path for path in self.inputs if path.suffix == ".safetensors"]
-        beside = _report_beside(parents[0]) if parents else None
-        report = kind(
+        beside = report_beside(parents[0]) if parents else None
+        return kind(
             schema_id=f"snnconv.{kind.name}/1",
             stage=kind.name,
             config=self.config.model_dump(mode="json"),
@@ -74,18 +89,20 @@ class Session:
             seconds=time.perf_counter() - self.started,
             **fields,
         )
+
+    def write(self, report: Report, files: list[Path]) -> None:
+        """Write the stage's report to each of these files, whole or not at all."""
         try:
             content = canonical(report).encode()
         except ValueError as error:  # JSON has no NaN
             raise CheckFailedError(
-                f"the report of {kind.name} can't be written",
+                f"the report of {report.stage} can't be written",
                 f"NaN or Inf among its figures ({error})",
                 "look at the weights and the data: snnconv inspect",
             ) from error
-        if file is not None:
+        for file in files:
             write_atomically(file, content)
         distributed.wait()  # or the next stage would not find it
-        return report
 
 
 def _refuse_outputs(config: StageConfig) -> None:
@@ -142,19 +159,17 @@ def _hashed(path: Path) -> FileHash:
     return FileHash(path=str(path), sha256=sha256(path))
 
 
-def _report_beside(checkpoint: Path) -> Path | None:
-    """The report of the stage that wrote a checkpoint, if it lies beside it."""
-    made = {"ann": "train", "calibrated": "calibrate", "converted": "convert"}
-    made |= {"trained": "train", "finetuned": "finetune", "reparameterized": "reparameterize"}
-    file = checkpoint.with_name(f"{made.get(checkpoint.stem, checkpoint.stem)}.json")
-    if checkpoint.stem == "calibrated" and not file.exists():
-        file = checkpoint.with_name("train.json")  # with QCFS, training gives thresholds
-    return file if file.exists() else None
-
-
 def report_file(config: StageConfig, stage: str, out: Path | None) -> Path:
-    """Where a stage's report goes: beside a named checkpoint, else into the run folder."""
+    """Where a stage's report is found: beside a named checkpoint, else in the run folder."""
     return config.run / f"{stage}.json" if out is None else out.with_suffix(".json")
+
+
+def report_files(
+    config: StageConfig, stage: str, out: Path | None, outputs: list[Path]
+) -> list[Path]:
+    """Where a stage writes its report: beside its checkpoint, and where it is found."""
+    own, found = outputs[0].with_suffix(".json"), report_file(config, stage, out)
+    return list(dict.fromkeys([own, found]))
 
 
 def lineage_step(stage: str, parent: Path | None, config: StageConfig) -> LineageStep:
@@ -191,12 +206,6 @@ def course_files(session: Session, config: OptimiserConfig, report: Path, *outpu
         taken_up=config.resume,
         good=tuple(dict.fromkeys(file for file in (*read, *outputs) if file.exists())),
     )
-
-
-def newest(run: Path, kinds: tuple[Kind, ...]) -> Path | None:
-    """The newest checkpoint of these kinds in a run folder."""
-    found = [file for kind in kinds if (file := run / file_name(kind)).exists()]
-    return max(found, key=lambda file: file.stat().st_mtime_ns, default=None)
 
 
 def checkpoint_file(given: Path | None, run: Path, kinds: tuple[Kind, ...], remedy: str) -> Path:

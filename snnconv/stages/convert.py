@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 
-from snnconv.checkpoint import load, save
+from snnconv.checkpoint import load
 from snnconv.config import ConvertConfig
 from snnconv.conversion import confident_sites, measure_confidence, spiking_network
 from snnconv.dataset import batches, subset
 from snnconv.engine.memory import Portion
 from snnconv.errors import UsageError
 from snnconv.facts import SpikingFacts
+from snnconv.folder import save
 from snnconv.frames import showings
 from snnconv.graph.ops import OPS, Role
 from snnconv.graph.roles import cumulative
@@ -22,7 +23,7 @@ from snnconv.stages.common import (
     lineage_step,
     non_spiking_share,
     open_data,
-    report_file,
+    report_files,
     source_of,
     subset_use,
 )
@@ -79,14 +80,13 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
         converted = replace(
             converted, spiking=converted.spiking.model_copy(update={"confidence": confidence})
         )
-    out = config.out or config.run / "converted.safetensors"
-    save(converted, out)
+    files = save(converted, config.run, config.out)
 
     graph = converted.graph
     return session.report(
         ConvertReport,
-        report_file(config, "convert", config.out),
-        [out],
+        report_files(config, "convert", config.out, files),
+        files,
         neuron=config.neuron,
         params=params.model_dump(),
         timesteps=config.timesteps,

@@ -39,7 +39,7 @@ def run(config: DoctorConfig, progress: Progress | None = None) -> DoctorReport:
         _spikes(),
         _folder(config.run),
     ]
-    return session.report(DoctorReport, None, [], checks=checks)
+    return session.report(DoctorReport, [], [], checks=checks)
 
 
 def _python() -> Check:

@@ -21,6 +21,7 @@ from snnconv.dataset import Dataset, batches, subset
 from snnconv.engine.memory import Portion
 from snnconv.errors import CheckFailedError, UsageError
 from snnconv.facts import DataFacts
+from snnconv.folder import describe, fuller, place
 from snnconv.frames import showings, still
 from snnconv.graph.build import Network
 from snnconv.graph.fold import fold
@@ -28,6 +29,7 @@ from snnconv.graph.ir import SITES
 from snnconv.graph.roles import sources
 from snnconv.kinds import SPIKING
 from snnconv.metric import ROOM, Batch, Figures, Metric, Watch
+from snnconv.names import origin
 from snnconv.progress import Progress, Quiet
 from snnconv.reports import EvaluateReport, Histogram, LayerRow, LineageRow
 from snnconv.simulate import simulate
@@ -113,15 +115,14 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
         found.totals |= figures.totals
         for name, row in figures.layers.items():
             found.layers.setdefault(name, {}).update(row)
-    return session.report(
+    report = session.made(
         EvaluateReport,
-        config.out or config.run / "evaluate.json",
         [],
         data=data_use(dataset),
         subset=subset_use(dataset.test, everyone, config.seed),
-        model=_model(checkpoint),
+        model=origin(step.config for step in checkpoint.lineage),
         history=[LineageRow(**step.model_dump()) for step in checkpoint.lineage],
-        label=_label(checkpoint),
+        label=describe(checkpoint).label,
         trained_directly=alone,
         neuron=facts.neuron,
         params=params.model_dump(),
@@ -154,6 +155,18 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
         peak_memory_mib=runtime.peak_memory_mib(session.device),
         **found.totals,
     )
+    _tell_of_fuller(report, config, progress)
+    session.write(report, [config.out] if config.out else place(report, config.run))
+    return report
+
+
+def _tell_of_fuller(report: EvaluateReport, config: EvaluateConfig, progress: Progress) -> None:
+    """Say where the evaluation with more samples is, if this one takes its place as the newest."""
+    if config.out is None and (file := fuller(report, config.run)):
+        progress.say(
+            f"evaluate.json is the newest evaluation, of {report.samples} samples; "
+            f"the one with more samples stays in {file}, and report takes it"
+        )
 
 
 def _warm_up(
@@ -190,12 +203,6 @@ def _kinds(wanted: Iterable[str]) -> dict[str, type[Metric]]:
     return dict(sorted(kinds.items(), key=lambda item: len(item[1].needs)))
 
 
-def _model(checkpoint: Checkpoint) -> str:
-    """What the network was made from, as the first stage that was told called it."""
-    named = (step.config.get("model") for step in checkpoint.lineage)
-    return next((str(name) for name in named if name), "network")
-
-
 def _reference(checkpoint: Checkpoint) -> Network | None:
     """The ANN that was converted, where fine-tuning has moved the weights away from it."""
     if not checkpoint.reference:
@@ -212,19 +219,6 @@ def _beside(
         with torch.no_grad():
             logits = reference(x)
     return logits, inputs
-
-
-def _label(checkpoint: Checkpoint) -> str:
-    """Neuron, thresholds and what was done, short enough for a legend."""
-    facts, calibrated = checkpoint.spiking, checkpoint.calibrated
-    assert facts is not None
-    assert calibrated is not None
-    parts = [facts.neuron, calibrated.method]
-    if checkpoint.kind != "converted":
-        parts.append(checkpoint.kind)
-    if facts.confidence:
-        parts.append("confidence")
-    return ", ".join(parts)
 
 
 def _histograms(checkpoint: Checkpoint) -> list[Histogram]:

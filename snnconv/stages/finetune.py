@@ -5,11 +5,12 @@ from dataclasses import replace
 import torch
 
 from snnconv import runtime
-from snnconv.checkpoint import Checkpoint, load, save
+from snnconv.checkpoint import Checkpoint, load
 from snnconv.config import FinetuneConfig
 from snnconv.conversion import learned, spiking_network, timesteps, trained_directly
 from snnconv.course import follow
 from snnconv.engine.memory import Portion
+from snnconv.folder import save
 from snnconv.frames import showings
 from snnconv.kinds import SPIKING
 from snnconv.objective import HeldOut, Spiking, slice_of
@@ -27,6 +28,7 @@ from snnconv.stages.common import (
     open_data,
     read_once,
     report_file,
+    report_files,
     subset_use,
 )
 from snnconv.training import Training, hold_out
@@ -73,8 +75,8 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
         objective, dataset.train, checkpoint.data, config, parts, session.device, progress
     )
     out = config.out or config.run / "finetuned.safetensors"
-    files = course_files(session, config, report_file(config, "finetune", config.out), out)
-    course = follow(training, files, from_start=True, progress=progress)
+    traces = course_files(session, config, report_file(config, "finetune", config.out), out)
+    course = follow(training, traces, from_start=True, progress=progress)
     made = replace(
         checkpoint,
         kind="finetuned",
@@ -85,17 +87,16 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
         spiking=facts.model_copy(update={"timesteps": T}),
         lineage=(*checkpoint.lineage, lineage_step("finetune", file, config)),
     )
-    last = out.with_name(f"{out.stem}-last.safetensors")
-    save(_holding(made, snn), last)
+    last = _holding(made, snn)
     snn.load_state_dict(course.best)
-    save(_holding(made, snn), out)
+    files = save(_holding(made, snn), config.run, config.out, last)
     assert course.start is not None
     rows, held_out = course.rows, len(parts.validation)
     at_end = rows[-1].accuracy if rows else course.start.accuracy
     report = session.report(
         FinetuneReport,
-        report_file(config, "finetune", config.out),
-        [out, last],
+        report_files(config, "finetune", config.out, files),
+        files,
         data=data_use(dataset),
         subset=subset_use(dataset.train, parts.train, config.seed),
         held_out=subset_use(dataset.train, parts.validation, config.seed),
@@ -115,7 +116,7 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
         epochs=rows,
         peak_memory_mib=runtime.peak_memory_mib(session.device),
     )
-    files.resume.unlink(missing_ok=True)
+    traces.resume.unlink(missing_ok=True)
     return report
 
 

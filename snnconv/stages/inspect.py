@@ -58,7 +58,7 @@ def run(config: InspectConfig, progress: Progress | None = None) -> InspectRepor
     macs = by_convention(network.graph, network.network) if network else {}
     return session.report(
         InspectReport,
-        None,
+        [],
         [],
         kind=network.kind if network else "ann",
         data=network.data.model_dump(mode="json") if network else None,

@@ -13,13 +13,14 @@ from typing import Any
 from torch import Tensor
 
 from snnconv import runtime
-from snnconv.checkpoint import Checkpoint, load, save
+from snnconv.checkpoint import Checkpoint, load
 from snnconv.config import ReparameterizeConfig
 from snnconv.conversion import learned, setup, spiking_network
 from snnconv.dataset import batches, subset
 from snnconv.engine.memory import Portion
 from snnconv.errors import CheckFailedError, UsageError
 from snnconv.facts import SpikingFacts
+from snnconv.folder import save
 from snnconv.frames import showings
 from snnconv.kinds import Kind
 from snnconv.metric import Figures, Watch
@@ -37,7 +38,7 @@ from snnconv.stages.common import (
     lineage_step,
     non_spiking_share,
     open_data,
-    report_file,
+    report_files,
     subset_use,
 )
 from snnconv.uncertainty import interval, mcnemar
@@ -95,13 +96,12 @@ def run(config: ReparameterizeConfig, progress: Progress | None = None) -> Repar
             f"accuracy {accuracy[1]:.2%}, where it was {accuracy[0]:.2%}",
             "allow more with --tolerance POINTS, or convert with fewer levels",
         )
-    out = config.out or config.run / "reparameterized.safetensors"
-    save(after, out)
+    files = save(after, config.run, config.out)
     assert after.spiking is not None
     return session.report(
         ReparameterizeReport,
-        report_file(config, "reparameterize", config.out),
-        [out],
+        report_files(config, "reparameterize", config.out, files),
+        files,
         data=data_use(dataset),
         subset=subset_use(dataset.test, order, config.seed),
         neuron=after.spiking.neuron,

@@ -1,7 +1,9 @@
 """``snnconv report``: evaluations as a table, Markdown, and one self-contained HTML file."""
 
+from collections.abc import Set
 from pathlib import Path
 
+from snnconv import folder
 from snnconv.checkpoint import sha256
 from snnconv.config import ReportConfig
 from snnconv.errors import UsageError
@@ -25,38 +27,55 @@ from snnconv.stages.common import Session
 from snnconv.uncertainty import interval
 
 
-def evaluation_files(given: tuple[Path, ...], run: Path) -> list[Path]:
+def _evaluations(config: ReportConfig, progress: Progress) -> dict[Path, EvaluateReport]:
     """The evaluations to report on: the files named, and those in the folders named."""
-    files: list[Path] = []
-    for place in given:
-        files += _in_folder(place) if place.is_dir() else [place]
-    return files if given else _in_folder(run)
+    found: dict[Path, EvaluateReport] = {}
+    for place in config.evaluations or (config.run,):
+        if place.is_dir() or not config.evaluations:
+            found |= _in_folder(place, progress)
+        else:
+            found[place] = read(place, EvaluateReport)
+    return found
 
 
-def _in_folder(run: Path) -> list[Path]:
-    return sorted(run.glob("evaluate*.json"))
+def _in_folder(run: Path, progress: Progress) -> dict[Path, EvaluateReport]:
+    """Of each network in a folder the fullest evaluation at each T; says what it leaves out."""
+    every = folder.evaluations(run)
+    here = set(folder.checkpoints(run)) if every else set()
+    current = {file: each for file, each in every.items() if _is_current(each, here)}
+    kept = folder.fullest(current)
+    for file, report in every.items():
+        if file not in current:
+            progress.say(f"{file}: left out, its checkpoint has been written anew")
+        elif file not in kept:
+            progress.say(
+                f"{file}: left out, of {report.samples} samples; "
+                "another evaluation of the same network has more of them, or is newer"
+            )
+    return kept
 
 
-def _is_current(evaluation: EvaluateReport) -> bool:
-    """Whether the checkpoint it is of still is what it was, or is gone."""
-    checkpoint = evaluation.lineage.inputs[0]
-    path = Path(checkpoint.path)
-    return not path.exists() or sha256(path) == checkpoint.sha256
+def _is_current(evaluation: EvaluateReport, here: Set[str]) -> bool:
+    """Whether the checkpoint it is of is in the folder, is what it was elsewhere, or is gone."""
+    if folder.subject(evaluation) in here or not evaluation.lineage.inputs:
+        return True
+    path = Path(evaluation.lineage.inputs[0].path)
+    return not path.exists() or sha256(path) == folder.subject(evaluation)
 
 
 def _trainings(folders: list[Path], evaluations: list[EvaluateReport]) -> list[Trained]:
     """What ``train`` and ``finetune`` left beside the evaluations.
 
-    A training is drawn where an evaluated network comes from it; fine-tuning in any case, since its
-    network may be waiting to be evaluated.
+    A training is drawn if an evaluated network comes from it. The newest fine-tuning is always
+    drawn, because its network may be waiting to be evaluated.
     """
     found: list[Trained] = []
-    for folder in folders:
-        if (file := folder / "train.json").exists():
-            report = read(file, TrainReport)
-            found += [report] if behind(report, evaluations) else []
-        if (file := folder / "finetune.json").exists():
-            found.append(read(file, FinetuneReport))
+    for run in folders:
+        trains = folder.trainings(run, TrainReport, ("ann", "calibrated", "trained"))
+        tuned = folder.trainings(run, FinetuneReport, ("finetuned",))
+        every: dict[Path, Trained] = {**trains, **tuned}
+        newest = run / f"{FinetuneReport.name}.json"
+        found += [r for file, r in every.items() if file == newest or behind(r, evaluations)]
     return found
 
 
@@ -68,18 +87,13 @@ def run(config: ReportConfig, progress: Progress | None = None) -> ReportReport:
         CheckpointError: a file that is none.
     """
     session = Session(config)
-    files = evaluation_files(config.evaluations, config.run)
-    evaluations = [read(file, EvaluateReport) for file in files]
-    if not config.evaluations:
-        kept = [pair for pair in zip(files, evaluations, strict=True) if _is_current(pair[1])]
-        for file in set(files) - {file for file, _ in kept}:
-            (progress or Quiet()).say(f"{file}: left out, its checkpoint has been written anew")
-        files, evaluations = [file for file, _ in kept], [one for _, one in kept]
-    if not files:
+    found = _evaluations(config, progress or Quiet())
+    if not found:
         places = ", ".join(str(place) for place in config.evaluations or (config.run,))
         raise UsageError(
             "there is nothing to report", f"no evaluate*.json in {places}", "snnconv evaluate"
         )
+    files, evaluations = list(found), list(found.values())
     trainings = _trainings(list(dict.fromkeys(file.parent for file in files)), evaluations)
     session.inputs += files
     names = labels(evaluations)
@@ -89,13 +103,13 @@ def run(config: ReportConfig, progress: Progress | None = None) -> ReportReport:
     write_atomically(text, markdown(evaluations).encode())
     return session.report(
         ReportReport,
-        out.with_suffix(".json"),
+        [out.with_suffix(".json")],
         [out, text],
         html=str(out),
         markdown=str(text),
         runs=[
             RunSummary(
-                label=evaluation.label,
+                label=label,
                 file=str(file),
                 neuron=evaluation.neuron,
                 samples=evaluation.samples,
@@ -111,7 +125,7 @@ def run(config: ReportConfig, progress: Progress | None = None) -> ReportReport:
                 energy_ann_mj=evaluation.energy_ann_mj,
                 non_spiking_share=evaluation.non_spiking_share,
             )
-            for file, evaluation in zip(files, evaluations, strict=True)
+            for label, file, evaluation in zip(labels(evaluations), files, evaluations, strict=True)
         ],
         differences=[
             RunDifference(run=names[i], other=names[j], **test.model_dump())

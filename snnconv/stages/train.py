@@ -16,7 +16,7 @@ from snnconv.ann.measure import accuracy
 from snnconv.ann.recurrent import with_hard_gates
 from snnconv.ann.source import is_checkpoint, open_model
 from snnconv.calibration import Method, calibrate
-from snnconv.checkpoint import Checkpoint, load, save
+from snnconv.checkpoint import Checkpoint, load
 from snnconv.config import TrainConfig
 from snnconv.conversion import learned, spiking_network
 from snnconv.course import follow
@@ -24,6 +24,7 @@ from snnconv.dataset import Dataset, Split, batches, subset
 from snnconv.engine.memory import Portion
 from snnconv.errors import CheckFailedError, UnsupportedError, UsageError
 from snnconv.facts import CalibrationFacts, SiteFacts, SpikingFacts
+from snnconv.folder import save
 from snnconv.frames import showings
 from snnconv.graph.build import Network
 from snnconv.graph.rewrite import averaged, quantized, thresholds
@@ -44,6 +45,7 @@ from snnconv.stages.common import (
     open_data,
     read_once,
     report_file,
+    report_files,
     subset_use,
 )
 from snnconv.statistic import ROOM as STATISTICS
@@ -104,10 +106,9 @@ def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
 
     aim = objective(dataset.train, parts.validation)
     training = Training(aim, dataset.train, facts, config, parts, session.device, progress)
-    report = report_file(config, "train", config.out)
     out = config.out or config.run / file_name(config.kind)
-    files = course_files(session, config, report, out)
-    course = follow(training, files, from_start=False, progress=progress)
+    traces = course_files(session, config, report_file(config, "train", config.out), out)
+    course = follow(training, traces, from_start=False, progress=progress)
     module.eval()
     final = objective(dataset.test, torch.arange(len(dataset.test.labels))).measure()
     made = _holding(made, module)
@@ -115,11 +116,11 @@ def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
         _refuse_lost(thresholds(made.graph, made.network))
         made = _calibrated(made, dataset, sample, session, progress)
     step = lineage_step("train", source, config)
-    save(replace(made, lineage=(*made.lineage, step)), out)
+    files = save(replace(made, lineage=(*made.lineage, step)), config.run, config.out)
     done = session.report(
         TrainReport,
-        report,
-        [out],
+        report_files(config, "train", config.out, files),
+        files,
         data=data_use(dataset),
         subset=subset_use(dataset.train, parts.train, config.seed),
         held_out=subset_use(dataset.train, parts.validation, config.seed),
@@ -139,7 +140,7 @@ def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
         accuracy_interval=interval(final.accuracy, len(dataset.test.labels)),
         firing_rate=final.firing_rate,
     )
-    files.resume.unlink(missing_ok=True)
+    traces.resume.unlink(missing_ok=True)
     return done
 
 
