@@ -20,7 +20,7 @@ from snnconv.reports import EvaluateReport, ReportType, read
 
 SUFFIX = ".safetensors"
 EVALUATION = "evaluate.json"
-_DECIDES = ("metric", "energy_ac_pj", "energy_mac_pj", "seed", "engine")
+_DECIDES = ("metric", "energy_ac_pj", "energy_mac_pj", "engine")
 """Options of an evaluation that change its figures, beside T, data and samples."""
 
 _WRITTEN_BY = {"ann": "train", "calibrated": "calibrate", "converted": "convert"}
@@ -255,7 +255,8 @@ def _work(report: EvaluateReport) -> str:
     """A hash of all that decides what an evaluation finds."""
     options = {name: report.config.get(name) for name in _DECIDES}
     inputs = [file.sha256 for file in report.lineage.inputs]
-    of = [inputs, report.timesteps, report.samples, report.data.spec, options]
+    drawn = report.subset.sha256 if report.subset else None
+    of = [inputs, report.timesteps, report.samples, drawn, report.data.spec, options]
     return hashlib.sha256(canonical_json(of).encode()).hexdigest()
 
 

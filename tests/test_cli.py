@@ -76,16 +76,24 @@ def four(tmp_path_factory):
 
 def test_the_four_lines_write_the_files_of_the_design(four):
     assert set(files(four[0])) == {
+        "calibrated-p99.9.safetensors",
+        "calibrated-p99.9.json",
         "calibrated.safetensors",
         "calibrate.json",
+        "converted-msat-p99.9-T8.safetensors",
+        "converted-msat-p99.9-T8.json",
         "converted.safetensors",
         "convert.json",
+        "finetuned-msat-p99.9-T8.safetensors",
+        "finetuned-msat-p99.9-T8-last.safetensors",
+        "finetuned-msat-p99.9-T8.json",
         "finetuned.safetensors",
         "finetuned-last.safetensors",
         "finetune.json",
         "finetune.jsonl",
+        "evaluate-msat-p99.9-T8-n355.json",
+        "evaluate-msat-p99.9-finetuned-T8-n355.json",
         "evaluate.json",
-        "evaluate-converted.json",
         "report.html",
         "report.md",
         "report.json",
@@ -445,7 +453,7 @@ def test_demo(tmp_path, monkeypatch):
     last = result.out.split()[-1]
     assert last.endswith(".html")
     assert (tmp_path / last).is_file()
-    assert "msat" in result.out
+    assert "MSAT p99.9" in result.out
 
 
 @pytest.mark.long

@@ -191,7 +191,7 @@ def test_a_foreign_file_that_is_newer_is_not_read(recipe):
     assert outcomes("--set", "evaluate.limit=10") == ["skipped", "skipped", "run", "run"]
     written = json.loads((recipe.parent / "out" / "evaluate.json").read_text())
     assert written["lineage"]["inputs"][0]["path"] == "out/converted.safetensors"
-    assert written["label"].startswith("if")
+    assert written["label"] == "IF p99"
 
 
 def test_an_input_that_appears_is_read(recipe):
@@ -219,7 +219,8 @@ def limited(monkeypatch):
     calls, run = [], evaluate.run
 
     def few(config, progress=None):
-        calls.append((config.checkpoint.name, config.out.name))
+        if config.checkpoint:
+            calls.append(config.checkpoint.name)
         return run(config.model_copy(update={"limit": 5}), progress)
 
     monkeypatch.setattr(evaluate, "run", few)
@@ -231,23 +232,22 @@ def test_a_report_evaluates_what_lacks_it(recipe, monkeypatch):
     config = ReportConfig(run="out")
     done("calibrate", "--samples", 64, "--run", "out")
     done("convert", "--timesteps", 1, "--run", "out")
-    converted, finetuned = file_name("converted"), file_name("finetuned")
     assert len(report(config, Quiet()).runs) == 1
-    assert calls == [(converted, "evaluate.json")]
+    assert calls == ["converted-if-p99.9-T1.safetensors"]
     assert len(report(config, Quiet()).runs) == 1
     assert len(calls) == 1
 
     # another checkpoint beside it does not cost the first its evaluation
     done("finetune", "--epochs", 0, "--limit", 60, "--run", "out")
     found = report(config, Quiet())
-    assert calls[1:] == [(finetuned, "evaluate-finetuned.json")]
-    assert {run.label for run in found.runs} == {"if, percentile", "if, percentile, finetuned"}
+    assert calls[1:] == ["finetuned-if-p99.9-T1.safetensors"]
+    assert [run.label for run in found.runs] == ["IF p99.9", "IF p99.9, fine-tuned"]
 
-    # a checkpoint that was made anew is evaluated anew, in the place of what is no more
+    # another conversion costs neither its place
     done("convert", "--timesteps", 2, "--neuron", "msat", "--run", "out")
     found = report(config, Quiet())
-    assert calls[2:] == [(converted, "evaluate.json")]
-    assert {run.label for run in found.runs} == {"msat, percentile", "if, percentile, finetuned"}
+    assert calls[2:] == ["converted-msat-p99.9-T2.safetensors"]
+    assert [run.label for run in found.runs] == ["IF p99.9", "IF p99.9, fine-tuned", "MSAT p99.9"]
 
 
 def test_a_report_of_named_evaluations_makes_none(recipe, monkeypatch):
@@ -262,5 +262,5 @@ def test_a_report_of_named_evaluations_makes_none(recipe, monkeypatch):
     found = report(ReportConfig(run="out", evaluations=files_given), Quiet())
     assert [run.file for run in found.runs] == [str(file) for file in files_given]
     found = report(ReportConfig(run="out", evaluations=(recipe.parent,)), Quiet())
-    assert len(found.runs) == 2
+    assert [run.file for run in found.runs] == [str(files_given[-1])]  # the same work, once
     assert calls == []

@@ -169,7 +169,7 @@ def test_steps_to_the_ann():
             [{"calibration": {"method": "max"}}, {"calibration": {"method": "mse"}}],
             ["x, max", "x, mse"],
         ),
-        ([{"samples": 10}, {}], ["x, 10 samples", "x, 360 samples"]),
+        ([{"samples": 10}, {}], ["x, n = 10", "x, n = 360"]),
         ([{}, {}, {}], ["x (1)", "x (2)", "x (3)"]),
         ([{}, {"T": 8}, {}], ["x, T = 32 (1)", "x, T = 8", "x, T = 32 (2)"]),
     ],

@@ -49,7 +49,7 @@ def test_an_ann_and_what_became_of_it_share_their_axes():
 def test_only_fine_tuning_has_an_epoch_0():
     (alone,) = courses([train(neuron="if")], [])
     (tuned,) = courses([finetune()], [])
-    assert alone.label == "if, T = 4"
+    assert alone.label == "IF, T = 4"
     assert (alone.start_accuracy, tuned.start_accuracy) == (None, 0.62)
     assert alone.rows == epochs(30, 0.2, 0.99)
 
