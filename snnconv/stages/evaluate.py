@@ -155,18 +155,20 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
         peak_memory_mib=runtime.peak_memory_mib(session.device),
         **found.totals,
     )
-    _tell_of_fuller(report, config, progress)
-    session.write(report, [config.out] if config.out else place(report, config.run))
-    return report
+    return _written(report, session, config, progress)
 
 
-def _tell_of_fuller(report: EvaluateReport, config: EvaluateConfig, progress: Progress) -> None:
-    """Say where the evaluation with more samples is, if this one takes its place as the newest."""
+def _written(
+    report: EvaluateReport, session: Session, config: EvaluateConfig, progress: Progress
+) -> EvaluateReport:
+    """Write the report; say where the evaluation with more samples is, if it was the newest."""
     if config.out is None and (file := fuller(report, config.run)):
         progress.say(
             f"evaluate.json is the newest evaluation, of {report.samples} samples; "
             f"the one with more samples stays in {file}, and report takes it"
         )
+    session.write(report, [config.out] if config.out else place(report, config.run))
+    return report
 
 
 def _warm_up(
