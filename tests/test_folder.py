@@ -7,7 +7,7 @@ import pytest
 from checkpoints import ann
 from commands import done, files, here
 
-from snnconv import checkpoint as writing
+from snnconv import files as writing
 from snnconv import folder
 from snnconv.checkpoint import encoded, load, sha256
 from snnconv.config import ConvertConfig, EvaluateConfig, ReportConfig
@@ -154,7 +154,7 @@ def test_the_copy_is_no_link(tmp_path, calibrated):
     assert own(tmp_path, "converted-*.safetensors") == ["converted-if-p99.9-T2.safetensors"]
 
 
-@pytest.mark.parametrize("after", range(1, 5))
+@pytest.mark.parametrize("after", range(1, 8, 2))  # a file is synced, then its folder
 def test_whenever_it_is_stopped_every_file_is_whole(after, tmp_path, calibrated, monkeypatch):
     first = converting(tmp_path, calibrated, **CONVERSIONS[0])
     second = converting(tmp_path / "other", calibrated, **CONVERSIONS[1])

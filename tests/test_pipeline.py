@@ -89,7 +89,7 @@ def test_what_wins(recipe):
     assert planned(recipe, ["calibrate.seed=3"])["calibrate"].seed == 3
     flagged = planned(recipe, ["calibrate.seed=3"], seed=4, device=None)
     assert [config.seed for config in flagged.values()] == [4, 4]
-    assert flagged["convert"].timesteps == 16
+    assert flagged["convert"].timesteps == 8
     assert planned(recipe, ["convert.timesteps=8"])["convert"].timesteps == 8
     assert flagged["convert"].device == "auto"
 
