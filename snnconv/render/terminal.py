@@ -9,7 +9,7 @@ from typing import Any, TextIO, cast
 
 from pydantic import BaseModel
 from rich import box
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
@@ -186,9 +186,6 @@ class Terminal:
         for block in blocks:
             self.out.print()
             drawn = _table(block, self.out.width) if isinstance(block, Table) else _facts(block)
-            if drawn is None:
-                _write(self.out, plain([block]))
-                continue
             self.out.print(Text(printable(block.title), style="bold"))
             self.out.print(drawn)
 
@@ -232,8 +229,11 @@ def _fitting(table: Table, width: int) -> tuple[Table | None, list[str]]:
         max(len(column.title), *(len(row[c] or "-") for row in table.rows), 0)
         for c, column in enumerate(table.columns)
     ]
-    # a name may be folded, a number may not
-    widths[0] = min(widths[0], NAME)
+    # a text may be folded, a number may not
+    widths = [
+        width if c and table.columns[c].numeric else min(width, NAME)
+        for c, width in enumerate(widths)
+    ]
     kept, dropped = list(range(len(widths))), list[str]()
     groups = dict.fromkeys(column.optional for column in table.columns if column.optional)
     for group in (*groups, ""):
@@ -244,17 +244,17 @@ def _fitting(table: Table, width: int) -> tuple[Table | None, list[str]]:
     return None, []
 
 
-def _table(table: Table, width: int) -> Group | None:
-    """A table that fits the width, or none: a cropped number would be a wrong one."""
+def _table(table: Table, width: int) -> Group:
+    """A table that fits the width, or its rows one by one: no number is cropped."""
     shown, dropped = _fitting(table, width)
     if shown is None:
-        return None
+        return _rows(table)
     drawn = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for c, column in enumerate(shown.columns):
         drawn.add_column(
             Text(printable(column.title)),
             justify="right" if column.numeric else "left",
-            no_wrap=c > 0,
+            no_wrap=c > 0 and all(len(row[c] or "") <= NAME for row in shown.rows),
             overflow="fold",
         )
     for r, row in enumerate(shown.rows):
@@ -269,6 +269,21 @@ def _table(table: Table, width: int) -> Group | None:
     if dropped:
         notes.append(f"not shown for lack of width: {', '.join(dropped)}")
     return Group(drawn, *(Text(printable(note), style="dim") for note in notes))
+
+
+def _rows(table: Table) -> Group:
+    """A table's rows below one another, each as a list of its cells."""
+    parts: list[RenderableType] = []
+    for r, row in enumerate(table.rows):
+        cells = (
+            Fact(column.title, f"{cell}*" if (r, c) in table.best else cell)
+            for c, (column, cell) in enumerate(zip(table.columns, row, strict=True))
+            if c > 0 and cell is not None
+        )
+        parts += [Text(printable(row[0] or "-")), _facts(Facts("", tuple(cells)))]
+    notes = [f"* {table.mark}"] if table.best else []
+    notes += [table.note] if table.note else []
+    return Group(*parts, *(Text(printable(note), style="dim") for note in notes))
 
 
 def _facts(facts: Facts) -> Padding:

@@ -132,13 +132,24 @@ def test_json_is_alone_on_stdout(capsys):
     assert "Comparison" in err
 
 
+@pytest.mark.parametrize("width", [60, 80, 100])
 @pytest.mark.parametrize("name", REPORTS)
-def test_a_terminal_gets_a_table_that_fits(name, terminal):
-    tty = terminal()
+def test_a_terminal_gets_a_table_that_fits(name, width, terminal):
+    tty = terminal(width)
     Terminal().show(REPORTS[name]())
     lines = tty.getvalue().splitlines()
     assert "\x1b[1m" in tty.getvalue()
-    assert max(len(_bare(line)) for line in lines) <= 100
+    assert max(len(_bare(line)) for line in lines) <= width
+    assert "\u2026" not in tty.getvalue()
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_a_comparison_without_room_lists_its_rows(width, terminal):
+    tty = terminal(width)
+    Terminal().show_comparison(examples.three())
+    lines = [_bare(line) for line in tty.getvalue().splitlines()]
+    assert max(map(len, lines)) <= width
+    assert sum("8.09 uJ (56.8%)" in line for line in lines) == 1
 
 
 def test_a_narrow_terminal_says_what_it_leaves_out(terminal):
