@@ -32,7 +32,7 @@ from snnconv.config import (
 )
 from snnconv.conversion import spiking_network
 from snnconv.dataset import load as load_dataset
-from snnconv.facts import LineageStep
+from snnconv.facts import DataFacts, LineageStep
 from snnconv.progress import Quiet
 from snnconv.reports import (
     CalibrateReport,
@@ -51,6 +51,7 @@ from snnconv.stages import finetune as _finetune
 from snnconv.stages import inspect as _inspect
 from snnconv.stages import reparameterize as _reparameterize
 from snnconv.stages import train as _train
+from snnconv.stages.common import normalisation
 from snnconv.validated import parameters
 
 __all__ = [
@@ -85,13 +86,19 @@ def calibrate(model: str | Path | nn.Module | None = None, **options: Any) -> Ca
     """``snnconv calibrate``; takes a live module too, which is written to RUN/ann.safetensors."""
     if isinstance(model, nn.Module):
         config = _config(CalibrateConfig, "calibrate", options)
-        facts = load_dataset(config.data or "digits", config.data_root, config.download).facts
+        facts = _facts(config)
         origin = LineageStep(stage="import", parent=None, config={"model": type(model).__name__})
         with _modes_kept(model):
             ann, _ = from_module(model, facts, analog=config.non_relu == "analog")
         _, model = folder.save(replace(ann, lineage=(origin,)), config.run, out=None)
     name = None if model is None else str(model)
     return _calibrate.run(_config(CalibrateConfig, "calibrate", {"model": name, **options}))
+
+
+def _facts(config: CalibrateConfig) -> DataFacts:
+    given = normalisation(config)
+    data = config.data or "digits"
+    return load_dataset(data, config.data_root, config.download, given=given).facts
 
 
 @contextmanager

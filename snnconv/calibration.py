@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from snnconv import distributed
+from snnconv.ann.measure import Seen
 from snnconv.checkpoint import Checkpoint
 from snnconv.errors import UnsupportedError
 from snnconv.facts import CalibrationFacts, Facts, SiteFacts
@@ -46,8 +47,8 @@ class Collector:
         }
 
     @torch.no_grad()
-    def collect(self, network: Network, x: Tensor) -> None:
-        """Watch one batch ``[B, C, ...]``.
+    def collect(self, network: Network, x: Tensor) -> Tensor:
+        """Watch one batch ``[B, C, ...]``; the network's logits for it, ``[B, classes]``.
 
         Raises:
             UnsupportedError: NaN or Inf at a site, by name.
@@ -60,7 +61,7 @@ class Collector:
                 self._add(node.name, value if node.op == "relu" else F.relu(inputs[0]))
             return value
 
-        walk(network.graph, x, evaluate)
+        return walk(network.graph, x, evaluate)
 
     def _add(self, name: str, value: Tensor) -> None:
         rows = value.movedim(1, -1).reshape(-1, value.shape[1] if self.by_channel else 1)
@@ -178,6 +179,7 @@ def calibrate(
     samples: Iterable[tuple[Tensor, Tensor, Tensor]],
     device: torch.device,
     advance: Callable[[int], None],
+    seen: Seen | None = None,
 ) -> Checkpoint:
     """The checkpoint with thresholds, of kind ``calibrated``.
 
@@ -190,6 +192,7 @@ def calibrate(
         samples: batches of indices, normalised inputs and labels; this process's share.
         device: where to run.
         advance: told of samples done.
+        seen: takes up what the network did on these samples.
     """
     network = calibrating(ann, device)
     graph, tensors = network.graph, network.tensors()
@@ -199,7 +202,9 @@ def calibrate(
         granularity = "channel" if any(len(theta) > 1 for theta in known.values()) else "layer"
     collector, count = Collector(graph, shapes(graph, tensors), granularity), 0
     for _, x, labels in samples:
-        collector.collect(network, x.to(device))
+        logits = collector.collect(network, x.to(device))
+        if seen is not None:
+            seen.add(x, logits, labels, ann.data)
         count += len(labels)
         advance(len(labels))
     for histogram in collector.histograms.values():

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from itertools import accumulate
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -58,12 +58,49 @@ class ArraySplit:
 
 
 @dataclass(frozen=True)
+class Rescaled:
+    """A split whose values are multiplied by a factor: divided by another scale than its own."""
+
+    split: Split
+    factor: float
+
+    @property
+    def labels(self) -> Tensor:
+        """Those of the split."""
+        return self.split.labels
+
+    def images(self, indices: Tensor) -> Tensor:
+        """The images at these indices."""
+        return self.split.images(indices) * self.factor
+
+
+@dataclass(frozen=True)
 class Dataset:
-    """A data set with its two splits."""
+    """A data set with its two splits.
+
+    Attributes:
+        facts: shape, classes and normalisation.
+        train: to train and calibrate on.
+        test: to measure on.
+        scale: that raw values were divided by.
+        origin: of mean and std: fixed for the data set, measured on its training samples, or given
+            by the user, in a file or an option.
+    """
 
     facts: DataFacts
     train: Split
     test: Split
+    scale: float = 1.0
+    origin: Literal["fixed", "measured", "given"] = "fixed"
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """What the user, or a network, says of ``(raw / scale - mean) / std``; empty where nothing."""
+
+    scale: float | None = None
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
 
 
 class Load(Protocol):
@@ -82,6 +119,7 @@ def load(
     root: Path | None = None,
     download: bool = False,
     vocabulary: tuple[str, ...] = (),
+    given: Normalisation | None = None,
 ) -> Dataset:
     """Read a data set.
 
@@ -92,6 +130,7 @@ def load(
         root: the folder that holds data sets; where that is not given, each one's usual places.
         download: allow a download where the data set is not found.
         vocabulary: of the network that texts are for; their own where there is none yet.
+        given: scale, mean and std in place of the data set's own.
 
     Raises:
         UsageError: no such data set, or not found where it was looked for.
@@ -101,15 +140,47 @@ def load(
     if "." in name and argument:  # no data set of the room has a dot in its name
         dataset = _made(spec)
     else:
-        dataset = ROOM.load(name)(Source(argument, root, download, vocabulary))
+        dataset = ROOM.load(name)(
+            Source(argument, root, download, vocabulary, given.scale if given else None)
+        )
         if dataset.facts.spec != spec:  # it made no use of what stands behind the colon
             raise UsageError(
                 f"data set '{name}' takes nothing behind a colon",
                 f"'{spec}'",
                 f"write --data {name}",
             )
+    dataset = _normalised(dataset, given or Normalisation())
     _check(dataset)
     return dataset
+
+
+def _normalised(dataset: Dataset, given: Normalisation) -> Dataset:
+    """The data set under what was given; a mean and std of its own are converted to the scale."""
+    if given == Normalisation():
+        return dataset
+    facts = dataset.facts
+    if facts.tokens is not None:
+        raise UsageError(
+            f"data set '{facts.spec}' has no normalisation",
+            "a mean, std or scale for texts, whose samples are token numbers",
+            "drop --mean, --std and --scale",
+        )
+    if given.scale is not None:
+        factor = dataset.scale / given.scale
+        facts = facts.model_copy(
+            update={
+                "scale": given.scale,
+                "mean": tuple(value * factor for value in facts.mean),
+                "std": tuple(value * factor for value in facts.std),
+            }
+        )
+        if factor != 1:
+            train, test = Rescaled(dataset.train, factor), Rescaled(dataset.test, factor)
+            dataset = replace(dataset, train=train, test=test, scale=given.scale)
+    if given.mean and (given.mean, given.std) != (facts.mean, facts.std):
+        facts = facts.model_copy(update={"mean": given.mean, "std": given.std})
+        dataset = replace(dataset, origin="given")
+    return replace(dataset, facts=facts)
 
 
 def _made(spec: str) -> Dataset:
@@ -125,7 +196,7 @@ def _made(spec: str) -> Dataset:
         returned="snnconv.dataset.Dataset",
     )
     # a checkpoint must know where to get its data again, whatever the factory calls them
-    return replace(made, facts=made.facts.model_copy(update={"spec": spec}))
+    return replace(made, facts=made.facts.model_copy(update={"spec": spec}), origin="given")
 
 
 def _check(dataset: Dataset) -> None:

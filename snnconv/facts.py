@@ -34,6 +34,11 @@ class DataFacts(Facts):
     classes: tuple[str, ...] = Field(min_length=1, description="class names; logit k is classes[k]")
     mean: tuple[float, ...] = Field(description="per channel, subtracted from values in 0..1")
     std: tuple[Positive, ...] = Field(description="per channel, divided by after that")
+    scale: Positive | None = Field(
+        None,
+        description="raw values are divided by, as the user said; null where it is the data set's "
+        "own, which brings them to 0..1",
+    )
     frames: int | None = Field(
         None,
         ge=2,

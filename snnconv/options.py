@@ -128,7 +128,7 @@ def _metavar(field: FieldInfo) -> str:
         return "NAME=VALUE"
     if isinstance(field.json_schema_extra, dict) and "room" in field.json_schema_extra:
         return "NAME"
-    return {int: "N", float: "X", Path: "PATH"}.get(kind, "TEXT")
+    return {int: "N", float: "X", Path: "PATH", tuple[float, ...]: "X,..."}.get(kind, "TEXT")
 
 
 def completion(field: FieldInfo) -> Callable[[str], Sequence[str]] | None:

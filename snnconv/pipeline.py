@@ -18,7 +18,7 @@ from snnconv.config import (
     StageConfig,
     TrainConfig,
 )
-from snnconv.errors import CheckpointError, UsageError, guarding
+from snnconv.errors import CheckFailedError, CheckpointError, UsageError, guarding
 from snnconv.kinds import SPIKING, Kind, file_name
 from snnconv.plugins import did_you_mean
 from snnconv.progress import Progress
@@ -201,7 +201,7 @@ def run_recipe(
             if isinstance(config, ReportConfig):
                 report(config, progress)
             else:
-                run_stage(stage, config, progress)
+                _refuse_failed(stage, run_stage(stage, config, progress))
             outcome = "run"
         steps.append(
             PlanStep(
@@ -223,6 +223,16 @@ def _report_file(stage: str, config: StageConfig) -> Path:
     return config.run / f"{stage}.json" if out is None else out.with_suffix(".json")
 
 
+def _refuse_failed(stage: str, done: Report) -> None:
+    """End a recipe at a stage whose report says that a check failed."""
+    if done.code():
+        raise CheckFailedError(
+            f"the recipe ends at stage '{stage}'",
+            "; ".join(done.warnings) or "a check that failed",
+            f"mend it, or change the check in the recipe's [{stage}]",
+        )
+
+
 def _unchanged(stage: str, config: StageConfig, file: Path) -> bool:
     """Whether a stage's report says that this very work has been done, on these very files."""
     try:
@@ -237,6 +247,7 @@ def _unchanged(stage: str, config: StageConfig, file: Path) -> bool:
             for entry in files
         )
         and _finds_the_same(stage, config, done)
+        and not done.code()
     )
 
 

@@ -14,12 +14,14 @@ class Source:
 
     Attributes:
         vocabulary: of the network that texts are for, where there is one already.
+        scale: raw values are divided by, where the user says so.
     """
 
     argument: str
     root: Path | None
     download: bool
     vocabulary: tuple[str, ...] = ()
+    scale: float | None = None
 
 
 def below(source: Source, path: str) -> Path:

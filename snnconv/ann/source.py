@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
+from snnconv.ann import pretrained
 from snnconv.ann.exported.source import import_exported
 from snnconv.ann.foreign import EXPORTED, FileKind, recognised
 from snnconv.ann.onnx.file import read_model
@@ -67,6 +68,7 @@ def open_model(
     facts: DataFacts,
     must_be_trained: bool = True,
     analog: bool = False,
+    download: bool = False,
 ) -> Opened:
     """A network from what the user names.
 
@@ -76,6 +78,7 @@ def open_model(
         facts: the data it is for: input shape and number of classes.
         must_be_trained: refuse a zoo network without weights.
         analog: take operations that no neuron stands for.
+        download: allow a download of torchvision's weights.
 
     Raises:
         UsageError: no such file, module, factory or zoo network.
@@ -117,7 +120,12 @@ def open_model(
         module = _call(ZOO[name], defaults | options, spec)
     elif ":" in name:
         where, _, attribute = name.rpartition(":")
-        maker = _torchvision(attribute) if where.lower() == "torchvision" else factory(name)
+        torchvision = where.lower() == "torchvision"
+        if torchvision and weights is not None and options.get("weights") is not None:
+            raise UsageError(
+                "a network has one set of weights", f"--weights and '{spec}'", "drop one of them"
+            )
+        maker = pretrained.maker(attribute, download) if torchvision else factory(name)
         module = _call(maker, options, spec)
     else:
         raise _no_network(name, spec)
@@ -237,17 +245,6 @@ def _as_many(classes: int, facts: DataFacts) -> str:
             "else give the data set that it was trained on (--data)"
         )
     return "give the network as many outputs, or the data set it was trained on (--data)"
-
-
-def _torchvision(name: str) -> Callable[..., Any]:
-    import torchvision.models
-
-    known = torchvision.models.list_models(module=torchvision.models)
-    if (name := name.lower()) not in known:
-        raise UsageError(
-            "torchvision has no network of that name", f"'{name}'", did_you_mean(name, known)
-        )
-    return lambda **options: torchvision.models.get_model(name, weights=None, **options)
 
 
 def _call(maker: Callable[..., Any], options: dict[str, Any], spec: str) -> nn.Module:

@@ -1,16 +1,18 @@
 """What several stages take."""
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ByteSize,
     ConfigDict,
     Field,
     JsonValue,
     TypeAdapter,
     field_validator,
+    model_validator,
 )
 
 from snnconv.bounds import COUNT, SEED, THREADS, bounded
@@ -25,6 +27,23 @@ def names_of(room: str = "") -> dict[str, JsonValue]:
 
 
 Engine = Literal["auto", "dense", "event"]
+
+
+def _figures(given: object) -> object:
+    """``"0.5,0.4"``, a number, or a list of either, as one list."""
+    if isinstance(given, str):
+        return [part.strip() for part in given.split(",")]
+    if isinstance(given, list | tuple):
+        return [figure for part in given for figure in _listed(_figures(part))]
+    return given if given is None else [given]
+
+
+def _listed(given: object) -> list[object]:
+    return given if isinstance(given, list) else [given]
+
+
+FiguresOption = Annotated[tuple[float, ...], BeforeValidator(_figures)]
+"""Numbers with commas between them, or an option given several times."""
 
 
 class StageConfig(BaseModel):
@@ -73,6 +92,30 @@ class DataConfig(StageConfig):
     data_root: Path | None = Field(None, description="folder that holds data sets")
     download: bool = Field(False, description="allow a download where the data set is missing")
     batch_size: int = Field(100, ge=1, le=COUNT, description="samples a batch; changes no result")
+
+
+class NormalisationConfig(DataConfig):
+    """Stages that may read data before a network was made for them: (raw / scale - mean) / std."""
+
+    panel: ClassVar[str] = "Data"
+    mean: FiguresOption = Field(
+        (),
+        description="subtracted from values that were divided by --scale: one number, or one a "
+        "channel with commas between them; what the data set or checkpoint says by default",
+    )
+    std: FiguresOption = Field((), description="divided by after that; goes with --mean")
+    scale: float | None = Field(
+        None,
+        gt=0,
+        description="raw values are divided by, e.g. 255; 1 takes them as they are; by default "
+        "what brings them to 0..1",
+    )
+
+    @model_validator(mode="after")
+    def _mean_goes_with_std(self) -> Self:
+        if bool(self.mean) != bool(self.std):
+            raise ValueError("give --mean and --std, or neither")
+        return self
 
 
 class ModelConfig(DataConfig):

@@ -10,6 +10,7 @@ from snnconv.config.base import (
     ARGUMENT,
     DataConfig,
     ModelConfig,
+    NormalisationConfig,
     SimulationConfig,
     StageConfig,
     names_of,
@@ -18,7 +19,7 @@ from snnconv.config.base import (
 METRICS = ("accuracy", "firing-rate", "synops", "energy", "sin", "conversion-error")
 
 
-class CalibrateConfig(ModelConfig, SimulationConfig):
+class CalibrateConfig(ModelConfig, SimulationConfig, NormalisationConfig):
     """Find a threshold for every activation site from activation statistics."""
 
     panel: ClassVar[str] = "Calibration"
@@ -42,6 +43,12 @@ class CalibrateConfig(ModelConfig, SimulationConfig):
     )
     sin_samples: int = Field(
         256, ge=1, le=COUNT, description="of the samples, how many to simulate"
+    )
+    expect_accuracy: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="end with exit code 4 if the ANN's accuracy is below: 0.9 is 90 %",
     )
     out: Path | None = Field(None, description="checkpoint; RUN/calibrated.safetensors by default")
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from snnconv.bounds import COUNT, LEVELS, STEPS
-from snnconv.config.base import ARGUMENT, DataConfig, Engine, names_of
+from snnconv.config.base import ARGUMENT, DataConfig, Engine, NormalisationConfig, names_of
 from snnconv.kinds import Kind
 
 _LOSS = "of spiking networks: cross-entropy of the mean logits, or the mean of every step's (TET)"
@@ -59,7 +59,7 @@ class OptimiserConfig(DataConfig):
     )
 
 
-class TrainConfig(OptimiserConfig):
+class TrainConfig(OptimiserConfig, NormalisationConfig):
     """Train a network from the zoo, one's own, or a checkpoint; as it is, or for conversion."""
 
     panel: ClassVar[str] = "Network"

@@ -45,7 +45,7 @@ def read(source: Source, kind: Any, name: str, mean: Figures, std: Figures) -> D
     facts = DataFacts(
         spec=name, shape=(3, 32, 32), classes=tuple(train.classes), mean=mean, std=std
     )
-    return Dataset(facts, _split(train), _split(test))
+    return Dataset(facts, _split(train), _split(test), 255.0)
 
 
 def _split(part: Any) -> ArraySplit:

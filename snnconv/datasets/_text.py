@@ -116,7 +116,8 @@ def dataset(
         vocabulary=words,
     )
     numbers = {word: number for number, word in enumerate(words, start=_FIRST)}
-    return Dataset(facts, *(_split(_in_turn(part), numbers, length) for part in (train, test)))
+    splits = [_split(_in_turn(part), numbers, length) for part in (train, test)]
+    return Dataset(facts, splits[0], splits[1])
 
 
 def _in_turn(texts: Sequence[Text]) -> list[Text]:

@@ -35,7 +35,7 @@ def _load(source: Source) -> Dataset:
         std=(0.3762,),
     )
     train_split = ArraySplit(pixels[~test], labels[~test], 16.0)
-    return Dataset(facts, train_split, ArraySplit(pixels[test], labels[test], 16.0))
+    return Dataset(facts, train_split, ArraySplit(pixels[test], labels[test], 16.0), 16.0)
 
 
 DATASET = _load

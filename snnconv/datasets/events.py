@@ -188,7 +188,7 @@ def _load(source: Source) -> Dataset:
         std=(0.25,),
         frames=options["frames"],
     )
-    return Dataset(facts, train, test)
+    return Dataset(facts, train, test, options["full"])
 
 
 def _place(folder: Path) -> Path | None:

@@ -62,7 +62,7 @@ def _load(source: Source) -> Dataset:
     facts = DataFacts(
         spec="fashion-mnist", shape=(1, 28, 28), classes=_CLASSES, mean=(0.2860,), std=(0.3530,)
     )
-    return Dataset(facts, _split(*files[:2]), _split(*files[2:]))
+    return Dataset(facts, _split(*files[:2]), _split(*files[2:]), 255.0)
 
 
 def _fetch(root: Path) -> None:

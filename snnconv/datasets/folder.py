@@ -117,7 +117,7 @@ def _load(source: Source) -> Dataset:
         mean=mean,
         std=std,
     )
-    return Dataset(facts, _split(train, shape, size), _split(test, shape, size))
+    return Dataset(facts, _split(train, shape, size), _split(test, shape, size), 255.0)
 
 
 def _scan(part: Path) -> ImageFolder:

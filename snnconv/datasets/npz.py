@@ -15,7 +15,8 @@ Reference:
 Deviations:
     Without ``mean`` and ``std`` they are x_train's per channel, to six digits: the last bits of a
     sum depend on the number of threads. A channel that never varies gets std 1 instead of 0. Of
-    frames they are those of the mean over time, which is what the ANN sees.
+    frames they are those of the mean over time, which is what the ANN sees. With ``--scale`` floats
+    may have any range, and mean and std are of values that were divided by it.
 """
 
 import lzma
@@ -24,7 +25,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -66,7 +67,7 @@ _FLAT = 1e-6  # a std below this is rounding, not variation
 def _load(source: Source) -> Dataset:
     file = below(source, source.argument)
     arrays = _read(file)
-    train, test = (_split(file, arrays, part) for part in ("train", "test"))
+    train, test = (_split(file, arrays, part, source.scale) for part in ("train", "test"))
     shape = tuple(train.pixels.shape[1:])
     if tuple(test.pixels.shape[1:]) != shape or test.scale != train.scale:
         raise _refusal(
@@ -82,8 +83,10 @@ def _load(source: Source) -> Dataset:
     if "mean" in arrays or "std" in arrays:
         channels = shape[1 if frames else 0]
         mean, std = (_figures(file, arrays, name, channels) for name in ("mean", "std"))
+        origin: Literal["given", "measured"] = "given"
     else:
         mean, std = _moments(train, frames is not None)
+        origin = "measured"
     facts = DataFacts(
         spec=f"npz:{source.argument}",
         shape=shape[1:] if frames else shape,
@@ -92,7 +95,7 @@ def _load(source: Source) -> Dataset:
         mean=mean,
         std=std,
     )
-    return Dataset(facts, train, test)
+    return Dataset(facts, train, test, train.scale, origin)
 
 
 def _refusal(file: Path, found: str, remedy: str) -> UnsupportedError:
@@ -152,13 +155,13 @@ def _check_headers(file: Path, headers: Mapping[str, Header]) -> None:
         )
 
 
-def _split(file: Path, arrays: dict[str, Array], part: str) -> ArraySplit:
-    samples = _samples(file, f"x_{part}", arrays)
+def _split(file: Path, arrays: dict[str, Array], part: str, scale: float | None) -> ArraySplit:
+    samples = _samples(file, f"x_{part}", arrays, scale is not None)
     labels = _labels(file, f"y_{part}", arrays)
-    return ArraySplit(samples, labels, 255.0 if samples.dtype == torch.uint8 else 1.0)
+    return ArraySplit(samples, labels, scale or (255.0 if samples.dtype == torch.uint8 else 1.0))
 
 
-def _samples(file: Path, name: str, arrays: dict[str, Array]) -> Tensor:
+def _samples(file: Path, name: str, arrays: dict[str, Array], any_range: bool) -> Tensor:
     """Uint8 or float32 ``[n, *shape]``, with a channel where images came without."""
     x = arrays[name]
     if x.dtype != np.uint8 and x.dtype.kind != "f":
@@ -177,11 +180,12 @@ def _samples(file: Path, name: str, arrays: dict[str, Array]) -> Tensor:
                 f"NaN or Inf in {len(bad)} samples of {name}, the first at index {bad[0]}",
                 "repair or remove them",
             )
-        if x.min() < 0 or x.max() > 1:
+        if not any_range and (x.min() < 0 or x.max() > 1):
             raise _refusal(
                 file,
                 f"values {x.min():g}..{x.max():g} in {name}",
-                "scale them to 0..1: the range is what a network's input is normalised from",
+                "say what divides them into 0..1, as --scale 255; or that they are taken as they "
+                "are: --scale 1, with --mean 0 --std 1 if the network saw them so",
             )
     layout = str(arrays["layout"]) if "layout" in arrays else None
     if layout is not None and _RANKS.get(layout) != x.ndim - 1:

@@ -30,6 +30,13 @@ from snnconv.reports import (
 from snnconv.uncertainty import FEW, interval
 
 EPOCHS_SHOWN = 8
+_ORIGINS = {
+    "fixed": "fixed for this data set",
+    "measured": "measured on the training samples",
+    "given": "as given",
+    "weights": "of torchvision's weights",
+    "checkpoint": "of the checkpoint",
+}
 
 
 def _data(data: DataUse) -> str:
@@ -111,6 +118,20 @@ def train(report: TrainReport) -> list[Block]:
     return [*blocks, _epochs(report.epochs)] if report.epochs else blocks
 
 
+def _ann(report: CalibrateReport) -> list[Fact]:
+    """How well the ANN does on the samples, and how they were normalised."""
+    facts = []
+    if report.ann_accuracy is not None:
+        samples = f"on these {units.count(report.ann_samples or 0)} samples"
+        facts.append(Fact("ANN accuracy", units.percent(report.ann_accuracy), samples))
+    if use := report.normalisation:
+        mean, std = (", ".join(units.compact(v) for v in each[:3]) for each in (use.mean, use.std))
+        more = ", ..." if len(use.mean) > 3 else ""
+        text = f"scale {units.compact(use.scale)}, mean {mean}{more}, std {std}{more}"
+        facts.append(Fact("normalisation", text, _ORIGINS[use.origin]))
+    return facts
+
+
 def calibrate(report: CalibrateReport) -> list[Block]:
     """Of a :class:`CalibrateReport`."""
     method = f"{report.method} ({units.pairs(report.params)})" if report.params else report.method
@@ -118,6 +139,7 @@ def calibrate(report: CalibrateReport) -> list[Block]:
         Fact("data", _data(report.data)),
         Fact("method", method, f"one threshold a {report.granularity}"),
         Fact("samples", drawn(report.subset, report.samples, "training")),
+        *_ann(report),
         Fact("threshold error", units.percent(report.relative_error_bound), "at most; from bins"),
         *describe_more.non_spiking(report),
         *([describe_more.imported(report.imported)] if report.imported else []),

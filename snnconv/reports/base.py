@@ -74,6 +74,9 @@ class Report(BaseModel):
     environment: dict[str, str | int] = Field(description="versions, device, threads")
     seed: int
     seconds: float = Field(description="wall time of the stage")
+    warnings: list[str] = Field(
+        [], description="what may be wrong with what was done, each with what to try"
+    )
 
     def code(self) -> ExitCode:
         """What the command that made it exits with."""

@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from snnconv.errors import ExitCode
 from snnconv.reports.base import Difference, ImportRow, Interval, NetworkReport
 
 
@@ -30,6 +31,19 @@ class SubsetUse(BaseModel):
     sha256: str = Field(
         description="of the samples' indices in ascending order, as 64-bit integers, lowest byte "
         "first: equal ones are the same samples of the same split"
+    )
+
+
+class NormalisationUse(BaseModel):
+    """What samples were made into: ``(raw / scale - mean) / std``."""
+
+    scale: float = Field(description="raw values were divided by")
+    mean: list[float] = Field(description="one, or one a channel; of values after scale")
+    std: list[float] = Field(description="one, or one a channel; of values after scale")
+    origin: Literal["fixed", "measured", "given", "weights", "checkpoint"] = Field(
+        description="of mean and std: fixed for the data set; measured on its training samples; "
+        "given, in the data set's file or by options; those of torchvision's weights; or those of "
+        "the checkpoint"
     )
 
 
@@ -114,6 +128,11 @@ class CalibrateReport(NetworkReport):
     subset: SubsetUse | None = Field(
         None, description="the training samples; null in an older file"
     )
+    normalisation: NormalisationUse | None = Field(None, description="null in an older file")
+    ann_accuracy: float | None = Field(
+        None, description="of the ANN on these samples; null in an older file"
+    )
+    ann_samples: int | None = Field(None, description="samples that ann_accuracy is of")
     imported: ImportRow | None = Field(None, description="null where a checkpoint was read")
     method: str
     params: dict[str, Any]
@@ -128,6 +147,13 @@ class CalibrateReport(NetworkReport):
     engine: dict[str, Literal["once", "mean", "dense", "event"]] = Field(
         {}, description="how each layer with weights was simulated, if any"
     )
+
+    def code(self) -> ExitCode:
+        """4 if the ANN's accuracy is below what was expected."""
+        wanted = self.config.get("expect_accuracy")
+        if wanted is not None and self.ann_accuracy is not None and self.ann_accuracy < wanted:
+            return ExitCode.CHECK_FAILED
+        return ExitCode.DONE
 
 
 class ConvertReport(NetworkReport):

@@ -3,21 +3,27 @@
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from snnconv import distributed
+from snnconv.ann import measure, pretrained
+from snnconv.ann.measure import Seen
 from snnconv.ann.source import EMBEDDED, is_checkpoint, open_model
-from snnconv.calibration import CHANNEL_BITS, LAYER_BITS, Method, calibrate
+from snnconv.calibration import CHANNEL_BITS, LAYER_BITS, Method, calibrate, calibrating
 from snnconv.checkpoint import Checkpoint, load
 from snnconv.config import CalibrateConfig
 from snnconv.conversion import sin_ratios, spiking_network
-from snnconv.dataset import Dataset, batches, subset
+from snnconv.dataset import Dataset, Normalisation, batches, subset
 from snnconv.engine import synapse
 from snnconv.engine.memory import Portion
-from snnconv.facts import SpikingFacts
+from snnconv.facts import DataFacts, SpikingFacts
 from snnconv.folder import newest, save
 from snnconv.frames import showings
+from snnconv.graph.capture import Verdict
 from snnconv.graph.check import refuse_obstacles
 from snnconv.progress import Progress, Quiet
-from snnconv.reports import CalibrateReport, ImportRow, SiteRow
+from snnconv.reports import CalibrateReport, ImportRow, NormalisationUse, SiteRow
 from snnconv.stages.common import (
     Session,
     data_use,
@@ -25,12 +31,16 @@ from snnconv.stages.common import (
     fitting,
     lineage_step,
     non_spiking_share,
+    normalisation,
     open_data,
     report_files,
     subset_use,
 )
 from snnconv.statistic import ROOM, relative_error
 from snnconv.validated import parameters
+
+TRIED = 128  # samples on which other normalisations are tried
+GOOD = 0.9  # an ANN that is right as often has the normalisation that it needs
 
 
 def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateReport:
@@ -40,22 +50,10 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
     statistic = ROOM.load(config.method)
     params = parameters(statistic.params, config.param, f"statistic '{config.method}'")
 
-    analog = config.non_relu == "analog"
     spec = config.model or str(newest(config.run, ("ann",)) or EMBEDDED)
-    if is_checkpoint(spec):
-        ann, verdict = load(Path(spec), ["ann", "calibrated"]), None
-        session.inputs.append(Path(spec))
-        refuse_obstacles(ann.graph, spec, analog)
-        dataset = open_data(session, config, ann.data)
-    else:
-        dataset = open_data(session, config, None)
-        ann, verdict = open_model(spec, config.weights, dataset.facts, analog=analog)
-        session.inputs += files_named(spec)
-        if config.weights:
-            session.inputs.append(config.weights)
-        refuse_obstacles(ann.graph, spec, analog)
-
+    ann, verdict, dataset, origin = _opened(session, config, spec, progress)
     chosen = subset(dataset.train.labels, config.samples, config.seed)
+    seen = Seen()
     with progress.task("calibrate", len(chosen)) as advance:
         calibrated = calibrate(
             ann,
@@ -63,7 +61,10 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
             batches(dataset.train, ann.data, distributed.share(chosen), config.batch_size),
             session.device,
             advance,
+            seen,
         )
+    seen = seen.total(session.device)
+    _warn(session, config, ann, dataset, chosen, seen, progress)
     step = lineage_step("calibrate", session.inputs[0] if is_checkpoint(spec) else None, config)
     calibrated = replace(calibrated, lineage=(*ann.lineage, step))
     files = save(calibrated, config.run, config.out)
@@ -78,6 +79,11 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
         files,
         data=data_use(dataset),
         subset=subset_use(dataset.train, chosen, config.seed),
+        normalisation=NormalisationUse(
+            scale=dataset.scale, mean=list(ann.data.mean), std=list(ann.data.std), origin=origin
+        ),
+        ann_accuracy=seen.accuracy,
+        ann_samples=seen.samples,
         imported=ImportRow(**verdict._asdict()) if verdict else None,
         method=facts.method,
         params=facts.params,
@@ -97,6 +103,135 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
         sin_steps=config.sin,
         sin_samples=min(config.sin_samples, len(chosen)) if config.sin else None,
         engine=paths,
+    )
+
+
+def _opened(
+    session: Session, config: CalibrateConfig, spec: str, progress: Progress
+) -> tuple[Checkpoint, Verdict | None, Dataset, str]:
+    """The network, how far its graph is from its source, its data, and where mean and std are of.
+
+    Options are over a checkpoint's normalisation; torchvision's weights have theirs, unless the
+    user gave one with the data.
+    """
+    analog = config.non_relu == "analog"
+    if is_checkpoint(spec):
+        ann = load(Path(spec), ["ann", "calibrated"])
+        session.inputs.append(Path(spec))
+        refuse_obstacles(ann.graph, spec, analog)
+        dataset = open_data(session, config, ann.data)
+        if normalisation(config) != Normalisation():
+            return replace(ann, data=_normalised(ann.data, dataset.facts)), None, dataset, "given"
+        return ann, None, dataset, "checkpoint" if _trained_here(ann) else dataset.origin
+    dataset = open_data(session, config, None)
+    facts, origin = dataset.facts, str(dataset.origin)
+    own = pretrained.normalisation(spec)
+    if own and origin == "given":
+        _compare(session, progress, own, dataset)
+    elif own:
+        facts = facts.model_copy(update=pretrained.of_values(own, dataset.scale))
+        origin = "weights"
+    if pretrained.random(spec, config.weights):
+        session.warn(progress, pretrained.RANDOM)
+    opened = open_model(spec, config.weights, facts, analog=analog, download=config.download)
+    session.inputs += files_named(spec)
+    if config.weights:
+        session.inputs.append(config.weights)
+    refuse_obstacles(opened.network.graph, spec, analog)
+    return *opened, dataset, origin
+
+
+def _trained_here(ann: Checkpoint) -> bool:
+    return any(step.stage == "train" for step in ann.lineage)
+
+
+def _normalised(facts: DataFacts, other: DataFacts) -> DataFacts:
+    """Facts under the normalisation of others."""
+    same = {name: getattr(other, name) for name in ("scale", "mean", "std")}
+    return facts.model_copy(update=same)
+
+
+def _compare(session: Session, progress: Progress, own: Normalisation, dataset: Dataset) -> None:
+    """Warn where torchvision's weights were trained under another mean and std than are given."""
+    wanted = pretrained.of_values(own, dataset.scale)
+    given = {"mean": dataset.facts.mean, "std": dataset.facts.std}
+    if all(
+        torch.allclose(torch.tensor(given[name]), torch.tensor(value), rtol=0.01)
+        for name, value in wanted.items()
+    ):
+        return
+    mean, std = (",".join(f"{v:.4g}" for v in wanted[name]) for name in ("mean", "std"))
+    session.warn(
+        progress,
+        "torchvision's weights were trained under another normalisation than is given. Try "
+        f"--scale {dataset.scale:g} --mean {mean} --std {std}",
+    )
+
+
+def _warn(
+    session: Session,
+    config: CalibrateConfig,
+    ann: Checkpoint,
+    dataset: Dataset,
+    chosen: Tensor,
+    seen: Seen,
+    progress: Progress,
+) -> None:
+    """Say where the ANN or its input look wrong."""
+    if wrong := measure.misfit(seen, ann.data):
+        session.warn(progress, wrong)
+    accuracy = f"{seen.accuracy:.2%} of {seen.samples} samples"
+    lucky = measure.near_chance(seen, len(ann.data.classes))
+    better = None
+    if not _trained_here(ann) and ann.data.tokens is None:
+        better = _better(session, config, ann, dataset, chosen, progress)
+    if lucky:
+        session.warn(
+            progress,
+            f"the ANN classifies {accuracy} correctly, which is near chance for "
+            f"{len(ann.data.classes)} classes. Look at the normalisation (--mean, --std, --scale), "
+            "at the weights (--weights), and at the order of the classes",
+        )
+    if better:
+        session.warn(progress, better)
+    wanted = config.expect_accuracy
+    if wanted is not None and seen.accuracy < wanted:
+        session.warn(
+            progress, f"the ANN classifies {accuracy} correctly, and {wanted:.2%} were expected"
+        )
+
+
+def _better(
+    session: Session,
+    config: CalibrateConfig,
+    ann: Checkpoint,
+    dataset: Dataset,
+    chosen: Tensor,
+    progress: Progress,
+) -> str | None:
+    """Another normalisation under which a network of another tool is right more often."""
+    few = subset(dataset.train.labels, min(len(chosen), TRIED), config.seed)
+    network = calibrating(ann, session.device)
+
+    def right(facts: DataFacts) -> int:
+        given = (facts, few, config.batch_size, session.device, progress)
+        return round(measure.accuracy(network, dataset.train, *given) * len(few))
+
+    now = right(ann.data)
+    if now >= GOOD * len(few):
+        return None
+    tried = {
+        options: right(facts)
+        for options, facts in measure.candidates(ann.data, dataset.scale).items()
+    }
+    options = max(tried, key=lambda each: tried[each])
+    chance = max(now / len(few), 1 / len(ann.data.classes))
+    if measure.at_least(tried[options], len(few), chance) >= measure.ALPHA:
+        return None
+    return (
+        f"with {options} the ANN classifies {tried[options] / len(few):.2%} of {len(few)} of these "
+        f"samples correctly, and {now / len(few):.2%} with the normalisation it has. Try these "
+        "options"
     )
 
 

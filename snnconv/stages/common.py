@@ -11,9 +11,9 @@ from torch import Tensor
 
 from snnconv import distributed, runtime
 from snnconv.checkpoint import Checkpoint, canonical_json, kind_of, sha256
-from snnconv.config import STAGES, DataConfig, OptimiserConfig, StageConfig
+from snnconv.config import STAGES, DataConfig, NormalisationConfig, OptimiserConfig, StageConfig
 from snnconv.course import Files
-from snnconv.dataset import Dataset, Split, digest
+from snnconv.dataset import Dataset, Normalisation, Split, digest
 from snnconv.dataset import load as load_dataset
 from snnconv.decoded import decoded
 from snnconv.engine.memory import Portion, portion
@@ -26,6 +26,7 @@ from snnconv.graph.roles import Carries
 from snnconv.graph.work import work
 from snnconv.kinds import Kind, file_name
 from snnconv.places import Source, below
+from snnconv.progress import Progress
 from snnconv.reports import (
     DataUse,
     FileHash,
@@ -39,7 +40,7 @@ from snnconv.spiking import SpikingNetwork
 
 PATHS = (
     *("run", "out", "checkpoint", "weights", "data_root", "threads", "evaluations", "memory"),
-    "resume",
+    *("resume", "expect_accuracy"),
 )
 """Options that name places or speed, left out of a checkpoint's lineage: they change no content."""
 
@@ -51,6 +52,7 @@ class Session:
     config: StageConfig
     device: torch.device = field(init=False)
     inputs: list[Path] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     started: float = field(default_factory=time.perf_counter)
 
     def __post_init__(self) -> None:
@@ -59,6 +61,11 @@ class Session:
         runtime.prepare(self.config.seed, self.config.threads)
         self.device = runtime.device(self.config.device)
         distributed.start(self.device)
+
+    def warn(self, progress: Progress, text: str) -> None:
+        """Say what may be wrong, now and in the report."""
+        self.warnings.append(text)
+        progress.say(f"warning: {text}")
 
     def report(
         self, kind: type[ReportType], files: list[Path], outputs: list[Path], /, **fields: Any
@@ -87,6 +94,7 @@ class Session:
             | ({"processes": count} if count > 1 else {}),
             seed=self.config.seed,
             seconds=time.perf_counter() - self.started,
+            warnings=self.warnings,
             **fields,
         )
 
@@ -243,7 +251,12 @@ def open_data(session: Session, config: DataConfig, facts: DataFacts | None) -> 
     """
     spec = config.data or (facts.spec if facts else "digits")
     words = facts.vocabulary if facts else ()
-    dataset = load_dataset(spec, config.data_root, config.download, words)
+    given = normalisation(config)
+    if facts and given == Normalisation():
+        # mean and std of a checkpoint are for values of its scale
+        same = isinstance(config, NormalisationConfig) and spec == facts.spec and not words
+        given = Normalisation(facts.scale, *((facts.mean, facts.std) if same else ()))
+    dataset = load_dataset(spec, config.data_root, config.download, words, given)
     session.inputs += files_named(spec, config.data_root)
     if facts is None:
         return dataset
@@ -260,6 +273,13 @@ def open_data(session: Session, config: DataConfig, facts: DataFacts | None) -> 
                 f"give the data it was made for: --data {facts.spec}",
             )
     return dataset
+
+
+def normalisation(config: StageConfig) -> Normalisation:
+    """What a stage's options say of scale, mean and std."""
+    if isinstance(config, NormalisationConfig):
+        return Normalisation(config.scale, config.mean, config.std)
+    return Normalisation()
 
 
 def read_once(session: Session, dataset: Dataset) -> Dataset:

@@ -87,7 +87,14 @@ def _import(model: str, session: Session, config: InspectConfig, progress: Progr
     refused: Sequence[Obstacle] = ()
     for analog in (False, True) if config.non_relu == "refuse" else (True,):
         try:
-            opened = open_model(model, config.weights, facts, must_be_trained=False, analog=analog)
+            opened = open_model(
+                model,
+                config.weights,
+                facts,
+                must_be_trained=False,
+                analog=analog,
+                download=config.download,
+            )
             return _Seen(opened, refused)
         except ObstaclesError as error:
             refused = refused or error.obstacles

@@ -78,7 +78,9 @@ def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
     facts = dataset.facts
     made = given
     if made is None:
-        made, _ = open_model(config.model, None, facts, must_be_trained=False, analog=True)
+        made, _ = open_model(
+            config.model, None, facts, must_be_trained=False, analog=True, download=config.download
+        )
     if config.recurrent == "hard":
         made = with_hard_gates(made)
     # whose normalisation it will have been trained under; new weights have no thresholds
