@@ -150,18 +150,18 @@ def candidates(facts: DataFacts, scale: float) -> dict[str, DataFacts]:
     common = [*_CANDIDATES, *([_IMAGENET] if facts.shape[0] == 3 else [])]
     # the data set's own figures as those of raw values, as a file may have them
     common.append(Normalisation(1.0, facts.mean, facts.std))
+    as_is = facts.scale is None and scale == 1  # raw values in 0..1, which have no other scale
     found = {}
     for one in common:
-        # raw values in 0..1 have no other scale
         assert one.scale is not None
-        factor = (1.0 if scale == 1 else one.scale) / scale
+        factor = 1.0 if as_is else one.scale / scale
         made = facts.model_copy(
             update={
                 "mean": tuple(value * factor for value in one.mean),
                 "std": tuple(value * factor for value in one.std),
             }
         )
-        told = "" if scale == 1 else f"--scale {one.scale:g} "
+        told = "" if as_is else f"--scale {one.scale:g} "
         mean, std = (",".join(f"{v:g}" for v in values) for values in (one.mean, one.std))
         if (made.mean, made.std) != (facts.mean, facts.std):
             found[f"{told}--mean {mean} --std {std}"] = made

@@ -52,9 +52,9 @@ def normalisation(spec: str) -> Normalisation | None:
     return Normalisation(255.0, tuple(made.mean), tuple(made.std))
 
 
-def of_values(own: Normalisation, scale: float) -> dict[str, tuple[float, ...]]:
-    """Mean and std for raw values of 8 bits that were divided by another scale than 255."""
-    factor = 1.0 if scale == 1 else 255.0 / scale
+def of_values(own: Normalisation, scale: float | None) -> dict[str, tuple[float, ...]]:
+    """Mean and std for values that were divided by a scale of the user's, if there is one."""
+    factor = 1.0 if scale is None else 255.0 / scale
     return {
         "mean": tuple(value * factor for value in own.mean),
         "std": tuple(value * factor for value in own.std),

@@ -1,7 +1,7 @@
 """What several stages take."""
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -11,8 +11,8 @@ from pydantic import (
     Field,
     JsonValue,
     TypeAdapter,
+    ValidationInfo,
     field_validator,
-    model_validator,
 )
 
 from snnconv.bounds import COUNT, SEED, THREADS, bounded
@@ -103,7 +103,9 @@ class NormalisationConfig(DataConfig):
         description="subtracted from values that were divided by --scale: one number, or one a "
         "channel with commas between them; what the data set or checkpoint says by default",
     )
-    std: FiguresOption = Field((), description="divided by after that; goes with --mean")
+    std: FiguresOption = Field(
+        (), validate_default=True, description="divided by after that; goes with --mean"
+    )
     scale: float | None = Field(
         None,
         gt=0,
@@ -111,11 +113,12 @@ class NormalisationConfig(DataConfig):
         "what brings them to 0..1",
     )
 
-    @model_validator(mode="after")
-    def _mean_goes_with_std(self) -> Self:
-        if bool(self.mean) != bool(self.std):
+    @field_validator("std")
+    @classmethod
+    def _std_goes_with_mean(cls, std: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
+        if bool(std) != bool(info.data.get("mean", std)):
             raise ValueError("give --mean and --std, or neither")
-        return self
+        return std
 
 
 class ModelConfig(DataConfig):

@@ -129,7 +129,7 @@ def _opened(
     if own and origin == "given":
         _compare(session, progress, own, dataset)
     elif own:
-        facts = facts.model_copy(update=pretrained.of_values(own, dataset.scale))
+        facts = facts.model_copy(update=pretrained.of_values(own, dataset.facts.scale))
         origin = "weights"
     if pretrained.random(spec, config.weights):
         session.warn(progress, pretrained.RANDOM)
@@ -153,7 +153,7 @@ def _normalised(facts: DataFacts, other: DataFacts) -> DataFacts:
 
 def _compare(session: Session, progress: Progress, own: Normalisation, dataset: Dataset) -> None:
     """Warn where torchvision's weights were trained under another mean and std than are given."""
-    wanted = pretrained.of_values(own, dataset.scale)
+    wanted = pretrained.of_values(own, dataset.facts.scale)
     given = {"mean": dataset.facts.mean, "std": dataset.facts.std}
     if all(
         torch.allclose(torch.tensor(given[name]), torch.tensor(value), rtol=0.01)
@@ -164,7 +164,7 @@ def _compare(session: Session, progress: Progress, own: Normalisation, dataset: 
     session.warn(
         progress,
         "torchvision's weights were trained under another normalisation than is given. Try "
-        f"--scale {dataset.scale:g} --mean {mean} --std {std}",
+        f"--mean {mean} --std {std}",
     )
 
 

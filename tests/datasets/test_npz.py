@@ -167,7 +167,7 @@ def test_nan_and_inf(name, value):
 def test_floats_outside_the_unit_interval(value, found):
     content = arrays((2, 9), np.float32)
     content["x_train"][0, 0, 0] = value
-    assert "scale them to 0..1" in refused(found, **content).remedy
+    assert "--scale 255" in refused(found, **content).remedy
 
 
 @pytest.mark.parametrize("dtype", [np.int64, np.bool_, np.complex64, np.str_])
