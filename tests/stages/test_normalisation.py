@@ -191,6 +191,11 @@ def test_a_number_of_channels_that_does_not_fit(tmp_path):
         calibrating(tmp_path, data="digits", mean=(0.5, 0.5), std=(0.5, 0.5))
 
 
+def test_a_std_of_zero(tmp_path):
+    with pytest.raises(UnsupportedError, match="every std above 0"):
+        calibrating(tmp_path, data="digits", mean=(0.5,), std=(0.0,))
+
+
 def test_texts_have_no_normalisation(tmp_path):
     for name in ("a", "b"):
         (tmp_path / "texts" / name).mkdir(parents=True)
