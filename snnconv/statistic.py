@@ -76,13 +76,16 @@ class Histogram:
         """Largest relative distance of an activation from its bin's centre."""
         return relative_error(self.bits)
 
+    def edges(self) -> Tensor:
+        """Where bins begin and end, ``[bins + 1]`` float64."""
+        width = 1 << (23 - self.bits)
+        index = torch.arange(self.counts.shape[1] + 1, dtype=torch.int32)
+        return (index * width + _LOWEST).view(torch.float32).double()
+
     def centres(self) -> Tensor:
         """The middle of every bin, ``[bins]`` float64."""
-        width = 1 << (23 - self.bits)
-        index = torch.arange(self.counts.shape[1], dtype=torch.int32)
-        lower = (index * width + _LOWEST).view(torch.float32).double()
-        upper = ((index + 1) * width + _LOWEST).view(torch.float32).double()
-        return (lower + upper) / 2
+        edges = self.edges()
+        return (edges[:-1] + edges[1:]) / 2
 
     def update(self, rows: Tensor) -> None:
         """Add activations ``[n, channels]``, none of them negative.
@@ -137,7 +140,8 @@ class Histogram:
         """The value that this share of all activations, zeros included, does not exceed.
 
         Returns:
-            ``[channels]`` float64, within :attr:`relative_error` of the smallest such activation.
+            ``[channels]`` float64, within :attr:`relative_error` of the smallest such activation,
+            and exact if that is the largest of all.
         """
         total = self.counts.sum(1) + self.zeros
         # less by a hair, so that 99.9 % of 1000 are 999 although 0.999 is no binary number
@@ -145,7 +149,8 @@ class Histogram:
         cumulated = self.counts.cumsum(1) + self.zeros[:, None]
         index = torch.searchsorted(cumulated.double(), rank[:, None]).squeeze(1)
         value = self.centres()[index.clamp(max=self.counts.shape[1] - 1)]
-        value = torch.minimum(value, self.maximum.double())
+        top = self.maximum.double()
+        value = torch.where(rank == total, top, torch.minimum(value, top))
         return torch.where(rank <= self.zeros, torch.zeros_like(value), value)
 
     def mean(self) -> Tensor:

@@ -11,10 +11,12 @@ Reference:
     against rounding.
 
 Deviations:
-    Neither paper's search: here a grid over (0, max], then a finer one around its best, on the
-    histogram's bins in place of the activations: where a bin is not far narrower than ``theta/T``
-    (many steps, or the wide bins of single channels) the error found may be some percent above the
-    least, with ``v0 = 0`` above all.
+    Neither paper's search: here a grid over (0, max], then a finer one around its best. The error
+    is that of activations spread evenly within each bin of the histogram. Of one threshold a layer,
+    the error found is within 2 % of the least for dense activations. It may be farther above for
+    few distinct values or few activations, and for one threshold a channel, whose bins are 0.8 to
+    1.6 % wide: by some percent, and by more if activations spread over a few bins only and
+    ``v0 = 0``.
 """
 
 import torch
@@ -26,6 +28,7 @@ from snnconv.facts import Facts, Parameters
 from snnconv.statistic import Histogram, Statistic
 
 _GRID = 200
+_POINT = 1e-6  # relative width of a bin that holds its first number only
 _LARGEST = 2**20  # numbers in a table of candidates by values, to bound memory
 
 
@@ -39,7 +42,7 @@ class Params(Parameters):
 def threshold(histogram: Histogram, params: Facts) -> Tensor:
     """The threshold of least squared error."""
     assert isinstance(params, Params)
-    centres = histogram.centres()
+    edges = histogram.edges()
     found = torch.zeros(len(histogram.maximum), dtype=torch.float64)
     for channel, (counts, top) in enumerate(
         zip(histogram.counts, histogram.maximum.double(), strict=True)
@@ -47,27 +50,40 @@ def threshold(histogram: Histogram, params: Facts) -> Tensor:
         used = torch.nonzero(counts).flatten()
         if len(used) == 0:
             continue
-        values, weights = torch.minimum(centres[used], top), counts[used].double()
+        lower = torch.minimum(edges[used], top)
+        # a bin that the maximum begins is a point, which has to have some width
+        upper = torch.minimum(edges[used + 1], top).maximum(lower * (1 + _POINT))
+        density = counts[used].double() / (upper - lower)
+        bins = torch.cat([upper, lower]), torch.cat([density, -density])
         step = top / _GRID
-        best = _search(values, weights, torch.arange(1, _GRID + 1) * step, params)
+        best = _search(*bins, torch.arange(1, _GRID + 1) * step, params)
         finer = best + step * torch.linspace(-1, 1, _GRID, dtype=torch.float64)
-        found[channel] = _search(values, weights, finer[finer > 0].clamp(max=top), params)
+        found[channel] = _search(*bins, finer[finer > 0].clamp(max=top), params)
     return found
 
 
-def _search(values: Tensor, weights: Tensor, candidates: Tensor, params: Params) -> Tensor:
-    """The candidate ``[k]`` of least error, for values and their weights ``[n]``."""
-    at_once = max(1, _LARGEST // len(values))
+def _search(edges: Tensor, weights: Tensor, candidates: Tensor, params: Params) -> Tensor:
+    """The candidate ``[k]`` of least error, for ends of bins and their weights ``[n]``."""
+    at_once = max(1, _LARGEST // len(edges))
     errors = torch.cat(
-        [_errors(values, weights, some, params) for some in candidates.split(at_once)]
+        [_errors(edges, weights, some, params) for some in candidates.split(at_once)]
     )
     return candidates[errors.argmin()]
 
 
-def _errors(values: Tensor, weights: Tensor, theta: Tensor, params: Params) -> Tensor:
-    T, theta = params.timesteps, theta[:, None]
-    spikes = torch.floor(values * (T / theta) + params.v0).clamp_(0, T)
-    return (values - spikes.mul_(theta / T)).square_() @ weights
+def _errors(edges: Tensor, weights: Tensor, theta: Tensor, params: Params) -> Tensor:
+    """Sums of squared errors ``[k]``, from their integral up to each end of a bin.
+
+    In units of ``u = theta/T`` the error of ``a`` is ``r - v0``, where ``r`` is what ``a/u + v0``
+    has above its spikes. Each spike adds the integral of its square over ``r`` in 0..1.
+    """
+    unit = (theta / params.timesteps)[:, None]
+    phase = edges / unit + params.v0
+    spikes = torch.floor(phase).clamp_(max=params.timesteps)
+    whole = (1 - params.v0) ** 3 + params.v0**3
+    error = phase.sub_(spikes).sub_(params.v0)
+    integral = spikes.mul_(whole).add_(error * error * error)
+    return (integral @ weights) * unit.flatten() ** 3 / 3
 
 
 STATISTIC = Statistic(Params, threshold)

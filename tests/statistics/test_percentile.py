@@ -25,6 +25,14 @@ def test_it_is_numpys_within_the_bound(percentile, n, bits):
     assert ((found - exact).abs() <= made.relative_error * exact).all()
 
 
+@pytest.mark.parametrize("bits", [6, 10])
+@pytest.mark.parametrize("channels", [1, 5])
+def test_a_hundred_percent_are_up_to_the_largest_exactly(bits, channels):
+    rows = torch.randn(3001, channels).relu()
+    found = threshold(histogram(rows, bits), Params(percentile=100))
+    assert torch.equal(found, rows.amax(0).double())
+
+
 def test_zeros_count():
     rows = torch.cat([torch.zeros(900, 1), torch.linspace(1, 2, 100)[:, None]])
     found = threshold(histogram(rows, 10), Params(percentile=95))
