@@ -5,15 +5,18 @@ gives the bits of the PyTorch code it stands for.
 """
 
 import functools
+import inspect
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from typing import Any, TypeVar, cast
+from types import NoneType, UnionType
+from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import numba
+import numpy as np
 import torch
-from numba.core import sigutils
+from numba.core import sigutils, types
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": False, "error_model": "numpy"}
 _PIECE = 1 << 16  # neuron-steps that are worth waking a thread for
@@ -31,11 +34,15 @@ def inlined(function: Function) -> Function:
 def compiled(function: Callable[..., None]) -> Callable[..., None]:
     """Compile, and keep the result on disk where there is a place for it.
 
-    The arrays given to it must not overlap.
+    Arrays are taken of the types that the function's annotations name, contiguous, and no others: a
+    kernel reads memory by addresses. They must not overlap.
+
+    Raises:
+        TypeError: when it is called, for an array of another type or layout.
     """
-    in_memory: Callable[..., None] = numba.njit(**_OPTIONS)(function)
+    in_memory = _guarded(numba.njit(**_OPTIONS)(function), function)
     try:
-        kept: Callable[..., None] = _checked(numba.njit(cache=True, **_OPTIONS)(function))
+        kept = _guarded(_checked(numba.njit(cache=True, **_OPTIONS)(function)), function)
     except RuntimeError:  # neither the package's folder nor the user's can be written
         return in_memory
 
@@ -47,6 +54,51 @@ def compiled(function: Callable[..., None]) -> Callable[..., None]:
             in_memory(*args)
 
     return call
+
+
+def _guarded(dispatcher: Any, function: Callable[..., None]) -> Callable[..., None]:
+    """Compile for no other arrays than the function is annotated for.
+
+    numba compiles anew for every combination of types, and looks at them once: this costs nothing
+    when a kernel is called again.
+    """
+    compile_any = getattr(dispatcher, "compile", None)
+    if compile_any is None:  # not numba's public face
+        return cast("Callable[..., None]", dispatcher)
+
+    def compile_known(signature: Any) -> Any:
+        given, _ = sigutils.normalize_signature(signature)
+        for name, found in zip(inspect.signature(function).parameters, given, strict=True):
+            refuse_other_arrays(function, name, found)
+        return compile_any(signature)
+
+    dispatcher.compile = compile_known
+    return cast("Callable[..., None]", dispatcher)
+
+
+def refuse_other_arrays(function: Callable[..., None], name: str, found: Any) -> None:
+    """Refuse what is no array of the annotated type, or not contiguous.
+
+    Args:
+        function: annotated.
+        name: of its parameter.
+        found: numba's type of what is given.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    wanted = get_type_hints(function).get(name)
+    choices = get_args(wanted) if isinstance(wanted, UnionType) else (wanted,)
+    arrays = [choice for choice in choices if get_origin(choice) is np.ndarray]
+    absent = isinstance(found, types.NoneType | types.Omitted) and NoneType in choices
+    if not arrays or absent:
+        return
+    (dtype,) = get_args(get_args(arrays[0])[1])
+    known = numba.from_dtype(np.dtype(dtype))
+    if not isinstance(found, types.Array) or found.dtype != known or found.layout != "C":
+        raise TypeError(
+            f"{function.__name__} can't take {found} for '{name}': it reads {known}, contiguous"
+        )
 
 
 def _checked(dispatcher: Any) -> Callable[..., None]:

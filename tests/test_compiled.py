@@ -5,9 +5,12 @@ import time
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from snnconv import compiled as room
 from snnconv.compiled import compiled, share, split
+
+Floats, Ints = NDArray[np.float32], NDArray[np.int64]
 
 
 def double(start, stop, given, out):
@@ -162,3 +165,36 @@ def test_little_work_is_not_cut_into_pieces(monkeypatch):
     seen = []
     share(seen.extend, 3 * room._PIECE, 1)
     assert len(seen) == 2
+
+
+# The door: types and layouts of arrays
+
+
+@compiled
+def read(start: int, given: Floats, mask: Floats | None, places: Ints) -> None:
+    for i in range(start, len(given)):
+        given[i] = given[i] + places[i]
+
+
+FLOATS, INTS = np.zeros(4, np.float32), np.arange(4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((0, FLOATS.astype(np.float64), None, INTS), "for 'given': it reads float32"),
+        ((0, FLOATS, np.zeros(4, bool), INTS), "for 'mask': it reads float32"),
+        ((0, FLOATS, None, INTS.astype(np.int32)), "for 'places': it reads int64"),
+        ((0, np.zeros(8, np.float32)[::2], None, INTS), "for 'given': it reads float32"),
+        ((0, np.zeros((4, 2), np.float32).T, None, INTS), "for 'given': it reads float32"),
+        ((0, None, None, INTS), "for 'given': it reads float32"),
+        ((0, 1.0, None, INTS), "for 'given': it reads float32"),
+    ],
+)
+def test_arrays_of_other_types_and_layouts_are_refused(arguments, says):
+    with pytest.raises(TypeError, match=says):
+        read(*arguments)
+    given = np.zeros(4, np.float32)
+    read(0, given, None, INTS)  # and it goes on to take what it may
+    assert given.tolist() == [0, 1, 2, 3]
+    read(0, given, given.copy(), INTS)

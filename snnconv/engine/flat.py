@@ -47,11 +47,31 @@ class Flat:
         return cls(currents.shape[1:], last and not currents[0].is_contiguous())
 
     def array(self, sequence: Tensor) -> NDArray[np.float32]:
-        """``[T, B, *N] -> [T, n]``, of the same memory where its order is this one."""
+        """``[T, B, *N] -> [T, n]``, of the same memory where its order is this one.
+
+        Raises:
+            TypeError: numbers that are not float32, or of another device than the CPU.
+            ValueError: neurons of another shape.
+        """
+        if sequence.dtype is not torch.float32 or sequence.device.type != "cpu":
+            given = f"{sequence.dtype} on {sequence.device.type}"
+            raise TypeError(f"a compiled layer of neurons can't take {given}: give float32 on cpu")
+        if sequence.shape[2:] != self.shape[1:]:
+            shapes = f"{list(sequence.shape[2:])}, where the layer has {list(self.shape[1:])}"
+            raise ValueError(f"a compiled layer of neurons can't take neurons of shape {shapes}")
         if self.channels_last:
             sequence = sequence.movedim(_CHANNEL, -1)
         found: NDArray[np.float32] = sequence.detach().contiguous().flatten(1).numpy()
         return found
+
+    def steps(self, sequence: Tensor, steps: int) -> NDArray[np.float32]:
+        """:meth:`array` of a sequence that has to have so many steps of this batch."""
+        if sequence.shape[:2] != (steps, self.shape[0]):
+            wanted = f"{steps} steps of {self.shape[0]} samples"
+            raise ValueError(
+                f"a compiled layer of neurons wants {wanted}, not shape {list(sequence.shape)}"
+            )
+        return self.array(sequence)
 
     def rows(self, sequence: Tensor) -> NDArray[np.float32]:
         """``[T, B, *N] -> [1 or T, n]``: one row of what is constant over time, so expanded."""

@@ -76,7 +76,7 @@ class Run:
 
     def kept(self) -> Floats | None:
         """Keep as an array."""
-        return None if self.keep is None else self.flat.array(self.keep)
+        return None if self.keep is None else self.flat.steps(self.keep, self.steps)
 
 
 @dataclass(frozen=True)

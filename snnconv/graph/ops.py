@@ -323,6 +323,24 @@ def misfit(node: Node) -> str | None:
     return None
 
 
+def _misfit_weights(node: Node, shape: tuple[int, ...], tensors: Tensors) -> str | None:
+    """What is wrong with the weights of a layer: its channels, or its bias."""
+    weight, groups = tuple(tensors["weight"].shape), node.attrs.get("groups", 1)
+    if node.op == "linear":
+        given, wanted, outputs = shape[-1:], weight[1:], weight[0]
+    elif len(weight) != len(shape) + 1 or weight[0] % groups:
+        return f"a weight of shape {list(weight)} in {groups} groups"
+    elif node.op == "conv":
+        given, wanted, outputs = shape[:1], (weight[1] * groups,), weight[0]
+    else:
+        given, wanted, outputs = shape[:1], weight[:1], weight[1] * groups
+    if given != wanted:
+        return f"{list(given)} channels for a weight of shape {list(weight)}"
+    if "bias" in tensors and tensors["bias"].shape != (outputs,):
+        return f"a bias of shape {list(tensors['bias'].shape)} for {outputs} outputs"
+    return None
+
+
 def misplaced(node: Node, shapes: Sequence[tuple[int, ...]], tensors: Tensors) -> str | None:
     """What is wrong with a node among its inputs that PyTorch finds only when it computes.
 
@@ -342,6 +360,8 @@ def misplaced(node: Node, shapes: Sequence[tuple[int, ...]], tensors: Tensors) -
         known = {shape[:1]} | ({(1,), ()} if node.op == "qcfs" else set())
         if not sizes <= known:
             return f"tensors of shapes {sorted(map(list, sizes))} for {shape[:1]} channels"
+    if node.op in ("conv", "conv_transpose", "linear"):
+        return _misfit_weights(node, shape, tensors)
     if "batches" in tensors and tensors["batches"].dim():
         return f"a number of batches of shape {list(tensors['batches'].shape)}"
     if node.op in ("add", "multiply", "matmul") and len(shape) != len(shapes[1]):

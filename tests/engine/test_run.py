@@ -186,3 +186,28 @@ def test_without_numba_the_neuron_runs_itself(kind, monkeypatch):
             assert same(run(neurons, currents, None, None), expected)
         finally:
             kernels.cache_clear()
+
+
+# What compiled code is given
+
+
+def test_thresholds_of_another_type_are_refused():
+    """Read as float32, they once gave 11 % of the samples in place of 99 %."""
+    neuron = IF(Params(), torch.ones(C, dtype=torch.float64))
+    with torch.no_grad(), pytest.raises(TypeError, match="float64 on cpu: give float32"):
+        run(neuron, torch.randn(T, B, C, 11), None, None)
+
+
+@pytest.mark.parametrize(
+    ("keep", "error", "says"),
+    [
+        (torch.ones(T, B, C, dtype=torch.bool), TypeError, "torch.bool on cpu: give float32"),
+        (torch.ones(T, B, C, dtype=torch.float64), TypeError, "torch.float64 on cpu"),
+        (torch.ones(T - 1, B, C), ValueError, "9 steps of 3 samples"),
+        (torch.ones(T, 1, C), ValueError, "9 steps of 3 samples"),
+        (torch.ones(T, B, C - 1), ValueError, r"shape \[4\], where the layer has \[5\]"),
+    ],
+)
+def test_a_mask_of_another_type_or_shape_is_refused(keep, error, says):
+    with torch.no_grad(), pytest.raises(error, match=says):
+        run(IF(Params(), torch.ones(1)), torch.randn(T, B, C), None, keep)
