@@ -323,6 +323,10 @@ def misfit(node: Node) -> str | None:
     return None
 
 
+_ONE_AN_AXIS = {"kernel", "stride", "padding", "output_padding", "dilation", "output", "size"}
+"""Attributes with a number for each axis behind the channels."""
+
+
 def _misfit_weights(node: Node, shape: tuple[int, ...], tensors: Tensors) -> str | None:
     """What is wrong with the weights of a layer: its channels, or its bias."""
     weight, groups = tuple(tensors["weight"].shape), node.attrs.get("groups", 1)
@@ -360,6 +364,9 @@ def misplaced(node: Node, shapes: Sequence[tuple[int, ...]], tensors: Tensors) -
         known = {shape[:1]} | ({(1,), ()} if node.op == "qcfs" else set())
         if not sizes <= known:
             return f"tensors of shapes {sorted(map(list, sizes))} for {shape[:1]} channels"
+    for name in _ONE_AN_AXIS & node.attrs.keys():
+        if node.op != "local_response_norm" and len(node.attrs[name]) != len(shape) - 1:
+            return f"{name} {list(node.attrs[name])} for {len(shape) - 1} axes"
     if node.op in ("conv", "conv_transpose", "linear"):
         return _misfit_weights(node, shape, tensors)
     if "batches" in tensors and tensors["batches"].dim():

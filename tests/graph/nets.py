@@ -7,6 +7,7 @@ from torch import nn
 from snnconv.errors import ExitCode, UnsupportedError
 from snnconv.graph.build import Network
 from snnconv.graph.capture import capture
+from snnconv.graph.ops import misfit
 
 IMAGE = (2, 8, 8)
 
@@ -51,6 +52,7 @@ def randomised(module, seed=0):
 def captured(module, shape, batches=(1, 2, 5)):
     """The graph, after checking that it gives what the module gives, for batches of any size."""
     graph, tensors = capture(randomised(module), shape)
+    assert [wrong for node in graph.nodes if (wrong := misfit(node))] == []  # a file may hold it
     network = Network(graph, tensors).eval()
     for batch in batches:
         x = 3 * torch.randn(batch, *shape)
