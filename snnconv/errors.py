@@ -172,7 +172,8 @@ def _told(error: Exception, what: str) -> SnnconvError:
         return UsageError(
             f"{what} needs more memory than there is",
             f"{said(error)} ({_place(error)})",
-            "take less at once: a smaller --batch-size, --memory or --chunk, or fewer --timesteps",
+            "take less at once (a smaller --batch-size, --memory or --chunk, fewer --timesteps) "
+            "or raise the limit of the process (ulimit -v)",
         )
     if isinstance(error, OSError) and error.filename is not None:
         return UsageError(

@@ -6,6 +6,8 @@ import platform
 import resource
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -106,27 +108,79 @@ def clock(used: torch.device) -> float:
 
 
 def free_memory(used: torch.device = _CPU) -> int:
-    """Bytes that are free: on a GPU, else for this process on the machine or in its container."""
+    """Bytes that may still be taken: on a GPU, else by this process.
+
+    On a CPU it is the least of what the machine has, what the process's own limits leave
+    (``ulimit -v``, ``ulimit -d``), and what those of its control groups leave (containers, batch
+    systems).
+    """
     if used.type == "cuda":
         return int(torch.cuda.mem_get_info(used)[0])
-    found = [_bytes_of_machine()]
-    limit, taken = (_number(_CGROUP / name) for name in ("memory.max", "memory.current"))
-    if limit is not None and taken is not None:
-        found.append(max(0, limit - taken))
-    return min(found)
+    return max(0, min([_bytes_of_machine(), *_left_by_own_limits(), *_left_by_groups()]))
 
 
-_CGROUP = Path("/sys/fs/cgroup")  # of a container under Linux; absent elsewhere
+def _left_by_own_limits() -> Iterator[int]:
+    for limit, held in (("RLIMIT_AS", "VmSize"), ("RLIMIT_DATA", "VmData")):
+        most, _ = resource.getrlimit(getattr(resource, limit))
+        taken = _status(held)
+        if most != resource.RLIM_INFINITY and taken is not None:
+            yield most - taken
+
+
+def _left_by_groups() -> Iterator[int]:
+    """Of each control group that the process is in, and of those around it."""
+    for line in _lines(_PROCESS / "cgroup"):
+        _, kinds, path = line.split(":", 2)
+        if kinds == "":  # version 2 has one tree
+            root, names = _CGROUP, ("memory.max", "memory.current")
+        elif "memory" in kinds.split(","):
+            root = _CGROUP / "memory"
+            names = ("memory.limit_in_bytes", "memory.usage_in_bytes")
+        else:
+            continue
+        group = root / path.lstrip("/")
+        # inside a container the path may be one of the machine's: then its root is the group
+        for place in (group, *group.parents):
+            if place.is_relative_to(root):
+                most, taken = (_number(place / name) for name in names)
+                if most is not None and taken is not None:
+                    yield most - taken
+
+
+def resident_memory(used: torch.device) -> int | None:
+    """Bytes that are held now: on the GPU, else by the process, if the system tells it."""
+    return torch.cuda.memory_allocated(used) if used.type == "cuda" else _status("VmRSS")
+
+
+_CGROUP = Path("/sys/fs/cgroup")  # under Linux; absent elsewhere
+_PROCESS = Path("/proc/self")
 _MEMINFO = Path("/proc/meminfo")
 
 
 def _bytes_of_machine() -> int:
     """Available memory where the system tells it, else half of all there is."""
-    if _MEMINFO.exists():
-        for line in _MEMINFO.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
+    found = _entry(_MEMINFO, "MemAvailable")
+    if found is not None:
+        return found
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
+def _status(name: str) -> int | None:
+    return _entry(_PROCESS / "status", name)
+
+
+def _entry(file: Path, name: str) -> int | None:
+    """The bytes of a line ``Name:   123 kB``, if it is there."""
+    found = (line.split() for line in _lines(file) if line.startswith(f"{name}:"))
+    return next((int(words[1]) * 1024 for words in found), None)
+
+
+def _lines(file: Path) -> list[str]:
+    """Of a file of the system; none if it is not there."""
+    try:
+        return file.read_text().splitlines()
+    except OSError:
+        return []
 
 
 def _number(file: Path) -> int | None:
@@ -144,3 +198,30 @@ def peak_memory_mib(used: torch.device) -> float:
         return torch.cuda.max_memory_allocated(used) / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What some work may take, and how things stood before it.
+
+    Attributes:
+        bytes: the bound.
+        device: where the work is done.
+        held: bytes then, by the process or on the GPU, if the system tells it.
+        peak: the most until then, in bytes.
+    """
+
+    bytes: int
+    device: torch.device
+    held: int | None
+    peak: float
+
+    def taken(self) -> float | None:
+        """Bytes taken at most beyond what was held before; none if that can't be told."""
+        peak = peak_memory_mib(self.device) * 2**20
+        return peak - self.held if self.held is not None and peak > self.peak else None
+
+
+def bound(size: int, used: torch.device) -> Bound:
+    """A bound for work that begins now."""
+    return Bound(size, used, resident_memory(used), peak_memory_mib(used) * 2**20)

@@ -148,7 +148,9 @@ class SimulationConfig(DataConfig):
         description="go by events: where a layer's shape says it is faster, never, or if possible",
     )
     memory: str | None = Field(
-        None, description="for a simulation, e.g. 500MiB or 4GiB; half of what is free by default"
+        None,
+        description="what a simulation may take beside the network and the data, e.g. 500MiB or "
+        "4GiB; by default half of what this process may still take",
     )
 
     @field_validator("memory", mode="before")

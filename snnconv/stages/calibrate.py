@@ -34,6 +34,7 @@ from snnconv.stages.common import (
     normalisation,
     open_data,
     report_files,
+    say_breach,
     subset_use,
 )
 from snnconv.statistic import ROOM, relative_error
@@ -249,7 +250,7 @@ def _simulated(
     converted = replace(calibrated, kind="converted", spiking=spiking)
     snn = spiking_network(converted, engine=config.engine)
     wanted = Portion(config.batch_size, config.sin)
-    at_once = fitting(session, snn, wanted, config.memory_bytes())
+    at_once = fitting(session, snn, wanted, config.memory_bytes(), progress=progress)
     shown = showings(calibrated.data.frames, config.sin, 1)
     # part of those that were calibrated on: subsets are nested
     samples = min(config.samples, config.sin_samples)
@@ -257,4 +258,6 @@ def _simulated(
     drawn = batches(dataset.train, calibrated.data, mine, at_once.samples, showings=shown)
     with progress.task("SIN", len(mine)) as advance:
         given = (converted, config.sin, drawn, session.device, advance, at_once.steps)
-        return sin_ratios(*given, config.engine), snn.paths()
+        found = sin_ratios(*given, config.engine)
+    say_breach(session, progress)
+    return found, snn.paths()

@@ -1,6 +1,6 @@
 """What every stage does before and after its own work: find its input, write its report."""
 
-import json
+import math
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from snnconv import distributed, runtime
+from snnconv.bounds import parsed_json
 from snnconv.checkpoint import Checkpoint, canonical_json, kind_of, sha256
 from snnconv.config import STAGES, DataConfig, NormalisationConfig, OptimiserConfig, StageConfig
 from snnconv.course import Files
 from snnconv.dataset import Dataset, Normalisation, Split, digest
 from snnconv.dataset import load as load_dataset
 from snnconv.decoded import decoded
-from snnconv.engine.memory import Portion, portion
+from snnconv.engine.memory import Portion, bytes_per_sample, portion
 from snnconv.errors import CheckFailedError, UnsupportedError, UsageError
 from snnconv.facts import DataFacts, LineageStep
 from snnconv.files import refuse_unwritable, sweep, write_atomically
@@ -31,6 +32,7 @@ from snnconv.reports import (
     DataUse,
     FileHash,
     Lineage,
+    NetworkReport,
     Report,
     ReportType,
     SubsetUse,
@@ -54,6 +56,7 @@ class Session:
     inputs: list[Path] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     started: float = field(default_factory=time.perf_counter)
+    bound: runtime.Bound | None = None
 
     def __post_init__(self) -> None:
         _refuse_outputs(self.config)
@@ -95,6 +98,7 @@ class Session:
             seed=self.config.seed,
             seconds=time.perf_counter() - self.started,
             warnings=self.warnings,
+            **_memory(self, kind),
             **fields,
         )
 
@@ -156,11 +160,22 @@ _KINDS: dict[str, tuple[Kind, ...]] = {
 def _stage_of(file: Path) -> str | None:
     """The stage whose report is in a file, if one is."""
     try:
-        data = json.loads(file.read_bytes())
+        data = parsed_json(file.read_bytes())
     except ValueError:
         return None
     stage = data.get("stage") if isinstance(data, dict) else None
     return stage if isinstance(stage, str) and "schema" in data else None
+
+
+def _memory(session: Session, kind: type[Report]) -> dict[str, float | None]:
+    """A simulation's bound and what it took, for the report of a stage that simulates."""
+    if session.bound is None or not issubclass(kind, NetworkReport):
+        return {}
+    taken = session.bound.taken()
+    return {
+        "memory_bound_mib": session.bound.bytes / 2**20,
+        "memory_taken_mib": None if taken is None else taken / 2**20,
+    }
 
 
 def _hashed(path: Path) -> FileHash:
@@ -289,21 +304,53 @@ def read_once(session: Session, dataset: Dataset) -> Dataset:
 
 
 def fitting(
-    session: Session, snn: SpikingNetwork, wanted: Portion, memory: int | None = None
+    session: Session,
+    snn: SpikingNetwork,
+    wanted: Portion,
+    memory: int | None = None,
+    share: int = 2,
+    progress: Progress | None = None,
 ) -> Portion:
     """As many samples and steps at once as the memory allows, of those wanted.
+
+    The session remembers the bound and what is held now, for its report.
 
     Args:
         session: on whose device.
         snn: the network.
         wanted: at most.
-        memory: bytes; half of what is free where none is given.
+        memory: bytes that the user gave.
+        share: of what is free, one part of so many is the bound if nothing is given.
+        progress: told if the smallest portion is counted at more than the bound.
     """
     graph, confident = snn.network.graph, snn.confidence is not None
-    memory = memory or runtime.free_memory(session.device) // 2
+    bound = memory or runtime.free_memory(session.device) // share
     sizes = shapes(graph, snn.network.tensors())
     source = Carries.CONSTANT if snn.hold is None else Carries.FRAMES
-    return portion(graph, sizes, wanted, memory, snn.causal, confident, source)
+    found = portion(graph, sizes, wanted, bound, snn.causal, confident, source)
+    counted = bytes_per_sample(graph, sizes, found.steps, confident, source)
+    if counted > bound and progress is not None:
+        progress.say(
+            f"memory: {_mib(bound)} are given, and the smallest portion, one sample over "
+            f"{found.steps} of the steps, may take up to {_mib(counted)}: it goes on with that"
+        )
+    session.bound = runtime.bound(bound, session.device)
+    return found
+
+
+def _mib(size: int) -> str:
+    return f"{math.ceil(size / 2**20)}MiB"
+
+
+def say_breach(session: Session, progress: Progress) -> None:
+    """Tell that a simulation took more than its bound, if it did."""
+    taken = session.bound.taken() if session.bound else None
+    if session.bound and taken and taken > session.bound.bytes:
+        progress.say(
+            f"the simulation took {_mib(int(taken))} of memory, above its bound of "
+            f"{_mib(session.bound.bytes)}: what is counted are its tensors, not compiled code "
+            "and what libraries keep"
+        )
 
 
 def source_of(checkpoint: Checkpoint) -> Carries:

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import torch
+
 from snnconv.checkpoint import load
 from snnconv.config import ConvertConfig
 from snnconv.conversion import confident_sites, measure_confidence, spiking_network
@@ -24,6 +26,7 @@ from snnconv.stages.common import (
     non_spiking_share,
     open_data,
     report_files,
+    say_breach,
     source_of,
     subset_use,
 )
@@ -39,6 +42,7 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
     session.inputs.append(file)
     neuron = ROOM.load(config.neuron)
     params = parameters(neuron.params_type, config.param, f"neuron '{config.neuron}'")
+    neuron(params, torch.ones(()), config.timesteps)  # refuses a T that it can't be made for
     if params.fixed and config.confidence != "off":
         raise UsageError(
             f"spike confidence can't act on {config.neuron} neurons",
@@ -64,7 +68,7 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
         drawn = subset_use(dataset.train, chosen, config.seed)
         snn = spiking_network(converted)
         wanted = Portion(config.batch_size, config.early)
-        at_once = fitting(session, snn, wanted, config.memory_bytes())
+        at_once = fitting(session, snn, wanted, config.memory_bytes(), progress=progress)
         with progress.task("spike confidence", len(chosen)) as advance:
             confidence = measure_confidence(
                 converted,
@@ -76,6 +80,7 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
                 at_once.steps,
                 config.engine,
             )
+        say_breach(session, progress)
         assert converted.spiking is not None
         converted = replace(
             converted, spiking=converted.spiking.model_copy(update={"confidence": confidence})

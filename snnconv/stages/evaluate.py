@@ -41,6 +41,7 @@ from snnconv.stages.common import (
     fitting,
     non_spiking_share,
     open_data,
+    say_breach,
     subset_use,
 )
 
@@ -83,7 +84,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
     order = distributed.share(everyone)
     size = config.batch_size or (CPU_BATCH if session.device.type == "cpu" else GPU_BATCH)
     steps = min(config.chunk, T) if snn.causal else T
-    at_once = fitting(session, snn, Portion(size, steps), config.memory_bytes())
+    at_once = fitting(session, snn, Portion(size, steps), config.memory_bytes(), progress=progress)
     if len(order):
         _warm_up(snn, dataset, checkpoint.data, order[:1], (T, at_once.steps, shown), watch)
     simulated = 0.0
@@ -107,6 +108,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
                 metric.finish(average)
             simulated += runtime.clock(session.device) - started
             advance(len(labels))
+    say_breach(session, progress)
 
     found = Figures()
     for metric in metrics.values():

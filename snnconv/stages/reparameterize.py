@@ -12,7 +12,6 @@ from typing import Any
 
 from torch import Tensor
 
-from snnconv import runtime
 from snnconv.checkpoint import Checkpoint, load
 from snnconv.config import ReparameterizeConfig
 from snnconv.conversion import learned, setup, spiking_network
@@ -70,8 +69,7 @@ def run(config: ReparameterizeConfig, progress: Progress | None = None) -> Repar
     L = both[0].network.levels
     # beside a simulation stand the counts of all neurons of both networks
     wanted = Portion(config.batch_size, both[1].timesteps)
-    quarter = runtime.free_memory(session.device) // 4
-    at_once = fitting(session, both[1].network, wanted, quarter)
+    at_once = fitting(session, both[1].network, wanted, share=4)  # two networks
     order = subset(dataset.test.labels, config.limit, config.seed)
     differing: dict[str, int] = {}
     windows: dict[str, int] = {}

@@ -115,6 +115,7 @@ print(held("VmHWM") - before, 20 * bytes_per_sample(graph, shapes(graph, tensors
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems tell it in other ways")
 @pytest.mark.parametrize("neuron", ["msat", "lm-ht"])
 def test_what_is_counted_is_enough_and_not_far_too_much(neuron):

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from runs import calibrating, check_report, converting, evaluating, written
 
 import snnconv
-from snnconv import spiking
+from snnconv import runtime, spiking
 from snnconv.ann.measure import accuracy
 from snnconv.checkpoint import load, save, sha256
 from snnconv.config import METRICS, Engine, EvaluateConfig
@@ -34,7 +34,7 @@ KEYS = {
     "peak_memory_mib",
 }
 MEASURED = {"seconds", "seconds_per_sample", "peak_memory_mib", "config", "lineage"}
-MEASURED |= {"samples_at_once", "steps_at_once"}
+MEASURED |= {"samples_at_once", "steps_at_once", "memory_bound_mib", "memory_taken_mib"}
 
 
 def figures(report):
@@ -222,6 +222,31 @@ def test_little_memory_takes_smaller_portions_and_changes_nothing(run, tmp_path)
     assert (one.samples_at_once, one.steps_at_once) == (1, 1)
     assert evaluating(tmp_path, **given).samples_at_once == 40
     assert little.accuracy == much.accuracy == one.accuracy
+    assert little.memory_bound_mib == 50_000 / 2**20
+
+
+class Listener(Quiet):
+    def __init__(self):
+        self.lines = []
+
+    def say(self, line):
+        self.lines.append(line)
+
+
+def test_a_memory_that_is_too_small_is_said(run, tmp_path, monkeypatch):
+    given = {"checkpoint": run.file("converted"), "run": tmp_path, "limit": 20}
+    listener = Listener()
+    evaluate.run(EvaluateConfig(memory="1GiB", **given), listener)
+    assert not listener.lines
+    peaks = iter([100.0])  # before it, in MiB
+    monkeypatch.setattr(runtime, "resident_memory", lambda device: 90 * 2**20)
+    monkeypatch.setattr(runtime, "peak_memory_mib", lambda device: next(peaks, 107.0))
+    report = evaluate.run(EvaluateConfig(memory=1, **given), listener)
+    before, after = listener.lines
+    assert "1MiB are given" in before
+    assert "one sample over 1 of the steps, may take up to 1MiB" in before
+    assert "took 17MiB of memory, above its bound of 1MiB" in after
+    assert (report.memory_bound_mib, report.memory_taken_mib) == (2**-20, 17)
 
 
 @pytest.mark.parametrize("bad", ["much", "0", "-1GiB", "4 GX"])
