@@ -43,7 +43,11 @@ LINES = """
 import json, sys
 from snnconv.cli import app
 for words in json.load(open(sys.argv[1])):
-    app(words, standalone_mode=False)
+    try:
+        app(words, standalone_mode=False)
+    except SystemExit as end:  # as a command ends
+        if end.code:
+            raise
 """
 
 
