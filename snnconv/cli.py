@@ -160,16 +160,24 @@ def run_recipe(
 @app.command("ls", epilog="Example: snnconv ls neurons")
 def ls(
     room: Annotated[
-        str, typer.Argument(help="models, datasets, neurons, statistics, metrics or operations")
+        str,
+        typer.Argument(help="models, datasets, neurons, statistics, metrics, operations or runs"),
     ],
+    run: Annotated[Path, typer.Option(help="run folder, of runs", envvar="SNNCONV_RUN")] = Path(
+        "snnconv-run"
+    ),
     as_json: AsJson = False,
     quiet: IsQuiet = False,
     verbose: IsVerbose = False,
     debug: Debug = False,
 ) -> None:
-    """List what there is to choose from."""
+    """List what there is to choose from, or what is in a run folder."""
 
     def action(progress: Progress) -> BaseModel:
+        if room.lower() == "runs":
+            from snnconv.runs import runs
+
+            return runs(run)
         from snnconv.listing import listing
 
         return listing(room)

@@ -20,7 +20,9 @@ def listing(room: str) -> ListReport:
     """
     room = room.lower()
     if room not in ROOMS:
-        raise UsageError("there is nothing to list there", f"'{room}'", did_you_mean(room, ROOMS))
+        raise UsageError(
+            "there is nothing to list there", f"'{room}'", did_you_mean(room, (*ROOMS, "runs"))
+        )
     if room in _ROOMS:
         files: Room[object] = Room(room, room, "")
         items = {name: files.summary(name) for name in files.names()}

@@ -19,7 +19,7 @@ from snnconv.config import (
     TrainConfig,
 )
 from snnconv.errors import CheckFailedError, CheckpointError, UsageError, guarding
-from snnconv.kinds import SPIKING, Kind, file_name
+from snnconv.kinds import READS, SPIKING, Kind, file_name
 from snnconv.plugins import did_you_mean
 from snnconv.progress import Progress
 from snnconv.reports import (
@@ -42,14 +42,6 @@ _WRITES: dict[str, Kind] = {
     "reparameterize": "reparameterized",
 }
 _HOW = "see the recipes in docs/usage.md"
-
-_READS: dict[str, tuple[Kind, ...]] = {
-    "calibrate": ("ann",),
-    "convert": ("calibrated",),
-    "finetune": ("converted", "trained"),
-    "reparameterize": ("converted", "trained", "finetuned"),
-    "evaluate": SPIKING,
-}
 
 
 def run_stage(stage: str, config: StageConfig, progress: Progress) -> Report:
@@ -153,7 +145,7 @@ def plan(
         )
         # each stage reads what the one before it in this recipe wrote, not what else lies there
         source = "model" if stage == "calibrate" else "checkpoint"
-        if previous and stage in _READS:
+        if previous and stage in READS:
             options.setdefault(source, previous)
         if evaluation and stage == "report":
             options.setdefault("evaluations", (evaluation,))
@@ -256,5 +248,5 @@ def _finds_the_same(stage: str, config: StageConfig, done: Report) -> bool:
     if isinstance(config, ReportConfig):
         return bool(config.evaluations)
     named = getattr(config, "model", None) or getattr(config, "checkpoint", None)
-    found = None if named else folder.newest(config.run, _READS.get(stage, ()))
+    found = None if named else folder.newest(config.run, READS.get(stage, ()))
     return found is None or str(found) in {entry.path for entry in done.lineage.inputs}

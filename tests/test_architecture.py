@@ -35,7 +35,7 @@ LAYERS = (
     ("training",),
     ("course",),
     ("stages",),
-    ("pipeline", "listing"),
+    ("pipeline", "listing", "runs"),
     ("api",),
     ("commands", "options"),
     ("cli",),

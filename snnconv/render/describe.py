@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from snnconv.render import describe_more, units
+from snnconv.render import describe_more, describe_runs, units
 from snnconv.render.compare import CONFIDENCE, last, powers, reached
 from snnconv.render.layers import layer_table
 from snnconv.render.naming import by_events, calibration, confidence, drawn
@@ -25,6 +25,7 @@ from snnconv.reports import (
     Report,
     ReportReport,
     RunReport,
+    RunsReport,
     TrainReport,
 )
 from snnconv.uncertainty import FEW, interval
@@ -335,6 +336,7 @@ _STAGES: dict[type[BaseModel], Callable[[Any], list[Block]]] = {
     InspectReport: describe_more.inspect,
     DoctorReport: describe_more.doctor,
     ListReport: describe_more.listing,
+    RunsReport: describe_runs.runs,
     RunReport: describe_more.recipe,
 }
 

@@ -44,7 +44,9 @@ from snnconv.reports.stages import (
 )
 from snnconv.reports.surfaces import (
     Check,
+    CheckpointRow,
     DoctorReport,
+    EvaluationRow,
     InspectReport,
     ListItem,
     ListReport,
@@ -55,6 +57,7 @@ from snnconv.reports.surfaces import (
     ReportReport,
     RunDifference,
     RunReport,
+    RunsReport,
     RunSummary,
 )
 
@@ -64,6 +67,7 @@ __all__ = [
     "AnswerSteps",
     "CalibrateReport",
     "Check",
+    "CheckpointRow",
     "ConvertReport",
     "DataUse",
     "Difference",
@@ -71,6 +75,7 @@ __all__ = [
     "EpochRow",
     "ErrorReport",
     "EvaluateReport",
+    "EvaluationRow",
     "FileHash",
     "FinetuneReport",
     "Histogram",
@@ -96,6 +101,7 @@ __all__ = [
     "RunDifference",
     "RunReport",
     "RunSummary",
+    "RunsReport",
     "SiteRow",
     "Steps",
     "SubsetUse",

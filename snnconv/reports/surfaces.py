@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from snnconv.errors import ExitCode
 from snnconv.reports.base import Difference, ImportRow, Interval, LineageRow, NetworkReport, Report
@@ -125,6 +125,53 @@ class ListReport(BaseModel):
     schema_id: str = Field("snnconv.ls/1", alias="schema")
     room: str
     items: list[ListItem]
+
+
+class CheckpointRow(BaseModel):
+    """One checkpoint in a run folder."""
+
+    file: str = Field(description="its own name")
+    also: list[str] = Field(description="other names of the same content, as of the newest")
+    kind: str | None = None
+    neuron: str | None = None
+    thresholds: str | None = Field(None, description="how they were found: p99.9 channel")
+    timesteps: int | None = None
+    parent: str | None = Field(
+        None, description="what it was made from: a file here, or the start of a hash"
+    )
+    written: str = Field(description="local time")
+    default_of: list[str] = Field(description="stages that read it if no checkpoint is named")
+    problem: str | None = Field(None, description="why it can't be read")
+
+
+class EvaluationRow(BaseModel):
+    """One evaluation in a run folder."""
+
+    file: str = Field(description="its own name")
+    also: list[str] = Field(description="other names of the same content, as of the newest")
+    label: str | None = None
+    checkpoint: str | None = Field(
+        None, description="what was evaluated: a file here, or the start of a hash"
+    )
+    timesteps: int | None = None
+    samples: int | None = None
+    accuracy: float | None = Field(None, description="at T")
+    ann_accuracy: float | None = None
+    written: str = Field(description="local time")
+    reported: bool = Field(
+        False, description="whether no other one of the same network and T says more"
+    )
+    problem: str | None = Field(None, description="why it can't be read")
+
+
+class RunsReport(BaseModel):
+    """Of ``snnconv ls runs``."""
+
+    model_config = ConfigDict(populate_by_name=True)
+    schema_id: str = Field("snnconv.runs/1", alias="schema")
+    run: str
+    checkpoints: list[CheckpointRow]
+    evaluations: list[EvaluationRow]
 
 
 class PlanStep(BaseModel):
