@@ -7,9 +7,9 @@ import pytest
 from commands import done, files, here, refused
 
 from snnconv.config import EvaluateConfig, ReportConfig
-from snnconv.errors import ExitCode
+from snnconv.errors import CheckFailedError, ExitCode
 from snnconv.kinds import file_name
-from snnconv.pipeline import plan, report
+from snnconv.pipeline import plan, report, run_recipe
 from snnconv.progress import Quiet
 from snnconv.stages import evaluate
 
@@ -264,3 +264,15 @@ def test_a_report_of_named_evaluations_makes_none(recipe, monkeypatch):
     found = report(ReportConfig(run="out", evaluations=(recipe.parent,)), Quiet())
     assert [run.file for run in found.runs] == [str(files_given[-1])]  # the same work, once
     assert calls == []
+
+
+def test_a_recipe_ends_at_a_check_that_failed_and_does_not_pass_over_it(tmp_path):
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(
+        f'run = "{tmp_path}"\n'
+        "[calibrate]\nsamples = 50\nexpect_accuracy = 1.0\nmean = [0.9]\nstd = 0.1\n[convert]\n"
+    )
+    for _ in range(2):  # the second time the stage's report is there, and says the same
+        with pytest.raises(CheckFailedError, match=r"100\.00% were expected"):
+            run_recipe(recipe, [], {}, False, Quiet())
+    assert not (tmp_path / "converted.safetensors").exists()
