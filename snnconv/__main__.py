@@ -1,6 +1,6 @@
 """``python -m snnconv``, and the entry point of the ``snnconv`` command."""
 
-from snnconv import interruption
+from snnconv.core import interruption
 
 
 def main() -> None:

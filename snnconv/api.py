@@ -16,8 +16,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from snnconv import folder, pipeline
-from snnconv.ann.source import from_module
+from snnconv import pipeline
 from snnconv.checkpoint import Checkpoint, load, save
 from snnconv.config import (
     CalibrateConfig,
@@ -30,10 +29,11 @@ from snnconv.config import (
     StageConfig,
     TrainConfig,
 )
-from snnconv.conversion import spiking_network
-from snnconv.dataset import load as load_dataset
-from snnconv.facts import DataFacts, LineageStep
-from snnconv.progress import Quiet
+from snnconv.core.metadata import DataFacts, LineageStep
+from snnconv.core.progress import Quiet
+from snnconv.core.validation import parameters
+from snnconv.data.dataset import load as load_dataset
+from snnconv.frontends.open import from_module
 from snnconv.reports import (
     CalibrateReport,
     ConvertReport,
@@ -44,15 +44,16 @@ from snnconv.reports import (
     ReportReport,
     TrainReport,
 )
+from snnconv.simulation.build import spiking_network
 from snnconv.stages import calibrate as _calibrate
 from snnconv.stages import convert as _convert
 from snnconv.stages import evaluate as _evaluate
 from snnconv.stages import finetune as _finetune
 from snnconv.stages import inspect as _inspect
 from snnconv.stages import reparameterize as _reparameterize
+from snnconv.stages import run_folder
 from snnconv.stages import train as _train
-from snnconv.stages.common import normalisation
-from snnconv.validated import parameters
+from snnconv.stages.session import normalisation
 
 __all__ = [
     "Checkpoint",
@@ -90,7 +91,7 @@ def calibrate(model: str | Path | nn.Module | None = None, **options: Any) -> Ca
         origin = LineageStep(stage="import", parent=None, config={"model": type(model).__name__})
         with _modes_kept(model):
             ann, _ = from_module(model, facts, analog=config.non_relu == "analog")
-        _, model = folder.save(replace(ann, lineage=(origin,)), config.run, out=None)
+        _, model = run_folder.save(replace(ann, lineage=(origin,)), config.run, out=None)
     name = None if model is None else str(model)
     return _calibrate.run(_config(CalibrateConfig, "calibrate", {"model": name, **options}))
 

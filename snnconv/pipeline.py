@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from snnconv import folder
 from snnconv.checkpoint import sha256
 from snnconv.config import (
     STAGES,
@@ -18,21 +17,15 @@ from snnconv.config import (
     StageConfig,
     TrainConfig,
 )
+from snnconv.core.kinds import READS, SPIKING, Kind, file_name
+from snnconv.core.parsing import parse_pairs
+from snnconv.core.progress import Progress
+from snnconv.core.registry import did_you_mean
+from snnconv.core.validation import parameters, spelled
 from snnconv.errors import CheckFailedError, CheckpointError, UsageError, guarding
-from snnconv.kinds import READS, SPIKING, Kind, file_name
-from snnconv.plugins import did_you_mean
-from snnconv.progress import Progress
-from snnconv.reports import (
-    REPORTS,
-    PlanStep,
-    Report,
-    ReportReport,
-    RunReport,
-    read,
-)
-from snnconv.stages.common import Session
-from snnconv.validated import parameters, spelled
-from snnconv.values import parse_pairs
+from snnconv.reports import REPORTS, PlanStep, Report, ReportReport, RunReport, read
+from snnconv.stages import run_folder
+from snnconv.stages.session import Session
 
 _SHARED = ("run", "seed", "device", "threads")
 _WRITES: dict[str, Kind] = {
@@ -77,8 +70,10 @@ def report(config: ReportConfig, progress: Progress) -> ReportReport:
     """Report; in a run folder, evaluate first what has not been evaluated as it stands."""
     if not config.evaluations:
         shared = {name: getattr(config, name) for name in _SHARED}
-        evaluated = {folder.subject(each) for each in folder.evaluations(config.run).values()}
-        for digest, files in folder.checkpoints(config.run, SPIKING).items():
+        evaluated = {
+            run_folder.subject(each) for each in run_folder.evaluations(config.run).values()
+        }
+        for digest, files in run_folder.checkpoints(config.run, SPIKING).items():
             if digest not in evaluated:
                 progress.say(f"evaluate {files[0]}")
                 run_stage("evaluate", EvaluateConfig(**shared, checkpoint=files[0]), progress)
@@ -248,5 +243,5 @@ def _finds_the_same(stage: str, config: StageConfig, done: Report) -> bool:
     if isinstance(config, ReportConfig):
         return bool(config.evaluations)
     named = getattr(config, "model", None) or getattr(config, "checkpoint", None)
-    found = None if named else folder.newest(config.run, READS.get(stage, ()))
+    found = None if named else run_folder.newest(config.run, READS.get(stage, ()))
     return found is None or str(found) in {entry.path for entry in done.lineage.inputs}

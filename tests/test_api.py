@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from commands import files
+from helpers.commands import files
 from torch import nn
 
 import snnconv

@@ -12,74 +12,52 @@ PACKAGE = Path(__file__).parent.parent / "snnconv"
 LONGEST = 400
 
 LAYERS = (
-    ("bounds",),
-    ("errors", "kinds", "shapes", "progress", "facts", "surrogate", "series", "compiled"),
-    ("uncertainty",),
-    ("elementary_compiled", "histogram_compiled", "interruption"),
-    ("elementary",),
-    ("values", "plugins", "config", "reports", "runtime", "frames", "distributed"),
-    ("validated", "factory", "files", "names"),
+    ("errors",),
+    ("core",),
+    ("config", "reports"),
     ("render",),
     ("graph",),
-    ("places",),
-    ("statistic", "neuron", "sealed"),
-    ("contents", "dataset", "augment"),
-    ("checkpoint", "decoded"),
-    ("folder", "resume", "datasets", "ann"),
-    ("tally",),
-    ("statistics", "neurons", "metric"),
-    ("engine", "confidence", "cumulative", "metrics"),
-    ("calibration", "spiking"),
-    ("simulate",),
-    ("conversion", "objective"),
+    ("neurons",),
+    ("checkpoint",),
+    ("data", "zoo"),
+    ("frontends",),
+    ("engine",),
+    ("calibration", "metrics"),
+    ("simulation",),
     ("training",),
-    ("course",),
     ("stages",),
-    ("pipeline", "listing", "runs"),
+    ("pipeline",),
     ("api",),
-    ("commands", "options"),
     ("cli",),
     ("__main__",),
 )
 """Rooms and single files; one imports of those above its own line only, and of its own room."""
 
-TORCH_FREE = (
-    "errors",
-    "plugins",
-    "config",
-    "reports",
-    "values",
-    "validated",
-    "kinds",
-    "facts",
-    "bounds",
-    "names",
-)
-TORCH_FREE += (
-    "uncertainty",
-    "progress",
-    "listing",
-    "render",
-    "cli",
-    "commands",
-    "options",
-    "interruption",
-)
+TORCH_FREE = ("errors", "config", "reports", "render", "cli")
+TORCH_FREE += tuple(f"core.{name}" for name in ("bounds", "interruption", "kinds", "metadata"))
+TORCH_FREE += ("core.names", "core.parsing", "core.uncertainty")
+TORCH_FREE += ("core.progress", "core.registry", "core.validation", "stages.listing")
 HEAVY = ("torch", "torchvision", "numpy", "sklearn", "safetensors", "numba")
 
 BROAD = {
     "errors.py": 1,  # the guard: what no other place has words for
-    "graph/build.py": 1,  # wrong attributes of an operation: whatever torch raises
-    "graph/capture.py": 3,  # a user's forward, run, traced and exported
-    "datasets/folder.py": 1,  # a foreign image file
-    "factory.py": 3,  # a user's factory, module and file
-    "ann/weights.py": 1,  # a foreign weights file
-    "ann/onnx/referee.py": 1,  # a foreign runtime on a foreign file
-    "ann/exported/source.py": 1,  # operators of a foreign file on what it gives them
+    "graph/network.py": 1,  # wrong attributes of an operation: whatever torch raises
+    "frontends/torch/capture.py": 3,  # a user's forward, run, traced and exported
+    "data/datasets/folder.py": 1,  # a foreign image file
+    "core/user_code.py": 3,  # a user's factory, module and file
+    "frontends/weights.py": 1,  # a foreign weights file
+    "frontends/onnx/crosscheck.py": 1,  # a foreign runtime on a foreign file
+    "frontends/pt2/importer.py": 1,  # operators of a foreign file on what it gives them
 }
 """Where any exception of foreign code becomes an error with a remedy, and how often."""
 
-METHODS = ("neurons", "statistics", "metrics", "datasets")
+METHODS = {
+    "neurons": "NEURON",
+    "calibration.statistics": "STATISTIC",
+    "metrics": "METRIC",
+    "data.datasets": "DATASET",
+}
+"""Folders of methods, and the name that makes a file one."""
 SECTIONS = ("Shape:", "Reference:", "Deviations:")
 
 
@@ -161,21 +139,35 @@ def test_stages_do_not_know_each_other():
     for module in MODULES:
         if module.startswith("stages."):
             own, _ = imports(module)
-            assert {name for name in own if name.startswith("stages.")} <= {"stages.common"}, module
+            assert {name for name in own if name.startswith("stages.")} <= {
+                "stages.session",
+                "stages.run_folder",
+            }, module
+
+
+def is_method(module):
+    """Whether a module of a folder of methods is one: it assigns the folder's name for them."""
+    folder, _, _ = module.rpartition(".")
+    named = [
+        target.id
+        for node in TREES[module].body
+        for target in getattr(node, "targets", [getattr(node, "target", None)])
+        if isinstance(target, ast.Name)
+    ]
+    return METHODS.get(folder) in named
 
 
 def test_methods_do_not_know_each_other():
-    """Adding one, or taking one out, touches no other; what several share has an underscore."""
-    for module in MODULES:
-        if room(module) in METHODS and "." in module:
-            siblings = {name for name in imports(module)[0] if room(name) == room(module)}
-            siblings = {name for name in siblings if "." in name and "._" not in name}
-            assert not siblings, f"{module} imports {siblings}"
+    """Adding one, or taking one out, touches no other; what several share is no method."""
+    for module in filter(is_method, MODULES):
+        folder, _, _ = module.rpartition(".")
+        siblings = {name for name in imports(module)[0] if name.rpartition(".")[0] == folder}
+        assert not list(filter(is_method, siblings)), module
 
 
 def test_only_the_checkpoint_knows_safetensors():
     users = {module for module in MODULES if "safetensors" in imports(module)[1]}
-    assert users <= {"sealed", "ann.weights"}
+    assert users <= {"checkpoint.sealed", "frontends.weights"}
 
 
 # Torch, which takes seconds to import
@@ -183,12 +175,14 @@ def test_only_the_checkpoint_knows_safetensors():
 
 def test_what_is_to_be_quick_names_no_torch():
     for module in MODULES:
-        if room(module) in TORCH_FREE:
+        if {room(module), module} & set(TORCH_FREE):
             assert not imports(module, everywhere=False)[1] & set(HEAVY), module
 
 
 def test_what_is_to_be_quick_imports_no_torch():
-    quick = sorted(f"snnconv.{module}" for module in MODULES if room(module) in TORCH_FREE)
+    quick = sorted(
+        f"snnconv.{module}" for module in MODULES if {room(module), module} & set(TORCH_FREE)
+    )
     code = f"import importlib, sys\nfor name in {HEAVY}: sys.modules[name] = None\n"
     code += f"for name in {quick}: importlib.import_module(name)"
     result = subprocess.run(
@@ -250,15 +244,15 @@ def test_what_is_public_is_documented():
 
 @pytest.mark.parametrize("where", METHODS)
 def test_a_method_says_its_shape_its_source_and_where_it_departs(where):
-    methods = list((PACKAGE / where).glob("[!_]*.py"))
+    methods = [m for m in MODULES if m.rpartition(".")[0] == where and is_method(m)]
     assert methods
-    for file in methods:
-        text = ast.get_docstring(TREES[name_of(file)])
+    for module in methods:
+        text = ast.get_docstring(TREES[module])
         places = [text.find(f"\n{section}") for section in SECTIONS]
-        assert -1 not in places, f"{file.name}: {SECTIONS[places.index(-1)]} is missing"
-        assert places == sorted(places), f"{file.name}: sections in another order"
+        assert -1 not in places, f"{module}: {SECTIONS[places.index(-1)]} is missing"
+        assert places == sorted(places), f"{module}: sections in another order"
         for section in SECTIONS:
-            assert re.search(rf"^{section}\s*\S", text, re.M), f"{file.name}: {section} is empty"
+            assert re.search(rf"^{section}\s*\S", text, re.M), f"{module}: {section} is empty"
 
 
 def test_no_file_knows_a_machine():

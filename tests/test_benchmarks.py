@@ -110,7 +110,7 @@ def test_a_peer_without_such_a_neuron_is_left_out_and_said(program, capsys):
 def test_the_theta_of_a_peer_is_in_the_weights_behind(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT))
     peers = importlib.import_module("tests.benchmarks._peers")
-    from networks import captured, residual
+    from helpers.networks import captured, residual
 
     graph, tensors = captured(residual())
     first, inner, last = (site.name for site in graph.sites)

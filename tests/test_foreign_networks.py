@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import files, here, refused
+from helpers.commands import files, here, refused
 from onnx import TensorProto, helper
 from torch import nn
 

@@ -17,20 +17,21 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from checkpoints import MADE
+from helpers.checkpoints import MADE
+from helpers.mutations import some_bytes, some_json, some_safetensors, some_text, some_zip
+from helpers.onnx_models import proto
 from PIL import Image
 from torch import nn
 
-from snnconv import checkpoint, dataset, pipeline, reports
-from snnconv.ann.exported.source import import_exported
-from snnconv.ann.onnx.source import import_onnx
-from snnconv.ann.weights import read_weights
+from snnconv import checkpoint, pipeline, reports
 from snnconv.config import ReportConfig
+from snnconv.core.progress import Quiet
+from snnconv.data import dataset
 from snnconv.errors import ExitCode, SnnconvError
-from snnconv.progress import Quiet
+from snnconv.frontends.onnx.importer import import_onnx
+from snnconv.frontends.pt2.importer import import_exported
+from snnconv.frontends.weights import read_weights
 from snnconv.stages import report
-from tests.ann.onnx_models import proto
-from tests.mutations import some_bytes, some_json, some_safetensors, some_text, some_zip
 
 CODES = (ExitCode.USAGE, ExitCode.UNSUPPORTED, ExitCode.CHECK_FAILED, ExitCode.CHECKPOINT)
 SECONDS = 20  # of a file

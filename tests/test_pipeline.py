@@ -4,13 +4,13 @@ import json
 import os
 
 import pytest
-from commands import done, files, here, refused
+from helpers.commands import done, files, here, refused
 
 from snnconv.config import EvaluateConfig, ReportConfig
+from snnconv.core.kinds import file_name
+from snnconv.core.progress import Quiet
 from snnconv.errors import CheckFailedError, ExitCode
-from snnconv.kinds import file_name
 from snnconv.pipeline import plan, report, run_recipe
-from snnconv.progress import Quiet
 from snnconv.stages import evaluate
 
 RECIPE = """

@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 
 import pytest
-from commands import done
+from helpers.commands import done
 
 README = Path(__file__).parent.parent / "README.md"
 FENCE = re.compile(r"(<!-- not run\b[^>]*-->\s*\n)?^```(\w*)\n(.*?)^```$", re.M | re.S)

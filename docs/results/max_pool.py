@@ -17,13 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from snnconv.checkpoint import load
-from snnconv.conversion import ann_inputs
-from snnconv.dataset import batches
-from snnconv.dataset import load as load_data
-from snnconv.graph.build import Network
-from snnconv.graph.capture import capture
+from snnconv.data.dataset import batches
+from snnconv.data.dataset import load as load_data
+from snnconv.frontends.torch.capture import capture
+from snnconv.graph.network import Network
 from snnconv.neurons.if_ import IF, Params
-from snnconv.spiking import SpikingNetwork
+from snnconv.simulation.build import ann_inputs
+from snnconv.simulation.network import SpikingNetwork
 
 HERE = Path(__file__).parent
 WINDOWS = ((2, 2, 0), (3, 2, 1), (3, 1, 1))  # kernel, stride, padding

@@ -24,16 +24,16 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 from vision import SIZES, errors, images, network
 
-from snnconv.ann.onnx.source import import_onnx
-from snnconv.calibration import Collector, find_thresholds
+from snnconv.calibration.calibrate import Collector, find_thresholds
+from snnconv.calibration.histogram import ROOM
 from snnconv.errors import UnsupportedError
-from snnconv.graph.build import Network, shapes
-from snnconv.graph.capture import Captured, captured
+from snnconv.frontends.onnx.importer import import_onnx
+from snnconv.frontends.torch.capture import Captured, captured
 from snnconv.graph.fold import fold
+from snnconv.graph.network import Network, shapes
 from snnconv.neurons.if_ import IF, Params
-from snnconv.simulate import simulate
-from snnconv.spiking import SpikingNetwork
-from snnconv.statistic import ROOM
+from snnconv.simulation.network import SpikingNetwork
+from snnconv.simulation.simulate import simulate
 
 HERE = Path(__file__).parent / "onnx"
 SHIPPED = Path(onnx.__file__).parent / "backend/test/data/light"

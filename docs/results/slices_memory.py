@@ -14,10 +14,10 @@ from pathlib import Path
 
 import torch
 
-from snnconv import runtime
 from snnconv.checkpoint import load
-from snnconv.conversion import spiking_network
-from snnconv.objective import Spiking, slice_of
+from snnconv.core import runtime
+from snnconv.simulation.build import spiking_network
+from snnconv.training.objective import Spiking, slice_of
 
 BATCH = 128
 ROWS = [(8, 1), (8, 2), (8, 4), (8, 8), (16, 1), (32, 1), (16, 16)]

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from snnconv.datasets._sound import Wave, read_wav, second
+from snnconv.data.datasets._sound import Wave, read_wav, second
 
 WORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
 VOICES = ("m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "f1", "f2", "f3", "f4", "f5")

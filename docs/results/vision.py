@@ -23,23 +23,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import get_model
 
-from snnconv.calibration import Collector, find_thresholds
-from snnconv.dataset import load
-from snnconv.engine.run import kernels
+from snnconv.calibration.calibrate import Collector, find_thresholds
+from snnconv.calibration.histogram import ROOM
+from snnconv.data.dataset import load
+from snnconv.engine.dispatch import kernels
 from snnconv.errors import UnsupportedError
-from snnconv.graph.build import Network, shapes
-from snnconv.graph.capture import capture
+from snnconv.frontends.torch.capture import capture
 from snnconv.graph.fold import fold
 from snnconv.graph.ir import Graph
+from snnconv.graph.network import Network, shapes
 from snnconv.graph.roles import cumulative
 from snnconv.graph.work import work
 from snnconv.neurons.if_ import IF
 from snnconv.neurons.if_ import Params as IFParams
 from snnconv.neurons.lm_ht import LMHT
 from snnconv.neurons.lm_ht import Params as LMHTParams
-from snnconv.simulate import simulate
-from snnconv.spiking import SpikingNetwork
-from snnconv.statistic import ROOM
+from snnconv.simulation.network import SpikingNetwork
+from snnconv.simulation.simulate import simulate
 
 HERE = Path(__file__).parent / "vision"
 SIZES = {

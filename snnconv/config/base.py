@@ -15,7 +15,7 @@ from pydantic import (
     field_validator,
 )
 
-from snnconv.bounds import COUNT, SEED, THREADS, bounded
+from snnconv.core.bounds import COUNT, SEED, THREADS, bounded
 
 ARGUMENT: dict[str, JsonValue] = {"argument": True}
 """Marks a field as a positional argument of the command."""

@@ -5,7 +5,6 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from snnconv.bounds import COUNT, STEPS
 from snnconv.config.base import (
     ARGUMENT,
     DataConfig,
@@ -15,6 +14,7 @@ from snnconv.config.base import (
     StageConfig,
     names_of,
 )
+from snnconv.core.bounds import COUNT, STEPS
 
 METRICS = ("accuracy", "firing-rate", "synops", "energy", "sin", "conversion-error")
 

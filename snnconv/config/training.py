@@ -5,9 +5,9 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from snnconv.bounds import COUNT, LEVELS, STEPS
 from snnconv.config.base import ARGUMENT, DataConfig, Engine, NormalisationConfig, names_of
-from snnconv.kinds import Kind
+from snnconv.core.bounds import COUNT, LEVELS, STEPS
+from snnconv.core.kinds import Kind
 
 _LOSS = "of spiking networks: cross-entropy of the mean logits, or the mean of every step's (TET)"
 _SLICE = "train online, in slices of so many steps: memory does not grow with T"

@@ -18,8 +18,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from snnconv.graph.build import node_tensors, shapes
 from snnconv.graph.ir import Graph, Node
+from snnconv.graph.network import node_tensors, shapes
 
 
 def fold(graph: Graph, tensors: Mapping[str, Tensor]) -> tuple[Graph, dict[str, Tensor]]:

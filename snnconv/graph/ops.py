@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from pydantic import ValidationError
 from torch import Tensor
 
-from snnconv.graph import analog, attributes, interpolation, qcfs, recurrent
+from snnconv.graph import attributes, ops_analog, ops_interpolation, ops_qcfs, ops_recurrent
 from snnconv.graph.ir import Node
 
 Attrs = Mapping[str, Any]
@@ -263,7 +263,7 @@ OPS: Mapping[str, Op] = {
     "batch_norm": Op(Role.LINEAR, _batch_norm, _identity, ("mean", "var"), (*_AFFINE, "batches")),
     "affine": Op(Role.LINEAR, _affine, _identity, ("scale", "shift")),
     "relu": Op(Role.SITE, _relu, _identity),
-    "qcfs": Op(Role.SITE, qcfs.run, _identity, ("threshold",)),
+    "qcfs": Op(Role.SITE, ops_qcfs.run, _identity, ("threshold",)),
     "max_pool": Op(Role.MAX, _max_pool, _identity),
     "adaptive_max_pool": Op(Role.MAX, _adaptive_max_pool, _identity),
     "avg_pool": Op(Role.LINEAR, _avg_pool, _sum_pool),
@@ -278,18 +278,20 @@ OPS: Mapping[str, Op] = {
     "pad": _linear_op(_pad),
     "upsample": _linear_op(_upsample),
     "expand": _linear_op(_expand),
-    "interpolate": Op(Role.LINEAR, interpolation.run, interpolation.reach),
-    "pointwise": Op(Role.ANALOG, analog.pointwise, analog.reach),
-    "multiply": Op(Role.ANALOG, analog.multiply, analog.reach, sources=2),
-    "layer_norm": Op(Role.ANALOG, analog.layer_norm, analog.reach, (), _AFFINE),
-    "group_norm": Op(Role.ANALOG, analog.group_norm, analog.reach, (), _AFFINE),
-    "softmax": Op(Role.ANALOG, analog.softmax, analog.reach),
-    "log_softmax": Op(Role.ANALOG, analog.log_softmax, analog.reach),
-    "local_response_norm": Op(Role.ANALOG, analog.local_response_norm, analog.reach),
-    "matmul": Op(Role.ANALOG, analog.matmul, analog.matmul, sources=2),
-    "embedding": Op(Role.LINEAR, recurrent.embedding, recurrent.embedding_reach, ("weight",)),
-    "lstm": Op(Role.ANALOG, recurrent.lstm, recurrent.reach),
-    "gru": Op(Role.ANALOG, recurrent.gru, recurrent.reach),
+    "interpolate": Op(Role.LINEAR, ops_interpolation.run, ops_interpolation.reach),
+    "pointwise": Op(Role.ANALOG, ops_analog.pointwise, ops_analog.reach),
+    "multiply": Op(Role.ANALOG, ops_analog.multiply, ops_analog.reach, sources=2),
+    "layer_norm": Op(Role.ANALOG, ops_analog.layer_norm, ops_analog.reach, (), _AFFINE),
+    "group_norm": Op(Role.ANALOG, ops_analog.group_norm, ops_analog.reach, (), _AFFINE),
+    "softmax": Op(Role.ANALOG, ops_analog.softmax, ops_analog.reach),
+    "log_softmax": Op(Role.ANALOG, ops_analog.log_softmax, ops_analog.reach),
+    "local_response_norm": Op(Role.ANALOG, ops_analog.local_response_norm, ops_analog.reach),
+    "matmul": Op(Role.ANALOG, ops_analog.matmul, ops_analog.matmul, sources=2),
+    "embedding": Op(
+        Role.LINEAR, ops_recurrent.embedding, ops_recurrent.embedding_reach, ("weight",)
+    ),
+    "lstm": Op(Role.ANALOG, ops_recurrent.lstm, ops_recurrent.reach),
+    "gru": Op(Role.ANALOG, ops_recurrent.gru, ops_recurrent.reach),
     "dropout": _linear_op(_identity),
     "identity": _linear_op(_identity),
 }
@@ -310,9 +312,9 @@ def misfit(node: Node) -> str | None:
     if len(node.inputs) != op.sources and (op.sources or not node.inputs):
         return f"{len(node.inputs)} inputs, where {node.op} reads {op.sources or 'one or more'}"
     required, optional = op.required, op.optional
-    if node.op in recurrent.GATES:
+    if node.op in ops_recurrent.GATES:
         required = tuple(
-            role for layer in recurrent.names(node.attrs) for d in layer for role in d.values()
+            role for layer in ops_recurrent.names(node.attrs) for d in layer for role in d.values()
         )
     if node.op == "batch_norm" and node.attrs.get("momentum", 0.1) is None:
         required = (*required, "batches")

@@ -28,8 +28,8 @@ from enum import StrEnum
 import torch
 from torch import Tensor
 
-from snnconv.graph.build import node_tensors, shapes, walk
 from snnconv.graph.ir import INPUT, Graph, Node
+from snnconv.graph.network import node_tensors, shapes, walk
 from snnconv.graph.ops import OPS, Role
 
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from snnconv.graph import recurrent
-from snnconv.graph.build import node_tensors, shapes
+from snnconv.graph import ops_recurrent
 from snnconv.graph.ir import Graph, Node
+from snnconv.graph.network import node_tensors, shapes
 from snnconv.graph.ops import OPS, Role
 from snnconv.graph.roles import OF_INPUT, Carries, by_macs, carried
 
@@ -84,8 +84,8 @@ def by_convention(graph: Graph, tensors: Mapping[str, Tensor]) -> dict[str, int]
 
 
 def _of_function(node: Node, sizes: Mapping[str, tuple[int, ...]]) -> int:
-    if node.op in recurrent.GATES:
-        return recurrent.macs(node.op, node.attrs, sizes[node.inputs[0]])
+    if node.op in ops_recurrent.GATES:
+        return ops_recurrent.macs(node.op, node.attrs, sizes[node.inputs[0]])
     taps = sizes[node.inputs[0]][-1] if node.op == "matmul" else 1
     return math.prod(sizes[node.name]) * taps
 

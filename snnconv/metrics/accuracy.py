@@ -15,7 +15,7 @@ Shape:
     Logits ``[T, B, classes]``.
 
 Reference:
-    Methods, section 10; intervals and tests: :mod:`snnconv.uncertainty`.
+    Methods, section 10; intervals and tests: :mod:`snnconv.core.uncertainty`.
 
 Deviations:
     None.
@@ -27,8 +27,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnconv.metric import Batch, Figures, Metric, Setup
-from snnconv.uncertainty import discordant, mcnemar, packed, unpacked, wilson
+from snnconv.core.uncertainty import discordant, mcnemar, packed, unpacked, wilson
+from snnconv.metrics.base import Batch, Figures, Metric, Setup
 
 _WITHIN = (1.0, 0.5, 0.1)  # points
 

@@ -20,10 +20,10 @@ Deviations:
 import torch
 from torch import Tensor
 
-from snnconv.graph.build import compute
-from snnconv.metric import Batch, Figures, Metric, Setup
-from snnconv.neuron import Spikes
-from snnconv.shapes import per_neuron
+from snnconv.core.shapes import per_neuron
+from snnconv.graph.network import compute
+from snnconv.metrics.base import Batch, Figures, Metric, Setup
+from snnconv.neurons.base import Spikes
 
 _PARTS = {
     "conversion_error": 0,

@@ -16,7 +16,7 @@ Deviations:
     None. Memory traffic, which dominates real hardware, is in none of these figures.
 """
 
-from snnconv.metric import Figures, Metric
+from snnconv.metrics.base import Figures, Metric
 
 _MJ_PER_PJ = 1e-9
 

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from snnconv.metric import Figures, Metric, Setup
+from snnconv.metrics.base import Figures, Metric, Setup
 
 
 class FiringRate(Metric):

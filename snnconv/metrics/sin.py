@@ -21,9 +21,9 @@ import math
 import torch
 from torch import Tensor
 
-from snnconv.metric import Batch, Figures, Metric, Setup
-from snnconv.neuron import Spikes
-from snnconv.shapes import in_all, per_sample
+from snnconv.core.shapes import in_all, per_sample
+from snnconv.metrics.base import Batch, Figures, Metric, Setup
+from snnconv.neurons.base import Spikes
 
 
 class Sin(Metric):

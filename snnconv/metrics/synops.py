@@ -4,7 +4,8 @@ The rule (see :mod:`snnconv.graph.roles`): one operation for every synapse, memb
 spike reaches without passing another neuron. Borders, strides, groups and dilation are counted as
 they are; averages are part of the synapse behind them; an identity shortcut is one operation; an
 s-level spike is s operations; what a max pooling emits counts behind it with its level
-(:mod:`snnconv.cumulative`), not what it takes in; what a function takes in counts as its MACs.
+(:mod:`snnconv.simulation.cumulative`), not what it takes in; what a function takes in counts as
+its MACs.
 
 Shape:
     Sums ``[T]`` of spikes times a fan-out ``[*N]``.
@@ -23,7 +24,7 @@ from torch import Tensor
 
 from snnconv.graph.roles import fan_out, sources
 from snnconv.graph.work import exact, work
-from snnconv.metric import Figures, Metric, Setup
+from snnconv.metrics.base import Figures, Metric, Setup
 
 
 class Synops(Metric):

@@ -24,8 +24,8 @@ from typing import NamedTuple
 from pydantic import Field
 from torch import Tensor
 
-from snnconv.neuron import CausalNeuron, NeuronParams
-from snnconv.surrogate import spike
+from snnconv.neurons.base import CausalNeuron, NeuronParams
+from snnconv.neurons.surrogate import spike
 
 
 class Params(NeuronParams):

@@ -29,8 +29,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from snnconv.neuron import CausalNeuron, NeuronParams
-from snnconv.surrogate import spike
+from snnconv.neurons.base import CausalNeuron, NeuronParams
+from snnconv.neurons.surrogate import spike
 
 
 class Params(NeuronParams):

@@ -31,9 +31,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from snnconv.bounds import LEVELS
+from snnconv.core.bounds import LEVELS
 from snnconv.errors import UsageError
-from snnconv.neuron import Neuron, NeuronParams, Spikes
+from snnconv.neurons.base import Neuron, NeuronParams, Spikes
 
 _LARGEST = 4096
 """T at most: Omega has T x T numbers at each site."""

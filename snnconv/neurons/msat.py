@@ -32,9 +32,9 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from snnconv.elementary import exp, softplus
-from snnconv.neuron import CausalNeuron, NeuronParams
-from snnconv.surrogate import spike
+from snnconv.neurons.base import CausalNeuron, NeuronParams
+from snnconv.neurons.exact_math import exp, softplus
+from snnconv.neurons.surrogate import spike
 
 PRESETS: dict[str, dict[str, float]] = {
     "vgg16": {"alpha": 0.03, "tau_mp": 1.0, "tau_rd": 1.0},

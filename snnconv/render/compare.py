@@ -5,18 +5,12 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
 
+from snnconv.core.uncertainty import interval
 from snnconv.render import units
 from snnconv.render.naming import by_events, calibration, confidence, drawn, labels, parameters
-from snnconv.render.significance import (
-    accuracy_at,
-    same_samples,
-    tested,
-    unjudged,
-    winner,
-)
+from snnconv.render.significance import accuracy_at, same_samples, tested, unjudged, winner
 from snnconv.render.tables import Cell, Column, Table
 from snnconv.reports import EvaluateReport
-from snnconv.uncertainty import interval
 
 SAMPLES, CONFIDENCE = "Samples n", "95 %"
 ENERGY = "Energy per sample (of the ANN's)"

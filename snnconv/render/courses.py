@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from snnconv.render.figure import Run
-from snnconv.render.looks import Look, run_look
+from snnconv.render.svg.styles import Look, run_look
 from snnconv.reports import EpochRow, EvaluateReport, FinetuneReport, TrainReport
 
 Trained = TrainReport | FinetuneReport

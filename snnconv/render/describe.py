@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from snnconv.core.uncertainty import FEW, interval
 from snnconv.render import describe_more, describe_runs, units
 from snnconv.render.compare import CONFIDENCE, last, powers, reached
 from snnconv.render.layers import layer_table
@@ -28,7 +29,6 @@ from snnconv.reports import (
     RunsReport,
     TrainReport,
 )
-from snnconv.uncertainty import FEW, interval
 
 EPOCHS_SHOWN = 8
 _ORIGINS = {

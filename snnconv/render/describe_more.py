@@ -1,5 +1,6 @@
 """Reports beside the pipeline's own, as facts and tables: what a terminal shows of them."""
 
+from snnconv.core.uncertainty import interval
 from snnconv.render import units
 from snnconv.render.compare import CONFIDENCE, NON_SPIKING, NON_SPIKING_OF
 from snnconv.render.naming import drawn
@@ -14,7 +15,6 @@ from snnconv.reports import (
     ReportReport,
     RunReport,
 )
-from snnconv.uncertainty import interval
 
 
 def report(done: ReportReport) -> list[Block]:

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
+from snnconv.core.uncertainty import interval
 from snnconv.render import compare, naming, units
-from snnconv.render.looks import Look, run_look
-from snnconv.render.plot import Axis, Point
-from snnconv.render.scale import Scale, log
+from snnconv.render.svg.plot import Axis, Point
+from snnconv.render.svg.scale import Scale, log
+from snnconv.render.svg.styles import Look, run_look
 from snnconv.reports import EvaluateReport
-from snnconv.uncertainty import interval
 
 Draw = Callable[[str, float], str]
 """Name (unique in the page) and width in, SVG out."""

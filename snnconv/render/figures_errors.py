@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from snnconv.render.bars import Dots, stacked_plot
 from snnconv.render.figure import MANY, Figure, Run, absent, percent_axis, quoted, together
 from snnconv.render.figures_layers import per_layer
-from snnconv.render.histogram import Panel, histogram_plot
-from snnconv.render.looks import Look, run_look
-from snnconv.render.scale import finite, linear
+from snnconv.render.svg.bars import Dots, stacked_plot
+from snnconv.render.svg.histogram import Panel, histogram_plot
+from snnconv.render.svg.scale import finite, linear
+from snnconv.render.svg.styles import Look, run_look
 from snnconv.reports import Histogram, LayerRow
 
 

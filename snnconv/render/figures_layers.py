@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 
 from snnconv.render import units
-from snnconv.render.bars import Bar, Dots, bar_plot, dot_plot
 from snnconv.render.compare import with_ratio
 from snnconv.render.figure import (
     MANY,
@@ -16,9 +15,10 @@ from snnconv.render.figure import (
     together,
     without,
 )
-from snnconv.render.looks import Look
-from snnconv.render.plot import Axis
-from snnconv.render.scale import Scale, finite, linear
+from snnconv.render.svg.bars import Bar, Dots, bar_plot, dot_plot
+from snnconv.render.svg.plot import Axis
+from snnconv.render.svg.scale import Scale, finite, linear
+from snnconv.render.svg.styles import Look
 from snnconv.reports import EvaluateReport, LayerRow
 
 SOPS = (

@@ -13,9 +13,9 @@ from snnconv.render.figure import (
     steps_axis,
 )
 from snnconv.render.figures_steps import listed, percent_lines, remarks
-from snnconv.render.looks import CONTEXT, Look, run_look
-from snnconv.render.plot import Series, line_plot
-from snnconv.render.scale import linear
+from snnconv.render.svg.plot import Series, line_plot
+from snnconv.render.svg.scale import linear
+from snnconv.render.svg.styles import CONTEXT, Look, run_look
 from snnconv.reports import LayerRow
 
 WRONG = "Wrongly firing neurons (SIN ratio)"

@@ -20,9 +20,9 @@ from snnconv.render.figure import (
     together,
     without,
 )
-from snnconv.render.looks import ANN, Look
-from snnconv.render.plot import Axis, Rule, Series, line_plot
-from snnconv.render.scale import Scale, finite, linear, log
+from snnconv.render.svg.plot import Axis, Rule, Series, line_plot
+from snnconv.render.svg.scale import Scale, finite, linear, log
+from snnconv.render.svg.styles import ANN, Look
 from snnconv.reports import EvaluateReport
 
 ANN_DASHES = (ANN.dash, "8 4", "1 4", "12 3 2 3", "4 2", "16 4", "6 2 2 2 2 2", "12 2 2 2 2 2")

@@ -6,9 +6,9 @@ from functools import partial
 from snnconv.render import units
 from snnconv.render.courses import Course
 from snnconv.render.figure import Figure, percent_axis
-from snnconv.render.looks import Look
-from snnconv.render.plot import Axis, Rule, Series, line_plot
-from snnconv.render.scale import Scale, finite, linear
+from snnconv.render.svg.plot import Axis, Rule, Series, line_plot
+from snnconv.render.svg.scale import Scale, finite, linear
+from snnconv.render.svg.styles import Look
 from snnconv.reports import EpochRow, FinetuneReport
 
 _EVERY = 8

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from snnconv.core.uncertainty import interval
 from snnconv.render import figures_errors, figures_layers, figures_steps, provenance, units
 from snnconv.render.compare import BOLD, comparable, differences, last, quantities, verdict
 from snnconv.render.courses import Course, Trained, courses
@@ -13,12 +14,11 @@ from snnconv.render.figure import MANY, Figure, Run, runs
 from snnconv.render.figures_sin import sin
 from snnconv.render.figures_training import training
 from snnconv.render.layers import layer_table
-from snnconv.render.looks import Look, marker
 from snnconv.render.significance import against_ann, unjudged
-from snnconv.render.svg import tag
+from snnconv.render.svg.elements import tag
+from snnconv.render.svg.styles import Look, marker
 from snnconv.render.tables import Facts, Table
 from snnconv.reports import EvaluateReport, FinetuneReport
-from snnconv.uncertainty import interval
 
 SPOKEN = 3
 """Runs that get a sentence each; more are read faster in the table."""

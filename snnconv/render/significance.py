@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from snnconv.core.uncertainty import CHANCE, FEW, apart, discordant, interval, mcnemar, unpacked
 from snnconv.render import units
 from snnconv.reports import Difference, EvaluateReport
-from snnconv.uncertainty import CHANCE, FEW, apart, discordant, interval, mcnemar, unpacked
 
 
 def accuracy_at(report: EvaluateReport, t: int | None = None) -> float | None:

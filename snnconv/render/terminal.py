@@ -16,8 +16,8 @@ from rich.progress import Progress as Bars
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from snnconv.core.progress import Advance
 from snnconv.errors import UsageError, said
-from snnconv.progress import Advance
 from snnconv.render.compare import comparison, differences
 from snnconv.render.describe import describe
 from snnconv.render.plain import plain, value_width

@@ -23,12 +23,7 @@ from snnconv.reports.base import (
     canonical,
     read,
 )
-from snnconv.reports.evaluation import (
-    EvaluateReport,
-    Histogram,
-    LayerRow,
-    Outcomes,
-)
+from snnconv.reports.evaluation import EvaluateReport, Histogram, LayerRow, Outcomes
 from snnconv.reports.stages import (
     CalibrateReport,
     ConvertReport,

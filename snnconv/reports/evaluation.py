@@ -4,9 +4,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from snnconv.core.uncertainty import unpacked
 from snnconv.reports.base import AnswerSteps, Difference, Interval, LineageRow, NetworkReport, Steps
 from snnconv.reports.stages import DataUse, SubsetUse
-from snnconv.uncertainty import unpacked
 
 
 class LayerRow(BaseModel):

@@ -168,7 +168,7 @@ class RunsReport(BaseModel):
     """Of ``snnconv ls runs``."""
 
     model_config = ConfigDict(populate_by_name=True)
-    schema_id: str = Field("snnconv.runs/1", alias="schema")
+    schema_id: str = Field("snnconv.stages.runs/1", alias="schema")
     run: str
     checkpoints: list[CheckpointRow]
     evaluations: list[EvaluationRow]

@@ -6,25 +6,27 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from snnconv import distributed
-from snnconv.ann import measure, pretrained
-from snnconv.ann.measure import Seen
-from snnconv.ann.source import EMBEDDED, is_checkpoint, open_model
-from snnconv.calibration import CHANNEL_BITS, LAYER_BITS, Method, calibrate, calibrating
+from snnconv.calibration.calibrate import CHANNEL_BITS, LAYER_BITS, Method, calibrate, calibrating
+from snnconv.calibration.histogram import ROOM, relative_error
 from snnconv.checkpoint import Checkpoint, load
 from snnconv.config import CalibrateConfig
-from snnconv.conversion import sin_ratios, spiking_network
-from snnconv.dataset import Dataset, Normalisation, batches, subset
-from snnconv.engine import synapse
+from snnconv.core import distributed
+from snnconv.core.metadata import DataFacts, SpikingFacts
+from snnconv.core.progress import Progress, Quiet
+from snnconv.core.validation import parameters
+from snnconv.data.dataset import Dataset, Normalisation, batches, subset
+from snnconv.data.frames import showings
+from snnconv.engine.event_conv import plan
 from snnconv.engine.memory import Portion
-from snnconv.facts import DataFacts, SpikingFacts
-from snnconv.folder import newest, save
-from snnconv.frames import showings
-from snnconv.graph.capture import Verdict
-from snnconv.graph.check import refuse_obstacles
-from snnconv.progress import Progress, Quiet
+from snnconv.frontends import measure, pretrained
+from snnconv.frontends.measure import Seen
+from snnconv.frontends.open import EMBEDDED, is_checkpoint, open_model
+from snnconv.frontends.torch.capture import Verdict
+from snnconv.graph.obstacles import refuse_obstacles
 from snnconv.reports import CalibrateReport, ImportRow, NormalisationUse, SiteRow
-from snnconv.stages.common import (
+from snnconv.simulation.build import sin_ratios, spiking_network
+from snnconv.stages.run_folder import newest, save
+from snnconv.stages.session import (
     Session,
     data_use,
     files_named,
@@ -37,8 +39,6 @@ from snnconv.stages.common import (
     say_breach,
     subset_use,
 )
-from snnconv.statistic import ROOM, relative_error
-from snnconv.validated import parameters
 
 TRIED = 128  # samples on which other normalisations are tried
 GOOD = 0.9  # an ANN that is right as often has the normalisation that it needs
@@ -242,7 +242,7 @@ def _simulated(
     calibrated: Checkpoint,
     dataset: Dataset,
     progress: Progress,
-) -> tuple[dict[str, float], dict[str, synapse.Path]]:
+) -> tuple[dict[str, float], dict[str, plan.Path]]:
     """Each site's share of SIN neurons, and which ways layers went; nothing if not asked for."""
     if config.sin is None:
         return {}, {}

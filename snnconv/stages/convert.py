@@ -6,19 +6,20 @@ import torch
 
 from snnconv.checkpoint import load
 from snnconv.config import ConvertConfig
-from snnconv.conversion import confident_sites, measure_confidence, spiking_network
-from snnconv.dataset import batches, subset
+from snnconv.core.metadata import SpikingFacts
+from snnconv.core.progress import Progress, Quiet
+from snnconv.core.validation import parameters
+from snnconv.data.dataset import batches, subset
+from snnconv.data.frames import showings
 from snnconv.engine.memory import Portion
 from snnconv.errors import UsageError
-from snnconv.facts import SpikingFacts
-from snnconv.folder import save
-from snnconv.frames import showings
 from snnconv.graph.ops import OPS, Role
 from snnconv.graph.roles import cumulative
-from snnconv.neuron import ROOM
-from snnconv.progress import Progress, Quiet
+from snnconv.neurons.base import ROOM
 from snnconv.reports import ConvertReport
-from snnconv.stages.common import (
+from snnconv.simulation.build import confident_sites, measure_confidence, spiking_network
+from snnconv.stages.run_folder import save
+from snnconv.stages.session import (
     Session,
     checkpoint_file,
     fitting,
@@ -30,7 +31,6 @@ from snnconv.stages.common import (
     source_of,
     subset_use,
 )
-from snnconv.validated import parameters
 
 
 def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertReport:

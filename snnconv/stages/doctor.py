@@ -8,18 +8,18 @@ from pathlib import Path
 
 import torch
 
-from snnconv.ann.onnx import referee
-from snnconv.ann.source import EMBEDDED
 from snnconv.checkpoint import load
 from snnconv.config import DoctorConfig
-from snnconv.dataset import load as load_dataset
-from snnconv.engine.run import kernels
-from snnconv.engine.run import run as run_neuron
+from snnconv.core.progress import Progress
+from snnconv.data.dataset import load as load_dataset
+from snnconv.engine.dispatch import kernels
+from snnconv.engine.dispatch import run as run_neuron
 from snnconv.errors import SnnconvError
+from snnconv.frontends.onnx import crosscheck
+from snnconv.frontends.open import EMBEDDED
 from snnconv.neurons.if_ import IF, Params
-from snnconv.progress import Progress
 from snnconv.reports import Check, DoctorReport
-from snnconv.stages.common import Session
+from snnconv.stages.session import Session
 
 
 def run(config: DoctorConfig, progress: Progress | None = None) -> DoctorReport:
@@ -62,8 +62,8 @@ def _compiled() -> Check:
 
 
 def _referee() -> str:
-    found = referee.at_hand()
-    hint = "" if found.startswith("onnxruntime") else f" (optional: {referee.INSTALL})"
+    found = crosscheck.at_hand()
+    hint = "" if found.startswith("onnxruntime") else f" (optional: {crosscheck.INSTALL})"
     return f"compared with {found}{hint}"
 
 

@@ -6,35 +6,29 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from snnconv import distributed, runtime
 from snnconv.checkpoint import Checkpoint, load
+from snnconv.checkpoint.contents import neuron_params
 from snnconv.config import EvaluateConfig
-from snnconv.contents import neuron_params
-from snnconv.conversion import (
-    ann_inputs,
-    setup,
-    spiking_network,
-    timesteps,
-    trained_directly,
-)
-from snnconv.dataset import Dataset, batches, subset
+from snnconv.core import distributed, runtime
+from snnconv.core.kinds import SPIKING
+from snnconv.core.metadata import DataFacts
+from snnconv.core.names import origin
+from snnconv.core.progress import Progress, Quiet
+from snnconv.data.dataset import Dataset, batches, subset
+from snnconv.data.frames import showings, still
 from snnconv.engine.memory import Portion
 from snnconv.errors import CheckFailedError, UsageError
-from snnconv.facts import DataFacts
-from snnconv.folder import describe, fuller, place
-from snnconv.frames import showings, still
-from snnconv.graph.build import Network
 from snnconv.graph.fold import fold
 from snnconv.graph.ir import SITES
+from snnconv.graph.network import Network
 from snnconv.graph.roles import sources
-from snnconv.kinds import SPIKING
-from snnconv.metric import ROOM, Batch, Figures, Metric, Watch
-from snnconv.names import origin
-from snnconv.progress import Progress, Quiet
+from snnconv.metrics.base import ROOM, Batch, Figures, Metric, Watch
 from snnconv.reports import EvaluateReport, Histogram, LayerRow, LineageRow
-from snnconv.simulate import simulate
-from snnconv.spiking import SpikingNetwork
-from snnconv.stages.common import (
+from snnconv.simulation.build import ann_inputs, setup, spiking_network, timesteps, trained_directly
+from snnconv.simulation.network import SpikingNetwork
+from snnconv.simulation.simulate import simulate
+from snnconv.stages.run_folder import describe, fuller, place
+from snnconv.stages.session import (
     Session,
     checkpoint_file,
     data_use,

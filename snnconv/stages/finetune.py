@@ -4,20 +4,19 @@ from dataclasses import replace
 
 import torch
 
-from snnconv import runtime
 from snnconv.checkpoint import Checkpoint, load
 from snnconv.config import FinetuneConfig
-from snnconv.conversion import learned, spiking_network, timesteps, trained_directly
-from snnconv.course import follow
+from snnconv.core import runtime
+from snnconv.core.kinds import SPIKING
+from snnconv.core.progress import Progress, Quiet
+from snnconv.core.uncertainty import interval
+from snnconv.data.frames import showings
 from snnconv.engine.memory import Portion
-from snnconv.folder import save
-from snnconv.frames import showings
-from snnconv.kinds import SPIKING
-from snnconv.objective import HeldOut, Spiking, slice_of
-from snnconv.progress import Progress, Quiet
 from snnconv.reports import FinetuneReport
-from snnconv.spiking import SpikingNetwork
-from snnconv.stages.common import (
+from snnconv.simulation.build import learned, spiking_network, timesteps, trained_directly
+from snnconv.simulation.network import SpikingNetwork
+from snnconv.stages.run_folder import save
+from snnconv.stages.session import (
     Session,
     checkpoint_file,
     course_files,
@@ -31,8 +30,9 @@ from snnconv.stages.common import (
     report_files,
     subset_use,
 )
-from snnconv.training import Training, hold_out
-from snnconv.uncertainty import interval
+from snnconv.training.history import follow
+from snnconv.training.loop import Training, hold_out
+from snnconv.training.objective import HeldOut, Spiking, slice_of
 
 
 def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneReport:

@@ -4,19 +4,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, get_args
 
-from snnconv.ann.source import OPEN_SIZE, Opened, is_checkpoint, open_model, own_input
 from snnconv.checkpoint import Checkpoint, load
 from snnconv.config import InspectConfig
+from snnconv.core.kinds import Kind
+from snnconv.core.progress import Progress, Quiet
 from snnconv.errors import Obstacle, ObstaclesError
-from snnconv.graph import check
-from snnconv.graph.build import shapes
+from snnconv.frontends.open import OPEN_SIZE, Opened, is_checkpoint, open_model, own_input
+from snnconv.graph import obstacles as check
+from snnconv.graph.network import shapes
 from snnconv.graph.ops import OPS, Role
 from snnconv.graph.roles import carried
 from snnconv.graph.work import by_convention
-from snnconv.kinds import Kind
-from snnconv.progress import Progress, Quiet
 from snnconv.reports import ImportRow, InspectReport, LineageRow, NodeRow, ObstacleRow
-from snnconv.stages.common import (
+from snnconv.stages.session import (
     Session,
     checkpoint_file,
     files_named,

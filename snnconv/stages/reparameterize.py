@@ -14,22 +14,23 @@ from torch import Tensor
 
 from snnconv.checkpoint import Checkpoint, load
 from snnconv.config import ReparameterizeConfig
-from snnconv.conversion import learned, setup, spiking_network
-from snnconv.dataset import batches, subset
+from snnconv.core.kinds import Kind
+from snnconv.core.metadata import SpikingFacts
+from snnconv.core.progress import Progress, Quiet
+from snnconv.core.uncertainty import interval, mcnemar
+from snnconv.data.dataset import batches, subset
+from snnconv.data.frames import showings
 from snnconv.engine.memory import Portion
 from snnconv.errors import CheckFailedError, UsageError
-from snnconv.facts import SpikingFacts
-from snnconv.folder import save
-from snnconv.frames import showings
-from snnconv.kinds import Kind
-from snnconv.metric import Figures, Watch
+from snnconv.metrics.base import Figures, Watch
 from snnconv.metrics.synops import Synops
-from snnconv.neuron import Spikes
-from snnconv.progress import Progress, Quiet
+from snnconv.neurons.base import Spikes
 from snnconv.reports import Difference, ReparameterizeReport, WindowRow
-from snnconv.simulate import simulate
-from snnconv.spiking import SpikingNetwork
-from snnconv.stages.common import (
+from snnconv.simulation.build import learned, setup, spiking_network
+from snnconv.simulation.network import SpikingNetwork
+from snnconv.simulation.simulate import simulate
+from snnconv.stages.run_folder import save
+from snnconv.stages.session import (
     Session,
     checkpoint_file,
     data_use,
@@ -40,7 +41,6 @@ from snnconv.stages.common import (
     report_files,
     subset_use,
 )
-from snnconv.uncertainty import interval, mcnemar
 
 _KINDS: tuple[Kind, ...] = ("converted", "trained", "finetuned")
 

@@ -3,12 +3,12 @@
 from collections.abc import Set
 from pathlib import Path
 
-from snnconv import folder
 from snnconv.checkpoint import sha256
 from snnconv.config import ReportConfig
+from snnconv.core.files import write_atomically
+from snnconv.core.progress import Progress, Quiet
+from snnconv.core.uncertainty import interval
 from snnconv.errors import UsageError
-from snnconv.files import write_atomically
-from snnconv.progress import Progress, Quiet
 from snnconv.render.courses import Trained, behind
 from snnconv.render.html import html
 from snnconv.render.markdown import markdown
@@ -23,8 +23,8 @@ from snnconv.reports import (
     TrainReport,
     read,
 )
-from snnconv.stages.common import Session
-from snnconv.uncertainty import interval
+from snnconv.stages import run_folder
+from snnconv.stages.session import Session
 
 
 def _evaluations(config: ReportConfig, progress: Progress) -> dict[Path, EvaluateReport]:
@@ -40,10 +40,10 @@ def _evaluations(config: ReportConfig, progress: Progress) -> dict[Path, Evaluat
 
 def _in_folder(run: Path, progress: Progress) -> dict[Path, EvaluateReport]:
     """Of each network in a folder the fullest evaluation at each T; says what it leaves out."""
-    every = folder.evaluations(run)
-    here = set(folder.checkpoints(run)) if every else set()
+    every = run_folder.evaluations(run)
+    here = set(run_folder.checkpoints(run)) if every else set()
     current = {file: each for file, each in every.items() if _is_current(each, here)}
-    kept = folder.fullest(current)
+    kept = run_folder.fullest(current)
     for file, report in every.items():
         if file not in current:
             progress.say(f"{file}: left out, its checkpoint has been written anew")
@@ -57,10 +57,10 @@ def _in_folder(run: Path, progress: Progress) -> dict[Path, EvaluateReport]:
 
 def _is_current(evaluation: EvaluateReport, here: Set[str]) -> bool:
     """Whether the checkpoint it is of is in the folder, is what it was elsewhere, or is gone."""
-    if folder.subject(evaluation) in here or not evaluation.lineage.inputs:
+    if run_folder.subject(evaluation) in here or not evaluation.lineage.inputs:
         return True
     path = Path(evaluation.lineage.inputs[0].path)
-    return not path.exists() or sha256(path) == folder.subject(evaluation)
+    return not path.exists() or sha256(path) == run_folder.subject(evaluation)
 
 
 def _trainings(folders: list[Path], evaluations: list[EvaluateReport]) -> list[Trained]:
@@ -71,8 +71,8 @@ def _trainings(folders: list[Path], evaluations: list[EvaluateReport]) -> list[T
     """
     found: list[Trained] = []
     for run in folders:
-        trains = folder.trainings(run, TrainReport, ("ann", "calibrated", "trained"))
-        tuned = folder.trainings(run, FinetuneReport, ("finetuned",))
+        trains = run_folder.trainings(run, TrainReport, ("ann", "calibrated", "trained"))
+        tuned = run_folder.trainings(run, FinetuneReport, ("finetuned",))
         every: dict[Path, Trained] = {**trains, **tuned}
         newest = run / f"{FinetuneReport.name}.json"
         found += [r for file, r in every.items() if file == newest or behind(r, evaluations)]

@@ -11,30 +11,31 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnconv import distributed, runtime
-from snnconv.ann.measure import accuracy
-from snnconv.ann.recurrent import with_hard_gates
-from snnconv.ann.source import is_checkpoint, open_model
-from snnconv.calibration import Method, calibrate
+from snnconv.calibration.calibrate import Method, calibrate
+from snnconv.calibration.histogram import ROOM as STATISTICS
 from snnconv.checkpoint import Checkpoint, load
 from snnconv.config import TrainConfig
-from snnconv.conversion import learned, spiking_network
-from snnconv.course import follow
-from snnconv.dataset import Dataset, Split, batches, subset
+from snnconv.core import distributed, runtime
+from snnconv.core.kinds import file_name
+from snnconv.core.metadata import CalibrationFacts, SiteFacts, SpikingFacts
+from snnconv.core.progress import Progress, Quiet
+from snnconv.core.uncertainty import interval
+from snnconv.core.validation import parameters
+from snnconv.data.dataset import Dataset, Split, batches, subset
+from snnconv.data.frames import showings
 from snnconv.engine.memory import Portion
 from snnconv.errors import CheckFailedError, UnsupportedError, UsageError
-from snnconv.facts import CalibrationFacts, SiteFacts, SpikingFacts
-from snnconv.folder import save
-from snnconv.frames import showings
-from snnconv.graph.build import Network
+from snnconv.frontends.hard_gates import with_hard_gates
+from snnconv.frontends.measure import accuracy
+from snnconv.frontends.open import is_checkpoint, open_model
+from snnconv.graph.network import Network
 from snnconv.graph.rewrite import averaged, quantized, thresholds
-from snnconv.kinds import file_name
-from snnconv.neuron import ROOM as NEURONS
-from snnconv.objective import Classification, HeldOut, Objective, Spiking, slice_of
-from snnconv.progress import Progress, Quiet
+from snnconv.neurons.base import ROOM as NEURONS
 from snnconv.reports import TrainReport
-from snnconv.spiking import SpikingNetwork
-from snnconv.stages.common import (
+from snnconv.simulation.build import learned, spiking_network
+from snnconv.simulation.network import SpikingNetwork
+from snnconv.stages.run_folder import save
+from snnconv.stages.session import (
     Session,
     course_files,
     data_use,
@@ -48,10 +49,9 @@ from snnconv.stages.common import (
     report_files,
     subset_use,
 )
-from snnconv.statistic import ROOM as STATISTICS
-from snnconv.training import Training, hold_out
-from snnconv.uncertainty import interval
-from snnconv.validated import parameters
+from snnconv.training.history import follow
+from snnconv.training.loop import Training, hold_out
+from snnconv.training.objective import Classification, HeldOut, Objective, Spiking, slice_of
 
 VALIDATION_BATCH = 500
 CALIBRATION = "percentile"

@@ -21,8 +21,8 @@ from typing import Any
 import torch
 
 from snnconv.checkpoint import canonical_json
-from snnconv.files import write_atomically
-from snnconv.runtime import environment, free_memory, package_version
+from snnconv.core.files import write_atomically
+from snnconv.core.runtime import environment, free_memory, package_version
 
 PEERS = ("spikingjelly", "snntorch", "sinabs")
 

@@ -21,8 +21,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from snnconv.graph.build import Network, walk
 from snnconv.graph.ir import SITES, Graph, Node
+from snnconv.graph.network import Network, walk
 
 _KEEPS = ("avg_pool", "adaptive_avg_pool", "mean", "reshape", "dropout", "identity")
 _ABSORBS = ("conv", "linear")

@@ -14,18 +14,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from snnconv.ann.source import from_module
-from snnconv.ann.zoo import ZOO
-from snnconv.calibration import Method, calibrate
+from snnconv.calibration.calibrate import Method, calibrate
+from snnconv.calibration.histogram import ROOM as STATISTICS
 from snnconv.checkpoint import Checkpoint, load, save
-from snnconv.dataset import ArraySplit, Dataset, Split, batches
-from snnconv.dataset import load as load_dataset
+from snnconv.core.metadata import SpikingFacts
+from snnconv.core.parsing import parse_pairs
+from snnconv.core.validation import parameters
+from snnconv.data.dataset import ArraySplit, Dataset, Split, batches
+from snnconv.data.dataset import load as load_dataset
 from snnconv.errors import UsageError
-from snnconv.facts import SpikingFacts
-from snnconv.neuron import ROOM as NEURONS
-from snnconv.statistic import ROOM as STATISTICS
-from snnconv.validated import parameters
-from snnconv.values import parse_pairs
+from snnconv.frontends.open import from_module
+from snnconv.neurons.base import ROOM as NEURONS
+from snnconv.zoo import ZOO
 
 _TRAINED = Path(__file__).parents[2] / "docs" / "results" / "resnet20" / "ann.safetensors"
 _LARGE = ("vgg", "resnet")  # for images of 28 pixels and more

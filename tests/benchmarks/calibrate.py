@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnconv import runtime
-from snnconv.calibration import Collector, calibrating
-from snnconv.graph.build import Network, shapes
+from snnconv.calibration.calibrate import Collector, calibrating
+from snnconv.core import runtime
+from snnconv.graph.network import Network, shapes
 from tests.benchmarks import _common as common
 from tests.benchmarks._subject import subject
 

@@ -16,14 +16,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snnconv import runtime
-from snnconv.conversion import setup, spiking_network
+from snnconv.core import runtime
 from snnconv.engine.memory import Portion, portion
-from snnconv.graph.build import Network, shapes
 from snnconv.graph.fold import fold
-from snnconv.metric import Batch, Figures, Watch
+from snnconv.graph.network import Network, shapes
+from snnconv.metrics.base import Batch, Figures, Watch
 from snnconv.metrics.synops import Synops
-from snnconv.simulate import simulate
+from snnconv.simulation.build import setup, spiking_network
+from snnconv.simulation.simulate import simulate
 from tests.benchmarks import _common as common
 from tests.benchmarks._peers import MODES, Peer
 from tests.benchmarks._subject import Subject, subject

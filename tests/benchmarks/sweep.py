@@ -17,10 +17,10 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from snnconv import runtime
 from snnconv.checkpoint import Checkpoint
-from snnconv.compiled import compiled
-from snnconv.engine.vectors import LANES
+from snnconv.core import runtime
+from snnconv.core.jit import compiled
+from snnconv.engine.simd import LANES
 from tests.benchmarks import _common as common
 from tests.benchmarks._subject import Subject, subject
 from tests.benchmarks.simulate import counted, faster, operations, ours

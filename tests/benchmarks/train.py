@@ -19,14 +19,14 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
-import snnconv.spiking
-from snnconv import runtime
-from snnconv.conversion import spiking_network
-from snnconv.engine.fused import FUSED
-from snnconv.engine.run import Fired
-from snnconv.graph.build import Network
-from snnconv.neuron import Spikes
-from snnconv.objective import cross_entropy
+import snnconv.simulation.network
+from snnconv.core import runtime
+from snnconv.engine.dispatch import Fired
+from snnconv.engine.neurons.fused import FUSED
+from snnconv.graph.network import Network
+from snnconv.neurons.base import Spikes
+from snnconv.simulation.build import spiking_network
+from snnconv.training.objective import cross_entropy
 from tests.benchmarks import _common as common
 from tests.benchmarks._peers import MODES, Peer
 from tests.benchmarks._subject import Subject, subject
@@ -72,7 +72,7 @@ def _unfused() -> AbstractContextManager[Any]:
         spikes, after = neuron(currents, state, keep)
         return Fired(spikes, spikes.values, after)
 
-    return patch.object(snnconv.spiking, "fire", run)
+    return patch.object(snnconv.simulation.network, "fire", run)
 
 
 def _bfloat16() -> AbstractContextManager[Any]:

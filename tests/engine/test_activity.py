@@ -1,15 +1,15 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers.networks import checkpoint, images, recorded, rounded
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from networks import checkpoint, images, recorded, rounded
 from torch import nn
 
-from snnconv.conversion import spiking_network
-from snnconv.engine.activity import ASSUMED, activity, assumed, expected, inside
+from snnconv.engine.event_conv.sparsity import ASSUMED, activity, assumed, expected, inside
 from snnconv.graph.ir import INPUT, Graph, Node
 from snnconv.graph.roles import carried
+from snnconv.simulation.build import spiking_network
 
 
 def histogram(values):

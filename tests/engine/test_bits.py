@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snnconv.compiled import compiled
-from snnconv.engine.bits import AHEAD, WORD, bits, listed, lowest, number
+from snnconv.core.jit import compiled
+from snnconv.engine.event_conv.bits import AHEAD, WORD, bits, listed, lowest, number
 
 
 @compiled

@@ -4,10 +4,10 @@ import torch.nn.functional as F
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from snnconv import compiled
-from snnconv.engine import events
-from snnconv.engine.events import laid_out
-from snnconv.engine.gather import _SCRATCH, portion
+from snnconv.core import jit
+from snnconv.engine.event_conv import events
+from snnconv.engine.event_conv.events import laid_out
+from snnconv.engine.event_conv.gather import _SCRATCH, portion
 
 
 def sparse(*shape, rate=0.2):
@@ -184,7 +184,7 @@ def test_signed_and_unequal_values():
 @pytest.mark.parametrize("number", [1, 2, 5])
 @pytest.mark.usefixtures("way")
 def test_neither_batch_nor_threads_change_a_bit(number, monkeypatch):
-    monkeypatch.setattr(compiled, "_PIECE", 1)  # threads for everyone
+    monkeypatch.setattr(jit, "_PIECE", 1)  # threads for everyone
     x, weight, bias = sparse(number, 32, 9, 9), torch.randn(64, 32, 3, 3), torch.randn(64)
     before = torch.get_num_threads()
     torch.set_num_threads(1)

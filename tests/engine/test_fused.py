@@ -1,11 +1,11 @@
 import pytest
 import torch
-from layers import RESIDUAL, VARIANTS, layer, parts, same
+from helpers.layers import RESIDUAL, VARIANTS, layer, parts, same
 
-from snnconv import compiled as room
-from snnconv.engine.fused import FUSED
-from snnconv.engine.run import kernels, run
-from snnconv.neuron import ROOM
+from snnconv.core import jit as room
+from snnconv.engine.dispatch import kernels, run
+from snnconv.engine.neurons.fused import FUSED
+from snnconv.neurons.base import ROOM
 
 KINDS = [(n, p) for n in ROOM.names() if ROOM.load(n) in FUSED for p in VARIANTS[n]]
 T, B, C = 6, 3, 5

@@ -4,9 +4,9 @@ import torch.nn.functional as F
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from snnconv import compiled
-from snnconv.engine import gradient
-from snnconv.engine.events import Window
+from snnconv.core import jit
+from snnconv.engine.event_conv import weight_gradient
+from snnconv.engine.event_conv.events import Window
 
 pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
 
@@ -51,15 +51,15 @@ def test_it_is_the_gradient_of_the_weight(
     window = (stride, padding, dilation, groups)
     below = eighths(*F.conv2d(x, weight, None, *window).shape)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gradient, "_PARTIAL", partial)
-        patch.setattr(gradient, "_CACHED", cached)
-        found = gradient.of_weight(weight.shape, Window(*window), x, below)
+        patch.setattr(weight_gradient, "_PARTIAL", partial)
+        patch.setattr(weight_gradient, "_CACHED", cached)
+        found = weight_gradient.of_weight(weight.shape, Window(*window), x, below)
     assert torch.equal(found, wanted(x, weight, below, *window))
 
 
 @pytest.mark.parametrize("channels", [(16, 16), (64, 48), (144, 32)])
 def test_threads_change_no_bit(channels, monkeypatch):
-    monkeypatch.setattr(compiled, "_PIECE", 1)  # threads for everyone
+    monkeypatch.setattr(jit, "_PIECE", 1)  # threads for everyone
     inputs, outputs = channels
     x, weight = sparse(7, inputs, 6, 5), torch.randn(outputs, inputs, 3, 3)
     window, below = ((1, 1), (1, 1), (1, 1), 1), torch.randn(7, outputs, 6, 5)
@@ -67,7 +67,7 @@ def test_threads_change_no_bit(channels, monkeypatch):
     try:
         for threads in (1, 2, 3, 9):
             torch.set_num_threads(threads)
-            found.append(gradient.of_weight(weight.shape, Window(*window), x, below))
+            found.append(weight_gradient.of_weight(weight.shape, Window(*window), x, below))
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(one, found[0]) for one in found)
@@ -81,4 +81,4 @@ def test_other_types_are_refused():
     window = Window((1, 1), (0, 0), (1, 1), 1)
     for operands in ((x.double(), below), (x, below.double()), (x.half(), below)):
         with pytest.raises(TypeError, match="events are float32"):
-            gradient.of_weight(torch.Size((16, 16, 3, 3)), window, *operands)
+            weight_gradient.of_weight(torch.Size((16, 16, 3, 3)), window, *operands)

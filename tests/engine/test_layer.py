@@ -1,14 +1,14 @@
 import pytest
 import torch
-from layers import EVERY_LAYER, layer, same
+from helpers.layers import EVERY_LAYER, layer, same
 
-from snnconv import compiled
-from snnconv.engine import layer as layers
-from snnconv.engine.events import laid_out
-from snnconv.engine.layer import KERNELS
-from snnconv.engine.packed import unpacked
-from snnconv.engine.pending import Pending
-from snnconv.engine.run import fire, run
+from snnconv.core import jit
+from snnconv.engine.dispatch import fire, run
+from snnconv.engine.event_conv.bit_spikes import unpacked
+from snnconv.engine.event_conv.deferred import Pending
+from snnconv.engine.event_conv.events import laid_out
+from snnconv.engine.neurons import layer as layers
+from snnconv.engine.neurons.layer import KERNELS
 
 T, B, C = 6, 5, 16
 
@@ -48,7 +48,7 @@ def test_sample_by_sample_is_the_same(neurons, others, at_once, monkeypatch):
 @torch.no_grad()
 def test_threads_change_nothing(neurons, samples, monkeypatch):
     """Threads share images, and the lines of one."""
-    monkeypatch.setattr(compiled, "_PIECE", 1)  # threads for everyone
+    monkeypatch.setattr(jit, "_PIECE", 1)  # threads for everyone
     pending = currents(samples=samples)
     one = neurons.amplitude() is not None and neurons.levels == 1
     sites = {"packed": True} if one else {}
@@ -97,6 +97,6 @@ def test_in_training_currents_are_computed_as_a_whole(neurons):
 
 
 def test_these_kernels_are_those_of_run():
-    from snnconv.engine.run import kernels
+    from snnconv.engine.dispatch import kernels
 
     assert kernels() is KERNELS

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.networks import IMAGE, NETS, captured, images, recorded, spiking
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import IMAGE, NETS, captured, images, recorded, spiking
 
 from snnconv.engine.memory import Portion, bytes_per_sample, portion
-from snnconv.graph.build import shapes
+from snnconv.graph.network import shapes
 from snnconv.graph.roles import Carries
 
 WANTED = Portion(64, 8)
@@ -82,13 +82,13 @@ MEASURE = """
 import ctypes, sys
 from pathlib import Path
 import torch
-from networks import captured
+from helpers.networks import captured
 from torch import nn
-from layers import layer
-from snnconv.graph.build import Network, shapes
+from helpers.layers import layer
+from snnconv.graph.network import Network, shapes
 from snnconv.engine.memory import bytes_per_sample
-from snnconv.simulate import simulate
-from snnconv.spiking import SpikingNetwork
+from snnconv.simulation.simulate import simulate
+from snnconv.simulation.network import SpikingNetwork
 
 torch.set_num_threads(1)
 conv = lambda i, o: (nn.Conv2d(i, o, 3, padding=1), nn.ReLU())

@@ -2,16 +2,16 @@
 
 import pytest
 import torch
+from helpers.layers import EVERY_LAYER, fired, layer, same
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from layers import EVERY_LAYER, fired, layer, same
 
-from snnconv import compiled
-from snnconv.engine import events
-from snnconv.engine.events import laid_out
-from snnconv.engine.packed import Packed, concatenated, unpacked
-from snnconv.engine.pending import Pending, added
-from snnconv.engine.run import fire
+from snnconv.core import jit
+from snnconv.engine.dispatch import fire
+from snnconv.engine.event_conv import events
+from snnconv.engine.event_conv.bit_spikes import Packed, concatenated, unpacked
+from snnconv.engine.event_conv.deferred import Pending, added
+from snnconv.engine.event_conv.events import laid_out
 from snnconv.neurons.if_ import IF, Params
 
 channels = st.sampled_from([16, 32, 48, 64, 80, 144])
@@ -53,7 +53,7 @@ def test_every_neuron_of_one_amplitude_fires_in_bits(kind, threads, masked, monk
     neurons = layer(name, torch.rand(C) + 0.3, torch.float32, T, **params)
     currents = torch.randn(T, B, 5, 7, C).movedim(-1, 2)
     keep = (torch.rand(T, B, 5, 7, C) < 0.7).float().movedim(-1, 2) if masked else None
-    monkeypatch.setattr(compiled, "_PIECE", 1)  # threads for everyone
+    monkeypatch.setattr(jit, "_PIECE", 1)  # threads for everyone
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

@@ -2,16 +2,16 @@
 
 import pytest
 import torch
-from layers import EVERY_LAYER
-from networks import checkpoint, images, rounded
+from helpers.layers import EVERY_LAYER
+from helpers.networks import checkpoint, images, rounded
 from torch import nn
 
-from snnconv import spiking as module
-from snnconv.conversion import spiking_network
-from snnconv.engine import synapse
-from snnconv.engine.packed import Packed
-from snnconv.simulate import simulate
-from snnconv.tally import COUNTS, NOTHING, Asks
+from snnconv.engine.event_conv import plan
+from snnconv.engine.event_conv.bit_spikes import Packed
+from snnconv.engine.spike_sums import COUNTS, NOTHING, Asks
+from snnconv.simulation import network as module
+from snnconv.simulation.build import spiking_network
+from snnconv.simulation.simulate import simulate
 
 T, COUNT = 8, 3
 
@@ -60,7 +60,7 @@ def carried(snn, monkeypatch, asks):
 
 @torch.no_grad()
 def test_sites_whose_readers_all_take_bits_give_them(monkeypatch):
-    if synapse.event_driven() is None:
+    if plan.event_driven() is None:
         pytest.skip("no wide vectors here")
     # all but the last, whose spikes a maximum reads
     assert carried(made(), monkeypatch, NOTHING) == [True] * 5 + [False]

@@ -1,12 +1,12 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers.layers import fired
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from layers import fired
 
-from snnconv import compiled
-from snnconv.engine.pooling import Pool, windows
+from snnconv.core import jit
+from snnconv.engine.event_conv.pool import Pool, windows
 
 pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
 pools = st.builds(
@@ -58,7 +58,7 @@ def test_windows_are_those_of_pytorch(size, kernel, stride, data):
 
 @pytest.mark.parametrize("threads", [2, 3])
 def test_threads_change_nothing(threads, monkeypatch):
-    monkeypatch.setattr(compiled, "_PIECE", 1)  # threads for everyone
+    monkeypatch.setattr(jit, "_PIECE", 1)  # threads for everyone
     packed, values = fired(3, 2, 32, 6, 7)
     pool, before = Pool((3, 2), (2, 1), (1, 1), True, True), torch.get_num_threads()
     wanted = pool(values.flatten(0, 1))

@@ -2,11 +2,11 @@ import sys
 
 import pytest
 import torch
-from layers import CHUNKED, EVERY_LAYER, VARIANTS, layer, parts, same
+from helpers.layers import CHUNKED, EVERY_LAYER, VARIANTS, layer, parts, same
 
-from snnconv import compiled
-from snnconv.engine.run import kernels, run
-from snnconv.neuron import ROOM
+from snnconv.core import jit
+from snnconv.engine.dispatch import kernels, run
+from snnconv.neurons.base import ROOM
 from snnconv.neurons.if_ import IF, Params
 
 T, B, C = 9, 3, 5
@@ -153,7 +153,7 @@ def test_training_runs_the_neuron_itself(kind):
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_threads_change_no_spike(kind, threads, monkeypatch):
-    monkeypatch.setattr(compiled, "_PIECE", 1)  # threads for everyone
+    monkeypatch.setattr(jit, "_PIECE", 1)  # threads for everyone
     currents = torch.randn(T, 4, C, 31, 33)
     neurons = pair(kind, currents)
     expected = plain(neurons, currents, None, None)
@@ -180,7 +180,7 @@ def test_without_numba_the_neuron_runs_itself(kind, monkeypatch):
     with torch.no_grad():
         expected = plain(neurons, currents, None, None)
         kernels.cache_clear()
-        monkeypatch.setitem(sys.modules, "snnconv.engine.layer", None)
+        monkeypatch.setitem(sys.modules, "snnconv.engine.neurons.layer", None)
         try:
             assert kernels() == {}
             assert same(run(neurons, currents, None, None), expected)

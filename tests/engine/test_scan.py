@@ -2,16 +2,16 @@
 
 import pytest
 import torch
+from helpers.layers import EVERY_LAYER, layer, same
 from hypothesis import given
 from hypothesis import strategies as st
-from layers import EVERY_LAYER, layer, same
 
-from snnconv import compiled
-from snnconv.engine.events import laid_out
-from snnconv.engine.pending import Pending
-from snnconv.engine.run import run
-from snnconv.engine.scan import BLOCK, LEAST
-from snnconv.tally import Summed, Tally
+from snnconv.core import jit
+from snnconv.engine.dispatch import run
+from snnconv.engine.event_conv.deferred import Pending
+from snnconv.engine.event_conv.events import laid_out
+from snnconv.engine.neurons.scan import BLOCK, LEAST
+from snnconv.engine.spike_sums import Summed, Tally
 
 every_kind = pytest.mark.parametrize("kind", EVERY_LAYER, ids=str)
 
@@ -75,7 +75,7 @@ def test_sums_are_those_of_the_counts(
     tally = weighing(shape, largest, rows, neurons.levels)
     before = torch.get_num_threads()
     with torch.no_grad(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compiled, "_PIECE", 1)  # threads for everyone, so slices of any size
+        patch.setattr(jit, "_PIECE", 1)  # threads for everyone, so slices of any size
         torch.set_num_threads(threads)
         try:
             check(neurons, currents, keep, tally, counted, averaged)

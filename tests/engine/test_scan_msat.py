@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 pytest.importorskip("numba")
 
-from snnconv.compiled import compiled
-from snnconv.engine.adapting import look, settle
-from snnconv.engine.vectors import LANES
+from snnconv.core.jit import compiled
+from snnconv.engine.neurons.adapting import look, settle
+from snnconv.engine.simd import LANES
 
 small = st.floats(0, 4, width=32)
 signed = st.floats(-4, 4, width=32)

@@ -2,14 +2,14 @@ from unittest import mock
 
 import pytest
 import torch
-from layers import EVERY_LAYER
-from networks import checkpoint, images, recorded, rounded
+from helpers.layers import EVERY_LAYER
+from helpers.networks import checkpoint, images, recorded, rounded
 from torch import nn
 
-from snnconv.conversion import spiking_network
-from snnconv.engine import synapse
-from snnconv.graph.build import Network
+from snnconv.engine.event_conv import plan
 from snnconv.graph.ir import Node
+from snnconv.graph.network import Network
+from snnconv.simulation.build import spiking_network
 
 CONV = {"stride": [1, 1], "padding": [1, 1], "dilation": [1, 1], "groups": 1}
 
@@ -43,12 +43,12 @@ def fired(channels=32, dtype=torch.float32):
 
 
 def compute(weights, node, x, active=0.1, engine="auto"):
-    return synapse.compute(weights, node, [x], active, engine, synapse.Layouts())
+    return plan.compute(weights, node, [x], active, engine, plan.Layouts())
 
 
 @torch.no_grad()
 def test_a_wide_convolution_of_spikes_goes_by_events():
-    if synapse.event_driven() is None:
+    if plan.event_driven() is None:
         pytest.skip("no wide vectors here")
     weights, node = layer()
     x = fired()
@@ -76,7 +76,7 @@ POOL = {"kernel": [2, 2], "stride": [2, 2], "padding": [0, 0]} | {
 )
 @torch.no_grad()
 def test_an_average_pool_of_spikes_has_a_kernel(size, last, active, engine, dense):
-    if synapse.event_driven() is None:
+    if plan.event_driven() is None:
         pytest.skip("no wide vectors here")
     x = fired() if size == 2 else fired()[:, :, 0]
     x = x.contiguous(memory_format=torch.channels_last) if last else x
@@ -109,11 +109,11 @@ def test_the_rest_goes_as_the_network_does(sizes, x, active):
 
 
 def test_the_more_is_active_the_less_goes_by_events():
-    if synapse.event_driven() is None:
+    if plan.event_driven() is None:
         pytest.skip("no wide vectors here")
     for sizes in ({}, {"channels": 16}, {"stride": [2, 2]}):
         weights, node = layer(**sizes)
-        ways = [synapse.path(weights, node, active / 100, "auto") for active in range(0, 101, 5)]
+        ways = [plan.path(weights, node, active / 100, "auto") for active in range(0, 101, 5)]
         assert ways == sorted(ways, reverse=True)
         assert ways[0] == "event"
         assert ways[-1] == "dense"
@@ -134,7 +134,7 @@ def test_dense_is_dense_for_every_layer():
 )
 @torch.no_grad()
 def test_event_goes_by_events_wherever_it_can(out, channels, groups):
-    if synapse.event_driven() is None:
+    if plan.event_driven() is None:
         pytest.skip("no wide vectors here")
     weights, node = layer(out, channels, groups=groups)
     x = fired(channels)
@@ -146,7 +146,7 @@ def test_event_goes_by_events_wherever_it_can(out, channels, groups):
 @pytest.mark.parametrize("shape", [(3, 20), (2, 5, 20)])
 @torch.no_grad()
 def test_linear_layers_by_events(shape):
-    if synapse.event_driven() is None:
+    if plan.event_driven() is None:
         pytest.skip("no wide vectors here")
     weights = Weights(w=torch.randn(7, 20), b=torch.randn(7))
     node = Node("linear", "linear", ("x",), {}, {"weight": "w", "bias": "b"})
@@ -170,16 +170,16 @@ def test_linear_layers_by_events(shape):
 )
 @torch.no_grad()
 def test_wide_linear_layers_of_few_spikes_go_by_events(outputs, inputs, active, wanted):
-    if synapse.event_driven() is None:
+    if plan.event_driven() is None:
         pytest.skip("no wide vectors here")
     weights = Weights(w=torch.empty(outputs, inputs))
     node = Node("linear", "linear", ("x",), {}, {"weight": "w"})
-    assert synapse.path(weights, node, active, "auto") == wanted
+    assert plan.path(weights, node, active, "auto") == wanted
 
 
 @torch.no_grad()
 def test_lines_by_events():
-    if synapse.event_driven() is None:
+    if plan.event_driven() is None:
         pytest.skip("no wide vectors here")
     weights = Weights(w=torch.randn(7, 5, 3))
     attrs = {"stride": [2], "padding": [1], "dilation": [2], "groups": 1}
@@ -204,25 +204,25 @@ def test_event_leaves_what_it_can_not_do():
 
 @torch.no_grad()
 def test_weights_are_laid_out_again_when_they_change():
-    if synapse.event_driven() is None:
+    if plan.event_driven() is None:
         pytest.skip("no wide vectors here")
     weights, node = layer()
-    layouts, x = synapse.Layouts(), fired()
+    layouts, x = plan.Layouts(), fired()
     first = layouts.of(weights, node)
     assert layouts.of(weights, node) is first
     weights.tensors["w"].mul_(2)
     assert layouts.of(weights, node) is not first
-    found = synapse.compute(weights, node, [x], 0.1, "event", layouts)
+    found = plan.compute(weights, node, [x], 0.1, "event", layouts)
     torch.testing.assert_close(found, Network.compute(weights, node, [x]), atol=1e-4, rtol=0)
     weights.tensors["b"] = torch.zeros(64)
-    found = synapse.compute(weights, node, [x], 0.1, "event", layouts)
+    found = plan.compute(weights, node, [x], 0.1, "event", layouts)
     torch.testing.assert_close(found, Network.compute(weights, node, [x]), atol=1e-4, rtol=0)
 
 
 def test_without_vectors_nothing_goes_by_events(monkeypatch):
-    monkeypatch.setattr(synapse, "event_driven", lambda: None)
+    monkeypatch.setattr(plan, "event_driven", lambda: None)
     weights, node = layer()
-    assert {synapse.path(weights, node, 0.1, e) for e in ("auto", "event", "dense")} == {"dense"}
+    assert {plan.path(weights, node, 0.1, e) for e in ("auto", "event", "dense")} == {"dense"}
 
 
 def wide():
@@ -250,12 +250,12 @@ def wide():
     ],
 )
 def test_the_paths_are_those_that_a_simulation_takes(engine, wanted, monkeypatch):
-    if synapse.event_driven() is None:
+    if plan.event_driven() is None:
         pytest.skip("no wide vectors here")
     snn = spiking_network(checkpoint(rounded(wide()), theta=0.5), engine=engine).eval()
     assert list(snn.paths().values()) == wanted
     taken = []
-    lay_out = synapse.event_driven()
+    lay_out = plan.event_driven()
 
     def counted(*args):
         convolution = lay_out(*args)
@@ -263,7 +263,7 @@ def test_the_paths_are_those_that_a_simulation_takes(engine, wanted, monkeypatch
         taken.append(made)
         return made
 
-    monkeypatch.setattr(synapse, "event_driven", lambda: counted)
+    monkeypatch.setattr(plan, "event_driven", lambda: counted)
     recorded(snn, images(2), 8, chunk=4)
     calls = [len(made.mock_calls) - len(made.places.mock_calls) for made in taken]
     assert calls == [2] * wanted.count("event")
@@ -330,19 +330,19 @@ def test_all_kinds_spike_the_same_by_events(kind, params):
     ],
 )
 def test_convolutions_of_spikes_are_trained_by_events(active, engine, attrs, way, monkeypatch):
-    if synapse.event_driven() is None:
+    if plan.event_driven() is None:
         pytest.skip("no wide vectors here")
     weights, node = layer(**attrs)
     x, w = fired(), weights.tensors["w"].requires_grad_()
-    from snnconv.engine import learning
+    from snnconv.engine.event_conv import autograd
 
-    sparse, inner = [], learning.of_weight
+    sparse, inner = [], autograd.of_weight
 
     def spy(*args):
         sparse.append(True)
         return inner(*args)
 
-    monkeypatch.setattr(learning, "of_weight", spy)
+    monkeypatch.setattr(autograd, "of_weight", spy)
     found = compute(weights, node, x, active, engine)
     assert weights.dense == (way == "dense")
     expected = Network.compute(weights, node, [x])
@@ -391,7 +391,7 @@ def test_all_kinds_learn_the_same_by_events(kind, params):
     given = checkpoint(net, neuron=kind, theta=0.5, params=params, timesteps=8)
     made = [spiking_network(given, folded=False, engine=e).train() for e in ("dense", "event")]
     ways = [set(snn.paths(learns=True).values()) for snn in made]
-    if synapse.event_driven() is not None:
+    if plan.event_driven() is not None:
         assert ways == [{"once", "dense"}, {"once", "event", "dense"}]
     (dense, spikes), (event, others) = (gradients(snn, images(3)) for snn in made)
     differ = [(spikes[name] != others[name]).double().mean() for name in spikes]
@@ -404,7 +404,7 @@ def test_all_kinds_learn_the_same_by_events(kind, params):
 
 
 def test_rates_that_nobody_has_seen_decide_nothing_in_training():
-    if synapse.event_driven() is None:
+    if plan.event_driven() is None:
         pytest.skip("no wide vectors here")
     snn = spiking_network(checkpoint(rounded(wide()), theta=0.5), folded=False)
     snn._calibrated = True

@@ -2,8 +2,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snnconv.compiled import compiled
-from snnconv.engine.vectors import dot, mix
+from snnconv.core.jit import compiled
+from snnconv.engine.simd import dot, mix
 
 
 @compiled

@@ -1,13 +1,13 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from nets import Calls, ops
+from helpers.nets import Calls, ops
 from torch import nn
 
-from snnconv.ann.exported.source import import_exported
 from snnconv.errors import ObstaclesError
-from snnconv.graph.build import Network
-from snnconv.graph.capture import capture
+from snnconv.frontends.pt2.importer import import_exported
+from snnconv.frontends.torch.capture import capture
+from snnconv.graph.network import Network
 from snnconv.graph.remedies import ANALOG
 
 SHAPE = (6, 8)

@@ -5,14 +5,14 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from nets import Calls, randomised
+from helpers.nets import Calls, randomised
 from torch import nn
 
-from snnconv.ann.zoo import ZOO
 from snnconv.errors import UnsupportedError
-from snnconv.graph.build import Network, compute, node_tensors, shapes, walk
-from snnconv.graph.capture import capture
+from snnconv.frontends.torch.capture import capture
 from snnconv.graph.ir import INPUT, Graph, Node
+from snnconv.graph.network import Network, compute, node_tensors, shapes, walk
+from snnconv.zoo import ZOO
 
 CNN = ZOO["cnn"]
 

@@ -3,13 +3,13 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from nets import Calls, ops, randomised
+from helpers.nets import Calls, ops, randomised
 from torch import nn
 
-from snnconv.ann.zoo import TEXTS, ZOO
-from snnconv.graph.build import Network
-from snnconv.graph.capture import capture
+from snnconv.frontends.torch.capture import capture
 from snnconv.graph.fold import fold
+from snnconv.graph.network import Network
+from snnconv.zoo import TEXTS, ZOO
 
 
 def folded(module, shape):

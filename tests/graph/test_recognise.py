@@ -3,12 +3,12 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from nets import IMAGE, Calls, fcs, flattened, ops, randomised
+from helpers.nets import IMAGE, Calls, fcs, flattened, ops, randomised
 from torch import nn
 
 from snnconv.errors import ObstaclesError
-from snnconv.graph.build import Network
-from snnconv.graph.capture import capture
+from snnconv.frontends.torch.capture import capture
+from snnconv.graph.network import Network
 from snnconv.graph.remedies import ANALOG
 
 

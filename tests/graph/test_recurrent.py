@@ -3,16 +3,16 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers.nets import Calls, ops
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nets import Calls, ops
 from torch import nn
 
 from snnconv.errors import ObstaclesError, UnsupportedError
-from snnconv.graph.build import Network, shapes
-from snnconv.graph.capture import capture
+from snnconv.frontends.torch.capture import capture
+from snnconv.graph.network import Network, shapes
 from snnconv.graph.ops import OPS
-from snnconv.graph.recurrent import macs as recurrent_macs
+from snnconv.graph.ops_recurrent import macs as recurrent_macs
 from snnconv.graph.remedies import ANALOG, HARD_GATES, of_function
 from snnconv.graph.roles import Carries, by_macs, carried
 from snnconv.graph.unroll import SLOPE, unroll

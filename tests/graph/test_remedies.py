@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from nets import IMAGE, Calls
+from helpers.nets import IMAGE, Calls
 from torch import nn
 
 import snnconv.graph
 from snnconv.errors import ObstaclesError
-from snnconv.graph import check
-from snnconv.graph.capture import capture
+from snnconv.frontends.torch.capture import capture
+from snnconv.graph import obstacles
 from snnconv.graph.remedies import ANALOG, BATCH_FIRST, IN_OTHER_WORDS
 
 ROW = (6, 8)
@@ -161,12 +161,12 @@ def test_functions_are_taken_on_request(function):
     (obstacle,) = caught.value.obstacles
     assert obstacle.remedy == ANALOG
     graph, _ = capture(net, IMAGE, analog=True)
-    assert check.obstacles(graph, analog=True) == []
+    assert obstacles.obstacles(graph, analog=True) == []
 
 
 def test_a_network_without_a_site():
     net = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
-    (obstacle,) = check.obstacles(capture(net, (4,))[0], analog=False)
+    (obstacle,) = obstacles.obstacles(capture(net, (4,))[0], analog=False)
     assert obstacle.remedy == "train it with ReLU activations"
     net.insert(1, nn.ReLU())
-    assert check.obstacles(capture(net, (4,))[0], analog=False) == []
+    assert obstacles.obstacles(capture(net, (4,))[0], analog=False) == []

@@ -1,11 +1,11 @@
 import pytest
 import torch
-from networks import IMAGE, captured, forked, images, maxed, residual, vgg
+from helpers.networks import IMAGE, captured, forked, images, maxed, residual, vgg
 from torch import nn
 
 from snnconv.errors import UnsupportedError
-from snnconv.graph.build import Network, shapes
-from snnconv.graph.capture import capture
+from snnconv.frontends.torch.capture import capture
+from snnconv.graph.network import Network, shapes
 from snnconv.graph.rewrite import averaged, quantized, thresholds
 
 

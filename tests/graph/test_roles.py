@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers.nets import Calls, randomised
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nets import Calls, randomised
 from torch import nn
 
-from snnconv.graph.capture import capture
+from snnconv.frontends.torch.capture import capture
 from snnconv.graph.fold import fold
 from snnconv.graph.roles import Carries, averaged, carried, fan_out, sources, still
 from snnconv.graph.work import by_convention, exact

@@ -1,10 +1,10 @@
 """Multiply-accumulates that spikes do not replace, against sums by hand."""
 
 import pytest
-from nets import Calls, randomised
+from helpers.nets import Calls, randomised
 from torch import nn
 
-from snnconv.graph.capture import capture
+from snnconv.frontends.torch.capture import capture
 from snnconv.graph.roles import Carries, by_macs, carried
 from snnconv.graph.work import Work, work
 

@@ -3,13 +3,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from networks import images, measured, recorded, setup, spiking, vgg
+from helpers.networks import images, measured, recorded, setup, spiking, vgg
 
-from snnconv.conversion import ann_inputs
-from snnconv.metric import Batch, Figures
+from snnconv.core.uncertainty import unpacked, wilson
 from snnconv.metrics.accuracy import Accuracy
+from snnconv.metrics.base import Batch, Figures
 from snnconv.neurons.lm_ht import LMHT, Params
-from snnconv.uncertainty import unpacked, wilson
+from snnconv.simulation.build import ann_inputs
 
 T = 8
 

@@ -1,8 +1,8 @@
 import pytest
 import torch
-from networks import images, measured, setup, spiking, vgg
+from helpers.networks import images, measured, setup, spiking, vgg
 
-from snnconv.metric import Figures
+from snnconv.metrics.base import Figures
 from snnconv.metrics.energy import Energy
 
 T = 4

@@ -1,11 +1,11 @@
 import pytest
 import torch
-from networks import TwoLevels, images, measured, recorded, setup, spiking, vgg
+from helpers.networks import TwoLevels, images, measured, recorded, setup, spiking, vgg
 
-from snnconv.metric import Batch, Figures, Watch
+from snnconv.core.shapes import per_sample
+from snnconv.metrics.base import Batch, Figures, Watch
 from snnconv.metrics.firing_rate import FiringRate
-from snnconv.neuron import Spikes
-from snnconv.shapes import per_sample
+from snnconv.neurons.base import Spikes
 
 T, COUNT = 6, 3
 LABELS = torch.zeros(COUNT, dtype=torch.int64)

@@ -5,13 +5,13 @@ import math
 
 import pytest
 import torch
-from networks import NETS, TwoLevels, captured, dyadic, images, layered, measured, spiking
+from helpers.networks import NETS, TwoLevels, captured, dyadic, images, layered, measured, spiking
 
-from snnconv.facts import ConfidenceFacts
-from snnconv.metric import ROOM
-from snnconv.neuron import ROOM as NEURONS
+from snnconv.core.metadata import ConfidenceFacts
+from snnconv.engine.spike_sums import COUNTS
+from snnconv.metrics.base import ROOM
+from snnconv.neurons.base import ROOM as NEURONS
 from snnconv.neurons.if_ import IF
-from snnconv.tally import COUNTS
 
 PARAMS = {"if": {}, "msat": {}, "lm-ht": {"levels": 4}, "lm-h": {}}
 NAMES = ["accuracy", "conversion-error", "energy", "firing-rate", "sin", "synops"]

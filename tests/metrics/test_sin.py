@@ -1,9 +1,9 @@
 import pytest
 import torch
-from networks import TwoLevels, images, measured, recorded, spiking, vgg
+from helpers.networks import TwoLevels, images, measured, recorded, spiking, vgg
 
-from snnconv.conversion import ann_inputs
 from snnconv.neurons.if_ import IF
+from snnconv.simulation.build import ann_inputs
 
 T, COUNT = 6, 4
 LABELS = torch.zeros(COUNT, dtype=torch.int64)

@@ -2,7 +2,7 @@ from itertools import product
 
 import pytest
 import torch
-from networks import (
+from helpers.networks import (
     TwoLevels,
     images,
     maxed,
@@ -16,15 +16,15 @@ from networks import (
 )
 from torch import nn
 
-from snnconv.graph.build import Network
-from snnconv.graph.capture import capture
-from snnconv.metric import Batch, Figures, Watch
+from snnconv.frontends.torch.capture import capture
+from snnconv.graph.network import Network
+from snnconv.metrics.base import Batch, Figures, Watch
 from snnconv.metrics.synops import Synops
-from snnconv.neuron import Spikes
+from snnconv.neurons.base import Spikes
 from snnconv.neurons.if_ import IF, Params
 from snnconv.neurons.lm_ht import LMHT
 from snnconv.neurons.lm_ht import Params as LMHTParams
-from snnconv.spiking import SpikingNetwork
+from snnconv.simulation.network import SpikingNetwork
 
 T, COUNT = 6, 3
 LABELS = torch.zeros(COUNT, dtype=torch.int64)

@@ -1,8 +1,8 @@
 import pytest
 import torch
+from helpers.layers import layer
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from layers import layer
 from spikingjelly.activation_based.neuron import IFNode
 
 sixteenths = st.integers(-64, 96).map(lambda k: k / 16)

@@ -2,12 +2,12 @@ import math
 
 import pytest
 import torch
-from layers import layer, same
+from helpers.layers import layer, same
 from pydantic import ValidationError
 from spikingjelly.activation_based.neuron import LIFNode
 
 from snnconv.neurons.lm_h import Params
-from snnconv.surrogate import spike
+from snnconv.neurons.surrogate import spike
 
 
 def lm_h(theta=1.0, steps=1, dtype=torch.float64, **params):

@@ -1,8 +1,8 @@
 import pytest
 import torch
+from helpers.layers import layer
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from layers import layer
 from pydantic import ValidationError
 
 from snnconv.neurons.lm_ht import Params, level_spikes

@@ -2,11 +2,11 @@ import math
 
 import pytest
 import torch
-from layers import layer
+from helpers.layers import layer
 from pydantic import ValidationError
 
 from snnconv.neurons.msat import MSAT, PRESETS, Params
-from snnconv.surrogate import spike
+from snnconv.neurons.surrogate import spike
 
 CURRENTS = [0.9, 0.75, -0.4, 1.6, 0.3]  # two spikes or more with each setting
 TABLE_2 = {

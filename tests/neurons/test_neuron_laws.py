@@ -5,12 +5,22 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from helpers.layers import (
+    CHARGE,
+    CHUNKED,
+    EVERY_LAYER,
+    GAIN,
+    RESIDUAL,
+    VARIANTS,
+    layer,
+    parts,
+    same,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from layers import CHARGE, CHUNKED, EVERY_LAYER, GAIN, RESIDUAL, VARIANTS, layer, parts, same
 
-from snnconv.neuron import ROOM
+from snnconv.neurons.base import ROOM
 
 every_layer = pytest.mark.parametrize(("name", "params"), EVERY_LAYER)
 laws = settings(deadline=None, max_examples=8)

@@ -1,7 +1,7 @@
 """Which run is best in what, and what runs are called; the same as Markdown."""
 
-import examples
 import pytest
+from helpers import examples
 
 from snnconv.render.compare import comparable, comparison, differences, quantities, verdict
 from snnconv.render.markdown import escaped, markdown

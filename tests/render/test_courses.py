@@ -1,8 +1,8 @@
 """Trainings in the page: which, under what name, and what of them is drawn."""
 
-import examples
-from examples_stages import epochs, finetune, learned, train
-from pages import Page, drawings, labels, shown
+from helpers import examples
+from helpers.examples_stages import epochs, finetune, learned, train
+from helpers.pages import Page, drawings, labels, shown
 
 from snnconv.render.courses import behind, courses
 from snnconv.render.figure import runs

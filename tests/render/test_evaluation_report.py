@@ -1,7 +1,7 @@
 """What an evaluation's file may hold, and what an older one is read as."""
 
-import examples
 import pytest
+from helpers import examples
 
 from snnconv.errors import CheckpointError
 from snnconv.reports import EvaluateReport, canonical, read

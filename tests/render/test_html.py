@@ -6,10 +6,10 @@ import subprocess
 import sys
 from xml.etree import ElementTree
 
-import examples
 import pytest
-from examples_stages import finetune, learned, train
-from pages import Page, box, coordinates, drawings, labels, shown
+from helpers import examples
+from helpers.examples_stages import finetune, learned, train
+from helpers.pages import Page, box, coordinates, drawings, labels, shown
 
 from snnconv.render.figure import runs
 from snnconv.render.figures_steps import accuracy, agreement, distance, tradeoff

@@ -4,15 +4,15 @@ import math
 from xml.etree import ElementTree
 
 import pytest
+from helpers.pages import box, coordinates, labels, shown
 from hypothesis import given
 from hypothesis import strategies as st
-from pages import box, coordinates, labels, shown
 
-from snnconv.render.histogram import BINS, Panel, histogram_plot, power, rebin
-from snnconv.render.looks import MARKERS, Look, marker, run_look
-from snnconv.render.plot import Axis, Frame, Rule, Series, line_plot, thin
-from snnconv.render.scale import Scale, linear, linear_ticks, log, nice_step
-from snnconv.render.svg import coordinate, fit, fit_all, tag, text_width
+from snnconv.render.svg.elements import coordinate, fit, fit_all, tag, text_width
+from snnconv.render.svg.histogram import BINS, Panel, histogram_plot, power, rebin
+from snnconv.render.svg.plot import Axis, Frame, Rule, Series, line_plot, thin
+from snnconv.render.svg.scale import Scale, linear, linear_ticks, log, nice_step
+from snnconv.render.svg.styles import MARKERS, Look, marker, run_look
 
 finite = st.floats(-1e12, 1e12).map(lambda v: float(f"{v:.9g}"))
 

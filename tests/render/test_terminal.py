@@ -4,9 +4,8 @@ import io
 import json
 import sys
 
-import examples
-import examples_stages
 import pytest
+from helpers import examples, examples_stages
 from pydantic import BaseModel
 
 from snnconv.render.terminal import Terminal

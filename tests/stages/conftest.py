@@ -1,7 +1,7 @@
 """One small run through all stages, shared; nobody writes into it."""
 
 import pytest
-import runs
+from helpers import runs
 
 
 @pytest.fixture(scope="session")

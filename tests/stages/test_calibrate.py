@@ -1,13 +1,13 @@
 import pytest
-from runs import calibrating, check_report, converting, evaluating, same_bytes
+from helpers.runs import calibrating, check_report, converting, evaluating, same_bytes
 from torch import nn
 
-from snnconv.ann.source import EMBEDDED, from_module
 from snnconv.checkpoint import load, save, sha256
 from snnconv.config import InspectConfig, ReportConfig
-from snnconv.dataset import load as load_dataset
-from snnconv.engine import synapse
+from snnconv.data.dataset import load as load_dataset
+from snnconv.engine.event_conv import plan
 from snnconv.errors import CheckpointError, ObstaclesError, UnsupportedError
+from snnconv.frontends.open import EMBEDDED, from_module
 from snnconv.stages import inspect, report
 
 
@@ -26,7 +26,7 @@ def test_the_report(run):
 def test_how_far_the_import_is_from_its_source(run, tmp_path):
     assert check_report(run, "calibrate", ["ann"], ["calibrated"])["imported"] is None
     file = tmp_path / "net.py"
-    file.write_text("from snnconv.ann.zoo.small import mlp as make\n")
+    file.write_text("from snnconv.zoo.small import mlp as make\n")
     found = calibrating(tmp_path, model=f"{file}:make")
     assert found.imported.referee == "torch"
     assert 0 <= found.imported.difference <= found.imported.tolerance == 1e-4
@@ -185,7 +185,7 @@ def test_sin_neurons_are_counted_where_they_are_asked_for(tmp_path, engine):
     assert (report.sin_steps, report.sin_samples) == (12, 30)
     for mine, other in zip(report.sites, plain.sites, strict=True):
         assert mine.model_copy(update={"sin_ratio": None}) == other
-    assert engine in report.engine.values() or synapse.event_driven() is None
+    assert engine in report.engine.values() or plan.event_driven() is None
     keep = converting(tmp_path, confidence="all", early=12, confidence_samples=30).confidence
     assert {site.name: 1 - site.sin_ratio for site in report.sites} == pytest.approx(keep)
     assert any(site.sin_ratio for site in report.sites)

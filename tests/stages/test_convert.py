@@ -1,5 +1,5 @@
 import pytest
-from runs import calibrating, check_report, converting, same_bytes, training
+from helpers.runs import calibrating, check_report, converting, same_bytes, training
 
 from snnconv.checkpoint import load, sha256
 from snnconv.errors import CheckpointError, ExitCode, UsageError

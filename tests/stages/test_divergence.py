@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 import snnconv
+from snnconv.checkpoint.sealed import sealed, unsealed
 from snnconv.errors import CheckFailedError, ExitCode
-from snnconv.sealed import sealed, unsealed
-from snnconv.training import Training
+from snnconv.training.loop import Training
 
 
 class Net(nn.Module):

@@ -7,25 +7,26 @@ from typing import get_args
 
 import pytest
 import torch
+from helpers.runs import calibrating, check_report, converting, evaluating, written
 from pydantic import ValidationError
-from runs import calibrating, check_report, converting, evaluating, written
 
 import snnconv
-from snnconv import runtime, spiking
-from snnconv.ann.measure import accuracy
 from snnconv.checkpoint import load, save, sha256
 from snnconv.config import METRICS, Engine, EvaluateConfig
-from snnconv.conversion import spiking_network
-from snnconv.dataset import load as load_dataset
-from snnconv.dataset import subset
-from snnconv.engine.synapse import event_driven
+from snnconv.core import runtime
+from snnconv.core.progress import Quiet
+from snnconv.core.uncertainty import unpacked, wilson
+from snnconv.data.dataset import load as load_dataset
+from snnconv.data.dataset import subset
+from snnconv.engine.event_conv.plan import event_driven
+from snnconv.engine.spike_sums import Summed
 from snnconv.errors import CheckFailedError, CheckpointError, UsageError
-from snnconv.graph.build import Network
-from snnconv.progress import Quiet
-from snnconv.simulate import simulate
+from snnconv.frontends.measure import accuracy
+from snnconv.graph.network import Network
+from snnconv.simulation import network as spiking
+from snnconv.simulation.build import spiking_network
+from snnconv.simulation.simulate import simulate
 from snnconv.stages import evaluate
-from snnconv.tally import Summed
-from snnconv.uncertainty import unpacked, wilson
 
 KEYS = {
     *("samples", "timesteps", "accuracy", "ann_accuracy", "logits_relative_error"),

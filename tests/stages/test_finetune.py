@@ -4,20 +4,28 @@ from typing import get_args
 
 import pytest
 import torch
-from runs import calibrating, check_report, converting, evaluating, finetuning, same_bytes, written
+from helpers.runs import (
+    calibrating,
+    check_report,
+    converting,
+    evaluating,
+    finetuning,
+    same_bytes,
+    written,
+)
 
 from snnconv.checkpoint import load, sha256
 from snnconv.config import FinetuneConfig
 from snnconv.config.base import Engine
-from snnconv.conversion import learned, spiking_network
-from snnconv.dataset import batches
-from snnconv.dataset import load as load_dataset
-from snnconv.engine.synapse import event_driven
+from snnconv.core.progress import Quiet
+from snnconv.data.dataset import batches
+from snnconv.data.dataset import load as load_dataset
+from snnconv.engine.event_conv.plan import event_driven
 from snnconv.errors import CheckpointError, UsageError
-from snnconv.progress import Quiet
-from snnconv.simulate import simulate
+from snnconv.simulation.build import learned, spiking_network
+from snnconv.simulation.simulate import simulate
 from snnconv.stages import finetune
-from snnconv.training import hold_out
+from snnconv.training.loop import hold_out
 
 
 def validated(checkpoint, timesteps):

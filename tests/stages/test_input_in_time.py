@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from runs import (
+from helpers.runs import (
     calibrating,
     converting,
     evaluating,
@@ -18,7 +18,7 @@ from runs import (
 
 from snnconv.checkpoint import load
 from snnconv.config import InspectConfig
-from snnconv.dataset import load as load_dataset
+from snnconv.data.dataset import load as load_dataset
 from snnconv.errors import UnsupportedError, UsageError
 from snnconv.stages import inspect
 

@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from runs import calibrating, converting, evaluating, training
+from helpers.runs import calibrating, converting, evaluating, training
 from sklearn.datasets import load_digits
 from torch import nn
 
 import snnconv
 from snnconv.checkpoint import load
 from snnconv.config import CalibrateConfig
+from snnconv.core.validation import parameters
 from snnconv.errors import ExitCode, UnsupportedError, UsageError
 from snnconv.render.describe import describe
 from snnconv.render.plain import plain
-from snnconv.validated import parameters
 
 DIGITS = load_digits()
 X = (DIGITS.images * 15.9).astype(np.uint8)[:, None]  # 0..254

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from commands import done, files, here, refused
+from helpers.commands import done, files, here, refused
 
 from snnconv.checkpoint import load
 from snnconv.errors import ExitCode

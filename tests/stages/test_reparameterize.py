@@ -1,11 +1,11 @@
 import pytest
 import torch
-from runs import COMMON, converting, finetuning, reparameterizing, same_bytes, written
+from helpers.runs import COMMON, converting, finetuning, reparameterizing, same_bytes, written
 
 from snnconv.checkpoint import load, sha256
+from snnconv.core.uncertainty import mcnemar, wilson
 from snnconv.errors import CheckFailedError, CheckpointError, ExitCode, UsageError
 from snnconv.reports import canonical
-from snnconv.uncertainty import mcnemar, wilson
 
 LM_HT = {"neuron": "lm-ht", "timesteps": 2, "param": {"levels": 3}}
 

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from runs import evaluating, training
+from helpers.runs import evaluating, training
 
 from snnconv.config import ReportConfig
 from snnconv.errors import CheckpointError

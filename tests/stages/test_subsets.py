@@ -5,12 +5,12 @@ import hashlib
 import numpy as np
 import pytest
 import torch
+from helpers.runs import calibrating, converting, evaluating, finetuning, reparameterizing, training
 from PIL import Image
-from runs import calibrating, converting, evaluating, finetuning, reparameterizing, training
 
 from snnconv.checkpoint import load
-from snnconv.dataset import load as load_dataset
-from snnconv.dataset import subset
+from snnconv.data.dataset import load as load_dataset
+from snnconv.data.dataset import subset
 from snnconv.render.describe import describe
 from snnconv.render.markdown import markdown
 from snnconv.render.plain import plain
@@ -18,7 +18,7 @@ from snnconv.render.plain import plain
 RESNET = """
 import torch
 from torch import nn
-from snnconv.ann.zoo.resnet import resnet20
+from snnconv.zoo.resnet import resnet20
 
 def net():
     torch.manual_seed(0)

@@ -1,17 +1,25 @@
 import pytest
 import torch
-from runs import calibrating, check_report, converting, evaluating, finetuning, same_bytes, training
+from helpers.runs import (
+    calibrating,
+    check_report,
+    converting,
+    evaluating,
+    finetuning,
+    same_bytes,
+    training,
+)
 
-from snnconv.ann.measure import accuracy
-from snnconv.ann.source import EMBEDDED
 from snnconv.checkpoint import load, sha256
-from snnconv.dataset import load as load_dataset
-from snnconv.dataset import subset
+from snnconv.core.progress import Quiet
+from snnconv.data.dataset import load as load_dataset
+from snnconv.data.dataset import subset
 from snnconv.errors import ExitCode, UnsupportedError, UsageError
-from snnconv.graph.build import Network
+from snnconv.frontends.measure import accuracy
+from snnconv.frontends.open import EMBEDDED
+from snnconv.graph.network import Network
 from snnconv.graph.rewrite import thresholds
-from snnconv.progress import Quiet
-from snnconv.training import Training
+from snnconv.training.loop import Training
 
 
 def on_test_split(checkpoint):

@@ -1,1 +1,0 @@
-"""Where networks come from: the zoo, torch modules, checkpoints."""

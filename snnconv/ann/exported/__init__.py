@@ -1,1 +1,0 @@
-"""Exported programs (``.pt2``, as ``torch.export.save`` writes them): read, and never executed."""

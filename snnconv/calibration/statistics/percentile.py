@@ -1,0 +1,41 @@
+"""Threshold = a high percentile of the activations: outliers are clipped.
+
+``theta = min { x : share(a <= x) >= p/100 }`` over all activations of the site, zeros included.
+
+Shape:
+    Histogram of ``channels`` -> ``[channels]``.
+
+Reference:
+    Rueckauer et al. 2017, section 2.2.1 (p = 99.9).
+
+Deviations:
+    From a histogram of relative bins: within ``Histogram.relative_error`` of the exact percentile
+    (0.05 % a layer, 0.8 % a channel). Where so few activations are positive that the percentile is
+    zero, it is taken over the positive ones only: a threshold is never zero.
+"""
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from snnconv.calibration.histogram import Histogram, Statistic
+from snnconv.core.metadata import Facts, Parameters
+
+
+class Params(Parameters):
+    """The percentile."""
+
+    percentile: float = Field(99.9, gt=0, le=100, description="p, of all activations")
+
+
+def threshold(histogram: Histogram, params: Facts) -> Tensor:
+    """The p-th percentile."""
+    assert isinstance(params, Params)
+    share = params.percentile / 100
+    value = histogram.quantile(share)
+    positive = Histogram(len(histogram.zeros), histogram.bits)
+    positive.counts, positive.maximum = histogram.counts, histogram.maximum
+    return torch.where(value > 0, value, positive.quantile(share))
+
+
+STATISTIC = Statistic(Params, threshold)

@@ -1,0 +1,198 @@
+"""The checkpoint: one safetensors file that holds all a stage needs, and nothing that runs.
+
+The graph, the facts and the lineage are a document beside the tensors
+(:mod:`snnconv.checkpoint.sealed`),
+under the metadata key ``snnconv``. Writes are atomic: a file is either the old one or the new one.
+
+Format 2 has digests of all it holds. Format 1 has none, and is read still.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import ValidationError
+from torch import Tensor
+
+from snnconv.checkpoint.contents import Checkpoint, check, sections
+from snnconv.checkpoint.sealed import (
+    Broken,
+    canonical_json,
+    error_of,
+    head,
+    intact,
+    sealed,
+    unsealed,
+)
+from snnconv.core.files import write_atomically
+from snnconv.core.kinds import Kind
+from snnconv.core.metadata import CalibrationFacts, DataFacts, LineageStep, SpikingFacts
+from snnconv.errors import CheckFailedError, CheckpointError, said
+from snnconv.graph.ir import Graph
+from snnconv.graph.ops import misfit
+
+__all__ = ["Checkpoint", "canonical_json", "kind_of", "load", "save", "sha256"]
+
+FORMAT = 2
+KEY = "snnconv"
+_AGAIN = "write the checkpoint again, or copy it again if it was copied"
+
+
+def sha256(file: Path) -> str:
+    """A file's hash, which names it in lineages."""
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def kind_of(file: Path) -> str | None:
+    """The kind of the checkpoint in a file, by its head alone; none if it is no checkpoint."""
+    try:
+        kind = head(file, KEY).get("kind")
+    except Broken:
+        return None
+    return kind if isinstance(kind, str) else None
+
+
+def save(checkpoint: Checkpoint, file: Path) -> None:
+    """Write a checkpoint; the same checkpoint gives the same bytes.
+
+    Raises:
+        UsageError: the file can't be written.
+        CheckFailedError: :func:`load` would refuse it; nothing is written.
+    """
+    write_atomically(file, encoded(checkpoint, file))
+
+
+def encoded(checkpoint: Checkpoint, file: Path) -> bytes:
+    """The content of a checkpoint's file; the same checkpoint gives the same bytes.
+
+    Raises:
+        CheckFailedError: :func:`load` would refuse it; names the file.
+    """
+
+    def dump(facts: DataFacts | CalibrationFacts | SpikingFacts | None) -> Any:
+        return None if facts is None else facts.model_dump(mode="json")
+
+    document = {
+        "format": FORMAT,
+        "kind": checkpoint.kind,
+        "graph": checkpoint.graph.to_json(),
+        "data": dump(checkpoint.data),
+        "calibration": dump(checkpoint.calibrated),
+        "spiking": dump(checkpoint.spiking),
+        "lineage": [step.model_dump(mode="json") for step in checkpoint.lineage],
+    }
+    tensors = checkpoint.tensors()
+    try:
+        _made(json.loads(canonical_json(document)), tensors, checkpoint.kind, file)
+    except Broken as broken:
+        raise CheckFailedError(
+            f"{file} is not written: nothing could read it",
+            broken.found,
+            broken.remedy or "look at what the network was made of: snnconv inspect",
+        ) from broken
+    return sealed(document, tensors, KEY)
+
+
+def load(file: Path, expected: Iterable[Kind] | None = None) -> Checkpoint:
+    """Read a checkpoint and check it whole: digests, structure, operations, tensors.
+
+    Args:
+        file: a checkpoint.
+        expected: the kinds a stage takes; all when not given.
+
+    Raises:
+        CheckpointError: missing, empty, truncated, changed, foreign, of another stage or a later
+            version; tensors that are missing, of a wrong type or shape, or not finite.
+    """
+    try:
+        document, tensors = _read(file)
+        version = _version(document)
+        if version > 1:
+            document = intact(document, tensors)
+        kind = _kind(document, None if expected is None else list(expected))
+        return _made(document, tensors, kind, file)
+    except Broken as broken:
+        raise error_of(broken, file, _AGAIN) from broken
+
+
+def _made(
+    document: Mapping[str, Any], tensors: Mapping[str, Tensor], kind: Kind, file: Path
+) -> Checkpoint:
+    """The checkpoint, checked."""
+    by_section = sections(tensors)
+    try:
+        checkpoint = Checkpoint(
+            kind=kind,
+            graph=Graph.from_json(document["graph"], misfit, str(file)),
+            data=DataFacts.model_validate(document["data"]),
+            lineage=tuple(LineageStep.model_validate(step) for step in document["lineage"]),
+            calibrated=_optional(CalibrationFacts, document["calibration"]),
+            spiking=_optional(SpikingFacts, document["spiking"]),
+            **by_section,
+        )
+    except CheckpointError as error:
+        raise Broken(f"{error.problem} ({error.found})", error.remedy) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join([error.title, *(str(part) for part in first["loc"])])
+        raise Broken(f"malformed metadata ({where}: {first['msg']})") from error
+    except (KeyError, TypeError) as error:
+        raise Broken(f"malformed metadata ({said(error)})") from error
+    check(checkpoint)
+    return checkpoint
+
+
+def _version(document: Mapping[str, Any]) -> int:
+    version = document.get("format")
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise Broken(f"no format version ({version!r})")
+    if version > FORMAT:
+        raise Broken(
+            f"checkpoint format {version}; this snnconv reads up to {FORMAT}",
+            "pip install --upgrade snnconv",
+        )
+    return version
+
+
+def _kind(document: Mapping[str, Any], wanted: list[Kind] | None) -> Kind:
+    found = document.get("kind")
+    kind: Kind | None = next((known for known in get_args(Kind) if known == found), None)
+    if kind is None:
+        raise Broken(f"the unknown kind {found!r}")
+    if wanted is not None and kind not in wanted:
+        raise Broken(
+            f"a checkpoint of kind '{kind}', where this stage takes {' or '.join(wanted)}",
+            f"snnconv {_MADE_BY[wanted[0]]} first, or name another file",
+        )
+    return kind
+
+
+_MADE_BY: dict[str, str] = {
+    "ann": "train",
+    "calibrated": "calibrate",
+    "converted": "convert",
+    "trained": "train",
+    "finetuned": "finetune",
+    "reparameterized": "reparameterize",
+}
+
+
+def _optional(model: Any, data: Any) -> Any:
+    return None if data is None else model.model_validate(data)
+
+
+def _read(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    if not file.exists():
+        raise Broken("no such file", "check the path, or write it with `snnconv train`")
+    try:
+        return unsealed(file, KEY)
+    except Broken as broken:
+        if "without the metadata key" in broken.found:
+            raise Broken(
+                f"no snnconv checkpoint: {broken.found}",
+                "import weights with `snnconv calibrate MODEL --weights FILE`",
+            ) from broken
+        raise

@@ -1,0 +1,251 @@
+"""What a checkpoint holds, and what has to hold of it: checked before a file is written, and when
+one is read.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from snnconv.checkpoint.sealed import Broken, refuse_not_finite
+from snnconv.core.kinds import SPIKING, Kind
+from snnconv.core.metadata import CalibrationFacts, DataFacts, LineageStep, SpikingFacts
+from snnconv.core.validation import parameters
+from snnconv.errors import SnnconvError, said
+from snnconv.graph.ir import Graph
+from snnconv.graph.network import LARGEST_VALUE, shapes
+from snnconv.neurons.base import ROOM, NeuronParams
+
+SECTIONS = ("network", "calibration", "neurons", "reference")
+"""Groups of tensors, by the part of a name before the first slash."""
+
+_HISTOGRAM = ("edges", "counts")
+_CALIBRATE = "calibrate again: snnconv calibrate"
+_FINITE = "train again with a lower --lr, or repair the file it came from"
+_FLOAT32 = "write it again with its tensors in float32: tensor.float()"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A network at one stage of its way.
+
+    Attributes:
+        kind: which stage wrote it.
+        graph: the network, with BatchNorm as trained; folding happens when it runs.
+        data: what it was made for.
+        network: the graph's tensors, by the names the graph gives them, float32.
+        calibration: ``<site>/threshold`` once calibrated, float32 ``[]``, ``[1]`` or ``[C]``, and a
+            histogram of the site's activations, ``<site>/edges`` ``[n + 1]`` and ``<site>/counts``
+            ``[n]``, float64.
+        neurons: ``<site>/<parameter>`` of neurons with learned parameters, float32.
+        reference: the tensors of the ANN that was converted, where fine-tuning has changed the
+            network's own; empty where the network still is that ANN.
+    """
+
+    kind: Kind
+    graph: Graph
+    data: DataFacts
+    network: dict[str, Tensor]
+    lineage: tuple[LineageStep, ...]
+    calibrated: CalibrationFacts | None = None
+    calibration: dict[str, Tensor] = field(default_factory=dict)
+    spiking: SpikingFacts | None = None
+    neurons: dict[str, Tensor] = field(default_factory=dict)
+    reference: dict[str, Tensor] = field(default_factory=dict)
+
+    def thresholds(self) -> dict[str, Tensor]:
+        """Theta by site, ``[]`` or ``[C]``, in units of the ANN's activation."""
+        suffix = "/threshold"
+        return {
+            name.removesuffix(suffix): tensor
+            for name, tensor in self.calibration.items()
+            if name.endswith(suffix)
+        }
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors, under ``<section>/<name>``."""
+        return {
+            f"{section}/{name}": tensor
+            for section in SECTIONS
+            for name, tensor in getattr(self, section).items()
+        }
+
+
+def neuron_params(facts: SpikingFacts) -> NeuronParams:
+    """The neuron's parameters, validated against its kind."""
+    return parameters(ROOM.load(facts.neuron).params_type, facts.params, f"neuron '{facts.neuron}'")
+
+
+def check(checkpoint: Checkpoint) -> None:
+    """Check a checkpoint whole: types, finite numbers, shapes, and that its parts fit each other.
+
+    Raises:
+        Broken: they do not; says where.
+    """
+    _check_types(checkpoint)
+    refuse_not_finite(checkpoint.tensors(), _FINITE)
+    sizes = _check_network(checkpoint)
+    if checkpoint.kind == "ann":
+        if checkpoint.calibration or checkpoint.neurons:
+            raise Broken("a checkpoint of kind 'ann' with tensors of calibration or neurons")
+        return
+    _check_calibration(checkpoint, sizes)
+    if checkpoint.kind in SPIKING:
+        check_neurons(checkpoint)
+
+
+def _check_types(checkpoint: Checkpoint) -> None:
+    for key, tensor in checkpoint.tensors().items():
+        histogram = key.startswith("calibration/") and key.endswith(_HISTOGRAM)
+        if tensor.dtype is torch.float32 or (histogram and tensor.dtype is torch.float64):
+            continue
+        raise Broken(
+            f"the tensor '{key}' of type {_named(tensor)}, where it has to be float32", _FLOAT32
+        )
+
+
+def _named(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _check_network(checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:
+    """The network's sizes, where everything fits."""
+    graph, network = checkpoint.graph, checkpoint.network
+    wanted = graph.tensor_names()
+    missing, surplus = wanted - set(network), set(network) - wanted
+    if missing or surplus:
+        raise Broken(f"tensors missing: {sorted(missing)}; tensors no node uses: {sorted(surplus)}")
+    try:
+        sizes = shapes(graph, network)
+    except SnnconvError as error:
+        raise Broken(f"{error.problem} ({error.found})") from error
+    shape, classes = checkpoint.data.shape, len(checkpoint.data.classes)
+    if graph.input_shape != shape:
+        raise Broken(
+            f"a network for inputs of shape {list(graph.input_shape)}, and data of {list(shape)}"
+        )
+    if sizes[graph.output] != (classes,):
+        raise Broken(f"an output of shape {list(sizes[graph.output])} for {classes} classes")
+    for node in graph.nodes:
+        if node.op == "qcfs" and not (network[node.tensors["threshold"]] > 0).all():
+            raise Broken(
+                f"a theta that is not positive at '{node.name}'", "train again with a lower --lr"
+            )
+        if node.op == "batch_norm" and (network[node.tensors["var"]] < 0).any():
+            raise Broken(f"a variance below 0 at '{node.name}'")
+    reference = {name: tensor.shape for name, tensor in checkpoint.reference.items()}
+    if reference and reference != {name: tensor.shape for name, tensor in network.items()}:
+        raise Broken("reference tensors that are not those of the network")
+    return sizes
+
+
+def _check_calibration(checkpoint: Checkpoint, sizes: Mapping[str, tuple[int, ...]]) -> None:
+    facts, tensors = checkpoint.calibrated, checkpoint.calibration
+    sites = {site.name for site in checkpoint.graph.sites}
+    thresholds = checkpoint.thresholds()
+    if facts is None:
+        raise Broken(f"a checkpoint of kind '{checkpoint.kind}' without 'calibration'")
+    if set(thresholds) != sites:
+        raise Broken(f"thresholds for {sorted(thresholds)}, sites {sorted(sites)}", _CALIBRATE)
+    if set(facts.sites) != sites:
+        raise Broken(f"calibration of {sorted(facts.sites)}, sites {sorted(sites)}", _CALIBRATE)
+    for name, theta in thresholds.items():
+        if not (theta > 0).all():
+            raise Broken(f"a threshold that is not positive at '{name}'", _CALIBRATE)
+        if theta.shape not in ((), (1,), sizes[name][:1]):
+            raise Broken(f"a threshold of shape {list(theta.shape)} at '{name}'", _CALIBRATE)
+    allowed = {f"{site}/{part}" for site in sites for part in ("threshold", *_HISTOGRAM)}
+    if surplus := sorted(set(tensors) - allowed):
+        raise Broken(f"tensors that calibration has no use for: {', '.join(surplus)}", _CALIBRATE)
+    for site in sites:
+        _check_histogram(site, *(tensors.get(f"{site}/{part}") for part in _HISTOGRAM))
+
+
+def _check_histogram(site: str, edges: Tensor | None, counts: Tensor | None) -> None:
+    if edges is None and counts is None:
+        return
+    whole = (
+        edges is not None
+        and counts is not None
+        and edges.dim() == counts.dim() == 1
+        and len(edges) == len(counts) + 1 > 1
+        and bool((edges.diff() > 0).all())
+        and bool((counts >= 0).all())
+    )
+    if not whole:
+        raise Broken(f"a histogram that is none at '{site}'", _CALIBRATE)
+
+
+def check_neurons(checkpoint: Checkpoint) -> None:
+    """Check that learned tensors are those of the neurons at the sites, no fewer and no more.
+
+    Raises:
+        Broken: they are not.
+    """
+    facts = checkpoint.spiking
+    if facts is None:
+        raise Broken(f"a checkpoint of kind '{checkpoint.kind}' without 'spiking'")
+    sites = {site.name for site in checkpoint.graph.sites}
+    if facts.confidence is not None and not set(facts.confidence.keep) <= sites:
+        raise Broken("spike confidence at a place that is no site", "snnconv convert again")
+    try:
+        wanted = learned_shapes(checkpoint)
+    except (SnnconvError, ValueError) as error:
+        raise Broken(
+            f"neurons that there can't be ({said(error)})", "snnconv convert again"
+        ) from error
+    there = {name: tuple(tensor.shape) for name, tensor in checkpoint.neurons.items()}
+    if not there and checkpoint.kind == "converted":
+        return  # they start as their parameters say
+    if there == wanted:
+        return
+    missing, surplus = sorted(set(wanted) - set(there)), sorted(set(there) - set(wanted))
+    if missing or surplus:
+        found = f"missing: {missing[:5]}; with no use: {surplus[:5]}"
+    else:
+        name = next(name for name in wanted if there[name] != wanted[name])
+        found = f"'{name}' of shape {list(there[name])}, where it has {list(wanted[name])}"
+    raise Broken(
+        f"learned tensors that are not those of {facts.neuron} neurons: {found}",
+        "fine-tune again: snnconv finetune",
+    )
+
+
+def learned_shapes(checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:
+    """The shapes of what the neurons learn, ``<site>/<parameter>``; allocates nothing.
+
+    Raises:
+        SnnconvError: neurons or parameters that there are not.
+        Broken: more than memory could hold.
+    """
+    facts = checkpoint.spiking
+    assert facts is not None
+    kind, params = ROOM.load(facts.neuron), neuron_params(facts)
+    with torch.device("meta"):
+        neuron = kind(params, torch.empty(1), facts.timesteps)
+        own = {name: tuple(p.shape) for name, p in neuron.named_parameters()}
+    if sum(math.prod(shape) for shape in own.values()) > LARGEST_VALUE:
+        raise Broken(f"T = {facts.timesteps}, too large for {facts.neuron} neurons")
+    return {
+        f"{site.name}/{name}": shape
+        for site in checkpoint.graph.sites
+        for name, shape in own.items()
+    }
+
+
+def sections(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Tensors by section and name.
+
+    Raises:
+        Broken: one of no section.
+    """
+    found: dict[str, dict[str, Tensor]] = {section: {} for section in SECTIONS}
+    for key, tensor in tensors.items():
+        section, _, name = key.partition("/")
+        if section not in found:
+            raise Broken(f"the unknown tensor '{key}'")
+        found[section][name] = tensor
+    return found

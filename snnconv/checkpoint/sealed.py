@@ -1,0 +1,165 @@
+"""A safetensors file with a document beside its tensors, and a digest of all of it.
+
+The document is canonical JSON under one metadata key (safetensors does not order several, and the
+same content must give the same bytes). It holds the SHA-256 of every tensor (type, shape and bytes)
+and of itself, so that a flipped bit is seen, and where it is.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from snnconv.core.bounds import parsed_json
+from snnconv.errors import CheckpointError, said
+
+DIGESTS = "digests"
+"""The document's key of the tensors' digests, by name."""
+
+DIGEST = "digest"
+"""The document's key of its own digest, without that key."""
+
+_MALFORMED = (
+    *(safetensors.SafetensorError, OSError, ValueError, TypeError, LookupError),
+    *(AttributeError, OverflowError, RuntimeError),
+)
+"""What reading tensors of made-up types and sizes may raise."""
+
+
+def canonical_json(data: Any) -> str:
+    """One text for one value: sorted keys, no spaces, no NaN."""
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def digest(tensor: Tensor) -> str:
+    """The SHA-256 of a tensor's type, shape and bytes."""
+    found = hashlib.sha256(f"{tensor.dtype} {list(tensor.shape)}\n".encode())
+    found.update(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+def sealed(document: Mapping[str, Any], tensors: Mapping[str, Tensor], key: str) -> bytes:
+    """The bytes of a file; the same content gives the same bytes.
+
+    Args:
+        document: JSON data, without the keys of digests.
+        tensors: by name.
+        key: of the metadata.
+    """
+    whole = {
+        # clones, since safetensors takes no two names for one memory
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
+    digests = {name: digest(tensor) for name, tensor in whole.items()}
+    text = _signed({**document, DIGESTS: digests})
+    return safetensors.torch.save(whole, metadata={key: text})
+
+
+def _signed(document: Mapping[str, Any]) -> str:
+    own = hashlib.sha256(canonical_json(document).encode()).hexdigest()
+    return canonical_json({**document, DIGEST: own})
+
+
+class Broken(Exception):  # noqa: N818 - its reader makes an error of it
+    """A file that is not as it was written.
+
+    Args:
+        found: what is wrong with it.
+    """
+
+    def __init__(self, found: str, remedy: str = "") -> None:
+        super().__init__(found)
+        self.found = found
+        self.remedy = remedy
+
+
+def unsealed(file: Path, key: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """A file's document and tensors; digests are checked by :func:`intact`.
+
+    Raises:
+        Broken: no whole file, or no document that can be read.
+    """
+    if file.is_dir() or file.stat().st_size == 0:
+        raise Broken("a folder" if file.is_dir() else "an empty file")
+    try:
+        with safetensors.safe_open(file, framework="pt") as handle:
+            text = (handle.metadata() or {}).get(key)
+            tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
+    except _MALFORMED as error:
+        raise Broken(f"no whole safetensors file ({said(error)})") from error
+    if text is None:
+        raise Broken(f"a safetensors file without the metadata key '{key}'")
+    return _document(text), tensors
+
+
+def head(file: Path, key: str) -> dict[str, Any]:
+    """A file's document alone, unchecked; no tensor is read.
+
+    Raises:
+        Broken: no safetensors file, or no document that can be read.
+    """
+    try:
+        with safetensors.safe_open(file, framework="pt") as handle:
+            text = (handle.metadata() or {}).get(key)
+    except _MALFORMED as error:
+        raise Broken(f"no safetensors file ({said(error)})") from error
+    return _document("" if text is None else text)
+
+
+def intact(document: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The document without its digests, which agree with all there is.
+
+    Raises:
+        Broken: they do not; says where.
+    """
+    digests = document.get(DIGESTS)
+    content = {name: value for name, value in document.items() if name != DIGEST}
+    if not isinstance(digests, dict) or _signed(content) != canonical_json(document):
+        raise Broken("metadata that have changed since they were written (their digest differs)")
+    if missing := sorted(set(digests) - set(tensors)):
+        raise Broken(f"the tensor '{missing[0]}' is missing")
+    for name, tensor in tensors.items():
+        if digests.get(name) != digest(tensor):
+            raise Broken(
+                f"the tensor '{name}' has changed since it was written (its digest differs)"
+            )
+    return {name: value for name, value in content.items() if name != DIGESTS}
+
+
+def _document(text: str) -> dict[str, Any]:
+    try:
+        document = parsed_json(text)
+        canonical_json(document)
+    except ValueError as error:
+        raise Broken(f"metadata that is no JSON ({said(error)})") from error
+    if not isinstance(document, dict):
+        raise Broken("metadata that is no JSON object")
+    return document
+
+
+def refuse_not_finite(tensors: Mapping[str, Tensor], remedy: str = "") -> None:
+    """Refuse NaN and Inf.
+
+    Args:
+        tensors: under ``<section>/<name>``.
+        remedy: the next step, where it is not that of the file.
+
+    Raises:
+        Broken: the first tensor that has some.
+    """
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            section, _, rest = name.partition("/")
+            raise Broken(f"NaN or Inf in tensor '{rest}' of the {section}", remedy)
+
+
+def error_of(broken: Broken, file: Path, remedy: str) -> CheckpointError:
+    """The error of a file that is broken."""
+    return CheckpointError(f"{file} can't be used", broken.found, broken.remedy or remedy)

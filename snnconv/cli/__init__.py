@@ -1,0 +1,242 @@
+"""The command line. Signatures come from :mod:`snnconv.config`; only a stage imports torch."""
+
+import importlib
+import os
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import BaseModel
+
+from snnconv import config as configs
+from snnconv.cli.commands import Commands, error_report, spelling
+from snnconv.cli.options import RUN_VARIABLE, AsJson, Debug, IsQuiet, IsVerbose, build, signature
+from snnconv.core import interruption
+from snnconv.core.progress import Progress, Quiet
+from snnconv.errors import ExitCode, SnnconvError, guarding
+from snnconv.render.terminal import Terminal
+from snnconv.reports import Report
+
+app = typer.Typer(
+    name="snnconv",
+    cls=Commands,
+    help="Turn a trained neural network into a spiking one, and prove what was done.",
+    epilog="Example: snnconv demo. Pages to read: snnconv docs",
+    invoke_without_command=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": spelling},
+)
+
+
+class Talk:
+    """How a command talks, from its options.
+
+    Args:
+        run: the run folder that the user named, for remedies to name it too.
+        options: of the command; those on talking are taken out.
+    """
+
+    def __init__(self, run: str | None, options: dict[str, Any]) -> None:
+        self.run = run
+        self.debug: bool = options.pop("debug")
+        self.quiet: bool = options.pop("quiet")
+        first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
+        self.first = first
+        self.terminal = Terminal(options.pop("as_json"), options.pop("verbose"))
+
+    @property
+    def progress(self) -> Progress:
+        """Who is told how work goes on."""
+        return self.terminal if self.first and not self.quiet else Quiet()
+
+    def show(self, report: BaseModel) -> None:
+        """Print a report, unless nobody wants it."""
+        if self.first and (self.terminal.as_json or not self.quiet):
+            self.terminal.show(report)
+
+
+def _guarded(action: Callable[[Progress], BaseModel], talk: Talk) -> None:
+    """Run a command: print its report, or its error; turn either into an exit code."""
+    try:
+        with guarding(f"`{shlex.join(['snnconv', *sys.argv[1:]])}`"):
+            report = action(talk.progress)
+            talk.show(report)
+    except (SnnconvError, KeyboardInterrupt) as error:
+        if talk.debug and isinstance(error, SnnconvError):
+            raise
+        told = error_report(error, talk.run)
+        talk.terminal.error(told)
+        raise typer.Exit(told.code) from error
+    if isinstance(report, Report) and report.code():
+        raise typer.Exit(report.code())
+
+
+def _add(name: str, model: type[configs.StageConfig], where: str, function: str = "run") -> None:
+    """Add the command of a configuration.
+
+    Args:
+        name: the command's.
+        model: its options.
+        where: the module that does it, imported when the command runs.
+        function: its name there; takes the configuration and a terminal, gives a report.
+    """
+    usual = str(model.model_fields["run"].default)
+
+    def command(**options: Any) -> None:
+        talk = Talk(options["run"] if options["run"] != usual else None, options)
+
+        def action(progress: Progress) -> BaseModel:
+            config = build(model, options)
+            work = getattr(importlib.import_module(where), function)
+            interruption.at_work()
+            report: BaseModel = work(config, progress)
+            return report
+
+        _guarded(action, talk)
+
+    command.__signature__ = signature(model)  # type: ignore[attr-defined]
+    command.__doc__ = model.__doc__
+    app.command(name, epilog=f"Example: {model.example}")(command)
+
+
+for _name, _model in configs.STAGES.items():
+    if _name == "report":
+        _add("report", _model, "snnconv.pipeline", "report")
+    else:
+        _add(_name, _model, f"snnconv.stages.{_name}")
+_add("inspect", configs.InspectConfig, "snnconv.stages.inspect")
+_add("demo", configs.DemoConfig, "snnconv.pipeline", "demo")
+_add("doctor", configs.DoctorConfig, "snnconv.stages.doctor")
+
+
+@app.command("run", epilog="Example: snnconv run recipe.toml --set convert.timesteps=32")
+def run_recipe(
+    recipe: Annotated[Path, typer.Argument(help="TOML file: a table for each stage")],
+    settings: Annotated[
+        list[str],
+        typer.Option("--set", metavar="STAGE.OPTION=VALUE", help="over the recipe"),
+    ] = [],  # noqa: B006 (Typer's way to say "none given")
+    run: Annotated[
+        str | None, typer.Option(help="run folder", metavar="PATH", envvar=RUN_VARIABLE)
+    ] = None,
+    seed: Annotated[str | None, typer.Option(help="seed of everything random", metavar="N")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, ... or auto", metavar="TEXT")
+    ] = None,
+    threads: Annotated[str | None, typer.Option(help="CPU threads", metavar="N")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", metavar="", help="print the plan only")
+    ] = False,
+    as_json: AsJson = False,
+    quiet: IsQuiet = False,
+    verbose: IsVerbose = False,
+    debug: Debug = False,
+) -> None:
+    """Run a whole pipeline from a recipe, skipping stages whose inputs have not changed."""
+    flags = {"run": run, "seed": seed, "device": device, "threads": threads}
+
+    def action(progress: Progress) -> BaseModel:
+        from snnconv.pipeline import run_recipe
+
+        interruption.at_work()
+        return run_recipe(recipe, settings, flags, dry_run, progress)
+
+    talk = {"as_json": as_json, "quiet": quiet, "verbose": verbose, "debug": debug}
+    _guarded(action, Talk(run, talk))
+
+
+@app.command("ls", epilog="Example: snnconv ls neurons")
+def ls(
+    room: Annotated[
+        str,
+        typer.Argument(help="models, datasets, neurons, statistics, metrics, operations or runs"),
+    ],
+    run: Annotated[Path, typer.Option(help="run folder, of runs", envvar="SNNCONV_RUN")] = Path(
+        "snnconv-run"
+    ),
+    as_json: AsJson = False,
+    quiet: IsQuiet = False,
+    verbose: IsVerbose = False,
+    debug: Debug = False,
+) -> None:
+    """List what there is to choose from, or what is in a run folder."""
+
+    def action(progress: Progress) -> BaseModel:
+        if room.lower() == "runs":
+            from snnconv.stages.runs import runs
+
+            return runs(run)
+        from snnconv.stages.listing import listing
+
+        return listing(room)
+
+    talk = {"as_json": as_json, "quiet": quiet, "verbose": verbose, "debug": debug}
+    _guarded(action, Talk(None, talk))
+
+
+@app.command("docs", epilog="Example: snnconv docs usage | less")
+def docs(
+    page: Annotated[
+        str | None, typer.Argument(help="usage, methods, ...; by default the list of pages")
+    ] = None,
+    as_json: AsJson = False,
+    quiet: IsQuiet = False,
+    verbose: IsVerbose = False,
+    debug: Debug = False,
+) -> None:
+    """Print a page of the documentation, as Markdown."""
+
+    def action(progress: Progress) -> BaseModel:
+        from snnconv.stages.listing import document, documents
+
+        return documents() if page is None else document(page)
+
+    talk = {"as_json": as_json, "quiet": quiet, "verbose": verbose, "debug": debug}
+    _guarded(action, Talk(None, talk))
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(version("snnconv"))
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", metavar="", callback=_version, is_eager=True, help="print the version"
+        ),
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        raise typer.Exit(ExitCode.USAGE)
+
+
+SPINS = "5000"  # as measured: from 1000 down the ANN suffers, from 20000 up events do
+
+
+def main() -> None:
+    """The entry point: exit codes as :class:`snnconv.errors.ExitCode` has them.
+
+    Torch's own threads spin for milliseconds after each of its operations, on the cores that events
+    and scans want: with two threads these took as long as with one. So they wait for a tenth of a
+    millisecond here, in which the next dense operation comes, if one does; not at all, and an ANN
+    takes twice as long. GNU's OpenMP reads it when torch is loaded.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
+    interruption.at_start()
+    for name in ("stdout", "stderr"):  # a shell can close them (`>&-`)
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 (open to the end)
+    app()

@@ -1,0 +1,145 @@
+"""A configuration's fields as options of a command: name, help, default, panel and completion.
+
+Values reach the configuration as text, so one place reads them, and one place refuses them.
+"""
+
+import inspect
+import types
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Union, get_args, get_origin
+
+import typer
+from pydantic.fields import FieldInfo
+from rich.markup import escape
+
+from snnconv import config as configs
+from snnconv.core.parsing import parse_pairs
+from snnconv.core.registry import Room
+from snnconv.core.validation import checked, choices, spelled
+
+OUTPUT = "Output"
+_PANELS = {"run": OUTPUT, "out": OUTPUT}
+_LAST = ("Data", "Model", "Training", "Simulation", OUTPUT, "Common")
+RUN_VARIABLE = "SNNCONV_RUN"
+"""The environment variable that names a run folder, as ``--run`` does."""
+
+
+def _talking(*names: str, means: str) -> Any:
+    return typer.Option(*names, help=means, metavar="", rich_help_panel=OUTPUT)
+
+
+_JSON = "report, or error, as JSON on stdout; all else on stderr"
+AsJson = Annotated[bool, _talking("--json", means=_JSON)]
+IsQuiet = Annotated[bool, _talking("-q", "--quiet", means="print errors and JSON only")]
+IsVerbose = Annotated[
+    bool, _talking("-v", "--verbose", means="print options, files and versions too")
+]
+Debug = Annotated[bool, _talking("--debug", means="show the traceback of an error")]
+TALK: dict[str, Any] = {"as_json": AsJson, "quiet": IsQuiet, "verbose": IsVerbose, "debug": Debug}
+"""How a command talks: options of every command."""
+
+
+def signature(model: type[configs.StageConfig]) -> inspect.Signature:
+    """The options of a configuration, panel by panel, and how the command talks."""
+    fields = sorted(model.model_fields.items(), key=lambda item: _order(panel(model, item[0])))
+    parameters = [_parameter(model, name, field) for name, field in fields]
+    parameters += [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=kind)
+        for name, kind in TALK.items()
+    ]
+    return inspect.Signature(parameters)
+
+
+def build(model: type[configs.StageConfig], options: dict[str, Any]) -> configs.StageConfig:
+    """A stage's configuration from what the command line gave.
+
+    Raises:
+        UsageError: a value out of its range.
+    """
+    given = {
+        name: parse_pairs(value) if model.model_fields[name].annotation == dict[str, Any] else value
+        for name, value in options.items()
+    }
+    return checked(model, spelled(model, given), lambda name: f"option {flag(name)}")
+
+
+def flag(name: str) -> str:
+    """How a field is spelled on the command line."""
+    return f"--{name.replace('_', '-')}"
+
+
+def panel(model: type[configs.StageConfig], name: str) -> str:
+    """The heading an option stands under: that of the class which brought it in."""
+    if name in _PANELS:
+        return _PANELS[name]
+    owners = [owner for owner in model.__mro__ if name in getattr(owner, "model_fields", {})]
+    found: str = getattr(owners[-1], "panel", model.panel)
+    return found
+
+
+def _order(title: str) -> int:
+    return _LAST.index(title) if title in _LAST else -1
+
+
+def _parameter(model: type[configs.StageConfig], name: str, field: FieldInfo) -> inspect.Parameter:
+    kind, default = _kind(field)
+    info: Any = {
+        "help": escape(field.description or ""),
+        "rich_help_panel": panel(model, name),
+        "autocompletion": completion(field),
+    }
+    if field.json_schema_extra == configs.ARGUMENT:
+        info = typer.Argument(**info | {"rich_help_panel": None}, metavar=name.upper())
+    else:
+        variable = RUN_VARIABLE if name == "run" else None
+        info = typer.Option(flag(name), **info, metavar=_metavar(field), envvar=variable)
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, info]
+    )
+
+
+def _types(field: FieldInfo) -> tuple[Any, ...]:
+    """What a field may be, None left out."""
+    kind: Any = field.annotation
+    united = get_origin(kind) in (Union, types.UnionType)
+    return tuple(k for k in (get_args(kind) if united else (kind,)) if k is not type(None))
+
+
+def _kind(field: FieldInfo) -> tuple[Any, Any]:
+    """The type and the default that Typer is told: flags, texts, and lists of texts."""
+    (kind, *_), default = _types(field), field.default
+    if kind is bool:
+        return bool, default
+    if kind == dict[str, Any]:
+        return list[str], []
+    if get_origin(kind) is tuple:
+        return list[str], [str(one) for one in default]
+    return (str | None, None) if default is None else (str, str(default))
+
+
+def _metavar(field: FieldInfo) -> str:
+    (kind, *_) = _types(field)
+    if named := choices(field):
+        return "|".join(named)
+    if kind is bool:
+        return ""
+    if kind == dict[str, Any]:
+        return "NAME=VALUE"
+    if isinstance(field.json_schema_extra, dict) and "room" in field.json_schema_extra:
+        return "NAME"
+    return {int: "N", float: "X", Path: "PATH", tuple[float, ...]: "X,..."}.get(kind, "TEXT")
+
+
+def completion(field: FieldInfo) -> Callable[[str], Sequence[str]] | None:
+    """Names that begin as the word does, if there is a list of them; else files."""
+    extra = field.json_schema_extra
+    room, fixed = extra.get("room") if isinstance(extra, dict) else None, choices(field)
+    if not room and not fixed:
+        return None
+
+    def complete(incomplete: str) -> list[str]:
+        names = Room[object](str(room), str(room), "").names() if room else fixed
+        return [name for name in names if name.startswith(incomplete.lower())]
+
+    return complete

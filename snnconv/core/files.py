@@ -1,0 +1,121 @@
+"""Files that are written: whole or not at all, and nothing left beside them.
+
+A temporary file has a short name that says nothing of the target, which may take all the length
+that a name can have. Its process holds a lock on it, so what a killed process left can be told from
+what another one still writes: the next write in the folder takes the first away.
+"""
+
+import errno
+import fcntl
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+from snnconv.core import distributed
+from snnconv.errors import UsageError
+
+PREFIX, SUFFIX = ".snnconv-", ".tmp"
+
+
+def write_atomically(file: Path, content: bytes) -> None:
+    """Write a file whole or not at all; of several processes the first one writes.
+
+    A symbolic link stays one: the file that it points to is written.
+
+    Raises:
+        UsageError: the folder can't be made or written, the disk is full, or a folder or a device
+            is in the file's place.
+    """
+    if distributed.rank() > 0:
+        return
+    try:
+        target = _target(file)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        sweep(target.parent)
+        _write(target, content)
+    except OSError as error:
+        at = f" ({error.filename})" if error.filename else ""
+        raise UsageError(
+            f"{file} can't be written",
+            f"{error.strerror or error}{at}",
+            "name a folder with room that you may write to (--run DIR or --out FILE)",
+        ) from error
+
+
+def refuse_unwritable(file: Path) -> None:
+    """Say before any work that a file can't be written after it.
+
+    Raises:
+        UsageError: a folder, a device or a circle of links is in its place.
+    """
+    try:
+        _target(file)
+    except OSError as error:
+        raise UsageError(
+            f"{file} can't be written", error.strerror or str(error), "name another file: --out"
+        ) from error
+
+
+def sweep(folder: Path) -> None:
+    """Take away what killed processes left in a folder, and nothing that is still being written."""
+    with suppress(OSError):  # a folder that is not there, or that others may write to
+        for left in folder.glob(f"{PREFIX}*{SUFFIX}"):
+            descriptor = os.open(left, os.O_RDWR | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                left.unlink(missing_ok=True)
+            except BlockingIOError:  # its process is at work
+                continue
+            finally:
+                os.close(descriptor)
+
+
+def _target(file: Path) -> Path:
+    """Where a file's content goes: through links.
+
+    Raises:
+        OSError: what is there is no regular file.
+    """
+    target = Path(os.path.realpath(file))
+    try:
+        mode = target.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return target
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "Is a directory")
+    if not stat.S_ISREG(mode):
+        kind = "a circle of links" if stat.S_ISLNK(mode) else "a device, a pipe or a socket"
+        raise OSError(errno.EINVAL, f"Is no file but {kind}")
+    return target
+
+
+def _write(target: Path, content: bytes) -> None:
+    """Write beside the target, sync, rename, and sync the folder, which holds the name."""
+    temporary, descriptor = _temporary(target.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as handle:
+            handle.write(content)
+            handle.flush()
+            os.fsync(handle.fileno())
+            temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some file systems know no sync of a folder
+            os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _temporary(folder: Path) -> tuple[Path, int]:
+    """A new file, locked, for whom the umask says."""
+    while True:
+        file = folder / f"{PREFIX}{os.getpid()}-{os.urandom(4).hex()}{SUFFIX}"
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:
+            return file, descriptor
+        os.close(descriptor)  # another process swept it away before it was locked

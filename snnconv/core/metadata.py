@@ -1,0 +1,118 @@
+"""The small vocabulary that travels inside checkpoints and reports, as plain validated data."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from snnconv.core.bounds import COUNT, SEED, STEPS, bounded
+
+Count = Annotated[int, Field(ge=1, le=COUNT)]
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Facts(BaseModel):
+    """Frozen, and strict about what it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Parameters(Facts):
+    """Of a method, as a user gives them."""
+
+    @field_validator("*")
+    @classmethod
+    def _value_is_bounded(cls, value: Any) -> Any:
+        return bounded(value)
+
+
+class DataFacts(Facts):
+    """What a network must know of the data it was made for."""
+
+    spec: str = Field(description="the data set, as --data takes it")
+    shape: tuple[Count, ...] = Field(description="of one sample, or one frame, channels first")
+    classes: tuple[str, ...] = Field(min_length=1, description="class names; logit k is classes[k]")
+    mean: tuple[float, ...] = Field(description="per channel, subtracted from values in 0..1")
+    std: tuple[Positive, ...] = Field(description="per channel, divided by after that")
+    scale: Positive | None = Field(
+        None,
+        description="raw values are divided by, as the user said; null where it is the data set's "
+        "own, which brings them to 0..1",
+    )
+    frames: int | None = Field(
+        None,
+        ge=2,
+        le=STEPS,
+        description="of a sample that changes over time; null where it is constant",
+    )
+    vocabulary: tuple[str, ...] = Field(
+        (), description="of a text: token k is word k - 2, after padding and unknown words"
+    )
+
+    @model_validator(mode="after")
+    def _one_a_channel(self) -> "DataFacts":
+        if len(self.mean) != len(self.std) or len(self.mean) not in (1, *self.shape[:1]):
+            raise ValueError(f"{len(self.mean)} means and {len(self.std)} stds, not one a channel")
+        return self
+
+    @property
+    def tokens(self) -> int | None:
+        """How many different token numbers a text may have; none where samples are no texts."""
+        return len(self.vocabulary) + 2 if self.vocabulary else None
+
+
+class SiteFacts(Facts):
+    """What calibration found at one activation site; histograms are tensors beside it.
+
+    Of a network that was trained with neurons, only the threshold is known: it was given.
+    """
+
+    threshold: float = Field(
+        gt=0, description="theta; the mean over channels when there is one a channel"
+    )
+    max: float | None = Field(None, description="largest activation seen")
+    mean: float | None = Field(None, description="mean activation")
+    zero_share: float | None = Field(
+        None, ge=0, le=1, description="share of activations that are zero, 0..1"
+    )
+    clipped_share: float | None = Field(
+        None, description="share of activations above the threshold, 0..1"
+    )
+
+
+class CalibrationFacts(Facts):
+    """How thresholds were found."""
+
+    method: str
+    params: dict[str, Any]
+    granularity: str = Field(description="layer or channel")
+    samples: int = Field(ge=0)
+    sites: dict[str, SiteFacts]
+
+
+class ConfidenceFacts(Facts):
+    """Spike confidence (MSAT section 4.2): keep probability by site in steps 1..early."""
+
+    early: int = Field(ge=1, le=STEPS)
+    keep: dict[str, Share]
+
+
+class SpikingFacts(Facts):
+    """Which neuron stands at the sites, and how it is simulated."""
+
+    neuron: str
+    params: dict[str, Any]
+    timesteps: int = Field(ge=1, le=STEPS)
+    seed: int = Field(ge=-SEED, le=SEED, description="of everything random in the simulation")
+    hold: int = Field(
+        1, ge=1, le=STEPS, description="steps for which a frame of the input is shown"
+    )
+    confidence: ConfidenceFacts | None = None
+
+
+class LineageStep(Facts):
+    """One stage in a checkpoint's past."""
+
+    stage: str
+    parent: str | None = Field(description="SHA-256 of the checkpoint it read, if it read one")
+    config: dict[str, Any] = Field(description="the stage's configuration, without paths")

@@ -1,0 +1,115 @@
+"""What networks are called: one short description, as a label in legends and as a file's name.
+
+>>> called("if", {"method": "percentile", "params": {"percentile": 99.9}}, ["convert"]).label
+'IF p99.9'
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from snnconv.core.kinds import Kind
+
+_DONE = {"finetune": "fine-tuned", "reparameterize": "reparameterized"}
+LONGEST = 120
+"""Characters of a file's name without its suffix; file systems take 255 bytes."""
+
+
+@dataclass(frozen=True)
+class Called:
+    """What a network is, in short words.
+
+    Attributes:
+        neuron: as ``--neuron`` takes it; empty before a conversion.
+        thresholds: ``p99.9``, ``max``; empty if there are none, or if they were given.
+        channel: whether every channel has a threshold of its own.
+        done: what was done to it, in that order: ``fine-tuned``, ``reparameterized``, ``trained``.
+        confidence: whether spike confidence acts.
+    """
+
+    neuron: str
+    thresholds: str
+    channel: bool
+    done: tuple[str, ...]
+    confidence: bool
+
+    @property
+    def basis(self) -> str:
+        """The thresholds: ``p99.9 channel``."""
+        return " ".join([self.thresholds] * bool(self.thresholds) + ["channel"] * self.channel)
+
+    @property
+    def label(self) -> str:
+        """For legends and tables: ``MSAT p99.9 channel, fine-tuned``."""
+        head = " ".join(word for word in (self.neuron.upper(), self.basis) if word)
+        return ", ".join([head, *self.done, *["confidence"] * self.confidence])
+
+    def stem(self, head: str, timesteps: int | None = None, samples: int | None = None) -> str:
+        """A file's name without suffix: ``evaluate-if-p99.9-channel-T16-n360``.
+
+        Args:
+            head: what is in the file: the checkpoint's kind, or ``evaluate``.
+            timesteps: T.
+            samples: of an evaluation.
+        """
+        done = [word.replace("-", "") for word in self.done]
+        words = [head, self.neuron, *self.basis.split(), *(word for word in done if word != head)]
+        words += ["confidence"] * self.confidence
+        words += [f"T{timesteps}"] if timesteps is not None else []
+        words += [f"n{samples}"] if samples is not None else []
+        return _safe("-".join(word for word in words if word))
+
+
+def called(
+    neuron: str, calibration: Mapping[str, Any], stages: Iterable[str], confidence: bool = False
+) -> Called:
+    """The description of a network.
+
+    Args:
+        neuron: as ``--neuron`` takes it; empty before a conversion.
+        calibration: ``method``, ``params`` and ``granularity`` of the thresholds; empty before.
+        stages: that it went through, first to last.
+        confidence: whether spike confidence acts.
+    """
+    method = str(calibration.get("method") or "")
+    percentile = (calibration.get("params") or {}).get("percentile")
+    if method == "percentile" and isinstance(percentile, int | float):
+        method = f"p{percentile:.6g}"
+    done = dict.fromkeys(_DONE[stage] for stage in stages if stage in _DONE)
+    if method == "given":  # thresholds are given only where neurons are trained from scratch
+        method, done = "", {"trained": None} | done
+    channel = calibration.get("granularity") == "channel"
+    return Called(neuron, method, channel, tuple(done), confidence)
+
+
+def ann_stem(model: str) -> str:
+    """The name of a trained ANN's file, from what it was made of: ``ann-resnet20-pool=max``."""
+    return _safe(f"ann-{model.rsplit('/', 1)[-1] or 'network'}")
+
+
+def origin(configs: Iterable[Mapping[str, Any]]) -> str:
+    """What a network was made from, as the first of its stages that was told called it."""
+    return next((str(config["model"]) for config in configs if config.get("model")), "network")
+
+
+def last_epoch(stem: str) -> str:
+    """The name of the last epoch that lies beside the best one."""
+    return f"{stem}-last"
+
+
+def is_last_epoch(stem: str) -> bool:
+    """Whether :func:`last_epoch` has given this name."""
+    return stem.endswith("-last")
+
+
+def patterns(kinds: Iterable[Kind]) -> list[str]:
+    """Which file names checkpoints of these kinds have."""
+    return [
+        pattern for kind in kinds for pattern in (f"{kind}.safetensors", f"{kind}-*.safetensors")
+    ]
+
+
+def _safe(text: str) -> str:
+    """With nothing that a file system or a shell reads in its own way."""
+    return re.sub(r"[^\w.=+-]+", "-", text, flags=re.ASCII).strip("-.")[:LONGEST]

@@ -1,0 +1,119 @@
+"""Options and parameters against the models that declare them, and errors that help."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from snnconv.core.registry import did_you_mean
+from snnconv.errors import UsageError
+
+ModelType = TypeVar("ModelType", bound=BaseModel)
+
+_REMEDIES = {
+    "greater_than_equal": "give {ge} or more",
+    "greater_than": "give more than {gt}",
+    "less_than_equal": "give {le} or less",
+    "less_than": "give less than {lt}",
+    "int_parsing": "give a whole number",
+    "float_parsing": "give a number",
+    "value_error": "{error}",
+}
+"""By pydantic's type of error; others are told in pydantic's words."""
+
+
+def parameters(
+    model: type[ModelType], given: Mapping[str, Any], whose: str, noun: str = "parameter"
+) -> ModelType:
+    """A method's parameters, or a stage's options, from what the user gave.
+
+    Args:
+        model: what is known.
+        given: what the user gave.
+        whose: for error messages, e.g. ``neuron 'if'``.
+        noun: what the model's fields are called there.
+
+    Raises:
+        UsageError: an unknown name, or a value out of its range.
+    """
+    known = list(model.model_fields)
+    given = spelled(model, given)
+    for name in given:
+        if name not in known:
+            remedy = did_you_mean(name, known) if known else "drop it: it has no parameters"
+            raise UsageError(f"{whose} has no such {noun}", f"'{name}'", remedy)
+    return checked(model, given, lambda name: f"{noun} {name} of {whose}")
+
+
+def checked(
+    model: type[ModelType], given: Mapping[str, Any], what: Callable[[str], str]
+) -> ModelType:
+    """A model of these values.
+
+    Raises:
+        UsageError: a value out of its range; :func:`refusal` says which.
+    """
+    try:
+        return model(**given)
+    except ValidationError as error:
+        raise refusal(model, error, what) from error
+
+
+def choices(field: FieldInfo) -> tuple[str, ...]:
+    """What a field may be, where that is a list of texts: of a ``Literal``, or of one or None."""
+    kinds = (field.annotation, *get_args(field.annotation))
+    return next((get_args(kind) for kind in kinds if get_origin(kind) is Literal), ())
+
+
+def spelled(model: type[BaseModel], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The same options and choices as the model spells them: any case, ``-`` or ``_``."""
+    fields = {_plain(name): name for name in model.model_fields}
+    found = {
+        name if name in model.model_fields else fields.get(_plain(name), name): value
+        for name, value in given.items()
+    }
+    return {
+        name: _spelled(model.model_fields[name], value) if name in model.model_fields else value
+        for name, value in found.items()
+    }
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "_")
+
+
+def _spelled(field: FieldInfo, value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return type(value)(_spelled(field, one) for one in value)
+    if not isinstance(value, str):
+        return value
+    if named := choices(field):
+        return {_plain(name): name for name in named}.get(_plain(value), value)
+    if isinstance(field.json_schema_extra, dict) and "room" in field.json_schema_extra:
+        # a method's name; with a dot it is a file or a module, which are as they are
+        return re.sub(r"^[^.:?]+(?![^:?])", lambda head: _plain(head[0]).replace("_", "-"), value)
+    return value
+
+
+def refusal(
+    model: type[BaseModel], error: ValidationError, what: Callable[[str], str]
+) -> UsageError:
+    """The first thing wrong with the values of a model: which, what it was, what it may be.
+
+    Args:
+        model: the one that refused.
+        error: what it says.
+        what: a field's name as the message is to call it.
+    """
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"]) or "together"
+    template = _REMEDIES.get(first["type"])
+    message = first["msg"][:1].lower() + first["msg"][1:]
+    allowed = template.format(**first.get("ctx", {})) if template else message
+    field = model.model_fields.get(str(first["loc"][0])) if first["loc"] else None
+    if field and first["type"] == "literal_error":
+        allowed = did_you_mean(str(first["input"]), choices(field))
+    means = f" ({field.description})" if field and field.description else ""
+    return UsageError(f"{what(name)} can't be taken", f"{first['input']!r}", allowed + means)

@@ -1,0 +1,1 @@
+"""Data sets: where they are, what they are, and what a time step shows of them."""

@@ -1,0 +1,99 @@
+"""Training augmentation, by torchvision's v2 transforms, a sample at a time.
+
+Reference:
+    Cutout: DeVries & Taylor 2017. AutoAugment: Cubuk et al. 2019, CIFAR-10 policy.
+
+Deviations:
+    Cutout's square lies inside the image (torchvision's RandomErasing), where the paper lets it
+    hang over the border.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torchvision.transforms import v2
+
+from snnconv.core.registry import did_you_mean
+from snnconv.errors import UsageError
+
+MIXTURES = ("mixup", "cutmix")
+NAMES = ("flip", "crop", "autoaugment", "cutout")
+
+
+def _autoaugment(image: Tensor) -> Tensor:
+    policy = v2.AutoAugment(v2.AutoAugmentPolicy.CIFAR10)
+    augmented: Tensor = policy((image * 255).round().to(torch.uint8))
+    return augmented.float() / 255
+
+
+def augmentation(names: Sequence[str], shape: Sequence[int]) -> Callable[[Tensor], Tensor] | None:
+    """A function on a batch ``[B, C, H, W]`` in 0..1, or none when nothing is asked for.
+
+    Args:
+        names: any of :data:`NAMES`, applied in that order, whatever order they come in.
+        shape: of one sample; its sides scale the crop's padding and the cutout's square.
+
+    Raises:
+        UsageError: an unknown name, or samples that are no images.
+    """
+    for name in names:
+        if name not in NAMES:
+            raise UsageError(
+                "there is no augmentation of that name", f"'{name}'", did_you_mean(name, NAMES)
+            )
+    if not names:
+        return None
+    if len(shape) != 3:
+        raise UsageError(
+            "augmentation is for images", f"samples of shape {list(shape)}", "leave out --augment"
+        )
+    size = list(shape[1:])
+    makers: dict[str, Callable[[], Callable[[Tensor], Tensor]]] = {
+        "flip": v2.RandomHorizontalFlip,
+        "crop": lambda: v2.RandomCrop(size, padding=max(1, min(size) // 8)),
+        "autoaugment": lambda: _autoaugment,
+        "cutout": lambda: v2.RandomErasing(p=1.0, scale=(0.25, 0.25), ratio=(1.0, 1.0)),
+    }
+    steps = [makers[name]() for name in NAMES if name in names]
+
+    def apply(images: Tensor) -> Tensor:
+        out = []
+        for image in images:
+            for step in steps:
+                image = step(image)
+            out.append(image)
+        return torch.stack(out)
+
+    return apply
+
+
+def mixture(
+    names: Sequence[str], alpha: float, classes: int, shape: Sequence[int]
+) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None:
+    """A function from a batch and labels ``[B]`` to a mixed batch and soft labels ``[B, classes]``.
+
+    Args:
+        names: any of :data:`MIXTURES`; of several, each batch draws one.
+        alpha: of the Beta distribution of shares.
+        classes: how many there are.
+        shape: of one sample.
+
+    Raises:
+        UsageError: an unknown name, or samples that are no images.
+    """
+    for name in names:
+        if name not in MIXTURES:
+            raise UsageError(
+                "there is no mixture of that name", f"'{name}'", did_you_mean(name, MIXTURES)
+            )
+    if not names:
+        return None
+    if len(shape) != 3:
+        raise UsageError(
+            "mixtures are for images", f"samples of shape {list(shape)}", "leave out --mix"
+        )
+    makers = {"mixup": v2.MixUp, "cutmix": v2.CutMix}
+    kinds = [makers[name](alpha=alpha, num_classes=classes) for name in MIXTURES if name in names]
+    mixed: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] = v2.RandomChoice(kinds)
+    return mixed

@@ -1,0 +1,51 @@
+"""A split whose samples are decoded once: they stay in memory, where there is room for them."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from snnconv.core.metadata import DataFacts
+from snnconv.data.dataset import ArraySplit, Split
+
+_BYTES = 4
+
+
+class Decoded:
+    """Another split, whose samples are kept once they were asked for.
+
+    Args:
+        split: that reads and decodes.
+    """
+
+    def __init__(self, split: Split) -> None:
+        self.labels = split.labels
+        self._split = split
+        self._there = torch.zeros(len(split.labels), dtype=torch.bool)
+        self._samples = torch.empty(0)
+
+    def images(self, indices: Tensor) -> Tensor:
+        """The samples at these indices; errors are those of the other split."""
+        missing = indices[~self._there[indices]].unique()
+        if len(missing):
+            found = self._split.images(missing)
+            if not self._there.any():
+                self._samples = found.new_empty(len(self.labels), *found.shape[1:])
+            if found.shape[1:] != self._samples.shape[1:]:
+                return self._split.images(indices)  # whoever asked says what is wrong with them
+            self._samples[missing] = found
+            self._there[missing] = True
+        return self._samples[indices]
+
+
+def decoded(split: Split, facts: DataFacts, memory: int) -> Split:
+    """The split, its samples kept where all of them fit.
+
+    Args:
+        split: one that is read again and again.
+        facts: of its samples.
+        memory: bytes that they may take.
+    """
+    sample = math.prod(facts.shape) * (facts.frames or 1)
+    fits = _BYTES * sample * len(split.labels) <= memory
+    return Decoded(split) if fits and not isinstance(split, ArraySplit) else split

@@ -1,0 +1,344 @@
+"""What a data set is: facts, and two splits of samples with labels.
+
+Samples are handed out as float32 in 0..1; normalisation is a fact of the data set, applied here and
+nowhere else, so it travels in the checkpoint with the network that was trained under it.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from heapq import heappop, heappush
+from itertools import accumulate
+from pathlib import Path
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from snnconv.core.metadata import DataFacts
+from snnconv.core.parsing import parse_pairs
+from snnconv.core.registry import Room
+from snnconv.core.shapes import fold_time, unfold_time
+from snnconv.core.user_code import call, factory
+from snnconv.data.frames import merge
+from snnconv.data.locate import Source
+from snnconv.errors import UnsupportedError, UsageError
+
+
+class Split(Protocol):
+    """A part of a data set.
+
+    Shape:
+        labels ``[n]`` int64; ``images(indices)`` gives ``[len(indices), *shape]`` float32 in 0..1,
+        ``shape`` being that of the facts: ``(C, H, W)``, ``(C, L)``, ``(F,)``, ...; where they have
+        frames, ``[len(indices), frames, *shape]``.
+    """
+
+    @property
+    def labels(self) -> Tensor:
+        """A class number for each sample."""
+        ...
+
+    def images(self, indices: Tensor) -> Tensor:
+        """The samples at these indices."""
+        ...
+
+
+@dataclass(frozen=True)
+class ArraySplit:
+    """A split held in memory: ``pixels [n, *shape]``, divided by ``scale`` on the way out."""
+
+    pixels: Tensor
+    labels: Tensor
+    scale: float
+
+    def images(self, indices: Tensor) -> Tensor:
+        """The images at these indices."""
+        return self.pixels[indices].float() / self.scale
+
+
+@dataclass(frozen=True)
+class Rescaled:
+    """A split whose values are multiplied by a factor: divided by another scale than its own."""
+
+    split: Split
+    factor: float
+
+    @property
+    def labels(self) -> Tensor:
+        """Those of the split."""
+        return self.split.labels
+
+    def images(self, indices: Tensor) -> Tensor:
+        """The images at these indices."""
+        return self.split.images(indices) * self.factor
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set with its two splits.
+
+    Attributes:
+        facts: shape, classes and normalisation.
+        train: to train and calibrate on.
+        test: to measure on.
+        scale: that raw values were divided by.
+        origin: of mean and std: fixed for the data set, measured on its training samples, or given
+            by the user, in a file or an option.
+    """
+
+    facts: DataFacts
+    train: Split
+    test: Split
+    scale: float = 1.0
+    origin: Literal["fixed", "measured", "given"] = "fixed"
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """What the user, or a network, says of ``(raw / scale - mean) / std``; empty where nothing."""
+
+    scale: float | None = None
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+
+class Load(Protocol):
+    """A data set's file gives ``DATASET``, one of these."""
+
+    def __call__(self, source: Source) -> Dataset:
+        """Read the data set."""
+        ...
+
+
+ROOM: Room[Load] = Room("data/datasets", "data set", "DATASET")
+
+
+def load(
+    spec: str,
+    root: Path | None = None,
+    download: bool = False,
+    vocabulary: tuple[str, ...] = (),
+    given: Normalisation | None = None,
+) -> Dataset:
+    """Read a data set.
+
+    Args:
+        spec: ``digits``, ``fashion-mnist``, ``folder:DIR``, ... (``snnconv ls datasets``), or
+            ``package.module:factory`` or ``file.py:factory``, a function of the user's that returns
+            a :class:`Dataset`, with ``?key=value&...`` as its keyword arguments.
+        root: the folder that holds data sets; where that is not given, each one's usual places.
+        download: allow a download where the data set is not found.
+        vocabulary: of the network that texts are for; their own where there is none yet.
+        given: scale, mean and std in place of the data set's own.
+
+    Raises:
+        UsageError: no such data set, or not found where it was looked for.
+        UnsupportedError: found, but not what it should be.
+    """
+    name, _, argument = spec.partition(":")
+    if "." in name and argument:  # no data set of the room has a dot in its name
+        dataset = _made(spec)
+    else:
+        dataset = ROOM.load(name)(
+            Source(argument, root, download, vocabulary, given.scale if given else None)
+        )
+        if dataset.facts.spec != spec:  # it made no use of what stands behind the colon
+            raise UsageError(
+                f"data set '{name}' takes nothing behind a colon",
+                f"'{spec}'",
+                f"write --data {name}",
+            )
+    dataset = _normalised(dataset, given or Normalisation())
+    _check(dataset)
+    return dataset
+
+
+def _normalised(dataset: Dataset, given: Normalisation) -> Dataset:
+    """The data set under what was given; a mean and std of its own are converted to the scale."""
+    if given == Normalisation():
+        return dataset
+    facts = dataset.facts
+    if facts.tokens is not None:
+        raise UsageError(
+            f"data set '{facts.spec}' has no normalisation",
+            "a mean, std or scale for texts, whose samples are token numbers",
+            "drop --mean, --std and --scale",
+        )
+    if given.scale is not None:
+        factor = dataset.scale / given.scale
+        facts = facts.model_copy(
+            update={
+                "scale": given.scale,
+                "mean": tuple(value * factor for value in facts.mean),
+                "std": tuple(value * factor for value in facts.std),
+            }
+        )
+        if factor != 1:
+            train, test = Rescaled(dataset.train, factor), Rescaled(dataset.test, factor)
+            dataset = replace(dataset, train=train, test=test, scale=given.scale)
+    if given.mean and (given.mean, given.std) != (facts.mean, facts.std):
+        facts = facts.model_copy(update={"mean": given.mean, "std": given.std})
+        dataset = replace(dataset, origin="given")
+    return replace(dataset, facts=facts)
+
+
+def _made(spec: str) -> Dataset:
+    """The data set that a user's factory returns."""
+    name, _, query = spec.partition("?")
+    options = parse_pairs(query.split("&")) if query else {}
+    made = call(
+        factory(name),
+        options,
+        spec=spec,
+        kind=Dataset,
+        what="data set",
+        returned="snnconv.data.dataset.Dataset",
+    )
+    # a checkpoint must know where to get its data again, whatever the factory calls them
+    return replace(made, facts=made.facts.model_copy(update={"spec": spec}), origin="given")
+
+
+def _check(dataset: Dataset) -> None:
+    """Refuse splits and facts that contradict each other."""
+    facts = dataset.facts
+    problem = f"data set '{facts.spec}' can't be used"
+    for part, labels in (("train", dataset.train.labels), ("test", dataset.test.labels)):
+        if labels.dim() != 1 or labels.dtype != torch.int64:
+            raise UnsupportedError(
+                problem,
+                f"{part} labels of shape {list(labels.shape)} and type {labels.dtype}",
+                "give one int64 label a sample",
+            )
+        if len(labels) == 0:
+            raise UnsupportedError(problem, f"an empty {part} split", "fill it")
+        if int(labels.min()) < 0 or int(labels.max()) >= len(facts.classes):
+            raise UnsupportedError(
+                problem,
+                f"labels {int(labels.min())}..{int(labels.max())} in the {part} split for "
+                f"{len(facts.classes)} classes",
+                "number the labels from 0 and name every class",
+            )
+    channels = (*facts.shape, 1)[0]
+    if not facts.shape or {len(facts.mean), len(facts.std)} - {1, channels} or min(facts.std) <= 0:
+        raise UnsupportedError(
+            problem,
+            f"mean {list(facts.mean)} and std {list(facts.std)} for samples of shape "
+            f"{list(facts.shape)}",
+            f"give one of each, or {channels}, and every std above 0",
+        )
+
+
+def normalise(images: Tensor, facts: DataFacts) -> Tensor:
+    """``(x - mean) / std``; refuses NaN and Inf.
+
+    Args:
+        images: ``[B, C, ...]``, or ``[B, F]``, where each feature is a channel.
+        facts: mean and std, one a channel or one for all.
+    """
+    if not torch.isfinite(images).all():
+        raise UnsupportedError(
+            f"data set '{facts.spec}' can't be used", "NaN or Inf in its samples", "repair the data"
+        )
+    shape = (1, -1, *[1] * (images.dim() - 2))  # [1, C or 1, 1, ...]
+    mean, std = (torch.tensor(v).reshape(shape) for v in (facts.mean, facts.std))
+    return (images - mean) / std
+
+
+def batches(
+    split: Split,
+    facts: DataFacts,
+    order: Tensor,
+    size: int,
+    augment: Callable[[Tensor], Tensor] | None = None,
+    showings: int | None = None,
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Indices, normalised images and labels, batch by batch in the given order.
+
+    Args:
+        split: where from.
+        facts: shape and normalisation; those of the checkpoint, where there is one.
+        order: indices ``[n]`` int64 into the split.
+        size: samples a batch.
+        augment: of a batch of images in 0..1, before normalisation.
+        showings: how many frames a simulation shows (:func:`snnconv.data.frames.showings`);
+        without,
+            samples come as an ANN sees them.
+
+    Returns:
+        Samples ``[B, *shape]``, the mean over their frames where they have some; with ``showings``
+        the frames that are shown, ``[showings, B, *shape]``.
+
+    Raises:
+        UnsupportedError: the images have another shape than the network was made for.
+    """
+    for indices in order.split(size) if len(order) else ():
+        images = split.images(indices)
+        wanted = facts.shape if facts.frames is None else (facts.frames, *facts.shape)
+        if tuple(images.shape[1:]) != tuple(wanted):
+            raise UnsupportedError(
+                "the data do not fit the network",
+                f"samples of shape {list(images.shape[1:])}, network input {list(wanted)}",
+                "give the data set the network was trained on (--data)",
+            )
+        if facts.frames is not None:
+            images = merge(images, showings or 1)
+            images = images[:, 0] if showings is None else images
+        if augment is not None:
+            images = augment(images)
+        if facts.frames is None or showings is None:
+            x = normalise(images, facts)
+            x = x if showings is None else x[None]
+        else:
+            x = fold_time(images)  # [B, f, *shape], samples before frames here
+            x = unfold_time(normalise(x, facts), len(images)).transpose(0, 1)
+        yield indices, x, split.labels[indices]
+
+
+def subset(labels: Tensor, n: int | None, seed: int) -> Tensor:
+    """A stratified random subset: every class has its share of the samples, rounded up or down.
+
+    A class whose share is below one sample may have none. The subset depends on the labels, ``n``
+    and the seed alone. Subsets of one seed are nested: a smaller one is part of a larger one.
+
+    Args:
+        labels: of the whole split, ``[N]`` int64.
+        n: how many samples; all where there are no more, or where none is given.
+        seed: of the draw.
+
+    Returns:
+        Indices in ascending order, ``[min(n, N)]`` int64.
+
+    Reference:
+        The order in which classes take their turns is the schedule of Baruah et al. 1996,
+        *Proportionate progress*: of those due, the one whose deadline is earliest. After any
+        number of turns no class is one sample or more away from its share.
+    """
+    total = len(labels)
+    if n is None or n >= total:
+        return torch.arange(total)
+    generator = torch.Generator().manual_seed(seed)
+    shuffled = torch.randperm(total, generator=generator)
+    shuffled = shuffled[labels[shuffled].argsort(stable=True)]  # class by class, each at random
+    sizes: list[int] = labels.unique(return_counts=True)[1].tolist()
+    starts = [end - size for end, size in zip(accumulate(sizes), sizes, strict=True)]
+    drawn = torch.randperm(len(sizes), generator=generator).tolist()  # who is first of equals
+
+    # class k takes its turn j + 1, which is due in (j * total / size, (j + 1) * total / size]
+    waiting = [(1, rank, k, 0) for rank, k in enumerate(drawn)]
+    due: list[tuple[int, int, int, int]] = []
+    chosen = []
+    for turn in range(1, n + 1):
+        while waiting and waiting[0][0] <= turn:
+            _, rank, k, j = heappop(waiting)
+            heappush(due, (-(-(j + 1) * total // sizes[k]), rank, k, j))
+        _, rank, k, j = heappop(due)
+        chosen.append(starts[k] + j)
+        if j + 1 < sizes[k]:
+            heappush(waiting, ((j + 1) * total // sizes[k] + 1, rank, k, j + 1))
+    return shuffled[torch.tensor(chosen, dtype=torch.int64)].sort().values
+
+
+def digest(indices: Tensor) -> str:
+    """The SHA-256 of indices, as 64-bit integers with the lowest byte first."""
+    return hashlib.sha256(indices.long().numpy().astype("<i8").tobytes()).hexdigest()

@@ -1,0 +1,53 @@
+"""What may stand behind a data set's question mark."""
+
+from collections.abc import Mapping
+
+from snnconv.core.parsing import parse_pairs
+from snnconv.core.registry import did_you_mean
+from snnconv.errors import UsageError
+
+
+def whole_number(
+    data_set: str, query: str, name: str, what: str, most: int, remedy: str
+) -> int | None:
+    """The one option of a data set, a whole number from 1; none where there is no query.
+
+    Args:
+        data_set: its name, for errors.
+        query: what stands behind the question mark, ``name=4``.
+        name: of the option.
+        what: it means, for errors.
+        most: the largest value.
+        remedy: for a value that is none.
+
+    Raises:
+        UsageError: another option, or another value.
+    """
+    return whole_numbers(data_set, query, {name: (what, most, remedy)}).get(name)
+
+
+def whole_numbers(
+    data_set: str, query: str, known: Mapping[str, tuple[str, int, str]]
+) -> dict[str, int]:
+    """The options that are given, each a whole number from 1.
+
+    Args:
+        data_set: its name, for errors.
+        query: what stands behind the question mark, ``name=4&other=5``.
+        known: by name, what it means, the largest value, and the remedy for a value that is none.
+
+    Raises:
+        UsageError: another option, or another value.
+    """
+    options = parse_pairs(query.split("&")) if query else {}
+    for given, value in options.items():
+        if given not in known:
+            raise UsageError(
+                f"data set '{data_set}' has no such option",
+                f"'{given}'",
+                did_you_mean(given, known),
+            )
+        what, most, remedy = known[given]
+        if type(value) is not int or not 1 <= value <= most:
+            raise UsageError(f"{what} can't be taken", f"'{value}'", f"{remedy} (1 to {most})")
+    return options

@@ -1,0 +1,1 @@
+"""Convolutions of spikes by events."""

@@ -1,0 +1,69 @@
+"""Where spikes are bits: behind a site all of whose readers take them so.
+
+A convolution by events and an addition to its currents do, an average pool makes means of them, and
+a concatenation gives bits to readers that take them. Anything else is given float32.
+
+Shape:
+    ``[T, B, C, H, W]``.
+"""
+
+from collections.abc import Sequence, Set
+
+from torch import Tensor
+
+from snnconv.core.shapes import unfold_time
+from snnconv.engine.event_conv.bit_spikes import Packed, concatenated
+from snnconv.graph.ir import Graph, Node
+from snnconv.graph.ops import OPS, Role
+
+
+def packing(graph: Graph, waiting: Set[str], by_events: Set[str]) -> frozenset[str]:
+    """The sites whose spikes are wanted as bits.
+
+    Args:
+        graph: of the network.
+        waiting: what may wait until neurons ask for it; see
+        :func:`snnconv.engine.event_conv.deferred.waiting`.
+        by_events: those convolutions of images among it that go by events.
+    """
+    sites = {site.name for site in graph.sites}
+    takes: set[str] = set()
+    found: set[str] = set()
+    for node in reversed(graph.nodes):
+        readers = [reader.name for reader in graph.consumers(node.name)]
+        taken = node.name != graph.output and bool(readers) and takes.issuperset(readers)
+        if OPS[node.op].role is Role.SITE:
+            if taken:
+                found.add(node.name)
+        elif (
+            node.name in by_events
+            or (node.op == "add" and node.name in waiting and not by_events.isdisjoint(node.inputs))
+            or (node.op == "concat" and taken and joins(node) and sites.issuperset(node.inputs))
+            or (node.op == "avg_pool" and pools(node))
+        ):
+            takes.add(node.name)
+    return frozenset(found)
+
+
+def of_bits(node: Node, inputs: Sequence[Tensor | Packed]) -> Tensor | Packed | None:
+    """What an operation makes of bits; none where it wants float32."""
+    bits = [value for value in inputs if isinstance(value, Packed)]
+    if not bits or len(bits) < len(inputs):
+        return None
+    if node.op == "concat" and joins(node):
+        return concatenated(bits)
+    if node.op == "avg_pool" and pools(node):
+        from snnconv.engine.event_conv.pool import Pool
+
+        return unfold_time(Pool.of(node.attrs)(bits[0]), bits[0].shape[0])
+    return None
+
+
+def joins(node: Node) -> bool:
+    """Whether a concatenation is one of channels."""
+    return bool(node.attrs["dim"] == 1)
+
+
+def pools(node: Node) -> bool:
+    """Whether an average pool is one of images."""
+    return len(node.attrs["kernel"]) == 2

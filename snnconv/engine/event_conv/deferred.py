@@ -1,0 +1,125 @@
+"""Currents that are computed when a neuron asks for them, sample by sample, while they are cached.
+
+Between a convolution by events and the neurons behind it stands nothing but an addition, so its
+output need never lie in memory as a whole.
+
+Shape:
+    ``[T, B, C, H, W]``.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from snnconv.core.shapes import fold_time, unfold_time
+from snnconv.engine.event_conv.bit_spikes import Packed, unpacked
+from snnconv.graph.ir import Graph
+from snnconv.graph.ops import OPS, Role
+
+Images = Callable[[int, int, int, int, NDArray[np.float32]], None]
+"""``(start, stop, above, steps, out)``: samples ``start`` to ``stop`` at all steps; of each as many
+lines of the output as out has, the first of which has so many above it."""
+
+
+class EventDriven(Protocol):
+    """A convolution by events."""
+
+    def __call__(self, values: Tensor | Packed) -> Tensor:
+        """``[N, C, H, W] -> [N, C_out, H_out, W_out]``."""
+
+    def images(self, values: Tensor | Packed) -> Images:
+        """Samples of a batch, when they are asked for."""
+
+    def places(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Of the output."""
+
+    @property
+    def outputs(self) -> int:
+        """Channels of the output."""
+
+
+@dataclass(frozen=True)
+class Pending:
+    """Currents of a convolution, and of others that are added to them.
+
+    Attributes:
+        convolution: by events.
+        values: spikes ``[T, B, C, H, W]``.
+        others: ``[T, B, C_out, H_out, W_out]`` each.
+    """
+
+    convolution: EventDriven
+    values: Tensor | Packed
+    others: tuple[Tensor | Packed, ...] = ()
+
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        """``T, B, C_out, H_out, W_out``."""
+        places = self.convolution.places((self.values.shape[3], self.values.shape[4]))
+        return (*self.values.shape[:2], self.convolution.outputs, *places)
+
+    def plus(self, other: Tensor | Packed) -> "Pending":
+        """With other currents added."""
+        whole = other.expand(self.shape) if isinstance(other, Tensor) else other
+        return replace(self, others=(*self.others, whole))
+
+    def images(self) -> Images:
+        """The convolution's samples, when they are asked for."""
+        return self.convolution.images(self._merged())
+
+    def tensor(self) -> Tensor:
+        """Now, and as a whole."""
+        found = unfold_time(self.convolution(self._merged()), self.shape[0])
+        for other in self.others:
+            found = found + unpacked(other)
+        return found
+
+    def _merged(self) -> Tensor | Packed:
+        return fold_time(self.values) if isinstance(self.values, Tensor) else self.values
+
+    def like(self) -> Tensor:
+        """A tensor of the same shape and order of memory, whose elements are one."""
+        return _like(self.shape)
+
+
+@lru_cache(maxsize=256)
+def _like(shape: tuple[int, ...]) -> Tensor:
+    T, B, C, H, W = shape
+    return torch.zeros(()).expand(T, B, H, W, C).movedim(-1, 2)
+
+
+def waiting(graph: Graph, sizes: Mapping[str, tuple[int, ...]]) -> frozenset[str]:
+    """Convolutions and additions between which and a site nothing stands, nor another reader.
+
+    Additions of equals, that is: what broadcasts is computed as a whole.
+
+    Args:
+        graph: of the network.
+        sizes: shape of every node's value for one sample.
+    """
+    found: set[str] = set()
+    for node in reversed(graph.nodes):
+        behind = list(graph.consumers(node.name))
+        if len(behind) != 1 or node.name == graph.output or node.op not in ("conv", "add"):
+            continue
+        if node.op == "add" and len({sizes[name] for name in node.inputs}) > 1:
+            continue
+        (reader,) = behind
+        if OPS[reader.op].role is Role.SITE or (reader.op == "add" and reader.name in found):
+            found.add(node.name)
+    return frozenset(found)
+
+
+def added(inputs: Sequence[Tensor | Packed | Pending]) -> Pending:
+    """What an addition is of which a convolution is pending."""
+    first, *others = sorted(inputs, key=lambda value: not isinstance(value, Pending))
+    assert isinstance(first, Pending)
+    for other in others:
+        first = first.plus(other.tensor() if isinstance(other, Pending) else other)
+    return first

@@ -1,0 +1,241 @@
+"""Event-driven convolution: what fired is listed once, and only its weights are added up.
+
+Silent inputs cost nothing, padding neither. There are two ways, with the same result bit by bit:
+outputs gather what fired within their window, or an input that fired scatters to what it reaches.
+
+Shape:
+    ``[N, C, H, W] -> [N, C_out, H_out, W_out]``, float32, in channels-last memory; or packed spikes
+    ``[T, B, C, H, W]``, of ``N = T*B`` images.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from snnconv.core.jit import Pieces, share
+from snnconv.engine.event_conv.bit_spikes import Packed
+from snnconv.engine.event_conv.bits import WORD
+from snnconv.engine.event_conv.deferred import Images
+from snnconv.engine.event_conv.gather import gather
+from snnconv.engine.event_conv.grouped_row_sum import WIDEST
+from snnconv.engine.event_conv.line_ranges import bands
+from snnconv.engine.event_conv.scatter import joined, reach, scatter
+from snnconv.engine.simd import LANES
+
+Floats = NDArray[np.float32]
+Pair = tuple[int, int]
+
+Operands = tuple[tuple[int, int, int, int], Floats, NDArray[np.uint8]]
+"""What a kernel reads: ``N, H, W, C``, and as many values, or bits."""
+
+Way = Literal["gather", "scatter"]
+"""Outputs gather, or inputs scatter."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """What a place of the output looks at; as PyTorch's ``conv2d`` has it."""
+
+    stride: Pair
+    padding: Pair
+    dilation: Pair
+    groups: int
+
+    def places(self, size: Pair, kernel: tuple[int, ...]) -> Pair:
+        """Of the output, of an input of ``H, W``."""
+        lines = zip(size, kernel, self.stride, self.padding, self.dilation, strict=True)
+        high, wide = ((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in lines)
+        return high, wide
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A convolution of sparse values, its weights laid out for it.
+
+    Each output is ``bias + sum of weight * value``, added in the order of taps, then channels,
+    rounded after each multiplication and each addition: the same whatever stands beside it in the
+    batch, and whatever the number of threads.
+
+    Attributes:
+        shape: of its weight, ``[C_out, C/groups, kh, kw]``.
+        window: see there.
+        way: how it goes.
+        weights: in the order of that.
+        bias: ``[C_out]``.
+        packed: whether of spikes in bits, whose amplitudes are in the weights.
+    """
+
+    shape: tuple[int, ...]
+    window: Window
+    way: Way
+    weights: Floats
+    bias: Floats
+    packed: bool = False
+
+    @property
+    def outputs(self) -> int:
+        """Channels of the output."""
+        return self.shape[0]
+
+    def places(self, size: Pair) -> Pair:
+        """Of the output, of an input of ``H, W``."""
+        return self.window.places(size, self.shape[2:])
+
+    def __call__(self, values: Tensor | Packed) -> Tensor:
+        """``[N, C, H, W] -> [N, C_out, H_out, W_out]``."""
+        given = self._operands(values)
+        number, *size, _ = given[0]
+        run = self._kernel(given)
+        lines, wide = self.places((size[0], size[1]))
+        out = torch.empty(number, lines, wide, self.shape[0])
+        array = out.numpy()
+
+        def go(pieces: Pieces) -> None:
+            for low, high, top, bottom in bands(pieces, lines, number):
+                # images go as steps of one sample do: a tile takes many
+                some = array[low:high, top:bottom]
+                run(0, 1, top, high - low, part(given, low, high), some)
+
+        work = self.shape[2] * self.shape[3] * math.prod(out.shape[2:])
+        share(go, number * lines, work, lines)
+        return Tensor.permute(out, 0, 3, 1, 2)
+
+    def images(self, values: Tensor | Packed) -> Images:
+        """Computes samples of a batch of ``steps * B`` images; see :data:`Images`.
+
+        Args:
+            values: ``[steps*B, C, H, W]``, mostly zeros, or packed; out is
+                ``[steps*(stop-start), lines, W_out, C_out]``.
+        """
+        given = self._operands(values)
+        run = self._kernel(given)
+
+        def compute(start: int, stop: int, above: int, steps: int, out: Floats) -> None:
+            run(start, stop, above, steps, given, out)
+
+        return compute
+
+    def _operands(self, values: Tensor | Packed) -> Operands:
+        assert isinstance(values, Packed) == self.packed  # amplitudes are in the weights, or not
+        return operands(values)
+
+    def _kernel(self, given: Operands) -> Callable[[int, int, int, int, Operands, Floats], None]:
+        """Of inputs like these, with what it wants to know of weights and window."""
+        _, height, width, channels = given[0]
+        groups, w, kernel = self.window.groups, self.window, (self.shape[2], self.shape[3])
+        if channels != self.shape[1] * groups:
+            raise ValueError(f"{channels} channels for {self.shape} in {groups} groups")
+        if self.way == "gather":
+            how: tuple[Any, ...] = (gather, kernel, w.stride, w.padding, w.dilation)
+        else:
+            how = (scatter, *reaches((height, width), kernel, w), self.shape[1])
+
+        def run(
+            start: int, stop: int, above: int, steps: int, given: Operands, out: Floats
+        ) -> None:
+            how[0](start, stop, above, steps, *given, self.weights, self.bias, out, *how[1:])
+
+        return run
+
+
+def operands(values: Tensor | Packed) -> Operands:
+    """Of ``[N, C, H, W]``, or of packed spikes.
+
+    Raises:
+        TypeError: of another type than float32, whose memory kernels read.
+    """
+    if isinstance(values, Packed):
+        T, B, C, H, W = values.shape
+        return (T * B, H, W, C), np.empty(0, np.float32), values.bits.reshape(-1)
+    if values.dtype is not torch.float32:
+        raise TypeError(f"events are float32, and these are {values.dtype}")
+    array: Floats = values.detach().permute(0, 2, 3, 1).contiguous().numpy()
+    N, H, W, C = array.shape
+    return (N, H, W, C), array.reshape(-1), np.empty(0, np.uint8)
+
+
+def part(given: Operands, start: int, stop: int) -> Operands:
+    """Some of the images."""
+    (_, H, W, C), values, bits = given
+    low, high = start * H * W * C, stop * H * W * C
+    return (stop - start, H, W, C), values[low:high], bits[low // 8 : high // 8]
+
+
+def laid_out(
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Pair = (1, 1),
+    padding: Pair = (0, 0),
+    dilation: Pair = (1, 1),
+    groups: int = 1,
+    amplitude: Tensor | None = None,
+) -> Convolution:
+    """A convolution by events.
+
+    Args:
+        weight: ``[C_out, C/groups, kh, kw]``.
+        bias: ``[C_out]``.
+        stride: of the window.
+        padding: zeros on each side.
+        dilation: of the window.
+        groups: of channels.
+        amplitude: what a bit stands for, ``[C]``, if it is for packed spikes.
+    """
+    if len(weight) % groups:
+        raise ValueError(f"no convolution to {len(weight)} channels in {groups} groups")
+    window = Window(stride, padding, dilation, groups)
+    way = _way(weight.shape, window)
+    if amplitude is not None:  # the product is the same before as at every spike
+        each = amplitude.reshape(groups, 1, -1, 1, 1)
+        weight = (weight.unflatten(0, (groups, -1)) * each).flatten(0, 1)
+    rows = _tiles(weight) if way == "gather" else _reversed(weight, groups)
+    start = torch.zeros(len(weight)) if bias is None else bias
+    weights, first = (operand.detach().contiguous().numpy() for operand in (rows, start))
+    return Convolution(tuple(weight.shape), window, way, weights, first, amplitude is not None)
+
+
+def _way(shape: tuple[int, ...], window: Window) -> Way:
+    """The faster, as measured: what fires together, and what is reached, has to be enough."""
+    outputs, inputs = shape[:2]
+    if window.groups > 1 or outputs % LANES:
+        return "scatter"
+    return "gather" if inputs >= 64 or window.stride != (1, 1) else "scatter"
+
+
+def _tiles(weight: Tensor) -> Tensor:
+    """``[C_out, C, kh, kw] -> [chunks, taps, blocks, channels, width]``, filled up with zeros."""
+    outputs, channels, *kernel = weight.shape
+    width, depth = min(WIDEST * LANES, outputs), min(WORD, channels)
+    filled = F.pad(weight, (0, 0, 0, 0, 0, -channels % depth, 0, -outputs % width))
+    parts = filled.permute(2, 3, 1, 0).reshape(math.prod(kernel), -1, depth, len(filled))
+    tiles: Tensor = parts.unflatten(-1, (-1, width)).permute(3, 0, 1, 2, 4)
+    return tiles
+
+
+def _reversed(weight: Tensor, groups: int) -> Tensor:
+    """``[C_out, C/groups, kh, kw] -> [C, kh, kw, C_out/groups]``, taps from the last."""
+    parts: Tensor = weight.unflatten(0, (groups, -1)).flip(-2, -1)
+    return parts.permute(0, 2, 3, 4, 1).flatten(0, 1)
+
+
+@functools.lru_cache(maxsize=256)
+def reaches(
+    size: Pair, kernel: tuple[int, ...], window: Window
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Of an input of ``H, W``, in rows and in columns; see :func:`.scatter.reach`."""
+    w, places = window, window.places(size, kernel)
+    lines = zip(size, places, kernel, w.stride, w.padding, w.dilation, strict=True)
+    rows, columns = (reach(*line) for line in lines)
+    if w.stride[0] == w.dilation[0] == 1:
+        rows = joined(rows)
+    if w.stride[1] == w.dilation[1] == w.groups == 1:
+        columns = joined(columns)
+    return rows, columns

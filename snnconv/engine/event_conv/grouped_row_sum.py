@@ -1,0 +1,100 @@
+"""Sums of weight rows by lists of events, in groups whose sums stay in registers.
+
+A loop over few events ends unforeseeably, and a wrong guess costs a processor as much as some
+additions. So the events of a place are put into groups of fixed sizes, all groups of a size one
+behind the other, and each size has a loop of its own.
+
+Stated in LLVM's vector type, as in :mod:`snnconv.engine.simd`.
+
+Shape:
+    Addresses of contiguous memory; nothing is checked here.
+"""
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from snnconv.engine.simd import BYTES, FLOAT, INT, LANES, VECTOR, fetch, splat
+
+WIDEST = 4  # vectors of sums that fit into AVX2's sixteen registers, with room for a row
+SIZES = (8, 4, 2, 1)  # of groups
+
+_SHORT = ir.IntType(16)  # what lists are made of
+
+
+def _offset(builder: Any, address: Any, index: Any) -> Any:
+    """The unsigned 16 bits at a place of a list."""
+    index = ir.Constant(INT, index) if isinstance(index, int) else index
+    place = builder.add(address, builder.mul(index, ir.Constant(INT, 2)))
+    pointer = builder.inttoptr(place, _SHORT.as_pointer())
+    return builder.zext(builder.load(pointer, align=2), INT)
+
+
+def _add_group(builder: Any, plain: bool, vectors: int, size: int, lists: Any, group: Any) -> None:
+    """``out += sum of amount * row`` of a group: one multiplication, one addition each."""
+    rows, amounts, weights, out = lists
+    to = builder.add(out, _offset(builder, group, 0))
+    event = _offset(builder, group, 1)
+    sums = [fetch(builder, VECTOR, to, LANES * BYTES * j) for j in range(vectors)]
+    for k in range(size):
+        at = builder.add(event, ir.Constant(INT, k))
+        row = builder.add(weights, _offset(builder, rows, at))
+        terms = [fetch(builder, VECTOR, row, LANES * BYTES * j) for j in range(vectors)]
+        if not plain:
+            place = builder.add(amounts, builder.mul(at, ir.Constant(INT, BYTES)))
+            amount = splat(builder, fetch(builder, FLOAT, place))
+            terms = [builder.fmul(term, amount) for term in terms]
+        sums = [builder.fadd(total, term) for total, term in zip(sums, terms, strict=True)]
+    for j, total in enumerate(sums):
+        place = builder.add(to, ir.Constant(INT, LANES * BYTES * j))
+        builder.store(total, builder.inttoptr(place, VECTOR.as_pointer()), align=BYTES)
+
+
+def _add_groups(
+    typing: Any,
+    plain: Any,
+    vectors: Any,
+    numbers: Any,
+    groups: Any,
+    apart: Any,
+    rows: Any,
+    amounts: Any,
+    weights: Any,
+    out: Any,
+) -> Any:
+    """``out += sum of amount * row``, group by group.
+
+    Args:
+        typing: numba's.
+        plain: 1 where every amount is one, and none is read, else 0; a literal.
+        vectors: of :data:`LANES` floats a row has, at most :data:`WIDEST`.
+        numbers: address of int64: how many groups there are of each of :data:`SIZES`.
+        groups: address of pairs of uint16: the byte of a group's sums, and its first event.
+        apart: bytes from the groups of a size to those of the next.
+        rows: address of uint16 by event: the byte of its row.
+        amounts: address of float32 by event: what the row is multiplied by.
+        weights: address of the rows.
+        out: address of the sums, changed in place.
+    """
+
+    ones = plain.literal_value == 1
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _, vectors, numbers, groups, apart, *lists = args
+        for width in range(1, WIDEST + 1):
+            with builder.if_then(builder.icmp_signed("==", vectors, ir.Constant(INT, width))):
+                for k, size in enumerate(SIZES):
+                    first = builder.add(groups, builder.mul(apart, ir.Constant(INT, k)))
+                    number = fetch(builder, INT, numbers, 8 * k)
+                    with cgutils.for_range(builder, number, intp=INT) as loop:
+                        group = builder.add(first, builder.mul(loop.index, ir.Constant(INT, 4)))
+                        _add_group(builder, ones, width, size, lists, group)
+        return context.get_dummy_value()
+
+    return types.void(plain, *[types.int64] * 8), generate
+
+
+add_groups: Any = intrinsic(prefer_literal=True)(_add_groups)

@@ -1,0 +1,157 @@
+"""Event-driven convolution, seen from the input: a spike adds its weights to all it reaches.
+
+What lies side by side in the output lies side by side in the weights, so a spike costs one run of
+additions for each row of its window.
+
+Shape:
+    ``[N, C, H, W] -> [N, C_out, H_out, W_out]``, float32, in channels-last memory.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from snnconv.core.jit import compiled, inlined
+from snnconv.engine.event_conv.bits import WORD, fired, lowest, value
+from snnconv.engine.simd import LANES, add_multiple, copy
+
+Floats = NDArray[np.float32]
+Bytes = NDArray[np.uint8]
+Ints = NDArray[np.int64]
+
+
+@compiled
+def scatter(
+    start: int,
+    stop: int,
+    above: int,
+    steps: int,
+    shape: tuple[int, int, int, int],
+    values: Floats,
+    bits: Bytes,
+    weights: Floats,
+    bias: Floats,
+    out: Floats,
+    rows: Ints,
+    columns: Ints,
+    group: int,
+) -> None:
+    """Samples ``start`` to ``stop`` of each of ``steps`` parts of the batch.
+
+    Shape is ``steps*B, H, W, C``, of values, or of bits, which stand for ones; weights ``[C, kh,
+    kw, C_out/groups]`` with both windows reversed, out ``[steps*(stop-start), lines, W_out,
+    C_out]``: so many lines of the output, the first of which has ``above`` above it; rows ``[H, kh
+    or 1, 3]`` and columns ``[W, kw or 1, 3]`` of :func:`reach`, group: channels of a group.
+    """
+    images, height, width, channels = shape
+    own = within(rows, above, above + out.shape[1])
+    _, out_width, out_channels = out.shape[1:]
+    _, taps, wide, lanes = weights.shape
+    places, inputs = out[0].size // out_channels, width * channels
+    tall = wide * lanes * 4  # bytes from one row of taps to the next
+    pixel, across = out_channels * 4, out_width * out_channels * 4
+    at = runs(columns, channels, group, pixel, (taps, wide, lanes))
+    single = at.shape[1] == 1 and own.shape[1] == 1  # all that an input reaches lies side by side
+    w, b = weights.ctypes.data, bias.ctypes.data
+    batch, samples = images // steps, stop - start
+    packed = len(bits) > 0
+    given = bits.ctypes.data if packed else values.ctypes.data
+    for k in range(steps * samples):
+        n = k // samples * batch + start + k % samples
+        begin = out[k].ctypes.data
+        for place in range(places):
+            copy(begin + place * pixel, b, out_channels)
+        for y in range(height):
+            if own[y, :, 2].sum() == 0:  # it reaches other lines alone, or none
+                continue
+            line = (n * height + y) * inputs
+            row, dy, lines = own[y, 0]
+            o, v = begin + row * across, w + dy * tall
+            for low in range(0, inputs, WORD):
+                word = fired(given, line + low, min(WORD, inputs - low), packed)
+                while word != 0:
+                    i = low + lowest(word)
+                    word &= word - 1
+                    amount = np.float32(1) if packed else value(given + (line + i) * 4)
+                    if single:
+                        to, of, floats = at[i, 0]
+                        add_run(o + to, v + of, amount, floats, lines, across, tall)
+                        continue
+                    for j in range(own.shape[1]):
+                        row, dy, lines = own[y, j]
+                        o, v = begin + row * across, w + dy * tall
+                        for c in range(at.shape[1]):
+                            to, of, floats = at[i, c]
+                            add_run(o + to, v + of, amount, floats, lines, across, tall)
+
+
+@inlined
+def runs(columns: Ints, channels: int, group: int, pixel: int, tile: tuple[int, int, int]) -> Ints:
+    """``[W*C, kw or 1, 3]``: of each input of a line, and each run of its window, three numbers.
+
+    Where it begins in the line of the output and in the weights, in bytes, and how many floats it
+    has. Columns are of :func:`reach`, pixel the bytes of a place of the output, tile ``kh, kw,
+    C_out/groups``.
+    """
+    tall, wide, lanes = tile
+    found = np.empty((len(columns) * channels, columns.shape[1], 3), np.int64)
+    for x in range(len(columns)):
+        for channel in range(channels):
+            for c in range(columns.shape[1]):
+                column, dx, taps = columns[x, c]
+                run = found[x * channels + channel, c]
+                run[0] = column * pixel + channel // group * lanes * 4
+                run[1] = (channel * tall * wide + dx) * lanes * 4
+                run[2] = taps * lanes
+    return found
+
+
+@inlined
+def add_run(
+    to: int, of: int, amount: np.float32, floats: int, lines: int, apart: int, after: int
+) -> None:
+    """Add a multiple of some lines to others: ``apart`` and ``after`` are bytes between them."""
+    if floats == 3 * LANES:  # of three taps and 16 channels, or 32: no loop over vectors
+        add_multiple(3, to, of, amount, 0, lines, apart, after)
+    elif floats == 6 * LANES:
+        add_multiple(6, to, of, amount, 0, lines, apart, after)
+    else:
+        add_multiple(0, to, of, amount, floats, lines, apart, after)
+
+
+@inlined
+def within(lists: Ints, start: int, stop: int) -> Ints:
+    """Lists of :func:`reach`, of outputs ``start`` to ``stop`` alone, and counted from there."""
+    found = np.zeros_like(lists)
+    for i in range(lists.shape[0]):
+        for j in range(lists.shape[1]):
+            place, tap, taps = lists[i, j]
+            first, last = max(place, start), min(place + taps, stop)
+            if first < last:
+                found[i, j, 0] = first - start
+                found[i, j, 1] = tap + first - place
+                found[i, j, 2] = last - first
+    return found
+
+
+def reach(size: int, out: int, kernel: int, stride: int, padding: int, dilation: int) -> Ints:
+    """``[size, kernel, 3]``: where each input of a line arrives, by which tap, for how many taps.
+
+    Taps are counted from the last: so counted, they rise as the places of the output do. No taps
+    end a list.
+    """
+    found = np.zeros((size, kernel, 3), np.int64)
+    for place in range(size):
+        last = 0
+        for tap in range(kernel):
+            to, rest = divmod(place + padding - (kernel - 1 - tap) * dilation, stride)
+            if rest == 0 and 0 <= to < out:
+                found[place, last] = to, tap, 1
+                last += 1
+    return found
+
+
+def joined(lists: Ints) -> Ints:
+    """``[size, 1, 3]`` of :func:`reach`, where all that an input reaches lies side by side."""
+    runs = lists[:, :1].copy()
+    runs[:, 0, 2] = lists[:, :, 2].sum(1)
+    return runs

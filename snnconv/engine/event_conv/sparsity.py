@@ -1,0 +1,134 @@
+"""How much of a layer's input is expected to be nonzero at a step, from what calibration saw.
+
+It decides whether a layer goes by events. It must not be what a simulation sees: the two ways
+round differently, and what a sample does may not depend on what stands beside it in a batch.
+
+Shape:
+    Shares of neurons, in 0..1.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+
+from torch import Tensor
+
+from snnconv.graph.ir import INPUT, Graph, Node
+from snnconv.graph.network import Network, shapes, walk
+from snnconv.graph.ops import OPS, Role
+from snnconv.graph.roles import Carries
+
+ASSUMED = 0.1
+"""For each level of a neuron, where nothing was calibrated."""
+
+Active = Callable[[int], float]
+"""The share of groups of so many neurons, neighbours, in which one at least spikes at a step."""
+
+
+def expected(
+    edges: Tensor, counts: Tensor, zeros: float, threshold: Tensor, levels: int, group: int = 1
+) -> float:
+    """The share of groups of neurons in which one at least spikes at a step.
+
+    A neuron of one level spikes at ``a/theta`` of all steps; one of L levels, whose currents are
+    evened out over time, at L times as many, and more than once at the others. The neurons of a
+    group are taken to be alike, and to spike independently: the mean of ``1 - (1 - rate)^group``.
+
+    Args:
+        edges: of the histogram of activations that are not zero, ``[bins + 1]``.
+        counts: of it, ``[bins]``.
+        zeros: share of activations that are zero.
+        threshold: theta, ``[]`` or one a channel.
+        levels: L.
+        group: neurons.
+    """
+    centres = (edges[1:] + edges[:-1]) / 2
+    rates = (centres * levels / threshold.double().mean()).clamp(max=1)
+    shares = 1 - (1 - rates) ** group
+    return (1 - zeros) * float((shares * counts).sum() / counts.sum().clamp(min=1))
+
+
+def assumed(levels: int) -> Active:
+    """Of neurons that were not calibrated."""
+    rate = min(1.0, ASSUMED * levels)
+    return lambda group: 1 - (1 - rate) ** group
+
+
+def activity(
+    graph: Graph,
+    tensors: Mapping[str, Tensor],
+    kinds: Mapping[str, Carries],
+    sites: Mapping[str, Active],
+) -> dict[str, Active]:
+    """The same of every node's output, by name: 1 of what is no spikes, or is shifted.
+
+    Args:
+        graph: of the network.
+        tensors: its own.
+        kinds: what each node carries.
+        sites: of each site.
+    """
+
+    def evaluate(node: Node, inputs: list[Active]) -> Active:
+        if OPS[node.op].role is Role.SITE:
+            return sites[node.name]
+        if kinds[node.name] is not Carries.SPIKES or node.op.startswith("adaptive"):
+            return lambda group: 1.0
+        if "kernel" in node.attrs:  # a pool is silent where all of its window is
+            window = math.prod(node.attrs["kernel"])
+            return lambda group: max(active(group * window) for active in inputs)
+        if node.op == "batch_norm" or (
+            node.op == "affine" and tensors[node.tensors["shift"]].any()
+        ):
+            return lambda group: 1.0
+        if node.op == "add":  # of two sides of a bend, for one, never both are
+            return lambda group: min(1.0, sum(active(group) for active in inputs))
+        return lambda group: max(active(group) for active in inputs)
+
+    found: dict[str, Active] = {INPUT: lambda group: 1.0}
+
+    def remember(node: Node, inputs: list[Active]) -> Active:
+        found[node.name] = evaluate(node, inputs)
+        return found[node.name]
+
+    walk(graph, found[INPUT], remember)
+    return found
+
+
+def of_inputs(
+    network: Network, kinds: Mapping[str, Carries], sites: Mapping[str, Active]
+) -> dict[str, float | None]:
+    """The share of a node's multiplications that spikes need; none where inputs are none."""
+    tensors = network.tensors()
+    found = activity(network.graph, tensors, kinds, sites)
+    sizes = shapes(network.graph, tensors)
+
+    def given(node: Node) -> float | None:
+        if any(kinds.get(name) is not Carries.SPIKES for name in node.inputs):
+            return None
+        share = max(found[name](1) for name in node.inputs)
+        if node.op != "conv":
+            return share
+        weight = network.tensor(node.tensors["weight"])
+        return share * inside(node, weight, sizes[node.inputs[0]])
+
+    return {node.name: given(node) for node in network.graph.nodes}
+
+
+def inside(node: Node, weight: Tensor, size: tuple[int, ...]) -> float:
+    """The share of a convolution's multiplications that are not with the padding.
+
+    Args:
+        node: a convolution.
+        weight: ``[C_out, C/groups, *kernel]``.
+        size: of its input, ``(C, *N)``.
+    """
+    window = (node.attrs[key] for key in ("stride", "padding", "dilation"))
+    share = 1.0
+    for n, kernel, stride, padding, dilation in zip(
+        size[1:], weight.shape[2:], *window, strict=True
+    ):
+        places = (n + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+        starts = range(-padding, places * stride - padding, stride)
+        taps = [0 <= start + dilation * k < n for start in starts for k in range(kernel)]
+        share *= sum(taps) / len(taps)
+    return share

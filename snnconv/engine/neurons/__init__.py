@@ -1,0 +1,1 @@
+"""Neurons as compiled scans over time, forward and backward."""

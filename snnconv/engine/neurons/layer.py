@@ -1,0 +1,82 @@
+"""A layer of neurons in simulation, by its compiled scan.
+
+Of a convolution by events the currents are computed for a few samples, then scanned while they are
+in the cache, and forgotten.
+
+Shape:
+    ``[T, B, *N] -> [T, B, *N]``.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from snnconv.core.jit import Pieces, share
+from snnconv.engine.event_conv.bit_spikes import Packed
+from snnconv.engine.event_conv.deferred import Pending
+from snnconv.engine.event_conv.line_ranges import bands
+from snnconv.engine.memory_layout import Flat
+from snnconv.engine.neurons.kernels import PREPARE, Run, Scan, summable
+from snnconv.engine.spike_sums import Tally
+from snnconv.neurons.base import Neuron, Spikes
+
+_CACHED = 1 << 16  # currents at once: half of a small second-level cache, in float32
+
+
+def run_layer(
+    prepare: Callable[[Any, Run, Any], Scan],
+    neuron: Neuron[Any],
+    currents: Tensor | Pending,
+    state: Any,
+    keep: Tensor | None,
+    counted: bool,
+    averaged: bool = False,
+    tally: Tally | None = None,
+    packed: bool = False,
+) -> tuple[Spikes, Any, Packed | None]:
+    """All steps of a sequence; see :func:`snnconv.engine.dispatch.fire`."""
+    if isinstance(currents, Pending) and neuron.remembers:
+        currents = currents.tensor()
+    if tally is not None and not summable(tally):
+        counted, tally = True, None
+    if not isinstance(currents, Pending):
+        layer = Run(Flat.of(currents), len(currents), keep, counted, averaged, tally, packed)
+        scan = prepare(neuron, layer, state)
+        return *scan.whole(layer, currents), scan.out.packed
+    flat = Flat(torch.Size(currents.shape[1:]), channels_last=True)
+    layer = Run(flat, currents.shape[0], keep, counted, averaged, tally, packed)
+    scan = prepare(neuron, layer, state)
+    _interleave(currents, flat, scan)
+    return scan.out.spikes, scan.state(None), scan.out.packed
+
+
+def _interleave(currents: Pending, flat: Flat, scan: Scan) -> None:
+    steps, samples, channels, height, width = currents.shape
+    line = width * channels  # neurons
+    neurons = height * line
+    images = currents.images()
+    others = [x if isinstance(x, Packed) else flat.rows(x) for x in currents.others]
+    at_once = max(1, _CACHED // (steps * neurons))
+
+    def go(pieces: Pieces) -> None:
+        memory = torch.empty(steps * at_once * neurons).numpy()  # aligned, as numpy.s is not
+        for low, high, top, bottom in bands(pieces, height, at_once):
+            first, last = low * neurons + top * line, (high - 1) * neurons + bottom * line
+            rows = memory[: steps * (last - first)].reshape(steps, last - first)
+            images(low, high, top, steps, rows.reshape(-1, bottom - top, width, channels))
+            for other in others:
+                if isinstance(other, Packed):
+                    other.add_to(rows, first)
+                else:
+                    rows += other[:, first:last]
+            scan.run(first, last, rows, first)
+
+    share(go, samples * height, steps * line, height)
+
+
+KERNELS: Mapping[type[Neuron[Any]], Callable[..., tuple[Spikes, Any, Packed | None]]] = {
+    kind: functools.partial(run_layer, prepare) for kind, prepare in PREPARE.items()
+}

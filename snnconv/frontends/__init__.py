@@ -1,0 +1,1 @@
+"""Where networks come from: modules, exported programs, ONNX files, factories."""

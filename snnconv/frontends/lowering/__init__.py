@@ -1,0 +1,1 @@
+"""From operations of any front end to those of the graph."""

@@ -1,0 +1,122 @@
+"""Forms of sums, and of sums and products with constants: what keeps the mean over time."""
+
+import torch
+from torch import Tensor
+
+from snnconv.frontends.lowering.contract import Activation, Made, Refused, Shape, Stored, activation
+from snnconv.graph.remedies import BATCH_FIRST
+
+
+def add(shape: Shape, x: object, other: object, alpha: float = 1) -> Made:
+    """``x + alpha*other``: of two activations, or of one and a constant."""
+    if not isinstance(x, Activation):
+        x, other = other, x
+        if alpha != 1:
+            return affine(shape, x, alpha, other)
+    if not isinstance(other, Activation):
+        return affine(shape, x, 1, _times(other, alpha))
+    sources = [activation(x), other]
+    if any(len(source.shape) != len(shape) for source in sources):
+        raise Refused("a sum that mixes samples", BATCH_FIRST)
+    scaled = other if alpha == 1 else affine(other.shape, other, alpha)
+    return Made("add", [sources[0], scaled])
+
+
+def sub(shape: Shape, x: object, other: object, alpha: float = 1) -> Made:
+    """``x - alpha*other``."""
+    return add(shape, x, other, -alpha)
+
+
+def rsub(shape: Shape, x: object, other: object, alpha: float = 1) -> Made:
+    """``other - alpha*x``."""
+    return add(shape, other, x, -alpha)
+
+
+def neg(shape: Shape, x: object) -> Made:
+    """``-x``."""
+    return affine(shape, x, -1)
+
+
+def mul(shape: Shape, x: object, other: object) -> Made:
+    """A product: of two activations it does not keep the mean over time, so no neuron can."""
+    if not isinstance(x, Activation):
+        x, other = other, x
+    if isinstance(other, Activation):
+        if any(len(source.shape) != len(shape) for source in (activation(x), other)):
+            raise Refused("a product that mixes samples", BATCH_FIRST)
+        return Made("multiply", [activation(x), other])
+    return affine(shape, x, other)
+
+
+def div(shape: Shape, x: object, other: object, rounding_mode: object = None) -> Made:
+    """A quotient by a constant, or by an activation, which is a product with its reciprocal."""
+    if rounding_mode is not None:
+        raise Refused("a quotient that is rounded")
+    if isinstance(other, Activation):
+        inverse = Made("pointwise", [other], {"function": "reciprocal", "arguments": []})
+        if isinstance(x, Activation):
+            return Made("multiply", [mul(shape, x, other).sources[0], inverse])
+        return line(inverse, constant(shape, x), learned=isinstance(x, Stored))
+    return affine(shape, x, _inverse(other))
+
+
+def line(
+    x: Activation | Made,
+    scale: float | Tensor,
+    shift: float | Tensor = 0.0,
+    learned: bool = False,
+) -> Made:
+    """``x*scale + shift``, of a value that perhaps has to be made first.
+
+    Training leaves it as it is, unless it is the network's own.
+    """
+    given = (n if isinstance(n, Tensor) else _number(n) for n in (scale, shift))
+    factor, summand = (Stored("", tensor) for tensor in given)
+    attrs = {} if learned else {"fixed": True}
+    return Made("affine", [x], attrs, {"scale": factor, "shift": summand})
+
+
+def affine(shape: Shape, x: object, scale: object = 1, shift: object = 0) -> Made:
+    """``x*scale + shift``, each a number or a tensor of the network's own."""
+    source = activation(x)
+    if source.shape != shape:
+        raise Refused("a constant that the value is expanded to", "expand the value before")
+    learned = any(isinstance(value, Stored) for value in (scale, shift))
+    return line(source, constant(shape, scale), constant(shape, shift), learned)
+
+
+def _times(value: object, factor: float) -> object:
+    """A constant times a number; what is no constant is refused later."""
+    if isinstance(value, Stored):
+        return value if factor == 1 else Stored("", factor * value.value)
+    return factor * value if isinstance(value, int | float) else value
+
+
+def _inverse(value: object) -> object:
+    """One over a constant."""
+    if isinstance(value, Stored):
+        return Stored("", 1 / value.value)
+    return 1 / value if isinstance(value, int | float) else value
+
+
+def _number(value: float) -> Tensor:
+    return torch.tensor([float(value)])
+
+
+def constant(shape: Shape, value: object) -> Tensor:
+    """A number or a tensor as ``[1]``; as ``[C]`` where it is one a channel; else as ``[*N]``.
+
+    The last has the rank of a sample, which it broadcasts to.
+    """
+    if isinstance(value, bool | int | float):
+        return _number(value)
+    if not isinstance(value, Stored):
+        raise Refused(f"a constant that is no number ({value!r})")
+    tensor = value.value.detach().float()
+    sizes = [1] * (len(shape) - tensor.dim()) + list(tensor.shape)
+    if len(sizes) > len(shape) or sizes[:1] not in ([], [1]):
+        if tensor.numel() and bool((tensor == tensor.reshape(-1)[0]).all()):
+            return tensor.reshape(-1)[:1]  # of all samples the same: ``zeros_like(x)``
+        raise Refused(f"the constant '{value.name}', which differs from sample to sample")
+    by_channel = all(n == 1 for n in sizes[2:])
+    return tensor.reshape(-1 if by_channel else sizes[1:])

@@ -1,0 +1,147 @@
+"""Forms of attention: products, a softmax, and lines, as it would be written out."""
+
+import math
+from collections.abc import Mapping
+
+import torch
+
+from snnconv.frontends.lowering import layers
+from snnconv.frontends.lowering.arithmetic import constant, line
+from snnconv.frontends.lowering.builder import shape_of
+from snnconv.frontends.lowering.contract import (
+    Activation,
+    Made,
+    Refused,
+    Shape,
+    Stored,
+    activation,
+    stored,
+)
+
+ATTRIBUTES = ("num_heads", "batch_first", "add_zero_attn", "tensors")
+"""Of a module, what its form takes."""
+
+_MASKED = -1e9  # added where nothing is to be looked at: its exponential is 0, and it is finite
+
+
+def product(
+    shape: Shape,
+    query: object,
+    key: object,
+    value: object,
+    attn_mask: object = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Made:
+    """``softmax(q @ k.T * scale + mask) @ v`` of ``[B, ..., L, E]``."""
+    if dropout_p:
+        raise Refused("dropout that is on outside training: pass dropout_p=0 there")
+    if enable_gqa:
+        raise Refused("attention of groups of heads (enable_gqa)", "repeat the keys and values")
+    parts = [activation(x) for x in (query, key, value)]
+    return _attended(*parts, mask=_mask(parts, attn_mask, is_causal), scale=scale)[0]
+
+
+def module(
+    shape: Shape,
+    query: object,
+    key: object,
+    value: object,
+    key_padding_mask: object = None,
+    need_weights: bool = True,
+    attn_mask: object = None,
+    average_attn_weights: bool = True,
+    is_causal: bool = False,
+    *,
+    num_heads: int,
+    batch_first: bool,
+    add_zero_attn: bool,
+    tensors: Mapping[str, Stored],
+) -> list[Made | None]:
+    """``nn.MultiheadAttention``: what it gives, and its weights where they are asked for."""
+    sources = [activation(x) for x in (query, key, value)]
+    if not batch_first or any(len(source.shape) != 3 for source in sources):
+        raise Refused(
+            "attention without batch_first=True: samples are to come first",
+            "make it with batch_first=True, or turn its input: x.transpose(0, 1)",
+        )
+    if key_padding_mask is not None or add_zero_attn or "bias_k" in tensors:
+        raise Refused(
+            "attention with a padding mask, bias_k or add_zero_attn",
+            "leave them out: with samples of one length, padding needs no mask",
+        )
+    if isinstance(attn_mask, Stored) and attn_mask.value.dtype is torch.bool:
+        attn_mask = Stored("", ~attn_mask.value)  # here True is what is not looked at
+    causal = is_causal and attn_mask is None
+    heads = [
+        _heads(source, num_heads, *_projection(tensors, index))
+        for index, source in enumerate(sources)
+    ]
+    mask = _mask(heads, attn_mask, causal)
+    mixed, weights = _attended(*heads, mask=mask, scale=None)
+    length, size = sources[0].shape[1], tensors["out_proj.weight"].value.shape[1]
+    rows = Made("permute", [mixed], {"dims": [2, 1, 3]})
+    joined = Made("reshape", [rows], {"shape": [length, size]})
+    bias = tensors.get("out_proj.bias")
+    roles = {"weight": tensors["out_proj.weight"], "bias": bias}
+    out = Made("linear", [joined], {}, roles)
+    if not need_weights:
+        return [out, None]
+    if average_attn_weights:
+        weights = Made("mean", [weights], {"dims": [1], "keepdim": False})
+    return [out, weights]
+
+
+def _projection(tensors: Mapping[str, Stored], index: int) -> tuple[Stored, Stored | None]:
+    """Weight and bias of queries, keys or values."""
+    if "in_proj_weight" in tensors:
+        weight = tensors["in_proj_weight"].value.chunk(3)[index]
+    else:
+        weight = tensors[f"{'qkv'[index]}_proj_weight"].value
+    bias = tensors.get("in_proj_bias")
+    return Stored("", weight), None if bias is None else Stored("", bias.value.chunk(3)[index])
+
+
+def _heads(x: Activation, heads: int, weight: Stored, bias: Stored | None) -> Made:
+    """``[B, L, E] -> [B, heads, L, E/heads]``."""
+    length, size = x.shape[1], weight.value.shape[0]
+    rows = layers.linear(x.shape, x, weight, bias)
+    split = Made("reshape", [rows], {"shape": [length, heads, size // heads]})
+    return Made("permute", [split], {"dims": [2, 1, 3]})
+
+
+def _attended(
+    query: Activation | Made,
+    key: Activation | Made,
+    value: Activation | Made,
+    *,
+    mask: object,
+    scale: float | None,
+) -> tuple[Made, Made]:
+    """What queries find, and the weights of it."""
+    rank = len(shape_of(key))
+    if rank < 3 or not rank == len(shape_of(query)) == len(shape_of(value)):
+        raise Refused("attention that mixes samples", "give [B, L, E] or [B, heads, L, E]")
+    swapped = [*range(1, rank - 2), rank - 1, rank - 2]
+    products = Made("matmul", [query, Made("permute", [key], {"dims": swapped})])
+    factor = 1 / math.sqrt(shape_of(query)[-1]) if scale is None else float(scale)
+    shift = 0.0 if mask is None else constant(shape_of(products), mask)
+    weights = Made("softmax", [line(products, factor, shift)], {"dim": rank - 1})
+    return Made("matmul", [weights, value]), weights
+
+
+def _mask(parts: list[Activation] | list[Made], mask: object, causal: bool) -> Stored | None:
+    """What is added to products before the softmax."""
+    if causal:
+        length, other = shape_of(parts[0])[-2], shape_of(parts[1])[-2]
+        mask = Stored("", torch.ones(length, other, dtype=torch.bool).tril())
+    if mask is None:
+        return None
+    if not isinstance(mask, Stored):
+        raise Refused("attention with a mask that depends on the input", "give it a fixed mask")
+    own = stored("mask", mask).value
+    if own.dtype is torch.bool:
+        return Stored("", (~own).float() * _MASKED)
+    return Stored("", own.float().clamp(min=_MASKED))

@@ -1,0 +1,100 @@
+"""A graph under construction: each node that a form made gets a free name, and its tensors too."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from snnconv.errors import said
+from snnconv.frontends.lowering.contract import Activation, Made, Refused, Shape, Stored
+from snnconv.graph.ir import INPUT, Node
+from snnconv.graph.ops import OPS, Role
+
+
+class Assembly:
+    """Nodes in topological order, and their tensors in float32.
+
+    Attributes:
+        nodes: by name.
+        tensors: by name; one that several nodes were given is here once.
+    """
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, Node] = {}
+        self.tensors: dict[str, Tensor] = {}
+        self._given: dict[str, Tensor] = {}  # what each name was given for
+        self._added: dict[int, tuple[Made, str]] = {}  # by identity, which the pair keeps unique
+
+    def add(self, made: Made, base: str) -> str:
+        """Take a node in, and those that it is made of; one and the same only once.
+
+        Args:
+            made: what a form gave.
+            base: its name, where that is free.
+
+        Returns:
+            Its name.
+        """
+        if id(made) in self._added:
+            return self._added[id(made)][1]
+        inputs = tuple(
+            self.add(source, base) if isinstance(source, Made) else source.node
+            for source in made.sources
+        )
+        name, count = base, 1
+        while name == INPUT or name in self.nodes:
+            count += 1
+            name = f"{base}@{count}"
+        self.nodes[name] = Node(name, made.op, inputs, made.attrs, {})
+        self.give(name, made.tensors)
+        self._added[id(made)] = (made, name)
+        return name
+
+    def give(self, name: str, tensors: Mapping[str, Stored | None]) -> None:
+        """Let a node use more tensors, by role."""
+        node = self.nodes[name]
+        roles = {
+            role: self._keep(tensor.name or f"{name}.{role}", tensor.value)
+            for role, tensor in tensors.items()
+            if tensor is not None
+        }
+        self.nodes[name] = replace(node, tensors={**node.tensors, **roles})
+
+    def _keep(self, base: str, value: Tensor) -> str:
+        name, count = base, 1
+        while self._given.get(name, value) is not value:
+            count += 1
+            name = f"{base}@{count}"
+        if name not in self._given:
+            self._given[name] = value
+            self.tensors[name] = value.detach().cpu().float().contiguous().clone()
+        return name
+
+
+def is_analog(made: Made) -> bool:
+    """Whether no neuron stands for a node, or for one that has to be made first."""
+    return OPS[made.op].role is Role.ANALOG or any(
+        is_analog(source) for source in made.sources if isinstance(source, Made)
+    )
+
+
+def shape_of(value: Activation | Made) -> Shape:
+    """The shape of a value, with the batch; computes no value.
+
+    Raises:
+        Refused: attributes, tensors and sources that do not fit.
+    """
+    if isinstance(value, Activation):
+        return value.shape
+    sources = [torch.empty(shape_of(source), device="meta") for source in value.sources]
+    tensors = {
+        role: torch.empty(tensor.value.shape, device="meta")
+        for role, tensor in value.tensors.items()
+        if tensor is not None
+    }
+    try:
+        return tuple(OPS[value.op].run(value.attrs, tensors, sources).shape)
+    except (RuntimeError, TypeError, ValueError, LookupError, ArithmeticError) as error:
+        shapes = [list(source.shape[1:]) for source in sources]
+        raise Refused(f"inputs of shape {shapes} that do not fit it ({said(error)})") from error

@@ -1,0 +1,196 @@
+"""Forms of piecewise-linear functions: each is a sum of ReLUs of lines, so neurons stand for it.
+
+A line, ``scale*x + shift``, keeps the mean over time. A bend is a ReLU: a leaky one is
+``max(x, 0) - slope*max(-x, 0)``, and takes two neurons; a clip is one that starts elsewhere than at
+0, ``max(x - low, 0) + low``, and takes one.
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from snnconv.frontends.lowering.arithmetic import constant, line
+from snnconv.frontends.lowering.builder import shape_of
+from snnconv.frontends.lowering.contract import (
+    Activation,
+    Made,
+    Refused,
+    Shape,
+    Stored,
+    activation,
+    stored,
+)
+from snnconv.graph.remedies import BATCH_FIRST
+
+Value = Activation | Made
+
+
+def _relu(x: Value, ceiling: float = math.inf) -> Made:
+    return Made("relu", [x], {"ceiling": ceiling if ceiling < math.inf else None})
+
+
+def relu(shape: Shape, x: object, inplace: bool = False) -> Made:
+    """``max(x, 0)``."""
+    return clamp(shape, x, 0)
+
+
+def relu6(shape: Shape, x: object, inplace: bool = False) -> Made:
+    """``min(max(x, 0), 6)``."""
+    return clamp(shape, x, 0, 6)
+
+
+def hardtanh(
+    shape: Shape, x: object, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
+) -> Made:
+    """``min(max(x, min_val), max_val)``."""
+    return clamp(shape, x, min_val, max_val)
+
+
+def hardsigmoid(shape: Shape, x: object, inplace: bool = False) -> Made:
+    """``min(max(x/6 + 1/2, 0), 1)``."""
+    return clipped_line(x, 1 / 6, 0.5)
+
+
+def clipped_line(x: object, slope: float, shift: float) -> Made:
+    """``min(max(slope*x + shift, 0), 1)``."""
+    return _relu(line(activation(x), slope, shift), 1.0)
+
+
+def clamp(shape: Shape, x: object, min: Any = None, max: Any = None) -> Made:  # noqa: A002
+    """``min(max(x, low), high)``; either may be left out, or infinite.
+
+    Without the lower one it is the ceiling of the ReLU that it is applied to, if it is to one.
+    """
+    low, high = (_bound(bound, end) for bound, end in ((min, -math.inf), (max, math.inf)))
+    if low >= high:
+        raise Refused(f"a clip to [{min}, {max}], which leaves one number")
+    source = activation(x)
+    if (low, high) == (-math.inf, math.inf):
+        return Made("identity", [source])
+    if low > -math.inf:
+        return _from(source, low, high)
+    behind = source.made
+    if behind is None or behind.op != "relu" or high <= 0:
+        return _below(source, torch.tensor([high]))
+    own = behind.attrs["ceiling"]
+    bare = Activation(behind.inputs[0], source.shape)
+    return _relu(bare, high if own is None or own > high else own)
+
+
+def clamp_max(shape: Shape, x: object, max: Any) -> Made:  # noqa: A002
+    """``min(x, high)``."""
+    return clamp(shape, x, None, max)
+
+
+def _bound(value: Any, none: float) -> float:
+    if value is None:
+        return none
+    if isinstance(value, Stored) and value.value.numel() == 1:
+        return float(value.value)
+    if isinstance(value, int | float):
+        return float(value)
+    raise Refused("a clip by bounds that are no numbers", "clip by torch.maximum and torch.minimum")
+
+
+def _from(x: Value, low: float, high: float) -> Made:
+    if low == 0:
+        return _relu(x, high)
+    return line(_relu(line(x, 1.0, -low), high - low), 1.0, low)
+
+
+def _below(x: Value, high: Tensor) -> Made:
+    return line(_relu(line(x, -1.0, high)), -1.0, high)
+
+
+def maximum(shape: Shape, x: object, other: object) -> Made:
+    """``max(x, other)``: of two activations, or of one and a constant."""
+    if isinstance(x, Value) and isinstance(other, Value):
+        return Made("add", [_relu(_difference(shape, x, other)), other])
+    source, bound = _with_constant(shape, x, other)
+    if not bound.any():
+        return _relu(source)
+    return line(_relu(line(source, 1.0, -bound)), 1.0, bound)
+
+
+def minimum(shape: Shape, x: object, other: object) -> Made:
+    """``min(x, other)``: of two activations, or of one and a constant."""
+    if isinstance(x, Value) and isinstance(other, Value):
+        return Made("add", [line(_relu(_difference(shape, x, other)), -1.0), x])
+    source, bound = _with_constant(shape, x, other)
+    if isinstance(source, Activation) and bound.numel() == 1:
+        return clamp(shape, source, None, float(bound))
+    return _below(source, bound)
+
+
+def _difference(shape: Shape, x: Value, other: Value) -> Made:
+    if not len(shape_of(x)) == len(shape_of(other)) == len(shape):
+        raise Refused("a comparison that mixes samples", BATCH_FIRST)
+    return Made("add", [x, line(other, -1.0)])
+
+
+def _with_constant(shape: Shape, x: object, other: object) -> tuple[Value, Tensor]:
+    """Of two operands, in either order, the one that depends on the input and the other."""
+    if isinstance(x, Stored):
+        x, other = other, x
+    source = x if isinstance(x, Made) else activation(x)
+    if shape_of(source) != shape:
+        raise Refused("a constant that the value is expanded to", "expand the value before")
+    return source, constant(shape, stored("bound", other))
+
+
+def leaky_relu(
+    shape: Shape, x: object, negative_slope: float = 0.01, inplace: bool = False
+) -> Made:
+    """A ReLU with a slope below 0."""
+    return _bent(activation(x), torch.tensor([float(negative_slope)]))
+
+
+def prelu(shape: Shape, x: object, weight: object) -> Made:
+    """The same with a slope that was learned, one for all or one a channel."""
+    slope = stored("weight", weight).value.detach().float().reshape(-1)
+    return _bent(activation(x), slope, learned=True)
+
+
+def rrelu(
+    shape: Shape,
+    x: object,
+    lower: float = 1 / 8,
+    upper: float = 1 / 3,
+    training: bool = False,
+    inplace: bool = False,
+) -> Made:
+    """The same with a slope that is drawn in training; outside training it is the mean."""
+    if training:
+        raise Refused("a slope that is drawn outside training: pass training=self.training")
+    return leaky_relu(shape, x, (lower + upper) / 2)
+
+
+def magnitude(shape: Shape, x: object) -> Made:
+    """``|x|``."""
+    return leaky_relu(shape, x, -1.0)
+
+
+def _bent(x: Activation, slope: Tensor, learned: bool = False) -> Made:
+    if x.made is not None and x.made.op == "relu":  # it has no side below 0
+        return Made("identity", [x])
+    return Made("add", [_relu(x), line(_relu(line(x, -1.0)), -slope, learned=learned)])
+
+
+def softshrink(shape: Shape, x: object, lambd: float = 0.5) -> Made:
+    """``x`` nearer to 0 by lambda, and 0 where it was as near as that."""
+    above, below = _relu(line(activation(x), 1.0, -lambd)), _relu(line(activation(x), -1.0, -lambd))
+    return Made("add", [above, line(below, -1.0)])
+
+
+def threshold(
+    shape: Shape, x: object, threshold: float, value: float, inplace: bool = False
+) -> Made:
+    """``x if x > threshold else value``: without a jump it is a ReLU that starts there."""
+    if threshold != value:
+        raise Refused(
+            f"a threshold at {threshold} with value {value}, which jumps",
+            "train the network with ReLU in its place",
+        )
+    return clamp(shape, x, threshold)

@@ -1,0 +1,168 @@
+"""Accuracy of an ANN, and whether its input looks as it should."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from snnconv.core import distributed
+from snnconv.core.metadata import DataFacts
+from snnconv.core.progress import Progress
+from snnconv.data.dataset import Normalisation, Split, batches
+
+
+@torch.no_grad()
+def accuracy(
+    network: nn.Module,
+    split: Split,
+    facts: DataFacts,
+    order: Tensor,
+    batch_size: int,
+    device: torch.device,
+    progress: Progress,
+) -> float:
+    """The share of samples classified right, 0..1, in evaluation mode."""
+    network.eval()
+    mine = distributed.share(order)
+    correct = 0
+    with progress.task("accuracy", len(mine)) as advance:
+        for _, x, labels in batches(split, facts, mine, batch_size):
+            correct += int((network(x.to(device)).argmax(1).cpu() == labels).sum())
+            advance(len(labels))
+    return distributed.total([correct], device)[0] / len(order)
+
+
+ALPHA = 1e-3
+"""Chance of a wrong warning."""
+
+_PIXELS = 2.0  # a value or a mean above is of no sample in 0..1
+_IMAGENET = Normalisation(255.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_CANDIDATES = (
+    Normalisation(255.0, (0.0,), (1.0,)),
+    Normalisation(255.0, (0.5,), (0.5,)),
+    Normalisation(1.0, (0.0,), (1.0,)),
+)
+"""How networks are commonly fed with pixels: 0..1, -1..1, and as they are."""
+
+
+@dataclass
+class Seen:
+    """What an ANN did on samples, added up.
+
+    Attributes:
+        right: samples classified right.
+        samples: all.
+        low: the smallest value before normalisation.
+        high: the largest one.
+    """
+
+    right: int = 0
+    samples: int = 0
+    low: float = math.inf
+    high: float = -math.inf
+
+    def add(self, x: Tensor, logits: Tensor, labels: Tensor, facts: DataFacts) -> None:
+        """Add a batch of normalised samples ``[B, *shape]`` and its logits ``[B, classes]``."""
+        self.right += int((logits.argmax(1).cpu() == labels).sum())
+        self.samples += len(labels)
+        shape = (1, -1, *[1] * (x.dim() - 2))
+        mean, std = (torch.tensor(v).reshape(shape) for v in (facts.mean, facts.std))
+        values = x.cpu() * std + mean
+        self.low, self.high = (
+            min(self.low, float(values.min())),
+            max(self.high, float(values.max())),
+        )
+
+    def total(self, device: torch.device) -> "Seen":
+        """Of all processes together."""
+        right, samples = distributed.total([self.right, self.samples], device)
+        low, high = distributed.largest(torch.tensor([-self.low, self.high]), device).tolist()
+        return Seen(int(right), int(samples), -low, high)
+
+    @property
+    def accuracy(self) -> float:
+        """The share classified right."""
+        return self.right / self.samples
+
+
+def at_least(right: int, samples: int, chance: float) -> float:
+    """The probability of so many right answers or more by chance: an exact binomial tail."""
+    if right <= 0 or chance >= 1:
+        return 1.0
+    hit, miss = math.log(chance), math.log1p(-chance)
+    return math.fsum(
+        math.exp(
+            math.lgamma(samples + 1)
+            - math.lgamma(k + 1)
+            - math.lgamma(samples - k + 1)
+            + k * hit
+            + (samples - k) * miss
+        )
+        for k in range(right, samples + 1)
+    )
+
+
+def near_chance(seen: Seen, classes: int) -> bool:
+    """Whether an accuracy may well be luck; never where a perfect network might look like that."""
+    chance = 1 / classes
+    return (
+        at_least(seen.samples, seen.samples, chance)
+        < ALPHA
+        <= at_least(seen.right, seen.samples, chance)
+    )
+
+
+def misfit(seen: Seen, facts: DataFacts) -> str | None:
+    """What does not go together in the samples' values and their mean and std, if anything."""
+    untouched = set(facts.mean) == {0.0} and set(facts.std) == {1.0}
+    values = f"values of {seen.low:.3g} to {seen.high:.3g}"
+    told = f"mean {_told(facts.mean)} and std {_told(facts.std)}"
+    of_pixels = max(*map(abs, facts.mean), *facts.std) > _PIXELS
+    if of_pixels and max(-seen.low, seen.high) <= 1:
+        return (
+            f"the samples have {values}, and {told} look like those of pixels in 0..255. "
+            "Take pixels as they are (--scale 1), or give mean and std of values in 0..1"
+        )
+    if seen.high > 10 * _PIXELS and not of_pixels and not untouched:
+        return (
+            f"the samples have {values}, as pixels have, and {told} look like those of values in "
+            "0..1. Divide the samples (--scale 255), or give mean and std of pixels"
+        )
+    return None
+
+
+def _told(figures: tuple[float, ...]) -> str:
+    shown = ", ".join(f"{figure:g}" for figure in figures[:3])
+    return f"{shown}, ..." if len(figures) > 3 else shown
+
+
+def candidates(facts: DataFacts, scale: float) -> dict[str, DataFacts]:
+    """Normalisations that a network of another tool may have been trained under.
+
+    Args:
+        facts: as they are.
+        scale: that raw values were divided by for them.
+
+    Returns:
+        By the options that say so, facts for the same values.
+    """
+    common = [*_CANDIDATES, *([_IMAGENET] if facts.shape[0] == 3 else [])]
+    # the data set's own figures as those of raw values, as a file may have them
+    common.append(Normalisation(1.0, facts.mean, facts.std))
+    as_is = facts.scale is None and scale == 1  # raw values in 0..1, which have no other scale
+    found = {}
+    for one in common:
+        assert one.scale is not None
+        factor = 1.0 if as_is else one.scale / scale
+        made = facts.model_copy(
+            update={
+                "mean": tuple(value * factor for value in one.mean),
+                "std": tuple(value * factor for value in one.std),
+            }
+        )
+        told = "" if as_is else f"--scale {one.scale:g} "
+        mean, std = (",".join(f"{v:g}" for v in values) for values in (one.mean, one.std))
+        if (made.mean, made.std) != (facts.mean, facts.std):
+            found[f"{told}--mean {mean} --std {std}"] = made
+    return found

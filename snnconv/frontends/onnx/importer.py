@@ -1,0 +1,60 @@
+"""``network.onnx`` as a graph: read, translated, and compared with the file it came from."""
+
+import math
+from pathlib import Path
+
+from snnconv.errors import UnsupportedError
+from snnconv.frontends.onnx.crosscheck import judge
+from snnconv.frontends.onnx.file import Model, read_model
+from snnconv.frontends.onnx.tensors import LARGEST
+from snnconv.frontends.onnx.translate import translate
+from snnconv.frontends.torch.capture import Captured, check_finite
+
+
+def import_onnx(
+    file: Path,
+    input_shape: tuple[int, ...],
+    analog: bool = False,
+    tokens: int | None = None,
+    output: str | None = None,
+) -> Captured:
+    """A file's graph and tensors, in float32, and how far they are from the file.
+
+    Args:
+        file: opset 7 to the newest that the installed ``onnx`` knows.
+        input_shape: of one sample of the data; it settles sizes that the file leaves open.
+        analog: take operations that no neuron stands for.
+        tokens: of a network on texts, how many token numbers there are.
+        output: which of several outputs are the logits.
+
+    Raises:
+        UsageError: there is no such file.
+        UnsupportedError: a file that is not valid or can't be converted, an input of another
+            shape, NaN or Inf.
+        CheckFailedError: the graph does not compute what the file does.
+    """
+    model = read_model(file, tokens is not None, output)
+    _check_input(model, input_shape)
+    graph, tensors, ending = translate(model, input_shape, analog, tokens is not None)
+    check_finite(tensors)
+    return Captured(graph, tensors, judge(model, graph, tensors, ending, tokens))
+
+
+def _check_input(model: Model, input_shape: tuple[int, ...]) -> None:
+    batch, *sample = model.sizes
+    fits = len(sample) == len(input_shape) and all(
+        size in (None, wanted) for size, wanted in zip(sample, input_shape, strict=True)
+    )
+    if not fits:
+        shown = ["?" if size is None else size for size in sample]
+        raise UnsupportedError(
+            f"{model.file} does not fit the data",
+            f"an input '{model.input}' of shape {shown} for samples of {list(input_shape)}",
+            "give the data set this network was trained on (--data)",
+        )
+    if (batch or 1) * math.prod(input_shape) > LARGEST:
+        raise UnsupportedError(
+            f"{model.file} can't be imported",
+            f"an input for {batch} samples at once",
+            "export it with a batch of 1",
+        )

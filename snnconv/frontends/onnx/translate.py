@@ -1,0 +1,247 @@
+"""From an ONNX file to a graph: one walk over its operators, each a form of the closed list.
+
+What can't be converted is collected, and all of it is reported at once.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from torch import Tensor
+
+from snnconv.errors import Obstacle, ObstaclesError, UnsupportedError, said
+from snnconv.frontends.lowering.builder import Assembly, is_analog, shape_of
+from snnconv.frontends.lowering.contract import Activation, Made, Refused, Shape, Stored, Turned
+from snnconv.frontends.onnx import batch_axis
+from snnconv.frontends.onnx.call import Call, Operand
+from snnconv.frontends.onnx.constants import FOLDED, evaluate
+from snnconv.frontends.onnx.file import Model, Operator, needed, reads
+from snnconv.frontends.onnx.inferred import shapes
+from snnconv.frontends.onnx.layers import as_bias
+from snnconv.frontends.onnx.operators import FUNCTIONS, OPERATORS
+from snnconv.frontends.onnx.tensors import LARGEST, read
+from snnconv.frontends.torch.capture import BATCH
+from snnconv.frontends.torch.translate import reachable
+from snnconv.graph.ir import INPUT, Graph
+from snnconv.graph.remedies import ANALOG
+
+Ending = Callable[[Tensor], Tensor]
+_MOVES = ("Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze")
+_CONTROL = ("Loop", "Scan", "SequenceMap")
+NO_NEURON = "a function that no neuron stands for"
+
+
+def translate(
+    model: Model, input_shape: tuple[int, ...], analog: bool = False, texts: bool = False
+) -> tuple[Graph, dict[str, Tensor], Ending | None]:
+    """A file's graph, its tensors, and the softmax at its end that was dropped, if any.
+
+    Args:
+        model: what the file holds.
+        input_shape: of one sample.
+        analog: whether to take operations that no neuron stands for.
+        texts: whether the input is token numbers.
+
+    Raises:
+        ObstaclesError: operators outside the closed list, all of them, each with its name.
+        UnsupportedError: an output that is no logits.
+    """
+    translator = _Translator(model, input_shape, analog, texts)
+    for operator in model.operators:
+        translator.read(operator)
+    if translator.obstacles:
+        raise ObstaclesError(str(model.file), translator.obstacles)
+    output = translator.logits()
+    assembly = translator.assembly
+    graph = reachable(Graph(input_shape, tuple(assembly.nodes.values()), output))
+    tensors = {name: assembly.tensors[name] for name in sorted(graph.tensor_names())}
+    return graph, tensors, translator.ending
+
+
+class _Translator:
+    """What is known of the graph so far."""
+
+    def __init__(
+        self, model: Model, input_shape: tuple[int, ...], analog: bool, texts: bool
+    ) -> None:
+        self.model = model
+        self.analog = analog
+        self.texts = texts
+        self.assembly = Assembly()
+        self.obstacles: list[Obstacle] = []
+        self.ending: Ending | None = None
+        self._last = _last(model)
+        self._values: dict[str, Operand] = {"": None, model.input: _input(input_shape)}
+        self._readers = Counter(name for op in model.operators for name in reads(op.proto))
+        self._readers[model.output] += 1
+        self._initialisers = dict(model.initialisers)
+
+    def read(self, operator: Operator) -> None:
+        """Take one operator, or note why it can't be taken."""
+        operands = [self._value(name) for name in operator.inputs if self._is_known(name)]
+        try:
+            if len(operands) < len(operator.inputs):
+                if operator.op not in OPERATORS and operator.op not in FOLDED:
+                    raise _unknown(operator.op)
+                return  # it reads what an operator that was refused would give
+            if operator.op == "If":
+                found = self._branch(operator, operands[0])
+            elif operator.op not in OPERATORS and operator.op not in FOLDED:
+                raise _unknown(operator.op)
+            else:
+                found = self._results(operator, operands)
+        except Refused as refusal:
+            self._refuse(operator, str(refusal), refusal.remedy)
+            found = self._stand_ins(operator, operands)
+        # outputs that nobody reads may have no value, such as the mask of a dropout
+        self._values |= {
+            name: value for name, value in zip(operator.outputs, found, strict=False) if name
+        }
+
+    def _refuse(self, operator: Operator, found: str, remedy: str) -> None:
+        place = f"{operator.name} ({operator.op})"
+        if place not in {obstacle.place for obstacle in self.obstacles[-1:]}:
+            self.obstacles.append(Obstacle(place, found, remedy))
+
+    def _stand_ins(self, operator: Operator, operands: Sequence[Operand]) -> list[Operand]:
+        """Values in place of those of a refused operator, so that what reads them is looked at."""
+        if len(operands) < len(operator.inputs):
+            return []
+        return [Activation(INPUT, shape) for shape in shapes(operator, operands, self.model.opset)]
+
+    def _branch(self, operator: Operator, condition: Operand) -> list[Operand]:
+        """What an ``If`` gives: its condition is constant, so one branch stands in its place."""
+        if not isinstance(condition, Stored):
+            raise Refused("control flow that depends on data")
+        name = "then_branch" if bool(condition.value.reshape(-1)[0]) else "else_branch"
+        branch = operator.attrs[name]
+        self._initialisers |= {tensor.name: tensor for tensor in branch.initializer}
+        outputs = [value.name for value in branch.output]
+        for inner in needed(branch.node, outputs):
+            self.read(inner)
+        return [self._value(output) for output in outputs if self._is_known(output)]
+
+    def logits(self) -> str:
+        """The node that gives the logits ``[B, classes]``; axes of size 1 behind them go."""
+        output = self._value(self.model.output)
+        shape = output.shape if isinstance(output, Activation) else ()
+        whole = len(shape) > 1 and 1 <= shape[1] == math.prod(shape[1:])
+        if not whole or not isinstance(output, Activation):
+            found = f"shape {['B', *shape[1:]]}" if shape else "a constant"
+            raise UnsupportedError(
+                f"{self.model.file} gives no logits [B, classes]",
+                f"the output '{self.model.output}': {found}",
+                "export the network with its logits as the only output",
+            )
+        if len(shape) == 2:
+            return output.node
+        flat = Made("reshape", [output], {"shape": [shape[1]]})
+        return self.assembly.add(flat, self.model.output)
+
+    def _is_known(self, name: str) -> bool:
+        return name in self._values or name in self._initialisers
+
+    def _value(self, name: str) -> Operand:
+        if name not in self._values:
+            tensor = read(self._initialisers[name], self.model.file.parent)
+            self._values[name] = Stored(name, tensor)
+        return self._values[name]
+
+    def _results(self, operator: Operator, operands: Sequence[Operand]) -> list[Operand]:
+        if not any(isinstance(x, Activation | Turned) for x in operands):
+            if operator.op == "Identity":
+                return list(operands)  # an exporter's way to let two layers share a tensor
+            tensors = [x.value if isinstance(x, Stored) else None for x in operands]
+            folder = self.model.file.parent
+            values = evaluate(operator, tensors, self.model.opset, folder)
+            return [Stored("", value) for value in values]
+        if operator.op not in OPERATORS:
+            raise Refused("an operator of values that depend on the input")
+        if operator.op in FUNCTIONS and not self.analog:
+            # what comes behind it is looked at as what it would be
+            self._refuse(operator, NO_NEURON, ANALOG)
+        if operator.op == "Add" and (biased := self._with_bias(operator, operands)):
+            return [biased]
+        form, call = OPERATORS[operator.op], self._call(operator, operands)
+        try:
+            made = batch_axis.made(call, form) if batch_axis.moves_batch(operands) else form(call)
+        except (TypeError, ValueError, LookupError, ArithmeticError) as error:
+            raise Refused(f"attributes that do not fit it ({said(error)})") from error
+        return [
+            self._taken(one, operator) for one in (made if isinstance(made, Sequence) else [made])
+        ]
+
+    def _taken(self, one: batch_axis.Result, operator: Operator) -> Operand:
+        """A value that an operator gives, in the graph."""
+        if isinstance(one, Turned):
+            x = self._add(one.x, operator) if isinstance(one.x, Made) else one.x
+            return Turned(x, one.batch) if one.batch else x
+        return self._add(one, operator) if isinstance(one, Made) else one
+
+    def _call(self, operator: Operator, operands: Sequence[Operand]) -> Call:
+        return Call(
+            operator.op,
+            self.model.opset,
+            self.model.sizes[0],
+            operands,
+            operator.attrs,
+            outputs=len(operator.outputs),
+            read=max(k for k, name in enumerate(operator.outputs, 1) if self._readers[name]),
+            texts=self.texts,
+            last=operator is self._last,
+        )
+
+    def _add(self, made: Made, operator: Operator) -> Activation:
+        if is_analog(made) and not self.analog and operator.op not in FUNCTIONS:
+            self._refuse(operator, NO_NEURON, ANALOG)
+        shape = _bounded(made)
+        if made.ending is not None:
+            self.ending = made.ending
+        name = self.assembly.add(made, operator.name)
+        return Activation(name, shape, self.assembly.nodes[name])
+
+    def _with_bias(self, operator: Operator, operands: Sequence[Operand]) -> Activation | None:
+        """A sum of a matrix product and a constant, as the bias of the one linear layer."""
+        for name, x, constant in zip(operator.inputs, operands, operands[::-1], strict=True):
+            if (
+                isinstance(x, Activation)
+                and isinstance(constant, Stored)
+                and self._readers[name] == 1
+                and (node := self.assembly.nodes.get(x.node)) is not None
+                and node.op == "linear"
+                and "bias" not in node.tensors
+                and (bias := as_bias(constant, x.shape[-1])) is not None
+                and constant.value.dim() <= len(x.shape)
+            ):
+                self.assembly.give(x.node, {"bias": bias})
+                return x
+        return None
+
+
+def _unknown(op: str) -> Refused:
+    found = "control flow" if op in _CONTROL else "an operator that has no counterpart"
+    return Refused(found)
+
+
+def _last(model: Model) -> Operator | None:
+    """The operator that computes the output, which others may bring into its shape."""
+    makers = {name: operator for operator in model.operators for name in operator.outputs}
+    last = makers.get(model.output)
+    while last is not None and last.op in _MOVES:
+        last = makers.get(last.inputs[0])
+    return last
+
+
+def _bounded(made: Made) -> Shape:
+    """The shape of a value that fits in memory, as do those that it is made of."""
+    for source in made.sources:
+        if isinstance(source, Made):
+            _bounded(source)
+    shape = shape_of(made)
+    if math.prod(shape) > BATCH * LARGEST:
+        raise Refused(f"a value of shape {list(shape[1:])}: at most {LARGEST} places are taken")
+    return shape
+
+
+def _input(shape: tuple[int, ...]) -> Activation:
+    return Activation(INPUT, (BATCH, *shape))

@@ -1,0 +1,253 @@
+"""The MODEL grammar: from what a user names to a network with its tensors.
+
+A checkpoint, an ONNX file, an exported program (``.pt2``), a zoo name, ``torchvision:NAME``,
+``package.module:factory`` or ``file.py:factory``; what is no file of its own takes
+``?key=value&...`` as keyword arguments, an ONNX file ``?output=NAME``.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from snnconv.checkpoint import Checkpoint, load
+from snnconv.core.metadata import DataFacts
+from snnconv.core.parsing import parse_pairs
+from snnconv.core.registry import did_you_mean
+from snnconv.core.user_code import call, factories, factory
+from snnconv.errors import UnsupportedError, UsageError
+from snnconv.frontends import pretrained
+from snnconv.frontends.foreign import EXPORTED, FileKind, recognised
+from snnconv.frontends.onnx.file import read_model
+from snnconv.frontends.onnx.importer import import_onnx
+from snnconv.frontends.pt2.importer import import_exported
+from snnconv.frontends.torch.capture import Captured, Verdict, captured
+from snnconv.frontends.weights import read_weights
+from snnconv.graph.network import shapes
+from snnconv.zoo import SIGNALS, TEXTS, ZOO
+
+EMBEDDED = Path(__file__).parent / "digits_cnn.safetensors"
+"""A small CNN trained on the embedded digits: ``snnconv train cnn --data digits``."""
+
+FILES = (".onnx", ".pt2")
+"""Suffixes of files that hold a network of another tool's."""
+
+
+_OTHER_SUFFIXES = (".py", ".pt", ".pth", ".bin", ".ckpt", ".h5", ".keras", ".tflite", ".pb", ".npz")
+"""Those of files that people name, though a network can't be read from them."""
+
+
+NO_DATA = "none"
+"""In place of a data set's name, where a network is looked at without data."""
+
+OPEN_SIZE = 224
+"""What is taken for a size that an ONNX file leaves open, where no data settle it."""
+
+
+class Opened(NamedTuple):
+    """A network from what the user names.
+
+    Attributes:
+        network: as a checkpoint of kind ``ann``.
+        verdict: how far its graph is from where it came from; None for a checkpoint.
+    """
+
+    network: Checkpoint
+    verdict: Verdict | None
+
+
+def is_checkpoint(spec: str) -> bool:
+    """Whether a MODEL names a checkpoint."""
+    return spec.endswith(".safetensors")
+
+
+def open_model(
+    spec: str,
+    weights: Path | None,
+    facts: DataFacts,
+    must_be_trained: bool = True,
+    analog: bool = False,
+    download: bool = False,
+) -> Opened:
+    """A network from what the user names.
+
+    Args:
+        spec: MODEL.
+        weights: a state dict for it, where it is no checkpoint.
+        facts: the data it is for: input shape and number of classes.
+        must_be_trained: refuse a zoo network without weights.
+        analog: take operations that no neuron stands for.
+        download: allow a download of torchvision's weights.
+
+    Raises:
+        UsageError: no such file, module, factory or zoo network.
+        UnsupportedError: a network that can't be captured, or does not fit the data.
+        CheckpointError: a checkpoint or weights file that can't be used.
+    """
+    if is_checkpoint(spec):
+        if weights is not None:
+            raise UsageError(
+                "--weights goes with a network that has none", f"the checkpoint {spec}", "drop it"
+            )
+        return Opened(load(Path(spec), ["ann"]), None)
+    name, _, query = spec.partition("?")
+    options = parse_pairs(query.split("&")) if query else {}
+    if name.endswith(FILES):
+        onnx = name.endswith(".onnx")
+        output = options.pop("output", None) if onnx else None
+        if weights is not None or options:
+            found = f"'{spec}'" if options else f"the file {name}"
+            kind = "an ONNX file" if onnx else "an exported program"
+            taken = "no arguments but ?output=NAME" if onnx else "no arguments"
+            raise UsageError(f"{kind} takes {taken} and no --weights", found, "drop them")
+        other = recognised(Path(name))
+        if other and not (other.name == EXPORTED and name.endswith(".pt2")):
+            raise _other_kind(Path(name), other)
+        given = (Path(name), facts.shape, analog, facts.tokens)
+        if onnx:
+            return _fitting(import_onnx(*given, None if output is None else str(output)), facts)
+        return _fitting(import_exported(*given), facts)
+    if name.lower() in ZOO:
+        name = name.lower()
+        if weights is None and must_be_trained:
+            raise UsageError(
+                f"the zoo's {name} has no trained weights",
+                "no --weights",
+                f"train it first: snnconv train {name} --data {facts.spec}",
+            )
+        defaults = _of_data(name, facts)
+        module = _call(ZOO[name], defaults | options, spec)
+    elif ":" in name:
+        where, _, attribute = name.rpartition(":")
+        torchvision = where.lower() == "torchvision"
+        if torchvision and weights is not None and options.get("weights") is not None:
+            raise UsageError(
+                "a network has one set of weights", f"--weights and '{spec}'", "drop one of them"
+            )
+        maker = pretrained.maker(attribute, download) if torchvision else factory(name)
+        module = _call(maker, options, spec)
+    else:
+        raise _no_network(name, spec)
+    if weights is not None:
+        read_weights(module, weights)
+    return from_module(module, facts, analog)
+
+
+def _other_kind(file: Path, kind: FileKind) -> UsageError:
+    return UsageError(f"{file} is no network that can be read", kind.name, kind.as_model)
+
+
+def _no_network(name: str, spec: str) -> UsageError:
+    """The error for a MODEL that names none: what it is instead, if it is something."""
+    file = Path(name)
+    if file.suffix == ".py" and file.is_file():
+        makers = factories(file)
+        return UsageError(
+            f"{file} is Python, and which network in it is meant is not said",
+            f"'{spec}', in it: {', '.join(makers) or 'no class and no function'}",
+            f"name one: {file}:{makers[0]}" if makers else "define a function that returns it",
+        )
+    if kind := recognised(file):
+        return _other_kind(file, kind)
+    if file.exists():
+        return UsageError(
+            f"{file} is no network that can be read",
+            "a folder" if file.is_dir() else f"a file of a kind that is not known ({file.name})",
+            "export the network to ONNX (torch.onnx.export), or name its factory: file.py:factory",
+        )
+    if file.suffix in _OTHER_SUFFIXES:
+        return UsageError(f"{file} can't be read", "no such file", "check the path")
+    return UsageError(
+        "there is no network of that name",
+        f"'{spec}'",
+        f"{did_you_mean(name, ZOO)}, or FILE.safetensors, FILE.onnx, FILE.pt2, "
+        "torchvision:NAME, file.py:factory",
+    )
+
+
+def _of_data(name: str, facts: DataFacts) -> dict[str, Any]:
+    """What a network of the zoo takes from the data set.
+
+    Raises:
+        UnsupportedError: it is for another kind of data.
+    """
+    wanted, rank = "images [channels, size, size]", 3
+    if name in SIGNALS:
+        wanted, rank = "signals [channels, size]", 2
+    if name in TEXTS:
+        wanted, rank = "texts [length], with a vocabulary", 1
+    if len(facts.shape) != rank or (facts.tokens is None) is (name in TEXTS):
+        texts = "texts, " if facts.tokens else ""
+        raise UnsupportedError(
+            f"the zoo's {name} does not fit the data set '{facts.spec}'",
+            f"{texts}samples of shape {list(facts.shape)}, where it takes {wanted}",
+            "give other data (--data), or a network of your own: file.py:factory",
+        )
+    classes = {"classes": len(facts.classes)}
+    if facts.tokens is not None:
+        return classes | {"tokens": facts.tokens}
+    return classes | {"channels": facts.shape[0], "size": facts.shape[-1]}
+
+
+def own_input(spec: str) -> DataFacts | None:
+    """What an ONNX file says of its input, for a look at it without data.
+
+    Sizes that it leaves open are :data:`OPEN_SIZE`, open channels 3.
+
+    Returns:
+        None for token numbers, whose vocabulary only data have.
+
+    Raises:
+        UsageError: there is no such file.
+        UnsupportedError: no ONNX that can be read.
+    """
+    name, _, query = spec.partition("?")
+    output = (parse_pairs(query.split("&")) if query else {}).get("output")
+    model = read_model(Path(name), True, None if output is None else str(output))
+    if not model.dtype.startswith("float"):
+        return None
+    channels, *sizes = model.sizes[1:] or (None,)
+    shape = (channels or 3, *(size or OPEN_SIZE for size in sizes))
+    return DataFacts(spec=NO_DATA, shape=shape, classes=("?",), mean=(0.0,), std=(1.0,))
+
+
+def from_module(module: nn.Module, facts: DataFacts, analog: bool = False) -> Opened:
+    """A live module as a checkpoint of kind ``ann``.
+
+    Raises:
+        UnsupportedError: it can't be captured, has NaN or Inf, or gives no logits for the classes.
+        CheckFailedError: the captured graph computes something else.
+    """
+    return _fitting(captured(module, tuple(facts.shape), analog, facts.tokens), facts)
+
+
+def _fitting(found: Captured, facts: DataFacts) -> Opened:
+    graph, tensors, verdict = found
+    (classes,) = shapes(graph, tensors)[graph.output]
+    if facts.spec == NO_DATA:
+        facts = facts.model_copy(update={"classes": tuple(str(k) for k in range(classes))})
+    if classes != len(facts.classes):
+        raise UnsupportedError(
+            f"the network does not fit the data set '{facts.spec}'",
+            f"{classes} outputs for {len(facts.classes)} classes",
+            _as_many(classes, facts),
+        )
+    return Opened(Checkpoint("ann", graph, facts, tensors, ()), verdict)
+
+
+def _as_many(classes: int, facts: DataFacts) -> str:
+    """How data and network come to the same number of classes."""
+    if classes > len(facts.classes) and facts.spec.startswith("npz:"):
+        names = f"classes=[str(k) for k in range({classes})]"
+        return (
+            f"if classes have no samples, name all {classes}: numpy.savez(..., {names}); "
+            "else give the data set that it was trained on (--data)"
+        )
+    return "give the network as many outputs, or the data set it was trained on (--data)"
+
+
+def _call(maker: Callable[..., Any], options: dict[str, Any], spec: str) -> nn.Module:
+    return call(
+        maker, options, spec=spec, kind=nn.Module, what="network", returned="torch.nn.Module"
+    )

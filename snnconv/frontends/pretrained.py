@@ -1,0 +1,152 @@
+"""torchvision's trained weights: ``torchvision:resnet18?weights=DEFAULT``.
+
+Nothing is downloaded unless that is allowed. A file is unpickled only if it is the published one,
+by the hash in its name.
+"""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+import torch
+
+from snnconv.core.parsing import parse_pairs
+from snnconv.core.registry import did_you_mean
+from snnconv.data.dataset import Normalisation
+from snnconv.errors import CheckpointError, UsageError, said
+
+PREFIX = "torchvision:"
+RANDOM = (
+    "the weights of this torchvision network are random. Add ?weights=DEFAULT to its name for "
+    "those that torchvision publishes, or give a file: --weights FILE"
+)
+_CHUNK = 1 << 20  # bytes hashed at once
+
+
+def _parts(spec: str) -> tuple[str, dict[str, Any]] | None:
+    """Name and options of a network of torchvision; none of another MODEL."""
+    if not spec.lower().startswith(PREFIX):
+        return None
+    name, _, query = spec[len(PREFIX) :].partition("?")
+    return name, parse_pairs(query.split("&")) if query else {}
+
+
+def random(spec: str, weights: Path | None) -> bool:
+    """Whether a MODEL names a network of torchvision and no weights for it."""
+    parts = _parts(spec)
+    return parts is not None and parts[1].get("weights") is None and weights is None
+
+
+def normalisation(spec: str) -> Normalisation | None:
+    """What the images were that the weights named in a MODEL were trained on, if it names some.
+
+    Raises:
+        UsageError: no such network, or no such weights.
+    """
+    parts = _parts(spec)
+    if parts is None or parts[1].get("weights") is None:
+        return None
+    made = _published(parts[0], parts[1]["weights"]).transforms()
+    return Normalisation(255.0, tuple(made.mean), tuple(made.std))
+
+
+def of_values(own: Normalisation, scale: float | None) -> dict[str, tuple[float, ...]]:
+    """Mean and std for values that were divided by a scale of the user's, if there is one."""
+    factor = 1.0 if scale is None else 255.0 / scale
+    return {
+        "mean": tuple(value * factor for value in own.mean),
+        "std": tuple(value * factor for value in own.std),
+    }
+
+
+def maker(name: str, download: bool) -> Callable[..., Any]:
+    """The function that makes a network of torchvision.
+
+    Args:
+        name: of the network.
+        download: whether its weights may be downloaded.
+
+    Raises:
+        UsageError: no such network.
+    """
+    import torchvision.models
+
+    name = _known(name)
+
+    def make(weights: Any = None, **options: Any) -> Any:
+        published = None if weights is None else _published(name, weights)
+        if published is not None:
+            _file(name, published, download)
+        return torchvision.models.get_model(name, weights=published, **options)
+
+    return make
+
+
+def _known(name: str) -> str:
+    import torchvision.models
+
+    known = torchvision.models.list_models(module=torchvision.models)
+    if name.lower() not in known:
+        raise UsageError(
+            "torchvision has no network of that name", f"'{name}'", did_you_mean(name, known)
+        )
+    return name.lower()
+
+
+def _published(name: str, weights: Any) -> Any:
+    """torchvision's entry for the weights of a network: ``DEFAULT``, ``IMAGENET1K_V1``, ..."""
+    import torchvision.models
+
+    name = _known(name)
+    every = torchvision.models.get_model_weights(name)
+    wanted = str(weights).rpartition(".")[2]
+    found = {key.upper(): value for key, value in every.__members__.items()}
+    if wanted.upper() not in found:
+        raise UsageError(
+            f"torchvision has no weights of that name for {name}",
+            f"'{weights}'",
+            did_you_mean(wanted, list(every.__members__)),
+        )
+    return found[wanted.upper()]
+
+
+def _file(name: str, published: Any, download: bool) -> Path:
+    """The file of weights, checked.
+
+    Raises:
+        UsageError: it is not here, and may not or can't be downloaded.
+        CheckpointError: it is here, and not the published one.
+    """
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    file = folder / Path(urlparse(published.url).path).name
+    digest = file.stem.rpartition("-")[2]
+    get = f"download {published.url} into {folder}, or give a file: --weights FILE"
+    if not file.is_file():
+        if not download:
+            raise UsageError(
+                f"the weights {published.name} of torchvision's {name} are not here",
+                f"no {file.name} in {folder}",
+                f"add --download, or {get}",
+            )
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(published.url, str(file), digest, progress=False)
+        except (OSError, RuntimeError) as error:  # urllib's; and of the hash
+            raise UsageError(
+                f"the weights {published.name} of torchvision's {name} can't be downloaded",
+                said(error),
+                get,
+            ) from error
+    found = hashlib.sha256()
+    with file.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            found.update(chunk)
+    if not found.hexdigest().startswith(digest):
+        raise CheckpointError(
+            f"{file} can't be used",
+            "another content than the published one, by the hash in its name",
+            f"remove it, and {get}",
+        )
+    return file

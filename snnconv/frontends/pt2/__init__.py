@@ -1,0 +1,1 @@
+"""Networks from files of torch.export, read without running code."""

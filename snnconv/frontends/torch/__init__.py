@@ -1,0 +1,1 @@
+"""Networks of torch: captured by torch.fx or exported by torch.export."""

@@ -1,0 +1,327 @@
+"""From a live ``nn.Module`` to a graph, by symbolic tracing (torch.fx), else by torch.export.
+
+torch.export takes ten times as long, and every network of torchvision can be traced without it; it
+is asked where tracing fails, as it does on control flow that depends on the input's sizes, or where
+a call of the trace is refused: what that amounts to may be operators that convert.
+
+Module, functional and method forms of an operation give the same node. Every operation that the
+graph's closed list does not hold is collected, and all of them are reported at once. The captured
+graph is compared with the module on random inputs before it is handed out.
+"""
+
+import builtins
+import copy
+import inspect
+import math
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import torch.fx
+from torch import Tensor, nn
+
+from snnconv.errors import CheckFailedError, ObstaclesError, SnnconvError, UnsupportedError, said
+from snnconv.frontends.torch.export import exported
+from snnconv.frontends.torch.translate import Translated, translate
+from snnconv.graph.ir import Graph
+from snnconv.graph.network import Network
+from snnconv.graph.remedies import ANALOG
+
+BATCH = 3  # of the example that fixes shapes: a size no layer is likely to have as a constant
+TOLERANCE = 1e-4  # largest allowed difference of graph and module, relative to the largest output
+
+_WRAPPERS = (
+    nn.DataParallel,
+    nn.parallel.DistributedDataParallel,
+    torch.optim.swa_utils.AveragedModel,
+)
+_SPIKING = (
+    "snntorch",
+    "spikingjelly",
+    "norse",
+    "sinabs",
+    "bindsnet",
+    "lava",
+    "braincog",
+    "rockpool",
+)
+"""Libraries whose modules are spiking neurons, or need them."""
+
+_PLAIN = (bool, int, float, str, type(None))
+_NOT_THE_USERS = (Path(torch.__file__).parent, Path(__file__))
+
+
+class Verdict(NamedTuple):
+    """A captured graph beside what it was captured from.
+
+    Attributes:
+        referee: the package that ran that.
+        difference: the largest, relative to the largest output, on random inputs.
+        tolerance: the largest that is allowed.
+    """
+
+    referee: str
+    difference: float
+    tolerance: float
+
+
+class Captured(NamedTuple):
+    """A network's graph, its tensors, and how far they are from where they came from."""
+
+    graph: Graph
+    tensors: dict[str, Tensor]
+    verdict: Verdict
+
+
+def capture(
+    module: nn.Module,
+    input_shape: tuple[int, ...],
+    analog: bool = False,
+    tokens: int | None = None,
+) -> tuple[Graph, dict[str, Tensor]]:
+    """The first two of :func:`captured`."""
+    graph, tensors, _ = captured(module, input_shape, analog, tokens)
+    return graph, tensors
+
+
+def captured(
+    module: nn.Module,
+    input_shape: tuple[int, ...],
+    analog: bool = False,
+    tokens: int | None = None,
+) -> Captured:
+    """A module's graph and tensors, in float32 on the CPU.
+
+    Args:
+        module: takes ``[B, *input_shape]``, gives logits ``[B, classes]``; it is put into
+            evaluation mode.
+        input_shape: of one sample.
+        analog: whether to take operations that no neuron stands for.
+        tokens: of a network on texts, how many token numbers there are.
+
+    Raises:
+        UnsupportedError: control flow that depends on data, an input of another shape, NaN or Inf,
+            no weights, TorchScript, or operations outside the closed list, each with its place.
+        CheckFailedError: the graph's output is not the module's.
+    """
+    module = _plain(module)
+    _check_spikes(module)
+    module = module.eval()
+    if any(p.dtype != torch.float32 or p.device.type != "cpu" for p in module.parameters()):
+        module = copy.deepcopy(module).cpu().float()
+    example = random_input(BATCH, input_shape, tokens)
+    expected = _expected(module, example.clone())
+    graph, tensors, ending = _translated(module, example, analog)
+    check_finite(tensors)
+    if not torch.isfinite(expected).all():
+        raise UnsupportedError(
+            "the network's output can't be used",
+            "NaN or Inf for random inputs",
+            "look for huge values in its weights",
+        )
+    with torch.no_grad():
+        got = Network(graph, tensors).eval()(example)
+    got = got if ending is None else ending(got)
+    difference = largest_difference(got, expected)
+    if not difference <= TOLERANCE:
+        raise CheckFailedError(
+            f"the graph captured from {type(module).__name__} does not compute what it computes",
+            f"outputs differ by {difference:.2e} of the largest (allowed {TOLERANCE:.0e})",
+            "look for values changed in place, hooks and randomness in it, or report the network",
+        )
+    return Captured(graph, tensors, Verdict("torch", difference, TOLERANCE))
+
+
+def random_input(count: int, shape: tuple[int, ...], tokens: int | None, seed: int = 0) -> Tensor:
+    """Samples to compare a graph with its origin on; token numbers, as floats, of texts."""
+    random = torch.Generator().manual_seed(seed)
+    if tokens is None:
+        return torch.randn(count, *shape, generator=random)
+    return torch.randint(tokens, (count, *shape), generator=random).float()
+
+
+def _plain(module: nn.Module) -> nn.Module:
+    """The network itself, where it is wrapped for speed.
+
+    Raises:
+        UnsupportedError: TorchScript, or weights that are not there.
+    """
+    while True:
+        if isinstance(module, _WRAPPERS):
+            module = module.module
+        elif isinstance(original := getattr(module, "_orig_mod", None), nn.Module):
+            module = original  # of torch.compile, which would compile before it is traced
+        else:
+            break
+    kind = type(module).__name__
+    if any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()):
+        raise UnsupportedError(
+            f"{kind} can't be traced",
+            "TorchScript, which hides how the network is written",
+            "give the module that torch.jit made it from, or export it: network.pt2, network.onnx",
+        )
+    own = [*module.named_parameters(), *module.named_buffers()]
+    if missing := [name for name, tensor in own if tensor.is_meta]:
+        raise UnsupportedError(
+            f"{kind} has no weights",
+            f"{len(missing)} tensors on the meta device, the first '{missing[0]}'",
+            "make it on the CPU",
+        )
+    return module
+
+
+def _check_spikes(module: nn.Module) -> None:
+    """Refuse a network that spikes already, and one that torch.export made.
+
+    Raises:
+        UnsupportedError: either.
+    """
+    for name, part in module.named_modules():
+        library = type(part).__module__.partition(".")[0]
+        if library in _SPIKING:
+            raise UnsupportedError(
+                f"{type(module).__name__} spikes already",
+                f"{name or 'itself'}: {type(part).__name__} of {library}",
+                "give the network with ReLU where it has these neurons: what is converted is an "
+                "ANN that was trained without spikes",
+            )
+    if isinstance(module, torch.fx.GraphModule) and "eval" in vars(module):
+        raise UnsupportedError(
+            f"{type(module).__name__} can't be traced",
+            "the module of an exported program, which can't be put into evaluation mode",
+            "save the program as .pt2, and give that file: "
+            "torch.export.save(program, 'network.pt2')",
+        )
+
+
+def _expected(module: nn.Module, example: Tensor) -> Tensor:
+    """What the module itself gives."""
+    kind = type(module).__name__
+    try:
+        with torch.no_grad():
+            value = module(example)
+    except (Exception, SystemExit) as error:  # whatever the user's forward raises
+        raise UnsupportedError(
+            f"{kind} can't take an input of shape {list(example.shape[1:])}",
+            f"{said(error)}{_line(error)}",
+            "give the data set this network was trained on (--data)",
+        ) from error
+    if isinstance(value, Tensor) and value.dim() == 2 and len(value) == BATCH:
+        return value
+    raise UnsupportedError(f"{kind} gives no logits [B, classes]", *_not_logits(value))
+
+
+def _not_logits(value: object) -> tuple[str, str]:
+    """What a network gives in the place of logits, and what to do."""
+    if isinstance(value, Tensor) and value.dim() > 2 and len(value) == BATCH:
+        return (
+            f"shape {list(value.shape)} for {BATCH} samples: {math.prod(value.shape[1:])} numbers "
+            "a sample",
+            "to convert it all the same, flatten them: torch.nn.Sequential(network, "
+            "torch.nn.Flatten()), and name as many classes in the data. Tasks other than one label "
+            "a sample, as masks are, are not measured yet",
+        )
+    if isinstance(value, Tensor):
+        found = f"shape {list(value.shape)} for {BATCH} samples"
+        return found, "keep the batch as the first axis: [B, classes]"
+    if isinstance(value, Mapping):
+        keys = ", ".join(map(repr, list(value)[:5]))
+        return (
+            f"a {type(value).__name__} of {keys}",
+            f"return the logits only: network(x)[{next(iter(value), 'logits')!r}]",
+        )
+    if isinstance(value, tuple | list):
+        return (
+            f"a {type(value).__name__} of {len(value)} values",
+            "return the logits only: network(x)[0], if they are the first",
+        )
+    return f"a {type(value).__name__}", "return the logits only, as a tensor"
+
+
+def _translated(module: nn.Module, example: Tensor, analog: bool) -> Translated:
+    """The module as a graph, by the trace that leaves nothing refused; else what stands there."""
+    refused: SnnconvError
+    try:
+        traced = _traced(module)
+    except (Exception, SystemExit) as error:  # whatever the user's forward raises in a trace
+        refused = UnsupportedError(
+            f"{type(module).__name__} can't be traced",
+            f"{said(error)}{_line(error)}",
+            "write that line without control flow that depends on data",
+        )
+        refused.__cause__ = error
+    else:
+        try:
+            return translate(traced, example.clone(), analog)
+        except ObstaclesError as error:
+            if all(ANALOG in obstacle.remedy for obstacle in error.obstacles):
+                raise  # functions that are known: another trace has them as well
+            refused = error
+    try:
+        program = exported(module, example.clone())
+    except (Exception, SystemExit):  # the same; the first error is the plainer one
+        raise refused  # noqa: B904 - its cause is set
+    try:
+        return translate(program, example.clone(), analog)
+    except ObstaclesError as error:
+        if isinstance(refused, ObstaclesError) and len(refused.obstacles) <= len(error.obstacles):
+            raise refused from None
+        raise
+
+
+def _traced(module: nn.Module) -> torch.fx.GraphModule:
+    """The module's calls in order; arguments of ``forward`` that have a default keep it."""
+    parameters = inspect.signature(module.forward).parameters.values()
+    defaults = {p.name: p.default for p in parameters if isinstance(p.default, _PLAIN)}
+    with _lengths_of_symbols():
+        return torch.fx.symbolic_trace(module, concrete_args=defaults)
+
+
+@contextmanager
+def _lengths_of_symbols() -> Iterator[None]:
+    """Let ``len(x)`` of a symbol be a call in the trace: Python takes nothing but a number."""
+    plain = builtins.len
+
+    def traced(x: Any) -> Any:
+        if isinstance(x, torch.fx.Proxy):
+            return x.tracer.create_proxy("call_function", plain, (x,), {})
+        return plain(x)
+
+    builtins.len = traced
+    try:
+        yield
+    finally:
+        builtins.len = plain
+
+
+def _line(error: BaseException) -> str:
+    """Where the user's code raised, if it was there."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        file = Path(frame.filename)
+        if not any(file.is_relative_to(path) for path in _NOT_THE_USERS):
+            return f" ({file.name}, line {frame.lineno}: {frame.line})"
+    return ""
+
+
+def largest_difference(got: Tensor, expected: Tensor) -> float:
+    """The largest difference of two outputs, relative to the largest that was expected."""
+    largest = expected.abs().max().clamp(min=1e-12)
+    return float((got - expected).abs().max() / largest)
+
+
+def check_finite(tensors: Mapping[str, Tensor]) -> None:
+    """Refuse weights that are no numbers.
+
+    Raises:
+        UnsupportedError: NaN or Inf, with the tensors' names.
+    """
+    bad = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
+    if bad:
+        raise UnsupportedError(
+            "the network's weights can't be used",
+            f"NaN or Inf in {', '.join(bad)}",
+            "train it again",
+        )

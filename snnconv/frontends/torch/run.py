@@ -1,0 +1,130 @@
+"""How a trace writes its calls, and what they do: each is run once, as the network runs them."""
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.fx
+from torch import Tensor, nn
+from torch.fx.node import map_aggregate, map_arg
+
+from snnconv.frontends.lowering.contract import Stored
+from snnconv.frontends.torch.aten_table import LEAVES
+
+_OF_SHAPES = frozenset(
+    f"{kind}_{value}" if kind == "new" else f"{value}_{kind}"
+    for kind in ("new", "like")
+    for value in ("zeros", "ones", "full")
+)
+"""Calls that take nothing of a value but its shape."""
+
+
+class Run(torch.fx.Interpreter):
+    """Runs a trace once, and notes what each node gives and changes.
+
+    Of what depends on the input it keeps the shape only.
+
+    Attributes:
+        values: of each node.
+        holders: the nodes of what depends on the input.
+        changed: the nodes whose values a node changes in place.
+    """
+
+    def __init__(self, traced: torch.fx.GraphModule) -> None:
+        super().__init__(traced)
+        self.values: dict[torch.fx.Node, Any] = {}
+        self.holders: set[torch.fx.Node] = set()
+        self.changed: dict[torch.fx.Node, list[torch.fx.Node]] = {}
+        self._memory: dict[torch.fx.Node, int] = {}  # where a value lies, which its aliases share
+
+    def run_node(self, n: torch.fx.Node) -> Any:
+        """One node."""
+        before = [
+            (source, value, value._version)
+            for source in n.all_input_nodes
+            if isinstance(value := self.env[source], Tensor)
+        ]
+
+        def shape_only(value: Any) -> Any:
+            if not isinstance(value, Tensor) or not depends:
+                return value
+            self.holders.add(n)
+            return value.to("meta")
+
+        result = super().run_node(n)
+        depends = n.op == "placeholder" or (
+            any(source in self.holders for source in n.all_input_nodes)
+            and target_name(n).partition(".")[0] not in _OF_SHAPES
+        )
+        self.changed[n] = [source for source, value, old in before if value._version != old]
+        self.values[n] = map_aggregate(result, shape_only)
+        if isinstance(result, Tensor) and result.layout is torch.strided:
+            self._memory[n] = result.untyped_storage().data_ptr()
+        return result
+
+    def needed(self) -> set[torch.fx.Node]:
+        """The nodes that the output depends on, those that change a value in place among them."""
+        found: set[torch.fx.Node] = set()
+        for node in reversed(self.graph.nodes):
+            memory = {self._memory.get(source) for source in self.changed[node]}
+            changes = bool(memory) and not memory.isdisjoint(self._memory.get(n) for n in found)
+            if node.op == "output" or node in found or changes:
+                found |= {node, *node.all_input_nodes}
+        return found
+
+    def again(self, node: torch.fx.Node) -> Callable[[Tensor], Any]:
+        """A call to be made once more, with another tensor in the place of its first operand."""
+        operand = node.args[0] if node.args else node.kwargs["input"]
+
+        def value(source: torch.fx.Node) -> Any:
+            found = self.values[source]
+            return torch.zeros(found.shape) if source in self.holders else found
+
+        def call(x: Tensor) -> Any:
+            args, kwargs = map_arg(
+                (node.args, node.kwargs), lambda n: x if n is operand else value(n)
+            )
+            return getattr(self, node.op)(node.target, args, kwargs)
+
+        return call
+
+
+def attributes(path: str, module: nn.Module, names: tuple[str, ...]) -> dict[str, Any]:
+    """A module's attributes as arguments; AvgPool1d, for one, has not all that its form takes."""
+    values = {name: getattr(module, name) for name in names if hasattr(module, name)}
+    if "tensors" in names:
+        values["tensors"] = {
+            name: Stored(f"{path}.{name}", value) for name, value in module.named_parameters()
+        }
+    return {
+        name: Stored(f"{path}.{name}", value) if isinstance(value, Tensor) else value
+        for name, value in values.items()
+    }
+
+
+def index_of(node: torch.fx.Node) -> Any:
+    """Which of several values of a call a node takes; None where it does something else."""
+    if node.target is operator.getitem:
+        return node.args[1]
+    if node.target is getattr:  # of a named tuple
+        return {"values": 0, "indices": 1}.get(str(node.args[1]))
+    if node.target is torch.ops.aten.select.int and node.args[1] == 0:
+        return node.args[2]
+    return None
+
+
+def target_name(node: torch.fx.Node) -> str:
+    """What a call is called."""
+    return node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "?")
+
+
+def place(node: torch.fx.Node) -> str:
+    """The path of the module, or of the module whose forward() makes the call, and the name."""
+    if node.op == "call_module":
+        return str(node.target)
+    stack = node.meta.get("nn_module_stack")
+    path, kind = list(stack.values())[-1] if stack else ("", "")
+    if kind in LEAVES and path:  # of an exported program, which looks into modules
+        return str(path)
+    return f"{path}.{node.name}" if path else node.name

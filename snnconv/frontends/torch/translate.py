@@ -1,0 +1,313 @@
+"""From a traced network to a graph: one walk over the trace, node by node.
+
+What a call is a form of stands in :mod:`snnconv.frontends.torch.table`; here are names, the values
+the
+trace leads to, changes in place, and the list of everything that can't be converted.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+import torch.fx
+from torch import Tensor
+from torch.fx.node import map_aggregate
+
+from snnconv.errors import Obstacle, ObstaclesError, said
+from snnconv.frontends.lowering import batch_axis
+from snnconv.frontends.lowering.builder import Assembly
+from snnconv.frontends.lowering.contract import Activation, Form, Made, Refused, Stored, Turned
+from snnconv.frontends.torch.aten_table import ATEN
+from snnconv.frontends.torch.run import Run, attributes, index_of, place, target_name
+from snnconv.frontends.torch.table import FUNCTIONS, MODULES
+from snnconv.graph.ir import INPUT, Graph, Node
+from snnconv.graph.ops import OPS, Role
+from snnconv.graph.recognise import recognised
+from snnconv.graph.remedies import BATCH_FIRST, of_function
+
+Ending = Callable[[Tensor], Tensor]
+Translated = tuple[Graph, dict[str, Tensor], Ending | None]
+"""A graph, its tensors, and the softmax at its end that was dropped, if any."""
+
+STORED_AS = "stored_as"
+"""Where a trace's node keeps the name of a tensor that it has under another one."""
+_HIDDEN = "a state that a recurrence keeps to itself: a layer's below, or an LSTM's cells"
+
+
+def translate(
+    traced: torch.fx.GraphModule, example: Tensor, analog: bool, whose: str = "the network"
+) -> Translated:
+    """A trace as a graph.
+
+    Args:
+        traced: the network.
+        example: an input ``[B, *input_shape]``.
+        analog: whether to take operations that no neuron stands for.
+        whose: what an error calls the network.
+
+    Raises:
+        ObstaclesError: operations outside the closed list, all of them, each with its place.
+    """
+    run = Run(traced)
+    with torch.no_grad():
+        run.run(example)
+    translator = _Translator(traced, run, analog)
+    needed = run.needed()
+    for node in traced.graph.nodes:
+        if node in needed:
+            translator.read(node)
+    assembly = translator.assembly
+    nodes = tuple(assembly.nodes.values())
+    whole = Graph(tuple(example.shape[1:]), nodes, translator.output)
+    made, own = recognised(whole, assembly.tensors)
+    graph = reachable(made) if translator.output else made
+    if obstacles := translator.obstacles_in(graph):
+        raise ObstaclesError(whose, obstacles)
+    tensors = {name: own[name] for name in sorted(graph.tensor_names())}
+    return graph, tensors, translator.ending
+
+
+class _Held(NamedTuple):
+    """The graph's node for a value of the trace, and which axis of that value the batch is."""
+
+    name: str
+    batch: int = 0
+
+
+class _Translator:
+    """What is known of the graph so far."""
+
+    def __init__(self, traced: torch.fx.GraphModule, run: Run, analog: bool) -> None:
+        self.traced = traced
+        self.analog = analog
+        self.run = run
+        self.assembly = Assembly()
+        self.output = ""
+        self._obstacles: list[tuple[Obstacle, frozenset[str]]] = []
+        self.ending: Ending | None = None
+        self._values: dict[torch.fx.Node, _Held] = {}
+        self._pieces: dict[torch.fx.Node, list[Any]] = {}  # those of a call that gives several
+        self._unknown: set[torch.fx.Node] = set()  # what hangs on such a call that was refused
+
+    def obstacles_in(self, graph: Graph) -> list[Obstacle]:
+        """What stands in the way; functions only where their nodes are still in the graph."""
+        left = {node.name for node in graph.nodes if _is_function(node)}
+        return [found for found, nodes in self._obstacles if not nodes or nodes & left]
+
+    def read(self, node: torch.fx.Node) -> None:
+        """Take one node of the trace."""
+        value = self.run.values[node]
+        match node.op:
+            case "placeholder":
+                if node in self.run.holders:
+                    self._values[node] = _Held(INPUT)
+                    if not isinstance(value, Tensor):
+                        self._pieces[node] = [_Held(INPUT)]  # of forward(self, *inputs)
+            case "output":
+                (result,) = node.args
+                held = self._values.get(result) if isinstance(result, torch.fx.Node) else None
+                if held and held.batch == 0:
+                    self.output = held.name
+                else:
+                    found = "not one tensor that depends on the input"
+                    obstacle = Obstacle("output", found, "return the logits only")
+                    self._obstacles.append((obstacle, frozenset()))
+            case "call_module" | "call_function" | "call_method" if node in self.run.holders:
+                self._call(node)
+            case _:
+                pass  # the network's own tensors; sizes and numbers: see _argument
+
+    def _call(self, node: torch.fx.Node) -> None:
+        sources = [source for source in node.all_input_nodes if source in self._values]
+        self._values[node] = _Held(INPUT)
+        if not self._unknown.isdisjoint(sources):
+            self._values[node] = self._stand_in(sources)
+            self._unknown.add(node)
+            return
+        if sources[0] in self._pieces and (index := index_of(node)) is not None:
+            self._pick(node, self._pieces[sources[0]], index)
+            return
+        count = len(self.assembly.nodes)
+        try:
+            made = self._made(node)
+        except Refused as refusal:
+            self._values[node] = self._stand_in(sources)
+            self._refuse(node, str(refusal), refusal.remedy)
+            if not isinstance(self.run.values[node], Tensor):
+                self._unknown.add(node)
+            return
+        if isinstance(made, list):
+            self._pieces[node] = self._several(made, place(node))
+        else:
+            held = self._held(made, place(node))
+            for changed in (node, *self.run.changed[node]):
+                self._values[changed] = held  # a change in place is seen by whoever reads later
+        self._note_functions(node, list(self.assembly.nodes.values())[count:])
+
+    def _note_functions(self, node: torch.fx.Node, added: list[Node]) -> None:
+        """Note those that no neuron stands for, where they are not taken."""
+        functions = [made for made in added if _is_function(made)]
+        if functions and not self.analog:
+            found = Obstacle(place(node), self._called(node), of_function(functions[0].op))
+            self._obstacles.append((found, frozenset(made.name for made in functions)))
+
+    def _stand_in(self, sources: list[torch.fx.Node]) -> _Held:
+        """A node for a call that was refused: what comes behind it is looked at as well."""
+        name = f"refused {len(self.assembly.nodes)}"
+        inputs = tuple(self._values[source].name for source in sources)
+        self.assembly.nodes[name] = Node(name, "refused", inputs, {}, {})
+        return _Held(name)
+
+    def _held(self, made: batch_axis.Result, where: str) -> _Held:
+        """A value that a call gives, in the graph."""
+        x, batch = (made.x, made.batch) if isinstance(made, Turned) else (made, 0)
+        return _Held(x.node if isinstance(x, Activation) else self.assembly.add(x, where), batch)
+
+    def _several(self, made: list[Any], where: str) -> list[Any]:
+        """The names of a call's values, in lists as they came; None for what nothing gives."""
+        return [
+            self._several(one, where)
+            if isinstance(one, list)
+            else (None if one is None else self._held(one, where))
+            for one in made
+        ]
+
+    def _pick(self, node: torch.fx.Node, pieces: list[Any], index: Any) -> None:
+        """One of several values of a call, or some of them."""
+        beyond = isinstance(index, int) and index >= len(pieces)
+        if beyond or not isinstance(index, int | slice):
+            if node.users:
+                found = "indices or statistics beside a value" if beyond else f"the index {index}"
+                self._refuse(node, found, "use the value only")
+            return
+        picked = pieces[index]
+        if isinstance(picked, list):
+            self._pieces[node] = picked
+        elif picked is not None:
+            self._values[node] = picked
+        elif node.users:
+            self._refuse(node, _HIDDEN, "use the whole sequence")
+
+    def _refuse(self, node: torch.fx.Node, found: str, remedy: str) -> None:
+        self._obstacles.append((Obstacle(place(node), found, remedy), frozenset()))
+
+    def _called(self, node: torch.fx.Node) -> str:
+        """What a call is, in an error."""
+        if node.op == "call_module":
+            return f"module {type(self.traced.get_submodule(str(node.target))).__name__}"
+        return f"{node.op.removeprefix('call_')} '{target_name(node)}'"
+
+    def _made(self, node: torch.fx.Node) -> batch_axis.Result | list[Any]:
+        called = self._called(node)
+        if node.op == "call_module":
+            path = str(node.target)
+            module = self.traced.get_submodule(path)
+            known = next((MODULES[kind] for kind in type(module).__mro__ if kind in MODULES), None)
+            keywords = attributes(path, module, known.attributes) if known else {}
+        else:
+            known = FUNCTIONS.get(node.target) or ATEN.get(str(node.target))
+            keywords = {}
+        if known is None:
+            raise Refused(called)
+        arguments = list(map_aggregate(node.args, self._argument))
+        keywords |= map_aggregate(node.kwargs, self._argument)
+        if "input" in keywords:
+            arguments.insert(0, keywords.pop("input"))
+        value = self.run.values[node]
+        first = value[0] if isinstance(value, tuple | list) and value else value
+        shape = tuple(first.shape) if isinstance(first, Tensor) else ()
+        try:
+            bound = inspect.signature(known.form).bind(shape, *arguments, **keywords)
+        except TypeError as error:
+            raise Refused(f"{called} with arguments it is not known to take ({error})") from error
+
+        def again(x: Tensor) -> Any:
+            return self.run.again(node)(x)
+
+        try:
+            if any(isinstance(one, Turned) for one in _flat(arguments)):
+                made = batch_axis.made(known.form, shape, arguments, keywords, again)
+            else:
+                made = self._formed(known.form, bound, next(iter(arguments), None), again)
+        except (TypeError, ValueError, LookupError, ArithmeticError, RuntimeError) as error:
+            raise Refused(f"{called} with arguments that do not fit it ({said(error)})") from error
+        if isinstance(made, Made) and made.ending is not None:
+            if {user.op for user in node.users} == {"output"}:
+                self.ending = made.ending
+            else:
+                assert made.inside is not None
+                made = made.inside
+        return made
+
+    def _formed(
+        self, form: Form, bound: inspect.BoundArguments, x: Any, again: batch_axis.Again
+    ) -> batch_axis.Result | list[Any]:
+        """What a call gives of operands whose batch is the first axis."""
+        try:
+            return form(*bound.args, **bound.kwargs)
+        except Refused as refusal:
+            moves = form in batch_axis.MOVES and refusal.remedy == BATCH_FIRST
+            if not moves or not isinstance(x, Activation):
+                raise
+            try:
+                return batch_axis.moved(x, again)
+            except Refused:  # the first says better what it mixes
+                raise refusal from None
+
+    def _argument(self, value: Any) -> Any:
+        """An argument of a call, with what the run found in place of the trace's nodes."""
+        if not isinstance(value, torch.fx.Node):
+            return value
+        found = self.run.values[value]
+        if value in self._pieces:
+            return self._all(self._pieces[value], found, place(value))
+        if value in self._values:
+            return self._operand(self._values[value], tuple(found.shape))
+        if value.op == "get_attr":
+            path = str(value.target)
+            owner, _, attribute = path.rpartition(".")
+            tensor = getattr(self.traced.get_submodule(owner), attribute)
+            return Stored(value.meta.get(STORED_AS, path), tensor)
+        return Stored(value.name, found) if isinstance(found, Tensor) else found
+
+    def _operand(self, held: _Held, shape: tuple[int, ...]) -> Activation | Turned:
+        """A value as an operand, where the trace has it in a shape."""
+        axis, node = held.batch, self.assembly.nodes.get(held.name)
+        if axis == 0:
+            return Activation(held.name, shape, node)
+        first = (shape[axis], *shape[:axis], *shape[axis + 1 :])
+        return Turned(Activation(held.name, first, node), axis)
+
+    def _all(self, pieces: list[Any], found: Any, where: str) -> Any:
+        """All values of a call at once: in a list, or last states one beside another."""
+        if not all(isinstance(piece, _Held) for piece in pieces):
+            raise Refused(f"all values of a call at once, or {_HIDDEN}")
+        if not isinstance(found, Tensor):
+            pairs = zip(pieces, found, strict=True)
+            return [self._operand(held, tuple(x.shape)) for held, x in pairs]
+        states = [Activation(held.name, tuple(found.shape[1:])) for held in pieces]
+        rows = [Made("reshape", [x], {"shape": [1, *x.shape[1:]]}) for x in states]
+        whole = rows[0] if len(rows) == 1 else Made("concat", rows, {"dim": 1})
+        return self._operand(_Held(self.assembly.add(whole, where), 1), tuple(found.shape))
+
+
+def _is_function(node: Node) -> bool:
+    """Whether it is one that no neuron stands for."""
+    return node.op in OPS and OPS[node.op].role is Role.ANALOG
+
+
+def _flat(arguments: Any) -> Iterator[Any]:
+    """Operands, those in lists as well."""
+    for one in arguments:
+        yield from _flat(one) if isinstance(one, list | tuple) else [one]
+
+
+def reachable(graph: Graph) -> Graph:
+    """The nodes that the output depends on: a branch whose value is dropped has no sites."""
+    needed = {graph.output}
+    for node in reversed(graph.nodes):
+        if node.name in needed:
+            needed |= set(node.inputs)
+    kept = tuple(node for node in graph.nodes if node.name in needed)
+    return Graph(graph.input_shape, kept, graph.output)

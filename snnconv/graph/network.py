@@ -1,0 +1,182 @@
+"""From a graph to a network that runs, and the one walk that everything else is built on."""
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from snnconv.core import distributed
+from snnconv.errors import UnsupportedError, said
+from snnconv.graph import ops_recurrent
+from snnconv.graph.ir import INPUT, Graph, Node
+from snnconv.graph.ops import OPS, misplaced
+
+Value = TypeVar("Value")
+IMAGE = 3  # dimensions of a sample that is an image
+
+
+def walk(graph: Graph, source: Value, evaluate: Callable[[Node, list[Value]], Value]) -> Value:
+    """Evaluate a graph node by node, dropping each value after its last reader.
+
+    Args:
+        graph: what to walk.
+        source: the input's value.
+        evaluate: a node's value from its inputs' values.
+
+    Returns:
+        The output's value.
+    """
+    last_reader = {name: node.name for node in graph.nodes for name in node.inputs}
+    values: dict[str, Value] = {INPUT: source}
+    for node in graph.nodes:
+        values[node.name] = evaluate(node, [values[name] for name in node.inputs])
+        for name in set(node.inputs):
+            if last_reader[name] == node.name and name != graph.output:
+                del values[name]
+    return values[graph.output]
+
+
+def node_tensors(node: Node, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A node's tensors by role."""
+    return {role: tensors[name] for role, name in node.tensors.items()}
+
+
+def compute(node: Node, tensors: Mapping[str, Tensor], inputs: list[Tensor]) -> Tensor:
+    """One node's value in inference, inputs ``[B, *N]``."""
+    return OPS[node.op].run(node.attrs, node_tensors(node, tensors), inputs)
+
+
+_SAMPLES = 97  # no size of a layer, so that a node that takes samples for places does not fit
+LARGEST_VALUE = 2**28
+"""Numbers of a sample in one value: a gigabyte, which no network comes near to."""
+
+
+def shapes(graph: Graph, tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """The shape of every node's value for one sample, without the batch; computes no value.
+
+    Raises:
+        UnsupportedError: a node whose attributes, tensors and inputs do not fit.
+    """
+    found: dict[str, tuple[int, ...]] = {INPUT: graph.input_shape}
+    meta = {name: torch.empty(tensor.shape, device="meta") for name, tensor in tensors.items()}
+
+    def unfit(node: Node, inputs: list[Tensor], found: str) -> UnsupportedError:
+        return UnsupportedError(
+            f"node '{node.name}' ({node.op}) can't be computed",
+            f"{found}, for inputs of shape {[list(x.shape[1:]) for x in inputs]}",
+            "look at its attributes and its tensors' shapes",
+        )
+
+    def evaluate(node: Node, inputs: list[Tensor]) -> Tensor:
+        try:
+            value = compute(node, meta, inputs)
+        except Exception as error:  # whatever wrong attributes make an operation raise
+            raise unfit(node, inputs, said(error)) from error
+        wrong = misplaced(node, [tuple(x.shape[1:]) for x in inputs], node_tensors(node, meta))
+        if wrong is None and (value.dim() < 1 or len(value) != _SAMPLES):
+            wrong = "samples that it mixes"
+        if wrong is None and value[0].numel() > LARGEST_VALUE:
+            wrong = f"a value of {value[0].numel()} numbers a sample, more than {LARGEST_VALUE}"
+        if wrong is not None:
+            raise unfit(node, inputs, wrong)
+        found[node.name] = tuple(value.shape[1:])
+        return value
+
+    try:
+        source = torch.empty(_SAMPLES, *graph.input_shape, device="meta")
+    except (RuntimeError, TypeError) as error:
+        raise UnsupportedError(
+            "the network's input can't be",
+            f"shape {list(graph.input_shape)}",
+            "give it sizes above 0",
+        ) from error
+    walk(graph, source, evaluate)
+    return found
+
+
+_STATISTICS = ("mean", "var", "batches")
+MOMENTUM = 0.1
+"""Of a BatchNorm whose graph states none: those of older checkpoints, which trained with it."""
+
+
+def _momentum(node: Node, roles: Mapping[str, Tensor]) -> float:
+    """The share of a batch in the running statistics; without a momentum they are a mean of all."""
+    momentum: float | None = node.attrs.get("momentum", MOMENTUM)
+    return momentum if momentum is not None else 1 / roles["batches"].add_(1).item()
+
+
+class Network(nn.Module):
+    """A graph with its tensors: the ANN, to run or to train.
+
+    Floating tensors are parameters, but for BatchNorm's statistics and those of a node with the
+    attribute ``fixed``. In training mode BatchNorm uses batch statistics and dropout drops.
+
+    Attributes:
+        synchronised: whether those are the statistics of all processes' batches.
+
+    Shape:
+        ``[B, *input_shape] -> [B, classes]``.
+    """
+
+    def __init__(self, graph: Graph, tensors: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.graph = graph
+        self.synchronised = False
+        statistics = {
+            name
+            for node in graph.nodes
+            for role, name in node.tensors.items()
+            if node.attrs.get("fixed") or (node.op == "batch_norm" and role in _STATISTICS)
+        }
+        # a module's attribute may have neither a name with a dot nor one of the module's own
+        self._keys = {name: f"tensor {k}" for k, name in enumerate(sorted(graph.tensor_names()))}
+        for name, key in self._keys.items():
+            tensor = tensors[name].detach().clone()
+            if name in statistics:
+                self.register_buffer(key, tensor)
+            else:
+                self.register_parameter(key, nn.Parameter(tensor))
+
+    def tensor(self, name: str) -> Tensor:
+        """A tensor by its name in the graph."""
+        value = getattr(self, self._keys[name])
+        assert isinstance(value, Tensor)
+        return value
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors by their names in the graph, detached, on the CPU."""
+        return {name: self.tensor(name).detach().cpu().contiguous().clone() for name in self._keys}
+
+    def laid_out(self) -> "Network":
+        """Itself, for images in the layout that convolutions on a CPU are fastest in.
+
+        Weights of other convolutions than those of images stay as they are.
+        """
+        if len(self.graph.input_shape) == IMAGE:
+            for tensor in (*self.parameters(), *self.buffers()):
+                if tensor.dim() == IMAGE + 1:
+                    tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+        return self
+
+    def compute(self, node: Node, inputs: list[Tensor]) -> Tensor:
+        """One node's value, in training or inference as the module's mode says."""
+        roles = {role: self.tensor(name) for role, name in node.tensors.items()}
+        if self.training and node.op == "batch_norm":
+            statistics = roles["mean"], roles["var"]
+            affine = roles.get("weight"), roles.get("bias")
+            momentum, eps = _momentum(node, roles), node.attrs["eps"]
+            if self.synchronised:
+                return distributed.batch_norm(inputs[0], *statistics, *affine, momentum, eps)
+            return F.batch_norm(inputs[0], *statistics, *affine, True, momentum, eps)
+        if self.training and node.op == "dropout":
+            return F.dropout(inputs[0], node.attrs["p"])
+        attrs = node.attrs
+        if self.training and node.op in ops_recurrent.GATES:
+            attrs = {**attrs, "training": True}
+        return OPS[node.op].run(attrs, roles, inputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The logits."""
+        return walk(self.graph, x, self.compute)

@@ -1,0 +1,69 @@
+"""QCFS: a ReLU clipped at theta and quantized to L levels, theta learned.
+
+``a = theta/L * clip(floor(u), 0, L)`` with ``u = x*L/theta + 1/2``: the mean output of an IF neuron
+with v0 = theta/2 after L steps under the constant current x, so a network trained with it loses
+nothing to rounding when it is converted for T = L.
+
+Shape:
+    ``[B, *N] -> [B, *N]``; theta ``[1]`` or ``[C]``, in units of the activation.
+
+Reference:
+    Bu et al., *Optimal ANN-SNN Conversion*, ICLR 2022: eq. 14 with phi = 1/2, gradients of eq. 15
+    and 16: straight through the floor, so ``da/dx`` is 1 for u in [0, L) and 0 elsewhere;
+    ``da/dtheta`` is ``(a - x)/theta`` there, 1 above and 0 below.
+
+Deviations:
+    The authors' code clips x to [0, theta] before the floor: its gradients then end at 0 and theta,
+    half a level later. Values are the same.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from snnconv.core.shapes import per_neuron
+
+
+class _Quantize(torch.autograd.Function):
+    @staticmethod
+    def forward(x: Tensor, theta: Tensor, levels: int) -> Tensor:
+        return _level(x, theta, levels).clamp_(0, levels) * (theta / levels)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, int], output: Tensor) -> None:
+        x, theta, ctx.levels = inputs
+        ctx.save_for_backward(x, theta)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        x, theta = ctx.saved_tensors
+        level = _level(x, theta, ctx.levels)
+        inside = (level >= 0) & (level < ctx.levels)
+        to_x = to_theta = None
+        if ctx.needs_input_grad[0]:
+            to_x = grad * inside
+        if ctx.needs_input_grad[1]:
+            rounding = level / ctx.levels - x / theta
+            slope = torch.where(inside, rounding, (level >= ctx.levels).to(x.dtype))
+            to_theta = (grad * slope).sum_to_size(theta.shape)
+        return to_x, to_theta, None
+
+
+def _level(x: Tensor, theta: Tensor, levels: int) -> Tensor:
+    """``floor(u)``."""
+    return torch.floor(x * levels / theta + 0.5)
+
+
+def quantize(x: Tensor, theta: Tensor, levels: int) -> Tensor:
+    """The activation of ``x [B, *N]``; theta ``[1]`` or ``[C]``."""
+    if x.dtype is torch.bfloat16:  # of autocast; levels need more than 8 bits
+        x = x.float()
+    value: Tensor = _Quantize.apply(x, per_neuron(theta, x.dim()), levels)
+    return value
+
+
+def run(attrs: Mapping[str, Any], tensors: Mapping[str, Tensor], inputs: list[Tensor]) -> Tensor:
+    """The operation of a graph."""
+    return quantize(inputs[0], tensors["threshold"], attrs["levels"])

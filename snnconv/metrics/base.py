@@ -1,0 +1,210 @@
+"""What a metric is: sums that grow with every batch, and figures made of them at the end.
+
+All metrics watch one simulation. Their sums are integers or float64, so figures do not depend on
+the order of batches beyond rounding, and could be added up over processes.
+
+Shape:
+    Spikes ``[T, B, *N]`` of a chunk, their sums ``[T]``; logits ``[T, B, classes]``.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar, TypeVar
+
+import torch
+from torch import Tensor
+
+from snnconv.core.registry import Room
+from snnconv.engine.spike_sums import Asks, Tally
+from snnconv.graph.ir import Graph
+from snnconv.graph.roles import Carries, together
+from snnconv.neurons.base import Spikes
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What there is to measure.
+
+    Attributes:
+        graph: of the simulated network, BatchNorm folded.
+        network: its tensors.
+        shapes: a sample's shape at every node.
+        thresholds: theta by site.
+        v0: initial potential of the neurons, in units of theta/levels.
+        levels: the most spikes of one neuron at one step.
+        timesteps: T.
+        energy_ac_pj: energy of an accumulate.
+        energy_mac_pj: energy of a multiply-accumulate.
+        hold: steps for which each frame of the input is shown; none where it is constant.
+        answers: the steps, from 1, after which the class can be read; none where all are.
+        population: samples in the split, of which some or all are simulated; 0 where nobody knows.
+    """
+
+    graph: Graph
+    network: Mapping[str, Tensor]
+    shapes: Mapping[str, tuple[int, ...]]
+    thresholds: Mapping[str, Tensor]
+    v0: float
+    levels: int
+    timesteps: int
+    energy_ac_pj: float
+    energy_mac_pj: float
+    hold: int | None = None
+    answers: tuple[int, ...] | None = None
+    population: int = 0
+
+    def at_answers(self, steps: Iterable[Value]) -> list[Value | None]:
+        """A list over steps, with null where there is no answer yet."""
+        if self.answers is None:
+            return list(steps)
+        answers = frozenset(self.answers)
+        return [value if t in answers else None for t, value in enumerate(steps, start=1)]
+
+    @cached_property
+    def most(self) -> dict[str, int]:
+        """The most spikes that a max pooling emits at one place and step, by its name."""
+        met = together(self.graph, self.network)
+        return {name: number * self.levels for name, number in met.items()}
+
+    @property
+    def source(self) -> Carries:
+        """What the input carries."""
+        return Carries.CONSTANT if self.hold is None else Carries.FRAMES
+
+    def passes(self, steps: int) -> int:
+        """How often so many steps compute what hangs on the input alone."""
+        return 1 if self.hold is None else -(-steps // self.hold)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What is known of a batch before it is simulated.
+
+    Attributes:
+        labels: ``[B]``.
+        ann_logits: ``[B, classes]``; none where there is no ANN to compare with.
+        ann_inputs: the ANN's pre-activations by site, ``[B, *N]``.
+        samples: their indices in the split, ``[B]``; none where nobody knows.
+    """
+
+    labels: Tensor
+    ann_logits: Tensor | None
+    ann_inputs: Mapping[str, Tensor]
+    samples: Tensor | None = None
+
+
+@dataclass
+class Figures:
+    """What a metric found: keys of the evaluation, and of its rows by node name."""
+
+    totals: dict[str, Any] = field(default_factory=dict)
+    layers: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+class Metric(ABC):
+    """One measurement, over all batches.
+
+    Attributes:
+        needs: metrics whose figures it is made of.
+        of_conversion: whether it asks how far neurons are from an ANN's activations, which a
+            network that was trained with its neurons never had.
+        counted: whether it reads the counts of the spikes that it observes. What needs no more
+            than their sums at each step says so by :meth:`weights`: if no metric reads counts, none
+            are written.
+        valued: whether it reads the values; if no metric does, none may be written.
+        added: attributes that grow with every batch, numbers, tensors or mappings of them: of
+            several processes they are added up before the figures.
+    """
+
+    needs: ClassVar[tuple[str, ...]] = ()
+    of_conversion: ClassVar[bool] = False
+    counted: ClassVar[bool] = True
+    valued: ClassVar[bool] = True
+    added: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls) -> None:
+        """Who observes anew is given all there is, whatever its base class can do without."""
+        if "observe" in vars(cls):
+            for flag in {"counted", "valued"} - set(vars(cls)):
+                setattr(cls, flag, True)
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self.samples = 0
+
+    def begin(self, batch: Batch) -> None:
+        """A batch is about to be simulated."""
+        self.samples += len(batch.labels)
+
+    def observe(self, name: str, start: int, spikes: Spikes) -> None:
+        """A node's spikes at the steps ``start + 1 ...`` of the present batch."""
+
+    def weights(self) -> Mapping[str, Tensor]:
+        """By what to multiply spikes for the sums it wants: integers ``[*N]`` by node name."""
+        return {}
+
+    def add(self, name: str, start: int, sums: Tensor) -> None:
+        """Weighted spikes of a node, all neurons and samples together, at these steps ``[T]``."""
+
+    def finish(self, logits: Tensor) -> None:
+        """The batch is done; ``logits`` are averages over steps 1..t."""
+
+    def reduce(self, add_up: Callable[[Any], Any]) -> None:
+        """Put the sums of all processes in the place of this one's own."""
+        for name in ("samples", *self.added):
+            setattr(self, name, add_up(getattr(self, name)))
+
+    @abstractmethod
+    def figures(self, found: Figures) -> Figures:
+        """The result; ``found`` holds what metrics before this one found."""
+
+
+def _as_convolutions_lie(weights: Tensor) -> Tensor:
+    """``[k, C, *places]`` in channels-last memory, where most spikes lie."""
+    return weights.movedim(1, -1).contiguous().movedim(-1, 1)
+
+
+class Watch:
+    """Metrics that watch one simulation; it is their observer.
+
+    Args:
+        metrics: of one network.
+        device: of the simulation.
+
+    Attributes:
+        asks: what they need of spikes.
+    """
+
+    def __init__(self, metrics: Iterable[Metric], device: torch.device | str = "cpu") -> None:
+        self._metrics = tuple(metrics)
+        self._adding: dict[str, list[Metric]] = {}
+        weights: dict[str, list[Tensor]] = {}
+        for metric in self._metrics:
+            for name, values in metric.weights().items():
+                self._adding.setdefault(name, []).append(metric)
+                weights.setdefault(name, []).append(values)
+        tallies = {}
+        for name, rows in weights.items():
+            stacked = _as_convolutions_lie(torch.stack(rows).float()).to(device)
+            most = max(metric.setup.most.get(name, metric.setup.levels) for metric in self._metrics)
+            tallies[name] = Tally(stacked, most)
+        counted, valued = (
+            any(getattr(metric, what) for metric in self._metrics) for what in ("counted", "valued")
+        )
+        self.asks = Asks(counted, tallies, valued)
+
+    def __call__(self, name: str, start: int, spikes: Spikes) -> None:
+        """See :class:`snnconv.simulation.network.Observer`."""
+        for metric in self._metrics:
+            metric.observe(name, start, spikes)
+        if tally := self.asks.tallies.get(name):
+            sums = tally.of(spikes).cpu().unbind(1)
+            for metric, column in zip(self._adding[name], sums, strict=True):
+                metric.add(name, start, column)
+
+
+ROOM: Room[type[Metric]] = Room("metrics", "metric", "METRIC")

@@ -1,0 +1,152 @@
+"""What a neuron is: a pure function of a sequence of currents and an explicit state.
+
+A neuron puts out integer spike counts and, beside them, the values they carry: counts times an
+amplitude, which is what the next layer's weights multiply and whose mean over time estimates the
+ANN activation (the rate-preserving rule). Nothing is ever reset, since nothing is hidden: who
+wants to start afresh starts from :meth:`Neuron.initial`.
+
+Shape:
+    Currents, counts and values ``[T, B, *N]``; threshold ``[]``, ``[1]`` or ``[C]`` in units of the
+    ANN's activation.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from snnconv.core.metadata import Parameters
+from snnconv.core.registry import Room
+from snnconv.core.shapes import per_neuron
+
+StateType = TypeVar("StateType")
+
+
+class Spikes(NamedTuple):
+    """What a neuron puts out.
+
+    Attributes:
+        counts: spikes ``[T, B, *N]``, integers in a floating tensor; in a simulation where nobody
+            asks for them ``[0, B, *N]``, which saves a pass over memory.
+        values: what the next layer's weights multiply, ``[T, B, *N]``; in a simulation where nobody
+            needs more ``[1, B, *N]``, their mean, or, where nobody asks for them, ``[0, B, *N]``.
+    """
+
+    counts: Tensor
+    values: Tensor
+
+
+class NeuronParams(Parameters):
+    """Parameters of a neuron; potentials are in units of theta."""
+
+    @property
+    def fixed(self) -> bool:
+        """Whether a network of these neurons runs for the T it was made for, no other."""
+        return False
+
+
+class Neuron(nn.Module, ABC, Generic[StateType]):
+    """A layer of neurons of one kind.
+
+    Args:
+        params: the kind's parameters.
+        threshold: theta, ``[]``, ``[1]`` or ``[C]``.
+        timesteps: T, for neurons that learn a parameter a step.
+
+    Attributes:
+        causal: whether step t depends on steps up to t only, so that a simulation may come in
+            chunks; a neuron that is not must see all T steps at once.
+        levels: the most spikes of one neuron at one step.
+        remembers: whether the state holds the currents of all steps before.
+    """
+
+    params_type: ClassVar[type[NeuronParams]]
+    causal: bool = True
+    levels: int = 1
+    remembers: bool = False
+    threshold: Tensor
+
+    def __init__(self, params: NeuronParams, threshold: Tensor, timesteps: int = 1) -> None:
+        super().__init__()
+        self.params = params
+        self.timesteps = timesteps
+        self.register_buffer("threshold", threshold.detach().clone())
+
+    def theta(self, sample: Tensor) -> Tensor:
+        """The threshold, ``[1, 1 or C, 1, ...]``, to broadcast over one step ``[B, *N]``."""
+        return per_neuron(self.threshold, sample.dim())
+
+    def everywhere(self, value: Tensor, sample: Tensor) -> Tensor:
+        """One value for all neurons, or one a channel, as a view ``[B, *N]``."""
+        return value.to(sample.dtype).expand_as(sample)
+
+    @abstractmethod
+    def initial(self, sample: Tensor) -> StateType:
+        """The state before the first step, for one step's currents ``[B, *N]``."""
+
+    @abstractmethod
+    def run(
+        self, currents: Tensor, state: StateType, keep: Tensor | None
+    ) -> tuple[Spikes, StateType]:
+        """All steps of a sequence.
+
+        Args:
+            currents: ``[T, B, *N]``.
+            state: as :meth:`initial` or the chunk before gave it; not changed.
+            keep: 1 where a spike may be elicited, 0 where spike confidence suppresses it,
+                ``[T, B, *N]``; none when confidence is off.
+        """
+
+    def amplitude(self) -> Tensor | None:
+        """What each spike of a count carries, ``[]``, ``[1]`` or ``[C]``; none if they differ."""
+        return None
+
+    def averages(self) -> bool:
+        """Whether each step is given the mean of all steps' currents, and nothing else of them."""
+        return False
+
+    def answers(self, timesteps: int) -> Tensor:
+        """After which of T steps the output so far is final, bool ``[T]``.
+
+        It is at step t if no output at steps 1..t hangs on a current that comes later.
+        """
+        return torch.ones(timesteps, dtype=torch.bool)
+
+    def single_threshold(self) -> "Neuron[Any] | None":
+        """The same in neurons of one level and more steps; none where this is one already."""
+        return None
+
+    def learnables(self) -> dict[str, Tensor]:
+        """What it learns, by the names and in the values of its equations, for logs and plots."""
+        return {name: parameter.detach() for name, parameter in self.named_parameters()}
+
+    def forward(
+        self, currents: Tensor, state: StateType | None = None, keep: Tensor | None = None
+    ) -> tuple[Spikes, StateType]:
+        """:meth:`run`, from the initial state where none is given."""
+        return self.run(currents, self.initial(currents[0]) if state is None else state, keep)
+
+
+class CausalNeuron(Neuron[StateType]):
+    """A neuron that states one step; the sequence follows from it."""
+
+    @abstractmethod
+    def step(
+        self, current: Tensor, state: StateType, keep: Tensor | None
+    ) -> tuple[Tensor, Tensor, StateType]:
+        """Counts ``[B, *N]``, values ``[B, *N]`` and the next state."""
+
+    def run(
+        self, currents: Tensor, state: StateType, keep: Tensor | None
+    ) -> tuple[Spikes, StateType]:
+        """Step after step."""
+        counts, values = [], []
+        for t, current in enumerate(currents):
+            count, value, state = self.step(current, state, None if keep is None else keep[t])
+            counts.append(count)
+            values.append(value)
+        return Spikes(torch.stack(counts), torch.stack(values)), state
+
+
+ROOM: Room[type[Neuron[Any]]] = Room("neurons", "neuron", "NEURON")

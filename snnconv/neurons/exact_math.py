@@ -1,0 +1,108 @@
+"""``exp`` and ``ln(1 + x)`` in float32, the same to the last bit on every device.
+
+Libraries round the last bit of ``exp`` each in their own way, some of them depending on where in
+memory a number lies. A threshold made of it would then make spikes depend on the processor, on
+the batch size and on how a simulation is split into chunks. These functions are made of additions
+and multiplications, whose rounding IEEE 754 states, so whoever does them in the same order (the
+compiled ones of :mod:`snnconv.neurons.exact_math_kernel` do) gets the same bits.
+
+Shape:
+    Elementwise.
+
+Reference:
+    Taylor series, after the usual reduction: ``exp(x) = 2^n * exp(r)`` with ``|r| <= ln(2)/2``, and
+    ``ln(1 + x) = 2*artanh(x/(2 + x))``. What the series leave out is below an eighth of float32's
+    last place.
+
+Deviations:
+    None. Float64 takes the library's functions: it is what tests compare with.
+"""
+
+import functools
+from collections.abc import Callable
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from snnconv.neurons.exact_math_series import (
+    ARTANH,
+    EXP,
+    LARGEST,
+    LN2_HIGH,
+    LN2_LOW,
+    LOG2_E,
+    ROUNDING,
+)
+
+
+def _polynomial(coefficients: tuple[float, ...], x: Tensor) -> Tensor:
+    """Horner's rule; ``addcmul`` would round once where a CPU's kernel rounds twice."""
+    value = x * coefficients[0] + coefficients[1]
+    for coefficient in coefficients[2:]:
+        value = (value * x).add_(coefficient)
+    return value
+
+
+def exp(x: Tensor) -> Tensor:
+    """``exp(x)``, ``x`` clamped to ``[-60, 60]``.
+
+    Args:
+        x: float32 or float64.
+    """
+    if (kernels := _compiled(x)) is not None:
+        return _over(kernels.exp_all, x)
+    x = x.clamp(-LARGEST, LARGEST)
+    if x.dtype is torch.float64:
+        return torch.exp(x)
+    n = (x * LOG2_E).add_(ROUNDING).sub_(ROUNDING)
+    r = (x - n * LN2_HIGH).sub_(n * LN2_LOW)
+    fraction = _polynomial(EXP, r).mul_(r * r).add_(r).add_(1)
+    power = ((n.int() + 127) << 23).view(torch.float32)
+    return fraction.mul_(power)
+
+
+def log1p(x: Tensor) -> Tensor:
+    """``ln(1 + x)``.
+
+    Args:
+        x: float32 or float64, in ``[0, 1]``.
+    """
+    if x.dtype is torch.float64:
+        return torch.log1p(x)
+    s = x / (x + 2)
+    square = s * s
+    half = _polynomial(ARTANH, square).mul_(square).mul_(s).add_(s)
+    return half + half
+
+
+def softplus(x: Tensor) -> Tensor:
+    """``ln(1 + exp(x))`` without overflow."""
+    if (kernels := _compiled(x)) is not None:
+        return _over(kernels.softplus_all, x)
+    return x.clamp(min=0) + log1p(exp(-x.abs()))
+
+
+def _compiled(x: Tensor) -> ModuleType | None:
+    """The compiled functions, where they can take these numbers: one pass instead of twenty."""
+    if x.dtype is not torch.float32 or x.device.type != "cpu" or x.requires_grad:
+        return None
+    return _kernels()
+
+
+@functools.cache
+def _kernels() -> ModuleType | None:
+    try:
+        from snnconv.neurons import exact_math_kernel
+    except ImportError:  # no numba
+        return None
+    return exact_math_kernel
+
+
+def _over(kernel: Callable[..., None], x: Tensor) -> Tensor:
+    """A compiled function over a tensor, in the order in which it lies in memory."""
+    last = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
+    x = x if last else x.contiguous()
+    out = torch.empty_like(x)
+    kernel(*(tensor.as_strided((tensor.numel(),), (1,)).numpy() for tensor in (x, out)))
+    return out

@@ -1,0 +1,54 @@
+"""A legend: always below the plot, in as many columns as fit, so it never covers data."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from snnconv.render.svg.elements import FONT, fit_all, label, tag, text_width
+from snnconv.render.svg.styles import Look, marker, stroke
+from snnconv.render.units import printable
+
+ROW = 19.0
+KEY = 30.0
+GAP = 22.0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A label with a sample: "line", "rule" (no marker), "marker", "swatch" or upright "mark"."""
+
+    text: str
+    look: Look
+    sample: str = "line"
+
+
+def _sample(entry: Entry, x: float, y: float) -> str:
+    middle = x + (KEY - 8) / 2
+    if entry.sample == "swatch":
+        return tag(
+            "rect", x=x + 4, y=y - 5.5, width=14, height=11, class_=f"{entry.look.colour} bar"
+        )
+    if entry.sample == "mark":
+        return tag("line", x1=x + 11, y1=y - 8, x2=x + 11, y2=y + 8, **stroke(entry.look))
+    parts = []
+    if entry.sample in ("line", "rule"):
+        line = stroke(entry.look)
+        parts.append(tag("line", x1=x, y1=y, x2=x + KEY - 8, y2=y, **line))
+    if entry.look.marker and entry.sample != "rule":
+        parts.append(marker(entry.look, middle, y))
+    return "".join(parts)
+
+
+def legend(entries: Sequence[Entry], left: float, top: float, width: float) -> tuple[str, float]:
+    """The legend's drawing and its height."""
+    if not entries:
+        return "", 0.0
+    longest = max(text_width(printable(entry.text)) for entry in entries)
+    cell = min(KEY + longest + GAP, width)
+    across = max(1, min(int((width + GAP) // cell), len(entries)))
+    short = fit_all([entry.text for entry in entries], cell - KEY - GAP / 2)
+    parts = []
+    for i, entry in enumerate(entries):
+        x, y = left + (i % across) * cell, top + (i // across) * ROW + ROW / 2
+        parts.append(_sample(entry, x, y))
+        parts.append(label(entry.text, x + KEY, y + 0.35 * FONT, "legend", short=short[i]))
+    return "".join(parts), ROW * -(-len(entries) // across)

@@ -1,0 +1,255 @@
+"""From a checkpoint to a spiking network that runs, and what is measured of it: SIN, confidence."""
+
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from snnconv.checkpoint.contents import Checkpoint, check_neurons, neuron_params
+from snnconv.checkpoint.sealed import Broken
+from snnconv.core import distributed
+from snnconv.core.metadata import ConfidenceFacts, SpikingFacts
+from snnconv.core.registry import did_you_mean
+from snnconv.data.frames import still
+from snnconv.engine.event_conv.plan import Engine
+from snnconv.engine.event_conv.sparsity import Active, expected
+from snnconv.engine.spike_sums import Asks
+from snnconv.errors import CheckpointError, UsageError
+from snnconv.graph.fold import fold
+from snnconv.graph.ir import SITES, Graph, Node
+from snnconv.graph.network import Network, shapes, walk
+from snnconv.metrics.base import Batch, Figures, Setup
+from snnconv.metrics.sin import Sin
+from snnconv.neurons.base import ROOM, Neuron
+from snnconv.simulation.network import SpikingNetwork
+from snnconv.simulation.simulate import simulate
+
+
+def timesteps(facts: SpikingFacts, wanted: int | None) -> int:
+    """T: what the user wants, or what the network was made for.
+
+    Raises:
+        UsageError: neurons that learned something for each step are to run for another T.
+    """
+    if wanted is None or wanted == facts.timesteps or not neuron_params(facts).fixed:
+        return wanted or facts.timesteps
+    raise UsageError(
+        f"{facts.neuron} neurons can't run for T = {wanted} steps",
+        f"they were made for T = {facts.timesteps}",
+        f"drop --timesteps, or snnconv convert --neuron {facts.neuron} --timesteps {wanted}",
+    )
+
+
+def spiking_network(
+    checkpoint: Checkpoint, folded: bool = True, engine: Engine = "auto"
+) -> SpikingNetwork:
+    """The network of a checkpoint with its neurons in place.
+
+    Args:
+        checkpoint: of a kind that has neurons.
+        folded: with BatchNorm folded into weights, as it is simulated; without, as it is trained.
+        engine: where to go by events.
+
+    Raises:
+        CheckpointError: it has no neurons.
+    """
+    facts = checkpoint.spiking
+    if facts is None:
+        raise CheckpointError(
+            "the checkpoint can't be simulated",
+            f"no neurons ({checkpoint.kind})",
+            "snnconv convert",
+        )
+    if checkpoint.neurons:  # a training starts without
+        try:
+            check_neurons(checkpoint)
+        except Broken as broken:
+            problem = "the checkpoint can't be simulated"
+            raise CheckpointError(problem, broken.found, broken.remedy) from broken
+    kind, params = ROOM.load(facts.neuron), neuron_params(facts)
+    thresholds = checkpoint.thresholds()
+    neurons: dict[str, Neuron[Any]] = {}
+    for site in checkpoint.graph.sites:
+        neurons[site.name] = kind(params, thresholds[site.name], facts.timesteps)
+        neurons[site.name].load_state_dict(_learned_at(site.name, checkpoint.neurons), strict=False)
+    network = (
+        Network(*fold(checkpoint.graph, checkpoint.network))
+        if folded
+        else Network(checkpoint.graph, checkpoint.network)
+    )
+    network = network.laid_out()  # two to three times faster on a CPU, over few channels
+    hold = None if checkpoint.data.frames is None else facts.hold
+    levels = {name: neuron.levels for name, neuron in neurons.items()}
+    rates = expected_rates(checkpoint, levels)
+    return SpikingNetwork(network, neurons, facts.seed, facts.confidence, hold, engine, rates)
+
+
+def expected_rates(checkpoint: Checkpoint, levels: Mapping[str, int]) -> dict[str, Active]:
+    """How many neurons are expected to spike at a step, of sites with a histogram."""
+    assert checkpoint.calibrated is not None
+    return {
+        name: functools.partial(
+            expected,
+            checkpoint.calibration[f"{name}/edges"].double(),
+            checkpoint.calibration[f"{name}/counts"].double(),
+            site.zero_share or 0.0,
+            checkpoint.calibration[f"{name}/threshold"],
+            levels[name],
+        )
+        for name, site in checkpoint.calibrated.sites.items()
+        if f"{name}/edges" in checkpoint.calibration
+    }
+
+
+def _learned_at(site: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What the neurons of a site learned; nothing where they start as their parameters say."""
+    return {
+        name.removeprefix(f"{site}/"): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(f"{site}/")
+    }
+
+
+def setup(
+    checkpoint: Checkpoint,
+    network: SpikingNetwork,
+    T: int,
+    energy_ac_pj: float = 0.9,
+    energy_mac_pj: float = 4.6,
+    population: int = 0,
+) -> Setup:
+    """What metrics have to know of a network that is to run for T steps."""
+    assert checkpoint.spiking is not None
+    graph, tensors = network.network.graph, network.network.tensors()
+    return Setup(
+        graph=graph,
+        network=tensors,
+        shapes=shapes(graph, tensors),
+        thresholds=checkpoint.thresholds(),
+        v0=float(getattr(neuron_params(checkpoint.spiking), "v0", 0.0)),
+        levels=network.levels,
+        timesteps=T,
+        energy_ac_pj=energy_ac_pj,
+        energy_mac_pj=energy_mac_pj,
+        hold=network.hold,
+        answers=network.answers(T),
+        population=population,
+    )
+
+
+def trained_directly(checkpoint: Checkpoint) -> bool:
+    """Whether the network learned with its neurons in place: no ANN was ever converted."""
+    trainings = (step for step in checkpoint.lineage if step.stage == "train")
+    return any(step.config.get("neuron") for step in trainings)
+
+
+def learned(network: SpikingNetwork) -> dict[str, Tensor]:
+    """The neurons' learned parameters, ``<site>/<parameter>``, as a checkpoint keeps them."""
+    return {
+        f"{site}/{name}": parameter.detach().cpu().clone()
+        for site, neuron in network.neurons.items()
+        for name, parameter in neuron.named_parameters()
+    }
+
+
+@torch.no_grad()
+def ann_inputs(network: Network, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """The ANN's logits ``[B, classes]``, and its pre-activations by site ``[B, *N]``."""
+    inputs: dict[str, Tensor] = {}
+
+    def evaluate(node: Node, values: list[Tensor]) -> Tensor:
+        if node.op in SITES:
+            inputs[node.name] = values[0]
+        return network.compute(node, values)
+
+    return walk(network.graph, x, evaluate), inputs
+
+
+def confident_sites(graph: Graph, wanted: str) -> list[str]:
+    """The sites at which spike confidence acts.
+
+    Args:
+        graph: the network.
+        wanted: ``off``, ``last``, ``all``, or names with commas between them.
+
+    Raises:
+        UsageError: a name that is no site.
+    """
+    names = [site.name for site in graph.sites]
+    match wanted:
+        case "off":
+            return []
+        case "last":
+            return names[-1:]
+        case "all":
+            return names
+    chosen = wanted.split(",")
+    for name in chosen:
+        if name not in names:
+            raise UsageError(
+                "spike confidence can't be put there", f"'{name}'", did_you_mean(name, names)
+            )
+    return chosen
+
+
+def sin_ratios(
+    checkpoint: Checkpoint,
+    steps: int,
+    samples: Iterable[tuple[Tensor, Tensor, Tensor]],
+    device: torch.device,
+    advance: Callable[[int], None],
+    chunk: int | None = None,
+    engine: Engine = "auto",
+) -> dict[str, float]:
+    """The share of SIN neurons of each site after so many steps.
+
+    Args:
+        checkpoint: converted, without confidence.
+        steps: to simulate.
+        samples: batches of indices, normalised inputs ``[f, B, *input]`` and labels; of several
+            processes each takes its own.
+        device: where to simulate.
+        advance: told of samples done.
+        chunk: steps computed at once; all by default.
+        engine: where simulation goes by events.
+    """
+    network = spiking_network(checkpoint, engine=engine).to(device).eval()
+    metric = Sin(setup(checkpoint, network, steps))
+    asks = Asks(valued=False)
+    for indices, x, labels in samples:
+        x = x.to(device)
+        logits, inputs = ann_inputs(network.network, still(x))
+        metric.begin(Batch(labels, logits, inputs))
+        simulate(network, x, indices.to(device), steps, chunk or steps, metric.observe, asks)
+        advance(len(labels))
+    metric.reduce(lambda sums: distributed.summed(sums, device))
+    layers = metric.figures(Figures()).layers
+    return {name: row["sin_ratio"][-1] for name, row in layers.items()}
+
+
+def measure_confidence(
+    checkpoint: Checkpoint,
+    sites: Iterable[str],
+    early: int,
+    samples: Iterable[tuple[Tensor, Tensor, Tensor]],
+    device: torch.device,
+    advance: Callable[[int], None],
+    chunk: int | None = None,
+    engine: Engine = "auto",
+) -> ConfidenceFacts:
+    """``p = 1 - SIN ratio`` of each site after ``early`` steps, without confidence acting.
+
+    Args:
+        checkpoint: converted, without confidence.
+        sites: where it is to act.
+        early: E.
+        samples: calibration samples, as for :func:`sin_ratios`; and so are the others.
+        device: where to simulate.
+        advance: told of samples done.
+        chunk: steps computed at once.
+        engine: where simulation goes by events.
+    """
+    ratios = sin_ratios(checkpoint, early, samples, device, advance, chunk, engine)
+    return ConfidenceFacts(early=early, keep={site: 1 - ratios[site] for site in sites})

@@ -1,0 +1,149 @@
+"""The cumulative rule: what is not linear in spikes takes running sums and gives their increase.
+
+With ``X[t]`` the running sum of the input, ``x_out[t] = t*f(X[t]/t) - (t-1)*f(X[t-1]/(t-1))``, so
+the mean output is ``f`` of the mean input. For max pooling, where ``t*f(X/t) = f(X)``, it is the
+pool of the sum and its increase, for any kernel, stride and padding.
+
+A max pooling emits spikes. Their *level* is what operations are counted by: the pooling takes the
+running number of spikes at each place, as it takes their running sum, and an emission has the
+increase of the largest number as its level. So spikes of one amplitude keep their level, and the
+levels of all steps together do not depend on how spikes are spread over steps.
+
+Shape:
+    ``[T, B, *N] -> [T, B, *M]``.
+
+Reference:
+    LIPooling (Li & Zeng 2022), here for signed increases and overlapping windows.
+
+Deviations:
+    None.
+"""
+
+from collections.abc import Callable, Mapping, Sequence, Set
+
+import torch
+from torch import Tensor
+
+from snnconv.core.shapes import fold_time, per_neuron, unfold_time
+from snnconv.graph.ir import Graph, Node
+from snnconv.graph.ops import OPS, Role
+from snnconv.graph.roles import sites_behind, towards
+
+Sums = tuple[Tensor, Tensor]
+"""Of a max pooling between two chunks: the running sum of its input, and the pool of it."""
+
+Means = tuple[list[Tensor], Tensor]
+"""Of a function between two chunks: the running sum of each input, and ``t*f`` of their means."""
+
+Compute = Callable[[Node, list[Tensor]], Tensor]
+"""An operation on all steps at once, ``[T, B, *N]``."""
+
+
+def pool(compute: Compute, node: Node, x: Tensor, before: Sums | None) -> tuple[Tensor, Sums]:
+    """The increase of the pooled running sum at each step, and the sums after the last."""
+    total, last = before or (torch.zeros_like(x[0]), None)
+    sums = []
+    for current in x:
+        total = total + current
+        sums.append(total)
+    pooled = compute(node, [torch.stack(sums)])
+    first = torch.zeros_like(pooled[0]) if last is None else last
+    return pooled - torch.cat([first[None], pooled[:-1]]), (total, pooled[-1])
+
+
+def function(
+    compute: Compute, node: Node, inputs: list[Tensor], done: int, before: Means | None
+) -> tuple[Tensor, Means]:
+    """The increase of ``t*f(mean of the inputs up to t)`` at each step, and the last sums.
+
+    Args:
+        compute: the function.
+        node: what it is in the graph.
+        inputs: ``[T, B, *N]`` each; of ``T = 1`` where they do not change.
+        done: steps before these.
+        before: the sums after them.
+    """
+    steps = max(value.shape[0] for value in inputs)
+    totals, last = before or ([torch.zeros_like(x[0]) for x in inputs], None)
+    t = torch.arange(done + 1, done + steps + 1, device=inputs[0].device)
+    sums = [
+        total + value.expand(steps, *value.shape[1:]).cumsum(0)
+        for total, value in zip(totals, inputs, strict=True)
+    ]
+    means = [x / t.view(-1, *[1] * (x.dim() - 1)) for x in sums]
+    value = compute(node, means)
+    scaled = value * t.view(-1, *[1] * (value.dim() - 1))
+    first = torch.zeros_like(scaled[0]) if last is None else last
+    return scaled - torch.cat([first[None], scaled[:-1]]), ([x[-1] for x in sums], scaled[-1])
+
+
+class Levels:
+    """What max poolings emit, in numbers of spikes, for one call of a network.
+
+    Args:
+        graph: of the network.
+        pools: the max poolings of spikes, if anybody asks for their levels.
+        amplitudes: what every spike of a site carries; none where spikes differ.
+        before: the sums of numbers of each max pooling, after the call before.
+
+    Attributes:
+        after: these sums after this call.
+        sites: those whose numbers are wanted.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        pools: Set[str],
+        amplitudes: Mapping[str, Tensor | None],
+        before: Mapping[str, Sums],
+    ) -> None:
+        self.pools = pools
+        self.after: dict[str, Sums] = {}
+        self._before = before
+        self._units = dict(amplitudes)
+        for node in graph.nodes:
+            if node.name in pools:  # one channel of one site: its window has one amplitude
+                self._units[node.name] = self._units.get(node.inputs[0])
+        behind = sites_behind(graph)
+        varying = {name for name, amplitude in amplitudes.items() if amplitude is None}
+        self._varying = {name for name in pools if not varying.isdisjoint(behind[name])}
+        self._readers = towards(graph, {name for name in pools if self._units[name] is None})
+        self.sites = amplitudes.keys() & self._readers.keys()
+        self._numbers: dict[str, Tensor] = {}
+
+    def fired(self, name: str, counts: Tensor) -> None:
+        """Note the spikes of a site, ``[T, B, *N]``."""
+        if name in self._readers:
+            self._numbers[name] = counts
+
+    def passed(self, node: Node) -> None:
+        """Take spikes through wiring: what is added up or averaged there adds up its numbers."""
+        if node.name in self._readers and OPS[node.op].role is Role.LINEAR:
+            numbers = self._taken(node)
+            reached = OPS[node.op].reach(node.attrs, {}, [fold_time(value) for value in numbers])
+            self._numbers[node.name] = unfold_time(reached, len(numbers[0]))
+
+    def pooled(self, compute: Compute, node: Node, increase: Tensor) -> Tensor:
+        """The levels of what a max pooling emits.
+
+        Where amplitudes differ from step to step, the number at one place may grow while the sum at
+        another does: there an emission has a level of at least one, and silence has none.
+        """
+        if (unit := self._units[node.name]) is not None:
+            levels = (increase / per_neuron(unit, increase.dim() - 1)).round_()
+        else:
+            (numbers,) = self._taken(node)
+            before = self._before.get(node.name)
+            levels, self.after[node.name] = pool(compute, node, numbers, before)
+        if node.name in self._varying:
+            levels = levels.clamp(min=1) * (increase != 0)
+        self.fired(node.name, levels)
+        return levels
+
+    def _taken(self, node: Node) -> Sequence[Tensor]:
+        found = [self._numbers[name] for name in node.inputs]
+        for name in set(node.inputs):
+            if self._readers[name] == node.name:
+                del self._numbers[name]
+        return found

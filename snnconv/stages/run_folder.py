@@ -1,0 +1,272 @@
+"""The run folder: several checkpoints and evaluations of a kind side by side.
+
+A stage writes a file whose name says what is in it, and copies it to the plain name of its kind
+(``converted.safetensors``, ``evaluate.json``), which is always the newest. Equal work goes to its
+own file again; other work gets another name, so no file replaces different work. The copy is no
+link, because a program that overwrites one name in place must not change the other.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import get_args
+
+from snnconv.checkpoint import Checkpoint, canonical_json, encoded, load, sha256
+from snnconv.core.files import write_atomically
+from snnconv.core.kinds import Kind, file_name
+from snnconv.core.names import Called, ann_stem, called, is_last_epoch, last_epoch, origin, patterns
+from snnconv.errors import CheckpointError
+from snnconv.reports import EvaluateReport, ReportType, read
+
+SUFFIX = ".safetensors"
+EVALUATION = "evaluate.json"
+_DECIDES = ("metric", "energy_ac_pj", "energy_mac_pj", "engine")
+"""Options of an evaluation that change its figures, beside T, data and samples."""
+
+_WRITTEN_BY = {"ann": "train", "calibrated": "calibrate", "converted": "convert"}
+_WRITTEN_BY |= {"trained": "train", "finetuned": "finetune", "reparameterized": "reparameterize"}
+
+
+def newest(run: Path, kinds: Iterable[Kind]) -> Path | None:
+    """The newest checkpoint of these kinds: the default of the next stage."""
+    found = [file for kind in kinds if (file := run / file_name(kind)).exists()]
+    return max(found, key=lambda file: file.stat().st_mtime_ns, default=None)
+
+
+def report_beside(checkpoint: Path) -> Path | None:
+    """The report of the stage that wrote a checkpoint, if it lies beside it."""
+    stem = checkpoint.stem
+    file = checkpoint.with_name(f"{_WRITTEN_BY.get(stem, stem)}.json")
+    if stem == "calibrated" and not file.exists():
+        file = checkpoint.with_name("train.json")  # with QCFS, training gives thresholds
+    return file if file.exists() else None
+
+
+# Checkpoints
+
+
+def save(
+    checkpoint: Checkpoint, run: Path, out: Path | None, last: Checkpoint | None = None
+) -> list[Path]:
+    """Write a checkpoint to the file that is named, or under its own name and as the newest.
+
+    Args:
+        checkpoint: what a stage has made.
+        run: the run folder.
+        out: the file that the user named, if one.
+        last: the last epoch of the training that it is the best of; goes beside it.
+
+    Returns:
+        The files written, the checkpoint's own first.
+    """
+    found = out or run / file_name(checkpoint.kind)
+    content = encoded(checkpoint, found)
+    files = [found] if out else [_own(checkpoint, content, run), found]
+    if out is None:
+        _settle(found, content)
+    beside = [file.with_stem(last_epoch(file.stem)) for file in files] if last else []
+    rest = encoded(last, beside[0]) if last else b""
+    for file in beside:
+        write_atomically(file, rest)
+    for file in files:
+        write_atomically(file, content)
+    return [*files, *beside]
+
+
+def describe(checkpoint: Checkpoint) -> Called:
+    """What a checkpoint is called."""
+    facts = checkpoint.spiking
+    return called(
+        facts.neuron if facts else "",
+        checkpoint.calibrated.model_dump() if checkpoint.calibrated else {},
+        [step.stage for step in checkpoint.lineage],
+        bool(facts and facts.confidence),
+    )
+
+
+def _own(checkpoint: Checkpoint, content: bytes, run: Path) -> Path:
+    """The file of its own that a checkpoint has in a run folder."""
+    facts = checkpoint.spiking
+    if checkpoint.kind == "ann":
+        stem = ann_stem(origin(step.config for step in checkpoint.lineage))
+    else:
+        stem = describe(checkpoint).stem(checkpoint.kind, facts.timesteps if facts else None)
+    digest = hashlib.sha256(content).hexdigest()
+    return _free(run / f"{stem}{SUFFIX}", digest, lambda file: sha256(file) == digest)
+
+
+def _free(file: Path, digest: str, same: Callable[[Path], bool]) -> Path:
+    """This file, or one with a hash in its name where other work is in it."""
+    hashed = [file.with_name(f"{file.stem}-{digest[:n]}{file.suffix}") for n in (6, 64)]
+    free = (each for each in (file, *hashed) if not each.exists() or same(each))
+    return next(free, hashed[-1])
+
+
+def _settle(plain: Path, content: bytes) -> None:
+    """Give what is about to be replaced a file of its own, if it has none.
+
+    It has none where an earlier version wrote it, or where somebody put it there.
+    """
+    if not plain.exists():
+        return
+    old = plain.read_bytes()
+    if old == content:
+        return
+    for file in plain.parent.glob(f"{plain.stem}-*{SUFFIX}"):
+        if file.stat().st_size == len(old) and file.read_bytes() == old:
+            return
+    try:
+        own = _own(load(plain), old, plain.parent)
+    except CheckpointError:  # nothing that a stage could read
+        return
+    write_atomically(own, old)
+    last = plain.with_stem(last_epoch(plain.stem))
+    if last.exists():
+        write_atomically(own.with_stem(last_epoch(own.stem)), last.read_bytes())
+    if report := report_beside(plain):
+        write_atomically(own.with_suffix(".json"), report.read_bytes())
+
+
+def checkpoints(run: Path, kinds: Iterable[Kind] = get_args(Kind)) -> dict[str, list[Path]]:
+    """The checkpoints of these kinds in a folder by their hash, the oldest first.
+
+    Of each the files that hold it, its own before the plain one. The last epochs of trainings are
+    not among them.
+    """
+    found: dict[str, list[Path]] = {}
+    files = {file for pattern in patterns(kinds) for file in run.glob(pattern) if file.is_file()}
+    kept = [file for file in files if not is_last_epoch(file.stem)]
+    for file in sorted(kept, key=lambda file: (file.stat().st_mtime_ns, file.name)):
+        found.setdefault(sha256(file), []).append(file)
+    plain = {file_name(kind) for kind in get_args(Kind)}
+    return {key: sorted(same, key=lambda f: f.name in plain) for key, same in found.items()}
+
+
+# Evaluations
+
+
+def place(report: EvaluateReport, run: Path) -> list[Path]:
+    """Where an evaluation goes whose file nobody named: its own file, and the newest one's."""
+    plain = run / EVALUATION
+    if plain.exists():
+        _settle_evaluation(plain)
+    return [_own_evaluation(report, run), plain]
+
+
+def evaluations(run: Path) -> dict[Path, EvaluateReport]:
+    """The evaluations in a folder, each once, the oldest first.
+
+    Raises:
+        CheckpointError: a file that is none.
+    """
+    files = sorted(run.glob("evaluate*.json"), key=lambda f: (f.name == EVALUATION, f.name))
+    contents: dict[bytes, Path] = {}
+    for file in files:
+        contents.setdefault(file.read_bytes(), file)
+    oldest = sorted(contents.values(), key=lambda f: (f.stat().st_mtime_ns, f.name))
+    return {file: read(file, EvaluateReport) for file in oldest}
+
+
+def fullest(found: dict[Path, EvaluateReport]) -> dict[Path, EvaluateReport]:
+    """Of evaluations of one network at one T, that with the most samples.
+
+    Of equals that which measures the most, and then the newest.
+    """
+    best: dict[object, Path] = {}
+
+    def says(report: EvaluateReport) -> tuple[int, int]:
+        return report.samples, len(report.config.get("metric") or ())
+
+    for file, report in found.items():
+        key = _question(report)
+        if key not in best or says(report) >= says(found[best[key]]):
+            best[key] = file
+    return {file: report for file, report in found.items() if file in best.values()}
+
+
+def subject(report: EvaluateReport) -> str:
+    """The hash of the checkpoint that an evaluation is of."""
+    return next((file.sha256 for file in report.lineage.inputs), "")
+
+
+def fuller(report: EvaluateReport, run: Path) -> Path | None:
+    """The file of an evaluation of the same network at the same T with more samples, if any."""
+    found = {file: _read(file, EvaluateReport) for file in run.glob("evaluate*.json")}
+    more = {
+        file: each.samples
+        for file, each in found.items()
+        if each and _question(each) == _question(report) and each.samples > report.samples
+    }
+    return max(more, key=lambda file: (more[file], file.name != EVALUATION), default=None)
+
+
+def _question(report: EvaluateReport) -> tuple[str, int, str]:
+    """What evaluations of different samples have in common that answer the same question."""
+    return subject(report), report.timesteps, report.data.spec
+
+
+def _read(file: Path, kind: type[ReportType]) -> ReportType | None:
+    try:
+        return read(file, kind)
+    except CheckpointError:
+        return None
+
+
+def trainings(run: Path, kind: type[ReportType], of: Iterable[Kind]) -> dict[Path, ReportType]:
+    """The reports of a stage that trains, each once, that of the newest training last.
+
+    Args:
+        run: the run folder.
+        kind: what the stage reports.
+        of: kinds of checkpoint that it writes.
+
+    Raises:
+        CheckpointError: the newest can't be read.
+    """
+    plain = run / f"{kind.name}.json"
+    content = plain.read_bytes() if plain.exists() else b""
+    own = [file for each in of for file in run.glob(f"{each}-*.json")]
+    found = {
+        file: report
+        for file in sorted(own, key=lambda file: (file.stat().st_mtime_ns, file.name))
+        if file.read_bytes() != content and (report := _read(file, kind))
+    }
+    return found | ({plain: read(plain, kind)} if content else {})
+
+
+def _own_evaluation(report: EvaluateReport, run: Path) -> Path:
+    named = called(
+        report.neuron,
+        report.calibration,
+        [step.stage for step in report.history],
+        bool(report.confidence),
+    )
+    work = _work(report)
+
+    def same(file: Path) -> bool:
+        there = _read(file, EvaluateReport)
+        return there is not None and _work(there) == work
+
+    stem = named.stem("evaluate", report.timesteps, report.samples)
+    return _free(run / f"{stem}.json", work, same)
+
+
+def _work(report: EvaluateReport) -> str:
+    """A hash of all that decides what an evaluation finds."""
+    options = {name: report.config.get(name) for name in _DECIDES}
+    inputs = [file.sha256 for file in report.lineage.inputs]
+    drawn = report.subset.sha256 if report.subset else None
+    of = [inputs, report.timesteps, report.samples, drawn, report.data.spec, options]
+    return hashlib.sha256(canonical_json(of).encode()).hexdigest()
+
+
+def _settle_evaluation(plain: Path) -> None:
+    old = plain.read_bytes()
+    if any(file.read_bytes() == old for file in plain.parent.glob("evaluate-*.json")):
+        return
+    report = _read(plain, EvaluateReport)
+    if report is None:  # nothing that a stage could read
+        return
+    own = _own_evaluation(report, plain.parent)
+    if not own.exists():
+        write_atomically(own, old)

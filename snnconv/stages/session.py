@@ -1,0 +1,391 @@
+"""What every stage does before and after its own work: find its input, write its report."""
+
+import math
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from snnconv.checkpoint import Checkpoint, canonical_json, kind_of, sha256
+from snnconv.config import STAGES, DataConfig, NormalisationConfig, OptimiserConfig, StageConfig
+from snnconv.core import distributed, runtime
+from snnconv.core.bounds import parsed_json
+from snnconv.core.files import refuse_unwritable, sweep, write_atomically
+from snnconv.core.kinds import Kind, file_name
+from snnconv.core.metadata import DataFacts, LineageStep
+from snnconv.core.progress import Progress
+from snnconv.data.cached import decoded
+from snnconv.data.dataset import Dataset, Normalisation, Split, digest
+from snnconv.data.dataset import load as load_dataset
+from snnconv.data.locate import Source, below
+from snnconv.engine.memory import Portion, bytes_per_sample, portion
+from snnconv.errors import CheckFailedError, UnsupportedError, UsageError
+from snnconv.graph.network import shapes
+from snnconv.graph.roles import Carries
+from snnconv.graph.work import work
+from snnconv.reports import (
+    DataUse,
+    FileHash,
+    Lineage,
+    NetworkReport,
+    Report,
+    ReportType,
+    SubsetUse,
+    canonical,
+)
+from snnconv.simulation.network import SpikingNetwork
+from snnconv.stages.run_folder import newest, report_beside
+from snnconv.training.history import Files
+
+PATHS = (
+    *("run", "out", "checkpoint", "weights", "data_root", "threads", "evaluations", "memory"),
+    *("resume", "expect_accuracy"),
+)
+"""Options that name places or speed, left out of a checkpoint's lineage: they change no content."""
+
+
+@dataclass
+class Session:
+    """A stage at work: started when made, ended by :meth:`report`."""
+
+    config: StageConfig
+    device: torch.device = field(init=False)
+    inputs: list[Path] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    started: float = field(default_factory=time.perf_counter)
+    bound: runtime.Bound | None = None
+
+    def __post_init__(self) -> None:
+        _refuse_outputs(self.config)
+        sweep(self.config.run)
+        runtime.prepare(self.config.seed, self.config.threads)
+        self.device = runtime.device(self.config.device)
+        distributed.start(self.device)
+
+    def warn(self, progress: Progress, text: str) -> None:
+        """Say what may be wrong, now and in the report."""
+        self.warnings.append(text)
+        progress.say(f"warning: {text}")
+
+    def report(
+        self, kind: type[ReportType], files: list[Path], outputs: list[Path], /, **fields: Any
+    ) -> ReportType:
+        """Make the stage's report, write it to its files, if it has any, and hand it out."""
+        report = self.made(kind, outputs, **fields)
+        self.write(report, files)
+        return report
+
+    def made(self, kind: type[ReportType], outputs: list[Path], /, **fields: Any) -> ReportType:
+        """Make the stage's report."""
+        distributed.wait()  # for rank 0 to have written what is hashed here
+        count = distributed.size()
+        parents = [path for path in self.inputs if path.suffix == ".safetensors"]
+        beside = report_beside(parents[0]) if parents else None
+        return kind(
+            schema_id=f"snnconv.{kind.name}/1",
+            stage=kind.name,
+            config=self.config.model_dump(mode="json"),
+            lineage=Lineage(
+                inputs=[_hashed(path) for path in self.inputs],
+                parent_report_sha256=sha256(beside) if beside else None,
+                outputs=[_hashed(path) for path in outputs],
+            ),
+            environment=runtime.environment(self.device)
+            | ({"processes": count} if count > 1 else {}),
+            seed=self.config.seed,
+            seconds=time.perf_counter() - self.started,
+            warnings=self.warnings,
+            **_memory(self, kind),
+            **fields,
+        )
+
+    def write(self, report: Report, files: list[Path]) -> None:
+        """Write the stage's report to each of these files, whole or not at all."""
+        try:
+            content = canonical(report).encode()
+        except ValueError as error:  # JSON has no NaN
+            raise CheckFailedError(
+                f"the report of {report.stage} can't be written",
+                f"NaN or Inf among its figures ({error})",
+                "look at the weights and the data: snnconv inspect",
+            ) from error
+        for file in files:
+            write_atomically(file, content)
+        distributed.wait()  # or the next stage would not find it
+
+
+def _refuse_outputs(config: StageConfig) -> None:
+    """Refuse an ``--out`` under which a file would be lost that is not the stage's own.
+
+    Raises:
+        UsageError: it, or what is written beside it, is a file that the stage reads, a checkpoint
+            or a report of another stage, or no file of this tool's.
+    """
+    out: Path | None = getattr(config, "out", None)
+    if out is None:
+        return
+    stage = next((name for name, kind in STAGES.items() if isinstance(config, kind)), "")
+    report = out.with_suffix(".json")
+    given = [getattr(config, name, None) for name in ("checkpoint", "model", "weights")]
+    read = [Path(path) for path in (*given, *getattr(config, "evaluations", ())) if path]
+    for file in {out, report}:
+        refuse_unwritable(file)
+        if not file.exists() or file.stat().st_size == 0:
+            continue
+        if any(path.exists() and path.samefile(file) for path in read):
+            found = "a file that the stage reads"
+        elif file.suffix == ".json" and (other := _stage_of(file)) != stage:
+            found = f"a report of {other}" if other else "a file that is no report"
+        elif file.suffix == ".safetensors" and (kind := kind_of(file)) not in _KINDS[stage]:
+            found = f"a checkpoint of kind {kind}" if kind else "a file that is no checkpoint"
+        else:
+            continue
+        raise UsageError(f"{file} would be lost", f"--out {out}, and {found} there", _OTHER)
+
+
+_OTHER = "name another file: --out"
+_KINDS: dict[str, tuple[Kind, ...]] = {
+    "train": ("ann", "calibrated", "trained"),
+    "calibrate": ("calibrated",),
+    "convert": ("converted",),
+    "finetune": ("finetuned",),
+    "reparameterize": ("reparameterized",),
+}
+"""The kinds of checkpoint that a stage writes."""
+
+
+def _stage_of(file: Path) -> str | None:
+    """The stage whose report is in a file, if one is."""
+    try:
+        data = parsed_json(file.read_bytes())
+    except ValueError:
+        return None
+    stage = data.get("stage") if isinstance(data, dict) else None
+    return stage if isinstance(stage, str) and "schema" in data else None
+
+
+def _memory(session: Session, kind: type[Report]) -> dict[str, float | None]:
+    """A simulation's bound and what it took, for the report of a stage that simulates."""
+    if session.bound is None or not issubclass(kind, NetworkReport):
+        return {}
+    taken = session.bound.taken()
+    return {
+        "memory_bound_mib": session.bound.bytes / 2**20,
+        "memory_taken_mib": None if taken is None else taken / 2**20,
+    }
+
+
+def _hashed(path: Path) -> FileHash:
+    return FileHash(path=str(path), sha256=sha256(path))
+
+
+def report_file(config: StageConfig, stage: str, out: Path | None) -> Path:
+    """Where a stage's report is found: beside a named checkpoint, else in the run folder."""
+    return config.run / f"{stage}.json" if out is None else out.with_suffix(".json")
+
+
+def report_files(
+    config: StageConfig, stage: str, out: Path | None, outputs: list[Path]
+) -> list[Path]:
+    """Where a stage writes its report: beside its checkpoint, and where it is found."""
+    own, found = outputs[0].with_suffix(".json"), report_file(config, stage, out)
+    return list(dict.fromkeys([own, found]))
+
+
+def lineage_step(stage: str, parent: Path | None, config: StageConfig) -> LineageStep:
+    """A checkpoint's record of the stage that wrote it; no paths, so equal work is equal bytes."""
+    left_out = set(PATHS)
+    if parent:
+        left_out.add("model")  # a checkpoint, which its hash names
+    if not isinstance(config, OptimiserConfig):
+        left_out.add("batch_size")  # of work that it does not change
+    options = config.model_dump(mode="json", exclude=left_out)
+    return LineageStep(stage=stage, parent=sha256(parent) if parent else None, config=options)
+
+
+def course_files(session: Session, config: OptimiserConfig, report: Path, *outputs: Path) -> Files:
+    """Where a training leaves its log and what it goes on from, beside its report.
+
+    Args:
+        session: with what it reads.
+        config: its options.
+        report: its report.
+        outputs: the checkpoints that it writes.
+    """
+    read = [path for path in session.inputs if path.suffix == ".safetensors"]
+    setting = config.model_dump(mode="json", exclude=set(PATHS)) | {
+        # a stage's own files are what it reads: other bytes are another training
+        f"content of {path.name}": sha256(path)
+        for path in session.inputs
+    }
+    setting["processes"] = distributed.size()
+    return Files(
+        log=report.with_suffix(".jsonl"),
+        resume=report.with_suffix(".resume.safetensors"),
+        setting=setting,
+        taken_up=config.resume,
+        good=tuple(dict.fromkeys(file for file in (*read, *outputs) if file.exists())),
+    )
+
+
+def checkpoint_file(given: Path | None, run: Path, kinds: tuple[Kind, ...], remedy: str) -> Path:
+    """The checkpoint a stage reads: the one named, else the run's newest that fits.
+
+    Raises:
+        UsageError: none is named and none is there.
+    """
+    found = given or newest(run, kinds)
+    if found is None:
+        raise UsageError(
+            f"there is no checkpoint to work on in {run}",
+            f"no {' or '.join(file_name(kind) for kind in kinds)}",
+            remedy,
+        )
+    return found
+
+
+def files_named(spec: str, root: Path | None = None) -> list[Path]:
+    """The file that a DATA or MODEL names, if it is a single one: ``npz:FILE``, ``net.onnx``."""
+    head, _, rest = spec.partition("?")[0].partition(":")
+    if head == "npz":
+        return [below(Source(rest, root, download=False), rest)]
+    return [Path(head)] if head.endswith((".py", ".onnx", ".pt2")) else []
+
+
+def open_data(session: Session, config: DataConfig, facts: DataFacts | None) -> Dataset:
+    """The data a stage works on: the one named, else the one the network was made for.
+
+    A file that it names is among the session's inputs from then on.
+
+    Raises:
+        UnsupportedError: its samples have another shape or are no texts, or it has another number
+            of classes.
+    """
+    spec = config.data or (facts.spec if facts else "digits")
+    words = facts.vocabulary if facts else ()
+    given = normalisation(config)
+    if facts and given == Normalisation():
+        # mean and std of a checkpoint are for values of its scale
+        same = isinstance(config, NormalisationConfig) and spec == facts.spec and not words
+        given = Normalisation(facts.scale, *((facts.mean, facts.std) if same else ()))
+    dataset = load_dataset(spec, config.data_root, config.download, words, given)
+    session.inputs += files_named(spec, config.data_root)
+    if facts is None:
+        return dataset
+    for what, has, needs in (
+        ("vocabulary of", len(dataset.facts.vocabulary), len(words)),
+        ("sample shape", list(dataset.facts.shape), list(facts.shape)),
+        ("number of frames", dataset.facts.frames or "none", facts.frames or "none"),
+        ("number of classes", len(dataset.facts.classes), len(facts.classes)),
+    ):
+        if has != needs:
+            raise UnsupportedError(
+                f"data set '{spec}' does not fit the network",
+                f"{what} {has}, where the network has {needs}",
+                f"give the data it was made for: --data {facts.spec}",
+            )
+    return dataset
+
+
+def normalisation(config: StageConfig) -> Normalisation:
+    """What a stage's options say of scale, mean and std."""
+    if isinstance(config, NormalisationConfig):
+        return Normalisation(config.scale, config.mean, config.std)
+    return Normalisation()
+
+
+def read_once(session: Session, dataset: Dataset) -> Dataset:
+    """With training samples that are decoded once, if a quarter of the memory has room for them."""
+    memory = runtime.free_memory(session.device) // 4
+    return replace(dataset, train=decoded(dataset.train, dataset.facts, memory))
+
+
+def fitting(
+    session: Session,
+    snn: SpikingNetwork,
+    wanted: Portion,
+    memory: int | None = None,
+    share: int = 2,
+    progress: Progress | None = None,
+) -> Portion:
+    """As many samples and steps at once as the memory allows, of those wanted.
+
+    The session remembers the bound and what is held now, for its report.
+
+    Args:
+        session: on whose device.
+        snn: the network.
+        wanted: at most.
+        memory: bytes that the user gave.
+        share: of what is free, one part of so many is the bound if nothing is given.
+        progress: told if the smallest portion is counted at more than the bound.
+    """
+    graph, confident = snn.network.graph, snn.confidence is not None
+    bound = memory or runtime.free_memory(session.device) // share
+    sizes = shapes(graph, snn.network.tensors())
+    source = Carries.CONSTANT if snn.hold is None else Carries.FRAMES
+    found = portion(graph, sizes, wanted, bound, snn.causal, confident, source)
+    counted = bytes_per_sample(graph, sizes, found.steps, confident, source)
+    if counted > bound and progress is not None:
+        progress.say(
+            f"memory: {_mib(bound)} are given, and the smallest portion, one sample over "
+            f"{found.steps} of the steps, may take up to {_mib(counted)}: it goes on with that"
+        )
+    session.bound = runtime.bound(bound, session.device)
+    return found
+
+
+def _mib(size: int) -> str:
+    return f"{math.ceil(size / 2**20)}MiB"
+
+
+def say_breach(session: Session, progress: Progress) -> None:
+    """Tell that a simulation took more than its bound, if it did."""
+    taken = session.bound.taken() if session.bound else None
+    if session.bound and taken and taken > session.bound.bytes:
+        progress.say(
+            f"the simulation took {_mib(int(taken))} of memory, above its bound of "
+            f"{_mib(session.bound.bytes)}: what is counted are its tensors, not compiled code "
+            "and what libraries keep"
+        )
+
+
+def source_of(checkpoint: Checkpoint) -> Carries:
+    """What a network's input carries."""
+    return Carries.CONSTANT if checkpoint.data.frames is None else Carries.FRAMES
+
+
+def non_spiking_share(checkpoint: Checkpoint) -> float:
+    """How much of a network does not spike, or would not: a share of its MACs."""
+    found = work(checkpoint.graph, checkpoint.network, source_of(checkpoint))
+    return found.non_spiking_share
+
+
+def data_use(dataset: Dataset) -> DataUse:
+    """The data set's name and sizes, for a report."""
+    return DataUse(
+        spec=dataset.facts.spec,
+        train_samples=len(dataset.train.labels),
+        test_samples=len(dataset.test.labels),
+        frames=dataset.facts.frames,
+    )
+
+
+def subset_use(split: Split, indices: Tensor, seed: int) -> SubsetUse:
+    """Which samples of a split a stage worked on, for a report."""
+    every = len(indices) == len(split.labels)
+    return SubsetUse(
+        how="all" if every else "stratified",
+        samples=len(indices),
+        of=len(split.labels),
+        seed=None if every else seed,
+        sha256=digest(indices),
+    )
+
+
+def fingerprint(config: StageConfig) -> str:
+    """A configuration as one canonical line."""
+    return canonical_json(config.model_dump(mode="json"))

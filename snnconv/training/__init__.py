@@ -1,0 +1,1 @@
+"""Training: the loop, what is minimised, its history, and what it goes on from."""

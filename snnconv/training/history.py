@@ -1,0 +1,167 @@
+"""The course of a training: its log, the epoch that is kept, and how it is taken up again.
+
+After every epoch the log (JSON, a row a line) and all that the next epoch hangs on are written,
+each file whole or not at all. What goes on from there ends in the same bits as what never stopped.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from snnconv.core import distributed
+from snnconv.core.files import write_atomically
+from snnconv.core.progress import Progress
+from snnconv.errors import CheckFailedError
+from snnconv.reports import EpochRow
+from snnconv.training.loop import Training, fit
+from snnconv.training.objective import Measured
+from snnconv.training.resume import Saved, Standing, read, refuse, write
+
+
+@dataclass
+class Course:
+    """A training as it goes.
+
+    Attributes:
+        start: measured before any training; none where that says nothing.
+        rows: an epoch each.
+        best_epoch: the epoch with the best accuracy, the later of equals; 0 for the start.
+        best: the module's tensors then.
+        resumed_after: epochs done before it was taken up again.
+    """
+
+    start: Measured | None = None
+    rows: list[EpochRow] = field(default_factory=list)
+    best_epoch: int = 0
+    best: dict[str, Tensor] = field(default_factory=dict)
+    resumed_after: int | None = None
+
+    @property
+    def best_accuracy(self) -> float:
+        """Of the best epoch, the start included."""
+        if self.best_epoch:
+            return self.rows[self.best_epoch - 1].accuracy
+        return self.start.accuracy if self.start else 0.0
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where a course leaves its traces.
+
+    Attributes:
+        log: a row an epoch, JSONL.
+        resume: what an interrupted training goes on from; gone when it is done.
+        setting: what must be the same then.
+        taken_up: whether to go on from there, if it is there.
+        good: checkpoints that a training which fails leaves as they are.
+    """
+
+    log: Path
+    resume: Path
+    setting: Mapping[str, Any]
+    taken_up: bool
+    good: tuple[Path, ...] = ()
+
+
+def follow(training: Training, files: Files, from_start: bool, progress: Progress) -> Course:
+    """Train to the end, or from where an interrupted training stood.
+
+    Args:
+        training: at its start.
+        files: its log, and what it goes on from.
+        from_start: whether the network as it came is measured and is a candidate for the best.
+        progress: told of every epoch.
+
+    Raises:
+        CheckFailedError: it diverged.
+        UsageError: it is to go on with other options.
+    """
+    there = files.taken_up and files.resume.exists()
+    distributed.wait()  # for all to have looked before it is written
+    if there:
+        course = _taken_up(training, read(files.resume, files.setting), files.resume)
+        progress.say(f"going on after epoch {course.resumed_after}")
+    else:
+        if files.taken_up:
+            progress.say(f"there is no {files.resume}: from the beginning")
+        course = Course()
+        if from_start:
+            training.module.eval()
+            course.start = training.objective.measure()
+            course.best = _module(training)
+            progress.say(f"epoch   0  validation {course.start.accuracy:.2%}  (as it came)")
+        _keep(training, course, files)
+    try:
+        _epochs(training, course, files, progress)
+    except KeyboardInterrupt as error:
+        error.add_note(
+            f"{files.resume} holds {len(course.rows)} epochs: to go on, give the same command "
+            "--resume, or a recipe --set STAGE.resume=true"
+        )
+        raise
+    except CheckFailedError as error:  # it would diverge again: nothing is left to go on from
+        files.log.unlink(missing_ok=True)
+        files.resume.unlink(missing_ok=True)
+        if not files.good:
+            raise
+        good = " and ".join(str(file) for file in files.good)
+        remedy = f"{error.remedy}; {good} {'is' if len(files.good) == 1 else 'are'} as before"
+        raise CheckFailedError(error.problem, error.found, remedy) from error
+    return course
+
+
+def _epochs(training: Training, course: Course, files: Files, progress: Progress) -> None:
+    for row in training.epochs():
+        course.rows.append(row)
+        if row.accuracy >= course.best_accuracy:  # of equals the later: its loss is lower
+            course.best_epoch, course.best = row.epoch, _module(training)
+        _keep(training, course, files)
+        progress.say(
+            f"epoch {row.epoch:3d}  loss {row.loss:.4f}  validation {row.accuracy:.2%}  "
+            f"({row.seconds:.1f} s)"
+        )
+
+
+def _module(training: Training) -> dict[str, Tensor]:
+    return {name: t.detach().cpu().clone() for name, t in training.module.state_dict().items()}
+
+
+def _lines(rows: Iterable[EpochRow]) -> bytes:
+    return "".join(json.dumps(row.model_dump(), sort_keys=True) + "\n" for row in rows).encode()
+
+
+def _keep(training: Training, course: Course, files: Files) -> None:
+    standing = Standing(
+        epoch=training.epoch,
+        start=course.start,
+        best_epoch=course.best_epoch,
+        rows=tuple(course.rows),
+    )
+    best = {f"best/{name}": tensor for name, tensor in course.best.items()}
+    write(Saved(files.setting, standing, training.state() | best), files.resume)
+    write_atomically(files.log, _lines(course.rows))
+
+
+def _taken_up(training: Training, saved: Saved, file: Path) -> Course:
+    best = {n.removeprefix("best/"): t for n, t in saved.tensors.items() if n.startswith("best/")}
+    rest = {name: t for name, t in saved.tensors.items() if not name.startswith("best/")}
+    standing = saved.standing
+    kept = standing.best_epoch > 0 or standing.start is not None
+    try:
+        training.restore(rest, standing.epoch)
+        if kept or best:
+            fit(best, training.module.state_dict())
+    except ValueError as error:
+        raise refuse(file, str(error)) from error
+    training.module.eval()
+    return Course(
+        start=Measured(*standing.start) if standing.start else None,
+        rows=list(standing.rows),
+        best_epoch=standing.best_epoch,
+        best=best,
+        resumed_after=standing.epoch,
+    )

@@ -1,0 +1,291 @@
+"""What training minimises: the loss of an ANN's logits, or of a spiking network's currents.
+
+An objective gives a batch's loss in *passes*, one after the other, each with an optimiser step of
+its own behind it. There is one, unless a simulation is trained in slices of time: then states are
+carried from slice to slice and detached between them, so that memory does not grow with T.
+
+Shape:
+    Samples ``[B, *input]``; labels ``[B]``, or soft ones ``[B, classes]``; logits ``[B, classes]``.
+
+Reference:
+    STBP: Wu et al. 2018. TET: Deng et al., *Temporal Efficient Training*, ICLR 2022, eq. 5. Slices:
+    LM-H, section on online training.
+
+Deviations:
+    None.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from snnconv.core import distributed
+from snnconv.core.metadata import DataFacts
+from snnconv.core.progress import Progress
+from snnconv.data.dataset import Split, batches
+from snnconv.engine.memory import Portion
+from snnconv.engine.spike_sums import Asks, Tally
+from snnconv.errors import UsageError
+from snnconv.graph.network import shapes
+from snnconv.neurons.base import Spikes
+from snnconv.simulation.network import SpikingNetwork, State
+from snnconv.simulation.simulate import simulate
+
+
+class Measured(NamedTuple):
+    """A network on the samples held out.
+
+    Attributes:
+        accuracy: 0..1.
+        firing_rate: spikes per neuron and step; none for an ANN.
+    """
+
+    accuracy: float
+    firing_rate: float | None
+
+
+class Objective(Protocol):
+    """What the training loop needs of a network."""
+
+    @property
+    def module(self) -> nn.Module:
+        """What learns."""
+        ...
+
+    @property
+    def passes(self) -> int:
+        """Losses that a batch gives, each with an optimiser step behind it."""
+        ...
+
+    @property
+    def showings(self) -> int | None:
+        """Frames of a sample that are shown in turn; none where it is one value, their mean."""
+        ...
+
+    @property
+    def release(self) -> int:
+        """Epochs after which neurons learn, too."""
+        ...
+
+    def begin(self, epoch: int) -> None:
+        """Get ready for an epoch, counted from 1."""
+        ...
+
+    def losses(
+        self, module: Callable[..., Any], samples: Tensor, x: Tensor, labels: Tensor
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Loss ``[]`` and logits ``[B, classes]`` of every pass.
+
+        Args:
+            module: :attr:`module`, or what wraps it.
+            samples: which samples these are, ``[B]``.
+            x: ``[B, *input]``; ``[f, B, *input]`` where frames are shown.
+            labels: ``[B]``, or ``[B, classes]``.
+        """
+        ...
+
+    def measure(self) -> Measured:
+        """The module, in evaluation mode, on the samples held out."""
+        ...
+
+    def parameters(self) -> dict[str, float]:
+        """The mean of what neurons learn, by parameter."""
+        ...
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, kind: str, smoothing: float) -> Tensor:
+    """The loss of logits over time.
+
+    Args:
+        logits: ``[T, B, classes]`` currents of the last layer.
+        labels: ``[B]``, or soft ones ``[B, classes]``.
+        kind: ``mean`` for the cross-entropy of the time average, ``tet`` for the mean over steps.
+        smoothing: of the labels.
+    """
+    if kind == "mean":
+        return F.cross_entropy(logits.mean(0), labels, label_smoothing=smoothing)
+    every = labels.repeat(logits.shape[0], *[1] * (labels.dim() - 1))
+    return F.cross_entropy(logits.flatten(0, 1), every, label_smoothing=smoothing)
+
+
+@dataclass
+class Classification:
+    """An ANN's cross-entropy."""
+
+    module: nn.Module
+    smoothing: float
+    accuracy: Callable[[], float]
+    passes: int = 1
+    showings: None = None
+    release: int = 0
+
+    def begin(self, epoch: int) -> None:
+        """See :class:`Objective`."""
+
+    def losses(
+        self, module: Callable[..., Any], samples: Tensor, x: Tensor, labels: Tensor
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """See :class:`Objective`."""
+        logits = module(x)
+        yield F.cross_entropy(logits, labels, label_smoothing=self.smoothing), logits
+
+    def measure(self) -> Measured:
+        """See :class:`Objective`."""
+        return Measured(self.accuracy(), None)
+
+    def parameters(self) -> dict[str, float]:
+        """Nothing: an ANN has no neurons."""
+        return {}
+
+
+@dataclass
+class HeldOut:
+    """The samples that a spiking network is measured on after every epoch.
+
+    Attributes:
+        split: where from.
+        facts: shape and normalisation.
+        order: which, ``[n]``.
+        at_once: samples and steps that are simulated at once.
+        showings: frames of a sample that are shown in turn.
+    """
+
+    split: Split
+    facts: DataFacts
+    order: Tensor
+    at_once: Portion
+    showings: int = 1
+
+
+@dataclass
+class Spiking:
+    """A spiking network's loss over T steps, at once or in slices of time.
+
+    Attributes:
+        module: the network.
+        timesteps: T.
+        slice: steps of a slice; T where there are none.
+        kind: of the loss, ``mean`` or ``tet``.
+        smoothing: of the labels.
+        held_out: what it is measured on.
+        device: where.
+        progress: told of samples measured.
+        release: epochs after which neurons learn, too; weights learn from the first.
+    """
+
+    module: SpikingNetwork
+    timesteps: int
+    slice: int
+    kind: str
+    smoothing: float
+    held_out: HeldOut
+    device: torch.device
+    progress: Progress
+    release: int = 0
+
+    @property
+    def showings(self) -> int:
+        """See :class:`Objective`."""
+        return self.held_out.showings
+
+    def begin(self, epoch: int) -> None:
+        """See :class:`Objective`."""
+        for neuron in self.module.neurons.values():
+            neuron.requires_grad_(epoch > self.release)
+
+    @property
+    def passes(self) -> int:
+        """Slices of T steps; the last one may be shorter."""
+        return -(-self.timesteps // self.slice)
+
+    def losses(
+        self, module: Callable[..., Any], samples: Tensor, x: Tensor, labels: Tensor
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """See :class:`Objective`."""
+        state: State | None = None
+        for start in range(0, self.timesteps, self.slice):
+            steps = min(self.slice, self.timesteps - start)
+            currents, state = module(x, steps, samples, state)
+            yield (
+                cross_entropy(currents, labels, self.kind, self.smoothing),
+                currents.detach().mean(0),
+            )
+            assert state is not None
+            state = State(state.steps, detached(state.nodes))
+
+    def measure(self) -> Measured:
+        """See :class:`Objective`."""
+        right = spikes = neurons = 0.0
+        network, levels = self.module.network, self.module.levels
+        sizes = shapes(network.graph, network.tensors())
+        asks = Asks(
+            counted=False,
+            tallies={
+                name: Tally(torch.ones(1, *sizes[name], device=self.device), levels)
+                for name in self.module.neurons
+            },
+            valued=False,
+        )
+
+        def observe(name: str, start: int, seen: Spikes) -> None:
+            nonlocal spikes, neurons
+            if tally := asks.tallies.get(name):
+                sums = tally.of(seen)
+                spikes += int(sums.sum())
+                neurons += len(sums) * seen.counts.shape[1:].numel()
+
+        held, T = self.held_out, self.timesteps
+        mine = distributed.share(held.order)
+        with self.progress.task("validate", len(mine)) as advance:
+            size, steps = held.at_once.samples, held.at_once.steps
+            drawn = batches(held.split, held.facts, mine, size, showings=held.showings)
+            for indices, x, labels in drawn:
+                x, samples = x.to(self.device), indices.to(self.device)
+                average = simulate(self.module, x, samples, T, steps, observe, asks)
+                right += int((average[-1].argmax(1).cpu() == labels).sum())
+                advance(len(labels))
+        right, spikes, neurons = distributed.total([right, spikes, neurons], self.device)
+        return Measured(right / len(held.order), spikes / neurons)
+
+    def parameters(self) -> dict[str, float]:
+        """See :class:`Objective`."""
+        found: dict[str, list[Tensor]] = {}
+        for neuron in self.module.neurons.values():
+            for name, learned in neuron.learnables().items():
+                found.setdefault(name, []).append(learned.flatten().double())
+        return {name: float(torch.cat(values).mean()) for name, values in found.items()}
+
+
+def slice_of(network: SpikingNetwork, timesteps: int, wanted: int | None) -> int:
+    """The steps of a slice.
+
+    Raises:
+        UsageError: neurons that have to see all steps at once can't be trained in slices.
+    """
+    if wanted is None or wanted >= timesteps:
+        return timesteps
+    if not network.causal:
+        raise UsageError(
+            "these neurons can't be trained in slices of time",
+            f"each of their steps depends on all {timesteps}, and a slice has {wanted}",
+            "drop --slice, or convert with a causal kind: --neuron if, or lm-ht with "
+            "--param omega=causal",
+        )
+    return wanted
+
+
+def detached(state: Any) -> Any:
+    """A state of the same form, without the gradients of how it came about."""
+    if isinstance(state, Tensor):
+        return state.detach()
+    if isinstance(state, Mapping):
+        return {key: detached(value) for key, value in state.items()}
+    if isinstance(state, tuple) and hasattr(state, "_fields"):
+        return type(state)(*map(detached, state))
+    if isinstance(state, list | tuple):
+        return type(state)(map(detached, state))
+    return state

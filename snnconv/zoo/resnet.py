@@ -1,0 +1,138 @@
+"""Residual networks in their CIFAR form.
+
+Shape:
+    ``[B, channels, size, size] -> [B, classes]``.
+
+Reference:
+    He et al. 2016, section 4.2 (ResNet-20) and section 4.1 with a 3x3 stem (ResNet-18, -34).
+    ResNet-19: Zheng et al., *Going Deeper With Directly-Trained Larger Spiking Neural Networks*,
+    AAAI 2021: stages of 3, 3, 2 blocks with 128, 256, 512 channels and two linear layers.
+
+Deviations:
+    Shortcuts that change shape are 1x1 convolutions with BatchNorm (option B of He et al.), in
+    ResNet-20 too, as the conversion literature has it. ``pool=max`` pools after the stem, for
+    inputs that are large enough to spare the resolution; without it there is no pooling but the
+    global average before the linear layer.
+"""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from snnconv.zoo.parts import initialise, pooling, scaled
+
+
+class Block(nn.Module):
+    """Two 3x3 convolutions and a shortcut; one ReLU after the sum."""
+
+    def __init__(self, channels: int, out: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, out, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(out)
+        self.relu1 = nn.ReLU()
+        self.conv2 = nn.Conv2d(out, out, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(out)
+        self.relu2 = nn.ReLU()
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or channels != out:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, C, H, W] -> [B, C_out, H/stride, W/stride]``."""
+        inner = self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x)))))
+        out: Tensor = self.relu2(inner + self.shortcut(x))
+        return out
+
+
+class ResNet(nn.Module):
+    """Stem, stages of blocks, global average, linear layers.
+
+    Args:
+        widths: channels of each stage.
+        blocks: blocks of each stage.
+        hidden: width of an extra linear layer before the last, or none.
+    """
+
+    def __init__(
+        self,
+        widths: Sequence[int],
+        blocks: Sequence[int],
+        channels: int,
+        classes: int,
+        pool: str,
+        hidden: int | None = None,
+    ) -> None:
+        super().__init__()
+        stem: list[nn.Module] = [
+            nn.Conv2d(channels, widths[0], 3, 1, 1, bias=False),
+            nn.BatchNorm2d(widths[0]),
+            nn.ReLU(),
+        ]
+        if pool != "avg":
+            stem.append(pooling(pool))
+        self.stem = nn.Sequential(*stem)
+        stages, width = [], widths[0]
+        for index, (out, count) in enumerate(zip(widths, blocks, strict=True)):
+            stage = []
+            for block in range(count):
+                stage.append(Block(width, out, 2 if index > 0 and block == 0 else 1))
+                width = out
+            stages.append(nn.Sequential(*stage))
+        self.stages = nn.Sequential(*stages)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.flatten = nn.Flatten()
+        if hidden is None:
+            self.classifier: nn.Module = nn.Linear(width, classes)
+        else:
+            self.classifier = nn.Sequential(
+                nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, classes)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, C, H, W] -> [B, classes]``."""
+        logits: Tensor = self.classifier(self.flatten(self.pool(self.stages(self.stem(x)))))
+        return logits
+
+
+def _resnet(
+    widths: Sequence[int],
+    blocks: Sequence[int],
+    channels: int,
+    classes: int,
+    pool: str,
+    width: float,
+    hidden: int | None = None,
+) -> nn.Module:
+    widths = [scaled(w, width) for w in widths]
+    hidden = None if hidden is None else scaled(hidden, width)
+    return initialise(ResNet(widths, blocks, channels, classes, pool, hidden))
+
+
+def resnet18(
+    channels: int = 3, size: int = 32, classes: int = 10, pool: str = "avg", width: float = 1.0
+) -> nn.Module:
+    """Stages of 2 blocks, 64 to 512 channels."""
+    return _resnet((64, 128, 256, 512), (2, 2, 2, 2), channels, classes, pool, width)
+
+
+def resnet34(
+    channels: int = 3, size: int = 32, classes: int = 10, pool: str = "avg", width: float = 1.0
+) -> nn.Module:
+    """Stages of 3, 4, 6, 3 blocks, 64 to 512 channels."""
+    return _resnet((64, 128, 256, 512), (3, 4, 6, 3), channels, classes, pool, width)
+
+
+def resnet19(
+    channels: int = 3, size: int = 32, classes: int = 10, pool: str = "avg", width: float = 1.0
+) -> nn.Module:
+    """The wide one of the STBP literature: 128, 256, 512 channels, two linear layers."""
+    return _resnet((128, 256, 512), (3, 3, 2), channels, classes, pool, width, hidden=256)
+
+
+def resnet20(
+    channels: int = 3, size: int = 32, classes: int = 10, pool: str = "avg", width: float = 1.0
+) -> nn.Module:
+    """Three stages of 3 blocks, 16 to 64 channels."""
+    return _resnet((16, 32, 64), (3, 3, 3), channels, classes, pool, width)

@@ -1,0 +1,1 @@
+"""What tests share: networks, checkpoints, example reports, the command line as a process."""

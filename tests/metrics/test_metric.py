@@ -1,0 +1,147 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from helpers.networks import images, maxed, recorded, setup, spiking, vgg
+
+from snnconv.engine.spike_sums import COUNTS, NOTHING, Summed
+from snnconv.graph.ops import OPS, Role
+from snnconv.metrics.base import ROOM, Batch, Figures, Metric, Watch
+from snnconv.simulation import network as engine
+from snnconv.simulation.simulate import simulate
+
+T, COUNT = 5, 4
+LEAN = ["accuracy", "firing-rate", "synops", "energy", "conversion-error"]
+
+
+class Loudest(Metric):
+    """As a plug-in may be: it knows nothing of sums."""
+
+    def __init__(self, setup):
+        super().__init__(setup)
+        self.seen = {}
+
+    def observe(self, name, start, spikes):
+        self.seen.setdefault(name, []).append(spikes.counts)
+
+    def figures(self, found):
+        return Figures({"loudest": max(float(torch.cat(x).max()) for x in self.seen.values())})
+
+
+def watching(snn, kinds):
+    metrics = [kind(setup(snn, T)) for kind in kinds]
+    for metric in metrics:
+        metric.begin(Batch(torch.zeros(COUNT, dtype=torch.int64), torch.zeros(COUNT, 4), {}))
+    return metrics, Watch(metrics)
+
+
+def simulated(snn, watch, monkeypatch, asks=None):
+    """Simulate, and return what the sites gave."""
+    seen, inner = [], engine.fire
+
+    def spy(*args):
+        found = inner(*args)
+        seen.append(found[0])
+        return found
+
+    monkeypatch.setattr(engine, "fire", spy)
+    x = images(COUNT)[None]
+    simulate(snn, x, torch.arange(COUNT), T, 2, watch, asks or watch.asks)
+    monkeypatch.setattr(engine, "fire", inner)
+    return seen
+
+
+def test_who_reads_counts():
+    assert [name for name in ROOM.names() if ROOM.load(name).counted] == ["sin"]
+
+
+def test_who_reads_values():
+    assert [name for name in ROOM.names() if ROOM.load(name).valued] == ["conversion-error"]
+
+
+def test_who_observes_anew_is_given_all_there_is():
+    """Whatever it inherits from can do without, unless it says so itself."""
+    lean = ROOM.load("firing-rate")
+    assert not lean.counted
+    assert not lean.valued
+
+    class Reads(lean):
+        def observe(self, name, start, spikes):
+            pass
+
+    class ReadsCounts(Reads):
+        valued = False
+
+        def observe(self, name, start, spikes):
+            pass
+
+    class Renamed(lean):
+        pass
+
+    assert (Reads.counted, Reads.valued) == (True, True)
+    assert (ReadsCounts.counted, ReadsCounts.valued) == (True, False)
+    assert (Renamed.counted, Renamed.valued) == (False, False)
+
+
+def test_where_sums_suffice_no_counts_are_written(monkeypatch):
+    snn = spiking(maxed())
+    _, watch = watching(snn, map(ROOM.load, LEAN))
+    seen = simulated(snn, watch, monkeypatch)
+    assert len(seen) == 2 * 3
+    for spikes in seen:
+        assert len(spikes.counts) == 0
+        assert spikes.sums.shape == (len(spikes.values), 2)
+    assert any(spikes.sums.any() for spikes in seen)
+
+
+def test_what_nobody_asks_for_is_not_added_up(monkeypatch):
+    snn = spiking(vgg())
+    _, watch = watching(snn, [ROOM.load("accuracy")])
+    for spikes in simulated(snn, watch, monkeypatch):
+        assert len(spikes.counts) == 0
+        assert not isinstance(spikes, Summed)
+
+
+@pytest.mark.parametrize("asks", [NOTHING, COUNTS])
+def test_poolings_count_what_they_emit_where_it_is_asked_for(asks):
+    snn, seen = spiking(maxed()), {}
+
+    def observe(name, start, spikes):
+        seen[name] = (len(spikes.counts), len(spikes.values))
+
+    simulate(snn, images(COUNT)[None], torch.arange(COUNT), T, T, observe, asks)
+    assert {OPS[snn.network.graph[name].op].role for name in seen} == {Role.SITE, Role.MAX}
+    assert set(seen.values()) == {(T if asks.counted else 0, T)}
+
+
+def test_a_plug_in_gets_counts_and_the_others_their_sums(monkeypatch):
+    snn, kinds = spiking(maxed()), [ROOM.load(name) for name in LEAN[:3]]
+    metrics, watch = watching(snn, [*kinds, Loudest])
+    simulated(snn, watch, monkeypatch)
+    _, expected = recorded(snn, images(COUNT), T)
+    assert metrics[-1].seen.keys() == expected.keys()
+    for name, parts in metrics[-1].seen.items():
+        assert torch.equal(torch.cat(parts), expected[name].counts)
+    alone, watch = watching(snn, kinds)
+    simulated(snn, watch, monkeypatch)
+    for one, other in zip(metrics[1:], alone[1:], strict=False):
+        assert one.figures(Figures()) == other.figures(Figures())
+
+
+@pytest.mark.parametrize("tallied", [True, False])
+def test_sums_are_made_of_counts_where_they_were_not_asked_for(monkeypatch, tallied):
+    """As by whoever simulates with a watch and does not say what it asks."""
+    snn, kinds = spiking(maxed()), [ROOM.load(name) for name in ("firing-rate", "synops")]
+    metrics, watch = watching(snn, kinds)
+    asks = replace(watch.asks, counted=True)
+    simulated(snn, watch, monkeypatch, asks if tallied else replace(asks, tallies={}))
+    alone, watch = watching(snn, kinds)
+    simulated(snn, watch, monkeypatch)
+    for one, other in zip(metrics, alone, strict=True):
+        assert one.figures(Figures()) == other.figures(Figures())
+
+
+def test_nobody_asks_for_nothing():
+    watch = Watch([])
+    assert not watch.asks.counted
+    assert watch.asks.tallies == {}

@@ -1,0 +1,113 @@
+import pytest
+import torch
+from helpers.networks import checkpoint, dyadic, images, maxed, residual, rounded, vgg
+
+from snnconv.core.metadata import DataFacts
+from snnconv.core.progress import Quiet
+from snnconv.data.dataset import ArraySplit
+from snnconv.engine.memory import Portion
+from snnconv.errors import UsageError
+from snnconv.simulation.build import spiking_network
+from snnconv.training.objective import HeldOut, Spiking, cross_entropy, detached, slice_of
+
+CPU = torch.device("cpu")
+
+
+class Held:
+    """A tensor that autograd holds for the backward pass; counts bytes while it is held."""
+
+    alive = 0
+    peak = 0
+
+    def __init__(self, tensor):
+        self.tensor = tensor
+        Held.alive += tensor.nbytes
+        Held.peak = max(Held.peak, Held.alive)
+
+    def __del__(self):
+        Held.alive -= self.tensor.nbytes
+
+
+def objective(net, T, k, neuron="if"):
+    snn = spiking_network(checkpoint(rounded(net()), neuron=neuron), folded=False).train()
+    return Spiking(snn, T, slice_of(snn, T, k), "mean", 0.0, None, None, None)
+
+
+def peak_bytes(net, T, k, neuron):
+    """The most that autograd holds at any time while one batch is trained on."""
+    trained = objective(net, T, k, neuron)
+    Held.alive = Held.peak = 0
+    labels = torch.tensor([0, 1, 2])
+    with torch.autograd.graph.saved_tensors_hooks(Held, lambda held: held.tensor):
+        for loss, _ in trained.losses(trained.module, torch.arange(3), images(3)[None], labels):
+            loss.backward()
+    return Held.peak
+
+
+@pytest.mark.parametrize("neuron", ["if", "msat"])
+@pytest.mark.parametrize("net", [vgg, residual, maxed])
+def test_memory_of_slices_does_not_grow_with_time(net, neuron):
+    first = peak_bytes(net, 2, 2, neuron)
+    assert peak_bytes(net, 4, 2, neuron) <= peak_bytes(net, 16, 2, neuron)
+    assert peak_bytes(net, 16, 2, neuron) == peak_bytes(net, 6, 2, neuron)
+    assert peak_bytes(net, 16, 2, neuron) < 1.5 * first  # the second slice has a state before it
+    assert peak_bytes(net, 16, 16, neuron) > 4 * first
+
+
+@pytest.mark.parametrize("net", [vgg, maxed])
+def test_slices_are_the_same_simulation(net):
+    x, labels = images(4)[None], torch.tensor([0, 1, 2, 3])
+    whole, sliced = objective(net, 6, None), objective(net, 6, 2)
+    one = [logits for _, logits in whole.losses(whole.module, torch.arange(4), x, labels)]
+    three = [logits for _, logits in sliced.losses(sliced.module, torch.arange(4), x, labels)]
+    assert (len(one), len(three)) == (1, 3) == (whole.passes, sliced.passes)
+    assert torch.allclose(one[0], torch.stack(three).mean(0), atol=1e-6)
+
+
+def test_a_last_slice_may_be_shorter():
+    trained = objective(vgg, 5, 2)
+    batch = torch.arange(2), images(2)[None], torch.tensor([0, 1])
+    found = list(trained.losses(trained.module, *batch))
+    assert len(found) == trained.passes == 3
+
+
+def test_no_gradient_reaches_an_earlier_slice():
+    state = {"a": (torch.ones(2, requires_grad=True) * 2, None), "b": [torch.ones(1), 3]}
+    found = detached(state)
+    assert not found["a"][0].requires_grad
+    assert found["a"][1] is None
+    assert found["b"][1] == 3
+    assert torch.equal(found["a"][0], state["a"][0])
+
+
+def test_slices_longer_than_the_run_are_the_run():
+    snn = spiking_network(checkpoint(rounded(vgg()), neuron="lm-ht", timesteps=4))
+    assert slice_of(snn, 4, 9) == slice_of(snn, 4, 4) == slice_of(snn, 4, None) == 4
+    with pytest.raises(UsageError, match="all 4, and a slice has 3"):
+        slice_of(snn, 4, 3)
+
+
+@pytest.mark.parametrize("k", [None, 1, 2])
+def test_it_is_measured_in_portions_with_the_same_result(k):
+    """Of samples, and of the steps of a slice: memory does not grow with either."""
+    snn = spiking_network(checkpoint(rounded(vgg())), folded=False).eval()
+    split = ArraySplit(images(7), torch.arange(7) % 4, 1.0)
+    facts = DataFacts(spec="x", shape=(2, 6, 6), classes=tuple("abcd"), mean=(0.0,), std=(1.0,))
+    seen, found = [], []
+    for samples, steps in ((7, 6), (3, k or 6)):
+        held = HeldOut(split, facts, torch.arange(7), Portion(samples, steps))
+        trained = Spiking(snn, 6, slice_of(snn, 6, k), "mean", 0.0, held, CPU, Quiet())
+        handle = snn.register_forward_pre_hook(lambda _, given: seen.append(given[:2]))
+        found.append(trained.measure())
+        handle.remove()
+    assert found[0] == found[1]
+    assert {(x.shape[1], steps) for x, steps in seen[1:]} <= {(3, k or 6), (1, k or 6)}
+    assert len(seen) == 1 + 3 * 6 // (k or 6)
+
+
+@pytest.mark.parametrize("kind", ["mean", "tet"])
+def test_soft_labels_that_are_certain_are_hard_ones(kind):
+    logits, labels = dyadic((5, 3, 4)), torch.tensor([2, 0, 3])
+    soft = torch.nn.functional.one_hot(labels, 4).float()
+    found = [float(cross_entropy(logits, each, kind, 0.1)) for each in (labels, soft)]
+    assert found[0] == pytest.approx(found[1], rel=1e-6)
