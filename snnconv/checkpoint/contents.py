@@ -122,7 +122,12 @@ def _check_network(checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:
         sizes = shapes(graph, network)
     except SnnconvError as error:
         raise Broken(f"{error.problem} ({error.found})") from error
-    shape, classes = checkpoint.data.shape, len(checkpoint.data.classes)
+    data = checkpoint.data
+    shape, classes = data.shape, len(data.classes)
+    if {len(data.mean), len(data.std)} - {1, *shape[:1]}:
+        raise Broken(
+            f"{len(data.mean)} means and {len(data.std)} stds for samples of shape {list(shape)}"
+        )
     if graph.input_shape != shape:
         raise Broken(
             f"a network for inputs of shape {list(graph.input_shape)}, and data of {list(shape)}"

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from snnconv.core.bounds import COUNT, SEED, STEPS, bounded
 
@@ -48,12 +48,6 @@ class DataFacts(Facts):
     vocabulary: tuple[str, ...] = Field(
         (), description="of a text: token k is word k - 2, after padding and unknown words"
     )
-
-    @model_validator(mode="after")
-    def _one_a_channel(self) -> "DataFacts":
-        if len(self.mean) != len(self.std) or len(self.mean) not in (1, *self.shape[:1]):
-            raise ValueError(f"{len(self.mean)} means and {len(self.std)} stds, not one a channel")
-        return self
 
     @property
     def tokens(self) -> int | None:

@@ -18,7 +18,7 @@ from helpers.checkpoints import rewritten
 from helpers.commands import done, files, here, process, refused
 from torch import nn
 
-from snnconv.checkpoint import load, save
+from snnconv.checkpoint import FORMAT, load, save
 from snnconv.core.kinds import file_name
 from snnconv.data.dataset import load as load_dataset
 from snnconv.errors import ExitCode
@@ -146,10 +146,11 @@ def test_an_unknown_operation(stage, folder):
 @pytest.mark.parametrize("stage", ["calibrate", "inspect"])
 def test_a_later_format(stage, folder):
     def later(document, tensors):
-        document["format"] = 2
+        document["format"] = FORMAT + 1
 
     file = rewritten(folder / "net.safetensors", load(EMBEDDED), later)
-    refused(unchanged(folder, stage, file), ExitCode.CHECKPOINT, str(file), "format 2", "--upgrade")
+    found = f"format {FORMAT + 1}"
+    refused(unchanged(folder, stage, file), ExitCode.CHECKPOINT, str(file), found, "--upgrade")
 
 
 def test_a_report_of_a_later_schema(folder):
@@ -230,8 +231,11 @@ def test_weights_that_are_not_finite(stage, kind, bad, folder):
     source = EMBEDDED if kind == "ann" else Path("snnconv-run") / file_name(kind)
     checkpoint = load(source)
     name = sorted(checkpoint.network)[-1]
-    checkpoint.network[name].view(-1)[0] = bad
-    save(checkpoint, folder / "bad.safetensors")
+
+    def spoil(document, tensors):
+        tensors[f"network/{name}"].view(-1)[0] = bad
+
+    rewritten(folder / "bad.safetensors", checkpoint, spoil)
     result = unchanged(folder, stage, "bad.safetensors")
     refused(result, ExitCode.CHECKPOINT, "bad.safetensors", f"NaN or Inf in tensor '{name}'")
 
@@ -405,21 +409,23 @@ def test_a_folder_that_may_not_be_written(stage, read_only):
 @pytest.fixture
 def full(folder):
     """A run folder without room: a small disk, or where tests may not mount, a limit on a file."""
-    room, place = 320 * 1024, folder / "small"
+    room, place = 1024 * 1024, folder / "small"
     place.mkdir()
     mounted = mount(place, "-t", "tmpfs", "-o", f"size={room}", "tmpfs")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    for file in (folder / "snnconv-run").iterdir():
-        shutil.copy(file, place)
-    if mounted:
-        left = shutil.disk_usage(place).free
-        (place / "ballast").write_bytes(b"x" * left)
-    else:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
-    yield place
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    if mounted:
-        subprocess.run(["umount", "-l", str(place)], check=True)
+    try:
+        for file in (folder / "snnconv-run").iterdir():
+            shutil.copy(file, place)
+        if mounted:
+            left = shutil.disk_usage(place).free
+            (place / "ballast").write_bytes(b"x" * left)
+        else:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+        yield place
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        if mounted:
+            subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 def test_what_only_looks_needs_no_room(full):
@@ -447,17 +453,15 @@ def test_a_full_disk_for_a_process(folder):
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
     result = process("convert", "--timesteps", 9, cwd=folder, before=limited)
-    refused(result, ExitCode.USAGE, "converted.safetensors can't be written", "File too large")
+    refused(result, ExitCode.USAGE, "-T9.safetensors can't be written", "File too large")
     assert files(folder) == before
     assert not [file for file in place.iterdir() if file.name.startswith(".")]
 
 
-def test_a_checkpoint_stays_when_its_report_can_not_be_written(folder):
-    """Each file is whole; the checkpoint is written first, as the report names its hash."""
+def test_nothing_is_begun_where_the_report_can_not_be_written(folder):
     (folder / "out.json").mkdir()
-    result = here("calibrate", "--samples", 64, "--out", "out.safetensors")
-    refused(result, ExitCode.USAGE, "out.json can't be written")
-    assert load(folder / "out.safetensors").kind == "calibrated"
+    result = unchanged(folder, "calibrate", "--samples", 64, "--out", "out.safetensors")
+    refused(result, ExitCode.USAGE, "out.json")
 
 
 def test_the_embedded_network_is_whole():
