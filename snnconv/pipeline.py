@@ -45,22 +45,27 @@ def run_stage(stage: str, config: StageConfig, progress: Progress) -> Report:
 
 
 def demo(config: DemoConfig, progress: Progress) -> ReportReport:
-    """Calibrate, convert to IF and to MSAT on the same thresholds, evaluate both, report."""
+    """Calibrate, then convert to IF, MSAT and LM-HT on the same thresholds, evaluate, report.
+
+    An LM-HT neuron of two levels takes a quarter of the steps.
+    """
     shared = {name: getattr(config, name) for name in _SHARED}
     run_stage("calibrate", CalibrateConfig(**shared), progress)
     evaluations = []
-    for neuron in ("if", "msat"):
+    steps = config.timesteps
+    conversions: tuple[tuple[str, int, dict[str, Any]], ...] = (
+        ("if", steps, {}),
+        ("msat", steps, {}),
+        ("lm-ht", max(1, steps // 4), {"levels": 2}),
+    )
+    for neuron, timesteps, param in conversions:
         out = config.run / f"converted-{neuron}.safetensors"
-        progress.say(f"convert to {neuron}, evaluate over {config.timesteps} steps")
-        run_stage(
-            "convert",
-            ConvertConfig(**shared, neuron=neuron, timesteps=config.timesteps, out=out),
-            progress,
-        )
+        progress.say(f"convert to {neuron}, evaluate over {timesteps} steps")
+        convert = ConvertConfig(**shared, neuron=neuron, timesteps=timesteps, param=param, out=out)
+        run_stage("convert", convert, progress)
         evaluations.append(config.run / f"evaluate-{neuron}.json")
-        run_stage(
-            "evaluate", EvaluateConfig(**shared, checkpoint=out, out=evaluations[-1]), progress
-        )
+        evaluate = EvaluateConfig(**shared, checkpoint=out, out=evaluations[-1])
+        run_stage("evaluate", evaluate, progress)
     report = run_stage("report", ReportConfig(**shared, evaluations=tuple(evaluations)), progress)
     assert isinstance(report, ReportReport)
     return report
