@@ -35,7 +35,7 @@ LAYERS = (
 
 TORCH_FREE = ("errors", "config", "reports", "render", "cli")
 TORCH_FREE += tuple(f"core.{name}" for name in ("bounds", "interruption", "kinds", "metadata"))
-TORCH_FREE += ("core.names", "core.parsing", "core.uncertainty")
+TORCH_FREE += ("core.names", "core.packages", "core.parsing", "core.uncertainty")
 TORCH_FREE += ("core.progress", "core.registry", "core.validation", "stages.listing")
 HEAVY = ("torch", "torchvision", "numpy", "sklearn", "safetensors", "numba")
 
@@ -177,6 +177,13 @@ def test_what_is_to_be_quick_names_no_torch():
     for module in MODULES:
         if {room(module), module} & set(TORCH_FREE):
             assert not imports(module, everywhere=False)[1] & set(HEAVY), module
+
+
+def test_packages_that_few_need_are_imported_where_they_are_used():
+    """A torchvision that does not fit torch, or a missing one, breaks its own users only."""
+    for module in MODULES:
+        assert not imports(module, everywhere=False)[1] & {"torchvision", "onnx"}, module
+        assert "sklearn" not in imports(module)[1], module
 
 
 def test_what_is_to_be_quick_imports_no_torch():

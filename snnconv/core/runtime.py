@@ -15,7 +15,7 @@ import torch
 
 from snnconv.errors import UsageError
 
-_REPORTED = ("snnconv", "torch", "torchvision", "numpy", "safetensors", "scikit-learn", "numba")
+_REPORTED = ("snnconv", "torch", "torchvision", "numpy", "safetensors", "numba")
 
 
 _CPU = torch.device("cpu")

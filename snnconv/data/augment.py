@@ -9,11 +9,12 @@ Deviations:
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
-from torchvision.transforms import v2
 
+from snnconv.core.packages import imported
 from snnconv.core.registry import did_you_mean
 from snnconv.errors import UsageError
 
@@ -21,7 +22,12 @@ MIXTURES = ("mixup", "cutmix")
 NAMES = ("flip", "crop", "autoaugment", "cutout")
 
 
+def _v2() -> Any:
+    return imported("torchvision.transforms.v2", "augmentation")
+
+
 def _autoaugment(image: Tensor) -> Tensor:
+    v2 = _v2()
     policy = v2.AutoAugment(v2.AutoAugmentPolicy.CIFAR10)
     augmented: Tensor = policy((image * 255).round().to(torch.uint8))
     return augmented.float() / 255
@@ -48,7 +54,7 @@ def augmentation(names: Sequence[str], shape: Sequence[int]) -> Callable[[Tensor
         raise UsageError(
             "augmentation is for images", f"samples of shape {list(shape)}", "leave out --augment"
         )
-    size = list(shape[1:])
+    size, v2 = list(shape[1:]), _v2()
     makers: dict[str, Callable[[], Callable[[Tensor], Tensor]]] = {
         "flip": v2.RandomHorizontalFlip,
         "crop": lambda: v2.RandomCrop(size, padding=max(1, min(size) // 8)),
@@ -93,6 +99,7 @@ def mixture(
         raise UsageError(
             "mixtures are for images", f"samples of shape {list(shape)}", "leave out --mix"
         )
+    v2 = _v2()
     makers = {"mixup": v2.MixUp, "cutmix": v2.CutMix}
     kinds = [makers[name](alpha=alpha, num_classes=classes) for name in MIXTURES if name in names]
     mixed: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] = v2.RandomChoice(kinds)

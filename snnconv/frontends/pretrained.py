@@ -12,6 +12,7 @@ from urllib.parse import urlparse
 
 import torch
 
+from snnconv.core.packages import imported
 from snnconv.core.parsing import parse_pairs
 from snnconv.core.registry import did_you_mean
 from snnconv.data.dataset import Normalisation
@@ -71,23 +72,25 @@ def maker(name: str, download: bool) -> Callable[..., Any]:
     Raises:
         UsageError: no such network.
     """
-    import torchvision.models
-
+    models = _models()
     name = _known(name)
 
     def make(weights: Any = None, **options: Any) -> Any:
         published = None if weights is None else _published(name, weights)
         if published is not None:
             _file(name, published, download)
-        return torchvision.models.get_model(name, weights=published, **options)
+        return models.get_model(name, weights=published, **options)
 
     return make
 
 
-def _known(name: str) -> str:
-    import torchvision.models
+def _models() -> Any:
+    return imported("torchvision.models", "torchvision:NAME")
 
-    known = torchvision.models.list_models(module=torchvision.models)
+
+def _known(name: str) -> str:
+    models = _models()
+    known = models.list_models(module=models)
     if name.lower() not in known:
         raise UsageError(
             "torchvision has no network of that name", f"'{name}'", did_you_mean(name, known)
@@ -97,10 +100,9 @@ def _known(name: str) -> str:
 
 def _published(name: str, weights: Any) -> Any:
     """torchvision's entry for the weights of a network: ``DEFAULT``, ``IMAGENET1K_V1``, ..."""
-    import torchvision.models
-
+    models = _models()
     name = _known(name)
-    every = torchvision.models.get_model_weights(name)
+    every = models.get_model_weights(name)
     wanted = str(weights).rpartition(".")[2]
     found = {key.upper(): value for key, value in every.__members__.items()}
     if wanted.upper() not in found:

@@ -34,7 +34,7 @@ def run(config: DoctorConfig, progress: Progress | None = None) -> DoctorReport:
         _compiled(),
         Check(name="ONNX files", ok=True, found=_referee()),
         _attempt("embedded network", _embedded, "install snnconv again"),
-        _attempt("embedded data", _digits, "pip install --upgrade scikit-learn"),
+        _attempt("embedded data", _digits, "install snnconv again"),
         _attempt("fashion-mnist", _fashion, "", needed=False),
         _spikes(),
         _folder(config.run),

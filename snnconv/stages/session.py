@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnconv.checkpoint import Checkpoint, canonical_json, kind_of, sha256
+from snnconv.checkpoint import Checkpoint, kind_of, sha256
 from snnconv.config import STAGES, DataConfig, NormalisationConfig, OptimiserConfig, StageConfig
 from snnconv.core import distributed, runtime
 from snnconv.core.bounds import parsed_json
@@ -384,8 +384,3 @@ def subset_use(split: Split, indices: Tensor, seed: int) -> SubsetUse:
         seed=None if every else seed,
         sha256=digest(indices),
     )
-
-
-def fingerprint(config: StageConfig) -> str:
-    """A configuration as one canonical line."""
-    return canonical_json(config.model_dump(mode="json"))

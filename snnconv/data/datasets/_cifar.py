@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from snnconv.core.metadata import DataFacts
+from snnconv.core.packages import imported
 from snnconv.data.dataset import ArraySplit, Dataset
 from snnconv.data.locate import Source, find
 from snnconv.errors import UnsupportedError
@@ -13,16 +14,21 @@ Figures = tuple[float, float, float]
 """Of red, green and blue."""
 
 
-def read(source: Source, kind: Any, name: str, mean: Figures, std: Figures) -> Dataset:
+def read(source: Source, kind_name: str, name: str, mean: Figures, std: Figures) -> Dataset:
     """Find and read one of them.
 
     Args:
         source: where to look.
-        kind: torchvision's class, which knows files, checksums and address.
+        kind_name: of torchvision's class, which knows files, checksums and address.
         name: the data set's.
         mean: per channel.
         std: per channel.
+
+    Raises:
+        UsageError: torchvision can't be imported.
+        UnsupportedError: files that are not the published ones.
     """
+    kind = getattr(imported("torchvision.datasets", f"data set '{name}'"), kind_name)
     files = find(
         source,
         name=name,

@@ -11,8 +11,6 @@ Deviations:
     mean of the single images' stds: networks trained under that are not under this.
 """
 
-from torchvision.datasets import CIFAR10
-
 from snnconv.data.dataset import Dataset
 from snnconv.data.datasets._cifar import read
 from snnconv.data.locate import Source
@@ -21,7 +19,7 @@ from snnconv.data.locate import Source
 def _load(source: Source) -> Dataset:
     return read(
         source,
-        CIFAR10,
+        "CIFAR10",
         "cifar10",
         mean=(0.4914, 0.4822, 0.4465),
         std=(0.2470, 0.2435, 0.2616),

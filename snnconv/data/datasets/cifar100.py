@@ -10,8 +10,6 @@ Deviations:
     None; mean and std are those of all training pixels.
 """
 
-from torchvision.datasets import CIFAR100
-
 from snnconv.data.dataset import Dataset
 from snnconv.data.datasets._cifar import read
 from snnconv.data.locate import Source
@@ -20,7 +18,7 @@ from snnconv.data.locate import Source
 def _load(source: Source) -> Dataset:
     return read(
         source,
-        CIFAR100,
+        "CIFAR100",
         "cifar100",
         mean=(0.5071, 0.4865, 0.4409),
         std=(0.2673, 0.2564, 0.2762),

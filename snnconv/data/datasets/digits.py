@@ -1,4 +1,4 @@
-"""Handwritten digits: 1,797 real 8x8 grey images, embedded (scikit-learn's copy of UCI's test set).
+"""Handwritten digits: 1,797 real 8x8 grey images, inside the package (the test set of UCI's).
 
 Shape:
     ``[1, 8, 8]``, 10 classes; 1,442 train and 355 test samples.
@@ -7,23 +7,30 @@ Reference:
     Alpaydin & Kaynak 1998, *Optical Recognition of Handwritten Digits*, UCI repository.
 
 Deviations:
-    scikit-learn has no split: every fifth sample of each class, in the file's order, is the test
-    split. The rule needs no random numbers, so it is the same for ever.
+    UCI has another training set. scikit-learn ships these images without a split. Every fifth
+    sample of each class, in the file's order, is the test split. The rule needs no random numbers,
+    so it is the same for ever.
+
+``digits.npz`` beside this file has the images, 0..16, and their labels. Their licence is CC BY 4.0:
+E. Alpaydin and C. Kaynak, https://doi.org/10.24432/C50P49.
 """
 
+from pathlib import Path
+
+import numpy as np
 import torch
 
 from snnconv.core.metadata import DataFacts
 from snnconv.data.dataset import ArraySplit, Dataset
 from snnconv.data.locate import Source
 
+_FILE = Path(__file__).with_name("digits.npz")
+
 
 def _load(source: Source) -> Dataset:
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
-    pixels = torch.from_numpy(bunch.images).to(torch.uint8).unsqueeze(1)  # 0..16
-    labels = torch.from_numpy(bunch.target).long()
+    with np.load(_FILE) as arrays:
+        pixels = torch.from_numpy(arrays["images"]).unsqueeze(1)  # uint8, 0..16
+        labels = torch.from_numpy(arrays["labels"]).long()
     test = torch.zeros(len(labels), dtype=torch.bool)
     for digit in range(10):
         test[torch.nonzero(labels == digit).flatten()[4::5]] = True

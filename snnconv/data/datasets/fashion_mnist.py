@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from snnconv.core.metadata import DataFacts
+from snnconv.core.packages import imported
 from snnconv.data.dataset import ArraySplit, Dataset
 from snnconv.data.locate import Source, find
 from snnconv.errors import UnsupportedError
@@ -66,9 +67,8 @@ def _load(source: Source) -> Dataset:
 
 
 def _fetch(root: Path) -> None:
-    from torchvision.datasets import FashionMNIST
-
-    FashionMNIST(str(root), download=True)
+    datasets = imported("torchvision.datasets", "a download of 'fashion-mnist'")
+    datasets.FashionMNIST(str(root), download=True)
 
 
 def _split(images: Path, labels: Path) -> ArraySplit:

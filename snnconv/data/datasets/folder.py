@@ -20,19 +20,20 @@ Deviations:
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.datasets import ImageFolder
-from torchvision.transforms.v2 import functional
 
 from snnconv.core.metadata import DataFacts
+from snnconv.core.packages import imported
 from snnconv.data.dataset import Dataset
 from snnconv.data.datasets._options import whole_number
 from snnconv.data.locate import Source, below
 from snnconv.errors import SnnconvError, UnsupportedError, UsageError, said
 
+_WORK = "data set 'folder'"
 _SIDE = 4096  # of images that are scaled
 _PIXELS = 2**26  # of a scaled image before it is cut
 _COLOURS = {1: "L", 3: "RGB"}
@@ -120,16 +121,18 @@ def _load(source: Source) -> Dataset:
     return Dataset(facts, _split(train, shape, size), _split(test, shape, size), 255.0)
 
 
-def _scan(part: Path) -> ImageFolder:
+def _scan(part: Path) -> Any:
+    """torchvision's ImageFolder of a split."""
+    datasets = imported("torchvision.datasets", _WORK)
     try:
-        return ImageFolder(str(part))
+        return datasets.ImageFolder(str(part))
     except FileNotFoundError as error:  # no class folder, or one without images
         raise UnsupportedError(
             f"the images in {part} can't be used", str(error), "put images in every class folder"
         ) from error
 
 
-def _split(found: ImageFolder, shape: tuple[int, ...], size: int | None) -> FolderSplit:
+def _split(found: Any, shape: tuple[int, ...], size: int | None) -> FolderSplit:
     files = tuple(Path(file) for file, _ in found.samples)
     return FolderSplit(files, torch.tensor(found.targets), shape, size)
 
@@ -153,6 +156,7 @@ def _decode(file: Path, channels: int | None, size: int | None) -> Tensor:
         raise UnsupportedError(
             f"{file} can't be decoded", said(error), "repair or remove the file"
         ) from error
+    functional = imported("torchvision.transforms.v2.functional", _WORK)
     if size is not None:
         image = functional.center_crop(functional.resize(image, [size]), [size])
     pixels: Tensor = functional.pil_to_tensor(image)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from snnconv.core.packages import imported
 from snnconv.core.registry import did_you_mean
 from snnconv.errors import UnsupportedError, UsageError, said
 from snnconv.frontends.onnx.tensors import check
@@ -99,7 +100,7 @@ def read_model(file: Path, texts: bool = False, output: str | None = None) -> Mo
 
 
 def _parse(file: Path) -> Any:
-    import onnx
+    onnx = imported("onnx", f"{file}")
     from google.protobuf.message import DecodeError
 
     if not file.is_file():

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torchvision.ops import stochastic_depth
 
 from snnconv.frontends.lowering import (
     arithmetic,
@@ -272,7 +271,6 @@ FUNCTIONS: Mapping[Hashable, Spelling] = {
     **_all((torch.broadcast_to, "broadcast_to", "unfold"), movement.rearranged),
     **_all((F.pad,), resizing.pad),
     **_all((F.interpolate,), resizing.upsample),
-    **_all((stochastic_depth,), movement.stochastic_depth),
     **_all((F.dropout, F.dropout1d, F.dropout2d, F.dropout3d), movement.dropout),
     **_all((F.alpha_dropout, F.feature_alpha_dropout, torch.dropout), movement.dropout),
     **_all((torch.clone, "clone", "contiguous", "detach", "float"), movement.identity),
@@ -280,3 +278,16 @@ FUNCTIONS: Mapping[Hashable, Spelling] = {
     **_all((F.log_softmax, torch.log_softmax, "log_softmax"), _log_softmax),
 }
 """Functions by themselves, methods by their names."""
+
+NAMED: Mapping[str, Spelling] = {
+    "torchvision.ops.stochastic_depth.stochastic_depth": Spelling(movement.stochastic_depth),
+}
+"""Functions of other packages by their full names: the packages need not be installed."""
+
+
+def spelling(target: object) -> Spelling | None:
+    """How a function or method that a graph calls is spelled, if it is known."""
+    if found := FUNCTIONS.get(target):
+        return found
+    name = f"{getattr(target, '__module__', None)}.{getattr(target, '__qualname__', None)}"
+    return NAMED.get(name)

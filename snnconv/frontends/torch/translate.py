@@ -20,7 +20,7 @@ from snnconv.frontends.lowering.builder import Assembly
 from snnconv.frontends.lowering.contract import Activation, Form, Made, Refused, Stored, Turned
 from snnconv.frontends.torch.aten_table import ATEN
 from snnconv.frontends.torch.run import Run, attributes, index_of, place, target_name
-from snnconv.frontends.torch.table import FUNCTIONS, MODULES
+from snnconv.frontends.torch.table import MODULES, spelling
 from snnconv.graph.ir import INPUT, Graph, Node
 from snnconv.graph.ops import OPS, Role
 from snnconv.graph.recognise import recognised
@@ -206,7 +206,7 @@ class _Translator:
             known = next((MODULES[kind] for kind in type(module).__mro__ if kind in MODULES), None)
             keywords = attributes(path, module, known.attributes) if known else {}
         else:
-            known = FUNCTIONS.get(node.target) or ATEN.get(str(node.target))
+            known = spelling(node.target) or ATEN.get(str(node.target))
             keywords = {}
         if known is None:
             raise Refused(called)

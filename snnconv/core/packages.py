@@ -1,0 +1,28 @@
+"""Packages that only some work needs: imported by that work, so that others go without them."""
+
+import importlib
+from types import ModuleType
+
+from snnconv.errors import UsageError, said
+
+
+def imported(module: str, work: str) -> ModuleType:
+    """A module of a package that this work needs.
+
+    Args:
+        module: its full name, e.g. ``torchvision.datasets``.
+        work: what needs it, for the error's first line.
+
+    Raises:
+        UsageError: the package is missing, or does not fit the other packages.
+    """
+    package = module.partition(".")[0]
+    try:
+        return importlib.import_module(module)
+    except (ImportError, RuntimeError, OSError, AttributeError) as error:
+        # a torchvision that was built for another torch raises any of these
+        raise UsageError(
+            f"{work} needs the package {package}, which can't be imported",
+            said(error),
+            f"pip install --upgrade {package}",
+        ) from error

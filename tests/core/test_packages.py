@@ -1,0 +1,77 @@
+"""Packages that only some work needs: the rest goes on without them."""
+
+import subprocess
+import sys
+
+import pytest
+
+from snnconv.core.packages import imported
+from snnconv.errors import UsageError
+
+WITHOUT = '''
+import sys
+from importlib.machinery import PathFinder
+
+class Without:
+    """Files are found, but not those of these packages: as if they were not installed."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torchvision", "onnx", "onnxruntime", "sklearn"):
+            return None
+        return PathFinder.find_spec(name, path, target)
+
+sys.meta_path[:] = [Without() if each is PathFinder else each for each in sys.meta_path]
+sys.argv = ["snnconv", *{words!r}]
+from snnconv.cli import main
+main()
+'''
+
+
+def run(words, folder):
+    code = WITHOUT.format(words=words)
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False
+    )
+
+
+def test_the_embedded_pipeline_needs_none_of_them(tmp_path):
+    for words in (
+        ["calibrate", "--samples", "64"],
+        ["convert", "--timesteps", "4"],
+        ["evaluate", "--limit", "20"],
+    ):
+        result = run(words, tmp_path)
+        assert result.returncode == 0, result.stderr
+    assert (tmp_path / "snnconv-run" / "evaluate.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "package"),
+    [
+        (["inspect", "torchvision:resnet18"], "torchvision"),
+        (["train", "--augment", "flip", "--epochs", "1"], "torchvision"),
+        (["inspect", "net.onnx"], "onnx"),
+    ],
+)
+def test_what_needs_one_says_which(words, package, tmp_path):
+    (tmp_path / "net.onnx").write_bytes(b"\x08\x07")
+    result = run(words, tmp_path)
+    assert result.returncode == 2, result.stderr
+    assert f"needs the package {package}" in result.stderr
+    assert f"pip install --upgrade {package}" in result.stderr
+
+
+def test_a_module_that_is_there():
+    assert imported("json.decoder", "a test").JSONDecoder
+    with pytest.raises(UsageError, match="a test needs the package nosuch") as caught:
+        imported("nosuch.inner", "a test")
+    assert caught.value.found == "ModuleNotFoundError: No module named 'nosuch'"
+
+
+def test_a_package_that_does_not_fit_the_others(tmp_path, monkeypatch):
+    """As a torchvision that was built for another torch."""
+    (tmp_path / "misfit.py").write_text("raise RuntimeError('operator nms does not exist')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UsageError, match="needs the package misfit") as caught:
+        imported("misfit", "a test")
+    assert caught.value.found == "RuntimeError: operator nms does not exist"
