@@ -18,6 +18,8 @@ import numpy as np
 import torch
 from numba.core import sigutils, types
 
+from snnconv.core import kernel_sources
+
 _OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": False, "error_model": "numpy"}
 _PIECE = 1 << 16  # neuron-steps that are worth waking a thread for
 _PIECES = 8  # that a thread takes, of twice as much at least
@@ -42,7 +44,8 @@ def compiled(function: Callable[..., None]) -> Callable[..., None]:
     """
     in_memory = _guarded(numba.njit(**_OPTIONS)(function), function)
     try:
-        kept = _guarded(_checked(numba.njit(cache=True, **_OPTIONS)(function)), function)
+        kept = numba.njit(cache=True, **_OPTIONS)(function)
+        kept = _guarded(_labelled(kept, function), function)
     except RuntimeError:  # neither the package's folder nor the user's can be written
         return in_memory
 
@@ -101,23 +104,51 @@ def refuse_other_arrays(function: Callable[..., None], name: str, found: Any) ->
         )
 
 
-def _checked(dispatcher: Any) -> Callable[..., None]:
-    """Take nothing off the disk that was compiled for other types.
+class _Labelled:
+    """numba's file of a function's compiled code, each entry labelled with what it was made for.
 
-    numba numbers its files without a lock: of two processes that compile a function at the same
-    time, for different types, one may leave its code under the name of the other's.
+    numba looks at the file of the function only, so an edit of a helper would go unseen. And it
+    numbers its files without a lock: if two processes compile a function at the same time, for
+    different types, one may leave its code under the name of the other's. An entry with another
+    label counts as absent, and the new code takes its place.
+
+    Attributes:
+        file: numba's.
+        function: as it was written.
     """
+
+    def __init__(self, file: Any, function: Callable[..., None]) -> None:
+        self.file = file
+        self.function = function
+
+    @functools.cached_property
+    def sources(self) -> str:
+        """Of the code: computed when it is first asked for, when all helpers are defined."""
+        return f"{kernel_sources.digest(self.function)} {_OPTIONS}"
+
+    def load(self, key: Any) -> Any:
+        """Return the code for these types and this processor, or None."""
+        found = self.file.load(key)
+        if not isinstance(found, tuple) or len(found) != 3:
+            return None
+        sources, made_for, code = found
+        return code if (sources, made_for) == (self.sources, key) else None
+
+    def save(self, key: Any, code: Any) -> None:
+        """Keep the code for these types and this processor."""
+        self.file.save(key, (self.sources, key, code))
+
+    def flush(self) -> None:
+        """Forget all of it."""
+        self.file.flush()
+
+
+def _labelled(dispatcher: Any, function: Callable[..., None]) -> Callable[..., None]:
+    """Take nothing off the disk that was compiled from other sources, or for other types."""
     kept = getattr(dispatcher, "_cache", None)
-    load = getattr(kept, "load_overload", None)
-    if kept is None or load is None:  # not numba's public face
-        return cast("Callable[..., None]", dispatcher)
-
-    def load_own(signature: Any, context: Any) -> Any:
-        found = load(signature, context)
-        wanted, _ = sigutils.normalize_signature(signature)
-        return found if found is None or tuple(found.signature.args) == tuple(wanted) else None
-
-    kept.load_overload = load_own
+    file = getattr(kept, "_cache_file", None)
+    if kept is not None and hasattr(file, "load") and hasattr(file, "save"):
+        kept._cache_file = _Labelled(file, function)
     return cast("Callable[..., None]", dispatcher)
 
 
