@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 
 # workers run side by side: threads of their own would only wait for one another
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -19,6 +20,12 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 def pytest_addoption(parser):
     parser.addoption("--long", action="store_true", help="run the tests marked long, too")
+    parser.addoption("--without-numba", action="store_true", help="as where numba isn't installed")
+
+
+def pytest_configure(config):
+    if config.getoption("--without-numba"):
+        sys.modules["numba"] = None  # an import of it fails
 
 
 def pytest_collection_modifyitems(config, items):

@@ -1,4 +1,4 @@
-"""The tables in docs/results.md are those of the reports beside them."""
+"""The tables in docs/results.md are those of the condensed reports beside them."""
 
 import json
 import runpy
@@ -6,6 +6,13 @@ from pathlib import Path
 
 DOCS = Path(__file__).parent.parent / "docs"
 TABLES = runpy.run_path(str(DOCS / "results" / "tables.py"))
+REPORTS = TABLES["REPORTS"]
+
+
+def of(folder):
+    found = TABLES["evaluations"](folder)
+    assert found
+    return found
 
 
 def test_the_tables_are_current():
@@ -15,24 +22,53 @@ def test_the_tables_are_current():
 
 def test_every_report_stands_in_a_table():
     text = (DOCS / "results.md").read_text(encoding="utf-8")
-    files = sorted((DOCS / "results").glob("*/*.json"))
-    assert files
-    for file in files:
-        assert f"`{file.stem}`" in text, file
+    rows = [name.split("/")[1] for name in REPORTS if "/" in name]
+    assert len(rows) > 200
+    assert [row for row in rows if f"`{row}`" not in text] == []
 
 
 def test_every_report_of_images_is_an_evaluation_on_fashion_mnist():
-    files = [*DOCS.glob("results/vgg11/*.json"), *DOCS.glob("results/resnet20/*.json")]
-    assert files
-    for file in files:
-        report = json.loads(file.read_text(encoding="utf-8"))
+    for report in [*of("vgg11").values(), *of("resnet20").values()]:
         assert report["schema"] == "snnconv.evaluate/1"
         assert report["data"]["spec"] == "fashion-mnist"
         assert report["samples"] >= 2000
 
 
+def test_condensing_takes_the_place_of_a_row_and_keeps_the_others(tmp_path, monkeypatch):
+    """What is condensed gives the same tables, and is small."""
+    tool = runpy.run_path(str(DOCS / "results" / "condense.py"))
+    summary = tmp_path / "summary.jsonl"
+    monkeypatch.setitem(tool["add"].__globals__, "SUMMARY", summary)
+    layer = {"name": "fc", "threshold": 1.0, "sin_ratio": [0.5], "spikes": [1] * 1000}
+    full = {"schema": "snnconv.evaluate/1", "accuracy": [0.5], "layers": [layer], "histograms": {}}
+    for name, content in {"a/one": full, "a/two": {"rows": [1]}}.items():
+        file = tmp_path / "reports" / f"{name}.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(content))
+    assert tool["add"](tmp_path / "reports") == 2
+    kept = {key: layer[key] for key in ("name", "threshold", "sin_ratio")}
+    first = {name: row["report"] for name, row in tool["load"]().items()}
+    short = {"schema": "snnconv.evaluate/1", "accuracy": [0.5], "layers": [kept]}
+    assert first == {"a/one": short, "a/two": {"rows": [1]}}
+    (tmp_path / "new" / "a").mkdir(parents=True)
+    (tmp_path / "new" / "a" / "two.json").write_text(json.dumps({"rows": [2]}))
+    assert tool["add"](tmp_path / "new") == 1
+    assert {n: r["report"] for n, r in tool["load"]().items()} == {
+        "a/one": short,
+        "a/two": {"rows": [2]},
+    }
+
+
+def test_nothing_in_the_documents_is_heavy():
+    """A checkpoint that commands begin from is the one large file."""
+    heavy = [file for file in DOCS.rglob("*") if file.is_file() and file.stat().st_size > 1e6]
+    assert [file.relative_to(DOCS).as_posix() for file in heavy] == [
+        "results/resnet20/ann.safetensors"
+    ]
+
+
 def test_max_pooling_by_the_cumulative_rule_gives_the_pool_of_the_mean():
-    rows = json.loads((DOCS / "results" / "max_pool.json").read_text())["rows"]
+    rows = REPORTS["max_pool"]["rows"]
     assert {tuple(row["window"]) for row in rows} == {(2, 2, 0), (3, 2, 1), (3, 1, 1)}
     for row in rows:
         assert row["cumulative_against_pool_of_mean"] < 1e-6
@@ -42,13 +78,12 @@ def test_max_pooling_by_the_cumulative_rule_gives_the_pool_of_the_mean():
 
 def test_torchvision_s_networks_convert():
     """Bounds of what must hold of each piecewise-linear network, whatever the machine."""
-    files = {file: json.loads(file.read_text()) for file in DOCS.glob("results/vision/*.json")}
-    converted = {file: report for file, report in files.items() if report["converts"]}
+    converted = {name: report for name, report in of("vision").items() if report["converts"]}
     assert len(converted) >= 10
-    for file, report in converted.items():
+    for name, report in converted.items():
         assert report["folded"] < 1e-4  # float32, through a hundred layers
         # a Hardsigmoid's slope of 1/6 is kept in float32
-        assert report["folded_float64"] < (1e-7 if "mobilenet_v3" in file.stem else 1e-12)
+        assert report["folded_float64"] < (1e-7 if "mobilenet_v3" in name else 1e-12)
         if report["non_spiking_share"] == 0:
             assert report["levels"]["65536"] < 0.01
         errors = [report["levels"][n] for n in ("16", "256", "65536")]
@@ -58,9 +93,8 @@ def test_torchvision_s_networks_convert():
 
 
 def test_every_report_on_events_says_what_it_was_measured_on():
-    reports = [json.loads(file.read_text()) for file in DOCS.glob("results/events/*.json")]
-    assert len(reports) == 5
-    for report in reports:
+    assert len(of("events")) == 5
+    for report in of("events").values():
         assert report["data"]["frames"] == 8
         assert report["samples"] == report["data"]["test_samples"] == 2000
         assert report["first_layer_passes"] == report["timesteps"]

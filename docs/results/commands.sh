@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
-# Every row of docs/results.md, from nothing. Hours on two cores: rows that exist are not run again.
+# Every row of docs/results.md, from nothing. Hours on two cores: rows whose full report exists are not run again.
+# Full reports go to RESULTS (default: runs/results). From there they get into the tables by
+#   python docs/results/condense.py runs/results && python docs/results/tables.py
 #
 #   docs/results/commands.sh train              the two networks, into RUNS (default: runs/)
 #   docs/results/commands.sh sweep NETWORK      vgg11 or resnet20: 2,000 test images, T = 64
@@ -14,7 +16,7 @@
 #   docs/results/commands.sh events             recordings of an event camera: minutes, not hours
 set -euo pipefail
 # from the repository's root
-results=${RESULTS:-docs/results}
+results=${RESULTS:-runs/results}
 runs=${RUNS:-runs}
 threads=${THREADS:-1} # of a row: as many rows as there are cores run at once
 lean=(--metric accuracy --metric firing-rate --metric synops --metric energy)

@@ -1,6 +1,6 @@
 """Max pooling of spikes: the cumulative rule beside the largest spike of each step.
 
-python docs/results/max_pool.py     # max_pool.json
+python docs/results/max_pool.py     # runs/results/max_pool.json, for condense.py
 python docs/results/tables.py       # the table of docs/results.md, from that file
 
 Spikes are those of IF neurons (v0 = theta/2, theta the largest activation) in the trained ResNet-20
@@ -11,6 +11,7 @@ which is what the rule is to give, and against the pool of the ANN's activations
 """
 
 import json
+import os
 from pathlib import Path
 
 import torch
@@ -82,7 +83,9 @@ def main() -> None:
     rows = [measure(site, x, window) for site, x in currents().items() for window in WINDOWS]
     found = {"timesteps": T, "samples": SAMPLES, "torch": torch.__version__, "rows": rows}
     text = json.dumps(found, indent=2, sort_keys=True) + "\n"
-    (HERE / "max_pool.json").write_text(text, encoding="utf-8")
+    file = Path(os.environ.get("RESULTS", "runs/results")) / "max_pool.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

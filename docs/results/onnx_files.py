@@ -1,7 +1,8 @@
 """ONNX files: which convert, how far their spiking twins are, and whether the way changes spikes.
 
-python docs/results/onnx_files.py [NAME ...]    # a JSON file a network, in onnx/
-python docs/results/tables.py                   # the tables of docs/results.md, from those files
+python docs/results/onnx_files.py [NAME ...]    # a JSON file a network, in runs/results/onnx/
+python docs/results/condense.py runs/results
+python docs/results/tables.py                   # the tables of docs/results.md
 
 Two kinds of files. Those that the onnx package ships for its own tests, `light_NAME`, have the real
 networks' operators and one number a weight tensor; the weights here are random (seed 0) instead,
@@ -12,6 +13,7 @@ spike for spike.
 """
 
 import json
+import os
 import sys
 import tempfile
 import time
@@ -35,7 +37,7 @@ from snnconv.neurons.if_ import IF, Params
 from snnconv.simulation.network import SpikingNetwork
 from snnconv.simulation.simulate import simulate
 
-HERE = Path(__file__).parent / "onnx"
+REPORTS = Path(os.environ.get("RESULTS", "runs/results")) / "onnx"
 SHIPPED = Path(onnx.__file__).parent / "backend/test/data/light"
 LIGHT = (
     *("bvlc_alexnet", "densenet121", "inception_v1", "inception_v2", "resnet50"),
@@ -134,7 +136,7 @@ def exported(name: str, folder: Path) -> dict:
 
 def main() -> None:
     """As the module's docstring says."""
-    HERE.mkdir(exist_ok=True)
+    REPORTS.mkdir(parents=True, exist_ok=True)
     for name in sys.argv[1:] or (*(f"light_{each}" for each in LIGHT), *EXPORTED):
         started = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
@@ -144,7 +146,7 @@ def main() -> None:
         found |= {"network": name, "seconds": time.perf_counter() - started}
         found |= {"onnx": onnx.__version__, "torch": torch.__version__}
         text = json.dumps(found, indent=2, sort_keys=True) + "\n"
-        (HERE / f"{name}.json").write_text(text, encoding="utf-8")
+        (REPORTS / f"{name}.json").write_text(text, encoding="utf-8")
         print(name, found["seconds"], flush=True)
 
 

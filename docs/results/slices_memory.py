@@ -1,6 +1,7 @@
 """What one training step in slices of time takes of memory, beyond what the process held before.
 
-python docs/results/slices_memory.py NETWORK CONVERTED    # its rows of slices_memory.json
+python docs/results/slices_memory.py NETWORK CONVERTED    # its rows, in runs/results/
+python docs/results/condense.py runs/results
 python docs/results/tables.py                             # the table of docs/results.md
 
 A checkpoint of LM-H neurons, 128 random images. Each row is a process of its own, which has
@@ -8,6 +9,7 @@ trained on two images before, so that all is compiled and loaded.
 """
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -60,7 +62,8 @@ def main() -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         rows.append({"timesteps": T, "slice": k, "mib": int(done.stdout)})
         print(rows[-1], flush=True)
-    file = Path(__file__).parent / "slices_memory.json"
+    file = Path(os.environ.get("RESULTS", "runs/results")) / "slices_memory.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
     found = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     found[name] = {
         "batch": BATCH,

@@ -1,4 +1,4 @@
-"""The tables of docs/results.md, from the evaluation reports beside this file.
+"""The tables of docs/results.md, from the condensed reports in summary.jsonl.
 
 python docs/results/tables.py            # print them
 python docs/results/tables.py --check    # fail if docs/results.md does not hold them
@@ -9,17 +9,24 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from snnconv.reports.evaluation import answered
-
 HERE = Path(__file__).parent
 POWERS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 Row = tuple[str, ...]
 
 
+def load() -> dict[str, dict]:
+    """Every condensed report by its name: ``folder/row``."""
+    lines = (HERE / "summary.jsonl").read_text(encoding="utf-8").splitlines()
+    return {row["name"]: row["report"] for row in map(json.loads, lines)}
+
+
+REPORTS = load()
+
+
 def evaluations(folder: str) -> dict[str, dict]:
     """The reports in one folder, by row name."""
-    files = sorted((HERE / folder).glob("*.json"))
-    return {file.stem: answered(json.loads(file.read_text(encoding="utf-8"))) for file in files}
+    names = sorted(REPORTS, key="{}.json".format)  # as files are listed
+    return {n.split("/")[1]: REPORTS[n] for n in names if n.startswith(f"{folder}/")}
 
 
 def table(heads: Row, rows: list[Row]) -> str:
@@ -335,10 +342,8 @@ def tables() -> dict[str, str]:
         found["onnx-shipped"] = foreign(shipped, SHIPPED)
         found["onnx-shipped-if"] = over_time(shipped)
         found["onnx-exported"] = onnx_exported({n: r for n, r in rows.items() if n not in shipped})
-    if (file := HERE / "max_pool.json").exists():
-        found["max-pool"] = max_pool(json.loads(file.read_text(encoding="utf-8")))
-    if (file := HERE / "slices_memory.json").exists():
-        found["slices-memory"] = slices_memory(json.loads(file.read_text(encoding="utf-8")))
+    found["max-pool"] = max_pool(REPORTS["max_pool"])
+    found["slices-memory"] = slices_memory(REPORTS["slices_memory"])
     for name in ("text", "speech"):
         if rows := evaluations(name):
             found[name] = few_steps(rows)

@@ -1,7 +1,8 @@
 """torchvision's networks: which convert, and how far their spiking twins are from them.
 
-python docs/results/vision.py [NAME ...]    # a JSON file a network, in vision/
-python docs/results/tables.py               # the table of docs/results.md, from those files
+python docs/results/vision.py [NAME ...]    # a JSON file a network, in runs/results/vision/
+python docs/results/condense.py runs/results
+python docs/results/tables.py               # the table of docs/results.md
 
 Weights are random (seed 0); BatchNorm's statistics are those of Fashion-MNIST's first training
 images, scaled up and in three channels. Errors are measured on its first test images: L2 over all
@@ -14,6 +15,7 @@ logits, relative to the network's own. Thresholds are of both, so that `max` cli
 
 import copy
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -41,7 +43,7 @@ from snnconv.neurons.lm_ht import Params as LMHTParams
 from snnconv.simulation.network import SpikingNetwork
 from snnconv.simulation.simulate import simulate
 
-HERE = Path(__file__).parent / "vision"
+REPORTS = Path(os.environ.get("RESULTS", "runs/results")) / "vision"
 SIZES = {
     "alexnet": 64,
     "densenet121": 64,
@@ -178,11 +180,11 @@ def measure(name: str) -> dict:
 
 def main() -> None:
     """As the module's docstring says."""
-    HERE.mkdir(exist_ok=True)
+    REPORTS.mkdir(parents=True, exist_ok=True)
     for name in sys.argv[1:] or SIZES:
         found = measure(name)
         text = json.dumps(found, indent=2, sort_keys=True) + "\n"
-        (HERE / f"{name}.json").write_text(text, encoding="utf-8")
+        (REPORTS / f"{name}.json").write_text(text, encoding="utf-8")
         print(name, found.get("seconds", found.get("why")), flush=True)
 
 

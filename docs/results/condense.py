@@ -1,0 +1,69 @@
+"""Condense full reports into docs/results/summary.jsonl: what the tables and their tests read.
+
+python docs/results/condense.py runs/results    # every report below this folder
+
+A line has the report's name (its path below the folder), the sha256 of the whole file, and the
+keys that are kept. It takes the place of an earlier line of that name; other lines stay.
+"""
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from snnconv.reports.evaluation import answered
+
+SUMMARY = Path(__file__).parent / "summary.jsonl"
+KEPT = (
+    # what was run, and on what
+    *("schema", "config", "data", "label", "model", "neuron", "params", "seed", "vanilla"),
+    *("samples", "timesteps", "timesteps_before", "timesteps_after", "first_layer_passes"),
+    # accuracy
+    *("accuracy", "accuracy_before", "accuracy_after", "ann_accuracy", "epoch_best", "epochs"),
+    *("accuracy_epoch0", "accuracy_best", "accuracy_last", "steps_to_ann", "window_mismatch_share"),
+    # spikes, operations, energy
+    *("firing_rate_mean", "firing_rate_steps", "sops_before", "sops_after", "sops_per_sample"),
+    *("sops_per_sample_steps", "ann_macs_per_sample", "energy_ann_mj", "energy_total_mj"),
+    *("energy_total_mj_steps", "energy_total_ratio"),
+)
+OF_A_LAYER = ("name", "threshold", "sin_ratio", "ans_per_neuron", "ans_per_sin_neuron")
+
+
+def condensed(report: dict[str, Any]) -> dict[str, Any]:
+    """Keep what the tables read; a report that isn't a stage's is short, and kept whole."""
+    if "schema" not in report:
+        return report
+    report = answered(report)
+    found = {key: report[key] for key in KEPT if key in report}
+    spiking = [row for row in report.get("layers", ()) if row.get("threshold") is not None]
+    if spiking and spiking[-1].get("sin_ratio"):
+        found["layers"] = [{k: spiking[-1][k] for k in OF_A_LAYER if k in spiking[-1]}]
+    return found
+
+
+def load() -> dict[str, dict[str, Any]]:
+    """Return every condensed report by its name, ``folder/row``."""
+    lines = SUMMARY.read_text(encoding="utf-8").splitlines() if SUMMARY.exists() else []
+    return {row["name"]: row for row in map(json.loads, lines)}
+
+
+def add(folder: Path) -> int:
+    """Condense every report below a folder, and return how many there are."""
+    rows = load()
+    files = sorted(folder.rglob("*.json"))
+    for file in files:
+        content = file.read_bytes()
+        name = file.relative_to(folder).with_suffix("").as_posix()
+        digest = hashlib.sha256(content).hexdigest()
+        report = condensed(json.loads(content))
+        rows[name] = {"name": name, "sha256": digest, "report": report}
+    lines = (json.dumps(rows[name], separators=(",", ":"), sort_keys=True) for name in sorted(rows))
+    SUMMARY.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return len(files)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2 or not Path(sys.argv[1]).is_dir():
+        sys.exit("usage: python docs/results/condense.py FOLDER-OF-REPORTS")
+    print(f"{add(Path(sys.argv[1]))} reports condensed into {SUMMARY}")
