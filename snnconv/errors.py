@@ -1,7 +1,8 @@
 """What goes wrong, said once: the problem, what was found, and the next step."""
 
+import difflib
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
@@ -134,6 +135,22 @@ def said(error: BaseException) -> str:
     """What a foreign exception says, in one line."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+LISTED = 20  # names in an error; of more, the closest
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A remedy that names the closest known name, and all names if there are not too many."""
+    known = sorted(known)
+    if not known:
+        return "there is none to choose from"
+    close = difflib.get_close_matches(name, known, n=1)
+    if len(known) > LISTED:
+        few = difflib.get_close_matches(name, known, n=LISTED, cutoff=0.0)
+        known = [*few, f"... ({len(known)} in all)"]
+    listing = "one of: " + ", ".join(known)
+    return f"did you mean '{close[0]}'? ({listing})" if close else f"use {listing}"
 
 
 _NO_ROOM = ("can't allocate memory", "out of memory", "not enough memory")

@@ -20,9 +20,8 @@ from snnconv.config import (
 from snnconv.core.kinds import READS, SPIKING, Kind, file_name
 from snnconv.core.parsing import parse_pairs
 from snnconv.core.progress import Progress
-from snnconv.core.registry import did_you_mean
 from snnconv.core.validation import parameters, spelled
-from snnconv.errors import CheckFailedError, CheckpointError, UsageError, guarding
+from snnconv.errors import CheckFailedError, CheckpointError, UsageError, did_you_mean, guarding
 from snnconv.reports import REPORTS, PlanStep, Report, ReportReport, RunReport, read
 from snnconv.stages import run_folder
 from snnconv.stages.session import Session

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from snnconv.core.registry import REGISTRIES
+
 PACKAGE = Path(__file__).parent.parent / "snnconv"
 LONGEST = 400
 
@@ -51,12 +53,7 @@ BROAD = {
 }
 """Where any exception of foreign code becomes an error with a remedy, and how often."""
 
-METHODS = {
-    "neurons": "NEURON",
-    "calibration.statistics": "STATISTIC",
-    "metrics": "METRIC",
-    "data.datasets": "DATASET",
-}
+METHODS = {registry.package: registry.attribute for registry in REGISTRIES.values()}
 """Folders of methods, and the name that makes a file one."""
 SECTIONS = ("Shape:", "Reference:", "Deviations:")
 

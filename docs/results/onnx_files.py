@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from vision import SIZES, errors, images, network
 
 from snnconv.calibration.calibrate import Collector, find_thresholds
-from snnconv.calibration.histogram import ROOM
+from snnconv.calibration.histogram import STATISTICS
 from snnconv.errors import UnsupportedError
 from snnconv.frontends.onnx.importer import import_onnx
 from snnconv.frontends.torch.capture import Captured, captured
@@ -98,7 +98,7 @@ def spikes(found: Captured, train: Tensor, test: Tensor, thetas: list[Tensor] | 
         collector = Collector(graph, shapes(graph, tensors), "layer")
         for batch in (*train.split(16), test):
             collector.collect(ann, batch)
-        method = ROOM.load("max")
+        method = STATISTICS.load("max")
         by_site = find_thresholds(graph, collector, method, method.params())
         thetas = [by_site[site.name] for site in graph.sites]
     neurons = {

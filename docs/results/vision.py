@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torchvision.models import get_model
 
 from snnconv.calibration.calibrate import Collector, find_thresholds
-from snnconv.calibration.histogram import ROOM
+from snnconv.calibration.histogram import STATISTICS
 from snnconv.data.dataset import load
 from snnconv.engine.dispatch import kernels
 from snnconv.errors import UnsupportedError
@@ -125,7 +125,7 @@ def errors(
         collector.collect(ann, batch)
     thresholds = {}
     for method in METHODS:
-        statistic = ROOM.load(method)
+        statistic = STATISTICS.load(method)
         thresholds[method] = find_thresholds(folded, collector, statistic, statistic.params())
 
     def run(neurons: dict, T: int) -> Tensor:

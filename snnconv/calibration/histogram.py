@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from snnconv.core.metadata import Facts
-from snnconv.core.registry import Room
+from snnconv.core.registry import REGISTRIES, Registry
 
 _EXPONENTS = 64  # 2**-32 .. 2**32
 _LOWEST = (127 - 32) << 23  # the bits of 2**-32
@@ -203,4 +203,4 @@ class Statistic:
     exact: bool = False
 
 
-ROOM: Room[Statistic] = Room("calibration/statistics", "statistic", "STATISTIC")
+STATISTICS: Registry[Statistic] = REGISTRIES["statistics"]

@@ -17,7 +17,7 @@ from snnconv.core.validation import parameters
 from snnconv.errors import SnnconvError, said
 from snnconv.graph.ir import Graph
 from snnconv.graph.network import LARGEST_VALUE, shapes
-from snnconv.neurons.base import ROOM, NeuronParams
+from snnconv.neurons.base import NEURONS, NeuronParams
 
 SECTIONS = ("network", "calibration", "neurons", "reference")
 """Groups of tensors, by the part of a name before the first slash."""
@@ -76,7 +76,9 @@ class Checkpoint:
 
 def neuron_params(facts: SpikingFacts) -> NeuronParams:
     """The neuron's parameters, validated against its kind."""
-    return parameters(ROOM.load(facts.neuron).params_type, facts.params, f"neuron '{facts.neuron}'")
+    return parameters(
+        NEURONS.load(facts.neuron).params_type, facts.params, f"neuron '{facts.neuron}'"
+    )
 
 
 def check(checkpoint: Checkpoint) -> None:
@@ -228,7 +230,7 @@ def learned_shapes(checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:
     """
     facts = checkpoint.spiking
     assert facts is not None
-    kind, params = ROOM.load(facts.neuron), neuron_params(facts)
+    kind, params = NEURONS.load(facts.neuron), neuron_params(facts)
     with torch.device("meta"):
         neuron = kind(params, torch.empty(1), facts.timesteps)
         own = {name: tuple(p.shape) for name, p in neuron.named_parameters()}

@@ -11,8 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from snnconv.config import STAGES
-from snnconv.core.registry import did_you_mean
-from snnconv.errors import Interrupted, SnnconvError, UsageError
+from snnconv.errors import Interrupted, SnnconvError, UsageError, did_you_mean
 from snnconv.render.terminal import Terminal
 from snnconv.reports import ErrorReport
 

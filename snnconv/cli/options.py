@@ -15,7 +15,7 @@ from rich.markup import escape
 
 from snnconv import config as configs
 from snnconv.core.parsing import parse_pairs
-from snnconv.core.registry import Room
+from snnconv.core.registry import REGISTRIES
 from snnconv.core.validation import checked, choices, spelled
 
 OUTPUT = "Output"
@@ -126,7 +126,7 @@ def _metavar(field: FieldInfo) -> str:
         return ""
     if kind == dict[str, Any]:
         return "NAME=VALUE"
-    if isinstance(field.json_schema_extra, dict) and "room" in field.json_schema_extra:
+    if isinstance(field.json_schema_extra, dict) and "registry" in field.json_schema_extra:
         return "NAME"
     return {int: "N", float: "X", Path: "PATH", tuple[float, ...]: "X,..."}.get(kind, "TEXT")
 
@@ -134,12 +134,13 @@ def _metavar(field: FieldInfo) -> str:
 def completion(field: FieldInfo) -> Callable[[str], Sequence[str]] | None:
     """Names that begin as the word does, if there is a list of them; else files."""
     extra = field.json_schema_extra
-    room, fixed = extra.get("room") if isinstance(extra, dict) else None, choices(field)
-    if not room and not fixed:
+    registry = REGISTRIES.get(str(extra.get("registry"))) if isinstance(extra, dict) else None
+    fixed = choices(field)
+    if not registry and not fixed:
         return None
 
     def complete(incomplete: str) -> list[str]:
-        names = Room[object](str(room), str(room), "").names() if room else fixed
+        names = registry.names() if registry else fixed
         return [name for name in names if name.startswith(incomplete.lower())]
 
     return complete

@@ -21,9 +21,9 @@ ARGUMENT: dict[str, JsonValue] = {"argument": True}
 """Marks a field as a positional argument of the command."""
 
 
-def names_of(room: str = "") -> dict[str, JsonValue]:
-    """Marks a field that holds names, of methods in a room (``neurons``) if they are methods."""
-    return {"room": room}
+def names_of(registry: str = "") -> dict[str, JsonValue]:
+    """Marks a field that holds names: of a registry's methods (``neurons``) if they are methods."""
+    return {"registry": registry}
 
 
 Engine = Literal["auto", "dense", "event"]

@@ -1,1 +1,1 @@
-"""What every room may use: errors, the registry of methods, metadata, validation, the machine."""
+"""What every package may use: the registries of methods, metadata, validation, the machine."""

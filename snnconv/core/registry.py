@@ -1,49 +1,38 @@
-"""A room: a folder in which each file is one method, found by its file name.
+"""Registries of methods: which neurons, statistics, metrics and data sets there are.
 
-Listing a room imports nothing; ``--neuron lm-ht`` is ``neurons/lm_ht.py``. A trailing underscore
-keeps a Python keyword usable as a file name (``neurons/if_.py`` is ``if``).
+A method is one file. ``--neuron lm-ht`` is ``neurons/lm_ht.py``, and the file is a method because
+it assigns ``NEURON``. Listing imports nothing. A trailing underscore lets a Python keyword be a
+file name: ``neurons/if_.py`` is ``if``.
 """
 
 import ast
-import difflib
 import importlib
 import re
-from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
-from snnconv.errors import UsageError
+from snnconv.errors import UsageError, did_you_mean
 
 Method = TypeVar("Method")
-LISTED = 20  # names in an error; of more, the closest
+
+PACKAGE = "snnconv"
+ROOT = Path(__file__).parent.parent
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A remedy that names the closest known name, and all of them where they are not too many."""
-    known = sorted(known)
-    if not known:
-        return "there is none to choose from"
-    close = difflib.get_close_matches(name, known, n=1)
-    if len(known) > LISTED:
-        few = difflib.get_close_matches(name, known, n=LISTED, cutoff=0.0)
-        known = [*few, f"... ({len(known)} in all)"]
-    listing = "one of: " + ", ".join(known)
-    return f"did you mean '{close[0]}'? ({listing})" if close else f"use {listing}"
+@dataclass(frozen=True)
+class Registry(Generic[Method]):
+    """The methods of one kind.
 
-
-class Room(Generic[Method]):
-    """The methods of one folder of the package.
-
-    Args:
-        folder: the folder's name inside the package, e.g. ``neurons``.
-        kind: the singular, for error messages, e.g. ``neuron``.
-        attribute: the name each method's file gives its method, e.g. ``NEURON``.
+    Attributes:
+        kind: the singular, for error messages: ``neuron``.
+        package: the package below ``snnconv`` that has a file for each method: ``neurons``.
+        attribute: what a file assigns its method to: ``NEURON``.
     """
 
-    def __init__(self, folder: str, kind: str, attribute: str) -> None:
-        self.folder = folder
-        self.kind = kind
-        self.attribute = attribute
+    kind: str
+    package: str
+    attribute: str
 
     def names(self) -> list[str]:
         """The methods' names, sorted, read from the file names."""
@@ -53,24 +42,22 @@ class Room(Generic[Method]):
         """Import one method.
 
         Raises:
-            UsageError: there is no such file.
+            UsageError: there is no method of that name.
         """
-        module = importlib.import_module(
-            f"snnconv.{self.folder.replace('/', '.')}.{self._file(name).stem}"
-        )
+        module = importlib.import_module(f"{PACKAGE}.{self.package}.{self._file(name).stem}")
         return cast(Method, getattr(module, self.attribute))
 
     def summary(self, name: str) -> str:
         """The first line of the method's docstring, read without importing it.
 
         Raises:
-            UsageError: there is no such file.
+            UsageError: there is no method of that name.
         """
         source = self._file(name).read_text(encoding="utf-8")
         return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
 
     def _files(self) -> dict[str, Path]:
-        files = (Path(__file__).parent.parent / self.folder).glob("[!_]*.py")
+        files = ROOT.joinpath(*self.package.split(".")).glob("[!_]*.py")
         return {
             file.stem.rstrip("_").replace("_", "-"): file
             for file in files
@@ -84,3 +71,12 @@ class Room(Generic[Method]):
                 f"there is no {self.kind} of that name", f"'{name}'", did_you_mean(name, files)
             )
         return files[name]
+
+
+REGISTRIES: dict[str, Registry[Any]] = {
+    "datasets": Registry("data set", "data.datasets", "DATASET"),
+    "neurons": Registry("neuron", "neurons", "NEURON"),
+    "statistics": Registry("statistic", "calibration.statistics", "STATISTIC"),
+    "metrics": Registry("metric", "metrics", "METRIC"),
+}
+"""All registries, by the name that ``snnconv ls`` takes."""

@@ -10,8 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from snnconv.core.registry import did_you_mean
-from snnconv.errors import SnnconvError, UnsupportedError, UsageError, said
+from snnconv.errors import SnnconvError, UnsupportedError, UsageError, did_you_mean, said
 
 Made = TypeVar("Made")
 

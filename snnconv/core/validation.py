@@ -7,8 +7,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from snnconv.core.registry import did_you_mean
-from snnconv.errors import UsageError
+from snnconv.errors import UsageError, did_you_mean
 
 ModelType = TypeVar("ModelType", bound=BaseModel)
 
@@ -91,7 +90,7 @@ def _spelled(field: FieldInfo, value: Any) -> Any:
         return value
     if named := choices(field):
         return {_plain(name): name for name in named}.get(_plain(value), value)
-    if isinstance(field.json_schema_extra, dict) and "room" in field.json_schema_extra:
+    if isinstance(field.json_schema_extra, dict) and "registry" in field.json_schema_extra:
         # a method's name; with a dot it is a file or a module, which are as they are
         return re.sub(r"^[^.:?]+(?![^:?])", lambda head: _plain(head[0]).replace("_", "-"), value)
     return value

@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 
 from snnconv.core.packages import imported
-from snnconv.core.registry import did_you_mean
-from snnconv.errors import UsageError
+from snnconv.errors import UsageError, did_you_mean
 
 MIXTURES = ("mixup", "cutmix")
 NAMES = ("flip", "crop", "autoaugment", "cutout")

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from snnconv.core.metadata import DataFacts
 from snnconv.core.parsing import parse_pairs
-from snnconv.core.registry import Room
+from snnconv.core.registry import REGISTRIES, Registry
 from snnconv.core.shapes import fold_time, unfold_time
 from snnconv.core.user_code import call, factory
 from snnconv.data.frames import merge
@@ -111,7 +111,7 @@ class Load(Protocol):
         ...
 
 
-ROOM: Room[Load] = Room("data/datasets", "data set", "DATASET")
+DATASETS: Registry[Load] = REGISTRIES["datasets"]
 
 
 def load(
@@ -140,7 +140,7 @@ def load(
     if "." in name and argument:  # no data set of the room has a dot in its name
         dataset = _made(spec)
     else:
-        dataset = ROOM.load(name)(
+        dataset = DATASETS.load(name)(
             Source(argument, root, download, vocabulary, given.scale if given else None)
         )
         if dataset.facts.spec != spec:  # it made no use of what stands behind the colon

@@ -14,9 +14,8 @@ from torch import nn
 from snnconv.checkpoint import Checkpoint, load
 from snnconv.core.metadata import DataFacts
 from snnconv.core.parsing import parse_pairs
-from snnconv.core.registry import did_you_mean
 from snnconv.core.user_code import call, factories, factory
-from snnconv.errors import UnsupportedError, UsageError
+from snnconv.errors import UnsupportedError, UsageError, did_you_mean
 from snnconv.frontends import pretrained
 from snnconv.frontends.foreign import EXPORTED, FileKind, recognised
 from snnconv.frontends.onnx.file import read_model

@@ -14,9 +14,8 @@ import torch
 
 from snnconv.core.packages import imported
 from snnconv.core.parsing import parse_pairs
-from snnconv.core.registry import did_you_mean
 from snnconv.data.dataset import Normalisation
-from snnconv.errors import CheckpointError, UsageError, said
+from snnconv.errors import CheckpointError, UsageError, did_you_mean, said
 
 PREFIX = "torchvision:"
 RANDOM = (

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor
 
-from snnconv.core.registry import Room
+from snnconv.core.registry import REGISTRIES, Registry
 from snnconv.engine.spike_sums import Asks, Tally
 from snnconv.graph.ir import Graph
 from snnconv.graph.roles import Carries, together
@@ -207,4 +207,4 @@ class Watch:
                 metric.add(name, start, column)
 
 
-ROOM: Room[type[Metric]] = Room("metrics", "metric", "METRIC")
+METRICS: Registry[type[Metric]] = REGISTRIES["metrics"]

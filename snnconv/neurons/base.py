@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from snnconv.core.metadata import Parameters
-from snnconv.core.registry import Room
+from snnconv.core.registry import REGISTRIES, Registry
 from snnconv.core.shapes import per_neuron
 
 StateType = TypeVar("StateType")
@@ -149,4 +149,4 @@ class CausalNeuron(Neuron[StateType]):
         return Spikes(torch.stack(counts), torch.stack(values)), state
 
 
-ROOM: Room[type[Neuron[Any]]] = Room("neurons", "neuron", "NEURON")
+NEURONS: Registry[type[Neuron[Any]]] = REGISTRIES["neurons"]

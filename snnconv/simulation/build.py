@@ -11,18 +11,17 @@ from snnconv.checkpoint.contents import Checkpoint, check_neurons, neuron_params
 from snnconv.checkpoint.sealed import Broken
 from snnconv.core import distributed
 from snnconv.core.metadata import ConfidenceFacts, SpikingFacts
-from snnconv.core.registry import did_you_mean
 from snnconv.data.frames import still
 from snnconv.engine.event_conv.plan import Engine
 from snnconv.engine.event_conv.sparsity import Active, expected
 from snnconv.engine.spike_sums import Asks
-from snnconv.errors import CheckpointError, UsageError
+from snnconv.errors import CheckpointError, UsageError, did_you_mean
 from snnconv.graph.fold import fold
 from snnconv.graph.ir import SITES, Graph, Node
 from snnconv.graph.network import Network, shapes, walk
 from snnconv.metrics.base import Batch, Figures, Setup
 from snnconv.metrics.sin import Sin
-from snnconv.neurons.base import ROOM, Neuron
+from snnconv.neurons.base import NEURONS, Neuron
 from snnconv.simulation.network import SpikingNetwork
 from snnconv.simulation.simulate import simulate
 
@@ -68,7 +67,7 @@ def spiking_network(
         except Broken as broken:
             problem = "the checkpoint can't be simulated"
             raise CheckpointError(problem, broken.found, broken.remedy) from broken
-    kind, params = ROOM.load(facts.neuron), neuron_params(facts)
+    kind, params = NEURONS.load(facts.neuron), neuron_params(facts)
     thresholds = checkpoint.thresholds()
     neurons: dict[str, Neuron[Any]] = {}
     for site in checkpoint.graph.sites:

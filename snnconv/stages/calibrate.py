@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from snnconv.calibration.calibrate import CHANNEL_BITS, LAYER_BITS, Method, calibrate, calibrating
-from snnconv.calibration.histogram import ROOM, relative_error
+from snnconv.calibration.histogram import STATISTICS, relative_error
 from snnconv.checkpoint import Checkpoint, load
 from snnconv.config import CalibrateConfig
 from snnconv.core import distributed
@@ -48,7 +48,7 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
     """Calibrate, and write a checkpoint of kind ``calibrated``."""
     progress = progress or Quiet()
     session = Session(config)
-    statistic = ROOM.load(config.method)
+    statistic = STATISTICS.load(config.method)
     params = parameters(statistic.params, config.param, f"statistic '{config.method}'")
 
     spec = config.model or str(newest(config.run, ("ann",)) or EMBEDDED)

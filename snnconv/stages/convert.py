@@ -15,7 +15,7 @@ from snnconv.engine.memory import Portion
 from snnconv.errors import UsageError
 from snnconv.graph.ops import OPS, Role
 from snnconv.graph.roles import cumulative
-from snnconv.neurons.base import ROOM
+from snnconv.neurons.base import NEURONS
 from snnconv.reports import ConvertReport
 from snnconv.simulation.build import confident_sites, measure_confidence, spiking_network
 from snnconv.stages.run_folder import save
@@ -40,7 +40,7 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
     file = checkpoint_file(config.checkpoint, config.run, ("calibrated",), "snnconv calibrate")
     calibrated = load(file, ["calibrated"])
     session.inputs.append(file)
-    neuron = ROOM.load(config.neuron)
+    neuron = NEURONS.load(config.neuron)
     params = parameters(neuron.params_type, config.param, f"neuron '{config.neuron}'")
     neuron(params, torch.ones(()), config.timesteps)  # refuses a T that it can't be made for
     if params.fixed and config.confidence != "off":

@@ -22,7 +22,7 @@ from snnconv.graph.fold import fold
 from snnconv.graph.ir import SITES
 from snnconv.graph.network import Network
 from snnconv.graph.roles import sources
-from snnconv.metrics.base import ROOM, Batch, Figures, Metric, Watch
+from snnconv.metrics.base import METRICS, Batch, Figures, Metric, Watch
 from snnconv.reports import EvaluateReport, Histogram, LayerRow, LineageRow
 from snnconv.simulation.build import ann_inputs, setup, spiking_network, timesteps, trained_directly
 from snnconv.simulation.network import SpikingNetwork
@@ -192,7 +192,7 @@ def _kinds(wanted: Iterable[str]) -> dict[str, type[Metric]]:
     Raises:
         UsageError: no such metric, or one without those that it is made of.
     """
-    kinds = {name: ROOM.load(name) for name in wanted}
+    kinds = {name: METRICS.load(name) for name in wanted}
     for name, kind in kinds.items():
         if lacking := [need for need in kind.needs if need not in kinds]:
             raise UsageError(

@@ -4,34 +4,27 @@ import importlib.metadata
 import inspect
 from pathlib import Path
 
-from snnconv.core.registry import Room, did_you_mean
-from snnconv.errors import UsageError
+from snnconv.core.registry import REGISTRIES
+from snnconv.errors import UsageError, did_you_mean
 from snnconv.reports import ListItem, ListReport, PageReport
 
-_ROOMS = {
-    "datasets": Room[object]("data/datasets", "data set", "DATASET"),
-    "neurons": Room[object]("neurons", "neuron", "NEURON"),
-    "statistics": Room[object]("calibration/statistics", "statistic", "STATISTIC"),
-    "metrics": Room[object]("metrics", "metric", "METRIC"),
-}
-ROOMS = ("models", *_ROOMS, "operations")
+LISTED = ("models", *REGISTRIES, "operations")
 
 
-def listing(room: str) -> ListReport:
-    """The names in a room, each with a line on what it is.
+def listing(what: str) -> ListReport:
+    """The names of all models, operations, or methods of a kind, each with a line on what it is.
 
     Raises:
-        UsageError: no such room.
+        UsageError: there is nothing of that name to list.
     """
-    room = room.lower()
-    if room not in ROOMS:
+    what = what.lower()
+    if what not in LISTED:
         raise UsageError(
-            "there is nothing to list there", f"'{room}'", did_you_mean(room, (*ROOMS, "runs"))
+            "there is nothing to list there", f"'{what}'", did_you_mean(what, (*LISTED, "runs"))
         )
-    if room in _ROOMS:
-        files = _ROOMS[room]
-        items = {name: files.summary(name) for name in files.names()}
-    elif room == "models":
+    if registry := REGISTRIES.get(what):
+        items = {name: registry.summary(name) for name in registry.names()}
+    elif what == "models":
         from snnconv.zoo import ZOO
 
         items = {
@@ -42,7 +35,7 @@ def listing(room: str) -> ListReport:
 
         items = {name: f"role: {op.role}" for name, op in OPS.items()}
     return ListReport(
-        room=room, items=[ListItem(name=name, summary=text) for name, text in sorted(items.items())]
+        room=what, items=[ListItem(name=name, summary=text) for name, text in sorted(items.items())]
     )
 
 
@@ -70,7 +63,7 @@ def document(page: str) -> PageReport:
 
 def _pages() -> dict[str, Path]:
     """The pages by name: of the source tree, or where the wheel has put them."""
-    found = list((Path(__file__).parent.parent / "docs").glob("*.md"))
+    found = list((Path(__file__).parents[2] / "docs").glob("*.md"))
     if not found:
         listed = importlib.metadata.files("snnconv") or ()
         shipped = (file for file in listed if file.match("share/doc/snnconv/*.md"))

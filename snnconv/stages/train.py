@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from snnconv.calibration.calibrate import Method, calibrate
-from snnconv.calibration.histogram import ROOM as STATISTICS
+from snnconv.calibration.histogram import STATISTICS
 from snnconv.checkpoint import Checkpoint, load
 from snnconv.config import TrainConfig
 from snnconv.core import distributed, runtime
@@ -30,7 +30,7 @@ from snnconv.frontends.measure import accuracy
 from snnconv.frontends.open import is_checkpoint, open_model
 from snnconv.graph.network import Network
 from snnconv.graph.rewrite import averaged, quantized, thresholds
-from snnconv.neurons.base import ROOM as NEURONS
+from snnconv.neurons.base import NEURONS
 from snnconv.reports import TrainReport
 from snnconv.simulation.build import learned, spiking_network
 from snnconv.simulation.network import SpikingNetwork

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from snnconv.calibration.calibrate import Method, calibrate
-from snnconv.calibration.histogram import ROOM as STATISTICS
+from snnconv.calibration.histogram import STATISTICS
 from snnconv.checkpoint import Checkpoint, load, save
 from snnconv.core.metadata import SpikingFacts
 from snnconv.core.parsing import parse_pairs
@@ -24,7 +24,7 @@ from snnconv.data.dataset import ArraySplit, Dataset, Split, batches
 from snnconv.data.dataset import load as load_dataset
 from snnconv.errors import UsageError
 from snnconv.frontends.open import from_module
-from snnconv.neurons.base import ROOM as NEURONS
+from snnconv.neurons.base import NEURONS
 from snnconv.zoo import ZOO
 
 _TRAINED = Path(__file__).parents[2] / "docs" / "results" / "resnet20" / "ann.safetensors"

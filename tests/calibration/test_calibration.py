@@ -10,14 +10,14 @@ from snnconv.calibration.calibrate import (
     find_thresholds,
     site_tensors,
 )
-from snnconv.calibration.histogram import ROOM
+from snnconv.calibration.histogram import STATISTICS
 from snnconv.errors import ExitCode, UnsupportedError
 from snnconv.frontends.torch.capture import capture
 from snnconv.graph.fold import fold
 from snnconv.graph.network import Network, shapes
 
 IMAGE = (1, 8, 8)
-STATISTICS = ["max", "mse", "percentile"]
+
 GRANULARITIES = ["layer", "channel"]
 
 
@@ -56,7 +56,7 @@ def collected(module, batches, granularity="layer"):
 
 
 def thresholds(graph, collector, name="max"):
-    statistic = ROOM.load(name)
+    statistic = STATISTICS.load(name)
     return find_thresholds(graph, collector, statistic, statistic.params())
 
 
@@ -84,7 +84,7 @@ def test_max_is_the_largest_activation(granularity):
         assert found[name].dtype == torch.float32
 
 
-@pytest.mark.parametrize("name", STATISTICS)
+@pytest.mark.parametrize("name", STATISTICS.names())
 @pytest.mark.parametrize("granularity", GRANULARITIES)
 def test_neither_order_nor_batch_size_matter(name, granularity):
     module, x = small(), images(24)
@@ -95,7 +95,7 @@ def test_neither_order_nor_batch_size_matter(name, granularity):
     assert all(torch.equal(found[site], expected[site]) for site in found)
 
 
-@pytest.mark.parametrize("name", STATISTICS)
+@pytest.mark.parametrize("name", STATISTICS.names())
 @pytest.mark.parametrize("granularity", GRANULARITIES)
 def test_thresholds_are_positive_and_finite(name, granularity):
     graph, collector = collected(small(), [images(20)], granularity)
@@ -123,7 +123,7 @@ def test_a_channel_is_calibrated_as_a_layer_of_its_own():
 
 
 @pytest.mark.parametrize("granularity", GRANULARITIES)
-@pytest.mark.parametrize("name", STATISTICS)
+@pytest.mark.parametrize("name", STATISTICS.names())
 def test_dead_sites_are_named(granularity, name):
     module = small()
     for part in (module[3], module[6]):
@@ -135,7 +135,7 @@ def test_dead_sites_are_named(granularity, name):
     assert caught.value.found == "activations that are all zero at 4, 7"
 
 
-@pytest.mark.parametrize("name", STATISTICS)
+@pytest.mark.parametrize("name", STATISTICS.names())
 def test_a_dead_channel_takes_the_largest_threshold_of_its_site(name):
     module = small()
     module[0].weight.data[2], module[0].bias.data[2] = 0, -1
@@ -143,7 +143,7 @@ def test_a_dead_channel_takes_the_largest_threshold_of_its_site(name):
     assert theta[2] == theta[[0, 1, 3]].max()
 
 
-@pytest.mark.parametrize("name", STATISTICS)
+@pytest.mark.parametrize("name", STATISTICS.names())
 def test_a_ceiling_caps_the_threshold(name):
     graph, collector = collected(small(), [])
     for histogram in collector.histograms.values():

@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from snnconv.calibration.histogram import ROOM, Histogram
+from snnconv.calibration.histogram import STATISTICS, Histogram
 
 NAMES = ["max", "mse", "percentile"]
 
 
 def found(name, rows, bits=10, **params):
-    statistic = ROOM.load(name)
+    statistic = STATISTICS.load(name)
     histogram = Histogram(rows.shape[1], bits)
     for batch in rows.split(700):
         histogram.update(batch)
@@ -33,12 +33,12 @@ every_statistic = pytest.mark.parametrize("name", NAMES)
 
 
 def test_the_room():
-    assert ROOM.names() == NAMES
+    assert STATISTICS.names() == NAMES
 
 
 @every_statistic
 def test_every_parameter_has_a_default_and_a_description(name):
-    params = ROOM.load(name).params
+    params = STATISTICS.load(name).params
     params()
     assert all(field.description for field in params.model_fields.values())
 
@@ -96,4 +96,4 @@ def test_a_dead_channel_has_no_threshold(name):
 def test_the_maximum_is_exact(kind):
     data = rows(kind)
     assert torch.equal(found("max", data), data.amax(0).double())
-    assert ROOM.load("max").exact
+    assert STATISTICS.load("max").exact

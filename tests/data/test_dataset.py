@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snnconv.core.metadata import DataFacts
-from snnconv.data.dataset import ROOM, ArraySplit, Dataset, batches, digest, load, normalise, subset
+from snnconv.data.dataset import (
+    DATASETS,
+    ArraySplit,
+    Dataset,
+    batches,
+    digest,
+    load,
+    normalise,
+    subset,
+)
 from snnconv.errors import UnsupportedError, UsageError
 
 
@@ -25,20 +34,20 @@ def facts(shape=(2, 3, 3), mean=(0.5,), std=(0.25,), spec="own"):
 
 
 def test_the_room_holds_these_and_no_helpers():
-    assert ROOM.names() == [
+    assert DATASETS.names() == [
         *("cifar10", "cifar100", "digits", "events", "fashion-mnist", "folder", "imdb", "npz"),
         *("speech-commands", "textfolder"),
     ]
 
 
-@pytest.mark.parametrize("name", ROOM.names())
+@pytest.mark.parametrize("name", DATASETS.names())
 def test_every_file_documents_itself_and_loads(name):
     file = Path(sys.modules["snnconv.data.dataset"].__file__).parent / "datasets"
     text = (file / f"{name.replace('-', '_')}.py").read_text()
     for section in ("Shape:", "Reference:", "Deviations:"):
         assert f"\n{section}\n    " in text
-    assert ROOM.summary(name)
-    assert callable(ROOM.load(name))
+    assert DATASETS.summary(name)
+    assert callable(DATASETS.load(name))
 
 
 def test_an_unknown_name():

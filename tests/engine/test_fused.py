@@ -5,9 +5,9 @@ from helpers.layers import RESIDUAL, VARIANTS, layer, parts, same
 from snnconv.core import jit as room
 from snnconv.engine.dispatch import kernels, run
 from snnconv.engine.neurons.fused import FUSED
-from snnconv.neurons.base import ROOM
+from snnconv.neurons.base import NEURONS
 
-KINDS = [(n, p) for n in ROOM.names() if ROOM.load(n) in FUSED for p in VARIANTS[n]]
+KINDS = [(n, p) for n in NEURONS.names() if NEURONS.load(n) in FUSED for p in VARIANTS[n]]
 T, B, C = 6, 3, 5
 
 
@@ -56,7 +56,7 @@ def gradients(neurons, run_it, currents, potentials, weights, masks, counted):
 
 
 def test_which_neurons_have_one():
-    assert {ROOM.load(name).__name__ for name, _ in KINDS} == {"IF", "LMHT", "LMH", "MSAT"}
+    assert {NEURONS.load(name).__name__ for name, _ in KINDS} == {"IF", "LMHT", "LMH", "MSAT"}
 
 
 @pytest.mark.parametrize(("name", "params"), KINDS)
@@ -97,12 +97,12 @@ def by_itself(neurons, *given):
     return neurons.run(*given)
 
 
-FIRST = [(name, VARIANTS[name][0]) for name in ROOM.names() if ROOM.load(name) in FUSED]
+FIRST = [(name, VARIANTS[name][0]) for name in NEURONS.names() if NEURONS.load(name) in FUSED]
 """A layer of each kind."""
 
 
 def test_compiled_scans_are_taken_where_they_can_be():
-    assert set(kernels(learns=True)) == {ROOM.load(n) for n in ("if", "msat", "lm-ht", "lm-h")}
+    assert set(kernels(learns=True)) == {NEURONS.load(n) for n in ("if", "msat", "lm-ht", "lm-h")}
     for name, params in FIRST:
         for dtype, compiled in ((torch.float32, True), (torch.float64, False)):
             currents = torch.randn(3, 2, 30, dtype=dtype).requires_grad_()

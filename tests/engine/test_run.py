@@ -6,7 +6,7 @@ from helpers.layers import CHUNKED, EVERY_LAYER, VARIANTS, layer, parts, same
 
 from snnconv.core import jit
 from snnconv.engine.dispatch import kernels, run
-from snnconv.neurons.base import ROOM
+from snnconv.neurons.base import NEURONS
 from snnconv.neurons.if_ import IF, Params
 
 T, B, C = 9, 3, 5
@@ -58,8 +58,8 @@ def plain(neurons, currents, state, keep):
 
 
 def test_every_neuron_has_a_kernel():
-    assert set(kernels()) == {ROOM.load(name) for name in ROOM.names()}
-    assert sorted(VARIANTS) == ROOM.names()
+    assert set(kernels()) == {NEURONS.load(name) for name in NEURONS.names()}
+    assert sorted(VARIANTS) == NEURONS.names()
 
 
 @pytest.mark.parametrize("currents", CURRENTS.values(), ids=CURRENTS)

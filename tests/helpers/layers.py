@@ -3,7 +3,7 @@
 import torch
 
 from snnconv.engine.dispatch import fire
-from snnconv.neurons.base import ROOM
+from snnconv.neurons.base import NEURONS
 from snnconv.neurons.if_ import IF, Params
 
 VARIANTS = {
@@ -51,7 +51,7 @@ Where the gradient skips the reset, a current counts once for itself and once fo
 
 def layer(name, theta=1.0, dtype=torch.float32, steps=1, **params):
     """A layer of neurons, made for so many steps where its kind has to know."""
-    kind = ROOM.load(name)
+    kind = NEURONS.load(name)
     return kind(kind.params_type(**params), torch.as_tensor(theta, dtype=dtype), steps)
 
 

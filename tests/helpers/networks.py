@@ -15,7 +15,7 @@ from snnconv.data.frames import still
 from snnconv.frontends.torch.capture import capture
 from snnconv.graph.fold import fold
 from snnconv.graph.network import Network, shapes
-from snnconv.metrics.base import ROOM, Batch, Figures, Setup, Watch
+from snnconv.metrics.base import METRICS, Batch, Figures, Setup, Watch
 from snnconv.neurons.base import CausalNeuron, Neuron, NeuronParams, Spikes
 from snnconv.neurons.if_ import IF, Params
 from snnconv.simulation.build import ann_inputs
@@ -220,7 +220,7 @@ def setup(snn, timesteps, v0=0.5):
 
 def measured(snn, x, labels, timesteps, names, batches=None, chunk=None, found=None, asks=None):
     """The figures of metrics by name, energy last; ``asks`` in place of what they ask for."""
-    metrics = {name: ROOM.load(name)(setup(snn, timesteps)) for name in names}
+    metrics = {name: METRICS.load(name)(setup(snn, timesteps)) for name in names}
 
     watch = Watch(metrics.values())
     asks = asks or watch.asks

@@ -9,8 +9,8 @@ from helpers.networks import NETS, TwoLevels, captured, dyadic, images, layered,
 
 from snnconv.core.metadata import ConfidenceFacts
 from snnconv.engine.spike_sums import COUNTS
-from snnconv.metrics.base import ROOM
-from snnconv.neurons.base import ROOM as NEURONS
+from snnconv.metrics.base import METRICS
+from snnconv.neurons.base import NEURONS
 from snnconv.neurons.if_ import IF
 
 PARAMS = {"if": {}, "msat": {}, "lm-ht": {"levels": 4}, "lm-h": {}}
@@ -53,7 +53,7 @@ def leaves(value, path=()):
 
 
 def test_these_metrics_there_are():
-    assert ROOM.names() == NAMES
+    assert METRICS.names() == NAMES
 
 
 @pytest.mark.parametrize("net", sorted(NETS))

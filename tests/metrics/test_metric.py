@@ -6,7 +6,7 @@ from helpers.networks import images, maxed, recorded, setup, spiking, vgg
 
 from snnconv.engine.spike_sums import COUNTS, NOTHING, Summed
 from snnconv.graph.ops import OPS, Role
-from snnconv.metrics.base import ROOM, Batch, Figures, Metric, Watch
+from snnconv.metrics.base import METRICS, Batch, Figures, Metric, Watch
 from snnconv.simulation import network as engine
 from snnconv.simulation.simulate import simulate
 
@@ -52,16 +52,16 @@ def simulated(snn, watch, monkeypatch, asks=None):
 
 
 def test_who_reads_counts():
-    assert [name for name in ROOM.names() if ROOM.load(name).counted] == ["sin"]
+    assert [name for name in METRICS.names() if METRICS.load(name).counted] == ["sin"]
 
 
 def test_who_reads_values():
-    assert [name for name in ROOM.names() if ROOM.load(name).valued] == ["conversion-error"]
+    assert [name for name in METRICS.names() if METRICS.load(name).valued] == ["conversion-error"]
 
 
 def test_who_observes_anew_is_given_all_there_is():
     """Whatever it inherits from can do without, unless it says so itself."""
-    lean = ROOM.load("firing-rate")
+    lean = METRICS.load("firing-rate")
     assert not lean.counted
     assert not lean.valued
 
@@ -85,7 +85,7 @@ def test_who_observes_anew_is_given_all_there_is():
 
 def test_where_sums_suffice_no_counts_are_written(monkeypatch):
     snn = spiking(maxed())
-    _, watch = watching(snn, map(ROOM.load, LEAN))
+    _, watch = watching(snn, map(METRICS.load, LEAN))
     seen = simulated(snn, watch, monkeypatch)
     assert len(seen) == 2 * 3
     for spikes in seen:
@@ -96,7 +96,7 @@ def test_where_sums_suffice_no_counts_are_written(monkeypatch):
 
 def test_what_nobody_asks_for_is_not_added_up(monkeypatch):
     snn = spiking(vgg())
-    _, watch = watching(snn, [ROOM.load("accuracy")])
+    _, watch = watching(snn, [METRICS.load("accuracy")])
     for spikes in simulated(snn, watch, monkeypatch):
         assert len(spikes.counts) == 0
         assert not isinstance(spikes, Summed)
@@ -115,7 +115,7 @@ def test_poolings_count_what_they_emit_where_it_is_asked_for(asks):
 
 
 def test_a_plug_in_gets_counts_and_the_others_their_sums(monkeypatch):
-    snn, kinds = spiking(maxed()), [ROOM.load(name) for name in LEAN[:3]]
+    snn, kinds = spiking(maxed()), [METRICS.load(name) for name in LEAN[:3]]
     metrics, watch = watching(snn, [*kinds, Loudest])
     simulated(snn, watch, monkeypatch)
     _, expected = recorded(snn, images(COUNT), T)
@@ -131,7 +131,7 @@ def test_a_plug_in_gets_counts_and_the_others_their_sums(monkeypatch):
 @pytest.mark.parametrize("tallied", [True, False])
 def test_sums_are_made_of_counts_where_they_were_not_asked_for(monkeypatch, tallied):
     """As by whoever simulates with a watch and does not say what it asks."""
-    snn, kinds = spiking(maxed()), [ROOM.load(name) for name in ("firing-rate", "synops")]
+    snn, kinds = spiking(maxed()), [METRICS.load(name) for name in ("firing-rate", "synops")]
     metrics, watch = watching(snn, kinds)
     asks = replace(watch.asks, counted=True)
     simulated(snn, watch, monkeypatch, asks if tallied else replace(asks, tallies={}))

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from snnconv.neurons.base import ROOM
+from snnconv.neurons.base import NEURONS
 
 every_layer = pytest.mark.parametrize(("name", "params"), EVERY_LAYER)
 laws = settings(deadline=None, max_examples=8)
@@ -48,8 +48,8 @@ def chosen(keep, index):
 
 
 def test_the_room():
-    assert ROOM.names() == ["if", "lm-h", "lm-ht", "msat"]
-    assert sorted(VARIANTS) == ROOM.names()
+    assert NEURONS.names() == ["if", "lm-h", "lm-ht", "msat"]
+    assert sorted(VARIANTS) == NEURONS.names()
 
 
 @pytest.mark.parametrize(("name", "params"), CHUNKED)

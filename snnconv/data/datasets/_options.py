@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 
 from snnconv.core.parsing import parse_pairs
-from snnconv.core.registry import did_you_mean
-from snnconv.errors import UsageError
+from snnconv.errors import UsageError, did_you_mean
 
 
 def whole_number(

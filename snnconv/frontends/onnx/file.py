@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from snnconv.core.packages import imported
-from snnconv.core.registry import did_you_mean
-from snnconv.errors import UnsupportedError, UsageError, said
+from snnconv.errors import UnsupportedError, UsageError, did_you_mean, said
 from snnconv.frontends.onnx.tensors import check
 
 OLDEST = 7  # opset; from UNCHANGED down a file is first converted

@@ -3,13 +3,13 @@ import sys
 import pytest
 
 import snnconv.core.registry
-from snnconv.core.registry import Room, did_you_mean
-from snnconv.errors import ExitCode, UsageError
+from snnconv.core.registry import Registry
+from snnconv.errors import ExitCode, UsageError, did_you_mean
 
 
 @pytest.fixture
-def room(tmp_path, monkeypatch):
-    """A room of the package, in a package of its own."""
+def drinks(tmp_path, monkeypatch):
+    """A registry of a package of its own."""
     folder = tmp_path / "snnconv" / "drinks"
     folder.mkdir(parents=True)
     (folder / "__init__.py").write_text("")
@@ -18,40 +18,38 @@ def room(tmp_path, monkeypatch):
     (folder / "with_.py").write_text('r"""Company."""\nDRINK = "with"\n')
     (folder / "silent.py").write_text("DRINK = None\n")
     (folder / "notes.txt").write_text("no method")
-    monkeypatch.setattr(
-        snnconv.core.registry, "__file__", str(folder.parent / "core" / "registry.py")
-    )
+    monkeypatch.setattr(snnconv.core.registry, "ROOT", folder.parent)
     monkeypatch.setattr(sys.modules["snnconv"], "__path__", [str(folder.parent)])
-    yield Room[str]("drinks", "drink", "DRINK")
+    yield Registry[str]("drink", "drinks", "DRINK")
     for name in [name for name in sys.modules if name.startswith("snnconv.drinks")]:
         del sys.modules[name]
 
 
-def test_names_are_file_names(room):
-    assert room.names() == ["green-tea", "silent", "with"]
+def test_names_are_file_names(drinks):
+    assert drinks.names() == ["green-tea", "silent", "with"]
 
 
-def test_listing_imports_nothing(room):
-    for name in room.names():
-        room.summary(name)
+def test_listing_imports_nothing(drinks):
+    for name in drinks.names():
+        drinks.summary(name)
     assert not [name for name in sys.modules if name.startswith("snnconv.drinks")]
 
 
-def test_a_method_is_loaded_by_its_name(room):
-    assert room.load("green-tea") == "tea"
-    assert room.load("with") == "with"
+def test_a_method_is_loaded_by_its_name(drinks):
+    assert drinks.load("green-tea") == "tea"
+    assert drinks.load("with") == "with"
     assert "snnconv.drinks._cups" not in sys.modules
 
 
-def test_summaries_are_first_lines(room):
-    assert [room.summary(name) for name in room.names()] == ["Leaves,", "", "Company."]
+def test_summaries_are_first_lines(drinks):
+    assert [drinks.summary(name) for name in drinks.names()] == ["Leaves,", "", "Company."]
 
 
 @pytest.mark.parametrize("verb", ["load", "summary"])
 @pytest.mark.parametrize("name", ["green-teas", "green_tea", "with_", "_cups", "", "../plugins"])
-def test_an_unknown_name(room, verb, name):
+def test_an_unknown_name(drinks, verb, name):
     with pytest.raises(UsageError, match="there is no drink of that name") as caught:
-        getattr(room, verb)(name)
+        getattr(drinks, verb)(name)
     assert caught.value.code == ExitCode.USAGE
     assert caught.value.found == f"'{name}'"
     assert "green-tea, silent, with" in caught.value.remedy
