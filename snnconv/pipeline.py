@@ -17,7 +17,7 @@ from snnconv.config import (
     StageConfig,
     TrainConfig,
 )
-from snnconv.core.kinds import READS, SPIKING, Kind, file_name
+from snnconv.core.kinds import READS, SPIKING, Kind, file_name, written_by
 from snnconv.core.parsing import parse_pairs
 from snnconv.core.progress import Progress
 from snnconv.core.validation import parameters, spelled
@@ -27,12 +27,6 @@ from snnconv.stages import run_folder
 from snnconv.stages.session import Session
 
 _SHARED = ("run", "seed", "device", "threads")
-_WRITES: dict[str, Kind] = {
-    "calibrate": "calibrated",
-    "convert": "converted",
-    "finetune": "finetuned",
-    "reparameterize": "reparameterized",
-}
 _HOW = "see the recipes in docs/usage.md"
 
 
@@ -162,7 +156,7 @@ def plan(
 
 def _writes(stage: str, config: StageConfig) -> Kind | None:
     """The kind of checkpoint that a stage writes, if it writes one."""
-    return config.kind if isinstance(config, TrainConfig) else _WRITES.get(stage)
+    return config.kind if isinstance(config, TrainConfig) else written_by(stage)
 
 
 def run_recipe(

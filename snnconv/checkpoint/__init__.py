@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import ValidationError
 from torch import Tensor
@@ -27,7 +27,7 @@ from snnconv.checkpoint.sealed import (
     unsealed,
 )
 from snnconv.core.files import write_atomically
-from snnconv.core.kinds import Kind
+from snnconv.core.kinds import KINDS, WRITTEN_BY, Kind
 from snnconv.core.metadata import CalibrationFacts, DataFacts, LineageStep, SpikingFacts
 from snnconv.errors import CheckFailedError, CheckpointError, said
 from snnconv.graph.ir import Graph
@@ -159,25 +159,15 @@ def _version(document: Mapping[str, Any]) -> int:
 
 def _kind(document: Mapping[str, Any], wanted: list[Kind] | None) -> Kind:
     found = document.get("kind")
-    kind: Kind | None = next((known for known in get_args(Kind) if known == found), None)
+    kind: Kind | None = next((known for known in KINDS if known == found), None)
     if kind is None:
         raise Broken(f"the unknown kind {found!r}")
     if wanted is not None and kind not in wanted:
         raise Broken(
             f"a checkpoint of kind '{kind}', where this stage takes {' or '.join(wanted)}",
-            f"snnconv {_MADE_BY[wanted[0]]} first, or name another file",
+            f"snnconv {WRITTEN_BY[wanted[0]]} first, or name another file",
         )
     return kind
-
-
-_MADE_BY: dict[str, str] = {
-    "ann": "train",
-    "calibrated": "calibrate",
-    "converted": "convert",
-    "trained": "train",
-    "finetuned": "finetune",
-    "reparameterized": "reparameterize",
-}
 
 
 def _optional(model: Any, data: Any) -> Any:

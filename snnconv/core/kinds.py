@@ -1,12 +1,23 @@
-"""The kinds of checkpoint, and the file each has in a run folder."""
+"""The kinds of checkpoint: which stage writes each, which stages read it, and its file's name."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 Kind = Literal["ann", "calibrated", "converted", "trained", "finetuned", "reparameterized"]
 
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+WRITTEN_BY: dict[Kind, str] = {
+    "ann": "train",
+    "calibrated": "calibrate",
+    "converted": "convert",
+    "trained": "train",
+    "finetuned": "finetune",
+    "reparameterized": "reparameterize",
+}
+"""The stage that writes a kind. ``train`` writes ``calibrated``, too, if its activation is QCFS."""
+
 SPIKING: tuple[Kind, ...] = ("converted", "trained", "finetuned", "reparameterized")
 """Kinds that have neurons."""
-
 
 READS: dict[str, tuple[Kind, ...]] = {
     "calibrate": ("ann",),
@@ -21,3 +32,10 @@ READS: dict[str, tuple[Kind, ...]] = {
 def file_name(kind: Kind) -> str:
     """The checkpoint's name in a run folder."""
     return f"{kind}.safetensors"
+
+
+def written_by(stage: str) -> Kind | None:
+    """The one kind that a stage writes; None for ``train``, whose options decide which."""
+    if stage == "train":
+        return None
+    return next((kind for kind in KINDS if WRITTEN_BY[kind] == stage), None)

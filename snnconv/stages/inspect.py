@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 from snnconv.checkpoint import Checkpoint, load
 from snnconv.config import InspectConfig
-from snnconv.core.kinds import Kind
+from snnconv.core.kinds import KINDS
 from snnconv.core.progress import Progress, Quiet
 from snnconv.errors import Obstacle, ObstaclesError
 from snnconv.frontends.open import OPEN_SIZE, Opened, is_checkpoint, open_model, own_input
@@ -41,7 +41,7 @@ def run(config: InspectConfig, progress: Progress | None = None) -> InspectRepor
     session = Session(config)
     if config.model is None or is_checkpoint(config.model):
         given = None if config.model is None else Path(config.model)
-        file = checkpoint_file(given, config.run, get_args(Kind), "snnconv calibrate")
+        file = checkpoint_file(given, config.run, KINDS, "snnconv calibrate")
         session.inputs.append(file)
         seen = _Seen(Opened(load(file), None), ())
     else:

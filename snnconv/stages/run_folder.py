@@ -9,11 +9,10 @@ link, because a program that overwrites one name in place must not change the ot
 import hashlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import get_args
 
 from snnconv.checkpoint import Checkpoint, canonical_json, encoded, load, sha256
 from snnconv.core.files import write_atomically
-from snnconv.core.kinds import Kind, file_name
+from snnconv.core.kinds import KINDS, WRITTEN_BY, Kind, file_name
 from snnconv.core.names import Called, ann_stem, called, is_last_epoch, last_epoch, origin, patterns
 from snnconv.errors import CheckpointError
 from snnconv.reports import EvaluateReport, ReportType, read
@@ -22,9 +21,6 @@ SUFFIX = ".safetensors"
 EVALUATION = "evaluate.json"
 _DECIDES = ("metric", "energy_ac_pj", "energy_mac_pj", "engine")
 """Options of an evaluation that change its figures, beside T, data and samples."""
-
-_WRITTEN_BY = {"ann": "train", "calibrated": "calibrate", "converted": "convert"}
-_WRITTEN_BY |= {"trained": "train", "finetuned": "finetune", "reparameterized": "reparameterize"}
 
 
 def newest(run: Path, kinds: Iterable[Kind]) -> Path | None:
@@ -36,7 +32,8 @@ def newest(run: Path, kinds: Iterable[Kind]) -> Path | None:
 def report_beside(checkpoint: Path) -> Path | None:
     """The report of the stage that wrote a checkpoint, if it lies beside it."""
     stem = checkpoint.stem
-    file = checkpoint.with_name(f"{_WRITTEN_BY.get(stem, stem)}.json")
+    stages = {str(kind): stage for kind, stage in WRITTEN_BY.items()}
+    file = checkpoint.with_name(f"{stages.get(stem, stem)}.json")
     if stem == "calibrated" and not file.exists():
         file = checkpoint.with_name("train.json")  # with QCFS, training gives thresholds
     return file if file.exists() else None
@@ -127,7 +124,7 @@ def _settle(plain: Path, content: bytes) -> None:
         write_atomically(own.with_suffix(".json"), report.read_bytes())
 
 
-def checkpoints(run: Path, kinds: Iterable[Kind] = get_args(Kind)) -> dict[str, list[Path]]:
+def checkpoints(run: Path, kinds: Iterable[Kind] = KINDS) -> dict[str, list[Path]]:
     """The checkpoints of these kinds in a folder by their hash, the oldest first.
 
     Of each the files that hold it, its own before the plain one. The last epochs of trainings are
@@ -138,7 +135,7 @@ def checkpoints(run: Path, kinds: Iterable[Kind] = get_args(Kind)) -> dict[str, 
     kept = [file for file in files if not is_last_epoch(file.stem)]
     for file in sorted(kept, key=lambda file: (file.stat().st_mtime_ns, file.name)):
         found.setdefault(sha256(file), []).append(file)
-    plain = {file_name(kind) for kind in get_args(Kind)}
+    plain = {file_name(kind) for kind in KINDS}
     return {key: sorted(same, key=lambda f: f.name in plain) for key, same in found.items()}
 
 
