@@ -1,14 +1,26 @@
 """snnconv: convert trained neural networks into spiking ones, and prove what was done.
 
-The functions here are those of :mod:`snnconv.api`; they are looked up when used, so that importing
-the package, as ``snnconv --help`` does, costs no torch.
+The names here are those of :mod:`snnconv.api`; they are looked up when used, so that importing the
+package, as ``snnconv --help`` does, costs no torch. Type checkers read them in ``__init__.pyi``.
 """
 
 import importlib
 from typing import Any
 
 _API = (
+    "ArraySplit",
+    "CalibrateConfig",
     "Checkpoint",
+    "ConvertConfig",
+    "DataFacts",
+    "Dataset",
+    "EvaluateConfig",
+    "FinetuneConfig",
+    "InspectConfig",
+    "ReparameterizeConfig",
+    "ReportConfig",
+    "SnnconvError",
+    "TrainConfig",
     "calibrate",
     "convert",
     "evaluate",
@@ -26,8 +38,10 @@ _API = (
 def __getattr__(name: str) -> Any:
     if name in _API:
         return getattr(importlib.import_module("snnconv.api"), name)
+    if name == "__version__":
+        return importlib.import_module("importlib.metadata").version("snnconv")
     raise AttributeError(f"module 'snnconv' has no attribute '{name}'")
 
 
 def __dir__() -> list[str]:
-    return sorted(_API)
+    return sorted((*_API, "__version__"))

@@ -1,18 +1,22 @@
 """The Python API: the commands as functions, with the same names and options.
 
->>> import snnconv
->>> snnconv.calibrate("snnconv/ann.safetensors", method="max", run="my-run")   # doctest: +SKIP
->>> snnconv.convert(neuron="msat", timesteps=32, run="my-run")                 # doctest: +SKIP
->>> snnconv.evaluate(run="my-run").accuracy[-1]                                # doctest: +SKIP
+Each function takes the options of its command as keywords, and a config object, from which the
+options that are given differ. It returns the stage's report, whose attributes are the keys of
+``docs/reports.md``. An option that is None has its default. The functions raise a
+:class:`SnnconvError` with a remedy; its subclasses are in :mod:`snnconv.errors`. The calling
+process keeps its random state, its number of threads and its TF32 settings.
 
-Options are those of :mod:`snnconv.config`; every function returns the stage's report.
+>>> import snnconv
+>>> report = snnconv.calibrate(method="max", samples=100, run="my-run")
+>>> [site.name for site in report.sites]
+['2', '6', '9', '13']
 """
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 from torch import nn
 
@@ -29,10 +33,23 @@ from snnconv.config import (
     StageConfig,
     TrainConfig,
 )
+from snnconv.config.options import (
+    CalibrateOptions,
+    ConvertOptions,
+    EvaluateOptions,
+    FinetuneOptions,
+    InspectOptions,
+    ReparameterizeOptions,
+    ReportOptions,
+    TrainOptions,
+)
+from snnconv.core import runtime
 from snnconv.core.metadata import DataFacts, LineageStep
 from snnconv.core.progress import Quiet
 from snnconv.core.validation import parameters
+from snnconv.data.dataset import ArraySplit, Dataset
 from snnconv.data.dataset import load as load_dataset
+from snnconv.errors import SnnconvError, UsageError
 from snnconv.frontends.open import from_module
 from snnconv.reports import (
     CalibrateReport,
@@ -56,7 +73,19 @@ from snnconv.stages import train as _train
 from snnconv.stages.session import normalisation
 
 __all__ = [
+    "ArraySplit",
+    "CalibrateConfig",
     "Checkpoint",
+    "ConvertConfig",
+    "DataFacts",
+    "Dataset",
+    "EvaluateConfig",
+    "FinetuneConfig",
+    "InspectConfig",
+    "ReparameterizeConfig",
+    "ReportConfig",
+    "SnnconvError",
+    "TrainConfig",
     "calibrate",
     "convert",
     "evaluate",
@@ -73,27 +102,86 @@ __all__ = [
 ConfigType = TypeVar("ConfigType", bound=StageConfig)
 
 
-def _config(model: type[ConfigType], stage: str, options: Mapping[str, Any]) -> ConfigType:
-    given = {name: value for name, value in options.items() if value is not None}
+def _config(
+    model: type[ConfigType], stage: str, config: object, options: Mapping[str, Any]
+) -> ConfigType:
+    """The options of a stage: those that are given, over those of a config object."""
+    if config is not None and not isinstance(config, model):
+        raise UsageError(
+            f"stage '{stage}' can't take this config",
+            f"a {type(config).__name__}",
+            f"give a snnconv.{model.__name__}",
+        )
+    names = config.model_fields_set if config else ()
+    given = {name: getattr(config, name) for name in names}
+    given |= {name: value for name, value in options.items() if value is not None}
     return parameters(model, given, f"stage '{stage}'", "option")
 
 
-def train(model: str = "cnn", **options: Any) -> TrainReport:
-    """``snnconv train``."""
-    return _train.run(_config(TrainConfig, "train", {"model": model, **options}))
+def train(
+    model: str | None = None, *, config: TrainConfig | None = None, **options: Unpack[TrainOptions]
+) -> TrainReport:
+    """Train a network, as ``snnconv train`` does.
+
+    Args:
+        model: a name of the zoo, a checkpoint, or ``file.py:factory``; ``cnn`` by default. It
+            takes ``[B, *N]`` and gives logits ``[B, classes]``.
+        config: options as one object.
+        options: see ``snnconv train --help``; ``epochs`` are passes over the training samples.
+
+    Raises:
+        UsageError: an unknown option, or a value out of its range.
+        UnsupportedError: a network or data that can't be used.
+        CheckFailedError: the training diverged.
+
+    >>> snnconv.train("mlp", epochs=1, limit=100, run="mlp-run").model
+    'mlp'
+    """
+    chosen = _config(TrainConfig, "train", config, {"model": model, **options})
+    with runtime.host_kept():
+        return _train.run(chosen)
 
 
-def calibrate(model: str | Path | nn.Module | None = None, **options: Any) -> CalibrateReport:
-    """``snnconv calibrate``; takes a live module too, which is written to RUN/ann.safetensors."""
-    if isinstance(model, nn.Module):
-        config = _config(CalibrateConfig, "calibrate", options)
-        facts = _facts(config)
-        origin = LineageStep(stage="import", parent=None, config={"model": type(model).__name__})
-        with _modes_kept(model):
-            ann, _ = from_module(model, facts, analog=config.non_relu == "analog")
-        _, model = run_folder.save(replace(ann, lineage=(origin,)), config.run, out=None)
-    name = None if model is None else str(model)
-    return _calibrate.run(_config(CalibrateConfig, "calibrate", {"model": name, **options}))
+def calibrate(
+    model: str | Path | nn.Module | None = None,
+    *,
+    config: CalibrateConfig | None = None,
+    **options: Unpack[CalibrateOptions],
+) -> CalibrateReport:
+    """Find a threshold for every activation, as ``snnconv calibrate`` does.
+
+    Args:
+        model: what the command takes, or a live module, which takes ``[B, *N]`` and gives logits
+            ``[B, classes]``; it is written to ``RUN/ann.safetensors``. By default the run's
+            network, else the embedded CNN.
+        config: options as one object.
+        options: see ``snnconv calibrate --help``; ``samples`` are training samples, ``sin`` is in
+            steps.
+
+    Raises:
+        UsageError: an unknown option, or a value out of its range.
+        UnsupportedError: operations that can't be converted, or data that does not fit.
+        CheckFailedError: the imported graph does not compute what the network does.
+
+    >>> snnconv.calibrate(samples=100).method
+    'percentile'
+    """
+    name = str(model) if isinstance(model, str | Path) else None
+    chosen = _config(CalibrateConfig, "calibrate", config, {"model": name, **options})
+    with runtime.host_kept():
+        if isinstance(model, nn.Module):
+            chosen = chosen.model_copy(update={"model": str(_written(model, chosen))})
+        return _calibrate.run(chosen)
+
+
+def _written(module: nn.Module, config: CalibrateConfig) -> Path:
+    """The checkpoint of a live module, in the run folder."""
+    facts = _facts(config)
+    origin = LineageStep(stage="import", parent=None, config={"model": type(module).__name__})
+    with _modes_kept(module):
+        ann, _ = from_module(module, facts, analog=config.non_relu == "analog")
+    _, file = run_folder.save(replace(ann, lineage=(origin,)), config.run, out=None)
+    return file
 
 
 def _facts(config: CalibrateConfig) -> DataFacts:
@@ -113,36 +201,167 @@ def _modes_kept(module: nn.Module) -> Iterator[None]:
             part.training = training
 
 
-def convert(checkpoint: str | Path | None = None, **options: Any) -> ConvertReport:
-    """``snnconv convert``."""
-    return _convert.run(_config(ConvertConfig, "convert", {"checkpoint": checkpoint, **options}))
+def convert(
+    checkpoint: str | Path | None = None,
+    *,
+    config: ConvertConfig | None = None,
+    **options: Unpack[ConvertOptions],
+) -> ConvertReport:
+    """Put a neuron at every activation, as ``snnconv convert`` does.
 
+    Args:
+        checkpoint: a calibrated one; the run's by default.
+        config: options as one object.
+        options: see ``snnconv convert --help``; ``timesteps`` is T.
 
-def finetune(checkpoint: str | Path | None = None, **options: Any) -> FinetuneReport:
-    """``snnconv finetune``."""
+    Raises:
+        UsageError: an unknown option, or a value out of its range.
+        CheckpointError: a file that is damaged, or of another kind.
+
+    >>> snnconv.convert(neuron="msat", timesteps=4).sites_converted
+    4
+    """
     given = {"checkpoint": checkpoint, **options}
-    return _finetune.run(_config(FinetuneConfig, "finetune", given))
+    chosen = _config(ConvertConfig, "convert", config, given)
+    with runtime.host_kept():
+        return _convert.run(chosen)
 
 
-def reparameterize(checkpoint: str | Path | None = None, **options: Any) -> ReparameterizeReport:
-    """``snnconv reparameterize``."""
+def finetune(
+    checkpoint: str | Path | None = None,
+    *,
+    config: FinetuneConfig | None = None,
+    **options: Unpack[FinetuneOptions],
+) -> FinetuneReport:
+    """Train the spiking network through its neurons, as ``snnconv finetune`` does.
+
+    Args:
+        checkpoint: a converted or fine-tuned one; the run's by default.
+        config: options as one object.
+        options: see ``snnconv finetune --help``;
+            ``timesteps`` is T, ``epochs`` are passes over the training samples.
+
+    Raises:
+        UsageError: an unknown option, or a value out of its range.
+        CheckpointError: a file that is damaged, or of another kind.
+        CheckFailedError: the training diverged.
+
+    >>> len(snnconv.finetune(epochs=1, limit=100).epochs)
+    1
+    """
     given = {"checkpoint": checkpoint, **options}
-    return _reparameterize.run(_config(ReparameterizeConfig, "reparameterize", given))
+    chosen = _config(FinetuneConfig, "finetune", config, given)
+    with runtime.host_kept():
+        return _finetune.run(chosen)
 
 
-def evaluate(checkpoint: str | Path | None = None, **options: Any) -> EvaluateReport:
-    """``snnconv evaluate``."""
+def evaluate(
+    checkpoint: str | Path | None = None,
+    *,
+    config: EvaluateConfig | None = None,
+    **options: Unpack[EvaluateOptions],
+) -> EvaluateReport:
+    """Measure accuracy, spikes, energy and errors, as ``snnconv evaluate`` does.
+
+    Args:
+        checkpoint: a spiking one; the run's newest by default.
+        config: options as one object.
+        options: see ``snnconv evaluate --help``;
+            ``timesteps`` is T, ``energy_ac_pj`` and ``energy_mac_pj`` are in pJ. Figures have their
+            units in their keys.
+
+    Raises:
+        UsageError: an unknown option, or a value out of its range.
+        CheckpointError: a file that is damaged, or of another kind.
+
+    >>> report = snnconv.evaluate(config=snnconv.EvaluateConfig(limit=20), metric=["accuracy"])
+    >>> report.samples
+    20
+    """
     given = {"checkpoint": checkpoint, **options}
-    return _evaluate.run(_config(EvaluateConfig, "evaluate", given))
+    chosen = _config(EvaluateConfig, "evaluate", config, given)
+    with runtime.host_kept():
+        return _evaluate.run(chosen)
 
 
-def report(*evaluations: str | Path, **options: Any) -> ReportReport:
-    """``snnconv report``."""
-    given = {"evaluations": evaluations, **options}
-    return pipeline.report(_config(ReportConfig, "report", given), Quiet())
+def report(
+    *evaluations: str | Path,
+    config: ReportConfig | None = None,
+    **options: Unpack[ReportOptions],
+) -> ReportReport:
+    """Put evaluations into tables and one HTML file, as ``snnconv report`` does.
+
+    Args:
+        evaluations: reports of ``evaluate``, or run folders; those in the run folder by default.
+        config: options as one object.
+        options: see ``snnconv report --help``.
+
+    Raises:
+        UsageError: an unknown option, or nothing to report.
+        CheckpointError: a file that is no report.
+
+    >>> [run.timesteps for run in snnconv.report("snnconv-run/evaluate.json").runs]
+    [4]
+    """
+    given = {"evaluations": evaluations or None, **options}
+    chosen = _config(ReportConfig, "report", config, given)
+    with runtime.host_kept():
+        return pipeline.report(chosen, Quiet())
 
 
-def inspect(model: str | Path | None = None, **options: Any) -> InspectReport:
-    """``snnconv inspect``."""
+def reparameterize(
+    checkpoint: str | Path | None = None,
+    *,
+    config: ReparameterizeConfig | None = None,
+    **options: Unpack[ReparameterizeOptions],
+) -> ReparameterizeReport:
+    """Turn L-level neurons at T steps into single-threshold ones at L*T.
+
+    It does as ``snnconv reparameterize`` does.
+
+    Args:
+        checkpoint: a converted or fine-tuned one; the run's newest by default.
+        config: options as one object.
+        options: see ``snnconv reparameterize --help``;
+            ``tolerance`` is in points of accuracy.
+
+    Raises:
+        UsageError: an unknown option, or a value out of its range.
+        CheckpointError: a file that is damaged, or of another kind.
+        CheckFailedError: the two differ by more than the tolerance.
+
+    >>> report = snnconv.convert(neuron="lm-ht", param={"levels": 2}, timesteps=2)
+    >>> snnconv.reparameterize(tolerance=100, limit=20).stage
+    'reparameterize'
+    """
+    given = {"checkpoint": checkpoint, **options}
+    chosen = _config(ReparameterizeConfig, "reparameterize", config, given)
+    with runtime.host_kept():
+        return _reparameterize.run(chosen)
+
+
+def inspect(
+    model: str | Path | None = None,
+    *,
+    config: InspectConfig | None = None,
+    **options: Unpack[InspectOptions],
+) -> InspectReport:
+    """Show what is in a checkpoint or a network, as ``snnconv inspect`` does.
+
+    Args:
+        model: any checkpoint, or what calibrate takes; by default the run's newest.
+        config: options as one object.
+        options: see ``snnconv inspect --help``.
+
+    Raises:
+        UsageError: an unknown option, or a value out of its range.
+        UnsupportedError: a network that can't be read.
+
+    >>> snnconv.inspect("snnconv-run/calibrated.safetensors").kind
+    'calibrated'
+    """
     name = None if model is None else str(model)
-    return _inspect.run(_config(InspectConfig, "inspect", {"model": name, **options}))
+    given = {"model": name, **options}
+    chosen = _config(InspectConfig, "inspect", config, given)
+    with runtime.host_kept():
+        return _inspect.run(chosen)

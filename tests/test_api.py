@@ -1,17 +1,26 @@
 """The Python API: the commands as functions, of the same names and options."""
 
+import ast
+import doctest
 import inspect
+import os
+import re
 import subprocess
 import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
+from helpers import typed_options
 from helpers.commands import files
 from torch import nn
 
 import snnconv
 from snnconv import api
 from snnconv.config import STAGES, InspectConfig
+from snnconv.core import runtime
 from snnconv.errors import UnsupportedError, UsageError
 from snnconv.reports import REPORTS
 
@@ -34,7 +43,12 @@ def test_importing_the_package_imports_no_torch():
 
 def test_the_package_offers_what_the_api_has():
     assert list(snnconv._API) == api.__all__ == sorted(api.__all__, key=lambda n: (n.islower(), n))
-    assert dir(snnconv) == sorted(api.__all__)
+    assert dir(snnconv) == sorted([*api.__all__, "__version__"])
+    stub = ast.parse(Path(snnconv.__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
+    imported, offered, _ = stub.body
+    assert [alias.name for alias in imported.names] == api.__all__
+    assert ast.literal_eval(offered.value) == api.__all__
+    assert snnconv.__version__ == version("snnconv")
     assert {*STAGES, "inspect", "load", "save"} <= set(api.__all__)
     for name in api.__all__:
         assert getattr(snnconv, name) is getattr(api, name)
@@ -121,8 +135,7 @@ def test_a_function_takes_the_options_of_its_command(stage):
     assert caught.value.found == "-1"
     assert caught.value.remedy == "give 0 or more (seed of everything random)"
     known = set({**STAGES, "inspect": InspectConfig}[stage].model_fields)
-    named = [p.name for p in inspect.signature(function).parameters.values() if p.name != "options"]
-    assert set(named) <= known
+    assert set(inspect.signature(function).parameters) - {"options", "config"} <= known
     assert stage in REPORTS
 
 
@@ -136,3 +149,126 @@ def test_a_live_network_that_does_not_fit(tmp_path):
     with pytest.raises(UnsupportedError, match="12 outputs for 10 classes"):
         snnconv.calibrate(tiny()[:3], run="run")
     assert files(tmp_path) == before
+
+
+# Typed
+
+
+def test_the_typed_options_are_those_of_the_models():
+    current = typed_options.FILE.read_text(encoding="utf-8")
+    assert current == typed_options.source(), "run python tests/helpers/typed_options.py"
+
+
+@pytest.mark.parametrize("stage", [*STAGES, "inspect"])
+def test_every_option_of_a_command_is_one_of_its_function(stage):
+    model = typed_options.MODELS[stage]
+    parameters = inspect.signature(getattr(snnconv, stage)).parameters
+    (typed,) = get_args(parameters["options"].annotation)
+    assert {*typed.__annotations__, *parameters} - {"options", "config"} == {*model.model_fields}
+    assert model.__name__ in str(parameters["config"].annotation)
+
+
+@pytest.mark.long
+def test_a_type_checker_finds_a_misspelt_option(tmp_path):
+    pytest.importorskip("mypy")
+    (tmp_path / "user.py").write_text(
+        "import snnconv\n"
+        "from snnconv import CalibrateConfig, Dataset\n"
+        "\n"
+        "def share(data: Dataset) -> float:\n"
+        "    snnconv.calibrate(method='max', samples=10, run='r', mean=[0.5], std=0.5)\n"
+        "    snnconv.calibrate(config=CalibrateConfig(method='max'))\n"
+        "    snnconv.convert(neuron=None, param={'v0': 0.5}, timestep=4)\n"
+        "    snnconv.convert(timesteps='four')\n"
+        "    snnconv.evaluate(engine='fast')\n"
+        "    snnconv.finetune(config=CalibrateConfig())\n"
+        "    snnconv.nothing()\n"
+        "    return snnconv.evaluate(limit=10).ann_accuracy or len(data.train.labels)\n"
+    )
+    paths = {"MYPYPATH": str(Path(snnconv.__file__).parents[1])}
+    result = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "user.py"],
+        cwd=tmp_path,
+        env={**os.environ, **paths},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = dict(re.findall(r"^user\.py:(\d+): error: .*\[([a-z-]+)\]$", result.stdout, re.M))
+    assert found == {
+        "7": "call-arg",
+        "8": "arg-type",
+        "9": "arg-type",
+        "10": "arg-type",
+        "11": "attr-defined",
+    }, result.stdout
+
+
+def test_the_examples_of_the_docstrings_run():
+    found = doctest.DocTestFinder().find(api, globs={"snnconv": snnconv})
+    examples = sorted((each for each in found if each.examples), key=lambda each: each.lineno)
+    assert len(examples) == 1 + len(STAGES) + 1, "the module, and each function"
+    runner = doctest.DocTestRunner()
+    for each in examples:
+        runner.run(each)
+    assert runner.summarize().failed == 0
+
+
+def test_a_config_object_and_options_over_it():
+    with pytest.raises(UsageError, match="stage 'convert' can't take this config") as caught:
+        snnconv.convert(config=InspectConfig())
+    assert caught.value.remedy == "give a snnconv.ConvertConfig"
+    config = snnconv.CalibrateConfig(method="max", samples=50)
+    report = snnconv.calibrate(config=config, samples=64)
+    assert (report.method, report.samples) == ("max", 64)
+    assert snnconv.calibrate(tiny(), config=config).samples == 50
+
+
+# The host's process
+
+
+def host():
+    return (
+        torch.initial_seed(),
+        torch.get_rng_state().tolist(),
+        torch.get_num_threads(),
+        torch.backends.cuda.matmul.allow_tf32,
+        torch.backends.cudnn.allow_tf32,
+    )
+
+
+def test_the_process_of_the_caller_stays_as_it_is(monkeypatch):
+    monkeypatch.setattr(runtime, "keep_freed_memory", lambda: pytest.fail("malloc's options"))
+    threads = torch.get_num_threads()
+    allowed = torch.backends.cuda.matmul.allow_tf32
+    torch.manual_seed(77)
+    torch.rand(3)
+    try:
+        torch.set_num_threads(2)
+        torch.backends.cuda.matmul.allow_tf32 = True
+        before = host()
+        given = {"seed": 5, "threads": 1}
+        assert snnconv.calibrate(samples=50, **given).environment["threads"] == 1
+        assert host() == before
+        snnconv.convert(timesteps=2, **given)
+        assert host() == before
+        snnconv.finetune(epochs=1, limit=40, **given)
+        assert host() == before
+        snnconv.evaluate(limit=10, **given)
+        assert host() == before
+        with pytest.raises(UsageError):
+            snnconv.calibrate("nothing", **given)
+        assert host() == before
+    finally:
+        torch.set_num_threads(threads)
+        torch.backends.cuda.matmul.allow_tf32 = allowed
+
+
+def test_the_same_bytes_from_python_and_from_the_command_line(tmp_path):
+    torch.manual_seed(1)
+    given = {"epochs": 1, "limit": 60, "augment": ["flip"], "seed": 3}
+    snnconv.train("mlp", out=tmp_path / "python.safetensors", **given)
+    words = "train mlp --epochs 1 --limit 60 --augment flip --seed 3 --out command.safetensors"
+    subprocess.run([sys.executable, "-m", "snnconv", *words.split()], cwd=tmp_path, check=True)
+    python, command = (tmp_path / f"{name}.safetensors" for name in ("python", "command"))
+    assert python.read_bytes() == command.read_bytes()

@@ -59,6 +59,14 @@ class Talk:
             self.terminal.show(report)
 
 
+def _at_work() -> None:
+    """Prepare the process for a stage: from Python it would be another program's."""
+    from snnconv.core.runtime import keep_freed_memory
+
+    interruption.at_work()
+    keep_freed_memory()
+
+
 def _guarded(action: Callable[[Progress], BaseModel], talk: Talk) -> None:
     """Run a command: print its report, or its error; turn either into an exit code."""
     try:
@@ -92,7 +100,7 @@ def _add(name: str, model: type[configs.StageConfig], where: str, function: str 
         def action(progress: Progress) -> BaseModel:
             config = build(model, options)
             work = getattr(importlib.import_module(where), function)
-            interruption.at_work()
+            _at_work()
             report: BaseModel = work(config, progress)
             return report
 
@@ -142,7 +150,7 @@ def run_recipe(
     def action(progress: Progress) -> BaseModel:
         from snnconv.pipeline import run_recipe
 
-        interruption.at_work()
+        _at_work()
         return run_recipe(recipe, settings, flags, dry_run, progress)
 
     talk = {"as_json": as_json, "quiet": quiet, "verbose": verbose, "debug": debug}

@@ -56,11 +56,13 @@ class StageConfig(BaseModel):
     example: ClassVar[str] = ""
     """A command line that works, for the help."""
 
-    run: Path = Field(Path("snnconv-run"), description="run folder: checkpoints and reports")
-    seed: int = Field(0, ge=0, le=SEED, description="seed of everything random")
-    device: str = Field("auto", description="cpu, cuda, cuda:1, ... or auto")
+    run: Path = Field(
+        default=Path("snnconv-run"), description="run folder: checkpoints and reports"
+    )
+    seed: int = Field(default=0, ge=0, le=SEED, description="seed of everything random")
+    device: str = Field(default="auto", description="cpu, cuda, cuda:1, ... or auto")
     threads: int | None = Field(
-        None, ge=1, le=THREADS, description="CPU threads; torch's choice by default"
+        default=None, ge=1, le=THREADS, description="CPU threads; torch's choice by default"
     )
 
     @field_validator("*")
@@ -82,16 +84,20 @@ class DataConfig(StageConfig):
 
     panel: ClassVar[str] = "Data"
     data: str | None = Field(
-        None,
+        default=None,
         description="digits, fashion-mnist, cifar10, cifar100, folder:DIR, npz:FILE, "
         "speech-commands:DIR, textfolder:DIR, imdb:DIR, events:DIR, or package.module:factory or "
         "file.py:factory, whose code is run; "
         "the checkpoint's own by default",
         json_schema_extra=names_of("datasets"),
     )
-    data_root: Path | None = Field(None, description="folder that holds data sets")
-    download: bool = Field(False, description="allow a download where the data set is missing")
-    batch_size: int = Field(100, ge=1, le=COUNT, description="samples a batch; changes no result")
+    data_root: Path | None = Field(default=None, description="folder that holds data sets")
+    download: bool = Field(
+        default=False, description="allow a download where the data set is missing"
+    )
+    batch_size: int = Field(
+        default=100, ge=1, le=COUNT, description="samples a batch; changes no result"
+    )
 
 
 class NormalisationConfig(DataConfig):
@@ -99,15 +105,15 @@ class NormalisationConfig(DataConfig):
 
     panel: ClassVar[str] = "Data"
     mean: FiguresOption = Field(
-        (),
+        default=(),
         description="subtracted from values that were divided by --scale: one number, or one a "
         "channel with commas between them; what the data set or checkpoint says by default",
     )
     std: FiguresOption = Field(
-        (), validate_default=True, description="divided by after that; goes with --mean"
+        default=(), validate_default=True, description="divided by after that; goes with --mean"
     )
     scale: float | None = Field(
-        None,
+        default=None,
         gt=0,
         description="raw values are divided by, e.g. 255; 1 takes them as they are; by default "
         "what brings them to 0..1",
@@ -126,15 +132,17 @@ class ModelConfig(DataConfig):
 
     panel: ClassVar[str] = "Model"
     model: str | None = Field(
-        None,
+        default=None,
         description="checkpoint, FILE.onnx, FILE.pt2, zoo name, torchvision:NAME, or "
         "package.module:factory or file.py:factory, whose code is run; by default the run's, "
         "else the embedded CNN",
         json_schema_extra=ARGUMENT,
     )
-    weights: Path | None = Field(None, description="weights for MODEL: .safetensors, .pt or .pth")
+    weights: Path | None = Field(
+        default=None, description="weights for MODEL: .safetensors, .pt or .pth"
+    )
     non_relu: Literal["refuse", "analog"] = Field(
-        "refuse",
+        default="refuse",
         description="what no neuron stands for: refuse it, or compute it beside the spikes",
     )
 
@@ -144,11 +152,11 @@ class SimulationConfig(DataConfig):
 
     panel: ClassVar[str] = "Simulation"
     engine: Engine = Field(
-        "auto",
+        default="auto",
         description="go by events: where a layer's shape says it is faster, never, or if possible",
     )
     memory: str | None = Field(
-        None,
+        default=None,
         description="what a simulation may take beside the network and the data, e.g. 500MiB or "
         "4GiB; by default half of what this process may still take",
     )

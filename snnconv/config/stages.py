@@ -25,32 +25,38 @@ class CalibrateConfig(ModelConfig, SimulationConfig, NormalisationConfig):
     panel: ClassVar[str] = "Calibration"
     example: ClassVar[str] = "snnconv calibrate network.onnx --data folder:photos"
     method: str = Field(
-        "percentile",
+        default="percentile",
         description="max, percentile, mse (snnconv ls statistics)",
         json_schema_extra=names_of("statistics"),
     )
-    param: dict[str, Any] = Field({}, description="NAME=VALUE of the method, e.g. percentile=99.9")
-    granularity: Literal["layer", "channel"] = Field(
-        "layer", description="one threshold a layer, or one a channel"
+    param: dict[str, Any] = Field(
+        default={}, description="NAME=VALUE of the method, e.g. percentile=99.9"
     )
-    samples: int = Field(1024, ge=1, le=COUNT, description="training samples to calibrate on")
+    granularity: Literal["layer", "channel"] = Field(
+        default="layer", description="one threshold a layer, or one a channel"
+    )
+    samples: int = Field(
+        default=1024, ge=1, le=COUNT, description="training samples to calibrate on"
+    )
     sin: int | None = Field(
-        None,
+        default=None,
         ge=1,
         le=STEPS,
         description="simulate IF neurons on these thresholds for so many steps, "
         "and report each site's share of SIN neurons",
     )
     sin_samples: int = Field(
-        256, ge=1, le=COUNT, description="of the samples, how many to simulate"
+        default=256, ge=1, le=COUNT, description="of the samples, how many to simulate"
     )
     expect_accuracy: float | None = Field(
-        None,
+        default=None,
         gt=0,
         le=1,
         description="end with exit code 4 if the ANN's accuracy is below: 0.9 is 90 %",
     )
-    out: Path | None = Field(None, description="checkpoint; RUN/calibrated.safetensors by default")
+    out: Path | None = Field(
+        default=None, description="checkpoint; RUN/calibrated.safetensors by default"
+    )
 
 
 class ConvertConfig(SimulationConfig):
@@ -59,24 +65,32 @@ class ConvertConfig(SimulationConfig):
     panel: ClassVar[str] = "Conversion"
     example: ClassVar[str] = "snnconv convert --neuron msat --timesteps 32"
     checkpoint: Path | None = Field(
-        None, description="calibrated checkpoint; the run's by default", json_schema_extra=ARGUMENT
+        default=None,
+        description="calibrated checkpoint; the run's by default",
+        json_schema_extra=ARGUMENT,
     )
     neuron: str = Field(
-        "if",
+        default="if",
         description="if, msat, lm-ht, lm-h (snnconv ls neurons)",
         json_schema_extra=names_of("neurons"),
     )
-    param: dict[str, Any] = Field({}, description="NAME=VALUE of the neuron, e.g. preset=vgg16")
-    timesteps: int = Field(8, ge=1, le=STEPS, description="T, steps of simulation")
+    param: dict[str, Any] = Field(
+        default={}, description="NAME=VALUE of the neuron, e.g. preset=vgg16"
+    )
+    timesteps: int = Field(default=8, ge=1, le=STEPS, description="T, steps of simulation")
     confidence: str = Field(
-        "off",
+        default="off",
         description="spike confidence: off, last, all, or site names with commas between them",
     )
-    early: int = Field(16, ge=1, le=STEPS, description="E, steps in which spike confidence acts")
-    confidence_samples: int = Field(
-        256, ge=1, le=COUNT, description="samples to measure confidence on"
+    early: int = Field(
+        default=16, ge=1, le=STEPS, description="E, steps in which spike confidence acts"
     )
-    out: Path | None = Field(None, description="checkpoint; RUN/converted.safetensors by default")
+    confidence_samples: int = Field(
+        default=256, ge=1, le=COUNT, description="samples to measure confidence on"
+    )
+    out: Path | None = Field(
+        default=None, description="checkpoint; RUN/converted.safetensors by default"
+    )
 
 
 class ReparameterizeConfig(DataConfig):
@@ -85,21 +99,26 @@ class ReparameterizeConfig(DataConfig):
     panel: ClassVar[str] = "Reparameterization"
     example: ClassVar[str] = "snnconv reparameterize --tolerance 1"
     checkpoint: Path | None = Field(
-        None,
+        default=None,
         description="converted or fine-tuned checkpoint; the run's newest by default",
         json_schema_extra=ARGUMENT,
     )
     vanilla: bool = Field(
-        False, description="drop what mixes time: plain IF neurons, which may stream"
+        default=False, description="drop what mixes time: plain IF neurons, which may stream"
     )
     tolerance: float = Field(
-        0.5, ge=0, description="largest difference of accuracy in points; plain IF may differ more"
+        default=0.5,
+        ge=0,
+        description="largest difference of accuracy in points; plain IF may differ more",
     )
     limit: int | None = Field(
-        None, ge=1, le=COUNT, description="compare on N test samples, every class by its share"
+        default=None,
+        ge=1,
+        le=COUNT,
+        description="compare on N test samples, every class by its share",
     )
     out: Path | None = Field(
-        None, description="checkpoint; RUN/reparameterized.safetensors by default"
+        default=None, description="checkpoint; RUN/reparameterized.safetensors by default"
     )
 
 
@@ -110,30 +129,36 @@ class EvaluateConfig(SimulationConfig):
     example: ClassVar[str] = "snnconv evaluate --metric accuracy --metric energy"
     suffix: ClassVar[str] = ".json"
     checkpoint: Path | None = Field(
-        None,
+        default=None,
         description="spiking checkpoint; the run's newest by default",
         json_schema_extra=ARGUMENT,
     )
-    batch_size: int | None = Field(  # type: ignore[assignment]
-        None, ge=1, le=COUNT, description="samples simulated at once; changes no result, only speed"
+    batch_size: int | None = Field(
+        # type: ignore[assignment]
+        default=None,
+        ge=1,
+        le=COUNT,
+        description="samples simulated at once; changes no result, only speed",
     )
     timesteps: int | None = Field(
-        None, ge=1, le=STEPS, description="T; the checkpoint's by default"
+        default=None, ge=1, le=STEPS, description="T; the checkpoint's by default"
     )
     limit: int | None = Field(
-        None, ge=1, le=COUNT, description="use N test samples, every class by its share"
+        default=None, ge=1, le=COUNT, description="use N test samples, every class by its share"
     )
     chunk: int = Field(
-        32, ge=1, le=COUNT, description="time steps computed at once; changes no result"
+        default=32, ge=1, le=COUNT, description="time steps computed at once; changes no result"
     )
     metric: tuple[str, ...] = Field(
-        METRICS,
+        default=METRICS,
         description="what to measure (snnconv ls metrics); repeat the option for several",
         json_schema_extra=names_of("metrics"),
     )
-    energy_ac_pj: float = Field(0.9, gt=0, description="pJ of an accumulate (45 nm, 32 bit)")
-    energy_mac_pj: float = Field(4.6, gt=0, description="pJ of a multiply-accumulate")
-    out: Path | None = Field(None, description="report; RUN/evaluate.json by default")
+    energy_ac_pj: float = Field(
+        default=0.9, gt=0, description="pJ of an accumulate (45 nm, 32 bit)"
+    )
+    energy_mac_pj: float = Field(default=4.6, gt=0, description="pJ of a multiply-accumulate")
+    out: Path | None = Field(default=None, description="report; RUN/evaluate.json by default")
 
 
 class ReportConfig(StageConfig):
@@ -143,11 +168,11 @@ class ReportConfig(StageConfig):
     example: ClassVar[str] = "snnconv report first-run second-run --out both.html"
     suffix: ClassVar[str] = ".html"
     evaluations: tuple[Path, ...] = Field(
-        (),
+        default=(),
         description="evaluate reports or run folders; by default those in the run folder",
         json_schema_extra=ARGUMENT,
     )
-    out: Path | None = Field(None, description="HTML file; RUN/report.html by default")
+    out: Path | None = Field(default=None, description="HTML file; RUN/report.html by default")
 
 
 class InspectConfig(ModelConfig):
@@ -156,7 +181,7 @@ class InspectConfig(ModelConfig):
     panel: ClassVar[str] = "Model"
     example: ClassVar[str] = "snnconv inspect network.onnx"
     model: str | None = Field(
-        None,
+        default=None,
         description="any checkpoint, or what calibrate takes; by default the run's newest",
         json_schema_extra=ARGUMENT,
     )
@@ -167,9 +192,14 @@ class DemoConfig(StageConfig):
 
     panel: ClassVar[str] = "Demo"
     example: ClassVar[str] = "snnconv demo --timesteps 16"
-    run: Path = Field(Path("snnconv-demo"), description="run folder: checkpoints and reports")
+    run: Path = Field(
+        default=Path("snnconv-demo"), description="run folder: checkpoints and reports"
+    )
     timesteps: int = Field(
-        8, ge=1, le=STEPS, description="T, steps of simulation; LM-HT takes a quarter of them"
+        default=8,
+        ge=1,
+        le=STEPS,
+        description="T, steps of simulation; LM-HT takes a quarter of them",
     )
 
 

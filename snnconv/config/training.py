@@ -17,45 +17,55 @@ class OptimiserConfig(DataConfig):
     """Stages that train."""
 
     panel: ClassVar[str] = "Training"
-    batch_size: int = Field(128, ge=1, le=COUNT, description="samples an optimiser step, a process")
-    epochs: int = Field(30, ge=0, le=COUNT, description="passes over the training samples")
-    lr: float = Field(0.1, gt=0, description="peak learning rate of the cosine schedule")
-    momentum: float = Field(0.9, ge=0, lt=1, description="of SGD")
-    weight_decay: float = Field(5e-4, ge=0, description="of weights; none on neurons and biases")
-    warmup: float = Field(0.0, ge=0, description="epochs over which the learning rate rises")
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="of the cross-entropy")
+    batch_size: int = Field(
+        default=128, ge=1, le=COUNT, description="samples an optimiser step, a process"
+    )
+    epochs: int = Field(default=30, ge=0, le=COUNT, description="passes over the training samples")
+    lr: float = Field(default=0.1, gt=0, description="peak learning rate of the cosine schedule")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="of SGD")
+    weight_decay: float = Field(
+        default=5e-4, ge=0, description="of weights; none on neurons and biases"
+    )
+    warmup: float = Field(
+        default=0.0, ge=0, description="epochs over which the learning rate rises"
+    )
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="of the cross-entropy")
     augment: tuple[str, ...] = Field(
-        (),
+        default=(),
         description="any of flip, crop, autoaugment, cutout; repeat the option for several",
         json_schema_extra=names_of(),
     )
     mix: tuple[str, ...] = Field(
-        (),
+        default=(),
         description="mixup, cutmix, or both, drawn by batch: repeat the option",
         json_schema_extra=names_of(),
     )
     mix_alpha: float = Field(
-        1.0, ge=1e-3, le=1e3, description="of the Beta distribution of mixed shares"
+        default=1.0, ge=1e-3, le=1e3, description="of the Beta distribution of mixed shares"
     )
     accumulate: int = Field(
-        1,
+        default=1,
         ge=1,
         le=COUNT,
         description="parts a batch is computed in, to save memory; one step behind them",
     )
-    clip_gradient: float | None = Field(None, gt=0, description="largest gradient norm")
-    bf16: bool = Field(False, description="train under bfloat16 autocast")
+    clip_gradient: float | None = Field(default=None, gt=0, description="largest gradient norm")
+    bf16: bool = Field(default=False, description="train under bfloat16 autocast")
     validation: float = Field(
-        0.1, gt=0, lt=1, description="share of the training split held out to measure each epoch on"
+        default=0.1,
+        gt=0,
+        lt=1,
+        description="share of the training split held out to measure each epoch on",
     )
     limit: int | None = Field(
-        None, ge=1, le=COUNT, description="use N training samples, every class by its share"
+        default=None, ge=1, le=COUNT, description="use N training samples, every class by its share"
     )
     sync_batchnorm: bool = Field(
-        False, description="BatchNorm by the batches of all processes together (torchrun)"
+        default=False, description="BatchNorm by the batches of all processes together (torchrun)"
     )
     resume: bool = Field(
-        False, description="go on from the last whole epoch of a training that was interrupted"
+        default=False,
+        description="go on from the last whole epoch of a training that was interrupted",
     )
 
 
@@ -65,44 +75,46 @@ class TrainConfig(OptimiserConfig, NormalisationConfig):
     panel: ClassVar[str] = "Network"
     example: ClassVar[str] = "snnconv train resnet20 --data cifar10 --epochs 50"
     model: str = Field(
-        "cnn",
+        default="cnn",
         description="zoo name (resnet20?pool=max), a checkpoint, or package.module:factory or "
         "file.py:factory, whose code is run",
         json_schema_extra=ARGUMENT,
     )
     data: str | None = Field(
-        None,
+        default=None,
         description="data set to train on (snnconv ls datasets); the checkpoint's own by default, "
         "or digits",
         json_schema_extra=names_of("datasets"),
     )
     activation: Literal["relu", "qcfs"] = Field(
-        "relu", description="activation; qcfs is quantized, with a theta that is trained a layer"
+        default="relu",
+        description="activation; qcfs is quantized, with a theta that is trained a layer",
     )
     recurrent: Literal["keep", "hard"] = Field(
-        "keep", description="LSTM and GRU: keep them, or give them clipped-linear gates"
+        default="keep", description="LSTM and GRU: keep them, or give them clipped-linear gates"
     )
-    levels: int = Field(8, ge=1, le=LEVELS, description="L, levels of a qcfs activation")
+    levels: int = Field(default=8, ge=1, le=LEVELS, description="L, levels of a qcfs activation")
     theta: float | None = Field(
-        None,
+        default=None,
         gt=0,
         description="theta at the start, of qcfs; by default calibrated where MODEL is a "
         "checkpoint, else 8. Of neurons, 1 by default, and it stays",
     )
     neuron: str | None = Field(
-        None,
+        default=None,
         description="train with spiking neurons from scratch: if, msat, lm-ht, lm-h",
         json_schema_extra=names_of("neurons"),
     )
-    param: dict[str, Any] = Field({}, description="NAME=VALUE of the neuron, e.g. levels=2")
-    timesteps: int = Field(4, ge=1, le=STEPS, description="T to train neurons at")
-    loss: Literal["mean", "tet"] = Field("mean", description=_LOSS)
-    slice: int | None = Field(None, ge=1, le=STEPS, description=_SLICE)
+    param: dict[str, Any] = Field(default={}, description="NAME=VALUE of the neuron, e.g. levels=2")
+    timesteps: int = Field(default=4, ge=1, le=STEPS, description="T to train neurons at")
+    loss: Literal["mean", "tet"] = Field(default="mean", description=_LOSS)
+    slice: int | None = Field(default=None, ge=1, le=STEPS, description=_SLICE)
     pool: Literal["average", "keep"] = Field(
-        "average", description="max pooling, with qcfs or neurons: made average, or kept"
+        default="average", description="max pooling, with qcfs or neurons: made average, or kept"
     )
     out: Path | None = Field(
-        None, description="checkpoint; RUN/ann, calibrated (qcfs) or trained (neurons).safetensors"
+        default=None,
+        description="checkpoint; RUN/ann, calibrated (qcfs) or trained (neurons).safetensors",
     )
 
     @property
@@ -119,25 +131,27 @@ class FinetuneConfig(OptimiserConfig):
     panel: ClassVar[str] = "Neurons"
     example: ClassVar[str] = "snnconv finetune --epochs 5 --timesteps 4"
     checkpoint: Path | None = Field(
-        None,
+        default=None,
         description="converted or fine-tuned checkpoint; the run's by default",
         json_schema_extra=ARGUMENT,
     )
-    lr: float = Field(0.01, gt=0, description="peak learning rate of the cosine schedule")
+    lr: float = Field(default=0.01, gt=0, description="peak learning rate of the cosine schedule")
     timesteps: int | None = Field(
-        None, ge=1, le=STEPS, description="T to train at; the checkpoint's by default"
+        default=None, ge=1, le=STEPS, description="T to train at; the checkpoint's by default"
     )
-    loss: Literal["mean", "tet"] = Field("mean", description=_LOSS)
-    slice: int | None = Field(None, ge=1, le=STEPS, description=_SLICE)
+    loss: Literal["mean", "tet"] = Field(default="mean", description=_LOSS)
+    slice: int | None = Field(default=None, ge=1, le=STEPS, description=_SLICE)
     engine: Engine = Field(
-        "auto",
+        default="auto",
         description="train by events: where calibration's rates say it is faster, never, or if "
         "possible",
     )
     release: int = Field(
-        0,
+        default=0,
         ge=0,
         le=COUNT,
         description="epochs after which neurons learn too; weights learn from the first",
     )
-    out: Path | None = Field(None, description="checkpoint; RUN/finetuned.safetensors by default")
+    out: Path | None = Field(
+        default=None, description="checkpoint; RUN/finetuned.safetensors by default"
+    )

@@ -35,18 +35,18 @@ class DataFacts(Facts):
     mean: tuple[float, ...] = Field(description="per channel, subtracted from values in 0..1")
     std: tuple[Positive, ...] = Field(description="per channel, divided by after that")
     scale: Positive | None = Field(
-        None,
+        default=None,
         description="raw values are divided by, as the user said; null where it is the data set's "
         "own, which brings them to 0..1",
     )
     frames: int | None = Field(
-        None,
+        default=None,
         ge=2,
         le=STEPS,
         description="of a sample that changes over time; null where it is constant",
     )
     vocabulary: tuple[str, ...] = Field(
-        (), description="of a text: token k is word k - 2, after padding and unknown words"
+        default=(), description="of a text: token k is word k - 2, after padding and unknown words"
     )
 
     @property
@@ -64,13 +64,13 @@ class SiteFacts(Facts):
     threshold: float = Field(
         gt=0, description="theta; the mean over channels when there is one a channel"
     )
-    max: float | None = Field(None, description="largest activation seen")
-    mean: float | None = Field(None, description="mean activation")
+    max: float | None = Field(default=None, description="largest activation seen")
+    mean: float | None = Field(default=None, description="mean activation")
     zero_share: float | None = Field(
-        None, ge=0, le=1, description="share of activations that are zero, 0..1"
+        default=None, ge=0, le=1, description="share of activations that are zero, 0..1"
     )
     clipped_share: float | None = Field(
-        None, description="share of activations above the threshold, 0..1"
+        default=None, description="share of activations above the threshold, 0..1"
     )
 
 
@@ -99,7 +99,7 @@ class SpikingFacts(Facts):
     timesteps: int = Field(ge=1, le=STEPS)
     seed: int = Field(ge=-SEED, le=SEED, description="of everything random in the simulation")
     hold: int = Field(
-        1, ge=1, le=STEPS, description="steps for which a frame of the input is shown"
+        default=1, ge=1, le=STEPS, description="steps for which a frame of the input is shown"
     )
     confidence: ConfidenceFacts | None = None
 

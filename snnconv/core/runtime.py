@@ -7,9 +7,11 @@ import resource
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -44,7 +46,7 @@ def device(name: str) -> torch.device:
 
 
 def prepare(seed: int, threads: int | None) -> None:
-    """Seed torch and set its number of threads, for a whole process.
+    """Seed torch and set its number of threads, for a whole process; see :func:`host_kept`.
 
     TF32, which CUDA would use for convolutions, keeps 10 bits of a product: spikes would differ
     from those of float32.
@@ -54,19 +56,48 @@ def prepare(seed: int, threads: int | None) -> None:
     torch.backends.cudnn.allow_tf32 = False
     if threads is not None:
         torch.set_num_threads(threads)
-    if sys.platform == "linux":
-        _keep_freed_memory()
+
+
+@contextmanager
+def generators_kept() -> Iterator[None]:
+    """Give torch's own random generators their states back at the end."""
+    cpu = torch.get_rng_state()
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    try:
+        yield
+    finally:
+        torch.set_rng_state(cpu)
+        if cuda:
+            torch.cuda.set_rng_state_all(cuda)
+
+
+@contextmanager
+def host_kept() -> Iterator[None]:
+    """Undo :func:`prepare` at the end: the process belongs to whoever called the Python API."""
+    threads = torch.get_num_threads()
+    kinds: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    tf32 = [kind.allow_tf32 for kind in kinds]
+    try:
+        with generators_kept():
+            yield
+    finally:
+        for kind, allowed in zip(kinds, tf32, strict=True):
+            kind.allow_tf32 = allowed
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
 
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc's names and numbers
 
 
-def _keep_freed_memory() -> None:
-    """Leave freed memory with the process, under glibc.
+def keep_freed_memory() -> None:
+    """Leave freed memory with the process, under glibc; for the command line, which owns it.
 
     A layer's spikes are large: by default their memory goes back to the system and comes anew for
     the next chunk, and the system clears each page first, which takes longer than the neurons.
     """
+    if sys.platform != "linux":
+        return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, 2**30)

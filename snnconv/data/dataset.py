@@ -193,7 +193,7 @@ def _made(spec: str) -> Dataset:
         spec=spec,
         kind=Dataset,
         what="data set",
-        returned="snnconv.data.dataset.Dataset",
+        returned="snnconv.Dataset",
     )
     # a checkpoint must know where to get its data again, whatever the factory calls them
     return replace(made, facts=made.facts.model_copy(update={"spec": spec}), origin="given")

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from snnconv.config import OptimiserConfig
-from snnconv.core import distributed
+from snnconv.core import distributed, runtime
 from snnconv.core.bounds import SEED
 from snnconv.core.metadata import DataFacts
 from snnconv.core.progress import Progress
@@ -261,7 +261,9 @@ class Training:
         """
         while self.epoch < self.config.epochs:
             self.epoch += 1
-            yield self._epoch(self.epoch)
+            with runtime.generators_kept():  # an epoch seeds them
+                row = self._epoch(self.epoch)
+            yield row
 
     def _epoch(self, epoch: int) -> EpochRow:
         started, config, train = time.perf_counter(), self.config, self.parts.train

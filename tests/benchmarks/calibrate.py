@@ -33,6 +33,7 @@ def main(arguments: Sequence[str]) -> dict[str, Any]:
     given = parser.parse_args(arguments)
     given.timesteps, given.batch = given.timesteps or 1, given.batch or 100
     runtime.prepare(0, given.threads[0])
+    runtime.keep_freed_memory()
     what, before = subject(given), common.machine()
     network = calibrating(what.checkpoint, torch.device("cpu"))
     sizes = shapes(network.graph, network.tensors())

@@ -209,6 +209,7 @@ def main(arguments: Sequence[str]) -> dict[str, Any]:
     """Measure, print and write."""
     given = options(arguments)
     runtime.prepare(0, given.threads[0])
+    runtime.keep_freed_memory()
     what = subject(given)
     if given.fresh is not None:
         fresh(what, given.fresh, given.memory)

@@ -126,6 +126,7 @@ def main(arguments: Sequence[str]) -> dict[str, Any]:
     """Measure, print and write."""
     given = options(arguments)
     runtime.prepare(0, 1)
+    runtime.keep_freed_memory()
     what = subject(given)
     before = common.machine()
     name, run = faster(what, [f"T x ANN {layout}" for layout in ("NCHW", "NHWC")], None)

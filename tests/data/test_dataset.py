@@ -189,8 +189,7 @@ def test_splits_and_facts_that_contradict_each_other(tmp_path, changes, text):
     file = tmp_path / "sets.py"
     file.write_text(
         "import torch\n"
-        "from snnconv.data.dataset import ArraySplit, Dataset\n"
-        "from snnconv.core.metadata import DataFacts\n"
+        "from snnconv import ArraySplit, DataFacts, Dataset\n"
         "def make():\n"
         f"    facts = DataFacts(spec='', shape={given['shape']}, classes=('a', 'b'),\n"
         f"                      mean={given['mean']}, std={given['std']})\n"

@@ -1,0 +1,200 @@
+"""The options of the Python API, typed; None stands for an option's default.
+
+Made from the models by ``python tests/helpers/typed_options.py``: change those, and run it again.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypedDict
+
+
+class TrainOptions(TypedDict, total=False):
+    """Of ``snnconv.train``."""
+
+    run: str | Path | None
+    seed: int | None
+    device: str | None
+    threads: int | None
+    data: str | None
+    data_root: str | Path | None
+    download: bool | None
+    batch_size: int | None
+    mean: float | str | list[float] | tuple[float, ...] | None
+    std: float | str | list[float] | tuple[float, ...] | None
+    scale: float | None
+    epochs: int | None
+    lr: float | None
+    momentum: float | None
+    weight_decay: float | None
+    warmup: float | None
+    label_smoothing: float | None
+    augment: list[str] | tuple[str, ...] | None
+    mix: list[str] | tuple[str, ...] | None
+    mix_alpha: float | None
+    accumulate: int | None
+    clip_gradient: float | None
+    bf16: bool | None
+    validation: float | None
+    limit: int | None
+    sync_batchnorm: bool | None
+    resume: bool | None
+    activation: Literal["relu", "qcfs"] | None
+    recurrent: Literal["keep", "hard"] | None
+    levels: int | None
+    theta: float | None
+    neuron: str | None
+    param: Mapping[str, Any] | None
+    timesteps: int | None
+    loss: Literal["mean", "tet"] | None
+    slice: int | None
+    pool: Literal["average", "keep"] | None
+    out: str | Path | None
+
+
+class CalibrateOptions(TypedDict, total=False):
+    """Of ``snnconv.calibrate``."""
+
+    run: str | Path | None
+    seed: int | None
+    device: str | None
+    threads: int | None
+    data: str | None
+    data_root: str | Path | None
+    download: bool | None
+    batch_size: int | None
+    mean: float | str | list[float] | tuple[float, ...] | None
+    std: float | str | list[float] | tuple[float, ...] | None
+    scale: float | None
+    engine: Literal["auto", "dense", "event"] | None
+    memory: str | None
+    weights: str | Path | None
+    non_relu: Literal["refuse", "analog"] | None
+    method: str | None
+    param: Mapping[str, Any] | None
+    granularity: Literal["layer", "channel"] | None
+    samples: int | None
+    sin: int | None
+    sin_samples: int | None
+    expect_accuracy: float | None
+    out: str | Path | None
+
+
+class ConvertOptions(TypedDict, total=False):
+    """Of ``snnconv.convert``."""
+
+    run: str | Path | None
+    seed: int | None
+    device: str | None
+    threads: int | None
+    data: str | None
+    data_root: str | Path | None
+    download: bool | None
+    batch_size: int | None
+    engine: Literal["auto", "dense", "event"] | None
+    memory: str | None
+    neuron: str | None
+    param: Mapping[str, Any] | None
+    timesteps: int | None
+    confidence: str | None
+    early: int | None
+    confidence_samples: int | None
+    out: str | Path | None
+
+
+class FinetuneOptions(TypedDict, total=False):
+    """Of ``snnconv.finetune``."""
+
+    run: str | Path | None
+    seed: int | None
+    device: str | None
+    threads: int | None
+    data: str | None
+    data_root: str | Path | None
+    download: bool | None
+    batch_size: int | None
+    epochs: int | None
+    lr: float | None
+    momentum: float | None
+    weight_decay: float | None
+    warmup: float | None
+    label_smoothing: float | None
+    augment: list[str] | tuple[str, ...] | None
+    mix: list[str] | tuple[str, ...] | None
+    mix_alpha: float | None
+    accumulate: int | None
+    clip_gradient: float | None
+    bf16: bool | None
+    validation: float | None
+    limit: int | None
+    sync_batchnorm: bool | None
+    resume: bool | None
+    timesteps: int | None
+    loss: Literal["mean", "tet"] | None
+    slice: int | None
+    engine: Literal["auto", "dense", "event"] | None
+    release: int | None
+    out: str | Path | None
+
+
+class ReparameterizeOptions(TypedDict, total=False):
+    """Of ``snnconv.reparameterize``."""
+
+    run: str | Path | None
+    seed: int | None
+    device: str | None
+    threads: int | None
+    data: str | None
+    data_root: str | Path | None
+    download: bool | None
+    batch_size: int | None
+    vanilla: bool | None
+    tolerance: float | None
+    limit: int | None
+    out: str | Path | None
+
+
+class EvaluateOptions(TypedDict, total=False):
+    """Of ``snnconv.evaluate``."""
+
+    run: str | Path | None
+    seed: int | None
+    device: str | None
+    threads: int | None
+    data: str | None
+    data_root: str | Path | None
+    download: bool | None
+    batch_size: int | None
+    engine: Literal["auto", "dense", "event"] | None
+    memory: str | None
+    timesteps: int | None
+    limit: int | None
+    chunk: int | None
+    metric: list[str] | tuple[str, ...] | None
+    energy_ac_pj: float | None
+    energy_mac_pj: float | None
+    out: str | Path | None
+
+
+class ReportOptions(TypedDict, total=False):
+    """Of ``snnconv.report``."""
+
+    run: str | Path | None
+    seed: int | None
+    device: str | None
+    threads: int | None
+    out: str | Path | None
+
+
+class InspectOptions(TypedDict, total=False):
+    """Of ``snnconv.inspect``."""
+
+    run: str | Path | None
+    seed: int | None
+    device: str | None
+    threads: int | None
+    data: str | None
+    data_root: str | Path | None
+    download: bool | None
+    batch_size: int | None
+    weights: str | Path | None
+    non_relu: Literal["refuse", "analog"] | None

@@ -1,0 +1,66 @@
+"""Writes ``snnconv/config/options.py``: the options of the Python API, typed, from the models.
+
+Run it as ``python tests/helpers/typed_options.py`` after a change of an option.
+"""
+
+import types
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from snnconv.config import ARGUMENT, STAGES, InspectConfig
+from snnconv.config.base import _figures
+
+FILE = Path(__file__).parents[2] / "snnconv" / "config" / "options.py"
+MODELS: dict[str, type[BaseModel]] = {**STAGES, "inspect": InspectConfig}
+HEAD = '''"""The options of the Python API, typed; None stands for an option's default.
+
+Made from the models by ``python tests/helpers/typed_options.py``: change those, and run it again.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypedDict
+'''
+
+
+def written(annotation: Any) -> str:
+    """An annotation as a caller may fill it."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin in (Union, types.UnionType):
+        return " | ".join(written(kind) for kind in inner)
+    if origin is Literal:
+        return f"Literal[{', '.join(f'{value!r}' for value in inner)}]".replace("'", '"')
+    if origin is tuple:
+        of = written(inner[0])
+        return f"list[{of}] | tuple[{of}, ...]"
+    if origin is dict:
+        return "Mapping[str, Any]"
+    if annotation is Path:
+        return "str | Path"
+    return "None" if annotation is type(None) else annotation.__name__
+
+
+def of_field(field: FieldInfo) -> str:
+    """What an option takes."""
+    figures = any(getattr(each, "func", None) is _figures for each in field.metadata)
+    kinds = ("float | str | " if figures else "") + written(field.annotation)
+    return kinds if kinds.endswith("None") else f"{kinds} | None"
+
+
+def source() -> str:
+    """The whole file."""
+    text = HEAD
+    for stage, model in MODELS.items():
+        text += f"\n\nclass {stage.title()}Options(TypedDict, total=False):\n"
+        text += f'    """Of ``snnconv.{stage}``."""\n\n'
+        for name, field in model.model_fields.items():
+            if field.json_schema_extra != ARGUMENT:  # a parameter of the function's own
+                text += f"    {name}: {of_field(field)}\n"
+    return text
+
+
+if __name__ == "__main__":
+    FILE.write_text(source(), encoding="utf-8")
