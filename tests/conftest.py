@@ -29,6 +29,10 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
+    if config.getoption("--without-numba"):
+        for item in items:
+            if "compiled" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="asks for what only compiled code does"))
     if config.getoption("--long"):
         return
     left_out = [item for item in items if "long" in item.keywords]

@@ -10,6 +10,8 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import NoneType, UnionType
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
@@ -21,7 +23,7 @@ from numba.core import sigutils, types
 from snnconv.core import kernel_sources
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": False, "error_model": "numpy"}
-_PIECE = 1 << 16  # neuron-steps that are worth waking a thread for
+_piece = ContextVar("piece", default=1 << 16)  # neuron-steps that are worth waking a thread for
 _PIECES = 8  # that a thread takes, of twice as much at least
 
 Pieces = Iterator[tuple[int, int]]
@@ -174,6 +176,22 @@ def split(function: Callable[..., None], size: int, steps: int, *args: Any) -> N
     share(work, size, steps)
 
 
+@contextmanager
+def pieces_of(neuron_steps: int) -> Iterator[None]:
+    """Let :func:`share` and :func:`split` wake a thread for this much work, within the context.
+
+    Results don't depend on it. With 1, all threads take part however small the work is.
+
+    Args:
+        neuron_steps: neurons times steps of work for each; at least 1.
+    """
+    before = _piece.set(neuron_steps)
+    try:
+        yield
+    finally:
+        _piece.reset(before)
+
+
 def share(work: Callable[[Pieces], None], size: int, steps: int, unit: int = 1) -> None:
     """Call ``work`` in each thread, with what it takes of the slices that cover ``range(size)``.
 
@@ -186,11 +204,12 @@ def share(work: Callable[[Pieces], None], size: int, steps: int, unit: int = 1) 
         steps: of work for each.
         unit: so many stay together, where there are enough.
     """
-    threads = min(torch.get_num_threads(), max(1, size * steps // _PIECE))
+    piece = _piece.get()
+    threads = min(torch.get_num_threads(), max(1, size * steps // piece))
     if threads == 1:
         work(iter([(0, size)]))
         return
-    each = min(_PIECES, max(1, size * steps // (threads * 2 * _PIECE)))
+    each = min(_PIECES, max(1, size * steps // (threads * 2 * piece)))
     number = min(size, threads * each)
     unit = unit if size // unit >= number else 1
     bounds = [unit * (size // unit * i // number) for i in range(number)] + [size]

@@ -153,9 +153,9 @@ def test_whoever_is_done_sooner_takes_more(monkeypatch):
 def test_what_belongs_together_stays_together(size, cuts, monkeypatch):
     """Where there is enough of it for all pieces."""
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    monkeypatch.setattr(room, "_PIECES", 3)
     seen = []
-    share(seen.extend, size, 10**6, 10)
+    with room.pieces_of(10**6 * size // (2 * 2 * 3)):  # three for each of two threads
+        share(seen.extend, size, 10**6, 10)
     cuts = cuts or {size * i // 6 for i in range(7)}
     assert sorted(seen) == list(itertools.pairwise(sorted(cuts)))
 
@@ -163,8 +163,11 @@ def test_what_belongs_together_stays_together(size, cuts, monkeypatch):
 def test_little_work_is_not_cut_into_pieces(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     seen = []
-    share(seen.extend, 3 * room._PIECE, 1)
-    assert len(seen) == 2
+    with room.pieces_of(100):
+        share(seen.extend, 300, 1)
+        assert len(seen) == 2
+        share(seen.extend, 100, 1)
+    assert seen[2:] == [(0, 100)]
 
 
 # The door: types and layouts of arrays

@@ -4,7 +4,6 @@ import torch.nn.functional as F
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from snnconv.core import jit
 from snnconv.engine.event_conv import events
 from snnconv.engine.event_conv.events import laid_out
 from snnconv.engine.event_conv.gather import _SCRATCH, portion
@@ -182,9 +181,8 @@ def test_signed_and_unequal_values():
 
 
 @pytest.mark.parametrize("number", [1, 2, 5])
-@pytest.mark.usefixtures("way")
-def test_neither_batch_nor_threads_change_a_bit(number, monkeypatch):
-    monkeypatch.setattr(jit, "_PIECE", 1)  # threads for everyone
+@pytest.mark.usefixtures("way", "smallest_pieces")
+def test_neither_batch_nor_threads_change_a_bit(number):
     x, weight, bias = sparse(number, 32, 9, 9), torch.randn(64, 32, 3, 3), torch.randn(64)
     before = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -2,7 +2,6 @@ import pytest
 import torch
 from helpers.layers import RESIDUAL, VARIANTS, layer, parts, same
 
-from snnconv.core import jit as room
 from snnconv.engine.dispatch import kernels, run
 from snnconv.engine.neurons.fused import FUSED
 from snnconv.neurons.base import NEURONS
@@ -113,8 +112,8 @@ def test_compiled_scans_are_taken_where_they_can_be():
 
 @pytest.mark.parametrize("threads", [2, 3])
 @pytest.mark.parametrize(("name", "params"), FIRST)
-def test_threads_change_no_gradient(name, params, threads, monkeypatch):
-    monkeypatch.setattr(room, "_PIECE", 1)  # threads for everyone
+@pytest.mark.usefixtures("smallest_pieces")
+def test_threads_change_no_gradient(name, params, threads):
     currents, before = torch.randn(6, 3, 5, 31, 37).requires_grad_(), torch.get_num_threads()
     neurons, found = layer(name, 1.0, torch.float32, 6, **params), []
     for n in (1, threads):

@@ -4,7 +4,6 @@ import torch.nn.functional as F
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from snnconv.core import jit
 from snnconv.engine.event_conv import weight_gradient
 from snnconv.engine.event_conv.events import Window
 
@@ -58,8 +57,8 @@ def test_it_is_the_gradient_of_the_weight(
 
 
 @pytest.mark.parametrize("channels", [(16, 16), (64, 48), (144, 32)])
-def test_threads_change_no_bit(channels, monkeypatch):
-    monkeypatch.setattr(jit, "_PIECE", 1)  # threads for everyone
+@pytest.mark.usefixtures("smallest_pieces")
+def test_threads_change_no_bit(channels):
     inputs, outputs = channels
     x, weight = sparse(7, inputs, 6, 5), torch.randn(outputs, inputs, 3, 3)
     window, below = ((1, 1), (1, 1), (1, 1), 1), torch.randn(7, outputs, 6, 5)

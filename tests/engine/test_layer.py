@@ -2,7 +2,6 @@ import pytest
 import torch
 from helpers.layers import EVERY_LAYER, layer, same
 
-from snnconv.core import jit
 from snnconv.engine.dispatch import fire, run
 from snnconv.engine.event_conv.bit_spikes import unpacked
 from snnconv.engine.event_conv.deferred import Pending
@@ -46,9 +45,9 @@ def test_sample_by_sample_is_the_same(neurons, others, at_once, monkeypatch):
 
 @pytest.mark.parametrize("samples", [1, 2, B])
 @torch.no_grad()
+@pytest.mark.usefixtures("smallest_pieces")
 def test_threads_change_nothing(neurons, samples, monkeypatch):
     """Threads share images, and the lines of one."""
-    monkeypatch.setattr(jit, "_PIECE", 1)  # threads for everyone
     pending = currents(samples=samples)
     one = neurons.amplitude() is not None and neurons.levels == 1
     sites = {"packed": True} if one else {}

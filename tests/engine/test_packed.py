@@ -6,7 +6,6 @@ from helpers.layers import EVERY_LAYER, fired, layer, same
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from snnconv.core import jit
 from snnconv.engine.dispatch import fire
 from snnconv.engine.event_conv import events
 from snnconv.engine.event_conv.bit_spikes import Packed, concatenated, unpacked
@@ -47,13 +46,13 @@ def test_one_amplitude_for_all_channels(amplitude):
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("masked", [False, True])
 @torch.no_grad()
-def test_every_neuron_of_one_amplitude_fires_in_bits(kind, threads, masked, monkeypatch):
+@pytest.mark.usefixtures("smallest_pieces")
+def test_every_neuron_of_one_amplitude_fires_in_bits(kind, threads, masked):
     name, params = kind
     T, B, C = 5, 3, 48
     neurons = layer(name, torch.rand(C) + 0.3, torch.float32, T, **params)
     currents = torch.randn(T, B, 5, 7, C).movedim(-1, 2)
     keep = (torch.rand(T, B, 5, 7, C) < 0.7).float().movedim(-1, 2) if masked else None
-    monkeypatch.setattr(jit, "_PIECE", 1)  # threads for everyone
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

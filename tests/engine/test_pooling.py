@@ -5,7 +5,6 @@ from helpers.layers import fired
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from snnconv.core import jit
 from snnconv.engine.event_conv.pool import Pool, windows
 
 pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
@@ -57,8 +56,8 @@ def test_windows_are_those_of_pytorch(size, kernel, stride, data):
 
 
 @pytest.mark.parametrize("threads", [2, 3])
-def test_threads_change_nothing(threads, monkeypatch):
-    monkeypatch.setattr(jit, "_PIECE", 1)  # threads for everyone
+@pytest.mark.usefixtures("smallest_pieces")
+def test_threads_change_nothing(threads):
     packed, values = fired(3, 2, 32, 6, 7)
     pool, before = Pool((3, 2), (2, 1), (1, 1), True, True), torch.get_num_threads()
     wanted = pool(values.flatten(0, 1))

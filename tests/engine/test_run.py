@@ -4,7 +4,6 @@ import pytest
 import torch
 from helpers.layers import CHUNKED, EVERY_LAYER, VARIANTS, layer, parts, same
 
-from snnconv.core import jit
 from snnconv.engine.dispatch import kernels, run
 from snnconv.neurons.base import NEURONS
 from snnconv.neurons.if_ import IF, Params
@@ -152,8 +151,8 @@ def test_training_runs_the_neuron_itself(kind):
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_threads_change_no_spike(kind, threads, monkeypatch):
-    monkeypatch.setattr(jit, "_PIECE", 1)  # threads for everyone
+@pytest.mark.usefixtures("smallest_pieces")
+def test_threads_change_no_spike(kind, threads):
     currents = torch.randn(T, 4, C, 31, 33)
     neurons = pair(kind, currents)
     expected = plain(neurons, currents, None, None)

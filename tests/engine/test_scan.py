@@ -74,8 +74,7 @@ def test_sums_are_those_of_the_counts(
     neurons = made(kind, currents)
     tally = weighing(shape, largest, rows, neurons.levels)
     before = torch.get_num_threads()
-    with torch.no_grad(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jit, "_PIECE", 1)  # threads for everyone, so slices of any size
+    with torch.no_grad(), jit.pieces_of(1):  # slices of any size
         torch.set_num_threads(threads)
         try:
             check(neurons, currents, keep, tally, counted, averaged)

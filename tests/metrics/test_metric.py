@@ -83,6 +83,7 @@ def test_who_observes_anew_is_given_all_there_is():
     assert (Renamed.counted, Renamed.valued) == (False, False)
 
 
+@pytest.mark.compiled
 def test_where_sums_suffice_no_counts_are_written(monkeypatch):
     snn = spiking(maxed())
     _, watch = watching(snn, map(METRICS.load, LEAN))
@@ -94,6 +95,7 @@ def test_where_sums_suffice_no_counts_are_written(monkeypatch):
     assert any(spikes.sums.any() for spikes in seen)
 
 
+@pytest.mark.compiled
 def test_what_nobody_asks_for_is_not_added_up(monkeypatch):
     snn = spiking(vgg())
     _, watch = watching(snn, [METRICS.load("accuracy")])
@@ -102,6 +104,7 @@ def test_what_nobody_asks_for_is_not_added_up(monkeypatch):
         assert not isinstance(spikes, Summed)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("asks", [NOTHING, COUNTS])
 def test_poolings_count_what_they_emit_where_it_is_asked_for(asks):
     snn, seen = spiking(maxed()), {}

@@ -186,6 +186,7 @@ def test_the_same_operations_as_the_network_of_one_threshold(name, levels):
         assert row.get("sops_per_sample") == other.get("sops_per_sample")
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("kind", [IF, MSAT])
 def test_by_events_as_densely(kind):
     torch.manual_seed(0)

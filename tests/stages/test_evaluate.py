@@ -124,6 +124,7 @@ def test_each_metric_alone(run, tmp_path, metric):
     assert all(mine[key] == everything[key] for key in found - {"layers"})
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("reader", [None, "sin"])
 def test_counts_are_written_where_a_metric_reads_them(run, tmp_path, monkeypatch, reader):
     seen, inner = [], spiking.fire
