@@ -1,9 +1,11 @@
 """What calibration keeps of a site's activations, and what a statistic makes of it.
 
 A site's activations go into a histogram whose bins are the float32 numbers that share their
-leading bits: every bin has the same relative width, nothing must be known of the range
-beforehand, memory is fixed, and since counts are integers the result does not depend on the order
-or size of batches and merges exactly.
+leading bits: every bin has the same relative width, and nothing must be known of the range
+beforehand. A bin keeps how many activations it has, their sum, the least and the largest of them.
+All of these are integers, since the bits that a bin's numbers do not share are one. So the result
+does not depend on the order or size of batches, and histograms merge exactly. Only the octaves
+between the smallest and the largest activation (and 1) have bins, at most 64 of them.
 
 Shape:
     Rows ``[n, channels]``, with ``channels = 1`` for one threshold a layer; thresholds
@@ -24,16 +26,22 @@ from types import ModuleType
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from snnconv.core.metadata import Facts
 from snnconv.core.registry import REGISTRIES, Registry
 
-_EXPONENTS = 64  # 2**-32 .. 2**32
+_OCTAVES = 64  # 2**-32 .. 2**32
+_ONE = 32  # the octave that 1 begins, which has bins in every histogram
 _LOWEST = (127 - 32) << 23  # the bits of 2**-32
-_CHUNK = 2**22  # activations binned at once, to bound memory
-_MOST = 2**31 - 1  # activations that an int32 can count
+_CHUNK = 2**22  # activations binned at once without a compiler, to bound memory
+_INFINITE = 0x7F800000  # the bits of infinity
+_EXAMINED = 16  # activations of a bin whose extremes are kept
+_ADDRESSED = 2**31 - 1  # activations that an int32 can index
 _APART = 40  # bins between two channels' bins: as far apart as a power of two they share cache sets
+_HALF = -(2**15)  # of the numbers of 16 bits: extremes are kept as if these had a sign
+_BESIDE = 128  # rows of one channel that are counted at the same time, at most
 
 
 def relative_error(bits: int) -> float:
@@ -44,119 +52,220 @@ def relative_error(bits: int) -> float:
 class Histogram:
     """Activations of one site, by channel or all together.
 
+    A bin leaves out the last bits of its numbers: its rests. While activations are counted, number
+    and sum of rests share a word, so that counting touches one only.
+
     Attributes:
         zeros: activations that are zero, ``[channels]`` int64.
+        minimum: of those that are not, ``[channels]`` float32, exact.
         maximum: ``[channels]`` float32, exact.
-        bits: leading bits of the mantissa that a bin keeps.
+        bits: leading bits of the mantissa that a bin keeps, 7 to 23.
+        octaves: the first and the last octave that has bins, counted from ``2**-32``.
     """
 
     def __init__(self, channels: int, bits: int) -> None:
-        self.bits = bits
-        self._counts = torch.zeros(channels, _EXPONENTS << bits, dtype=torch.int64)
-        # half as wide, so that twice as much of them is cached while activations are counted
-        self._recent = torch.zeros(channels, self._counts.shape[1] + _APART, dtype=torch.int32)
-        self._room = _MOST
+        self.bits, self.octaves = bits, (_ONE, _ONE)
         self.zeros = torch.zeros(channels, dtype=torch.int64)
+        self.minimum = torch.full((channels,), torch.inf)
         self.maximum = torch.zeros(channels)
+        self._rest = 23 - bits
+        # as many activations as leave their sum below the number's first bit, and all above 0
+        self._most = 2 ** ((62 - self._rest) // 2) - 1
+        self._shift = self._rest + (62 - self._rest) // 2
+        self._room = self._most
+        self._padding = max(_APART, _BESIDE // channels)
+        self._words, self._ends = self._nothing(channels)
+        self._held: Tensor | None = None
+
+    def _nothing(self, channels: int) -> tuple[Tensor, Tensor]:
+        bins = self._bins + self._padding
+        ends = torch.tensor([-_HALF - 1, _HALF], dtype=torch.int16).expand(channels, bins, 2)
+        return torch.zeros(channels, bins, dtype=torch.int64), ends.contiguous()
 
     @property
     def counts(self) -> Tensor:
         """Positive activations ``[channels, bins]`` int64."""
-        self._settle()
-        return self._counts
+        counts = self._words[:, : -self._padding] >> self._shift
+        return counts if self._held is None else counts + self._held[0]
 
-    @counts.setter
-    def counts(self, counts: Tensor) -> None:
-        """In place of what has been counted."""
-        self._counts, self._room = counts, _MOST
-        self._recent.zero_()
+    @property
+    def rests(self) -> Tensor:
+        """Sums of their rests as integers ``[channels, bins]`` int64."""
+        rests = self._words[:, : -self._padding] & ((1 << self._shift) - 1)
+        return rests if self._held is None else rests + self._held[1]
+
+    @property
+    def extremes(self) -> Tensor:
+        """The least and the largest rest ``[channels, bins, 2]`` int32.
+
+        Of bins with more activations than are examined, those that a bin can have; of bins without
+        any, the largest and the least that it can have.
+        """
+        kept = self._ends[:, : -self._padding].int() - _HALF
+        many = torch.tensor([0, (1 << self._rest) - 1], dtype=torch.int32)
+        return torch.where(self.counts[..., None] > _EXAMINED, many, kept)
+
+    def replace(self, counts: Tensor, rests: Tensor, extremes: Tensor) -> None:
+        """Take these, over the same octaves, in place of what has been counted."""
+        self._hold(torch.stack([counts, rests]))
+        self._ends[:, : -self._padding] = (extremes + _HALF).short()
+
+    def _hold(self, held: Tensor) -> None:
+        self._held, self._room = held, self._most
+        self._words.zero_()
 
     @property
     def relative_error(self) -> float:
         """Largest relative distance of an activation from its bin's centre."""
         return relative_error(self.bits)
 
+    @property
+    def _lowest(self) -> int:
+        """The bits of the smallest number that has a bin."""
+        return _LOWEST + (self.octaves[0] << 23)
+
+    @property
+    def _bins(self) -> int:
+        first, last = self.octaves
+        return (last + 1 - first) << self.bits
+
     def edges(self) -> Tensor:
         """Where bins begin and end, ``[bins + 1]`` float64."""
-        width = 1 << (23 - self.bits)
-        index = torch.arange(self.counts.shape[1] + 1, dtype=torch.int32)
-        return (index * width + _LOWEST).view(torch.float32).double()
+        index = torch.arange(self._bins + 1, dtype=torch.int32)
+        return ((index << self._rest) + self._lowest).view(torch.float32).double()
 
     def centres(self) -> Tensor:
         """The middle of every bin, ``[bins]`` float64."""
         edges = self.edges()
         return (edges[:-1] + edges[1:]) / 2
 
+    def sums(self) -> Tensor:
+        """The activations' sums ``[channels, bins]`` float64."""
+        edges = self.edges()
+        return self.counts * edges[:-1] + self.rests * (edges.diff() / (1 << self._rest))
+
+    def ranges(self) -> tuple[Tensor, Tensor]:
+        """Between which activations lie, ``[channels, bins]`` float64, of bins with some.
+
+        These are the least and the largest activation where a bin has few. Where it has many, they
+        are its edges, or minimum and maximum of all. But a bin of equal activations has rests whose
+        mean is an integer, as one in ``n`` has of others. So if this holds for at least half of a
+        channel's activations in bins with many, those bins are taken to hold one value each.
+        """
+        counts, rests = self.counts, self.rests
+        edges = self.edges()
+        steps = edges.diff() / (1 << self._rest)
+        many, mean = counts * (counts > _EXAMINED), rests // counts.clamp(min=1)
+        equal = (many > 0) & (mean * counts == rests)
+        equal &= ((many * equal).sum(1) * 2 >= many.sum(1))[:, None]
+        ends = torch.where(equal[..., None], mean[..., None], self.extremes)
+        least, largest = (edges[:-1] + end * steps for end in ends.unbind(-1))
+        low, high = self.minimum.double()[:, None], self.maximum.double()[:, None]
+        return torch.clamp(least, low, high), torch.clamp(largest, low, high)
+
     def update(self, rows: Tensor) -> None:
         """Add activations ``[n, channels]``, none of them negative.
 
         One that is no finite number shows in the maximum.
         """
-        channels, bins = self._counts.shape
-        rows = rows.float()
-        if (compiled := _compiled()) is not None:
-            for part in rows.split(_MOST // channels):
-                self._tally(compiled, part.contiguous())
+        channels = len(self.zeros)
+        rows = rows.float().contiguous()
+        if rows.numel() == 0:
             return
+        self.widen(*_octaves(rows))
+        if (compiled := _compiled()) is not None:
+            for part in rows.split(min(self._most, _ADDRESSED // channels)):
+                self._tally(compiled, part)
+            return
+        self.minimum = torch.minimum(self.minimum, torch.where(rows > 0, rows, torch.inf).amin(0))
         self.maximum = torch.maximum(self.maximum, rows.amax(0))
-        offsets = torch.arange(channels) * bins
+        offsets = torch.arange(channels) * self._bins
         for part in rows.split(max(1, _CHUNK // channels)):
             positive = part > 0
             self.zeros += (~positive).sum(0)
-            index = (part.contiguous().view(torch.int32) - _LOWEST) >> (23 - self.bits)
-            index = index.clamp(0, bins - 1).long() + offsets
-            self.counts += torch.bincount(index[positive], minlength=self.counts.numel()).reshape(
-                channels, bins
-            )
+            highest = self._lowest + (self._bins << self._rest) - 1
+            above = part.view(torch.int32).clamp(self._lowest, highest) - self._lowest
+            index = ((above >> self._rest) + offsets)[positive]
+            self._add(index, (above & ((1 << self._rest) - 1))[positive])
+
+    def _add(self, index: Tensor, rest: Tensor) -> None:
+        """Count activations one by one, by their place among all bins."""
+        counts, rests = self.counts, self.rests
+        count = torch.bincount(index, minlength=counts.numel())
+        total = torch.zeros_like(count).index_add_(0, index, rest.long())
+        least, largest = (extreme.flatten() for extreme in self.extremes.unbind(-1))
+        least.scatter_reduce_(0, index, rest, "amin")
+        largest.scatter_reduce_(0, index, rest, "amax")
+        extremes = torch.stack([least, largest], -1).view(*counts.shape, 2)
+        self.replace(counts + count.view_as(counts), rests + total.view_as(rests), extremes)
 
     def _tally(self, compiled: ModuleType, rows: Tensor) -> None:
-        if rows.numel() > self._room:
-            self._settle()
-        self._room -= rows.numel()
+        if len(rows) > self._room:
+            self._hold(torch.stack([self.counts, self.rests]))
+        self._room -= len(rows)
         compiled.tally(
             rows.view(-1).view(torch.int32).numpy(),
-            np.int32(_LOWEST),
-            np.int32(_LOWEST + (self._counts.shape[1] << (23 - self.bits)) - 1),
-            np.int32(23 - self.bits),
-            self._recent.numpy(),
+            np.int32(self._lowest),
+            np.int32(self._lowest + (self._bins << self._rest) - 1),
+            np.int32(self._rest),
+            np.int64(1 << self._shift),
+            np.int64(_EXAMINED << self._shift),
+            np.int32(_HALF),
+            self._bins,
+            self._words.numpy(),
+            self._ends.numpy(),
             self.zeros.numpy(),
+            self.minimum.view(torch.int32).numpy(),
             self.maximum.view(torch.int32).numpy(),
         )
 
-    def _settle(self) -> None:
-        """Make room for as many activations as a short counter holds."""
-        if self._room < _MOST:
-            self._counts = self._counts + self._recent[:, :-_APART]
-            self._recent.zero_()
-            self._room = _MOST
+    def widen(self, first: int, last: int) -> None:
+        """Have bins for these octaves, too."""
+        low, high = min(first, self.octaves[0]), max(last, self.octaves[1])
+        if (low, high) == self.octaves:
+            return
+        before, bins = (self.octaves[0] - low) << self.bits, self._bins
+        here, words, ends = slice(before, before + bins), self._words, self._ends
+        self.octaves = low, high
+        self._words, self._ends = self._nothing(len(words))
+        self._words[:, here], self._ends[:, here] = words[:, :bins], ends[:, :bins]
+        if self._held is not None:
+            self._held = F.pad(self._held, (before, self._bins - before - bins))
 
     def merge(self, other: "Histogram") -> None:
         """Add what another histogram of the same site has seen."""
-        self.counts += other.counts
+        self.widen(*other.octaves)
+        other.widen(*self.octaves)
+        least = torch.minimum(self.extremes[..., 0], other.extremes[..., 0])
+        largest = torch.maximum(self.extremes[..., 1], other.extremes[..., 1])
+        counts, rests = self.counts + other.counts, self.rests + other.rests
+        self.replace(counts, rests, torch.stack([least, largest], -1))
         self.zeros += other.zeros
+        self.minimum = torch.minimum(self.minimum, other.minimum)
         self.maximum = torch.maximum(self.maximum, other.maximum)
 
-    def quantile(self, share: float) -> Tensor:
-        """The value that this share of all activations, zeros included, does not exceed.
+    def quantile(self, share: float, zeros: bool = True) -> Tensor:
+        """The value that this share of all activations, zeros included or not, does not exceed.
 
         Returns:
             ``[channels]`` float64, within :attr:`relative_error` of the smallest such activation,
             and exact if that is the largest of all.
         """
-        total = self.counts.sum(1) + self.zeros
+        below = self.zeros if zeros else torch.zeros_like(self.zeros)
+        total = self.counts.sum(1) + below
         # less by a hair, so that 99.9 % of 1000 are 999 although 0.999 is no binary number
         rank = torch.ceil(total.double() * (share * (1 - 2**-50))).clamp(min=1)
-        cumulated = self.counts.cumsum(1) + self.zeros[:, None]
+        cumulated = self.counts.cumsum(1) + below[:, None]
         index = torch.searchsorted(cumulated.double(), rank[:, None]).squeeze(1)
         value = self.centres()[index.clamp(max=self.counts.shape[1] - 1)]
         top = self.maximum.double()
         value = torch.where(rank == total, top, torch.minimum(value, top))
-        return torch.where(rank <= self.zeros, torch.zeros_like(value), value)
+        return torch.where(rank <= below, torch.zeros_like(value), value)
 
     def mean(self) -> Tensor:
-        """The mean activation ``[channels]``, from the bins, so that no order matters."""
+        """The mean activation ``[channels]``, from the bins' sums, so that no order matters."""
         total = (self.counts.sum(1) + self.zeros).clamp(min=1)
-        return (self.counts.double() @ self.centres()) / total
+        return self.sums().sum(1) / total
 
     def share_above(self, threshold: Tensor) -> Tensor:
         """Share of activations above a threshold a channel ``[channels]``."""
@@ -177,6 +286,19 @@ class Histogram:
         counts = torch.zeros(bins, dtype=torch.float64)
         counts.index_add_(0, index.clamp(0, bins - 1), self.counts.sum(0).double())
         return edges, counts
+
+
+def _octaves(rows: Tensor) -> tuple[int, int]:
+    """The octaves of the smallest and the largest positive activation."""
+    bits, found = rows.view(-1).view(torch.int32).numpy(), np.zeros(2, np.int32)
+    if (compiled := _compiled()) is not None:
+        compiled.span(bits, found)
+    else:
+        found[:] = bits[bits > 0].min(initial=_INFINITE) - 1, bits.max()
+    if found[1] <= 0:
+        return _ONE, _ONE
+    low, high = ((int(x) - _LOWEST) >> 23 for x in (found[0] + 1, found[1]))
+    return max(0, min(low, _OCTAVES - 1)), max(0, min(high, _OCTAVES - 1))
 
 
 @functools.cache

@@ -1,15 +1,13 @@
+import numpy as np
 import pytest
 import torch
 from helpers.layers import layer
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from snnconv.calibration.calibrate import CHANNEL_BITS, LAYER_BITS
 from snnconv.calibration.histogram import Histogram
-from snnconv.calibration.statistics.mse import Params, _errors, threshold
-
-DATA = {
-    "half-normal": lambda noise: noise.relu(),
-    "log-normal": lambda noise: noise.exp(),
-    "outlier": lambda noise: torch.where(torch.arange(len(noise)) == 0, 40.0, noise.relu()),
-}
+from snnconv.calibration.statistics.mse import Params, errors, spread, threshold
 
 
 def found(activations, bits=10, **params):
@@ -25,60 +23,117 @@ def error(activations, theta, timesteps, v0):
     return ((a - quantised) ** 2).mean(-1)
 
 
-@pytest.mark.parametrize("kind", DATA)
-@pytest.mark.parametrize(
-    ("timesteps", "bits", "v0", "within"),
-    [
-        (1, 6, 0, 0.01),
-        (1, 6, 0.5, 0.01),
-        (4, 6, 0, 0.03),  # bins of 1.6 %, and counts that jump where an activation meets theta
-        (4, 6, 0.5, 0.01),
-        (32, 10, 0, 0.01),
-        (32, 10, 0.5, 0.01),
-        (128, 10, 0, 0.03),  # bins of 0.1 % against spikes of 0.8 %
-        (128, 10, 0.5, 0.01),
-    ],
-)
-def test_no_threshold_is_better(kind, timesteps, bits, v0, within):
-    activations = DATA[kind](torch.randn(8000))
-    theta = found(activations, bits, timesteps=timesteps, v0=v0)
-    candidates = torch.linspace(0, activations.max().item(), 2001)[1:, None].double()
-    others = [error(activations, some, timesteps, v0) for some in candidates.split(40)]
-    assert torch.cat(others).min() >= (1 - within) * error(activations, theta, timesteps, v0)
+def least(activations, timesteps, v0, number):
+    """The least error by brute force: many thresholds up to the maximum, and more below it."""
+    top = activations.max().item()
+    grids = torch.linspace(0, top, number + 1)[1:], torch.linspace(0.9 * top, top, number // 2)
+    candidates = torch.cat(grids).double()[:, None]
+    return min(error(activations, some, timesteps, v0).min() for some in candidates.split(100))
 
 
-DENSE = {
+def distinct(*values):
+    """Of these values each equally often, in no order."""
+    return lambda n, seeded: torch.tensor(values)[
+        torch.randint(len(values), (n,), generator=seeded)
+    ]
+
+
+KINDS = {
     "half-normal": lambda n, seeded: torch.randn(n, generator=seeded).relu(),
     "exponential": lambda n, seeded: -torch.rand(n, generator=seeded).clamp(min=1e-6).log(),
     "uniform": lambda n, seeded: torch.rand(n, generator=seeded),
-    "a tenth below 1": lambda n, seeded: 0.9 + 0.1 * torch.rand(n, generator=seeded),
+    "log-normal": lambda n, seeded: torch.randn(n, generator=seeded).mul(1.5).exp(),
+    "an outlier": lambda n, seeded: torch.randn(n, generator=seeded).relu().index_fill(0, ZERO, 40),
+    "2 % nonzero": lambda n, seeded: (
+        torch.randn(n, generator=seeded).abs() * (torch.rand(n, generator=seeded) < 0.02)
+    ),
     "a fiftieth below 1": lambda n, seeded: 0.98 + 0.02 * torch.rand(n, generator=seeded),
-    "heavy tails": lambda n, seeded: torch.randn(n, generator=seeded).mul(1.5).exp(),
+    "a tenth below 1": lambda n, seeded: 0.9 + 0.1 * torch.rand(n, generator=seeded),
+    "256 steps": lambda n, seeded: (torch.rand(n, generator=seeded) * 256).round() / 256,
+    "seven values": distinct(0.11, 0.5, 0.7, 1.31, 1.3, 2.2, 2.9),
+    "two values": distinct(0.3, 0.83),
+    "two values in one bin": distinct(1.0, 1.003),
+    "one value": distinct(0.77),
 }
+ZERO = torch.tensor([0])
+FEW = 1500, 1000  # activations, and thresholds tried by brute force
 
 
-@pytest.mark.parametrize("kind", DENSE)
-@pytest.mark.parametrize("timesteps", [1, 2, 4, 16, 64])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("timesteps", [1, 2, 5, 16, 64])
 @pytest.mark.parametrize("v0", [0, 0.5])
-def test_of_a_layer_the_error_is_within_two_percent_of_the_least(kind, timesteps, v0):
-    activations = DENSE[kind](1500, torch.Generator().manual_seed(0))
-    theta = found(activations, timesteps=timesteps, v0=v0)
-    top = activations.max().item()
-    grids = (torch.linspace(0, top, 1501)[1:], torch.linspace(0.9 * top, top, 501))
-    candidates = torch.cat(grids).double()[:, None]
-    others = [error(activations, some, timesteps, v0) for some in candidates.split(100)]
-    assert error(activations, theta, timesteps, v0) <= 1.02 * torch.cat(others).min()
+@pytest.mark.parametrize("bits", [CHANNEL_BITS, LAYER_BITS])
+def test_the_error_is_within_two_percent_of_the_least(kind, timesteps, v0, bits):
+    n, number = FEW
+    if (kind, bits) == ("a tenth below 1", CHANNEL_BITS):
+        n *= 4  # sixty activations a bin leave a chance of 3 %: see methods.md
+    activations = KINDS[kind](n, torch.Generator().manual_seed(0))
+    theta = found(activations, bits, timesteps=timesteps, v0=v0)
+    rounding = 1e-9 * (activations.double() ** 2).mean()
+    allowed = 1.02 * least(activations, timesteps, v0, number) + rounding
+    assert error(activations, theta, timesteps, v0) <= allowed
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.floats(2.0**-6, 2.0**6, width=32), min_size=1, max_size=12),
+    st.lists(st.integers(1, 40), min_size=12, max_size=12),
+    st.sampled_from([1, 2, 3, 8, 32, 64]),
+    st.sampled_from([0, 0.5]),
+    st.sampled_from([CHANNEL_BITS, LAYER_BITS]),
+)
+def test_few_values_however_often(values, often, timesteps, v0, bits):
+    """Where no two of those seen often share a bin."""
+    values, often = torch.tensor(values), torch.tensor(often[: len(values)])
+    histogram = Histogram(1, bits)
+    histogram.update(values[:, None])
+    if histogram.counts.max() > 1:
+        often = torch.ones_like(often)
+    activations = values.repeat_interleave(often)
+    theta = found(activations, bits, timesteps=timesteps, v0=v0)
+    rounding = 1e-9 * (activations.double() ** 2).mean()
+    allowed = 1.02 * least(activations, timesteps, v0, 600) + rounding
+    assert error(activations, theta, timesteps, v0) <= allowed
+
+
+@pytest.mark.parametrize("bits", [CHANNEL_BITS, LAYER_BITS])
+def test_channels_have_thresholds_of_their_own(bits):
+    rows = torch.randn(500, 4).relu() * torch.tensor([1.0, 0.1, 0.0, 7.0])
+    histogram = Histogram(4, bits)
+    histogram.update(rows)
+    together = threshold(histogram, Params(timesteps=8))
+    assert together[2] == 0
+    for channel in (0, 1, 3):
+        assert together[channel] == found(rows[:, channel], bits, timesteps=8)
 
 
 @pytest.mark.parametrize("v0", [0, 0.3, 0.5])
 @pytest.mark.parametrize("theta", [0.3, 1.0, 2.5])
 def test_the_integral_over_a_bin_is_that_of_many_activations_in_it(theta, v0):
     low, high = 0.4, 1.7
-    edges, weights = torch.tensor([high, low]).double(), torch.tensor([1.0, -1.0]).double()
     many = torch.linspace(low, high, 400_001, dtype=torch.float64)
-    given = torch.tensor([theta], dtype=torch.float64), Params(timesteps=4, v0=v0)
-    (integral,) = _errors(edges, weights, *given) / (edges[0] - edges[1])
-    torch.testing.assert_close(integral, error(many, theta, 4, v0), rtol=1e-4, atol=0)
+    bins = (np.array([float(x)]) for x in (len(many), many.sum(), low, high))
+    (total,), _ = errors(spread(*bins), np.array([theta]), Params(timesteps=4, v0=v0))
+    assert total / len(many) == pytest.approx(error(many, theta, 4, v0).item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("v0", [0, 0.5])
+@pytest.mark.parametrize("counts", [[1, 1, 1], [2, 1, 3], [3, 2, 1]])
+def test_of_up_to_three_activations_a_bin_the_error_is_exact(counts, v0):
+    values = torch.rand(6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    bins = [part + 2 * i for i, part in enumerate(values[: sum(counts)].split(counts))]
+    of = [[float(f(part)) for part in bins] for f in (len, torch.sum, torch.min, torch.max)]
+    theta = np.linspace(0.5, 6, 40)
+    total, _ = errors(spread(*map(np.array, of)), theta, Params(timesteps=4, v0=v0))
+    exact = error(torch.cat(bins), torch.from_numpy(theta)[:, None], 4, v0) * sum(counts)
+    np.testing.assert_allclose(total, exact, rtol=1e-9)
+
+
+def test_the_best_threshold_for_given_levels():
+    """Of 1 and 2.4 at levels 1 and 2: u = (1 + 2 * 2.4) / (1 + 4) = 1.16."""
+    bins = np.array([1.0, 1.0]), np.array([1.0, 2.4]), np.array([1.0, 2.4]), np.array([1.0, 2.4])
+    _, best = errors(spread(*bins), np.array([2.0]), Params(timesteps=2))
+    assert best == pytest.approx([2 * 1.16])
 
 
 @pytest.mark.parametrize("v0", [0, 0.5])
