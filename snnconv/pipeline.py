@@ -22,6 +22,7 @@ from snnconv.core.parsing import parse_pairs
 from snnconv.core.progress import Progress
 from snnconv.core.validation import parameters, spelled
 from snnconv.errors import CheckFailedError, CheckpointError, UsageError, did_you_mean, guarding
+from snnconv.neurons.base import NEURONS
 from snnconv.reports import REPORTS, PlanStep, Report, ReportReport, RunReport, read
 from snnconv.stages import run_folder
 from snnconv.stages.session import Session
@@ -181,6 +182,8 @@ def run_recipe(
         elif _unchanged(stage, config, file):
             outcome = "skipped"
             progress.say(f"{stage}: skipped, nothing it reads has changed")
+            if neuron := getattr(config, "neuron", None):
+                NEURONS.load(neuron)  # the recipe names it, so later stages may run its code
         else:
             progress.say(f"{stage}: running")
             if isinstance(config, ReportConfig):

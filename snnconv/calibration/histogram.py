@@ -21,7 +21,7 @@ Deviations:
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 
 import numpy as np
@@ -325,4 +325,11 @@ class Statistic:
     exact: bool = False
 
 
-STATISTICS: Registry[Statistic] = REGISTRIES["statistics"]
+def _fault(found: object) -> str:
+    """What is wrong with a statistic from outside."""
+    if not isinstance(found, Statistic):
+        return f"{found!r:.40}, which is no snnconv.calibration.histogram.Statistic"
+    return ""
+
+
+STATISTICS: Registry[Statistic] = replace(REGISTRIES["statistics"], fault=_fault)

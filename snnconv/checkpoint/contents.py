@@ -14,7 +14,7 @@ from snnconv.checkpoint.sealed import Broken, refuse_not_finite
 from snnconv.core.kinds import SPIKING, Kind
 from snnconv.core.metadata import CalibrationFacts, DataFacts, LineageStep, SpikingFacts
 from snnconv.core.validation import parameters
-from snnconv.errors import SnnconvError, said
+from snnconv.errors import CheckpointError, SnnconvError, said
 from snnconv.graph.ir import Graph
 from snnconv.graph.network import LARGEST_VALUE, shapes
 from snnconv.neurons.base import NEURONS, NeuronParams
@@ -77,7 +77,7 @@ class Checkpoint:
 def neuron_params(facts: SpikingFacts) -> NeuronParams:
     """The neuron's parameters, validated against its kind."""
     return parameters(
-        NEURONS.load(facts.neuron).params_type, facts.params, f"neuron '{facts.neuron}'"
+        NEURONS.recall(facts.neuron).params_type, facts.params, f"neuron '{facts.neuron}'"
     )
 
 
@@ -200,6 +200,8 @@ def check_neurons(checkpoint: Checkpoint) -> None:
         raise Broken("spike confidence at a place that is no site", "snnconv convert again")
     try:
         wanted = learned_shapes(checkpoint)
+    except CheckpointError:
+        raise  # about the code of its neurons: nothing is wrong with the file
     except (SnnconvError, ValueError) as error:
         raise Broken(
             f"neurons that there can't be ({said(error)})", "snnconv convert again"
@@ -230,7 +232,7 @@ def learned_shapes(checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:
     """
     facts = checkpoint.spiking
     assert facts is not None
-    kind, params = NEURONS.load(facts.neuron), neuron_params(facts)
+    kind, params = NEURONS.recall(facts.neuron), neuron_params(facts)
     with torch.device("meta"):
         neuron = kind(params, torch.empty(1), facts.timesteps)
         own = {name: tuple(p.shape) for name, p in neuron.named_parameters()}

@@ -26,7 +26,8 @@ class CalibrateConfig(ModelConfig, SimulationConfig, NormalisationConfig):
     example: ClassVar[str] = "snnconv calibrate network.onnx --data folder:photos"
     method: str = Field(
         default="percentile",
-        description="max, percentile, mse (snnconv ls statistics)",
+        description="max, percentile, mse (snnconv ls statistics), or file.py:NAME or "
+        "package.module:NAME, whose code is run",
         json_schema_extra=names_of("statistics"),
     )
     param: dict[str, Any] = Field(
@@ -71,7 +72,8 @@ class ConvertConfig(SimulationConfig):
     )
     neuron: str = Field(
         default="if",
-        description="if, msat, lm-ht, lm-h (snnconv ls neurons)",
+        description="if, msat, lm-ht, lm-h (snnconv ls neurons), or file.py:NAME or "
+        "package.module:NAME, whose code is run",
         json_schema_extra=names_of("neurons"),
     )
     param: dict[str, Any] = Field(
@@ -151,7 +153,8 @@ class EvaluateConfig(SimulationConfig):
     )
     metric: tuple[str, ...] = Field(
         default=METRICS,
-        description="what to measure (snnconv ls metrics); repeat the option for several",
+        description="what to measure (snnconv ls metrics), or file.py:NAME or package.module:NAME, "
+        "whose code is run; repeat the option for several",
         json_schema_extra=names_of("metrics"),
     )
     energy_ac_pj: float = Field(

@@ -102,7 +102,8 @@ class TrainConfig(OptimiserConfig, NormalisationConfig):
     )
     neuron: str | None = Field(
         default=None,
-        description="train with spiking neurons from scratch: if, msat, lm-ht, lm-h",
+        description="train with spiking neurons from scratch: if, msat, lm-ht, lm-h, or "
+        "file.py:NAME or package.module:NAME, whose code is run",
         json_schema_extra=names_of("neurons"),
     )
     param: dict[str, Any] = Field(default={}, description="NAME=VALUE of the neuron, e.g. levels=2")

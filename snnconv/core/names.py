@@ -21,7 +21,7 @@ class Called:
     """What a network is, in short words.
 
     Attributes:
-        neuron: as ``--neuron`` takes it; empty before a conversion.
+        neuron: :func:`short`; empty before a conversion.
         thresholds: ``p99.9``, ``max``; empty if there are none, or if they were given.
         channel: whether every channel has a threshold of its own.
         done: what was done to it, in that order: ``fine-tuned``, ``reparameterized``, ``trained``.
@@ -61,6 +61,11 @@ class Called:
         return _safe("-".join(word for word in words if word))
 
 
+def short(method: str) -> str:
+    """A method's name without the file or module that it is in: ``Mine`` of ``file.py:Mine``."""
+    return method.rpartition(":")[2]
+
+
 def called(
     neuron: str, calibration: Mapping[str, Any], stages: Iterable[str], confidence: bool = False
 ) -> Called:
@@ -72,7 +77,7 @@ def called(
         stages: that it went through, first to last.
         confidence: whether spike confidence acts.
     """
-    method = str(calibration.get("method") or "")
+    method = short(str(calibration.get("method") or ""))
     percentile = (calibration.get("params") or {}).get("percentile")
     if method == "percentile" and isinstance(percentile, int | float):
         method = f"p{percentile:.6g}"
@@ -80,7 +85,7 @@ def called(
     if method == "given":  # thresholds are given only where neurons are trained from scratch
         method, done = "", {"trained": None} | done
     channel = calibration.get("granularity") == "channel"
-    return Called(neuron, method, channel, tuple(done), confidence)
+    return Called(short(neuron), method, channel, tuple(done), confidence)
 
 
 def ann_stem(model: str) -> str:

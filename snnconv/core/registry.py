@@ -3,21 +3,40 @@
 A method is one file. ``--neuron lm-ht`` is ``neurons/lm_ht.py``, and the file is a method because
 it assigns ``NEURON``. Listing imports nothing. A trailing underscore lets a Python keyword be a
 file name: ``neurons/if_.py`` is ``if``.
+
+Methods come from outside, too: from an installed package by an entry point (``snnconv.neurons``),
+or as ``file.py:NAME`` and ``package.module:NAME``, whose code is run because the user names it. A
+checkpoint that names such code does not run it: that takes the user's consent.
 """
 
 import ast
 import importlib
+import os
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
-from snnconv.errors import UsageError, did_you_mean
+from snnconv.core import user_code
+from snnconv.errors import CheckpointError, UsageError, did_you_mean
 
 Method = TypeVar("Method")
 
 PACKAGE = "snnconv"
 ROOT = Path(__file__).parent.parent
+CONSENT = "SNNCONV_ALLOW"
+"""The environment variable that names code which checkpoints may run, with commas between."""
+
+
+def is_code(name: str) -> bool:
+    """Whether a method's name is that of code: ``file.py:NAME`` or ``package.module:NAME``."""
+    return ":" in name
+
+
+def _sound(found: object) -> str:
+    return ""
 
 
 @dataclass(frozen=True)
@@ -25,27 +44,66 @@ class Registry(Generic[Method]):
     """The methods of one kind.
 
     Attributes:
+        name: the plural, which ``snnconv ls`` takes: ``neurons``; entry points of installed
+            packages are in the group ``snnconv.neurons``.
         kind: the singular, for error messages: ``neuron``.
         package: the package below ``snnconv`` that has a file for each method: ``neurons``.
         attribute: what a file assigns its method to: ``NEURON``.
+        fault: what is wrong with an object as a method; empty if nothing is.
+        named: code that the user has named in this process.
     """
 
+    name: str
     kind: str
     package: str
     attribute: str
+    fault: Callable[[object], str] = _sound
+    named: dict[str, Method] = field(default_factory=dict, compare=False, repr=False)
 
     def names(self) -> list[str]:
-        """The methods' names, sorted, read from the file names."""
-        return sorted(self._files())
+        """The names of the package's own methods and of installed ones, sorted."""
+        return sorted({*self._files(), *self._installed()})
 
     def load(self, name: str) -> Method:
-        """Import one method.
+        """Import a method that the user names.
+
+        Raises:
+            UsageError: there is no method of that name, or what is there is no method.
+        """
+        if name in (files := self._files()):
+            module = importlib.import_module(f"{PACKAGE}.{self.package}.{files[name].stem}")
+            return cast(Method, getattr(module, self.attribute))
+        if is_code(name):
+            self.named[name] = self._checked(name, user_code.method(name, self.kind))
+            return self.named[name]
+        entry = self._entry(name)
+        return self._checked(name, user_code.method(entry.value, self.kind, installed=True))
+
+    def recall(self, name: str) -> Method:
+        """Import a method that a checkpoint names; run code only if the user named it.
 
         Raises:
             UsageError: there is no method of that name.
+            CheckpointError: it is code that the user did not name, or that can't be imported.
         """
-        module = importlib.import_module(f"{PACKAGE}.{self.package}.{self._file(name).stem}")
-        return cast(Method, getattr(module, self.attribute))
+        if not is_code(name):
+            return self.load(name)
+        if name in self.named:
+            return self.named[name]
+        if name not in os.environ.get(CONSENT, "").split(","):
+            raise CheckpointError(
+                f"the checkpoint needs the code of {self.kind} '{name}'",
+                "code that is not part of snnconv, and reading a checkpoint does not run it",
+                f"if you trust that code: export {CONSENT}='{name}', and run the command again",
+            )
+        try:
+            return self.load(name)
+        except UsageError as error:
+            raise CheckpointError(
+                f"the checkpoint needs the code of {self.kind} '{name}' ({error.problem})",
+                error.found,
+                error.remedy,
+            ) from error
 
     def summary(self, name: str) -> str:
         """The first line of the method's docstring, read without importing it.
@@ -53,7 +111,11 @@ class Registry(Generic[Method]):
         Raises:
             UsageError: there is no method of that name.
         """
-        source = self._file(name).read_text(encoding="utf-8")
+        files = self._files()
+        if name not in files:
+            entry = self._entry(name)
+            return f"{entry.value}, installed with {_distribution(entry)}"
+        source = files[name].read_text(encoding="utf-8")
         return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
 
     def _files(self) -> dict[str, Path]:
@@ -64,19 +126,48 @@ class Registry(Generic[Method]):
             if re.search(rf"^{self.attribute}\b.*=", file.read_text(encoding="utf-8"), re.M)
         }
 
-    def _file(self, name: str) -> Path:
-        files = self._files()
-        if name not in files:
+    def _installed(self) -> dict[str, list[EntryPoint]]:
+        found: dict[str, list[EntryPoint]] = {}
+        for entry in entry_points(group=f"{PACKAGE}.{self.name}"):
+            found.setdefault(entry.name.lower().replace("_", "-"), []).append(entry)
+        return found
+
+    def _entry(self, name: str) -> EntryPoint:
+        installed = self._installed()
+        if name not in installed:
+            known = {*self._files(), *installed}
             raise UsageError(
-                f"there is no {self.kind} of that name", f"'{name}'", did_you_mean(name, files)
+                f"there is no {self.kind} of that name", f"'{name}'", did_you_mean(name, known)
             )
-        return files[name]
+        first, *others = installed[name]
+        if any(other.value != first.value for other in others):
+            packages = ", ".join(map(_distribution, installed[name]))
+            raise UsageError(
+                f"{self.kind} '{name}' means more than one",
+                f"entry points of {packages}",
+                f"name the code: {first.value}",
+            )
+        return first
+
+    def _checked(self, name: str, found: object) -> Method:
+        if wrong := self.fault(found):
+            raise UsageError(
+                f"'{name}' is no {self.kind} that can be used",
+                wrong,
+                "see 'Adding a method': snnconv docs design",
+            )
+        return cast(Method, found)
 
 
-REGISTRIES: dict[str, Registry[Any]] = {
-    "datasets": Registry("data set", "data.datasets", "DATASET"),
-    "neurons": Registry("neuron", "neurons", "NEURON"),
-    "statistics": Registry("statistic", "calibration.statistics", "STATISTIC"),
-    "metrics": Registry("metric", "metrics", "METRIC"),
-}
-"""All registries, by the name that ``snnconv ls`` takes."""
+def _distribution(entry: EntryPoint) -> str:
+    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "an unknown package"
+
+
+_ALL: tuple[Registry[Any], ...] = (
+    Registry("datasets", "data set", "data.datasets", "DATASET"),
+    Registry("neurons", "neuron", "neurons", "NEURON"),
+    Registry("statistics", "statistic", "calibration.statistics", "STATISTIC"),
+    Registry("metrics", "metric", "metrics", "METRIC"),
+)
+REGISTRIES = {registry.name: registry for registry in _ALL}
+"""All registries, by name."""

@@ -1,4 +1,4 @@
-"""A user's own Python: ``package.module:factory`` or ``file.py:factory``, imported and called."""
+"""A user's own Python: ``package.module:NAME`` or ``file.py:NAME``, imported, and called."""
 
 import ast
 import importlib
@@ -22,7 +22,7 @@ def factory(name: str) -> Callable[..., Any]:
         UsageError: no such file, module or factory, or one that can't be imported.
     """
     where, _, attribute = name.rpartition(":")
-    module = _python_file(Path(where)) if where.endswith(".py") else _python_module(where)
+    module = _module(where)
     found = getattr(module, attribute, None)
     if not callable(found):
         known = [key for key, value in vars(module).items() if callable(value)]
@@ -32,6 +32,29 @@ def factory(name: str) -> Callable[..., Any]:
             did_you_mean(attribute, known) if known else "define a function there that makes it",
         )
     return found  # type: ignore[no-any-return]
+
+
+def method(name: str, kind: str, installed: bool = False) -> Any:
+    """The object that ``package.module:NAME`` or ``file.py:NAME`` names.
+
+    Args:
+        name: of the object.
+        kind: what it is to be, for error messages: ``neuron``.
+        installed: whether it is an installed package's, so that the working folder has no say.
+
+    Raises:
+        UsageError: no such file, module or object, or one that can't be imported.
+    """
+    where, _, attribute = name.rpartition(":")
+    module = _module(where, installed)
+    if not hasattr(module, attribute):
+        known = [key for key in vars(module) if not key.startswith("_")]
+        raise UsageError(
+            f"{where} has no {kind} '{attribute}'",
+            "nothing of that name",
+            did_you_mean(attribute, known) if known else f"define the {kind} there",
+        )
+    return getattr(module, attribute)
 
 
 def factories(file: Path) -> list[str]:
@@ -106,13 +129,20 @@ def _importable(folder: Path) -> None:
         sys.path.insert(0, str(folder))
 
 
+def _module(where: str, installed: bool = False) -> ModuleType:
+    if where.endswith(".py"):
+        return _python_file(Path(where))
+    if not installed:
+        _importable(Path.cwd())
+    return _python_module(where)
+
+
 def _python_module(where: str) -> ModuleType:
-    _importable(Path.cwd())
     try:
         return importlib.import_module(where)
     except ImportError as error:
         raise UsageError(
-            f"module '{where}' can't be imported", str(error), "install it, or name file.py:factory"
+            f"module '{where}' can't be imported", str(error), "install it, or name file.py:NAME"
         ) from error
     except (Exception, SystemExit) as error:  # whatever the user's module raises
         raise UsageError(

@@ -9,7 +9,7 @@ Shape:
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar, TypeVar
 
@@ -207,4 +207,13 @@ class Watch:
                 metric.add(name, start, column)
 
 
-METRICS: Registry[type[Metric]] = REGISTRIES["metrics"]
+def _fault(found: object) -> str:
+    """What is wrong with a metric from outside."""
+    if not (isinstance(found, type) and issubclass(found, Metric)):
+        return f"{found!r:.40}, which is no subclass of snnconv.metrics.base.Metric"
+    if missing := sorted(found.__abstractmethods__):
+        return f"a class without {', '.join(missing)}"
+    return ""
+
+
+METRICS: Registry[type[Metric]] = replace(REGISTRIES["metrics"], fault=_fault)

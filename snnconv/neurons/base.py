@@ -11,6 +11,7 @@ Shape:
 """
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import torch
@@ -149,4 +150,16 @@ class CausalNeuron(Neuron[StateType]):
         return Spikes(torch.stack(counts), torch.stack(values)), state
 
 
-NEURONS: Registry[type[Neuron[Any]]] = REGISTRIES["neurons"]
+def _fault(found: object) -> str:
+    """What is wrong with a neuron from outside."""
+    if not (isinstance(found, type) and issubclass(found, Neuron)):
+        return f"{found!r:.40}, which is no subclass of snnconv.neurons.base.Neuron"
+    if missing := sorted(found.__abstractmethods__):
+        return f"a class without {', '.join(missing)}"
+    kind = getattr(found, "params_type", None)
+    if not (isinstance(kind, type) and issubclass(kind, NeuronParams)):
+        return "no params_type, a subclass of snnconv.neurons.base.NeuronParams"
+    return ""
+
+
+NEURONS: Registry[type[Neuron[Any]]] = replace(REGISTRIES["neurons"], fault=_fault)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from snnconv.core.names import short
 from snnconv.render.figure import Run
 from snnconv.render.svg.styles import Look, run_look
 from snnconv.reports import EpochRow, EvaluateReport, FinetuneReport, TrainReport
@@ -64,6 +65,6 @@ def courses(trainings: Sequence[Trained], everybody: Sequence[Run]) -> list[Cour
 
 def _called(report: Trained) -> str:
     if report.neuron is not None:
-        return f"{report.neuron.upper()}, T = {report.timesteps}"
+        return f"{short(report.neuron).upper()}, T = {report.timesteps}"
     assert isinstance(report, TrainReport)
     return f"ANN ({report.model}, {report.activation})"

@@ -67,7 +67,7 @@ def spiking_network(
         except Broken as broken:
             problem = "the checkpoint can't be simulated"
             raise CheckpointError(problem, broken.found, broken.remedy) from broken
-    kind, params = NEURONS.load(facts.neuron), neuron_params(facts)
+    kind, params = NEURONS.recall(facts.neuron), neuron_params(facts)
     thresholds = checkpoint.thresholds()
     neurons: dict[str, Neuron[Any]] = {}
     for site in checkpoint.graph.sites:

@@ -54,6 +54,7 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
     spec = config.model or str(newest(config.run, ("ann",)) or EMBEDDED)
     ann, verdict, dataset, origin = _opened(session, config, spec, progress)
     chosen = subset(dataset.train.labels, config.samples, config.seed)
+    session.inputs += files_named(config.method)
     seen = Seen()
     with progress.task("calibrate", len(chosen)) as advance:
         calibrated = calibrate(

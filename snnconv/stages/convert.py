@@ -22,6 +22,7 @@ from snnconv.stages.run_folder import save
 from snnconv.stages.session import (
     Session,
     checkpoint_file,
+    files_named,
     fitting,
     lineage_step,
     non_spiking_share,
@@ -39,7 +40,7 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
     session = Session(config)
     file = checkpoint_file(config.checkpoint, config.run, ("calibrated",), "snnconv calibrate")
     calibrated = load(file, ["calibrated"])
-    session.inputs.append(file)
+    session.inputs += [file, *files_named(config.neuron)]
     neuron = NEURONS.load(config.neuron)
     params = parameters(neuron.params_type, config.param, f"neuron '{config.neuron}'")
     neuron(params, torch.ones(()), config.timesteps)  # refuses a T that it can't be made for

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -32,6 +33,7 @@ from snnconv.stages.session import (
     Session,
     checkpoint_file,
     data_use,
+    files_named,
     fitting,
     non_spiking_share,
     open_data,
@@ -51,10 +53,10 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
     session = Session(config)
     file = checkpoint_file(config.checkpoint, config.run, SPIKING, "snnconv convert")
     checkpoint = load(file, SPIKING)
-    session.inputs.append(file)
     facts, calibrated = checkpoint.spiking, checkpoint.calibrated
     assert facts is not None
     assert calibrated is not None
+    session.inputs += [file, *_code(facts.neuron, *config.metric)]
     params = neuron_params(facts)
     T = timesteps(facts, config.timesteps)
     shown = showings(checkpoint.data.frames, T, facts.hold)
@@ -152,6 +154,11 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
         **found.totals,
     )
     return _written(report, session, config, progress)
+
+
+def _code(*methods: str) -> list[Path]:
+    """The files of methods whose code is the user's."""
+    return [file for name in methods for file in files_named(name)]
 
 
 def _written(

@@ -73,6 +73,7 @@ def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
     session = Session(config)
     source = Path(config.model) if is_checkpoint(config.model) else None
     session.inputs += [source] if source else files_named(config.model)
+    session.inputs += files_named(config.neuron or "")
     given = load(source, ["ann", "calibrated"]) if source else None
     dataset = read_once(session, open_data(session, config, given.data if given else None))
     facts = dataset.facts

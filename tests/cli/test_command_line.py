@@ -23,7 +23,7 @@ from snnconv.errors import ExitCode, Interrupted, UsageError
 from snnconv.reports import json_schema
 from snnconv.stages import listing
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 # Names
 

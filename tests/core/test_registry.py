@@ -20,7 +20,7 @@ def drinks(tmp_path, monkeypatch):
     (folder / "notes.txt").write_text("no method")
     monkeypatch.setattr(snnconv.core.registry, "ROOT", folder.parent)
     monkeypatch.setattr(sys.modules["snnconv"], "__path__", [str(folder.parent)])
-    yield Registry[str]("drink", "drinks", "DRINK")
+    yield Registry[str]("drinks", "drink", "drinks", "DRINK")
     for name in [name for name in sys.modules if name.startswith("snnconv.drinks")]:
         del sys.modules[name]
 

@@ -1,0 +1,172 @@
+"""Methods from outside the package: from a file, from a module, from an installed distribution."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+import snnconv
+from snnconv.core.names import called
+from snnconv.core.registry import CONSENT
+from snnconv.errors import CheckpointError, UsageError
+from snnconv.metrics.base import METRICS
+from snnconv.neurons.base import NEURONS
+from snnconv.stages.listing import listing
+
+MINE = '''
+from snnconv.calibration.histogram import Statistic
+from snnconv.core.metadata import Parameters
+from snnconv.metrics.base import Figures, Metric
+from snnconv.neurons.if_ import IF
+
+
+class Mine(IF):
+    """IF neurons under another name."""
+
+
+class None_(Parameters):
+    """No parameters."""
+
+
+HALF = Statistic(None_, lambda histogram, params: histogram.maximum.double() / 2)
+
+
+class Total(Metric):
+    """All spikes of a sample."""
+
+    total = 0.0
+
+    def observe(self, name, start, spikes):
+        self.total += float(spikes.counts.sum())
+
+    def figures(self, found):
+        return Figures({"spikes_seen_per_sample": self.total / self.samples})
+
+
+class Unfinished(Metric):
+    """Without figures."""
+
+
+NUMBER = 3
+'''
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with a user's methods, in which nothing was named yet."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "mine.py").write_text(MINE)
+    monkeypatch.delenv(CONSENT, raising=False)
+    NEURONS.named.clear()
+    yield tmp_path
+    NEURONS.named.clear()
+    METRICS.named.clear()
+
+
+@pytest.fixture
+def converted(folder):
+    snnconv.calibrate(method="mine.py:HALF", samples=32)
+    snnconv.convert(neuron="mine.py:Mine", timesteps=4)
+    return folder / "snnconv-run" / "converted.safetensors"
+
+
+def test_a_users_methods_go_from_calibration_to_evaluation(converted):
+    assert converted.with_name("calibrated-HALF.safetensors").exists()
+    assert converted.with_name("converted-Mine-HALF-T4.safetensors").exists()
+    report = snnconv.evaluate(limit=20, metric=("accuracy", "firing-rate", "mine.py:Total"))
+    assert report.neuron == "mine.py:Mine"
+    assert report.label == "MINE HALF"
+    assert report.model_extra["spikes_seen_per_sample"] == pytest.approx(report.spikes_per_sample)
+    assert {"mine.py"} <= {entry.path for entry in report.lineage.inputs}
+    snnconv.convert(neuron="if", timesteps=4)
+    again = snnconv.evaluate(limit=20, metric=("accuracy", "firing-rate"))
+    assert (again.accuracy, again.spikes_per_sample) == (report.accuracy, report.spikes_per_sample)
+
+
+def test_a_checkpoint_runs_no_code_unless_the_user_names_it(converted, monkeypatch):
+    NEURONS.named.clear()  # as in another process
+    (converted.parents[1] / "mine.py").write_text("raise SystemExit('this code was run')")
+    with pytest.raises(CheckpointError) as caught:
+        snnconv.load(converted)
+    assert "mine.py:Mine" in caught.value.problem
+    assert f"export {CONSENT}='mine.py:Mine'" in caught.value.remedy
+    monkeypatch.setenv(CONSENT, "other.py:Mine,mine.py:Mine")
+    with pytest.raises(CheckpointError, match="this code was run"):
+        snnconv.load(converted)
+    (converted.parents[1] / "mine.py").write_text(MINE)
+    assert snnconv.load(converted).spiking.neuron == "mine.py:Mine"
+
+
+def test_a_recipe_that_skips_a_conversion_still_names_its_neuron(folder):
+    (folder / "recipe.toml").write_text(
+        "[calibrate]\nsamples = 32\n[convert]\nneuron = 'mine.py:Mine'\ntimesteps = 4\n"
+        "[evaluate]\nlimit = 20\nmetric = ['accuracy']\n"
+    )
+    command = [sys.executable, "-m", "snnconv", "run", "recipe.toml", "--json"]
+    outcomes = []
+    for extra in ([], ["--set", "evaluate.limit=10"]):
+        done = subprocess.run([*command, *extra], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        outcomes.append([step["outcome"] for step in json.loads(done.stdout)["steps"]])
+    assert outcomes == [["run"] * 3, ["skipped", "skipped", "run"]]
+
+
+@pytest.mark.parametrize(
+    ("registry", "name", "said"),
+    [
+        (NEURONS, "mine.py:Min", "mine.py has no neuron 'Min'"),
+        (NEURONS, "mine.py:NUMBER", "3, which is no subclass of snnconv.neurons.base.Neuron"),
+        (NEURONS, "mine.py:HALF", "which is no subclass of snnconv.neurons.base.Neuron"),
+        (NEURONS, "yours.py:Mine", "no such file"),
+        (NEURONS, "no.module:Mine", "can't be imported"),
+        (METRICS, "mine.py:Unfinished", "a class without figures"),
+        (METRICS, "broken.py:Total", "SyntaxError"),
+    ],
+)
+def test_what_can_not_be_used_says_why(folder, registry, name, said):
+    (folder / "broken.py").write_text("class")
+    with pytest.raises(UsageError, match=said.replace("(", r"\(")):
+        registry.load(name)
+    assert name not in registry.named
+
+
+@pytest.fixture
+def installed(folder, monkeypatch):
+    """A distribution with entry points, as pip would install it."""
+    site = folder / "site"
+    info = site / "theirs-1.2.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.2\n")
+    (info / "entry_points.txt").write_text(
+        "[snnconv.neurons]\nMy_Own = theirs_neurons:Mine\nif = theirs_neurons:Mine\n"
+    )
+    (site / "theirs_neurons.py").write_text(MINE)
+    monkeypatch.syspath_prepend(str(site))
+    yield
+    sys.modules.pop("theirs_neurons", None)
+
+
+def test_an_installed_package_adds_methods_and_replaces_none(installed):
+    rows = {item.name: item.summary for item in listing("neurons").items}
+    assert rows["my-own"] == "theirs_neurons:Mine, installed with theirs 1.2"
+    assert rows["if"] == "Integrate-and-fire neuron with soft reset."
+    assert "theirs_neurons" not in sys.modules
+    assert NEURONS.load("if").__module__ == "snnconv.neurons.if_"
+    assert NEURONS.recall("my-own").__name__ == "Mine"
+
+
+def test_one_name_of_two_packages_is_refused(installed, folder):
+    info = folder / "site" / "others-3.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: others\nVersion: 3\n")
+    (info / "entry_points.txt").write_text("[snnconv.neurons]\nmy-own = others:Mine\n")
+    with pytest.raises(UsageError, match="means more than one"):
+        NEURONS.load("my-own")
+
+
+def test_labels_and_files_have_the_short_name():
+    name = called("models/mine.py:Mine", {"method": "stats.own:HALF", "params": {}}, ["convert"])
+    assert name.label == "MINE HALF"
+    assert name.stem("converted", 4) == "converted-Mine-HALF-T4"
