@@ -12,6 +12,7 @@ process keeps its random state, its number of threads and its TF32 settings.
 ['2', '6', '9', '13']
 """
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -163,6 +164,10 @@ def calibrate(
         UnsupportedError: operations that can't be converted, or data that does not fit.
         CheckFailedError: the imported graph does not compute what the network does.
 
+    Warns:
+        UserWarning: the ANN's accuracy is near chance, or the normalisation does not fit the data;
+            ``report.warnings`` has the texts.
+
     >>> snnconv.calibrate(samples=100).method
     'percentile'
     """
@@ -171,7 +176,10 @@ def calibrate(
     with runtime.host_kept():
         if isinstance(model, nn.Module):
             chosen = chosen.model_copy(update={"model": str(_written(model, chosen))})
-        return _calibrate.run(chosen)
+        report = _calibrate.run(chosen)
+    for text in report.warnings:  # the command prints them
+        warnings.warn(text, stacklevel=2)
+    return report
 
 
 def _written(module: nn.Module, config: CalibrateConfig) -> Path:

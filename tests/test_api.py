@@ -272,3 +272,10 @@ def test_the_same_bytes_from_python_and_from_the_command_line(tmp_path):
     subprocess.run([sys.executable, "-m", "snnconv", *words.split()], cwd=tmp_path, check=True)
     python, command = (tmp_path / f"{name}.safetensors" for name in ("python", "command"))
     assert python.read_bytes() == command.read_bytes()
+
+
+def test_what_calibration_warns_of_reaches_python():
+    """A network that knows nothing: the command prints the same texts."""
+    with pytest.warns(UserWarning, match="near chance for 10 classes") as caught:
+        report = snnconv.calibrate(tiny(), samples=200)
+    assert [str(one.message) for one in caught] == report.warnings
