@@ -139,6 +139,7 @@ def test_stages_do_not_know_each_other():
             assert {name for name in own if name.startswith("stages.")} <= {
                 "stages.session",
                 "stages.run_folder",
+                "stages.outputs",
             }, module
 
 

@@ -207,7 +207,7 @@ def read_program(file):
 
 
 def evaluations(folder):
-    from render.examples import evaluation
+    from helpers.examples import evaluation
 
     yield reports.canonical(evaluation()).encode()
 

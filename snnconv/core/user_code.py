@@ -10,6 +10,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
+
+from snnconv.core.validation import reason
 from snnconv.errors import SnnconvError, UnsupportedError, UsageError, did_you_mean, said
 
 Made = TypeVar("Made")
@@ -110,6 +113,10 @@ def call(
         made = maker(**options)
     except SnnconvError:
         raise
+    except ValidationError as error:  # of one of this tool's own models
+        raise UnsupportedError(
+            f"'{spec}' gives no {what}", reason(error), f"mend it in the function that {spec} names"
+        ) from error
     except (Exception, SystemExit) as error:  # whatever the user's factory raises
         raise UnsupportedError(
             f"'{spec}' gives no {what}",

@@ -106,13 +106,28 @@ def refusal(
         error: what it says.
         what: a field's name as the message is to call it.
     """
-    first = error.errors()[0]
-    name = ".".join(str(part) for part in first["loc"]) or "together"
-    template = _REMEDIES.get(first["type"])
-    message = first["msg"][:1].lower() + first["msg"][1:]
-    allowed = template.format(**first.get("ctx", {})) if template else message
+    first, name = error.errors()[0], _field(error)
     field = model.model_fields.get(str(first["loc"][0])) if first["loc"] else None
+    allowed = _allowed(first)
     if field and first["type"] == "literal_error":
         allowed = did_you_mean(str(first["input"]), choices(field))
     means = f" ({field.description})" if field and field.description else ""
     return UsageError(f"{what(name)} can't be taken", f"{first['input']!r}", allowed + means)
+
+
+def reason(error: ValidationError) -> str:
+    """The first thing wrong with the values of a model, in one line: ``std.0 is 0.0: ...``."""
+    first = error.errors()[0]
+    value = "" if first["type"] == "missing" else f" is {first['input']!r:.100}"
+    return f"{error.title}: {_field(error)}{value}: {_allowed(first)}"
+
+
+def _field(error: ValidationError) -> str:
+    return ".".join(str(part) for part in error.errors()[0]["loc"]) or "together"
+
+
+def _allowed(first: Mapping[str, Any]) -> str:
+    """What a value may be, of an error of pydantic's."""
+    template = _REMEDIES.get(first["type"])
+    message: str = first["msg"][:1].lower() + first["msg"][1:]
+    return template.format(**first.get("ctx", {})) if template else message

@@ -2,6 +2,7 @@
 
 import pickle
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from snnconv.checkpoint import KEY
 from snnconv.errors import CheckpointError, said
+from snnconv.frontends.archives import refuse_packed
 from snnconv.frontends.foreign import PLAIN_STATE_DICT, recognised, whole_network
 from snnconv.frontends.statedict import fit
 
@@ -107,6 +109,9 @@ def _other_kind(file: Path) -> tuple[str, str] | None:
 
 def _unpickled(file: Path) -> Any:
     """The tensors of a file, and what they lie in; other objects of code are inert."""
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            refuse_packed(archive, file.stat().st_size)
     try:
         others = get_unsafe_globals_in_checkpoint(str(file))
     except ValueError:  # not in a zip archive, as of old

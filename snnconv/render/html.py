@@ -7,7 +7,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from snnconv.core.uncertainty import interval
-from snnconv.render import figures_errors, figures_layers, figures_steps, provenance, units
+from snnconv.render import figures_errors, figures_layers, figures_steps, marks, provenance, units
 from snnconv.render.compare import BOLD, comparable, differences, last, quantities, verdict
 from snnconv.render.courses import Course, Trained, courses
 from snnconv.render.figure import MANY, Figure, Run, runs
@@ -187,6 +187,7 @@ def html(evaluations: Sequence[EvaluateReport], trainings: Sequence[Trained] = (
     trained = courses(trainings, everybody)
     parts = sections(everybody, trained) if everybody else []
     return environment.get_template("report.html.j2").render(
+        title=Markup(marks.HTML),
         runs=everybody,
         keys=[_key(run.look) for run in everybody],
         groups={q.group: [each for each in found if each.group == q.group] for q in found},

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from itertools import zip_longest
 
-from snnconv.render import provenance, units
+from snnconv.render import marks, provenance, units
 from snnconv.render.compare import BOLD, Quantity, comparable, differences, quantities, verdict
 from snnconv.render.layers import layer_table
 from snnconv.render.naming import drawn, labels
@@ -90,7 +90,7 @@ def _glossary(evaluations: Sequence[EvaluateReport]) -> list[str]:
 
 def markdown(evaluations: Sequence[EvaluateReport]) -> str:
     """The comparison, then every run with its layers and where it comes from."""
-    parts = ["# Spiking networks, evaluated by snnconv"]
+    parts = [marks.MARKDOWN]
     if not evaluations:
         return f"{parts[0]}\n\nNo evaluations.\n"
     first = evaluations[0]

@@ -25,7 +25,7 @@ from snnconv.frontends.torch.capture import Verdict
 from snnconv.graph.obstacles import refuse_obstacles
 from snnconv.reports import CalibrateReport, ImportRow, NormalisationUse, SiteRow
 from snnconv.simulation.build import sin_ratios, spiking_network
-from snnconv.stages.run_folder import newest, save
+from snnconv.stages.run_folder import newest
 from snnconv.stages.session import (
     Session,
     data_use,
@@ -69,7 +69,7 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
     _warn(session, config, ann, dataset, chosen, seen, progress)
     step = lineage_step("calibrate", session.inputs[0] if is_checkpoint(spec) else None, config)
     calibrated = replace(calibrated, lineage=(*ann.lineage, step))
-    files = save(calibrated, config.run, config.out)
+    files = session.save(calibrated, progress)
     sin, paths = _simulated(session, config, calibrated, dataset, progress)
     facts, thresholds = calibrated.calibrated, calibrated.thresholds()
     assert facts is not None

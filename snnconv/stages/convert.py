@@ -18,7 +18,6 @@ from snnconv.graph.roles import cumulative
 from snnconv.neurons.base import NEURONS
 from snnconv.reports import ConvertReport
 from snnconv.simulation.build import confident_sites, measure_confidence, spiking_network
-from snnconv.stages.run_folder import save
 from snnconv.stages.session import (
     Session,
     checkpoint_file,
@@ -86,7 +85,7 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
         converted = replace(
             converted, spiking=converted.spiking.model_copy(update={"confidence": confidence})
         )
-    files = save(converted, config.run, config.out)
+    files = session.save(converted, progress)
 
     graph = converted.graph
     return session.report(

@@ -15,7 +15,6 @@ from snnconv.engine.memory import Portion
 from snnconv.reports import FinetuneReport
 from snnconv.simulation.build import learned, spiking_network, timesteps, trained_directly
 from snnconv.simulation.network import SpikingNetwork
-from snnconv.stages.run_folder import save
 from snnconv.stages.session import (
     Session,
     checkpoint_file,
@@ -89,7 +88,7 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
     )
     last = _holding(made, snn)
     snn.load_state_dict(course.best)
-    files = save(_holding(made, snn), config.run, config.out, last)
+    files = session.save(_holding(made, snn), progress, last)
     assert course.start is not None
     rows, held_out = course.rows, len(parts.validation)
     at_end = rows[-1].accuracy if rows else course.start.accuracy

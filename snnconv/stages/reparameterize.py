@@ -29,7 +29,6 @@ from snnconv.reports import Difference, ReparameterizeReport, WindowRow
 from snnconv.simulation.build import learned, setup, spiking_network
 from snnconv.simulation.network import SpikingNetwork
 from snnconv.simulation.simulate import simulate
-from snnconv.stages.run_folder import save
 from snnconv.stages.session import (
     Session,
     checkpoint_file,
@@ -94,7 +93,7 @@ def run(config: ReparameterizeConfig, progress: Progress | None = None) -> Repar
             f"accuracy {accuracy[1]:.2%}, where it was {accuracy[0]:.2%}",
             "allow more with --tolerance POINTS, or convert with fewer levels",
         )
-    files = save(after, config.run, config.out)
+    files = session.save(after, progress)
     assert after.spiking is not None
     return session.report(
         ReparameterizeReport,

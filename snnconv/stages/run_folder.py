@@ -58,9 +58,9 @@ def save(
     """
     found = out or run / file_name(checkpoint.kind)
     content = encoded(checkpoint, found)
-    files = [found] if out else [_own(checkpoint, content, run), found]
     if out is None:
-        _settle(found, content)
+        _settle(found, content)  # first, so that it takes the name which is free until then
+    files = [found] if out else [_own(checkpoint, content, run), found]
     beside = [file.with_stem(last_epoch(file.stem)) for file in files] if last else []
     rest = encoded(last, beside[0]) if last else b""
     for file in beside:
@@ -68,6 +68,14 @@ def save(
     for file in files:
         write_atomically(file, content)
     return [*files, *beside]
+
+
+def kept_as(file: Path, digest: str) -> Path:
+    """The file with this content: this one, or one beside it if this one has been replaced."""
+    if sha256(file) == digest:
+        return file
+    beside = sorted(file.parent.glob(f"{file.stem}-*{file.suffix}"))
+    return next((each for each in beside if sha256(each) == digest), file)
 
 
 def describe(checkpoint: Checkpoint) -> Called:

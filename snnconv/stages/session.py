@@ -9,11 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnconv.checkpoint import Checkpoint, kind_of, sha256
-from snnconv.config import STAGES, DataConfig, NormalisationConfig, OptimiserConfig, StageConfig
+from snnconv.checkpoint import Checkpoint, sha256
+from snnconv.config import DataConfig, NormalisationConfig, OptimiserConfig, StageConfig
 from snnconv.core import distributed, runtime
-from snnconv.core.bounds import parsed_json
-from snnconv.core.files import refuse_unwritable, sweep, write_atomically
+from snnconv.core.files import sweep, write_atomically
 from snnconv.core.kinds import Kind, file_name
 from snnconv.core.metadata import DataFacts, LineageStep
 from snnconv.core.progress import Progress
@@ -37,6 +36,8 @@ from snnconv.reports import (
     canonical,
 )
 from snnconv.simulation.network import SpikingNetwork
+from snnconv.stages import run_folder
+from snnconv.stages.outputs import refuse_outputs
 from snnconv.stages.run_folder import newest, report_beside
 from snnconv.training.history import Files
 
@@ -57,9 +58,10 @@ class Session:
     warnings: list[str] = field(default_factory=list)
     started: float = field(default_factory=time.perf_counter)
     bound: runtime.Bound | None = None
+    _read: list[FileHash] | None = None  # what inputs were before outputs were written
 
     def __post_init__(self) -> None:
-        _refuse_outputs(self.config)
+        refuse_outputs(self.config)
         sweep(self.config.run)
         runtime.prepare(self.config.seed, self.config.threads)
         self.device = runtime.device(self.config.device)
@@ -69,6 +71,23 @@ class Session:
         """Say what may be wrong, now and in the report."""
         self.warnings.append(text)
         progress.say(f"warning: {text}")
+
+    def save(
+        self, checkpoint: Checkpoint, progress: Progress, last: Checkpoint | None = None
+    ) -> list[Path]:
+        """Write the stage's checkpoint, as :func:`run_folder.save` does.
+
+        A new checkpoint takes the plain name of its kind, which may be the name of an input. The
+        input keeps its own name then, and the user is told which.
+        """
+        self._read = [_hashed(path) for path in self.inputs]
+        out = getattr(self.config, "out", None)
+        files = run_folder.save(checkpoint, self.config.run, out, last)
+        for read in self._read:
+            kept = run_folder.kept_as(Path(read.path), read.sha256)
+            if kept != Path(read.path):
+                progress.say(f"{read.path} is the new checkpoint now; the one it was is {kept}")
+        return files
 
     def report(
         self, kind: type[ReportType], files: list[Path], outputs: list[Path], /, **fields: Any
@@ -89,7 +108,7 @@ class Session:
             stage=kind.name,
             config=self.config.model_dump(mode="json"),
             lineage=Lineage(
-                inputs=[_hashed(path) for path in self.inputs],
+                inputs=self._read or [_hashed(path) for path in self.inputs],
                 parent_report_sha256=sha256(beside) if beside else None,
                 outputs=[_hashed(path) for path in outputs],
             ),
@@ -115,56 +134,6 @@ class Session:
         for file in files:
             write_atomically(file, content)
         distributed.wait()  # or the next stage would not find it
-
-
-def _refuse_outputs(config: StageConfig) -> None:
-    """Refuse an ``--out`` under which a file would be lost that is not the stage's own.
-
-    Raises:
-        UsageError: it, or what is written beside it, is a file that the stage reads, a checkpoint
-            or a report of another stage, or no file of this tool's.
-    """
-    out: Path | None = getattr(config, "out", None)
-    if out is None:
-        return
-    stage = next((name for name, kind in STAGES.items() if isinstance(config, kind)), "")
-    report = out.with_suffix(".json")
-    given = [getattr(config, name, None) for name in ("checkpoint", "model", "weights")]
-    read = [Path(path) for path in (*given, *getattr(config, "evaluations", ())) if path]
-    for file in {out, report}:
-        refuse_unwritable(file)
-        if not file.exists() or file.stat().st_size == 0:
-            continue
-        if any(path.exists() and path.samefile(file) for path in read):
-            found = "a file that the stage reads"
-        elif file.suffix == ".json" and (other := _stage_of(file)) != stage:
-            found = f"a report of {other}" if other else "a file that is no report"
-        elif file.suffix == ".safetensors" and (kind := kind_of(file)) not in _KINDS[stage]:
-            found = f"a checkpoint of kind {kind}" if kind else "a file that is no checkpoint"
-        else:
-            continue
-        raise UsageError(f"{file} would be lost", f"--out {out}, and {found} there", _OTHER)
-
-
-_OTHER = "name another file: --out"
-_KINDS: dict[str, tuple[Kind, ...]] = {
-    "train": ("ann", "calibrated", "trained"),
-    "calibrate": ("calibrated",),
-    "convert": ("converted",),
-    "finetune": ("finetuned",),
-    "reparameterize": ("reparameterized",),
-}
-"""The kinds of checkpoint that a stage writes."""
-
-
-def _stage_of(file: Path) -> str | None:
-    """The stage whose report is in a file, if one is."""
-    try:
-        data = parsed_json(file.read_bytes())
-    except ValueError:
-        return None
-    stage = data.get("stage") if isinstance(data, dict) else None
-    return stage if isinstance(stage, str) and "schema" in data else None
 
 
 def _memory(session: Session, kind: type[Report]) -> dict[str, float | None]:

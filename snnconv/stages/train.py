@@ -34,7 +34,6 @@ from snnconv.neurons.base import NEURONS
 from snnconv.reports import TrainReport
 from snnconv.simulation.build import learned, spiking_network
 from snnconv.simulation.network import SpikingNetwork
-from snnconv.stages.run_folder import save
 from snnconv.stages.session import (
     Session,
     course_files,
@@ -119,7 +118,7 @@ def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
         _refuse_lost(thresholds(made.graph, made.network))
         made = _calibrated(made, dataset, sample, session, progress)
     step = lineage_step("train", source, config)
-    files = save(replace(made, lineage=(*made.lineage, step)), config.run, config.out)
+    files = session.save(replace(made, lineage=(*made.lineage, step)), progress)
     done = session.report(
         TrainReport,
         report_files(config, "train", config.out, files),

@@ -87,6 +87,12 @@ def nothing():
 def fails():
     raise RuntimeError("out of luck")
 
+def wrong():
+    return DataFacts(spec="x", shape=(1,), classes=("a",), mean=(0.5,), std=(0.0,))
+
+def lacking():
+    return DataFacts(spec="x", shape=(1,), classes=("a",), mean=(0.5,))
+
 def explains():
     raise UsageError("no luck", "none", "try again")
 """
@@ -131,6 +137,8 @@ def test_a_factory(where):
         ("sets.py:make?m=3", UsageError, "options of 'sets.py:make.*\n.*argument 'm'"),
         ("sets.py:nothing", UnsupportedError, "'sets.py:nothing' gives no data set\n.*a NoneType"),
         ("sets.py:fails", UnsupportedError, "found: RuntimeError: out of luck"),
+        ("sets.py:wrong", UnsupportedError, "DataFacts: std.0 is 0.0: give more than 0"),
+        ("sets.py:lacking", UnsupportedError, "DataFacts: std: field required"),
         ("sets.py:explains", UsageError, "no luck"),
         ("sets.py:make?n=0", UnsupportedError, "an empty train split"),
         (

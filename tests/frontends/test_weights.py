@@ -2,6 +2,7 @@ import argparse
 import functools
 import os
 import re
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -384,3 +385,17 @@ def test_a_truncated_file(share, tmp_path_factory):
     whole = file.read_bytes()
     file.write_bytes(whole[: int(share * len(whole))])
     refused(trained, file)
+
+
+def test_an_archive_that_unpacks_to_any_size_is_refused_before(tmp_path):
+    module, packed = nn.Linear(2, 2), tmp_path / "packed.pt"
+    torch.save(module.state_dict(), tmp_path / "plain.pt")
+    with (
+        zipfile.ZipFile(tmp_path / "plain.pt") as plain,
+        zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
+        for entry in plain.infolist():
+            archive.writestr(entry.filename, plain.read(entry))
+        archive.writestr("archive/data/9", bytes(2**26))
+    with pytest.raises(CheckpointError, match="compressed entries"):
+        read_weights(module, packed)

@@ -1,11 +1,12 @@
 """``--out``: under it no file is lost that is not the stage's own, and links are followed."""
 
 import json
+import shutil
 
 import pytest
 from helpers.commands import done, files, here, refused
 
-from snnconv.checkpoint import load
+from snnconv.checkpoint import load, sha256
 from snnconv.errors import ExitCode
 
 
@@ -31,15 +32,75 @@ def run(tmp_path_factory):
         (["evaluate", "--out", "mine.json"], "no report"),
         (["convert", "--out", "mine.safetensors"], "no report"),
         (["convert", "--out", "weights.safetensors"], "no checkpoint"),
+        (["report", "--out", "notes.html"], "no page of a report"),
+        (["report", "--out", "mine.html"], "no report"),
+        (["report", "--out", "page.html"], "no page of a report"),
     ],
 )
 def test_a_file_that_is_not_the_stages_own(words, found, run, monkeypatch):
     monkeypatch.chdir(run)
     (run / "mine.json").write_text('{"stage": "convert"}')
     (run / "weights.safetensors").write_bytes(b"x" * 20)
+    (run / "notes.md").write_text("# Notes\n")
+    (run / "page.html").write_text("<title>mine</title>")
     before = files(run)
     refused(here(*words), ExitCode.USAGE, "would be lost", found, "--out")
     assert files(run) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "found"),
+    [
+        (["convert"], "converted.safetensors", "no checkpoint"),
+        (["convert"], "convert.json", "no report"),
+        (["evaluate", "--limit", 5], "evaluate.json", "no report"),
+        (["report"], "report.md", "no page of a report"),
+        (["report"], "report.html", "no page of a report"),
+        (["report"], "report.json", "no report"),
+    ],
+)
+def test_a_foreign_file_under_a_default_name(words, name, found, run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(run / "snnconv-run", "snnconv-run")
+    (tmp_path / "snnconv-run" / "convert.json").unlink()  # it would tell that convert wrote it
+    (tmp_path / "snnconv-run" / name).write_text('{"mine": [1, 2, 3]}')
+    before = files(tmp_path)
+    refused(here(*words), ExitCode.USAGE, f"{name} would be lost", found, "--run")
+    assert files(tmp_path) == before
+
+
+def test_a_report_replaces_its_own_pages(run, monkeypatch):
+    monkeypatch.chdir(run)
+    for out in ([], ["--out", "pages.html"]):
+        for _ in range(2):
+            done("report", *out)
+
+
+STAGES_OVER_THEIR_INPUT = [
+    ("finetuned", ["finetune", "--epochs", 1, "--limit", 40]),
+    ("ann", ["train", "--epochs", 1, "--limit", 40]),
+    ("calibrated", ["train", "--epochs", 1, "--limit", 40, "--activation", "qcfs"]),
+]
+
+
+@pytest.mark.parametrize(("kind", "words"), STAGES_OVER_THEIR_INPUT)
+def test_an_input_under_the_default_name_stays_under_its_own(kind, words, run, tmp_path):
+    stage, *options = words
+    first = {"finetune": run / "snnconv-run/converted.safetensors", "train": "mlp"}[stage]
+    where = ("--run", tmp_path)
+    done(stage, first, *options, *where)
+    file = tmp_path / f"{kind}.safetensors"
+    content, digest = file.read_bytes(), sha256(file)
+    for own in tmp_path.glob(f"{kind}-*"):  # as an earlier version left it, without its own name
+        own.unlink()
+    said = done(stage, file, *options, "--seed", 5, *where).err
+    assert file.read_bytes() != content
+    (kept,) = (own for own in tmp_path.glob(f"{kind}-*") if own.read_bytes() == content)
+    assert "is the new checkpoint now" in " ".join(said.split())
+    assert kept.name in said.replace("\n", "")
+    report = json.loads((tmp_path / f"{stage}.json").read_text())
+    assert report["lineage"]["inputs"][0]["sha256"] == digest
+    assert report["lineage"]["outputs"][0]["sha256"] == sha256(file)
 
 
 def test_output_over_input(run, monkeypatch):

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from snnconv.core.bounds import parsed_json
 from snnconv.errors import UnsupportedError, UsageError, said
+from snnconv.frontends.archives import refuse_packed
 
 VERSION = 8  # of the schema: torch 2.8 and newer write it, into archives of this layout
 MALFORMED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
@@ -100,12 +101,10 @@ def _read(file: Path, archive: zipfile.ZipFile) -> Archive:
 
 def _root(archive: zipfile.ZipFile, size: int) -> str:
     """The folder that everything lies in, after a look at whether entries are what torch writes."""
-    entries = archive.infolist()
-    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-        raise ValueError("compressed entries, which torch does not write")
-    if sum(entry.file_size for entry in entries) > size:
-        raise ValueError("entries that hold more than the file")
-    (marker,) = [e.filename for e in entries if e.filename.endswith("/archive_format")] or [""]
+    refuse_packed(archive, size)
+    (marker,) = [
+        e.filename for e in archive.infolist() if e.filename.endswith("/archive_format")
+    ] or [""]
     if not marker or archive.read(marker) != b"pt2":
         raise ValueError("no archive of a program")
     return marker.removesuffix("archive_format")

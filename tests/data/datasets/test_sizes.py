@@ -84,7 +84,11 @@ def test_an_array_larger_than_memory(monkeypatch):
 
 @pytest.mark.parametrize(
     ("place", "value", "found"),
-    [(10, b"\x63\x00", "compression"), (8, b"\x01\x00", "encrypted|password"), (6, b"m\x00", "")],
+    [
+        (10, b"\x63\x00", "compression"),
+        (8, b"\x01\x00", "encrypted|password"),
+        (6, b"m\x00", "zip file version 10"),
+    ],
 )
 def test_an_entry_of_an_archive(place, value, found):
     write()

@@ -1,0 +1,118 @@
+"""Files that a stage must not replace: what is not its own is refused before any work."""
+
+from pathlib import Path
+from typing import Any
+
+from snnconv.checkpoint import kind_of
+from snnconv.config import STAGES, StageConfig, TrainConfig
+from snnconv.core.bounds import parsed_json
+from snnconv.core.files import refuse_unwritable
+from snnconv.core.kinds import Kind, file_name
+from snnconv.errors import CheckpointError, UsageError
+from snnconv.render import marks
+from snnconv.reports import REPORTS, read
+
+_KINDS: dict[str, tuple[Kind, ...]] = {
+    "train": ("ann", "calibrated", "trained"),
+    "calibrate": ("calibrated",),
+    "convert": ("converted",),
+    "finetune": ("finetuned",),
+    "reparameterize": ("reparameterized",),
+}
+"""The kinds of checkpoint that a stage writes."""
+
+_HEAD = 4096  # bytes of a page in which its mark stands
+_MARKS = {".html": marks.HTML.encode(), ".md": marks.MARKDOWN.encode()}
+"""What only pages of ``report`` have in their heads."""
+
+
+def refuse_outputs(config: StageConfig) -> None:
+    """Refuse to work towards a file if another file, which is not the stage's own, would be lost.
+
+    A checkpoint that is read and has the plain name of its kind is no obstacle: its content stays
+    under a name of its own (:mod:`snnconv.stages.run_folder`).
+
+    Raises:
+        UsageError: an output is a file that ``--out`` would replace although the stage reads it,
+            a checkpoint or a report of another stage, or no file of this tool's.
+    """
+    if "out" not in type(config).model_fields:
+        return
+    stage = next(name for name, kind in STAGES.items() if isinstance(config, kind))
+    out: Path | None = getattr(config, "out", None)
+    given = [getattr(config, name, None) for name in ("checkpoint", "model", "weights")]
+    inputs = [Path(path) for path in (*given, *getattr(config, "evaluations", ())) if path]
+    for file in _outputs(config, stage, out):
+        refuse_unwritable(file)
+        if not file.exists() or file.stat().st_size == 0:
+            continue
+        if out and any(path.exists() and path.samefile(file) for path in inputs):
+            found = "a file that the stage reads"
+        elif other := _foreign(file, stage, named=bool(out)):
+            found = other
+        else:
+            continue
+        if out:
+            where, remedy = f"--out {out}", "name another file: --out"
+        else:
+            where, remedy = f"--run {config.run}", "move it, or name another folder: --run DIR"
+        raise UsageError(f"{file} would be lost", f"{where}, and {found} there", remedy)
+
+
+def _outputs(config: StageConfig, stage: str, out: Path | None) -> list[Path]:
+    """What a stage writes, but for files whose names say what is in them."""
+    if stage == "report":
+        page = out or config.run / "report.html"
+        return [page, page.with_suffix(".md"), page.with_suffix(".json")]
+    if out:
+        return [out, out.with_suffix(".json")]
+    kinds = (config.kind,) if isinstance(config, TrainConfig) else _KINDS.get(stage, ())
+    files = [config.run / file_name(kind) for kind in kinds]
+    return [*files, config.run / f"{stage}.json"]
+
+
+def _foreign(file: Path, stage: str, named: bool) -> str:
+    """What a file is, if it is not the stage's own.
+
+    Under a default name, what can't be read at all may be the stage's own file that was damaged.
+    """
+    match file.suffix:
+        case ".json":
+            data = _json(file)
+            other = _stage_of(data)
+            if other == stage or (not data and not named):
+                return ""
+            return f"a report of {other}" if other else "a file that is no report"
+        case ".safetensors":
+            kind = kind_of(file)
+            if kind in _KINDS.get(stage, ()) or (kind is None and _was_written(file, stage)):
+                return ""
+            return f"a checkpoint of kind {kind}" if kind else "a file that is no checkpoint"
+        case suffix if stage == "report":
+            with file.open("rb") as stream:
+                own = _MARKS.get(suffix, _MARKS[".html"]) in stream.read(_HEAD)
+            return "" if own else "a file that is no page of a report"
+    return ""
+
+
+def _was_written(file: Path, stage: str) -> bool:
+    """Whether a stage has written a file there, which was damaged since then."""
+    try:
+        report = read(file.with_name(f"{stage}.json"), REPORTS[stage])
+    except CheckpointError:  # none, or none that can be read
+        return False
+    return any(Path(output.path).name == file.name for output in report.lineage.outputs)
+
+
+def _stage_of(data: Any) -> str | None:
+    """The stage whose report this is, if it is one."""
+    stage = data.get("stage") if isinstance(data, dict) else None
+    return stage if isinstance(stage, str) and "schema" in data else None
+
+
+def _json(file: Path) -> Any:
+    """What a file says in JSON; None if that can't be read."""
+    try:
+        return parsed_json(file.read_bytes())
+    except ValueError:
+        return None
