@@ -85,7 +85,10 @@ def _foreign(file: Path, stage: str, named: bool) -> str:
             return f"a report of {other}" if other else "a file that is no report"
         case ".safetensors":
             kind = kind_of(file)
-            if kind in _KINDS.get(stage, ()) or (kind is None and _was_written(file, stage)):
+            if kind in _KINDS.get(stage, ()):
+                return ""
+            # under a default name a checkpoint is kept, and what is damaged may be the stage's own
+            if not named and (kind or _was_written(file, stage)):
                 return ""
             return f"a checkpoint of kind {kind}" if kind else "a file that is no checkpoint"
         case suffix if stage == "report":
