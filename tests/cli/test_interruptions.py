@@ -114,7 +114,7 @@ def test_a_signal_while_torch_is_imported(tmp_path):
 
 def test_an_ignored_hangup_stays_ignored(tmp_path):
     """Under nohup."""
-    code = "import signal\nfrom snnconv import interruption\ninterruption.at_start()\n"
+    code = "import signal\nfrom snnconv.core import interruption\ninterruption.at_start()\n"
     code += "interruption.at_work()\nassert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN\n"
     code += "assert signal.getsignal(signal.SIGTERM) is interruption._interrupt\n"
     subprocess.run(
