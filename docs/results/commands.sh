@@ -10,7 +10,7 @@
 #   docs/results/commands.sh hybrid NETWORK     QCFS, then LM-HT and LM-H: at the start, fine-tuned, reparameterized
 #   docs/results/commands.sh slices NETWORK     online training in slices of time, T = 8
 #   docs/results/commands.sh direct NETWORK     LM-HT and IF trained from scratch
-#   docs/results/commands.sh speech             M5 on spoken commands, T = 256
+#   docs/results/commands.sh speech             M5 on spoken commands, T = 64
 #   docs/results/commands.sh text               an LSTM on Debian's package descriptions, T = 256
 #   docs/results/commands.sh levels NETWORK     LM-HT as converted, without fine-tuning: all 10,000
 #   docs/results/commands.sh events             recordings of an event camera: minutes, not hours
@@ -126,10 +126,10 @@ speech() { # espeak-ng has to be installed
     --epochs 5 --lr 0.05 --threads "$threads" --run "$runs/speech"
   thresholds speech
   mkdir -p "$results/speech"
-  row speech m5-if-max-v0 max 256 1620 --neuron if --param v0=0 -- "${lean[@]}"
-  row speech m5-msat-max max 256 1620 --neuron msat -- "${lean[@]}"
-  row speech m5-if-percentile percentile 256 1620 --neuron if -- "${lean[@]}"
-  row speech m5-msat-percentile percentile 256 1620 --neuron msat --param v0=0.5 -- "${lean[@]}"
+  row speech m5-if-max-v0 max 64 1620 --neuron if --param v0=0 -- "${lean[@]}"
+  row speech m5-msat-max max 64 1620 --neuron msat -- "${lean[@]}"
+  row speech m5-if-percentile percentile 64 1620 --neuron if -- "${lean[@]}"
+  row speech m5-msat-percentile percentile 64 1620 --neuron msat --param v0=0.5 -- "${lean[@]}"
 }
 
 text() {
