@@ -359,8 +359,10 @@ def misplaced(node: Node, shapes: Sequence[tuple[int, ...]], tensors: Tensors) -
     if node.op in ("slice", "take"):
         kind = attributes.Slice if node.op == "slice" else attributes.Take
         places, dim = kind.model_validate(node.attrs).places(), node.attrs["dim"]
-        if dim > len(shape) or not 0 <= min(places) <= max(places) < shape[dim - 1]:
-            return f"places {min(places)} to {max(places)} of axis {dim}"
+        # a range may name 10**9 places, and its ends are all that counts
+        ends = (places[0], places[-1]) if isinstance(places, range) else places
+        if dim > len(shape) or not 0 <= min(ends) <= max(ends) < shape[dim - 1]:
+            return f"places {min(ends)} to {max(ends)} of axis {dim}"
     if node.op in ("batch_norm", "group_norm", "qcfs"):
         sizes = {tuple(t.shape) for role, t in tensors.items() if role != "batches"}
         known = {shape[:1]} | ({(1,), ()} if node.op == "qcfs" else set())

@@ -121,8 +121,8 @@ def some_tensor(rng, tensors):
             tensors[name] = tensors[rng.choice(sorted(tensors))].clone()
 
 
-def evaluated(rng, run, documents):
-    """Change a checkpoint, seal it, and evaluate what loads: whether it did."""
+def evaluated(rng, run, documents, share):
+    """Change a checkpoint, seal it, load it, and evaluate a share of what loads: whether it did."""
     document, tensors = copy.deepcopy(rng.choice(documents))
     # nodes first, while they are nodes
     for what in sorted(rng.random() for _ in range(rng.choice((1, 1, 1, 2, 4)))):
@@ -141,6 +141,8 @@ def evaluated(rng, run, documents):
         loaded = snnconv.load(file)
         if loaded.spiking is None or loaded.spiking.timesteps > 64:
             return False
+        if rng.random() >= share:
+            return True
         snnconv.evaluate(file, data=f"npz:{run}/data.npz", run=run, limit=2, metric=("accuracy",))
     except UnforeseenError:
         raise
@@ -149,13 +151,13 @@ def evaluated(rng, run, documents):
     return True
 
 
-def fuzz(made, count, seed):
+def fuzz(made, count, seed, share=1.0):
     run, documents = made
     taken = 0
     for k in range(count):
         started = time.perf_counter()
         try:
-            taken += evaluated(random.Random(seed + k), run, documents)
+            taken += evaluated(random.Random(seed + k), run, documents, share)
         except Exception as error:
             raise AssertionError(f"mutation {seed + k}: {type(error).__name__}") from error
         assert time.perf_counter() - started < LONGEST, f"mutation {seed + k}"
@@ -169,4 +171,4 @@ def test_made_up_checkpoints_are_refused_or_evaluated(made):
 
 @pytest.mark.long
 def test_many_made_up_checkpoints_are_refused_or_evaluated(made):
-    fuzz(made, 8000, 10_000)
+    fuzz(made, 2000, 10_000, share=0.25)

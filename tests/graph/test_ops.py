@@ -7,8 +7,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from snnconv.graph.ir import SITES
-from snnconv.graph.ops import OPS, Role
+from snnconv.graph.ir import SITES, Node
+from snnconv.graph.ops import OPS, Role, misplaced
 
 RANKS = [1, 2, 3]
 
@@ -455,3 +455,9 @@ def test_what_is_sliced_off_reaches_nothing_and_what_is_copied_reaches_more():
     assert driven("pad", {"pad": [-1, 1], "mode": "constant"}, (1, 3)).tolist() == [[0, 1, 1]]
     assert driven("pad", {"pad": [2, 1], "mode": "replicate"}, (1, 3)).tolist() == [[3, 1, 2]]
     assert driven("upsample", {"size": [5]}, (1, 2)).tolist() == [[3, 2]]
+
+
+def test_a_slice_of_very_many_places_is_refused_at_once():
+    node = Node("s", "slice", ("x",), {"dim": 1, "start": 0, "stop": 2**31 - 1, "step": 1}, {})
+    found = misplaced(node, [(3,)], {})
+    assert found == f"places 0 to {2**31 - 2} of axis 1"

@@ -205,3 +205,10 @@ def test_panels_do_not_write_over_one_another(top, width):
 def test_odd_histograms_draw(panel):
     drawn = histogram_plot("h", "T", "D", [panel], [("threshold", Look("s1"))], 352)
     assert all(map(math.isfinite, coordinates(ElementTree.fromstring(drawn))))
+
+
+def test_a_number_beyond_all_bounds_has_no_place_on_a_logarithmic_scale():
+    scale = log("log10", [1e-320, 1.0, 10.0, 1e300], 0.04)
+    assert 0.9 < scale.lo < 1.0 < 10.0 < scale.hi < 11.0
+    assert not scale.holds(1e-320)
+    assert not scale.holds(1e300)

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from snnconv.core.bounds import LARGEST, SMALLEST
+
 Kind = Literal["linear", "log2", "log10"]
 
 
@@ -40,7 +42,9 @@ class Scale:
 
     def holds(self, value: float | None) -> bool:
         """Whether a value has a place on this scale at all."""
-        return value is not None and math.isfinite(value) and (self.kind == "linear" or value > 0)
+        if value is None or not math.isfinite(value):
+            return False
+        return self.kind == "linear" or SMALLEST <= value <= LARGEST
 
     def within(self, value: float | None) -> bool:
         """Whether a value lies between both ends, or on one."""
@@ -113,8 +117,8 @@ def linear(
 
 
 def log(kind: Kind, values: Iterable[float | None], room: float = 0.0) -> Scale:
-    """A logarithmic scale of all positive values, with ``room`` at both ends as a share."""
-    known = [v for v in finite(values) if v > 0]
+    """A logarithmic scale of the values within bounds, with ``room`` at both ends as a share."""
+    known = [v for v in finite(values) if SMALLEST <= v <= LARGEST]
     low, high = min(known, default=1.0), max(known, default=1.0)
     if high <= low * (1 + 1e-9):
         return Scale(kind, low / math.sqrt(2), low * math.sqrt(2))
