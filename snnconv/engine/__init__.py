@@ -1,1 +1,1 @@
-"""How simulation and training are made fast: the rest of the package does not know it."""
+"""How simulation and training are made fast: the same spikes, in less time."""
