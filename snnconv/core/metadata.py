@@ -2,12 +2,12 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from snnconv.core.bounds import COUNT, SEED, STEPS, bounded
 
 Count = Annotated[int, Field(ge=1, le=COUNT)]
-Positive = Annotated[float, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0), AfterValidator(bounded)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 

@@ -13,11 +13,15 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 LARGEST = 2**31 - 1
 """Of a whole number in an attribute."""
 
+FLOAT32 = 3.4e38
+"""Of any other number: what float32 holds, which the graph computes in."""
+
 Size = Annotated[int, Field(strict=True, ge=1, le=LARGEST)]
 Whole = Annotated[int, Field(strict=True, ge=0, le=LARGEST)]
 Offset = Annotated[int, Field(strict=True, ge=-LARGEST, le=LARGEST)]
 Axis = Annotated[int, Field(strict=True, ge=1, le=16, description="never 0, the batch")]
-Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Number = Annotated[float, Field(strict=True, ge=-FLOAT32, le=FLOAT32)]
+Ceiling = Annotated[float, Field(strict=True, gt=0, le=FLOAT32)]
 Share = Annotated[float, Field(strict=True, ge=0, le=1)]
 Small = Annotated[float, Field(strict=True, ge=0, le=1e6)]
 Flag = Annotated[bool, Field(strict=True)]
@@ -64,14 +68,14 @@ class Affine(Attributes):
 class Relu(Attributes):
     """Ceiling None: there is none."""
 
-    ceiling: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] | None
+    ceiling: Ceiling | None
 
 
 class Qcfs(Attributes):
     """Of a quantized activation."""
 
     levels: Annotated[int, Field(strict=True, ge=1, le=2**16)]
-    ceiling: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] | None = None
+    ceiling: Ceiling | None = None
 
 
 class Pool(Attributes):

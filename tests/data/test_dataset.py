@@ -339,3 +339,11 @@ def test_a_dataset_is_frozen():
     data = Dataset(facts(), split(), split())
     with pytest.raises(AttributeError):
         data.train = split()
+
+
+@pytest.mark.parametrize("name", ["scale", "std"])
+def test_facts_that_no_float32_can_divide_by_are_refused(name):
+    given = {"spec": "x", "shape": (1,), "classes": ("a",), "mean": (0.0,), "std": (1.0,)}
+    tiny = 1e-320 if name == "scale" else (1e-320,)
+    with pytest.raises(ValueError, match=rf"{name}(.|\n)*1e-30"):
+        DataFacts(**given | {name: tiny})

@@ -7,6 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from snnconv.graph import attributes
 from snnconv.graph.ir import SITES, Node
 from snnconv.graph.ops import OPS, Role, misplaced
 
@@ -461,3 +462,10 @@ def test_a_slice_of_very_many_places_is_refused_at_once():
     node = Node("s", "slice", ("x",), {"dim": 1, "start": 0, "stop": 2**31 - 1, "step": 1}, {})
     found = misplaced(node, [(3,)], {})
     assert found == f"places 0 to {2**31 - 2} of axis 1"
+
+
+@pytest.mark.parametrize("ceiling", [1e39, 10**300, float("inf"), float("nan"), 0.0])
+def test_a_ceiling_that_float32_does_not_hold_is_refused(ceiling):
+    with pytest.raises(ValueError, match="ceiling"):
+        attributes.Relu.model_validate({"ceiling": ceiling})
+    assert attributes.Relu.model_validate({"ceiling": 3e38}).ceiling == 3e38
