@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from snnconv.checkpoint import load
 from snnconv.cli import app
 from snnconv.config import STAGES, CalibrateConfig, DemoConfig, DoctorConfig, InspectConfig
 from snnconv.errors import ExitCode
+from snnconv.frontends.open import EMBEDDED
 from snnconv.graph.remedies import ANALOG
 from snnconv.reports import REPORTS, ListReport, json_schema
 
@@ -314,8 +316,7 @@ def test_a_traceback_is_for_who_asks(tmp_path):
 def test_an_interrupt_leaves_files_as_they_were(tmp_path):
     folder = tmp_path / "snnconv-run"
     folder.mkdir()
-    (folder / "ann.safetensors").write_bytes(b"old")
-    (folder / "train.json").write_text("{}")
+    shutil.copy(EMBEDDED, folder / "ann.safetensors")
     before = files(tmp_path)
     running = subprocess.Popen(
         [sys.executable, "-m", "snnconv", "train", "--epochs", "1000", "--limit", "200"],
