@@ -138,7 +138,8 @@ def describe(histogram: Histogram, theta: Tensor) -> SiteFacts:
     return SiteFacts(
         threshold=float(theta.double().mean()),
         max=float(histogram.maximum.max()),
-        mean=float((histogram.mean() * weight).sum()),
+        # further digits are float32's rounding, which another batch or process changes
+        mean=float(f"{float((histogram.mean() * weight).sum()):.6g}"),
         zero_share=float(histogram.zeros.sum() / total.sum()),
         clipped_share=float((histogram.share_above(theta) * weight).sum()),
     )
