@@ -25,7 +25,7 @@ from snnconv.errors import CheckFailedError, CheckpointError, UsageError, did_yo
 from snnconv.neurons.base import NEURONS
 from snnconv.reports import REPORTS, PlanStep, Report, ReportReport, RunReport, read
 from snnconv.stages import run_folder
-from snnconv.stages.session import Session
+from snnconv.stages.session import Session, report_file
 
 _SHARED = ("run", "seed", "device", "threads")
 _HOW = "see the recipes in docs/usage.md"
@@ -148,7 +148,7 @@ def plan(
             out = getattr(config, "out", None)
             previous = str(out or config.run / file_name(kind))
         if stage == "evaluate":
-            evaluation = _report_file(stage, config)
+            evaluation = report_file(config, stage, getattr(config, "out", None))
         planned.append((stage, config))
     if not planned:
         raise UsageError(f"recipe {recipe} can't be run", "no stage in it", _HOW)
@@ -176,7 +176,7 @@ def run_recipe(
     session = Session(planned[0][1])
     steps = []
     for stage, config in planned:
-        file = _report_file(stage, config)
+        file = report_file(config, stage, getattr(config, "out", None))
         if dry_run:
             outcome = "planned"
         elif _unchanged(stage, config, file):
@@ -204,11 +204,6 @@ def run_recipe(
     return session.report(
         RunReport, [] if dry_run else [planned[0][1].run / "run.json"], [], steps=steps
     )
-
-
-def _report_file(stage: str, config: StageConfig) -> Path:
-    out: Path | None = getattr(config, "out", None)
-    return config.run / f"{stage}.json" if out is None else out.with_suffix(".json")
 
 
 def _refuse_failed(stage: str, done: Report) -> None:
