@@ -26,7 +26,7 @@ LAYERS = (
     ("engine",),
     ("calibration", "metrics"),
     ("simulation",),
-    ("training",),
+    ("testing", "training"),
     ("stages",),
     ("pipeline",),
     ("api",),
@@ -47,6 +47,7 @@ BROAD = {
     "frontends/torch/capture.py": 3,  # a user's forward, run, traced and exported
     "data/datasets/folder.py": 1,  # a foreign image file
     "core/user_code.py": 3,  # a user's factory, module and file
+    "testing/base.py": 1,  # a user's method, asked for a law
     "frontends/weights.py": 1,  # a foreign weights file
     "frontends/onnx/crosscheck.py": 1,  # a foreign runtime on a foreign file
     "frontends/pt2/importer.py": 1,  # operators of a foreign file on what it gives them

@@ -11,6 +11,7 @@ Shape:
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
@@ -39,7 +40,14 @@ class Spikes(NamedTuple):
 
 
 class NeuronParams(Parameters):
-    """Parameters of a neuron; potentials are in units of theta."""
+    """Parameters of a neuron; potentials are in units of theta.
+
+    Attributes:
+        examples: settings, beside the defaults, for which tests check the laws of neurons; if there
+            are none, tests take each alternative of each switch alone.
+    """
+
+    examples: ClassVar[tuple[Mapping[str, Any], ...]] = ()
 
     @property
     def fixed(self) -> bool:
@@ -59,12 +67,14 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
         causal: whether step t depends on steps up to t only, so that a simulation may come in
             chunks; a neuron that is not must see all T steps at once.
         levels: the most spikes of one neuron at one step.
+        signed: whether spikes may be negative, so that counts lie in ``-levels..levels``.
         remembers: whether the state holds the currents of all steps before.
     """
 
     params_type: ClassVar[type[NeuronParams]]
     causal: bool = True
     levels: int = 1
+    signed: bool = False
     remembers: bool = False
     threshold: Tensor
 
@@ -102,6 +112,30 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
     def amplitude(self) -> Tensor | None:
         """What each spike of a count carries, ``[]``, ``[1]`` or ``[C]``; none if they differ."""
         return None
+
+    def membrane(self, state: StateType) -> Tensor | None:
+        """The membrane potential in a state, ``[B, *N]``; none if it has no ``potential``.
+
+        With :meth:`charge` and :meth:`retention`, a layer as it was made obeys ``v[t] =
+        retention[t]*v[t-1] + charge[t] - values[t]``.
+        """
+        potential: Tensor | None = getattr(state, "potential", None)
+        return potential
+
+    def charge(self, currents: Tensor) -> Tensor:
+        """What each step adds to the membrane potential, for all steps' currents ``[T, B, *N]``."""
+        return currents
+
+    def retention(self) -> Tensor:
+        """The share of the membrane potential that each step keeps, ``[1]`` or ``[T]``."""
+        return torch.ones(1)
+
+    def gain(self, timesteps: int) -> float:
+        """The largest gradient of the sum of a neuron's values by one of its currents.
+
+        It is 1 at most if gradients pass through the reset, however many steps there are.
+        """
+        return 1.0
 
     def averages(self) -> bool:
         """Whether each step is given the mean of all steps' currents, and nothing else of them."""

@@ -31,6 +31,7 @@ from snnconv.neurons.surrogate import spike
 class Params(NeuronParams):
     """Of the IF neuron."""
 
+    examples = ({"v0": 0},)
     v0: float = Field(0.5, ge=0, lt=1, description="initial potential, units of theta")
 
 

@@ -36,6 +36,7 @@ from snnconv.neurons.surrogate import spike
 class Params(NeuronParams):
     """Of the LM-H neuron."""
 
+    examples = ({"scalars": "step", "v0": 0}, {"reset": "through"})
     v0: float = Field(0.5, ge=0, lt=1, description="initial potential of the soma, units of theta")
     leak: float = Field(
         1.0, gt=0.5, lt=1.5, description="lambda_S at the start: 1 is IF, less is LIF"
@@ -92,6 +93,18 @@ class LMH(CausalNeuron[State]):
         """All somata at v0, all dendrites at 0."""
         soma = self.everywhere(self.params.v0 * self.theta(sample), sample)
         return State(self.everywhere(sample.new_zeros(()), sample), soma, 0)
+
+    def membrane(self, state: State) -> Tensor:
+        """The soma's potential."""
+        return state.soma
+
+    def retention(self) -> Tensor:
+        """Lambda_S ``[1 or T]``; the law holds where no current comes from the dendrite's past."""
+        return self.scalars()[:, 2]
+
+    def gain(self, timesteps: int) -> float:
+        """If the reset is detached, a current counts for each later step again."""
+        return float(timesteps) if self.params.reset == "detached" else 1.0
 
     def row(self, steps: int) -> int:
         """Which scalars act after so many steps."""

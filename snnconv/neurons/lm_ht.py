@@ -42,6 +42,11 @@ _LARGEST = 4096
 class Params(NeuronParams):
     """Of the LM-HT neuron."""
 
+    examples = (
+        {"levels": 1, "omega": "identity", "v0": 0},
+        {"levels": 4, "omega": "bounded", "reset": "through"},
+        {"levels": 3, "omega": "causal", "leaks": "step"},
+    )
     levels: int = Field(2, ge=1, le=LEVELS, description="L, levels of the threshold")
     omega: Literal["uniform", "identity", "bounded", "causal"] = Field(
         "uniform",
@@ -117,6 +122,14 @@ class LMHT(Neuron[State]):
     def retention(self) -> Tensor:
         """Lambda ``[T]``."""
         return (torch.sigmoid(self.alpha) + 0.5).expand(self.timesteps)
+
+    def charge(self, currents: Tensor) -> Tensor:
+        """``J``: the currents of all steps, mixed by Omega."""
+        return self.mix(currents, len(currents))
+
+    def gain(self, timesteps: int) -> float:
+        """All that Omega makes of one current."""
+        return self.matrix().detach().sum(0).max().item()
 
     def learnables(self) -> dict[str, Tensor]:
         """Omega, of a causal one what is not zero for good, and lambda within its bounds."""

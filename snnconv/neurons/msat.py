@@ -47,6 +47,14 @@ PRESETS: dict[str, dict[str, float]] = {
 class Params(NeuronParams):
     """Of the MSAT neuron; a preset sets what is not given itself."""
 
+    examples = (
+        {"dtt": False},
+        {"det": False},
+        {"dtt": False, "det": False},
+        {"preset": "resnet34", "depolarization": "input", "v0": 0.25},
+        {"preset": "resnet20", "det": False, "v0": 0.5},
+        {"k_a": 0.5, "k_i": 2, "c": 1, "tau_mp": 2, "tau_rd": 0.25, "v_t": -0.5},
+    )
     preset: Literal["vgg16", "resnet20", "resnet34"] = Field("vgg16", description="Table 2 column")
     alpha: float = Field(0.03, description="slope of DTT left of its bend")
     k_a: float = Field(1.0, ge=0, description="height of DTT's bend")
@@ -87,6 +95,10 @@ class MSAT(CausalNeuron[State]):
         """All neurons at v0."""
         start = self.everywhere(self.params.v0 * self.theta(sample), sample)
         return State(start, start, self.everywhere(sample.new_zeros(()), sample), 0)
+
+    def membrane(self, state: State) -> Tensor:
+        """The potential after firing."""
+        return state.after
 
     def step(
         self, current: Tensor, state: State, keep: Tensor | None

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from helpers.layers import RESIDUAL, VARIANTS, layer, parts, same
+from helpers.layers import VARIANTS, layer, parts, same
 
 from snnconv.engine.dispatch import kernels, run
 from snnconv.engine.neurons.fused import FUSED
@@ -134,7 +134,7 @@ def test_only_some_results_need_a_gradient(name, params):
     for wanted in (
         lambda s, end: s.values[2],
         lambda s, end: s.counts[1],
-        lambda s, end: RESIDUAL[name](end),
+        lambda s, end: neurons.membrane(end),
     ):
         grads = []
         for how in (run, by_itself):
@@ -199,4 +199,4 @@ def test_currents_of_another_type_than_the_threshold_keep_theirs(name, params):
     currents = torch.randn(3, 2, 30).double().requires_grad_()
     spikes, state = run(neurons, currents, None, None)
     (gradient,) = torch.autograd.grad(spikes.values.sum(), currents)
-    assert {x.dtype for x in (*spikes, RESIDUAL[name](state), gradient)} == {torch.float64}
+    assert {x.dtype for x in (*spikes, neurons.membrane(state), gradient)} == {torch.float64}

@@ -1,0 +1,105 @@
+"""What a law is: a statement about every method of a kind, which code can check.
+
+A law is a function of a subject, for example of a neuron with its settings. It returns if the law
+holds, and raises ``AssertionError`` if it does not. A case is one law for one subject.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from snnconv.core.registry import Registry
+from snnconv.errors import said
+
+Subject = TypeVar("Subject")
+
+
+class Check(Protocol):
+    """A function of a subject that raises ``AssertionError`` if its law does not hold."""
+
+    __name__: str
+    __doc__: str | None
+
+    def __call__(self, subject: Any, /) -> None:
+        """Check the law."""
+
+
+def _always(subject: Any) -> str:
+    return ""
+
+
+@dataclass(frozen=True)
+class Law(Generic[Subject]):
+    """A law of a kind of methods.
+
+    Attributes:
+        check: whether a subject obeys it.
+        unless: why the law can't be asked of a subject; empty if it can.
+    """
+
+    check: Check
+    unless: Callable[[Subject], str] = _always
+
+    @property
+    def name(self) -> str:
+        """The law in words."""
+        return self.check.__name__.replace("_", " ")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One law for one subject; call it to check the law.
+
+    Attributes:
+        law: which.
+        subject: of which the law is asked.
+        setting: what sets the subject apart from others of the same method.
+        left_out: why the law can't be asked of the subject; empty if it can.
+    """
+
+    law: Law[Any]
+    subject: Any
+    setting: str
+    left_out: str
+
+    def __call__(self) -> None:
+        """Check the law.
+
+        Raises:
+            AssertionError: it does not hold.
+        """
+        self.law.check(self.subject)
+
+    def __str__(self) -> str:
+        return f"{self.law.name} [{self.setting}]" if self.setting else self.law.name
+
+    def broken(self) -> str:
+        """What is wrong in words, whatever the method raises; empty if the law holds."""
+        try:
+            self()
+        except Exception as error:  # whatever the user's method raises
+            notes = "\n".join(getattr(error, "__notes__", ()))
+            return f"{said(error)}\n{notes}".strip()
+        return ""
+
+
+@dataclass(frozen=True)
+class Kind(Generic[Subject]):
+    """A kind of methods and the laws that they obey.
+
+    Attributes:
+        registry: of the kind.
+        laws: that every method of the kind obeys.
+        subjects: of a method, the subjects to ask for each law, each with the words that set it
+            apart.
+    """
+
+    registry: Registry[Any]
+    laws: tuple[Law[Subject], ...]
+    subjects: Callable[[Any], Iterable[tuple[str, Subject]]]
+
+    def cases(self, method: Any) -> Iterator[Case]:
+        """Each law for each subject of a method."""
+        for law in self.laws:
+            for setting, subject in self.subjects(method):
+                yield Case(law, subject, setting, law.unless(subject))

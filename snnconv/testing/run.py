@@ -1,0 +1,104 @@
+"""Find a method's kind, and ask the method for the laws of that kind."""
+
+import importlib
+from typing import Any
+
+from snnconv.core import user_code
+from snnconv.core.registry import REGISTRIES, is_code
+from snnconv.errors import CheckFailedError, UsageError, did_you_mean
+from snnconv.testing.base import Case, Kind
+
+KINDS = ("neurons",)
+"""The registries whose methods have laws; the laws lie in the file of the same name."""
+
+
+def laws(method: Any, kind: str | None = None) -> list[Case]:
+    """All laws that can be asked of a method, each a function without arguments.
+
+    Args:
+        method: a class or object; or a name, as options of commands take it: ``lm-ht``,
+            ``file.py:NAME`` or ``package.module:NAME``.
+        kind: the method's registry, ``neurons``, ``statistics`` or ``metrics``; if not given, the
+            kind is that which the method fits.
+
+    Raises:
+        UsageError: there is no such method, or it is of no kind that has laws.
+    """
+    return [case for case in every_case(method, kind) if not case.left_out]
+
+
+def every_case(method: Any, kind: str | None = None) -> list[Case]:
+    """As :func:`laws`, with those that can't be asked of this method."""
+    kinds = [_kind(name) for name in ([kind] if kind else KINDS)]
+    if isinstance(method, str) and not is_code(method):
+        kinds = [found for found in kinds if method in found.registry.names()]
+        if not kinds:
+            known = [name for found in map(_kind, KINDS) for name in found.registry.names()]
+            raise UsageError(
+                "there is no method of that name", f"'{method}'", did_you_mean(method, known)
+            )
+        method = kinds[0].registry.load(method)
+    name = method if isinstance(method, str) else repr(method)
+    if isinstance(method, str):
+        method = user_code.method(method, "method")
+    faults = {found.registry.kind: found.registry.fault(method) for found in kinds}
+    for found in kinds:
+        if not faults[found.registry.kind]:
+            return list(found.cases(method))
+    raise UsageError(
+        f"{name} is no method that has laws",
+        "; ".join(f"no {word}: {fault}" for word, fault in faults.items()),
+        "see 'Adding a method': snnconv docs design",
+    )
+
+
+def check(method: Any, kind: str | None = None) -> None:
+    """Ask a method for every law of its kind.
+
+    Args:
+        method: as :func:`laws` takes it.
+        kind: as :func:`laws` takes it.
+
+    Raises:
+        UsageError: there is no such method, or it is of no kind that has laws.
+        CheckFailedError: some laws do not hold; the error names all of them.
+    """
+    asked = laws(method, kind)
+    broken = {str(case): wrong for case in asked if (wrong := case.broken())}
+    if broken:
+        raise CheckFailedError(
+            f"{len(broken)} of {len(asked)} laws do not hold for {method}",
+            "\n".join(f"{law}: {wrong}" for law, wrong in broken.items()),
+            "mend the first, and check again",
+        )
+
+
+def check_neuron(method: Any) -> None:
+    """:func:`check` a subclass of :class:`snnconv.neurons.base.Neuron`, or the name of one."""
+    check(method, "neurons")
+
+
+def check_statistic(method: Any) -> None:
+    """:func:`check` a :class:`snnconv.calibration.histogram.Statistic`, or the name of one."""
+    check(method, "statistics")
+
+
+def check_metric(method: Any) -> None:
+    """:func:`check` a subclass of :class:`snnconv.metrics.base.Metric`, or the name of one."""
+    check(method, "metrics")
+
+
+def _kind(name: str) -> Kind[Any]:
+    if name not in REGISTRIES or name not in KINDS:
+        raise UsageError("there are no laws of that kind", f"'{name}'", did_you_mean(name, KINDS))
+    try:
+        kind: Kind[Any] = importlib.import_module(f"snnconv.testing.{name}").KIND
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] == "hypothesis":
+            raise UsageError(
+                "laws can't be checked",
+                "hypothesis is not installed",
+                "pip install 'snnconv[testing]'",
+            ) from error
+        raise
+    return kind
