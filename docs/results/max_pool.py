@@ -50,7 +50,7 @@ def currents() -> dict[str, Tensor]:
 def measure(site: str, x: Tensor, window: tuple[int, int, int]) -> dict:
     """One pooling of the spikes of one site."""
     pool, spikes = nn.MaxPool2d(*window), list[Tensor]()
-    graph, tensors = capture(nn.Sequential(nn.ReLU(), pool, nn.Flatten()), tuple(x.shape[1:]))
+    graph, tensors, _ = capture(nn.Sequential(nn.ReLU(), pool, nn.Flatten()), tuple(x.shape[1:]))
     (neuron,) = graph.sites
     snn = SpikingNetwork(
         Network(graph, tensors).eval(), {neuron.name: IF(Params(), x.max()[None])}, 0, None

@@ -30,7 +30,7 @@ from snnconv.calibration.calibrate import Collector, find_thresholds
 from snnconv.calibration.histogram import STATISTICS
 from snnconv.errors import UnsupportedError
 from snnconv.frontends.onnx.importer import import_onnx
-from snnconv.frontends.torch.capture import Captured, captured
+from snnconv.frontends.torch.capture import Captured, capture
 from snnconv.graph.fold import fold
 from snnconv.graph.network import Network, shapes
 from snnconv.neurons.if_ import IF, Params
@@ -119,7 +119,7 @@ def exported(name: str, folder: Path) -> dict:
     """A network of torchvision's by its module and by two files."""
     train, test = images(SIZES[name])
     module = network(name, train)
-    own, thetas = spikes(captured(module, tuple(test.shape[1:])), train, test, None)
+    own, thetas = spikes(capture(module, tuple(test.shape[1:])), train, test, None)
     found: dict = {"size": SIZES[name], "sites": len(own), "timesteps": T}
     for exporter in ("torchscript", "dynamo"):
         file = export(module, test, folder / f"{exporter}.onnx", exporter == "dynamo")

@@ -165,7 +165,7 @@ def measure(name: str) -> dict:
     with torch.no_grad():
         expected = module(test).double()
     try:
-        graph, tensors = capture(module, tuple(test.shape[1:]), name in ANALOG)
+        graph, tensors, _ = capture(module, tuple(test.shape[1:]), name in ANALOG)
     except UnsupportedError as refusal:
         return {"network": name, "converts": False, "why": refusal.found}
     if not graph.sites:

@@ -21,7 +21,7 @@ from snnconv.frontends.foreign import EXPORTED, FileKind, recognised
 from snnconv.frontends.onnx.file import read_model
 from snnconv.frontends.onnx.importer import import_onnx
 from snnconv.frontends.pt2.importer import import_exported
-from snnconv.frontends.torch.capture import Captured, Verdict, captured
+from snnconv.frontends.torch.capture import Captured, Verdict, capture
 from snnconv.frontends.weights import read_weights
 from snnconv.graph.network import shapes
 from snnconv.zoo import SIGNALS, TEXTS, ZOO
@@ -44,7 +44,7 @@ OPEN_SIZE = 224
 """What is taken for a size that an ONNX file leaves open, where no data settle it."""
 
 
-class Opened(NamedTuple):
+class ImportedModel(NamedTuple):
     """A network from what the user names.
 
     Attributes:
@@ -68,7 +68,7 @@ def open_model(
     must_be_trained: bool = True,
     analog: bool = False,
     download: bool = False,
-) -> Opened:
+) -> ImportedModel:
     """A network from what the user names.
 
     Args:
@@ -89,7 +89,7 @@ def open_model(
             raise UsageError(
                 "--weights goes with a network that has none", f"the checkpoint {spec}", "drop it"
             )
-        return Opened(load(Path(spec), ["ann"]), None)
+        return ImportedModel(load(Path(spec), ["ann"]), None)
     name, _, query = spec.partition("?")
     options = parse_pairs(query.split("&")) if query else {}
     if name.endswith(FILES):
@@ -211,17 +211,17 @@ def own_input(spec: str) -> DataFacts | None:
     return DataFacts(spec=NO_DATA, shape=shape, classes=("?",), mean=(0.0,), std=(1.0,))
 
 
-def from_module(module: nn.Module, facts: DataFacts, analog: bool = False) -> Opened:
+def from_module(module: nn.Module, facts: DataFacts, analog: bool = False) -> ImportedModel:
     """A live module as a checkpoint of kind ``ann``.
 
     Raises:
         UnsupportedError: it can't be captured, has NaN or Inf, or gives no logits for the classes.
         CheckFailedError: the captured graph computes something else.
     """
-    return _fitting(captured(module, tuple(facts.shape), analog, facts.tokens), facts)
+    return _fitting(capture(module, tuple(facts.shape), analog, facts.tokens), facts)
 
 
-def _fitting(found: Captured, facts: DataFacts) -> Opened:
+def _fitting(found: Captured, facts: DataFacts) -> ImportedModel:
     graph, tensors, verdict = found
     (classes,) = shapes(graph, tensors)[graph.output]
     if facts.spec == NO_DATA:
@@ -232,7 +232,7 @@ def _fitting(found: Captured, facts: DataFacts) -> Opened:
             f"{classes} outputs for {len(facts.classes)} classes",
             _as_many(classes, facts),
         )
-    return Opened(Checkpoint("ann", graph, facts, tensors, ()), verdict)
+    return ImportedModel(Checkpoint("ann", graph, facts, tensors, ()), verdict)
 
 
 def _as_many(classes: int, facts: DataFacts) -> str:

@@ -9,7 +9,7 @@ from snnconv.config import InspectConfig
 from snnconv.core.kinds import KINDS
 from snnconv.core.progress import Progress, Quiet
 from snnconv.errors import Obstacle, ObstaclesError
-from snnconv.frontends.open import OPEN_SIZE, Opened, is_checkpoint, open_model, own_input
+from snnconv.frontends.open import OPEN_SIZE, ImportedModel, is_checkpoint, open_model, own_input
 from snnconv.graph import obstacles as check
 from snnconv.graph.network import shapes
 from snnconv.graph.ops import OPS, Role
@@ -29,7 +29,7 @@ from snnconv.stages.session import (
 class _Seen(NamedTuple):
     """What there is to show: no network where an operation leaves no graph."""
 
-    opened: Opened | None
+    opened: ImportedModel | None
     obstacles: Sequence[Obstacle]
 
 
@@ -43,7 +43,7 @@ def run(config: InspectConfig, progress: Progress | None = None) -> InspectRepor
         given = None if config.model is None else Path(config.model)
         file = checkpoint_file(given, config.run, KINDS, "snnconv calibrate")
         session.inputs.append(file)
-        seen = _Seen(Opened(load(file), None), ())
+        seen = _Seen(ImportedModel(load(file), None), ())
     else:
         session.inputs += files_named(config.model)
         seen = _import(config.model, session, config, progress or Quiet())

@@ -44,7 +44,7 @@ def images(n):
 
 
 def ready(module, granularity="layer"):
-    graph, tensors = fold(*capture(module.eval(), IMAGE))
+    graph, tensors = fold(*capture(module.eval(), IMAGE)[:2])
     return Network(graph, tensors).eval(), Collector(graph, shapes(graph, tensors), granularity)
 
 

@@ -52,7 +52,7 @@ def test_sums_and_products_with_constants(part, expected):
 
 def test_a_constant_for_every_place_costs_a_spike_no_more():
     net = flattened(lambda x: x.relu() + torch.arange(64.0).view(8, 8))
-    graph, tensors = capture(net, IMAGE)
+    graph, tensors, _ = capture(net, IMAGE)
     assert [str(kind) for kind in carried(graph).values()] == ["spikes"] * 3
     assert (fan_out(graph, tensors)[graph.sites[0].name] == 1).all()
 

@@ -100,7 +100,7 @@ NET = Net()
 @pytest.mark.parametrize("core", [False, True])
 def test_it_is_the_graph_of_the_live_network(batch, core, tmp_path):
     module = NET
-    graph, tensors = capture(module, IMAGE)
+    graph, tensors, _ = capture(module, IMAGE)
     found = imported(module, tmp_path, batch=batch, core=core)
     assert [n.op for n in found.graph.nodes] == [n.op for n in graph.nodes]
     assert [n.attrs for n in found.graph.nodes] == [n.attrs for n in graph.nodes]
@@ -118,7 +118,7 @@ def test_it_is_the_graph_of_the_live_network(batch, core, tmp_path):
 def test_torchvision(name, tmp_path):
     shape = (3, 64, 64)
     module = get_model(name, weights=None).eval()
-    graph, tensors = capture(module, shape)
+    graph, tensors, _ = capture(module, shape)
     found = imported(module, tmp_path, shape)
     place = {node.name: index for index, node in enumerate(graph.nodes)}
     mine = {node.name: index for index, node in enumerate(found.graph.nodes)}
@@ -233,7 +233,7 @@ def test_operators(name, core, tmp_path):
 def same_operations(module, core, folder, *left_out):
     """The import has the operations of the module's capture, in that order."""
     left_out = ("identity", "dropout", *left_out)
-    graph, _ = capture(module.eval(), IMAGE)
+    graph, *_ = capture(module.eval(), IMAGE)
     found = imported(module, folder, core=core)
     kept = [n for n in found.graph.nodes if n.op not in left_out]
     wanted = [n for n in graph.nodes if n.op not in left_out]
@@ -288,7 +288,7 @@ def test_a_recurrence(kind, tmp_path):
     rnn = kind(4, 3, batch_first=True, bidirectional=True)
     module = Calls(_last_states, table=nn.Embedding(9, 4), rnn=rnn)
     found = imported(module, tmp_path, (2,), True, tokens=9)
-    graph, tensors = capture(module, (2,), True, 9)
+    graph, tensors, _ = capture(module, (2,), True, 9)
     assert [(n.op, n.attrs) for n in found.graph.nodes] == [(n.op, n.attrs) for n in graph.nodes]
     assert found.tensors.keys() == tensors.keys()
     error = refused(tmp_path / "network.pt2", shape=(2,), tokens=9)
@@ -302,7 +302,7 @@ def test_a_recurrence(kind, tmp_path):
 def test_the_zoo_s_recurrences(kind, dtype, tmp_path):
     module = ZOO[kind](tokens=9, classes=3, embedding=4, hidden=5, layers=2).eval()
     found = imported(module, tmp_path, (3,), True, tokens=9, dtype=dtype)
-    graph, tensors = capture(module, (3,), True, 9)
+    graph, tensors, _ = capture(module, (3,), True, 9)
     kept = [n for n in found.graph.nodes if n.op != "identity"]
     wanted = [n for n in graph.nodes if n.op != "identity"]
     assert [(n.op, n.attrs, n.tensors) for n in kept] == [

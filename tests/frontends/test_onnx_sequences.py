@@ -247,7 +247,7 @@ def test_the_zoo(kind, dynamo, whole, tmp_path):
     x = tokens if whole else tokens.float()
     file = exported(module, (3,), tmp_path, dynamo, 18 if dynamo else 17, x=x)
     found = imported(file, (3,), analog=True, tokens=9)
-    graph, tensors = capture(module, (3,), True, 9)
+    graph, tensors, _ = capture(module, (3,), True, 9)
     x = torch.randint(9, (7, 3)).float()
     with torch.no_grad():
         theirs = Network(found.graph, found.tensors).eval()(x)

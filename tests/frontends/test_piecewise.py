@@ -130,7 +130,7 @@ def test_training_leaves_their_lines_as_they_are_and_learns_the_network_s_own():
             x = self.slope(x * self.scale)
             return (F.leaky_relu(F.hardtanh(x)) / 2 - x.amin(1, keepdim=True)).flatten(1)
 
-    graph, tensors = capture(Own(), IMAGE)
+    graph, tensors, _ = capture(Own(), IMAGE)
     network = Network(graph, tensors)
     learned = {name for name in tensors if network.tensor(name).requires_grad}
     owners = {node.op for node in graph.nodes if learned & set(node.tensors.values())}

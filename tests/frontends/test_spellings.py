@@ -322,6 +322,6 @@ def test_dropout(drop):
 )
 def test_a_softmax_at_the_end_is_dropped(softmax):
     module = Calls(lambda n, x: n.part(n.fc(x)), part=softmax, fc=nn.Linear(4, 3))
-    graph, tensors = capture(module, (4,))
+    graph, tensors, _ = capture(module, (4,))
     x = torch.randn(5, 4)
     torch.testing.assert_close(Network(graph, tensors)(x), module.fc(x))

@@ -17,7 +17,7 @@ CAUSAL = torch.ones(6, 6, dtype=torch.bool).tril()
 def same(module, shape=SHAPE):
     """The graph, after a look at whether it gives what the module does."""
     torch.manual_seed(0)
-    graph, tensors = capture(module.eval(), shape, analog=True)
+    graph, tensors, _ = capture(module.eval(), shape, analog=True)
     x = torch.randn(5, *shape)
     with torch.no_grad():
         expected = module(x)

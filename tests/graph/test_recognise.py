@@ -25,7 +25,7 @@ class Floor(torch.autograd.Function):
 def graph_of(forward, analog=False, shape=(4,), **parts):
     """Captured, which compares it with the module; compared once more for other batches."""
     module = randomised(Calls(forward, **parts))
-    graph, tensors = capture(module, shape, analog)
+    graph, tensors, _ = capture(module, shape, analog)
     x = 2 * torch.randn(5, *shape)
     with torch.no_grad():
         torch.testing.assert_close(Network(graph, tensors)(x), module(x), rtol=1e-4, atol=1e-5)

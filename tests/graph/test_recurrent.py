@@ -34,7 +34,7 @@ def module(kind, layers=2, both=True, bias=True, batch_first=True, dropout=0.0, 
 def graph_of(forward, parts, shape=(LENGTH, WIDTH), **how):
     """The graph, after comparing it with the module on inputs that capture has not seen."""
     net = Calls(forward, **parts).eval()
-    graph, tensors = capture(net, shape, analog=True, **how)
+    graph, tensors, _ = capture(net, shape, analog=True, **how)
     x = torch.randn(7, *shape) if not how else torch.randint(how["tokens"], (7, *shape)).float()
     with torch.no_grad():
         torch.testing.assert_close(Network(graph, tensors).eval()(x), net(x))

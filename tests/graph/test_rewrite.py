@@ -49,7 +49,7 @@ def test_once_more_it_takes_other_thetas_and_levels():
 
 def test_a_clip_caps_theta():
     net = nn.Sequential(nn.Flatten(), nn.Linear(72, 5), nn.ReLU6(), nn.Linear(5, 4))
-    graph, tensors = capture(net.eval(), IMAGE)
+    graph, tensors, _ = capture(net.eval(), IMAGE)
     _, more = quantized(graph, tensors, thetas(graph, 8.0), 4)
     assert [float(t) for n, t in more.items() if n.endswith("threshold")] == [6.0]
 
@@ -72,7 +72,7 @@ def test_a_network_without_max_pooling_stays():
 
 def test_a_window_with_gaps_is_no_average():
     net = nn.Sequential(nn.MaxPool2d(2, dilation=2), nn.ReLU(), nn.Flatten(), nn.Linear(8, 4))
-    graph, _ = capture(net.eval(), IMAGE)
+    graph, *_ = capture(net.eval(), IMAGE)
     with pytest.raises(UnsupportedError, match="dilation") as caught:
         averaged(graph)
     assert "--pool keep" in caught.value.remedy

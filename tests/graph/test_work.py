@@ -10,7 +10,7 @@ from snnconv.graph.work import Work, work
 
 
 def work_of(module, shape, source=Carries.CONSTANT):
-    return work(*capture(randomised(module), shape, analog=True), source)
+    return work(*capture(randomised(module), shape, analog=True)[:2], source)
 
 
 def test_a_network_of_spikes_has_no_share_that_does_not():
@@ -54,7 +54,7 @@ def test_a_maximum_of_frames_feeds_analog_values_at_every_step():
     net = nn.Sequential(
         nn.MaxPool1d(2), nn.Conv1d(1, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3)
     )
-    graph, _ = capture(randomised(net), (1, 8))
+    graph, *_ = capture(randomised(net), (1, 8))
     assert by_macs(graph) == set()
     assert by_macs(graph, Carries.FRAMES) == {"1"}
     assert carried(graph, Carries.FRAMES)["0"] is Carries.CURRENT

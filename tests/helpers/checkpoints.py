@@ -33,7 +33,7 @@ def ann():
         nn.ReLU6(),
         nn.Linear(4, 2),
     )
-    graph, tensors = capture(module, (1, 4, 4))
+    graph, tensors, _ = capture(module, (1, 4, 4))
     data = DataFacts(
         spec="digits", shape=(1, 4, 4), classes=("no", "yes"), mean=(0.5,), std=(0.25,)
     )

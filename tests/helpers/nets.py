@@ -51,7 +51,7 @@ def randomised(module, seed=0):
 
 def captured(module, shape, batches=(1, 2, 5)):
     """The graph, after checking that it gives what the module gives, for batches of any size."""
-    graph, tensors = capture(randomised(module), shape)
+    graph, tensors, _ = capture(randomised(module), shape)
     assert [wrong for node in graph.nodes if (wrong := misfit(node))] == []  # a file may hold it
     network = Network(graph, tensors).eval()
     for batch in batches:

@@ -120,7 +120,7 @@ NETS = {
 
 def captured(module, shape=IMAGE):
     """Graph and tensors, BatchNorm folded."""
-    return fold(*capture(rounded(module), shape))
+    return fold(*capture(rounded(module), shape)[:2])
 
 
 def spiking(
@@ -244,7 +244,7 @@ def measured(snn, x, labels, timesteps, names, batches=None, chunk=None, found=N
 
 def checkpoint(module, shape=IMAGE, theta=1.0, neuron="if", params=None, timesteps=8):
     """A converted checkpoint of a module, BatchNorm as trained."""
-    graph, tensors = capture(module.eval(), shape)
+    graph, tensors, _ = capture(module.eval(), shape)
     site = SiteFacts(threshold=theta, max=theta, mean=0.1, zero_share=0.5, clipped_share=0.0)
     return Checkpoint(
         "converted",

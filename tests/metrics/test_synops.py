@@ -114,7 +114,7 @@ def test_a_function_outside_the_spiking_domain_is_macs_and_no_accumulates():
     )
     with torch.no_grad():
         net[0].weight.copy_(torch.eye(4))
-    graph, tensors = capture(net, (4,), analog=True)
+    graph, tensors, _ = capture(net, (4,), analog=True)
     snn = SpikingNetwork(
         Network(graph, tensors), {"1": IF(Params(), torch.tensor([1.0]))}, 0, None
     ).eval()

@@ -255,7 +255,7 @@ def trainable(kind=IF, params=None, hold=None):
         nn.ReLU(),
         nn.Linear(6, 3),
     )
-    graph, tensors = capture(net, (2, 6, 6))
+    graph, tensors, _ = capture(net, (2, 6, 6))
     neurons = {site.name: kind(params or Params(), torch.tensor([0.5])) for site in graph.sites}
     return SpikingNetwork(Network(graph, tensors), neurons, 0, None, hold).train()
 
@@ -403,7 +403,7 @@ class Gated(nn.Module):
 def analog_network():
     torch.manual_seed(0)
     module = Gated().eval()
-    graph, tensors = capture(module, IMAGE, analog=True)
+    graph, tensors, _ = capture(module, IMAGE, analog=True)
     neurons = {site.name: IF(Params(), torch.tensor([2.0])) for site in graph.sites}
     return SpikingNetwork(Network(graph, tensors), neurons, 0, None).eval(), module
 
@@ -468,7 +468,7 @@ class Between(nn.Module):
 def test_functions_of_several_numbers_keep_the_mean_in_any_chunks(name):
     torch.manual_seed(0)
     module = Between(name).eval()
-    graph, tensors = capture(module, IMAGE, analog=True)
+    graph, tensors, _ = capture(module, IMAGE, analog=True)
     x = torch.randn(4, *IMAGE)
     with torch.no_grad():
         largest = {n: float(v.max()) for n, v in ann_inputs(Network(graph, tensors), x)[1].items()}

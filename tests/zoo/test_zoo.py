@@ -50,7 +50,7 @@ def parameters(module):
 
 def macs(module, shape):
     """One multiplication for each weight at each output position."""
-    graph, tensors = capture(module, shape)
+    graph, tensors, _ = capture(module, shape)
     sizes = shapes(graph, tensors)
     return sum(
         tensors[node.tensors["weight"]][0].numel() * math.prod(sizes[node.name])
@@ -109,7 +109,7 @@ def test_resnet19_is_the_wide_one():
 def test_m5_is_the_papers():
     """Table 1 of Dai et al.: 32,000 samples are 2,000, 500, 125 and then 32 steps (here 31)."""
     module = ZOO["m5"](size=32_000)
-    graph, tensors = capture(module, (1, 32_000))
+    graph, tensors, _ = capture(module, (1, 32_000))
     sizes = shapes(graph, tensors)
     ops = [(node.op, *sizes[node.name]) for node in graph.nodes]
     assert [row for row in ops if row[0] in ("conv", "max_pool", "adaptive_avg_pool")] == [
@@ -140,7 +140,7 @@ def test_m5_as_spikes_tends_to_m5(pool):
     for norm in (part for part in module.modules() if isinstance(part, NORMS)):
         nn.init.uniform_(norm.running_mean, -0.1, 0.1)
         nn.init.uniform_(norm.running_var, 0.5, 1.5)
-    graph, tensors = fold(*capture(module, (1, 256)))
+    graph, tensors = fold(*capture(module, (1, 256))[:2])
     assert not {"batch_norm", "affine"} & {node.op for node in graph.nodes}
     network = Network(graph, tensors).eval()
     x = torch.randn(3, 1, 256)
@@ -217,7 +217,7 @@ def test_three_layers_in_both_directions(name):
     rows = (4 if name == "lstm" else 3) * 8
     recurrent = 2 * rows * (16 + 8 + 2) + 2 * 2 * rows * (16 + 8 + 2)
     assert parameters(module) == 100 * 16 + recurrent + (16 * 8 + 8) + (8 * 5 + 5)
-    graph, tensors = capture(module, (12,), analog=True, tokens=100)
+    graph, tensors, _ = capture(module, (12,), analog=True, tokens=100)
     ops = [node.op for node in graph.nodes]
     assert ops == ["identity", "embedding", name, "mean", "linear", "relu", "linear"]
     assert shapes(graph, tensors)[graph.output] == (5,)

@@ -3,11 +3,18 @@
 import torch
 from torch import Tensor
 
-from snnconv.frontends.lowering.contract import Activation, Made, Refused, Shape, Stored, activation
+from snnconv.frontends.lowering.contract import (
+    Activation,
+    NodeSpec,
+    Refused,
+    Shape,
+    Stored,
+    activation,
+)
 from snnconv.graph.remedies import BATCH_FIRST
 
 
-def add(shape: Shape, x: object, other: object, alpha: float = 1) -> Made:
+def add(shape: Shape, x: object, other: object, alpha: float = 1) -> NodeSpec:
     """``x + alpha*other``: of two activations, or of one and a constant."""
     if not isinstance(x, Activation):
         x, other = other, x
@@ -19,53 +26,53 @@ def add(shape: Shape, x: object, other: object, alpha: float = 1) -> Made:
     if any(len(source.shape) != len(shape) for source in sources):
         raise Refused("a sum that mixes samples", BATCH_FIRST)
     scaled = other if alpha == 1 else affine(other.shape, other, alpha)
-    return Made("add", [sources[0], scaled])
+    return NodeSpec("add", [sources[0], scaled])
 
 
-def sub(shape: Shape, x: object, other: object, alpha: float = 1) -> Made:
+def sub(shape: Shape, x: object, other: object, alpha: float = 1) -> NodeSpec:
     """``x - alpha*other``."""
     return add(shape, x, other, -alpha)
 
 
-def rsub(shape: Shape, x: object, other: object, alpha: float = 1) -> Made:
+def rsub(shape: Shape, x: object, other: object, alpha: float = 1) -> NodeSpec:
     """``other - alpha*x``."""
     return add(shape, other, x, -alpha)
 
 
-def neg(shape: Shape, x: object) -> Made:
+def neg(shape: Shape, x: object) -> NodeSpec:
     """``-x``."""
     return affine(shape, x, -1)
 
 
-def mul(shape: Shape, x: object, other: object) -> Made:
+def mul(shape: Shape, x: object, other: object) -> NodeSpec:
     """A product: of two activations it does not keep the mean over time, so no neuron can."""
     if not isinstance(x, Activation):
         x, other = other, x
     if isinstance(other, Activation):
         if any(len(source.shape) != len(shape) for source in (activation(x), other)):
             raise Refused("a product that mixes samples", BATCH_FIRST)
-        return Made("multiply", [activation(x), other])
+        return NodeSpec("multiply", [activation(x), other])
     return affine(shape, x, other)
 
 
-def div(shape: Shape, x: object, other: object, rounding_mode: object = None) -> Made:
+def div(shape: Shape, x: object, other: object, rounding_mode: object = None) -> NodeSpec:
     """A quotient by a constant, or by an activation, which is a product with its reciprocal."""
     if rounding_mode is not None:
         raise Refused("a quotient that is rounded")
     if isinstance(other, Activation):
-        inverse = Made("pointwise", [other], {"function": "reciprocal", "arguments": []})
+        inverse = NodeSpec("pointwise", [other], {"function": "reciprocal", "arguments": []})
         if isinstance(x, Activation):
-            return Made("multiply", [mul(shape, x, other).sources[0], inverse])
+            return NodeSpec("multiply", [mul(shape, x, other).sources[0], inverse])
         return line(inverse, constant(shape, x), learned=isinstance(x, Stored))
     return affine(shape, x, _inverse(other))
 
 
 def line(
-    x: Activation | Made,
+    x: Activation | NodeSpec,
     scale: float | Tensor,
     shift: float | Tensor = 0.0,
     learned: bool = False,
-) -> Made:
+) -> NodeSpec:
     """``x*scale + shift``, of a value that perhaps has to be made first.
 
     Training leaves it as it is, unless it is the network's own.
@@ -73,10 +80,10 @@ def line(
     given = (n if isinstance(n, Tensor) else _number(n) for n in (scale, shift))
     factor, summand = (Stored("", tensor) for tensor in given)
     attrs = {} if learned else {"fixed": True}
-    return Made("affine", [x], attrs, {"scale": factor, "shift": summand})
+    return NodeSpec("affine", [x], attrs, {"scale": factor, "shift": summand})
 
 
-def affine(shape: Shape, x: object, scale: object = 1, shift: object = 0) -> Made:
+def affine(shape: Shape, x: object, scale: object = 1, shift: object = 0) -> NodeSpec:
     """``x*scale + shift``, each a number or a tensor of the network's own."""
     source = activation(x)
     if source.shape != shape:

@@ -10,7 +10,7 @@ from snnconv.frontends.lowering.arithmetic import constant, line
 from snnconv.frontends.lowering.builder import shape_of
 from snnconv.frontends.lowering.contract import (
     Activation,
-    Made,
+    NodeSpec,
     Refused,
     Shape,
     Stored,
@@ -34,7 +34,7 @@ def product(
     is_causal: bool = False,
     scale: float | None = None,
     enable_gqa: bool = False,
-) -> Made:
+) -> NodeSpec:
     """``softmax(q @ k.T * scale + mask) @ v`` of ``[B, ..., L, E]``."""
     if dropout_p:
         raise Refused("dropout that is on outside training: pass dropout_p=0 there")
@@ -59,7 +59,7 @@ def module(
     batch_first: bool,
     add_zero_attn: bool,
     tensors: Mapping[str, Stored],
-) -> list[Made | None]:
+) -> list[NodeSpec | None]:
     """``nn.MultiheadAttention``: what it gives, and its weights where they are asked for."""
     sources = [activation(x) for x in (query, key, value)]
     if not batch_first or any(len(source.shape) != 3 for source in sources):
@@ -82,15 +82,15 @@ def module(
     mask = _mask(heads, attn_mask, causal)
     mixed, weights = _attended(*heads, mask=mask, scale=None)
     length, size = sources[0].shape[1], tensors["out_proj.weight"].value.shape[1]
-    rows = Made("permute", [mixed], {"dims": [2, 1, 3]})
-    joined = Made("reshape", [rows], {"shape": [length, size]})
+    rows = NodeSpec("permute", [mixed], {"dims": [2, 1, 3]})
+    joined = NodeSpec("reshape", [rows], {"shape": [length, size]})
     bias = tensors.get("out_proj.bias")
     roles = {"weight": tensors["out_proj.weight"], "bias": bias}
-    out = Made("linear", [joined], {}, roles)
+    out = NodeSpec("linear", [joined], {}, roles)
     if not need_weights:
         return [out, None]
     if average_attn_weights:
-        weights = Made("mean", [weights], {"dims": [1], "keepdim": False})
+        weights = NodeSpec("mean", [weights], {"dims": [1], "keepdim": False})
     return [out, weights]
 
 
@@ -104,35 +104,35 @@ def _projection(tensors: Mapping[str, Stored], index: int) -> tuple[Stored, Stor
     return Stored("", weight), None if bias is None else Stored("", bias.value.chunk(3)[index])
 
 
-def _heads(x: Activation, heads: int, weight: Stored, bias: Stored | None) -> Made:
+def _heads(x: Activation, heads: int, weight: Stored, bias: Stored | None) -> NodeSpec:
     """``[B, L, E] -> [B, heads, L, E/heads]``."""
     length, size = x.shape[1], weight.value.shape[0]
     rows = layers.linear(x.shape, x, weight, bias)
-    split = Made("reshape", [rows], {"shape": [length, heads, size // heads]})
-    return Made("permute", [split], {"dims": [2, 1, 3]})
+    split = NodeSpec("reshape", [rows], {"shape": [length, heads, size // heads]})
+    return NodeSpec("permute", [split], {"dims": [2, 1, 3]})
 
 
 def _attended(
-    query: Activation | Made,
-    key: Activation | Made,
-    value: Activation | Made,
+    query: Activation | NodeSpec,
+    key: Activation | NodeSpec,
+    value: Activation | NodeSpec,
     *,
     mask: object,
     scale: float | None,
-) -> tuple[Made, Made]:
+) -> tuple[NodeSpec, NodeSpec]:
     """What queries find, and the weights of it."""
     rank = len(shape_of(key))
     if rank < 3 or not rank == len(shape_of(query)) == len(shape_of(value)):
         raise Refused("attention that mixes samples", "give [B, L, E] or [B, heads, L, E]")
     swapped = [*range(1, rank - 2), rank - 1, rank - 2]
-    products = Made("matmul", [query, Made("permute", [key], {"dims": swapped})])
+    products = NodeSpec("matmul", [query, NodeSpec("permute", [key], {"dims": swapped})])
     factor = 1 / math.sqrt(shape_of(query)[-1]) if scale is None else float(scale)
     shift = 0.0 if mask is None else constant(shape_of(products), mask)
-    weights = Made("softmax", [line(products, factor, shift)], {"dim": rank - 1})
-    return Made("matmul", [weights, value]), weights
+    weights = NodeSpec("softmax", [line(products, factor, shift)], {"dim": rank - 1})
+    return NodeSpec("matmul", [weights, value]), weights
 
 
-def _mask(parts: list[Activation] | list[Made], mask: object, causal: bool) -> Stored | None:
+def _mask(parts: list[Activation] | list[NodeSpec], mask: object, causal: bool) -> Stored | None:
     """What is added to products before the softmax."""
     if causal:
         length, other = shape_of(parts[0])[-2], shape_of(parts[1])[-2]

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from snnconv.errors import said
-from snnconv.frontends.lowering.contract import Activation, Made, Refused, Shape, Stored
+from snnconv.frontends.lowering.contract import Activation, NodeSpec, Refused, Shape, Stored
 from snnconv.graph.ir import INPUT, Node
 from snnconv.graph.ops import OPS, Role
 
 
-class Assembly:
+class GraphBuilder:
     """Nodes in topological order, and their tensors in float32.
 
     Attributes:
@@ -24,9 +24,11 @@ class Assembly:
         self.nodes: dict[str, Node] = {}
         self.tensors: dict[str, Tensor] = {}
         self._given: dict[str, Tensor] = {}  # what each name was given for
-        self._added: dict[int, tuple[Made, str]] = {}  # by identity, which the pair keeps unique
+        self._added: dict[
+            int, tuple[NodeSpec, str]
+        ] = {}  # by identity, which the pair keeps unique
 
-    def add(self, made: Made, base: str) -> str:
+    def add(self, made: NodeSpec, base: str) -> str:
         """Take a node in, and those that it is made of; one and the same only once.
 
         Args:
@@ -39,7 +41,7 @@ class Assembly:
         if id(made) in self._added:
             return self._added[id(made)][1]
         inputs = tuple(
-            self.add(source, base) if isinstance(source, Made) else source.node
+            self.add(source, base) if isinstance(source, NodeSpec) else source.node
             for source in made.sources
         )
         name, count = base, 1
@@ -72,14 +74,14 @@ class Assembly:
         return name
 
 
-def is_analog(made: Made) -> bool:
+def is_analog(made: NodeSpec) -> bool:
     """Whether no neuron stands for a node, or for one that has to be made first."""
     return OPS[made.op].role is Role.ANALOG or any(
-        is_analog(source) for source in made.sources if isinstance(source, Made)
+        is_analog(source) for source in made.sources if isinstance(source, NodeSpec)
     )
 
 
-def shape_of(value: Activation | Made) -> Shape:
+def shape_of(value: Activation | NodeSpec) -> Shape:
     """The shape of a value, with the batch; computes no value.
 
     Raises:

@@ -47,7 +47,7 @@ class Stored:
 
 
 @dataclass(frozen=True)
-class Made:
+class NodeSpec:
     """The node a call amounts to.
 
     Attributes:
@@ -58,15 +58,15 @@ class Made:
     """
 
     op: str
-    sources: "Sequence[Activation | Made]"
+    sources: "Sequence[Activation | NodeSpec]"
     attrs: dict[str, Any] = field(default_factory=dict)
     tensors: Mapping[str, Stored | None] = field(default_factory=dict)
     ending: Callable[[Tensor], Tensor] | None = None
-    inside: "Made | None" = None
+    inside: "NodeSpec | None" = None
 
 
 @dataclass(frozen=True)
-class Turned:
+class BatchMoved:
     """A value whose batch is not the first axis where it comes from: often the second of sequences.
 
     Attributes:
@@ -75,12 +75,12 @@ class Turned:
         batch: the axis that the batch is where it comes from.
     """
 
-    x: Activation | Made
+    x: Activation | NodeSpec
     batch: int
 
 
 Shape = tuple[int, ...]
-Form = Callable[..., Made | list[Any]]
+NodeMaker = Callable[..., NodeSpec | list[Any]]
 """``(shape of the value, arguments of the call) -> node``, or nodes where a call gives several.
 
 Of several, one may be a list in turn, or None where no operation gives it."""

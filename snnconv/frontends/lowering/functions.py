@@ -10,7 +10,7 @@ from torch import Tensor
 from snnconv.frontends.lowering import layers
 from snnconv.frontends.lowering.contract import (
     Activation,
-    Made,
+    NodeSpec,
     Refused,
     Shape,
     Stored,
@@ -22,32 +22,32 @@ from snnconv.frontends.lowering.contract import (
 from snnconv.graph.remedies import BATCH_FIRST
 
 
-def pointwise(name: str, shape: Shape, x: object, inplace: bool = False) -> Made:
+def pointwise(name: str, shape: Shape, x: object, inplace: bool = False) -> NodeSpec:
     """A function of one number."""
-    return Made("pointwise", [activation(x)], {"function": name, "arguments": []})
+    return NodeSpec("pointwise", [activation(x)], {"function": name, "arguments": []})
 
 
-def gelu(shape: Shape, x: object, approximate: str = "none") -> Made:
+def gelu(shape: Shape, x: object, approximate: str = "none") -> NodeSpec:
     """GELU, exact or by tanh."""
     return pointwise("gelu" if approximate == "none" else "gelu_tanh", shape, x)
 
 
-def elu(shape: Shape, x: object, alpha: float = 1.0, inplace: bool = False) -> Made:
+def elu(shape: Shape, x: object, alpha: float = 1.0, inplace: bool = False) -> NodeSpec:
     """An exponential below 0."""
     return _with(shape, x, "elu", alpha)
 
 
-def softplus(shape: Shape, x: object, beta: float = 1.0, threshold: float = 20.0) -> Made:
+def softplus(shape: Shape, x: object, beta: float = 1.0, threshold: float = 20.0) -> NodeSpec:
     """``ln(1 + exp(beta*x))/beta``."""
     return _with(shape, x, "softplus", beta, threshold)
 
 
-def _with(shape: Shape, x: object, name: str, *arguments: float) -> Made:
+def _with(shape: Shape, x: object, name: str, *arguments: float) -> NodeSpec:
     given = [float(number) for number in arguments]
-    return Made("pointwise", [activation(x)], {"function": name, "arguments": given})
+    return NodeSpec("pointwise", [activation(x)], {"function": name, "arguments": given})
 
 
-def power(shape: Shape, x: object, exponent: object) -> Made:
+def power(shape: Shape, x: object, exponent: object) -> NodeSpec:
     """``x**exponent``, the exponent one number."""
     if isinstance(exponent, Stored) and exponent.value.numel() == 1:
         exponent = exponent.value.item()
@@ -56,18 +56,18 @@ def power(shape: Shape, x: object, exponent: object) -> Made:
     return _with(shape, x, "pow", exponent)
 
 
-def square(shape: Shape, x: object) -> Made:
+def square(shape: Shape, x: object) -> NodeSpec:
     """``x**2``."""
     return power(shape, x, 2)
 
 
-def matmul(shape: Shape, x: object, other: object) -> Made:
+def matmul(shape: Shape, x: object, other: object) -> NodeSpec:
     """A product with a matrix of the network's own, a linear layer; or of two activations."""
     if isinstance(other, Activation):
         source = activation(x)
         if not len(source.shape) == len(other.shape) > 2:
             raise Refused("a matrix product that mixes samples", BATCH_FIRST)
-        return Made("matmul", [source, other])
+        return NodeSpec("matmul", [source, other])
     matrix = stored("weight", other).value
     if matrix.dim() != 2:
         raise Refused(f"a product with a constant of shape {list(matrix.shape)}")
@@ -81,7 +81,7 @@ def softmax(
     dim: int | None = None,
     _stacklevel: int = 3,
     dtype: object = None,
-) -> Made:
+) -> NodeSpec:
     """A softmax or its logarithm, along an axis of the samples.
 
     Over the classes at the end it is dropped: argmax keeps its meaning, and logits are what a
@@ -94,11 +94,11 @@ def softmax(
         raise Refused(f"numbers of type {dtype}")
     if dim % rank == 0:
         raise Refused("a softmax over the batch", BATCH_FIRST)
-    inside = Made(name, [activation(x)], {"dim": dim % rank})
+    inside = NodeSpec(name, [activation(x)], {"dim": dim % rank})
     if rank != 2:
         return inside
     ending = partial(function, dim=1)
-    return Made("identity", inside.sources, {"dropped": name}, ending=ending, inside=inside)
+    return NodeSpec("identity", inside.sources, {"dropped": name}, ending=ending, inside=inside)
 
 
 def local_response_norm(
@@ -108,13 +108,13 @@ def local_response_norm(
     alpha: float = 1e-4,
     beta: float = 0.75,
     k: float = 1.0,
-) -> Made:
+) -> NodeSpec:
     """Each value by a power of the mean square of channels around it."""
     source = activation(x)
     if len(source.shape) < 3:
         raise Refused(f"an input of shape [B, {', '.join(map(str, source.shape[1:]))}]")
     attrs = {"size": size, "alpha": float(alpha), "beta": float(beta), "k": float(k)}
-    return Made("local_response_norm", [source], attrs)
+    return NodeSpec("local_response_norm", [source], attrs)
 
 
 def layer_norm(
@@ -124,7 +124,7 @@ def layer_norm(
     weight: object = None,
     bias: object = None,
     eps: float = 1e-5,
-) -> Made:
+) -> NodeSpec:
     """LayerNorm over the last axes."""
     over: Sequence[int] = (
         [normalized_shape] if isinstance(normalized_shape, int) else list(normalized_shape)
@@ -132,7 +132,7 @@ def layer_norm(
     if len(over) >= len(shape):
         raise Refused("a LayerNorm over the batch", BATCH_FIRST)
     attrs = {"shape": list(over), "eps": eps}
-    return Made("layer_norm", [activation(x)], attrs, weights(weight=weight, bias=bias))
+    return NodeSpec("layer_norm", [activation(x)], attrs, weights(weight=weight, bias=bias))
 
 
 def group_norm(
@@ -142,10 +142,10 @@ def group_norm(
     weight: object = None,
     bias: object = None,
     eps: float = 1e-5,
-) -> Made:
+) -> NodeSpec:
     """GroupNorm."""
     attrs = {"groups": num_groups, "eps": eps}
-    return Made("group_norm", [activation(x)], attrs, weights(weight=weight, bias=bias))
+    return NodeSpec("group_norm", [activation(x)], attrs, weights(weight=weight, bias=bias))
 
 
 def instance_norm(
@@ -159,7 +159,7 @@ def instance_norm(
     momentum: float | None = 0.1,
     eps: float = 1e-5,
     batches: object = None,
-) -> Made:
+) -> NodeSpec:
     """InstanceNorm: GroupNorm of a channel a group, or, by running statistics, BatchNorm."""
     if not use_input_stats:
         statistics = (running_mean, running_var)
@@ -178,7 +178,7 @@ def instance_norm_module(
     momentum: float | None,
     eps: float,
     num_batches_tracked: object,
-) -> Made:
+) -> NodeSpec:
     """InstanceNorm, by running statistics where it has some."""
     source, own = batched(x, rank), running_mean is None
     statistics, batches = (running_mean, running_var), num_batches_tracked

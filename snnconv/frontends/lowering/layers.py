@@ -13,7 +13,7 @@ import torch
 from snnconv.frontends.lowering.arithmetic import line
 from snnconv.frontends.lowering.contract import (
     Activation,
-    Made,
+    NodeSpec,
     Refused,
     Shape,
     activation,
@@ -36,7 +36,7 @@ def conv(
     dilation: Any = 1,
     groups: int = 1,
     padding_mode: str = "zeros",
-) -> Made:
+) -> NodeSpec:
     """A convolution."""
     if padding_mode != "zeros":
         raise Refused(
@@ -51,11 +51,11 @@ def conv(
         "dilation": dilation,
         "groups": groups,
     }
-    source: Activation | Made = batched(x, rank)
+    source: Activation | NodeSpec = batched(x, rank)
     if any(more):
         widths = [n for size in more[::-1] for n in (0, size)]  # the last axis first
-        source = Made("pad", [source], {"pad": widths, "mode": "constant"})
-    return Made("conv", [source], attrs, weights(weight=weight, bias=bias))
+        source = NodeSpec("pad", [source], {"pad": widths, "mode": "constant"})
+    return NodeSpec("conv", [source], attrs, weights(weight=weight, bias=bias))
 
 
 def _padding(
@@ -82,7 +82,7 @@ def conv_transpose(
     output_padding: Any = 0,
     groups: int = 1,
     dilation: Any = 1,
-) -> Made:
+) -> NodeSpec:
     """A transposed convolution."""
     attrs = {
         "stride": sizes(stride, rank),
@@ -91,12 +91,12 @@ def conv_transpose(
         "dilation": sizes(dilation, rank),
         "groups": groups,
     }
-    return Made("conv_transpose", [batched(x, rank)], attrs, weights(weight=weight, bias=bias))
+    return NodeSpec("conv_transpose", [batched(x, rank)], attrs, weights(weight=weight, bias=bias))
 
 
-def linear(shape: Shape, x: object, weight: object, bias: object = None) -> Made:
+def linear(shape: Shape, x: object, weight: object, bias: object = None) -> NodeSpec:
     """A matrix on the last axis."""
-    return Made("linear", [activation(x)], {}, weights(weight=weight, bias=bias))
+    return NodeSpec("linear", [activation(x)], {}, weights(weight=weight, bias=bias))
 
 
 def batch_norm(
@@ -110,7 +110,7 @@ def batch_norm(
     momentum: float | None = 0.1,
     eps: float = 1e-5,
     num_batches_tracked: object = None,
-) -> Made:
+) -> NodeSpec:
     """BatchNorm by its running statistics.
 
     A momentum of None makes them, in training, the mean over all batches: their number is kept.
@@ -122,7 +122,7 @@ def batch_norm(
     tensors = weights(mean=running_mean, var=running_var, weight=weight, bias=bias)
     if momentum is None:
         tensors["batches"] = stored("number of batches", num_batches_tracked)
-    return Made("batch_norm", [activation(x)], {"eps": eps, "momentum": momentum}, tensors)
+    return NodeSpec("batch_norm", [activation(x)], {"eps": eps, "momentum": momentum}, tensors)
 
 
 def max_pool(
@@ -135,13 +135,13 @@ def max_pool(
     dilation: Any = 1,
     ceil_mode: bool = False,
     return_indices: bool = False,
-) -> Made:
+) -> NodeSpec:
     """Max pooling."""
     if return_indices:
         raise Refused("max pooling that returns indices", "call it without return_indices")
     attrs = _window(rank, kernel_size, stride, padding)
     attrs |= {"dilation": sizes(dilation, rank), "ceil_mode": bool(ceil_mode)}
-    return Made("max_pool", [batched(x, rank)], attrs)
+    return NodeSpec("max_pool", [batched(x, rank)], attrs)
 
 
 def avg_pool(
@@ -154,11 +154,11 @@ def avg_pool(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divisor_override: int | None = None,
-) -> Made:
+) -> NodeSpec:
     """Average pooling."""
     attrs = _window(rank, kernel_size, stride, padding)
     attrs |= {"ceil_mode": bool(ceil_mode), "count_include_pad": bool(count_include_pad)}
-    pooled = Made("avg_pool", [batched(x, rank)], attrs)
+    pooled = NodeSpec("avg_pool", [batched(x, rank)], attrs)
     if divisor_override is None:
         return pooled
     ones = torch.ones(1, 1, *batched(x, rank).shape[2:])
@@ -179,15 +179,15 @@ def _window(rank: int, kernel: Any, stride: Any, padding: Any) -> dict[str, Any]
     }
 
 
-def adaptive_avg_pool(rank: int, shape: Shape, x: object, output_size: object) -> Made:
+def adaptive_avg_pool(rank: int, shape: Shape, x: object, output_size: object) -> NodeSpec:
     """Average pooling to a given size."""
-    return Made("adaptive_avg_pool", [batched(x, rank)], {"output": list(shape[2:])})
+    return NodeSpec("adaptive_avg_pool", [batched(x, rank)], {"output": list(shape[2:])})
 
 
 def adaptive_max_pool(
     rank: int, shape: Shape, x: object, output_size: object, return_indices: bool = False
-) -> Made:
+) -> NodeSpec:
     """Max pooling to a given size."""
     if return_indices:
         raise Refused("max pooling that returns indices")
-    return Made("adaptive_max_pool", [batched(x, rank)], {"output": list(shape[2:])})
+    return NodeSpec("adaptive_max_pool", [batched(x, rank)], {"output": list(shape[2:])})

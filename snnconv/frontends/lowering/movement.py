@@ -8,7 +8,7 @@ import torch
 
 from snnconv.frontends.lowering.contract import (
     Activation,
-    Made,
+    NodeSpec,
     Refused,
     Shape,
     Stored,
@@ -19,70 +19,70 @@ from snnconv.frontends.lowering.contract import (
 from snnconv.graph.remedies import BATCH_FIRST
 
 
-def concat(shape: Shape, tensors: Sequence[object], dim: int = 0) -> Made:
+def concat(shape: Shape, tensors: Sequence[object], dim: int = 0) -> NodeSpec:
     """A concatenation along an axis of the samples."""
     if dim % len(shape) == 0:
         raise Refused("a concatenation over the batch", BATCH_FIRST)
-    return Made("concat", [activation(x) for x in tensors], {"dim": dim % len(shape)})
+    return NodeSpec("concat", [activation(x) for x in tensors], {"dim": dim % len(shape)})
 
 
-def stack(shape: Shape, tensors: Sequence[object], dim: int = 0) -> Made:
+def stack(shape: Shape, tensors: Sequence[object], dim: int = 0) -> NodeSpec:
     """A concatenation along a new axis of the samples."""
     dim %= len(shape)
     if dim == 0:
         raise Refused("a stack over the batch", BATCH_FIRST)
     one = [1 if axis == dim else n for axis, n in enumerate(shape)][1:]
-    sources = [Made("reshape", [activation(x)], {"shape": one}) for x in tensors]
-    return Made("concat", sources, {"dim": dim})
+    sources = [NodeSpec("reshape", [activation(x)], {"shape": one}) for x in tensors]
+    return NodeSpec("concat", sources, {"dim": dim})
 
 
-def channel_shuffle(shape: Shape, x: object, groups: int) -> Made:
+def channel_shuffle(shape: Shape, x: object, groups: int) -> NodeSpec:
     """The first channel of each group, then the second of each, and so on."""
     source = activation(x)
     channels, *places = source.shape[1:]
-    apart = Made("reshape", [source], {"shape": [groups, channels // groups, *places]})
+    apart = NodeSpec("reshape", [source], {"shape": [groups, channels // groups, *places]})
     order = [2, 1, *range(3, len(places) + 3)]
-    turned = Made("permute", [apart], {"dims": order})
-    return Made("reshape", [turned], {"shape": [channels, *places]})
+    turned = NodeSpec("permute", [apart], {"dims": order})
+    return NodeSpec("reshape", [turned], {"shape": [channels, *places]})
 
 
-def pixel_shuffle(shape: Shape, x: object, upscale_factor: int) -> Made:
+def pixel_shuffle(shape: Shape, x: object, upscale_factor: int) -> NodeSpec:
     """Channels to places: each gives a block of so many to a side."""
     height, width = batched(x, 2).shape[2:]
     r, (left, high, wide) = upscale_factor, shape[1:]
-    apart = Made("reshape", [activation(x)], {"shape": [left, r, r, height, width]})
-    turned = Made("permute", [apart], {"dims": [1, 4, 2, 5, 3]})
-    return Made("reshape", [turned], {"shape": [left, high, wide]})
+    apart = NodeSpec("reshape", [activation(x)], {"shape": [left, r, r, height, width]})
+    turned = NodeSpec("permute", [apart], {"dims": [1, 4, 2, 5, 3]})
+    return NodeSpec("reshape", [turned], {"shape": [left, high, wide]})
 
 
-def pixel_unshuffle(shape: Shape, x: object, downscale_factor: int) -> Made:
+def pixel_unshuffle(shape: Shape, x: object, downscale_factor: int) -> NodeSpec:
     """Places to channels: the other way round."""
     channels, height, width = batched(x, 2).shape[1:]
     r = downscale_factor
     blocks = [channels, height // r, r, width // r, r]
-    apart = Made("reshape", [activation(x)], {"shape": blocks})
-    turned = Made("permute", [apart], {"dims": [1, 3, 5, 2, 4]})
-    return Made("reshape", [turned], {"shape": list(shape[1:])})
+    apart = NodeSpec("reshape", [activation(x)], {"shape": blocks})
+    turned = NodeSpec("permute", [apart], {"dims": [1, 3, 5, 2, 4]})
+    return NodeSpec("reshape", [turned], {"shape": list(shape[1:])})
 
 
-def reshape(shape: Shape, x: object, *to: object, **named: object) -> Made:
+def reshape(shape: Shape, x: object, *to: object, **named: object) -> NodeSpec:
     """Any reshape that keeps samples apart; the shape it leads to is the value's own."""
     if not shape or shape[0] != activation(x).shape[0]:
         raise Refused("a reshape that mixes samples", BATCH_FIRST)
-    return Made("reshape", [activation(x)], {"shape": list(shape[1:])})
+    return NodeSpec("reshape", [activation(x)], {"shape": list(shape[1:])})
 
 
-def permute(shape: Shape, x: object, *dims: Any) -> Made:
+def permute(shape: Shape, x: object, *dims: Any) -> NodeSpec:
     """Axes in another order."""
     source = activation(x)
     given = dims[0] if len(dims) == 1 and isinstance(dims[0], tuple | list) else dims
     order = [int(d) % len(source.shape) for d in given]
     if order[0] != 0:
         raise Refused("a permutation that moves the batch", BATCH_FIRST)
-    return Made("permute", [source], {"dims": order[1:]})
+    return NodeSpec("permute", [source], {"dims": order[1:]})
 
 
-def transpose(shape: Shape, x: object, dim0: int, dim1: int) -> Made:
+def transpose(shape: Shape, x: object, dim0: int, dim1: int) -> NodeSpec:
     """Two axes swapped."""
     order = list(range(len(shape)))
     first, second = dim0 % len(shape), dim1 % len(shape)
@@ -90,12 +90,12 @@ def transpose(shape: Shape, x: object, dim0: int, dim1: int) -> Made:
     return permute(shape, x, order)
 
 
-def t(shape: Shape, x: object) -> Made:
+def t(shape: Shape, x: object) -> NodeSpec:
     """The two axes swapped."""
     return transpose(shape, x, 0, 1)
 
 
-def movedim(shape: Shape, x: object, source: Any, destination: Any) -> Made:
+def movedim(shape: Shape, x: object, source: Any, destination: Any) -> NodeSpec:
     """Axes at other places, the others in their order."""
     rank = len(shape)
     taken, put = ([int(d) % rank for d in sizes(dims, 1)] for dims in (source, destination))
@@ -105,16 +105,16 @@ def movedim(shape: Shape, x: object, source: Any, destination: Any) -> Made:
     return permute(shape, x, order)
 
 
-def index_select(shape: Shape, x: object, dim: int, index: object) -> Made:
+def index_select(shape: Shape, x: object, dim: int, index: object) -> NodeSpec:
     """Places of an axis in an order of the network's own."""
     axis = dim % len(shape)
     return _take(activation(x), axis, _places(index, activation(x).shape[axis]))
 
 
-def _take(x: Activation | Made, axis: int, places: list[int]) -> Made:
+def _take(x: Activation | NodeSpec, axis: int, places: list[int]) -> NodeSpec:
     if axis == 0:
         raise Refused("an index that picks samples", BATCH_FIRST)
-    return Made("take", [x], {"dim": axis, "places": places})
+    return NodeSpec("take", [x], {"dim": axis, "places": places})
 
 
 def _places(index: object, extent: int) -> list[int]:
@@ -127,12 +127,12 @@ def _places(index: object, extent: int) -> list[int]:
     return [int(place) % extent for place in found]
 
 
-def getitem(shape: Shape, x: object, index: Any) -> Made:
+def getitem(shape: Shape, x: object, index: Any) -> NodeSpec:
     """``x[:, 3, 1:5, None]``: slices, then a reshape where axes come or go.
 
     One axis may be picked from by a row of places, ``x[:, [2, 0, 1]]``.
     """
-    source: Activation | Made = activation(x)
+    source: Activation | NodeSpec = activation(x)
     extent = activation(x).shape
     wanted = list(index) if isinstance(index, tuple) else [index]
     rows = sum(isinstance(entry, list | Stored) for entry in wanted)
@@ -166,32 +166,32 @@ def getitem(shape: Shape, x: object, index: Any) -> Made:
             source = _slice(source, axis, start, stop, step)
             left[axis] = taken
         axis += 1
-    if tuple(left) == shape and isinstance(source, Made):
+    if tuple(left) == shape and isinstance(source, NodeSpec):
         return source
     if not shape or shape[0] != extent[0]:
         raise Refused("an index that picks samples", BATCH_FIRST)
-    return Made("reshape", [source], {"shape": list(shape[1:])})
+    return NodeSpec("reshape", [source], {"shape": list(shape[1:])})
 
 
-def _slice(x: Activation | Made, dim: int, start: int, stop: int, step: int = 1) -> Made:
-    return Made("slice", [x], {"dim": dim, "start": start, "stop": stop, "step": step})
+def _slice(x: Activation | NodeSpec, dim: int, start: int, stop: int, step: int = 1) -> NodeSpec:
+    return NodeSpec("slice", [x], {"dim": dim, "start": start, "stop": stop, "step": step})
 
 
-def select(shape: Shape, x: object, dim: int, index: int) -> Made:
+def select(shape: Shape, x: object, dim: int, index: int) -> NodeSpec:
     """One place of an axis, which goes."""
     picked: list[Any] = [slice(None)] * len(activation(x).shape)
     picked[dim] = int(index)
     return getitem(shape, x, tuple(picked))
 
 
-def narrow(shape: Shape, x: object, dim: int, start: int, length: int) -> Made:
+def narrow(shape: Shape, x: object, dim: int, start: int, length: int) -> NodeSpec:
     """Some places of an axis."""
     picked = [slice(None)] * len(shape)
     picked[dim] = slice(start, start + length)
     return getitem(shape, x, tuple(picked))
 
 
-def split(shape: Shape, x: object, split_size_or_sections: Any, dim: int = 0) -> list[Made]:
+def split(shape: Shape, x: object, split_size_or_sections: Any, dim: int = 0) -> list[NodeSpec]:
     """Pieces of given sizes."""
     source = activation(x)
     dim %= len(source.shape)
@@ -205,13 +205,13 @@ def split(shape: Shape, x: object, split_size_or_sections: Any, dim: int = 0) ->
     return [_slice(source, dim, a, b) for a, b in itertools.pairwise(bounds)]
 
 
-def chunk(shape: Shape, x: object, chunks: int, dim: int = 0) -> list[Made]:
+def chunk(shape: Shape, x: object, chunks: int, dim: int = 0) -> list[NodeSpec]:
     """So many pieces, the last perhaps smaller."""
     total = activation(x).shape[dim]
     return split(shape, x, -(-total // chunks), dim)
 
 
-def tensor_split(shape: Shape, x: object, indices_or_sections: Any, dim: int = 0) -> list[Made]:
+def tensor_split(shape: Shape, x: object, indices_or_sections: Any, dim: int = 0) -> list[NodeSpec]:
     """So many pieces, the first of them one larger perhaps; or pieces that end at given places."""
     source, how = activation(x), indices_or_sections
     dim %= len(source.shape)
@@ -225,33 +225,35 @@ def tensor_split(shape: Shape, x: object, indices_or_sections: Any, dim: int = 0
     return [_slice(source, dim, *slice(a, b).indices(total)) for a, b in bounds]
 
 
-def unbind(shape: Shape, x: object, dim: int = 0) -> list[Made]:
+def unbind(shape: Shape, x: object, dim: int = 0) -> list[NodeSpec]:
     """Each place of an axis by itself."""
     source = activation(x)
     dim %= len(source.shape)
     rest = [n for axis, n in enumerate(source.shape) if axis not in (0, dim)]
-    return [Made("reshape", [piece], {"shape": rest}) for piece in split(shape, x, 1, dim)]
+    return [NodeSpec("reshape", [piece], {"shape": rest}) for piece in split(shape, x, 1, dim)]
 
 
-def rearranged(shape: Shape, x: object, *how: object, **named: object) -> Made:
+def rearranged(shape: Shape, x: object, *how: object, **named: object) -> NodeSpec:
     """What repeats, turns or moves places: the translator sees what it does by doing it."""
     raise Refused("a move that mixes samples", BATCH_FIRST)
 
 
 def dropout(
     shape: Shape, x: object, p: float = 0.5, training: bool = True, inplace: bool = False
-) -> Made:
+) -> NodeSpec:
     """The identity outside training."""
     if training:
         raise Refused("dropout that is on outside training: pass training=self.training")
-    return Made("dropout", [activation(x)], {"p": p})
+    return NodeSpec("dropout", [activation(x)], {"p": p})
 
 
-def stochastic_depth(shape: Shape, x: object, p: float, mode: str, training: bool = True) -> Made:
+def stochastic_depth(
+    shape: Shape, x: object, p: float, mode: str, training: bool = True
+) -> NodeSpec:
     """torchvision's dropout of whole branches: the identity outside training."""
     return dropout(shape, x, p, training)
 
 
-def identity(shape: Shape, x: object, memory_format: object = None) -> Made:
+def identity(shape: Shape, x: object, memory_format: object = None) -> NodeSpec:
     """The value itself, perhaps laid out anew."""
-    return Made("identity", [activation(x)])
+    return NodeSpec("identity", [activation(x)])

@@ -15,7 +15,7 @@ from snnconv.frontends.lowering.arithmetic import constant, line
 from snnconv.frontends.lowering.builder import shape_of
 from snnconv.frontends.lowering.contract import (
     Activation,
-    Made,
+    NodeSpec,
     Refused,
     Shape,
     Stored,
@@ -24,41 +24,41 @@ from snnconv.frontends.lowering.contract import (
 )
 from snnconv.graph.remedies import BATCH_FIRST
 
-Value = Activation | Made
+Value = Activation | NodeSpec
 
 
-def _relu(x: Value, ceiling: float = math.inf) -> Made:
-    return Made("relu", [x], {"ceiling": ceiling if ceiling < math.inf else None})
+def _relu(x: Value, ceiling: float = math.inf) -> NodeSpec:
+    return NodeSpec("relu", [x], {"ceiling": ceiling if ceiling < math.inf else None})
 
 
-def relu(shape: Shape, x: object, inplace: bool = False) -> Made:
+def relu(shape: Shape, x: object, inplace: bool = False) -> NodeSpec:
     """``max(x, 0)``."""
     return clamp(shape, x, 0)
 
 
-def relu6(shape: Shape, x: object, inplace: bool = False) -> Made:
+def relu6(shape: Shape, x: object, inplace: bool = False) -> NodeSpec:
     """``min(max(x, 0), 6)``."""
     return clamp(shape, x, 0, 6)
 
 
 def hardtanh(
     shape: Shape, x: object, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
-) -> Made:
+) -> NodeSpec:
     """``min(max(x, min_val), max_val)``."""
     return clamp(shape, x, min_val, max_val)
 
 
-def hardsigmoid(shape: Shape, x: object, inplace: bool = False) -> Made:
+def hardsigmoid(shape: Shape, x: object, inplace: bool = False) -> NodeSpec:
     """``min(max(x/6 + 1/2, 0), 1)``."""
     return clipped_line(x, 1 / 6, 0.5)
 
 
-def clipped_line(x: object, slope: float, shift: float) -> Made:
+def clipped_line(x: object, slope: float, shift: float) -> NodeSpec:
     """``min(max(slope*x + shift, 0), 1)``."""
     return _relu(line(activation(x), slope, shift), 1.0)
 
 
-def clamp(shape: Shape, x: object, min: Any = None, max: Any = None) -> Made:  # noqa: A002
+def clamp(shape: Shape, x: object, min: Any = None, max: Any = None) -> NodeSpec:  # noqa: A002
     """``min(max(x, low), high)``; either may be left out, or infinite.
 
     Without the lower one it is the ceiling of the ReLU that it is applied to, if it is to one.
@@ -68,7 +68,7 @@ def clamp(shape: Shape, x: object, min: Any = None, max: Any = None) -> Made:  #
         raise Refused(f"a clip to [{min}, {max}], which leaves one number")
     source = activation(x)
     if (low, high) == (-math.inf, math.inf):
-        return Made("identity", [source])
+        return NodeSpec("identity", [source])
     if low > -math.inf:
         return _from(source, low, high)
     behind = source.made
@@ -79,7 +79,7 @@ def clamp(shape: Shape, x: object, min: Any = None, max: Any = None) -> Made:  #
     return _relu(bare, high if own is None or own > high else own)
 
 
-def clamp_max(shape: Shape, x: object, max: Any) -> Made:  # noqa: A002
+def clamp_max(shape: Shape, x: object, max: Any) -> NodeSpec:  # noqa: A002
     """``min(x, high)``."""
     return clamp(shape, x, None, max)
 
@@ -94,47 +94,47 @@ def _bound(value: Any, none: float) -> float:
     raise Refused("a clip by bounds that are no numbers", "clip by torch.maximum and torch.minimum")
 
 
-def _from(x: Value, low: float, high: float) -> Made:
+def _from(x: Value, low: float, high: float) -> NodeSpec:
     if low == 0:
         return _relu(x, high)
     return line(_relu(line(x, 1.0, -low), high - low), 1.0, low)
 
 
-def _below(x: Value, high: Tensor) -> Made:
+def _below(x: Value, high: Tensor) -> NodeSpec:
     return line(_relu(line(x, -1.0, high)), -1.0, high)
 
 
-def maximum(shape: Shape, x: object, other: object) -> Made:
+def maximum(shape: Shape, x: object, other: object) -> NodeSpec:
     """``max(x, other)``: of two activations, or of one and a constant."""
     if isinstance(x, Value) and isinstance(other, Value):
-        return Made("add", [_relu(_difference(shape, x, other)), other])
+        return NodeSpec("add", [_relu(_difference(shape, x, other)), other])
     source, bound = _with_constant(shape, x, other)
     if not bound.any():
         return _relu(source)
     return line(_relu(line(source, 1.0, -bound)), 1.0, bound)
 
 
-def minimum(shape: Shape, x: object, other: object) -> Made:
+def minimum(shape: Shape, x: object, other: object) -> NodeSpec:
     """``min(x, other)``: of two activations, or of one and a constant."""
     if isinstance(x, Value) and isinstance(other, Value):
-        return Made("add", [line(_relu(_difference(shape, x, other)), -1.0), x])
+        return NodeSpec("add", [line(_relu(_difference(shape, x, other)), -1.0), x])
     source, bound = _with_constant(shape, x, other)
     if isinstance(source, Activation) and bound.numel() == 1:
         return clamp(shape, source, None, float(bound))
     return _below(source, bound)
 
 
-def _difference(shape: Shape, x: Value, other: Value) -> Made:
+def _difference(shape: Shape, x: Value, other: Value) -> NodeSpec:
     if not len(shape_of(x)) == len(shape_of(other)) == len(shape):
         raise Refused("a comparison that mixes samples", BATCH_FIRST)
-    return Made("add", [x, line(other, -1.0)])
+    return NodeSpec("add", [x, line(other, -1.0)])
 
 
 def _with_constant(shape: Shape, x: object, other: object) -> tuple[Value, Tensor]:
     """Of two operands, in either order, the one that depends on the input and the other."""
     if isinstance(x, Stored):
         x, other = other, x
-    source = x if isinstance(x, Made) else activation(x)
+    source = x if isinstance(x, NodeSpec) else activation(x)
     if shape_of(source) != shape:
         raise Refused("a constant that the value is expanded to", "expand the value before")
     return source, constant(shape, stored("bound", other))
@@ -142,12 +142,12 @@ def _with_constant(shape: Shape, x: object, other: object) -> tuple[Value, Tenso
 
 def leaky_relu(
     shape: Shape, x: object, negative_slope: float = 0.01, inplace: bool = False
-) -> Made:
+) -> NodeSpec:
     """A ReLU with a slope below 0."""
     return _bent(activation(x), torch.tensor([float(negative_slope)]))
 
 
-def prelu(shape: Shape, x: object, weight: object) -> Made:
+def prelu(shape: Shape, x: object, weight: object) -> NodeSpec:
     """The same with a slope that was learned, one for all or one a channel."""
     slope = stored("weight", weight).value.detach().float().reshape(-1)
     return _bent(activation(x), slope, learned=True)
@@ -160,33 +160,33 @@ def rrelu(
     upper: float = 1 / 3,
     training: bool = False,
     inplace: bool = False,
-) -> Made:
+) -> NodeSpec:
     """The same with a slope that is drawn in training; outside training it is the mean."""
     if training:
         raise Refused("a slope that is drawn outside training: pass training=self.training")
     return leaky_relu(shape, x, (lower + upper) / 2)
 
 
-def magnitude(shape: Shape, x: object) -> Made:
+def magnitude(shape: Shape, x: object) -> NodeSpec:
     """``|x|``."""
     return leaky_relu(shape, x, -1.0)
 
 
-def _bent(x: Activation, slope: Tensor, learned: bool = False) -> Made:
+def _bent(x: Activation, slope: Tensor, learned: bool = False) -> NodeSpec:
     if x.made is not None and x.made.op == "relu":  # it has no side below 0
-        return Made("identity", [x])
-    return Made("add", [_relu(x), line(_relu(line(x, -1.0)), -slope, learned=learned)])
+        return NodeSpec("identity", [x])
+    return NodeSpec("add", [_relu(x), line(_relu(line(x, -1.0)), -slope, learned=learned)])
 
 
-def softshrink(shape: Shape, x: object, lambd: float = 0.5) -> Made:
+def softshrink(shape: Shape, x: object, lambd: float = 0.5) -> NodeSpec:
     """``x`` nearer to 0 by lambda, and 0 where it was as near as that."""
     above, below = _relu(line(activation(x), 1.0, -lambd)), _relu(line(activation(x), -1.0, -lambd))
-    return Made("add", [above, line(below, -1.0)])
+    return NodeSpec("add", [above, line(below, -1.0)])
 
 
 def threshold(
     shape: Shape, x: object, threshold: float, value: float, inplace: bool = False
-) -> Made:
+) -> NodeSpec:
     """``x if x > threshold else value``: without a jump it is a ReLU that starts there."""
     if threshold != value:
         raise Refused(

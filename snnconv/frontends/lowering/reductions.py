@@ -5,13 +5,20 @@ from typing import Any
 
 from snnconv.frontends.lowering import arithmetic, piecewise
 from snnconv.frontends.lowering.builder import shape_of
-from snnconv.frontends.lowering.contract import Activation, Made, Refused, Shape, Stored, activation
+from snnconv.frontends.lowering.contract import (
+    Activation,
+    NodeSpec,
+    Refused,
+    Shape,
+    Stored,
+    activation,
+)
 from snnconv.graph.remedies import BATCH_FIRST
 
 
-def amax(shape: Shape, x: Any, dim: Any = (), keepdim: bool = False) -> Made:
+def amax(shape: Shape, x: Any, dim: Any = (), keepdim: bool = False) -> NodeSpec:
     """The largest over axes of the samples that lie side by side: max pooling of all of them."""
-    source = x if isinstance(x, Made) else activation(x)
+    source = x if isinstance(x, NodeSpec) else activation(x)
     whole, dims = shape_of(source), [dim] if isinstance(dim, int) else dim or ()
     rank = len(whole)
     over = sorted(int(d) % rank for d in dims)
@@ -26,19 +33,21 @@ def amax(shape: Shape, x: Any, dim: Any = (), keepdim: bool = False) -> Made:
     places = math.prod(extent[over[0] - 1 : over[-1]])
     rows = [math.prod(before), places, math.prod(behind)]  # a column of places for each behind
     one = {"stride": [1, 1], "padding": [0, 0], "dilation": [1, 1], "ceil_mode": False}
-    columns = Made("reshape", [source], {"shape": rows})
-    largest = Made("max_pool", [columns], {"kernel": [places, 1], **one})
+    columns = NodeSpec("reshape", [source], {"shape": rows})
+    largest = NodeSpec("max_pool", [columns], {"kernel": [places, 1], **one})
     left = [*before, *([1] * len(over) if keepdim else []), *behind]
-    return Made("reshape", [largest], {"shape": left})
+    return NodeSpec("reshape", [largest], {"shape": left})
 
 
-def amin(shape: Shape, x: object, dim: Any = (), keepdim: bool = False) -> Made:
+def amin(shape: Shape, x: object, dim: Any = (), keepdim: bool = False) -> NodeSpec:
     """The smallest: minus the largest of what they are with the other sign."""
     source = activation(x)
     return arithmetic.line(amax(shape, arithmetic.line(source, -1.0), dim, keepdim), -1.0)
 
 
-def largest(shape: Shape, x: object, dim: Any = None, keepdim: bool = False) -> Made | list[Made]:
+def max_(
+    shape: Shape, x: object, dim: Any = None, keepdim: bool = False
+) -> NodeSpec | list[NodeSpec]:
     """``max(x, dim)``, which gives indices as well: those can't be used; or ``max(x, other)``."""
     if isinstance(x, Stored) or isinstance(dim, Activation | Stored):
         return piecewise.maximum(shape, x, dim)
@@ -47,8 +56,10 @@ def largest(shape: Shape, x: object, dim: Any = None, keepdim: bool = False) -> 
     return [amax(shape, x, dim, keepdim)]
 
 
-def smallest(shape: Shape, x: object, dim: Any = None, keepdim: bool = False) -> Made | list[Made]:
-    """``min(x, dim)`` and ``min(x, other)``, as :func:`largest`."""
+def min_(
+    shape: Shape, x: object, dim: Any = None, keepdim: bool = False
+) -> NodeSpec | list[NodeSpec]:
+    """``min(x, dim)`` and ``min(x, other)``, as :func:`max_`."""
     if isinstance(x, Stored) or isinstance(dim, Activation | Stored):
         return piecewise.minimum(shape, x, dim)
     if not isinstance(dim, int):
@@ -56,7 +67,7 @@ def smallest(shape: Shape, x: object, dim: Any = None, keepdim: bool = False) ->
     return [amin(shape, x, dim, keepdim)]
 
 
-def mean(shape: Shape, x: object, dim: Any = None, keepdim: bool = False) -> Made:
+def mean(shape: Shape, x: object, dim: Any = None, keepdim: bool = False) -> NodeSpec:
     """The mean over axes."""
     if dim is None:
         raise Refused("a mean over the batch", BATCH_FIRST)
@@ -64,10 +75,10 @@ def mean(shape: Shape, x: object, dim: Any = None, keepdim: bool = False) -> Mad
     dims = sorted(d % len(source.shape) for d in dims)
     if not dims or 0 in dims:
         raise Refused("a mean over the batch", BATCH_FIRST)
-    return Made("mean", [source], {"dims": dims, "keepdim": bool(keepdim)})
+    return NodeSpec("mean", [source], {"dims": dims, "keepdim": bool(keepdim)})
 
 
-def total(shape: Shape, x: object, dim: Any = None, keepdim: bool = False) -> Made:
+def sum_(shape: Shape, x: object, dim: Any = None, keepdim: bool = False) -> NodeSpec:
     """The sum over axes: the mean times how many they are."""
     averaged = mean(shape, x, dim, keepdim)
     count = math.prod(activation(x).shape[axis] for axis in averaged.attrs["dims"])

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from snnconv.frontends.lowering.contract import Made, Refused, Shape, activation, batched, sizes
+from snnconv.frontends.lowering.contract import NodeSpec, Refused, Shape, activation, batched, sizes
 from snnconv.graph.remedies import BATCH_FIRST
 
 _MODES = {"constant": "constant", "reflect": "reflect", "replicate": "replicate"} | {
@@ -13,17 +13,19 @@ _MODES = {"constant": "constant", "reflect": "reflect", "replicate": "replicate"
 
 def pad(
     shape: Shape, x: object, pad: Any, mode: str = "constant", value: float | None = None
-) -> Made:
+) -> NodeSpec:
     """Zeros or copies around the places; negative sizes crop."""
     if mode not in _MODES or value:
         raise Refused(f"padding with mode '{mode}' and value {value}")
     widths = [int(n) for n in pad]
     if len(widths) > 2 * (len(shape) - 1):
         raise Refused("padding of the batch", BATCH_FIRST)
-    return Made("pad", [activation(x)], {"pad": widths, "mode": _MODES[mode]})
+    return NodeSpec("pad", [activation(x)], {"pad": widths, "mode": _MODES[mode]})
 
 
-def pad_module(rank: int, mode: str, shape: Shape, x: object, padding: Any, value: Any = 0) -> Made:
+def pad_module(
+    rank: int, mode: str, shape: Shape, x: object, padding: Any, value: Any = 0
+) -> NodeSpec:
     """A padding module, whose one number stands for all sides."""
     return pad(shape, x, sizes(padding, 2 * rank), mode, value)
 
@@ -40,7 +42,7 @@ def upsample(
     align_corners: bool | None = None,
     recompute_scale_factor: bool | None = None,
     antialias: bool = False,
-) -> Made:
+) -> NodeSpec:
     """Each place repeated, or places between places: by lines or by cubic splines.
 
     A spline is not linear between places, but in the values at them.
@@ -58,4 +60,4 @@ def upsample(
     if mode in _BETWEEN:
         attrs |= {"mode": mode, "align_corners": bool(align_corners)}
     op = "interpolate" if mode in _BETWEEN else "upsample"
-    return Made(op, [batched(x, len(shape) - 2)], attrs)
+    return NodeSpec(op, [batched(x, len(shape) - 2)], attrs)

@@ -6,7 +6,7 @@ from typing import Any
 from snnconv.frontends.lowering.builder import shape_of
 from snnconv.frontends.lowering.contract import (
     Activation,
-    Made,
+    NodeSpec,
     Refused,
     Shape,
     Stored,
@@ -24,11 +24,11 @@ ATTRIBUTES = (
 """Of a recurrent module, what its form takes."""
 
 
-def whole(shape: Shape, x: object, *to: object, **named: object) -> Made:
+def whole(shape: Shape, x: object, *to: object, **named: object) -> NodeSpec:
     """The network's input as whole numbers, which tokens are; nothing else can be rounded."""
     if activation(x).node != INPUT:
         raise Refused("whole numbers of what is no token")
-    return Made("identity", [activation(x)])
+    return NodeSpec("identity", [activation(x)])
 
 
 def embedding(
@@ -40,11 +40,11 @@ def embedding(
     norm_type: float = 2.0,
     scale_grad_by_freq: bool = False,
     sparse: bool = False,
-) -> Made:
+) -> NodeSpec:
     """A row of a table for each token."""
     if max_norm is not None:
         raise Refused("an embedding that changes its weights (max_norm)")
-    return Made("embedding", [activation(x)], {}, weights(weight=stored("weight", weight)))
+    return NodeSpec("embedding", [activation(x)], {}, weights(weight=stored("weight", weight)))
 
 
 def recurrent(
@@ -99,12 +99,12 @@ def start_at_0(*states: object) -> None:
 
 def run(
     op: str,
-    source: Activation | Made,
+    source: Activation | NodeSpec,
     attrs: dict[str, Any],
     tensors: Mapping[str, Stored | None],
-) -> tuple[Made, list[Made]]:
+) -> tuple[NodeSpec, list[NodeSpec]]:
     """A recurrence's outputs ``[B, L, ways*H]``, and its last states ``[B, H]`` by direction."""
-    outputs = Made(op, [source], attrs, tensors)
+    outputs = NodeSpec(op, [source], attrs, tensors)
     length, ways = shape_of(source)[1], 2 if attrs["bidirectional"] else 1
     return outputs, [_state(outputs, way, length, attrs["hidden"]) for way in range(ways)]
 
@@ -147,10 +147,10 @@ def operator(
     return [outputs, *(states if op == "lstm" else [states])]
 
 
-def _state(outputs: Made, way: int, length: int, hidden: int) -> Made:
+def _state(outputs: NodeSpec, way: int, length: int, hidden: int) -> NodeSpec:
     """The last state of a direction: the output at the end that it comes to last."""
     place = 0 if way else length - 1
     end = {"dim": 1, "start": place, "stop": place + 1, "step": 1}
     own = {"dim": 2, "start": way * hidden, "stop": (way + 1) * hidden, "step": 1}
-    cut = Made("slice", [Made("slice", [outputs], end)], own)
-    return Made("reshape", [cut], {"shape": [hidden]})
+    cut = NodeSpec("slice", [NodeSpec("slice", [outputs], end)], own)
+    return NodeSpec("reshape", [cut], {"shape": [hidden]})

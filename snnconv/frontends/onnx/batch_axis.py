@@ -11,29 +11,29 @@ from dataclasses import replace
 import torch
 
 from snnconv.frontends.lowering.builder import shape_of
-from snnconv.frontends.lowering.contract import Activation, Made, Refused, Stored, Turned
+from snnconv.frontends.lowering.contract import Activation, BatchMoved, NodeSpec, Refused, Stored
 from snnconv.frontends.onnx import movement
 from snnconv.frontends.onnx.call import Call, Operand
 from snnconv.frontends.torch.capture import BATCH
 from snnconv.graph.remedies import BATCH_FIRST
 
-Result = Made | Turned | Stored | None
+Result = NodeSpec | BatchMoved | Stored | None
 """What a form gives, or one of several that it gives; None for what nobody may read."""
 
 
-def transpose(call: Call) -> Made | Turned:
+def transpose(call: Call) -> NodeSpec | BatchMoved:
     """Axes in another order."""
     x = _turned(call.operand(0))
     rank = len(shape_of(x.x))
     order = [int(axis) % rank for axis in call.numbers("perm") or range(rank)[::-1]]
     own = [_own(x, axis) for axis in order if axis != x.batch]
-    value = x.x if own == sorted(own) else Made("permute", [x.x], {"dims": own})
+    value = x.x if own == sorted(own) else NodeSpec("permute", [x.x], {"dims": own})
     return _placed(value, order.index(x.batch))
 
 
 def moves_batch(operands: Sequence[Operand]) -> bool:
     """Whether one of them has its batch elsewhere."""
-    return any(isinstance(x, Turned) for x in operands)
+    return any(isinstance(x, BatchMoved) for x in operands)
 
 
 def made(
@@ -68,9 +68,9 @@ def _along(
 ) -> Result | Sequence[Result]:
     """The operator on the value with its batch first, along the axes that are meant."""
     name, position = _ALONG[call.op]
-    given = [_turned(x) if isinstance(x, Activation | Turned) else x for x in call.operands]
-    (batch,) = {x.batch for x in given if isinstance(x, Turned)}
-    x = next(x for x in given if isinstance(x, Turned))
+    given = [_turned(x) if isinstance(x, Activation | BatchMoved) else x for x in call.operands]
+    (batch,) = {x.batch for x in given if isinstance(x, BatchMoved)}
+    x = next(x for x in given if isinstance(x, BatchMoved))
     rank = len(shape_of(x.x))
     named = call.numbers(name, position)
     if not named and call.op.startswith("Reduce"):
@@ -88,7 +88,7 @@ def _along(
     found = form(inner)
 
     def back(value: Result) -> Result:
-        assert isinstance(value, Made)
+        assert isinstance(value, NodeSpec)
         gone = sum(axis < batch for axis in axes) if len(shape_of(value)) < rank else 0
         return _placed(value, batch - gone)
 
@@ -106,7 +106,7 @@ def _reshape(call: Call) -> Result:
         ahead = _filled(sizes[:place], before)
         rest = _filled(sizes[place + 1 :], behind)
         if sizes[place] in {-1, 1, BATCH, call.batch} and ahead is not None and rest is not None:
-            return _placed(Made("reshape", [x.x], {"shape": ahead + rest}), place)
+            return _placed(NodeSpec("reshape", [x.x], {"shape": ahead + rest}), place)
     raise Refused("a reshape that mixes samples", BATCH_FIRST)
 
 
@@ -130,7 +130,7 @@ def _squeeze(call: Call) -> Result:
         raise Refused("a squeeze of the batch", BATCH_FIRST)
     shape = [n for k, n in enumerate(dims) if k != x.batch and k not in gone]
     batch = x.batch - sum(axis < x.batch for axis in gone)
-    return _placed(Made("reshape", [x.x], {"shape": shape}), batch)
+    return _placed(NodeSpec("reshape", [x.x], {"shape": shape}), batch)
 
 
 def _unsqueeze(call: Call) -> Result:
@@ -142,7 +142,7 @@ def _unsqueeze(call: Call) -> Result:
     old = [axis for axis in range(rank) if axis not in new]
     batch = old[x.batch]
     shape = [1 if k in new else dims[old.index(k)] for k in range(rank) if k != batch]
-    return _placed(Made("reshape", [x.x], {"shape": shape}), batch)
+    return _placed(NodeSpec("reshape", [x.x], {"shape": shape}), batch)
 
 
 def _shape(call: Call) -> Stored:
@@ -170,33 +170,33 @@ _FORMS: Mapping[str, Callable[[Call], Result]] = {
 }
 
 
-def _turned(value: Operand) -> Turned:
+def _turned(value: Operand) -> BatchMoved:
     """An operand, with where its batch is."""
-    if isinstance(value, Turned):
+    if isinstance(value, BatchMoved):
         return value
     if isinstance(value, Activation):
-        return Turned(value, 0)
+        return BatchMoved(value, 0)
     raise Refused("an operand that is no activation")
 
 
 def _first(value: Operand) -> Operand:
     """An operand with its batch first, as the graph has it."""
-    if isinstance(value, Turned):
+    if isinstance(value, BatchMoved):
         assert isinstance(value.x, Activation)
         return value.x
     return value
 
 
-def _placed(value: Activation | Made, batch: int) -> Made | Turned:
-    return value if batch == 0 and isinstance(value, Made) else Turned(value, batch)
+def _placed(value: Activation | NodeSpec, batch: int) -> NodeSpec | BatchMoved:
+    return value if batch == 0 and isinstance(value, NodeSpec) else BatchMoved(value, batch)
 
 
-def _dims(x: Turned) -> list[int]:
+def _dims(x: BatchMoved) -> list[int]:
     """The shape as the file has it."""
     samples, *dims = shape_of(x.x)
     return [*dims[: x.batch], samples, *dims[x.batch :]]
 
 
-def _own(x: Turned, axis: int) -> int:
+def _own(x: BatchMoved, axis: int) -> int:
     """Of the value with its batch first, the axis that is one of the file's."""
     return 0 if axis == x.batch else axis + (axis < x.batch)

@@ -6,14 +6,14 @@ from typing import Any
 
 from snnconv.frontends.lowering.contract import (
     Activation,
+    BatchMoved,
     Refused,
     Stored,
-    Turned,
     activation,
     stored,
 )
 
-Operand = Activation | Turned | Stored | None
+Operand = Activation | BatchMoved | Stored | None
 """None is one that is left out."""
 
 
@@ -63,7 +63,7 @@ class Call:
             value = self.attrs[name]
             return list(value) if isinstance(value, Sequence) else [value]
         operand = None if position is None else self.operand(position)
-        if isinstance(operand, Activation | Turned):
+        if isinstance(operand, Activation | BatchMoved):
             raise Refused(f"{name} that depend on data")
         return None if operand is None else operand.value.reshape(-1).tolist()
 

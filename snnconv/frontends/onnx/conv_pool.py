@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from snnconv.frontends.lowering import layers
 from snnconv.frontends.lowering.builder import shape_of
-from snnconv.frontends.lowering.contract import Activation, Made, Refused, batched
+from snnconv.frontends.lowering.contract import Activation, NodeSpec, Refused, batched
 from snnconv.frontends.onnx.call import Call
 
 
@@ -64,11 +64,11 @@ def _halves(total: Sequence[int], auto: str) -> tuple[list[int], list[int]]:
     return (small, large) if auto == "SAME_UPPER" else (large, small)
 
 
-def zeros(x: Activation | Made, begin: Sequence[int], end: Sequence[int]) -> Made:
+def zeros(x: Activation | NodeSpec, begin: Sequence[int], end: Sequence[int]) -> NodeSpec:
     """Zeros around the last axes; negative widths crop."""
     pairs = list(zip(begin, end, strict=True))
     widths = [n for pair in reversed(pairs) for n in pair]  # the last axis comes first
-    return Made("pad", [x], {"pad": widths, "mode": "constant"})
+    return NodeSpec("pad", [x], {"pad": widths, "mode": "constant"})
 
 
 def _kernel(call: Call) -> list[int]:
@@ -79,7 +79,7 @@ def _kernel(call: Call) -> list[int]:
     return kernel
 
 
-def conv(call: Call) -> Made:
+def conv(call: Call) -> NodeSpec:
     """A convolution; what is padded at one side more is padded by a node of its own."""
     kernel = _kernel(call)
     x = batched(call.x, len(kernel))
@@ -91,7 +91,7 @@ def conv(call: Call) -> Made:
     return made if w.even else replace(made, sources=[zeros(x, w.begin, w.end)])
 
 
-def conv_transpose(call: Call) -> Made:
+def conv_transpose(call: Call) -> NodeSpec:
     """A transposed convolution; what PyTorch's padding can't express is cropped."""
     kernel = _kernel(call)
     x = batched(call.x, len(kernel))
@@ -111,7 +111,7 @@ def conv_transpose(call: Call) -> Made:
     weight, bias = call.tensor(1, "weight"), call.optional(2, "bias")
     groups = call.number("group", 1)
 
-    def made(padding: list[int], output_padding: list[int]) -> Made:
+    def made(padding: list[int], output_padding: list[int]) -> NodeSpec:
         window_ = (w.stride, padding, output_padding, groups, w.dilation)
         return layers.conv_transpose(w.rank, (), x, weight, bias, *window_)
 
@@ -124,19 +124,19 @@ def conv_transpose(call: Call) -> Made:
     return zeros(made([0] * w.rank, extra), [-n for n in begin], [-n for n in end])
 
 
-def max_pool(call: Call) -> Made:
+def max_pool(call: Call) -> NodeSpec:
     """Max pooling; padding stands for no place, so only where windows begin counts."""
     if call.read > 1:
         raise Refused("max pooling that gives indices")
     x, w = _pooled(call)
 
-    def made(padding: list[int], ceil_mode: bool) -> Made:
+    def made(padding: list[int], ceil_mode: bool) -> NodeSpec:
         return layers.max_pool(w.rank, (), x, w.kernel, w.stride, padding, w.dilation, ceil_mode)
 
     return _as_many(made, w, _places(call, w, x.shape[2:]))
 
 
-def avg_pool(call: Call) -> Made:
+def avg_pool(call: Call) -> NodeSpec:
     """Average pooling; zeros that count get a node of their own where PyTorch's are not those."""
     x, w = _pooled(call)
     if w.dilation != [1] * w.rank:
@@ -144,12 +144,12 @@ def avg_pool(call: Call) -> Made:
     counted = bool(call.number("count_include_pad", 0))
     halves = all(2 * b <= k for b, k in zip(w.begin, w.kernel, strict=True))
     places = _places(call, w, x.shape[2:])
-    source: Activation | Made = x
+    source: Activation | NodeSpec = x
     if counted and not (w.even and halves):
         none = [0] * w.rank
         source, w = zeros(x, w.begin, w.end), replace(w, begin=none, end=none)
 
-    def made(padding: list[int], ceil_mode: bool) -> Made:
+    def made(padding: list[int], ceil_mode: bool) -> NodeSpec:
         pool = layers.avg_pool(w.rank, (), x, w.kernel, w.stride, padding, ceil_mode, counted)
         return replace(pool, sources=[source])
 
@@ -178,7 +178,7 @@ def _places(call: Call, w: Window, extent: Sequence[int]) -> list[int]:
     return found
 
 
-def _as_many(made: Callable[[list[int], bool], Made], w: Window, places: list[int]) -> Made:
+def _as_many(made: Callable[[list[int], bool], NodeSpec], w: Window, places: list[int]) -> NodeSpec:
     """A pooling of so many windows, from one that PyTorch knows and that begins where they do.
 
     PyTorch pads both sides alike. Where the end needs more, its ``ceil_mode`` may do, or padding by
@@ -201,7 +201,7 @@ def _as_many(made: Callable[[list[int], bool], Made], w: Window, places: list[in
     raise Refused(f"padding by {w.begin} and {w.end} of windows {w.kernel}")
 
 
-def global_avg_pool(call: Call) -> Made:
+def global_avg_pool(call: Call) -> NodeSpec:
     """The average over all places."""
     x = call.x
     rank = len(x.shape) - 2
@@ -210,7 +210,7 @@ def global_avg_pool(call: Call) -> Made:
     return layers.adaptive_avg_pool(rank, (*x.shape[:2], *[1] * rank), x, 1)
 
 
-def global_max_pool(call: Call) -> Made:
+def global_max_pool(call: Call) -> NodeSpec:
     """The largest over all places."""
     x = call.x
     rank = len(x.shape) - 2

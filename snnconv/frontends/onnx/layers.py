@@ -12,8 +12,8 @@ from snnconv.frontends.lowering import arithmetic, functions, layers, movement
 from snnconv.frontends.lowering.builder import shape_of
 from snnconv.frontends.lowering.contract import (
     Activation,
-    Form,
-    Made,
+    NodeMaker,
+    NodeSpec,
     Refused,
     Shape,
     Stored,
@@ -24,12 +24,12 @@ from snnconv.frontends.onnx.call import Call, Operand
 from snnconv.graph.remedies import BATCH_FIRST
 
 
-def matmul(call: Call) -> Made:
+def matmul(call: Call) -> NodeSpec:
     """A matrix from the right, on the last axis, or a product of two activations."""
     return functions.matmul((), call.x, call.operand(1))
 
 
-def gemm(call: Call) -> Made:
+def gemm(call: Call) -> NodeSpec:
     """``alpha * x @ B + beta * C``."""
     x, matrix, bias = call.x, call.tensor(1, "weight"), call.optional(2, "bias")
     if call.number("transA", 0) or len(x.shape) != 2:
@@ -58,7 +58,7 @@ def as_bias(constant: Stored, outputs: int) -> Stored | None:
     return None
 
 
-def batch_normalization(call: Call) -> Made:
+def batch_normalization(call: Call) -> NodeSpec:
     """BatchNorm by its running statistics."""
     if call.number("training_mode", 0) or call.read > 1:
         raise Refused("BatchNormalization in training mode")
@@ -70,15 +70,15 @@ def batch_normalization(call: Call) -> Made:
     return layers.batch_norm((), call.x, mean, variance, weight, bias, False, momentum, eps)
 
 
-def binary(form: Form, call: Call) -> Made:
+def binary(form: NodeMaker, call: Call) -> NodeSpec:
     """An operation on two operands, of which one may be constant."""
     a, b = call.operand(0), call.operand(1)
     made = form(broadcast(a, b), a, b)
-    assert isinstance(made, Made)
+    assert isinstance(made, NodeSpec)
     return made
 
 
-def total(call: Call) -> Made:
+def sum_(call: Call) -> NodeSpec:
     """A sum of any number of operands."""
     first, *others = call.operands
     if not others:
@@ -87,19 +87,19 @@ def total(call: Call) -> Made:
     for other in others[1:]:
         if len(activation(other).shape) != len(shape_of(made)):
             raise Refused("a sum that mixes samples", BATCH_FIRST)
-        made = Made("add", [made, activation(other)])
+        made = NodeSpec("add", [made, activation(other)])
     return made
 
 
-def negative(call: Call) -> Made:
+def negative(call: Call) -> NodeSpec:
     """``-x``."""
     return arithmetic.neg(call.x.shape, call.x)
 
 
-def broadcast(a: Operand | Made, b: Operand | Made) -> Shape:
+def broadcast(a: Operand | NodeSpec, b: Operand | NodeSpec) -> Shape:
     """The shape that two operands have together."""
     shapes = [
-        shape_of(x) if isinstance(x, Activation | Made) else stored("constant", x).value.shape
+        shape_of(x) if isinstance(x, Activation | NodeSpec) else stored("constant", x).value.shape
         for x in (a, b)
     ]
     try:
@@ -108,27 +108,27 @@ def broadcast(a: Operand | Made, b: Operand | Made) -> Shape:
         raise Refused(f"operands of shape {[list(shape) for shape in shapes]}") from error
 
 
-def pointwise(name: str, call: Call) -> Made:
+def pointwise(name: str, call: Call) -> NodeSpec:
     """A function of one number."""
     return functions.pointwise(name, (), call.x)
 
 
-def elu(call: Call) -> Made:
+def elu(call: Call) -> NodeSpec:
     """An exponential below 0."""
     return functions.elu((), call.x, call.number("alpha", 1.0))
 
 
-def softplus(call: Call) -> Made:
+def softplus(call: Call) -> NodeSpec:
     """``ln(1 + exp(x))``."""
     return functions.softplus((), call.x)
 
 
-def gelu(call: Call) -> Made:
+def gelu(call: Call) -> NodeSpec:
     """GELU, exact or by tanh."""
     return functions.gelu((), call.x, call.attrs.get("approximate", "none"))
 
 
-def layer_normalization(call: Call) -> Made:
+def layer_normalization(call: Call) -> NodeSpec:
     """LayerNorm over the axes from one on."""
     if call.read > 1:
         raise Refused("LayerNormalization that gives its statistics")
@@ -137,26 +137,26 @@ def layer_normalization(call: Call) -> Made:
     return functions.layer_norm(x.shape, x, over, weight, bias, call.number("epsilon", 1e-5))
 
 
-def instance_normalization(call: Call) -> Made:
+def instance_normalization(call: Call) -> NodeSpec:
     """InstanceNorm."""
     weight, bias = call.tensor(1, "scale"), call.tensor(2, "bias")
     eps = call.number("epsilon", 1e-5)
     return functions.instance_norm((), call.x, None, None, weight, bias, eps=eps)
 
 
-def group_normalization(call: Call) -> Made:
+def group_normalization(call: Call) -> NodeSpec:
     """GroupNorm, a scale a channel."""
     x, groups = call.x, call.number("num_groups", 1)
     weight, bias = call.tensor(1, "scale"), call.tensor(2, "bias")
     return functions.group_norm((), x, groups, weight, bias, call.number("epsilon", 1e-5))
 
 
-def power(call: Call) -> Made:
+def power(call: Call) -> NodeSpec:
     """``x**exponent``, the exponent a constant."""
     return functions.power((), call.x, call.tensor(1, "exponent"))
 
 
-def local_response_norm(call: Call) -> Made:
+def local_response_norm(call: Call) -> NodeSpec:
     """Over channels around each; of an even number nobody is there to compare with."""
     size = int(call.number("size", 0))
     if size % 2 == 0:
@@ -165,7 +165,7 @@ def local_response_norm(call: Call) -> Made:
     return functions.local_response_norm((), call.x, size, alpha, beta, call.number("bias", 1.0))
 
 
-def softmax(function: Callable[..., Tensor], call: Call) -> Made:
+def softmax(function: Callable[..., Tensor], call: Call) -> NodeSpec:
     """Along an axis; dropped at the end, where it is over the classes.
 
     Up to opset 12 it is over everything from its axis on, later over the axis alone.
@@ -177,9 +177,9 @@ def softmax(function: Callable[..., Tensor], call: Call) -> Made:
         raise Refused("a softmax over the batch", BATCH_FIRST)
     over = math.prod(x.shape[axis:]) if old else x.shape[axis]
     if call.last and over == math.prod(x.shape[1:]):
-        return Made("identity", [x], {"dropped": name}, ending=partial(function, dim=1))
+        return NodeSpec("identity", [x], {"dropped": name}, ending=partial(function, dim=1))
     if over == x.shape[axis]:
-        return Made(name, [x], {"dim": axis})
-    flat = Made("reshape", [x], {"shape": [*x.shape[1:axis], over]})
-    inside = Made(name, [flat], {"dim": axis})
-    return Made("reshape", [inside], {"shape": list(x.shape[1:])})
+        return NodeSpec(name, [x], {"dim": axis})
+    flat = NodeSpec("reshape", [x], {"shape": [*x.shape[1:axis], over]})
+    inside = NodeSpec(name, [flat], {"dim": axis})
+    return NodeSpec("reshape", [inside], {"shape": list(x.shape[1:])})

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from snnconv.frontends.lowering import resizing
-from snnconv.frontends.lowering.contract import Made, Refused
+from snnconv.frontends.lowering.contract import NodeSpec, Refused
 from snnconv.frontends.onnx.call import Call
 from snnconv.frontends.onnx.tensors import LARGEST
 from snnconv.frontends.torch.capture import BATCH
@@ -16,7 +16,7 @@ from snnconv.frontends.torch.capture import BATCH
 _PAD_MODES = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
 
 
-def pad(call: Call) -> Made:
+def pad(call: Call) -> NodeSpec:
     """Zeros or copies around the places; negative sizes crop."""
     x, mode = call.x, call.attrs.get("mode", "constant")
     widths, value = call.numbers("pads", 1) or [], call.number("value", 0.0, 2)
@@ -48,12 +48,12 @@ _ROUNDED: Mapping[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def upsample(call: Call) -> Made:
+def upsample(call: Call) -> NodeSpec:
     """``Upsample``, which is the first ``Resize``."""
     return _resized(call, call.numbers("scales", 1), None, "asymmetric", "floor")
 
 
-def resize(call: Call) -> Made:
+def resize(call: Call) -> NodeSpec:
     """Each place repeated, or places between places; refused where they are not PyTorch's."""
     if call.opset < 11:
         return upsample(call)
@@ -66,7 +66,7 @@ def resize(call: Call) -> Made:
 
 def _resized(
     call: Call, scales: list[Any] | None, sizes: list[Any] | None, position: str, rounding: str
-) -> Made:
+) -> NodeSpec:
     x, mode = call.x, call.attrs.get("mode", "nearest")
     known = mode in ("nearest", "linear", "cubic")
     if not known or position not in _POSITIONS or rounding not in _ROUNDED:
@@ -97,7 +97,7 @@ def _resized(
 _OTHERS = ("antialias", "cubic_coeff_a", "exclude_outside")
 
 
-def _between(call: Call, position: str, new: list[int], scale: list[float]) -> Made:
+def _between(call: Call, position: str, new: list[int], scale: list[float]) -> NodeSpec:
     """By lines or splines, whose ends are those that PyTorch's have."""
     x, mode, corners = call.x, call.attrs["mode"], position == "align_corners"
     by_rank = {3: "linear", 4: "bilinear", 5: "trilinear"} if mode == "linear" else {4: "bicubic"}

@@ -14,10 +14,10 @@ from torch import Tensor
 from snnconv.frontends.lowering import sequences
 from snnconv.frontends.lowering.contract import (
     Activation,
-    Made,
+    BatchMoved,
+    NodeSpec,
     Refused,
     Stored,
-    Turned,
     activation,
 )
 from snnconv.frontends.onnx import movement
@@ -31,7 +31,7 @@ _ACTIVATIONS = {"lstm": ["sigmoid", "tanh", "tanh"], "gru": ["sigmoid", "tanh"]}
 _PLAIN = "export it as PyTorch's own: nn.LSTM or nn.GRU"
 
 
-def gather(call: Call) -> Made:
+def gather(call: Call) -> NodeSpec:
     """Rows of a table for tokens, or places of an axis."""
     table, index = call.operand(0), call.operand(1)
     if not (isinstance(table, Stored) and isinstance(index, Activation)):
@@ -64,19 +64,19 @@ def recurrent(op: str, call: Call) -> list[Result]:
     source = _backwards(x, length) if direction == "reverse" else x
     outputs, states = sequences.run(op, source, attrs, tensors)
     outputs = _backwards(outputs, length) if direction == "reverse" else outputs
-    every = Made("reshape", [outputs], {"shape": [length, ways, hidden]})
-    last = Made("reshape", [Made("concat", states, {"dim": 1})], {"shape": [ways, hidden]})
-    found: list[Result] = [Turned(every, 2), Turned(last, 1)] if first else [every, last]
+    every = NodeSpec("reshape", [outputs], {"shape": [length, ways, hidden]})
+    last = NodeSpec("reshape", [NodeSpec("concat", states, {"dim": 1})], {"shape": [ways, hidden]})
+    found: list[Result] = [BatchMoved(every, 2), BatchMoved(last, 1)] if first else [every, last]
     return found
 
 
 def _input(call: Call) -> tuple[Activation, bool]:
     """The sequences ``[B, L, F]``, and whether the file has their places before their batch."""
     x, layout = call.operand(0), call.number("layout", 0)
-    second = isinstance(x, Turned) and x.batch == 1
+    second = isinstance(x, BatchMoved) and x.batch == 1
     if not (layout == 1 and isinstance(x, Activation)) and not (layout == 0 and second):
         raise Refused("sequences whose batch is not the axis behind their places", BATCH_FIRST)
-    source = activation(x.x if isinstance(x, Turned) else x)
+    source = activation(x.x if isinstance(x, BatchMoved) else x)
     if len(source.shape) != 3:
         raise Refused(f"sequences of shape {list(source.shape[1:])}")
     return source, layout == 0
@@ -133,5 +133,5 @@ def _in_order(op: str, rows: Tensor) -> Tensor:
     return torch.cat([blocks[k] for k in _ORDER[op]])
 
 
-def _backwards(x: Activation | Made, length: int) -> Made:
-    return Made("slice", [x], {"dim": 1, "start": length - 1, "stop": -1, "step": -1})
+def _backwards(x: Activation | NodeSpec, length: int) -> NodeSpec:
+    return NodeSpec("slice", [x], {"dim": 1, "start": length - 1, "stop": -1, "step": -1})

@@ -10,8 +10,15 @@ from collections.abc import Callable, Sequence
 from torch import Tensor
 
 from snnconv.errors import Obstacle, ObstaclesError, UnsupportedError, said
-from snnconv.frontends.lowering.builder import Assembly, is_analog, shape_of
-from snnconv.frontends.lowering.contract import Activation, Made, Refused, Shape, Stored, Turned
+from snnconv.frontends.lowering.builder import GraphBuilder, is_analog, shape_of
+from snnconv.frontends.lowering.contract import (
+    Activation,
+    BatchMoved,
+    NodeSpec,
+    Refused,
+    Shape,
+    Stored,
+)
 from snnconv.frontends.onnx import batch_axis
 from snnconv.frontends.onnx.call import Call, Operand
 from snnconv.frontends.onnx.constants import FOLDED, evaluate
@@ -52,9 +59,9 @@ def translate(
     if translator.obstacles:
         raise ObstaclesError(str(model.file), translator.obstacles)
     output = translator.logits()
-    assembly = translator.assembly
-    graph = reachable(Graph(input_shape, tuple(assembly.nodes.values()), output))
-    tensors = {name: assembly.tensors[name] for name in sorted(graph.tensor_names())}
+    builder = translator.builder
+    graph = reachable(Graph(input_shape, tuple(builder.nodes.values()), output))
+    tensors = {name: builder.tensors[name] for name in sorted(graph.tensor_names())}
     return graph, tensors, translator.ending
 
 
@@ -67,7 +74,7 @@ class _Translator:
         self.model = model
         self.analog = analog
         self.texts = texts
-        self.assembly = Assembly()
+        self.builder = GraphBuilder()
         self.obstacles: list[Obstacle] = []
         self.ending: Ending | None = None
         self._last = _last(model)
@@ -92,7 +99,7 @@ class _Translator:
                 found = self._results(operator, operands)
         except Refused as refusal:
             self._refuse(operator, str(refusal), refusal.remedy)
-            found = self._stand_ins(operator, operands)
+            found = self._placeholders(operator, operands)
         # outputs that nobody reads may have no value, such as the mask of a dropout
         self._values |= {
             name: value for name, value in zip(operator.outputs, found, strict=False) if name
@@ -103,7 +110,7 @@ class _Translator:
         if place not in {obstacle.place for obstacle in self.obstacles[-1:]}:
             self.obstacles.append(Obstacle(place, found, remedy))
 
-    def _stand_ins(self, operator: Operator, operands: Sequence[Operand]) -> list[Operand]:
+    def _placeholders(self, operator: Operator, operands: Sequence[Operand]) -> list[Operand]:
         """Values in place of those of a refused operator, so that what reads them is looked at."""
         if len(operands) < len(operator.inputs):
             return []
@@ -135,8 +142,8 @@ class _Translator:
             )
         if len(shape) == 2:
             return output.node
-        flat = Made("reshape", [output], {"shape": [shape[1]]})
-        return self.assembly.add(flat, self.model.output)
+        flat = NodeSpec("reshape", [output], {"shape": [shape[1]]})
+        return self.builder.add(flat, self.model.output)
 
     def _is_known(self, name: str) -> bool:
         return name in self._values or name in self._initialisers
@@ -148,7 +155,7 @@ class _Translator:
         return self._values[name]
 
     def _results(self, operator: Operator, operands: Sequence[Operand]) -> list[Operand]:
-        if not any(isinstance(x, Activation | Turned) for x in operands):
+        if not any(isinstance(x, Activation | BatchMoved) for x in operands):
             if operator.op == "Identity":
                 return list(operands)  # an exporter's way to let two layers share a tensor
             tensors = [x.value if isinstance(x, Stored) else None for x in operands]
@@ -173,10 +180,10 @@ class _Translator:
 
     def _taken(self, one: batch_axis.Result, operator: Operator) -> Operand:
         """A value that an operator gives, in the graph."""
-        if isinstance(one, Turned):
-            x = self._add(one.x, operator) if isinstance(one.x, Made) else one.x
-            return Turned(x, one.batch) if one.batch else x
-        return self._add(one, operator) if isinstance(one, Made) else one
+        if isinstance(one, BatchMoved):
+            x = self._add(one.x, operator) if isinstance(one.x, NodeSpec) else one.x
+            return BatchMoved(x, one.batch) if one.batch else x
+        return self._add(one, operator) if isinstance(one, NodeSpec) else one
 
     def _call(self, operator: Operator, operands: Sequence[Operand]) -> Call:
         return Call(
@@ -191,14 +198,14 @@ class _Translator:
             last=operator is self._last,
         )
 
-    def _add(self, made: Made, operator: Operator) -> Activation:
+    def _add(self, made: NodeSpec, operator: Operator) -> Activation:
         if is_analog(made) and not self.analog and operator.op not in FUNCTIONS:
             self._refuse(operator, NO_NEURON, ANALOG)
         shape = _bounded(made)
         if made.ending is not None:
             self.ending = made.ending
-        name = self.assembly.add(made, operator.name)
-        return Activation(name, shape, self.assembly.nodes[name])
+        name = self.builder.add(made, operator.name)
+        return Activation(name, shape, self.builder.nodes[name])
 
     def _with_bias(self, operator: Operator, operands: Sequence[Operand]) -> Activation | None:
         """A sum of a matrix product and a constant, as the bias of the one linear layer."""
@@ -207,13 +214,13 @@ class _Translator:
                 isinstance(x, Activation)
                 and isinstance(constant, Stored)
                 and self._readers[name] == 1
-                and (node := self.assembly.nodes.get(x.node)) is not None
+                and (node := self.builder.nodes.get(x.node)) is not None
                 and node.op == "linear"
                 and "bias" not in node.tensors
                 and (bias := as_bias(constant, x.shape[-1])) is not None
                 and constant.value.dim() <= len(x.shape)
             ):
-                self.assembly.give(x.node, {"bias": bias})
+                self.builder.give(x.node, {"bias": bias})
                 return x
         return None
 
@@ -232,10 +239,10 @@ def _last(model: Model) -> Operator | None:
     return last
 
 
-def _bounded(made: Made) -> Shape:
+def _bounded(made: NodeSpec) -> Shape:
     """The shape of a value that fits in memory, as do those that it is made of."""
     for source in made.sources:
-        if isinstance(source, Made):
+        if isinstance(source, NodeSpec):
             _bounded(source)
     shape = shape_of(made)
     if math.prod(shape) > BATCH * LARGEST:

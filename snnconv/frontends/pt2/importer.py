@@ -11,7 +11,7 @@ from torch import Tensor
 
 from snnconv.errors import CheckFailedError, UnsupportedError, said
 from snnconv.frontends.pt2.archive import MALFORMED, invalid, read_archive
-from snnconv.frontends.pt2.program import Program, StandIn
+from snnconv.frontends.pt2.program import Program, UnknownOperator
 from snnconv.frontends.torch.capture import (
     BATCH,
     TOLERANCE,
@@ -59,7 +59,7 @@ def import_exported(
         raise invalid(file, said(error)) from error
     check_finite({n: t for n, t in archive.tensors.items() if t.is_floating_point()})
     calls = [node.target for node in traced.graph.nodes]
-    strange = sorted({call.__name__ for call in calls if isinstance(call, StandIn)})
+    strange = sorted({call.__name__ for call in calls if isinstance(call, UnknownOperator)})
     example = random_input(batch or BATCH, input_shape, tokens).to(dtype)
     _dry_run(file, traced, example, strange)
     graph, tensors, ending = translate(traced, example, analog, str(file))

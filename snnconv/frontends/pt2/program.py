@@ -1,7 +1,8 @@
 """From a program's JSON to a trace that the translator reads as it reads torch.fx's own.
 
-Operators come from a closed list. One that is not on it becomes a stand-in that gives zeros of the
-declared shape, so that what lies behind it is looked at as well; the translator refuses it by name.
+Operators come from a closed list. A placeholder stands for one that is not on it and gives zeros of
+the declared shape, so that what lies behind it is looked at as well; the translator refuses the
+operator by its name.
 """
 
 import operator
@@ -45,7 +46,7 @@ _LAYOUTS = {
 _CHECKS = ("torch.ops.aten._assert", "torch.ops.aten.sym_constrain")
 
 
-class StandIn:
+class UnknownOperator:
     """An operator that is not on the list: zeros of the shapes and types it declares.
 
     Args:
@@ -145,7 +146,7 @@ class Program:
             known = [name for name in names if name in self._values]
             values = [(self._shape(name, source, batch), self.dtype(name)) for name in known]
             operands = [env[n] for i in node["inputs"] for n in _outputs(i["arg"]) if n in env]
-            target, args, kwargs = StandIn(node["target"], values), tuple(operands), {}
+            target, args, kwargs = UnknownOperator(node["target"], values), tuple(operands), {}
             names, several = names[: len(values)], len(values) > 1
         else:
             read = [(i.get("kind") == 2, i["name"], _value(i["arg"], env)) for i in node["inputs"]]

@@ -11,7 +11,14 @@ import torch
 from torch import Tensor
 
 from snnconv.frontends.lowering import functions, layers, movement, resizing, sequences
-from snnconv.frontends.lowering.contract import Form, Made, Refused, Shape, activation, stored
+from snnconv.frontends.lowering.contract import (
+    NodeMaker,
+    NodeSpec,
+    Refused,
+    Shape,
+    activation,
+    stored,
+)
 
 
 def convolution(
@@ -25,7 +32,7 @@ def convolution(
     transposed: bool,
     output_padding: Any,
     groups: int,
-) -> Made:
+) -> NodeSpec:
     """A convolution of the core set."""
     rank = stored("weight", weight).value.dim() - 2
     if transposed:
@@ -36,12 +43,14 @@ def convolution(
 
 def addmm(
     shape: Shape, bias: object, x: object, other: object, *, beta: float = 1, alpha: float = 1
-) -> Made:
+) -> NodeSpec:
     """A linear layer of the core set."""
     if beta != 1 or alpha != 1 or stored("bias", bias).value.shape != shape[-1:]:
         raise Refused("a matrix product whose sum is no bias")
     made = functions.matmul(shape, x, other)
-    return Made(made.op, made.sources, made.attrs, {**made.tensors, "bias": stored("bias", bias)})
+    return NodeSpec(
+        made.op, made.sources, made.attrs, {**made.tensors, "bias": stored("bias", bias)}
+    )
 
 
 def batch_norm(
@@ -55,7 +64,7 @@ def batch_norm(
     momentum: float,
     eps: float,
     *_: object,
-) -> Made:
+) -> NodeSpec:
     """BatchNorm, weights before statistics."""
     return layers.batch_norm(shape, x, mean, var, weight, bias, training, momentum, eps)
 
@@ -69,7 +78,7 @@ def batch_norm_core(
     var: object,
     momentum: float,
     eps: float,
-) -> list[Made]:
+) -> list[NodeSpec]:
     """BatchNorm of the core set, which gives what it saved for a gradient as well."""
     return [layers.batch_norm(shape, x, mean, var, weight, bias, False, momentum, eps)]
 
@@ -82,14 +91,14 @@ def layer_norm(
     bias: object = None,
     eps: float = 1e-5,
     cudnn: bool = True,
-) -> Made:
+) -> NodeSpec:
     """LayerNorm."""
     return functions.layer_norm(shape, x, over, weight, bias, eps)
 
 
 def layer_norm_core(
     shape: Shape, x: object, over: Any, weight: object, bias: object, eps: float
-) -> list[Made]:
+) -> list[NodeSpec]:
     """LayerNorm of the core set."""
     return [functions.layer_norm(activation(x).shape, x, over, weight, bias, eps)]
 
@@ -102,7 +111,7 @@ def group_norm(
     bias: object = None,
     eps: float = 1e-5,
     cudnn: bool = True,
-) -> Made:
+) -> NodeSpec:
     """GroupNorm."""
     return functions.group_norm(shape, x, groups, weight, bias, eps)
 
@@ -117,7 +126,7 @@ def group_norm_core(
     places: int,
     groups: int,
     eps: float,
-) -> list[Made]:
+) -> list[NodeSpec]:
     """GroupNorm of the core set, which gives its statistics as well."""
     return [functions.group_norm(activation(x).shape, x, groups, weight, bias, eps)]
 
@@ -133,7 +142,7 @@ def instance_norm(
     momentum: float,
     eps: float,
     cudnn: bool = True,
-) -> Made:
+) -> NodeSpec:
     """InstanceNorm, weights before statistics."""
     return functions.instance_norm(
         shape, x, mean, var, weight, bias, use_input_stats, momentum, eps
@@ -142,20 +151,20 @@ def instance_norm(
 
 def elu(
     shape: Shape, x: object, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0
-) -> Made:
+) -> NodeSpec:
     """ELU; with another scale it is SELU."""
     if (scale, input_scale) != (1, 1):
         raise Refused(f"an ELU with scale {scale} and input scale {input_scale}")
     return functions.elu(shape, x, alpha)
 
 
-def typed(form: Form, shape: Shape, x: object, *over: Any, dtype: object = None) -> Any:
+def typed(form: NodeMaker, shape: Shape, x: object, *over: Any, dtype: object = None) -> Any:
     """A mean or a sum over axes, of a type that is given perhaps."""
     float32(dtype)
     return form(shape, x, *over)
 
 
-def index(shape: Shape, x: object, indices: Any) -> Made:
+def index(shape: Shape, x: object, indices: Any) -> NodeSpec:
     """Rows of places on axes; None leaves an axis as it is."""
     return movement.getitem(shape, x, tuple(slice(None) if i is None else i for i in indices))
 
@@ -167,7 +176,7 @@ def slice_(
     start: int | None = None,
     end: int | None = None,
     step: int = 1,
-) -> Made:
+) -> NodeSpec:
     """Places of an axis; ``x[:, ...]`` is one of all samples first."""
     if step == 1 and shape == activation(x).shape:
         return movement.identity(shape, x)
@@ -176,12 +185,12 @@ def slice_(
     return movement.getitem(shape, x, tuple(picked))
 
 
-def pad(mode: str, shape: Shape, x: object, widths: Any, value: float = 0) -> Made:
+def pad(mode: str, shape: Shape, x: object, widths: Any, value: float = 0) -> NodeSpec:
     """A padding of the core set."""
     return resizing.pad(shape, x, widths, mode, value)
 
 
-def upsample(shape: Shape, x: object, size: Any, scales: Any = None, *more: Any) -> Made:
+def upsample(shape: Shape, x: object, size: Any, scales: Any = None, *more: Any) -> NodeSpec:
     """Each place repeated, to a size or by factors."""
     return resizing.upsample(shape, x, size, _factors(scales, more))
 
@@ -199,12 +208,12 @@ def between(
     align_corners: bool,
     scales: Any = None,
     *more: Any,
-) -> Made:
+) -> NodeSpec:
     """Places between places, to a size or by factors."""
     return resizing.upsample(shape, x, size, _factors(scales, more), mode, align_corners)
 
 
-def identity(shape: Shape, x: object, *to: object, **options: object) -> Made:
+def identity(shape: Shape, x: object, *to: object, **options: object) -> NodeSpec:
     """The value itself; where type or layout are given, they have to be what everything has.
 
     Tokens may become whole numbers, which they are.
@@ -217,14 +226,14 @@ def identity(shape: Shape, x: object, *to: object, **options: object) -> Made:
     return movement.identity(shape, x)
 
 
-def embedding(shape: Shape, weight: object, x: object, *options: object) -> Made:
+def embedding(shape: Shape, weight: object, x: object, *options: object) -> NodeSpec:
     """A row of a table for each token, the table first."""
     return sequences.embedding(shape, x, weight)
 
 
 def softmax(
     function: Callable[..., Tensor], shape: Shape, x: object, dim: int, dtype: object = None
-) -> Made:
+) -> NodeSpec:
     """A softmax or its logarithm; the core set has a flag in the place of the type."""
     if isinstance(dtype, torch.dtype):
         float32(dtype)

@@ -22,7 +22,7 @@ from snnconv.frontends.lowering import (
     resizing,
     sequences,
 )
-from snnconv.frontends.lowering.contract import Form, Made, Shape
+from snnconv.frontends.lowering.contract import NodeMaker, NodeSpec, Shape
 from snnconv.frontends.torch import aten
 from snnconv.frontends.torch.table import MODULES, Spelling
 
@@ -30,26 +30,26 @@ LEAVES = frozenset(f"{kind.__module__}.{kind.__qualname__}" for kind in MODULES)
 """Modules that the graph holds as one node, by the name that an exported program has for them."""
 
 
-def _first(form: Form) -> Form:
+def _first(form: NodeMaker) -> NodeMaker:
     """A form for an operator that gives other values behind the one that counts."""
 
-    def first(rank: int, shape: Shape, x: object, *arguments: Any) -> list[Made]:
+    def first(rank: int, shape: Shape, x: object, *arguments: Any) -> list[NodeSpec]:
         made = form(rank, shape, x, *arguments)
         return made if isinstance(made, list) else [made]
 
     return first
 
 
-def _ranks(name: str, form: Form, overload: str = "default") -> dict[str, Form]:
+def _ranks(name: str, form: NodeMaker, overload: str = "default") -> dict[str, NodeMaker]:
     """An operator for one, two and three axes."""
     return {name.replace("#", str(n)) + f".{overload}": partial(form, n) for n in (1, 2, 3)}
 
 
-def _all(names: Iterable[str], form: Form) -> dict[str, Form]:
+def _all(names: Iterable[str], form: NodeMaker) -> dict[str, NodeMaker]:
     return {name if "." in name else f"{name}.default": form for name in names}
 
 
-def _in_place(names: Iterable[str], form: Form) -> dict[str, Form]:
+def _in_place(names: Iterable[str], form: NodeMaker) -> dict[str, NodeMaker]:
     """With the operators that change their operand, which have an underscore."""
     both = _all(names, form)
     return both | {name.replace(".", "_.", 1): form for name in both}
@@ -57,7 +57,7 @@ def _in_place(names: Iterable[str], form: Form) -> dict[str, Form]:
 
 _DROPOUTS = ("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout")
 
-_FORMS: Mapping[str, Form] = {
+_FORMS: Mapping[str, NodeMaker] = {
     **_ranks("conv#d", layers.conv),
     **_ranks("conv#d", layers.conv, "padding"),
     "conv_transpose1d.default": partial(layers.conv_transpose, 1),
@@ -87,13 +87,13 @@ _FORMS: Mapping[str, Form] = {
     **_ranks("_adaptive_avg_pool#d", layers.adaptive_avg_pool),
     **_all(("mean.dim",), partial(aten.typed, reductions.mean)),
     **_all(("amax",), reductions.amax),
-    **_all(("max.dim",), reductions.largest),
+    **_all(("max.dim",), reductions.max_),
     **_all(("max.other", "maximum", "fmax"), piecewise.maximum),
     **_all(("amin",), reductions.amin),
-    **_all(("min.dim",), reductions.smallest),
+    **_all(("min.dim",), reductions.min_),
     **_all(("min.other", "minimum", "fmin"), piecewise.minimum),
     **_in_place(("clamp_max",), piecewise.clamp_max),
-    **_all(("sum.dim_IntList",), partial(aten.typed, reductions.total)),
+    **_all(("sum.dim_IntList",), partial(aten.typed, reductions.sum_)),
     **_all(("embedding",), aten.embedding),
     **_all(("lstm.input",), partial(sequences.operator, "lstm")),
     **_all(("gru.input",), partial(sequences.operator, "gru")),

@@ -81,17 +81,6 @@ def capture(
     input_shape: tuple[int, ...],
     analog: bool = False,
     tokens: int | None = None,
-) -> tuple[Graph, dict[str, Tensor]]:
-    """The first two of :func:`captured`."""
-    graph, tensors, _ = captured(module, input_shape, analog, tokens)
-    return graph, tensors
-
-
-def captured(
-    module: nn.Module,
-    input_shape: tuple[int, ...],
-    analog: bool = False,
-    tokens: int | None = None,
 ) -> Captured:
     """A module's graph and tensors, in float32 on the CPU.
 

@@ -24,7 +24,7 @@ from snnconv.frontends.lowering import (
     resizing,
     sequences,
 )
-from snnconv.frontends.lowering.contract import Form
+from snnconv.frontends.lowering.contract import NodeMaker
 
 
 class Spelling(NamedTuple):
@@ -33,15 +33,15 @@ class Spelling(NamedTuple):
     ``tensors`` stands for all of the module's own parameters, by name.
     """
 
-    form: Form
+    form: NodeMaker
     attributes: tuple[str, ...] = ()
 
 
-def _all(targets: Iterable[Hashable], form: Form, *attributes: str) -> dict[Any, Spelling]:
+def _all(targets: Iterable[Hashable], form: NodeMaker, *attributes: str) -> dict[Any, Spelling]:
     return dict.fromkeys(targets, Spelling(form, attributes))
 
 
-def _by_rank(targets: Iterable[Hashable], form: Form, *attributes: str) -> dict[Any, Spelling]:
+def _by_rank(targets: Iterable[Hashable], form: NodeMaker, *attributes: str) -> dict[Any, Spelling]:
     """Targets for one, two and three axes; their form knows which."""
     return {
         target: Spelling(partial(form, rank), attributes)
@@ -227,13 +227,13 @@ FUNCTIONS: Mapping[Hashable, Spelling] = {
     ),
     **_all((torch.mean, "mean"), reductions.mean),
     **_all((torch.amax, "amax"), reductions.amax),
-    **_all((torch.max, "max"), reductions.largest),
+    **_all((torch.max, "max"), reductions.max_),
     **_all((torch.amin, "amin"), reductions.amin),
-    **_all((torch.min, "min"), reductions.smallest),
+    **_all((torch.min, "min"), reductions.min_),
     **_all((torch.maximum, "maximum", torch.fmax, "fmax"), piecewise.maximum),
     **_all((torch.minimum, "minimum", torch.fmin, "fmin"), piecewise.minimum),
     **_all((torch.clamp_max, torch.clamp_max_, "clamp_max", "clamp_max_"), piecewise.clamp_max),
-    **_all((torch.sum, "sum"), reductions.total),
+    **_all((torch.sum, "sum"), reductions.sum_),
     **_all((operator.add, operator.iadd, torch.add, "add", "add_"), arithmetic.add),
     **_all((operator.sub, operator.isub, torch.sub, torch.subtract, "sub", "sub_"), arithmetic.sub),
     **_all(("subtract", "subtract_"), arithmetic.sub),

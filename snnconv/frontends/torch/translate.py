@@ -16,8 +16,15 @@ from torch.fx.node import map_aggregate
 
 from snnconv.errors import Obstacle, ObstaclesError, said
 from snnconv.frontends.lowering import batch_axis
-from snnconv.frontends.lowering.builder import Assembly
-from snnconv.frontends.lowering.contract import Activation, Form, Made, Refused, Stored, Turned
+from snnconv.frontends.lowering.builder import GraphBuilder
+from snnconv.frontends.lowering.contract import (
+    Activation,
+    BatchMoved,
+    NodeMaker,
+    NodeSpec,
+    Refused,
+    Stored,
+)
 from snnconv.frontends.torch.aten_table import ATEN
 from snnconv.frontends.torch.run import Run, attributes, index_of, place, target_name
 from snnconv.frontends.torch.table import MODULES, spelling
@@ -57,10 +64,10 @@ def translate(
     for node in traced.graph.nodes:
         if node in needed:
             translator.read(node)
-    assembly = translator.assembly
-    nodes = tuple(assembly.nodes.values())
+    builder = translator.builder
+    nodes = tuple(builder.nodes.values())
     whole = Graph(tuple(example.shape[1:]), nodes, translator.output)
-    made, own = recognised(whole, assembly.tensors)
+    made, own = recognised(whole, builder.tensors)
     graph = reachable(made) if translator.output else made
     if obstacles := translator.obstacles_in(graph):
         raise ObstaclesError(whose, obstacles)
@@ -82,7 +89,7 @@ class _Translator:
         self.traced = traced
         self.analog = analog
         self.run = run
-        self.assembly = Assembly()
+        self.builder = GraphBuilder()
         self.output = ""
         self._obstacles: list[tuple[Obstacle, frozenset[str]]] = []
         self.ending: Ending | None = None
@@ -122,17 +129,17 @@ class _Translator:
         sources = [source for source in node.all_input_nodes if source in self._values]
         self._values[node] = _Held(INPUT)
         if not self._unknown.isdisjoint(sources):
-            self._values[node] = self._stand_in(sources)
+            self._values[node] = self._placeholder(sources)
             self._unknown.add(node)
             return
         if sources[0] in self._pieces and (index := index_of(node)) is not None:
             self._pick(node, self._pieces[sources[0]], index)
             return
-        count = len(self.assembly.nodes)
+        count = len(self.builder.nodes)
         try:
             made = self._made(node)
         except Refused as refusal:
-            self._values[node] = self._stand_in(sources)
+            self._values[node] = self._placeholder(sources)
             self._refuse(node, str(refusal), refusal.remedy)
             if not isinstance(self.run.values[node], Tensor):
                 self._unknown.add(node)
@@ -143,7 +150,7 @@ class _Translator:
             held = self._held(made, place(node))
             for changed in (node, *self.run.changed[node]):
                 self._values[changed] = held  # a change in place is seen by whoever reads later
-        self._note_functions(node, list(self.assembly.nodes.values())[count:])
+        self._note_functions(node, list(self.builder.nodes.values())[count:])
 
     def _note_functions(self, node: torch.fx.Node, added: list[Node]) -> None:
         """Note those that no neuron stands for, where they are not taken."""
@@ -152,17 +159,17 @@ class _Translator:
             found = Obstacle(place(node), self._called(node), of_function(functions[0].op))
             self._obstacles.append((found, frozenset(made.name for made in functions)))
 
-    def _stand_in(self, sources: list[torch.fx.Node]) -> _Held:
+    def _placeholder(self, sources: list[torch.fx.Node]) -> _Held:
         """A node for a call that was refused: what comes behind it is looked at as well."""
-        name = f"refused {len(self.assembly.nodes)}"
+        name = f"refused {len(self.builder.nodes)}"
         inputs = tuple(self._values[source].name for source in sources)
-        self.assembly.nodes[name] = Node(name, "refused", inputs, {}, {})
+        self.builder.nodes[name] = Node(name, "refused", inputs, {}, {})
         return _Held(name)
 
     def _held(self, made: batch_axis.Result, where: str) -> _Held:
         """A value that a call gives, in the graph."""
-        x, batch = (made.x, made.batch) if isinstance(made, Turned) else (made, 0)
-        return _Held(x.node if isinstance(x, Activation) else self.assembly.add(x, where), batch)
+        x, batch = (made.x, made.batch) if isinstance(made, BatchMoved) else (made, 0)
+        return _Held(x.node if isinstance(x, Activation) else self.builder.add(x, where), batch)
 
     def _several(self, made: list[Any], where: str) -> list[Any]:
         """The names of a call's values, in lists as they came; None for what nothing gives."""
@@ -226,13 +233,13 @@ class _Translator:
             return self.run.again(node)(x)
 
         try:
-            if any(isinstance(one, Turned) for one in _flat(arguments)):
+            if any(isinstance(one, BatchMoved) for one in _flat(arguments)):
                 made = batch_axis.made(known.form, shape, arguments, keywords, again)
             else:
                 made = self._formed(known.form, bound, next(iter(arguments), None), again)
         except (TypeError, ValueError, LookupError, ArithmeticError, RuntimeError) as error:
             raise Refused(f"{called} with arguments that do not fit it ({said(error)})") from error
-        if isinstance(made, Made) and made.ending is not None:
+        if isinstance(made, NodeSpec) and made.ending is not None:
             if {user.op for user in node.users} == {"output"}:
                 self.ending = made.ending
             else:
@@ -241,7 +248,7 @@ class _Translator:
         return made
 
     def _formed(
-        self, form: Form, bound: inspect.BoundArguments, x: Any, again: batch_axis.Again
+        self, form: NodeMaker, bound: inspect.BoundArguments, x: Any, again: batch_axis.Again
     ) -> batch_axis.Result | list[Any]:
         """What a call gives of operands whose batch is the first axis."""
         try:
@@ -271,13 +278,13 @@ class _Translator:
             return Stored(value.meta.get(STORED_AS, path), tensor)
         return Stored(value.name, found) if isinstance(found, Tensor) else found
 
-    def _operand(self, held: _Held, shape: tuple[int, ...]) -> Activation | Turned:
+    def _operand(self, held: _Held, shape: tuple[int, ...]) -> Activation | BatchMoved:
         """A value as an operand, where the trace has it in a shape."""
-        axis, node = held.batch, self.assembly.nodes.get(held.name)
+        axis, node = held.batch, self.builder.nodes.get(held.name)
         if axis == 0:
             return Activation(held.name, shape, node)
         first = (shape[axis], *shape[:axis], *shape[axis + 1 :])
-        return Turned(Activation(held.name, first, node), axis)
+        return BatchMoved(Activation(held.name, first, node), axis)
 
     def _all(self, pieces: list[Any], found: Any, where: str) -> Any:
         """All values of a call at once: in a list, or last states one beside another."""
@@ -287,9 +294,9 @@ class _Translator:
             pairs = zip(pieces, found, strict=True)
             return [self._operand(held, tuple(x.shape)) for held, x in pairs]
         states = [Activation(held.name, tuple(found.shape[1:])) for held in pieces]
-        rows = [Made("reshape", [x], {"shape": [1, *x.shape[1:]]}) for x in states]
-        whole = rows[0] if len(rows) == 1 else Made("concat", rows, {"dim": 1})
-        return self._operand(_Held(self.assembly.add(whole, where), 1), tuple(found.shape))
+        rows = [NodeSpec("reshape", [x], {"shape": [1, *x.shape[1:]]}) for x in states]
+        whole = rows[0] if len(rows) == 1 else NodeSpec("concat", rows, {"dim": 1})
+        return self._operand(_Held(self.builder.add(whole, where), 1), tuple(found.shape))
 
 
 def _is_function(node: Node) -> bool:

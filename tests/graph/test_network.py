@@ -72,7 +72,7 @@ def test_an_output_in_the_middle_is_kept():
 @pytest.mark.parametrize("name", ["cnn", "mlp", "resnet20", "vgg11"])
 def test_shapes_are_those_of_the_values(name):
     module = ZOO[name](channels=2, size=16, classes=5, width=0.125)
-    graph, tensors = capture(module, (2, 16, 16))
+    graph, tensors, _ = capture(module, (2, 16, 16))
     real = {INPUT: (2, 16, 16)}
 
     def evaluate(node, inputs):
@@ -85,13 +85,13 @@ def test_shapes_are_those_of_the_values(name):
 
 
 def test_shapes_of_double_tensors():
-    graph, tensors = capture(nn.Sequential(nn.Linear(4, 2)), (4,))
+    graph, tensors, _ = capture(nn.Sequential(nn.Linear(4, 2)), (4,))
     double = {name: tensor.double() for name, tensor in tensors.items()}
     assert shapes(graph, double)["0"] == (2,)
 
 
 def test_a_node_that_can_not_be_computed_is_named():
-    graph, tensors = capture(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), (4,))
+    graph, tensors, _ = capture(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), (4,))
     tensors["2.weight"] = torch.ones(2, 7)
     with pytest.raises(UnsupportedError, match=r"node '2' \(linear\)(.|\n)*shape \[\[3\]\]"):
         shapes(graph, tensors)
@@ -110,7 +110,7 @@ def test_an_input_that_can_not_be(size):
 
 def test_parameters_are_what_is_trained():
     module = CNN(width=0.25)
-    graph, tensors = capture(module, (1, 8, 8))
+    graph, tensors, _ = capture(module, (1, 8, 8))
     network = Network(graph, tensors)
     assert sum(p.numel() for p in network.parameters()) == sum(
         p.numel() for p in module.parameters()
@@ -122,7 +122,7 @@ def test_parameters_are_what_is_trained():
 
 
 def test_tensors_come_back_as_copies():
-    graph, tensors = capture(randomised(CNN(width=0.25)), (1, 8, 8))
+    graph, tensors, _ = capture(randomised(CNN(width=0.25)), (1, 8, 8))
     network = Network(graph, tensors)
     back = network.tensors()
     assert back.keys() == tensors.keys()
@@ -139,13 +139,13 @@ def test_tensors_come_back_as_copies():
 
 def test_a_shared_tensor_is_one_parameter():
     module = Calls(lambda n, x: n.fc(F.relu(n.fc(x))), fc=nn.Linear(3, 3))
-    network = Network(*capture(module, (3,)))
+    network = Network(*capture(module, (3,))[:2])
     assert len(list(network.parameters())) == 2
 
 
 def test_training_is_what_it_is_for_the_module():
     module = randomised(CNN(width=0.25))
-    network = Network(*capture(module, (1, 8, 8))).train()
+    network = Network(*capture(module, (1, 8, 8))[:2]).train()
     module.train()
     x = torch.randn(4, 1, 8, 8)
     torch.testing.assert_close(network(x), module(x))
@@ -159,7 +159,7 @@ def test_training_is_what_it_is_for_the_module():
 
 def test_dropout_drops_in_training_only():
     module = nn.Sequential(nn.Dropout(0.5), nn.Flatten())
-    network = Network(*capture(module, (1000,)))
+    network = Network(*capture(module, (1000,))[:2])
     x = torch.ones(1, 1000)
     assert torch.equal(network.eval()(x), x)
     dropped = network.train()(x)
@@ -187,7 +187,7 @@ def test_batch_norm_trains_with_the_networks_own_momentum(momentum):
     module = nn.Sequential(norm, nn.Linear(3, 2))
     for _ in range(2):
         module.train()(torch.randn(8, 3) + 1)
-    network = Network(*capture(module, (3,))).train()
+    network = Network(*capture(module, (3,))[:2]).train()
     module.train()
     for x in torch.randn(3, 8, 3) * 2:
         torch.testing.assert_close(network(x), module(x))
@@ -199,7 +199,7 @@ def test_batch_norm_trains_with_the_networks_own_momentum(momentum):
 
 
 def test_batch_norm_of_a_graph_without_momentum_trains_with_a_tenth():
-    graph, tensors = capture(nn.Sequential(nn.BatchNorm1d(1), nn.Linear(1, 2)), (1,))
+    graph, tensors, _ = capture(nn.Sequential(nn.BatchNorm1d(1), nn.Linear(1, 2)), (1,))
     older = replace(graph["0"], attrs={"eps": 1e-5})
     network = Network(replace(graph, nodes=(older, *graph.nodes[1:])), tensors).train()
     network(torch.tensor([[10.0], [20.0]]))
@@ -209,6 +209,6 @@ def test_batch_norm_of_a_graph_without_momentum_trains_with_a_tenth():
 def test_other_convolutions_than_those_of_images_keep_their_layout():
     """Frames as the depth of a Conv3d, on samples that are images."""
     module = nn.Sequential(nn.Unflatten(1, (1, 6)), nn.Conv3d(1, 4, 3), nn.Flatten())
-    graph, tensors = capture(module, (6, 8, 8))
+    graph, tensors, _ = capture(module, (6, 8, 8))
     x = torch.randn(2, 6, 8, 8)
     torch.testing.assert_close(Network(graph, tensors).laid_out()(x), module(x))

@@ -160,7 +160,7 @@ def test_functions_are_taken_on_request(function):
         capture(net, IMAGE)
     (obstacle,) = caught.value.obstacles
     assert obstacle.remedy == ANALOG
-    graph, _ = capture(net, IMAGE, analog=True)
+    graph, *_ = capture(net, IMAGE, analog=True)
     assert obstacles.obstacles(graph, analog=True) == []
 
 
