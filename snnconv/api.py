@@ -2,7 +2,7 @@
 
 Each function takes the options of its command as keywords, and a config object, from which the
 options that are given differ. It returns the stage's report, whose attributes are the keys of
-``docs/reports.md``. An option that is None has its default. The functions raise a
+``docs/reference/reports.md``. An option that is None has its default. The functions raise a
 :class:`SnnconvError` with a remedy; its subclasses are in :mod:`snnconv.errors`. The calling
 process keeps its random state, its number of threads and its TF32 settings.
 

@@ -28,7 +28,7 @@ from snnconv.stages import run_folder
 from snnconv.stages.session import Session, report_file
 
 _SHARED = ("run", "seed", "device", "threads")
-_HOW = "see the recipes in docs/usage.md"
+_HOW = "see: snnconv docs recipes"
 
 
 def run_stage(stage: str, config: StageConfig, progress: Progress) -> Report:

@@ -28,4 +28,4 @@ def test_a_schema_is_the_current_one(stage):
 
 
 def test_the_documents_have_the_command_that_writes_them():
-    assert AGAIN in (FOLDER.parent / "reports.md").read_text(encoding="utf-8")
+    assert AGAIN in (FOLDER.parent / "reference" / "reports.md").read_text(encoding="utf-8")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every row of docs/results.md, from nothing. Hours on two cores: rows whose full report exists are not run again.
+# Every row of docs/results/*.md, from nothing. Hours on two cores: rows whose full report exists are not run again.
 # Full reports go to RESULTS (default: runs/results). From there they get into the tables by
 #   python docs/results/condense.py runs/results && python docs/results/tables.py
 #

@@ -1,7 +1,7 @@
 """Max pooling of spikes: the cumulative rule beside the largest spike of each step.
 
 python docs/results/max_pool.py     # runs/results/max_pool.json, for condense.py
-python docs/results/tables.py       # the table of docs/results.md, from that file
+python docs/results/tables.py       # the table of docs/results/*.md, from that file
 
 Spikes are those of IF neurons (v0 = theta/2, theta the largest activation) in the trained ResNet-20
 beside this file, at the first activation of each stage, on Fashion-MNIST's first test images; a

@@ -2,7 +2,7 @@
 
 python docs/results/onnx_files.py [NAME ...]    # a JSON file a network, in runs/results/onnx/
 python docs/results/condense.py runs/results
-python docs/results/tables.py                   # the tables of docs/results.md
+python docs/results/tables.py                   # the tables of docs/results/*.md
 
 Two kinds of files. Those that the onnx package ships for its own tests, `light_NAME`, have the real
 networks' operators and one number a weight tensor; the weights here are random (seed 0) instead,

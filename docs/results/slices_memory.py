@@ -2,7 +2,7 @@
 
 python docs/results/slices_memory.py NETWORK CONVERTED    # its rows, in runs/results/
 python docs/results/condense.py runs/results
-python docs/results/tables.py                             # the table of docs/results.md
+python docs/results/tables.py                             # the table of docs/results/*.md
 
 A checkpoint of LM-H neurons, 128 random images. Each row is a process of its own, which has
 trained on two images before, so that all is compiled and loaded.

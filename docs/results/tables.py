@@ -1,7 +1,7 @@
-"""The tables of docs/results.md, from the condensed reports in summary.jsonl.
+"""Write the tables of docs/results.md and docs/results/*.md from summary.jsonl.
 
-python docs/results/tables.py            # print them
-python docs/results/tables.py --check    # fail if docs/results.md does not hold them
+python docs/results/tables.py            # write each table where its two comment lines stand
+python docs/results/tables.py --check    # write nothing; fail if a page is stale
 """
 
 import json
@@ -311,9 +311,41 @@ def trained(rows: dict[str, dict], training: dict[str, dict]) -> dict[str, str]:
     return found
 
 
+GLANCE = {
+    "IF": "full-if",
+    "MSAT": "full-msat",
+    "LM-HT, L = 2, T = 2": "lm-ht-2-2",
+    "LM-HT, L = 2, T = 4": "lm-ht-2-4",
+}
+"""The rows of the first table of docs/results.md: without training, on all test images."""
+
+
+def glance() -> str:
+    """One row a network and neuron: the first step near the ANN, and what it costs there."""
+    heads = ("network", "neurons", "ANN", "within 1 point at", "for", "at the last T", "for")
+    body = []
+    for network in ("vgg11", "resnet20"):
+        rows = evaluations(network)
+        for neuron, r in ((n, rows[k]) for n, k in GLANCE.items() if k in rows):
+            shares = [mj and mj / r["energy_ann_mj"] for mj in r["energy_total_mj_steps"]]
+            near = r["steps_to_ann"]["1.0"]
+            body.append(
+                (
+                    network,
+                    neuron,
+                    f"{r['ann_accuracy']:.2%}",
+                    f"T = {near}" if near else "never",
+                    f"{shares[near - 1]:.2f}" if near else "",
+                    f"{r['accuracy'][-1]:.2%} (T = {r['timesteps']})",
+                    f"{shares[-1]:.2f}",
+                )
+            )
+    return table(heads, body)
+
+
 def tables() -> dict[str, str]:
-    """Every table, by the name of the place it stands at."""
-    found = {}
+    """Return every table by the name of its place in a page."""
+    found = {"glance": glance()}
     for network in ("vgg11", "resnet20"):
         rows = evaluations(network)
         sweep = {k: r for k, r in rows.items() if not k.startswith(("sc-", "full-", "lm-ht-"))}
@@ -350,20 +382,41 @@ def tables() -> dict[str, str]:
     return found
 
 
-def filled(text: str) -> str:
-    """The document with every table in its place: between its two comment lines."""
+def pages() -> list[Path]:
+    """Return every page that may hold a table."""
+    return [HERE.parent / "results.md", *sorted(HERE.glob("*.md"))]
+
+
+def filled() -> dict[Path, str]:
+    """Return every page with its tables in place: each between its two comment lines.
+
+    Raises:
+        SystemExit: a table has no place, or more than one.
+    """
+    texts = {page: page.read_text(encoding="utf-8") for page in pages()}
     for name, content in tables().items():
-        start, end = f"<!-- {name} -->", f"<!-- end {name} -->"
-        if start not in text or end not in text:
-            raise SystemExit(f"docs/results.md has no place for the table '{name}'")
-        before, rest = text.split(start, 1)
-        text = f"{before}{start}\n{content}\n{end}{rest.split(end, 1)[1]}"
-    return text
+        start, end = f"<!-- {name} -->\n", f"<!-- end {name} -->"
+        places = [page for page, text in texts.items() if start in text and end in text]
+        if len(places) != 1:
+            raise SystemExit(
+                f"the table '{name}' has {len(places)} places in docs/results, not one"
+            )
+        before, rest = texts[places[0]].split(start, 1)
+        texts[places[0]] = f"{before}{start}{content}\n{end}{rest.split(end, 1)[1]}"
+    return texts
+
+
+def main() -> None:
+    """Write the pages whose tables have changed, or only name them."""
+    stale = [
+        (page, text) for page, text in filled().items() if text != page.read_text(encoding="utf-8")
+    ]
+    if "--check" in sys.argv:
+        sys.exit("; ".join(f"{page} is stale" for page, _ in stale))
+    for page, text in stale:
+        page.write_text(text, encoding="utf-8")
+        print(f"wrote {page}")
 
 
 if __name__ == "__main__":
-    document = HERE.parent / "results.md"
-    new = filled(document.read_text(encoding="utf-8"))
-    if "--check" in sys.argv:
-        sys.exit(0 if new == document.read_text(encoding="utf-8") else "docs/results.md is stale")
-    document.write_text(new, encoding="utf-8")
+    main()

@@ -2,7 +2,7 @@
 
 python docs/results/vision.py [NAME ...]    # a JSON file a network, in runs/results/vision/
 python docs/results/condense.py runs/results
-python docs/results/tables.py               # the table of docs/results.md
+python docs/results/tables.py               # the table of docs/results/*.md
 
 Weights are random (seed 0); BatchNorm's statistics are those of Fashion-MNIST's first training
 images, scaled up and in three channels. Errors are measured on its first test images: L2 over all

@@ -154,7 +154,7 @@ class Registry(Generic[Method]):
             raise UsageError(
                 f"'{name}' is no {self.kind} that can be used",
                 wrong,
-                "see 'Adding a method': snnconv docs design",
+                "see: snnconv docs own-methods",
             )
         return cast(Method, found)
 

@@ -1,4 +1,4 @@
-"""``snnconv ls``: what there is to choose from."""
+"""``snnconv ls`` and ``snnconv docs``: what a user can choose from, and the pages to read."""
 
 import importlib.metadata
 import inspect
@@ -12,7 +12,7 @@ LISTED = ("models", *REGISTRIES, "operations")
 
 
 def listing(what: str) -> ListReport:
-    """The names of all models, operations, or methods of a kind, each with a line on what it is.
+    """Return the names of all models, operations, or methods of a kind, with a line on each.
 
     Raises:
         UsageError: there is nothing of that name to list.
@@ -40,7 +40,7 @@ def listing(what: str) -> ListReport:
 
 
 def documents() -> ListReport:
-    """The pages of the documentation, each with its title."""
+    """Return the pages of the documentation, each with its title."""
     pages = {
         name: file.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
         for name, file in _pages().items()
@@ -50,22 +50,39 @@ def documents() -> ListReport:
 
 
 def document(page: str) -> PageReport:
-    """One page.
+    """Return one page of the documentation.
+
+    Args:
+        page: its name, ``guide/data``; the last part is enough if only one page has it.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: no page, or more than one, has that name.
     """
     pages, name = _pages(), page.lower().removesuffix(".md")
-    if name not in pages:
-        raise UsageError("there is no page of that name", f"'{page}'", did_you_mean(name, pages))
-    return PageReport(page=name, text=pages[name].read_text(encoding="utf-8"))
+    found = [full for full in pages if name == full or full.endswith(f"/{name}")]
+    if name in found:
+        found = [name]
+    if not found:
+        short = [full.rpartition("/")[2] for full in pages]
+        raise UsageError(
+            "there is no page of that name", f"'{page}'", did_you_mean(name, (*pages, *short))
+        )
+    if len(found) > 1:
+        raise UsageError(
+            "several pages have that name", f"'{page}'", f"name one of: {', '.join(found)}"
+        )
+    return PageReport(page=found[0], text=pages[found[0]].read_text(encoding="utf-8"))
 
 
 def _pages() -> dict[str, Path]:
-    """The pages by name: of the source tree, or where the wheel has put them."""
-    found = list((Path(__file__).parents[2] / "docs").glob("*.md"))
+    """Return the pages by name, from the source tree or from where the wheel has put them."""
+    source = Path(__file__).parents[2] / "docs"
+    found = {file.relative_to(source): file for file in source.rglob("*.md")}
     if not found:
         listed = importlib.metadata.files("snnconv") or ()
-        shipped = (file for file in listed if file.match("share/doc/snnconv/*.md"))
-        found = [Path(str(file.locate())) for file in shipped]
-    return {file.stem: file for file in found if file.is_file()}
+        found = {
+            Path(*file.parts[file.parts.index("snnconv") + 1 :]): Path(str(file.locate()))
+            for file in listed
+            if file.suffix == ".md" and "share/doc/snnconv" in file.as_posix()
+        }
+    return {name.with_suffix("").as_posix(): file for name, file in found.items() if file.is_file()}

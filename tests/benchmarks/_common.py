@@ -58,7 +58,7 @@ def parser(program: str, description: str, rounds: int) -> argparse.ArgumentPars
     """The options that all benchmarks have."""
     made = argparse.ArgumentParser(f"python -m tests.benchmarks.{program}", description=description)
     made.add_argument("--network", default="resnet20", help="of the zoo (default: %(default)s)")
-    made.add_argument("--checkpoint", type=Path, help="a trained one; see docs/performance.md")
+    made.add_argument("--checkpoint", type=Path, help="a trained one; see docs/benchmarks.md")
     made.add_argument("--data", help="fashion-mnist where it is installed, else digits, scaled up")
     made.add_argument("--neuron", default="if", choices=["if", "msat", "lm-ht", "lm-h"])
     made.add_argument("--param", action="append", default=[], metavar="KEY=VALUE")

@@ -272,29 +272,38 @@ def test_standard_output_may_be_closed(tmp_path):
 # Documents, a recipe's result, and processes
 
 
-def test_pages_can_be_read_where_only_the_package_is():
+def test_pages_can_be_read():
     names = [item["name"] for item in json.loads(done("docs", "--json").out)["items"]]
-    assert {"usage", "methods", "reports", "design"} <= set(names)
-    page = (ROOT / "docs" / "usage.md").read_text(encoding="utf-8")
-    assert done("docs", "Usage").out == page
-    refused(here("docs", "usge"), ExitCode.USAGE, "no page", "'usge'", "did you mean 'usage'?")
+    assert {"guide/data", "reference/methods", "changelog"} <= set(names)
+    page = (ROOT / "docs" / "guide" / "stages.md").read_text(encoding="utf-8")
+    assert done("docs", "guide/stages").out == done("docs", "Stages").out == page
+    refused(here("docs", "stges"), ExitCode.USAGE, "no page", "'stges'", "did you mean 'stages'?")
+
+
+def test_a_wheel_has_every_page():
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     shipped = settings["tool"]["setuptools"]["data-files"]
-    assert shipped == {"share/doc/snnconv": ["docs/*.md"]}
+    pages = [file.relative_to(ROOT) for file in (ROOT / "docs").rglob("*.md")]
+    for page in pages:
+        folder = page.parent.relative_to("docs")
+        assert (
+            f"{page.parent}/*.md"
+            in shipped[(PurePosixPath("share/doc/snnconv") / folder).as_posix()]
+        )
 
 
 def test_pages_of_an_installed_wheel(tmp_path, monkeypatch):
-    (tmp_path / "usage.md").write_text("# Usage\n")
+    (tmp_path / "data.md").write_text("# Data\n")
 
     class File(PurePosixPath):
         def locate(self):
             return tmp_path / self.name
 
-    files = [File("../share/doc/snnconv/usage.md"), File("snnconv/cli.py")]
+    files = [File("../../../share/doc/snnconv/guide/data.md"), File("snnconv/cli.py")]
     monkeypatch.setattr(listing, "__file__", str(tmp_path / "site" / "snnconv" / "listing.py"))
     monkeypatch.setattr(listing.importlib.metadata, "files", lambda name: files)
-    assert [item.name for item in listing.documents().items] == ["usage"]
-    assert listing.document("usage").text == "# Usage\n"
+    assert [item.name for item in listing.documents().items] == ["guide/data"]
+    assert listing.document("data").text == "# Data\n"
 
 
 def test_a_recipe_ends_with_its_result(tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ Deviations:
     thresholds to those at which an activation changes its level. How many activations a bin has is
     exact, and so is their sum; of few, so are the least and the largest (``Histogram.ranges``). How
     the others lie between these two is taken as even below their mean, and as even above it.
-    docs/methods.md says how near the least error is.
+    docs/reference/methods.md says how near the least error is.
 """
 
 from dataclasses import dataclass
