@@ -12,7 +12,7 @@ _API = (
     "CalibrateConfig",
     "Checkpoint",
     "ConvertConfig",
-    "DataFacts",
+    "DataInfo",
     "Dataset",
     "EvaluateConfig",
     "FinetuneConfig",

@@ -45,7 +45,7 @@ from snnconv.config.options import (
     TrainOptions,
 )
 from snnconv.core import runtime
-from snnconv.core.metadata import DataFacts, LineageStep
+from snnconv.core.metadata import DataInfo, LineageStep
 from snnconv.core.progress import Quiet
 from snnconv.core.validation import parameters
 from snnconv.data.dataset import ArraySplit, Dataset
@@ -78,7 +78,7 @@ __all__ = [
     "CalibrateConfig",
     "Checkpoint",
     "ConvertConfig",
-    "DataFacts",
+    "DataInfo",
     "Dataset",
     "EvaluateConfig",
     "FinetuneConfig",
@@ -184,18 +184,18 @@ def calibrate(
 
 def _written(module: nn.Module, config: CalibrateConfig) -> Path:
     """The checkpoint of a live module, in the run folder."""
-    facts = _facts(config)
+    info = _info(config)
     origin = LineageStep(stage="import", parent=None, config={"model": type(module).__name__})
     with _modes_kept(module):
-        ann, _ = from_module(module, facts, analog=config.non_relu == "analog")
+        ann, _ = from_module(module, info, analog=config.non_relu == "analog")
     _, file = run_folder.save(replace(ann, lineage=(origin,)), config.run, out=None)
     return file
 
 
-def _facts(config: CalibrateConfig) -> DataFacts:
+def _info(config: CalibrateConfig) -> DataInfo:
     given = normalisation(config)
     data = config.data or "digits"
-    return load_dataset(data, config.data_root, config.download, given=given).facts
+    return load_dataset(data, config.data_root, config.download, given=given).info
 
 
 @contextmanager

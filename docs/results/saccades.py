@@ -91,7 +91,7 @@ def make(
         y_train=y_train,
         x_test=x_test,
         y_test=y_test,
-        classes=np.array(data.facts.classes),
+        classes=np.array(data.info.classes),
         layout=np.array("TCHW"),
         mean=np.zeros(1),  # a silent pixel stays 0
         std=np.full(1, 0.1),

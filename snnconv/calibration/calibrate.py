@@ -11,7 +11,7 @@ from torch import Tensor
 from snnconv.calibration.histogram import Histogram, Statistic
 from snnconv.checkpoint import Checkpoint
 from snnconv.core import distributed
-from snnconv.core.metadata import CalibrationFacts, Facts, SiteFacts
+from snnconv.core.metadata import CalibrationInfo, Record, SiteStats
 from snnconv.errors import UnsupportedError
 from snnconv.frontends.measure import Seen
 from snnconv.graph.fold import fold
@@ -79,7 +79,7 @@ def find_thresholds(
     graph: Graph,
     collector: Collector,
     statistic: Statistic,
-    params: Facts,
+    params: Record,
     known: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Tensor]:
     """Theta by site, ``[1]`` or ``[C]`` float32, all positive and finite.
@@ -131,11 +131,11 @@ def _other_side(graph: Graph, name: str, silent: Set[str]) -> str | None:
     return next((site for site in found if site not in silent), None)
 
 
-def describe(histogram: Histogram, theta: Tensor) -> SiteFacts:
+def describe(histogram: Histogram, theta: Tensor) -> SiteStats:
     """A site's figures for the checkpoint and the report."""
     total = (histogram.counts.sum(1) + histogram.zeros).double()
     weight = total / total.sum()
-    return SiteFacts(
+    return SiteStats(
         threshold=float(theta.double().mean()),
         max=float(histogram.maximum.max()),
         # further digits are float32's rounding, which another batch or process changes
@@ -164,7 +164,7 @@ class Method:
 
     name: str
     statistic: Statistic
-    params: Facts
+    params: Record
     granularity: str
 
 
@@ -235,7 +235,7 @@ def calibrate(
     return replace(
         ann,
         kind="calibrated",
-        calibrated=CalibrationFacts(
+        calibrated=CalibrationInfo(
             method=name,
             params=params,
             granularity=granularity,

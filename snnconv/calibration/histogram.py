@@ -29,7 +29,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from snnconv.core.metadata import Facts
+from snnconv.core.metadata import Record
 from snnconv.core.registry import REGISTRIES, Registry
 
 _OCTAVES = 64  # 2**-32 .. 2**32
@@ -320,8 +320,8 @@ class Statistic:
         exact: whether it uses nothing that the histogram rounds.
     """
 
-    params: type[Facts]
-    threshold: Callable[[Histogram, Facts], Tensor]
+    params: type[Record]
+    threshold: Callable[[Histogram, Record], Tensor]
     exact: bool = False
 
 

@@ -1,6 +1,6 @@
 """The checkpoint: one safetensors file that holds all a stage needs, and nothing that runs.
 
-The graph, the facts and the lineage are a document beside the tensors
+The graph, the metadata and the lineage are a document beside the tensors
 (:mod:`snnconv.checkpoint.sealed`),
 under the metadata key ``snnconv``. Writes are atomic: a file is either the old one or the new one.
 
@@ -28,7 +28,7 @@ from snnconv.checkpoint.sealed import (
 )
 from snnconv.core.files import write_atomically
 from snnconv.core.kinds import KINDS, WRITTEN_BY, Kind
-from snnconv.core.metadata import CalibrationFacts, DataFacts, LineageStep, SpikingFacts
+from snnconv.core.metadata import CalibrationInfo, DataInfo, LineageStep, SpikingInfo
 from snnconv.errors import CheckFailedError, CheckpointError, said
 from snnconv.graph.ir import Graph
 from snnconv.graph.ops import misfit
@@ -72,8 +72,8 @@ def encoded(checkpoint: Checkpoint, file: Path) -> bytes:
         CheckFailedError: :func:`load` would refuse it; names the file.
     """
 
-    def dump(facts: DataFacts | CalibrationFacts | SpikingFacts | None) -> Any:
-        return None if facts is None else facts.model_dump(mode="json")
+    def dump(info: DataInfo | CalibrationInfo | SpikingInfo | None) -> Any:
+        return None if info is None else info.model_dump(mode="json")
 
     document = {
         "format": FORMAT,
@@ -127,10 +127,10 @@ def _made(
         checkpoint = Checkpoint(
             kind=kind,
             graph=Graph.from_json(document["graph"], misfit, str(file)),
-            data=DataFacts.model_validate(document["data"]),
+            data=DataInfo.model_validate(document["data"]),
             lineage=tuple(LineageStep.model_validate(step) for step in document["lineage"]),
-            calibrated=_optional(CalibrationFacts, document["calibration"]),
-            spiking=_optional(SpikingFacts, document["spiking"]),
+            calibrated=_optional(CalibrationInfo, document["calibration"]),
+            spiking=_optional(SpikingInfo, document["spiking"]),
             **by_section,
         )
     except CheckpointError as error:

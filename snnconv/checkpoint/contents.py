@@ -12,7 +12,7 @@ from torch import Tensor
 
 from snnconv.checkpoint.sealed import Broken, refuse_not_finite
 from snnconv.core.kinds import SPIKING, Kind
-from snnconv.core.metadata import CalibrationFacts, DataFacts, LineageStep, SpikingFacts
+from snnconv.core.metadata import CalibrationInfo, DataInfo, LineageStep, SpikingInfo
 from snnconv.core.validation import parameters
 from snnconv.errors import CheckpointError, SnnconvError, said
 from snnconv.graph.ir import Graph
@@ -47,12 +47,12 @@ class Checkpoint:
 
     kind: Kind
     graph: Graph
-    data: DataFacts
+    data: DataInfo
     network: dict[str, Tensor]
     lineage: tuple[LineageStep, ...]
-    calibrated: CalibrationFacts | None = None
+    calibrated: CalibrationInfo | None = None
     calibration: dict[str, Tensor] = field(default_factory=dict)
-    spiking: SpikingFacts | None = None
+    spiking: SpikingInfo | None = None
     neurons: dict[str, Tensor] = field(default_factory=dict)
     reference: dict[str, Tensor] = field(default_factory=dict)
 
@@ -74,10 +74,10 @@ class Checkpoint:
         }
 
 
-def neuron_params(facts: SpikingFacts) -> NeuronParams:
+def neuron_params(info: SpikingInfo) -> NeuronParams:
     """The neuron's parameters, validated against its kind."""
     return parameters(
-        NEURONS.recall(facts.neuron).params_type, facts.params, f"neuron '{facts.neuron}'"
+        NEURONS.recall(info.neuron).params_type, info.params, f"neuron '{info.neuron}'"
     )
 
 
@@ -150,15 +150,15 @@ def _check_network(checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:
 
 
 def _check_calibration(checkpoint: Checkpoint, sizes: Mapping[str, tuple[int, ...]]) -> None:
-    facts, tensors = checkpoint.calibrated, checkpoint.calibration
+    info, tensors = checkpoint.calibrated, checkpoint.calibration
     sites = {site.name for site in checkpoint.graph.sites}
     thresholds = checkpoint.thresholds()
-    if facts is None:
+    if info is None:
         raise Broken(f"a checkpoint of kind '{checkpoint.kind}' without 'calibration'")
     if set(thresholds) != sites:
         raise Broken(f"thresholds for {sorted(thresholds)}, sites {sorted(sites)}", _CALIBRATE)
-    if set(facts.sites) != sites:
-        raise Broken(f"calibration of {sorted(facts.sites)}, sites {sorted(sites)}", _CALIBRATE)
+    if set(info.sites) != sites:
+        raise Broken(f"calibration of {sorted(info.sites)}, sites {sorted(sites)}", _CALIBRATE)
     for name, theta in thresholds.items():
         if not (theta > 0).all():
             raise Broken(f"a threshold that is not positive at '{name}'", _CALIBRATE)
@@ -192,11 +192,11 @@ def check_neurons(checkpoint: Checkpoint) -> None:
     Raises:
         Broken: they are not.
     """
-    facts = checkpoint.spiking
-    if facts is None:
+    info = checkpoint.spiking
+    if info is None:
         raise Broken(f"a checkpoint of kind '{checkpoint.kind}' without 'spiking'")
     sites = {site.name for site in checkpoint.graph.sites}
-    if facts.confidence is not None and not set(facts.confidence.keep) <= sites:
+    if info.confidence is not None and not set(info.confidence.keep) <= sites:
         raise Broken("spike confidence at a place that is no site", "snnconv convert again")
     try:
         wanted = learned_shapes(checkpoint)
@@ -218,7 +218,7 @@ def check_neurons(checkpoint: Checkpoint) -> None:
         name = next(name for name in wanted if there[name] != wanted[name])
         found = f"'{name}' of shape {list(there[name])}, where it has {list(wanted[name])}"
     raise Broken(
-        f"learned tensors that are not those of {facts.neuron} neurons: {found}",
+        f"learned tensors that are not those of {info.neuron} neurons: {found}",
         "fine-tune again: snnconv finetune",
     )
 
@@ -230,14 +230,14 @@ def learned_shapes(checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:
         SnnconvError: neurons or parameters that there are not.
         Broken: more than memory could hold.
     """
-    facts = checkpoint.spiking
-    assert facts is not None
-    kind, params = NEURONS.recall(facts.neuron), neuron_params(facts)
+    info = checkpoint.spiking
+    assert info is not None
+    kind, params = NEURONS.recall(info.neuron), neuron_params(info)
     with torch.device("meta"):
-        neuron = kind(params, torch.empty(1), facts.timesteps)
+        neuron = kind(params, torch.empty(1), info.timesteps)
         own = {name: tuple(p.shape) for name, p in neuron.named_parameters()}
     if sum(math.prod(shape) for shape in own.values()) > LARGEST_VALUE:
-        raise Broken(f"T = {facts.timesteps}, too large for {facts.neuron} neurons")
+        raise Broken(f"T = {info.timesteps}, too large for {info.neuron} neurons")
     return {
         f"{site.name}/{name}": shape
         for site in checkpoint.graph.sites

@@ -11,13 +11,13 @@ Positive = Annotated[float, Field(gt=0), AfterValidator(bounded)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class Facts(BaseModel):
+class Record(BaseModel):
     """Frozen, and strict about what it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Parameters(Facts):
+class Parameters(Record):
     """Of a method, as a user gives them."""
 
     @field_validator("*")
@@ -26,7 +26,7 @@ class Parameters(Facts):
         return bounded(value)
 
 
-class DataFacts(Facts):
+class DataInfo(Record):
     """What a network must know of the data it was made for."""
 
     spec: str = Field(description="the data set, as --data takes it")
@@ -55,7 +55,7 @@ class DataFacts(Facts):
         return len(self.vocabulary) + 2 if self.vocabulary else None
 
 
-class SiteFacts(Facts):
+class SiteStats(Record):
     """What calibration found at one activation site; histograms are tensors beside it.
 
     Of a network that was trained with neurons, only the threshold is known: it was given.
@@ -74,24 +74,24 @@ class SiteFacts(Facts):
     )
 
 
-class CalibrationFacts(Facts):
+class CalibrationInfo(Record):
     """How thresholds were found."""
 
     method: str
     params: dict[str, Any]
     granularity: str = Field(description="layer or channel")
     samples: int = Field(ge=0)
-    sites: dict[str, SiteFacts]
+    sites: dict[str, SiteStats]
 
 
-class ConfidenceFacts(Facts):
+class ConfidenceInfo(Record):
     """Spike confidence (MSAT section 4.2): keep probability by site in steps 1..early."""
 
     early: int = Field(ge=1, le=STEPS)
     keep: dict[str, Share]
 
 
-class SpikingFacts(Facts):
+class SpikingInfo(Record):
     """Which neuron stands at the sites, and how it is simulated."""
 
     neuron: str
@@ -101,10 +101,10 @@ class SpikingFacts(Facts):
     hold: int = Field(
         default=1, ge=1, le=STEPS, description="steps for which a frame of the input is shown"
     )
-    confidence: ConfidenceFacts | None = None
+    confidence: ConfidenceInfo | None = None
 
 
-class LineageStep(Facts):
+class LineageStep(Record):
     """One stage in a checkpoint's past."""
 
     stage: str

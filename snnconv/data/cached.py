@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from snnconv.core.metadata import DataFacts
+from snnconv.core.metadata import DataInfo
 from snnconv.data.dataset import ArraySplit, Split
 
 _BYTES = 4
@@ -38,14 +38,14 @@ class Decoded:
         return self._samples[indices]
 
 
-def decoded(split: Split, facts: DataFacts, memory: int) -> Split:
+def decoded(split: Split, info: DataInfo, memory: int) -> Split:
     """The split, its samples kept where all of them fit.
 
     Args:
         split: one that is read again and again.
-        facts: of its samples.
+        info: of its samples.
         memory: bytes that they may take.
     """
-    sample = math.prod(facts.shape) * (facts.frames or 1)
+    sample = math.prod(info.shape) * (info.frames or 1)
     fits = _BYTES * sample * len(split.labels) <= memory
     return Decoded(split) if fits and not isinstance(split, ArraySplit) else split

@@ -1,4 +1,4 @@
-"""What a data set is: facts, and two splits of samples with labels.
+"""What a data set is: info, and two splits of samples with labels.
 
 Samples are handed out as float32 in 0..1; normalisation is a fact of the data set, applied here and
 nowhere else, so it travels in the checkpoint with the network that was trained under it.
@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
-from snnconv.core.metadata import DataFacts
+from snnconv.core.metadata import DataInfo
 from snnconv.core.parsing import parse_pairs
 from snnconv.core.registry import REGISTRIES, Registry
 from snnconv.core.shapes import fold_time, unfold_time
@@ -30,7 +30,7 @@ class Split(Protocol):
 
     Shape:
         labels ``[n]`` int64; ``images(indices)`` gives ``[len(indices), *shape]`` float32 in 0..1,
-        ``shape`` being that of the facts: ``(C, H, W)``, ``(C, L)``, ``(F,)``, ...; where they have
+        ``shape`` being that of the info: ``(C, H, W)``, ``(C, L)``, ``(F,)``, ...; where they have
         frames, ``[len(indices), frames, *shape]``.
     """
 
@@ -79,7 +79,7 @@ class Dataset:
     """A data set with its two splits.
 
     Attributes:
-        facts: shape, classes and normalisation.
+        info: shape, classes and normalisation.
         train: to train and calibrate on.
         test: to measure on.
         scale: that raw values were divided by.
@@ -87,7 +87,7 @@ class Dataset:
             by the user, in a file or an option.
     """
 
-    facts: DataFacts
+    info: DataInfo
     train: Split
     test: Split
     scale: float = 1.0
@@ -143,7 +143,7 @@ def load(
         dataset = DATASETS.load(name)(
             Source(argument, root, download, vocabulary, given.scale if given else None)
         )
-        if dataset.facts.spec != spec:  # it made no use of what stands behind the colon
+        if dataset.info.spec != spec:  # it made no use of what stands behind the colon
             raise UsageError(
                 f"data set '{name}' takes nothing behind a colon",
                 f"'{spec}'",
@@ -158,29 +158,29 @@ def _normalised(dataset: Dataset, given: Normalisation) -> Dataset:
     """The data set under what was given; a mean and std of its own are converted to the scale."""
     if given == Normalisation():
         return dataset
-    facts = dataset.facts
-    if facts.tokens is not None:
+    info = dataset.info
+    if info.tokens is not None:
         raise UsageError(
-            f"data set '{facts.spec}' has no normalisation",
+            f"data set '{info.spec}' has no normalisation",
             "a mean, std or scale for texts, whose samples are token numbers",
             "drop --mean, --std and --scale",
         )
     if given.scale is not None:
         factor = dataset.scale / given.scale
-        facts = facts.model_copy(
+        info = info.model_copy(
             update={
                 "scale": given.scale,
-                "mean": tuple(value * factor for value in facts.mean),
-                "std": tuple(value * factor for value in facts.std),
+                "mean": tuple(value * factor for value in info.mean),
+                "std": tuple(value * factor for value in info.std),
             }
         )
         if factor != 1:
             train, test = Rescaled(dataset.train, factor), Rescaled(dataset.test, factor)
             dataset = replace(dataset, train=train, test=test, scale=given.scale)
-    if given.mean and (given.mean, given.std) != (facts.mean, facts.std):
-        facts = facts.model_copy(update={"mean": given.mean, "std": given.std})
+    if given.mean and (given.mean, given.std) != (info.mean, info.std):
+        info = info.model_copy(update={"mean": given.mean, "std": given.std})
         dataset = replace(dataset, origin="given")
-    return replace(dataset, facts=facts)
+    return replace(dataset, info=info)
 
 
 def _made(spec: str) -> Dataset:
@@ -196,13 +196,13 @@ def _made(spec: str) -> Dataset:
         returned="snnconv.Dataset",
     )
     # a checkpoint must know where to get its data again, whatever the factory calls them
-    return replace(made, facts=made.facts.model_copy(update={"spec": spec}), origin="given")
+    return replace(made, info=made.info.model_copy(update={"spec": spec}), origin="given")
 
 
 def _check(dataset: Dataset) -> None:
-    """Refuse splits and facts that contradict each other."""
-    facts = dataset.facts
-    problem = f"data set '{facts.spec}' can't be used"
+    """Refuse splits and metadata that contradict each other."""
+    info = dataset.info
+    problem = f"data set '{info.spec}' can't be used"
     for part, labels in (("train", dataset.train.labels), ("test", dataset.test.labels)):
         if labels.dim() != 1 or labels.dtype != torch.int64:
             raise UnsupportedError(
@@ -212,42 +212,42 @@ def _check(dataset: Dataset) -> None:
             )
         if len(labels) == 0:
             raise UnsupportedError(problem, f"an empty {part} split", "fill it")
-        if int(labels.min()) < 0 or int(labels.max()) >= len(facts.classes):
+        if int(labels.min()) < 0 or int(labels.max()) >= len(info.classes):
             raise UnsupportedError(
                 problem,
                 f"labels {int(labels.min())}..{int(labels.max())} in the {part} split for "
-                f"{len(facts.classes)} classes",
+                f"{len(info.classes)} classes",
                 "number the labels from 0 and name every class",
             )
-    channels = (*facts.shape, 1)[0]
-    if not facts.shape or {len(facts.mean), len(facts.std)} - {1, channels} or min(facts.std) <= 0:
+    channels = (*info.shape, 1)[0]
+    if not info.shape or {len(info.mean), len(info.std)} - {1, channels} or min(info.std) <= 0:
         raise UnsupportedError(
             problem,
-            f"mean {list(facts.mean)} and std {list(facts.std)} for samples of shape "
-            f"{list(facts.shape)}",
+            f"mean {list(info.mean)} and std {list(info.std)} for samples of shape "
+            f"{list(info.shape)}",
             f"give one of each, or {channels}, and every std above 0",
         )
 
 
-def normalise(images: Tensor, facts: DataFacts) -> Tensor:
+def normalise(images: Tensor, info: DataInfo) -> Tensor:
     """``(x - mean) / std``; refuses NaN and Inf.
 
     Args:
         images: ``[B, C, ...]``, or ``[B, F]``, where each feature is a channel.
-        facts: mean and std, one a channel or one for all.
+        info: mean and std, one a channel or one for all.
     """
     if not torch.isfinite(images).all():
         raise UnsupportedError(
-            f"data set '{facts.spec}' can't be used", "NaN or Inf in its samples", "repair the data"
+            f"data set '{info.spec}' can't be used", "NaN or Inf in its samples", "repair the data"
         )
     shape = (1, -1, *[1] * (images.dim() - 2))  # [1, C or 1, 1, ...]
-    mean, std = (torch.tensor(v).reshape(shape) for v in (facts.mean, facts.std))
+    mean, std = (torch.tensor(v).reshape(shape) for v in (info.mean, info.std))
     return (images - mean) / std
 
 
 def batches(
     split: Split,
-    facts: DataFacts,
+    info: DataInfo,
     order: Tensor,
     size: int,
     augment: Callable[[Tensor], Tensor] | None = None,
@@ -257,7 +257,7 @@ def batches(
 
     Args:
         split: where from.
-        facts: shape and normalisation; those of the checkpoint, where there is one.
+        info: shape and normalisation; those of the checkpoint, where there is one.
         order: indices ``[n]`` int64 into the split.
         size: samples a batch.
         augment: of a batch of images in 0..1, before normalisation.
@@ -274,24 +274,24 @@ def batches(
     """
     for indices in order.split(size) if len(order) else ():
         images = split.images(indices)
-        wanted = facts.shape if facts.frames is None else (facts.frames, *facts.shape)
+        wanted = info.shape if info.frames is None else (info.frames, *info.shape)
         if tuple(images.shape[1:]) != tuple(wanted):
             raise UnsupportedError(
                 "the data do not fit the network",
                 f"samples of shape {list(images.shape[1:])}, network input {list(wanted)}",
                 "give the data set the network was trained on (--data)",
             )
-        if facts.frames is not None:
+        if info.frames is not None:
             images = merge(images, showings or 1)
             images = images[:, 0] if showings is None else images
         if augment is not None:
             images = augment(images)
-        if facts.frames is None or showings is None:
-            x = normalise(images, facts)
+        if info.frames is None or showings is None:
+            x = normalise(images, info)
             x = x if showings is None else x[None]
         else:
             x = fold_time(images)  # [B, f, *shape], samples before frames here
-            x = unfold_time(normalise(x, facts), len(images)).transpose(0, 1)
+            x = unfold_time(normalise(x, info), len(images)).transpose(0, 1)
         yield indices, x, split.labels[indices]
 
 

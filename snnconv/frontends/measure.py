@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from snnconv.core import distributed
-from snnconv.core.metadata import DataFacts
+from snnconv.core.metadata import DataInfo
 from snnconv.core.progress import Progress
 from snnconv.data.dataset import Normalisation, Split, batches
 
@@ -16,7 +16,7 @@ from snnconv.data.dataset import Normalisation, Split, batches
 def accuracy(
     network: nn.Module,
     split: Split,
-    facts: DataFacts,
+    info: DataInfo,
     order: Tensor,
     batch_size: int,
     device: torch.device,
@@ -27,7 +27,7 @@ def accuracy(
     mine = distributed.share(order)
     correct = 0
     with progress.task("accuracy", len(mine)) as advance:
-        for _, x, labels in batches(split, facts, mine, batch_size):
+        for _, x, labels in batches(split, info, mine, batch_size):
             correct += int((network(x.to(device)).argmax(1).cpu() == labels).sum())
             advance(len(labels))
     return distributed.total([correct], device)[0] / len(order)
@@ -62,12 +62,12 @@ class Seen:
     low: float = math.inf
     high: float = -math.inf
 
-    def add(self, x: Tensor, logits: Tensor, labels: Tensor, facts: DataFacts) -> None:
+    def add(self, x: Tensor, logits: Tensor, labels: Tensor, info: DataInfo) -> None:
         """Add a batch of normalised samples ``[B, *shape]`` and its logits ``[B, classes]``."""
         self.right += int((logits.argmax(1).cpu() == labels).sum())
         self.samples += len(labels)
         shape = (1, -1, *[1] * (x.dim() - 2))
-        mean, std = (torch.tensor(v).reshape(shape) for v in (facts.mean, facts.std))
+        mean, std = (torch.tensor(v).reshape(shape) for v in (info.mean, info.std))
         values = x.cpu() * std + mean
         self.low, self.high = (
             min(self.low, float(values.min())),
@@ -113,12 +113,12 @@ def near_chance(seen: Seen, classes: int) -> bool:
     )
 
 
-def misfit(seen: Seen, facts: DataFacts) -> str | None:
+def misfit(seen: Seen, info: DataInfo) -> str | None:
     """What does not go together in the samples' values and their mean and std, if anything."""
-    untouched = set(facts.mean) == {0.0} and set(facts.std) == {1.0}
+    untouched = set(info.mean) == {0.0} and set(info.std) == {1.0}
     values = f"values of {seen.low:.3g} to {seen.high:.3g}"
-    told = f"mean {_told(facts.mean)} and std {_told(facts.std)}"
-    of_pixels = max(*map(abs, facts.mean), *facts.std) > _PIXELS
+    told = f"mean {_told(info.mean)} and std {_told(info.std)}"
+    of_pixels = max(*map(abs, info.mean), *info.std) > _PIXELS
     if of_pixels and max(-seen.low, seen.high) <= 1:
         return (
             f"the samples have {values}, and {told} look like those of pixels in 0..255. "
@@ -137,25 +137,25 @@ def _told(figures: tuple[float, ...]) -> str:
     return f"{shown}, ..." if len(figures) > 3 else shown
 
 
-def candidates(facts: DataFacts, scale: float) -> dict[str, DataFacts]:
+def candidates(info: DataInfo, scale: float) -> dict[str, DataInfo]:
     """Normalisations that a network of another tool may have been trained under.
 
     Args:
-        facts: as they are.
+        info: as they are.
         scale: that raw values were divided by for them.
 
     Returns:
-        By the options that say so, facts for the same values.
+        By the options that say so, info for the same values.
     """
-    common = [*_CANDIDATES, *([_IMAGENET] if facts.shape[0] == 3 else [])]
+    common = [*_CANDIDATES, *([_IMAGENET] if info.shape[0] == 3 else [])]
     # the data set's own figures as those of raw values, as a file may have them
-    common.append(Normalisation(1.0, facts.mean, facts.std))
-    as_is = facts.scale is None and scale == 1  # raw values in 0..1, which have no other scale
+    common.append(Normalisation(1.0, info.mean, info.std))
+    as_is = info.scale is None and scale == 1  # raw values in 0..1, which have no other scale
     found = {}
     for one in common:
         assert one.scale is not None
         factor = 1.0 if as_is else one.scale / scale
-        made = facts.model_copy(
+        made = info.model_copy(
             update={
                 "mean": tuple(value * factor for value in one.mean),
                 "std": tuple(value * factor for value in one.std),
@@ -163,6 +163,6 @@ def candidates(facts: DataFacts, scale: float) -> dict[str, DataFacts]:
         )
         told = "" if as_is else f"--scale {one.scale:g} "
         mean, std = (",".join(f"{v:g}" for v in values) for values in (one.mean, one.std))
-        if (made.mean, made.std) != (facts.mean, facts.std):
+        if (made.mean, made.std) != (info.mean, info.std):
             found[f"{told}--mean {mean} --std {std}"] = made
     return found

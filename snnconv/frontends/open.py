@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from snnconv.checkpoint import Checkpoint, load
-from snnconv.core.metadata import DataFacts
+from snnconv.core.metadata import DataInfo
 from snnconv.core.parsing import parse_pairs
 from snnconv.core.user_code import call, factories, factory
 from snnconv.errors import UnsupportedError, UsageError, did_you_mean
@@ -64,7 +64,7 @@ def is_checkpoint(spec: str) -> bool:
 def open_model(
     spec: str,
     weights: Path | None,
-    facts: DataFacts,
+    info: DataInfo,
     must_be_trained: bool = True,
     analog: bool = False,
     download: bool = False,
@@ -74,7 +74,7 @@ def open_model(
     Args:
         spec: MODEL.
         weights: a state dict for it, where it is no checkpoint.
-        facts: the data it is for: input shape and number of classes.
+        info: the data it is for: input shape and number of classes.
         must_be_trained: refuse a zoo network without weights.
         analog: take operations that no neuron stands for.
         download: allow a download of torchvision's weights.
@@ -103,19 +103,19 @@ def open_model(
         other = recognised(Path(name))
         if other and not (other.name == EXPORTED and name.endswith(".pt2")):
             raise _other_kind(Path(name), other)
-        given = (Path(name), facts.shape, analog, facts.tokens)
+        given = (Path(name), info.shape, analog, info.tokens)
         if onnx:
-            return _fitting(import_onnx(*given, None if output is None else str(output)), facts)
-        return _fitting(import_exported(*given), facts)
+            return _fitting(import_onnx(*given, None if output is None else str(output)), info)
+        return _fitting(import_exported(*given), info)
     if name.lower() in ZOO:
         name = name.lower()
         if weights is None and must_be_trained:
             raise UsageError(
                 f"the zoo's {name} has no trained weights",
                 "no --weights",
-                f"train it first: snnconv train {name} --data {facts.spec}",
+                f"train it first: snnconv train {name} --data {info.spec}",
             )
-        defaults = _of_data(name, facts)
+        defaults = _of_data(name, info)
         module = _call(ZOO[name], defaults | options, spec)
     elif ":" in name:
         where, _, attribute = name.rpartition(":")
@@ -130,7 +130,7 @@ def open_model(
         raise _no_network(name, spec)
     if weights is not None:
         read_weights(module, weights)
-    return from_module(module, facts, analog)
+    return from_module(module, info, analog)
 
 
 def _other_kind(file: Path, kind: FileKind) -> UsageError:
@@ -165,7 +165,7 @@ def _no_network(name: str, spec: str) -> UsageError:
     )
 
 
-def _of_data(name: str, facts: DataFacts) -> dict[str, Any]:
+def _of_data(name: str, info: DataInfo) -> dict[str, Any]:
     """What a network of the zoo takes from the data set.
 
     Raises:
@@ -176,20 +176,20 @@ def _of_data(name: str, facts: DataFacts) -> dict[str, Any]:
         wanted, rank = "signals [channels, size]", 2
     if name in TEXTS:
         wanted, rank = "texts [length], with a vocabulary", 1
-    if len(facts.shape) != rank or (facts.tokens is None) is (name in TEXTS):
-        texts = "texts, " if facts.tokens else ""
+    if len(info.shape) != rank or (info.tokens is None) is (name in TEXTS):
+        texts = "texts, " if info.tokens else ""
         raise UnsupportedError(
-            f"the zoo's {name} does not fit the data set '{facts.spec}'",
-            f"{texts}samples of shape {list(facts.shape)}, where it takes {wanted}",
+            f"the zoo's {name} does not fit the data set '{info.spec}'",
+            f"{texts}samples of shape {list(info.shape)}, where it takes {wanted}",
             "give other data (--data), or a network of your own: file.py:factory",
         )
-    classes = {"classes": len(facts.classes)}
-    if facts.tokens is not None:
-        return classes | {"tokens": facts.tokens}
-    return classes | {"channels": facts.shape[0], "size": facts.shape[-1]}
+    classes = {"classes": len(info.classes)}
+    if info.tokens is not None:
+        return classes | {"tokens": info.tokens}
+    return classes | {"channels": info.shape[0], "size": info.shape[-1]}
 
 
-def own_input(spec: str) -> DataFacts | None:
+def own_input(spec: str) -> DataInfo | None:
     """What an ONNX file says of its input, for a look at it without data.
 
     Sizes that it leaves open are :data:`OPEN_SIZE`, open channels 3.
@@ -208,36 +208,36 @@ def own_input(spec: str) -> DataFacts | None:
         return None
     channels, *sizes = model.sizes[1:] or (None,)
     shape = (channels or 3, *(size or OPEN_SIZE for size in sizes))
-    return DataFacts(spec=NO_DATA, shape=shape, classes=("?",), mean=(0.0,), std=(1.0,))
+    return DataInfo(spec=NO_DATA, shape=shape, classes=("?",), mean=(0.0,), std=(1.0,))
 
 
-def from_module(module: nn.Module, facts: DataFacts, analog: bool = False) -> ImportedModel:
+def from_module(module: nn.Module, info: DataInfo, analog: bool = False) -> ImportedModel:
     """A live module as a checkpoint of kind ``ann``.
 
     Raises:
         UnsupportedError: it can't be captured, has NaN or Inf, or gives no logits for the classes.
         CheckFailedError: the captured graph computes something else.
     """
-    return _fitting(capture(module, tuple(facts.shape), analog, facts.tokens), facts)
+    return _fitting(capture(module, tuple(info.shape), analog, info.tokens), info)
 
 
-def _fitting(found: Captured, facts: DataFacts) -> ImportedModel:
+def _fitting(found: Captured, info: DataInfo) -> ImportedModel:
     graph, tensors, verdict = found
     (classes,) = shapes(graph, tensors)[graph.output]
-    if facts.spec == NO_DATA:
-        facts = facts.model_copy(update={"classes": tuple(str(k) for k in range(classes))})
-    if classes != len(facts.classes):
+    if info.spec == NO_DATA:
+        info = info.model_copy(update={"classes": tuple(str(k) for k in range(classes))})
+    if classes != len(info.classes):
         raise UnsupportedError(
-            f"the network does not fit the data set '{facts.spec}'",
-            f"{classes} outputs for {len(facts.classes)} classes",
-            _as_many(classes, facts),
+            f"the network does not fit the data set '{info.spec}'",
+            f"{classes} outputs for {len(info.classes)} classes",
+            _as_many(classes, info),
         )
-    return ImportedModel(Checkpoint("ann", graph, facts, tensors, ()), verdict)
+    return ImportedModel(Checkpoint("ann", graph, info, tensors, ()), verdict)
 
 
-def _as_many(classes: int, facts: DataFacts) -> str:
+def _as_many(classes: int, info: DataInfo) -> str:
     """How data and network come to the same number of classes."""
-    if classes > len(facts.classes) and facts.spec.startswith("npz:"):
+    if classes > len(info.classes) and info.spec.startswith("npz:"):
         names = f"classes=[str(k) for k in range({classes})]"
         return (
             f"if classes have no samples, name all {classes}: numpy.savez(..., {names}); "

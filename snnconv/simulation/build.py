@@ -10,7 +10,7 @@ from torch import Tensor
 from snnconv.checkpoint.contents import Checkpoint, check_neurons, neuron_params
 from snnconv.checkpoint.sealed import Broken
 from snnconv.core import distributed
-from snnconv.core.metadata import ConfidenceFacts, SpikingFacts
+from snnconv.core.metadata import ConfidenceInfo, SpikingInfo
 from snnconv.data.frames import still
 from snnconv.engine.event_conv.plan import Engine
 from snnconv.engine.event_conv.sparsity import Active, expected
@@ -26,18 +26,18 @@ from snnconv.simulation.network import SpikingNetwork
 from snnconv.simulation.simulate import simulate
 
 
-def timesteps(facts: SpikingFacts, wanted: int | None) -> int:
+def timesteps(info: SpikingInfo, wanted: int | None) -> int:
     """T: what the user wants, or what the network was made for.
 
     Raises:
         UsageError: neurons that learned something for each step are to run for another T.
     """
-    if wanted is None or wanted == facts.timesteps or not neuron_params(facts).fixed:
-        return wanted or facts.timesteps
+    if wanted is None or wanted == info.timesteps or not neuron_params(info).fixed:
+        return wanted or info.timesteps
     raise UsageError(
-        f"{facts.neuron} neurons can't run for T = {wanted} steps",
-        f"they were made for T = {facts.timesteps}",
-        f"drop --timesteps, or snnconv convert --neuron {facts.neuron} --timesteps {wanted}",
+        f"{info.neuron} neurons can't run for T = {wanted} steps",
+        f"they were made for T = {info.timesteps}",
+        f"drop --timesteps, or snnconv convert --neuron {info.neuron} --timesteps {wanted}",
     )
 
 
@@ -54,8 +54,8 @@ def spiking_network(
     Raises:
         CheckpointError: it has no neurons.
     """
-    facts = checkpoint.spiking
-    if facts is None:
+    info = checkpoint.spiking
+    if info is None:
         raise CheckpointError(
             "the checkpoint can't be simulated",
             f"no neurons ({checkpoint.kind})",
@@ -67,11 +67,11 @@ def spiking_network(
         except Broken as broken:
             problem = "the checkpoint can't be simulated"
             raise CheckpointError(problem, broken.found, broken.remedy) from broken
-    kind, params = NEURONS.recall(facts.neuron), neuron_params(facts)
+    kind, params = NEURONS.recall(info.neuron), neuron_params(info)
     thresholds = checkpoint.thresholds()
     neurons: dict[str, Neuron[Any]] = {}
     for site in checkpoint.graph.sites:
-        neurons[site.name] = kind(params, thresholds[site.name], facts.timesteps)
+        neurons[site.name] = kind(params, thresholds[site.name], info.timesteps)
         neurons[site.name].load_state_dict(_learned_at(site.name, checkpoint.neurons), strict=False)
     network = (
         Network(*fold(checkpoint.graph, checkpoint.network))
@@ -79,10 +79,10 @@ def spiking_network(
         else Network(checkpoint.graph, checkpoint.network)
     )
     network = network.laid_out()  # two to three times faster on a CPU, over few channels
-    hold = None if checkpoint.data.frames is None else facts.hold
+    hold = None if checkpoint.data.frames is None else info.hold
     levels = {name: neuron.levels for name, neuron in neurons.items()}
     rates = expected_rates(checkpoint, levels)
-    return SpikingNetwork(network, neurons, facts.seed, facts.confidence, hold, engine, rates)
+    return SpikingNetwork(network, neurons, info.seed, info.confidence, hold, engine, rates)
 
 
 def expected_rates(checkpoint: Checkpoint, levels: Mapping[str, int]) -> dict[str, Active]:
@@ -237,7 +237,7 @@ def measure_confidence(
     advance: Callable[[int], None],
     chunk: int | None = None,
     engine: Engine = "auto",
-) -> ConfidenceFacts:
+) -> ConfidenceInfo:
     """``p = 1 - SIN ratio`` of each site after ``early`` steps, without confidence acting.
 
     Args:
@@ -251,4 +251,4 @@ def measure_confidence(
         engine: where simulation goes by events.
     """
     ratios = sin_ratios(checkpoint, early, samples, device, advance, chunk, engine)
-    return ConfidenceFacts(early=early, keep={site: 1 - ratios[site] for site in sites})
+    return ConfidenceInfo(early=early, keep={site: 1 - ratios[site] for site in sites})

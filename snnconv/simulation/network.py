@@ -27,7 +27,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from snnconv.core.metadata import ConfidenceFacts
+from snnconv.core.metadata import ConfidenceInfo
 from snnconv.core.shapes import fold_time, unfold_time
 from snnconv.data.frames import at
 from snnconv.engine.dispatch import Fired, fire
@@ -79,7 +79,7 @@ class SpikingNetwork(nn.Module):
         network: Network,
         neurons: Mapping[str, Neuron[Any]],
         seed: int,
-        confidence: ConfidenceFacts | None,
+        confidence: ConfidenceInfo | None,
         hold: int | None = None,
         engine: plan.Engine = "auto",
         rates: Mapping[str, Active] | None = None,

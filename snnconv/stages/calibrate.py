@@ -11,7 +11,7 @@ from snnconv.calibration.histogram import STATISTICS, relative_error
 from snnconv.checkpoint import Checkpoint, load
 from snnconv.config import CalibrateConfig
 from snnconv.core import distributed
-from snnconv.core.metadata import DataFacts, SpikingFacts
+from snnconv.core.metadata import DataInfo, SpikingInfo
 from snnconv.core.progress import Progress, Quiet
 from snnconv.core.validation import parameters
 from snnconv.data.dataset import Dataset, Normalisation, batches, subset
@@ -71,10 +71,10 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
     calibrated = replace(calibrated, lineage=(*ann.lineage, step))
     files = session.save(calibrated, progress)
     sin, paths = _simulated(session, config, calibrated, dataset, progress)
-    facts, thresholds = calibrated.calibrated, calibrated.thresholds()
-    assert facts is not None
-    exact = statistic.exact or facts.method != config.method
-    bits = LAYER_BITS if facts.granularity == "layer" else CHANNEL_BITS
+    info, thresholds = calibrated.calibrated, calibrated.thresholds()
+    assert info is not None
+    exact = statistic.exact or info.method != config.method
+    bits = LAYER_BITS if info.granularity == "layer" else CHANNEL_BITS
     return session.report(
         CalibrateReport,
         report_files(config, "calibrate", config.out, files),
@@ -87,10 +87,10 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
         ann_accuracy=seen.accuracy,
         ann_samples=seen.samples,
         imported=ImportRow(**verdict._asdict()) if verdict else None,
-        method=facts.method,
-        params=facts.params,
-        granularity=facts.granularity,
-        samples=facts.samples,
+        method=info.method,
+        params=info.params,
+        granularity=info.granularity,
+        samples=info.samples,
         non_spiking_share=non_spiking_share(calibrated),
         relative_error_bound=0.0 if exact else relative_error(bits),
         sites=[
@@ -100,7 +100,7 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
                 sin_ratio=sin.get(name),
                 **site.model_dump(),
             )
-            for name, site in facts.sites.items()
+            for name, site in info.sites.items()
         ],
         sin_steps=config.sin,
         sin_samples=min(config.sin_samples, len(chosen)) if config.sin else None,
@@ -123,19 +123,19 @@ def _opened(
         refuse_obstacles(ann.graph, spec, analog)
         dataset = open_data(session, config, ann.data)
         if normalisation(config) != Normalisation():
-            return replace(ann, data=_normalised(ann.data, dataset.facts)), None, dataset, "given"
+            return replace(ann, data=_normalised(ann.data, dataset.info)), None, dataset, "given"
         return ann, None, dataset, "checkpoint" if _trained_here(ann) else dataset.origin
     dataset = open_data(session, config, None)
-    facts, origin = dataset.facts, str(dataset.origin)
+    info, origin = dataset.info, str(dataset.origin)
     own = pretrained.normalisation(spec)
     if own and origin == "given":
         _compare(session, progress, own, dataset)
     elif own:
-        facts = facts.model_copy(update=pretrained.of_values(own, dataset.facts.scale))
+        info = info.model_copy(update=pretrained.of_values(own, dataset.info.scale))
         origin = "weights"
     if pretrained.random(spec, config.weights):
         session.warn(progress, pretrained.RANDOM)
-    opened = open_model(spec, config.weights, facts, analog=analog, download=config.download)
+    opened = open_model(spec, config.weights, info, analog=analog, download=config.download)
     session.inputs += files_named(spec)
     if config.weights:
         session.inputs.append(config.weights)
@@ -147,16 +147,16 @@ def _trained_here(ann: Checkpoint) -> bool:
     return any(step.stage == "train" for step in ann.lineage)
 
 
-def _normalised(facts: DataFacts, other: DataFacts) -> DataFacts:
-    """Facts under the normalisation of others."""
+def _normalised(info: DataInfo, other: DataInfo) -> DataInfo:
+    """Record under the normalisation of others."""
     same = {name: getattr(other, name) for name in ("scale", "mean", "std")}
-    return facts.model_copy(update=same)
+    return info.model_copy(update=same)
 
 
 def _compare(session: Session, progress: Progress, own: Normalisation, dataset: Dataset) -> None:
     """Warn where torchvision's weights were trained under another mean and std than are given."""
-    wanted = pretrained.of_values(own, dataset.facts.scale)
-    given = {"mean": dataset.facts.mean, "std": dataset.facts.std}
+    wanted = pretrained.of_values(own, dataset.info.scale)
+    given = {"mean": dataset.info.mean, "std": dataset.info.std}
     if all(
         torch.allclose(torch.tensor(given[name]), torch.tensor(value), rtol=0.01)
         for name, value in wanted.items()
@@ -215,16 +215,16 @@ def _better(
     few = subset(dataset.train.labels, min(len(chosen), TRIED), config.seed)
     network = calibrating(ann, session.device)
 
-    def right(facts: DataFacts) -> int:
-        given = (facts, few, config.batch_size, session.device, progress)
+    def right(info: DataInfo) -> int:
+        given = (info, few, config.batch_size, session.device, progress)
         return round(measure.accuracy(network, dataset.train, *given) * len(few))
 
     now = right(ann.data)
     if now >= GOOD * len(few):
         return None
     tried = {
-        options: right(facts)
-        for options, facts in measure.candidates(ann.data, dataset.scale).items()
+        options: right(info)
+        for options, info in measure.candidates(ann.data, dataset.scale).items()
     }
     options = max(tried, key=lambda each: tried[each])
     chance = max(now / len(few), 1 / len(ann.data.classes))
@@ -247,7 +247,7 @@ def _simulated(
     """Each site's share of SIN neurons, and which ways layers went; nothing if not asked for."""
     if config.sin is None:
         return {}, {}
-    spiking = SpikingFacts(neuron="if", params={}, timesteps=config.sin, seed=config.seed)
+    spiking = SpikingInfo(neuron="if", params={}, timesteps=config.sin, seed=config.seed)
     converted = replace(calibrated, kind="converted", spiking=spiking)
     snn = spiking_network(converted, engine=config.engine)
     wanted = Portion(config.batch_size, config.sin)

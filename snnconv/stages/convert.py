@@ -6,7 +6,7 @@ import torch
 
 from snnconv.checkpoint import load
 from snnconv.config import ConvertConfig
-from snnconv.core.metadata import SpikingFacts
+from snnconv.core.metadata import SpikingInfo
 from snnconv.core.progress import Progress, Quiet
 from snnconv.core.validation import parameters
 from snnconv.data.dataset import batches, subset
@@ -54,7 +54,7 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
         calibrated,
         kind="converted",
         lineage=(*calibrated.lineage, lineage_step("convert", file, config)),
-        spiking=SpikingFacts(
+        spiking=SpikingInfo(
             neuron=config.neuron,
             params=params.model_dump(),
             timesteps=config.timesteps,

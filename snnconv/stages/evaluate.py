@@ -12,7 +12,7 @@ from snnconv.checkpoint.contents import neuron_params
 from snnconv.config import EvaluateConfig
 from snnconv.core import distributed, runtime
 from snnconv.core.kinds import SPIKING
-from snnconv.core.metadata import DataFacts
+from snnconv.core.metadata import DataInfo
 from snnconv.core.names import origin
 from snnconv.core.progress import Progress, Quiet
 from snnconv.data.dataset import Dataset, batches, subset
@@ -53,13 +53,13 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
     session = Session(config)
     file = checkpoint_file(config.checkpoint, config.run, SPIKING, "snnconv convert")
     checkpoint = load(file, SPIKING)
-    facts, calibrated = checkpoint.spiking, checkpoint.calibrated
-    assert facts is not None
+    info, calibrated = checkpoint.spiking, checkpoint.calibrated
+    assert info is not None
     assert calibrated is not None
-    session.inputs += [file, *_code(facts.neuron, *config.metric)]
-    params = neuron_params(facts)
-    T = timesteps(facts, config.timesteps)
-    shown = showings(checkpoint.data.frames, T, facts.hold)
+    session.inputs += [file, *_code(info.neuron, *config.metric)]
+    params = neuron_params(info)
+    T = timesteps(info, config.timesteps)
+    shown = showings(checkpoint.data.frames, T, info.hold)
     dataset = open_data(session, config, checkpoint.data)
 
     snn = spiking_network(checkpoint, engine=config.engine).to(session.device).eval()
@@ -122,7 +122,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
         history=[LineageRow(**step.model_dump()) for step in checkpoint.lineage],
         label=describe(checkpoint).label,
         trained_directly=alone,
-        neuron=facts.neuron,
+        neuron=info.neuron,
         params=params.model_dump(),
         calibration={
             "method": calibrated.method,
@@ -130,8 +130,8 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
             "granularity": calibrated.granularity,
             "samples": calibrated.samples,
         },
-        confidence=facts.confidence.keep if facts.confidence else {},
-        early=facts.confidence.early if facts.confidence else None,
+        confidence=info.confidence.keep if info.confidence else {},
+        early=info.confidence.early if info.confidence else None,
         samples=len(everyone),
         samples_at_once=at_once.samples,
         steps_at_once=at_once.steps,
@@ -177,7 +177,7 @@ def _written(
 def _warm_up(
     snn: SpikingNetwork,
     dataset: Dataset,
-    facts: DataFacts,
+    info: DataInfo,
     order: Tensor,
     steps: tuple[int, int, int],
     watch: Watch,
@@ -188,7 +188,7 @@ def _warm_up(
     """
     T, chunk, showings = steps
     asks, device = watch.asks, next(snn.parameters()).device
-    for indices, x, _ in batches(dataset.test, facts, order, len(order), showings=showings):
+    for indices, x, _ in batches(dataset.test, info, order, len(order), showings=showings):
         few = min(T, 2 * chunk)
         simulate(snn, x.to(device), indices.to(device), few, chunk, lambda *_: None, asks)
 

@@ -47,10 +47,10 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
     )
     checkpoint = load(file, SPIKING)
     session.inputs.append(file)
-    facts = checkpoint.spiking
-    assert facts is not None
-    T = timesteps(facts, config.timesteps)
-    shown = showings(checkpoint.data.frames, T, facts.hold)
+    info = checkpoint.spiking
+    assert info is not None
+    T = timesteps(info, config.timesteps)
+    shown = showings(checkpoint.data.frames, T, info.hold)
     dataset = read_once(session, open_data(session, config, checkpoint.data))
     snn = spiking_network(checkpoint, folded=False, engine=config.engine).to(session.device).eval()
     with torch.autocast(session.device.type, torch.bfloat16, enabled=config.bf16):
@@ -83,7 +83,7 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
         reference={}
         if trained_directly(checkpoint)
         else checkpoint.reference or checkpoint.network,
-        spiking=facts.model_copy(update={"timesteps": T}),
+        spiking=info.model_copy(update={"timesteps": T}),
         lineage=(*checkpoint.lineage, lineage_step("finetune", file, config)),
     )
     last = _holding(made, snn)
@@ -99,7 +99,7 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
         data=data_use(dataset),
         subset=subset_use(dataset.train, parts.train, config.seed),
         held_out=subset_use(dataset.train, parts.validation, config.seed),
-        neuron=facts.neuron,
+        neuron=info.neuron,
         timesteps=T,
         non_spiking_share=non_spiking_share(made),
         accuracy_epoch0=course.start.accuracy,

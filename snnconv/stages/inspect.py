@@ -77,20 +77,20 @@ def run(config: InspectConfig, progress: Progress | None = None) -> InspectRepor
 def _import(model: str, session: Session, config: InspectConfig, progress: Progress) -> _Seen:
     """A network from anywhere; one with functions that are refused is shown with them."""
     without = config.data is None and model.partition("?")[0].endswith(".onnx")
-    facts = own_input(model) if without else None
-    if facts:
+    info = own_input(model) if without else None
+    if info:
         progress.say(
-            f"no --data: the input is taken as {list(facts.shape)}, as the file declares it; "
+            f"no --data: the input is taken as {list(info.shape)}, as the file declares it; "
             f"open channels as 3, other open sizes as {OPEN_SIZE}"
         )
-    facts = facts or open_data(session, config, None).facts
+    info = info or open_data(session, config, None).info
     refused: Sequence[Obstacle] = ()
     for analog in (False, True) if config.non_relu == "refuse" else (True,):
         try:
             opened = open_model(
                 model,
                 config.weights,
-                facts,
+                info,
                 must_be_trained=False,
                 analog=analog,
                 download=config.download,

@@ -15,7 +15,7 @@ from torch import Tensor
 from snnconv.checkpoint import Checkpoint, load
 from snnconv.config import ReparameterizeConfig
 from snnconv.core.kinds import Kind
-from snnconv.core.metadata import SpikingFacts
+from snnconv.core.metadata import SpikingInfo
 from snnconv.core.progress import Progress, Quiet
 from snnconv.core.uncertainty import interval, mcnemar
 from snnconv.data.dataset import batches, subset
@@ -57,8 +57,8 @@ def run(config: ReparameterizeConfig, progress: Progress | None = None) -> Repar
     checkpoint = load(file, _KINDS)
     session.inputs.append(file)
     assert checkpoint.spiking is not None
-    facts = checkpoint.spiking
-    shown = showings(checkpoint.data.frames, facts.timesteps, facts.hold)  # of both networks
+    info = checkpoint.spiking
+    shown = showings(checkpoint.data.frames, info.timesteps, info.hold)  # of both networks
     dataset = open_data(session, config, checkpoint.data)
     after = replace(
         _single_threshold(checkpoint, config.vanilla),
@@ -103,7 +103,7 @@ def run(config: ReparameterizeConfig, progress: Progress | None = None) -> Repar
         subset=subset_use(dataset.test, order, config.seed),
         neuron=after.spiking.neuron,
         levels=L,
-        timesteps_before=facts.timesteps,
+        timesteps_before=info.timesteps,
         timesteps_after=after.spiking.timesteps,
         vanilla=config.vanilla,
         non_spiking_share=non_spiking_share(after),
@@ -127,29 +127,29 @@ def run(config: ReparameterizeConfig, progress: Progress | None = None) -> Repar
 
 def _single_threshold(checkpoint: Checkpoint, vanilla: bool) -> Checkpoint:
     """The checkpoint with neurons of one level."""
-    facts = checkpoint.spiking
-    assert facts is not None
+    info = checkpoint.spiking
+    assert info is not None
     snn = spiking_network(checkpoint)
     twins = {name: neuron.single_threshold() for name, neuron in snn.neurons.items()}
     found = {name: twin for name, twin in twins.items() if twin is not None}
     if not found:
         raise UsageError(
             "the network can't be reparameterized",
-            f"{facts.neuron} neurons, which have one threshold already",
+            f"{info.neuron} neurons, which have one threshold already",
             "snnconv convert --neuron lm-ht, or evaluate it as it is",
         )
     one = next(iter(found.values()))
-    L = one.timesteps // facts.timesteps
+    L = one.timesteps // info.timesteps
     params: dict[str, Any] = one.params.model_dump()
-    spiking = SpikingFacts(
-        neuron="if" if vanilla else facts.neuron,
+    spiking = SpikingInfo(
+        neuron="if" if vanilla else info.neuron,
         params={"v0": params["v0"]} if vanilla else params,
         timesteps=one.timesteps,
-        seed=facts.seed,
+        seed=info.seed,
         # what a step was shown, a window of L steps is
-        hold=facts.hold * L if checkpoint.data.frames else facts.hold,
+        hold=info.hold * L if checkpoint.data.frames else info.hold,
     )
-    single = SpikingNetwork(snn.network, found, facts.seed, None)
+    single = SpikingNetwork(snn.network, found, info.seed, None)
     return replace(
         checkpoint,
         kind="reparameterized",

@@ -80,22 +80,22 @@ def kept_as(file: Path, digest: str) -> Path:
 
 def describe(checkpoint: Checkpoint) -> Called:
     """What a checkpoint is called."""
-    facts = checkpoint.spiking
+    info = checkpoint.spiking
     return called(
-        facts.neuron if facts else "",
+        info.neuron if info else "",
         checkpoint.calibrated.model_dump() if checkpoint.calibrated else {},
         [step.stage for step in checkpoint.lineage],
-        bool(facts and facts.confidence),
+        bool(info and info.confidence),
     )
 
 
 def _own(checkpoint: Checkpoint, content: bytes, run: Path) -> Path:
     """The file of its own that a checkpoint has in a run folder."""
-    facts = checkpoint.spiking
+    info = checkpoint.spiking
     if checkpoint.kind == "ann":
         stem = ann_stem(origin(step.config for step in checkpoint.lineage))
     else:
-        stem = describe(checkpoint).stem(checkpoint.kind, facts.timesteps if facts else None)
+        stem = describe(checkpoint).stem(checkpoint.kind, info.timesteps if info else None)
     digest = hashlib.sha256(content).hexdigest()
     return _free(run / f"{stem}{SUFFIX}", digest, lambda file: sha256(file) == digest)
 

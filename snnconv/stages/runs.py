@@ -44,14 +44,14 @@ def _checkpoint(files: list[Path], stages: list[str], own: dict[str, str]) -> Ch
         found = load(files[0])
     except SnnconvError as error:
         return row.model_copy(update={"problem": error.found})
-    facts, named = found.spiking, run_folder.describe(found)
+    info, named = found.spiking, run_folder.describe(found)
     parent = found.lineage[-1].parent if found.lineage else None
     return row.model_copy(
         update={
             "kind": found.kind,
-            "neuron": facts.neuron if facts else None,
+            "neuron": info.neuron if info else None,
             "thresholds": named.basis or None,
-            "timesteps": facts.timesteps if facts else None,
+            "timesteps": info.timesteps if info else None,
             "parent": own.get(parent, parent[:12]) if parent else None,
         }
     )

@@ -14,7 +14,7 @@ from snnconv.config import DataConfig, NormalisationConfig, OptimiserConfig, Sta
 from snnconv.core import distributed, runtime
 from snnconv.core.files import sweep, write_atomically
 from snnconv.core.kinds import Kind, file_name
-from snnconv.core.metadata import DataFacts, LineageStep
+from snnconv.core.metadata import DataInfo, LineageStep
 from snnconv.core.progress import Progress
 from snnconv.data.cached import decoded
 from snnconv.data.dataset import Dataset, Normalisation, Split, digest
@@ -224,7 +224,7 @@ def files_named(spec: str, root: Path | None = None) -> list[Path]:
     return [Path(head)] if head.endswith((".py", ".onnx", ".pt2")) else []
 
 
-def open_data(session: Session, config: DataConfig, facts: DataFacts | None) -> Dataset:
+def open_data(session: Session, config: DataConfig, info: DataInfo | None) -> Dataset:
     """The data a stage works on: the one named, else the one the network was made for.
 
     A file that it names is among the session's inputs from then on.
@@ -233,28 +233,28 @@ def open_data(session: Session, config: DataConfig, facts: DataFacts | None) -> 
         UnsupportedError: its samples have another shape or are no texts, or it has another number
             of classes.
     """
-    spec = config.data or (facts.spec if facts else "digits")
-    words = facts.vocabulary if facts else ()
+    spec = config.data or (info.spec if info else "digits")
+    words = info.vocabulary if info else ()
     given = normalisation(config)
-    if facts and given == Normalisation():
+    if info and given == Normalisation():
         # mean and std of a checkpoint are for values of its scale
-        same = isinstance(config, NormalisationConfig) and spec == facts.spec and not words
-        given = Normalisation(facts.scale, *((facts.mean, facts.std) if same else ()))
+        same = isinstance(config, NormalisationConfig) and spec == info.spec and not words
+        given = Normalisation(info.scale, *((info.mean, info.std) if same else ()))
     dataset = load_dataset(spec, config.data_root, config.download, words, given)
     session.inputs += files_named(spec, config.data_root)
-    if facts is None:
+    if info is None:
         return dataset
     for what, has, needs in (
-        ("vocabulary of", len(dataset.facts.vocabulary), len(words)),
-        ("sample shape", list(dataset.facts.shape), list(facts.shape)),
-        ("number of frames", dataset.facts.frames or "none", facts.frames or "none"),
-        ("number of classes", len(dataset.facts.classes), len(facts.classes)),
+        ("vocabulary of", len(dataset.info.vocabulary), len(words)),
+        ("sample shape", list(dataset.info.shape), list(info.shape)),
+        ("number of frames", dataset.info.frames or "none", info.frames or "none"),
+        ("number of classes", len(dataset.info.classes), len(info.classes)),
     ):
         if has != needs:
             raise UnsupportedError(
                 f"data set '{spec}' does not fit the network",
                 f"{what} {has}, where the network has {needs}",
-                f"give the data it was made for: --data {facts.spec}",
+                f"give the data it was made for: --data {info.spec}",
             )
     return dataset
 
@@ -269,7 +269,7 @@ def normalisation(config: StageConfig) -> Normalisation:
 def read_once(session: Session, dataset: Dataset) -> Dataset:
     """With training samples that are decoded once, if a quarter of the memory has room for them."""
     memory = runtime.free_memory(session.device) // 4
-    return replace(dataset, train=decoded(dataset.train, dataset.facts, memory))
+    return replace(dataset, train=decoded(dataset.train, dataset.info, memory))
 
 
 def fitting(
@@ -336,10 +336,10 @@ def non_spiking_share(checkpoint: Checkpoint) -> float:
 def data_use(dataset: Dataset) -> DataUse:
     """The data set's name and sizes, for a report."""
     return DataUse(
-        spec=dataset.facts.spec,
+        spec=dataset.info.spec,
         train_samples=len(dataset.train.labels),
         test_samples=len(dataset.test.labels),
-        frames=dataset.facts.frames,
+        frames=dataset.info.frames,
     )
 
 

@@ -17,7 +17,7 @@ from snnconv.checkpoint import Checkpoint, load
 from snnconv.config import TrainConfig
 from snnconv.core import distributed, runtime
 from snnconv.core.kinds import file_name
-from snnconv.core.metadata import CalibrationFacts, SiteFacts, SpikingFacts
+from snnconv.core.metadata import CalibrationInfo, SiteStats, SpikingInfo
 from snnconv.core.progress import Progress, Quiet
 from snnconv.core.uncertainty import interval
 from snnconv.core.validation import parameters
@@ -75,16 +75,16 @@ def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
     session.inputs += files_named(config.neuron or "")
     given = load(source, ["ann", "calibrated"]) if source else None
     dataset = read_once(session, open_data(session, config, given.data if given else None))
-    facts = dataset.facts
+    info = dataset.info
     made = given
     if made is None:
         made, _ = open_model(
-            config.model, None, facts, must_be_trained=False, analog=True, download=config.download
+            config.model, None, info, must_be_trained=False, analog=True, download=config.download
         )
     if config.recurrent == "hard":
         made = with_hard_gates(made)
     # whose normalisation it will have been trained under; new weights have no thresholds
-    made = replace(made, kind="ann", data=facts, calibrated=None, calibration={})
+    made = replace(made, kind="ann", data=info, calibrated=None, calibration={})
     parts = hold_out(dataset.train, config.validation, config.limit, config.seed)
     sample = parts.train[subset(dataset.train.labels[parts.train], SAMPLES, config.seed)]
     made, pools = _prepared(given, made, dataset, sample, params, config, session, progress)
@@ -93,21 +93,21 @@ def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
     def objective(split: Split, order: Tensor) -> Objective:
         if isinstance(module, SpikingNetwork):
             T, smoothing = config.timesteps, config.label_smoothing
-            shown = showings(facts.frames, T, hold=1)
+            shown = showings(info.frames, T, hold=1)
             k = slice_of(module, T, config.slice)
             at_once = fitting(session, module, Portion(config.batch_size, k))
-            held = HeldOut(split, facts, order, at_once, shown)
+            held = HeldOut(split, info, order, at_once, shown)
             device = session.device
             return Spiking(module, T, k, config.loss, smoothing, held, device, progress)
 
         def right() -> float:
             device = session.device
-            return accuracy(module, split, facts, order, VALIDATION_BATCH, device, progress)
+            return accuracy(module, split, info, order, VALIDATION_BATCH, device, progress)
 
         return Classification(module, config.label_smoothing, right)
 
     aim = objective(dataset.train, parts.validation)
-    training = Training(aim, dataset.train, facts, config, parts, session.device, progress)
+    training = Training(aim, dataset.train, info, config, parts, session.device, progress)
     out = config.out or config.run / file_name(config.kind)
     traces = course_files(session, config, report_file(config, "train", config.out), out)
     course = follow(training, traces, from_start=False, progress=progress)
@@ -261,15 +261,15 @@ def _with_neurons(made: Checkpoint, params: dict[str, Any], config: TrainConfig)
     return replace(
         made,
         kind="trained",
-        calibrated=CalibrationFacts(
+        calibrated=CalibrationInfo(
             method="given",
             params={"theta": theta},
             granularity="layer",
             samples=0,
-            sites={site.name: SiteFacts(threshold=theta) for site in made.graph.sites},
+            sites={site.name: SiteStats(threshold=theta) for site in made.graph.sites},
         ),
         calibration={f"{s.name}/threshold": torch.tensor([theta]) for s in made.graph.sites},
-        spiking=SpikingFacts(
+        spiking=SpikingInfo(
             neuron=config.neuron, params=params, timesteps=config.timesteps, seed=config.seed
         ),
     )

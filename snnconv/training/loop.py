@@ -24,7 +24,7 @@ from torch.nn.parallel import DistributedDataParallel
 from snnconv.config import OptimiserConfig
 from snnconv.core import distributed, runtime
 from snnconv.core.bounds import SEED
-from snnconv.core.metadata import DataFacts
+from snnconv.core.metadata import DataInfo
 from snnconv.core.progress import Progress
 from snnconv.core.shapes import fold_time, unfold_time
 from snnconv.core.uncertainty import interval
@@ -174,7 +174,7 @@ class Training:
     Args:
         objective: what is trained, and by which loss.
         split: the samples.
-        facts: their shape and normalisation.
+        info: their shape and normalisation.
         config: the options.
         parts: which samples to train on.
         device: where.
@@ -188,20 +188,20 @@ class Training:
         self,
         objective: Objective,
         split: Split,
-        facts: DataFacts,
+        info: DataInfo,
         config: OptimiserConfig,
         parts: Parts,
         device: torch.device,
         progress: Progress,
     ) -> None:
         self.objective, self.config = objective, config
-        self.split, self.facts, self.parts = split, facts, parts
+        self.split, self.info, self.parts = split, info, parts
         self.device, self.progress = device, progress
         self.module = objective.module
         self.epoch = 0
         self._descent = optimiser(self.module, config)
-        self._augment = augmentation(config.augment, facts.shape)
-        self._mix = mixture(config.mix, config.mix_alpha, len(facts.classes), facts.shape)
+        self._augment = augmentation(config.augment, info.shape)
+        self._mix = mixture(config.mix, config.mix_alpha, len(info.classes), info.shape)
         # of several processes, each one's gradients become the mean of all
         self._called = (
             DistributedDataParallel(self.module, find_unused_parameters=objective.release > 0)
@@ -283,12 +283,12 @@ class Training:
                 mine = distributed.share(whole)
                 weight = len(mine) * distributed.size() / len(whole)
                 mine = mine if len(mine) else whole[:1]  # at no weight, to take part in the step
-                drawn = batches(self.split, self.facts, mine, len(mine), self._augment, shown)
+                drawn = batches(self.split, self.info, mine, len(mine), self._augment, shown)
                 ((indices, x, labels),) = drawn
                 x, labels = x.to(self.device), labels.to(self.device)
                 if self._mix is not None:
                     x, labels = self._mix(x, labels) if shown is None else self._mixed(x, labels)
-                x = _channels_last(x, len(self.facts.shape))
+                x = _channels_last(x, len(self.info.shape))
                 where = f"epoch {epoch}, step {step + 1} of {len(wholes)}"
                 self._batch(indices.to(self.device), x, labels, weight, sums, where)
                 advance(len(whole))

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from snnconv.core import distributed
-from snnconv.core.metadata import DataFacts
+from snnconv.core.metadata import DataInfo
 from snnconv.core.progress import Progress
 from snnconv.data.dataset import Split, batches
 from snnconv.engine.memory import Portion
@@ -148,14 +148,14 @@ class HeldOut:
 
     Attributes:
         split: where from.
-        facts: shape and normalisation.
+        info: shape and normalisation.
         order: which, ``[n]``.
         at_once: samples and steps that are simulated at once.
         showings: frames of a sample that are shown in turn.
     """
 
     split: Split
-    facts: DataFacts
+    info: DataInfo
     order: Tensor
     at_once: Portion
     showings: int = 1
@@ -242,7 +242,7 @@ class Spiking:
         mine = distributed.share(held.order)
         with self.progress.task("validate", len(mine)) as advance:
             size, steps = held.at_once.samples, held.at_once.steps
-            drawn = batches(held.split, held.facts, mine, size, showings=held.showings)
+            drawn = batches(held.split, held.info, mine, size, showings=held.showings)
             for indices, x, labels in drawn:
                 x, samples = x.to(self.device), indices.to(self.device)
                 average = simulate(self.module, x, samples, T, steps, observe, asks)

@@ -22,7 +22,7 @@ from snnconv.checkpoint.sealed import (
     unsealed,
 )
 from snnconv.core.files import write_atomically
-from snnconv.core.metadata import Facts
+from snnconv.core.metadata import Record
 from snnconv.errors import CheckpointError, UsageError
 from snnconv.reports import EpochRow
 
@@ -30,7 +30,7 @@ KEY = "snnconv-resume"
 _AGAIN = "start again: without --resume"
 
 
-class Standing(Facts):
+class Standing(Record):
     """Where a training stands.
 
     Attributes:

@@ -17,7 +17,7 @@ from torch import Tensor
 from snnconv.calibration.calibrate import Method, calibrate
 from snnconv.calibration.histogram import STATISTICS
 from snnconv.checkpoint import Checkpoint, load, save
-from snnconv.core.metadata import SpikingFacts
+from snnconv.core.metadata import SpikingInfo
 from snnconv.core.parsing import parse_pairs
 from snnconv.core.validation import parameters
 from snnconv.data.dataset import ArraySplit, Dataset, Split, batches
@@ -138,7 +138,7 @@ def _converted(ann: Checkpoint, dataset: Dataset, options: argparse.Namespace) -
         parse_pairs(options.param),
         f"neuron '{options.neuron}'",
     )
-    facts = SpikingFacts(
+    facts = SpikingInfo(
         neuron=options.neuron, params=params.model_dump(), timesteps=options.timesteps, seed=0
     )
     return replace(found, kind="converted", spiking=facts)

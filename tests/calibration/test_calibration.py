@@ -171,12 +171,12 @@ def test_what_is_said_of_a_site(granularity):
     graph, collector = collected(module, [x], granularity)
     for name, theta in thresholds(graph, collector).items():
         values = activations(module, x)[name].double()
-        facts = describe(collector.histograms[name], theta)
-        assert facts.max == values.max()
-        assert facts.mean == pytest.approx(values.mean().item(), rel=0.01)
-        assert facts.zero_share == pytest.approx((values == 0).double().mean().item())
-        assert facts.clipped_share == 0
-        assert facts.threshold == pytest.approx(theta.mean().item())
+        info = describe(collector.histograms[name], theta)
+        assert info.max == values.max()
+        assert info.mean == pytest.approx(values.mean().item(), rel=0.01)
+        assert info.zero_share == pytest.approx((values == 0).double().mean().item())
+        assert info.clipped_share == 0
+        assert info.threshold == pytest.approx(theta.mean().item())
 
 
 @pytest.mark.parametrize("granularity", GRANULARITIES)
@@ -187,8 +187,8 @@ def test_what_is_clipped_is_said(granularity):
     theta = torch.full((6 if granularity == "channel" else 1,), values.max().item() / 3)
     share = (values > theta[0]).double().mean().item()
     assert 0 < share < 1
-    facts = describe(collector.histograms["7"], theta)
-    assert facts.clipped_share == pytest.approx(share, abs=0.02)
+    info = describe(collector.histograms["7"], theta)
+    assert info.clipped_share == pytest.approx(share, abs=0.02)
 
 
 def test_what_a_checkpoint_keeps_of_a_site():

@@ -154,10 +154,10 @@ def document(**changes):
         (lambda data, tensors: data.pop("graph"), "malformed metadata (KeyError: 'graph')"),
         (document(lineage=None), "malformed metadata (TypeError"),
         (document(lineage=[{"stage": "train"}]), "LineageStep.parent: Field required"),
-        (document(data={"spec": "digits"}), "DataFacts.shape: Field required"),
-        (document(data=None), "malformed metadata (DataFacts: "),
-        (document(calibration={"method": "max"}), "CalibrationFacts.params: Field required"),
-        (document(spiking={"neuron": 3}), "SpikingFacts.neuron: "),
+        (document(data={"spec": "digits"}), "DataInfo.shape: Field required"),
+        (document(data=None), "malformed metadata (DataInfo: "),
+        (document(calibration={"method": "max"}), "CalibrationInfo.params: Field required"),
+        (document(spiking={"neuron": 3}), "SpikingInfo.neuron: "),
         (document(graph=None), "malformed graph"),
     ],
 )
@@ -329,7 +329,7 @@ def test_a_network_without_what_its_neurons_learned_is_refused(kind, file):
         (lambda d, t: d["spiking"].update(neuron="if", params={}), "not those of if neurons"),
         (lambda d, t: d["spiking"].update(neuron="iff"), "no neuron of that name"),
         (lambda d, t: d["spiking"].update(params={"v0": 7}), "parameter v0 of neuron 'lm-h'"),
-        (lambda d, t: d["spiking"].update(timesteps=2**40), "SpikingFacts.timesteps"),
+        (lambda d, t: d["spiking"].update(timesteps=2**40), "SpikingInfo.timesteps"),
     ],
 )
 def test_what_neurons_learned_has_to_be_theirs(change, says, file):

@@ -247,14 +247,14 @@ def net(last=1.0, first=1.0, bias=0.0):
         module[1].weight *= first
         module[1].bias.fill_(bias)
         module[3].weight *= last
-    return from_module(module.eval(), load_dataset("digits").facts).network
+    return from_module(module.eval(), load_dataset("digits").info).network
 
 
 def test_activations_that_are_not_finite(folder):
     huge = nn.Sequential(
         nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 10)
     )
-    ann = from_module(huge.eval(), load_dataset("digits").facts).network
+    ann = from_module(huge.eval(), load_dataset("digits").info).network
     for name in ("1.weight", "3.weight"):
         ann.network[name] *= 1e30
     save(ann, folder / "huge.safetensors")

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snnconv.core.metadata import DataFacts
+from snnconv.core.metadata import DataInfo
 from snnconv.data.dataset import (
     DATASETS,
     ArraySplit,
@@ -26,8 +26,8 @@ def split(shape=(2, 3, 3), n=10, labels=None):
     return ArraySplit(pixels, torch.arange(n) % 2 if labels is None else labels, 255.0)
 
 
-def facts(shape=(2, 3, 3), mean=(0.5,), std=(0.25,), spec="own"):
-    return DataFacts(spec=spec, shape=shape, classes=("a", "b"), mean=mean, std=std)
+def info(shape=(2, 3, 3), mean=(0.5,), std=(0.25,), spec="own"):
+    return DataInfo(spec=spec, shape=shape, classes=("a", "b"), mean=mean, std=std)
 
 
 # The room
@@ -70,16 +70,16 @@ SOURCE = """
 import torch
 from snnconv.data.dataset import ArraySplit, Dataset
 from snnconv.errors import UsageError
-from snnconv.core.metadata import DataFacts
+from snnconv.core.metadata import DataInfo
 
 number = 3
 
 def make(n=4, classes=2):
-    facts = DataFacts(
+    info = DataInfo(
         spec="whatever", shape=(1, 2, 2), classes=tuple("abc"[:classes]), mean=(0.5,), std=(0.5,)
     )
     part = ArraySplit(torch.zeros(n, 1, 2, 2), torch.arange(n) % 2, 1.0)
-    return Dataset(facts, part, part)
+    return Dataset(info, part, part)
 
 def nothing():
     return None
@@ -88,10 +88,10 @@ def fails():
     raise RuntimeError("out of luck")
 
 def wrong():
-    return DataFacts(spec="x", shape=(1,), classes=("a",), mean=(0.5,), std=(0.0,))
+    return DataInfo(spec="x", shape=(1,), classes=("a",), mean=(0.5,), std=(0.0,))
 
 def lacking():
-    return DataFacts(spec="x", shape=(1,), classes=("a",), mean=(0.5,))
+    return DataInfo(spec="x", shape=(1,), classes=("a",), mean=(0.5,))
 
 def explains():
     raise UsageError("no luck", "none", "try again")
@@ -118,11 +118,11 @@ def own(tmp_path, monkeypatch):
 @pytest.mark.parametrize("where", ["own_package.sets", "sets.py", "./own_package/sets.py"])
 def test_a_factory(where):
     data = load(f"{where}:make")
-    assert data.facts.spec == f"{where}:make"  # as a checkpoint needs it, to find its data again
+    assert data.info.spec == f"{where}:make"  # as a checkpoint needs it, to find its data again
     assert len(data.train.labels) == 4
     data = load(f"{where}:make?n=6&classes=3")
-    assert data.facts.spec == f"{where}:make?n=6&classes=3"
-    assert (len(data.train.labels), len(data.facts.classes)) == (6, 3)
+    assert data.info.spec == f"{where}:make?n=6&classes=3"
+    assert (len(data.train.labels), len(data.info.classes)) == (6, 3)
 
 
 @pytest.mark.usefixtures("own")
@@ -137,8 +137,8 @@ def test_a_factory(where):
         ("sets.py:make?m=3", UsageError, "options of 'sets.py:make.*\n.*argument 'm'"),
         ("sets.py:nothing", UnsupportedError, "'sets.py:nothing' gives no data set\n.*a NoneType"),
         ("sets.py:fails", UnsupportedError, "found: RuntimeError: out of luck"),
-        ("sets.py:wrong", UnsupportedError, "DataFacts: std.0 is 0.0: give more than 0"),
-        ("sets.py:lacking", UnsupportedError, "DataFacts: std: field required"),
+        ("sets.py:wrong", UnsupportedError, "DataInfo: std.0 is 0.0: give more than 0"),
+        ("sets.py:lacking", UnsupportedError, "DataInfo: std: field required"),
         ("sets.py:explains", UsageError, "no luck"),
         ("sets.py:make?n=0", UnsupportedError, "an empty train split"),
         (
@@ -197,12 +197,12 @@ def test_splits_and_facts_that_contradict_each_other(tmp_path, changes, text):
     file = tmp_path / "sets.py"
     file.write_text(
         "import torch\n"
-        "from snnconv import ArraySplit, DataFacts, Dataset\n"
+        "from snnconv import ArraySplit, DataInfo, Dataset\n"
         "def make():\n"
-        f"    facts = DataFacts(spec='', shape={given['shape']}, classes=('a', 'b'),\n"
+        f"    info = DataInfo(spec='', shape={given['shape']}, classes=('a', 'b'),\n"
         f"                      mean={given['mean']}, std={given['std']})\n"
         f"    part = ArraySplit(torch.zeros(4, 3, 2), {given['labels']}, 1.0)\n"
-        "    return Dataset(facts, part, part)\n"
+        "    return Dataset(info, part, part)\n"
     )
     with pytest.raises(UnsupportedError, match=text) as caught:
         load(f"{file}:make")
@@ -216,11 +216,11 @@ def test_splits_and_facts_that_contradict_each_other(tmp_path, changes, text):
 def test_normalisation_by_channel_and_by_one_number(shape):
     x = torch.rand(7, *shape)
     mean, std = (0.1, 0.2, 0.3, 0.4), (0.5, 1.0, 2.0, 4.0)
-    got = normalise(x, facts(shape, mean, std))
+    got = normalise(x, info(shape, mean, std))
     for channel in range(4):
         expected = (x[:, channel] - mean[channel]) / std[channel]
         torch.testing.assert_close(got[:, channel], expected)
-    torch.testing.assert_close(normalise(x, facts(shape, (0.5,), (0.25,))), (x - 0.5) / 0.25)
+    torch.testing.assert_close(normalise(x, info(shape, (0.5,), (0.25,))), (x - 0.5) / 0.25)
     assert got.dtype == torch.float32
 
 
@@ -229,12 +229,12 @@ def test_normalisation_refuses_what_is_not_finite(value):
     x = torch.rand(2, 2, 3, 3)
     x[1, 0, 2, 2] = value
     with pytest.raises(UnsupportedError, match="'own' can't be used\n  found: NaN or Inf"):
-        normalise(x, facts())
+        normalise(x, info())
 
 
 @given(n=st.integers(1, 30), size=st.integers(1, 40), seed=st.integers(0, 99))
 def test_batches_give_every_index_once_in_the_order_asked_for(n, size, seed):
-    part, known = split(n=n), facts(mean=(0.5, 0.25), std=(0.5, 2.0))
+    part, known = split(n=n), info(mean=(0.5, 0.25), std=(0.5, 2.0))
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
     got = list(batches(part, known, order, size))
     assert torch.equal(torch.cat([indices for indices, _, _ in got]), order)
@@ -247,7 +247,7 @@ def test_batches_give_every_index_once_in_the_order_asked_for(n, size, seed):
 
 def test_batches_of_another_shape_than_the_network_takes():
     with pytest.raises(UnsupportedError) as caught:
-        next(batches(split(), facts(shape=(1, 8, 8)), torch.arange(10), 5))
+        next(batches(split(), info(shape=(1, 8, 8)), torch.arange(10), 5))
     assert caught.value.problem == "the data do not fit the network"
     assert caught.value.found == "samples of shape [2, 3, 3], network input [1, 8, 8]"
     assert "--data" in caught.value.remedy
@@ -336,7 +336,7 @@ def test_a_digest_by_hand():
 
 
 def test_a_dataset_is_frozen():
-    data = Dataset(facts(), split(), split())
+    data = Dataset(info(), split(), split())
     with pytest.raises(AttributeError):
         data.train = split()
 
@@ -346,4 +346,4 @@ def test_facts_that_no_float32_can_divide_by_are_refused(name):
     given = {"spec": "x", "shape": (1,), "classes": ("a",), "mean": (0.0,), "std": (1.0,)}
     tiny = 1e-320 if name == "scale" else (1e-320,)
     with pytest.raises(ValueError, match=rf"{name}(.|\n)*1e-30"):
-        DataFacts(**given | {name: tiny})
+        DataInfo(**given | {name: tiny})

@@ -3,11 +3,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snnconv.core.metadata import DataFacts
+from snnconv.core.metadata import DataInfo
 from snnconv.data.cached import Decoded, decoded
 from snnconv.data.dataset import ArraySplit
 
-FACTS = DataFacts(spec="x", shape=(2, 3), classes=("a", "b"), mean=(0.0,), std=(1.0,))
+FACTS = DataInfo(spec="x", shape=(2, 3), classes=("a", "b"), mean=(0.0,), std=(1.0,))
 
 
 class Files:

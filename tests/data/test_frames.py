@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from snnconv.core.metadata import ConfidenceFacts, DataFacts
+from snnconv.core.metadata import ConfidenceInfo, DataInfo
 from snnconv.data.dataset import ArraySplit, batches
 from snnconv.data.frames import at, merge, showings, still
 from snnconv.engine.event_conv import plan
@@ -91,7 +91,7 @@ def test_a_step_shows_its_frame():
 def batch(showings, frames=4, augment=None, mean=(0.5,)):
     pixels = torch.randint(0, 256, (5, frames, 2, 3, 3), dtype=torch.uint8)
     split = ArraySplit(pixels, torch.arange(5) % 2, 255.0)
-    known = DataFacts(
+    known = DataInfo(
         spec="own", shape=(2, 3, 3), classes=("a", "b"), mean=mean, std=(0.25,), frames=frames
     )
     ((indices, x, _),) = batches(split, known, torch.tensor([3, 1]), 9, augment, showings)
@@ -203,7 +203,7 @@ def test_as_T_grows_the_network_comes_to_its_ann_on_the_mean(hold):
 
 
 def test_confidence_acts_on_frames_whatever_the_chunk():
-    act = ConfidenceFacts(early=5, keep={"1": 0.5})
+    act = ConfidenceInfo(early=5, keep={"1": 0.5})
     snn, x = spiking(vgg(), hold=1, confidence=act), moving(3, 4)
     whole, parts = (recorded(snn, x, 8, chunk)[1]["1"].counts for chunk in (8, 3))
     assert torch.equal(whole, parts)

@@ -68,6 +68,6 @@ def test_what_is_made_can_be_read(tmp_path, monkeypatch):
     monkeypatch.setitem(make.__globals__, "apt", lambda *command: answers[command[0]])
     make(tmp_path / "made")
     data = load("textfolder:made?length=4", tmp_path)
-    assert data.facts.classes == ("fonts",)
+    assert data.info.classes == ("fonts",)
     assert len(data.train.labels) + len(data.test.labels) == 30
-    assert "font" in data.facts.vocabulary
+    assert "font" in data.info.vocabulary

@@ -66,8 +66,8 @@ def test_it_is_written_as_frames(tmp_path):
     for name in ("a", "b"):
         MAKER["make"](tmp_path / name / "set.npz", load("digits"), 30, 20, 4)
     data = load(f"npz:{tmp_path / 'a' / 'set.npz'}")
-    assert (data.facts.shape, data.facts.frames) == ((2, 8, 8), 4)
-    assert (data.facts.mean, data.facts.std) == ((0.0,), (0.1,))
+    assert (data.info.shape, data.info.frames) == ((2, 8, 8), 4)
+    assert (data.info.mean, data.info.std) == ((0.0,), (0.1,))
     assert (len(data.train.labels), len(data.test.labels)) == (30, 20)
     x = data.train.images(torch.arange(30))
     digits = load("digits").train

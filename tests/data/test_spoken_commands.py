@@ -39,7 +39,7 @@ def test_what_is_made_can_be_read(tmp_path, speak):
 
     data = load("speech-commands:made?rate=16000", tmp_path)
 
-    assert data.facts.classes == ("no", "yes")
+    assert data.info.classes == ("no", "yes")
     assert (len(data.train.labels), len(data.test.labels)) == (36, 36)
     clips = torch.cat([part.images(torch.arange(36)) for part in (data.train, data.test)])
     assert ((clips - 0.5).abs().amax((1, 2)) > 0.05).all()  # none is silent

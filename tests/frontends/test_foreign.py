@@ -11,12 +11,12 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from snnconv.core.metadata import DataFacts
+from snnconv.core.metadata import DataInfo
 from snnconv.errors import SnnconvError, UsageError
 from snnconv.frontends.foreign import recognised
 from snnconv.frontends.open import open_model
 
-FACTS = DataFacts(spec="digits", shape=(4,), classes=("a", "b"), mean=(0.5,), std=(0.25,))
+FACTS = DataInfo(spec="digits", shape=(4,), classes=("a", "b"), mean=(0.5,), std=(0.25,))
 NET = """
 raise_if_run = 1 / RUN
 import torch

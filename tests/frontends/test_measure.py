@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snnconv.core.metadata import DataFacts
+from snnconv.core.metadata import DataInfo
 from snnconv.frontends.measure import Seen, at_least, candidates, misfit, near_chance
 
 
-def facts(mean=(0.5,), std=(0.25,)):
-    return DataFacts(spec="own", shape=(3, 4, 4), classes=tuple("abc"), mean=mean, std=std)
+def info(mean=(0.5,), std=(0.25,)):
+    return DataInfo(spec="own", shape=(3, 4, 4), classes=tuple("abc"), mean=mean, std=std)
 
 
 @given(st.integers(1, 60), st.data(), st.integers(2, 12))
@@ -59,13 +59,13 @@ def test_near_chance(right, samples, classes, near):
     ],
 )
 def test_values_and_statistics_that_do_not_go_together(low, high, mean, std, text):
-    found = misfit(Seen(1, 1, low, high), facts(mean, std))
+    found = misfit(Seen(1, 1, low, high), info(mean, std))
     assert found is None if text is None else text in found
 
 
 def test_candidates_are_what_their_options_say():
     """Of values v = raw / 255: (raw / scale - mean) / std, by hand."""
-    found = candidates(facts(), 255.0)
+    found = candidates(info(), 255.0)
     raw = 51.0
     for options, made in found.items():
         words = options.split()

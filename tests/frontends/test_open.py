@@ -4,13 +4,13 @@ from helpers.onnx_models import exported
 from torch import nn
 
 from snnconv.checkpoint import save
-from snnconv.core.metadata import DataFacts
+from snnconv.core.metadata import DataInfo
 from snnconv.errors import CheckpointError, ExitCode, UnsupportedError, UsageError
 from snnconv.frontends.open import from_module, is_checkpoint, open_model
 from snnconv.graph.network import Network
 from snnconv.zoo import ZOO
 
-FACTS = DataFacts(
+FACTS = DataInfo(
     spec="digits",
     shape=(1, 8, 8),
     classes=tuple("0123456789"),
@@ -191,8 +191,8 @@ def test_a_file_that_ends_python(tmp_path):
 
 
 def test_torchvision():
-    facts = FACTS.model_copy(update={"shape": (3, 64, 64)})
-    checkpoint = open_model("torchvision:squeezenet1_1?num_classes=10", None, facts).network
+    info = FACTS.model_copy(update={"shape": (3, 64, 64)})
+    checkpoint = open_model("torchvision:squeezenet1_1?num_classes=10", None, info).network
     assert checkpoint.graph.input_shape == (3, 64, 64)
     assert "did you mean 'resnet18'?" in refused(UsageError, "torchvision:resnet17").remedy
 
@@ -235,7 +235,7 @@ def test_a_network_on_texts_takes_its_tokens_from_them():
 
 
 @pytest.mark.parametrize(
-    ("name", "facts", "found"),
+    ("name", "info", "found"),
     [
         ("lstm", FACTS, r"samples of shape \[1, 8, 8\], where it takes texts \[length\], with"),
         ("gru", FACTS.model_copy(update={"shape": (6,)}), "shape .6., where it takes texts"),
@@ -243,6 +243,6 @@ def test_a_network_on_texts_takes_its_tokens_from_them():
         ("m5", TEXT, r"texts, samples of shape \[6\], where it takes signals"),
     ],
 )
-def test_texts_and_networks_that_do_not_fit(name, facts, found):
+def test_texts_and_networks_that_do_not_fit(name, info, found):
     with pytest.raises(UnsupportedError, match=found):
-        open_model(name, None, facts, must_be_trained=False, analog=True)
+        open_model(name, None, info, must_be_trained=False, analog=True)

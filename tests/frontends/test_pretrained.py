@@ -8,14 +8,14 @@ import torch
 from torchvision.models import SqueezeNet1_1_Weights, get_model
 
 import snnconv
-from snnconv.core.metadata import DataFacts
+from snnconv.core.metadata import DataInfo
 from snnconv.errors import CheckpointError, UsageError
 from snnconv.frontends import pretrained
 from snnconv.frontends.open import open_model
 
 SPEC = "torchvision:squeezenet1_1?weights=DEFAULT"
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
-FACTS = DataFacts(spec="own", shape=(3, 64, 64), classes=tuple(map(str, range(1000))), **IMAGENET)
+FACTS = DataInfo(spec="own", shape=(3, 64, 64), classes=tuple(map(str, range(1000))), **IMAGENET)
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ from torch import nn
 from snnconv.checkpoint import Checkpoint, load, save
 from snnconv.checkpoint.sealed import intact, sealed, unsealed
 from snnconv.core.metadata import (
-    CalibrationFacts,
-    ConfidenceFacts,
-    DataFacts,
+    CalibrationInfo,
+    ConfidenceInfo,
+    DataInfo,
     LineageStep,
-    SiteFacts,
-    SpikingFacts,
+    SiteStats,
+    SpikingInfo,
 )
 from snnconv.errors import CheckpointError, ExitCode
 from snnconv.frontends.torch.capture import capture
@@ -34,9 +34,7 @@ def ann():
         nn.Linear(4, 2),
     )
     graph, tensors, _ = capture(module, (1, 4, 4))
-    data = DataFacts(
-        spec="digits", shape=(1, 4, 4), classes=("no", "yes"), mean=(0.5,), std=(0.25,)
-    )
+    data = DataInfo(spec="digits", shape=(1, 4, 4), classes=("no", "yes"), mean=(0.5,), std=(0.25,))
     return Checkpoint(
         "ann", graph, data, tensors, (LineageStep(stage="train", parent=None, config={"lr": 0.1}),)
     )
@@ -44,11 +42,11 @@ def ann():
 
 def calibrated():
     """Per channel at one site, per layer at the other."""
-    site = SiteFacts(threshold=1, max=2.5, mean=0.1, zero_share=0.5, clipped_share=0.001)
+    site = SiteStats(threshold=1, max=2.5, mean=0.1, zero_share=0.5, clipped_share=0.001)
     return replace(
         ann(),
         kind="calibrated",
-        calibrated=CalibrationFacts(
+        calibrated=CalibrationInfo(
             method="percentile",
             params={"p": 99.9},
             granularity="channel",
@@ -68,12 +66,12 @@ def spiking(kind="converted"):
     return replace(
         calibrated(),
         kind=kind,
-        spiking=SpikingFacts(
+        spiking=SpikingInfo(
             neuron="lm-h",
             params={"v0": 0.25, "leak": 0.75},
             timesteps=8,
             seed=0,
-            confidence=ConfidenceFacts(early=4, keep={"6": 0.75}),
+            confidence=ConfidenceInfo(early=4, keep={"6": 0.75}),
         ),
         neurons={
             f"{site}/{name}": torch.tensor([k / 8])

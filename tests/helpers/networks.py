@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from snnconv.checkpoint import Checkpoint
-from snnconv.core.metadata import CalibrationFacts, DataFacts, SiteFacts, SpikingFacts
+from snnconv.core.metadata import CalibrationInfo, DataInfo, SiteStats, SpikingInfo
 from snnconv.data.frames import still
 from snnconv.frontends.torch.capture import capture
 from snnconv.graph.fold import fold
@@ -245,14 +245,14 @@ def measured(snn, x, labels, timesteps, names, batches=None, chunk=None, found=N
 def checkpoint(module, shape=IMAGE, theta=1.0, neuron="if", params=None, timesteps=8):
     """A converted checkpoint of a module, BatchNorm as trained."""
     graph, tensors, _ = capture(module.eval(), shape)
-    site = SiteFacts(threshold=theta, max=theta, mean=0.1, zero_share=0.5, clipped_share=0.0)
+    site = SiteStats(threshold=theta, max=theta, mean=0.1, zero_share=0.5, clipped_share=0.0)
     return Checkpoint(
         "converted",
         graph,
-        DataFacts(spec="digits", shape=shape, classes=tuple("0123"), mean=(0.0,), std=(1.0,)),
+        DataInfo(spec="digits", shape=shape, classes=tuple("0123"), mean=(0.0,), std=(1.0,)),
         tensors,
         (),
-        calibrated=CalibrationFacts(
+        calibrated=CalibrationInfo(
             method="max",
             params={},
             granularity="layer",
@@ -260,5 +260,5 @@ def checkpoint(module, shape=IMAGE, theta=1.0, neuron="if", params=None, timeste
             sites={s.name: site for s in graph.sites},
         ),
         calibration={f"{s.name}/threshold": torch.tensor([theta]) for s in graph.sites},
-        spiking=SpikingFacts(neuron=neuron, params=params or {}, timesteps=timesteps, seed=0),
+        spiking=SpikingInfo(neuron=neuron, params=params or {}, timesteps=timesteps, seed=0),
     )

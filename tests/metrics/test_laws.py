@@ -7,7 +7,7 @@ import pytest
 import torch
 from helpers.networks import NETS, TwoLevels, captured, dyadic, images, layered, measured, spiking
 
-from snnconv.core.metadata import ConfidenceFacts
+from snnconv.core.metadata import ConfidenceInfo
 from snnconv.engine.spike_sums import COUNTS
 from snnconv.metrics.base import METRICS
 from snnconv.neurons.base import NEURONS
@@ -76,7 +76,7 @@ def test_figures_are_the_same_of_sums_and_of_counts(net, kind, confident):
     options = {}
     if confident:
         keep = {site.name: 0.75 for site in captured(NETS[net]())[0].sites}
-        options["confidence"] = ConfidenceFacts(early=4, keep=keep)
+        options["confidence"] = ConfidenceInfo(early=4, keep=keep)
     lean = [name for name in NAMES if name != "sin"]
     of_sums = figures_of(kind, net, lean, **options)
     assert of_sums == figures_of(kind, net, lean, COUNTS, **options)

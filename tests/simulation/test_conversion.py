@@ -6,7 +6,7 @@ from helpers.networks import checkpoint, images, maxed, mlp, recorded, rounded, 
 from torch import nn
 
 from snnconv.checkpoint.contents import neuron_params
-from snnconv.core.metadata import SpikingFacts
+from snnconv.core.metadata import SpikingInfo
 from snnconv.errors import CheckpointError, ExitCode, UsageError
 from snnconv.simulation.build import (
     ann_inputs,
@@ -85,28 +85,28 @@ def in_batches(x, size):
 def confidence(size=6, early=4):
     converted = checkpoint(rounded(vgg()), theta=0.5)
     done = []
-    facts = measure_confidence(
+    info = measure_confidence(
         converted, SITES, early, in_batches(images(6), size), CPU, done.append
     )
     assert sum(done) == 6
-    return facts
+    return info
 
 
 def test_confidence_is_one_minus_the_share_of_inactivated_neurons_that_have_fired():
     snn, x = spiking_network(checkpoint(rounded(vgg()), theta=0.5)).eval(), images(6)
     _, inputs = ann_inputs(snn.network, x)
     _, seen = recorded(snn, x, 4)
-    facts = confidence()
-    assert facts.early == 4
+    info = confidence()
+    assert info.early == 4
     for site in SITES:
         fired = seen[site].counts.sum(0) > 0
         wrong = sum(
             bool(f) and float(a) < 0
             for f, a in zip(fired.flatten(), inputs[site].flatten(), strict=True)
         )
-        assert facts.keep[site] == pytest.approx(1 - wrong / fired.numel(), abs=1e-12)
-    assert facts.keep["1"] == 1  # constant currents never make an inactivated neuron fire
-    assert 0 < facts.keep["4"] < 1
+        assert info.keep[site] == pytest.approx(1 - wrong / fired.numel(), abs=1e-12)
+    assert info.keep["1"] == 1  # constant currents never make an inactivated neuron fire
+    assert 0 < info.keep["4"] < 1
 
 
 def test_confidence_does_not_hang_on_batches():
@@ -115,8 +115,8 @@ def test_confidence_does_not_hang_on_batches():
 
 def test_confidence_is_asked_for_some_sites_only():
     converted = checkpoint(rounded(vgg()), theta=0.5)
-    facts = measure_confidence(converted, ["4"], 4, in_batches(images(2), 2), CPU, lambda n: None)
-    assert list(facts.keep) == ["4"]
+    info = measure_confidence(converted, ["4"], 4, in_batches(images(2), 2), CPU, lambda n: None)
+    assert list(info.keep) == ["4"]
 
 
 # From a checkpoint to a network
@@ -174,6 +174,6 @@ def test_a_checkpoint_without_neurons_cannot_run(kind):
 
 
 def test_parameters_a_neuron_does_not_have():
-    facts = SpikingFacts(neuron="if", params={"leak": 1}, timesteps=4, seed=0)
+    info = SpikingInfo(neuron="if", params={"leak": 1}, timesteps=4, seed=0)
     with pytest.raises(UsageError, match="neuron 'if' has no such parameter"):
-        neuron_params(facts)
+        neuron_params(info)

@@ -3,7 +3,7 @@ import torch
 from helpers.networks import IMAGE, NETS, captured, dyadic, images, recorded, spiking, vgg
 from torch import nn
 
-from snnconv.core.metadata import ConfidenceFacts
+from snnconv.core.metadata import ConfidenceInfo
 from snnconv.frontends.torch.capture import capture
 from snnconv.graph.network import Network
 from snnconv.graph.rewrite import quantized
@@ -195,8 +195,8 @@ def test_the_neurons_are_known_by_their_sites_names():
 
 def confident(seed=0, keep=None, early=3):
     first, second = (site.name for site in spiking(vgg()).network.graph.sites)
-    facts = ConfidenceFacts(early=early, keep=keep or {second: 0.5})
-    return spiking(vgg(), seed=seed, confidence=facts, theta=0.25), first, second
+    info = ConfidenceInfo(early=early, keep=keep or {second: 0.5})
+    return spiking(vgg(), seed=seed, confidence=info, theta=0.25), first, second
 
 
 def test_confidence_acts_at_its_sites_and_in_early_steps_only():

@@ -162,9 +162,9 @@ def test_every_report_says_what_does_not_spike(tmp_path):
 def test_a_checkpoint_with_functions_is_no_way_round(tmp_path):
     parts = nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 16), nn.SiLU()
     module = nn.Sequential(*parts, nn.Linear(16, 10))
-    facts = load_dataset("digits").facts
+    info = load_dataset("digits").info
     file = tmp_path / "ann.safetensors"
-    save(from_module(module, facts, analog=True).network, file)
+    save(from_module(module, info, analog=True).network, file)
     with pytest.raises(ObstaclesError) as caught:
         calibrating(tmp_path, model=str(file))
     assert caught.value.found == "4: the function 'silu', which no neuron stands for"

@@ -43,11 +43,11 @@ def test_confidence_is_measured_and_kept(run, tmp_path):
         early=3,
         confidence_samples=30,
     )
-    facts = load(tmp_path / "converted.safetensors").spiking.confidence
-    assert report.confidence == facts.keep
-    assert report.early == facts.early == 3
-    assert list(facts.keep) == [run.checkpoint("ann").graph.sites[-1].name]
-    assert all(0 <= p <= 1 for p in facts.keep.values())
+    info = load(tmp_path / "converted.safetensors").spiking.confidence
+    assert report.confidence == info.keep
+    assert report.early == info.early == 3
+    assert list(info.keep) == [run.checkpoint("ann").graph.sites[-1].name]
+    assert all(0 <= p <= 1 for p in info.keep.values())
 
 
 def test_max_poolings_are_named(tmp_path):

@@ -87,8 +87,8 @@ def test_a_network_on_raw_pixels(tmp_path, raw):
     found = snnconv.calibrate(net, data=data, run=tmp_path, scale=1, mean=0, std=1)
     assert found.warnings == []
     assert after(tmp_path) == pytest.approx(accuracy, abs=0.01)
-    facts = load(tmp_path / "converted.safetensors").data
-    assert (facts.scale, facts.mean, facts.std) == (1, (0,), (1,))
+    info = load(tmp_path / "converted.safetensors").data
+    assert (info.scale, info.mean, info.std) == (1, (0,), (1,))
 
 
 def test_floats_in_0_to_255(tmp_path, raw):
@@ -138,10 +138,10 @@ def test_options_are_kept_by_training(tmp_path):
     data = write(tmp_path / "d.npz")
     options = {"scale": 1.0, "mean": (MEAN,), "std": (STD,)}
     training(tmp_path, data=data, epochs=1, **options)
-    facts = load(tmp_path / "ann.safetensors").data
-    assert (facts.scale, facts.mean, facts.std) == (1, (MEAN,), (STD,))
+    info = load(tmp_path / "ann.safetensors").data
+    assert (info.scale, info.mean, info.std) == (1, (MEAN,), (STD,))
     training(tmp_path / "more", model=str(tmp_path / "ann.safetensors"), epochs=1)
-    assert load(tmp_path / "more" / "ann.safetensors").data == facts
+    assert load(tmp_path / "more" / "ann.safetensors").data == info
     assert calibrating(tmp_path).normalisation.mean == [MEAN]
 
 

@@ -79,11 +79,11 @@ def test_from_a_checkpoint_equal_work_is_equal_bytes_wherever_it_lies(run, tmp_p
     assert files[0] == files[1]
 
 
-def other_data(folder, **facts):
+def other_data(folder, **info):
     import numpy as np
 
     rng = np.random.default_rng(0)
-    shape = facts.get("shape", (1, 8, 8))
+    shape = info.get("shape", (1, 8, 8))
     arrays = {
         f"{kind}_{part}": value
         for part in ("train", "test")
@@ -109,7 +109,7 @@ def test_a_checkpoint_trained_on_other_data_carries_their_normalisation(run, tmp
     training(tmp_path, model=str(run.file("ann")), data=data, epochs=1)
     found = load(tmp_path / "ann.safetensors").data
     assert found.spec == data
-    assert found == load_dataset(data).facts
+    assert found == load_dataset(data).info
 
 
 def test_the_shipped_network_is_good():

@@ -2,7 +2,7 @@ import pytest
 import torch
 from helpers.networks import checkpoint, dyadic, images, maxed, residual, rounded, vgg
 
-from snnconv.core.metadata import DataFacts
+from snnconv.core.metadata import DataInfo
 from snnconv.core.progress import Quiet
 from snnconv.data.dataset import ArraySplit
 from snnconv.engine.memory import Portion
@@ -92,10 +92,10 @@ def test_it_is_measured_in_portions_with_the_same_result(k):
     """Of samples, and of the steps of a slice: memory does not grow with either."""
     snn = spiking_network(checkpoint(rounded(vgg())), folded=False).eval()
     split = ArraySplit(images(7), torch.arange(7) % 4, 1.0)
-    facts = DataFacts(spec="x", shape=(2, 6, 6), classes=tuple("abcd"), mean=(0.0,), std=(1.0,))
+    info = DataInfo(spec="x", shape=(2, 6, 6), classes=tuple("abcd"), mean=(0.0,), std=(1.0,))
     seen, found = [], []
     for samples, steps in ((7, 6), (3, k or 6)):
-        held = HeldOut(split, facts, torch.arange(7), Portion(samples, steps))
+        held = HeldOut(split, info, torch.arange(7), Portion(samples, steps))
         trained = Spiking(snn, 6, slice_of(snn, 6, k), "mean", 0.0, held, CPU, Quiet())
         handle = snn.register_forward_pre_hook(lambda _, given: seen.append(given[:2]))
         found.append(trained.measure())

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from snnconv.config import FinetuneConfig, OptimiserConfig, TrainConfig
-from snnconv.core.metadata import DataFacts
+from snnconv.core.metadata import DataInfo
 from snnconv.core.progress import Quiet
 from snnconv.data.dataset import ArraySplit
 from snnconv.engine.memory import Portion
@@ -28,7 +28,7 @@ from snnconv.training.objective import (
 )
 
 CPU = torch.device("cpu")
-FACTS = DataFacts(spec="digits", shape=(2, 6, 6), classes=tuple("0123"), mean=(0.0,), std=(1.0,))
+FACTS = DataInfo(spec="digits", shape=(2, 6, 6), classes=tuple("0123"), mean=(0.0,), std=(1.0,))
 
 
 # The schedule

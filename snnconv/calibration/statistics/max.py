@@ -15,14 +15,14 @@ Deviations:
 from torch import Tensor
 
 from snnconv.calibration.histogram import Histogram, Statistic
-from snnconv.core.metadata import Facts, Parameters
+from snnconv.core.metadata import Parameters, Record
 
 
 class Params(Parameters):
     """No parameters."""
 
 
-def threshold(histogram: Histogram, params: Facts) -> Tensor:
+def threshold(histogram: Histogram, params: Record) -> Tensor:
     """``max a``, exact."""
     return histogram.maximum.double()
 

@@ -29,7 +29,7 @@ from torch import Tensor
 
 from snnconv.calibration.histogram import Histogram, Statistic
 from snnconv.core.bounds import STEPS
-from snnconv.core.metadata import Facts, Parameters
+from snnconv.core.metadata import Parameters, Record
 
 _OCTAVES = 10  # below the maximum, that the first grid spans
 _COARSE = 16  # thresholds an octave in it
@@ -134,7 +134,7 @@ def errors(spread: Spread, theta: Numbers, params: Params) -> tuple[Numbers, Num
     return spread.tails[2, 0] - 2 * unit * weighted + unit**2 * squares, best * params.timesteps
 
 
-def threshold(histogram: Histogram, params: Facts) -> Tensor:
+def threshold(histogram: Histogram, params: Record) -> Tensor:
     """The threshold of least squared error."""
     assert isinstance(params, Params)
     bins = (histogram.counts.double(), histogram.sums(), *histogram.ranges())

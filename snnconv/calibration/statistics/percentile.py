@@ -19,7 +19,7 @@ from pydantic import Field
 from torch import Tensor
 
 from snnconv.calibration.histogram import Histogram, Statistic
-from snnconv.core.metadata import Facts, Parameters
+from snnconv.core.metadata import Parameters, Record
 
 
 class Params(Parameters):
@@ -28,7 +28,7 @@ class Params(Parameters):
     percentile: float = Field(99.9, gt=0, le=100, description="p, of all activations")
 
 
-def threshold(histogram: Histogram, params: Facts) -> Tensor:
+def threshold(histogram: Histogram, params: Record) -> Tensor:
     """The p-th percentile."""
     assert isinstance(params, Params)
     share = params.percentile / 100

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from snnconv.core.metadata import DataFacts
+from snnconv.core.metadata import DataInfo
 from snnconv.core.packages import imported
 from snnconv.data.dataset import ArraySplit, Dataset
 from snnconv.data.locate import Source, find
@@ -48,10 +48,8 @@ def read(source: Source, kind_name: str, name: str, mean: Figures, std: Figures)
             "files that are not the published ones, by their MD5",
             f"remove {folder}, and get it again with --download",
         ) from error
-    facts = DataFacts(
-        spec=name, shape=(3, 32, 32), classes=tuple(train.classes), mean=mean, std=std
-    )
-    return Dataset(facts, _split(train), _split(test), 255.0)
+    info = DataInfo(spec=name, shape=(3, 32, 32), classes=tuple(train.classes), mean=mean, std=std)
+    return Dataset(info, _split(train), _split(test), 255.0)
 
 
 def _split(part: Any) -> ArraySplit:

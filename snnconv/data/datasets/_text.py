@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from snnconv.core.bounds import COUNT
-from snnconv.core.metadata import DataFacts
+from snnconv.core.metadata import DataInfo
 from snnconv.data.dataset import ArraySplit, Dataset
 from snnconv.data.datasets._options import whole_numbers
 from snnconv.data.locate import Source
@@ -107,7 +107,7 @@ def dataset(
     )
     length, size = options.get("length", LENGTH), options.get("words", WORDS)
     words = source.vocabulary or _vocabulary(train, length, size)
-    facts = DataFacts(
+    info = DataInfo(
         spec=f"{name}:{source.argument}",
         shape=(length,),
         classes=tuple(classes),
@@ -117,7 +117,7 @@ def dataset(
     )
     numbers = {word: number for number, word in enumerate(words, start=_FIRST)}
     splits = [_split(_in_turn(part), numbers, length) for part in (train, test)]
-    return Dataset(facts, splits[0], splits[1])
+    return Dataset(info, splits[0], splits[1])
 
 
 def _in_turn(texts: Sequence[Text]) -> list[Text]:

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from snnconv.core.metadata import DataFacts
+from snnconv.core.metadata import DataInfo
 from snnconv.data.dataset import ArraySplit, Dataset
 from snnconv.data.locate import Source
 
@@ -34,7 +34,7 @@ def _load(source: Source) -> Dataset:
     test = torch.zeros(len(labels), dtype=torch.bool)
     for digit in range(10):
         test[torch.nonzero(labels == digit).flatten()[4::5]] = True
-    facts = DataFacts(
+    info = DataInfo(
         spec="digits",
         shape=(1, 8, 8),
         classes=tuple(str(digit) for digit in range(10)),
@@ -42,7 +42,7 @@ def _load(source: Source) -> Dataset:
         std=(0.3762,),
     )
     train_split = ArraySplit(pixels[~test], labels[~test], 16.0)
-    return Dataset(facts, train_split, ArraySplit(pixels[test], labels[test], 16.0), 16.0)
+    return Dataset(info, train_split, ArraySplit(pixels[test], labels[test], 16.0), 16.0)
 
 
 DATASET = _load

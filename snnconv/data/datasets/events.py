@@ -42,7 +42,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from snnconv.core.bounds import COUNT, STEPS
-from snnconv.core.metadata import DataFacts
+from snnconv.core.metadata import DataInfo
 from snnconv.data.dataset import Dataset
 from snnconv.data.datasets._arrays import read_array, read_header
 from snnconv.data.datasets._options import whole_numbers
@@ -180,7 +180,7 @@ def _load(source: Source) -> Dataset:
         Recordings(tuple(f for f, _ in part), torch.tensor([k for _, k in part]), read, options)
         for part in parts
     )
-    facts = DataFacts(
+    info = DataInfo(
         spec=f"events:{source.argument}",
         shape=(2, options["size"], options["size"]),
         classes=_GESTURES if gestures else _CIFAR,
@@ -188,7 +188,7 @@ def _load(source: Source) -> Dataset:
         std=(0.25,),
         frames=options["frames"],
     )
-    return Dataset(facts, train, test, options["full"])
+    return Dataset(info, train, test, options["full"])
 
 
 def _place(folder: Path) -> Path | None:

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snnconv.core.metadata import DataFacts
+from snnconv.core.metadata import DataInfo
 from snnconv.core.packages import imported
 from snnconv.data.dataset import ArraySplit, Dataset
 from snnconv.data.locate import Source, find
@@ -60,10 +60,10 @@ def _load(source: Source) -> Dataset:
         "torchvision's layout, or --download",
         elsewhere=[_DEBIAN],
     )
-    facts = DataFacts(
+    info = DataInfo(
         spec="fashion-mnist", shape=(1, 28, 28), classes=_CLASSES, mean=(0.2860,), std=(0.3530,)
     )
-    return Dataset(facts, _split(*files[:2]), _split(*files[2:]), 255.0)
+    return Dataset(info, _split(*files[:2]), _split(*files[2:]), 255.0)
 
 
 def _fetch(root: Path) -> None:

@@ -26,7 +26,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from snnconv.core.metadata import DataFacts
+from snnconv.core.metadata import DataInfo
 from snnconv.core.packages import imported
 from snnconv.data.dataset import Dataset
 from snnconv.data.datasets._options import whole_number
@@ -111,14 +111,14 @@ def _load(source: Source) -> Dataset:
         )
     shape = tuple(_decode(Path(train.samples[0][0]), None, size).shape)
     mean, std = _NORMALISATION[shape[0]]
-    facts = DataFacts(
+    info = DataInfo(
         spec=f"folder:{source.argument}",
         shape=shape,
         classes=tuple(train.classes),
         mean=mean,
         std=std,
     )
-    return Dataset(facts, _split(train, shape, size), _split(test, shape, size), 255.0)
+    return Dataset(info, _split(train, shape, size), _split(test, shape, size), 255.0)
 
 
 def _scan(part: Path) -> Any:

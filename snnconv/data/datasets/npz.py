@@ -32,7 +32,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from snnconv.core.metadata import DataFacts
+from snnconv.core.metadata import DataInfo
 from snnconv.core.runtime import free_memory
 from snnconv.data.dataset import ArraySplit, Dataset
 from snnconv.data.datasets._arrays import Header, read_array, read_header
@@ -87,7 +87,7 @@ def _load(source: Source) -> Dataset:
     else:
         mean, std = _moments(train, frames is not None)
         origin = "measured"
-    facts = DataFacts(
+    info = DataInfo(
         spec=f"npz:{source.argument}",
         shape=shape[1:] if frames else shape,
         frames=frames,
@@ -95,7 +95,7 @@ def _load(source: Source) -> Dataset:
         mean=mean,
         std=std,
     )
-    return Dataset(facts, train, test, train.scale, origin)
+    return Dataset(info, train, test, train.scale, origin)
 
 
 def _refusal(file: Path, found: str, remedy: str) -> UnsupportedError:

@@ -36,7 +36,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from snnconv.core.metadata import DataFacts
+from snnconv.core.metadata import DataInfo
 from snnconv.data.dataset import Dataset
 from snnconv.data.datasets._options import whole_number
 from snnconv.data.datasets._sound import RATES, read_wav, second
@@ -96,14 +96,14 @@ def _load(source: Source) -> Dataset:
                 f"name the clips to test on in {folder / _TEST}, WORD/FILE.wav a line, and leave "
                 "others to train on",
             )
-    facts = DataFacts(
+    info = DataInfo(
         spec=f"speech-commands:{source.argument}",
         shape=(1, rate),
         classes=tuple(words),
         mean=(0.5,),
         std=(0.05,),
     )
-    return Dataset(facts, _split(clips["train"], rate), _split(clips["test"], rate))
+    return Dataset(info, _split(clips["train"], rate), _split(clips["test"], rate))
 
 
 def _rate(query: str) -> int:

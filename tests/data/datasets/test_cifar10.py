@@ -45,11 +45,11 @@ def test_pixels_labels_and_facts_are_those_of_the_files(write_cifar, folder, roo
         assert torch.equal(images[7 * k : 7 * k + 7], expected)
     expected = torch.from_numpy(pixels["test_batch"][[2, 0]]).float() / 255
     assert torch.equal(data.test.images(torch.tensor([2, 0])), expected)
-    assert data.facts.spec == "cifar10"
-    assert data.facts.shape == (3, 32, 32)
-    assert data.facts.classes == tuple(CLASSES)
-    assert data.facts.mean == (0.4914, 0.4822, 0.4465)
-    assert data.facts.std == (0.2470, 0.2435, 0.2616)
+    assert data.info.spec == "cifar10"
+    assert data.info.shape == (3, 32, 32)
+    assert data.info.classes == tuple(CLASSES)
+    assert data.info.mean == (0.4914, 0.4822, 0.4465)
+    assert data.info.std == (0.2470, 0.2435, 0.2616)
 
 
 def test_where_it_was_looked_for_and_how_to_get_it():

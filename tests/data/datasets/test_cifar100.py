@@ -20,11 +20,11 @@ def test_pixels_fine_labels_and_facts_are_those_of_the_files(write_cifar):
         assert split.labels.tolist() == labels[name]
         expected = torch.from_numpy(pixels[name]).float() / 255
         assert torch.equal(split.images(torch.arange(7)), expected)
-    assert data.facts.spec == "cifar100"
-    assert data.facts.shape == (3, 32, 32)
-    assert data.facts.classes == tuple(CLASSES)
-    assert data.facts.mean == (0.5071, 0.4865, 0.4409)
-    assert data.facts.std == (0.2673, 0.2564, 0.2762)
+    assert data.info.spec == "cifar100"
+    assert data.info.shape == (3, 32, 32)
+    assert data.info.classes == tuple(CLASSES)
+    assert data.info.mean == (0.5071, 0.4865, 0.4409)
+    assert data.info.std == (0.2673, 0.2564, 0.2762)
 
 
 def test_where_it_was_looked_for_and_how_to_get_it():

@@ -8,12 +8,12 @@ from snnconv.data.dataset import load
 def test_sizes_and_facts():
     data = load("digits")
     assert (len(data.train.labels), len(data.test.labels)) == (1442, 355)
-    assert data.facts.shape == (1, 8, 8)
-    assert data.facts.classes == tuple("0123456789")
+    assert data.info.shape == (1, 8, 8)
+    assert data.info.classes == tuple("0123456789")
     images = data.train.images(torch.arange(1442))
     assert (images.min().item(), images.max().item()) == (0, 1)
-    assert images.mean().item() == pytest.approx(data.facts.mean[0], abs=1e-3)
-    assert images.std().item() == pytest.approx(data.facts.std[0], abs=1e-3)
+    assert images.mean().item() == pytest.approx(data.info.mean[0], abs=1e-3)
+    assert images.std().item() == pytest.approx(data.info.std[0], abs=1e-3)
 
 
 def test_every_fifth_sample_of_each_class_is_in_the_test_split():

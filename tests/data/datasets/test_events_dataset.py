@@ -66,10 +66,10 @@ def test_gestures_are_counted_event_by_event(tmp_path, around):
 
     data = load(spec)
 
-    facts = data.facts
-    assert (facts.spec, facts.shape, facts.frames) == (spec, (2, 8, 8), 4)
-    assert facts.classes[3] == "right arm clockwise"
-    assert len(facts.classes) == 11
+    info = data.info
+    assert (info.spec, info.shape, info.frames) == (spec, (2, 8, 8), 4)
+    assert info.classes[3] == "right arm clockwise"
+    assert len(info.classes) == 11
     assert data.train.labels.tolist() == data.test.labels.tolist() == [0, 10, 3, 0, 10, 3]
     x = data.test.images(torch.tensor([2, 3]))
     assert x.dtype == torch.float32
@@ -83,8 +83,8 @@ def test_gestures_are_counted_event_by_event(tmp_path, around):
 def test_what_is_not_said(tmp_path):
     gestures(tmp_path)
     data = load(f"events:{tmp_path}")
-    assert (data.facts.frames, data.facts.shape) == (10, (2, 48, 48))
-    ((_, x, _),) = batches(data.train, data.facts, ALL(6), 9, showings=10)
+    assert (data.info.frames, data.info.shape) == (10, (2, 48, 48))
+    ((_, x, _),) = batches(data.train, data.info, ALL(6), 9, showings=10)
     assert x.shape == (10, 6, 2, 48, 48)
     assert (x == 0).float().mean() > 0.5  # a silent place stays 0
 
@@ -152,7 +152,7 @@ def tonic(monkeypatch):
 def test_the_first_nine_tenths_of_each_class_are_to_train_on(tmp_path):
     cifar(tmp_path / "CIFAR10DVS", 20)
     data = load(f"events:{tmp_path}?size=8")
-    assert data.facts.classes == CIFAR
+    assert data.info.classes == CIFAR
     assert data.train.labels.bincount().tolist() == [18] * 10
     assert data.test.labels.bincount().tolist() == [2] * 10
     assert {file.stem.split("_")[-1] for file in data.test.files} == {"18", "19"}  # not 8 and 9

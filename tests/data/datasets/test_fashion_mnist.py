@@ -56,9 +56,9 @@ def test_every_form_it_comes_in(form, monkeypatch):
     data = load("fashion-mnist")
 
     assert (len(data.train.labels), len(data.test.labels)) == sizes
-    assert data.facts.shape == (1, 28, 28)
-    assert len(data.facts.classes) == 10
-    assert (data.facts.mean, data.facts.std) == ((0.2860,), (0.3530,))
+    assert data.info.shape == (1, 28, 28)
+    assert len(data.info.classes) == 10
+    assert (data.info.mean, data.info.std) == ((0.2860,), (0.3530,))
     if form == "debian":
         assert data.train.labels.bincount().tolist() == [6000] * 10
         pixels = data.train.pixels.double() / 255

@@ -37,10 +37,10 @@ def layout(shape=(6, 4, 3), test="test"):
 def test_colour(test):
     pixels = layout(test=test)
     data = load("folder:sets")
-    assert data.facts.spec == "folder:sets"
-    assert data.facts.shape == (3, 6, 4)
-    assert data.facts.classes == ("ant", "bee")
-    assert (data.facts.mean, data.facts.std) == IMAGENET
+    assert data.info.spec == "folder:sets"
+    assert data.info.shape == (3, 6, 4)
+    assert data.info.classes == ("ant", "bee")
+    assert (data.info.mean, data.info.std) == IMAGENET
     assert data.train.labels.tolist() == [0, 0, 1, 1]
     assert data.test.labels.tolist() == [0, 1]
     order = [("train", 1, 1), ("train", 0, 0)]
@@ -54,8 +54,8 @@ def test_colour(test):
 def test_grey():
     pixels = layout(shape=(6, 4))
     data = load("folder:sets")
-    assert data.facts.shape == (1, 6, 4)
-    assert (data.facts.mean, data.facts.std) == ((0.5,), (0.25,))
+    assert data.info.shape == (1, 6, 4)
+    assert (data.info.mean, data.info.std) == ((0.5,), (0.25,))
     expected = torch.from_numpy(pixels["test", 0, 0]).float() / 255
     assert torch.equal(data.test.images(torch.tensor([0]))[0, 0], expected)
 
@@ -101,8 +101,8 @@ def test_size_scales_the_shorter_side_and_cuts_the_middle():
     stripes[:, 4:] = 255
     Image.fromarray(stripes).save("sets/train/ant/0.png")
     data = load("folder:sets?size=2")
-    assert data.facts.spec == "folder:sets?size=2"
-    assert data.facts.shape == (3, 2, 2)
+    assert data.info.spec == "folder:sets?size=2"
+    assert data.info.shape == (3, 2, 2)
     (image,) = data.train.images(torch.tensor([0]))
     assert image[:, :, 0].max() < 0.3
     assert image[:, :, 1].min() > 0.7
@@ -116,7 +116,7 @@ def test_size_takes_images_of_many_sizes():
     save("sets/train/ant/1.png", (9, 17, 3))
     save("sets/train/bee/1.png", (3, 2, 3))
     data = load("folder:sets?size=5")
-    seen = [x.shape for _, x, _ in batches(data.train, data.facts, ALL(4), 3)]
+    seen = [x.shape for _, x, _ in batches(data.train, data.info, ALL(4), 3)]
     assert seen == [(3, 3, 5, 5), (1, 3, 5, 5)]
 
 

@@ -25,9 +25,9 @@ def lay(reviews):
 def test_facts_and_samples():
     lay(REVIEWS)
     data = load("imdb:aclImdb?length=3")
-    assert data.facts.classes == ("neg", "pos")
-    assert data.facts.vocabulary == ("bad", "film", "fine", "great", "really")
-    assert data.facts.spec == "imdb:aclImdb?length=3"
+    assert data.info.classes == ("neg", "pos")
+    assert data.info.vocabulary == ("bad", "film", "fine", "great", "really")
+    assert data.info.spec == "imdb:aclImdb?length=3"
     assert data.train.labels.tolist() == [0, 1, 0, 1, 1]  # in turn, as far as there are both
     assert data.train.images(torch.arange(5)).tolist() == [
         [2, 0, 0],

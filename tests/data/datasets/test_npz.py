@@ -57,9 +57,9 @@ def test_samples_and_facts_are_those_of_the_file(given, dtype, shape):
 
     data = load("npz:own.npz")
 
-    assert data.facts.spec == "npz:own.npz"
-    assert data.facts.shape == shape
-    assert data.facts.classes == ("0", "1", "2")
+    assert data.info.spec == "npz:own.npz"
+    assert data.info.shape == shape
+    assert data.info.classes == ("0", "1", "2")
     for split, part in ((data.train, "train"), (data.test, "test")):
         x = content[f"x_{part}"]
         expected = torch.from_numpy(x.astype(np.float32)).reshape(len(x), *shape)
@@ -76,8 +76,8 @@ def test_samples_and_facts_are_those_of_the_file(given, dtype, shape):
 def test_mean_and_std_bring_the_training_split_to_zero_and_one(given, dtype):
     write(**arrays(given, dtype))
     data = load("npz:own.npz")
-    assert len(data.facts.mean) == len(data.facts.std) == data.facts.shape[0]
-    ((_, x, _),) = batches(data.train, data.facts, torch.arange(6), 10)
+    assert len(data.info.mean) == len(data.info.std) == data.info.shape[0]
+    ((_, x, _),) = batches(data.train, data.info, torch.arange(6), 10)
     channels = x.transpose(0, 1).flatten(1)
     assert channels.mean(1).tolist() == pytest.approx([0] * len(channels), abs=1e-5)
     assert channels.std(1, unbiased=False).tolist() == pytest.approx([1] * len(channels), rel=1e-4)
@@ -86,9 +86,9 @@ def test_mean_and_std_bring_the_training_split_to_zero_and_one(given, dtype):
 def test_mean_and_std_are_summed_over_all_samples():
     x = RNG.random((200, 2, 3)).astype(np.float32)
     write(**arrays(x_train=x, x_test=x, y_train=np.arange(200) % 3, y_test=np.arange(200) % 3))
-    facts = load("npz:own.npz").facts
-    assert facts.mean == tuple(float(f"{v:.6g}") for v in x.astype(float).mean((0, 2)))
-    assert facts.std == tuple(float(f"{v:.6g}") for v in x.astype(float).std((0, 2)))
+    info = load("npz:own.npz").info
+    assert info.mean == tuple(float(f"{v:.6g}") for v in x.astype(float).mean((0, 2)))
+    assert info.std == tuple(float(f"{v:.6g}") for v in x.astype(float).std((0, 2)))
 
 
 def test_a_feature_that_never_varies_is_only_shifted():
@@ -97,8 +97,8 @@ def test_a_feature_that_never_varies_is_only_shifted():
         content[part][:, 1] = 0.1
     write(**content)
     data = load("npz:own.npz")
-    assert (data.facts.mean[1], data.facts.std[1]) == (0.1, 1.0)
-    ((_, x, _),) = batches(data.train, data.facts, torch.arange(6), 10)
+    assert (data.info.mean[1], data.info.std[1]) == (0.1, 1.0)
+    ((_, x, _),) = batches(data.train, data.info, torch.arange(6), 10)
     assert x[:, 1].tolist() == pytest.approx([0] * 6, abs=1e-6)
 
 
@@ -107,9 +107,9 @@ def test_mean_and_std_of_the_file(mean, std):
     content = arrays()
     write(**content, mean=np.array(mean), std=np.array(std))
     data = load("npz:own.npz")
-    assert data.facts.mean == tuple(np.atleast_1d(mean))
-    assert data.facts.std == tuple(np.atleast_1d(std))
-    ((_, x, _),) = batches(data.test, data.facts, torch.arange(3), 10)
+    assert data.info.mean == tuple(np.atleast_1d(mean))
+    assert data.info.std == tuple(np.atleast_1d(std))
+    ((_, x, _),) = batches(data.test, data.info, torch.arange(3), 10)
     expected = (torch.from_numpy(content["x_test"]).float() / 255 - 0.25) / 0.5
     assert torch.equal(x, expected)
 
@@ -125,12 +125,12 @@ def test_mean_and_std_of_the_file(mean, std):
 )
 def test_layout_says_what_a_shape_means(given, dtype, layout, shape):
     write(**arrays(given, dtype), layout=np.array(layout))
-    assert load("npz:own.npz").facts.shape == shape
+    assert load("npz:own.npz").info.shape == shape
 
 
 def test_class_names():
     write(**arrays(), classes=np.array(["ant", "bee", "cicada", "dragonfly"]))
-    assert load("npz:own.npz").facts.classes == ("ant", "bee", "cicada", "dragonfly")
+    assert load("npz:own.npz").info.classes == ("ant", "bee", "cicada", "dragonfly")
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.uint64, np.float32])
@@ -142,13 +142,13 @@ def test_labels_of_any_type_that_are_whole_numbers(dtype):
 def test_relative_to_the_root():
     Path("sets").mkdir()
     write("sets/own.npz", **arrays())
-    assert load("npz:own.npz", Path("sets")).facts.spec == "npz:own.npz"
+    assert load("npz:own.npz", Path("sets")).info.spec == "npz:own.npz"
 
 
 def test_an_absolute_path_whatever_the_root():
     write(**arrays())
     path = Path.cwd() / "own.npz"
-    assert load(f"npz:{path}", Path("sets")).facts.spec == f"npz:{path}"
+    assert load(f"npz:{path}", Path("sets")).info.spec == f"npz:{path}"
 
 
 # What is refused
@@ -254,7 +254,7 @@ def test_labels_of_other_tasks(y):
 def test_other_tasks_convert_as_the_remedy_says():
     made = arrays(y_train=np.zeros(6, int), y_test=np.zeros(3, int))
     write(**made, classes=[str(k) for k in range(4)])
-    assert len(load("npz:own.npz").facts.classes) == 4
+    assert len(load("npz:own.npz").info.classes) == 4
 
 
 def test_one_label_a_row():
@@ -362,7 +362,7 @@ def test_frames(layout, shape, dtype):
     content = arrays((4, *shape), dtype, layout=layout)
     write(**content)
     data = load("npz:own.npz")
-    assert (data.facts.frames, data.facts.shape) == (4, shape)
+    assert (data.info.frames, data.info.shape) == (4, shape)
     scale = 255 if dtype == np.uint8 else 1
     expected = torch.from_numpy(content["x_train"] / scale).float()
     torch.testing.assert_close(data.train.images(torch.arange(6)), expected)
@@ -371,7 +371,7 @@ def test_frames(layout, shape, dtype):
 def test_mean_and_std_are_those_of_what_the_ann_sees():
     write(**arrays((4, 2, 5, 4), layout="TCHW"))
     data = load("npz:own.npz")
-    ((_, x, _),) = batches(data.train, data.facts, torch.arange(6), 10)
+    ((_, x, _),) = batches(data.train, data.info, torch.arange(6), 10)
     assert x.shape == (6, 2, 5, 4)
     torch.testing.assert_close(x.mean((0, 2, 3)), torch.zeros(2), atol=1e-4, rtol=0)
     torch.testing.assert_close(x.std((0, 2, 3), correction=0), torch.ones(2), atol=1e-4, rtol=0)
@@ -379,7 +379,7 @@ def test_mean_and_std_are_those_of_what_the_ann_sees():
 
 def test_mean_and_std_of_frames_are_one_a_channel():
     write(**arrays((4, 2, 5, 4), layout="TCHW", mean=[0.1, 0.2], std=[0.3, 0.4]))
-    assert load("npz:own.npz").facts.std == (0.3, 0.4)
+    assert load("npz:own.npz").info.std == (0.3, 0.4)
     refused(
         "mean [0.1, 0.2, 0.3, 0.4]",
         x_train=arrays((4, 2, 5, 4))["x_train"],

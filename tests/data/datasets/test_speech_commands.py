@@ -65,7 +65,7 @@ def speakers(count):
     return [hashlib.md5(bytes([k])).hexdigest()[:8] for k in range(count)]
 
 
-# Facts, and the order of samples
+# Record, and the order of samples
 
 
 def layout():
@@ -86,9 +86,9 @@ def layout():
 def test_facts_and_samples():
     layout()
     data = load("speech-commands:sets")
-    assert data.facts.spec == "speech-commands:sets"
-    assert data.facts.shape == (1, 8000)
-    assert data.facts.classes == ("no", "up", "yes")
+    assert data.info.spec == "speech-commands:sets"
+    assert data.info.shape == (1, 8000)
+    assert data.info.classes == ("no", "up", "yes")
     train = [str(file.relative_to("sets").with_suffix("")) for file in data.train.files]
     assert train == [
         *("no/aa_nohash_0", "up/aa_nohash_0", "yes/aa_nohash_0"),
@@ -110,7 +110,7 @@ def test_a_word_without_a_folder_is_left_out_of_the_lists():
         file.unlink()
     Path("sets/up").rmdir()
     data = load("speech-commands:sets")
-    assert data.facts.classes == ("no", "yes")
+    assert data.info.classes == ("no", "yes")
     assert (len(data.train.labels), len(data.test.labels)) == (4, 1)
 
 
@@ -128,7 +128,7 @@ def test_relative_to_the_root(spec, root):
     layout()
     Path("elsewhere").mkdir()
     data = load(spec, Path(root))
-    assert data.facts.spec == spec
+    assert data.info.spec == spec
     assert len(data.train.labels) == 6
 
 
@@ -171,9 +171,9 @@ def test_the_whole_range_is_in_0_to_1_and_silence_normalises_to_0():
     data = load("speech-commands:sets")
     clips = data.test.images(ALL(1))
     assert (clips.min(), clips.max()) == (0, 1)
-    assert normalise(clips, data.facts)[0, 0, 2:].count_nonzero() == 0
+    assert normalise(clips, data.info)[0, 0, 2:].count_nonzero() == 0
     wave = one(wav(pcm([0.1, -0.1])))
-    got = normalise(load("speech-commands:sets").test.images(ALL(1)), data.facts)
+    got = normalise(load("speech-commands:sets").test.images(ALL(1)), data.info)
     np.testing.assert_allclose(got[0, 0], 10 * wave, atol=1e-5)
 
 

@@ -33,7 +33,7 @@ def parts():
 
 def words(data, split):
     """Samples as text again, padding as dots."""
-    known = (".", "?", *data.facts.vocabulary)
+    known = (".", "?", *data.info.vocabulary)
     rows = split.images(torch.arange(len(split.labels)))
     return [" ".join(known[int(token)] for token in row) for row in rows]
 
@@ -41,13 +41,13 @@ def words(data, split):
 def test_facts_and_samples():
     parts()
     data = load("textfolder:sets?length=4")
-    assert data.facts.spec == "textfolder:sets?length=4"
-    assert data.facts.shape == (4,)
-    assert data.facts.classes == ("cats", "dogs")
-    assert (data.facts.mean, data.facts.std) == ((0,), (1,))
+    assert data.info.spec == "textfolder:sets?length=4"
+    assert data.info.shape == (4,)
+    assert data.info.classes == ("cats", "dogs")
+    assert (data.info.mean, data.info.std) == ((0,), (1,))
     # by how often, then by the alphabet; 'cat' of the last training text is cut off
-    assert data.facts.vocabulary == ("a", "cat", "dog", "the", "cat's", "isn't", "tail")
-    assert data.facts.tokens == 9
+    assert data.info.vocabulary == ("a", "cat", "dog", "the", "cat's", "isn't", "tail")
+    assert data.info.tokens == 9
     train = ["a cat a cat", "a dog . .", "the cat's tail .", "the dog isn't a"]
     assert words(data, data.train) == train
     assert words(data, data.test) == ["? cat . .", "a ? dog ."]
@@ -61,22 +61,22 @@ def test_facts_and_samples():
 def test_the_vocabulary_has_the_most_frequent_words():
     parts()
     data = load("textfolder:sets?length=4&words=2")
-    assert data.facts.vocabulary == ("a", "cat")
+    assert data.info.vocabulary == ("a", "cat")
     assert words(data, data.train)[1] == "a ? . ."
 
 
 def test_the_vocabulary_of_a_network_is_taken_where_there_is_one():
     parts()
     data = load("textfolder:sets?length=4&words=1", vocabulary=("dog", "one"))
-    assert data.facts.vocabulary == ("dog", "one")
+    assert data.info.vocabulary == ("dog", "one")
     assert words(data, data.test) == ["one ? . .", "? ? dog ."]
 
 
 def test_defaults_and_the_root():
     parts()
     data = load("textfolder:sets", Path())
-    assert data.facts.shape == (64,)
-    assert data.facts.tokens == 9
+    assert data.info.shape == (64,)
+    assert data.info.tokens == 9
 
 
 @pytest.mark.parametrize("name", [".hidden.txt", "notes.md"])
