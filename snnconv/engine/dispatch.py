@@ -12,44 +12,16 @@ Shape:
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from snnconv.engine.event_conv.bit_spikes import Packed
 from snnconv.engine.event_conv.deferred import Pending
+from snnconv.engine.layer_output import LayerOutput, Wants
 from snnconv.engine.neurons.fused import FUSED
-from snnconv.engine.spike_sums import Tally
-from snnconv.neurons.base import Neuron, Spikes
-
-
-class Fired(NamedTuple):
-    """What a layer of neurons has done.
-
-    Attributes:
-        spikes: whose values are of no steps where they are bits.
-        values: ``[T, B, *N]``, or their mean ``[1, B, *N]``.
-        state: after the last step.
-    """
-
-    spikes: Spikes
-    values: Tensor | Packed
-    state: Any
-
-
-def run(
-    neuron: Neuron[Any],
-    currents: Tensor | Pending,
-    state: Any,
-    keep: Tensor | None,
-    counted: bool = True,
-    averaged: bool = False,
-    tally: Tally | None = None,
-) -> tuple[Spikes, Any]:
-    """All steps of a sequence, see :meth:`.Neuron.run`; for the rest :func:`fire`."""
-    spikes, _, after = fire(neuron, currents, state, keep, counted, averaged, tally)
-    return spikes, after
+from snnconv.neurons.base import Neuron
 
 
 def fire(
@@ -57,11 +29,8 @@ def fire(
     currents: Tensor | Pending,
     state: Any,
     keep: Tensor | None,
-    counted: bool = True,
-    averaged: bool = False,
-    tally: Tally | None = None,
-    packed: bool = False,
-) -> Fired:
+    wants: Wants = Wants(),  # noqa: B008 - frozen
+) -> tuple[LayerOutput, Any]:
     """All steps of a sequence.
 
     Args:
@@ -69,11 +38,10 @@ def fire(
         currents: ``[T, B, *N]``.
         state: as the call before gave it, or none.
         keep: of spike confidence.
-        counted: whether anybody wants the counts; else there may be none.
-        averaged: whether, in a simulation, values are wanted as their mean over time,
-            ``[1, B, *N]``.
-        tally: the sums that are wanted; a scan adds them up, who can't gives the counts for it.
-        packed: whether values are wanted as bits, where a scan can give them so and a spike is one.
+        wants: what the network and its observer need of the spikes.
+
+    Returns:
+        What the layer gives, and the state after the last step.
     """
     like = currents.like() if isinstance(currents, Pending) else currents
     if state is None:
@@ -83,25 +51,32 @@ def fire(
     if like.dtype is torch.float32 and like.device.type == "cpu":
         kernel = kernels(learns).get(kind)
     if kernel is not None and not learns:
-        wants = (counted, averaged, tally, packed and not averaged and neuron.levels == 1)
-        spikes, after, bits = kernel(neuron, currents, state, keep, *wants)
-        if bits is not None:
-            return Fired(spikes, bits, after)
+        output, after = kernel(neuron, currents, state, keep, wants)
     else:
         if isinstance(currents, Pending):
             currents = currents.tensor()
+        counted = wants.counts or wants.sums is not None
         if kernel is not None:
-            spikes, after = kernel(neuron, currents, state, keep, counted or tally is not None)
+            output, after = kernel(neuron, currents, state, keep, counted)
         else:
             fused = FUSED.get(kind) if learns else None
-            spikes, after = (fused or type(neuron).run)(neuron, currents, state, keep)
-    if averaged and len(spikes.values) > 1:
-        spikes = spikes._replace(values=_mean(spikes.values))
-    return Fired(spikes, spikes.values, after)
+            spikes, after = (fused or kind.run)(neuron, currents, state, keep)
+            output = LayerOutput(spikes.values, spikes.counts if counted else None)
+    return _completed(output, wants), after
+
+
+def _completed(output: LayerOutput, wants: Wants) -> LayerOutput:
+    """With the sums and the mean that are wanted, if the neurons did not give them."""
+    if wants.sums is not None and output.sums is None:
+        counts = output.counts if wants.counts else None
+        output = replace(output, counts=counts, sums=wants.sums.of(output.counts))
+    if wants.mean and output.values is not None:
+        output = replace(output, values=None, mean=_mean(output.values))
+    return output
 
 
 def _mean(values: Tensor) -> Tensor:
-    """Over time, in the order of time, as a compiled scan adds up."""
+    """Over time ``[1, B, *N]``, added up in the order of time, as a compiled scan does."""
     total = values[0]
     for value in values[1:]:
         total = total + value

@@ -17,10 +17,9 @@ import torch
 from torch import Tensor
 
 from snnconv.core.registry import REGISTRIES, Registry
-from snnconv.engine.spike_sums import Asks, Tally
+from snnconv.engine.layer_output import LayerOutput, ObserverNeeds, WeightedSum
 from snnconv.graph.ir import Graph
 from snnconv.graph.roles import Carries, together
-from snnconv.neurons.base import Spikes
 
 Value = TypeVar("Value")
 
@@ -140,8 +139,14 @@ class Metric(ABC):
         """A batch is about to be simulated."""
         self.samples += len(batch.labels)
 
-    def observe(self, name: str, start: int, spikes: Spikes) -> None:
-        """A node's spikes at the steps ``start + 1 ...`` of the present batch."""
+    def observe(self, name: str, start: int, output: LayerOutput) -> None:
+        """See what a node gives at the steps ``start + 1 ...`` of the present batch.
+
+        Args:
+            name: of the node: a layer of neurons, or a max pooling of spikes.
+            start: steps done before.
+            output: with counts and values as far as some metric reads them.
+        """
 
     def weights(self) -> Mapping[str, Tensor]:
         """By what to multiply spikes for the sums it wants: integers ``[*N]`` by node name."""
@@ -176,7 +181,7 @@ class Watch:
         device: of the simulation.
 
     Attributes:
-        asks: what they need of spikes.
+        needs: what they need of spikes.
     """
 
     def __init__(self, metrics: Iterable[Metric], device: torch.device | str = "cpu") -> None:
@@ -187,23 +192,24 @@ class Watch:
             for name, values in metric.weights().items():
                 self._adding.setdefault(name, []).append(metric)
                 weights.setdefault(name, []).append(values)
-        tallies = {}
+        sums = {}
         for name, rows in weights.items():
             stacked = _as_convolutions_lie(torch.stack(rows).float()).to(device)
             most = max(metric.setup.most.get(name, metric.setup.levels) for metric in self._metrics)
-            tallies[name] = Tally(stacked, most)
+            sums[name] = WeightedSum(stacked, most)
         counted, valued = (
             any(getattr(metric, what) for metric in self._metrics) for what in ("counted", "valued")
         )
-        self.asks = Asks(counted, tallies, valued)
+        self.needs = ObserverNeeds(counted, sums, valued)
 
-    def __call__(self, name: str, start: int, spikes: Spikes) -> None:
+    def __call__(self, name: str, start: int, output: LayerOutput) -> None:
         """See :class:`snnconv.simulation.network.Observer`."""
         for metric in self._metrics:
-            metric.observe(name, start, spikes)
-        if tally := self.asks.tallies.get(name):
-            sums = tally.of(spikes).cpu().unbind(1)
-            for metric, column in zip(self._adding[name], sums, strict=True):
+            metric.observe(name, start, output)
+        if weighted := self.needs.sums.get(name):
+            # a simulation that was not told of the needs gives counts
+            sums = weighted.of(output.counts) if output.sums is None else output.sums
+            for metric, column in zip(self._adding[name], sums.cpu().unbind(1), strict=True):
                 metric.add(name, start, column)
 
 

@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 
 from snnconv.core.shapes import per_neuron
+from snnconv.engine.layer_output import LayerOutput
 from snnconv.graph.network import compute
 from snnconv.metrics.base import Batch, Figures, Metric, Setup
-from snnconv.neurons.base import Spikes
 
 _PARTS = {
     "conversion_error": 0,
@@ -54,14 +54,15 @@ class ConversionError(Metric):
         self.ann_inputs = batch.ann_inputs
         self.sums, self.rows = {}, {}
 
-    def observe(self, name: str, start: int, spikes: Spikes) -> None:
-        """Sum a chunk's output, of each step or the mean of them all."""
+    def observe(self, name: str, start: int, output: LayerOutput) -> None:
+        """Sum a chunk's values, of each step or the mean of them all."""
         if name in self.sites:
+            values = output.values_or_mean
             if name not in self.sums:
-                self.sums[name] = torch.zeros_like(spikes.values[0])
-            for value in spikes.values:  # on a CPU several times faster than a sum over dimension 0
+                self.sums[name] = torch.zeros_like(values[0])
+            for value in values:  # on a CPU several times faster than a sum over dimension 0
                 self.sums[name] += value
-            self.rows[name] = self.rows.get(name, 0) + len(spikes.values)
+            self.rows[name] = self.rows.get(name, 0) + len(values)
 
     def finish(self, logits: Tensor) -> None:
         """Compare the batch's means with its activations."""

@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 
 from snnconv.core.shapes import in_all, per_sample
+from snnconv.engine.layer_output import LayerOutput
 from snnconv.metrics.base import Batch, Figures, Metric, Setup
-from snnconv.neurons.base import Spikes
 
 
 class Sin(Metric):
@@ -53,14 +53,16 @@ class Sin(Metric):
         }
         self.fired = {name: torch.zeros_like(mask) for name, mask in self.inactive.items()}
 
-    def observe(self, name: str, start: int, spikes: Spikes) -> None:
+    def observe(self, name: str, start: int, output: LayerOutput) -> None:
         """Add a chunk."""
         if name not in self.inactive:
             return
+        spikes = output.counts
+        assert spikes is not None  # the class says that it reads them
         inactive, fired = self.inactive[name], self.fired[name]
         wrong = torch.empty_like(inactive)
-        self.all[name][start : start + len(spikes.counts)] += per_sample(spikes.counts).sum(1).cpu()
-        for t, counts in enumerate(spikes.counts, start=start):
+        self.all[name][start : start + len(spikes)] += per_sample(spikes).sum(1).cpu()
+        for t, counts in enumerate(spikes, start=start):
             torch.mul(counts, inactive, out=wrong)
             self.wrong[name][t] += in_all(wrong)
             if self.setup.levels > 1:

@@ -29,10 +29,8 @@ class Spikes(NamedTuple):
     """What a neuron puts out.
 
     Attributes:
-        counts: spikes ``[T, B, *N]``, integers in a floating tensor; in a simulation where nobody
-            asks for them ``[0, B, *N]``, which saves a pass over memory.
-        values: what the next layer's weights multiply, ``[T, B, *N]``; in a simulation where nobody
-            needs more ``[1, B, *N]``, their mean, or, where nobody asks for them, ``[0, B, *N]``.
+        counts: spikes ``[T, B, *N]``, integers in a floating tensor.
+        values: what the next layer's weights multiply, ``[T, B, *N]``.
     """
 
     counts: Tensor

@@ -14,7 +14,7 @@ from snnconv.core.metadata import ConfidenceInfo, SpikingInfo
 from snnconv.data.frames import still
 from snnconv.engine.event_conv.plan import Engine
 from snnconv.engine.event_conv.sparsity import Active, expected
-from snnconv.engine.spike_sums import Asks
+from snnconv.engine.layer_output import ObserverNeeds
 from snnconv.errors import CheckpointError, UsageError, did_you_mean
 from snnconv.graph.fold import fold
 from snnconv.graph.ir import SITES, Graph, Node
@@ -216,12 +216,12 @@ def sin_ratios(
     """
     network = spiking_network(checkpoint, engine=engine).to(device).eval()
     metric = Sin(setup(checkpoint, network, steps))
-    asks = Asks(valued=False)
+    needs = ObserverNeeds(values=False)
     for indices, x, labels in samples:
         x = x.to(device)
         logits, inputs = ann_inputs(network.network, still(x))
         metric.begin(Batch(labels, logits, inputs))
-        simulate(network, x, indices.to(device), steps, chunk or steps, metric.observe, asks)
+        simulate(network, x, indices.to(device), steps, chunk or steps, metric.observe, needs)
         advance(len(labels))
     metric.reduce(lambda sums: distributed.summed(sums, device))
     layers = metric.figures(Figures()).layers

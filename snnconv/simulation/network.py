@@ -21,7 +21,7 @@ Deviations:
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
@@ -30,26 +30,26 @@ from torch import Tensor, nn
 from snnconv.core.metadata import ConfidenceInfo
 from snnconv.core.shapes import fold_time, unfold_time
 from snnconv.data.frames import at
-from snnconv.engine.dispatch import Fired, fire
+from snnconv.engine.dispatch import fire
 from snnconv.engine.event_conv import plan
 from snnconv.engine.event_conv.bit_plan import of_bits, packing
 from snnconv.engine.event_conv.bit_spikes import Packed, unpacked
 from snnconv.engine.event_conv.deferred import Pending, added, waiting
 from snnconv.engine.event_conv.sparsity import Active, assumed, of_inputs
-from snnconv.engine.spike_sums import COUNTS, NOTHING, Asks
+from snnconv.engine.layer_output import EVERYTHING, NOTHING, LayerOutput, ObserverNeeds, Wants
 from snnconv.graph.ir import Node
 from snnconv.graph.network import Network, shapes, walk
 from snnconv.graph.ops import OPS, Role
 from snnconv.graph.roles import Carries, averaged, carried, cumulative, sources, still
-from snnconv.neurons.base import Neuron, Spikes
+from snnconv.neurons.base import Neuron
 from snnconv.neurons.confidence import keep_mask
 from snnconv.simulation.cumulative import Levels, Sums, function, pool
 
 Value = Tensor | Packed | Pending
 """Of a node, at all steps: as float32, as bits, or when it is asked for."""
 
-Observer = Callable[[str, int, Spikes], None]
-"""Sees ``(node name, steps done before, spikes [T, B, *N])`` of every source, as far as it asks."""
+Observer = Callable[[str, int, LayerOutput], None]
+"""Sees ``(node name, steps done before, what the node gives)`` of every source."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class SpikingNetwork(nn.Module):
         samples: Tensor,
         state: State | None = None,
         observe: Observer | None = None,
-        asks: Asks = COUNTS,
+        needs: ObserverNeeds = EVERYTHING,
     ) -> tuple[Tensor, State]:
         """The next ``timesteps`` steps.
 
@@ -159,7 +159,7 @@ class SpikingNetwork(nn.Module):
             samples: which samples these are, ``[B]``: what randomness hangs on.
             state: as the call before gave it.
             observe: called with the spikes of every source.
-            asks: what it needs of them.
+            needs: what it needs of them.
 
         Returns:
             Currents of the last layer ``[timesteps, B, classes]``, and the state after them.
@@ -174,27 +174,29 @@ class SpikingNetwork(nn.Module):
             raise ValueError(f"{len(x)} frames, and the network was made for constant input")
         nodes: dict[str, Any] = {}
         averages, once = self._means()
-        asked = NOTHING if observe is None else asks
+        needs = NOTHING if observe is None else needs
         pending = self._by_events(once)
-        packed = frozenset() if asked.valued else packing(self.network.graph, *pending)
-        levels = self._levels(asked, state)
+        packed = frozenset() if needs.values else packing(self.network.graph, *pending)
+        levels = self._levels(needs, state)
 
         def evaluate(node: Node, inputs: list[Value]) -> Value:
             if OPS[node.op].role is Role.SITE:
-                counted = asked.counted or node.name in levels.sites
-                wants = (
-                    replace(asked, counted=counted),
-                    node.name in averages,
-                    node.name in packed,
+                wants = Wants(
+                    counts=needs.counts or node.name in levels.sites,
+                    sums=needs.sums.get(node.name),
+                    mean=node.name in averages,
+                    packed=node.name in packed,
                 )
                 currents = inputs[0] if isinstance(inputs[0], Pending) else unpacked(inputs[0])
-                spikes, values, nodes[node.name] = self._fire(
-                    node.name, currents, timesteps, samples, state, *wants
+                output, nodes[node.name] = self._fire(
+                    node.name, currents, timesteps, samples, state, wants
                 )
                 if observe is not None:
-                    observe(node.name, state.steps, spikes)
-                levels.fired(node.name, spikes.counts)
-                return values
+                    observe(node.name, state.steps, output)
+                if node.name in levels.sites:
+                    assert output.counts is not None
+                    levels.fired(node.name, output.counts)
+                return output.carried
             levels.passed(node)
             if any(isinstance(value, Pending) for value in inputs):
                 return added(inputs)
@@ -213,10 +215,8 @@ class SpikingNetwork(nn.Module):
                     return found
                 found, nodes[node.name] = pool(self._merged, node, given[0], before)
                 if observe is not None and node.name in self._emitters:
-                    counts = found[:0]
-                    if node.name in levels.pools:
-                        counts = levels.pooled(self._merged, node, found)
-                    observe(node.name, state.steps, Spikes(counts, found))
+                    output = self._emitted(node, found, levels, needs)
+                    observe(node.name, state.steps, output)
                 return found
             active = None if node.name in once else self.active[node.name]
             return self._merged(node, given, active)
@@ -226,10 +226,20 @@ class SpikingNetwork(nn.Module):
             state.steps + timesteps, nodes, levels.after
         )
 
-    def _levels(self, asked: Asks, state: State) -> Levels:
-        """Of all max poolings of spikes, if anybody asks for those of one."""
+    def _emitted(
+        self, node: Node, values: Tensor, levels: Levels, needs: ObserverNeeds
+    ) -> LayerOutput:
+        """What a max pooling of spikes gives its observer."""
+        if node.name not in levels.pools:
+            return LayerOutput(values)
+        counts, weighted = levels.pooled(self._merged, node, values), needs.sums.get(node.name)
+        sums = None if weighted is None else weighted.of(counts)
+        return LayerOutput(values, counts if needs.counts else None, sums)
+
+    def _levels(self, needs: ObserverNeeds, state: State) -> Levels:
+        """The levels of all max poolings of spikes, if the observer needs those of one."""
         pools = self._emitters - set(self._sites)
-        wanted = pools if any(map(asked.of, pools)) else set[str]()
+        wanted = pools if any(map(needs.levels_of, pools)) else set[str]()
         amplitudes = {name: neuron.amplitude() for name, neuron in self.neurons.items()}
         return Levels(self.network.graph, wanted, amplitudes, state.levels)
 
@@ -261,10 +271,8 @@ class SpikingNetwork(nn.Module):
         timesteps: int,
         samples: Tensor,
         state: State,
-        asked: Asks,
-        averaged: bool,
-        packed: bool,
-    ) -> Fired:
+        wants: Wants,
+    ) -> tuple[LayerOutput, Any]:
         if isinstance(currents, Tensor):
             # of autocast in bfloat16; a potential needs more than 8 bits
             wide = currents.float() if currents.dtype is torch.bfloat16 else currents
@@ -280,9 +288,7 @@ class SpikingNetwork(nn.Module):
                 state.steps,
                 currents.like() if isinstance(currents, Pending) else currents,
             )
-        before, tally = state.nodes.get(name), asked.tallies.get(name)
-        wants = (asked.counted, averaged, tally, packed)
-        return fire(self.neurons[name], currents, before, keep, *wants)
+        return fire(self.neurons[name], currents, state.nodes.get(name), keep, wants)
 
     def _merged(self, node: Node, inputs: list[Tensor], active: float | None = None) -> Tensor:
         """A linear operation on all steps at once; one that has inputs of both kinds expands."""

@@ -13,7 +13,7 @@ Deviations:
 import torch
 from torch import Tensor
 
-from snnconv.engine.spike_sums import COUNTS, Asks
+from snnconv.engine.layer_output import EVERYTHING, ObserverNeeds
 from snnconv.simulation.network import Observer, SpikingNetwork, State
 
 
@@ -25,7 +25,7 @@ def simulate(
     timesteps: int,
     chunk: int,
     observe: Observer | None = None,
-    asks: Asks = COUNTS,
+    needs: ObserverNeeds = EVERYTHING,
 ) -> Tensor:
     """The logits at every step.
 
@@ -36,7 +36,7 @@ def simulate(
         timesteps: T.
         chunk: steps computed at once, where the neurons are causal; it bounds memory.
         observe: sees every node's spikes, chunk by chunk.
-        asks: what it needs of them.
+        needs: what it needs of them.
     """
     if not network.causal:
         chunk = timesteps
@@ -45,7 +45,7 @@ def simulate(
     averages = []
     for start in range(0, timesteps, chunk):
         steps = min(chunk, timesteps - start)
-        currents, state = network(x, steps, samples, state, observe, asks)
+        currents, state = network(x, steps, samples, state, observe, needs)
         for t, current in enumerate(currents.double(), start=start + 1):
             total = current if t == 1 else total + current
             averages.append(total / t)

@@ -12,8 +12,7 @@ from snnconv.checkpoint import load
 from snnconv.config import DoctorConfig
 from snnconv.core.progress import Progress
 from snnconv.data.dataset import load as load_dataset
-from snnconv.engine.dispatch import kernels
-from snnconv.engine.dispatch import run as run_neuron
+from snnconv.engine.dispatch import fire, kernels
 from snnconv.errors import SnnconvError
 from snnconv.frontends.onnx import crosscheck
 from snnconv.frontends.open import EMBEDDED
@@ -93,9 +92,10 @@ def _spikes() -> Check:
     current = torch.arange(-8, 40) / 16
     neuron = IF(Params(v0=0.5), torch.ones(1))
     with torch.no_grad():
-        spikes, _ = run_neuron(neuron, current.expand(16, 1, -1), None, None)
+        output, _ = fire(neuron, current.expand(16, 1, -1), None, None)
+    assert output.counts is not None
     wanted = torch.floor(0.5 + 16 * current).clamp(0, 16)
-    wrong = int((spikes.counts.sum((0, 1)) != wanted).sum())
+    wrong = int((output.counts.sum((0, 1)) != wanted).sum())
     return Check(
         name="IF spike counts",
         ok=wrong == 0,

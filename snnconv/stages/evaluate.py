@@ -93,7 +93,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
             for metric in metrics.values():
                 metric.begin(batch)
             started = runtime.clock(session.device)
-            average = simulate(snn, x, samples, T, at_once.steps, watch, watch.asks)
+            average = simulate(snn, x, samples, T, at_once.steps, watch, watch.needs)
             if not all(torch.isfinite(v).all() for v in (average, logits) if v is not None):
                 raise CheckFailedError(
                     f"the simulation of {file} gives no numbers",
@@ -187,10 +187,10 @@ def _warm_up(
     What is compiled hangs on types, not on sizes; a second portion of steps takes up a state.
     """
     T, chunk, showings = steps
-    asks, device = watch.asks, next(snn.parameters()).device
+    needs, device = watch.needs, next(snn.parameters()).device
     for indices, x, _ in batches(dataset.test, info, order, len(order), showings=showings):
         few = min(T, 2 * chunk)
-        simulate(snn, x.to(device), indices.to(device), few, chunk, lambda *_: None, asks)
+        simulate(snn, x.to(device), indices.to(device), few, chunk, lambda *_: None, needs)
 
 
 def _kinds(wanted: Iterable[str]) -> dict[str, type[Metric]]:

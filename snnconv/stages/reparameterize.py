@@ -20,11 +20,11 @@ from snnconv.core.progress import Progress, Quiet
 from snnconv.core.uncertainty import interval, mcnemar
 from snnconv.data.dataset import batches, subset
 from snnconv.data.frames import showings
+from snnconv.engine.layer_output import LayerOutput
 from snnconv.engine.memory import Portion
 from snnconv.errors import CheckFailedError, UsageError
 from snnconv.metrics.base import Figures, Watch
 from snnconv.metrics.synops import Synops
-from snnconv.neurons.base import Spikes
 from snnconv.reports import Difference, ReparameterizeReport, WindowRow
 from snnconv.simulation.build import learned, setup, spiking_network
 from snnconv.simulation.network import SpikingNetwork
@@ -184,13 +184,14 @@ class _Side:
         """Simulate a batch; counts by site ``[T, B, *N]``."""
         found: dict[str, Tensor] = {}
 
-        def observe(name: str, start: int, spikes: Spikes) -> None:
-            self.watch(name, start, spikes)
+        def observe(name: str, start: int, output: LayerOutput) -> None:
+            self.watch(name, start, output)
             if name in self.network.neurons:
-                found[name] = spikes.counts
+                assert output.counts is not None
+                found[name] = output.counts
 
-        T, asks = self.timesteps, replace(self.watch.asks, counted=True)
-        logits = simulate(self.network, x, samples, T, T, observe, asks)[-1]
+        T, needs = self.timesteps, replace(self.watch.needs, counts=True)
+        logits = simulate(self.network, x, samples, T, T, observe, needs)[-1]
         self.right += (logits.argmax(1) == labels).tolist()
         self.synops.samples += len(labels)
         return found

@@ -15,6 +15,7 @@ Deviations:
     None.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -27,11 +28,10 @@ from snnconv.core import distributed
 from snnconv.core.metadata import DataInfo
 from snnconv.core.progress import Progress
 from snnconv.data.dataset import Split, batches
+from snnconv.engine.layer_output import LayerOutput, ObserverNeeds, WeightedSum
 from snnconv.engine.memory import Portion
-from snnconv.engine.spike_sums import Asks, Tally
 from snnconv.errors import UsageError
 from snnconv.graph.network import shapes
-from snnconv.neurons.base import Spikes
 from snnconv.simulation.network import SpikingNetwork, State
 from snnconv.simulation.simulate import simulate
 
@@ -222,21 +222,21 @@ class Spiking:
         right = spikes = neurons = 0.0
         network, levels = self.module.network, self.module.levels
         sizes = shapes(network.graph, network.tensors())
-        asks = Asks(
-            counted=False,
-            tallies={
-                name: Tally(torch.ones(1, *sizes[name], device=self.device), levels)
+        needs = ObserverNeeds(
+            counts=False,
+            sums={
+                name: WeightedSum(torch.ones(1, *sizes[name], device=self.device), levels)
                 for name in self.module.neurons
             },
-            valued=False,
+            values=False,
         )
+        batch = 0
 
-        def observe(name: str, start: int, seen: Spikes) -> None:
+        def observe(name: str, start: int, output: LayerOutput) -> None:
             nonlocal spikes, neurons
-            if tally := asks.tallies.get(name):
-                sums = tally.of(seen)
-                spikes += int(sums.sum())
-                neurons += len(sums) * seen.counts.shape[1:].numel()
+            if output.sums is not None:
+                spikes += int(output.sums.sum())
+                neurons += len(output.sums) * batch * math.prod(sizes[name])
 
         held, T = self.held_out, self.timesteps
         mine = distributed.share(held.order)
@@ -245,7 +245,8 @@ class Spiking:
             drawn = batches(held.split, held.info, mine, size, showings=held.showings)
             for indices, x, labels in drawn:
                 x, samples = x.to(self.device), indices.to(self.device)
-                average = simulate(self.module, x, samples, T, steps, observe, asks)
+                batch = len(labels)
+                average = simulate(self.module, x, samples, T, steps, observe, needs)
                 right += int((average[-1].argmax(1).cpu() == labels).sum())
                 advance(len(labels))
         right, spikes, neurons = distributed.total([right, spikes, neurons], self.device)

@@ -151,7 +151,7 @@ def operations(subject: Subject) -> float:
     metric, T = Synops(setup(subject.checkpoint, snn, subject.timesteps)), subject.timesteps
     metric.begin(Batch(subject.labels, torch.empty(0), {}))
     watch = Watch([metric])
-    simulate(snn, subject.x[None], torch.arange(len(subject.x)), T, T, watch, watch.asks)
+    simulate(snn, subject.x[None], torch.arange(len(subject.x)), T, T, watch, watch.needs)
     return float(metric.figures(Figures()).totals["sops_per_sample"]) * len(subject.x)
 
 

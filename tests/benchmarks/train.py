@@ -21,10 +21,9 @@ from torch import Tensor, nn
 
 import snnconv.simulation.network
 from snnconv.core import runtime
-from snnconv.engine.dispatch import Fired
+from snnconv.engine.layer_output import LayerOutput
 from snnconv.engine.neurons.fused import FUSED
 from snnconv.graph.network import Network
-from snnconv.neurons.base import Spikes
 from snnconv.simulation.build import spiking_network
 from snnconv.training.objective import cross_entropy
 from tests.benchmarks import _common as common
@@ -56,9 +55,10 @@ def ours(subject: Subject, name: str) -> Trained:
     snn, T = spiking_network(subject.checkpoint, folded=False).train(), subject.timesteps
 
     def forward(x: Tensor, observe: Observer | None) -> Tensor:
-        def seen(site: str, start: int, spikes: Spikes) -> None:
+        def seen(site: str, start: int, output: LayerOutput) -> None:
             assert observe is not None
-            observe(site, spikes.counts.detach())
+            assert output.counts is not None
+            observe(site, output.counts.detach())
 
         samples = torch.arange(len(x))
         currents, _ = snn(x[None], T, samples, None, None if observe is None else seen)
@@ -70,7 +70,7 @@ def ours(subject: Subject, name: str) -> Trained:
 def _unfused() -> AbstractContextManager[Any]:
     def run(neuron: Any, currents: Tensor, state: Any, keep: Any, *_: Any) -> Any:
         spikes, after = neuron(currents, state, keep)
-        return Fired(spikes, spikes.values, after)
+        return LayerOutput(spikes.values, spikes.counts), after
 
     return patch.object(snnconv.simulation.network, "fire", run)
 

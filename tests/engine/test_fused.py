@@ -1,8 +1,9 @@
 import pytest
 import torch
-from helpers.layers import VARIANTS, layer, parts, same
+from helpers.layers import VARIANTS, layer, parts, run, same
 
-from snnconv.engine.dispatch import kernels, run
+from snnconv.engine.dispatch import fire, kernels
+from snnconv.engine.layer_output import Wants
 from snnconv.engine.neurons.fused import FUSED
 from snnconv.neurons.base import NEURONS
 
@@ -185,11 +186,11 @@ def test_counts_that_are_not_asked_for_change_nothing_else(name, params, learns)
         torch.manual_seed(0)
         currents = torch.randn(4, 2, 300).requires_grad_(learns)
         with torch.set_grad_enabled(learns):
-            spikes, state = run(neurons, currents, None, None, counted)
+            output, state = fire(neurons, currents, None, None, Wants(counts=counted))
         if learns:
-            spikes.values.square().sum().backward()
-        assert len(spikes.counts) == (4 if counted else 0)
-        found.append((spikes.values, parts(state), currents.grad))
+            output.values.square().sum().backward()
+        assert (output.counts is not None) == counted
+        found.append((output.values, parts(state), currents.grad))
     assert same(*found)
 
 

@@ -2,10 +2,11 @@ import pytest
 import torch
 from helpers.layers import EVERY_LAYER, layer, same
 
-from snnconv.engine.dispatch import fire, run
+from snnconv.engine.dispatch import fire
 from snnconv.engine.event_conv.bit_spikes import unpacked
 from snnconv.engine.event_conv.deferred import Pending
 from snnconv.engine.event_conv.events import laid_out
+from snnconv.engine.layer_output import Wants
 from snnconv.engine.neurons import layer as layers
 from snnconv.engine.neurons.layer import KERNELS
 
@@ -39,7 +40,7 @@ def test_sample_by_sample_is_the_same(neurons, others, at_once, monkeypatch):
     assert whole.shape == pending.shape == pending.like().shape
     keep = (torch.rand(whole.shape) < 0.9).float()
     for mask in (None, keep):
-        found, expected = (run(neurons, x, None, mask) for x in (pending, whole))
+        found, expected = (fire(neurons, x, None, mask) for x in (pending, whole))
         assert same(found, expected)
 
 
@@ -62,16 +63,16 @@ def test_threads_change_nothing(neurons, samples, monkeypatch):
     monkeypatch.setattr(layers, "bands", bands)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    expected = fire(neurons, pending.tensor(), None, None)
+    expected, end = fire(neurons, pending.tensor(), None, None)
     try:
         for threads in (1, 2, 3, 9):
             slices.clear()
             torch.set_num_threads(threads)
             for given in ({}, sites):
-                found = fire(neurons, pending, None, None, **given)
-                assert torch.equal(unpacked(found.values), expected.values)
-                assert torch.equal(found.spikes.counts, expected.spikes.counts)
-                assert same(found.state, expected.state)
+                found, state = fire(neurons, pending, None, None, Wants(**given))
+                assert torch.equal(unpacked(found.carried), expected.values)
+                assert torch.equal(found.counts, expected.counts)
+                assert same(state, end)
             lines = sum((last - first) * (bottom - top) for first, last, top, bottom in slices)
             assert neurons.remembers or lines == 2 * samples * 7
             assert neurons.remembers or len(slices) >= 2 * min(threads, samples * 7)
@@ -82,16 +83,16 @@ def test_threads_change_nothing(neurons, samples, monkeypatch):
 @torch.no_grad()
 def test_counts_are_left_out_where_nobody_wants_them(neurons):
     for given in (currents(), currents().tensor()):
-        counted, _ = run(neurons, given, None, None)
-        spikes, _ = run(neurons, given, None, None, counted=False)
-        assert torch.equal(spikes.values, counted.values)
-        assert spikes.counts.shape == (0, *counted.counts.shape[1:])
+        counted, _ = fire(neurons, given, None, None)
+        output, _ = fire(neurons, given, None, None, Wants(counts=False))
+        assert torch.equal(output.values, counted.values)
+        assert output.counts is None
 
 
 def test_in_training_currents_are_computed_as_a_whole(neurons):
     pending = currents()
-    found, _ = run(neurons, pending, None, None)
-    expected, _ = run(neurons, pending.tensor(), None, None)
+    found, _ = fire(neurons, pending, None, None)
+    expected, _ = fire(neurons, pending.tensor(), None, None)
     assert torch.equal(found.values, expected.values)
 
 

@@ -11,6 +11,7 @@ from snnconv.engine.event_conv import events
 from snnconv.engine.event_conv.bit_spikes import Packed, concatenated, unpacked
 from snnconv.engine.event_conv.deferred import Pending, added
 from snnconv.engine.event_conv.events import laid_out
+from snnconv.engine.layer_output import Wants
 from snnconv.neurons.if_ import IF, Params
 
 channels = st.sampled_from([16, 32, 48, 64, 80, 144])
@@ -56,17 +57,15 @@ def test_every_neuron_of_one_amplitude_fires_in_bits(kind, threads, masked):
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        expected = fire(neurons, currents, None, keep)
-        found = fire(neurons, currents, None, keep, packed=True)
+        expected, end = fire(neurons, currents, None, keep)
+        found, state = fire(neurons, currents, None, keep, Wants(packed=True))
     finally:
         torch.set_num_threads(before)
     one = neurons.amplitude() is not None and neurons.levels == 1
-    assert isinstance(found.values, Packed) == one
-    assert torch.equal(unpacked(found.values), expected.values)
-    assert torch.equal(found.spikes.counts, expected.spikes.counts)
-    assert same(found.state, expected.state)
-    if isinstance(found.values, Packed):
-        assert len(found.spikes.values) == 0
+    assert (found.packed is not None, found.values is not None) == (one, not one)
+    assert torch.equal(unpacked(found.carried), expected.values)
+    assert torch.equal(found.counts, expected.counts)
+    assert same(state, end)
 
 
 def test_which_neurons_have_one_amplitude():
@@ -87,8 +86,10 @@ def test_which_neurons_have_one_amplitude():
 @pytest.mark.parametrize("shape", [(5, 2, 17, 3, 3), (5, 2, 16), (5, 2, 16, 9), (5, 2, 8, 4, 4)])
 @torch.no_grad()
 def test_what_does_not_fill_vectors_of_channels_stays_float(shape):
-    found = fire(IF(Params(), torch.ones(())), torch.randn(shape), None, None, packed=True)
-    assert isinstance(found.values, torch.Tensor)
+    wants = Wants(packed=True)
+    found, _ = fire(IF(Params(), torch.ones(())), torch.randn(shape), None, None, wants)
+    assert found.packed is None
+    assert found.values.shape == shape
 
 
 @given(
@@ -141,10 +142,12 @@ def test_currents_of_bits_with_bits_added():
     assert both.shape == expected.shape
     assert torch.equal(both.tensor(), expected.tensor())
     neurons = IF(Params(), torch.rand(48) + 0.3)
-    for wanted in (False, True):
-        found, wished = (fire(neurons, x, None, None, packed=wanted) for x in (both, expected))
-        assert torch.equal(unpacked(found.values), unpacked(wished.values))
-        assert same(found.state, wished.state)
+    for packed in (False, True):
+        wants = Wants(packed=packed)
+        pairs = (fire(neurons, x, None, None, wants) for x in (both, expected))
+        (found, state), (wished, end) = pairs
+        assert torch.equal(unpacked(found.carried), unpacked(wished.carried))
+        assert same(state, end)
 
 
 @given(st.lists(channels, min_size=1, max_size=3))

@@ -7,8 +7,7 @@ from helpers.networks import checkpoint, images, rounded
 from torch import nn
 
 from snnconv.engine.event_conv import plan
-from snnconv.engine.event_conv.bit_spikes import Packed
-from snnconv.engine.spike_sums import COUNTS, NOTHING, Asks
+from snnconv.engine.layer_output import EVERYTHING, NOTHING, ObserverNeeds
 from snnconv.simulation import network as module
 from snnconv.simulation.build import spiking_network
 from snnconv.simulation.simulate import simulate
@@ -43,17 +42,17 @@ def made(kind="if", params=None, engine="event"):
     return spiking_network(given, engine=engine).eval()
 
 
-def carried(snn, monkeypatch, asks):
+def carried(snn, monkeypatch, needs):
     """Which sites gave bits, by their number."""
     seen, inner = [], module.fire
 
     def spy(*args):
         found = inner(*args)
-        seen.append(isinstance(found.values, Packed))
+        seen.append(found[0].packed is not None)
         return found
 
     monkeypatch.setattr(module, "fire", spy)
-    simulate(snn, images(COUNT)[None], torch.arange(COUNT), T, T, lambda *_: None, asks)
+    simulate(snn, images(COUNT)[None], torch.arange(COUNT), T, T, lambda *_: None, needs)
     monkeypatch.setattr(module, "fire", inner)
     return seen
 
@@ -68,16 +67,16 @@ def test_sites_whose_readers_all_take_bits_give_them(monkeypatch):
     assert not any(carried(made("msat"), monkeypatch, NOTHING))
 
 
-@pytest.mark.parametrize("asks", [COUNTS, Asks(counted=False)])
-def test_who_asks_for_values_gets_them(asks, monkeypatch):
+@pytest.mark.parametrize("needs", [EVERYTHING, ObserverNeeds(counts=False)])
+def test_who_needs_values_gets_them(needs, monkeypatch):
     snn = made()
-    assert not any(carried(snn, monkeypatch, asks))
+    assert not any(carried(snn, monkeypatch, needs))
     sizes = []
 
-    def observe(name, start, spikes):
-        sizes.append(len(spikes.values))
+    def observe(name, start, output):
+        sizes.append(len(output.values))
 
-    simulate(snn, images(COUNT)[None], torch.arange(COUNT), T, T, observe, asks)
+    simulate(snn, images(COUNT)[None], torch.arange(COUNT), T, T, observe, needs)
     assert set(sizes) == {T}
 
 
@@ -87,7 +86,7 @@ def test_bits_change_no_logit(kind, params, chunk):
     snn = made(kind, params)
     chunk = chunk if snn.causal else T
     given = (snn, images(COUNT)[None], torch.arange(COUNT), T, chunk)
-    assert torch.equal(simulate(*given), simulate(*given, lambda *_: None, COUNTS))
+    assert torch.equal(simulate(*given), simulate(*given, lambda *_: None, EVERYTHING))
 
 
 class Broadcast(nn.Module):
@@ -118,9 +117,9 @@ def test_additions_that_broadcast(shape, swapped):
     found = []
     for engine in ("dense", "event", "auto"):
         snn = spiking_network(given, engine=engine).eval()
-        for asks in (NOTHING, COUNTS):
+        for needs in (NOTHING, EVERYTHING):
             x = images(COUNT)[None]
-            found.append(simulate(snn, x, torch.arange(COUNT), T, T, lambda *_: None, asks))
+            found.append(simulate(snn, x, torch.arange(COUNT), T, T, lambda *_: None, needs))
     assert all(torch.equal(one, found[0]) for one in found)
 
 

@@ -2,9 +2,10 @@ import sys
 
 import pytest
 import torch
-from helpers.layers import CHUNKED, EVERY_LAYER, VARIANTS, layer, parts, same
+from helpers.layers import CHUNKED, EVERY_LAYER, VARIANTS, layer, parts, run, same
 
-from snnconv.engine.dispatch import kernels, run
+from snnconv.engine.dispatch import fire, kernels
+from snnconv.engine.layer_output import LayerOutput, Wants
 from snnconv.neurons.base import NEURONS
 from snnconv.neurons.if_ import IF, Params
 
@@ -83,10 +84,10 @@ def test_the_mean_over_time_is_that_of_the_values(kind, currents, masked, moved)
     keep = (torch.rand(currents.shape) < 0.6).to(currents.dtype) if masked else None
     spikes, state = plain(neurons, currents, None, keep)
     with torch.no_grad():
-        found = run(neurons, currents, None, keep, averaged=True)
+        output, after = fire(neurons, currents, None, keep, Wants(mean=True))
     mean = sum(spikes.values[1:], spikes.values[0]) / len(spikes.values)
-    assert found[0].values.shape == (1, *currents.shape[1:])
-    assert same(found, (spikes._replace(values=mean[None]), state))
+    assert output.mean.shape == (1, *currents.shape[1:])
+    assert same((output, after), (LayerOutput(counts=spikes.counts, mean=mean[None]), state))
     assert mean.any()
 
 

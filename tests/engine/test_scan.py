@@ -7,11 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snnconv.core import jit
-from snnconv.engine.dispatch import run
+from snnconv.engine.dispatch import fire
 from snnconv.engine.event_conv.deferred import Pending
 from snnconv.engine.event_conv.events import laid_out
+from snnconv.engine.layer_output import Wants, WeightedSum
+from snnconv.engine.neurons.kernels import summable
 from snnconv.engine.neurons.scan import BLOCK, LEAST
-from snnconv.engine.spike_sums import Summed, Tally
 
 every_kind = pytest.mark.parametrize("kind", EVERY_LAYER, ids=str)
 
@@ -26,24 +27,22 @@ def made(kind, currents):
 def weighing(shape, largest, rows, levels):
     weights = torch.randint(0, largest + 1, (rows, *shape)).float()
     weights.flatten()[0] = largest
-    return Tally(weights, levels)
+    return WeightedSum(weights, levels)
 
 
-def by_hand(spikes, weights):
+def by_hand(output, weights):
     """In int64, which is exact."""
-    return torch.stack([(spikes.counts.long() * w.long()).flatten(1).sum(1) for w in weights], 1)
+    return torch.stack([(output.counts.long() * w.long()).flatten(1).sum(1) for w in weights], 1)
 
 
-def check(neurons, currents, keep, tally, counted=False, averaged=False):
+def check(neurons, currents, keep, weighted, counted=False, mean=False):
     """A scan with sums gives what one with counts does."""
-    expected, end = run(neurons, currents, None, keep, averaged=averaged)
-    found, state = run(neurons, currents, None, keep, counted, averaged, tally)
-    assert isinstance(found, Summed)
-    assert torch.equal(found.sums, by_hand(expected, tally.weights))
-    assert same(found.values, expected.values)
+    expected, end = fire(neurons, currents, None, keep, Wants(mean=mean))
+    found, state = fire(neurons, currents, None, keep, Wants(counted, weighted, mean))
+    assert torch.equal(found.sums, by_hand(expected, weighted.weights))
+    assert same((found.values, found.mean), (expected.values, expected.mean))
     assert same(state, end)
-    assert len(found.counts) == (len(expected.counts) if counted else 0)
-    assert not counted or torch.equal(found.counts, expected.counts)
+    assert same(found.counts, expected.counts if counted else None)
     return found.sums
 
 
@@ -58,11 +57,11 @@ def check(neurons, currents, keep, tally, counted=False, averaged=False):
     largest=st.sampled_from([1, 10, 4608, 2**15 + 1]),
     rows=st.integers(1, 3),
     counted=st.booleans(),
-    averaged=st.booleans(),
+    mean=st.booleans(),
     seed=st.integers(0, 99),
 )
 def test_sums_are_those_of_the_counts(
-    kind, shape, T, B, order, masked, threads, largest, rows, counted, averaged, seed
+    kind, shape, T, B, order, masked, threads, largest, rows, counted, mean, seed
 ):
     torch.manual_seed(seed)
     currents = torch.randn(T, B, *shape)
@@ -72,12 +71,12 @@ def test_sums_are_those_of_the_counts(
         currents = currents[:1].expand(T, *currents.shape[1:])
     keep = (torch.rand(currents.shape) < 0.7).float() if masked else None
     neurons = made(kind, currents)
-    tally = weighing(shape, largest, rows, neurons.levels)
+    weighted = weighing(shape, largest, rows, neurons.levels)
     before = torch.get_num_threads()
     with torch.no_grad(), jit.pieces_of(1):  # slices of any size
         torch.set_num_threads(threads)
         try:
-            check(neurons, currents, keep, tally, counted, averaged)
+            check(neurons, currents, keep, weighted, counted, mean)
         finally:
             torch.set_num_threads(before)
 
@@ -88,9 +87,9 @@ def test_sums_beyond_float32(kind):
     currents = torch.ones(3, 5, 7, 23, 29)
     neurons = made(kind, currents)
     largest = 2**24 // (LEAST * neurons.levels)  # as much as a scan can take
-    tally = weighing(currents.shape[2:], largest, 2, neurons.levels)
-    tally.weights[1] = largest - 1 + largest % 2
-    sums = check(neurons, currents, None, tally)
+    weighted = weighing(currents.shape[2:], largest, 2, neurons.levels)
+    weighted.weights[1] = largest - 1 + largest % 2
+    sums = check(neurons, currents, None, weighted)
     assert int(sums.max()) > 2**32
 
 
@@ -99,11 +98,10 @@ def test_sums_beyond_float32(kind):
 def test_what_a_scan_cannot_add_up_is_made_of_counts(kind):
     currents = torch.ones(3, 2, 7, 11)
     neurons = made(kind, currents)
-    tally = weighing(currents.shape[2:], 2**24 // (LEAST - 1), 2, neurons.levels)
-    found, _ = run(neurons, currents, None, None, False, False, tally)
-    assert not isinstance(found, Summed)
-    assert torch.equal(tally.of(found), by_hand(found, tally.weights))
-    assert tally.of(found).all()
+    weighted = weighing(currents.shape[2:], 2**24 // (LEAST - 1), 2, neurons.levels)
+    assert not summable(weighted)
+    check(neurons, currents, None, weighted)
+    assert fire(neurons, currents, None, None, Wants(False, weighted))[0].sums.all()
 
 
 @every_kind
@@ -119,13 +117,11 @@ def test_sums_of_currents_that_come_sample_by_sample(kind):
 
 @every_kind
 @pytest.mark.parametrize("learns", [False, True])
-def test_without_a_scan_in_simulation_counts_are_given(kind, learns):
+def test_without_a_scan_in_simulation_sums_are_made_of_counts(kind, learns):
     """In float64, and in training."""
     currents = torch.randn(4, 2, 5, 7)
     neurons = made(kind, currents)
-    tally = weighing((5, 7), 99, 2, neurons.levels)
+    weighted = weighing((5, 7), 99, 2, neurons.levels)
     with torch.set_grad_enabled(learns):
         given = currents if learns else currents.double()
-        found, _ = run(neurons, given, None, None, False, False, tally)
-    assert not isinstance(found, Summed)
-    assert torch.equal(tally.of(found), by_hand(found, tally.weights))
+        check(neurons, given, None, weighted)

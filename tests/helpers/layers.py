@@ -3,11 +3,12 @@
 import torch
 
 from snnconv.engine.dispatch import fire
-from snnconv.neurons.base import NEURONS
+from snnconv.engine.layer_output import Wants
+from snnconv.neurons.base import NEURONS, Spikes
 from snnconv.neurons.if_ import IF, Params
 from snnconv.testing.neurons import Layers, copied, same, variants
 
-__all__ = ["CHUNKED", "EVERY_LAYER", "VARIANTS", "causal", "fired", "layer", "parts", "same"]
+__all__ = ["CHUNKED", "EVERY_LAYER", "VARIANTS", "causal", "fired", "layer", "parts", "run", "same"]
 
 VARIANTS = {name: variants(NEURONS.load(name)) for name in NEURONS.names()}
 EVERY_LAYER = [(name, params) for name, found in VARIANTS.items() for params in found]
@@ -38,5 +39,12 @@ def fired(T, B, C, H, W, amplitude=None, seed=0):
     currents = torch.randn(T, B, H, W, C).movedim(-1, 2)
     neurons = IF(Params(), amplitude)
     with torch.no_grad():
-        given = (neurons, currents, None, None, False, False, None)
-        return fire(*given, True).values, fire(*given, False).values
+        given = (neurons, currents, None, None)
+        outputs = [fire(*given, Wants(counts=False, packed=packed))[0] for packed in (True, False)]
+        return tuple(output.carried for output in outputs)
+
+
+def run(neurons, *given):
+    """The counts and values of all steps, and the state, by the engine's fastest path."""
+    output, state = fire(neurons, *given)
+    return Spikes(output.counts, output.values), state

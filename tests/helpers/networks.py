@@ -188,10 +188,10 @@ def recorded(snn, x, timesteps, chunk=None, samples=None):
     x = x[None] if snn.hold is None else x
     samples = torch.arange(x.shape[1]) if samples is None else samples
 
-    def observe(name, start, spikes):
+    def observe(name, start, output):
         parts = seen.setdefault(name, [])
         assert start == sum(len(part.counts) for part in parts)
-        parts.append(Spikes(spikes.counts.clone(), spikes.values.clone()))
+        parts.append(Spikes(output.counts.clone(), output.values_or_mean.clone()))
 
     logits = simulate(snn, x, samples, timesteps, chunk or timesteps, observe)
     joined = {
@@ -218,19 +218,19 @@ def setup(snn, timesteps, v0=0.5):
     )
 
 
-def measured(snn, x, labels, timesteps, names, batches=None, chunk=None, found=None, asks=None):
-    """The figures of metrics by name, energy last; ``asks`` in place of what they ask for."""
+def measured(snn, x, labels, timesteps, names, batches=None, chunk=None, found=None, needs=None):
+    """The figures of metrics by name, energy last; ``needs`` in place of theirs."""
     metrics = {name: METRICS.load(name)(setup(snn, timesteps)) for name in names}
 
     watch = Watch(metrics.values())
-    asks = asks or watch.asks
+    needs = needs or watch.needs
     x = x[None] if snn.hold is None else x
     for indices in batches or [torch.arange(len(labels))]:
         for metric in metrics.values():
             mean = still(x[:, indices])
             metric.begin(Batch(labels[indices], *ann_inputs(snn.network, mean)))
         steps = chunk or timesteps
-        logits = simulate(snn, x[:, indices], indices, timesteps, steps, watch, asks)
+        logits = simulate(snn, x[:, indices], indices, timesteps, steps, watch, needs)
         for metric in metrics.values():
             metric.finish(logits)
     found = found or Figures()

@@ -3,9 +3,9 @@ import torch
 from helpers.networks import TwoLevels, images, measured, recorded, setup, spiking, vgg
 
 from snnconv.core.shapes import per_sample
+from snnconv.engine.layer_output import LayerOutput
 from snnconv.metrics.base import Batch, Figures, Watch
 from snnconv.metrics.firing_rate import FiringRate
-from snnconv.neurons.base import Spikes
 
 T, COUNT = 6, 3
 LABELS = torch.zeros(COUNT, dtype=torch.int64)
@@ -39,7 +39,7 @@ def test_two_spikes_at_once_are_two():
 def test_a_max_pooling_has_no_neurons():
     metric = FiringRate(setup(spiking(vgg()), 1))
     metric.begin(Batch(LABELS, torch.zeros(COUNT, 4), {}))
-    Watch([metric])("2", 0, Spikes(*[torch.ones(1, COUNT, 4, 3, 3)] * 2))
+    Watch([metric])("2", 0, LayerOutput(*[torch.ones(1, COUNT, 4, 3, 3)] * 2))
     assert metric.figures(Figures()).totals["spikes_per_sample"] == 0
 
 

@@ -8,7 +8,7 @@ import torch
 from helpers.networks import NETS, TwoLevels, captured, dyadic, images, layered, measured, spiking
 
 from snnconv.core.metadata import ConfidenceInfo
-from snnconv.engine.spike_sums import COUNTS
+from snnconv.engine.layer_output import EVERYTHING
 from snnconv.metrics.base import METRICS
 from snnconv.neurons.base import NEURONS
 from snnconv.neurons.if_ import IF
@@ -25,7 +25,7 @@ def figures(net="vgg", kind=IF, change=lambda snn: snn, **options):
     return found.totals, found.layers
 
 
-def figures_of(kind, net, names, asks=None, **options):
+def figures_of(kind, net, names, needs=None, **options):
     """As :func:`figures`, with neurons of a kind in the room, all layers by events."""
     kind, params = NEURONS.load(kind), PARAMS[kind]
     params = kind.params_type(**params)
@@ -33,7 +33,7 @@ def figures_of(kind, net, names, asks=None, **options):
     snn.engine = "event"
     labels = dyadic((COUNT,), 5, 0, 4, 1).long()
     chunk = 3 if snn.causal else T
-    found = measured(snn, images(COUNT), labels, T, names, chunk=chunk, asks=asks)
+    found = measured(snn, images(COUNT), labels, T, names, chunk=chunk, needs=needs)
     return found.totals, found.layers
 
 
@@ -79,7 +79,7 @@ def test_figures_are_the_same_of_sums_and_of_counts(net, kind, confident):
         options["confidence"] = ConfidenceInfo(early=4, keep=keep)
     lean = [name for name in NAMES if name != "sin"]
     of_sums = figures_of(kind, net, lean, **options)
-    assert of_sums == figures_of(kind, net, lean, COUNTS, **options)
+    assert of_sums == figures_of(kind, net, lean, EVERYTHING, **options)
     totals, layers = figures_of(kind, net, NAMES, **options)  # of sums, beside counts
     assert {key: totals[key] for key in of_sums[0]} == of_sums[0]
     for name, row in of_sums[1].items():

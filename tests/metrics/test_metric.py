@@ -4,7 +4,7 @@ import pytest
 import torch
 from helpers.networks import images, maxed, recorded, setup, spiking, vgg
 
-from snnconv.engine.spike_sums import COUNTS, NOTHING, Summed
+from snnconv.engine.layer_output import EVERYTHING, NOTHING
 from snnconv.graph.ops import OPS, Role
 from snnconv.metrics.base import METRICS, Batch, Figures, Metric, Watch
 from snnconv.simulation import network as engine
@@ -21,8 +21,8 @@ class Loudest(Metric):
         super().__init__(setup)
         self.seen = {}
 
-    def observe(self, name, start, spikes):
-        self.seen.setdefault(name, []).append(spikes.counts)
+    def observe(self, name, start, output):
+        self.seen.setdefault(name, []).append(output.counts)
 
     def figures(self, found):
         return Figures({"loudest": max(float(torch.cat(x).max()) for x in self.seen.values())})
@@ -35,7 +35,7 @@ def watching(snn, kinds):
     return metrics, Watch(metrics)
 
 
-def simulated(snn, watch, monkeypatch, asks=None):
+def simulated(snn, watch, monkeypatch, needs=None):
     """Simulate, and return what the sites gave."""
     seen, inner = [], engine.fire
 
@@ -46,7 +46,7 @@ def simulated(snn, watch, monkeypatch, asks=None):
 
     monkeypatch.setattr(engine, "fire", spy)
     x = images(COUNT)[None]
-    simulate(snn, x, torch.arange(COUNT), T, 2, watch, asks or watch.asks)
+    simulate(snn, x, torch.arange(COUNT), T, 2, watch, needs or watch.needs)
     monkeypatch.setattr(engine, "fire", inner)
     return seen
 
@@ -89,32 +89,32 @@ def test_where_sums_suffice_no_counts_are_written(monkeypatch):
     _, watch = watching(snn, map(METRICS.load, LEAN))
     seen = simulated(snn, watch, monkeypatch)
     assert len(seen) == 2 * 3
-    for spikes in seen:
-        assert len(spikes.counts) == 0
-        assert spikes.sums.shape == (len(spikes.values), 2)
-    assert any(spikes.sums.any() for spikes in seen)
+    for output in seen:
+        assert output.counts is None
+        assert output.sums.shape == (len(output.values), 2)
+    assert any(output.sums.any() for output in seen)
 
 
 @pytest.mark.compiled
-def test_what_nobody_asks_for_is_not_added_up(monkeypatch):
+def test_what_nobody_needs_is_not_added_up(monkeypatch):
     snn = spiking(vgg())
     _, watch = watching(snn, [METRICS.load("accuracy")])
-    for spikes in simulated(snn, watch, monkeypatch):
-        assert len(spikes.counts) == 0
-        assert not isinstance(spikes, Summed)
+    for output in simulated(snn, watch, monkeypatch):
+        assert output.counts is None
+        assert output.sums is None
 
 
 @pytest.mark.compiled
-@pytest.mark.parametrize("asks", [NOTHING, COUNTS])
-def test_poolings_count_what_they_emit_where_it_is_asked_for(asks):
+@pytest.mark.parametrize("needs", [NOTHING, EVERYTHING])
+def test_poolings_count_what_they_emit_if_somebody_needs_it(needs):
     snn, seen = spiking(maxed()), {}
 
-    def observe(name, start, spikes):
-        seen[name] = (len(spikes.counts), len(spikes.values))
+    def observe(name, start, output):
+        seen[name] = (output.counts is not None, len(output.values))
 
-    simulate(snn, images(COUNT)[None], torch.arange(COUNT), T, T, observe, asks)
+    simulate(snn, images(COUNT)[None], torch.arange(COUNT), T, T, observe, needs)
     assert {OPS[snn.network.graph[name].op].role for name in seen} == {Role.SITE, Role.MAX}
-    assert set(seen.values()) == {(T if asks.counted else 0, T)}
+    assert set(seen.values()) == {(needs.counts, T)}
 
 
 def test_a_plug_in_gets_counts_and_the_others_their_sums(monkeypatch):
@@ -131,20 +131,20 @@ def test_a_plug_in_gets_counts_and_the_others_their_sums(monkeypatch):
         assert one.figures(Figures()) == other.figures(Figures())
 
 
-@pytest.mark.parametrize("tallied", [True, False])
-def test_sums_are_made_of_counts_where_they_were_not_asked_for(monkeypatch, tallied):
-    """As by whoever simulates with a watch and does not say what it asks."""
+@pytest.mark.parametrize("summed", [True, False])
+def test_sums_are_made_of_counts_if_the_simulation_gives_none(monkeypatch, summed):
+    """As for a caller who simulates with a watch and does not say what it needs."""
     snn, kinds = spiking(maxed()), [METRICS.load(name) for name in ("firing-rate", "synops")]
     metrics, watch = watching(snn, kinds)
-    asks = replace(watch.asks, counted=True)
-    simulated(snn, watch, monkeypatch, asks if tallied else replace(asks, tallies={}))
+    needs = replace(watch.needs, counts=True)
+    simulated(snn, watch, monkeypatch, needs if summed else replace(needs, sums={}))
     alone, watch = watching(snn, kinds)
     simulated(snn, watch, monkeypatch)
     for one, other in zip(metrics, alone, strict=True):
         assert one.figures(Figures()) == other.figures(Figures())
 
 
-def test_nobody_asks_for_nothing():
+def test_no_metrics_need_nothing():
     watch = Watch([])
-    assert not watch.asks.counted
-    assert watch.asks.tallies == {}
+    assert not watch.needs.counts
+    assert watch.needs.sums == {}

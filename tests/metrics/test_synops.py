@@ -16,11 +16,11 @@ from helpers.networks import (
 )
 from torch import nn
 
+from snnconv.engine.layer_output import LayerOutput
 from snnconv.frontends.torch.capture import capture
 from snnconv.graph.network import Network
 from snnconv.metrics.base import Batch, Figures, Watch
 from snnconv.metrics.synops import Synops
-from snnconv.neurons.base import Spikes
 from snnconv.neurons.if_ import IF, Params
 from snnconv.neurons.lm_ht import LMHT
 from snnconv.neurons.lm_ht import Params as LMHTParams
@@ -157,7 +157,7 @@ def test_big_counts_are_exact(levels):
     ones = torch.full((1, 1, 33, 32, 32), float(levels))
     ones[0, 0, 0, 5, 5] -= 1
     metric.begin(Batch(LABELS[:1], torch.zeros(1, 4), {}))
-    Watch([metric])("1", 0, Spikes(ones, ones))
+    Watch([metric])("1", 0, LayerOutput(ones, ones))
     cost = sum(synapses(y, x, 32, 1001) for y, x in product(range(32), repeat=2))
     expected = levels * 33 * cost - 9 * 1001
     assert expected > 2**24

@@ -222,4 +222,4 @@ def test_levels_beyond_float32_add_up_exactly():
     snn = spiking(Net(lambda a, b: F.avg_pool2d(a, 7)), IMAGE, theta=[0.5])
     (pool,) = poolings(snn)
     assert setup(snn, T).most == {pool: 49}
-    assert Watch([Synops(setup(snn, T))]).asks.tallies[pool].levels == 49
+    assert Watch([Synops(setup(snn, T))]).needs.sums[pool].levels == 49

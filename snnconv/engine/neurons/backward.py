@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from snnconv.core.jit import split
+from snnconv.engine.layer_output import LayerOutput, Wants
 from snnconv.engine.memory_layout import Flat
 from snnconv.engine.neurons.kernels import Run, Scan
 from snnconv.engine.neurons.scan_training import BLOCK
-from snnconv.neurons.base import Neuron, Spikes
+from snnconv.neurons.base import Neuron
 
 Floats = NDArray[np.float32]
 
@@ -66,7 +67,7 @@ def forth(
     keep: Tensor | None,
     counted: bool,
     *rest: Any,
-) -> tuple[Spikes, Any]:
+) -> tuple[LayerOutput, Any]:
     """All neurons through all steps, as in simulation."""
-    layer = Run(Flat.of(currents), len(currents), keep, counted)
+    layer = Run(Flat.of(currents), len(currents), keep, Wants(counted))
     return prepare(neuron, layer, *rest).whole(layer, currents)

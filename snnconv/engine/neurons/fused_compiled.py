@@ -17,24 +17,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from snnconv.engine.layer_output import LayerOutput, Wants
 from snnconv.engine.memory_layout import Flat
 from snnconv.engine.neurons import kernels
 from snnconv.engine.neurons.backward import Back, forth, total
 from snnconv.engine.neurons.kernels import Run
 from snnconv.engine.neurons.scan_training import back_if, back_levels, back_lm_h
 from snnconv.neurons import if_, lm_h, lm_ht, msat
-from snnconv.neurons.base import Neuron, Spikes
+from snnconv.neurons.base import Neuron
 
 
 class _IF(torch.autograd.Function):
     @staticmethod
     def forward(
         currents: Tensor, potential: Tensor, keep: Tensor | None, neuron: if_.IF, counted: bool
-    ) -> tuple[Tensor, ...]:
-        spikes, state = forth(
+    ) -> tuple[Tensor | None, ...]:
+        output, state = forth(
             kernels.prepare_if, neuron, currents, keep, counted, if_.State(potential)
         )
-        return *spikes, state.potential
+        return output.counts, output.values, state.potential
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -63,10 +64,10 @@ class _IF(torch.autograd.Function):
 
 def run_if(
     neuron: if_.IF, currents: Tensor, state: if_.State, keep: Tensor | None, counted: bool
-) -> tuple[Spikes, if_.State]:
+) -> tuple[LayerOutput, if_.State]:
     """IF neurons."""
     counts, values, potential = _IF.apply(currents, state.potential, keep, neuron, counted)
-    return Spikes(counts, values), if_.State(potential)
+    return LayerOutput(values, counts), if_.State(potential)
 
 
 class _MSAT(torch.autograd.Function):
@@ -78,13 +79,13 @@ class _MSAT(torch.autograd.Function):
         neuron: msat.MSAT,
         state: msat.State,
         counted: bool,
-    ) -> tuple[Tensor, ...]:
+    ) -> tuple[Tensor | None, ...]:
         thresholds = Flat.of(currents).empty(len(currents))
         state = state._replace(after=after)
-        spikes, state = forth(
+        output, state = forth(
             kernels.prepare_msat, neuron, currents, keep, counted, state, thresholds
         )
-        return *spikes, state.after, state.before, state.mean, thresholds
+        return output.counts, output.values, state.after, state.before, state.mean, thresholds
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -120,11 +121,11 @@ class _MSAT(torch.autograd.Function):
 
 def run_msat(
     neuron: msat.MSAT, currents: Tensor, state: msat.State, keep: Tensor | None, counted: bool
-) -> tuple[Spikes, msat.State]:
+) -> tuple[LayerOutput, msat.State]:
     """MSAT neurons."""
     found = _MSAT.apply(currents, state.after, keep, neuron, state, counted)
     counts, values, after, before, mean, _ = found
-    return Spikes(counts, values), msat.State(before, after, mean, state.steps + len(currents))
+    return LayerOutput(values, counts), msat.State(before, after, mean, state.steps + len(currents))
 
 
 class _LMHT(torch.autograd.Function):
@@ -137,11 +138,11 @@ class _LMHT(torch.autograd.Function):
         keep: Tensor | None,
         neuron: lm_ht.LMHT,
         counted: bool,
-    ) -> tuple[Tensor, ...]:
-        layer = Run(Flat.of(seen), len(omega), keep, counted)
+    ) -> tuple[Tensor | None, ...]:
+        layer = Run(Flat.of(seen), len(omega), keep, Wants(counted))
         scan = kernels.prepare_levels(neuron, layer, omega, retention, potential)
-        spikes, after = scan.whole(layer, seen)
-        return *spikes, after
+        output, after = scan.whole(layer, seen)
+        return output.counts, output.values, after
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -183,14 +184,14 @@ class _LMHT(torch.autograd.Function):
 
 def run_lm_ht(
     neuron: lm_ht.LMHT, currents: Tensor, state: lm_ht.State, keep: Tensor | None, counted: bool
-) -> tuple[Spikes, lm_ht.State]:
+) -> tuple[LayerOutput, lm_ht.State]:
     """LM-HT neurons, the T-GIM within their scan."""
     done, steps = len(state.past), len(currents)
     seen, omega = neuron.seen(currents, state), neuron.rows(done, steps)
     retention = neuron.retention()[done : done + steps]
     given = (seen, omega, retention, state.potential, keep, neuron, counted)
     counts, values, potential = _LMHT.apply(*given)
-    return Spikes(counts, values), lm_ht.State(potential, neuron.past(seen, state))
+    return LayerOutput(values, counts), lm_ht.State(potential, neuron.past(seen, state))
 
 
 class _LMH(torch.autograd.Function):
@@ -204,10 +205,10 @@ class _LMH(torch.autograd.Function):
         neuron: lm_h.LMH,
         done: int,
         counted: bool,
-    ) -> tuple[Tensor, ...]:
+    ) -> tuple[Tensor | None, ...]:
         state = lm_h.State(dendrite, soma, done)
-        spikes, state = forth(kernels.prepare_lm_h, neuron, currents, keep, counted, state)
-        return *spikes, state.dendrite, state.soma
+        output, state = forth(kernels.prepare_lm_h, neuron, currents, keep, counted, state)
+        return output.counts, output.values, state.dendrite, state.soma
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -246,15 +247,15 @@ class _LMH(torch.autograd.Function):
 
 def run_lm_h(
     neuron: lm_h.LMH, currents: Tensor, state: lm_h.State, keep: Tensor | None, counted: bool
-) -> tuple[Spikes, lm_h.State]:
+) -> tuple[LayerOutput, lm_h.State]:
     """LM-H neurons; of their scalars, automatic differentiation does the sigmoids."""
     scalars, done = neuron.acting(state.steps, len(currents)), state.steps
     given = (currents, state.dendrite, state.soma, scalars, keep, neuron, done, counted)
     counts, values, dendrite, soma = _LMH.apply(*given)
-    return Spikes(counts, values), lm_h.State(dendrite, soma, done + len(currents))
+    return LayerOutput(values, counts), lm_h.State(dendrite, soma, done + len(currents))
 
 
-COMPILED: Mapping[type[Neuron[Any]], Callable[..., tuple[Spikes, Any]]] = {
+COMPILED: Mapping[type[Neuron[Any]], Callable[..., tuple[LayerOutput, Any]]] = {
     if_.IF: run_if,
     msat.MSAT: run_msat,
     lm_ht.LMHT: run_lm_ht,

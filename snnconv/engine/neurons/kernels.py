@@ -17,13 +17,13 @@ from torch import Tensor
 
 from snnconv.core.jit import split
 from snnconv.engine.event_conv.bit_spikes import Packed
+from snnconv.engine.layer_output import LayerOutput, Wants, WeightedSum
 from snnconv.engine.memory_layout import Flat
 from snnconv.engine.neurons.scan import BLOCK, LEAST, scan_if, scan_levels, scan_lm_h
 from snnconv.engine.neurons.scan_msat import scan_msat
 from snnconv.engine.simd import LANES
-from snnconv.engine.spike_sums import Summed, Tally
 from snnconv.neurons import if_, lm_h, lm_ht, msat
-from snnconv.neurons.base import Neuron, Spikes
+from snnconv.neurons.base import Neuron
 
 Floats = NDArray[np.float32]
 
@@ -38,41 +38,40 @@ class Run:
         flat: the order of memory.
         steps: to take.
         keep: of spike confidence, ``[T, B, *N]``.
-        counted: whether anybody wants the counts.
-        averaged: whether nobody wants more of the values than their mean over time.
-        tally: the sums that are wanted.
-        packed: whether values are wanted as bits.
+        wants: what is wanted of the spikes.
     """
 
     flat: Flat
     steps: int
     keep: Tensor | None
-    counted: bool
-    averaged: bool = False
-    tally: Tally | None = None
-    packed: bool = False
+    wants: Wants
 
-    def outputs(self, amplitude: Tensor | None, averaged: bool = False) -> "Outputs":
+    def outputs(self, amplitude: Tensor | None, mean: bool = False) -> "Outputs":
         """Memory for what comes out.
 
         Args:
             amplitude: of the neurons; see :meth:`snnconv.neurons.base.Neuron.amplitude`.
-            averaged: whether no more than the mean of values comes out.
+            mean: whether the mean of the values comes out, and nothing else of them.
         """
-        flat, tally = self.flat, self.tally
-        counts = flat.memory(self.steps * self.counted)
+        flat, wants, weighted = self.flat, self.wants, self.wants.sums
+        counts = flat.memory(self.steps * wants.counts)
         packed = None
-        if self.packed and amplitude is not None and packable(flat):
+        if wants.packed and amplitude is not None and packable(flat):
             packed = Packed.empty(self.steps, flat.shape, amplitude)
-        values = flat.memory(0 if packed else 1 if averaged else self.steps)
-        arrays = counts.array, values.array
-        if tally is None:
-            spikes, nothing = Spikes(counts.tensor, values.tensor), np.empty((0, 0), np.int64)
-            return Outputs(spikes, *arrays, _NO_WEIGHTS, BLOCK, nothing, packed)
-        sums = torch.zeros(self.steps, len(tally.weights), dtype=torch.int64)
-        summed = Summed(counts.tensor, values.tensor, sums)
-        weights = flat.array(tally.weights[:, None])
-        return Outputs(summed, *arrays, weights, _piece(tally), sums.numpy(), packed)
+        values = flat.memory(0 if packed else 1 if mean else self.steps)
+        rows = 0 if weighted is None else len(weighted.weights)
+        sums = torch.zeros(self.steps if rows else 0, rows, dtype=torch.int64)
+        output = LayerOutput(
+            values=None if packed or mean else values.tensor,
+            counts=counts.tensor if wants.counts else None,
+            sums=None if weighted is None else sums,
+            mean=values.tensor if mean else None,
+            packed=packed,
+        )
+        weights, piece = _NO_WEIGHTS, BLOCK
+        if weighted is not None:
+            weights, piece = flat.array(weighted.weights[:, None]), _piece(weighted)
+        return Outputs(output, counts.array, values.array, weights, piece, sums.numpy())
 
     def kept(self) -> Floats | None:
         """Keep as an array."""
@@ -84,28 +83,27 @@ class Outputs:
     """Where a scan puts what comes out of it.
 
     Attributes:
-        spikes: for whoever reads them.
-        counts: the same as an array, ``[T, n]`` or ``[0, n]``.
-        values: the same, ``[T, n]``, ``[1, n]``, or ``[0, n]`` where they are bits.
+        output: for whoever reads it.
+        counts: its counts as an array, ``[T, n]``, or ``[0, n]`` if there are none.
+        values: its values, ``[T, n]``, or their mean, ``[1, n]``; ``[0, n]`` if they are bits.
         weights: of the sums, ``[k, neurons of a sample]``.
         piece: neurons whose weighted spikes are added up in float32.
-        sums: ``[T, k]``.
-        packed: the values as bits, where they are: then there are no others.
+        sums: ``[T, k]``, or ``[0, 0]``.
     """
 
-    spikes: Spikes
+    output: LayerOutput
     counts: Floats
     values: Floats
     weights: Floats
     piece: int
     sums: NDArray[np.int64]
-    packed: Packed | None
     _lock: Lock = field(default_factory=Lock)
 
     @property
     def bits(self) -> NDArray[np.uint8]:
         """The values as bits, ``[T, n/8]`` or ``[0, 0]``."""
-        return np.empty((0, 0), np.uint8) if self.packed is None else self.packed.bits
+        packed = self.output.packed
+        return np.empty((0, 0), np.uint8) if packed is None else packed.bits
 
     def fill(self, scan: Callable[..., None], *given: Any) -> None:
         """By a scan of some neurons; others may be scanned in other threads."""
@@ -125,14 +123,14 @@ def packable(flat: Flat) -> bool:
     return last and len(places) == 2 and channels % LANES == 0
 
 
-def summable(tally: Tally) -> bool:
+def summable(wanted: WeightedSum) -> bool:
     """Whether a scan can add it up exactly."""
-    return tally.at_once >= LEAST
+    return wanted.at_once >= LEAST
 
 
-def _piece(tally: Tally) -> int:
+def _piece(wanted: WeightedSum) -> int:
     """The most neurons at once that a block can be divided into."""
-    return min(BLOCK, 1 << (tally.at_once.bit_length() - 1))
+    return min(BLOCK, 1 << (wanted.at_once.bit_length() - 1))
 
 
 @dataclass(frozen=True)
@@ -152,17 +150,17 @@ class Scan:
     state: Callable[[Tensor | None], Any]
     sees: Callable[[Tensor], Tensor] = lambda currents: currents
 
-    def whole(self, layer: Run, currents: Tensor) -> tuple[Spikes, Any]:
+    def whole(self, layer: Run, currents: Tensor) -> tuple[LayerOutput, Any]:
         """All neurons."""
         seen = self.sees(currents)
         rows = layer.flat.rows(seen)
-        unit = 1 if self.out.packed is None else LANES
+        unit = 1 if self.out.output.packed is None else LANES
 
         def go(start: int, stop: int) -> None:
             self.run(start * unit, stop * unit, rows, 0)
 
         split(go, rows.shape[1] // unit, layer.steps * unit)
-        return self.out.spikes, self.state(seen)
+        return self.out.output, self.state(seen)
 
 
 def prepare_if(neuron: if_.IF, layer: Run, state: if_.State) -> Scan:
@@ -223,7 +221,7 @@ def prepare_levels(
 ) -> Scan:
     """The same by Omega ``[T, S]`` and lambda ``[T]``; the state is a potential."""
     flat = layer.flat
-    out = layer.outputs(neuron.amplitude(), layer.averaged)
+    out = layer.outputs(neuron.amplitude(), layer.wants.mean)
     keep, unit = layer.kept(), flat.neurons(neuron.unit(potential))
     after = flat.own(potential)
     constants = (small(omega), small(retention), *_constants(neuron.params.levels), out.bits)

@@ -9,6 +9,7 @@ Shape:
 
 import functools
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,10 +19,10 @@ from snnconv.core.jit import Pieces, share
 from snnconv.engine.event_conv.bit_spikes import Packed
 from snnconv.engine.event_conv.deferred import Pending
 from snnconv.engine.event_conv.line_ranges import bands
+from snnconv.engine.layer_output import LayerOutput, Wants
 from snnconv.engine.memory_layout import Flat
 from snnconv.engine.neurons.kernels import PREPARE, Run, Scan, summable
-from snnconv.engine.spike_sums import Tally
-from snnconv.neurons.base import Neuron, Spikes
+from snnconv.neurons.base import Neuron
 
 _CACHED = 1 << 16  # currents at once: half of a small second-level cache, in float32
 
@@ -32,25 +33,23 @@ def run_layer(
     currents: Tensor | Pending,
     state: Any,
     keep: Tensor | None,
-    counted: bool,
-    averaged: bool = False,
-    tally: Tally | None = None,
-    packed: bool = False,
-) -> tuple[Spikes, Any, Packed | None]:
+    wants: Wants,
+) -> tuple[LayerOutput, Any]:
     """All steps of a sequence; see :func:`snnconv.engine.dispatch.fire`."""
     if isinstance(currents, Pending) and neuron.remembers:
         currents = currents.tensor()
-    if tally is not None and not summable(tally):
-        counted, tally = True, None
+    if wants.sums is not None and not summable(wants.sums):
+        wants = replace(wants, counts=True, sums=None)
+    if wants.packed and (wants.mean or neuron.levels > 1):
+        wants = replace(wants, packed=False)
     if not isinstance(currents, Pending):
-        layer = Run(Flat.of(currents), len(currents), keep, counted, averaged, tally, packed)
-        scan = prepare(neuron, layer, state)
-        return *scan.whole(layer, currents), scan.out.packed
+        layer = Run(Flat.of(currents), len(currents), keep, wants)
+        return prepare(neuron, layer, state).whole(layer, currents)
     flat = Flat(torch.Size(currents.shape[1:]), channels_last=True)
-    layer = Run(flat, currents.shape[0], keep, counted, averaged, tally, packed)
+    layer = Run(flat, currents.shape[0], keep, wants)
     scan = prepare(neuron, layer, state)
     _interleave(currents, flat, scan)
-    return scan.out.spikes, scan.state(None), scan.out.packed
+    return scan.out.output, scan.state(None)
 
 
 def _interleave(currents: Pending, flat: Flat, scan: Scan) -> None:
@@ -77,6 +76,6 @@ def _interleave(currents: Pending, flat: Flat, scan: Scan) -> None:
     share(go, samples * height, steps * line, height)
 
 
-KERNELS: Mapping[type[Neuron[Any]], Callable[..., tuple[Spikes, Any, Packed | None]]] = {
+KERNELS: Mapping[type[Neuron[Any]], Callable[..., tuple[LayerOutput, Any]]] = {
     kind: functools.partial(run_layer, prepare) for kind, prepare in PREPARE.items()
 }

@@ -3,8 +3,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snnconv.engine.spike_sums import COUNTS, NOTHING, Summed, Tally
-from snnconv.neurons.base import Spikes
+from snnconv.engine.event_conv.bit_spikes import Packed
+from snnconv.engine.layer_output import EVERYTHING, NOTHING, LayerOutput, WeightedSum
 
 
 def by_hand(counts, weights):
@@ -35,7 +35,7 @@ def test_sums_are_exact(shape, T, B, k, levels, largest, last, weights_last, dty
     weights = torch.randint(0, largest + 1, (k, *shape)).float()
     weights.flatten()[-1] = largest
     held = arranged(weights[:, None], weights_last)[:, 0]
-    found = Tally(held, levels).of(Spikes(arranged(counts, last), counts))
+    found = WeightedSum(held, levels).of(arranged(counts, last))
     assert found.dtype == torch.int64
     assert torch.equal(found, by_hand(counts, weights))
 
@@ -43,26 +43,41 @@ def test_sums_are_exact(shape, T, B, k, levels, largest, last, weights_last, dty
 def test_a_total_beyond_float32():
     counts, weights = torch.ones(2, 3, 999, 7), torch.full((1, 999, 7), 4607.0)
     weights[0, 0, 0] = 4606
-    found = Tally(weights, 1).of(Spikes(counts, counts))
+    found = WeightedSum(weights, 1).of(counts)
     expected = 3 * (4607 * 999 * 7 - 1)
     assert expected > 2**24
     assert expected % 2 == 0
     assert found.tolist() == [[expected]] * 2
 
 
-def test_sums_that_are_there_are_taken():
-    spikes = Summed(torch.empty(0, 1, 5), torch.ones(2, 1, 5), torch.tensor([[3], [4]]))
-    for each in (spikes, spikes._replace(values=torch.ones(1, 1, 5))):
-        assert Tally(torch.ones(1, 5), 1).of(each) is spikes.sums
+def test_without_counts_there_is_nothing_to_add_up():
+    with pytest.raises(ValueError, match="no counts"):
+        WeightedSum(torch.ones(1, 5), 1).of(None)
+
+
+@pytest.mark.parametrize("form", ["values", "mean"])
+def test_values_come_in_one_form(form):
+    rows = torch.ones(2, 1, 5)
+    output = LayerOutput(**{form: rows})
+    assert output.values_or_mean is rows
+    assert output.carried is rows
+
+
+def test_bits_are_no_values():
+    bits = Packed.empty(2, (1, 16, 1, 1), torch.ones(1))
+    output = LayerOutput(packed=bits)
+    assert output.carried is bits
+    with pytest.raises(ValueError, match="has to need values"):
+        assert output.values_or_mean
 
 
 @pytest.mark.parametrize(
     ("largest", "levels", "many"), [(1, 1, 2**24), (3, 4, 2**24 // 12), (0, 9, 2**24)]
 )
 def test_what_surely_adds_up(largest, levels, many):
-    assert Tally(torch.tensor([[0.0, largest]]), levels).at_once == many
+    assert WeightedSum(torch.tensor([[0.0, largest]]), levels).at_once == many
 
 
-def test_who_says_nothing_gets_counts_and_who_is_not_there_nothing():
-    assert (COUNTS.counted, dict(COUNTS.tallies)) == (True, {})
-    assert (NOTHING.counted, dict(NOTHING.tallies)) == (False, {})
+def test_an_observer_needs_everything_unless_it_says_otherwise():
+    assert vars(EVERYTHING) == {"counts": True, "sums": {}, "values": True}
+    assert vars(NOTHING) == {"counts": False, "sums": {}, "values": False}

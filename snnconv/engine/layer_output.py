@@ -1,0 +1,136 @@
+"""What a layer of neurons gives, and what is wanted of it.
+
+Whoever runs a layer says what it wants: counts, sums of them, the values of every step, their mean,
+or the values as bits. The layer gives that, and no more: a compiled scan adds up sums while the
+counts are in the cache, and writes no counts unless they are wanted, too.
+
+Shape:
+    Counts and values ``[T, B, *N]``, weights ``[k, *N]``, sums ``[T, k]`` int64.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from snnconv.core.shapes import neurons_flat
+from snnconv.engine.event_conv.bit_spikes import Packed
+
+_EXACT = 2**24  # float32 adds up integers exactly to there, in any order
+
+
+@dataclass(frozen=True)
+class LayerOutput:
+    """What a layer of neurons gives for some steps.
+
+    The values are in one of three forms: ``values``, ``mean`` or ``packed``. The other two are
+    None, and so are counts and sums that nobody wanted.
+
+    Attributes:
+        values: what the next layer's weights multiply, ``[T, B, *N]``.
+        counts: spikes, ``[T, B, *N]``, integers in a floating tensor.
+        sums: of the counts times the wanted weights, over samples and neurons: ``[T, k]`` int64.
+        mean: of the values over all steps, ``[1, B, *N]``.
+        packed: the values as bits.
+    """
+
+    values: Tensor | None = None
+    counts: Tensor | None = None
+    sums: Tensor | None = None
+    mean: Tensor | None = None
+    packed: Packed | None = None
+
+    @property
+    def carried(self) -> Tensor | Packed:
+        """What the next layer is given."""
+        return self.values_or_mean if self.packed is None else self.packed
+
+    @property
+    def values_or_mean(self) -> Tensor:
+        """The values of each step ``[T, B, *N]``, or the mean of them all ``[1, B, *N]``.
+
+        Raises:
+            ValueError: they are bits, which an observer is given that does not need values.
+        """
+        found = self.values if self.mean is None else self.mean
+        if found is None:
+            raise ValueError("the values of these spikes are bits: an observer has to need values")
+        return found
+
+
+@dataclass(frozen=True)
+class WeightedSum:
+    """Sums of spikes times weights, over samples and neurons, at each step: exact integers.
+
+    Attributes:
+        weights: ``[k, *N]`` float32, integers from 0 on.
+        levels: the most spikes of one neuron at one step.
+    """
+
+    weights: Tensor
+    levels: int
+
+    @cached_property
+    def at_once(self) -> int:
+        """As many weighted spikes as surely add up exactly in float32; less than 1: none."""
+        return _EXACT // max(1, int(self.weights.max()) * self.levels)
+
+    def of(self, counts: Tensor | None) -> Tensor:
+        """The sums ``[T, k]`` of counts ``[T, B, *N]``.
+
+        Raises:
+            ValueError: there are no counts.
+        """
+        if counts is None:
+            raise ValueError("there are no counts to add up: an observer has to need them")
+        counts = counts.detach()
+        flat, weights = (neurons_flat(x, counts) for x in (counts, self.weights))
+        sums = counts.new_zeros(len(counts), len(weights), dtype=torch.int64)
+        size = max(1, self.at_once)
+        for part, by in zip(flat.split(size, 2), weights.split(size, 1), strict=True):
+            for k, row in enumerate(by.to(part.dtype)):
+                sums[:, k] += (part @ row).long().sum(1)
+        return sums
+
+
+@dataclass(frozen=True)
+class Wants:
+    """What is wanted of one layer's spikes.
+
+    Attributes:
+        counts: whether the counts are.
+        sums: which sums are.
+        mean: whether nobody wants more of the values than their mean over time.
+        packed: whether values are wanted as bits. A layer that has none, because its spikes
+            differ or because its scan can't write bits, gives values.
+    """
+
+    counts: bool = True
+    sums: WeightedSum | None = None
+    mean: bool = False
+    packed: bool = False
+
+
+@dataclass(frozen=True)
+class ObserverNeeds:
+    """What an observer needs of the spikes of a whole network.
+
+    Attributes:
+        counts: whether it needs counts.
+        sums: which sums it needs, by node.
+        values: whether it needs values.
+    """
+
+    counts: bool = True
+    sums: Mapping[str, WeightedSum] = field(default_factory=dict)
+    values: bool = True
+
+    def levels_of(self, name: str) -> bool:
+        """Whether it needs the number of spikes of a node, as counts or in sums."""
+        return self.counts or name in self.sums
+
+
+EVERYTHING = ObserverNeeds()
+NOTHING = ObserverNeeds(counts=False, values=False)
