@@ -131,7 +131,7 @@ class Interrupted(KeyboardInterrupt):
         self.code = ExitCode(128 + number)
 
 
-def said(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
     """What a foreign exception says, in one line."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
@@ -188,7 +188,7 @@ def _told(error: Exception, what: str) -> SnnconvError:
     if out_of_memory(error):
         return UsageError(
             f"{what} needs more memory than there is",
-            f"{said(error)} ({_place(error)})",
+            f"{one_line(error)} ({_place(error)})",
             "take less at once (a smaller --batch-size, --memory or --chunk, fewer --timesteps) "
             "or raise the limit of the process (ulimit -v)",
         )
@@ -200,7 +200,7 @@ def _told(error: Exception, what: str) -> SnnconvError:
         )
     return UnforeseenError(
         f"{what} met an error that it has no words for",
-        f"{said(error)} ({_place(error)})",
+        f"{one_line(error)} ({_place(error)})",
         "look at the whole error with --debug, and report it with the command and its input",
     )
 

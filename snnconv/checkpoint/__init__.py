@@ -29,7 +29,7 @@ from snnconv.checkpoint.sealed import (
 from snnconv.core.files import write_atomically
 from snnconv.core.kinds import KINDS, WRITTEN_BY, Kind
 from snnconv.core.metadata import CalibrationInfo, DataInfo, LineageStep, SpikingInfo
-from snnconv.errors import CheckFailedError, CheckpointError, said
+from snnconv.errors import CheckFailedError, CheckpointError, one_line
 from snnconv.graph.ir import Graph
 from snnconv.graph.ops import misfit
 
@@ -140,7 +140,7 @@ def _made(
         where = ".".join([error.title, *(str(part) for part in first["loc"])])
         raise Broken(f"malformed metadata ({where}: {first['msg']})") from error
     except (KeyError, TypeError) as error:
-        raise Broken(f"malformed metadata ({said(error)})") from error
+        raise Broken(f"malformed metadata ({one_line(error)})") from error
     check(checkpoint)
     return checkpoint
 

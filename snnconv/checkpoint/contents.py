@@ -14,7 +14,7 @@ from snnconv.checkpoint.sealed import Broken, refuse_not_finite
 from snnconv.core.kinds import SPIKING, Kind
 from snnconv.core.metadata import CalibrationInfo, DataInfo, LineageStep, SpikingInfo
 from snnconv.core.validation import parameters
-from snnconv.errors import CheckpointError, SnnconvError, said
+from snnconv.errors import CheckpointError, SnnconvError, one_line
 from snnconv.graph.ir import Graph
 from snnconv.graph.network import LARGEST_VALUE, shapes
 from snnconv.neurons.base import NEURONS, NeuronParams
@@ -204,7 +204,7 @@ def check_neurons(checkpoint: Checkpoint) -> None:
         raise  # about the code of its neurons: nothing is wrong with the file
     except (SnnconvError, ValueError) as error:
         raise Broken(
-            f"neurons that there can't be ({said(error)})", "snnconv convert again"
+            f"neurons that there can't be ({one_line(error)})", "snnconv convert again"
         ) from error
     there = {name: tuple(tensor.shape) for name, tensor in checkpoint.neurons.items()}
     if not there and checkpoint.kind == "converted":

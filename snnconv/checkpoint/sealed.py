@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from snnconv.core.bounds import parsed_json
-from snnconv.errors import CheckpointError, said
+from snnconv.errors import CheckpointError, one_line
 
 DIGESTS = "digests"
 """The document's key of the tensors' digests, by name."""
@@ -93,7 +93,7 @@ def unsealed(file: Path, key: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
             text = (handle.metadata() or {}).get(key)
             tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
     except _MALFORMED as error:
-        raise Broken(f"no whole safetensors file ({said(error)})") from error
+        raise Broken(f"no whole safetensors file ({one_line(error)})") from error
     if text is None:
         raise Broken(f"a safetensors file without the metadata key '{key}'")
     return _document(text), tensors
@@ -109,7 +109,7 @@ def head(file: Path, key: str) -> dict[str, Any]:
         with safetensors.safe_open(file, framework="pt") as handle:
             text = (handle.metadata() or {}).get(key)
     except _MALFORMED as error:
-        raise Broken(f"no safetensors file ({said(error)})") from error
+        raise Broken(f"no safetensors file ({one_line(error)})") from error
     return _document("" if text is None else text)
 
 
@@ -138,7 +138,7 @@ def _document(text: str) -> dict[str, Any]:
         document = parsed_json(text)
         canonical_json(document)
     except ValueError as error:
-        raise Broken(f"metadata that is no JSON ({said(error)})") from error
+        raise Broken(f"metadata that is no JSON ({one_line(error)})") from error
     if not isinstance(document, dict):
         raise Broken("metadata that is no JSON object")
     return document

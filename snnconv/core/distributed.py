@@ -20,7 +20,7 @@ import torch.distributed as dist
 import torch.distributed.nn.functional as through
 from torch import Tensor
 
-from snnconv.errors import UsageError, said
+from snnconv.errors import UsageError, one_line
 
 
 def start(device: torch.device) -> None:
@@ -37,7 +37,7 @@ def start(device: torch.device) -> None:
         size = os.environ["WORLD_SIZE"]
         raise UsageError(
             f"the other processes can't be met (WORLD_SIZE={size})",
-            said(error),
+            one_line(error),
             "start all of them with torchrun, or take WORLD_SIZE out of the environment",
         ) from error
     atexit.register(dist.destroy_process_group)

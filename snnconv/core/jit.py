@@ -159,7 +159,7 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="snnconv")
 
 
-def split(function: Callable[..., None], size: int, steps: int, *args: Any) -> None:
+def parallel_slices(function: Callable[..., None], size: int, steps: int, *args: Any) -> None:
     """Call ``function(start, stop, *args)`` for slices of ``range(size)`` that cover it.
 
     Args:
@@ -173,12 +173,12 @@ def split(function: Callable[..., None], size: int, steps: int, *args: Any) -> N
         for start, stop in pieces:
             function(start, stop, *args)
 
-    share(work, size, steps)
+    parallel_for(work, size, steps)
 
 
 @contextmanager
 def pieces_of(neuron_steps: int) -> Iterator[None]:
-    """Let :func:`share` and :func:`split` wake a thread for this much work, within the context.
+    """Let :func:`parallel_for` and :func:`parallel_slices` wake a thread for this much work, within the context.
 
     Results don't depend on it. With 1, all threads take part however small the work is.
 
@@ -192,7 +192,7 @@ def pieces_of(neuron_steps: int) -> Iterator[None]:
         _piece.reset(before)
 
 
-def share(work: Callable[[Pieces], None], size: int, steps: int, unit: int = 1) -> None:
+def parallel_for(work: Callable[[Pieces], None], size: int, steps: int, unit: int = 1) -> None:
     """Call ``work`` in each thread, with what it takes of the slices that cover ``range(size)``.
 
     Whoever is done sooner takes more: what fires is not the same everywhere, and a thread may be

@@ -3,7 +3,7 @@
 import importlib
 from types import ModuleType
 
-from snnconv.errors import UsageError, said
+from snnconv.errors import UsageError, one_line
 
 
 def imported(module: str, work: str) -> ModuleType:
@@ -23,6 +23,6 @@ def imported(module: str, work: str) -> ModuleType:
         # a torchvision that was built for another torch raises any of these
         raise UsageError(
             f"{work} needs the package {package}, which can't be imported",
-            said(error),
+            one_line(error),
             f"pip install --upgrade {package}",
         ) from error

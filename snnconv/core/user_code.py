@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from snnconv.core.validation import reason
-from snnconv.errors import SnnconvError, UnsupportedError, UsageError, did_you_mean, said
+from snnconv.errors import SnnconvError, UnsupportedError, UsageError, did_you_mean, one_line
 
 Made = TypeVar("Made")
 
@@ -70,7 +70,7 @@ def factories(file: Path) -> list[str]:
         body = ast.parse(file.read_bytes()).body
     except (SyntaxError, ValueError, RecursionError, MemoryError, OSError) as error:
         raise UsageError(
-            f"{file} can't be read", said(error), "run it with python first"
+            f"{file} can't be read", one_line(error), "run it with python first"
         ) from error
     classes = [node for node in body if isinstance(node, ast.ClassDef)]
     modules = [n.name for n in classes if any("Module" in ast.unparse(base) for base in n.bases)]
@@ -120,7 +120,7 @@ def call(
     except (Exception, SystemExit) as error:  # whatever the user's factory raises
         raise UnsupportedError(
             f"'{spec}' gives no {what}",
-            said(error),
+            one_line(error),
             "call it in python first",
         ) from error
     if not isinstance(made, kind):
@@ -154,7 +154,7 @@ def _python_module(where: str) -> ModuleType:
     except (Exception, SystemExit) as error:  # whatever the user's module raises
         raise UsageError(
             f"module '{where}' can't be imported",
-            said(error),
+            one_line(error),
             "import it in python first",
         ) from error
 
@@ -173,5 +173,7 @@ def _python_file(file: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # whatever the user's file raises
         del sys.modules[name]
-        raise UsageError(f"{file} can't be run", said(error), "run it with python first") from error
+        raise UsageError(
+            f"{file} can't be run", one_line(error), "run it with python first"
+        ) from error
     return module

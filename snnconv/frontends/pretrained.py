@@ -15,7 +15,7 @@ import torch
 from snnconv.core.packages import imported
 from snnconv.core.parsing import parse_pairs
 from snnconv.data.dataset import Normalisation
-from snnconv.errors import CheckpointError, UsageError, did_you_mean, said
+from snnconv.errors import CheckpointError, UsageError, did_you_mean, one_line
 
 PREFIX = "torchvision:"
 RANDOM = (
@@ -137,7 +137,7 @@ def _file(name: str, published: Any, download: bool) -> Path:
         except (OSError, RuntimeError) as error:  # urllib's; and of the hash
             raise UsageError(
                 f"the weights {published.name} of torchvision's {name} can't be downloaded",
-                said(error),
+                one_line(error),
                 get,
             ) from error
     found = hashlib.sha256()

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from snnconv.checkpoint import KEY
-from snnconv.errors import CheckpointError, said
+from snnconv.errors import CheckpointError, one_line
 from snnconv.frontends.archives import refuse_packed
 from snnconv.frontends.foreign import PLAIN_STATE_DICT, recognised, whole_network
 from snnconv.frontends.statedict import fit
@@ -85,7 +85,7 @@ def _read(file: Path) -> Mapping[str, Tensor]:
             found, remedy = kind
         raise CheckpointError(problem, found, remedy) from error
     except Exception as error:  # whatever a foreign file makes the readers raise
-        found, remedy = _other_kind(file) or (said(error), PLAIN_STATE_DICT)
+        found, remedy = _other_kind(file) or (one_line(error), PLAIN_STATE_DICT)
         raise CheckpointError(problem, found, remedy) from error
 
 

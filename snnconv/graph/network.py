@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from snnconv.core import distributed
-from snnconv.errors import UnsupportedError, said
+from snnconv.errors import UnsupportedError, one_line
 from snnconv.graph import ops_recurrent
 from snnconv.graph.ir import INPUT, Graph, Node
 from snnconv.graph.ops import OPS, misplaced
@@ -73,7 +73,7 @@ def shapes(graph: Graph, tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, 
         try:
             value = compute(node, meta, inputs)
         except Exception as error:  # whatever wrong attributes make an operation raise
-            raise unfit(node, inputs, said(error)) from error
+            raise unfit(node, inputs, one_line(error)) from error
         wrong = misplaced(node, [tuple(x.shape[1:]) for x in inputs], node_tensors(node, meta))
         if wrong is None and (value.dim() < 1 or len(value) != _SAMPLES):
             wrong = "samples that it mixes"

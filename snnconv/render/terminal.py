@@ -17,7 +17,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from snnconv.core.progress import Advance
-from snnconv.errors import UsageError, said
+from snnconv.errors import UsageError, one_line
 from snnconv.render.compare import comparison, differences
 from snnconv.render.describe import describe
 from snnconv.render.plain import plain, value_width
@@ -135,7 +135,7 @@ class Terminal:
             saved = ", ".join(output.path for output in outputs)
             raise UsageError(
                 "the report can't be printed",
-                f"standard output: {said(error)}",
+                f"standard output: {one_line(error)}",
                 f"the work is done, its files are whole: {saved}"
                 if saved
                 else "send it to a place with room",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from snnconv.core.registry import Registry
-from snnconv.errors import said
+from snnconv.errors import one_line
 
 Subject = TypeVar("Subject")
 
@@ -79,7 +79,7 @@ class Case:
             self()
         except Exception as error:  # whatever the user's method raises
             notes = "\n".join(getattr(error, "__notes__", ()))
-            return f"{said(error)}\n{notes}".strip()
+            return f"{one_line(error)}\n{notes}".strip()
         return ""
 
 

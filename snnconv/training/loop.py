@@ -30,7 +30,7 @@ from snnconv.core.shapes import fold_time, unfold_time
 from snnconv.core.uncertainty import interval
 from snnconv.data.augment import augmentation, mixture
 from snnconv.data.dataset import Split, batches, subset
-from snnconv.errors import CheckFailedError, UsageError, said
+from snnconv.errors import CheckFailedError, UsageError, one_line
 from snnconv.graph.network import Network
 from snnconv.neurons.base import Neuron
 from snnconv.reports import EpochRow
@@ -244,7 +244,7 @@ class Training:
         try:
             self._order.set_state(parts["order"][""])
         except RuntimeError as error:
-            raise ValueError(f"an order of samples that can't be ({said(error)})") from error
+            raise ValueError(f"an order of samples that can't be ({one_line(error)})") from error
         self.module.load_state_dict(parts["module"])
         for name, momentum in parts["momentum"].items():
             # in the parameter's own memory layout, as the optimiser makes it

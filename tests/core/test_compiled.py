@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from snnconv.core import jit as room
-from snnconv.core.jit import compiled, share, split
+from snnconv.core.jit import compiled, parallel_for, parallel_slices
 
 Floats, Ints = NDArray[np.float32], NDArray[np.int64]
 
@@ -87,7 +87,7 @@ def test_slices_cover_everything_once(threads, size):
         def mark(start, stop):
             seen[start:stop] += 1
 
-        split(mark, size, 1000)
+        parallel_slices(mark, size, 1000)
         assert (seen == 1).all()
     finally:
         torch.set_num_threads(before)
@@ -98,7 +98,7 @@ def test_what_a_thread_raises_is_raised():
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        split(fail, 10**6, 10)
+        parallel_slices(fail, 10**6, 10)
 
 
 @pytest.mark.parametrize("failing", [0, 1, 2])
@@ -113,7 +113,7 @@ def test_when_one_fails_the_others_are_waited_for(failing, monkeypatch):
         done.append(start)
 
     with pytest.raises(ZeroDivisionError):
-        split(run, 3, 10**6)
+        parallel_slices(run, 3, 10**6)
     assert sorted([*done, failing]) == [0, 1, 2]
 
 
@@ -126,7 +126,7 @@ def test_the_thread_that_calls_has_its_share(monkeypatch):
         all_at_work.wait()
         seen.add(threading.current_thread())
 
-    split(run, 3, 10**6)
+    parallel_slices(run, 3, 10**6)
     assert threading.current_thread() in seen
     assert len(seen) == 3
 
@@ -145,7 +145,7 @@ def test_whoever_is_done_sooner_takes_more(monkeypatch):
             elif piece[1] == 160:
                 rest.set()
 
-    share(work, 160, 10**6)
+    parallel_for(work, 160, 10**6)
     assert sorted(map(len, taken.values())) == [1, 15]
 
 
@@ -155,7 +155,7 @@ def test_what_belongs_together_stays_together(size, cuts, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     seen = []
     with room.pieces_of(10**6 * size // (2 * 2 * 3)):  # three for each of two threads
-        share(seen.extend, size, 10**6, 10)
+        parallel_for(seen.extend, size, 10**6, 10)
     cuts = cuts or {size * i // 6 for i in range(7)}
     assert sorted(seen) == list(itertools.pairwise(sorted(cuts)))
 
@@ -164,9 +164,9 @@ def test_little_work_is_not_cut_into_pieces(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     seen = []
     with room.pieces_of(100):
-        share(seen.extend, 300, 1)
+        parallel_for(seen.extend, 300, 1)
         assert len(seen) == 2
-        share(seen.extend, 100, 1)
+        parallel_for(seen.extend, 100, 1)
     assert seen[2:] == [(0, 100)]
 
 

@@ -52,15 +52,15 @@ def test_a_norm_that_the_reference_evaluator_gets_wrong(tmp_path, monkeypatch):
 
 
 def test_who_is_at_hand(monkeypatch, tmp_path):
-    def said():
+    def one_line():
         checks = doctor.run(DoctorConfig(run=tmp_path)).checks
         (found,) = [check.found for check in checks if check.name == "ONNX files" and check.ok]
         return found
 
-    assert said() == f"compared with onnxruntime {version('onnxruntime')}"
+    assert one_line() == f"compared with onnxruntime {version('onnxruntime')}"
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert at_hand() == "onnx.reference"
-    found = said()
+    found = one_line()
     assert found.startswith("compared with onnx.reference (optional: install onnxruntime")
 
 

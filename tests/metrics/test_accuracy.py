@@ -21,16 +21,16 @@ def test_against_a_count():
     logits, _ = recorded(snn, x, T)
     ann, _ = ann_inputs(snn.network, x)
 
-    def said(rows):
+    def one_line(rows):
         return [max(range(4), key=lambda k, row=row: float(row[k])) for row in rows]
 
-    truth, by_ann = labels.tolist(), said(ann)
+    truth, by_ann = labels.tolist(), one_line(ann)
 
     def share(one, other):
         return sum(a == b for a, b in zip(one, other, strict=True)) / 12
 
-    assert found["accuracy"] == [share(said(step), truth) for step in logits]
-    assert found["agreement"] == [share(said(step), by_ann) for step in logits]
+    assert found["accuracy"] == [share(one_line(step), truth) for step in logits]
+    assert found["agreement"] == [share(one_line(step), by_ann) for step in logits]
     assert found["ann_accuracy"] == share(by_ann, truth)
     gap = sum(float(d) ** 2 for d in (logits[-1] - ann).flatten()) ** 0.5
     norm = sum(float(d) ** 2 for d in ann.flatten()) ** 0.5

@@ -47,7 +47,7 @@ from snnconv.data.dataset import Dataset
 from snnconv.data.datasets._arrays import read_array, read_header
 from snnconv.data.datasets._options import whole_numbers
 from snnconv.data.locate import Source, below
-from snnconv.errors import UnsupportedError, UsageError, said
+from snnconv.errors import UnsupportedError, UsageError, one_line
 
 Columns = tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]
 """x, y, polarity and time of each event."""
@@ -109,7 +109,9 @@ class Recordings:
             counts = count(self.read(file), self.options["frames"], self.options["size"])
         except (OSError, ValueError, IndexError, TypeError, RuntimeError) as error:
             raise UnsupportedError(
-                f"{file} can't be read as events", said(error), "get the file again, or remove it"
+                f"{file} can't be read as events",
+                one_line(error),
+                "get the file again, or remove it",
             ) from error
         return torch.from_numpy(counts).float().div(self.options["full"]).clamp(max=1)
 
@@ -282,7 +284,7 @@ def _fetch(folder: Path) -> None:
     except (OSError, RuntimeError, HTTPException) as error:
         raise UsageError(
             f"{folder.name} can't be downloaded",
-            said(error),
+            one_line(error),
             f"unpack it by hand into {folder}, as tonic's documents say",
         ) from error
 

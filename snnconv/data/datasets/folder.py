@@ -31,7 +31,7 @@ from snnconv.core.packages import imported
 from snnconv.data.dataset import Dataset
 from snnconv.data.datasets._options import whole_number
 from snnconv.data.locate import Source, below
-from snnconv.errors import SnnconvError, UnsupportedError, UsageError, said
+from snnconv.errors import SnnconvError, UnsupportedError, UsageError, one_line
 
 _WORK = "data set 'folder'"
 _SIDE = 4096  # of images that are scaled
@@ -154,7 +154,7 @@ def _decode(file: Path, channels: int | None, size: int | None) -> Tensor:
         raise
     except Exception as error:  # whatever a broken file makes Pillow's readers raise
         raise UnsupportedError(
-            f"{file} can't be decoded", said(error), "repair or remove the file"
+            f"{file} can't be decoded", one_line(error), "repair or remove the file"
         ) from error
     functional = imported("torchvision.transforms.v2.functional", _WORK)
     if size is not None:

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from snnconv.core.jit import Pieces, share
+from snnconv.core.jit import Pieces, parallel_for
 from snnconv.engine.event_conv.bit_spikes import Packed
 from snnconv.engine.event_conv.bits import WORD
 from snnconv.engine.event_conv.deferred import Images
@@ -105,7 +105,7 @@ class Convolution:
                 run(0, 1, top, high - low, part(given, low, high), some)
 
         work = self.shape[2] * self.shape[3] * math.prod(out.shape[2:])
-        share(go, number * lines, work, lines)
+        parallel_for(go, number * lines, work, lines)
         return Tensor.permute(out, 0, 3, 1, 2)
 
     def images(self, values: Tensor | Packed) -> Images:

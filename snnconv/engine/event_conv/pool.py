@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from snnconv.core.jit import compiled, split
+from snnconv.core.jit import compiled, parallel_slices
 from snnconv.engine.event_conv.bit_spikes import Packed
 from snnconv.engine.event_conv.bits import add_where
 from snnconv.engine.event_conv.events import operands
@@ -62,7 +62,7 @@ class Pool:
         out = torch.empty(number, len(rows), len(columns), channels)
         amplitude = values.amplitude if isinstance(values, Packed) else np.empty(0, np.float32)
         given = (shape, array, bits, amplitude, out.numpy(), rows, columns)
-        split(pool, number, math.prod(self.kernel) * math.prod(out.shape[1:]), *given)
+        parallel_slices(pool, number, math.prod(self.kernel) * math.prod(out.shape[1:]), *given)
         return Tensor.permute(out, 0, 3, 1, 2)
 
 

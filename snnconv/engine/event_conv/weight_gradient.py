@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from snnconv.core.jit import compiled, split
+from snnconv.core.jit import compiled, parallel_slices
 from snnconv.engine.event_conv.bits import WORD, fired, lowest, value
 from snnconv.engine.event_conv.events import Window, operands, reaches
 from snnconv.engine.event_conv.scatter import add_run, runs
@@ -55,7 +55,7 @@ def of_weight(shape: torch.Size, window: Window, values: Tensor, gradient: Tenso
     places, below, _ = operands(gradient)
     reached = reaches((height, width), tuple(kernel), window)
     given = (size, array, below.reshape(places), sums.numpy(), *reached, group, depth)
-    split(add_up, parts * chunks, number * height * width * depth * taps // parts, *given)
+    parallel_slices(add_up, parts * chunks, number * height * width * depth * taps // parts, *given)
     total = sums[0]
     for part in sums[1:]:
         total += part

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from snnconv.core.jit import split
+from snnconv.core.jit import parallel_slices
 from snnconv.engine.layer_output import LayerOutput, Wants
 from snnconv.engine.memory_layout import Flat
 from snnconv.engine.neurons.kernels import Run, Scan
@@ -45,7 +45,7 @@ class Back:
 
     def go(self, kernel: Callable[..., None], steps: int, *args: Any) -> None:
         """Run it over all blocks."""
-        split(kernel, self.blocks, steps * BLOCK, *args)
+        parallel_slices(kernel, self.blocks, steps * BLOCK, *args)
 
 
 def nothing() -> Floats:

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from snnconv.core.jit import split
+from snnconv.core.jit import parallel_slices
 from snnconv.engine.event_conv.bit_spikes import Packed
 from snnconv.engine.layer_output import LayerOutput, Wants, WeightedSum
 from snnconv.engine.memory_layout import Flat
@@ -159,7 +159,7 @@ class Scan:
         def go(start: int, stop: int) -> None:
             self.run(start * unit, stop * unit, rows, 0)
 
-        split(go, rows.shape[1] // unit, layer.steps * unit)
+        parallel_slices(go, rows.shape[1] // unit, layer.steps * unit)
         return self.out.output, self.state(seen)
 
 

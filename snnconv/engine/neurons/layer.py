@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnconv.core.jit import Pieces, share
+from snnconv.core.jit import Pieces, parallel_for
 from snnconv.engine.event_conv.bit_spikes import Packed
 from snnconv.engine.event_conv.deferred import Pending
 from snnconv.engine.event_conv.line_ranges import bands
@@ -73,7 +73,7 @@ def _interleave(currents: Pending, flat: Flat, scan: Scan) -> None:
                     rows += other[:, first:last]
             scan.run(first, last, rows, first)
 
-    share(go, samples * height, steps * line, height)
+    parallel_for(go, samples * height, steps * line, height)
 
 
 KERNELS: Mapping[type[Neuron[Any]], Callable[..., tuple[LayerOutput, Any]]] = {

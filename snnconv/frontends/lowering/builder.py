@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from snnconv.errors import said
+from snnconv.errors import one_line
 from snnconv.frontends.lowering.contract import Activation, NodeSpec, Refused, Shape, Stored
 from snnconv.graph.ir import INPUT, Node
 from snnconv.graph.ops import OPS, Role
@@ -99,4 +99,4 @@ def shape_of(value: Activation | NodeSpec) -> Shape:
         return tuple(OPS[value.op].run(value.attrs, tensors, sources).shape)
     except (RuntimeError, TypeError, ValueError, LookupError, ArithmeticError) as error:
         shapes = [list(source.shape[1:]) for source in sources]
-        raise Refused(f"inputs of shape {shapes} that do not fit it ({said(error)})") from error
+        raise Refused(f"inputs of shape {shapes} that do not fit it ({one_line(error)})") from error

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from snnconv.errors import said
+from snnconv.errors import one_line
 from snnconv.frontends.lowering.contract import Refused
 from snnconv.frontends.onnx.file import Operator
 from snnconv.frontends.onnx.tensors import LARGEST, read
@@ -67,7 +67,7 @@ def evaluate(
             return [value.reshape(()).expand(given[0].tolist())]  # one number in memory
         return _referred(operator, operands, opset)
     except (RuntimeError, TypeError, ValueError, LookupError, ArithmeticError) as error:
-        raise Refused(f"constants it can't be computed from ({said(error)})") from error
+        raise Refused(f"constants it can't be computed from ({one_line(error)})") from error
 
 
 def _constant(operator: Operator, folder: Path) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnconv.errors import CheckFailedError, UnsupportedError, said
+from snnconv.errors import CheckFailedError, UnsupportedError, one_line
 from snnconv.frontends.onnx.file import Model
 from snnconv.frontends.torch.capture import TOLERANCE, Verdict, largest_difference, random_input
 from snnconv.graph.ir import Graph
@@ -43,7 +43,9 @@ def judge(
         with torch.no_grad():
             got = Network(graph, tensors).eval()(example)
     except (RuntimeError, ValueError) as error:  # what PyTorch checks with values only
-        raise UnsupportedError(f"{model.file} can't be imported", said(error), _REMEDY) from error
+        raise UnsupportedError(
+            f"{model.file} can't be imported", one_line(error), _REMEDY
+        ) from error
     got = got if ending is None else ending(got)
     ways = [example.split(batch)]  # one sample each, as a literal batch of 1 inside is common
     if model.sizes[0] is None:
@@ -88,7 +90,7 @@ def _recomputed(model: Model, ways: Sequence[tuple[Tensor, ...]]) -> tuple[str, 
         except ModuleNotFoundError:
             failures.append(f"{name}: not installed")
         except Exception as error:  # whatever a foreign runtime raises for a foreign file
-            failures.append(f"{name}: {said(error)}")
+            failures.append(f"{name}: {one_line(error)}")
     remedy = _REMEDY if at_hand().startswith(referees[0][0]) else INSTALL
     raise UnsupportedError(f"{model.file} can't be run", "; ".join(failures), remedy)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from snnconv.core.packages import imported
-from snnconv.errors import UnsupportedError, UsageError, did_you_mean, said
+from snnconv.errors import UnsupportedError, UsageError, did_you_mean, one_line
 from snnconv.frontends.onnx.tensors import check
 
 OLDEST = 7  # opset; from UNCHANGED down a file is first converted
@@ -107,7 +107,7 @@ def _parse(file: Path) -> Any:
     try:
         proto = onnx.load(file, load_external_data=False)
     except DecodeError as error:
-        raise _invalid(file, said(error)) from error
+        raise _invalid(file, one_line(error)) from error
     if not proto.graph.node:
         raise _invalid(file, "a graph without a node")
     return proto
@@ -120,7 +120,7 @@ def _check(file: Path) -> None:
     try:
         onnx.checker.check_model(str(file))
     except (onnx.checker.ValidationError, ValueError) as error:
-        raise _invalid(file, said(error)) from error
+        raise _invalid(file, one_line(error)) from error
 
 
 def _inlined(file: Path, proto: Any) -> Any:
@@ -132,7 +132,7 @@ def _inlined(file: Path, proto: Any) -> Any:
     try:
         return onnx.inliner.inline_local_functions(proto)
     except (onnx.checker.ValidationError, RuntimeError) as error:
-        raise _invalid(file, said(error)) from error
+        raise _invalid(file, one_line(error)) from error
 
 
 def _opset(file: Path, proto: Any) -> int:
@@ -159,7 +159,7 @@ def _converted(file: Path, proto: Any) -> Any:
     except (onnx.version_converter.ConvertError, RuntimeError, ValueError) as error:
         raise UnsupportedError(
             f"{file} can't be imported",
-            f"ONNX's version converter can't bring it to opset {CURRENT} ({said(error)})",
+            f"ONNX's version converter can't bring it to opset {CURRENT} ({one_line(error)})",
             f"export it with opset {CURRENT}",
         ) from error
 

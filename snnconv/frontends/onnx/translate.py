@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
-from snnconv.errors import Obstacle, ObstaclesError, UnsupportedError, said
+from snnconv.errors import Obstacle, ObstaclesError, UnsupportedError, one_line
 from snnconv.frontends.lowering.builder import GraphBuilder, is_analog, shape_of
 from snnconv.frontends.lowering.contract import (
     Activation,
@@ -173,7 +173,7 @@ class _Translator:
         try:
             made = batch_axis.made(call, form) if batch_axis.moves_batch(operands) else form(call)
         except (TypeError, ValueError, LookupError, ArithmeticError) as error:
-            raise Refused(f"attributes that do not fit it ({said(error)})") from error
+            raise Refused(f"attributes that do not fit it ({one_line(error)})") from error
         return [
             self._taken(one, operator) for one in (made if isinstance(made, Sequence) else [made])
         ]

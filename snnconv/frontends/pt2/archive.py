@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from snnconv.core.bounds import parsed_json
-from snnconv.errors import UnsupportedError, UsageError, said
+from snnconv.errors import UnsupportedError, UsageError, one_line
 from snnconv.frontends.archives import refuse_packed
 
 VERSION = 8  # of the schema: torch 2.8 and newer write it, into archives of this layout
@@ -60,7 +60,7 @@ def read_archive(file: Path) -> Archive:
     except KeyError as error:
         raise invalid(file, f"it has no {error}") from error
     except (*MALFORMED, zipfile.BadZipFile, NotImplementedError, OSError, EOFError) as error:
-        raise invalid(file, said(error)) from error
+        raise invalid(file, one_line(error)) from error
 
 
 def invalid(file: Path, found: str) -> UnsupportedError:

@@ -9,7 +9,7 @@ import torch
 import torch.fx
 from torch import Tensor
 
-from snnconv.errors import CheckFailedError, UnsupportedError, said
+from snnconv.errors import CheckFailedError, UnsupportedError, one_line
 from snnconv.frontends.pt2.archive import MALFORMED, invalid, read_archive
 from snnconv.frontends.pt2.program import Program, UnknownOperator
 from snnconv.frontends.torch.capture import (
@@ -56,7 +56,7 @@ def import_exported(
     except KeyError as error:
         raise invalid(file, f"it has no {error}") from error
     except MALFORMED as error:
-        raise invalid(file, said(error)) from error
+        raise invalid(file, one_line(error)) from error
     check_finite({n: t for n, t in archive.tensors.items() if t.is_floating_point()})
     calls = [node.target for node in traced.graph.nodes]
     strange = sorted({call.__name__ for call in calls if isinstance(call, UnknownOperator)})
@@ -137,7 +137,7 @@ def _dry_run(file: Path, traced: torch.fx.GraphModule, example: Tensor, strange:
         with torch.no_grad():
             value = _Bounded(meta).run(example.to("meta"))
     except Exception as error:  # whatever an operator raises for made-up arguments
-        found = said(error).partition("\n")[0]
+        found = one_line(error).partition("\n")[0]
         found += f"; it holds operators that are not known: {', '.join(strange)}" if strange else ""
         raise UnsupportedError(
             f"{file} can't be run on samples of shape {list(example.shape[1:])}", found, _REMEDY

@@ -23,7 +23,13 @@ import torch
 import torch.fx
 from torch import Tensor, nn
 
-from snnconv.errors import CheckFailedError, ObstaclesError, SnnconvError, UnsupportedError, said
+from snnconv.errors import (
+    CheckFailedError,
+    ObstaclesError,
+    SnnconvError,
+    UnsupportedError,
+    one_line,
+)
 from snnconv.frontends.torch.export import exported
 from snnconv.frontends.torch.translate import Translated, translate
 from snnconv.graph.ir import Graph
@@ -195,7 +201,7 @@ def _expected(module: nn.Module, example: Tensor) -> Tensor:
     except (Exception, SystemExit) as error:  # whatever the user's forward raises
         raise UnsupportedError(
             f"{kind} can't take an input of shape {list(example.shape[1:])}",
-            f"{said(error)}{_line(error)}",
+            f"{one_line(error)}{_line(error)}",
             "give the data set this network was trained on (--data)",
         ) from error
     if isinstance(value, Tensor) and value.dim() == 2 and len(value) == BATCH:
@@ -238,7 +244,7 @@ def _translated(module: nn.Module, example: Tensor, analog: bool) -> Translated:
     except (Exception, SystemExit) as error:  # whatever the user's forward raises in a trace
         refused = UnsupportedError(
             f"{type(module).__name__} can't be traced",
-            f"{said(error)}{_line(error)}",
+            f"{one_line(error)}{_line(error)}",
             "write that line without control flow that depends on data",
         )
         refused.__cause__ = error

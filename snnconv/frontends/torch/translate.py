@@ -14,7 +14,7 @@ import torch.fx
 from torch import Tensor
 from torch.fx.node import map_aggregate
 
-from snnconv.errors import Obstacle, ObstaclesError, said
+from snnconv.errors import Obstacle, ObstaclesError, one_line
 from snnconv.frontends.lowering import batch_axis
 from snnconv.frontends.lowering.builder import GraphBuilder
 from snnconv.frontends.lowering.contract import (
@@ -238,7 +238,9 @@ class _Translator:
             else:
                 made = self._formed(known.form, bound, next(iter(arguments), None), again)
         except (TypeError, ValueError, LookupError, ArithmeticError, RuntimeError) as error:
-            raise Refused(f"{called} with arguments that do not fit it ({said(error)})") from error
+            raise Refused(
+                f"{called} with arguments that do not fit it ({one_line(error)})"
+            ) from error
         if isinstance(made, NodeSpec) and made.ending is not None:
             if {user.op for user in node.users} == {"output"}:
                 self.ending = made.ending
