@@ -11,7 +11,7 @@ from snnconv.data.dataset import ArraySplit, Split
 _BYTES = 4
 
 
-class Decoded:
+class CachedSplit:
     """Another split, whose samples are kept once they were asked for.
 
     Args:
@@ -38,7 +38,7 @@ class Decoded:
         return self._samples[indices]
 
 
-def decoded(split: Split, info: DataInfo, memory: int) -> Split:
+def cached(split: Split, info: DataInfo, memory: int) -> Split:
     """The split, its samples kept where all of them fit.
 
     Args:
@@ -48,4 +48,4 @@ def decoded(split: Split, info: DataInfo, memory: int) -> Split:
     """
     sample = math.prod(info.shape) * (info.frames or 1)
     fits = _BYTES * sample * len(split.labels) <= memory
-    return Decoded(split) if fits and not isinstance(split, ArraySplit) else split
+    return CachedSplit(split) if fits and not isinstance(split, ArraySplit) else split

@@ -251,7 +251,7 @@ def batches(
     order: Tensor,
     size: int,
     augment: Callable[[Tensor], Tensor] | None = None,
-    showings: int | None = None,
+    frames_per_run: int | None = None,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Indices, normalised images and labels, batch by batch in the given order.
 
@@ -261,13 +261,13 @@ def batches(
         order: indices ``[n]`` int64 into the split.
         size: samples a batch.
         augment: of a batch of images in 0..1, before normalisation.
-        showings: how many frames a simulation shows (:func:`snnconv.data.frames.showings`);
+        frames_per_run: how many frames a simulation shows (:func:`snnconv.data.frames.frames_per_run`);
         without,
             samples come as an ANN sees them.
 
     Returns:
-        Samples ``[B, *shape]``, the mean over their frames where they have some; with ``showings``
-        the frames that are shown, ``[showings, B, *shape]``.
+        Samples ``[B, *shape]``, the mean over their frames where they have some; with ``frames_per_run``
+        the frames that are shown, ``[frames_per_run, B, *shape]``.
 
     Raises:
         UnsupportedError: the images have another shape than the network was made for.
@@ -282,13 +282,13 @@ def batches(
                 "give the data set the network was trained on (--data)",
             )
         if info.frames is not None:
-            images = merge(images, showings or 1)
-            images = images[:, 0] if showings is None else images
+            images = merge(images, frames_per_run or 1)
+            images = images[:, 0] if frames_per_run is None else images
         if augment is not None:
             images = augment(images)
-        if info.frames is None or showings is None:
+        if info.frames is None or frames_per_run is None:
             x = normalise(images, info)
-            x = x if showings is None else x[None]
+            x = x if frames_per_run is None else x[None]
         else:
             x = fold_time(images)  # [B, f, *shape], samples before frames here
             x = unfold_time(normalise(x, info), len(images)).transpose(0, 1)

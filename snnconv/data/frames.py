@@ -19,7 +19,7 @@ from torch import Tensor
 from snnconv.errors import UsageError
 
 
-def showings(frames: int | None, timesteps: int, hold: int) -> int:
+def frames_per_run(frames: int | None, timesteps: int, hold: int) -> int:
     """How many different frames T steps show: ``f``, 1 where the input is constant.
 
     Args:
@@ -52,12 +52,12 @@ def merge(samples: Tensor, count: int) -> Tensor:
     return merged
 
 
-def at(frames: Tensor, start: int, steps: int, hold: int) -> Tensor:
+def frames_shown(frames: Tensor, start: int, steps: int, hold: int) -> Tensor:
     """What the steps ``start + 1 .. start + steps`` show, ``[f, B, *N] -> [steps, B, *N]``."""
     t = torch.arange(start, start + steps, device=frames.device)
     return frames[t // hold % len(frames)]
 
 
-def still(frames: Tensor) -> Tensor:
+def mean_frame(frames: Tensor) -> Tensor:
     """What the ANN sees, ``[f, B, *N] -> [B, *N]``."""
     return frames[0] if len(frames) == 1 else frames.mean(0)

@@ -24,7 +24,7 @@ class Source:
     scale: float | None = None
 
 
-def below(source: Source, path: str) -> Path:
+def resolve(source: Source, path: str) -> Path:
     """The path that ``folder:PATH``, for one, means: relative to ``--data-root``, if given.
 
     Raises:
@@ -43,7 +43,7 @@ def below(source: Source, path: str) -> Path:
     return source.root / given if source.root else given
 
 
-def find(
+def locate_files(
     source: Source,
     *,
     name: str,
@@ -91,7 +91,7 @@ def find(
                 f"data set '{name}' can't be downloaded", str(error), how_to_get
             ) from error
         here = Source(source.argument, roots[-1], download=False)
-        return find(
+        return locate_files(
             here, name=name, folder=folder, layouts=layouts, fetch=fetch, how_to_get=how_to_get
         )
     found = "; ".join(f"no {file} in: {', '.join(where)}" for file, where in lacking.items())

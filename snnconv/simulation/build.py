@@ -11,7 +11,7 @@ from snnconv.checkpoint.contents import Checkpoint, check_neurons, neuron_params
 from snnconv.checkpoint.sealed import Broken
 from snnconv.core import distributed
 from snnconv.core.metadata import ConfidenceInfo, SpikingInfo
-from snnconv.data.frames import still
+from snnconv.data.frames import mean_frame
 from snnconv.engine.event_conv.plan import Engine
 from snnconv.engine.event_conv.sparsity import Active, expected
 from snnconv.engine.layer_output import ObserverNeeds
@@ -219,7 +219,7 @@ def sin_ratios(
     needs = ObserverNeeds(values=False)
     for indices, x, labels in samples:
         x = x.to(device)
-        logits, inputs = ann_inputs(network.network, still(x))
+        logits, inputs = ann_inputs(network.network, mean_frame(x))
         metric.begin(Batch(labels, logits, inputs))
         simulate(network, x, indices.to(device), steps, chunk or steps, metric.observe, needs)
         advance(len(labels))

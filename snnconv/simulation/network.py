@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from snnconv.core.metadata import ConfidenceInfo
 from snnconv.core.shapes import fold_time, unfold_time
-from snnconv.data.frames import at
+from snnconv.data.frames import frames_shown
 from snnconv.engine.dispatch import fire
 from snnconv.engine.event_conv import plan
 from snnconv.engine.event_conv.bit_plan import of_bits, packing
@@ -40,7 +40,7 @@ from snnconv.engine.layer_output import EVERYTHING, NOTHING, LayerOutput, Observ
 from snnconv.graph.ir import Node
 from snnconv.graph.network import Network, shapes, walk
 from snnconv.graph.ops import OPS, Role
-from snnconv.graph.roles import Carries, averaged, carried, cumulative, sources, still
+from snnconv.graph.roles import Carries, averaged, carried, cumulative, sources
 from snnconv.neurons.base import Neuron
 from snnconv.neurons.confidence import keep_mask
 from snnconv.simulation.cumulative import Levels, Sums, function, pool
@@ -169,7 +169,7 @@ class SpikingNetwork(nn.Module):
         """
         state = state or State()
         if self.hold is not None:
-            x = at(x, state.steps, timesteps, self.hold)
+            x = frames_shown(x, state.steps, timesteps, self.hold)
         elif len(x) != 1:
             raise ValueError(f"{len(x)} frames, and the network was made for constant input")
         nodes: dict[str, Any] = {}
@@ -254,7 +254,7 @@ class SpikingNetwork(nn.Module):
             if not torch.is_grad_enabled() and neuron.averages()
         }
         averages = averaged(self.network.graph, averaging)
-        return averages, still(self.network.graph, averages, self._source)
+        return averages, mean_frame(self.network.graph, averages, self._source)
 
     def _by_events(self, once: frozenset[str]) -> tuple[frozenset[str], frozenset[str]]:
         """What waits for its neurons, and those convolutions of images by events that do."""

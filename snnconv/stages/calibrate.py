@@ -15,7 +15,7 @@ from snnconv.core.metadata import DataInfo, SpikingInfo
 from snnconv.core.progress import Progress, Quiet
 from snnconv.core.validation import parameters
 from snnconv.data.dataset import Dataset, Normalisation, batches, subset
-from snnconv.data.frames import showings
+from snnconv.data.frames import frames_per_run
 from snnconv.engine.event_conv import plan
 from snnconv.engine.memory import Portion
 from snnconv.frontends import measure, pretrained
@@ -252,11 +252,11 @@ def _simulated(
     snn = spiking_network(converted, engine=config.engine)
     wanted = Portion(config.batch_size, config.sin)
     at_once = fitting(session, snn, wanted, config.memory_bytes(), progress=progress)
-    shown = showings(calibrated.data.frames, config.sin, 1)
+    shown = frames_per_run(calibrated.data.frames, config.sin, 1)
     # part of those that were calibrated on: subsets are nested
     samples = min(config.samples, config.sin_samples)
     mine = distributed.share(subset(dataset.train.labels, samples, config.seed))
-    drawn = batches(dataset.train, calibrated.data, mine, at_once.samples, showings=shown)
+    drawn = batches(dataset.train, calibrated.data, mine, at_once.samples, frames_per_run=shown)
     with progress.task("SIN", len(mine)) as advance:
         given = (converted, config.sin, drawn, session.device, advance, at_once.steps)
         found = sin_ratios(*given, config.engine)

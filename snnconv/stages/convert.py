@@ -10,7 +10,7 @@ from snnconv.core.metadata import SpikingInfo
 from snnconv.core.progress import Progress, Quiet
 from snnconv.core.validation import parameters
 from snnconv.data.dataset import batches, subset
-from snnconv.data.frames import showings
+from snnconv.data.frames import frames_per_run
 from snnconv.engine.memory import Portion
 from snnconv.errors import UsageError
 from snnconv.graph.ops import OPS, Role
@@ -49,7 +49,7 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
             f"it is measured over early steps, and they run for T = {config.timesteps} only",
             "drop --confidence",
         )
-    shown = showings(calibrated.data.frames, config.timesteps, 1)
+    shown = frames_per_run(calibrated.data.frames, config.timesteps, 1)
     converted = replace(
         calibrated,
         kind="converted",
@@ -74,7 +74,9 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
                 converted,
                 sites,
                 config.early,
-                batches(dataset.train, converted.data, chosen, at_once.samples, showings=shown),
+                batches(
+                    dataset.train, converted.data, chosen, at_once.samples, frames_per_run=shown
+                ),
                 session.device,
                 advance,
                 at_once.steps,

@@ -16,7 +16,7 @@ from snnconv.core.metadata import DataInfo
 from snnconv.core.names import origin
 from snnconv.core.progress import Progress, Quiet
 from snnconv.data.dataset import Dataset, batches, subset
-from snnconv.data.frames import showings, still
+from snnconv.data.frames import frames_per_run, mean_frame
 from snnconv.engine.memory import Portion
 from snnconv.errors import CheckFailedError, UsageError
 from snnconv.graph.fold import fold
@@ -59,7 +59,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
     session.inputs += [file, *_code(info.neuron, *config.metric)]
     params = neuron_params(info)
     T = timesteps(info, config.timesteps)
-    shown = showings(checkpoint.data.frames, T, info.hold)
+    shown = frames_per_run(checkpoint.data.frames, T, info.hold)
     dataset = open_data(session, config, checkpoint.data)
 
     snn = spiking_network(checkpoint, engine=config.engine).to(session.device).eval()
@@ -85,10 +85,10 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
         _warm_up(snn, dataset, checkpoint.data, order[:1], (T, at_once.steps, shown), watch)
     simulated = 0.0
     with progress.task("evaluate", len(order)) as advance:
-        drawn = batches(dataset.test, checkpoint.data, order, at_once.samples, showings=shown)
+        drawn = batches(dataset.test, checkpoint.data, order, at_once.samples, frames_per_run=shown)
         for indices, x, labels in drawn:
             x, labels, samples = (v.to(session.device) for v in (x, labels, indices))
-            logits, inputs = (None, {}) if alone else _beside(snn.network, reference, still(x))
+            logits, inputs = (None, {}) if alone else _beside(snn.network, reference, mean_frame(x))
             batch = Batch(labels, logits, inputs, samples)
             for metric in metrics.values():
                 metric.begin(batch)
@@ -186,9 +186,11 @@ def _warm_up(
 
     What is compiled hangs on types, not on sizes; a second portion of steps takes up a state.
     """
-    T, chunk, showings = steps
+    T, chunk, frames_per_run = steps
     needs, device = watch.needs, next(snn.parameters()).device
-    for indices, x, _ in batches(dataset.test, info, order, len(order), showings=showings):
+    for indices, x, _ in batches(
+        dataset.test, info, order, len(order), frames_per_run=frames_per_run
+    ):
         few = min(T, 2 * chunk)
         simulate(snn, x.to(device), indices.to(device), few, chunk, lambda *_: None, needs)
 

@@ -10,7 +10,7 @@ from snnconv.core import runtime
 from snnconv.core.kinds import SPIKING
 from snnconv.core.progress import Progress, Quiet
 from snnconv.core.uncertainty import interval
-from snnconv.data.frames import showings
+from snnconv.data.frames import frames_per_run
 from snnconv.engine.memory import Portion
 from snnconv.reports import FinetuneReport
 from snnconv.simulation.build import learned, spiking_network, timesteps, trained_directly
@@ -50,7 +50,7 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
     info = checkpoint.spiking
     assert info is not None
     T = timesteps(info, config.timesteps)
-    shown = showings(checkpoint.data.frames, T, info.hold)
+    shown = frames_per_run(checkpoint.data.frames, T, info.hold)
     dataset = read_once(session, open_data(session, config, checkpoint.data))
     snn = spiking_network(checkpoint, folded=False, engine=config.engine).to(session.device).eval()
     with torch.autocast(session.device.type, torch.bfloat16, enabled=config.bf16):

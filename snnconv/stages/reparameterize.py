@@ -19,7 +19,7 @@ from snnconv.core.metadata import SpikingInfo
 from snnconv.core.progress import Progress, Quiet
 from snnconv.core.uncertainty import interval, mcnemar
 from snnconv.data.dataset import batches, subset
-from snnconv.data.frames import showings
+from snnconv.data.frames import frames_per_run
 from snnconv.engine.layer_output import LayerOutput
 from snnconv.engine.memory import Portion
 from snnconv.errors import CheckFailedError, UsageError
@@ -58,7 +58,7 @@ def run(config: ReparameterizeConfig, progress: Progress | None = None) -> Repar
     session.inputs.append(file)
     assert checkpoint.spiking is not None
     info = checkpoint.spiking
-    shown = showings(checkpoint.data.frames, info.timesteps, info.hold)  # of both networks
+    shown = frames_per_run(checkpoint.data.frames, info.timesteps, info.hold)  # of both networks
     dataset = open_data(session, config, checkpoint.data)
     after = replace(
         _single_threshold(checkpoint, config.vanilla),
@@ -73,7 +73,7 @@ def run(config: ReparameterizeConfig, progress: Progress | None = None) -> Repar
     differing: dict[str, int] = {}
     windows: dict[str, int] = {}
     with progress.task("compare", len(order)) as advance:
-        drawn = batches(dataset.test, checkpoint.data, order, at_once.samples, showings=shown)
+        drawn = batches(dataset.test, checkpoint.data, order, at_once.samples, frames_per_run=shown)
         for indices, x, labels in drawn:
             x, labels, samples = (v.to(session.device) for v in (x, labels, indices))
             before, single = (side.counts(x, labels, samples) for side in both)

@@ -16,10 +16,10 @@ from snnconv.core.files import sweep, write_atomically
 from snnconv.core.kinds import Kind, file_name
 from snnconv.core.metadata import DataInfo, LineageStep
 from snnconv.core.progress import Progress
-from snnconv.data.cached import decoded
+from snnconv.data.cached import cached
 from snnconv.data.dataset import Dataset, Normalisation, Split, digest
 from snnconv.data.dataset import load as load_dataset
-from snnconv.data.locate import Source, below
+from snnconv.data.locate import Source, resolve
 from snnconv.engine.memory import Portion, bytes_per_sample, portion
 from snnconv.errors import CheckFailedError, UnsupportedError, UsageError
 from snnconv.graph.network import shapes
@@ -220,7 +220,7 @@ def files_named(spec: str, root: Path | None = None) -> list[Path]:
     """The file that a DATA or MODEL names, if it is a single one: ``npz:FILE``, ``net.onnx``."""
     head, _, rest = spec.partition("?")[0].partition(":")
     if head == "npz":
-        return [below(Source(rest, root, download=False), rest)]
+        return [resolve(Source(rest, root, download=False), rest)]
     return [Path(head)] if head.endswith((".py", ".onnx", ".pt2")) else []
 
 
@@ -269,7 +269,7 @@ def normalisation(config: StageConfig) -> Normalisation:
 def read_once(session: Session, dataset: Dataset) -> Dataset:
     """With training samples that are decoded once, if a quarter of the memory has room for them."""
     memory = runtime.free_memory(session.device) // 4
-    return replace(dataset, train=decoded(dataset.train, dataset.info, memory))
+    return replace(dataset, train=cached(dataset.train, dataset.info, memory))
 
 
 def fitting(

@@ -22,7 +22,7 @@ from snnconv.core.progress import Progress, Quiet
 from snnconv.core.uncertainty import interval
 from snnconv.core.validation import parameters
 from snnconv.data.dataset import Dataset, Split, batches, subset
-from snnconv.data.frames import showings
+from snnconv.data.frames import frames_per_run
 from snnconv.engine.memory import Portion
 from snnconv.errors import CheckFailedError, UnsupportedError, UsageError
 from snnconv.frontends.hard_gates import with_hard_gates
@@ -93,7 +93,7 @@ def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
     def objective(split: Split, order: Tensor) -> Objective:
         if isinstance(module, SpikingNetwork):
             T, smoothing = config.timesteps, config.label_smoothing
-            shown = showings(info.frames, T, hold=1)
+            shown = frames_per_run(info.frames, T, hold=1)
             k = slice_of(module, T, config.slice)
             at_once = fitting(session, module, Portion(config.batch_size, k))
             held = HeldOut(split, info, order, at_once, shown)

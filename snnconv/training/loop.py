@@ -275,7 +275,7 @@ class Training:
         own = config.seed * 1_000_003 + epoch + _APART * distributed.rank()
         torch.manual_seed(own % (SEED + 1))
         wholes = shuffled.split(config.batch_size * distributed.size())
-        shown = self.objective.showings
+        shown = self.objective.frames_per_run
         with self.progress.task(f"epoch {epoch}/{config.epochs}", len(train)) as advance:
             for step, whole in enumerate(wholes):
                 for group in self._descent.param_groups:
@@ -348,7 +348,7 @@ class Training:
         called = self._called or self.module
         counted = len(samples) if share else 0
         config, passes = self.config, self.objective.passes
-        along = 0 if self.objective.showings is None else 1
+        along = 0 if self.objective.frames_per_run is None else 1
         parts = [v.chunk(config.accumulate) for v in (samples, labels)]
         parts.insert(1, x.chunk(config.accumulate, along))
         runs = [

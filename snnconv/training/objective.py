@@ -62,7 +62,7 @@ class Objective(Protocol):
         ...
 
     @property
-    def showings(self) -> int | None:
+    def frames_per_run(self) -> int | None:
         """Frames of a sample that are shown in turn; none where it is one value, their mean."""
         ...
 
@@ -120,7 +120,7 @@ class Classification:
     smoothing: float
     accuracy: Callable[[], float]
     passes: int = 1
-    showings: None = None
+    frames_per_run: None = None
     release: int = 0
 
     def begin(self, epoch: int) -> None:
@@ -151,14 +151,14 @@ class HeldOut:
         info: shape and normalisation.
         order: which, ``[n]``.
         at_once: samples and steps that are simulated at once.
-        showings: frames of a sample that are shown in turn.
+        frames_per_run: frames of a sample that are shown in turn.
     """
 
     split: Split
     info: DataInfo
     order: Tensor
     at_once: Portion
-    showings: int = 1
+    frames_per_run: int = 1
 
 
 @dataclass
@@ -188,9 +188,9 @@ class Spiking:
     release: int = 0
 
     @property
-    def showings(self) -> int:
+    def frames_per_run(self) -> int:
         """See :class:`Objective`."""
-        return self.held_out.showings
+        return self.held_out.frames_per_run
 
     def begin(self, epoch: int) -> None:
         """See :class:`Objective`."""
@@ -242,7 +242,7 @@ class Spiking:
         mine = distributed.share(held.order)
         with self.progress.task("validate", len(mine)) as advance:
             size, steps = held.at_once.samples, held.at_once.steps
-            drawn = batches(held.split, held.info, mine, size, showings=held.showings)
+            drawn = batches(held.split, held.info, mine, size, frames_per_run=held.frames_per_run)
             for indices, x, labels in drawn:
                 x, samples = x.to(self.device), indices.to(self.device)
                 batch = len(labels)

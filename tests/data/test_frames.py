@@ -9,7 +9,7 @@ from torch import nn
 
 from snnconv.core.metadata import ConfidenceInfo, DataInfo
 from snnconv.data.dataset import ArraySplit, batches
-from snnconv.data.frames import at, merge, showings, still
+from snnconv.data.frames import frames_per_run, frames_shown, mean_frame, merge
 from snnconv.engine.event_conv import plan
 from snnconv.errors import UsageError
 from snnconv.neurons.confidence import uniform
@@ -42,12 +42,12 @@ def moving(count, frames, seed=3):
     [(6, 6, 1, 6), (6, 12, 1, 6), (6, 3, 1, 3), (6, 1, 1, 1), (6, 6, 2, 3), (6, 24, 4, 6)],
 )
 def test_how_many_frames_are_shown(frames, timesteps, hold, shown):
-    assert showings(frames, timesteps, hold) == shown
+    assert frames_per_run(frames, timesteps, hold) == shown
 
 
 @pytest.mark.parametrize("timesteps", [1, 7, 100])
 def test_a_constant_input_is_one_frame_at_any_T(timesteps):
-    assert showings(None, timesteps, 1) == 1
+    assert frames_per_run(None, timesteps, 1) == 1
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_a_constant_input_is_one_frame_at_any_T(timesteps):
 )
 def test_another_T_is_refused_and_those_that_fit_are_named(frames, timesteps, hold, fitting):
     with pytest.raises(UsageError, match=f"can't be shown in T = {timesteps} steps") as caught:
-        showings(frames, timesteps, hold)
+        frames_per_run(frames, timesteps, hold)
     assert fitting in caught.value.remedy
     assert ("each shown for 2 steps" in caught.value.problem) == (hold == 2)
 
@@ -72,29 +72,29 @@ def test_the_mean_over_all_steps_is_the_mean_of_the_frames(odd, power, times, se
     fitting = [n for n in range(1, frames + 1) if frames % n == 0] + [times * frames]
     for timesteps in fitting:
         for hold in (1, 3):
-            shown = merge(samples, showings(frames, hold * timesteps, hold)).transpose(0, 1)
-            steps = at(shown, 0, hold * timesteps, hold)
+            shown = merge(samples, frames_per_run(frames, hold * timesteps, hold)).transpose(0, 1)
+            steps = frames_shown(shown, 0, hold * timesteps, hold)
             assert len(steps) == hold * timesteps
             torch.testing.assert_close(steps.mean(0), samples.mean(1))
-            torch.testing.assert_close(still(shown), samples.mean(1))
+            torch.testing.assert_close(mean_frame(shown), samples.mean(1))
 
 
 def test_a_step_shows_its_frame():
     frames = torch.arange(3.0).view(3, 1, 1)
-    assert at(frames, 2, 5, 1).flatten().tolist() == [2, 0, 1, 2, 0]
-    assert at(frames, 1, 6, 2).flatten().tolist() == [0, 1, 1, 2, 2, 0]
+    assert frames_shown(frames, 2, 5, 1).flatten().tolist() == [2, 0, 1, 2, 0]
+    assert frames_shown(frames, 1, 6, 2).flatten().tolist() == [0, 1, 1, 2, 2, 0]
 
 
 # From a data set
 
 
-def batch(showings, frames=4, augment=None, mean=(0.5,)):
+def batch(frames_per_run, frames=4, augment=None, mean=(0.5,)):
     pixels = torch.randint(0, 256, (5, frames, 2, 3, 3), dtype=torch.uint8)
     split = ArraySplit(pixels, torch.arange(5) % 2, 255.0)
     known = DataInfo(
         spec="own", shape=(2, 3, 3), classes=("a", "b"), mean=mean, std=(0.25,), frames=frames
     )
-    ((indices, x, _),) = batches(split, known, torch.tensor([3, 1]), 9, augment, showings)
+    ((indices, x, _),) = batches(split, known, torch.tensor([3, 1]), 9, augment, frames_per_run)
     assert indices.tolist() == [3, 1]
     return (pixels[[3, 1]] / 255 - torch.tensor(mean).view(-1, 1, 1)) / 0.25, x
 
@@ -109,7 +109,7 @@ def test_a_simulation_is_given_frames_time_first(shown):
     samples, x = batch(shown, mean=(0.5, 0.25))
     assert x.shape == (shown, 2, 2, 3, 3)
     torch.testing.assert_close(x, merge(samples, shown).transpose(0, 1))
-    torch.testing.assert_close(still(x), samples.mean(1))
+    torch.testing.assert_close(mean_frame(x), samples.mean(1))
 
 
 def test_frames_of_a_sample_are_augmented_alike():
@@ -197,7 +197,7 @@ def test_a_max_pooling_of_the_input_gives_the_pool_of_the_mean(chunk):
 def test_as_T_grows_the_network_comes_to_its_ann_on_the_mean(hold):
     """For IF: the input up to t stays within one recording of t times its mean."""
     snn, x = spiking(mlp(), theta=8.0, hold=hold), moving(6, 4)
-    ann = ann_inputs(snn.network, still(x))[0]
+    ann = ann_inputs(snn.network, mean_frame(x))[0]
     errors = [float((recorded(snn, x, T)[0][-1] - ann).norm() / ann.norm()) for T in (16, 1024)]
     assert errors[1] < errors[0] / 8
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from snnconv.checkpoint import Checkpoint
 from snnconv.core.metadata import CalibrationInfo, DataInfo, SiteStats, SpikingInfo
-from snnconv.data.frames import still
+from snnconv.data.frames import mean_frame
 from snnconv.frontends.torch.capture import capture
 from snnconv.graph.fold import fold
 from snnconv.graph.network import Network, shapes
@@ -227,7 +227,7 @@ def measured(snn, x, labels, timesteps, names, batches=None, chunk=None, found=N
     x = x[None] if snn.hold is None else x
     for indices in batches or [torch.arange(len(labels))]:
         for metric in metrics.values():
-            mean = still(x[:, indices])
+            mean = mean_frame(x[:, indices])
             metric.begin(Batch(labels[indices], *ann_inputs(snn.network, mean)))
         steps = chunk or timesteps
         logits = simulate(snn, x[:, indices], indices, timesteps, steps, watch, needs)

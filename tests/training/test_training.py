@@ -235,7 +235,7 @@ class Given:
     loss: Callable
     validate: Callable
     passes: int = 1
-    showings: None = None
+    frames_per_run: None = None
     release: int = 0
 
     def begin(self, epoch):

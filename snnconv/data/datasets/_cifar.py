@@ -7,7 +7,7 @@ import torch
 from snnconv.core.metadata import DataInfo
 from snnconv.core.packages import imported
 from snnconv.data.dataset import ArraySplit, Dataset
-from snnconv.data.locate import Source, find
+from snnconv.data.locate import Source, locate_files
 from snnconv.errors import UnsupportedError
 
 Figures = tuple[float, float, float]
@@ -29,7 +29,7 @@ def read(source: Source, kind_name: str, name: str, mean: Figures, std: Figures)
         UnsupportedError: files that are not the published ones.
     """
     kind = getattr(imported("torchvision.datasets", f"data set '{name}'"), kind_name)
-    files = find(
+    files = locate_files(
         source,
         name=name,
         folder=kind.base_folder,

@@ -46,7 +46,7 @@ from snnconv.core.metadata import DataInfo
 from snnconv.data.dataset import Dataset
 from snnconv.data.datasets._arrays import read_array, read_header
 from snnconv.data.datasets._options import whole_numbers
-from snnconv.data.locate import Source, below
+from snnconv.data.locate import Source, resolve
 from snnconv.errors import UnsupportedError, UsageError, one_line
 
 Columns = tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]
@@ -153,7 +153,7 @@ def _load(source: Source) -> Dataset:
             f"frames={options['frames']}",
             "give 2 frames or more: events:DIR?frames=10&size=48",
         )
-    folder = below(source, directory)
+    folder = resolve(source, directory)
     place = _place(folder)
     if place is None and source.download:
         _fetch(folder)

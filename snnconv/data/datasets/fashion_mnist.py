@@ -22,7 +22,7 @@ from torch import Tensor
 from snnconv.core.metadata import DataInfo
 from snnconv.core.packages import imported
 from snnconv.data.dataset import ArraySplit, Dataset
-from snnconv.data.locate import Source, find
+from snnconv.data.locate import Source, locate_files
 from snnconv.errors import UnsupportedError
 
 _DEBIAN = Path("/usr/share/datasets/fashion-mnist")
@@ -49,7 +49,7 @@ _BYTES = 8  # idx's code for unsigned bytes
 
 
 def _load(source: Source) -> Dataset:
-    files = find(
+    files = locate_files(
         source,
         name="fashion-mnist",
         folder="FashionMNIST/raw",

@@ -30,7 +30,7 @@ from snnconv.core.metadata import DataInfo
 from snnconv.core.packages import imported
 from snnconv.data.dataset import Dataset
 from snnconv.data.datasets._options import whole_number
-from snnconv.data.locate import Source, below
+from snnconv.data.locate import Source, resolve
 from snnconv.errors import SnnconvError, UnsupportedError, UsageError, one_line
 
 _WORK = "data set 'folder'"
@@ -84,7 +84,7 @@ def _load(source: Source) -> Dataset:
     size = whole_number(
         "folder", query, "size", "the size of images", _SIDE, "give pixels: folder:DIR?size=224"
     )
-    folder = below(source, directory)
+    folder = resolve(source, directory)
     parts = (folder / "train", folder / "test" if (folder / "test").is_dir() else folder / "val")
     for part in parts:
         if not part.is_dir():

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from snnconv.data.dataset import Dataset
 from snnconv.data.datasets._text import Text, dataset, files, read
-from snnconv.data.locate import Source, below
+from snnconv.data.locate import Source, resolve
 from snnconv.errors import UsageError
 
 _CLASSES = ("neg", "pos")
@@ -30,7 +30,7 @@ _MARKUP = "<br />"
 
 def _load(source: Source) -> Dataset:
     directory, _, query = source.argument.partition("?")
-    folder = below(source, directory)
+    folder = resolve(source, directory)
     places = [folder / part / name for part in ("train", "test") for name in _CLASSES]
     if missing := [place for place in places if not files(place)]:
         raise UsageError(

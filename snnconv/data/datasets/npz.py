@@ -36,7 +36,7 @@ from snnconv.core.metadata import DataInfo
 from snnconv.core.runtime import free_memory
 from snnconv.data.dataset import ArraySplit, Dataset
 from snnconv.data.datasets._arrays import Header, read_array, read_header
-from snnconv.data.locate import Source, below
+from snnconv.data.locate import Source, resolve
 from snnconv.errors import UnsupportedError, UsageError
 
 _BROKEN = (
@@ -65,7 +65,7 @@ _FLAT = 1e-6  # a std below this is rounding, not variation
 
 
 def _load(source: Source) -> Dataset:
-    file = below(source, source.argument)
+    file = resolve(source, source.argument)
     arrays = _read(file)
     train, test = (_split(file, arrays, part, source.scale) for part in ("train", "test"))
     shape = tuple(train.pixels.shape[1:])

@@ -40,7 +40,7 @@ from snnconv.core.metadata import DataInfo
 from snnconv.data.dataset import Dataset
 from snnconv.data.datasets._options import whole_number
 from snnconv.data.datasets._sound import RATES, read_wav, second
-from snnconv.data.locate import Source, below
+from snnconv.data.locate import Source, resolve
 from snnconv.errors import UnsupportedError, UsageError
 
 _RATE = 8_000
@@ -80,7 +80,7 @@ class ClipSplit:
 def _load(source: Source) -> Dataset:
     directory, _, query = source.argument.partition("?")
     rate = _rate(query)
-    folder = below(source, directory)
+    folder = resolve(source, directory)
     words = _words(folder)
     part = _parts(folder)
     labels = {word: label for label, word in enumerate(words)}

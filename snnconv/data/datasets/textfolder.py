@@ -24,7 +24,7 @@ from pathlib import Path
 
 from snnconv.data.dataset import Dataset
 from snnconv.data.datasets._text import Text, dataset, files, read
-from snnconv.data.locate import Source, below
+from snnconv.data.locate import Source, resolve
 from snnconv.errors import UnsupportedError, UsageError
 
 _PARTS = ("train", "test")
@@ -37,7 +37,7 @@ _LAYOUT = (
 
 def _load(source: Source) -> Dataset:
     directory, _, query = source.argument.partition("?")
-    folder = below(source, directory)
+    folder = resolve(source, directory)
     given = [part for part in _PARTS if (folder / part).is_dir()]
     if len(given) == 1:
         (missing,) = set(_PARTS) - set(given)

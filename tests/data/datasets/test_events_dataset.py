@@ -84,7 +84,7 @@ def test_what_is_not_said(tmp_path):
     gestures(tmp_path)
     data = load(f"events:{tmp_path}")
     assert (data.info.frames, data.info.shape) == (10, (2, 48, 48))
-    ((_, x, _),) = batches(data.train, data.info, ALL(6), 9, showings=10)
+    ((_, x, _),) = batches(data.train, data.info, ALL(6), 9, frames_per_run=10)
     assert x.shape == (10, 6, 2, 48, 48)
     assert (x == 0).float().mean() > 0.5  # a silent place stays 0
 
