@@ -26,22 +26,22 @@ _OTHER = 3  # the value, and a copy of it in the order of memory that a library 
 
 
 @dataclass(frozen=True)
-class Portion:
+class BatchPlan:
     """What to simulate at once."""
 
     samples: int
     steps: int
 
 
-def portion(
+def plan_batch(
     graph: Graph,
     sizes: Mapping[str, tuple[int, ...]],
-    wanted: Portion,
+    wanted: BatchPlan,
     memory: int,
     causal: bool = True,
     confident: bool = False,
     source: Carries = Carries.CONSTANT,
-) -> Portion:
+) -> BatchPlan:
     """As much of what is wanted as fits: fewer samples first, then, of one sample, fewer steps.
 
     Args:
@@ -59,9 +59,9 @@ def portion(
 
     samples = memory // needed(wanted.steps)
     if samples >= 1 or not causal:
-        return Portion(max(1, min(wanted.samples, samples)), wanted.steps)
+        return BatchPlan(max(1, min(wanted.samples, samples)), wanted.steps)
     fitting = (steps for steps in range(wanted.steps, 1, -1) if needed(steps) <= memory)
-    return Portion(1, next(fitting, 1))
+    return BatchPlan(1, next(fitting, 1))
 
 
 def bytes_per_sample(

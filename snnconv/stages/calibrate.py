@@ -17,7 +17,7 @@ from snnconv.core.validation import parameters
 from snnconv.data.dataset import Dataset, Normalisation, batches, subset
 from snnconv.data.frames import frames_per_run
 from snnconv.engine.event_conv import plan
-from snnconv.engine.memory import Portion
+from snnconv.engine.memory import BatchPlan
 from snnconv.frontends import measure, pretrained
 from snnconv.frontends.measure import Seen
 from snnconv.frontends.open import EMBEDDED, is_checkpoint, open_model
@@ -30,11 +30,11 @@ from snnconv.stages.session import (
     Session,
     data_use,
     files_named,
-    fitting,
     lineage_step,
+    load_data,
     non_spiking_share,
     normalisation,
-    open_data,
+    plan_batches,
     report_files,
     say_breach,
     subset_use,
@@ -121,11 +121,11 @@ def _opened(
         ann = load(Path(spec), ["ann", "calibrated"])
         session.inputs.append(Path(spec))
         refuse_obstacles(ann.graph, spec, analog)
-        dataset = open_data(session, config, ann.data)
+        dataset = load_data(session, config, ann.data)
         if normalisation(config) != Normalisation():
             return replace(ann, data=_normalised(ann.data, dataset.info)), None, dataset, "given"
         return ann, None, dataset, "checkpoint" if _trained_here(ann) else dataset.origin
-    dataset = open_data(session, config, None)
+    dataset = load_data(session, config, None)
     info, origin = dataset.info, str(dataset.origin)
     own = pretrained.normalisation(spec)
     if own and origin == "given":
@@ -250,8 +250,8 @@ def _simulated(
     spiking = SpikingInfo(neuron="if", params={}, timesteps=config.sin, seed=config.seed)
     converted = replace(calibrated, kind="converted", spiking=spiking)
     snn = spiking_network(converted, engine=config.engine)
-    wanted = Portion(config.batch_size, config.sin)
-    at_once = fitting(session, snn, wanted, config.memory_bytes(), progress=progress)
+    wanted = BatchPlan(config.batch_size, config.sin)
+    at_once = plan_batches(session, snn, wanted, config.memory_bytes(), progress=progress)
     shown = frames_per_run(calibrated.data.frames, config.sin, 1)
     # part of those that were calibrated on: subsets are nested
     samples = min(config.samples, config.sin_samples)

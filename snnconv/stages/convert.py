@@ -11,7 +11,7 @@ from snnconv.core.progress import Progress, Quiet
 from snnconv.core.validation import parameters
 from snnconv.data.dataset import batches, subset
 from snnconv.data.frames import frames_per_run
-from snnconv.engine.memory import Portion
+from snnconv.engine.memory import BatchPlan
 from snnconv.errors import UsageError
 from snnconv.graph.ops import OPS, Role
 from snnconv.graph.roles import cumulative
@@ -22,10 +22,10 @@ from snnconv.stages.session import (
     Session,
     checkpoint_file,
     files_named,
-    fitting,
     lineage_step,
+    load_data,
     non_spiking_share,
-    open_data,
+    plan_batches,
     report_files,
     say_breach,
     source_of,
@@ -63,12 +63,12 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
     )
     confidence, drawn = None, None
     if sites := confident_sites(converted.graph, config.confidence):
-        dataset = open_data(session, config, converted.data)
+        dataset = load_data(session, config, converted.data)
         chosen = subset(dataset.train.labels, config.confidence_samples, config.seed)
         drawn = subset_use(dataset.train, chosen, config.seed)
         snn = spiking_network(converted)
-        wanted = Portion(config.batch_size, config.early)
-        at_once = fitting(session, snn, wanted, config.memory_bytes(), progress=progress)
+        wanted = BatchPlan(config.batch_size, config.early)
+        at_once = plan_batches(session, snn, wanted, config.memory_bytes(), progress=progress)
         with progress.task("spike confidence", len(chosen)) as advance:
             confidence = measure_confidence(
                 converted,

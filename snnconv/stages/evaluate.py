@@ -17,7 +17,7 @@ from snnconv.core.names import origin
 from snnconv.core.progress import Progress, Quiet
 from snnconv.data.dataset import Dataset, batches, subset
 from snnconv.data.frames import frames_per_run, mean_frame
-from snnconv.engine.memory import Portion
+from snnconv.engine.memory import BatchPlan
 from snnconv.errors import CheckFailedError, UsageError
 from snnconv.graph.fold import fold
 from snnconv.graph.ir import SITES
@@ -34,9 +34,9 @@ from snnconv.stages.session import (
     checkpoint_file,
     data_use,
     files_named,
-    fitting,
+    load_data,
     non_spiking_share,
-    open_data,
+    plan_batches,
     say_breach,
     subset_use,
 )
@@ -60,7 +60,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
     params = neuron_params(info)
     T = timesteps(info, config.timesteps)
     shown = frames_per_run(checkpoint.data.frames, T, info.hold)
-    dataset = open_data(session, config, checkpoint.data)
+    dataset = load_data(session, config, checkpoint.data)
 
     snn = spiking_network(checkpoint, engine=config.engine).to(session.device).eval()
     alone = trained_directly(checkpoint)
@@ -80,7 +80,9 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
     order = distributed.share(everyone)
     size = config.batch_size or (CPU_BATCH if session.device.type == "cpu" else GPU_BATCH)
     steps = min(config.chunk, T) if snn.causal else T
-    at_once = fitting(session, snn, Portion(size, steps), config.memory_bytes(), progress=progress)
+    at_once = plan_batches(
+        session, snn, BatchPlan(size, steps), config.memory_bytes(), progress=progress
+    )
     if len(order):
         _warm_up(snn, dataset, checkpoint.data, order[:1], (T, at_once.steps, shown), watch)
     simulated = 0.0

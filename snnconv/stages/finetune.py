@@ -11,27 +11,27 @@ from snnconv.core.kinds import SPIKING
 from snnconv.core.progress import Progress, Quiet
 from snnconv.core.uncertainty import interval
 from snnconv.data.frames import frames_per_run
-from snnconv.engine.memory import Portion
+from snnconv.engine.memory import BatchPlan
 from snnconv.reports import FinetuneReport
 from snnconv.simulation.build import learned, spiking_network, timesteps, trained_directly
 from snnconv.simulation.network import SpikingNetwork
 from snnconv.stages.session import (
     Session,
     checkpoint_file,
-    course_files,
     data_use,
-    fitting,
     lineage_step,
+    load_data,
     non_spiking_share,
-    open_data,
+    plan_batches,
     read_once,
     report_file,
     report_files,
     subset_use,
+    training_files,
 )
-from snnconv.training.history import follow
+from snnconv.training.history import fit
 from snnconv.training.loop import Training, hold_out
-from snnconv.training.objective import HeldOut, Spiking, slice_of
+from snnconv.training.objective import SpikingLoss, ValidationSet, slice_of
 
 
 def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneReport:
@@ -51,21 +51,21 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
     assert info is not None
     T = timesteps(info, config.timesteps)
     shown = frames_per_run(checkpoint.data.frames, T, info.hold)
-    dataset = read_once(session, open_data(session, config, checkpoint.data))
+    dataset = read_once(session, load_data(session, config, checkpoint.data))
     snn = spiking_network(checkpoint, folded=False, engine=config.engine).to(session.device).eval()
     with torch.autocast(session.device.type, torch.bfloat16, enabled=config.bf16):
         ways = snn.paths(learns=True)
     parts = hold_out(dataset.train, config.validation, config.limit, config.seed)
     slice_steps = slice_of(snn, T, config.slice)
     # what trains in slices is measured in slices: memory does not grow with T
-    at_once = fitting(session, snn, Portion(config.batch_size, slice_steps))
-    objective = Spiking(
+    at_once = plan_batches(session, snn, BatchPlan(config.batch_size, slice_steps))
+    objective = SpikingLoss(
         snn,
         T,
         slice_steps,
         config.loss,
         config.label_smoothing,
-        HeldOut(dataset.train, checkpoint.data, parts.validation, at_once, shown),
+        ValidationSet(dataset.train, checkpoint.data, parts.validation, at_once, shown),
         session.device,
         progress,
         config.release,
@@ -74,8 +74,8 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
         objective, dataset.train, checkpoint.data, config, parts, session.device, progress
     )
     out = config.out or config.run / "finetuned.safetensors"
-    traces = course_files(session, config, report_file(config, "finetune", config.out), out)
-    course = follow(training, traces, from_start=True, progress=progress)
+    traces = training_files(session, config, report_file(config, "finetune", config.out), out)
+    history = fit(training, traces, from_start=True, progress=progress)
     made = replace(
         checkpoint,
         kind="finetuned",
@@ -87,11 +87,11 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
         lineage=(*checkpoint.lineage, lineage_step("finetune", file, config)),
     )
     last = _holding(made, snn)
-    snn.load_state_dict(course.best)
+    snn.load_state_dict(history.best)
     files = session.save(_holding(made, snn), progress, last)
-    assert course.start is not None
-    rows, held_out = course.rows, len(parts.validation)
-    at_end = rows[-1].accuracy if rows else course.start.accuracy
+    assert history.start is not None
+    rows, held_out = history.rows, len(parts.validation)
+    at_end = rows[-1].accuracy if rows else history.start.accuracy
     report = session.report(
         FinetuneReport,
         report_files(config, "finetune", config.out, files),
@@ -102,15 +102,15 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
         neuron=info.neuron,
         timesteps=T,
         non_spiking_share=non_spiking_share(made),
-        accuracy_epoch0=course.start.accuracy,
-        accuracy_epoch0_interval=interval(course.start.accuracy, held_out),
-        firing_rate_epoch0=course.start.firing_rate,
-        accuracy_best=course.best_accuracy,
-        accuracy_best_interval=interval(course.best_accuracy, held_out),
-        epoch_best=course.best_epoch,
+        accuracy_epoch0=history.start.accuracy,
+        accuracy_epoch0_interval=interval(history.start.accuracy, held_out),
+        firing_rate_epoch0=history.start.firing_rate,
+        accuracy_best=history.best_accuracy,
+        accuracy_best_interval=interval(history.best_accuracy, held_out),
+        epoch_best=history.best_epoch,
         accuracy_last=at_end,
         accuracy_last_interval=interval(at_end, held_out),
-        resumed_after=course.resumed_after,
+        resumed_after=history.resumed_after,
         engine=ways,
         epochs=rows,
         peak_memory_mib=runtime.peak_memory_mib(session.device),

@@ -20,8 +20,8 @@ from snnconv.stages.session import (
     Session,
     checkpoint_file,
     files_named,
+    load_data,
     non_spiking_share,
-    open_data,
     source_of,
 )
 
@@ -83,7 +83,7 @@ def _import(model: str, session: Session, config: InspectConfig, progress: Progr
             f"no --data: the input is taken as {list(info.shape)}, as the file declares it; "
             f"open channels as 3, other open sizes as {OPEN_SIZE}"
         )
-    info = info or open_data(session, config, None).info
+    info = info or load_data(session, config, None).info
     refused: Sequence[Obstacle] = ()
     for analog in (False, True) if config.non_relu == "refuse" else (True,):
         try:

@@ -21,7 +21,7 @@ from snnconv.core.uncertainty import interval, mcnemar
 from snnconv.data.dataset import batches, subset
 from snnconv.data.frames import frames_per_run
 from snnconv.engine.layer_output import LayerOutput
-from snnconv.engine.memory import Portion
+from snnconv.engine.memory import BatchPlan
 from snnconv.errors import CheckFailedError, UsageError
 from snnconv.metrics.base import Figures, Watch
 from snnconv.metrics.synops import Synops
@@ -33,10 +33,10 @@ from snnconv.stages.session import (
     Session,
     checkpoint_file,
     data_use,
-    fitting,
     lineage_step,
+    load_data,
     non_spiking_share,
-    open_data,
+    plan_batches,
     report_files,
     subset_use,
 )
@@ -59,7 +59,7 @@ def run(config: ReparameterizeConfig, progress: Progress | None = None) -> Repar
     assert checkpoint.spiking is not None
     info = checkpoint.spiking
     shown = frames_per_run(checkpoint.data.frames, info.timesteps, info.hold)  # of both networks
-    dataset = open_data(session, config, checkpoint.data)
+    dataset = load_data(session, config, checkpoint.data)
     after = replace(
         _single_threshold(checkpoint, config.vanilla),
         lineage=(*checkpoint.lineage, lineage_step("reparameterize", file, config)),
@@ -67,8 +67,8 @@ def run(config: ReparameterizeConfig, progress: Progress | None = None) -> Repar
     both = [_Side(c, spiking_network(c).to(session.device).eval()) for c in (checkpoint, after)]
     L = both[0].network.levels
     # beside a simulation stand the counts of all neurons of both networks
-    wanted = Portion(config.batch_size, both[1].timesteps)
-    at_once = fitting(session, both[1].network, wanted, share=4)  # two networks
+    wanted = BatchPlan(config.batch_size, both[1].timesteps)
+    at_once = plan_batches(session, both[1].network, wanted, share=4)  # two networks
     order = subset(dataset.test.labels, config.limit, config.seed)
     differing: dict[str, int] = {}
     windows: dict[str, int] = {}

@@ -20,7 +20,7 @@ from snnconv.data.cached import cached
 from snnconv.data.dataset import Dataset, Normalisation, Split, digest
 from snnconv.data.dataset import load as load_dataset
 from snnconv.data.locate import Source, resolve
-from snnconv.engine.memory import Portion, bytes_per_sample, portion
+from snnconv.engine.memory import BatchPlan, bytes_per_sample, plan_batch
 from snnconv.errors import CheckFailedError, UnsupportedError, UsageError
 from snnconv.graph.network import shapes
 from snnconv.graph.roles import Carries
@@ -39,7 +39,7 @@ from snnconv.simulation.network import SpikingNetwork
 from snnconv.stages import run_folder
 from snnconv.stages.outputs import refuse_outputs
 from snnconv.stages.run_folder import newest, report_beside
-from snnconv.training.history import Files
+from snnconv.training.history import TrainingFiles
 
 PATHS = (
     *("run", "out", "checkpoint", "weights", "data_root", "threads", "evaluations", "memory"),
@@ -175,7 +175,9 @@ def lineage_step(stage: str, parent: Path | None, config: StageConfig) -> Lineag
     return LineageStep(stage=stage, parent=sha256(parent) if parent else None, config=options)
 
 
-def course_files(session: Session, config: OptimiserConfig, report: Path, *outputs: Path) -> Files:
+def training_files(
+    session: Session, config: OptimiserConfig, report: Path, *outputs: Path
+) -> TrainingFiles:
     """Where a training leaves its log and what it goes on from, beside its report.
 
     Args:
@@ -191,7 +193,7 @@ def course_files(session: Session, config: OptimiserConfig, report: Path, *outpu
         for path in session.inputs
     }
     setting["processes"] = distributed.size()
-    return Files(
+    return TrainingFiles(
         log=report.with_suffix(".jsonl"),
         resume=report.with_suffix(".resume.safetensors"),
         setting=setting,
@@ -224,7 +226,7 @@ def files_named(spec: str, root: Path | None = None) -> list[Path]:
     return [Path(head)] if head.endswith((".py", ".onnx", ".pt2")) else []
 
 
-def open_data(session: Session, config: DataConfig, info: DataInfo | None) -> Dataset:
+def load_data(session: Session, config: DataConfig, info: DataInfo | None) -> Dataset:
     """The data a stage works on: the one named, else the one the network was made for.
 
     A file that it names is among the session's inputs from then on.
@@ -272,14 +274,14 @@ def read_once(session: Session, dataset: Dataset) -> Dataset:
     return replace(dataset, train=cached(dataset.train, dataset.info, memory))
 
 
-def fitting(
+def plan_batches(
     session: Session,
     snn: SpikingNetwork,
-    wanted: Portion,
+    wanted: BatchPlan,
     memory: int | None = None,
     share: int = 2,
     progress: Progress | None = None,
-) -> Portion:
+) -> BatchPlan:
     """As many samples and steps at once as the memory allows, of those wanted.
 
     The session remembers the bound and what is held now, for its report.
@@ -296,7 +298,7 @@ def fitting(
     bound = memory or runtime.free_memory(session.device) // share
     sizes = shapes(graph, snn.network.tensors())
     source = Carries.CONSTANT if snn.hold is None else Carries.FRAMES
-    found = portion(graph, sizes, wanted, bound, snn.causal, confident, source)
+    found = plan_batch(graph, sizes, wanted, bound, snn.causal, confident, source)
     counted = bytes_per_sample(graph, sizes, found.steps, confident, source)
     if counted > bound and progress is not None:
         progress.say(

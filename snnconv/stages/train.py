@@ -23,7 +23,7 @@ from snnconv.core.uncertainty import interval
 from snnconv.core.validation import parameters
 from snnconv.data.dataset import Dataset, Split, batches, subset
 from snnconv.data.frames import frames_per_run
-from snnconv.engine.memory import Portion
+from snnconv.engine.memory import BatchPlan
 from snnconv.errors import CheckFailedError, UnsupportedError, UsageError
 from snnconv.frontends.hard_gates import with_hard_gates
 from snnconv.frontends.measure import accuracy
@@ -36,21 +36,27 @@ from snnconv.simulation.build import learned, spiking_network
 from snnconv.simulation.network import SpikingNetwork
 from snnconv.stages.session import (
     Session,
-    course_files,
     data_use,
     files_named,
-    fitting,
     lineage_step,
+    load_data,
     non_spiking_share,
-    open_data,
+    plan_batches,
     read_once,
     report_file,
     report_files,
     subset_use,
+    training_files,
 )
-from snnconv.training.history import follow
+from snnconv.training.history import fit
 from snnconv.training.loop import Training, hold_out
-from snnconv.training.objective import Classification, HeldOut, Objective, Spiking, slice_of
+from snnconv.training.objective import (
+    ClassificationLoss,
+    Objective,
+    SpikingLoss,
+    ValidationSet,
+    slice_of,
+)
 
 VALIDATION_BATCH = 500
 CALIBRATION = "percentile"
@@ -74,7 +80,7 @@ def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
     session.inputs += [source] if source else files_named(config.model)
     session.inputs += files_named(config.neuron or "")
     given = load(source, ["ann", "calibrated"]) if source else None
-    dataset = read_once(session, open_data(session, config, given.data if given else None))
+    dataset = read_once(session, load_data(session, config, given.data if given else None))
     info = dataset.info
     made = given
     if made is None:
@@ -95,22 +101,22 @@ def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
             T, smoothing = config.timesteps, config.label_smoothing
             shown = frames_per_run(info.frames, T, hold=1)
             k = slice_of(module, T, config.slice)
-            at_once = fitting(session, module, Portion(config.batch_size, k))
-            held = HeldOut(split, info, order, at_once, shown)
+            at_once = plan_batches(session, module, BatchPlan(config.batch_size, k))
+            held = ValidationSet(split, info, order, at_once, shown)
             device = session.device
-            return Spiking(module, T, k, config.loss, smoothing, held, device, progress)
+            return SpikingLoss(module, T, k, config.loss, smoothing, held, device, progress)
 
         def right() -> float:
             device = session.device
             return accuracy(module, split, info, order, VALIDATION_BATCH, device, progress)
 
-        return Classification(module, config.label_smoothing, right)
+        return ClassificationLoss(module, config.label_smoothing, right)
 
     aim = objective(dataset.train, parts.validation)
     training = Training(aim, dataset.train, info, config, parts, session.device, progress)
     out = config.out or config.run / file_name(config.kind)
-    traces = course_files(session, config, report_file(config, "train", config.out), out)
-    course = follow(training, traces, from_start=False, progress=progress)
+    traces = training_files(session, config, report_file(config, "train", config.out), out)
+    history = fit(training, traces, from_start=False, progress=progress)
     module.eval()
     final = objective(dataset.test, torch.arange(len(dataset.test.labels))).measure()
     made = _holding(made, module)
@@ -136,7 +142,7 @@ def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
         params=params,
         timesteps=config.timesteps if config.neuron else None,
         pools_averaged=pools,
-        epochs=course.rows,
+        epochs=history.rows,
         peak_memory_mib=runtime.peak_memory_mib(session.device),
         accuracy=final.accuracy,
         accuracy_interval=interval(final.accuracy, len(dataset.test.labels)),

@@ -1,4 +1,4 @@
-"""The course of a training: its log, the epoch that is kept, and how it is taken up again.
+"""The history of a training: its log, the epoch that is kept, and how it is taken up again.
 
 After every epoch the log (JSON, a row a line) and all that the next epoch hangs on are written,
 each file whole or not at all. What goes on from there ends in the same bits as what never stopped.
@@ -17,13 +17,13 @@ from snnconv.core.files import write_atomically
 from snnconv.core.progress import Progress
 from snnconv.errors import CheckFailedError
 from snnconv.reports import EpochRow
-from snnconv.training.loop import Training, fit
+from snnconv.training.loop import Training, check_tensors
 from snnconv.training.objective import Measured
 from snnconv.training.resume import Saved, Standing, read, refuse, write
 
 
 @dataclass
-class Course:
+class History:
     """A training as it goes.
 
     Attributes:
@@ -49,8 +49,8 @@ class Course:
 
 
 @dataclass(frozen=True)
-class Files:
-    """Where a course leaves its traces.
+class TrainingFiles:
+    """Where a history leaves its traces.
 
     Attributes:
         log: a row an epoch, JSONL.
@@ -67,7 +67,7 @@ class Files:
     good: tuple[Path, ...] = ()
 
 
-def follow(training: Training, files: Files, from_start: bool, progress: Progress) -> Course:
+def fit(training: Training, files: TrainingFiles, from_start: bool, progress: Progress) -> History:
     """Train to the end, or from where an interrupted training stood.
 
     Args:
@@ -83,23 +83,23 @@ def follow(training: Training, files: Files, from_start: bool, progress: Progres
     there = files.taken_up and files.resume.exists()
     distributed.wait()  # for all to have looked before it is written
     if there:
-        course = _taken_up(training, read(files.resume, files.setting), files.resume)
-        progress.say(f"going on after epoch {course.resumed_after}")
+        history = _taken_up(training, read(files.resume, files.setting), files.resume)
+        progress.say(f"going on after epoch {history.resumed_after}")
     else:
         if files.taken_up:
             progress.say(f"there is no {files.resume}: from the beginning")
-        course = Course()
+        history = History()
         if from_start:
             training.module.eval()
-            course.start = training.objective.measure()
-            course.best = _module(training)
-            progress.say(f"epoch   0  validation {course.start.accuracy:.2%}  (as it came)")
-        _keep(training, course, files)
+            history.start = training.objective.measure()
+            history.best = _module(training)
+            progress.say(f"epoch   0  validation {history.start.accuracy:.2%}  (as it came)")
+        _keep(training, history, files)
     try:
-        _epochs(training, course, files, progress)
+        _epochs(training, history, files, progress)
     except KeyboardInterrupt as error:
         error.add_note(
-            f"{files.resume} holds {len(course.rows)} epochs: to go on, give the same command "
+            f"{files.resume} holds {len(history.rows)} epochs: to go on, give the same command "
             "--resume, or a recipe --set STAGE.resume=true"
         )
         raise
@@ -111,15 +111,15 @@ def follow(training: Training, files: Files, from_start: bool, progress: Progres
         good = " and ".join(str(file) for file in files.good)
         remedy = f"{error.remedy}; {good} {'is' if len(files.good) == 1 else 'are'} as before"
         raise CheckFailedError(error.problem, error.found, remedy) from error
-    return course
+    return history
 
 
-def _epochs(training: Training, course: Course, files: Files, progress: Progress) -> None:
+def _epochs(training: Training, history: History, files: TrainingFiles, progress: Progress) -> None:
     for row in training.epochs():
-        course.rows.append(row)
-        if row.accuracy >= course.best_accuracy:  # of equals the later: its loss is lower
-            course.best_epoch, course.best = row.epoch, _module(training)
-        _keep(training, course, files)
+        history.rows.append(row)
+        if row.accuracy >= history.best_accuracy:  # of equals the later: its loss is lower
+            history.best_epoch, history.best = row.epoch, _module(training)
+        _keep(training, history, files)
         progress.say(
             f"epoch {row.epoch:3d}  loss {row.loss:.4f}  validation {row.accuracy:.2%}  "
             f"({row.seconds:.1f} s)"
@@ -134,19 +134,19 @@ def _lines(rows: Iterable[EpochRow]) -> bytes:
     return "".join(json.dumps(row.model_dump(), sort_keys=True) + "\n" for row in rows).encode()
 
 
-def _keep(training: Training, course: Course, files: Files) -> None:
+def _keep(training: Training, history: History, files: TrainingFiles) -> None:
     standing = Standing(
         epoch=training.epoch,
-        start=course.start,
-        best_epoch=course.best_epoch,
-        rows=tuple(course.rows),
+        start=history.start,
+        best_epoch=history.best_epoch,
+        rows=tuple(history.rows),
     )
-    best = {f"best/{name}": tensor for name, tensor in course.best.items()}
+    best = {f"best/{name}": tensor for name, tensor in history.best.items()}
     write(Saved(files.setting, standing, training.state() | best), files.resume)
-    write_atomically(files.log, _lines(course.rows))
+    write_atomically(files.log, _lines(history.rows))
 
 
-def _taken_up(training: Training, saved: Saved, file: Path) -> Course:
+def _taken_up(training: Training, saved: Saved, file: Path) -> History:
     best = {n.removeprefix("best/"): t for n, t in saved.tensors.items() if n.startswith("best/")}
     rest = {name: t for name, t in saved.tensors.items() if not name.startswith("best/")}
     standing = saved.standing
@@ -154,11 +154,11 @@ def _taken_up(training: Training, saved: Saved, file: Path) -> Course:
     try:
         training.restore(rest, standing.epoch)
         if kept or best:
-            fit(best, training.module.state_dict())
+            check_tensors(best, training.module.state_dict())
     except ValueError as error:
         raise refuse(file, str(error)) from error
     training.module.eval()
-    return Course(
+    return History(
         start=Measured(*standing.start) if standing.start else None,
         rows=list(standing.rows),
         best_epoch=standing.best_epoch,

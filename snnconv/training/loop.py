@@ -38,14 +38,14 @@ from snnconv.training.objective import Objective
 
 
 @dataclass(frozen=True)
-class Parts:
+class HeldOutSplit:
     """The training split in two: to train on, and to measure each epoch on."""
 
     train: Tensor
     validation: Tensor
 
 
-def hold_out(split: Split, share: float, limit: int | None, seed: int) -> Parts:
+def hold_out(split: Split, share: float, limit: int | None, seed: int) -> HeldOutSplit:
     """Hold out a share of each class, evenly spread: the same for every seed and every stage.
 
     With a limit, both parts are subsets of what they are without one (:func:`~.dataset.subset`),
@@ -80,7 +80,7 @@ def hold_out(split: Split, share: float, limit: int | None, seed: int) -> Parts:
         few = min(max(1, math.floor(count * share)), len(validation))
         train = train[subset(labels[train], count - few, seed)]
         validation = validation[subset(labels[validation], few, seed)]
-    return Parts(train, validation)
+    return HeldOutSplit(train, validation)
 
 
 def optimiser(module: nn.Module, config: OptimiserConfig) -> torch.optim.SGD:
@@ -131,7 +131,7 @@ def named_state(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
         yield f"'{names.get(id(tensor), name)}'", tensor
 
 
-def fit(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+def check_tensors(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
     """Check that tensors have the names, types and shapes of others.
 
     Raises:
@@ -190,7 +190,7 @@ class Training:
         split: Split,
         info: DataInfo,
         config: OptimiserConfig,
-        parts: Parts,
+        parts: HeldOutSplit,
         device: torch.device,
         progress: Progress,
     ) -> None:
@@ -236,9 +236,11 @@ class Training:
                 raise ValueError(f"the unknown tensor '{key}'")
             parts[part][name] = tensor
         parameters = dict(self.module.named_parameters())
-        fit(parts["module"], self.module.state_dict())
-        fit(parts["momentum"], {n: p for n, p in parameters.items() if n in parts["momentum"]})
-        fit(parts["order"], {"": self._order.get_state()})
+        check_tensors(parts["module"], self.module.state_dict())
+        check_tensors(
+            parts["momentum"], {n: p for n, p in parameters.items() if n in parts["momentum"]}
+        )
+        check_tensors(parts["order"], {"": self._order.get_state()})
         if not 0 <= epoch <= self.config.epochs:
             raise ValueError(f"epoch {epoch} of {self.config.epochs}")
         try:

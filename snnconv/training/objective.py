@@ -29,7 +29,7 @@ from snnconv.core.metadata import DataInfo
 from snnconv.core.progress import Progress
 from snnconv.data.dataset import Split, batches
 from snnconv.engine.layer_output import LayerOutput, ObserverNeeds, WeightedSum
-from snnconv.engine.memory import Portion
+from snnconv.engine.memory import BatchPlan
 from snnconv.errors import UsageError
 from snnconv.graph.network import shapes
 from snnconv.simulation.network import SpikingNetwork, State
@@ -113,7 +113,7 @@ def cross_entropy(logits: Tensor, labels: Tensor, kind: str, smoothing: float) -
 
 
 @dataclass
-class Classification:
+class ClassificationLoss:
     """An ANN's cross-entropy."""
 
     module: nn.Module
@@ -143,7 +143,7 @@ class Classification:
 
 
 @dataclass
-class HeldOut:
+class ValidationSet:
     """The samples that a spiking network is measured on after every epoch.
 
     Attributes:
@@ -157,12 +157,12 @@ class HeldOut:
     split: Split
     info: DataInfo
     order: Tensor
-    at_once: Portion
+    at_once: BatchPlan
     frames_per_run: int = 1
 
 
 @dataclass
-class Spiking:
+class SpikingLoss:
     """A spiking network's loss over T steps, at once or in slices of time.
 
     Attributes:
@@ -182,7 +182,7 @@ class Spiking:
     slice: int
     kind: str
     smoothing: float
-    held_out: HeldOut
+    held_out: ValidationSet
     device: torch.device
     progress: Progress
     release: int = 0

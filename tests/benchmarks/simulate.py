@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from snnconv.core import runtime
-from snnconv.engine.memory import Portion, portion
+from snnconv.engine.memory import BatchPlan, plan_batch
 from snnconv.graph.fold import fold
 from snnconv.graph.network import Network, shapes
 from snnconv.metrics.base import Batch, Figures, Watch
@@ -53,9 +53,9 @@ def ours(subject: Subject, engine: Any, memory: int | None) -> Run:
     sizes = shapes(snn.network.graph, snn.network.tensors())
 
     def go(x: Tensor, observe: Callable[[str, Tensor], Any] | None) -> None:
-        fits = Portion(len(x), T)
+        fits = BatchPlan(len(x), T)
         if memory is not None and observe is None:  # whoever compares counts wants all at once
-            fits = portion(snn.network.graph, sizes, fits, memory, snn.causal)
+            fits = plan_batch(snn.network.graph, sizes, fits, memory, snn.causal)
         for indices in torch.arange(len(x)).split(fits.samples):
             seen = None if observe is None else lambda name, _, spikes: observe(name, spikes.counts)
             simulate(snn, x[None, indices], indices, T, fits.steps, seen)

@@ -8,11 +8,11 @@ from helpers.networks import IMAGE, NETS, captured, images, recorded, spiking
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snnconv.engine.memory import Portion, bytes_per_sample, portion
+from snnconv.engine.memory import BatchPlan, bytes_per_sample, plan_batch
 from snnconv.graph.network import shapes
 from snnconv.graph.roles import Carries
 
-WANTED = Portion(64, 8)
+WANTED = BatchPlan(64, 8)
 
 
 def net(name):
@@ -45,13 +45,13 @@ def test_more_steps_take_no_less_and_many_take_more(name):
 @given(memory=st.integers(1, 4_000_000))
 def test_a_portion_fits_and_no_larger_one_does(name, causal, memory):
     graph, sizes = net(name)
-    found = portion(graph, sizes, WANTED, memory, causal)
+    found = plan_batch(graph, sizes, WANTED, memory, causal)
     assert 1 <= found.samples <= WANTED.samples
     assert 1 <= found.steps <= WANTED.steps
     taken = bytes_per_sample(graph, sizes, found.steps)
     smallest = bytes_per_sample(graph, sizes, 1 if causal else WANTED.steps)
     if memory < smallest:
-        assert found == Portion(1, 1 if causal else WANTED.steps)
+        assert found == BatchPlan(1, 1 if causal else WANTED.steps)
         return
     assert taken * found.samples <= memory
     assert found.samples == WANTED.samples or taken * (found.samples + 1) > memory
@@ -66,7 +66,7 @@ def test_portions_change_no_spike():
     sizes = shapes(graph, snn.network.tensors())
     whole, spikes = recorded(snn, x, 8)
     for memory in (2_000, 20_000, 10**9):
-        at_once = portion(graph, sizes, Portion(6, 8), memory)
+        at_once = plan_batch(graph, sizes, BatchPlan(6, 8), memory)
         parts = [
             recorded(snn, part, 8, at_once.steps, indices)
             for part, indices in zip(

@@ -5,10 +5,10 @@ from helpers.networks import checkpoint, dyadic, images, maxed, residual, rounde
 from snnconv.core.metadata import DataInfo
 from snnconv.core.progress import Quiet
 from snnconv.data.dataset import ArraySplit
-from snnconv.engine.memory import Portion
+from snnconv.engine.memory import BatchPlan
 from snnconv.errors import UsageError
 from snnconv.simulation.build import spiking_network
-from snnconv.training.objective import HeldOut, Spiking, cross_entropy, detached, slice_of
+from snnconv.training.objective import SpikingLoss, ValidationSet, cross_entropy, detached, slice_of
 
 CPU = torch.device("cpu")
 
@@ -30,7 +30,7 @@ class Held:
 
 def objective(net, T, k, neuron="if"):
     snn = spiking_network(checkpoint(rounded(net()), neuron=neuron), folded=False).train()
-    return Spiking(snn, T, slice_of(snn, T, k), "mean", 0.0, None, None, None)
+    return SpikingLoss(snn, T, slice_of(snn, T, k), "mean", 0.0, None, None, None)
 
 
 def peak_bytes(net, T, k, neuron):
@@ -95,8 +95,8 @@ def test_it_is_measured_in_portions_with_the_same_result(k):
     info = DataInfo(spec="x", shape=(2, 6, 6), classes=tuple("abcd"), mean=(0.0,), std=(1.0,))
     seen, found = [], []
     for samples, steps in ((7, 6), (3, k or 6)):
-        held = HeldOut(split, info, torch.arange(7), Portion(samples, steps))
-        trained = Spiking(snn, 6, slice_of(snn, 6, k), "mean", 0.0, held, CPU, Quiet())
+        held = ValidationSet(split, info, torch.arange(7), BatchPlan(samples, steps))
+        trained = SpikingLoss(snn, 6, slice_of(snn, 6, k), "mean", 0.0, held, CPU, Quiet())
         handle = snn.register_forward_pre_hook(lambda _, given: seen.append(given[:2]))
         found.append(trained.measure())
         handle.remove()

@@ -14,15 +14,15 @@ from snnconv.config import FinetuneConfig, OptimiserConfig, TrainConfig
 from snnconv.core.metadata import DataInfo
 from snnconv.core.progress import Quiet
 from snnconv.data.dataset import ArraySplit
-from snnconv.engine.memory import Portion
+from snnconv.engine.memory import BatchPlan
 from snnconv.errors import CheckFailedError, UsageError
 from snnconv.simulation.build import spiking_network
-from snnconv.training.loop import Parts, Training, hold_out, learning_rate, middle, optimiser
+from snnconv.training.loop import HeldOutSplit, Training, hold_out, learning_rate, middle, optimiser
 from snnconv.training.objective import (
-    Classification,
-    HeldOut,
+    ClassificationLoss,
     Measured,
-    Spiking,
+    SpikingLoss,
+    ValidationSet,
     cross_entropy,
     slice_of,
 )
@@ -256,7 +256,7 @@ def trained(net=None, loss=None, validate=lambda: 0.5, **options):
     net, split = net or tiny(), blobs()
     config = OptimiserConfig(**{"batch_size": 16, "epochs": 3} | options)
     if loss is None:
-        objective = Classification(net, config.label_smoothing, validate)
+        objective = ClassificationLoss(net, config.label_smoothing, validate)
     else:
         objective = Given(net, loss, validate)
     parts = hold_out(split, 0.25, None, 0)
@@ -358,7 +358,7 @@ def test_what_goes_on_ends_in_the_same_bits():
     parts = hold_out(split, 0.25, None, 0)
 
     def training():
-        objective = Classification(tiny(), 0.0, lambda: 0.5)
+        objective = ClassificationLoss(tiny(), 0.0, lambda: 0.5)
         return Training(objective, split, FACTS, config, parts, CPU, Quiet())
 
     whole, begun, again = training(), training(), training()
@@ -385,10 +385,10 @@ def fine_tuned(neuron, **options):
     snn = spiking_network(checkpoint(rounded(vgg()), neuron=neuron), folded=False)
     split = blobs()
     config = FinetuneConfig(**{"batch_size": 16, "epochs": 12, "lr": 0.1} | options)
-    everything = Parts(torch.arange(64), torch.arange(64))
-    held = HeldOut(split, FACTS, everything.validation, Portion(16, 4))
+    everything = HeldOutSplit(torch.arange(64), torch.arange(64))
+    held = ValidationSet(split, FACTS, everything.validation, BatchPlan(16, 4))
     size = slice_of(snn, 4, config.slice)
-    objective = Spiking(snn, 4, size, config.loss, config.label_smoothing, held, CPU, Quiet())
+    objective = SpikingLoss(snn, 4, size, config.loss, config.label_smoothing, held, CPU, Quiet())
 
     def now():
         snn.eval()
