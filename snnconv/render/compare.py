@@ -7,7 +7,7 @@ from itertools import combinations
 
 from snnconv.core.uncertainty import interval
 from snnconv.render import units
-from snnconv.render.naming import by_events, calibration, confidence, drawn, labels, parameters
+from snnconv.render.labels import by_events, calibration, confidence, drawn, labels, parameters
 from snnconv.render.significance import accuracy_at, same_samples, tested, unjudged, winner
 from snnconv.render.tables import Cell, Column, Table
 from snnconv.reports import EvaluateReport

@@ -8,8 +8,8 @@ from pydantic import BaseModel
 from snnconv.core.uncertainty import FEW, interval
 from snnconv.render import describe_more, describe_runs, units
 from snnconv.render.compare import CONFIDENCE, last, powers, reached
+from snnconv.render.labels import by_events, calibration, confidence, drawn
 from snnconv.render.layers import layer_table
-from snnconv.render.naming import by_events, calibration, confidence, drawn
 from snnconv.render.significance import against_ann, unjudged
 from snnconv.render.tables import Block, Column, Fact, Facts, Table
 from snnconv.reports import (

@@ -3,7 +3,7 @@
 from snnconv.core.uncertainty import interval
 from snnconv.render import units
 from snnconv.render.compare import CONFIDENCE, NON_SPIKING, NON_SPIKING_OF
-from snnconv.render.naming import drawn
+from snnconv.render.labels import drawn
 from snnconv.render.tables import Block, Column, Fact, Facts, Table
 from snnconv.reports import (
     DoctorReport,

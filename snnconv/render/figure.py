@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 from snnconv.core.uncertainty import interval
-from snnconv.render import compare, naming, units
+from snnconv.render import compare, labels, units
 from snnconv.render.svg.plot import Axis, Point
 from snnconv.render.svg.scale import Scale, log
 from snnconv.render.svg.styles import Look, run_look
@@ -57,7 +57,7 @@ class Run:
 
 def runs(evaluations: Sequence[EvaluateReport]) -> list[Run]:
     """Evaluations with labels that tell them apart, and a look each."""
-    names = naming.labels(evaluations)
+    names = labels.labels(evaluations)
     return [
         Run(name, run_look(i), report)
         for i, (name, report) in enumerate(zip(names, evaluations, strict=True))

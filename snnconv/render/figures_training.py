@@ -4,20 +4,20 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from snnconv.render import units
-from snnconv.render.courses import Course
 from snnconv.render.figure import Figure, percent_axis
 from snnconv.render.svg.plot import Axis, Rule, Series, line_plot
 from snnconv.render.svg.scale import Scale, finite, linear
 from snnconv.render.svg.styles import Look
+from snnconv.render.training_curves import TrainingCurve
 from snnconv.reports import EpochRow, FinetuneReport
 
 _EVERY = 8
 """Epochs with a marker, at most: lines are told apart, not buried."""
 
 
-def training(everybody: Sequence[Course]) -> list[Figure]:
+def training(everybody: Sequence[TrainingCurve]) -> list[Figure]:
     """Validation accuracy, loss, firing rate, a figure a parameter; nothing without an epoch."""
-    shown = [course for course in everybody if course.rows]
+    shown = [curve for curve in everybody if curve.rows]
     if not shown:
         return []
     x = _epochs(shown)
@@ -25,7 +25,7 @@ def training(everybody: Sequence[Course]) -> list[Figure]:
     return [figure for figure in figures if figure]
 
 
-def _epochs(everybody: Sequence[Course]) -> Axis:
+def _epochs(everybody: Sequence[TrainingCurve]) -> Axis:
     return Axis(
         "Epoch",
         Scale("linear", 0.0, float(max(row.epoch for each in everybody for row in each.rows))),
@@ -35,21 +35,21 @@ def _epochs(everybody: Sequence[Course]) -> Axis:
 
 
 def _line(
-    course: Course,
+    curve: TrainingCurve,
     get: Callable[[EpochRow], float | None],
     start: float | None = None,
     factor: float = 1.0,
 ) -> Series:
-    """A course's values by epoch, those that there are; ``start`` is the one at epoch 0."""
-    values = [(0, start), *((row.epoch, get(row)) for row in course.rows)]
+    """A curve's values by epoch, those that there are; ``start`` is the one at epoch 0."""
+    values = [(0, start), *((row.epoch, get(row)) for row in curve.rows)]
     points = tuple((float(epoch), factor * v) for epoch, v in values if v is not None)
     epochs = [epoch for epoch, _ in points]
     stride = -(-len(epochs) // _EVERY) or 1
     marked = frozenset((*epochs[::stride], *epochs[-1:]))
-    return Series(course.label, points, course.look, marked)
+    return Series(curve.label, points, curve.look, marked)
 
 
-def _accuracies(shown: Sequence[Course], x: Axis) -> Figure | None:
+def _accuracies(shown: Sequence[TrainingCurve], x: Axis) -> Figure | None:
     series = [_line(c, lambda row: row.accuracy, c.start_accuracy, 100.0) for c in shown]
     rules = [
         Rule(
@@ -71,14 +71,14 @@ def _accuracies(shown: Sequence[Course], x: Axis) -> Figure | None:
     return _figure("accuracy", "Validation accuracy", about, series, x, percent_axis, 100.0, rules)
 
 
-def _losses(shown: Sequence[Course], x: Axis) -> Figure | None:
+def _losses(shown: Sequence[TrainingCurve], x: Axis) -> Figure | None:
     about = "Mean loss over the epoch's training samples, measured while training."
     return _figure(
         "loss", "Training loss", about, [_line(c, lambda row: row.loss) for c in shown], x
     )
 
 
-def _rates(shown: Sequence[Course], x: Axis) -> Figure | None:
+def _rates(shown: Sequence[TrainingCurve], x: Axis) -> Figure | None:
     """Firing rates; none where no report has them: an ANN's."""
     series = [_line(c, lambda row: row.firing_rate, c.start_rate) for c in shown]
     about = "Spikes per neuron and step on the validation samples"
@@ -94,7 +94,7 @@ def _mean(parameter: str, row: EpochRow) -> float | None:
     return row.neuron_parameters.get(parameter)
 
 
-def _parameters(shown: Sequence[Course], x: Axis) -> list[Figure | None]:
+def _parameters(shown: Sequence[TrainingCurve], x: Axis) -> list[Figure | None]:
     """The mean of each parameter that neurons learn, a figure a parameter."""
     names = dict.fromkeys(n for c in shown for row in c.rows for n in row.neuron_parameters)
     return [

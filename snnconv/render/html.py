@@ -9,7 +9,6 @@ from markupsafe import Markup
 from snnconv.core.uncertainty import interval
 from snnconv.render import figures_errors, figures_layers, figures_steps, marks, provenance, units
 from snnconv.render.compare import BOLD, comparable, differences, last, quantities, verdict
-from snnconv.render.courses import Course, Trained, courses
 from snnconv.render.figure import MANY, Figure, Run, runs
 from snnconv.render.figures_sin import sin
 from snnconv.render.figures_training import training
@@ -18,6 +17,7 @@ from snnconv.render.significance import against_ann, unjudged
 from snnconv.render.svg.elements import tag
 from snnconv.render.svg.styles import Look, marker
 from snnconv.render.tables import Facts, Table
+from snnconv.render.training_curves import Trained, TrainingCurve, curves
 from snnconv.reports import EvaluateReport, FinetuneReport
 
 SPOKEN = 3
@@ -33,7 +33,7 @@ class Section:
     figures: tuple[Figure, ...]
 
 
-def sections(everybody: Sequence[Run], trainings: Sequence[Course]) -> list[Section]:
+def sections(everybody: Sequence[Run], trainings: Sequence[TrainingCurve]) -> list[Section]:
     """All figures in the order in which they are read."""
     parts = [
         (
@@ -125,7 +125,7 @@ class Source:
     files: Table
 
 
-def _sources(everybody: Sequence[Run], trainings: Sequence[Course]) -> list[Source]:
+def _sources(everybody: Sequence[Run], trainings: Sequence[TrainingCurve]) -> list[Source]:
     found = [
         Source(
             run.label,
@@ -184,7 +184,7 @@ def html(evaluations: Sequence[EvaluateReport], trainings: Sequence[Trained] = (
     environment.filters["clean"] = lambda text: units.typographic(units.printable(str(text)))
     everybody = runs(evaluations)
     found = quantities(evaluations)
-    trained = courses(trainings, everybody)
+    trained = curves(trainings, everybody)
     parts = sections(everybody, trained) if everybody else []
     return environment.get_template("report.html.j2").render(
         title=Markup(marks.HTML),

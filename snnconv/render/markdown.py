@@ -6,8 +6,8 @@ from itertools import zip_longest
 
 from snnconv.render import marks, provenance, units
 from snnconv.render.compare import BOLD, Quantity, comparable, differences, quantities, verdict
+from snnconv.render.labels import drawn, labels
 from snnconv.render.layers import layer_table
-from snnconv.render.naming import drawn, labels
 from snnconv.render.tables import Cell, Column, Fact, Facts, Table
 from snnconv.reports import EvaluateReport
 

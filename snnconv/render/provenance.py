@@ -6,7 +6,7 @@ from typing import Any
 
 from snnconv.config import ARGUMENT, STAGES
 from snnconv.render import units
-from snnconv.render.naming import calibration, drawn
+from snnconv.render.labels import calibration, drawn
 from snnconv.render.tables import Column, Fact, Facts, Table
 from snnconv.reports import EvaluateReport, FinetuneReport, Report, TrainReport
 

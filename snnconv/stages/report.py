@@ -9,11 +9,11 @@ from snnconv.core.files import write_atomically
 from snnconv.core.progress import Progress, Quiet
 from snnconv.core.uncertainty import interval
 from snnconv.errors import UsageError
-from snnconv.render.courses import Trained, behind
 from snnconv.render.html import html
+from snnconv.render.labels import labels
 from snnconv.render.markdown import markdown
-from snnconv.render.naming import labels
 from snnconv.render.significance import accuracy_at, tested
+from snnconv.render.training_curves import Trained, behind
 from snnconv.reports import (
     EvaluateReport,
     FinetuneReport,

@@ -4,8 +4,8 @@ import pytest
 from helpers import examples
 
 from snnconv.render.compare import comparable, comparison, differences, quantities, verdict
+from snnconv.render.labels import calibration, labels
 from snnconv.render.markdown import escaped, markdown
-from snnconv.render.naming import calibration, labels
 from snnconv.render.provenance import command, lineage
 from snnconv.reports import DataUse
 

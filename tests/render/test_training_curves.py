@@ -4,15 +4,15 @@ from helpers import examples
 from helpers.examples_stages import epochs, finetune, learned, train
 from helpers.pages import Page, drawings, labels, shown
 
-from snnconv.render.courses import behind, courses
 from snnconv.render.figure import runs
 from snnconv.render.figures_training import training
 from snnconv.render.html import html
+from snnconv.render.training_curves import behind, curves
 from snnconv.reports import LineageRow
 
 
 def drawn(reports):
-    return training(courses(reports, []))
+    return training(curves(reports, []))
 
 
 def test_training_curves_need_a_training():
@@ -47,8 +47,8 @@ def test_an_ann_and_what_became_of_it_share_their_axes():
 
 
 def test_only_fine_tuning_has_an_epoch_0():
-    (alone,) = courses([train(neuron="if")], [])
-    (tuned,) = courses([finetune()], [])
+    (alone,) = curves([train(neuron="if")], [])
+    (tuned,) = curves([finetune()], [])
     assert alone.label == "IF, T = 4"
     assert (alone.start_accuracy, tuned.start_accuracy) == (None, 0.62)
     assert alone.rows == epochs(30, 0.2, 0.99)
@@ -56,9 +56,9 @@ def test_only_fine_tuning_has_an_epoch_0():
 
 def test_equal_names_are_numbered_and_looks_differ_from_those_of_runs():
     everybody = runs(examples.three())
-    found = courses([train(), train()], everybody)
-    assert [course.label for course in found] == ["ANN (cnn, relu)", "ANN (cnn, relu) (2)"]
-    assert not {course.look for course in found} & {run.look for run in everybody}
+    found = curves([train(), train()], everybody)
+    assert [curve.label for curve in found] == ["ANN (cnn, relu)", "ANN (cnn, relu) (2)"]
+    assert not {curve.look for curve in found} & {run.look for run in everybody}
 
 
 def test_a_training_is_behind_what_was_made_from_it():

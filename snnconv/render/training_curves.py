@@ -1,4 +1,4 @@
-"""The courses of trainings: one form for what ``train`` and ``finetune`` report, epoch by epoch."""
+"""The curves of trainings: one form for what ``train`` and ``finetune`` report, epoch by epoch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ Trained = TrainReport | FinetuneReport
 
 
 @dataclass(frozen=True)
-class Course:
+class TrainingCurve:
     """A training with its place in the page.
 
     Attributes:
@@ -40,10 +40,10 @@ def behind(training: Trained, evaluations: Sequence[EvaluateReport]) -> bool:
     return bool(made & used)
 
 
-def courses(trainings: Sequence[Trained], everybody: Sequence[Run]) -> list[Course]:
+def curves(trainings: Sequence[Trained], everybody: Sequence[Run]) -> list[TrainingCurve]:
     """Each with a label and look: those of the run that evaluated what it wrote, if one did."""
     owners = {each.sha256: run for run in everybody for each in run.report.lineage.inputs}
-    found: list[Course] = []
+    found: list[TrainingCurve] = []
     used: dict[str, int] = {}
     free = len(everybody)
     for report in trainings:
@@ -59,7 +59,7 @@ def courses(trainings: Sequence[Trained], everybody: Sequence[Run]) -> list[Cour
         start = report if isinstance(report, FinetuneReport) else None
         accuracy = start.accuracy_epoch0 if start else None
         rate = start.firing_rate_epoch0 if start else None
-        found.append(Course(label, look, report, accuracy, rate))
+        found.append(TrainingCurve(label, look, report, accuracy, rate))
     return found
 
 
