@@ -178,8 +178,9 @@ def parallel_slices(function: Callable[..., None], size: int, steps: int, *args:
 
 @contextmanager
 def pieces_of(neuron_steps: int) -> Iterator[None]:
-    """Let :func:`parallel_for` and :func:`parallel_slices` wake a thread for this much work, within the context.
+    """Within the context, wake a thread for this much work.
 
+    It acts on :func:`parallel_for` and :func:`parallel_slices`.
     Results don't depend on it. With 1, all threads take part however small the work is.
 
     Args:

@@ -261,13 +261,12 @@ def batches(
         order: indices ``[n]`` int64 into the split.
         size: samples a batch.
         augment: of a batch of images in 0..1, before normalisation.
-        frames_per_run: how many frames a simulation shows (:func:`snnconv.data.frames.frames_per_run`);
-        without,
-            samples come as an ANN sees them.
+        frames_per_run: how many frames a simulation shows
+            (:func:`snnconv.data.frames.frames_per_run`); without, samples come as an ANN sees them.
 
     Returns:
-        Samples ``[B, *shape]``, the mean over their frames where they have some; with ``frames_per_run``
-        the frames that are shown, ``[frames_per_run, B, *shape]``.
+        Samples ``[B, *shape]``, the mean over their frames if they have some; with
+        ``frames_per_run`` the frames that are shown, ``[frames_per_run, B, *shape]``.
 
     Raises:
         UnsupportedError: the images have another shape than the network was made for.

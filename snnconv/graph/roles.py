@@ -160,7 +160,7 @@ def averaged(graph: Graph, averaging: Set[str]) -> frozenset[str]:
     return frozenset(site.name for site in graph.sites if site.name not in stepwise)
 
 
-def mean_frame(graph: Graph, averages: Set[str], source: Carries) -> frozenset[str]:
+def still(graph: Graph, averages: Set[str], source: Carries) -> frozenset[str]:
     """The nodes whose values do not change over time: of a constant input, or of means over time.
 
     Args:

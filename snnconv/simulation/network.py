@@ -40,7 +40,7 @@ from snnconv.engine.layer_output import EVERYTHING, NOTHING, LayerOutput, Observ
 from snnconv.graph.ir import Node
 from snnconv.graph.network import Network, shapes, walk
 from snnconv.graph.ops import OPS, Role
-from snnconv.graph.roles import Carries, averaged, carried, cumulative, sources
+from snnconv.graph.roles import Carries, averaged, carried, cumulative, sources, still
 from snnconv.neurons.base import Neuron
 from snnconv.neurons.confidence import keep_mask
 from snnconv.simulation.cumulative import Levels, Sums, function, pool
@@ -254,7 +254,7 @@ class SpikingNetwork(nn.Module):
             if not torch.is_grad_enabled() and neuron.averages()
         }
         averages = averaged(self.network.graph, averaging)
-        return averages, mean_frame(self.network.graph, averages, self._source)
+        return averages, still(self.network.graph, averages, self._source)
 
     def _by_events(self, once: frozenset[str]) -> tuple[frozenset[str], frozenset[str]]:
         """What waits for its neurons, and those convolutions of images by events that do."""

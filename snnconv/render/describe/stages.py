@@ -1,32 +1,19 @@
-"""Each stage's report as facts and tables: what a terminal shows when the stage is done."""
+"""Stages that make a network, as facts and tables."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
-
-from pydantic import BaseModel
+from collections.abc import Sequence
 
 from snnconv.core.uncertainty import FEW, interval
-from snnconv.render import describe_more, describe_runs, units
-from snnconv.render.compare import CONFIDENCE, last, powers, reached
-from snnconv.render.labels import by_events, calibration, confidence, drawn
-from snnconv.render.layers import layer_table
-from snnconv.render.significance import against_ann, unjudged
+from snnconv.render import units
+from snnconv.render.compare import CONFIDENCE
+from snnconv.render.describe.common import around, closing, data, engine, imported, non_spiking
+from snnconv.render.labels import drawn
 from snnconv.render.tables import Block, Column, Fact, Facts, Table
 from snnconv.reports import (
     CalibrateReport,
     ConvertReport,
-    DataUse,
-    DoctorReport,
     EpochRow,
-    EvaluateReport,
     FinetuneReport,
-    InspectReport,
-    ListReport,
     ReparameterizeReport,
-    Report,
-    ReportReport,
-    RunReport,
-    RunsReport,
     TrainReport,
 )
 
@@ -40,13 +27,6 @@ _ORIGINS = {
 }
 
 
-def _data(data: DataUse) -> str:
-    return (
-        f"{data.spec}, {units.count(data.train_samples)} training and "
-        f"{units.count(data.test_samples)} test samples"
-    )
-
-
 def _trained_on(report: TrainReport | FinetuneReport) -> list[Fact]:
     """The samples that were trained on, and those that validation accuracies are of."""
     return [
@@ -54,12 +34,6 @@ def _trained_on(report: TrainReport | FinetuneReport) -> list[Fact]:
         for name, subset in (("trained on", report.subset), ("validated on", report.held_out))
         if subset
     ]
-
-
-def _closing(report: Report) -> list[Fact]:
-    """Where the work went and how long it took."""
-    facts = [Fact("written", each.path, each.sha256[:12]) for each in report.lineage.outputs]
-    return [*facts, Fact("time", units.seconds(report.seconds))]
 
 
 def _epochs(rows: Sequence[EpochRow], marked: int | None = None) -> Table:
@@ -95,14 +69,14 @@ def _epochs(rows: Sequence[EpochRow], marked: int | None = None) -> Table:
 def train(report: TrainReport) -> list[Block]:
     """Of a :class:`TrainReport`."""
     facts = [
-        Fact("data", _data(report.data)),
+        Fact("data", data(report.data)),
         *_trained_on(report),
         Fact("parameters", units.count(report.parameters)),
-        *describe_more.non_spiking(report),
+        *non_spiking(report),
         Fact(
             "test accuracy",
             units.percent(report.accuracy),
-            f"after the last epoch, {_around(report.accuracy, report.data.test_samples)}",
+            f"after the last epoch, {around(report.accuracy, report.data.test_samples)}",
         ),
     ]
     if report.levels:
@@ -114,7 +88,7 @@ def train(report: TrainReport) -> list[Block]:
         facts.append(Fact("time steps T", str(report.timesteps)))
     if report.pools_averaged:
         facts.append(Fact("max made average pooling", ", ".join(report.pools_averaged)))
-    facts += _closing(report)
+    facts += closing(report)
     blocks: list[Block] = [Facts(f"Trained {report.model}", tuple(facts))]
     return [*blocks, _epochs(report.epochs)] if report.epochs else blocks
 
@@ -137,14 +111,14 @@ def calibrate(report: CalibrateReport) -> list[Block]:
     """Of a :class:`CalibrateReport`."""
     method = f"{report.method} ({units.pairs(report.params)})" if report.params else report.method
     facts = [
-        Fact("data", _data(report.data)),
+        Fact("data", data(report.data)),
         Fact("method", method, f"one threshold a {report.granularity}"),
         Fact("samples", drawn(report.subset, report.samples, "training")),
         *_ann(report),
         Fact("threshold error", units.percent(report.relative_error_bound), "at most; from bins"),
-        *describe_more.non_spiking(report),
-        *([describe_more.imported(report.imported)] if report.imported else []),
-        *_closing(report),
+        *non_spiking(report),
+        *([imported(report.imported)] if report.imported else []),
+        *closing(report),
     ]
     heads = ["theta", "largest", "mean", "zero", "clipped", "thresholds"]
     if report.sin_steps is not None:
@@ -175,7 +149,7 @@ def convert(report: ConvertReport) -> list[Block]:
     """Of a :class:`ConvertReport`."""
     facts = [Fact("neuron", report.neuron, units.pairs(report.params))]
     facts.append(Fact("time steps T", str(report.timesteps)))
-    facts += describe_more.non_spiking(report)
+    facts += non_spiking(report)
     for what, names, how in (
         ("max poolings", report.cumulative_pools, "on cumulated spikes"),
         ("analog functions", report.analog, "of the mean input so far, beside the spikes"),
@@ -193,7 +167,7 @@ def convert(report: ConvertReport) -> list[Block]:
         note=f"in steps 1 to {report.early}",
     )
     blocks: list[Block] = [
-        Facts(f"Converted {report.sites_converted} sites", (*facts, *_closing(report)))
+        Facts(f"Converted {report.sites_converted} sites", (*facts, *closing(report)))
     ]
     return [*blocks, keep] if report.confidence else blocks
 
@@ -206,142 +180,67 @@ def finetune(report: FinetuneReport) -> list[Block]:
         kept += f"; {units.points(report.accuracy_best - report.accuracy_epoch0)} points"
 
     def measured(name: str, share: float, more: str = "") -> Fact:
-        around = _around(share, n) if n else ""
-        return Fact(name, units.percent(share), "; ".join(t for t in (more, around) if t))
+        bounds = around(share, n) if n else ""
+        return Fact(name, units.percent(share), "; ".join(t for t in (more, bounds) if t))
 
     facts = [
-        Fact("data", _data(report.data)),
+        Fact("data", data(report.data)),
         *_trained_on(report),
         measured("validation before", report.accuracy_epoch0),
         measured("validation kept", report.accuracy_best, kept),
         measured("validation at the end", report.accuracy_last),
-        *describe_more.non_spiking(report),
-        *_ways(report),
-        *_closing(report),
+        *non_spiking(report),
+        *engine(report),
+        *closing(report),
     ]
     title = f"Fine-tuned {report.neuron} at T={report.timesteps}"
     blocks: list[Block] = [Facts(title, tuple(facts))]
     return [*blocks, _epochs(report.epochs, report.epoch_best)] if report.epochs else blocks
 
 
-def _ways(report: EvaluateReport | FinetuneReport) -> list[Fact]:
-    ways = by_events(report)
-    return [Fact("by events", ways, f"--engine {report.config.get('engine')}")] if ways else []
-
-
-def _energies(report: EvaluateReport) -> list[Fact]:
-    facts = []
-    passes = report.first_layer_passes or 1
-    often = "once" if passes == 1 else f"{passes} times"
-    for name, mj, ratio in (
-        ("energy, synaptic", report.energy_synaptic_mj, report.energy_synaptic_ratio),
-        (f"energy, first layer {often}", report.energy_total_mj, report.energy_total_ratio),
+def reparameterize(done: ReparameterizeReport) -> list[Block]:
+    """Of a :class:`ReparameterizeReport`: the two networks side by side."""
+    test = done.before_and_after
+    both = Table(
+        f"Reparameterized: {done.levels} levels to one",
+        (Column("", numeric=False), Column("before"), Column("after"), Column("change")),
         (
-            "energy, first layer each step",
-            report.energy_total_every_step_mj,
-            report.energy_total_every_step_ratio,
+            ("time steps T", str(done.timesteps_before), str(done.timesteps_after), None),
+            (
+                f"accuracy, {units.count(done.samples)} samples",
+                units.percent(done.accuracy_before),
+                units.percent(done.accuracy_after),
+                f"{units.points(done.accuracy_after - done.accuracy_before)} points",
+            ),
+            (
+                f"{CONFIDENCE} interval",
+                units.shown(units.interval, interval(done.accuracy_before, done.samples)),
+                units.shown(units.interval, interval(done.accuracy_after, done.samples)),
+                units.shown(units.p_value, test.p if test else None),
+            ),
+            (
+                "synaptic operations",
+                units.si(done.sops_before),
+                units.si(done.sops_after),
+                units.percent(done.sops_after / done.sops_before - 1) if done.sops_before else None,
+            ),
         ),
-        ("energy, ANN", report.energy_ann_mj, None),
-    ):
-        if mj is not None:
-            remark = "" if ratio is None else f"{units.percent(ratio)} of the ANN"
-            facts.append(Fact(name, units.energy(mj), remark))
-    return facts
-
-
-def _headline(report: EvaluateReport) -> list[Fact]:
-    at_end = last(report.accuracy)
-    facts = [
-        Fact("data", report.data.spec),
-        Fact("samples", drawn(report.subset, report.samples, "test")),
-        Fact("neuron", report.neuron, units.pairs(report.params)),
-        Fact("thresholds", calibration(report) or "unknown"),
-    ]
-    if report.confidence:
-        facts.append(Fact("spike confidence", confidence(report)))
-    if report.ann_accuracy is not None:
-        facts.append(_accuracy("ANN accuracy", report.ann_accuracy, report.samples))
-    if at_end is not None:
-        facts.append(_accuracy(f"SNN accuracy at T={report.timesteps}", at_end, report.samples))
-    if found := against_ann(report):
-        facts.append(Fact("against the ANN", *found.words()))
-    if (report.latency_steps or 1) > 1:
-        late = "steps until the first answer: neurons need later steps"
-        facts.append(Fact("latency", str(report.latency_steps), late))
-    steps = report.steps_to_ann or {} if not unjudged([report]) else {}
-    for margin in sorted(steps, key=float, reverse=True):
-        step = reached(report, margin) or ""
-        facts.append(Fact(f"within {margin} points", step.replace("step", "first at step")))
-    for name, value, how, remark in (
-        ("same class as the ANN", last(report.agreement), units.percent, "at T"),
-        ("logits' relative error", report.logits_relative_error, units.percent, "L2, at T"),
-        ("firing rate", report.firing_rate_mean, units.number, "spikes per neuron and step"),
-        ("spikes", report.spikes_per_sample, units.si, "per sample"),
-        ("synaptic operations", report.sops_per_sample, units.si, "per sample"),
-        ("MACs of the ANN", report.ann_macs_per_sample, units.si, "per sample"),
-    ):
-        if value is not None:
-            facts.append(Fact(name, how(value), remark))
-    facts += describe_more.non_spiking(report)
-    facts += _energies(report)
-    facts.append(Fact("simulation", units.seconds(report.seconds_per_sample), "per sample"))
-    facts += _ways(report)
-    facts.append(Fact("peak memory", units.memory(report.peak_memory_mib)))
-    return facts
-
-
-def _accuracy(name: str, share: float, n: int) -> Fact:
-    """An accuracy with its interval and the number of samples."""
-    return Fact(name, units.percent(share), _around(share, n))
-
-
-def _around(share: float, n: int) -> str:
-    """The interval and the number of samples."""
-    bounds = units.shown(units.interval, interval(share, n))
-    return (f"{bounds} % at 95 %, " if bounds else "") + f"n = {units.count(n)}"
-
-
-def _by_step(accuracy: Sequence[float | None], n: int) -> Table:
-    """Powers of two and T, where there is an answer."""
-    steps = sorted({*powers(len(accuracy)), len(accuracy)})
-    rows = tuple(
-        (str(t), units.percent(share), units.shown(units.interval, interval(share, n)))
-        for t in steps
-        if (share := accuracy[t - 1]) is not None
     )
-    columns = (Column("t", numeric=False), Column("SNN"), Column(f"{CONFIDENCE} interval"))
-    return Table(f"Accuracy by step, n = {units.count(n)}", columns, rows)
-
-
-def evaluate(report: EvaluateReport) -> list[Block]:
-    """Of an :class:`EvaluateReport`."""
-    blocks: list[Block] = [
-        Facts(f"Evaluated {report.label} at T={report.timesteps}", tuple(_headline(report)))
+    facts = [
+        Fact("samples", drawn(done.subset, done.samples, "test")),
+        Fact("neuron", done.neuron, "without what mixes time" if done.vanilla else ""),
+        Fact(
+            "counts that differ",
+            units.percent(done.window_mismatch_share),
+            f"of all neurons and windows of {done.levels} steps",
+        ),
+        *non_spiking(done),
+        *(Fact("written", each.path, each.sha256[:12]) for each in done.lineage.outputs),
+        Fact("time", units.seconds(done.seconds)),
     ]
-    if report.accuracy:
-        blocks.append(_by_step(report.accuracy, report.samples))
-    if report.layers:
-        blocks.append(layer_table(report, details=False))
-    return blocks
-
-
-_STAGES: dict[type[BaseModel], Callable[[Any], list[Block]]] = {
-    TrainReport: train,
-    CalibrateReport: calibrate,
-    ConvertReport: convert,
-    FinetuneReport: finetune,
-    ReparameterizeReport: describe_more.reparameterize,
-    EvaluateReport: evaluate,
-    ReportReport: describe_more.report,
-    InspectReport: describe_more.inspect,
-    DoctorReport: describe_more.doctor,
-    ListReport: describe_more.listing,
-    RunsReport: describe_runs.runs,
-    RunReport: describe_more.recipe,
-}
-
-
-def describe(report: BaseModel) -> list[Block] | None:
-    """A report in blocks; none for a kind that has no description yet."""
-    how = _STAGES.get(type(report))
-    return how(report) if how else None
+    sites = Table(
+        "Counts that differ, by site",
+        (Column("site", numeric=False), Column("share")),
+        tuple((row.name, units.percent(row.window_mismatch_share)) for row in done.sites),
+    )
+    return [both, Facts("Compared", tuple(facts)), sites]

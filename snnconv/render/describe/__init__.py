@@ -1,0 +1,44 @@
+"""Each report as facts and tables: what a terminal shows when a command is done."""
+
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import BaseModel
+
+from snnconv.render.describe import evaluation, stages, surfaces
+from snnconv.render.tables import Block
+from snnconv.reports import (
+    CalibrateReport,
+    ConvertReport,
+    DoctorReport,
+    EvaluateReport,
+    FinetuneReport,
+    InspectReport,
+    ListReport,
+    ReparameterizeReport,
+    ReportReport,
+    RunReport,
+    RunsReport,
+    TrainReport,
+)
+
+_STAGES: dict[type[BaseModel], Callable[[Any], list[Block]]] = {
+    TrainReport: stages.train,
+    CalibrateReport: stages.calibrate,
+    ConvertReport: stages.convert,
+    FinetuneReport: stages.finetune,
+    ReparameterizeReport: stages.reparameterize,
+    EvaluateReport: evaluation.evaluate,
+    ReportReport: evaluation.report,
+    InspectReport: surfaces.inspect,
+    DoctorReport: surfaces.doctor,
+    ListReport: surfaces.listing,
+    RunsReport: surfaces.runs,
+    RunReport: surfaces.recipe,
+}
+
+
+def describe(report: BaseModel) -> list[Block] | None:
+    """A report in blocks; none for a kind that has no description yet."""
+    how = _STAGES.get(type(report))
+    return how(report) if how else None

@@ -1,0 +1,168 @@
+"""Evaluations, one and several, as facts and tables."""
+
+from collections.abc import Sequence
+
+from snnconv.core.uncertainty import interval
+from snnconv.render import units
+from snnconv.render.compare import CONFIDENCE, last, powers, reached
+from snnconv.render.describe.common import around, engine, non_spiking
+from snnconv.render.labels import calibration, confidence, drawn
+from snnconv.render.layers import layer_table
+from snnconv.render.significance import against_ann, unjudged
+from snnconv.render.tables import Block, Column, Fact, Facts, Table
+from snnconv.reports import (
+    EvaluateReport,
+    ReportReport,
+)
+
+
+def _energies(report: EvaluateReport) -> list[Fact]:
+    facts = []
+    passes = report.first_layer_passes or 1
+    often = "once" if passes == 1 else f"{passes} times"
+    for name, mj, ratio in (
+        ("energy, synaptic", report.energy_synaptic_mj, report.energy_synaptic_ratio),
+        (f"energy, first layer {often}", report.energy_total_mj, report.energy_total_ratio),
+        (
+            "energy, first layer each step",
+            report.energy_total_every_step_mj,
+            report.energy_total_every_step_ratio,
+        ),
+        ("energy, ANN", report.energy_ann_mj, None),
+    ):
+        if mj is not None:
+            remark = "" if ratio is None else f"{units.percent(ratio)} of the ANN"
+            facts.append(Fact(name, units.energy(mj), remark))
+    return facts
+
+
+def _headline(report: EvaluateReport) -> list[Fact]:
+    at_end = last(report.accuracy)
+    facts = [
+        Fact("data", report.data.spec),
+        Fact("samples", drawn(report.subset, report.samples, "test")),
+        Fact("neuron", report.neuron, units.pairs(report.params)),
+        Fact("thresholds", calibration(report) or "unknown"),
+    ]
+    if report.confidence:
+        facts.append(Fact("spike confidence", confidence(report)))
+    if report.ann_accuracy is not None:
+        facts.append(_accuracy("ANN accuracy", report.ann_accuracy, report.samples))
+    if at_end is not None:
+        facts.append(_accuracy(f"SNN accuracy at T={report.timesteps}", at_end, report.samples))
+    if found := against_ann(report):
+        facts.append(Fact("against the ANN", *found.words()))
+    if (report.latency_steps or 1) > 1:
+        late = "steps until the first answer: neurons need later steps"
+        facts.append(Fact("latency", str(report.latency_steps), late))
+    steps = report.steps_to_ann or {} if not unjudged([report]) else {}
+    for margin in sorted(steps, key=float, reverse=True):
+        step = reached(report, margin) or ""
+        facts.append(Fact(f"within {margin} points", step.replace("step", "first at step")))
+    for name, value, how, remark in (
+        ("same class as the ANN", last(report.agreement), units.percent, "at T"),
+        ("logits' relative error", report.logits_relative_error, units.percent, "L2, at T"),
+        ("firing rate", report.firing_rate_mean, units.number, "spikes per neuron and step"),
+        ("spikes", report.spikes_per_sample, units.si, "per sample"),
+        ("synaptic operations", report.sops_per_sample, units.si, "per sample"),
+        ("MACs of the ANN", report.ann_macs_per_sample, units.si, "per sample"),
+    ):
+        if value is not None:
+            facts.append(Fact(name, how(value), remark))
+    facts += non_spiking(report)
+    facts += _energies(report)
+    facts.append(Fact("simulation", units.seconds(report.seconds_per_sample), "per sample"))
+    facts += engine(report)
+    facts.append(Fact("peak memory", units.memory(report.peak_memory_mib)))
+    return facts
+
+
+def _accuracy(name: str, share: float, n: int) -> Fact:
+    """An accuracy with its interval and the number of samples."""
+    return Fact(name, units.percent(share), around(share, n))
+
+
+def _by_step(accuracy: Sequence[float | None], n: int) -> Table:
+    """Powers of two and T, where there is an answer."""
+    steps = sorted({*powers(len(accuracy)), len(accuracy)})
+    rows = tuple(
+        (str(t), units.percent(share), units.shown(units.interval, interval(share, n)))
+        for t in steps
+        if (share := accuracy[t - 1]) is not None
+    )
+    columns = (Column("t", numeric=False), Column("SNN"), Column(f"{CONFIDENCE} interval"))
+    return Table(f"Accuracy by step, n = {units.count(n)}", columns, rows)
+
+
+def evaluate(report: EvaluateReport) -> list[Block]:
+    """Of an :class:`EvaluateReport`."""
+    blocks: list[Block] = [
+        Facts(f"Evaluated {report.label} at T={report.timesteps}", tuple(_headline(report)))
+    ]
+    if report.accuracy:
+        blocks.append(_by_step(report.accuracy, report.samples))
+    if report.layers:
+        blocks.append(layer_table(report, details=False))
+    return blocks
+
+
+def report(done: ReportReport) -> list[Block]:
+    """Of a :class:`ReportReport`: one row an evaluation, and where the pages are."""
+    heads = (
+        "T",
+        "n",
+        "SNN accuracy",
+        CONFIDENCE,
+        "ANN accuracy",
+        "spikes/neuron/step",
+        "SOPs",
+        "energy",
+        "of ANN's",
+        "no spikes",
+    )
+    rows = tuple(
+        (
+            run.label,
+            str(run.timesteps),
+            units.count(run.samples),
+            units.shown(units.percent, run.accuracy),
+            units.shown(units.interval, run.accuracy_interval),
+            None if run.ann_accuracy is None else units.percent(run.ann_accuracy),
+            None if run.firing_rate_mean is None else units.number(run.firing_rate_mean),
+            None if run.sops_per_sample is None else units.si(run.sops_per_sample),
+            None if run.energy_total_mj is None else units.energy(run.energy_total_mj),
+            None
+            if run.energy_total_mj is None or not run.energy_ann_mj
+            else units.percent(run.energy_total_mj / run.energy_ann_mj),
+            units.shown(units.percent, run.non_spiking_share),
+        )
+        for run in done.runs
+    )
+    optional = ("spikes/neuron/step", CONFIDENCE)
+    columns = (
+        Column("run", numeric=False),
+        *(Column(head, optional=head if head in optional else "") for head in heads),
+    )
+    pages = (Fact("Markdown", done.markdown), Fact("HTML report", done.html))
+    tests = Table(
+        "Differences in accuracy at T",
+        (
+            *(Column(head, numeric=False) for head in ("run", "other")),
+            *(Column(head) for head in ("right alone", "other alone", "McNemar")),
+        ),
+        tuple(
+            (
+                test.run,
+                test.other,
+                units.count(test.only_this_right),
+                units.count(test.only_other_right),
+                units.p_value(test.p),
+            )
+            for test in done.differences
+        ),
+    )
+    return [
+        Table("Evaluations", columns, rows).without_empty(),
+        *([tests] if done.differences else []),
+        Facts("Written", pages),
+    ]
