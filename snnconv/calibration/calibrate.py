@@ -19,10 +19,9 @@ from snnconv.graph.ir import SITES, Graph, Node
 from snnconv.graph.network import Network, shapes, walk
 from snnconv.graph.rewrite import thresholds
 
-LAYER_BITS, CHANNEL_BITS = (
-    10,
-    7,
-)  # 0.05 % and 0.4 % relative error; 12 kB a layer or 1.5 kB a channel, for every octave
+LAYER_BITS, CHANNEL_BITS, WIDE_BITS = 10, 8, 7
+"""Relative errors of 0.05, 0.2 and 0.4 %; 12 kB a layer, 3 or 1.5 kB a channel, an octave."""
+_WIDE = 512  # channels; a site that has more has coarser bins, for memory
 _DRAWN = 100  # bins of the histogram that the checkpoint keeps for reports
 
 
@@ -40,10 +39,9 @@ class Collector:
     ) -> None:
         self.by_channel = granularity == "channel"
         self.histograms = {
-            site.name: Histogram(shapes[site.name][0], CHANNEL_BITS)
-            if self.by_channel
-            else Histogram(1, LAYER_BITS)
+            site.name: Histogram(channels, bits_of(channels, self.by_channel))
             for site in graph.sites
+            for channels in [shapes[site.name][0] if self.by_channel else 1]
         }
 
     @torch.no_grad()
@@ -75,6 +73,13 @@ class Collector:
             )
 
 
+def bits_of(channels: int, by_channel: bool) -> int:
+    """How precise the histogram of a site is; see :class:`Histogram`."""
+    if not by_channel:
+        return LAYER_BITS
+    return WIDE_BITS if channels > _WIDE else CHANNEL_BITS
+
+
 def find_thresholds(
     graph: Graph,
     collector: Collector,
@@ -101,8 +106,25 @@ def find_thresholds(
     known = known or {}
     histograms = {name: h for name, h in collector.histograms.items() if name not in known}
     silent = {name for name, h in histograms.items() if not h.counts.any()}
+    return settled(graph, lambda name: statistic.threshold(histograms[name], params), silent, known)
+
+
+def settled(
+    graph: Graph,
+    search: Callable[[str], Tensor],
+    silent: Set[str],
+    known: Mapping[str, Tensor],
+) -> dict[str, Tensor]:
+    """Theta by site, of what a statistic finds; see :func:`find_thresholds`.
+
+    Args:
+        graph: the network, folded.
+        search: what the statistic finds for a site, 0 for a channel without any activation.
+        silent: sites without any activation.
+        known: thetas that are not to be found.
+    """
     others = {name: _other_side(graph, name, silent) for name in silent}
-    if dead := [name for name in histograms if name in silent and others[name] is None]:
+    if dead := [name for name in others if others[name] is None]:
         raise UnsupportedError(
             f"{len(dead)} site(s) can't be calibrated",
             f"activations that are all zero at {', '.join(dead)}",
@@ -113,8 +135,7 @@ def find_thresholds(
         if site.name in known:
             found[site.name] = known[site.name].detach().cpu().float()
             continue
-        seen = others.get(site.name) or site.name
-        theta = statistic.threshold(histograms[seen], params)
+        theta = search(others.get(site.name) or site.name)
         theta = torch.where(theta > 0, theta, theta.max())
         if site.attrs["ceiling"] is not None:
             theta = theta.clamp(max=site.attrs["ceiling"])
@@ -145,10 +166,20 @@ def describe(histogram: Histogram, theta: Tensor) -> SiteStats:
     )
 
 
-def site_tensors(name: str, histogram: Histogram, theta: Tensor) -> dict[str, Tensor]:
-    """What a checkpoint keeps of a site: the threshold, and a histogram to draw."""
+def site_tensors(
+    name: str, histogram: Histogram, theta: Tensor, refits: bool = False
+) -> dict[str, Tensor]:
+    """What a checkpoint keeps of a site.
+
+    The threshold, and a histogram to draw; if the statistic refits its threshold to a conversion,
+    bins for that, too.
+    """
     edges, counts = histogram.drawn(_DRAWN)
-    return {f"{name}/threshold": theta, f"{name}/edges": edges, f"{name}/counts": counts}
+    kept = {f"{name}/threshold": theta, f"{name}/edges": edges, f"{name}/counts": counts}
+    if not refits:
+        return kept
+    bins = histogram.bins()
+    return kept | {f"{name}/bins": bins.rows, f"{name}/lengths": bins.lengths}
 
 
 @dataclass(frozen=True)
@@ -229,6 +260,7 @@ def calibrate(
     count = int(distributed.total([count], device)[0])
     found = find_thresholds(graph, collector, method.statistic, method.params, known)
     histograms = collector.histograms
+    refits = method.statistic.refit is not None and not known
     name, params = method.name, method.params.model_dump()
     if known:
         name, params = "qcfs", {"levels": max(site.attrs["levels"] for site in graph.sites)}
@@ -245,6 +277,6 @@ def calibrate(
         calibration={
             key: tensor
             for site, theta in found.items()
-            for key, tensor in site_tensors(site, histograms[site], theta).items()
+            for key, tensor in site_tensors(site, histograms[site], theta, refits).items()
         },
     )

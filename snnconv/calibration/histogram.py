@@ -29,6 +29,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from snnconv.calibration.bins import Bins
 from snnconv.core.metadata import Record
 from snnconv.core.registry import REGISTRIES, Registry
 
@@ -162,6 +163,10 @@ class Histogram:
         least, largest = (edges[:-1] + end * steps for end in ends.unbind(-1))
         low, high = self.minimum.double()[:, None], self.maximum.double()[:, None]
         return torch.clamp(least, low, high), torch.clamp(largest, low, high)
+
+    def bins(self) -> Bins:
+        """The few that a checkpoint keeps."""
+        return Bins.of(self.counts, self.sums(), *self.ranges())
 
     def update(self, rows: Tensor) -> None:
         """Add activations ``[n, channels]``, none of them negative.
@@ -311,6 +316,21 @@ def _compiled() -> ModuleType | None:
 
 
 @dataclass(frozen=True)
+class Refit:
+    """How a threshold that depends on the conversion is found again for one, without data.
+
+    Attributes:
+        params: the statistic's parameters for a conversion to neurons whose mean output has so many
+            levels in T steps, and so large an initial potential in units of one level.
+        threshold: from the :class:`~snnconv.calibration.bins.Bins` that the checkpoint keeps of a
+            site and these parameters, ``[channels]``.
+    """
+
+    params: Callable[[Record, int, float], Record]
+    threshold: Callable[[Bins, Record], Tensor]
+
+
+@dataclass(frozen=True)
 class Statistic:
     """A way to find a threshold.
 
@@ -318,11 +338,13 @@ class Statistic:
         params: its parameters, with their defaults.
         threshold: from a site's histogram and the parameters, ``[channels]``.
         exact: whether it uses nothing that the histogram rounds.
+        refit: how ``convert`` finds the threshold again; none if it depends on no conversion.
     """
 
     params: type[Record]
     threshold: Callable[[Histogram, Record], Tensor]
     exact: bool = False
+    refit: Refit | None = None
 
 
 def _fault(found: object) -> str:

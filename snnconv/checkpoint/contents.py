@@ -23,6 +23,7 @@ SECTIONS = ("network", "calibration", "neurons", "reference")
 """Groups of tensors, by the part of a name before the first slash."""
 
 _HISTOGRAM = ("edges", "counts")
+_BINS = ("bins", "lengths")
 _CALIBRATE = "calibrate again: snnconv calibrate"
 _FINITE = "train again with a lower --lr, or repair the file it came from"
 _FLOAT32 = "write it again with its tensors in float32: tensor.float()"
@@ -39,7 +40,9 @@ class Checkpoint:
         network: the graph's tensors, by the names the graph gives them, float32.
         calibration: ``<site>/threshold`` once calibrated, float32 ``[]``, ``[1]`` or ``[C]``, and a
             histogram of the site's activations, ``<site>/edges`` ``[n + 1]`` and ``<site>/counts``
-            ``[n]``, float64.
+            ``[n]``, float64. Of kind ``calibrated`` and for a statistic that a conversion fits to
+            its T, ``<site>/bins`` ``[n, 4]`` and ``<site>/lengths`` ``[1]`` or ``[C]``, float32:
+            see :mod:`snnconv.calibration.bins`.
         neurons: ``<site>/<parameter>`` of neurons with learned parameters, float32.
         reference: the tensors of the ANN that was converted, where fine-tuning has changed the
             network's own; empty where the network still is that ANN.
@@ -164,11 +167,13 @@ def _check_calibration(checkpoint: Checkpoint, sizes: Mapping[str, tuple[int, ..
             raise Broken(f"a threshold that is not positive at '{name}'", _CALIBRATE)
         if theta.shape not in ((), (1,), sizes[name][:1]):
             raise Broken(f"a threshold of shape {list(theta.shape)} at '{name}'", _CALIBRATE)
-    allowed = {f"{site}/{part}" for site in sites for part in ("threshold", *_HISTOGRAM)}
+    allowed = {f"{site}/{part}" for site in sites for part in ("threshold", *_HISTOGRAM, *_BINS)}
     if surplus := sorted(set(tensors) - allowed):
         raise Broken(f"tensors that calibration has no use for: {', '.join(surplus)}", _CALIBRATE)
     for site in sites:
         _check_histogram(site, *(tensors.get(f"{site}/{part}") for part in _HISTOGRAM))
+        bins, lengths = (tensors.get(f"{site}/{part}") for part in _BINS)
+        _check_bins(site, bins, lengths, thresholds[site])
 
 
 def _check_histogram(site: str, edges: Tensor | None, counts: Tensor | None) -> None:
@@ -184,6 +189,23 @@ def _check_histogram(site: str, edges: Tensor | None, counts: Tensor | None) -> 
     )
     if not whole:
         raise Broken(f"a histogram that is none at '{site}'", _CALIBRATE)
+
+
+def _check_bins(site: str, bins: Tensor | None, lengths: Tensor | None, theta: Tensor) -> None:
+    if bins is None and lengths is None:
+        return
+    whole = (
+        bins is not None
+        and lengths is not None
+        and bins.dim() == 2
+        and bins.shape[1] == 4
+        and lengths.shape == (theta.numel(),)
+        and bool(((lengths >= 0) & (lengths == lengths.round())).all())
+        and int(lengths.double().sum()) == len(bins)
+        and bool((bins > 0).all() and (bins[:, 2] <= bins[:, 3]).all())
+    )
+    if not whole:
+        raise Broken(f"bins that are none at '{site}'", _CALIBRATE)
 
 
 def check_neurons(checkpoint: Checkpoint) -> None:

@@ -95,6 +95,7 @@ class ConvertOptions(TypedDict, total=False):
     neuron: str | None
     param: Mapping[str, Any] | None
     timesteps: int | None
+    thresholds: Literal["derived", "as-calibrated"] | None
     confidence: str | None
     early: int | None
     confidence_samples: int | None

@@ -72,7 +72,7 @@ class ConvertConfig(SimulationConfig):
     )
     neuron: str = Field(
         default="if",
-        description="if, msat, lm-ht, lm-h (snnconv ls neurons), or file.py:NAME or "
+        description="if, signed, msat, lm-ht, lm-h (snnconv ls neurons), or file.py:NAME or "
         "package.module:NAME, whose code is run",
         json_schema_extra=names_of("neurons"),
     )
@@ -80,6 +80,11 @@ class ConvertConfig(SimulationConfig):
         default={}, description="NAME=VALUE of the neuron, e.g. preset=vgg16"
     )
     timesteps: int = Field(default=8, ge=1, le=STEPS, description="T, steps of simulation")
+    thresholds: Literal["derived", "as-calibrated"] = Field(
+        default="derived",
+        description="find them again for this T and neuron, if the statistic of the calibration "
+        "depends on them (mse), or keep those of the calibration; needs no data",
+    )
     confidence: str = Field(
         default="off",
         description="spike confidence: off, last, all, or site names with commas between them",

@@ -64,6 +64,8 @@ class LayerOutput:
 class WeightedSum:
     """Sums of spikes times weights, over samples and neurons, at each step: exact integers.
 
+    A negative spike counts as a positive one does.
+
     Attributes:
         weights: ``[k, *N]`` float32, integers from 0 on.
         levels: the most spikes of one neuron at one step.
@@ -85,7 +87,7 @@ class WeightedSum:
         """
         if counts is None:
             raise ValueError("there are no counts to add up: an observer has to need them")
-        counts = counts.detach()
+        counts = counts.detach().abs()
         flat, weights = (neurons_flat(x, counts) for x in (counts, self.weights))
         sums = counts.new_zeros(len(counts), len(weights), dtype=torch.int64)
         size = max(1, self.at_once)

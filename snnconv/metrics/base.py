@@ -20,6 +20,7 @@ from snnconv.core.registry import REGISTRIES, Registry
 from snnconv.engine.layer_output import LayerOutput, ObserverNeeds, WeightedSum
 from snnconv.graph.ir import Graph
 from snnconv.graph.roles import Carries, together
+from snnconv.neurons.base import Grid
 
 Value = TypeVar("Value")
 
@@ -33,8 +34,9 @@ class Setup:
         network: its tensors.
         shapes: a sample's shape at every node.
         thresholds: theta by site.
-        v0: initial potential of the neurons, in units of theta/levels.
+        grid: what the neurons' mean output can be after T steps.
         levels: the most spikes of one neuron at one step.
+        signed: whether spikes may be negative.
         timesteps: T.
         energy_ac_pj: energy of an accumulate.
         energy_mac_pj: energy of a multiply-accumulate.
@@ -47,7 +49,7 @@ class Setup:
     network: Mapping[str, Tensor]
     shapes: Mapping[str, tuple[int, ...]]
     thresholds: Mapping[str, Tensor]
-    v0: float
+    grid: Grid
     levels: int
     timesteps: int
     energy_ac_pj: float
@@ -55,6 +57,7 @@ class Setup:
     hold: int | None = None
     answers: tuple[int, ...] | None = None
     population: int = 0
+    signed: bool = False
 
     def at_answers(self, steps: Iterable[Value]) -> list[Value | None]:
         """A list over steps, with null where there is no answer yet."""

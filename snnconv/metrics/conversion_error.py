@@ -2,7 +2,7 @@
 
 ``conversion_error = |x - a| / |a|`` (L2 over neurons and samples), with ``x`` the mean output and
 ``a`` the activation, and its parts on the same scale: clipping ``|min(a, theta) - a|``, rounding
-``|q(a) - min(a, theta)|`` with ``q`` what an IF neuron under the constant current ``a`` would put
+``|q(a) - min(a, theta)|`` with ``q`` what the neuron under the constant current ``a`` would put
 out, and the rest ``|x - q(a)|``: uneven and wrong spikes, and errors that came from layers
 before. The vectors add up; their norms need not.
 
@@ -13,8 +13,9 @@ Reference:
     MSAT Eq. 5-8; Deng & Gu 2021 for clipping and rounding ("floor").
 
 Deviations:
-    Rounding is to multiples of theta/(L*T) for neurons of L levels, MSAT's one too, whose grid is
-    finer.
+    Rounding is to the neuron's grid (:meth:`snnconv.neurons.base.NeuronParams.grid`): multiples of
+    theta/(L*T) for LM-HT of L levels, of theta/T for others, MSAT too, whose grid is finer. Signed
+    neurons of g spikes a step clip at g*theta.
 """
 
 import torch
@@ -66,11 +67,7 @@ class ConversionError(Metric):
 
     def finish(self, logits: Tensor) -> None:
         """Compare the batch's means with its activations."""
-        T, v0 = (
-            self.setup.timesteps * self.setup.levels,
-            self.setup.v0,
-        )  # T of a neuron of one level
-        device = logits.device
+        grid, device = self.setup.grid, logits.device
         tensors = {
             name: self.setup.network[name].to(device)
             for site in self.sites.values()
@@ -80,8 +77,10 @@ class ConversionError(Metric):
             before = self.ann_inputs[name]
             activation = compute(self.sites[name], tensors, [before])
             theta = per_neuron(self.setup.thresholds[name], total.dim()).to(total.device)
-            clipped = torch.minimum(activation, theta)
-            rounded = torch.floor(activation * (T / theta) + v0).clamp(0, T) * (theta / T)
+            end, levels = theta * grid.end, grid.levels
+            clipped = torch.minimum(activation, end)
+            level = torch.floor(activation * (levels / end) + grid.v0).clamp(0, levels)
+            rounded = level * (end / levels)
             mean = total / self.rows[name]
             for index, part in enumerate(
                 (mean - activation, clipped - activation, rounded - clipped, mean - rounded)

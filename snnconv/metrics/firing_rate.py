@@ -1,6 +1,7 @@
 """Firing rate: spikes per neuron and step, by layer and step.
 
-Multi-level spikes count with their level. The mean over the network weighs every neuron alike.
+Multi-level spikes count with their level, negative ones like positive ones. The mean over the
+network weighs every neuron alike.
 
 Shape:
     Sums of spikes ``[T]``.

@@ -1,10 +1,10 @@
 """SIN: spikes of inactivated neurons, which the ANN says should not fire at all.
 
-A neuron is inactivated where the ANN's pre-activation is negative; it is a SIN neuron by step t if
-it has fired at least once by then. ``sin_ratio[t]`` = SIN neurons by t / neurons of the layer, mean
-over samples. ``wrong_spike_share[t]`` = spikes of inactivated neurons at t / spikes at t.
-``ans_per_neuron`` and ``ans_per_sin_neuron`` = wrong spikes in T steps per neuron of the layer, and
-per SIN neuron.
+A spike of either sign counts. A neuron is inactivated where the ANN's pre-activation is negative;
+it is a SIN neuron by step t if it has fired at least once by then. ``sin_ratio[t]`` = SIN
+neurons by t / neurons of the layer, mean over samples. ``wrong_spike_share[t]`` = spikes of
+inactivated neurons at t / spikes at t. ``ans_per_neuron`` and ``ans_per_sin_neuron`` = wrong spikes
+in T steps per neuron of the layer, and per SIN neuron.
 
 Shape:
     Counts ``[T, B, *N]`` against pre-activations ``[B, *N]``.
@@ -57,8 +57,8 @@ class Sin(Metric):
         """Add a chunk."""
         if name not in self.inactive:
             return
-        spikes = output.counts
-        assert spikes is not None  # the class says that it reads them
+        assert output.counts is not None  # the class says that it reads them
+        spikes = output.counts.abs() if self.setup.signed else output.counts
         inactive, fired = self.inactive[name], self.fired[name]
         wrong = torch.empty_like(inactive)
         self.all[name][start : start + len(spikes)] += per_sample(spikes).sum(1).cpu()

@@ -3,9 +3,9 @@
 The rule (see :mod:`snnconv.graph.roles`): one operation for every synapse, membrane or logit that a
 spike reaches without passing another neuron. Borders, strides, groups and dilation are counted as
 they are; averages are part of the synapse behind them; an identity shortcut is one operation; an
-s-level spike is s operations; what a max pooling emits counts behind it with its level
-(:mod:`snnconv.simulation.cumulative`), not what it takes in; what a function takes in counts as
-its MACs.
+s-level spike of either sign is s operations; what a max pooling emits counts behind it with its
+level (:mod:`snnconv.simulation.cumulative`), not what it takes in; what a function takes in counts
+as its MACs.
 
 Shape:
     Sums ``[T]`` of spikes times a fan-out ``[*N]``.

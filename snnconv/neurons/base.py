@@ -37,6 +37,22 @@ class Spikes(NamedTuple):
     values: Tensor
 
 
+class Grid(NamedTuple):
+    """What a neuron's mean output can be after T steps: ``k*unit``, ``k = 0..levels``.
+
+    Of a constant current ``a`` it is ``unit * clip(floor(a/unit + v0), 0, levels)``.
+
+    Attributes:
+        levels: T for a neuron of one level.
+        v0: initial potential, in units of the grid's unit.
+        end: ``levels*unit``, in units of theta.
+    """
+
+    levels: int
+    v0: float
+    end: float = 1.0
+
+
 class NeuronParams(Parameters):
     """Parameters of a neuron; potentials are in units of theta.
 
@@ -52,6 +68,14 @@ class NeuronParams(Parameters):
         """Whether a network of these neurons runs for the T it was made for, no other."""
         return False
 
+    def grid(self, timesteps: int) -> Grid:
+        """What the mean output can be after T steps."""
+        return Grid(timesteps, float(getattr(self, "v0", 0.0)))
+
+    def fit(self, timesteps: int) -> Grid:
+        """The grid that thresholds are found for."""
+        return self.grid(timesteps)
+
 
 class Neuron(nn.Module, ABC, Generic[StateType]):
     """A layer of neurons of one kind.
@@ -66,6 +90,8 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
             chunks; a neuron that is not must see all T steps at once.
         levels: the most spikes of one neuron at one step.
         signed: whether spikes may be negative, so that counts lie in ``-levels..levels``.
+        ceiling: what the site's activation is clipped at, ``[]``, ``[1]`` or ``[C]``; none if it
+            is not. Theta lies at or below it.
         remembers: whether the state holds the currents of all steps before.
     """
 
@@ -75,12 +101,14 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
     signed: bool = False
     remembers: bool = False
     threshold: Tensor
+    ceiling: Tensor | None
 
     def __init__(self, params: NeuronParams, threshold: Tensor, timesteps: int = 1) -> None:
         super().__init__()
         self.params = params
         self.timesteps = timesteps
         self.register_buffer("threshold", threshold.detach().clone())
+        self.register_buffer("ceiling", None, persistent=False)
 
     def theta(self, sample: Tensor) -> Tensor:
         """The threshold, ``[1, 1 or C, 1, ...]``, to broadcast over one step ``[B, *N]``."""

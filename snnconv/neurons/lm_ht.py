@@ -33,7 +33,7 @@ from torch import Tensor, nn
 
 from snnconv.core.bounds import LEVELS
 from snnconv.errors import UsageError
-from snnconv.neurons.base import Neuron, NeuronParams, Spikes
+from snnconv.neurons.base import Grid, Neuron, NeuronParams, Spikes
 
 _LARGEST = 4096
 """T at most: Omega has T x T numbers at each site."""
@@ -63,6 +63,10 @@ class Params(NeuronParams):
     def fixed(self) -> bool:
         """Omega has T rows."""
         return True
+
+    def grid(self, timesteps: int) -> Grid:
+        """L levels a step, up to theta."""
+        return Grid(self.levels * timesteps, self.v0)
 
 
 class State(NamedTuple):

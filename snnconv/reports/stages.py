@@ -163,6 +163,20 @@ class ConvertReport(NetworkReport):
     neuron: str
     params: dict[str, Any]
     timesteps: int
+    thresholds: Literal["derived", "as-calibrated", "trained"] | None = Field(
+        None,
+        description="derived: found for this T and neuron from what calibration has kept; "
+        "as-calibrated: as they were, because the user said so or because the statistic depends on "
+        "no T; trained: QCFS's own; null in an older file",
+    )
+    threshold_method: str | None = Field(None, description="the statistic")
+    threshold_params: dict[str, Any] = Field(
+        {}, description="its parameters, those of this conversion if derived"
+    )
+    granularity: str | None = Field(None, description="layer or channel")
+    threshold_by_site: dict[str, float] = Field(
+        {}, description="theta, the ANN activation's unit; mean over channels"
+    )
     sites_converted: int
     cumulative_pools: list[str] = Field(description="max poolings under the cumulative rule")
     analog: list[str] = Field(

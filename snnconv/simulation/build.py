@@ -21,7 +21,7 @@ from snnconv.graph.ir import SITES, Graph, Node
 from snnconv.graph.network import Network, shapes, walk
 from snnconv.metrics.base import Batch, Figures, Setup
 from snnconv.metrics.sin import Sin
-from snnconv.neurons.base import NEURONS, Neuron
+from snnconv.neurons.base import NEURONS, Grid, Neuron
 from snnconv.simulation.network import SpikingNetwork
 from snnconv.simulation.simulate import simulate
 
@@ -72,6 +72,7 @@ def spiking_network(
     neurons: dict[str, Neuron[Any]] = {}
     for site in checkpoint.graph.sites:
         neurons[site.name] = kind(params, thresholds[site.name], info.timesteps)
+        neurons[site.name].ceiling = _ceiling(site, thresholds[site.name])
         neurons[site.name].load_state_dict(_learned_at(site.name, checkpoint.neurons), strict=False)
     network = (
         Network(*fold(checkpoint.graph, checkpoint.network))
@@ -80,14 +81,19 @@ def spiking_network(
     )
     network = network.laid_out()  # two to three times faster on a CPU, over few channels
     hold = None if checkpoint.data.frames is None else info.hold
-    levels = {name: neuron.levels for name, neuron in neurons.items()}
-    rates = expected_rates(checkpoint, levels)
+    rates = expected_rates(checkpoint, params.grid(1))
     return SpikingNetwork(network, neurons, info.seed, info.confidence, hold, engine, rates)
 
 
-def expected_rates(checkpoint: Checkpoint, levels: Mapping[str, int]) -> dict[str, Active]:
-    """How many neurons are expected to spike at a step, of sites with a histogram."""
+def expected_rates(checkpoint: Checkpoint, grid: Grid) -> dict[str, Active]:
+    """How many neurons are expected to spike at a step, of sites with a histogram.
+
+    Args:
+        checkpoint: with neurons.
+        grid: of their output in one step.
+    """
     assert checkpoint.calibrated is not None
+    levels = round(grid.levels / grid.end)  # spikes that carry theta together
     return {
         name: functools.partial(
             expected,
@@ -95,11 +101,19 @@ def expected_rates(checkpoint: Checkpoint, levels: Mapping[str, int]) -> dict[st
             checkpoint.calibration[f"{name}/counts"].double(),
             site.zero_share or 0.0,
             checkpoint.calibration[f"{name}/threshold"],
-            levels[name],
+            levels,
         )
         for name, site in checkpoint.calibrated.sites.items()
         if f"{name}/edges" in checkpoint.calibration
     }
+
+
+def _ceiling(site: Node, theta: Tensor) -> Tensor | None:
+    """What a site's activation is clipped at: QCFS at its theta, ReLU6 at 6."""
+    if site.op == "qcfs":
+        return theta
+    ceiling = site.attrs["ceiling"]
+    return None if ceiling is None else theta.new_tensor(float(ceiling))
 
 
 def _learned_at(site: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -127,7 +141,7 @@ def setup(
         network=tensors,
         shapes=shapes(graph, tensors),
         thresholds=checkpoint.thresholds(),
-        v0=float(getattr(neuron_params(checkpoint.spiking), "v0", 0.0)),
+        grid=neuron_params(checkpoint.spiking).grid(T),
         levels=network.levels,
         timesteps=T,
         energy_ac_pj=energy_ac_pj,
@@ -135,6 +149,7 @@ def setup(
         hold=network.hold,
         answers=network.answers(T),
         population=population,
+        signed=network.signed,
     )
 
 

@@ -128,6 +128,11 @@ class SpikingNetwork(nn.Module):
         return max(neuron.levels for neuron in self.neurons.values())
 
     @property
+    def signed(self) -> bool:
+        """Whether spikes may be negative."""
+        return any(neuron.signed for neuron in self.neurons.values())
+
+    @property
     def causal(self) -> bool:
         """Whether a simulation may come in chunks."""
         return all(neuron.causal for neuron in self.neurons.values())

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from snnconv.calibration.calibrate import CHANNEL_BITS, LAYER_BITS, Method, calibrate, calibrating
+from snnconv.calibration.calibrate import Method, bits_of, calibrate, calibrating
 from snnconv.calibration.histogram import STATISTICS, relative_error
 from snnconv.checkpoint import Checkpoint, load
 from snnconv.config import CalibrateConfig
@@ -74,7 +74,8 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
     info, thresholds = calibrated.calibrated, calibrated.thresholds()
     assert info is not None
     exact = statistic.exact or info.method != config.method
-    bits = LAYER_BITS if info.granularity == "layer" else CHANNEL_BITS
+    by_channel = info.granularity == "channel"
+    bits = min(bits_of(len(theta), by_channel) for theta in thresholds.values())
     return session.report(
         CalibrateReport,
         report_files(config, "calibrate", config.out, files),

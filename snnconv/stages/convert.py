@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import torch
 
+from snnconv.calibration.refit import refitted
 from snnconv.checkpoint import load
 from snnconv.config import ConvertConfig
 from snnconv.core.metadata import SpikingInfo
@@ -32,6 +33,11 @@ from snnconv.stages.session import (
     subset_use,
 )
 
+_LACKS = (
+    "the thresholds are those of the calibration, not of this T and neuron: the checkpoint is of "
+    "an older version, and keeps nothing to find them again. Calibrate again: snnconv calibrate"
+)
+
 
 def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertReport:
     """Convert, and write a checkpoint of kind ``converted``; its network is the same to the bit."""
@@ -49,6 +55,10 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
             f"it is measured over early steps, and they run for T = {config.timesteps} only",
             "drop --confidence",
         )
+    grid = params.fit(config.timesteps)
+    calibrated, how, lacks = refitted(calibrated, grid, config.thresholds == "derived")
+    if lacks:
+        session.warn(progress, _LACKS)
     shown = frames_per_run(calibrated.data.frames, config.timesteps, 1)
     converted = replace(
         calibrated,
@@ -89,7 +99,8 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
         )
     files = session.save(converted, progress)
 
-    graph = converted.graph
+    graph, found = converted.graph, converted.calibrated
+    assert found is not None
     return session.report(
         ConvertReport,
         report_files(config, "convert", config.out, files),
@@ -97,6 +108,11 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
         neuron=config.neuron,
         params=params.model_dump(),
         timesteps=config.timesteps,
+        thresholds=how,
+        threshold_method=found.method,
+        threshold_params=found.params,
+        granularity=found.granularity,
+        threshold_by_site={name: site.threshold for name, site in found.sites.items()},
         sites_converted=len(graph.sites),
         non_spiking_share=non_spiking_share(converted),
         cumulative_pools=[

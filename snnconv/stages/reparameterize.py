@@ -133,9 +133,14 @@ def _single_threshold(checkpoint: Checkpoint, vanilla: bool) -> Checkpoint:
     twins = {name: neuron.single_threshold() for name, neuron in snn.neurons.items()}
     found = {name: twin for name, twin in twins.items() if twin is not None}
     if not found:
+        why = "which have one threshold already"
+        if snn.signed:
+            why = "whose negative spikes no neuron of one threshold puts out"
+        elif snn.levels > 1:
+            why = f"whose {snn.levels} spikes a step no neuron of one threshold is known to replace"
         raise UsageError(
             "the network can't be reparameterized",
-            f"{info.neuron} neurons, which have one threshold already",
+            f"{info.neuron} neurons, {why}",
             "snnconv convert --neuron lm-ht, or evaluate it as it is",
         )
     one = next(iter(found.values()))

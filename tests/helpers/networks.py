@@ -16,7 +16,7 @@ from snnconv.frontends.torch.capture import capture
 from snnconv.graph.fold import fold
 from snnconv.graph.network import Network, shapes
 from snnconv.metrics.base import METRICS, Batch, Figures, Setup, Watch
-from snnconv.neurons.base import CausalNeuron, Neuron, NeuronParams, Spikes
+from snnconv.neurons.base import CausalNeuron, Grid, Neuron, NeuronParams, Spikes
 from snnconv.neurons.if_ import IF, Params
 from snnconv.simulation.build import ann_inputs
 from snnconv.simulation.network import SpikingNetwork
@@ -208,7 +208,7 @@ def setup(snn, timesteps, v0=0.5):
         network=tensors,
         shapes=shapes(graph, tensors),
         thresholds={name: neuron.threshold for name, neuron in snn.neurons.items()},
-        v0=v0,
+        grid=Grid(timesteps * snn.levels, v0),
         levels=snn.levels,
         timesteps=timesteps,
         energy_ac_pj=0.9,

@@ -13,7 +13,7 @@ from snnconv.metrics.base import METRICS
 from snnconv.neurons.base import NEURONS
 from snnconv.neurons.if_ import IF
 
-PARAMS = {"if": {}, "msat": {}, "lm-ht": {"levels": 4}, "lm-h": {}}
+PARAMS = {"if": {}, "msat": {}, "lm-ht": {"levels": 4}, "lm-h": {}, "signed": {"spikes": 2}}
 NAMES = ["accuracy", "conversion-error", "energy", "firing-rate", "sin", "synops"]
 COUNT, T = 6, 8
 

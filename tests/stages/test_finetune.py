@@ -333,3 +333,11 @@ def test_every_engine_trains_as_it_is_reported(tmp_path):
     losses = [found[engine].epochs[0].loss for engine in get_args(Engine)]
     assert losses == pytest.approx([losses[0]] * 3, rel=1e-2)
     assert written(tmp_path, "finetune")["engine"] == found["bf16"].engine
+
+
+@pytest.mark.parametrize("param", [{}, {"spikes": 4}, {"preset": "burst"}])
+def test_signed_neurons_learn_through_their_memory(run, tmp_path, param):
+    converting(tmp_path, checkpoint=run.file("calibrated"), neuron="signed", param=param)
+    report = finetuning(tmp_path, slice=2)
+    assert report.accuracy_best >= report.accuracy_epoch0
+    assert report.epochs[-1].loss < report.epochs[0].loss

@@ -103,3 +103,10 @@ def test_the_wrong_kind_is_refused(run, tmp_path):
 def test_the_same_work_gives_the_same_bytes(lm_ht, tmp_path):
     options = {"checkpoint": lm_ht[0] / "finetuned.safetensors"}
     same_bytes(tmp_path, reparameterizing, "reparameterized", **options)
+
+
+@pytest.mark.parametrize(("param", "why"), [({}, "negative"), ({"preset": "burst"}, "5 spikes")])
+def test_neurons_that_no_single_threshold_replaces_are_refused_by_name(run, tmp_path, param, why):
+    converting(tmp_path, checkpoint=run.file("calibrated"), neuron="signed", param=param)
+    with pytest.raises(UsageError, match=f"signed neurons, whose {why}"):
+        reparameterizing(tmp_path)

@@ -13,21 +13,23 @@ Reference:
 
 Deviations:
     Neither paper's search: here a grid up to the maximum, then steps from the best of its
-    thresholds to those at which an activation changes its level. How many activations a bin has is
-    exact, and so is their sum; of few, so are the least and the largest (``Histogram.ranges``). How
-    the others lie between these two is taken as even below their mean, and as even above it.
-    docs/reference/methods.md says how near the least error is.
+    thresholds to those at which an activation changes its level. It reads the bins that a
+    checkpoint keeps (:mod:`snnconv.calibration.bins`): how many activations a bin has is exact, and
+    so is their mean, to float32; of few, so are the least and the largest. How the others lie
+    between these two is taken as even below their mean, and as even above it.
+    docs/reference/methods.md says how near the least error is. T and v0 that are not given are
+    those of the conversion, which searches again.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from snnconv.calibration.histogram import Histogram, Statistic
+from snnconv.calibration.bins import Bins, Channel, Numbers
+from snnconv.calibration.histogram import Histogram, Refit, Statistic
 from snnconv.core.bounds import STEPS
 from snnconv.core.metadata import Parameters, Record
 
@@ -39,14 +41,30 @@ _NEAR = 8  # boundaries on each side that are tried at once
 _ROUNDS = 3
 _HAIR = 2.0**-20  # of theta, by which rounding in float32 must not cost the level of an activation
 
-Numbers = NDArray[np.float64]
-
 
 class Params(Parameters):
-    """The simulation the threshold is to be best for."""
+    """The simulation the threshold is to be best for; what is not given is the conversion's."""
 
-    timesteps: int = Field(32, ge=1, le=STEPS, description="T")
-    v0: float = Field(0.5, ge=0, lt=1, description="initial potential, units of theta")
+    timesteps: int | None = Field(
+        None, ge=1, le=STEPS, description="T; that of the conversion by default, 32 until then"
+    )
+    v0: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="initial potential, units of theta; that of the neuron by default, 0.5 until "
+        "then",
+    )
+
+    @property
+    def levels(self) -> int:
+        """T, or what stands for it."""
+        return 32 if self.timesteps is None else self.timesteps
+
+    @property
+    def start(self) -> float:
+        """V0, or what stands for it."""
+        return 0.5 if self.v0 is None else self.v0
 
 
 @dataclass(frozen=True)
@@ -123,30 +141,42 @@ def errors(spread: Spread, theta: Numbers, params: Params) -> tuple[Numbers, Num
     has passed ``k`` boundaries ``(j - v0) u``, so sums over boundaries are sums of ``k a`` and, of
     ``2 j - 1``, of ``k^2``.
     """
-    levels = np.arange(1, params.timesteps + 1)
-    unit = theta / params.timesteps
+    T = params.levels
+    levels = np.arange(1, T + 1)
+    unit = theta / T
     found = []
-    for some in np.array_split(unit, -(-len(unit) * params.timesteps // _FINE)):
-        number, total = spread.above((levels - params.v0) * some[:, None])
+    for some in np.array_split(unit, -(-len(unit) * T // _FINE)):
+        number, total = spread.above((levels - params.start) * some[:, None])
         found.append((total.sum(1), number @ (2.0 * levels - 1)))
     weighted, squares = (np.concatenate(parts) for parts in zip(*found, strict=True))
     best = np.divide(weighted, squares, out=unit.copy(), where=squares > 0)
-    return spread.tails[2, 0] - 2 * unit * weighted + unit**2 * squares, best * params.timesteps
+    return spread.tails[2, 0] - 2 * unit * weighted + unit**2 * squares, best * T
 
 
 def threshold(histogram: Histogram, params: Record) -> Tensor:
     """The threshold of least squared error."""
+    return search(histogram.bins(), params)
+
+
+def search(bins: Bins, params: Record) -> Tensor:
+    """The same, of what a checkpoint keeps; 0 of a channel without any activation."""
     assert isinstance(params, Params)
-    bins = (histogram.counts.double(), histogram.sums(), *histogram.ranges())
-    channels = zip(*(of.numpy() for of in bins), strict=True)
-    return torch.tensor([_best(channel, params) for channel in channels], dtype=torch.float64)
+    best = [_best(channel, params) for channel in bins.channels()]
+    return torch.tensor(best, dtype=torch.float64)
 
 
-def _best(bins: tuple[Numbers, ...], params: Params) -> float:
-    used = bins[0] > 0
-    if not used.any():
+def _fitted(params: Record, levels: int, v0: float) -> Params:
+    """The parameters for a conversion; what the user gave stays."""
+    assert isinstance(params, Params)
+    own = {"timesteps": levels, "v0": v0}
+    given = params.model_dump(exclude_none=True)
+    return Params.model_validate(own | given)
+
+
+def _best(bins: Channel, params: Params) -> float:
+    if not len(bins[0]):
         return 0.0
-    seen = spread(*(of[used] for of in bins))
+    seen = spread(*bins)
     top = float(seen.points[-1])
     candidates = np.geomspace(2.0**-_OCTAVES, 1, _OCTAVES * _COARSE + 1) * top
     error, _ = errors(seen, candidates, params)
@@ -154,8 +184,8 @@ def _best(bins: tuple[Numbers, ...], params: Params) -> float:
     clipped = squares - 2 * candidates * total + candidates**2 * count
     # what is clipped has at least this error, so nothing below the last such candidate can be best
     first = candidates[max(0, int(np.argmax(clipped <= 1.1 * error.min())) - 1)]
-    number = max(128, min(2048, _FINE // params.timesteps))
-    candidates = np.minimum(np.geomspace(first, top, number), top)
+    number = max(128, min(2048, _FINE // params.levels))
+    candidates = np.minimum(np.geomspace(first / top, 1, number), 1) * top
     error, _ = errors(seen, candidates, params)
     around = np.pad(error, 1, constant_values=np.inf)
     lows = np.flatnonzero((error <= around[:-2]) & (error <= around[2:]))
@@ -166,7 +196,7 @@ def _best(bins: tuple[Numbers, ...], params: Params) -> float:
 
 def _improved(seen: Spread, theta: float, params: Params) -> tuple[float, float]:
     """The least error near a threshold, and where."""
-    T, v0, at = params.timesteps, params.v0, seen.points
+    T, v0, at = params.levels, params.start, seen.points
     error, best = errors(seen, np.array([theta]), params)
     found = (float(error[0]), theta)
     for _ in range(_ROUNDS):
@@ -188,4 +218,4 @@ def _first(values: Numbers, number: int) -> Numbers:
     return np.partition(values, number)[:number] if len(values) > number else values
 
 
-STATISTIC = Statistic(Params, threshold)
+STATISTIC = Statistic(Params, threshold, refit=Refit(_fitted, search))

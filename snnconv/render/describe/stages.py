@@ -149,6 +149,9 @@ def convert(report: ConvertReport) -> list[Block]:
     """Of a :class:`ConvertReport`."""
     facts = [Fact("neuron", report.neuron, units.pairs(report.params))]
     facts.append(Fact("time steps T", str(report.timesteps)))
+    if report.thresholds:
+        settings = {"method": report.threshold_method} | report.threshold_params
+        facts.append(Fact("thresholds", report.thresholds, units.pairs(settings)))
     facts += non_spiking(report)
     for what, names, how in (
         ("max poolings", report.cumulative_pools, "on cumulated spikes"),

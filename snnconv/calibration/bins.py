@@ -1,0 +1,80 @@
+"""What a checkpoint keeps of a site's activations: few bins, for thresholds without data.
+
+A bin has the number of its activations, their mean, the least and the largest of them. A channel
+whose histogram has more bins than are kept has neighbours merged: the bins are narrow where many
+activations lie, and a value that many activations share stays alone. A search for a threshold
+(``mse``) reads these bins in calibration, too, so it finds the same threshold with data as without.
+
+Shape:
+    ``[n, 4]``, one channel after the other, and the number of bins a channel ``[C]``; float32.
+
+Reference:
+    Panter & Dite 1951: with the density to the power of 1/3 in each bin, a given number of bins has
+    the least squared error.
+
+Deviations:
+    None.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Numbers = NDArray[np.float64]
+Channel = tuple[Numbers, Numbers, Numbers, Numbers]
+"""Of the bins of one channel in ascending order: number, sum, least, largest."""
+
+MOST = 256
+"""Bins a channel, about: 4 kB."""
+
+
+@dataclass(frozen=True)
+class Bins:
+    """The positive activations of a site.
+
+    Attributes:
+        rows: number, mean, least and largest of each bin, ``[n, 4]``.
+        lengths: bins of each channel, ``[C]``.
+    """
+
+    rows: Tensor
+    lengths: Tensor
+
+    @classmethod
+    def of(cls, number: Tensor, total: Tensor, least: Tensor, largest: Tensor) -> Self:
+        """Of all bins of a histogram, ``[C, bins]``."""
+        every = (of.double().numpy() for of in (number, total, least, largest))
+        channels = list(zip(*every, strict=True))
+        rows = [_merged(tuple(of[channel[0] > 0] for of in channel)) for channel in channels]
+        lengths = torch.tensor([float(len(row)) for row in rows])
+        return cls(torch.from_numpy(np.concatenate(rows)).float(), lengths)
+
+    def channels(self) -> Iterator[Channel]:
+        """The bins of each channel."""
+        rows = self.rows.double().numpy()
+        for part in np.split(rows, self.lengths.cumsum(0)[:-1].long().numpy()):
+            number, mean, least, largest = part.T
+            yield number, number * mean, least, largest
+
+
+def _merged(bins: tuple[Numbers, ...]) -> Numbers:
+    """Rows of :data:`MOST` bins or less, and of two more for each bin that has its share alone."""
+    number, total, least, largest = bins
+    count = len(number)
+    if count > MOST:
+        width = np.maximum(np.diff(largest, prepend=least[0]), largest - least)
+        share = np.cbrt(number * (width / largest[-1]) ** 2)
+        before = np.append(0, share.cumsum()[:-1]) / share.sum()
+        heavy = number * MOST > number.sum()
+        starts = np.append(True, np.diff(np.floor(before * MOST)) > 0)
+        starts |= heavy | np.append(False, heavy[:-1])
+        first = np.flatnonzero(starts)
+        number, total = (np.add.reduceat(of, first) for of in (number, total))
+        least, largest = least[first], largest[np.append(first[1:], count) - 1]
+    mean = np.divide(total, number, out=np.zeros_like(total), where=number > 0)
+    return np.stack([number, mean, least, largest], 1)

@@ -1,0 +1,169 @@
+"""Signed neuron with memory: what it has put out too early, it takes back.
+
+With ``v`` the membrane potential, ``I`` the current, ``theta`` the threshold, ``m`` the sum of all
+counts so far, ``g`` the most spikes of a step and ``h`` the hysteresis::
+
+    v += I
+    n = floor(v/theta), but 0 where -h*theta < v < 0
+    s = clip(n, -g, g);   s = max(s, -m);   s = min(s, M[t] - m) under a ceiling
+    v -= s*theta;   m += s;   x = s*theta
+
+The sum never falls below zero, as a ReLU does not. Where the activation has a ceiling ``c`` (ReLU6,
+QCFS), ``M[t] = floor(t*c/theta)``, so no mean output lies above it. The total charge is ``U = v +
+m*theta``, so ``m`` follows ``clip(floor(U/theta), 0, M)`` as fast as ``g`` spikes a step let it.
+After the input of a layer has settled, its mean output is the quantized activation: nothing is left
+of spikes that came too early. ``v`` starts at ``v0*theta``.
+
+Presets: ``snm`` has one spike, a negative one at ``v <= -theta``, and ``v0 = 0``; ``burst`` has up
+to five spikes, none of them negative. With one spike and none negative, the neuron is IF, bit by
+bit.
+
+Shape:
+    ``[T, B, *N] -> [T, B, *N]``.
+
+Reference:
+    Wang et al. 2022, *Signed Neuron with Memory: Towards Simple, Accurate and High-Efficient
+    ANN-SNN Conversion* (``snm``); Li & Zeng 2022, *Efficient and Accurate Conversion of Spiking
+    Neural Network with Burst Spikes* (``burst``). The negative spike at ``v < 0`` under a memory is
+    that of Hu et al. 2023 (Fast-SNN).
+
+Deviations:
+    The general form is this project's: several spikes of both signs, and the dead zone of ``h``,
+    in which a potential that is a little below zero waits. SNM's threshold is one a neuron, from
+    its own largest activation; here it is a layer's or a channel's. The most spikes of ``burst``
+    and its ``v0`` may be changed, which the paper's five and 0 may not. Gradients: straight through
+    the floor, as QCFS has them, exact through the bounds, the reset and the memory. So the gradient
+    of the mean output by a current is 1 where the sum follows the charge, and 0 where a bound holds
+    it, the same as a clipped ReLU's; with the triangle of :mod:`snnconv.neurons.surrogate`, charge
+    far from a threshold would have none, although it is put out a step later.
+"""
+
+from typing import Any, Literal, NamedTuple
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from snnconv.core.bounds import LEVELS
+from snnconv.core.shapes import per_neuron
+from snnconv.neurons.base import CausalNeuron, Grid, NeuronParams
+
+PRESETS: dict[str, dict[str, float | bool]] = {
+    "snm": {"spikes": 1, "hysteresis": 1.0, "v0": 0.0},
+    "burst": {"spikes": 5, "negative": False},
+}
+"""Published neurons that are special cases."""
+
+
+class Params(NeuronParams):
+    """Of the signed neuron; a preset sets what is not given itself."""
+
+    examples = (
+        {"spikes": 4, "hysteresis": 0},
+        {"preset": "snm"},
+        {"preset": "burst"},
+        {"negative": False, "v0": 0},
+    )
+    preset: Literal["mixed", "snm", "burst"] = Field("mixed", description="a published neuron")
+    spikes: int = Field(1, ge=1, le=LEVELS, description="g, the most spikes of a step")
+    hysteresis: float = Field(
+        0.25, ge=0, le=1, description="h, how far below 0 a negative spike waits, units of theta"
+    )
+    negative: bool = Field(True, description="negative spikes on")
+    v0: float = Field(0.5, ge=0, lt=1, description="initial potential, units of theta")
+
+    def grid(self, timesteps: int) -> Grid:
+        """Multiples of theta/T, up to g*theta."""
+        return Grid(timesteps * self.spikes, self.v0, float(self.spikes))
+
+    def fit(self, timesteps: int) -> Grid:
+        """Clipped at theta, as if it had one spike a step.
+
+        More spikes a step are there to correct what was late. On the finer grid of all levels the
+        error is smaller, and there are twice as many spikes: more steps give more for them.
+        """
+        return Grid(timesteps, self.v0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_preset(cls, given: Any) -> Any:
+        return PRESETS.get(str(given.get("preset", "mixed")), {}) | given
+
+
+class State(NamedTuple):
+    """Membrane potential and sum of counts ``[B, *N]``, and steps done."""
+
+    potential: Tensor
+    total: Tensor
+    steps: int
+
+
+class Signed(CausalNeuron[State]):
+    """A layer of signed neurons."""
+
+    params_type = Params
+    params: Params
+
+    def __init__(self, params: Params, threshold: Tensor, timesteps: int = 1) -> None:
+        super().__init__(params, threshold, timesteps)
+        self.levels = params.spikes
+        self.signed = params.negative
+
+    def initial(self, sample: Tensor) -> State:
+        """All neurons at v0, with no spike behind them."""
+        start = self.everywhere(self.params.v0 * self.theta(sample), sample)
+        return State(start, self.everywhere(sample.new_zeros(()), sample), 0)
+
+    def amplitude(self) -> Tensor:
+        """Theta."""
+        return self.threshold
+
+    def most(self, steps: int, sample: Tensor) -> Tensor | None:
+        """M after so many steps, to broadcast over one step; none without a ceiling."""
+        if self.ceiling is None:
+            return None
+        share = steps * (self.ceiling / self.threshold)
+        return per_neuron(share.floor(), sample.dim()).to(sample.dtype)
+
+    def step(
+        self, current: Tensor, state: State, keep: Tensor | None
+    ) -> tuple[Tensor, Tensor, State]:
+        """One step."""
+        theta, g = self.theta(current), self.params.spikes
+        potential = state.potential + current
+        count = _Floor.apply(potential, theta)
+        # with `where`, a bound that is just met lets the gradient pass
+        count = torch.where(count > g, g, count)
+        if self.params.negative:
+            count = torch.where(count < -g, -g, count)
+            count = torch.where(count < -state.total, 0 - state.total, count)
+            waiting = (potential < 0) & (potential > -self.params.hysteresis * theta)
+            count = torch.where(waiting, count - count.detach(), count)
+        else:
+            count = torch.where(count < 0, 0, count)
+        most = self.most(state.steps + 1, current)
+        if most is not None:
+            count = torch.where(count > most - state.total, most - state.total, count)
+        if keep is not None:
+            count = torch.where(keep > 0, count, 0)
+        value = count * theta
+        after = State(potential - value, state.total + count, state.steps + 1)
+        return count, value, after
+
+
+class _Floor(torch.autograd.Function):
+    @staticmethod
+    def forward(potential: Tensor, theta: Tensor) -> Tensor:
+        return (potential / theta).floor_()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[1])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (theta,) = ctx.saved_tensors
+        return grad / theta, None
+
+
+NEURON = Signed

@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+import torch
+
+from snnconv.calibration.bins import MOST, Bins
+from snnconv.calibration.histogram import Histogram
+
+
+def bins_of(rows, bits=8):
+    histogram = Histogram(rows.shape[1], bits)
+    histogram.update(rows)
+    return histogram.bins()
+
+
+def test_few_bins_are_kept_as_they_are():
+    values = torch.tensor([[0.0], [0.5], [0.5], [1.0], [1.25], [3.0]])
+    bins = bins_of(values)
+    assert bins.lengths.tolist() == [4]
+    assert bins.rows.tolist() == [
+        [2, 0.5, 0.5, 0.5],
+        [1, 1, 1, 1],
+        [1, 1.25, 1.25, 1.25],
+        [1, 3, 3, 3],
+    ]
+
+
+@pytest.mark.parametrize("power", [0.5, 1, 4])
+def test_many_bins_become_few_that_hold_the_same(power):
+    rows = torch.randn(20_000, 3).abs() ** power
+    bins = bins_of(rows)
+    assert (bins.lengths <= 3 * MOST).all()
+    for channel, values in zip(bins.channels(), rows.double().T, strict=True):
+        number, total, least, largest = channel
+        assert number.sum() == len(values)
+        np.testing.assert_allclose(total.sum(), values.sum(), rtol=1e-6)
+        assert (least[1:] >= largest[:-1] * (1 - 1e-6)).all()
+        within = [
+            ((values >= a - 1e-9) & (values <= b + 1e-9)).sum()
+            for a, b in zip(least, largest, strict=True)
+        ]
+        assert sum(within) >= len(values) * 0.99
+        assert float(largest[-1]) == float(values.max())
+
+
+def test_bins_are_narrow_where_many_activations_lie():
+    rows = torch.randn(100_000, 1).abs()
+    (bins,) = bins_of(rows).channels()
+    number, _, least, largest = bins
+    width = largest - least
+    dense, sparse = (least > 0.5) & (largest < 1), (least > 2.5) & (largest < 3)
+    assert width[dense].mean() < width[sparse].mean()
+    assert number[dense].mean() > number[sparse].mean()
+
+
+def test_a_value_that_many_share_stays_alone():
+    rows = torch.cat([torch.rand(20_000, 1) * 2, torch.full((5000, 1), 0.71)])
+    (bins,) = bins_of(rows, 8).channels()
+    number, _, least, largest = bins
+    heavy = number.argmax()
+    assert number[heavy] >= 5000
+    assert largest[heavy] - least[heavy] <= 0.71 / 128
+
+
+def test_a_channel_without_any_activation_has_no_bin():
+    rows = torch.rand(50, 3)
+    rows[:, 1] = 0
+    bins = bins_of(rows)
+    assert bins.lengths[1] == 0
+    assert [len(number) for number, *_ in bins.channels()] == bins.lengths.long().tolist()
+
+
+def test_channels_do_not_see_each_other():
+    rows = torch.rand(3000, 4)
+    together = list(bins_of(rows).channels())
+    for column, channel in zip(rows.T, together, strict=True):
+        (alone,) = bins_of(column[:, None]).channels()
+        assert all(np.array_equal(one, other) for one, other in zip(channel, alone, strict=True))
+
+
+def test_what_is_read_again_is_the_same():
+    bins = bins_of(torch.rand(3000, 4))
+    again = Bins(bins.rows.clone(), bins.lengths.clone())
+    for one, other in zip(bins.channels(), again.channels(), strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
