@@ -55,13 +55,14 @@ def kind_of(file: Path) -> str | None:
     return kind if isinstance(kind, str) else None
 
 
-def save(checkpoint: Checkpoint, file: Path) -> None:
+def save(checkpoint: Checkpoint, file: str | Path) -> None:
     """Write a checkpoint; the same checkpoint gives the same bytes.
 
     Raises:
         UsageError: the file can't be written.
         CheckFailedError: :func:`load` would refuse it; nothing is written.
     """
+    file = Path(file)
     write_atomically(file, encoded(checkpoint, file))
 
 
@@ -96,7 +97,7 @@ def encoded(checkpoint: Checkpoint, file: Path) -> bytes:
     return sealed(document, tensors, KEY)
 
 
-def load(file: Path, expected: Iterable[Kind] | None = None) -> Checkpoint:
+def load(file: str | Path, expected: Iterable[Kind] | None = None) -> Checkpoint:
     """Read a checkpoint and check it whole: digests, structure, operations, tensors.
 
     Args:
@@ -107,6 +108,7 @@ def load(file: Path, expected: Iterable[Kind] | None = None) -> Checkpoint:
         CheckpointError: missing, empty, truncated, changed, foreign, of another stage or a later
             version; tensors that are missing, of a wrong type or shape, or not finite.
     """
+    file = Path(file)
     try:
         document, tensors = _read(file)
         version = _version(document)

@@ -186,10 +186,10 @@ def ls(
     _guarded(action, Talk(None, talk))
 
 
-@app.command("docs", epilog="Example: snnconv docs guide/stages | less")
+@app.command("docs", epilog="Example: snnconv docs quickstart | less")
 def docs(
     page: Annotated[
-        str | None, typer.Argument(help="guide/data, ...; by default the list of pages")
+        str | None, typer.Argument(help="quickstart, guide/data, ...; by default the list of pages")
     ] = None,
     as_json: AsJson = False,
     quiet: IsQuiet = False,

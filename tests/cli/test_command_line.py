@@ -274,10 +274,11 @@ def test_standard_output_may_be_closed(tmp_path):
 
 def test_pages_can_be_read():
     names = [item["name"] for item in json.loads(done("docs", "--json").out)["items"]]
-    assert {"guide/data", "reference/methods", "changelog"} <= set(names)
+    assert {"quickstart", "guide/data", "reference/methods", "changelog"} <= set(names)
     page = (ROOT / "docs" / "guide" / "stages.md").read_text(encoding="utf-8")
     assert done("docs", "guide/stages").out == done("docs", "Stages").out == page
     refused(here("docs", "stges"), ExitCode.USAGE, "no page", "'stges'", "did you mean 'stages'?")
+    refused(here("docs", "events"), ExitCode.USAGE, "several", "'events'", "tutorials/events")
 
 
 def test_a_wheel_has_every_page():
