@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -134,3 +135,9 @@ def test_memory_of_a_run_is_its_peak():
     if peak == "None":
         pytest.skip("this system tells no peak")
     assert 60 < float(peak) < 80
+
+
+def test_the_table_of_the_page_is_that_of_the_files():
+    table = runpy.run_path(str(ROOT / "docs" / "performance" / "table.py"))
+    page = table["PAGE"].read_text(encoding="utf-8")
+    assert table["filled"]() == page, "run: python docs/performance/table.py"
