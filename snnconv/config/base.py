@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from snnconv.core.bounds import COUNT, SEED, THREADS, bounded
+from snnconv.core.registry import REGISTRIES
 
 ARGUMENT: dict[str, JsonValue] = {"argument": True}
 """Marks a field as a positional argument of the command."""
@@ -24,6 +25,14 @@ ARGUMENT: dict[str, JsonValue] = {"argument": True}
 def names_of(registry: str = "") -> dict[str, JsonValue]:
     """Marks a field that holds names: of a registry's methods (``neurons``) if they are methods."""
     return {"registry": registry}
+
+
+def methods(registry: str) -> str:
+    """What names a method of a registry, for help."""
+    own = ", ".join(REGISTRIES[registry].own())
+    return (
+        f"{own} (snnconv ls {registry}), or file.py:NAME or package.module:NAME, whose code is run"
+    )
 
 
 Engine = Literal["auto", "dense", "event"]

@@ -12,6 +12,7 @@ from snnconv.config.base import (
     NormalisationConfig,
     SimulationConfig,
     StageConfig,
+    methods,
     names_of,
 )
 from snnconv.core.bounds import COUNT, STEPS
@@ -26,8 +27,7 @@ class CalibrateConfig(ModelConfig, SimulationConfig, NormalisationConfig):
     example: ClassVar[str] = "snnconv calibrate network.onnx --data folder:photos"
     method: str = Field(
         default="percentile",
-        description="max, percentile, mse (snnconv ls statistics), or file.py:NAME or "
-        "package.module:NAME, whose code is run",
+        description=methods("statistics"),
         json_schema_extra=names_of("statistics"),
     )
     param: dict[str, Any] = Field(
@@ -72,8 +72,7 @@ class ConvertConfig(SimulationConfig):
     )
     neuron: str = Field(
         default="if",
-        description="if, signed, msat, lm-ht, lm-h (snnconv ls neurons), or file.py:NAME or "
-        "package.module:NAME, whose code is run",
+        description=methods("neurons"),
         json_schema_extra=names_of("neurons"),
     )
     param: dict[str, Any] = Field(

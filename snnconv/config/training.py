@@ -5,7 +5,14 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from snnconv.config.base import ARGUMENT, DataConfig, Engine, NormalisationConfig, names_of
+from snnconv.config.base import (
+    ARGUMENT,
+    DataConfig,
+    Engine,
+    NormalisationConfig,
+    methods,
+    names_of,
+)
 from snnconv.core.bounds import COUNT, LEVELS, STEPS
 from snnconv.core.kinds import Kind
 
@@ -102,8 +109,7 @@ class TrainConfig(OptimiserConfig, NormalisationConfig):
     )
     neuron: str | None = Field(
         default=None,
-        description="train with spiking neurons from scratch: if, msat, lm-ht, lm-h, or "
-        "file.py:NAME or package.module:NAME, whose code is run",
+        description=f"train with spiking neurons from scratch: {methods('neurons')}",
         json_schema_extra=names_of("neurons"),
     )
     param: dict[str, Any] = Field(default={}, description="NAME=VALUE of the neuron, e.g. levels=2")

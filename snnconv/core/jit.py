@@ -12,38 +12,73 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
-from types import NoneType, UnionType
+from types import FunctionType, NoneType, UnionType
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import numba
 import numpy as np
 import torch
 from numba.core import sigutils, types
+from numba.core.cpu import CPUTargetOptions
+from numba.core.options import TargetOptions
 
 from snnconv.core import kernel_sources
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": False, "error_model": "numpy"}
+_INLINED: dict[str, Any] = {"forceinline": True, "noalias": True, "error_model": "numpy"}
 _piece = ContextVar("piece", default=1 << 16)  # neuron-steps that are worth waking a thread for
+_TYPES = 2  # parts of numba's key: the types and the processor
 _PIECES = 8  # that a thread takes, of twice as much at least
 
 Pieces = Iterator[tuple[int, int]]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+# numba can tell LLVM that arguments do not overlap, and offers no option for it. Without it, LLVM
+# compares all addresses before a loop, and gives up on vectors where that takes too many.
+CPUTargetOptions.noalias = TargetOptions.Mapping("noalias")
+
+
 def inlined(function: Function) -> Function:
-    """Compile a function that compiled ones call, into each of them."""
-    return cast("Function", numba.njit(forceinline=True, error_model="numpy")(function))
+    """Compile a function that compiled ones call, into each of them; its arrays do not overlap."""
+    return cast("Function", numba.njit(**_INLINED)(function))
 
 
-def compiled(function: Callable[..., None]) -> Callable[..., None]:
+@functools.cache
+def scalar(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a plain function of numbers, and those that it calls, into whatever calls it.
+
+    Args:
+        function: it may call plain functions that are globals of its module, and compiled ones.
+    """
+    names = function.__code__.co_names
+    called = {name: function.__globals__.get(name) for name in names}
+    own = {name: scalar(f) for name, f in called.items() if isinstance(f, FunctionType)}
+    bound = FunctionType(
+        function.__code__,
+        function.__globals__ | own,
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
+    return inlined(bound)
+
+
+def compiled(function: Callable[..., None], name: str = "") -> Callable[..., None]:
     """Compile, and keep the result on disk where there is a place for it.
 
     Arrays are taken of the types that the function's annotations name, contiguous, and no others: a
     kernel reads memory by addresses. They must not overlap.
 
+    Args:
+        function: to compile. A function made in another, of functions that that one was given, is
+            kept by what it is made of.
+        name: of the file on disk, if several functions are made by the same lines.
+
     Raises:
         TypeError: when it is called, for an array of another type or layout.
     """
+    function.__qualname__ = name or function.__qualname__
     in_memory = _guarded(numba.njit(**_OPTIONS)(function), function)
     try:
         kept = numba.njit(cache=True, **_OPTIONS)(function)
@@ -112,7 +147,8 @@ class _Labelled:
     numba looks at the file of the function only, so an edit of a helper would go unseen. And it
     numbers its files without a lock: if two processes compile a function at the same time, for
     different types, one may leave its code under the name of the other's. An entry with another
-    label counts as absent, and the new code takes its place.
+    label counts as absent, and the new code takes its place. Of numba's key the types and the
+    processor are taken: its third part, of a closure, is another in every process.
 
     Attributes:
         file: numba's.
@@ -130,6 +166,7 @@ class _Labelled:
 
     def load(self, key: Any) -> Any:
         """Return the code for these types and this processor, or None."""
+        key = key[:_TYPES]
         found = self.file.load(key)
         if not isinstance(found, tuple) or len(found) != 3:
             return None
@@ -138,6 +175,7 @@ class _Labelled:
 
     def save(self, key: Any, code: Any) -> None:
         """Keep the code for these types and this processor."""
+        key = key[:_TYPES]
         self.file.save(key, (self.sources, key, code))
 
     def flush(self) -> None:

@@ -64,6 +64,10 @@ class Registry(Generic[Method]):
         """The names of the package's own methods and of installed ones, sorted."""
         return sorted({*self._files(), *self._installed()})
 
+    def own(self) -> list[str]:
+        """The names of the package's own methods, sorted, for help and documentation."""
+        return sorted(self._files())
+
     def load(self, name: str) -> Method:
         """Import a method that the user names.
 

@@ -49,7 +49,7 @@ def fire(
     kind, learns = type(neuron), torch.is_grad_enabled()
     kernel = None
     if like.dtype is torch.float32 and like.device.type == "cpu":
-        kernel = kernels(learns).get(kind)
+        kernel = compiled(kind, learns)
     if kernel is not None and not learns:
         output, after = kernel(neuron, currents, state, keep, wants)
     else:
@@ -98,3 +98,25 @@ def kernels(learns: bool = False) -> Mapping[type[Neuron[Any]], Callable[..., tu
     except ImportError:
         return {}
     return KERNELS
+
+
+@functools.cache
+def compiled(kind: type[Neuron[Any]], learns: bool) -> Callable[..., tuple[Any, ...]] | None:
+    """What runs a layer of these neurons; none if they have no kernel, or without numba.
+
+    Args:
+        kind: a class of neurons; a kernel is that of its own class, not of those above it.
+        learns: whether gradients are wanted.
+    """
+    if kind in (listed := kernels(learns)):
+        return listed[kind]
+    found = vars(kind).get("KERNEL")
+    if found is None or (learns and found.gradient is None):
+        return None
+    try:
+        import numba  # noqa: F401 - may be missing
+    except ImportError:
+        return None
+    from snnconv.engine.neurons import autograd, generic, layer
+
+    return autograd.run if learns else functools.partial(layer.run_layer, generic.prepare)

@@ -5,15 +5,51 @@ what lies in neither order.
 """
 
 import math
+from collections.abc import Container
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
 _CHANNEL = 2  # of [T, B, C, ...]
+
+
+def checked(
+    array: NDArray[Any],
+    shape: tuple[int | Container[int], ...],
+    kind: DTypeLike = np.float32,
+    writeable: bool = False,
+) -> NDArray[Any]:
+    """An array as compiled code may take it, which looks at nothing itself.
+
+    Args:
+        array: to check.
+        shape: of each dimension the size, or the sizes that are right.
+        kind: of its numbers.
+        writeable: whether compiled code writes to it.
+
+    Returns:
+        The same array.
+
+    Raises:
+        TypeError: its numbers are of another type, it is not contiguous, or it can't be written.
+        ValueError: it is of another shape.
+    """
+    if array.dtype != kind or not array.flags.c_contiguous:
+        lies = "contiguous" if array.flags.c_contiguous else "not contiguous"
+        wanted = np.dtype(kind).name
+        raise TypeError(f"compiled code reads {wanted}, contiguous; not {array.dtype}, {lies}")
+    if writeable and not array.flags.writeable:
+        raise TypeError("compiled code can't write to an array that is read-only")
+    sizes = [(size,) if isinstance(size, int) else size for size in shape]
+    if array.ndim != len(shape) or any(
+        n not in size for n, size in zip(array.shape, sizes, strict=True)
+    ):
+        raise ValueError(f"compiled code wants an array of {shape}, not of {array.shape}")
+    return array
 
 
 class Memory(NamedTuple):
@@ -45,6 +81,11 @@ class Flat:
         """The order of ``[T, B, *N]``."""
         last = currents.dim() > 3 and currents[0].movedim(1, -1).is_contiguous()
         return cls(currents.shape[1:], last and not currents[0].is_contiguous())
+
+    @property
+    def size(self) -> int:
+        """Neurons, of all samples."""
+        return math.prod(self.shape)
 
     def array(self, sequence: Tensor) -> NDArray[np.float32]:
         """``[T, B, *N] -> [T, n]``, of the same memory where its order is this one.

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from snnconv.core.metadata import Parameters
 from snnconv.core.registry import REGISTRIES, Registry
 from snnconv.core.shapes import per_neuron
+from snnconv.neurons.kernel import Kernel
 
 StateType = TypeVar("StateType")
 
@@ -93,9 +94,12 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
         ceiling: what the site's activation is clipped at, ``[]``, ``[1]`` or ``[C]``; none if it
             is not. Theta lies at or below it.
         remembers: whether the state holds the currents of all steps before.
+        KERNEL: the neuron's fast path, see :mod:`snnconv.neurons.kernel`; of this class, not of its
+            subclasses.
     """
 
     params_type: ClassVar[type[NeuronParams]]
+    KERNEL: ClassVar[Kernel | None] = None
     causal: bool = True
     levels: int = 1
     signed: bool = False
@@ -162,6 +166,42 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
         It is 1 at most if gradients pass through the reset, however many steps there are.
         """
         return 1.0
+
+    def constants(self, sample: Tensor) -> tuple[Tensor, ...]:
+        """What :attr:`KERNEL` knows of each neuron: broadcasts to one step's currents ``[B, *N]``.
+
+        The threshold, unless a neuron says otherwise.
+        """
+        return (self.theta(sample),)
+
+    def schedule(self, state: StateType, steps: int) -> Tensor:
+        """What :attr:`KERNEL` knows of each of the next steps, ``[steps, p]``; nothing by default.
+
+        A gradient passes through its first :attr:`.Kernel.learned` columns.
+        """
+        return torch.empty(steps, 0)
+
+    def mixing(self, state: StateType, steps: int) -> Tensor | None:
+        """Omega ``[steps, S]``, which mixes the currents that are :meth:`seen`; none by default."""
+        return None
+
+    def seen(self, currents: Tensor, state: StateType) -> Tensor:
+        """The currents ``[S, B, *N]`` on which the next steps depend, those steps' own last."""
+        return currents
+
+    def continued(
+        self, state: StateType, changed: Mapping[str, Tensor], steps: int, seen: Tensor | None
+    ) -> StateType:
+        """The state after so many steps of :attr:`KERNEL`.
+
+        Args:
+            state: before them.
+            changed: the fields that the kernel has changed.
+            steps: how many. A field ``steps`` counts them.
+            seen: the currents, see :meth:`seen`; none if the neuron remembers none.
+        """
+        counted = {"steps": state.steps + steps} if hasattr(state, "steps") else {}
+        return state._replace(**changed, **counted)  # type: ignore[attr-defined,no-any-return]
 
     def averages(self) -> bool:
         """Whether each step is given the mean of all steps' currents, and nothing else of them."""

@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from snnconv.neurons.kernel import ONE, ZERO, Number
+
 
 class _Spike(torch.autograd.Function):
     @staticmethod
@@ -40,6 +42,12 @@ def slope(potential: Tensor, threshold: Tensor) -> Tensor:
     distance = ((potential - threshold) / threshold).abs()
     # an adaptive threshold may underflow to 0: the slope is 0 there, not 0/0
     return torch.where(distance < 1, (1 - distance) / threshold, 0)
+
+
+def slope_at(potential: Number, threshold: Number) -> Number:
+    """The same of one number, for kernels (:mod:`snnconv.neurons.kernel`)."""
+    distance = abs((potential - threshold) / threshold)
+    return (ONE - distance) / threshold if distance < ONE else ZERO
 
 
 def spike(potential: Tensor, threshold: Tensor) -> Tensor:

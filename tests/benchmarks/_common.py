@@ -23,6 +23,7 @@ import torch
 from snnconv.checkpoint import canonical_json
 from snnconv.core.files import write_atomically
 from snnconv.core.runtime import environment, free_memory, package_version
+from snnconv.neurons.base import NEURONS
 
 PEERS = ("spikingjelly", "snntorch", "sinabs")
 
@@ -60,7 +61,7 @@ def parser(program: str, description: str, rounds: int) -> argparse.ArgumentPars
     made.add_argument("--network", default="resnet20", help="of the zoo (default: %(default)s)")
     made.add_argument("--checkpoint", type=Path, help="a trained one; see docs/benchmarks.md")
     made.add_argument("--data", help="fashion-mnist where it is installed, else digits, scaled up")
-    made.add_argument("--neuron", default="if", choices=["if", "msat", "lm-ht", "lm-h"])
+    made.add_argument("--neuron", default="if", choices=NEURONS.names())
     made.add_argument("--param", action="append", default=[], metavar="KEY=VALUE")
     made.add_argument("--timesteps", type=int, help="T")
     made.add_argument("--batch", type=int, help="samples at once")

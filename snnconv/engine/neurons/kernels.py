@@ -115,6 +115,16 @@ class Outputs:
         with self._lock:
             self.sums[:] += sums
 
+    def add(self, loop: Callable[..., None], *given: Any) -> None:
+        """The same, by the loop of a kernel."""
+        if not self.sums.size:
+            loop(*given, self.counts, self.values, self.weights, self.sums)
+            return
+        sums = np.zeros_like(self.sums)
+        loop(*given, self.counts, self.values, self.weights, sums)
+        with self._lock:
+            self.sums[:] += sums
+
 
 def packable(flat: Flat) -> bool:
     """Whether a layer's spikes can be bits: whole vectors of channels, images in channels-last."""

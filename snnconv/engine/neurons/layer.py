@@ -40,7 +40,7 @@ def run_layer(
         currents = currents.tensor()
     if wants.sums is not None and not summable(wants.sums):
         wants = replace(wants, counts=True, sums=None)
-    if wants.packed and (wants.mean or neuron.levels > 1):
+    if wants.packed and (wants.mean or neuron.levels > 1 or neuron.signed):
         wants = replace(wants, packed=False)
     if not isinstance(currents, Pending):
         layer = Run(Flat.of(currents), len(currents), keep, wants)

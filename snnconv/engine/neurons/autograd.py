@@ -1,0 +1,138 @@
+"""Neurons in training: the compiled loops of their kernel, forth and back.
+
+Nothing is kept for the way back but currents, which the layer before keeps anyway.
+
+Shape:
+    ``[T, B, *N] -> [T, B, *N]``, float32 on a CPU.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from snnconv.core.jit import parallel_slices
+from snnconv.engine.layer_output import LayerOutput, Wants
+from snnconv.engine.memory_layout import Flat, checked
+from snnconv.engine.neurons.backward_loop import backward
+from snnconv.engine.neurons.forward import BLOCK
+from snnconv.engine.neurons.generic import (
+    by_neuron,
+    by_step,
+    kernel_of,
+    laid_out,
+    masks,
+    name_of,
+)
+from snnconv.engine.neurons.kernels import Run, small
+from snnconv.neurons.base import Neuron
+
+Floats = NDArray[np.float32]
+
+
+class _Scan(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        seen: Tensor,
+        omega: Tensor | None,
+        schedule: Tensor,
+        keep: Tensor | None,
+        neuron: Neuron[Any],
+        counted: bool,
+        *starts: Tensor,
+    ) -> tuple[Tensor | None, ...]:
+        layer = Run(Flat.of(seen), len(schedule), keep, Wants(counted))
+        output, ends = laid_out(neuron, layer, omega, schedule, starts).whole(layer, seen)
+        return output.counts, output.values, *ends
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        seen, omega, schedule, keep, ctx.neuron, _, *starts = inputs
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(seen, omega, schedule, keep, *starts)
+
+    @staticmethod
+    def backward(
+        ctx: Any, of_counts: Tensor | None, of_values: Tensor | None, *of_ends: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
+        seen, omega, schedule, keep, *starts = ctx.saved_tensors
+        neuron, flat, steps = ctx.neuron, Flat.of(seen), len(schedule)
+        kernel = kernel_of(type(neuron))
+        assert kernel is not None
+        blocks = -(-flat.size // BLOCK)
+        of_seen, of_starts = flat.memory(len(seen)), [flat.memory(1) for _ in starts]
+        learns = kernel.learned if ctx.needs_input_grad[2] else 0
+        sums = [np.empty((blocks * (k < learns), steps), np.float32) for k in range(kernel.learned)]
+        mixes = omega is not None and ctx.needs_input_grad[1]
+        of_omega = np.empty((blocks, steps, len(seen)) if mixes else (0, 0, 0), np.float32)
+        parallel_slices(
+            backward(kernel, name_of(type(neuron))),
+            blocks,
+            steps * BLOCK,
+            checked(flat.rows(seen), ((1, len(seen)), flat.size)),
+            None if omega is None else checked(small(omega), (steps, len(seen))),
+            masks(flat, keep, steps),
+            by_neuron(flat, neuron.constants(starts[0])),
+            by_step(schedule, steps),
+            tuple(flat.own(start).array for start in starts),
+            steps,
+            _rows(flat, of_counts, steps),
+            _rows(flat, of_values, steps),
+            by_neuron(flat, [starts[0].new_zeros(1) if x is None else x for x in of_ends]),
+            of_seen.array,
+            tuple(memory.array[0] for memory in of_starts),
+            tuple(sums),
+            of_omega,
+        )
+        return (
+            of_seen.tensor,
+            _total(of_omega) if mixes else None,
+            _columns(sums, schedule) if learns else None,
+            None,
+            None,
+            None,
+            *(memory.tensor[0] for memory in of_starts),
+        )
+
+
+def run(
+    neuron: Neuron[Any], currents: Tensor, state: Any, keep: Tensor | None, counted: bool
+) -> tuple[LayerOutput, Any]:
+    """A layer whose kernel has a gradient."""
+    kernel, steps = kernel_of(type(neuron)), len(currents)
+    assert kernel is not None
+    seen = neuron.seen(currents, state)
+    counts, values, *ends = _Scan.apply(
+        seen,
+        neuron.mixing(state, steps),
+        neuron.schedule(state, steps),
+        keep,
+        neuron,
+        counted,
+        *(getattr(state, field) for field in kernel.states),
+    )
+    changed = dict(zip(kernel.states, ends, strict=True))
+    return LayerOutput(values, counts), neuron.continued(state, changed, steps, seen)
+
+
+def _rows(flat: Flat, gradient: Tensor | None, steps: int) -> Floats:
+    """``[1 or T, n]``, or no row."""
+    if gradient is None:
+        return np.empty((0, flat.size), np.float32)
+    return checked(flat.rows(gradient), ((1, steps), flat.size))
+
+
+def _total(parts: Floats) -> Tensor:
+    """The sum over blocks, in an order that is the same for every number of threads."""
+    return torch.from_numpy(parts.sum(0, dtype=np.float64).astype(np.float32))
+
+
+def _columns(sums: Sequence[Floats], schedule: Tensor) -> Tensor:
+    """The gradient by the schedule, which is 0 for what is not learned."""
+    found = torch.zeros_like(schedule)
+    for k, parts in enumerate(sums):
+        found[:, k] = _total(parts)
+    return found

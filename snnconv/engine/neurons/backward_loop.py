@@ -1,0 +1,218 @@
+"""The gradient of a neuron's scalar step, compiled as a loop over neurons and time.
+
+What went in is kept anyway, by the layer before; so a block of neurons goes forth once more to have
+its states, then back, while they are in the cache. What a layer learns itself has a gradient that
+is a sum over neurons: each block gives its own, in an order that hangs on no number of threads.
+
+Shape:
+    As in :mod:`snnconv.engine.neurons.forward`, currents of all neurons; gradients by counts and
+    values ``[1 or T, n]``, or ``[0, n]`` where there is none, by states at the end ``[n]`` each, or
+    shorter if all neurons have the same. Out come gradients by what is seen ``[T or S, n]``, by the
+    first states ``[n]`` each, and of each block those by the schedule ``[blocks, T]`` each and by
+    Omega ``[blocks, T, S]``, or of no block if they are not wanted.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from snnconv.core.jit import compiled, inlined, scalar
+from snnconv.engine.neurons.forward import BLOCK, Place, mix_currents
+from snnconv.engine.neurons.tuples import at, clear, cut, fill, matrices_for, overloaded, put, row
+from snnconv.engine.simd import dot, mix
+from snnconv.neurons.kernel import Kernel
+
+Floats = NDArray[np.float32]
+
+_NONE, _ONE = Place(0), np.float32(1)
+
+
+def _sum_up(sums: Any, block: int, t: int, products: Any, ones: Floats) -> Any:
+    """The sums of a block's products."""
+    raise NotImplementedError("for compiled code")
+
+
+@overloaded(_sum_up)
+def _summing(sums: Any, block: Any, t: Any, products: Any, ones: Any) -> Any:
+    if len(sums) == 0:
+        return lambda sums, block, t, products, ones: None
+
+    def add_up(sums: Any, block: Any, t: Any, products: Any, ones: Any) -> None:
+        if len(sums[0]) > 0:
+            sums[0][block, t] = dot(products[0].ctypes.data, ones.ctypes.data, BLOCK)
+        _sum_up(sums[1:], block, t, products[1:], ones)
+
+    return add_up
+
+
+def _forth(kernel: Kernel) -> Callable[..., None]:
+    """A step of a row of neurons, for the states behind it."""
+    step = scalar(kernel.step)
+
+    @inlined
+    def forth(
+        n: Place,
+        currents: Floats,
+        c: Place,
+        keep: Floats,
+        k: Place,
+        constants: Any,
+        now: Any,
+        state: Any,
+        following: Any,
+    ) -> None:
+        for i in range(n):
+            given = currents[c + i], keep[k + i], at(constants, i), now, at(state, i)
+            _, _, after = step(*given)
+            put(following, i, after)
+
+    return forth
+
+
+def _back(kernel: Kernel) -> Callable[..., None]:
+    """The gradient of a step of a row of neurons."""
+    assert kernel.gradient is not None
+    gradient = scalar(kernel.gradient)
+
+    @inlined
+    def back(
+        n: Place,
+        currents: Floats,
+        c: Place,
+        keep: Floats,
+        k: Place,
+        constants: Any,
+        now: Any,
+        state: Any,
+        of_counts: Floats,
+        s: Place,
+        of_values: Floats,
+        x: Place,
+        of_state: Any,
+        to: Floats,
+        o: Place,
+        products: Any,
+    ) -> None:
+        for i in range(n):
+            given = currents[c + i], keep[k + i], at(constants, i), now, at(state, i)
+            found, before, learned = gradient(
+                *given, of_counts[s + i], of_values[x + i], at(of_state, i)
+            )
+            put((to,), o + i, (found,))
+            put(of_state, i, before)
+            put(products, i, learned)
+
+    return back
+
+
+@inlined
+def _unmix(
+    currents: Floats,
+    omega: Floats,
+    of_mixed: Floats,
+    of_currents: Floats,
+    of_omega: Floats,
+    block: int,
+) -> None:
+    """From the gradients of a block's mixed currents ``[T, BLOCK]`` to what they are made of."""
+    steps, sees = omega.shape
+    low = block * BLOCK
+    high = min(low + BLOCK, of_currents.shape[1])
+    rows, apart, seen = of_mixed.ctypes.data, 4 * sees, np.zeros(BLOCK, np.float32)
+    for j in range(sees):
+        shares, to = omega.ctypes.data + 4 * j, of_currents[j, low:high].ctypes.data
+        mix(to, rows, 4 * BLOCK, steps, shares, apart, high - low)
+    for j in range(sees if len(of_omega) > 0 else 0):
+        seen[: high - low] = currents[j if len(currents) > 1 else 0, low:high]
+        for t in range(steps):
+            of_omega[block, t, j] = dot(rows + 4 * BLOCK * t, seen.ctypes.data, BLOCK)
+
+
+@functools.cache
+def backward(kernel: Kernel, name: str) -> Callable[..., None]:
+    """Compile the way back of a neuron.
+
+    Args:
+        kernel: of the neuron, with a gradient.
+        name: of the neuron, for the file that keeps the compiled code.
+
+    Returns:
+        The function ``scan`` below, for arrays of the shapes above; it counts neurons in blocks.
+    """
+    forth, back = _forth(kernel), _back(kernel)
+
+    def scan(
+        start: int,
+        stop: int,
+        currents: Floats,
+        omega: Floats | None,
+        keep: Floats,
+        constants: Any,
+        schedule: Any,
+        states: Any,
+        steps: int,
+        of_counts: Floats,
+        of_values: Floats,
+        of_ends: Any,
+        of_currents: Floats,
+        of_starts: Any,
+        of_schedule: Any,
+        of_omega: Floats,
+    ) -> None:
+        """Blocks ``start`` to ``stop``."""
+        neurons = of_currents.shape[1]
+        width = Place(neurons)
+        nothing, ones = np.zeros(BLOCK, np.float32), np.ones(BLOCK, np.float32)
+        saved = matrices_for(states, steps + 1, BLOCK)
+        later = matrices_for(states, 1, BLOCK)
+        products = matrices_for(of_schedule, 1, BLOCK)
+        mixed = np.zeros((steps if omega is not None else 0, BLOCK), np.float32)
+        of_mixed = np.zeros((steps if omega is not None else 0, BLOCK), np.float32)
+        given = currents.reshape(-1) if omega is None else mixed.reshape(-1)
+        to = of_currents.reshape(-1) if omega is None else of_mixed.reshape(-1)
+        masks = keep.reshape(-1) if len(keep) > 0 else ones
+        counts = of_counts.reshape(-1) if len(of_counts) > 0 else nothing
+        values = of_values.reshape(-1) if len(of_values) > 0 else nothing
+        c_up = Place(BLOCK) if omega is not None else width if len(currents) > 1 else _NONE
+        o_up = Place(BLOCK) if omega is not None else width
+        k_up = width if len(keep) > 0 else _NONE
+        s_up = width if len(of_counts) > 1 else _NONE
+        x_up = width if len(of_values) > 1 else _NONE
+        for block in range(start, stop):
+            low, high = block * BLOCK, min((block + 1) * BLOCK, neurons)
+            n = Place(high - low)
+            if high - low < BLOCK:  # sums are those of whole blocks
+                clear(products)
+                of_mixed[:] = 0
+            c = o = Place(low) if omega is None else _NONE
+            k = Place(low) if len(keep) > 0 else _NONE
+            s = Place(low) if len(of_counts) > 0 else _NONE
+            x = Place(low) if len(of_values) > 0 else _NONE
+            constant = cut(constants, low, high)
+            fill(row(saved, 0), cut(states, low, high), high - low)
+            for t in range(steps):
+                if omega is not None:
+                    mix_currents(currents, omega, t, low, mixed[t, : high - low])
+                state, following = row(saved, t), row(saved, t + 1)
+                forth(n, given, c, masks, k, constant, at(schedule, t), state, following)
+                c, k, s, x, o = c + c_up, k + k_up, s + s_up, x + x_up, o + o_up
+            of_state = row(later, 0)
+            fill(of_state, cut(of_ends, low, high), high - low)
+            product = row(products, 0)
+            for done in range(1, steps + 1):
+                t = steps - done
+                c, k, s, x, o = c - c_up, k - k_up, s - s_up, x - x_up, o - o_up
+                state, now = row(saved, t), at(schedule, t)
+                back(
+                    n, given, c, masks, k, constant, now, state,
+                    counts, s, values, x, of_state, to, o, product,
+                )  # fmt: skip
+                _sum_up(of_schedule, block, t, product, ones)
+            fill(cut(of_starts, low, high), of_state, high - low)
+            if omega is not None:
+                _unmix(currents, omega, of_mixed, of_currents, of_omega, block)
+
+    return compiled(scan, f"{name}_backward")

@@ -1,0 +1,64 @@
+"""A neuron's fast path: its step, and the gradient of it, as plain functions of numbers.
+
+The engine compiles both into one loop over neurons and time (:mod:`snnconv.engine.neurons.scan`),
+so that a neuron file has nothing to do with blocks, masks, sums or memory. A kernel is a class
+attribute, ``KERNEL``, of the neuron whose ``step`` it states; a subclass that states another
+``step`` does not inherit it. A neuron without a kernel runs its own ``run``, which is slower.
+
+All numbers are ``np.float32``. Write ``np.float32(0.5)``, not ``0.5``, which is a float64 and makes
+everything behind it one: the engine refuses a kernel that gives float64. A kernel may call other
+plain functions that its module imports by name, such as
+:func:`snnconv.neurons.surrogate.slope_at`. Where it does the operations of the class in the same
+order, spikes are the same, bit by bit; the tests hold every neuron to that.
+
+::
+
+    def step(current, keep, constants, schedule, state):
+        return count, value, state after the step
+
+    def gradient(
+        current, keep, constants, schedule, state, of_count, of_value, of_state
+    ):
+        return by the current, by the state before the step, by the schedule
+
+``state``, ``constants`` and ``schedule`` are tuples, ``(x,)`` if they have one number.
+
+- ``current``: of the neuron at this step.
+- ``keep``: 0 if spike confidence suppresses a spike, else 1; multiply the count by it.
+- ``constants``: of the neuron, the same at all steps; :meth:`.Neuron.constants` gives them.
+- ``schedule``: of the step, the same for all neurons; :meth:`.Neuron.schedule` gives it.
+- ``state``: before the step, in the order of :attr:`Kernel.states`.
+- ``of_count``, ``of_value``, ``of_state``: the gradient of the loss by what the step has put out,
+  the state after it included.
+
+Shape:
+    Everything here is a number of one neuron at one step.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Number = np.float32
+Numbers = tuple[Number, ...]
+ZERO, ONE = Number(0), Number(1)
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """The scalar functions of a neuron, see above.
+
+    Attributes:
+        step: one neuron, one step.
+        gradient: of that step; none if training shall run the neuron's own ``run``.
+        states: the fields of the neuron's state that a step changes, tensors ``[B, *N]``.
+        learned: how many numbers of the schedule, from the first on, take a gradient: so many does
+            ``gradient`` give.
+    """
+
+    step: Callable[..., tuple[Any, ...]]
+    gradient: Callable[..., tuple[Any, ...]] | None = None
+    states: tuple[str, ...] = ("potential",)
+    learned: int = 0

@@ -1,0 +1,159 @@
+"""Leaky integrate-and-fire neuron.
+
+``v[t] = decay*v[t-1] + I[t]``; ``s = H(v - theta)``; ``x = s*theta``; then ``v -= x`` with a soft
+reset, ``v = 0`` where it fires with a hard one. ``v`` is the membrane potential, ``I`` the current,
+``theta`` the threshold, ``s`` the spike, ``x`` what the next layer sees. ``decay`` is
+``exp(-1/tau)``, for a time constant of tau steps; with ``decay = 1`` and a soft reset this is IF,
+bit by bit.
+
+Shape:
+    ``[T, B, *N] -> [T, B, *N]``.
+
+Reference:
+    Eshraghian et al. 2023, *Training Spiking Neural Networks Using Lessons From Deep Learning*,
+    section II-C: ``decay`` is their beta, and the weights take up the factor of the current. Zenke
+    and Vogels 2021, *The Remarkable Robustness of Surrogate Gradient Learning*: no gradient through
+    the hard reset.
+
+Deviations:
+    Both papers state a soft reset one step later than here, where it acts at once. Gradients pass
+    through the soft reset (see :mod:`snnconv.neurons.if_`). ``input = scaled`` multiplies the
+    current by ``1 - decay``, the Euler step of ``tau*dv/dt = I - v``, so that a constant current
+    moves the potential towards its own value.
+"""
+
+from typing import Literal, NamedTuple, Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from snnconv.neurons.base import CausalNeuron, NeuronParams
+from snnconv.neurons.kernel import ZERO, Kernel, Number, Numbers
+from snnconv.neurons.surrogate import slope_at, spike
+
+
+class Params(NeuronParams):
+    """Of the LIF neuron."""
+
+    examples = (
+        {"decay": 1.0, "v0": 0.0},
+        {"decay": 0.5, "reset": "hard"},
+        {"decay": 0.25, "input": "scaled"},
+    )
+    decay: float = Field(
+        0.9, gt=0, le=1, description="share of the potential that a step keeps: 1 does not leak"
+    )
+    reset: Literal["soft", "hard"] = Field(
+        "soft", description="a spike takes theta off the potential, or all of it"
+    )
+    input: Literal["full", "scaled"] = Field(
+        "full", description="the current as it is, or times 1 - decay"
+    )
+    v0: float = Field(0.5, ge=0, lt=1, description="initial potential, units of theta")
+
+    @model_validator(mode="after")
+    def _some_input(self) -> Self:
+        if self.input == "scaled" and self.decay == 1:
+            raise ValueError("input = scaled leaves nothing of a current if decay is 1")
+        return self
+
+
+class State(NamedTuple):
+    """Membrane potential ``[B, *N]``."""
+
+    potential: Tensor
+
+
+def step(
+    current: Number, keep: Number, constants: Numbers, schedule: Numbers, state: Numbers
+) -> tuple[Number, Number, Numbers]:
+    """One neuron, one step."""
+    (theta,), (decay, gain, hard), (v,) = constants, schedule, state
+    potential = decay * v + gain * current
+    count = keep if potential >= theta else ZERO
+    value = count * theta
+    after = ZERO if hard * count > ZERO else potential - value
+    return count, value, (after,)
+
+
+def gradient(
+    current: Number,
+    keep: Number,
+    constants: Numbers,
+    schedule: Numbers,
+    state: Numbers,
+    of_count: Number,
+    of_value: Number,
+    of_state: Numbers,
+) -> tuple[Number, Numbers, Numbers]:
+    """Of that step."""
+    (theta,), (decay, gain, hard), (v,), (later,) = constants, schedule, state, of_state
+    potential = decay * v + gain * current
+    count = keep if potential >= theta else ZERO
+    of_reset = ZERO if hard > ZERO else later  # what a spike takes off
+    of_after = ZERO if hard * count > ZERO else later
+    of_fired = ((of_value - of_reset) * theta + of_count) * keep
+    found = of_after + of_fired * slope_at(potential, theta)
+    return found * gain, (found * decay,), ()
+
+
+class LIF(CausalNeuron[State]):
+    """A layer of LIF neurons."""
+
+    params_type = Params
+    params: Params
+    KERNEL = Kernel(step, gradient)
+
+    def initial(self, sample: Tensor) -> State:
+        """All neurons at v0."""
+        return State(self.everywhere(self.params.v0 * self.theta(sample), sample))
+
+    def amplitude(self) -> Tensor:
+        """Theta."""
+        return self.threshold
+
+    @property
+    def scale(self) -> float:
+        """What a current is multiplied by."""
+        return 1 - self.params.decay if self.params.input == "scaled" else 1.0
+
+    def schedule(self, state: State, steps: int) -> Tensor:
+        """Decay, the scale of the current, and 1 for a hard reset, of each step alike."""
+        p = self.params
+        return torch.tensor([[p.decay, self.scale, p.reset == "hard"]]).expand(steps, 3)
+
+    def membrane(self, state: State) -> Tensor | None:
+        """The potential; none with a hard reset, which does not balance charge."""
+        return state.potential if self.params.reset == "soft" else None
+
+    def charge(self, currents: Tensor) -> Tensor:
+        """The current, scaled."""
+        return currents * self.scale
+
+    def retention(self) -> Tensor:
+        """Decay."""
+        return torch.tensor([self.params.decay], dtype=torch.float64)
+
+    def gain(self, timesteps: int) -> float:
+        """1 with a soft reset; with a hard one, a current counts at every step that it lasts."""
+        if self.params.reset == "soft":
+            return self.scale
+        return self.scale * sum(self.params.decay**t for t in range(timesteps))
+
+    def step(
+        self, current: Tensor, state: State, keep: Tensor | None
+    ) -> tuple[Tensor, Tensor, State]:
+        """One step."""
+        theta = self.theta(current)
+        potential = self.params.decay * state.potential + self.scale * current
+        fired = spike(potential, theta)
+        if keep is not None:
+            fired = fired * keep
+        value = fired * theta
+        if self.params.reset == "soft":
+            return fired, value, State(potential - value)
+        return fired, value, State(torch.where(fired > 0, 0, potential))
+
+
+NEURON = LIF
