@@ -31,8 +31,9 @@ from snnconv.calibration.histogram import STATISTICS
 from snnconv.errors import UnsupportedError
 from snnconv.frontends.onnx.importer import import_onnx
 from snnconv.frontends.torch.capture import Captured, capture
+from snnconv.graph.analysis import Analysis
 from snnconv.graph.fold import fold
-from snnconv.graph.network import Network, shapes
+from snnconv.graph.network import Network
 from snnconv.neurons.if_ import IF, Params
 from snnconv.simulation.network import SpikingNetwork
 from snnconv.simulation.simulate import simulate
@@ -95,7 +96,7 @@ def spikes(found: Captured, train: Tensor, test: Tensor, thetas: list[Tensor] | 
     graph, tensors = fold(found.graph, found.tensors)
     ann = Network(graph, tensors).eval()
     if thetas is None:
-        collector = Collector(graph, shapes(graph, tensors), "layer")
+        collector = Collector(Analysis.of(graph, tensors), "layer")
         for batch in (*train.split(16), test):
             collector.collect(ann, batch)
         method = STATISTICS.load("max")

@@ -31,11 +31,10 @@ from snnconv.data.dataset import load
 from snnconv.engine.dispatch import kernels
 from snnconv.errors import UnsupportedError
 from snnconv.frontends.torch.capture import capture
+from snnconv.graph.analysis import Analysis
 from snnconv.graph.fold import fold
 from snnconv.graph.ir import Graph
-from snnconv.graph.network import Network, shapes
-from snnconv.graph.roles import cumulative
-from snnconv.graph.work import work
+from snnconv.graph.network import Network
 from snnconv.neurons.if_ import IF
 from snnconv.neurons.if_ import Params as IFParams
 from snnconv.neurons.lm_ht import LMHT
@@ -120,7 +119,8 @@ def errors(
     """
     folded, weights = fold(graph, tensors)
     ann = Network(folded, weights).eval()
-    collector = Collector(folded, shapes(folded, weights), "layer")
+    analysis = Analysis.of(folded, weights)
+    collector = Collector(analysis, "layer")
     for batch in (*train.split(16), test):
         collector.collect(ann, batch)
     thresholds = {}
@@ -147,8 +147,8 @@ def errors(
         "converts": True,
         "size": test.shape[-1],
         "sites": len(folded.sites),
-        "cumulative_pools": len(cumulative(folded)),
-        "non_spiking_share": work(folded, weights).non_spiking_share,
+        "cumulative_pools": len(analysis.cumulative),
+        "non_spiking_share": analysis.mac_count.non_spiking_share,
         "folded": difference,
         "levels": levels,
         "if": steps,

@@ -14,9 +14,10 @@ from snnconv.core import distributed
 from snnconv.core.metadata import CalibrationInfo, Record, SiteStats
 from snnconv.errors import UnsupportedError
 from snnconv.frontends.measure import Seen
+from snnconv.graph.analysis import Analysis
 from snnconv.graph.fold import fold
 from snnconv.graph.ir import SITES, Graph, Node
-from snnconv.graph.network import Network, shapes, walk
+from snnconv.graph.network import Network, walk
 from snnconv.graph.rewrite import thresholds
 
 LAYER_BITS, CHANNEL_BITS, WIDE_BITS = 10, 8, 7
@@ -29,19 +30,16 @@ class Collector:
     """Histograms of all sites, filled batch by batch.
 
     Args:
-        graph: the network, folded.
-        shapes: a sample's shape at every node.
+        analysis: of the network, folded.
         granularity: ``layer`` or ``channel``.
     """
 
-    def __init__(
-        self, graph: Graph, shapes: Mapping[str, tuple[int, ...]], granularity: str
-    ) -> None:
+    def __init__(self, analysis: Analysis, granularity: str) -> None:
         self.by_channel = granularity == "channel"
         self.histograms = {
             site.name: Histogram(channels, bits_of(channels, self.by_channel))
-            for site in graph.sites
-            for channels in [shapes[site.name][0] if self.by_channel else 1]
+            for site in analysis.graph.sites
+            for channels in [analysis.shapes[site.name][0] if self.by_channel else 1]
         }
 
     @torch.no_grad()
@@ -243,12 +241,12 @@ def calibrate(
         seen: takes up what the network did on these samples.
     """
     network = calibrating(ann, device)
-    graph, tensors = network.graph, network.tensors()
+    graph, tensors = network.graph, network.views()
     known = thresholds(graph, tensors)
     granularity = method.granularity
     if known:
         granularity = "channel" if any(len(theta) > 1 for theta in known.values()) else "layer"
-    collector, count = Collector(graph, shapes(graph, tensors), granularity), 0
+    collector, count = Collector(Analysis.of(graph, tensors), granularity), 0
     for _, x, labels in samples:
         logits = collector.collect(network, x.to(device))
         if seen is not None:

@@ -5,6 +5,7 @@ one is read.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -15,8 +16,9 @@ from snnconv.core.kinds import SPIKING, Kind
 from snnconv.core.metadata import CalibrationInfo, DataInfo, LineageStep, SpikingInfo
 from snnconv.core.validation import parameters
 from snnconv.errors import CheckpointError, SnnconvError, one_line
+from snnconv.graph.analysis import Analysis, Signal
 from snnconv.graph.ir import Graph
-from snnconv.graph.network import LARGEST_VALUE, shapes
+from snnconv.graph.network import LARGEST_VALUE
 from snnconv.neurons.base import NEURONS, NeuronParams
 
 SECTIONS = ("network", "calibration", "neurons", "reference")
@@ -58,6 +60,12 @@ class Checkpoint:
     spiking: SpikingInfo | None = None
     neurons: dict[str, Tensor] = field(default_factory=dict)
     reference: dict[str, Tensor] = field(default_factory=dict)
+
+    @cached_property
+    def analysis(self) -> Analysis:
+        """What is known of its graph."""
+        source = Signal.CONSTANT if self.data.frames is None else Signal.FRAMES
+        return Analysis.of(self.graph, self.network, source)
 
     def thresholds(self) -> dict[str, Tensor]:
         """Theta by site, ``[]`` or ``[C]``, in units of the ANN's activation."""
@@ -116,7 +124,7 @@ def _named(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
 
-def _check_network(checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:
+def _check_network(checkpoint: Checkpoint) -> Mapping[str, tuple[int, ...]]:
     """The network's sizes, where everything fits."""
     graph, network = checkpoint.graph, checkpoint.network
     wanted = graph.tensor_names()
@@ -124,7 +132,7 @@ def _check_network(checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:
     if missing or surplus:
         raise Broken(f"tensors missing: {sorted(missing)}; tensors no node uses: {sorted(surplus)}")
     try:
-        sizes = shapes(graph, network)
+        sizes = checkpoint.analysis.shapes
     except SnnconvError as error:
         raise Broken(f"{error.problem} ({error.found})") from error
     data = checkpoint.data

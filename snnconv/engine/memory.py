@@ -9,12 +9,11 @@ Shape:
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from snnconv.graph.ir import INPUT, Graph
+from snnconv.graph.analysis import Analysis, Signal
+from snnconv.graph.ir import INPUT
 from snnconv.graph.ops import OPS, Role
-from snnconv.graph.roles import Carries, carried, cumulative, sources, towards
 
 _BYTES = 4
 _KEPT = 12  # per neuron: states between chunks, the ANN's input, and what metrics remember of it
@@ -27,35 +26,31 @@ _OTHER = 3  # the value, and a copy of it in the order of memory that a library 
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """What to simulate at once."""
+    """How much to simulate at once."""
 
     samples: int
     steps: int
 
 
 def plan_batch(
-    graph: Graph,
-    sizes: Mapping[str, tuple[int, ...]],
+    analysis: Analysis,
     wanted: BatchPlan,
     memory: int,
     causal: bool = True,
     confident: bool = False,
-    source: Carries = Carries.CONSTANT,
 ) -> BatchPlan:
     """As much of what is wanted as fits: fewer samples first, then, of one sample, fewer steps.
 
     Args:
-        graph: of the network that is simulated.
-        sizes: shape of every node's value for one sample, as :func:`graph.build.shapes` gives them.
+        analysis: of the network that is simulated.
         wanted: at most.
-        memory: bytes. Where even the smallest portion takes more, that is what comes out.
+        memory: bytes. If even the smallest plan takes more, the smallest plan is returned.
         causal: whether steps may come in portions.
         confident: whether spike confidence acts.
-        source: what the input carries.
     """
 
     def needed(steps: int) -> int:
-        return bytes_per_sample(graph, sizes, steps, confident, source)
+        return bytes_per_sample(analysis, steps, confident)
 
     samples = memory // needed(wanted.steps)
     if samples >= 1 or not causal:
@@ -64,42 +59,37 @@ def plan_batch(
     return BatchPlan(1, next(fitting, 1))
 
 
-def bytes_per_sample(
-    graph: Graph,
-    sizes: Mapping[str, tuple[int, ...]],
-    steps: int,
-    confident: bool = False,
-    source: Carries = Carries.CONSTANT,
-) -> int:
+def bytes_per_sample(analysis: Analysis, steps: int, confident: bool = False) -> int:
     """The most bytes that one sample takes at a time, if so many steps are computed at once."""
-    kinds = carried(graph, source) | {INPUT: source}
-    sums = {node.name for node in cumulative(graph, source)}
-    pools = sums & {node.name for node in sources(graph)}
-    numbered = towards(graph, pools).keys() | pools  # numbers of spikes stand beside these values
-    last = {name: k for k, node in enumerate(graph.nodes) for name in node.inputs}
+    nodes, signals, sizes = analysis.graph.nodes, analysis.signals, analysis.shapes
+    sums = {node.name for node in analysis.cumulative}
+    pools = analysis.spiking_pools
+    # numbers of spikes stand beside these values
+    numbered = analysis.on_the_way_to(pools).keys() | pools
+    last = {name: k for k, node in enumerate(nodes) for name in node.inputs}
 
     def floats(name: str) -> int:
-        return math.prod(sizes[name]) * (1 if kinds[name] is Carries.CONSTANT else steps)
+        return math.prod(sizes[name]) * (1 if signals[name] is Signal.CONSTANT else steps)
 
     def held(name: str) -> int:
         return floats(name) * (2 if name in numbered else 1)
 
     most, alive = 0, {INPUT}
-    for k, node in enumerate(graph.nodes):
+    for k, node in enumerate(nodes):
         copies, out = _OTHER, floats(node.name)
         if OPS[node.op].role is Role.SITE:
             copies = _SITE + confident * _CONFIDENT
         elif node.name in sums:
             copies = _LEVELS if node.name in numbered else _SUMS
         # an operation with inputs of both kinds copies the constant one to all steps
-        expanded = 1 if kinds[node.name] is Carries.CONSTANT else steps
+        expanded = 1 if signals[node.name] is Signal.CONSTANT else steps
         given = max((math.prod(sizes[name]) * expanded for name in node.inputs), default=0)
         most = max(most, sum(map(held, alive)) + copies * out + given)
         alive = {name for name in alive | {node.name} if last.get(name, -1) > k}
-    kept = sum(math.prod(sizes[n.name]) for n in graph.nodes if OPS[n.op].role is Role.SITE)
+    kept = sum(math.prod(sizes[n.name]) for n in nodes if OPS[n.op].role is Role.SITE)
     kept += sum(
         (6 if n.name in numbered else 3) * math.prod(sizes[x])
-        for n in graph.nodes
+        for n in nodes
         if n.name in sums
         for x in n.inputs
     )

@@ -23,7 +23,7 @@ from snnconv.frontends.onnx.importer import import_onnx
 from snnconv.frontends.pt2.importer import import_exported
 from snnconv.frontends.torch.capture import Captured, Verdict, capture
 from snnconv.frontends.weights import read_weights
-from snnconv.graph.network import shapes
+from snnconv.graph.analysis import Analysis
 from snnconv.zoo import SIGNALS, TEXTS, ZOO
 
 EMBEDDED = Path(__file__).parent / "digits_cnn.safetensors"
@@ -223,7 +223,7 @@ def from_module(module: nn.Module, info: DataInfo, analog: bool = False) -> Impo
 
 def _fitting(found: Captured, info: DataInfo) -> ImportedModel:
     graph, tensors, verdict = found
-    (classes,) = shapes(graph, tensors)[graph.output]
+    (classes,) = Analysis.of(graph, tensors).shapes[graph.output]
     if info.spec == NO_DATA:
         info = info.model_copy(update={"classes": tuple(str(k) for k in range(classes))})
     if classes != len(info.classes):

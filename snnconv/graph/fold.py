@@ -18,8 +18,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from snnconv.graph.analysis import Analysis
 from snnconv.graph.ir import Graph, Node
-from snnconv.graph.network import node_tensors, shapes
+from snnconv.graph.network import node_tensors
 
 
 def fold(graph: Graph, tensors: Mapping[str, Tensor]) -> tuple[Graph, dict[str, Tensor]]:
@@ -29,7 +30,7 @@ def fold(graph: Graph, tensors: Mapping[str, Tensor]) -> tuple[Graph, dict[str, 
     the network's own by float rounding only.
     """
     tensors = dict(tensors)
-    rank = {name: len(shape) for name, shape in shapes(graph, tensors).items()}
+    analysis = Analysis.of(graph, tensors)
     nodes: dict[str, Node] = {}
     renamed: dict[str, str] = {}  # a node that is gone: the one that gives its value now
 
@@ -43,7 +44,7 @@ def fold(graph: Graph, tensors: Mapping[str, Tensor]) -> tuple[Graph, dict[str, 
             producer = nodes.get(node.inputs[0])
             if (
                 producer is not None
-                and _has_channels_first(producer, rank)
+                and _has_channels_first(producer, analysis)
                 and _only_reader(graph, renamed, producer)
             ):
                 nodes[producer.name] = _absorb(producer, scale, shift, tensors)
@@ -60,10 +61,10 @@ def fold(graph: Graph, tensors: Mapping[str, Tensor]) -> tuple[Graph, dict[str, 
     return folded, {name: tensors[name] for name in sorted(folded.tensor_names())}
 
 
-def _has_channels_first(producer: Node, rank: Mapping[str, int]) -> bool:
+def _has_channels_first(producer: Node, analysis: Analysis) -> bool:
     """Whether its weight makes channels: those of a linear layer are its last axis."""
     return producer.op in ("conv", "conv_transpose") or (
-        producer.op == "linear" and rank[producer.name] == 1
+        producer.op == "linear" and len(analysis.shapes[producer.name]) == 1
     )
 
 

@@ -1,7 +1,7 @@
 """From a graph to a network that runs, and the one walk that everything else is built on."""
 
-from collections.abc import Callable, Mapping
-from typing import TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import Generic, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -14,28 +14,54 @@ from snnconv.graph.ir import INPUT, Graph, Node
 from snnconv.graph.ops import OPS, misplaced
 
 Value = TypeVar("Value")
+Shape = tuple[int, ...]
 IMAGE = 3  # dimensions of a sample that is an image
 
 
+class Walk(Generic[Value]):
+    """The values of a graph's nodes, in its order, each dropped after its last reader.
+
+    Iterate over the nodes with their inputs' values, and set the value of each before the next.
+
+    Args:
+        graph: what to walk.
+        source: the input's value.
+    """
+
+    def __init__(self, graph: Graph, source: Value) -> None:
+        self._graph = graph
+        self._values: dict[str, Value] = {INPUT: source}
+
+    def __iter__(self) -> Iterator[tuple[Node, list[Value]]]:
+        values, output = self._values, self._graph.output
+        last_reader = {name: node.name for node in self._graph.nodes for name in node.inputs}
+        for node in self._graph.nodes:
+            yield node, [values[name] for name in node.inputs]
+            for name in set(node.inputs):
+                if last_reader[name] == node.name and name != output:
+                    del values[name]
+
+    def __setitem__(self, node: Node, value: Value) -> None:
+        self._values[node.name] = value
+
+    @property
+    def output(self) -> Value:
+        """The output's value, once all nodes have theirs."""
+        return self._values[self._graph.output]
+
+
 def walk(graph: Graph, source: Value, evaluate: Callable[[Node, list[Value]], Value]) -> Value:
-    """Evaluate a graph node by node, dropping each value after its last reader.
+    """Evaluate a graph node by node, and return the output's value.
 
     Args:
         graph: what to walk.
         source: the input's value.
         evaluate: a node's value from its inputs' values.
-
-    Returns:
-        The output's value.
     """
-    last_reader = {name: node.name for node in graph.nodes for name in node.inputs}
-    values: dict[str, Value] = {INPUT: source}
-    for node in graph.nodes:
-        values[node.name] = evaluate(node, [values[name] for name in node.inputs])
-        for name in set(node.inputs):
-            if last_reader[name] == node.name and name != graph.output:
-                del values[name]
-    return values[graph.output]
+    values = Walk(graph, source)
+    for node, inputs in values:
+        values[node] = evaluate(node, inputs)
+    return values.output
 
 
 def node_tensors(node: Node, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -53,14 +79,16 @@ LARGEST_VALUE = 2**28
 """Numbers of a sample in one value: a gigabyte, which no network comes near to."""
 
 
-def shapes(graph: Graph, tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+def shapes(graph: Graph, tensor_shapes: Mapping[str, Shape]) -> dict[str, Shape]:
     """The shape of every node's value for one sample, without the batch; computes no value.
+
+    :attr:`snnconv.graph.analysis.Analysis.shapes` keeps them.
 
     Raises:
         UnsupportedError: a node whose attributes, tensors and inputs do not fit.
     """
-    found: dict[str, tuple[int, ...]] = {INPUT: graph.input_shape}
-    meta = {name: torch.empty(tensor.shape, device="meta") for name, tensor in tensors.items()}
+    found: dict[str, Shape] = {INPUT: graph.input_shape}
+    meta = {name: torch.empty(shape, device="meta") for name, shape in tensor_shapes.items()}
 
     def unfit(node: Node, inputs: list[Tensor], found: str) -> UnsupportedError:
         return UnsupportedError(
@@ -146,8 +174,12 @@ class Network(nn.Module):
         return value
 
     def tensors(self) -> dict[str, Tensor]:
-        """All tensors by their names in the graph, detached, on the CPU."""
+        """Copies of all tensors by their names in the graph, detached, on the CPU."""
         return {name: self.tensor(name).detach().cpu().contiguous().clone() for name in self._keys}
+
+    def views(self) -> dict[str, Tensor]:
+        """All tensors by their names in the graph, detached, but not copied."""
+        return {name: self.tensor(name).detach() for name in self._keys}
 
     def laid_out(self) -> "Network":
         """Itself, for images in the layout that convolutions on a CPU are fastest in.

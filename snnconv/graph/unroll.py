@@ -38,8 +38,8 @@ import torch
 from torch import Tensor
 
 from snnconv.graph import ops_recurrent
+from snnconv.graph.analysis import Analysis
 from snnconv.graph.ir import Graph, Node
-from snnconv.graph.network import shapes
 
 SLOPE = 0.1775
 """Of the hard sigmoid: its largest distance from the sigmoid is least, 0.056 (1/4: 0.119)."""
@@ -55,7 +55,7 @@ def unroll(
         tensors: its own.
         slope: of the hard sigmoid, in 0..1/2.
     """
-    sizes, made = shapes(graph, tensors), _Made(dict(tensors))
+    sizes, made = Analysis.of(graph, tensors).shapes, _Made(dict(tensors))
     for node in graph.nodes:
         if node.op in ops_recurrent.GATES:
             _recurrence(made, node, tensors, sizes[node.inputs[0]][0], slope)

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from snnconv.core.uncertainty import discordant, mcnemar, packed, unpacked, wilson
-from snnconv.metrics.base import Batch, Figures, Metric, Setup
+from snnconv.metrics.base import Batch, Figures, Metric, MetricContext
 
 _WITHIN = (1.0, 0.5, 0.1)  # points
 
@@ -43,17 +43,17 @@ class Accuracy(Metric):
         *("labels", "right_by_sample", "ann_right_by_sample"),
     )
 
-    def __init__(self, setup: Setup) -> None:
-        super().__init__(setup)
-        T = setup.timesteps
+    def __init__(self, context: MetricContext) -> None:
+        super().__init__(context)
+        T = context.timesteps
         self.right = torch.zeros(T, dtype=torch.int64)
         self.agreed = torch.zeros(T, dtype=torch.int64)
         self.ann_right = 0
         self.compared = 0
         self.error = self.norm = 0.0
-        kept = setup.at_answers(t == T or t & (t - 1) == 0 for t in range(1, T + 1))
+        kept = context.at_answers(t == T or t & (t - 1) == 0 for t in range(1, T + 1))
         self.kept = [t for t, wanted in enumerate(kept) if wanted]
-        n = setup.population
+        n = context.population
         self.labels = torch.zeros(n, dtype=torch.int64)  # from 1; 0 was not simulated
         self.right_by_sample = torch.zeros(len(self.kept), n, dtype=torch.uint8)
         self.ann_right_by_sample = torch.zeros(n, dtype=torch.uint8)
@@ -69,7 +69,7 @@ class Accuracy(Metric):
         labels, samples = self.batch.labels, self.batch.samples
         right = (said == labels).cpu()
         self.right += right.sum(1)
-        samples = samples.cpu() if samples is not None and self.setup.population else None
+        samples = samples.cpu() if samples is not None and self.context.population else None
         if samples is not None:
             self.labels[samples] = labels.cpu() + 1
             self.right_by_sample[:, samples] = right[self.kept].to(torch.uint8)
@@ -87,7 +87,7 @@ class Accuracy(Metric):
 
     def figures(self, found: Figures) -> Figures:
         """Fractions 0..1."""
-        n, at_answers = self.samples, self.setup.at_answers
+        n, at_answers = self.samples, self.context.at_answers
         accuracy = at_answers((self.right.double() / n).tolist())
         totals: dict[str, Any] = {
             "accuracy": accuracy,
@@ -107,7 +107,7 @@ class Accuracy(Metric):
     def _within(self, points: float) -> int | None:
         """The first step with an answer whose accuracy is so close to the ANN's."""
         least = self.ann_right - points / 100 * self.samples
-        steps = enumerate(self.setup.at_answers(self.right.tolist()), start=1)
+        steps = enumerate(self.context.at_answers(self.right.tolist()), start=1)
         return next((t for t, right in steps if right is not None and right + 1e-9 >= least), None)
 
     def _by_sample(self) -> dict[str, Any]:
@@ -127,7 +127,7 @@ class Accuracy(Metric):
         found = {"classes": len(labels.unique()), "outcomes": outcomes}
         if self.compared:
             outcomes["ann"] = ann = packed(self.ann_right_by_sample[samples].tolist())
-            both = (steps[str(self.setup.timesteps)], ann)
+            both = (steps[str(self.context.timesteps)], ann)
             alone, ann_alone = discordant(*(unpacked(text, len(samples)) for text in both))
             found["against_ann"] = {
                 "only_this_right": alone,

@@ -10,7 +10,6 @@ Shape:
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any, ClassVar, TypeVar
 
 import torch
@@ -18,21 +17,21 @@ from torch import Tensor
 
 from snnconv.core.registry import REGISTRIES, Registry
 from snnconv.engine.layer_output import LayerOutput, ObserverNeeds, WeightedSum
+from snnconv.graph.analysis import Analysis
 from snnconv.graph.ir import Graph
-from snnconv.graph.roles import Carries, together
+from snnconv.graph.network import Shape
 from snnconv.neurons.base import Grid
 
 Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
-class Setup:
-    """What there is to measure.
+class MetricContext:
+    """The network that is measured, and how.
 
     Attributes:
-        graph: of the simulated network, BatchNorm folded.
+        analysis: of the simulated network's graph, BatchNorm folded.
         network: its tensors.
-        shapes: a sample's shape at every node.
         thresholds: theta by site.
         grid: what the neurons' mean output can be after T steps.
         levels: the most spikes of one neuron at one step.
@@ -45,9 +44,8 @@ class Setup:
         population: samples in the split, of which some or all are simulated; 0 where nobody knows.
     """
 
-    graph: Graph
+    analysis: Analysis
     network: Mapping[str, Tensor]
-    shapes: Mapping[str, tuple[int, ...]]
     thresholds: Mapping[str, Tensor]
     grid: Grid
     levels: int
@@ -59,6 +57,16 @@ class Setup:
     population: int = 0
     signed: bool = False
 
+    @property
+    def graph(self) -> Graph:
+        """The simulated network, BatchNorm folded."""
+        return self.analysis.graph
+
+    @property
+    def shapes(self) -> Mapping[str, Shape]:
+        """A sample's shape at every node."""
+        return self.analysis.shapes
+
     def at_answers(self, steps: Iterable[Value]) -> list[Value | None]:
         """A list over steps, with null where there is no answer yet."""
         if self.answers is None:
@@ -66,16 +74,9 @@ class Setup:
         answers = frozenset(self.answers)
         return [value if t in answers else None for t, value in enumerate(steps, start=1)]
 
-    @cached_property
-    def most(self) -> dict[str, int]:
-        """The most spikes that a max pooling emits at one place and step, by its name."""
-        met = together(self.graph, self.network)
-        return {name: number * self.levels for name, number in met.items()}
-
-    @property
-    def source(self) -> Carries:
-        """What the input carries."""
-        return Carries.CONSTANT if self.hold is None else Carries.FRAMES
+    def most_spikes(self, name: str) -> int:
+        """The most spikes that a node emits at one place and step."""
+        return self.analysis.spikes_meeting.get(name, 1) * self.levels
 
     def passes(self, steps: int) -> int:
         """How often so many steps compute what hangs on the input alone."""
@@ -134,8 +135,8 @@ class Metric(ABC):
             for flag in {"counted", "valued"} - set(vars(cls)):
                 setattr(cls, flag, True)
 
-    def __init__(self, setup: Setup) -> None:
-        self.setup = setup
+    def __init__(self, context: MetricContext) -> None:
+        self.context = context
         self.samples = 0
 
     def begin(self, batch: Batch) -> None:
@@ -198,7 +199,7 @@ class Watch:
         sums = {}
         for name, rows in weights.items():
             stacked = _as_convolutions_lie(torch.stack(rows).float()).to(device)
-            most = max(metric.setup.most.get(name, metric.setup.levels) for metric in self._metrics)
+            most = max(metric.context.most_spikes(name) for metric in self._metrics)
             sums[name] = WeightedSum(stacked, most)
         counted, valued = (
             any(getattr(metric, what) for metric in self._metrics) for what in ("counted", "valued")

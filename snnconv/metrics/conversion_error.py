@@ -24,7 +24,7 @@ from torch import Tensor
 from snnconv.core.shapes import per_neuron
 from snnconv.engine.layer_output import LayerOutput
 from snnconv.graph.network import compute
-from snnconv.metrics.base import Batch, Figures, Metric, Setup
+from snnconv.metrics.base import Batch, Figures, Metric, MetricContext
 
 _PARTS = {
     "conversion_error": 0,
@@ -41,9 +41,9 @@ class ConversionError(Metric):
     counted = False
     added = ("squares", "norms")
 
-    def __init__(self, setup: Setup) -> None:
-        super().__init__(setup)
-        self.sites = {site.name: site for site in setup.graph.sites}
+    def __init__(self, context: MetricContext) -> None:
+        super().__init__(context)
+        self.sites = {site.name: site for site in context.graph.sites}
         self.squares = {name: torch.zeros(4, dtype=torch.float64) for name in self.sites}
         self.norms = dict.fromkeys(self.sites, 0.0)
         self.sums: dict[str, Tensor] = {}
@@ -67,16 +67,16 @@ class ConversionError(Metric):
 
     def finish(self, logits: Tensor) -> None:
         """Compare the batch's means with its activations."""
-        grid, device = self.setup.grid, logits.device
+        grid, device = self.context.grid, logits.device
         tensors = {
-            name: self.setup.network[name].to(device)
+            name: self.context.network[name].to(device)
             for site in self.sites.values()
             for name in site.tensors.values()  # the thetas of QCFS
         }
         for name, total in self.sums.items():
             before = self.ann_inputs[name]
             activation = compute(self.sites[name], tensors, [before])
-            theta = per_neuron(self.setup.thresholds[name], total.dim()).to(total.device)
+            theta = per_neuron(self.context.thresholds[name], total.dim()).to(total.device)
             end, levels = theta * grid.end, grid.levels
             clipped = torch.minimum(activation, end)
             level = torch.floor(activation * (levels / end) + grid.v0).clamp(0, levels)

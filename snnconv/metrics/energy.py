@@ -31,14 +31,16 @@ class Energy(Metric):
     def figures(self, found: Figures) -> Figures:
         """Millijoules per sample, and ratios to the ANN."""
         operations = found.totals
-        ac, mac = (pj * _MJ_PER_PJ for pj in (self.setup.energy_ac_pj, self.setup.energy_mac_pj))
-        T = self.setup.timesteps
+        ac, mac = (
+            pj * _MJ_PER_PJ for pj in (self.context.energy_ac_pj, self.context.energy_mac_pj)
+        )
+        T = self.context.timesteps
         once = mac * operations["first_layer_macs_per_sample"]
         analog = mac * operations["analog_macs_per_sample"]
         ann = mac * operations["ann_macs_per_sample"]
         synaptic = ac * operations["sops_per_sample"]
         by_step = [
-            None if sops is None else ac * sops + once * self.setup.passes(t) + analog * t
+            None if sops is None else ac * sops + once * self.context.passes(t) + analog * t
             for t, sops in enumerate(operations["sops_per_sample_steps"], start=1)
         ]
         total = by_step[-1]  # T has an answer

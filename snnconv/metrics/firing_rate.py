@@ -19,7 +19,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from snnconv.metrics.base import Figures, Metric, Setup
+from snnconv.metrics.base import Figures, Metric, MetricContext
 
 
 class FiringRate(Metric):
@@ -29,15 +29,16 @@ class FiringRate(Metric):
     valued = False
     added = ("spikes",)
 
-    def __init__(self, setup: Setup) -> None:
-        super().__init__(setup)
+    def __init__(self, context: MetricContext) -> None:
+        super().__init__(context)
         self.spikes = {
-            site.name: torch.zeros(setup.timesteps, dtype=torch.int64) for site in setup.graph.sites
+            site.name: torch.zeros(context.timesteps, dtype=torch.int64)
+            for site in context.graph.sites
         }
 
     def weights(self) -> Mapping[str, Tensor]:
         """A spike counts one."""
-        return {name: torch.ones(self.setup.shapes[name]) for name in self.spikes}
+        return {name: torch.ones(self.context.shapes[name]) for name in self.spikes}
 
     def add(self, name: str, start: int, sums: Tensor) -> None:
         """Add a chunk."""
@@ -45,7 +46,7 @@ class FiringRate(Metric):
 
     def figures(self, found: Figures) -> Figures:
         """Spikes per neuron and step."""
-        neurons = {name: math.prod(self.setup.shapes[name]) for name in self.spikes}
+        neurons = {name: math.prod(self.context.shapes[name]) for name in self.spikes}
         layers = {}
         for name, spikes in self.spikes.items():
             rates = spikes.double() / (self.samples * neurons[name])

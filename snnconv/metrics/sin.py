@@ -23,7 +23,7 @@ from torch import Tensor
 
 from snnconv.core.shapes import in_all, per_sample
 from snnconv.engine.layer_output import LayerOutput
-from snnconv.metrics.base import Batch, Figures, Metric, Setup
+from snnconv.metrics.base import Batch, Figures, Metric, MetricContext
 
 
 class Sin(Metric):
@@ -33,12 +33,12 @@ class Sin(Metric):
     valued = False
     added = ("sin_neurons", "wrong", "all")
 
-    def __init__(self, setup: Setup) -> None:
-        super().__init__(setup)
-        names = [site.name for site in setup.graph.sites]
+    def __init__(self, context: MetricContext) -> None:
+        super().__init__(context)
+        names = [site.name for site in context.graph.sites]
 
         def zeros() -> dict[str, Tensor]:
-            return {name: torch.zeros(setup.timesteps, dtype=torch.int64) for name in names}
+            return {name: torch.zeros(context.timesteps, dtype=torch.int64) for name in names}
 
         self.sin_neurons, self.wrong, self.all = zeros(), zeros(), zeros()
         self.inactive: dict[str, Tensor] = {}
@@ -58,14 +58,14 @@ class Sin(Metric):
         if name not in self.inactive:
             return
         assert output.counts is not None  # the class says that it reads them
-        spikes = output.counts.abs() if self.setup.signed else output.counts
+        spikes = output.counts.abs() if self.context.signed else output.counts
         inactive, fired = self.inactive[name], self.fired[name]
         wrong = torch.empty_like(inactive)
         self.all[name][start : start + len(spikes)] += per_sample(spikes).sum(1).cpu()
         for t, counts in enumerate(spikes, start=start):
             torch.mul(counts, inactive, out=wrong)
             self.wrong[name][t] += in_all(wrong)
-            if self.setup.levels > 1:
+            if self.context.levels > 1:
                 wrong.clamp_(max=1)
             torch.maximum(fired, wrong, out=fired)
             self.sin_neurons[name][t] += in_all(fired)
@@ -74,7 +74,7 @@ class Sin(Metric):
         """Ratios 0..1, and mean numbers of wrong spikes."""
         layers, ratios = {}, []
         for name, wrong in self.wrong.items():
-            neurons = self.samples * math.prod(self.setup.shapes[name])
+            neurons = self.samples * math.prod(self.context.shapes[name])
             ratio = (self.sin_neurons[name].double() / neurons).tolist()
             ratios.append(ratio)
             sin_neurons = int(self.sin_neurons[name][-1])

@@ -1,11 +1,11 @@
 """Synaptic operations: every spike counts each synapse it really drives.
 
-The rule (see :mod:`snnconv.graph.roles`): one operation for every synapse, membrane or logit that a
-spike reaches without passing another neuron. Borders, strides, groups and dilation are counted as
-they are; averages are part of the synapse behind them; an identity shortcut is one operation; an
-s-level spike of either sign is s operations; what a max pooling emits counts behind it with its
-level (:mod:`snnconv.simulation.cumulative`), not what it takes in; what a function takes in counts
-as its MACs.
+The rule (see :mod:`snnconv.graph.analysis`): one operation for every synapse, membrane or logit
+that a spike reaches without passing another neuron. Borders, strides, groups and dilation are
+counted as they are. Averages are part of the synapse behind them. An identity shortcut is one
+operation, and an s-level spike of either sign is s operations. The spikes that a max pooling emits
+count behind it with their level (:mod:`snnconv.simulation.cumulative`); those that it takes in do
+not count. Spikes that a function takes in count as its MACs.
 
 Shape:
     Sums ``[T]`` of spikes times a fan-out ``[*N]``.
@@ -22,9 +22,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from snnconv.graph.roles import fan_out, sources
-from snnconv.graph.work import exact, work
-from snnconv.metrics.base import Figures, Metric, Setup
+from snnconv.metrics.base import Figures, Metric, MetricContext
 
 
 class Synops(Metric):
@@ -34,16 +32,16 @@ class Synops(Metric):
     valued = False
     added = ("operations",)
 
-    def __init__(self, setup: Setup) -> None:
-        super().__init__(setup)
+    def __init__(self, context: MetricContext) -> None:
+        super().__init__(context)
         self.operations = {
-            node.name: torch.zeros(setup.timesteps, dtype=torch.int64)
-            for node in sources(setup.graph)
+            node.name: torch.zeros(context.timesteps, dtype=torch.int64)
+            for node in context.analysis.emitters
         }
 
     def weights(self) -> Mapping[str, Tensor]:
         """A spike counts its fan-out."""
-        return fan_out(self.setup.graph, self.setup.network)
+        return self.context.analysis.fan_out
 
     def add(self, name: str, start: int, sums: Tensor) -> None:
         """Add a chunk."""
@@ -51,19 +49,19 @@ class Synops(Metric):
 
     def figures(self, found: Figures) -> Figures:
         """Operations per sample."""
-        graph, tensors = self.setup.graph, self.setup.network
-        macs = work(graph, tensors, self.setup.source)
+        analysis = self.context.analysis
+        macs = analysis.mac_count
         # a quotient of integers would be float32
         steps = torch.stack(list(self.operations.values())).sum(0).cumsum(0).double() / self.samples
         totals = {
             "sops_per_sample": float(steps[-1]),
-            "sops_per_sample_steps": self.setup.at_answers(steps.tolist()),
+            "sops_per_sample_steps": self.context.at_answers(steps.tolist()),
             "first_layer_macs_per_sample": float(macs.first),
-            "first_layer_passes": self.setup.passes(self.setup.timesteps),
+            "first_layer_passes": self.context.passes(self.context.timesteps),
             "analog_macs_once_per_sample": float(macs.once),
             "analog_macs_per_sample": float(macs.each_step),
             "ann_macs_per_sample": float(macs.total),
-            "ann_macs_exact_per_sample": float(sum(exact(graph, tensors).values())),
+            "ann_macs_exact_per_sample": float(sum(analysis.exact_macs.values())),
         }
         layers = {
             name: {"sops_per_sample": int(counts.sum()) / self.samples}

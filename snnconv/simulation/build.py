@@ -13,13 +13,13 @@ from snnconv.core import distributed
 from snnconv.core.metadata import ConfidenceInfo, SpikingInfo
 from snnconv.data.frames import mean_frame
 from snnconv.engine.event_conv.plan import Engine
-from snnconv.engine.event_conv.sparsity import Active, expected
+from snnconv.engine.event_conv.sparsity import Rate, expected
 from snnconv.engine.layer_output import ObserverNeeds
 from snnconv.errors import CheckpointError, UsageError, did_you_mean
 from snnconv.graph.fold import fold
 from snnconv.graph.ir import SITES, Graph, Node
-from snnconv.graph.network import Network, shapes, walk
-from snnconv.metrics.base import Batch, Figures, Setup
+from snnconv.graph.network import Network, walk
+from snnconv.metrics.base import Batch, Figures, MetricContext
 from snnconv.metrics.sin import Sin
 from snnconv.neurons.base import NEURONS, Grid, Neuron
 from snnconv.simulation.network import SpikingNetwork
@@ -85,7 +85,7 @@ def spiking_network(
     return SpikingNetwork(network, neurons, info.seed, info.confidence, hold, engine, rates)
 
 
-def expected_rates(checkpoint: Checkpoint, grid: Grid) -> dict[str, Active]:
+def expected_rates(checkpoint: Checkpoint, grid: Grid) -> dict[str, Rate]:
     """How many neurons are expected to spike at a step, of sites with a histogram.
 
     Args:
@@ -125,21 +125,19 @@ def _learned_at(site: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def setup(
+def metric_context(
     checkpoint: Checkpoint,
     network: SpikingNetwork,
     T: int,
     energy_ac_pj: float = 0.9,
     energy_mac_pj: float = 4.6,
     population: int = 0,
-) -> Setup:
+) -> MetricContext:
     """What metrics have to know of a network that is to run for T steps."""
     assert checkpoint.spiking is not None
-    graph, tensors = network.network.graph, network.network.tensors()
-    return Setup(
-        graph=graph,
-        network=tensors,
-        shapes=shapes(graph, tensors),
+    return MetricContext(
+        analysis=network.analysis,
+        network=network.network.views(),
         thresholds=checkpoint.thresholds(),
         grid=neuron_params(checkpoint.spiking).grid(T),
         levels=network.levels,
@@ -230,7 +228,7 @@ def sin_ratios(
         engine: where simulation goes by events.
     """
     network = spiking_network(checkpoint, engine=engine).to(device).eval()
-    metric = Sin(setup(checkpoint, network, steps))
+    metric = Sin(metric_context(checkpoint, network, steps))
     needs = ObserverNeeds(values=False)
     for indices, x, labels in samples:
         x = x.to(device)

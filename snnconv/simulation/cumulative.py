@@ -25,9 +25,9 @@ import torch
 from torch import Tensor
 
 from snnconv.core.shapes import fold_time, per_neuron, unfold_time
-from snnconv.graph.ir import Graph, Node
+from snnconv.graph.analysis import Analysis
+from snnconv.graph.ir import Node
 from snnconv.graph.ops import OPS, Role
-from snnconv.graph.roles import sites_behind, towards
 
 Sums = tuple[Tensor, Tensor]
 """Of a max pooling between two chunks: the running sum of its input, and the pool of it."""
@@ -81,8 +81,8 @@ class Levels:
     """What max poolings emit, in numbers of spikes, for one call of a network.
 
     Args:
-        graph: of the network.
-        pools: the max poolings of spikes, if anybody asks for their levels.
+        analysis: of the network.
+        pools: the max poolings of spikes, if anybody needs their levels.
         amplitudes: what every spike of a site carries; none where spikes differ.
         before: the sums of numbers of each max pooling, after the call before.
 
@@ -93,7 +93,7 @@ class Levels:
 
     def __init__(
         self,
-        graph: Graph,
+        analysis: Analysis,
         pools: Set[str],
         amplitudes: Mapping[str, Tensor | None],
         before: Mapping[str, Sums],
@@ -102,13 +102,15 @@ class Levels:
         self.after: dict[str, Sums] = {}
         self._before = before
         self._units = dict(amplitudes)
-        for node in graph.nodes:
+        for node in analysis.graph.nodes:
             if node.name in pools:  # one channel of one site: its window has one amplitude
                 self._units[node.name] = self._units.get(node.inputs[0])
-        behind = sites_behind(graph)
         varying = {name for name, amplitude in amplitudes.items() if amplitude is None}
-        self._varying = {name for name in pools if not varying.isdisjoint(behind[name])}
-        self._readers = towards(graph, {name for name in pools if self._units[name] is None})
+        self._varying = {
+            name for name in pools if not varying.isdisjoint(analysis.sites_behind[name])
+        }
+        numbered = {name for name in pools if self._units[name] is None}
+        self._readers = analysis.on_the_way_to(numbered)
         self.sites = amplitudes.keys() & self._readers.keys()
         self._numbers: dict[str, Tensor] = {}
 

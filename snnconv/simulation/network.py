@@ -35,12 +35,12 @@ from snnconv.engine.event_conv import plan
 from snnconv.engine.event_conv.bit_plan import of_bits, packing
 from snnconv.engine.event_conv.bit_spikes import Packed, unpacked
 from snnconv.engine.event_conv.deferred import Pending, added, waiting
-from snnconv.engine.event_conv.sparsity import Active, assumed, of_inputs
+from snnconv.engine.event_conv.sparsity import Rate, assumed, input_rates
 from snnconv.engine.layer_output import EVERYTHING, NOTHING, LayerOutput, ObserverNeeds, Wants
+from snnconv.graph.analysis import Analysis, Signal
 from snnconv.graph.ir import Node
-from snnconv.graph.network import Network, shapes, walk
+from snnconv.graph.network import Network, Walk
 from snnconv.graph.ops import OPS, Role
-from snnconv.graph.roles import Carries, averaged, carried, cumulative, sources, still
 from snnconv.neurons.base import Neuron
 from snnconv.neurons.confidence import keep_mask
 from snnconv.simulation.cumulative import Levels, Sums, function, pool
@@ -64,6 +64,10 @@ class State:
 class SpikingNetwork(nn.Module):
     """Weights, and neurons that have learned parameters or thresholds.
 
+    Attributes:
+        analysis: what is known of the graph.
+        input_rates: the share of each node's multiplications that spikes are expected to need.
+
     Args:
         network: the ANN.
         neurons: by site name, one for each site.
@@ -82,7 +86,7 @@ class SpikingNetwork(nn.Module):
         confidence: ConfidenceInfo | None,
         hold: int | None = None,
         engine: plan.Engine = "auto",
-        rates: Mapping[str, Active] | None = None,
+        rates: Mapping[str, Rate] | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -90,10 +94,9 @@ class SpikingNetwork(nn.Module):
             for name in site.tensors.values():
                 network.tensor(name).requires_grad_(False)
         self.hold = hold
-        self._source = source = Carries.CONSTANT if hold is None else Carries.FRAMES
-        self._carried = carried(network.graph, source)
-        self._emitters = {node.name for node in sources(network.graph)}
-        self._cumulative = {node.name for node in cumulative(network.graph, source)}
+        source = Signal.CONSTANT if hold is None else Signal.FRAMES
+        self.analysis = Analysis.of(network.graph, network.views(), source)
+        self._cumulative = frozenset(node.name for node in self.analysis.cumulative)
         # a module's attribute name may hold no dot, so neurons are numbered
         self._sites = tuple(neurons)
         self._neurons = nn.ModuleList(neurons.values())
@@ -102,15 +105,15 @@ class SpikingNetwork(nn.Module):
         self.engine = engine
         self._calibrated = set(neurons) <= set(rates or {})
         sites = {name: assumed(n.levels) for name, n in neurons.items()} | dict(rates or {})
-        self.active = of_inputs(network, self._carried, sites)
-        self._waiting = waiting(network.graph, shapes(network.graph, network.tensors()))
+        self.input_rates = input_rates(network, self.analysis, sites)
+        self._waiting = waiting(self.analysis)
         self._layouts = plan.Layouts()
 
     def paths(self, learns: bool = False) -> dict[str, plan.Path]:
         """Which way each layer with weights goes in inference, or in training."""
         with torch.set_grad_enabled(learns):
             _, once = self._means()
-            return plan.paths(self.network, self._carried, self.active, self._way(), once)
+            return plan.paths(self.network, self.analysis, self.input_rates, self._way(), once)
 
     def _way(self) -> plan.Engine:
         """Where to go by events: in training, not by rates that nobody has seen."""
@@ -177,127 +180,183 @@ class SpikingNetwork(nn.Module):
             x = frames_shown(x, state.steps, timesteps, self.hold)
         elif len(x) != 1:
             raise ValueError(f"{len(x)} frames, and the network was made for constant input")
-        nodes: dict[str, Any] = {}
-        averages, once = self._means()
-        needs = NOTHING if observe is None else needs
-        pending = self._by_events(once)
-        packed = frozenset() if needs.values else packing(self.network.graph, *pending)
-        levels = self._levels(needs, state)
+        chunk = self._chunk(timesteps, state, observe, needs)
+        neurons = self.neurons
+        values: Walk[Value] = Walk(self.network.graph, x)
+        for node, inputs in values:
+            if OPS[node.op].role is not Role.SITE:
+                values[node] = self._between(node, inputs, chunk)
+                continue
+            # fired here, not in a function of its own: a reader has a call less to follow
+            currents = _currents(inputs[0], timesteps)
+            keep, before = self._keep(node.name, currents, samples, state), chunk.before(node)
+            wants = chunk.wants(node)
+            output, chunk.nodes[node.name] = fire(neurons[node.name], currents, before, keep, wants)
+            chunk.fired(node, output)
+            values[node] = output.carried
+            del inputs, currents, keep, before, output  # memory that the next node may need
+        currents = cast("Tensor", values.output)
+        return currents.expand(timesteps, *currents.shape[1:]), chunk.after()
 
-        def evaluate(node: Node, inputs: list[Value]) -> Value:
-            if OPS[node.op].role is Role.SITE:
-                wants = Wants(
-                    counts=needs.counts or node.name in levels.sites,
-                    sums=needs.sums.get(node.name),
-                    mean=node.name in averages,
-                    packed=node.name in packed,
-                )
-                currents = inputs[0] if isinstance(inputs[0], Pending) else unpacked(inputs[0])
-                output, nodes[node.name] = self._fire(
-                    node.name, currents, timesteps, samples, state, wants
-                )
-                if observe is not None:
-                    observe(node.name, state.steps, output)
-                if node.name in levels.sites:
-                    assert output.counts is not None
-                    levels.fired(node.name, output.counts)
-                return output.carried
-            levels.passed(node)
-            if any(isinstance(value, Pending) for value in inputs):
-                return added(inputs)
-            ready = cast("list[Tensor | Packed]", inputs)
-            if node.name in pending[1]:
-                return Pending(self._layouts.of(self.network, node, ready[0]), ready[0])
-            if (made := of_bits(node, ready)) is not None:
-                return made
-            given = [unpacked(value) for value in ready]
-            if node.name in self._cumulative:
-                before = state.nodes.get(node.name)
-                if OPS[node.op].role is Role.ANALOG:
-                    found, nodes[node.name] = function(
-                        self._merged, node, given, state.steps, before
-                    )
-                    return found
-                found, nodes[node.name] = pool(self._merged, node, given[0], before)
-                if observe is not None and node.name in self._emitters:
-                    output = self._emitted(node, found, levels, needs)
-                    observe(node.name, state.steps, output)
-                return found
-            active = None if node.name in once else self.active[node.name]
-            return self._merged(node, given, active)
+    def _between(self, node: Node, inputs: list[Value], chunk: "_Chunk") -> Value:
+        """The value of a node that is no site."""
+        chunk.levels.passed(node)
+        if any(isinstance(value, Pending) for value in inputs):
+            return added(inputs)
+        ready = cast("list[Tensor | Packed]", inputs)
+        if node.name in chunk.by_events:
+            return Pending(self._layouts.of(self.network, node, ready[0]), ready[0])
+        if (made := of_bits(node, ready)) is not None:
+            return made
+        given = [unpacked(value) for value in ready]
+        if node.name not in self._cumulative:
+            rate = None if node.name in chunk.once else self.input_rates[node.name]
+            return self._merged(node, given, rate)
+        before = chunk.before(node)
+        if OPS[node.op].role is Role.ANALOG:
+            found, chunk.nodes[node.name] = function(
+                self._merged, node, given, chunk.state.steps, before
+            )
+            return found
+        found, chunk.nodes[node.name] = pool(self._merged, node, given[0], before)
+        if chunk.observe is not None and node.name in self.analysis.spiking_pools:
+            output = self._emitted(node, found, chunk)
+            chunk.observe(node.name, chunk.state.steps, output)
+        return found
 
-        currents = cast("Tensor", walk(self.network.graph, cast("Value", x), evaluate))
-        return currents.expand(timesteps, *currents.shape[1:]), State(
-            state.steps + timesteps, nodes, levels.after
-        )
-
-    def _emitted(
-        self, node: Node, values: Tensor, levels: Levels, needs: ObserverNeeds
-    ) -> LayerOutput:
+    def _emitted(self, node: Node, values: Tensor, chunk: "_Chunk") -> LayerOutput:
         """What a max pooling of spikes gives its observer."""
-        if node.name not in levels.pools:
+        if node.name not in chunk.levels.pools:
             return LayerOutput(values)
-        counts, weighted = levels.pooled(self._merged, node, values), needs.sums.get(node.name)
+        counts = chunk.levels.pooled(self._merged, node, values)
+        weighted = chunk.needs.sums.get(node.name)
         sums = None if weighted is None else weighted.of(counts)
-        return LayerOutput(values, counts if needs.counts else None, sums)
+        return LayerOutput(values, counts if chunk.needs.counts else None, sums)
 
-    def _levels(self, needs: ObserverNeeds, state: State) -> Levels:
-        """The levels of all max poolings of spikes, if the observer needs those of one."""
-        pools = self._emitters - set(self._sites)
-        wanted = pools if any(map(needs.levels_of, pools)) else set[str]()
+    def _chunk(
+        self, timesteps: int, state: State, observe: Observer | None, needs: ObserverNeeds
+    ) -> "_Chunk":
+        """How each node is computed in one call."""
+        mean_sites, once = self._means()
+        needs = NOTHING if observe is None else needs
+        waiting, by_events = self._by_events(once)
+        pools = self.analysis.spiking_pools
+        # the levels of all max poolings, if the observer needs those of one
+        wanted = pools if any(map(needs.levels_of, pools)) else frozenset[str]()
         amplitudes = {name: neuron.amplitude() for name, neuron in self.neurons.items()}
-        return Levels(self.network.graph, wanted, amplitudes, state.levels)
+        return _Chunk(
+            timesteps=timesteps,
+            state=state,
+            observe=observe,
+            needs=needs,
+            mean_sites=mean_sites,
+            once=once,
+            by_events=by_events,
+            packed=frozenset() if needs.values else packing(self.analysis, waiting, by_events),
+            levels=Levels(self.analysis, wanted, amplitudes, state.levels),
+        )
 
     def _means(self) -> tuple[frozenset[str], frozenset[str]]:
         """Sites that give their mean over time, and the nodes that are computed once for it.
 
-        In training none: the gradients of Omega want the currents of every step.
+        In training there are none: the gradients of Omega need the currents of every step.
         """
         averaging = {
             name
             for name, neuron in self.neurons.items()
             if not torch.is_grad_enabled() and neuron.averages()
         }
-        averages = averaged(self.network.graph, averaging)
-        return averages, still(self.network.graph, averages, self._source)
+        mean_sites = self.analysis.mean_sites(averaging)
+        return mean_sites, self.analysis.time_invariant(mean_sites)
 
     def _by_events(self, once: frozenset[str]) -> tuple[frozenset[str], frozenset[str]]:
-        """What waits for its neurons, and those convolutions of images by events that do."""
+        """The nodes whose neurons ask for their values, and the convolutions by events among them.
+
+        In training there are none.
+        """
         if torch.is_grad_enabled():
             return frozenset(), frozenset()
+        among = self._waiting - once
+        by_events = plan.images_by_events(self.network, among, self.input_rates, self.engine)
+        return self._waiting, by_events
 
-        ways = (self.network, self._waiting - once, self.active, self.engine)
-        return self._waiting, plan.images_by_events(*ways)
+    def _keep(
+        self, name: str, currents: Tensor | Pending, samples: Tensor, state: State
+    ) -> Tensor | None:
+        """Where the neurons of a site may spike, ``[T, B, *N]``; None without confidence."""
+        if self.confidence is None or name not in self.confidence.keep:
+            return None
+        like = currents.like() if isinstance(currents, Pending) else currents
+        share, early = self.confidence.keep[name], self.confidence.early
+        return keep_mask(share, early, self.seed, name, samples, state.steps, like)
 
-    def _fire(
-        self,
-        name: str,
-        currents: Tensor | Pending,
-        timesteps: int,
-        samples: Tensor,
-        state: State,
-        wants: Wants,
-    ) -> tuple[LayerOutput, Any]:
-        if isinstance(currents, Tensor):
-            # of autocast in bfloat16; a potential needs more than 8 bits
-            wide = currents.float() if currents.dtype is torch.bfloat16 else currents
-            currents = wide.expand(timesteps, *wide.shape[1:])
-        keep = None
-        if self.confidence is not None and name in self.confidence.keep:
-            keep = keep_mask(
-                self.confidence.keep[name],
-                self.confidence.early,
-                self.seed,
-                name,
-                samples,
-                state.steps,
-                currents.like() if isinstance(currents, Pending) else currents,
-            )
-        return fire(self.neurons[name], currents, state.nodes.get(name), keep, wants)
-
-    def _merged(self, node: Node, inputs: list[Tensor], active: float | None = None) -> Tensor:
+    def _merged(self, node: Node, inputs: list[Tensor], rate: float | None = None) -> Tensor:
         """A linear operation on all steps at once; one that has inputs of both kinds expands."""
         steps = max(value.shape[0] for value in inputs)
         merged = [fold_time(value.expand(steps, *value.shape[1:])) for value in inputs]
-        found = plan.compute(self.network, node, merged, active, self._way(), self._layouts)
+        found = plan.compute(self.network, node, merged, rate, self._way(), self._layouts)
         return unfold_time(found, steps)
+
+
+def _currents(value: Value, timesteps: int) -> Tensor | Pending:
+    """What a site's neurons are given: currents of every step, or those that they ask for."""
+    if isinstance(value, Pending):
+        return value
+    currents = unpacked(value)
+    # of autocast in bfloat16; a potential needs more than 8 bits
+    wide = currents.float() if currents.dtype is torch.bfloat16 else currents
+    return wide.expand(timesteps, *wide.shape[1:])
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """One call of a network: how its nodes are computed, and what it leaves behind.
+
+    Attributes:
+        timesteps: of the call.
+        state: before it.
+        observe: the observer, if there is one.
+        needs: the observer's.
+        mean_sites: the sites that give their mean over time.
+        once: the nodes whose values do not change over time.
+        by_events: the convolutions that wait until neurons ask for their currents.
+        packed: the sites that give bits.
+        levels: what max poolings emit.
+        nodes: the state of each node after the call.
+    """
+
+    timesteps: int
+    state: State
+    observe: Observer | None
+    needs: ObserverNeeds
+    mean_sites: frozenset[str]
+    once: frozenset[str]
+    by_events: frozenset[str]
+    packed: frozenset[str]
+    levels: Levels
+    nodes: dict[str, Any] = field(default_factory=dict)
+
+    def before(self, node: Node) -> Any:
+        """A node's state before the call; None at the first."""
+        return self.state.nodes.get(node.name)
+
+    def wants(self, site: Node) -> Wants:
+        """What is wanted of a site's spikes."""
+        return Wants(
+            counts=self.needs.counts or site.name in self.levels.sites,
+            sums=self.needs.sums.get(site.name),
+            mean=site.name in self.mean_sites,
+            packed=site.name in self.packed,
+        )
+
+    def fired(self, site: Node, output: LayerOutput) -> None:
+        """Show a site's output to those who want to see it."""
+        if self.observe is not None:
+            self.observe(site.name, self.state.steps, output)
+        if site.name in self.levels.sites:
+            assert output.counts is not None
+            self.levels.fired(site.name, output.counts)
+
+    def after(self) -> State:
+        """The state after the call."""
+        return State(self.state.steps + self.timesteps, self.nodes, self.levels.after)

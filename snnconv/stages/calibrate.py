@@ -32,7 +32,6 @@ from snnconv.stages.session import (
     files_named,
     lineage_step,
     load_data,
-    non_spiking_share,
     normalisation,
     plan_batches,
     report_files,
@@ -92,7 +91,7 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
         params=info.params,
         granularity=info.granularity,
         samples=info.samples,
-        non_spiking_share=non_spiking_share(calibrated),
+        non_spiking_share=calibrated.analysis.mac_count.non_spiking_share,
         relative_error_bound=0.0 if exact else relative_error(bits),
         sites=[
             SiteRow(

@@ -15,7 +15,6 @@ from snnconv.data.frames import frames_per_run
 from snnconv.engine.memory import BatchPlan
 from snnconv.errors import UsageError
 from snnconv.graph.ops import OPS, Role
-from snnconv.graph.roles import cumulative
 from snnconv.neurons.base import NEURONS
 from snnconv.reports import ConvertReport
 from snnconv.simulation.build import confident_sites, measure_confidence, spiking_network
@@ -25,11 +24,9 @@ from snnconv.stages.session import (
     files_named,
     lineage_step,
     load_data,
-    non_spiking_share,
     plan_batches,
     report_files,
     say_breach,
-    source_of,
     subset_use,
 )
 
@@ -114,11 +111,9 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
         granularity=found.granularity,
         threshold_by_site={name: site.threshold for name, site in found.sites.items()},
         sites_converted=len(graph.sites),
-        non_spiking_share=non_spiking_share(converted),
+        non_spiking_share=converted.analysis.mac_count.non_spiking_share,
         cumulative_pools=[
-            node.name
-            for node in cumulative(graph, source_of(converted))
-            if OPS[node.op].role is Role.MAX
+            node.name for node in converted.analysis.cumulative if OPS[node.op].role is Role.MAX
         ],
         analog=[node.name for node in graph.nodes if OPS[node.op].role is Role.ANALOG],
         dropped=[

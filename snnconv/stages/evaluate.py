@@ -22,10 +22,15 @@ from snnconv.errors import CheckFailedError, UsageError
 from snnconv.graph.fold import fold
 from snnconv.graph.ir import SITES
 from snnconv.graph.network import Network
-from snnconv.graph.roles import sources
 from snnconv.metrics.base import METRICS, Batch, Figures, Metric, Watch
 from snnconv.reports import EvaluateReport, Histogram, LayerRow, LineageRow
-from snnconv.simulation.build import ann_inputs, setup, spiking_network, timesteps, trained_directly
+from snnconv.simulation.build import (
+    ann_inputs,
+    metric_context,
+    spiking_network,
+    timesteps,
+    trained_directly,
+)
 from snnconv.simulation.network import SpikingNetwork
 from snnconv.simulation.simulate import simulate
 from snnconv.stages.run_folder import describe, fuller, place
@@ -35,7 +40,6 @@ from snnconv.stages.session import (
     data_use,
     files_named,
     load_data,
-    non_spiking_share,
     plan_batches,
     say_breach,
     subset_use,
@@ -67,10 +71,9 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
     reference = None if alone else _reference(checkpoint)
     reference = reference.to(session.device).eval() if reference else None
     pj = (config.energy_ac_pj, config.energy_mac_pj)
-    facing = setup(checkpoint, snn, T, *pj, population=len(dataset.test.labels))
-    graph, sizes = facing.graph, facing.shapes
+    context = metric_context(checkpoint, snn, T, *pj, population=len(dataset.test.labels))
     metrics = {
-        name: kind(facing)
+        name: kind(context)
         for name, kind in _kinds(config.metric).items()
         if not (alone and kind.of_conversion)
     }
@@ -139,15 +142,15 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
         steps_at_once=at_once.steps,
         timesteps=T,
         latency_steps=snn.answers(T)[0],
-        non_spiking_share=non_spiking_share(checkpoint),
+        non_spiking_share=snn.analysis.mac_count.non_spiking_share,
         layers=[
             LayerRow(
                 name=node.name,
-                neurons=math.prod(sizes[node.name]),
+                neurons=math.prod(snn.analysis.shapes[node.name]),
                 threshold=calibrated.sites[node.name].threshold if node.op in SITES else None,
                 **found.layers.get(node.name, {}),
             )
-            for node in sources(graph)
+            for node in snn.analysis.emitters
         ],
         engine=snn.paths(),
         histograms=_histograms(checkpoint),

@@ -11,18 +11,13 @@ from snnconv.core.progress import Progress, Quiet
 from snnconv.errors import Obstacle, ObstaclesError
 from snnconv.frontends.open import OPEN_SIZE, ImportedModel, is_checkpoint, open_model, own_input
 from snnconv.graph import obstacles as check
-from snnconv.graph.network import shapes
 from snnconv.graph.ops import OPS, Role
-from snnconv.graph.roles import carried
-from snnconv.graph.work import by_convention
 from snnconv.reports import ImportRow, InspectReport, LineageRow, NodeRow, ObstacleRow
 from snnconv.stages.session import (
     Session,
     checkpoint_file,
     files_named,
     load_data,
-    non_spiking_share,
-    source_of,
 )
 
 
@@ -55,7 +50,6 @@ def run(config: InspectConfig, progress: Progress | None = None) -> InspectRepor
         obstacles += check.obstacles(network.graph, named)
     verdict = seen.opened.verdict if seen.opened else None
     spiking = network.spiking if network else None
-    macs = by_convention(network.graph, network.network) if network else {}
     return session.report(
         InspectReport,
         [],
@@ -64,8 +58,8 @@ def run(config: InspectConfig, progress: Progress | None = None) -> InspectRepor
         data=network.data.model_dump(mode="json") if network else None,
         spiking=spiking.model_dump(mode="json") if spiking else None,
         parameters=sum(t.numel() for t in network.network.values()) if network else None,
-        macs=sum(macs.values()) if network else None,
-        non_spiking_share=non_spiking_share(network) if network else None,
+        macs=network.analysis.mac_count.total if network else None,
+        non_spiking_share=network.analysis.mac_count.non_spiking_share if network else None,
         nodes=_nodes(network) if network else [],
         past=[LineageRow(**step.model_dump()) for step in network.lineage] if network else [],
         converts=not obstacles,
@@ -102,9 +96,7 @@ def _import(model: str, session: Session, config: InspectConfig, progress: Progr
 
 
 def _nodes(network: Checkpoint) -> list[NodeRow]:
-    graph, tensors = network.graph, network.network
-    sizes, macs = shapes(graph, tensors), by_convention(graph, tensors)
-    kinds = carried(graph, source_of(network))
+    tensors, analysis = network.network, network.analysis
     calibrated, spiking = network.calibrated, network.spiking
 
     def threshold(name: str) -> float | None:
@@ -117,12 +109,12 @@ def _nodes(network: Checkpoint) -> list[NodeRow]:
             op=node.op,
             role=OPS[node.op].role,
             inputs=list(node.inputs),
-            shape=list(sizes[node.name]),
+            shape=list(analysis.shapes[node.name]),
             parameters=sum(tensors[name].numel() for name in node.tensors.values()),
-            macs=macs.get(node.name),
-            carries=kinds[node.name],
+            macs=analysis.macs.get(node.name),
+            carries=analysis.signals[node.name],
             threshold=threshold(node.name),
             neuron=spiking.neuron if spiking and OPS[node.op].role is Role.SITE else None,
         )
-        for node in graph.nodes
+        for node in network.graph.nodes
     ]

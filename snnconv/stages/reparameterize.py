@@ -26,7 +26,7 @@ from snnconv.errors import CheckFailedError, UsageError
 from snnconv.metrics.base import Figures, Watch
 from snnconv.metrics.synops import Synops
 from snnconv.reports import Difference, ReparameterizeReport, WindowRow
-from snnconv.simulation.build import learned, setup, spiking_network
+from snnconv.simulation.build import learned, metric_context, spiking_network
 from snnconv.simulation.network import SpikingNetwork
 from snnconv.simulation.simulate import simulate
 from snnconv.stages.session import (
@@ -35,7 +35,6 @@ from snnconv.stages.session import (
     data_use,
     lineage_step,
     load_data,
-    non_spiking_share,
     plan_batches,
     report_files,
     subset_use,
@@ -106,7 +105,7 @@ def run(config: ReparameterizeConfig, progress: Progress | None = None) -> Repar
         timesteps_before=info.timesteps,
         timesteps_after=after.spiking.timesteps,
         vanilla=config.vanilla,
-        non_spiking_share=non_spiking_share(after),
+        non_spiking_share=after.analysis.mac_count.non_spiking_share,
         samples=len(order),
         accuracy_before=accuracy[0],
         accuracy_before_interval=interval(accuracy[0], len(order)),
@@ -176,14 +175,14 @@ class _Side:
     def __post_init__(self) -> None:
         assert self.checkpoint.spiking is not None
         self.synops = Synops(
-            setup(self.checkpoint, self.network, self.checkpoint.spiking.timesteps)
+            metric_context(self.checkpoint, self.network, self.checkpoint.spiking.timesteps)
         )
         self.watch = Watch([self.synops], next(self.network.parameters()).device)
 
     @property
     def timesteps(self) -> int:
         """T."""
-        return self.synops.setup.timesteps
+        return self.synops.context.timesteps
 
     def counts(self, x: Tensor, labels: Tensor, samples: Tensor) -> dict[str, Tensor]:
         """Simulate a batch; counts by site ``[T, B, *N]``."""

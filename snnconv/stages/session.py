@@ -22,9 +22,6 @@ from snnconv.data.dataset import load as load_dataset
 from snnconv.data.locate import Source, resolve
 from snnconv.engine.memory import BatchPlan, bytes_per_sample, plan_batch
 from snnconv.errors import CheckFailedError, UnsupportedError, UsageError
-from snnconv.graph.network import shapes
-from snnconv.graph.roles import Carries
-from snnconv.graph.work import work
 from snnconv.reports import (
     DataUse,
     FileHash,
@@ -294,12 +291,10 @@ def plan_batches(
         share: of what is free, one part of so many is the bound if nothing is given.
         progress: told if the smallest portion is counted at more than the bound.
     """
-    graph, confident = snn.network.graph, snn.confidence is not None
+    confident = snn.confidence is not None
     bound = memory or runtime.free_memory(session.device) // share
-    sizes = shapes(graph, snn.network.tensors())
-    source = Carries.CONSTANT if snn.hold is None else Carries.FRAMES
-    found = plan_batch(graph, sizes, wanted, bound, snn.causal, confident, source)
-    counted = bytes_per_sample(graph, sizes, found.steps, confident, source)
+    found = plan_batch(snn.analysis, wanted, bound, snn.causal, confident)
+    counted = bytes_per_sample(snn.analysis, found.steps, confident)
     if counted > bound and progress is not None:
         progress.say(
             f"memory: {_mib(bound)} are given, and the smallest portion, one sample over "
@@ -322,17 +317,6 @@ def say_breach(session: Session, progress: Progress) -> None:
             f"{_mib(session.bound.bytes)}: what is counted are its tensors, not compiled code "
             "and what libraries keep"
         )
-
-
-def source_of(checkpoint: Checkpoint) -> Carries:
-    """What a network's input carries."""
-    return Carries.CONSTANT if checkpoint.data.frames is None else Carries.FRAMES
-
-
-def non_spiking_share(checkpoint: Checkpoint) -> float:
-    """How much of a network does not spike, or would not: a share of its MACs."""
-    found = work(checkpoint.graph, checkpoint.network, source_of(checkpoint))
-    return found.non_spiking_share
 
 
 def data_use(dataset: Dataset) -> DataUse:

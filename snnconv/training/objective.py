@@ -31,7 +31,6 @@ from snnconv.data.dataset import Split, batches
 from snnconv.engine.layer_output import LayerOutput, ObserverNeeds, WeightedSum
 from snnconv.engine.memory import BatchPlan
 from snnconv.errors import UsageError
-from snnconv.graph.network import shapes
 from snnconv.simulation.network import SpikingNetwork, State
 from snnconv.simulation.simulate import simulate
 
@@ -220,8 +219,7 @@ class SpikingLoss:
     def measure(self) -> Measured:
         """See :class:`Objective`."""
         right = spikes = neurons = 0.0
-        network, levels = self.module.network, self.module.levels
-        sizes = shapes(network.graph, network.tensors())
+        levels, sizes = self.module.levels, self.module.analysis.shapes
         needs = ObserverNeeds(
             counts=False,
             sums={

@@ -86,10 +86,10 @@ def _trained(options: argparse.Namespace) -> tuple[Checkpoint, Dataset, str] | N
 
 def _random(options: argparse.Namespace) -> tuple[Checkpoint, Dataset, str]:
     dataset = _data(options.data, options.network)
-    facts = dataset.facts
+    info = dataset.info
     torch.manual_seed(0)
     module = ZOO[options.network](
-        channels=facts.shape[0], size=facts.shape[-1], classes=len(facts.classes)
+        channels=info.shape[0], size=info.shape[-1], classes=len(info.classes)
     )
     for part in module.modules():
         if isinstance(part, torch.nn.BatchNorm2d):
@@ -97,12 +97,12 @@ def _random(options: argparse.Namespace) -> tuple[Checkpoint, Dataset, str]:
     with torch.no_grad():
         for _, x, _ in _seen(dataset.train, dataset):
             module.train()(x)
-    opened = from_module(module.eval(), facts)
+    opened = from_module(module.eval(), info)
     return opened.network, dataset, "random, with BatchNorm's statistics of real images"
 
 
 def _seen(split: Split, dataset: Dataset) -> list[tuple[Tensor, Tensor, Tensor]]:
-    return list(batches(split, dataset.facts, torch.arange(_SEEN), 64))
+    return list(batches(split, dataset.info, torch.arange(_SEEN), 64))
 
 
 def _installed() -> bool:
@@ -118,7 +118,7 @@ def _data(spec: str | None, network: str) -> Dataset:
     dataset = load_dataset(spec)
     if spec != "digits" or not network.startswith(_LARGE):
         return dataset
-    scaled = dataset.facts.model_copy(update={"shape": (1, 32, 32)})
+    scaled = dataset.info.model_copy(update={"shape": (1, 32, 32)})
     return Dataset(scaled, _larger(dataset.train), _larger(dataset.test))
 
 

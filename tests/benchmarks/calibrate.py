@@ -13,7 +13,8 @@ from torch import Tensor
 
 from snnconv.calibration.calibrate import Collector, calibrating
 from snnconv.core import runtime
-from snnconv.graph.network import Network, shapes
+from snnconv.graph.analysis import Analysis
+from snnconv.graph.network import Network
 from tests.benchmarks import _common as common
 from tests.benchmarks._subject import subject
 
@@ -36,10 +37,10 @@ def main(arguments: Sequence[str]) -> dict[str, Any]:
     runtime.keep_freed_memory()
     what, before = subject(given), common.machine()
     network = calibrating(what.checkpoint, torch.device("cpu"))
-    sizes = shapes(network.graph, network.tensors())
+    analysis = Analysis.of(network.graph, network.views())
     methods = [common.Method(FORWARD, partial(forward, network, what.x))]
     for name in GRANULARITIES:
-        collector = Collector(network.graph, sizes, name)
+        collector = Collector(analysis, name)
         methods.append(common.Method(f"one a {name}", partial(collector.collect, network, what.x)))
     times = common.described(common.in_turns(methods, given.threads, given.rounds), [FORWARD])
     report = {

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from snnconv.core import runtime
 from snnconv.engine.memory import BatchPlan, plan_batch
 from snnconv.graph.fold import fold
-from snnconv.graph.network import Network, shapes
+from snnconv.graph.network import Network
 from snnconv.metrics.base import Batch, Figures, Watch
 from snnconv.metrics.synops import Synops
-from snnconv.simulation.build import setup, spiking_network
+from snnconv.simulation.build import metric_context, spiking_network
 from snnconv.simulation.simulate import simulate
 from tests.benchmarks import _common as common
 from tests.benchmarks._peers import MODES, Peer
@@ -50,12 +50,11 @@ class Run:
 def ours(subject: Subject, engine: Any, memory: int | None) -> Run:
     """Our own engine."""
     snn, T = spiking_network(subject.checkpoint, engine=engine).eval(), subject.timesteps
-    sizes = shapes(snn.network.graph, snn.network.tensors())
 
     def go(x: Tensor, observe: Callable[[str, Tensor], Any] | None) -> None:
         fits = BatchPlan(len(x), T)
         if memory is not None and observe is None:  # whoever compares counts wants all at once
-            fits = plan_batch(snn.network.graph, sizes, fits, memory, snn.causal)
+            fits = plan_batch(snn.analysis, fits, memory, snn.causal)
         for indices in torch.arange(len(x)).split(fits.samples):
             seen = None if observe is None else lambda name, _, spikes: observe(name, spikes.counts)
             simulate(snn, x[None, indices], indices, T, fits.steps, seen)
@@ -148,7 +147,8 @@ def compared(found: Mapping[str, Tensor], reference: Mapping[str, Tensor]) -> di
 def operations(subject: Subject) -> float:
     """Synaptic operations of the whole batch."""
     snn = spiking_network(subject.checkpoint).eval()
-    metric, T = Synops(setup(subject.checkpoint, snn, subject.timesteps)), subject.timesteps
+    T = subject.timesteps
+    metric = Synops(metric_context(subject.checkpoint, snn, T))
     metric.begin(Batch(subject.labels, torch.empty(0), {}))
     watch = Watch([metric])
     simulate(snn, subject.x[None], torch.arange(len(subject.x)), T, T, watch, watch.needs)

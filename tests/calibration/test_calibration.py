@@ -13,8 +13,9 @@ from snnconv.calibration.calibrate import (
 from snnconv.calibration.histogram import STATISTICS
 from snnconv.errors import ExitCode, UnsupportedError
 from snnconv.frontends.torch.capture import capture
+from snnconv.graph.analysis import Analysis
 from snnconv.graph.fold import fold
-from snnconv.graph.network import Network, shapes
+from snnconv.graph.network import Network
 
 IMAGE = (1, 8, 8)
 
@@ -45,7 +46,7 @@ def images(n):
 
 def ready(module, granularity="layer"):
     graph, tensors = fold(*capture(module.eval(), IMAGE)[:2])
-    return Network(graph, tensors).eval(), Collector(graph, shapes(graph, tensors), granularity)
+    return Network(graph, tensors).eval(), Collector(Analysis.of(graph, tensors), granularity)
 
 
 def collected(module, batches, granularity="layer"):

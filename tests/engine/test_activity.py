@@ -6,9 +6,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import nn
 
-from snnconv.engine.event_conv.sparsity import ASSUMED, activity, assumed, expected, inside
+from snnconv.engine.event_conv.sparsity import ASSUMED, assumed, expected, inside, node_rates
+from snnconv.graph.analysis import Analysis
 from snnconv.graph.ir import INPUT, Graph, Node
-from snnconv.graph.roles import carried
 from snnconv.simulation.build import spiking_network
 
 
@@ -49,8 +49,8 @@ def test_pools_are_silent_where_their_window_is():
         Node("sum", "add", ("both", INPUT), {}, {}),
     )
     graph = Graph((1, 4, 4), nodes, "sum")
-    found = activity(graph, {}, carried(graph), {"one": assumed(1), "two": assumed(2)})
-    shares = {name: active(1) for name, active in found.items()}
+    found = node_rates(Analysis(graph, {}), {}, {"one": assumed(1), "two": assumed(2)})
+    shares = {name: rate(1) for name, rate in found.items()}
     assert shares["pool"] == pytest.approx(1 - 0.9**4)
     assert shares["both"] == shares["flat"] == shares["pool"]
     assert shares[INPUT] == shares["sum"] == 1.0
@@ -68,7 +68,7 @@ def test_what_is_shifted_is_never_silent(shift, share):
         Graph((1, 4, 4), nodes, "sum"),
         {"a": torch.ones(1), "b": torch.tensor([shift])},
     )
-    found = activity(graph, tensors, carried(graph), {"one": assumed(1)})
+    found = node_rates(Analysis(graph, {}), tensors, {"one": assumed(1)})
     assert found["line"](1) == pytest.approx(share)
     assert found["sum"](1) == pytest.approx(min(1, share + 0.1))
 
@@ -121,4 +121,4 @@ def test_without_calibration_it_is_assumed_by_levels():
         made = checkpoint(rounded(net()), neuron=kind, theta=2.0, params=params)
         snn = spiking_network(made).eval()
         *_, last = snn.network.graph.nodes
-        assert snn.active[last.name] == pytest.approx(ASSUMED * params.get("levels", 1))
+        assert snn.input_rates[last.name] == pytest.approx(ASSUMED * params.get("levels", 1))

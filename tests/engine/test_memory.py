@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,32 +10,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snnconv.engine.memory import BatchPlan, bytes_per_sample, plan_batch
-from snnconv.graph.network import shapes
-from snnconv.graph.roles import Carries
+from snnconv.graph.analysis import Analysis, Signal
 
 WANTED = BatchPlan(64, 8)
 
 
 def net(name):
-    graph, tensors = captured(NETS[name]())
-    return graph, shapes(graph, tensors)
+    return Analysis.of(*captured(NETS[name]()))
 
 
 def test_an_mlp_by_hand():
     # 72 inputs, sites of 9 and 7, 4 logits, T = 5. At the first site: its constant current and 10
     # copies of 9 at 5 steps, and its input expanded
-    graph, sizes = net("mlp")
-    assert sizes["input"] == IMAGE
+    analysis = net("mlp")
+    assert analysis.shapes["input"] == IMAGE
     kept = 12 * (9 + 7)
-    assert bytes_per_sample(graph, sizes, 5) == 4 * (kept + 9 + 10 * 9 * 5 + 9 * 5)
+    assert bytes_per_sample(analysis, 5) == 4 * (kept + 9 + 10 * 9 * 5 + 9 * 5)
     with_hashes = kept + 9 + 18 * 9 * 5 + 9 * 5
-    assert bytes_per_sample(graph, sizes, 5, confident=True) == 4 * with_hashes
+    assert bytes_per_sample(analysis, 5, confident=True) == 4 * with_hashes
 
 
 @pytest.mark.parametrize("name", NETS)
 def test_more_steps_take_no_less_and_many_take_more(name):
-    graph, sizes = net(name)
-    taken = [bytes_per_sample(graph, sizes, steps) for steps in range(1, 20)]
+    analysis = net(name)
+    taken = [bytes_per_sample(analysis, steps) for steps in range(1, 20)]
     assert taken == sorted(taken)
     assert taken[-1] > 3 * taken[0]
 
@@ -44,12 +43,12 @@ def test_more_steps_take_no_less_and_many_take_more(name):
 @settings(deadline=None, max_examples=40)
 @given(memory=st.integers(1, 4_000_000))
 def test_a_portion_fits_and_no_larger_one_does(name, causal, memory):
-    graph, sizes = net(name)
-    found = plan_batch(graph, sizes, WANTED, memory, causal)
+    analysis = net(name)
+    found = plan_batch(analysis, WANTED, memory, causal)
     assert 1 <= found.samples <= WANTED.samples
     assert 1 <= found.steps <= WANTED.steps
-    taken = bytes_per_sample(graph, sizes, found.steps)
-    smallest = bytes_per_sample(graph, sizes, 1 if causal else WANTED.steps)
+    taken = bytes_per_sample(analysis, found.steps)
+    smallest = bytes_per_sample(analysis, 1 if causal else WANTED.steps)
     if memory < smallest:
         assert found == BatchPlan(1, 1 if causal else WANTED.steps)
         return
@@ -57,16 +56,14 @@ def test_a_portion_fits_and_no_larger_one_does(name, causal, memory):
     assert found.samples == WANTED.samples or taken * (found.samples + 1) > memory
     if found.steps < WANTED.steps:
         assert found.samples == 1
-        assert bytes_per_sample(graph, sizes, found.steps + 1) > memory
+        assert bytes_per_sample(analysis, found.steps + 1) > memory
 
 
 def test_portions_change_no_spike():
     snn, x = spiking(NETS["vgg"]()), images(6)
-    graph = snn.network.graph
-    sizes = shapes(graph, snn.network.tensors())
     whole, spikes = recorded(snn, x, 8)
     for memory in (2_000, 20_000, 10**9):
-        at_once = plan_batch(graph, sizes, BatchPlan(6, 8), memory)
+        at_once = plan_batch(snn.analysis, BatchPlan(6, 8), memory)
         parts = [
             recorded(snn, part, 8, at_once.steps, indices)
             for part, indices in zip(
@@ -85,7 +82,7 @@ import torch
 from helpers.networks import captured
 from torch import nn
 from helpers.layers import layer
-from snnconv.graph.network import Network, shapes
+from snnconv.graph.network import Network
 from snnconv.engine.memory import bytes_per_sample
 from snnconv.simulation.simulate import simulate
 from snnconv.simulation.network import SpikingNetwork
@@ -111,7 +108,7 @@ ctypes.CDLL(None).malloc_trim(0)  # what compiling has freed is not to be taken 
 Path("/proc/self/clear_refs").write_text("5")  # the peak from now on
 before = held("VmRSS")
 go(20)
-print(held("VmHWM") - before, 20 * bytes_per_sample(graph, shapes(graph, tensors), 8))
+print(held("VmHWM") - before, 20 * bytes_per_sample(snn.analysis, 8))
 """
 
 
@@ -131,7 +128,7 @@ def test_what_is_counted_is_enough_and_not_far_too_much(neuron):
 
 
 def test_frames_take_what_a_constant_input_does_not():
-    graph, sizes = net("mlp")
+    analysis = replace(net("mlp"), source=Signal.FRAMES)
     # at the flattening: 72 inputs at each of 5 steps, alive and given, and three copies
     at_once = 4 * (12 * (9 + 7) + 5 * 72 * (1 + 1 + 3))
-    assert bytes_per_sample(graph, sizes, 5, source=Carries.FRAMES) == at_once
+    assert bytes_per_sample(analysis, 5) == at_once

@@ -4,7 +4,7 @@ from helpers.nets import IMAGE, Calls, captured, flattened, ops
 from torch import nn
 
 from snnconv.frontends.torch.capture import capture
-from snnconv.graph.roles import carried, fan_out
+from snnconv.graph.analysis import Analysis
 
 
 class Normalise(nn.Module):
@@ -53,8 +53,8 @@ def test_sums_and_products_with_constants(part, expected):
 def test_a_constant_for_every_place_costs_a_spike_no_more():
     net = flattened(lambda x: x.relu() + torch.arange(64.0).view(8, 8))
     graph, tensors, _ = capture(net, IMAGE)
-    assert [str(kind) for kind in carried(graph).values()] == ["spikes"] * 3
-    assert (fan_out(graph, tensors)[graph.sites[0].name] == 1).all()
+    assert [str(x) for x in Analysis(graph, {}).signals.values()] == ["constant", *["spikes"] * 3]
+    assert (Analysis.of(graph, tensors).fan_out[graph.sites[0].name] == 1).all()
 
 
 def test_a_change_in_place_by_a_constant_is_seen_by_later_readers():

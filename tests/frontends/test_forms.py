@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from helpers.nets import IMAGE, Calls, captured, flattened, ops, refused
 from torch import nn
 
-from snnconv.graph.roles import Carries, carried, cumulative
+from snnconv.graph.analysis import Analysis, Signal
 
 # What can't be taken, and why
 
@@ -193,8 +193,8 @@ def test_a_maximum_over_places_spikes_by_the_cumulative_rule():
         Calls(lambda n, x: n.conv(x).relu().amax((2, 3)), conv=nn.Conv2d(2, 3, 3)), IMAGE
     )
     (pool,) = (node.name for node in graph.nodes if node.op == "max_pool")
-    assert [node.name for node in cumulative(graph)] == [pool]
-    assert carried(graph)[pool] is Carries.SPIKES
+    assert [node.name for node in Analysis(graph, {}).cumulative] == [pool]
+    assert Analysis(graph, {}).signals[pool] is Signal.SPIKES
 
 
 def test_a_maximum_over_axes_apart_is_refused():

@@ -6,10 +6,10 @@ from torch import nn
 
 from snnconv.errors import ObstaclesError
 from snnconv.frontends.torch.capture import capture
+from snnconv.graph.analysis import Analysis
 from snnconv.graph.network import Network
 from snnconv.graph.ops import OPS
 from snnconv.graph.remedies import ANALOG
-from snnconv.graph.work import by_convention
 
 
 def analog(module, shape=IMAGE):
@@ -133,7 +133,7 @@ def test_products_of_matrices():
     assert found[-5:] == ["affine", "softmax", "linear", "matmul", "reshape"]
     assert found.count("matmul") == 2
     graph, tensors, _ = capture(net, (5, 4), analog=True)
-    macs = by_convention(graph, tensors)
+    macs = Analysis.of(graph, tensors).macs
     assert [macs[n.name] for n in graph.nodes if n.op == "matmul"] == [5 * 5 * 4, 5 * 4 * 5]
 
 

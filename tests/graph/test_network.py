@@ -10,8 +10,9 @@ from torch import nn
 
 from snnconv.errors import UnsupportedError
 from snnconv.frontends.torch.capture import capture
+from snnconv.graph.analysis import Analysis
 from snnconv.graph.ir import INPUT, Graph, Node
-from snnconv.graph.network import Network, compute, node_tensors, shapes, walk
+from snnconv.graph.network import Network, compute, node_tensors, walk
 from snnconv.zoo import ZOO
 
 CNN = ZOO["cnn"]
@@ -81,28 +82,28 @@ def test_shapes_are_those_of_the_values(name):
         return value
 
     walk(graph, torch.randn(3, 2, 16, 16), evaluate)
-    assert shapes(graph, tensors) == real
+    assert Analysis.of(graph, tensors).shapes == real
 
 
 def test_shapes_of_double_tensors():
     graph, tensors, _ = capture(nn.Sequential(nn.Linear(4, 2)), (4,))
     double = {name: tensor.double() for name, tensor in tensors.items()}
-    assert shapes(graph, double)["0"] == (2,)
+    assert Analysis.of(graph, double).shapes["0"] == (2,)
 
 
 def test_a_node_that_can_not_be_computed_is_named():
     graph, tensors, _ = capture(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), (4,))
     tensors["2.weight"] = torch.ones(2, 7)
     with pytest.raises(UnsupportedError, match=r"node '2' \(linear\)(.|\n)*shape \[\[3\]\]"):
-        shapes(graph, tensors)
+        _ = Analysis.of(graph, tensors).shapes
     with pytest.raises(UnsupportedError, match=r"node 'a' \(relu\)(.|\n)*KeyError: 'ceiling'"):
-        shapes(Graph((4,), (node("a", INPUT, op="relu"),), "a"), {})
+        _ = Analysis.of(Graph((4,), (node("a", INPUT, op="relu"),), "a"), {}).shapes
 
 
 @pytest.mark.parametrize("size", [-1, 2**62, 10**20])
 def test_an_input_that_can_not_be(size):
     with pytest.raises(UnsupportedError, match="the network's input can't be"):
-        shapes(Graph((size, 4), (), INPUT), {})
+        _ = Analysis.of(Graph((size, 4), (), INPUT), {}).shapes
 
 
 # The network

@@ -10,13 +10,12 @@ from torch import nn
 
 from snnconv.errors import ObstaclesError, UnsupportedError
 from snnconv.frontends.torch.capture import capture
-from snnconv.graph.network import Network, shapes
+from snnconv.graph.analysis import Analysis, Signal
+from snnconv.graph.network import Network
 from snnconv.graph.ops import OPS
 from snnconv.graph.ops_recurrent import macs as recurrent_macs
 from snnconv.graph.remedies import ANALOG, HARD_GATES, of_function
-from snnconv.graph.roles import Carries, by_macs, carried
 from snnconv.graph.unroll import SLOPE, unroll
-from snnconv.graph.work import by_convention, exact
 
 KINDS = {"lstm": nn.LSTM, "gru": nn.GRU}
 LENGTH, WIDTH, HIDDEN = 5, 3, 4
@@ -54,8 +53,8 @@ def test_a_lookup(functional):
 
     graph, tensors = graph_of(forward, {"table": table}, (5,), tokens=6)
     assert ops(graph) == ["identity", "embedding", "reshape"]
-    assert set(carried(graph).values()) == {Carries.CONSTANT}
-    assert by_convention(graph, tensors) == {}
+    assert set(Analysis(graph, {}).signals.values()) == {Signal.CONSTANT}
+    assert Analysis.of(graph, tensors).macs == {}
 
 
 @pytest.mark.parametrize("token", [-1, 6, 2.5, float("nan")])
@@ -94,7 +93,7 @@ def test_the_whole_sequence(kind, layers, both, bias):
     part = module(kind, layers, both, bias)
     graph, tensors = graph_of(lambda n, x: n.part(x)[0].flatten(1), {"part": part})
     assert ops(graph) == [kind, "reshape"]
-    assert shapes(graph, tensors)["part"] == (LENGTH, (2 if both else 1) * HIDDEN)
+    assert Analysis.of(graph, tensors).shapes["part"] == (LENGTH, (2 if both else 1) * HIDDEN)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -189,8 +188,9 @@ def test_multiplications_are_counted_by_hand(kind):
     first = 2 * HIDDEN * (rows * (WIDTH + HIDDEN) + own)
     second = 2 * HIDDEN * (rows * (2 * HIDDEN + HIDDEN) + own)
     graph, tensors = graph_of(lambda n, x: n.part(x)[0].flatten(1), {"part": module(kind)})
-    for counted in (by_convention, exact):
-        assert counted(graph, tensors)["part"] == LENGTH * (first + second)
+    analysis = Analysis.of(graph, tensors)
+    for counted in (analysis.macs, analysis.exact_macs):
+        assert counted["part"] == LENGTH * (first + second)
     assert recurrent_macs(kind, graph["part"].attrs, (1, WIDTH)) == first + second
 
 
@@ -199,8 +199,8 @@ def test_a_recurrence_that_spikes_reach_counts_at_every_step():
         return n.part(n.linear(x).relu())[0].flatten(1)
 
     graph, _ = graph_of(forward, {"part": module("lstm"), "linear": nn.Linear(WIDTH, WIDTH)})
-    assert by_macs(graph) == {"part"}
-    assert carried(graph)["part"] is Carries.CURRENT
+    assert Analysis(graph, {}).fed_by_analog == {"part"}
+    assert Analysis(graph, {}).signals["part"] is Signal.CURRENT
 
 
 # Clipped-linear gates
@@ -276,8 +276,8 @@ def test_the_slope_is_the_best_one():
 def test_matrices_see_spikes_and_only_products_are_analog():
     graph, tensors = graph_of(lambda n, x: n.part(x)[0].flatten(1), {"part": module("lstm")})
     graph, tensors = unroll(graph, tensors)
-    assert {graph[name].op for name in by_macs(graph)} == {"multiply"}
-    macs, analog = by_convention(graph, tensors), by_macs(graph)
+    assert {graph[name].op for name in Analysis(graph, {}).fed_by_analog} == {"multiply"}
+    macs, analog = Analysis.of(graph, tensors).macs, Analysis(graph, {}).fed_by_analog
     steps = 2 * 2 * LENGTH  # of layers and directions
     assert sum(macs[name] for name in analog) == HIDDEN * (3 * steps - 4)  # no f*c at the first
 

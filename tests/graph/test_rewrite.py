@@ -5,7 +5,8 @@ from torch import nn
 
 from snnconv.errors import UnsupportedError
 from snnconv.frontends.torch.capture import capture
-from snnconv.graph.network import Network, shapes
+from snnconv.graph.analysis import Analysis
+from snnconv.graph.network import Network
 from snnconv.graph.rewrite import averaged, quantized, thresholds
 
 
@@ -58,7 +59,7 @@ def test_average_pooling_takes_the_place_of_max_pooling():
     graph, tensors = captured(maxed())
     changed, names = averaged(graph)
     assert names == [node.name for node in graph.nodes if node.op == "max_pool"] != []
-    assert shapes(changed, tensors) == shapes(graph, tensors)
+    assert Analysis.of(changed, tensors).shapes == Analysis.of(graph, tensors).shapes
     pool = changed[names[0]]
     x = torch.rand(2, 4, 6, 6)
     expected = nn.AvgPool2d(3, stride=2, padding=1, count_include_pad=False)(x)

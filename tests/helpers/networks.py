@@ -14,8 +14,8 @@ from snnconv.core.metadata import CalibrationInfo, DataInfo, SiteStats, SpikingI
 from snnconv.data.frames import mean_frame
 from snnconv.frontends.torch.capture import capture
 from snnconv.graph.fold import fold
-from snnconv.graph.network import Network, shapes
-from snnconv.metrics.base import METRICS, Batch, Figures, Setup, Watch
+from snnconv.graph.network import Network
+from snnconv.metrics.base import METRICS, Batch, Figures, MetricContext, Watch
 from snnconv.neurons.base import CausalNeuron, Grid, Neuron, NeuronParams, Spikes
 from snnconv.neurons.if_ import IF, Params
 from snnconv.simulation.build import ann_inputs
@@ -201,12 +201,11 @@ def recorded(snn, x, timesteps, chunk=None, samples=None):
     return logits, joined
 
 
-def setup(snn, timesteps, v0=0.5):
-    graph, tensors = snn.network.graph, snn.network.tensors()
-    return Setup(
-        graph=graph,
-        network=tensors,
-        shapes=shapes(graph, tensors),
+def context_of(snn, timesteps, v0=0.5):
+    """What metrics have to know of a network."""
+    return MetricContext(
+        analysis=snn.analysis,
+        network=snn.network.views(),
         thresholds={name: neuron.threshold for name, neuron in snn.neurons.items()},
         grid=Grid(timesteps * snn.levels, v0),
         levels=snn.levels,
@@ -220,7 +219,7 @@ def setup(snn, timesteps, v0=0.5):
 
 def measured(snn, x, labels, timesteps, names, batches=None, chunk=None, found=None, needs=None):
     """The figures of metrics by name, energy last; ``needs`` in place of theirs."""
-    metrics = {name: METRICS.load(name)(setup(snn, timesteps)) for name in names}
+    metrics = {name: METRICS.load(name)(context_of(snn, timesteps)) for name in names}
 
     watch = Watch(metrics.values())
     needs = needs or watch.needs

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from helpers.networks import images, measured, recorded, setup, spiking, vgg
+from helpers.networks import context_of, images, measured, recorded, spiking, vgg
 
 from snnconv.core.uncertainty import unpacked, wilson
 from snnconv.metrics.accuracy import Accuracy
@@ -39,7 +39,7 @@ def test_against_a_count():
 
 def judged(snn_right, ann_right, samples):
     """The figures when so many samples are right at each step."""
-    metric = Accuracy(setup(spiking(vgg()), len(snn_right)))
+    metric = Accuracy(context_of(spiking(vgg()), len(snn_right)))
     labels = torch.zeros(samples, dtype=torch.int64)
 
     def logits(right):
@@ -70,14 +70,14 @@ def test_the_first_step_within_so_many_points(steps, expected):
 
 
 def test_logits_that_are_all_zero_have_no_relative_error():
-    metric = Accuracy(setup(spiking(vgg()), 1))
+    metric = Accuracy(context_of(spiking(vgg()), 1))
     metric.begin(Batch(torch.zeros(2, dtype=torch.int64), torch.zeros(2, 3), {}))
     metric.finish(torch.ones(1, 2, 3).double())
     assert metric.figures(Figures()).totals["logits_relative_error"] is None
 
 
 def test_without_an_ann_there_is_the_accuracy_alone():
-    metric = Accuracy(setup(spiking(vgg()), 2))
+    metric = Accuracy(context_of(spiking(vgg()), 2))
     metric.begin(Batch(torch.tensor([0, 1]), None, {}))
     metric.finish(torch.tensor([[[1.0, 0], [1, 0]], [[1, 0], [0, 1]]]).double())
     found = metric.figures(Figures()).totals
@@ -92,7 +92,7 @@ def by_sample(order, sizes, T=3, answers=None):
     said = torch.stack([torch.zeros(12), labels * (torch.arange(12) > 4), labels]).long()
     by_ann = labels.clone()
     by_ann[:2] = 1 - by_ann[:2]
-    metric = Accuracy(replace(setup(spiking(vgg()), T), population=12, answers=answers))
+    metric = Accuracy(replace(context_of(spiking(vgg()), T), population=12, answers=answers))
     for indices in torch.tensor(order).split(sizes):
         logits = torch.nn.functional.one_hot(said[:, indices], 2).double()
         ann = torch.nn.functional.one_hot(by_ann[indices], 2).float()

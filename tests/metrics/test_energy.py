@@ -1,6 +1,6 @@
 import pytest
 import torch
-from helpers.networks import images, measured, setup, spiking, vgg
+from helpers.networks import context_of, images, measured, spiking, vgg
 
 from snnconv.metrics.base import Figures
 from snnconv.metrics.energy import Energy
@@ -16,7 +16,7 @@ OPERATIONS = {
 
 
 def energy():
-    return Energy(setup(spiking(vgg()), T)).figures(Figures(dict(OPERATIONS))).totals
+    return Energy(context_of(spiking(vgg()), T)).figures(Figures(dict(OPERATIONS))).totals
 
 
 def pj(value):

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from helpers.networks import TwoLevels, images, measured, recorded, setup, spiking, vgg
+from helpers.networks import TwoLevels, context_of, images, measured, recorded, spiking, vgg
 
 from snnconv.core.shapes import per_sample
 from snnconv.engine.layer_output import LayerOutput
@@ -37,7 +37,7 @@ def test_two_spikes_at_once_are_two():
 
 
 def test_a_max_pooling_has_no_neurons():
-    metric = FiringRate(setup(spiking(vgg()), 1))
+    metric = FiringRate(context_of(spiking(vgg()), 1))
     metric.begin(Batch(LABELS, torch.zeros(COUNT, 4), {}))
     Watch([metric])("2", 0, LayerOutput(*[torch.ones(1, COUNT, 4, 3, 3)] * 2))
     assert metric.figures(Figures()).totals["spikes_per_sample"] == 0

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from helpers.networks import images, maxed, recorded, setup, spiking, vgg
+from helpers.networks import context_of, images, maxed, recorded, spiking, vgg
 
 from snnconv.engine.layer_output import EVERYTHING, NOTHING
 from snnconv.graph.ops import OPS, Role
@@ -17,8 +17,8 @@ LEAN = ["accuracy", "firing-rate", "synops", "energy", "conversion-error"]
 class Loudest(Metric):
     """As a plug-in may be: it knows nothing of sums."""
 
-    def __init__(self, setup):
-        super().__init__(setup)
+    def __init__(self, context):
+        super().__init__(context)
         self.seen = {}
 
     def observe(self, name, start, output):
@@ -29,7 +29,7 @@ class Loudest(Metric):
 
 
 def watching(snn, kinds):
-    metrics = [kind(setup(snn, T)) for kind in kinds]
+    metrics = [kind(context_of(snn, T)) for kind in kinds]
     for metric in metrics:
         metric.begin(Batch(torch.zeros(COUNT, dtype=torch.int64), torch.zeros(COUNT, 4), {}))
     return metrics, Watch(metrics)

@@ -4,13 +4,13 @@ import pytest
 import torch
 from helpers.networks import (
     TwoLevels,
+    context_of,
     images,
     maxed,
     measured,
     mlp,
     recorded,
     residual,
-    setup,
     spiking,
     vgg,
 )
@@ -153,7 +153,7 @@ def test_big_counts_are_exact(levels):
         (1, 32, 32),
         kind=TwoLevels if levels == 2 else IF,
     )
-    metric = Synops(setup(snn, 1))
+    metric = Synops(context_of(snn, 1))
     ones = torch.full((1, 1, 33, 32, 32), float(levels))
     ones[0, 0, 0, 5, 5] -= 1
     metric.begin(Batch(LABELS[:1], torch.zeros(1, 4), {}))

@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers.networks import images, layered, measured, recorded, setup, spiking
+from helpers.networks import context_of, images, layered, measured, recorded, spiking
 from torch import nn
 
 from snnconv.metrics.base import Watch
@@ -221,5 +221,5 @@ def test_levels_beyond_float32_add_up_exactly():
     """Sums of many neurons before a pooling: their levels are in the bound of exact sums."""
     snn = spiking(Net(lambda a, b: F.avg_pool2d(a, 7)), IMAGE, theta=[0.5])
     (pool,) = poolings(snn)
-    assert setup(snn, T).most == {pool: 49}
-    assert Watch([Synops(setup(snn, T))]).needs.sums[pool].levels == 49
+    assert context_of(snn, T).most_spikes(pool) == 49
+    assert Watch([Synops(context_of(snn, T))]).needs.sums[pool].levels == 49

@@ -6,8 +6,9 @@ from torch import nn
 
 from snnconv.errors import UsageError
 from snnconv.frontends.torch.capture import capture
+from snnconv.graph.analysis import Analysis
 from snnconv.graph.fold import fold
-from snnconv.graph.network import Network, shapes
+from snnconv.graph.network import Network
 from snnconv.neurons.if_ import IF, Params
 from snnconv.simulation.build import ann_inputs
 from snnconv.simulation.network import SpikingNetwork
@@ -51,7 +52,7 @@ def parameters(module):
 def macs(module, shape):
     """One multiplication for each weight at each output position."""
     graph, tensors, _ = capture(module, shape)
-    sizes = shapes(graph, tensors)
+    sizes = Analysis.of(graph, tensors).shapes
     return sum(
         tensors[node.tensors["weight"]][0].numel() * math.prod(sizes[node.name])
         for node in graph.nodes
@@ -110,7 +111,7 @@ def test_m5_is_the_papers():
     """Table 1 of Dai et al.: 32,000 samples are 2,000, 500, 125 and then 32 steps (here 31)."""
     module = ZOO["m5"](size=32_000)
     graph, tensors, _ = capture(module, (1, 32_000))
-    sizes = shapes(graph, tensors)
+    sizes = Analysis.of(graph, tensors).shapes
     ops = [(node.op, *sizes[node.name]) for node in graph.nodes]
     assert [row for row in ops if row[0] in ("conv", "max_pool", "adaptive_avg_pool")] == [
         ("conv", 128, 8000),
@@ -220,7 +221,7 @@ def test_three_layers_in_both_directions(name):
     graph, tensors, _ = capture(module, (12,), analog=True, tokens=100)
     ops = [node.op for node in graph.nodes]
     assert ops == ["identity", "embedding", name, "mean", "linear", "relu", "linear"]
-    assert shapes(graph, tensors)[graph.output] == (5,)
+    assert Analysis.of(graph, tensors).shapes[graph.output] == (5,)
 
 
 @pytest.mark.parametrize("name", TEXTS)

@@ -13,24 +13,26 @@ from torch import Tensor
 
 from snnconv.core.shapes import unfold_time
 from snnconv.engine.event_conv.bit_spikes import Packed, concatenated
-from snnconv.graph.ir import Graph, Node
+from snnconv.graph.analysis import Analysis
+from snnconv.graph.ir import Node
 from snnconv.graph.ops import OPS, Role
 
 
-def packing(graph: Graph, waiting: Set[str], by_events: Set[str]) -> frozenset[str]:
+def packing(analysis: Analysis, waiting: Set[str], by_events: Set[str]) -> frozenset[str]:
     """The sites whose spikes are wanted as bits.
 
     Args:
-        graph: of the network.
+        analysis: of the network.
         waiting: what may wait until neurons ask for it; see
         :func:`snnconv.engine.event_conv.deferred.waiting`.
         by_events: those convolutions of images among it that go by events.
     """
+    graph = analysis.graph
     sites = {site.name for site in graph.sites}
     takes: set[str] = set()
     found: set[str] = set()
     for node in reversed(graph.nodes):
-        readers = [reader.name for reader in graph.consumers(node.name)]
+        readers = [reader.name for reader in analysis.readers[node.name]]
         taken = node.name != graph.output and bool(readers) and takes.issuperset(readers)
         if OPS[node.op].role is Role.SITE:
             if taken:

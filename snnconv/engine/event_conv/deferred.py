@@ -7,7 +7,7 @@ Shape:
     ``[T, B, C, H, W]``.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Protocol
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from snnconv.core.shapes import fold_time, unfold_time
 from snnconv.engine.event_conv.bit_spikes import Packed, unpacked
-from snnconv.graph.ir import Graph
+from snnconv.graph.analysis import Analysis
 from snnconv.graph.ops import OPS, Role
 
 Images = Callable[[int, int, int, int, NDArray[np.float32]], None]
@@ -94,21 +94,20 @@ def _like(shape: tuple[int, ...]) -> Tensor:
     return torch.zeros(()).expand(T, B, H, W, C).movedim(-1, 2)
 
 
-def waiting(graph: Graph, sizes: Mapping[str, tuple[int, ...]]) -> frozenset[str]:
-    """Convolutions and additions between which and a site nothing stands, nor another reader.
+def waiting(analysis: Analysis) -> frozenset[str]:
+    """Convolutions and additions that stand right before a site and have no other reader.
 
-    Additions of equals, that is: what broadcasts is computed as a whole.
-
-    Args:
-        graph: of the network.
-        sizes: shape of every node's value for one sample.
+    An addition that broadcasts is not among them: it is computed as a whole.
     """
     found: set[str] = set()
-    for node in reversed(graph.nodes):
-        behind = list(graph.consumers(node.name))
-        if len(behind) != 1 or node.name == graph.output or node.op not in ("conv", "add"):
-            continue
-        if node.op == "add" and len({sizes[name] for name in node.inputs}) > 1:
+    for node in reversed(analysis.graph.nodes):
+        behind = analysis.readers[node.name]
+        if (
+            len(behind) != 1
+            or node.name == analysis.graph.output
+            or node.op not in ("conv", "add")
+            or (node.op == "add" and len({analysis.shapes[name] for name in node.inputs}) > 1)
+        ):
             continue
         (reader,) = behind
         if OPS[reader.op].role is Role.SITE or (reader.op == "add" and reader.name in found):

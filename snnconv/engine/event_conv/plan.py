@@ -21,10 +21,10 @@ from torch import Tensor
 from snnconv.engine.event_conv.bit_plan import pools
 from snnconv.engine.event_conv.bit_spikes import Packed
 from snnconv.engine.event_conv.deferred import EventDriven
+from snnconv.graph.analysis import Analysis, Signal
 from snnconv.graph.ir import Node
 from snnconv.graph.network import Network
 from snnconv.graph.ops import OPS, Role
-from snnconv.graph.roles import Carries
 
 Engine = Literal["auto", "dense", "event"]
 """Where to go by events: where that is expected to be faster, nowhere, or wherever possible."""
@@ -224,7 +224,7 @@ _STEPS_BACK = ((64, 0.3), (32, 0.2), (16, 0.15))
 
 def paths(
     network: Network,
-    kinds: Mapping[str, Carries],
+    analysis: Analysis,
     active: Mapping[str, float | None],
     engine: Engine,
     once: Set[str],
@@ -233,14 +233,14 @@ def paths(
 
     Args:
         network: whose layers they are.
-        kinds: what each node carries.
+        analysis: of its graph.
         active: of each node's inputs, as :func:`path` takes it.
         engine: whether to go by events.
         once: the nodes whose inputs do not change over time.
     """
 
     def way(node: Node) -> Path:
-        if kinds[node.name] is Carries.CONSTANT:
+        if analysis.signals[node.name] is Signal.CONSTANT:
             return "once"
         if node.name in once:
             return "mean"

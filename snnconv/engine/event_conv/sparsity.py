@@ -12,15 +12,15 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
-from snnconv.graph.ir import INPUT, Graph, Node
-from snnconv.graph.network import Network, shapes, walk
+from snnconv.graph.analysis import Analysis, Signal
+from snnconv.graph.ir import INPUT, Node
+from snnconv.graph.network import Network, Walk
 from snnconv.graph.ops import OPS, Role
-from snnconv.graph.roles import Carries
 
 ASSUMED = 0.1
 """For each level of a neuron, where nothing was calibrated."""
 
-Active = Callable[[int], float]
+Rate = Callable[[int], float]
 """The share of groups of so many neurons, neighbours, in which one at least spikes at a step."""
 
 
@@ -47,71 +47,68 @@ def expected(
     return (1 - zeros) * float((shares * counts).sum() / counts.sum().clamp(min=1))
 
 
-def assumed(levels: int) -> Active:
+def assumed(levels: int) -> Rate:
     """Of neurons that were not calibrated."""
     rate = min(1.0, ASSUMED * levels)
     return lambda group: 1 - (1 - rate) ** group
 
 
-def activity(
-    graph: Graph,
-    tensors: Mapping[str, Tensor],
-    kinds: Mapping[str, Carries],
-    sites: Mapping[str, Active],
-) -> dict[str, Active]:
-    """The same of every node's output, by name: 1 of what is no spikes, or is shifted.
+def node_rates(
+    analysis: Analysis, tensors: Mapping[str, Tensor], sites: Mapping[str, Rate]
+) -> dict[str, Rate]:
+    """The rate of every node's output, by name; 1 if it carries no spikes, or is shifted.
 
     Args:
-        graph: of the network.
+        analysis: of the network.
         tensors: its own.
-        kinds: what each node carries.
-        sites: of each site.
+        sites: the rate of each site.
     """
 
-    def evaluate(node: Node, inputs: list[Active]) -> Active:
+    def evaluate(node: Node, inputs: list[Rate]) -> Rate:
         if OPS[node.op].role is Role.SITE:
             return sites[node.name]
-        if kinds[node.name] is not Carries.SPIKES or node.op.startswith("adaptive"):
+        if analysis.signals[node.name] is not Signal.SPIKES or node.op.startswith("adaptive"):
             return lambda group: 1.0
         if "kernel" in node.attrs:  # a pool is silent where all of its window is
             window = math.prod(node.attrs["kernel"])
-            return lambda group: max(active(group * window) for active in inputs)
+            return lambda group: max(rate(group * window) for rate in inputs)
         if node.op == "batch_norm" or (
             node.op == "affine" and tensors[node.tensors["shift"]].any()
         ):
             return lambda group: 1.0
         if node.op == "add":  # of two sides of a bend, for one, never both are
-            return lambda group: min(1.0, sum(active(group) for active in inputs))
-        return lambda group: max(active(group) for active in inputs)
+            return lambda group: min(1.0, sum(rate(group) for rate in inputs))
+        return lambda group: max(rate(group) for rate in inputs)
 
-    found: dict[str, Active] = {INPUT: lambda group: 1.0}
-
-    def remember(node: Node, inputs: list[Active]) -> Active:
-        found[node.name] = evaluate(node, inputs)
-        return found[node.name]
-
-    walk(graph, found[INPUT], remember)
+    found: dict[str, Rate] = {INPUT: lambda group: 1.0}
+    values = Walk(analysis.graph, found[INPUT])
+    for node, inputs in values:
+        values[node] = found[node.name] = evaluate(node, inputs)
     return found
 
 
-def of_inputs(
-    network: Network, kinds: Mapping[str, Carries], sites: Mapping[str, Active]
+def input_rates(
+    network: Network, analysis: Analysis, sites: Mapping[str, Rate]
 ) -> dict[str, float | None]:
-    """The share of a node's multiplications that spikes need; none where inputs are none."""
-    tensors = network.tensors()
-    found = activity(network.graph, tensors, kinds, sites)
-    sizes = shapes(network.graph, tensors)
+    """The share of each node's multiplications that spikes need; None if its inputs are no spikes.
+
+    Args:
+        network: whose nodes they are.
+        analysis: of its graph.
+        sites: the rate of each site.
+    """
+    found = node_rates(analysis, network.views(), sites)
 
     def given(node: Node) -> float | None:
-        if any(kinds.get(name) is not Carries.SPIKES for name in node.inputs):
+        if any(analysis.signals[name] is not Signal.SPIKES for name in node.inputs):
             return None
         share = max(found[name](1) for name in node.inputs)
         if node.op != "conv":
             return share
         weight = network.tensor(node.tensors["weight"])
-        return share * inside(node, weight, sizes[node.inputs[0]])
+        return share * inside(node, weight, analysis.shapes[node.inputs[0]])
 
-    return {node.name: given(node) for node in network.graph.nodes}
+    return {node.name: given(node) for node in analysis.graph.nodes}
 
 
 def inside(node: Node, weight: Tensor, size: tuple[int, ...]) -> float:

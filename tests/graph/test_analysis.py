@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from snnconv.frontends.torch.capture import capture
+from snnconv.graph.analysis import Analysis, Signal
 from snnconv.graph.fold import fold
-from snnconv.graph.roles import Carries, averaged, carried, fan_out, sources, still
-from snnconv.graph.work import by_convention, exact
 
 
 def graph_of(module, shape=(2, 6, 6)):
@@ -21,7 +20,8 @@ def graph_of(module, shape=(2, 6, 6)):
 
 def kinds_of(module, shape=(2, 6, 6)):
     graph, _ = graph_of(module, shape)
-    return {name: str(kind) for name, kind in carried(graph).items()}
+    signals = Analysis(graph, {}).signals
+    return {node.name: str(signals[node.name]) for node in graph.nodes}
 
 
 def in_order(module, shape=(2, 6, 6)):
@@ -34,7 +34,7 @@ def conv(inputs=2, outputs=2):
 
 # What a node carries
 
-CONST, SPIKES, CURRENT = Carries.CONSTANT, Carries.SPIKES, Carries.CURRENT
+CONST, SPIKES, CURRENT = Signal.CONSTANT, Signal.SPIKES, Signal.CURRENT
 
 
 def test_a_chain():
@@ -47,13 +47,13 @@ def test_a_chain():
 def test_what_stands_before_the_first_site_is_constant():
     net = nn.Sequential(nn.MaxPool2d(2), conv(), conv(), nn.ReLU(), nn.Flatten(), nn.Linear(18, 3))
     assert in_order(net) == [CONST, CONST, CONST, SPIKES, SPIKES, CURRENT]
-    assert [node.op for node in sources(graph_of(net)[0])] == ["relu"]
+    assert [node.op for node in Analysis(graph_of(net)[0], {}).emitters] == ["relu"]
 
 
 def test_max_pooling_of_spikes_emits_spikes():
     net = nn.Sequential(conv(), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(18, 3))
     assert in_order(net) == [CONST, SPIKES, SPIKES, SPIKES, CURRENT]
-    assert [node.op for node in sources(graph_of(net)[0])] == ["relu", "max_pool"]
+    assert [node.op for node in Analysis(graph_of(net)[0], {}).emitters] == ["relu", "max_pool"]
 
 
 def test_max_pooling_of_currents_emits_currents():
@@ -68,7 +68,7 @@ def test_max_pooling_of_currents_emits_currents():
         nn.Linear(18, 3),
     )
     assert in_order(net) == [CONST, SPIKES, CURRENT, CURRENT, CURRENT, SPIKES, SPIKES, CURRENT]
-    assert [node.op for node in sources(graph_of(net)[0])] == ["relu", "relu"]
+    assert [node.op for node in Analysis(graph_of(net)[0], {}).emitters] == ["relu", "relu"]
 
 
 def test_layers_without_a_site_between_them_are_fed_by_currents():
@@ -90,9 +90,10 @@ def means(module, averaging=None):
     graph, _ = graph_of(module)
     places = {node.name: place for place, node in enumerate(graph.nodes)}
     sites = [site.name for site in graph.sites]
-    averages = averaged(graph, {sites[i] for i in (averaging or range(len(sites)))})
-    once = still(graph, averages, Carries.CONSTANT) & set(places)
-    return sorted(places[name] for name in averages), sorted(places[name] for name in once)
+    analysis = Analysis(graph, {})
+    means = analysis.mean_sites({sites[i] for i in (averaging or range(len(sites)))})
+    once = analysis.time_invariant(means) & set(places)
+    return sorted(places[name] for name in means), sorted(places[name] for name in once)
 
 
 def test_before_neurons_that_average_the_mean_is_enough():
@@ -141,7 +142,7 @@ def residual(shortcut, n=2):
 @pytest.mark.parametrize("shortcut", [nn.Identity(), nn.Conv2d(2, 2, 1)])
 def test_a_residual_sum_is_a_current(shortcut):
     graph, _ = graph_of(residual(shortcut))
-    kinds = carried(graph)
+    kinds = Analysis(graph, {}).signals
     assert [kinds[node.name] for node in graph.nodes if node.op == "add"] == [CURRENT]
     assert [kinds[node.name] for node in graph.sites] == [SPIKES, SPIKES]
 
@@ -158,7 +159,7 @@ def joined(*parts):
 
 def concat_of(module):
     graph, _ = graph_of(module)
-    kinds = carried(graph)
+    kinds = Analysis(graph, {}).signals
     return next(kinds[node.name] for node in graph.nodes if node.op == "concat")
 
 
@@ -198,8 +199,8 @@ def conv_paths(size, weight, stride, padding, dilation, groups, cost=None):
 def costs(module, shape):
     """Fan-out by source, in the graph's order."""
     graph, tensors = graph_of(module, shape)
-    found = fan_out(graph, tensors)
-    return [found[node.name].numpy() for node in sources(graph)]
+    found = Analysis.of(graph, tensors).fan_out
+    return [found[node.name].numpy() for node in Analysis(graph, {}).emitters]
 
 
 @st.composite
@@ -235,8 +236,8 @@ def test_a_convolution(drawn):
     (cost,) = costs(net, (inputs, *size))
     assert (cost == expected).all()
     graph, tensors = graph_of(net, (inputs, *size))
-    (convention,) = by_convention(graph, tensors).values()
-    (without_padding,) = exact(graph, tensors).values()
+    (convention,) = Analysis.of(graph, tensors).macs.values()
+    (without_padding,) = Analysis.of(graph, tensors).exact_macs.values()
     assert without_padding == expected.sum()
     assert convention == outputs * np.prod(out) * (inputs // groups) * np.prod(kernel)
 
@@ -384,9 +385,9 @@ def test_a_transposed_convolution_costs_each_input_its_taps():
     )
     graph, tensors = graph_of(net)
     (site,) = graph.sites
-    reach = fan_out(graph, tensors)[site.name]
+    reach = Analysis.of(graph, tensors).fan_out[site.name]
     # three output channels; a corner has 2 x 2 of the 3 x 3 taps inside, the middle all nine
     assert reach[0, 0, 0] == 3 * 4
     assert reach[0, 2, 2] == 3 * 9
-    assert by_convention(graph, tensors)["2"] == 2 * 36 * 3 * 9
-    assert exact(graph, tensors)["2"] == int(reach.sum())
+    assert Analysis.of(graph, tensors).macs["2"] == 2 * 36 * 3 * 9
+    assert Analysis.of(graph, tensors).exact_macs["2"] == int(reach.sum())

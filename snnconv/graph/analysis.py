@@ -1,0 +1,369 @@
+"""What is known of a network before anything is computed: shapes, signals, operations, costs.
+
+An :class:`Analysis` is made once for a graph and passed on. Its properties are computed when they
+are first asked for, from the graph, the shapes of its tensors, and what its input carries. No
+property reads a value of a tensor.
+
+A node's *signal* is a fact of the graph and is never guessed from values. A node's output is
+*constant* (computed from the input alone, so once) or *frames* (the same for an input that changes
+over time: computed for every frame that is shown), *spikes* (of a neuron or of a max pooling of
+spikes, perhaps through averages, reshapes and concatenations), or *current* (out of weights, or of
+frames by the cumulative rule: analog at every step).
+
+A spike costs one operation for every synapse, and for every membrane or logit, that it reaches
+without passing another neuron. Averages and reshapes on its way are wiring; an identity shortcut
+reaches one membrane; borders, strides, groups and dilation are counted as they are. A spike that
+enters a max pooling costs nothing there, since the pooling emits spikes of its own. A spike that
+enters a function costs nothing either, since the function's operations are MACs.
+
+Multiply-accumulates are counted by the field's convention: every tap counts, padding included. The
+exact number, counted as spikes are, stands beside it. A number that is computed by an operation
+without weights that is not linear counts as one. A recurrence has weights and such operations
+inside, and a product of two matrices that both depend on the input has their taps.
+
+Shape:
+    A fan-out is ``[*N]`` float64, for the ``N`` neurons of one sample.
+
+Reference:
+    Methods: "Counting operations".
+
+Deviations:
+    None.
+"""
+
+import math
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from snnconv.graph import ops_recurrent
+from snnconv.graph.ir import INPUT, Graph, Node
+from snnconv.graph.network import Shape, shapes, walk
+from snnconv.graph.ops import OPS, Role
+
+
+class Signal(StrEnum):
+    """What a node's output is in a spiking network."""
+
+    CONSTANT = "constant"
+    FRAMES = "frames"
+    SPIKES = "spikes"
+    CURRENT = "current"
+
+
+@dataclass(frozen=True)
+class MacCount:
+    """Multiply-accumulates for one sample, and which of them a spiking network still does.
+
+    Attributes:
+        total: the ANN's.
+        first: those of nodes that depend on the input alone. They are computed once, or for every
+            frame that is shown.
+        once: those of ``first`` that belong to functions which no neuron stands for.
+        each_step: those of other such functions, and of layers that analog values feed. They are
+            computed at every step.
+    """
+
+    total: int
+    first: int
+    once: int
+    each_step: int
+
+    @property
+    def non_spiking_share(self) -> float:
+        """The share of MACs behind the first layer, and of functions anywhere, without spikes."""
+        behind = self.total - self.first + self.once
+        return (self.once + self.each_step) / max(1, behind)
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """What is known of a graph.
+
+    Attributes:
+        graph: the network.
+        tensor_shapes: the shape of each of its tensors, by name.
+        source: what the input carries: constant, or frames.
+    """
+
+    graph: Graph
+    tensor_shapes: Mapping[str, Shape]
+    source: Signal = Signal.CONSTANT
+
+    @staticmethod
+    def of(
+        graph: Graph, tensors: Mapping[str, Tensor], source: Signal = Signal.CONSTANT
+    ) -> "Analysis":
+        """Analyse a graph with its tensors."""
+        return Analysis(graph, {name: tuple(x.shape) for name, x in tensors.items()}, source)
+
+    @cached_property
+    def shapes(self) -> Mapping[str, Shape]:
+        """The shape of every node's value, and of the input, for one sample: without the batch.
+
+        Raises:
+            UnsupportedError: a node whose attributes, tensors and inputs do not fit.
+        """
+        return shapes(self.graph, self.tensor_shapes)
+
+    @cached_property
+    def signals(self) -> Mapping[str, Signal]:
+        """What each node's output carries, and the input."""
+        found = {INPUT: self.source}
+
+        def evaluate(node: Node, inputs: list[Signal]) -> Signal:
+            found[node.name] = _signal(OPS[node.op].role, inputs, self.source)
+            return found[node.name]
+
+        walk(self.graph, self.source, evaluate)
+        return found
+
+    @cached_property
+    def readers(self) -> Mapping[str, tuple[Node, ...]]:
+        """The nodes that read each node's value, or the input; each once, in the graph's order."""
+        names = (INPUT, *(node.name for node in self.graph.nodes))
+        found: dict[str, list[Node]] = {name: [] for name in names}
+        for node in self.graph.nodes:
+            for name in dict.fromkeys(node.inputs):
+                found[name].append(node)
+        return {name: tuple(nodes) for name, nodes in found.items()}
+
+    @cached_property
+    def emitters(self) -> tuple[Node, ...]:
+        """The nodes that emit spikes: sites, and max poolings of spikes."""
+        return tuple(
+            node
+            for node in self.graph.nodes
+            if OPS[node.op].role in (Role.SITE, Role.MAX)
+            and self.signals[node.name] is Signal.SPIKES
+        )
+
+    @cached_property
+    def spiking_pools(self) -> frozenset[str]:
+        """The max poolings of spikes."""
+        return frozenset(node.name for node in self.emitters if OPS[node.op].role is Role.MAX)
+
+    @cached_property
+    def cumulative(self) -> tuple[Node, ...]:
+        """The nodes that are not linear and change over time: they need the cumulative rule."""
+        return tuple(
+            node
+            for node in self.graph.nodes
+            if OPS[node.op].role in (Role.MAX, Role.ANALOG)
+            and self.signals[node.name] is not Signal.CONSTANT
+        )
+
+    @cached_property
+    def sites_behind(self) -> Mapping[str, frozenset[str]]:
+        """The sites whose spikes each node carries, for every node that carries spikes."""
+        found: dict[str, frozenset[str]] = {}
+        for node in self.graph.nodes:
+            if OPS[node.op].role is Role.SITE:
+                found[node.name] = frozenset({node.name})
+            elif self.signals[node.name] is Signal.SPIKES:
+                found[node.name] = frozenset().union(*(found[name] for name in node.inputs))
+        return found
+
+    @cached_property
+    def spikes_meeting(self) -> Mapping[str, int]:
+        """The most neurons whose spikes meet at one place of each max pooling of spikes."""
+        found = {}
+
+        def evaluate(node: Node, inputs: list[Tensor | None]) -> Tensor | None:
+            op = OPS[node.op]
+            if op.role is Role.SITE:
+                return torch.ones(1, *self.shapes[node.name])
+            if self.signals[node.name] is not Signal.SPIKES:
+                return None
+            numbers = [value for value in inputs if value is not None]
+            out = (op.run if op.role is Role.MAX else op.reach)(node.attrs, {}, numbers)
+            if op.role is Role.MAX:
+                found[node.name] = int(out.max())
+            return out
+
+        if self.spiking_pools:
+            walk(self.graph, None, evaluate)
+        return found
+
+    @cached_property
+    def fed_by_analog(self) -> frozenset[str]:
+        """The nodes whose operations are MACs at every step, since analog values feed them."""
+        return frozenset(
+            node.name
+            for node in self.graph.nodes
+            if self.signals[node.name] is not Signal.CONSTANT
+            and (
+                OPS[node.op].role is Role.ANALOG
+                or (
+                    OPS[node.op].role is Role.SYNAPSE
+                    and any(self.signals[name] is Signal.CURRENT for name in node.inputs)
+                )
+            )
+        )
+
+    @cached_property
+    def fan_out(self) -> Mapping[str, Tensor]:
+        """The operations that one spike of each neuron costs, by emitter: ``[*N]`` float64."""
+        return {node.name: self._fan_out_of(node.name) for node in self.emitters}
+
+    def _fan_out_of(self, emitter: str) -> Tensor:
+        spikes = torch.ones(1, *self.shapes[emitter], dtype=torch.float64, requires_grad=True)
+        reached: list[Tensor] = []
+
+        def evaluate(node: Node, inputs: list[Tensor | None]) -> Tensor | None:
+            if node.name == emitter:
+                return spikes
+            if all(value is None for value in inputs):
+                return None
+            op = OPS[node.op]
+            if op.role is Role.SITE:  # membranes, reached without a synapse on the way
+                reached.extend(value for value in inputs if value is not None)
+            if op.role in (Role.SITE, Role.MAX) or node.name in self.fed_by_analog:
+                return None
+            present = [
+                torch.zeros(1, *self.shapes[name], dtype=torch.float64) if value is None else value
+                for name, value in zip(node.inputs, inputs, strict=True)
+            ]
+            out = self._reach(node, present)
+            if op.role is Role.SYNAPSE:
+                reached.append(out)
+                return None
+            return out
+
+        end = walk(self.graph, None, evaluate)
+        if end is not None:
+            reached.append(end)
+        if not reached:
+            return torch.zeros(self.shapes[emitter], dtype=torch.float64)
+        total = torch.stack([value.sum() for value in reached]).sum()
+        (count,) = torch.autograd.grad(total, spikes)
+        return count.squeeze(0)
+
+    def _reach(self, node: Node, inputs: list[Tensor]) -> Tensor:
+        """A node's reach, which reads no more of a tensor than its shape."""
+        tensors = {
+            role: torch.zeros(()).expand(self.tensor_shapes[name])
+            for role, name in node.tensors.items()
+        }
+        return OPS[node.op].reach(node.attrs, tensors, inputs)
+
+    @cached_property
+    def macs(self) -> Mapping[str, int]:
+        """The multiply-accumulates for one sample, by convention, of each node that has some."""
+        found = {}
+        for node in self.graph.nodes:
+            role = OPS[node.op].role
+            if role is Role.ANALOG:
+                found[node.name] = self._macs_of_function(node)
+            elif role is Role.SYNAPSE:
+                # every output of a convolution or linear layer, and every input of a transposed
+                # convolution, has one weight slice [1:] of taps
+                ends = node.inputs[0] if node.op == "conv_transpose" else node.name
+                taps = math.prod(self.tensor_shapes[node.tensors["weight"]][1:])
+                found[node.name] = math.prod(self.shapes[ends]) * taps
+        return found
+
+    def _macs_of_function(self, node: Node) -> int:
+        if node.op in ops_recurrent.GATES:
+            return ops_recurrent.macs(node.op, node.attrs, self.shapes[node.inputs[0]])
+        taps = self.shapes[node.inputs[0]][-1] if node.op == "matmul" else 1
+        return math.prod(self.shapes[node.name]) * taps
+
+    @cached_property
+    def exact_macs(self) -> Mapping[str, int]:
+        """The same without taps that meet padding."""
+        found = dict(self.macs)
+        for node in self.graph.nodes:
+            if OPS[node.op].role is Role.SYNAPSE:
+                ones = torch.ones(1, *self.shapes[node.inputs[0]], dtype=torch.float64)
+                found[node.name] = int(self._reach(node, [ones]).sum().item())
+        return found
+
+    @cached_property
+    def mac_count(self) -> MacCount:
+        """How many multiply-accumulates there are, and how many remain in a spiking network.
+
+        What depends on a constant input alone is computed once, and counted once. Among it may be
+        functions that no neuron stands for. They spike no more than those that are computed at
+        every step.
+        """
+        functions = {node.name for node in self.graph.nodes if OPS[node.op].role is Role.ANALOG}
+        of_input = (Signal.CONSTANT, Signal.FRAMES)
+        first = {name for name in self.macs if self.signals[name] in of_input}
+
+        def total(names: Set[str]) -> int:
+            return sum(self.macs[name] for name in names)
+
+        return MacCount(
+            total=sum(self.macs.values()),
+            first=total(first),
+            once=total(first & functions),
+            each_step=total(self.fed_by_analog),
+        )
+
+    def on_the_way_to(self, pools: Set[str]) -> dict[str, str]:
+        """The nodes that spikes pass on their way to some max poolings, each with its last reader.
+
+        The poolings themselves are not among them, unless one feeds another.
+        """
+        readers: dict[str, str] = {}
+        for node in reversed(self.graph.nodes):
+            wiring = OPS[node.op].role is Role.LINEAR and node.name in readers
+            if wiring or node.name in pools:
+                for name in node.inputs:
+                    readers.setdefault(name, node.name)
+        return readers
+
+    def mean_sites(self, averaging: Set[str]) -> frozenset[str]:
+        """The sites whose spikes are needed only as their mean over time.
+
+        What is linear may take the mean before as well as after, and every neuron behind would
+        take it.
+
+        Args:
+            averaging: the sites whose neurons are given the mean of all steps at each step.
+        """
+        stepwise = {self.graph.output}
+        for node in reversed(self.graph.nodes):
+            match OPS[node.op].role:
+                case Role.SITE:
+                    wants = node.name not in averaging
+                case Role.MAX | Role.ANALOG:  # cumulative: its output is counted at each step
+                    wants = True
+                case _:
+                    wants = node.name in stepwise
+            if wants:
+                stepwise.update(node.inputs)
+        return frozenset(site.name for site in self.graph.sites if site.name not in stepwise)
+
+    def time_invariant(self, mean_sites: Set[str]) -> frozenset[str]:
+        """The nodes whose values do not change over time: of a constant input, or of means.
+
+        Args:
+            mean_sites: the sites that give their mean over time.
+        """
+        found = {INPUT} if self.source is Signal.CONSTANT else set()
+        for node in self.graph.nodes:
+            if OPS[node.op].role is Role.SITE:
+                if node.name in mean_sites:
+                    found.add(node.name)
+            elif found.issuperset(node.inputs):
+                found.add(node.name)
+        return frozenset(found)
+
+
+def _signal(role: Role, inputs: list[Signal], source: Signal) -> Signal:
+    """What a node's output carries, given what its inputs do."""
+    if role is Role.SITE:
+        return Signal.SPIKES
+    if all(signal is source for signal in inputs):
+        summed = role in (Role.MAX, Role.ANALOG) and source is Signal.FRAMES
+        return Signal.CURRENT if summed else source
+    analog = any(signal is not Signal.SPIKES for signal in inputs)
+    if analog or role in (Role.SYNAPSE, Role.ANALOG):
+        return Signal.CURRENT
+    return Signal.SPIKES
