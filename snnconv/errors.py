@@ -73,9 +73,22 @@ NAMED = 100
 
 
 class ObstaclesError(UnsupportedError):
-    """A network with things in it that can't be converted: all of them, each with its place."""
+    """A network with things in it that can't be converted: all of them, each with its place.
 
-    def __init__(self, whose: str, obstacles: Sequence[Obstacle]) -> None:
+    Args:
+        whose: the network's.
+        obstacles: all of them.
+        done: what can't be done with them.
+        kind: what they are, in the singular.
+    """
+
+    def __init__(
+        self,
+        whose: str,
+        obstacles: Sequence[Obstacle],
+        done: str = "be converted",
+        kind: str = "operation",
+    ) -> None:
         count = len(obstacles)
         found = [f"{obstacle.place}: {obstacle.found}" for obstacle in obstacles[:NAMED]]
         if count > NAMED:
@@ -85,7 +98,7 @@ class ObstaclesError(UnsupportedError):
             remedies.setdefault(obstacle.remedy, []).append(obstacle.place)
         several = len(remedies) > 1  # each is said with the places that it is for
         super().__init__(
-            f"{count} operation{'s' * (count > 1)} of {whose} can't be converted",
+            f"{count} {kind}{'s' * (count > 1)} of {whose} can't {done}",
             "; ".join(found),
             "; ".join(
                 f"{_few(places)}: {remedy}" if several else remedy

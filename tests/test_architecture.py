@@ -26,7 +26,7 @@ LAYERS = (
     ("engine",),
     ("calibration", "metrics"),
     ("simulation",),
-    ("testing", "training"),
+    ("testing", "training", "exports"),
     ("stages",),
     ("pipeline",),
     ("api",),

@@ -52,14 +52,23 @@ def sealed(document: Mapping[str, Any], tensors: Mapping[str, Tensor], key: str)
         tensors: by name.
         key: of the metadata.
     """
-    whole = {
-        # clones, since safetensors takes no two names for one memory
-        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, tensor in tensors.items()
-    }
+    whole = _whole(tensors)
     digests = {name: digest(tensor) for name, tensor in whole.items()}
     text = _signed({**document, DIGESTS: digests})
     return safetensors.torch.save(whole, metadata={key: text})
+
+
+def plain(tensors: Mapping[str, Tensor]) -> bytes:
+    """The bytes of a safetensors file of tensors alone; the same ones give the same bytes."""
+    return safetensors.torch.save(_whole(tensors))
+
+
+def _whole(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Clones in plain order, since safetensors takes no two names for one memory."""
+    return {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
 
 
 def _signed(document: Mapping[str, Any]) -> str:

@@ -161,7 +161,9 @@ def run_recipe(
 def ls(
     room: Annotated[
         str,
-        typer.Argument(help="models, datasets, neurons, statistics, metrics, operations or runs"),
+        typer.Argument(
+            help="models, datasets, neurons, statistics, metrics, exports, operations or runs"
+        ),
     ],
     run: Annotated[Path, typer.Option(help="run folder, of runs", envvar="SNNCONV_RUN")] = Path(
         "snnconv-run"

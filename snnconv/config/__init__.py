@@ -21,6 +21,7 @@ from snnconv.config.stages import (
     DemoConfig,
     DoctorConfig,
     EvaluateConfig,
+    ExportConfig,
     InspectConfig,
     ReparameterizeConfig,
     ReportConfig,
@@ -38,6 +39,7 @@ __all__ = [
     "DoctorConfig",
     "Engine",
     "EvaluateConfig",
+    "ExportConfig",
     "FinetuneConfig",
     "InspectConfig",
     "ModelConfig",
@@ -58,6 +60,7 @@ STAGES: dict[str, type[StageConfig]] = {
     "finetune": FinetuneConfig,
     "reparameterize": ReparameterizeConfig,
     "evaluate": EvaluateConfig,
+    "export": ExportConfig,
     "report": ReportConfig,
 }
 """The stages, in the order in which a recipe runs them."""

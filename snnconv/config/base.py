@@ -60,6 +60,7 @@ class StageConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     suffix: ClassVar[str] = ".safetensors"
+    """What ``--out`` has to end with; empty if the stage knows."""
     panel: ClassVar[str] = "Common"
     """The heading in a command's help, of the options that a class adds."""
     example: ClassVar[str] = ""
@@ -83,7 +84,7 @@ class StageConfig(BaseModel):
     @classmethod
     def _out_has_its_suffix(cls, out: Path | None) -> Path | None:
         # the stage's report goes beside it under the suffix .json, and must not be the same file
-        if out is not None and out.suffix != cls.suffix:
+        if out is not None and cls.suffix and out.suffix != cls.suffix:
             raise ValueError(f"name a file that ends with {cls.suffix}")
         return out
 

@@ -176,6 +176,23 @@ class EvaluateOptions(TypedDict, total=False):
     out: str | Path | None
 
 
+class ExportOptions(TypedDict, total=False):
+    """Of ``snnconv.export``."""
+
+    run: str | Path | None
+    seed: int | None
+    device: str | None
+    threads: int | None
+    data: str | None
+    data_root: str | Path | None
+    download: bool | None
+    batch_size: int | None
+    to: str | None
+    param: Mapping[str, Any] | None
+    limit: int | None
+    out: str | Path | None
+
+
 class ReportOptions(TypedDict, total=False):
     """Of ``snnconv.report``."""
 

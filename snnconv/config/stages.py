@@ -168,6 +168,35 @@ class EvaluateConfig(SimulationConfig):
     out: Path | None = Field(default=None, description="report; RUN/evaluate.json by default")
 
 
+class ExportConfig(DataConfig):
+    """Write a spiking network as the files of another program, and run them beside this one."""
+
+    panel: ClassVar[str] = "Export"
+    example: ClassVar[str] = "snnconv export --to torch --out spiking.py"
+    suffix: ClassVar[str] = ""
+    checkpoint: Path | None = Field(
+        default=None,
+        description="spiking checkpoint; the run's newest by default",
+        json_schema_extra=ARGUMENT,
+    )
+    to: str = Field(
+        default="torch",
+        description="format (snnconv ls exports), or file.py:NAME or package.module:NAME, whose "
+        "code is run",
+        json_schema_extra=names_of("exports"),
+    )
+    param: dict[str, Any] = Field(default={}, description="NAME=VALUE of the format")
+    limit: int = Field(
+        default=100,
+        ge=1,
+        le=COUNT,
+        description="compare on N test samples, every class by its share",
+    )
+    out: Path | None = Field(
+        default=None, description="file, with the format's suffix; in RUN/export by default"
+    )
+
+
 class ReportConfig(StageConfig):
     """Put evaluations into a table, Markdown and one self-contained HTML file."""
 

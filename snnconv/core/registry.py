@@ -1,4 +1,4 @@
-"""Registries of methods: which neurons, statistics, metrics and data sets there are.
+"""Registries of methods: which neurons, statistics, metrics, data sets and exports there are.
 
 A method is one file. ``--neuron lm-ht`` is ``neurons/lm_ht.py``, and the file is a method because
 it assigns ``NEURON``. Listing imports nothing. A trailing underscore lets a Python keyword be a
@@ -172,6 +172,7 @@ _ALL: tuple[Registry[Any], ...] = (
     Registry("neurons", "neuron", "neurons", "NEURON"),
     Registry("statistics", "statistic", "calibration.statistics", "STATISTIC"),
     Registry("metrics", "metric", "metrics", "METRIC"),
+    Registry("exports", "export format", "exports", "EXPORT"),
 )
 REGISTRIES = {registry.name: registry for registry in _ALL}
 """All registries, by name."""

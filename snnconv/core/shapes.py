@@ -6,6 +6,8 @@ computed from it before the first neuron, so the first layer is computed once. O
 functions here reshape time.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -21,6 +23,17 @@ def unfold_time(merged: Tensor, timesteps: int) -> Tensor:
     """``[T*B, *N] -> [T, B, *N]``, the inverse of :func:`fold_time`."""
     steps: Tensor = merged.unflatten(0, (timesteps, merged.shape[0] // timesteps))
     return steps
+
+
+def stack_time(steps: Sequence[Tensor]) -> Tensor:
+    """``[B, *N]`` of each step ``-> [T, B, *N]``, in the memory order of a step.
+
+    Convolutions give channels-last memory, and what sums over places depends on the order.
+    """
+    first = steps[0]
+    if first.dim() > 3 and first.is_contiguous(memory_format=torch.channels_last):
+        return torch.stack([step.movedim(1, -1) for step in steps]).movedim(-1, 2)
+    return torch.stack(list(steps))
 
 
 def per_neuron(values: Tensor, dims: int) -> Tensor:

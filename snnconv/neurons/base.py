@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from snnconv.core.metadata import Parameters
 from snnconv.core.registry import REGISTRIES, Registry
-from snnconv.core.shapes import per_neuron
+from snnconv.core.shapes import per_neuron, stack_time
 from snnconv.neurons.kernel import Kernel
 
 StateType = TypeVar("StateType")
@@ -247,7 +247,7 @@ class CausalNeuron(Neuron[StateType]):
             count, value, state = self.step(current, state, None if keep is None else keep[t])
             counts.append(count)
             values.append(value)
-        return Spikes(torch.stack(counts), torch.stack(values)), state
+        return Spikes(stack_time(counts), stack_time(values)), state
 
 
 def _fault(found: object) -> str:

@@ -35,6 +35,8 @@ from snnconv.neurons.exact_math_series import (
     ROUNDING,
 )
 
+Function = Callable[[Tensor], Tensor]
+
 
 def _polynomial(coefficients: tuple[float, ...], x: Tensor) -> Tensor:
     """Horner's rule; ``addcmul`` would round once where a CPU's kernel rounds twice."""
@@ -44,14 +46,28 @@ def _polynomial(coefficients: tuple[float, ...], x: Tensor) -> Tensor:
     return value
 
 
+def _compiled_as(kernel: str) -> Callable[[Function], Function]:
+    """Let the compiled twin of this name compute where it can; the function says what."""
+
+    def decorate(function: Function) -> Function:
+        @functools.wraps(function)
+        def either(x: Tensor) -> Tensor:
+            if (kernels := _compiled(x)) is not None:
+                return _over(getattr(kernels, kernel), x)
+            return function(x)
+
+        return either
+
+    return decorate
+
+
+@_compiled_as("exp_all")
 def exp(x: Tensor) -> Tensor:
     """``exp(x)``, ``x`` clamped to ``[-60, 60]``.
 
     Args:
         x: float32 or float64.
     """
-    if (kernels := _compiled(x)) is not None:
-        return _over(kernels.exp_all, x)
     x = x.clamp(-LARGEST, LARGEST)
     if x.dtype is torch.float64:
         return torch.exp(x)
@@ -76,10 +92,9 @@ def log1p(x: Tensor) -> Tensor:
     return half + half
 
 
+@_compiled_as("softplus_all")
 def softplus(x: Tensor) -> Tensor:
     """``ln(1 + exp(x))`` without overflow."""
-    if (kernels := _compiled(x)) is not None:
-        return _over(kernels.softplus_all, x)
     return x.clamp(min=0) + log1p(exp(-x.abs()))
 
 

@@ -32,6 +32,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from snnconv.core.bounds import LEVELS
+from snnconv.core.shapes import stack_time
 from snnconv.errors import UsageError
 from snnconv.neurons.base import Grid, Neuron, NeuronParams, Spikes
 
@@ -216,9 +217,8 @@ class LMHT(Neuron[State]):
             potential = potential - (value.detach() if detached else value)
             counts.append(count)
             values.append(value)
-        return Spikes(torch.stack(counts), torch.stack(values)), State(
-            potential, self.past(seen, state)
-        )
+        after = State(potential, self.past(seen, state))
+        return Spikes(stack_time(counts), stack_time(values)), after
 
 
 def _start(omega: str, timesteps: int) -> Tensor:

@@ -35,30 +35,29 @@ Sums = tuple[Tensor, Tensor]
 Means = tuple[list[Tensor], Tensor]
 """Of a function between two chunks: the running sum of each input, and ``t*f`` of their means."""
 
-Compute = Callable[[Node, list[Tensor]], Tensor]
+Compute = Callable[[list[Tensor]], Tensor]
 """An operation on all steps at once, ``[T, B, *N]``."""
 
 
-def pool(compute: Compute, node: Node, x: Tensor, before: Sums | None) -> tuple[Tensor, Sums]:
+def pool(compute: Compute, x: Tensor, before: Sums | None) -> tuple[Tensor, Sums]:
     """The increase of the pooled running sum at each step, and the sums after the last."""
     total, last = before or (torch.zeros_like(x[0]), None)
     sums = []
     for current in x:
         total = total + current
         sums.append(total)
-    pooled = compute(node, [torch.stack(sums)])
+    pooled = compute([torch.stack(sums)])
     first = torch.zeros_like(pooled[0]) if last is None else last
     return pooled - torch.cat([first[None], pooled[:-1]]), (total, pooled[-1])
 
 
 def function(
-    compute: Compute, node: Node, inputs: list[Tensor], done: int, before: Means | None
+    compute: Compute, inputs: list[Tensor], done: int, before: Means | None
 ) -> tuple[Tensor, Means]:
     """The increase of ``t*f(mean of the inputs up to t)`` at each step, and the last sums.
 
     Args:
         compute: the function.
-        node: what it is in the graph.
         inputs: ``[T, B, *N]`` each; of ``T = 1`` where they do not change.
         done: steps before these.
         before: the sums after them.
@@ -71,7 +70,7 @@ def function(
         for total, value in zip(totals, inputs, strict=True)
     ]
     means = [x / t.view(-1, *[1] * (x.dim() - 1)) for x in sums]
-    value = compute(node, means)
+    value = compute(means)
     scaled = value * t.view(-1, *[1] * (value.dim() - 1))
     first = torch.zeros_like(scaled[0]) if last is None else last
     return scaled - torch.cat([first[None], scaled[:-1]]), ([x[-1] for x in sums], scaled[-1])
@@ -137,7 +136,7 @@ class Levels:
         else:
             (numbers,) = self._taken(node)
             before = self._before.get(node.name)
-            levels, self.after[node.name] = pool(compute, node, numbers, before)
+            levels, self.after[node.name] = pool(compute, numbers, before)
         if node.name in self._varying:
             levels = levels.clamp(min=1) * (increase != 0)
         self.fired(node.name, levels)

@@ -22,6 +22,7 @@ Deviations:
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -212,13 +213,12 @@ class SpikingNetwork(nn.Module):
         if node.name not in self._cumulative:
             rate = None if node.name in chunk.once else self.input_rates[node.name]
             return self._merged(node, given, rate)
-        before = chunk.before(node)
+        before, compute = chunk.before(node), partial(self._merged, node)
         if OPS[node.op].role is Role.ANALOG:
-            found, chunk.nodes[node.name] = function(
-                self._merged, node, given, chunk.state.steps, before
-            )
+            done = chunk.state.steps
+            found, chunk.nodes[node.name] = function(compute, given, done, before)
             return found
-        found, chunk.nodes[node.name] = pool(self._merged, node, given[0], before)
+        found, chunk.nodes[node.name] = pool(compute, given[0], before)
         if chunk.observe is not None and node.name in self.analysis.spiking_pools:
             output = self._emitted(node, found, chunk)
             chunk.observe(node.name, chunk.state.steps, output)
@@ -228,7 +228,7 @@ class SpikingNetwork(nn.Module):
         """What a max pooling of spikes gives its observer."""
         if node.name not in chunk.levels.pools:
             return LayerOutput(values)
-        counts = chunk.levels.pooled(self._merged, node, values)
+        counts = chunk.levels.pooled(partial(self._merged, node), node, values)
         weighted = chunk.needs.sums.get(node.name)
         sums = None if weighted is None else weighted.of(counts)
         return LayerOutput(values, counts if chunk.needs.counts else None, sums)

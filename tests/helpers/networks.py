@@ -241,9 +241,9 @@ def measured(snn, x, labels, timesteps, names, batches=None, chunk=None, found=N
     return found
 
 
-def checkpoint(module, shape=IMAGE, theta=1.0, neuron="if", params=None, timesteps=8):
-    """A converted checkpoint of a module, BatchNorm as trained."""
-    graph, tensors, _ = capture(module.eval(), shape)
+def checkpoint(module, shape=IMAGE, theta=1.0, neuron="if", params=None, timesteps=8, **how):
+    """A converted checkpoint of a module, BatchNorm as trained; captured as ``how`` says."""
+    graph, tensors, _ = capture(module.eval(), shape, **how)
     site = SiteStats(threshold=theta, max=theta, mean=0.1, zero_share=0.5, clipped_share=0.0)
     return Checkpoint(
         "converted",

@@ -12,6 +12,7 @@ from snnconv.reports import (
     CalibrateReport,
     ConvertReport,
     EpochRow,
+    ExportReport,
     FinetuneReport,
     ReparameterizeReport,
     TrainReport,
@@ -199,6 +200,24 @@ def finetune(report: FinetuneReport) -> list[Block]:
     title = f"Fine-tuned {report.neuron} at T={report.timesteps}"
     blocks: list[Block] = [Facts(title, tuple(facts))]
     return [*blocks, _epochs(report.epochs, report.epoch_best)] if report.epochs else blocks
+
+
+def export(done: ExportReport) -> list[Block]:
+    """Of an :class:`ExportReport`: what was written, and what its referee found."""
+    apart = "bit for bit the same" if done.difference == 0 else units.number(done.difference)
+    facts = [
+        Fact("neuron", done.neuron, f"T = {done.timesteps}"),
+        Fact("run by", done.referee, f"{done.steps} steps"),
+        Fact("samples", drawn(done.subset, done.samples, "test")),
+        Fact("logits apart", apart, "at most, after any step, of the largest logit"),
+        Fact("same class", f"{done.classes_equal} of {done.samples}"),
+    ]
+    if done.spikes_compared:
+        spikes = f"{units.count(done.spikes_differing or 0)} of {units.count(done.spikes_compared)}"
+        facts.append(Fact("spikes that differ", spikes, "neurons and steps"))
+    facts += [Fact("written", each.path, each.sha256[:12]) for each in done.lineage.outputs]
+    facts.append(Fact("time", units.seconds(done.seconds)))
+    return [Facts(f"Exported to {done.format}", tuple(facts))]
 
 
 def reparameterize(done: ReparameterizeReport) -> list[Block]:

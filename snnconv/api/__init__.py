@@ -13,31 +13,31 @@ process keeps its random state, its number of threads and its TF32 settings.
 """
 
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar, Unpack
+from typing import Unpack
 
 from torch import nn
 
 from snnconv import pipeline
+from snnconv.api.modules import written
+from snnconv.api.options import config_of
 from snnconv.checkpoint import Checkpoint, load, save
 from snnconv.config import (
     CalibrateConfig,
     ConvertConfig,
     EvaluateConfig,
+    ExportConfig,
     FinetuneConfig,
     InspectConfig,
     ReparameterizeConfig,
     ReportConfig,
-    StageConfig,
     TrainConfig,
 )
 from snnconv.config.options import (
     CalibrateOptions,
     ConvertOptions,
     EvaluateOptions,
+    ExportOptions,
     FinetuneOptions,
     InspectOptions,
     ReparameterizeOptions,
@@ -45,17 +45,15 @@ from snnconv.config.options import (
     TrainOptions,
 )
 from snnconv.core import runtime
-from snnconv.core.metadata import DataInfo, LineageStep
+from snnconv.core.metadata import DataInfo
 from snnconv.core.progress import Quiet
-from snnconv.core.validation import parameters
 from snnconv.data.dataset import ArraySplit, Dataset
-from snnconv.data.dataset import load as load_dataset
-from snnconv.errors import SnnconvError, UsageError
-from snnconv.frontends.open import from_module
+from snnconv.errors import SnnconvError
 from snnconv.reports import (
     CalibrateReport,
     ConvertReport,
     EvaluateReport,
+    ExportReport,
     FinetuneReport,
     InspectReport,
     ReparameterizeReport,
@@ -66,12 +64,11 @@ from snnconv.simulation.build import spiking_network
 from snnconv.stages import calibrate as _calibrate
 from snnconv.stages import convert as _convert
 from snnconv.stages import evaluate as _evaluate
+from snnconv.stages import export as _export
 from snnconv.stages import finetune as _finetune
 from snnconv.stages import inspect as _inspect
 from snnconv.stages import reparameterize as _reparameterize
-from snnconv.stages import run_folder
 from snnconv.stages import train as _train
-from snnconv.stages.session import normalisation
 
 __all__ = [
     "ArraySplit",
@@ -81,6 +78,7 @@ __all__ = [
     "DataInfo",
     "Dataset",
     "EvaluateConfig",
+    "ExportConfig",
     "FinetuneConfig",
     "InspectConfig",
     "ReparameterizeConfig",
@@ -90,6 +88,7 @@ __all__ = [
     "calibrate",
     "convert",
     "evaluate",
+    "export",
     "finetune",
     "inspect",
     "load",
@@ -99,24 +98,6 @@ __all__ = [
     "spiking_network",
     "train",
 ]
-
-ConfigType = TypeVar("ConfigType", bound=StageConfig)
-
-
-def _config(
-    model: type[ConfigType], stage: str, config: object, options: Mapping[str, Any]
-) -> ConfigType:
-    """The options of a stage: those that are given, over those of a config object."""
-    if config is not None and not isinstance(config, model):
-        raise UsageError(
-            f"stage '{stage}' can't take this config",
-            f"a {type(config).__name__}",
-            f"give a snnconv.{model.__name__}",
-        )
-    names = config.model_fields_set if config else ()
-    given = {name: getattr(config, name) for name in names}
-    given |= {name: value for name, value in options.items() if value is not None}
-    return parameters(model, given, f"stage '{stage}'", "option")
 
 
 def train(
@@ -138,7 +119,7 @@ def train(
     >>> snnconv.train("mlp", epochs=1, limit=100, run="mlp-run").model
     'mlp'
     """
-    chosen = _config(TrainConfig, "train", config, {"model": model, **options})
+    chosen = config_of(TrainConfig, "train", config, {"model": model, **options})
     with runtime.host_kept():
         return _train.run(chosen)
 
@@ -172,41 +153,14 @@ def calibrate(
     'percentile'
     """
     name = str(model) if isinstance(model, str | Path) else None
-    chosen = _config(CalibrateConfig, "calibrate", config, {"model": name, **options})
+    chosen = config_of(CalibrateConfig, "calibrate", config, {"model": name, **options})
     with runtime.host_kept():
         if isinstance(model, nn.Module):
-            chosen = chosen.model_copy(update={"model": str(_written(model, chosen))})
+            chosen = chosen.model_copy(update={"model": str(written(model, chosen))})
         report = _calibrate.run(chosen)
     for text in report.warnings:  # the command prints them
         warnings.warn(text, stacklevel=2)
     return report
-
-
-def _written(module: nn.Module, config: CalibrateConfig) -> Path:
-    """The checkpoint of a live module, in the run folder."""
-    info = _info(config)
-    origin = LineageStep(stage="import", parent=None, config={"model": type(module).__name__})
-    with _modes_kept(module):
-        ann, _ = from_module(module, info, analog=config.non_relu == "analog")
-    _, file = run_folder.save(replace(ann, lineage=(origin,)), config.run, out=None)
-    return file
-
-
-def _info(config: CalibrateConfig) -> DataInfo:
-    given = normalisation(config)
-    data = config.data or "digits"
-    return load_dataset(data, config.data_root, config.download, given=given).info
-
-
-@contextmanager
-def _modes_kept(module: nn.Module) -> Iterator[None]:
-    """Give every part of a module its own mode back: a frozen layer is not in its parent's."""
-    before = {part: part.training for part in module.modules()}
-    try:
-        yield
-    finally:
-        for part, training in before.items():
-            part.training = training
 
 
 def convert(
@@ -230,7 +184,7 @@ def convert(
     4
     """
     given = {"checkpoint": checkpoint, **options}
-    chosen = _config(ConvertConfig, "convert", config, given)
+    chosen = config_of(ConvertConfig, "convert", config, given)
     with runtime.host_kept():
         return _convert.run(chosen)
 
@@ -258,7 +212,7 @@ def finetune(
     1
     """
     given = {"checkpoint": checkpoint, **options}
-    chosen = _config(FinetuneConfig, "finetune", config, given)
+    chosen = config_of(FinetuneConfig, "finetune", config, given)
     with runtime.host_kept():
         return _finetune.run(chosen)
 
@@ -287,9 +241,39 @@ def evaluate(
     20
     """
     given = {"checkpoint": checkpoint, **options}
-    chosen = _config(EvaluateConfig, "evaluate", config, given)
+    chosen = config_of(EvaluateConfig, "evaluate", config, given)
     with runtime.host_kept():
         return _evaluate.run(chosen)
+
+
+def export(
+    checkpoint: str | Path | None = None,
+    *,
+    config: ExportConfig | None = None,
+    **options: Unpack[ExportOptions],
+) -> ExportReport:
+    """Write a spiking network as another program's files, as ``snnconv export`` does.
+
+    The files are run at once, beside this tool's dense engine.
+
+    Args:
+        checkpoint: a spiking one; the run's newest by default.
+        config: options as one object.
+        options: see ``snnconv export --help``; ``to`` is the format.
+
+    Raises:
+        UsageError: an unknown option or format, or a file of another's that would be lost.
+        CheckpointError: a file that is damaged, or of another kind.
+        UnsupportedError: the format has no words for something in the network; says what.
+        CheckFailedError: the files compute something else; none is written.
+
+    >>> snnconv.export(to="torch", limit=20).difference
+    0.0
+    """
+    given = {"checkpoint": checkpoint, **options}
+    chosen = config_of(ExportConfig, "export", config, given)
+    with runtime.host_kept():
+        return _export.run(chosen)
 
 
 def report(
@@ -312,7 +296,7 @@ def report(
     [4]
     """
     given = {"evaluations": evaluations or None, **options}
-    chosen = _config(ReportConfig, "report", config, given)
+    chosen = config_of(ReportConfig, "report", config, given)
     with runtime.host_kept():
         return pipeline.report(chosen, Quiet())
 
@@ -343,7 +327,7 @@ def reparameterize(
     'reparameterize'
     """
     given = {"checkpoint": checkpoint, **options}
-    chosen = _config(ReparameterizeConfig, "reparameterize", config, given)
+    chosen = config_of(ReparameterizeConfig, "reparameterize", config, given)
     with runtime.host_kept():
         return _reparameterize.run(chosen)
 
@@ -370,6 +354,6 @@ def inspect(
     """
     name = None if model is None else str(model)
     given = {"model": name, **options}
-    chosen = _config(InspectConfig, "inspect", config, given)
+    chosen = config_of(InspectConfig, "inspect", config, given)
     with runtime.host_kept():
         return _inspect.run(chosen)

@@ -1,0 +1,42 @@
+"""A live module as a checkpoint; the module stays as it is."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from torch import nn
+
+from snnconv.config import CalibrateConfig
+from snnconv.core.metadata import DataInfo, LineageStep
+from snnconv.data.dataset import load as load_dataset
+from snnconv.frontends.open import from_module
+from snnconv.stages import run_folder
+from snnconv.stages.session import normalisation
+
+
+def written(module: nn.Module, config: CalibrateConfig) -> Path:
+    """The checkpoint of a live module, in the run folder."""
+    info = _info(config)
+    origin = LineageStep(stage="import", parent=None, config={"model": type(module).__name__})
+    with _modes_kept(module):
+        ann, _ = from_module(module, info, analog=config.non_relu == "analog")
+    _, file = run_folder.save(replace(ann, lineage=(origin,)), config.run, out=None)
+    return file
+
+
+def _info(config: CalibrateConfig) -> DataInfo:
+    given = normalisation(config)
+    data = config.data or "digits"
+    return load_dataset(data, config.data_root, config.download, given=given).info
+
+
+@contextmanager
+def _modes_kept(module: nn.Module) -> Iterator[None]:
+    """Give every part of a module its own mode back: a frozen layer is not in its parent's."""
+    before = {part: part.training for part in module.modules()}
+    try:
+        yield
+    finally:
+        for part, training in before.items():
+            part.training = training

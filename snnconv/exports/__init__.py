@@ -1,0 +1,1 @@
+"""Formats that networks are exported to: a file each, ``EXPORT`` in it; ``snnconv ls exports``."""

@@ -1,0 +1,144 @@
+"""What an export is: a spiking network as the files of another program, and a referee for them.
+
+A format is one file of this room. It says what it has no words for, it gives the files' bytes, and
+it runs what was written, so that the stage can hold every logit against this tool's own. It touches
+no other file: ``--to torch`` is ``exports/torch.py``, and formats come from outside as neurons do.
+
+Shape:
+    Logits ``[T, B, classes]`` float64, averaged over steps 1..t.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+from torch import Tensor
+
+from snnconv.checkpoint import Checkpoint
+from snnconv.checkpoint.contents import neuron_params
+from snnconv.core.metadata import Parameters, SpikingInfo
+from snnconv.core.registry import REGISTRIES, Registry
+from snnconv.errors import Obstacle
+from snnconv.graph.roles import Carries
+from snnconv.neurons.base import NeuronParams
+from snnconv.simulation.network import SpikingNetwork
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is exported.
+
+    Attributes:
+        checkpoint: of a kind that has neurons.
+        network: the same with BatchNorm folded, dense, in evaluation mode, on the CPU.
+        called: what it is, in a line.
+        sha256: of the checkpoint's file.
+    """
+
+    checkpoint: Checkpoint
+    network: SpikingNetwork
+    called: str
+    sha256: str
+
+    @property
+    def facts(self) -> SpikingInfo:
+        """Its neurons."""
+        assert self.checkpoint.spiking is not None
+        return self.checkpoint.spiking
+
+    @property
+    def params(self) -> NeuronParams:
+        """The neurons' parameters."""
+        return neuron_params(self.facts)
+
+    @property
+    def source(self) -> Carries:
+        """What its input carries."""
+        return Carries.CONSTANT if self.network.hold is None else Carries.FRAMES
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a referee has run.
+
+    Attributes:
+        logits: ``[T, B, classes]``, averaged over steps 1..t.
+        spikes: values by site ``[T, B, *N]``, as far as the format shows them.
+    """
+
+    logits: Tensor
+    spikes: Mapping[str, Tensor]
+
+
+class Export(ABC):
+    """A format.
+
+    Args:
+        params: its options.
+
+    Attributes:
+        params_type: of its options.
+        suffix: of the file that is named.
+        referee: what runs the files, in a line.
+        tolerance: largest difference of a logit from this tool's, as a share of the largest logit;
+            0 is bit for bit.
+    """
+
+    params_type: ClassVar[type[Parameters]] = Parameters
+    suffix: ClassVar[str]
+    referee: ClassVar[str]
+    tolerance: ClassVar[float] = 0.0
+
+    def __init__(self, params: Parameters) -> None:
+        self.params = params
+
+    @abstractmethod
+    def obstacles(self, subject: Subject) -> list[Obstacle]:
+        """Everything that the format has no words for, each with the nearest thing that works."""
+
+    @abstractmethod
+    def files(self, subject: Subject, stem: str) -> dict[str, bytes]:
+        """The files' content by suffix, the named file first; equal subjects give equal bytes.
+
+        Args:
+            subject: one without obstacles.
+            stem: the files' name without a suffix.
+        """
+
+    @abstractmethod
+    def run(
+        self, file: Path, subject: Subject, x: Tensor, samples: Tensor, timesteps: int, chunk: int
+    ) -> Run:
+        """Run what was written.
+
+        Args:
+            file: the named file; the others lie beside it.
+            subject: what it was made of.
+            x: frames ``[f, B, *input]``, normalised.
+            samples: their numbers ``[B]``.
+            timesteps: T.
+            chunk: steps to compute at once, if the format can.
+
+        Raises:
+            CheckFailedError: it does not run.
+        """
+
+    def timesteps(self, subject: Subject) -> int:
+        """The steps that the referee runs."""
+        return subject.facts.timesteps
+
+
+def _fault(found: object) -> str:
+    """What is wrong with a format from outside."""
+    if not (isinstance(found, type) and issubclass(found, Export)):
+        return f"{found!r:.40}, which is no subclass of snnconv.exports.base.Export"
+    if missing := sorted(found.__abstractmethods__):
+        return f"a class without {', '.join(missing)}"
+    if lacking := [name for name in ("suffix", "referee") if not hasattr(found, name)]:
+        return f"a class without {', '.join(lacking)}"
+    return ""
+
+
+EXPORTS: Registry[type[Export]] = replace(REGISTRIES["exports"], fault=_fault)

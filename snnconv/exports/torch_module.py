@@ -1,0 +1,373 @@
+"""Writes the text of a module file: the definitions it needs, the layers, and the walk over time.
+
+Names are those of the checkpoint's nodes. A value that only the next operation reads is called
+``x``; others have the name of their node, and are deleted after their last reader.
+"""
+
+import ast
+import keyword
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+
+from torch import Tensor
+
+from snnconv.exports.base import Subject
+from snnconv.exports.source import Import, Standalone, source
+from snnconv.exports.torch_calls import Call, call
+from snnconv.graph.ir import INPUT, Graph, Node
+from snnconv.graph.network import IMAGE, node_tensors
+from snnconv.graph.ops import OPS, Role
+from snnconv.graph.roles import cumulative
+from snnconv.neurons.base import Neuron
+from snnconv.simulation.over_time import OverTime
+
+_PARTS = "snnconv.exports.torch_parts"
+_MEMBERS = frozenset({"forward", "run", "initial", "steps", "averages", "normalise", "step"})
+_MEMBERS |= {"shown", "stream", "restart"}
+_TAKEN = {"x", "y", "state", "samples", "timesteps", "before", "after", "done", "self", "nn", "F"}
+
+
+def _neuron(subject: Subject) -> type[Neuron[object]]:
+    return type(next(iter(subject.network.neurons.values())))
+
+
+def definitions(subject: Subject) -> Standalone:
+    """What the file needs beside the network itself."""
+    neuron, network = _neuron(subject), subject.network
+    kind = type(subject.params)
+    over = "OverTime" if network.hold is None else "OverFrames"
+    steps = [(_PARTS, name) for name in ("read_tensors", "each", "fire")]
+    nodes = cumulative(network.network.graph, subject.source)
+    if any(OPS[node.op].role is Role.MAX for node in nodes):
+        steps += [(_PARTS, "over_time"), ("snnconv.simulation.cumulative", "pool")]
+    if any(OPS[node.op].role is Role.ANALOG for node in nodes):
+        steps += [(_PARTS, "over_time"), ("snnconv.simulation.cumulative", "function")]
+    if _averaging(network.network.graph, network.neurons):
+        steps.append((_PARTS, "settled"))
+    if network.hold is not None:
+        steps.append(("snnconv.data.frames", "frames_shown"))
+    if network.confidence is not None:
+        steps.append(("snnconv.neurons.confidence", "keep_mask"))
+    for node in network.network.graph.nodes:
+        if OPS[node.op].role is not Role.SITE and (taken := _call(subject, node).taken):
+            steps.append(taken)
+    own = (kind.__module__, kind.__name__)
+    roots = (own, (neuron.__module__, neuron.__name__), *dict.fromkeys(steps))
+    over_time = ("snnconv.simulation.over_time", over)
+    return Standalone((*roots, over_time), _MEMBERS, {own: _parameters(subject)})
+
+
+def _parameters(subject: Subject) -> str:
+    """The neuron's parameters as a dataclass with the values that they have here."""
+    params, kind = subject.params, type(subject.params)
+    lines = ["@dataclass(frozen=True)", f"class {kind.__name__}:"]
+    lines.append(f'    """{(kind.__doc__ or "The parameters.").splitlines()[0]}"""\n')
+    for name, field in kind.model_fields.items():
+        value = getattr(params, name)
+        lines += [f"    # {field.description}"] if field.description else []
+        lines.append(f"    {name}: {type(value).__name__} = {value!r}".replace("'", '"'))
+    origin = source(kind.__module__)
+    node = origin.definitions.get(kind.__name__)
+    for member in getattr(node, "body", []):
+        if isinstance(member, ast.FunctionDef) and _is_property(member):
+            first = min(member.lineno, *(d.lineno for d in member.decorator_list))
+            text = b"".join(origin.lines[first - 1 : member.end_lineno]).decode().rstrip()
+            lines.append("\n" + text)
+    return "\n".join(lines)
+
+
+def _is_property(member: ast.FunctionDef) -> bool:
+    return any(ast.unparse(d) == "property" for d in member.decorator_list)
+
+
+def _averaging(graph: Graph, neurons: Mapping[str, Neuron[object]]) -> dict[str, list[str]]:
+    """The sites whose spikes only sites may read through linear operations, each with those.
+
+    Their mean is enough where all of these neurons average; whether they do is asked when it runs.
+    """
+    mixing = {name for name, neuron in neurons.items() if "averages" in vars(type(neuron))}
+    found: dict[str, list[str]] = {}
+    for site in graph.sites:
+        readers = _readers(graph, site.name)
+        if readers and readers <= mixing:
+            found[site.name] = [each.name for each in graph.sites if each.name in readers]
+    return found
+
+
+def _readers(graph: Graph, name: str) -> set[str]:
+    """The sites that read a value through linear operations; none if something else reads it."""
+    if name == graph.output:
+        return set()
+    found: set[str] = set()
+    for node in graph.consumers(name):
+        match OPS[node.op].role:
+            case Role.SITE:
+                found.add(node.name)
+            case Role.MAX | Role.ANALOG:
+                return set()
+            case _:
+                behind = _readers(graph, node.name)
+                if not behind:
+                    return set()
+                found |= behind
+    return found
+
+
+def _call(subject: Subject, node: Node) -> Call:
+    return call(node, node_tensors(node, subject.network.network.tensors()))
+
+
+class Writer:
+    """Writes the text of one network."""
+
+    def __init__(self, subject: Subject) -> None:
+        self.subject = subject
+        self.graph = subject.network.network.graph
+        self.network = subject.network.network.tensors()
+        self.neurons = subject.network.neurons
+        self.cumulative = {node.name for node in cumulative(self.graph, subject.source)}
+        self.averaging = _averaging(self.graph, self.neurons)
+        self.definitions = definitions(subject)
+        self.names = self._named()
+        self.calls = {
+            node.name: call(node, node_tensors(node, self.network))
+            for node in self.graph.nodes
+            if node.name not in self.neurons
+        }
+        self.made = self._shared()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The module's state, by the names that it has there."""
+        found: dict[str, Tensor] = {}
+        for node in self.graph.nodes:
+            own = self.names[node.name]
+            if node.name in self.neurons:
+                state = self.neurons[node.name].state_dict()
+                found |= {f"{own}.{name}": tensor for name, tensor in state.items()}
+            elif self.made[node.name] == own:
+                dot = "." if self.calls[node.name].made else "_"
+                tensors = node_tensors(node, self.network)
+                found |= {f"{own}{dot}{role}": tensor for role, tensor in tensors.items()}
+        return found
+
+    def text(self, stem: str) -> str:
+        """The whole file.
+
+        Args:
+            stem: the file's name without its suffix.
+        """
+        taken = self.definitions.text()
+        body = [taken, "\n", *self._class(), "\n", *self._load(), ""]
+        imports = {*self.definitions.imports(), *_IMPORTS}
+        if any("F." in line for line in body):
+            imports.add(Import("torch.nn", "functional", "F"))
+        head = [self._docstring(stem), "from __future__ import annotations\n"]
+        return "\n".join([*head, *_statements(imports), "\n", *body])
+
+    def _docstring(self, stem: str) -> str:
+        facts, data = self.subject.facts, self.subject.checkpoint.data
+        shape = ", ".join(map(str, data.shape))
+        frames = "" if data.frames is None else f"{data.frames}, "
+        return f'''"""{self.subject.called}, at {facts.timesteps} time steps.
+
+snnconv {version("snnconv")} wrote this file from the checkpoint
+{self.subject.sha256}.
+It needs torch alone. The tensors are in {stem}.safetensors beside it::
+
+    from {stem} import load
+    network = load()
+    logits = network(x)  # [B, {frames}{shape}], normalised -> [B, {len(data.classes)}]
+
+``network.normalise(raw)`` makes raw values normalised ones; ``network(x, every_step=True)`` gives
+the logits after every step; ``network.stream()`` takes one step at a time, if the neurons can.
+"""
+'''
+
+    def _class(self) -> Iterator[str]:
+        """The network's class."""
+        network, facts, data = (
+            self.subject.network,
+            self.subject.facts,
+            self.subject.checkpoint.data,
+        )
+        frames = network.hold is not None
+        yield f"class Network({'OverFrames' if frames else 'OverTime'}):"
+        yield '    """The layers, and what one does after another."""\n'
+        yield "    def __init__(self) -> None:"
+        yield "        super().__init__("
+        yield f"            timesteps={facts.timesteps},"
+        yield f"            fixed={self.subject.params.fixed},"
+        yield f"            causal={network.causal},"
+        yield f"            mean={tuple(data.mean)},"
+        yield f"            std={tuple(data.std)},"
+        yield f"            scale={data.scale or 1.0},"
+        if frames:
+            yield f"            frames={data.frames},"
+            yield f"            hold={network.hold},"
+        yield "        )"
+        kind, params = _neuron(self.subject).__name__, type(self.subject.params).__name__
+        for node in self.graph.nodes:
+            own = self.names[node.name]
+            if node.name in self.neurons:
+                theta = tuple(self.neurons[node.name].threshold.shape)
+                made = f"{kind}({params}(), torch.ones({theta}), {facts.timesteps})"
+                yield f"        self.{own} = {made}"
+            elif self.made[node.name] == own:
+                if made := self.calls[node.name].made:
+                    yield f"        self.{own} = {made}"
+                    continue
+                for role, tensor in node_tensors(node, self.network).items():
+                    value = f"torch.empty({tuple(tensor.shape)})"
+                    if node.attrs.get("fixed"):
+                        yield f'        self.register_buffer("{own}_{role}", {value})'
+                    else:
+                        yield f"        self.{own}_{role} = nn.Parameter({value})"
+        yield ""
+        yield from self._steps()
+
+    def _steps(self) -> Iterator[str]:
+        """The method that runs steps."""
+        network = self.subject.network
+        yield "    def steps("
+        yield "        self,"
+        yield "        x: Tensor,"
+        yield "        timesteps: int,"
+        yield "        state: Any = None,"
+        yield "        samples: Tensor | None = None,"
+        yield "    ) -> tuple[Tensor, Any]:"
+        says = "The next steps: ``[f, B, ...] -> [T, B, classes]``, and the state then."
+        yield f'        """{says}"""'
+        yield "        before = state or {}"
+        yield '        done = before.get("steps", 0)'
+        yield '        after: dict[str, Any] = {"steps": done + timesteps}'
+        if network.hold is not None:
+            yield "        x = frames_shown(x, done, timesteps, self.hold)"
+        values = self._values()
+        last = {name: node.name for node in self.graph.nodes for name in node.inputs}
+        if values[INPUT] != "x":
+            yield f"        {values[INPUT]} = x"
+        for node in self.graph.nodes:
+            for line in self._line(node, values):
+                yield f"        {line}"
+            ended = [
+                values[name]
+                for name in dict.fromkeys(node.inputs)
+                if last[name] == node.name and values[name] != "x" and name != self.graph.output
+            ]
+            if ended:
+                yield f"        del {', '.join(ended)}"
+        end = values[self.graph.output]
+        yield f"        return {end}.expand(timesteps, *{end}.shape[1:]), after"
+
+    def _line(self, node: Node, values: Mapping[str, str]) -> Iterator[str]:
+        """What computes a node."""
+        out, own = values[node.name], self.names[node.name]
+        given = [values[name] for name in node.inputs]
+        if node.name in self.neurons:
+            keep = ""
+            facts = self.subject.network.confidence
+            if facts is not None and node.name in facts.keep:
+                seed = self.subject.network.seed
+                how = f"{facts.keep[node.name]!r}, {facts.early}, {seed}, {node.name!r}"
+                yield f"currents = {given[0]}.expand(timesteps, *{given[0]}.shape[1:])"
+                yield f"keep = keep_mask({how}, samples, done, currents)"
+                keep = ", keep"
+            state = f'before.get("{own}")'
+            yield f'{out}, after["{own}"] = fire(self.{own}, {given[0]}, timesteps, {state}{keep})'
+            if readers := self.averaging.get(node.name):
+                listed = ", ".join(f"self.{self.names[name]}" for name in readers)
+                yield f"{out} = settled({out}, {listed})"
+            return
+        called = self.calls[node.name]
+        value = called.value.replace("{self}", f"self.{self.made[node.name]}")
+        if called.is_module:
+            function = f"self.{self.made[node.name]}"
+        else:
+            function = f"lambda {', '.join(called.inputs)}: {value}"
+        if node.name not in self.cumulative:
+            yield f"{out} = each({function}, {', '.join(given)})"
+            return
+        pooling = OPS[node.op].role is Role.MAX
+        how = f"pool(over_time({function}), {given[0]}"
+        if not pooling:
+            how = f"function(over_time({function}), [{', '.join(given)}], done"
+        yield f'{out}, after["{own}"] = {how}, before.get("{own}"))'
+
+    def _values(self) -> dict[str, str]:
+        """The variable of each value: ``x`` for what only the next operation reads."""
+        names = [INPUT, *(node.name for node in self.graph.nodes)]
+        following = dict(zip(names, self.graph.nodes, strict=False))
+        found = {}
+        for name in names:
+            readers = list(self.graph.consumers(name))
+            passed_on = readers == [following.get(name)] and name != self.graph.output
+            ends = name == self.graph.output and name == names[-1]
+            own = "inputs" if name == INPUT else self.names[name]
+            found[name] = "x" if passed_on or ends else own
+        return found
+
+    def _named(self) -> dict[str, str]:
+        """A name of Python's for each node."""
+        reserved = {*keyword.kwlist, *_TAKEN, "inputs", "currents", "keep", "Network", "load"}
+        reserved |= {key[1] for key in (*self.definitions.roots, *self.definitions.kept)}
+        reserved |= {*dir(OverTime), *vars(OverTime(timesteps=1)), "frames", "hold"}
+        found: dict[str, str] = {}
+        for node in self.graph.nodes:
+            name = "".join(c if c.isascii() and c.isalnum() else "_" for c in node.name)
+            if not name[:1].isalpha():
+                name = f"{node.op}_{name.lstrip('_')}"
+            while name in reserved:
+                name += "_"
+            reserved.add(name)
+            found[node.name] = name
+        return found
+
+    def _shared(self) -> dict[str, str]:
+        """Whose layer each node calls: the first of those with the same tensors and attributes."""
+        first: dict[str, str] = {}
+        found = {}
+        for node in self.graph.nodes:
+            if node.name in self.calls:
+                made = self.calls[node.name].made
+                key = f"{made} {sorted(node.tensors.items())}" if node.tensors else node.name
+                found[node.name] = first.setdefault(key, self.names[node.name])
+        return found
+
+    def _load(self) -> Iterator[str]:
+        """The function that users call."""
+        images = len(self.graph.input_shape) == IMAGE
+        yield "def load(file: str | Path | None = None) -> Network:"
+        yield '    """The network with its tensors, in evaluation mode.\n'
+        yield "    Args:"
+        yield "        file: of the tensors; the one beside this file by default."
+        yield '    """'
+        yield "    network = Network()"
+        yield '    beside = Path(__file__).with_suffix(".safetensors")'
+        yield "    network.load_state_dict(read_tensors(Path(file or beside)))"
+        if images:
+            yield "    # convolutions on a CPU are fastest in this layout"
+            yield "    network = network.to(memory_format=torch.channels_last)"
+        yield "    return network.eval()"
+
+
+_IMPORTS = (
+    Import("torch", "", "torch"),
+    Import("torch", "Tensor", "Tensor"),
+    Import("torch", "nn", "nn"),
+    Import("dataclasses", "dataclass", "dataclass"),
+    Import("pathlib", "Path", "Path"),
+    Import("typing", "Any", "Any"),
+)
+"""What the network's class and its parameters need."""
+
+
+def _statements(imports: set[Import]) -> Iterator[str]:
+    """Import statements: Python's own modules, then torch's."""
+    for torchs in (False, True):
+        chosen = [each for each in imports if each.module.startswith("torch") is torchs]
+        yield from sorted(each.line() for each in chosen if not each.name)
+        modules = sorted({each.module for each in chosen if each.name})
+        for module in modules:
+            names = sorted(each.called() for each in chosen if each.name and each.module == module)
+            yield f"from {module} import {', '.join(names)}"
+        yield ""

@@ -1,0 +1,214 @@
+"""A network over time as a module: logits of a batch, or one step after another.
+
+:func:`snnconv.load_network` gives one that runs on this package's engine; a file that ``snnconv
+export --to torch`` writes has one that stands alone. Both are used in the same way.
+
+Shape:
+    ``[B, *input] -> [B, classes]``, or ``[T, B, classes]`` for every step.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from snnconv.data.frames import frames_per_run, merge
+from snnconv.errors import UsageError
+
+
+class OverTime(nn.Module):
+    """A spiking network that runs for T steps and averages its last layer's currents.
+
+    Args:
+        timesteps: T that it was made for.
+        fixed: whether its neurons can run for no other T.
+        causal: whether it can run one step at a time.
+        mean: of the training data, one or one a channel, after the scale.
+        std: of the training data, likewise.
+        scale: that raw values are divided by.
+
+    Attributes:
+        chunk: steps computed at once, if the network is causal; it bounds memory.
+    """
+
+    def __init__(
+        self,
+        *,
+        timesteps: int,
+        fixed: bool = False,
+        causal: bool = True,
+        mean: Sequence[float] = (0.0,),
+        std: Sequence[float] = (1.0,),
+        scale: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.timesteps = timesteps
+        self.fixed = fixed
+        self.causal = causal
+        self.mean, self.std, self.scale = tuple(mean), tuple(std), scale
+        self.chunk = 32
+
+    def steps(
+        self, x: Tensor, timesteps: int, state: Any = None, samples: Tensor | None = None
+    ) -> tuple[Tensor, Any]:
+        """Run the next steps.
+
+        Args:
+            x: what they show in turn, ``[f, B, *input]``; ``f`` is 1 for a constant input.
+            timesteps: how many steps.
+            state: as the call before gave it; None at the start.
+            samples: numbers of the samples ``[B]``, which spike confidence draws by.
+
+        Returns:
+            Currents of the last layer ``[timesteps, B, classes]``, and the state after them.
+        """
+        raise NotImplementedError
+
+    def normalise(self, raw: Tensor) -> Tensor:
+        """Normalise raw values ``[B, C, ...]``: ``(raw / scale - mean) / std``.
+
+        Unless the user gave another scale, data sets hand out values in 0..1, and the scale is 1.
+        """
+        shape = (1, -1, *[1] * (raw.dim() - 2))
+        mean, std = (raw.new_tensor(v).reshape(shape) for v in (self.mean, self.std))
+        return (raw / self.scale - mean) / std
+
+    def shown(self, x: Tensor, timesteps: int) -> Tensor:
+        """What is shown in turn, ``[B, *input] -> [f, B, *input]``: the same at every step."""
+        return x[None]
+
+    def averages(
+        self, x: Tensor, timesteps: int | None = None, samples: Tensor | None = None
+    ) -> Tensor:
+        """The logits after every step: means over steps 1..t, ``[T, B, classes]`` float64.
+
+        Args:
+            x: normalised samples, as for :meth:`forward`.
+            timesteps: T; the one it was made for by default.
+            samples: numbers of the samples ``[B]``, which spike confidence draws by; 0, 1, ... by
+                default.
+
+        Raises:
+            UsageError: its neurons can't run for this T.
+        """
+        T = timesteps or self.timesteps
+        if self.fixed and self.timesteps != T:
+            raise UsageError(
+                f"the network can't run for T = {T} steps",
+                f"neurons that were made for T = {self.timesteps}",
+                f"drop timesteps, or convert for T = {T}",
+            )
+        if samples is None:
+            samples = torch.arange(len(x), device=x.device)
+        x = self.shown(x, T)
+        state, total, averages = None, None, []
+        chunk = self.chunk if self.causal else T
+        for start in range(0, T, chunk):
+            currents, state = self.steps(x, min(chunk, T - start), state, samples)
+            for t, current in enumerate(currents.double(), start=start + 1):
+                total = current if total is None else total + current
+                averages.append(total / t)
+        return torch.stack(averages)
+
+    def forward(
+        self,
+        x: Tensor,
+        timesteps: int | None = None,
+        every_step: bool = False,
+        samples: Tensor | None = None,
+    ) -> Tensor:
+        """Compute logits.
+
+        Args:
+            x: normalised samples ``[B, *input]``, as the network that was converted takes them; see
+                :meth:`normalise` for raw ones.
+            timesteps: T; the one it was made for by default.
+            every_step: whether the logits after every step are wanted.
+            samples: numbers of the samples ``[B]``, which spike confidence draws by; 0, 1, ... by
+                default.
+
+        Returns:
+            ``[B, classes]`` after T steps, or ``[T, B, classes]`` after each step, in x's type.
+
+        Raises:
+            UsageError: its neurons can't run for this T.
+        """
+        averages = self.averages(x, timesteps, samples).to(x.dtype)
+        return averages if every_step else averages[-1]
+
+    def step(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """Run one step: the last layer's currents ``[B, classes]``, and the state after it.
+
+        Args:
+            x: normalised samples at this step, ``[B, *input]``.
+            state: as the step before gave it; None at the start. It is not changed.
+
+        Raises:
+            UsageError: its neurons need all steps at once.
+        """
+        if not self.causal:
+            raise UsageError(
+                "the network can't run one step at a time",
+                "neurons that need all T steps at once",
+                "convert to neurons that stream, or reparameterize with vanilla",
+            )
+        samples = torch.arange(len(x), device=x.device)
+        currents, state = self.steps(x[None], 1, state, samples)
+        return currents[0], state
+
+    def stream(self) -> "Stream":
+        """Start a stream: one step at a time, for an input that goes on."""
+        return Stream(self)
+
+
+class OverFrames(OverTime):
+    """The same for samples of several frames, of which each step shows one.
+
+    Args:
+        frames: F, of a sample.
+        hold: steps for which each frame is shown.
+        given: as for :class:`OverTime`.
+    """
+
+    def __init__(self, *, frames: int, hold: int, **given: Any) -> None:
+        super().__init__(**given)
+        self.frames = frames
+        self.hold = hold
+
+    def shown(self, x: Tensor, timesteps: int) -> Tensor:
+        """The frames that are shown in turn, ``[B, F, *input] -> [f, B, *input]``."""
+        return merge(x, frames_per_run(self.frames, timesteps, self.hold)).transpose(0, 1)
+
+
+class Stream:
+    """A network that is given one step after another.
+
+    Attributes:
+        network: that runs.
+        state: the network's after the last step; None starts afresh.
+        total: sum of the currents so far, ``[B, classes]`` float64.
+        steps: done so far.
+    """
+
+    def __init__(self, network: OverTime) -> None:
+        self.network = network
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget all steps."""
+        self.state: Any = None
+        self.total: Tensor | None = None
+        self.steps = 0
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor) -> Tensor:
+        """Take a step with normalised samples ``[B, *input]``: the logits so far, ``[B, classes]``.
+
+        Raises:
+            UsageError: its neurons need all steps at once.
+        """
+        current, self.state = self.network.step(x, self.state)
+        self.total = current.double() if self.total is None else self.total + current.double()
+        self.steps += 1
+        return (self.total / self.steps).to(x.dtype)

@@ -1,0 +1,193 @@
+"""``snnconv export``: a spiking network as another program's files, held against this one."""
+
+import math
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from snnconv.checkpoint import load, sha256
+from snnconv.config import ExportConfig
+from snnconv.core.files import write_atomically
+from snnconv.core.kinds import SPIKING
+from snnconv.core.progress import Progress, Quiet
+from snnconv.core.validation import parameters
+from snnconv.data.dataset import batches, subset
+from snnconv.data.frames import frames_per_run
+from snnconv.engine.layer_output import EVERYTHING, LayerOutput
+from snnconv.engine.memory import BatchPlan
+from snnconv.errors import CheckFailedError, CheckpointError, ObstaclesError, UsageError
+from snnconv.exports.base import EXPORTS, Export, Run, Subject
+from snnconv.reports import ExportReport, read
+from snnconv.simulation.build import spiking_network
+from snnconv.simulation.simulate import simulate
+from snnconv.stages.run_folder import describe
+from snnconv.stages.session import (
+    Session,
+    checkpoint_file,
+    data_use,
+    files_named,
+    load_data,
+    non_spiking_share,
+    plan_batches,
+    subset_use,
+)
+
+
+def run(config: ExportConfig, progress: Progress | None = None) -> ExportReport:
+    """Export, run what was written beside this tool's dense engine, and put it in its place.
+
+    Raises:
+        UsageError: an unknown format, or a file of another's that would be lost.
+        ObstaclesError: the format has no words for something in the network.
+        CheckFailedError: what was written computes something else; nothing is left of it.
+    """
+    progress = progress or Quiet()
+    session = Session(config)
+    file = checkpoint_file(config.checkpoint, config.run, SPIKING, "snnconv convert")
+    kind = EXPORTS.load(config.to)
+    format_ = kind(parameters(kind.params_type, config.param, f"format '{config.to}'"))
+    checkpoint = load(file, SPIKING)
+    session.inputs += [file, *files_named(config.to)]
+    network = spiking_network(checkpoint, engine="dense").eval()
+    called = f"{describe(checkpoint).label} network"
+    subject = Subject(checkpoint, network, called, sha256(file))
+    if obstacles := format_.obstacles(subject):
+        raise ObstaclesError(str(file), obstacles, f"be exported to {config.to}", "part")
+    out = _file(
+        config, format_, describe(checkpoint).stem(checkpoint.kind, subject.facts.timesteps)
+    )
+    files = format_.files(subject, out.stem)
+    _refuse_lost(out, list(files))
+
+    T = format_.timesteps(subject)
+    shown = frames_per_run(checkpoint.data.frames, T, subject.facts.hold)
+    dataset = load_data(session, config, checkpoint.data)
+    order = subset(dataset.test.labels, config.limit, config.seed)
+    wanted = BatchPlan(config.batch_size, T)
+    at_once = plan_batches(session, network, wanted, share=4)  # two networks
+    compared = _Comparison()
+    with tempfile.TemporaryDirectory() as folder, progress.task("compare", len(order)) as advance:
+        written = [Path(folder, f"{out.stem}{suffix}") for suffix in files]
+        for path, content in zip(written, files.values(), strict=True):
+            path.write_bytes(content)
+        for indices, x, _ in batches(
+            dataset.test, checkpoint.data, order, at_once.samples, frames_per_run=shown
+        ):
+            compared.add(
+                _own(subject, x, indices, T, at_once.steps),
+                format_.run(written[0], subject, x, indices, T, at_once.steps),
+            )
+            advance(len(indices))
+    if compared.difference > format_.tolerance:
+        raise CheckFailedError(
+            f"what was exported from {file} is another network",
+            f"logits that differ by {compared.difference:.2g} of the largest, where "
+            f"{format_.tolerance:g} is allowed ({format_.referee}); nothing is written",
+            "report it with the checkpoint and the versions that snnconv doctor shows",
+        )
+    outputs = [out.with_suffix(suffix) for suffix in files]
+    for path, content in zip(outputs, files.values(), strict=True):
+        write_atomically(path, content)
+    found = [out.with_suffix(".json")] + ([] if config.out else [config.run / "export.json"])
+    return session.report(
+        ExportReport,
+        found,
+        outputs,
+        data=data_use(dataset),
+        subset=subset_use(dataset.test, order, config.seed),
+        non_spiking_share=non_spiking_share(checkpoint),
+        format=config.to,
+        params=format_.params.model_dump(),
+        neuron=subject.facts.neuron,
+        timesteps=subject.facts.timesteps,
+        referee=format_.referee,
+        samples=compared.samples,
+        steps=T,
+        difference=compared.difference,
+        tolerance=format_.tolerance,
+        classes_equal=compared.classes_equal,
+        spikes_compared=compared.spikes or None,
+        spikes_differing=compared.differing if compared.spikes else None,
+    )
+
+
+def _file(config: ExportConfig, format_: Export, stem: str) -> Path:
+    """The file that is written: the one that is named, else one whose name says what is in it.
+
+    Raises:
+        UsageError: it has not the format's suffix.
+    """
+    if config.out is None:
+        # letters that Python's import takes, too
+        name = re.sub(r"\W", "_", f"{config.to.rpartition(':')[2]}_{stem}", flags=re.ASCII)
+        return config.run / "export" / f"{name}{format_.suffix}"
+    if config.out.suffix != format_.suffix:
+        raise UsageError(
+            "option --out can't be taken",
+            f"'{config.out}', and {config.to} writes {format_.suffix}",
+            f"name a file that ends with {format_.suffix}",
+        )
+    return config.out
+
+
+def _refuse_lost(out: Path, suffixes: list[str]) -> None:
+    """Refuse to replace a file that no export wrote, or that was changed since then.
+
+    Raises:
+        UsageError: there is one.
+    """
+    try:
+        report = read(out.with_suffix(".json"), ExportReport)
+        known = {Path(each.path).name: each.sha256 for each in report.lineage.outputs}
+    except CheckpointError:
+        known = {}
+    for file in (out.with_suffix(suffix) for suffix in suffixes):
+        if file.exists() and known.get(file.name) != sha256(file):
+            was = "changed since an export wrote it" if file.name in known else "not of an export"
+            raise UsageError(
+                f"{file} would be lost", f"a file that is there, {was}", "name another file: --out"
+            )
+
+
+def _own(subject: Subject, x: Tensor, samples: Tensor, T: int, chunk: int) -> Run:
+    """What this tool's dense engine gives."""
+    values: dict[str, list[Tensor]] = {}
+
+    def observe(name: str, start: int, output: LayerOutput) -> None:
+        if output.values is not None:
+            values.setdefault(name, []).append(output.values)
+
+    logits = simulate(subject.network, x, samples, T, chunk, observe, EVERYTHING)
+    return Run(logits, {name: torch.cat(parts) for name, parts in values.items()})
+
+
+@dataclass
+class _Comparison:
+    """Two runs of the same samples, side by side."""
+
+    samples: int = 0
+    largest: float = 0.0
+    apart: float = 0.0
+    classes_equal: int = 0
+    spikes: int = 0
+    differing: int = 0
+
+    def add(self, own: Run, other: Run) -> None:
+        """Take a batch."""
+        self.samples += own.logits.shape[1]
+        self.largest = max(self.largest, float(own.logits.abs().max()))
+        apart = float((own.logits - other.logits).abs().max())
+        self.apart = max(self.apart, math.inf if math.isnan(apart) else apart)
+        self.classes_equal += int((own.logits[-1].argmax(1) == other.logits[-1].argmax(1)).sum())
+        for name, values in other.spikes.items():
+            self.spikes += values.numel()
+            self.differing += int((values != own.spikes[name]).sum())
+
+    @property
+    def difference(self) -> float:
+        """The largest difference of a logit, of the largest logit."""
+        return self.apart / (self.largest or 1.0)

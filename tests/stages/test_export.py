@@ -1,0 +1,184 @@
+"""``snnconv export``: what is written, what it is held against, and what is refused."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from helpers.commands import done as finished
+from helpers.commands import files, here
+from helpers.commands import refused as refuses
+
+from snnconv.core.runtime import host_kept
+from snnconv.errors import ExitCode
+from snnconv.reports import ExportReport, read
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A run folder with a converted network of the digits."""
+    run = tmp_path_factory.mktemp("exported")
+    done("calibrate", "--samples", "100", "--run", run)
+    done("convert", "--timesteps", "4", "--run", run)
+    return run
+
+
+def done(*words):
+    """The report of a command."""
+    return json.loads(finished(*words, "--json").out)
+
+
+def refused(*words, code):
+    """The error of a command."""
+    result = here(*words, "--json")
+    assert result.code == code, result.err
+    refuses(result._replace(out=""), code, "")
+    return json.loads(result.out)
+
+
+def small(*arguments):
+    return ("export", "--limit", "12", *arguments)
+
+
+def test_the_files_and_the_report(folder):
+    report = done(*small("--run", folder))
+    assert report["difference"] == 0 == report["tolerance"]
+    assert (report["samples"], report["steps"], report["timesteps"]) == (12, 4, 4)
+    assert report["classes_equal"] == report["samples"] == report["subset"]["samples"]
+    assert report["format"] == "torch"
+    outputs = [entry["path"] for entry in report["lineage"]["outputs"]]
+    stem = "torch_converted_if_p99_9_T4"
+    assert outputs == [f"{folder}/export/{stem}{suffix}" for suffix in (".py", ".safetensors")]
+    own = folder / "export" / f"{stem}.json"
+    assert own.read_bytes() == (folder / "export.json").read_bytes()
+    assert read(own, ExportReport).schema_id == "snnconv.export/1"
+    code = (
+        f"import sys; sys.modules['snnconv'] = None; sys.path.insert(0, '{folder}/export'); "
+        f"import torch, {stem} as m; n = m.load(); "
+        "print(tuple(n(n.normalise(torch.rand(3, 1, 8, 8))).shape))"
+    )
+    out = subprocess.check_output([sys.executable, "-c", code], text=True)
+    assert out == "(3, 10)\n"
+
+
+def test_the_same_again_gives_the_same_bytes(folder, tmp_path):
+    first, second = tmp_path / "a" / "net.py", tmp_path / "b" / "net.py"
+    for file in (first, second, second):  # an export may replace its own files
+        done(*small("--run", folder, "--out", file))
+    for suffix in (".py", ".safetensors"):
+        assert first.with_suffix(suffix).read_bytes() == second.with_suffix(suffix).read_bytes()
+
+
+def test_what_a_user_has_changed_is_kept(folder, tmp_path):
+    file = tmp_path / "net.py"
+    done(*small("--run", folder, "--out", file))
+    file.write_text(file.read_text() + "\n# mine\n")
+    before = files(tmp_path)
+    error = refused(*small("--run", folder, "--out", file), code=ExitCode.USAGE)
+    assert "changed since an export wrote it" in error["found"]
+    assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize("suffix", [".py", ".safetensors"])
+def test_a_file_of_anothers_is_kept(folder, tmp_path, suffix):
+    (tmp_path / f"net{suffix}").write_text("not an export's")
+    before = files(tmp_path)
+    error = refused(*small("--run", folder, "--out", tmp_path / "net.py"), code=ExitCode.USAGE)
+    assert f"net{suffix} would be lost" in error["problem"]
+    assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("--to", "pickle"), ExitCode.USAGE, "there is no export format of that name"),
+        (("--out", "net.onnx"), ExitCode.USAGE, "torch writes .py"),
+        (("--param", "opset=3"), ExitCode.USAGE, "opset"),
+        (("--limit", "0"), ExitCode.USAGE, "--limit"),
+        (("--out", "/proc/nowhere/net.py"), ExitCode.USAGE, "can't be written"),
+        (("calibrated.safetensors",), ExitCode.CHECKPOINT, "kind 'calibrated'"),
+        (("--data", "cifar10", "--data-root", "nowhere"), ExitCode.USAGE, "cifar10"),
+    ],
+)
+def test_bad_input(folder, arguments, code, words, monkeypatch):
+    monkeypatch.chdir(folder)
+    before = files(folder)
+    error = refused(*small("--run", ".", *arguments), code=code)
+    assert words in f"{error['problem']} {error['found']}"
+    assert files(folder) == before
+
+
+WRONG = '''
+from snnconv.exports.torch import TorchModule
+
+
+class Wrong(TorchModule):
+    """Files that compute something else."""
+
+    def run(self, *given):
+        found = super().run(*given)
+        found.logits[-1, 0, 0] += 1e-6
+        return found
+'''
+
+
+def test_files_that_compute_something_else_are_not_written(folder, tmp_path):
+    (tmp_path / "wrong.py").write_text(WRONG)
+    out = tmp_path / "out" / "net.py"
+    to = ("--to", f"{tmp_path}/wrong.py:Wrong", "--out", out)
+    error = refused(*small("--run", folder, *to), code=ExitCode.CHECK_FAILED)
+    assert "is another network" in error["problem"]
+    assert "0 is allowed" in error["found"]
+    assert not out.parent.exists()
+
+
+FORMAT = '''
+from snnconv.errors import Obstacle
+from snnconv.exports.base import Export
+
+
+class Nothing(Export):
+    """A format without words."""
+
+    suffix = ".nothing"
+    referee = "nobody"
+
+    def obstacles(self, subject):
+        nodes = subject.network.network.graph.nodes
+        return [Obstacle(node.name, f"a {node.op}", "leave it out") for node in nodes]
+
+    def files(self, subject, stem):
+        raise AssertionError
+
+    def run(self, *given):
+        raise AssertionError
+'''
+
+
+def test_a_users_format_and_all_that_it_has_no_words_for(folder, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(FORMAT)
+    error = refused(*small("--run", folder, "--to", f"{file}:Nothing"), code=ExitCode.UNSUPPORTED)
+    assert error["problem"].startswith("12 parts of ")
+    assert error["problem"].endswith(f"can't be exported to {file}:Nothing")
+    assert "2: a relu" in error["found"]
+    assert error["remedy"] == "leave it out"
+    file.write_text("Nothing = int\n")
+    error = refused(*small("--run", folder, "--to", f"{file}:Nothing"), code=ExitCode.USAGE)
+    assert "no subclass of snnconv.exports.base.Export" in error["found"]
+
+
+def test_it_is_a_stage_of_a_recipe(folder, tmp_path):
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(
+        f'run = "{tmp_path}"\n[export]\ncheckpoint = "{folder}/converted.safetensors"\nlimit = 5\n'
+    )
+    outcomes = [done("run", recipe)["steps"][0]["outcome"] for _ in range(2)]
+    assert outcomes == ["run", "skipped"]
+    assert json.loads((tmp_path / "export.json").read_text())["samples"] == 5
+
+
+def test_threads_do_not_matter(folder, tmp_path):
+    with host_kept():
+        report = done(*small("--run", folder, "--threads", "2", "--out", tmp_path / "net.py"))
+    assert report["difference"] == 0
