@@ -212,6 +212,9 @@ the logits after every step; ``network.stream()`` takes one step at a time, if t
                 theta = tuple(self.neurons[node.name].threshold.shape)
                 made = f"{kind}({params}(), torch.ones({theta}), {facts.timesteps})"
                 yield f"        self.{own} = {made}"
+                ceiling = self.neurons[node.name].ceiling
+                if ceiling is not None and "ceiling" in self.definitions.accessed:
+                    yield f"        self.{own}.ceiling = torch.tensor({ceiling.tolist()})"
             elif self.made[node.name] == own:
                 if made := self.calls[node.name].made:
                     yield f"        self.{own} = {made}"

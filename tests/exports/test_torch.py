@@ -315,3 +315,19 @@ def test_the_referee_runs_it_in_a_process_of_its_own(tmp_path):
     with pytest.raises(CheckFailedError, match="does not run") as caught:
         FORMAT.run(file, made, x, samples, 4, 4)
     assert "snnconv" in caught.value.found
+
+
+def test_a_ceiling_is_in_the_file(alone):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(72, 9), nn.ReLU6(), nn.Linear(9, 4))
+    made = checkpoint(net, theta=6.0, neuron="signed", params={"spikes": 3}, timesteps=4)
+    network, x = alone(made), 40 * torch.rand(4, *IMAGE)
+    assert same(made, network, x)
+    # the bound acts: without it there are more spikes
+    with torch.no_grad():
+        logits = network(x)
+        network.linear_1.weight.mul_(9)
+        before = network(x)
+        network.relu_2.ceiling = None
+        assert not torch.equal(before, network(x))
+        assert logits.shape == (4, 4)
