@@ -21,7 +21,6 @@ from snnconv.checkpoint.contents import neuron_params
 from snnconv.core.metadata import Parameters, SpikingInfo
 from snnconv.core.registry import REGISTRIES, Registry
 from snnconv.errors import Obstacle
-from snnconv.graph.roles import Carries
 from snnconv.neurons.base import NeuronParams
 from snnconv.simulation.network import SpikingNetwork
 
@@ -52,11 +51,6 @@ class Subject:
     def params(self) -> NeuronParams:
         """The neurons' parameters."""
         return neuron_params(self.facts)
-
-    @property
-    def source(self) -> Carries:
-        """What its input carries."""
-        return Carries.CONSTANT if self.network.hold is None else Carries.FRAMES
 
 
 @dataclass(frozen=True)

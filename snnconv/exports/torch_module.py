@@ -17,7 +17,6 @@ from snnconv.exports.torch_calls import Call, call
 from snnconv.graph.ir import INPUT, Graph, Node
 from snnconv.graph.network import IMAGE, node_tensors
 from snnconv.graph.ops import OPS, Role
-from snnconv.graph.roles import cumulative
 from snnconv.neurons.base import Neuron
 from snnconv.simulation.over_time import OverTime
 
@@ -37,7 +36,7 @@ def definitions(subject: Subject) -> Standalone:
     kind = type(subject.params)
     over = "OverTime" if network.hold is None else "OverFrames"
     steps = [(_PARTS, name) for name in ("read_tensors", "each", "fire")]
-    nodes = cumulative(network.network.graph, subject.source)
+    nodes = network.analysis.cumulative
     if any(OPS[node.op].role is Role.MAX for node in nodes):
         steps += [(_PARTS, "over_time"), ("snnconv.simulation.cumulative", "pool")]
     if any(OPS[node.op].role is Role.ANALOG for node in nodes):
@@ -125,7 +124,7 @@ class Writer:
         self.graph = subject.network.network.graph
         self.network = subject.network.network.tensors()
         self.neurons = subject.network.neurons
-        self.cumulative = {node.name for node in cumulative(self.graph, subject.source)}
+        self.cumulative = {node.name for node in subject.network.analysis.cumulative}
         self.averaging = _averaging(self.graph, self.neurons)
         self.definitions = definitions(subject)
         self.names = self._named()

@@ -31,7 +31,6 @@ from snnconv.stages.session import (
     data_use,
     files_named,
     load_data,
-    non_spiking_share,
     plan_batches,
     subset_use,
 )
@@ -99,7 +98,7 @@ def run(config: ExportConfig, progress: Progress | None = None) -> ExportReport:
         outputs,
         data=data_use(dataset),
         subset=subset_use(dataset.test, order, config.seed),
-        non_spiking_share=non_spiking_share(checkpoint),
+        non_spiking_share=checkpoint.analysis.mac_count.non_spiking_share,
         format=config.to,
         params=format_.params.model_dump(),
         neuron=subject.facts.neuron,
