@@ -104,7 +104,17 @@ def find_thresholds(
     known = known or {}
     histograms = {name: h for name, h in collector.histograms.items() if name not in known}
     silent = {name for name, h in histograms.items() if not h.counts.any()}
-    return settled(graph, lambda name: statistic.threshold(histograms[name], params), silent, known)
+
+    def search(name: str) -> Tensor:
+        return scaled(statistic.threshold(histograms[name], params), params)
+
+    return settled(graph, search, silent, known)
+
+
+def scaled(theta: Tensor, params: Record) -> Tensor:
+    """What a statistic has found, by the scale among its parameters, if there is one."""
+    found: Tensor = theta * getattr(params, "scale", 1.0)
+    return found
 
 
 def settled(
@@ -122,7 +132,7 @@ def settled(
         known: thetas that are not to be found.
     """
     others = {name: _other_side(graph, name, silent) for name in silent}
-    if dead := [name for name in others if others[name] is None]:
+    if dead := [s.name for s in graph.sites if others.get(s.name, s.name) is None]:
         raise UnsupportedError(
             f"{len(dead)} site(s) can't be calibrated",
             f"activations that are all zero at {', '.join(dead)}",

@@ -27,10 +27,11 @@ from types import ModuleType
 import numpy as np
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 
 from snnconv.calibration.bins import Bins
-from snnconv.core.metadata import Record
+from snnconv.core.metadata import Parameters, Record
 from snnconv.core.registry import REGISTRIES, Registry
 
 _OCTAVES = 64  # 2**-32 .. 2**32
@@ -315,6 +316,14 @@ def _compiled() -> ModuleType | None:
     return histogram_kernel
 
 
+class ThresholdParams(Parameters):
+    """Parameters of a statistic."""
+
+    scale: float = Field(
+        1.0, gt=0, description="what is found is multiplied by: less fires more, and clips more"
+    )
+
+
 @dataclass(frozen=True)
 class Refit:
     """How a threshold that depends on the conversion is found again for one, without data.
@@ -335,7 +344,8 @@ class Statistic:
     """A way to find a threshold.
 
     Attributes:
-        params: its parameters, with their defaults.
+        params: its parameters, with their defaults. By a ``scale`` among them, calibration and
+            conversion multiply what is found.
         threshold: from a site's histogram and the parameters, ``[channels]``.
         exact: whether it uses nothing that the histogram rounds.
         refit: how ``convert`` finds the threshold again; none if it depends on no conversion.

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 from torch import Tensor
 
 from snnconv.calibration.bins import Bins
-from snnconv.calibration.calibrate import settled
+from snnconv.calibration.calibrate import scaled, settled
 from snnconv.calibration.histogram import STATISTICS
 from snnconv.checkpoint import Checkpoint
 from snnconv.core.metadata import SiteStats
@@ -73,7 +73,7 @@ def refitted(calibrated: Checkpoint, grid: Grid, wanted: bool = True) -> Refitte
     search = statistic.refit.threshold
     graph, _ = fold(calibrated.graph, calibrated.network)
     silent = {site for site, of in kept.items() if not len(of.rows)}
-    ends = settled(graph, lambda site: search(kept[site], params), silent, {})
+    ends = settled(graph, lambda site: scaled(search(kept[site], params), params), silent, {})
     found = {site: end / grid.end for site, end in ends.items()}
     sites = {
         site: info.sites[site].model_copy(

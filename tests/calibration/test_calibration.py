@@ -200,3 +200,18 @@ def test_what_a_checkpoint_keeps_of_a_site():
     assert torch.equal(kept["4/threshold"], theta)
     assert kept["4/counts"].sum() == collector.histograms["4"].counts.sum()
     assert len(kept["4/edges"]) == len(kept["4/counts"]) + 1
+
+
+@pytest.mark.parametrize("name", STATISTICS.names())
+def test_a_scale_multiplies_what_is_found_below_a_ceiling(name):
+    graph, collector = collected(small(), [images(20)])
+    statistic = STATISTICS.load(name)
+    plain, less = (
+        find_thresholds(graph, collector, statistic, statistic.params(scale=scale))
+        for scale in (1, 0.5)
+    )
+    for site, theta in plain.items():
+        expected = theta / 2 if theta.item() < 6 else less[site].clamp(max=6)
+        torch.testing.assert_close(less[site], expected)
+    more = find_thresholds(graph, collector, statistic, statistic.params(scale=4))
+    assert more["4"] <= 6

@@ -9,17 +9,17 @@ Reference:
     MSAT Algorithm 1, lines 1-6; Diehl et al. 2015; RMP (Han et al. 2020).
 
 Deviations:
-    None.
+    ``scale`` below 1 is RMP's scaling, and the heuristic of MSAT's Fig. 4 (1, 0.8, ..., 0.2).
 """
 
 from torch import Tensor
 
-from snnconv.calibration.histogram import Histogram, Statistic
-from snnconv.core.metadata import Parameters, Record
+from snnconv.calibration.histogram import Histogram, Statistic, ThresholdParams
+from snnconv.core.metadata import Record
 
 
-class Params(Parameters):
-    """No parameters."""
+class Params(ThresholdParams):
+    """The scale alone."""
 
 
 def threshold(histogram: Histogram, params: Record) -> Tensor:

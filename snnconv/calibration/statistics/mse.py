@@ -29,9 +29,9 @@ from pydantic import Field
 from torch import Tensor
 
 from snnconv.calibration.bins import Bins, Channel, Numbers
-from snnconv.calibration.histogram import Histogram, Refit, Statistic
+from snnconv.calibration.histogram import Histogram, Refit, Statistic, ThresholdParams
 from snnconv.core.bounds import STEPS
-from snnconv.core.metadata import Parameters, Record
+from snnconv.core.metadata import Record
 
 _OCTAVES = 10  # below the maximum, that the first grid spans
 _COARSE = 16  # thresholds an octave in it
@@ -42,7 +42,7 @@ _ROUNDS = 3
 _HAIR = 2.0**-20  # of theta, by which rounding in float32 must not cost the level of an activation
 
 
-class Params(Parameters):
+class Params(ThresholdParams):
     """The simulation the threshold is to be best for; what is not given is the conversion's."""
 
     timesteps: int | None = Field(

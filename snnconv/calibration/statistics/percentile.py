@@ -18,11 +18,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from snnconv.calibration.histogram import Histogram, Statistic
-from snnconv.core.metadata import Parameters, Record
+from snnconv.calibration.histogram import Histogram, Statistic, ThresholdParams
+from snnconv.core.metadata import Record
 
 
-class Params(Parameters):
+class Params(ThresholdParams):
     """The percentile."""
 
     percentile: float = Field(99.9, gt=0, le=100, description="p, of all activations")
