@@ -40,6 +40,7 @@ Deviations:
 
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
@@ -47,6 +48,7 @@ from torch import Tensor
 from snnconv.core.bounds import LEVELS
 from snnconv.core.shapes import per_neuron
 from snnconv.neurons.base import CausalNeuron, Grid, NeuronParams
+from snnconv.neurons.kernel import ONE, ZERO, Kernel, Number, Numbers
 
 PRESETS: dict[str, dict[str, float | bool]] = {
     "snm": {"spikes": 1, "hysteresis": 1.0, "v0": 0.0},
@@ -98,11 +100,67 @@ class State(NamedTuple):
     steps: int
 
 
+def _bounded(
+    current: Number, keep: Number, constants: Numbers, schedule: Numbers, state: Numbers
+) -> tuple[Number, Number, Number]:
+    """The count of a step, and its gradient by the potential, times theta, and by the total."""
+    (theta, ceiling), (t, g, h, negative), (potential, total) = constants, schedule, state
+    potential = potential + current
+    count = np.floor(potential / theta)
+    of_potential, of_total = ONE, ZERO
+    if count > g:
+        count, of_potential = g, ZERO
+    if negative > ZERO:
+        if count < -g:
+            count, of_potential = -g, ZERO
+        if count < -total:
+            count, of_potential, of_total = ZERO - total, ZERO, -ONE
+        if potential < ZERO and potential > -h * theta:
+            count = ZERO
+    elif count < ZERO:
+        count, of_potential = ZERO, ZERO
+    if ceiling > ZERO:
+        most = np.floor(t * ceiling) - total
+        if count > most:
+            count, of_potential, of_total = most, ZERO, -ONE
+    if keep > ZERO:
+        return count, of_potential, of_total
+    return ZERO, ZERO, ZERO
+
+
+def step(
+    current: Number, keep: Number, constants: Numbers, schedule: Numbers, state: Numbers
+) -> tuple[Number, Number, Numbers]:
+    """One neuron, one step."""
+    count, _, _ = _bounded(current, keep, constants, schedule, state)
+    value = count * constants[0]
+    return count, value, (state[0] + current - value, state[1] + count)
+
+
+def gradient(
+    current: Number,
+    keep: Number,
+    constants: Numbers,
+    schedule: Numbers,
+    state: Numbers,
+    of_count: Number,
+    of_value: Number,
+    of_state: Numbers,
+) -> tuple[Number, Numbers, Numbers]:
+    """Of that step."""
+    theta, (later, later_total) = constants[0], of_state
+    _, of_potential, of_total = _bounded(current, keep, constants, schedule, state)
+    of_spike = (of_value - later) * theta + of_count + later_total
+    found = later + of_spike * of_potential / theta
+    return found, (found, later_total + of_spike * of_total), ()
+
+
 class Signed(CausalNeuron[State]):
     """A layer of signed neurons."""
 
     params_type = Params
     params: Params
+    KERNEL = Kernel(step, gradient, states=("potential", "total"))
 
     def __init__(self, params: Params, threshold: Tensor, timesteps: int = 1) -> None:
         super().__init__(params, threshold, timesteps)
@@ -124,6 +182,19 @@ class Signed(CausalNeuron[State]):
             return None
         share = steps * (self.ceiling / self.threshold)
         return per_neuron(share.floor(), sample.dim()).to(sample.dtype)
+
+    def constants(self, sample: Tensor) -> tuple[Tensor, Tensor]:
+        """Theta, and the ceiling in units of it; 0 for none."""
+        none = torch.zeros_like(self.threshold)
+        share = none if self.ceiling is None else self.ceiling / self.threshold
+        return self.theta(sample), per_neuron(share, sample.dim())
+
+    def schedule(self, state: State, steps: int) -> Tensor:
+        """The number of each step, g, h, and 1 if spikes may be negative."""
+        p = self.params
+        numbers = torch.arange(state.steps + 1, state.steps + steps + 1).float()
+        same = torch.tensor([p.spikes, p.hysteresis, p.negative]).expand(steps, 3)
+        return torch.cat([numbers[:, None], same], 1)
 
     def step(
         self, current: Tensor, state: State, keep: Tensor | None

@@ -5,6 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from snnconv.engine.dispatch import fire
+from snnconv.engine.layer_output import Wants, WeightedSum
 from snnconv.neurons.signed import Params
 
 eighths = st.integers(-24, 40).map(lambda k: k / 8)
@@ -195,6 +197,43 @@ def test_gradients_are_the_slopes_of_qcfs():
     (_, values), _ = signed(spikes=4)(x)
     (found,) = torch.autograd.grad(values.sum(), x)
     assert torch.equal(found.flatten(), (x.flatten() >= -0.5).double())
+
+
+@pytest.mark.parametrize("form", [{}, {"spikes": 3, "hysteresis": 0}, {"preset": "burst"}])
+@pytest.mark.parametrize("ceiling", [None, [1.0, 2.5, 0.75]])
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_engine_does_the_same_under_a_ceiling_and_adds_up_spikes_of_both_signs(
+    form, ceiling, masked
+):
+    currents = torch.randn(12, 4, 3, 5) + 0.2
+    keep = (torch.rand(currents.shape) < 0.7).float() if masked else None
+    neurons = layer("signed", [0.5, 0.75, 0.25], **form)
+    neurons.ceiling = None if ceiling is None else torch.tensor(ceiling)
+    weighted = WeightedSum(torch.stack([torch.ones(3, 5), torch.arange(15.0).view(3, 5)]), 8)
+    with torch.no_grad():
+        output, state = fire(neurons, currents, None, keep, Wants(sums=weighted))
+        spikes, expected = neurons(currents, None, keep)
+    assert torch.equal(output.counts, spikes.counts)
+    assert torch.equal(output.values, spikes.values)
+    assert same(tuple(state), tuple(expected))
+    for k, weights in enumerate(weighted.weights):
+        assert torch.equal(output.sums[:, k], (spikes.counts.abs() * weights).sum((1, 2, 3)).long())
+
+
+@pytest.mark.parametrize("form", [{}, {"spikes": 3, "hysteresis": 0}, {"preset": "burst"}])
+@pytest.mark.parametrize("ceiling", [None, [1.0, 2.5, 0.75]])
+def test_the_engines_gradient_is_that_of_the_class(form, ceiling):
+    neurons = layer("signed", [0.5, 0.75, 0.25], **form)
+    neurons.ceiling = None if ceiling is None else torch.tensor(ceiling)
+    weights = torch.randn(12, 4, 3, 5)
+    found = []
+    for run in (lambda x: fire(neurons, x, None, None)[0].values, lambda x: neurons(x)[0].values):
+        currents = torch.randn(12, 4, 3, 5, generator=torch.Generator().manual_seed(1)) + 0.2
+        currents.requires_grad_()
+        (gradient,) = torch.autograd.grad((run(currents) * weights).sum(), currents)
+        found.append(gradient)
+    torch.testing.assert_close(*found, rtol=1e-5, atol=1e-5)
+    assert found[0].any()
 
 
 def test_silence_has_no_sign():

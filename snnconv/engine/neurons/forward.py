@@ -48,7 +48,10 @@ def mix_currents(currents: Floats, omega: Floats, t: int, low: int, out: Floats)
 
 @inlined
 def _add_up(sums: Sums, t: int, counts: Floats, weights: Floats, low: int) -> None:
-    """Add a block's weighted counts to the sums of a step: integers, so their order is free."""
+    """Add a block's weighted counts to the sums of a step: integers, so their order is free.
+
+    A negative spike counts as a positive one does.
+    """
     neurons, done = weights.shape[1], 0
     while done < len(counts):  # a block may lie in several samples
         first = (low + done) % neurons
@@ -58,7 +61,7 @@ def _add_up(sums: Sums, t: int, counts: Floats, weights: Floats, low: int) -> No
             by = weights[k, first : first + size]
             found = np.int32(0)
             for i in range(size):
-                found += np.int32(spikes[i] * by[i])
+                found += np.int32(abs(spikes[i]) * by[i])
             sums[t, k] += found
         done += size
 
