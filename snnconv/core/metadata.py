@@ -1,6 +1,7 @@
 """The small vocabulary that travels inside checkpoints and reports, as plain validated data."""
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
@@ -18,7 +19,14 @@ class Record(BaseModel):
 
 
 class Parameters(Record):
-    """Of a method, as a user gives them."""
+    """Of a method, as a user gives them.
+
+    Attributes:
+        examples: settings, beside the defaults, for which tests ask for the laws of the method's
+            kind; if there are none, tests take each alternative of each switch alone.
+    """
+
+    examples: ClassVar[tuple[Mapping[str, Any], ...]] = ()
 
     @field_validator("*")
     @classmethod

@@ -55,14 +55,7 @@ class Grid(NamedTuple):
 
 
 class NeuronParams(Parameters):
-    """Parameters of a neuron; potentials are in units of theta.
-
-    Attributes:
-        examples: settings, beside the defaults, for which tests check the laws of neurons; if there
-            are none, tests take each alternative of each switch alone.
-    """
-
-    examples: ClassVar[tuple[Mapping[str, Any], ...]] = ()
+    """Parameters of a neuron; potentials are in units of theta."""
 
     @property
     def fixed(self) -> bool:

@@ -4,10 +4,13 @@ A law is a function of a subject, for example of a neuron with its settings. It 
 holds, and raises ``AssertionError`` if it does not. A case is one law for one subject.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar, get_args, get_origin
 
+from pydantic import BaseModel
+
+from snnconv.core.metadata import Parameters
 from snnconv.core.registry import Registry
 from snnconv.errors import one_line
 
@@ -45,6 +48,11 @@ class Law(Generic[Subject]):
         """The law in words."""
         return self.check.__name__.replace("_", " ")
 
+    @property
+    def sentence(self) -> str:
+        """What the law says."""
+        return (self.check.__doc__ or "").partition("\n")[0]
+
 
 @dataclass(frozen=True)
 class Case:
@@ -78,9 +86,38 @@ class Case:
         try:
             self()
         except Exception as error:  # whatever the user's method raises
-            notes = "\n".join(getattr(error, "__notes__", ()))
-            return f"{one_line(error)}\n{notes}".strip()
+            wrong = one_line(error).removeprefix("AssertionError").removeprefix(": ")
+            told = filter(None, (wrong, *getattr(error, "__notes__", ())))
+            return "\n".join(told) or "it does not hold"
         return ""
+
+
+def variants(params: type[Parameters]) -> list[dict[str, Any]]:
+    """Settings for which to ask for laws: the defaults, and a method's examples or alternatives."""
+    return [{}, *map(dict, params.examples or _alternatives(params))]
+
+
+def _alternatives(params: type[Parameters]) -> Iterator[dict[str, Any]]:
+    """Each value of each switch that is not its default."""
+    for name, switch in params.model_fields.items():
+        values: tuple[Any, ...] = ()
+        if switch.annotation is bool:
+            values = (False, True)
+        elif get_origin(switch.annotation) is Literal:
+            values = get_args(switch.annotation)
+        yield from ({name: value} for value in values if value != switch.default)
+
+
+def in_words(params: Mapping[str, Any]) -> str:
+    """A setting of parameters: ``levels=4 omega=bounded``."""
+    return " ".join(f"{name}={value}" for name, value in params.items())
+
+
+def described(params: type[BaseModel]) -> None:
+    """Check that each parameter has a default, and a description for help texts."""
+    params()
+    silent = [name for name, field in params.model_fields.items() if not field.description]
+    assert not silent, f"no description: {', '.join(silent)}"
 
 
 @dataclass(frozen=True)

@@ -10,20 +10,26 @@ Shape:
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, is_dataclass
 from itertools import pairwise
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 import numpy as np
 import torch
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torch import Tensor
 
 from snnconv.engine.dispatch import fire
-from snnconv.neurons.base import NEURONS, Neuron, NeuronParams
-from snnconv.testing.base import Kind, Law
+from snnconv.neurons.base import NEURONS, Neuron
+from snnconv.testing.base import Kind, Law, described, in_words, variants
 
-_few = settings(deadline=None, max_examples=8, database=None)
+_few = settings(
+    deadline=None,
+    max_examples=8,
+    database=None,
+    report_multiple_bugs=False,
+    phases=[phase for phase in Phase if phase is not Phase.explain],
+)
 
 
 @dataclass(frozen=True)
@@ -41,27 +47,10 @@ class Layers:
         return self.kind(params, torch.as_tensor(theta, dtype=dtype), steps)
 
 
-def variants(kind: type[Neuron[Any]]) -> list[dict[str, Any]]:
-    """Settings for which to ask for the laws: the defaults, and examples or alternatives."""
-    chosen = kind.params_type.examples or _alternatives(kind.params_type)
-    return [{}, *map(dict, chosen)]
-
-
 def subjects(kind: type[Neuron[Any]]) -> Iterator[tuple[str, Layers]]:
     """A neuron with each of its settings."""
-    for params in variants(kind):
-        yield " ".join(f"{name}={value}" for name, value in params.items()), Layers(kind, params)
-
-
-def _alternatives(params: type[NeuronParams]) -> Iterator[dict[str, Any]]:
-    """Each value of each switch that is not its default."""
-    for name, switch in params.model_fields.items():
-        values: tuple[Any, ...] = ()
-        if switch.annotation is bool:
-            values = (False, True)
-        elif get_origin(switch.annotation) is Literal:
-            values = get_args(switch.annotation)
-        yield from ({name: value} for value in values if value != switch.default)
+    for params in variants(kind.params_type):
+        yield in_words(params), Layers(kind, params)
 
 
 @dataclass(frozen=True)
@@ -155,16 +144,19 @@ def chunks_of_time_change_nothing(layers: Layers, sequence: Sequence, data: st.D
 @_few
 @given(sequences(), st.randoms(use_true_random=False))
 def samples_do_not_see_each_other(layers: Layers, sequence: Sequence, random: Any) -> None:
-    """A sample's spikes do not depend on its batch."""
+    """A sample's spikes and potential do not depend on its batch."""
     neuron = _layer(layers, sequence)
-    whole, _ = neuron(sequence.currents, None, sequence.keep)
+    whole, end = neuron(sequence.currents, None, sequence.keep)
     order = list(range(sequence.currents.shape[1]))
     random.shuffle(order)
     for part in (order, *([b] for b in order)):
         index = (slice(None), part)
         currents, keep = sequence.part(index)
-        spikes, _ = neuron(currents, None, keep)
-        assert same(tuple(spikes), tuple(x[index] for x in whole))
+        spikes, after = neuron(currents, None, keep)
+        assert same(tuple(spikes), tuple(x[index] for x in whole)), f"samples {part} alone"
+        alone, together = neuron.membrane(after), neuron.membrane(end)
+        if alone is not None and together is not None:
+            assert same(alone, together[part]), f"the potential of samples {part} alone"
 
 
 @_few
@@ -254,8 +246,8 @@ def a_suppressed_spike_neither_propagates_nor_resets(layers: Layers, sequence: S
     """Where no spike may be elicited, nothing is put out, and the potential keeps it all."""
     none = Sequence(sequence.currents, sequence.theta, torch.zeros_like(sequence.currents))
     (counts, values), _ = _layer(layers, none)(none.currents, None, none.keep)
-    assert not counts.any()
-    assert not values.any()
+    assert not counts.any(), "a suppressed spike is counted"
+    assert not values.any(), "a suppressed spike has a value"
     _balance(layers, none)
 
 
@@ -268,7 +260,7 @@ def gradients_stay_bounded_however_long_the_run(layers: Layers) -> None:
             neuron = layers(0.75, torch.float64, steps)
             spikes, _ = neuron(currents)
             (gradient,) = torch.autograd.grad(spikes.values.sum(), currents)
-            assert gradient.min() >= 0
+            assert gradient.min() >= 0, f"{gradient.min():.4g}"
             bound = neuron.gain(steps)
             assert gradient.max() <= bound + 1e-6, f"{gradient.max():.4g} where gain is {bound:.4g}"
 
@@ -301,6 +293,11 @@ def the_engine_fires_what_the_neuron_fires(
     assert same(copied(found), copied(expected))
 
 
+def every_parameter_has_a_default_and_a_description(layers: Layers) -> None:
+    """A layer can be made without a parameter, and help says what each parameter is."""
+    described(layers.kind.params_type)
+
+
 def _is_causal(layers: Layers) -> str:
     return "" if layers().causal else "it must be given all steps at once"
 
@@ -316,6 +313,7 @@ def _has_one_amplitude(layers: Layers) -> str:
 
 
 _LAWS: tuple[Law[Layers], ...] = (
+    Law(every_parameter_has_a_default_and_a_description),
     Law(chunks_of_time_change_nothing, unless=_is_causal),
     Law(samples_do_not_see_each_other),
     Law(nothing_is_hidden_and_nothing_given_is_changed),

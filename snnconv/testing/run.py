@@ -8,7 +8,7 @@ from snnconv.core.registry import REGISTRIES, is_code
 from snnconv.errors import CheckFailedError, UsageError, did_you_mean
 from snnconv.testing.base import Case, Kind
 
-KINDS = ("neurons",)
+KINDS = ("neurons", "statistics", "metrics")
 """The registries whose methods have laws; the laws lie in the file of the same name."""
 
 
@@ -48,7 +48,7 @@ def every_case(method: Any, kind: str | None = None) -> list[Case]:
     raise UsageError(
         f"{name} is no method that has laws",
         "; ".join(f"no {word}: {fault}" for word, fault in faults.items()),
-        "see 'Adding a method': snnconv docs design",
+        "see: snnconv docs own-methods",
     )
 
 

@@ -6,11 +6,12 @@ from snnconv.engine.dispatch import fire
 from snnconv.engine.layer_output import Wants
 from snnconv.neurons.base import NEURONS, Spikes
 from snnconv.neurons.if_ import IF, Params
-from snnconv.testing.neurons import Layers, copied, same, variants
+from snnconv.testing.base import variants
+from snnconv.testing.neurons import Layers, copied, same
 
 __all__ = ["CHUNKED", "EVERY_LAYER", "VARIANTS", "causal", "fired", "layer", "parts", "run", "same"]
 
-VARIANTS = {name: variants(NEURONS.load(name)) for name in NEURONS.names()}
+VARIANTS = {name: variants(NEURONS.load(name).params_type) for name in NEURONS.names()}
 EVERY_LAYER = [(name, params) for name, found in VARIANTS.items() for params in found]
 
 
