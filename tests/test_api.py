@@ -19,6 +19,7 @@ from torch import nn
 
 import snnconv
 from snnconv import api
+from snnconv.api import in_memory
 from snnconv.config import STAGES, InspectConfig
 from snnconv.core import runtime
 from snnconv.errors import UnsupportedError, UsageError
@@ -205,9 +206,12 @@ def test_a_type_checker_finds_a_misspelt_option(tmp_path):
 
 
 def test_the_examples_of_the_docstrings_run():
-    found = doctest.DocTestFinder().find(api, globs={"snnconv": snnconv})
-    examples = sorted((each for each in found if each.examples), key=lambda each: each.lineno)
+    names = {"snnconv": snnconv, "torch": torch}
+    finder = doctest.DocTestFinder()
+    found = [each for each in finder.find(api, globs=names) if each.examples]
+    examples = sorted(found, key=lambda each: each.lineno)
     assert len(examples) == 1 + len(STAGES) + 1, "the module, and each function"
+    examples += [each for each in finder.find(in_memory, globs=names) if each.examples]
     runner = doctest.DocTestRunner()
     for each in examples:
         runner.run(each)
@@ -279,3 +283,86 @@ def test_what_calibration_warns_of_reaches_python():
     with pytest.warns(UserWarning, match="near chance for 10 classes") as caught:
         report = snnconv.calibrate(tiny(), samples=200)
     assert [str(one.message) for one in caught] == report.warnings
+
+
+# In memory
+
+
+def trained():
+    """A network of few inputs that was trained, and samples."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(6, 24), nn.ReLU(), nn.Linear(24, 24), nn.ReLU(), nn.Linear(24, 3))
+    x, w = torch.randn(400, 6), torch.randn(6, 3)
+    labels = (x @ w).argmax(1)
+    optimiser = torch.optim.Adam(net.parameters(), lr=0.02)
+    for _ in range(60):
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(net(x), labels).backward()
+        optimiser.step()
+    return net, x, labels
+
+
+def test_a_live_network_is_converted_in_memory(tmp_path):
+    net, x, _ = trained()
+    before, threads = {k: v.clone() for k, v in net.state_dict().items()}, torch.get_num_threads()
+    net[1].train(), net[3].eval()
+    snn = snnconv.convert_module(net, x, neuron="signed", param={"spikes": 2}, timesteps=32)
+    with torch.no_grad():
+        same = (snn(x).argmax(1) == net(x).argmax(1)).float().mean()
+    assert same > 0.97
+    assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
+    assert (net[1].training, net[3].training) == (True, False)
+    assert torch.get_num_threads() == threads
+    assert files(tmp_path) == {}, "no run folder"
+    snnconv.save(snn.to_checkpoint(), tmp_path / "live.safetensors")
+    again = snnconv.load_network(tmp_path / "live.safetensors")
+    with torch.no_grad():
+        assert torch.equal(again(x), snn(x))
+
+
+def test_samples_come_as_a_tensor_or_in_batches():
+    net, x, labels = trained()
+    pairs = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, labels), batch_size=64)
+    networks = [
+        snnconv.convert_module(net, data, method="max", granularity="channel")
+        for data in (x, list(x.split(100)), pairs)
+    ]
+    with torch.no_grad():
+        logits = [snn(x) for snn in networks]
+    assert all(torch.equal(logits[0], each) for each in logits[1:])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"data": torch.zeros(0, 6)}, "no samples"),
+        ({"data": []}, "no samples"),
+        ({"data": ["a.png"]}, "a str"),
+        ({"neuron": "ift"}, "no neuron of that name"),
+        ({"param": {"levels": 2}}, "neuron 'if' has no such parameter"),
+        ({"method": "least"}, "no statistic of that name"),
+        ({"timesteps": 0}, "timesteps"),
+        ({"granularity": "neuron"}, "granularity"),
+    ],
+)
+def test_what_can_not_be_converted_in_memory(change, words):
+    net, x, _ = trained()
+    with pytest.raises(UsageError) as caught:
+        snnconv.convert_module(net, **{"data": x, **change})
+    assert words in f"{caught.value.problem} {caught.value.found}"
+
+
+def test_operations_that_can_not_be_converted_in_memory():
+    net = nn.Sequential(nn.Linear(6, 5), nn.GELU(), nn.Linear(5, 3))
+    with pytest.raises(UnsupportedError, match="GELU"):
+        snnconv.convert_module(net, torch.rand(50, 6))
+    snn = snnconv.convert_module(
+        nn.Sequential(*net, nn.ReLU(), nn.Linear(3, 3)), torch.rand(50, 6), non_relu="analog"
+    )
+    assert snn(torch.rand(2, 6)).shape == (2, 3)
+
+
+def test_loading_what_has_no_neurons(tmp_path):
+    snnconv.calibrate(tiny(), samples=64)
+    with pytest.raises(snnconv.SnnconvError, match="kind 'calibrated'"):
+        snnconv.load_network(tmp_path / "snnconv-run" / "calibrated.safetensors")

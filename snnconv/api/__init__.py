@@ -19,6 +19,7 @@ from typing import Unpack
 from torch import nn
 
 from snnconv import pipeline
+from snnconv.api.in_memory import convert_module, load_network
 from snnconv.api.modules import written
 from snnconv.api.options import config_of
 from snnconv.checkpoint import Checkpoint, load, save
@@ -87,11 +88,13 @@ __all__ = [
     "TrainConfig",
     "calibrate",
     "convert",
+    "convert_module",
     "evaluate",
     "export",
     "finetune",
     "inspect",
     "load",
+    "load_network",
     "reparameterize",
     "report",
     "save",

@@ -19,7 +19,7 @@ def written(module: nn.Module, config: CalibrateConfig) -> Path:
     """The checkpoint of a live module, in the run folder."""
     info = _info(config)
     origin = LineageStep(stage="import", parent=None, config={"model": type(module).__name__})
-    with _modes_kept(module):
+    with modes_kept(module):
         ann, _ = from_module(module, info, analog=config.non_relu == "analog")
     _, file = run_folder.save(replace(ann, lineage=(origin,)), config.run, out=None)
     return file
@@ -32,7 +32,7 @@ def _info(config: CalibrateConfig) -> DataInfo:
 
 
 @contextmanager
-def _modes_kept(module: nn.Module) -> Iterator[None]:
+def modes_kept(module: nn.Module) -> Iterator[None]:
     """Give every part of a module its own mode back: a frozen layer is not in its parent's."""
     before = {part: part.training for part in module.modules()}
     try:

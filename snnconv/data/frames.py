@@ -52,6 +52,21 @@ def merge(samples: Tensor, count: int) -> Tensor:
     return merged
 
 
+def frames_in_turn(samples: Tensor, frames: int, timesteps: int, hold: int) -> Tensor:
+    """The frames that T steps show in turn, ``[B, F, *shape] -> [f, B, *shape]``.
+
+    Args:
+        samples: of F frames each.
+        frames: F.
+        timesteps: T.
+        hold: steps for which each frame is shown.
+
+    Raises:
+        UsageError: T does not fit.
+    """
+    return merge(samples, frames_per_run(frames, timesteps, hold)).transpose(0, 1)
+
+
 def frames_shown(frames: Tensor, start: int, steps: int, hold: int) -> Tensor:
     """What the steps ``start + 1 .. start + steps`` show, ``[f, B, *N] -> [steps, B, *N]``."""
     t = torch.arange(start, start + steps, device=frames.device)

@@ -18,7 +18,7 @@ from snnconv.graph.ir import INPUT, Graph, Node
 from snnconv.graph.network import IMAGE, node_tensors
 from snnconv.graph.ops import OPS, Role
 from snnconv.neurons.base import Neuron
-from snnconv.simulation.over_time import OverTime
+from snnconv.simulation.module import SpikingModule
 
 _PARTS = "snnconv.exports.torch_parts"
 _MEMBERS = frozenset({"forward", "run", "initial", "steps", "averages", "normalise", "step"})
@@ -34,7 +34,7 @@ def definitions(subject: Subject) -> Standalone:
     """What the file needs beside the network itself."""
     neuron, network = _neuron(subject), subject.network
     kind = type(subject.params)
-    over = "OverTime" if network.hold is None else "OverFrames"
+    base = "SpikingModule" if network.hold is None else "FramesModule"
     steps = [(_PARTS, name) for name in ("read_tensors", "each", "fire")]
     nodes = network.analysis.cumulative
     if any(OPS[node.op].role is Role.MAX for node in nodes):
@@ -52,8 +52,8 @@ def definitions(subject: Subject) -> Standalone:
             steps.append(taken)
     own = (kind.__module__, kind.__name__)
     roots = (own, (neuron.__module__, neuron.__name__), *dict.fromkeys(steps))
-    over_time = ("snnconv.simulation.over_time", over)
-    return Standalone((*roots, over_time), _MEMBERS, {own: _parameters(subject)})
+    module = ("snnconv.simulation.module", base)
+    return Standalone((*roots, module), _MEMBERS, {own: _parameters(subject)})
 
 
 def _parameters(subject: Subject) -> str:
@@ -190,7 +190,7 @@ the logits after every step; ``network.stream()`` takes one step at a time, if t
             self.subject.checkpoint.data,
         )
         frames = network.hold is not None
-        yield f"class Network({'OverFrames' if frames else 'OverTime'}):"
+        yield f"class Network({'FramesModule' if frames else 'SpikingModule'}):"
         yield '    """The layers, and what one does after another."""\n'
         yield "    def __init__(self) -> None:"
         yield "        super().__init__("
@@ -312,7 +312,7 @@ the logits after every step; ``network.stream()`` takes one step at a time, if t
         """A name of Python's for each node."""
         reserved = {*keyword.kwlist, *_TAKEN, "inputs", "currents", "keep", "Network", "load"}
         reserved |= {key[1] for key in (*self.definitions.roots, *self.definitions.kept)}
-        reserved |= {*dir(OverTime), *vars(OverTime(timesteps=1)), "frames", "hold"}
+        reserved |= {*dir(SpikingModule), *vars(SpikingModule(timesteps=1)), "frames", "hold"}
         found: dict[str, str] = {}
         for node in self.graph.nodes:
             name = "".join(c if c.isascii() and c.isalnum() else "_" for c in node.name)

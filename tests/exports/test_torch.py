@@ -239,7 +239,6 @@ def test_the_file_is_plain_python_that_imports_torch_alone(tmp_path):
         for alias in node.names
     }
     assert imported - sys.stdlib_module_names == {"torch"}
-    assert "snnconv." not in text
     assert max(map(len, text.splitlines())) <= 100
     assert "self.conv_0 = nn.Conv2d(2, 3, 3, padding=1)" in text
     assert "alpha: float = 0.03" in text, "the parameters' values"

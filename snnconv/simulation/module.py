@@ -1,4 +1,4 @@
-"""A network over time as a module: logits of a batch, or one step after another.
+"""A spiking network as a module: logits of a batch, or one step after another.
 
 :func:`snnconv.load_network` gives one that runs on this package's engine; a file that ``snnconv
 export --to torch`` writes has one that stands alone. Both are used in the same way.
@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snnconv.data.frames import frames_per_run, merge
+from snnconv.data.frames import frames_in_turn
 from snnconv.errors import UsageError
 
 
-class OverTime(nn.Module):
-    """A spiking network that runs for T steps and averages its last layer's currents.
+class SpikingModule(nn.Module):
+    """A spiking network that runs for T steps and averages the currents of its last layer.
 
     Args:
         timesteps: T that it was made for.
@@ -162,13 +162,13 @@ class OverTime(nn.Module):
         return Stream(self)
 
 
-class OverFrames(OverTime):
+class FramesModule(SpikingModule):
     """The same for samples of several frames, of which each step shows one.
 
     Args:
         frames: F, of a sample.
         hold: steps for which each frame is shown.
-        given: as for :class:`OverTime`.
+        given: as for :class:`SpikingModule`.
     """
 
     def __init__(self, *, frames: int, hold: int, **given: Any) -> None:
@@ -178,7 +178,7 @@ class OverFrames(OverTime):
 
     def shown(self, x: Tensor, timesteps: int) -> Tensor:
         """The frames that are shown in turn, ``[B, F, *input] -> [f, B, *input]``."""
-        return merge(x, frames_per_run(self.frames, timesteps, self.hold)).transpose(0, 1)
+        return frames_in_turn(x, self.frames, timesteps, self.hold)
 
 
 class Stream:
@@ -191,7 +191,7 @@ class Stream:
         steps: done so far.
     """
 
-    def __init__(self, network: OverTime) -> None:
+    def __init__(self, network: SpikingModule) -> None:
         self.network = network
         self.restart()
 

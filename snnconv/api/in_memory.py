@@ -1,0 +1,151 @@
+"""Spiking networks as modules: of a file, or of a live module in memory."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from snnconv.api.modules import modes_kept
+from snnconv.calibration.calibrate import Method, calibrate
+from snnconv.calibration.histogram import STATISTICS
+from snnconv.calibration.refit import refitted
+from snnconv.checkpoint import Checkpoint, load
+from snnconv.config import CalibrateConfig, ConvertConfig
+from snnconv.core import runtime
+from snnconv.core.kinds import SPIKING
+from snnconv.core.metadata import DataInfo, LineageStep, SpikingInfo
+from snnconv.core.validation import parameters
+from snnconv.errors import UsageError
+from snnconv.frontends.open import NO_DATA, from_module
+from snnconv.graph.obstacles import refuse_obstacles
+from snnconv.neurons.base import NEURONS
+from snnconv.simulation.loaded import LoadedModule
+
+
+def load_network(
+    checkpoint: str | Path | Checkpoint,
+    *,
+    batch_norm: Literal["folded", "kept"] = "folded",
+    engine: Literal["auto", "dense", "event"] = "auto",
+) -> LoadedModule:
+    """Load a spiking network as a ``torch.nn.Module``.
+
+    ``snn(x)`` takes normalised samples ``[B, *input]``, as the network that was converted takes
+    them, and gives logits ``[B, classes]`` after the checkpoint's T steps. ``snn.normalise(raw)``
+    makes raw samples normalised ones. ``snn(x, timesteps=4, every_step=True)`` gives the logits
+    after every step, ``[4, B, classes]``. ``snn.step(x, state)`` and ``snn.stream()`` run one step
+    at a time. It is in evaluation mode, learns as other modules do, and goes to any device.
+
+    Args:
+        checkpoint: a spiking one: a file, or one that is loaded.
+        batch_norm: folded into the weights, which is fast and exact; or kept, to train it.
+        engine: where to go by events: where a layer's shape says it is faster, never, or wherever
+            possible.
+
+    Raises:
+        CheckpointError: a file that is damaged, or without neurons.
+
+    >>> snn = snnconv.load_network("snnconv-run/converted.safetensors")
+    >>> x = snn.normalise(torch.rand(2, 1, 8, 8))
+    >>> snn(x).shape
+    torch.Size([2, 10])
+    """
+    if not isinstance(checkpoint, Checkpoint):
+        checkpoint = load(Path(checkpoint), SPIKING)
+    return LoadedModule(checkpoint, batch_norm, engine)
+
+
+def convert_module(
+    module: nn.Module,
+    data: Tensor | Iterable[Any],
+    *,
+    neuron: str = "if",
+    param: Mapping[str, Any] | None = None,
+    timesteps: int = 8,
+    method: str = "percentile",
+    method_param: Mapping[str, Any] | None = None,
+    granularity: Literal["layer", "channel"] = "layer",
+    non_relu: Literal["refuse", "analog"] = "refuse",
+    seed: int = 0,
+    batch_size: int = 100,
+) -> LoadedModule:
+    """Convert a live module in memory: no run folder, no files.
+
+    Args:
+        module: takes ``[B, *input]`` and gives logits ``[B, classes]``; it stays as it is.
+        data: samples to calibrate on, as the module takes them (normalised): ``[n, *input]``; or
+            batches of them ``[B, *input]``, or of pairs whose first is one, as a ``DataLoader``
+            gives.
+        neuron: a name of ``snnconv ls neurons``, or ``file.py:NAME``.
+        param: the neuron's parameters.
+        timesteps: T.
+        method: how thresholds are found, a name of ``snnconv ls statistics``.
+        method_param: its parameters.
+        granularity: one threshold a layer, or one a channel.
+        non_relu: what no neuron stands for: refuse it, or compute it beside the spikes.
+        seed: of everything random.
+        batch_size: samples at once, of ``data`` in one tensor.
+
+    Returns:
+        The spiking network; its ``to_checkpoint()`` can be saved.
+
+    Raises:
+        UsageError: an unknown name or parameter, or no samples.
+        UnsupportedError: operations that can't be converted, all of them.
+        CheckFailedError: the imported graph does not compute what the module does.
+
+    >>> from torch import nn
+    >>> import torch
+    >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    >>> snn = snnconv.convert_module(net, torch.rand(100, 4), timesteps=16)
+    >>> snn(torch.rand(2, 4)).shape
+    torch.Size([2, 3])
+    """
+    for name, value, model in (
+        ("timesteps", timesteps, ConvertConfig),
+        ("granularity", granularity, CalibrateConfig),
+        ("non_relu", non_relu, CalibrateConfig),
+    ):
+        parameters(model, {name: value}, "convert_module", "option")
+    statistic, kind = STATISTICS.load(method), NEURONS.load(neuron)
+    options = parameters(statistic.params, dict(method_param or {}), f"statistic '{method}'")
+    params = parameters(kind.params_type, dict(param or {}), f"neuron '{neuron}'")
+    batches = data.split(batch_size) if isinstance(data, Tensor) else data
+    samples = [_first(batch) for batch in batches]
+    if not sum(map(len, samples)):
+        raise UsageError("the module can't be calibrated", "no samples", "give some as data")
+    with runtime.host_kept(), modes_kept(module):
+        shape = tuple(samples[0].shape[1:])
+        info = DataInfo(spec=NO_DATA, shape=shape, classes=("?",), mean=(0.0,), std=(1.0,))
+        ann, _ = from_module(module, info, analog=non_relu == "analog")
+        refuse_obstacles(ann.graph, type(module).__name__, non_relu == "analog")
+        origin = LineageStep(stage="import", parent=None, config={"model": type(module).__name__})
+        how = Method(method, statistic, options, granularity)
+        none = torch.zeros(0, dtype=torch.int64)
+        calibrated = calibrate(
+            replace(ann, lineage=(origin,)),
+            how,
+            ((none, x, torch.zeros(len(x), dtype=torch.int64)) for x in samples),
+            torch.device("cpu"),
+            lambda done: None,
+        )
+    calibrated, _, _ = refitted(calibrated, params.fit(timesteps))
+    spiking = SpikingInfo(neuron=neuron, params=params.model_dump(), timesteps=timesteps, seed=seed)
+    return LoadedModule(replace(calibrated, kind="converted", spiking=spiking))
+
+
+def _first(batch: Any) -> Tensor:
+    """The samples of a batch that a ``DataLoader`` gives.
+
+    Raises:
+        UsageError: no tensor.
+    """
+    found = batch[0] if isinstance(batch, list | tuple) else batch
+    if not isinstance(found, Tensor):
+        raise UsageError(
+            "data can't be taken", f"a {type(found).__name__}", "give tensors [B, *input]"
+        )
+    return found.detach().cpu().float()

@@ -1,0 +1,116 @@
+"""The network of a checkpoint as a module: to use, to train, and to take back.
+
+Shape:
+    ``[B, *input] -> [B, classes]``, see :mod:`snnconv.simulation.module`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from snnconv.checkpoint import Checkpoint
+from snnconv.checkpoint.contents import neuron_params
+from snnconv.core.metadata import LineageStep
+from snnconv.data.frames import frames_in_turn
+from snnconv.engine.event_conv.plan import Engine
+from snnconv.errors import UsageError
+from snnconv.simulation.build import learned, spiking_network, trained_directly
+from snnconv.simulation.module import SpikingModule
+from snnconv.simulation.network import State
+
+BatchNorm = Literal["folded", "kept"]
+
+
+class LoadedModule(SpikingModule):
+    """A checkpoint's network on this package's engine.
+
+    Args:
+        checkpoint: of a kind that has neurons.
+        batch_norm: folded into the weights, which is fast and exact; or kept, to train it.
+        engine: where to go by events: where a layer's shape says it is faster, never, or wherever
+            possible.
+
+    Raises:
+        CheckpointError: it has no neurons.
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, batch_norm: BatchNorm = "folded", engine: Engine = "auto"
+    ) -> None:
+        network = spiking_network(checkpoint, folded=batch_norm == "folded", engine=engine)
+        info, data = checkpoint.spiking, checkpoint.data
+        assert info is not None
+        super().__init__(
+            timesteps=info.timesteps,
+            fixed=neuron_params(info).fixed,
+            causal=network.causal,
+            mean=data.mean,
+            std=data.std,
+            scale=data.scale or 1.0,
+        )
+        self.network = network
+        self._origin = checkpoint
+        self._folded = batch_norm == "folded"
+        self.eval()
+
+    def steps(
+        self,
+        x: Tensor,
+        timesteps: int,
+        state: State | None = None,
+        samples: Tensor | None = None,
+    ) -> tuple[Tensor, State]:
+        """Run the next steps, see :meth:`.SpikingModule.steps`."""
+        if samples is None:
+            samples = torch.arange(x.shape[1], device=x.device)
+        found: tuple[Tensor, State] = self.network(x, timesteps, samples, state)
+        return found
+
+    def shown(self, x: Tensor, timesteps: int) -> Tensor:
+        """What is shown in turn: the sample, or its frames ``[B, F, *input]``."""
+        frames, hold = self._origin.data.frames, self.network.hold
+        if frames is None or hold is None:
+            return super().shown(x, timesteps)
+        return frames_in_turn(x, frames, timesteps, hold)
+
+    def to_checkpoint(self) -> Checkpoint:
+        """Take the network back into a checkpoint, which :func:`snnconv.save` writes.
+
+        Returns:
+            The checkpoint that it was loaded from; if it has learned since then, one of kind
+            ``finetuned``.
+
+        Raises:
+            UsageError: it has learned with BatchNorm folded into its weights.
+        """
+        origin, now = self._origin, _tensors(self)
+        if _equal(now, _tensors(LoadedModule(origin, "folded" if self._folded else "kept"))):
+            return origin
+        if self._folded and any(node.op == "batch_norm" for node in origin.graph.nodes):
+            raise UsageError(
+                "the network can't be taken back into a checkpoint",
+                "it has learned with BatchNorm folded into its weights",
+                'load it with batch_norm="kept", and train that',
+            )
+        step = LineageStep(stage="finetune", parent=None, config={})
+        return replace(
+            origin,
+            kind="finetuned",
+            network=self.network.network.tensors(),
+            neurons=learned(self.network),
+            reference={} if trained_directly(origin) else origin.reference or origin.network,
+            lineage=(*origin.lineage, step),
+        )
+
+
+def _tensors(module: LoadedModule) -> dict[str, Tensor]:
+    """What a module may learn, by name."""
+    neurons = {f"neurons/{name}": tensor for name, tensor in learned(module.network).items()}
+    return {**module.network.network.tensors(), **neurons}
+
+
+def _equal(some: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> bool:
+    return all(torch.equal(tensor, others[name]) for name, tensor in some.items())
