@@ -19,7 +19,7 @@ from torch import nn
 
 import snnconv
 from snnconv import api
-from snnconv.api import in_memory
+from snnconv.api import in_memory, results
 from snnconv.config import STAGES, InspectConfig
 from snnconv.core import runtime
 from snnconv.errors import UnsupportedError, UsageError
@@ -208,10 +208,11 @@ def test_a_type_checker_finds_a_misspelt_option(tmp_path):
 def test_the_examples_of_the_docstrings_run():
     names = {"snnconv": snnconv, "torch": torch}
     finder = doctest.DocTestFinder()
-    found = [each for each in finder.find(api, globs=names) if each.examples]
-    examples = sorted(found, key=lambda each: each.lineno)
-    assert len(examples) == 1 + len(STAGES) + 1, "the module, and each function"
-    examples += [each for each in finder.find(in_memory, globs=names) if each.examples]
+    examples = []
+    for module in (api, results, in_memory):
+        found = [each for each in finder.find(module, globs=names) if each.examples]
+        examples += sorted(found, key=lambda each: each.lineno)
+    assert len(examples) == 1 + len(STAGES) + 3, "the module, and each function"
     runner = doctest.DocTestRunner()
     for each in examples:
         runner.run(each)

@@ -18,10 +18,10 @@ from typing import Unpack
 
 from torch import nn
 
-from snnconv import pipeline
 from snnconv.api.in_memory import convert_module, load_network
 from snnconv.api.modules import written
 from snnconv.api.options import config_of
+from snnconv.api.results import export, predict, report
 from snnconv.checkpoint import Checkpoint, load, save
 from snnconv.config import (
     CalibrateConfig,
@@ -30,6 +30,7 @@ from snnconv.config import (
     ExportConfig,
     FinetuneConfig,
     InspectConfig,
+    PredictConfig,
     ReparameterizeConfig,
     ReportConfig,
     TrainConfig,
@@ -38,34 +39,28 @@ from snnconv.config.options import (
     CalibrateOptions,
     ConvertOptions,
     EvaluateOptions,
-    ExportOptions,
     FinetuneOptions,
     InspectOptions,
     ReparameterizeOptions,
-    ReportOptions,
     TrainOptions,
 )
 from snnconv.core import runtime
 from snnconv.core.metadata import DataInfo
-from snnconv.core.progress import Quiet
 from snnconv.data.dataset import ArraySplit, Dataset
 from snnconv.errors import SnnconvError
 from snnconv.reports import (
     CalibrateReport,
     ConvertReport,
     EvaluateReport,
-    ExportReport,
     FinetuneReport,
     InspectReport,
     ReparameterizeReport,
-    ReportReport,
     TrainReport,
 )
 from snnconv.simulation.build import spiking_network
 from snnconv.stages import calibrate as _calibrate
 from snnconv.stages import convert as _convert
 from snnconv.stages import evaluate as _evaluate
-from snnconv.stages import export as _export
 from snnconv.stages import finetune as _finetune
 from snnconv.stages import inspect as _inspect
 from snnconv.stages import reparameterize as _reparameterize
@@ -82,6 +77,7 @@ __all__ = [
     "ExportConfig",
     "FinetuneConfig",
     "InspectConfig",
+    "PredictConfig",
     "ReparameterizeConfig",
     "ReportConfig",
     "SnnconvError",
@@ -95,6 +91,7 @@ __all__ = [
     "inspect",
     "load",
     "load_network",
+    "predict",
     "reparameterize",
     "report",
     "save",
@@ -247,61 +244,6 @@ def evaluate(
     chosen = config_of(EvaluateConfig, "evaluate", config, given)
     with runtime.host_kept():
         return _evaluate.run(chosen)
-
-
-def export(
-    checkpoint: str | Path | None = None,
-    *,
-    config: ExportConfig | None = None,
-    **options: Unpack[ExportOptions],
-) -> ExportReport:
-    """Write a spiking network as another program's files, as ``snnconv export`` does.
-
-    The files are run at once, beside this tool's dense engine.
-
-    Args:
-        checkpoint: a spiking one; the run's newest by default.
-        config: options as one object.
-        options: see ``snnconv export --help``; ``to`` is the format.
-
-    Raises:
-        UsageError: an unknown option or format, or a file of another's that would be lost.
-        CheckpointError: a file that is damaged, or of another kind.
-        UnsupportedError: the format has no words for something in the network; says what.
-        CheckFailedError: the files compute something else; none is written.
-
-    >>> snnconv.export(to="torch", limit=20).difference
-    0.0
-    """
-    given = {"checkpoint": checkpoint, **options}
-    chosen = config_of(ExportConfig, "export", config, given)
-    with runtime.host_kept():
-        return _export.run(chosen)
-
-
-def report(
-    *evaluations: str | Path,
-    config: ReportConfig | None = None,
-    **options: Unpack[ReportOptions],
-) -> ReportReport:
-    """Put evaluations into tables and one HTML file, as ``snnconv report`` does.
-
-    Args:
-        evaluations: reports of ``evaluate``, or run folders; those in the run folder by default.
-        config: options as one object.
-        options: see ``snnconv report --help``.
-
-    Raises:
-        UsageError: an unknown option, or nothing to report.
-        CheckpointError: a file that is no report.
-
-    >>> [run.timesteps for run in snnconv.report("snnconv-run/evaluate.json").runs]
-    [4]
-    """
-    given = {"evaluations": evaluations or None, **options}
-    chosen = config_of(ReportConfig, "report", config, given)
-    with runtime.host_kept():
-        return pipeline.report(chosen, Quiet())
 
 
 def reparameterize(

@@ -23,6 +23,7 @@ from snnconv.config.stages import (
     EvaluateConfig,
     ExportConfig,
     InspectConfig,
+    PredictConfig,
     ReparameterizeConfig,
     ReportConfig,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "ModelConfig",
     "NormalisationConfig",
     "OptimiserConfig",
+    "PredictConfig",
     "ReparameterizeConfig",
     "ReportConfig",
     "SimulationConfig",
@@ -60,6 +62,7 @@ STAGES: dict[str, type[StageConfig]] = {
     "finetune": FinetuneConfig,
     "reparameterize": ReparameterizeConfig,
     "evaluate": EvaluateConfig,
+    "predict": PredictConfig,
     "export": ExportConfig,
     "report": ReportConfig,
 }

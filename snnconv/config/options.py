@@ -176,6 +176,26 @@ class EvaluateOptions(TypedDict, total=False):
     out: str | Path | None
 
 
+class PredictOptions(TypedDict, total=False):
+    """Of ``snnconv.predict``."""
+
+    run: str | Path | None
+    seed: int | None
+    device: str | None
+    threads: int | None
+    data: str | None
+    data_root: str | Path | None
+    download: bool | None
+    batch_size: int | None
+    engine: Literal["auto", "dense", "event"] | None
+    memory: str | None
+    split: Literal["test", "train"] | None
+    timesteps: int | None
+    limit: int | None
+    chunk: int | None
+    out: str | Path | None
+
+
 class ExportOptions(TypedDict, total=False):
     """Of ``snnconv.export``."""
 

@@ -168,6 +168,33 @@ class EvaluateConfig(SimulationConfig):
     out: Path | None = Field(default=None, description="report; RUN/evaluate.json by default")
 
 
+class PredictConfig(SimulationConfig):
+    """Write the class and the logits that a spiking network finds for every sample."""
+
+    panel: ClassVar[str] = "Prediction"
+    example: ClassVar[str] = "snnconv predict --data folder:photos --out predictions.csv"
+    suffix: ClassVar[str] = ".csv"
+    checkpoint: Path | None = Field(
+        default=None,
+        description="spiking checkpoint; the run's newest by default",
+        json_schema_extra=ARGUMENT,
+    )
+    split: Literal["test", "train"] = Field(default="test", description="part of the data")
+    timesteps: int | None = Field(
+        default=None, ge=1, le=STEPS, description="T; the checkpoint's by default"
+    )
+    limit: int | None = Field(
+        default=None, ge=1, le=COUNT, description="take N samples, every class by its share"
+    )
+    batch_size: int = Field(
+        default=20, ge=1, le=COUNT, description="samples simulated at once; changes no result"
+    )
+    chunk: int = Field(
+        default=32, ge=1, le=COUNT, description="time steps computed at once; changes no result"
+    )
+    out: Path | None = Field(default=None, description="table; RUN/predict.csv by default")
+
+
 class ExportConfig(DataConfig):
     """Write a spiking network as the files of another program, and run them beside this one."""
 

@@ -25,6 +25,7 @@ READS: dict[str, tuple[Kind, ...]] = {
     "finetune": ("converted", "trained"),
     "reparameterize": ("converted", "trained", "finetuned"),
     "evaluate": SPIKING,
+    "predict": SPIKING,
     "export": SPIKING,
 }
 """What each stage reads: the newest of these kinds, if no checkpoint is named."""

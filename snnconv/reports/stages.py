@@ -231,6 +231,20 @@ class FinetuneReport(NetworkReport):
     epochs: list[EpochRow]
 
 
+class PredictReport(NetworkReport):
+    """Of ``snnconv predict``."""
+
+    name = "predict"
+    data: DataUse
+    subset: SubsetUse = Field(description="the samples of the table")
+    neuron: str
+    timesteps: int = Field(description="T")
+    split: Literal["test", "train"]
+    samples: int = Field(description="rows of the table")
+    accuracy: float = Field(description="share of them whose prediction is their label")
+    accuracy_interval: Interval | None = Field(description="95 % Wilson interval, [low, high]")
+
+
 class ExportReport(NetworkReport):
     """Of ``snnconv export``."""
 

@@ -19,11 +19,12 @@ from snnconv.data.dataset import batches, subset
 from snnconv.data.frames import frames_per_run
 from snnconv.engine.layer_output import EVERYTHING, LayerOutput
 from snnconv.engine.memory import BatchPlan
-from snnconv.errors import CheckFailedError, CheckpointError, ObstaclesError, UsageError
+from snnconv.errors import CheckFailedError, ObstaclesError, UsageError
 from snnconv.exports.base import EXPORTS, Export, Run, Subject
-from snnconv.reports import ExportReport, read
+from snnconv.reports import ExportReport
 from snnconv.simulation.build import spiking_network
 from snnconv.simulation.simulate import simulate
+from snnconv.stages.outputs import refuse_lost
 from snnconv.stages.run_folder import describe
 from snnconv.stages.session import (
     Session,
@@ -60,7 +61,8 @@ def run(config: ExportConfig, progress: Progress | None = None) -> ExportReport:
         config, format_, describe(checkpoint).stem(checkpoint.kind, subject.facts.timesteps)
     )
     files = format_.files(subject, out.stem)
-    _refuse_lost(out, list(files))
+    outputs = [out.with_suffix(suffix) for suffix in files]
+    refuse_lost(outputs, out.with_suffix(".json"), ExportReport)
 
     T = format_.timesteps(subject)
     shown = frames_per_run(checkpoint.data.frames, T, subject.facts.hold)
@@ -88,7 +90,6 @@ def run(config: ExportConfig, progress: Progress | None = None) -> ExportReport:
             f"{format_.tolerance:g} is allowed ({format_.referee}); nothing is written",
             "report it with the checkpoint and the versions that snnconv doctor shows",
         )
-    outputs = [out.with_suffix(suffix) for suffix in files]
     for path, content in zip(outputs, files.values(), strict=True):
         write_atomically(path, content)
     found = [out.with_suffix(".json")] + ([] if config.out else [config.run / "export.json"])
@@ -131,25 +132,6 @@ def _file(config: ExportConfig, format_: Export, stem: str) -> Path:
             f"name a file that ends with {format_.suffix}",
         )
     return config.out
-
-
-def _refuse_lost(out: Path, suffixes: list[str]) -> None:
-    """Refuse to replace a file that no export wrote, or that was changed since then.
-
-    Raises:
-        UsageError: there is one.
-    """
-    try:
-        report = read(out.with_suffix(".json"), ExportReport)
-        known = {Path(each.path).name: each.sha256 for each in report.lineage.outputs}
-    except CheckpointError:
-        known = {}
-    for file in (out.with_suffix(suffix) for suffix in suffixes):
-        if file.exists() and known.get(file.name) != sha256(file):
-            was = "changed since an export wrote it" if file.name in known else "not of an export"
-            raise UsageError(
-                f"{file} would be lost", f"a file that is there, {was}", "name another file: --out"
-            )
 
 
 def _own(subject: Subject, x: Tensor, samples: Tensor, T: int, chunk: int) -> Run:

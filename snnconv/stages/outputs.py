@@ -1,16 +1,17 @@
 """Files that a stage must not replace: what is not its own is refused before any work."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from snnconv.checkpoint import kind_of
+from snnconv.checkpoint import kind_of, sha256
 from snnconv.config import STAGES, StageConfig, TrainConfig
 from snnconv.core.bounds import parsed_json
 from snnconv.core.files import refuse_unwritable
 from snnconv.core.kinds import Kind, file_name
 from snnconv.errors import CheckpointError, UsageError
 from snnconv.render import marks
-from snnconv.reports import REPORTS, read
+from snnconv.reports import REPORTS, Report, read
 
 _KINDS: dict[str, tuple[Kind, ...]] = {
     "train": ("ann", "calibrated", "trained"),
@@ -57,6 +58,30 @@ def refuse_outputs(config: StageConfig) -> None:
         else:
             where, remedy = f"--run {config.run}", "move it, or name another folder: --run DIR"
         raise UsageError(f"{file} would be lost", f"{where}, and {found} there", remedy)
+
+
+def refuse_lost(files: Sequence[Path], report: Path, kind: type[Report]) -> None:
+    """Refuse to replace a file that the stage did not write, or that was changed since then.
+
+    Args:
+        files: that are to be written.
+        report: of the stage when it wrote them, if it did.
+        kind: of that report.
+
+    Raises:
+        UsageError: there is such a file.
+    """
+    try:
+        known = {Path(each.path).name: each.sha256 for each in read(report, kind).lineage.outputs}
+    except CheckpointError:  # none, or none that can be read
+        known = {}
+    for file in files:
+        if file.exists() and known.get(file.name) != sha256(file):
+            stage = kind.name
+            was = f"changed since {stage} wrote it" if file.name in known else f"not of {stage}"
+            raise UsageError(
+                f"{file} would be lost", f"a file that is there, {was}", "name another file: --out"
+            )
 
 
 def _outputs(config: StageConfig, stage: str, out: Path | None) -> list[Path]:

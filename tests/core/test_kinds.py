@@ -18,6 +18,7 @@ def test_a_stage_writes_one_kind_but_train():
         "finetune": "finetuned",
         "reparameterize": "reparameterized",
         "evaluate": None,
+        "predict": None,
         "export": None,
         "report": None,
     }

@@ -75,7 +75,7 @@ def test_what_a_user_has_changed_is_kept(folder, tmp_path):
     file.write_text(file.read_text() + "\n# mine\n")
     before = files(tmp_path)
     error = refused(*small("--run", folder, "--out", file), code=ExitCode.USAGE)
-    assert "changed since an export wrote it" in error["found"]
+    assert "changed since export wrote it" in error["found"]
     assert files(tmp_path) == before
 
 

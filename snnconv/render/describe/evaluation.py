@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from snnconv.core.uncertainty import interval
 from snnconv.render import units
 from snnconv.render.compare import CONFIDENCE, last, powers, reached
-from snnconv.render.describe.common import around, engine, non_spiking
+from snnconv.render.describe.common import around, closing, engine, non_spiking
 from snnconv.render.labels import calibration, confidence, drawn
 from snnconv.render.layers import layer_table
 from snnconv.render.significance import against_ann, unjudged
 from snnconv.render.tables import Block, Column, Fact, Facts, Table
 from snnconv.reports import (
     EvaluateReport,
+    PredictReport,
     ReportReport,
 )
 
@@ -166,3 +167,15 @@ def report(done: ReportReport) -> list[Block]:
         *([tests] if done.differences else []),
         Facts("Written", pages),
     ]
+
+
+def predict(done: PredictReport) -> list[Block]:
+    """Of a :class:`PredictReport`: where the table is, and how often it is right."""
+    facts = (
+        Fact("data", done.data.spec),
+        Fact("samples", drawn(done.subset, done.samples, done.split)),
+        Fact("neuron", done.neuron, f"T = {done.timesteps}"),
+        Fact("accuracy", units.percent(done.accuracy), around(done.accuracy, done.samples)),
+        *closing(done),
+    )
+    return [Facts("Predicted", facts)]

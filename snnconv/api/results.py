@@ -1,0 +1,97 @@
+"""What is made of spiking networks: tables of predictions, other programs' files, reports."""
+
+from pathlib import Path
+from typing import Unpack
+
+from snnconv import pipeline
+from snnconv.api.options import config_of
+from snnconv.config import ExportConfig, PredictConfig, ReportConfig
+from snnconv.config.options import ExportOptions, PredictOptions, ReportOptions
+from snnconv.core import runtime
+from snnconv.core.progress import Quiet
+from snnconv.reports import ExportReport, PredictReport, ReportReport
+from snnconv.stages import export as _export
+from snnconv.stages import predict as _predict
+
+
+def predict(
+    checkpoint: str | Path | None = None,
+    *,
+    config: PredictConfig | None = None,
+    **options: Unpack[PredictOptions],
+) -> PredictReport:
+    """Write what a spiking network finds for every sample, as ``snnconv predict`` does.
+
+    For samples in memory there is :func:`snnconv.load_network`.
+
+    Args:
+        checkpoint: a spiking one; the run's newest by default.
+        config: options as one object.
+        options: see ``snnconv predict --help``; ``timesteps`` is T.
+
+    Raises:
+        UsageError: an unknown option, or a file of another's that would be lost.
+        CheckpointError: a file that is damaged, or of another kind.
+
+    >>> snnconv.predict(limit=20, out="predictions.csv").samples
+    20
+    """
+    given = {"checkpoint": checkpoint, **options}
+    chosen = config_of(PredictConfig, "predict", config, given)
+    with runtime.host_kept():
+        return _predict.run(chosen)
+
+
+def export(
+    checkpoint: str | Path | None = None,
+    *,
+    config: ExportConfig | None = None,
+    **options: Unpack[ExportOptions],
+) -> ExportReport:
+    """Write a spiking network as another program's files, as ``snnconv export`` does.
+
+    The files are run at once, beside this tool's dense engine.
+
+    Args:
+        checkpoint: a spiking one; the run's newest by default.
+        config: options as one object.
+        options: see ``snnconv export --help``; ``to`` is the format.
+
+    Raises:
+        UsageError: an unknown option or format, or a file of another's that would be lost.
+        CheckpointError: a file that is damaged, or of another kind.
+        UnsupportedError: the format has no words for something in the network; says what.
+        CheckFailedError: the files compute something else; none is written.
+
+    >>> snnconv.export(to="torch", limit=20).difference
+    0.0
+    """
+    given = {"checkpoint": checkpoint, **options}
+    chosen = config_of(ExportConfig, "export", config, given)
+    with runtime.host_kept():
+        return _export.run(chosen)
+
+
+def report(
+    *evaluations: str | Path,
+    config: ReportConfig | None = None,
+    **options: Unpack[ReportOptions],
+) -> ReportReport:
+    """Put evaluations into tables and one HTML file, as ``snnconv report`` does.
+
+    Args:
+        evaluations: reports of ``evaluate``, or run folders; those in the run folder by default.
+        config: options as one object.
+        options: see ``snnconv report --help``.
+
+    Raises:
+        UsageError: an unknown option, or nothing to report.
+        CheckpointError: a file that is no report.
+
+    >>> [run.timesteps for run in snnconv.report("snnconv-run/evaluate.json").runs]
+    [4]
+    """
+    given = {"evaluations": evaluations or None, **options}
+    chosen = config_of(ReportConfig, "report", config, given)
+    with runtime.host_kept():
+        return pipeline.report(chosen, Quiet())
