@@ -21,6 +21,7 @@ from snnconv.core.kinds import READS, SPIKING, Kind, file_name, written_by
 from snnconv.core.parsing import parse_pairs
 from snnconv.core.progress import Progress
 from snnconv.core.validation import parameters, spelled
+from snnconv.data.dataset import is_factory, named
 from snnconv.errors import CheckFailedError, CheckpointError, UsageError, did_you_mean, guarding
 from snnconv.neurons.base import NEURONS
 from snnconv.reports import REPORTS, PlanStep, Report, ReportReport, RunReport, read
@@ -184,6 +185,8 @@ def run_recipe(
             progress.say(f"{stage}: skipped, nothing it reads has changed")
             if neuron := getattr(config, "neuron", None):
                 NEURONS.load(neuron)  # the recipe names it, so later stages may run its code
+            if is_factory(data := getattr(config, "data", None) or ""):
+                named(data)
         else:
             progress.say(f"{stage}: running")
             if isinstance(config, ReportConfig):

@@ -92,14 +92,9 @@ class Registry(Generic[Method]):
         """
         if not is_code(name):
             return self.load(name)
+        self.ask_consent(name)
         if name in self.named:
             return self.named[name]
-        if name not in os.environ.get(CONSENT, "").split(","):
-            raise CheckpointError(
-                f"the checkpoint needs the code of {self.kind} '{name}'",
-                "code that is not part of snnconv, and reading a checkpoint does not run it",
-                f"if you trust that code: export {CONSENT}='{name}', and run the command again",
-            )
         try:
             return self.load(name)
         except UsageError as error:
@@ -108,6 +103,25 @@ class Registry(Generic[Method]):
                 error.found,
                 error.remedy,
             ) from error
+
+    def ask_consent(self, name: str, instead: str = "") -> None:
+        """Refuse code that a checkpoint names, unless the user named or allowed it.
+
+        Args:
+            name: of the code.
+            instead: an option by which the user can name it; none if there is none.
+
+        Raises:
+            CheckpointError: the user did neither.
+        """
+        if name in self.named or name in os.environ.get(CONSENT, "").split(","):
+            return
+        allow = f"export {CONSENT}='{name}', and run the command again"
+        raise CheckpointError(
+            f"the checkpoint needs the code of {self.kind} '{name}'",
+            "code that is not part of snnconv, and reading a checkpoint does not run it",
+            f"if you trust that code: {instead + ', or ' if instead else ''}{allow}",
+        )
 
     def summary(self, name: str) -> str:
         """The first line of the method's docstring, read without importing it.

@@ -137,7 +137,7 @@ def load(
         UnsupportedError: found, but not what it should be.
     """
     name, _, argument = spec.partition(":")
-    if "." in name and argument:  # no data set of the room has a dot in its name
+    if is_factory(spec):
         dataset = _made(spec)
     else:
         dataset = DATASETS.load(name)(
@@ -152,6 +152,40 @@ def load(
     dataset = _normalised(dataset, given or Normalisation())
     _check(dataset)
     return dataset
+
+
+def is_factory(spec: str) -> bool:
+    """Whether a data set is made by a user's function: none of the room has a dot in its name."""
+    name, _, argument = spec.partition(":")
+    return "." in name and bool(argument)
+
+
+def named(spec: str) -> Load:
+    """The function that makes a data set; checkpoints may call it from now on in this process.
+
+    Raises:
+        UsageError: no such file, module or function, or one that can't be imported.
+    """
+    name = spec.partition("?")[0]
+    DATASETS.named[name] = factory(name)
+    return DATASETS.named[name]
+
+
+def recall(
+    spec: str,
+    root: Path | None = None,
+    download: bool = False,
+    vocabulary: tuple[str, ...] = (),
+    given: Normalisation | None = None,
+) -> Dataset:
+    """Read the data set that a checkpoint names, as :func:`load` does.
+
+    Raises:
+        CheckpointError: it is made by code that the user neither named nor allowed.
+    """
+    if is_factory(spec):
+        DATASETS.ask_consent(spec.partition("?")[0], f"give --data '{spec}'")
+    return load(spec, root, download, vocabulary, given)
 
 
 def _normalised(dataset: Dataset, given: Normalisation) -> Dataset:
@@ -185,10 +219,10 @@ def _normalised(dataset: Dataset, given: Normalisation) -> Dataset:
 
 def _made(spec: str) -> Dataset:
     """The data set that a user's factory returns."""
-    name, _, query = spec.partition("?")
+    query = spec.partition("?")[2]
     options = parse_pairs(query.split("&")) if query else {}
     made = call(
-        factory(name),
+        named(spec),
         options,
         spec=spec,
         kind=Dataset,

@@ -17,7 +17,7 @@ from snnconv.core.kinds import Kind, file_name
 from snnconv.core.metadata import DataInfo, LineageStep
 from snnconv.core.progress import Progress
 from snnconv.data.cached import cached
-from snnconv.data.dataset import Dataset, Normalisation, Split, digest
+from snnconv.data.dataset import Dataset, Normalisation, Split, digest, recall
 from snnconv.data.dataset import load as load_dataset
 from snnconv.data.locate import Source, resolve
 from snnconv.engine.memory import BatchPlan, bytes_per_sample, plan_batch
@@ -239,7 +239,8 @@ def load_data(session: Session, config: DataConfig, info: DataInfo | None) -> Da
         # mean and std of a checkpoint are for values of its scale
         same = isinstance(config, NormalisationConfig) and spec == info.spec and not words
         given = Normalisation(info.scale, *((info.mean, info.std) if same else ()))
-    dataset = load_dataset(spec, config.data_root, config.download, words, given)
+    read = load_dataset if config.data or not info else recall
+    dataset = read(spec, config.data_root, config.download, words, given)
     session.inputs += files_named(spec, config.data_root)
     if info is None:
         return dataset

@@ -9,7 +9,8 @@ import pytest
 import snnconv
 from snnconv.core.names import called
 from snnconv.core.registry import CONSENT
-from snnconv.errors import CheckpointError, UsageError
+from snnconv.data.dataset import DATASETS
+from snnconv.errors import CheckpointError, ExitCode, UsageError
 from snnconv.metrics.base import METRICS
 from snnconv.neurons.base import NEURONS
 from snnconv.stages.listing import listing
@@ -63,6 +64,7 @@ def folder(tmp_path, monkeypatch):
     yield tmp_path
     NEURONS.named.clear()
     METRICS.named.clear()
+    DATASETS.named.clear()
 
 
 @pytest.fixture
@@ -99,9 +101,57 @@ def test_a_checkpoint_runs_no_code_unless_the_user_names_it(converted, monkeypat
     assert snnconv.load(converted).spiking.neuron == "mine.py:Mine"
 
 
-def test_a_recipe_that_skips_a_conversion_still_names_its_neuron(folder):
+SETS = """
+from pathlib import Path
+
+import torch
+
+from snnconv import ArraySplit, DataInfo, Dataset
+
+Path("run.txt").write_text("this code was run")
+
+
+def stripes(size=6):
+    labels = torch.arange(40) % 2
+    lines = (torch.arange(size) % 2).float().expand(size, size)
+    images = torch.stack([lines if label else lines.T for label in labels])[:, None]
+    info = DataInfo(
+        spec="stripes", shape=(1, size, size), classes=("a", "b"), mean=(0.5,), std=(0.5,)
+    )
+    return Dataset(info, ArraySplit(images, labels, 1.0), ArraySplit(images, labels, 1.0))
+"""
+
+
+def test_a_checkpoint_runs_no_code_of_its_data_unless_the_user_names_it(folder, monkeypatch):
+    (folder / "sets.py").write_text(SETS)
+    spec, options = "sets.py:stripes?size=8", {"run": folder / "r"}
+    snnconv.train("mlp", data=spec, epochs=1, batch_size=8, **options)
+    snnconv.calibrate(samples=8, **options)  # named in this process
+    snnconv.convert(timesteps=2, **options)
+    DATASETS.named.clear()  # as in another process
+    ran = folder / "run.txt"
+    ran.unlink()
+    with pytest.raises(CheckpointError, match="needs the code of data set") as caught:
+        snnconv.evaluate(**options)
+    assert caught.value.code == ExitCode.CHECKPOINT
+    assert f"give --data '{spec}', or export {CONSENT}='sets.py:stripes'" in caught.value.remedy
+    assert not ran.exists()
+    assert snnconv.inspect(**options).data["spec"] == spec  # reads no samples
+    assert not ran.exists()
+    monkeypatch.setenv(CONSENT, "sets.py:stripes")
+    allowed = snnconv.evaluate(**options)
+    monkeypatch.delenv(CONSENT)
+    DATASETS.named.clear()
+    assert snnconv.evaluate(data=spec, **options).accuracy == allowed.accuracy
+
+
+def test_a_recipe_that_skips_a_conversion_still_names_its_neuron_and_its_data(folder):
+    (folder / "sets.py").write_text(
+        "from snnconv.data.dataset import load\n\n\ndef digits():\n    return load('digits')\n"
+    )
     (folder / "recipe.toml").write_text(
-        "[calibrate]\nsamples = 32\n[convert]\nneuron = 'mine.py:Mine'\ntimesteps = 4\n"
+        "[calibrate]\nsamples = 32\ndata = 'sets.py:digits'\n"
+        "[convert]\nneuron = 'mine.py:Mine'\ntimesteps = 4\n"
         "[evaluate]\nlimit = 20\nmetric = ['accuracy']\n"
     )
     command = [sys.executable, "-m", "snnconv", "run", "recipe.toml", "--json"]
