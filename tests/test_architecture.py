@@ -26,6 +26,7 @@ LAYERS = (
     ("engine",),
     ("calibration", "metrics"),
     ("simulation",),
+    ("corrections",),
     ("testing", "training", "exports"),
     ("stages",),
     ("pipeline",),

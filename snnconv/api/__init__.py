@@ -26,6 +26,7 @@ from snnconv.checkpoint import Checkpoint, load, save
 from snnconv.config import (
     CalibrateConfig,
     ConvertConfig,
+    CorrectConfig,
     EvaluateConfig,
     ExportConfig,
     FinetuneConfig,
@@ -38,6 +39,7 @@ from snnconv.config import (
 from snnconv.config.options import (
     CalibrateOptions,
     ConvertOptions,
+    CorrectOptions,
     EvaluateOptions,
     FinetuneOptions,
     InspectOptions,
@@ -51,6 +53,7 @@ from snnconv.errors import SnnconvError
 from snnconv.reports import (
     CalibrateReport,
     ConvertReport,
+    CorrectReport,
     EvaluateReport,
     FinetuneReport,
     InspectReport,
@@ -60,6 +63,7 @@ from snnconv.reports import (
 from snnconv.simulation.build import spiking_network
 from snnconv.stages import calibrate as _calibrate
 from snnconv.stages import convert as _convert
+from snnconv.stages import correct as _correct
 from snnconv.stages import evaluate as _evaluate
 from snnconv.stages import finetune as _finetune
 from snnconv.stages import inspect as _inspect
@@ -71,6 +75,7 @@ __all__ = [
     "CalibrateConfig",
     "Checkpoint",
     "ConvertConfig",
+    "CorrectConfig",
     "DataInfo",
     "Dataset",
     "EvaluateConfig",
@@ -85,6 +90,7 @@ __all__ = [
     "calibrate",
     "convert",
     "convert_module",
+    "correct",
     "evaluate",
     "export",
     "finetune",
@@ -187,6 +193,34 @@ def convert(
     chosen = config_of(ConvertConfig, "convert", config, given)
     with runtime.host_kept():
         return _convert.run(chosen)
+
+
+def correct(
+    checkpoint: str | Path | None = None,
+    *,
+    config: CorrectConfig | None = None,
+    **options: Unpack[CorrectOptions],
+) -> CorrectReport:
+    """Correct a converted network on calibration samples, as ``snnconv correct`` does.
+
+    Args:
+        checkpoint: a converted or corrected one; the run's newest by default.
+        config: options as one object.
+        options: see ``snnconv correct --help``; ``samples`` are training samples, ``remove`` takes
+            the correction of a method off again.
+
+    Raises:
+        UsageError: an unknown option, a value out of its range, or neurons that the method can't
+            correct.
+        CheckpointError: a file that is damaged, or of another kind.
+
+    >>> [made.method for made in snnconv.correct(method="bias", samples=50).corrections]
+    ['bias']
+    """
+    given = {"checkpoint": checkpoint, **options}
+    chosen = config_of(CorrectConfig, "correct", config, given)
+    with runtime.host_kept():
+        return _correct.run(chosen)
 
 
 def finetune(

@@ -28,7 +28,13 @@ from snnconv.checkpoint.sealed import (
 )
 from snnconv.core.files import write_atomically
 from snnconv.core.kinds import KINDS, WRITTEN_BY, Kind
-from snnconv.core.metadata import CalibrationInfo, DataInfo, LineageStep, SpikingInfo
+from snnconv.core.metadata import (
+    CalibrationInfo,
+    CorrectionInfo,
+    DataInfo,
+    LineageStep,
+    SpikingInfo,
+)
 from snnconv.errors import CheckFailedError, CheckpointError, one_line
 from snnconv.graph.ir import Graph
 from snnconv.graph.ops import misfit
@@ -85,6 +91,8 @@ def encoded(checkpoint: Checkpoint, file: Path) -> bytes:
         "spiking": dump(checkpoint.spiking),
         "lineage": [step.model_dump(mode="json") for step in checkpoint.lineage],
     }
+    if checkpoint.corrected:  # without, a file is what it was before there were any
+        document["corrections"] = [made.model_dump(mode="json") for made in checkpoint.corrected]
     tensors = checkpoint.tensors()
     try:
         _made(json.loads(canonical_json(document)), tensors, checkpoint.kind, file)
@@ -133,6 +141,9 @@ def _made(
             lineage=tuple(LineageStep.model_validate(step) for step in document["lineage"]),
             calibrated=_optional(CalibrationInfo, document["calibration"]),
             spiking=_optional(SpikingInfo, document["spiking"]),
+            corrected=tuple(
+                CorrectionInfo.model_validate(made) for made in document.get("corrections", ())
+            ),
             **by_section,
         )
     except CheckpointError as error:

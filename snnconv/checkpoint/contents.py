@@ -11,23 +11,32 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from snnconv.checkpoint.corrections import misfit
 from snnconv.checkpoint.sealed import Broken, refuse_not_finite
 from snnconv.core.kinds import SPIKING, Kind
-from snnconv.core.metadata import CalibrationInfo, DataInfo, LineageStep, SpikingInfo
+from snnconv.core.metadata import (
+    CalibrationInfo,
+    CorrectionInfo,
+    DataInfo,
+    LineageStep,
+    SpikingInfo,
+)
 from snnconv.core.validation import parameters
 from snnconv.errors import CheckpointError, SnnconvError, one_line
 from snnconv.graph.analysis import Analysis, Signal
 from snnconv.graph.ir import Graph
 from snnconv.graph.network import LARGEST_VALUE
+from snnconv.graph.ops import OPS, Role
 from snnconv.neurons.base import NEURONS, NeuronParams
 
-SECTIONS = ("network", "calibration", "neurons", "reference")
+SECTIONS = ("network", "calibration", "neurons", "reference", "corrections")
 """Groups of tensors, by the part of a name before the first slash."""
 
 _HISTOGRAM = ("edges", "counts")
 _BINS = ("bins", "lengths")
 _CALIBRATE = "calibrate again: snnconv calibrate"
 _FINITE = "train again with a lower --lr, or repair the file it came from"
+_CORRECT = "correct again: snnconv correct"
 _FLOAT32 = "write it again with its tensors in float32: tensor.float()"
 
 
@@ -48,6 +57,10 @@ class Checkpoint:
         neurons: ``<site>/<parameter>`` of neurons with learned parameters, float32.
         reference: the tensors of the ANN that was converted, where fine-tuning has changed the
             network's own; empty where the network still is that ANN.
+        corrected: the corrections that were made, in their order.
+        corrections: what they add, ``<number>/<part>/<name>``, float32: the number of the
+            correction from 1 on, a part (:mod:`snnconv.checkpoint.corrections`), and the name of
+            the site or tensor that it is added to.
     """
 
     kind: Kind
@@ -60,6 +73,8 @@ class Checkpoint:
     spiking: SpikingInfo | None = None
     neurons: dict[str, Tensor] = field(default_factory=dict)
     reference: dict[str, Tensor] = field(default_factory=dict)
+    corrected: tuple[CorrectionInfo, ...] = ()
+    corrections: dict[str, Tensor] = field(default_factory=dict)
 
     @cached_property
     def analysis(self) -> Analysis:
@@ -104,10 +119,11 @@ def check(checkpoint: Checkpoint) -> None:
     if checkpoint.kind == "ann":
         if checkpoint.calibration or checkpoint.neurons:
             raise Broken("a checkpoint of kind 'ann' with tensors of calibration or neurons")
-        return
-    _check_calibration(checkpoint, sizes)
+    else:
+        _check_calibration(checkpoint, sizes)
     if checkpoint.kind in SPIKING:
         check_neurons(checkpoint)
+    _check_corrections(checkpoint, sizes)
 
 
 def _check_types(checkpoint: Checkpoint) -> None:
@@ -237,7 +253,7 @@ def check_neurons(checkpoint: Checkpoint) -> None:
             f"neurons that there can't be ({one_line(error)})", "snnconv convert again"
         ) from error
     there = {name: tuple(tensor.shape) for name, tensor in checkpoint.neurons.items()}
-    if not there and checkpoint.kind == "converted":
+    if not there and checkpoint.kind in ("converted", "corrected"):
         return  # they start as their parameters say
     if there == wanted:
         return
@@ -251,6 +267,31 @@ def check_neurons(checkpoint: Checkpoint) -> None:
         f"learned tensors that are not those of {info.neuron} neurons: {found}",
         "fine-tune again: snnconv finetune",
     )
+
+
+def _check_corrections(checkpoint: Checkpoint, sizes: Mapping[str, tuple[int, ...]]) -> None:
+    made, facts = checkpoint.corrected, checkpoint.spiking
+    if facts is None:
+        if made or checkpoint.corrections:
+            raise Broken(f"a checkpoint of kind '{checkpoint.kind}' with corrections")
+        return
+    sites = {site.name: sizes[site.name] for site in checkpoint.graph.sites}
+    weights = {
+        name: tuple(checkpoint.network[name].shape)
+        for node in checkpoint.graph.nodes
+        if OPS[node.op].role is Role.SYNAPSE
+        for name in node.tensors.values()
+    }
+    for number, correction in enumerate(made, start=1):
+        if correction.timesteps not in (None, facts.timesteps):
+            raise Broken(
+                f"correction {number} ({correction.method}) for T = {correction.timesteps}, "
+                f"in a network for T = {facts.timesteps}",
+                _CORRECT,
+            )
+    for key, tensor in checkpoint.corrections.items():
+        if wrong := misfit(key, tensor, made, sites, weights):
+            raise Broken(f"the tensor 'corrections/{key}': {wrong}", _CORRECT)
 
 
 def learned_shapes(checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:

@@ -162,7 +162,8 @@ def ls(
     room: Annotated[
         str,
         typer.Argument(
-            help="models, datasets, neurons, statistics, metrics, exports, operations or runs"
+            help="models, datasets, neurons, statistics, corrections, metrics, exports, operations "
+            "or runs"
         ),
     ],
     run: Annotated[Path, typer.Option(help="run folder, of runs", envvar="SNNCONV_RUN")] = Path(

@@ -102,6 +102,26 @@ class ConvertOptions(TypedDict, total=False):
     out: str | Path | None
 
 
+class CorrectOptions(TypedDict, total=False):
+    """Of ``snnconv.correct``."""
+
+    run: str | Path | None
+    seed: int | None
+    device: str | None
+    threads: int | None
+    data: str | None
+    data_root: str | Path | None
+    download: bool | None
+    batch_size: int | None
+    engine: Literal["auto", "dense", "event"] | None
+    memory: str | None
+    method: str | None
+    param: Mapping[str, Any] | None
+    samples: int | None
+    remove: str | None
+    out: str | Path | None
+
+
 class FinetuneOptions(TypedDict, total=False):
     """Of ``snnconv.finetune``."""
 

@@ -99,6 +99,38 @@ class ConvertConfig(SimulationConfig):
     )
 
 
+class CorrectConfig(SimulationConfig):
+    """Correct a converted network on calibration samples, without labels; or take one off."""
+
+    panel: ClassVar[str] = "Correction"
+    example: ClassVar[str] = "snnconv correct --method bias"
+    checkpoint: Path | None = Field(
+        default=None,
+        description="converted or corrected checkpoint; the run's newest by default",
+        json_schema_extra=ARGUMENT,
+    )
+    method: str | None = Field(
+        default=None,
+        description="bias by default (snnconv ls corrections), or file.py:NAME or "
+        "package.module:NAME, whose code is run",
+        json_schema_extra=names_of("corrections"),
+    )
+    param: dict[str, Any] = Field(
+        default={}, description="NAME=VALUE of the method, e.g. tolerance=0.001"
+    )
+    samples: int = Field(
+        default=256, ge=1, le=COUNT, description="training samples to correct on, all at once"
+    )
+    remove: str | None = Field(
+        default=None,
+        description="take off the last correction of this method, and add none",
+        json_schema_extra=names_of("corrections"),
+    )
+    out: Path | None = Field(
+        default=None, description="checkpoint; RUN/corrected.safetensors by default"
+    )
+
+
 class ReparameterizeConfig(DataConfig):
     """Turn L-level neurons at T steps into single-threshold ones at L*T, and compare the two."""
 
@@ -106,7 +138,7 @@ class ReparameterizeConfig(DataConfig):
     example: ClassVar[str] = "snnconv reparameterize --tolerance 1"
     checkpoint: Path | None = Field(
         default=None,
-        description="converted or fine-tuned checkpoint; the run's newest by default",
+        description="converted, corrected or fine-tuned checkpoint; the run's newest by default",
         json_schema_extra=ARGUMENT,
     )
     vanilla: bool = Field(

@@ -2,7 +2,9 @@
 
 from typing import Literal, get_args
 
-Kind = Literal["ann", "calibrated", "converted", "trained", "finetuned", "reparameterized"]
+Kind = Literal[
+    "ann", "calibrated", "converted", "corrected", "trained", "finetuned", "reparameterized"
+]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -10,20 +12,28 @@ WRITTEN_BY: dict[Kind, str] = {
     "ann": "train",
     "calibrated": "calibrate",
     "converted": "convert",
+    "corrected": "correct",
     "trained": "train",
     "finetuned": "finetune",
     "reparameterized": "reparameterize",
 }
 """The stage that writes a kind. ``train`` writes ``calibrated``, too, if its activation is QCFS."""
 
-SPIKING: tuple[Kind, ...] = ("converted", "trained", "finetuned", "reparameterized")
+SPIKING: tuple[Kind, ...] = (
+    "converted",
+    "corrected",
+    "trained",
+    "finetuned",
+    "reparameterized",
+)
 """Kinds that have neurons."""
 
 READS: dict[str, tuple[Kind, ...]] = {
     "calibrate": ("ann",),
     "convert": ("calibrated",),
-    "finetune": ("converted", "trained"),
-    "reparameterize": ("converted", "trained", "finetuned"),
+    "correct": ("converted", "corrected"),
+    "finetune": ("converted", "corrected", "trained"),
+    "reparameterize": ("converted", "corrected", "trained", "finetuned"),
     "evaluate": SPIKING,
     "predict": SPIKING,
     "export": SPIKING,

@@ -112,6 +112,17 @@ class SpikingInfo(Record):
     confidence: ConfidenceInfo | None = None
 
 
+class CorrectionInfo(Record):
+    """One correction of a converted network; what it adds are tensors beside the network's."""
+
+    method: str
+    params: dict[str, Any]
+    samples: int = Field(ge=1, description="training samples that it was measured on")
+    timesteps: int | None = Field(
+        ge=1, le=STEPS, description="the one T that it is made for; null if it holds for every T"
+    )
+
+
 class LineageStep(Record):
     """One stage in a checkpoint's past."""
 

@@ -26,6 +26,7 @@ class Called:
         channel: whether every channel has a threshold of its own.
         done: what was done to it, in that order: ``fine-tuned``, ``reparameterized``, ``trained``.
         confidence: whether spike confidence acts.
+        corrections: the methods of its corrections, in their order.
     """
 
     neuron: str
@@ -33,6 +34,7 @@ class Called:
     channel: bool
     done: tuple[str, ...]
     confidence: bool
+    corrections: tuple[str, ...] = ()
 
     @property
     def basis(self) -> str:
@@ -43,7 +45,7 @@ class Called:
     def label(self) -> str:
         """For legends and tables: ``MSAT p99.9 channel, fine-tuned``."""
         head = " ".join(word for word in (self.neuron.upper(), self.basis) if word)
-        return ", ".join([head, *self.done, *["confidence"] * self.confidence])
+        return ", ".join([head, *self.corrections, *self.done, *["confidence"] * self.confidence])
 
     def stem(self, head: str, timesteps: int | None = None, samples: int | None = None) -> str:
         """A file's name without suffix: ``evaluate-if-p99.9-channel-T16-n360``.
@@ -54,7 +56,8 @@ class Called:
             samples: of an evaluation.
         """
         done = [word.replace("-", "") for word in self.done]
-        words = [head, self.neuron, *self.basis.split(), *(word for word in done if word != head)]
+        words = [head, self.neuron, *self.basis.split(), *self.corrections]
+        words += [word for word in done if word != head]
         words += ["confidence"] * self.confidence
         words += [f"T{timesteps}"] if timesteps is not None else []
         words += [f"n{samples}"] if samples is not None else []
@@ -67,7 +70,11 @@ def short(method: str) -> str:
 
 
 def called(
-    neuron: str, calibration: Mapping[str, Any], stages: Iterable[str], confidence: bool = False
+    neuron: str,
+    calibration: Mapping[str, Any],
+    stages: Iterable[str],
+    confidence: bool = False,
+    corrections: Iterable[str] = (),
 ) -> Called:
     """The description of a network.
 
@@ -76,6 +83,7 @@ def called(
         calibration: ``method``, ``params`` and ``granularity`` of the thresholds; empty before.
         stages: that it went through, first to last.
         confidence: whether spike confidence acts.
+        corrections: the methods of its corrections, in their order.
     """
     method = short(str(calibration.get("method") or ""))
     percentile = (calibration.get("params") or {}).get("percentile")
@@ -85,7 +93,8 @@ def called(
     if method == "given":  # thresholds are given only where neurons are trained from scratch
         method, done = "", {"trained": None} | done
     channel = calibration.get("granularity") == "channel"
-    return Called(short(neuron), method, channel, tuple(done), confidence)
+    named = tuple(map(short, corrections))
+    return Called(short(neuron), method, channel, tuple(done), confidence, named)
 
 
 def ann_stem(model: str) -> str:

@@ -1,4 +1,4 @@
-"""Registries of methods: which neurons, statistics, metrics, data sets and exports there are.
+"""Registries of methods: which neurons, statistics, corrections, metrics, data sets and exports.
 
 A method is one file. ``--neuron lm-ht`` is ``neurons/lm_ht.py``, and the file is a method because
 it assigns ``NEURON``. Listing imports nothing. A trailing underscore lets a Python keyword be a
@@ -187,6 +187,7 @@ _ALL: tuple[Registry[Any], ...] = (
     Registry("statistics", "statistic", "calibration.statistics", "STATISTIC"),
     Registry("metrics", "metric", "metrics", "METRIC"),
     Registry("exports", "export format", "exports", "EXPORT"),
+    Registry("corrections", "correction", "corrections", "CORRECTION"),
 )
 REGISTRIES = {registry.name: registry for registry in _ALL}
 """All registries, by name."""

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from snnconv.core.metadata import Parameters
 from snnconv.core.registry import REGISTRIES, Registry
 from snnconv.core.shapes import per_neuron, stack_time
+from snnconv.errors import UsageError
 from snnconv.neurons.kernel import Kernel
 
 StateType = TypeVar("StateType")
@@ -89,6 +90,7 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
         remembers: whether the state holds the currents of all steps before.
         KERNEL: the neuron's fast path, see :mod:`snnconv.neurons.kernel`; of this class, not of its
             subclasses.
+        potentials: the fields of its state that hold the potential of the soma.
     """
 
     params_type: ClassVar[type[NeuronParams]]
@@ -97,6 +99,7 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
     levels: int = 1
     signed: bool = False
     remembers: bool = False
+    potentials: ClassVar[tuple[str, ...]] = ("potential",)
     threshold: Tensor
     ceiling: Tensor | None
 
@@ -118,6 +121,27 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
     @abstractmethod
     def initial(self, sample: Tensor) -> StateType:
         """The state before the first step, for one step's currents ``[B, *N]``."""
+
+    def raised(self, state: StateType, potential: Tensor) -> StateType:
+        """The state with so much more potential at each neuron.
+
+        Args:
+            state: as :meth:`initial` gives it; not changed.
+            potential: ``[*N]``.
+
+        Raises:
+            UsageError: it has no potential that could be raised.
+        """
+        fields = getattr(state, "_fields", ())
+        if not self.potentials or not set(self.potentials) <= set(fields):
+            raise UsageError(
+                "the initial potential of these neurons can't be corrected",
+                f"a state of {type(self).__name__} neurons without {' or '.join(self.potentials)}",
+                "take another correction: snnconv ls corrections",
+            )
+        changed = {name: getattr(state, name) + potential for name in self.potentials}
+        raised: StateType = state._replace(**changed)  # type: ignore[attr-defined]
+        return raised
 
     @abstractmethod
     def run(

@@ -69,6 +69,7 @@ class LMH(CausalNeuron[State]):
 
     params_type = Params
     params: Params
+    potentials = ("soma",)
 
     def __init__(self, params: Params, threshold: Tensor, timesteps: int = 1) -> None:
         super().__init__(params, threshold, timesteps)

@@ -90,6 +90,7 @@ class MSAT(CausalNeuron[State]):
 
     params_type = Params
     params: Params
+    potentials = ("before", "after")
 
     def initial(self, sample: Tensor) -> State:
         """All neurons at v0."""

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from snnconv.core.uncertainty import unpacked
 from snnconv.reports.base import AnswerSteps, Difference, Interval, LineageRow, NetworkReport, Steps
-from snnconv.reports.stages import DataUse, SubsetUse
+from snnconv.reports.stages import CorrectionRow, DataUse, SubsetUse
 
 
 class LayerRow(BaseModel):
@@ -88,6 +88,7 @@ class EvaluateReport(NetworkReport):
     neuron: str
     params: dict[str, Any]
     calibration: dict[str, Any] = Field(description="method and parameters of the thresholds")
+    corrections: list[CorrectionRow] = Field([], description="of the network, in their order")
     confidence: dict[str, float] = Field(description="keep probability by site; empty when off")
     early: int | None
     samples: int

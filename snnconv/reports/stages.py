@@ -195,10 +195,61 @@ class ConvertReport(NetworkReport):
     )
 
 
+class CorrectionRow(BaseModel):
+    """One correction of a network."""
+
+    method: str
+    params: dict[str, Any]
+    samples: int = Field(description="training samples that it was measured on")
+    timesteps: int | None = Field(
+        description="the one T that it is made for; null if it holds for every T"
+    )
+
+
+class CorrectedSiteRow(BaseModel):
+    """One site before and after a correction."""
+
+    name: str
+    mean_error_before: float = Field(
+        description="largest difference, over channels, of the mean output from the ANN's mean "
+        "activation, over samples, places and steps, in units of the activation"
+    )
+    mean_error_after: float = Field(description="the same of the corrected network")
+
+
+class CorrectReport(NetworkReport):
+    """Of ``snnconv correct``."""
+
+    name = "correct"
+    data: DataUse | None = Field(None, description="null where a correction was taken off")
+    subset: SubsetUse | None = Field(
+        None, description="the training samples; null where a correction was taken off"
+    )
+    neuron: str
+    timesteps: int
+    method: str
+    params: dict[str, Any]
+    samples: int | None = Field(None, description="null where a correction was taken off")
+    removed: bool = Field(description="whether the correction was taken off, not added")
+    corrections: list[CorrectionRow] = Field(
+        description="all that the network has now, in their order"
+    )
+    parts: dict[str, int] = Field(
+        description="numbers that the correction adds, by part: current, potential, amplitude, "
+        "weight"
+    )
+    sites: list[CorrectedSiteRow] = Field(
+        [], description="on these samples; empty where a correction was taken off"
+    )
+
+
 class FinetuneReport(NetworkReport):
     """Of ``snnconv finetune``."""
 
     name = "finetune"
+    corrections: list[CorrectionRow] = Field(
+        [], description="that the network has beside its weights; what is learned are weights"
+    )
     data: DataUse
     subset: SubsetUse | None = Field(
         None, description="the training samples that were trained on; null in an older file"
@@ -283,6 +334,9 @@ class ReparameterizeReport(NetworkReport):
     """Of ``snnconv reparameterize``."""
 
     name = "reparameterize"
+    corrections: list[CorrectionRow] = Field(
+        [], description="of the network before it; those of the one after it do the same"
+    )
     data: DataUse
     subset: SubsetUse | None = Field(None, description="the test samples; null in an older file")
     neuron: str = Field(description="the kind after it")

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from snnconv.errors import ExitCode
 from snnconv.reports.base import Difference, ImportRow, Interval, LineageRow, NetworkReport, Report
+from snnconv.reports.stages import CorrectionRow
 
 
 class NodeRow(BaseModel):
@@ -38,6 +39,7 @@ class InspectReport(NetworkReport):
     kind: str
     data: dict[str, Any] | None
     spiking: dict[str, Any] | None
+    corrections: list[CorrectionRow] = Field([], description="of the network, in their order")
     parameters: int | None = Field(description="null where obstacles leave no graph")
     macs: int | None
     nodes: list[NodeRow]
@@ -135,6 +137,7 @@ class CheckpointRow(BaseModel):
     kind: str | None = None
     neuron: str | None = None
     thresholds: str | None = Field(None, description="how they were found: p99.9 channel")
+    corrections: list[str] = Field([], description="the methods of its corrections, in their order")
     timesteps: int | None = None
     parent: str | None = Field(
         None, description="what it was made from: a file here, or the start of a hash"

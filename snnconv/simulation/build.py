@@ -10,7 +10,7 @@ from torch import Tensor
 from snnconv.checkpoint.contents import Checkpoint, check_neurons, neuron_params
 from snnconv.checkpoint.sealed import Broken
 from snnconv.core import distributed
-from snnconv.core.metadata import ConfidenceInfo, SpikingInfo
+from snnconv.core.metadata import ConfidenceInfo
 from snnconv.data.frames import mean_frame
 from snnconv.engine.event_conv.plan import Engine
 from snnconv.engine.event_conv.sparsity import Rate, expected
@@ -22,18 +22,31 @@ from snnconv.graph.network import Network, walk
 from snnconv.metrics.base import Batch, Figures, MetricContext
 from snnconv.metrics.sin import Sin
 from snnconv.neurons.base import NEURONS, Grid, Neuron
+from snnconv.simulation.corrected import added, weights
 from snnconv.simulation.network import SpikingNetwork
 from snnconv.simulation.simulate import simulate
 
 
-def timesteps(info: SpikingInfo, wanted: int | None) -> int:
+def timesteps(checkpoint: Checkpoint, wanted: int | None) -> int:
     """T: what the user wants, or what the network was made for.
 
     Raises:
-        UsageError: neurons that learned something for each step are to run for another T.
+        UsageError: neurons that learned something for each step, or corrections made for one T,
+            are to run for another.
     """
-    if wanted is None or wanted == info.timesteps or not neuron_params(info).fixed:
-        return wanted or info.timesteps
+    info = checkpoint.spiking
+    assert info is not None
+    if wanted is None or wanted == info.timesteps:
+        return info.timesteps
+    for made in checkpoint.corrected:
+        if made.timesteps is not None:
+            raise UsageError(
+                f"a network with correction '{made.method}' can't run for T = {wanted} steps",
+                f"the correction was made for T = {made.timesteps}",
+                f"drop --timesteps, or snnconv convert --timesteps {wanted} and correct again",
+            )
+    if not neuron_params(info).fixed:
+        return wanted
     raise UsageError(
         f"{info.neuron} neurons can't run for T = {wanted} steps",
         f"they were made for T = {info.timesteps}",
@@ -75,14 +88,16 @@ def spiking_network(
         neurons[site.name].ceiling = _ceiling(site, thresholds[site.name])
         neurons[site.name].load_state_dict(_learned_at(site.name, checkpoint.neurons), strict=False)
     network = (
-        Network(*fold(checkpoint.graph, checkpoint.network))
+        Network(*fold(checkpoint.graph, weights(checkpoint)))
         if folded
-        else Network(checkpoint.graph, checkpoint.network)
+        else Network(checkpoint.graph, weights(checkpoint))
     )
     network = network.laid_out()  # two to three times faster on a CPU, over few channels
     hold = None if checkpoint.data.frames is None else info.hold
     rates = expected_rates(checkpoint, params.grid(1))
-    return SpikingNetwork(network, neurons, info.seed, info.confidence, hold, engine, rates)
+    return SpikingNetwork(
+        network, neurons, info.seed, info.confidence, hold, engine, rates, added(checkpoint)
+    )
 
 
 def expected_rates(checkpoint: Checkpoint, grid: Grid) -> dict[str, Rate]:

@@ -18,6 +18,7 @@ from snnconv.data.frames import frames_in_turn
 from snnconv.engine.event_conv.plan import Engine
 from snnconv.errors import UsageError
 from snnconv.simulation.build import learned, spiking_network, trained_directly
+from snnconv.simulation.corrected import without_weights
 from snnconv.simulation.module import SpikingModule
 from snnconv.simulation.network import State
 
@@ -45,7 +46,8 @@ class LoadedModule(SpikingModule):
         assert info is not None
         super().__init__(
             timesteps=info.timesteps,
-            fixed=neuron_params(info).fixed,
+            fixed=neuron_params(info).fixed
+            or any(made.timesteps is not None for made in checkpoint.corrected),
             causal=network.causal,
             mean=data.mean,
             std=data.std,
@@ -97,7 +99,7 @@ class LoadedModule(SpikingModule):
             )
         step = LineageStep(stage="finetune", parent=None, config={})
         return replace(
-            origin,
+            without_weights(origin),
             kind="finetuned",
             network=self.network.network.tensors(),
             neurons=learned(self.network),

@@ -44,6 +44,7 @@ from snnconv.graph.network import Network, Walk
 from snnconv.graph.ops import OPS, Role
 from snnconv.neurons.base import Neuron
 from snnconv.neurons.confidence import keep_mask
+from snnconv.simulation.corrected import Added
 from snnconv.simulation.cumulative import Levels, Sums, function, pool
 
 Value = Tensor | Packed | Pending
@@ -77,6 +78,7 @@ class SpikingNetwork(nn.Module):
         hold: steps for which each frame of the input is shown; none where it is constant.
         engine: where to go by events.
         rates: how many neurons are expected to spike at a step, by site, where known.
+        added: what corrections add, by site.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class SpikingNetwork(nn.Module):
         hold: int | None = None,
         engine: plan.Engine = "auto",
         rates: Mapping[str, Rate] | None = None,
+        added: Mapping[str, Added] | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -101,6 +104,7 @@ class SpikingNetwork(nn.Module):
         # a module's attribute name may hold no dot, so neurons are numbered
         self._sites = tuple(neurons)
         self._neurons = nn.ModuleList(neurons.values())
+        self._added = nn.ModuleList((added or {}).get(name, Added()) for name in neurons)
         self.seed = seed
         self.confidence = confidence
         self.engine = engine
@@ -125,6 +129,11 @@ class SpikingNetwork(nn.Module):
     def neurons(self) -> dict[str, Neuron[Any]]:
         """The neurons by site name."""
         return dict(zip(self._sites, cast("list[Neuron[Any]]", list(self._neurons)), strict=True))
+
+    @property
+    def added(self) -> dict[str, Added]:
+        """What corrections add, by site name."""
+        return dict(zip(self._sites, cast("list[Added]", list(self._added)), strict=True))
 
     @property
     def levels(self) -> int:
@@ -182,17 +191,19 @@ class SpikingNetwork(nn.Module):
         elif len(x) != 1:
             raise ValueError(f"{len(x)} frames, and the network was made for constant input")
         chunk = self._chunk(timesteps, state, observe, needs)
-        neurons = self.neurons
+        neurons, corrections = self.neurons, self.added
         values: Walk[Value] = Walk(self.network.graph, x)
         for node, inputs in values:
             if OPS[node.op].role is not Role.SITE:
                 values[node] = self._between(node, inputs, chunk)
                 continue
             # fired here, not in a function of its own: a reader has a call less to follow
-            currents = _currents(inputs[0], timesteps)
+            neuron, correction = neurons[node.name], corrections[node.name]
+            currents = _currents(inputs[0], timesteps, correction, state.steps)
             keep, before = self._keep(node.name, currents, samples, state), chunk.before(node)
-            wants = chunk.wants(node)
-            output, chunk.nodes[node.name] = fire(neurons[node.name], currents, before, keep, wants)
+            before = correction.initial(neuron, currents) if before is None else before
+            output, chunk.nodes[node.name] = fire(neuron, currents, before, keep, chunk.wants(node))
+            output = correction.to_output(output)
             chunk.fired(node, output)
             values[node] = output.carried
             del inputs, currents, keep, before, output  # memory that the next node may need
@@ -243,7 +254,11 @@ class SpikingNetwork(nn.Module):
         pools = self.analysis.spiking_pools
         # the levels of all max poolings, if the observer needs those of one
         wanted = pools if any(map(needs.levels_of, pools)) else frozenset[str]()
-        amplitudes = {name: neuron.amplitude() for name, neuron in self.neurons.items()}
+        corrections = self.added
+        amplitudes = {
+            name: corrections[name].to_amplitude(neuron.amplitude())
+            for name, neuron in self.neurons.items()
+        }
         return _Chunk(
             timesteps=timesteps,
             state=state,
@@ -298,13 +313,21 @@ class SpikingNetwork(nn.Module):
         return unfold_time(found, steps)
 
 
-def _currents(value: Value, timesteps: int) -> Tensor | Pending:
-    """What a site's neurons are given: currents of every step, or those that they ask for."""
+def _currents(value: Value, timesteps: int, correction: Added, done: int) -> Tensor | Pending:
+    """What a site's neurons are given: currents of every step, or those that they ask for.
+
+    Args:
+        value: of the node before the site.
+        timesteps: how many steps.
+        correction: what is added to the currents.
+        done: steps before these.
+    """
     if isinstance(value, Pending):
-        return value
+        return correction.to_currents(value, done, timesteps)
     currents = unpacked(value)
     # of autocast in bfloat16; a potential needs more than 8 bits
     wide = currents.float() if currents.dtype is torch.bfloat16 else currents
+    wide = correction.to_currents(wide, done, timesteps)
     return wide.expand(timesteps, *wide.shape[1:])
 
 

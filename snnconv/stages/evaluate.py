@@ -31,12 +31,14 @@ from snnconv.simulation.build import (
     timesteps,
     trained_directly,
 )
+from snnconv.simulation.corrected import uncorrected
 from snnconv.simulation.network import SpikingNetwork
 from snnconv.simulation.simulate import simulate
 from snnconv.stages.run_folder import describe, fuller, place
 from snnconv.stages.session import (
     Session,
     checkpoint_file,
+    correction_rows,
     data_use,
     files_named,
     load_data,
@@ -62,14 +64,13 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
     assert calibrated is not None
     session.inputs += [file, *_code(info.neuron, *config.metric)]
     params = neuron_params(info)
-    T = timesteps(info, config.timesteps)
+    T = timesteps(checkpoint, config.timesteps)
     shown = frames_per_run(checkpoint.data.frames, T, info.hold)
     dataset = load_data(session, config, checkpoint.data)
 
     snn = spiking_network(checkpoint, engine=config.engine).to(session.device).eval()
     alone = trained_directly(checkpoint)
-    reference = None if alone else _reference(checkpoint)
-    reference = reference.to(session.device).eval() if reference else None
+    ann, reference = _compared(checkpoint, snn.network, session.device)
     pj = (config.energy_ac_pj, config.energy_mac_pj)
     context = metric_context(checkpoint, snn, T, *pj, population=len(dataset.test.labels))
     metrics = {
@@ -93,7 +94,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
         drawn = batches(dataset.test, checkpoint.data, order, at_once.samples, frames_per_run=shown)
         for indices, x, labels in drawn:
             x, labels, samples = (v.to(session.device) for v in (x, labels, indices))
-            logits, inputs = (None, {}) if alone else _beside(snn.network, reference, mean_frame(x))
+            logits, inputs = (None, {}) if alone else _beside(ann, reference, mean_frame(x))
             batch = Batch(labels, logits, inputs, samples)
             for metric in metrics.values():
                 metric.begin(batch)
@@ -135,6 +136,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
             "granularity": calibrated.granularity,
             "samples": calibrated.samples,
         },
+        corrections=correction_rows(checkpoint),
         confidence=info.confidence.keep if info.confidence else {},
         early=info.confidence.early if info.confidence else None,
         samples=len(everyone),
@@ -215,17 +217,31 @@ def _kinds(wanted: Iterable[str]) -> dict[str, type[Metric]]:
     return dict(sorted(kinds.items(), key=lambda item: len(item[1].needs)))
 
 
-def _reference(checkpoint: Checkpoint) -> Network | None:
-    """The ANN that was converted, where fine-tuning has moved the weights away from it."""
-    if not checkpoint.reference:
-        return None
-    return Network(*fold(checkpoint.graph, checkpoint.reference))
+def _compared(
+    checkpoint: Checkpoint, simulated: Network, device: torch.device
+) -> tuple[Network, Network | None]:
+    """What a simulation is compared with.
+
+    Returns:
+        The network without what corrections add to its weights; and the ANN that was converted, if
+        fine-tuning has moved the weights away from it.
+    """
+    reference = None
+    if checkpoint.reference:
+        reference = Network(*fold(checkpoint.graph, checkpoint.reference)).to(device).eval()
+    return (uncorrected(checkpoint) or simulated).to(device).eval(), reference
 
 
 def _beside(
     network: Network, reference: Network | None, x: Tensor
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The ANN's logits, and its pre-activations by site under the weights as they are now."""
+    """The ANN's logits, and its pre-activations by site under the weights as they are now.
+
+    Args:
+        network: without what corrections add to its weights.
+        reference: the ANN, where fine-tuning has moved the weights away from it.
+        x: the samples.
+    """
     logits, inputs = ann_inputs(network, x)
     if reference is not None:
         with torch.no_grad():

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from snnconv.checkpoint import load, sha256
+from snnconv.checkpoint import Checkpoint, load, sha256
 from snnconv.config import ExportConfig
 from snnconv.core.files import write_atomically
 from snnconv.core.kinds import SPIKING
@@ -19,10 +19,11 @@ from snnconv.data.dataset import batches, subset
 from snnconv.data.frames import frames_per_run
 from snnconv.engine.layer_output import EVERYTHING, LayerOutput
 from snnconv.engine.memory import BatchPlan
-from snnconv.errors import CheckFailedError, ObstaclesError, UsageError
+from snnconv.errors import CheckFailedError, Obstacle, ObstaclesError, UsageError
 from snnconv.exports.base import EXPORTS, Export, Run, Subject
 from snnconv.reports import ExportReport
 from snnconv.simulation.build import spiking_network
+from snnconv.simulation.corrected import without_weights
 from snnconv.simulation.simulate import simulate
 from snnconv.stages.outputs import refuse_lost
 from snnconv.stages.run_folder import describe
@@ -55,7 +56,7 @@ def run(config: ExportConfig, progress: Progress | None = None) -> ExportReport:
     network = spiking_network(checkpoint, engine="dense").eval()
     called = f"{describe(checkpoint).label} network"
     subject = Subject(checkpoint, network, called, sha256(file))
-    if obstacles := format_.obstacles(subject):
+    if obstacles := (*_corrections(checkpoint), *format_.obstacles(subject)):
         raise ObstaclesError(str(file), obstacles, f"be exported to {config.to}", "part")
     out = _file(
         config, format_, describe(checkpoint).stem(checkpoint.kind, subject.facts.timesteps)
@@ -132,6 +133,16 @@ def _file(config: ExportConfig, format_: Export, stem: str) -> Path:
             f"name a file that ends with {format_.suffix}",
         )
     return config.out
+
+
+def _corrections(checkpoint: Checkpoint) -> list[Obstacle]:
+    """Corrections of what no format has words for: all but those of weights."""
+    left = without_weights(checkpoint).corrected
+    found = "currents, potentials or amplitudes beside the weights"
+    return [
+        Obstacle(f"correction '{made.method}'", found, f"snnconv correct --remove {made.method}")
+        for made in left
+    ]
 
 
 def _own(subject: Subject, x: Tensor, samples: Tensor, T: int, chunk: int) -> Run:

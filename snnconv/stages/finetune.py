@@ -7,17 +7,19 @@ import torch
 from snnconv.checkpoint import Checkpoint, load
 from snnconv.config import FinetuneConfig
 from snnconv.core import runtime
-from snnconv.core.kinds import SPIKING
+from snnconv.core.kinds import READS, SPIKING
 from snnconv.core.progress import Progress, Quiet
 from snnconv.core.uncertainty import interval
 from snnconv.data.frames import frames_per_run
 from snnconv.engine.memory import BatchPlan
 from snnconv.reports import FinetuneReport
 from snnconv.simulation.build import learned, spiking_network, timesteps, trained_directly
+from snnconv.simulation.corrected import without_weights
 from snnconv.simulation.network import SpikingNetwork
 from snnconv.stages.session import (
     Session,
     checkpoint_file,
+    correction_rows,
     data_use,
     lineage_step,
     load_data,
@@ -41,14 +43,12 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
     """
     progress = progress or Quiet()
     session = Session(config)
-    file = checkpoint_file(
-        config.checkpoint, config.run, ("converted", "trained"), "snnconv convert"
-    )
+    file = checkpoint_file(config.checkpoint, config.run, READS["finetune"], "snnconv convert")
     checkpoint = load(file, SPIKING)
     session.inputs.append(file)
     info = checkpoint.spiking
     assert info is not None
-    T = timesteps(info, config.timesteps)
+    T = timesteps(checkpoint, config.timesteps)
     shown = frames_per_run(checkpoint.data.frames, T, info.hold)
     dataset = read_once(session, load_data(session, config, checkpoint.data))
     snn = spiking_network(checkpoint, folded=False, engine=config.engine).to(session.device).eval()
@@ -76,7 +76,7 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
     traces = training_files(session, config, report_file(config, "finetune", config.out), out)
     history = fit(training, traces, from_start=True, progress=progress)
     made = replace(
-        checkpoint,
+        without_weights(checkpoint),
         kind="finetuned",
         # the ANN that was converted; there is none behind a network trained with its neurons
         reference={}
@@ -98,6 +98,7 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
         data=data_use(dataset),
         subset=subset_use(dataset.train, parts.train, config.seed),
         held_out=subset_use(dataset.train, parts.validation, config.seed),
+        corrections=correction_rows(made),
         neuron=info.neuron,
         timesteps=T,
         non_spiking_share=made.analysis.mac_count.non_spiking_share,

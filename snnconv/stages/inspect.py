@@ -16,6 +16,7 @@ from snnconv.reports import ImportRow, InspectReport, LineageRow, NodeRow, Obsta
 from snnconv.stages.session import (
     Session,
     checkpoint_file,
+    correction_rows,
     files_named,
     load_data,
 )
@@ -57,6 +58,7 @@ def run(config: InspectConfig, progress: Progress | None = None) -> InspectRepor
         kind=network.kind if network else "ann",
         data=network.data.model_dump(mode="json") if network else None,
         spiking=spiking.model_dump(mode="json") if spiking else None,
+        corrections=correction_rows(network) if network else [],
         parameters=sum(t.numel() for t in network.network.values()) if network else None,
         macs=network.analysis.mac_count.total if network else None,
         non_spiking_share=network.analysis.mac_count.non_spiking_share if network else None,

@@ -17,6 +17,7 @@ _KINDS: dict[str, tuple[Kind, ...]] = {
     "train": ("ann", "calibrated", "trained"),
     "calibrate": ("calibrated",),
     "convert": ("converted",),
+    "correct": ("corrected",),
     "finetune": ("finetuned",),
     "reparameterize": ("reparameterized",),
 }

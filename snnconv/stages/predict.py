@@ -51,7 +51,7 @@ def run(config: PredictConfig, progress: Progress | None = None) -> PredictRepor
     out = config.out or config.run / "predict.csv"
     report = report_file(config, "predict", config.out)
     refuse_lost([out], report, PredictReport)
-    T = timesteps(info, config.timesteps)
+    T = timesteps(checkpoint, config.timesteps)
     shown = frames_per_run(checkpoint.data.frames, T, info.hold)
     dataset = load_data(session, config, checkpoint.data)
     split = dataset.test if config.split == "test" else dataset.train

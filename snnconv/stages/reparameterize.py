@@ -14,7 +14,7 @@ from torch import Tensor
 
 from snnconv.checkpoint import Checkpoint, load
 from snnconv.config import ReparameterizeConfig
-from snnconv.core.kinds import Kind
+from snnconv.core.kinds import READS
 from snnconv.core.metadata import SpikingInfo
 from snnconv.core.progress import Progress, Quiet
 from snnconv.core.uncertainty import interval, mcnemar
@@ -27,11 +27,13 @@ from snnconv.metrics.base import Figures, Watch
 from snnconv.metrics.synops import Synops
 from snnconv.reports import Difference, ReparameterizeReport, WindowRow
 from snnconv.simulation.build import learned, metric_context, spiking_network
+from snnconv.simulation.corrected import slowed
 from snnconv.simulation.network import SpikingNetwork
 from snnconv.simulation.simulate import simulate
 from snnconv.stages.session import (
     Session,
     checkpoint_file,
+    correction_rows,
     data_use,
     lineage_step,
     load_data,
@@ -39,8 +41,6 @@ from snnconv.stages.session import (
     report_files,
     subset_use,
 )
-
-_KINDS: tuple[Kind, ...] = ("converted", "trained", "finetuned")
 
 
 def run(config: ReparameterizeConfig, progress: Progress | None = None) -> ReparameterizeReport:
@@ -52,8 +52,10 @@ def run(config: ReparameterizeConfig, progress: Progress | None = None) -> Repar
     """
     progress = progress or Quiet()
     session = Session(config)
-    file = checkpoint_file(config.checkpoint, config.run, _KINDS, "snnconv convert --neuron lm-ht")
-    checkpoint = load(file, _KINDS)
+    file = checkpoint_file(
+        config.checkpoint, config.run, READS["reparameterize"], "snnconv convert --neuron lm-ht"
+    )
+    checkpoint = load(file, READS["reparameterize"])
     session.inputs.append(file)
     assert checkpoint.spiking is not None
     info = checkpoint.spiking
@@ -98,6 +100,7 @@ def run(config: ReparameterizeConfig, progress: Progress | None = None) -> Repar
         ReparameterizeReport,
         report_files(config, "reparameterize", config.out, files),
         files,
+        corrections=correction_rows(checkpoint),
         data=data_use(dataset),
         subset=subset_use(dataset.test, order, config.seed),
         neuron=after.spiking.neuron,
@@ -155,7 +158,7 @@ def _single_threshold(checkpoint: Checkpoint, vanilla: bool) -> Checkpoint:
     )
     single = SpikingNetwork(snn.network, found, info.seed, None)
     return replace(
-        checkpoint,
+        slowed(checkpoint, L),
         kind="reparameterized",
         spiking=spiking,
         neurons={} if vanilla else learned(single),

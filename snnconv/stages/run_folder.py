@@ -86,6 +86,7 @@ def describe(checkpoint: Checkpoint) -> Called:
         checkpoint.calibrated.model_dump() if checkpoint.calibrated else {},
         [step.stage for step in checkpoint.lineage],
         bool(info and info.confidence),
+        [made.method for made in checkpoint.corrected],
     )
 
 
@@ -245,6 +246,7 @@ def _own_evaluation(report: EvaluateReport, run: Path) -> Path:
         report.calibration,
         [step.stage for step in report.history],
         bool(report.confidence),
+        [made.method for made in report.corrections],
     )
     work = _work(report)
 

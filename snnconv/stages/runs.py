@@ -51,6 +51,7 @@ def _checkpoint(files: list[Path], stages: list[str], own: dict[str, str]) -> Ch
             "kind": found.kind,
             "neuron": info.neuron if info else None,
             "thresholds": named.basis or None,
+            "corrections": list(named.corrections),
             "timesteps": info.timesteps if info else None,
             "parent": own.get(parent, parent[:12]) if parent else None,
         }

@@ -23,6 +23,7 @@ from snnconv.data.locate import Source, resolve
 from snnconv.engine.memory import BatchPlan, bytes_per_sample, plan_batch
 from snnconv.errors import CheckFailedError, UnsupportedError, UsageError
 from snnconv.reports import (
+    CorrectionRow,
     DataUse,
     FileHash,
     Lineage,
@@ -318,6 +319,11 @@ def say_breach(session: Session, progress: Progress) -> None:
             f"{_mib(session.bound.bytes)}: what is counted are its tensors, not compiled code "
             "and what libraries keep"
         )
+
+
+def correction_rows(checkpoint: Checkpoint) -> list[CorrectionRow]:
+    """The corrections of a network, for a report."""
+    return [CorrectionRow(**made.model_dump()) for made in checkpoint.corrected]
 
 
 def data_use(dataset: Dataset) -> DataUse:

@@ -277,6 +277,7 @@ def test_names_in_a_run_folder():
         "ann.safetensors",
         "calibrated.safetensors",
         "converted.safetensors",
+        "corrected.safetensors",
         "trained.safetensors",
         "finetuned.safetensors",
         "reparameterized.safetensors",

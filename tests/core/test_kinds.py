@@ -15,6 +15,7 @@ def test_a_stage_writes_one_kind_but_train():
         "train": None,
         "calibrate": "calibrated",
         "convert": "converted",
+        "correct": "corrected",
         "finetune": "finetuned",
         "reparameterize": "reparameterized",
         "evaluate": None,
@@ -28,7 +29,8 @@ def test_what_a_stage_reads_is_written_by_an_earlier_one():
     order = list(STAGES)
     for stage, kinds in READS.items():
         for kind in kinds:
-            assert order.index(WRITTEN_BY[kind]) < order.index(stage), (stage, kind)
+            again = stage == "correct" and kind == "corrected"  # several may follow each other
+            assert again or order.index(WRITTEN_BY[kind]) < order.index(stage), (stage, kind)
 
 
 def test_names_differ():

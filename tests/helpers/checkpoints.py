@@ -12,6 +12,7 @@ from snnconv.checkpoint.sealed import intact, sealed, unsealed
 from snnconv.core.metadata import (
     CalibrationInfo,
     ConfidenceInfo,
+    CorrectionInfo,
     DataInfo,
     LineageStep,
     SiteStats,
@@ -86,10 +87,27 @@ def finetuned():
     return replace(before, reference={name: t + 1 for name, t in before.network.items()})
 
 
+def corrected():
+    """Two corrections, of every part."""
+    made = CorrectionInfo(method="bias", params={}, samples=10, timesteps=8)
+    return replace(
+        spiking("corrected"),
+        corrected=(made, made.model_copy(update={"method": "mine.py:Mine", "timesteps": None})),
+        corrections={
+            "1/current/2": torch.tensor([0.5, -0.25, 0.0]),
+            "1/current/6": torch.ones(8, 4) / 8,
+            "1/potential/2": torch.ones(3, 2, 2) / 4,
+            "2/amplitude/6": torch.tensor([0.5, -0.5, 0.0, 1.0]),
+            "2/weight/5.weight": torch.ones(4, 3) / 8,
+        },
+    )
+
+
 MADE = {
     "ann": ann,
     "calibrated": calibrated,
     "converted": spiking,
+    "corrected": corrected,
     "trained": lambda: spiking("trained"),
     "finetuned": finetuned,
     "reparameterized": lambda: spiking("reparameterized"),

@@ -8,13 +8,14 @@ from snnconv.checkpoint import load, sha256
 from snnconv.config import (
     CalibrateConfig,
     ConvertConfig,
+    CorrectConfig,
     EvaluateConfig,
     FinetuneConfig,
     ReparameterizeConfig,
     TrainConfig,
 )
 from snnconv.reports import canonical
-from snnconv.stages import calibrate, convert, evaluate, finetune, reparameterize, train
+from snnconv.stages import calibrate, convert, correct, evaluate, finetune, reparameterize, train
 
 COMMON = {"schema", "stage", "config", "lineage", "environment", "seed", "seconds"}
 
@@ -30,6 +31,11 @@ def calibrating(folder, **options):
 
 def converting(folder, **options):
     return convert.run(ConvertConfig(run=folder, **{"timesteps": 6} | options))
+
+
+def correcting(folder, **options):
+    given = {"samples": 64} | options
+    return correct.run(CorrectConfig(run=folder, **given))
 
 
 def finetuning(folder, **options):

@@ -30,7 +30,7 @@ def test_a_folder_is_listed(tmp_path):
     assert [row["default_of"] for row in checkpoints] == [
         ["convert"],
         [],
-        ["finetune", "reparameterize", "evaluate"],
+        ["correct", "finetune", "reparameterize", "evaluate"],
     ]
     assert [row["neuron"] for row in checkpoints] == [None, "if", "msat"]
     assert {row["parent"] for row in checkpoints[1:]} == {"calibrated-p99.9.safetensors"}

@@ -52,11 +52,13 @@ class Pending:
         convolution: by events.
         values: spikes ``[T, B, C, H, W]``.
         others: ``[T, B, C_out, H_out, W_out]`` each.
+        channels: a current a channel ``[1 or T, C_out]`` each, added last.
     """
 
     convolution: EventDriven
     values: Tensor | Packed
     others: tuple[Tensor | Packed, ...] = ()
+    channels: tuple[Tensor, ...] = ()
 
     @cached_property
     def shape(self) -> tuple[int, ...]:
@@ -69,6 +71,10 @@ class Pending:
         whole = other.expand(self.shape) if isinstance(other, Tensor) else other
         return replace(self, others=(*self.others, whole))
 
+    def plus_channels(self, each: Tensor) -> "Pending":
+        """With a current a channel added, ``[1, C_out]`` or ``[T, C_out]``."""
+        return replace(self, channels=(*self.channels, each))
+
     def images(self) -> Images:
         """The convolution's samples, when they are asked for."""
         return self.convolution.images(self._merged())
@@ -78,6 +84,8 @@ class Pending:
         found = unfold_time(self.convolution(self._merged()), self.shape[0])
         for other in self.others:
             found = found + unpacked(other)
+        for each in self.channels:
+            found = found + each[:, None, :, None, None]
         return found
 
     def _merged(self) -> Tensor | Packed:

@@ -58,6 +58,7 @@ def _interleave(currents: Pending, flat: Flat, scan: Scan) -> None:
     neurons = height * line
     images = currents.images()
     others = [x if isinstance(x, Packed) else flat.rows(x) for x in currents.others]
+    of_channels = [each.numpy()[:, None] for each in currents.channels]
     at_once = max(1, _CACHED // (steps * neurons))
 
     def go(pieces: Pieces) -> None:
@@ -71,6 +72,9 @@ def _interleave(currents: Pending, flat: Flat, scan: Scan) -> None:
                     other.add_to(rows, first)
                 else:
                     rows += other[:, first:last]
+            for each in of_channels:
+                by_place = rows.reshape(steps, -1, channels)
+                by_place += each
             scan.run(first, last, rows, first)
 
     parallel_for(go, samples * height, steps * line, height)

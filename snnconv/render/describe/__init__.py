@@ -10,6 +10,7 @@ from snnconv.render.tables import Block
 from snnconv.reports import (
     CalibrateReport,
     ConvertReport,
+    CorrectReport,
     DoctorReport,
     EvaluateReport,
     ExportReport,
@@ -28,6 +29,7 @@ _STAGES: dict[type[BaseModel], Callable[[Any], list[Block]]] = {
     TrainReport: stages.train,
     CalibrateReport: stages.calibrate,
     ConvertReport: stages.convert,
+    CorrectReport: stages.correct,
     FinetuneReport: stages.finetune,
     ReparameterizeReport: stages.reparameterize,
     EvaluateReport: evaluation.evaluate,

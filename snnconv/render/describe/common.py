@@ -1,11 +1,14 @@
 """What several reports say in the same words."""
 
+from collections.abc import Sequence
+
 from snnconv.core.uncertainty import interval
 from snnconv.render import units
 from snnconv.render.compare import NON_SPIKING, NON_SPIKING_OF
 from snnconv.render.labels import by_events
 from snnconv.render.tables import Fact
 from snnconv.reports import (
+    CorrectionRow,
     DataUse,
     EvaluateReport,
     FinetuneReport,
@@ -28,6 +31,14 @@ def non_spiking(done: NetworkReport) -> list[Fact]:
     if done.non_spiking_share is None:
         return []
     return [Fact(NON_SPIKING, units.percent(done.non_spiking_share), NON_SPIKING_OF)]
+
+
+def corrections(rows: Sequence[CorrectionRow]) -> str:
+    """The corrections of a network: ``bias (T = 8), potential (T = 8)``."""
+    return ", ".join(
+        f"{row.method} (any T)" if row.timesteps is None else f"{row.method} (T = {row.timesteps})"
+        for row in rows
+    )
 
 
 def imported(row: ImportRow) -> Fact:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from snnconv.core.uncertainty import interval
 from snnconv.render import units
 from snnconv.render.compare import CONFIDENCE, last, powers, reached
-from snnconv.render.describe.common import around, closing, engine, non_spiking
+from snnconv.render.describe.common import around, closing, corrections, engine, non_spiking
 from snnconv.render.labels import calibration, confidence, drawn
 from snnconv.render.layers import layer_table
 from snnconv.render.significance import against_ann, unjudged
@@ -47,6 +47,8 @@ def _headline(report: EvaluateReport) -> list[Fact]:
     ]
     if report.confidence:
         facts.append(Fact("spike confidence", confidence(report)))
+    if report.corrections:
+        facts.append(Fact("corrections", corrections(report.corrections)))
     if report.ann_accuracy is not None:
         facts.append(_accuracy("ANN accuracy", report.ann_accuracy, report.samples))
     if at_end is not None:

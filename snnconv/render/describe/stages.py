@@ -5,12 +5,21 @@ from collections.abc import Sequence
 from snnconv.core.uncertainty import FEW, interval
 from snnconv.render import units
 from snnconv.render.compare import CONFIDENCE
-from snnconv.render.describe.common import around, closing, data, engine, imported, non_spiking
+from snnconv.render.describe.common import (
+    around,
+    closing,
+    corrections,
+    data,
+    engine,
+    imported,
+    non_spiking,
+)
 from snnconv.render.labels import drawn
 from snnconv.render.tables import Block, Column, Fact, Facts, Table
 from snnconv.reports import (
     CalibrateReport,
     ConvertReport,
+    CorrectReport,
     EpochRow,
     ExportReport,
     FinetuneReport,
@@ -174,6 +183,37 @@ def convert(report: ConvertReport) -> list[Block]:
         Facts(f"Converted {report.sites_converted} sites", (*facts, *closing(report)))
     ]
     return [*blocks, keep] if report.confidence else blocks
+
+
+def correct(report: CorrectReport) -> list[Block]:
+    """Of a :class:`CorrectReport`: what was added, and the means of each site before and after."""
+    facts = [Fact("method", report.method, units.pairs(report.params))]
+    if report.samples is not None:
+        facts.append(Fact("samples", drawn(report.subset, report.samples, "training")))
+    facts += [
+        Fact("neuron", report.neuron),
+        Fact("time steps T", str(report.timesteps)),
+        Fact(
+            "numbers taken off" if report.removed else "numbers added",
+            units.count(sum(report.parts.values())),
+            ", ".join(f"{part} {units.count(number)}" for part, number in report.parts.items()),
+        ),
+        Fact("corrections now", corrections(report.corrections) or "none"),
+        *non_spiking(report),
+        *closing(report),
+    ]
+    sites = Table(
+        "Mean output against the ANN's, the channel that is farthest off",
+        (Column("site", numeric=False), Column("before"), Column("after")),
+        tuple(
+            (row.name, units.number(row.mean_error_before), units.number(row.mean_error_after))
+            for row in report.sites
+        ),
+        note="in units of the activation, on these samples",
+    )
+    title = f"Took {report.method} off" if report.removed else f"Corrected by {report.method}"
+    blocks: list[Block] = [Facts(title, tuple(facts))]
+    return [*blocks, sites] if report.sites else blocks
 
 
 def finetune(report: FinetuneReport) -> list[Block]:

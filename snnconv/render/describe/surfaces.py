@@ -1,7 +1,7 @@
 """Networks, installations, run folders and recipes, as facts and tables."""
 
 from snnconv.render import units
-from snnconv.render.describe.common import imported, non_spiking
+from snnconv.render.describe.common import corrections, imported, non_spiking
 from snnconv.render.tables import Block, Column, Fact, Facts, Table
 from snnconv.reports import (
     DoctorReport,
@@ -32,6 +32,8 @@ def inspect(found: InspectReport) -> list[Block]:
     if found.spiking:
         facts.append(Fact("neuron", found.spiking["neuron"], units.pairs(found.spiking["params"])))
         facts.append(Fact("time steps T", str(found.spiking["timesteps"])))
+    if found.corrections:
+        facts.append(Fact("corrections", corrections(found.corrections)))
     nodes = Table(
         "Nodes",
         (
@@ -118,13 +120,17 @@ def runs(found: RunsReport) -> list[Block]:
                 numeric=title == "T",
                 optional="" if title in ("file", "default of") else title,
             )
-            for title in ("file", "neuron", "thresholds", "T", "from", "written", "default of")
+            for title in (
+                *("file", "neuron", "thresholds", "corrections"),
+                *("T", "from", "written", "default of"),
+            )
         ),
         tuple(
             (
                 row.file,
                 row.neuron,
                 row.thresholds,
+                ", ".join(row.corrections) or None,
                 units.shown(str, row.timesteps),
                 row.parent,
                 row.written,
@@ -162,4 +168,4 @@ def runs(found: RunsReport) -> list[Block]:
             for row in found.evaluations
         ),
     )
-    return [table for table in (checkpoints, evaluations) if table.rows]
+    return [table for table in (checkpoints.without_empty(), evaluations) if table.rows]

@@ -1,0 +1,123 @@
+"""What corrections add to a network: their tensors by name, and what has to hold of them.
+
+A correction never changes a tensor of the ANN. It adds tensors of its own beside it, which are
+added up when the network is simulated, so several corrections can follow each other and each can be
+taken off again. Their parts are:
+
+- ``current``: a current ``[C]`` at every step, or ``[T, C]`` step by step, for a site's neurons.
+- ``potential``: an initial potential ``[*N]`` for a site's neurons, in units of the ANN's
+  activation, as currents are.
+- ``amplitude``: by how much a spike of a site carries more, ``[C]``, as a share of what it carries.
+- ``weight``: a change of a tensor of one of the network's synapses, of its shape.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, NamedTuple, get_args
+
+from torch import Tensor
+
+from snnconv.core.metadata import CorrectionInfo
+
+Part = Literal["current", "potential", "amplitude", "weight"]
+PARTS: tuple[Part, ...] = get_args(Part)
+
+
+class Place(NamedTuple):
+    """Where a tensor of a correction belongs.
+
+    Attributes:
+        number: of the correction, from 1 on.
+        part: what it adds to.
+        name: of the site, or of the network's tensor.
+    """
+
+    number: int
+    part: str
+    name: str
+
+    @property
+    def key(self) -> str:
+        """``<number>/<part>/<name>``."""
+        return f"{self.number}/{self.part}/{self.name}"
+
+
+def place(key: str) -> Place:
+    """Where the tensor of this key belongs; the number is 0 if the key has none."""
+    number, _, rest = key.partition("/")
+    part, _, name = rest.partition("/")
+    sound = number.isascii() and number.isdigit() and len(number) < 10
+    return Place(int(number) if sound else 0, part, name)
+
+
+def summed(corrections: Mapping[str, Tensor], part: Part) -> dict[str, Tensor]:
+    """What all corrections together add to one part, by the name of the site or tensor."""
+    found: dict[str, Tensor] = {}
+    for key in sorted(corrections, key=lambda key: place(key).number):
+        _, of, name = place(key)
+        if of == part:
+            added = corrections[key]
+            found[name] = found[name] + added if name in found else added
+    return found
+
+
+def without(corrections: Mapping[str, Tensor], number: int) -> dict[str, Tensor]:
+    """The tensors of all corrections but one; later ones move up by a number."""
+    found = {}
+    for key, tensor in corrections.items():
+        at = place(key)
+        if at.number != number:
+            found[at._replace(number=at.number - (at.number > number)).key] = tensor
+    return found
+
+
+def keeping(
+    corrected: Sequence[CorrectionInfo], corrections: Mapping[str, Tensor], parts: Iterable[str]
+) -> tuple[tuple[CorrectionInfo, ...], dict[str, Tensor]]:
+    """The corrections with no other parts than these; one that had no other is left out."""
+    kept = {key: tensor for key, tensor in corrections.items() if place(key).part in parts}
+    made, numbers = tuple(corrected), range(len(corrected), 0, -1)
+    for number in numbers:
+        own = [key for key in corrections if place(key).number == number]
+        if own and not any(key in kept for key in own):
+            made = (*made[: number - 1], *made[number:])
+            kept = without(kept, number)
+    return made, kept
+
+
+def misfit(
+    key: str,
+    tensor: Tensor,
+    made: Sequence[CorrectionInfo],
+    sites: Mapping[str, tuple[int, ...]],
+    weights: Mapping[str, tuple[int, ...]],
+) -> str:
+    """What is wrong with a tensor of a correction; empty if nothing is.
+
+    Args:
+        key: its name.
+        tensor: what it is.
+        made: the corrections that the checkpoint lists.
+        sites: the shape of a sample at each site.
+        weights: the shape of each tensor of the network's synapses.
+    """
+    at, shape = place(key), tuple(tensor.shape)
+    if not 1 <= at.number <= len(made):
+        return f"of no correction among the {len(made)} that are listed"
+    if at.part not in PARTS:
+        return f"'{at.part}', where there are {', '.join(PARTS)}"
+    if at.part == "weight":
+        if at.name not in weights:
+            return f"no synapse has a tensor '{at.name}'"
+        wanted = [weights[at.name]]
+    elif at.name not in sites:
+        return f"'{at.name}' is no site"
+    else:
+        channels, steps = sites[at.name][:1], made[at.number - 1].timesteps
+        wanted = [sites[at.name] if at.part == "potential" else channels]
+        if at.part == "current" and steps is not None:
+            wanted.append((steps, *channels))
+    if shape not in wanted:
+        return f"shape {list(shape)}, where it has {' or '.join(str(list(s)) for s in wanted)}"
+    if at.part == "amplitude" and not (tensor > -1).all():
+        return "spikes that carry nothing, or less"
+    return ""

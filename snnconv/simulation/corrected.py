@@ -1,0 +1,167 @@
+"""What corrections add to a network while it is simulated.
+
+At a site a correction adds a current before the neurons, an initial potential to them, or an
+amplitude to their spikes; everywhere else it adds to a weight. A correction of zero changes no
+spike: the same numbers are computed in the same order.
+
+Shape:
+    Currents ``[C]`` or ``[T, C]``, potentials ``[*N]``, amplitudes ``[C]``.
+
+Reference:
+    Methods, section on corrections.
+
+Deviations:
+    None.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from torch import Tensor, nn
+
+from snnconv.checkpoint.contents import Checkpoint
+from snnconv.checkpoint.corrections import PARTS, Part, keeping, place, summed
+from snnconv.core.shapes import per_neuron
+from snnconv.engine.event_conv.deferred import Pending
+from snnconv.engine.layer_output import LayerOutput
+from snnconv.graph.fold import fold
+from snnconv.graph.network import Network
+from snnconv.neurons.base import Neuron
+
+Currents = TypeVar("Currents", Tensor, Pending)
+
+
+class Added(nn.Module):
+    """What corrections add at one site; nothing of what is none.
+
+    Args:
+        current: ``[C]`` at every step, or ``[T, C]`` step by step.
+        potential: ``[*N]``, to the initial potential.
+        amplitude: ``[C]``, to what a spike carries, as a share of that.
+    """
+
+    current: Tensor | None
+    potential: Tensor | None
+    amplitude: Tensor | None
+
+    def __init__(
+        self,
+        current: Tensor | None = None,
+        potential: Tensor | None = None,
+        amplitude: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        # a training learns none of them, and its files hold the network's own tensors only
+        self.register_buffer("current", current, persistent=False)
+        self.register_buffer("potential", potential, persistent=False)
+        self.register_buffer("amplitude", amplitude, persistent=False)
+
+    def plus(self, more: Mapping[Part, Tensor]) -> "Added":
+        """With more added, by part."""
+        parts = {"current": self.current, "potential": self.potential, "amplitude": self.amplitude}
+        for part, value in more.items():
+            known = parts[part]
+            parts[part] = value if known is None else known + value
+        return Added(**parts)
+
+    def to_currents(self, currents: Currents, start: int, steps: int) -> Currents:
+        """The currents of ``steps`` steps after the first ``start``, with what is added to them.
+
+        Args:
+            currents: ``[T, B, *N]``, or ``[1, B, *N]`` if they do not change over time.
+            start: steps done before.
+            steps: how many these are.
+        """
+        if self.current is None:
+            return currents
+        each = self.current[None]
+        if self.current.dim() > 1:
+            each = self.current[start : start + steps]
+        if isinstance(currents, Pending):
+            return currents.plus_channels(each)
+        return currents + each.reshape(*each.shape[:1], 1, -1, *[1] * (currents.dim() - 3))
+
+    def initial(self, neuron: Neuron[Any], currents: Tensor | Pending) -> Any:
+        """The neurons' state before the first step; none if nothing is added to it."""
+        if self.potential is None:
+            return None
+        sample = (currents.like() if isinstance(currents, Pending) else currents)[0]
+        return neuron.raised(neuron.initial(sample), self.potential.to(sample.dtype))
+
+    def to_output(self, output: LayerOutput) -> LayerOutput:
+        """What neurons give, in spikes of the corrected amplitude."""
+        if self.amplitude is None:
+            return output
+        factor = 1 + self.amplitude
+
+        def scaled(values: Tensor | None) -> Tensor | None:
+            return None if values is None else values * per_neuron(factor, values.dim() - 1)
+
+        packed = output.packed
+        if packed is not None:
+            packed = dataclasses.replace(packed, amplitude=packed.amplitude * factor.numpy())
+        return dataclasses.replace(
+            output, values=scaled(output.values), mean=scaled(output.mean), packed=packed
+        )
+
+    def to_amplitude(self, amplitude: Tensor | None) -> Tensor | None:
+        """What each spike carries, ``[C]``; none if spikes differ."""
+        if self.amplitude is None or amplitude is None:
+            return amplitude
+        return amplitude * (1 + self.amplitude)
+
+
+def added(checkpoint: Checkpoint) -> dict[str, Added]:
+    """What the corrections of a checkpoint add, by site; sites without any are left out."""
+    currents = summed(checkpoint.corrections, "current")
+    potentials = summed(checkpoint.corrections, "potential")
+    amplitudes = summed(checkpoint.corrections, "amplitude")
+    return {
+        name: Added(currents.get(name), potentials.get(name), amplitudes.get(name))
+        for name in sorted({*currents, *potentials, *amplitudes})
+    }
+
+
+def uncorrected(checkpoint: Checkpoint) -> Network | None:
+    """The network without what corrections add to its weights; none if they add nothing there."""
+    if not summed(checkpoint.corrections, "weight"):
+        return None
+    return Network(*fold(checkpoint.graph, checkpoint.network)).laid_out()
+
+
+def without_weights(checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint without what corrections add to weights: its own weights have learned it."""
+    parts = [part for part in PARTS if part != "weight"]
+    made, tensors = keeping(checkpoint.corrected, checkpoint.corrections, parts)
+    return dataclasses.replace(checkpoint, corrected=made, corrections=tensors)
+
+
+def slowed(checkpoint: Checkpoint, factor: int) -> Checkpoint:
+    """Corrections for neurons of one level that take ``factor`` steps for each one of L levels.
+
+    A current of one step is given at each step of its window, and potentials are ``factor`` times
+    as high, as :meth:`~snnconv.neurons.base.Neuron.single_threshold` has them.
+    """
+    tensors = {}
+    for key, tensor in checkpoint.corrections.items():
+        match place(key).part:
+            case "potential":
+                tensors[key] = tensor * factor
+            case "current" if tensor.dim() > 1:
+                tensors[key] = tensor.repeat_interleave(factor, 0)
+            case _:
+                tensors[key] = tensor
+    made = tuple(
+        each.model_copy(update={"timesteps": each.timesteps and each.timesteps * factor})
+        for each in checkpoint.corrected
+    )
+    return dataclasses.replace(checkpoint, corrected=made, corrections=tensors)
+
+
+def weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """The network's tensors with what corrections add to them: the ANN's own if that is nothing."""
+    changes = summed(checkpoint.corrections, "weight")
+    return checkpoint.network | {
+        name: checkpoint.network[name] + change for name, change in changes.items()
+    }

@@ -1,0 +1,183 @@
+"""``snnconv correct``: add what a correction finds on calibration samples, or take it off again."""
+
+from dataclasses import replace
+
+import torch
+
+from snnconv.checkpoint import Checkpoint, load
+from snnconv.checkpoint.corrections import place, without
+from snnconv.config import CorrectConfig
+from snnconv.core.kinds import READS
+from snnconv.core.metadata import CorrectionInfo
+from snnconv.core.progress import Progress, Quiet
+from snnconv.core.validation import parameters
+from snnconv.corrections.base import CORRECTIONS, Samples, corrected, mean_errors
+from snnconv.data.dataset import batches, subset
+from snnconv.data.frames import frames_per_run
+from snnconv.engine.memory import BatchPlan
+from snnconv.errors import UsageError, did_you_mean
+from snnconv.reports import CorrectedSiteRow, CorrectReport
+from snnconv.simulation.build import spiking_network
+from snnconv.stages.session import (
+    Session,
+    checkpoint_file,
+    correction_rows,
+    data_use,
+    files_named,
+    lineage_step,
+    load_data,
+    plan_batches,
+    report_files,
+    say_breach,
+    subset_use,
+)
+
+DEFAULT = "bias"
+
+
+def run(config: CorrectConfig, progress: Progress | None = None) -> CorrectReport:
+    """Correct, and write a checkpoint of kind ``corrected``; the ANN's tensors are the same.
+
+    Raises:
+        UsageError: neurons that the method can't correct, samples that do not fit into memory
+            together, or a correction to take off that there is not.
+    """
+    progress = progress or Quiet()
+    session = Session(config)
+    file = checkpoint_file(config.checkpoint, config.run, READS["correct"], "snnconv convert")
+    checkpoint = load(file, READS["correct"])
+    session.inputs.append(file)
+    step = lineage_step("correct", file, config)
+    checkpoint = replace(checkpoint, lineage=(*checkpoint.lineage, step))
+    if config.remove is not None:
+        return _remove(session, config, checkpoint, progress)
+    return _add(session, config, checkpoint, progress)
+
+
+def _add(
+    session: Session, config: CorrectConfig, checkpoint: Checkpoint, progress: Progress
+) -> CorrectReport:
+    """Correct the network once more."""
+    name = config.method or DEFAULT
+    kind = CORRECTIONS.load(name)
+    params = parameters(kind.params_type, config.param, f"correction '{name}'")
+    session.inputs += files_named(name)
+    info, method = checkpoint.spiking, kind(params)
+    assert info is not None
+    snn = spiking_network(checkpoint, engine=config.engine)
+    method.refuse(checkpoint, snn)
+    dataset = load_data(session, config, checkpoint.data)
+    chosen = subset(dataset.train.labels, config.samples, config.seed)
+    wanted = BatchPlan(len(chosen), info.timesteps)
+    # beside a simulation stand what a correction tries and what the ANN gives
+    at_once = plan_batches(session, snn, wanted, config.memory_bytes(), share=4)
+    if at_once != wanted:
+        assert session.bound is not None
+        raise UsageError(
+            f"{len(chosen)} samples can't be corrected on at once",
+            f"{session.bound.bytes // 2**20} MiB, which hold {at_once.samples} over "
+            f"{at_once.steps} steps",
+            f"take fewer, --samples {at_once.samples}, or give more, --memory SIZE",
+        )
+    shown = frames_per_run(checkpoint.data.frames, info.timesteps, info.hold)
+    drawn = list(
+        batches(dataset.train, checkpoint.data, chosen, config.batch_size, frames_per_run=shown)
+    )
+    samples = Samples(
+        torch.cat([x for _, x, _ in drawn], 1).to(session.device),
+        torch.cat([indices for indices, _, _ in drawn]).to(session.device),
+        config.engine,
+        config.seed,
+    )
+    with progress.task("correct", len(checkpoint.graph.sites)) as advance:
+        found = method.fit(checkpoint, samples, advance)
+    made = CorrectionInfo(
+        method=name,
+        params=params.model_dump(),
+        samples=len(chosen),
+        timesteps=info.timesteps if method.of_one_timesteps else None,
+    )
+    after = corrected(checkpoint, found, made)
+    errors = [mean_errors(each, samples) for each in (checkpoint, after)]
+    say_breach(session, progress)
+    files = session.save(after, progress)
+    return session.report(
+        CorrectReport,
+        report_files(config, "correct", config.out, files),
+        files,
+        data=data_use(dataset),
+        subset=subset_use(dataset.train, chosen, config.seed),
+        neuron=info.neuron,
+        timesteps=info.timesteps,
+        method=name,
+        params=made.params,
+        samples=made.samples,
+        removed=False,
+        corrections=correction_rows(after),
+        parts=_parts(after, len(after.corrected)),
+        non_spiking_share=after.analysis.mac_count.non_spiking_share,
+        sites=[
+            CorrectedSiteRow(
+                name=name, mean_error_before=errors[0][name], mean_error_after=errors[1][name]
+            )
+            for name in errors[0]
+        ],
+    )
+
+
+def _remove(
+    session: Session, config: CorrectConfig, checkpoint: Checkpoint, progress: Progress
+) -> CorrectReport:
+    """Take off the last correction of a method."""
+    if config.method is not None or config.param:
+        raise UsageError(
+            "--remove can't be taken",
+            "--method or --param, which add a correction",
+            "give one of them: add and remove by a command each",
+        )
+    methods = [made.method for made in checkpoint.corrected]
+    if config.remove not in methods:
+        raise UsageError(
+            "there is no such correction to remove",
+            f"'{config.remove}', where the network has {', '.join(methods) or 'none'}",
+            did_you_mean(str(config.remove), methods) if methods else "snnconv correct",
+        )
+    number = max(n for n, method in enumerate(methods, start=1) if method == config.remove)
+    made, parts = checkpoint.corrected[number - 1], _parts(checkpoint, number)
+    if later := methods[number:]:
+        session.warn(
+            progress,
+            f"{', '.join(later)}: measured with {made.method} in place; to measure again, "
+            "remove and correct",
+        )
+    after = replace(
+        checkpoint,
+        kind="corrected",
+        corrected=(*checkpoint.corrected[: number - 1], *checkpoint.corrected[number:]),
+        corrections=without(checkpoint.corrections, number),
+    )
+    info, files = checkpoint.spiking, session.save(after, progress)
+    assert info is not None
+    return session.report(
+        CorrectReport,
+        report_files(config, "correct", config.out, files),
+        files,
+        neuron=info.neuron,
+        timesteps=info.timesteps,
+        method=made.method,
+        params=made.params,
+        removed=True,
+        corrections=correction_rows(after),
+        parts=parts,
+        non_spiking_share=after.analysis.mac_count.non_spiking_share,
+    )
+
+
+def _parts(checkpoint: Checkpoint, number: int) -> dict[str, int]:
+    """How many numbers a correction adds, by part."""
+    found: dict[str, int] = {}
+    for key, tensor in checkpoint.corrections.items():
+        at = place(key)
+        if at.number == number:
+            found[at.part] = found.get(at.part, 0) + tensor.numel()
+    return found
