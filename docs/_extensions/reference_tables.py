@@ -14,7 +14,7 @@ from sphinx.util.docutils import SphinxDirective
 from snnconv import config
 from snnconv.cli import app
 from snnconv.cli.options import flag, panel, signature
-from snnconv.graph import attributes
+from snnconv.graph.operations.base import LARGEST
 from snnconv.graph.ops import OPS
 
 ROLES = {
@@ -95,7 +95,7 @@ def bounds(schema: dict[str, Any]) -> str:
         return f"{schema['type']} above {schema['exclusiveMinimum']}"
     if least is None or most is None:
         return str(schema.get("type", "any"))
-    if most >= attributes.LARGEST:
+    if most >= LARGEST:
         return f"{schema['type']} from {least}" if least >= 0 else str(schema["type"])
     return f"{schema['type']}, {least} to {most}"
 
@@ -112,10 +112,13 @@ class Operations(SphinxDirective):
             for name, op in OPS.items():
                 if op.role != role:
                     continue
-                fields = attributes.of(name).model_json_schema(by_alias=True).get("properties", {})
+                fields = op.attributes.model_json_schema().get("properties", {})
                 required = [f"`{tensor}`" for tensor in op.required]
                 optional = [f"`{tensor}`?" for tensor in op.optional]
-                own = "<br>".join(f"`{key}`: {bounds(field)}" for key, field in fields.items())
+                own = "<br>".join(
+                    f"`{key}`: {field['description']} ({bounds(field)})"
+                    for key, field in fields.items()
+                )
                 reads = str(op.sources or "one or more")
                 rows.append((f"`{name}`", reads, ", ".join([*required, *optional]), own))
             parts.append(table(("operation", "inputs", "tensors", "attributes"), rows))

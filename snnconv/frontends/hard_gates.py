@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from snnconv.checkpoint import Checkpoint
 from snnconv.errors import UnsupportedError
-from snnconv.graph.ops_recurrent import GATES
+from snnconv.graph.operations.sequence import GATES
 from snnconv.graph.unroll import unroll
 
 

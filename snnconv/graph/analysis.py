@@ -31,7 +31,6 @@ Deviations:
     None.
 """
 
-import math
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from enum import StrEnum
@@ -40,7 +39,6 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from snnconv.graph import ops_recurrent
 from snnconv.graph.ir import INPUT, Graph, Node
 from snnconv.graph.network import Shape, shapes, walk
 from snnconv.graph.ops import OPS, Role
@@ -256,22 +254,12 @@ class Analysis:
         """The multiply-accumulates for one sample, by convention, of each node that has some."""
         found = {}
         for node in self.graph.nodes:
-            role = OPS[node.op].role
-            if role is Role.ANALOG:
-                found[node.name] = self._macs_of_function(node)
-            elif role is Role.SYNAPSE:
-                # every output of a convolution or linear layer, and every input of a transposed
-                # convolution, has one weight slice [1:] of taps
-                ends = node.inputs[0] if node.op == "conv_transpose" else node.name
-                taps = math.prod(self.tensor_shapes[node.tensors["weight"]][1:])
-                found[node.name] = math.prod(self.shapes[ends]) * taps
+            op = OPS[node.op]
+            inputs = [self.shapes[name] for name in node.inputs]
+            roles = {role: self.tensor_shapes[name] for role, name in node.tensors.items()}
+            if macs := op.macs(op.typed(node.attrs), inputs, self.shapes[node.name], roles):
+                found[node.name] = macs
         return found
-
-    def _macs_of_function(self, node: Node) -> int:
-        if node.op in ops_recurrent.GATES:
-            return ops_recurrent.macs(node.op, node.attrs, self.shapes[node.inputs[0]])
-        taps = self.shapes[node.inputs[0]][-1] if node.op == "matmul" else 1
-        return math.prod(self.shapes[node.name]) * taps
 
     @cached_property
     def exact_macs(self) -> Mapping[str, int]:

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from snnconv.core import distributed
 from snnconv.errors import UnsupportedError, one_line
-from snnconv.graph import ops_recurrent
 from snnconv.graph.ir import INPUT, Graph, Node
+from snnconv.graph.operations.normalisation import BatchNorm
 from snnconv.graph.ops import OPS, misplaced
 
 Value = TypeVar("Value")
@@ -125,14 +125,13 @@ def shapes(graph: Graph, tensor_shapes: Mapping[str, Shape]) -> dict[str, Shape]
 
 
 _STATISTICS = ("mean", "var", "batches")
-MOMENTUM = 0.1
-"""Of a BatchNorm whose graph states none: those of older checkpoints, which trained with it."""
 
 
-def _momentum(node: Node, roles: Mapping[str, Tensor]) -> float:
+def _momentum(attrs: BatchNorm, roles: Mapping[str, Tensor]) -> float:
     """The share of a batch in the running statistics; without a momentum they are a mean of all."""
-    momentum: float | None = node.attrs.get("momentum", MOMENTUM)
-    return momentum if momentum is not None else 1 / roles["batches"].add_(1).item()
+    if attrs.momentum is None:
+        return 1 / float(roles["batches"].add_(1))
+    return attrs.momentum
 
 
 class Network(nn.Module):
@@ -152,6 +151,7 @@ class Network(nn.Module):
         super().__init__()
         self.graph = graph
         self.synchronised = False
+        self._attrs = {node.name: OPS[node.op].typed(node.attrs) for node in graph.nodes}
         statistics = {
             name
             for node in graph.nodes
@@ -198,16 +198,14 @@ class Network(nn.Module):
         if self.training and node.op == "batch_norm":
             statistics = roles["mean"], roles["var"]
             affine = roles.get("weight"), roles.get("bias")
-            momentum, eps = _momentum(node, roles), node.attrs["eps"]
+            attrs = self._attrs[node.name]
+            assert isinstance(attrs, BatchNorm)
+            momentum, eps = _momentum(attrs, roles), attrs.eps
             if self.synchronised:
                 return distributed.batch_norm(inputs[0], *statistics, *affine, momentum, eps)
             return F.batch_norm(inputs[0], *statistics, *affine, True, momentum, eps)
-        if self.training and node.op == "dropout":
-            return F.dropout(inputs[0], node.attrs["p"])
-        attrs = node.attrs
-        if self.training and node.op in ops_recurrent.GATES:
-            attrs = {**attrs, "training": True}
-        return OPS[node.op].run(attrs, roles, inputs)
+        op = OPS[node.op]
+        return (op.train if self.training else op.run)(self._attrs[node.name], roles, inputs)
 
     def forward(self, x: Tensor) -> Tensor:
         """The logits."""

@@ -1,7 +1,8 @@
 """Activations that a network spells out in several operations: ReLU by a mask, QCFS by a floor.
 
-``x * (x > 0)`` is a ReLU. ``theta/L * floor(clip(x/theta, 0, 1)*L + 1/2)`` is QCFS, in whatever
-order constants are multiplied: a chain of lines around the clip and the floor is one line each.
+``x * (x > 0)`` is a ReLU, and so is ``x * (1 - (x < 0))``.
+``theta/L * floor(clip(x/theta, 0, 1)*L + 1/2)`` is QCFS, in whatever order constants are
+multiplied: a chain of lines around the clip and the floor is one line each.
 """
 
 from collections.abc import Iterator, Mapping
@@ -31,7 +32,7 @@ def recognised(graph: Graph, tensors: Mapping[str, Tensor]) -> tuple[Graph, dict
     """The graph with a site for each activation that is spelled out; what made it up may stay."""
     nodes, made = {node.name: node for node in graph.nodes}, dict(tensors)
     for node in graph.nodes:
-        if node.op == "multiply" and (x := _masked(nodes, node)):
+        if node.op == "multiply" and (x := _masked(nodes, made, node)):
             nodes[node.name] = Node(node.name, "relu", (x,), {"ceiling": None}, {})
         elif node.op == "pointwise" and node.attrs["function"] == "floor":
             found = _qcfs(graph, nodes, made, node)
@@ -41,15 +42,32 @@ def recognised(graph: Graph, tensors: Mapping[str, Tensor]) -> tuple[Graph, dict
     return replace(graph, nodes=tuple(nodes.values())), made
 
 
-def _masked(nodes: Mapping[str, Node], node: Node) -> str | None:
+def _masked(nodes: Mapping[str, Node], tensors: Mapping[str, Tensor], node: Node) -> str | None:
     """What a product masks by its own sign, if it does."""
     a, b = (_through(nodes, name) for name in node.inputs)
     for x, mask in ((a, b), (b, a)):
-        made = nodes.get(mask)
-        is_mask = made and made.op == "pointwise" and made.attrs["function"] in MASKS
-        if made and is_mask and _through(nodes, made.inputs[0]) == x:
+        if _is_sign(nodes, tensors, mask, x):
             return x
     return None
+
+
+def _is_sign(nodes: Mapping[str, Node], tensors: Mapping[str, Tensor], mask: str, x: str) -> bool:
+    """Whether a value is 1 where x is above 0 and 0 where it is below.
+
+    It is ``m(s*x)`` for a mask m and a factor s above 0, or ``1 - m(s*x)`` for one below.
+    """
+    for outer in _upward(nodes, tensors, mask):
+        made = nodes.get(outer.end)
+        if made is None or made.op != "pointwise" or made.attrs["function"] not in MASKS:
+            continue
+        plain = _is(outer.scale, 1) and _is(outer.shift, 0)
+        negated = _is(outer.scale, -1) and _is(outer.shift, 1)
+        for inner in _upward(nodes, tensors, made.inputs[0]):
+            if inner.end == x and _is(inner.shift, 0):
+                return bool(
+                    (plain and (inner.scale > 0).all()) or (negated and (inner.scale < 0).all())
+                )
+    return False
 
 
 def _through(nodes: Mapping[str, Node], name: str) -> str:

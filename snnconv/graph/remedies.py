@@ -1,6 +1,6 @@
 """Ways round what can't be converted, where several operations share one."""
 
-from snnconv.graph.ops_recurrent import GATES
+from snnconv.graph.operations.sequence import GATES
 
 IN_OTHER_WORDS = "write it with operations that convert: snnconv ls operations"
 BATCH_FIRST = "keep the batch as the first axis of every value, one sample a place"

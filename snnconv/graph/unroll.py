@@ -37,9 +37,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnconv.graph import ops_recurrent
 from snnconv.graph.analysis import Analysis
 from snnconv.graph.ir import Graph, Node
+from snnconv.graph.operations.sequence import GATES, Recurrent, names
 
 SLOPE = 0.1775
 """Of the hard sigmoid: its largest distance from the sigmoid is least, 0.056 (1/4: 0.119)."""
@@ -57,7 +57,7 @@ def unroll(
     """
     sizes, made = Analysis.of(graph, tensors).shapes, _Made(dict(tensors))
     for node in graph.nodes:
-        if node.op in ops_recurrent.GATES:
+        if node.op in GATES:
             _recurrence(made, node, tensors, sizes[node.inputs[0]][0], slope)
         else:
             made.nodes.append(node)
@@ -117,7 +117,7 @@ def _recurrence(
     """All layers of a node; the last of its nodes has its name."""
     (below,), coded = node.inputs, False
     direction = _lstm if node.op == "lstm" else _gru
-    for layer, parts in enumerate(ops_recurrent.names(node.attrs)):
+    for layer, parts in enumerate(names(Recurrent.model_validate(node.attrs))):
         sequences = []
         for way, roles in enumerate(parts):
             own = {kind: tensors[node.tensors[role]].double() for kind, role in roles.items()}

@@ -39,6 +39,13 @@ def state(n, x, part="gru"):
     return found[0] if part in ("lstm", "deep") else found
 
 
+def heads(n, x):
+    """Attention with batch and heads in one axis, as PyTorch's own has it."""
+    rows = n.gru(x.transpose(0, 1))[0].view(LENGTH, -1, 2).transpose(0, 1)
+    weights = torch.bmm(rows, rows.transpose(1, 2)).softmax(-1)
+    return torch.bmm(weights, rows).transpose(0, 1).reshape(LENGTH, -1, HIDDEN)[0]
+
+
 FORWARDS = {
     "last place": lambda n, x: sequence(n, x)[-1],
     "last state": lambda n, x: state(n, x, "deep")[-1],
@@ -66,6 +73,14 @@ FORWARDS = {
     "typed": lambda n, x: sequence(n, x).sum(0, dtype=torch.float32),
     "cut": lambda n, x: sequence(n, x).tensor_split((1, 3))[1][0],
     "through a matrix": lambda n, x: n.gru(n.square(x.transpose(0, 1)))[0][-1],
+    "rows of all samples": lambda n, x: n.square(x.reshape(-1, WIDTH)).view(x.shape[0], -1),
+    "rows of all places": lambda n, x: (
+        n.square(x.transpose(0, 1).reshape(-1, WIDTH)).relu().view(LENGTH, -1, WIDTH)[-1]
+    ),
+    "heads": heads,
+    "the first rows": lambda n, x: sequence(n, x).reshape(-1, HIDDEN)[: x.shape[0]],
+    "a softmax over places": lambda n, x: (2 * sequence(n, x)).softmax(0)[0],
+    "a softmax inside": lambda n, x: n.gru(x.transpose(0, 1))[0][-1].t().softmax(0).t(),
 }
 
 
@@ -101,7 +116,18 @@ def test_what_only_moves_the_batch_makes_no_node():
         (lambda n, x: n.gru(x)[0].mean(1), "gru: a recurrence without batch_first=True"),
         (lambda n, x: n.first(x.transpose(0, 1))[0][:3, 0], "first: sequences whose batch is not"),
         (lambda n, x: sequence(n, x).mean(1)[:3], "mean: a mean over the batch"),
-        (lambda n, x: sequence(n, x).reshape(-1, HIDDEN)[: len(x)], "a reshape that mixes samples"),
+        (
+            lambda n, x: sequence(n, x).reshape(-1, HIDDEN)[1 : len(x) + 1],
+            "a reshape that mixes samples",
+        ),
+        (
+            lambda n, x: sequence(n, x).reshape(-1, HIDDEN).mean(0) + x[:, 0, :1],
+            "an axis that samples are on",
+        ),
+        (
+            lambda n, x: n.more(sequence(n, x).reshape(1, -1, HIDDEN))[0][0, : len(x)],
+            "sequences whose batch",
+        ),
         (lambda n, x: F.max_pool1d(sequence(n, x), 2)[-1], "max_pool1d: it stands behind"),
         (
             lambda n, x: (x.transpose(0, 1)[:3] + x[:, :3])[0],

@@ -59,7 +59,7 @@ def part(draw, name):
 ROOM = [
     name
     for name, form in inspect.getmembers(piecewise, inspect.isfunction)
-    if form.__module__ == piecewise.__name__ and not name.startswith("_")
+    if form.__module__ == piecewise.__name__ and not name.startswith(("_", "onnx_"))
 ]
 
 

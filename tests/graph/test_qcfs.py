@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
-from snnconv.graph.ops_qcfs import quantize
+from snnconv.graph.operations.activation import quantize
 from snnconv.neurons.if_ import IF, Params
 
 sixteenths = st.integers(-64, 96).map(lambda k: k / 16)

@@ -42,6 +42,13 @@ def graph_of(forward, analog=False, shape=(4,), **parts):
         lambda h: h.mul(torch.gt(h, 0)),
         lambda h: torch.where(h > 0, h, 0.0),
         lambda h: torch.where(h > 0, h, torch.zeros_like(h)),
+        lambda h: torch.where(h <= 0, 0.0, h),
+        lambda h: torch.where(2 * h < 0, torch.zeros_like(h), h),
+        lambda h: h.masked_fill(h < 0, 0),
+        lambda h: h * ~(h < 0),
+        lambda h: h * torch.logical_not(h.le(0)),
+        lambda h: h * (-h < 0),
+        lambda h: h * (1 - (h < 0).float()),
     ],
 )
 def test_a_mask_of_its_own_sign_is_a_relu(relu):
@@ -91,6 +98,9 @@ def test_a_floor_between_lines_is_qcfs(theta, spell):
         lambda x: x.round() + x.ceil() + x.sign(),
         lambda x: x * (x > 1),
         lambda x: x * (x < 0),
+        lambda x: x * ~(x > 0),
+        lambda x: x * (2 - (x < 0).float()),
+        lambda x: x.masked_fill(x > 0, 0),
         lambda x: torch.where(x <= 0.5, x, -x) + torch.where(x > 0, 1.0, 2.0),
         lambda x: x.masked_fill(x < 0, -1.0),
         lambda x: torch.where(x > 0, x, torch.full_like(x, 3.0)),

@@ -13,7 +13,6 @@ from snnconv.frontends.torch.capture import capture
 from snnconv.graph.analysis import Analysis, Signal
 from snnconv.graph.network import Network
 from snnconv.graph.ops import OPS
-from snnconv.graph.ops_recurrent import macs as recurrent_macs
 from snnconv.graph.remedies import ANALOG, HARD_GATES, of_function
 from snnconv.graph.unroll import SLOPE, unroll
 
@@ -191,7 +190,8 @@ def test_multiplications_are_counted_by_hand(kind):
     analysis = Analysis.of(graph, tensors)
     for counted in (analysis.macs, analysis.exact_macs):
         assert counted["part"] == LENGTH * (first + second)
-    assert recurrent_macs(kind, graph["part"].attrs, (1, WIDTH)) == first + second
+    op = OPS[kind]
+    assert op.macs(op.typed(graph["part"].attrs), [(1, WIDTH)], (1, 1), {}) == first + second
 
 
 def test_a_recurrence_that_spikes_reach_counts_at_every_step():

@@ -17,7 +17,7 @@ def thetas(graph, value=2.0):
 @pytest.mark.parametrize("net", [vgg, residual, forked])
 def test_at_many_levels_and_a_high_theta_it_is_the_network(net):
     graph, tensors = captured(net())
-    changed, more = quantized(graph, tensors, thetas(graph, 2.0**10), 2**20)
+    changed, more = quantized(graph, tensors, thetas(graph, 2.0**6), 2**16)
     assert [site.op for site in changed.sites] == ["qcfs"] * len(graph.sites)
     assert [site.name for site in changed.sites] == [site.name for site in graph.sites]
     x = images(3)

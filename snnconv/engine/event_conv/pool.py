@@ -21,7 +21,7 @@ from snnconv.engine.event_conv.bit_spikes import Packed
 from snnconv.engine.event_conv.bits import add_where
 from snnconv.engine.event_conv.events import operands
 from snnconv.engine.simd import LANES, add_multiple
-from snnconv.graph.ops import Attrs
+from snnconv.graph.operations.base import Attrs
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]

@@ -15,7 +15,7 @@ from torch import Tensor
 from snnconv.graph.analysis import Analysis, Signal
 from snnconv.graph.ir import INPUT, Node
 from snnconv.graph.network import Network, Walk
-from snnconv.graph.ops import OPS, Role
+from snnconv.graph.ops import OPS, Role, Silence
 
 ASSUMED = 0.1
 """For each level of a neuron, where nothing was calibrated."""
@@ -65,19 +65,20 @@ def node_rates(
     """
 
     def evaluate(node: Node, inputs: list[Rate]) -> Rate:
-        if OPS[node.op].role is Role.SITE:
+        op = OPS[node.op]
+        if op.role is Role.SITE:
             return sites[node.name]
-        if analysis.signals[node.name] is not Signal.SPIKES or node.op.startswith("adaptive"):
-            return lambda group: 1.0
-        if "kernel" in node.attrs:  # a pool is silent where all of its window is
-            window = math.prod(node.attrs["kernel"])
-            return lambda group: max(rate(group * window) for rate in inputs)
-        if node.op == "batch_norm" or (
-            node.op == "affine" and tensors[node.tensors["shift"]].any()
-        ):
-            return lambda group: 1.0
-        if node.op == "add":  # of two sides of a bend, for one, never both are
-            return lambda group: min(1.0, sum(rate(group) for rate in inputs))
+        spikes = analysis.signals[node.name] is Signal.SPIKES
+        match op.silence if spikes else Silence.NOWHERE:
+            case Silence.WINDOW:
+                window = math.prod(node.attrs["kernel"])
+                return lambda group: max(rate(group * window) for rate in inputs)
+            case Silence.EITHER:  # at a bend, for one, both sides are never active
+                return lambda group: min(1.0, sum(rate(group) for rate in inputs))
+            case Silence.UNSHIFTED if tensors[node.tensors["shift"]].any():
+                return lambda group: 1.0
+            case Silence.NOWHERE:
+                return lambda group: 1.0
         return lambda group: max(rate(group) for rate in inputs)
 
     found: dict[str, Rate] = {INPUT: lambda group: 1.0}

@@ -1,15 +1,27 @@
-"""Forms of sums, and of sums and products with constants: what keeps the mean over time."""
+"""Sums, and sums and products with constants: what keeps the mean over time; products."""
+
+import operator
+from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from snnconv.frontends.lowering.builder import shape_of
+from snnconv.frontends.lowering.call import Call, Operand, spelled
 from snnconv.frontends.lowering.contract import (
     Activation,
+    BatchAxis,
+    Lowering,
+    NodeMaker,
     NodeSpec,
+    Onnx,
     Refused,
     Shape,
     Stored,
     activation,
+    in_place,
+    stored,
 )
 from snnconv.graph.remedies import BATCH_FIRST
 
@@ -127,3 +139,89 @@ def constant(shape: Shape, value: object) -> Tensor:
         raise Refused(f"the constant '{value.name}', which differs from sample to sample")
     by_channel = all(n == 1 for n in sizes[2:])
     return tensor.reshape(-1 if by_channel else sizes[1:])
+
+
+def onnx_binary(make: NodeMaker, call: Call) -> NodeSpec:
+    """An operation on two operands, of which one may be constant."""
+    a, b = call.operand(0), call.operand(1)
+    made = make(broadcast(a, b), a, b)
+    assert isinstance(made, NodeSpec)
+    return made
+
+
+def onnx_sum(call: Call) -> NodeSpec:
+    """A sum of any number of operands."""
+    first, *others = call.operands
+    if not others:
+        return NodeSpec("identity", [activation(first)])
+    made = onnx_binary(add, replace(call, operands=[first, others[0]]))
+    for other in others[1:]:
+        if len(activation(other).shape) != len(shape_of(made)):
+            raise Refused("a sum that mixes samples", BATCH_FIRST)
+        made = NodeSpec("add", [made, activation(other)])
+    return made
+
+
+def broadcast(*operands: Operand | NodeSpec) -> Shape:
+    """The shape that operands have together."""
+    shapes = [
+        shape_of(x) if isinstance(x, Activation | NodeSpec) else stored("constant", x).value.shape
+        for x in operands
+    ]
+    try:
+        return tuple(torch.broadcast_shapes(*shapes))
+    except RuntimeError as error:
+        raise Refused(f"operands of shape {[list(shape) for shape in shapes]}") from error
+
+
+LOWERINGS = (
+    Lowering(
+        make=add,
+        batch_axis=BatchAxis.BROADCASTS,
+        functions=(operator.add, operator.iadd, torch.add),
+        methods=("add", "add_"),
+        aten=in_place("add.Tensor", "add.Scalar"),
+        onnx={"Add": Onnx(partial(onnx_binary, add)), "Sum": Onnx(onnx_sum)},
+    ),
+    Lowering(
+        make=sub,
+        batch_axis=BatchAxis.BROADCASTS,
+        functions=(operator.sub, operator.isub, torch.sub, torch.subtract),
+        methods=("sub", "sub_", "subtract", "subtract_"),
+        aten=in_place("sub.Tensor", "sub.Scalar"),
+        onnx={"Sub": Onnx(partial(onnx_binary, sub))},
+    ),
+    Lowering(
+        make=rsub,
+        batch_axis=BatchAxis.BROADCASTS,
+        functions=(torch.rsub,),
+        aten=("rsub.Tensor", "rsub.Scalar"),
+    ),
+    Lowering(
+        make=neg,
+        batch_axis=BatchAxis.EACH,
+        functions=(operator.neg, torch.neg, torch.negative),
+        methods=("neg", "neg_", "negative"),
+        aten=in_place("neg"),
+        onnx={"Neg": Onnx(spelled(neg))},
+    ),
+    Lowering(
+        make=mul,
+        batch_axis=BatchAxis.BROADCASTS,
+        functions=(operator.mul, operator.imul, torch.mul, torch.multiply),
+        methods=("mul", "mul_", "multiply"),
+        aten=in_place("mul.Tensor", "mul.Scalar"),
+        onnx={"Mul": Onnx(partial(onnx_binary, mul))},
+    ),
+    Lowering(
+        make=div,
+        batch_axis=BatchAxis.BROADCASTS,
+        functions=(
+            *(operator.truediv, operator.itruediv),
+            *(torch.div, torch.true_divide, torch.divide),
+        ),
+        methods=("div", "div_", "true_divide", "divide"),
+        aten=in_place("div.Tensor", "div.Scalar"),
+        onnx={"Div": Onnx(partial(onnx_binary, div))},
+    ),
+)

@@ -1,15 +1,18 @@
-"""Forms of attention: products, a softmax, and lines, as it would be written out."""
+"""Attention: products, a softmax, and lines, as it would be written out."""
 
 import math
 from collections.abc import Mapping
 
 import torch
+import torch.nn.functional as F
+from torch import nn
 
-from snnconv.frontends.lowering import layers
 from snnconv.frontends.lowering.arithmetic import constant, line
 from snnconv.frontends.lowering.builder import shape_of
 from snnconv.frontends.lowering.contract import (
     Activation,
+    BatchAxis,
+    Lowering,
     NodeSpec,
     Refused,
     Shape,
@@ -17,9 +20,10 @@ from snnconv.frontends.lowering.contract import (
     activation,
     stored,
 )
+from snnconv.frontends.lowering.matrices import linear
 
 ATTRIBUTES = ("num_heads", "batch_first", "add_zero_attn", "tensors")
-"""Of a module, what its form takes."""
+
 
 _MASKED = -1e9  # added where nothing is to be looked at: its exponential is 0, and it is finite
 
@@ -107,7 +111,7 @@ def _projection(tensors: Mapping[str, Stored], index: int) -> tuple[Stored, Stor
 def _heads(x: Activation, heads: int, weight: Stored, bias: Stored | None) -> NodeSpec:
     """``[B, L, E] -> [B, heads, L, E/heads]``."""
     length, size = x.shape[1], weight.value.shape[0]
-    rows = layers.linear(x.shape, x, weight, bias)
+    rows = linear(x.shape, x, weight, bias)
     split = NodeSpec("reshape", [rows], {"shape": [length, heads, size // heads]})
     return NodeSpec("permute", [split], {"dims": [2, 1, 3]})
 
@@ -145,3 +149,18 @@ def _mask(parts: list[Activation] | list[NodeSpec], mask: object, causal: bool) 
     if own.dtype is torch.bool:
         return Stored("", (~own).float() * _MASKED)
     return Stored("", own.float().clamp(min=_MASKED))
+
+
+LOWERINGS = (
+    Lowering(
+        make=product,
+        batch_axis=BatchAxis.FIRST,
+        functions=(F.scaled_dot_product_attention,),
+        aten=("scaled_dot_product_attention",),
+    ),
+    Lowering(
+        make=module,
+        batch_axis=BatchAxis.SEQUENCES,
+        modules={nn.MultiheadAttention: ATTRIBUTES},
+    ),
+)

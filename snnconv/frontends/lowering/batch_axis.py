@@ -10,89 +10,32 @@ import inspect
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from snnconv.frontends.lowering import (
-    arithmetic,
-    attention,
-    functions,
-    layers,
-    movement,
-    piecewise,
-    reductions,
-    sequences,
-)
 from snnconv.frontends.lowering.contract import (
     Activation,
+    BatchAxis,
     BatchMoved,
+    Lowering,
     NodeMaker,
     NodeSpec,
     Refused,
     Shape,
     Stored,
 )
-from snnconv.frontends.torch import aten
 from snnconv.graph.remedies import BATCH_FIRST
 
 Result = NodeSpec | Activation | BatchMoved
 Again = Callable[[Tensor], Any]
 """A call of the trace, made once more on other numbers of the same shape."""
 
-MOVES: frozenset[NodeMaker] = frozenset(
-    (
-        *(movement.reshape, movement.permute, movement.transpose, movement.t, movement.movedim),
-        *(
-            movement.getitem,
-            movement.select,
-            movement.narrow,
-            movement.split,
-            movement.chunk,
-            movement.unbind,
-        ),
-        movement.tensor_split,
-        *(movement.index_select, movement.identity, movement.rearranged, aten.slice_, aten.index),
-    )
-)
-"""Forms that move numbers, and change none."""
-
-_EACH: frozenset[NodeMaker] = frozenset(
-    (
-        *(piecewise.relu, piecewise.relu6, piecewise.hardtanh, piecewise.hardsigmoid),
-        *(piecewise.clamp, piecewise.clamp_max, piecewise.threshold, piecewise.softshrink),
-        *(piecewise.leaky_relu, piecewise.prelu, piecewise.rrelu, piecewise.magnitude),
-        *(layers.linear, movement.dropout, sequences.embedding, aten.embedding, sequences.whole),
-        *(functions.pointwise, functions.gelu, functions.elu, functions.softplus),
-        aten.identity,
-    )
-)
-"""Forms that change each number by itself, or each row of the last axis."""
-
-_SUMS: frozenset[NodeMaker] = frozenset(
-    (
-        *(arithmetic.add, arithmetic.sub, arithmetic.rsub, arithmetic.neg, arithmetic.mul),
-        *(piecewise.maximum, piecewise.minimum),
-    )
-)
-_COMPARISONS: Mapping[NodeMaker, NodeMaker] = {
-    reductions.max_: piecewise.maximum,
-    reductions.min_: piecewise.minimum,
-}
-"""What ``max(x, other)`` is, of which ``max(x, dim)`` is along an axis."""
-_ALONG: frozenset[NodeMaker] = frozenset(
-    (
-        *(movement.concat, reductions.mean, reductions.sum_),
-        *(reductions.amax, reductions.max_, reductions.amin, reductions.min_),
-    )
-)
-"""Forms along axes that are named."""
-
 
 def made(
-    form: NodeMaker,
+    lowering: Lowering,
     shape: Shape,
     arguments: Sequence[Any],
     keywords: Mapping[str, Any],
@@ -101,74 +44,113 @@ def made(
     """What a call gives of operands whose batch is not the first axis.
 
     Args:
-        form: the call's, for a batch that comes first.
+        lowering: the call's.
         shape: of its value, as the network has it.
         arguments: its own, by position.
         keywords: its own, by name.
+        again: the call, made once more.
 
     Raises:
         Refused: it mixes samples, or is not known for such operands.
     """
-    kind = form.func if isinstance(form, partial) else form
-    if kind is aten.typed and isinstance(form, partial):
-        form = kind = form.args[0]
-        aten.float32(keywords.get("dtype"))
-        keywords = {name: value for name, value in keywords.items() if name != "dtype"}
+    make, rule = lowering.make, lowering.batch_axis
     others = [*arguments[1:2], *[keywords[name] for name in ("other",) if name in keywords]]
-    if kind in _COMPARISONS and any(
-        isinstance(x, Activation | BatchMoved | Stored) for x in others
-    ):
-        form = kind = _COMPARISONS[kind]
-    if kind in MOVES:
+    if lowering.pair and any(isinstance(x, Activation | BatchMoved | Stored) for x in others):
+        make, rule = lowering.pair, BatchAxis.BROADCASTS
+    if rule is BatchAxis.MOVES:
         return moved(arguments[0], again)
-    bound = inspect.signature(form).bind(shape, *arguments, **keywords).arguments
+    bound = inspect.signature(make).bind(shape, *arguments, **keywords).arguments
     given = [x for value in bound.values() for x in (value if isinstance(value, list) else [value])]
-    batches = {x.batch for x in given if isinstance(x, BatchMoved)}
-    batches |= {0 for x in given if isinstance(x, Activation)}
-    (x, *_) = (x for x in given if isinstance(x, BatchMoved))
-    if len(batches) > 1:
+    moves = [x for x in given if isinstance(x, BatchMoved)]
+    places = {(x.batch, x.before, x.behind) for x in moves}
+    if len(places) > 1 or any(isinstance(x, Activation) for x in given):
         raise Refused("operands whose batch is not the same axis", BATCH_FIRST)
+    x = moves[0]
     first = {name: _first(value) for name, value in bound.items()}
-    if kind in (sequences.recurrent, sequences.operator, attention.module):
-        return _recurrence(form, x.batch, first)
-    rank, last = len(_shape(x)), x.batch == len(_shape(x)) - 1
-    if kind in _ALONG:
-        return _along(form, first, x.batch, rank)
+    if rule is BatchAxis.SEQUENCES:
+        return _recurrence(make, x, first)
+    if rule is BatchAxis.ALONG:
+        return _along(make, first, x, shape)
+    first["shape"] = in_graph(shape, x)
     constants = [value.value for value in given if isinstance(value, Stored)]
-    by_place = kind in _SUMS and any(constant.dim() > 1 for constant in constants)
-    by_place |= kind is piecewise.prelu and any(c.numel() > 1 for c in constants)
-    by_row = kind is layers.linear or (kind in _SUMS and any(c.numel() > 1 for c in constants))
-    if kind not in _EACH | _SUMS or by_place or (last and by_row):
+    if not _keeps_samples(rule, constants, axes_behind=_rank(x) - 1 - x.batch):
         raise Refused("it stands behind what moves the batch", BATCH_FIRST)
-    first["shape"] = (shape[x.batch], *shape[: x.batch], *shape[x.batch + 1 :])
-    return BatchMoved(_called(form, first), x.batch)
+    return replace(x, x=_called(make, first))
+
+
+def _keeps_samples(rule: BatchAxis, constants: Sequence[Tensor], *, axes_behind: int) -> bool:
+    """Whether a call means the same of values with their batch first.
+
+    Args:
+        rule: the call's.
+        constants: the tensors of the network's own among its operands.
+        axes_behind: how many axes stand behind that of the batch.
+    """
+    match rule:
+        case BatchAxis.EACH:
+            return True
+        case BatchAxis.CHANNELS:
+            return all(constant.numel() == 1 for constant in constants)
+        case BatchAxis.ROWS:
+            return axes_behind > 0
+        case BatchAxis.MATRICES:
+            return axes_behind > (0 if constants else 1)
+        case BatchAxis.BROADCASTS:
+            by_row = any(constant.numel() > 1 for constant in constants)
+            row_behind = axes_behind > 0 or not by_row
+            return all(constant.dim() < 2 for constant in constants) and row_behind
+    return False
 
 
 def moved(x: Activation | BatchMoved, again: Again) -> Result | list[Any]:
     """What a move of numbers gives, wherever it leaves the batch.
 
     Raises:
-        Refused: it leaves the samples on no axis of their own.
+        Refused: it leaves the samples on no axis, alone or with places of their own.
     """
-    source, batch = (x.x, x.batch) if isinstance(x, BatchMoved) else (x, 0)
+    at = x if isinstance(x, BatchMoved) else BatchMoved(x, 0)
+    source = at.x
     assert isinstance(source, Activation)
     codes = torch.arange(math.prod(source.shape)).view(source.shape)  # of samples, then of places
-    found = again(codes.movedim(0, batch).contiguous())
+    found = again(_as_in_network(codes, at).contiguous())
     if isinstance(found, Tensor):
         return _moved(source, found)
     return [_moved(source, piece) for piece in found]
 
 
+def _as_in_network(value: Tensor, at: BatchMoved) -> Tensor:
+    """A value of the graph as the network has it."""
+    if at.folded > 1:
+        samples, _, *others = value.shape
+        apart = value.view(samples, at.before, at.behind, *others).movedim(0, 1)
+        value = apart.reshape(-1, *others)
+    return value.movedim(0, at.batch)
+
+
+def in_graph(shape: Shape, at: BatchMoved) -> Shape:
+    """The shape of a value of the network as the graph has it."""
+    others = (*shape[: at.batch], *shape[at.batch + 1 :])
+    folded = (at.folded,) if at.folded > 1 else ()
+    return (shape[at.batch] // at.folded, *folded, *others)
+
+
 def _moved(x: Activation, codes: Tensor) -> Result:
     """The value that has the numbers with these codes."""
-    count = math.prod(x.shape[1:])
-    samples = torch.arange(x.shape[0]).view(-1, *[1] * (codes.dim() - 1))
-    for axis in range(codes.dim()):
-        rows = codes.movedim(axis, 0)
-        mine = len(rows) == len(samples) and bool((rows[0] < count).all())
-        if mine and torch.equal(rows, rows[:1] + samples * count):
-            value = _picked(x, rows[0])
-            return BatchMoved(value, axis) if axis else value
+    samples, count = x.shape[0], math.prod(x.shape[1:])
+    first = torch.arange(samples) * count
+    fitting = [axis for axis, n in enumerate(codes.shape) if n and n % samples == 0]
+    for axis in sorted(fitting, key=lambda axis: codes.shape[axis] > samples):  # alone at best
+        folded = codes.shape[axis] // samples
+        others = [n for other, n in enumerate(codes.shape) if other != axis]
+        for before in (n for n in range(1, folded + 1) if folded % n == 0):
+            apart = codes.movedim(axis, 0).reshape(before, samples, folded // before, *others)
+            rows = apart.movedim(1, 0).flatten(1)
+            own = bool((rows[0] < count).all())
+            if own and torch.equal(rows, rows[:1] + first[:, None]):
+                shape = others if folded == 1 else [folded, *others]
+                value = _picked(x, rows[0].reshape(shape))
+                plain = axis == 0 and folded == 1
+                return value if plain else BatchMoved(value, axis, before, folded // before)
     raise Refused("a reshape that mixes samples", BATCH_FIRST)
 
 
@@ -184,7 +166,7 @@ def _picked(x: Activation, places: Tensor) -> NodeSpec | Activation:
             return turned if same else NodeSpec("reshape", [turned], {"shape": shape})
     if not flat.numel():
         raise Refused("a value without a place")
-    if (taken := _by_axes(x, places)) is not None:
+    if (taken := _by_axes(x, places)) is not None or (taken := _strided(x, places)) is not None:
         return taken
     row = NodeSpec("reshape", [x], {"shape": [every.numel()]})
     start, step = int(flat[0]), int(flat[1] - flat[0]) if len(flat) > 1 else 1
@@ -214,36 +196,72 @@ def _by_axes(x: Activation, places: Tensor) -> NodeSpec | None:
     return value
 
 
-def _recurrence(form: NodeMaker, batch: int, first: dict[str, Any]) -> list[Any]:
+def _strided(x: Activation, places: Tensor) -> NodeSpec | None:
+    """The same where every number stays: split into axes, which are put in another order."""
+    count, shape = math.prod(x.shape[1:]), list(places.shape)
+    axes = [axis for axis, n in enumerate(shape) if n > 1]
+    origin = (0,) * len(shape)
+    strides = {
+        axis: int(places[tuple(int(other == axis) for other in range(len(shape)))] - places[origin])
+        for axis in axes
+    }
+    order = sorted(axes, key=lambda axis: -strides[axis])
+    apart = [shape[axis] for axis in order]
+    back = [order.index(axis) for axis in axes]
+    every = torch.arange(count)
+    if math.prod(apart) != count or not torch.equal(
+        every.view(apart).permute(back).reshape(shape), places
+    ):
+        return None
+    split = NodeSpec("reshape", [x], {"shape": apart})
+    turned = NodeSpec("permute", [split], {"dims": [axis + 1 for axis in back]})
+    return turned if len(axes) == len(shape) else NodeSpec("reshape", [turned], {"shape": shape})
+
+
+def _recurrence(make: NodeMaker, x: BatchMoved, first: dict[str, Any]) -> list[Any]:
     """A recurrence or an attention over the first axis, of samples on the second."""
-    if first["batch_first"] or batch != 1:
+    if first["batch_first"] or x.batch != 1 or x.folded > 1:
         raise Refused("sequences whose batch is not where batch_first says", BATCH_FIRST)
-    outputs, *states = _called(form, first | {"batch_first": True})
+    outputs, *states = _called(make, first | {"batch_first": True})
     return [BatchMoved(outputs, 1), *states]
 
 
-def _along(form: NodeMaker, first: dict[str, Any], batch: int, rank: int) -> Result | list[Any]:
-    """A form along axes, which are others where the batch comes first."""
+def _along(
+    make: NodeMaker, first: dict[str, Any], x: BatchMoved, shape: Shape
+) -> Result | list[Any]:
+    """A call along axes, which are others where the batch comes first.
+
+    Args:
+        make: the call's.
+        first: its arguments, values with their batch first.
+        x: a value among them.
+        shape: of its value in the network.
+    """
     dim = first.get("dim")
     if dim is None:
         raise Refused("all axes at once, which mixes samples", BATCH_FIRST)
-    dims = [int(n) % rank for n in (dim if isinstance(dim, list | tuple) else [dim])]
-    own = [0 if axis == batch else axis + (axis < batch) for axis in dims]
-    found = _called(form, first | {"dim": own if isinstance(dim, list | tuple) else own[0]})
-    stays = "tensors" in first or first.get("keepdim", False)
-    left = batch if stays else batch - sum(axis < batch for axis in dims)
+    dims = [int(n) % _rank(x) for n in (dim if isinstance(dim, list | tuple) else [dim])]
+    if x.batch in dims and x.folded > 1:
+        raise Refused("an axis that samples are on", BATCH_FIRST)
+    own = [0 if n == x.batch else n + (n < x.batch) + (x.folded > 1) for n in dims]
+    stays = len(shape) == _rank(x)
+    if stays:
+        first["shape"] = in_graph(shape, x)
+    found = _called(make, first | {"dim": own if isinstance(dim, list | tuple) else own[0]})
+    left = x.batch if stays else x.batch - sum(axis < x.batch for axis in dims)
 
     def back(value: NodeSpec) -> Result:
-        return BatchMoved(value, left) if left else value
+        value = value.inside or value  # a softmax is dropped at the end of a network only
+        return replace(x, x=value, batch=left) if left or x.folded > 1 else value
 
     return [back(one) for one in found] if isinstance(found, list) else back(found)
 
 
-def _called(form: NodeMaker, arguments: Mapping[str, Any]) -> Any:
-    signature = inspect.signature(form)
+def _called(make: NodeMaker, arguments: Mapping[str, Any]) -> Any:
+    signature = inspect.signature(make)
     bound = signature.bind_partial()
     bound.arguments = dict(arguments)
-    return form(*bound.args, **bound.kwargs)
+    return make(*bound.args, **bound.kwargs)
 
 
 def _first(value: Any) -> Any:
@@ -253,6 +271,7 @@ def _first(value: Any) -> Any:
     return value.x if isinstance(value, BatchMoved) else value
 
 
-def _shape(x: BatchMoved) -> Shape:
+def _rank(x: BatchMoved) -> int:
+    """How many axes a value has in the network."""
     assert isinstance(x.x, Activation)
-    return x.x.shape
+    return len(x.x.shape) - (x.folded > 1)

@@ -1,4 +1,4 @@
-"""A graph under construction: each node that a form made gets a free name, and its tensors too."""
+"""A graph under construction: each node gets a free name, and its tensors too."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,7 +9,7 @@ from torch import Tensor
 from snnconv.errors import one_line
 from snnconv.frontends.lowering.contract import Activation, NodeSpec, Refused, Shape, Stored
 from snnconv.graph.ir import INPUT, Node
-from snnconv.graph.ops import OPS, Role
+from snnconv.graph.ops import OPS
 
 
 class GraphBuilder:
@@ -32,14 +32,21 @@ class GraphBuilder:
         """Take a node in, and those that it is made of; one and the same only once.
 
         Args:
-            made: what a form gave.
+            made: what a lowering made.
             base: its name, where that is free.
 
         Returns:
             Its name.
+
+        Raises:
+            Refused: attributes that its operation can't have.
         """
         if id(made) in self._added:
             return self._added[id(made)][1]
+        try:
+            OPS[made.op].typed(made.attrs)
+        except ValueError as error:
+            raise Refused(f"{made.op} with an attribute that can't be ({error})") from error
         inputs = tuple(
             self.add(source, base) if isinstance(source, NodeSpec) else source.node
             for source in made.sources
@@ -72,13 +79,6 @@ class GraphBuilder:
             self._given[name] = value
             self.tensors[name] = value.detach().cpu().float().contiguous().clone()
         return name
-
-
-def is_analog(made: NodeSpec) -> bool:
-    """Whether no neuron stands for a node, or for one that has to be made first."""
-    return OPS[made.op].role is Role.ANALOG or any(
-        is_analog(source) for source in made.sources if isinstance(source, NodeSpec)
-    )
 
 
 def shape_of(value: Activation | NodeSpec) -> Shape:

@@ -1,17 +1,37 @@
-"""Forms of comparisons and of choices place by place: masks of 0 and 1, and products with them.
+"""Comparisons, and choices place by place: masks of 0 and 1, and products with them.
 
 A mask is a function that no neuron stands for; ``x * (x > 0)`` is a ReLU all the same: see
 :mod:`snnconv.graph.recognise`.
 """
 
+import operator
+from functools import partial
+
+import torch
+
 from snnconv.frontends.lowering import arithmetic
-from snnconv.frontends.lowering.arithmetic import constant, line
-from snnconv.frontends.lowering.contract import Activation, NodeSpec, Refused, Shape, activation
+from snnconv.frontends.lowering.arithmetic import broadcast, constant, line, onnx_binary
+from snnconv.frontends.lowering.call import Call
+from snnconv.frontends.lowering.contract import (
+    Activation,
+    BatchAxis,
+    Lowering,
+    NodeSpec,
+    Onnx,
+    Refused,
+    Shape,
+    Stored,
+    activation,
+    in_place,
+)
+from snnconv.graph.recognise import MASKS
 from snnconv.graph.remedies import BATCH_FIRST
 
 
 def _mask(function: str, shape: Shape, larger: object, smaller: object) -> NodeSpec:
     """1 where ``larger - smaller`` is above 0 (``gt0``), or not below it (``ge0``)."""
+    if isinstance(smaller, Stored) and smaller.value.numel() == 1:
+        smaller = smaller.value.item()
     if isinstance(smaller, int | float) and smaller == 0:
         difference: Activation | NodeSpec = activation(larger)
     else:
@@ -50,6 +70,8 @@ def where(shape: Shape, condition: object, x: object, other: object) -> NodeSpec
         raise Refused("a choice that mixes samples", BATCH_FIRST)
     if not isinstance(other, Activation) and not constant(shape, other).any():
         return NodeSpec("multiply", [activation(x), mask])
+    if not isinstance(x, Activation) and not constant(shape, x).any():
+        return NodeSpec("multiply", [activation(other), _negated(mask)])
     chosen = NodeSpec("multiply", [arithmetic.sub(shape, x, other), mask])
     if isinstance(other, Activation):
         return NodeSpec("add", [chosen, other])
@@ -59,3 +81,68 @@ def where(shape: Shape, condition: object, x: object, other: object) -> NodeSpec
 def masked_fill(shape: Shape, x: object, mask: object, value: object) -> NodeSpec:
     """``value`` where a mask is 1, ``x`` elsewhere."""
     return where(shape, mask, value, x)
+
+
+def inverted(shape: Shape, x: object) -> NodeSpec:
+    """1 where a mask is 0."""
+    if not is_mask(activation(x)):
+        raise Refused("the negation of what is no comparison", "negate a comparison")
+    return _negated(x)
+
+
+def is_mask(x: Activation) -> bool:
+    """Whether a value is a comparison's."""
+    made = x.made
+    return made is not None and made.op == "pointwise" and made.attrs["function"] in MASKS
+
+
+def _negated(mask: object) -> NodeSpec:
+    return line(activation(mask), -1.0, 1.0)
+
+
+def onnx_where(call: Call) -> NodeSpec:
+    """The first of two values where a mask is 1, the second elsewhere."""
+    condition, x, other = (call.operand(position) for position in range(3))
+    return where(broadcast(condition, x, other), condition, x, other)
+
+
+LOWERINGS = (
+    *(
+        Lowering(
+            make=make,
+            batch_axis=BatchAxis.BROADCASTS,
+            functions=(getattr(operator, name), getattr(torch, name)),
+            methods=(name,),
+            aten=(f"{name}.Scalar", f"{name}.Tensor"),
+            onnx={onnx: Onnx(partial(onnx_binary, make))},
+        )
+        for name, onnx, make in (
+            ("gt", "Greater", greater),
+            ("ge", "GreaterOrEqual", greater_equal),
+            ("lt", "Less", less),
+            ("le", "LessOrEqual", less_equal),
+        )
+    ),
+    Lowering(
+        make=inverted,
+        batch_axis=BatchAxis.EACH,
+        functions=(operator.invert, torch.logical_not, torch.bitwise_not),
+        methods=("logical_not", "bitwise_not"),
+        aten=("logical_not", "bitwise_not"),
+        onnx={"Not": Onnx(lambda call: _negated(call.x))},
+    ),
+    Lowering(
+        make=where,
+        batch_axis=BatchAxis.FIRST,
+        functions=(torch.where,),
+        aten=("where.self", "where.ScalarOther", "where.ScalarSelf", "where.Scalar"),
+        onnx={"Where": Onnx(onnx_where)},
+    ),
+    Lowering(
+        make=masked_fill,
+        batch_axis=BatchAxis.FIRST,
+        functions=(torch.masked_fill,),
+        methods=("masked_fill", "masked_fill_"),
+        aten=in_place("masked_fill.Scalar", "masked_fill.Tensor"),
+    ),
+)

@@ -1,13 +1,25 @@
-"""What a form of an operation is: a function from a call's arguments to the node it amounts to."""
+"""What a lowering is: every way to write an operation, and the function that makes its nodes.
+
+A front end finds a call in the table that is made from all lowerings, and hands its arguments to
+the lowering's ``make``, whose parameters are those of PyTorch's functional form, in their order and
+with their defaults: positions and keywords mean what they mean there. A module goes through the
+same function with those of its attributes that are its parameters. What ``make`` can't take, it
+refuses.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import partial
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from snnconv.graph.ir import Node
 from snnconv.graph.remedies import IN_OTHER_WORDS
+
+BATCH = 3
+"""Samples of the example that fixes shapes: a size that no layer is likely to have."""
 
 
 class Refused(Exception):  # noqa: N818 - collected by the translator, never seen by the user
@@ -30,7 +42,7 @@ class Activation:
     Attributes:
         node: the graph node that gives it.
         shape: with the batch.
-        made: that node, where a form may want to look at it.
+        made: that node, if ``make`` may want to look at it.
     """
 
     node: str
@@ -48,13 +60,15 @@ class Stored:
 
 @dataclass(frozen=True)
 class NodeSpec:
-    """The node a call amounts to.
+    """The node that a call amounts to.
 
     Attributes:
-        sources: what it reads; a node that has to be made first, where one call amounts to two.
+        op: its operation.
+        sources: what it reads; a node that has to be made first, if one call amounts to two.
+        attrs: its attributes.
         tensors: by role; those that are absent are None.
-        ending: for a softmax, which is dropped at the end of a network: what was dropped.
-        inside: what it is elsewhere.
+        ending: of a softmax that is dropped at the end of a network: what was dropped.
+        inside: what that softmax is elsewhere.
     """
 
     op: str
@@ -67,23 +81,138 @@ class NodeSpec:
 
 @dataclass(frozen=True)
 class BatchMoved:
-    """A value whose batch is not the first axis where it comes from: often the second of sequences.
+    """A value whose batch is not the first axis in the network that it comes from.
+
+    There the batch may be one axis with other places, as in ``x.view(B * heads, ...)``. Such an
+    axis has ``before * B * behind`` places; in the graph the second axis has those of a sample.
 
     Attributes:
-        x: the value with its batch first, the other axes as they are; one that has to be made
-            first, where a form gives it.
-        batch: the axis that the batch is where it comes from.
+        x: the value with its batch first and the other axes as they are; a node that has to be
+            made first, if a call gives it.
+        batch: the axis that the batch is there; often the second, in sequences.
+        before: places that stand before the samples in that axis.
+        behind: places that stand behind each sample in it.
     """
 
     x: Activation | NodeSpec
     batch: int
+    before: int = 1
+    behind: int = 1
+
+    @property
+    def folded(self) -> int:
+        """How many places of a sample share the axis with the batch."""
+        return self.before * self.behind
 
 
 Shape = tuple[int, ...]
 NodeMaker = Callable[..., NodeSpec | list[Any]]
-"""``(shape of the value, arguments of the call) -> node``, or nodes where a call gives several.
+"""``(shape of the value, arguments of the call) -> node``, or nodes if a call gives several.
 
-Of several, one may be a list in turn, or None where no operation gives it."""
+Of several, one may be a list in turn, or None if no operation gives it."""
+
+
+class BatchAxis(StrEnum):
+    """What a call does to a value whose batch is not the first axis."""
+
+    FIRST = "first"  # it takes no such value
+    MOVES = "moves"  # it moves numbers and changes none: doing it shows what it does
+    EACH = "each"  # it changes each number by itself
+    CHANNELS = "channels"  # each number, by one number for all or one a channel
+    ROWS = "rows"  # it changes each row of the last axis by itself
+    MATRICES = "matrices"  # it multiplies matrices, which are the last two axes
+    BROADCASTS = "broadcasts"  # each number, with constants that broadcast
+    ALONG = "along"  # it works along axes that ``dim`` names
+    SEQUENCES = "sequences"  # it takes sequences, and ``batch_first`` says where their batch is
+
+
+OnnxMaker = Callable[[Any], Any]
+"""``call -> node``, or nodes, for a :class:`snnconv.frontends.lowering.call.Call`."""
+
+
+@dataclass(frozen=True)
+class Onnx:
+    """An operator of ONNX.
+
+    Attributes:
+        make: its nodes.
+        axes: of an operator along axes that are named: the attribute that names them, and in newer
+            opsets the operand.
+        moved: the same as ``make``, for a value whose batch is not the first axis.
+    """
+
+    make: OnnxMaker
+    axes: tuple[str, int | None] | None = None
+    moved: OnnxMaker | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lowering:
+    """Every way to write one operation.
+
+    Attributes:
+        make: its nodes.
+        batch_axis: what it does to a value whose batch is not the first axis.
+        modules: PyTorch's modules, each with its attributes that are arguments after ``x``;
+            ``tensors`` stands for all of the module's own parameters, by name.
+        functions: PyTorch's functions and Python's operators.
+        methods: names of a tensor's methods.
+        named: full names of functions of other packages, which need not be installed.
+        aten: ATen's operators with these arguments in this order, with their overload if it is not
+            ``default``.
+        onnx: operators of ONNX.
+        pair: what it is of two values, as ``max(x, other)`` beside ``max(x, dim)``.
+    """
+
+    make: NodeMaker
+    batch_axis: BatchAxis
+    modules: Mapping[type[nn.Module], tuple[str, ...]] = field(default_factory=dict)
+    functions: tuple[Callable[..., Any], ...] = ()
+    methods: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
+    aten: tuple[str, ...] = ()
+    onnx: Mapping[str, Onnx] = field(default_factory=dict)
+    pair: NodeMaker | None = None
+
+
+def by_rank(
+    make: NodeMaker,
+    batch_axis: BatchAxis,
+    *,
+    modules: tuple[type[nn.Module], ...] = (),
+    attributes: tuple[str, ...] = (),
+    functions: tuple[tuple[Callable[..., Any], ...], ...] = (),
+    aten: tuple[str, ...] = (),
+) -> list[Lowering]:
+    """Lowerings for one, two and three axes; ``make`` takes their number first.
+
+    Args:
+        make: takes the number of axes before everything else.
+        batch_axis: of all three.
+        modules: one for each number of axes.
+        attributes: of each module.
+        functions: tuples of one for each number of axes.
+        aten: names with ``#`` for the number.
+    """
+    return [
+        Lowering(
+            make=partial(make, rank),
+            batch_axis=batch_axis,
+            modules={modules[rank - 1]: attributes} if modules else {},
+            functions=tuple(three[rank - 1] for three in functions),
+            aten=tuple(name.replace("#", str(rank)) for name in aten),
+        )
+        for rank in (1, 2, 3)
+    ]
+
+
+def in_place(*names: str) -> tuple[str, ...]:
+    """ATen's operators, and those that change their operand instead: ``relu`` and ``relu_``."""
+    changing = []
+    for name in names:
+        packet, dot, overload = name.partition(".")
+        changing.append(f"{packet}_{dot}{overload}")
+    return (*names, *changing)
 
 
 def activation(value: object) -> Activation:

@@ -1,23 +1,25 @@
-"""Forms of functions that no neuron stands for; they are taken on request only."""
+"""Functions that no neuron stands for; they are taken on request only."""
 
-from collections.abc import Callable, Sequence
+import math
+import operator
+from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
-from snnconv.frontends.lowering import layers
+from snnconv.frontends.lowering.call import Call, spelled
 from snnconv.frontends.lowering.contract import (
-    Activation,
+    BatchAxis,
+    Lowering,
     NodeSpec,
+    Onnx,
     Refused,
     Shape,
     Stored,
     activation,
-    batched,
-    stored,
-    weights,
+    in_place,
 )
 from snnconv.graph.remedies import BATCH_FIRST
 
@@ -61,19 +63,6 @@ def square(shape: Shape, x: object) -> NodeSpec:
     return power(shape, x, 2)
 
 
-def matmul(shape: Shape, x: object, other: object) -> NodeSpec:
-    """A product with a matrix of the network's own, a linear layer; or of two activations."""
-    if isinstance(other, Activation):
-        source = activation(x)
-        if not len(source.shape) == len(other.shape) > 2:
-            raise Refused("a matrix product that mixes samples", BATCH_FIRST)
-        return NodeSpec("matmul", [source, other])
-    matrix = stored("weight", other).value
-    if matrix.dim() != 2:
-        raise Refused(f"a product with a constant of shape {list(matrix.shape)}")
-    return layers.linear(shape, x, Stored("", matrix.t()))
-
-
 def softmax(
     function: Callable[..., Tensor],
     shape: Shape,
@@ -101,85 +90,187 @@ def softmax(
     return NodeSpec("identity", inside.sources, {"dropped": name}, ending=ending, inside=inside)
 
 
-def local_response_norm(
-    shape: Shape,
-    x: object,
-    size: int,
-    alpha: float = 1e-4,
-    beta: float = 0.75,
-    k: float = 1.0,
+def aten_elu(
+    shape: Shape, x: object, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0
 ) -> NodeSpec:
-    """Each value by a power of the mean square of channels around it."""
-    source = activation(x)
-    if len(source.shape) < 3:
-        raise Refused(f"an input of shape [B, {', '.join(map(str, source.shape[1:]))}]")
-    attrs = {"size": size, "alpha": float(alpha), "beta": float(beta), "k": float(k)}
-    return NodeSpec("local_response_norm", [source], attrs)
+    """ELU; with another scale it is SELU."""
+    if (scale, input_scale) != (1, 1):
+        raise Refused(f"an ELU with scale {scale} and input scale {input_scale}")
+    return elu(shape, x, alpha)
 
 
-def layer_norm(
-    shape: Shape,
-    x: object,
-    normalized_shape: Any,
-    weight: object = None,
-    bias: object = None,
-    eps: float = 1e-5,
+def aten_softmax(
+    function: Callable[..., Tensor], shape: Shape, x: object, dim: int, dtype: object = None
 ) -> NodeSpec:
-    """LayerNorm over the last axes."""
-    over: Sequence[int] = (
-        [normalized_shape] if isinstance(normalized_shape, int) else list(normalized_shape)
-    )
-    if len(over) >= len(shape):
-        raise Refused("a LayerNorm over the batch", BATCH_FIRST)
-    attrs = {"shape": list(over), "eps": eps}
-    return NodeSpec("layer_norm", [activation(x)], attrs, weights(weight=weight, bias=bias))
+    """A softmax or its logarithm; the core set has a flag in the place of the type."""
+    if isinstance(dtype, torch.dtype):
+        float32(dtype)
+    return softmax(function, shape, x, dim)
 
 
-def group_norm(
-    shape: Shape,
-    x: object,
-    num_groups: int,
-    weight: object = None,
-    bias: object = None,
-    eps: float = 1e-5,
-) -> NodeSpec:
-    """GroupNorm."""
-    attrs = {"groups": num_groups, "eps": eps}
-    return NodeSpec("group_norm", [activation(x)], attrs, weights(weight=weight, bias=bias))
+def float32(dtype: object) -> None:
+    """Refuse numbers of another type."""
+    if dtype not in (None, torch.float32):
+        raise Refused(f"numbers of type {dtype}")
 
 
-def instance_norm(
-    shape: Shape,
-    x: object,
-    running_mean: object = None,
-    running_var: object = None,
-    weight: object = None,
-    bias: object = None,
-    use_input_stats: bool = True,
-    momentum: float | None = 0.1,
-    eps: float = 1e-5,
-    batches: object = None,
-) -> NodeSpec:
-    """InstanceNorm: GroupNorm of a channel a group, or, by running statistics, BatchNorm."""
-    if not use_input_stats:
-        statistics = (running_mean, running_var)
-        return layers.batch_norm(shape, x, *statistics, weight, bias, False, momentum, eps, batches)
-    return group_norm(shape, x, activation(x).shape[1], weight, bias, eps)
+def onnx_power(call: Call) -> NodeSpec:
+    """``x**exponent``, the exponent a constant."""
+    return power((), call.x, call.tensor(1, "exponent"))
 
 
-def instance_norm_module(
-    rank: int,
-    shape: Shape,
-    x: object,
-    running_mean: object,
-    running_var: object,
-    weight: object,
-    bias: object,
-    momentum: float | None,
-    eps: float,
-    num_batches_tracked: object,
-) -> NodeSpec:
-    """InstanceNorm, by running statistics where it has some."""
-    source, own = batched(x, rank), running_mean is None
-    statistics, batches = (running_mean, running_var), num_batches_tracked
-    return instance_norm(shape, source, *statistics, weight, bias, own, momentum, eps, batches)
+def onnx_softmax(function: Callable[..., Tensor], call: Call) -> NodeSpec:
+    """Along an axis; dropped at the end, where it is over the classes.
+
+    Up to opset 12 it is over everything from its axis on, later over the axis alone.
+    """
+    x, name = call.x, function.__name__
+    old = call.opset < 13
+    axis = call.number("axis", 1 if old else -1) % len(x.shape)
+    if axis == 0:
+        raise Refused("a softmax over the batch", BATCH_FIRST)
+    over = math.prod(x.shape[axis:]) if old else x.shape[axis]
+    if call.last and over == math.prod(x.shape[1:]):
+        return NodeSpec("identity", [x], {"dropped": name}, ending=partial(function, dim=1))
+    if over == x.shape[axis]:
+        return NodeSpec(name, [x], {"dim": axis})
+    flat = NodeSpec("reshape", [x], {"shape": [*x.shape[1:axis], over]})
+    inside = NodeSpec(name, [flat], {"dim": axis})
+    return NodeSpec("reshape", [inside], {"shape": list(x.shape[1:])})
+
+
+_POINTWISE = (
+    Lowering(
+        make=partial(pointwise, "sigmoid"),
+        batch_axis=BatchAxis.EACH,
+        modules={nn.Sigmoid: ()},
+        functions=(torch.sigmoid, F.sigmoid),
+        methods=("sigmoid", "sigmoid_"),
+        aten=in_place("sigmoid"),
+        onnx={"Sigmoid": Onnx(spelled(partial(pointwise, "sigmoid")))},
+    ),
+    Lowering(
+        make=partial(pointwise, "tanh"),
+        batch_axis=BatchAxis.EACH,
+        modules={nn.Tanh: ()},
+        functions=(torch.tanh, F.tanh),
+        methods=("tanh", "tanh_"),
+        aten=in_place("tanh"),
+        onnx={"Tanh": Onnx(spelled(partial(pointwise, "tanh")))},
+    ),
+    Lowering(
+        make=partial(pointwise, "silu"),
+        batch_axis=BatchAxis.EACH,
+        modules={nn.SiLU: ()},
+        functions=(F.silu,),
+        aten=in_place("silu"),
+    ),
+    Lowering(
+        make=partial(pointwise, "hardswish"),
+        batch_axis=BatchAxis.EACH,
+        modules={nn.Hardswish: ()},
+        functions=(F.hardswish,),
+        aten=in_place("hardswish"),
+        onnx={"HardSwish": Onnx(spelled(partial(pointwise, "hardswish")))},
+    ),
+    Lowering(
+        make=partial(pointwise, "mish"),
+        batch_axis=BatchAxis.EACH,
+        modules={nn.Mish: ()},
+        functions=(F.mish,),
+        aten=in_place("mish"),
+        onnx={"Mish": Onnx(spelled(partial(pointwise, "mish")))},
+    ),
+    *(
+        Lowering(
+            make=partial(pointwise, name),
+            batch_axis=BatchAxis.EACH,
+            functions=(getattr(torch, name),),
+            methods=(name, f"{name}_"),
+            aten=in_place(name),
+            onnx={name.capitalize(): Onnx(spelled(partial(pointwise, name)))},
+        )
+        for name in ("sqrt", "reciprocal", "erf", "exp", "log", "floor", "ceil", "round", "sign")
+    ),
+    Lowering(
+        make=partial(pointwise, "rsqrt"),
+        batch_axis=BatchAxis.EACH,
+        functions=(torch.rsqrt,),
+        methods=("rsqrt", "rsqrt_"),
+        aten=in_place("rsqrt"),
+    ),
+)
+
+LOWERINGS = (
+    *_POINTWISE,
+    Lowering(
+        make=gelu,
+        batch_axis=BatchAxis.EACH,
+        modules={nn.GELU: ("approximate",)},
+        functions=(F.gelu,),
+        aten=in_place("gelu"),
+        onnx={"Gelu": Onnx(spelled(gelu, approximate=("approximate", "none")))},
+    ),
+    Lowering(
+        make=elu,
+        batch_axis=BatchAxis.EACH,
+        modules={nn.ELU: ("alpha",)},
+        functions=(F.elu,),
+        onnx={"Elu": Onnx(spelled(elu, alpha=("alpha", 1.0)))},
+    ),
+    Lowering(make=aten_elu, batch_axis=BatchAxis.EACH, aten=in_place("elu")),
+    Lowering(
+        make=softplus,
+        batch_axis=BatchAxis.EACH,
+        modules={nn.Softplus: ("beta", "threshold")},
+        functions=(F.softplus,),
+        aten=("softplus",),
+        onnx={"Softplus": Onnx(spelled(softplus))},
+    ),
+    Lowering(
+        make=power,
+        batch_axis=BatchAxis.EACH,
+        functions=(operator.pow, torch.pow),
+        methods=("pow",),
+        aten=("pow.Tensor_Scalar",),
+        onnx={"Pow": Onnx(onnx_power)},
+    ),
+    Lowering(
+        make=square,
+        batch_axis=BatchAxis.EACH,
+        functions=(torch.square,),
+        methods=("square",),
+        aten=("square",),
+    ),
+    Lowering(
+        make=partial(softmax, torch.softmax),
+        batch_axis=BatchAxis.ALONG,
+        modules={nn.Softmax: ("dim",)},
+        functions=(F.softmax, torch.softmax),
+        methods=("softmax",),
+        onnx={"Softmax": Onnx(partial(onnx_softmax, torch.softmax))},
+    ),
+    Lowering(
+        make=partial(softmax, torch.softmax, dim=-3),
+        batch_axis=BatchAxis.FIRST,
+        modules={nn.Softmax2d: ()},
+    ),
+    Lowering(
+        make=partial(aten_softmax, torch.softmax),
+        batch_axis=BatchAxis.ALONG,
+        aten=("softmax.int", "_softmax"),
+    ),
+    Lowering(
+        make=partial(softmax, torch.log_softmax),
+        batch_axis=BatchAxis.ALONG,
+        modules={nn.LogSoftmax: ("dim",)},
+        functions=(F.log_softmax, torch.log_softmax),
+        methods=("log_softmax",),
+        onnx={"LogSoftmax": Onnx(partial(onnx_softmax, torch.log_softmax))},
+    ),
+    Lowering(
+        make=partial(aten_softmax, torch.log_softmax),
+        batch_axis=BatchAxis.ALONG,
+        aten=("log_softmax.int", "_log_softmax"),
+    ),
+)

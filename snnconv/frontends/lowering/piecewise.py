@@ -1,4 +1,4 @@
-"""Forms of piecewise-linear functions: each is a sum of ReLUs of lines, so neurons stand for it.
+"""Piecewise-linear functions: each is a sum of ReLUs of lines, so neurons stand for it.
 
 A line, ``scale*x + shift``, keeps the mean over time. A bend is a ReLU: a leaky one is
 ``max(x, 0) - slope*max(-x, 0)``, and takes two neurons; a clip is one that starts elsewhere than at
@@ -6,20 +6,29 @@ A line, ``scale*x + shift``, keeps the mean over time. A bend is a ReLU: a leaky
 """
 
 import math
+import operator
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
-from snnconv.frontends.lowering.arithmetic import constant, line
+from snnconv.frontends.lowering.arithmetic import broadcast, constant, line
 from snnconv.frontends.lowering.builder import shape_of
+from snnconv.frontends.lowering.call import Call, Operand, spelled
 from snnconv.frontends.lowering.contract import (
     Activation,
+    BatchAxis,
+    Lowering,
+    NodeMaker,
     NodeSpec,
+    Onnx,
     Refused,
     Shape,
     Stored,
     activation,
+    in_place,
     stored,
 )
 from snnconv.graph.remedies import BATCH_FIRST
@@ -194,3 +203,156 @@ def threshold(
             "train the network with ReLU in its place",
         )
     return clamp(shape, x, threshold)
+
+
+_HUGE = 3.4e38  # float32's largest number, which old files write for "no bound"
+
+
+def onnx_clip(call: Call) -> NodeSpec:
+    """A clip, each bound of which may be missing."""
+    low, high = call.number("min", -math.inf, 1), call.number("max", math.inf, 2)
+    floor, ceiling = None if low <= -_HUGE else low, None if high >= _HUGE else high
+    if floor is ceiling is None:
+        return NodeSpec("identity", [call.x])
+    return clamp((), call.x, floor, ceiling)
+
+
+def onnx_extreme(make: NodeMaker, call: Call) -> NodeSpec:
+    """The largest or the smallest of any number of operands, of which some may be constant."""
+    found: Operand | NodeSpec = call.operands[0]
+    for other in call.operands[1:]:
+        if isinstance(found, Stored) and isinstance(other, Stored):
+            raise Refused("a comparison of constants", "compare them with a value one by one")
+        made = make(broadcast(found, other), found, other)
+        assert isinstance(made, NodeSpec)
+        found = made
+    return found if isinstance(found, NodeSpec) else NodeSpec("identity", [activation(found)])
+
+
+def onnx_prelu(call: Call) -> NodeSpec:
+    """The same with a slope that was learned, one for all or one a channel."""
+    x, slope = call.x, call.tensor(1, "slope").value
+    sizes = [1] * (len(x.shape) - slope.dim()) + list(slope.shape)
+    if any(n != 1 for axis, n in enumerate(sizes) if axis != 1):
+        raise Refused(f"slopes of shape {list(slope.shape)}: one for all, or one a channel")
+    return prelu((), x, Stored("", slope))
+
+
+def onnx_hard_sigmoid(call: Call) -> NodeSpec:
+    """``min(max(alpha*x + beta, 0), 1)``."""
+    return clipped_line(call.x, call.number("alpha", 0.2), call.number("beta", 0.5))
+
+
+LOWERINGS = (
+    Lowering(
+        make=relu,
+        batch_axis=BatchAxis.EACH,
+        modules={nn.ReLU: ()},
+        functions=(F.relu, F.relu_, torch.relu, torch.relu_),
+        methods=("relu", "relu_"),
+        aten=in_place("relu"),
+        onnx={"Relu": Onnx(spelled(relu))},
+    ),
+    Lowering(
+        make=relu6,
+        batch_axis=BatchAxis.EACH,
+        modules={nn.ReLU6: ()},
+        functions=(F.relu6,),
+        aten=in_place("relu6"),
+    ),
+    Lowering(
+        make=hardtanh,
+        batch_axis=BatchAxis.EACH,
+        modules={nn.Hardtanh: ("min_val", "max_val")},
+        functions=(F.hardtanh, F.hardtanh_),
+        aten=in_place("hardtanh"),
+    ),
+    Lowering(
+        make=hardsigmoid,
+        batch_axis=BatchAxis.EACH,
+        modules={nn.Hardsigmoid: ()},
+        functions=(F.hardsigmoid,),
+        aten=in_place("hardsigmoid"),
+        onnx={"HardSigmoid": Onnx(onnx_hard_sigmoid)},
+    ),
+    Lowering(
+        make=clamp,
+        batch_axis=BatchAxis.EACH,
+        functions=(
+            *(torch.clamp, torch.clamp_, torch.clip, torch.clip_),
+            *(torch.clamp_min, torch.clamp_min_),
+        ),
+        methods=("clamp", "clamp_", "clip", "clip_", "clamp_min", "clamp_min_"),
+        aten=in_place("clamp", "clamp_min", "clip", "clamp.Tensor"),
+        onnx={"Clip": Onnx(onnx_clip)},
+    ),
+    Lowering(
+        make=clamp_max,
+        batch_axis=BatchAxis.EACH,
+        functions=(torch.clamp_max, torch.clamp_max_),
+        methods=("clamp_max", "clamp_max_"),
+        aten=in_place("clamp_max"),
+    ),
+    Lowering(
+        make=maximum,
+        batch_axis=BatchAxis.BROADCASTS,
+        functions=(torch.maximum, torch.fmax),
+        methods=("maximum", "fmax"),
+        aten=("max.other", "maximum", "fmax"),
+        onnx={"Max": Onnx(partial(onnx_extreme, maximum))},
+    ),
+    Lowering(
+        make=minimum,
+        batch_axis=BatchAxis.BROADCASTS,
+        functions=(torch.minimum, torch.fmin),
+        methods=("minimum", "fmin"),
+        aten=("min.other", "minimum", "fmin"),
+        onnx={"Min": Onnx(partial(onnx_extreme, minimum))},
+    ),
+    Lowering(
+        make=leaky_relu,
+        batch_axis=BatchAxis.EACH,
+        modules={nn.LeakyReLU: ("negative_slope",)},
+        functions=(F.leaky_relu, F.leaky_relu_),
+        aten=in_place("leaky_relu"),
+        onnx={"LeakyRelu": Onnx(spelled(leaky_relu, negative_slope=("alpha", 0.01)))},
+    ),
+    Lowering(
+        make=prelu,
+        batch_axis=BatchAxis.CHANNELS,
+        modules={nn.PReLU: ("weight",)},
+        functions=(F.prelu, torch.prelu),
+        methods=("prelu",),
+        aten=("prelu", "_prelu_kernel"),
+        onnx={"PRelu": Onnx(onnx_prelu)},
+    ),
+    Lowering(
+        make=rrelu,
+        batch_axis=BatchAxis.EACH,
+        modules={nn.RReLU: ("lower", "upper")},
+        functions=(F.rrelu, F.rrelu_, torch.rrelu, torch.rrelu_),
+        aten=in_place("rrelu"),
+    ),
+    Lowering(
+        make=magnitude,
+        batch_axis=BatchAxis.EACH,
+        functions=(torch.abs, torch.absolute, operator.abs),
+        methods=("abs", "abs_", "absolute", "absolute_"),
+        aten=in_place("abs"),
+        onnx={"Abs": Onnx(spelled(magnitude))},
+    ),
+    Lowering(
+        make=softshrink,
+        batch_axis=BatchAxis.EACH,
+        modules={nn.Softshrink: ("lambd",)},
+        functions=(F.softshrink,),
+        aten=("softshrink",),
+    ),
+    Lowering(
+        make=threshold,
+        batch_axis=BatchAxis.EACH,
+        modules={nn.Threshold: ("threshold", "value")},
+        functions=(F.threshold, torch.threshold, torch.threshold_),
+        aten=in_place("threshold"),
+    ),
+)

@@ -1,18 +1,27 @@
-"""Forms of what makes one number of many: maxima, means and sums over axes of the samples."""
+"""What makes one number of many: maxima, means and sums over axes of the samples."""
 
 import math
+from functools import partial
 from typing import Any
+
+import torch
 
 from snnconv.frontends.lowering import arithmetic, piecewise
 from snnconv.frontends.lowering.builder import shape_of
+from snnconv.frontends.lowering.call import Call
 from snnconv.frontends.lowering.contract import (
     Activation,
+    BatchAxis,
+    Lowering,
+    NodeMaker,
     NodeSpec,
+    Onnx,
     Refused,
     Shape,
     Stored,
     activation,
 )
+from snnconv.frontends.lowering.functions import float32
 from snnconv.graph.remedies import BATCH_FIRST
 
 
@@ -67,8 +76,11 @@ def min_(
     return [amin(shape, x, dim, keepdim)]
 
 
-def mean(shape: Shape, x: object, dim: Any = None, keepdim: bool = False) -> NodeSpec:
+def mean(
+    shape: Shape, x: object, dim: Any = None, keepdim: bool = False, *, dtype: object = None
+) -> NodeSpec:
     """The mean over axes."""
+    float32(dtype)
     if dim is None:
         raise Refused("a mean over the batch", BATCH_FIRST)
     source, dims = activation(x), list(dim) if isinstance(dim, tuple | list) else [dim]
@@ -78,8 +90,75 @@ def mean(shape: Shape, x: object, dim: Any = None, keepdim: bool = False) -> Nod
     return NodeSpec("mean", [source], {"dims": dims, "keepdim": bool(keepdim)})
 
 
-def sum_(shape: Shape, x: object, dim: Any = None, keepdim: bool = False) -> NodeSpec:
+def sum_(
+    shape: Shape, x: object, dim: Any = None, keepdim: bool = False, *, dtype: object = None
+) -> NodeSpec:
     """The sum over axes: the mean times how many they are."""
-    averaged = mean(shape, x, dim, keepdim)
+    averaged = mean(shape, x, dim, keepdim, dtype=dtype)
     count = math.prod(activation(x).shape[axis] for axis in averaged.attrs["dims"])
     return arithmetic.line(averaged, count)
+
+
+def onnx_reduced(make: NodeMaker, call: Call) -> NodeSpec:
+    """What makes one number of many over axes of the samples."""
+    axes = call.numbers("axes", 1)
+    if not axes and call.number("noop_with_empty_axes", 0):
+        return NodeSpec("identity", [call.x])
+    made = make((), call.x, axes or None, bool(call.number("keepdims", 1)))
+    assert isinstance(made, NodeSpec)
+    return made
+
+
+_AXES = ("axes", 1)
+
+
+LOWERINGS = (
+    Lowering(
+        make=amax,
+        batch_axis=BatchAxis.ALONG,
+        functions=(torch.amax,),
+        methods=("amax",),
+        aten=("amax",),
+        onnx={"ReduceMax": Onnx(partial(onnx_reduced, amax), _AXES)},
+    ),
+    Lowering(
+        make=amin,
+        batch_axis=BatchAxis.ALONG,
+        functions=(torch.amin,),
+        methods=("amin",),
+        aten=("amin",),
+        onnx={"ReduceMin": Onnx(partial(onnx_reduced, amin), _AXES)},
+    ),
+    Lowering(
+        make=max_,
+        batch_axis=BatchAxis.ALONG,
+        functions=(torch.max,),
+        methods=("max",),
+        aten=("max.dim",),
+        pair=piecewise.maximum,
+    ),
+    Lowering(
+        make=min_,
+        batch_axis=BatchAxis.ALONG,
+        functions=(torch.min,),
+        methods=("min",),
+        aten=("min.dim",),
+        pair=piecewise.minimum,
+    ),
+    Lowering(
+        make=mean,
+        batch_axis=BatchAxis.ALONG,
+        functions=(torch.mean,),
+        methods=("mean",),
+        aten=("mean.dim",),
+        onnx={"ReduceMean": Onnx(partial(onnx_reduced, mean), _AXES)},
+    ),
+    Lowering(
+        make=sum_,
+        batch_axis=BatchAxis.ALONG,
+        functions=(torch.sum,),
+        methods=("sum",),
+        aten=("sum.dim_IntList",),
+        onnx={"ReduceSum": Onnx(partial(onnx_reduced, sum_), _AXES)},
+    ),
+)

@@ -1,8 +1,28 @@
-"""Forms of what gives a value more places, or fewer: paddings, upsampling, interpolation."""
+"""What gives a value more places, or fewer: paddings, upsampling, interpolation."""
 
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
-from snnconv.frontends.lowering.contract import NodeSpec, Refused, Shape, activation, batched, sizes
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from snnconv.frontends.lowering.call import Call
+from snnconv.frontends.lowering.contract import (
+    BATCH,
+    BatchAxis,
+    Lowering,
+    NodeSpec,
+    Onnx,
+    Refused,
+    Shape,
+    activation,
+    batched,
+    sizes,
+)
+from snnconv.graph.network import LARGEST_VALUE
 from snnconv.graph.remedies import BATCH_FIRST
 
 _MODES = {"constant": "constant", "reflect": "reflect", "replicate": "replicate"} | {
@@ -61,3 +81,187 @@ def upsample(
         attrs |= {"mode": mode, "align_corners": bool(align_corners)}
     op = "interpolate" if mode in _BETWEEN else "upsample"
     return NodeSpec(op, [batched(x, len(shape) - 2)], attrs)
+
+
+def aten_pad(mode: str, shape: Shape, x: object, widths: Any, value: float = 0) -> NodeSpec:
+    """A padding of the core set."""
+    return pad(shape, x, widths, mode, value)
+
+
+def aten_upsample(shape: Shape, x: object, size: Any, scales: Any = None, *more: Any) -> NodeSpec:
+    """Each place repeated, to a size or by factors."""
+    return upsample(shape, x, size, _factors(scales, more))
+
+
+def _factors(scales: Any, more: tuple[Any, ...]) -> Any:
+    """One an axis: as a list, or as arguments of their own."""
+    return scales if scales is None or isinstance(scales, list | tuple) else [scales, *more]
+
+
+def aten_between(
+    mode: str,
+    shape: Shape,
+    x: object,
+    size: Any,
+    align_corners: bool,
+    scales: Any = None,
+    *more: Any,
+) -> NodeSpec:
+    """Places between places, to a size or by factors."""
+    return upsample(shape, x, size, _factors(scales, more), mode, align_corners)
+
+
+_PAD_MODES = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
+
+
+def onnx_pad(call: Call) -> NodeSpec:
+    """Zeros or copies around the places; negative sizes crop."""
+    x, mode = call.x, call.attrs.get("mode", "constant")
+    widths, value = call.numbers("pads", 1) or [], call.number("value", 0.0, 2)
+    axes = call.numbers("axes", 3) or list(range(len(x.shape)))
+    if mode not in _PAD_MODES or len(widths) != 2 * len(axes):
+        raise Refused(f"padding with mode '{mode}' by {widths}")
+    sides = dict.fromkeys(range(len(x.shape)), (0, 0))
+    for k, axis in enumerate(axes):
+        sides[int(axis) % len(x.shape)] = (widths[k], widths[k + len(axes)])
+    flat = [n for axis in reversed(range(len(x.shape))) for n in sides[axis]]  # the last axis first
+    while len(flat) > 2 and flat[-2:] == [0, 0]:
+        flat = flat[:-2]
+    return pad(x.shape, x, flat, _PAD_MODES[mode], value)
+
+
+_POSITIONS: Mapping[str, Callable[[Tensor, float, int, int], Tensor]] = {
+    "asymmetric": lambda place, scale, old, new: place / scale,
+    "half_pixel": lambda place, scale, old, new: (place + 0.5) / scale - 0.5,
+    "pytorch_half_pixel": lambda place, scale, old, new: (
+        (place + 0.5) / scale - 0.5 if new > 1 else 0 * place
+    ),
+    "align_corners": lambda place, scale, old, new: place * (old - 1) / max(new - 1, 1),
+}
+
+
+_ROUNDED: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "floor": torch.floor,
+    "ceil": torch.ceil,
+    "round_prefer_floor": lambda place: torch.ceil(place - 0.5),
+    "round_prefer_ceil": lambda place: torch.floor(place + 0.5),
+}
+
+
+def onnx_upsample(call: Call) -> NodeSpec:
+    """``Upsample``, which is the first ``Resize``."""
+    return _resized(call, call.numbers("scales", 1), None, "asymmetric", "floor")
+
+
+def onnx_resize(call: Call) -> NodeSpec:
+    """Each place repeated, or places between places; refused where they are not PyTorch's."""
+    if call.opset < 11:
+        return onnx_upsample(call)
+    position = call.attrs.get("coordinate_transformation_mode", "half_pixel")
+    rounding = call.attrs.get("nearest_mode", "round_prefer_floor")
+    if call.attrs.get("keep_aspect_ratio_policy", "stretch") != "stretch":
+        raise Refused("a resize that keeps the aspect ratio")
+    return _resized(call, call.numbers("scales", 2), call.numbers("sizes", 3), position, rounding)
+
+
+def _resized(
+    call: Call, scales: list[Any] | None, sizes: list[Any] | None, position: str, rounding: str
+) -> NodeSpec:
+    x, mode = call.x, call.attrs.get("mode", "nearest")
+    known = mode in ("nearest", "linear", "cubic")
+    if not known or position not in _POSITIONS or rounding not in _ROUNDED:
+        raise Refused(f"a resize with mode '{mode}', '{position}' and '{rounding}'")
+    rank = len(x.shape)
+    axes = [int(axis) % rank for axis in call.numbers("axes") or range(rank)]
+    given = sizes or scales or []
+    if len(given) != len(axes):
+        raise Refused(f"a resize of {len(axes)} axes by {given}")
+    new, scale = list(x.shape), [1.0] * rank
+    for axis, number in zip(axes, given, strict=True):
+        new[axis] = int(number) if sizes else math.floor(x.shape[axis] * number)
+        scale[axis] = number / x.shape[axis] if sizes else number
+    batch = new[0] == BATCH or (bool(sizes) and new[0] in (1, call.batch))
+    whole = 1 <= min(new) <= math.prod(new) <= BATCH * LARGEST_VALUE
+    if not batch or new[1] != x.shape[1] or not whole:
+        raise Refused(f"a resize of {list(x.shape[1:])} to {new[1:]}")
+    if mode != "nearest":
+        return _between(call, position, new, scale)
+    for old, count, factor in zip(x.shape[2:], new[2:], scale[2:], strict=True):
+        place = torch.arange(count, dtype=torch.float64)
+        nearest = _ROUNDED[rounding](_POSITIONS[position](place, factor, old, count))
+        if not torch.equal(nearest.clamp(0, old - 1), (place * old / count).floor()):
+            raise Refused(f"a resize by '{position}' and '{rounding}' to {new[2:]}")
+    return upsample((x.shape[0], *new[1:]), x, new[2:])
+
+
+_OTHERS = ("antialias", "cubic_coeff_a", "exclude_outside")
+
+
+def _between(call: Call, position: str, new: list[int], scale: list[float]) -> NodeSpec:
+    """By lines or splines, whose ends are those that PyTorch's have."""
+    x, mode, corners = call.x, call.attrs["mode"], position == "align_corners"
+    by_rank = {3: "linear", 4: "bilinear", 5: "trilinear"} if mode == "linear" else {4: "bicubic"}
+    lines = list(zip(x.shape[2:], new[2:], scale[2:], strict=True))
+    exact = corners or all(math.isclose(old * factor, count) for old, count, factor in lines)
+    half = position == "half_pixel" or (
+        position == "pytorch_half_pixel" and all(n > 1 or old == 1 for old, n, _ in lines)
+    )
+    plain = not call.number("exclude_outside", 0) and not call.number("antialias", 0)
+    spline = mode == "linear" or call.number("cubic_coeff_a", -0.75) == -0.75
+    if len(new) not in by_rank or not (exact and (corners or half) and plain and spline):
+        others = {name: call.attrs[name] for name in _OTHERS if name in call.attrs}
+        raise Refused(f"a resize with mode '{mode}' and '{position}' to {new[2:]} {others or ''}")
+    shape = (x.shape[0], *new[1:])
+    return upsample(shape, x, new[2:], None, by_rank[len(new)], corners)
+
+
+def _padding(rank: int, name: str, mode: str) -> Lowering:
+    """A padding module, and the operator of ATen's core set that it becomes."""
+    return Lowering(
+        make=partial(pad_module, rank, mode),
+        batch_axis=BatchAxis.FIRST,
+        modules={getattr(nn, f"{name}Pad{rank}d"): ("padding", "value")},
+    )
+
+
+_PADDINGS = {"Zero": "constant", "Constant": "constant", "Reflection": "reflect"}
+_PADDINGS |= {"Replication": "replicate", "Circular": "circular"}
+
+LOWERINGS = (
+    *(_padding(rank, name, mode) for name, mode in _PADDINGS.items() for rank in (1, 2, 3)),
+    Lowering(
+        make=pad,
+        batch_axis=BatchAxis.FIRST,
+        functions=(F.pad,),
+        aten=("pad",),
+        onnx={"Pad": Onnx(onnx_pad)},
+    ),
+    *(
+        Lowering(make=partial(aten_pad, mode), batch_axis=BatchAxis.FIRST, aten=names)
+        for mode, names in {
+            "constant": ("constant_pad_nd",),
+            "reflect": tuple(f"reflection_pad{n}d" for n in (1, 2, 3)),
+            "replicate": tuple(f"replication_pad{n}d" for n in (1, 2, 3)),
+        }.items()
+    ),
+    Lowering(
+        make=upsample,
+        batch_axis=BatchAxis.FIRST,
+        modules={nn.Upsample: ("size", "scale_factor", "mode", "align_corners")},
+        functions=(F.interpolate,),
+        onnx={"Resize": Onnx(onnx_resize), "Upsample": Onnx(onnx_upsample)},
+    ),
+    Lowering(
+        make=aten_upsample,
+        batch_axis=BatchAxis.FIRST,
+        aten=tuple(f"upsample_nearest{n}d{end}" for n in (1, 2, 3) for end in ("", ".vec")),
+    ),
+    *(
+        Lowering(
+            make=partial(aten_between, mode.rstrip("123d")),
+            batch_axis=BatchAxis.FIRST,
+            aten=(f"upsample_{mode}", f"upsample_{mode}.vec"),
+        )
+        for mode in ("linear1d", "bilinear2d", "trilinear3d", "bicubic2d")
+    ),
+)

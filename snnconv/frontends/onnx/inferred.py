@@ -1,14 +1,13 @@
-"""The shapes that ONNX infers, for an operator that no form takes.
+"""The shapes that ONNX infers, for an operator that no lowering takes.
 
 They let the translator look behind an operator that it refuses, so that it names every obstacle.
 """
 
 from collections.abc import Sequence
 
-from snnconv.frontends.lowering.contract import Activation, Stored
-from snnconv.frontends.onnx.call import Operand
+from snnconv.frontends.lowering.call import Operand
+from snnconv.frontends.lowering.contract import BATCH, Activation, Stored
 from snnconv.frontends.onnx.file import Operator
-from snnconv.frontends.torch.capture import BATCH
 
 _PARAMETERS = 64  # values of a constant operand that may be sizes or axes
 

@@ -1,4 +1,4 @@
-"""From an ONNX file to a graph: one walk over its operators, each a form of the closed list.
+"""From an ONNX file to a graph: one walk over its operators, each of which has a lowering.
 
 What can't be converted is collected, and all of it is reported at once.
 """
@@ -10,8 +10,10 @@ from collections.abc import Callable, Sequence
 from torch import Tensor
 
 from snnconv.errors import Obstacle, ObstaclesError, UnsupportedError, one_line
-from snnconv.frontends.lowering.builder import GraphBuilder, is_analog, shape_of
+from snnconv.frontends.lowering.builder import GraphBuilder, shape_of
+from snnconv.frontends.lowering.call import Call, OnnxResult, Operand
 from snnconv.frontends.lowering.contract import (
+    BATCH,
     Activation,
     BatchMoved,
     NodeSpec,
@@ -19,18 +21,17 @@ from snnconv.frontends.lowering.contract import (
     Shape,
     Stored,
 )
+from snnconv.frontends.lowering.matrices import as_bias
+from snnconv.frontends.lowering.table import OPERATORS
 from snnconv.frontends.onnx import batch_axis
-from snnconv.frontends.onnx.call import Call, Operand
 from snnconv.frontends.onnx.constants import FOLDED, evaluate
 from snnconv.frontends.onnx.file import Model, Operator, needed, reads
 from snnconv.frontends.onnx.inferred import shapes
-from snnconv.frontends.onnx.layers import as_bias
-from snnconv.frontends.onnx.operators import FUNCTIONS, OPERATORS
 from snnconv.frontends.onnx.tensors import LARGEST, read
-from snnconv.frontends.torch.capture import BATCH
-from snnconv.frontends.torch.translate import reachable
-from snnconv.graph.ir import INPUT, Graph
-from snnconv.graph.remedies import ANALOG
+from snnconv.frontends.torch.translate import is_function, reachable
+from snnconv.graph.ir import INPUT, Graph, Node
+from snnconv.graph.recognise import recognised
+from snnconv.graph.remedies import of_function
 
 Ending = Callable[[Tensor], Tensor]
 _MOVES = ("Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze")
@@ -56,12 +57,13 @@ def translate(
     translator = _Translator(model, input_shape, analog, texts)
     for operator in model.operators:
         translator.read(operator)
-    if translator.obstacles:
-        raise ObstaclesError(str(model.file), translator.obstacles)
-    output = translator.logits()
-    builder = translator.builder
-    graph = reachable(Graph(input_shape, tuple(builder.nodes.values()), output))
-    tensors = {name: builder.tensors[name] for name in sorted(graph.tensor_names())}
+    output = translator.last_known() if translator.refused else translator.logits()
+    whole = Graph(input_shape, tuple(translator.builder.nodes.values()), output)
+    made, own = recognised(whole, translator.builder.tensors)
+    graph = reachable(made) if output else made
+    if obstacles := translator.obstacles_in(graph):
+        raise ObstaclesError(str(model.file), obstacles)
+    tensors = {name: own[name] for name in sorted(graph.tensor_names())}
     return graph, tensors, translator.ending
 
 
@@ -75,13 +77,19 @@ class _Translator:
         self.analog = analog
         self.texts = texts
         self.builder = GraphBuilder()
-        self.obstacles: list[Obstacle] = []
+        self.refused = False
+        self._obstacles: list[tuple[Obstacle, frozenset[str]]] = []
         self.ending: Ending | None = None
         self._last = _last(model)
         self._values: dict[str, Operand] = {"": None, model.input: _input(input_shape)}
         self._readers = Counter(name for op in model.operators for name in reads(op.proto))
         self._readers[model.output] += 1
         self._initialisers = dict(model.initialisers)
+
+    def obstacles_in(self, graph: Graph) -> list[Obstacle]:
+        """What stands in the way; functions only if their nodes are still in the graph."""
+        left = {node.name for node in graph.nodes if is_function(node)}
+        return [found for found, nodes in self._obstacles if not nodes or nodes & left]
 
     def read(self, operator: Operator) -> None:
         """Take one operator, or note why it can't be taken."""
@@ -98,23 +106,26 @@ class _Translator:
             else:
                 found = self._results(operator, operands)
         except Refused as refusal:
-            self._refuse(operator, str(refusal), refusal.remedy)
+            self.refused = True
+            obstacle = Obstacle(_place(operator), str(refusal), refusal.remedy)
+            self._obstacles.append((obstacle, frozenset()))
             found = self._placeholders(operator, operands)
         # outputs that nobody reads may have no value, such as the mask of a dropout
         self._values |= {
             name: value for name, value in zip(operator.outputs, found, strict=False) if name
         }
 
-    def _refuse(self, operator: Operator, found: str, remedy: str) -> None:
-        place = f"{operator.name} ({operator.op})"
-        if place not in {obstacle.place for obstacle in self.obstacles[-1:]}:
-            self.obstacles.append(Obstacle(place, found, remedy))
-
     def _placeholders(self, operator: Operator, operands: Sequence[Operand]) -> list[Operand]:
         """Values in place of those of a refused operator, so that what reads them is looked at."""
         if len(operands) < len(operator.inputs):
             return []
-        return [Activation(INPUT, shape) for shape in shapes(operator, operands, self.model.opset)]
+        inputs = tuple(x.node for x in operands if isinstance(x, Activation))
+        found: list[Operand] = []
+        for shape in shapes(operator, operands, self.model.opset):
+            name = f"refused {len(self.builder.nodes)}"
+            self.builder.nodes[name] = Node(name, "refused", inputs, {}, {})
+            found.append(Activation(name, shape))
+        return found
 
     def _branch(self, operator: Operator, condition: Operand) -> list[Operand]:
         """What an ``If`` gives: its condition is constant, so one branch stands in its place."""
@@ -127,6 +138,11 @@ class _Translator:
         for inner in needed(branch.node, outputs):
             self.read(inner)
         return [self._value(output) for output in outputs if self._is_known(output)]
+
+    def last_known(self) -> str:
+        """The node that gives the output beside refused operators; none if nobody can tell."""
+        output = self._value(self.model.output) if self._is_known(self.model.output) else None
+        return output.node if isinstance(output, Activation) else ""
 
     def logits(self) -> str:
         """The node that gives the logits ``[B, classes]``; axes of size 1 behind them go."""
@@ -164,21 +180,29 @@ class _Translator:
             return [Stored("", value) for value in values]
         if operator.op not in OPERATORS:
             raise Refused("an operator of values that depend on the input")
-        if operator.op in FUNCTIONS and not self.analog:
-            # what comes behind it is looked at as what it would be
-            self._refuse(operator, NO_NEURON, ANALOG)
         if operator.op == "Add" and (biased := self._with_bias(operator, operands)):
             return [biased]
-        form, call = OPERATORS[operator.op], self._call(operator, operands)
+        known, call = OPERATORS[operator.op], self._call(operator, operands)
         try:
-            made = batch_axis.made(call, form) if batch_axis.moves_batch(operands) else form(call)
+            moved = batch_axis.moves_batch(operands)
+            made = batch_axis.made(call, known) if moved else known.onnx.make(call)
         except (TypeError, ValueError, LookupError, ArithmeticError) as error:
             raise Refused(f"attributes that do not fit it ({one_line(error)})") from error
-        return [
+        count = len(self.builder.nodes)
+        taken = [
             self._taken(one, operator) for one in (made if isinstance(made, Sequence) else [made])
         ]
+        self._note_functions(operator, list(self.builder.nodes.values())[count:])
+        return taken
 
-    def _taken(self, one: batch_axis.Result, operator: Operator) -> Operand:
+    def _note_functions(self, operator: Operator, added: list[Node]) -> None:
+        """Note those that no neuron stands for, unless they are taken."""
+        functions = [node for node in added if is_function(node)]
+        if functions and not self.analog:
+            found = Obstacle(_place(operator), NO_NEURON, of_function(functions[0].op))
+            self._obstacles.append((found, frozenset(node.name for node in functions)))
+
+    def _taken(self, one: OnnxResult, operator: Operator) -> Operand:
         """A value that an operator gives, in the graph."""
         if isinstance(one, BatchMoved):
             x = self._add(one.x, operator) if isinstance(one.x, NodeSpec) else one.x
@@ -199,8 +223,6 @@ class _Translator:
         )
 
     def _add(self, made: NodeSpec, operator: Operator) -> Activation:
-        if is_analog(made) and not self.analog and operator.op not in FUNCTIONS:
-            self._refuse(operator, NO_NEURON, ANALOG)
         shape = _bounded(made)
         if made.ending is not None:
             self.ending = made.ending
@@ -223,6 +245,10 @@ class _Translator:
                 self.builder.give(x.node, {"bias": bias})
                 return x
         return None
+
+
+def _place(operator: Operator) -> str:
+    return f"{operator.name} ({operator.op})"
 
 
 def _unknown(op: str) -> Refused:

@@ -10,10 +10,10 @@ import torch.fx
 from torch import Tensor
 
 from snnconv.errors import CheckFailedError, UnsupportedError, one_line
+from snnconv.frontends.lowering.contract import BATCH
 from snnconv.frontends.pt2.archive import MALFORMED, invalid, read_archive
 from snnconv.frontends.pt2.program import Program, UnknownOperator
 from snnconv.frontends.torch.capture import (
-    BATCH,
     TOLERANCE,
     Captured,
     Verdict,

@@ -14,8 +14,8 @@ import torch
 import torch.fx
 from torch import Tensor
 
+from snnconv.frontends.lowering.table import ATEN
 from snnconv.frontends.pt2.archive import DTYPES, Archive, whole
-from snnconv.frontends.torch.aten_table import ATEN
 from snnconv.frontends.torch.translate import STORED_AS
 
 _OWN = ("parameter", "buffer", "tensor_constant")
@@ -27,7 +27,7 @@ _CONSTANTS = (
     *("arange.default", "arange.start", "arange.start_step", "fmod.Scalar", "remainder.Scalar"),
 )
 """Operators of what the program owns, of rows of places, and of a recurrence's first states, beside
-those of :data:`snnconv.frontends.torch.aten_table.ATEN`."""
+those of :data:`snnconv.frontends.lowering.table.ATEN`."""
 
 _SIZES: Mapping[str, Callable[..., Any]] = {
     "torch.ops.aten.sym_size.int": torch.ops.aten.sym_size.int,

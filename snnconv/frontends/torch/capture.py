@@ -30,13 +30,13 @@ from snnconv.errors import (
     UnsupportedError,
     one_line,
 )
+from snnconv.frontends.lowering.contract import BATCH
 from snnconv.frontends.torch.export import exported
 from snnconv.frontends.torch.translate import Translated, translate
 from snnconv.graph.ir import Graph
 from snnconv.graph.network import Network
 from snnconv.graph.remedies import ANALOG
 
-BATCH = 3  # of the example that fixes shapes: a size no layer is likely to have as a constant
 TOLERANCE = 1e-4  # largest allowed difference of graph and module, relative to the largest output
 
 _WRAPPERS = (

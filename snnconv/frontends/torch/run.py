@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.fx.node import map_aggregate, map_arg
 
 from snnconv.frontends.lowering.contract import Stored
-from snnconv.frontends.torch.aten_table import LEAVES
+from snnconv.frontends.lowering.table import LEAVES
 
 _OF_SHAPES = frozenset(
     f"{kind}_{value}" if kind == "new" else f"{value}_{kind}"
@@ -91,7 +91,7 @@ class Run(torch.fx.Interpreter):
 
 
 def attributes(path: str, module: nn.Module, names: tuple[str, ...]) -> dict[str, Any]:
-    """A module's attributes as arguments; AvgPool1d, for one, has not all that its form takes."""
+    """A module's attributes as arguments; AvgPool1d, for one, has fewer than its function takes."""
     values = {name: getattr(module, name) for name in names if hasattr(module, name)}
     if "tensors" in names:
         values["tensors"] = {

@@ -1,12 +1,12 @@
 """From a traced network to a graph: one walk over the trace, node by node.
 
-What a call is a form of stands in :mod:`snnconv.frontends.torch.table`; here are names, the values
-the
-trace leads to, changes in place, and the list of everything that can't be converted.
+What a call amounts to stands in :mod:`snnconv.frontends.lowering`; here are names, the values that
+the trace leads to, changes in place, and the list of everything that can't be converted.
 """
 
 import inspect
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -19,15 +19,15 @@ from snnconv.frontends.lowering import batch_axis
 from snnconv.frontends.lowering.builder import GraphBuilder
 from snnconv.frontends.lowering.contract import (
     Activation,
+    BatchAxis,
     BatchMoved,
-    NodeMaker,
+    Lowering,
     NodeSpec,
     Refused,
     Stored,
 )
-from snnconv.frontends.torch.aten_table import ATEN
+from snnconv.frontends.lowering.table import MODULES, of_target
 from snnconv.frontends.torch.run import Run, attributes, index_of, place, target_name
-from snnconv.frontends.torch.table import MODULES, spelling
 from snnconv.graph.ir import INPUT, Graph, Node
 from snnconv.graph.ops import OPS, Role
 from snnconv.graph.recognise import recognised
@@ -76,10 +76,20 @@ def translate(
 
 
 class _Held(NamedTuple):
-    """The graph's node for a value of the trace, and which axis of that value the batch is."""
+    """The graph's node for a value of the trace, and where that value has its batch.
+
+    The last three are those of :class:`snnconv.frontends.lowering.contract.BatchMoved`.
+    """
 
     name: str
     batch: int = 0
+    before: int = 1
+    behind: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether the batch is the first axis, and nothing else is on it."""
+        return self[1:] == (0, 1, 1)
 
 
 class _Translator:
@@ -99,7 +109,7 @@ class _Translator:
 
     def obstacles_in(self, graph: Graph) -> list[Obstacle]:
         """What stands in the way; functions only where their nodes are still in the graph."""
-        left = {node.name for node in graph.nodes if _is_function(node)}
+        left = {node.name for node in graph.nodes if is_function(node)}
         return [found for found, nodes in self._obstacles if not nodes or nodes & left]
 
     def read(self, node: torch.fx.Node) -> None:
@@ -114,7 +124,7 @@ class _Translator:
             case "output":
                 (result,) = node.args
                 held = self._values.get(result) if isinstance(result, torch.fx.Node) else None
-                if held and held.batch == 0:
+                if held and held.first:
                     self.output = held.name
                 else:
                     found = "not one tensor that depends on the input"
@@ -138,23 +148,23 @@ class _Translator:
         count = len(self.builder.nodes)
         try:
             made = self._made(node)
+            if isinstance(made, list):
+                self._pieces[node] = self._several(made, place(node))
+            else:
+                held = self._held(made, place(node))
+                for changed in (node, *self.run.changed[node]):
+                    self._values[changed] = held  # later readers see a change in place
         except Refused as refusal:
             self._values[node] = self._placeholder(sources)
             self._refuse(node, str(refusal), refusal.remedy)
             if not isinstance(self.run.values[node], Tensor):
                 self._unknown.add(node)
             return
-        if isinstance(made, list):
-            self._pieces[node] = self._several(made, place(node))
-        else:
-            held = self._held(made, place(node))
-            for changed in (node, *self.run.changed[node]):
-                self._values[changed] = held  # a change in place is seen by whoever reads later
         self._note_functions(node, list(self.builder.nodes.values())[count:])
 
     def _note_functions(self, node: torch.fx.Node, added: list[Node]) -> None:
         """Note those that no neuron stands for, where they are not taken."""
-        functions = [made for made in added if _is_function(made)]
+        functions = [made for made in added if is_function(made)]
         if functions and not self.analog:
             found = Obstacle(place(node), self._called(node), of_function(functions[0].op))
             self._obstacles.append((found, frozenset(made.name for made in functions)))
@@ -168,8 +178,9 @@ class _Translator:
 
     def _held(self, made: batch_axis.Result, where: str) -> _Held:
         """A value that a call gives, in the graph."""
-        x, batch = (made.x, made.batch) if isinstance(made, BatchMoved) else (made, 0)
-        return _Held(x.node if isinstance(x, Activation) else self.builder.add(x, where), batch)
+        x = made.x if isinstance(made, BatchMoved) else made
+        place = (made.batch, made.before, made.behind) if isinstance(made, BatchMoved) else ()
+        return _Held(x.node if isinstance(x, Activation) else self.builder.add(x, where), *place)
 
     def _several(self, made: list[Any], where: str) -> list[Any]:
         """The names of a call's values, in lists as they came; None for what nothing gives."""
@@ -194,7 +205,11 @@ class _Translator:
         elif picked is not None:
             self._values[node] = picked
         elif node.users:
-            self._refuse(node, _HIDDEN, "use the whole sequence")
+            value = self.run.values[node]
+            if isinstance(value, Tensor) and not value.numel():
+                self._refuse(node, "a value without a place", "leave it out")
+            else:
+                self._refuse(node, _HIDDEN, "use the whole sequence")
 
     def _refuse(self, node: torch.fx.Node, found: str, remedy: str) -> None:
         self._obstacles.append((Obstacle(place(node), found, remedy), frozenset()))
@@ -210,11 +225,11 @@ class _Translator:
         if node.op == "call_module":
             path = str(node.target)
             module = self.traced.get_submodule(path)
-            known = next((MODULES[kind] for kind in type(module).__mro__ if kind in MODULES), None)
-            keywords = attributes(path, module, known.attributes) if known else {}
+            of_module = next((MODULES[k] for k in type(module).__mro__ if k in MODULES), None)
+            known = of_module and of_module.lowering
+            keywords = attributes(path, module, of_module.attributes) if of_module else {}
         else:
-            known = spelling(node.target) or ATEN.get(str(node.target))
-            keywords = {}
+            known, keywords = of_target(node.target), {}
         if known is None:
             raise Refused(called)
         arguments = list(map_aggregate(node.args, self._argument))
@@ -225,7 +240,7 @@ class _Translator:
         first = value[0] if isinstance(value, tuple | list) and value else value
         shape = tuple(first.shape) if isinstance(first, Tensor) else ()
         try:
-            bound = inspect.signature(known.form).bind(shape, *arguments, **keywords)
+            bound = inspect.signature(known.make).bind(shape, *arguments, **keywords)
         except TypeError as error:
             raise Refused(f"{called} with arguments it is not known to take ({error})") from error
 
@@ -234,9 +249,9 @@ class _Translator:
 
         try:
             if any(isinstance(one, BatchMoved) for one in _flat(arguments)):
-                made = batch_axis.made(known.form, shape, arguments, keywords, again)
+                made = batch_axis.made(known, shape, arguments, keywords, again)
             else:
-                made = self._formed(known.form, bound, next(iter(arguments), None), again)
+                made = self._of_samples_first(known, bound, next(iter(arguments), None), again)
         except (TypeError, ValueError, LookupError, ArithmeticError, RuntimeError) as error:
             raise Refused(
                 f"{called} with arguments that do not fit it ({one_line(error)})"
@@ -249,14 +264,14 @@ class _Translator:
                 made = made.inside
         return made
 
-    def _formed(
-        self, form: NodeMaker, bound: inspect.BoundArguments, x: Any, again: batch_axis.Again
+    def _of_samples_first(
+        self, known: Lowering, bound: inspect.BoundArguments, x: Any, again: batch_axis.Again
     ) -> batch_axis.Result | list[Any]:
         """What a call gives of operands whose batch is the first axis."""
         try:
-            return form(*bound.args, **bound.kwargs)
+            return known.make(*bound.args, **bound.kwargs)
         except Refused as refusal:
-            moves = form in batch_axis.MOVES and refusal.remedy == BATCH_FIRST
+            moves = known.batch_axis is BatchAxis.MOVES and refusal.remedy == BATCH_FIRST
             if not moves or not isinstance(x, Activation):
                 raise
             try:
@@ -282,11 +297,11 @@ class _Translator:
 
     def _operand(self, held: _Held, shape: tuple[int, ...]) -> Activation | BatchMoved:
         """A value as an operand, where the trace has it in a shape."""
-        axis, node = held.batch, self.builder.nodes.get(held.name)
-        if axis == 0:
-            return Activation(held.name, shape, node)
-        first = (shape[axis], *shape[:axis], *shape[axis + 1 :])
-        return BatchMoved(Activation(held.name, first, node), axis)
+        plain = Activation(held.name, shape, self.builder.nodes.get(held.name))
+        if held.first:
+            return plain
+        moved = BatchMoved(plain, held.batch, held.before, held.behind)
+        return replace(moved, x=replace(plain, shape=batch_axis.in_graph(shape, moved)))
 
     def _all(self, pieces: list[Any], found: Any, where: str) -> Any:
         """All values of a call at once: in a list, or last states one beside another."""
@@ -301,7 +316,7 @@ class _Translator:
         return self._operand(_Held(self.builder.add(whole, where), 1), tuple(found.shape))
 
 
-def _is_function(node: Node) -> bool:
+def is_function(node: Node) -> bool:
     """Whether it is one that no neuron stands for."""
     return node.op in OPS and OPS[node.op].role is Role.ANALOG
 

@@ -1,5 +1,6 @@
-"""QCFS: a ReLU clipped at theta and quantized to L levels, theta learned.
+"""Activations at which a neuron goes: ReLU, with a ceiling perhaps, and QCFS.
 
+QCFS is a ReLU clipped at theta and quantized to L levels, theta learned:
 ``a = theta/L * clip(floor(u), 0, L)`` with ``u = x*L/theta + 1/2``: the mean output of an IF neuron
 with v0 = theta/2 after L steps under the constant current x, so a network trained with it loses
 nothing to rounding when it is converted for T = L.
@@ -17,13 +18,48 @@ Deviations:
     half a level later. Values are the same.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import torch
+import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 
 from snnconv.core.shapes import per_neuron
+from snnconv.graph.operations.base import (
+    Attributes,
+    Ceiling,
+    Op,
+    Role,
+    Shape,
+    Silence,
+    Tensors,
+    any_shape,
+    no_macs,
+    of_channels,
+    passed,
+)
+
+
+class Relu(Attributes):
+    """Attributes of a ReLU."""
+
+    ceiling: Ceiling | None = Field(description="its largest value; null: there is none")
+
+
+class Qcfs(Attributes):
+    """Attributes of a quantized ReLU."""
+
+    levels: Annotated[int, Field(strict=True, ge=1, le=2**16)] = Field(
+        description="levels above 0, L"
+    )
+    ceiling: Ceiling | None = Field(None, description="bound of theta; null: there is none")
+
+
+def _relu(attrs: Relu, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+    ceiling = attrs.ceiling
+    return F.relu(inputs[0]) if ceiling is None else inputs[0].clamp(0, ceiling)
 
 
 class _Quantize(torch.autograd.Function):
@@ -64,6 +100,34 @@ def quantize(x: Tensor, theta: Tensor, levels: int) -> Tensor:
     return value
 
 
-def run(attrs: Mapping[str, Any], tensors: Mapping[str, Tensor], inputs: list[Tensor]) -> Tensor:
-    """The operation of a graph."""
-    return quantize(inputs[0], tensors["threshold"], attrs["levels"])
+def _qcfs(attrs: Qcfs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+    return quantize(inputs[0], tensors["threshold"], attrs.levels)
+
+
+def _fits_theta(attrs: Qcfs, shapes: Sequence[Shape], tensors: Tensors) -> str | None:
+    return of_channels(shapes[0], tensors, (1,), ())
+
+
+OPERATIONS = (
+    Op(
+        name="relu",
+        role=Role.SITE,
+        attributes=Relu,
+        value=_relu,
+        wiring=passed,
+        rule=any_shape,
+        macs=no_macs,
+        silence=Silence.KEPT,
+    ),
+    Op(
+        name="qcfs",
+        role=Role.SITE,
+        attributes=Qcfs,
+        value=_qcfs,
+        wiring=passed,
+        rule=_fits_theta,
+        macs=no_macs,
+        silence=Silence.KEPT,
+        required=("threshold",),
+    ),
+)

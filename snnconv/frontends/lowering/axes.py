@@ -1,0 +1,223 @@
+"""Axes in another order, and places repeated, turned round or shuffled."""
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from snnconv.frontends.lowering.builder import shape_of
+from snnconv.frontends.lowering.call import Call, as_moved, axis_in_graph, placed
+from snnconv.frontends.lowering.contract import (
+    BATCH,
+    Activation,
+    BatchAxis,
+    BatchMoved,
+    Lowering,
+    NodeSpec,
+    Onnx,
+    Refused,
+    Shape,
+    activation,
+    batched,
+    sizes,
+)
+from snnconv.graph.network import LARGEST_VALUE
+from snnconv.graph.remedies import BATCH_FIRST
+
+
+def permute(shape: Shape, x: object, *dims: Any) -> NodeSpec:
+    """Axes in another order."""
+    source = activation(x)
+    given = dims[0] if len(dims) == 1 and isinstance(dims[0], tuple | list) else dims
+    order = [int(d) % len(source.shape) for d in given]
+    if order[0] != 0:
+        raise Refused("a permutation that moves the batch", BATCH_FIRST)
+    return NodeSpec("permute", [source], {"dims": order[1:]})
+
+
+def transpose(shape: Shape, x: object, dim0: int, dim1: int) -> NodeSpec:
+    """Two axes swapped."""
+    order = list(range(len(shape)))
+    first, second = dim0 % len(shape), dim1 % len(shape)
+    order[first], order[second] = second, first
+    return permute(shape, x, order)
+
+
+def t(shape: Shape, x: object) -> NodeSpec:
+    """The two axes swapped."""
+    return transpose(shape, x, 0, 1)
+
+
+def movedim(shape: Shape, x: object, source: Any, destination: Any) -> NodeSpec:
+    """Axes at other places, the others in their order."""
+    rank = len(shape)
+    taken, put = ([int(d) % rank for d in sizes(dims, 1)] for dims in (source, destination))
+    order = [axis for axis in range(rank) if axis not in taken]
+    for place, axis in sorted(zip(put, taken, strict=True)):
+        order.insert(place, axis)
+    return permute(shape, x, order)
+
+
+def rearranged(shape: Shape, x: object, *how: object, **named: object) -> NodeSpec:
+    """What repeats, turns or moves places: the translator sees what it does by doing it."""
+    raise Refused("a move that mixes samples", BATCH_FIRST)
+
+
+def channel_shuffle(shape: Shape, x: object, groups: int) -> NodeSpec:
+    """The first channel of each group, then the second of each, and so on."""
+    source = activation(x)
+    channels, *places = source.shape[1:]
+    apart = NodeSpec("reshape", [source], {"shape": [groups, channels // groups, *places]})
+    order = [2, 1, *range(3, len(places) + 3)]
+    turned = NodeSpec("permute", [apart], {"dims": order})
+    return NodeSpec("reshape", [turned], {"shape": [channels, *places]})
+
+
+def pixel_shuffle(shape: Shape, x: object, upscale_factor: int) -> NodeSpec:
+    """Channels to places: each gives a block of so many to a side."""
+    height, width = batched(x, 2).shape[2:]
+    r, (left, high, wide) = upscale_factor, shape[1:]
+    apart = NodeSpec("reshape", [activation(x)], {"shape": [left, r, r, height, width]})
+    turned = NodeSpec("permute", [apart], {"dims": [1, 4, 2, 5, 3]})
+    return NodeSpec("reshape", [turned], {"shape": [left, high, wide]})
+
+
+def pixel_unshuffle(shape: Shape, x: object, downscale_factor: int) -> NodeSpec:
+    """Places to channels: the other way round."""
+    channels, height, width = batched(x, 2).shape[1:]
+    r = downscale_factor
+    blocks = [channels, height // r, r, width // r, r]
+    apart = NodeSpec("reshape", [activation(x)], {"shape": blocks})
+    turned = NodeSpec("permute", [apart], {"dims": [1, 3, 5, 2, 4]})
+    return NodeSpec("reshape", [turned], {"shape": list(shape[1:])})
+
+
+def onnx_transpose(call: Call) -> NodeSpec | BatchMoved:
+    """Axes in another order."""
+    x = as_moved(call.operand(0))
+    rank = len(shape_of(x.x))
+    order = [int(axis) % rank for axis in call.numbers("perm") or range(rank)[::-1]]
+    own = [axis_in_graph(x, axis) for axis in order if axis != x.batch]
+    value = x.x if own == sorted(own) else NodeSpec("permute", [x.x], {"dims": own})
+    return placed(value, order.index(x.batch))
+
+
+def onnx_expand(call: Call) -> NodeSpec:
+    """Axes of size 1 repeated; a literal batch is taken for the batch."""
+    x, sizes = call.x, call.numbers("shape", 1) or []
+    sizes = [1] * (len(x.shape) - len(sizes)) + [int(n) for n in sizes]
+    if len(sizes) > len(x.shape) or sizes[0] not in {1, BATCH, call.batch}:
+        raise Refused("an expansion that mixes samples", BATCH_FIRST)
+    shape = list(torch.broadcast_shapes(x.shape[1:], tuple(sizes[1:])))
+    return NodeSpec("expand", [x], {"shape": shape})
+
+
+def onnx_tile(call: Call) -> NodeSpec:
+    """Each axis so many times over."""
+    x, times = call.x, [int(n) for n in call.numbers("repeats", 1) or []]
+    if len(times) != len(x.shape) or times[0] != 1:
+        raise Refused(f"a repetition of the batch ({times})", BATCH_FIRST)
+    if min(times) < 1 or math.prod(x.shape) * math.prod(times) > BATCH * LARGEST_VALUE:
+        raise Refused(f"a repetition of {list(x.shape[1:])} by {times[1:]}")
+    value: Activation | NodeSpec = x
+    for axis, n in enumerate(times):
+        if n != 1:
+            places = [*range(x.shape[axis])] * n
+            value = NodeSpec("take", [value], {"dim": axis, "places": places})
+    return value if isinstance(value, NodeSpec) else NodeSpec("identity", [value])
+
+
+def onnx_depth_to_space(call: Call) -> NodeSpec:
+    """Channels to places: a block's place before the channels, or behind them."""
+    x, r = batched(call.x, 2), call.number("blocksize", 1)
+    _, channels, height, width = x.shape
+    left = channels // r**2
+    if call.attrs.get("mode", "DCR") == "CRD":
+        return pixel_shuffle((x.shape[0], left, height * r, width * r), x, r)
+    apart = NodeSpec("reshape", [x], {"shape": [r, r, left, height, width]})
+    turned = NodeSpec("permute", [apart], {"dims": [3, 4, 1, 5, 2]})
+    return NodeSpec("reshape", [turned], {"shape": [left, height * r, width * r]})
+
+
+def onnx_space_to_depth(call: Call) -> NodeSpec:
+    """The other way round, a block's place before the channels."""
+    x, r = batched(call.x, 2), call.number("blocksize", 1)
+    _, channels, height, width = x.shape
+    apart = NodeSpec("reshape", [x], {"shape": [channels, height // r, r, width // r, r]})
+    turned = NodeSpec("permute", [apart], {"dims": [3, 5, 1, 2, 4]})
+    return NodeSpec("reshape", [turned], {"shape": [channels * r**2, height // r, width // r]})
+
+
+LOWERINGS = (
+    Lowering(
+        make=permute,
+        batch_axis=BatchAxis.MOVES,
+        functions=(torch.permute,),
+        methods=("permute",),
+        aten=("permute",),
+        onnx={"Transpose": Onnx(onnx_transpose, moved=onnx_transpose)},
+    ),
+    Lowering(
+        make=transpose,
+        batch_axis=BatchAxis.MOVES,
+        functions=(torch.transpose, torch.swapaxes, torch.swapdims),
+        methods=("transpose", "swapaxes", "swapdims"),
+        aten=("transpose.int", "swapaxes"),
+    ),
+    Lowering(
+        make=t,
+        batch_axis=BatchAxis.MOVES,
+        functions=(torch.t,),
+        methods=("t",),
+        aten=("t",),
+    ),
+    Lowering(
+        make=movedim,
+        batch_axis=BatchAxis.MOVES,
+        functions=(torch.movedim, torch.moveaxis),
+        methods=("movedim", "moveaxis"),
+        aten=("movedim.int", "movedim.intlist", "moveaxis.int", "moveaxis.intlist"),
+    ),
+    Lowering(
+        make=rearranged,
+        batch_axis=BatchAxis.MOVES,
+        functions=(
+            *(torch.roll, torch.flip, torch.rot90, torch.fliplr, torch.flipud, torch.tile),
+            *(torch.repeat_interleave, torch.broadcast_to),
+        ),
+        methods=(
+            *("roll", "flip", "rot90", "fliplr", "flipud", "tile", "repeat", "repeat_interleave"),
+            *("expand", "expand_as", "broadcast_to", "unfold"),
+        ),
+        aten=(
+            *("roll", "flip", "rot90", "tile", "repeat", "repeat_interleave.self_int"),
+            *("expand", "expand_as", "broadcast_to", "unfold"),
+        ),
+        onnx={"Expand": Onnx(onnx_expand), "Tile": Onnx(onnx_tile)},
+    ),
+    Lowering(
+        make=channel_shuffle,
+        batch_axis=BatchAxis.FIRST,
+        modules={nn.ChannelShuffle: ("groups",)},
+        functions=(torch.channel_shuffle, F.channel_shuffle),
+        aten=("channel_shuffle",),
+    ),
+    Lowering(
+        make=pixel_shuffle,
+        batch_axis=BatchAxis.FIRST,
+        modules={nn.PixelShuffle: ("upscale_factor",)},
+        functions=(torch.pixel_shuffle, F.pixel_shuffle),
+        aten=("pixel_shuffle",),
+        onnx={"DepthToSpace": Onnx(onnx_depth_to_space)},
+    ),
+    Lowering(
+        make=pixel_unshuffle,
+        batch_axis=BatchAxis.FIRST,
+        modules={nn.PixelUnshuffle: ("downscale_factor",)},
+        functions=(torch.pixel_unshuffle, F.pixel_unshuffle),
+        aten=("pixel_unshuffle",),
+        onnx={"SpaceToDepth": Onnx(onnx_space_to_depth)},
+    ),
+)

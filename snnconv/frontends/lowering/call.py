@@ -1,0 +1,165 @@
+"""An operator of an ONNX file with its operands, as a lowering is given it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from snnconv.frontends.lowering.builder import shape_of
+from snnconv.frontends.lowering.contract import (
+    Activation,
+    BatchMoved,
+    NodeMaker,
+    NodeSpec,
+    Refused,
+    Stored,
+    activation,
+    stored,
+)
+from snnconv.graph.remedies import BATCH_FIRST
+
+Operand = Activation | BatchMoved | Stored | None
+"""None is one that is left out."""
+
+OnnxResult = NodeSpec | BatchMoved | Stored | None
+"""What an operator gives, or one of several values; None if nobody may read it."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One operator in place.
+
+    Attributes:
+        op: its name.
+        opset: the version of the operator's meaning.
+        batch: the file's own size of the batch, if it fixes one.
+        operands: in order.
+        attrs: by name.
+        outputs: how many it has.
+        read: how many of them somebody reads, counted to the last that is.
+        texts: whether the network's input is token numbers.
+        last: whether nothing but moves stands between it and the logits.
+    """
+
+    op: str
+    opset: int
+    batch: int | None
+    operands: Sequence[Operand]
+    attrs: Mapping[str, Any]
+    outputs: int = 1
+    read: int = 1
+    texts: bool = False
+    last: bool = False
+
+    @property
+    def x(self) -> Activation:
+        """The first operand, which has to depend on the input."""
+        return activation(self.operand(0))
+
+    def operand(self, position: int) -> Operand:
+        """The operand at a position, if there is one."""
+        return self.operands[position] if position < len(self.operands) else None
+
+    def tensor(self, position: int, role: str) -> Stored:
+        """An operand that has to be constant."""
+        return stored(role, self.operand(position))
+
+    def optional(self, position: int, role: str) -> Stored | None:
+        """An operand that has to be constant, if there is one."""
+        return None if self.operand(position) is None else self.tensor(position, role)
+
+    def numbers(self, name: str, position: int | None = None) -> list[Any] | None:
+        """Numbers that are an attribute or, in newer opsets, a constant operand; None for none."""
+        if name in self.attrs:
+            value = self.attrs[name]
+            return list(value) if isinstance(value, Sequence) else [value]
+        operand = None if position is None else self.operand(position)
+        if isinstance(operand, Activation | BatchMoved):
+            raise Refused(f"{name} that depend on data")
+        return None if operand is None else operand.value.reshape(-1).tolist()
+
+    def number(self, name: str, default: Any, position: int | None = None) -> Any:
+        """One such number."""
+        found = self.numbers(name, position)
+        return found[0] if found else default
+
+
+def spelled(make: NodeMaker, **arguments: tuple[str, Any]) -> Callable[[Call], Any]:
+    """An operator of one operand whose attributes are arguments under other names.
+
+    Args:
+        make: the lowering's.
+        **arguments: of it, each as the attribute and its default.
+    """
+
+    def made(call: Call) -> Any:
+        named = {
+            argument: call.attrs.get(attribute, default)
+            for argument, (attribute, default) in arguments.items()
+        }
+        return make(call.x.shape, call.x, **named)
+
+    return made
+
+
+def as_moved(value: Operand) -> BatchMoved:
+    """An operand, with where its batch is."""
+    if isinstance(value, BatchMoved):
+        return value
+    if isinstance(value, Activation):
+        return BatchMoved(value, 0)
+    raise Refused("an operand that is no activation")
+
+
+def placed(value: Activation | NodeSpec, batch: int) -> NodeSpec | BatchMoved:
+    """A value whose batch the file has at an axis."""
+    return value if batch == 0 and isinstance(value, NodeSpec) else BatchMoved(value, batch)
+
+
+def file_dims(x: BatchMoved) -> list[int]:
+    """The shape as the file has it."""
+    samples, *dims = shape_of(x.x)
+    return [*dims[: x.batch], samples, *dims[x.batch :]]
+
+
+def axis_in_graph(x: BatchMoved, axis: int) -> int:
+    """The axis of the value with its batch first that is one of the file's."""
+    return 0 if axis == x.batch else axis + (axis < x.batch)
+
+
+def along(call: Call, make: Callable[[Call], Any], axes: tuple[str, int | None]) -> Any:
+    """What an operator along named axes gives of operands whose batch is not the first axis.
+
+    Args:
+        call: it in the file.
+        make: its nodes, for a batch that comes first.
+        axes: the attribute that names the axes, and in newer opsets the operand.
+    """
+    name, position = axes
+    given = [as_moved(x) if isinstance(x, Activation | BatchMoved) else x for x in call.operands]
+    (batch,) = {x.batch for x in given if isinstance(x, BatchMoved)}
+    x = next(x for x in given if isinstance(x, BatchMoved))
+    rank = len(shape_of(x.x))
+    named = call.numbers(name, position)
+    if not named and call.op.startswith("Reduce"):
+        if call.number("noop_with_empty_axes", 0):
+            return x
+        raise Refused("all axes at once, which mixes samples", BATCH_FIRST)
+    default = range(len(call.numbers("starts", 1) or [])) if call.op == "Slice" else [0]
+    meant = [int(axis) % rank for axis in named or default]
+    own = [axis_in_graph(x, axis) for axis in meant]
+    attrs = {**call.attrs, name: own if name == "axes" else own[0]}
+    found = make(replace(call, operands=[batch_first(x) for x in given], attrs=attrs))
+
+    def back(value: NodeSpec) -> NodeSpec | BatchMoved:
+        gone = sum(axis < batch for axis in meant) if len(shape_of(value)) < rank else 0
+        return placed(value, batch - gone)
+
+    return [back(one) for one in found] if isinstance(found, Sequence) else back(found)
+
+
+def batch_first(value: Operand) -> Operand:
+    """An operand as the graph has it."""
+    if isinstance(value, BatchMoved):
+        assert isinstance(value.x, Activation)
+        return value.x
+    return value

@@ -1,0 +1,204 @@
+"""Reshapes that keep samples apart, and values side by side: concatenations and stacks."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from snnconv.frontends.lowering.call import Call, OnnxResult, as_moved, file_dims, placed
+from snnconv.frontends.lowering.contract import (
+    BATCH,
+    Activation,
+    BatchAxis,
+    Lowering,
+    NodeSpec,
+    Onnx,
+    Refused,
+    Shape,
+    Stored,
+    activation,
+)
+from snnconv.graph.remedies import BATCH_FIRST
+
+
+def reshape(shape: Shape, x: object, *to: object, **named: object) -> NodeSpec:
+    """Any reshape that keeps samples apart; the shape it leads to is the value's own."""
+    if not shape or shape[0] != activation(x).shape[0]:
+        raise Refused("a reshape that mixes samples", BATCH_FIRST)
+    return NodeSpec("reshape", [activation(x)], {"shape": list(shape[1:])})
+
+
+def concat(shape: Shape, tensors: Sequence[object], dim: int = 0) -> NodeSpec:
+    """A concatenation along an axis of the samples."""
+    if dim % len(shape) == 0:
+        raise Refused("a concatenation over the batch", BATCH_FIRST)
+    return NodeSpec("concat", [activation(x) for x in tensors], {"dim": dim % len(shape)})
+
+
+def stack(shape: Shape, tensors: Sequence[object], dim: int = 0) -> NodeSpec:
+    """A concatenation along a new axis of the samples."""
+    dim %= len(shape)
+    if dim == 0:
+        raise Refused("a stack over the batch", BATCH_FIRST)
+    one = [1 if axis == dim else n for axis, n in enumerate(shape)][1:]
+    sources = [NodeSpec("reshape", [activation(x)], {"shape": one}) for x in tensors]
+    return NodeSpec("concat", sources, {"dim": dim})
+
+
+def _as_shape(x: Activation, sample: Sequence[int]) -> NodeSpec:
+    """A reshape of each sample by itself."""
+    if math.prod(sample) != math.prod(x.shape[1:]):
+        raise Refused("a reshape that mixes samples", BATCH_FIRST)
+    return NodeSpec("reshape", [x], {"shape": [int(n) for n in sample]})
+
+
+def onnx_reshape(call: Call) -> NodeSpec:
+    """A reshape; a literal batch in it is taken for the batch, whatever its size."""
+    x, sizes = call.x, call.numbers("shape", 1) or []
+    if not call.number("allowzero", 0):
+        sizes = [x.shape[k] if n == 0 and k < len(x.shape) else n for k, n in enumerate(sizes)]
+    batch, sample = sizes[:1], sizes[1:]
+    if sample.count(-1) == 1:
+        known = -math.prod(sample)
+        sample[sample.index(-1)] = math.prod(x.shape[1:]) // max(known, 1)
+    if not batch or batch[0] not in {-1, 1, BATCH, call.batch}:
+        raise Refused("a reshape that mixes samples", BATCH_FIRST)
+    return _as_shape(x, sample)
+
+
+def onnx_flatten(call: Call) -> NodeSpec:
+    """Two axes: the batch, and all others."""
+    x = call.x
+    axis = call.number("axis", 1)
+    axis += len(x.shape) if axis < 0 else 0
+    if axis < 1 or math.prod(x.shape[1:axis]) != 1:
+        raise Refused(f"flattening from axis {axis}, which mixes samples", BATCH_FIRST)
+    return _as_shape(x, [math.prod(x.shape[1:])])
+
+
+def onnx_squeeze(call: Call) -> NodeSpec:
+    """Axes of size 1 go: those that are named, or all of the sample's."""
+    x = call.x
+    axes = call.numbers("axes", 1)
+    if axes is None:
+        axes = [k for k, n in enumerate(x.shape) if k and n == 1]
+    gone = {int(axis) % len(x.shape) for axis in axes}
+    if 0 in gone:
+        raise Refused("a squeeze of the batch", BATCH_FIRST)
+    return _as_shape(x, [n for k, n in enumerate(x.shape) if k and k not in gone])
+
+
+def onnx_unsqueeze(call: Call) -> NodeSpec:
+    """Axes of size 1 come."""
+    x, axes = call.x, call.numbers("axes", 1) or []
+    rank = len(x.shape) + len(axes)
+    new = {int(axis) % rank for axis in axes}
+    if 0 in new:
+        raise Refused("an axis before the batch", BATCH_FIRST)
+    old = iter(x.shape)
+    return _as_shape(x, [1 if k in new else next(old) for k in range(rank)][1:])
+
+
+def onnx_shape(call: Call) -> Stored:
+    """The shape of a value, which is constant but for the batch."""
+    start, end = call.number("start", 0), call.number("end", None)
+    return Stored("", torch.tensor(call.x.shape[start:end], dtype=torch.int64))
+
+
+def onnx_concat(call: Call) -> NodeSpec:
+    """A concatenation along an axis of the samples."""
+    sources = [activation(x) for x in call.operands]
+    return concat(sources[0].shape, sources, call.number("axis", 0))
+
+
+def moved_reshape(call: Call) -> OnnxResult:
+    """A reshape of what stands before the batch, and of what stands behind it."""
+    x = as_moved(call.operand(0))
+    dims, sizes = file_dims(x), [int(n) for n in call.numbers("shape", 1) or []]
+    if not call.number("allowzero", 0):
+        sizes = [dims[k] if n == 0 and k < len(dims) else n for k, n in enumerate(sizes)]
+    before, behind = math.prod(dims[: x.batch]), math.prod(dims[x.batch + 1 :])
+    for place in sorted(range(len(sizes)), key=lambda k: (k != x.batch, k)):
+        ahead = _filled(sizes[:place], before)
+        rest = _filled(sizes[place + 1 :], behind)
+        if sizes[place] in {-1, 1, BATCH, call.batch} and ahead is not None and rest is not None:
+            return placed(NodeSpec("reshape", [x.x], {"shape": ahead + rest}), place)
+    raise Refused("a reshape that mixes samples", BATCH_FIRST)
+
+
+def _filled(sizes: list[int], count: int) -> list[int] | None:
+    """Sizes of so many numbers, where one may be left open; None where they are of others."""
+    if sizes.count(-1) == 1:
+        known = max(-math.prod(sizes), 1)
+        sizes = [count // known if n == -1 else n for n in sizes]
+    return sizes if math.prod(sizes) == count and min(sizes, default=1) > 0 else None
+
+
+def moved_squeeze(call: Call) -> OnnxResult:
+    """Axes of size 1 go."""
+    x = as_moved(call.operand(0))
+    dims = file_dims(x)
+    axes = call.numbers("axes", 1)
+    if axes is None:
+        axes = [k for k, n in enumerate(dims) if k != x.batch and n == 1]
+    gone = {int(axis) % len(dims) for axis in axes}
+    if x.batch in gone:
+        raise Refused("a squeeze of the batch", BATCH_FIRST)
+    shape = [n for k, n in enumerate(dims) if k != x.batch and k not in gone]
+    batch = x.batch - sum(axis < x.batch for axis in gone)
+    return placed(NodeSpec("reshape", [x.x], {"shape": shape}), batch)
+
+
+def moved_unsqueeze(call: Call) -> OnnxResult:
+    """Axes of size 1 come."""
+    x = as_moved(call.operand(0))
+    dims, axes = file_dims(x), call.numbers("axes", 1) or []
+    rank = len(dims) + len(axes)
+    new = {int(axis) % rank for axis in axes}
+    old = [axis for axis in range(rank) if axis not in new]
+    batch = old[x.batch]
+    shape = [1 if k in new else dims[old.index(k)] for k in range(rank) if k != batch]
+    return placed(NodeSpec("reshape", [x.x], {"shape": shape}), batch)
+
+
+def moved_shape(call: Call) -> Stored:
+    """The sizes as the file has them."""
+    start, end = call.number("start", 0), call.number("end", None)
+    return Stored(
+        "", torch.tensor(file_dims(as_moved(call.operand(0)))[start:end], dtype=torch.int64)
+    )
+
+
+LOWERINGS = (
+    Lowering(
+        make=reshape,
+        batch_axis=BatchAxis.MOVES,
+        modules={nn.Flatten: (), nn.Unflatten: ()},
+        functions=(torch.flatten, torch.reshape, torch.squeeze, torch.unsqueeze),
+        methods=(
+            *("flatten", "unflatten", "view", "reshape", "squeeze", "unsqueeze"),
+            *("view_as", "reshape_as"),
+        ),
+        aten=(
+            *("view", "reshape", "_unsafe_view", "view_as", "reshape_as"),
+            *("flatten.using_ints", "unflatten.int"),
+            *("squeeze", "squeeze.dim", "squeeze.dims", "unsqueeze"),
+        ),
+        onnx={
+            "Reshape": Onnx(onnx_reshape, moved=moved_reshape),
+            "Flatten": Onnx(onnx_flatten),
+            "Squeeze": Onnx(onnx_squeeze, moved=moved_squeeze),
+            "Unsqueeze": Onnx(onnx_unsqueeze, moved=moved_unsqueeze),
+            "Shape": Onnx(onnx_shape, moved=moved_shape),
+        },
+    ),
+    Lowering(
+        make=concat,
+        batch_axis=BatchAxis.ALONG,
+        functions=(torch.cat, torch.concat, torch.concatenate),
+        aten=("cat", "concat"),
+        onnx={"Concat": Onnx(onnx_concat, ("axis", None))},
+    ),
+    Lowering(make=stack, batch_axis=BatchAxis.FIRST, functions=(torch.stack,), aten=("stack",)),
+)

@@ -1,0 +1,202 @@
+"""What an operation is: one record with every fact that the package asks about it.
+
+A record has no defaults for its role, shape rule, multiply-accumulates or silence, so an operation
+can't be written down without them.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor
+
+LARGEST = 2**31 - 1
+"""Bound of a whole number in an attribute."""
+
+FLOAT32 = 3.4e38
+"""Bound of any other number: what float32 holds, in which the graph computes."""
+
+Size = Annotated[int, Field(strict=True, ge=1, le=LARGEST)]
+Whole = Annotated[int, Field(strict=True, ge=0, le=LARGEST)]
+Offset = Annotated[int, Field(strict=True, ge=-LARGEST, le=LARGEST)]
+Axis = Annotated[int, Field(strict=True, ge=1, le=16)]
+Number = Annotated[float, Field(strict=True, ge=-FLOAT32, le=FLOAT32)]
+Ceiling = Annotated[float, Field(strict=True, gt=0, le=FLOAT32)]
+Share = Annotated[float, Field(strict=True, ge=0, le=1)]
+Small = Annotated[float, Field(strict=True, ge=0, le=1e6)]
+Flag = Annotated[bool, Field(strict=True)]
+Sizes = Annotated[list[Size], Field(min_length=1, max_length=16)]
+Wholes = Annotated[list[Whole], Field(min_length=1, max_length=3)]
+Window = Annotated[list[Size], Field(min_length=1, max_length=3)]
+Axes = Annotated[list[Axis], Field(min_length=1, max_length=16)]
+
+
+class Attributes(BaseModel):
+    """The attributes of an operation; this one has none.
+
+    A graph comes from a file, and PyTorch's functions check little of what a file says: a number of
+    a wrong type, of no size at all or of more memory than there is is refused here, before anything
+    is computed. Each field's description is its line in the documentation.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Along(Attributes):
+    """Attributes of an operation along one axis."""
+
+    dim: Axis = Field(description="axis that it goes along; 0 is the batch, so never 0")
+
+
+A = TypeVar("A", bound=Attributes)
+
+Attrs = Mapping[str, Any]
+Tensors = Mapping[str, Tensor]
+Shape = tuple[int, ...]
+Compute = Callable[[A, Tensors, list[Tensor]], Tensor]
+"""A value from attributes, tensors by role, and inputs ``[B, *N]``."""
+
+ShapeRule = Callable[[A, Sequence[Shape], Tensors], str | None]
+"""What is wrong with a node among its inputs that PyTorch finds only when it computes.
+
+It reads the attributes, the shapes of the inputs without the batch, and the tensors by role."""
+
+Macs = Callable[[A, Sequence[Shape], Shape, Mapping[str, Shape]], int]
+"""Multiply-accumulates for one sample, from attributes, shapes of inputs and output without the
+batch, and shapes of tensors by role. Every tap counts, padding included."""
+
+
+class Role(StrEnum):
+    """What an operation is to a spiking network."""
+
+    SYNAPSE = "synapse"  # it has weights: a spike drives operations here
+    SITE = "site"  # where a neuron goes
+    LINEAR = "linear"  # the mean over time passes through it unchanged
+    MAX = "max"  # needs the cumulative rule (simulation/cumulative.py)
+    ANALOG = "analog"  # needs the cumulative rule, and does not spike
+
+
+class Silence(StrEnum):
+    """Where an operation's output is zero, if its inputs are spikes."""
+
+    KEPT = "kept"  # where its inputs are zero
+    EITHER = "either"  # where all of its inputs are zero, which spike at different places
+    WINDOW = "window"  # where every place of the window is zero: attribute ``kernel``
+    UNSHIFTED = "unshifted"  # where its input is zero, if the tensor ``shift`` is zero
+    NOWHERE = "nowhere"  # nothing is known to be zero
+
+
+@dataclass(frozen=True, kw_only=True)
+class Op(Generic[A]):
+    """An operation of the closed list.
+
+    Attributes:
+        name: in files.
+        role: what it is to a spiking network.
+        attributes: their names, types and bounds.
+        value: computes it.
+        wiring: the same wiring, weights one, no bias, sums for averages. The gradient of it counts
+            the paths from an input to what lies behind it.
+        rule: its shape rule.
+        macs: its multiply-accumulates.
+        silence: where its output is zero.
+        required: the roles of the tensors that it can't do without.
+        optional: the roles of those that it can.
+        asked: the roles that attributes ask for, beside the required ones.
+        sources: how many values it reads; None if that is open.
+        trained: computes it in training, if that differs.
+    """
+
+    name: str
+    role: Role
+    attributes: type[A]
+    value: Compute[A]
+    wiring: Compute[A]
+    rule: ShapeRule[A]
+    macs: Macs[A]
+    silence: Silence
+    required: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+    asked: Callable[[A], tuple[str, ...]] = lambda attrs: ()
+    sources: int | None = 1
+    trained: Compute[A] | None = None
+
+    def typed(self, attrs: Attrs | A) -> A:
+        """A node's attributes; those that are typed already stay as they are.
+
+        Raises:
+            ValueError: a name, type or size that they can't have.
+        """
+        if isinstance(attrs, self.attributes):
+            return attrs
+        try:
+            return self.attributes.model_validate(attrs)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise ValueError(f"{where or self.name}: {first['msg']}") from error
+
+    def run(self, attrs: Attrs | A, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+        """Its value in inference, from attributes, tensors by role and inputs ``[B, *N]``."""
+        return self.value(self.typed(attrs), tensors, inputs)
+
+    def train(self, attrs: Attrs | A, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+        """Its value in training."""
+        return (self.trained or self.value)(self.typed(attrs), tensors, inputs)
+
+    def reach(self, attrs: Attrs | A, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+        """Its wiring."""
+        return self.wiring(self.typed(attrs), tensors, inputs)
+
+
+# Rules that many share
+
+
+def passed(attrs: Attributes, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+    """The value itself."""
+    return inputs[0]
+
+
+def any_shape(attrs: Attributes, shapes: Sequence[Shape], tensors: Tensors) -> str | None:
+    """PyTorch finds what does not fit by the shapes alone."""
+    return None
+
+
+def one_an_axis(shape: Shape, **values: Sequence[int]) -> str | None:
+    """Attributes with one number for each axis behind the channels."""
+    for name, value in values.items():
+        if len(value) != len(shape) - 1:
+            return f"{name} {list(value)} for {len(shape) - 1} axes"
+    return None
+
+
+def of_one_rank(attrs: Attributes, shapes: Sequence[Shape], tensors: Tensors) -> str | None:
+    """Two operands with as many axes."""
+    if len(shapes[0]) != len(shapes[1]):
+        return f"operands of {len(shapes[0])} and {len(shapes[1])} axes"
+    return None
+
+
+def of_channels(shape: Shape, tensors: Tensors, *also: Shape) -> str | None:
+    """Tensors with one number a channel, or of other shapes that they may have."""
+    sizes = {tuple(tensor.shape) for tensor in tensors.values()}
+    if not sizes <= {shape[:1], *also}:
+        return f"tensors of shapes {sorted(map(list, sizes))} for {shape[:1]} channels"
+    return None
+
+
+def no_macs(
+    attrs: Attributes, inputs: Sequence[Shape], output: Shape, tensors: Mapping[str, Shape]
+) -> int:
+    """None: it moves values, adds them, or is folded into what does multiply."""
+    return 0
+
+
+def one_a_value(
+    attrs: Attributes, inputs: Sequence[Shape], output: Shape, tensors: Mapping[str, Shape]
+) -> int:
+    """One for each number that a function without weights gives."""
+    return math.prod(output)

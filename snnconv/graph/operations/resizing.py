@@ -1,0 +1,97 @@
+"""More places from fewer: each repeated, or places between places, by lines or by splines.
+
+Both are linear in the values at the places, so neurons' means pass.
+
+Shape:
+    ``[B, C, *N] -> [B, C, *size]``.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from snnconv.graph.operations.base import (
+    Attributes,
+    Flag,
+    Op,
+    Role,
+    Shape,
+    Silence,
+    Tensors,
+    Window,
+    no_macs,
+    one_an_axis,
+)
+
+
+class Upsample(Attributes):
+    """Attributes of a repetition of places."""
+
+    size: Window = Field(description="places along each axis behind the channels")
+
+
+class Interpolate(Upsample):
+    """Attributes of an interpolation."""
+
+    mode: Literal["linear", "bilinear", "trilinear", "bicubic"] = Field(
+        description="lines, or cubic splines"
+    )
+    align_corners: Flag = Field(description="whether the first and last places stay where they are")
+
+
+def _upsample(attrs: Upsample, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+    return F.interpolate(inputs[0], tuple(attrs.size), mode="nearest")
+
+
+def _interpolate(attrs: Interpolate, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+    return F.interpolate(
+        inputs[0], tuple(attrs.size), mode=attrs.mode, align_corners=attrs.align_corners
+    )
+
+
+_NONE = 1e-9  # a weight that is 0 but for rounding
+
+
+def _wiring(attrs: Interpolate, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+    """Axis by axis, since weights are products of one an axis: where they are not 0."""
+    (x,) = inputs
+    mode = "bicubic" if attrs.mode == "bicubic" else "bilinear"
+    for axis, out in enumerate(attrs.size, start=2):
+        # [1, n, 1, n]: every place by itself
+        each = torch.eye(x.shape[axis], dtype=torch.float64)[None, :, None]
+        lines = F.interpolate(each, (1, out), mode=mode, align_corners=attrs.align_corners)
+        weights = lines[0, :, 0]
+        x = torch.tensordot(x, (weights.abs() > _NONE).to(x), dims=([axis], [0])).movedim(-1, axis)
+    return x
+
+
+def _fits(attrs: Upsample, shapes: Sequence[Shape], tensors: Tensors) -> str | None:
+    return one_an_axis(shapes[0], size=attrs.size)
+
+
+OPERATIONS = (
+    Op(
+        name="upsample",
+        role=Role.LINEAR,
+        attributes=Upsample,
+        value=_upsample,
+        wiring=_upsample,
+        rule=_fits,
+        macs=no_macs,
+        silence=Silence.KEPT,
+    ),
+    Op(
+        name="interpolate",
+        role=Role.LINEAR,
+        attributes=Interpolate,
+        value=_interpolate,
+        wiring=_wiring,
+        rule=_fits,
+        macs=no_macs,
+        silence=Silence.KEPT,
+    ),
+)
