@@ -224,8 +224,10 @@ def call(node: Node, tensors: Tensors) -> Call:
     """
     if node.op in _CALLS:
         return _CALLS[node.op](node, tensors)
-    function = OPS[node.op].run
+    op = OPS[node.op]
+    function, attrs = op.value, op.typed(node.attrs).model_dump()
+    given = ", ".join(f"{name}={value!r}" for name, value in attrs.items())
     names = ("x", "y")[: len(node.inputs)]
     roles = ", ".join(f'"{role}": {{self}}_{role}' for role in sorted(tensors))
-    value = f"{function.__name__}({dict(node.attrs)!r}, {{{roles}}}, [{', '.join(names)}])"
+    value = f"{function.__name__}(Attributes({given}), {{{roles}}}, [{', '.join(names)}])"
     return Call(value, inputs=names, taken=(function.__module__, function.__name__))

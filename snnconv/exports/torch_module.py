@@ -49,7 +49,7 @@ def definitions(subject: Subject) -> Standalone:
         steps.append(("snnconv.neurons.confidence", "keep_mask"))
     for node in network.network.graph.nodes:
         if OPS[node.op].role is not Role.SITE and (taken := _call(subject, node).taken):
-            steps.append(taken)
+            steps += [(_PARTS, "Attributes"), taken]
     own = (kind.__module__, kind.__name__)
     roots = (own, (neuron.__module__, neuron.__name__), *dict.fromkeys(steps))
     module = ("snnconv.simulation.module", base)

@@ -3,12 +3,17 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from snnconv.core.shapes import fold_time, unfold_time
+
+
+class Attributes(SimpleNamespace):
+    """The attributes of an operation, by their names."""
 
 
 def each(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
