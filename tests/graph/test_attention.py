@@ -78,6 +78,54 @@ def test_the_function(options, file, tmp_path):
     assert "softmax" in ops(import_exported(tmp_path / "net.pt2", SHAPE, analog=True).graph)
 
 
+class Encoder(nn.Module):
+    """PyTorch's own encoder, before a classifier."""
+
+    def __init__(self, layers, first):
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=first)
+        self.encoder = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+        self.first, self.out = first, nn.Linear(8, 3)
+
+    def forward(self, x):
+        y = self.encoder(x if self.first else x.transpose(0, 1))
+        return self.out(y.mean(1 if self.first else 0))
+
+
+def read(module, folder, batch):
+    """The graph of its exported program, after a look at whether it gives what the module does."""
+    torch.manual_seed(0)
+    example = torch.randn(batch or 2, *SHAPE)
+    dynamic = None if batch else ({0: torch.export.Dim("batch")},)
+    program = torch.export.export(module.eval(), (example,), dynamic_shapes=dynamic)
+    torch.export.save(program, folder / "net.pt2")
+    graph, tensors, _ = import_exported(folder / "net.pt2", SHAPE, analog=True)
+    x = torch.randn(5, *SHAPE)
+    with torch.no_grad():
+        expected = module(x)
+        torch.testing.assert_close(Network(graph, tensors)(x), expected, rtol=1e-4, atol=1e-5)
+    return graph
+
+
+@pytest.mark.parametrize("batch", [None, 1, 3])
+@pytest.mark.parametrize("weights", [True, False])
+def test_the_module_in_an_exported_program(batch, weights, tmp_path):
+    part = nn.MultiheadAttention(8, 4, batch_first=True)
+    forward = lambda n, x: n.part(x, x, x, need_weights=weights)[0].relu().mean(1)  # noqa: E731
+    graph = read(Calls(forward, part=part), tmp_path, batch)
+    assert ops(graph).count("softmax") == 1
+    assert "take" not in ops(graph)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_an_encoder_live_and_in_a_file(first, tmp_path):
+    torch.manual_seed(0)
+    module = Encoder(2, first).eval()
+    live = same(module)
+    assert len(live.sites) == ops(live).count("softmax") == 2
+    assert ops(read(module, tmp_path, None)) == ops(live)
+
+
 def refused(forward, analog=True, **parts):
     with pytest.raises(ObstaclesError) as caught:
         capture(Calls(forward, **parts), SHAPE, analog)

@@ -73,9 +73,15 @@ def made(
         return _along(make, first, x, shape)
     first["shape"] = in_graph(shape, x)
     constants = [value.value for value in given if isinstance(value, Stored)]
+    if rule is BatchAxis.LAST:
+        over = bound["normalized_shape"]
+        rule = BatchAxis.ROWS if isinstance(over, int) or len(over) == 1 else BatchAxis.FIRST
     if not _keeps_samples(rule, constants, axes_behind=_rank(x) - 1 - x.batch):
         raise Refused("it stands behind what moves the batch", BATCH_FIRST)
-    return replace(x, x=_called(make, first))
+    found = _called(make, first)
+    if isinstance(found, list):
+        return [replace(x, x=one) for one in found]
+    return replace(x, x=found)
 
 
 def _keeps_samples(rule: BatchAxis, constants: Sequence[Tensor], *, axes_behind: int) -> bool:

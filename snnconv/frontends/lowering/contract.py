@@ -120,6 +120,7 @@ class BatchAxis(StrEnum):
     EACH = "each"  # it changes each number by itself
     CHANNELS = "channels"  # each number, by one number for all or one a channel
     ROWS = "rows"  # it changes each row of the last axis by itself
+    LAST = "last"  # it works over the last axes, those of ``normalized_shape``
     MATRICES = "matrices"  # it multiplies matrices, which are the last two axes
     BROADCASTS = "broadcasts"  # each number, with constants that broadcast
     ALONG = "along"  # it works along axes that ``dim`` names

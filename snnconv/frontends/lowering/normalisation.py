@@ -166,21 +166,21 @@ def aten_batch_norm_core(
 def aten_layer_norm(
     shape: Shape,
     x: object,
-    over: Any,
+    normalized_shape: Any,
     weight: object = None,
     bias: object = None,
     eps: float = 1e-5,
     cudnn: bool = True,
 ) -> NodeSpec:
     """LayerNorm."""
-    return layer_norm(shape, x, over, weight, bias, eps)
+    return layer_norm(shape, x, normalized_shape, weight, bias, eps)
 
 
 def aten_layer_norm_core(
-    shape: Shape, x: object, over: Any, weight: object, bias: object, eps: float
+    shape: Shape, x: object, normalized_shape: Any, weight: object, bias: object, eps: float
 ) -> list[NodeSpec]:
     """LayerNorm of the core set."""
-    return [layer_norm(activation(x).shape, x, over, weight, bias, eps)]
+    return [layer_norm(activation(x).shape, x, normalized_shape, weight, bias, eps)]
 
 
 def aten_group_norm(
@@ -292,13 +292,13 @@ LOWERINGS = (
     ),
     Lowering(
         make=layer_norm,
-        batch_axis=BatchAxis.FIRST,
+        batch_axis=BatchAxis.LAST,
         modules={nn.LayerNorm: ("normalized_shape", "weight", "bias", "eps")},
         functions=(F.layer_norm,),
         onnx={"LayerNormalization": Onnx(onnx_layer_norm)},
     ),
-    Lowering(make=aten_layer_norm, batch_axis=BatchAxis.FIRST, aten=("layer_norm",)),
-    Lowering(make=aten_layer_norm_core, batch_axis=BatchAxis.FIRST, aten=("native_layer_norm",)),
+    Lowering(make=aten_layer_norm, batch_axis=BatchAxis.LAST, aten=("layer_norm",)),
+    Lowering(make=aten_layer_norm_core, batch_axis=BatchAxis.LAST, aten=("native_layer_norm",)),
     Lowering(
         make=group_norm,
         batch_axis=BatchAxis.FIRST,
