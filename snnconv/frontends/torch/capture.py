@@ -16,7 +16,6 @@ import math
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -25,6 +24,7 @@ from torch import Tensor, nn
 
 from snnconv.errors import (
     CheckFailedError,
+    Obstacle,
     ObstaclesError,
     SnnconvError,
     UnsupportedError,
@@ -33,6 +33,7 @@ from snnconv.errors import (
 from snnconv.frontends.lowering.contract import BATCH
 from snnconv.frontends.torch.export import exported
 from snnconv.frontends.torch.translate import Translated, translate
+from snnconv.frontends.torch.watch import DATA_DEPENDENT, obstacles_of_run, user_line
 from snnconv.graph.ir import Graph
 from snnconv.graph.network import Network
 from snnconv.graph.remedies import ANALOG
@@ -57,7 +58,6 @@ _SPIKING = (
 """Libraries whose modules are spiking neurons, or need them."""
 
 _PLAIN = (bool, int, float, str, type(None))
-_NOT_THE_USERS = (Path(torch.__file__).parent, Path(__file__))
 
 
 class Verdict(NamedTuple):
@@ -245,7 +245,7 @@ def _translated(module: nn.Module, example: Tensor, analog: bool) -> Translated:
         refused = UnsupportedError(
             f"{type(module).__name__} can't be traced",
             f"{one_line(error)}{_line(error)}",
-            "write that line without control flow that depends on data",
+            DATA_DEPENDENT,
         )
         refused.__cause__ = error
     else:
@@ -258,13 +258,30 @@ def _translated(module: nn.Module, example: Tensor, analog: bool) -> Translated:
     try:
         program = exported(module, example.clone())
     except (Exception, SystemExit):  # the same; the first error is the plainer one
-        raise refused  # noqa: B904 - its cause is set
+        raise _all_known(refused, module, example, analog)  # noqa: B904 - its cause is set
     try:
         return translate(program, example.clone(), analog)
     except ObstaclesError as error:
         if isinstance(refused, ObstaclesError) and len(refused.obstacles) <= len(error.obstacles):
             raise refused from None
         raise
+
+
+def _all_known(
+    refused: SnnconvError, module: nn.Module, example: Tensor, analog: bool
+) -> SnnconvError:
+    """The error of a network that no trace follows: all that a run shows beside the first line."""
+    if isinstance(refused, ObstaclesError):
+        return refused
+    found = obstacles_of_run(module, example.clone(), analog)
+    line = refused.found[refused.found.rfind(" (") :]
+    if not any(obstacle.found.endswith(line) for obstacle in found):
+        found.insert(0, Obstacle("forward", refused.found, refused.remedy))
+    if len(found) == 1:
+        return refused
+    error = ObstaclesError("the network", found)
+    error.__cause__ = refused.__cause__
+    return error
 
 
 def _traced(module: nn.Module) -> torch.fx.GraphModule:
@@ -294,11 +311,7 @@ def _lengths_of_symbols() -> Iterator[None]:
 
 def _line(error: BaseException) -> str:
     """Where the user's code raised, if it was there."""
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        file = Path(frame.filename)
-        if not any(file.is_relative_to(path) for path in _NOT_THE_USERS):
-            return f" ({file.name}, line {frame.lineno}: {frame.line})"
-    return ""
+    return user_line(traceback.extract_tb(error.__traceback__))
 
 
 def largest_difference(got: Tensor, expected: Tensor) -> float:

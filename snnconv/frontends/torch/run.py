@@ -12,7 +12,7 @@ from torch.fx.node import map_aggregate, map_arg
 from snnconv.frontends.lowering.contract import Stored
 from snnconv.frontends.lowering.table import LEAVES
 
-_OF_SHAPES = frozenset(
+OF_SHAPES = frozenset(
     f"{kind}_{value}" if kind == "new" else f"{value}_{kind}"
     for kind in ("new", "like")
     for value in ("zeros", "ones", "full")
@@ -55,7 +55,7 @@ class Run(torch.fx.Interpreter):
         result = super().run_node(n)
         depends = n.op == "placeholder" or (
             any(source in self.holders for source in n.all_input_nodes)
-            and target_name(n).partition(".")[0] not in _OF_SHAPES
+            and target_name(n).partition(".")[0] not in OF_SHAPES
         )
         self.changed[n] = [source for source, value, old in before if value._version != old]
         self.values[n] = map_aggregate(result, shape_only)
