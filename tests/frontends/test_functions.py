@@ -100,6 +100,24 @@ def test_group_norms(shape):
     assert analog(by_call, shape) == ["group_norm", "reshape"]
 
 
+@pytest.mark.parametrize("over", [4, (4,), (3, 4)])
+def test_root_mean_square_norms(over):
+    part = nn.RMSNorm(over, eps=0.1)
+    part.weight.data.normal_()
+    assert analog(flattened(part), (3, 4)) == ["rms_norm", "reshape"]
+    own = nn.RMSNorm(over, elementwise_affine=False)  # its eps is that of float32
+    small = flattened(lambda x: own(1e-3 * x))
+    assert analog(small, (3, 4)) == ["affine", "rms_norm", "reshape"]
+    by_call = flattened(lambda x: F.rms_norm(x, (4,), torch.arange(4.0)))
+    assert analog(by_call, (3, 4)) == ["rms_norm", "reshape"]
+
+
+def test_a_norm_of_rows_behind_what_moves_the_batch():
+    part = nn.RMSNorm(4)
+    moved = flattened(lambda x: part(x.transpose(0, 1)).transpose(0, 1))
+    assert analog(moved, (3, 4)) == ["rms_norm", "reshape"]
+
+
 @pytest.mark.parametrize("rank", [1, 2, 3])
 def test_instance_norms(rank):
     shape, kind = (4, 5, 3, 2)[: rank + 1], getattr(nn, f"InstanceNorm{rank}d")

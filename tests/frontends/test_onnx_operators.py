@@ -278,6 +278,12 @@ def test_products_and_layer_norms_are_taken_on_request(tmp_path, refused):
     assert "no neuron" in refused(norm, tensors)
 
 
+def test_root_mean_square_norms(tmp_path):
+    norm = node("RMSNormalization", "x w", axis=-2, epsilon=1e-2)
+    model = proto([norm], {"w": floats(6, 6)}, opset=23)
+    assert ops(imported(saved(model, tmp_path), analog=True)) == ["rms_norm"]
+
+
 @pytest.mark.parametrize("op", ["GroupNormalization", "InstanceNormalization"])
 def test_group_and_instance_norms(tmp_path, op):
     tensors, attrs = {"w": floats(6), "b": floats(6, seed=1)}, {"epsilon": 1e-3}

@@ -23,6 +23,7 @@ EXAMPLES = {
     "batch_norm": ({"eps": 1e-5}, [IMAGE], {"mean": (4,), "var": (4,)}),
     "affine": ({}, [IMAGE], {"scale": (4,), "shift": (4,)}),
     "layer_norm": ({"shape": [6], "eps": 1e-5}, [IMAGE], {}),
+    "rms_norm": ({"shape": [6], "eps": 1e-5}, [IMAGE], {"weight": (6,)}),
     "group_norm": ({"groups": 2, "eps": 1e-5}, [IMAGE], {}),
     "local_response_norm": ({"size": 3, "alpha": 0.1, "beta": 0.7, "k": 1.0}, [IMAGE], {}),
     "relu": ({"ceiling": None}, [IMAGE], {}),
@@ -152,7 +153,7 @@ def counted(name):
 def test_macs_by_hand():
     some = {name: counted(name) for name in OPS if counted(name)}
     one_each = dict.fromkeys(
-        ("layer_norm", "group_norm", "local_response_norm", "pointwise", "multiply"), 24
+        ("layer_norm", "rms_norm", "group_norm", "local_response_norm", "pointwise", "multiply"), 24
     )
     assert some == {
         "conv": 3 * 6 * 4 * 3,

@@ -65,6 +65,7 @@ def test_the_list_is_closed():
         "pointwise",
         "multiply",
         "layer_norm",
+        "rms_norm",
         "group_norm",
         "softmax",
         "log_softmax",
@@ -84,7 +85,8 @@ def test_roles():
     assert roles[Role.SITE] == {"relu", "qcfs"} == set(SITES)
     assert roles[Role.MAX] == {"max_pool", "adaptive_max_pool"}
     assert roles[Role.ANALOG] == {
-        *("pointwise", "multiply", "layer_norm", "group_norm", "softmax", "log_softmax"),
+        *("pointwise", "multiply", "layer_norm", "rms_norm", "group_norm", "softmax"),
+        "log_softmax",
         *("local_response_norm", "matmul"),
         *("lstm", "gru"),
     }

@@ -1,8 +1,8 @@
 """Normalisations, each by the statistics of what it is given, or, BatchNorm, by its own."""
 
-from collections.abc import Sequence
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import nn
 
@@ -58,13 +58,29 @@ def layer_norm(
     eps: float = 1e-5,
 ) -> NodeSpec:
     """LayerNorm over the last axes."""
-    over: Sequence[int] = (
-        [normalized_shape] if isinstance(normalized_shape, int) else list(normalized_shape)
-    )
-    if len(over) >= len(shape):
-        raise Refused("a LayerNorm over the batch", BATCH_FIRST)
-    attrs = {"shape": list(over), "eps": eps}
+    attrs = {"shape": _last_axes(shape, normalized_shape), "eps": eps}
     return NodeSpec("layer_norm", [activation(x)], attrs, weights(weight=weight, bias=bias))
+
+
+def rms_norm(
+    shape: Shape,
+    x: object,
+    normalized_shape: Any,
+    weight: object = None,
+    eps: float | None = None,
+) -> NodeSpec:
+    """RMSNorm over the last axes; PyTorch's eps is that of float32 unless one is given."""
+    given = torch.finfo(torch.float32).eps if eps is None else eps
+    attrs = {"shape": _last_axes(shape, normalized_shape), "eps": given}
+    return NodeSpec("rms_norm", [activation(x)], attrs, weights(weight=weight))
+
+
+def _last_axes(shape: Shape, normalized_shape: Any) -> list[int]:
+    """The axes that a normalisation goes over."""
+    over = [normalized_shape] if isinstance(normalized_shape, int) else list(normalized_shape)
+    if len(over) >= len(shape):
+        raise Refused("a normalisation over the batch", BATCH_FIRST)
+    return over
 
 
 def group_norm(
@@ -248,6 +264,13 @@ def onnx_layer_norm(call: Call) -> NodeSpec:
     return layer_norm(x.shape, x, over, weight, bias, call.number("epsilon", 1e-5))
 
 
+def onnx_rms_norm(call: Call) -> NodeSpec:
+    """RMSNorm over the axes from one on."""
+    x, weight = call.x, call.tensor(1, "scale")
+    over = x.shape[call.number("axis", -1) :]
+    return rms_norm(x.shape, x, over, weight, call.number("epsilon", 1e-5))
+
+
 def onnx_instance_norm(call: Call) -> NodeSpec:
     """InstanceNorm."""
     weight, bias = call.tensor(1, "scale"), call.tensor(2, "bias")
@@ -299,6 +322,14 @@ LOWERINGS = (
     ),
     Lowering(make=aten_layer_norm, batch_axis=BatchAxis.LAST, aten=("layer_norm",)),
     Lowering(make=aten_layer_norm_core, batch_axis=BatchAxis.LAST, aten=("native_layer_norm",)),
+    Lowering(
+        make=rms_norm,
+        batch_axis=BatchAxis.LAST,
+        modules={nn.RMSNorm: ("normalized_shape", "weight", "eps")},
+        functions=(F.rms_norm, torch.rms_norm),
+        aten=("rms_norm",),
+        onnx={"RMSNormalization": Onnx(onnx_rms_norm)},
+    ),
     Lowering(
         make=group_norm,
         batch_axis=BatchAxis.FIRST,

@@ -58,6 +58,13 @@ class LayerNorm(Attributes):
     eps: Small = Field(description="added to the variance")
 
 
+class RmsNorm(Attributes):
+    """Attributes of an RMSNorm."""
+
+    shape: Sizes = Field(description="the last axes, which it goes over")
+    eps: Small = Field(description="added to the mean square")
+
+
 class GroupNorm(Attributes):
     """Attributes of a GroupNorm."""
 
@@ -114,6 +121,11 @@ def _affine(attrs: Affine, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
 def _layer_norm(attrs: LayerNorm, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
     shape = tuple(attrs.shape)
     return F.layer_norm(inputs[0], shape, tensors.get("weight"), tensors.get("bias"), attrs.eps)
+
+
+def _rms_norm(attrs: RmsNorm, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+    """``x / sqrt(mean(x**2) + eps) * weight``, the mean over the last axes."""
+    return F.rms_norm(inputs[0], attrs.shape, tensors.get("weight"), attrs.eps)
 
 
 def _group_norm(attrs: GroupNorm, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
@@ -176,6 +188,17 @@ OPERATIONS = (
         macs=one_a_value,
         silence=Silence.NOWHERE,
         optional=("weight", "bias"),
+    ),
+    Op(
+        name="rms_norm",
+        role=Role.ANALOG,
+        attributes=RmsNorm,
+        value=_rms_norm,
+        wiring=passed,
+        rule=any_shape,
+        macs=one_a_value,
+        silence=Silence.NOWHERE,
+        optional=("weight",),
     ),
     Op(
         name="group_norm",
