@@ -46,8 +46,8 @@ from snnconv.corrections.base import (
 from snnconv.data.frames import mean_frame
 from snnconv.graph.ir import INPUT, Graph, Node
 from snnconv.graph.network import compute
+from snnconv.graph.operations.activation import quantize
 from snnconv.graph.ops import OPS, Role
-from snnconv.graph.ops_qcfs import quantize
 from snnconv.simulation.corrected import weights
 
 _ROUNDS = 0.5  # of a unit: what `quantize` has for v0
