@@ -39,7 +39,7 @@ from torch import Tensor
 from snnconv.core.metadata import DataInfo
 from snnconv.data.dataset import Dataset
 from snnconv.data.datasets._options import whole_number
-from snnconv.data.datasets._sound import RATES, read_wav, second
+from snnconv.data.datasets._sound import RATES, decoder, read_wav, second
 from snnconv.data.locate import Source, resolve
 from snnconv.errors import UnsupportedError, UsageError
 
@@ -78,6 +78,7 @@ class ClipSplit:
 
 
 def _load(source: Source) -> Dataset:
+    decoder()  # its lack is said before anything else is done
     directory, _, query = source.argument.partition("?")
     rate = _rate(query)
     folder = resolve(source, directory)
