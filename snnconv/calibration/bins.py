@@ -47,7 +47,7 @@ class Bins:
 
     @classmethod
     def of(cls, number: Tensor, total: Tensor, least: Tensor, largest: Tensor) -> Self:
-        """Of all bins of a histogram, ``[C, bins]``."""
+        """Return the few bins for all bins of a histogram, ``[C, bins]``."""
         every = (of.double().numpy() for of in (number, total, least, largest))
         channels = list(zip(*every, strict=True))
         rows = [_merged(tuple(of[channel[0] > 0] for of in channel)) for channel in channels]
@@ -55,7 +55,7 @@ class Bins:
         return cls(torch.from_numpy(np.concatenate(rows)).float(), lengths)
 
     def channels(self) -> Iterator[Channel]:
-        """The bins of each channel."""
+        """Return the bins of each channel."""
         rows = self.rows.double().numpy()
         for part in np.split(rows, self.lengths.cumsum(0)[:-1].long().numpy()):
             number, mean, least, largest = part.T
@@ -63,7 +63,7 @@ class Bins:
 
 
 def _merged(bins: tuple[Numbers, ...]) -> Numbers:
-    """Rows of :data:`MOST` bins or less, and of two more for each bin that has its share alone."""
+    """Return rows of :data:`MOST` bins or fewer, and two more for each bin that stands alone."""
     number, total, least, largest = bins
     count = len(number)
     if count > MOST:

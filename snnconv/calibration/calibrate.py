@@ -72,7 +72,7 @@ class Collector:
 
 
 def bits_of(channels: int, by_channel: bool) -> int:
-    """How precise the histogram of a site is; see :class:`Histogram`."""
+    """Return how precise the histogram of a site is; see :class:`Histogram`."""
     if not by_channel:
         return LAYER_BITS
     return WIDE_BITS if channels > _WIDE else CHANNEL_BITS
@@ -85,7 +85,7 @@ def find_thresholds(
     params: Record,
     known: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Tensor]:
-    """Theta by site, ``[1]`` or ``[C]`` float32, all positive and finite.
+    """Return theta by site, ``[1]`` or ``[C]`` float32, all positive and finite.
 
     Args:
         graph: the network, folded.
@@ -123,7 +123,7 @@ def settled(
     silent: Set[str],
     known: Mapping[str, Tensor],
 ) -> dict[str, Tensor]:
-    """Theta by site, of what a statistic finds; see :func:`find_thresholds`.
+    """Return theta by site from what a statistic finds; see :func:`find_thresholds`.
 
     Args:
         graph: the network, folded.
@@ -152,7 +152,7 @@ def settled(
 
 
 def _other_side(graph: Graph, name: str, silent: Set[str]) -> str | None:
-    """A site that was active on the same value, read through a line that training leaves alone."""
+    """Return a site that reads the same value through a line which training leaves alone."""
     lines = {n.name: n.inputs[0] for n in graph.nodes if n.op == "affine" and n.attrs.get("fixed")}
     sources = {site.name: site.inputs[0] for site in graph.sites}
     values = {site: lines.get(source, source) for site, source in sources.items()}
@@ -161,7 +161,7 @@ def _other_side(graph: Graph, name: str, silent: Set[str]) -> str | None:
 
 
 def describe(histogram: Histogram, theta: Tensor) -> SiteStats:
-    """A site's figures for the checkpoint and the report."""
+    """Return a site's figures for the checkpoint and the report."""
     total = (histogram.counts.sum(1) + histogram.zeros).double()
     weight = total / total.sum()
     return SiteStats(
@@ -177,7 +177,7 @@ def describe(histogram: Histogram, theta: Tensor) -> SiteStats:
 def site_tensors(
     name: str, histogram: Histogram, theta: Tensor, refits: bool = False
 ) -> dict[str, Tensor]:
-    """What a checkpoint keeps of a site.
+    """Return what a checkpoint keeps of a site.
 
     The threshold, and a histogram to draw; if the statistic refits its threshold to a conversion,
     bins for that, too.
@@ -224,7 +224,7 @@ def _gather(histogram: Histogram, device: torch.device) -> None:
 
 
 def calibrating(ann: Checkpoint, device: torch.device) -> Network:
-    """The network that is watched: folded, and in the memory layout in which it is fastest."""
+    """Return the network that is watched: folded, and in its fastest memory layout."""
     graph, tensors = fold(ann.graph, ann.network)
     return Network(graph, tensors).to(device).eval().laid_out()
 
@@ -237,7 +237,7 @@ def calibrate(
     advance: Callable[[int], None],
     seen: Seen | None = None,
 ) -> Checkpoint:
-    """The checkpoint with thresholds, of kind ``calibrated``.
+    """Return the checkpoint with thresholds, of kind ``calibrated``.
 
     A network whose sites are QCFS carries them already: they are taken as they are, and samples
     give the figures beside them only.

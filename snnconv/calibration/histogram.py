@@ -47,7 +47,7 @@ _BESIDE = 128  # rows of one channel that are counted at the same time, at most
 
 
 def relative_error(bits: int) -> float:
-    """Largest relative distance of a number from the centre of a bin that keeps so many bits."""
+    """Return the largest relative distance of a number from the centre of its bin."""
     return 2.0 ** -(bits + 1)
 
 
@@ -132,22 +132,22 @@ class Histogram:
         return (last + 1 - first) << self.bits
 
     def edges(self) -> Tensor:
-        """Where bins begin and end, ``[bins + 1]`` float64."""
+        """Return where bins begin and end, ``[bins + 1]`` float64."""
         index = torch.arange(self._bins + 1, dtype=torch.int32)
         return ((index << self._rest) + self._lowest).view(torch.float32).double()
 
     def centres(self) -> Tensor:
-        """The middle of every bin, ``[bins]`` float64."""
+        """Return the middle of every bin, ``[bins]`` float64."""
         edges = self.edges()
         return (edges[:-1] + edges[1:]) / 2
 
     def sums(self) -> Tensor:
-        """The activations' sums ``[channels, bins]`` float64."""
+        """Return the activations' sums ``[channels, bins]`` float64."""
         edges = self.edges()
         return self.counts * edges[:-1] + self.rests * (edges.diff() / (1 << self._rest))
 
     def ranges(self) -> tuple[Tensor, Tensor]:
-        """Between which activations lie, ``[channels, bins]`` float64, of bins with some.
+        """Return between which values activations lie, ``[channels, bins]`` float64.
 
         These are the least and the largest activation where a bin has few. Where it has many, they
         are its edges, or minimum and maximum of all. But a bin of equal activations has rests whose
@@ -166,7 +166,7 @@ class Histogram:
         return torch.clamp(least, low, high), torch.clamp(largest, low, high)
 
     def bins(self) -> Bins:
-        """The few that a checkpoint keeps."""
+        """Return the few bins that a checkpoint keeps."""
         return Bins.of(self.counts, self.sums(), *self.ranges())
 
     def update(self, rows: Tensor) -> None:
@@ -251,7 +251,7 @@ class Histogram:
         self.maximum = torch.maximum(self.maximum, other.maximum)
 
     def quantile(self, share: float, zeros: bool = True) -> Tensor:
-        """The value that this share of all activations, zeros included or not, does not exceed.
+        """Return the value that this share of all activations does not exceed.
 
         Returns:
             ``[channels]`` float64, within :attr:`relative_error` of the smallest such activation,
@@ -269,19 +269,19 @@ class Histogram:
         return torch.where(rank <= below, torch.zeros_like(value), value)
 
     def mean(self) -> Tensor:
-        """The mean activation ``[channels]``, from the bins' sums, so that no order matters."""
+        """Return the mean activation ``[channels]``, from the bins' sums."""
         total = (self.counts.sum(1) + self.zeros).clamp(min=1)
         return self.sums().sum(1) / total
 
     def share_above(self, threshold: Tensor) -> Tensor:
-        """Share of activations above a threshold a channel ``[channels]``."""
+        """Return the share of activations above a threshold for each channel ``[channels]``."""
         values = torch.minimum(self.centres()[None, :], self.maximum.double()[:, None])
         above = values > threshold.double()[:, None]
         total = (self.counts.sum(1) + self.zeros).clamp(min=1)
         return (self.counts * above).sum(1).double() / total
 
     def drawn(self, bins: int) -> tuple[Tensor, Tensor]:
-        """A histogram of equal bins from 0 to the maximum, for the eye.
+        """Return a histogram of equal bins from 0 to the maximum, to draw.
 
         Returns:
             Edges ``[bins + 1]`` and counts of positive activations ``[bins]``, channels together.
@@ -295,7 +295,7 @@ class Histogram:
 
 
 def _octaves(rows: Tensor) -> tuple[int, int]:
-    """The octaves of the smallest and the largest positive activation."""
+    """Return the octaves of the smallest and the largest positive activation."""
     bits, found = rows.view(-1).view(torch.int32).numpy(), np.zeros(2, np.int32)
     if (compiled := _compiled()) is not None:
         compiled.span(bits, found)
@@ -358,7 +358,7 @@ class Statistic:
 
 
 def _fault(found: object) -> str:
-    """What is wrong with a statistic from outside."""
+    """Return what is wrong with a statistic from outside; empty if nothing is."""
     if not isinstance(found, Statistic):
         return f"{found!r:.40}, which is no snnconv.calibration.histogram.Statistic"
     return ""

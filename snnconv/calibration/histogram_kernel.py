@@ -41,7 +41,7 @@ def _binned(
     highest: Any,
     shift: Any,
 ) -> Any:
-    """Where a vector of activations is counted, and what else there is to say of them.
+    """Return where a vector of activations is counted, and what else it says.
 
     numba's integers are of 64 bits, which no vector of AVX2 shifts or compares.
 
@@ -87,7 +87,7 @@ def _binned(
 
 
 def _smaller(builder: Any, x: Any, least: Any) -> Any:
-    """Less one, zero is larger than any number, and so is the one with a sign."""
+    """Return the smaller bits; less one, zero and negative numbers are larger than any number."""
     less = builder.sub(x, ir.Constant(_VECTOR, [1] * _LANES))
     return builder.select(builder.icmp_unsigned("<", less, least), less, least)
 
@@ -118,7 +118,7 @@ ranged: Any = intrinsic(_ranged)
 
 @compiled
 def span(bits: Integers, found: Integers) -> None:
-    """The bits of the smallest positive activation, less one, and of the largest ``[2]``.
+    """Return the bits of the smallest positive activation, less one, and of the largest ``[2]``.
 
     Args:
         bits: of activations ``[n]``.

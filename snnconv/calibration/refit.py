@@ -40,7 +40,7 @@ class Refitted(NamedTuple):
 
 
 def refitted(calibrated: Checkpoint, grid: Grid, wanted: bool = True) -> Refitted:
-    """A calibrated checkpoint with thresholds for neurons whose mean output lies on a grid.
+    """Return a calibrated checkpoint with thresholds for neurons whose mean lies on a grid.
 
     Args:
         calibrated: of kind ``calibrated``.
@@ -96,7 +96,7 @@ def refitted(calibrated: Checkpoint, grid: Grid, wanted: bool = True) -> Refitte
 
 
 def _kept(calibrated: Checkpoint) -> dict[str, Bins]:
-    """The bins by site; none of a checkpoint that an older version wrote."""
+    """Return the bins by site; none for a checkpoint of an older version."""
     tensors = calibrated.calibration
     return {
         site: Bins(tensors[f"{site}/bins"], tensors[f"{site}/lengths"])
@@ -106,7 +106,7 @@ def _kept(calibrated: Checkpoint) -> dict[str, Bins]:
 
 
 def _share_above(bins: Bins, end: Tensor, info: SiteStats) -> float:
-    """The share of a site's activations that a mean output can't reach, 0..1."""
+    """Return the share of a site's activations that a mean output can't reach, 0..1."""
     channels = list(bins.channels())
     ends = end.double().expand(len(channels)).tolist()
     above = sum(

@@ -131,7 +131,9 @@ def run_recipe(
     run: Annotated[
         str | None, typer.Option(help="run folder", metavar="PATH", envvar=RUN_VARIABLE)
     ] = None,
-    seed: Annotated[str | None, typer.Option(help="seed of everything random", metavar="N")] = None,
+    seed: Annotated[
+        str | None, typer.Option(help="seed for everything random", metavar="N")
+    ] = None,
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda, ... or auto", metavar="TEXT")
     ] = None,

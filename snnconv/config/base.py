@@ -1,4 +1,4 @@
-"""What several stages take."""
+"""Options that several stages have."""
 
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -19,16 +19,16 @@ from snnconv.core.bounds import COUNT, SEED, THREADS, bounded
 from snnconv.core.registry import REGISTRIES
 
 ARGUMENT: dict[str, JsonValue] = {"argument": True}
-"""Marks a field as a positional argument of the command."""
+"""The mark of a field that is a positional argument of the command."""
 
 
 def names_of(registry: str = "") -> dict[str, JsonValue]:
-    """Marks a field that holds names: of a registry's methods (``neurons``) if they are methods."""
+    """Return the mark of a field that holds names: of a registry's methods, if it has one."""
     return {"registry": registry}
 
 
 def methods(registry: str) -> str:
-    """What names a method of a registry, for help."""
+    """Return what names a method of a registry, for help."""
     own = ", ".join(REGISTRIES[registry].own())
     return (
         f"{own} (snnconv ls {registry}), or file.py:NAME or package.module:NAME, whose code is run"
@@ -39,7 +39,7 @@ Engine = Literal["auto", "dense", "event"]
 
 
 def _figures(given: object) -> object:
-    """``"0.5,0.4"``, a number, or a list of either, as one list."""
+    """Return ``"0.5,0.4"``, a number, or a list of either as one list."""
     if isinstance(given, str):
         return [part.strip() for part in given.split(",")]
     if isinstance(given, list | tuple):
@@ -56,7 +56,7 @@ FiguresOption = Annotated[tuple[float, ...], BeforeValidator(_figures)]
 
 
 class StageConfig(BaseModel):
-    """What every stage takes."""
+    """The options of every stage."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     suffix: ClassVar[str] = ".safetensors"
@@ -69,10 +69,10 @@ class StageConfig(BaseModel):
     run: Path = Field(
         default=Path("snnconv-run"), description="run folder: checkpoints and reports"
     )
-    seed: int = Field(default=0, ge=0, le=SEED, description="seed of everything random")
+    seed: int = Field(default=0, ge=0, le=SEED, description="seed for everything random")
     device: str = Field(default="auto", description="cpu, cuda, cuda:1, ... or auto")
     threads: int | None = Field(
-        default=None, ge=1, le=THREADS, description="CPU threads; torch's choice by default"
+        default=None, ge=1, le=THREADS, description="CPU threads; by default torch chooses"
     )
 
     @field_validator("*")
@@ -90,7 +90,7 @@ class StageConfig(BaseModel):
 
 
 class DataConfig(StageConfig):
-    """Stages that read data."""
+    """Options of stages that read data."""
 
     panel: ClassVar[str] = "Data"
     data: str | None = Field(
@@ -98,34 +98,34 @@ class DataConfig(StageConfig):
         description="digits, fashion-mnist, cifar10, cifar100, folder:DIR, npz:FILE, "
         "speech-commands:DIR, textfolder:DIR, imdb:DIR, events:DIR, or package.module:factory or "
         "file.py:factory, whose code is run; "
-        "the checkpoint's own by default",
+        "by default the checkpoint's own",
         json_schema_extra=names_of("datasets"),
     )
     data_root: Path | None = Field(default=None, description="folder that holds data sets")
-    download: bool = Field(
-        default=False, description="allow a download where the data set is missing"
-    )
+    download: bool = Field(default=False, description="download the data set if it is missing")
     batch_size: int = Field(
-        default=100, ge=1, le=COUNT, description="samples a batch; changes no result"
+        default=100, ge=1, le=COUNT, description="samples in a batch; changes no result"
     )
 
 
 class NormalisationConfig(DataConfig):
-    """Stages that may read data before a network was made for them: (raw / scale - mean) / std."""
+    """Options of stages that may set the normalisation: (raw / scale - mean) / std."""
 
     panel: ClassVar[str] = "Data"
     mean: FiguresOption = Field(
         default=(),
-        description="subtracted from values that were divided by --scale: one number, or one a "
-        "channel with commas between them; what the data set or checkpoint says by default",
+        description="mean of the values after --scale, which is subtracted: one number, or one for "
+        "each channel with commas between them; by default the data set's or the checkpoint's",
     )
     std: FiguresOption = Field(
-        default=(), validate_default=True, description="divided by after that; goes with --mean"
+        default=(),
+        validate_default=True,
+        description="standard deviation, which divides after that; goes with --mean",
     )
     scale: float | None = Field(
         default=None,
         gt=0,
-        description="raw values are divided by, e.g. 255; 1 takes them as they are; by default "
+        description="number that divides raw values, as 255; 1 keeps them as they are; by default "
         "what brings them to 0..1",
     )
 
@@ -138,7 +138,7 @@ class NormalisationConfig(DataConfig):
 
 
 class ModelConfig(DataConfig):
-    """Stages that take a network from anywhere."""
+    """Options of stages that take a network from anywhere."""
 
     panel: ClassVar[str] = "Model"
     model: str | None = Field(
@@ -153,22 +153,24 @@ class ModelConfig(DataConfig):
     )
     non_relu: Literal["refuse", "analog"] = Field(
         default="refuse",
-        description="what no neuron stands for: refuse it, or compute it beside the spikes",
+        description="functions that no neuron stands for: refuse them, or compute them beside the "
+        "spikes",
     )
 
 
 class SimulationConfig(DataConfig):
-    """Stages that simulate for a measurement."""
+    """Options of stages that simulate for a measurement."""
 
     panel: ClassVar[str] = "Simulation"
     engine: Engine = Field(
         default="auto",
-        description="go by events: where a layer's shape says it is faster, never, or if possible",
+        description="compute convolutions by events: if that should be faster, never (dense), "
+        "or whenever it is possible",
     )
     memory: str | None = Field(
         default=None,
-        description="what a simulation may take beside the network and the data, e.g. 500MiB or "
-        "4GiB; by default half of what this process may still take",
+        description="memory that a simulation may take on top of the network and the data, e.g. "
+        "500MiB or 4GiB; by default half of what this process may still take",
     )
 
     @field_validator("memory", mode="before")
@@ -181,5 +183,5 @@ class SimulationConfig(DataConfig):
         return str(memory)
 
     def memory_bytes(self) -> int | None:
-        """What ``memory`` says, if it says something."""
+        """Return ``memory`` as a number of bytes, or None if it is not given."""
         return TypeAdapter(ByteSize).validate_python(self.memory) if self.memory else None

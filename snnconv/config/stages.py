@@ -1,4 +1,4 @@
-"""What each of the other stages takes."""
+"""The options of the stages that do not train."""
 
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -31,10 +31,10 @@ class CalibrateConfig(ModelConfig, SimulationConfig, NormalisationConfig):
         json_schema_extra=names_of("statistics"),
     )
     param: dict[str, Any] = Field(
-        default={}, description="NAME=VALUE of the method, e.g. percentile=99.9"
+        default={}, description="parameter of the method, NAME=VALUE, e.g. percentile=99.9"
     )
     granularity: Literal["layer", "channel"] = Field(
-        default="layer", description="one threshold a layer, or one a channel"
+        default="layer", description="one threshold for each layer, or for each channel"
     )
     samples: int = Field(
         default=1024, ge=1, le=COUNT, description="training samples to calibrate on"
@@ -43,17 +43,17 @@ class CalibrateConfig(ModelConfig, SimulationConfig, NormalisationConfig):
         default=None,
         ge=1,
         le=STEPS,
-        description="simulate IF neurons on these thresholds for so many steps, "
-        "and report each site's share of SIN neurons",
+        description="simulate IF neurons on these thresholds for this many steps, and report each "
+        "site's share of neurons that fire although the ANN has them inactive",
     )
     sin_samples: int = Field(
-        default=256, ge=1, le=COUNT, description="of the samples, how many to simulate"
+        default=256, ge=1, le=COUNT, description="how many of the samples to simulate for --sin"
     )
     expect_accuracy: float | None = Field(
         default=None,
         gt=0,
         le=1,
-        description="end with exit code 4 if the ANN's accuracy is below: 0.9 is 90 %",
+        description="exit with code 4 if the ANN's accuracy is lower: 0.9 is 90 %",
     )
     out: Path | None = Field(
         default=None, description="checkpoint; RUN/calibrated.safetensors by default"
@@ -67,7 +67,7 @@ class ConvertConfig(SimulationConfig):
     example: ClassVar[str] = "snnconv convert --neuron msat --timesteps 32"
     checkpoint: Path | None = Field(
         default=None,
-        description="calibrated checkpoint; the run's by default",
+        description="calibrated checkpoint; by default the run's",
         json_schema_extra=ARGUMENT,
     )
     neuron: str = Field(
@@ -76,9 +76,11 @@ class ConvertConfig(SimulationConfig):
         json_schema_extra=names_of("neurons"),
     )
     param: dict[str, Any] = Field(
-        default={}, description="NAME=VALUE of the neuron, e.g. preset=vgg16"
+        default={}, description="parameter of the neuron, NAME=VALUE, e.g. preset=vgg16"
     )
-    timesteps: int = Field(default=8, ge=1, le=STEPS, description="T, steps of simulation")
+    timesteps: int = Field(
+        default=8, ge=1, le=STEPS, description="T, the time steps of the simulation"
+    )
     thresholds: Literal["derived", "as-calibrated"] = Field(
         default="derived",
         description="find them again for this T and neuron, if the statistic of the calibration "
@@ -89,7 +91,7 @@ class ConvertConfig(SimulationConfig):
         description="spike confidence: off, last, all, or site names with commas between them",
     )
     early: int = Field(
-        default=16, ge=1, le=STEPS, description="E, steps in which spike confidence acts"
+        default=16, ge=1, le=STEPS, description="E, the first steps, in which spike confidence acts"
     )
     confidence_samples: int = Field(
         default=256, ge=1, le=COUNT, description="samples to measure confidence on"
@@ -132,28 +134,29 @@ class CorrectConfig(SimulationConfig):
 
 
 class ReparameterizeConfig(DataConfig):
-    """Turn L-level neurons at T steps into single-threshold ones at L*T, and compare the two."""
+    """Turn neurons of L levels at T steps into ones of one threshold at L*T, and compare."""
 
     panel: ClassVar[str] = "Reparameterization"
     example: ClassVar[str] = "snnconv reparameterize --tolerance 1"
     checkpoint: Path | None = Field(
         default=None,
-        description="converted, corrected or fine-tuned checkpoint; the run's newest by default",
+        description="converted, corrected or fine-tuned checkpoint; by default the run's newest",
         json_schema_extra=ARGUMENT,
     )
     vanilla: bool = Field(
-        default=False, description="drop what mixes time: plain IF neurons, which may stream"
+        default=False,
+        description="also drop the matrix over time: plain IF neurons, which can stream",
     )
     tolerance: float = Field(
         default=0.5,
         ge=0,
-        description="largest difference of accuracy in points; plain IF may differ more",
+        description="largest difference of accuracy in points; with --vanilla it may be larger",
     )
     limit: int | None = Field(
         default=None,
         ge=1,
         le=COUNT,
-        description="compare on N test samples, every class by its share",
+        description="compare on N test samples, each class by its share",
     )
     out: Path | None = Field(
         default=None, description="checkpoint; RUN/reparameterized.safetensors by default"
@@ -161,14 +164,14 @@ class ReparameterizeConfig(DataConfig):
 
 
 class EvaluateConfig(SimulationConfig):
-    """Measure accuracy, spikes, energy and errors of a spiking network, beside its ANN."""
+    """Measure accuracy, spikes, energy and errors of a spiking network, and of its ANN."""
 
     panel: ClassVar[str] = "Measurement"
     example: ClassVar[str] = "snnconv evaluate --metric accuracy --metric energy"
     suffix: ClassVar[str] = ".json"
     checkpoint: Path | None = Field(
         default=None,
-        description="spiking checkpoint; the run's newest by default",
+        description="spiking checkpoint; by default the run's newest",
         json_schema_extra=ARGUMENT,
     )
     batch_size: int | None = Field(
@@ -179,10 +182,10 @@ class EvaluateConfig(SimulationConfig):
         description="samples simulated at once; changes no result, only speed",
     )
     timesteps: int | None = Field(
-        default=None, ge=1, le=STEPS, description="T; the checkpoint's by default"
+        default=None, ge=1, le=STEPS, description="T, the time steps; by default the checkpoint's"
     )
     limit: int | None = Field(
-        default=None, ge=1, le=COUNT, description="use N test samples, every class by its share"
+        default=None, ge=1, le=COUNT, description="use N test samples, each class by its share"
     )
     chunk: int = Field(
         default=32, ge=1, le=COUNT, description="time steps computed at once; changes no result"
@@ -194,9 +197,11 @@ class EvaluateConfig(SimulationConfig):
         json_schema_extra=names_of("metrics"),
     )
     energy_ac_pj: float = Field(
-        default=0.9, gt=0, description="pJ of an accumulate (45 nm, 32 bit)"
+        default=0.9, gt=0, description="energy of an accumulate in pJ (45 nm, 32 bit)"
     )
-    energy_mac_pj: float = Field(default=4.6, gt=0, description="pJ of a multiply-accumulate")
+    energy_mac_pj: float = Field(
+        default=4.6, gt=0, description="energy of a multiply-accumulate in pJ"
+    )
     out: Path | None = Field(default=None, description="report; RUN/evaluate.json by default")
 
 
@@ -294,7 +299,7 @@ class DemoConfig(StageConfig):
         default=8,
         ge=1,
         le=STEPS,
-        description="T, steps of simulation; LM-HT takes a quarter of them",
+        description="T, the time steps of the simulation; LM-HT takes a quarter of them",
     )
 
 

@@ -33,7 +33,7 @@ Value = TypeVar("Value")
 
 
 def bounded(value: Value) -> Value:
-    """A value as it is, if it can be computed with, looked up and written down.
+    """Return a value as it is, if it can be computed with, looked up and written down.
 
     Raises:
         ValueError: a number out of range, or a text or path that no file can have.
@@ -49,7 +49,7 @@ def bounded(value: Value) -> Value:
 
 
 def parsed_json(text: str | bytes) -> Any:
-    """What a text in JSON says.
+    """Return what a JSON text says.
 
     Raises:
         ValueError: no JSON, or nested too deep.

@@ -44,40 +44,40 @@ def start(device: torch.device) -> None:
 
 
 def size() -> int:
-    """How many processes there are."""
+    """Return how many processes there are."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """Which of them this is, from 0."""
+    """Return which of the processes this is, from 0."""
     return dist.get_rank() if size() > 1 else 0
 
 
 def wait() -> None:
-    """For all others."""
+    """Wait for all other processes."""
     if size() > 1:
         dist.barrier()
 
 
 def share(order: Tensor) -> Tensor:
-    """This process's part of a list of samples."""
+    """Return this process's part of a list of samples."""
     return order[rank() :: size()]
 
 
 def total(values: Iterable[float], device: torch.device) -> list[float]:
-    """Sums over all processes, in float64: exact for integers below 2**53."""
+    """Return sums over all processes, in float64: exact for integers below 2**53."""
     sums = torch.tensor(list(values), dtype=torch.float64)
     added: list[float] = add(sums, device).tolist()
     return added
 
 
 def add(value: Tensor, device: torch.device) -> Tensor:
-    """The sum over all processes."""
+    """Return the sum over all processes."""
     return _reduced(value, device, dist.ReduceOp.SUM)
 
 
 def largest(value: Tensor, device: torch.device) -> Tensor:
-    """The largest over all processes, element by element."""
+    """Return the largest over all processes, element by element."""
     return _reduced(value, device, dist.ReduceOp.MAX)
 
 
@@ -90,7 +90,7 @@ def _reduced(value: Tensor, device: torch.device, how: Any) -> Tensor:
 
 
 def summed(state: Any, device: torch.device) -> Any:
-    """Numbers, tensors, and mappings of them, added up over all processes."""
+    """Return numbers, tensors, and mappings of them, added up over all processes."""
     if isinstance(state, Tensor):
         return add(state, device)
     if isinstance(state, dict):
@@ -108,7 +108,7 @@ def batch_norm(
     momentum: float,
     eps: float,
 ) -> Tensor:
-    """BatchNorm in training by the statistics of all processes' batches ``[B, C, ...]``.
+    """Return BatchNorm in training by the statistics of all processes' batches ``[B, C, ...]``.
 
     The running ones, ``mean`` and ``var``, are moved in place, by the unbiased variance.
     """

@@ -72,7 +72,7 @@ def sweep(folder: Path) -> None:
 
 
 def _target(file: Path) -> Path:
-    """Where a file's content goes: through links.
+    """Return where a file's content goes: through links.
 
     Raises:
         OSError: what is there is no regular file.
@@ -110,7 +110,7 @@ def _write(target: Path, content: bytes) -> None:
 
 
 def _temporary(folder: Path) -> tuple[Path, int]:
-    """A new file, locked, for whom the umask says."""
+    """Return a new, locked file with the permissions of the umask."""
     while True:
         file = folder / f"{PREFIX}{os.getpid()}-{os.urandom(4).hex()}{SUFFIX}"
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)

@@ -16,14 +16,14 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def at_start() -> None:
-    """Until :func:`at_work`, a signal ends the process at once."""
+    """Let a signal end the process at once, until :func:`at_work`."""
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _leave)
 
 
 def at_work() -> None:
-    """From now on a signal is :class:`~snnconv.errors.Interrupted`, if it ended the process."""
+    """Turn a signal that ends the process into :class:`~snnconv.errors.Interrupted`."""
     for number in SIGNALS:
         if signal.getsignal(number) is _leave:
             signal.signal(number, _interrupt)

@@ -216,7 +216,7 @@ def parallel_slices(function: Callable[..., None], size: int, steps: int, *args:
 
 @contextmanager
 def pieces_of(neuron_steps: int) -> Iterator[None]:
-    """Within the context, wake a thread for this much work.
+    """Wake a thread for this much work, within the context.
 
     It acts on :func:`parallel_for` and :func:`parallel_slices`.
     Results don't depend on it. With 1, all threads take part however small the work is.

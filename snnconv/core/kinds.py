@@ -42,12 +42,12 @@ READS: dict[str, tuple[Kind, ...]] = {
 
 
 def file_name(kind: Kind) -> str:
-    """The checkpoint's name in a run folder."""
+    """Return the checkpoint's name in a run folder."""
     return f"{kind}.safetensors"
 
 
 def written_by(stage: str) -> Kind | None:
-    """The one kind that a stage writes; None for ``train``, whose options decide which."""
+    """Return the one kind that a stage writes; None for ``train``, whose options decide which."""
     if stage == "train":
         return None
     return next((kind for kind in KINDS if WRITTEN_BY[kind] == stage), None)

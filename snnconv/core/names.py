@@ -48,7 +48,7 @@ class Called:
         return ", ".join([head, *self.corrections, *self.done, *["confidence"] * self.confidence])
 
     def stem(self, head: str, timesteps: int | None = None, samples: int | None = None) -> str:
-        """A file's name without suffix: ``evaluate-if-p99.9-channel-T16-n360``.
+        """Return a file's name without suffix: ``evaluate-if-p99.9-channel-T16-n360``.
 
         Args:
             head: what is in the file: the checkpoint's kind, or ``evaluate``.
@@ -65,7 +65,7 @@ class Called:
 
 
 def short(method: str) -> str:
-    """A method's name without the file or module that it is in: ``Mine`` of ``file.py:Mine``."""
+    """Return a method's name without its file or module: ``Mine`` for ``file.py:Mine``."""
     return method.rpartition(":")[2]
 
 
@@ -76,7 +76,7 @@ def called(
     confidence: bool = False,
     corrections: Iterable[str] = (),
 ) -> Called:
-    """The description of a network.
+    """Return the description of a network.
 
     Args:
         neuron: as ``--neuron`` takes it; empty before a conversion.
@@ -98,32 +98,32 @@ def called(
 
 
 def ann_stem(model: str) -> str:
-    """The name of a trained ANN's file, from what it was made of: ``ann-resnet20-pool=max``."""
+    """Return the name of a trained ANN's file: ``ann-resnet20-pool=max``."""
     return _safe(f"ann-{model.rsplit('/', 1)[-1] or 'network'}")
 
 
 def origin(configs: Iterable[Mapping[str, Any]]) -> str:
-    """What a network was made from, as the first of its stages that was told called it."""
+    """Return what a network was made from, as the first of its stages that was told called it."""
     return next((str(config["model"]) for config in configs if config.get("model")), "network")
 
 
 def last_epoch(stem: str) -> str:
-    """The name of the last epoch that lies beside the best one."""
+    """Return the name of the last epoch that lies beside the best one."""
     return f"{stem}-last"
 
 
 def is_last_epoch(stem: str) -> bool:
-    """Whether :func:`last_epoch` has given this name."""
+    """Return whether :func:`last_epoch` has given this name."""
     return stem.endswith("-last")
 
 
 def patterns(kinds: Iterable[Kind]) -> list[str]:
-    """Which file names checkpoints of these kinds have."""
+    """Return which file names checkpoints of these kinds have."""
     return [
         pattern for kind in kinds for pattern in (f"{kind}.safetensors", f"{kind}-*.safetensors")
     ]
 
 
 def _safe(text: str) -> str:
-    """With nothing that a file system or a shell reads in its own way."""
+    """Return text without what a file system or a shell reads in its own way."""
     return re.sub(r"[^\w.=+-]+", "-", text, flags=re.ASCII).strip("-.")[:LONGEST]

@@ -7,7 +7,7 @@ from snnconv.errors import UsageError, one_line
 
 
 def imported(module: str, work: str) -> ModuleType:
-    """A module of a package that this work needs.
+    """Return a module of a package that this work needs.
 
     Args:
         module: its full name, e.g. ``torchvision.datasets``.

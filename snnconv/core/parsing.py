@@ -9,7 +9,7 @@ from snnconv.errors import UsageError
 
 
 def parse_value(text: str) -> Any:
-    """A JSON scalar or list where it is one (``4``, ``true``, ``["a"]``), else the text itself.
+    """Return a JSON scalar or list if it is one (``4``, ``true``, ``["a"]``), else the text.
 
     ``NaN`` and numbers too large for a float are none: they stay text, for a parameter to refuse.
     """
@@ -22,7 +22,7 @@ def parse_value(text: str) -> Any:
 
 
 def parse_pairs(pairs: Iterable[str]) -> dict[str, Any]:
-    """``["a=1", "b=x"] -> {"a": 1, "b": "x"}``.
+    """Return ``["a=1", "b=x"]`` as ``{"a": 1, "b": "x"}``.
 
     Raises:
         UsageError: no equals sign.

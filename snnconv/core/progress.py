@@ -8,7 +8,7 @@ Advance = Callable[[int], None]
 
 
 class Progress(Protocol):
-    """Somebody who wants to know."""
+    """The reader of progress."""
 
     def task(self, label: str, total: int) -> AbstractContextManager[Advance]:
         """A piece of work of ``total`` units; call what it gives with each number done."""
@@ -20,7 +20,7 @@ class Progress(Protocol):
 
 
 class Quiet:
-    """Nobody who wants to know: the default of the Python API."""
+    """A reader that ignores progress: the default of the Python API."""
 
     @contextmanager
     def task(self, label: str, total: int) -> Iterator[Advance]:

@@ -31,7 +31,7 @@ CONSENT = "SNNCONV_ALLOW"
 
 
 def is_code(name: str) -> bool:
-    """Whether a method's name is that of code: ``file.py:NAME`` or ``package.module:NAME``."""
+    """Return whether a name is that of code: ``file.py:NAME`` or ``package.module:NAME``."""
     return ":" in name
 
 
@@ -61,11 +61,11 @@ class Registry(Generic[Method]):
     named: dict[str, Method] = field(default_factory=dict, compare=False, repr=False)
 
     def names(self) -> list[str]:
-        """The names of the package's own methods and of installed ones, sorted."""
+        """Return the names of the package's own methods and of installed ones, sorted."""
         return sorted({*self._files(), *self._installed()})
 
     def own(self) -> list[str]:
-        """The names of the package's own methods, sorted, for help and documentation."""
+        """Return the names of the package's own methods, sorted, for help and documentation."""
         return sorted(self._files())
 
     def load(self, name: str) -> Method:
@@ -124,7 +124,7 @@ class Registry(Generic[Method]):
         )
 
     def summary(self, name: str) -> str:
-        """The first line of the method's docstring, read without importing it.
+        """Return the first line of the method's docstring, without importing the method.
 
         Raises:
             UsageError: there is no method of that name.

@@ -24,7 +24,7 @@ _CPU = torch.device("cpu")
 
 
 def device(name: str) -> torch.device:
-    """A device that is there.
+    """Return a device that is there.
 
     Raises:
         UsageError: no such device here.
@@ -105,7 +105,7 @@ def keep_freed_memory() -> None:
 
 
 def package_version(package: str) -> str | None:
-    """The installed version, or none."""
+    """Return the installed version, or None."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -113,7 +113,7 @@ def package_version(package: str) -> str | None:
 
 
 def environment(used: torch.device | None = None) -> dict[str, str | int]:
-    """Versions and machine, as every report carries them."""
+    """Return versions and machine, as every report carries them."""
     facts: dict[str, str | int] = {
         package: found for package in _REPORTED if (found := package_version(package))
     }
@@ -132,14 +132,14 @@ def environment(used: torch.device | None = None) -> dict[str, str | int]:
 
 
 def clock(used: torch.device) -> float:
-    """Seconds on a clock, after all work queued on the device is done."""
+    """Return seconds on a clock, after all work queued on the device is done."""
     if used.type == "cuda":
         torch.cuda.synchronize(used)
     return time.perf_counter()
 
 
 def free_memory(used: torch.device = _CPU) -> int:
-    """Bytes that may still be taken: on a GPU, else by this process.
+    """Return the bytes that may still be taken: on the GPU, else by this process.
 
     On a CPU it is the least of what the machine has, what the process's own limits leave
     (``ulimit -v``, ``ulimit -d``), and what those of its control groups leave (containers, batch
@@ -159,7 +159,7 @@ def _left_by_own_limits() -> Iterator[int]:
 
 
 def _left_by_groups() -> Iterator[int]:
-    """Of each control group that the process is in, and of those around it."""
+    """Yield what is left in each control group of the process, and in those around it."""
     for line in _lines(_PROCESS / "cgroup"):
         _, kinds, path = line.split(":", 2)
         if kinds == "":  # version 2 has one tree
@@ -179,7 +179,7 @@ def _left_by_groups() -> Iterator[int]:
 
 
 def resident_memory(used: torch.device) -> int | None:
-    """Bytes that are held now: on the GPU, else by the process, if the system tells it."""
+    """Return the bytes that are held now: on the GPU, else by the process, if known."""
     return torch.cuda.memory_allocated(used) if used.type == "cuda" else _status("VmRSS")
 
 
@@ -189,7 +189,7 @@ _MEMINFO = Path("/proc/meminfo")
 
 
 def _bytes_of_machine() -> int:
-    """Available memory where the system tells it, else half of all there is."""
+    """Return the available memory if the system tells it, else half of all there is."""
     found = _entry(_MEMINFO, "MemAvailable")
     if found is not None:
         return found
@@ -201,13 +201,13 @@ def _status(name: str) -> int | None:
 
 
 def _entry(file: Path, name: str) -> int | None:
-    """The bytes of a line ``Name:   123 kB``, if it is there."""
+    """Return the bytes of a line ``Name:   123 kB``, if it is there."""
     found = (line.split() for line in _lines(file) if line.startswith(f"{name}:"))
     return next((int(words[1]) * 1024 for words in found), None)
 
 
 def _lines(file: Path) -> list[str]:
-    """Of a file of the system; none if it is not there."""
+    """Return the lines of a system file; none if it is not there."""
     try:
         return file.read_text().splitlines()
     except OSError:
@@ -215,7 +215,7 @@ def _lines(file: Path) -> list[str]:
 
 
 def _number(file: Path) -> int | None:
-    """What a file of the system says, if it is there and says a number."""
+    """Return the number in a system file, if there is one."""
     try:
         text = file.read_text().strip()
     except OSError:
@@ -224,7 +224,7 @@ def _number(file: Path) -> int | None:
 
 
 def peak_memory_mib(used: torch.device) -> float:
-    """Peak memory so far: the device's on a GPU, the process's on the CPU."""
+    """Return peak memory so far: the device's on a GPU, the process's on the CPU."""
     if used.type == "cuda":
         return torch.cuda.max_memory_allocated(used) / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -248,11 +248,11 @@ class Bound:
     peak: float
 
     def taken(self) -> float | None:
-        """Bytes taken at most beyond what was held before; none if that can't be told."""
+        """Return the bytes taken at most beyond what was held before; None if that is not known."""
         peak = peak_memory_mib(self.device) * 2**20
         return peak - self.held if self.held is not None and peak > self.peak else None
 
 
 def bound(size: int, used: torch.device) -> Bound:
-    """A bound for work that begins now."""
+    """Return a bound for work that begins now."""
     return Bound(size, used, resident_memory(used), peak_memory_mib(used) * 2**20)

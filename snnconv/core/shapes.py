@@ -15,12 +15,12 @@ _EXACT = 2**20  # neurons whose counts, up to 16 each, add up exactly in float32
 
 
 def fold_time(sequence: Tensor) -> Tensor:
-    """``[T, B, *N] -> [T*B, *N]``, for operations that know nothing of time."""
+    """Return ``[T, B, *N]`` as ``[T*B, *N]``, for operations that know nothing of time."""
     return sequence.flatten(0, 1)
 
 
 def unfold_time(merged: Tensor, timesteps: int) -> Tensor:
-    """``[T*B, *N] -> [T, B, *N]``, the inverse of :func:`fold_time`."""
+    """Return ``[T*B, *N]`` as ``[T, B, *N]``, the inverse of :func:`fold_time`."""
     steps: Tensor = merged.unflatten(0, (timesteps, merged.shape[0] // timesteps))
     return steps
 
@@ -37,7 +37,7 @@ def stack_time(steps: Sequence[Tensor]) -> Tensor:
 
 
 def per_neuron(values: Tensor, dims: int) -> Tensor:
-    """One value, or one a channel, shaped to broadcast over a step ``[B, *N]``.
+    """Return one value, or one for each channel, shaped to broadcast over a step ``[B, *N]``.
 
     Args:
         values: ``[]``, ``[1]`` or ``[C]``.
@@ -50,7 +50,7 @@ def per_neuron(values: Tensor, dims: int) -> Tensor:
 
 
 def neurons_flat(values: Tensor, like: Tensor) -> Tensor:
-    """``[..., C, *places] -> [..., n]`` in the memory order of ``like``, so as a view of it.
+    """Return ``[..., C, *places]`` as ``[..., n]`` in the memory order of ``like``: a view of it.
 
     Convolutions give channels-last memory, where a plain ``flatten`` would copy every time.
 
@@ -64,7 +64,7 @@ def neurons_flat(values: Tensor, like: Tensor) -> Tensor:
 
 
 def per_sample(counts: Tensor) -> Tensor:
-    """``[T, B, *N] -> [T, B]`` int64: counts summed over a sample's neurons.
+    """Return counts summed over a sample's neurons, ``[T, B, *N] -> [T, B]`` int64.
 
     Integers add up exactly in float32 up to ``2**24`` only, so pieces of it are summed in int64.
     """
@@ -76,7 +76,7 @@ def per_sample(counts: Tensor) -> Tensor:
 
 
 def in_all(counts: Tensor) -> int:
-    """Counts ``[B, *N]``, up to 16 each, summed over all samples and neurons."""
+    """Return counts ``[B, *N]``, up to 16 each, summed over all samples and neurons."""
     if counts.numel() <= _EXACT:
         return int(counts.sum())
     return int(per_sample(counts[None]).sum())

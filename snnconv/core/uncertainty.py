@@ -23,7 +23,7 @@ FEW = 100
 
 
 def wilson(share: float, n: int) -> tuple[float, float]:
-    """The 95 % Wilson interval of a share of ``n`` samples, within 0..1.
+    """Return the 95 % Wilson interval of a share of ``n`` samples, within 0..1.
 
     Raises:
         ValueError: it is no share, or there are no samples.
@@ -40,17 +40,17 @@ def wilson(share: float, n: int) -> tuple[float, float]:
 
 
 def interval(share: float | None, n: int) -> tuple[float, float] | None:
-    """:func:`wilson`'s, or none of what is no share of samples: of a file that holds anything."""
+    """Return :func:`wilson`'s interval, or None for what is no share of samples."""
     return wilson(share, n) if share is not None and n > 0 and 0 <= share <= 1 else None
 
 
 def apart(one: tuple[float, float], other: tuple[float, float]) -> bool:
-    """Whether two intervals have no point in common."""
+    """Return whether two intervals have no point in common."""
     return one[1] < other[0] or other[1] < one[0]
 
 
 def mcnemar(only_one: int, only_other: int) -> float:
-    """How often chance makes two equally good networks differ at least as much: p, two-sided.
+    """Return how often chance makes two equally good networks differ as much: p, two-sided.
 
     Args:
         only_one: samples that the first alone has right.
@@ -65,7 +65,7 @@ def mcnemar(only_one: int, only_other: int) -> float:
 
 
 def packed(right: Iterable[bool]) -> str:
-    """A bit a sample, the first one highest, as base64."""
+    """Return one bit for each sample, the first one highest, as base64."""
     bits = [bool(each) for each in right]
     padded = bits + [False] * (-len(bits) % 8)
     number = int("".join("01"[bit] for bit in padded) or "0", 2)
@@ -73,7 +73,7 @@ def packed(right: Iterable[bool]) -> str:
 
 
 def unpacked(text: str, n: int) -> int:
-    """The bits of ``n`` samples as one number, for ``&`` and ``int.bit_count``.
+    """Return the bits of ``n`` samples as one number, for ``&`` and ``int.bit_count``.
 
     Raises:
         ValueError: the text is none that :func:`packed` makes of so many samples.
@@ -86,5 +86,5 @@ def unpacked(text: str, n: int) -> int:
 
 
 def discordant(one: int, other: int) -> tuple[int, int]:
-    """Of two networks' bits: samples that the first alone has right, and the second alone."""
+    """Return how many samples only the first network has right, and only the second."""
     return (one & ~other).bit_count(), (other & ~one).bit_count()

@@ -19,7 +19,7 @@ Made = TypeVar("Made")
 
 
 def factory(name: str) -> Callable[..., Any]:
-    """What ``package.module:factory`` or ``file.py:factory`` names.
+    """Return what ``package.module:factory`` or ``file.py:factory`` names.
 
     Raises:
         UsageError: no such file, module or factory, or one that can't be imported.
@@ -38,7 +38,7 @@ def factory(name: str) -> Callable[..., Any]:
 
 
 def method(name: str, kind: str, installed: bool = False) -> Any:
-    """The object that ``package.module:NAME`` or ``file.py:NAME`` names.
+    """Return the object that ``package.module:NAME`` or ``file.py:NAME`` names.
 
     Args:
         name: of the object.
@@ -61,7 +61,7 @@ def method(name: str, kind: str, installed: bool = False) -> Any:
 
 
 def factories(file: Path) -> list[str]:
-    """Classes and functions that a file defines, read and not run; those that may be meant first.
+    """Return classes and functions that a file defines; read it, and do not run it.
 
     Raises:
         UsageError: it is no Python.

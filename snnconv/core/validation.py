@@ -26,7 +26,7 @@ _REMEDIES = {
 def parameters(
     model: type[ModelType], given: Mapping[str, Any], whose: str, noun: str = "parameter"
 ) -> ModelType:
-    """A method's parameters, or a stage's options, from what the user gave.
+    """Return a method's parameters, or a stage's options, from what the user gave.
 
     Args:
         model: what is known.
@@ -49,7 +49,7 @@ def parameters(
 def checked(
     model: type[ModelType], given: Mapping[str, Any], what: Callable[[str], str]
 ) -> ModelType:
-    """A model of these values.
+    """Return a model of these values.
 
     Raises:
         UsageError: a value out of its range; :func:`refusal` says which.
@@ -61,13 +61,13 @@ def checked(
 
 
 def choices(field: FieldInfo) -> tuple[str, ...]:
-    """What a field may be, where that is a list of texts: of a ``Literal``, or of one or None."""
+    """Return what a field may be, if that is a list of texts."""
     kinds = (field.annotation, *get_args(field.annotation))
     return next((get_args(kind) for kind in kinds if get_origin(kind) is Literal), ())
 
 
 def spelled(model: type[BaseModel], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The same options and choices as the model spells them: any case, ``-`` or ``_``."""
+    """Return the same options as the model spells them, from any case and ``-`` or ``_``."""
     fields = {_plain(name): name for name in model.model_fields}
     found = {
         name if name in model.model_fields else fields.get(_plain(name), name): value
@@ -99,7 +99,7 @@ def _spelled(field: FieldInfo, value: Any) -> Any:
 def refusal(
     model: type[BaseModel], error: ValidationError, what: Callable[[str], str]
 ) -> UsageError:
-    """The first thing wrong with the values of a model: which, what it was, what it may be.
+    """Return the error for the first wrong value of a model: which, what it was, what it may be.
 
     Args:
         model: the one that refused.
@@ -116,7 +116,7 @@ def refusal(
 
 
 def reason(error: ValidationError) -> str:
-    """The first thing wrong with the values of a model, in one line: ``std.0 is 0.0: ...``."""
+    """Return the first wrong value of a model in one line: ``std.0 is 0.0: ...``."""
     first = error.errors()[0]
     value = "" if first["type"] == "missing" else f" is {first['input']!r:.100}"
     return f"{error.title}: {_field(error)}{value}: {_allowed(first)}"
@@ -127,7 +127,7 @@ def _field(error: ValidationError) -> str:
 
 
 def _allowed(first: Mapping[str, Any]) -> str:
-    """What a value may be, of an error of pydantic's."""
+    """Return what a value may be, from an error of pydantic's."""
     template = _REMEDIES.get(first["type"])
     message: str = first["msg"][:1].lower() + first["msg"][1:]
     return template.format(**first.get("ctx", {})) if template else message

@@ -33,7 +33,7 @@ def _autoaugment(image: Tensor) -> Tensor:
 
 
 def augmentation(names: Sequence[str], shape: Sequence[int]) -> Callable[[Tensor], Tensor] | None:
-    """A function on a batch ``[B, C, H, W]`` in 0..1, or none when nothing is asked for.
+    """Return a function on a batch ``[B, C, H, W]`` in 0..1, or None if nothing is asked for.
 
     Args:
         names: any of :data:`NAMES`, applied in that order, whatever order they come in.
@@ -76,7 +76,7 @@ def augmentation(names: Sequence[str], shape: Sequence[int]) -> Callable[[Tensor
 def mixture(
     names: Sequence[str], alpha: float, classes: int, shape: Sequence[int]
 ) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None:
-    """A function from a batch and labels ``[B]`` to a mixed batch and soft labels ``[B, classes]``.
+    """Return a function from a batch and labels ``[B]`` to a mixed batch and soft labels.
 
     Args:
         names: any of :data:`MIXTURES`; of several, each batch draws one.

@@ -25,7 +25,7 @@ class CachedSplit:
         self._samples = torch.empty(0)
 
     def images(self, indices: Tensor) -> Tensor:
-        """The samples at these indices; errors are those of the other split."""
+        """Return the samples at these indices; errors are those of the other split."""
         missing = indices[~self._there[indices]].unique()
         if len(missing):
             found = self._split.images(missing)
@@ -39,7 +39,7 @@ class CachedSplit:
 
 
 def cached(split: Split, info: DataInfo, memory: int) -> Split:
-    """The split, its samples kept where all of them fit.
+    """Return the split, with its samples kept if all of them fit.
 
     Args:
         split: one that is read again and again.

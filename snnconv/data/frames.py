@@ -20,7 +20,7 @@ from snnconv.errors import UsageError
 
 
 def frames_per_run(frames: int | None, timesteps: int, hold: int) -> int:
-    """How many different frames T steps show: ``f``, 1 where the input is constant.
+    """Return how many different frames T steps show: ``f``, or 1 if the input is constant.
 
     Args:
         frames: F, of a sample; none where it is constant.
@@ -45,7 +45,7 @@ def frames_per_run(frames: int | None, timesteps: int, hold: int) -> int:
 
 
 def merge(samples: Tensor, count: int) -> Tensor:
-    """Frames merged by their mean into so many, ``[B, F, *shape] -> [B, count, *shape]``."""
+    """Return frames merged by their mean, ``[B, F, *shape] -> [B, count, *shape]``."""
     if samples.shape[1] == count:
         return samples
     merged: Tensor = samples.unflatten(1, (count, -1)).mean(2)
@@ -68,11 +68,11 @@ def frames_in_turn(samples: Tensor, frames: int, timesteps: int, hold: int) -> T
 
 
 def frames_shown(frames: Tensor, start: int, steps: int, hold: int) -> Tensor:
-    """What the steps ``start + 1 .. start + steps`` show, ``[f, B, *N] -> [steps, B, *N]``."""
+    """Return what ``steps`` steps after ``start`` show, ``[f, B, *N] -> [steps, B, *N]``."""
     t = torch.arange(start, start + steps, device=frames.device)
     return frames[t // hold % len(frames)]
 
 
 def mean_frame(frames: Tensor) -> Tensor:
-    """What the ANN sees, ``[f, B, *N] -> [B, *N]``."""
+    """Return what the ANN sees, ``[f, B, *N] -> [B, *N]``."""
     return frames[0] if len(frames) == 1 else frames.mean(0)

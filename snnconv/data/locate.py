@@ -25,7 +25,7 @@ class Source:
 
 
 def resolve(source: Source, path: str) -> Path:
-    """The path that ``folder:PATH``, for one, means: relative to ``--data-root``, if given.
+    """Return the path that ``folder:PATH`` means: relative to ``--data-root``, if it is given.
 
     Raises:
         UsageError: it is empty.
@@ -53,7 +53,7 @@ def locate_files(
     how_to_get: str,
     elsewhere: Sequence[Path] = (),
 ) -> list[Path]:
-    """A data set's files, of the first layout that is complete in the first place that has one.
+    """Return a data set's files, in the first complete layout of the first place that has one.
 
     Looks below ``--data-root`` and in it; without that in ``data``, ``~/.cache/snnconv`` and
     elsewhere. A download goes to ``--data-root``, or to ``~/.cache/snnconv``.

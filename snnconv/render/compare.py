@@ -41,19 +41,19 @@ class Quantity:
 
 
 def with_ratio(mj: float | None, ratio: float | None) -> Cell:
-    """An energy with its share of the ANN's."""
+    """Return an energy with its share of the ANN's."""
     if mj is None or ratio is None:
         return units.shown(units.energy, mj)
     return f"{units.energy(mj)} ({100 * ratio:.1f}%)"
 
 
 def last(steps: Sequence[float | None] | None) -> float | None:
-    """The value at T."""
+    """Return the value at T."""
     return steps[-1] if steps else None
 
 
 def loss(report: EvaluateReport) -> float | None:
-    """Accuracy at T minus the ANN's; negative where the conversion lost."""
+    """Return accuracy at T minus the ANN's; negative if the conversion lost some."""
     at_end = last(report.accuracy)
     if at_end is None or report.ann_accuracy is None:
         return None
@@ -61,18 +61,18 @@ def loss(report: EvaluateReport) -> float | None:
 
 
 def powers(timesteps: int) -> list[int]:
-    """1, 2, 4, ... up to T."""
+    """Return 1, 2, 4, ... up to T."""
     return [2**k for k in range(timesteps.bit_length()) if 2**k <= timesteps]
 
 
 def comparable(evaluations: Sequence[EvaluateReport]) -> bool:
-    """Whether the runs were measured on the same samples."""
+    """Return whether the runs were measured on the same samples."""
     pairs = combinations(evaluations, 2)
     return all(same_samples(one, other) for one, other in pairs)
 
 
 def verdict(evaluations: Sequence[EvaluateReport]) -> str:
-    """Which run is the most accurate one at T, in a sentence, or why none is called so."""
+    """Return which run is the most accurate one at T, or why none is called so."""
     if len(evaluations) < 2 or all(accuracy_at(run) is None for run in evaluations):
         return ""
     if not comparable(evaluations):
@@ -87,7 +87,7 @@ def verdict(evaluations: Sequence[EvaluateReport]) -> str:
 
 
 def differences(evaluations: Sequence[EvaluateReport]) -> Table | None:
-    """Every two runs on the same samples, tested against each other at T of each."""
+    """Return every two runs on the same samples, tested against each other at T of each."""
     names, rows = labels(evaluations), []
     for i, j, test in tested(evaluations):
         alone, other = test.only_this_right, test.only_other_right
@@ -101,7 +101,7 @@ def differences(evaluations: Sequence[EvaluateReport]) -> Table | None:
 
 
 def least_of(values: Sequence[float | None], eligible: Sequence[bool]) -> frozenset[int]:
-    """Where the least value stands; nowhere if fewer than two compete or all are equal."""
+    """Return where the least value stands; None if fewer than two compete or all are equal."""
     competing = {
         i: v
         for i, (v, able) in enumerate(zip(values, eligible, strict=True))
@@ -114,7 +114,7 @@ def least_of(values: Sequence[float | None], eligible: Sequence[bool]) -> frozen
 
 
 def field(name: str) -> Callable[[EvaluateReport], float | None]:
-    """Reads a number of a report by its key."""
+    """Return a function that reads a number of a report by its key."""
 
     def get(report: EvaluateReport) -> float | None:
         found: float | None = getattr(report, name)
@@ -144,7 +144,7 @@ class _Comparison:
         least: bool = False,
         hint: str = "",
     ) -> None:
-        """A number of every run; with ``least`` the smallest of an accurate run is marked."""
+        """Add a number of every run; with ``least`` mark the smallest of an accurate run."""
         values = [get(report) for report in self.evaluations]
         marked = least_of(values, self.accurate) if least else frozenset()
         self.text(group, name, [units.shown(show, v) for v in values], marked, hint)
@@ -152,7 +152,7 @@ class _Comparison:
     def accuracy(
         self, name: str, get: Callable[[EvaluateReport], float | None], best: int | None = None
     ) -> None:
-        """An accuracy of every run, with its interval."""
+        """Add an accuracy of every run, with its interval."""
         runs, values = self.evaluations, [get(report) for report in self.evaluations]
         bounds = [interval(v, run.samples) for v, run in zip(values, runs, strict=True)]
         self.text(
@@ -172,7 +172,7 @@ class _Comparison:
         hint: str = "",
         intervals: Sequence[Cell] = (),
     ) -> None:
-        """Ready cells; a row in which nothing was measured is left out."""
+        """Add ready cells; leave out a row in which nothing was measured."""
         if any(cell is not None for cell in cells):
             self.found.append(Quantity(group, name, tuple(cells), best, hint, tuple(intervals)))
 
@@ -198,7 +198,7 @@ def _data(run: EvaluateReport) -> str:
 
 
 def reached(run: EvaluateReport, margin: str) -> Cell:
-    """The first step whose accuracy is this close to the ANN's."""
+    """Return the first step whose accuracy is this close to the ANN's."""
     steps = run.steps_to_ann or {}
     if margin not in steps:
         return None
@@ -269,7 +269,7 @@ def _cost(rows: _Comparison) -> None:
 
 
 def _extra(rows: _Comparison) -> None:
-    """Numbers that metrics outside this package add, under the names they gave."""
+    """Add numbers that metrics outside this package add, under the names they gave."""
     names = dict.fromkeys(key for run in rows.evaluations for key in run.model_extra or {})
     for name in names:
         values = [(run.model_extra or {}).get(name) for run in rows.evaluations]
@@ -278,7 +278,7 @@ def _extra(rows: _Comparison) -> None:
 
 
 def quantities(evaluations: Sequence[EvaluateReport]) -> list[Quantity]:
-    """Everything there is to compare, in the order in which it is read."""
+    """Return everything there is to compare, in the order in which it is read."""
     rows = _Comparison(evaluations)
     for part in (_setup, _accuracy, _cost, _extra):
         part(rows)
@@ -286,7 +286,7 @@ def quantities(evaluations: Sequence[EvaluateReport]) -> list[Quantity]:
 
 
 def comparison(evaluations: Sequence[EvaluateReport]) -> Table:
-    """One row per run, with what decides between them."""
+    """Return one row per run, with what decides between them."""
     longest = max((len(run.accuracy or []) for run in evaluations), default=0)
     heads = {
         ("Setup", "Time steps T"): "T",

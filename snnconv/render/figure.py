@@ -39,7 +39,7 @@ class Figure:
     command: str = ""
 
     def drawings(self) -> list[tuple[int, str]]:
-        """The plot at each width."""
+        """Return the plot at each width."""
         if self.draw is None:
             return []
         widths = WIDE if self.whole_width else WIDTHS
@@ -56,7 +56,7 @@ class Run:
 
 
 def runs(evaluations: Sequence[EvaluateReport]) -> list[Run]:
-    """Evaluations with labels that tell them apart, and a look each."""
+    """Return evaluations with labels that tell them apart, and a look for each."""
     names = labels.labels(evaluations)
     return [
         Run(name, run_look(i), report)
@@ -65,7 +65,7 @@ def runs(evaluations: Sequence[EvaluateReport]) -> list[Run]:
 
 
 def absent(name: str, title: str, what: str, metric: str, everybody: Sequence[Run] = ()) -> Figure:
-    """Stands where a plot would, and says how to get it.
+    """Return a sentence instead of a plot, which says how to get the plot.
 
     With ``everybody`` it is one that compares with the ANN, which a network may not have.
     """
@@ -77,17 +77,17 @@ def absent(name: str, title: str, what: str, metric: str, everybody: Sequence[Ru
 
 
 def quoted(labels: Sequence[str]) -> str:
-    """Labels in a row, marked since they have commas themselves."""
+    """Return labels in a row, in quotes because they have commas themselves."""
     return ", ".join(f"\u201c{label}\u201d" for label in labels)
 
 
 def together(labels: Sequence[str]) -> str:
-    """A short name for runs that share something, for a legend."""
+    """Return a short name for runs that share something, for a legend."""
     return labels[0] if len(labels) == 1 else f"{labels[0]} and {len(labels) - 1} more"
 
 
 def without(everybody: Sequence[Run], shown: Sequence[Run], of_ann: bool = False) -> str:
-    """A sentence on the runs a plot lacks; ``of_ann`` where it compares with the ANN."""
+    """Return a sentence on the runs a plot lacks; ``of_ann`` where it compares with the ANN."""
     missing = [run for run in everybody if run not in shown]
     alone = [run.label for run in missing if of_ann and run.report.trained_directly]
     rest = [run.label for run in missing if run.label not in alone]
@@ -96,7 +96,7 @@ def without(everybody: Sequence[Run], shown: Sequence[Run], of_ann: bool = False
 
 
 def coincident(lines: Iterable[tuple[str, Hashable]]) -> str:
-    """A sentence on runs whose values are all equal: a plot shows them as one."""
+    """Return a sentence on runs whose values are all equal: a plot shows them as one."""
     same: dict[Hashable, list[str]] = {}
     for label, values in lines:
         same.setdefault(values, []).append(label)
@@ -109,18 +109,18 @@ def coincident(lines: Iterable[tuple[str, Hashable]]) -> str:
 
 
 def steps_axis(timesteps: int) -> Axis:
-    """Time steps 1..T, logarithmic: what matters happens early."""
+    """Return an axis of time steps 1..T, logarithmic: what matters happens early."""
     scale = log("log2", [1.0, float(timesteps)])
     return Axis("Time step t (log)", scale, lambda t: f"{t:.0f}", lambda t: f"t = {t:.0f}")
 
 
 def over_steps(values: Sequence[float | None], factor: float = 1.0) -> tuple[Point, ...]:
-    """A list over steps as points, t from 1; none where the network has no answer."""
+    """Return a list over steps as points, t from 1; none where the network has no answer."""
     return tuple((float(t), factor * v) for t, v in enumerate(values, 1) if v is not None)
 
 
 def spread(shown: Sequence[Run]) -> str:
-    """A sentence on the intervals at T; many runs have them in the summary."""
+    """Return a sentence on the intervals at T; many runs have them in the summary."""
     said = []
     for run in shown if len(shown) <= FEW else ():
         bounds = interval(compare.last(run.report.accuracy), run.report.samples)
@@ -131,7 +131,7 @@ def spread(shown: Sequence[Run]) -> str:
 
 
 def late(shown: Sequence[Run]) -> str:
-    """A sentence on runs whose first answer comes later than the first step."""
+    """Return a sentence on runs whose first answer comes later than the first step."""
     said = ""
     for run in shown:
         answers = [t for t, a in enumerate(run.report.accuracy or [], 1) if a is not None]
@@ -142,17 +142,17 @@ def late(shown: Sequence[Run]) -> str:
 
 
 def milestones(timesteps: int) -> frozenset[float]:
-    """Powers of two and T: the steps that carry a marker."""
+    """Return powers of two and T: the steps that carry a marker."""
     return frozenset(map(float, (*compare.powers(timesteps), timesteps)))
 
 
 def percent_axis(label: str, scale: Scale) -> Axis:
-    """An axis whose values are percentages already."""
+    """Return an axis whose values are percentages already."""
     return Axis(f"{label} (%)", scale, exact=lambda v: f"{v:.2f}%")
 
 
 def energy_axis(scale: Scale, unit: str, label: str = "Energy per sample") -> Axis:
-    """An axis in the unit that :func:`snnconv.render.units.energy_scale` chose."""
+    """Return an axis in the unit that :func:`snnconv.render.units.energy_scale` chose."""
     shown = units.typographic(f" {unit}").strip()
     kind = "" if scale.kind == "linear" else ", log"
     return Axis(f"{label} ({shown}{kind})", scale, exact=lambda v: f"{units.number(v)} {shown}")

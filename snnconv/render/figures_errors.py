@@ -12,7 +12,7 @@ from snnconv.reports import Histogram, LayerRow
 
 
 def errors(everybody: Sequence[Run]) -> list[Figure]:
-    """Conversion error per layer: all runs' totals, then each run's parts."""
+    """Draw the conversion error per layer: all runs' totals, then each run's parts."""
     title = "Conversion error by layer"
     if not any(row.conversion_error is not None for r in everybody for row in r.report.layers):
         return [absent("errors", title, "the conversion error", "conversion-error", everybody)]
@@ -39,7 +39,7 @@ def _parts(row: LayerRow) -> list[float]:
 
 
 def _ends(row: LayerRow) -> list[float]:
-    """How far a row's stack reaches to either side, in percent, and its measured total."""
+    """Return how far a row's stack reaches to either side, in percent, and its total."""
     parts = _parts(row)
     ends = [sum(p for p in parts if p > 0), sum(p for p in parts if p < 0)]
     return [100 * v for v in (*ends, *finite((row.conversion_error,)))]
@@ -79,7 +79,7 @@ def _stack(run: Run, index: int, several: bool) -> Figure:
 
 
 def thresholds(everybody: Sequence[Run]) -> list[Figure]:
-    """Thresholds over the histograms of activations; runs of equal histograms share a figure."""
+    """Draw thresholds over the histograms of activations; runs of equal histograms share one."""
     found: dict[tuple[object, ...], list[Run]] = {}
     for run in everybody:
         if run.report.histograms:

@@ -36,7 +36,7 @@ ENERGY = (
 
 
 def families(everybody: Sequence[Run]) -> list[list[Run]]:
-    """Runs of the same layers together: only these share rows."""
+    """Return runs of the same layers together: only these share rows."""
     found: dict[tuple[str, ...], list[Run]] = {}
     for run in everybody:
         found.setdefault(tuple(row.name for row in run.report.layers), []).append(run)
@@ -53,7 +53,7 @@ def per_layer(
     missing: tuple[str, str],
     of_ann: bool = False,
 ) -> list[Figure]:
-    """A dot plot for each family of runs."""
+    """Return a dot plot for each family of runs."""
     figures = []
     kept = families(everybody)
     for i, family in enumerate(kept):
@@ -97,7 +97,7 @@ def per_layer(
 
 
 def rates(everybody: Sequence[Run]) -> list[Figure]:
-    """Firing rate per layer."""
+    """Draw the firing rate of each layer."""
     return per_layer(
         everybody,
         "rates",
@@ -110,7 +110,7 @@ def rates(everybody: Sequence[Run]) -> list[Figure]:
 
 
 def sops(everybody: Sequence[Run]) -> list[Figure]:
-    """Synaptic operations per layer."""
+    """Draw the synaptic operations of each layer."""
     return per_layer(
         everybody,
         "sops",
@@ -130,7 +130,7 @@ def _si_tick(x: float) -> str:
 
 
 def energy(everybody: Sequence[Run]) -> Figure:
-    """Energy bars of every run, beside the ANN's."""
+    """Draw the energy of every run, and the ANN's."""
     title = "Energy per sample"
     shown = [run for run in everybody if _energies(run.report)]
     if not shown:
@@ -184,7 +184,7 @@ def _worth(mj: float, ratio: float | None) -> str:
 
 
 def constants(shown: Sequence[Run]) -> str:
-    """The energies of one operation, where all runs used the same."""
+    """Return the energies of one operation, where all runs used the same."""
     keys = ("energy_ac_pj", "energy_mac_pj")
     used = {tuple(run.report.config.get(key) for key in keys) for run in shown}
     if len(used) != 1 or None in next(iter(used)):

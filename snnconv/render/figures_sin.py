@@ -28,7 +28,7 @@ HIGHLIGHTED = 6
 
 
 def sin(everybody: Sequence[Run]) -> list[Figure]:
-    """SIN ratio over time: runs side by side, and the layers of the first."""
+    """Draw the SIN ratio over time: runs side by side, and the layers of the first."""
     by_layer = _sin_layers(everybody)
     if by_layer is None:
         return [_sin_runs(everybody)]
@@ -36,7 +36,7 @@ def sin(everybody: Sequence[Run]) -> list[Figure]:
 
 
 def _sin_runs(everybody: Sequence[Run]) -> Figure:
-    """SIN ratio over time, mean over layers, every run."""
+    """Draw the SIN ratio over time, mean over layers, of every run."""
     title = WRONG
     shown = [run for run in everybody if run.report.sin_ratio_steps]
     if not shown:
@@ -54,7 +54,7 @@ def _sin_runs(everybody: Sequence[Run]) -> Figure:
 
 
 def _sin_layers(everybody: Sequence[Run]) -> Figure | None:
-    """SIN ratio over time of the first run's layers; the highest ones have colours."""
+    """Draw the SIN ratio over time of the first run's layers; the highest have colours."""
     run = next((r for r in everybody if any(row.sin_ratio for row in r.report.layers)), None)
     if run is None:
         return None

@@ -33,7 +33,7 @@ CLOSE = 3.0
 def percent_lines(
     shown: Sequence[Run], get: Callable[[Run], Sequence[float | None]]
 ) -> list[Series]:
-    """A line in percent for each run; a marker alone where it has an answer at one step."""
+    """Return a line in percent for each run; only a marker if it has an answer at one step."""
     found = []
     for run in shown:
         points = over_steps(get(run), 100.0)
@@ -43,7 +43,7 @@ def percent_lines(
 
 
 def ann_rules(shown: Sequence[Run]) -> list[Rule]:
-    """A line for each accuracy an ANN has; it bears the runs' names only where ANNs differ."""
+    """Return a line for each ANN's accuracy; it has the runs' names only if ANNs differ."""
     by_accuracy: dict[float, list[str]] = {}
     for run in shown:
         if run.report.ann_accuracy is not None:
@@ -57,7 +57,7 @@ def ann_rules(shown: Sequence[Run]) -> list[Rule]:
 
 
 def accuracy(everybody: Sequence[Run]) -> Figure:
-    """Accuracy over time steps, every run, with the ANN's."""
+    """Draw the accuracy over time steps, of every run and of the ANN."""
     title = "Accuracy over time steps"
     shown = [run for run in everybody if run.report.accuracy]
     if not shown:
@@ -83,7 +83,7 @@ def accuracy(everybody: Sequence[Run]) -> Figure:
 
 
 def shared(anns: Iterable[tuple[str, Hashable | None]]) -> str:
-    """Which runs have one ANN, where there are several."""
+    """Return which runs have one ANN, where there are several."""
     owners: dict[Hashable, list[str]] = {}
     for label, ann in anns:
         if ann is not None:
@@ -96,7 +96,7 @@ def shared(anns: Iterable[tuple[str, Hashable | None]]) -> str:
 
 
 def _shares(values: Sequence[float]) -> Scale:
-    """Percentages: to 100 exactly where rounding up would pass it."""
+    """Return percentages, and exactly 100 if rounding up would pass it."""
     scale = linear(values, 6)
     known = finite(values)
     if known and max(known) <= 100 < scale.hi:
@@ -110,19 +110,19 @@ def remarks(
     shown: Sequence[Run],
     of_ann: bool = False,
 ) -> str:
-    """What a plot of runs can't show: lines that cover one another, and runs it lacks."""
+    """Return what a plot of runs can't show: lines that cover one another, and missing runs."""
     labels = {run.label for run in shown}
     lines = [(each.label, each.points) for each in series if each.label in labels]
     return coincident(lines) + without(everybody, shown, of_ann)
 
 
 def listed(shown: Sequence[Run]) -> str:
-    """The runs' labels."""
+    """Return the runs' labels."""
     return ", ".join(run.label for run in shown)
 
 
 def distance(everybody: Sequence[Run]) -> Figure:
-    """The last points: accuracy minus the own ANN's."""
+    """Draw the last points: accuracy minus the accuracy of the run's own ANN."""
     title = "Close to the ANN"
     shown = [
         run for run in everybody if run.report.accuracy and run.report.ann_accuracy is not None
@@ -161,7 +161,7 @@ def distance(everybody: Sequence[Run]) -> Figure:
 
 
 def agreement(everybody: Sequence[Run]) -> Figure:
-    """Share of samples on which network and ANN agree, right or wrong."""
+    """Draw the share of samples on which network and ANN agree, right or wrong."""
     title = "Agreement with the ANN"
     shown = [run for run in everybody if run.report.agreement]
     if not shown:
@@ -182,7 +182,7 @@ def agreement(everybody: Sequence[Run]) -> Figure:
 
 
 def firing(everybody: Sequence[Run]) -> Figure:
-    """Firing rate of the whole network over time steps."""
+    """Draw the firing rate of the whole network over time steps."""
     title = "Firing rate over time steps"
     shown = [run for run in everybody if run.report.firing_rate_steps]
     if not shown:
@@ -208,7 +208,7 @@ def firing(everybody: Sequence[Run]) -> Figure:
 
 
 def tradeoff(everybody: Sequence[Run]) -> Figure:
-    """Accuracy against energy, one curve per run, the ANN as a point."""
+    """Draw accuracy against energy, one curve per run, the ANN as a point."""
     title = "Accuracy against energy"
     shown = [run for run in everybody if run.report.accuracy and run.report.energy_total_mj_steps]
     if not shown:

@@ -16,7 +16,7 @@ _EVERY = 8
 
 
 def training(everybody: Sequence[TrainingCurve]) -> list[Figure]:
-    """Validation accuracy, loss, firing rate, a figure a parameter; nothing without an epoch."""
+    """Draw validation accuracy, loss, firing rate and parameters; nothing without an epoch."""
     shown = [curve for curve in everybody if curve.rows]
     if not shown:
         return []
@@ -40,7 +40,7 @@ def _line(
     start: float | None = None,
     factor: float = 1.0,
 ) -> Series:
-    """A curve's values by epoch, those that there are; ``start`` is the one at epoch 0."""
+    """Return a curve's values by epoch; ``start`` is the one at epoch 0."""
     values = [(0, start), *((row.epoch, get(row)) for row in curve.rows)]
     points = tuple((float(epoch), factor * v) for epoch, v in values if v is not None)
     epochs = [epoch for epoch, _ in points]
@@ -79,7 +79,7 @@ def _losses(shown: Sequence[TrainingCurve], x: Axis) -> Figure | None:
 
 
 def _rates(shown: Sequence[TrainingCurve], x: Axis) -> Figure | None:
-    """Firing rates; none where no report has them: an ANN's."""
+    """Draw firing rates; None if no report has them, as for an ANN."""
     series = [_line(c, lambda row: row.firing_rate, c.start_rate) for c in shown]
     about = "Spikes per neuron and step on the validation samples"
     about += "; epoch 0 is before any training." if any(c.start_rate for c in shown) else "."
@@ -95,7 +95,7 @@ def _mean(parameter: str, row: EpochRow) -> float | None:
 
 
 def _parameters(shown: Sequence[TrainingCurve], x: Axis) -> list[Figure | None]:
-    """The mean of each parameter that neurons learn, a figure a parameter."""
+    """Draw the mean of each parameter that neurons learn, one figure for each."""
     names = dict.fromkeys(n for c in shown for row in c.rows for n in row.neuron_parameters)
     return [
         _figure(
@@ -121,7 +121,7 @@ def _figure(
     rules: Sequence[Rule] = (),
     from_zero: bool = True,
 ) -> Figure | None:
-    """Lines by epoch; none without a value. ``most`` is what no value can pass."""
+    """Draw lines by epoch; None without a value. ``most`` is what no value can pass."""
     series = [each for each in series if each.points]
     if not series:
         return None

@@ -34,7 +34,7 @@ class Section:
 
 
 def sections(everybody: Sequence[Run], trainings: Sequence[TrainingCurve]) -> list[Section]:
-    """All figures in the order in which they are read."""
+    """Return all figures in the order in which they are read."""
     parts = [
         (
             "accuracy",
@@ -71,7 +71,7 @@ def sections(everybody: Sequence[Run], trainings: Sequence[TrainingCurve]) -> li
 
 
 def sentence(run: Run) -> str:
-    """What came out, in one or two sentences."""
+    """Return what came out, in one or two sentences."""
     report, at_end = run.report, last(run.report.accuracy)
     steps = f"{report.timesteps} step" + ("s" if report.timesteps > 1 else "")
     said = []
@@ -102,7 +102,7 @@ def sentence(run: Run) -> str:
 
 
 def _beside_ann(report: EvaluateReport) -> str:
-    """How far from its ANN, if that is more than chance; nothing where it can't be said."""
+    """Return how far a network is from its ANN, if that is more than chance."""
     found = against_ann(report)
     if found is None or found.unjudged:
         return ""
@@ -156,7 +156,7 @@ def _sources(everybody: Sequence[Run], trainings: Sequence[TrainingCurve]) -> li
 
 
 def _beside(everybody: Sequence[Run]) -> str:
-    """What the networks are compared with, as the end of a sentence."""
+    """Return what the networks are compared with, as the end of a sentence."""
     alone = [run.report.trained_directly for run in everybody]
     if all(alone):
         return ", without an ANN: neurons were there in training" if alone else ""
@@ -167,13 +167,13 @@ def _beside(everybody: Sequence[Run]) -> str:
 
 
 def _key(look: Look) -> Markup:
-    """A run's marker, as in the plots."""
+    """Return a run's marker, as in the plots."""
     shape = marker(look, 7, 7, 4.2)
     return Markup(tag("svg", shape, class_="key", width=14, height=14, aria_hidden="true"))
 
 
 def html(evaluations: Sequence[EvaluateReport], trainings: Sequence[Trained] = ()) -> str:
-    """The report: summary, plots, layers and provenance of evaluations and trainings."""
+    """Return the report: summary, plots, layers and provenance of evaluations and trainings."""
     environment = Environment(
         loader=PackageLoader("snnconv.render"),
         autoescape=True,

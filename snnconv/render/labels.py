@@ -12,7 +12,7 @@ FEW = 3
 
 
 def calibration(run: EvaluateReport) -> str:
-    """How the thresholds were found: ``percentile 99.9, per layer, 1024 samples``."""
+    """Return how thresholds were found: ``percentile 99.9, per layer, 1024 samples``."""
     rest = dict(run.calibration)
     method = str(rest.pop("method", ""))
     params = rest.pop("params", None)
@@ -28,7 +28,7 @@ def calibration(run: EvaluateReport) -> str:
 
 
 def drawn(subset: SubsetUse | None, count: int, kind: str = "") -> str:
-    """Which samples of a split: ``100 of 355 test samples, stratified, seed 0``."""
+    """Return which samples of a split: ``100 of 355 test samples, stratified, seed 0``."""
     what = f"{kind} samples" if kind else "samples"
     if subset is None:  # an older report, which does not say
         return f"{units.count(count)} {what}"
@@ -39,7 +39,7 @@ def drawn(subset: SubsetUse | None, count: int, kind: str = "") -> str:
 
 
 def confidence(run: EvaluateReport) -> str:
-    """Where spike confidence acts, and for how long."""
+    """Return where spike confidence acts, and for how long."""
     if not run.confidence:
         return "off"
     sites = "1 site" if len(run.confidence) == 1 else f"{len(run.confidence)} sites"
@@ -47,7 +47,7 @@ def confidence(run: EvaluateReport) -> str:
 
 
 def parameters(run: EvaluateReport, others: Sequence[EvaluateReport] = ()) -> str:
-    """The neuron's parameters: those that differ among runs of it, else the first few."""
+    """Return the neuron's parameters: those that differ among runs of it, else the first few."""
     same = [each.params for each in others if each.neuron == run.neuron]
     differing = {k: v for k, v in run.params.items() if any(p.get(k) != v for p in same)}
     if differing:
@@ -58,7 +58,7 @@ def parameters(run: EvaluateReport, others: Sequence[EvaluateReport] = ()) -> st
 
 
 def thresholds(run: EvaluateReport, others: Sequence[EvaluateReport]) -> str:
-    """In what the calibration differs from that of other runs: ``max``, ``samples=512``."""
+    """Return how the calibration differs from that of other runs: ``max``, ``samples=512``."""
 
     def flat(report: EvaluateReport) -> dict[str, object]:
         rest = dict(report.calibration)
@@ -71,7 +71,7 @@ def thresholds(run: EvaluateReport, others: Sequence[EvaluateReport]) -> str:
 
 
 def past(run: EvaluateReport, others: Sequence[EvaluateReport]) -> str:
-    """The options of earlier stages that differ among runs: ``epochs=5, lr=0.1``."""
+    """Return the options of earlier stages that differ among runs: ``epochs=5, lr=0.1``."""
     options = [
         {name: value for step in each.history for name, value in step.config.items()}
         for each in (run, *others)
@@ -100,7 +100,7 @@ _DIFFERENCES: tuple[Callable[[EvaluateReport, Sequence[EvaluateReport]], str], .
 
 
 def labels(evaluations: Sequence[EvaluateReport]) -> list[str]:
-    """A label for each run. Equal ones say in what the runs differ, or else get a number."""
+    """Return a label for each run. Equal ones say in what the runs differ, or get a number."""
     found = [units.printable(run.label).strip() or run.neuron for run in evaluations]
     for difference in _DIFFERENCES:
         counted = Counter(found)
@@ -124,6 +124,6 @@ def _numbered(found: Sequence[str]) -> list[str]:
 
 
 def by_events(report: EvaluateReport | FinetuneReport) -> str | None:
-    """How many layers went by events; none where nothing says so."""
+    """Return how many layers went by events; None if nothing says so."""
     ways = [way for way in report.engine.values() if way != "once"]
     return f"{ways.count('event')} of {len(ways)} layers" if ways else None

@@ -49,7 +49,7 @@ def _row(layer: LayerRow) -> tuple[Cell, ...]:
 
 
 def layer_table(report: EvaluateReport, details: bool = True) -> Table:
-    """Every layer in a row; what no metric measured has no column.
+    """Return every layer in a row; what no metric measured has no column.
 
     Without ``details`` it fits a terminal: wrong spikes and foreign metrics' columns are left out.
     """

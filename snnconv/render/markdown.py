@@ -15,7 +15,7 @@ _SPECIAL = re.compile(r"([\\`*_\[\]|~])")
 
 
 def escaped(text: str) -> str:
-    """Text that Markdown shows as it is, in a table's cell, too."""
+    """Return text that Markdown shows as it is, also in a table's cell."""
     clean = units.typographic(units.printable(text))
     clean = clean.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _SPECIAL.sub(r"\\\1", clean)
@@ -49,7 +49,7 @@ def _facts(facts: Facts) -> str:
 
 
 def summary(evaluations: Sequence[EvaluateReport]) -> list[Table]:
-    """A table per group of quantities, with a column per run."""
+    """Return a table per group of quantities, with a column per run."""
     columns = (Column("", numeric=False), *(Column(label) for label in labels(evaluations)))
     groups: dict[str, list[Quantity]] = {}
     for quantity in quantities(evaluations):
@@ -82,14 +82,14 @@ def _run(label: str, report: EvaluateReport) -> list[str]:
 
 
 def _glossary(evaluations: Sequence[EvaluateReport]) -> list[str]:
-    """What the columns of the layers' tables are, once for all runs."""
+    """Return what the columns of the layers' tables are, once for all runs."""
     hints = {c.title: c.hint for run in evaluations for c in layer_table(run).columns if c.hint}
     lines = [f"- {escaped(title)}: {escaped(hint)}" for title, hint in hints.items()]
     return ["## Columns of the layers' tables", "\n".join(lines)] if lines else []
 
 
 def markdown(evaluations: Sequence[EvaluateReport]) -> str:
-    """The comparison, then every run with its layers and where it comes from."""
+    """Return the comparison, then every run with its layers and where it comes from."""
     parts = [marks.MARKDOWN]
     if not evaluations:
         return f"{parts[0]}\n\nNo evaluations.\n"

@@ -14,7 +14,7 @@ def _text(cell: Cell) -> str:
 
 
 def columns(rows: Sequence[Sequence[str]], right: Sequence[bool]) -> list[str]:
-    """Rows in aligned columns; no line ends in spaces."""
+    """Return rows in aligned columns; no line ends in spaces."""
     widths = [max(len(row[c]) for row in rows) for c in range(len(right))]
     return [
         GAP.join(
@@ -59,6 +59,6 @@ def _facts(facts: Facts) -> list[str]:
 
 
 def plain(blocks: Sequence[Block]) -> str:
-    """Blocks with an empty line between them."""
+    """Return blocks with an empty line between them."""
     parts = [_table(b) if isinstance(b, Table) else _facts(b) for b in blocks]
     return "\n\n".join("\n".join(lines) for lines in parts) + "\n"

@@ -12,7 +12,7 @@ from snnconv.reports import EvaluateReport, FinetuneReport, Report, TrainReport
 
 
 def command(stage: str, config: Mapping[str, Any]) -> str:
-    """The command line of a stage's work: only options that differ from their defaults."""
+    """Return the command line of a stage, with options that differ from their defaults only."""
     model = STAGES.get(stage)
     fields = model.model_fields if model else {}
     defaults = model().model_dump(mode="json") if model else {}
@@ -40,7 +40,7 @@ def _option(name: str, value: Any) -> Iterator[str]:
 
 
 def conversion(report: EvaluateReport) -> Facts:
-    """Which neuron stands at the sites, and how its thresholds were found."""
+    """Return which neuron stands at the sites, and how its thresholds were found."""
     items = [
         Fact("Network", report.model),
         Fact("Neuron", report.neuron),
@@ -61,7 +61,7 @@ def conversion(report: EvaluateReport) -> Facts:
 
 
 def measurement(report: EvaluateReport) -> Facts:
-    """On what, with which seed, how long."""
+    """Return what was measured on, with which seed, and how long it took."""
     data = report.data
     return Facts(
         "Measurement",
@@ -81,7 +81,7 @@ def measurement(report: EvaluateReport) -> Facts:
 
 
 def training(report: TrainReport | FinetuneReport) -> Facts:
-    """What was trained, on what, with which command."""
+    """Return what was trained, on what, with which command."""
     data, epochs = report.data, str(len(report.epochs))
     if isinstance(report, FinetuneReport):
         title, items = "Fine-tuning", []
@@ -114,19 +114,19 @@ def training(report: TrainReport | FinetuneReport) -> Facts:
 
 
 def environment(report: Report) -> Facts:
-    """Versions and machine."""
+    """Return versions and machine."""
     items = tuple(Fact(key, str(value)) for key, value in report.environment.items())
     return Facts("Environment", items)
 
 
 def configuration(report: Report) -> Facts:
-    """Every option of the stage, defaults included."""
+    """Return every option of the stage, defaults included."""
     items = tuple(Fact(key, units.value(value)) for key, value in report.config.items())
     return Facts("Configuration", items)
 
 
 def lineage(report: Report) -> Table:
-    """Every file read and written, with its hash."""
+    """Return every file read and written, with its hash."""
     rows = [("read", each.path, each.sha256) for each in report.lineage.inputs]
     rows += [("written", each.path, each.sha256) for each in report.lineage.outputs]
     parent = report.lineage.parent_report_sha256

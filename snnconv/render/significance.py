@@ -10,7 +10,7 @@ from snnconv.reports import Difference, EvaluateReport
 
 
 def accuracy_at(report: EvaluateReport, t: int | None = None) -> float | None:
-    """The accuracy at a step, or at T; none where the network has no answer there."""
+    """Return the accuracy at a step, or at T; none where the network has no answer there."""
     steps = report.accuracy or []
     if t is None:
         return steps[-1] if steps else None
@@ -18,13 +18,13 @@ def accuracy_at(report: EvaluateReport, t: int | None = None) -> float | None:
 
 
 def _apart(one: tuple[float, int], other: tuple[float, int]) -> bool:
-    """Whether two accuracies' intervals are."""
+    """Return whether the intervals of two accuracies are apart."""
     a, b = interval(*one), interval(*other)
     return a is not None and b is not None and apart(a, b)
 
 
 def same_samples(one: EvaluateReport, other: EvaluateReport) -> bool:
-    """Whether two runs were measured on the same samples.
+    """Return whether two runs were measured on the same samples.
 
     Older files do not say on which: there it follows from the data set and their number.
     """
@@ -41,7 +41,7 @@ def same_samples(one: EvaluateReport, other: EvaluateReport) -> bool:
 
 
 def unjudged(reports: Sequence[EvaluateReport]) -> str | None:
-    """Why nothing may be called better or worse; none where it may."""
+    """Return why nothing may be called better or worse; None if it may."""
     fewest = min((report.samples for report in reports), default=0)
     if fewest < FEW:
         return f"{fewest} sample{'' if fewest == 1 else 's'}, where {FEW} are the least"
@@ -53,7 +53,7 @@ def unjudged(reports: Sequence[EvaluateReport]) -> str | None:
 def difference(
     one: EvaluateReport, other: EvaluateReport, t: int | None = None
 ) -> Difference | None:
-    """McNemar's test of two runs at a step, or at T of each.
+    """Return McNemar's test of two runs at a step, or at T of each.
 
     None where the samples are not the same, or a file does not say which of them are right.
     """
@@ -70,14 +70,14 @@ def difference(
 
 
 def tested(reports: Sequence[EvaluateReport]) -> list[tuple[int, int, Difference]]:
-    """Every two runs that McNemar's test can tell something of, at T of each."""
+    """Return every two runs that McNemar's test can tell something of, at T of each."""
     pairs = combinations(range(len(reports)), 2)
     found = ((i, j, difference(reports[i], reports[j])) for i, j in pairs)
     return [(i, j, test) for i, j, test in found if test is not None]
 
 
 def beats(one: EvaluateReport, other: EvaluateReport, t: int | None = None) -> bool:
-    """Whether the first is more accurate by more than chance.
+    """Return whether the first is more accurate by more than chance.
 
     By McNemar's test, or where a file lacks what it needs, if the intervals are apart.
     """
@@ -90,7 +90,7 @@ def beats(one: EvaluateReport, other: EvaluateReport, t: int | None = None) -> b
 
 
 def winner(reports: Sequence[EvaluateReport], t: int | None = None) -> int | None:
-    """The run that is more accurate than each other one with an answer at a step, if one is."""
+    """Return the run that is more accurate than every other one at a step, if there is one."""
     if unjudged(reports):
         return None
     competing = [i for i, report in enumerate(reports) if accuracy_at(report, t) is not None]
@@ -117,7 +117,7 @@ class Against:
     unjudged: str | None
 
     def words(self) -> tuple[str, str]:
-        """A difference and what is to be thought of it: ``-1.20 points``, ``p = 0.004``."""
+        """Return a difference and how to judge it: ``-1.20 points``, ``p = 0.004``."""
         if self.unjudged:
             return "no verdict", self.unjudged
         chance = "" if self.differs or not self.points else "no more than chance"
@@ -127,7 +127,7 @@ class Against:
 
 
 def against_ann(report: EvaluateReport) -> Against | None:
-    """The comparison of a report's two accuracies; none where there is one only."""
+    """Return the comparison of a report's two accuracies; none where there is one only."""
     at_end, ann = accuracy_at(report), report.ann_accuracy
     if at_end is None or ann is None:
         return None

@@ -29,7 +29,7 @@ class Table:
     mark: str = "best"
 
     def only(self, kept: Sequence[int]) -> "Table":
-        """With these columns alone."""
+        """Return the table with these columns alone."""
         return replace(
             self,
             columns=tuple(self.columns[c] for c in kept),
@@ -38,7 +38,7 @@ class Table:
         )
 
     def without_empty(self) -> "Table":
-        """Without the columns in which nothing was measured; the first always stays."""
+        """Return the table without columns in which nothing was measured; the first stays."""
         measured = {c for row in self.rows for c, cell in enumerate(row) if cell is not None}
         return self.only([c for c in range(len(self.columns)) if c == 0 or c in measured])
 

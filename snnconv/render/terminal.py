@@ -40,7 +40,7 @@ NAME = 24
 
 
 class Heedless:
-    """A stream that takes no harm when nobody reads it: a closed pipe, a full disk.
+    """A stream that takes no harm if nobody reads it: a closed pipe, a full disk.
 
     Progress is worth no training. What comes after the first failure goes nowhere, at exit too.
     """
@@ -62,7 +62,7 @@ class Heedless:
         return written
 
     def flush(self) -> None:
-        """Nothing is left to flush: :meth:`write` does."""
+        """Do nothing: :meth:`write` flushes."""
 
 
 def turn_away(stream: TextIO) -> None:
@@ -90,7 +90,7 @@ class Terminal:
 
     @contextmanager
     def task(self, label: str, total: int) -> Iterator[Advance]:
-        """A progress bar on a terminal, nothing elsewhere; it goes when the work is done."""
+        """Draw a progress bar on a terminal, nothing elsewhere; it goes when the work is done."""
         if not self.err.is_terminal:
             yield lambda done: None
             return
@@ -105,11 +105,11 @@ class Terminal:
             yield lambda done: bars.advance(bar, done)
 
     def say(self, line: str) -> None:
-        """A line on what was just done."""
+        """Print a line on what was just done."""
         self._line(line)
 
     def error(self, error: ErrorReport) -> None:
-        """What went wrong, what was found, what to do next."""
+        """Print what went wrong, what was found, what to do next."""
         self._line(error.text())
         if self.as_json:
             try:
@@ -118,7 +118,7 @@ class Terminal:
                 turn_away(sys.stdout)
 
     def show(self, report: BaseModel) -> None:
-        """A finished stage's report.
+        """Print a finished stage's report.
 
         A reader that left has seen enough: what it left unread is no error.
 
@@ -168,7 +168,7 @@ class Terminal:
         sys.stdout.flush()
 
     def show_comparison(self, evaluations: Sequence[EvaluateReport]) -> None:
-        """Several evaluations, one a row."""
+        """Print several evaluations, one a row."""
         tests = differences(evaluations)
         self._blocks([comparison(evaluations), *([tests] if tests else [])])
 
@@ -191,7 +191,7 @@ class Terminal:
 
 
 def _result(run: RunReport) -> Report | None:
-    """What a recipe's stages came to: its report, or its last evaluation, or its last stage."""
+    """Return what a recipe came to: its report, its last evaluation, or its last stage."""
     done = [step for step in run.steps if step.report is not None]
     if not done:
         return None
@@ -201,7 +201,7 @@ def _result(run: RunReport) -> Report | None:
 
 
 def _behind(report: Report) -> list[Block]:
-    """What a report was made with: every option, file and version."""
+    """Return what a report was made with: every option, file and version."""
     read = [("read", file) for file in report.lineage.inputs]
     files = [*read, *(("written", file) for file in report.lineage.outputs)]
     return [
@@ -218,13 +218,13 @@ def _behind(report: Report) -> list[Block]:
 
 
 def _write(console: Console, text: str) -> None:
-    """Text as it is, whatever its width; what the stream can't encode becomes a question mark."""
+    """Print text as it is; what the stream can't encode becomes a question mark."""
     encoding = getattr(console.file, "encoding", None) or "utf-8"
     console.file.write(text.encode(encoding, "replace").decode(encoding))
 
 
 def _fitting(table: Table, width: int) -> tuple[Table | None, list[str]]:
-    """The table without as many optional groups as it takes, and the names of those."""
+    """Return the table without as many optional groups as needed, and the names of those."""
     widths = [
         max(len(column.title), *(len(row[c] or "-") for row in table.rows), 0)
         for c, column in enumerate(table.columns)
@@ -245,7 +245,7 @@ def _fitting(table: Table, width: int) -> tuple[Table | None, list[str]]:
 
 
 def _table(table: Table, width: int) -> Group:
-    """A table that fits the width, or its rows one by one: no number is cropped."""
+    """Return a table that fits the width, or its rows one by one: no number is cropped."""
     shown, dropped = _fitting(table, width)
     if shown is None:
         return _rows(table)
@@ -272,7 +272,7 @@ def _table(table: Table, width: int) -> Group:
 
 
 def _rows(table: Table) -> Group:
-    """A table's rows below one another, each as a list of its cells."""
+    """Return a table's rows below one another, each as a list of its cells."""
     parts: list[RenderableType] = []
     for r, row in enumerate(table.rows):
         cells = (

@@ -33,7 +33,7 @@ class TrainingCurve:
 
 
 def behind(training: Trained, evaluations: Sequence[EvaluateReport]) -> bool:
-    """Whether one of these networks comes from this training."""
+    """Return whether one of these networks comes from this training."""
     made = {file.sha256 for file in training.lineage.outputs}
     used = {file.sha256 for run in evaluations for file in run.lineage.inputs}
     used |= {step.parent for run in evaluations for step in run.history if step.parent}
@@ -41,7 +41,7 @@ def behind(training: Trained, evaluations: Sequence[EvaluateReport]) -> bool:
 
 
 def curves(trainings: Sequence[Trained], everybody: Sequence[Run]) -> list[TrainingCurve]:
-    """Each with a label and look: those of the run that evaluated what it wrote, if one did."""
+    """Return each training with label and look: those of the run that evaluated it, if any."""
     owners = {each.sha256: run for run in everybody for each in run.report.lineage.inputs}
     found: list[TrainingCurve] = []
     used: dict[str, int] = {}

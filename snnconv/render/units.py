@@ -13,12 +13,12 @@ NOT_FINITE = "not finite"
 
 
 def shown(how: Callable[[Value], str], value: Value | None) -> str | None:
-    """A value in words; none stays none, which every renderer shows as a dash."""
+    """Return a value in words; None stays None, which every renderer shows as a dash."""
     return None if value is None else how(value)
 
 
 def number(x: float) -> str:
-    """Three significant digits: ``0.0123``, ``1.23``, ``123``."""
+    """Return three significant digits: ``0.0123``, ``1.23``, ``123``."""
     if not math.isfinite(x):
         return NOT_FINITE
     if x == 0:
@@ -30,25 +30,25 @@ def number(x: float) -> str:
 
 
 def compact(x: float) -> str:
-    """As :func:`number`, without trailing zeros: for ticks and parameters."""
+    """Return a number like :func:`number`, without trailing zeros: for ticks and parameters."""
     text = number(x)
     return text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text
 
 
 def tick(x: float) -> str:
-    """A round value on an axis, in as many digits as it needs."""
+    """Return a round value on an axis, in as many digits as it needs."""
     if x != 0 and abs(x) < 1e-3:
         return compact(x)
     return f"{round(x, 9):.7g}"
 
 
 def percent(share: float) -> str:
-    """A share of 0..1 with two decimals: ``97.20%``."""
+    """Return a share of 0..1 with two decimals: ``97.20%``."""
     return f"{share:.2%}" if math.isfinite(share) else NOT_FINITE
 
 
 def points(difference: float) -> str:
-    """A signed difference of two shares in percentage points: ``-0.28``."""
+    """Return a signed difference of two shares in percentage points: ``-0.28``."""
     if not math.isfinite(difference):
         return NOT_FINITE
     text = f"{100 * difference:+.2f}"
@@ -56,20 +56,20 @@ def points(difference: float) -> str:
 
 
 def interval(bounds: tuple[float, float]) -> str:
-    """Two shares in per cent, without the sign: ``97.2 to 99.6``."""
+    """Return two shares in per cent, without the sign: ``97.2 to 99.6``."""
     low, high = (f"{100 * bound:.1f}" for bound in bounds)
     return f"{low} to {high}"
 
 
 def p_value(p: float) -> str:
-    """How likely chance is: ``p = 0.031``, ``p < 0.001``."""
+    """Return how likely chance is: ``p = 0.031``, ``p < 0.001``."""
     if p < 0.001:
         return "p < 0.001"
     return f"p = {p:.2f}" if p >= 0.1 else f"p = {p:.3f}"
 
 
 def si(x: float, unit: str = "") -> str:
-    """Three significant digits with an SI prefix: ``1.23 M``, ``456 kSOPs``."""
+    """Return three significant digits with an SI prefix: ``1.23 M``, ``456 kSOPs``."""
     if not math.isfinite(x):
         return NOT_FINITE
     rounded = abs(float(f"{x:.3g}"))
@@ -81,7 +81,7 @@ def si(x: float, unit: str = "") -> str:
 
 
 def energy_scale(mj: float) -> tuple[float, str]:
-    """The factor from mJ, and the unit, in which an energy reads best."""
+    """Return the factor from mJ, and the unit, in which an energy reads best."""
     rounded = abs(float(f"{mj:.3g}")) if math.isfinite(mj) else 1.0
     for factor, unit in _ENERGIES:
         if rounded >= factor:
@@ -90,7 +90,7 @@ def energy_scale(mj: float) -> tuple[float, str]:
 
 
 def energy(mj: float) -> str:
-    """An energy given in mJ: ``1.44 mJ``, ``30.1 uJ``."""
+    """Return an energy given in mJ: ``1.44 mJ``, ``30.1 uJ``."""
     if not math.isfinite(mj):
         return NOT_FINITE
     factor, unit = energy_scale(mj)
@@ -98,7 +98,7 @@ def energy(mj: float) -> str:
 
 
 def seconds(s: float) -> str:
-    """A duration: ``1.30 ms``, ``42.0 s``, ``3 min 20 s``, ``2 h 05 min``."""
+    """Return a duration: ``1.30 ms``, ``42.0 s``, ``3 min 20 s``, ``2 h 05 min``."""
     if not math.isfinite(s):
         return NOT_FINITE
     if s < 1e-3:
@@ -113,17 +113,17 @@ def seconds(s: float) -> str:
 
 
 def memory(mib: float) -> str:
-    """A memory size given in MiB."""
+    """Return a memory size given in MiB."""
     return f"{number(mib / 1024)} GiB" if mib >= 1024 else f"{number(mib)} MiB"
 
 
 def count(n: float) -> str:
-    """A whole number with spaces between thousands: ``60 000``."""
+    """Return a whole number with spaces between thousands: ``60 000``."""
     return f"{n:,.0f}".replace(",", " ") if math.isfinite(n) else NOT_FINITE
 
 
 def value(x: object) -> str:
-    """A configuration's value: floats short, lists with commas, none as ``-``."""
+    """Return a configuration's value: floats short, lists with commas, none as ``-``."""
     if x is None:
         return "-"
     if isinstance(x, bool):
@@ -139,17 +139,17 @@ def value(x: object) -> str:
 
 
 def pairs(params: dict[str, object]) -> str:
-    """Parameters in a line: ``v0=0.5, levels=2``."""
+    """Return parameters in a line: ``v0=0.5, levels=2``."""
     return ", ".join(f"{name}={value(x)}" for name, x in params.items())
 
 
 def printable(text: str) -> str:
-    """Without control characters, which a name from a file could carry into a terminal or XML."""
+    """Return text without control characters, which could come from a file's name."""
     return "".join("?" if unicodedata.category(c) in ("Cc", "Cs", "Cf") else c for c in text)
 
 
 def typographic(text: str) -> str:
-    """``uJ``, ``us`` and a leading minus with their real signs, where the output is UTF-8."""
+    """Return ``uJ``, ``us`` and a leading minus with their real signs, if the output is UTF-8."""
     if text[:1] == "-" and text[1:2].isdigit():
         text = f"\u2212{text[1:]}"
     return text.replace(" uJ", " \u00b5J").replace(" us", " \u00b5s")

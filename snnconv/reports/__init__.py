@@ -142,5 +142,5 @@ PUBLISHED: dict[str, type[BaseModel]] = {**REPORTS, "error": ErrorReport}
 
 
 def json_schema(name: str) -> dict[str, Any]:
-    """The published JSON Schema of a stage's report, or of an error."""
+    """Return the published JSON Schema of a stage's report, or of an error."""
     return PUBLISHED[name].model_json_schema(by_alias=True)

@@ -79,7 +79,7 @@ class Report(BaseModel):
     )
 
     def code(self) -> ExitCode:
-        """What the command that made it exits with."""
+        """Return the exit code of the command that made this report."""
         return ExitCode.DONE
 
 
@@ -103,7 +103,7 @@ class NetworkReport(Report):
 
 
 class ErrorReport(BaseModel):
-    """What ``--json`` puts on standard output in place of a report: an error, and what to do."""
+    """What ``--json`` prints instead of a report: an error, and what to do."""
 
     model_config = ConfigDict(populate_by_name=True)
 
@@ -114,12 +114,12 @@ class ErrorReport(BaseModel):
     code: int = Field(description="what the command exits with")
 
     def text(self) -> str:
-        """As lines for people."""
+        """Return the error as lines for people."""
         return f"error: {self.problem}\n  found: {self.found}\n  next:  {self.remedy}"
 
 
 def canonical(report: BaseModel) -> str:
-    """The report's file content: sorted keys, two spaces, a list of numbers on one line, no NaN."""
+    """Return a report's file: sorted keys, two spaces, a list of numbers on one line, no NaN."""
     data = report.model_dump(mode="json", by_alias=True)
     text = json.dumps(data, sort_keys=True, indent=2, allow_nan=False)
 

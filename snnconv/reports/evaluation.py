@@ -71,7 +71,7 @@ class Outcomes(BaseModel):
 
 
 class EvaluateReport(NetworkReport):
-    """Of ``snnconv evaluate``. Keys a metric adds are documented in its file."""
+    """The report of ``snnconv evaluate``. Keys that a metric adds are explained in its file."""
 
     model_config = ConfigDict(populate_by_name=True, extra="allow")
     name = "evaluate"
@@ -182,7 +182,7 @@ class EvaluateReport(NetworkReport):
     @model_validator(mode="before")
     @classmethod
     def _without_steps_that_have_no_answer(cls, data: Any) -> Any:
-        """An older file has figures at all steps, also of neurons that need all of them at once."""
+        """Return an older file without figures at steps that have no answer."""
         return answered(data) if isinstance(data, dict) else data
 
     @model_validator(mode="after")
@@ -199,7 +199,7 @@ BY_ANSWER = ("accuracy", "agreement", "sops_per_sample_steps", "energy_total_mj_
 
 
 def answered(data: dict[str, Any]) -> dict[str, Any]:
-    """A report's content without what an older file says of steps that have no answer.
+    """Return a report's content without what an older file says of steps without an answer.
 
     Such a file has no ``latency_steps``. That its neurons need all steps at once follows from
     Omega: it was uniform or bounded, or the identity and then trained.
@@ -227,7 +227,7 @@ def answered(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _within(margin: Any, accuracy: Any, ann: Any) -> bool:
-    """Whether an accuracy is as close to the ANN's as a margin in points, whatever a file holds."""
+    """Return whether an accuracy is within a margin of the ANN's, in points."""
     try:
         return bool(accuracy + 1e-9 >= ann - float(margin) / 100)
     except (TypeError, ValueError, ArithmeticError):

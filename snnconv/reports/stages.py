@@ -70,7 +70,7 @@ class EpochRow(BaseModel):
 
 
 class TrainReport(NetworkReport):
-    """Of ``snnconv train``."""
+    """The report of ``snnconv train``."""
 
     name = "train"
     data: DataUse
@@ -121,7 +121,7 @@ class SiteRow(BaseModel):
 
 
 class CalibrateReport(NetworkReport):
-    """Of ``snnconv calibrate``."""
+    """The report of ``snnconv calibrate``."""
 
     name = "calibrate"
     data: DataUse
@@ -149,7 +149,7 @@ class CalibrateReport(NetworkReport):
     )
 
     def code(self) -> ExitCode:
-        """4 if the ANN's accuracy is below what was expected."""
+        """Return 4 if the ANN's accuracy is below what was expected, else 0."""
         wanted = self.config.get("expect_accuracy")
         if wanted is not None and self.ann_accuracy is not None and self.ann_accuracy < wanted:
             return ExitCode.CHECK_FAILED
@@ -157,7 +157,7 @@ class CalibrateReport(NetworkReport):
 
 
 class ConvertReport(NetworkReport):
-    """Of ``snnconv convert``."""
+    """The report of ``snnconv convert``."""
 
     name = "convert"
     neuron: str
@@ -244,7 +244,7 @@ class CorrectReport(NetworkReport):
 
 
 class FinetuneReport(NetworkReport):
-    """Of ``snnconv finetune``."""
+    """The report of ``snnconv finetune``."""
 
     name = "finetune"
     corrections: list[CorrectionRow] = Field(
@@ -331,7 +331,7 @@ class WindowRow(BaseModel):
 
 
 class ReparameterizeReport(NetworkReport):
-    """Of ``snnconv reparameterize``."""
+    """The report of ``snnconv reparameterize``."""
 
     name = "reparameterize"
     corrections: list[CorrectionRow] = Field(

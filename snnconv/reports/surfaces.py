@@ -33,7 +33,7 @@ class ObstacleRow(BaseModel):
 
 
 class InspectReport(NetworkReport):
-    """Of ``snnconv inspect``."""
+    """The report of ``snnconv inspect``."""
 
     name = "inspect"
     kind: str
@@ -83,7 +83,7 @@ class RunDifference(Difference):
 
 
 class ReportReport(Report):
-    """Of ``snnconv report`` and ``snnconv demo``."""
+    """The report of ``snnconv report`` and ``snnconv demo``."""
 
     name = "report"
     html: str = Field(description="path of the self-contained HTML file")
@@ -104,7 +104,7 @@ class Check(BaseModel):
 
 
 class DoctorReport(Report):
-    """Of ``snnconv doctor``."""
+    """The report of ``snnconv doctor``."""
 
     name = "doctor"
     checks: list[Check]
@@ -122,7 +122,7 @@ class ListItem(BaseModel):
 
 
 class ListReport(BaseModel):
-    """Of ``snnconv ls``."""
+    """The report of ``snnconv ls``."""
 
     schema_id: str = Field("snnconv.ls/1", alias="schema")
     room: str
@@ -168,7 +168,7 @@ class EvaluationRow(BaseModel):
 
 
 class RunsReport(BaseModel):
-    """Of ``snnconv ls runs``."""
+    """The report of ``snnconv ls runs``."""
 
     model_config = ConfigDict(populate_by_name=True)
     schema_id: str = Field("snnconv.stages.runs/1", alias="schema")
@@ -188,7 +188,7 @@ class PlanStep(BaseModel):
 
 
 class RunReport(Report):
-    """Of ``snnconv run``."""
+    """The report of ``snnconv run``."""
 
     name = "run"
     steps: list[PlanStep]

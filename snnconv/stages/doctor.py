@@ -88,7 +88,7 @@ def _fashion() -> str:
 
 
 def _spikes() -> Check:
-    """IF under constant current: ``clip(floor((v0 + T*I)/theta), 0, T)`` spikes, exactly."""
+    """Return whether IF fires ``clip(floor((v0 + T*I)/theta), 0, T)`` times."""
     current = torch.arange(-8, 40) / 16
     neuron = IF(Params(v0=0.5), torch.ones(1))
     with torch.no_grad():

@@ -11,7 +11,7 @@ from snnconv.stages import run_folder
 
 
 def runs(run: Path) -> RunsReport:
-    """What is in a run folder, the oldest first; a file that can't be read says why.
+    """Return what is in a run folder, the oldest first; a file that can't be read says why.
 
     Raises:
         UsageError: there is no such folder.

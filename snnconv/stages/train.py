@@ -161,7 +161,7 @@ def _prepared(
     session: Session,
     progress: Progress,
 ) -> tuple[Checkpoint, list[str]]:
-    """The network with what is to stand at its sites, and the max poolings made average."""
+    """Return the network with its new sites, and the max poolings that became average."""
     if config.kind == "ann":
         _refuse_quantized(made, config)
         return made, []
@@ -177,7 +177,7 @@ def _prepared(
 
 
 def _neuron_params(config: TrainConfig) -> dict[str, Any]:
-    """The neuron's parameters; refuses options that do not go together."""
+    """Return the neuron's parameters; refuse options that do not go together."""
     if config.neuron is None:
         if config.param or config.slice is not None:
             raise UsageError(
@@ -239,7 +239,7 @@ def _start(
     session: Session,
     progress: Progress,
 ) -> dict[str, Tensor]:
-    """Thetas to start from: as told, those of the checkpoint, or from its activations."""
+    """Return the thetas to start from: as told, the checkpoint's, or from its activations."""
     if config.theta is not None or given is None:
         theta = torch.tensor([config.theta or THETA_QCFS])
         return {site.name: theta for site in made.graph.sites}
@@ -251,7 +251,7 @@ def _start(
 def _calibrated(
     made: Checkpoint, dataset: Dataset, sample: Tensor, session: Session, progress: Progress
 ) -> Checkpoint:
-    """Calibrated on training samples; thetas of QCFS stay what they are."""
+    """Return the checkpoint, calibrated on training samples; thetas of QCFS stay what they are."""
     statistic = STATISTICS.load(CALIBRATION)
     method = Method(CALIBRATION, statistic, statistic.params(), "layer")
     drawn = batches(dataset.train, made.data, distributed.share(sample), VALIDATION_BATCH)
@@ -260,7 +260,7 @@ def _calibrated(
 
 
 def _with_neurons(made: Checkpoint, params: dict[str, Any], config: TrainConfig) -> Checkpoint:
-    """An untrained network with neurons, all of one theta."""
+    """Return an untrained network with neurons, all of one theta."""
     assert config.neuron is not None
     theta = config.theta or THETA_NEURON
     return replace(
@@ -281,14 +281,14 @@ def _with_neurons(made: Checkpoint, params: dict[str, Any], config: TrainConfig)
 
 
 def _module(made: Checkpoint) -> Network | SpikingNetwork:
-    """What is trained, BatchNorm live."""
+    """Return the module that is trained, with live BatchNorm."""
     if made.kind == "trained":
         return spiking_network(made, folded=False)
     return Network(made.graph, made.network).laid_out()
 
 
 def _holding(made: Checkpoint, module: Network | SpikingNetwork) -> Checkpoint:
-    """The checkpoint with what was learned."""
+    """Return the checkpoint with what was learned."""
     if isinstance(module, SpikingNetwork):
         return replace(made, network=module.network.tensors(), neurons=learned(module))
     return replace(made, network=module.tensors())

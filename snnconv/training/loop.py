@@ -84,7 +84,7 @@ def hold_out(split: Split, share: float, limit: int | None, seed: int) -> HeldOu
 
 
 def optimiser(module: nn.Module, config: OptimiserConfig) -> torch.optim.SGD:
-    """SGD with weight decay on weights only."""
+    """Return SGD with weight decay on weights only."""
     of_neurons = {
         id(p) for part in module.modules() if isinstance(part, Neuron) for p in part.parameters()
     }
@@ -99,7 +99,7 @@ def optimiser(module: nn.Module, config: OptimiserConfig) -> torch.optim.SGD:
 
 
 def learning_rate(config: OptimiserConfig, epoch: float) -> float:
-    """Linear warm-up from zero, then half a cosine down to zero.
+    """Return the rate: linear warm-up from zero, then half a cosine down to zero.
 
     Zero is the rate at both ends, and no step has it: a step takes the rate of its middle
     (:func:`middle`).
@@ -115,12 +115,12 @@ def learning_rate(config: OptimiserConfig, epoch: float) -> float:
 
 
 def middle(epoch: int, step: int, steps: int) -> float:
-    """The time in the middle of a step: ``epoch + (step + 1/2)/steps``, all counted from 0."""
+    """Return the time in the middle of a step: ``epoch + (step + 1/2)/steps``, counted from 0."""
     return epoch + (step + 0.5) / steps
 
 
 def named_state(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Parameters and buffers, those of a graph by the names that the graph gives them."""
+    """Return parameters and buffers; those of a graph under the graph's names."""
     names = {
         id(part.tensor(name)): name
         for part in module.modules()
@@ -152,7 +152,7 @@ _APART = 7_368_787  # between the seeds of two processes
 
 
 def _channels_last(x: Tensor, rank: int) -> Tensor:
-    """Images ``[B, C, H, W]``, or frames of them ``[f, B, C, H, W]``, in the memory of networks."""
+    """Return images ``[B, C, H, W]``, or frames of them, in the memory layout of networks."""
     if rank != 3:
         return x
     images = fold_time(x) if x.dim() > 4 else x
@@ -214,7 +214,7 @@ class Training:
         self._order = torch.Generator().manual_seed(config.seed)
 
     def state(self) -> dict[str, Tensor]:
-        """All that the next epoch hangs on, by name: copies, on the CPU."""
+        """Return everything that the next epoch depends on, by name: copies, on the CPU."""
         found = {f"module/{name}": tensor for name, tensor in self.module.state_dict().items()}
         for name, parameter in self.module.named_parameters():
             momentum = self._descent.state.get(parameter, {}).get("momentum_buffer")
@@ -327,7 +327,7 @@ class Training:
             )
 
     def _mixed(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Frames ``[f, B, C, ...]`` of a batch, all of a sample's mixed alike."""
+        """Return the frames ``[f, B, C, ...]`` of a batch, all frames of a sample mixed alike."""
         assert self._mix is not None
         mixed, labels = self._mix(x.movedim(0, 1).flatten(1, 2), labels)
         return mixed.unflatten(1, (len(x), -1)).movedim(1, 0), labels
@@ -341,7 +341,7 @@ class Training:
         sums: _Sums,
         where: str,
     ) -> None:
-        """All passes of one batch, each with its optimiser step.
+        """Yield all passes of one batch, each with its optimiser step.
 
         A batch may be computed in parts, whose gradients add up to the batch's own; each part goes
         through its passes beside the others. ``share`` is the batch's weight in the mean over

@@ -77,7 +77,7 @@ class Objective(Protocol):
     def losses(
         self, module: Callable[..., Any], samples: Tensor, x: Tensor, labels: Tensor
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Loss ``[]`` and logits ``[B, classes]`` of every pass.
+        """Yield loss ``[]`` and logits ``[B, classes]`` of every pass.
 
         Args:
             module: :attr:`module`, or what wraps it.
@@ -88,16 +88,16 @@ class Objective(Protocol):
         ...
 
     def measure(self) -> Measured:
-        """The module, in evaluation mode, on the samples held out."""
+        """Return figures of the module, in evaluation mode, on the samples held out."""
         ...
 
     def parameters(self) -> dict[str, float]:
-        """The mean of what neurons learn, by parameter."""
+        """Return the mean of what neurons learn, by parameter."""
         ...
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, kind: str, smoothing: float) -> Tensor:
-    """The loss of logits over time.
+    """Return the loss of logits over time.
 
     Args:
         logits: ``[T, B, classes]`` currents of the last layer.
@@ -137,7 +137,7 @@ class ClassificationLoss:
         return Measured(self.accuracy(), None)
 
     def parameters(self) -> dict[str, float]:
-        """Nothing: an ANN has no neurons."""
+        """Return the mean of what neurons learn, by parameter."""
         return {}
 
 
@@ -260,7 +260,7 @@ class SpikingLoss:
 
 
 def slice_of(network: SpikingNetwork, timesteps: int, wanted: int | None) -> int:
-    """The steps of a slice.
+    """Return the steps of a slice.
 
     Raises:
         UsageError: neurons that have to see all steps at once can't be trained in slices.
@@ -278,7 +278,7 @@ def slice_of(network: SpikingNetwork, timesteps: int, wanted: int | None) -> int
 
 
 def detached(state: Any) -> Any:
-    """A state of the same form, without the gradients of how it came about."""
+    """Return a state of the same form, without the gradients of how it came about."""
     if isinstance(state, Tensor):
         return state.detach()
     if isinstance(state, Mapping):

@@ -116,5 +116,5 @@ def _standing(facts: Any) -> Standing:
 
 
 def refuse(file: Path, found: str) -> CheckpointError:
-    """The error of a file whose training is not the one that is to go on."""
+    """Return the error for a file whose training is not the one to be continued."""
     return error_of(Broken(found), file, _AGAIN)

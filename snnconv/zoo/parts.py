@@ -13,7 +13,7 @@ _POOLINGS: dict[str, dict[int, Callable[[int], nn.Module]]] = {
 
 
 def pooling(pool: str, kernel: int = 2, rank: int = 2) -> nn.Module:
-    """``avg`` converts exactly; ``max`` converts by the cumulative rule.
+    """Return the pooling: ``avg`` converts exactly, ``max`` by the cumulative rule.
 
     Args:
         pool: which.
@@ -31,12 +31,12 @@ def pooling(pool: str, kernel: int = 2, rank: int = 2) -> nn.Module:
 
 
 def scaled(channels: int, width: float) -> int:
-    """A hidden channel count under the width factor, at least 1."""
+    """Return a hidden channel count under the width factor, at least 1."""
     return max(1, round(channels * width))
 
 
 def initialise(network: nn.Module) -> nn.Module:
-    """He initialisation for convolutions (He et al. 2015), as the papers' networks use."""
+    """Initialise convolutions by He et al. 2015, as the papers' networks do."""
     for module in network.modules():
         if isinstance(module, nn.Conv1d | nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

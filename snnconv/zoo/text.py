@@ -54,7 +54,7 @@ class Recurrent(nn.Module):
 
 
 def _initialise(recurrent: nn.LSTM | nn.GRU) -> None:
-    """Glorot for what enters, orthogonal for what comes back, biases 0 but for the forget gate."""
+    """Initialise by Glorot for inputs, orthogonally for states, with a forget gate's bias."""
     hidden = recurrent.hidden_size
     for name, tensor in recurrent.named_parameters():
         if "bias" in name:

@@ -319,9 +319,9 @@ def test_weights_of_another_network(folder):
 @pytest.mark.parametrize(
     ("words", "problem", "found", "remedy"),
     [
-        ("convert --timesteps 0", "option --timesteps", "0", "give 1 or more (T, steps of"),
+        ("convert --timesteps 0", "option --timesteps", "0", "give 1 or more (T, the time steps of"),
         ("finetune --timesteps 0", "option --timesteps", "0", "give 1 or more (T to train at"),
-        ("evaluate --timesteps -3", "option --timesteps", "-3", "give 1 or more (T;"),
+        ("evaluate --timesteps -3", "option --timesteps", "-3", "give 1 or more (T, the"),
         ("demo --timesteps 0", "option --timesteps", "0", "give 1 or more"),
         ("calibrate --samples 0", "option --samples", "0", "give 1 or more"),
         ("calibrate --batch-size 0", "option --batch-size", "0", "give 1 or more"),

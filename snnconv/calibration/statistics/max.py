@@ -23,7 +23,7 @@ class Params(ThresholdParams):
 
 
 def threshold(histogram: Histogram, params: Record) -> Tensor:
-    """``max a``, exact."""
+    """Return ``max a``, exact."""
     return histogram.maximum.double()
 
 

@@ -82,7 +82,7 @@ class Spread:
     tails: Numbers
 
     def above(self, x: Numbers, powers: int = 2) -> Numbers:
-        """Number, sum and sum of squares of the activations that are ``x`` at least."""
+        """Return number, sum and sum of squares of the activations that are ``x`` at least."""
         place = np.searchsorted(self.points, x)
         end, density = self.points[np.minimum(place, len(self.points) - 1)], self.density[place]
         return np.stack(
@@ -95,7 +95,7 @@ class Spread:
 
 
 def spread(counts: Numbers, sums: Numbers, least: Numbers, largest: Numbers) -> Spread:
-    """What the bins of a channel, none of them empty, tell of its activations."""
+    """Return what the bins of a channel, none of them empty, tell of its activations."""
     others = np.maximum(counts - 2, 0)
     width = largest - least
     mean = (sums - least - largest) / np.maximum(others, 1)
@@ -135,7 +135,7 @@ def spread(counts: Numbers, sums: Numbers, least: Numbers, largest: Numbers) -> 
 
 
 def errors(spread: Spread, theta: Numbers, params: Params) -> tuple[Numbers, Numbers]:
-    """Sums of squared errors ``[k]``, and the thresholds that are best for these levels.
+    """Return sums of squared errors ``[k]``, and the best thresholds for these levels.
 
     With ``u = theta/T`` an activation of level ``k`` has the error ``a^2 - 2 u k a + u^2 k^2``. It
     has passed ``k`` boundaries ``(j - v0) u``, so sums over boundaries are sums of ``k a`` and, of
@@ -154,19 +154,19 @@ def errors(spread: Spread, theta: Numbers, params: Params) -> tuple[Numbers, Num
 
 
 def threshold(histogram: Histogram, params: Record) -> Tensor:
-    """The threshold of least squared error."""
+    """Return the threshold of least squared error."""
     return search(histogram.bins(), params)
 
 
 def search(bins: Bins, params: Record) -> Tensor:
-    """The same, of what a checkpoint keeps; 0 of a channel without any activation."""
+    """Return the threshold from what a checkpoint keeps; 0 for a channel without activation."""
     assert isinstance(params, Params)
     best = [_best(channel, params) for channel in bins.channels()]
     return torch.tensor(best, dtype=torch.float64)
 
 
 def _fitted(params: Record, levels: int, v0: float) -> Params:
-    """The parameters for a conversion; what the user gave stays."""
+    """Return the parameters for a conversion; what the user gave stays."""
     assert isinstance(params, Params)
     own = {"timesteps": levels, "v0": v0}
     given = params.model_dump(exclude_none=True)
@@ -195,7 +195,7 @@ def _best(bins: Channel, params: Params) -> float:
 
 
 def _improved(seen: Spread, theta: float, params: Params) -> tuple[float, float]:
-    """The least error near a threshold, and where."""
+    """Return the least error near a threshold, and where it is."""
     T, v0, at = params.levels, params.start, seen.points
     error, best = errors(seen, np.array([theta]), params)
     found = (float(error[0]), theta)

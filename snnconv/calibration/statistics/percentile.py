@@ -29,7 +29,7 @@ class Params(ThresholdParams):
 
 
 def threshold(histogram: Histogram, params: Record) -> Tensor:
-    """The p-th percentile."""
+    """Return the p-th percentile."""
     assert isinstance(params, Params)
     share = params.percentile / 100
     value = histogram.quantile(share)

@@ -38,7 +38,7 @@ class Header:
 
 
 def read_header(stream: IO[bytes], size: int, name: str = "the array") -> Header:
-    """The header of an array.
+    """Return the header of an array.
 
     Args:
         stream: at its beginning.
@@ -68,7 +68,7 @@ def read_header(stream: IO[bytes], size: int, name: str = "the array") -> Header
 
 
 def read_array(stream: IO[bytes], header: Header) -> NDArray[Any]:
-    """The array behind a header, which is writable.
+    """Return the array behind a header, which is writable.
 
     Raises:
         ValueError: the stream ends before.

@@ -9,7 +9,7 @@ from snnconv.errors import UsageError, did_you_mean
 def whole_number(
     data_set: str, query: str, name: str, what: str, most: int, remedy: str
 ) -> int | None:
-    """The one option of a data set, a whole number from 1; none where there is no query.
+    """Return a data set's one option, a whole number from 1; None without a query.
 
     Args:
         data_set: its name, for errors.
@@ -28,7 +28,7 @@ def whole_number(
 def whole_numbers(
     data_set: str, query: str, known: Mapping[str, tuple[str, int, str]]
 ) -> dict[str, int]:
-    """The options that are given, each a whole number from 1.
+    """Return the options that are given, each a whole number from 1.
 
     Args:
         data_set: its name, for errors.

@@ -29,7 +29,7 @@ def decoder() -> ModuleType:
 
 
 def read_wav(file: Path) -> tuple[int, Wave]:
-    """Samples a second, and the waveform ``[n]``, full scale -1..1: the mean of its channels.
+    """Return samples a second, and the waveform ``[n]`` in -1..1: the mean of its channels.
 
     Raises:
         UnsupportedError: no such file; empty, cut short, of a kind that libsndfile can't decode, or

@@ -45,7 +45,7 @@ class Text:
 
 
 def read(file: Path, label: int, markup: str = "") -> Text:
-    """A file's words.
+    """Return a file's words.
 
     Args:
         file: UTF-8.
@@ -68,7 +68,7 @@ def read(file: Path, label: int, markup: str = "") -> Text:
 
 
 def files(folder: Path) -> list[Path]:
-    """The text files of a class, by name; hidden ones are none."""
+    """Return the text files of a class, by name, without hidden ones."""
     return sorted(file for file in folder.glob("*.txt") if not file.name.startswith("."))
 
 
@@ -80,7 +80,7 @@ def dataset(
     train: Sequence[Text],
     test: Sequence[Text],
 ) -> Dataset:
-    """Texts as a data set, a text of each class in turn: the first of them have all classes.
+    """Return texts as a data set, a text of each class in turn.
 
     Args:
         source: the vocabulary that a network has, if one has.

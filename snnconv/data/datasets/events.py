@@ -97,7 +97,7 @@ class Recordings:
     options: dict[str, int]
 
     def images(self, indices: Tensor) -> Tensor:
-        """The recordings at these indices, ``[n, frames, 2, size, size]`` in 0..1.
+        """Return the recordings at these indices, ``[n, frames, 2, size, size]`` in 0..1.
 
         Raises:
             UnsupportedError: a file that can't be read, or holds what is no event of the camera.
@@ -117,7 +117,7 @@ class Recordings:
 
 
 def count(events: Columns, frames: int, size: int) -> NDArray[np.int64]:
-    """Events by span of time, polarity (ON, OFF) and place, ``[frames, 2, size, size]``.
+    """Return events by span of time, polarity (ON, OFF) and place, ``[frames, 2, size, size]``.
 
     Raises:
         ValueError: there are none, or some from outside the camera.
@@ -194,7 +194,7 @@ def _load(source: Source) -> Dataset:
 
 
 def _place(folder: Path) -> Path | None:
-    """The folder of the one data set that is there.
+    """Return the folder of the one data set that is there.
 
     Raises:
         UsageError: both are.
@@ -215,7 +215,7 @@ def _place(folder: Path) -> Path | None:
 
 
 def _gestures(folder: Path) -> Part:
-    """``userNN_LIGHT/CLASS.npy``, the number of the class being the file's name."""
+    """Return ``userNN_LIGHT/CLASS.npy`` files; the file's name is the number of the class."""
     files = sorted(folder.glob("*/*.npy"))
     known = {str(label): label for label in range(len(_GESTURES))}
     for file in files:
@@ -229,7 +229,7 @@ def _gestures(folder: Path) -> Part:
 
 
 def _by_number(folder: Path) -> list[Part]:
-    """The first of each class to train on, the others to test on."""
+    """Return the first of each class to train on, and the others to test on."""
     parts: list[Part] = [[], []]
     for label, name in enumerate(_CIFAR):
         files = sorted((folder / name).glob("*.aedat4"), key=_number)
@@ -240,7 +240,7 @@ def _by_number(folder: Path) -> list[Part]:
 
 
 def _number(file: Path) -> tuple[int, str]:
-    """The last number in a file's name, and the name."""
+    """Return the last number in a file's name, and the name."""
     return int((re.findall(r"\d+", file.stem) or [0])[-1]), file.stem
 
 
@@ -254,7 +254,7 @@ def _gesture(file: Path) -> Columns:
 
 
 def _aedat4() -> Callable[[Path], Columns]:
-    """tonic's reader of CIFAR10-DVS' files, whose fields are time, x, y and polarity."""
+    """Return tonic's reader of CIFAR10-DVS' files, whose fields are time, x, y and polarity."""
     reader = _tonic("io").read_aedat4
     _tonic("", "aedat")  # which tonic imports when it reads
 
@@ -290,7 +290,7 @@ def _fetch(folder: Path) -> None:
 
 
 def _tonic(module: str, package: str = "tonic") -> Any:
-    """A module of an optional package.
+    """Return a module of an optional package.
 
     Raises:
         UsageError: it is not installed.

@@ -83,7 +83,7 @@ def _split(images: Path, labels: Path) -> ArraySplit:
 
 
 def _idx(file: Path) -> Tensor:
-    """An idx file of unsigned bytes: two zero bytes, type 8, rank, big-endian sizes, values."""
+    """Read an idx file of bytes: two zero bytes, type 8, rank, big-endian sizes, values."""
     try:
         with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
             raw = stream.read(_LARGEST + 1)

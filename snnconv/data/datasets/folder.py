@@ -59,7 +59,7 @@ class FolderSplit:
     size: int | None
 
     def images(self, indices: Tensor) -> Tensor:
-        """The images at these indices.
+        """Return the images at these indices.
 
         Raises:
             UnsupportedError: a file that can't be decoded, or an image of another size.
@@ -122,7 +122,7 @@ def _load(source: Source) -> Dataset:
 
 
 def _scan(part: Path) -> Any:
-    """torchvision's ImageFolder of a split."""
+    """Return torchvision's ImageFolder for a split."""
     datasets = imported("torchvision.datasets", _WORK)
     try:
         return datasets.ImageFolder(str(part))
@@ -138,7 +138,7 @@ def _split(found: Any, shape: tuple[int, ...], size: int | None) -> FolderSplit:
 
 
 def _decode(file: Path, channels: int | None, size: int | None) -> Tensor:
-    """An image file as uint8 ``[C, H, W]``; its own channels where none are given."""
+    """Return an image file as uint8 ``[C, H, W]``; with its own channels if none are given."""
     try:
         with (
             # Pillow knows an image's size before it unpacks it, and warns if it is a bomb

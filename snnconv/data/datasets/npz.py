@@ -162,7 +162,7 @@ def _split(file: Path, arrays: dict[str, Array], part: str, scale: float | None)
 
 
 def _samples(file: Path, name: str, arrays: dict[str, Array], any_range: bool) -> Tensor:
-    """Uint8 or float32 ``[n, *shape]``, with a channel where images came without."""
+    """Return uint8 or float32 ``[n, *shape]``, with a channel axis if images came without."""
     x = arrays[name]
     if x.dtype != np.uint8 and x.dtype.kind != "f":
         raise _refusal(
@@ -216,7 +216,7 @@ _OTHER_TASKS = (
 
 
 def _remedy_for(labels: Array) -> str:
-    """What to do with labels that are not one number a sample."""
+    """Return what to do with labels that are not one number for each sample."""
     rows = labels if labels.ndim == 2 and labels.dtype.kind in "iubf" else None
     if rows is not None and np.isin(rows, (0, 1)).all() and (rows.sum(1) == 1).all():
         return "these are one-hot rows: give one label a sample, y.argmax(1)"
@@ -269,7 +269,7 @@ def _classes(file: Path, arrays: dict[str, Array], train: Tensor, test: Tensor) 
 
 
 def _figures(file: Path, arrays: dict[str, Array], name: str, channels: int) -> Figures:
-    """An array ``mean`` or ``std`` as the file has it."""
+    """Return an array ``mean`` or ``std`` as the file has it."""
     values = arrays.get(name)
     fits = (
         values is not None
@@ -289,7 +289,7 @@ def _figures(file: Path, arrays: dict[str, Array], name: str, channels: int) -> 
 
 
 def _moments(split: ArraySplit, frames: bool) -> tuple[Figures, Figures]:
-    """Mean and std per channel, over samples and whatever lies behind the channel."""
+    """Return mean and std for each channel, over samples and places."""
     channels = split.pixels.shape[2 if frames else 1]
     total, squares = torch.zeros(2, channels, dtype=torch.float64)
     for chunk in split.pixels.split(_CHUNK):

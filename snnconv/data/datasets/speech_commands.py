@@ -64,7 +64,7 @@ class ClipSplit:
     rate: int
 
     def images(self, indices: Tensor) -> Tensor:
-        """The clips at these indices, ``[n, 1, rate]`` in 0..1.
+        """Return the clips at these indices, ``[n, 1, rate]`` in 0..1.
 
         Raises:
             UnsupportedError: a file that can't be read.
@@ -108,7 +108,7 @@ def _load(source: Source) -> Dataset:
 
 
 def _rate(query: str) -> int:
-    """The option behind the question mark."""
+    """Return the option behind the question mark."""
     remedy = f"give {RATES[0]} to {RATES[-1]} samples a second: speech-commands:DIR?rate=16000"
     problem = "the rate of waveforms"
     rate = whole_number("speech-commands", query, "rate", problem, RATES[-1], remedy) or _RATE
@@ -118,7 +118,7 @@ def _rate(query: str) -> int:
 
 
 def _words(folder: Path) -> dict[str, list[Path]]:
-    """Every word with its files, words in alphabetical order."""
+    """Return every word with its files, words in alphabetical order."""
     words = {
         place.name: [
             file
@@ -145,7 +145,7 @@ def _words(folder: Path) -> dict[str, list[Path]]:
 
 
 def _parts(folder: Path) -> Callable[[Path], str]:
-    """Which part a file is of: ``train``, ``test`` or ``validation``."""
+    """Return which part a file is of: ``train``, ``test`` or ``validation``."""
     if not (folder / _TEST).is_file():
         return _by_speaker
     test, validation = _listed(folder / _TEST), _listed(folder / _VALIDATION)
@@ -160,13 +160,13 @@ def _parts(folder: Path) -> Callable[[Path], str]:
 
 
 def _listed(file: Path) -> set[str]:
-    """The entries of a list, ``WORD/FILE.wav`` a line; none where there is no list."""
+    """Return the entries of a list, ``WORD/FILE.wav`` a line; none without a list."""
     text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
     return {line.strip() for line in text.splitlines()}
 
 
 def _by_speaker(file: Path) -> str:
-    """The part by the rule of Speech Commands: a percentile from the SHA-1 of the speaker."""
+    """Return the part by the rule of Speech Commands, a hash of the speaker."""
     speaker, _, _ = file.name.partition("_nohash_")
     digest = hashlib.sha1(speaker.encode(), usedforsecurity=False).hexdigest()
     percentile = int(digest, 16) % _HASHES * 100 / (_HASHES - 1)

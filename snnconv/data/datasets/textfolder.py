@@ -71,7 +71,7 @@ def _load(source: Source) -> Dataset:
 
 
 def divided(texts: Sequence[Text]) -> tuple[list[Text], list[Text]]:
-    """Texts to train and to test on, a fifth of each class; the same words are on one side.
+    """Return texts to train and to test on, a fifth of each class; equal texts are on one side.
 
     Args:
         texts: class by class; one that an earlier class has, too, is on the side it is on there.
@@ -95,7 +95,7 @@ def _digest(text: Text) -> str:
 
 
 def _classes(folder: Path) -> list[str]:
-    """The names of a part's class folders, each of which has a text."""
+    """Return the names of a part's class folders, each of which has a text."""
     found = sorted(folder.iterdir()) if folder.is_dir() else []
     names = [place.name for place in found if place.is_dir() and place.name[0] != "."]
     if not names:

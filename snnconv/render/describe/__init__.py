@@ -45,6 +45,6 @@ _STAGES: dict[type[BaseModel], Callable[[Any], list[Block]]] = {
 
 
 def describe(report: BaseModel) -> list[Block] | None:
-    """A report in blocks; none for a kind that has no description yet."""
+    """Return a report in blocks; none for a kind without a description."""
     how = _STAGES.get(type(report))
     return how(report) if how else None

@@ -19,7 +19,7 @@ from snnconv.reports import (
 
 
 def data(use: DataUse) -> str:
-    """The data set with the sizes of its splits."""
+    """Return the data set with the sizes of its splits."""
     return (
         f"{use.spec}, {units.count(use.train_samples)} training and "
         f"{units.count(use.test_samples)} test samples"
@@ -27,7 +27,7 @@ def data(use: DataUse) -> str:
 
 
 def non_spiking(done: NetworkReport) -> list[Fact]:
-    """How much of the network does not spike; nothing of an older file, which does not say."""
+    """Return how much of the network does not spike; nothing for an older file."""
     if done.non_spiking_share is None:
         return []
     return [Fact(NON_SPIKING, units.percent(done.non_spiking_share), NON_SPIKING_OF)]
@@ -42,24 +42,24 @@ def corrections(rows: Sequence[CorrectionRow]) -> str:
 
 
 def imported(row: ImportRow) -> Fact:
-    """How far a graph is from what it was imported from."""
+    """Return how far a graph is from what it was imported from."""
     how = f"of the largest output, beside {row.referee}; {units.number(row.tolerance)} is allowed"
     return Fact("import error", units.number(row.difference), how)
 
 
 def engine(report: EvaluateReport | FinetuneReport) -> list[Fact]:
-    """Which layers were computed by events; nothing if none was."""
+    """Return which layers were computed by events; nothing if none was."""
     layers = by_events(report)
     return [Fact("by events", layers, f"--engine {report.config.get('engine')}")] if layers else []
 
 
 def around(share: float, n: int) -> str:
-    """The interval and the number of samples."""
+    """Return the interval and the number of samples."""
     bounds = units.shown(units.interval, interval(share, n))
     return (f"{bounds} % at 95 %, " if bounds else "") + f"n = {units.count(n)}"
 
 
 def closing(report: Report) -> list[Fact]:
-    """Where the work went and how long it took."""
+    """Return where the work went and how long it took."""
     facts = [Fact("written", each.path, each.sha256[:12]) for each in report.lineage.outputs]
     return [*facts, Fact("time", units.seconds(report.seconds))]

@@ -81,12 +81,12 @@ def _headline(report: EvaluateReport) -> list[Fact]:
 
 
 def _accuracy(name: str, share: float, n: int) -> Fact:
-    """An accuracy with its interval and the number of samples."""
+    """Return an accuracy with its interval and the number of samples."""
     return Fact(name, units.percent(share), around(share, n))
 
 
 def _by_step(accuracy: Sequence[float | None], n: int) -> Table:
-    """Powers of two and T, where there is an answer."""
+    """Return powers of two and T, as far as there is an answer."""
     steps = sorted({*powers(len(accuracy)), len(accuracy)})
     rows = tuple(
         (str(t), units.percent(share), units.shown(units.interval, interval(share, n)))
@@ -98,7 +98,7 @@ def _by_step(accuracy: Sequence[float | None], n: int) -> Table:
 
 
 def evaluate(report: EvaluateReport) -> list[Block]:
-    """Of an :class:`EvaluateReport`."""
+    """Describe an :class:`EvaluateReport`."""
     blocks: list[Block] = [
         Facts(f"Evaluated {report.label} at T={report.timesteps}", tuple(_headline(report)))
     ]
@@ -110,7 +110,7 @@ def evaluate(report: EvaluateReport) -> list[Block]:
 
 
 def report(done: ReportReport) -> list[Block]:
-    """Of a :class:`ReportReport`: one row an evaluation, and where the pages are."""
+    """Describe a :class:`ReportReport`: one row for each evaluation, and where the pages are."""
     heads = (
         "T",
         "n",

@@ -38,7 +38,7 @@ _ORIGINS = {
 
 
 def _trained_on(report: TrainReport | FinetuneReport) -> list[Fact]:
-    """The samples that were trained on, and those that validation accuracies are of."""
+    """Return the samples that were trained on, and those of validation accuracies."""
     return [
         Fact(name, drawn(subset, subset.samples))
         for name, subset in (("trained on", report.subset), ("validated on", report.held_out))
@@ -47,7 +47,7 @@ def _trained_on(report: TrainReport | FinetuneReport) -> list[Fact]:
 
 
 def _epochs(rows: Sequence[EpochRow], marked: int | None = None) -> Table:
-    """The first and last epochs, and the one that was kept; a long list helps nobody."""
+    """Return the first and last epochs, and the one that was kept."""
     shown = list(rows)
     if len(rows) > EPOCHS_SHOWN:
         half = EPOCHS_SHOWN // 2
@@ -77,7 +77,7 @@ def _epochs(rows: Sequence[EpochRow], marked: int | None = None) -> Table:
 
 
 def train(report: TrainReport) -> list[Block]:
-    """Of a :class:`TrainReport`."""
+    """Describe a :class:`TrainReport`."""
     facts = [
         Fact("data", data(report.data)),
         *_trained_on(report),
@@ -104,7 +104,7 @@ def train(report: TrainReport) -> list[Block]:
 
 
 def _ann(report: CalibrateReport) -> list[Fact]:
-    """How well the ANN does on the samples, and how they were normalised."""
+    """Return how well the ANN does on the samples, and how they were normalised."""
     facts = []
     if report.ann_accuracy is not None:
         samples = f"on these {units.count(report.ann_samples or 0)} samples"
@@ -118,7 +118,7 @@ def _ann(report: CalibrateReport) -> list[Fact]:
 
 
 def calibrate(report: CalibrateReport) -> list[Block]:
-    """Of a :class:`CalibrateReport`."""
+    """Describe a :class:`CalibrateReport`."""
     method = f"{report.method} ({units.pairs(report.params)})" if report.params else report.method
     facts = [
         Fact("data", data(report.data)),
@@ -156,7 +156,7 @@ def calibrate(report: CalibrateReport) -> list[Block]:
 
 
 def convert(report: ConvertReport) -> list[Block]:
-    """Of a :class:`ConvertReport`."""
+    """Describe a :class:`ConvertReport`."""
     facts = [Fact("neuron", report.neuron, units.pairs(report.params))]
     facts.append(Fact("time steps T", str(report.timesteps)))
     if report.thresholds:
@@ -217,7 +217,7 @@ def correct(report: CorrectReport) -> list[Block]:
 
 
 def finetune(report: FinetuneReport) -> list[Block]:
-    """Of a :class:`FinetuneReport`."""
+    """Describe a :class:`FinetuneReport`."""
     n = report.held_out.samples if report.held_out else 0
     kept = f"of epoch {report.epoch_best}" if report.epoch_best else "no epoch was better"
     if n >= FEW:
@@ -261,7 +261,7 @@ def export(done: ExportReport) -> list[Block]:
 
 
 def reparameterize(done: ReparameterizeReport) -> list[Block]:
-    """Of a :class:`ReparameterizeReport`: the two networks side by side."""
+    """Describe a :class:`ReparameterizeReport`: the two networks side by side."""
     test = done.before_and_after
     both = Table(
         f"Reparameterized: {done.levels} levels to one",

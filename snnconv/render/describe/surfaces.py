@@ -13,7 +13,7 @@ from snnconv.reports import (
 
 
 def inspect(found: InspectReport) -> list[Block]:
-    """Of an :class:`InspectReport`: a row a node."""
+    """Describe an :class:`InspectReport`: a row for each node."""
     how_many = len(found.obstacles)
     facts = [Fact("kind", found.kind)]
     if found.data:
@@ -77,7 +77,7 @@ def inspect(found: InspectReport) -> list[Block]:
 
 
 def doctor(found: DoctorReport) -> list[Block]:
-    """Of a :class:`DoctorReport`: a row a check."""
+    """Describe a :class:`DoctorReport`: a row for each check."""
     rows = tuple(
         (check.name, "ok" if check.ok else "FAILS", check.found, None if check.ok else check.remedy)
         for check in found.checks
@@ -88,14 +88,14 @@ def doctor(found: DoctorReport) -> list[Block]:
 
 
 def listing(found: ListReport) -> list[Block]:
-    """Of a :class:`ListReport`."""
+    """Describe a :class:`ListReport`."""
     columns = (Column("name", numeric=False), Column("what it is", numeric=False))
     rows = tuple((item.name, item.summary) for item in found.items)
     return [Table(found.room.capitalize(), columns, rows)]
 
 
 def recipe(done: RunReport) -> list[Block]:
-    """Of a :class:`RunReport`: a row a stage, with the options that are not the default."""
+    """Describe a :class:`RunReport`: a row for each stage, with the options that differ."""
     columns = (
         Column("stage", numeric=False),
         Column("outcome", numeric=False),
@@ -109,7 +109,7 @@ def recipe(done: RunReport) -> list[Block]:
 
 
 def runs(found: RunsReport) -> list[Block]:
-    """Of a :class:`RunsReport`: a row a checkpoint and a row an evaluation, the oldest first."""
+    """Describe a :class:`RunsReport`: rows of checkpoints and evaluations, the oldest first."""
     if not found.checkpoints and not found.evaluations:
         return [Facts(found.run, (Fact("runs", "none yet", "snnconv calibrate"),))]
     checkpoints = Table(

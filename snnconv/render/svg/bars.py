@@ -33,7 +33,7 @@ class Bar:
 
 
 def _pitch(rows: int) -> float:
-    """Height of a row: many rows stand closer, never closer than their text needs."""
+    """Return the height of a row: many rows stand closer, but never closer than their text."""
     return 24.0 if rows <= 12 else 20.0 if rows <= 24 else 17.0
 
 
@@ -111,7 +111,7 @@ def dot_plot(
     runs: Sequence[Dots],
     width: float,
 ) -> str:
-    """A marker per run in every row; a bar reaches from zero to it when there is only one run."""
+    """Draw a marker per run in every row; a single run also has a bar from zero to it."""
     head, names = rows
     pitch = _pitch(len(names))
     frame = _frame(names, x.scale, width, pitch)
@@ -159,7 +159,7 @@ def stacked_plot(
     width: float,
     totals: Sequence[float | None] = (),
 ) -> str:
-    """Parts behind one another in every row; a short upright line marks the measured total."""
+    """Draw parts behind one another in every row; an upright line marks the measured total."""
     head, names = rows
     pitch = _pitch(len(names))
     frame = _frame(names, x.scale, width, pitch)
@@ -197,7 +197,7 @@ def bar_plot(
     groups: Sequence[tuple[str, Sequence[Bar]]],
     width: float,
 ) -> str:
-    """Bars in groups, each group under its name, each bar with its value behind it."""
+    """Draw bars in groups, each group under its name, each bar with its value behind it."""
     bars = [bar for _, group in groups for bar in group]
     aside = max((text_width(bar.text) for bar in bars), default=0.0) + 12
     pitch, gap = 20.0, 26.0

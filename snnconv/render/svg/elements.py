@@ -16,7 +16,7 @@ _NARROW, _WIDE = frozenset("iljtfrI.,:;|!'()[]{}/\\ -"), frozenset("mwMW@%")
 
 
 def coordinate(x: float) -> str:
-    """A coordinate to a tenth of a pixel.
+    """Return a coordinate to a tenth of a pixel.
 
     Raises:
         ValueError: not finite; such a value must never reach a drawing.
@@ -28,7 +28,7 @@ def coordinate(x: float) -> str:
 
 
 def tag(name: str, *children: str, **attributes: str | float) -> str:
-    """An element: ``class_`` is ``class``, ``stroke_width`` is ``stroke-width``."""
+    """Return an element: ``class_`` is ``class``, ``stroke_width`` is ``stroke-width``."""
     parts = [name]
     for key, value in attributes.items():
         text = value if isinstance(value, str) else coordinate(value)
@@ -38,12 +38,12 @@ def tag(name: str, *children: str, **attributes: str | float) -> str:
 
 
 def words(text: str) -> str:
-    """Text as an element's content."""
+    """Return text as an element's content."""
     return escape(printable(text), quote=False)
 
 
 def text_width(text: str, size: float = FONT) -> float:
-    """An estimate on the safe side: there are no font metrics here."""
+    """Estimate the width of a text, rather too wide: there are no font metrics here."""
     total = 0.0
     for c in text:
         if unicodedata.east_asian_width(c) in "WF":
@@ -58,7 +58,7 @@ def text_width(text: str, size: float = FONT) -> float:
 
 
 def fit(text: str, width: float, size: float = FONT) -> str:
-    """The text, shortened in the middle where needed: module paths differ at both ends."""
+    """Return the text, shortened in the middle where needed: module paths differ at both ends."""
     if text_width(text, size) <= width:
         return text
     for kept in range(len(text) - 1, 1, -1):
@@ -70,20 +70,20 @@ def fit(text: str, width: float, size: float = FONT) -> str:
 
 
 def _common(names: Sequence[str]) -> str:
-    """What all names begin with, up to a separator: ``layer1.`` and not ``layer1.1``."""
+    """Return what all names begin with, up to a separator: ``layer1.`` and not ``layer1.1``."""
     equal = takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
     shared = "".join(letters[0] for letters in equal)
     return shared[: max((shared.rfind(c) for c in _SEPARATORS), default=-1) + 1]
 
 
 def _too_long(names: Sequence[str], width: float) -> list[str]:
-    """The different names that do not fit; one alone shares nothing with others."""
+    """Return the different names that do not fit; one alone shares nothing with others."""
     found = sorted({name for name in names if text_width(name) > width})
     return found if len(found) > 1 else []
 
 
 def fit_all(names: Sequence[str], width: float) -> list[str]:
-    """Names that fit: where some do not, what these share goes first, since it tells nothing."""
+    """Return names that fit: if some do not, what they share is left out first."""
     short = [printable(name) for name in names]
     tail = _common([name[::-1] for name in _too_long(short, width)])[::-1]
     if tail:
@@ -103,7 +103,7 @@ def label(
     width: float | None = None,
     short: str | None = None,
 ) -> str:
-    """A text; when it must be shortened, all of it shows under the pointer."""
+    """Return a text; when it must be shortened, all of it shows under the pointer."""
     clean = printable(text)
     if short is None:
         short = clean if width is None else fit(clean, width)
@@ -112,7 +112,7 @@ def label(
 
 
 def svg(name: str, title: str, description: str, width: float, height: float, *body: str) -> str:
-    """A drawing with an accessible name. ``name`` must be unique in the page."""
+    """Return a drawing with an accessible name. ``name`` must be unique in the page."""
     return tag(
         "svg",
         tag("title", words(title), id=f"{name}-title"),

@@ -38,7 +38,7 @@ class Panel:
 def rebin(
     edges: Sequence[float], counts: Sequence[float], hi: float, bins: int = BINS
 ) -> list[float]:
-    """Counts in equal bins from 0 to ``hi``; a bin that is cut gives each side its share."""
+    """Return counts in equal bins from 0 to ``hi``; a bin that is cut gives each side its share."""
     merged = [0.0] * bins
     for low, high, n in zip(edges, edges[1:], counts, strict=False):
         span = high - low
@@ -102,7 +102,7 @@ def _panel(
 
 
 def power(k: int) -> str:
-    """A power of ten: ``100``, ``10k``, ``1M``."""
+    """Return a power of ten: ``100``, ``10k``, ``1M``."""
     prefixes = ("", "k", "M", "G", "T", "P")
     return f"{10 ** (k % 3)}{prefixes[min(k // 3, 5)]}"
 
@@ -119,7 +119,7 @@ def histogram_plot(
     thresholds: Sequence[tuple[str, Look]],
     width: float,
 ) -> str:
-    """Panels in rows; y is logarithmic and common to all, x is each panel's own."""
+    """Draw panels in rows; y is logarithmic and common to all, x is each panel's own."""
     most = max(
         (max(rebin(p.edges, p.counts, _extent(p)), default=0.0) for p in panels), default=1.0
     )

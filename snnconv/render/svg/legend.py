@@ -39,7 +39,7 @@ def _sample(entry: Entry, x: float, y: float) -> str:
 
 
 def legend(entries: Sequence[Entry], left: float, top: float, width: float) -> tuple[str, float]:
-    """The legend's drawing and its height."""
+    """Return the legend's drawing and its height."""
     if not entries:
         return "", 0.0
     longest = max(text_width(printable(entry.text)) for entry in entries)

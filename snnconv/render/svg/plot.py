@@ -67,16 +67,16 @@ class Frame:
         return self.top + self.height
 
     def px(self, value: float) -> float:
-        """A value's place from the left."""
+        """Return a value's place from the left."""
         return self.left + self.width * self.x.at(value)
 
     def py(self, value: float) -> float:
-        """A value's place from above."""
+        """Return a value's place from above."""
         return self.bottom - self.height * self.y.at(value)
 
 
 def y_axis(frame: Frame, axis: Axis, ticks: Sequence[float]) -> str:
-    """Grid lines with their values, and the name above them, upright: nobody tilts the head."""
+    """Draw grid lines with their values, and the name above them, upright."""
     parts = []
     for value in ticks:
         y = frame.py(value)
@@ -89,7 +89,7 @@ def y_axis(frame: Frame, axis: Axis, ticks: Sequence[float]) -> str:
 
 
 def x_axis(frame: Frame, axis: Axis, ticks: Sequence[float]) -> str:
-    """The base line, ticks with their values, and the name below them."""
+    """Draw the base line, ticks with their values, and the name below them."""
     y = frame.bottom
     parts = [tag("line", x1=frame.left, x2=frame.right, y1=y, y2=y, class_="base")]
     end = float("-inf")
@@ -109,7 +109,7 @@ def x_axis(frame: Frame, axis: Axis, ticks: Sequence[float]) -> str:
 
 
 def thin(points: Sequence[Point], frame: Frame) -> list[Point]:
-    """Points in pixels; of those in one pixel's column, first, lowest, highest and last stay."""
+    """Return points in pixels; in each pixel's column the first, lowest, highest and last stay."""
     columns: dict[int, list[Point]] = {}
     for x, y in points:
         if frame.x.holds(x) and frame.y.holds(y):
@@ -124,12 +124,12 @@ def thin(points: Sequence[Point], frame: Frame) -> list[Point]:
 
 
 def depth_size(place: int) -> float:
-    """A marker's size: what lies further behind is larger, so equal points all show an edge."""
+    """Return a marker's size: markers further behind are larger, so equal points show an edge."""
     return 3.4 + min(0.4 * place, 1.6)
 
 
 def _draw(series: Series, frame: Frame, x: Axis, y: Axis, size: float, clip: str) -> str:
-    """The line cut off at the frame, and whole markers, also on its edge."""
+    """Draw the line cut off at the frame, and whole markers, also on its edge."""
     parts = []
     places = thin(series.points, frame)
     if series.line and len(places) > 1:
@@ -147,7 +147,7 @@ def _draw(series: Series, frame: Frame, x: Axis, y: Axis, size: float, clip: str
 
 
 def spoken(series: Sequence[Series], x: Axis, y: Axis) -> str:
-    """Both ends of every line in words, for who can't see it."""
+    """Return both ends of every line in words, for readers who can't see it."""
     said = []
     for each in series:
         points = [(a, b) for a, b in each.points if x.scale.holds(a) and y.scale.holds(b)]
@@ -166,7 +166,7 @@ def line_plot(
     width: float,
     rules: Sequence[Rule] = (),
 ) -> str:
-    """Lines over a common x axis; what lies outside the scales is cut off at the frame."""
+    """Draw lines over a common x axis; what lies outside the scales is cut off at the frame."""
     height = 270.0 if width >= 500 else 220.0
     y_ticks = y.scale.ticks(6)
     left = max((text_width(y.show(value)) for value in y_ticks), default=20.0) + 12

@@ -11,12 +11,12 @@ Kind = Literal["linear", "log2", "log10"]
 
 
 def finite(values: Iterable[float | None]) -> list[float]:
-    """What can be drawn."""
+    """Return what can be drawn."""
     return [v for v in values if v is not None and math.isfinite(v)]
 
 
 def nice_step(span: float, count: int) -> float:
-    """The smallest of 1, 2, 2.5, 5 times a power of ten that makes at most ``count`` steps."""
+    """Return the least of 1, 2, 2.5, 5 times a power of ten with at most ``count`` steps."""
     raw = span / max(count, 1)
     power = 10.0 ** math.floor(math.log10(raw))
     for factor in (1, 2, 2.5, 5, 10):
@@ -35,23 +35,23 @@ class Scale:
     hi: float
 
     def at(self, value: float) -> float:
-        """Where a value lies, 0..1 within the scale."""
+        """Return where a value lies, 0..1 within the scale."""
         if self.kind == "linear":
             return (value - self.lo) / (self.hi - self.lo)
         return math.log(value / self.lo) / math.log(self.hi / self.lo)
 
     def holds(self, value: float | None) -> bool:
-        """Whether a value has a place on this scale at all."""
+        """Return whether a value has a place on this scale at all."""
         if value is None or not math.isfinite(value):
             return False
         return self.kind == "linear" or SMALLEST <= value <= LARGEST
 
     def within(self, value: float | None) -> bool:
-        """Whether a value lies between both ends, or on one."""
+        """Return whether a value lies between both ends, or on one."""
         return value is not None and self.holds(value) and -1e-9 <= self.at(value) <= 1 + 1e-9
 
     def ticks(self, count: int = 5) -> list[float]:
-        """About ``count`` round values within the scale."""
+        """Return about ``count`` round values within the scale."""
         if self.kind == "log2":
             return self._powers_of_two(count)
         if self.kind == "log10":
@@ -86,7 +86,7 @@ class Scale:
 
 
 def linear_ticks(lo: float, hi: float, count: int = 5) -> list[float]:
-    """Round values from ``lo`` to ``hi``."""
+    """Return round values from ``lo`` to ``hi``."""
     step = nice_step(hi - lo, count)
     first, top = math.ceil(lo / step - 1e-9), math.floor(hi / step + 1e-9)
     return [k * step for k in range(first, top + 1)]
@@ -98,7 +98,7 @@ def linear(
     lo: float | None = None,
     hi: float | None = None,
 ) -> Scale:
-    """A linear scale that holds all values and ends on round ones, unless an end is given."""
+    """Return a linear scale that holds all values and ends on round ones, unless told."""
     known = finite(values)
     low = lo if lo is not None else min(known, default=0.0)
     high = hi if hi is not None else max(known, default=1.0)
@@ -117,7 +117,7 @@ def linear(
 
 
 def log(kind: Kind, values: Iterable[float | None], room: float = 0.0) -> Scale:
-    """A logarithmic scale of the values within bounds, with ``room`` at both ends as a share."""
+    """Return a logarithmic scale of the values within bounds, with ``room`` at both ends."""
     known = [v for v in finite(values) if SMALLEST <= v <= LARGEST]
     low, high = min(known, default=1.0), max(known, default=1.0)
     if high <= low * (1 + 1e-9):

@@ -20,7 +20,7 @@ class Look:
 
 
 def run_look(index: int) -> Look:
-    """The look of run ``index``; after eight, colours meet other markers and dashes."""
+    """Return the look of run ``index``; after eight, colours meet other markers and dashes."""
     turn = index // len(MARKERS)
     return Look(
         f"s{index % len(MARKERS)}",
@@ -40,7 +40,7 @@ def _polygon(*corners: tuple[float, float]) -> str:
 
 
 def marker(look: Look, x: float, y: float, size: float = 3.6, hover: str = "") -> str:
-    """A look's marker, centred; ``hover`` shows under the pointer."""
+    """Return a look's marker, centred; ``hover`` shows under the pointer."""
     title = [tag("title", hover)] if hover else []
     s, shape = size, look.marker
     kind = f"{look.colour} {'open' if shape in _OPEN else 'solid'}"
@@ -82,7 +82,7 @@ def _star(x: float, y: float, s: float) -> str:
 
 
 def stroke(look: Look) -> dict[str, str | float]:
-    """A line's attributes."""
+    """Return a line's attributes."""
     attributes: dict[str, str | float] = {
         "class_": f"{look.colour} line",
         "stroke_width": look.width,
