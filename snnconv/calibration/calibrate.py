@@ -112,7 +112,7 @@ def find_thresholds(
 
 
 def scaled(theta: Tensor, params: Record) -> Tensor:
-    """What a statistic has found, by the scale among its parameters, if there is one."""
+    """Return what a statistic has found, by the scale among its parameters, if there is one."""
     found: Tensor = theta * getattr(params, "scale", 1.0)
     return found
 

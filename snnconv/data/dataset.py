@@ -40,7 +40,7 @@ class Split(Protocol):
         ...
 
     def images(self, indices: Tensor) -> Tensor:
-        """The samples at these indices."""
+        """Return the samples at these indices."""
         ...
 
 
@@ -53,7 +53,7 @@ class ArraySplit:
     scale: float
 
     def images(self, indices: Tensor) -> Tensor:
-        """The images at these indices."""
+        """Return the images at these indices."""
         return self.pixels[indices].float() / self.scale
 
 
@@ -70,7 +70,7 @@ class Rescaled:
         return self.split.labels
 
     def images(self, indices: Tensor) -> Tensor:
-        """The images at these indices."""
+        """Return the images at these indices."""
         return self.split.images(indices) * self.factor
 
 
@@ -189,7 +189,7 @@ def recall(
 
 
 def _normalised(dataset: Dataset, given: Normalisation) -> Dataset:
-    """The data set under what was given; a mean and std of its own are converted to the scale."""
+    """Return the data set as normalised by the user; its own mean and std follow the scale."""
     if given == Normalisation():
         return dataset
     info = dataset.info
@@ -218,7 +218,7 @@ def _normalised(dataset: Dataset, given: Normalisation) -> Dataset:
 
 
 def _made(spec: str) -> Dataset:
-    """The data set that a user's factory returns."""
+    """Return the data set that a user's factory makes."""
     query = spec.partition("?")[2]
     options = parse_pairs(query.split("&")) if query else {}
     made = call(
@@ -264,7 +264,7 @@ def _check(dataset: Dataset) -> None:
 
 
 def normalise(images: Tensor, info: DataInfo) -> Tensor:
-    """``(x - mean) / std``; refuses NaN and Inf.
+    """Return ``(x - mean) / std``; refuse NaN and Inf.
 
     Args:
         images: ``[B, C, ...]``, or ``[B, F]``, where each feature is a channel.
@@ -287,7 +287,7 @@ def batches(
     augment: Callable[[Tensor], Tensor] | None = None,
     frames_per_run: int | None = None,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Indices, normalised images and labels, batch by batch in the given order.
+    """Yield indices, normalised images and labels, batch by batch in the given order.
 
     Args:
         split: where from.
@@ -329,7 +329,7 @@ def batches(
 
 
 def subset(labels: Tensor, n: int | None, seed: int) -> Tensor:
-    """A stratified random subset: every class has its share of the samples, rounded up or down.
+    """Return a stratified random subset: every class has its share, rounded up or down.
 
     A class whose share is below one sample may have none. The subset depends on the labels, ``n``
     and the seed alone. Subsets of one seed are nested: a smaller one is part of a larger one.
@@ -373,5 +373,5 @@ def subset(labels: Tensor, n: int | None, seed: int) -> Tensor:
 
 
 def digest(indices: Tensor) -> str:
-    """The SHA-256 of indices, as 64-bit integers with the lowest byte first."""
+    """Return the SHA-256 of indices, as 64-bit integers with the lowest byte first."""
     return hashlib.sha256(indices.long().numpy().astype("<i8").tobytes()).hexdigest()

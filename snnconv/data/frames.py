@@ -53,7 +53,7 @@ def merge(samples: Tensor, count: int) -> Tensor:
 
 
 def frames_in_turn(samples: Tensor, frames: int, timesteps: int, hold: int) -> Tensor:
-    """The frames that T steps show in turn, ``[B, F, *shape] -> [f, B, *shape]``.
+    """Return the frames that T steps show in turn, ``[B, F, *shape] -> [f, B, *shape]``.
 
     Args:
         samples: of F frames each.

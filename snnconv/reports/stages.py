@@ -283,7 +283,7 @@ class FinetuneReport(NetworkReport):
 
 
 class PredictReport(NetworkReport):
-    """Of ``snnconv predict``."""
+    """The report of ``snnconv predict``."""
 
     name = "predict"
     data: DataUse
@@ -297,7 +297,7 @@ class PredictReport(NetworkReport):
 
 
 class ExportReport(NetworkReport):
-    """Of ``snnconv export``."""
+    """The report of ``snnconv export``."""
 
     name = "export"
     data: DataUse

@@ -309,7 +309,7 @@ def test_a_traceback_is_for_who_asks(tmp_path):
         ExitCode.USAGE,
         "option --timesteps can't be taken",
         "0",
-        "give 1 or more (T, steps of simulation)",
+        "give 1 or more (T, the time steps of the simulation)",
     )
 
 
