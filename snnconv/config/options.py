@@ -193,6 +193,7 @@ class EvaluateOptions(TypedDict, total=False):
     metric: list[str] | tuple[str, ...] | None
     energy_ac_pj: float | None
     energy_mac_pj: float | None
+    expect_accuracy: float | None
     out: str | Path | None
 
 

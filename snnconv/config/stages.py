@@ -202,6 +202,12 @@ class EvaluateConfig(SimulationConfig):
     energy_mac_pj: float = Field(
         default=4.6, gt=0, description="energy of a multiply-accumulate in pJ"
     )
+    expect_accuracy: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="end with exit code 4 if the accuracy at T is below: 0.9 is 90 %",
+    )
     out: Path | None = Field(default=None, description="report; RUN/evaluate.json by default")
 
 

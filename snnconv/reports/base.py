@@ -78,6 +78,12 @@ class Report(BaseModel):
         [], description="what may be wrong with what was done, each with what to try"
     )
 
+    def expected(self, accuracy: float | None) -> ExitCode:
+        """4 if an accuracy is below the option ``expect_accuracy``, else 0."""
+        wanted = self.config.get("expect_accuracy")
+        failed = wanted is not None and accuracy is not None and accuracy < wanted
+        return ExitCode.CHECK_FAILED if failed else ExitCode.DONE
+
     def code(self) -> ExitCode:
         """Return the exit code of the command that made this report."""
         return ExitCode.DONE

@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from snnconv.core.uncertainty import unpacked
+from snnconv.errors import ExitCode
 from snnconv.reports.base import AnswerSteps, Difference, Interval, LineageRow, NetworkReport, Steps
 from snnconv.reports.stages import CorrectionRow, DataUse, SubsetUse
 
@@ -192,6 +193,10 @@ class EvaluateReport(NetworkReport):
                 if text is not None:
                     unpacked(text, self.samples)
         return self
+
+    def code(self) -> ExitCode:
+        """4 if the accuracy at T is below what was expected."""
+        return self.expected(self.accuracy[-1] if self.accuracy else None)
 
 
 BY_ANSWER = ("accuracy", "agreement", "sops_per_sample_steps", "energy_total_mj_steps")

@@ -57,6 +57,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
     """
     progress = progress or Quiet()
     session = Session(config)
+    kinds = _kinds(config.metric, config.expect_accuracy is not None)
     file = checkpoint_file(config.checkpoint, config.run, SPIKING, "snnconv convert")
     checkpoint = load(file, SPIKING)
     info, calibrated = checkpoint.spiking, checkpoint.calibrated
@@ -74,9 +75,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
     pj = (config.energy_ac_pj, config.energy_mac_pj)
     context = metric_context(checkpoint, snn, T, *pj, population=len(dataset.test.labels))
     metrics = {
-        name: kind(context)
-        for name, kind in _kinds(config.metric).items()
-        if not (alone and kind.of_conversion)
+        name: kind(context) for name, kind in kinds.items() if not (alone and kind.of_conversion)
     }
 
     watch = Watch(metrics.values(), session.device)
@@ -171,7 +170,15 @@ def _code(*methods: str) -> list[Path]:
 def _written(
     report: EvaluateReport, session: Session, config: EvaluateConfig, progress: Progress
 ) -> EvaluateReport:
-    """Write the report; say where the evaluation with more samples is, if it was the newest."""
+    """Write the report; say what was expected, and where an evaluation of more samples is."""
+    if report.code():
+        found = report.accuracy[-1] if report.accuracy else None
+        session.warn(
+            progress,
+            f"the accuracy at T = {report.timesteps} is {found or 0:.2%} of {report.samples} "
+            f"samples, and {config.expect_accuracy:.2%} were expected",
+        )
+        report = report.model_copy(update={"warnings": session.warnings})
     if config.out is None and (file := fuller(report, config.run)):
         progress.say(
             f"evaluate.json is the newest evaluation, of {report.samples} samples; "
@@ -202,13 +209,19 @@ def _warm_up(
         simulate(snn, x.to(device), indices.to(device), few, chunk, lambda *_: None, needs)
 
 
-def _kinds(wanted: Iterable[str]) -> dict[str, type[Metric]]:
+def _kinds(wanted: Iterable[str], expected: bool = False) -> dict[str, type[Metric]]:
     """The metrics asked for, those that others are made of first.
 
     Raises:
         UsageError: no such metric, or one without those that it is made of.
     """
     kinds = {name: METRICS.load(name) for name in wanted}
+    if expected and "accuracy" not in kinds:
+        raise UsageError(
+            "the accuracy that is expected is not measured",
+            "no metric 'accuracy'",
+            "add --metric accuracy",
+        )
     for name, kind in kinds.items():
         if lacking := [need for need in kind.needs if need not in kinds]:
             raise UsageError(

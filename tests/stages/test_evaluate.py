@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from snnconv.core.uncertainty import unpacked, wilson
 from snnconv.data.dataset import load as load_dataset
 from snnconv.data.dataset import subset
 from snnconv.engine.event_conv.plan import event_driven
-from snnconv.errors import CheckFailedError, CheckpointError, UsageError
+from snnconv.errors import CheckFailedError, CheckpointError, ExitCode, UsageError
 from snnconv.frontends.measure import accuracy
 from snnconv.graph.network import Network
 from snnconv.simulation import network as spiking
@@ -71,6 +72,19 @@ def test_the_report(run):
     assert sum(layer["sops_per_sample"] for layer in data["layers"]) == pytest.approx(
         data["sops_per_sample"]
     )
+
+
+def test_expected_accuracy(run, tmp_path):
+    options = {"checkpoint": run.file("converted"), "metric": ("accuracy",)}
+    good = evaluating(tmp_path, expect_accuracy=0.01, **options)
+    assert (good.code(), good.warnings) == (ExitCode.DONE, [])
+    bad = evaluating(tmp_path, expect_accuracy=1.0, **options)
+    assert bad.code() == ExitCode.CHECK_FAILED
+    assert "and 100.00% were expected" in bad.warnings[-1]
+    assert bad.accuracy == good.accuracy
+    assert json.loads((tmp_path / "evaluate.json").read_text())["warnings"] == bad.warnings
+    with pytest.raises(UsageError, match="add --metric accuracy"):
+        evaluating(tmp_path, expect_accuracy=0.5, **options | {"metric": ("firing-rate",)})
 
 
 def test_the_anns_accuracy_is_the_anns(run):
