@@ -45,7 +45,7 @@ HEAVY = ("torch", "torchvision", "numpy", "sklearn", "safetensors", "numba")
 BROAD = {
     "errors.py": 1,  # the guard: what no other place has words for
     "graph/network.py": 1,  # wrong attributes of an operation: whatever torch raises
-    "frontends/torch/capture.py": 3,  # a user's forward, run, traced and exported
+    "frontends/torch/capture.py": 4,  # a user's forward, run, watched, traced and exported
     "data/datasets/folder.py": 1,  # a foreign image file
     "core/user_code.py": 3,  # a user's factory, module and file
     "testing/base.py": 1,  # a user's method, asked for a law

@@ -126,6 +126,7 @@ EACH = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:dropout")
 @pytest.mark.parametrize("name", sorted(EACH))
 def test_it_changes_each_number_by_itself(name):
     """Whatever axis the batch is; capture compares the graph with the network."""

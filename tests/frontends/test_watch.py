@@ -106,3 +106,17 @@ def test_nothing_is_left_at_the_modules():
     for part in module.modules():
         assert not part._forward_hooks
         assert not part._forward_pre_hooks
+
+
+def test_a_network_that_does_not_run_twice_keeps_its_first_error():
+    runs = []
+
+    def forward(n, x):
+        if isinstance(x, torch.Tensor) and x.sum() > -1e9:
+            runs.append(x)
+        if len(runs) > 1:
+            raise RuntimeError("once is enough")
+        return n.out(x) if n.fc(x).sum() > 0 else n.fc(x)
+
+    with pytest.raises(UnsupportedError, match="can't be traced"):
+        capture(Calls(forward, **fcs(4)), (4,))

@@ -184,6 +184,7 @@ def by_rank(
     attributes: tuple[str, ...] = (),
     functions: tuple[tuple[Callable[..., Any], ...], ...] = (),
     aten: tuple[str, ...] = (),
+    onnx: Mapping[str, Onnx] | None = None,
 ) -> list[Lowering]:
     """Lowerings for one, two and three axes; ``make`` takes their number first.
 
@@ -194,6 +195,7 @@ def by_rank(
         attributes: of each module.
         functions: tuples of one for each number of axes.
         aten: names with ``#`` for the number.
+        onnx: operators, each for any number of axes; they are the first lowering's.
     """
     return [
         Lowering(
@@ -202,6 +204,7 @@ def by_rank(
             modules={modules[rank - 1]: attributes} if modules else {},
             functions=tuple(three[rank - 1] for three in functions),
             aten=tuple(name.replace("#", str(rank)) for name in aten),
+            onnx=onnx if onnx and rank == 1 else {},
         )
         for rank in (1, 2, 3)
     ]

@@ -178,6 +178,7 @@ LOWERINGS = (
         attributes=(*_WINDOW, "dilation", "groups", "padding_mode"),
         functions=((F.conv1d, F.conv2d, F.conv3d),),
         aten=("conv#d", "conv#d.padding"),
+        onnx={"Conv": Onnx(onnx_conv)},
     ),
     *by_rank(
         conv_transpose,
@@ -185,6 +186,7 @@ LOWERINGS = (
         modules=(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
         attributes=(*_WINDOW, "output_padding", "groups", "dilation"),
         functions=((F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d),),
+        onnx={"ConvTranspose": Onnx(onnx_conv_transpose)},
     ),
     *(
         Lowering(make=partial(conv_transpose, rank), batch_axis=BatchAxis.FIRST, aten=(name,))
@@ -196,6 +198,5 @@ LOWERINGS = (
         make=aten_convolution,
         batch_axis=BatchAxis.FIRST,
         aten=("convolution",),
-        onnx={"Conv": Onnx(onnx_conv), "ConvTranspose": Onnx(onnx_conv_transpose)},
     ),
 )

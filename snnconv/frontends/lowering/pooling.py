@@ -215,6 +215,7 @@ LOWERINGS = (
             (torch.max_pool1d, torch.max_pool2d, torch.max_pool3d),
         ),
         aten=("max_pool#d",),
+        onnx={"MaxPool": Onnx(onnx_max_pool)},
     ),
     *by_rank(first(max_pool), BatchAxis.FIRST, aten=("max_pool#d_with_indices",)),
     *by_rank(
@@ -227,6 +228,7 @@ LOWERINGS = (
         ),
         functions=((F.avg_pool1d, F.avg_pool2d, F.avg_pool3d),),
         aten=("avg_pool#d",),
+        onnx={"AveragePool": Onnx(onnx_avg_pool)},
     ),
     *by_rank(
         adaptive_avg_pool,
@@ -235,6 +237,7 @@ LOWERINGS = (
         attributes=("output_size",),
         functions=((F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d),),
         aten=("adaptive_avg_pool#d",),
+        onnx={"GlobalAveragePool": Onnx(onnx_global_avg_pool)},
     ),
     *(
         Lowering(
@@ -250,15 +253,7 @@ LOWERINGS = (
         modules=(nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d),
         attributes=("output_size", "return_indices"),
         functions=((F.adaptive_max_pool1d, F.adaptive_max_pool2d, F.adaptive_max_pool3d),),
+        onnx={"GlobalMaxPool": Onnx(onnx_global_max_pool)},
     ),
     *by_rank(first(adaptive_max_pool), BatchAxis.FIRST, aten=("adaptive_max_pool#d",)),
-    *(
-        Lowering(make=make, batch_axis=BatchAxis.FIRST, onnx={name: Onnx(onnx)})
-        for name, make, onnx in (
-            ("MaxPool", max_pool, onnx_max_pool),
-            ("AveragePool", avg_pool, onnx_avg_pool),
-            ("GlobalAveragePool", adaptive_avg_pool, onnx_global_avg_pool),
-            ("GlobalMaxPool", adaptive_max_pool, onnx_global_max_pool),
-        )
-    ),
 )

@@ -273,7 +273,10 @@ def _all_known(
     """The error of a network that no trace follows: all that a run shows beside the first line."""
     if isinstance(refused, ObstaclesError):
         return refused
-    found = obstacles_of_run(module, example.clone(), analog)
+    try:
+        found = obstacles_of_run(module, example.clone(), analog)
+    except (Exception, SystemExit):  # whatever the user's forward raises when it is watched
+        return refused
     line = refused.found[refused.found.rfind(" (") :]
     if not any(obstacle.found.endswith(line) for obstacle in found):
         found.insert(0, Obstacle("forward", refused.found, refused.remedy))
