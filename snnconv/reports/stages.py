@@ -263,6 +263,11 @@ class FinetuneReport(NetworkReport):
     )
     accuracy_best: float = Field(description="validation accuracy of what was kept")
     accuracy_best_interval: Interval | None = None
+    before_and_after: Difference | None = Field(
+        None,
+        description="McNemar's test of what was kept against the start, on the validation samples; "
+        "null in an older file",
+    )
     epoch_best: int = Field(description="the epoch that was kept; 0 if none was better")
     accuracy_last: float = Field(description="validation accuracy after the last epoch")
     accuracy_last_interval: Interval | None = None

@@ -9,10 +9,10 @@ from snnconv.config import FinetuneConfig
 from snnconv.core import runtime
 from snnconv.core.kinds import READS, SPIKING
 from snnconv.core.progress import Progress, Quiet
-from snnconv.core.uncertainty import interval
+from snnconv.core.uncertainty import discordant, interval, mcnemar, unpacked
 from snnconv.data.frames import frames_per_run
 from snnconv.engine.memory import BatchPlan
-from snnconv.reports import FinetuneReport
+from snnconv.reports import Difference, FinetuneReport
 from snnconv.simulation.build import learned, spiking_network, timesteps, trained_directly
 from snnconv.simulation.corrected import without_weights
 from snnconv.simulation.network import SpikingNetwork
@@ -30,7 +30,7 @@ from snnconv.stages.session import (
     subset_use,
     training_files,
 )
-from snnconv.training.history import fit
+from snnconv.training.history import History, fit
 from snnconv.training.loop import Training, hold_out
 from snnconv.training.objective import SpikingLoss, ValidationSet, slice_of
 
@@ -107,6 +107,7 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
         firing_rate_epoch0=history.start.firing_rate,
         accuracy_best=history.best_accuracy,
         accuracy_best_interval=interval(history.best_accuracy, held_out),
+        before_and_after=_difference(history, held_out),
         epoch_best=history.best_epoch,
         accuracy_last=at_end,
         accuracy_last_interval=interval(at_end, held_out),
@@ -117,6 +118,15 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
     )
     traces.resume.unlink(missing_ok=True)
     return report
+
+
+def _difference(history: History, samples: int) -> Difference | None:
+    """What was kept against the start; none if an older file of the training did not say."""
+    texts = (history.start.right if history.start else "", history.best_right)
+    if not all(texts):
+        return None
+    alone = discordant(*(unpacked(text, samples) for text in texts))
+    return Difference(only_this_right=alone[0], only_other_right=alone[1], p=mcnemar(*alone))
 
 
 def _holding(checkpoint: Checkpoint, snn: SpikingNetwork) -> Checkpoint:

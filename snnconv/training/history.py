@@ -15,6 +15,7 @@ from torch import Tensor
 from snnconv.core import distributed
 from snnconv.core.files import write_atomically
 from snnconv.core.progress import Progress
+from snnconv.core.uncertainty import unpacked
 from snnconv.errors import CheckFailedError
 from snnconv.reports import EpochRow
 from snnconv.training.loop import Training, check_tensors
@@ -31,6 +32,7 @@ class History:
         rows: an epoch each.
         best_epoch: the epoch with the best accuracy, the later of equals; 0 for the start.
         best: the module's tensors then.
+        best_right: which validation samples were right then (:attr:`.Measured.right`).
         resumed_after: epochs done before it was taken up again.
     """
 
@@ -38,6 +40,7 @@ class History:
     rows: list[EpochRow] = field(default_factory=list)
     best_epoch: int = 0
     best: dict[str, Tensor] = field(default_factory=dict)
+    best_right: str = ""
     resumed_after: int | None = None
 
     @property
@@ -92,7 +95,7 @@ def fit(training: Training, files: TrainingFiles, from_start: bool, progress: Pr
         if from_start:
             training.module.eval()
             history.start = training.objective.measure()
-            history.best = _module(training)
+            history.best, history.best_right = _module(training), history.start.right
             progress.say(f"epoch   0  validation {history.start.accuracy:.2%}  (as it came)")
         _keep(training, history, files)
     try:
@@ -119,6 +122,7 @@ def _epochs(training: Training, history: History, files: TrainingFiles, progress
         history.rows.append(row)
         if row.accuracy >= history.best_accuracy:  # of equals the later: its loss is lower
             history.best_epoch, history.best = row.epoch, _module(training)
+            history.best_right = training.measured.right
         _keep(training, history, files)
         progress.say(
             f"epoch {row.epoch:3d}  loss {row.loss:.4f}  validation {row.accuracy:.2%}  "
@@ -137,9 +141,10 @@ def _lines(rows: Iterable[EpochRow]) -> bytes:
 def _keep(training: Training, history: History, files: TrainingFiles) -> None:
     standing = Standing(
         epoch=training.epoch,
-        start=history.start,
+        start=history.start and history.start[:2],
         best_epoch=history.best_epoch,
         rows=tuple(history.rows),
+        right=(history.start.right, history.best_right) if history.start else None,
     )
     best = {f"best/{name}": tensor for name, tensor in history.best.items()}
     write(Saved(files.setting, standing, training.state() | best), files.resume)
@@ -155,13 +160,17 @@ def _taken_up(training: Training, saved: Saved, file: Path) -> History:
         training.restore(rest, standing.epoch)
         if kept or best:
             check_tensors(best, training.module.state_dict())
+        for text in filter(None, standing.right or ()):
+            unpacked(text, len(training.parts.validation))
     except ValueError as error:
         raise refuse(file, str(error)) from error
     training.module.eval()
+    before, kept_right = standing.right or ("", "")
     return History(
-        start=Measured(*standing.start) if standing.start else None,
+        start=Measured(*standing.start, before) if standing.start else None,
         rows=list(standing.rows),
         best_epoch=standing.best_epoch,
         best=best,
+        best_right=kept_right,
         resumed_after=standing.epoch,
     )

@@ -34,7 +34,7 @@ from snnconv.errors import CheckFailedError, UsageError, one_line
 from snnconv.graph.network import Network
 from snnconv.neurons.base import Neuron
 from snnconv.reports import EpochRow
-from snnconv.training.objective import Objective
+from snnconv.training.objective import Measured, Objective
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,10 @@ class Training:
 
     Attributes:
         epoch: epochs done.
+        measured: the module after the last of them, on the samples held out.
     """
+
+    measured: Measured
 
     def __init__(
         self,
@@ -297,7 +300,7 @@ class Training:
         self.module.eval()
         self._refuse_not_finite(epoch)
         loss, correct = distributed.total([sums.loss, sums.correct], self.device)
-        measured = self.objective.measure()
+        measured = self.measured = self.objective.measure()
         return EpochRow(
             epoch=epoch,
             loss=loss / len(train),

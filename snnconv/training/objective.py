@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from snnconv.core import distributed
 from snnconv.core.metadata import DataInfo
 from snnconv.core.progress import Progress
+from snnconv.core.uncertainty import packed
 from snnconv.data.dataset import Split, batches
 from snnconv.engine.layer_output import LayerOutput, ObserverNeeds, WeightedSum
 from snnconv.engine.memory import BatchPlan
@@ -41,10 +42,12 @@ class Measured(NamedTuple):
     Attributes:
         accuracy: 0..1.
         firing_rate: spikes per neuron and step; none for an ANN.
+        right: which samples are right, as :func:`.uncertainty.packed` writes it; empty for an ANN.
     """
 
     accuracy: float
     firing_rate: float | None
+    right: str = ""
 
 
 class Objective(Protocol):
@@ -218,7 +221,7 @@ class SpikingLoss:
 
     def measure(self) -> Measured:
         """See :class:`Objective`."""
-        right = spikes = neurons = 0.0
+        spikes = neurons = 0.0
         levels, sizes = self.module.levels, self.module.analysis.shapes
         needs = ObserverNeeds(
             counts=False,
@@ -238,6 +241,7 @@ class SpikingLoss:
 
         held, T = self.held_out, self.timesteps
         mine = distributed.share(held.order)
+        right = []
         with self.progress.task("validate", len(mine)) as advance:
             size, steps = held.at_once.samples, held.at_once.steps
             drawn = batches(held.split, held.info, mine, size, frames_per_run=held.frames_per_run)
@@ -245,10 +249,13 @@ class SpikingLoss:
                 x, samples = x.to(self.device), indices.to(self.device)
                 batch = len(labels)
                 average = simulate(self.module, x, samples, T, steps, observe, needs)
-                right += int((average[-1].argmax(1).cpu() == labels).sum())
+                right.append(average[-1].argmax(1).cpu() == labels)
                 advance(len(labels))
-        right, spikes, neurons = distributed.total([right, spikes, neurons], self.device)
-        return Measured(right / len(held.order), spikes / neurons)
+        spikes, neurons = distributed.total([spikes, neurons], self.device)
+        every = torch.zeros(len(held.order))
+        every[distributed.share(torch.arange(len(every)))] = torch.cat(right).float()
+        flags = (distributed.add(every, self.device) > 0).tolist()
+        return Measured(sum(flags) / len(flags), spikes / neurons, packed(flags))
 
     def parameters(self) -> dict[str, float]:
         """See :class:`Objective`."""

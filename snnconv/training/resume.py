@@ -38,12 +38,15 @@ class Standing(Record):
         start: accuracy and firing rate before any training, where they were measured.
         best_epoch: the epoch that is kept; 0 for the start.
         rows: an epoch each.
+        right: which validation samples were right before any training, and in the epoch that is
+            kept; none in an older file.
     """
 
     epoch: int = Field(strict=True, ge=0)
     start: tuple[float, float | None] | None
     best_epoch: int = Field(strict=True, ge=0)
     rows: tuple[EpochRow, ...]
+    right: tuple[str, str] | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> "Standing":

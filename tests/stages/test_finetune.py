@@ -27,17 +27,25 @@ from snnconv.simulation.simulate import simulate
 from snnconv.stages import finetune
 from snnconv.training.loop import hold_out
 
+STAGES = ("converted", "finetuned")
 
-def validated(checkpoint, timesteps):
-    """Accuracy on the samples held out, from the checkpoint alone."""
+
+def right(checkpoint, timesteps):
+    """Which of the samples held out are right, from the checkpoint alone."""
     data = load_dataset("digits")
     order = hold_out(data.train, 0.1, 300, 0).validation
     snn = spiking_network(checkpoint, folded=False).eval()
-    right = 0
+    found = []
     for indices, x, labels in batches(data.train, checkpoint.data, order, 50):
         logits = simulate(snn, x[None], indices, timesteps, timesteps)[-1]
-        right += int((logits.argmax(1) == labels).sum())
-    return right / len(order)
+        found.append(logits.argmax(1) == labels)
+    return torch.cat(found)
+
+
+def validated(checkpoint, timesteps):
+    """Accuracy on the samples held out."""
+    found = right(checkpoint, timesteps)
+    return int(found.sum()) / len(found)
 
 
 def test_the_report(run):
@@ -341,3 +349,17 @@ def test_signed_neurons_learn_through_their_memory(run, tmp_path, param):
     report = finetuning(tmp_path, slice=2)
     assert report.accuracy_best >= report.accuracy_epoch0
     assert report.epochs[-1].loss < report.epochs[0].loss
+
+
+def test_what_was_kept_is_tested_against_the_start(run):
+    report = run.reports["finetune"]
+    test, n = report.before_and_after, report.held_out.samples
+    assert test.only_other_right - test.only_this_right == round(
+        (report.accuracy_best - report.accuracy_epoch0) * n
+    )
+    assert 0 <= test.p <= 1
+    before, after = (right(run.checkpoint(kind), report.timesteps) for kind in STAGES)
+    assert (test.only_this_right, test.only_other_right) == (
+        int((before & ~after).sum()),
+        int((after & ~before).sum()),
+    )

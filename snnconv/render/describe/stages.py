@@ -222,6 +222,8 @@ def finetune(report: FinetuneReport) -> list[Block]:
     kept = f"of epoch {report.epoch_best}" if report.epoch_best else "no epoch was better"
     if n >= FEW:
         kept += f"; {units.points(report.accuracy_best - report.accuracy_epoch0)} points"
+        if report.before_and_after:
+            kept += f", {units.p_value(report.before_and_after.p)} (McNemar)"
 
     def measured(name: str, share: float, more: str = "") -> Fact:
         bounds = around(share, n) if n else ""
