@@ -4,7 +4,7 @@ import importlib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from snnconv.checkpoint import sha256
 from snnconv.config import (
@@ -178,22 +178,7 @@ def run_recipe(
     steps = []
     for stage, config in planned:
         file = report_file(config, stage, getattr(config, "out", None))
-        if dry_run:
-            outcome = "planned"
-        elif _unchanged(stage, config, file):
-            outcome = "skipped"
-            progress.say(f"{stage}: skipped, nothing it reads has changed")
-            if neuron := getattr(config, "neuron", None):
-                NEURONS.load(neuron)  # the recipe names it, so later stages may run its code
-            if is_factory(data := getattr(config, "data", None) or ""):
-                named(data)
-        else:
-            progress.say(f"{stage}: running")
-            if isinstance(config, ReportConfig):
-                report(config, progress)
-            else:
-                _refuse_failed(stage, run_stage(stage, config, progress))
-            outcome = "run"
+        outcome = "planned" if dry_run else advance(stage, config, progress)
         steps.append(
             PlanStep(
                 stage=stage,
@@ -207,6 +192,27 @@ def run_recipe(
     return session.report(
         RunReport, [] if dry_run else [planned[0][1].run / "run.json"], [], steps=steps
     )
+
+
+def advance(stage: str, config: StageConfig, progress: Progress) -> Literal["run", "skipped"]:
+    """Run a stage, unless its report says that this work has been done on these files.
+
+    Raises:
+        CheckFailedError: a check of the stage failed.
+    """
+    if _unchanged(stage, config, report_file(config, stage, getattr(config, "out", None))):
+        progress.say(f"{stage}: skipped, nothing it reads has changed")
+        if neuron := getattr(config, "neuron", None):
+            NEURONS.load(neuron)  # the user names it, so later stages may run its code
+        if is_factory(data := getattr(config, "data", None) or ""):
+            named(data)
+        return "skipped"
+    progress.say(f"{stage}: running")
+    if isinstance(config, ReportConfig):
+        report(config, progress)
+    else:
+        _refuse_failed(stage, run_stage(stage, config, progress))
+    return "run"
 
 
 def _refuse_failed(stage: str, done: Report) -> None:

@@ -20,7 +20,7 @@ from torch import nn
 import snnconv
 from snnconv import api
 from snnconv.api import in_memory, results
-from snnconv.config import STAGES, InspectConfig
+from snnconv.config import COMMANDS, InspectConfig
 from snnconv.core import runtime
 from snnconv.errors import UnsupportedError, UsageError
 from snnconv.reports import REPORTS
@@ -50,7 +50,7 @@ def test_the_package_offers_what_the_api_has():
     assert [alias.name for alias in imported.names] == api.__all__
     assert ast.literal_eval(offered.value) == api.__all__
     assert snnconv.__version__ == version("snnconv")
-    assert {*STAGES, "inspect", "load", "save"} <= set(api.__all__)
+    assert {*COMMANDS, "inspect", "load", "save"} <= set(api.__all__)
     for name in api.__all__:
         assert getattr(snnconv, name) is getattr(api, name)
         assert inspect.getdoc(getattr(api, name))
@@ -124,7 +124,7 @@ def test_a_spiking_network_to_work_with(tmp_path):
     ).read_bytes()
 
 
-@pytest.mark.parametrize("stage", [*STAGES, "inspect"])
+@pytest.mark.parametrize("stage", [*COMMANDS, "inspect"])
 def test_a_function_takes_the_options_of_its_command(stage):
     function = getattr(snnconv, stage)
     with pytest.raises(UsageError, match=f"stage '{stage}' has no such option") as caught:
@@ -135,7 +135,7 @@ def test_a_function_takes_the_options_of_its_command(stage):
         function(seed=-1)
     assert caught.value.found == "-1"
     assert caught.value.remedy == "give 0 or more (seed for everything random)"
-    known = set({**STAGES, "inspect": InspectConfig}[stage].model_fields)
+    known = set({**COMMANDS, "inspect": InspectConfig}[stage].model_fields)
     assert set(inspect.signature(function).parameters) - {"options", "config"} <= known
     assert stage in REPORTS
 
@@ -160,7 +160,7 @@ def test_the_typed_options_are_those_of_the_models():
     assert current == typed_options.source(), "run python tests/helpers/typed_options.py"
 
 
-@pytest.mark.parametrize("stage", [*STAGES, "inspect"])
+@pytest.mark.parametrize("stage", [*COMMANDS, "inspect"])
 def test_every_option_of_a_command_is_one_of_its_function(stage):
     model = typed_options.MODELS[stage]
     parameters = inspect.signature(getattr(snnconv, stage)).parameters
@@ -212,7 +212,7 @@ def test_the_examples_of_the_docstrings_run():
     for module in (api, results, in_memory):
         found = [each for each in finder.find(module, globs=names) if each.examples]
         examples += sorted(found, key=lambda each: each.lineno)
-    assert len(examples) == 1 + len(STAGES) + 3, "the module, and each function"
+    assert len(examples) == 1 + len(COMMANDS) + 3, "the module, and each function"
     runner = doctest.DocTestRunner()
     for each in examples:
         runner.run(each)

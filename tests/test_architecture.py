@@ -30,6 +30,7 @@ LAYERS = (
     ("testing", "training", "exports"),
     ("stages",),
     ("pipeline",),
+    ("comparison",),
     ("api",),
     ("cli",),
     ("__main__",),

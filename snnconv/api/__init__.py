@@ -21,10 +21,11 @@ from torch import nn
 from snnconv.api.in_memory import convert_module, load_network
 from snnconv.api.modules import written
 from snnconv.api.options import config_of
-from snnconv.api.results import export, predict, report
+from snnconv.api.results import compare, export, predict, report
 from snnconv.checkpoint import Checkpoint, load, save
 from snnconv.config import (
     CalibrateConfig,
+    CompareConfig,
     ConvertConfig,
     CorrectConfig,
     EvaluateConfig,
@@ -74,6 +75,7 @@ __all__ = [
     "ArraySplit",
     "CalibrateConfig",
     "Checkpoint",
+    "CompareConfig",
     "ConvertConfig",
     "CorrectConfig",
     "DataInfo",
@@ -88,6 +90,7 @@ __all__ = [
     "SnnconvError",
     "TrainConfig",
     "calibrate",
+    "compare",
     "convert",
     "convert_module",
     "correct",

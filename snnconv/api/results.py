@@ -1,15 +1,16 @@
-"""What is made of spiking networks: tables of predictions, other programs' files, reports."""
+"""What comes of networks: comparisons, tables of predictions, other programs' files, reports."""
 
 from pathlib import Path
 from typing import Unpack
 
 from snnconv import pipeline
 from snnconv.api.options import config_of
-from snnconv.config import ExportConfig, PredictConfig, ReportConfig
-from snnconv.config.options import ExportOptions, PredictOptions, ReportOptions
+from snnconv.comparison import run as _compare
+from snnconv.config import CompareConfig, ExportConfig, PredictConfig, ReportConfig
+from snnconv.config.options import CompareOptions, ExportOptions, PredictOptions, ReportOptions
 from snnconv.core import runtime
 from snnconv.core.progress import Quiet
-from snnconv.reports import ExportReport, PredictReport, ReportReport
+from snnconv.reports import CompareReport, ExportReport, PredictReport, ReportReport
 from snnconv.stages import export as _export
 from snnconv.stages import predict as _predict
 
@@ -70,6 +71,35 @@ def export(
     chosen = config_of(ExportConfig, "export", config, given)
     with runtime.host_kept():
         return _export.run(chosen)
+
+
+def compare(
+    model: str | Path | None = None,
+    *,
+    config: CompareConfig | None = None,
+    **options: Unpack[CompareOptions],
+) -> CompareReport:
+    """Run conversion methods on one network, as ``snnconv compare`` does.
+
+    Args:
+        model: what ``snnconv calibrate`` takes; by default the run's network, else the embedded
+            CNN.
+        config: options as one object.
+        options: see ``snnconv compare --help``; ``timesteps`` are the T to compare at, ``samples``
+            the training samples to calibrate on, and ``limit`` the test samples.
+
+    Raises:
+        UsageError: an unknown option, method, or key of a preset.
+        UnsupportedError: operations that can't be converted, or data that does not fit.
+        CheckFailedError: an evaluation in the folder is of other samples or another network.
+
+    >>> found = snnconv.compare(methods="percentile,signed", timesteps=[2, 4], limit=20, samples=64)
+    >>> [(row.method, len(row.cells)) for row in found.methods]
+    [('percentile', 2), ('signed', 2)]
+    """
+    chosen = config_of(CompareConfig, "compare", config, {"model": model, **options})
+    with runtime.host_kept():
+        return _compare.run(chosen)
 
 
 def report(

@@ -116,6 +116,7 @@ for _name, _model in configs.STAGES.items():
         _add("report", _model, "snnconv.pipeline", "report")
     else:
         _add(_name, _model, f"snnconv.stages.{_name}")
+_add("compare", configs.CompareConfig, "snnconv.comparison.run")
 _add("inspect", configs.InspectConfig, "snnconv.stages.inspect")
 _add("demo", configs.DemoConfig, "snnconv.pipeline", "demo")
 _add("doctor", configs.DoctorConfig, "snnconv.stages.doctor")
@@ -165,7 +166,7 @@ def ls(
         str,
         typer.Argument(
             help="models, datasets, neurons, statistics, corrections, metrics, exports, operations "
-            "or runs"
+            "presets (of compare) or runs"
         ),
     ],
     run: Annotated[Path, typer.Option(help="run folder, of runs", envvar="SNNCONV_RUN")] = Path(
@@ -183,6 +184,10 @@ def ls(
             from snnconv.stages.runs import runs
 
             return runs(run)
+        if room.lower() == "presets":
+            from snnconv.comparison.presets import listed
+
+            return listed()
         from snnconv.stages.listing import listing
 
         return listing(room)

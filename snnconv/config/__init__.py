@@ -14,6 +14,7 @@ from snnconv.config.base import (
     StageConfig,
     names_of,
 )
+from snnconv.config.comparison import CompareConfig
 from snnconv.config.stages import (
     METRICS,
     CalibrateConfig,
@@ -32,9 +33,11 @@ from snnconv.config.training import FinetuneConfig, OptimiserConfig, TrainConfig
 
 __all__ = [
     "ARGUMENT",
+    "COMMANDS",
     "METRICS",
     "STAGES",
     "CalibrateConfig",
+    "CompareConfig",
     "ConvertConfig",
     "CorrectConfig",
     "DataConfig",
@@ -70,3 +73,6 @@ STAGES: dict[str, type[StageConfig]] = {
     "report": ReportConfig,
 }
 """The stages, in the order in which a recipe runs them."""
+
+COMMANDS: dict[str, type[StageConfig]] = {**STAGES, "compare": CompareConfig}
+"""The commands that write a report of their own into the run folder, with ``--out`` elsewhere."""

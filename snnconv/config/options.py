@@ -244,6 +244,32 @@ class ReportOptions(TypedDict, total=False):
     out: str | Path | None
 
 
+class CompareOptions(TypedDict, total=False):
+    """Of ``snnconv.compare``."""
+
+    run: str | Path | None
+    seed: int | None
+    device: str | None
+    threads: int | None
+    data: str | None
+    data_root: str | Path | None
+    download: bool | None
+    batch_size: int | None
+    mean: float | str | list[float] | tuple[float, ...] | None
+    std: float | str | list[float] | tuple[float, ...] | None
+    scale: float | None
+    engine: Literal["auto", "dense", "event"] | None
+    memory: str | None
+    weights: str | Path | None
+    non_relu: Literal["refuse", "analog"] | None
+    methods: str | int | list[str] | tuple[str, ...] | None
+    timesteps: str | int | list[int] | tuple[int, ...] | None
+    limit: int | None
+    samples: int | None
+    csv: str | Path | None
+    out: str | Path | None
+
+
 class InspectOptions(TypedDict, total=False):
     """Of ``snnconv.inspect``."""
 

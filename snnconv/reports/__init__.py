@@ -23,6 +23,7 @@ from snnconv.reports.base import (
     canonical,
     read,
 )
+from snnconv.reports.comparison import CellRow, CompareReport, MethodRow
 from snnconv.reports.evaluation import EvaluateReport, Histogram, LayerRow, Outcomes
 from snnconv.reports.stages import (
     CalibrateReport,
@@ -66,8 +67,10 @@ __all__ = [
     "REPORTS",
     "AnswerSteps",
     "CalibrateReport",
+    "CellRow",
     "Check",
     "CheckpointRow",
+    "CompareReport",
     "ConvertReport",
     "CorrectReport",
     "CorrectedSiteRow",
@@ -91,6 +94,7 @@ __all__ = [
     "LineageRow",
     "ListItem",
     "ListReport",
+    "MethodRow",
     "NetworkReport",
     "NodeRow",
     "NormalisationUse",
@@ -129,6 +133,7 @@ REPORTS: dict[str, type[Report]] = {
         EvaluateReport,
         PredictReport,
         ExportReport,
+        CompareReport,
         ReportReport,
         InspectReport,
         DoctorReport,

@@ -20,7 +20,9 @@ def listing(what: str) -> ListReport:
     what = what.lower()
     if what not in LISTED:
         raise UsageError(
-            "there is nothing to list there", f"'{what}'", did_you_mean(what, (*LISTED, "runs"))
+            "there is nothing to list there",
+            f"'{what}'",
+            did_you_mean(what, (*LISTED, "presets", "runs")),
         )
     if registry := REGISTRIES.get(what):
         items = {name: registry.summary(name) for name in registry.names()}

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from snnconv.checkpoint import kind_of, sha256
-from snnconv.config import STAGES, StageConfig, TrainConfig
+from snnconv.config import COMMANDS, StageConfig, TrainConfig
 from snnconv.core.bounds import parsed_json
 from snnconv.core.files import refuse_unwritable
 from snnconv.core.kinds import Kind, file_name
@@ -40,7 +40,7 @@ def refuse_outputs(config: StageConfig) -> None:
     """
     if "out" not in type(config).model_fields:
         return
-    stage = next(name for name, kind in STAGES.items() if isinstance(config, kind))
+    stage = next(name for name, kind in COMMANDS.items() if isinstance(config, kind))
     out: Path | None = getattr(config, "out", None)
     given = [getattr(config, name, None) for name in ("checkpoint", "model", "weights")]
     inputs = [Path(path) for path in (*given, *getattr(config, "evaluations", ())) if path]

@@ -10,11 +10,12 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from snnconv.config import ARGUMENT, STAGES, InspectConfig
+from snnconv.config import ARGUMENT, COMMANDS, InspectConfig
 from snnconv.config.base import _figures
+from snnconv.config.comparison import _parts
 
 FILE = Path(__file__).parents[2] / "snnconv" / "config" / "options.py"
-MODELS: dict[str, type[BaseModel]] = {**STAGES, "inspect": InspectConfig}
+MODELS: dict[str, type[BaseModel]] = {**COMMANDS, "inspect": InspectConfig}
 HEAD = '''"""The options of the Python API, typed; None stands for an option's default.
 
 Made from the models by ``python tests/helpers/typed_options.py``: change those, and run it again.
@@ -45,8 +46,9 @@ def written(annotation: Any) -> str:
 
 def of_field(field: FieldInfo) -> str:
     """What an option takes."""
-    figures = any(getattr(each, "func", None) is _figures for each in field.metadata)
-    kinds = ("float | str | " if figures else "") + written(field.annotation)
+    read_by = [getattr(each, "func", None) for each in field.metadata]
+    one = "float | str | " if _figures in read_by else "str | int | " if _parts in read_by else ""
+    kinds = one + written(field.annotation)
     return kinds if kinds.endswith("None") else f"{kinds} | None"
 
 

@@ -5,10 +5,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from snnconv.render.describe import evaluation, stages, surfaces
+from snnconv.render.describe import comparison, evaluation, stages, surfaces
 from snnconv.render.tables import Block
 from snnconv.reports import (
     CalibrateReport,
+    CompareReport,
     ConvertReport,
     CorrectReport,
     DoctorReport,
@@ -35,6 +36,7 @@ _STAGES: dict[type[BaseModel], Callable[[Any], list[Block]]] = {
     EvaluateReport: evaluation.evaluate,
     PredictReport: evaluation.predict,
     ExportReport: stages.export,
+    CompareReport: comparison.compare,
     ReportReport: evaluation.report,
     InspectReport: surfaces.inspect,
     DoctorReport: surfaces.doctor,

@@ -1,0 +1,74 @@
+"""The report of a comparison of conversion methods."""
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from snnconv.reports.base import Difference, Interval, Report
+from snnconv.reports.stages import SubsetUse
+
+
+class CellRow(BaseModel):
+    """One method at one number of steps."""
+
+    timesteps: int = Field(description="T")
+    latency_steps: int = Field(
+        description="steps until the answer: T, and what neurons wait for before it"
+    )
+    accuracy: float
+    accuracy_interval: Interval = Field(description="95 % Wilson interval, [low, high]")
+    against_ann: Difference | None = Field(
+        None, description="the network at T and its ANN on the same samples; null inside a run"
+    )
+    firing_rate: float | None = Field(description="spikes per neuron and step, up to T")
+    sops_per_sample: float | None = Field(description="synaptic operations up to T")
+    energy_total_mj: float = Field(description="up to T, the first layer counted once")
+    energy_total_ratio: float = Field(description="to the ANN's energy")
+    on_energy_front: bool = Field(
+        description="no other cell is as accurate for less energy, or more accurate for as much"
+    )
+    on_latency_front: bool = Field(description="the same for latency_steps")
+    report: str = Field(description="the evaluation it is from")
+    checkpoint: str = Field(description="the network; its T may be longer than the cell's")
+
+
+class MethodRow(BaseModel):
+    """One conversion method."""
+
+    method: str
+    title: str
+    reference: str
+    deviations: str
+    neuron: str
+    params: dict[str, Any]
+    calibration: dict[str, Any] = Field(description="method and granularity of the thresholds")
+    corrections: list[str] = Field(description="methods of snnconv correct, in their order")
+    signed: bool = Field(description="whether spikes may be negative")
+    levels: int = Field(description="the most spikes of a neuron at one step")
+    calibration_seconds: float = Field(description="calibration, and corrections for one T")
+    one_simulation: bool = Field(
+        description="whether all T come from one simulation: nothing in it depends on T"
+    )
+    cells: list[CellRow] = Field(description="by T")
+    within_1_point: int | None = Field(
+        description="the least T of these within one point of the ANN; null if there is none"
+    )
+
+
+class CompareReport(Report):
+    """Of ``snnconv compare``."""
+
+    name = "compare"
+    model: str = Field(description="what the network was made from")
+    data: str
+    samples: int
+    subset: SubsetUse | None
+    ann_accuracy: float
+    ann_accuracy_interval: Interval
+    energy_ann_mj: float
+    timesteps: list[int]
+    methods: list[MethodRow]
+    cells_run: int = Field(description="evaluations that this command made")
+    cells_kept: int = Field(
+        description="cells that were there, or are part of another cell's simulation"
+    )

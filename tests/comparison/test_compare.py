@@ -1,0 +1,190 @@
+"""``snnconv compare``: each cell is what its stages give by hand; what is done is kept."""
+
+import csv
+import json
+import shutil
+
+import pytest
+from helpers.commands import done as finished
+from helpers.commands import here
+from helpers.commands import refused as refuses
+
+from snnconv.errors import ExitCode
+
+FEW = ("--limit", 40, "--samples", 64)
+METHODS = "percentile,signed,lm-ht-uniform,calibration-light"
+
+
+def done(*words):
+    """The report of a command."""
+    return json.loads(finished(*words, "--json").out)
+
+
+def compare(run, *words):
+    return done("compare", *FEW, "--run", run, *words)
+
+
+def cells(report):
+    return {
+        (row["method"], cell["timesteps"]): cell
+        for row in report["methods"]
+        for cell in row["cells"]
+    }
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    """A folder, the report of a comparison in it, and its CSV file."""
+    run = tmp_path_factory.mktemp("compared")
+    table = run / "cells.csv"
+    found = compare(run, "--methods", METHODS, "--timesteps", "1,4,2", "--csv", table)
+    return run, found, table
+
+
+def test_the_report(compared):
+    run, found, _ = compared
+    assert found == json.loads((run / "compare.json").read_text())
+    assert found["timesteps"] == [1, 2, 4]
+    assert [row["method"] for row in found["methods"]] == METHODS.split(",")
+    assert {row["method"]: row["one_simulation"] for row in found["methods"]} == {
+        "percentile": True,
+        "signed": False,
+        "lm-ht-uniform": False,
+        "calibration-light": False,
+    }
+    assert (found["cells_run"], found["cells_kept"]) == (1 + 3 + 3 + 3, 2)
+    assert found["samples"] == found["subset"]["samples"] == 40
+
+
+@pytest.mark.parametrize(
+    ("method", "T"),
+    [("percentile", 2), ("signed", 2), ("lm-ht-uniform", 4), ("calibration-light", 2)],
+)
+def test_a_cell_is_what_its_stages_give_by_hand(compared, tmp_path, method, T):
+    """Not from the grid's options: as a user would type them."""
+    options = {
+        "percentile": (("--method", "percentile"), ("--neuron", "if")),
+        "signed": (("--method", "mse", "--granularity", "channel"), ("--neuron", "signed")),
+        "lm-ht-uniform": (
+            ("--method", "mse", "--granularity", "channel"),
+            ("--neuron", "lm-ht", "--param", "levels=2"),
+        ),
+        "calibration-light": (("--method", "mse", "--granularity", "channel"), ()),
+    }
+    calibrate, convert = options[method]
+    done("calibrate", *calibrate, "--samples", 64, "--run", tmp_path)
+    done("convert", *convert, "--timesteps", T, "--run", tmp_path)
+    if method == "calibration-light":
+        done("correct", "--method", "bias", "--run", tmp_path)
+    by_hand = done("evaluate", "--limit", 40, "--run", tmp_path)
+    cell = cells(compared[1])[method, T]
+    assert cell["accuracy"] == by_hand["accuracy"][-1]
+    assert cell["accuracy_interval"] == by_hand["accuracy_interval"][-1]
+    assert cell["energy_total_mj"] == by_hand["energy_total_mj"]
+    assert cell["energy_total_ratio"] == pytest.approx(by_hand["energy_total_ratio"], rel=1e-12)
+    assert cell["firing_rate"] == pytest.approx(by_hand["firing_rate_mean"], rel=1e-12)
+    assert cell["sops_per_sample"] == by_hand["sops_per_sample"]
+    assert cell["against_ann"] == by_hand["against_ann"]
+    assert cell["latency_steps"] == T
+
+
+def test_the_fronts_are_marked(compared):
+    found = cells(compared[1]).values()
+    for mark, cost in (
+        ("on_energy_front", "energy_total_mj"),
+        ("on_latency_front", "latency_steps"),
+    ):
+        for cell in found:
+            beaten = any(
+                other["accuracy"] >= cell["accuracy"]
+                and other[cost] <= cell[cost]
+                and (other["accuracy"] > cell["accuracy"] or other[cost] < cell[cost])
+                for other in found
+            )
+            assert cell[mark] == (not beaten)
+
+
+def test_the_csv_has_the_cells(compared):
+    _, found, table = compared
+    rows = list(csv.DictReader(table.read_text().splitlines()))
+    every = cells(found)
+    assert len(rows) == len(every)
+    for row in rows:
+        cell = every[row["method"], int(row["timesteps"])]
+        assert float(row["accuracy"]) == cell["accuracy"]
+        assert float(row["energy_total_mj"]) == cell["energy_total_mj"]
+        assert row["on_energy_front"] == str(cell["on_energy_front"])
+
+
+def test_what_is_done_is_kept(compared, tmp_path):
+    """A comparison that was killed goes on; so does one with another method more."""
+    run = tmp_path / "run"
+    shutil.copytree(compared[0], run)
+    first = compare(run, "--methods", METHODS, "--timesteps", "1,2,4")
+    for file in (run / "compare").glob("signed-t2*"):
+        file.unlink()  # as if it had been killed there
+    again = compare(run, "--methods", METHODS, "--timesteps", "1,2,4")
+    assert again["cells_run"] == 1
+    assert [strip(row) for row in again["methods"]] == [strip(row) for row in first["methods"]]
+
+
+def strip(row):
+    return row | {"calibration_seconds": None}
+
+
+def test_another_network_in_the_folder_runs_again(compared, tmp_path):
+    run = tmp_path / "run"
+    done("train", "mlp", "--data", "digits", "--epochs", 1, "--limit", 200, "--run", run)
+    words = ("--methods", "percentile", "--timesteps", 2)
+    first = compare(run, *words)
+    assert first["model"] == "mlp"
+    done("train", "mlp", "--data", "digits", "--epochs", 2, "--limit", 200, "--run", run)
+    again = compare(run, *words)
+    assert again["cells_run"] == 1
+    assert again["ann_accuracy"] != first["ann_accuracy"]
+
+
+def test_other_samples_run_again(tmp_path):
+    words = ("--methods", "percentile", "--timesteps", 2, "--run", tmp_path)
+    done("compare", *FEW, *words)
+    found = done("compare", "--limit", 30, "--samples", 64, *words)
+    assert (found["cells_run"], found["samples"]) == (1, 30)
+
+
+def test_a_method_of_the_users_own(tmp_path):
+    own = tmp_path / "own.toml"
+    own.write_text(
+        "title = 'x'\nreference = 'y'\n[calibrate]\nmethod = 'max'\n[convert]\nneuron = 'lif'\n"
+    )
+    found = compare(tmp_path / "run", "--methods", f"{own},signed", "--timesteps", 2)
+    assert [row["method"] for row in found["methods"]] == ["own", "signed"]
+    assert found["methods"][0]["neuron"] == "lif"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--timesteps", 0), "1 to"),
+        (("--timesteps", "4,x"), "timesteps"),
+        (("--timesteps", ","), "steps"),
+        (("--methods", "singed"), "signed"),
+        (("--methods", ","), "all"),
+        (("--csv", "cells.txt"), ".csv"),
+    ],
+)
+def test_options_that_can_not_be_taken(tmp_path, words, said):
+    result = here("compare", *words, "--run", tmp_path / "run")
+    refuses(result, ExitCode.USAGE, "")
+    assert said in result.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_network_that_can_not_be_converted(tmp_path):
+    file = tmp_path / "net.py"
+    file.write_text(
+        "from torch import nn\n\n\ndef make():\n    return nn.Sequential(nn.Flatten(), "
+        "nn.Linear(64, 32), nn.GELU(), nn.Linear(32, 10))\n"
+    )
+    result = here("compare", f"{file}:make", "--data", "digits", "--run", tmp_path / "run")
+    refuses(result, ExitCode.UNSUPPORTED, "")
+    assert "gelu" in result.err.lower()
