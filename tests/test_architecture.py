@@ -51,6 +51,7 @@ BROAD = {
     "core/user_code.py": 3,  # a user's factory, module and file
     "testing/base.py": 1,  # a user's method, asked for a law
     "frontends/weights.py": 1,  # a foreign weights file
+    "exports/onnx.py": 1,  # a foreign runtime on a file
     "frontends/onnx/crosscheck.py": 1,  # a foreign runtime on a foreign file
     "frontends/pt2/importer.py": 1,  # operators of a foreign file on what it gives them
 }

@@ -42,7 +42,7 @@ class Subject:
     sha256: str
 
     @property
-    def facts(self) -> SpikingInfo:
+    def info(self) -> SpikingInfo:
         """Its neurons."""
         assert self.checkpoint.spiking is not None
         return self.checkpoint.spiking
@@ -50,7 +50,7 @@ class Subject:
     @property
     def params(self) -> NeuronParams:
         """The neurons' parameters."""
-        return neuron_params(self.facts)
+        return neuron_params(self.info)
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class Export(ABC):
 
     def timesteps(self, subject: Subject) -> int:
         """The steps that the referee runs."""
-        return subject.facts.timesteps
+        return subject.info.timesteps
 
 
 def _fault(found: object) -> str:

@@ -59,7 +59,7 @@ class TorchModule(Export):
         except UnreadableSourceError as error:
             return [
                 Obstacle(
-                    f"neuron '{subject.facts.neuron}'",
+                    f"neuron '{subject.info.neuron}'",
                     str(error),
                     "state the neuron in its own file, in torch alone",
                 )

@@ -136,7 +136,7 @@ def _pointwise(node: Node, tensors: Tensors) -> Call:
 def _reshape(node: Node, tensors: Tensors) -> Call:
     shape = node.attrs["shape"]
     return Call(
-        f"x.reshape(len(x), {', '.join(map(str, shape))})" if shape else "x.reshape(len(x))"
+        f"x.reshape(x.shape[0], {', '.join(map(str, shape))})" if shape else "x.reshape(x.shape[0])"
     )
 
 
@@ -203,7 +203,7 @@ _CALLS: Mapping[str, Callable[[Node, Tensors], Call]] = {
     "concat": _concat,
     "reshape": _reshape,
     "permute": _dims("x.permute(0, {})", "dims"),
-    "expand": _dims("x.expand(len(x), {})", "shape"),
+    "expand": _dims("x.expand(x.shape[0], {})", "shape"),
     "slice": _places,
     "take": _places,
     "pad": _pad,

@@ -164,7 +164,7 @@ class Writer:
         return "\n".join([*head, *_statements(imports), "\n", *body])
 
     def _docstring(self, stem: str) -> str:
-        facts, data = self.subject.facts, self.subject.checkpoint.data
+        facts, data = self.subject.info, self.subject.checkpoint.data
         shape = ", ".join(map(str, data.shape))
         frames = "" if data.frames is None else f"{data.frames}, "
         return f'''"""{self.subject.called}, at {facts.timesteps} time steps.
@@ -186,7 +186,7 @@ the logits after every step; ``network.stream()`` takes one step at a time, if t
         """The network's class."""
         network, facts, data = (
             self.subject.network,
-            self.subject.facts,
+            self.subject.info,
             self.subject.checkpoint.data,
         )
         frames = network.hold is not None

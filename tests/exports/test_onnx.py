@@ -1,0 +1,116 @@
+"""An ONNX step, run T times in onnxruntime, is the simulation; so is a network unrolled."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from helpers.networks import IMAGE, NETS, checkpoint
+
+from snnconv.core.metadata import ConfidenceInfo, DataInfo
+from snnconv.exports.base import Subject
+from snnconv.exports.onnx import Onnx, Params
+from snnconv.exports.onnx_step import Count, CountError, step
+from snnconv.neurons.base import NEURONS
+from snnconv.simulation.build import spiking_network
+from snnconv.simulation.simulate import simulate
+
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+
+def subject(made):
+    return Subject(made, spiking_network(made, engine="dense").eval(), "A network", "0" * 64)
+
+
+def made(net="max", **how):
+    return checkpoint(NETS[net](), theta=0.5, **{"timesteps": 5, **how})
+
+
+def both(file, folder, params=None, batch=3):
+    """What this tool and onnxruntime give, for a batch of another size than the traced one."""
+    one, form = subject(file), Onnx(params or Params())
+    assert form.obstacles(one) == []
+    path = folder / "net.onnx"
+    path.write_bytes(form.files(one, "net")[".onnx"])
+    x, samples, T = torch.rand(1, batch, *IMAGE), torch.arange(batch), form.timesteps(one)
+    values = {}
+
+    def observe(name, start, output):
+        values[name] = output.values
+
+    own = simulate(one.network, x, samples, T, T, observe)
+    return own, values, form.run(path, one, x, samples, T, T)
+
+
+def agree(own, values, other):
+    """Few potentials lie at a threshold but for rounding: weights and inputs are no multiples."""
+    torch.testing.assert_close(other.logits, own[-len(other.logits) :], rtol=1e-4, atol=1e-4)
+    for name, found in other.spikes.items():
+        torch.testing.assert_close(found, values[name], rtol=1e-4, atol=1e-4)
+
+
+def test_msat_whose_first_step_is_another(tmp_path):
+    own, values, other = both(made(neuron="msat"), tmp_path)
+    agree(own, values, other)
+    assert set(other.spikes) == {"1", "4"}
+    assert own.abs().max() > 0
+
+
+def test_a_network_unrolled(tmp_path):
+    file = made("identity", neuron="lm-ht", timesteps=3)
+    agree(*both(file, tmp_path, Params(unroll=3)))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("net", NETS)
+@pytest.mark.parametrize("neuron", sorted(set(NEURONS.names()) - {"lm-ht"}))
+def test_every_causal_neuron_in_every_network(net, neuron, tmp_path):
+    agree(*both(made(net, neuron=neuron), tmp_path))
+
+
+@pytest.mark.long
+def test_equal_checkpoints_give_equal_bytes_without_a_path():
+    files = [Onnx(Params()).files(subject(made()), name)[".onnx"] for name in ("a", "b")]
+    assert files[0] == files[1]
+    assert b".py" not in files[0]
+
+
+def test_what_a_step_can_not_say_is_named_at_once():
+    file = made("vgg", neuron="lm-ht")
+    keep = {site.name: 0.5 for site in file.graph.sites}
+    spiking = file.spiking.model_copy(update={"confidence": ConfidenceInfo(early=2, keep=keep)})
+    found = Onnx(Params()).obstacles(subject(replace(file, spiking=spiking)))
+    assert [each.place for each in found] == ["spike confidence", "neuron 'lm-ht'"]
+    assert "--param unroll=5" in found[1].remedy
+    (fixed,) = Onnx(Params(unroll=4)).obstacles(subject(file))
+    assert fixed.found == "made for T = 5"
+    (steps,) = Onnx(Params()).obstacles(subject(made(neuron="lm-h", params={"scalars": "step"})))
+    assert "number of steps" in steps.found or "each step" in steps.found
+    data = DataInfo.model_validate({**file.data.model_dump(), "frames": 5})
+    frames = replace(made(), data=data)
+    assert [each.place for each in Onnx(Params(unroll=5)).obstacles(subject(frames))] == ["input"]
+    assert Onnx(Params()).obstacles(subject(frames)) == []
+
+
+def test_states_are_those_of_the_first_step_whatever_is_given():
+    traced = step(subject(made(neuron="signed")))
+    x = torch.rand(2, *IMAGE)
+    zeros = [torch.zeros_like(state) for state in traced.arguments[2]]
+    noise = [torch.randn_like(state) for state in traced.arguments[2]]
+    with torch.no_grad():
+        one, other = (traced.module(x, torch.tensor(0), states) for states in (zeros, noise))
+        later = traced.module(x, torch.tensor(1), noise)
+    assert torch.equal(one[0], other[0])
+    assert not torch.equal(one[0], later[0])
+    assert len(traced.states) == len(set(traced.states)) == len(zeros)
+
+
+def test_a_count_answers_what_a_graph_can():
+    count = Count(torch.tensor(3.0))
+    assert 1 / (count + 1) == 0.25
+    assert (2 * count).item() == (count * 2).item() == 6
+    assert not count == 0  # noqa: SIM201
+    assert count.asked
+    for wrong in (lambda: count == 1, lambda: bool(count), lambda: [0, 1][count]):
+        with pytest.raises(CountError):
+            wrong()
