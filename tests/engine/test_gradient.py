@@ -49,10 +49,8 @@ def test_it_is_the_gradient_of_the_weight(
     weight = eighths(channels[1] * groups, channels[0], *kernel)
     window = (stride, padding, dilation, groups)
     below = eighths(*F.conv2d(x, weight, None, *window).shape)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(weight_gradient, "_PARTIAL", partial)
-        patch.setattr(weight_gradient, "_CACHED", cached)
-        found = weight_gradient.of_weight(weight.shape, Window(*window), x, below)
+    divided = {"partial": partial, "cached": cached}
+    found = weight_gradient.of_weight(weight.shape, Window(*window), x, below, **divided)
     assert torch.equal(found, wanted(x, weight, below, *window))
 
 

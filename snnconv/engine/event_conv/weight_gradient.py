@@ -26,11 +26,16 @@ Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 _PARTS = 16  # of the images, each with sums of its own, at most
-_PARTIAL = 1 << 18  # floats of such sums, at most: a megabyte
-_CACHED = 1 << 16  # floats of weights that stay in the second-level cache
 
 
-def of_weight(shape: torch.Size, window: Window, values: Tensor, gradient: Tensor) -> Tensor:
+def of_weight(
+    shape: torch.Size,
+    window: Window,
+    values: Tensor,
+    gradient: Tensor,
+    partial: int = 1 << 18,
+    cached: int = 1 << 16,
+) -> Tensor:
     """The gradient of a convolution's weight.
 
     Images and channels of the input are divided as their shape says, and threads take what was
@@ -42,14 +47,16 @@ def of_weight(shape: torch.Size, window: Window, values: Tensor, gradient: Tenso
         window: of the convolution.
         values: ``[N, C, H, W]``, mostly zeros.
         gradient: of the output, ``[N, C_out, H_out, W_out]``.
+        partial: floats of the parts' sums, at most; a megabyte.
+        cached: floats of weights that stay in the second-level cache.
     """
     outputs, group, *kernel = shape
     groups = window.groups
     size, array, _ = operands(values)
     number, height, width, channels = size
     lanes, taps = outputs // groups, math.prod(kernel)
-    depth = min(channels, WORD if taps * lanes * WORD <= _CACHED else LANES)
-    parts = max(1, min(number, _PARTS, _PARTIAL // (channels * taps * lanes)))
+    depth = min(channels, WORD if taps * lanes * WORD <= cached else LANES)
+    parts = max(1, min(number, _PARTS, partial // (channels * taps * lanes)))
     chunks = -(-channels // depth)
     sums = torch.zeros(parts, channels, *kernel, lanes)
     places, below, _ = operands(gradient)
