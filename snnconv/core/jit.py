@@ -19,6 +19,7 @@ import numba
 import numpy as np
 import torch
 from numba.core import sigutils, types
+from numba.core.caching import NullCache
 from numba.core.cpu import CPUTargetOptions
 from numba.core.options import TargetOptions
 
@@ -79,21 +80,11 @@ def compiled(function: Callable[..., None], name: str = "") -> Callable[..., Non
         TypeError: when it is called, for an array of another type or layout.
     """
     function.__qualname__ = name or function.__qualname__
-    in_memory = _guarded(numba.njit(**_OPTIONS)(function), function)
     try:
-        kept = numba.njit(cache=True, **_OPTIONS)(function)
-        kept = _guarded(_labelled(kept, function), function)
+        kept = _labelled(numba.njit(cache=True, **_OPTIONS)(function), function)
     except RuntimeError:  # neither the package's folder nor the user's can be written
-        return in_memory
-
-    @functools.wraps(function)
-    def call(*args: Any) -> None:
-        try:
-            kept(*args)
-        except OSError:  # the disk is full: raised before anything has run
-            in_memory(*args)
-
-    return call
+        return _guarded(numba.njit(**_OPTIONS)(function), function)
+    return _guarded(kept, function)
 
 
 def _guarded(dispatcher: Any, function: Callable[..., None]) -> Callable[..., None]:
@@ -110,7 +101,11 @@ def _guarded(dispatcher: Any, function: Callable[..., None]) -> Callable[..., No
         given, _ = sigutils.normalize_signature(signature)
         for name, found in zip(inspect.signature(function).parameters, given, strict=True):
             refuse_other_arrays(function, name, found)
-        return compile_any(signature)
+        try:
+            return compile_any(signature)
+        except OSError:  # the disk is full, or can't be read: nothing is kept from now on
+            dispatcher._cache = NullCache()
+            return compile_any(signature)
 
     dispatcher.compile = compile_known
     return cast("Callable[..., None]", dispatcher)

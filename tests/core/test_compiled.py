@@ -37,21 +37,23 @@ def test_no_place_to_keep_the_code(monkeypatch, arrays):
     assert (arrays[1] == 2 * arrays[0]).all()
 
 
-def test_a_full_disk(monkeypatch, arrays):
-    njit = room.numba.njit
+@pytest.mark.parametrize("moment", ["load", "save"])
+def test_a_disk_that_is_full_or_cannot_be_read(monkeypatch, tmp_path, arrays, moment):
+    monkeypatch.setattr(room.numba.config, "CACHE_DIR", str(tmp_path))
+    asked = []
 
-    def full(*args, cache=False, **options):
-        def refuse(function):
-            def call(*_):
-                raise OSError("No space left on device")
+    def refuse(*_):
+        asked.append(moment)
+        raise OSError("No space left on device")
 
-            return call
-
-        return refuse if cache else njit(*args, **options)
-
-    monkeypatch.setattr(room.numba, "njit", full)
-    compiled(double)(0, 5, *arrays)
-    assert (arrays[1] == 2 * arrays[0]).all()
+    monkeypatch.setattr(room._Labelled, moment, refuse)
+    kernel = compiled(double)
+    for _ in range(2):
+        arrays[1][:] = 0
+        kernel(0, 5, *arrays)
+        assert (arrays[1] == 2 * arrays[0]).all()
+    assert asked == [moment]
+    assert not list(tmp_path.rglob("*.nbc"))
 
 
 def test_code_for_other_types_is_not_taken(monkeypatch, tmp_path):
