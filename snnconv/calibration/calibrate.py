@@ -18,7 +18,7 @@ from snnconv.graph.analysis import Analysis
 from snnconv.graph.fold import fold
 from snnconv.graph.ir import SITES, Graph, Node
 from snnconv.graph.network import Network, walk
-from snnconv.graph.rewrite import thresholds
+from snnconv.graph.rewrite import qcfs_thresholds
 
 LAYER_BITS, CHANNEL_BITS, WIDE_BITS = 10, 8, 7
 """Relative errors of 0.05, 0.2 and 0.4 %; 12 kB a layer, 3 or 1.5 kB a channel, an octave."""
@@ -252,7 +252,7 @@ def calibrate(
     """
     network = calibrating(ann, device)
     graph, tensors = network.graph, network.views()
-    known = thresholds(graph, tensors)
+    known = qcfs_thresholds(graph, tensors)
     granularity = method.granularity
     if known:
         granularity = "channel" if any(len(theta) > 1 for theta in known.values()) else "layer"

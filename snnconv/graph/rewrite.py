@@ -13,7 +13,7 @@ from snnconv.errors import UnsupportedError
 from snnconv.graph.ir import Graph, Node
 
 
-def quantized(
+def with_qcfs(
     graph: Graph, tensors: Mapping[str, Tensor], thresholds: Mapping[str, Tensor], levels: int
 ) -> tuple[Graph, dict[str, Tensor]]:
     """The graph with QCFS at its sites.
@@ -37,7 +37,7 @@ def quantized(
     return replace(graph, nodes=tuple(nodes)), tensors
 
 
-def thresholds(graph: Graph, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def qcfs_thresholds(graph: Graph, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The thetas that QCFS sites carry, by site."""
     return {
         node.name: tensors[node.tensors["threshold"]]
@@ -46,7 +46,7 @@ def thresholds(graph: Graph, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]
     }
 
 
-def averaged(graph: Graph) -> tuple[Graph, list[str]]:
+def with_average_pools(graph: Graph) -> tuple[Graph, list[str]]:
     """The graph with average pooling for max pooling, and the names of the poolings replaced.
 
     Raises:

@@ -13,7 +13,7 @@ from snnconv.core import distributed
 from snnconv.core.metadata import ConfidenceInfo
 from snnconv.data.frames import mean_frame
 from snnconv.engine.event_conv.plan import Engine
-from snnconv.engine.event_conv.sparsity import Rate, expected
+from snnconv.engine.event_conv.sparsity import Rate, expected_rate
 from snnconv.engine.layer_output import ObserverNeeds
 from snnconv.errors import CheckpointError, UsageError, did_you_mean
 from snnconv.graph.fold import fold
@@ -111,7 +111,7 @@ def expected_rates(checkpoint: Checkpoint, grid: Grid) -> dict[str, Rate]:
     levels = round(grid.levels / grid.end)  # spikes that carry theta together
     return {
         name: functools.partial(
-            expected,
+            expected_rate,
             checkpoint.calibration[f"{name}/edges"].double(),
             checkpoint.calibration[f"{name}/counts"].double(),
             site.zero_share or 0.0,

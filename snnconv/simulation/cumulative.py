@@ -39,7 +39,7 @@ Compute = Callable[[list[Tensor]], Tensor]
 """An operation on all steps at once, ``[T, B, *N]``."""
 
 
-def pool(compute: Compute, x: Tensor, before: Sums | None) -> tuple[Tensor, Sums]:
+def pool_increase(compute: Compute, x: Tensor, before: Sums | None) -> tuple[Tensor, Sums]:
     """The increase of the pooled running sum at each step, and the sums after the last."""
     total, last = before or (torch.zeros_like(x[0]), None)
     sums = []
@@ -51,7 +51,7 @@ def pool(compute: Compute, x: Tensor, before: Sums | None) -> tuple[Tensor, Sums
     return pooled - torch.cat([first[None], pooled[:-1]]), (total, pooled[-1])
 
 
-def function(
+def function_increase(
     compute: Compute, inputs: list[Tensor], done: int, before: Means | None
 ) -> tuple[Tensor, Means]:
     """The increase of ``t*f(mean of the inputs up to t)`` at each step, and the last sums.
@@ -136,7 +136,7 @@ class Levels:
         else:
             (numbers,) = self._taken(node)
             before = self._before.get(node.name)
-            levels, self.after[node.name] = pool(compute, numbers, before)
+            levels, self.after[node.name] = pool_increase(compute, numbers, before)
         if node.name in self._varying:
             levels = levels.clamp(min=1) * (increase != 0)
         self.fired(node.name, levels)

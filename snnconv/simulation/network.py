@@ -33,10 +33,10 @@ from snnconv.core.shapes import fold_time, unfold_time
 from snnconv.data.frames import frames_shown
 from snnconv.engine.dispatch import fire
 from snnconv.engine.event_conv import plan
-from snnconv.engine.event_conv.bit_plan import of_bits, packing
+from snnconv.engine.event_conv.bit_plan import bit_sites, of_bits
 from snnconv.engine.event_conv.bit_spikes import Packed, unpacked
-from snnconv.engine.event_conv.deferred import Pending, added, waiting
-from snnconv.engine.event_conv.sparsity import Rate, assumed, input_rates
+from snnconv.engine.event_conv.deferred import Pending, deferrable, sum_pending
+from snnconv.engine.event_conv.sparsity import Rate, assumed_rate, input_rates
 from snnconv.engine.layer_output import EVERYTHING, NOTHING, LayerOutput, ObserverNeeds, Wants
 from snnconv.graph.analysis import Analysis, Signal
 from snnconv.graph.ir import Node
@@ -45,7 +45,7 @@ from snnconv.graph.ops import OPS, Role
 from snnconv.neurons.base import Neuron
 from snnconv.neurons.confidence import keep_mask
 from snnconv.simulation.corrected import Added
-from snnconv.simulation.cumulative import Levels, Sums, function, pool
+from snnconv.simulation.cumulative import Levels, Sums, function_increase, pool_increase
 
 Value = Tensor | Packed | Pending
 """Of a node, at all steps: as float32, as bits, or when it is asked for."""
@@ -109,9 +109,9 @@ class SpikingNetwork(nn.Module):
         self.confidence = confidence
         self.engine = engine
         self._calibrated = set(neurons) <= set(rates or {})
-        sites = {name: assumed(n.levels) for name, n in neurons.items()} | dict(rates or {})
+        sites = {name: assumed_rate(n.levels) for name, n in neurons.items()} | dict(rates or {})
         self.input_rates = input_rates(network, self.analysis, sites)
-        self._waiting = waiting(self.analysis)
+        self._deferrable = deferrable(self.analysis)
         self._layouts = plan.Layouts()
 
     def paths(self, learns: bool = False) -> dict[str, plan.Path]:
@@ -214,7 +214,7 @@ class SpikingNetwork(nn.Module):
         """The value of a node that is no site."""
         chunk.levels.passed(node)
         if any(isinstance(value, Pending) for value in inputs):
-            return added(inputs)
+            return sum_pending(inputs)
         ready = cast("list[Tensor | Packed]", inputs)
         if node.name in chunk.by_events:
             return Pending(self._layouts.of(self.network, node, ready[0]), ready[0])
@@ -227,9 +227,9 @@ class SpikingNetwork(nn.Module):
         before, compute = chunk.before(node), partial(self._merged, node)
         if OPS[node.op].role is Role.ANALOG:
             done = chunk.state.steps
-            found, chunk.nodes[node.name] = function(compute, given, done, before)
+            found, chunk.nodes[node.name] = function_increase(compute, given, done, before)
             return found
-        found, chunk.nodes[node.name] = pool(compute, given[0], before)
+        found, chunk.nodes[node.name] = pool_increase(compute, given[0], before)
         if chunk.observe is not None and node.name in self.analysis.spiking_pools:
             output = self._emitted(node, found, chunk)
             chunk.observe(node.name, chunk.state.steps, output)
@@ -250,7 +250,7 @@ class SpikingNetwork(nn.Module):
         """How each node is computed in one call."""
         mean_sites, once = self._means()
         needs = NOTHING if observe is None else needs
-        waiting, by_events = self._by_events(once)
+        deferred, by_events = self._by_events(once)
         pools = self.analysis.spiking_pools
         # the levels of all max poolings, if the observer needs those of one
         wanted = pools if any(map(needs.levels_of, pools)) else frozenset[str]()
@@ -267,7 +267,7 @@ class SpikingNetwork(nn.Module):
             mean_sites=mean_sites,
             once=once,
             by_events=by_events,
-            packed=frozenset() if needs.values else packing(self.analysis, waiting, by_events),
+            packed=frozenset() if needs.values else bit_sites(self.analysis, deferred, by_events),
             levels=Levels(self.analysis, wanted, amplitudes, state.levels),
         )
 
@@ -291,9 +291,9 @@ class SpikingNetwork(nn.Module):
         """
         if torch.is_grad_enabled():
             return frozenset(), frozenset()
-        among = self._waiting - once
+        among = self._deferrable - once
         by_events = plan.images_by_events(self.network, among, self.input_rates, self.engine)
-        return self._waiting, by_events
+        return self._deferrable, by_events
 
     def _keep(
         self, name: str, currents: Tensor | Pending, samples: Tensor, state: State

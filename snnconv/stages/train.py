@@ -29,7 +29,7 @@ from snnconv.frontends.hard_gates import with_hard_gates
 from snnconv.frontends.measure import accuracy
 from snnconv.frontends.open import is_checkpoint, open_model
 from snnconv.graph.network import Network
-from snnconv.graph.rewrite import averaged, quantized, thresholds
+from snnconv.graph.rewrite import qcfs_thresholds, with_average_pools, with_qcfs
 from snnconv.neurons.base import NEURONS
 from snnconv.reports import TrainReport
 from snnconv.simulation.build import learned, spiking_network
@@ -120,7 +120,7 @@ def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
     final = objective(dataset.test, torch.arange(len(dataset.test.labels))).measure()
     made = _holding(made, module)
     if config.kind == "calibrated":
-        _refuse_lost(thresholds(made.graph, made.network))
+        _refuse_lost(qcfs_thresholds(made.graph, made.network))
         made = _calibrated(made, dataset, sample, session, progress)
     step = lineage_step("train", source, config)
     files = session.save(replace(made, lineage=(*made.lineage, step)), progress)
@@ -168,11 +168,11 @@ def _prepared(
     _refuse_without_sites(made, config)
     if config.kind == "calibrated":
         starts = _start(given, made, dataset, sample, config, session, progress)
-        graph, tensors = quantized(made.graph, made.network, starts, config.levels)
+        graph, tensors = with_qcfs(made.graph, made.network, starts, config.levels)
         made = replace(made, graph=graph, network=tensors)
     else:
         made = _with_neurons(made, params, config)
-    graph, pools = (made.graph, []) if config.pool == "keep" else averaged(made.graph)
+    graph, pools = (made.graph, []) if config.pool == "keep" else with_average_pools(made.graph)
     return replace(made, graph=graph), pools
 
 
@@ -203,7 +203,7 @@ def _neuron_params(config: TrainConfig) -> dict[str, Any]:
 
 
 def _refuse_quantized(made: Checkpoint, config: TrainConfig) -> None:
-    if thresholds(made.graph, made.network):
+    if qcfs_thresholds(made.graph, made.network):
         raise UsageError(
             f"{config.model} can't be trained with ReLUs",
             "its activations are QCFS",

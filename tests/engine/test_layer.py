@@ -50,17 +50,17 @@ def test_sample_by_sample_is_the_same(neurons, others, at_once, monkeypatch):
 def test_threads_change_nothing(neurons, samples, monkeypatch):
     """Threads share images, and the lines of one."""
     pending = currents(samples=samples)
-    one = neurons.amplitude() is not None and neurons.levels == 1
+    one = neurons.amplitude() is not None and neurons.levels == 1 and not neurons.signed
     sites = {"packed": True} if one else {}
     slices = []
 
-    def bands(*given):
-        for band in layers_bands(*given):
-            slices.append(band)
-            yield band
+    def ranges(*given):
+        for each in original(*given):
+            slices.append(each)
+            yield each
 
-    layers_bands = layers.bands
-    monkeypatch.setattr(layers, "bands", bands)
+    original = layers.line_ranges
+    monkeypatch.setattr(layers, "line_ranges", ranges)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     expected, end = fire(neurons, pending.tensor(), None, None)

@@ -32,7 +32,9 @@ def weighing(shape, largest, rows, levels):
 
 def by_hand(output, weights):
     """In int64, which is exact; spikes of either sign count."""
-    return torch.stack([(output.counts.abs().long() * w.long()).flatten(1).sum(1) for w in weights], 1)
+    return torch.stack(
+        [(output.counts.abs().long() * w.long()).flatten(1).sum(1) for w in weights], 1
+    )
 
 
 def check(neurons, currents, keep, weighted, counted=False, mean=False):

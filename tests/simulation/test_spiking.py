@@ -6,7 +6,7 @@ from torch import nn
 from snnconv.core.metadata import ConfidenceInfo
 from snnconv.frontends.torch.capture import capture
 from snnconv.graph.network import Network
-from snnconv.graph.rewrite import quantized
+from snnconv.graph.rewrite import with_qcfs
 from snnconv.neurons.if_ import IF, Params
 from snnconv.neurons.lm_ht import LMHT
 from snnconv.neurons.lm_ht import Params as LMHTParams
@@ -342,7 +342,7 @@ def test_lm_ht_of_as_many_levels_is_the_qcfs_network(name, L, T):
     """Theorem 4.4 where L*T is the number of levels: not in the mean, but of every image."""
     graph, tensors = captured(NETS[name]())
     thetas = {site.name: torch.tensor([0.5]) for site in graph.sites}
-    quantized_graph, quantized_tensors = quantized(graph, tensors, thetas, L * T)
+    quantized_graph, quantized_tensors = with_qcfs(graph, tensors, thetas, L * T)
     snn = spiking(NETS[name](), kind=LMHT, params=LMHTParams(levels=L), T=T)
     x = images(4)
     with torch.no_grad():

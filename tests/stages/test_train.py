@@ -18,7 +18,7 @@ from snnconv.errors import ExitCode, UnsupportedError, UsageError
 from snnconv.frontends.measure import accuracy
 from snnconv.frontends.open import EMBEDDED
 from snnconv.graph.network import Network
-from snnconv.graph.rewrite import thresholds
+from snnconv.graph.rewrite import qcfs_thresholds
 from snnconv.training.loop import Training
 
 
@@ -144,7 +144,7 @@ def test_qcfs_gives_a_calibrated_checkpoint_with_the_thetas_it_learned(run, quan
     made = load(folder / "calibrated.safetensors", ["calibrated"])
     assert not (folder / "ann.safetensors").exists()
     assert {site.op for site in made.graph.sites} == {"qcfs"}
-    learned = thresholds(made.graph, made.network)
+    learned = qcfs_thresholds(made.graph, made.network)
     assert all(torch.equal(theta, made.thresholds()[name]) for name, theta in learned.items())
     assert made.calibrated.method == "qcfs"
     assert made.calibrated.params == {"levels": 4}

@@ -18,13 +18,13 @@ from snnconv.graph.ir import Node
 from snnconv.graph.ops import OPS, Role
 
 
-def packing(analysis: Analysis, waiting: Set[str], by_events: Set[str]) -> frozenset[str]:
+def bit_sites(analysis: Analysis, deferred: Set[str], by_events: Set[str]) -> frozenset[str]:
     """The sites whose spikes are wanted as bits.
 
     Args:
         analysis: of the network.
-        waiting: what may wait until neurons ask for it; see
-        :func:`snnconv.engine.event_conv.deferred.waiting`.
+        deferred: what may wait until neurons ask for it; see
+        :func:`snnconv.engine.event_conv.deferred.deferrable`.
         by_events: those convolutions of images among it that go by events.
     """
     graph = analysis.graph
@@ -39,12 +39,17 @@ def packing(analysis: Analysis, waiting: Set[str], by_events: Set[str]) -> froze
                 found.add(node.name)
         elif (
             node.name in by_events
-            or (node.op == "add" and node.name in waiting and not by_events.isdisjoint(node.inputs))
+            or (node.name in deferred and _adds_any(node, by_events))
             or (node.op == "concat" and taken and joins(node) and sites.issuperset(node.inputs))
             or (node.op == "avg_pool" and pools(node))
         ):
             takes.add(node.name)
     return frozenset(found)
+
+
+def _adds_any(node: Node, terms: Set[str]) -> bool:
+    """Whether a node adds one of these to something."""
+    return node.op == "add" and not terms.isdisjoint(node.inputs)
 
 
 def of_bits(node: Node, inputs: Sequence[Tensor | Packed]) -> Tensor | Packed | None:

@@ -102,7 +102,7 @@ def _like(shape: tuple[int, ...]) -> Tensor:
     return torch.zeros(()).expand(T, B, H, W, C).movedim(-1, 2)
 
 
-def waiting(analysis: Analysis) -> frozenset[str]:
+def deferrable(analysis: Analysis) -> frozenset[str]:
     """Convolutions and additions that stand right before a site and have no other reader.
 
     An addition that broadcasts is not among them: it is computed as a whole.
@@ -123,7 +123,7 @@ def waiting(analysis: Analysis) -> frozenset[str]:
     return frozenset(found)
 
 
-def added(inputs: Sequence[Tensor | Packed | Pending]) -> Pending:
+def sum_pending(inputs: Sequence[Tensor | Packed | Pending]) -> Pending:
     """What an addition is of which a convolution is pending."""
     first, *others = sorted(inputs, key=lambda value: not isinstance(value, Pending))
     assert isinstance(first, Pending)

@@ -26,8 +26,8 @@ from snnconv.engine.event_conv.bits import WORD
 from snnconv.engine.event_conv.deferred import Images
 from snnconv.engine.event_conv.gather import gather
 from snnconv.engine.event_conv.grouped_row_sum import WIDEST
-from snnconv.engine.event_conv.line_ranges import bands
-from snnconv.engine.event_conv.scatter import joined, reach, scatter
+from snnconv.engine.event_conv.line_ranges import line_ranges
+from snnconv.engine.event_conv.scatter import arrivals, joined, scatter
 from snnconv.engine.simd import LANES
 
 Floats = NDArray[np.float32]
@@ -99,7 +99,7 @@ class Convolution:
         array = out.numpy()
 
         def go(pieces: Pieces) -> None:
-            for low, high, top, bottom in bands(pieces, lines, number):
+            for low, high, top, bottom in line_ranges(pieces, lines, number):
                 # images go as steps of one sample do: a tile takes many
                 some = array[low:high, top:bottom]
                 run(0, 1, top, high - low, part(given, low, high), some)
@@ -233,7 +233,7 @@ def reaches(
     """Of an input of ``H, W``, in rows and in columns; see :func:`.scatter.reach`."""
     w, places = window, window.places(size, kernel)
     lines = zip(size, places, kernel, w.stride, w.padding, w.dilation, strict=True)
-    rows, columns = (reach(*line) for line in lines)
+    rows, columns = (arrivals(*line) for line in lines)
     if w.stride[0] == w.dilation[0] == 1:
         rows = joined(rows)
     if w.stride[1] == w.dilation[1] == w.groups == 1:

@@ -118,7 +118,7 @@ def seen(
 
 
 @inlined
-def portion(steps: int, lists: int, depth: int) -> int:
+def lists_at_once(steps: int, lists: int, depth: int) -> int:
     """Steps at once, as many as go into :data:`_SCRATCH`, if all channels fired."""
     each = lists * (depth * 6 + (depth // 8 + 1) * 16)
     return max(1, min(steps, STEPS, _SCRATCH // each))
@@ -207,7 +207,7 @@ def gather(
     batch, samples = images // steps, stop - start
     image, after = height * width * channels, out[0].size * 4 * samples
     least = (kernel[0] - 1) * dilation[0] + 1  # lines under a window
-    at_once = portion(steps, least * width * blocks, depth)
+    at_once = lists_at_once(steps, least * width * blocks, depth)
     abreast = max(1, min(out_width, _SUMS // (at_once * lanes)))  # places of the output
     listed = width * channels * at_once * 6 // 5 * stride[0]  # bytes of a line's lists
     band = 1 if chunks == 1 else max(1, min(out_height, _LISTED // listed))

@@ -1,4 +1,4 @@
-"""Lines of images one behind the other, as they are split over threads, image by image.
+"""The lines of a batch of images, split over threads into ranges of lines or of whole images.
 
 Shape:
     Numbers of images and of lines.
@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from snnconv.core.jit import Pieces
 
 
-def bands(pieces: Pieces, lines: int, most: int) -> Iterator[tuple[int, int, int, int]]:
+def line_ranges(pieces: Pieces, lines: int, most: int) -> Iterator[tuple[int, int, int, int]]:
     """``(first, last, top, bottom)``: images ``first`` to ``last``, lines ``top`` to ``bottom``.
 
-    Of more images than one all lines.
+    Ranges that cover several images always contain whole images.
 
     Args:
         pieces: from a first line to one behind the last.
@@ -20,10 +20,10 @@ def bands(pieces: Pieces, lines: int, most: int) -> Iterator[tuple[int, int, int
         most: images at once.
     """
     for start, stop in pieces:
-        yield from _bands(start, stop, lines, most)
+        yield from _ranges_of(start, stop, lines, most)
 
 
-def _bands(start: int, stop: int, lines: int, most: int) -> Iterator[tuple[int, int, int, int]]:
+def _ranges_of(start: int, stop: int, lines: int, most: int) -> Iterator[tuple[int, int, int, int]]:
     while start < stop:
         image, top = divmod(start, lines)
         if top or stop < start + lines:

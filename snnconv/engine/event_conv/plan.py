@@ -87,7 +87,7 @@ def compute(
     network: Network,
     node: Node,
     inputs: list[Tensor],
-    active: float | None,
+    rate: float | None,
     engine: Engine,
     layouts: Layouts,
 ) -> Tensor:
@@ -97,19 +97,19 @@ def compute(
         network: whose node it is.
         node: any but a site.
         inputs: of the node.
-        active: as :func:`path` takes it.
+        rate: as :func:`path` takes it.
         engine: whether to go by events.
         layouts: of the network's convolutions.
     """
     learns = torch.is_grad_enabled()
-    if not learns and active is not None and engine != "dense" and _pools(node, inputs[0]):
+    if not learns and rate is not None and engine != "dense" and _pools(node, inputs[0]):
         from snnconv.engine.event_conv.pool import Pool
 
         return Pool.of(node.attrs)(inputs[0])
-    if path(network, node, active, engine) != "event":
+    if path(network, node, rate, engine) != "event":
         return network.compute(node, inputs)
     if learns:
-        return _learning(network, node, inputs[0], cast("float", active), engine)
+        return _learning(network, node, inputs[0], cast("float", rate), engine)
     convolve, x = layouts.of(network, node), inputs[0]
     if node.op == "linear":
         *rows, features = x.shape
@@ -117,7 +117,7 @@ def compute(
     return convolve(x) if x.dim() == 4 else convolve(x[:, :, None])[:, :, 0]
 
 
-def _learning(network: Network, node: Node, x: Tensor, active: float, engine: Engine) -> Tensor:
+def _learning(network: Network, node: Node, x: Tensor, rate: float, engine: Engine) -> Tensor:
     """A convolution in training, by events; the way back to its weights where that is faster."""
     from snnconv.engine.event_conv.autograd import convolve
     from snnconv.engine.event_conv.events import Window
@@ -126,7 +126,7 @@ def _learning(network: Network, node: Node, x: Tensor, active: float, engine: En
     stride, padding, dilation = (
         cast("tuple[int, int]", tuple(node.attrs[key])) for key in ("stride", "padding", "dilation")
     )
-    sparse = engine == "event" or active < _break_even_back(node, weight.shape)
+    sparse = engine == "event" or rate < _break_even_back(node, weight.shape)
     window = Window(stride, padding, dilation, node.attrs["groups"])
     return convolve(x, weight, bias, window, sparse)
 
@@ -143,17 +143,17 @@ def _pools(node: Node, x: Tensor) -> bool:
     )
 
 
-def path(network: Network, node: Node, active: float | None, engine: Engine) -> Path:
+def path(network: Network, node: Node, rate: float | None, engine: Engine) -> Path:
     """Which way a node goes where its inputs change over time, in inference or in training.
 
     Args:
         network: whose node it is.
         node: any but a site.
-        active: the share of its inputs that is expected to be nonzero at a step; none where they
+        rate: the share of its inputs that is expected to be nonzero at a step; none where they
             are no spikes.
         engine: whether to go by events.
     """
-    if active is None or engine == "dense" or node.op not in ("conv", "linear"):
+    if rate is None or engine == "dense" or node.op not in ("conv", "linear"):
         return "dense"
     weight = network.tensor(node.tensors["weight"])
     planes = weight.dim() - 2
@@ -167,12 +167,12 @@ def path(network: Network, node: Node, active: float | None, engine: Engine) -> 
         and weight.device.type == "cpu"
         and event_driven() is not None
     )
-    wanted = engine == "event" or active < _break_even(node, weight.shape)
+    wanted = engine == "event" or rate < _break_even(node, weight.shape)
     return "event" if possible and wanted else "dense"
 
 
 def images_by_events(
-    network: Network, among: Set[str], active: Mapping[str, float | None], engine: Engine
+    network: Network, among: Set[str], rates: Mapping[str, float | None], engine: Engine
 ) -> frozenset[str]:
     """Those of some nodes that are convolutions of images and go by events in inference."""
     convolutions = (
@@ -185,12 +185,12 @@ def images_by_events(
     return frozenset(
         node.name
         for node in convolutions
-        if path(network, node, active[node.name], engine) == "event"
+        if path(network, node, rates[node.name], engine) == "event"
     )
 
 
 def _break_even(node: Node, shape: torch.Size) -> float:
-    """The share of active inputs up to which events win, as measured on one core with AVX2.
+    """The share of nonzero inputs up to which events win, as measured on one core with AVX2.
 
     What a spike costs beside its additions has to be little beside them, and a dense convolution
     is as fast as it gets only where there are many channels.
@@ -203,7 +203,7 @@ def _break_even(node: Node, shape: torch.Size) -> float:
         return 0.0
     if set(node.attrs["stride"]) != {1} or math.prod(window) == 1:
         return 0.3 if inputs >= 32 and outputs >= 64 else 0.0
-    return next((rate for least, rate in _STEPS if min(inputs, outputs) >= least), 0.0)
+    return next((most for least, most in _STEPS if min(inputs, outputs) >= least), 0.0)
 
 
 def _break_even_back(node: Node, shape: torch.Size) -> float:
@@ -212,7 +212,7 @@ def _break_even_back(node: Node, shape: torch.Size) -> float:
     least = min(outputs, inputs)
     if set(node.attrs["stride"]) != {1} or math.prod(window) == 1:
         return 0.1 if least >= 64 and math.prod(window) > 1 else 0.0
-    return next((rate for number, rate in _STEPS_BACK if least >= number), 0.0)
+    return next((most for number, most in _STEPS_BACK if least >= number), 0.0)
 
 
 _CACHED = 1 << 21  # weights of which a spike finds its own in the cache: 8 MB
@@ -225,7 +225,7 @@ _STEPS_BACK = ((64, 0.3), (32, 0.2), (16, 0.15))
 def paths(
     network: Network,
     analysis: Analysis,
-    active: Mapping[str, float | None],
+    rates: Mapping[str, float | None],
     engine: Engine,
     once: Set[str],
 ) -> dict[str, Path]:
@@ -234,7 +234,7 @@ def paths(
     Args:
         network: whose layers they are.
         analysis: of its graph.
-        active: of each node's inputs, as :func:`path` takes it.
+        rates: of each node's inputs, as :func:`path` takes it.
         engine: whether to go by events.
         once: the nodes whose inputs do not change over time.
     """
@@ -244,7 +244,7 @@ def paths(
             return "once"
         if node.name in once:
             return "mean"
-        return path(network, node, active[node.name], engine)
+        return path(network, node, rates[node.name], engine)
 
     return {n.name: way(n) for n in network.graph.nodes if OPS[n.op].role is Role.SYNAPSE}
 

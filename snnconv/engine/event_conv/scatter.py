@@ -40,7 +40,7 @@ def scatter(
     Shape is ``steps*B, H, W, C``, of values, or of bits, which stand for ones; weights ``[C, kh,
     kw, C_out/groups]`` with both windows reversed, out ``[steps*(stop-start), lines, W_out,
     C_out]``: so many lines of the output, the first of which has ``above`` above it; rows ``[H, kh
-    or 1, 3]`` and columns ``[W, kw or 1, 3]`` of :func:`reach`, group: channels of a group.
+    or 1, 3]`` and columns ``[W, kw or 1, 3]`` of :func:`arrivals`, group: channels of a group.
     """
     images, height, width, channels = shape
     own = within(rows, above, above + out.shape[1])
@@ -89,7 +89,7 @@ def runs(columns: Ints, channels: int, group: int, pixel: int, tile: tuple[int, 
     """``[W*C, kw or 1, 3]``: of each input of a line, and each run of its window, three numbers.
 
     Where it begins in the line of the output and in the weights, in bytes, and how many floats it
-    has. Columns are of :func:`reach`, pixel the bytes of a place of the output, tile ``kh, kw,
+    has. Columns are of :func:`arrivals`, pixel the bytes of a place of the output, tile ``kh, kw,
     C_out/groups``.
     """
     tall, wide, lanes = tile
@@ -120,7 +120,7 @@ def add_run(
 
 @inlined
 def within(lists: Ints, start: int, stop: int) -> Ints:
-    """Lists of :func:`reach`, of outputs ``start`` to ``stop`` alone, and counted from there."""
+    """Lists of :func:`arrivals`, of outputs ``start`` to ``stop`` alone, and counted from there."""
     found = np.zeros_like(lists)
     for i in range(lists.shape[0]):
         for j in range(lists.shape[1]):
@@ -133,7 +133,7 @@ def within(lists: Ints, start: int, stop: int) -> Ints:
     return found
 
 
-def reach(size: int, out: int, kernel: int, stride: int, padding: int, dilation: int) -> Ints:
+def arrivals(size: int, out: int, kernel: int, stride: int, padding: int, dilation: int) -> Ints:
     """``[size, kernel, 3]``: where each input of a line arrives, by which tap, for how many taps.
 
     Taps are counted from the last: so counted, they rise as the places of the output do. No taps
@@ -151,7 +151,7 @@ def reach(size: int, out: int, kernel: int, stride: int, padding: int, dilation:
 
 
 def joined(lists: Ints) -> Ints:
-    """``[size, 1, 3]`` of :func:`reach`, where all that an input reaches lies side by side."""
+    """``[size, 1, 3]`` of :func:`arrivals`, where all that an input reaches lies side by side."""
     runs = lists[:, :1].copy()
     runs[:, 0, 2] = lists[:, :, 2].sum(1)
     return runs

@@ -24,7 +24,7 @@ Rate = Callable[[int], float]
 """The share of groups of so many neurons, neighbours, in which one at least spikes at a step."""
 
 
-def expected(
+def expected_rate(
     edges: Tensor, counts: Tensor, zeros: float, threshold: Tensor, levels: int, group: int = 1
 ) -> float:
     """The share of groups of neurons in which one at least spikes at a step.
@@ -47,7 +47,7 @@ def expected(
     return (1 - zeros) * float((shares * counts).sum() / counts.sum().clamp(min=1))
 
 
-def assumed(levels: int) -> Rate:
+def assumed_rate(levels: int) -> Rate:
     """Of neurons that were not calibrated."""
     rate = min(1.0, ASSUMED * levels)
     return lambda group: 1 - (1 - rate) ** group
@@ -107,12 +107,12 @@ def input_rates(
         if node.op != "conv":
             return share
         weight = network.tensor(node.tensors["weight"])
-        return share * inside(node, weight, analysis.shapes[node.inputs[0]])
+        return share * share_inside(node, weight, analysis.shapes[node.inputs[0]])
 
     return {node.name: given(node) for node in analysis.graph.nodes}
 
 
-def inside(node: Node, weight: Tensor, size: tuple[int, ...]) -> float:
+def share_inside(node: Node, weight: Tensor, size: tuple[int, ...]) -> float:
     """The share of a convolution's multiplications that are not with the padding.
 
     Args:

@@ -18,7 +18,7 @@ from torch import Tensor
 from snnconv.core.jit import Pieces, parallel_for
 from snnconv.engine.event_conv.bit_spikes import Packed
 from snnconv.engine.event_conv.deferred import Pending
-from snnconv.engine.event_conv.line_ranges import bands
+from snnconv.engine.event_conv.line_ranges import line_ranges
 from snnconv.engine.layer_output import LayerOutput, Wants
 from snnconv.engine.memory_layout import Flat
 from snnconv.engine.neurons.kernels import PREPARE, Run, Scan, summable
@@ -63,7 +63,7 @@ def _interleave(currents: Pending, flat: Flat, scan: Scan) -> None:
 
     def go(pieces: Pieces) -> None:
         memory = torch.empty(steps * at_once * neurons).numpy()  # aligned, as numpy.s is not
-        for low, high, top, bottom in bands(pieces, height, at_once):
+        for low, high, top, bottom in line_ranges(pieces, height, at_once):
             first, last = low * neurons + top * line, (high - 1) * neurons + bottom * line
             rows = memory[: steps * (last - first)].reshape(steps, last - first)
             images(low, high, top, steps, rows.reshape(-1, bottom - top, width, channels))

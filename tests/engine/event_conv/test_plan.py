@@ -314,7 +314,8 @@ def test_all_kinds_spike_the_same_by_events(kind, params):
     for site, spikes in dense[1].items():
         differ = (spikes.counts != event[1][site].counts).double().mean()
         assert differ <= (0 if exact else 1e-3)
-        assert spikes.counts.any()
+    # a LIF neuron that scales its input is silent behind the first layers
+    assert any(spikes.counts.any() for spikes in dense[1].values())
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,13 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import nn
 
-from snnconv.engine.event_conv.sparsity import ASSUMED, assumed, expected, inside, node_rates
+from snnconv.engine.event_conv.sparsity import (
+    ASSUMED,
+    assumed_rate,
+    expected_rate,
+    node_rates,
+    share_inside,
+)
 from snnconv.graph.analysis import Analysis
 from snnconv.graph.ir import INPUT, Graph, Node
 from snnconv.simulation.build import spiking_network
@@ -22,7 +28,7 @@ def histogram(values):
 def test_it_is_the_mean_of_the_clipped_activation(levels):
     values = torch.randn(20000, dtype=torch.float64).relu()
     theta = torch.tensor(2.0)
-    found = expected(*histogram(values), theta, levels)
+    found = expected_rate(*histogram(values), theta, levels)
     wanted = (values * levels / theta).clamp(max=1).mean()
     assert found == pytest.approx(float(wanted), abs=1e-3)
 
@@ -30,12 +36,14 @@ def test_it_is_the_mean_of_the_clipped_activation(levels):
 @given(st.floats(0.01, 10), st.integers(1, 8), st.floats(0, 1))
 def test_it_is_a_share_and_rises_with_levels(theta, levels, zeros):
     edges, counts = torch.linspace(0, 3, 31, dtype=torch.float64), torch.rand(30).double()
-    shares = [expected(edges, counts, zeros, torch.tensor(theta), n) for n in (levels, levels + 1)]
+    shares = [
+        expected_rate(edges, counts, zeros, torch.tensor(theta), n) for n in (levels, levels + 1)
+    ]
     assert 0 <= shares[0] <= shares[1] <= 1
 
 
 def test_a_dead_layer_is_expected_to_be_silent():
-    assert expected(torch.linspace(0, 1, 5), torch.zeros(4), 1.0, torch.tensor(1.0), 1) == 0
+    assert expected_rate(torch.linspace(0, 1, 5), torch.zeros(4), 1.0, torch.tensor(1.0), 1) == 0
 
 
 def test_pools_are_silent_where_their_window_is():
@@ -49,7 +57,7 @@ def test_pools_are_silent_where_their_window_is():
         Node("sum", "add", ("both", INPUT), {}, {}),
     )
     graph = Graph((1, 4, 4), nodes, "sum")
-    found = node_rates(Analysis(graph, {}), {}, {"one": assumed(1), "two": assumed(2)})
+    found = node_rates(Analysis(graph, {}), {}, {"one": assumed_rate(1), "two": assumed_rate(2)})
     shares = {name: rate(1) for name, rate in found.items()}
     assert shares["pool"] == pytest.approx(1 - 0.9**4)
     assert shares["both"] == shares["flat"] == shares["pool"]
@@ -68,7 +76,7 @@ def test_what_is_shifted_is_never_silent(shift, share):
         Graph((1, 4, 4), nodes, "sum"),
         {"a": torch.ones(1), "b": torch.tensor([shift])},
     )
-    found = node_rates(Analysis(graph, {}), tensors, {"one": assumed(1)})
+    found = node_rates(Analysis(graph, {}), tensors, {"one": assumed_rate(1)})
     assert found["line"](1) == pytest.approx(share)
     assert found["sum"](1) == pytest.approx(min(1, share + 0.1))
 
@@ -76,7 +84,7 @@ def test_what_is_shifted_is_never_silent(shift, share):
 @given(st.integers(1, 9), st.floats(0.1, 4))
 def test_of_a_group_one_spikes_as_the_mean_over_neurons_says(group, theta):
     values = torch.randn(20000, dtype=torch.float64).relu()
-    found = expected(*histogram(values), torch.tensor(theta), 1, group)
+    found = expected_rate(*histogram(values), torch.tensor(theta), 1, group)
     wanted = (1 - (1 - (values / theta).clamp(max=1)) ** group).mean()
     assert found == pytest.approx(float(wanted), abs=1e-2)
 
@@ -97,7 +105,7 @@ def test_inside_counts_the_products_that_are_not_with_padding(size, window):
     convolve = (F.conv1d, F.conv2d)[len(size) - 1]
     products = convolve(torch.ones(1, 1, *size), weight, None, stride, padding, dilation)
     wanted = float(products.sum()) / (products.numel() * weight.numel())
-    assert inside(node, weight, (1, *size)) == pytest.approx(wanted)
+    assert share_inside(node, weight, (1, *size)) == pytest.approx(wanted)
 
 
 def net():
@@ -112,7 +120,7 @@ def test_a_simulation_is_about_as_active_as_expected():
     first = snn.network.graph.nodes[0]
     with torch.no_grad():
         values = snn.network.compute(first, [images(3)]).relu().double()
-    share = expected(*histogram(values), torch.tensor(2.0), 1)
+    share = expected_rate(*histogram(values), torch.tensor(2.0), 1)
     assert float(site.counts.mean()) == pytest.approx(share, abs=0.02)
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from snnconv.engine.event_conv import events
 from snnconv.engine.event_conv.events import laid_out
-from snnconv.engine.event_conv.gather import _SCRATCH, portion
+from snnconv.engine.event_conv.gather import _SCRATCH, lists_at_once
 
 
 def sparse(*shape, rate=0.2):
@@ -139,10 +139,10 @@ def test_lines_are_listed_in_bands():
 def test_lists_of_wide_windows_are_of_fewer_steps():
     """As many as fit: no window takes memory for all steps of all that it spans."""
     lists = 81 * 10 * 3
-    steps = portion.py_func(32, lists, 64)
+    steps = lists_at_once.py_func(32, lists, 64)
     assert 1 < steps < 32
     for depth in (16, 64):
-        most = [portion.py_func(32, n, depth) * n for n in (1, 100, lists, 20000)]
+        most = [lists_at_once.py_func(32, n, depth) * n for n in (1, 100, lists, 20000)]
         assert max(most[:-1]) * 8 * depth <= _SCRATCH
         assert most[-1] < 32 * 20000
     x, weight = sparse(64, 130, 90, 10), eighths(16, 130, 3, 1)
