@@ -8,7 +8,7 @@ from torch import nn
 
 from snnconv.engine.event_conv import plan
 from snnconv.graph.ir import Node
-from snnconv.graph.network import Network
+from snnconv.graph.network import compute as compute_node
 from snnconv.simulation.build import spiking_network
 
 CONV = {"stride": [1, 1], "padding": [1, 1], "dilation": [1, 1], "groups": 1}
@@ -26,9 +26,12 @@ class Weights:
 
     def compute(self, node, inputs):
         self.dense += 1
-        return Network.compute(self, node, inputs)
+        return compute_node(node, self.tensors, inputs)
 
-    training = False
+
+def low(params):
+    """A theta at which the last layer spikes, too; a LIF neuron may scale its input down."""
+    return 2**-4 if params.get("input") == "scaled" else 0.5
 
 
 def layer(out=64, channels=32, **attrs):
@@ -54,7 +57,7 @@ def test_a_wide_convolution_of_spikes_goes_by_events():
     x = fired()
     found = compute(weights, node, x)
     assert weights.dense == 0
-    torch.testing.assert_close(found, Network.compute(weights, node, [x]), atol=1e-4, rtol=0)
+    torch.testing.assert_close(found, compute_node(node, weights.tensors, [x]), atol=1e-4, rtol=0)
 
 
 POOL = {"kernel": [2, 2], "stride": [2, 2], "padding": [0, 0]} | {
@@ -84,7 +87,7 @@ def test_an_average_pool_of_spikes_has_a_kernel(size, last, active, engine, dens
     weights, node = Weights(), Node("pool", "avg_pool", ("x",), attrs, {})
     found = compute(weights, node, x, active, engine)
     assert weights.dense == dense
-    assert torch.equal(found, Network.compute(weights, node, [x]))
+    assert torch.equal(found, compute_node(node, weights.tensors, [x]))
 
 
 @pytest.mark.parametrize(
@@ -105,7 +108,7 @@ def test_the_rest_goes_as_the_network_does(sizes, x, active):
     weights.tensors = {name: tensor.to(x.dtype) for name, tensor in weights.tensors.items()}
     found = compute(weights, node, x, active)
     assert weights.dense == 1
-    assert torch.equal(found, Network.compute(weights, node, [x]))
+    assert torch.equal(found, compute_node(node, weights.tensors, [x]))
 
 
 def test_the_more_is_active_the_less_goes_by_events():
@@ -125,7 +128,7 @@ def test_dense_is_dense_for_every_layer():
     x = fired()
     found = compute(weights, node, x, engine="dense")
     assert weights.dense == 1
-    assert torch.equal(found, Network.compute(weights, node, [x]))
+    assert torch.equal(found, compute_node(node, weights.tensors, [x]))
 
 
 @pytest.mark.parametrize(
@@ -140,7 +143,7 @@ def test_event_goes_by_events_wherever_it_can(out, channels, groups):
     x = fired(channels)
     found = compute(weights, node, x, 1.0, "event")
     assert weights.dense == 0
-    torch.testing.assert_close(found, Network.compute(weights, node, [x]), atol=1e-4, rtol=0)
+    torch.testing.assert_close(found, compute_node(node, weights.tensors, [x]), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("shape", [(3, 20), (2, 5, 20)])
@@ -153,7 +156,7 @@ def test_linear_layers_by_events(shape):
     x = (torch.rand(shape) < 0.3).float()
     found = compute(weights, node, x, engine="event")
     assert weights.dense == 0
-    torch.testing.assert_close(found, Network.compute(weights, node, [x]), atol=1e-4, rtol=0)
+    torch.testing.assert_close(found, compute_node(node, weights.tensors, [x]), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -187,7 +190,7 @@ def test_lines_by_events():
     x = (torch.rand(4, 5, 11) < 0.3).float()
     found = compute(weights, node, x, engine="event")
     assert weights.dense == 0
-    torch.testing.assert_close(found, Network.compute(weights, node, [x]), atol=1e-4, rtol=0)
+    torch.testing.assert_close(found, compute_node(node, weights.tensors, [x]), atol=1e-4, rtol=0)
 
 
 @torch.no_grad()
@@ -213,10 +216,10 @@ def test_weights_are_laid_out_again_when_they_change():
     weights.tensors["w"].mul_(2)
     assert layouts.of(weights, node) is not first
     found = plan.compute(weights, node, [x], 0.1, "event", layouts)
-    torch.testing.assert_close(found, Network.compute(weights, node, [x]), atol=1e-4, rtol=0)
+    torch.testing.assert_close(found, compute_node(node, weights.tensors, [x]), atol=1e-4, rtol=0)
     weights.tensors["b"] = torch.zeros(64)
     found = plan.compute(weights, node, [x], 0.1, "event", layouts)
-    torch.testing.assert_close(found, Network.compute(weights, node, [x]), atol=1e-4, rtol=0)
+    torch.testing.assert_close(found, compute_node(node, weights.tensors, [x]), atol=1e-4, rtol=0)
 
 
 def test_without_vectors_nothing_goes_by_events(monkeypatch):
@@ -307,15 +310,14 @@ def test_all_kinds_spike_the_same_by_events(kind, params):
     """All, where numbers are dyadic; where sums round, ties may fall to either side: a few."""
     exact = kind != "msat" and params.get("omega") != "causal"
     net = rounded(Everything()) if exact else Everything().eval()
-    given = checkpoint(net, neuron=kind, theta=0.5, params=params, timesteps=8)
+    given = checkpoint(net, neuron=kind, theta=low(params), params=params, timesteps=8)
     dense, event = (
         recorded(spiking_network(given, engine=e).eval(), images(3), 8) for e in ("dense", "event")
     )
     for site, spikes in dense[1].items():
         differ = (spikes.counts != event[1][site].counts).double().mean()
         assert differ <= (0 if exact else 1e-3)
-    # a LIF neuron that scales its input is silent behind the first layers
-    assert any(spikes.counts.any() for spikes in dense[1].values())
+        assert spikes.counts.any()
 
 
 @pytest.mark.parametrize(
@@ -346,7 +348,7 @@ def test_convolutions_of_spikes_are_trained_by_events(active, engine, attrs, way
     monkeypatch.setattr(autograd, "of_weight", spy)
     found = compute(weights, node, x, active, engine)
     assert weights.dense == (way == "dense")
-    expected = Network.compute(weights, node, [x])
+    expected = compute_node(node, weights.tensors, [x])
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
     below = torch.randn(found.shape)
     grads = [torch.autograd.grad(of, w, below)[0] for of in (found, expected)]
@@ -389,7 +391,7 @@ def test_all_kinds_learn_the_same_by_events(kind, params):
     """Where sums round, a spike may fall to either side, and gradients with it."""
     exact = kind != "msat" and params.get("omega") != "causal"
     net = rounded(Everything()) if exact else Everything().eval()
-    given = checkpoint(net, neuron=kind, theta=0.5, params=params, timesteps=8)
+    given = checkpoint(net, neuron=kind, theta=low(params), params=params, timesteps=8)
     made = [spiking_network(given, folded=False, engine=e).train() for e in ("dense", "event")]
     ways = [set(snn.paths(learns=True).values()) for snn in made]
     if plan.event_driven() is not None:
