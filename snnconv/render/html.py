@@ -9,7 +9,9 @@ from markupsafe import Markup
 from snnconv.core.uncertainty import interval
 from snnconv.render import figures_errors, figures_layers, figures_steps, marks, provenance, units
 from snnconv.render.compare import BOLD, comparable, differences, last, quantities, verdict
+from snnconv.render.describe.comparison import compare as comparison_blocks
 from snnconv.render.figure import MANY, Figure, Run, runs
+from snnconv.render.figures_comparison import comparison
 from snnconv.render.figures_sin import sin
 from snnconv.render.figures_training import training
 from snnconv.render.layers import layer_table
@@ -18,7 +20,7 @@ from snnconv.render.svg.elements import tag
 from snnconv.render.svg.styles import Look, marker
 from snnconv.render.tables import Facts, Table
 from snnconv.render.training_curves import Trained, TrainingCurve, curves
-from snnconv.reports import EvaluateReport, FinetuneReport
+from snnconv.reports import CompareReport, EvaluateReport, FinetuneReport
 
 SPOKEN = 3
 """Runs that get a sentence each; more are read faster in the table."""
@@ -31,6 +33,13 @@ class Section:
     name: str
     title: str
     figures: tuple[Figure, ...]
+    tables: tuple[Table, ...] = ()
+
+
+def compared(found: CompareReport) -> Section:
+    """A comparison of methods: both fronts as plots, and its tables."""
+    tables = [block for block in comparison_blocks(found) if isinstance(block, Table)]
+    return Section("s-comparison", "Comparison of methods", tuple(comparison(found)), tuple(tables))
 
 
 def sections(everybody: Sequence[Run], trainings: Sequence[TrainingCurve]) -> list[Section]:
@@ -172,7 +181,11 @@ def _key(look: Look) -> Markup:
     return Markup(tag("svg", shape, class_="key", width=14, height=14, aria_hidden="true"))
 
 
-def html(evaluations: Sequence[EvaluateReport], trainings: Sequence[Trained] = ()) -> str:
+def html(
+    evaluations: Sequence[EvaluateReport],
+    trainings: Sequence[Trained] = (),
+    methods: CompareReport | None = None,
+) -> str:
     """Return the report: summary, plots, layers and provenance of evaluations and trainings."""
     environment = Environment(
         loader=PackageLoader("snnconv.render"),
@@ -186,6 +199,8 @@ def html(evaluations: Sequence[EvaluateReport], trainings: Sequence[Trained] = (
     found = quantities(evaluations)
     trained = curves(trainings, everybody)
     parts = sections(everybody, trained) if everybody else []
+    if methods is not None:
+        parts.append(compared(methods))
     return environment.get_template("report.html.j2").render(
         title=Markup(marks.HTML),
         runs=everybody,

@@ -15,6 +15,7 @@ from snnconv.render.markdown import markdown
 from snnconv.render.significance import accuracy_at, tested
 from snnconv.render.training_curves import Trained, behind
 from snnconv.reports import (
+    CompareReport,
     EvaluateReport,
     FinetuneReport,
     ReportReport,
@@ -55,6 +56,23 @@ def _in_folder(run: Path, progress: Progress) -> dict[Path, EvaluateReport]:
     return kept
 
 
+def _comparison(config: ReportConfig) -> CompareReport | None:
+    """The run folder's comparison of methods, if no evaluations are named."""
+    file = config.run / f"{CompareReport.name}.json"
+    return read(file, CompareReport) if not config.evaluations and file.is_file() else None
+
+
+def _worth_their_cost(methods: CompareReport) -> dict[Path, EvaluateReport]:
+    """The evaluations of the cells that no other cell beats."""
+    files = {
+        Path(cell.report)
+        for row in methods.methods
+        for cell in row.cells
+        if cell.on_energy_front or cell.on_latency_front
+    }
+    return {file: read(file, EvaluateReport) for file in sorted(files) if file.is_file()}
+
+
 def _is_current(evaluation: EvaluateReport, here: Set[str]) -> bool:
     """Whether the checkpoint it is of is in the folder, is what it was elsewhere, or is gone."""
     if run_folder.subject(evaluation) in here or not evaluation.lineage.inputs:
@@ -88,6 +106,9 @@ def run(config: ReportConfig, progress: Progress | None = None) -> ReportReport:
     """
     session = Session(config)
     found = _evaluations(config, progress or Quiet())
+    methods = _comparison(config)
+    if methods and not found:
+        found = _worth_their_cost(methods)
     if not found:
         places = ", ".join(str(place) for place in config.evaluations or (config.run,))
         raise UsageError(
@@ -96,9 +117,11 @@ def run(config: ReportConfig, progress: Progress | None = None) -> ReportReport:
     files, evaluations = list(found), list(found.values())
     trainings = _trainings(list(dict.fromkeys(file.parent for file in files)), evaluations)
     session.inputs += files
+    if methods is not None:
+        session.inputs.append(config.run / f"{CompareReport.name}.json")
     names = labels(evaluations)
     out = config.out or config.run / "report.html"
-    write_atomically(out, html(evaluations, trainings).encode())
+    write_atomically(out, html(evaluations, trainings, methods).encode())
     text = out.with_suffix(".md")
     write_atomically(text, markdown(evaluations).encode())
     return session.report(

@@ -188,3 +188,20 @@ def test_a_network_that_can_not_be_converted(tmp_path):
     result = here("compare", f"{file}:make", "--data", "digits", "--run", tmp_path / "run")
     refuses(result, ExitCode.UNSUPPORTED, "")
     assert "gelu" in result.err.lower()
+
+
+def test_the_page_has_both_fronts_and_the_tables(compared, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(compared[0], run)
+    report = done("report", "--run", run)
+    page = (run / "report.html").read_text()
+    assert 'id="compared-energy"' in page
+    assert 'id="compared-latency"' in page
+    cell = cells(compared[1])["percentile", 4]
+    assert f">{100 * cell['accuracy']:.2f}" in page
+    paying = {
+        cell["report"]
+        for cell in cells(compared[1]).values()
+        if cell["on_energy_front"] or cell["on_latency_front"]
+    }
+    assert {each["file"] for each in report["runs"]} == paying

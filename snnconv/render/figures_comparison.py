@@ -1,0 +1,78 @@
+"""Figures of a comparison: accuracy against energy and against latency, with the cells that pay."""
+
+from collections.abc import Callable
+
+from snnconv.render import units
+from snnconv.render.describe.comparison import ENERGY_FRONT, LATENCY_FRONT
+from snnconv.render.figure import Figure, percent_axis
+from snnconv.render.svg.plot import Axis, Rule, Series, line_plot
+from snnconv.render.svg.scale import Scale, linear, log
+from snnconv.render.svg.styles import ANN, CONTEXT, run_look
+from snnconv.reports import CellRow, CompareReport
+
+FLOOR = 10.0
+"""Points below the best cell at which the plots are cut off: what lies lower is no choice."""
+
+
+def comparison(found: CompareReport) -> list[Figure]:
+    """Return a plot for each cost."""
+    every = [cell for row in found.methods for cell in row.cells]
+    energy = log("log10", [cell.energy_total_ratio for cell in every], 0.04)
+    steps = log("log2", [float(cell.latency_steps) for cell in every], 0.04)
+    return [
+        _plot(
+            found,
+            "compared-energy",
+            "Accuracy against energy",
+            Axis("Energy / the ANN's", energy),
+            lambda cell: cell.energy_total_ratio,
+            lambda cell: cell.on_energy_front,
+            ENERGY_FRONT,
+        ),
+        _plot(
+            found,
+            "compared-latency",
+            "Accuracy against latency",
+            Axis("Steps until the answer", steps),
+            lambda cell: float(cell.latency_steps),
+            lambda cell: cell.on_latency_front,
+            LATENCY_FRONT,
+        ),
+    ]
+
+
+def _plot(
+    found: CompareReport,
+    name: str,
+    title: str,
+    x: Axis,
+    cost: Callable[[CellRow], float],
+    best: Callable[[CellRow], bool],
+    rule: str,
+) -> Figure:
+    series, paying = [], []
+    for index, row in enumerate(found.methods):
+        points = tuple((cost(cell), 100 * cell.accuracy) for cell in row.cells)
+        series.append(Series(row.method, points, run_look(index)))
+        paying += [(cost(cell), 100 * cell.accuracy) for cell in row.cells if best(cell)]
+    front = tuple(sorted(set(paying)))
+    series.insert(0, Series("front", front, CONTEXT, frozenset()))
+    ann = 100 * found.ann_accuracy
+    y = percent_axis("Accuracy", _near_the_best([*(a for _, a in paying), ann]))
+
+    def draw(place: str, width: float) -> str:
+        about = f"{title} of {', '.join(row.method for row in found.methods)}."
+        rules = [Rule(f"ANN: {units.percent(found.ann_accuracy)}", ann, ANN)]
+        return line_plot(place, title, about, x, y, series, width, rules)
+
+    caption = (
+        f"A marker is one method at one T, of {units.count(found.samples)} samples. The thin line "
+        f"is the front: {rule}. Cells more than {FLOOR:g} points below the best are cut off."
+    )
+    return Figure(name, title, caption, draw)
+
+
+def _near_the_best(values: list[float]) -> Scale:
+    high = max(values)
+    near = [value for value in values if value >= high - FLOOR]
+    return linear([*near, high], 6, lo=max(0.0, min(near) - 1), hi=min(100.0, high + 1))
