@@ -127,9 +127,13 @@ def _read(file: Path) -> dict[str, Array]:
                 with archive.open(entry) as stream:
                     headers[name] = read_header(stream, entry.file_size, name)
             _check_headers(file, headers)
-            arrays = {}
-            for name, entry in wanted.items():
-                with archive.open(entry) as stream:
+            arrays: dict[str, Array] = {}
+            # samples last: they are unpacked only if their labels can be used
+            for name in sorted(wanted, key=lambda name: name.startswith("x_")):
+                if name == "x_train":
+                    labels = (_labels(file, f"y_{part}", arrays) for part in ("train", "test"))
+                    _classes(file, arrays, *labels)
+                with archive.open(wanted[name]) as stream:
                     arrays[name] = read_array(stream, headers[name])
             return arrays
     except _BROKEN as error:

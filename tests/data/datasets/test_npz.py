@@ -1,5 +1,6 @@
 import os
 import re
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -393,3 +394,22 @@ def test_mean_and_std_of_frames_are_one_a_channel():
 def test_one_frame_is_no_time():
     error = refused("one frame a sample", **arrays((1, 2, 5, 4), layout="TCHW"))
     assert "take the T away" in error.remedy
+
+
+@pytest.mark.parametrize(
+    ("label", "found"), [(-1, "label -1 in y_train"), (1000, "no sample of class")]
+)
+def test_samples_are_unpacked_only_if_their_labels_can_be_used(label, found):
+    n = 4096
+    labels = np.zeros(n, np.int64)
+    labels[7] = label
+    samples = np.zeros((n, 1, 128, 128), np.uint8)  # 64 MiB, packed into 64 KiB
+    np.savez_compressed("own.npz", x_train=samples, y_train=labels, x_test=samples[:1], y_test=[0])
+    tracemalloc.start()
+    try:
+        with pytest.raises(UnsupportedError, match=found):
+            load("npz:own.npz")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 * 2**20
