@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from snnconv.core.jit import parallel_slices
+from snnconv.core.jit import Pieces, parallel_for
 from snnconv.engine.event_conv.bit_spikes import Packed
 from snnconv.engine.layer_output import LayerOutput, Wants, WeightedSum
 from snnconv.engine.memory_layout import Flat
@@ -166,10 +166,11 @@ class Scan:
         rows = layer.flat.rows(seen)
         unit = 1 if self.out.output.packed is None else LANES
 
-        def go(start: int, stop: int) -> None:
-            self.run(start * unit, stop * unit, rows, 0)
+        def go(pieces: Pieces) -> None:
+            for start, stop in pieces:
+                self.run(start * unit, stop * unit, rows, 0)
 
-        parallel_slices(go, rows.shape[1] // unit, layer.steps * unit)
+        parallel_for(go, rows.shape[1] // unit, layer.steps * unit)
         return self.out.output, self.state(seen)
 
 

@@ -1,0 +1,72 @@
+"""What one evaluation costs a reader: files that it enters, calls between the stage and a kernel.
+
+The bounds are what holds today, with two files to spare. They may fall, and must not rise.
+"""
+
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from helpers.runs import calibrating, converting, evaluating
+
+import snnconv
+from snnconv.engine.dispatch import kernels
+
+PACKAGE = str(Path(snnconv.__file__).parent)
+FIRST = "simulate.py:simulate"  # that the stage calls
+FILES, DEPTH, SHAPES = 70, 10, 3
+
+
+class Reader:
+    """A profile function that follows calls of the package's own functions, as a reader would."""
+
+    def __init__(self):
+        self.files, self.calls, self.deepest, self.stack = set(), Counter(), [], []
+
+    def __call__(self, frame, event, _):
+        code = frame.f_code
+        if event not in ("call", "return") or not code.co_filename.startswith(PACKAGE):
+            return
+        if event == "return":
+            if self.stack:
+                self.stack.pop()
+            return
+        name = f"{Path(code.co_filename).name}:{code.co_qualname}"
+        self.files.add(code.co_filename)
+        self.calls[name] += 1
+        self.stack.append(name)
+        if code.co_name.startswith("scan") and FIRST in self.stack:
+            path = self.stack[self.stack.index(FIRST) :]
+            self.deepest = max(self.deepest, path, key=len)
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory):
+    run = tmp_path_factory.mktemp("run")
+    calibrating(run, samples=50)
+    converting(run, timesteps=3)
+    found = Reader()
+    for profile in (None, found):  # the first evaluation imports and compiles
+        sys.setprofile(profile)
+        try:
+            evaluating(run, limit=10)
+        finally:
+            sys.setprofile(None)
+    return found
+
+
+def test_an_evaluation_enters_few_files(reader):
+    assert len(reader.files) <= FILES, sorted(reader.files)
+
+
+@pytest.mark.compiled
+def test_a_kernel_is_few_calls_from_the_stage(reader):
+    if not kernels():
+        pytest.skip("no compiled code here")
+    assert 0 < len(reader.deepest) <= DEPTH, reader.deepest
+
+
+def test_a_graph_is_analysed_once_and_no_tensor_is_copied_for_it(reader):
+    assert reader.calls["network.py:shapes"] <= SHAPES  # of the file, and of the folded network
+    assert reader.calls["network.py:Network.tensors"] == 0
