@@ -69,13 +69,13 @@ class Options(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Return the sections, one a command."""
         models = {
-            **config.STAGES,
+            **config.COMMANDS,
             "inspect": config.InspectConfig,
             "demo": config.DemoConfig,
             "doctor": config.DoctorConfig,
         }
         known = {info.name for info in app.registered_commands}
-        assert set(models) <= known, sorted(set(models) - known)
+        assert known == {*models, "run", "ls", "docs"}, sorted(known ^ set(models))
         text = "\n\n".join(command(name, model) for name, model in models.items())
         return self.parse_text_to_nodes(text, allow_section_headings=True)
 
