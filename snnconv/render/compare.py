@@ -300,20 +300,21 @@ def comparison(evaluations: Sequence[EvaluateReport]) -> Table:
     }
     found = {(quantity.group, quantity.name): quantity for quantity in quantities(evaluations)}
     chosen = [(head, found[key]) for key, head in heads.items() if key in found]
-    at_end = next((c for c, (head, _) in enumerate(chosen) if head == "at T"), None)
-    if at_end is not None:
-        quantity = chosen[at_end][1]
-        bounds = Quantity(quantity.group, CONFIDENCE, quantity.intervals)
-        chosen.insert(at_end + 1, (CONFIDENCE, bounds))
+    for head, bounds in (("ANN", f"ANN {CONFIDENCE}"), ("at T", CONFIDENCE)):
+        place = next((c for c, (name, _) in enumerate(chosen) if name == head), None)
+        if place is not None:
+            quantity = chosen[place][1]
+            intervals = Quantity(quantity.group, bounds, quantity.intervals)
+            chosen.insert(place + 1, (bounds, intervals))
     rows = tuple(
         (label, *(quantity.cells[i] for _, quantity in chosen))
         for i, label in enumerate(labels(evaluations))
     )
     best = frozenset((r, c + 1) for c, (_, quantity) in enumerate(chosen) for r in quantity.best)
-    optional = {head for head, _ in chosen if head.startswith("t=")} | {CONFIDENCE}
+    needed = ("T", "n", "ANN", "at T", "energy")
     columns = (
         Column("run", numeric=False),
-        *(Column(head, optional=head if head in optional else "") for head, _ in chosen),
+        *(Column(head, optional="" if head in needed else head) for head, _ in chosen),
     )
     note = "energy: with the first layer once, or once a frame; in brackets, of the ANN's"
     measured = any(head == "energy" for head, _ in chosen)
