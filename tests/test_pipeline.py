@@ -191,7 +191,7 @@ def test_a_foreign_file_that_is_newer_is_not_read(recipe):
     assert outcomes("--set", "evaluate.limit=10") == ["skipped", "skipped", "run", "run"]
     written = json.loads((recipe.parent / "out" / "evaluate.json").read_text())
     assert written["lineage"]["inputs"][0]["path"] == "out/converted.safetensors"
-    assert written["label"] == "IF p99"
+    assert written["label"] == "IF p99 channel"
 
 
 def test_an_input_that_appears_is_read(recipe):
@@ -233,21 +233,25 @@ def test_a_report_evaluates_what_lacks_it(recipe, monkeypatch):
     done("calibrate", "--samples", 64, "--run", "out")
     done("convert", "--timesteps", 1, "--run", "out")
     assert len(report(config, Quiet()).runs) == 1
-    assert calls == ["converted-if-p99.9-T1.safetensors"]
+    assert calls == ["converted-if-mse-channel-T1.safetensors"]
     assert len(report(config, Quiet()).runs) == 1
     assert len(calls) == 1
 
     # another checkpoint beside it does not cost the first its evaluation
     done("finetune", "--epochs", 0, "--limit", 60, "--run", "out")
     found = report(config, Quiet())
-    assert calls[1:] == ["finetuned-if-p99.9-T1.safetensors"]
-    assert [run.label for run in found.runs] == ["IF p99.9", "IF p99.9, fine-tuned"]
+    assert calls[1:] == ["finetuned-if-mse-channel-T1.safetensors"]
+    assert [run.label for run in found.runs] == ["IF mse channel", "IF mse channel, fine-tuned"]
 
     # another conversion costs neither its place
     done("convert", "--timesteps", 2, "--neuron", "msat", "--run", "out")
     found = report(config, Quiet())
-    assert calls[2:] == ["converted-msat-p99.9-T2.safetensors"]
-    assert [run.label for run in found.runs] == ["IF p99.9", "IF p99.9, fine-tuned", "MSAT p99.9"]
+    assert calls[2:] == ["converted-msat-mse-channel-T2.safetensors"]
+    assert [run.label for run in found.runs] == [
+        "IF mse channel",
+        "IF mse channel, fine-tuned",
+        "MSAT mse channel",
+    ]
 
 
 def test_a_report_of_named_evaluations_makes_none(recipe, monkeypatch):

@@ -30,7 +30,7 @@ train() {
 thresholds() { # network
   for method in max percentile mse; do
     [ -f "$runs/$1/$method.safetensors" ] || snnconv calibrate "$runs/$1/ann.safetensors" \
-      --method "$method" --run "$runs/$1" --out "$runs/$1/$method.safetensors"
+      --method "$method" --granularity layer --run "$runs/$1" --out "$runs/$1/$method.safetensors"
   done
 }
 
@@ -41,7 +41,7 @@ row() { # network name thresholds T limit ... convert options, --, evaluate opti
   [ $# -gt 0 ] && shift
   local report="$results/$network/$name.json"
   [ -f "$report" ] && return
-  snnconv convert "$runs/$network/$method.safetensors" --timesteps "$T" "${convert[@]}" \
+  snnconv convert "$runs/$network/$method.safetensors" --thresholds as-calibrated --timesteps "$T" "${convert[@]}" \
     --run "$runs/$network" --out "$runs/$network/converted-$name.safetensors"
   snnconv evaluate "$runs/$network/converted-$name.safetensors" --limit "$limit" --threads "$threads" "$@" \
     --run "$runs/$network" --out "$report"
@@ -85,7 +85,7 @@ levels() { # network
   for both in 2-1 2-2 2-4 4-1 4-2 8-2 16-1 16-2; do
     L=${both%-*} T=${both#*-}
     [ -f "$runs/$1/mse$((L * T)).safetensors" ] || snnconv calibrate "$runs/$1/ann.safetensors" \
-      --method mse --param "timesteps=$((L * T))" --run "$runs/$1" \
+      --method mse --granularity layer --param "timesteps=$((L * T))" --run "$runs/$1" \
       --out "$runs/$1/mse$((L * T)).safetensors"
     row "$1" "lm-ht-$both" "mse$((L * T))" "$T" 10000 --neuron lm-ht --param "levels=$L" -- "${lean[@]}"
   done
@@ -158,8 +158,8 @@ text_row() { # run name T limit chunk row thresholds ... convert options
   shift 7
   [ -f "$report" ] && return
   [ -f "$run/$method.safetensors" ] || snnconv calibrate "$run/ann.safetensors" \
-    --non-relu analog --method "$method" --run "$run" --out "$run/$method.safetensors"
-  snnconv convert "$run/$method.safetensors" --timesteps "$T" "$@" --run "$run" --out "$spiking"
+    --non-relu analog --method "$method" --granularity layer --run "$run" --out "$run/$method.safetensors"
+  snnconv convert "$run/$method.safetensors" --thresholds as-calibrated --timesteps "$T" "$@" --run "$run" --out "$spiking"
   snnconv evaluate "$spiking" --limit "$limit" --batch-size 100 --chunk "$chunk" --threads "$threads" \
     "${lean[@]}" --run "$run" --out "$report"
 }
@@ -211,7 +211,7 @@ start() { # network name thresholds T ... convert options: before any fine-tunin
   local network=$1 name=$2 method=$3 T=$4
   shift 4
   [ -f "$results/hybrid/$network-$name.json" ] && return
-  snnconv convert "$runs/$network/$method.safetensors" --timesteps "$T" "$@" \
+  snnconv convert "$runs/$network/$method.safetensors" --thresholds as-calibrated --timesteps "$T" "$@" \
     --run "$runs/$network" --out "$runs/$network/$name.safetensors"
   measured "$network" "$name"
 }
@@ -278,7 +278,7 @@ full() { # network
   [ "$1" = resnet20 ] || return 0
   # chosen by 300 training images: the error of the margin between the two best classes
   [ -f "$runs/$1/percentile9999.safetensors" ] || snnconv calibrate "$runs/$1/ann.safetensors" \
-    --method percentile --param percentile=99.99 --run "$runs/$1" --out "$runs/$1/percentile9999.safetensors"
+    --method percentile --granularity layer --param percentile=99.99 --run "$runs/$1" --out "$runs/$1/percentile9999.safetensors"
   row "$1" full-msat-9999-vgg16 percentile9999 256 10000 --neuron msat --param preset=vgg16 --param v0=0.5 \
     -- "${lean[@]}"
 }

@@ -159,7 +159,7 @@ def calibrate(
             ``report.warnings`` has the texts.
 
     >>> snnconv.calibrate(samples=100).method
-    'percentile'
+    'mse'
     """
     name = str(model) if isinstance(model, str | Path) else None
     chosen = config_of(CalibrateConfig, "calibrate", config, {"model": name, **options})

@@ -65,9 +65,9 @@ def convert_module(
     neuron: str = "if",
     param: Mapping[str, Any] | None = None,
     timesteps: int = 8,
-    method: str = "percentile",
+    method: str = "mse",
     method_param: Mapping[str, Any] | None = None,
-    granularity: Literal["layer", "channel"] = "layer",
+    granularity: Literal["layer", "channel"] = "channel",
     non_relu: Literal["refuse", "analog"] = "refuse",
     seed: int = 0,
     batch_size: int = 100,
@@ -84,7 +84,7 @@ def convert_module(
         timesteps: T.
         method: how thresholds are found, a name of ``snnconv ls statistics``.
         method_param: its parameters.
-        granularity: one threshold a layer, or one a channel.
+        granularity: one threshold a channel, or one a layer.
         non_relu: what no neuron stands for: refuse it, or compute it beside the spikes.
         seed: of everything random.
         batch_size: samples at once, of ``data`` in one tensor.

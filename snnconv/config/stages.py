@@ -26,15 +26,15 @@ class CalibrateConfig(ModelConfig, SimulationConfig, NormalisationConfig):
     panel: ClassVar[str] = "Calibration"
     example: ClassVar[str] = "snnconv calibrate network.onnx --data folder:photos"
     method: str = Field(
-        default="percentile",
+        default="mse",
         description=methods("statistics"),
         json_schema_extra=names_of("statistics"),
     )
     param: dict[str, Any] = Field(
-        default={}, description="parameter of the method, NAME=VALUE, e.g. percentile=99.9"
+        default={}, description="parameter of the method, NAME=VALUE, e.g. scale=0.8"
     )
     granularity: Literal["layer", "channel"] = Field(
-        default="layer", description="one threshold for each layer, or for each channel"
+        default="channel", description="one threshold for each channel, or for each layer"
     )
     samples: int = Field(
         default=1024, ge=1, le=COUNT, description="training samples to calibrate on"

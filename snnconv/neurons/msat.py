@@ -26,13 +26,14 @@ Deviations:
     potential, the surrogate and the reset (see :mod:`snnconv.neurons.if_`).
 """
 
+import math
 from typing import Any, Literal, NamedTuple
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from snnconv.neurons.base import CausalNeuron, NeuronParams
+from snnconv.neurons.base import CausalNeuron, Grid, NeuronParams
 from snnconv.neurons.exact_math import exp, softplus
 from snnconv.neurons.surrogate import spike
 
@@ -69,6 +70,14 @@ class Params(NeuronParams):
     depolarization: Literal["potential", "input"] = Field(
         "potential", description="what DET sees: V[t+1] - V[t], or the input current"
     )
+
+    def fit(self, timesteps: int) -> Grid:
+        """Of spikes that carry what the threshold is where potentials keep still."""
+        if not (self.dtt or self.det):
+            return self.grid(timesteps)
+        drive = self.tau_rd * self.det
+        drive += self.dtt * self.tau_mp * (self.v_t + self.k_a * math.log(2))
+        return Grid(timesteps, self.v0, 1 / (1 + math.exp(-drive)))
 
     @model_validator(mode="before")
     @classmethod

@@ -8,7 +8,7 @@ from helpers.runs import calibrating, converting, training
 
 from snnconv.calibration.refit import refitted
 from snnconv.checkpoint import load, save
-from snnconv.neurons.base import Grid
+from snnconv.neurons.base import NEURONS, Grid
 
 
 @pytest.fixture(scope="module")
@@ -40,17 +40,19 @@ def test_without_data_they_are_those_with_data(folder, tmp_path, granularity, ne
     plain = calibrated(folder, tmp_path, **options)
     report = converting(tmp_path, checkpoint=plain, neuron=neuron, param=param, timesteps=4)
     assert (report.thresholds, report.threshold_method) == ("derived", "mse")
-    assert report.threshold_params == given
+    assert report.threshold_params == given | {"scale": 1}
     assert report.granularity == granularity
     found = load(tmp_path / "converted.safetensors")
     told = tmp_path / "told"
     told.mkdir()
     wanted = load(calibrated(folder, told, param=given, **options))
+    end = NEURONS.load(neuron).params_type(**param).fit(4).end
+    assert (end == 1) == (neuron != "msat")
     for site, theta in wanted.thresholds().items():
-        assert torch.equal(found.thresholds()[site], theta)
+        torch.testing.assert_close(found.thresholds()[site], theta / end, rtol=1e-7, atol=0)
         facts = found.calibrated.sites[site]
         assert facts.threshold == report.threshold_by_site[site]
-        assert facts.threshold == wanted.calibrated.sites[site].threshold
+        assert facts.threshold == pytest.approx(wanted.calibrated.sites[site].threshold / end)
         assert facts.clipped_share == pytest.approx(
             wanted.calibrated.sites[site].clipped_share, abs=0.01
         )
@@ -61,7 +63,7 @@ def test_what_the_user_gave_stays(folder, tmp_path):
     plain = calibrated(folder, tmp_path, method="mse", param={"timesteps": 16})
     report = converting(tmp_path, checkpoint=plain, timesteps=4, param={"v0": 0})
     assert report.thresholds == "derived"
-    assert report.threshold_params == {"timesteps": 16, "v0": 0}
+    assert report.threshold_params == {"timesteps": 16, "v0": 0, "scale": 1}
     both = calibrated(folder, tmp_path, method="mse", param={"timesteps": 16, "v0": 0.5})
     report = converting(tmp_path, checkpoint=both, timesteps=4, param={"v0": 0})
     assert report.thresholds == "as-calibrated"

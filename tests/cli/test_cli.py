@@ -78,23 +78,23 @@ def four(tmp_path_factory):
 
 def test_the_four_lines_write_the_files_of_the_design(four):
     assert set(files(four[0])) == {
-        "calibrated-p99.9.safetensors",
-        "calibrated-p99.9.json",
+        "calibrated-mse-channel.safetensors",
+        "calibrated-mse-channel.json",
         "calibrated.safetensors",
         "calibrate.json",
-        "converted-msat-p99.9-T8.safetensors",
-        "converted-msat-p99.9-T8.json",
+        "converted-msat-mse-channel-T8.safetensors",
+        "converted-msat-mse-channel-T8.json",
         "converted.safetensors",
         "convert.json",
-        "finetuned-msat-p99.9-T8.safetensors",
-        "finetuned-msat-p99.9-T8-last.safetensors",
-        "finetuned-msat-p99.9-T8.json",
+        "finetuned-msat-mse-channel-T8.safetensors",
+        "finetuned-msat-mse-channel-T8-last.safetensors",
+        "finetuned-msat-mse-channel-T8.json",
         "finetuned.safetensors",
         "finetuned-last.safetensors",
         "finetune.json",
         "finetune.jsonl",
-        "evaluate-msat-p99.9-T8-n355.json",
-        "evaluate-msat-p99.9-finetuned-T8-n355.json",
+        "evaluate-msat-mse-channel-T8-n355.json",
+        "evaluate-msat-mse-channel-finetuned-T8-n355.json",
         "evaluate.json",
         "report.html",
         "report.md",
@@ -454,7 +454,7 @@ def test_demo(tmp_path, monkeypatch):
     last = result.out.split()[-1]
     assert last.endswith(".html")
     assert (tmp_path / last).is_file()
-    assert "MSAT p99.9" in result.out
+    assert "MSAT mse channel" in result.out
 
 
 @pytest.mark.long

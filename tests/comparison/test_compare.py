@@ -63,7 +63,10 @@ def test_the_report(compared):
 def test_a_cell_is_what_its_stages_give_by_hand(compared, tmp_path, method, T):
     """Not from the grid's options: as a user would type them."""
     options = {
-        "percentile": (("--method", "percentile"), ("--neuron", "if")),
+        "percentile": (
+            ("--method", "percentile", "--granularity", "layer"),
+            ("--neuron", "if"),
+        ),
         "signed": (("--method", "mse", "--granularity", "channel"), ("--neuron", "signed")),
         "lm-ht-uniform": (
             ("--method", "mse", "--granularity", "channel"),

@@ -49,7 +49,7 @@ def test_the_report(corrected):
     assert all(row["mean_error_after"] < row["mean_error_before"] for row in data["sites"])
     numbers = sum(tensor.numel() for tensor in after.corrections.values())
     assert data["parts"] == {"current": numbers}
-    assert (folder / "corrected-if-p99.9-bias-T4.safetensors").exists()
+    assert (folder / "corrected-if-mse-channel-bias-T4.safetensors").exists()
     # the ANN's tensors are what they were
     for name, tensor in converted.tensors().items():
         assert torch.equal(after.tensors()[name], tensor)

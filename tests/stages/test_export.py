@@ -47,7 +47,7 @@ def test_the_files_and_the_report(folder):
     assert report["classes_equal"] == report["samples"] == report["subset"]["samples"]
     assert report["format"] == "torch"
     outputs = [entry["path"] for entry in report["lineage"]["outputs"]]
-    stem = "torch_converted_if_p99_9_T4"
+    stem = "torch_converted_if_mse_channel_T4"
     assert outputs == [f"{folder}/export/{stem}{suffix}" for suffix in (".py", ".safetensors")]
     own = folder / "export" / f"{stem}.json"
     assert own.read_bytes() == (folder / "export.json").read_bytes()

@@ -78,7 +78,7 @@ def test_a_quick_look_leaves_the_full_evaluation(limits, tmp_path, calibrated):
         evaluating(tmp_path, limit=limit)
         newest = read(tmp_path / "evaluate.json", EvaluateReport)
         assert newest.samples == (limit or 355)
-    stem = "evaluate-if-p99.9-T2"
+    stem = "evaluate-if-mse-channel-T2"
     names = [f"{stem}-n20.json", f"{stem}-n355.json", f"{stem}-n5.json"]
     assert own(tmp_path, "evaluate-*") == names
     (run,) = report(ReportConfig(run=tmp_path), Quiet()).runs
@@ -91,9 +91,9 @@ def test_a_quick_look_says_where_the_full_evaluation_is(tmp_path, calibrated):
     converting(tmp_path, calibrated, **CONVERSIONS[0])
     assert here("evaluate", "--run", tmp_path, "--metric", "accuracy").err == ""
     told = here("evaluate", "--run", tmp_path, "--metric", "accuracy", "--limit", 20).err
-    assert "evaluate-if-p99.9-T2-n355.json" in told.replace("\n", "")
+    assert "evaluate-if-mse-channel-T2-n355.json" in told.replace("\n", "")
     told = done("report", "--run", tmp_path).err
-    assert "evaluate-if-p99.9-T2-n20.json: left out" in told
+    assert "evaluate-if-mse-channel-T2-n20.json: left out" in told
 
 
 def test_fewer_metrics_do_not_replace_more(tmp_path, calibrated):
@@ -114,10 +114,10 @@ def test_runs_have_different_labels_and_the_same_everywhere(tmp_path, calibrated
     found = report(ReportConfig(run=tmp_path), Quiet())
     labels = [run.label for run in found.runs]
     assert labels == [
-        "IF p99.9, T = 2, v0=0.5",
-        "MSAT p99.9",
-        "IF p99.9, T = 3",
-        "IF p99.9, T = 2, v0=0.25",
+        "IF mse channel, T = 2, v0=0.5",
+        "MSAT mse channel",
+        "IF mse channel, T = 3",
+        "IF mse channel, T = 2, v0=0.25",
     ]
     for file in (found.html, found.markdown):
         text = (tmp_path / file).read_text(encoding="utf-8").replace("\\", "")
@@ -134,12 +134,12 @@ def test_a_folder_of_an_earlier_version_loses_nothing(tmp_path, calibrated):
         file.unlink()
     before = files(tmp_path)
     (run,) = report(ReportConfig(run=tmp_path), Quiet()).runs
-    assert (run.label, run.file) == ("IF p99.9", str(tmp_path / "evaluate.json"))
+    assert (run.label, run.file) == ("IF mse channel", str(tmp_path / "evaluate.json"))
     converting(tmp_path, calibrated, **CONVERSIONS[1])
     evaluating(tmp_path, limit=20)
-    assert (tmp_path / "converted-if-p99.9-T2.safetensors").read_bytes() == first
-    assert (tmp_path / "converted-if-p99.9-T2.json").read_bytes() == before["convert.json"]
-    kept = (tmp_path / "evaluate-if-p99.9-T2-n355.json").read_bytes()
+    assert (tmp_path / "converted-if-mse-channel-T2.safetensors").read_bytes() == first
+    assert (tmp_path / "converted-if-mse-channel-T2.json").read_bytes() == before["convert.json"]
+    kept = (tmp_path / "evaluate-if-mse-channel-T2-n355.json").read_bytes()
     assert kept == before["evaluate.json"]
     assert len(report(ReportConfig(run=tmp_path), Quiet()).runs) == 2
 
@@ -148,9 +148,9 @@ def test_the_copy_is_no_link(tmp_path, calibrated):
     """A program that overwrites the newest in place leaves the file of its own as it was."""
     content = converting(tmp_path, calibrated, **CONVERSIONS[0])
     (tmp_path / "converted.safetensors").write_bytes(b"other")
-    assert (tmp_path / "converted-if-p99.9-T2.safetensors").read_bytes() == content
+    assert (tmp_path / "converted-if-mse-channel-T2.safetensors").read_bytes() == content
     converting(tmp_path, calibrated, **CONVERSIONS[0])  # what no stage can read is not kept
-    assert own(tmp_path, "converted-*.safetensors") == ["converted-if-p99.9-T2.safetensors"]
+    assert own(tmp_path, "converted-*.safetensors") == ["converted-if-mse-channel-T2.safetensors"]
 
 
 @pytest.mark.parametrize("after", range(1, 8, 2))  # a file is synced, then its folder
@@ -169,7 +169,7 @@ def test_whenever_it_is_stopped_every_file_is_whole(after, tmp_path, calibrated,
         converting(tmp_path, calibrated, **CONVERSIONS[1])
     monkeypatch.undo()
     left = files(tmp_path)
-    assert (tmp_path / "converted-if-p99.9-T2.safetensors").read_bytes() == first
+    assert (tmp_path / "converted-if-mse-channel-T2.safetensors").read_bytes() == first
     assert left["converted.safetensors"] in (first, second)
     assert set(before) <= set(left)
     assert not [name for name in left if name.startswith(".")]

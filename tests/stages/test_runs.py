@@ -23,20 +23,20 @@ def test_a_folder_is_listed(tmp_path):
     checkpoints, evaluations = listed(tmp_path)
     assert files(tmp_path) == before
     assert [(row["file"], row["also"]) for row in checkpoints] == [
-        ("calibrated-p99.9.safetensors", ["calibrated.safetensors"]),
-        ("converted-if-p99.9-T2.safetensors", []),
-        ("converted-msat-p99.9-T2.safetensors", ["converted.safetensors"]),
+        ("calibrated-mse-channel.safetensors", ["calibrated.safetensors"]),
+        ("converted-if-mse-channel-T2.safetensors", []),
+        ("converted-msat-mse-channel-T2.safetensors", ["converted.safetensors"]),
     ]
     assert [row["default_of"] for row in checkpoints] == [
         ["convert"],
         [],
-        ["correct", "finetune", "reparameterize", "evaluate"],
+        ["correct", "finetune", "reparameterize", "evaluate", "predict", "export"],
     ]
     assert [row["neuron"] for row in checkpoints] == [None, "if", "msat"]
-    assert {row["parent"] for row in checkpoints[1:]} == {"calibrated-p99.9.safetensors"}
+    assert {row["parent"] for row in checkpoints[1:]} == {"calibrated-mse-channel.safetensors"}
     assert [(row["samples"], row["reported"]) for row in evaluations] == [(20, True), (10, False)]
     assert [row["also"] for row in evaluations] == [[], ["evaluate.json"]]
-    assert {row["label"] for row in evaluations} == {"MSAT p99.9"}
+    assert {row["label"] for row in evaluations} == {"MSAT mse channel"}
     assert {row["checkpoint"] for row in evaluations} == {checkpoints[2]["file"]}
     shown = done("ls", "runs", "--run", tmp_path).out
     assert all(row["file"] in shown for row in (*checkpoints, *evaluations))
