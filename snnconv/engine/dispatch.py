@@ -108,9 +108,9 @@ def compiled(kind: type[Neuron[Any]], learns: bool) -> Callable[..., tuple[Any, 
         kind: a class of neurons; a kernel is that of its own class, not of those above it.
         learns: whether gradients are wanted.
     """
-    if kind in (listed := kernels(learns)):
-        return listed[kind]
     found = vars(kind).get("KERNEL")
+    if found is None and kind in (listed := kernels(learns)):
+        return listed[kind]
     if found is None or (learns and found.gradient is None):
         return None
     try:

@@ -25,7 +25,8 @@ from pydantic import Field
 from torch import Tensor
 
 from snnconv.neurons.base import CausalNeuron, NeuronParams
-from snnconv.neurons.surrogate import spike
+from snnconv.neurons.kernel import ZERO, Kernel, Number, Numbers
+from snnconv.neurons.surrogate import slope_at, spike
 
 
 class Params(NeuronParams):
@@ -41,11 +42,40 @@ class State(NamedTuple):
     potential: Tensor
 
 
+def step(
+    current: Number, keep: Number, constants: Numbers, schedule: Numbers, state: Numbers
+) -> tuple[Number, Number, Numbers]:
+    """One neuron, one step."""
+    (theta,), (v,) = constants, state
+    potential = v + current
+    count = keep if potential >= theta else ZERO
+    value = count * theta
+    return count, value, (potential - value,)
+
+
+def gradient(
+    current: Number,
+    keep: Number,
+    constants: Numbers,
+    schedule: Numbers,
+    state: Numbers,
+    of_count: Number,
+    of_value: Number,
+    of_state: Numbers,
+) -> tuple[Number, Numbers, Numbers]:
+    """Of that step."""
+    (theta,), (v,), (later,) = constants, state, of_state
+    of_fired = ((of_value - later) * theta + of_count) * keep
+    found = later + of_fired * slope_at(v + current, theta)
+    return found, (found,), ()
+
+
 class IF(CausalNeuron[State]):
     """A layer of IF neurons."""
 
     params_type = Params
     params: Params
+    KERNEL = Kernel(step, gradient)
 
     def initial(self, sample: Tensor) -> State:
         """All neurons at v0."""

@@ -30,7 +30,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from snnconv.neurons.base import CausalNeuron, NeuronParams
-from snnconv.neurons.surrogate import spike
+from snnconv.neurons.kernel import ZERO, Kernel, Number, Numbers
+from snnconv.neurons.surrogate import slope_at, spike
 
 
 class Params(NeuronParams):
@@ -60,6 +61,41 @@ class State(NamedTuple):
     steps: int
 
 
+def step(
+    current: Number, keep: Number, constants: Numbers, schedule: Numbers, state: Numbers
+) -> tuple[Number, Number, Numbers]:
+    """One neuron, one step."""
+    (theta,), (mu_d, mu_s, lambda_s, lambda_d, _), (d, v) = constants, schedule, state
+    dendrite = mu_d * d + mu_s * v + current
+    before = lambda_s * v + lambda_d * dendrite
+    count = keep if before >= theta else ZERO
+    value = count * theta
+    return count, value, (dendrite, before - value)
+
+
+def gradient(
+    current: Number,
+    keep: Number,
+    constants: Numbers,
+    schedule: Numbers,
+    state: Numbers,
+    of_count: Number,
+    of_value: Number,
+    of_state: Numbers,
+) -> tuple[Number, Numbers, Numbers]:
+    """Of that step."""
+    (theta,), (mu_d, mu_s, lambda_s, lambda_d, through), (d, v) = constants, schedule, state
+    of_dendrite, of_soma = of_state
+    dendrite = mu_d * d + mu_s * v + current
+    before = lambda_s * v + lambda_d * dendrite
+    of_spent = of_value - of_soma if through > ZERO else of_value
+    of_fired = (of_spent * theta + of_count) * keep
+    of_before = of_soma + of_fired * slope_at(before, theta)
+    found = of_dendrite + lambda_d * of_before
+    of_schedule = found * d, found * v, of_before * v, of_before * dendrite
+    return found, (mu_d * found, lambda_s * of_before + mu_s * found), of_schedule
+
+
 class LMH(CausalNeuron[State]):
     """A layer of LM-H neurons.
 
@@ -70,6 +106,7 @@ class LMH(CausalNeuron[State]):
     params_type = Params
     params: Params
     potentials = ("soma",)
+    KERNEL = Kernel(step, gradient, ("dendrite", "soma"), learned=4)
 
     def __init__(self, params: Params, threshold: Tensor, timesteps: int = 1) -> None:
         super().__init__(params, threshold, timesteps)
@@ -118,6 +155,12 @@ class LMH(CausalNeuron[State]):
     def acting(self, done: int, steps: int) -> Tensor:
         """The scalars of each of the next steps ``[steps, 4]``."""
         return self.scalars()[[self.row(done + t) for t in range(steps)]]
+
+    def schedule(self, state: State, steps: int) -> Tensor:
+        """The scalars of each step, and 1 if gradients pass through the reset."""
+        scalars = self.acting(state.steps, steps)
+        through = scalars.new_full((steps, 1), self.params.reset == "through")
+        return torch.cat([scalars, through], 1)
 
     def amplitude(self) -> Tensor:
         """Theta."""

@@ -25,8 +25,10 @@ Deviations:
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -35,7 +37,9 @@ from snnconv.core.bounds import LEVELS
 from snnconv.core.shapes import stack_time
 from snnconv.errors import UsageError
 from snnconv.neurons.base import Grid, Neuron, NeuronParams, Spikes
+from snnconv.neurons.kernel import ZERO, Kernel, Number, Numbers
 
+_HALF = Number(0.5)
 _LARGEST = 4096
 """T at most: Omega has T x T numbers at each site."""
 
@@ -77,6 +81,41 @@ class State(NamedTuple):
     past: Tensor
 
 
+def step(
+    current: Number, keep: Number, constants: Numbers, schedule: Numbers, state: Numbers
+) -> tuple[Number, Number, Numbers]:
+    """One neuron, one step."""
+    (unit,), (retention, levels, _), (v,) = constants, schedule, state
+    potential = retention * v + current
+    count = np.floor(potential / unit)
+    count = ZERO if count < ZERO else count
+    count = (levels if count > levels else count) * keep
+    value = count * unit
+    return count, value, (potential - value,)
+
+
+def gradient(
+    current: Number,
+    keep: Number,
+    constants: Numbers,
+    schedule: Numbers,
+    state: Numbers,
+    of_count: Number,
+    of_value: Number,
+    of_state: Numbers,
+) -> tuple[Number, Numbers, Numbers]:
+    """Of that step."""
+    (unit,), (retention, levels, through), (v,) = constants, schedule, state
+    (later,) = of_state
+    potential = retention * v + current
+    of_spent = of_value - later if through > ZERO else of_value
+    of_fired = (of_spent * unit + of_count) * keep
+    inside = potential >= unit * _HALF and potential <= (levels + _HALF) * unit
+    found = later + (of_fired if inside else ZERO) / unit
+    before = found * retention if through > ZERO else ZERO
+    return found, (before,), (found * v,)
+
+
 class LMHT(Neuron[State]):
     """A layer of LM-HT neurons, for T steps.
 
@@ -87,6 +126,7 @@ class LMHT(Neuron[State]):
 
     params_type = Params
     params: Params
+    KERNEL = Kernel(step, gradient, learned=1)
 
     def __init__(self, params: Params, threshold: Tensor, timesteps: int = 1) -> None:
         super().__init__(params, threshold, timesteps)
@@ -172,6 +212,28 @@ class LMHT(Neuron[State]):
             twin.alpha.zero_()
             twin.alpha[::L] = self.alpha
         return twin
+
+    def constants(self, sample: Tensor) -> tuple[Tensor, ...]:
+        """``u``."""
+        return (self.unit(sample),)
+
+    def schedule(self, state: State, steps: int) -> Tensor:
+        """Lambda, the levels, and 1 if gradients pass through potential and reset, of each step."""
+        done, p = len(state.past), self.params
+        retention = self.retention()[done : done + steps, None]
+        fixed = retention.new_tensor([[p.levels, p.reset == "through"]])
+        return torch.cat([retention, fixed.expand(len(retention), 2)], 1)
+
+    def mixing(self, state: State, steps: int) -> Tensor:
+        """Omega of the next steps."""
+        return self.rows(len(state.past), steps)
+
+    def continued(
+        self, state: State, changed: Mapping[str, Tensor], steps: int, seen: Tensor | None
+    ) -> State:
+        """With what the next call has to know of this one's currents."""
+        past = state.past if seen is None else self.past(seen, state)
+        return State(changed["potential"], past)
 
     def rows(self, done: int, steps: int) -> Tensor:
         """Omega of the next steps, ``[steps, done + steps]``."""
