@@ -16,7 +16,7 @@ Shape:
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,16 @@ Place = np.uint64
 BLOCK = 512  # neurons: nine arrays of them fit into the smallest first-level cache
 HEAVIEST = 1 << 22  # weighted count of a neuron, so that a block of them adds up in int32
 
+_LINE = 16  # numbers of a line of the cache
 _NONE, _ONE = Place(0), np.float32(1)
+
+
+@inlined
+def rows_of_a_block(number: int) -> Floats:
+    """New rows ``[number, BLOCK]``, of any content, that begin where a line of the cache does."""
+    memory = np.empty(number * BLOCK + _LINE, np.float32)
+    first = (_LINE - memory.ctypes.data // 4 % _LINE) % _LINE
+    return memory[first : first + number * BLOCK].reshape((number, BLOCK))
 
 
 @inlined
@@ -67,9 +76,110 @@ def _add_up(sums: Sums, t: int, counts: Floats, weights: Floats, low: int) -> No
 
 
 @inlined
-def _add_to(total: Floats, values: Floats) -> None:
-    for i in range(len(total)):
+def _add_to(total: Floats, values: Floats, n: Place) -> None:
+    for i in range(n):
         total[i] += values[i]
+
+
+@inlined
+def _divide(total: Floats, by: np.float32, to: Floats, x: Place, n: Place) -> None:
+    for i in range(n):
+        to[x + i] = total[i] / by
+
+
+class _Rows(NamedTuple):
+    """A step of a row of neurons, a loop for each kind of output.
+
+    Arrays are whole, with the place where the row starts. What lies in several arrays is a tuple.
+    """
+
+    values: Callable[..., None]
+    counts: Callable[..., None]
+    masked: Callable[..., None]
+    bits: Callable[..., None]
+
+
+def _rows(kernel: Kernel) -> _Rows:
+    step = scalar(kernel.step)
+
+    @inlined
+    def values_of(
+        n: Place,
+        given: Floats,
+        c: Place,
+        constants: Any,
+        now: Any,
+        state: Any,
+        to: Floats,
+        x: Place,
+    ) -> None:
+        for i in range(n):
+            _, value, after = step(given[c + i], _ONE, at(constants, i), now, at(state, i))
+            put(state, i, after)
+            put((to,), x + i, (value,))
+
+    @inlined
+    def counts_of(
+        n: Place,
+        given: Floats,
+        c: Place,
+        constants: Any,
+        now: Any,
+        state: Any,
+        to: Floats,
+        x: Place,
+        counts: Floats,
+        s: Place,
+    ) -> None:
+        for i in range(n):
+            count, value, after = step(given[c + i], _ONE, at(constants, i), now, at(state, i))
+            put(state, i, after)
+            put((to,), x + i, (value,))
+            put((counts,), s + i, (count,))
+
+    @inlined
+    def masked(
+        n: Place,
+        given: Floats,
+        c: Place,
+        constants: Any,
+        now: Any,
+        state: Any,
+        to: Floats,
+        x: Place,
+        counts: Floats,
+        s: Place,
+        keep: Floats,
+        k: Place,
+    ) -> None:
+        for i in range(n):
+            count, value, after = step(
+                given[c + i], keep[k + i], at(constants, i), now, at(state, i)
+            )
+            put(state, i, after)
+            put((to,), x + i, (value,))
+            put((counts,), s + i, (count,))
+
+    @inlined
+    def bits_of(
+        n: Place,
+        given: Floats,
+        c: Place,
+        constants: Any,
+        now: Any,
+        state: Any,
+        counts: Floats,
+        bits: int,
+    ) -> None:
+        for i in range(n):
+            count, _, after = step(given[c + i], _ONE, at(constants, i), now, at(state, i))
+            put(state, i, after)
+            put((counts,), i, (count,))
+        spikes = counts.ctypes.data
+        for i in range(n // Place(LANES)):
+            pack(bits + i * Place(LANES // 8), spikes + i * Place(4 * LANES))
+
+    return _Rows(values_of, counts_of, masked, bits_of)
 
 
 @functools.cache
@@ -83,51 +193,7 @@ def forward(kernel: Kernel, name: str) -> Callable[..., None]:
     Returns:
         The function ``scan`` below, for arrays of the shapes above.
     """
-    step = scalar(kernel.step)
-
-    # one loop for each kind of row; arrays are whole, with the place where the row starts
-
-    @inlined
-    def row(
-        n: Place,
-        currents: Floats,
-        c: Place,
-        constants: Any,
-        now: Any,
-        state: Any,
-        counts: Floats,
-        s: Place,
-        values: Floats,
-        x: Place,
-    ) -> None:
-        for i in range(n):
-            count, value, after = step(currents[c + i], _ONE, at(constants, i), now, at(state, i))
-            put(state, i, after)
-            put((counts,), s + i, (count,))
-            put((values,), x + i, (value,))
-
-    @inlined
-    def masked_row(
-        n: Place,
-        currents: Floats,
-        c: Place,
-        keep: Floats,
-        k: Place,
-        constants: Any,
-        now: Any,
-        state: Any,
-        counts: Floats,
-        s: Place,
-        values: Floats,
-        x: Place,
-    ) -> None:
-        for i in range(n):
-            count, value, after = step(
-                currents[c + i], keep[k + i], at(constants, i), now, at(state, i)
-            )
-            put(state, i, after)
-            put((counts,), s + i, (count,))
-            put((values,), x + i, (value,))
+    values_of, counts_of, masked, bits_of = _rows(kernel)
 
     def scan(
         start: int,
@@ -147,13 +213,14 @@ def forward(kernel: Kernel, name: str) -> Callable[..., None]:
         sums: Sums,
     ) -> None:
         """Neurons ``start`` to ``stop``."""
-        spare = np.empty((3, BLOCK), np.float32)
+        spare = rows_of_a_block(4)
         counted, averages = len(counts) > 0, len(values) == 1 and steps > 1
         valued = len(values) > 0 and not averages
+        needs_counts = counted or len(weights) > 0
         given = currents.reshape(-1) if omega is None else spare[0]
-        masks = keep.reshape(-1)
+        masks, packed = keep.reshape(-1), bits.ctypes.data
+        to = values.reshape(-1) if valued else spare[2]
         to_counts = counts.reshape(-1) if counted else spare[1]
-        to_values = values.reshape(-1) if valued else spare[2]
         width = Place(counts.shape[1])
         c_up = Place(currents.shape[1]) if omega is None and len(currents) > 1 else _NONE
         s_up, x_up = width if counted else _NONE, width if valued else _NONE
@@ -164,29 +231,30 @@ def forward(kernel: Kernel, name: str) -> Callable[..., None]:
             c = Place(low - first) if omega is None else _NONE
             s, x = Place(low) if counted else _NONE, Place(low) if valued else _NONE
             state, constant = cut(states, low, high), cut(constants, low, high)
+            spare[3] = 0
             for t in range(steps):
                 if omega is not None and not (same and t > 0):
                     mix_currents(currents, omega, t, low - first, spare[0, : high - low])
                 now = at(schedule, t)
+                b = packed + bits.shape[1] * t + low // 8
                 if len(keep) > 0:
-                    masked_row(
-                        n, given, c, masks, k, constant, now, state, to_counts, s, to_values, x
-                    )
+                    masked(n, given, c, constant, now, state, to, x, to_counts, s, masks, k)
+                elif needs_counts:
+                    counts_of(n, given, c, constant, now, state, to, x, to_counts, s)
+                elif len(bits) > 0:
+                    bits_of(n, given, c, constant, now, state, spare[1], b)
                 else:
-                    row(n, given, c, constant, now, state, to_counts, s, to_values, x)
-                if averages and t == 0:
-                    values[0, low:high] = spare[2, : high - low]
-                elif averages:
-                    _add_to(values[0, low:high], spare[2])
-                if len(bits) > 0:
-                    spikes, packed = to_counts[s : s + n].ctypes.data, bits[t].ctypes.data
+                    values_of(n, given, c, constant, now, state, to, x)
+                if len(bits) > 0 and (needs_counts or len(keep) > 0):
+                    spikes = to_counts[s : s + n].ctypes.data
                     for i in range(0, high - low, LANES):
-                        pack(packed + (low + i) // 8, spikes + 4 * i)
+                        pack(b + i // 8, spikes + 4 * i)
+                if averages:
+                    _add_to(spare[3], spare[2], n)
                 if len(weights) > 0:
                     _add_up(sums, t, to_counts[s : s + n], weights, low)
                 c, k, s, x = c + c_up, k + width, s + s_up, x + x_up
             if averages:
-                for i in range(low, high):
-                    values[0, i] /= np.float32(steps)
+                _divide(spare[3], np.float32(steps), values.reshape(-1), Place(low), n)
 
     return compiled(scan, f"{name}_forward")
