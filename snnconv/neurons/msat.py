@@ -35,7 +35,10 @@ from torch import Tensor
 
 from snnconv.neurons.base import CausalNeuron, Grid, NeuronParams
 from snnconv.neurons.exact_math import exp, softplus
-from snnconv.neurons.surrogate import spike
+from snnconv.neurons.exact_math_scalar import exp as exp_of
+from snnconv.neurons.exact_math_scalar import softplus as softplus_of
+from snnconv.neurons.kernel import ONE, ZERO, Kernel, Number, Numbers
+from snnconv.neurons.surrogate import slope_at, spike
 
 PRESETS: dict[str, dict[str, float]] = {
     "vgg16": {"alpha": 0.03, "tau_mp": 1.0, "tau_rd": 1.0},
@@ -94,11 +97,58 @@ class State(NamedTuple):
     steps: int
 
 
+def _fires_at(
+    current: Number, theta: Number, schedule: Numbers, state: Numbers
+) -> tuple[Number, Number]:
+    """The potential before firing, and the threshold."""
+    adapts, sees_input, _, a_i, a, slope, level, c, tau = schedule
+    last, v, mean = state
+    potential = v + current
+    if adapts == ZERO:
+        return potential, theta
+    deviation = (v - mean) / theta
+    drive = softplus_of(deviation * a_i) * a
+    drive = drive + deviation * slope + level
+    rise = current if sees_input > ZERO else potential - last
+    drive = drive + exp_of(rise / theta * c) * tau
+    return potential, theta / (exp_of(-drive) + ONE)
+
+
+def step(
+    current: Number, keep: Number, constants: Numbers, schedule: Numbers, state: Numbers
+) -> tuple[Number, Number, Numbers]:
+    """One neuron, one step."""
+    potential, threshold = _fires_at(current, constants[0], schedule, state)
+    count = keep if potential >= threshold else ZERO
+    value = count * threshold
+    after, mean = potential - value, state[2]
+    return count, value, (potential, after, mean + (after - mean) * schedule[2])
+
+
+def gradient(
+    current: Number,
+    keep: Number,
+    constants: Numbers,
+    schedule: Numbers,
+    state: Numbers,
+    of_count: Number,
+    of_value: Number,
+    of_state: Numbers,
+) -> tuple[Number, Numbers, Numbers]:
+    """Of that step."""
+    of_before, later, _ = of_state
+    potential, threshold = _fires_at(current, constants[0], schedule, state)
+    of_fired = ((of_value - later) * threshold + of_count) * keep
+    found = later + of_fired * slope_at(potential, threshold) + of_before
+    return found, (ZERO, found, ZERO), ()
+
+
 class MSAT(CausalNeuron[State]):
     """A layer of MSAT neurons."""
 
     params_type = Params
     params: Params
+    KERNEL = Kernel(step, gradient, ("before", "after", "mean"))
     potentials = ("before", "after")
 
     def initial(self, sample: Tensor) -> State:
@@ -109,6 +159,21 @@ class MSAT(CausalNeuron[State]):
     def membrane(self, state: State) -> Tensor:
         """The potential after firing."""
         return state.after
+
+    def schedule(self, state: State, steps: int) -> Tensor:
+        """Whether thresholds adapt, what DET sees, the weight of the mean, and all constants.
+
+        What is switched off has zeros, and so adds nothing.
+        """
+        p = self.params
+        dtt = (1 / p.k_i, p.tau_mp * p.k_a, p.tau_mp * p.alpha, p.tau_mp * p.v_t)
+        fixed = [*(dtt if p.dtt else (0.0,) * 4), *((-1 / p.c, p.tau_rd) if p.det else (0.0,) * 2)]
+        sees_input = float(p.depolarization == "input")
+        rows = []
+        for t in range(state.steps, state.steps + steps):
+            adapts = float(t > 0 and (p.dtt or p.det))
+            rows.append([adapts, sees_input, 1 / (t + 1) if p.dtt else 0.0, *fixed])
+        return torch.tensor(rows)
 
     def step(
         self, current: Tensor, state: State, keep: Tensor | None
