@@ -28,13 +28,14 @@ from torchvision.models import get_model
 from snnconv.calibration.calibrate import Collector, find_thresholds
 from snnconv.calibration.histogram import STATISTICS
 from snnconv.data.dataset import load
-from snnconv.engine.dispatch import kernels
+from snnconv.engine.dispatch import compiled
 from snnconv.errors import UnsupportedError
 from snnconv.frontends.torch.capture import capture
 from snnconv.graph.analysis import Analysis
 from snnconv.graph.fold import fold
 from snnconv.graph.ir import Graph
 from snnconv.graph.network import Network
+from snnconv.neurons.base import NEURONS
 from snnconv.neurons.if_ import IF
 from snnconv.neurons.if_ import Params as IFParams
 from snnconv.neurons.lm_ht import LMHT
@@ -152,7 +153,9 @@ def errors(
         "folded": difference,
         "levels": levels,
         "if": steps,
-        "compiled": sorted(kind.__name__ for kind in kernels()),
+        "compiled": sorted(
+            kind.__name__ for kind in map(NEURONS.load, NEURONS.own()) if compiled(kind, False)
+        ),
         "torch": torch.__version__,
     }
 

@@ -11,7 +11,7 @@ Shape:
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -84,23 +84,6 @@ def _mean(values: Tensor) -> Tensor:
 
 
 @functools.cache
-def kernels(learns: bool = False) -> Mapping[type[Neuron[Any]], Callable[..., tuple[Any, ...]]]:
-    """The neurons that have a compiled scan, in training one with gradients.
-
-    None where numba can't be imported.
-    """
-    try:
-        if learns:
-            from snnconv.engine.neurons.fused_compiled import COMPILED
-
-            return COMPILED
-        from snnconv.engine.neurons.layer import KERNELS
-    except ImportError:
-        return {}
-    return KERNELS
-
-
-@functools.cache
 def compiled(kind: type[Neuron[Any]], learns: bool) -> Callable[..., tuple[Any, ...]] | None:
     """What runs a layer of these neurons; none if they have no kernel, or without numba.
 
@@ -109,8 +92,6 @@ def compiled(kind: type[Neuron[Any]], learns: bool) -> Callable[..., tuple[Any, 
         learns: whether gradients are wanted.
     """
     found = vars(kind).get("KERNEL")
-    if found is None and kind in (listed := kernels(learns)):
-        return listed[kind]
     if found is None or (learns and found.gradient is None):
         return None
     try:

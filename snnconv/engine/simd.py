@@ -1,8 +1,7 @@
 """What compiled loops can't say: sums that stay in registers, and copies without a loop.
 
-:func:`mix` and :func:`dot`, as those of :mod:`snnconv.engine.event_conv.grouped_row_sum`,
-``bits``, ``firing`` and
-``adapting``, are stated in LLVM's vector type, which becomes whatever the processor has (AVX2,
+:func:`mix` and :func:`dot`, as those of :mod:`snnconv.engine.event_conv.grouped_row_sum` and
+``bits``, are stated in LLVM's vector type, which becomes whatever the processor has (AVX2,
 AVX-512, NEON). A loop over two arrays is made of vectors only where the compiler can see that they
 do not overlap; after a :func:`copy` into one array it can.
 

@@ -1,7 +1,8 @@
 """A neuron's fast path: its step, and the gradient of it, as plain functions of numbers.
 
-The engine compiles both into one loop over neurons and time (:mod:`snnconv.engine.neurons.scan`),
-so that a neuron file has nothing to do with blocks, masks, sums or memory. A kernel is a class
+The engine compiles both into one loop over neurons and time
+(:mod:`snnconv.engine.neurons.forward`), so that a neuron file has nothing to do with blocks, masks,
+sums or memory. A kernel is a class
 attribute, ``KERNEL``, of the neuron whose ``step`` it states; a subclass that states another
 ``step`` does not inherit it. A neuron without a kernel runs its own ``run``, which is slower.
 

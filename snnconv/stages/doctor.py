@@ -12,10 +12,11 @@ from snnconv.checkpoint import load
 from snnconv.config import DoctorConfig
 from snnconv.core.progress import Progress
 from snnconv.data.dataset import load as load_dataset
-from snnconv.engine.dispatch import fire, kernels
+from snnconv.engine.dispatch import compiled, fire
 from snnconv.errors import SnnconvError
 from snnconv.frontends.onnx import crosscheck
 from snnconv.frontends.open import EMBEDDED
+from snnconv.neurons.base import NEURONS
 from snnconv.neurons.if_ import IF, Params
 from snnconv.reports import Check, DoctorReport
 from snnconv.stages.session import Session
@@ -56,7 +57,9 @@ def _gpu() -> str:
 
 
 def _compiled() -> Check:
-    found = ", ".join(kind.__name__ for kind in kernels()) or "none: neurons run slowly (optional)"
+    kinds = (NEURONS.load(name) for name in NEURONS.own())
+    fast = ", ".join(kind.__name__ for kind in kinds if compiled(kind, False))
+    found = fast or "none: neurons run slowly (optional)"
     return Check(name="compiled neurons", ok=True, found=found, remedy="pip install numba")
 
 

@@ -15,8 +15,10 @@ import snnconv
 from snnconv.core import kernel_sources
 from snnconv.core.kernel_sources import digest
 from snnconv.engine.event_conv import bits, gather, pool
-from snnconv.engine.neurons import adapting, firing, scan, scan_msat
-from snnconv.neurons import exact_math_kernel
+from snnconv.engine.neurons import forward, tuples
+from snnconv.neurons import exact_math_scalar, if_, msat
+from snnconv.neurons.if_ import IF
+from snnconv.neurons.msat import MSAT
 
 ROOT = Path(snnconv.__file__).parent
 SOFTPLUS = """
@@ -98,8 +100,8 @@ def test_a_broken_kernel_of_the_package_is_seen_with_a_warm_cache(tmp_path):
 @pytest.mark.parametrize(
     ("kernel", "helpers"),
     [
-        (scan.scan_if, [firing, scan]),
-        (scan_msat.scan_msat, [adapting, bits, exact_math_kernel, scan]),
+        (forward.forward(IF.KERNEL, "IF"), [bits, forward, if_, tuples]),
+        (forward.forward(MSAT.KERNEL, "MSAT"), [exact_math_scalar, msat, tuples]),
         (gather.gather, [bits]),
         (pool.pool, [bits]),
     ],
@@ -116,9 +118,10 @@ def test_a_digest_covers_the_files_of_helpers(kernel, helpers, monkeypatch):
 
 
 def test_constants_count_wherever_they_come_from(monkeypatch):
-    before = digest(exact_math_kernel.softplus_all)
-    monkeypatch.setattr(exact_math_kernel, "_A5", np.float32(0.5))
-    assert digest(exact_math_kernel.softplus_all) != before
+    loop = forward.forward(IF.KERNEL, "IF")
+    before = digest(loop)
+    monkeypatch.setattr(forward, "_LINE", 32)
+    assert digest(loop) != before
 
 
 def test_only_one_module_compiles():

@@ -8,7 +8,6 @@ from snnconv.engine.event_conv.deferred import Pending
 from snnconv.engine.event_conv.events import laid_out
 from snnconv.engine.layer_output import Wants
 from snnconv.engine.neurons import layer as layers
-from snnconv.engine.neurons.layer import KERNELS
 
 T, B, C = 6, 5, 16
 
@@ -94,9 +93,3 @@ def test_in_training_currents_are_computed_as_a_whole(neurons):
     found, _ = fire(neurons, pending, None, None)
     expected, _ = fire(neurons, pending.tensor(), None, None)
     assert torch.equal(found.values, expected.values)
-
-
-def test_these_kernels_are_those_of_run():
-    from snnconv.engine.dispatch import kernels
-
-    assert kernels() is KERNELS

@@ -33,7 +33,7 @@ Sums = NDArray[np.int64]
 Place = np.uint64
 
 BLOCK = 512  # neurons: nine arrays of them fit into the smallest first-level cache
-HEAVIEST = 1 << 22  # weighted count of a neuron, so that a block of them adds up in int32
+LEAST = 8  # weighted counts that float32 adds up: so few that a block of them fits into int32
 
 _LINE = 16  # numbers of a line of the cache
 _NONE, _ONE = Place(0), np.float32(1)

@@ -1,12 +1,12 @@
-"""The neurons that have a compiled scan: their parameters and states, laid out for it.
+"""What a layer of neurons is asked for, and where its loop puts it.
 
 Shape:
     ``[T, B, *N] -> [T, B, *N]``.
 """
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
 
@@ -19,11 +19,8 @@ from snnconv.core.jit import Pieces, parallel_for
 from snnconv.engine.event_conv.bit_spikes import Packed
 from snnconv.engine.layer_output import LayerOutput, Wants, WeightedSum
 from snnconv.engine.memory_layout import Flat
-from snnconv.engine.neurons.scan import BLOCK, LEAST, scan_if, scan_levels, scan_lm_h
-from snnconv.engine.neurons.scan_msat import scan_msat
+from snnconv.engine.neurons.forward import LEAST
 from snnconv.engine.simd import LANES
-from snnconv.neurons import if_, lm_h, lm_ht, msat
-from snnconv.neurons.base import Neuron
 
 Floats = NDArray[np.float32]
 
@@ -68,14 +65,8 @@ class Run:
             mean=values.tensor if mean else None,
             packed=packed,
         )
-        weights, piece = _NO_WEIGHTS, BLOCK
-        if weighted is not None:
-            weights, piece = flat.array(weighted.weights[:, None]), _piece(weighted)
-        return Outputs(output, counts.array, values.array, weights, piece, sums.numpy())
-
-    def kept(self) -> Floats | None:
-        """Keep as an array."""
-        return None if self.keep is None else self.flat.steps(self.keep, self.steps)
+        weights = _NO_WEIGHTS if weighted is None else flat.array(weighted.weights[:, None])
+        return Outputs(output, counts.array, values.array, weights, sums.numpy())
 
 
 @dataclass(frozen=True)
@@ -87,7 +78,6 @@ class Outputs:
         counts: its counts as an array, ``[T, n]``, or ``[0, n]`` if there are none.
         values: its values, ``[T, n]``, or their mean, ``[1, n]``; ``[0, n]`` if they are bits.
         weights: of the sums, ``[k, neurons of a sample]``.
-        piece: neurons whose weighted spikes are added up in float32.
         sums: ``[T, k]``, or ``[0, 0]``.
     """
 
@@ -95,7 +85,6 @@ class Outputs:
     counts: Floats
     values: Floats
     weights: Floats
-    piece: int
     sums: NDArray[np.int64]
     _lock: Lock = field(default_factory=Lock)
 
@@ -105,18 +94,8 @@ class Outputs:
         packed = self.output.packed
         return np.empty((0, 0), np.uint8) if packed is None else packed.bits
 
-    def fill(self, scan: Callable[..., None], *given: Any) -> None:
-        """By a scan of some neurons; others may be scanned in other threads."""
-        if not self.sums.size:
-            scan(*given, self.counts, self.values, self.weights, self.piece, self.sums)
-            return
-        sums = np.zeros_like(self.sums)
-        scan(*given, self.counts, self.values, self.weights, self.piece, sums)
-        with self._lock:
-            self.sums[:] += sums
-
     def add(self, loop: Callable[..., None], *given: Any) -> None:
-        """The same, by the loop of a kernel."""
+        """By the loop of some neurons; others may be in other threads."""
         if not self.sums.size:
             loop(*given, self.counts, self.values, self.weights, self.sums)
             return
@@ -136,11 +115,6 @@ def packable(flat: Flat) -> bool:
 def summable(wanted: WeightedSum) -> bool:
     """Whether a scan can add it up exactly."""
     return wanted.at_once >= LEAST
-
-
-def _piece(wanted: WeightedSum) -> int:
-    """The most neurons at once that a block can be divided into."""
-    return min(BLOCK, 1 << (wanted.at_once.bit_length() - 1))
 
 
 @dataclass(frozen=True)
@@ -174,106 +148,7 @@ class Scan:
         return self.out.output, self.state(seen)
 
 
-def prepare_if(neuron: if_.IF, layer: Run, state: if_.State) -> Scan:
-    """IF neurons."""
-    flat = layer.flat
-    out = layer.outputs(neuron.amplitude())
-    keep, theta = layer.kept(), flat.neurons(neuron.theta(state.potential))
-    potential = flat.own(state.potential)
-
-    def run(start: int, stop: int, currents: Floats, first: int) -> None:
-        out.fill(scan_if, start, stop, currents, first, keep, theta, potential.array, out.bits)
-
-    return Scan(run, out, lambda _: if_.State(potential.tensor))
-
-
-def prepare_msat(
-    neuron: msat.MSAT, layer: Run, state: msat.State, thresholds: Tensor | None = None
-) -> Scan:
-    """MSAT neurons; thresholds ``[T, B, *N]`` are written where they are wanted."""
-    p, flat = neuron.params, layer.flat
-    out = layer.outputs(neuron.amplitude())
-    keep, theta = layer.kept(), flat.neurons(neuron.theta(state.before))
-    states = [flat.own(x) for x in state[:3]]
-    dtt = (1 / p.k_i, p.tau_mp * p.k_a, p.tau_mp * p.alpha, p.tau_mp * p.v_t)
-    constants = (
-        _constants(*dtt) if p.dtt else None,
-        _constants(-1 / p.c, p.tau_rd) if p.det else None,
-        p.depolarization == "input",
-        flat.array(flat.empty(0) if thresholds is None else thresholds),
-    )
-
-    def run(start: int, stop: int, currents: Floats, first: int) -> None:
-        arrays = (currents, first, keep, theta, *(x.array for x in states))
-        out.fill(scan_msat, start, stop, *arrays, state.steps, *constants)
-
-    def end(_: Tensor | None) -> msat.State:
-        before, after, mean = (x.tensor for x in states)
-        return msat.State(before, after, mean, state.steps + layer.steps)
-
-    return Scan(run, out, end)
-
-
-def prepare_lm_ht(neuron: lm_ht.LMHT, layer: Run, state: lm_ht.State) -> Scan:
-    """LM-HT neurons."""
-    done, steps = len(state.past), layer.steps
-    retention = neuron.retention()[done : done + steps]
-    scan = prepare_levels(neuron, layer, neuron.rows(done, steps), retention, state.potential)
-
-    def end(seen: Tensor | None) -> lm_ht.State:
-        past = state.past if seen is None else neuron.past(seen, state)
-        return lm_ht.State(scan.state(None), past)
-
-    return replace(scan, state=end, sees=lambda currents: neuron.seen(currents, state))
-
-
-def prepare_levels(
-    neuron: lm_ht.LMHT, layer: Run, omega: Tensor, retention: Tensor, potential: Tensor
-) -> Scan:
-    """The same by Omega ``[T, S]`` and lambda ``[T]``; the state is a potential."""
-    flat = layer.flat
-    out = layer.outputs(neuron.amplitude(), layer.wants.mean)
-    keep, unit = layer.kept(), flat.neurons(neuron.unit(potential))
-    after = flat.own(potential)
-    constants = (small(omega), small(retention), *_constants(neuron.params.levels), out.bits)
-
-    def run(start: int, stop: int, seen: Floats, first: int) -> None:
-        out.fill(scan_levels, start, stop, seen, first, keep, unit, after.array, *constants)
-
-    return Scan(run, out, lambda _: after.tensor)
-
-
-def prepare_lm_h(neuron: lm_h.LMH, layer: Run, state: lm_h.State) -> Scan:
-    """LM-H neurons."""
-    flat = layer.flat
-    out = layer.outputs(neuron.amplitude())
-    keep, theta = layer.kept(), flat.neurons(neuron.theta(state.soma))
-    dendrite, soma = flat.own(state.dendrite), flat.own(state.soma)
-    scalars = small(neuron.acting(state.steps, layer.steps))
-
-    def run(start: int, stop: int, currents: Floats, first: int) -> None:
-        arrays = (currents, first, keep, theta, dendrite.array, soma.array)
-        out.fill(scan_lm_h, start, stop, *arrays, scalars, out.bits)
-
-    def end(_: Tensor | None) -> lm_h.State:
-        return lm_h.State(dendrite.tensor, soma.tensor, state.steps + layer.steps)
-
-    return Scan(run, out, end)
-
-
-PREPARE: Mapping[type[Neuron[Any]], Callable[[Any, Run, Any], Scan]] = {
-    if_.IF: prepare_if,
-    msat.MSAT: prepare_msat,
-    lm_ht.LMHT: prepare_lm_ht,
-    lm_h.LMH: prepare_lm_h,
-}
-
-
 def small(learned: Tensor) -> Floats:
     """What a layer has few of, contiguous."""
     found: Floats = learned.detach().contiguous().numpy()
     return found
-
-
-def _constants(*values: float) -> tuple[np.float32, ...]:
-    return tuple(np.float32(value) for value in values)

@@ -7,8 +7,7 @@ Shape:
     ``[T, B, *N] -> [T, B, *N]``.
 """
 
-import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +20,7 @@ from snnconv.engine.event_conv.deferred import Pending
 from snnconv.engine.event_conv.line_ranges import line_ranges
 from snnconv.engine.layer_output import LayerOutput, Wants
 from snnconv.engine.memory_layout import Flat
-from snnconv.engine.neurons.kernels import PREPARE, Run, Scan, summable
+from snnconv.engine.neurons.kernels import Run, Scan, summable
 from snnconv.neurons.base import Neuron
 
 _CACHED = 1 << 16  # currents at once: half of a small second-level cache, in float32
@@ -78,8 +77,3 @@ def _interleave(currents: Pending, flat: Flat, scan: Scan) -> None:
             scan.run(first, last, rows, first)
 
     parallel_for(go, samples * height, steps * line, height)
-
-
-KERNELS: Mapping[type[Neuron[Any]], Callable[..., tuple[LayerOutput, Any]]] = {
-    kind: functools.partial(run_layer, prepare) for kind, prepare in PREPARE.items()
-}
