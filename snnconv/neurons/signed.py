@@ -150,7 +150,7 @@ def gradient(
     """Of that step."""
     theta, (later, later_total) = constants[0], of_state
     _, of_potential, of_total = _bounded(current, keep, constants, schedule, state)
-    of_spike = (of_value - later) * theta + of_count + later_total
+    of_spike = of_count + later_total + (of_value - later) * theta
     found = later + of_spike * of_potential / theta
     return found, (found, later_total + of_spike * of_total), ()
 
