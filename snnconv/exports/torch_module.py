@@ -6,18 +6,22 @@ Names are those of the checkpoint's nodes. A value that only the next operation 
 
 import ast
 import keyword
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
+from typing import Any
 
 from torch import Tensor
 
+from snnconv.data.frames import frames_shown
 from snnconv.exports.base import Subject
-from snnconv.exports.source import Import, Standalone, source
+from snnconv.exports.source import Import, Key, Standalone, source
 from snnconv.exports.torch_calls import Call, call
 from snnconv.graph.ir import INPUT, Graph, Node
 from snnconv.graph.network import IMAGE, node_tensors
 from snnconv.graph.ops import OPS, Role
 from snnconv.neurons.base import Neuron
+from snnconv.neurons.confidence import keep_mask
+from snnconv.simulation.cumulative import function_increase, pool_increase
 from snnconv.simulation.module import SpikingModule
 
 _PARTS = "snnconv.exports.torch_parts"
@@ -30,6 +34,11 @@ def _neuron(subject: Subject) -> type[Neuron[object]]:
     return type(next(iter(subject.network.neurons.values())))
 
 
+def _key(function: Callable[..., Any]) -> Key:
+    """Where a function of this package is, so that a checker sees it if it is renamed."""
+    return function.__module__, function.__name__
+
+
 def definitions(subject: Subject) -> Standalone:
     """What the file needs beside the network itself."""
     neuron, network = _neuron(subject), subject.network
@@ -38,15 +47,15 @@ def definitions(subject: Subject) -> Standalone:
     steps = [(_PARTS, name) for name in ("read_tensors", "each", "fire")]
     nodes = network.analysis.cumulative
     if any(OPS[node.op].role is Role.MAX for node in nodes):
-        steps += [(_PARTS, "over_time"), ("snnconv.simulation.cumulative", "pool")]
+        steps += [(_PARTS, "over_time"), _key(pool_increase)]
     if any(OPS[node.op].role is Role.ANALOG for node in nodes):
-        steps += [(_PARTS, "over_time"), ("snnconv.simulation.cumulative", "function")]
+        steps += [(_PARTS, "over_time"), _key(function_increase)]
     if _averaging(network.network.graph, network.neurons):
         steps.append((_PARTS, "settled"))
     if network.hold is not None:
-        steps.append(("snnconv.data.frames", "frames_shown"))
+        steps.append(_key(frames_shown))
     if network.confidence is not None:
-        steps.append(("snnconv.neurons.confidence", "keep_mask"))
+        steps.append(_key(keep_mask))
     for node in network.network.graph.nodes:
         if OPS[node.op].role is not Role.SITE and (taken := _call(subject, node).taken):
             steps += [(_PARTS, "Attributes"), taken]
@@ -290,9 +299,9 @@ the logits after every step; ``network.stream()`` takes one step at a time, if t
             yield f"{out} = each({function}, {', '.join(given)})"
             return
         pooling = OPS[node.op].role is Role.MAX
-        how = f"pool(over_time({function}), {given[0]}"
+        how = f"pool_increase(over_time({function}), {given[0]}"
         if not pooling:
-            how = f"function(over_time({function}), [{', '.join(given)}], done"
+            how = f"function_increase(over_time({function}), [{', '.join(given)}], done"
         yield f'{out}, after["{own}"] = {how}, before.get("{own}"))'
 
     def _values(self) -> dict[str, str]:
