@@ -21,7 +21,7 @@ from snnconv.frontends.open import EMBEDDED
 from snnconv.graph.remedies import ANALOG
 from snnconv.reports import REPORTS, ListReport, json_schema
 
-COMMANDS = (*STAGES, "inspect", "demo", "doctor", "run", "ls", "docs")
+COMMANDS = (*STAGES, "compare", "inspect", "demo", "doctor", "run", "ls", "docs")
 COMMON = {"schema", "stage", "config", "lineage", "environment", "seed", "seconds"}
 KEYS = {
     "calibrate": {"sites", "samples", "method"},
