@@ -2,9 +2,18 @@
 
 import pytest
 import torch
-from helpers.corrections import activations, after, converted, fitted, means, samples, simulated
+from helpers.corrections import (
+    activations,
+    after,
+    converted,
+    fitted,
+    given_inputs,
+    line,
+    means,
+    samples,
+    simulated,
+)
 from helpers.networks import IMAGE, NETS
-from test_potential import given_inputs, line
 
 from snnconv.simulation.build import spiking_network
 

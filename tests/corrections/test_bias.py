@@ -2,28 +2,22 @@
 
 import pytest
 import torch
-from helpers.corrections import T, activations, after, converted, fitted, means, samples, simulated
+from helpers.corrections import (
+    LARGE,
+    T,
+    activations,
+    after,
+    converted,
+    deep,
+    fitted,
+    means,
+    samples,
+    simulated,
+)
 from helpers.networks import IMAGE, NETS, checkpoint
 from torch import nn
 
 from snnconv.corrections._matching import matching
-
-LARGE = (2, 12, 12)
-
-
-def deep():
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(2, 6, 3, padding=1),
-        nn.ReLU(),
-        nn.Conv2d(6, 5, 3, padding=1),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(5, 4, 3, padding=1),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(144, 3),
-    )
 
 
 @pytest.mark.parametrize(

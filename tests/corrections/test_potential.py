@@ -7,33 +7,18 @@ from helpers.corrections import (
     after,
     converted,
     fitted,
+    given_inputs,
+    line,
     samples,
     simulated,
     with_parts,
 )
 from helpers.networks import IMAGE, NETS, TwoLevels, captured
-from torch import nn
 
 from snnconv.corrections.base import CORRECTIONS
 from snnconv.errors import UsageError
 from snnconv.graph.network import Network
 from snnconv.simulation.network import SpikingNetwork
-
-
-def line(weight, theta=1.0, T=4, neuron="if", **params):
-    """One neuron whose current is its input times a weight."""
-    module = nn.Sequential(nn.Flatten(), nn.Linear(1, 1), nn.ReLU(), nn.Linear(1, 1))
-    with torch.no_grad():
-        for layer in (module[1], module[3]):
-            layer.weight.fill_(weight / 2)  # the helper doubles
-            layer.bias.zero_()
-    return converted(module, (1, 1, 1), theta, neuron, T, **params)
-
-
-def given_inputs(*values):
-    given = samples(len(values), (1, 1, 1))
-    given.x[0].view(-1)[:] = torch.tensor(values)
-    return given
 
 
 def test_by_hand():

@@ -2,10 +2,21 @@
 
 import pytest
 import torch
-from helpers.corrections import T, activations, after, converted, fitted, means, samples, simulated
+from helpers.corrections import (
+    LARGE,
+    T,
+    activations,
+    after,
+    converted,
+    deep,
+    fitted,
+    given_inputs,
+    line,
+    means,
+    samples,
+    simulated,
+)
 from helpers.networks import IMAGE, NETS, checkpoint
-from test_bias import LARGE, deep
-from test_potential import given_inputs, line
 
 from snnconv.errors import UsageError
 

@@ -2,9 +2,17 @@
 
 import pytest
 import torch
-from helpers.corrections import activations, after, converted, fitted, samples, simulated
+from helpers.corrections import (
+    activations,
+    after,
+    converted,
+    fitted,
+    given_inputs,
+    line,
+    samples,
+    simulated,
+)
 from helpers.networks import IMAGE, NETS, rounded
-from test_potential import given_inputs, line
 from torch import nn
 
 

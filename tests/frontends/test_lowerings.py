@@ -28,7 +28,8 @@ def shown(lowering):
     make = lowering.make
     while isinstance(make, partial):
         make = make.func
-    given = [str(one) for one in getattr(lowering.make, "args", ())]
+    # an object's text may hold its address, which no two processes share
+    given = [getattr(one, "__name__", str(one)) for one in getattr(lowering.make, "args", ())]
     return " ".join([make.__name__, *given])
 
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import torch
+from torch import nn
 
 from helpers.networks import checkpoint, rounded
 from snnconv.core.metadata import CorrectionInfo
@@ -99,3 +100,37 @@ def activations(network, given):
 def means(values):
     """Of each channel, ``[..., C, *places] -> [C]`` of the last ones after samples."""
     return values.double().transpose(0, 1).flatten(1).mean(1)
+
+
+LARGE = (2, 12, 12)
+
+
+def deep():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(2, 6, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(6, 5, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(5, 4, 3, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(144, 3),
+    )
+
+
+def line(weight, theta=1.0, T=4, neuron="if", **params):
+    """One neuron whose current is its input times a weight."""
+    module = nn.Sequential(nn.Flatten(), nn.Linear(1, 1), nn.ReLU(), nn.Linear(1, 1))
+    with torch.no_grad():
+        for layer in (module[1], module[3]):
+            layer.weight.fill_(weight / 2)  # the helper doubles
+            layer.bias.zero_()
+    return converted(module, (1, 1, 1), theta, neuron, T, **params)
+
+
+def given_inputs(*values):
+    given = samples(len(values), (1, 1, 1))
+    given.x[0].view(-1)[:] = torch.tensor(values)
+    return given
