@@ -71,7 +71,7 @@ def test_a_live_network_from_calibration_to_report(tmp_path):
     assert len(evaluated.accuracy) == 4
     assert snnconv.inspect(run="run").kind == "finetuned"
     reported = snnconv.report("run/evaluate.json", run="run")
-    assert [run.label for run in reported.runs] == ["MSAT max"]
+    assert [run.label for run in reported.runs] == ["MSAT max channel"]
     assert set(files(tmp_path / "run")) >= {"ann.safetensors", "report.html", "evaluate.json"}
 
 

@@ -338,8 +338,18 @@ def test_weights_of_another_network(folder):
         ("calibrate vgg16", "no trained weights", "", "snnconv train vgg16"),
         ("calibrate --method mex", "no statistic of that name", "'mex'", "max, mse"),
         ("calibrate --param percentile", "can't be read", "'percentile'", "NAME=VALUE"),
-        ("calibrate --param percentil=9", "no such parameter", "'percentil'", "'percentile'"),
-        ("calibrate --param percentile=200", "percentile of statistic", "200", "100"),
+        (
+            "calibrate --method percentile --param percentil=9",
+            "no such parameter",
+            "'percentil'",
+            "'percentile'",
+        ),
+        (
+            "calibrate --method percentile --param percentile=200",
+            "percentile of statistic",
+            "200",
+            "100",
+        ),
         ("calibrate --device tpu9", "no device 'tpu9'", "", "--device cpu"),
         ("convert --neuron iff", "no neuron of that name", "'iff'", "'if'"),
         ("convert --confidence 99", "can't be put there", "'99'", "13"),
@@ -414,7 +424,7 @@ def test_a_folder_that_may_not_be_written(stage, read_only):
 @pytest.fixture
 def full(folder):
     """A run folder without room: a small disk, or where tests may not mount, a limit on a file."""
-    room, place = 1024 * 1024, folder / "small"
+    room, place = 4 * 1024 * 1024, folder / "small"
     place.mkdir()
     mounted = mount(place, "-t", "tmpfs", "-o", f"size={room}", "tmpfs")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -75,11 +75,11 @@ def converted(folder):
 
 
 def test_a_users_methods_go_from_calibration_to_evaluation(converted):
-    assert converted.with_name("calibrated-HALF.safetensors").exists()
-    assert converted.with_name("converted-Mine-HALF-T4.safetensors").exists()
+    assert converted.with_name("calibrated-HALF-channel.safetensors").exists()
+    assert converted.with_name("converted-Mine-HALF-channel-T4.safetensors").exists()
     report = snnconv.evaluate(limit=20, metric=("accuracy", "firing-rate", "mine.py:Total"))
     assert report.neuron == "mine.py:Mine"
-    assert report.label == "MINE HALF"
+    assert report.label == "MINE HALF channel"
     assert report.model_extra["spikes_seen_per_sample"] == pytest.approx(report.spikes_per_sample)
     assert {"mine.py"} <= {entry.path for entry in report.lineage.inputs}
     snnconv.convert(neuron="if", timesteps=4)
