@@ -18,6 +18,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from snnconv.checkpoint.contents import Checkpoint
@@ -87,7 +88,9 @@ class Added(nn.Module):
         if self.potential is None:
             return None
         sample = (currents.like() if isinstance(currents, Pending) else currents)[0]
-        return neuron.raised(neuron.initial(sample), self.potential.to(sample.dtype))
+        # laid out as the currents are: what comes behind sums in the order of its memory
+        potential = torch.empty_like(sample).copy_(self.potential)
+        return neuron.raised(neuron.initial(sample), potential)
 
     def to_output(self, output: LayerOutput) -> LayerOutput:
         """What neurons give, in spikes of the corrected amplitude."""
