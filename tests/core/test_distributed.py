@@ -138,12 +138,21 @@ def test_synchronised_batch_norm_trains_like_one(folders):
 
 
 @pytest.mark.long
-def test_calibration_is_the_same_to_the_bit(folders):
-    files = [folders[c][0] / "snnconv-run" / "calibrated.safetensors" for c in (1, 2)]
-    assert files[0].read_bytes() == files[1].read_bytes()
+def test_calibration_is_the_same_but_for_rounding(folders):
+    one, two = (tensors(folders, count, "calibrated") for count in (1, 2))
+    assert one.keys() == two.keys()
+    for name, tensor in one.items():
+        if name.endswith(("/bins", "/lengths")):
+            continue  # an activation beside an edge may fall into either bin
+        assert torch.allclose(tensor, two[name], rtol=1e-6, atol=0), name
+    for site in (name.removesuffix("/bins") for name in one if name.endswith("/bins")):
+        number, mean = one[f"{site}/bins"][:, :2].double().T
+        others, means = two[f"{site}/bins"][:, :2].double().T
+        assert number.sum() == others.sum()
+        assert float((number * mean).sum()) == pytest.approx(float((others * means).sum()), 1e-6)
     one, two = (report(folders, count, "calibrate") for count in (1, 2))
     assert one["samples"] == two["samples"] == 301
-    assert one["sites"] == two["sites"]
+    the_same(one["sites"], two["sites"])
 
 
 @pytest.mark.long
