@@ -7,7 +7,6 @@ interrupted goes on where it stopped.
 
 import hashlib
 import json
-from pathlib import Path
 from typing import Any
 
 from snnconv.comparison.presets import Preset
@@ -58,9 +57,3 @@ def _config(stage: str, config: CompareConfig, name: str, options: dict[str, Any
     }
     every = common | {"run": config.run / "compare"} | spelled(model, options)
     return parameters(model, every, f"method '{name}', stage '{stage}'", "option")
-
-
-def unused(plans: list[Plan], folder: Path) -> list[Path]:
-    """Checkpoints of cells that an earlier comparison left in a folder."""
-    used = {getattr(stage, "out", None) for plan in plans for _, stage in plan}
-    return sorted(file for file in folder.glob("*-t*.safetensors") if file not in used)
