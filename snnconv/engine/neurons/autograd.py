@@ -45,8 +45,9 @@ class _Scan(torch.autograd.Function):
         *starts: Tensor,
     ) -> tuple[Tensor | None, ...]:
         layer = Run(Flat.of(seen), len(schedule), keep, Wants(counted))
-        output, ends = laid_out(neuron, layer, omega, schedule, starts).whole(layer, seen)
-        return output.counts, output.values, *ends
+        scan, rows = laid_out(neuron, layer, omega, schedule, starts), layer.flat.rows(seen)
+        parallel_slices(scan.run, rows.shape[1], layer.steps, rows, 0)
+        return scan.out.output.counts, scan.out.output.values, *scan.state(seen)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:

@@ -77,7 +77,9 @@ def laid_out(
 
     def run(start: int, stop: int, currents: Floats, first: int) -> None:
         checked(currents, ((1, sees), range(stop - first, flat.size + 1)))
-        out.add(loop, start, stop, currents, first, *arrays)
+        sums = np.zeros_like(out.sums)
+        loop(start, stop, currents, first, *arrays, out.counts, out.values, out.weights, sums)
+        out.add(sums)
 
     return Scan(run, out, lambda _: [state.tensor for state in states])
 

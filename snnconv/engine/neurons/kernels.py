@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from snnconv.core.jit import Pieces, parallel_for
 from snnconv.engine.event_conv.bit_spikes import Packed
 from snnconv.engine.layer_output import LayerOutput, Wants, WeightedSum
 from snnconv.engine.memory_layout import Flat
@@ -94,13 +93,8 @@ class Outputs:
         packed = self.output.packed
         return np.empty((0, 0), np.uint8) if packed is None else packed.bits
 
-    def add(self, loop: Callable[..., None], *given: Any) -> None:
-        """By the loop of some neurons; others may be in other threads."""
-        if not self.sums.size:
-            loop(*given, self.counts, self.values, self.weights, self.sums)
-            return
-        sums = np.zeros_like(self.sums)
-        loop(*given, self.counts, self.values, self.weights, sums)
+    def add(self, sums: NDArray[np.int64]) -> None:
+        """Add the sums of some neurons; those of others may come from other threads."""
         with self._lock:
             self.sums[:] += sums
 
@@ -133,19 +127,6 @@ class Scan:
     out: Outputs
     state: Callable[[Tensor | None], Any]
     sees: Callable[[Tensor], Tensor] = lambda currents: currents
-
-    def whole(self, layer: Run, currents: Tensor) -> tuple[LayerOutput, Any]:
-        """All neurons."""
-        seen = self.sees(currents)
-        rows = layer.flat.rows(seen)
-        unit = 1 if self.out.output.packed is None else LANES
-
-        def go(pieces: Pieces) -> None:
-            for start, stop in pieces:
-                self.run(start * unit, stop * unit, rows, 0)
-
-        parallel_for(go, rows.shape[1] // unit, layer.steps * unit)
-        return self.out.output, self.state(seen)
 
 
 def small(learned: Tensor) -> Floats:

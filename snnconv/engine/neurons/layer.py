@@ -20,8 +20,12 @@ from snnconv.engine.event_conv.deferred import Pending
 from snnconv.engine.event_conv.line_ranges import line_ranges
 from snnconv.engine.layer_output import LayerOutput, Wants
 from snnconv.engine.memory_layout import Flat
-from snnconv.engine.neurons.kernels import Run, Scan, summable
+from snnconv.engine.neurons.kernels import Floats, Run, Scan, summable
+from snnconv.engine.simd import LANES
 from snnconv.neurons.base import Neuron
+
+Work = Callable[[Pieces], None]
+"""What a thread does with the pieces that it takes."""
 
 _CACHED = 1 << 16  # currents at once: half of a small second-level cache, in float32
 
@@ -41,18 +45,34 @@ def run_layer(
         wants = replace(wants, counts=True, sums=None)
     if wants.packed and (wants.mean or neuron.levels > 1 or neuron.signed):
         wants = replace(wants, packed=False)
-    if not isinstance(currents, Pending):
-        layer = Run(Flat.of(currents), len(currents), keep, wants)
-        return prepare(neuron, layer, state).whole(layer, currents)
-    flat = Flat(torch.Size(currents.shape[1:]), channels_last=True)
-    layer = Run(flat, currents.shape[0], keep, wants)
-    scan = prepare(neuron, layer, state)
-    _interleave(currents, flat, scan)
-    return scan.out.output, scan.state(None)
+    if isinstance(currents, Pending):
+        steps, samples, channels, height, width = currents.shape
+        flat = Flat(torch.Size(currents.shape[1:]), channels_last=True)
+        scan = prepare(neuron, Run(flat, steps, keep, wants), state)
+        work = _by_lines(currents, flat, scan)
+        parallel_for(work, samples * height, steps * width * channels, height)
+        return scan.out.output, scan.state(None)
+    flat, steps = Flat.of(currents), len(currents)
+    scan = prepare(neuron, Run(flat, steps, keep, wants), state)
+    seen = scan.sees(currents)
+    unit = 1 if scan.out.output.packed is None else LANES
+    parallel_for(_by_neurons(flat.rows(seen), unit, scan), flat.size // unit, steps * unit)
+    return scan.out.output, scan.state(seen)
 
 
-def _interleave(currents: Pending, flat: Flat, scan: Scan) -> None:
-    steps, samples, channels, height, width = currents.shape
+def _by_neurons(currents: Floats, unit: int, scan: Scan) -> Work:
+    """Scan pieces of a layer, counted in groups of ``unit`` neurons; currents are ``[T, n]``."""
+
+    def work(pieces: Pieces) -> None:
+        for start, stop in pieces:
+            scan.run(start * unit, stop * unit, currents, 0)
+
+    return work
+
+
+def _by_lines(currents: Pending, flat: Flat, scan: Scan) -> Work:
+    """Compute and scan pieces of a layer of images, counted in lines of all images."""
+    steps, _, channels, height, width = currents.shape
     line = width * channels  # neurons
     neurons = height * line
     images = currents.images()
@@ -60,7 +80,7 @@ def _interleave(currents: Pending, flat: Flat, scan: Scan) -> None:
     of_channels = [each.numpy()[:, None] for each in currents.channels]
     at_once = max(1, _CACHED // (steps * neurons))
 
-    def go(pieces: Pieces) -> None:
+    def work(pieces: Pieces) -> None:
         memory = torch.empty(steps * at_once * neurons).numpy()  # aligned, as numpy.s is not
         for low, high, top, bottom in line_ranges(pieces, height, at_once):
             first, last = low * neurons + top * line, (high - 1) * neurons + bottom * line
@@ -76,4 +96,4 @@ def _interleave(currents: Pending, flat: Flat, scan: Scan) -> None:
                 by_place += each
             scan.run(first, last, rows, first)
 
-    parallel_for(go, samples * height, steps * line, height)
+    return work
