@@ -54,6 +54,18 @@ class Bins:
         lengths = torch.tensor([float(len(row)) for row in rows])
         return cls(torch.from_numpy(np.concatenate(rows)).float(), lengths)
 
+    def pooled(self) -> Self:
+        """Return the bins of all channels together, as of one.
+
+        Each bin counts as so many activations at its mean, which a channel's own bin is narrow
+        enough for: the range of all channels is at least as wide as that of one.
+        """
+        number, mean = self.rows.double().numpy().T[:2]
+        order = np.argsort(mean, kind="stable")
+        number, mean = number[order], mean[order]
+        rows = torch.from_numpy(_merged((number, number * mean, mean, mean))).float()
+        return type(self)(rows, torch.tensor([float(len(rows))]))
+
     def channels(self) -> Iterator[Channel]:
         """Return the bins of each channel."""
         rows = self.rows.double().numpy()

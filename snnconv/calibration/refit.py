@@ -16,11 +16,15 @@ from snnconv.calibration.bins import Bins
 from snnconv.calibration.calibrate import scaled, settled
 from snnconv.calibration.histogram import STATISTICS
 from snnconv.checkpoint import Checkpoint
-from snnconv.core.metadata import SiteStats
+from snnconv.core.metadata import CalibrationInfo, SiteStats
 from snnconv.core.registry import is_code
 from snnconv.core.validation import parameters
+from snnconv.errors import UsageError
 from snnconv.graph.fold import fold
 from snnconv.neurons.base import Grid
+
+TRAINED = ("qcfs", "given")
+"""What a checkpoint calls the method of thresholds that were trained, or given to a training."""
 
 _KEPT = ("bins", "lengths")
 
@@ -39,16 +43,29 @@ class Refitted(NamedTuple):
     lacks: bool = False
 
 
-def refitted(calibrated: Checkpoint, grid: Grid, wanted: bool = True) -> Refitted:
+def refitted(
+    calibrated: Checkpoint,
+    grid: Grid,
+    wanted: bool = True,
+    granularity: Literal["layer", "channel"] | None = None,
+) -> Refitted:
     """Return a calibrated checkpoint with thresholds for neurons whose mean lies on a grid.
 
     Args:
         calibrated: of kind ``calibrated``.
         grid: of the neurons in T steps.
         wanted: whether to derive thresholds; else they stay as calibrated.
+        granularity: one threshold a layer or a channel; that of the calibration if none is given.
+
+    Raises:
+        UsageError: thresholds of this granularity can't be found without data.
     """
     info = calibrated.calibrated
     assert info is not None
+    each = granularity or info.granularity
+    together = each != info.granularity
+    if together:
+        _refuse_granularity(calibrated, info, each, wanted)
     plain = replace(
         calibrated,
         calibration={
@@ -58,18 +75,19 @@ def refitted(calibrated: Checkpoint, grid: Grid, wanted: bool = True) -> Refitte
         },
     )
     if info.method not in STATISTICS.names() or is_code(info.method):
-        trained = info.method in ("qcfs", "given")
-        return Refitted(plain, "trained" if trained else "as-calibrated")
+        return Refitted(plain, "trained" if info.method in TRAINED else "as-calibrated")
     statistic = STATISTICS.load(info.method)
     if statistic.refit is None or not wanted:
         return Refitted(plain, "as-calibrated")
     before = parameters(statistic.params, info.params, f"statistic '{info.method}'")
     params = statistic.refit.params(before, grid.levels, grid.v0)
-    if params == before:  # all of them were given
+    if params == before and not together:  # all of them were given
         return Refitted(plain, "as-calibrated")
     kept = _kept(calibrated)
     if len(kept) < len(info.sites):
         return Refitted(plain, "as-calibrated", lacks=True)
+    if together:
+        kept = {site: bins.pooled() for site, bins in kept.items()}
     search = statistic.refit.threshold
     graph, _ = fold(calibrated.graph, calibrated.network)
     silent = {site for site, of in kept.items() if not len(of.rows)}
@@ -87,12 +105,37 @@ def refitted(calibrated: Checkpoint, grid: Grid, wanted: bool = True) -> Refitte
     return Refitted(
         replace(
             plain,
-            calibrated=info.model_copy(update={"params": params.model_dump(), "sites": sites}),
+            calibrated=info.model_copy(
+                update={"params": params.model_dump(), "granularity": each, "sites": sites}
+            ),
             calibration=plain.calibration
             | {f"{site}/threshold": theta for site, theta in found.items()},
         ),
         "derived",
     )
+
+
+def _refuse_granularity(
+    calibrated: Checkpoint, info: CalibrationInfo, granularity: str, wanted: bool
+) -> None:
+    """Refuse thresholds of another granularity that what is kept does not tell."""
+    again = f"calibrate again: snnconv calibrate --granularity {granularity}"
+    if info.method in TRAINED:
+        found, remedy = "they were trained with the network", "drop --granularity"
+    elif not wanted:
+        found, remedy = "--thresholds as-calibrated keeps them", "drop one of the two options"
+    elif info.method not in STATISTICS.names() or is_code(info.method):
+        found, remedy = f"calibration by '{info.method}', which keeps no histograms for it", again
+    elif STATISTICS.load(info.method).refit is None:
+        found = f"calibration by '{info.method}', which keeps no histograms for it"
+        remedy = f"{again} --method {info.method}"
+    elif granularity == "channel":
+        found, remedy = "calibration for each layer, whose histograms know no channels", again
+    elif len(_kept(calibrated)) < len(info.sites):
+        found, remedy = "a checkpoint of an older version, which keeps no histograms for it", again
+    else:
+        return
+    raise UsageError(f"convert can't find one threshold for each {granularity}", found, remedy)
 
 
 def _kept(calibrated: Checkpoint) -> dict[str, Bins]:

@@ -96,6 +96,7 @@ class ConvertOptions(TypedDict, total=False):
     param: Mapping[str, Any] | None
     timesteps: int | None
     thresholds: Literal["derived", "as-calibrated"] | None
+    granularity: Literal["layer", "channel"] | None
     confidence: str | None
     early: int | None
     confidence_samples: int | None

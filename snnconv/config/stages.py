@@ -86,6 +86,11 @@ class ConvertConfig(SimulationConfig):
         description="find them again for this T and neuron, if the statistic of the calibration "
         "depends on them (mse), or keep those of the calibration; needs no data",
     )
+    granularity: Literal["layer", "channel"] | None = Field(
+        default=None,
+        description="one threshold for each channel, or for each layer; the calibration's by "
+        "default. From channels to layers needs no data (mse)",
+    )
     confidence: str = Field(
         default="off",
         description="spike confidence: off, last, all, or site names with commas between them",

@@ -53,7 +53,9 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
             "drop --confidence",
         )
     grid = params.fit(config.timesteps)
-    calibrated, how, lacks = refitted(calibrated, grid, config.thresholds == "derived")
+    calibrated, how, lacks = refitted(
+        calibrated, grid, config.thresholds == "derived", config.granularity
+    )
     if lacks:
         session.warn(progress, _LACKS)
     shown = frames_per_run(calibrated.data.frames, config.timesteps, 1)

@@ -82,3 +82,20 @@ def test_what_is_read_again_is_the_same():
     again = Bins(bins.rows.clone(), bins.lengths.clone())
     for one, other in zip(bins.channels(), again.channels(), strict=True):
         assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_channels_pooled_hold_what_they_held():
+    rows = torch.randn(5000, 6).abs() * torch.tensor([0.1, 0.5, 1, 1, 2, 4])
+    bins = bins_of(rows)
+    pooled = bins.pooled()
+    assert len(pooled.lengths) == 1
+    (number, total, least, largest), every = next(pooled.channels()), list(bins.channels())
+    assert number.sum() == sum(channel[0].sum() for channel in every)
+    np.testing.assert_allclose(total.sum(), float(rows.double().sum()), rtol=1e-6)
+    assert (least <= largest).all()
+    assert (least[1:] >= largest[:-1]).all()
+    assert len(number) <= 3 * MOST
+    # a share below a value lies between those of the bins below it and of those that begin there
+    for value in (0.05, 0.3, 1.0, 3.0):
+        below = float((rows < value).double().sum())
+        assert number[largest < value].sum() * 0.98 <= below <= number[least <= value].sum() * 1.02

@@ -2,12 +2,16 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from helpers.runs import calibrating, converting, training
 
+from snnconv.calibration.bins import Bins
 from snnconv.calibration.refit import refitted
+from snnconv.calibration.statistics.mse import Params, errors, spread
 from snnconv.checkpoint import load, save
+from snnconv.errors import UsageError
 from snnconv.neurons.base import NEURONS, Grid
 
 
@@ -122,3 +126,63 @@ def test_a_grid_that_ends_elsewhere_has_its_unit_there(folder, tmp_path):
     one = refitted(checkpoint, Grid(32, 0.5)).checkpoint.thresholds()
     four = refitted(checkpoint, Grid(32, 0.5, 4.0)).checkpoint.thresholds()
     assert all(torch.equal(four[site], theta / 4) for site, theta in one.items())
+
+
+def test_from_channels_to_layers_needs_no_data(folder, tmp_path):
+    """The thresholds are those of a calibration by layer: as good, by the error in its bins."""
+    checkpoint = load(calibrated(folder, tmp_path, granularity="channel"))
+    apart = tmp_path / "apart"
+    apart.mkdir()
+    layer = load(calibrated(folder, apart, granularity="layer"))
+    for levels in (1, 4, 16):
+        found = refitted(checkpoint, Grid(levels, 0.5), granularity="layer")
+        wanted = refitted(layer, Grid(levels, 0.5)).checkpoint
+        assert found.how == "derived"
+        assert found.checkpoint.calibrated.granularity == "layer"
+        params = Params(timesteps=levels, v0=0.5)
+        for site, theta in found.checkpoint.thresholds().items():
+            assert theta.shape == (1,)
+            (bins,) = Bins(
+                *(layer.calibration[f"{site}/{k}"] for k in ("bins", "lengths"))
+            ).channels()
+            both = np.array([float(theta), float(wanted.thresholds()[site])])
+            (error, least), _ = errors(spread(*bins), both, params)
+            assert error <= 1.02 * least, (site, levels)
+
+
+def test_a_granularity_that_is_there_changes_nothing(folder, tmp_path):
+    checkpoint = load(calibrated(folder, tmp_path))
+    one, other = (refitted(checkpoint, Grid(4, 0.5), granularity=g) for g in (None, "channel"))
+    for site, theta in one.checkpoint.thresholds().items():
+        assert torch.equal(other.checkpoint.thresholds()[site], theta)
+
+
+def test_even_thresholds_whose_parameters_were_given_are_found_for_layers(folder, tmp_path):
+    file = calibrated(folder, tmp_path, param={"timesteps": 4, "v0": 0.5})
+    report = converting(tmp_path, checkpoint=file, timesteps=4, granularity="layer")
+    assert (report.thresholds, report.granularity) == ("derived", "layer")
+    assert all(len(t) == 1 for t in load(tmp_path / "converted.safetensors").thresholds().values())
+
+
+@pytest.mark.parametrize(
+    ("made", "asked", "said"),
+    [
+        ({"granularity": "layer"}, {"granularity": "channel"}, "know no channels"),
+        ({"method": "max"}, {"granularity": "layer"}, "--method max"),
+        ({"method": "percentile"}, {"granularity": "layer"}, "keeps no histograms"),
+        ({}, {"granularity": "layer", "thresholds": "as-calibrated"}, "as-calibrated"),
+    ],
+)
+def test_a_granularity_that_histograms_do_not_allow(folder, tmp_path, made, asked, said):
+    file = calibrated(folder, tmp_path, **made)
+    with pytest.raises(UsageError) as caught:
+        converting(tmp_path, checkpoint=file, **asked)
+    assert said in str(caught.value)
+    assert not (tmp_path / "converted.safetensors").exists()
+
+
+def test_the_granularity_of_trained_thresholds_is_theirs(tmp_path):
+    training(tmp_path, epochs=1, activation="qcfs", levels=4)
+    file = calibrated(tmp_path, tmp_path, "calibrated", method="mse")
+    with pytest.raises(UsageError, match="trained with the network"):
+        converting(tmp_path, checkpoint=file, granularity="channel")
