@@ -1,12 +1,10 @@
 """Stages in a row: the demo, a report with the evaluations it lacks, and recipes."""
 
-import importlib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from snnconv.checkpoint import sha256
 from snnconv.config import (
     STAGES,
     CalibrateConfig,
@@ -21,22 +19,22 @@ from snnconv.core.kinds import READS, SPIKING, Kind, file_name, written_by
 from snnconv.core.parsing import parse_pairs
 from snnconv.core.progress import Progress
 from snnconv.core.validation import parameters, spelled
-from snnconv.data.dataset import is_factory, named
-from snnconv.errors import CheckFailedError, CheckpointError, UsageError, did_you_mean, guarding
-from snnconv.neurons.base import NEURONS
-from snnconv.reports import REPORTS, PlanStep, Report, ReportReport, RunReport, read
+from snnconv.errors import UsageError, did_you_mean
+from snnconv.reports import PlanStep, Report, ReportReport, RunReport
 from snnconv.stages import run_folder
+from snnconv.stages.advance import advance, run_stage
 from snnconv.stages.session import Session, report_file
 
 _SHARED = ("run", "seed", "device", "threads")
 _HOW = "see: snnconv docs recipes"
 
 
-def run_stage(stage: str, config: StageConfig, progress: Progress) -> Report:
-    """Run one stage."""
-    with guarding(f"stage '{stage}'"):
-        report: Report = importlib.import_module(f"snnconv.stages.{stage}").run(config, progress)
-    return report
+def command(stage: str, config: StageConfig, progress: Progress) -> Report:
+    """Run a stage as its command does: a report with the evaluations it lacks."""
+    match config:
+        case ReportConfig():
+            return report(config, progress)
+    return run_stage(stage, config, progress)
 
 
 def demo(config: DemoConfig, progress: Progress) -> ReportReport:
@@ -178,7 +176,7 @@ def run_recipe(
     steps = []
     for stage, config in planned:
         file = report_file(config, stage, getattr(config, "out", None))
-        outcome = "planned" if dry_run else advance(stage, config, progress)
+        outcome = "planned" if dry_run else advance(stage, config, progress, command)
         steps.append(
             PlanStep(
                 stage=stage,
@@ -192,61 +190,3 @@ def run_recipe(
     return session.report(
         RunReport, [] if dry_run else [planned[0][1].run / "run.json"], [], steps=steps
     )
-
-
-def advance(stage: str, config: StageConfig, progress: Progress) -> Literal["run", "skipped"]:
-    """Run a stage, unless its report says that this work has been done on these files.
-
-    Raises:
-        CheckFailedError: a check of the stage failed.
-    """
-    if _unchanged(stage, config, report_file(config, stage, getattr(config, "out", None))):
-        progress.say(f"{stage}: skipped, nothing it reads has changed")
-        if neuron := getattr(config, "neuron", None):
-            NEURONS.load(neuron)  # the user names it, so later stages may run its code
-        if is_factory(data := getattr(config, "data", None) or ""):
-            named(data)
-        return "skipped"
-    progress.say(f"{stage}: running")
-    if isinstance(config, ReportConfig):
-        report(config, progress)
-    else:
-        _refuse_failed(stage, run_stage(stage, config, progress))
-    return "run"
-
-
-def _refuse_failed(stage: str, done: Report) -> None:
-    """End a recipe at a stage whose report says that a check failed."""
-    if done.code():
-        raise CheckFailedError(
-            f"the recipe ends at stage '{stage}'",
-            "; ".join(done.warnings) or "a check that failed",
-            f"mend it, or change the check in the recipe's [{stage}]",
-        )
-
-
-def _unchanged(stage: str, config: StageConfig, file: Path) -> bool:
-    """Whether a stage's report says that this very work has been done, on these very files."""
-    try:
-        done = read(file, REPORTS[stage])
-    except CheckpointError:
-        return False
-    files = [*done.lineage.inputs, *done.lineage.outputs]
-    return (
-        done.config == config.model_dump(mode="json")
-        and all(
-            Path(entry.path).is_file() and sha256(Path(entry.path)) == entry.sha256
-            for entry in files
-        )
-        and _finds_the_same(stage, config, done)
-        and not done.code()
-    )
-
-
-def _finds_the_same(stage: str, config: StageConfig, done: Report) -> bool:
-    """Whether a stage that names no input would take the one it took."""
-    if isinstance(config, ReportConfig):
-        return bool(config.evaluations)
-    named = getattr(config, "model", None) or getattr(config, "checkpoint", None)
-    found = None if named else run_folder.newest(config.run, READS.get(stage, ()))
-    return found is None or str(found) in {entry.path for entry in done.lineage.inputs}

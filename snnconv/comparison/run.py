@@ -23,7 +23,6 @@ from snnconv.core.progress import Progress, Quiet
 from snnconv.core.uncertainty import discordant, mcnemar, unpacked, wilson
 from snnconv.errors import CheckFailedError
 from snnconv.neurons.base import NEURONS
-from snnconv.pipeline import advance
 from snnconv.render import units
 from snnconv.reports import (
     CalibrateReport,
@@ -37,6 +36,7 @@ from snnconv.reports import (
     ReportType,
     read,
 )
+from snnconv.stages.advance import advance
 from snnconv.stages.run_folder import newest
 from snnconv.stages.session import Session
 

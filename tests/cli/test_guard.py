@@ -9,11 +9,11 @@ import pytest
 import torch
 from helpers.commands import here, refused
 
-from snnconv import pipeline
 from snnconv.config import ConvertConfig
 from snnconv.core.progress import Quiet
 from snnconv.errors import ExitCode, SnnconvError, UnforeseenError, UsageError, guarding
 from snnconv.stages import convert
+from snnconv.stages.advance import run_stage
 
 
 def told(error):
@@ -87,7 +87,7 @@ def test_a_command(broken, monkeypatch):
 
 def test_a_stage_of_a_pipeline(broken):
     with pytest.raises(UnforeseenError, match="stage 'convert'"):
-        pipeline.run_stage("convert", ConvertConfig(), Quiet())
+        run_stage("convert", ConvertConfig(), Quiet())
 
 
 def test_standard_output_that_is_full(tmp_path):
