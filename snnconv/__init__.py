@@ -7,7 +7,7 @@ package, as ``snnconv --help`` does, costs no torch. Type checkers read them in 
 import importlib
 from typing import Any
 
-_API = (
+__all__ = (
     "ArraySplit",
     "CalibrateConfig",
     "Checkpoint",
@@ -46,7 +46,7 @@ _API = (
 
 
 def __getattr__(name: str) -> Any:
-    if name in _API:
+    if name in __all__:
         return getattr(importlib.import_module("snnconv.api"), name)
     if name == "__version__":
         return importlib.import_module("importlib.metadata").version("snnconv")
@@ -54,4 +54,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted((*_API, "__version__"))
+    return sorted((*__all__, "__version__"))

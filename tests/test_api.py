@@ -43,7 +43,9 @@ def test_importing_the_package_imports_no_torch():
 
 
 def test_the_package_offers_what_the_api_has():
-    assert list(snnconv._API) == api.__all__ == sorted(api.__all__, key=lambda n: (n.islower(), n))
+    assert (
+        list(snnconv.__all__) == api.__all__ == sorted(api.__all__, key=lambda n: (n.islower(), n))
+    )
     assert dir(snnconv) == sorted([*api.__all__, "__version__"])
     stub = ast.parse(Path(snnconv.__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
     imported, offered, _ = stub.body

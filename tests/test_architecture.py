@@ -284,3 +284,62 @@ def test_no_file_knows_a_machine():
         if file.is_file() and file.suffix in (".py", ".md", ".toml", ".html", ".json", ".css", ""):
             text = file.read_text(encoding="utf-8", errors="replace")
             assert not path.search(text), f"{file.relative_to(root)}: {path.search(text).group()}"
+
+
+# Tests
+
+TESTS = sorted(Path(__file__).parent.rglob("*.py"))
+CONSTANT = re.compile("_[A-Z][A-Z0-9_]+")
+PRIVATE = re.compile(r"(.*\.)?_[A-Za-z]\w*")
+
+
+def replaced(tree):
+    """What a test puts something else in place of: by ``setattr``, ``patch``, an assignment."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+            called = node.func.id if isinstance(node.func, ast.Name) else called
+            if called in ("setattr", "delattr", "patch", "object"):
+                texts = [arg.value for arg in node.args[:2] if isinstance(arg, ast.Constant)]
+                yield from (text for text in texts if isinstance(text, str))
+        elif isinstance(node, ast.Assign):
+            for target in [part for each in node.targets for part in ast.walk(each)]:
+                stored = isinstance(target, ast.Attribute) and isinstance(target.ctx, ast.Store)
+                if stored and ast.unparse(target.value) not in ("self", "cls"):
+                    yield target.attr
+
+
+def private_constants(tree):
+    """Constants that a test reads and that are not for others."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            yield from (alias.name for alias in node.names if CONSTANT.fullmatch(alias.name))
+        elif isinstance(node, ast.Attribute) and CONSTANT.fullmatch(node.attr):
+            yield node.attr
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ('monkeypatch.setattr(runtime, "_MEMINFO", None)', ["_MEMINFO"]),
+        ('monkeypatch.setattr("snnconv.calibration.histogram._CHUNK", 64)', ["_CHUNK"]),
+        ('mock.patch.object(statistic, "_compiled", None)', ["_compiled"]),
+        ("made._most = made.room = 3", ["_most"]),
+        ("self._label = 3", []),
+        ('monkeypatch.setattr(os, "fsync", None)', []),
+    ],
+)
+def test_what_counts_as_private(line, found):
+    names = [name for name in replaced(ast.parse(line)) if PRIVATE.fullmatch(name)]
+    assert [name.rpartition(".")[2] for name in names] == found
+
+
+def test_tests_reach_for_nothing_private():
+    """A function that a test has to steer takes an argument."""
+    found = {}
+    for file in TESTS:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        names = [name for name in replaced(tree) if PRIVATE.fullmatch(name)]
+        if names := names + list(private_constants(tree)):
+            found[file.name] = names
+    assert found == {}

@@ -19,7 +19,6 @@ Deviations:
     Activations below ``2**-32`` or above ``2**32`` fall into the outermost bins.
 """
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from types import ModuleType
@@ -32,14 +31,16 @@ from torch import Tensor
 
 from snnconv.calibration.bins import Bins
 from snnconv.core.metadata import Parameters, Record
+from snnconv.core.packages import kernels
 from snnconv.core.registry import REGISTRIES, Registry
 
 _OCTAVES = 64  # 2**-32 .. 2**32
 _ONE = 32  # the octave that 1 begins, which has bins in every histogram
 _LOWEST = (127 - 32) << 23  # the bits of 2**-32
-_CHUNK = 2**22  # activations binned at once without a compiler, to bound memory
+AT_ONCE = 2**22  # activations that are binned at once without a compiler, to bound memory
+_KERNEL = "snnconv.calibration.histogram_kernel"
 _INFINITE = 0x7F800000  # the bits of infinity
-_EXAMINED = 16  # activations of a bin whose extremes are kept
+EXAMINED = 16  # activations of a bin whose extremes are kept
 _ADDRESSED = 2**31 - 1  # activations that an int32 can index
 _APART = 40  # bins between two channels' bins: as far apart as a power of two they share cache sets
 _HALF = -(2**15)  # of the numbers of 16 bits: extremes are kept as if these had a sign
@@ -57,22 +58,29 @@ class Histogram:
     A bin leaves out the last bits of its numbers: its rests. While activations are counted, number
     and sum of rests share a word, so that counting touches one only.
 
+    Args:
+        channels: how many.
+        bits: leading bits of the mantissa that a bin keeps, 7 to 23.
+        most: activations of a channel after which the shared words are emptied; by default as many
+            as they hold in any case.
+
     Attributes:
         zeros: activations that are zero, ``[channels]`` int64.
         minimum: of those that are not, ``[channels]`` float32, exact.
         maximum: ``[channels]`` float32, exact.
-        bits: leading bits of the mantissa that a bin keeps, 7 to 23.
+        bits: leading bits of the mantissa that a bin keeps.
         octaves: the first and the last octave that has bins, counted from ``2**-32``.
     """
 
-    def __init__(self, channels: int, bits: int) -> None:
+    def __init__(self, channels: int, bits: int, most: int | None = None) -> None:
         self.bits, self.octaves = bits, (_ONE, _ONE)
         self.zeros = torch.zeros(channels, dtype=torch.int64)
         self.minimum = torch.full((channels,), torch.inf)
         self.maximum = torch.zeros(channels)
         self._rest = 23 - bits
         # as many activations as leave their sum below the number's first bit, and all above 0
-        self._most = 2 ** ((62 - self._rest) // 2) - 1
+        held = 2 ** ((62 - self._rest) // 2) - 1
+        self._most = held if most is None else min(most, held)
         self._shift = self._rest + (62 - self._rest) // 2
         self._room = self._most
         self._padding = max(_APART, _BESIDE // channels)
@@ -105,7 +113,7 @@ class Histogram:
         """
         kept = self._ends[:, : -self._padding].int() - _HALF
         many = torch.tensor([0, (1 << self._rest) - 1], dtype=torch.int32)
-        return torch.where(self.counts[..., None] > _EXAMINED, many, kept)
+        return torch.where(self.counts[..., None] > EXAMINED, many, kept)
 
     def replace(self, counts: Tensor, rests: Tensor, extremes: Tensor) -> None:
         """Take these, over the same octaves, in place of what has been counted."""
@@ -157,7 +165,7 @@ class Histogram:
         counts, rests = self.counts, self.rests
         edges = self.edges()
         steps = edges.diff() / (1 << self._rest)
-        many, mean = counts * (counts > _EXAMINED), rests // counts.clamp(min=1)
+        many, mean = counts * (counts > EXAMINED), rests // counts.clamp(min=1)
         equal = (many > 0) & (mean * counts == rests)
         equal &= ((many * equal).sum(1) * 2 >= many.sum(1))[:, None]
         ends = torch.where(equal[..., None], mean[..., None], self.extremes)
@@ -169,24 +177,29 @@ class Histogram:
         """Return the few bins that a checkpoint keeps."""
         return Bins.of(self.counts, self.sums(), *self.ranges())
 
-    def update(self, rows: Tensor) -> None:
-        """Add activations ``[n, channels]``, none of them negative.
+    def update(self, rows: Tensor, compiled: bool = True, at_once: int = AT_ONCE) -> None:
+        """Add activations; one that is no finite number shows in the maximum.
 
-        One that is no finite number shows in the maximum.
+        Args:
+            rows: ``[n, channels]``, none of them negative.
+            compiled: whether compiled code may count, if numba is installed. The result is the
+                same without.
+            at_once: activations that are counted together without compiled code.
         """
         channels = len(self.zeros)
         rows = rows.float().contiguous()
         if rows.numel() == 0:
             return
-        self.widen(*_octaves(rows))
-        if (compiled := _compiled()) is not None:
+        kernel = kernels(_KERNEL) if compiled else None
+        self.widen(*_octaves(rows, kernel))
+        if kernel is not None:
             for part in rows.split(min(self._most, _ADDRESSED // channels)):
-                self._tally(compiled, part)
+                self._tally(kernel, part)
             return
         self.minimum = torch.minimum(self.minimum, torch.where(rows > 0, rows, torch.inf).amin(0))
         self.maximum = torch.maximum(self.maximum, rows.amax(0))
         offsets = torch.arange(channels) * self._bins
-        for part in rows.split(max(1, _CHUNK // channels)):
+        for part in rows.split(max(1, at_once // channels)):
             positive = part > 0
             self.zeros += (~positive).sum(0)
             highest = self._lowest + (self._bins << self._rest) - 1
@@ -205,17 +218,17 @@ class Histogram:
         extremes = torch.stack([least, largest], -1).view(*counts.shape, 2)
         self.replace(counts + count.view_as(counts), rests + total.view_as(rests), extremes)
 
-    def _tally(self, compiled: ModuleType, rows: Tensor) -> None:
+    def _tally(self, kernel: ModuleType, rows: Tensor) -> None:
         if len(rows) > self._room:
             self._hold(torch.stack([self.counts, self.rests]))
         self._room -= len(rows)
-        compiled.tally(
+        kernel.tally(
             rows.view(-1).view(torch.int32).numpy(),
             np.int32(self._lowest),
             np.int32(self._lowest + (self._bins << self._rest) - 1),
             np.int32(self._rest),
             np.int64(1 << self._shift),
-            np.int64(_EXAMINED << self._shift),
+            np.int64(EXAMINED << self._shift),
             np.int32(_HALF),
             self._bins,
             self._words.numpy(),
@@ -294,26 +307,17 @@ class Histogram:
         return edges, counts
 
 
-def _octaves(rows: Tensor) -> tuple[int, int]:
+def _octaves(rows: Tensor, kernel: ModuleType | None) -> tuple[int, int]:
     """Return the octaves of the smallest and the largest positive activation."""
     bits, found = rows.view(-1).view(torch.int32).numpy(), np.zeros(2, np.int32)
-    if (compiled := _compiled()) is not None:
-        compiled.span(bits, found)
+    if kernel is not None:
+        kernel.span(bits, found)
     else:
         found[:] = bits[bits > 0].min(initial=_INFINITE) - 1, bits.max()
     if found[1] <= 0:
         return _ONE, _ONE
     low, high = ((int(x) - _LOWEST) >> 23 for x in (found[0] + 1, found[1]))
     return max(0, min(low, _OCTAVES - 1)), max(0, min(high, _OCTAVES - 1))
-
-
-@functools.cache
-def _compiled() -> ModuleType | None:
-    try:
-        from snnconv.calibration import histogram_kernel
-    except ImportError:  # no numba
-        return None
-    return histogram_kernel
 
 
 class ThresholdParams(Parameters):

@@ -18,11 +18,21 @@ _KNOWN_BY_VERSION = sys.stdlib_module_names | {"numba", "numpy", "llvmlite"}
 _CONSTANT = (bool, int, float, complex, str, bytes, np.generic, np.dtype, np.ndarray)
 
 
-def digest(function: Callable[..., Any]) -> str:
+@functools.cache
+def content_of(file: str) -> str:
+    """Digest a file, once a process."""
+    try:
+        return hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    except OSError:  # within an archive: numba's own stamp has to do
+        return file
+
+
+def digest(function: Callable[..., Any], content: Callable[[str], str] = content_of) -> str:
     """Digest the files and the constants that a function reaches through what it names.
 
     Args:
         function: to be compiled, with its helpers as plain functions, or compiled by numba.
+        content: what stands for a file's content.
 
     Returns:
         A hexadecimal digest. It changes with every edit of a file that holds the function, a
@@ -43,7 +53,7 @@ def digest(function: Callable[..., Any]) -> str:
         elif _module(value).partition(".")[0] not in _KNOWN_BY_VERSION:
             waiting.extend(_named(value))
             if file := getattr(sys.modules.get(_module(value)), "__file__", None):
-                files.add(_content(file))
+                files.add(content(file))
         else:
             waiting.extend(_plain(value))
     return hashlib.sha256(repr((sorted(files), sorted(constants))).encode()).hexdigest()
@@ -97,12 +107,3 @@ def _filled(cell: Any) -> bool:
     except ValueError:  # the function that fills it hasn't got there
         return False
     return True
-
-
-@functools.cache
-def _content(file: str) -> str:
-    """Digest a file, once a process."""
-    try:
-        return hashlib.sha256(Path(file).read_bytes()).hexdigest()
-    except OSError:  # within an archive: numba's own stamp has to do
-        return file

@@ -1,5 +1,6 @@
 """Packages that only some work needs: imported by that work, so that others go without them."""
 
+import functools
 import importlib
 from types import ModuleType
 
@@ -26,3 +27,16 @@ def imported(module: str, work: str) -> ModuleType:
             one_line(error),
             f"pip install --upgrade {package}",
         ) from error
+
+
+@functools.cache
+def kernels(module: str) -> ModuleType | None:
+    """Return a module of compiled functions, or None if numba is not installed.
+
+    Args:
+        module: its full name, e.g. ``snnconv.calibration.histogram_kernel``.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        return None

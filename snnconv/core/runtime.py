@@ -21,6 +21,8 @@ _REPORTED = ("snnconv", "torch", "torchvision", "numpy", "safetensors", "numba")
 
 
 _CPU = torch.device("cpu")
+_ROOT = Path("/")
+_MEMINFO, _PROCESS, _CGROUP = "proc/meminfo", "proc/self", "sys/fs/cgroup"  # of Linux alone
 
 
 def device(name: str) -> torch.device:
@@ -73,7 +75,7 @@ def generators_kept() -> Iterator[None]:
 
 @contextmanager
 def host_kept() -> Iterator[None]:
-    """Undo :func:`prepare` at the end: the process belongs to whoever called the Python API."""
+    """Undo :func:`prepare` at the end: the process belongs to the caller of the Python API."""
     threads = torch.get_num_threads()
     kinds: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn)
     tf32 = [kind.allow_tf32 for kind in kinds]
@@ -138,34 +140,39 @@ def clock(used: torch.device) -> float:
     return time.perf_counter()
 
 
-def free_memory(used: torch.device = _CPU) -> int:
+def free_memory(used: torch.device = _CPU, system: Path = _ROOT) -> int:
     """Return the bytes that may still be taken: on the GPU, else by this process.
 
     On a CPU it is the least of what the machine has, what the process's own limits leave
     (``ulimit -v``, ``ulimit -d``), and what those of its control groups leave (containers, batch
     systems).
+
+    Args:
+        used: the device.
+        system: the root below which the system tells its memory, ``proc`` and ``sys``.
     """
     if used.type == "cuda":
         return int(torch.cuda.mem_get_info(used)[0])
-    return max(0, min([_bytes_of_machine(), *_left_by_own_limits(), *_left_by_groups()]))
+    left = [*_left_by_own_limits(system), *_left_by_groups(system)]
+    return max(0, min([_bytes_of_machine(system), *left]))
 
 
-def _left_by_own_limits() -> Iterator[int]:
+def _left_by_own_limits(system: Path) -> Iterator[int]:
     for limit, held in (("RLIMIT_AS", "VmSize"), ("RLIMIT_DATA", "VmData")):
         most, _ = resource.getrlimit(getattr(resource, limit))
-        taken = _status(held)
+        taken = _status(system, held)
         if most != resource.RLIM_INFINITY and taken is not None:
             yield most - taken
 
 
-def _left_by_groups() -> Iterator[int]:
+def _left_by_groups(system: Path) -> Iterator[int]:
     """Yield what is left in each control group of the process, and in those around it."""
-    for line in _lines(_PROCESS / "cgroup"):
+    for line in _lines(system / _PROCESS / "cgroup"):
         _, kinds, path = line.split(":", 2)
         if kinds == "":  # version 2 has one tree
-            root, names = _CGROUP, ("memory.max", "memory.current")
+            root, names = system / _CGROUP, ("memory.max", "memory.current")
         elif "memory" in kinds.split(","):
-            root = _CGROUP / "memory"
+            root = system / _CGROUP / "memory"
             names = ("memory.limit_in_bytes", "memory.usage_in_bytes")
         else:
             continue
@@ -178,26 +185,21 @@ def _left_by_groups() -> Iterator[int]:
                     yield most - taken
 
 
-def resident_memory(used: torch.device) -> int | None:
+def resident_memory(used: torch.device, system: Path = _ROOT) -> int | None:
     """Return the bytes that are held now: on the GPU, else by the process, if known."""
-    return torch.cuda.memory_allocated(used) if used.type == "cuda" else _status("VmRSS")
+    return torch.cuda.memory_allocated(used) if used.type == "cuda" else _status(system, "VmRSS")
 
 
-_CGROUP = Path("/sys/fs/cgroup")  # under Linux; absent elsewhere
-_PROCESS = Path("/proc/self")
-_MEMINFO = Path("/proc/meminfo")
-
-
-def _bytes_of_machine() -> int:
+def _bytes_of_machine(system: Path) -> int:
     """Return the available memory if the system tells it, else half of all there is."""
-    found = _entry(_MEMINFO, "MemAvailable")
+    found = _entry(system / _MEMINFO, "MemAvailable")
     if found is not None:
         return found
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
-def _status(name: str) -> int | None:
-    return _entry(_PROCESS / "status", name)
+def _status(system: Path, name: str) -> int | None:
+    return _entry(system / _PROCESS / "status", name)
 
 
 def _entry(file: Path, name: str) -> int | None:

@@ -13,8 +13,9 @@ class Source:
     """Where to look: the part of ``--data`` behind the colon, and the search root.
 
     Attributes:
-        vocabulary: of the network that texts are for, where there is one already.
-        scale: raw values are divided by, where the user says so.
+        vocabulary: of the network that texts are for, if there is one already.
+        scale: that raw values are divided by, if the user says so.
+        system: where the system's packages keep data sets.
     """
 
     argument: str
@@ -22,6 +23,7 @@ class Source:
     download: bool
     vocabulary: tuple[str, ...] = ()
     scale: float | None = None
+    system: Path = Path("/usr/share/datasets")
 
 
 def resolve(source: Source, path: str) -> Path:
@@ -51,12 +53,13 @@ def locate_files(
     layouts: Sequence[Sequence[str]],
     fetch: Callable[[Path], object],
     how_to_get: str,
-    elsewhere: Sequence[Path] = (),
+    package: str = "",
 ) -> list[Path]:
     """Return a data set's files, in the first complete layout of the first place that has one.
 
-    Looks below ``--data-root`` and in it; without that in ``data``, ``~/.cache/snnconv`` and
-    elsewhere. A download goes to ``--data-root``, or to ``~/.cache/snnconv``.
+    Looks below ``--data-root`` and in it; without that in ``data``, in ``~/.cache/snnconv`` and in
+    the folder of a system's package. A download goes to ``--data-root``, or to
+    ``~/.cache/snnconv``.
 
     Args:
         source: where to look, and whether to download.
@@ -65,15 +68,15 @@ def locate_files(
         layouts: the files that are needed, in each form they come in.
         fetch: downloads them into a root.
         how_to_get: the remedy.
-        elsewhere: further places, looked at where no root is given.
+        package: the folder in which a package of the system keeps them; empty if there is none.
 
     Raises:
         UsageError: no place has them all; says where it was looked for and how to get them.
     """
     roots = [source.root] if source.root else [Path("data"), Path.home() / ".cache" / "snnconv"]
     places = [place for root in roots for place in (root / folder, root)]
-    if source.root is None:
-        places += elsewhere
+    if source.root is None and package:
+        places.append(source.system / package)
     lacking: dict[str, list[str]] = {}
     for place in places:
         missing = []

@@ -25,6 +25,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
+from snnconv.core.packages import kernels
 from snnconv.neurons.exact_math_series import (
     ARTANH,
     EXP,
@@ -47,13 +48,13 @@ def _polynomial(coefficients: tuple[float, ...], x: Tensor) -> Tensor:
 
 
 def _compiled_as(kernel: str) -> Callable[[Function], Function]:
-    """Let the compiled twin of this name compute where it can; the function says what."""
+    """Let the compiled twin of this name compute if it can; the function says what."""
 
     def decorate(function: Function) -> Function:
         @functools.wraps(function)
         def either(x: Tensor) -> Tensor:
-            if (kernels := _compiled(x)) is not None:
-                return _over(getattr(kernels, kernel), x)
+            if (found := _compiled(x)) is not None:
+                return _over(getattr(found, kernel), x)
             return function(x)
 
         return either
@@ -99,19 +100,10 @@ def softplus(x: Tensor) -> Tensor:
 
 
 def _compiled(x: Tensor) -> ModuleType | None:
-    """The compiled functions, where they can take these numbers: one pass instead of twenty."""
+    """The compiled functions, if they can take these numbers: one pass instead of twenty."""
     if x.dtype is not torch.float32 or x.device.type != "cpu" or x.requires_grad:
         return None
-    return _kernels()
-
-
-@functools.cache
-def _kernels() -> ModuleType | None:
-    try:
-        from snnconv.neurons import exact_math_kernel
-    except ImportError:  # no numba
-        return None
-    return exact_math_kernel
+    return kernels("snnconv.neurons.exact_math_kernel")
 
 
 def _over(kernel: Callable[..., None], x: Tensor) -> Tensor:

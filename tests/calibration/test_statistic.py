@@ -1,6 +1,3 @@
-import sys
-from unittest import mock
-
 import numpy as np
 import pytest
 import torch
@@ -8,10 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-import snnconv
-from snnconv.calibration import histogram as statistic
-from snnconv.calibration import histogram_kernel
-from snnconv.calibration.histogram import Histogram
+from snnconv.calibration.histogram import EXAMINED, Histogram
 
 laws = settings(deadline=None, max_examples=40)
 bits = st.sampled_from([7, 10])
@@ -109,11 +103,11 @@ def test_channels_do_not_see_each_other(rows):
         assert one.maximum[0] == whole.maximum[channel]
 
 
-def test_large_batches_are_taken_in_parts(monkeypatch):
+def test_large_batches_are_taken_in_parts():
     rows = torch.rand(1000, 3)
-    whole = histogram(rows)
-    monkeypatch.setattr("snnconv.calibration.histogram._CHUNK", 64)
-    assert same(histogram(rows), whole)
+    parts = Histogram(3, 10)
+    parts.update(rows, compiled=False, at_once=64)
+    assert same(parts, histogram(rows))
 
 
 def memory(made):
@@ -140,8 +134,7 @@ def test_memory_is_that_of_the_octaves_that_occur(bits):
 @given(activations(), bits, st.integers(3, 2000))
 def test_more_than_its_words_hold(rows, bits, most):
     """They are emptied in time, into those that hold everything."""
-    made = Histogram(rows.shape[1], bits)
-    made._most = made._room = most
+    made = Histogram(rows.shape[1], bits, most)
     for part in rows.split(7):
         made.update(part)
         assert int((made._words[:, : -made._padding] >> made._shift).sum(1).max()) <= most
@@ -161,7 +154,7 @@ def test_sums_ranges_and_minimum_are_exact(rows, bits):
             inside = values[place == bin_]
             total = inside.sum()
             assert abs(made.sums()[channel, bin_] - total) <= 1e-14 * total
-            if len(inside) <= statistic._EXAMINED:
+            if len(inside) <= EXAMINED:
                 found = least[channel, bin_], largest[channel, bin_]
                 assert found == (inside.min(), inside.max())
 
@@ -255,15 +248,8 @@ def test_compiled_and_plain_counting_are_the_same(rows, bits):
     rows = torch.from_numpy(rows)
     found = histogram(torch.cat([rows, rows[:1]]), bits)
     found.update(rows)
-    with mock.patch.object(statistic, "_compiled", lambda: None):
-        plain = histogram(torch.cat([rows, rows[:1]]), bits)
-        plain.update(rows)
+    plain = Histogram(rows.shape[1], bits)
+    for some in (rows, rows[:1], rows):
+        plain.update(some, compiled=False)
     assert same(found, plain)
     assert int(found.counts.sum() + found.zeros.sum()) == 2 * rows.numel() + rows.shape[1]
-
-
-def test_counting_is_compiled_where_numba_is(monkeypatch):
-    assert statistic._compiled() is histogram_kernel
-    monkeypatch.delattr(snnconv.calibration, "histogram_kernel")
-    with mock.patch.dict(sys.modules, {"snnconv.calibration.histogram_kernel": None}):
-        assert statistic._compiled.__wrapped__() is None

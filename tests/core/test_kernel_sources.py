@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import FunctionType
 
 import numpy as np
 import pytest
@@ -56,7 +57,7 @@ def test_an_edit_of_a_helper_or_of_its_constant_is_seen_with_a_warm_cache(tmp_pa
 
     def result():
         """As a new process has it: every module read anew."""
-        kernel_sources._content.cache_clear()
+        kernel_sources.content_of.cache_clear()
         importlib.invalidate_caches()
         for name in parts:
             monkeypatch.delitem(sys.modules, name, raising=False)
@@ -106,22 +107,37 @@ def test_a_broken_kernel_of_the_package_is_seen_with_a_warm_cache(tmp_path):
         (pool.pool, [bits]),
     ],
 )
-def test_a_digest_covers_the_files_of_helpers(kernel, helpers, monkeypatch):
+def test_a_digest_covers_the_files_of_helpers(kernel, helpers):
     before = digest(kernel)
     assert digest(kernel) == before
-    read = kernel_sources._content
     for helper in helpers:
-        edited = {helper.__file__: "edited"}
-        with monkeypatch.context() as patch:
-            patch.setattr(kernel_sources, "_content", lambda x, e=edited: e.get(x) or read(x))
-            assert digest(kernel) != before, helper
+
+        def edited(file, helper=helper):
+            return "edited" if file == helper.__file__ else kernel_sources.content_of(file)
+
+        assert digest(kernel, edited) != before, helper
 
 
-def test_constants_count_wherever_they_come_from(monkeypatch):
-    loop = forward.forward(IF.KERNEL, "IF")
-    before = digest(loop)
-    monkeypatch.setattr(forward, "_LINE", 32)
-    assert digest(loop) != before
+def test_constants_count_wherever_they_come_from():
+    """In the module, in what a function closes over, and in the module of a helper."""
+
+    def helping(constant):
+        source = FunctionType(twice.__code__, {"FACTOR": constant, "__name__": __name__})
+        return FunctionType(helped.__code__, {"twice": source, "__name__": __name__})
+
+    def closing(constant):
+        return lambda x: constant * x
+
+    for made in (helping, closing):
+        assert digest(made(2)) == digest(made(2)) != digest(made(3)), made
+
+
+def twice(x):
+    return FACTOR * x  # noqa: F821 - of the globals that a test gives
+
+
+def helped(x):
+    return twice(x)
 
 
 def test_only_one_module_compiles():

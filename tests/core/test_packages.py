@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from snnconv.core.packages import imported
+from snnconv.core.packages import imported, kernels
 from snnconv.errors import UsageError
 
 WITHOUT = '''
@@ -75,3 +75,16 @@ def test_a_package_that_does_not_fit_the_others(tmp_path, monkeypatch):
     with pytest.raises(UsageError, match="needs the package misfit") as caught:
         imported("misfit", "a test")
     assert caught.value.found == "RuntimeError: operator nms does not exist"
+
+
+@pytest.mark.compiled
+def test_kernels_are_there_if_numba_is(monkeypatch):
+    from snnconv.calibration import histogram_kernel
+
+    assert kernels("snnconv.calibration.histogram_kernel") is histogram_kernel
+    monkeypatch.delitem(sys.modules, "snnconv.neurons.exact_math_kernel", raising=False)
+    monkeypatch.setitem(sys.modules, "numba", None)
+    kernels.cache_clear()
+    monkeypatch.delitem(sys.modules, "snnconv.core.jit", raising=False)
+    assert kernels("snnconv.neurons.exact_math_kernel") is None
+    kernels.cache_clear()

@@ -57,7 +57,7 @@ def test_what_happens_to_the_batch_has_to_be_said():
 
 
 def test_every_file_of_lowerings_is_in_the_table():
-    listed = {one.__name__.rpartition(".")[2] for one in tables._ROOMS}
+    listed = {one.__name__.rpartition(".")[2] for one in tables.FILES}
     having = {
         name
         for name, tree in TREES.items()

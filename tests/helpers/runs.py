@@ -14,15 +14,28 @@ from snnconv.config import (
     ReparameterizeConfig,
     TrainConfig,
 )
+from snnconv.core.progress import Quiet
 from snnconv.reports import canonical
 from snnconv.stages import calibrate, convert, correct, evaluate, finetune, reparameterize, train
 
 COMMON = {"schema", "stage", "config", "lineage", "environment", "seed", "seconds"}
 
 
-def training(folder, **options):
+class InterruptedAt(Quiet):
+    """A reader of progress whose user presses Ctrl-C when a task of this name begins."""
+
+    def __init__(self, label):
+        self.label = label
+
+    def task(self, label, total):
+        if label == self.label:
+            raise KeyboardInterrupt
+        return super().task(label, total)
+
+
+def training(folder, progress=None, **options):
     given = {"model": "mlp?width=0.25", "epochs": 12, "limit": 400} | options
-    return train.run(TrainConfig(run=folder, **given))
+    return train.run(TrainConfig(run=folder, **given), progress)
 
 
 def calibrating(folder, **options):
@@ -38,9 +51,9 @@ def correcting(folder, **options):
     return correct.run(CorrectConfig(run=folder, **given))
 
 
-def finetuning(folder, **options):
+def finetuning(folder, progress=None, **options):
     given = {"epochs": 2, "limit": 300, "timesteps": 4} | options
-    return finetune.run(FinetuneConfig(run=folder, **given))
+    return finetune.run(FinetuneConfig(run=folder, **given), progress)
 
 
 def reparameterizing(folder, **options):

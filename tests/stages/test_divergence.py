@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from helpers.runs import InterruptedAt, finetuning
 from torch import nn
 
 import snnconv
 from snnconv.checkpoint.sealed import sealed, unsealed
 from snnconv.errors import CheckFailedError, ExitCode
-from snnconv.training.loop import Training
 
 
 class Net(nn.Module):
@@ -80,17 +80,8 @@ def interrupted(tmp_path_factory):
     run = tmp_path_factory.mktemp("interrupted")
     snnconv.calibrate(run=run, samples=50)
     snnconv.convert(run=run, timesteps=1)
-    real, patch = Training._epoch, pytest.MonkeyPatch()
-
-    def stop(self, epoch):
-        if epoch == 2:
-            raise KeyboardInterrupt
-        return real(self, epoch)
-
-    patch.setattr(Training, "_epoch", stop)
     with pytest.raises(KeyboardInterrupt):
-        snnconv.finetune(run=run, epochs=3, limit=30)
-    patch.undo()
+        finetuning(run, InterruptedAt("epoch 2/3"), epochs=3, limit=30, timesteps=None)
     file = run / "finetune.resume.safetensors"
     return run, file, file.read_bytes()
 

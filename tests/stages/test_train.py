@@ -1,6 +1,7 @@
 import pytest
 import torch
 from helpers.runs import (
+    InterruptedAt,
     calibrating,
     check_report,
     converting,
@@ -19,7 +20,6 @@ from snnconv.frontends.measure import accuracy
 from snnconv.frontends.open import EMBEDDED
 from snnconv.graph.network import Network
 from snnconv.graph.rewrite import qcfs_thresholds
-from snnconv.training.loop import Training
 
 
 def on_test_split(checkpoint):
@@ -282,19 +282,11 @@ def test_options_that_do_not_go_together(tmp_path, options, found):
 
 
 @pytest.mark.parametrize("kind", [training, spiking, quantizing])
-def test_a_training_that_was_cut_short_goes_on_to_the_same_bytes(tmp_path, kind, monkeypatch):
+def test_a_training_that_was_cut_short_goes_on_to_the_same_bytes(tmp_path, kind):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     kind(whole, epochs=3)
-    real = Training._epoch
-
-    def dying(self, epoch):
-        if epoch == 3:
-            raise KeyboardInterrupt
-        return real(self, epoch)
-
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(Training, "_epoch", dying)
-        kind(cut, epochs=3)
+    with pytest.raises(KeyboardInterrupt):
+        kind(cut, progress=InterruptedAt("epoch 3/3"), epochs=3)
     assert (cut / "train.resume.safetensors").exists()
     kind(cut, epochs=3, resume=True)
     made = sorted(whole.glob("*.safetensors"))

@@ -25,7 +25,6 @@ from snnconv.data.dataset import ArraySplit, Dataset
 from snnconv.data.locate import Source, locate_files
 from snnconv.errors import UnsupportedError
 
-_DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 _FILES = (
     "train-images-idx3-ubyte",
     "train-labels-idx1-ubyte",
@@ -58,7 +57,7 @@ def _load(source: Source) -> Dataset:
         fetch=_fetch,
         how_to_get="apt-get install dataset-fashion-mnist, or give --data-root DIR with "
         "torchvision's layout, or --download",
-        elsewhere=[_DEBIAN],
+        package="fashion-mnist",  # Debian's
     )
     info = DataInfo(
         spec="fashion-mnist", shape=(1, 28, 28), classes=_CLASSES, mean=(0.2860,), std=(0.3530,)

@@ -177,6 +177,7 @@ def laid_out(
     dilation: Pair = (1, 1),
     groups: int = 1,
     amplitude: Tensor | None = None,
+    way: Way | None = None,
 ) -> Convolution:
     """A convolution by events.
 
@@ -188,11 +189,13 @@ def laid_out(
         dilation: of the window.
         groups: of channels.
         amplitude: what a bit stands for, ``[C]``, if it is for packed spikes.
+        way: how it goes; by default the faster. Outputs can gather only if there is one group and
+            their channels fill whole vectors.
     """
     if len(weight) % groups:
         raise ValueError(f"no convolution to {len(weight)} channels in {groups} groups")
     window = Window(stride, padding, dilation, groups)
-    way = _way(weight.shape, window)
+    way = way or _faster(weight.shape, window)
     if amplitude is not None:  # the product is the same before as at every spike
         each = amplitude.reshape(groups, 1, -1, 1, 1)
         weight = (weight.unflatten(0, (groups, -1)) * each).flatten(0, 1)
@@ -202,8 +205,8 @@ def laid_out(
     return Convolution(tuple(weight.shape), window, way, weights, first, amplitude is not None)
 
 
-def _way(shape: tuple[int, ...], window: Window) -> Way:
-    """The faster, as measured: what fires together, and what is reached, has to be enough."""
+def _faster(shape: tuple[int, ...], window: Window) -> Way:
+    """The way that measured faster: outputs gather only if enough inputs fire together."""
     outputs, inputs = shape[:2]
     if window.groups > 1 or outputs % LANES:
         return "scatter"

@@ -24,7 +24,7 @@ Pair = tuple[int, int]
 
 STEPS = 32  # at once: of 64 channels they are 8 KB of sums
 _SUMS = 2 * STEPS * WORD  # at once, of some places
-_SCRATCH = 1 << 25  # bytes of all lists: of windows as wide as they get, these are fewer steps
+SCRATCH = 1 << 25  # bytes of all lists: of windows as wide as they get, these are fewer steps
 _LISTED = 1 << 18  # bytes of the lists of some lines of the output, a fifth of all firing
 
 
@@ -119,9 +119,9 @@ def seen(
 
 @inlined
 def lists_at_once(steps: int, lists: int, depth: int) -> int:
-    """Steps at once, as many as go into :data:`_SCRATCH`, if all channels fired."""
+    """Steps at once, as many as go into :data:`SCRATCH`, if all channels fired."""
     each = lists * (depth * 6 + (depth // 8 + 1) * 16)
-    return max(1, min(steps, STEPS, _SCRATCH // each))
+    return max(1, min(steps, STEPS, SCRATCH // each))
 
 
 @inlined

@@ -27,7 +27,7 @@ from snnconv.neurons.base import Neuron
 Work = Callable[[Pieces], None]
 """What a thread does with the pieces that it takes."""
 
-_CACHED = 1 << 16  # currents at once: half of a small second-level cache, in float32
+CACHED = 1 << 16  # currents at once: half of a small second-level cache, in float32
 
 
 def run_layer(
@@ -37,8 +37,20 @@ def run_layer(
     state: Any,
     keep: Tensor | None,
     wants: Wants,
+    cached: int = CACHED,
 ) -> tuple[LayerOutput, Any]:
-    """All steps of a sequence; see :func:`snnconv.engine.dispatch.fire`."""
+    """All steps of a sequence; see :func:`snnconv.engine.dispatch.fire`.
+
+    Args:
+        prepare: makes the compiled scan of these neurons.
+        neuron: as there.
+        currents: as there.
+        state: as there, not none.
+        keep: as there.
+        wants: as there.
+        cached: currents of a convolution by events that are computed before they are scanned, or
+            those of one sample if these are more.
+    """
     if isinstance(currents, Pending) and neuron.remembers:
         currents = currents.tensor()
     if wants.sums is not None and not summable(wants.sums):
@@ -49,7 +61,7 @@ def run_layer(
         steps, samples, channels, height, width = currents.shape
         flat = Flat(torch.Size(currents.shape[1:]), channels_last=True)
         scan = prepare(neuron, Run(flat, steps, keep, wants), state)
-        work = _by_lines(currents, flat, scan)
+        work = _by_lines(currents, flat, scan, cached)
         parallel_for(work, samples * height, steps * width * channels, height)
         return scan.out.output, scan.state(None)
     flat, steps = Flat.of(currents), len(currents)
@@ -70,7 +82,7 @@ def _by_neurons(currents: Floats, unit: int, scan: Scan) -> Work:
     return work
 
 
-def _by_lines(currents: Pending, flat: Flat, scan: Scan) -> Work:
+def _by_lines(currents: Pending, flat: Flat, scan: Scan, cached: int) -> Work:
     """Compute and scan pieces of a layer of images, counted in lines of all images."""
     steps, _, channels, height, width = currents.shape
     line = width * channels  # neurons
@@ -78,7 +90,7 @@ def _by_lines(currents: Pending, flat: Flat, scan: Scan) -> Work:
     images = currents.images()
     others = [x if isinstance(x, Packed) else flat.rows(x) for x in currents.others]
     of_channels = [each.numpy()[:, None] for each in currents.channels]
-    at_once = max(1, _CACHED // (steps * neurons))
+    at_once = max(1, cached // (steps * neurons))
 
     def work(pieces: Pieces) -> None:
         memory = torch.empty(steps * at_once * neurons).numpy()  # aligned, as numpy.s is not

@@ -25,12 +25,12 @@ from snnconv.frontends.lowering import (
 )
 from snnconv.frontends.lowering.contract import Lowering, Onnx
 
-_ROOMS = (
+FILES = (
     *(convolution, matrices, normalisation, pooling, piecewise, functions, arithmetic, choices),
     *(reductions, reshaping, axes, indexing, identities, resizing, attention, sequences),
 )
 
-LOWERINGS: tuple[Lowering, ...] = tuple(one for room in _ROOMS for one in room.LOWERINGS)
+LOWERINGS: tuple[Lowering, ...] = tuple(one for file in FILES for one in file.LOWERINGS)
 """Every way to write every operation."""
 
 Key = TypeVar("Key")

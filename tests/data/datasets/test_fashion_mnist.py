@@ -7,18 +7,18 @@ import pytest
 import torch
 import torchvision.datasets
 
-from snnconv.data.dataset import load
-from snnconv.data.datasets import fashion_mnist
+from snnconv.data.datasets.fashion_mnist import DATASET
+from snnconv.data.locate import Source
 from snnconv.errors import UnsupportedError, UsageError
 
 COUNTS = {"train": 20, "t10k": 10}
-DEBIAN = Path("/usr/share/datasets/fashion-mnist")
-PLACES = ["unpacked", "packed", *(["debian"] if DEBIAN.exists() else [])]
+SYSTEM = Path("/usr/share/datasets")
+PLACES = ["unpacked", "packed", *(["debian"] if (SYSTEM / "fashion-mnist").exists() else [])]
 
 
-@pytest.fixture(autouse=True)
-def _no_system_package(monkeypatch, tmp_path):
-    monkeypatch.setattr(fashion_mnist, "_DEBIAN", tmp_path / "debian")
+def load(root=None, download=False, system=Path("system")):
+    """The data set, on a system without a package of it."""
+    return DATASET(Source("", root, download, system=system))
 
 
 def idx(values):
@@ -45,15 +45,13 @@ def write(folder, packed=False):
 
 
 @pytest.mark.parametrize("form", PLACES)
-def test_every_form_it_comes_in(form, monkeypatch):
+def test_every_form_it_comes_in(form):
     sizes = (20, 10)
     if form == "debian":
-        monkeypatch.setattr(fashion_mnist, "_DEBIAN", DEBIAN)
-        sizes = (60_000, 10_000)
+        data, sizes = load(system=SYSTEM), (60_000, 10_000)
     else:
         written = write(Path("data/FashionMNIST/raw"), packed=form == "packed")
-
-    data = load("fashion-mnist")
+        data = load()
 
     assert (len(data.train.labels), len(data.test.labels)) == sizes
     assert data.info.shape == (1, 28, 28)
@@ -74,7 +72,7 @@ def test_every_form_it_comes_in(form, monkeypatch):
 @pytest.mark.parametrize("folder", ["sets/FashionMNIST/raw", "sets"])
 def test_a_given_root(folder):
     write(Path(folder))
-    assert len(load("fashion-mnist", Path("sets")).train.labels) == 20
+    assert len(load(Path("sets")).train.labels) == 20
 
 
 def test_the_first_complete_place_is_taken_whatever_its_form():
@@ -82,18 +80,18 @@ def test_the_first_complete_place_is_taken_whatever_its_form():
     there = Path.home() / ".cache/snnconv"
     write(there)
     (there / "train-images-idx3-ubyte").write_bytes(idx(np.zeros((20, 28, 28), np.uint8)))
-    images = load("fashion-mnist").train.images(torch.arange(20))
+    images = load().train.images(torch.arange(20))
     assert torch.equal(images, torch.from_numpy(here["train"]).unsqueeze(1).float() / 255)
 
 
-def test_where_it_was_looked_for_and_how_to_get_it(tmp_path):
+def test_where_it_was_looked_for_and_how_to_get_it():
     with pytest.raises(UsageError) as caught:
-        load("fashion-mnist")
+        load()
     cache = Path.home() / ".cache/snnconv"
     assert caught.value.problem == "data set 'fashion-mnist' is not here"
     assert caught.value.found == (
         "no train-images-idx3-ubyte in: data/FashionMNIST/raw, data, "
-        f"{cache}/FashionMNIST/raw, {cache}, {tmp_path}/debian"
+        f"{cache}/FashionMNIST/raw, {cache}, system/fashion-mnist"
     )
     assert "apt-get install dataset-fashion-mnist" in caught.value.remedy
 
@@ -102,7 +100,7 @@ def test_the_missing_file_is_named():
     write(Path("sets"), packed=True)
     Path("sets/t10k-labels-idx1-ubyte.gz").unlink()
     with pytest.raises(UsageError, match=r"; no t10k-labels-idx1-ubyte\.gz in: sets\n"):
-        load("fashion-mnist", Path("sets"))
+        load(Path("sets"))
 
 
 @pytest.mark.parametrize("root", [Path("sets"), None])
@@ -115,7 +113,7 @@ def test_download_goes_to_the_root_and_only_where_nothing_is(monkeypatch, root):
 
     monkeypatch.setattr(torchvision.datasets.FashionMNIST, "download", download)
     for _ in range(2):
-        assert len(load("fashion-mnist", root, download=True).test.labels) == 10
+        assert len(load(root, download=True).test.labels) == 10
     assert fetched == [root or Path.home() / ".cache/snnconv"]
 
 
@@ -125,7 +123,7 @@ def test_a_download_that_fails(monkeypatch):
 
     monkeypatch.setattr(torchvision.datasets.FashionMNIST, "download", download)
     with pytest.raises(UsageError, match="'fashion-mnist' can't be downloaded") as caught:
-        load("fashion-mnist", Path("sets"), download=True)
+        load(Path("sets"), download=True)
     assert caught.value.found == "Error downloading train-images-idx3-ubyte.gz"
 
 
@@ -148,7 +146,7 @@ def test_a_broken_file(name, content, found):
     write(Path("sets"), packed=name.endswith(".gz"))
     Path("sets", name).write_bytes(content)
     with pytest.raises(UnsupportedError, match=found) as caught:
-        load("fashion-mnist", Path("sets"))
+        load(Path("sets"))
     assert caught.value.problem == f"sets/{name} can't be read"
     assert caught.value.remedy == "get the file again"
 
@@ -165,4 +163,4 @@ def test_files_that_do_not_belong_together(name, values, found):
     write(Path("sets"))
     Path("sets", name).write_bytes(idx(values.astype(np.uint8)))
     with pytest.raises(UnsupportedError, match=found):
-        load("fashion-mnist", Path("sets"))
+        load(Path("sets"))

@@ -7,7 +7,6 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from snnconv.engine.dispatch import fire
-from snnconv.engine.event_conv import events
 from snnconv.engine.event_conv.bit_spikes import Packed, concatenated, unpacked
 from snnconv.engine.event_conv.deferred import Pending, sum_pending
 from snnconv.engine.event_conv.events import laid_out
@@ -112,11 +111,9 @@ def test_a_convolution_of_bits_is_that_of_values(
     window = (stride, padding, dilation, groups)
     ways = ("gather", "scatter") if groups == 1 and out % 16 == 0 else ("scatter",)
     for way in ways:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(events, "_way", lambda *_, way=way: way)
-            expected = laid_out(weight, bias, *window)(values.flatten(0, 1))
-            amplitude = torch.from_numpy(packed.amplitude)
-            convolution = laid_out(weight, bias, *window, amplitude)
+        expected = laid_out(weight, bias, *window, way=way)(values.flatten(0, 1))
+        amplitude = torch.from_numpy(packed.amplitude)
+        convolution = laid_out(weight, bias, *window, amplitude, way)
         assert torch.equal(convolution(packed), expected)
         lines, wide = convolution.places((H, W))
         for above in range(lines):

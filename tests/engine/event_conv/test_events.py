@@ -1,12 +1,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from snnconv.engine.event_conv import events
 from snnconv.engine.event_conv.events import laid_out
-from snnconv.engine.event_conv.gather import _SCRATCH, lists_at_once
+from snnconv.engine.event_conv.gather import SCRATCH, lists_at_once
 
 
 def sparse(*shape, rate=0.2):
@@ -21,25 +20,11 @@ def eighths(*shape):
 pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
 
 
-def convolve(x, weight, bias, *window):
-    return laid_out(weight, bias, *window)(x)
+def convolve(x, weight, bias, *window, way=None):
+    return laid_out(weight, bias, *window, way=way)(x)
 
 
-@pytest.fixture(params=["gather", "scatter"])
-def way(request, monkeypatch):
-    """Every way, wherever it is possible."""
-    chosen = events._way
-
-    def way(shape, window):
-        possible = window.groups == 1 and shape[0] % 16 == 0
-        assert possible or chosen(shape, window) == "scatter"
-        return request.param if possible else "scatter"
-
-    monkeypatch.setattr(events, "_way", way)
-
-
-@pytest.mark.usefixtures("way")
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.parametrize("way", ["gather", "scatter"])
 @given(
     st.integers(1, 3),
     st.sampled_from([(1, 16), (3, 32), (16, 48), (20, 64), (70, 96), (64, 128), (5, 7), (2, 1)]),
@@ -53,18 +38,21 @@ def way(request, monkeypatch):
     st.booleans(),
 )
 def test_it_is_the_convolution(
-    number, channels, groups, size, kernel, stride, padding, dilation, rate, with_bias
+    way, number, channels, groups, size, kernel, stride, padding, dilation, rate, with_bias
 ):
-    window = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
-    assume(all(w <= s + 2 * p for w, s, p in zip(window, size, padding, strict=True)))
+    spans = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
+    assume(all(w <= s + 2 * p for w, s, p in zip(spans, size, padding, strict=True)))
     of_group, out = channels[0], channels[1] * groups
     x, weight = sparse(number, of_group * groups, *size, rate=rate), eighths(out, of_group, *kernel)
     bias = eighths(out) if with_bias else None
-    expected = F.conv2d(x, weight, bias, stride, padding, dilation, groups)
-    found = convolve(x, weight, bias, stride, padding, dilation, groups)
-    assert torch.equal(found, expected)
+    window = (stride, padding, dilation, groups)
+    expected = F.conv2d(x, weight, bias, *window)
+    if groups > 1 or out % 16:  # outputs can't gather
+        assert laid_out(weight, bias, *window).way == "scatter"
+        way = "scatter"
+    assert torch.equal(convolve(x, weight, bias, *window, way=way), expected)
     last = x.contiguous(memory_format=torch.channels_last)
-    assert torch.equal(convolve(last, weight, bias, stride, padding, dilation, groups), expected)
+    assert torch.equal(convolve(last, weight, bias, *window, way=way), expected)
 
 
 @given(
@@ -80,9 +68,7 @@ def test_all_ways_give_the_same_bits(channels, kernel, stride, dilation, rate):
     weight = torch.randn(outputs, inputs, *kernel)
     found = []
     for way in ("gather", "scatter"):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(events, "_way", lambda *_, way=way: way)
-            found.append(convolve(x, weight, bias, stride, (1, 1), dilation))
+        found.append(convolve(x, weight, bias, stride, (1, 1), dilation, way=way))
     assert torch.equal(found[0], found[1])
 
 
@@ -143,7 +129,7 @@ def test_lists_of_wide_windows_are_of_fewer_steps():
     assert 1 < steps < 32
     for depth in (16, 64):
         most = [lists_at_once.py_func(32, n, depth) * n for n in (1, 100, lists, 20000)]
-        assert max(most[:-1]) * 8 * depth <= _SCRATCH
+        assert max(most[:-1]) * 8 * depth <= SCRATCH
         assert most[-1] < 32 * 20000
     x, weight = sparse(64, 130, 90, 10), eighths(16, 130, 3, 1)
     convolution = laid_out(weight, None, (1, 1), (0, 0), (40, 1))
@@ -181,26 +167,26 @@ def test_signed_and_unequal_values():
 
 
 @pytest.mark.parametrize("number", [1, 2, 5])
-@pytest.mark.usefixtures("way", "smallest_pieces")
-def test_neither_batch_nor_threads_change_a_bit(number):
+@pytest.mark.parametrize("way", ["gather", "scatter"])
+@pytest.mark.usefixtures("smallest_pieces")
+def test_neither_batch_nor_threads_change_a_bit(number, way):
     x, weight, bias = sparse(number, 32, 9, 9), torch.randn(64, 32, 3, 3), torch.randn(64)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    together = convolve(x, weight, bias, *ONE)
-    alone = torch.cat([convolve(image[None], weight, bias, *ONE) for image in x])
+    together = convolve(x, weight, bias, *ONE, way=way)
+    alone = torch.cat([convolve(image[None], weight, bias, *ONE, way=way) for image in x])
     assert torch.equal(alone, together)
     try:
         for threads in (2, 3, 20):  # more than there are lines of one image
             torch.set_num_threads(threads)
             for stride in (1, 2):
-                found = convolve(x, weight, bias, (stride, 1), *ONE[1:])
+                found = convolve(x, weight, bias, (stride, 1), *ONE[1:], way=way)
                 assert torch.equal(found, together[:, :, ::stride])
     finally:
         torch.set_num_threads(before)
 
 
-@pytest.mark.usefixtures("way")
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.parametrize("way", ["gather", "scatter"])
 @given(
     st.sampled_from([(3, 16, 1), (20, 64, 1), (70, 96, 1), (64, 128, 1), (5, 7, 1), (4, 6, 2)]),
     st.sampled_from([1, 3, 33]),
@@ -210,12 +196,13 @@ def test_neither_batch_nor_threads_change_a_bit(number):
     st.integers(0, 2),
     st.data(),
 )
-def test_some_lines_of_some_samples(channels, steps, kernel, stride, dilation, padding, data):
+def test_some_lines_of_some_samples(way, channels, steps, kernel, stride, dilation, padding, data):
     inputs, outputs, groups = channels
     assume(all(d * (k - 1) < 9 for d, k in zip(dilation, kernel, strict=True)))
     x, weight = sparse(steps * 3, inputs, 9, 9), torch.randn(outputs, inputs // groups, *kernel)
     window = (stride, (padding, padding), dilation, groups)
-    convolution = laid_out(weight, torch.randn(outputs), *window)
+    way = "scatter" if groups > 1 or outputs % 16 else way  # outputs can't gather
+    convolution = laid_out(weight, torch.randn(outputs), *window, way=way)
     whole = convolution(x).unflatten(0, (steps, 3))
     top = data.draw(st.integers(0, whole.shape[-2] - 1))
     bottom = data.draw(st.integers(top + 1, whole.shape[-2]))

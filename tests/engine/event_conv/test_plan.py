@@ -7,9 +7,11 @@ from helpers.networks import checkpoint, images, recorded, rounded
 from torch import nn
 
 from snnconv.engine.event_conv import plan
+from snnconv.engine.event_conv.sparsity import assumed_rate
 from snnconv.graph.ir import Node
 from snnconv.graph.network import compute as compute_node
 from snnconv.simulation.build import spiking_network
+from snnconv.simulation.network import SpikingNetwork
 
 CONV = {"stride": [1, 1], "padding": [1, 1], "dilation": [1, 1], "groups": 1}
 
@@ -409,10 +411,11 @@ def test_all_kinds_learn_the_same_by_events(kind, params):
 def test_rates_that_nobody_has_seen_decide_nothing_in_training():
     if plan.event_driven() is None:
         pytest.skip("no wide vectors here")
-    snn = spiking_network(checkpoint(rounded(wide()), theta=0.5), folded=False)
-    snn._calibrated = True
-    assert "event" in snn.paths(learns=True).values()
-    snn._calibrated = False
+    made = spiking_network(checkpoint(rounded(wide()), theta=0.5), folded=False)
+    seen = dict.fromkeys(made.neurons, assumed_rate(1))
+    calibrated = SpikingNetwork(made.network, made.neurons, 0, None, rates=seen)
+    assert "event" in calibrated.paths(learns=True).values()
+    snn = SpikingNetwork(made.network, made.neurons, 0, None)
     assert set(snn.paths(learns=True).values()) == {"once", "dense"}
     assert "event" in snn.paths().values()
     snn.engine = "event"
