@@ -5,7 +5,7 @@ or the values as bits. The layer gives that, and no more: a compiled scan adds u
 counts are in the cache, and writes no counts unless they are wanted, too.
 
 Shape:
-    Counts and values ``[T, B, *N]``, weights ``[k, *N]``, sums ``[T, k]`` int64.
+    Counts and values ``[T, B, *N]``, weights ``[k, *N]``, sums ``[T, B, k]`` int64.
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ class LayerOutput:
     Attributes:
         values: what the next layer's weights multiply, ``[T, B, *N]``.
         counts: spikes, ``[T, B, *N]``, integers in a floating tensor.
-        sums: of the counts times the wanted weights, over samples and neurons: ``[T, k]`` int64.
+        sums: of the counts times the wanted weights, over neurons: ``[T, B, k]`` int64.
         mean: of the values over all steps, ``[1, B, *N]``.
         packed: the values as bits.
     """
@@ -62,7 +62,7 @@ class LayerOutput:
 
 @dataclass(frozen=True)
 class WeightedSum:
-    """Sums of spikes times weights, over samples and neurons, at each step: exact integers.
+    """Sums of spikes times weights over neurons, at each step and sample: exact integers.
 
     A negative spike counts as a positive one does.
 
@@ -80,7 +80,7 @@ class WeightedSum:
         return _EXACT // max(1, int(self.weights.max()) * self.levels)
 
     def of(self, counts: Tensor | None) -> Tensor:
-        """The sums ``[T, k]`` of counts ``[T, B, *N]``.
+        """The sums ``[T, B, k]`` of counts ``[T, B, *N]``.
 
         Raises:
             ValueError: there are no counts.
@@ -89,11 +89,11 @@ class WeightedSum:
             raise ValueError("there are no counts to add up: an observer has to need them")
         counts = counts.detach().abs()
         flat, weights = (neurons_flat(x, counts) for x in (counts, self.weights))
-        sums = counts.new_zeros(len(counts), len(weights), dtype=torch.int64)
+        sums = counts.new_zeros(*counts.shape[:2], len(weights), dtype=torch.int64)
         size = max(1, self.at_once)
         for part, by in zip(flat.split(size, 2), weights.split(size, 1), strict=True):
             for k, row in enumerate(by.to(part.dtype)):
-                sums[:, k] += (part @ row).long().sum(1)
+                sums[:, :, k] += (part @ row).long()
         return sums
 
 

@@ -4,7 +4,7 @@ All metrics watch one simulation. Their sums are integers or float64, so figures
 the order of batches beyond rounding, and could be added up over processes.
 
 Shape:
-    Spikes ``[T, B, *N]`` of a chunk, their sums ``[T]``; logits ``[T, B, classes]``.
+    Spikes ``[T, B, *N]`` of a chunk, their sums ``[T, B]``; logits ``[T, B, classes]``.
 """
 
 from abc import ABC, abstractmethod
@@ -159,6 +159,10 @@ class Metric(ABC):
     def add(self, name: str, start: int, sums: Tensor) -> None:
         """Weighted spikes of a node, all neurons and samples together, at these steps ``[T]``."""
 
+    def add_by_sample(self, name: str, start: int, sums: Tensor) -> None:
+        """The same of each sample of the batch, ``[T, B]``; unless overridden, it adds them up."""
+        self.add(name, start, sums.sum(1))
+
     def finish(self, logits: Tensor) -> None:
         """The batch is done; ``logits`` are averages over steps 1..t."""
 
@@ -213,8 +217,8 @@ class Watch:
         if weighted := self.needs.sums.get(name):
             # a simulation that was not told of the needs gives counts
             sums = weighted.of(output.counts) if output.sums is None else output.sums
-            for metric, column in zip(self._adding[name], sums.cpu().unbind(1), strict=True):
-                metric.add(name, start, column)
+            for metric, column in zip(self._adding[name], sums.cpu().unbind(2), strict=True):
+                metric.add_by_sample(name, start, column)
 
 
 def _fault(found: object) -> str:

@@ -9,7 +9,7 @@ from snnconv.engine.layer_output import EVERYTHING, NOTHING, LayerOutput, Weight
 
 def by_hand(counts, weights):
     """In int64, which is exact."""
-    return torch.stack([(counts.long() * w.long()).flatten(1).sum(1) for w in weights], 1)
+    return torch.stack([(counts.long() * w.long()).flatten(2).sum(2) for w in weights], 2)
 
 
 def arranged(x, last):
@@ -44,10 +44,10 @@ def test_a_total_beyond_float32():
     counts, weights = torch.ones(2, 3, 999, 7), torch.full((1, 999, 7), 4607.0)
     weights[0, 0, 0] = 4606
     found = WeightedSum(weights, 1).of(counts)
-    expected = 3 * (4607 * 999 * 7 - 1)
+    expected = 4607 * 999 * 7 - 1
     assert expected > 2**24
     assert expected % 2 == 0
-    assert found.tolist() == [[expected]] * 2
+    assert found.tolist() == [[[expected]] * 3] * 2
 
 
 def test_without_counts_there_is_nothing_to_add_up():

@@ -33,7 +33,7 @@ def weighing(shape, largest, rows, levels):
 def by_hand(output, weights):
     """In int64, which is exact; spikes of either sign count."""
     return torch.stack(
-        [(output.counts.abs().long() * w.long()).flatten(1).sum(1) for w in weights], 1
+        [(output.counts.abs().long() * w.long()).flatten(2).sum(2) for w in weights], 2
     )
 
 

@@ -91,7 +91,7 @@ def test_where_sums_suffice_no_counts_are_written(monkeypatch):
     assert len(seen) == 2 * 3
     for output in seen:
         assert output.counts is None
-        assert output.sums.shape == (len(output.values), 2)
+        assert output.sums.shape == (len(output.values), COUNT, 2)
     assert any(output.sums.any() for output in seen)
 
 

@@ -217,7 +217,7 @@ def test_the_engine_does_the_same_under_a_ceiling_and_adds_up_spikes_of_both_sig
     assert torch.equal(output.values, spikes.values)
     assert same(tuple(state), tuple(expected))
     for k, weights in enumerate(weighted.weights):
-        assert torch.equal(output.sums[:, k], (spikes.counts.abs() * weights).sum((1, 2, 3)).long())
+        assert torch.equal(output.sums[..., k], (spikes.counts.abs() * weights).sum((2, 3)).long())
 
 
 @pytest.mark.parametrize("form", [{}, {"spikes": 3, "hysteresis": 0}, {"preset": "burst"}])

@@ -10,8 +10,8 @@ Shape:
     have the same, schedules ``[T]`` each, states ``[n]`` each, changed in place. Omega ``[T, S]``,
     or none, mixes currents ``[1 or S, m]`` over time. Out come counts ``[T, n]`` or ``[0, n]``,
     values ``[T, n]``, ``[1, n]`` for their mean, or ``[0, n]``, bits ``[T, n/8]`` or ``[0, 0]``.
-    Weights ``[k, N]`` are of the N neurons of a sample; sums ``[T, k]`` int64 are added to. All
-    else is float32.
+    Weights ``[k, N]`` are of the N neurons of a sample; sums ``[T, b, k]`` int64, of the samples
+    in which these neurons lie, are added to. All else is float32.
 """
 
 import functools
@@ -56,14 +56,16 @@ def mix_currents(currents: Floats, omega: Floats, t: int, low: int, out: Floats)
 
 
 @inlined
-def _add_up(sums: Sums, t: int, counts: Floats, weights: Floats, low: int) -> None:
+def _add_up(
+    sums: Sums, t: int, counts: Floats, weights: Floats, low: int, first_sample: int
+) -> None:
     """Add a block's weighted counts to the sums of a step: integers, so their order is free.
 
     A negative spike counts as a positive one does.
     """
     neurons, done = weights.shape[1], 0
     while done < len(counts):  # a block may lie in several samples
-        first = (low + done) % neurons
+        first, sample = (low + done) % neurons, (low + done) // neurons - first_sample
         size = min(len(counts) - done, neurons - first)
         spikes = counts[done : done + size]
         for k in range(len(weights)):
@@ -71,7 +73,7 @@ def _add_up(sums: Sums, t: int, counts: Floats, weights: Floats, low: int) -> No
             found = np.int32(0)
             for i in range(size):
                 found += np.int32(abs(spikes[i]) * by[i])
-            sums[t, k] += found
+            sums[t, sample, k] += found
         done += size
 
 
@@ -221,7 +223,7 @@ def forward(kernel: Kernel, name: str) -> Callable[..., None]:
         masks, packed = keep.reshape(-1), bits.ctypes.data
         to = values.reshape(-1) if valued else spare[2]
         to_counts = counts.reshape(-1) if counted else spare[1]
-        width = Place(counts.shape[1])
+        width, first_sample = Place(counts.shape[1]), start // weights.shape[1]
         c_up = Place(currents.shape[1]) if omega is None and len(currents) > 1 else _NONE
         s_up, x_up = width if counted else _NONE, width if valued else _NONE
         same = omega is not None and (omega == omega[0]).all()  # every step is given the same
@@ -252,7 +254,7 @@ def forward(kernel: Kernel, name: str) -> Callable[..., None]:
                 if averages:
                     _add_to(spare[3], spare[2], n)
                 if len(weights) > 0:
-                    _add_up(sums, t, to_counts[s : s + n], weights, low)
+                    _add_up(sums, t, to_counts[s : s + n], weights, low, first_sample)
                 c, k, s, x = c + c_up, k + width, s + s_up, x + x_up
             if averages:
                 _divide(spare[3], np.float32(steps), values.reshape(-1), Place(low), n)

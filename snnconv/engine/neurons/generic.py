@@ -77,9 +77,10 @@ def laid_out(
 
     def run(start: int, stop: int, currents: Floats, first: int) -> None:
         checked(currents, ((1, sees), range(stop - first, flat.size + 1)))
-        sums = np.zeros_like(out.sums)
+        to = out.of_samples(start, stop)
+        sums = np.zeros(to.shape, np.int64)
         loop(start, stop, currents, first, *arrays, out.counts, out.values, out.weights, sums)
-        out.add(sums)
+        out.add(to, sums)
 
     return Scan(run, out, lambda _: [state.tensor for state in states])
 

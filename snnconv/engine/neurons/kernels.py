@@ -56,7 +56,7 @@ class Run:
             packed = Packed.empty(self.steps, flat.shape, amplitude)
         values = flat.memory(0 if packed else 1 if mean else self.steps)
         rows = 0 if weighted is None else len(weighted.weights)
-        sums = torch.zeros(self.steps if rows else 0, rows, dtype=torch.int64)
+        sums = torch.zeros(self.steps if rows else 0, flat.shape[0], rows, dtype=torch.int64)
         output = LayerOutput(
             values=None if packed or mean else values.tensor,
             counts=counts.tensor if wants.counts else None,
@@ -77,7 +77,7 @@ class Outputs:
         counts: its counts as an array, ``[T, n]``, or ``[0, n]`` if there are none.
         values: its values, ``[T, n]``, or their mean, ``[1, n]``; ``[0, n]`` if they are bits.
         weights: of the sums, ``[k, neurons of a sample]``.
-        sums: ``[T, k]``, or ``[0, 0]``.
+        sums: ``[T, B, k]``, or ``[0, B, 0]``.
     """
 
     output: LayerOutput
@@ -93,10 +93,15 @@ class Outputs:
         packed = self.output.packed
         return np.empty((0, 0), np.uint8) if packed is None else packed.bits
 
-    def add(self, sums: NDArray[np.int64]) -> None:
+    def of_samples(self, start: int, stop: int) -> NDArray[np.int64]:
+        """The sums of the samples in which the neurons ``[start, stop)`` lie, to add to."""
+        neurons = self.weights.shape[1]
+        return self.sums[:, start // neurons : -(-stop // neurons)]
+
+    def add(self, to: NDArray[np.int64], sums: NDArray[np.int64]) -> None:
         """Add the sums of some neurons; those of others may come from other threads."""
         with self._lock:
-            self.sums[:] += sums
+            to += sums
 
 
 def packable(flat: Flat) -> bool:
