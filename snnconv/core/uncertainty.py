@@ -1,16 +1,19 @@
-"""What chance alone does to an accuracy: intervals, and tests of a difference.
+"""What chance alone does to an accuracy and to a cost: intervals, and tests of a difference.
 
 An accuracy is a share of n samples that somebody drew. :func:`wilson` says which accuracies on all
 samples fit it; :func:`mcnemar` says how often two equally good networks would differ as much as two
-that were given the same samples. Right and wrong by sample travel as text, see :func:`packed`.
+that were given the same samples. :func:`paired` says the same of two mean costs. Right and wrong by
+sample travel as text, see :func:`packed`; and so do numbers by sample, see :func:`packed_numbers`.
 
 Reference:
-    Wilson 1927; McNemar 1947, exact (binomial) form; Dietterich 1998 on classifiers.
+    Wilson 1927; McNemar 1947, exact (binomial) form; Dietterich 1998 on classifiers; Student 1908,
+    paired.
 """
 
 import base64
 import math
-from collections.abc import Iterable
+import struct
+from collections.abc import Iterable, Sequence
 
 Z95 = 1.959963984540054
 """A normal variable stays within so many standard deviations 95 times in 100."""
@@ -64,6 +67,30 @@ def mcnemar(only_one: int, only_other: int) -> float:
     return min(1.0, 2 * ways / (1 << n))
 
 
+def paired(one: Sequence[float], other: Sequence[float]) -> float:
+    """Return how often chance makes two equally dear networks differ as much in the mean: p.
+
+    It is the paired t-test, two-sided, by the normal distribution, which Student's is close to: of
+    100 samples and more, a p of 0.05 is off by 0.003 at most.
+
+    Args:
+        one: a cost of each sample.
+        other: the other network's, of the same samples.
+
+    Raises:
+        ValueError: the samples are fewer than two, or not as many.
+    """
+    differences = [a - b for a, b in zip(one, other, strict=True)]
+    n = len(differences)
+    if n < 2:
+        raise ValueError(f"{n} samples have no deviation")
+    mean = math.fsum(differences) / n
+    variance = math.fsum((each - mean) ** 2 for each in differences) / (n - 1)
+    if not variance:
+        return 1.0 if mean == 0 else 0.0
+    return math.erfc(abs(mean) / math.sqrt(2 * variance / n))
+
+
 def packed(right: Iterable[bool]) -> str:
     """Return one bit for each sample, the first one highest, as base64."""
     bits = [bool(each) for each in right]
@@ -88,3 +115,23 @@ def unpacked(text: str, n: int) -> int:
 def discordant(one: int, other: int) -> tuple[int, int]:
     """Return how many samples only the first network has right, and only the second."""
     return (one & ~other).bit_count(), (other & ~one).bit_count()
+
+
+def packed_numbers(values: Sequence[float]) -> str:
+    """Return a float32 for each sample, little endian, as base64."""
+    return base64.b64encode(struct.pack(f"<{len(values)}f", *values)).decode()
+
+
+def unpacked_numbers(text: str, n: int) -> tuple[float, ...]:
+    """Return the numbers of ``n`` samples.
+
+    Raises:
+        ValueError: the text is none that :func:`packed_numbers` makes of so many samples.
+    """
+    content = base64.b64decode(text, validate=True)
+    if len(content) != 4 * n:
+        raise ValueError(f"{len(content)} bytes are not the numbers of {n} samples")
+    found = struct.unpack(f"<{n}f", content)
+    if not all(map(math.isfinite, found)):
+        raise ValueError("a number of a sample is NaN or infinite")
+    return found

@@ -7,8 +7,11 @@ operation, and an s-level spike of either sign is s operations. The spikes that 
 count behind it with their level (:mod:`snnconv.simulation.cumulative`); those that it takes in do
 not count. Spikes that a function takes in count as its MACs.
 
+``sops_by_sample`` has the operations of every sample in the order of their indices, so that other
+runs on the same samples can be tested against this one.
+
 Shape:
-    Sums ``[T]`` of spikes times a fan-out ``[*N]``.
+    Sums ``[T, B]`` of spikes times a fan-out ``[*N]``.
 
 Reference:
     Methods, section 10.
@@ -18,11 +21,13 @@ Deviations:
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from snnconv.metrics.base import Figures, Metric, MetricContext
+from snnconv.core.uncertainty import packed_numbers
+from snnconv.metrics.base import Batch, Figures, Metric, MetricContext
 
 
 class Synops(Metric):
@@ -30,7 +35,7 @@ class Synops(Metric):
 
     counted = False
     valued = False
-    added = ("operations",)
+    added = ("operations", "by_sample", "simulated")
 
     def __init__(self, context: MetricContext) -> None:
         super().__init__(context)
@@ -38,6 +43,16 @@ class Synops(Metric):
             node.name: torch.zeros(context.timesteps, dtype=torch.int64)
             for node in context.analysis.emitters
         }
+        self.by_sample = torch.zeros(context.population, dtype=torch.int64)
+        self.simulated = torch.zeros(context.population, dtype=torch.uint8)
+
+    def begin(self, batch: Batch) -> None:
+        """Note which samples these are."""
+        super().begin(batch)
+        known = batch.samples is not None and self.context.population
+        self.indices = batch.samples.cpu() if known and batch.samples is not None else None
+        if self.indices is not None:
+            self.simulated[self.indices] = 1
 
     def weights(self) -> Mapping[str, Tensor]:
         """A spike counts its fan-out."""
@@ -47,13 +62,19 @@ class Synops(Metric):
         """Add a chunk."""
         self.operations[name][start : start + len(sums)] += sums
 
+    def add_by_sample(self, name: str, start: int, sums: Tensor) -> None:
+        """Add a chunk to the step's sums, and to the samples'."""
+        super().add_by_sample(name, start, sums)
+        if self.indices is not None:
+            self.by_sample[self.indices] += sums.sum(0)
+
     def figures(self, found: Figures) -> Figures:
         """Operations per sample."""
         analysis = self.context.analysis
         macs = analysis.mac_count
         # a quotient of integers would be float32
         steps = torch.stack(list(self.operations.values())).sum(0).cumsum(0).double() / self.samples
-        totals = {
+        totals: dict[str, Any] = {
             "sops_per_sample": float(steps[-1]),
             "sops_per_sample_steps": self.context.at_answers(steps.tolist()),
             "first_layer_macs_per_sample": float(macs.first),
@@ -63,6 +84,8 @@ class Synops(Metric):
             "ann_macs_per_sample": float(macs.total),
             "ann_macs_exact_per_sample": float(sum(analysis.exact_macs.values())),
         }
+        if len(samples := self.simulated.nonzero().flatten()):
+            totals["sops_by_sample"] = packed_numbers(self.by_sample[samples].tolist())
         layers = {
             name: {"sops_per_sample": int(counts.sum()) / self.samples}
             for name, counts in self.operations.items()

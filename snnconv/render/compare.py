@@ -8,7 +8,17 @@ from itertools import combinations
 from snnconv.core.uncertainty import interval
 from snnconv.render import units
 from snnconv.render.labels import by_events, calibration, confidence, drawn, labels, parameters
-from snnconv.render.significance import accuracy_at, same_samples, tested, unjudged, winner
+from snnconv.render.significance import (
+    Costs,
+    accuracy_at,
+    cheapest,
+    operations,
+    same_samples,
+    tested,
+    total_energy,
+    unjudged,
+    winner,
+)
 from snnconv.render.tables import Cell, Column, Table
 from snnconv.reports import EvaluateReport
 
@@ -21,10 +31,11 @@ CLOSE = 0.01
 
 
 BOLD = (
-    "Bold: better than every other run here, of accuracies by more than chance (McNemar's exact "
-    "test, p below 0.05; where a file lacks the outcomes by sample, intervals that are apart). "
-    "Operations and energies are compared only among runs within one point of the most accurate: "
-    "a network that fails is cheap."
+    "Bold: better than every other run here by more than chance (p below 0.05). Accuracies are "
+    "compared by McNemar's exact test; where a file lacks the outcomes by sample, their intervals "
+    "must be apart. Operations and energies are compared by the paired t-test, only among runs "
+    "within one point of the most accurate: a network that fails is cheap. Where a file lacks the "
+    "operations by sample, none is bold."
 )
 
 
@@ -100,19 +111,6 @@ def differences(evaluations: Sequence[EvaluateReport]) -> Table | None:
     return Table("Differences in accuracy at T", columns, tuple(rows), note=note) if rows else None
 
 
-def least_of(values: Sequence[float | None], eligible: Sequence[bool]) -> frozenset[int]:
-    """Return where the least value stands; None if fewer than two compete or all are equal."""
-    competing = {
-        i: v
-        for i, (v, able) in enumerate(zip(values, eligible, strict=True))
-        if able and v is not None
-    }
-    if len(set(competing.values())) < 2:
-        return frozenset()
-    least = min(competing.values())
-    return frozenset(i for i, v in competing.items() if v == least)
-
-
 def field(name: str) -> Callable[[EvaluateReport], float | None]:
     """Return a function that reads a number of a report by its key."""
 
@@ -141,13 +139,19 @@ class _Comparison:
         name: str,
         get: Callable[[EvaluateReport], float | None],
         show: Callable[[float], str],
-        least: bool = False,
+        costs: Callable[[EvaluateReport], Costs] | None = None,
         hint: str = "",
     ) -> None:
-        """Add a number of every run; with ``least`` mark the smallest of an accurate run."""
+        """Add a number of every run; with ``costs`` mark the least of an accurate run."""
         values = [get(report) for report in self.evaluations]
-        marked = least_of(values, self.accurate) if least else frozenset()
+        marked = self.least(costs)
         self.text(group, name, [units.shown(show, v) for v in values], marked, hint)
+
+    def least(self, costs: Callable[[EvaluateReport], Costs] | None) -> frozenset[int]:
+        """Return the accurate run that costs least, by more than chance."""
+        if costs is None or not any(self.accurate):
+            return frozenset()
+        return cheapest(self.evaluations, costs, self.accurate)
 
     def accuracy(
         self, name: str, get: Callable[[EvaluateReport], float | None], best: int | None = None
@@ -240,28 +244,27 @@ def _accuracy(rows: _Comparison) -> None:
 
 def _cost(rows: _Comparison) -> None:
     sample = "per sample, in T steps"
-    for name, key, show, least, hint in (
-        ("Firing rate", "firing_rate_mean", units.number, False, "spikes per neuron and step"),
-        ("Spikes", "spikes_per_sample", units.si, False, sample),
-        ("Synaptic operations (SOPs)", "sops_per_sample", units.si, True, sample),
-        ("MACs of the first layer, once", "first_layer_macs_per_sample", units.si, False, ""),
-        (ONCE, "analog_macs_once_per_sample", units.si, False, "in the row above"),
-        ("MACs of analog layers, each step", "analog_macs_per_sample", units.si, False, ""),
-        (NON_SPIKING, "non_spiking_share", units.percent, False, NON_SPIKING_OF),
-        ("MACs of the ANN", "ann_macs_per_sample", units.si, False, "with padding counted"),
-        ("MACs of the ANN, exact", "ann_macs_exact_per_sample", units.si, False, "without padding"),
+    for name, key, show, costs, hint in (
+        ("Firing rate", "firing_rate_mean", units.number, None, "spikes per neuron and step"),
+        ("Spikes", "spikes_per_sample", units.si, None, sample),
+        ("Synaptic operations (SOPs)", "sops_per_sample", units.si, operations, sample),
+        ("MACs of the first layer, once", "first_layer_macs_per_sample", units.si, None, ""),
+        (ONCE, "analog_macs_once_per_sample", units.si, None, "in the row above"),
+        ("MACs of analog layers, each step", "analog_macs_per_sample", units.si, None, ""),
+        (NON_SPIKING, "non_spiking_share", units.percent, None, NON_SPIKING_OF),
+        ("MACs of the ANN", "ann_macs_per_sample", units.si, None, "with padding counted"),
+        ("MACs of the ANN, exact", "ann_macs_exact_per_sample", units.si, None, "without padding"),
     ):
-        rows.add("Spikes", name, field(key), show, least, hint)
-    for name, key, least in (
-        ("Synaptic", "energy_synaptic", False),
-        ("With the first layer, once", "energy_total", True),
-        ("With the first layer, each step", "energy_total_every_step", False),
+        rows.add("Spikes", name, field(key), show, costs, hint)
+    for name, key, costs in (
+        ("Synaptic", "energy_synaptic", None),
+        ("With the first layer, once", "energy_total", total_energy),
+        ("With the first layer, each step", "energy_total_every_step", None),
     ):
         spent = [field(f"{key}_mj")(run) for run in rows.evaluations]
         ratios = [field(f"{key}_ratio")(run) for run in rows.evaluations]
         cells = [with_ratio(mj, ratio) for mj, ratio in zip(spent, ratios, strict=True)]
-        marked = least_of(spent, rows.accurate) if least else frozenset()
-        rows.text(ENERGY, name, cells, marked)
+        rows.text(ENERGY, name, cells, rows.least(costs))
     rows.add(ENERGY, "ANN", field("energy_ann_mj"), units.energy)
     rows.add("Simulation", "Time per sample", lambda run: run.seconds_per_sample, units.seconds)
     rows.add("Simulation", "Peak memory", lambda run: run.peak_memory_mib, units.memory)

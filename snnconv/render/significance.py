@@ -1,10 +1,20 @@
 """Which differences are more than chance: what may be marked, and what may be said."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from snnconv.core.uncertainty import CHANCE, FEW, apart, discordant, interval, mcnemar, unpacked
+from snnconv.core.uncertainty import (
+    CHANCE,
+    FEW,
+    apart,
+    discordant,
+    interval,
+    mcnemar,
+    paired,
+    unpacked,
+    unpacked_numbers,
+)
 from snnconv.render import units
 from snnconv.reports import Difference, EvaluateReport
 
@@ -98,6 +108,52 @@ def winner(reports: Sequence[EvaluateReport], t: int | None = None) -> int | Non
         if all(beats(reports[i], reports[j], t) for j in competing if j != i):
             return i
     return None
+
+
+Costs = Sequence[float] | None
+"""Of each sample; none where a file does not have them."""
+
+
+def operations(report: EvaluateReport) -> Costs:
+    """Return the synaptic operations of each sample in T steps."""
+    if report.sops_by_sample is None:
+        return None
+    return unpacked_numbers(report.sops_by_sample, report.samples)
+
+
+def total_energy(report: EvaluateReport) -> Costs:
+    """Return the energy of each sample in mJ, the first layer counted once.
+
+    What does not spike takes the same energy for every sample, so it follows from the operations.
+    """
+    found, mean = operations(report), report.sops_per_sample
+    synaptic, total = report.energy_synaptic_mj, report.energy_total_mj
+    if found is None or synaptic is None or total is None or not mean:
+        return None
+    return [total - synaptic + synaptic / mean * sops for sops in found]
+
+
+def cheapest(
+    reports: Sequence[EvaluateReport],
+    costs: Callable[[EvaluateReport], Costs],
+    eligible: Sequence[bool],
+) -> frozenset[int]:
+    """Return the run that costs less than every other eligible one, by more than chance.
+
+    Args:
+        reports: all on the same samples.
+        costs: of one of them.
+        eligible: which of them compete.
+    """
+    both = enumerate(zip(reports, eligible, strict=True))
+    found = {i: costs(run) for i, (run, able) in both if able}
+    competing = {i: each for i, each in found.items() if each is not None}
+    if len(competing) < max(2, len(found)):
+        return frozenset()
+    best = min(competing, key=lambda i: sum(competing[i]))
+    others = (each for i, each in competing.items() if i != best)
+    beaten = all(paired(competing[best], each) < CHANCE for each in others)
+    return frozenset({best} if beaten else ())
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from snnconv.core.uncertainty import unpacked
+from snnconv.core.uncertainty import unpacked, unpacked_numbers
 from snnconv.errors import ExitCode
 from snnconv.reports.base import AnswerSteps, Difference, Interval, LineageRow, NetworkReport, Steps
 from snnconv.reports.stages import CorrectionRow, DataUse, SubsetUse
@@ -138,6 +138,11 @@ class EvaluateReport(NetworkReport):
     sops_per_sample_steps: AnswerSteps | None = Field(
         None, description="up to each step t; null as in accuracy"
     )
+    sops_by_sample: str | None = Field(
+        None,
+        description="in T steps, of each sample in the order of their indices: float32, little "
+        "endian, base64; what other runs on the same samples are tested against",
+    )
     first_layer_macs_per_sample: float | None = Field(None, description="counted once")
     first_layer_passes: int | None = Field(
         None, description="how often T steps compute it: once, or for every frame that is shown"
@@ -192,6 +197,8 @@ class EvaluateReport(NetworkReport):
             for text in (*self.outcomes.steps.values(), self.outcomes.ann):
                 if text is not None:
                     unpacked(text, self.samples)
+        if self.sops_by_sample is not None:
+            unpacked_numbers(self.sops_by_sample, self.samples)
         return self
 
     def code(self) -> ExitCode:

@@ -2,13 +2,25 @@
 
 import itertools
 import math
+import random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binomtest, ttest_rel
 
-from snnconv.core.uncertainty import Z95, apart, discordant, mcnemar, packed, unpacked, wilson
+from snnconv.core.uncertainty import (
+    Z95,
+    apart,
+    discordant,
+    mcnemar,
+    packed,
+    packed_numbers,
+    paired,
+    unpacked,
+    unpacked_numbers,
+    wilson,
+)
 
 
 def test_wilson_by_hand():
@@ -93,3 +105,40 @@ def test_the_first_sample_is_the_highest_bit():
 def test_bits_of_other_samples_are_refused(text, n):
     with pytest.raises(ValueError, match=r"."):
         unpacked(text, n)
+
+
+def test_paired_by_hand():
+    """Differences 1, 1, 4: mean 2, variance 3, so t = 2/sqrt(3/3) = 2, and erfc(sqrt(2))."""
+    assert paired([2, 3, 9], [1, 2, 5]) == pytest.approx(math.erfc(2**0.5))
+    assert paired([1, 2, 5], [2, 3, 9]) == paired([2, 3, 9], [1, 2, 5])
+    assert paired([1, 2], [1, 2]) == 1.0
+    assert paired([2, 3], [1, 2]) == 0.0
+
+
+@settings(deadline=None)
+@given(st.integers(100, 400), st.floats(-0.3, 0.3), st.integers(0, 99))
+def test_of_a_hundred_samples_it_is_students(n, shift, seed):
+    """The bound in its docstring holds around a p of 0.05."""
+    generator = random.Random(seed)
+    one = [generator.expovariate(1) for _ in range(n)]
+    other = [value + shift + generator.gauss(0, 1) for value in one]
+    found, students = paired(one, other), ttest_rel(one, other).pvalue
+    assert abs(found - students) < 0.004
+    assert abs(found - students) < 0.003 or not 0.03 < found < 0.07
+
+
+@pytest.mark.parametrize(("one", "other"), [([1.0], [2.0]), ([1.0, 2.0], [1.0]), ([], [])])
+def test_what_is_no_pair_of_samples_is_not_tested(one, other):
+    with pytest.raises(ValueError, match=r"samples|argument"):
+        paired(one, other)
+
+
+@given(st.lists(st.floats(0, 1e9, width=32), max_size=40))
+def test_numbers_of_samples_come_back(values):
+    assert unpacked_numbers(packed_numbers(values), len(values)) == tuple(values)
+
+
+@pytest.mark.parametrize("text", [packed_numbers([1.0]), packed_numbers([1.0, math.nan]), "?"])
+def test_what_is_no_list_of_so_many_numbers_is_refused(text):
+    with pytest.raises(ValueError, match=r"."):
+        unpacked_numbers(text, 2)

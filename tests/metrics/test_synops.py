@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -16,6 +17,7 @@ from helpers.networks import (
 )
 from torch import nn
 
+from snnconv.core.uncertainty import unpacked_numbers
 from snnconv.engine.layer_output import LayerOutput
 from snnconv.frontends.torch.capture import capture
 from snnconv.graph.network import Network
@@ -25,6 +27,7 @@ from snnconv.neurons.if_ import IF, Params
 from snnconv.neurons.lm_ht import LMHT
 from snnconv.neurons.lm_ht import Params as LMHTParams
 from snnconv.simulation.network import SpikingNetwork
+from snnconv.simulation.simulate import simulate
 
 T, COUNT = 6, 3
 LABELS = torch.zeros(COUNT, dtype=torch.int64)
@@ -190,3 +193,23 @@ def test_a_layer_fed_by_currents_is_analog_and_no_spikes_business():
     assert found.totals["analog_macs_per_sample"] == 6 * 4
     (counts,) = spikes_of(snn).values()
     assert found.totals["sops_per_sample"] == float(counts.sum()) * 6 / COUNT
+
+
+@pytest.mark.parametrize("kind", [IF, TwoLevels])
+def test_of_each_sample_in_the_order_of_their_indices(kind):
+    snn, chosen = spiking(vgg(), kind=kind), torch.tensor([7, 2, 4])
+    metric = Synops(replace(context_of(snn, T), population=9))
+    watch = Watch([metric])
+    for part in (chosen[:2], chosen[2:]):
+        metric.begin(Batch(LABELS[: len(part)], None, {}, part))
+        simulate(snn, images(9)[None, part], part, T, 4, watch, watch.needs)
+    found = metric.figures(Figures()).totals
+    _, seen = recorded(snn, images(9)[[2, 4, 7]], T)
+    fan_out = snn.analysis.fan_out
+    by_sample = sum((s.counts * fan_out[name]).flatten(2).sum((0, 2)) for name, s in seen.items())
+    assert unpacked_numbers(found["sops_by_sample"], 3) == tuple(by_sample.tolist())
+    assert found["sops_per_sample"] == by_sample.mean()
+
+
+def test_who_does_not_know_the_samples_has_no_numbers_of_them():
+    assert "sops_by_sample" not in figures(spiking(vgg())).totals

@@ -3,6 +3,7 @@
 import pytest
 from helpers import examples
 
+from snnconv.core.uncertainty import packed_numbers
 from snnconv.render.compare import comparable, comparison, differences, quantities, verdict
 from snnconv.render.labels import calibration, labels
 from snnconv.render.markdown import escaped, markdown
@@ -111,12 +112,57 @@ def test_a_run_that_needs_all_steps_has_one_accuracy():
     assert quantity(runs, "Latency, steps").cells == (None, "4")
 
 
+COSTS = ("Synaptic operations (SOPs)", "With the first layer, once")
+
+
+def spending(label, sops, energy, **changes):
+    """A run that spends so many operations on each sample."""
+    mean = sum(sops) / len(sops)
+    return examples.evaluation(
+        label,
+        sops_per_sample=mean,
+        sops_by_sample=packed_numbers(sops),
+        energy_synaptic_mj=energy,
+        energy_total_mj=energy + 1,
+        **changes,
+    )
+
+
+def around(mean, spread=0.0, n=360):
+    """Costs whose mean is exact: the samples lie above and below it in turn."""
+    return [mean + spread * (-1) ** i for i in range(n)]
+
+
 def test_a_cheap_run_that_fails_is_not_best():
-    good = examples.evaluation("good", sops_per_sample=100.0, energy_total_mj=2.0)
-    poor = examples.evaluation("poor", sops_per_sample=1.0, energy_total_mj=1.0, speed=9)
-    dear = examples.evaluation("dear", sops_per_sample=500.0, energy_total_mj=3.0)
-    for name in ("Synaptic operations (SOPs)", "With the first layer, once"):
+    good = spending("good", around(100.0), 2.0)
+    poor = spending("poor", around(1.0), 1.0, speed=9)
+    dear = spending("dear", around(500.0), 3.0)
+    for name in COSTS:
         assert quantity([good, poor, dear], name).best == {0}
+
+
+@pytest.mark.parametrize("name", COSTS)
+def test_a_cost_is_best_beyond_chance_only(name):
+    """Differences of mean 1 and deviation s over 360 samples: t = 18.97/s, and 1.96 is beyond."""
+    dear = spending("dear", around(101.0), 1.01)
+    for spread, best in ((9.0, {1}), (10.0, set())):
+        cheap = spending("cheap", around(100.0, spread), 1.0)
+        assert quantity([dear, cheap], name).best == best
+
+
+def test_a_cost_must_beat_each_other_run():
+    runs = [
+        spending(str(mean), around(mean, 20.0 * (mean == 100)), mean / 100)
+        for mean in (100.0, 101.0, 200.0)
+    ]
+    assert not any(quantity(runs, name).best for name in COSTS)
+    assert quantity(runs[::2], COSTS[0]).best == {0}
+
+
+def test_without_the_operations_by_sample_no_cost_is_best():
+    old = examples.evaluation("old", sops_per_sample=1.0, sops_by_sample=None)
+    dear = spending("dear", around(500.0), 3.0)
+    assert not any(quantity([old, dear], name).best for name in COSTS)
 
 
 def test_nothing_is_best_alone_or_among_equals():
