@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from snnconv.core.runtime import generators_kept
 from snnconv.exports.base import Subject
 from snnconv.exports.torch_module import Writer
 
@@ -191,7 +192,8 @@ def module(subject: Subject) -> tuple[nn.Module, Writer]:
     writer = Writer(subject)
     namespace = {"__name__": __name__}  # a module that there is, which dataclasses look up
     exec(compile(writer.text("exported"), "exported", "exec"), namespace)
-    network: nn.Module = namespace["Network"]()  # type: ignore[operator]
+    with generators_kept():  # layers draw their first weights
+        network: nn.Module = namespace["Network"]()  # type: ignore[operator]
     network.load_state_dict(writer.tensors())
     return network.eval(), writer
 

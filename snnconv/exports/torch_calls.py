@@ -1,15 +1,21 @@
 """How each operation stands in a module file: what ``__init__`` makes, and what a step calls.
 
-An operation without a row here is taken as its own function states it.
+An operation needs no row here. Without one, the file takes the function of the operation's own
+record, with all attributes, so a new operation can't be forgotten. A row states the same in
+torch's own modules and functions, which a person reads more easily. A test computes every
+operation by its text here and by its record: both must give the same bits, and a row must read
+every attribute that the record has.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from snnconv.graph.ir import Node
+from snnconv.graph.operations.function import POINTWISE
 from snnconv.graph.ops import OPS
 
 Tensors = Mapping[str, Tensor]
@@ -114,21 +120,18 @@ def _adaptive(name: str) -> Callable[[Node, Tensors], Call]:
     return call
 
 
-_FUNCTIONS = {
-    **{name: f"torch.{name}(x)" for name in ("sigmoid", "tanh", "sqrt", "rsqrt", "reciprocal")},
-    **{
-        name: f"torch.{name}(x)" for name in ("erf", "exp", "log", "floor", "ceil", "round", "sign")
-    },
-    **{name: f"F.{name}(x)" for name in ("silu", "gelu", "hardswish", "mish", "softplus", "elu")},
+_SPELT = {
     "gelu_tanh": 'F.gelu(x, approximate="tanh")',
-    "pow": "torch.pow(x)",
     "gt0": "(x > 0).to(x.dtype)",
     "ge0": "(x >= 0).to(x.dtype)",
 }
+"""Functions of one number that torch has no name of its own for."""
 
 
 def _pointwise(node: Node, tensors: Tensors) -> Call:
-    text = _FUNCTIONS[node.attrs["function"]]
+    name = node.attrs["function"]
+    room = "torch" if getattr(torch, name, None) is POINTWISE[name] else "F"
+    text = _SPELT.get(name, f"{room}.{name}(x)")
     arguments = "".join(f", {value!r}" for value in node.attrs["arguments"])
     return Call(f"{text[:-1]}{arguments})" if arguments else text)
 
@@ -185,7 +188,7 @@ def _along(text: str) -> Callable[[Node, Tensors], Call]:
     return lambda node, tensors: Call(text.format(node.attrs["dim"]))
 
 
-_CALLS: Mapping[str, Callable[[Node, Tensors], Call]] = {
+CALLS: Mapping[str, Callable[[Node, Tensors], Call]] = {
     "conv": _convolution,
     "conv_transpose": _convolution,
     "linear": _linear,
@@ -222,8 +225,8 @@ def call(node: Node, tensors: Tensors) -> Call:
         node: any but a site.
         tensors: by role.
     """
-    if node.op in _CALLS:
-        return _CALLS[node.op](node, tensors)
+    if node.op in CALLS:
+        return CALLS[node.op](node, tensors)
     op = OPS[node.op]
     function, attrs = op.value, op.typed(node.attrs).model_dump()
     given = ", ".join(f"{name}={value!r}" for name, value in attrs.items())

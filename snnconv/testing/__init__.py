@@ -6,8 +6,9 @@
 
     check("my_neuron.py:MyNeuron")
 
-asks a neuron, a statistic or a metric for every law of its kind, and raises an error that names the
-laws that do not hold. With pytest, each law is a test of its own::
+asks a neuron, a statistic, a correction, a metric or an export format for every law of its kind,
+and raises an error that names the laws that do not hold. With pytest, each law is a test of its
+own::
 
     import pytest
     from snnconv.testing import laws
@@ -19,6 +20,22 @@ laws that do not hold. With pytest, each law is a test of its own::
 On the command line: ``python -m snnconv.testing my_neuron.py:MyNeuron``.
 """
 
-from snnconv.testing.run import check, check_metric, check_neuron, check_statistic, laws
+from snnconv.testing.run import (
+    check,
+    check_correction,
+    check_export,
+    check_metric,
+    check_neuron,
+    check_statistic,
+    laws,
+)
 
-__all__ = ["check", "check_metric", "check_neuron", "check_statistic", "laws"]
+__all__ = [
+    "check",
+    "check_correction",
+    "check_export",
+    "check_metric",
+    "check_neuron",
+    "check_statistic",
+    "laws",
+]

@@ -14,7 +14,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print a line for each law, and return the exit code: 4 if a law does not hold."""
     parser = argparse.ArgumentParser(
         prog="python -m snnconv.testing",
-        description="Ask neurons, statistics and metrics for the laws that snnconv's own obey.",
+        description="Ask methods for the laws that snnconv's own obey: neurons, statistics, "
+        "corrections, metrics and export formats.",
     )
     parser.add_argument(
         "methods", nargs="+", metavar="NAME", help="file.py:NAME, package.module:NAME, or lm-ht"

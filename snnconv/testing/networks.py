@@ -14,7 +14,8 @@ from typing import Any, ParamSpec
 import torch
 from torch import Tensor, nn
 
-from snnconv.core.metadata import ConfidenceInfo
+from snnconv.checkpoint import Checkpoint
+from snnconv.core.metadata import CalibrationInfo, ConfidenceInfo, DataInfo, SiteStats, SpikingInfo
 from snnconv.data.frames import mean_frame
 from snnconv.engine.layer_output import ObserverNeeds
 from snnconv.frontends.torch.capture import capture
@@ -137,6 +138,13 @@ def mlp() -> nn.Module:
     return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(7, 4))
 
 
+@_seeded
+def mixed() -> nn.Module:
+    """Max pooling, a residual sum with a convolution as shortcut, and a concatenation."""
+    stem = nn.Conv2d(2, 3, 3, padding=1), nn.ReLU(), nn.MaxPool2d(3, stride=2, padding=1)
+    return nn.Sequential(*stem, Block(3, 4, shortcut=True), Fork(4), *_ending(5, 3))
+
+
 NETS: dict[str, Callable[[], nn.Module]] = {
     "vgg": vgg,
     "max": max_pooled,
@@ -225,6 +233,46 @@ def with_neurons(
         for site, level in zip(graph.sites, thetas, strict=True)
     }
     return SpikingNetwork(Network(graph, tensors), neurons, seed, confidence, hold).eval()
+
+
+def checkpoint(
+    module: nn.Module,
+    shape: tuple[int, ...] = IMAGE,
+    theta: float = 1.0,
+    neuron: str = "if",
+    params: Mapping[str, Any] | None = None,
+    timesteps: int = 8,
+    **how: Any,
+) -> Checkpoint:
+    """A converted checkpoint of a module with its weights as they are, BatchNorm as trained.
+
+    Args:
+        module: the ANN.
+        shape: of a sample.
+        theta: the threshold of all sites.
+        neuron: the neurons' name.
+        params: of the neurons.
+        timesteps: T.
+        how: options of :func:`snnconv.frontends.torch.capture.capture`.
+    """
+    graph, tensors, _ = capture(module.eval(), shape, **how)
+    site = SiteStats(threshold=theta, max=theta, mean=0.1, zero_share=0.5, clipped_share=0.0)
+    return Checkpoint(
+        "converted",
+        graph,
+        DataInfo(spec="digits", shape=shape, classes=tuple("0123"), mean=(0.0,), std=(1.0,)),
+        tensors,
+        (),
+        calibrated=CalibrationInfo(
+            method="max",
+            params={},
+            granularity="layer",
+            samples=1,
+            sites={s.name: site for s in graph.sites},
+        ),
+        calibration={f"{s.name}/threshold": torch.tensor([theta]) for s in graph.sites},
+        spiking=SpikingInfo(neuron=neuron, params=dict(params or {}), timesteps=timesteps, seed=0),
+    )
 
 
 def channels_last(snn: SpikingNetwork) -> SpikingNetwork:

@@ -8,7 +8,7 @@ from snnconv.core.registry import REGISTRIES, is_code
 from snnconv.errors import CheckFailedError, UsageError, did_you_mean
 from snnconv.testing.base import Case, Kind
 
-KINDS = ("neurons", "statistics", "metrics")
+KINDS = ("neurons", "statistics", "corrections", "metrics", "exports")
 """The registries whose methods have laws; the laws lie in the file of the same name."""
 
 
@@ -18,8 +18,7 @@ def laws(method: Any, kind: str | None = None) -> list[Case]:
     Args:
         method: a class or object; or a name, as options of commands take it: ``lm-ht``,
             ``file.py:NAME`` or ``package.module:NAME``.
-        kind: the method's registry, ``neurons``, ``statistics`` or ``metrics``; if not given, the
-            kind is that which the method fits.
+        kind: the method's registry, one of :data:`KINDS`; by default the one that it fits.
 
     Raises:
         UsageError: there is no such method, or it is of no kind that has laws.
@@ -81,6 +80,16 @@ def check_neuron(method: Any) -> None:
 def check_statistic(method: Any) -> None:
     """:func:`check` a :class:`snnconv.calibration.histogram.Statistic`, or the name of one."""
     check(method, "statistics")
+
+
+def check_correction(method: Any) -> None:
+    """:func:`check` a subclass of :class:`snnconv.corrections.base.Correction`, or its name."""
+    check(method, "corrections")
+
+
+def check_export(method: Any) -> None:
+    """:func:`check` a subclass of :class:`snnconv.exports.base.Export`, or the name of one."""
+    check(method, "exports")
 
 
 def check_metric(method: Any) -> None:

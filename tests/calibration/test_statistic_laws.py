@@ -10,6 +10,11 @@ from snnconv.testing.statistics import Thresholds, activations
 CASES = [(name, law) for name in STATISTICS.names() for law in laws(name, "statistics")]
 
 
+def test_the_room():
+    """What is asked: an empty room would obey every law."""
+    assert {"max", "mse", "percentile"} <= set(STATISTICS.names())
+
+
 @pytest.mark.parametrize(("name", "law"), CASES, ids=str)
 def test_the_laws_of_statistics_hold(name, law):
     law()

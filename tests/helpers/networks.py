@@ -4,9 +4,6 @@ from typing import ClassVar
 
 import torch
 
-from snnconv.checkpoint import Checkpoint
-from snnconv.core.metadata import CalibrationInfo, DataInfo, SiteStats, SpikingInfo
-from snnconv.frontends.torch.capture import capture
 from snnconv.metrics.base import METRICS
 from snnconv.neurons.base import Neuron, Spikes
 from snnconv.simulation.simulate import simulate
@@ -17,6 +14,7 @@ from snnconv.testing.networks import (
     LevelParams,
     TwoLevels,
     captured,
+    checkpoint,
     context_of,
     dyadic,
     forked,
@@ -95,25 +93,3 @@ def measured(snn, x, labels, timesteps, names, **options):
     """The figures of metrics by name, with the options of :func:`.networks.measured`."""
     kinds = {name: METRICS.load(name) for name in names}
     return networks.measured(snn, x, labels, timesteps, kinds, **options)
-
-
-def checkpoint(module, shape=IMAGE, theta=1.0, neuron="if", params=None, timesteps=8, **how):
-    """A converted checkpoint of a module, BatchNorm as trained; captured as ``how`` says."""
-    graph, tensors, _ = capture(module.eval(), shape, **how)
-    site = SiteStats(threshold=theta, max=theta, mean=0.1, zero_share=0.5, clipped_share=0.0)
-    return Checkpoint(
-        "converted",
-        graph,
-        DataInfo(spec="digits", shape=shape, classes=tuple("0123"), mean=(0.0,), std=(1.0,)),
-        tensors,
-        (),
-        calibrated=CalibrationInfo(
-            method="max",
-            params={},
-            granularity="layer",
-            samples=1,
-            sites={s.name: site for s in graph.sites},
-        ),
-        calibration={f"{s.name}/threshold": torch.tensor([theta]) for s in graph.sites},
-        spiking=SpikingInfo(neuron=neuron, params=params or {}, timesteps=timesteps, seed=0),
-    )

@@ -9,6 +9,13 @@ from snnconv.testing.metrics import NETS, figures, leaves
 CASES = [(name, law) for name in METRICS.names() for law in laws(name, "metrics")]
 
 
+def test_the_room():
+    """What is asked: an empty room would obey every law."""
+    assert {"accuracy", "conversion-error", "energy", "firing-rate", "sin", "synops"} <= set(
+        METRICS.names()
+    )
+
+
 @pytest.mark.parametrize(("name", "law"), CASES, ids=str)
 def test_the_laws_of_metrics_hold(name, law):
     law()

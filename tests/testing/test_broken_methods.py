@@ -1,15 +1,32 @@
 """Each law is broken by some method: what can't fail is no law."""
 
+import copy
+
 import pytest
 import torch
 
 from snnconv.calibration.histogram import Statistic
 from snnconv.core.metadata import Parameters
+from snnconv.corrections.base import SiteCorrection, channel_means
+from snnconv.errors import CheckFailedError, Obstacle
+from snnconv.exports.base import Export, Run
 from snnconv.metrics.base import Figures, Metric
 from snnconv.neurons.base import NeuronParams
 from snnconv.neurons.if_ import IF, Params, State
-from snnconv.testing import check_metric, check_neuron, check_statistic, laws
+from snnconv.simulation.simulate import simulate
+from snnconv.testing import (
+    check_correction,
+    check_export,
+    check_metric,
+    check_neuron,
+    check_statistic,
+    laws,
+)
+from snnconv.testing import corrections as correction_laws
+from snnconv.testing import exports as export_laws
+from snnconv.testing import metrics as metric_laws
 from snnconv.testing import neurons as neuron_laws
+from snnconv.testing import statistics as statistic_laws
 
 
 class Described(NeuronParams):
@@ -288,3 +305,193 @@ def test_a_broken_metric_breaks_its_law(metric, law):
 def test_a_sound_statistic_and_metric_from_outside():
     check_statistic(Statistic(NoParams, largest, exact=True))
     check_metric(Counting)
+
+
+class Share(SiteCorrection):
+    """The package's contract, kept: a share of what channels' means lack."""
+
+    params_type = NoParams
+
+    def at(self, site):
+        return {"current": (channel_means(site.ann) - channel_means(site.output({}))) / 2}
+
+
+class SilentShare(Share):
+    params_type = Silent
+
+
+class Divided(Share):
+    """Divides zero by zero."""
+
+    def at(self, site):
+        return {"current": super().at(site)["current"] / 0}
+
+
+class Drawn(Share):
+    """Depends on torch's random state."""
+
+    def at(self, site):
+        return {"current": super().at(site)["current"] * torch.rand(1)}
+
+
+class Doubling(Share):
+    """Changes the samples it was given."""
+
+    def fit(self, checkpoint, samples, advance):
+        samples.x.mul_(2)
+        return super().fit(checkpoint, samples, advance)
+
+
+class Opposite(Share):
+    """Adds where something is to be taken off."""
+
+    def at(self, site):
+        return {"current": -4 * super().at(site)["current"]}
+
+
+class Everywhere(SiteCorrection):
+    """Adds the same to everything."""
+
+    params_type = NoParams
+
+    def at(self, site):
+        return {"current": torch.ones(site.ann.shape[1]) / 2}
+
+
+class ForAll(Share):
+    """Says that currents of single steps hold for any number of steps."""
+
+    of_one_timesteps = False
+
+    def at(self, site):
+        return {"current": super().at(site)["current"].expand(site.timesteps, -1)}
+
+
+class Early(Share):
+    """Takes it that all neurons can be given one step alone."""
+
+    def at(self, site):
+        if not site.neuron.causal:
+            raise CheckFailedError("it can't be done", "a neuron that waits", "take another")
+        return super().at(site)
+
+
+class Mute(Share):
+    """Tells nobody of its progress."""
+
+    def fit(self, checkpoint, samples, advance):
+        return super().fit(checkpoint, samples, lambda sites: None)
+
+
+CORRECTIONS = [
+    (SilentShare, "every parameter has a default and a description"),
+    (Divided, "what is found is finite and can be kept in a file"),
+    (Drawn, "the same samples give the same tensors"),
+    (Doubling, "nothing that was given is changed"),
+    (Opposite, "means or outputs come nearer to the ann"),
+    (Everywhere, "what is right already stays"),
+    (ForAll, "another timesteps runs or is refused by name"),
+    (Early, "what is not refused can be corrected"),
+    (Everywhere, "corrections follow each other"),
+    (Mute, "progress counts every site"),
+]
+
+
+@pytest.mark.parametrize(("kind", "law"), CORRECTIONS, ids=str)
+def test_a_broken_correction_breaks_its_law(kind, law):
+    assert breaks(kind, law)
+
+
+class Thetas(Export):
+    """The package's contract, kept: a table of thresholds, with which the referee simulates."""
+
+    suffix = ".csv"
+    referee = "this tool, with the thresholds of the file"
+
+    def obstacles(self, subject):
+        return []
+
+    def files(self, subject, stem):
+        neurons = subject.network.neurons.items()
+        return {".csv": "".join(f"{n},{float(x.threshold)}\n" for n, x in neurons).encode()}
+
+    def run(self, file, subject, x, samples, timesteps, chunk):
+        rows = dict(line.split(",") for line in file.read_text().splitlines() if "," in line)
+        if rows.keys() != subject.network.neurons.keys():
+            raise CheckFailedError("the table can't be read", "sites are missing", "export again")
+        network = copy.deepcopy(subject.network)
+        for name, neuron in network.neurons.items():
+            neuron.threshold.fill_(float(rows[name]))
+        return Run(simulate(network, x, samples, timesteps, chunk), {})
+
+
+class SilentThetas(Thetas):
+    params_type = Silent
+
+
+class Misnamed(Thetas):
+    suffix = ".table"
+
+
+class Counted(Thetas):
+    """Says in the file how many it has written."""
+
+    written = 0
+
+    def files(self, subject, stem):
+        Counted.written += 1
+        return {".csv": super().files(subject, stem)[".csv"] + f"# {self.written}\n".encode()}
+
+
+class Rounded(Thetas):
+    """Says half of what it is given."""
+
+    def run(self, *given):
+        return Run(super().run(*given).logits / 2, {})
+
+
+class Sham(Thetas):
+    """Has a referee that never looks at the file."""
+
+    def run(self, file, subject, x, samples, timesteps, chunk):
+        return Run(simulate(subject.network, x, samples, timesteps, chunk), {})
+
+
+class Wordless(Thetas):
+    """Says that something is in the way, and not what to do."""
+
+    def obstacles(self, subject):
+        return [Obstacle("neuron", "it waits", "")] if not subject.network.causal else []
+
+
+EXPORTS = [
+    (SilentThetas, "every parameter has a default and a description"),
+    (Misnamed, "the named file comes first"),
+    (Counted, "equal networks give equal bytes"),
+    (Rounded, "the referee finds the same logits"),
+    (Sham, "the referee reads what was written"),
+    (Wordless, "what is no obstacle is written"),
+]
+
+
+@pytest.mark.parametrize(("kind", "law"), EXPORTS, ids=str)
+def test_a_broken_export_breaks_its_law(kind, law):
+    assert breaks(kind, law)
+
+
+def test_a_sound_correction_and_export_from_outside():
+    check_correction(Share)
+    check_export(Thetas)
+
+
+@pytest.mark.parametrize(
+    ("room", "broken"),
+    [
+        (statistic_laws, STATISTICS),
+        (correction_laws, CORRECTIONS),
+        (metric_laws, METRICS),
+        (export_laws, EXPORTS),
+    ],
+)
+def test_each_law_of_a_room_is_broken_here(room, broken):
+    assert {law.name for law in room.KIND.laws} == {law for _, law in broken}
