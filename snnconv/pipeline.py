@@ -1,10 +1,11 @@
-"""Stages in a row: the demo, a report with the evaluations it lacks, and recipes."""
+"""Stages in a row: the demo, a conversion that is searched for, a full report, and recipes."""
 
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from snnconv.comparison import search
 from snnconv.config import (
     STAGES,
     CalibrateConfig,
@@ -20,7 +21,7 @@ from snnconv.core.parsing import parse_pairs
 from snnconv.core.progress import Progress
 from snnconv.core.validation import parameters, spelled
 from snnconv.errors import UsageError, did_you_mean
-from snnconv.reports import PlanStep, Report, ReportReport, RunReport
+from snnconv.reports import ConvertReport, PlanStep, Report, ReportReport, RunReport
 from snnconv.stages import run_folder
 from snnconv.stages.advance import advance, run_stage
 from snnconv.stages.session import Session, report_file
@@ -30,11 +31,22 @@ _HOW = "see: snnconv docs recipes"
 
 
 def command(stage: str, config: StageConfig, progress: Progress) -> Report:
-    """Run a stage as its command does: a report with the evaluations it lacks."""
+    """Run a stage as its command does."""
     match config:
+        case ConvertConfig():
+            return convert(config, progress)
         case ReportConfig():
             return report(config, progress)
     return run_stage(stage, config, progress)
+
+
+def convert(config: ConvertConfig, progress: Progress) -> ConvertReport:
+    """Convert; with ``within``, search for the method and T first."""
+    if config.within is not None:
+        return search.run(config, progress)
+    done = run_stage("convert", config, progress)
+    assert isinstance(done, ConvertReport)
+    return done
 
 
 def demo(config: DemoConfig, progress: Progress) -> ReportReport:
@@ -54,8 +66,8 @@ def demo(config: DemoConfig, progress: Progress) -> ReportReport:
     for neuron, timesteps, param in conversions:
         out = config.run / f"converted-{neuron}.safetensors"
         progress.say(f"convert to {neuron}, evaluate over {timesteps} steps")
-        convert = ConvertConfig(**shared, neuron=neuron, timesteps=timesteps, param=param, out=out)
-        run_stage("convert", convert, progress)
+        chosen = ConvertConfig(**shared, neuron=neuron, timesteps=timesteps, param=param, out=out)
+        run_stage("convert", chosen, progress)
         evaluations.append(config.run / f"evaluate-{neuron}.json")
         evaluate = EvaluateConfig(**shared, checkpoint=out, out=evaluations[-1])
         run_stage("evaluate", evaluate, progress)

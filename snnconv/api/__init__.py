@@ -18,6 +18,7 @@ from typing import Unpack
 
 from torch import nn
 
+from snnconv import pipeline
 from snnconv.api.in_memory import convert_module, load_network
 from snnconv.api.modules import written
 from snnconv.api.options import config_of
@@ -49,6 +50,7 @@ from snnconv.config.options import (
 )
 from snnconv.core import runtime
 from snnconv.core.metadata import DataInfo
+from snnconv.core.progress import Quiet
 from snnconv.data.dataset import ArraySplit, Dataset
 from snnconv.errors import SnnconvError
 from snnconv.reports import (
@@ -63,7 +65,6 @@ from snnconv.reports import (
 )
 from snnconv.simulation.build import spiking_network
 from snnconv.stages import calibrate as _calibrate
-from snnconv.stages import convert as _convert
 from snnconv.stages import correct as _correct
 from snnconv.stages import evaluate as _evaluate
 from snnconv.stages import finetune as _finetune
@@ -183,7 +184,9 @@ def convert(
     Args:
         checkpoint: a calibrated one; the run's by default.
         config: options as one object.
-        options: see ``snnconv convert --help``; ``timesteps`` is T.
+        options: see ``snnconv convert --help``; ``timesteps`` is T. ``within`` are points of
+            accuracy: then method and T are searched for, and ``report.search`` says what was
+            tried, and whether a network is so close to its ANN.
 
     Raises:
         UsageError: an unknown option, or a value out of its range.
@@ -195,7 +198,7 @@ def convert(
     given = {"checkpoint": checkpoint, **options}
     chosen = config_of(ConvertConfig, "convert", config, given)
     with runtime.host_kept():
-        return _convert.run(chosen)
+        return pipeline.convert(chosen, Quiet())
 
 
 def correct(

@@ -112,8 +112,8 @@ def _add(name: str, model: type[configs.StageConfig], where: str, function: str 
 
 
 for _name, _model in configs.STAGES.items():
-    if _name == "report":
-        _add("report", _model, "snnconv.pipeline", "report")
+    if _name in ("convert", "report"):
+        _add(_name, _model, "snnconv.pipeline", _name)
     else:
         _add(_name, _model, f"snnconv.stages.{_name}")
 _add("compare", configs.CompareConfig, "snnconv.comparison.run")

@@ -7,6 +7,8 @@ interrupted goes on where it stopped.
 
 import hashlib
 import json
+from collections.abc import Mapping, Set
+from pathlib import Path
 from typing import Any
 
 from snnconv.comparison.presets import Preset
@@ -15,6 +17,7 @@ from snnconv.core.validation import parameters, spelled
 
 Plan = list[tuple[str, StageConfig]]
 METRICS = ("accuracy", "firing-rate", "synops", "energy")
+_OWN = {"methods", "timesteps", "samples", "csv", "out", "run"}
 
 
 def plan(config: CompareConfig, name: str, preset: Preset, timesteps: int) -> Plan:
@@ -30,30 +33,64 @@ def plan(config: CompareConfig, name: str, preset: Preset, timesteps: int) -> Pl
         UsageError: the preset has an option that its stage does not have, or a value out of range.
     """
     folder = config.run / "compare"
+    common = given(config, type(config).model_fields.keys() - _OWN) | {"run": folder}
     calibrate = preset.calibrate | {"samples": config.samples}
-    given = json.dumps(calibrate, sort_keys=True)
-    file = folder / f"calibrated-{hashlib.sha256(given.encode()).hexdigest()[:8]}.safetensors"
+    file = folder / f"{calibrated_stem(calibrate)}.safetensors"
     cell = f"{name}-t{timesteps}"
-    stages: Plan = [("calibrate", _config("calibrate", config, name, {**calibrate, "out": file}))]
-    convert = preset.convert | {"timesteps": timesteps}
-    for stage, options in (("convert", convert), *(("correct", each) for each in preset.correct)):
-        out = folder / f"{cell}-{len(stages)}-{stage}.safetensors"
-        put = {**options, "checkpoint": file, "out": out}
-        stages.append((stage, _config(stage, config, name, put)))
-        file = out
+    first = options("calibrate", common, name, {**calibrate, "out": file})
+    stages = [("calibrate", first), *conversion(common, name, preset, timesteps, file, cell)]
+    file = getattr(stages[-1][1], "out")  # noqa: B009 - the config's type does not say it
     measured = {"checkpoint": file, "metric": METRICS, "out": folder / f"{cell}.json"}
-    return [*stages, ("evaluate", _config("evaluate", config, name, measured))]
+    return [*stages, ("evaluate", options("evaluate", common, name, measured))]
 
 
-def _config(stage: str, config: CompareConfig, name: str, options: dict[str, Any]) -> StageConfig:
-    """A stage's options: the preset's, and those of the comparison that the stage has, too."""
-    model = STAGES[stage]
+def conversion(
+    common: Mapping[str, Any], name: str, preset: Preset, timesteps: int, file: Path, stem: str
+) -> Plan:
+    """The stages from a calibrated checkpoint to a method's network, each with its options.
+
+    Args:
+        common: options of every stage that has them; ``run`` is where files go.
+        name: the method's.
+        preset: the method.
+        timesteps: T.
+        file: the calibrated checkpoint.
+        stem: what the names of the files begin with.
+
+    Raises:
+        UsageError: the preset has an option that its stage does not have, or a value out of range.
+    """
+    stages: Plan = []
+    convert = preset.convert | {"timesteps": timesteps}
+    for stage, put in (("convert", convert), *(("correct", each) for each in preset.correct)):
+        out = common["run"] / f"{stem}-{len(stages) + 1}-{stage}.safetensors"
+        chosen = options(stage, common, name, {**put, "checkpoint": file, "out": out})
+        stages.append((stage, chosen))
+        file = out
+    return stages
+
+
+def calibrated_stem(options: Mapping[str, Any]) -> str:
+    """What the file of a calibration with these options is called."""
+    digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()
+    return f"calibrated-{digest[:8]}"
+
+
+def given(config: StageConfig, names: Set[str]) -> dict[str, Any]:
+    """The options of these names that are not the default's."""
     fields = type(config).model_fields
-    kept = {"methods", "timesteps", "samples", "csv", "out", "run", "checkpoint"}
-    common = {
-        key: getattr(config, key)
-        for key in fields.keys() & model.model_fields.keys() - kept
-        if getattr(config, key) != fields[key].default
+    return {
+        name: value
+        for name in names & fields.keys()
+        if (value := getattr(config, name)) != fields[name].default
     }
-    every = common | {"run": config.run / "compare"} | spelled(model, options)
+
+
+def options(
+    stage: str, common: Mapping[str, Any], name: str, preset: Mapping[str, Any]
+) -> StageConfig:
+    """A stage's options: the preset's, over those of every stage that it has, too."""
+    model = STAGES[stage]
+    every = {key: value for key, value in common.items() if key in model.model_fields}
+    every |= spelled(model, preset)
     return parameters(model, every, f"method '{name}', stage '{stage}'", "option")

@@ -14,7 +14,7 @@ from snnconv.config.base import (
     StageConfig,
     names_of,
 )
-from snnconv.config.comparison import CompareConfig
+from snnconv.config.comparison import CompareConfig, SearchConfig
 from snnconv.config.stages import (
     METRICS,
     CalibrateConfig,
@@ -54,6 +54,7 @@ __all__ = [
     "PredictConfig",
     "ReparameterizeConfig",
     "ReportConfig",
+    "SearchConfig",
     "SimulationConfig",
     "StageConfig",
     "TrainConfig",

@@ -92,6 +92,12 @@ class ConvertOptions(TypedDict, total=False):
     batch_size: int | None
     engine: Literal["auto", "dense", "event"] | None
     memory: str | None
+    within: float | None
+    max_timesteps: int | None
+    cost: Literal["energy", "latency", "spikes"] | None
+    allow: str | int | list[str] | tuple[str, ...] | None
+    methods: str | int | list[str] | tuple[str, ...] | None
+    held_out: int | None
     neuron: str | None
     param: Mapping[str, Any] | None
     timesteps: int | None

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from snnconv.config.base import (
     ARGUMENT,
@@ -15,6 +15,7 @@ from snnconv.config.base import (
     methods,
     names_of,
 )
+from snnconv.config.comparison import SearchConfig
 from snnconv.core.bounds import COUNT, STEPS
 
 METRICS = ("accuracy", "firing-rate", "synops", "energy", "sin", "conversion-error")
@@ -60,7 +61,7 @@ class CalibrateConfig(ModelConfig, SimulationConfig, NormalisationConfig):
     )
 
 
-class ConvertConfig(SimulationConfig):
+class ConvertConfig(SearchConfig):
     """Put a spiking neuron at every activation site."""
 
     panel: ClassVar[str] = "Conversion"
@@ -104,6 +105,14 @@ class ConvertConfig(SimulationConfig):
     out: Path | None = Field(
         default=None, description="checkpoint; RUN/converted.safetensors by default"
     )
+
+    @field_validator("neuron", "param", "timesteps", "thresholds", "granularity", "confidence")
+    @classmethod
+    def _search_does_not_choose(cls, value: Any, info: ValidationInfo) -> Any:
+        field = cls.model_fields[str(info.field_name)]
+        if value != field.default and info.data.get("within") is not None:
+            raise ValueError("drop it, or --within, which chooses it")
+        return value
 
 
 class CorrectConfig(SimulationConfig):

@@ -8,8 +8,10 @@ what another one still writes: the next write in the folder takes the first away
 import errno
 import fcntl
 import os
+import shutil
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from snnconv.core import distributed
@@ -57,14 +59,46 @@ def refuse_unwritable(file: Path) -> None:
         ) from error
 
 
+@contextmanager
+def scratch(folder: Path) -> Iterator[Path]:
+    """Make a folder for files that nobody needs afterwards, and take it away at the end.
+
+    Raises:
+        UsageError: it can't be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        sweep(folder)
+        made = folder / f"{PREFIX}{os.getpid()}-{os.urandom(4).hex()}{SUFFIX}"
+        made.mkdir()
+        descriptor = os.open(made, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise UsageError(
+            f"a folder in {folder} can't be made",
+            error.strerror or str(error),
+            "name a folder with room that you may write to: --run DIR",
+        ) from error
+    try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+        os.close(descriptor)
+
+
 def sweep(folder: Path) -> None:
     """Take away what killed processes left in a folder, and nothing that is still being written."""
     with suppress(OSError):  # a folder that is not there, or that others may write to
         for left in folder.glob(f"{PREFIX}*{SUFFIX}"):
-            descriptor = os.open(left, os.O_RDWR | os.O_NOFOLLOW)
+            is_folder = left.is_dir() and not left.is_symlink()
+            descriptor = os.open(left, (os.O_RDONLY if is_folder else os.O_RDWR) | os.O_NOFOLLOW)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                left.unlink(missing_ok=True)
+                if is_folder:
+                    shutil.rmtree(left)
+                else:
+                    left.unlink(missing_ok=True)
             except BlockingIOError:  # its process is at work
                 continue
             finally:

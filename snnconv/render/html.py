@@ -1,7 +1,7 @@
 """Evaluations as one HTML file that needs nothing else: no network, no script, no other file."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -10,6 +10,7 @@ from snnconv.core.uncertainty import interval
 from snnconv.render import figures_errors, figures_layers, figures_steps, marks, provenance, units
 from snnconv.render.compare import BOLD, comparable, differences, last, quantities, verdict
 from snnconv.render.describe.comparison import compare as comparison_blocks
+from snnconv.render.describe.search import tried
 from snnconv.render.figure import MANY, Figure, Run, runs
 from snnconv.render.figures_comparison import comparison
 from snnconv.render.figures_sin import sin
@@ -20,7 +21,7 @@ from snnconv.render.svg.elements import tag
 from snnconv.render.svg.styles import Look, marker
 from snnconv.render.tables import Facts, Table
 from snnconv.render.training_curves import Trained, TrainingCurve, curves
-from snnconv.reports import CompareReport, EvaluateReport, FinetuneReport
+from snnconv.reports import CompareReport, EvaluateReport, FinetuneReport, SearchUse
 
 SPOKEN = 3
 """Runs that get a sentence each; more are read faster in the table."""
@@ -40,6 +41,15 @@ def compared(found: CompareReport) -> Section:
     """A comparison of methods: both fronts as plots, and its tables."""
     tables = [block for block in comparison_blocks(found) if isinstance(block, Table)]
     return Section("s-comparison", "Comparison of methods", tuple(comparison(found)), tuple(tables))
+
+
+def searches(found: Sequence[SearchUse]) -> Section:
+    """Return how methods and T were chosen: a table for each search."""
+    tables = [
+        replace(tried(each), title=f"Chosen: {each.method}, within {each.points:g} points")
+        for each in found
+    ]
+    return Section("s-search", "How method and T were chosen", (), tuple(tables))
 
 
 def sections(everybody: Sequence[Run], trainings: Sequence[TrainingCurve]) -> list[Section]:
@@ -185,8 +195,16 @@ def html(
     evaluations: Sequence[EvaluateReport],
     trainings: Sequence[Trained] = (),
     methods: CompareReport | None = None,
+    chosen: Sequence[SearchUse] = (),
 ) -> str:
-    """Return the report: summary, plots, layers and provenance of evaluations and trainings."""
+    """Return the report: summary, plots, layers and provenance of evaluations and trainings.
+
+    Args:
+        evaluations: of networks.
+        trainings: behind them.
+        methods: a comparison of methods.
+        chosen: searches for method and T behind the networks.
+    """
     environment = Environment(
         loader=PackageLoader("snnconv.render"),
         autoescape=True,
@@ -201,6 +219,8 @@ def html(
     parts = sections(everybody, trained) if everybody else []
     if methods is not None:
         parts.append(compared(methods))
+    if chosen:
+        parts.append(searches(chosen))
     return environment.get_template("report.html.j2").render(
         title=Markup(marks.HTML),
         runs=everybody,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from snnconv.core.names import short
 from snnconv.render.figure import Run
 from snnconv.render.svg.styles import Look, run_look
-from snnconv.reports import EpochRow, EvaluateReport, FinetuneReport, TrainReport
+from snnconv.reports import EpochRow, EvaluateReport, FinetuneReport, Report, TrainReport
 
 Trained = TrainReport | FinetuneReport
 
@@ -32,9 +32,9 @@ class TrainingCurve:
         return self.report.epochs
 
 
-def behind(training: Trained, evaluations: Sequence[EvaluateReport]) -> bool:
-    """Return whether one of these networks comes from this training."""
-    made = {file.sha256 for file in training.lineage.outputs}
+def behind(stage: Report, evaluations: Sequence[EvaluateReport]) -> bool:
+    """Return whether one of these networks comes from what a stage wrote."""
+    made = {file.sha256 for file in stage.lineage.outputs}
     used = {file.sha256 for run in evaluations for file in run.lineage.inputs}
     used |= {step.parent for run in evaluations for step in run.history if step.parent}
     return bool(made & used)

@@ -25,6 +25,7 @@ from snnconv.reports.base import (
 )
 from snnconv.reports.comparison import CellRow, CompareReport, MethodRow
 from snnconv.reports.evaluation import EvaluateReport, Histogram, LayerRow, Outcomes
+from snnconv.reports.search import SearchUse, TrialRow
 from snnconv.reports.stages import (
     CalibrateReport,
     ConvertReport,
@@ -111,10 +112,12 @@ __all__ = [
     "RunReport",
     "RunSummary",
     "RunsReport",
+    "SearchUse",
     "SiteRow",
     "Steps",
     "SubsetUse",
     "TrainReport",
+    "TrialRow",
     "WindowRow",
     "canonical",
     "json_schema",

@@ -6,6 +6,7 @@ from pydantic import BaseModel, Field
 
 from snnconv.errors import ExitCode
 from snnconv.reports.base import Difference, ImportRow, Interval, NetworkReport
+from snnconv.reports.search import SearchUse
 
 
 class DataUse(BaseModel):
@@ -153,6 +154,17 @@ class CalibrateReport(NetworkReport):
         return self.expected(self.ann_accuracy)
 
 
+class CorrectionRow(BaseModel):
+    """One correction of a network."""
+
+    method: str
+    params: dict[str, Any]
+    samples: int = Field(description="training samples that it was measured on")
+    timesteps: int | None = Field(
+        description="the one T that it is made for; null if it holds for every T"
+    )
+
+
 class ConvertReport(NetworkReport):
     """The report of ``snnconv convert``."""
 
@@ -190,17 +202,17 @@ class ConvertReport(NetworkReport):
     engine: dict[str, Literal["once", "mean", "dense", "event"]] = Field(
         {}, description="how each layer with weights will be simulated, as in evaluate"
     )
-
-
-class CorrectionRow(BaseModel):
-    """One correction of a network."""
-
-    method: str
-    params: dict[str, Any]
-    samples: int = Field(description="training samples that it was measured on")
-    timesteps: int | None = Field(
-        description="the one T that it is made for; null if it holds for every T"
+    corrections: list[CorrectionRow] = Field(
+        [], description="of the network, in their order, if a search has chosen one with them"
     )
+    search: SearchUse | None = Field(
+        None, description="how method and T were chosen; null without --within"
+    )
+
+    def code(self) -> ExitCode:
+        """Return 4 if a search found no network that is close enough to its ANN, else 0."""
+        failed = self.search is not None and not self.search.reached
+        return ExitCode.CHECK_FAILED if failed else ExitCode.DONE
 
 
 class CorrectedSiteRow(BaseModel):

@@ -16,11 +16,13 @@ from snnconv.render.significance import accuracy_at, tested
 from snnconv.render.training_curves import Trained, behind
 from snnconv.reports import (
     CompareReport,
+    ConvertReport,
     EvaluateReport,
     FinetuneReport,
     ReportReport,
     RunDifference,
     RunSummary,
+    SearchUse,
     TrainReport,
     read,
 )
@@ -89,12 +91,22 @@ def _trainings(folders: list[Path], evaluations: list[EvaluateReport]) -> list[T
     """
     found: list[Trained] = []
     for run in folders:
-        trains = run_folder.trainings(run, TrainReport, ("ann", "calibrated", "trained"))
-        tuned = run_folder.trainings(run, FinetuneReport, ("finetuned",))
+        trains = run_folder.stage_reports(run, TrainReport, ("ann", "calibrated", "trained"))
+        tuned = run_folder.stage_reports(run, FinetuneReport, ("finetuned",))
         every: dict[Path, Trained] = {**trains, **tuned}
         newest = run / f"{FinetuneReport.name}.json"
         found += [r for file, r in every.items() if file == newest or behind(r, evaluations)]
     return found
+
+
+def _searches(folders: list[Path], evaluations: list[EvaluateReport]) -> list[SearchUse]:
+    """The searches for method and T that evaluated networks come from."""
+    return [
+        report.search
+        for run in folders
+        for report in run_folder.stage_reports(run, ConvertReport, ("converted",)).values()
+        if report.search and behind(report, evaluations)
+    ]
 
 
 def run(config: ReportConfig, progress: Progress | None = None) -> ReportReport:
@@ -115,13 +127,15 @@ def run(config: ReportConfig, progress: Progress | None = None) -> ReportReport:
             "there is nothing to report", f"no evaluate*.json in {places}", "snnconv evaluate"
         )
     files, evaluations = list(found), list(found.values())
-    trainings = _trainings(list(dict.fromkeys(file.parent for file in files)), evaluations)
+    folders = list(dict.fromkeys(file.parent for file in files))
+    trainings = _trainings(folders, evaluations)
+    searches = _searches(folders, evaluations)
     session.inputs += files
     if methods is not None:
         session.inputs.append(config.run / f"{CompareReport.name}.json")
     names = labels(evaluations)
     out = config.out or config.run / "report.html"
-    write_atomically(out, html(evaluations, trainings, methods).encode())
+    write_atomically(out, html(evaluations, trainings, methods, searches).encode())
     text = out.with_suffix(".md")
     write_atomically(text, markdown(evaluations).encode())
     return session.report(

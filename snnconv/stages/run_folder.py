@@ -218,12 +218,12 @@ def _read(file: Path, kind: type[ReportType]) -> ReportType | None:
         return None
 
 
-def trainings(run: Path, kind: type[ReportType], of: Iterable[Kind]) -> dict[Path, ReportType]:
-    """The reports of a stage that trains, each once, that of the newest training last.
+def stage_reports(run: Path, kind: type[ReportType], of: Iterable[Kind]) -> dict[Path, ReportType]:
+    """The reports of a stage that writes checkpoints, each once, that of the newest last.
 
     Args:
         run: the run folder.
-        kind: what the stage reports.
+        kind: what the stage reports, e.g. of trainings.
         of: kinds of checkpoint that it writes.
 
     Raises:

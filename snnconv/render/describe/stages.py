@@ -14,6 +14,7 @@ from snnconv.render.describe.common import (
     imported,
     non_spiking,
 )
+from snnconv.render.describe.search import searched
 from snnconv.render.labels import drawn
 from snnconv.render.tables import Block, Column, Fact, Facts, Table
 from snnconv.reports import (
@@ -179,10 +180,13 @@ def convert(report: ConvertReport) -> list[Block]:
         tuple((name, units.percent(p)) for name, p in report.confidence.items()),
         note=f"in steps 1 to {report.early}",
     )
-    blocks: list[Block] = [
-        Facts(f"Converted {report.sites_converted} sites", (*facts, *closing(report)))
-    ]
-    return [*blocks, keep] if report.confidence else blocks
+    if report.corrections:
+        facts.append(Fact("corrections", corrections(report.corrections)))
+    title = f"Converted {report.sites_converted} sites"
+    blocks: list[Block] = [Facts(title, (*facts, *closing(report)))]
+    if report.confidence:
+        blocks.append(keep)
+    return [*searched(report.search), *blocks] if report.search else blocks
 
 
 def correct(report: CorrectReport) -> list[Block]:

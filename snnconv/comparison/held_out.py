@@ -1,0 +1,149 @@
+"""Training samples to choose a network by: none that it was calibrated or corrected on.
+
+The test split is not among them, so a choice made on them leaves the test accuracy unbiased.
+
+Shape:
+    Indices into the training split ``[n]``, and the class wanted of each ``[n]``, int64.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from snnconv.checkpoint import Checkpoint
+from snnconv.core.metadata import DataInfo, LineageStep
+from snnconv.data.dataset import Dataset, Split, batches, subset
+from snnconv.errors import UsageError
+from snnconv.frontends.measure import Seen, near_chance
+from snnconv.graph.fold import fold
+from snnconv.graph.network import Network
+
+
+class Draw(NamedTuple):
+    """Training samples that a stage draws."""
+
+    samples: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Samples, and the class that a network should give each of them.
+
+    Attributes:
+        split: of the samples.
+        order: their indices, in the order of the measurement.
+        wanted: their classes: labels, or what the ANN says.
+        ann_right: whether the ANN gives that class, bool ``[n]``.
+        measured: what the share of right classes is.
+        why: labels were not used; empty if they were.
+    """
+
+    split: Split
+    order: Tensor
+    wanted: Tensor
+    ann_right: Tensor
+    measured: Literal["accuracy", "agreement"]
+    why: str = ""
+
+    def needed(self, points: float) -> int:
+        """How many right classes a network has that is at most so many points below the ANN."""
+        least = int(self.ann_right.sum()) - points / 100 * len(self.order)
+        return max(0, -int(-(least - 1e-9) // 1))
+
+
+def calibrated_on(checkpoint: Checkpoint) -> str:
+    """The data set that a checkpoint was calibrated with, or made for, as ``--data`` takes it."""
+    named = [step.config.get("data") for step in checkpoint.lineage if step.stage == "calibrate"]
+    return next((str(spec) for spec in reversed(named) if spec), checkpoint.data.spec)
+
+
+def draws(steps: Iterable[LineageStep], spec: str, own: str) -> list[Draw]:
+    """What the stages behind a checkpoint drew from the training samples of a data set.
+
+    Args:
+        steps: its lineage.
+        spec: of the data set.
+        own: of the data set that the network was made for.
+    """
+    found = []
+    for step in steps:
+        config, number = step.config, None
+        if step.stage in ("calibrate", "correct"):
+            number = config.get("samples")
+        elif step.stage == "convert" and config.get("confidence", "off") != "off":
+            number = config.get("confidence_samples")
+        if number and (config.get("data") or own) == spec:
+            found.append(Draw(number, int(config.get("seed", 0))))
+    return found
+
+
+def left(labels: Tensor, drawn: Iterable[Draw], n: int, seed: int) -> Tensor:
+    """Samples that nobody has drawn, in random order.
+
+    Args:
+        labels: of the training split.
+        drawn: what stages have drawn of it.
+        n: at most so many, every class by its share.
+        seed: of the draw.
+
+    Raises:
+        UsageError: there is none.
+    """
+    free = torch.ones(len(labels), dtype=torch.bool)
+    for draw in drawn:
+        free[subset(labels, draw.samples, draw.seed)] = False
+    rest = free.nonzero().flatten()
+    if not len(rest):
+        raise UsageError(
+            "no training samples are left to measure on",
+            f"all {len(labels)} were calibrated on",
+            f"calibrate on fewer: snnconv calibrate --samples {max(1, len(labels) // 2)}",
+        )
+    chosen = rest[subset(labels[rest], n, seed)]
+    return chosen[torch.randperm(len(chosen), generator=torch.Generator().manual_seed(seed))]
+
+
+@torch.no_grad()
+def held_out(
+    ann: Checkpoint,
+    dataset: Dataset,
+    order: Tensor,
+    batch_size: int,
+    device: torch.device,
+    advance: Callable[[int], Any],
+) -> HeldOut:
+    """The samples with the classes that are wanted of them.
+
+    Labels are not used if all samples have one label, or if the ANN itself is near chance on them:
+    then a network should say what the ANN says.
+
+    Args:
+        ann: with the network.
+        dataset: whose training samples these are.
+        order: their indices.
+        batch_size: samples at once.
+        device: where to run the ANN.
+        advance: told of samples done.
+    """
+    network = Network(*fold(ann.graph, ann.network)).to(device).eval().laid_out()
+    split, info, said = dataset.train, ann.data, []
+    for indices, x, _ in batches(split, info, order, batch_size):
+        said.append(network(x.to(device)).argmax(1).cpu())
+        advance(len(indices))
+    classes, labels = torch.cat(said), split.labels[order]
+    why = _unlabelled(labels, classes == labels, info)
+    wanted = classes if why else labels
+    return HeldOut(split, order, wanted, classes == wanted, "agreement" if why else "accuracy", why)
+
+
+def _unlabelled(labels: Tensor, right: Tensor, info: DataInfo) -> str:
+    """Why labels tell nothing of a network; empty if they do."""
+    if len(labels.unique()) == 1:
+        return "all samples have one label"
+    if near_chance(Seen(int(right.sum()), len(right)), len(info.classes)):
+        return f"the ANN's accuracy, {float(right.double().mean()):.2%}, is near chance"
+    return ""

@@ -1,0 +1,307 @@
+"""``snnconv convert --within POINTS``: the cheapest network that is close enough to its ANN.
+
+Methods and T are tried from few steps to many, at one T those first that were cheap at the T
+before. A method is done as soon as it is close enough, because more steps cost it more, or as soon
+as it costs more than the best network so far. Within a trial, a network is given up as soon as the
+samples that are left can't bring it close enough, or if it is clearly dearer than the best.
+"""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from snnconv.checkpoint import Checkpoint, load
+from snnconv.comparison import grid
+from snnconv.comparison.candidates import Candidates, lacking
+from snnconv.comparison.held_out import HeldOut, calibrated_on, draws, held_out, left
+from snnconv.comparison.presets import Preset, chosen
+from snnconv.comparison.trial import DEARER, ENOUGH, Costs, Trial, measure
+from snnconv.config import ConvertConfig
+from snnconv.core import distributed
+from snnconv.core.files import scratch
+from snnconv.core.progress import Progress, Quiet
+from snnconv.data.dataset import digest
+from snnconv.errors import UnsupportedError, UsageError
+from snnconv.render import units
+from snnconv.reports import ConvertReport, Report, SearchUse, TrialRow, read
+from snnconv.stages.session import (
+    Session,
+    checkpoint_file,
+    correction_rows,
+    load_data,
+    report_files,
+)
+
+
+def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertReport:
+    """Search, and write the network that was chosen, of kind ``converted``.
+
+    If no network is close enough, the one that is closest is written, and the report's code says
+    that a check failed.
+
+    Raises:
+        UsageError: a method can't be taken, no training samples are left to measure on, or there
+            are several processes.
+        UnsupportedError: no method can be used on the network.
+    """
+    progress = progress or Quiet()
+    assert config.within is not None
+    presets = chosen(config.methods)
+    session = Session(config)
+    if distributed.size() > 1:
+        raise UsageError(
+            "convert --within can't be divided", "several processes", "start it without torchrun"
+        )
+    file = checkpoint_file(config.checkpoint, config.run, ("calibrated",), "snnconv calibrate")
+    calibrated = load(file, ["calibrated"])
+    session.inputs.append(file)
+    with scratch(config.run) as folder:
+        candidates = Candidates(config, file, calibrated, folder)
+        for name, preset in presets.items():
+            candidates.planned(name, preset, 1)  # an option is refused before any work
+        info = calibrated.data.model_copy(update={"spec": calibrated_on(calibrated)})
+        dataset = load_data(session, config, info)
+        drawn = draws(calibrated.lineage, dataset.info.spec, calibrated.data.spec)
+        drawn += candidates.draws(presets.values())
+        order = left(dataset.train.labels, drawn, config.held_out, config.seed)
+        with progress.task("ANN", len(order)) as advance:
+            held = held_out(calibrated, dataset, order, config.batch_size, session.device, advance)
+        if held.why:
+            session.warn(
+                progress,
+                f"{held.why}: what is measured is how often a network agrees with its ANN",
+            )
+        search = Search(config, candidates, presets, held, session, progress)
+        found = search.found()
+        return _written(search, found, session, progress)
+
+
+@dataclass
+class Found:
+    """A trial with what it was made of."""
+
+    trial: Trial
+    checkpoint: Checkpoint
+    report: ConvertReport
+
+
+@dataclass
+class Search:
+    """A search at work.
+
+    Attributes:
+        trials: all, in their order.
+        left_out: methods that were not tried, and why.
+        best: the cheapest network that is close enough.
+        closest: of the networks that are not, the closest one.
+
+    Args:
+        config: its options.
+        candidates: what makes networks.
+        presets: the methods to try.
+        held: the samples to measure on.
+        session: its session.
+        progress: told of each trial.
+    """
+
+    config: ConvertConfig
+    candidates: Candidates
+    presets: dict[str, Preset]
+    held: HeldOut
+    session: Session
+    progress: Progress
+    trials: list[Trial] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+    best: Found | None = None
+    closest: Found | None = None
+
+    def __post_init__(self) -> None:
+        assert self.config.within is not None
+        self.needed = self.held.needed(self.config.within)
+        self._last: dict[str, tuple[float, float]] = {}
+
+    def found(self) -> Found:
+        """Try what may win, and return the best network, or the closest one.
+
+        Raises:
+            UnsupportedError: nothing could be tried.
+        """
+        going, steps = self._different(), _steps(self.config.max_timesteps)
+        with self.progress.task("search", len(going) * len(steps)) as advance:
+            for done, T in enumerate(steps):
+                for name in sorted(going, key=self._cost_before):
+                    if self._goes_on(name, T):
+                        advance(1)
+                    else:
+                        going.remove(name)
+                        advance(len(steps) - done)
+        tried = {trial.method for trial in self.trials}
+        self.left_out = {name: why for name, why in self.left_out.items() if name not in tried}
+        found = self.best or self.closest
+        if found is None:
+            name, why = next(iter(self.left_out.items()))
+            raise UnsupportedError(
+                "no method can be tried on this network",
+                f"{name}: {why}",
+                "allow more, or try other methods: --allow, --methods (snnconv ls presets)",
+            )
+        return found
+
+    def _different(self) -> list[str]:
+        """The methods, but for those that give the same network as one before."""
+        first: dict[str, str] = {}
+        for name, preset in self.presets.items():
+            same = first.setdefault(self.candidates.same(preset), name)
+            if same != name:
+                self.left_out[name] = f"gives the same network as {same}"
+        return list(first.values())
+
+    def _cost_before(self, name: str) -> tuple[float, float]:
+        """What a method cost at fewer steps; what needs no corrections comes first until then."""
+        return self._last.get(name, (0.0, len(self.presets[name].correct)))
+
+    def _goes_on(self, name: str, timesteps: int) -> bool:
+        """Try a method at T if it may win; whether it is worth trying at more steps."""
+        if not self._may_win(name, timesteps):
+            return False
+        if ability := lacking(self.presets[name], timesteps, self.config.allow):
+            self.left_out[name] = f"{ability} is not allowed"
+            return True
+        return self._tried(name, timesteps)
+
+    def _may_win(self, name: str, timesteps: int) -> bool:
+        """Whether a method can be cheaper than the best network so far."""
+        if self.best is None:
+            return True
+        best = self.best.trial.costs
+        if self.config.cost == "latency" and timesteps > best.latency:
+            return False
+        return self._last.get(name, (0.0, 0.0)) < best.key(self.config.cost)
+
+    def _tried(self, name: str, timesteps: int) -> bool:
+        """Try a method at T; whether it is worth trying at more steps."""
+        preset = self.presets[name]
+        try:
+            stages = self.candidates.made(name, preset, timesteps)
+            file: Path = getattr(stages[-1][1], "out")  # noqa: B009 - not in the config's type
+            checkpoint = load(file)
+            trial = measure(checkpoint, name, self.held, self.session, self.config, self._gives_up)
+        except (UsageError, UnsupportedError) as error:
+            self.left_out[name] = f"{error.problem}: {error.found}"
+            return False
+        report = read(_report(stages), ConvertReport)
+        for _, options in stages:
+            Path(getattr(options, "out")).unlink()  # noqa: B009
+        self.trials.append(trial)
+        self._last[name] = trial.costs.key(self.config.cost)
+        if trial.gave_up:
+            return trial.gave_up == "below"
+        made = Found(trial, checkpoint, report)
+        if trial.right < self.needed:
+            if self.closest is None or trial.right > self.closest.trial.right:
+                self.closest = made
+            return True
+        if self.best is None or self._last[name] < self.best.trial.costs.key(self.config.cost):
+            self.best = made
+            self.progress.say(_said(trial, self.held))
+        return False
+
+    def _gives_up(self, done: int, right: int, costs: Costs) -> Literal["", "below", "dearer"]:
+        """Whether a network can neither be the best nor the closest one, after some samples."""
+        closest = self.closest.trial.right + 1 if self.closest else 0
+        least = self.needed if self.best else min(self.needed, closest)
+        if right + len(self.held.order) - done < least:
+            return "below"
+        if self.best is None or done < ENOUGH:
+            return ""
+        now, best = (each.key(self.config.cost)[0] for each in (costs, self.best.trial.costs))
+        return "dearer" if now > DEARER * best else ""
+
+
+def _steps(most: int) -> list[int]:
+    """The T to try: powers of two, and the largest."""
+    return sorted({*(2**n for n in range(most.bit_length())), most})
+
+
+def _report(stages: grid.Plan) -> Path:
+    """The report of a plan's conversion."""
+    (options,) = [options for stage, options in stages if stage == "convert"]
+    assert isinstance(options, ConvertConfig)
+    assert options.out is not None
+    return options.out.with_suffix(".json")
+
+
+def _said(trial: Trial, held: HeldOut) -> str:
+    share = units.percent(trial.right / trial.samples)
+    ratio = units.percent(trial.costs.energy_mj / trial.costs.energy_ann_mj)
+    return (
+        f"best so far: {trial.method} at T = {trial.timesteps}, {held.measured} {share}, {ratio} "
+        "of the ANN's energy"
+    )
+
+
+def _rows(search: Search, found: Found) -> list[TrialRow]:
+    """The trials as rows of the report."""
+    rows = []
+    for trial in search.trials:
+        costs, measured = trial.costs, "below" if trial.right < search.needed else "within"
+        rows.append(
+            TrialRow(
+                method=trial.method,
+                timesteps=trial.timesteps,
+                latency_steps=costs.latency,
+                samples=trial.samples,
+                share=trial.right / trial.samples,
+                points_below=100 * (trial.ann_right - trial.right) / trial.samples,
+                energy_total_mj=costs.energy_mj,
+                energy_total_ratio=costs.energy_mj / costs.energy_ann_mj,
+                spikes_per_sample=costs.spikes,
+                outcome="chosen" if trial is found.trial else trial.gave_up or measured,
+            )
+        )
+    return rows
+
+
+def _written(search: Search, found: Found, session: Session, progress: Progress) -> ConvertReport:
+    """Write the network that was chosen, and the report: of its conversion, with the search."""
+    config, held = search.config, search.held
+    assert config.within is not None
+    reached = found is search.best
+    trial, preset = found.trial, search.presets[found.trial.method]
+    if not reached:
+        below = 100 * (trial.ann_right - trial.right) / trial.samples
+        session.warn(
+            progress,
+            f"no network is within {config.within:g} points of the ANN; the closest, "
+            f"{trial.method} at T = {trial.timesteps}, is {below:.2f} points below, and is "
+            "written. Allow more (--allow, --max-timesteps), or fine-tune it: snnconv finetune",
+        )
+    checkpoint = replace(found.checkpoint, kind="converted")
+    files = session.save(checkpoint, progress)
+    done = found.report
+    kept = ConvertReport.model_fields.keys() - Report.model_fields.keys()
+    kept -= {"memory_bound_mib", "memory_taken_mib", "search", "corrections"}
+    fields: dict[str, Any] = {name: getattr(done, name) for name in kept}
+    return session.report(
+        ConvertReport,
+        report_files(config, "convert", config.out, files),
+        files,
+        **fields,
+        corrections=correction_rows(checkpoint),
+        search=SearchUse(
+            points=config.within,
+            reached=reached,
+            method=trial.method,
+            title=preset.title,
+            reference=preset.reference,
+            cost=config.cost,
+            allow=list(config.allow),
+            measured=held.measured,
+            why_agreement=held.why or None,
+            ann_accuracy=None if held.why else float(held.ann_right.double().mean()),
+            samples=len(held.order),
+            samples_sha256=digest(held.order.sort().values),
+            trials=_rows(search, found),
+            left_out=search.left_out,
+        ),
+    )

@@ -1,0 +1,136 @@
+"""Measure one network on held-out samples, and give it up as soon as it can't win.
+
+Shape:
+    Logits ``[T, B, classes]`` of batches.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from snnconv.checkpoint import Checkpoint
+from snnconv.comparison.held_out import HeldOut
+from snnconv.config import ConvertConfig
+from snnconv.data.dataset import batches
+from snnconv.data.frames import frames_per_run
+from snnconv.engine.memory import BatchPlan
+from snnconv.metrics.base import METRICS, Batch, Figures, Metric, Watch
+from snnconv.simulation.build import metric_context, spiking_network
+from snnconv.simulation.simulate import simulate
+from snnconv.stages.evaluate import CPU_BATCH, GPU_BATCH
+from snnconv.stages.session import Session, plan_batches
+
+CHUNK = 32  # steps at once
+ENOUGH = 50  # samples whose mean cost stands for that of all
+DEARER = 1.1  # and is not by chance so much larger than another network's
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What an answer costs, the mean over samples.
+
+    Attributes:
+        latency: steps until the answer.
+        energy_mj: of a sample, first layer included.
+        energy_ann_mj: the ANN's.
+        spikes: of a sample.
+    """
+
+    latency: int
+    energy_mj: float
+    energy_ann_mj: float
+    spikes: float
+
+    def key(self, by: Literal["energy", "latency", "spikes"]) -> tuple[float, float]:
+        """What networks are ordered by: the cost that was asked for, then another one."""
+        return {
+            "energy": (self.energy_mj, self.latency),
+            "latency": (self.latency, self.energy_mj),
+            "spikes": (self.spikes, self.energy_mj),
+        }[by]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What was found of a network.
+
+    Attributes:
+        method: the preset's name.
+        timesteps: T.
+        samples: measured.
+        right: of them, how many have the class that is wanted.
+        ann_right: of them, how many the ANN gives that class.
+        costs: on these samples.
+        gave_up: why not all samples were measured; empty if they were.
+    """
+
+    method: str
+    timesteps: int
+    samples: int
+    right: int
+    ann_right: int
+    costs: Costs
+    gave_up: Literal["", "below", "dearer"]
+
+
+def measure(
+    checkpoint: Checkpoint,
+    method: str,
+    held: HeldOut,
+    session: Session,
+    config: ConvertConfig,
+    enough: Callable[[int, int, Costs], Literal["", "below", "dearer"]],
+) -> Trial:
+    """Simulate batch by batch, until all samples are measured or the network is given up.
+
+    Args:
+        checkpoint: with neurons.
+        method: the preset's name.
+        held: the samples.
+        session: on whose device, and with its memory.
+        config: of the search.
+        enough: told of samples done, how many of them are right, and the costs so far: whether to
+            give up.
+    """
+    info = checkpoint.spiking
+    assert info is not None
+    T = info.timesteps
+    snn = spiking_network(checkpoint, engine=config.engine).to(session.device).eval()
+    context = metric_context(checkpoint, snn, T)
+    metrics: dict[str, Metric] = {
+        name: METRICS.load(name)(context) for name in ("synops", "firing-rate", "energy")
+    }
+    watch = Watch(metrics.values(), session.device)
+    size = CPU_BATCH if session.device.type == "cpu" else GPU_BATCH
+    wanted = BatchPlan(size, min(CHUNK, T) if snn.causal else T)
+    at_once = plan_batches(session, snn, wanted, config.memory_bytes())
+    shown = frames_per_run(checkpoint.data.frames, T, info.hold)
+    done = right = 0
+    gave_up: Literal["", "below", "dearer"] = ""
+    drawn = batches(held.split, checkpoint.data, held.order, at_once.samples, frames_per_run=shown)
+    for indices, x, labels in drawn:
+        for metric in metrics.values():
+            metric.begin(Batch(labels, None, {}, indices))
+        x, samples = x.to(session.device), indices.to(session.device)
+        average = simulate(snn, x, samples, T, at_once.steps, watch, watch.needs)
+        said = average[-1].argmax(1).cpu()
+        right += int((said == held.wanted[done : done + len(said)]).sum())
+        done += len(said)
+        costs = _costs(metrics, snn.answers(T)[0] if T > 1 else 1, T)
+        if done < len(held.order) and (gave_up := enough(done, right, costs)):
+            break
+    ann_right = int(held.ann_right[:done].sum())
+    return Trial(method, T, done, right, ann_right, costs, gave_up)
+
+
+def _costs(metrics: dict[str, Metric], first_answer: int, timesteps: int) -> Costs:
+    found = Figures()
+    for metric in metrics.values():
+        found.totals |= metric.figures(found).totals
+    totals = found.totals
+    return Costs(
+        latency=max(first_answer, timesteps),
+        energy_mj=totals["energy_total_mj"],
+        energy_ann_mj=totals["energy_ann_mj"],
+        spikes=totals["spikes_per_sample"],
+    )
