@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from helpers.commands import done
 
+import snnconv
+
 README = Path(__file__).parent.parent / "README.md"
 FENCE = re.compile(r"(<!-- not run\b[^>]*-->\s*\n)?^```(\w*)\n(.*?)^```$", re.M | re.S)
 
@@ -26,6 +28,14 @@ def test_the_readme_shows_commands():
     assert "snnconv demo" in found
     for stage in ("calibrate", "convert", "report"):
         assert any(line.startswith(f"snnconv {stage}") for line in found), stage
+
+
+def test_a_citation_names_the_version_that_this_is():
+    """In CITATION.cff, and in the README's BibTeX entry."""
+    cff = (README.parent / "CITATION.cff").read_text(encoding="utf-8")
+    bibtex = README.read_text(encoding="utf-8")
+    assert re.findall(r"^version: (.*)$", cff, re.M) == [snnconv.__version__]
+    assert re.findall(r"version += \{(.*)\}", bibtex) == [snnconv.__version__]
 
 
 @pytest.mark.long

@@ -32,6 +32,25 @@ def _autoaugment(image: Tensor) -> Tensor:
     return augmented.float() / 255
 
 
+def _asked(
+    names: Sequence[str], known: Sequence[str], what: str, shape: Sequence[int], option: str
+) -> bool:
+    """Return whether anything is asked for.
+
+    Raises:
+        UsageError: an unknown name, or samples that are no images.
+    """
+    for name in names:
+        if name not in known:
+            raise UsageError(
+                f"there is no {what} of that name", f"'{name}'", did_you_mean(name, known)
+            )
+    if names and len(shape) != 3:
+        found = f"samples of shape {list(shape)}"
+        raise UsageError(f"{what}s are for images", found, f"leave out {option}")
+    return bool(names)
+
+
 def augmentation(names: Sequence[str], shape: Sequence[int]) -> Callable[[Tensor], Tensor] | None:
     """Return a function on a batch ``[B, C, H, W]`` in 0..1, or None if nothing is asked for.
 
@@ -42,17 +61,8 @@ def augmentation(names: Sequence[str], shape: Sequence[int]) -> Callable[[Tensor
     Raises:
         UsageError: an unknown name, or samples that are no images.
     """
-    for name in names:
-        if name not in NAMES:
-            raise UsageError(
-                "there is no augmentation of that name", f"'{name}'", did_you_mean(name, NAMES)
-            )
-    if not names:
+    if not _asked(names, NAMES, "augmentation", shape, "--augment"):
         return None
-    if len(shape) != 3:
-        raise UsageError(
-            "augmentation is for images", f"samples of shape {list(shape)}", "leave out --augment"
-        )
     size, v2 = list(shape[1:]), _v2()
     makers: dict[str, Callable[[], Callable[[Tensor], Tensor]]] = {
         "flip": v2.RandomHorizontalFlip,
@@ -87,17 +97,8 @@ def mixture(
     Raises:
         UsageError: an unknown name, or samples that are no images.
     """
-    for name in names:
-        if name not in MIXTURES:
-            raise UsageError(
-                "there is no mixture of that name", f"'{name}'", did_you_mean(name, MIXTURES)
-            )
-    if not names:
+    if not _asked(names, MIXTURES, "mixture", shape, "--mix"):
         return None
-    if len(shape) != 3:
-        raise UsageError(
-            "mixtures are for images", f"samples of shape {list(shape)}", "leave out --mix"
-        )
     v2 = _v2()
     makers = {"mixup": v2.MixUp, "cutmix": v2.CutMix}
     kinds = [makers[name](alpha=alpha, num_classes=classes) for name in MIXTURES if name in names]

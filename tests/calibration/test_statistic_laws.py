@@ -2,12 +2,10 @@
 
 import pytest
 import torch
+from helpers.laws import cases
 
 from snnconv.calibration.histogram import STATISTICS
-from snnconv.testing import laws
 from snnconv.testing.statistics import Thresholds, activations
-
-CASES = [(name, law) for name in STATISTICS.names() for law in laws(name, "statistics")]
 
 
 def test_the_room():
@@ -15,8 +13,8 @@ def test_the_room():
     assert {"max", "mse", "percentile"} <= set(STATISTICS.names())
 
 
-@pytest.mark.parametrize(("name", "law"), CASES, ids=str)
-def test_the_laws_of_statistics_hold(name, law):
+@pytest.mark.parametrize("law", cases(STATISTICS))
+def test_the_laws_of_statistics_hold(law):
     law()
 
 

@@ -8,6 +8,7 @@ import zipfile
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers.nets import Calls
 from torch import nn
 from torchvision.models import get_model
 
@@ -37,17 +38,6 @@ class Net(nn.Module):
         left, right = x.chunk(2, 1)
         x = self.relu(torch.cat((right, left), 1))
         return self.fc(x.view(x.size(0), -1) * self.gain)
-
-
-class Calls(nn.Module):
-    def __init__(self, function, **members):
-        super().__init__()
-        self.function = function
-        for name, member in members.items():
-            setattr(self, name, member)
-
-    def forward(self, x):
-        return self.function(self, x)
 
 
 def program(module, shape=IMAGE, batch=None, core=False, tokens=None, dtype=torch.float32):

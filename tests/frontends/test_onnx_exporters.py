@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers.nets import Calls
 from helpers.onnx_models import exported, imported
 from torch import nn
 
@@ -12,19 +13,6 @@ from snnconv.graph.network import Network
 from snnconv.neurons.if_ import IF, Params
 from snnconv.simulation.network import SpikingNetwork
 from snnconv.simulation.simulate import simulate
-
-
-class Calls(nn.Module):
-    """A network from a function of itself and its input, and the modules that it uses."""
-
-    def __init__(self, function, **members):
-        super().__init__()
-        self.function = function
-        for name, member in members.items():
-            setattr(self, name, member)
-
-    def forward(self, x):
-        return self.function(self, x)
 
 
 def _layers():

@@ -1,12 +1,10 @@
 """What every metric in the room obeys: the laws of :mod:`snnconv.testing.metrics`."""
 
 import pytest
+from helpers.laws import cases
 
 from snnconv.metrics.base import METRICS
-from snnconv.testing import laws
 from snnconv.testing.metrics import NETS, figures, leaves
-
-CASES = [(name, law) for name in METRICS.names() for law in laws(name, "metrics")]
 
 
 def test_the_room():
@@ -16,8 +14,8 @@ def test_the_room():
     )
 
 
-@pytest.mark.parametrize(("name", "law"), CASES, ids=str)
-def test_the_laws_of_metrics_hold(name, law):
+@pytest.mark.parametrize("law", cases(METRICS))
+def test_the_laws_of_metrics_hold(law):
     law()
 
 

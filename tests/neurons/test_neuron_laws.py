@@ -1,11 +1,9 @@
 """What every neuron in the room obeys: the laws of :mod:`snnconv.testing.neurons`."""
 
 import pytest
+from helpers.laws import cases
 
 from snnconv.neurons.base import NEURONS
-from snnconv.testing import laws
-
-CASES = [(name, law) for name in NEURONS.names() for law in laws(name, "neurons")]
 
 
 def test_the_room():
@@ -13,6 +11,6 @@ def test_the_room():
     assert {"if", "lif", "lm-h", "lm-ht", "msat", "signed"} <= set(NEURONS.names())
 
 
-@pytest.mark.parametrize(("name", "law"), CASES, ids=str)
-def test_the_laws_of_neurons_hold(name, law):
+@pytest.mark.parametrize("law", cases(NEURONS))
+def test_the_laws_of_neurons_hold(law):
     law()
