@@ -1,4 +1,4 @@
-"""What goes wrong, said once: the problem, what was found, and the next step."""
+"""Errors that say the problem, what was found, and the next step."""
 
 import difflib
 import traceback
@@ -127,7 +127,7 @@ class CheckpointError(SnnconvError):
 
 
 class UnforeseenError(SnnconvError):
-    """An exception that no part of snnconv has words for: only the guard catches it."""
+    """An exception that no part of snnconv foresaw: only the guard catches it."""
 
     code = ExitCode.UNFORESEEN
 
@@ -145,7 +145,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 def one_line(error: BaseException) -> str:
-    """What a foreign exception says, in one line."""
+    """The message of a foreign exception, in one line."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
@@ -180,7 +180,7 @@ def out_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def guarding(what: str) -> Iterator[None]:
-    """Turn whatever exception is left into an error that names the work and the place.
+    """Turn any remaining exception into an error that names the work and the place.
 
     Args:
         what: the work, for the error's first line.

@@ -1,8 +1,8 @@
 """What a checkpoint keeps of a site's activations: few bins, for thresholds without data.
 
-A bin has the number of its activations, their mean, the least and the largest of them. A channel
-whose histogram has more bins than are kept has neighbours merged: the bins are narrow where many
-activations lie, and a value that many activations share stays alone. A search for a threshold
+A bin has the number of its activations, their mean, and the least and the largest of them. If a
+channel's histogram has more bins than are kept, neighbours are merged: bins are narrow where many
+activations lie, and a value that many activations share keeps its own bin. A search for a threshold
 (``mse``) reads these bins in calibration, too, so it finds the same threshold with data as without.
 
 Shape:
@@ -57,8 +57,8 @@ class Bins:
     def pooled(self) -> Self:
         """Return the bins of all channels together, as of one.
 
-        Each bin counts as so many activations at its mean, which a channel's own bin is narrow
-        enough for: the range of all channels is at least as wide as that of one.
+        The activations of each bin count as if all lay at its mean. A channel's bin is narrow
+        enough for that: the range of all channels is at least as wide as that of one.
         """
         number, mean = self.rows.double().numpy().T[:2]
         order = np.argsort(mean, kind="stable")

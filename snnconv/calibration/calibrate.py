@@ -89,14 +89,14 @@ def find_thresholds(
 
     Args:
         graph: the network, folded.
-        collector: what its sites were seen to do.
+        collector: has seen the activations of its sites.
         statistic: that finds a threshold.
         params: its parameters.
         known: thetas that are not to be found: those of QCFS.
 
-    A channel without any activation takes the largest threshold of its site: it can't be known, and
-    it must not spike early. A side of a bend that was never reached, as a LeakyReLU's below 0 may
-    be, takes that of the other side for the same reason. A clip of the activation caps theta.
+    A channel without any activation takes the largest threshold of its site: its own is unknown,
+    and it must not spike early. For the same reason, a side of a bend that was never reached (a
+    LeakyReLU's below 0, for example) takes the threshold of the other side. A clip caps theta.
 
     Raises:
         UnsupportedError: sites whose activations are all zero, by name.
@@ -239,8 +239,8 @@ def calibrate(
 ) -> Checkpoint:
     """Return the checkpoint with thresholds, of kind ``calibrated``.
 
-    A network whose sites are QCFS carries them already: they are taken as they are, and samples
-    give the figures beside them only.
+    A network whose sites are QCFS has thresholds already. They stay as they are, and the samples
+    only give figures.
 
     Args:
         ann: with a network in it.
@@ -248,7 +248,7 @@ def calibrate(
         samples: batches of indices, normalised inputs and labels; this process's share.
         device: where to run.
         advance: told of samples done.
-        seen: takes up what the network did on these samples.
+        seen: adds up what the network did on these samples.
     """
     network = calibrating(ann, device)
     graph, tensors = network.graph, network.views()

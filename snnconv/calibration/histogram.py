@@ -1,9 +1,9 @@
-"""What calibration keeps of a site's activations, and what a statistic makes of it.
+"""Histograms of a site's activations, and the contract of statistics, which read them.
 
-A site's activations go into a histogram whose bins are the float32 numbers that share their
-leading bits: every bin has the same relative width, and nothing must be known of the range
-beforehand. A bin keeps how many activations it has, their sum, the least and the largest of them.
-All of these are integers, since the bits that a bin's numbers do not share are one. So the result
+A bin of a histogram holds the float32 numbers that share their leading bits: every bin has the same
+relative width, and the range need not be known beforehand. A bin keeps the number of its
+activations, their sum, and the least and the largest of them. All of these are integers, because
+the bits that a bin's numbers do not share form an integer. So the result
 does not depend on the order or size of batches, and histograms merge exactly. Only the octaves
 between the smallest and the largest activation (and 1) have bins, at most 64 of them.
 
@@ -108,15 +108,15 @@ class Histogram:
     def extremes(self) -> Tensor:
         """The least and the largest rest ``[channels, bins, 2]`` int32.
 
-        Of bins with more activations than are examined, those that a bin can have; of bins without
-        any, the largest and the least that it can have.
+        For bins with more activations than are examined, the least and the largest possible rest;
+        for empty bins, the largest and the least.
         """
         kept = self._ends[:, : -self._padding].int() - _HALF
         many = torch.tensor([0, (1 << self._rest) - 1], dtype=torch.int32)
         return torch.where(self.counts[..., None] > EXAMINED, many, kept)
 
     def replace(self, counts: Tensor, rests: Tensor, extremes: Tensor) -> None:
-        """Take these, over the same octaves, in place of what has been counted."""
+        """Replace what has been counted by these, over the same octaves."""
         self._hold(torch.stack([counts, rests]))
         self._ends[:, : -self._padding] = (extremes + _HALF).short()
 
@@ -157,10 +157,11 @@ class Histogram:
     def ranges(self) -> tuple[Tensor, Tensor]:
         """Return between which values activations lie, ``[channels, bins]`` float64.
 
-        These are the least and the largest activation where a bin has few. Where it has many, they
-        are its edges, or minimum and maximum of all. But a bin of equal activations has rests whose
-        mean is an integer, as one in ``n`` has of others. So if this holds for at least half of a
-        channel's activations in bins with many, those bins are taken to hold one value each.
+        For a bin with few activations these are the least and the largest of them. For a bin with
+        many, they are its edges, or the minimum and maximum of all. But if all activations of a bin
+        are equal, the mean of their rests is an integer, which otherwise happens for one bin in
+        ``n``. So if this holds for at least half of a channel's activations in bins with many,
+        those bins are taken to hold one value each.
         """
         counts, rests = self.counts, self.rests
         edges = self.edges()
@@ -239,7 +240,7 @@ class Histogram:
         )
 
     def widen(self, first: int, last: int) -> None:
-        """Have bins for these octaves, too."""
+        """Add bins for these octaves."""
         low, high = min(first, self.octaves[0]), max(last, self.octaves[1])
         if (low, high) == self.octaves:
             return
@@ -333,8 +334,8 @@ class Refit:
     """How a threshold that depends on the conversion is found again for one, without data.
 
     Attributes:
-        params: the statistic's parameters for a conversion to neurons whose mean output has so many
-            levels in T steps, and so large an initial potential in units of one level.
+        params: gives the statistic's parameters for a conversion, from the number of levels of the
+            mean output in T steps and the initial potential in units of one level.
         threshold: from the :class:`~snnconv.calibration.bins.Bins` that the checkpoint keeps of a
             site and these parameters, ``[channels]``.
     """
@@ -348,8 +349,8 @@ class Statistic:
     """A way to find a threshold.
 
     Attributes:
-        params: its parameters, with their defaults. By a ``scale`` among them, calibration and
-            conversion multiply what is found.
+        params: its parameters, with their defaults. If there is a ``scale`` among them, calibration
+            and conversion multiply thresholds by it.
         threshold: from a site's histogram and the parameters, ``[channels]``.
         exact: whether it uses nothing that the histogram rounds.
         refit: how ``convert`` finds the threshold again; none if it depends on no conversion.

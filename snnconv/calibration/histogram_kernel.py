@@ -153,9 +153,9 @@ def tally(
 ) -> None:
     """Count positive activations by bin, and those that are zero.
 
-    Half of all activations are zero, in no order: a branch for them would be guessed wrong. So
-    they are counted beyond the bins of their column, where nobody looks. No two columns have the
-    same place there, since a processor waits before it adds to what it has just added to.
+    Half of all activations are zero, in no order, so a branch for them would be mispredicted. They
+    are counted beyond the bins of their column instead, where nothing is read. Each column has
+    its own place there, because a processor waits before it adds to what it has just written.
 
     Args:
         bits: of activations, row after row of so many channels as zeros has.

@@ -1,7 +1,7 @@
-"""Thresholds of a calibrated checkpoint, found again for a conversion, from what it keeps.
+"""Find the thresholds of a calibrated checkpoint again for a conversion, without data.
 
 A statistic such as ``mse`` gives the threshold that is best for one T and one neuron. A calibration
-does not know them; a conversion does, and needs no data to search again.
+does not know these; a conversion does, and searches again in the bins that the checkpoint keeps.
 
 Shape:
     Thresholds ``[1]`` or ``[C]`` by site.
@@ -24,7 +24,7 @@ from snnconv.graph.fold import fold
 from snnconv.neurons.base import Grid
 
 TRAINED = ("qcfs", "given")
-"""What a checkpoint calls the method of thresholds that were trained, or given to a training."""
+"""The method's name in a checkpoint whose thresholds were trained, or given to a training."""
 
 _KEPT = ("bins", "lengths")
 

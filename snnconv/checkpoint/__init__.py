@@ -1,10 +1,10 @@
 """The checkpoint: one safetensors file that holds all a stage needs, and nothing that runs.
 
-The graph, the metadata and the lineage are a document beside the tensors
-(:mod:`snnconv.checkpoint.sealed`),
-under the metadata key ``snnconv``. Writes are atomic: a file is either the old one or the new one.
+The graph, the metadata and the lineage are a document beside the tensors, under the metadata key
+``snnconv`` (:mod:`snnconv.checkpoint.sealed`). Writes are atomic: a file is either the old one or
+the new one.
 
-Format 2 has digests of all it holds. Format 1 has none, and is read still.
+Format 2 has digests of everything in it. Format 1 has none, and can still be read.
 """
 
 import hashlib

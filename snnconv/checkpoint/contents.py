@@ -1,6 +1,4 @@
-"""What a checkpoint holds, and what has to hold of it: checked before a file is written, and when
-one is read.
-"""
+"""The content of a checkpoint, and the checks that it passes when a file is written or read."""
 
 import math
 from collections.abc import Mapping
@@ -55,8 +53,8 @@ class Checkpoint:
             its T, ``<site>/bins`` ``[n, 4]`` and ``<site>/lengths`` ``[1]`` or ``[C]``, float32:
             see :mod:`snnconv.calibration.bins`.
         neurons: ``<site>/<parameter>`` of neurons with learned parameters, float32.
-        reference: the tensors of the ANN that was converted, where fine-tuning has changed the
-            network's own; empty where the network still is that ANN.
+        reference: the tensors of the ANN that was converted, if fine-tuning has changed the
+            network's own; empty if the network still is that ANN.
         corrected: the corrections that were made, in their order.
         corrections: what they add, ``<number>/<part>/<name>``, float32: the number of the
             correction from 1 on, a part (:mod:`snnconv.checkpoint.corrections`), and the name of
@@ -141,7 +139,7 @@ def _named(tensor: Tensor) -> str:
 
 
 def _check_network(checkpoint: Checkpoint) -> Mapping[str, tuple[int, ...]]:
-    """The network's sizes, where everything fits."""
+    """Check that everything in the network fits, and return its sizes."""
     graph, network = checkpoint.graph, checkpoint.network
     wanted = graph.tensor_names()
     missing, surplus = wanted - set(network), set(network) - wanted

@@ -1,13 +1,13 @@
-"""What corrections add to a network: their tensors by name, and what has to hold of them.
+"""The tensors that corrections add to a network: their names, and their checks.
 
-A correction never changes a tensor of the ANN. It adds tensors of its own beside it, which are
-added up when the network is simulated, so several corrections can follow each other and each can be
-taken off again. Their parts are:
+A correction never changes a tensor of the ANN. It adds tensors of its own, which are added up when
+the network is simulated, so several corrections can follow each other and each can be taken off
+again. Their parts are:
 
 - ``current``: a current ``[C]`` at every step, or ``[T, C]`` step by step, for a site's neurons.
 - ``potential``: an initial potential ``[*N]`` for a site's neurons, in units of the ANN's
   activation, as currents are.
-- ``amplitude``: by how much a spike of a site carries more, ``[C]``, as a share of what it carries.
+- ``amplitude``: the increase ``[C]`` of what a spike of a site carries, as a share of that.
 - ``weight``: a change of a tensor of one of the network's synapses, of its shape.
 """
 

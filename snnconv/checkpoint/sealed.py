@@ -29,7 +29,7 @@ _MALFORMED = (
     *(safetensors.SafetensorError, OSError, ValueError, TypeError, LookupError),
     *(AttributeError, OverflowError, RuntimeError),
 )
-"""What reading tensors of made-up types and sizes may raise."""
+"""Errors that tensors of made-up types and sizes may raise when they are read."""
 
 
 def canonical_json(data: Any) -> str:
@@ -158,7 +158,7 @@ def refuse_not_finite(tensors: Mapping[str, Tensor], remedy: str = "") -> None:
 
     Args:
         tensors: under ``<section>/<name>``.
-        remedy: the next step, where it is not that of the file.
+        remedy: the next step, if it is not that of the file.
 
     Raises:
         Broken: the first tensor that has some.
@@ -170,5 +170,5 @@ def refuse_not_finite(tensors: Mapping[str, Tensor], remedy: str = "") -> None:
 
 
 def error_of(broken: Broken, file: Path, remedy: str) -> CheckpointError:
-    """The error of a file that is broken."""
+    """The error for a broken file."""
     return CheckpointError(f"{file} can't be used", broken.found, broken.remedy or remedy)

@@ -27,7 +27,7 @@ NAME = 255
 """The most bytes that a file's name may have on the file systems in use."""
 
 DEPTH = 100
-"""The deepest that JSON may be nested: what walks through it calls itself."""
+"""The deepest that JSON may be nested: the functions that walk through it are recursive."""
 
 Value = TypeVar("Value")
 

@@ -1,8 +1,8 @@
-"""Files that are written: whole or not at all, and nothing left beside them.
+"""Write files whole or not at all, and leave nothing else in the folder.
 
-A temporary file has a short name that says nothing of the target, which may take all the length
-that a name can have. Its process holds a lock on it, so what a killed process left can be told from
-what another one still writes: the next write in the folder takes the first away.
+A temporary file has a short name of its own, because the target's name may be as long as a name can
+be. Its process holds a lock on it. So the next write in the folder can tell a file that a killed
+process left, which it removes, from one that another process still writes.
 """
 
 import errno
@@ -88,7 +88,7 @@ def scratch(folder: Path) -> Iterator[Path]:
 
 
 def sweep(folder: Path) -> None:
-    """Take away what killed processes left in a folder, and nothing that is still being written."""
+    """Remove what killed processes left in a folder, and nothing that is still being written."""
     with suppress(OSError):  # a folder that is not there, or that others may write to
         for left in folder.glob(f"{PREFIX}*{SUFFIX}"):
             is_folder = left.is_dir() and not left.is_symlink()

@@ -1,8 +1,8 @@
-"""Signals that end a command: what they do while it starts, and what they do while it works.
+"""Signals that end a command, while it starts and while it works.
 
-While Python and torch are imported nothing is written yet, and an exception from within an import
-can leave any of them half made: the process leaves at once. While a stage works, the signal is an
-exception, so every stage cleans up behind itself. A signal that the caller ignores (``nohup``, a
+While Python and torch are imported, nothing is written yet, and an exception within an import could
+leave a module half made: the process exits at once. While a stage works, the signal raises an
+exception, so every stage cleans up. A signal that the caller ignores (``nohup``, a
 job in the background) stays ignored.
 """
 
@@ -35,7 +35,7 @@ def _leave(number: int, frame: FrameType | None) -> None:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    for other in SIGNALS:  # who asks twice does not want to wait
+    for other in SIGNALS:  # a user who asks twice does not want to wait
         if signal.getsignal(other) is _interrupt:
             signal.signal(other, _leave)
     raise Interrupted(number)

@@ -66,14 +66,14 @@ def scalar(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def compiled(function: Callable[..., None], name: str = "") -> Callable[..., None]:
-    """Compile, and keep the result on disk where there is a place for it.
+    """Compile a function, and keep the result on disk if there is a place for it.
 
-    Arrays are taken of the types that the function's annotations name, contiguous, and no others: a
+    Arrays must have the types that the function's annotations name and be contiguous, because a
     kernel reads memory by addresses. They must not overlap.
 
     Args:
-        function: to compile. A function made in another, of functions that that one was given, is
-            kept by what it is made of.
+        function: to compile. For a function that another one makes from functions, the cache
+            depends on these functions, too.
         name: of the file on disk, if several functions are made by the same lines.
 
     Raises:
@@ -112,7 +112,7 @@ def _guarded(dispatcher: Any, function: Callable[..., None]) -> Callable[..., No
 
 
 def refuse_other_arrays(function: Callable[..., None], name: str, found: Any) -> None:
-    """Refuse what is no array of the annotated type, or not contiguous.
+    """Refuse a value that is no contiguous array of the annotated type.
 
     Args:
         function: annotated.
@@ -142,8 +142,8 @@ class _Labelled:
     numba looks at the file of the function only, so an edit of a helper would go unseen. And it
     numbers its files without a lock: if two processes compile a function at the same time, for
     different types, one may leave its code under the name of the other's. An entry with another
-    label counts as absent, and the new code takes its place. Of numba's key the types and the
-    processor are taken: its third part, of a closure, is another in every process.
+    label counts as absent, and the new code replaces it. The label has the types and the processor
+    of numba's key, and not its third part, which differs in every process for a closure.
 
     Attributes:
         file: numba's.
@@ -156,7 +156,7 @@ class _Labelled:
 
     @functools.cached_property
     def sources(self) -> str:
-        """Of the code: computed when it is first asked for, when all helpers are defined."""
+        """The label of the code, computed when it is first needed: then all helpers are defined."""
         return f"{kernel_sources.digest(self.function)} {_OPTIONS}"
 
     def load(self, key: Any) -> Any:
@@ -229,14 +229,14 @@ def pieces_of(neuron_steps: int) -> Iterator[None]:
 def parallel_for(work: Callable[[Pieces], None], size: int, steps: int, unit: int = 1) -> None:
     """Call ``work`` in each thread, with what it takes of the slices that cover ``range(size)``.
 
-    Whoever is done sooner takes more: what fires is not the same everywhere, and a thread may be
-    woken late.
+    A thread that is done sooner takes more slices: activity differs between places, and a thread
+    may wake late.
 
     Args:
         work: to do; slices do not touch each other's results.
         size: neurons, or groups of them.
         steps: of work for each.
-        unit: so many stay together, where there are enough.
+        unit: as many stay together, if there are enough.
     """
     piece = _piece.get()
     threads = min(torch.get_num_threads(), max(1, size * steps // piece))
@@ -250,9 +250,9 @@ def parallel_for(work: Callable[[Pieces], None], size: int, steps: int, unit: in
     pieces = deque(itertools.pairwise(bounds))
     jobs = [_pool(threads - 1).submit(work, _taken(pieces)) for _ in range(threads - 1)]
     try:
-        work(_taken(pieces))  # here, not by another thread that has to be woken
+        work(_taken(pieces))  # in this thread: another one would have to wake
     finally:
-        wait(jobs)  # all, before anybody hears of a failure: they write to the caller's arrays
+        wait(jobs)  # wait for all before an error is raised: they write to the caller's arrays
     for job in jobs:
         job.result()
 

@@ -66,7 +66,7 @@ class DataInfo(Record):
 class SiteStats(Record):
     """What calibration found at one activation site; histograms are tensors beside it.
 
-    Of a network that was trained with neurons, only the threshold is known: it was given.
+    For a network that was trained with neurons, only the threshold is known, because it was given.
     """
 
     threshold: float = Field(

@@ -103,7 +103,7 @@ def ann_stem(model: str) -> str:
 
 
 def origin(configs: Iterable[Mapping[str, Any]]) -> str:
-    """Return what a network was made from, as the first of its stages that was told called it."""
+    """Return the name of what a network was made from, from the first stage that was given it."""
     return next((str(config["model"]) for config in configs if config.get("model")), "network")
 
 
@@ -125,5 +125,5 @@ def patterns(kinds: Iterable[Kind]) -> list[str]:
 
 
 def _safe(text: str) -> str:
-    """Return text without what a file system or a shell reads in its own way."""
+    """Return text without characters that a file system or a shell treats specially."""
     return re.sub(r"[^\w.=+-]+", "-", text, flags=re.ASCII).strip("-.")[:LONGEST]

@@ -1,4 +1,4 @@
-"""How long work tells that it goes on: a stage reports steps, the command line draws them."""
+"""Progress of long work: a stage reports steps, and the command line draws them."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager

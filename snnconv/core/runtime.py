@@ -95,8 +95,9 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc's names and numbers
 def keep_freed_memory() -> None:
     """Leave freed memory with the process, under glibc; for the command line, which owns it.
 
-    A layer's spikes are large: by default their memory goes back to the system and comes anew for
-    the next chunk, and the system clears each page first, which takes longer than the neurons.
+    A layer's spikes are large. By default glibc returns their memory to the system, and takes new
+    memory for the next chunk, whose pages the system clears first. That takes longer than the
+    neurons.
     """
     if sys.platform != "linux":
         return
@@ -177,7 +178,7 @@ def _left_by_groups(system: Path) -> Iterator[int]:
         else:
             continue
         group = root / path.lstrip("/")
-        # inside a container the path may be one of the machine's: then its root is the group
+        # inside a container the path may be the machine's own: then the root is the group
         for place in (group, *group.parents):
             if place.is_relative_to(root):
                 most, taken = (_number(place / name) for name in names)

@@ -1,9 +1,9 @@
 """What chance alone does to an accuracy and to a cost: intervals, and tests of a difference.
 
-An accuracy is a share of n samples that somebody drew. :func:`wilson` says which accuracies on all
-samples fit it; :func:`mcnemar` says how often two equally good networks would differ as much as two
-that were given the same samples. :func:`paired` says the same of two mean costs. Right and wrong by
-sample travel as text, see :func:`packed`; and so do numbers by sample, see :func:`packed_numbers`.
+An accuracy is a share of n drawn samples. :func:`wilson` gives the accuracies on all samples that
+are compatible with it. :func:`mcnemar` gives the probability that two equally good networks differ
+as much on the same samples, and :func:`paired` does so for two mean costs. Reports keep right and
+wrong by sample as text (:func:`packed`), and numbers by sample, too (:func:`packed_numbers`).
 
 Reference:
     Wilson 1927; McNemar 1947, exact (binomial) form; Dietterich 1998 on classifiers; Student 1908,
@@ -16,13 +16,13 @@ import struct
 from collections.abc import Iterable, Sequence
 
 Z95 = 1.959963984540054
-"""A normal variable stays within so many standard deviations 95 times in 100."""
+"""A normal variable is within this many standard deviations 95 times in 100."""
 
 CHANCE = 0.05
-"""A difference that chance brings about less often than this is called one."""
+"""A difference counts as one if chance causes it less often than this."""
 
 FEW = 100
-"""Under so many samples nothing is called better or worse."""
+"""With fewer samples, nothing is called better or worse."""
 
 
 def wilson(share: float, n: int) -> tuple[float, float]:

@@ -20,7 +20,7 @@ _REMEDIES = {
     "float_parsing": "give a number",
     "value_error": "{error}",
 }
-"""By pydantic's type of error; others are told in pydantic's words."""
+"""Our words, by pydantic's type of error; for other types pydantic's words are used."""
 
 
 def parameters(

@@ -1,4 +1,4 @@
-"""A split whose samples are decoded once: they stay in memory, where there is room for them."""
+"""A split whose samples are decoded once and stay in memory, if there is room for them."""
 
 import math
 
@@ -32,7 +32,7 @@ class CachedSplit:
             if not self._there.any():
                 self._samples = found.new_empty(len(self.labels), *found.shape[1:])
             if found.shape[1:] != self._samples.shape[1:]:
-                return self._split.images(indices)  # whoever asked says what is wrong with them
+                return self._split.images(indices)  # the other split's error says why
             self._samples[missing] = found
             self._there[missing] = True
         return self._samples[indices]

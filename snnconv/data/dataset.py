@@ -96,7 +96,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Normalisation:
-    """What the user, or a network, says of ``(raw / scale - mean) / std``; empty where nothing."""
+    """Scale, mean and std of ``(raw / scale - mean) / std`` that the user or a network gives."""
 
     scale: float | None = None
     mean: tuple[float, ...] = ()
@@ -127,8 +127,8 @@ def load(
         spec: ``digits``, ``fashion-mnist``, ``folder:DIR``, ... (``snnconv ls datasets``), or
             ``package.module:factory`` or ``file.py:factory``, a function of the user's that returns
             a :class:`Dataset`, with ``?key=value&...`` as its keyword arguments.
-        root: the folder that holds data sets; where that is not given, each one's usual places.
-        download: allow a download where the data set is not found.
+        root: the folder that holds data sets; by default each one's usual places.
+        download: allow a download if the data set is not found.
         vocabulary: of the network that texts are for; their own where there is none yet.
         given: scale, mean and std in place of the data set's own.
 
@@ -291,7 +291,7 @@ def batches(
 
     Args:
         split: where from.
-        info: shape and normalisation; those of the checkpoint, where there is one.
+        info: shape and normalisation; those of the checkpoint, if there is one.
         order: indices ``[n]`` int64 into the split.
         size: samples a batch.
         augment: of a batch of images in 0..1, before normalisation.
@@ -336,7 +336,7 @@ def subset(labels: Tensor, n: int | None, seed: int) -> Tensor:
 
     Args:
         labels: of the whole split, ``[N]`` int64.
-        n: how many samples; all where there are no more, or where none is given.
+        n: how many samples; all if there are no more, or if none is given.
         seed: of the draw.
 
     Returns:

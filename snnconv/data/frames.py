@@ -1,13 +1,13 @@
 """Input that changes over time: a sample is ``F`` frames of one shape, ``[F, *shape]``.
 
-The ANN sees the mean of the frames, the SNN sees one a step, and the mean over its T steps is what
-the ANN sees. So T is a multiple of F, where the recording is shown from its beginning again after
-every F steps; or a divisor, where ``F/T`` frames that follow each other are merged into their mean.
+The ANN sees the mean of the frames. The SNN sees one frame a step, and the mean over its T steps is
+what the ANN sees. So T is a multiple of F, and the recording is shown again after every F steps; or
+T divides F, and ``F/T`` successive frames are merged into their mean.
 
-Shown again, not shown slower: the sum of the input up to t stays within one recording of t times
-its mean, whatever T is, so a spiking network comes closer to its ANN with every repetition. Of a
-recording that is slowed down, a neuron that is to be silent on the whole, but is driven in the
-first half, spikes all through that half at every T, and no spike can be taken back.
+The recording is repeated, not slowed down: the sum of the input up to t stays within one recording
+of t times its mean for every T, so a spiking network comes closer to its ANN with each repetition.
+In a recording that is slowed down, a neuron that should be silent on the whole but is driven in the
+first half spikes all through that half at every T, and no spike can be taken back.
 
 Shape:
     ``[f, B, *shape]``: the frames that are shown in turn; ``f = 1`` of a constant input.

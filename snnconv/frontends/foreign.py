@@ -1,4 +1,4 @@
-"""Files of other kinds: what a file is, by its first bytes, and how to bring what is in it.
+"""Recognise files of other tools by their first bytes, and say how to bring what is in them.
 
 Nothing in a file is run or unpickled here. A suffix counts only for formats without a mark.
 """
@@ -19,8 +19,8 @@ class FileKind(NamedTuple):
 
     Attributes:
         name: with its article.
-        as_model: how to bring it where a MODEL is asked for.
-        as_weights: the same where weights are.
+        as_model: how to bring it if a MODEL is asked for.
+        as_weights: how to bring it if weights are asked for.
     """
 
     name: str
@@ -29,7 +29,7 @@ class FileKind(NamedTuple):
 
 
 def recognised(file: Path) -> FileKind | None:
-    """What kind of file or folder this is; None where no mark tells."""
+    """What kind of file or folder this is; None if no mark tells."""
     try:
         if file.is_dir():
             return _folder(file)

@@ -9,7 +9,7 @@ from snnconv.graph.unroll import unroll
 
 
 def with_hard_gates(ann: Checkpoint) -> Checkpoint:
-    """An ANN with every LSTM and GRU as clipped-linear gates, from which it is to be trained on.
+    """Replace every LSTM and GRU of an ANN by clipped-linear gates; it has to be trained again.
 
     Raises:
         UnsupportedError: it has none.

@@ -43,7 +43,7 @@ _CANDIDATES = (
     Normalisation(255.0, (0.5,), (0.5,)),
     Normalisation(1.0, (0.0,), (1.0,)),
 )
-"""How networks are commonly fed with pixels: 0..1, -1..1, and as they are."""
+"""Common ranges of pixels as networks take them: 0..1, -1..1, and as they are."""
 
 
 @dataclass
@@ -104,7 +104,7 @@ def at_least(right: int, samples: int, chance: float) -> float:
 
 
 def near_chance(seen: Seen, classes: int) -> bool:
-    """Whether an accuracy may well be luck; never where a perfect network might look like that."""
+    """Whether an accuracy may be luck; never if a perfect network could give it, too."""
     chance = 1 / classes
     return (
         at_least(seen.samples, seen.samples, chance)
@@ -114,7 +114,7 @@ def near_chance(seen: Seen, classes: int) -> bool:
 
 
 def misfit(seen: Seen, info: DataInfo) -> str | None:
-    """What does not go together in the samples' values and their mean and std, if anything."""
+    """What is inconsistent between the samples' values and their mean and std, if anything."""
     untouched = set(info.mean) == {0.0} and set(info.std) == {1.0}
     values = f"values of {seen.low:.3g} to {seen.high:.3g}"
     told = f"mean {_told(info.mean)} and std {_told(info.std)}"
@@ -138,7 +138,7 @@ def _told(figures: tuple[float, ...]) -> str:
 
 
 def candidates(info: DataInfo, scale: float) -> dict[str, DataInfo]:
-    """Normalisations that a network of another tool may have been trained under.
+    """Normalisations that a network from another tool may have been trained with.
 
     Args:
         info: as they are.

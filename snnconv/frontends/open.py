@@ -1,8 +1,8 @@
 """The MODEL grammar: from what a user names to a network with its tensors.
 
 A checkpoint, an ONNX file, an exported program (``.pt2``), a zoo name, ``torchvision:NAME``,
-``package.module:factory`` or ``file.py:factory``; what is no file of its own takes
-``?key=value&...`` as keyword arguments, an ONNX file ``?output=NAME``.
+``package.module:factory`` or ``file.py:factory``. Zoo names and factories take ``?key=value&...``
+as keyword arguments, an ONNX file takes ``?output=NAME``.
 """
 
 from collections.abc import Callable
@@ -30,18 +30,18 @@ EMBEDDED = Path(__file__).parent / "digits_cnn.safetensors"
 """A small CNN trained on the embedded digits: ``snnconv train cnn --data digits``."""
 
 FILES = (".onnx", ".pt2")
-"""Suffixes of files that hold a network of another tool's."""
+"""Suffixes of files that hold a network of another tool."""
 
 
 _OTHER_SUFFIXES = (".py", ".pt", ".pth", ".bin", ".ckpt", ".h5", ".keras", ".tflite", ".pb", ".npz")
-"""Those of files that people name, though a network can't be read from them."""
+"""Suffixes of files that users try, though no network can be read from them."""
 
 
 NO_DATA = "none"
-"""In place of a data set's name, where a network is looked at without data."""
+"""Stands for a data set's name if a network is inspected without data."""
 
 OPEN_SIZE = 224
-"""What is taken for a size that an ONNX file leaves open, where no data settle it."""
+"""Used for a size that an ONNX file leaves open, if no data settle it."""
 
 
 class ImportedModel(NamedTuple):
@@ -49,7 +49,7 @@ class ImportedModel(NamedTuple):
 
     Attributes:
         network: as a checkpoint of kind ``ann``.
-        verdict: how far its graph is from where it came from; None for a checkpoint.
+        verdict: how far its graph is from its origin; None for a checkpoint.
     """
 
     network: Checkpoint
@@ -73,7 +73,7 @@ def open_model(
 
     Args:
         spec: MODEL.
-        weights: a state dict for it, where it is no checkpoint.
+        weights: a state dict for it, unless it is a checkpoint.
         info: the data it is for: input shape and number of classes.
         must_be_trained: refuse a zoo network without weights.
         analog: take operations that no neuron stands for.
@@ -138,7 +138,7 @@ def _other_kind(file: Path, kind: FileKind) -> UsageError:
 
 
 def _no_network(name: str, spec: str) -> UsageError:
-    """The error for a MODEL that names none: what it is instead, if it is something."""
+    """The error for a MODEL that names no network; it says what is named instead."""
     file = Path(name)
     if file.suffix == ".py" and file.is_file():
         makers = factories(file)
@@ -190,7 +190,7 @@ def _of_data(name: str, info: DataInfo) -> dict[str, Any]:
 
 
 def own_input(spec: str) -> DataInfo | None:
-    """What an ONNX file says of its input, for a look at it without data.
+    """The input that an ONNX file declares, to inspect it without data.
 
     Sizes that it leaves open are :data:`OPEN_SIZE`, open channels 3.
 

@@ -40,7 +40,7 @@ def random(spec: str, weights: Path | None) -> bool:
 
 
 def normalisation(spec: str) -> Normalisation | None:
-    """What the images were that the weights named in a MODEL were trained on, if it names some.
+    """The images that the weights named in a MODEL were trained on, if it names some.
 
     Raises:
         UsageError: no such network, or no such weights.
@@ -53,7 +53,7 @@ def normalisation(spec: str) -> Normalisation | None:
 
 
 def of_values(own: Normalisation, scale: float | None) -> dict[str, tuple[float, ...]]:
-    """Mean and std for values that were divided by a scale of the user's, if there is one."""
+    """Mean and std for values that were divided by the user's scale, if there is one."""
     factor = 1.0 if scale is None else 255.0 / scale
     return {
         "mean": tuple(value * factor for value in own.mean),

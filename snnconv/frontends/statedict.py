@@ -1,6 +1,6 @@
-"""A state dict's keys against a network's: one prefix, wrappers, and weights in parts.
+"""Match a state dict's keys to a network's: strip a prefix and wrappers, join weights in parts.
 
-Whatever is renamed or put together here, every key and shape has to fit in the end.
+In the end every key and shape has to fit.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -36,7 +36,7 @@ class Fit:
 
 
 def fit(state: Mapping[str, Tensor], module: nn.Module) -> Fit:
-    """The reading of a state dict that fits a network best; the plainest of those that do."""
+    """The reading of a state dict that fits a network best; of equals, the simplest."""
     own = module.state_dict()
     bare = _bare(own)
     best = min(
@@ -67,7 +67,7 @@ def _keys(state: Mapping[str, Tensor], bare: Mapping[str, str]) -> Fit:
 
 
 def _bare(keys: Iterable[str]) -> dict[str, str]:
-    """Keys without wrappers to the keys they were; as they are where two would be one."""
+    """Map keys without wrappers to the original keys; keep wrappers if two keys would collide."""
     keys = list(keys)
     bare = {".".join(p for p in key.split(".") if p not in _WRAPPERS): key for key in keys}
     return bare if len(bare) == len(keys) and "" not in bare else {key: key for key in keys}
@@ -79,7 +79,7 @@ def _candidates(
     wanted: Iterable[str],
     module: nn.Module,
 ) -> Iterator[dict[str, Tensor]]:
-    """Readings of a state dict, the plainest first."""
+    """Readings of a state dict, the simplest first."""
     weights = [name for name in names if name.rpartition(".")[2] not in _COUNTERS]
     for taken in _prefixes(weights):
         for given in _prefixes(wanted):
@@ -94,7 +94,7 @@ def _candidates(
 
 
 def _prefixes(keys: Iterable[str]) -> list[str]:
-    """What stands before every key, from nothing to all that they share: "", "a.", "a.b."."""
+    """The prefixes that all keys share, from the empty one on: "", "a.", "a.b."."""
     parts = [key.split(".")[:-1] for key in keys]
     shared: list[str] = []
     for column in zip(*parts, strict=False):
@@ -105,7 +105,7 @@ def _prefixes(keys: Iterable[str]) -> list[str]:
 
 
 def _whole(state: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor] | None:
-    """With weights that are kept in parts put together; None where there are none of those."""
+    """Join weights that are kept in parts; None if there are none."""
     found, parts = dict(state), False
     for ends, rule in _PARTS:
         for key in [key for key in found if key.endswith(ends[0])]:
@@ -123,7 +123,7 @@ def _whole(state: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor] 
 
 
 def _pruned(parts: Sequence[Tensor], name: str, module: nn.Module) -> Tensor:
-    """Of torch.nn.utils.prune."""
+    """Join the parts of torch.nn.utils.prune."""
     weight, mask = parts
     return weight * mask
 
@@ -153,11 +153,11 @@ _PARTS: tuple[tuple[tuple[str, ...], _Rule], ...] = (
     ((".original0", ".original1"), _directed),
     ((".original", ".0._u", ".0._v"), _spectral),
 )
-"""Ends of keys that are parts of one weight, and what it is of them."""
+"""Ends of keys that are parts of one weight, and the function that joins them."""
 
 
 def _unfit(value: Tensor, own: Tensor) -> str:
-    """Why numbers of one kind can't take the place of others; empty where they can."""
+    """Why numbers of one type can't replace those of another; empty if they can."""
     if value.is_quantized:
         return "quantized numbers: give the float weights that they were made from"
     if value.is_meta:

@@ -23,7 +23,7 @@ _WRAPPERS = (
     *("state_dict", "model_state_dict", "model", "network", "net", "module", "weights", "params"),
     *("model_ema", "ema_state_dict", "state_dict_ema", "ema", "params_ema"),
 )
-"""Where a checkpoint of a training run keeps weights; of several, the first."""
+"""Keys under which training checkpoints keep weights; the first one found counts."""
 
 
 def read_weights(module: nn.Module, file: Path) -> None:
@@ -55,7 +55,7 @@ def read_weights(module: nn.Module, file: Path) -> None:
 
 
 class _Inert:
-    """Stands for an object that only code could make: it takes everything, and does nothing."""
+    """Stands for an object that only code could make: accepts every call, and does nothing."""
 
     what = ""
 
@@ -122,7 +122,7 @@ def _unpickled(file: Path) -> Any:
 
 
 class _NoStateDict(Exception):  # noqa: N818 - becomes an error with the file's name
-    """What a file holds in the place of a state dict; without a remedy it is a whole network."""
+    """What a file holds instead of a state dict; without a remedy it is a whole network."""
 
     def __init__(self, found: str, remedy: str = PLAIN_STATE_DICT) -> None:
         super().__init__(found)
@@ -167,7 +167,7 @@ def _state_dict(content: Any) -> Mapping[str, Tensor]:
 
 
 def _is_state_dict(content: Any) -> bool:
-    """Whether every value is a tensor, but for what modules keep beside them."""
+    """Whether every value is a tensor, except for entries that modules keep besides tensors."""
     return isinstance(content, Mapping) and all(
         isinstance(key, str) and (isinstance(value, Tensor) or key.endswith("_extra_state"))
         for key, value in content.items()

@@ -309,8 +309,8 @@ class Analysis:
     def mean_sites(self, averaging: Set[str]) -> frozenset[str]:
         """The sites whose spikes are needed only as their mean over time.
 
-        What is linear may take the mean before as well as after, and every neuron behind would
-        take it.
+        A linear operation may take the mean before or after, and the neurons behind it take
+        the mean in any case.
 
         Args:
             averaging: the sites whose neurons are given the mean of all steps at each step.

@@ -182,7 +182,7 @@ class Network(nn.Module):
         return {name: self.tensor(name).detach() for name in self._keys}
 
     def laid_out(self) -> "Network":
-        """Itself, for images in the layout that convolutions on a CPU are fastest in.
+        """The network itself, its image weights in the layout that is fastest on a CPU.
 
         Weights of other convolutions than those of images stay as they are.
         """

@@ -1,8 +1,8 @@
 """Activations that a network spells out in several operations: ReLU by a mask, QCFS by a floor.
 
 ``x * (x > 0)`` is a ReLU, and so is ``x * (1 - (x < 0))``.
-``theta/L * floor(clip(x/theta, 0, 1)*L + 1/2)`` is QCFS, in whatever order constants are
-multiplied: a chain of lines around the clip and the floor is one line each.
+``theta/L * floor(clip(x/theta, 0, 1)*L + 1/2)`` is QCFS, in any order of its constants: each chain
+of affine maps around the clip and the floor counts as one.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ from snnconv.graph.ir import Graph, Node
 MASKS = ("gt0", "ge0")
 """Functions that are 1 where their argument is above 0, and 0 elsewhere."""
 
-_CLOSE = 1e-5  # of constants that float arithmetic brings to one number, relative
+_CLOSE = 1e-5  # relative: constants as close as this are equal but for float arithmetic
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def _through(nodes: Mapping[str, Node], name: str) -> str:
 def _qcfs(
     graph: Graph, nodes: Mapping[str, Node], tensors: Mapping[str, Tensor], floor: Node
 ) -> tuple[Node, Tensor] | None:
-    """The site that ends at a line behind a floor, and its theta; None where it is no QCFS."""
+    """The site that ends at an affine map behind a floor, and its theta; None if it is no QCFS."""
     for inner in _upward(nodes, tensors, floor.inputs[0]):
         clip = nodes.get(inner.end)
         ceiling = clip.attrs["ceiling"] if clip and clip.op == "relu" else None

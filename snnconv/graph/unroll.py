@@ -42,7 +42,7 @@ from snnconv.graph.ir import Graph, Node
 from snnconv.graph.operations.sequence import GATES, Recurrent, names
 
 SLOPE = 0.1775
-"""Of the hard sigmoid: its largest distance from the sigmoid is least, 0.056 (1/4: 0.119)."""
+"""The slope at which the hard sigmoid is nearest to the sigmoid: 0.056 apart (1/4: 0.119)."""
 
 
 def unroll(

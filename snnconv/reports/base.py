@@ -1,4 +1,4 @@
-"""What every report carries, and how a report is read and written."""
+"""The keys that every report has, and how reports are read and written."""
 
 import json
 import re
@@ -46,7 +46,7 @@ class Lineage(BaseModel):
 
 
 class ImportRow(BaseModel):
-    """A network's graph beside what it was imported from, on random inputs."""
+    """A network's graph compared with its origin on random inputs."""
 
     referee: str = Field(description="what ran the original: torch, onnxruntime, ...")
     difference: float = Field(description="largest difference of outputs, of the largest output")
@@ -62,7 +62,7 @@ class LineageRow(BaseModel):
 
 
 class Report(BaseModel):
-    """What every stage's report carries."""
+    """The keys of every stage's report."""
 
     model_config = ConfigDict(populate_by_name=True)
     name: ClassVar[str]
@@ -90,7 +90,7 @@ class Report(BaseModel):
 
 
 class NetworkReport(Report):
-    """What the report of a stage that works on a network carries beside it."""
+    """Further keys of the report of a stage that works on a network."""
 
     non_spiking_share: float | None = Field(
         None,

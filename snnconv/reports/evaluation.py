@@ -207,11 +207,11 @@ class EvaluateReport(NetworkReport):
 
 
 BY_ANSWER = ("accuracy", "agreement", "sops_per_sample_steps", "energy_total_mj_steps")
-"""Lists over steps that say what there is when the network is stopped after step t."""
+"""Lists whose value at t is that of the network stopped after step t."""
 
 
 def answered(data: dict[str, Any]) -> dict[str, Any]:
-    """Return a report's content without what an older file says of steps without an answer.
+    """Return a report's content without figures at steps that have no answer, as older files have.
 
     Such a file has no ``latency_steps``. That its neurons need all steps at once follows from
     Omega: it was uniform or bounded, or the identity and then trained.

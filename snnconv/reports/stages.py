@@ -36,7 +36,7 @@ class SubsetUse(BaseModel):
 
 
 class NormalisationUse(BaseModel):
-    """What samples were made into: ``(raw / scale - mean) / std``."""
+    """The normalisation of samples: ``(raw / scale - mean) / std``."""
 
     scale: float = Field(description="raw values were divided by")
     mean: list[float] = Field(description="one, or one a channel; of values after scale")

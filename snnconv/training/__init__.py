@@ -1,4 +1,4 @@
-"""Training: the loop, what is minimised, its history, and what it goes on from."""
+"""Training: the loop, the objectives, the history, and resuming."""
 
 from snnconv.training.loop import Training
 

@@ -1,7 +1,8 @@
 """The history of a training: its log, the epoch that is kept, and how it is taken up again.
 
-After every epoch the log (JSON, a row a line) and all that the next epoch hangs on are written,
-each file whole or not at all. What goes on from there ends in the same bits as what never stopped.
+After every epoch the log (JSON, a row a line) and the state that the next epoch depends on are
+written, each file whole or not at all. A resumed training ends in the same bits as one that never
+stopped.
 """
 
 import json
@@ -28,7 +29,7 @@ class History:
     """A training as it goes.
 
     Attributes:
-        start: measured before any training; none where that says nothing.
+        start: measured before any training; none if that says nothing.
         rows: an epoch each.
         best_epoch: the epoch with the best accuracy, the later of equals; 0 for the start.
         best: the module's tensors then.
@@ -53,11 +54,11 @@ class History:
 
 @dataclass(frozen=True)
 class TrainingFiles:
-    """Where a history leaves its traces.
+    """The files of a history.
 
     Attributes:
         log: a row an epoch, JSONL.
-        resume: what an interrupted training goes on from; gone when it is done.
+        resume: the state to resume from; removed when the training is done.
         setting: what must be the same then.
         taken_up: whether to go on from there, if it is there.
         good: checkpoints that a training which fails leaves as they are.
@@ -106,7 +107,7 @@ def fit(training: Training, files: TrainingFiles, from_start: bool, progress: Pr
             "--resume, or a recipe --set STAGE.resume=true"
         )
         raise
-    except CheckFailedError as error:  # it would diverge again: nothing is left to go on from
+    except CheckFailedError as error:  # it would diverge again, so no state is left to resume from
         files.log.unlink(missing_ok=True)
         files.resume.unlink(missing_ok=True)
         if not files.good:

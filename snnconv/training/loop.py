@@ -1,7 +1,7 @@
 """The training loop, for an ANN and for a spiking network alike: SGD, cosine schedule, warm-up.
 
-It yields a row an epoch and prints nothing. Everything random in an epoch hangs on the seed and the
-epoch's number, so a training that is taken up again after any epoch ends in the same bits.
+It yields a row an epoch and prints nothing. Everything random in an epoch depends on the seed and
+the epoch's number only, so a training that is resumed after any epoch ends in the same bits.
 
 Reference:
     Mixup: Zhang et al. 2018. CutMix: Yun et al. 2019.
@@ -101,7 +101,7 @@ def optimiser(module: nn.Module, config: OptimiserConfig) -> torch.optim.SGD:
 def learning_rate(config: OptimiserConfig, epoch: float) -> float:
     """Return the rate: linear warm-up from zero, then half a cosine down to zero.
 
-    Zero is the rate at both ends, and no step has it: a step takes the rate of its middle
+    The rate is zero at both ends, but no step has it: a step takes the rate of its middle
     (:func:`middle`).
 
     Args:
@@ -314,10 +314,10 @@ class Training:
         )
 
     def _refuse_not_finite(self, epoch: int) -> None:
-        """End a training whose weights, statistics or neurons are no numbers any more.
+        """End a training if a weight, a statistic or a neuron's parameter is not finite any more.
 
-        Its loss may be finite all the same: the last step's weights have none yet, and BatchNorm
-        does not train with its running statistics.
+        The loss may still be finite: no loss has been computed with the last step's weights yet,
+        and BatchNorm does not train with its running statistics.
         """
         lost = [name for name, t in named_state(self.module) if not torch.isfinite(t).all()]
         if lost:
@@ -346,9 +346,9 @@ class Training:
     ) -> None:
         """Yield all passes of one batch, each with its optimiser step.
 
-        A batch may be computed in parts, whose gradients add up to the batch's own; each part goes
-        through its passes beside the others. ``share`` is the batch's weight in the mean over
-        processes: 1 where all have as many samples.
+        A batch may be computed in parts, whose gradients add up to the batch's own; the parts go
+        through their passes side by side. ``share`` is the batch's weight in the mean over
+        processes: 1 if all have equally many samples.
         """
         called = self._called or self.module
         counted = len(samples) if share else 0

@@ -1,8 +1,8 @@
-"""What training minimises: the loss of an ANN's logits, or of a spiking network's currents.
+"""Objectives: the loss of an ANN's logits, or of a spiking network's currents.
 
-An objective gives a batch's loss in *passes*, one after the other, each with an optimiser step of
-its own behind it. There is one, unless a simulation is trained in slices of time: then states are
-carried from slice to slice and detached between them, so that memory does not grow with T.
+An objective gives a batch's loss in *passes*, one after the other, each followed by an optimiser
+step. There is one pass, unless a simulation is trained in slices of time: then states are carried
+from slice to slice and detached between them, so that memory does not grow with T.
 
 Shape:
     Samples ``[B, *input]``; labels ``[B]``, or soft ones ``[B, classes]``; logits ``[B, classes]``.
@@ -51,7 +51,7 @@ class Measured(NamedTuple):
 
 
 class Objective(Protocol):
-    """What the training loop needs of a network."""
+    """What the training loop needs from a network."""
 
     @property
     def module(self) -> nn.Module:
@@ -65,7 +65,7 @@ class Objective(Protocol):
 
     @property
     def frames_per_run(self) -> int | None:
-        """Frames of a sample that are shown in turn; none where it is one value, their mean."""
+        """Frames of a sample that are shown in turn; none if only their mean is shown."""
         ...
 
     @property
@@ -85,7 +85,7 @@ class Objective(Protocol):
         Args:
             module: :attr:`module`, or what wraps it.
             samples: which samples these are, ``[B]``.
-            x: ``[B, *input]``; ``[f, B, *input]`` where frames are shown.
+            x: ``[B, *input]``; ``[f, B, *input]`` if frames are shown.
             labels: ``[B]``, or ``[B, classes]``.
         """
         ...
@@ -170,7 +170,7 @@ class SpikingLoss:
     Attributes:
         module: the network.
         timesteps: T.
-        slice: steps of a slice; T where there are none.
+        slice: steps of a slice; T if there is one slice.
         kind: of the loss, ``mean`` or ``tet``.
         smoothing: of the labels.
         held_out: what it is measured on.
@@ -285,7 +285,7 @@ def slice_of(network: SpikingNetwork, timesteps: int, wanted: int | None) -> int
 
 
 def detached(state: Any) -> Any:
-    """Return a state of the same form, without the gradients of how it came about."""
+    """Return a state of the same form, detached from its history."""
     if isinstance(state, Tensor):
         return state.detach()
     if isinstance(state, Mapping):

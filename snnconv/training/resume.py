@@ -1,6 +1,6 @@
-"""An interrupted training on disk: tensors, and facts beside them, in one sealed file.
+"""An interrupted training on disk: tensors and facts in one sealed file.
 
-Written whole after every epoch, over the one before; nothing in it is unpickled.
+Each epoch writes it whole, over the one before; nothing in it is unpickled.
 """
 
 import json
@@ -64,7 +64,7 @@ class Saved:
     Attributes:
         setting: what must be the same when it goes on: options, and hashes of what was read.
         standing: where it stands.
-        tensors: all that the next epoch hangs on.
+        tensors: all that the next epoch depends on.
     """
 
     setting: Mapping[str, Any]
@@ -119,5 +119,5 @@ def _standing(facts: Any) -> Standing:
 
 
 def refuse(file: Path, found: str) -> CheckpointError:
-    """Return the error for a file whose training is not the one to be continued."""
+    """Return the error for a file that belongs to another training."""
     return error_of(Broken(found), file, _AGAIN)

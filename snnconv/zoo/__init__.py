@@ -1,4 +1,4 @@
-"""The architectures of the papers, those on images in their CIFAR form, and two small ones.
+"""The papers' architectures, those for images in their CIFAR form, and two small networks.
 
 Every factory takes ``channels``, ``size`` and ``classes`` from the data set, ``pool`` (``avg`` or
 ``max``), and ``width``, a factor on every hidden channel count. ``m5`` is for signals

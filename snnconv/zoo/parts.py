@@ -1,4 +1,4 @@
-"""What the zoo's networks share."""
+"""Parts that the zoo's networks share."""
 
 from collections.abc import Callable
 

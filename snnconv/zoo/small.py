@@ -1,4 +1,4 @@
-"""Two small networks, for trying things out and for the embedded default.
+"""Two small networks: for first trials, and for the embedded default.
 
 Shape:
     ``[B, channels, size, size] -> [B, classes]``.
@@ -23,7 +23,7 @@ def mlp(
     width: float = 1.0,
 ) -> nn.Module:
     """Two hidden layers of 128; no pooling, so ``pool`` changes nothing."""
-    pooling(pool)  # refuses a name there is none of
+    pooling(pool)  # refuses an unknown name
     hidden = scaled(128, width)
     return nn.Sequential(
         nn.Flatten(),

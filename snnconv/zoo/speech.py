@@ -8,9 +8,9 @@ Reference:
     table 1: 0.56 million parameters for ten classes.
 
 Deviations:
-    A length that four does not divide loses its rest in a pooling: 8,000 samples are 31 steps after
-    the last one, where the paper rounds up. A pooling that would meet fewer than four steps is left
-    out. He's initialisation in place of Glorot's, as everywhere in the zoo.
+    A pooling drops the rest of a length that is no multiple of four: 8,000 samples become 31 steps
+    at the last one, where the paper rounds up. A pooling that would meet fewer than four steps is
+    left out. Weights start by He's rule in place of Glorot's, as everywhere in the zoo.
 """
 
 from collections import OrderedDict

@@ -4,13 +4,13 @@ Shape:
     ``[B, length]`` token numbers ``-> [B, classes]``.
 
 Reference:
-    The form of the MSAT paper's network on IMDB, of which it says that it is an LSTM, bidirectional
-    and of three layers.
+    The form of the MSAT paper's network on IMDB, which the paper describes as a bidirectional LSTM
+    of three layers.
 
 Deviations:
-    Sizes are this project's own: the paper gives none. Padding counts in the mean like any token.
-    Matrices start orthogonal (states) and by Glorot's rule (inputs), an LSTM's forget gate at a
-    bias of 1: with PyTorch's own start SGD did not learn at all.
+    The sizes are this project's own, because the paper gives none. Padding counts in the mean like
+    any token. Matrices of states start orthogonal, those of inputs by Glorot's rule, and an LSTM's
+    forget gate at a bias of 1: from PyTorch's initial values, SGD did not learn at all.
 """
 
 from torch import Tensor, nn

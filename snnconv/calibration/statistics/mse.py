@@ -15,8 +15,8 @@ Deviations:
     Neither paper's search: here a grid up to the maximum, then steps from the best of its
     thresholds to those at which an activation changes its level. It reads the bins that a
     checkpoint keeps (:mod:`snnconv.calibration.bins`): how many activations a bin has is exact, and
-    so is their mean, to float32; of few, so are the least and the largest. How the others lie
-    between these two is taken as even below their mean, and as even above it.
+    so is their mean, to float32; of few, so are the least and the largest. The others are
+    taken to lie evenly below their mean, and evenly above it.
     docs/reference/methods.md says how near the least error is. T and v0 that are not given are
     those of the conversion, which searches again.
 """

@@ -1,4 +1,4 @@
-"""What may stand behind a data set's question mark."""
+"""Options behind a data set's question mark."""
 
 from collections.abc import Mapping
 

@@ -4,9 +4,9 @@ A word is a run of letters, digits and underscores, with apostrophes inside, in 
 is padding, 1 a word that the vocabulary lacks, k + 2 its word k. A text keeps its first words and
 is filled up with padding at its end.
 
-The vocabulary is the most frequent words of the training texts, as far as those are kept: each of
-them is seen in training. Words that are equally frequent stand in the order of the alphabet, so the
-same texts give the same vocabulary. Where a network was trained already, it is that network's.
+The vocabulary has the most frequent words of the training texts, counted in the parts that are
+kept, so training sees each of them. Equally frequent words are in alphabetical order, so the same
+texts give the same vocabulary. A network that is trained already brings its own vocabulary.
 """
 
 import re
@@ -87,7 +87,7 @@ def dataset(
         name: of the data set.
         query: what stands behind the question mark: ``length=``, ``words=``.
         classes: their names.
-        train: what the vocabulary is of, where no network has one.
+        train: gives the vocabulary, if no network has one.
         test: the other texts.
 
     Raises:

@@ -8,8 +8,8 @@ folder or the one around it; a relative DIR lies below ``--data-root``, where th
 
 A sample is ``frames`` frames, an input that changes over time. A recording is cut into that many
 spans of equal duration, and its events are counted by span, polarity and place, the 128 x 128
-places of the camera being joined to ``size x size``. ``full`` events at a place of a frame, or
-more, are 1.0, fewer are their share of it. Files are decoded batch by batch.
+places of the camera being joined to ``size x size``. A place with
+``full`` events or more in a frame is 1.0, with fewer it is their share. Files are decoded by batch.
 
 CIFAR10-DVS is read by tonic, ``pip install '.[events]'``. ``--download`` has tonic fetch the data
 set whose folder DIR is named as, ``CIFAR10DVS`` or ``DVSGesture``.

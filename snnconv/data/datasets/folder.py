@@ -1,11 +1,11 @@
 """Image files in folders, ``folder:DIR`` or ``folder:DIR?size=224`` (torchvision's ImageFolder).
 
-``DIR/train/CLASS/*`` and ``DIR/test/CLASS/*``; ``DIR/val`` is read where there is no ``DIR/test``.
-A relative DIR lies below ``--data-root``, where that is given. Files are decoded batch by batch.
+``DIR/train/CLASS/*`` and ``DIR/test/CLASS/*``; ``DIR/val`` is read if there is no ``DIR/test``.
+A relative DIR lies below ``--data-root``, if that is given. Files are decoded batch by batch.
 
 Shape:
-    ``[3, H, W]`` or ``[1, H, W]`` in 8 bit, as the first training image is: other images become
-    RGB where that is RGB, colour is refused where that is grey. Without ``size`` every image must
+    ``[3, H, W]`` or ``[1, H, W]`` in 8 bit, as the first training image is. If that is RGB, other
+    images become RGB; if it is grey, colour is refused. Without ``size`` every image must
     have the first one's size; ``size=N`` scales the shorter side to N (bilinear, antialiased) and
     cuts the middle N x N out.
 

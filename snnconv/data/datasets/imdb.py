@@ -1,8 +1,8 @@
 """Film reviews, ``imdb:DIR`` or ``imdb:DIR?length=200&words=10000`` (the layout of aclImdb).
 
 ``DIR/train/pos/*.txt``, ``DIR/train/neg/*.txt``, ``DIR/test/pos/*.txt`` and ``DIR/test/neg/*.txt``,
-as aclImdb_v1.tar.gz is unpacked; ``unsup``, reviews without a class, is passed over. A relative DIR
-lies below ``--data-root``, where that is given.
+as aclImdb_v1.tar.gz is unpacked; ``unsup``, reviews without a class, is skipped. A relative DIR
+lies below ``--data-root``, if that is given.
 
 Shape:
     ``[length]``: token numbers as float32, whole ones (64 unless told otherwise); mean 0 and std 1

@@ -7,7 +7,7 @@ Shape:
     ``"HW"`` or ``"CL"`` says otherwise. ``"TCHW"``, ``"TCL"`` or ``"TF"`` says that samples are T
     frames, an input that changes over time. ``y_*`` ``[n]`` whole numbers from 0.
     Optional: ``classes`` (names), ``mean`` and ``std`` (one each, or one a channel; a feature is a
-    channel). A relative FILE lies below ``--data-root``, where that is given.
+    channel). A relative FILE lies below ``--data-root``, if that is given.
 
 Reference:
     NumPy's ``savez`` format; nothing in it is unpickled.
@@ -43,7 +43,7 @@ _BROKEN = (
     *(OSError, EOFError, ValueError, OverflowError, NotImplementedError, RuntimeError),
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
 )
-"""What a broken, encrypted or unknown kind of archive makes the unpacking raise."""
+"""Errors that a broken, encrypted or unknown kind of archive raises when it is unpacked."""
 
 Array = NDArray[Any]
 Figures = tuple[float, ...]
@@ -141,7 +141,7 @@ def _read(file: Path) -> dict[str, Array]:
 
 
 def _check_headers(file: Path, headers: Mapping[str, Header]) -> None:
-    """Refuse, before anything is unpacked, what does not go together or into memory."""
+    """Refuse, before anything is unpacked, arrays that do not fit each other or the memory."""
     for part in ("train", "test"):
         x, y = headers[f"x_{part}"], headers[f"y_{part}"]
         if min(x.shape, default=0) and len(y.shape) == 1 and x.shape[0] != y.shape[0]:

@@ -1,15 +1,15 @@
 """Spoken words, ``speech-commands:DIR`` or ``speech-commands:DIR?rate=16000`` (Google's layout).
 
 ``DIR/WORD/*.wav``, a second of one word each; a folder whose name begins with an underscore, as
-``_background_noise_`` does, is no word. A relative DIR lies below ``--data-root``, where that is
+``_background_noise_`` does, is no word. A relative DIR lies below ``--data-root``, if that is
 given. Files are decoded batch by batch. Samples are in the order of the files' names, which begin
 with the speaker: the first of them have all words.
 
 ``DIR/testing_list.txt`` names the clips of the test split, ``DIR/validation_list.txt`` those that
-are in neither split. What they name and DIR lacks is passed over: take a word's folder away to do
-without the word. Where there is no ``testing_list.txt``, clips go by the rule that made Google's
-lists, 10 % to the test and 10 % to the validation part: by a hash of what stands before
-``_nohash_`` in the file's name, which is the speaker, so that nobody is in two parts.
+are in neither split. Clips listed there but missing from DIR are skipped: remove a word's folder to
+do without the word. If there is no ``testing_list.txt``, clips go by the rule that made Google's
+lists, 10 % to the test and 10 % to the validation part: by a hash of the speaker, who is named
+before ``_nohash_`` in the file's name, so that no speaker is in two parts.
 
 Shape:
     ``[1, rate]``: a second at ``rate`` samples a second (8,000), the mean of the channels,

@@ -1,10 +1,10 @@
 """Text files in class folders, ``textfolder:DIR`` or ``textfolder:DIR?length=32&words=2000``.
 
 ``DIR/train/CLASS/*.txt`` and ``DIR/test/CLASS/*.txt``, or ``DIR/CLASS/*.txt``. A relative DIR lies
-below ``--data-root``, where that is given. Classes are numbered in alphabetical order. Where DIR
-has no parts, a fifth of each class's texts is the test split, those whose words have the smallest
-hash: texts of the same words are on one side, in whatever class and under whatever name they are.
-Samples are a text of each class in turn: the first of them have all classes.
+below ``--data-root``, if that is given. Classes are numbered in alphabetical order. If DIR has no
+parts, a fifth of each class's texts is the test split: those whose words have the smallest hash, so
+that texts with the same words are on one side, whatever their class and name. Samples are a text of
+each class in turn: the first of them have all classes.
 
 Shape:
     ``[length]``: token numbers as float32, whole ones (64 unless told otherwise); mean 0 and std 1

@@ -1,4 +1,4 @@
-"""Sums, and sums and products with constants: what keeps the mean over time; products."""
+"""Sums, and products with constants, which keep the mean over time; products of activations."""
 
 import operator
 from dataclasses import replace
@@ -85,7 +85,7 @@ def line(
     shift: float | Tensor = 0.0,
     learned: bool = False,
 ) -> NodeSpec:
-    """``x*scale + shift``, of a value that perhaps has to be made first.
+    """``x*scale + shift`` of a value, or of a node that has to be made first.
 
     Training leaves it as it is, unless it is the network's own.
     """
@@ -105,7 +105,7 @@ def affine(shape: Shape, x: object, scale: object = 1, shift: object = 0) -> Nod
 
 
 def _times(value: object, factor: float) -> object:
-    """A constant times a number; what is no constant is refused later."""
+    """A constant times a number; anything else is refused later."""
     if isinstance(value, Stored):
         return value if factor == 1 else Stored("", factor * value.value)
     return factor * value if isinstance(value, int | float) else value
@@ -123,7 +123,7 @@ def _number(value: float) -> Tensor:
 
 
 def constant(shape: Shape, value: object) -> Tensor:
-    """A number or a tensor as ``[1]``; as ``[C]`` where it is one a channel; else as ``[*N]``.
+    """A number or tensor as ``[1]``, as ``[C]`` if there is one a channel, or else as ``[*N]``.
 
     The last has the rank of a sample, which it broadcasts to.
     """

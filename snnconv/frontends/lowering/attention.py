@@ -1,4 +1,4 @@
-"""Attention: products, a softmax, and lines, as it would be written out."""
+"""Attention, written out in matrix products, a softmax and linear layers."""
 
 import math
 from collections.abc import Mapping
@@ -64,7 +64,7 @@ def module(
     add_zero_attn: bool,
     tensors: Mapping[str, Stored],
 ) -> list[NodeSpec | None]:
-    """``nn.MultiheadAttention``: what it gives, and its weights where they are asked for."""
+    """``nn.MultiheadAttention``: its output, and its weights if they are asked for."""
     sources = [activation(x) for x in (query, key, value)]
     if not batch_first or any(len(source.shape) != 3 for source in sources):
         raise Refused(
@@ -124,7 +124,7 @@ def _attended(
     mask: object,
     scale: float | None,
 ) -> tuple[NodeSpec, NodeSpec]:
-    """What queries find, and the weights of it."""
+    """The values that queries find, and the weights by which they find them."""
     rank = len(shape_of(key))
     if rank < 3 or not rank == len(shape_of(query)) == len(shape_of(value)):
         raise Refused("attention that mixes samples", "give [B, L, E] or [B, heads, L, E]")

@@ -1,4 +1,4 @@
-"""Axes in another order, and places repeated, turned round or shuffled."""
+"""Reorder axes; repeat, reverse or shuffle places."""
 
 import math
 from typing import Any
@@ -61,7 +61,7 @@ def movedim(shape: Shape, x: object, source: Any, destination: Any) -> NodeSpec:
 
 
 def rearranged(shape: Shape, x: object, *how: object, **named: object) -> NodeSpec:
-    """What repeats, turns or moves places: the translator sees what it does by doing it."""
+    """Repeat, reverse or move places: the translator runs the call to see what it does."""
     raise Refused("a move that mixes samples", BATCH_FIRST)
 
 
@@ -85,7 +85,7 @@ def pixel_shuffle(shape: Shape, x: object, upscale_factor: int) -> NodeSpec:
 
 
 def pixel_unshuffle(shape: Shape, x: object, downscale_factor: int) -> NodeSpec:
-    """Places to channels: the other way round."""
+    """Places to channels, the inverse of channels to places."""
     channels, height, width = batched(x, 2).shape[1:]
     r = downscale_factor
     blocks = [channels, height // r, r, width // r, r]
@@ -115,7 +115,7 @@ def onnx_expand(call: Call) -> NodeSpec:
 
 
 def onnx_tile(call: Call) -> NodeSpec:
-    """Each axis so many times over."""
+    """Repeat each axis by its own factor."""
     x, times = call.x, [int(n) for n in call.numbers("repeats", 1) or []]
     if len(times) != len(x.shape) or times[0] != 1:
         raise Refused(f"a repetition of the batch ({times})", BATCH_FIRST)
@@ -142,7 +142,7 @@ def onnx_depth_to_space(call: Call) -> NodeSpec:
 
 
 def onnx_space_to_depth(call: Call) -> NodeSpec:
-    """The other way round, a block's place before the channels."""
+    """Places to channels, a block's place before the channels."""
     x, r = batched(call.x, 2), call.number("blocksize", 1)
     _, channels, height, width = x.shape
     apart = NodeSpec("reshape", [x], {"shape": [channels, height // r, r, width // r, r]})

@@ -1,9 +1,10 @@
-"""Values whose batch is not the first axis, as recurrences without ``batch_first`` want it.
+"""Values whose batch is not the first axis, as in recurrences without ``batch_first``.
 
-In the graph the batch comes first always. A call that only moves the batch makes no node: the value
-stays, and which axis the network has for its batch is noted beside it.
+In the graph the batch always comes first. A call that only moves the batch makes no node: the value
+stays as it is, and a note says which axis is the batch in the network.
 
-What a move does is seen in what it does to the places of a sample's numbers, whatever it is called.
+The translator runs a move on the places of a sample's numbers to see what it does; the name of the
+call does not matter.
 """
 
 import inspect
@@ -41,7 +42,7 @@ def made(
     keywords: Mapping[str, Any],
     again: Again,
 ) -> Result | list[Any]:
-    """What a call gives of operands whose batch is not the first axis.
+    """The value of a call on operands whose batch is not the first axis.
 
     Args:
         lowering: the call's.
@@ -109,7 +110,7 @@ def _keeps_samples(rule: BatchAxis, constants: Sequence[Tensor], *, axes_behind:
 
 
 def moved(x: Activation | BatchMoved, again: Again) -> Result | list[Any]:
-    """What a move of numbers gives, wherever it leaves the batch.
+    """The value of a call that moves numbers, with the batch at any axis.
 
     Raises:
         Refused: it leaves the samples on no axis, alone or with places of their own.
@@ -185,7 +186,7 @@ def _picked(x: Activation, places: Tensor) -> NodeSpec | Activation:
 
 
 def _by_axes(x: Activation, places: Tensor) -> NodeSpec | None:
-    """The same where each axis keeps its own: turned round, repeated, or a part of it."""
+    """The same if each axis keeps its own places: reversed, repeated, or a part of them."""
     own = x.shape[1:]
     if places.dim() != len(own):
         return None
@@ -203,7 +204,7 @@ def _by_axes(x: Activation, places: Tensor) -> NodeSpec | None:
 
 
 def _strided(x: Activation, places: Tensor) -> NodeSpec | None:
-    """The same where every number stays: split into axes, which are put in another order."""
+    """The same if every number stays: axes are split, and put in another order."""
     count, shape = math.prod(x.shape[1:]), list(places.shape)
     axes = [axis for axis, n in enumerate(shape) if n > 1]
     origin = (0,) * len(shape)
@@ -235,7 +236,7 @@ def _recurrence(make: NodeMaker, x: BatchMoved, first: dict[str, Any]) -> list[A
 def _along(
     make: NodeMaker, first: dict[str, Any], x: BatchMoved, shape: Shape
 ) -> Result | list[Any]:
-    """A call along axes, which are others where the batch comes first.
+    """A call along axes, whose numbers change if the batch comes first.
 
     Args:
         make: the call's.

@@ -29,11 +29,11 @@ class GraphBuilder:
         ] = {}  # by identity, which the pair keeps unique
 
     def add(self, made: NodeSpec, base: str) -> str:
-        """Take a node in, and those that it is made of; one and the same only once.
+        """Add a node and those that it is made of; add the same node only once.
 
         Args:
             made: what a lowering made.
-            base: its name, where that is free.
+            base: its name, if that is free.
 
         Returns:
             Its name.

@@ -1,4 +1,4 @@
-"""An operator of an ONNX file with its operands, as a lowering is given it."""
+"""An operator of an ONNX file with its operands, in the form that lowerings take."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -35,7 +35,7 @@ class Call:
         operands: in order.
         attrs: by name.
         outputs: how many it has.
-        read: how many of them somebody reads, counted to the last that is.
+        read: how many of them are read, counted to the last that is.
         texts: whether the network's input is token numbers.
         last: whether nothing but moves stands between it and the logits.
     """
@@ -78,7 +78,7 @@ class Call:
         return None if operand is None else operand.value.reshape(-1).tolist()
 
     def number(self, name: str, default: Any, position: int | None = None) -> Any:
-        """One such number."""
+        """One number that is an attribute or a constant operand."""
         found = self.numbers(name, position)
         return found[0] if found else default
 
@@ -127,7 +127,7 @@ def axis_in_graph(x: BatchMoved, axis: int) -> int:
 
 
 def along(call: Call, make: Callable[[Call], Any], axes: tuple[str, int | None]) -> Any:
-    """What an operator along named axes gives of operands whose batch is not the first axis.
+    """The value of an operator along named axes, if the batch of its operands is not first.
 
     Args:
         call: it in the file.

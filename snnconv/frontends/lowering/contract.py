@@ -1,10 +1,9 @@
-"""What a lowering is: every way to write an operation, and the function that makes its nodes.
+"""Lowerings: every way to write an operation, and the function that makes its nodes.
 
-A front end finds a call in the table that is made from all lowerings, and hands its arguments to
-the lowering's ``make``, whose parameters are those of PyTorch's functional form, in their order and
-with their defaults: positions and keywords mean what they mean there. A module goes through the
-same function with those of its attributes that are its parameters. What ``make`` can't take, it
-refuses.
+A front end finds a call in the table made from all lowerings, and passes its arguments to the
+lowering's ``make``. The parameters of ``make`` are those of PyTorch's functional form, in the same
+order and with the same defaults. A module goes through the same function, with those of its
+attributes that are parameters. ``make`` refuses arguments that it can't take.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -115,7 +114,7 @@ Of several, one may be a list in turn, or None if no operation gives it."""
 class BatchAxis(StrEnum):
     """What a call does to a value whose batch is not the first axis."""
 
-    FIRST = "first"  # it takes no such value
+    FIRST = "first"  # it refuses such a value
     MOVES = "moves"  # it moves numbers and changes none: doing it shows what it does
     EACH = "each"  # it changes each number by itself
     CHANNELS = "channels"  # each number, by one number for all or one a channel
@@ -162,7 +161,7 @@ class Lowering:
         aten: ATen's operators with these arguments in this order, with their overload if it is not
             ``default``.
         onnx: operators of ONNX.
-        pair: what it is of two values, as ``max(x, other)`` beside ``max(x, dim)``.
+        pair: the lowering for two values, as ``max(x, other)`` has another than ``max(x, dim)``.
     """
 
     make: NodeMaker

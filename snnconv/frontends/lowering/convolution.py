@@ -62,7 +62,7 @@ def conv(
 def _same(
     padding: Any, kernel: Sequence[int], dilation: Sequence[int]
 ) -> tuple[list[int], list[int]]:
-    """On both sides of each axis, and how much more behind: 'same' may want an odd number."""
+    """Padding on both sides of each axis, and how much more at the end: 'same' may need that."""
     none = [0] * len(kernel)
     if padding == "valid":
         return none, none
@@ -124,7 +124,7 @@ def _kernel(call: Call) -> list[int]:
 
 
 def onnx_conv(call: Call) -> NodeSpec:
-    """A convolution; what is padded at one side more is padded by a node of its own."""
+    """A convolution; if one side has more padding, a node of its own adds it."""
     kernel = _kernel(call)
     x = batched(call.x, len(kernel))
     w = window(call, kernel, x.shape[2:])

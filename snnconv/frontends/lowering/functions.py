@@ -1,4 +1,4 @@
-"""Functions that no neuron stands for; they are taken on request only."""
+"""Functions that no neuron stands for; ``--non-relu analog`` asks for them."""
 
 import math
 import operator
@@ -73,8 +73,8 @@ def softmax(
 ) -> NodeSpec:
     """A softmax or its logarithm, along an axis of the samples.
 
-    Over the classes at the end it is dropped: argmax keeps its meaning, and logits are what a
-    spiking network's currents are.
+    At the end of a network, over the classes, it is dropped: argmax stays the same, and the
+    logits are what the last layer's currents stand for.
     """
     rank, name = len(shape), function.__name__
     if dim is None:  # as PyTorch has it, of old

@@ -1,4 +1,4 @@
-"""What leaves values as they are outside training: dropouts, copies, changes of type or layout."""
+"""Identities outside training: dropouts, copies, changes of type or layout."""
 
 import torch
 import torch.nn.functional as F
@@ -43,9 +43,9 @@ def stochastic_depth(
 
 
 def aten_identity(shape: Shape, x: object, *to: object, **options: object) -> NodeSpec:
-    """The value itself; where type or layout are given, they have to be what everything has.
+    """The value itself; a type or layout that is given has to be the one that everything has.
 
-    Tokens may become whole numbers, which they are.
+    Tokens may become whole numbers, because they are whole.
     """
     for value in (*to, *options.values()):
         if value in (torch.int64, torch.int32):

@@ -1,4 +1,4 @@
-"""Places picked from axes: slices, pieces, and places in an order of their own."""
+"""Pick places from axes: slices, pieces, and lists of places."""
 
 import itertools
 import operator
@@ -25,7 +25,7 @@ from snnconv.graph.remedies import BATCH_FIRST
 
 
 def index_select(shape: Shape, x: object, dim: int, index: object) -> NodeSpec:
-    """Places of an axis in an order of the network's own."""
+    """Places of an axis by a constant list."""
     axis = dim % len(shape)
     return _take(activation(x), axis, _places(index, activation(x).shape[axis]))
 
@@ -37,7 +37,7 @@ def _take(x: Activation | NodeSpec, axis: int, places: list[int]) -> NodeSpec:
 
 
 def _places(index: object, extent: int) -> list[int]:
-    """A list of places, or a row of the network's own, of numbers or of yes and no."""
+    """A list of places, from a list or a constant tensor, of numbers or of booleans."""
     found = index.value if isinstance(index, Stored) else torch.tensor(index)
     if found.dtype is torch.bool:
         found = found.nonzero().reshape(-1) if found.dim() == 1 else found
@@ -97,7 +97,7 @@ def _slice(x: Activation | NodeSpec, dim: int, start: int, stop: int, step: int 
 
 
 def select(shape: Shape, x: object, dim: int, index: int) -> NodeSpec:
-    """One place of an axis, which goes."""
+    """One place of an axis; the axis is dropped."""
     picked: list[Any] = [slice(None)] * len(activation(x).shape)
     picked[dim] = int(index)
     return getitem(shape, x, tuple(picked))
@@ -125,7 +125,7 @@ def split(shape: Shape, x: object, split_size_or_sections: Any, dim: int = 0) ->
 
 
 def chunk(shape: Shape, x: object, chunks: int, dim: int = 0) -> list[NodeSpec]:
-    """So many pieces, the last perhaps smaller."""
+    """A given number of pieces; the last may be smaller."""
     total = activation(x).shape[dim]
     return split(shape, x, -(-total // chunks), dim)
 
@@ -133,7 +133,7 @@ def chunk(shape: Shape, x: object, chunks: int, dim: int = 0) -> list[NodeSpec]:
 def tensor_split(
     shape: Shape, x: object, indices_or_sections: Any, dim: int = 0
 ) -> list[NodeSpec | None]:
-    """So many pieces, the first of them one larger perhaps; or pieces that end at given places."""
+    """A given number of pieces, where the first may be larger by one; or cuts at given places."""
     source, how = activation(x), indices_or_sections
     dim %= len(source.shape)
     if dim == 0:
@@ -167,7 +167,7 @@ def aten_slice(
     end: int | None = None,
     step: int = 1,
 ) -> NodeSpec:
-    """Places of an axis; ``x[:, ...]`` is one of all samples first."""
+    """Places of an axis; a slice of all samples comes before it."""
     if step == 1 and shape == activation(x).shape:
         return identity(shape, x)
     picked = [slice(None)] * len(shape)
@@ -184,7 +184,7 @@ def _axis(call: Call, default: int | None = None) -> int:
 
 
 def onnx_split(call: Call) -> list[NodeSpec]:
-    """Pieces of given sizes, or so many of one size."""
+    """Pieces of given sizes, or a given number of pieces of one size."""
     x = call.x
     axis = _axis(call, 0)
     sizes = call.numbers("split", 1)
@@ -229,7 +229,7 @@ def _picked(
 
 
 def _gathered(call: Call) -> NodeSpec:
-    """Places of an axis in any order; of one the axis goes."""
+    """Places of an axis in any order; a single place drops the axis."""
     x, index = call.x, call.tensor(1, "index").value
     axis = _axis(call, 0)
     extent = x.shape[axis]
@@ -270,12 +270,12 @@ def onnx_gather(call: Call) -> NodeSpec:
 
 
 def onnx_gather_nd(call: Call) -> NodeSpec:
-    """Places by a column of them, of a value whose first axis is the batch."""
+    """Places by a column of indices, for a value whose first axis is the batch."""
     return _gathered(as_gather(call))
 
 
 def moved_gather_nd(call: Call) -> Any:
-    """The same of a value whose batch is another axis."""
+    """The same for a value whose batch is another axis."""
     return along(as_gather(call), _gathered, _AXIS)
 
 

@@ -1,4 +1,4 @@
-"""Products with matrices: of the network's own, which is a linear layer, or of two activations."""
+"""Matrix products: with a constant matrix, which is a linear layer, or of two activations."""
 
 import math
 import operator
@@ -30,7 +30,7 @@ def linear(shape: Shape, x: object, weight: object, bias: object = None) -> Node
 
 
 def matmul(shape: Shape, x: object, other: object) -> NodeSpec:
-    """A product with a matrix of the network's own, a linear layer; or of two activations."""
+    """A product with a constant matrix, which is a linear layer, or of two activations."""
     if isinstance(other, Activation):
         source = activation(x)
         if not len(source.shape) == len(other.shape) > 2:
@@ -79,7 +79,7 @@ def onnx_gemm(call: Call) -> NodeSpec:
 
 
 def as_bias(constant: Stored, outputs: int) -> Stored | None:
-    """A constant as one number an output, if it is that when it broadcasts; keeps its name."""
+    """A constant as one number an output, if it broadcasts to that; it keeps its name."""
     shape = constant.value.shape
     if tuple(shape) == (outputs,):
         return constant

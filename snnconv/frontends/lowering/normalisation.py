@@ -1,4 +1,4 @@
-"""Normalisations, each by the statistics of what it is given, or, BatchNorm, by its own."""
+"""Normalisations, by the statistics of their input, or, for BatchNorm, by running statistics."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ def batch_norm(
 ) -> NodeSpec:
     """BatchNorm by its running statistics.
 
-    A momentum of None makes them, in training, the mean over all batches: their number is kept.
+    With a momentum of None, training makes them the mean over all batches, and counts the batches.
     """
     if running_mean is None or training:
         raise Refused(
@@ -108,7 +108,7 @@ def instance_norm(
     eps: float = 1e-5,
     batches: object = None,
 ) -> NodeSpec:
-    """InstanceNorm: GroupNorm of a channel a group, or, by running statistics, BatchNorm."""
+    """InstanceNorm: GroupNorm with one channel a group, or BatchNorm by running statistics."""
     if not use_input_stats:
         statistics = (running_mean, running_var)
         return batch_norm(shape, x, *statistics, weight, bias, False, momentum, eps, batches)
@@ -127,7 +127,7 @@ def instance_norm_module(
     eps: float,
     num_batches_tracked: object,
 ) -> NodeSpec:
-    """InstanceNorm, by running statistics where it has some."""
+    """InstanceNorm, by running statistics if it has some."""
     source, own = batched(x, rank), running_mean is None
     statistics, batches = (running_mean, running_var), num_batches_tracked
     return instance_norm(shape, source, *statistics, weight, bias, own, momentum, eps, batches)
@@ -141,7 +141,7 @@ def local_response_norm(
     beta: float = 0.75,
     k: float = 1.0,
 ) -> NodeSpec:
-    """Each value by a power of the mean square of channels around it."""
+    """Divide each value by a power of the mean square of the channels around it."""
     source = activation(x)
     if len(source.shape) < 3:
         raise Refused(f"an input of shape [B, {', '.join(map(str, source.shape[1:]))}]")
@@ -286,7 +286,7 @@ def onnx_group_norm(call: Call) -> NodeSpec:
 
 
 def onnx_local_response_norm(call: Call) -> NodeSpec:
-    """Over channels around each; of an even number nobody is there to compare with."""
+    """LRN over the channels around each; an even size is refused, for want of a referee."""
     size = int(call.number("size", 0))
     if size % 2 == 0:
         raise Refused(f"a size of {size}: onnxruntime computes odd ones only")

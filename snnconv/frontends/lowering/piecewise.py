@@ -1,8 +1,8 @@
-"""Piecewise-linear functions: each is a sum of ReLUs of lines, so neurons stand for it.
+"""Piecewise-linear functions: each is a sum of ReLUs of affine maps, so neurons stand for it.
 
-A line, ``scale*x + shift``, keeps the mean over time. A bend is a ReLU: a leaky one is
-``max(x, 0) - slope*max(-x, 0)``, and takes two neurons; a clip is one that starts elsewhere than at
-0, ``max(x - low, 0) + low``, and takes one.
+An affine map ``scale*x + shift`` keeps the mean over time. Each bend is a ReLU. A leaky ReLU is
+``max(x, 0) - slope*max(-x, 0)`` and takes two neurons; a clip is ``max(x - low, 0) + low`` with a
+ceiling and takes one.
 """
 
 import math
@@ -140,7 +140,7 @@ def _difference(shape: Shape, x: Value, other: Value) -> NodeSpec:
 
 
 def _with_constant(shape: Shape, x: object, other: object) -> tuple[Value, Tensor]:
-    """Of two operands, in either order, the one that depends on the input and the other."""
+    """Sort two operands: first the one that depends on the input, then the other."""
     if isinstance(x, Stored):
         x, other = other, x
     source = x if isinstance(x, NodeSpec) else activation(x)
@@ -188,7 +188,7 @@ def _bent(x: Activation, slope: Tensor, learned: bool = False) -> NodeSpec:
 
 
 def softshrink(shape: Shape, x: object, lambd: float = 0.5) -> NodeSpec:
-    """``x`` nearer to 0 by lambda, and 0 where it was as near as that."""
+    """Move ``x`` towards 0 by lambda; values closer than that become 0."""
     above, below = _relu(line(activation(x), 1.0, -lambd)), _relu(line(activation(x), -1.0, -lambd))
     return NodeSpec("add", [above, line(below, -1.0)])
 

@@ -98,7 +98,7 @@ def adaptive_max_pool(
 
 
 def first(make: NodeMaker) -> NodeMaker:
-    """For an operator that gives other values behind the one that counts."""
+    """For an operator that gives further values after the first."""
 
     def made(rank: int, shape: Shape, x: object, *arguments: Any) -> list[NodeSpec]:
         found = make(rank, shape, x, *arguments)
@@ -108,7 +108,7 @@ def first(make: NodeMaker) -> NodeMaker:
 
 
 def onnx_max_pool(call: Call) -> NodeSpec:
-    """Max pooling; padding stands for no place, so only where windows begin counts."""
+    """Max pooling; padding is never the largest, so only the windows' first places matter."""
     if call.read > 1:
         raise Refused("max pooling that gives indices")
     x, w = _pooled(call)
@@ -120,7 +120,7 @@ def onnx_max_pool(call: Call) -> NodeSpec:
 
 
 def onnx_avg_pool(call: Call) -> NodeSpec:
-    """Average pooling; zeros that count get a node of their own where PyTorch's are not those."""
+    """Average pooling; zeros that count get a node of their own if PyTorch would pad otherwise."""
     x, w = _pooled(call)
     if w.dilation != [1] * w.rank:
         raise Refused("average pooling with dilation")
@@ -162,10 +162,10 @@ def _places(call: Call, w: Window, extent: Sequence[int]) -> list[int]:
 
 
 def _as_many(made: Callable[[list[int], bool], NodeSpec], w: Window, places: list[int]) -> NodeSpec:
-    """A pooling of so many windows, from one that PyTorch knows and that begins where they do.
+    """A pooling with a given number of windows, from one of PyTorch's with the same first places.
 
-    PyTorch pads both sides alike. Where the end needs more, its ``ceil_mode`` may do, or padding by
-    some strides more; windows that are too many are cut off.
+    PyTorch pads both sides alike. If the end needs more padding, ``ceil_mode`` may do, or padding
+    by some more strides; surplus windows are cut off.
     """
     axes = list(zip(w.begin, w.end, w.stride, strict=True))
     ahead = [max(-(-(e - b) // s), 0) for b, e, s in axes]  # strides

@@ -1,4 +1,4 @@
-"""What makes one number of many: maxima, means and sums over axes of the samples."""
+"""Reductions: maxima, means and sums over axes of the samples."""
 
 import math
 from functools import partial
@@ -49,7 +49,7 @@ def amax(shape: Shape, x: Any, dim: Any = (), keepdim: bool = False) -> NodeSpec
 
 
 def amin(shape: Shape, x: object, dim: Any = (), keepdim: bool = False) -> NodeSpec:
-    """The smallest: minus the largest of what they are with the other sign."""
+    """The smallest: minus the largest of the negated values."""
     source = activation(x)
     return arithmetic.line(amax(shape, arithmetic.line(source, -1.0), dim, keepdim), -1.0)
 
@@ -100,7 +100,7 @@ def sum_(
 
 
 def onnx_reduced(make: NodeMaker, call: Call) -> NodeSpec:
-    """What makes one number of many over axes of the samples."""
+    """A reduction over axes of the samples."""
     axes = call.numbers("axes", 1)
     if not axes and call.number("noop_with_empty_axes", 0):
         return NodeSpec("identity", [call.x])

@@ -1,4 +1,4 @@
-"""Reshapes that keep samples apart, and values side by side: concatenations and stacks."""
+"""Reshapes that keep samples apart, concatenations and stacks."""
 
 import math
 from collections.abc import Sequence
@@ -113,7 +113,7 @@ def onnx_concat(call: Call) -> NodeSpec:
 
 
 def moved_reshape(call: Call) -> OnnxResult:
-    """A reshape of what stands before the batch, and of what stands behind it."""
+    """A reshape of the axes before the batch, and of those behind it."""
     x = as_moved(call.operand(0))
     dims, sizes = file_dims(x), [int(n) for n in call.numbers("shape", 1) or []]
     if not call.number("allowzero", 0):
@@ -128,7 +128,7 @@ def moved_reshape(call: Call) -> OnnxResult:
 
 
 def _filled(sizes: list[int], count: int) -> list[int] | None:
-    """Sizes of so many numbers, where one may be left open; None where they are of others."""
+    """The sizes for a given count of numbers, one of which may be open; None if they do not fit."""
     if sizes.count(-1) == 1:
         known = max(-math.prod(sizes), 1)
         sizes = [count // known if n == -1 else n for n in sizes]

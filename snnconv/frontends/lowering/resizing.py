@@ -1,4 +1,4 @@
-"""What gives a value more places, or fewer: paddings, upsampling, interpolation."""
+"""More or fewer places: padding, upsampling, interpolation."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -65,7 +65,7 @@ def upsample(
 ) -> NodeSpec:
     """Each place repeated, or places between places: by lines or by cubic splines.
 
-    A spline is not linear between places, but in the values at them.
+    A spline is not linear between places, but it is linear in the values at the places.
     """
     source = activation(x)
     if antialias or mode not in ("nearest", *_BETWEEN):
@@ -154,7 +154,7 @@ def onnx_upsample(call: Call) -> NodeSpec:
 
 
 def onnx_resize(call: Call) -> NodeSpec:
-    """Each place repeated, or places between places; refused where they are not PyTorch's."""
+    """Repeat places, or interpolate between them; refused if PyTorch has no such rule."""
     if call.opset < 11:
         return onnx_upsample(call)
     position = call.attrs.get("coordinate_transformation_mode", "half_pixel")
@@ -198,7 +198,7 @@ _OTHERS = ("antialias", "cubic_coeff_a", "exclude_outside")
 
 
 def _between(call: Call, position: str, new: list[int], scale: list[float]) -> NodeSpec:
-    """By lines or splines, whose ends are those that PyTorch's have."""
+    """Interpolate linearly or by splines, with PyTorch's rule at the ends."""
     x, mode, corners = call.x, call.attrs["mode"], position == "align_corners"
     by_rank = {3: "linear", 4: "bilinear", 5: "trilinear"} if mode == "linear" else {4: "bicubic"}
     lines = list(zip(x.shape[2:], new[2:], scale[2:], strict=True))

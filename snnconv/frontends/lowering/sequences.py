@@ -82,8 +82,8 @@ def recurrent(
 ) -> list[Any]:
     """The sequence of outputs, and the last states as far as they are among these.
 
-    Those are the last layer's, by direction. What a caller does not use may be None: the states of
-    layers below, and an LSTM's cells.
+    The last states are those of the last layer, by direction. States that no caller uses are None:
+    those of layers below, and an LSTM's cells.
     """
     source = activation(x)
     if not batch_first or len(source.shape) != 3:
@@ -169,7 +169,7 @@ def aten_recurrent(
 
 
 def _state(outputs: NodeSpec, way: int, length: int, hidden: int) -> NodeSpec:
-    """The last state of a direction: the output at the end that it comes to last."""
+    """The last state of a direction: the output at the end that it reaches last."""
     place = 0 if way else length - 1
     end = {"dim": 1, "start": place, "stop": place + 1, "step": 1}
     own = {"dim": 2, "start": way * hidden, "stop": (way + 1) * hidden, "step": 1}
@@ -220,7 +220,7 @@ def onnx_recurrent(op: str, call: Call) -> list[OnnxResult]:
 
 
 def _input(call: Call) -> tuple[Activation, bool]:
-    """The sequences ``[B, L, F]``, and whether the file has their places before their batch."""
+    """The sequences ``[B, L, F]``, and whether places come before the batch in the file."""
     x, layout = call.operand(0), call.number("layout", 0)
     second = isinstance(x, BatchMoved) and x.batch == 1
     if not (layout == 1 and isinstance(x, Activation)) and not (layout == 0 and second):

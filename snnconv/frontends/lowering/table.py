@@ -52,7 +52,7 @@ class OfOperator(NamedTuple):
 
 
 def _table(entries: Iterable[tuple[Key, Value]]) -> dict[Key, Value]:
-    """A table in which no key stands twice."""
+    """Make a table, and refuse a key that stands twice."""
     found: dict[Key, Value] = {}
     for key, value in entries:
         if key in found:

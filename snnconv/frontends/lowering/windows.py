@@ -56,7 +56,7 @@ def window(call: Call, kernel: Sequence[int], extent: Sequence[int]) -> Window:
 
 
 def halves(total: Sequence[int], auto: str) -> tuple[list[int], list[int]]:
-    """Padding shared between two sides; an odd place goes where ``auto_pad`` says."""
+    """Share padding between two sides; an odd place goes to the side that ``auto_pad`` names."""
     small = [n // 2 for n in total]
     large = [n - half for n, half in zip(total, small, strict=True)]
     return (small, large) if auto == "SAME_UPPER" else (large, small)

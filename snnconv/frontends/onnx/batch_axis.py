@@ -1,7 +1,7 @@
 """Values whose batch is not the first axis in the file, as sequences have it for ONNX's LSTM.
 
-In the graph the batch comes first always. A permutation that only moves the batch makes no node:
-the value stays, and where the file has its batch is noted beside it.
+In the graph the batch always comes first. A permutation that only moves the batch makes no node:
+the value stays as it is, and a note says which axis is the batch in the file.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ def moves_batch(operands: Sequence[Operand]) -> bool:
 
 
 def made(call: Call, operator: OfOperator) -> OnnxResult | Sequence[OnnxResult]:
-    """What an operator gives of operands whose batch is not the first axis.
+    """The value of an operator on operands whose batch is not the first axis.
 
     Raises:
         Refused: it mixes samples, or is not known for such operands.
@@ -42,7 +42,7 @@ def made(call: Call, operator: OfOperator) -> OnnxResult | Sequence[OnnxResult]:
 
 
 def _by_number(call: Call, operator: OfOperator) -> BatchMoved:
-    """What an operator gives that changes each number by itself."""
+    """The value of an operator that changes each number by itself."""
     rule = operator.lowering.batch_axis
     if rule not in (BatchAxis.EACH, BatchAxis.CHANNELS, BatchAxis.BROADCASTS):
         raise Refused("it stands behind a permutation that moves the batch", BATCH_FIRST)

@@ -37,7 +37,7 @@ FOLDED = frozenset(
         "Range",
     )
 )
-"""The operators whose value is computed where all operands are constant."""
+"""The operators whose value is computed if all operands are constant."""
 
 
 def evaluate(
@@ -82,7 +82,7 @@ def _constant(operator: Operator, folder: Path) -> Tensor:
 
 
 def _bound(op: str, given: Sequence[Tensor]) -> int:
-    """At most so many values come out."""
+    """The most values that can come out."""
     if op == "ConstantOfShape":
         return math.prod(given[0].tolist())
     if op == "Range":

@@ -1,4 +1,4 @@
-"""An imported graph against the file it came from, run by somebody else."""
+"""Compare an imported graph with its file, which another runtime runs."""
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
@@ -34,7 +34,7 @@ def judge(
 
     Raises:
         CheckFailedError: they differ.
-        UnsupportedError: nobody can run the file, or it gives NaN or Inf.
+        UnsupportedError: no runtime here can run the file, or it gives NaN or Inf.
     """
     batch = model.sizes[0] or 1
     count = RUNS if batch == 1 else batch
@@ -71,7 +71,7 @@ def judge(
 
 
 def at_hand() -> str:
-    """Who runs files here, the first that is asked."""
+    """The runtimes that can run files here, the preferred one first."""
     try:
         import onnxruntime
     except ModuleNotFoundError:
@@ -80,7 +80,7 @@ def at_hand() -> str:
 
 
 def _recomputed(model: Model, ways: Sequence[tuple[Tensor, ...]]) -> tuple[str, Tensor]:
-    """Who ran the file, and what came out."""
+    """The runtime that ran the file, and its outputs."""
     failures = []
     referees = (("onnxruntime", _onnxruntime), ("onnx.reference", _reference))
     for (name, opened), parts in itertools.product(referees, ways):
@@ -117,7 +117,7 @@ def _reference(model: Model) -> _Run:
 
 
 def _runnable(model: Model) -> str | bytes:
-    """The file; where its logits are no output but what a map is made from, the same with them."""
+    """The file; if a map is made from its logits, the same file with the logits as output."""
     import onnx
 
     proto = onnx.load(model.file, load_external_data=False)

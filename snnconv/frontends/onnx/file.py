@@ -22,8 +22,8 @@ class Operator:
     """A node of the file.
 
     Attributes:
-        name: its own, or its first output's where it has none.
-        op: as ONNX names it, with the domain where it is not ONNX's own.
+        name: its own, or its first output's if it has none.
+        op: as ONNX names it, with the domain if it is not ONNX's own.
         inputs: names of values; empty for one that is left out.
         attrs: Python values; tensors and branches are the file's ``TensorProto``, ``GraphProto``.
         proto: the file's own ``NodeProto``.
@@ -46,7 +46,7 @@ class Model:
         initialisers: the file's ``TensorProto`` by name, checked but not read.
         input: its name.
         dtype: of the input, as NumPy names it.
-        sizes: of the input, with the batch; None where the file leaves one open.
+        sizes: of the input, with the batch; None for a size that the file leaves open.
         output: its name.
     """
 
@@ -178,8 +178,8 @@ def _dense(file: Path, graph: Any) -> None:
 def _output(file: Path, graph: Any, wanted: str | None) -> str:
     """The name of the value that is the logits.
 
-    A classifier may give its label, too, or a map from labels to probabilities: of those, what the
-    map is made from counts.
+    A classifier may also give its label, or a map from labels to probabilities. Then the logits are
+    the value that the map is made from.
     """
     import onnx
 

@@ -128,7 +128,7 @@ class _Translator:
         return found
 
     def _branch(self, operator: Operator, condition: Operand) -> list[Operand]:
-        """What an ``If`` gives: its condition is constant, so one branch stands in its place."""
+        """The outputs of an ``If``: its condition is constant, so one branch takes its place."""
         if not isinstance(condition, Stored):
             raise Refused("control flow that depends on data")
         name = "then_branch" if bool(condition.value.reshape(-1)[0]) else "else_branch"
@@ -140,7 +140,7 @@ class _Translator:
         return [self._value(output) for output in outputs if self._is_known(output)]
 
     def last_known(self) -> str:
-        """The node that gives the output beside refused operators; none if nobody can tell."""
+        """The node that gives the output if operators were refused; none if that is unknown."""
         output = self._value(self.model.output) if self._is_known(self.model.output) else None
         return output.node if isinstance(output, Activation) else ""
 
@@ -196,7 +196,7 @@ class _Translator:
         return taken
 
     def _note_functions(self, operator: Operator, added: list[Node]) -> None:
-        """Note those that no neuron stands for, unless they are taken."""
+        """Note functions that no neuron stands for, unless the user asked for them."""
         functions = [node for node in added if is_function(node)]
         if functions and not self.analog:
             found = Obstacle(_place(operator), NO_NEURON, of_function(functions[0].op))
@@ -257,7 +257,7 @@ def _unknown(op: str) -> Refused:
 
 
 def _last(model: Model) -> Operator | None:
-    """The operator that computes the output, which others may bring into its shape."""
+    """The operator that computes the output, before others that only reshape it."""
     makers = {name: operator for operator in model.operators for name in operator.outputs}
     last = makers.get(model.output)
     while last is not None and last.op in _MOVES:

@@ -1,8 +1,8 @@
 """The archive of an exported program: its JSON and its tensors, read without unpickling anything.
 
-``torch.export.load`` unpickles a program's example inputs and whatever else is marked for it, and
-evaluates symbolic expressions, so that a file can make it run any code. Here JSON and plain bytes
-are read, and nothing else: what only a pickle holds is refused.
+``torch.export.load`` unpickles a program's example inputs and other marked parts, and evaluates
+symbolic expressions, so a file can make it run any code. This reader reads JSON and plain bytes
+only, and refuses a part that only a pickle holds.
 """
 
 import math
@@ -21,7 +21,7 @@ from snnconv.frontends.archives import refuse_packed
 
 VERSION = 8  # of the schema: torch 2.8 and newer write it, into archives of this layout
 MALFORMED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
-"""What made-up JSON, read as a program, may raise."""
+"""Errors that malformed JSON may raise if it is read as a program."""
 
 DTYPES: Mapping[int, torch.dtype] = {
     **{1: torch.uint8, 2: torch.int8, 3: torch.int16, 4: torch.int32, 5: torch.int64},
@@ -64,7 +64,7 @@ def read_archive(file: Path) -> Archive:
 
 
 def invalid(file: Path, found: str) -> UnsupportedError:
-    """The error of a file that is none."""
+    """The error for a file that is no exported program."""
     return UnsupportedError(
         f"{file} is no exported program that can be read",
         found,
@@ -100,7 +100,7 @@ def _read(file: Path, archive: zipfile.ZipFile) -> Archive:
 
 
 def _root(archive: zipfile.ZipFile, size: int) -> str:
-    """The folder that everything lies in, after a look at whether entries are what torch writes."""
+    """Check that entries are those that torch writes, and return the folder they lie in."""
     refuse_packed(archive, size)
     (marker,) = [
         e.filename for e in archive.infolist() if e.filename.endswith("/archive_format")

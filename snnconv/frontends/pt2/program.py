@@ -1,7 +1,7 @@
 """From a program's JSON to a trace that the translator reads as it reads torch.fx's own.
 
-Operators come from a closed list. A placeholder stands for one that is not on it and gives zeros of
-the declared shape, so that what lies behind it is looked at as well; the translator refuses the
+Operators come from a closed list. A placeholder stands for any other operator and gives zeros of
+the declared shape, so that operators behind it are examined, too; the translator refuses the
 operator by its name.
 """
 
@@ -61,7 +61,7 @@ class UnknownOperator:
         self.values = values
 
     def __call__(self, *operands: Any) -> Any:
-        """Its value, or a tuple of them, where the operands are."""
+        """Its value, or a tuple of them, on the operands' device."""
         device = next((x.device for x in operands if isinstance(x, Tensor)), None)
         made = tuple(torch.zeros(n, dtype=dtype, device=device) for n, dtype in self.values)
         return made[0] if len(made) == 1 else made
@@ -88,7 +88,7 @@ class Program:
 
     @property
     def outputs(self) -> list[str]:
-        """What a caller gets, and what changes in the program when it is called."""
+        """The program's outputs, and the values that a call changes."""
         found = []
         for spec in self._signature["output_specs"]:
             ((kind, value),) = spec.items()
@@ -103,7 +103,7 @@ class Program:
         return DTYPES.get(self._values[name]["dtype"])
 
     def sizes(self, name: str) -> tuple[int | None, ...]:
-        """The shape of a tensor; None where the program leaves it open."""
+        """The shape of a tensor; None for a size that the program leaves open."""
         return tuple(None if "as_expr" in n else whole(n) for n in self._values[name]["sizes"])
 
     def trace(self, batch: int) -> torch.fx.GraphModule:

@@ -1,8 +1,8 @@
 """From a live ``nn.Module`` to a graph, by symbolic tracing (torch.fx), else by torch.export.
 
-torch.export takes ten times as long, and every network of torchvision can be traced without it; it
-is asked where tracing fails, as it does on control flow that depends on the input's sizes, or where
-a call of the trace is refused: what that amounts to may be operators that convert.
+torch.export takes ten times as long, and every network of torchvision can be traced without it. It
+is used if tracing fails, as on control flow that depends on the input's sizes, and if a call of the
+trace is refused, because the call may consist of operators that convert.
 
 Module, functional and method forms of an operation give the same node. Every operation that the
 graph's closed list does not hold is collected, and all of them are reported at once. The captured
@@ -75,7 +75,7 @@ class Verdict(NamedTuple):
 
 
 class Captured(NamedTuple):
-    """A network's graph, its tensors, and how far they are from where they came from."""
+    """A network's graph, its tensors, and how far they are from their origin."""
 
     graph: Graph
     tensors: dict[str, Tensor]
@@ -139,7 +139,7 @@ def random_input(count: int, shape: tuple[int, ...], tokens: int | None, seed: i
 
 
 def _plain(module: nn.Module) -> nn.Module:
-    """The network itself, where it is wrapped for speed.
+    """Unwrap a network that is wrapped for speed.
 
     Raises:
         UnsupportedError: TorchScript, or weights that are not there.
@@ -210,7 +210,7 @@ def _expected(module: nn.Module, example: Tensor) -> Tensor:
 
 
 def _not_logits(value: object) -> tuple[str, str]:
-    """What a network gives in the place of logits, and what to do."""
+    """What a network gives instead of logits, and what to do about it."""
     if isinstance(value, Tensor) and value.dim() > 2 and len(value) == BATCH:
         return (
             f"shape {list(value.shape)} for {BATCH} samples: {math.prod(value.shape[1:])} numbers "
@@ -237,7 +237,7 @@ def _not_logits(value: object) -> tuple[str, str]:
 
 
 def _translated(module: nn.Module, example: Tensor, analog: bool) -> Translated:
-    """The module as a graph, by the trace that leaves nothing refused; else what stands there."""
+    """The module as a graph, by the first trace in which no call is refused."""
     refused: SnnconvError
     try:
         traced = _traced(module)
@@ -270,7 +270,7 @@ def _translated(module: nn.Module, example: Tensor, analog: bool) -> Translated:
 def _all_known(
     refused: SnnconvError, module: nn.Module, example: Tensor, analog: bool
 ) -> SnnconvError:
-    """The error of a network that no trace follows: all that a run shows beside the first line."""
+    """The error for a network that can't be traced: the first line, and all that a run shows."""
     if isinstance(refused, ObstaclesError):
         return refused
     try:
@@ -297,7 +297,7 @@ def _traced(module: nn.Module) -> torch.fx.GraphModule:
 
 @contextmanager
 def _lengths_of_symbols() -> Iterator[None]:
-    """Let ``len(x)`` of a symbol be a call in the trace: Python takes nothing but a number."""
+    """Record ``len(x)`` of a symbol as a call; Python itself accepts only a number."""
     plain = builtins.len
 
     def traced(x: Any) -> Any:

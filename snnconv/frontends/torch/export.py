@@ -1,8 +1,8 @@
 """From a live ``nn.Module`` to a trace by ``torch.export``.
 
-It runs the module on an example with symbolic sizes and notes the operators, so it follows Python's
-control flow on shapes and values of attributes, which torch.fx's symbols can't. It sees less of how
-the user wrote the network: what torch.fx traces, it traces.
+It runs the module on an example with symbolic sizes and records the operators, so it follows
+Python's control flow on shapes and attributes, which torch.fx can't. It shows less of how the user
+wrote the network, so torch.fx comes first.
 """
 
 import io

@@ -17,13 +17,13 @@ OF_SHAPES = frozenset(
     for kind in ("new", "like")
     for value in ("zeros", "ones", "full")
 )
-"""Calls that take nothing of a value but its shape."""
+"""Calls that read only the shape of a value."""
 
 
 class Run(torch.fx.Interpreter):
     """Runs a trace once, and notes what each node gives and changes.
 
-    Of what depends on the input it keeps the shape only.
+    It keeps only the shape of values that depend on the input.
 
     Attributes:
         values: of each node.
@@ -91,7 +91,7 @@ class Run(torch.fx.Interpreter):
 
 
 def attributes(path: str, module: nn.Module, names: tuple[str, ...]) -> dict[str, Any]:
-    """A module's attributes as arguments; AvgPool1d, for one, has fewer than its function takes."""
+    """A module's attributes as arguments; a module may have fewer than its function takes."""
     values = {name: getattr(module, name) for name in names if hasattr(module, name)}
     if "tensors" in names:
         values["tensors"] = {
@@ -115,7 +115,7 @@ def index_of(node: torch.fx.Node) -> Any:
 
 
 def target_name(node: torch.fx.Node) -> str:
-    """What a call is called."""
+    """The name of a call."""
     return node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "?")
 
 

@@ -1,7 +1,7 @@
 """From a traced network to a graph: one walk over the trace, node by node.
 
-What a call amounts to stands in :mod:`snnconv.frontends.lowering`; here are names, the values that
-the trace leads to, changes in place, and the list of everything that can't be converted.
+:mod:`snnconv.frontends.lowering` translates each call. This file keeps the names, the values of the
+trace, changes in place, and the list of everything that can't be converted.
 """
 
 import inspect
@@ -38,7 +38,7 @@ Translated = tuple[Graph, dict[str, Tensor], Ending | None]
 """A graph, its tensors, and the softmax at its end that was dropped, if any."""
 
 STORED_AS = "stored_as"
-"""Where a trace's node keeps the name of a tensor that it has under another one."""
+"""The key under which a trace's node keeps the original name of its tensor."""
 _HIDDEN = "a state that a recurrence keeps to itself: a layer's below, or an LSTM's cells"
 
 
@@ -105,7 +105,7 @@ class _Translator:
         self.ending: Ending | None = None
         self._values: dict[torch.fx.Node, _Held] = {}
         self._pieces: dict[torch.fx.Node, list[Any]] = {}  # those of a call that gives several
-        self._unknown: set[torch.fx.Node] = set()  # what hangs on such a call that was refused
+        self._unknown: set[torch.fx.Node] = set()  # what refused calls give, or depends on it
 
     def obstacles_in(self, graph: Graph) -> list[Obstacle]:
         """What stands in the way; functions only where their nodes are still in the graph."""
@@ -163,14 +163,14 @@ class _Translator:
         self._note_functions(node, list(self.builder.nodes.values())[count:])
 
     def _note_functions(self, node: torch.fx.Node, added: list[Node]) -> None:
-        """Note those that no neuron stands for, where they are not taken."""
+        """Note functions that no neuron stands for, unless the user asked for them."""
         functions = [made for made in added if is_function(made)]
         if functions and not self.analog:
             found = Obstacle(place(node), self._called(node), of_function(functions[0].op))
             self._obstacles.append((found, frozenset(made.name for made in functions)))
 
     def _placeholder(self, sources: list[torch.fx.Node]) -> _Held:
-        """A node for a call that was refused: what comes behind it is looked at as well."""
+        """A node for a refused call, so that calls behind it are examined, too."""
         name = f"refused {len(self.builder.nodes)}"
         inputs = tuple(self._values[source].name for source in sources)
         self.builder.nodes[name] = Node(name, "refused", inputs, {}, {})
@@ -267,7 +267,7 @@ class _Translator:
     def _of_samples_first(
         self, known: Lowering, bound: inspect.BoundArguments, x: Any, again: batch_axis.Again
     ) -> batch_axis.Result | list[Any]:
-        """What a call gives of operands whose batch is the first axis."""
+        """The value of a call on operands whose batch is the first axis."""
         try:
             return known.make(*bound.args, **bound.kwargs)
         except Refused as refusal:
@@ -296,7 +296,7 @@ class _Translator:
         return Stored(value.name, found) if isinstance(found, Tensor) else found
 
     def _operand(self, held: _Held, shape: tuple[int, ...]) -> Activation | BatchMoved:
-        """A value as an operand, where the trace has it in a shape."""
+        """A value as an operand, in the shape that the trace has."""
         plain = Activation(held.name, shape, self.builder.nodes.get(held.name))
         if held.first:
             return plain

@@ -1,8 +1,8 @@
-"""What stands in the way of a network that can't be traced, as far as a run of it shows.
+"""Run a network that can't be traced, and name every obstacle that the run shows.
 
-A trace ends at the first line that it can't follow. A run goes on: PyTorch tells a mode about every
-function that is called, so lines that take a number out of a value that depends on the input, and
-calls that no operation of the closed list stands for, are all named, each with its place.
+A trace ends at the first line that it can't follow. A run goes on. PyTorch tells a mode about every
+function that is called, so the run names every line that takes a number out of a value that depends
+on the input, and every call that the closed list has no operation for.
 """
 
 import operator

@@ -191,7 +191,7 @@ def of_channels(shape: Shape, tensors: Tensors, *also: Shape) -> str | None:
 def no_macs(
     attrs: Attributes, inputs: Sequence[Shape], output: Shape, tensors: Mapping[str, Shape]
 ) -> int:
-    """None: it moves values, adds them, or is folded into what does multiply."""
+    """Zero: the operation moves or adds values, or is folded into one that multiplies."""
     return 0
 
 

@@ -53,7 +53,7 @@ POINTWISE: Mapping[str, Callable[..., Tensor]] = {
     "gt0": lambda x: (x > 0).to(x.dtype),
     "ge0": lambda x: (x >= 0).to(x.dtype),
 }
-"""Functions of one number, and of a slope, a scale or an exponent where the node has one."""
+"""Functions of one number, with a slope, a scale or an exponent if the node has one."""
 
 
 class Pointwise(Attributes):
@@ -87,7 +87,7 @@ def _matmul(attrs: Attributes, tensors: Tensors, inputs: list[Tensor]) -> Tensor
 def _taps(
     attrs: Attributes, inputs: Sequence[Shape], output: Shape, tensors: Mapping[str, Shape]
 ) -> int:
-    """Every output has a row of the first matrix."""
+    """Each output multiplies one row of the first matrix."""
     return math.prod(output) * inputs[0][-1]
 
 

@@ -1,4 +1,4 @@
-"""Normalisations, and the line that one becomes when it is folded.
+"""Normalisations, and the affine map that a folded BatchNorm becomes.
 
 Shape:
     ``[B, C, *N] -> [B, C, *N]``.
@@ -144,7 +144,8 @@ def _local_response_norm(
 ) -> Tensor:
     """``x / (k + alpha*mean(x**2))**beta``, the mean over ``size`` channels around each.
 
-    If their number is even, the one more comes before it. Beyond the first and the last are zeros.
+    If ``size`` is even, the window has one more channel before than behind. Channels beyond the
+    first and the last count as zeros.
     """
     (x,), size = inputs, attrs.size
     squares = F.pad(x.square().transpose(1, -1), (size // 2, (size - 1) // 2))

@@ -1,6 +1,6 @@
-"""More places from fewer: each repeated, or places between places, by lines or by splines.
+"""Resize: repeat each place, or interpolate between places, linearly or by splines.
 
-Both are linear in the values at the places, so neurons' means pass.
+Both are linear in the values at the places, so the mean over time passes.
 
 Shape:
     ``[B, C, *N] -> [B, C, *size]``.

@@ -1,4 +1,4 @@
-"""Wiring: what moves numbers, repeats them or adds them, and changes none.
+"""Wiring: operations that move, repeat or add numbers, and change none.
 
 Shape:
     Any; the batch is the first axis throughout.
