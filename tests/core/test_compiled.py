@@ -1,3 +1,4 @@
+import contextlib
 import itertools
 import resource
 import threading
@@ -38,13 +39,15 @@ def test_no_place_to_keep_the_code(monkeypatch, arrays):
     assert (arrays[1] == 2 * arrays[0]).all()
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def no_space():
-    """No file can grow, as on a disk that is full."""
+    """No file can grow, as on a disk that is full; nor can one to which a test's result goes."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def doubles_twice(arrays):
@@ -55,10 +58,10 @@ def doubles_twice(arrays):
         assert (arrays[1] == 2 * arrays[0]).all()
 
 
-@pytest.mark.usefixtures("no_space")
 def test_a_disk_that_is_full(monkeypatch, tmp_path, arrays):
     monkeypatch.setattr(room.numba.config, "CACHE_DIR", str(tmp_path))
-    doubles_twice(arrays)
+    with no_space():
+        doubles_twice(arrays)
     assert not [file for file in tmp_path.rglob("*") if file.is_file() and file.stat().st_size]
 
 
