@@ -31,6 +31,7 @@ Channel = tuple[Numbers, Numbers, Numbers, Numbers]
 
 MOST = 256
 """Bins a channel, about: 4 kB."""
+_SITE = 2048  # bins of a site that has few channels: 32 kB
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ class Bins:
         """Return the few bins for all bins of a histogram, ``[C, bins]``."""
         every = (of.double().numpy() for of in (number, total, least, largest))
         channels = list(zip(*every, strict=True))
-        rows = [_merged(tuple(of[channel[0] > 0] for of in channel)) for channel in channels]
+        most = max(MOST, _SITE // len(channels))
+        rows = [_merged(tuple(of[channel[0] > 0] for of in channel), most) for channel in channels]
         lengths = torch.tensor([float(len(row)) for row in rows])
         return cls(torch.from_numpy(np.concatenate(rows)).float(), lengths)
 
@@ -63,7 +65,7 @@ class Bins:
         number, mean = self.rows.double().numpy().T[:2]
         order = np.argsort(mean, kind="stable")
         number, mean = number[order], mean[order]
-        rows = torch.from_numpy(_merged((number, number * mean, mean, mean))).float()
+        rows = torch.from_numpy(_merged((number, number * mean, mean, mean), MOST)).float()
         return type(self)(rows, torch.tensor([float(len(rows))]))
 
     def channels(self) -> Iterator[Channel]:
@@ -74,16 +76,16 @@ class Bins:
             yield number, number * mean, least, largest
 
 
-def _merged(bins: tuple[Numbers, ...]) -> Numbers:
-    """Return rows of :data:`MOST` bins or fewer, and two more for each bin that stands alone."""
+def _merged(bins: tuple[Numbers, ...], most: int) -> Numbers:
+    """Return rows of so many bins at most, and two more for each bin that stands alone."""
     number, total, least, largest = bins
     count = len(number)
-    if count > MOST:
+    if count > most:
         width = np.maximum(np.diff(largest, prepend=least[0]), largest - least)
         share = np.cbrt(number * (width / largest[-1]) ** 2)
         before = np.append(0, share.cumsum()[:-1]) / share.sum()
-        heavy = number * MOST > number.sum()
-        starts = np.append(True, np.diff(np.floor(before * MOST)) > 0)
+        heavy = number * most > number.sum()
+        starts = np.append(True, np.diff(np.floor(before * most)) > 0)
         starts |= heavy | np.append(False, heavy[:-1])
         first = np.flatnonzero(starts)
         number, total = (np.add.reduceat(of, first) for of in (number, total))

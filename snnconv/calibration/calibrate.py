@@ -20,9 +20,8 @@ from snnconv.graph.ir import SITES, Graph, Node
 from snnconv.graph.network import Network, walk
 from snnconv.graph.rewrite import qcfs_thresholds
 
-LAYER_BITS, CHANNEL_BITS, WIDE_BITS = 10, 8, 7
-"""Relative errors of 0.05, 0.2 and 0.4 %; 12 kB a layer, 3 or 1.5 kB a channel, an octave."""
-_WIDE = 512  # channels; a site that has more has coarser bins, for memory
+LAYER_BITS, CHANNEL_BITS = 10, 8
+"""Relative errors of 0.05 and 0.2 % at most; 12 kB a layer, 3 kB a channel, an octave."""
 _DRAWN = 100  # bins of the histogram that the checkpoint keeps for reports
 
 
@@ -37,7 +36,7 @@ class Collector:
     def __init__(self, analysis: Analysis, granularity: str) -> None:
         self.by_channel = granularity == "channel"
         self.histograms = {
-            site.name: Histogram(channels, bits_of(channels, self.by_channel))
+            site.name: Histogram(channels, bits_of(self.by_channel))
             for site in analysis.graph.sites
             for channels in [analysis.shapes[site.name][0] if self.by_channel else 1]
         }
@@ -71,11 +70,9 @@ class Collector:
             )
 
 
-def bits_of(channels: int, by_channel: bool) -> int:
-    """Return how precise the histogram of a site is; see :class:`Histogram`."""
-    if not by_channel:
-        return LAYER_BITS
-    return WIDE_BITS if channels > _WIDE else CHANNEL_BITS
+def bits_of(by_channel: bool) -> int:
+    """Return how precise histograms are at least; see :class:`Histogram`."""
+    return CHANNEL_BITS if by_channel else LAYER_BITS
 
 
 def find_thresholds(

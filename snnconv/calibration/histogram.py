@@ -5,7 +5,8 @@ relative width, and the range need not be known beforehand. A bin keeps the numb
 activations, their sum, and the least and the largest of them. All of these are integers, because
 the bits that a bin's numbers do not share form an integer. So the result
 does not depend on the order or size of batches, and histograms merge exactly. Only the octaves
-between the smallest and the largest activation (and 1) have bins, at most 64 of them.
+between the smallest and the largest activation have bins, at most 64 of them. The fewer there are,
+the finer are the bins: activations that lie close together are told apart in the same memory.
 
 Shape:
     Rows ``[n, channels]``, with ``channels = 1`` for one threshold a layer; thresholds
@@ -30,17 +31,17 @@ from pydantic import Field
 from torch import Tensor
 
 from snnconv.calibration.bins import Bins
+from snnconv.calibration.fineness import coarser, coarser_extremes, finer
 from snnconv.core.metadata import Parameters, Record
 from snnconv.core.packages import kernels
 from snnconv.core.registry import REGISTRIES, Registry
 
 _OCTAVES = 64  # 2**-32 .. 2**32
-_ONE = 32  # the octave that 1 begins, which has bins in every histogram
+_NONE = _OCTAVES - 1, 0  # the octaves of no activation: together with others, it is the others
 _LOWEST = (127 - 32) << 23  # the bits of 2**-32
 AT_ONCE = 2**22  # activations that are binned at once without a compiler, to bound memory
 _KERNEL = "snnconv.calibration.histogram_kernel"
 _INFINITE = 0x7F800000  # the bits of infinity
-EXAMINED = 16  # activations of a bin whose extremes are kept
 _ADDRESSED = 2**31 - 1  # activations that an int32 can index
 _APART = 40  # bins between two channels' bins: as far apart as a power of two they share cache sets
 _HALF = -(2**15)  # of the numbers of 16 bits: extremes are kept as if these had a sign
@@ -60,7 +61,7 @@ class Histogram:
 
     Args:
         channels: how many.
-        bits: leading bits of the mantissa that a bin keeps, 7 to 23.
+        bits: leading bits of the mantissa that a bin keeps at least, 7 to 19.
         most: activations of a channel after which the shared words are emptied; by default as many
             as they hold in any case.
 
@@ -68,20 +69,14 @@ class Histogram:
         zeros: activations that are zero, ``[channels]`` int64.
         minimum: of those that are not, ``[channels]`` float32, exact.
         maximum: ``[channels]`` float32, exact.
-        bits: leading bits of the mantissa that a bin keeps.
         octaves: the first and the last octave that has bins, counted from ``2**-32``.
     """
 
     def __init__(self, channels: int, bits: int, most: int | None = None) -> None:
-        self.bits, self.octaves = bits, (_ONE, _ONE)
+        self._least_bits, self.octaves, self._limit = bits, _NONE, most
         self.zeros = torch.zeros(channels, dtype=torch.int64)
         self.minimum = torch.full((channels,), torch.inf)
         self.maximum = torch.zeros(channels)
-        self._rest = 23 - bits
-        # as many activations as leave their sum below the number's first bit, and all above 0
-        held = 2 ** ((62 - self._rest) // 2) - 1
-        self._most = held if most is None else min(most, held)
-        self._shift = self._rest + (62 - self._rest) // 2
         self._room = self._most
         self._padding = max(_APART, _BESIDE // channels)
         self._words, self._ends = self._nothing(channels)
@@ -91,6 +86,33 @@ class Histogram:
         bins = self._bins + self._padding
         ends = torch.tensor([-_HALF - 1, _HALF], dtype=torch.int16).expand(channels, bins, 2)
         return torch.zeros(channels, bins, dtype=torch.int64), ends.contiguous()
+
+    @property
+    def _count(self) -> int:
+        """How many octaves have bins."""
+        first, last = self.octaves
+        return max(1, last + 1 - first)
+
+    @property
+    def bits(self) -> int:
+        """Leading bits of the mantissa that a bin keeps."""
+        return self._least_bits + finer(self._count)
+
+    @property
+    def _rest(self) -> int:
+        """Bits that a bin leaves out."""
+        return 23 - self.bits
+
+    @property
+    def _most(self) -> int:
+        """Activations whose sum of rests lies below the first bit of their number, above 0."""
+        held = int(2 ** ((62 - self._rest) // 2) - 1)
+        return held if self._limit is None else min(held, self._limit)
+
+    @property
+    def _shift(self) -> int:
+        """Where in a word the number begins."""
+        return self._rest + (62 - self._rest) // 2
 
     @property
     def counts(self) -> Tensor:
@@ -108,12 +130,9 @@ class Histogram:
     def extremes(self) -> Tensor:
         """The least and the largest rest ``[channels, bins, 2]`` int32.
 
-        For bins with more activations than are examined, the least and the largest possible rest;
-        for empty bins, the largest and the least.
+        For empty bins, the largest and the least that a number can have.
         """
-        kept = self._ends[:, : -self._padding].int() - _HALF
-        many = torch.tensor([0, (1 << self._rest) - 1], dtype=torch.int32)
-        return torch.where(self.counts[..., None] > EXAMINED, many, kept)
+        return self._ends[:, : -self._padding].int() - _HALF
 
     def replace(self, counts: Tensor, rests: Tensor, extremes: Tensor) -> None:
         """Replace what has been counted by these, over the same octaves."""
@@ -136,8 +155,7 @@ class Histogram:
 
     @property
     def _bins(self) -> int:
-        first, last = self.octaves
-        return (last + 1 - first) << self.bits
+        return self._count << self.bits
 
     def edges(self) -> Tensor:
         """Return where bins begin and end, ``[bins + 1]`` float64."""
@@ -155,22 +173,11 @@ class Histogram:
         return self.counts * edges[:-1] + self.rests * (edges.diff() / (1 << self._rest))
 
     def ranges(self) -> tuple[Tensor, Tensor]:
-        """Return between which values activations lie, ``[channels, bins]`` float64.
-
-        For a bin with few activations these are the least and the largest of them. For a bin with
-        many, they are its edges, or the minimum and maximum of all. But if all activations of a bin
-        are equal, the mean of their rests is an integer, which otherwise happens for one bin in
-        ``n``. So if this holds for at least half of a channel's activations in bins with many,
-        those bins are taken to hold one value each.
-        """
-        counts, rests = self.counts, self.rests
+        """Return the least and the largest activation of each bin, ``[channels, bins]`` float64."""
         edges = self.edges()
         steps = edges.diff() / (1 << self._rest)
-        many, mean = counts * (counts > EXAMINED), rests // counts.clamp(min=1)
-        equal = (many > 0) & (mean * counts == rests)
-        equal &= ((many * equal).sum(1) * 2 >= many.sum(1))[:, None]
-        ends = torch.where(equal[..., None], mean[..., None], self.extremes)
-        least, largest = (edges[:-1] + end * steps for end in ends.unbind(-1))
+        least, largest = (edges[:-1] + end * steps for end in self.extremes.unbind(-1))
+        # of numbers without a bin, too, which lie in the outermost ones
         low, high = self.minimum.double()[:, None], self.maximum.double()[:, None]
         return torch.clamp(least, low, high), torch.clamp(largest, low, high)
 
@@ -229,7 +236,6 @@ class Histogram:
             np.int32(self._lowest + (self._bins << self._rest) - 1),
             np.int32(self._rest),
             np.int64(1 << self._shift),
-            np.int64(EXAMINED << self._shift),
             np.int32(_HALF),
             self._bins,
             self._words.numpy(),
@@ -240,17 +246,29 @@ class Histogram:
         )
 
     def widen(self, first: int, last: int) -> None:
-        """Add bins for these octaves."""
-        low, high = min(first, self.octaves[0]), max(last, self.octaves[1])
-        if (low, high) == self.octaves:
+        """Have bins for these octaves, too, as fine as all of them allow."""
+        before, bits = self.octaves, self.bits
+        octaves = min(first, before[0]), max(last, before[1])
+        if octaves == before:
             return
-        before, bins = (self.octaves[0] - low) << self.bits, self._bins
-        here, words, ends = slice(before, before + bins), self._words, self._ends
-        self.octaves = low, high
-        self._words, self._ends = self._nothing(len(words))
-        self._words[:, here], self._ends[:, here] = words[:, :bins], ends[:, :bins]
-        if self._held is not None:
-            self._held = F.pad(self._held, (before, self._bins - before - bins))
+        counts, rests, extremes = self.counts, self.rests, self.extremes
+        rows, held = self._most - self._room, self._held is not None
+        self.octaves, self._held = octaves, None
+        self._words, self._ends = self._nothing(len(self.zeros))
+        self._room = self._most - rows
+        if before == _NONE:
+            return
+        drop = bits - self.bits
+        extremes = coarser_extremes(extremes, counts, 23 - bits, drop)
+        counts, rests = coarser(counts, rests, 23 - bits, drop)
+        begin = (before[0] - octaves[0]) << self.bits
+        around = begin, self._bins - begin - counts.shape[1]
+        counts, rests = F.pad(counts, around), F.pad(rests, around)
+        self._ends[:, begin : begin + extremes.shape[1]] = (extremes + _HALF).short()
+        if held or self._room < 0:  # words of coarser bins hold fewer
+            self._hold(torch.stack([counts, rests]))
+        else:
+            self._words[:, : self._bins] = (counts << self._shift) + rests
 
     def merge(self, other: "Histogram") -> None:
         """Add what another histogram of the same site has seen."""
@@ -316,7 +334,7 @@ def _octaves(rows: Tensor, kernel: ModuleType | None) -> tuple[int, int]:
     else:
         found[:] = bits[bits > 0].min(initial=_INFINITE) - 1, bits.max()
     if found[1] <= 0:
-        return _ONE, _ONE
+        return _NONE
     low, high = ((int(x) - _LOWEST) >> 23 for x in (found[0] + 1, found[1]))
     return max(0, min(low, _OCTAVES - 1)), max(0, min(high, _OCTAVES - 1))
 

@@ -142,7 +142,6 @@ def tally(
     highest: np.int32,
     shift: np.int32,
     one: np.int64,
-    examined: np.int64,
     half: np.int32,
     count: int,
     bins: Longs,
@@ -164,7 +163,6 @@ def tally(
         shift: bits that a bin leaves out.
         one: what an activation adds to its bin, in addition to the bits left out, which are summed
             below it.
-        examined: what a bin has at least whose extremes are no longer of interest.
         half: what is added to the bits left out where their extremes are kept.
         count: of bins a channel.
         bins: ``[channels, count + at least WIDTH // channels]``, changed in place; sums have to
@@ -211,10 +209,10 @@ def tally(
                 most[column] = max(most[column], x & np.int32(_MAGNITUDE))
             for i in range(n):
                 index = np.uint32(work[i])  # an index that may be negative takes longer
-                word = words[index]
-                words[index] = word + one + rests[i]
-                if word < examined:
-                    end = rests[i] + half
+                words[index] += one + rests[i]
+                end = rests[i] + half
+                # rarely so: to store them each time takes longer
+                if (end < ends[2 * index]) | (end > ends[2 * index + 1]):
                     ends[2 * index] = min(end, ends[2 * index])
                     ends[2 * index + 1] = max(end, ends[2 * index + 1])
     for column in range(columns):

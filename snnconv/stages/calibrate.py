@@ -73,8 +73,6 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
     info, thresholds = calibrated.calibrated, calibrated.thresholds()
     assert info is not None
     exact = statistic.exact or info.method != config.method
-    by_channel = info.granularity == "channel"
-    bits = min(bits_of(len(theta), by_channel) for theta in thresholds.values())
     return session.report(
         CalibrateReport,
         report_files(config, "calibrate", config.out, files),
@@ -92,7 +90,9 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
         granularity=info.granularity,
         samples=info.samples,
         non_spiking_share=calibrated.analysis.mac_count.non_spiking_share,
-        relative_error_bound=0.0 if exact else relative_error(bits),
+        relative_error_bound=0.0
+        if exact
+        else relative_error(bits_of(info.granularity == "channel")),
         sites=[
             SiteRow(
                 name=name,

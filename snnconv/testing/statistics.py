@@ -89,11 +89,11 @@ def the_order_of_activations_does_not_matter(find: Thresholds) -> None:
 
 
 def channels_do_not_see_each_other(find: Thresholds) -> None:
-    """A channel's threshold is that of the channel alone."""
+    """A channel's threshold is that of the channel alone, but for the width of a bin."""
     for kind, rows in activations().items():
         scaled = rows * torch.tensor([1, 5, 0.01])
-        alone = [find(scaled[:, [c]]) for c in range(3)]
-        assert torch.equal(find(scaled), torch.cat(alone)), kind
+        alone = torch.cat([find(scaled[:, [c]]) for c in range(3)])
+        assert ((find(scaled) - alone).abs() <= 2e-3 * alone).all(), kind
 
 
 def a_dead_channel_has_no_threshold(find: Thresholds) -> None:

@@ -24,9 +24,16 @@ def test_few_bins_are_kept_as_they_are():
     ]
 
 
+def test_a_site_of_few_channels_keeps_more_bins():
+    rows = torch.rand(20_000, 1) + 1
+    kept = [int(bins_of(rows.expand(-1, n)).lengths[0]) for n in (1, 2, 8, 16)]
+    assert 3 * MOST < kept[1] < kept[0] <= 2 * 2048
+    assert kept[2] == kept[3] <= 2 * MOST
+
+
 @pytest.mark.parametrize("power", [0.5, 1, 4])
 def test_many_bins_become_few_that_hold_the_same(power):
-    rows = torch.randn(20_000, 3).abs() ** power
+    rows = torch.randn(20_000, 8).abs() ** power
     bins = bins_of(rows)
     assert (bins.lengths <= 3 * MOST).all()
     for channel, values in zip(bins.channels(), rows.double().T, strict=True):
@@ -44,7 +51,7 @@ def test_many_bins_become_few_that_hold_the_same(power):
 
 def test_bins_are_narrow_where_many_activations_lie():
     rows = torch.randn(100_000, 1).abs()
-    (bins,) = bins_of(rows).channels()
+    bins, *_ = bins_of(rows.expand(-1, 8)).channels()
     number, _, least, largest = bins
     width = largest - least
     dense, sparse = (least > 0.5) & (largest < 1), (least > 2.5) & (largest < 3)
@@ -70,10 +77,10 @@ def test_a_channel_without_any_activation_has_no_bin():
 
 
 def test_channels_do_not_see_each_other():
-    rows = torch.rand(3000, 4)
+    rows = torch.rand(3000, 8)
     together = list(bins_of(rows).channels())
     for column, channel in zip(rows.T, together, strict=True):
-        (alone,) = bins_of(column[:, None]).channels()
+        alone, *_ = bins_of(torch.stack([column] * 8, 1)).channels()
         assert all(np.array_equal(one, other) for one, other in zip(channel, alone, strict=True))
 
 

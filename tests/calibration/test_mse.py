@@ -72,26 +72,82 @@ def test_the_error_is_within_two_percent_of_the_least(kind, timesteps, v0, bits)
     assert error(activations, theta, timesteps, v0) <= allowed
 
 
+def near_the_least(channels, timesteps, v0, bits):
+    """Each channel of a site has a threshold within 2 % of the least error."""
+    histogram = Histogram(len(channels), bits)
+    histogram.update(torch.nn.utils.rnn.pad_sequence(channels))
+    thetas = threshold(histogram, Params(timesteps=timesteps, v0=v0))
+    for number, (activations, theta) in enumerate(zip(channels, thetas, strict=True)):
+        rounding = 1e-9 * (activations.double() ** 2).mean()
+        allowed = 1.02 * least(activations, timesteps, v0, 400) + rounding
+        assert error(activations, theta, timesteps, v0) <= allowed, number
+
+
 @settings(deadline=None, max_examples=60)
 @given(
     st.lists(st.floats(2.0**-6, 2.0**6, width=32), min_size=1, max_size=12),
-    st.lists(st.integers(1, 40), min_size=12, max_size=12),
+    st.lists(st.integers(1, 400), min_size=12, max_size=12),
     st.sampled_from([1, 2, 3, 8, 32, 64]),
     st.sampled_from([0, 0.5]),
     st.sampled_from([CHANNEL_BITS, LAYER_BITS]),
 )
 def test_few_values_however_often(values, often, timesteps, v0, bits):
-    """Where no two of those seen often share a bin."""
     values, often = torch.tensor(values), torch.tensor(often[: len(values)])
-    histogram = Histogram(1, bits)
-    histogram.update(values[:, None])
-    if histogram.counts.max() > 1:
-        often = torch.ones_like(often)
-    activations = values.repeat_interleave(often)
-    theta = found(activations, bits, timesteps=timesteps, v0=v0)
-    rounding = 1e-9 * (activations.double() ** 2).mean()
-    allowed = 1.02 * least(activations, timesteps, v0, 600) + rounding
-    assert error(activations, theta, timesteps, v0) <= allowed
+    near_the_least([values.repeat_interleave(often)], timesteps, v0, bits)
+
+
+@st.composite
+def nasty(draw, most=3):
+    """Activations of a channel: clusters wide and narrow, few values, heavy tails, zeros."""
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 10**6)))
+    parts = []
+    for _ in range(draw(st.integers(1, most))):
+        n = draw(st.sampled_from([1, 5, 30, 60, 300, 600, 1500]))
+        centre = 2.0 ** draw(st.floats(-3, 3))
+        width = centre * draw(st.sampled_from([0, 1e-4, 1e-3, 0.01, 0.1, 0.3, 1]))
+        even, normal = torch.rand(n, generator=generator), torch.randn(n, generator=generator)
+        part = {
+            "even": centre - width * even,
+            "normal": centre + width / 3 * normal,
+            "heavy tail": centre * (normal / even.clamp(min=1e-4)).abs().clamp(max=1e4),
+            "log-normal": centre * (normal * draw(st.sampled_from([0.1, 1, 2]))).exp(),
+        }[draw(st.sampled_from(["even", "normal", "heavy tail", "log-normal"]))]
+        parts.append(part.abs().clamp(min=1e-9).repeat(draw(st.sampled_from([1, 1, 1, 3, 20]))))
+    parts.append(torch.zeros(draw(st.sampled_from([0, 1000]))))
+    return torch.cat(parts)
+
+
+@settings(deadline=None, max_examples=80)
+@given(
+    nasty(),
+    st.sampled_from([1, 2, 4, 8, 16, 32, 64]),
+    st.sampled_from([0, 0.25, 0.5]),
+    st.sampled_from([CHANNEL_BITS, LAYER_BITS]),
+)
+def test_a_channel_of_any_kind(activations, timesteps, v0, bits):
+    near_the_least([activations], timesteps, v0, bits)
+
+
+@pytest.mark.parametrize("v0", [0, 0.5])
+@pytest.mark.parametrize("timesteps", [1, 4, 16, 64])
+def test_a_site_of_many_channels(timesteps, v0):
+    """Their activations span twenty octaves, so that bins are as wide as they get."""
+    generator = torch.Generator().manual_seed(2)
+    sixty = 0.9 + 0.1 * torch.rand(60, generator=generator)
+    two = torch.rand(1000, generator=generator)
+    channels = [
+        sixty.repeat(25),
+        torch.rand(12, generator=generator).repeat(100),
+        torch.cat([0.2 + 0.001 * two, 0.9 + 0.001 * two[:400]]),
+        torch.cat([0.5 + 0.1 * two, 3 * two[:200]]),
+        *[kind(FEW[0], generator) for kind in KINDS.values()],
+        torch.linspace(-16, 4, 300).exp2(),
+    ]
+    silent = torch.zeros(600 - len(channels), 1)
+    histogram = Histogram(600, CHANNEL_BITS)
+    histogram.update(torch.nn.utils.rnn.pad_sequence([*channels, *silent]))
+    assert histogram.bits == CHANNEL_BITS
+    near_the_least(channels, timesteps, v0, CHANNEL_BITS)
 
 
 @pytest.mark.parametrize("bits", [CHANNEL_BITS, LAYER_BITS])

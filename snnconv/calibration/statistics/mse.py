@@ -12,11 +12,11 @@ Reference:
     levels.
 
 Deviations:
-    Neither paper's search: here a grid up to the maximum, then steps from the best of its
-    thresholds to those at which an activation changes its level. It reads the bins that a
-    checkpoint keeps (:mod:`snnconv.calibration.bins`): how many activations a bin has is exact, and
-    so is their mean, to float32; of few, so are the least and the largest. The others are
-    taken to lie evenly below their mean, and evenly above it.
+    Neither paper's search: here a grid up to the maximum, a finer one around the best of its
+    thresholds, and steps from there to those at which an activation changes its level. It reads the
+    bins that a checkpoint keeps (:mod:`snnconv.calibration.bins`): how many activations a bin has,
+    their mean, the least and the largest are exact, to float32. The others are taken to lie evenly
+    below their mean, and evenly above it.
     docs/reference/methods.md says how near the least error is. T and v0 that are not given are
     those of the conversion, which searches again.
 """
@@ -37,6 +37,7 @@ _OCTAVES = 10  # below the maximum, that the first grid spans
 _COARSE = 16  # thresholds an octave in it
 _FINE = 2**15  # boundaries between levels that the finer grid looks up
 _STARTS = 6  # thresholds of the finer grid that are made better
+_ZOOM = 64  # thresholds between the neighbours of each of them
 _NEAR = 8  # boundaries on each side that are tried at once
 _ROUNDS = 3
 _HAIR = 2.0**-20  # of theta, by which rounding in float32 must not cost the level of an activation
@@ -190,8 +191,15 @@ def _best(bins: Channel, params: Params) -> float:
     around = np.pad(error, 1, constant_values=np.inf)
     lows = np.flatnonzero((error <= around[:-2]) & (error <= around[2:]))
     lows = lows[np.argsort(error[lows], kind="stable")[:_STARTS]]
-    found = [_improved(seen, candidates[low], params) for low in lows]
+    found = [_improved(seen, _zoomed(seen, candidates, int(low), params), params) for low in lows]
     return min(found)[1]
+
+
+def _zoomed(seen: Spread, candidates: Numbers, low: int, params: Params) -> float:
+    """Return the best of the thresholds between the neighbours of one, and of itself."""
+    ends = candidates[max(0, low - 1)], candidates[min(len(candidates) - 1, low + 1)]
+    between = np.append(np.linspace(*ends, _ZOOM), candidates[low])
+    return float(between[errors(seen, between, params)[0].argmin()])
 
 
 def _improved(seen: Spread, theta: float, params: Params) -> tuple[float, float]:
