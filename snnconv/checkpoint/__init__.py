@@ -37,7 +37,7 @@ from snnconv.core.metadata import (
 )
 from snnconv.errors import CheckFailedError, CheckpointError, one_line
 from snnconv.graph.ir import Graph
-from snnconv.graph.ops import misfit
+from snnconv.graph.ops import OPS
 
 __all__ = ["Checkpoint", "canonical_json", "kind_of", "load", "save", "sha256"]
 
@@ -136,7 +136,7 @@ def _made(
     try:
         checkpoint = Checkpoint(
             kind=kind,
-            graph=Graph.from_json(document["graph"], misfit, str(file)),
+            graph=Graph.from_json(document["graph"], OPS, str(file)),
             data=DataInfo.model_validate(document["data"]),
             lineage=tuple(LineageStep.model_validate(step) for step in document["lineage"]),
             calibrated=_optional(CalibrationInfo, document["calibration"]),

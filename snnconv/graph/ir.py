@@ -6,13 +6,14 @@ use one tensor (a module used twice). An activation *site*, where a conversion p
 node of operation ``relu`` or ``qcfs``.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from snnconv.errors import CheckpointError
+from snnconv.graph.operations.base import Op
 
 INPUT = "input"
 
@@ -91,13 +92,13 @@ class Graph:
 
     @staticmethod
     def from_json(
-        data: Mapping[str, Any], misfit: Callable[["Node"], str | None], place: str
+        data: Mapping[str, Any], operations: Mapping[str, Op[Any]], place: str
     ) -> "Graph":
         """Read and check a graph.
 
         Args:
             data: what :meth:`to_json` gave.
-            misfit: what is wrong with a node by itself, see :func:`snnconv.graph.ops.misfit`.
+            operations: that a graph may hold, :data:`snnconv.graph.ops.OPS`.
             place: the file, for the error.
 
         Raises:
@@ -116,7 +117,11 @@ class Graph:
             raise fail(f"a malformed graph ({where}: {first['msg']})") from error
         seen = {INPUT}
         for node in graph.nodes:
-            if (wrong := misfit(node)) is not None:
+            op = operations.get(node.op)
+            wrong = f"the unknown operation '{node.op}'"
+            if op is not None:
+                wrong = op.misfit(node.attrs, node.inputs, node.tensors) or ""
+            if wrong:
                 newer = "or use a version of snnconv that knows it: pip install --upgrade snnconv"
                 raise fail(
                     f"node '{node.name}' has {wrong}",

@@ -11,7 +11,7 @@ from snnconv.core import distributed
 from snnconv.errors import UnsupportedError, one_line
 from snnconv.graph.ir import INPUT, Graph, Node
 from snnconv.graph.operations.normalisation import BatchNorm
-from snnconv.graph.ops import OPS, misplaced
+from snnconv.graph.ops import OPS
 
 Value = TypeVar("Value")
 Shape = tuple[int, ...]
@@ -102,7 +102,8 @@ def shapes(graph: Graph, tensor_shapes: Mapping[str, Shape]) -> dict[str, Shape]
             value = compute(node, meta, inputs)
         except Exception as error:  # whatever wrong attributes make an operation raise
             raise unfit(node, inputs, one_line(error)) from error
-        wrong = misplaced(node, [tuple(x.shape[1:]) for x in inputs], node_tensors(node, meta))
+        op, of_samples = OPS[node.op], [tuple(x.shape[1:]) for x in inputs]
+        wrong = op.rule(op.typed(node.attrs), of_samples, node_tensors(node, meta))
         if wrong is None and (value.dim() < 1 or len(value) != _SAMPLES):
             wrong = "samples that it mixes"
         if wrong is None and value[0].numel() > LARGEST_VALUE:

@@ -8,7 +8,7 @@ import torch
 from helpers.operations import EXAMPLES, GATES, drawn, node
 
 from snnconv.graph.operations.base import Attributes, Silence
-from snnconv.graph.ops import OPS, Op, misfit, misplaced
+from snnconv.graph.ops import OPS, Op
 
 
 def test_every_operation_has_an_example():
@@ -29,8 +29,9 @@ def test_no_fact_of_an_operation_has_a_default():
 def test_an_example_fits_and_keeps_samples_apart(name):
     inputs, tensors = drawn(name)
     given = node(name)
-    assert misfit(given) is None
-    assert misplaced(given, EXAMPLES[name][1], tensors) is None
+    op = OPS[name]
+    assert op.misfit(given.attrs, given.inputs, given.tensors) is None
+    assert op.rule(op.typed(given.attrs), EXAMPLES[name][1], tensors) is None
     value = OPS[name].run(given.attrs, tensors, inputs)
     alone = torch.cat(
         [OPS[name].run(given.attrs, tensors, [x[k : k + 1] for x in inputs]) for k in range(3)]
@@ -56,7 +57,7 @@ def test_attributes_are_named_and_checked(name):
         ):
             continue  # it left out one that has a default
         given = node(name)
-        assert "an attribute that can't be" in misfit(dataclasses.replace(given, attrs=one))
+        assert "an attribute that can't be" in OPS[name].misfit(one, given.inputs, given.tensors)
         with pytest.raises(ValueError, match=": "):
             OPS[name].typed(one)
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from snnconv.graph.ir import SITES, Node
 from snnconv.graph.operations.activation import Relu
-from snnconv.graph.ops import OPS, Role, misplaced
+from snnconv.graph.ops import OPS, Role
 
 RANKS = [1, 2, 3]
 
@@ -462,7 +462,7 @@ def test_what_is_sliced_off_reaches_nothing_and_what_is_copied_reaches_more():
 
 def test_a_slice_of_very_many_places_is_refused_at_once():
     node = Node("s", "slice", ("x",), {"dim": 1, "start": 0, "stop": 2**31 - 1, "step": 1}, {})
-    found = misplaced(node, [(3,)], {})
+    found = OPS["slice"].rule(OPS["slice"].typed(node.attrs), [(3,)], {})
     assert found == f"places 0 to {2**31 - 2} of axis 1"
 
 

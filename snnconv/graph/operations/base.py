@@ -5,7 +5,7 @@ can't be written down without them.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Generic, TypeVar
@@ -138,6 +138,28 @@ class Op(Generic[A]):
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
             raise ValueError(f"{where or self.name}: {first['msg']}") from error
+
+    def misfit(self, attrs: Attrs, inputs: Collection[str], roles: Collection[str]) -> str | None:
+        """Say what is wrong with a node of this operation by itself; None if nothing is.
+
+        Args:
+            attrs: the node's attributes.
+            inputs: the names of what it reads.
+            roles: of its tensors.
+        """
+        try:
+            typed = self.typed(attrs)
+        except ValueError as error:
+            return f"an attribute that can't be ({self.name}, {error})"
+        if len(inputs) != self.sources and (self.sources or not inputs):
+            wanted = self.sources or "one or more"
+            return f"{len(inputs)} inputs, where {self.name} reads {wanted}"
+        required = (*self.required, *self.asked(typed))
+        if lacking := [role for role in required if role not in roles]:
+            return f"no {', '.join(lacking)} ({self.name})"
+        if surplus := sorted(set(roles) - {*required, *self.optional}):
+            return f"tensors it has no use for: {', '.join(surplus)} ({self.name})"
+        return None
 
     def run(self, attrs: Attrs | A, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
         """Its value in inference, from attributes, tensors by role and inputs ``[B, *N]``."""
