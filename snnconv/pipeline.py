@@ -16,10 +16,10 @@ from snnconv.config import (
     StageConfig,
     TrainConfig,
 )
-from snnconv.core.kinds import READS, SPIKING, Kind, file_name, written_by
-from snnconv.core.parsing import parse_pairs
+from snnconv.core.kinds import READS, SPIKING, Kind, written_by
+from snnconv.core.names import file_name
 from snnconv.core.progress import Progress
-from snnconv.core.validation import parameters, spelled
+from snnconv.core.validation import parameters, parse_pairs, spelled
 from snnconv.errors import UsageError, did_you_mean
 from snnconv.reports import ConvertReport, PlanStep, Report, ReportReport, RunReport
 from snnconv.stages import run_folder

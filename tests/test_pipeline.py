@@ -7,7 +7,7 @@ import pytest
 from helpers.commands import done, files, here, refused
 
 from snnconv.config import EvaluateConfig, ReportConfig
-from snnconv.core.kinds import file_name
+from snnconv.core.names import file_name
 from snnconv.core.progress import Quiet
 from snnconv.errors import CheckFailedError, ExitCode
 from snnconv.pipeline import plan, report, run_recipe

@@ -21,9 +21,8 @@ from snnconv.checkpoint import load
 from snnconv.data.dataset import batches
 from snnconv.data.dataset import load as load_data
 from snnconv.frontends.torch.capture import capture
-from snnconv.graph.network import Network
+from snnconv.graph.network import Network, ann_inputs
 from snnconv.neurons.if_ import IF, Params
-from snnconv.simulation.build import ann_inputs
 from snnconv.simulation.network import SpikingNetwork
 
 HERE = Path(__file__).parent

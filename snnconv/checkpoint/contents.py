@@ -80,6 +80,12 @@ class Checkpoint:
         source = Signal.CONSTANT if self.data.frames is None else Signal.FRAMES
         return Analysis.of(self.graph, self.network, source)
 
+    @property
+    def trained_directly(self) -> bool:
+        """Whether the network learned with its neurons in place: no ANN was ever converted."""
+        trainings = (step for step in self.lineage if step.stage == "train")
+        return any(step.config.get("neuron") for step in trainings)
+
     def thresholds(self) -> dict[str, Tensor]:
         """Theta by site, ``[]`` or ``[C]``, in units of the ANN's activation."""
         suffix = "/threshold"

@@ -16,7 +16,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from snnconv.core.bounds import parsed_json
+from snnconv.core.validation import parsed_json
 from snnconv.errors import CheckpointError, one_line
 
 DIGESTS = "digests"

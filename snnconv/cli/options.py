@@ -14,9 +14,8 @@ from pydantic.fields import FieldInfo
 from rich.markup import escape
 
 from snnconv import config as configs
-from snnconv.core.parsing import parse_pairs
 from snnconv.core.registry import REGISTRIES
-from snnconv.core.validation import checked, choices, spelled
+from snnconv.core.validation import checked, choices, parse_pairs, spelled
 
 OUTPUT = "Output"
 _PANELS = {"run": OUTPUT, "out": OUTPUT}

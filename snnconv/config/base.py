@@ -1,10 +1,9 @@
 """Options that several stages have."""
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
     ByteSize,
     ConfigDict,
@@ -15,8 +14,9 @@ from pydantic import (
     field_validator,
 )
 
-from snnconv.core.bounds import COUNT, SEED, THREADS, bounded
+from snnconv.core.bounds import COUNT, SEED, THREADS
 from snnconv.core.registry import REGISTRIES
+from snnconv.core.validation import Given
 
 ARGUMENT: dict[str, JsonValue] = {"argument": True}
 """The mark of a field that is a positional argument of the command."""
@@ -55,7 +55,7 @@ FiguresOption = Annotated[tuple[float, ...], BeforeValidator(_figures)]
 """Numbers with commas between them, or an option given several times."""
 
 
-class StageConfig(BaseModel):
+class StageConfig(Given):
     """The options of every stage."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -74,11 +74,6 @@ class StageConfig(BaseModel):
     threads: int | None = Field(
         default=None, ge=1, le=THREADS, description="CPU threads; by default torch chooses"
     )
-
-    @field_validator("*")
-    @classmethod
-    def _value_is_bounded(cls, value: Any) -> Any:
-        return bounded(value)
 
     @field_validator("out", check_fields=False)
     @classmethod

@@ -1,4 +1,4 @@
-"""The kinds of checkpoint: which stage writes each, which stages read it, and its file's name."""
+"""The kinds of checkpoint: which stage writes each, and which stages read it."""
 
 from typing import Literal, get_args
 
@@ -39,11 +39,6 @@ READS: dict[str, tuple[Kind, ...]] = {
     "export": SPIKING,
 }
 """What each stage reads: the newest of these kinds, if no checkpoint is named."""
-
-
-def file_name(kind: Kind) -> str:
-    """Return the checkpoint's name in a run folder."""
-    return f"{kind}.safetensors"
 
 
 def written_by(stage: str) -> Kind | None:

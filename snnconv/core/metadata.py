@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from snnconv.core.bounds import COUNT, SEED, STEPS, bounded
+from snnconv.core.bounds import COUNT, SEED, STEPS
+from snnconv.core.validation import Given, bounded
 
 Count = Annotated[int, Field(ge=1, le=COUNT)]
 Positive = Annotated[float, Field(gt=0), AfterValidator(bounded)]
@@ -18,7 +19,7 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Parameters(Record):
+class Parameters(Record, Given):
     """Of a method, as a user gives them.
 
     Attributes:
@@ -27,11 +28,6 @@ class Parameters(Record):
     """
 
     examples: ClassVar[tuple[Mapping[str, Any], ...]] = ()
-
-    @field_validator("*")
-    @classmethod
-    def _value_is_bounded(cls, value: Any) -> Any:
-        return bounded(value)
 
 
 class DataInfo(Record):

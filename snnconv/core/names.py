@@ -117,11 +117,14 @@ def is_last_epoch(stem: str) -> bool:
     return stem.endswith("-last")
 
 
+def file_name(kind: Kind) -> str:
+    """Return the checkpoint's name in a run folder."""
+    return f"{kind}.safetensors"
+
+
 def patterns(kinds: Iterable[Kind]) -> list[str]:
     """Return which file names checkpoints of these kinds have."""
-    return [
-        pattern for kind in kinds for pattern in (f"{kind}.safetensors", f"{kind}-*.safetensors")
-    ]
+    return [pattern for kind in kinds for pattern in (file_name(kind), f"{kind}-*.safetensors")]
 
 
 def _safe(text: str) -> str:

@@ -1,15 +1,23 @@
-"""Options and parameters against the models that declare them, and errors that help."""
+"""Values from outside: read from text, bounded, and held against the models that declare them.
 
+An error says which value can't be taken, and what it may be.
+"""
+
+import json
+import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 
+from snnconv.core.bounds import DEPTH, LARGEST, NAME, SMALLEST
 from snnconv.errors import UsageError, did_you_mean
 
 ModelType = TypeVar("ModelType", bound=BaseModel)
+Value = TypeVar("Value")
 
 _REMEDIES = {
     "greater_than_equal": "give {ge} or more",
@@ -21,6 +29,15 @@ _REMEDIES = {
     "value_error": "{error}",
 }
 """Our words, by pydantic's type of error; for other types pydantic's words are used."""
+
+
+class Given(BaseModel):
+    """Values that a user gives: each can be computed with, looked up and written down."""
+
+    @field_validator("*")
+    @classmethod
+    def _value_is_bounded(cls, value: Any) -> Any:
+        return bounded(value)
 
 
 def parameters(
@@ -131,3 +148,96 @@ def _allowed(first: Mapping[str, Any]) -> str:
     template = _REMEDIES.get(first["type"])
     message: str = first["msg"][:1].lower() + first["msg"][1:]
     return template.format(**first.get("ctx", {})) if template else message
+
+
+# Bounds
+
+
+def bounded(value: Value) -> Value:
+    """Return a value as it is, if it can be computed with, looked up and written down.
+
+    Raises:
+        ValueError: a number out of range, or a text or path that no file can have.
+    """
+    if isinstance(value, float):
+        if value != 0 and not SMALLEST <= abs(value) <= LARGEST:  # NaN, too
+            raise ValueError(f"give 0, or a number from {SMALLEST:g} to {LARGEST:g} in size")
+    elif isinstance(value, str | Path):
+        _text(str(value))
+    elif isinstance(value, tuple):
+        _each(value)
+    return value
+
+
+def _each(values: Iterable[object]) -> None:
+    for value in values:
+        bounded(value)
+
+
+def _text(text: str) -> None:
+    if "\0" in text:
+        raise ValueError("leave out the NUL character")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("give a name in UTF-8") from None
+    # a name may stand behind a colon, as in npz:FILE, and what follows a question mark is no name
+    for name in text.partition("?")[0].replace(":", "/").split("/"):
+        if (size := len(name.encode())) > NAME:
+            raise ValueError(f"give a name of at most {NAME} bytes: this one has {size}")
+
+
+# Text
+
+
+def parse_value(text: str) -> Any:
+    """Return a JSON scalar or list if it is one (``4``, ``true``, ``["a"]``), else the text.
+
+    ``NaN`` and numbers too large for a float are none: they stay text, for a parameter to refuse.
+    """
+    try:
+        value = parsed_json(text)
+    except ValueError:
+        return text
+    finite = not isinstance(value, float) or math.isfinite(value)
+    return value if finite and isinstance(value, int | float | list | None) else text
+
+
+def parse_pairs(pairs: Iterable[str]) -> dict[str, Any]:
+    """Return ``["a=1", "b=x"]`` as ``{"a": 1, "b": "x"}``.
+
+    Raises:
+        UsageError: no equals sign.
+    """
+    found = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not (name and equals):
+            raise UsageError("a parameter can't be read", f"'{pair}'", "write it as NAME=VALUE")
+        found[name] = parse_value(value)
+    return found
+
+
+def parsed_json(text: str | bytes) -> Any:
+    """Return what a JSON text says.
+
+    Raises:
+        ValueError: no JSON, or nested too deep.
+    """
+    too_deep = f"JSON nested deeper than {DEPTH}"
+    try:
+        data = json.loads(text)
+    except RecursionError as error:
+        raise ValueError(too_deep) from error
+    level, depth = [data], 0
+    while level := [part for whole in level for part in _parts(whole)]:
+        depth += 1
+        if depth > DEPTH:
+            raise ValueError(too_deep)
+    return data
+
+
+def _parts(whole: Any) -> Iterable[Any]:
+    if isinstance(whole, dict):
+        return whole.values()
+    return whole if isinstance(whole, list) else ()

@@ -31,9 +31,9 @@ from snnconv.engine.event_conv.plan import Engine
 from snnconv.engine.layer_output import Wants
 from snnconv.errors import UsageError
 from snnconv.graph.fold import fold
-from snnconv.graph.network import Network
+from snnconv.graph.network import Network, ann_inputs
 from snnconv.neurons.base import Neuron, Spikes
-from snnconv.simulation.build import ann_inputs, spiking_network
+from snnconv.simulation.build import spiking_network
 from snnconv.simulation.corrected import Added
 from snnconv.simulation.network import SpikingNetwork
 from snnconv.simulation.simulate import simulate

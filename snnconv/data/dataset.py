@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from snnconv.core.metadata import DataInfo
-from snnconv.core.parsing import parse_pairs
 from snnconv.core.registry import REGISTRIES, Registry
 from snnconv.core.shapes import fold_time, unfold_time
 from snnconv.core.user_code import call, factory
+from snnconv.core.validation import parse_pairs
 from snnconv.data.frames import merge
 from snnconv.data.locate import Source
 from snnconv.errors import UnsupportedError, UsageError

@@ -13,8 +13,8 @@ from torch import nn
 
 from snnconv.checkpoint import Checkpoint, load
 from snnconv.core.metadata import DataInfo
-from snnconv.core.parsing import parse_pairs
 from snnconv.core.user_code import call, factories, factory
+from snnconv.core.validation import parse_pairs
 from snnconv.errors import UnsupportedError, UsageError, did_you_mean
 from snnconv.frontends import pretrained
 from snnconv.frontends.foreign import EXPORTED, FileKind, recognised

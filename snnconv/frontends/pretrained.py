@@ -13,7 +13,7 @@ from urllib.parse import urlparse
 import torch
 
 from snnconv.core.packages import imported
-from snnconv.core.parsing import parse_pairs
+from snnconv.core.validation import parse_pairs
 from snnconv.data.dataset import Normalisation
 from snnconv.errors import CheckpointError, UsageError, did_you_mean, one_line
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from snnconv.core import distributed
 from snnconv.errors import UnsupportedError, one_line
-from snnconv.graph.ir import INPUT, Graph, Node
+from snnconv.graph.ir import INPUT, SITES, Graph, Node
 from snnconv.graph.operations.normalisation import BatchNorm
 from snnconv.graph.ops import OPS
 
@@ -211,3 +211,16 @@ class Network(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The logits."""
         return walk(self.graph, x, self.compute)
+
+
+@torch.no_grad()
+def ann_inputs(network: Network, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """The ANN's logits ``[B, classes]``, and its pre-activations by site ``[B, *N]``."""
+    inputs: dict[str, Tensor] = {}
+
+    def evaluate(node: Node, values: list[Tensor]) -> Tensor:
+        if node.op in SITES:
+            inputs[node.name] = values[0]
+        return network.compute(node, values)
+
+    return walk(network.graph, x, evaluate), inputs

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from snnconv.core.bounds import parsed_json
+from snnconv.core.validation import parsed_json
 from snnconv.errors import CheckpointError, ExitCode
 
 Steps = list[float]

@@ -1,30 +1,23 @@
-"""From a checkpoint to a spiking network that runs, and what is measured of it: SIN, confidence."""
+"""From a checkpoint to a spiking network that runs, and what metrics have to know of that."""
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from snnconv.checkpoint.contents import Checkpoint, check_neurons, neuron_params
 from snnconv.checkpoint.sealed import Broken
-from snnconv.core import distributed
-from snnconv.core.metadata import ConfidenceInfo
-from snnconv.data.frames import mean_frame
 from snnconv.engine.event_conv.plan import Engine
 from snnconv.engine.event_conv.sparsity import Rate, expected_rate
-from snnconv.engine.layer_output import ObserverNeeds
-from snnconv.errors import CheckpointError, UsageError, did_you_mean
+from snnconv.errors import CheckpointError, UsageError
 from snnconv.graph.fold import fold
-from snnconv.graph.ir import SITES, Graph, Node
-from snnconv.graph.network import Network, walk
-from snnconv.metrics.base import Batch, Figures, MetricContext
-from snnconv.metrics.sin import Sin
+from snnconv.graph.ir import Node
+from snnconv.graph.network import Network
+from snnconv.metrics.base import MetricContext
 from snnconv.neurons.base import NEURONS, Grid, Neuron
 from snnconv.simulation.corrected import added, weights
 from snnconv.simulation.network import SpikingNetwork
-from snnconv.simulation.simulate import simulate
 
 
 def timesteps(checkpoint: Checkpoint, wanted: int | None) -> int:
@@ -166,12 +159,6 @@ def metric_context(
     )
 
 
-def trained_directly(checkpoint: Checkpoint) -> bool:
-    """Whether the network learned with its neurons in place: no ANN was ever converted."""
-    trainings = (step for step in checkpoint.lineage if step.stage == "train")
-    return any(step.config.get("neuron") for step in trainings)
-
-
 def learned(network: SpikingNetwork) -> dict[str, Tensor]:
     """The neurons' learned parameters, ``<site>/<parameter>``, as a checkpoint keeps them."""
     return {
@@ -179,104 +166,3 @@ def learned(network: SpikingNetwork) -> dict[str, Tensor]:
         for site, neuron in network.neurons.items()
         for name, parameter in neuron.named_parameters()
     }
-
-
-@torch.no_grad()
-def ann_inputs(network: Network, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-    """The ANN's logits ``[B, classes]``, and its pre-activations by site ``[B, *N]``."""
-    inputs: dict[str, Tensor] = {}
-
-    def evaluate(node: Node, values: list[Tensor]) -> Tensor:
-        if node.op in SITES:
-            inputs[node.name] = values[0]
-        return network.compute(node, values)
-
-    return walk(network.graph, x, evaluate), inputs
-
-
-def confident_sites(graph: Graph, wanted: str) -> list[str]:
-    """The sites at which spike confidence acts.
-
-    Args:
-        graph: the network.
-        wanted: ``off``, ``last``, ``all``, or names with commas between them.
-
-    Raises:
-        UsageError: a name that is no site.
-    """
-    names = [site.name for site in graph.sites]
-    match wanted:
-        case "off":
-            return []
-        case "last":
-            return names[-1:]
-        case "all":
-            return names
-    chosen = wanted.split(",")
-    for name in chosen:
-        if name not in names:
-            raise UsageError(
-                "spike confidence can't be put there", f"'{name}'", did_you_mean(name, names)
-            )
-    return chosen
-
-
-def sin_ratios(
-    checkpoint: Checkpoint,
-    steps: int,
-    samples: Iterable[tuple[Tensor, Tensor, Tensor]],
-    device: torch.device,
-    advance: Callable[[int], None],
-    chunk: int | None = None,
-    engine: Engine = "auto",
-) -> dict[str, float]:
-    """The share of SIN neurons of each site after so many steps.
-
-    Args:
-        checkpoint: converted, without confidence.
-        steps: to simulate.
-        samples: batches of indices, normalised inputs ``[f, B, *input]`` and labels; of several
-            processes each takes its own.
-        device: where to simulate.
-        advance: told of samples done.
-        chunk: steps computed at once; all by default.
-        engine: where simulation goes by events.
-    """
-    network = spiking_network(checkpoint, engine=engine).to(device).eval()
-    metric = Sin(metric_context(checkpoint, network, steps))
-    needs = ObserverNeeds(values=False)
-    for indices, x, labels in samples:
-        x = x.to(device)
-        logits, inputs = ann_inputs(network.network, mean_frame(x))
-        metric.begin(Batch(labels, logits, inputs))
-        simulate(network, x, indices.to(device), steps, chunk or steps, metric.observe, needs)
-        advance(len(labels))
-    metric.reduce(lambda sums: distributed.summed(sums, device))
-    layers = metric.figures(Figures()).layers
-    return {name: row["sin_ratio"][-1] for name, row in layers.items()}
-
-
-def measure_confidence(
-    checkpoint: Checkpoint,
-    sites: Iterable[str],
-    early: int,
-    samples: Iterable[tuple[Tensor, Tensor, Tensor]],
-    device: torch.device,
-    advance: Callable[[int], None],
-    chunk: int | None = None,
-    engine: Engine = "auto",
-) -> ConfidenceInfo:
-    """``p = 1 - SIN ratio`` of each site after ``early`` steps, without confidence acting.
-
-    Args:
-        checkpoint: converted, without confidence.
-        sites: where it is to act.
-        early: E.
-        samples: calibration samples, as for :func:`sin_ratios`; and so are the others.
-        device: where to simulate.
-        advance: told of samples done.
-        chunk: steps computed at once.
-        engine: where simulation goes by events.
-    """
-    ratios = sin_ratios(checkpoint, early, samples, device, advance, chunk, engine)
-    return ConfidenceInfo(early=early, keep={site: 1 - ratios[site] for site in sites})

@@ -17,7 +17,7 @@ from snnconv.core.metadata import LineageStep
 from snnconv.data.frames import frames_in_turn
 from snnconv.engine.event_conv.plan import Engine
 from snnconv.errors import UsageError
-from snnconv.simulation.build import learned, spiking_network, trained_directly
+from snnconv.simulation.build import learned, spiking_network
 from snnconv.simulation.corrected import without_weights
 from snnconv.simulation.module import SpikingModule
 from snnconv.simulation.network import State
@@ -103,7 +103,7 @@ class LoadedModule(SpikingModule):
             kind="finetuned",
             network=self.network.network.tensors(),
             neurons=learned(self.network),
-            reference={} if trained_directly(origin) else origin.reference or origin.network,
+            reference={} if origin.trained_directly else origin.reference or origin.network,
             lineage=(*origin.lineage, step),
         )
 

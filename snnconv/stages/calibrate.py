@@ -24,7 +24,8 @@ from snnconv.frontends.open import EMBEDDED, is_checkpoint, open_model
 from snnconv.frontends.torch.capture import Verdict
 from snnconv.graph.obstacles import refuse_obstacles
 from snnconv.reports import CalibrateReport, ImportRow, NormalisationUse, SiteRow
-from snnconv.simulation.build import sin_ratios, spiking_network
+from snnconv.simulation.build import spiking_network
+from snnconv.simulation.confidence import sin_ratios
 from snnconv.stages.run_folder import newest
 from snnconv.stages.session import (
     Session,

@@ -17,7 +17,8 @@ from snnconv.errors import UsageError
 from snnconv.graph.ops import OPS, Role
 from snnconv.neurons.base import NEURONS
 from snnconv.reports import ConvertReport
-from snnconv.simulation.build import confident_sites, measure_confidence, spiking_network
+from snnconv.simulation.build import spiking_network
+from snnconv.simulation.confidence import confident_sites, measure_confidence
 from snnconv.stages.session import (
     Session,
     checkpoint_file,

@@ -21,16 +21,10 @@ from snnconv.engine.memory import BatchPlan
 from snnconv.errors import CheckFailedError, UsageError
 from snnconv.graph.fold import fold
 from snnconv.graph.ir import SITES
-from snnconv.graph.network import Network
+from snnconv.graph.network import Network, ann_inputs
 from snnconv.metrics.base import METRICS, Batch, Figures, Metric, Watch
 from snnconv.reports import EvaluateReport, Histogram, LayerRow, LineageRow
-from snnconv.simulation.build import (
-    ann_inputs,
-    metric_context,
-    spiking_network,
-    timesteps,
-    trained_directly,
-)
+from snnconv.simulation.build import metric_context, spiking_network, timesteps
 from snnconv.simulation.corrected import uncorrected
 from snnconv.simulation.network import SpikingNetwork
 from snnconv.simulation.simulate import simulate
@@ -70,7 +64,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
     dataset = load_data(session, config, checkpoint.data)
 
     snn = spiking_network(checkpoint, engine=config.engine).to(session.device).eval()
-    alone = trained_directly(checkpoint)
+    alone = checkpoint.trained_directly
     ann, reference = _compared(checkpoint, snn.network, session.device)
     pj = (config.energy_ac_pj, config.energy_mac_pj)
     context = metric_context(checkpoint, snn, T, *pj, population=len(dataset.test.labels))

@@ -13,7 +13,7 @@ from snnconv.core.uncertainty import discordant, interval, mcnemar, unpacked
 from snnconv.data.frames import frames_per_run
 from snnconv.engine.memory import BatchPlan
 from snnconv.reports import Difference, FinetuneReport
-from snnconv.simulation.build import learned, spiking_network, timesteps, trained_directly
+from snnconv.simulation.build import learned, spiking_network, timesteps
 from snnconv.simulation.corrected import without_weights
 from snnconv.simulation.network import SpikingNetwork
 from snnconv.stages.session import (
@@ -79,9 +79,7 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
         without_weights(checkpoint),
         kind="finetuned",
         # the ANN that was converted; there is none behind a network trained with its neurons
-        reference={}
-        if trained_directly(checkpoint)
-        else checkpoint.reference or checkpoint.network,
+        reference={} if checkpoint.trained_directly else checkpoint.reference or checkpoint.network,
         spiking=info.model_copy(update={"timesteps": T}),
         lineage=(*checkpoint.lineage, lineage_step("finetune", file, config)),
     )

@@ -6,9 +6,10 @@ from typing import Any
 
 from snnconv.checkpoint import kind_of, sha256
 from snnconv.config import COMMANDS, StageConfig, TrainConfig
-from snnconv.core.bounds import parsed_json
 from snnconv.core.files import refuse_unwritable
-from snnconv.core.kinds import Kind, file_name
+from snnconv.core.kinds import Kind
+from snnconv.core.names import file_name
+from snnconv.core.validation import parsed_json
 from snnconv.errors import CheckpointError, UsageError
 from snnconv.render import marks
 from snnconv.reports import REPORTS, Report, read

@@ -12,8 +12,17 @@ from pathlib import Path
 
 from snnconv.checkpoint import Checkpoint, canonical_json, encoded, load, sha256
 from snnconv.core.files import write_atomically
-from snnconv.core.kinds import KINDS, WRITTEN_BY, Kind, file_name
-from snnconv.core.names import Called, ann_stem, called, is_last_epoch, last_epoch, origin, patterns
+from snnconv.core.kinds import KINDS, WRITTEN_BY, Kind
+from snnconv.core.names import (
+    Called,
+    ann_stem,
+    called,
+    file_name,
+    is_last_epoch,
+    last_epoch,
+    origin,
+    patterns,
+)
 from snnconv.errors import CheckpointError
 from snnconv.reports import EvaluateReport, ReportType, read
 

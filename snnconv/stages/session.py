@@ -13,8 +13,9 @@ from snnconv.checkpoint import Checkpoint, sha256
 from snnconv.config import DataConfig, NormalisationConfig, OptimiserConfig, StageConfig
 from snnconv.core import distributed, runtime
 from snnconv.core.files import sweep, write_atomically
-from snnconv.core.kinds import Kind, file_name
+from snnconv.core.kinds import Kind
 from snnconv.core.metadata import DataInfo, LineageStep
+from snnconv.core.names import file_name
 from snnconv.core.progress import Progress
 from snnconv.data.cached import cached
 from snnconv.data.dataset import Dataset, Normalisation, Split, digest, recall

@@ -16,8 +16,8 @@ from snnconv.calibration.histogram import STATISTICS
 from snnconv.checkpoint import Checkpoint, load
 from snnconv.config import TrainConfig
 from snnconv.core import distributed, runtime
-from snnconv.core.kinds import file_name
 from snnconv.core.metadata import CalibrationInfo, SiteStats, SpikingInfo
+from snnconv.core.names import file_name
 from snnconv.core.progress import Progress, Quiet
 from snnconv.core.uncertainty import interval
 from snnconv.core.validation import parameters

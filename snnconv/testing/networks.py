@@ -21,11 +21,10 @@ from snnconv.engine.layer_output import ObserverNeeds
 from snnconv.frontends.torch.capture import capture
 from snnconv.graph.fold import fold
 from snnconv.graph.ir import Graph
-from snnconv.graph.network import Network
+from snnconv.graph.network import Network, ann_inputs
 from snnconv.metrics.base import Batch, Figures, Metric, MetricContext, Watch
 from snnconv.neurons.base import CausalNeuron, Grid, Neuron, NeuronParams
 from snnconv.neurons.if_ import IF
-from snnconv.simulation.build import ann_inputs
 from snnconv.simulation.network import SpikingNetwork
 from snnconv.simulation.simulate import simulate
 

@@ -18,8 +18,7 @@ from snnconv.calibration.calibrate import Method, calibrate
 from snnconv.calibration.histogram import STATISTICS
 from snnconv.checkpoint import Checkpoint, load, save
 from snnconv.core.metadata import SpikingInfo
-from snnconv.core.parsing import parse_pairs
-from snnconv.core.validation import parameters
+from snnconv.core.validation import parameters, parse_pairs
 from snnconv.data.dataset import ArraySplit, Dataset, Split, batches
 from snnconv.data.dataset import load as load_dataset
 from snnconv.errors import UsageError

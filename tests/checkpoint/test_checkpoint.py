@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from snnconv.checkpoint import canonical_json, load, save, sha256
 from snnconv.checkpoint.sealed import intact, unsealed
-from snnconv.core.kinds import SPIKING, Kind, file_name
+from snnconv.core.kinds import SPIKING, Kind
+from snnconv.core.names import file_name
 from snnconv.errors import CheckFailedError
 from snnconv.frontends.open import EMBEDDED
 from snnconv.graph.network import Network

@@ -19,7 +19,7 @@ from helpers.commands import done, files, here, process, refused
 from torch import nn
 
 from snnconv.checkpoint import FORMAT, load, save
-from snnconv.core.kinds import file_name
+from snnconv.core.names import file_name
 from snnconv.data.dataset import load as load_dataset
 from snnconv.errors import ExitCode
 from snnconv.frontends.open import EMBEDDED, from_module

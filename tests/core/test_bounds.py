@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snnconv.config import STAGES
-from snnconv.core.bounds import COUNT, LARGEST, LEVELS, NAME, SEED, SMALLEST, STEPS, bounded
+from snnconv.core.bounds import COUNT, LARGEST, LEVELS, NAME, SEED, SMALLEST, STEPS
+from snnconv.core.validation import bounded
 from snnconv.errors import ExitCode
 from snnconv.neurons.lm_ht import Params
 

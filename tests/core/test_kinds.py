@@ -1,7 +1,8 @@
 """One table of kinds: every stage that writes or reads a checkpoint is in it."""
 
 from snnconv.config import STAGES
-from snnconv.core.kinds import KINDS, READS, SPIKING, WRITTEN_BY, file_name, written_by
+from snnconv.core.kinds import KINDS, READS, SPIKING, WRITTEN_BY, written_by
+from snnconv.core.names import file_name
 
 
 def test_every_kind_has_a_stage_that_writes_it():

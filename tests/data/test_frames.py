@@ -12,6 +12,7 @@ from snnconv.data.dataset import ArraySplit, batches
 from snnconv.data.frames import frames_per_run, frames_shown, mean_frame, merge
 from snnconv.engine.event_conv import plan
 from snnconv.errors import UsageError
+from snnconv.graph.network import ann_inputs
 from snnconv.neurons.confidence import uniform
 from snnconv.neurons.if_ import IF
 from snnconv.neurons.if_ import Params as IFParams
@@ -19,7 +20,6 @@ from snnconv.neurons.lm_ht import LMHT
 from snnconv.neurons.lm_ht import Params as LMHTParams
 from snnconv.neurons.msat import MSAT
 from snnconv.neurons.msat import Params as MSATParams
-from snnconv.simulation.build import ann_inputs
 
 KINDS = {
     "if": (IF, IFParams()),

@@ -8,7 +8,8 @@ from torch import nn
 from helpers.networks import checkpoint, rounded
 from snnconv.core.metadata import CorrectionInfo
 from snnconv.corrections.base import CORRECTIONS, Samples, corrected
-from snnconv.simulation.build import ann_inputs, spiking_network
+from snnconv.graph.network import ann_inputs
+from snnconv.simulation.build import spiking_network
 from snnconv.simulation.simulate import simulate
 
 T = 4

@@ -6,10 +6,10 @@ import torch
 from helpers.networks import context_of, images, measured, recorded, spiking, vgg
 
 from snnconv.core.uncertainty import unpacked, wilson
+from snnconv.graph.network import ann_inputs
 from snnconv.metrics.accuracy import Accuracy
 from snnconv.metrics.base import Batch, Figures
 from snnconv.neurons.lm_ht import LMHT, Params
-from snnconv.simulation.build import ann_inputs
 
 T = 8
 

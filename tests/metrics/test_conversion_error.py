@@ -5,8 +5,8 @@ import torch
 from helpers.networks import images, measured, recorded, spiking, vgg
 from torch import nn
 
+from snnconv.graph.network import ann_inputs
 from snnconv.neurons import lm_ht
-from snnconv.simulation.build import ann_inputs
 
 T, COUNT, V0 = 8, 4, 0.5
 LABELS = torch.zeros(COUNT, dtype=torch.int64)

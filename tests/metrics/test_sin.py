@@ -2,8 +2,8 @@ import pytest
 import torch
 from helpers.networks import TwoLevels, images, measured, recorded, spiking, vgg
 
+from snnconv.graph.network import ann_inputs
 from snnconv.neurons.if_ import IF
-from snnconv.simulation.build import ann_inputs
 
 T, COUNT = 6, 4
 LABELS = torch.zeros(COUNT, dtype=torch.int64)

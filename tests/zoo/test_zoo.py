@@ -8,9 +8,8 @@ from snnconv.errors import UsageError
 from snnconv.frontends.torch.capture import capture
 from snnconv.graph.analysis import Analysis
 from snnconv.graph.fold import fold
-from snnconv.graph.network import Network
+from snnconv.graph.network import Network, ann_inputs
 from snnconv.neurons.if_ import IF, Params
-from snnconv.simulation.build import ann_inputs
 from snnconv.simulation.network import SpikingNetwork
 from snnconv.zoo import ZOO
 

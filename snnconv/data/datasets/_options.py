@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from snnconv.core.parsing import parse_pairs
+from snnconv.core.validation import parse_pairs
 from snnconv.errors import UsageError, did_you_mean
 
 

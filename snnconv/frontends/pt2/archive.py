@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnconv.core.bounds import parsed_json
+from snnconv.core.validation import parsed_json
 from snnconv.errors import UnsupportedError, UsageError, one_line
 from snnconv.frontends.archives import refuse_packed
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snnconv.core.parsing import parse_pairs, parse_value
+from snnconv.core.validation import parse_pairs, parse_value
 from snnconv.errors import ExitCode, UsageError
 
 

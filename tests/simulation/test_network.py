@@ -5,14 +5,13 @@ from torch import nn
 
 from snnconv.core.metadata import ConfidenceInfo
 from snnconv.frontends.torch.capture import capture
-from snnconv.graph.network import Network
+from snnconv.graph.network import Network, ann_inputs
 from snnconv.graph.rewrite import with_qcfs
 from snnconv.neurons.if_ import IF, Params
 from snnconv.neurons.lm_ht import LMHT
 from snnconv.neurons.lm_ht import Params as LMHTParams
 from snnconv.neurons.msat import MSAT
 from snnconv.neurons.msat import Params as MSATParams
-from snnconv.simulation.build import ann_inputs
 from snnconv.simulation.network import SpikingNetwork
 from snnconv.simulation.simulate import simulate
 

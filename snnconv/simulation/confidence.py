@@ -1,0 +1,120 @@
+"""The share of SIN neurons of a network, and the spike confidence that is made of it.
+
+A SIN neuron (spikes of inactivated neurons) has fired although the ANN's activation is 0.
+
+Shape:
+    Inputs ``[f, B, *input]``; a share for each site.
+
+Reference:
+    MSAT, section 4.2: spike confidence.
+
+Deviations:
+    None.
+"""
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+
+from snnconv.checkpoint.contents import Checkpoint
+from snnconv.core import distributed
+from snnconv.core.metadata import ConfidenceInfo
+from snnconv.data.frames import mean_frame
+from snnconv.engine.event_conv.plan import Engine
+from snnconv.engine.layer_output import ObserverNeeds
+from snnconv.errors import UsageError, did_you_mean
+from snnconv.graph.ir import Graph
+from snnconv.graph.network import ann_inputs
+from snnconv.metrics.base import Batch, Figures
+from snnconv.metrics.sin import Sin
+from snnconv.simulation.build import metric_context, spiking_network
+from snnconv.simulation.simulate import simulate
+
+
+def confident_sites(graph: Graph, wanted: str) -> list[str]:
+    """The sites at which spike confidence acts.
+
+    Args:
+        graph: the network.
+        wanted: ``off``, ``last``, ``all``, or names with commas between them.
+
+    Raises:
+        UsageError: a name that is no site.
+    """
+    names = [site.name for site in graph.sites]
+    match wanted:
+        case "off":
+            return []
+        case "last":
+            return names[-1:]
+        case "all":
+            return names
+    chosen = wanted.split(",")
+    for name in chosen:
+        if name not in names:
+            raise UsageError(
+                "spike confidence can't be put there", f"'{name}'", did_you_mean(name, names)
+            )
+    return chosen
+
+
+def sin_ratios(
+    checkpoint: Checkpoint,
+    steps: int,
+    samples: Iterable[tuple[Tensor, Tensor, Tensor]],
+    device: torch.device,
+    advance: Callable[[int], None],
+    chunk: int | None = None,
+    engine: Engine = "auto",
+) -> dict[str, float]:
+    """The share of SIN neurons of each site after so many steps.
+
+    Args:
+        checkpoint: converted, without confidence.
+        steps: to simulate.
+        samples: batches of indices, normalised inputs ``[f, B, *input]`` and labels; of several
+            processes each takes its own.
+        device: where to simulate.
+        advance: told of samples done.
+        chunk: steps computed at once; all by default.
+        engine: where simulation goes by events.
+    """
+    network = spiking_network(checkpoint, engine=engine).to(device).eval()
+    metric = Sin(metric_context(checkpoint, network, steps))
+    needs = ObserverNeeds(values=False)
+    for indices, x, labels in samples:
+        x = x.to(device)
+        logits, inputs = ann_inputs(network.network, mean_frame(x))
+        metric.begin(Batch(labels, logits, inputs))
+        simulate(network, x, indices.to(device), steps, chunk or steps, metric.observe, needs)
+        advance(len(labels))
+    metric.reduce(lambda sums: distributed.summed(sums, device))
+    layers = metric.figures(Figures()).layers
+    return {name: row["sin_ratio"][-1] for name, row in layers.items()}
+
+
+def measure_confidence(
+    checkpoint: Checkpoint,
+    sites: Iterable[str],
+    early: int,
+    samples: Iterable[tuple[Tensor, Tensor, Tensor]],
+    device: torch.device,
+    advance: Callable[[int], None],
+    chunk: int | None = None,
+    engine: Engine = "auto",
+) -> ConfidenceInfo:
+    """``p = 1 - SIN ratio`` of each site after ``early`` steps, without confidence acting.
+
+    Args:
+        checkpoint: converted, without confidence.
+        sites: where it is to act.
+        early: E.
+        samples: calibration samples, as for :func:`sin_ratios`; and so are the others.
+        device: where to simulate.
+        advance: told of samples done.
+        chunk: steps computed at once.
+        engine: where simulation goes by events.
+    """
+    ratios = sin_ratios(checkpoint, early, samples, device, advance, chunk, engine)
+    return ConfidenceInfo(early=early, keep={site: 1 - ratios[site] for site in sites})
