@@ -1,4 +1,4 @@
-"""Stages in a row: the demo, a conversion that is searched for, a full report, and recipes."""
+"""Stages in a row: the demo, a conversion that is searched for, and recipes."""
 
 import tomllib
 from collections.abc import Mapping
@@ -16,13 +16,12 @@ from snnconv.config import (
     StageConfig,
     TrainConfig,
 )
-from snnconv.core.kinds import READS, SPIKING, Kind, written_by
+from snnconv.core.kinds import READS, Kind, written_by
 from snnconv.core.names import file_name
 from snnconv.core.progress import Progress
 from snnconv.core.validation import parameters, parse_pairs, spelled
 from snnconv.errors import UsageError, did_you_mean
 from snnconv.reports import ConvertReport, PlanStep, Report, ReportReport, RunReport
-from snnconv.stages import run_folder
 from snnconv.stages.advance import advance, run_stage
 from snnconv.stages.session import Session, report_file
 
@@ -32,11 +31,8 @@ _HOW = "see: snnconv docs recipes"
 
 def command(stage: str, config: StageConfig, progress: Progress) -> Report:
     """Run a stage as its command does."""
-    match config:
-        case ConvertConfig():
-            return convert(config, progress)
-        case ReportConfig():
-            return report(config, progress)
+    if isinstance(config, ConvertConfig):
+        return convert(config, progress)
     return run_stage(stage, config, progress)
 
 
@@ -74,22 +70,6 @@ def demo(config: DemoConfig, progress: Progress) -> ReportReport:
     report = run_stage("report", ReportConfig(**shared, evaluations=tuple(evaluations)), progress)
     assert isinstance(report, ReportReport)
     return report
-
-
-def report(config: ReportConfig, progress: Progress) -> ReportReport:
-    """Report; in a run folder, evaluate first what has not been evaluated as it stands."""
-    if not config.evaluations:
-        shared = {name: getattr(config, name) for name in _SHARED}
-        evaluated = {
-            run_folder.subject(each) for each in run_folder.evaluations(config.run).values()
-        }
-        for digest, files in run_folder.checkpoints(config.run, SPIKING).items():
-            if digest not in evaluated:
-                progress.say(f"evaluate {files[0]}")
-                run_stage("evaluate", EvaluateConfig(**shared, checkpoint=files[0]), progress)
-    done = run_stage("report", config, progress)
-    assert isinstance(done, ReportReport)
-    return done
 
 
 def plan(

@@ -10,8 +10,8 @@ from snnconv.config import EvaluateConfig, ReportConfig
 from snnconv.core.names import file_name
 from snnconv.core.progress import Quiet
 from snnconv.errors import CheckFailedError, ExitCode
-from snnconv.pipeline import plan, report, run_recipe
-from snnconv.stages import evaluate
+from snnconv.pipeline import plan, run_recipe
+from snnconv.stages import evaluate, report
 
 RECIPE = """
 run = "out"
@@ -232,20 +232,20 @@ def test_a_report_evaluates_what_lacks_it(recipe, monkeypatch):
     config = ReportConfig(run="out")
     done("calibrate", "--samples", 64, "--run", "out")
     done("convert", "--timesteps", 1, "--run", "out")
-    assert len(report(config, Quiet()).runs) == 1
+    assert len(report.run(config).runs) == 1
     assert calls == ["converted-if-mse-channel-T1.safetensors"]
-    assert len(report(config, Quiet()).runs) == 1
+    assert len(report.run(config).runs) == 1
     assert len(calls) == 1
 
     # another checkpoint beside it does not cost the first its evaluation
     done("finetune", "--epochs", 0, "--limit", 60, "--run", "out")
-    found = report(config, Quiet())
+    found = report.run(config)
     assert calls[1:] == ["finetuned-if-mse-channel-T1.safetensors"]
     assert [run.label for run in found.runs] == ["IF mse channel", "IF mse channel, fine-tuned"]
 
     # another conversion costs neither its place
     done("convert", "--timesteps", 2, "--neuron", "msat", "--run", "out")
-    found = report(config, Quiet())
+    found = report.run(config)
     assert calls[2:] == ["converted-msat-mse-channel-T2.safetensors"]
     assert [run.label for run in found.runs] == [
         "IF mse channel",
@@ -263,9 +263,9 @@ def test_a_report_of_named_evaluations_makes_none(recipe, monkeypatch):
     for file in files_given:
         evaluate.run(EvaluateConfig(checkpoint=checkpoint, out=file))
     calls.clear()
-    found = report(ReportConfig(run="out", evaluations=files_given), Quiet())
+    found = report.run(ReportConfig(run="out", evaluations=files_given))
     assert [run.file for run in found.runs] == [str(file) for file in files_given]
-    found = report(ReportConfig(run="out", evaluations=(recipe.parent,)), Quiet())
+    found = report.run(ReportConfig(run="out", evaluations=(recipe.parent,)))
     assert [run.file for run in found.runs] == [str(files_given[-1])]  # the same work, once
     assert calls == []
 

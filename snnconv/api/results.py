@@ -3,16 +3,15 @@
 from pathlib import Path
 from typing import Unpack
 
-from snnconv import pipeline
 from snnconv.api.options import config_of
 from snnconv.comparison import run as _compare
 from snnconv.config import CompareConfig, ExportConfig, PredictConfig, ReportConfig
 from snnconv.config.options import CompareOptions, ExportOptions, PredictOptions, ReportOptions
 from snnconv.core import runtime
-from snnconv.core.progress import Quiet
 from snnconv.reports import CompareReport, ExportReport, PredictReport, ReportReport
 from snnconv.stages import export as _export
 from snnconv.stages import predict as _predict
+from snnconv.stages import report as _report
 
 
 def predict(
@@ -124,4 +123,4 @@ def report(
     given = {"evaluations": evaluations or None, **options}
     chosen = config_of(ReportConfig, "report", config, given)
     with runtime.host_kept():
-        return pipeline.report(chosen, Quiet())
+        return _report.run(chosen)

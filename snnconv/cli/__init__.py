@@ -112,7 +112,7 @@ def _add(name: str, model: type[configs.StageConfig], where: str, function: str 
 
 
 for _name, _model in configs.STAGES.items():
-    if _name in ("convert", "report"):
+    if _name == "convert":  # it may search among methods, which stand above the stages
         _add(_name, _model, "snnconv.pipeline", _name)
     else:
         _add(_name, _model, f"snnconv.stages.{_name}")

@@ -4,8 +4,9 @@ from collections.abc import Set
 from pathlib import Path
 
 from snnconv.checkpoint import sha256
-from snnconv.config import ReportConfig
+from snnconv.config import EvaluateConfig, ReportConfig
 from snnconv.core.files import write_atomically
+from snnconv.core.kinds import SPIKING
 from snnconv.core.progress import Progress, Quiet
 from snnconv.core.uncertainty import interval
 from snnconv.errors import UsageError
@@ -27,7 +28,18 @@ from snnconv.reports import (
     read,
 )
 from snnconv.stages import run_folder
+from snnconv.stages.advance import run_stage
 from snnconv.stages.session import Session
+
+
+def _evaluate_the_rest(config: ReportConfig, progress: Progress) -> None:
+    """Evaluate each network in the run folder that has not been evaluated as it stands."""
+    shared = {name: getattr(config, name) for name in ("run", "seed", "device", "threads")}
+    done = {run_folder.subject(each) for each in run_folder.evaluations(config.run).values()}
+    for digest, files in run_folder.checkpoints(config.run, SPIKING).items():
+        if digest not in done:
+            progress.say(f"evaluate {files[0]}")
+            run_stage("evaluate", EvaluateConfig(**shared, checkpoint=files[0]), progress)
 
 
 def _evaluations(config: ReportConfig, progress: Progress) -> dict[Path, EvaluateReport]:
@@ -112,12 +124,17 @@ def _searches(folders: list[Path], evaluations: list[EvaluateReport]) -> list[Se
 def run(config: ReportConfig, progress: Progress | None = None) -> ReportReport:
     """Write ``report.html`` and ``report.md``.
 
+    If no evaluations are named, those that the run folder lacks are made first.
+
     Raises:
-        UsageError: there is no evaluation.
+        UsageError: there is no evaluation, and nothing to evaluate.
         CheckpointError: a file that is none.
     """
+    progress = progress or Quiet()
     session = Session(config)
-    found = _evaluations(config, progress or Quiet())
+    if not config.evaluations:
+        _evaluate_the_rest(config, progress)
+    found = _evaluations(config, progress)
     methods = _comparison(config)
     if methods and not found:
         found = _worth_their_cost(methods)

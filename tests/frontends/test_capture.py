@@ -1,4 +1,7 @@
+import builtins
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
@@ -27,6 +30,20 @@ def test_a_module_used_twice_is_a_site_each_with_the_same_weights():
     assert [site.name for site in graph.sites] == ["act", "act@2"]
     assert graph["fc"].tensors == graph["fc@2"].tensors
     assert graph.tensor_names() == {"fc.weight", "fc.bias", "out.weight", "out.bias"}
+
+
+def test_traces_in_several_threads_leave_python_as_it_was():
+    plain = builtins.len
+
+    def slow(n, x):
+        time.sleep(0.01)  # for the traces to meet
+        return n.out(n.fc(x).view(len(x), -1))
+
+    modules = [Calls(slow, **fcs(4)) for _ in range(8)]
+    with ThreadPoolExecutor(4) as pool:
+        graphs = list(pool.map(lambda module: capture(module.eval(), (4,))[0], modules))
+    assert [len(graph.nodes) for graph in graphs] == [len(graphs[0].nodes)] * 8
+    assert builtins.len is plain
 
 
 def test_one_module_under_two_names():

@@ -11,11 +11,9 @@ from snnconv.checkpoint import encoded, load, sha256
 from snnconv.config import ConvertConfig, EvaluateConfig, ReportConfig
 from snnconv.core import files as writing
 from snnconv.core.kinds import SPIKING
-from snnconv.core.progress import Quiet
 from snnconv.errors import UsageError
-from snnconv.pipeline import report
 from snnconv.reports import ConvertReport, EvaluateReport, read
-from snnconv.stages import convert, evaluate, run_folder
+from snnconv.stages import convert, evaluate, report, run_folder
 
 CONVERSIONS = (
     {"neuron": "if", "timesteps": 2},
@@ -81,9 +79,9 @@ def test_a_quick_look_leaves_the_full_evaluation(limits, tmp_path, calibrated):
     stem = "evaluate-if-mse-channel-T2"
     names = [f"{stem}-n20.json", f"{stem}-n355.json", f"{stem}-n5.json"]
     assert own(tmp_path, "evaluate-*") == names
-    (run,) = report(ReportConfig(run=tmp_path), Quiet()).runs
+    (run,) = report.run(ReportConfig(run=tmp_path)).runs
     assert (run.samples, run.file) == (355, str(tmp_path / names[1]))
-    (run,) = report(ReportConfig(run=tmp_path, evaluations=(tmp_path,)), Quiet()).runs
+    (run,) = report.run(ReportConfig(run=tmp_path, evaluations=(tmp_path,))).runs
     assert run.samples == 355
 
 
@@ -101,7 +99,7 @@ def test_fewer_metrics_do_not_replace_more(tmp_path, calibrated):
     evaluate.run(EvaluateConfig(run=tmp_path, limit=20))
     evaluating(tmp_path, limit=20)
     assert len(own(tmp_path, "evaluate-*")) == 2
-    (run,) = report(ReportConfig(run=tmp_path), Quiet()).runs
+    (run,) = report.run(ReportConfig(run=tmp_path)).runs
     assert run.sops_per_sample is not None
     evaluate.run(EvaluateConfig(run=tmp_path, limit=20))
     assert len(own(tmp_path, "evaluate-*")) == 2
@@ -111,7 +109,7 @@ def test_runs_have_different_labels_and_the_same_everywhere(tmp_path, calibrated
     for options in CONVERSIONS:
         converting(tmp_path, calibrated, **options)
         evaluating(tmp_path, limit=5)
-    found = report(ReportConfig(run=tmp_path), Quiet())
+    found = report.run(ReportConfig(run=tmp_path))
     labels = [run.label for run in found.runs]
     assert labels == [
         "IF mse channel, T = 2, v0=0.5",
@@ -133,7 +131,7 @@ def test_a_folder_of_an_earlier_version_loses_nothing(tmp_path, calibrated):
     for file in [*tmp_path.glob("converted-*"), *tmp_path.glob("evaluate-*")]:
         file.unlink()
     before = files(tmp_path)
-    (run,) = report(ReportConfig(run=tmp_path), Quiet()).runs
+    (run,) = report.run(ReportConfig(run=tmp_path)).runs
     assert (run.label, run.file) == ("IF mse channel", str(tmp_path / "evaluate.json"))
     converting(tmp_path, calibrated, **CONVERSIONS[1])
     evaluating(tmp_path, limit=20)
@@ -141,7 +139,7 @@ def test_a_folder_of_an_earlier_version_loses_nothing(tmp_path, calibrated):
     assert (tmp_path / "converted-if-mse-channel-T2.json").read_bytes() == before["convert.json"]
     kept = (tmp_path / "evaluate-if-mse-channel-T2-n355.json").read_bytes()
     assert kept == before["evaluate.json"]
-    assert len(report(ReportConfig(run=tmp_path), Quiet()).runs) == 2
+    assert len(report.run(ReportConfig(run=tmp_path)).runs) == 2
 
 
 def test_the_copy_is_no_link(tmp_path, calibrated):

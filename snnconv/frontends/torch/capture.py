@@ -16,6 +16,7 @@ import math
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from threading import Lock
 from typing import Any, NamedTuple
 
 import torch
@@ -37,6 +38,9 @@ from snnconv.frontends.torch.watch import DATA_DEPENDENT, obstacles_of_run, user
 from snnconv.graph.ir import Graph
 from snnconv.graph.network import Network
 from snnconv.graph.remedies import ANALOG
+
+_ALONE = Lock()
+"""One capture at a time: a trace of torch.fx replaces ``nn.Module.__call__``."""
 
 TOLERANCE = 1e-4  # largest allowed difference of graph and module, relative to the largest output
 
@@ -108,17 +112,18 @@ def capture(
     if any(p.dtype != torch.float32 or p.device.type != "cpu" for p in module.parameters()):
         module = copy.deepcopy(module).cpu().float()
     example = random_input(BATCH, input_shape, tokens)
-    expected = _expected(module, example.clone())
-    graph, tensors, ending = _translated(module, example, analog)
-    check_finite(tensors)
-    if not torch.isfinite(expected).all():
-        raise UnsupportedError(
-            "the network's output can't be used",
-            "NaN or Inf for random inputs",
-            "look for huge values in its weights",
-        )
-    with torch.no_grad():
-        got = Network(graph, tensors).eval()(example)
+    with _ALONE:
+        expected = _expected(module, example.clone())
+        graph, tensors, ending = _translated(module, example, analog)
+        check_finite(tensors)
+        if not torch.isfinite(expected).all():
+            raise UnsupportedError(
+                "the network's output can't be used",
+                "NaN or Inf for random inputs",
+                "look for huge values in its weights",
+            )
+        with torch.no_grad():
+            got = Network(graph, tensors).eval()(example)
     got = got if ending is None else ending(got)
     difference = largest_difference(got, expected)
     if not difference <= TOLERANCE:
@@ -297,7 +302,11 @@ def _traced(module: nn.Module) -> torch.fx.GraphModule:
 
 @contextmanager
 def _lengths_of_symbols() -> Iterator[None]:
-    """Record ``len(x)`` of a symbol as a call; Python itself accepts only a number."""
+    """Record ``len(x)`` of a symbol as a call; Python itself accepts only a number.
+
+    ``torch.fx.wrap("len")`` does the same, but the user's own modules would have to call it.
+    Lengths of anything else stay as they were, in other threads too.
+    """
     plain = builtins.len
 
     def traced(x: Any) -> Any:
