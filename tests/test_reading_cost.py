@@ -16,7 +16,7 @@ from snnconv.neurons.if_ import IF
 
 PACKAGE = str(Path(snnconv.__file__).parent)
 FIRST = "simulate.py:simulate"  # that the stage calls
-FILES, DEPTH, SHAPES = 70, 8, 3
+FILES, DEPTH, SHAPES = 66, 8, 3
 
 
 class Reader:
