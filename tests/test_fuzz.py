@@ -74,7 +74,7 @@ def arrays(folder):
 
 
 def read_arrays(file):
-    dataset.load(f"npz:{file}").train.images(ALL(1))
+    dataset.load_dataset(f"npz:{file}").train.images(ALL(1))
 
 
 def images(folder):
@@ -91,7 +91,7 @@ def read_image(file):
         place.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 8)).save(place / "a.png")
     (place.parent.parent / "train" / "c" / "b.png").write_bytes(file.read_bytes())
-    dataset.load(f"folder:{file.parent}/images?size=8").train.images(ALL(2))
+    dataset.load_dataset(f"folder:{file.parent}/images?size=8").train.images(ALL(2))
 
 
 def sounds(folder):
@@ -107,7 +107,7 @@ def read_sound(file):
         place.mkdir(parents=True, exist_ok=True)
         (place / "a.wav").write_bytes(file.read_bytes())
     (place.parent / "testing_list.txt").write_text("yes/a.wav\n")
-    dataset.load(f"speech-commands:{place.parent}?rate=8000").train.images(ALL(1))
+    dataset.load_dataset(f"speech-commands:{place.parent}?rate=8000").train.images(ALL(1))
 
 
 def recordings(folder):
@@ -122,7 +122,7 @@ def read_recording(file):
         place = file.parent / "gestures" / part / "user01_led"
         place.mkdir(parents=True, exist_ok=True)
         (place / "0.npy").write_bytes(file.read_bytes())
-    dataset.load(f"events:{place.parent.parent}").train.images(ALL(1))
+    dataset.load_dataset(f"events:{place.parent.parent}").train.images(ALL(1))
 
 
 def texts(folder):
@@ -135,7 +135,7 @@ def read_text(file):
         place = file.parent / "texts" / part / "c"
         place.mkdir(parents=True, exist_ok=True)
         (place / "a.txt").write_bytes(file.read_bytes())
-    dataset.load(f"textfolder:{file.parent}/texts").train.images(ALL(1))
+    dataset.load_dataset(f"textfolder:{file.parent}/texts").train.images(ALL(1))
 
 
 def clothes(folder):
@@ -149,7 +149,7 @@ def read_clothes(file):
     for part in ("train", "t10k"):
         (place / f"{part}-images-idx3-ubyte.gz").write_bytes(good)
         (place / f"{part}-labels-idx1-ubyte.gz").write_bytes(file.read_bytes())
-    dataset.load("fashion-mnist", file.parent)
+    dataset.load_dataset("fashion-mnist", file.parent)
 
 
 def pickles(folder):

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from snnconv.checkpoint import load
 from snnconv.data.dataset import batches
-from snnconv.data.dataset import load as load_data
+from snnconv.data.dataset import load_dataset
 from snnconv.frontends.torch.capture import capture
 from snnconv.graph.network import Network, ann_inputs
 from snnconv.neurons.if_ import IF, Params
@@ -39,7 +39,7 @@ def error(found: Tensor, expected: Tensor) -> float:
 def currents() -> dict[str, Tensor]:
     """What the activations of the trained network are given, by site ``[n, C, H, W]``."""
     ann = load(HERE / "resnet20" / "ann.safetensors", ["ann"])
-    data = load_data("fashion-mnist")
+    data = load_dataset("fashion-mnist")
     ((_, x, _),) = batches(data.test, ann.data, torch.arange(SAMPLES), SAMPLES)
     with torch.no_grad():
         _, inputs = ann_inputs(Network(ann.graph, ann.network).eval(), x)

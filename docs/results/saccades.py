@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snnconv.data.dataset import Dataset, Split, load
+from snnconv.data.dataset import Dataset, Split, load_dataset
 
 CORNERS = ((-2.0, -2.0), (2.0, 0.0), (-2.0, 2.0), (-2.0, -2.0))  # pixels (down, right)
 STEPS = 16  # views of a saccade: a quarter of a pixel from one to the next
@@ -103,4 +103,4 @@ def make(
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit("usage: python docs/results/saccades.py OUT.npz")
-    make(Path(sys.argv[1]), load("fashion-mnist"))
+    make(Path(sys.argv[1]), load_dataset("fashion-mnist"))

@@ -27,7 +27,7 @@ from torchvision.models import get_model
 
 from snnconv.calibration.calibrate import Collector, find_thresholds
 from snnconv.calibration.histogram import STATISTICS
-from snnconv.data.dataset import load
+from snnconv.data.dataset import load_dataset
 from snnconv.engine.dispatch import compiled
 from snnconv.errors import UnsupportedError
 from snnconv.frontends.torch.capture import capture
@@ -69,7 +69,7 @@ TRAIN, TEST = 64, 4
 
 def images(size: int) -> tuple[Tensor, Tensor]:
     """Training and test images ``[n, 3, size, size]``, of zero mean and unit variance."""
-    data = load("fashion-mnist")
+    data = load_dataset("fashion-mnist")
     first = torch.arange(TRAIN), torch.arange(TEST)
     raw = torch.cat([data.train.images(first[0]), data.test.images(first[1])])
     x = F.interpolate(raw, (size, size), mode="bilinear").expand(-1, 3, -1, -1)

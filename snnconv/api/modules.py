@@ -9,7 +9,7 @@ from torch import nn
 
 from snnconv.config import CalibrateConfig
 from snnconv.core.metadata import DataInfo, LineageStep
-from snnconv.data.dataset import load as load_dataset
+from snnconv.data.dataset import load_dataset
 from snnconv.frontends.open import from_module
 from snnconv.stages import run_folder
 from snnconv.stages.session import normalisation

@@ -114,7 +114,7 @@ class Load(Protocol):
 DATASETS: Registry[Load] = REGISTRIES["datasets"]
 
 
-def load(
+def load_dataset(
     spec: str,
     root: Path | None = None,
     download: bool = False,
@@ -185,7 +185,7 @@ def recall(
     """
     if is_factory(spec):
         DATASETS.ask_consent(spec.partition("?")[0], f"give --data '{spec}'")
-    return load(spec, root, download, vocabulary, given)
+    return load_dataset(spec, root, download, vocabulary, given)
 
 
 def _normalised(dataset: Dataset, given: Normalisation) -> Dataset:

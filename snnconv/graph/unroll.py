@@ -55,18 +55,18 @@ def unroll(
         tensors: its own.
         slope: of the hard sigmoid, in 0..1/2.
     """
-    sizes, made = Analysis.of(graph, tensors).shapes, _Made(dict(tensors))
+    sizes, builder = Analysis.of(graph, tensors).shapes, _Builder(dict(tensors))
     for node in graph.nodes:
         if node.op in GATES:
-            _recurrence(made, node, tensors, sizes[node.inputs[0]][0], slope)
+            _recurrence(builder, node, tensors, sizes[node.inputs[0]][0], slope)
         else:
-            made.nodes.append(node)
-    unrolled = Graph(graph.input_shape, tuple(made.nodes), graph.output)
-    return unrolled, {name: made.tensors[name] for name in sorted(unrolled.tensor_names())}
+            builder.nodes.append(node)
+    unrolled = Graph(graph.input_shape, tuple(builder.nodes), graph.output)
+    return unrolled, {name: builder.tensors[name] for name in sorted(unrolled.tensor_names())}
 
 
 @dataclass
-class _Made:
+class _Builder:
     """Nodes and tensors so far."""
 
     tensors: dict[str, Tensor]
@@ -112,7 +112,7 @@ class _Made:
 
 
 def _recurrence(
-    made: _Made, node: Node, tensors: Mapping[str, Tensor], length: int, slope: float
+    builder: _Builder, node: Node, tensors: Mapping[str, Tensor], length: int, slope: float
 ) -> None:
     """All layers of a node; the last of its nodes has its name."""
     (below,), coded = node.inputs, False
@@ -123,23 +123,23 @@ def _recurrence(
             own = {kind: tensors[node.tensors[role]].double() for kind, role in roles.items()}
             place = f"{node.name}.l{layer}" + (".reverse" if way else "")
             order = range(length - 1, -1, -1) if way else range(length)
-            states = direction(made, place, below, own, order, slope, coded)
+            states = direction(builder, place, below, own, order, slope, coded)
             states = states[::-1] if way else states
-            sequences.append(made.put(f"{place}.states", "concat", tuple(states), {"dim": 1}))
+            sequences.append(builder.put(f"{place}.states", "concat", tuple(states), {"dim": 1}))
         below, coded = sequences[0], True
         if len(sequences) > 1:
             both = f"{node.name}.l{layer}.both"
-            below = made.put(both, "concat", tuple(sequences), {"dim": 2})
-    made.scaled(node.name, below, 2.0, -1.0)
+            below = builder.put(both, "concat", tuple(sequences), {"dim": 2})
+    builder.scaled(node.name, below, 2.0, -1.0)
 
 
 def _matrices(
-    made: _Made, place: str, own: Mapping[str, Tensor], scale: Tensor, coded: bool
+    builder: _Builder, place: str, own: Mapping[str, Tensor], scale: Tensor, coded: bool
 ) -> tuple[str, str]:
     """The two matrices of a direction, for states that are coded as ``h/2 + 1/2``.
 
     Args:
-        made: what they are added to.
+        builder: what they are added to.
         place: their name.
         own: PyTorch's tensors.
         scale: ``[G*H]``, the slope at each row.
@@ -149,16 +149,16 @@ def _matrices(
     zero = torch.zeros_like(scale)
     inputs, states = (scale * own.get(f"bias_{kind}", zero) for kind in ("ih", "hh"))
     # W h = 2 W h~ - W 1
-    given = made.keep(
+    given = builder.keep(
         f"{place}.input",
         2 * rows[0] if coded else rows[0],
         inputs + 0.5 - (rows[0].sum(1) if coded else 0),
     )
-    return given, made.keep(f"{place}.state", 2 * rows[1], states - rows[1].sum(1))
+    return given, builder.keep(f"{place}.state", 2 * rows[1], states - rows[1].sum(1))
 
 
 def _lstm(
-    made: _Made,
+    builder: _Builder,
     place: str,
     below: str,
     own: Mapping[str, Tensor],
@@ -172,35 +172,36 @@ def _lstm(
     if "bias_hh" in own:  # one bias is enough, and at the first step there is no other matrix
         both = {"bias_ih": own["bias_ih"] + own["bias_hh"], "bias_hh": 0 * own["bias_hh"]}
         own = {**own, **both}
-    given, state = _matrices(made, place, own, scale, coded)
-    inputs = made.linear(f"{place}.inputs", below, given)
+    given, state = _matrices(builder, place, own, scale, coded)
+    inputs = builder.linear(f"{place}.inputs", below, given)
     states: list[str] = []
     cell = ""
     for t in order:
         at = f"{place}.t{t}"
-        gates = made.part(f"{at}.input", inputs, 1, t, 1)
+        gates = builder.part(f"{at}.input", inputs, 1, t, 1)
         if states:
-            back = made.linear(f"{at}.back", states[-1], state)
-            gates = made.put(f"{at}.sum", "add", (gates, back))
-        gates = made.site(f"{at}.gates", gates)
+            back = builder.linear(f"{at}.back", states[-1], state)
+            gates = builder.put(f"{at}.sum", "add", (gates, back))
+        gates = builder.site(f"{at}.gates", gates)
         i, f, g, o = (
-            made.part(f"{at}.{name}", gates, 2, k * hidden, hidden) for k, name in enumerate("ifgo")
+            builder.part(f"{at}.{name}", gates, 2, k * hidden, hidden)
+            for k, name in enumerate("ifgo")
         )
-        new = made.scaled(f"{at}.new", g, 1.0, -0.5)
-        new = made.put(f"{at}.enters", "multiply", (i, new))
+        new = builder.scaled(f"{at}.new", g, 1.0, -0.5)
+        new = builder.put(f"{at}.enters", "multiply", (i, new))
         if states:
-            old = made.put(f"{at}.stays", "multiply", (f, cell))
-            new = made.put(f"{at}.cell", "add", (old, new))
+            old = builder.put(f"{at}.stays", "multiply", (f, cell))
+            new = builder.put(f"{at}.cell", "add", (old, new))
         cell = new
-        out = made.site(f"{at}.tanh", made.scaled(f"{at}.slope", cell, 4 * slope, 0.5))
-        out = made.scaled(f"{at}.signed", out, 1.0, -0.5)
-        out = made.put(f"{at}.leaves", "multiply", (o, out))
-        states.append(made.site(f"{at}.state", made.scaled(f"{at}.coded", out, 1.0, 0.5)))
+        out = builder.site(f"{at}.tanh", builder.scaled(f"{at}.slope", cell, 4 * slope, 0.5))
+        out = builder.scaled(f"{at}.signed", out, 1.0, -0.5)
+        out = builder.put(f"{at}.leaves", "multiply", (o, out))
+        states.append(builder.site(f"{at}.state", builder.scaled(f"{at}.coded", out, 1.0, 0.5)))
     return states
 
 
 def _gru(
-    made: _Made,
+    builder: _Builder,
     place: str,
     below: str,
     own: Mapping[str, Tensor],
@@ -211,36 +212,36 @@ def _gru(
     """The coded states ``[B, 1, H]`` of one direction, in the order in which they are computed."""
     hidden = own["weight_hh"].shape[1]
     scale = slope * torch.tensor([1.0, 1, 2], dtype=torch.float64).repeat_interleave(hidden)
-    given, state = _matrices(made, place, own, scale, coded)
-    inputs = made.linear(f"{place}.inputs", below, given)
+    given, state = _matrices(builder, place, own, scale, coded)
+    inputs = builder.linear(f"{place}.inputs", below, given)
     # before the first step h~ is 1/2 and k is 0
-    first = made.part(f"{place}.first", inputs, 1, order[0], 1)
-    first = made.part(f"{place}.width", first, 2, 0, hidden)
-    nothing = made.scaled(f"{place}.zero", first, 0.0, 0.0)
-    coded_state, half = made.scaled(f"{place}.half", nothing, 1.0, 0.5), nothing
+    first = builder.part(f"{place}.first", inputs, 1, order[0], 1)
+    first = builder.part(f"{place}.width", first, 2, 0, hidden)
+    nothing = builder.scaled(f"{place}.zero", first, 0.0, 0.0)
+    coded_state, half = builder.scaled(f"{place}.half", nothing, 1.0, 0.5), nothing
     states: list[str] = []
     for t in order:
         at = f"{place}.t{t}"
-        x = made.part(f"{at}.input", inputs, 1, t, 1)
-        back = made.linear(f"{at}.back", coded_state, state)
+        x = builder.part(f"{at}.input", inputs, 1, t, 1)
+        back = builder.linear(f"{at}.back", coded_state, state)
         gates, new = (
             (
-                made.part(f"{at}.{name}.x", x, 2, start, size),
-                made.part(f"{at}.{name}.h", back, 2, start, size),
+                builder.part(f"{at}.{name}.x", x, 2, start, size),
+                builder.part(f"{at}.{name}.h", back, 2, start, size),
             )
             for name, start, size in (("gates", 0, 2 * hidden), ("new", 2 * hidden, hidden))
         )
-        both = made.site(f"{at}.gates", made.put(f"{at}.gates.sum", "add", gates))
+        both = builder.site(f"{at}.gates", builder.put(f"{at}.gates.sum", "add", gates))
         r, z = (
-            made.part(f"{at}.{name}", both, 2, k * hidden, hidden) for k, name in enumerate("rz")
+            builder.part(f"{at}.{name}", both, 2, k * hidden, hidden) for k, name in enumerate("rz")
         )
-        reset = made.put(f"{at}.reset", "multiply", (r, new[1]))
-        n = made.site(f"{at}.new", made.put(f"{at}.new.sum", "add", (new[0], reset)))
-        less = made.scaled(f"{at}.less", n, -1.0, 0.5)
-        change = made.put(f"{at}.change", "add", (half, less))
-        change = made.put(f"{at}.stays", "multiply", (z, change))
-        signed = made.scaled(f"{at}.signed", n, 1.0, -0.5)
-        half = made.put(f"{at}.half", "add", (signed, change))
-        coded_state = made.site(f"{at}.state", made.scaled(f"{at}.coded", half, 1.0, 0.5))
+        reset = builder.put(f"{at}.reset", "multiply", (r, new[1]))
+        n = builder.site(f"{at}.new", builder.put(f"{at}.new.sum", "add", (new[0], reset)))
+        less = builder.scaled(f"{at}.less", n, -1.0, 0.5)
+        change = builder.put(f"{at}.change", "add", (half, less))
+        change = builder.put(f"{at}.stays", "multiply", (z, change))
+        signed = builder.scaled(f"{at}.signed", n, 1.0, -0.5)
+        half = builder.put(f"{at}.half", "add", (signed, change))
+        coded_state = builder.site(f"{at}.state", builder.scaled(f"{at}.coded", half, 1.0, 0.5))
         states.append(coded_state)
     return states

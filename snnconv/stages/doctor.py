@@ -11,7 +11,7 @@ import torch
 from snnconv.checkpoint import load
 from snnconv.config import DoctorConfig
 from snnconv.core.progress import Progress
-from snnconv.data.dataset import load as load_dataset
+from snnconv.data.dataset import load_dataset
 from snnconv.engine.dispatch import compiled, fire
 from snnconv.errors import SnnconvError
 from snnconv.frontends.onnx import crosscheck

@@ -18,8 +18,7 @@ from snnconv.core.metadata import DataInfo, LineageStep
 from snnconv.core.names import file_name
 from snnconv.core.progress import Progress
 from snnconv.data.cached import cached
-from snnconv.data.dataset import Dataset, Normalisation, Split, digest, recall
-from snnconv.data.dataset import load as load_dataset
+from snnconv.data.dataset import Dataset, Normalisation, Split, digest, load_dataset, recall
 from snnconv.data.locate import Source, resolve
 from snnconv.engine.memory import BatchPlan, bytes_per_sample, plan_batch
 from snnconv.errors import CheckFailedError, UnsupportedError, UsageError

@@ -19,8 +19,7 @@ from snnconv.calibration.histogram import STATISTICS
 from snnconv.checkpoint import Checkpoint, load, save
 from snnconv.core.metadata import SpikingInfo
 from snnconv.core.validation import parameters, parse_pairs
-from snnconv.data.dataset import ArraySplit, Dataset, Split, batches
-from snnconv.data.dataset import load as load_dataset
+from snnconv.data.dataset import ArraySplit, Dataset, Split, batches, load_dataset
 from snnconv.errors import UsageError
 from snnconv.frontends.open import from_module
 from snnconv.neurons.base import NEURONS

@@ -20,7 +20,7 @@ from torch import nn
 
 from snnconv.checkpoint import FORMAT, load, save
 from snnconv.core.names import file_name
-from snnconv.data.dataset import load as load_dataset
+from snnconv.data.dataset import load_dataset
 from snnconv.errors import ExitCode
 from snnconv.frontends.open import EMBEDDED, from_module
 

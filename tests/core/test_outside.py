@@ -147,7 +147,8 @@ def test_a_checkpoint_runs_no_code_of_its_data_unless_the_user_names_it(folder, 
 
 def test_a_recipe_that_skips_a_conversion_still_names_its_neuron_and_its_data(folder):
     (folder / "sets.py").write_text(
-        "from snnconv.data.dataset import load\n\n\ndef digits():\n    return load('digits')\n"
+        "from snnconv.data.dataset import load_dataset\n\n\n"
+        "def digits():\n    return load_dataset('digits')\n"
     )
     (folder / "recipe.toml").write_text(
         "[calibrate]\nsamples = 32\ndata = 'sets.py:digits'\n"

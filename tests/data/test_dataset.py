@@ -14,7 +14,7 @@ from snnconv.data.dataset import (
     Dataset,
     batches,
     digest,
-    load,
+    load_dataset,
     normalise,
     subset,
 )
@@ -52,7 +52,7 @@ def test_every_file_documents_itself_and_loads(name):
 
 def test_an_unknown_name():
     with pytest.raises(UsageError) as caught:
-        load("digit")
+        load_dataset("digit")
     assert caught.value.problem == "there is no data set of that name"
     assert caught.value.found == "'digit'"
     assert caught.value.remedy.startswith("did you mean 'digits'?")
@@ -61,7 +61,7 @@ def test_an_unknown_name():
 @pytest.mark.parametrize("spec", ["digits:", "digits:small"])
 def test_an_argument_that_is_not_taken(spec):
     with pytest.raises(UsageError, match="data set 'digits' takes nothing behind a colon"):
-        load(spec)
+        load_dataset(spec)
 
 
 # A user's factory
@@ -117,10 +117,10 @@ def own(tmp_path, monkeypatch):
 @pytest.mark.usefixtures("own")
 @pytest.mark.parametrize("where", ["own_package.sets", "sets.py", "./own_package/sets.py"])
 def test_a_factory(where):
-    data = load(f"{where}:make")
+    data = load_dataset(f"{where}:make")
     assert data.info.spec == f"{where}:make"  # as a checkpoint needs it, to find its data again
     assert len(data.train.labels) == 4
-    data = load(f"{where}:make?n=6&classes=3")
+    data = load_dataset(f"{where}:make?n=6&classes=3")
     assert data.info.spec == f"{where}:make?n=6&classes=3"
     assert (len(data.train.labels), len(data.info.classes)) == (6, 3)
 
@@ -151,7 +151,7 @@ def test_a_factory(where):
 )
 def test_a_factory_that_can_not_be_taken(spec, kind, text):
     with pytest.raises(kind, match=text) as caught:
-        load(spec)
+        load_dataset(spec)
     assert type(caught.value) is kind
 
 
@@ -162,7 +162,7 @@ def test_a_file_that_can_not_be_imported(where, text):
     for file in ("own_package/broken.py", "broken.py"):
         Path(file).write_text(text)
     with pytest.raises(UsageError, match=r"can't be (run|imported)"):
-        load(f"{where}:make")
+        load_dataset(f"{where}:make")
     # a half-made module must not be found by the next import
     assert not {"own_package.broken", "snnconv_user_broken"} & set(sys.modules)
 
@@ -171,7 +171,7 @@ def test_a_file_that_can_not_be_imported(where, text):
 def test_a_file_does_not_take_the_place_of_a_module():
     json = sys.modules["json"]
     Path("json.py").write_text(SOURCE)
-    load("json.py:make")
+    load_dataset("json.py:make")
     assert sys.modules["json"] is json
 
 
@@ -205,7 +205,7 @@ def test_splits_and_facts_that_contradict_each_other(tmp_path, changes, text):
         "    return Dataset(info, part, part)\n"
     )
     with pytest.raises(UnsupportedError, match=text) as caught:
-        load(f"{file}:make")
+        load_dataset(f"{file}:make")
     assert caught.value.problem == f"data set '{file}:make' can't be used"
 
 

@@ -3,7 +3,7 @@
 import runpy
 from pathlib import Path
 
-from snnconv.data.dataset import load
+from snnconv.data.dataset import load_dataset
 
 MAKER = runpy.run_path(str(Path(__file__).parents[2] / "docs/results/package_texts.py"))
 
@@ -67,7 +67,7 @@ def test_what_is_made_can_be_read(tmp_path, monkeypatch):
     make = MAKER["make"]
     monkeypatch.setitem(make.__globals__, "apt", lambda *command: answers[command[0]])
     make(tmp_path / "made")
-    data = load("textfolder:made?length=4", tmp_path)
+    data = load_dataset("textfolder:made?length=4", tmp_path)
     assert data.info.classes == ("fonts",)
     assert len(data.train.labels) + len(data.test.labels) == 30
     assert "font" in data.info.vocabulary

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from snnconv.data.dataset import load
+from snnconv.data.dataset import load_dataset
 
 MAKER = runpy.run_path(str(Path(__file__).parents[2] / "docs/results/saccades.py"))
 
@@ -64,13 +64,13 @@ def test_the_triangle_is_closed_so_every_rise_has_its_fall():
 
 def test_it_is_written_as_frames(tmp_path):
     for name in ("a", "b"):
-        MAKER["make"](tmp_path / name / "set.npz", load("digits"), 30, 20, 4)
-    data = load(f"npz:{tmp_path / 'a' / 'set.npz'}")
+        MAKER["make"](tmp_path / name / "set.npz", load_dataset("digits"), 30, 20, 4)
+    data = load_dataset(f"npz:{tmp_path / 'a' / 'set.npz'}")
     assert (data.info.shape, data.info.frames) == ((2, 8, 8), 4)
     assert (data.info.mean, data.info.std) == ((0.0,), (0.1,))
     assert (len(data.train.labels), len(data.test.labels)) == (30, 20)
     x = data.train.images(torch.arange(30))
-    digits = load("digits").train
+    digits = load_dataset("digits").train
     assert torch.equal(data.train.labels, digits.labels[:30])
     counts = MAKER["events"](digits.images(torch.arange(30))[:, 0].double(), 4)
     torch.testing.assert_close(x, counts.clamp(max=15).float() / 15)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from snnconv.data.dataset import load
+from snnconv.data.dataset import load_dataset
 
 MAKER = runpy.run_path(str(Path(__file__).parents[2] / "docs/results/spoken_commands.py"))
 VOICES = ["m1", "m3", "f1", "f4"]  # of which two are for tests
@@ -37,7 +37,7 @@ def test_what_is_made_can_be_read(tmp_path, speak):
     files = made(tmp_path / "made", speak)
     assert len(files) == 2 * len(VOICES) * 9 + 1
 
-    data = load("speech-commands:made?rate=16000", tmp_path)
+    data = load_dataset("speech-commands:made?rate=16000", tmp_path)
 
     assert data.info.classes == ("no", "yes")
     assert (len(data.train.labels), len(data.test.labels)) == (36, 36)
@@ -53,7 +53,7 @@ def test_it_is_the_same_every_time(tmp_path, speak):
 
 def test_no_voice_is_in_both_parts(tmp_path):
     made(tmp_path, hum)
-    data = load(f"speech-commands:{tmp_path}")
+    data = load_dataset(f"speech-commands:{tmp_path}")
     train, test = ({file.name[:8] for file in part.files} for part in (data.train, data.test))
     assert train == {MAKER["speaker"](voice) for voice in ("m1", "f1")}
     assert test == {MAKER["speaker"](voice) for voice in ("m3", "f4")}

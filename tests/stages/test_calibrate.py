@@ -4,7 +4,7 @@ from torch import nn
 
 from snnconv.checkpoint import load, save, sha256
 from snnconv.config import InspectConfig, ReportConfig
-from snnconv.data.dataset import load as load_dataset
+from snnconv.data.dataset import load_dataset
 from snnconv.engine.event_conv import plan
 from snnconv.errors import CheckpointError, ObstaclesError, UnsupportedError
 from snnconv.frontends.open import EMBEDDED, from_module

@@ -18,8 +18,7 @@ from snnconv.checkpoint import load, sha256
 from snnconv.config import FinetuneConfig
 from snnconv.config.base import Engine
 from snnconv.core.progress import Quiet
-from snnconv.data.dataset import batches
-from snnconv.data.dataset import load as load_dataset
+from snnconv.data.dataset import batches, load_dataset
 from snnconv.engine.event_conv.plan import event_driven
 from snnconv.errors import CheckpointError, UsageError
 from snnconv.simulation.build import learned, spiking_network

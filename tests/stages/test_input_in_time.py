@@ -18,7 +18,7 @@ from helpers.runs import (
 
 from snnconv.checkpoint import load
 from snnconv.config import InspectConfig
-from snnconv.data.dataset import load as load_dataset
+from snnconv.data.dataset import load_dataset
 from snnconv.errors import UnsupportedError, UsageError
 from snnconv.stages import inspect
 

@@ -8,7 +8,7 @@ import torch
 from helpers.commands import done, files, here
 
 import snnconv
-from snnconv.data.dataset import load, normalise
+from snnconv.data.dataset import load_dataset, normalise
 from snnconv.errors import ExitCode
 
 
@@ -29,7 +29,7 @@ def test_the_table_says_what_the_network_says(folder, tmp_path, split):
     out = tmp_path / "found.csv"
     words = ("predict", "--run", folder, "--limit", "30", "--split", split, "--out", out)
     report = json.loads(done(*words, "--json").out)
-    table, data = rows(out), load("digits")
+    table, data = rows(out), load_dataset("digits")
     part = getattr(data, split)
     indices = torch.tensor([int(row["sample"]) for row in table])
     assert indices.tolist() == sorted(set(indices.tolist()))

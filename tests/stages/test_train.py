@@ -13,8 +13,7 @@ from helpers.runs import (
 
 from snnconv.checkpoint import load, sha256
 from snnconv.core.progress import Quiet
-from snnconv.data.dataset import load as load_dataset
-from snnconv.data.dataset import subset
+from snnconv.data.dataset import load_dataset, subset
 from snnconv.errors import ExitCode, UnsupportedError, UsageError
 from snnconv.frontends.measure import accuracy
 from snnconv.frontends.open import EMBEDDED

@@ -101,7 +101,7 @@ def recurrent(
         "bidirectional": bool(bidirectional),
         "dropout": float(dropout),
     }
-    outputs, last = run(op, source, attrs, weights(**tensors))
+    outputs, last = recurrence(op, source, attrs, weights(**tensors))
     states: list[Any] = [*[None] * (len(last) * (num_layers - 1)), *last]
     return [outputs, [states, [None] * len(states)] if op == "lstm" else states]
 
@@ -115,7 +115,7 @@ def start_at_0(*states: object) -> None:
             raise Refused("a recurrence that is given its first state: it is to start at 0")
 
 
-def run(
+def recurrence(
     op: str,
     source: Activation | NodeSpec,
     attrs: dict[str, Any],
@@ -212,7 +212,7 @@ def onnx_recurrent(op: str, call: Call) -> list[OnnxResult]:
         "dropout": 0.0,
     }
     source = _backwards(x, length) if direction == "reverse" else x
-    outputs, states = run(op, source, attrs, tensors)
+    outputs, states = recurrence(op, source, attrs, tensors)
     outputs = _backwards(outputs, length) if direction == "reverse" else outputs
     every = NodeSpec("reshape", [outputs], {"shape": [length, ways, hidden]})
     last = NodeSpec("reshape", [NodeSpec("concat", states, {"dim": 1})], {"shape": [ways, hidden]})

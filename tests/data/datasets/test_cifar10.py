@@ -6,7 +6,7 @@ import pytest
 import torch
 from torchvision.datasets import CIFAR10
 
-from snnconv.data.dataset import load
+from snnconv.data.dataset import load_dataset
 from snnconv.errors import UnsupportedError, UsageError
 
 CLASSES = [f"kind {k}" for k in range(10)]
@@ -33,7 +33,7 @@ class Trap:
 def test_pixels_labels_and_facts_are_those_of_the_files(write_cifar, folder, root):
     pixels, labels = write_cifar(CIFAR10, Path(folder), "labels", CLASSES)
 
-    data = load("cifar10", Path(root) if root else None)
+    data = load_dataset("cifar10", Path(root) if root else None)
 
     train = [f"data_batch_{k}" for k in range(1, 6)]
     assert data.train.labels.tolist() == [label for name in train for label in labels[name]]
@@ -54,7 +54,7 @@ def test_pixels_labels_and_facts_are_those_of_the_files(write_cifar, folder, roo
 
 def test_where_it_was_looked_for_and_how_to_get_it():
     with pytest.raises(UsageError) as caught:
-        load("cifar10")
+        load_dataset("cifar10")
     cache = Path.home() / ".cache" / "snnconv"
     assert caught.value.problem == "data set 'cifar10' is not here"
     assert caught.value.found == (
@@ -69,14 +69,14 @@ def test_where_it_was_looked_for_and_how_to_get_it():
 def test_a_given_root_is_the_only_place_searched(write_cifar):
     write_cifar(CIFAR10, Path("data") / FOLDER, "labels", CLASSES)
     with pytest.raises(UsageError, match=f"no data_batch_1 in: other/{FOLDER}, other\n"):
-        load("cifar10", Path("other"))
+        load_dataset("cifar10", Path("other"))
 
 
 def test_the_missing_file_is_named(write_cifar):
     write_cifar(CIFAR10, Path("data") / FOLDER, "labels", CLASSES)
     (Path("data") / FOLDER / "data_batch_4").unlink()
     with pytest.raises(UsageError, match=f"no data_batch_4 in: data/{FOLDER}; no data_batch_1 in:"):
-        load("cifar10")
+        load_dataset("cifar10")
 
 
 @pytest.mark.parametrize("name", ["data_batch_3", "test_batch", "batches.meta"])
@@ -87,7 +87,7 @@ def test_files_other_than_the_published_are_not_unpickled(write_cifar, name):
     Path("sprung").unlink()
     (Path("data") / FOLDER / name).write_bytes(trap)
     with pytest.raises(UnsupportedError, match="not the published ones, by their MD5") as caught:
-        load("cifar10")
+        load_dataset("cifar10")
     assert "--download" in caught.value.remedy
     assert not Path("sprung").exists()
 
@@ -103,7 +103,7 @@ def test_download_goes_to_the_root_and_only_where_nothing_is(write_cifar, monkey
 
     monkeypatch.setattr(CIFAR10, "download", download)
     for _ in range(2):
-        assert len(load("cifar10", root, download=True).test.labels) == 7
+        assert len(load_dataset("cifar10", root, download=True).test.labels) == 7
     assert fetched == [target]
 
 
@@ -113,11 +113,11 @@ def test_a_download_that_fails(monkeypatch):
 
     monkeypatch.setattr(CIFAR10, "download", download)
     with pytest.raises(UsageError, match=re.escape("'cifar10' can't be downloaded")) as caught:
-        load("cifar10", Path("sets"), download=True)
+        load_dataset("cifar10", Path("sets"), download=True)
     assert caught.value.found == "no route to host"
 
 
 def test_nothing_is_downloaded_unasked(monkeypatch):
     monkeypatch.setattr(CIFAR10, "download", lambda self: pytest.fail("downloaded"))
     with pytest.raises(UsageError, match="is not here"):
-        load("cifar10", Path("sets"))
+        load_dataset("cifar10", Path("sets"))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torchvision.datasets import CIFAR100
 
-from snnconv.data.dataset import load
+from snnconv.data.dataset import load_dataset
 from snnconv.errors import UsageError
 
 CLASSES = [f"kind {k}" for k in range(100)]
@@ -14,7 +14,7 @@ FOLDER = "cifar-100-python"
 def test_pixels_fine_labels_and_facts_are_those_of_the_files(write_cifar):
     pixels, labels = write_cifar(CIFAR100, Path("sets") / FOLDER, "fine_labels", CLASSES)
 
-    data = load("cifar100", Path("sets"))
+    data = load_dataset("cifar100", Path("sets"))
 
     for split, name in ((data.train, "train"), (data.test, "test")):
         assert split.labels.tolist() == labels[name]
@@ -29,7 +29,7 @@ def test_pixels_fine_labels_and_facts_are_those_of_the_files(write_cifar):
 
 def test_where_it_was_looked_for_and_how_to_get_it():
     with pytest.raises(UsageError) as caught:
-        load("cifar100", Path("sets"))
+        load_dataset("cifar100", Path("sets"))
     assert caught.value.problem == "data set 'cifar100' is not here"
     assert caught.value.found == f"no train in: sets/{FOLDER}, sets"
     assert "cifar-100-python.tar.gz in DIR" in caught.value.remedy

@@ -2,11 +2,11 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from snnconv.data.dataset import load
+from snnconv.data.dataset import load_dataset
 
 
 def test_sizes_and_facts():
-    data = load("digits")
+    data = load_dataset("digits")
     assert (len(data.train.labels), len(data.test.labels)) == (1442, 355)
     assert data.info.shape == (1, 8, 8)
     assert data.info.classes == tuple("0123456789")
@@ -17,7 +17,7 @@ def test_sizes_and_facts():
 
 
 def test_every_fifth_sample_of_each_class_is_in_the_test_split():
-    data = load("digits")
+    data = load_dataset("digits")
     train, test = (split.labels.bincount() for split in (data.train, data.test))
     assert torch.equal(test, (train + test) // 5)
 
@@ -29,7 +29,7 @@ def rows(labels, images):
 
 
 def test_the_splits_are_a_partition_of_the_real_data_and_always_the_same():
-    data, again = load("digits"), load("digits")
+    data, again = load_dataset("digits"), load_dataset("digits")
     bunch = load_digits()
     original = rows(bunch.target, bunch.images)
     parts = []

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from snnconv.data.dataset import batches, load
+from snnconv.data.dataset import batches, load_dataset
 from snnconv.data.datasets.events import count
 from snnconv.errors import UnsupportedError, UsageError
 
@@ -64,7 +64,7 @@ def test_gestures_are_counted_event_by_event(tmp_path, around):
     made = gestures(folder)
     spec = f"events:{tmp_path}?frames=4&size=8&full=5"
 
-    data = load(spec)
+    data = load_dataset(spec)
 
     info = data.info
     assert (info.spec, info.shape, info.frames) == (spec, (2, 8, 8), 4)
@@ -82,7 +82,7 @@ def test_gestures_are_counted_event_by_event(tmp_path, around):
 
 def test_what_is_not_said(tmp_path):
     gestures(tmp_path)
-    data = load(f"events:{tmp_path}")
+    data = load_dataset(f"events:{tmp_path}")
     assert (data.info.frames, data.info.shape) == (10, (2, 48, 48))
     ((_, x, _),) = batches(data.train, data.info, ALL(6), 9, frames_per_run=10)
     assert x.shape == (10, 6, 2, 48, 48)
@@ -91,7 +91,7 @@ def test_what_is_not_said(tmp_path):
 
 def test_a_relative_folder_lies_below_the_root(tmp_path):
     gestures(tmp_path / "sets" / "DVSGesture")
-    assert len(load("events:sets", tmp_path).train.labels) == 6
+    assert len(load_dataset("events:sets", tmp_path).train.labels) == 6
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_a_recording_that_is_none(tmp_path, rows, found):
     file = tmp_path / "ibmGestureTrain" / "user01_led" / "0.npy"
     np.save(file, rows)
     with pytest.raises(UnsupportedError) as caught:
-        load(f"events:{tmp_path}").train.images(ALL(1))
+        load_dataset(f"events:{tmp_path}").train.images(ALL(1))
     assert str(file) in caught.value.problem
     assert found in caught.value.found
 
@@ -119,14 +119,14 @@ def test_a_damaged_file(tmp_path):
     file = tmp_path / "ibmGestureTrain" / "user01_led" / "0.npy"
     file.write_bytes(b"nothing")
     with pytest.raises(UnsupportedError, match="can't be read as events"):
-        load(f"events:{tmp_path}").train.images(ALL(1))
+        load_dataset(f"events:{tmp_path}").train.images(ALL(1))
 
 
 def test_a_file_of_no_class(tmp_path):
     gestures(tmp_path)
     np.save(tmp_path / "ibmGestureTest" / "user01_led" / "11.npy", recording())
     with pytest.raises(UnsupportedError, match="a class of the name '11'"):
-        load(f"events:{tmp_path}")
+        load_dataset(f"events:{tmp_path}")
 
 
 # CIFAR10-DVS
@@ -151,7 +151,7 @@ def tonic(monkeypatch):
 @pytest.mark.usefixtures("tonic")
 def test_the_first_nine_tenths_of_each_class_are_to_train_on(tmp_path):
     cifar(tmp_path / "CIFAR10DVS", 20)
-    data = load(f"events:{tmp_path}?size=8")
+    data = load_dataset(f"events:{tmp_path}?size=8")
     assert data.info.classes == CIFAR
     assert data.train.labels.bincount().tolist() == [18] * 10
     assert data.test.labels.bincount().tolist() == [2] * 10
@@ -162,7 +162,7 @@ def test_the_first_nine_tenths_of_each_class_are_to_train_on(tmp_path):
 @pytest.mark.usefixtures("tonic")
 def test_cifar10_dvs_is_counted_event_by_event(tmp_path):
     cifar(tmp_path)
-    data = load(f"events:{tmp_path}?frames=4&size=8&full=5")
+    data = load_dataset(f"events:{tmp_path}?frames=4&size=8&full=5")
     file = data.train.files[0]
     expected = brute(recording(seed=len(str(file))), 4, 8, 5)
     np.testing.assert_allclose(data.train.images(ALL(1))[0].numpy(), expected, rtol=1e-6)
@@ -174,7 +174,7 @@ def test_without_tonic_there_is_a_remedy(tmp_path, monkeypatch, missing):
     cifar(tmp_path)
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(UsageError, match=f"no {missing.partition('.')[0]}") as caught:
-        load(f"events:{tmp_path}")
+        load_dataset(f"events:{tmp_path}")
     assert "pip install '.[events]'" in caught.value.remedy
 
 
@@ -187,7 +187,7 @@ def test_nothing_is_there_and_nothing_is_downloaded(tmp_path, there):
     if there:
         folder.mkdir()
     with pytest.raises(UsageError, match="there are no recordings of events in") as caught:
-        load(f"events:{folder}")
+        load_dataset(f"events:{folder}")
     assert ("no such folder" in caught.value.found) != there
     assert "--download" in caught.value.remedy
     assert not list(folder.glob("*"))
@@ -197,7 +197,7 @@ def test_two_data_sets_in_one_folder(tmp_path):
     gestures(tmp_path / "DVSGesture")
     cifar(tmp_path / "CIFAR10DVS", 1)
     with pytest.raises(UsageError, match="there are two data sets in") as caught:
-        load(f"events:{tmp_path}")
+        load_dataset(f"events:{tmp_path}")
     assert caught.value.remedy == f"name one of them: events:{tmp_path / 'DVSGesture'}"
 
 
@@ -205,7 +205,7 @@ def test_two_data_sets_in_one_folder(tmp_path):
 def test_an_empty_part(tmp_path):
     cifar(tmp_path, 0)
     with pytest.raises(UnsupportedError, match="none in the train split"):
-        load(f"events:{tmp_path}")
+        load_dataset(f"events:{tmp_path}")
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_an_empty_part(tmp_path):
 def test_an_option_that_is_none(tmp_path, query, found):
     gestures(tmp_path)
     with pytest.raises(UsageError) as caught:
-        load(f"events:{tmp_path}?{query}")
+        load_dataset(f"events:{tmp_path}?{query}")
     assert caught.value.found == found
 
 
@@ -237,7 +237,7 @@ def test_a_download_is_tonics(tmp_path, monkeypatch):
     sets.DVSGesture = gesture
     monkeypatch.setitem(sys.modules, "tonic", types.ModuleType("tonic"))
     monkeypatch.setitem(sys.modules, "tonic.datasets", sets)
-    assert len(load(f"events:{tmp_path / 'DVSGesture'}", download=True).test.labels) == 6
+    assert len(load_dataset(f"events:{tmp_path / 'DVSGesture'}", download=True).test.labels) == 6
     assert made == [(str(tmp_path), True), (str(tmp_path), False)]
 
 
@@ -251,9 +251,9 @@ def test_a_download_that_fails(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tonic", types.ModuleType("tonic"))
     monkeypatch.setitem(sys.modules, "tonic.datasets", sets)
     with pytest.raises(UsageError, match="CIFAR10DVS can't be downloaded"):
-        load(f"events:{tmp_path / 'CIFAR10DVS'}", download=True)
+        load_dataset(f"events:{tmp_path / 'CIFAR10DVS'}", download=True)
     with pytest.raises(UsageError, match="a folder named 'mine', which is no data set"):
-        load(f"events:{tmp_path / 'mine'}", download=True)
+        load_dataset(f"events:{tmp_path / 'mine'}", download=True)
 
 
 # tonic as referee, where it is installed
@@ -291,7 +291,7 @@ def test_gestures_are_those_of_tonic(tmp_path):
             return True
 
     gestures(tmp_path / "DVSGesture")
-    data = load(f"events:{tmp_path}?frames=4&size=128")
+    data = load_dataset(f"events:{tmp_path}?frames=4&size=128")
     for split, train in ((data.train, True), (data.test, False)):
         theirs = DVSGesture(str(tmp_path), train=train)
         labels = dict(zip(theirs.data, theirs.targets, strict=True))

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from snnconv.data.dataset import batches, load
+from snnconv.data.dataset import batches, load_dataset
 from snnconv.errors import UnsupportedError, UsageError
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -36,7 +36,7 @@ def layout(shape=(6, 4, 3), test="test"):
 @pytest.mark.parametrize("test", ["test", "val"])
 def test_colour(test):
     pixels = layout(test=test)
-    data = load("folder:sets")
+    data = load_dataset("folder:sets")
     assert data.info.spec == "folder:sets"
     assert data.info.shape == (3, 6, 4)
     assert data.info.classes == ("ant", "bee")
@@ -53,7 +53,7 @@ def test_colour(test):
 
 def test_grey():
     pixels = layout(shape=(6, 4))
-    data = load("folder:sets")
+    data = load_dataset("folder:sets")
     assert data.info.shape == (1, 6, 4)
     assert (data.info.mean, data.info.std) == ((0.5,), (0.25,))
     expected = torch.from_numpy(pixels["test", 0, 0]).float() / 255
@@ -63,7 +63,7 @@ def test_grey():
 def test_test_is_taken_before_val():
     layout(test="val")
     layout(test="test")
-    assert {file.parts[1] for file in load("folder:sets").test.files} == {"test"}
+    assert {file.parts[1] for file in load_dataset("folder:sets").test.files} == {"test"}
 
 
 def test_other_images_become_rgb_where_the_first_is():
@@ -71,7 +71,7 @@ def test_other_images_become_rgb_where_the_first_is():
     grey = save("sets/train/ant/1.png", (6, 4))
     save("sets/train/bee/0.png", (6, 4, 3), mode="P")
     save("sets/train/bee/1.png", (6, 4, 4))
-    images = load("folder:sets").train.images(ALL(4))
+    images = load_dataset("folder:sets").train.images(ALL(4))
     assert images.shape == (4, 3, 6, 4)
     assert torch.equal(images[1] * 255, torch.from_numpy(grey).float().expand(3, 6, 4))
 
@@ -79,7 +79,7 @@ def test_other_images_become_rgb_where_the_first_is():
 def test_colour_is_refused_where_the_first_is_grey():
     layout(shape=(6, 4))
     save("sets/train/bee/0.png", (6, 4, 3))
-    data = load("folder:sets")
+    data = load_dataset("folder:sets")
     with pytest.raises(
         UnsupportedError, match=r"colour image, where the first .* is grey"
     ) as caught:
@@ -91,7 +91,7 @@ def test_colour_is_refused_where_the_first_is_grey():
 def test_relative_to_the_root(spec, root):
     layout()
     Path("elsewhere").mkdir()
-    assert len(load(spec, Path(root)).train.labels) == 4
+    assert len(load_dataset(spec, Path(root)).train.labels) == 4
 
 
 def test_size_scales_the_shorter_side_and_cuts_the_middle():
@@ -100,7 +100,7 @@ def test_size_scales_the_shorter_side_and_cuts_the_middle():
     stripes = np.zeros((4, 8, 3), np.uint8)
     stripes[:, 4:] = 255
     Image.fromarray(stripes).save("sets/train/ant/0.png")
-    data = load("folder:sets?size=2")
+    data = load_dataset("folder:sets?size=2")
     assert data.info.spec == "folder:sets?size=2"
     assert data.info.shape == (3, 2, 2)
     (image,) = data.train.images(torch.tensor([0]))
@@ -115,7 +115,7 @@ def test_size_takes_images_of_many_sizes():
     layout()
     save("sets/train/ant/1.png", (9, 17, 3))
     save("sets/train/bee/1.png", (3, 2, 3))
-    data = load("folder:sets?size=5")
+    data = load_dataset("folder:sets?size=5")
     seen = [x.shape for _, x, _ in batches(data.train, data.info, ALL(4), 3)]
     assert seen == [(3, 3, 5, 5), (1, 3, 5, 5)]
 
@@ -123,7 +123,7 @@ def test_size_takes_images_of_many_sizes():
 def test_images_of_two_sizes_are_refused_without_size():
     layout()
     save("sets/test/bee/0.png", (4, 6, 3))
-    data = load("folder:sets")
+    data = load_dataset("folder:sets")
     with pytest.raises(UnsupportedError) as caught:
         data.test.images(ALL(2))
     assert caught.value.problem == "sets/test/bee/0.png does not fit its data set"
@@ -134,7 +134,7 @@ def test_images_of_two_sizes_are_refused_without_size():
 def test_nothing_but_the_first_image_is_decoded_on_loading():
     layout()
     Path("sets/train/bee/1.png").write_bytes(b"no image")
-    data = load("folder:sets")
+    data = load_dataset("folder:sets")
     assert data.train.images(torch.tensor([0, 1, 2])).shape == (3, 3, 6, 4)
     with pytest.raises(UnsupportedError, match=r"sets/train/bee/1\.png can't be decoded"):
         data.train.images(torch.tensor([3]))
@@ -145,28 +145,28 @@ def test_a_file_cut_short():
     file = Path("sets/train/ant/0.png")
     file.write_bytes(file.read_bytes()[:-3000])
     with pytest.raises(UnsupportedError, match=r"sets/train/ant/0\.png can't be decoded"):
-        load("folder:sets")
+        load_dataset("folder:sets")
 
 
 def test_sixteen_bit_is_refused():
     layout()
     Image.fromarray(np.full((6, 4), 60_000, np.uint16)).save("sets/train/ant/0.png")
     with pytest.raises(UnsupportedError, match="mode 'I;16', more than 8 bit"):
-        load("folder:sets")
+        load_dataset("folder:sets")
 
 
 def test_class_sets_must_agree():
     layout()
     Path("sets/test/bee").rename("sets/test/wasp")
     with pytest.raises(UnsupportedError, match=r"only in train/: bee; only in test/: wasp"):
-        load("folder:sets")
+        load_dataset("folder:sets")
 
 
 def test_a_class_without_images():
     layout()
     Path("sets/train/cicada").mkdir()
     with pytest.raises(UnsupportedError, match="no valid file for the classes cicada") as caught:
-        load("folder:sets")
+        load_dataset("folder:sets")
     assert caught.value.problem == "the images in sets/train can't be used"
 
 
@@ -182,7 +182,7 @@ def test_missing_folders(folders, found):
     for folder in folders:
         Path(folder).mkdir(parents=True)
     with pytest.raises(UsageError) as caught:
-        load("folder:sets")
+        load_dataset("folder:sets")
     assert caught.value.problem == "there is no data set in sets"
     assert caught.value.found == found
     assert "DIR/train/CLASS/*" in caught.value.remedy
@@ -205,4 +205,4 @@ def test_missing_folders(folders, found):
 def test_specs_that_can_not_be_taken(spec, text):
     layout()
     with pytest.raises(UsageError, match=text):
-        load(spec)
+        load_dataset(spec)

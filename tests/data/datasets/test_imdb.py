@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from snnconv.data.dataset import load
+from snnconv.data.dataset import load_dataset
 from snnconv.errors import UnsupportedError, UsageError
 
 REVIEWS = {
@@ -24,7 +24,7 @@ def lay(reviews):
 
 def test_facts_and_samples():
     lay(REVIEWS)
-    data = load("imdb:aclImdb?length=3")
+    data = load_dataset("imdb:aclImdb?length=3")
     assert data.info.classes == ("neg", "pos")
     assert data.info.vocabulary == ("bad", "film", "fine", "great", "really")
     assert data.info.spec == "imdb:aclImdb?length=3"
@@ -41,10 +41,10 @@ def test_facts_and_samples():
 
 def test_what_is_missing_is_named():
     with pytest.raises(UsageError, match="no film reviews in aclImdb\n  found: no such folder"):
-        load("imdb:aclImdb")
+        load_dataset("imdb:aclImdb")
     lay({"train/pos": ["x"], "train/neg": [], "test/pos": ["y"]})
     with pytest.raises(UsageError) as caught:
-        load("imdb:aclImdb")
+        load_dataset("imdb:aclImdb")
     assert caught.value.found == "no .txt file in train/neg, test/neg"
     assert "aclImdb_v1.tar.gz" in caught.value.remedy
 
@@ -52,7 +52,7 @@ def test_what_is_missing_is_named():
 def test_what_can_not_be_taken():
     lay(REVIEWS)
     with pytest.raises(UsageError, match="data set 'imdb' has no such option\n  found: 'len'"):
-        load("imdb:aclImdb?len=3")
+        load_dataset("imdb:aclImdb?len=3")
     Path("aclImdb/test/pos/0_7.txt").write_bytes(b"\xff")
     with pytest.raises(UnsupportedError, match=r"aclImdb/test/pos/0_7\.txt can't be read as text"):
-        load("imdb:aclImdb")
+        load_dataset("imdb:aclImdb")

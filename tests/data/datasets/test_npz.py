@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from snnconv.data.dataset import batches, load
+from snnconv.data.dataset import batches, load_dataset
 from snnconv.errors import UnsupportedError, UsageError
 
 RNG = np.random.default_rng(0)
@@ -34,7 +34,7 @@ def refused(found, kind=UnsupportedError, **changes):
     """Loading is refused with this text; gives the error."""
     write(**(arrays() | changes))
     with pytest.raises(kind, match=re.escape(found)) as caught:
-        load("npz:own.npz")
+        load_dataset("npz:own.npz")
     assert "own.npz" in caught.value.problem
     return caught.value
 
@@ -56,7 +56,7 @@ def test_samples_and_facts_are_those_of_the_file(given, dtype, shape):
     content = arrays(given, dtype)
     write(**content)
 
-    data = load("npz:own.npz")
+    data = load_dataset("npz:own.npz")
 
     assert data.info.spec == "npz:own.npz"
     assert data.info.shape == shape
@@ -76,7 +76,7 @@ def test_samples_and_facts_are_those_of_the_file(given, dtype, shape):
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_mean_and_std_bring_the_training_split_to_zero_and_one(given, dtype):
     write(**arrays(given, dtype))
-    data = load("npz:own.npz")
+    data = load_dataset("npz:own.npz")
     assert len(data.info.mean) == len(data.info.std) == data.info.shape[0]
     ((_, x, _),) = batches(data.train, data.info, torch.arange(6), 10)
     channels = x.transpose(0, 1).flatten(1)
@@ -87,7 +87,7 @@ def test_mean_and_std_bring_the_training_split_to_zero_and_one(given, dtype):
 def test_mean_and_std_are_summed_over_all_samples():
     x = RNG.random((200, 2, 3)).astype(np.float32)
     write(**arrays(x_train=x, x_test=x, y_train=np.arange(200) % 3, y_test=np.arange(200) % 3))
-    info = load("npz:own.npz").info
+    info = load_dataset("npz:own.npz").info
     assert info.mean == tuple(float(f"{v:.6g}") for v in x.astype(float).mean((0, 2)))
     assert info.std == tuple(float(f"{v:.6g}") for v in x.astype(float).std((0, 2)))
 
@@ -97,7 +97,7 @@ def test_a_feature_that_never_varies_is_only_shifted():
     for part in ("x_train", "x_test"):
         content[part][:, 1] = 0.1
     write(**content)
-    data = load("npz:own.npz")
+    data = load_dataset("npz:own.npz")
     assert (data.info.mean[1], data.info.std[1]) == (0.1, 1.0)
     ((_, x, _),) = batches(data.train, data.info, torch.arange(6), 10)
     assert x[:, 1].tolist() == pytest.approx([0] * 6, abs=1e-6)
@@ -107,7 +107,7 @@ def test_a_feature_that_never_varies_is_only_shifted():
 def test_mean_and_std_of_the_file(mean, std):
     content = arrays()
     write(**content, mean=np.array(mean), std=np.array(std))
-    data = load("npz:own.npz")
+    data = load_dataset("npz:own.npz")
     assert data.info.mean == tuple(np.atleast_1d(mean))
     assert data.info.std == tuple(np.atleast_1d(std))
     ((_, x, _),) = batches(data.test, data.info, torch.arange(3), 10)
@@ -126,30 +126,30 @@ def test_mean_and_std_of_the_file(mean, std):
 )
 def test_layout_says_what_a_shape_means(given, dtype, layout, shape):
     write(**arrays(given, dtype), layout=np.array(layout))
-    assert load("npz:own.npz").info.shape == shape
+    assert load_dataset("npz:own.npz").info.shape == shape
 
 
 def test_class_names():
     write(**arrays(), classes=np.array(["ant", "bee", "cicada", "dragonfly"]))
-    assert load("npz:own.npz").info.classes == ("ant", "bee", "cicada", "dragonfly")
+    assert load_dataset("npz:own.npz").info.classes == ("ant", "bee", "cicada", "dragonfly")
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.uint64, np.float32])
 def test_labels_of_any_type_that_are_whole_numbers(dtype):
     write(**arrays(y_train=Y.astype(dtype), y_test=Y[:3].astype(dtype)))
-    assert load("npz:own.npz").train.labels.tolist() == Y.tolist()
+    assert load_dataset("npz:own.npz").train.labels.tolist() == Y.tolist()
 
 
 def test_relative_to_the_root():
     Path("sets").mkdir()
     write("sets/own.npz", **arrays())
-    assert load("npz:own.npz", Path("sets")).info.spec == "npz:own.npz"
+    assert load_dataset("npz:own.npz", Path("sets")).info.spec == "npz:own.npz"
 
 
 def test_an_absolute_path_whatever_the_root():
     write(**arrays())
     path = Path.cwd() / "own.npz"
-    assert load(f"npz:{path}", Path("sets")).info.spec == f"npz:{path}"
+    assert load_dataset(f"npz:{path}", Path("sets")).info.spec == f"npz:{path}"
 
 
 # What is refused
@@ -255,7 +255,7 @@ def test_labels_of_other_tasks(y):
 def test_other_tasks_convert_as_the_remedy_says():
     made = arrays(y_train=np.zeros(6, int), y_test=np.zeros(3, int))
     write(**made, classes=[str(k) for k in range(4)])
-    assert len(load("npz:own.npz").info.classes) == 4
+    assert len(load_dataset("npz:own.npz").info.classes) == 4
 
 
 def test_one_label_a_row():
@@ -274,7 +274,7 @@ def test_a_class_that_only_the_test_split_has():
 def test_labels_without_a_name():
     write(**arrays(), classes=np.array(["ant", "bee"]))
     with pytest.raises(UnsupportedError, match=r"labels 0\.\.2 in the train split for 2 classes"):
-        load("npz:own.npz")
+        load_dataset("npz:own.npz")
 
 
 def test_classes_that_are_no_list():
@@ -309,7 +309,7 @@ def test_every_missing_array_is_named():
     with pytest.raises(
         UnsupportedError, match="no x_train, y_train, x_test, y_test; it has images"
     ):
-        load("npz:own.npz")
+        load_dataset("npz:own.npz")
 
 
 class Trap:
@@ -330,7 +330,7 @@ def test_nothing_is_unpickled(name):
 def test_no_archive(content):
     Path("own.npz").write_bytes(content)
     with pytest.raises(UnsupportedError, match=r"no zip archive, as \.npz files are"):
-        load("npz:own.npz")
+        load_dataset("npz:own.npz")
 
 
 def test_a_damaged_archive():
@@ -339,19 +339,19 @@ def test_a_damaged_archive():
     raw[200] ^= 255
     Path("own.npz").write_bytes(raw)
     with pytest.raises(UnsupportedError, match="Bad CRC-32"):
-        load("npz:own.npz")
+        load_dataset("npz:own.npz")
 
 
 def test_no_file():
     with pytest.raises(UsageError) as caught:
-        load("npz:own.npz", Path("sets"))
+        load_dataset("npz:own.npz", Path("sets"))
     assert caught.value.problem == "sets/own.npz can't be read"
     assert caught.value.found == "no such file"
     Path("folder").mkdir()
     with pytest.raises(UsageError, match="found: a folder"):
-        load("npz:folder")
+        load_dataset("npz:folder")
     with pytest.raises(UsageError, match="the data set needs a path"):
-        load("npz:")
+        load_dataset("npz:")
 
 
 # Frames
@@ -362,7 +362,7 @@ def test_no_file():
 def test_frames(layout, shape, dtype):
     content = arrays((4, *shape), dtype, layout=layout)
     write(**content)
-    data = load("npz:own.npz")
+    data = load_dataset("npz:own.npz")
     assert (data.info.frames, data.info.shape) == (4, shape)
     scale = 255 if dtype == np.uint8 else 1
     expected = torch.from_numpy(content["x_train"] / scale).float()
@@ -371,7 +371,7 @@ def test_frames(layout, shape, dtype):
 
 def test_mean_and_std_are_those_of_what_the_ann_sees():
     write(**arrays((4, 2, 5, 4), layout="TCHW"))
-    data = load("npz:own.npz")
+    data = load_dataset("npz:own.npz")
     ((_, x, _),) = batches(data.train, data.info, torch.arange(6), 10)
     assert x.shape == (6, 2, 5, 4)
     torch.testing.assert_close(x.mean((0, 2, 3)), torch.zeros(2), atol=1e-4, rtol=0)
@@ -380,7 +380,7 @@ def test_mean_and_std_are_those_of_what_the_ann_sees():
 
 def test_mean_and_std_of_frames_are_one_a_channel():
     write(**arrays((4, 2, 5, 4), layout="TCHW", mean=[0.1, 0.2], std=[0.3, 0.4]))
-    assert load("npz:own.npz").info.std == (0.3, 0.4)
+    assert load_dataset("npz:own.npz").info.std == (0.3, 0.4)
     refused(
         "mean [0.1, 0.2, 0.3, 0.4]",
         x_train=arrays((4, 2, 5, 4))["x_train"],
@@ -408,7 +408,7 @@ def test_samples_are_unpacked_only_if_their_labels_can_be_used(label, found):
     tracemalloc.start()
     try:
         with pytest.raises(UnsupportedError, match=found):
-            load("npz:own.npz")
+            load_dataset("npz:own.npz")
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

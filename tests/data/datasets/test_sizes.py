@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from snnconv.data.dataset import load
+from snnconv.data.dataset import load_dataset
 from snnconv.data.datasets import npz
 from snnconv.errors import UnsupportedError, UsageError
 
@@ -48,7 +48,7 @@ def refused(found, spec="npz:own.npz"):
     tracemalloc.start()
     try:
         with pytest.raises(UnsupportedError, match=found):
-            load(spec).train.images(torch.arange(2))
+            load_dataset(spec).train.images(torch.arange(2))
         assert tracemalloc.get_traced_memory()[1] < FEW
     finally:
         tracemalloc.stop()
@@ -104,7 +104,7 @@ def test_an_entry_of_an_archive(place, value, found):
 def test_orders_of_memory_are_kept():
     turned = np.asfortranarray(X)
     np.savez_compressed("own.npz", **(GOOD | {"x_train": turned}))
-    assert torch.equal(load("npz:own.npz").train.pixels, torch.from_numpy(X))
+    assert torch.equal(load_dataset("npz:own.npz").train.pixels, torch.from_numpy(X))
 
 
 def png(width, height, told=None):
@@ -162,7 +162,7 @@ def test_an_archive_of_clothes_that_is_a_bomb(tmp_path):
     for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
         (folder / f"{name}-ubyte.gz").write_bytes(gzip.compress(bytes(2**27), 1))
     with pytest.raises(UnsupportedError, match="more than 67108864 bytes"):
-        load("fashion-mnist", tmp_path)
+        load_dataset("fashion-mnist", tmp_path)
 
 
 @pytest.mark.parametrize("spec", ["textfolder:t?length=99999999999", "folder:t?size=99999"])
@@ -172,5 +172,5 @@ def test_an_option_of_a_data_set(spec, tmp_path):
         folder.mkdir(parents=True)
         (folder / "a.txt").write_text("rain")
     with pytest.raises(UsageError, match="9999") as caught:
-        load(spec, tmp_path)
+        load_dataset(spec, tmp_path)
     assert "(1 to " in caught.value.remedy

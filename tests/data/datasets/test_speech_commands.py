@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import snnconv
-from snnconv.data.dataset import load, normalise
+from snnconv.data.dataset import load_dataset, normalise
 from snnconv.data.datasets._sound import read_wav
 from snnconv.errors import UnsupportedError, UsageError
 
@@ -52,7 +52,7 @@ def one(content, rate=8000):
     save("sets/yes/a_nohash_0.wav", content)
     save("sets/yes/b_nohash_0.wav")
     Path("sets/testing_list.txt").write_text("yes/a_nohash_0.wav\n")
-    clips = load(f"speech-commands:sets?rate={rate}").test.images(ALL(1))
+    clips = load_dataset(f"speech-commands:sets?rate={rate}").test.images(ALL(1))
     assert clips.shape == (1, 1, rate)
     assert clips.dtype == torch.float32
     return 2 * clips[0, 0].double().numpy() - 1
@@ -87,7 +87,7 @@ def layout():
 
 def test_facts_and_samples():
     layout()
-    data = load("speech-commands:sets")
+    data = load_dataset("speech-commands:sets")
     assert data.info.spec == "speech-commands:sets"
     assert data.info.shape == (1, 8000)
     assert data.info.classes == ("no", "up", "yes")
@@ -111,7 +111,7 @@ def test_a_word_without_a_folder_is_left_out_of_the_lists():
     for file in Path("sets/up").iterdir():
         file.unlink()
     Path("sets/up").rmdir()
-    data = load("speech-commands:sets")
+    data = load_dataset("speech-commands:sets")
     assert data.info.classes == ("no", "yes")
     assert (len(data.train.labels), len(data.test.labels)) == (4, 1)
 
@@ -119,7 +119,7 @@ def test_a_word_without_a_folder_is_left_out_of_the_lists():
 def test_without_a_validation_list_all_else_is_for_training():
     layout()
     Path("sets/validation_list.txt").unlink()
-    data = load("speech-commands:sets")
+    data = load_dataset("speech-commands:sets")
     assert (len(data.train.labels), len(data.test.labels)) == (7, 2)
 
 
@@ -129,7 +129,7 @@ def test_without_a_validation_list_all_else_is_for_training():
 def test_relative_to_the_root(spec, root):
     layout()
     Path("elsewhere").mkdir()
-    data = load(spec, Path(root))
+    data = load_dataset(spec, Path(root))
     assert data.info.spec == spec
     assert len(data.train.labels) == 6
 
@@ -137,7 +137,7 @@ def test_relative_to_the_root(spec, root):
 def test_nothing_is_decoded_on_loading():
     layout()
     save("sets/yes/aa_nohash_0.wav", b"no sound")
-    data = load("speech-commands:sets")
+    data = load_dataset("speech-commands:sets")
     data.train.images(torch.tensor([0, 1, 3, 4, 5]))
     with pytest.raises(UnsupportedError, match=r"^sets/yes/aa_nohash_0\.wav can't be read"):
         data.train.images(torch.tensor([2]))
@@ -170,12 +170,12 @@ def test_every_format(name, extensible):
 def test_the_whole_range_is_in_0_to_1_and_silence_normalises_to_0():
     loud = np.array([4.0, -4.0, 0.0], "<f4").tobytes()
     assert one(wav(loud, bits=32, kind=FLOAT))[:3].tolist() == [1, -1, 0]
-    data = load("speech-commands:sets")
+    data = load_dataset("speech-commands:sets")
     clips = data.test.images(ALL(1))
     assert (clips.min(), clips.max()) == (0, 1)
     assert normalise(clips, data.info)[0, 0, 2:].count_nonzero() == 0
     wave = one(wav(pcm([0.1, -0.1])))
-    got = normalise(load("speech-commands:sets").test.images(ALL(1)), data.info)
+    got = normalise(load_dataset("speech-commands:sets").test.images(ALL(1)), data.info)
     np.testing.assert_allclose(got[0, 0], 10 * wave, atol=1e-5)
 
 
@@ -230,7 +230,7 @@ def test_the_rule_is_that_of_googles_lists():
     training = ["00176480"]
     for speaker in testing + validation + training:
         save(f"sets/cat/{speaker}_nohash_3.wav")
-    data = load("speech-commands:sets")
+    data = load_dataset("speech-commands:sets")
     assert {file.name[:8] for file in data.test.files} == set(testing)
     assert {file.name[:8] for file in data.train.files} == set(training)
 
@@ -239,7 +239,7 @@ def test_no_speaker_is_in_both_parts():
     for speaker in speakers(100):
         for k, word in enumerate(("yes", "no", "no")):
             save(f"sets/{word}/{speaker}_nohash_{k}.wav", b"not decoded")
-    data = load("speech-commands:sets")
+    data = load_dataset("speech-commands:sets")
     train, test = ({file.name[:8] for file in part.files} for part in (data.train, data.test))
     assert not train & test
     assert 65 <= len(train) <= 90
@@ -258,7 +258,7 @@ def test_no_words(folders, found):
     for folder in folders:
         Path(folder).mkdir(parents=True)
     with pytest.raises(UsageError) as caught:
-        load("speech-commands:sets")
+        load_dataset("speech-commands:sets")
     assert caught.value.problem == "there are no spoken words in sets"
     assert caught.value.found == found
     assert "DIR/WORD/*.wav" in caught.value.remedy
@@ -269,7 +269,7 @@ def test_words_without_clips():
     for word in ("left", "go"):
         Path(f"sets/{word}").mkdir()
     with pytest.raises(UnsupportedError, match="no WAV file for: go, left"):
-        load("speech-commands:sets")
+        load_dataset("speech-commands:sets")
 
 
 @pytest.mark.parametrize(
@@ -295,7 +295,7 @@ def test_a_part_without_clips(listed, found):
     else:
         file.write_bytes(listed if isinstance(listed, bytes) else listed.encode())
     with pytest.raises(UnsupportedError) as caught:
-        load("speech-commands:sets")
+        load_dataset("speech-commands:sets")
     assert caught.value.problem == "the clips in sets can't be used"
     assert caught.value.found == found
     assert "sets/testing_list.txt" in caught.value.remedy
@@ -339,7 +339,7 @@ def test_without_soundfile_the_error_says_what_to_install(monkeypatch):
     layout()
     monkeypatch.setitem(sys.modules, "soundfile", None)
     with pytest.raises(UsageError) as caught:
-        load("speech-commands:sets")
+        load_dataset("speech-commands:sets")
     assert "needs the package soundfile" in caught.value.problem
     assert caught.value.remedy == "pip install --upgrade soundfile"
 
@@ -356,7 +356,7 @@ def test_16_bits_are_decoded_exactly():
 def test_a_folder_in_the_place_of_a_file():
     layout()
     Path("sets/no/zz.wav").mkdir()
-    data = load("speech-commands:sets")
+    data = load_dataset("speech-commands:sets")
     with pytest.raises(UnsupportedError, match=r"sets/no/zz\.wav can't be read as sound"):
         data.train.images(ALL(len(data.train.labels)))
 
@@ -394,7 +394,7 @@ def test_whatever_bytes_are_changed_it_is_read_or_refused():
 def test_specs_that_can_not_be_taken(spec, text):
     layout()
     with pytest.raises(UsageError, match=text):
-        load(spec)
+        load_dataset(spec)
 
 
 # To spikes

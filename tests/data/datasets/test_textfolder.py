@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import snnconv
 from snnconv.checkpoint import load as load_checkpoint
-from snnconv.data.dataset import load
+from snnconv.data.dataset import load_dataset
 from snnconv.data.datasets._text import Text
 from snnconv.data.datasets.textfolder import divided
 from snnconv.errors import UnsupportedError, UsageError
@@ -40,7 +40,7 @@ def words(data, split):
 
 def test_facts_and_samples():
     parts()
-    data = load("textfolder:sets?length=4")
+    data = load_dataset("textfolder:sets?length=4")
     assert data.info.spec == "textfolder:sets?length=4"
     assert data.info.shape == (4,)
     assert data.info.classes == ("cats", "dogs")
@@ -60,21 +60,21 @@ def test_facts_and_samples():
 
 def test_the_vocabulary_has_the_most_frequent_words():
     parts()
-    data = load("textfolder:sets?length=4&words=2")
+    data = load_dataset("textfolder:sets?length=4&words=2")
     assert data.info.vocabulary == ("a", "cat")
     assert words(data, data.train)[1] == "a ? . ."
 
 
 def test_the_vocabulary_of_a_network_is_taken_where_there_is_one():
     parts()
-    data = load("textfolder:sets?length=4&words=1", vocabulary=("dog", "one"))
+    data = load_dataset("textfolder:sets?length=4&words=1", vocabulary=("dog", "one"))
     assert data.info.vocabulary == ("dog", "one")
     assert words(data, data.test) == ["one ? . .", "? ? dog ."]
 
 
 def test_defaults_and_the_root():
     parts()
-    data = load("textfolder:sets", Path())
+    data = load_dataset("textfolder:sets", Path())
     assert data.info.shape == (64,)
     assert data.info.tokens == 9
 
@@ -84,7 +84,7 @@ def test_other_files_are_passed_over(name):
     parts()
     Path("sets/train/cats", name).write_bytes(b"\xff")
     Path("sets/train/.git").mkdir()
-    assert len(load("textfolder:sets").train.labels) == 4
+    assert len(load_dataset("textfolder:sets").train.labels) == 4
 
 
 # Without parts
@@ -92,10 +92,12 @@ def test_other_files_are_passed_over(name):
 
 def test_a_fifth_is_for_tests():
     lay("sets", {"a": [f"red {k}" for k in range(20)], "b": [f"blue {k}" for k in range(10)]})
-    data = load("textfolder:sets")
+    data = load_dataset("textfolder:sets")
     assert data.test.labels.bincount().tolist() == [4, 2]
     assert data.train.labels.bincount().tolist() == [16, 8]
-    assert sorted(words(data, data.test)) == sorted(words(load("textfolder:sets"), data.test))
+    assert sorted(words(data, data.test)) == sorted(
+        words(load_dataset("textfolder:sets"), data.test)
+    )
 
 
 @given(st.lists(st.lists(st.integers(0, 12), min_size=1, max_size=25), min_size=1, max_size=3))
@@ -130,7 +132,7 @@ def test_a_file_s_name_is_nothing_to_the_split():
 def test_no_texts(make, problem, found):
     make()
     with pytest.raises(UsageError) as caught:
-        load("textfolder:sets")
+        load_dataset("textfolder:sets")
     assert (caught.value.problem, caught.value.found) == (problem, found)
     assert "DIR/train/CLASS/*.txt" in caught.value.remedy
 
@@ -156,7 +158,7 @@ def without_texts():
 def test_what_can_not_be_used_is_named(make, text):
     make()
     with pytest.raises(UnsupportedError) as caught:
-        load("textfolder:sets")
+        load_dataset("textfolder:sets")
     assert text in str(caught.value)
 
 
@@ -176,7 +178,7 @@ def test_what_can_not_be_used_is_named(make, text):
 def test_specs_that_can_not_be_taken(spec, text):
     parts()
     with pytest.raises(UsageError, match=text):
-        load(spec)
+        load_dataset(spec)
 
 
 # To spikes
