@@ -20,8 +20,9 @@ from snnconv.core.kinds import READS, Kind, written_by
 from snnconv.core.names import file_name
 from snnconv.core.progress import Progress
 from snnconv.core.validation import parameters, parse_pairs, spelled
-from snnconv.errors import UsageError, did_you_mean
+from snnconv.errors import UsageError, did_you_mean, guarding
 from snnconv.reports import ConvertReport, PlanStep, Report, ReportReport, RunReport
+from snnconv.stages import convert as convert_stage
 from snnconv.stages.advance import advance, run_stage
 from snnconv.stages.session import Session, report_file
 
@@ -30,9 +31,10 @@ _HOW = "see: snnconv docs recipes"
 
 
 def command(stage: str, config: StageConfig, progress: Progress) -> Report:
-    """Run a stage as its command does."""
+    """Run a stage of a recipe as its command does."""
     if isinstance(config, ConvertConfig):
-        return convert(config, progress)
+        with guarding(f"stage '{stage}'"):
+            return convert(config, progress)
     return run_stage(stage, config, progress)
 
 
@@ -40,9 +42,7 @@ def convert(config: ConvertConfig, progress: Progress) -> ConvertReport:
     """Convert; with ``within``, search for the method and T first."""
     if config.within is not None:
         return search.run(config, progress)
-    done = run_stage("convert", config, progress)
-    assert isinstance(done, ConvertReport)
-    return done
+    return convert_stage.run(config, progress)
 
 
 def demo(config: DemoConfig, progress: Progress) -> ReportReport:

@@ -18,8 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from snnconv.checkpoint import load
-from snnconv.data.dataset import batches
-from snnconv.data.dataset import load_dataset
+from snnconv.data.dataset import batches, load_dataset
 from snnconv.frontends.torch.capture import capture
 from snnconv.graph.network import Network, ann_inputs
 from snnconv.neurons.if_ import IF, Params
