@@ -80,7 +80,7 @@ def broken(monkeypatch):
 def test_a_command(broken, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["snnconv", "convert", "a b.safetensors"])
     result = here("convert", "a b.safetensors")
-    refused(result, ExitCode.UNFORESEEN, "`snnconv convert 'a b.safetensors'`", "__init__.py, line")
+    refused(result, ExitCode.UNFORESEEN, "`snnconv convert 'a b.safetensors'`", "pipeline.py, line")
     with pytest.raises(UnforeseenError):
         here("convert", "--debug")
 
