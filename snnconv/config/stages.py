@@ -18,7 +18,18 @@ from snnconv.config.base import (
 from snnconv.config.comparison import SearchConfig
 from snnconv.core.bounds import COUNT, STEPS
 
-METRICS = ("accuracy", "firing-rate", "synops", "energy", "sin", "conversion-error")
+METRICS = (
+    "accuracy",
+    "firing-rate",
+    "synops",
+    "pooled-synops",
+    "events",
+    "energy",
+    "energy-memory",
+    "energy-twin",
+    "sin",
+    "conversion-error",
+)
 
 
 class CalibrateConfig(ModelConfig, SimulationConfig, NormalisationConfig):

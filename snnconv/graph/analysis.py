@@ -208,7 +208,16 @@ class Analysis:
         """The operations that one spike of each neuron costs, by emitter: ``[*N]`` float64."""
         return {node.name: self._fan_out_of(node.name) for node in self.emitters}
 
-    def _fan_out_of(self, emitter: str) -> Tensor:
+    @cached_property
+    def pooled_fan_out(self) -> Mapping[str, Tensor]:
+        """The same of those behind which averages stand, if what they give is counted.
+
+        Then a spike that one of k places of an average takes in is 1/k of a spike behind it.
+        """
+        found = {node.name: self._fan_out_of(node.name, averaged=True) for node in self.emitters}
+        return {name: x for name, x in found.items() if not torch.equal(x, self.fan_out[name])}
+
+    def _fan_out_of(self, emitter: str, averaged: bool = False) -> Tensor:
         spikes = torch.ones(1, *self.shapes[emitter], dtype=torch.float64, requires_grad=True)
         reached: list[Tensor] = []
 
@@ -226,7 +235,7 @@ class Analysis:
                 torch.zeros(1, *self.shapes[name], dtype=torch.float64) if value is None else value
                 for name, value in zip(node.inputs, inputs, strict=True)
             ]
-            out = self._reach(node, present)
+            out = self._reach(node, present, averaged)
             if op.role is Role.SYNAPSE:
                 reached.append(out)
                 return None
@@ -241,13 +250,21 @@ class Analysis:
         (count,) = torch.autograd.grad(total, spikes)
         return count.squeeze(0)
 
-    def _reach(self, node: Node, inputs: list[Tensor]) -> Tensor:
-        """A node's reach, which reads no more of a tensor than its shape."""
+    def _reach(self, node: Node, inputs: list[Tensor], averaged: bool = False) -> Tensor:
+        """A node's reach, which reads no more of a tensor than its shape; of averages, the value.
+
+        Args:
+            node: which.
+            inputs: numbers of spikes.
+            averaged: whether an average gives the value that it has, and no sum.
+        """
         tensors = {
             role: torch.zeros(()).expand(self.tensor_shapes[name])
             for role, name in node.tensors.items()
         }
-        return OPS[node.op].reach(node.attrs, tensors, inputs)
+        op = OPS[node.op]
+        compute = op.run if averaged and op.averages else op.reach
+        return compute(node.attrs, tensors, inputs)
 
     @cached_property
     def macs(self) -> Mapping[str, int]:

@@ -9,7 +9,9 @@ trained with its neurons has its accuracy alone: no ANN stands behind it.
 ``accuracy_interval`` and ``ann_accuracy_interval`` are 95 % Wilson intervals. ``against_ann`` is
 McNemar's exact test at T. ``outcomes`` says which samples are right, a bit each in the order of
 their indices, at T and at the powers of two before it, so that other runs can be tested against
-this one; ``classes`` is how many classes these samples have.
+this one; ``classes`` is how many classes these samples have. Where another metric asks for the
+quantized twin (:mod:`snnconv.simulation.twin`), ``twin_accuracy`` and ``against_twin`` say the
+same of it.
 
 Shape:
     Logits ``[T, B, classes]``.
@@ -39,8 +41,8 @@ class Accuracy(Metric):
     counted = False
     valued = False
     added = (
-        *("right", "compared", "agreed", "ann_right", "error", "norm"),
-        *("labels", "right_by_sample", "ann_right_by_sample"),
+        *("right", "compared", "agreed", "ann_right", "error", "norm", "twins", "twin_right"),
+        *("labels", "right_by_sample", "ann_right_by_sample", "twin_right_by_sample"),
     )
 
     def __init__(self, context: MetricContext) -> None:
@@ -49,7 +51,7 @@ class Accuracy(Metric):
         self.right = torch.zeros(T, dtype=torch.int64)
         self.agreed = torch.zeros(T, dtype=torch.int64)
         self.ann_right = 0
-        self.compared = 0
+        self.compared = self.twins = self.twin_right = 0
         self.error = self.norm = 0.0
         kept = context.at_answers(t == T or t & (t - 1) == 0 for t in range(1, T + 1))
         self.kept = [t for t, wanted in enumerate(kept) if wanted]
@@ -57,6 +59,7 @@ class Accuracy(Metric):
         self.labels = torch.zeros(n, dtype=torch.int64)  # from 1; 0 was not simulated
         self.right_by_sample = torch.zeros(len(self.kept), n, dtype=torch.uint8)
         self.ann_right_by_sample = torch.zeros(n, dtype=torch.uint8)
+        self.twin_right_by_sample = torch.zeros(n, dtype=torch.uint8)
 
     def begin(self, batch: Batch) -> None:
         """Keep the batch for its end."""
@@ -73,6 +76,12 @@ class Accuracy(Metric):
         if samples is not None:
             self.labels[samples] = labels.cpu() + 1
             self.right_by_sample[:, samples] = right[self.kept].to(torch.uint8)
+        if self.batch.twin is not None:
+            twin_right = (self.batch.twin.logits.argmax(1) == labels).cpu()
+            self.twins += len(twin_right)
+            self.twin_right += int(twin_right.sum())
+            if samples is not None:
+                self.twin_right_by_sample[samples] = twin_right.to(torch.uint8)
         if reference is None:
             return
         self.compared += len(said[0])
@@ -102,6 +111,9 @@ class Accuracy(Metric):
                 "steps_to_ann": {str(points): self._within(points) for points in _WITHIN},
                 "logits_relative_error": (self.error / self.norm) ** 0.5 if self.norm else None,
             }
+        if self.twins:
+            twin = self.twin_right / n
+            totals |= {"twin_accuracy": twin, "twin_accuracy_interval": wilson(twin, n)}
         return Figures(totals | self._by_sample())
 
     def _within(self, points: float) -> int | None:
@@ -123,17 +135,25 @@ class Accuracy(Metric):
             str(t + 1): packed(right.tolist())
             for t, right in zip(self.kept, self.right_by_sample[:, samples], strict=True)
         }
-        outcomes = {"samples_sha256": digest.hexdigest(), "steps": steps, "ann": None}
-        found = {"classes": len(labels.unique()), "outcomes": outcomes}
-        if self.compared:
-            outcomes["ann"] = ann = packed(self.ann_right_by_sample[samples].tolist())
-            both = (steps[str(self.context.timesteps)], ann)
-            alone, ann_alone = discordant(*(unpacked(text, len(samples)) for text in both))
-            found["against_ann"] = {
-                "only_this_right": alone,
-                "only_other_right": ann_alone,
-                "p": mcnemar(alone, ann_alone),
-            }
+        outcomes: dict[str, Any] = {
+            "samples_sha256": digest.hexdigest(),
+            "steps": steps,
+            "ann": None,
+        }
+        found: dict[str, Any] = {"classes": len(labels.unique()), "outcomes": outcomes}
+        at_end = unpacked(steps[str(self.context.timesteps)], len(samples))
+        for name, known, right in (
+            ("ann", self.compared, self.ann_right_by_sample),
+            ("twin", self.twins, self.twin_right_by_sample),
+        ):
+            if known:
+                outcomes[name] = packed(right[samples].tolist())
+                alone, other = discordant(at_end, unpacked(outcomes[name], len(samples)))
+                found[f"against_{name}"] = {
+                    "only_this_right": alone,
+                    "only_other_right": other,
+                    "p": mcnemar(alone, other),
+                }
         return found
 
 

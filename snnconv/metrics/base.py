@@ -10,7 +10,7 @@ Shape:
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -83,6 +83,18 @@ class MetricContext:
         return 1 if self.hold is None else -(-steps // self.hold)
 
 
+class Twin(NamedTuple):
+    """What the quantized twin of a network makes of a batch: see :mod:`snnconv.simulation.twin`.
+
+    Attributes:
+        logits: ``[B, classes]``.
+        reads: by emitter, the synapses behind its values that are not zero, of all samples.
+    """
+
+    logits: Tensor
+    reads: Mapping[str, Tensor]
+
+
 @dataclass(frozen=True)
 class Batch:
     """What is known of a batch before it is simulated.
@@ -92,20 +104,37 @@ class Batch:
         ann_logits: ``[B, classes]``; none where there is no ANN to compare with.
         ann_inputs: the ANN's pre-activations by site, ``[B, *N]``.
         samples: their indices in the split, ``[B]``; none where nobody knows.
+        twin: of the network; none if no metric asks for it.
     """
 
     labels: Tensor
     ann_logits: Tensor | None
     ann_inputs: Mapping[str, Tensor]
     samples: Tensor | None = None
+    twin: Twin | None = None
 
 
 @dataclass
 class Figures:
-    """What a metric found: keys of the evaluation, and of its rows by node name."""
+    """What metrics found.
+
+    Attributes:
+        totals: keys of the evaluation.
+        layers: keys of its rows, by node name.
+        by_step: what no report holds, and metrics that are made of this one read: by what it is and
+            node name, a number for each step and sample, ``[T]`` float64.
+    """
 
     totals: dict[str, Any] = field(default_factory=dict)
     layers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    by_step: dict[str, dict[str, Tensor]] = field(default_factory=dict, compare=False)
+
+    def add(self, other: "Figures") -> None:
+        """Put another metric's figures beside these."""
+        self.totals |= other.totals
+        self.by_step |= other.by_step
+        for name, row in other.layers.items():
+            self.layers.setdefault(name, {}).update(row)
 
 
 class Metric(ABC):
@@ -115,9 +144,10 @@ class Metric(ABC):
         needs: metrics whose figures it is made of.
         of_conversion: whether it asks how far neurons are from an ANN's activations, which a
             network that was trained with its neurons never had.
+        twinned: whether it asks for the network's quantized twin, a forward pass more.
         counted: whether it reads the counts of the spikes that it observes. What needs no more
             than their sums at each step says so by :meth:`weights`: if no metric reads counts, none
-            are written.
+            are written. An instance may say otherwise than its class, as its network asks.
         valued: whether it reads the values; if no metric does, none may be written.
         added: attributes that grow with every batch, numbers, tensors or mappings of them: of
             several processes they are added up before the figures.
@@ -125,7 +155,8 @@ class Metric(ABC):
 
     needs: ClassVar[tuple[str, ...]] = ()
     of_conversion: ClassVar[bool] = False
-    counted: ClassVar[bool] = True
+    twinned: ClassVar[bool] = False
+    counted: bool = True
     valued: ClassVar[bool] = True
     added: ClassVar[tuple[str, ...]] = ()
 
@@ -194,12 +225,16 @@ class Watch:
 
     def __init__(self, metrics: Iterable[Metric], device: torch.device | str = "cpu") -> None:
         self._metrics = tuple(metrics)
-        self._adding: dict[str, list[Metric]] = {}
+        self._adding: dict[str, list[tuple[Metric, int]]] = {}
         weights: dict[str, list[Tensor]] = {}
         for metric in self._metrics:
             for name, values in metric.weights().items():
-                self._adding.setdefault(name, []).append(metric)
-                weights.setdefault(name, []).append(values)
+                rows = weights.setdefault(name, [])  # metrics of the same weights share a row
+                row = next((k for k, each in enumerate(rows) if torch.equal(each, values)), None)
+                if row is None:
+                    row = len(rows)
+                    rows.append(values)
+                self._adding.setdefault(name, []).append((metric, row))
         sums = {}
         for name, rows in weights.items():
             stacked = _as_convolutions_lie(torch.stack(rows).float()).to(device)
@@ -217,8 +252,9 @@ class Watch:
         if weighted := self.needs.sums.get(name):
             # a simulation that was not told of the needs gives counts
             sums = weighted.of(output.counts) if output.sums is None else output.sums
-            for metric, column in zip(self._adding[name], sums.cpu().unbind(2), strict=True):
-                metric.add_by_sample(name, start, column)
+            columns = sums.cpu().unbind(2)
+            for metric, row in self._adding[name]:
+                metric.add_by_sample(name, start, columns[row])
 
 
 def _fault(found: object) -> str:

@@ -74,6 +74,7 @@ class Synops(Metric):
         macs = analysis.mac_count
         # a quotient of integers would be float32
         steps = torch.stack(list(self.operations.values())).sum(0).cumsum(0).double() / self.samples
+        by_step = {name: x.double() / self.samples for name, x in self.operations.items()}
         totals: dict[str, Any] = {
             "sops_per_sample": float(steps[-1]),
             "sops_per_sample_steps": self.context.at_answers(steps.tolist()),
@@ -90,7 +91,7 @@ class Synops(Metric):
             name: {"sops_per_sample": int(counts.sum()) / self.samples}
             for name, counts in self.operations.items()
         }
-        return Figures(totals, layers)
+        return Figures(totals, layers, {"operations": by_step})
 
 
 METRIC = Synops

@@ -28,6 +28,23 @@ class LayerRow(BaseModel):
     sops_per_sample: float | None = Field(
         None, description="synaptic operations its spikes cause behind it, up to T"
     )
+    sops_pooled_per_sample: float | None = Field(
+        None, description="the same where what an average pooling gives is counted"
+    )
+    events_per_sample: float | None = Field(None, description="outputs that are not zero, up to T")
+    energy_memory_mj: float | None = Field(
+        None, description="of its neurons, its events and the synapses behind it (Lemaire 2022)"
+    )
+    energy_memory_terms_mj: dict[str, float] | None = None
+    energy_twin_mj: float | None = Field(
+        None, description="of its activations in the quantized twin, and the synapses behind"
+    )
+    energy_twin_snn_mj: float | None = Field(
+        None, description="of its neurons and spikes, by the same convention"
+    )
+    break_even_rate: float | None = Field(
+        None, description="the firing_rate at which both are equal; below it the spikes are cheaper"
+    )
     sin_ratio: Steps | None = Field(
         None, description="by t: inactivated neurons that have fired / neurons (MSAT Fig. 2)"
     )
@@ -69,6 +86,7 @@ class Outcomes(BaseModel):
     )
     steps: dict[int, str] = Field(description="base64 by step t: T, and powers of two before it")
     ann: str | None = Field(None, description="of the ANN; null where there is none")
+    twin: str | None = Field(None, description="of the quantized twin; null where there is none")
 
 
 class EvaluateReport(NetworkReport):
@@ -119,6 +137,18 @@ class EvaluateReport(NetworkReport):
     against_ann: Difference | None = Field(
         None, description="this network at T and its ANN on the same samples"
     )
+    twin_accuracy: float | None = Field(
+        None,
+        description="of the same network with quantized activations, on the same samples; null "
+        "without the metric energy-twin",
+    )
+    twin_accuracy_interval: Interval | None = Field(
+        None, description="95 % Wilson interval, [low, high]"
+    )
+    twin_bits: int | None = Field(None, description="of its activations")
+    against_twin: Difference | None = Field(
+        None, description="this network at T and its quantized twin on the same samples"
+    )
     outcomes: Outcomes | None = Field(
         None, description="what other runs on the same samples are tested against"
     )
@@ -143,6 +173,14 @@ class EvaluateReport(NetworkReport):
         description="in T steps, of each sample in the order of their indices: float32, little "
         "endian, base64; what other runs on the same samples are tested against",
     )
+    sops_pooled_per_sample: float | None = Field(
+        None,
+        description="by the convention that counts what an average pooling gives and not what it "
+        "takes in (LM-HT)",
+    )
+    events_per_sample: float | None = Field(
+        None, description="outputs that are not zero in T steps, whatever their level"
+    )
     first_layer_macs_per_sample: float | None = Field(None, description="counted once")
     first_layer_passes: int | None = Field(
         None, description="how often T steps compute it: once, or for every frame that is shown"
@@ -161,6 +199,9 @@ class EvaluateReport(NetworkReport):
         None, description="without padding, as SOPs are counted"
     )
     energy_synaptic_mj: float | None = Field(None, description="accumulates only (LM-HT Table 1)")
+    energy_synaptic_pooled_mj: float | None = Field(
+        None, description="of sops_pooled_per_sample (LM-HT Table 1, behind average poolings)"
+    )
     energy_total_mj: float | None = Field(
         None, description="with the first layer's MACs, first_layer_passes times (MSAT section 5.4)"
     )
@@ -173,6 +214,36 @@ class EvaluateReport(NetworkReport):
     energy_total_every_step_ratio: float | None = Field(None, description="to the ANN's energy")
     energy_total_mj_steps: AnswerSteps | None = Field(
         None, description="up to each step t, as energy_total_mj; null as in accuracy"
+    )
+    energy_memory_mj: float | None = Field(
+        None, description="with addresses and memory (Lemaire 2022)"
+    )
+    energy_memory_terms_mj: dict[str, float] | None = Field(
+        None,
+        description="its parts: operations, addressing, inout (events written and read), weights, "
+        "potentials",
+    )
+    energy_memory_by_synapse_mj: float | None = Field(
+        None, description="if a potential is read and written for every operation, not once a step"
+    )
+    energy_memory_mj_steps: AnswerSteps | None = Field(
+        None, description="up to each step t, as energy_memory_mj; null as in accuracy"
+    )
+    energy_memory_ann_mj: float | None = Field(
+        None, description="of the ANN, by the same convention"
+    )
+    energy_memory_ann_terms_mj: dict[str, float] | None = None
+    energy_memory_ratio: float | None = Field(
+        None, description="energy_memory_mj / energy_memory_ann_mj"
+    )
+    energy_twin_mj: float | None = Field(
+        None, description="of the quantized twin: operations and moves of activations (Yan 2024)"
+    )
+    energy_twin_snn_mj: float | None = Field(
+        None, description="of this network, by the same convention"
+    )
+    energy_twin_ratio: float | None = Field(
+        None, description="energy_twin_snn_mj / energy_twin_mj; above 1 the twin is cheaper"
     )
     sin_ratio_steps: Steps | None = Field(None, description="mean over layers, by t")
     layers: list[LayerRow]
@@ -194,7 +265,7 @@ class EvaluateReport(NetworkReport):
     @model_validator(mode="after")
     def _bits_of_the_samples(self) -> "EvaluateReport":
         if self.outcomes:
-            for text in (*self.outcomes.steps.values(), self.outcomes.ann):
+            for text in (*self.outcomes.steps.values(), self.outcomes.ann, self.outcomes.twin):
                 if text is not None:
                     unpacked(text, self.samples)
         if self.sops_by_sample is not None:
@@ -206,7 +277,13 @@ class EvaluateReport(NetworkReport):
         return self.expected(self.accuracy[-1] if self.accuracy else None)
 
 
-BY_ANSWER = ("accuracy", "agreement", "sops_per_sample_steps", "energy_total_mj_steps")
+BY_ANSWER = (
+    "accuracy",
+    "agreement",
+    "sops_per_sample_steps",
+    "energy_total_mj_steps",
+    "energy_memory_mj_steps",
+)
 """Lists whose value at t is that of the network stopped after step t."""
 
 

@@ -28,6 +28,7 @@ from snnconv.simulation.build import metric_context, spiking_network, timesteps
 from snnconv.simulation.corrected import uncorrected
 from snnconv.simulation.network import SpikingNetwork
 from snnconv.simulation.simulate import simulate
+from snnconv.simulation.twin import QuantizedTwin
 from snnconv.stages.run_folder import describe, fuller, place
 from snnconv.stages.session import (
     Session,
@@ -72,6 +73,8 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
         name: kind(context) for name, kind in kinds.items() if not (alone and kind.of_conversion)
     }
 
+    twinned = any(metric.twinned for metric in metrics.values())
+    twin = QuantizedTwin.of(context, ann) if twinned else None
     watch = Watch(metrics.values(), session.device)
     everyone = subset(dataset.test.labels, config.limit, config.seed)
     order = distributed.share(everyone)
@@ -87,8 +90,9 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
         drawn = batches(dataset.test, checkpoint.data, order, at_once.samples, frames_per_run=shown)
         for indices, x, labels in drawn:
             x, labels, samples = (v.to(session.device) for v in (x, labels, indices))
-            logits, inputs = (None, {}) if alone else _beside(ann, reference, mean_frame(x))
-            batch = Batch(labels, logits, inputs, samples)
+            still = mean_frame(x)
+            logits, inputs = (None, {}) if alone else _beside(ann, reference, still)
+            batch = Batch(labels, logits, inputs, samples, twin(still) if twin else None)
             for metric in metrics.values():
                 metric.begin(batch)
             started = runtime.clock(session.device)
@@ -108,10 +112,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
     found = Figures()
     for metric in metrics.values():
         metric.reduce(lambda sums: distributed.summed(sums, session.device))
-        figures = metric.figures(found)
-        found.totals |= figures.totals
-        for name, row in figures.layers.items():
-            found.layers.setdefault(name, {}).update(row)
+        found.add(metric.figures(found))
     report = session.made(
         EvaluateReport,
         [],

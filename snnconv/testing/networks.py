@@ -27,6 +27,7 @@ from snnconv.neurons.base import CausalNeuron, Grid, Neuron, NeuronParams
 from snnconv.neurons.if_ import IF
 from snnconv.simulation.network import SpikingNetwork
 from snnconv.simulation.simulate import simulate
+from snnconv.simulation.twin import QuantizedTwin
 
 IMAGE = (2, 6, 6)
 
@@ -323,10 +324,13 @@ def measured(
     metrics = [kind(context_of(snn, timesteps)) for _, kind in ordered]
     watch = Watch(metrics)
     x = x[None] if snn.hold is None else x
+    twin = QuantizedTwin.of(metrics[0].context, snn.network) if metrics else None
     for indices in batches or [torch.arange(len(labels))]:
-        ann = ann_inputs(snn.network, mean_frame(x[:, indices]))
+        still = mean_frame(x[:, indices])
+        ann = ann_inputs(snn.network, still)
+        of_twin = twin(still) if twin and any(metric.twinned for metric in metrics) else None
         for metric in metrics:
-            metric.begin(Batch(labels[indices], *ann))
+            metric.begin(Batch(labels[indices], *ann, twin=of_twin))
         steps = chunk or timesteps
         logits = simulate(
             snn, x[:, indices], indices, timesteps, steps, watch, needs or watch.needs
@@ -335,8 +339,5 @@ def measured(
             metric.finish(logits)
     found = found or Figures()
     for metric in metrics:
-        figures = metric.figures(found)
-        found.totals |= figures.totals
-        for node, row in figures.layers.items():
-            found.layers.setdefault(node, {}).update(row)
+        found.add(metric.figures(found))
     return found

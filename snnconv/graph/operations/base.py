@@ -108,6 +108,7 @@ class Op(Generic[A]):
         asked: the roles that attributes ask for, beside the required ones.
         sources: how many values it reads; None if that is open.
         trained: computes it in training, if that differs.
+        averages: whether it averages over places, so that its value is its wiring, divided.
     """
 
     name: str
@@ -123,6 +124,7 @@ class Op(Generic[A]):
     asked: Callable[[A], tuple[str, ...]] = lambda attrs: ()
     sources: int | None = 1
     trained: Compute[A] | None = None
+    averages: bool = False
 
     def typed(self, attrs: Attrs | A) -> A:
         """A node's attributes; those that are typed already stay as they are.

@@ -175,6 +175,7 @@ OPERATIONS: tuple[Op[Any], ...] = (
         rule=_fits_window,
         macs=no_macs,
         silence=Silence.WINDOW,
+        averages=True,
     ),
     Op(
         name="adaptive_avg_pool",
@@ -185,6 +186,7 @@ OPERATIONS: tuple[Op[Any], ...] = (
         rule=_fits_bins,
         macs=no_macs,
         silence=Silence.NOWHERE,
+        averages=True,
     ),
     Op(
         name="mean",
@@ -195,5 +197,6 @@ OPERATIONS: tuple[Op[Any], ...] = (
         rule=any_shape,
         macs=no_macs,
         silence=Silence.KEPT,
+        averages=True,
     ),
 )

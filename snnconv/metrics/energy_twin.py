@@ -1,0 +1,134 @@
+"""Energy against the quantized twin: the network that needs no steps, at the same capacity.
+
+In T steps a neuron's mean output takes one of T + 1 values (more if it has levels), which is what
+an activation of ``b = ceil(log2(T + 1))`` bits holds. So the rival of a spiking network is the same
+network with activations of b bits, computed once (:mod:`snnconv.simulation.twin`). Its accuracy is
+measured on the same samples; :mod:`~snnconv.metrics.accuracy` reports it. Both take, in pJ::
+
+    spiking = ACC*o + CMP*t*N + SUB*s + HOPS*min(SPARSE*n, DENSE*t*N)*e*readers
+    twin    = MAC(8, b)*a             + HOPS*DENSE*N*b*readers
+
+by source, with ``o`` operations, ``s`` spikes, ``n`` events of ``e`` bits in t steps, ``N``
+neurons, and ``a`` the synapses behind the twin's values that are not zero: it skips zeros, too.
+What no spike feeds is ``MAC(8, 8)`` a MAC in both: at each pass and step in the spiking network,
+once in the twin.
+
+``break_even_rate`` of a row is the spikes per neuron and step at which both are equal.
+
+Shape:
+    None: it reads the figures of ``synops`` and ``events``, and what the twin drives.
+
+Reference:
+    Yan, Bai, Wong 2024, arXiv:2409.08290: 0.05448 pJ (22 nm) to accumulate, compare and subtract;
+    0.25 pJ a bit and hop where maps are moved whole, 3 pJ where events are routed (Loihi).
+    Horowitz 2014: 0.23 pJ for a product and sum of 8 bits (45 nm).
+
+Deviations:
+    ``MAC(w, b)`` is Horowitz' value times ``w*b/64``; weights have 8 bits. Weights lie on the chip
+    and are read once by either network, which costs both the same: left out; a chip that reads a
+    weight for each event pays more, see ``energy-memory``. One hop. A source in the twin needs no
+    comparison. What a max pooling compares is left out in both.
+"""
+
+import math
+
+import torch
+
+from snnconv.graph.ir import Node
+from snnconv.graph.ops import OPS, Role
+from snnconv.metrics._readers import analog, first_layer, readers
+from snnconv.metrics.base import Batch, Figures, Metric, MetricContext
+
+ACC = CMP = SUB = 0.05448  # pJ
+MAC_8 = 0.23  # pJ, of 8 by 8 bits
+DENSE, SPARSE = 0.25, 3.0  # pJ a bit and hop
+HOPS = 1.0
+WEIGHT_BITS = 8
+_MJ_PER_PJ = 1e-9
+
+
+def bits_for(levels: int) -> int:
+    """Bits that hold ``levels + 1`` values."""
+    return math.ceil(math.log2(levels + 1))
+
+
+def mac(bits: int) -> float:
+    """The energy in pJ of a multiply-accumulate of a weight with so many bits."""
+    return MAC_8 * WEIGHT_BITS * bits / 64
+
+
+class EnergyTwin(Metric):
+    """Multiplies, and adds up what the twin drives."""
+
+    needs = ("synops", "events")
+    of_conversion = True
+    twinned = True
+    counted = False
+    valued = False
+    added = ("reads",)
+
+    def __init__(self, context: MetricContext) -> None:
+        super().__init__(context)
+        self.readers = readers(context.analysis)
+        self.bits = bits_for(context.grid.levels)
+        self.event_bits = bits_for(context.levels) + context.signed
+        self.reads = {
+            node.name: torch.zeros((), dtype=torch.float64) for node in context.analysis.emitters
+        }
+
+    def begin(self, batch: Batch) -> None:
+        """Add up what the twin drives."""
+        super().begin(batch)
+        assert batch.twin is not None  # the class asks for it
+        for name, reads in batch.twin.reads.items():
+            self.reads[name] += reads
+
+    def _source(self, node: Node, found: Figures) -> dict[str, float | None]:
+        """A source's energy in both networks, in pJ, and where they are equal."""
+        T, size = self.context.timesteps, math.prod(self.context.shapes[node.name])
+        copies = HOPS * len(self.readers[node.name])
+        spikes, events, operations = (
+            float(found.by_step[key][node.name].sum()) for key in ("spikes", "events", "operations")
+        )
+        neurons = size if OPS[node.op].role is Role.SITE else 0
+        resting, reset = CMP * T * neurons, SUB if neurons else 0.0
+        whole = DENSE * T * size * self.event_bits * copies
+        sparse = SPARSE * events * self.event_bits * copies
+        spiking = ACC * operations + resting + reset * spikes + min(sparse, whole)
+        twin = mac(self.bits) * float(self.reads[node.name]) / self.samples
+        twin += DENSE * size * self.bits * copies
+        rate = None
+        if neurons and spikes:  # spikes that cost as these do on average
+            each = ACC * operations / spikes + reset
+            left = twin - resting
+            routed = left / (each + sparse / spikes)
+            rate = max(0.0, routed, (left - whole) / each) / (T * size)
+        return {"snn": spiking, "twin": twin, "rate": rate}
+
+    def figures(self, found: Figures) -> Figures:
+        """Millijoules per sample."""
+        context, analysis = self.context, self.context.analysis
+        macs = analysis.macs
+        first = mac(8) * sum(macs[node.name] for node in first_layer(analysis))
+        later = mac(8) * sum(macs[node.name] for node in analog(analysis))
+        T = context.timesteps
+        snn, twin = first * context.passes(T) + later * T, first + later
+        layers = {}
+        for node in analysis.emitters:
+            row = self._source(node, found)
+            snn, twin = snn + (row["snn"] or 0.0), twin + (row["twin"] or 0.0)
+            layers[node.name] = {
+                "energy_twin_snn_mj": (row["snn"] or 0.0) * _MJ_PER_PJ,
+                "energy_twin_mj": (row["twin"] or 0.0) * _MJ_PER_PJ,
+                "break_even_rate": row["rate"],
+            }
+        totals = {
+            "twin_bits": self.bits,
+            "energy_twin_snn_mj": snn * _MJ_PER_PJ,
+            "energy_twin_mj": twin * _MJ_PER_PJ,
+            "energy_twin_ratio": snn / twin,
+        }
+        return Figures(totals, layers)
+
+
+METRIC = EnergyTwin

@@ -1,0 +1,78 @@
+"""The quantized twin of a spiking network: the same weights, activations of ``b`` bits, one pass.
+
+In T steps a neuron's mean output takes one of a few values: T + 1 for one spike a step. A quantized
+network whose activations take the same values needs ``b = ceil(log2(T + 1))`` bits for each, and no
+steps. It is what a spiking network has to be cheaper than at the same accuracy::
+
+    q(a) = u * clip(floor(a/u + 1/2), 0, n),   n values above zero, n*u what n spikes carry
+
+which is a neuron of n levels at one step.
+
+Shape:
+    ``[B, *input] -> [B, classes]``.
+
+Reference:
+    Yan, Bai, Wong 2024, arXiv:2409.08290; LM-HT Theorem 4.4 on quantized networks.
+
+Deviations:
+    Thresholds are those of the spiking network, and weights are not quantized: the accuracy is that
+    of quantized activations alone. Rounding is to the nearest, whatever v0 the neurons start from.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from snnconv.core.shapes import per_neuron
+from snnconv.graph.ir import SITES, Node
+from snnconv.graph.network import Network, walk
+from snnconv.metrics.base import MetricContext, Twin
+from snnconv.neurons.base import Grid
+
+
+@dataclass(frozen=True)
+class QuantizedTwin:
+    """The twin of a network.
+
+    Attributes:
+        network: the ANN, BatchNorm folded, in evaluation mode.
+        thresholds: theta by site.
+        grid: what the neurons' mean output can be.
+        fan_out: the synapses behind each neuron, by emitter.
+    """
+
+    network: Network
+    thresholds: Mapping[str, Tensor]
+    grid: Grid
+    fan_out: Mapping[str, Tensor]
+
+    @classmethod
+    def of(cls, context: MetricContext, network: Network) -> "QuantizedTwin":
+        """Make the twin of what is measured, with the weights of ``network``."""
+        return cls(network, context.thresholds, context.grid, context.analysis.fan_out)
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor) -> Twin:
+        """Return its logits, and the synapses that its values drive."""
+        reads: dict[str, Tensor] = {}
+
+        def evaluate(node: Node, inputs: list[Tensor]) -> Tensor:
+            value = (
+                self.quantized(inputs[0], self.thresholds[node.name])
+                if node.op in SITES
+                else self.network.compute(node, inputs)
+            )
+            if (fan_out := self.fan_out.get(node.name)) is not None:
+                driven = (value != 0).double().sum(0) * fan_out.to(value.device)
+                reads[node.name] = driven.sum().cpu()
+            return value
+
+        return Twin(walk(self.network.graph, x, evaluate), reads)
+
+    def quantized(self, activation: Tensor, theta: Tensor) -> Tensor:
+        """Return the nearest values of the grid, for pre-activations ``[B, *N]``."""
+        unit = self.grid.end / self.grid.levels * per_neuron(theta, activation.dim())
+        unit = unit.to(activation)
+        return (activation / unit + 0.5).floor_().clamp_(0, self.grid.levels) * unit
