@@ -45,13 +45,14 @@ class Synops(Metric):
         }
         self.by_sample = torch.zeros(context.population, dtype=torch.int64)
         self.simulated = torch.zeros(context.population, dtype=torch.uint8)
+        self.indices: Tensor | None = None
 
     def begin(self, batch: Batch) -> None:
         """Note which samples these are."""
         super().begin(batch)
-        known = batch.samples is not None and self.context.population
-        self.indices = batch.samples.cpu() if known and batch.samples is not None else None
-        if self.indices is not None:
+        self.indices = None
+        if batch.samples is not None and self.context.population:
+            self.indices = batch.samples.cpu()
             self.simulated[self.indices] = 1
 
     def weights(self) -> Mapping[str, Tensor]:

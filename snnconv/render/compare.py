@@ -25,7 +25,9 @@ from snnconv.reports import EvaluateReport
 SAMPLES, CONFIDENCE = "Samples n", "95 %"
 ENERGY = "Energy per sample (of the ANN's)"
 ONCE = "MACs of analog functions, once"
+TWIN = "Against the quantized twin"
 NON_SPIKING, NON_SPIKING_OF = "MACs that do not spike", "behind the first layer, and all functions"
+POOLED, POOLED_IS = "SOPs, pooled", "what an average pooling gives is counted, not what it takes"
 CLOSE = 0.01
 """Energies are compared among runs whose accuracy is this close to the best, or not at all."""
 
@@ -69,6 +71,12 @@ def loss(report: EvaluateReport) -> float | None:
     if at_end is None or report.ann_accuracy is None:
         return None
     return at_end - report.ann_accuracy
+
+
+def pooling(report: EvaluateReport) -> bool:
+    """Return whether averages stand behind spikes, so that operations are counted in two ways."""
+    ours, pooled = report.sops_per_sample, report.sops_pooled_per_sample
+    return ours is not None and pooled is not None and abs(ours - pooled) > 1e-9 * ours
 
 
 def powers(timesteps: int) -> list[int]:
@@ -248,6 +256,8 @@ def _cost(rows: _Comparison) -> None:
         ("Firing rate", "firing_rate_mean", units.number, None, "spikes per neuron and step"),
         ("Spikes", "spikes_per_sample", units.si, None, sample),
         ("Synaptic operations (SOPs)", "sops_per_sample", units.si, operations, sample),
+        (POOLED, "sops_pooled_per_sample", units.si, None, POOLED_IS),
+        ("Events", "events_per_sample", units.si, None, "outputs that are not zero"),
         ("MACs of the first layer, once", "first_layer_macs_per_sample", units.si, None, ""),
         (ONCE, "analog_macs_once_per_sample", units.si, None, "in the row above"),
         ("MACs of analog layers, each step", "analog_macs_per_sample", units.si, None, ""),
@@ -260,12 +270,22 @@ def _cost(rows: _Comparison) -> None:
         ("Synaptic", "energy_synaptic", None),
         ("With the first layer, once", "energy_total", total_energy),
         ("With the first layer, each step", "energy_total_every_step", None),
+        ("With memory", "energy_memory", None),
     ):
         spent = [field(f"{key}_mj")(run) for run in rows.evaluations]
         ratios = [field(f"{key}_ratio")(run) for run in rows.evaluations]
         cells = [with_ratio(mj, ratio) for mj, ratio in zip(spent, ratios, strict=True)]
         rows.text(ENERGY, name, cells, rows.least(costs))
     rows.add(ENERGY, "ANN", field("energy_ann_mj"), units.energy)
+    rows.add(ENERGY, "ANN with memory", field("energy_memory_ann_mj"), units.energy)
+    for name, key, shown_as in (
+        ("Accuracy of the twin", "twin_accuracy", units.percent),
+        ("Bits of its activations", "twin_bits", units.value),
+        ("Energy of the twin", "energy_twin_mj", units.energy),
+        ("Energy of the SNN", "energy_twin_snn_mj", units.energy),
+        ("SNN / twin", "energy_twin_ratio", units.percent),
+    ):
+        rows.add(TWIN, name, field(key), shown_as)
     rows.add("Simulation", "Time per sample", lambda run: run.seconds_per_sample, units.seconds)
     rows.add("Simulation", "Peak memory", lambda run: run.peak_memory_mib, units.memory)
     rows.text("Simulation", "By events", [by_events(run) for run in rows.evaluations])
@@ -300,6 +320,7 @@ def comparison(evaluations: Sequence[EvaluateReport]) -> Table:
         ("Spikes", "Firing rate"): "rate",
         ("Spikes", "Synaptic operations (SOPs)"): "SOPs",
         (ENERGY, "With the first layer, once"): "energy",
+        (TWIN, "SNN / twin"): "of twin's",
     }
     found = {(quantity.group, quantity.name): quantity for quantity in quantities(evaluations)}
     chosen = [(head, found[key]) for key, head in heads.items() if key in found]
@@ -321,5 +342,10 @@ def comparison(evaluations: Sequence[EvaluateReport]) -> Table:
     )
     note = "energy: with the first layer once, or once a frame; in brackets, of the ANN's"
     measured = any(head == "energy" for head, _ in chosen)
+    if any(head == "of twin's" for head, _ in chosen):
+        note += (
+            "; of twin's: of the energy of the same network with quantized activations, by its own "
+            "convention"
+        )
     said = [verdict(evaluations), note if measured else ""]
     return Table("Comparison", columns, rows, best, "\n".join(text for text in said if text))

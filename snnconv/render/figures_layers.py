@@ -31,7 +31,8 @@ ENERGY = (
     "Synaptic: accumulates for the SOPs alone. The others add the MACs of the first layer, whose "
     "input is analog: computed once where it is constant and for every frame where it is not, or "
     "at each step. ANN: its MACs, with padding counted. In brackets the share of the ANN's energy. "
-    "Memory traffic is in none of these."
+    "Memory is in one of them only: 'with memory' adds addresses, and reading and writing events, "
+    "weights and potentials, and its share is of the ANN's energy by the same convention."
 )
 
 
@@ -175,6 +176,7 @@ def _energies(report: EvaluateReport) -> list[tuple[str, float, float | None]]:
             report.energy_total_every_step_mj,
             report.energy_total_every_step_ratio,
         ),
+        ("with memory", report.energy_memory_mj, report.energy_memory_ratio),
     )
     return [(name, mj, ratio) for name, mj, ratio in found if mj is not None]
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
 
 from snnconv.render import units
+from snnconv.render.energy import star
 from snnconv.render.figure import (
     Figure,
     Run,
@@ -250,7 +251,7 @@ def tradeoff(everybody: Sequence[Run]) -> Figure:
     )
     caption += late(shown)
     if anns:
-        caption += " Left of the star is cheaper than the ANN."
+        caption += star([run.report for run in shown])
     caption += shared((run.label, _ann(run.report)) for run in shown)
     return Figure("tradeoff", title, caption + remarks(series, everybody, shown), draw)
 

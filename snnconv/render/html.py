@@ -7,7 +7,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from snnconv.core.uncertainty import interval
-from snnconv.render import figures_errors, figures_layers, figures_steps, marks, provenance, units
+from snnconv.render import (
+    energy,
+    figures_errors,
+    figures_layers,
+    figures_steps,
+    marks,
+    provenance,
+    units,
+)
 from snnconv.render.compare import BOLD, comparable, differences, last, quantities, verdict
 from snnconv.render.describe.comparison import compare as comparison_blocks
 from snnconv.render.describe.search import tried
@@ -104,17 +112,14 @@ def sentence(run: Run) -> str:
     if steps_to and not unjudged([report]):
         closest = min(steps_to, key=float)
         said.append(f"is first within {closest} points of the ANN at step {steps_to[closest]}")
-    if report.energy_total_mj is not None:
-        text = f"takes {units.typographic(units.energy(report.energy_total_mj))} per sample"
-        if report.energy_total_ratio is not None:
-            alone = "the energy of an ANN of its form"
-            whose = alone if report.trained_directly else "its ANN's energy"
-            text += f", {units.percent(report.energy_total_ratio)} of {whose}"
+    if text := energy.sentence(report):
         said.append(text)
     if not said:
         return f"ran for {steps}; neither accuracy nor energy was measured."
     if len(said) > 1:
         said[-1] = f"and {said[-1]}"
+    if energy.twin_wins(report) and not unjudged([report]):
+        said[-1] += ", which is as accurate and cheaper"
     why = unjudged([report]) if report.ann_accuracy is not None else None
     none = f" Nothing is said about the difference from its ANN: {why}." if why else ""
     return "; ".join(said) + "." + none

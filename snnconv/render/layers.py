@@ -12,6 +12,10 @@ _COLUMNS = (
     Column("theta", hint="threshold; mean over channels"),
     Column("rate", hint="spikes per neuron and step"),
     Column("SOPs", hint="per sample, in T steps: synaptic operations its spikes cause"),
+    Column("SOPs, pooled", hint="the same, counting what an average pooling gives"),
+    Column("memory", hint="energy per sample with addresses and memory"),
+    Column("SNN / twin", hint="energy against that of the quantized twin"),
+    Column("break-even", hint="the rate at which SNN and twin take the same energy"),
     Column("SIN", hint="at T: inactivated neurons that have fired, of all neurons"),
     Column("wrong spikes", hint="at T: share of the step's spikes, from inactivated neurons"),
     Column("ANS", hint="wrong spikes in T steps per neuron"),
@@ -28,7 +32,7 @@ _COLUMNS = (
         optional=_PARTS,
     ),
 )
-_DETAILS = ("wrong spikes", "ANS")
+_DETAILS = ("SOPs, pooled", "memory", "SNN / twin", "break-even", "wrong spikes", "ANS")
 
 
 def _row(layer: LayerRow) -> tuple[Cell, ...]:
@@ -38,6 +42,10 @@ def _row(layer: LayerRow) -> tuple[Cell, ...]:
         units.shown(units.number, layer.threshold),
         units.shown(units.number, layer.firing_rate),
         units.shown(units.si, layer.sops_per_sample),
+        units.shown(units.si, layer.sops_pooled_per_sample),
+        units.shown(units.energy, layer.energy_memory_mj),
+        units.shown(units.percent, _of_twin(layer)),
+        units.shown(units.number, layer.break_even_rate),
         units.shown(units.percent, last(layer.sin_ratio)),
         units.shown(units.percent, last(layer.wrong_spike_share)),
         units.shown(units.number, layer.ans_per_neuron),
@@ -46,6 +54,12 @@ def _row(layer: LayerRow) -> tuple[Cell, ...]:
         units.shown(units.percent, layer.error_rounding),
         units.shown(units.percent, layer.error_rest),
     )
+
+
+def _of_twin(layer: LayerRow) -> float | None:
+    """Return a layer's energy as a share of its energy in the quantized twin."""
+    spiking, twin = layer.energy_twin_snn_mj, layer.energy_twin_mj
+    return spiking / twin if spiking is not None and twin else None
 
 
 def layer_table(report: EvaluateReport, details: bool = True) -> Table:

@@ -27,7 +27,7 @@ def accuracy_at(report: EvaluateReport, t: int | None = None) -> float | None:
     return steps[t - 1] if t <= len(steps) else None
 
 
-def _apart(one: tuple[float, int], other: tuple[float, int]) -> bool:
+def intervals_apart(one: tuple[float, int], other: tuple[float, int]) -> bool:
     """Return whether the intervals of two accuracies are apart."""
     a, b = interval(*one), interval(*other)
     return a is not None and b is not None and apart(a, b)
@@ -96,7 +96,7 @@ def beats(one: EvaluateReport, other: EvaluateReport, t: int | None = None) -> b
         return False
     if found := difference(one, other, t):
         return found.p < CHANCE
-    return _apart((a, one.samples), (b, other.samples))
+    return intervals_apart((a, one.samples), (b, other.samples))
 
 
 def winner(reports: Sequence[EvaluateReport], t: int | None = None) -> int | None:
@@ -189,5 +189,5 @@ def against_ann(report: EvaluateReport) -> Against | None:
         return None
     p = report.against_ann.p if report.against_ann else None
     both = ((at_end, report.samples), (ann, report.samples))
-    differs = _apart(*both) if p is None else p < CHANCE
+    differs = intervals_apart(*both) if p is None else p < CHANCE
     return Against(at_end - ann, p, differs, unjudged([report]))

@@ -72,6 +72,9 @@ class RunSummary(BaseModel):
     sops_per_sample: float | None
     energy_total_mj: float | None
     energy_ann_mj: float | None
+    energy_twin_ratio: float | None = Field(None, description="the evaluation's")
+    twin_accuracy: float | None = Field(None, description="the evaluation's")
+    twin_bits: int | None = Field(None, description="the evaluation's")
     non_spiking_share: float | None = Field(None, description="the evaluation's")
 
 

@@ -177,6 +177,9 @@ def run(config: ReportConfig, progress: Progress | None = None) -> ReportReport:
                 sops_per_sample=evaluation.sops_per_sample,
                 energy_total_mj=evaluation.energy_total_mj,
                 energy_ann_mj=evaluation.energy_ann_mj,
+                energy_twin_ratio=evaluation.energy_twin_ratio,
+                twin_accuracy=evaluation.twin_accuracy,
+                twin_bits=evaluation.twin_bits,
                 non_spiking_share=evaluation.non_spiking_share,
             )
             for label, file, evaluation in zip(labels(evaluations), files, evaluations, strict=True)

@@ -3,6 +3,7 @@
 import math
 import random
 
+from snnconv.config.stages import METRICS
 from snnconv.core.uncertainty import packed, packed_numbers
 from snnconv.reports import (
     DataUse,
@@ -72,7 +73,14 @@ def layer_row(name: str, depth: float, T: int, rng: random.Random, speed: float)
         threshold=1.2 + 3 * rng.random(),
         firing_rate=rate,
         firing_rate_steps=[rate] * T,
-        sops_per_sample=neurons * rate * T * rng.uniform(60, 200),
+        sops_per_sample=(sops := neurons * rate * T * rng.uniform(60, 200)),
+        sops_pooled_per_sample=0.6 * sops,
+        events_per_sample=neurons * rate * T,
+        energy_memory_mj=3e-9 * sops,
+        energy_memory_terms_mj=terms(3e-9 * sops),
+        energy_twin_mj=0.8e-10 * sops,
+        energy_twin_snn_mj=1e-10 * sops,
+        break_even_rate=0.8 * rate,
         sin_ratio=sin,
         wrong_spike_share=[s / 3 for s in sin],
         ans_per_neuron=sin[-1] * 2,
@@ -90,6 +98,12 @@ def histogram(name: str, threshold: float, rng: random.Random, bins: int = 256) 
     scale = threshold / rng.uniform(4, 7)
     counts = [float(int(2e5 * math.exp(-e / scale) * rng.uniform(0.8, 1.2))) for e in edges[:-1]]
     return Histogram(name=name, threshold=threshold, edges=edges, counts=counts)
+
+
+def terms(mj: float) -> dict[str, float]:
+    """The parts of an energy with memory."""
+    shares = {"operations": 0.1, "addressing": 0.1, "inout": 0.1, "weights": 0.5, "potentials": 0.2}
+    return {name: share * mj for name, share in shares.items()}
 
 
 def evaluation(
@@ -158,6 +172,21 @@ def evaluation(
         "energy_total_ratio": (synaptic + 4.6e-9 * first) / dense,
         "energy_total_every_step_ratio": (synaptic + 4.6e-9 * first * T) / dense,
         "energy_total_mj_steps": [4.6e-9 * first + synaptic * t / T for t in range(1, T + 1)],
+        "sops_pooled_per_sample": 0.6 * sops,
+        "events_per_sample": sum(row.firing_rate * row.neurons * T for row in rows),
+        "energy_synaptic_pooled_mj": 0.6 * synaptic,
+        "energy_memory_mj": 3 * synaptic,
+        "energy_memory_terms_mj": terms(3 * synaptic),
+        "energy_memory_by_synapse_mj": 4 * synaptic,
+        "energy_memory_mj_steps": [3 * synaptic * t / T for t in range(1, T + 1)],
+        "energy_memory_ann_mj": dense,
+        "energy_memory_ann_terms_mj": terms(dense),
+        "energy_memory_ratio": 3 * synaptic / dense,
+        "twin_bits": math.ceil(math.log2(T + 1)),
+        "twin_accuracy": ann,
+        "energy_twin_mj": 0.08 * synaptic,
+        "energy_twin_snn_mj": 0.1 * synaptic,
+        "energy_twin_ratio": 1.25,
         "sin_ratio_steps": [sum(r.sin_ratio[t] for r in rows) / len(rows) for t in range(T)],
         "layers": rows,
         "histograms": [histogram(name, 1.2 + 3 * shared.random(), shared) for name in found],
@@ -171,7 +200,7 @@ def evaluation(
         "timesteps": T,
         "energy_ac_pj": 0.9,
         "energy_mac_pj": 4.6,
-        "metric": ["accuracy", "firing-rate", "synops", "energy", "sin", "conversion-error"],
+        "metric": list(METRICS),
     }
     return EvaluateReport(**(head | fields | changes))
 

@@ -99,7 +99,7 @@ def test_a_comparison_has_a_row_per_run(capsys):
     bounds = ["95", "%"]
     steps = ["t=2", "t=4", "t=8", "t=16", "t=32"]
     accuracies = ["ANN", "ANN", *bounds, *steps, "at", "T", *bounds]
-    assert head.split() == ["run", "T", "n", *accuracies, "rate", "SOPs", "energy"]
+    assert head.split() == ["run", "T", "n", *accuracies, "rate", "SOPs", "energy", "of", "twin's"]
     assert "8.09 uJ (56.8%)" in out
     assert "* best" in out
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from snnconv.core.uncertainty import interval
-from snnconv.render import units
-from snnconv.render.compare import CONFIDENCE, last, powers, reached
+from snnconv.render import energy, units
+from snnconv.render.compare import CONFIDENCE, last, pooling, powers, reached
 from snnconv.render.describe.common import around, closing, corrections, engine, non_spiking
 from snnconv.render.labels import calibration, confidence, drawn
 from snnconv.render.layers import layer_table
@@ -16,25 +16,10 @@ from snnconv.reports import (
     ReportReport,
 )
 
-
-def _energies(report: EvaluateReport) -> list[Fact]:
-    facts = []
-    passes = report.first_layer_passes or 1
-    often = "once" if passes == 1 else f"{passes} times"
-    for name, mj, ratio in (
-        ("energy, synaptic", report.energy_synaptic_mj, report.energy_synaptic_ratio),
-        (f"energy, first layer {often}", report.energy_total_mj, report.energy_total_ratio),
-        (
-            "energy, first layer each step",
-            report.energy_total_every_step_mj,
-            report.energy_total_every_step_ratio,
-        ),
-        ("energy, ANN", report.energy_ann_mj, None),
-    ):
-        if mj is not None:
-            remark = "" if ratio is None else f"{units.percent(ratio)} of the ANN"
-            facts.append(Fact(name, units.energy(mj), remark))
-    return facts
+PAIR = (
+    "of ANN's: of the float32 ANN's energy, by operations alone; of twin's: of the energy of the "
+    "same network with quantized activations, which needs no steps"
+)
 
 
 def _headline(report: EvaluateReport) -> list[Fact]:
@@ -58,6 +43,7 @@ def _headline(report: EvaluateReport) -> list[Fact]:
     if (report.latency_steps or 1) > 1:
         late = "steps until the first answer: neurons need later steps"
         facts.append(Fact("latency", str(report.latency_steps), late))
+    facts += energy.pair(report)
     steps = report.steps_to_ann or {} if not unjudged([report]) else {}
     for margin in sorted(steps, key=float, reverse=True):
         step = reached(report, margin) or ""
@@ -68,16 +54,22 @@ def _headline(report: EvaluateReport) -> list[Fact]:
         ("firing rate", report.firing_rate_mean, units.number, "spikes per neuron and step"),
         ("spikes", report.spikes_per_sample, units.si, "per sample"),
         ("synaptic operations", report.sops_per_sample, units.si, "per sample"),
+        ("the same, pooled", _pooled(report), units.si, "an average counts what it gives"),
         ("MACs of the ANN", report.ann_macs_per_sample, units.si, "per sample"),
     ):
         if value is not None:
             facts.append(Fact(name, how(value), remark))
     facts += non_spiking(report)
-    facts += _energies(report)
+    facts += energy.facts(report)
     facts.append(Fact("simulation", units.seconds(report.seconds_per_sample), "per sample"))
     facts += engine(report)
     facts.append(Fact("peak memory", units.memory(report.peak_memory_mib)))
     return facts
+
+
+def _pooled(report: EvaluateReport) -> float | None:
+    """Return the operations by the other convention, where the conventions differ."""
+    return report.sops_pooled_per_sample if pooling(report) else None
 
 
 def _accuracy(name: str, share: float, n: int) -> Fact:
@@ -121,6 +113,7 @@ def report(done: ReportReport) -> list[Block]:
         "SOPs",
         "energy",
         "of ANN's",
+        "of twin's",
         "no spikes",
     )
     rows = tuple(
@@ -137,6 +130,7 @@ def report(done: ReportReport) -> list[Block]:
             None
             if run.energy_total_mj is None or not run.energy_ann_mj
             else units.percent(run.energy_total_mj / run.energy_ann_mj),
+            units.shown(units.percent, run.energy_twin_ratio),
             units.shown(units.percent, run.non_spiking_share),
         )
         for run in done.runs
@@ -165,7 +159,7 @@ def report(done: ReportReport) -> list[Block]:
         ),
     )
     return [
-        Table("Evaluations", columns, rows).without_empty(),
+        Table("Evaluations", columns, rows, note=PAIR).without_empty(),
         *([tests] if done.differences else []),
         Facts("Written", pages),
     ]
