@@ -38,7 +38,7 @@ class PooledSynops(Metric):
     def __init__(self, context: MetricContext) -> None:
         super().__init__(context)
         self.fan_out = context.analysis.pooled_fan_out
-        self.parts = {name: _parts(fan_out) for name, fan_out in self.fan_out.items()}
+        self.parts = {name: parts_of(fan_out) for name, fan_out in self.fan_out.items()}
         self.operations = dict.fromkeys(self.fan_out, 0)
 
     def weights(self) -> Mapping[str, Tensor]:
@@ -64,7 +64,7 @@ class PooledSynops(Metric):
         )
 
 
-def _parts(fan_out: Tensor) -> int:
+def parts_of(fan_out: Tensor) -> int:
     """How many parts an operation has, so that each neuron's fan-out is a whole number of them."""
     values = (Fraction(value).limit_denominator(_MOST) for value in fan_out.unique().tolist())
     return min(lcm(*(value.denominator for value in values)), _MOST)

@@ -220,7 +220,9 @@ def _kinds(wanted: Iterable[str], expected: bool = False) -> dict[str, type[Metr
     for name, kind in kinds.items():
         if lacking := [need for need in kind.needs if need not in kinds]:
             raise UsageError(
-                f"{name} can't be measured", f"no {lacking[0]}", f"add --metric {lacking[0]}"
+                f"{name} can't be measured",
+                f"no {' and no '.join(lacking)}",
+                f"add {' '.join(f'--metric {need}' for need in lacking)}",
             )
     return dict(sorted(kinds.items(), key=lambda item: len(item[1].needs)))
 

@@ -293,6 +293,7 @@ def context_of(snn: SpikingNetwork, timesteps: int, v0: float = 0.5) -> MetricCo
         energy_mac_pj=4.6,
         hold=snn.hold,
         answers=snn.answers(timesteps),
+        signed=snn.signed,
     )
 
 

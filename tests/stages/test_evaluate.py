@@ -16,12 +16,13 @@ from snnconv.checkpoint import load, save, sha256
 from snnconv.config import METRICS, Engine, EvaluateConfig
 from snnconv.core import runtime
 from snnconv.core.progress import Quiet
-from snnconv.core.uncertainty import unpacked, wilson
+from snnconv.core.uncertainty import discordant, unpacked, wilson
 from snnconv.data.dataset import load_dataset, subset
 from snnconv.engine.event_conv.plan import event_driven
 from snnconv.errors import CheckFailedError, CheckpointError, ExitCode, UsageError
 from snnconv.frontends.measure import accuracy
 from snnconv.graph.network import Network
+from snnconv.metrics.base import METRICS as ROOM
 from snnconv.simulation import network as spiking
 from snnconv.simulation.build import spiking_network
 from snnconv.simulation.simulate import simulate
@@ -127,13 +128,41 @@ def test_its_parents_report_is_named(run):
     assert lineage.parent_report_sha256 == sha256(run.folder / "convert.json")
 
 
-@pytest.mark.parametrize("metric", [name for name in METRICS if name != "energy"])
+def with_needs(metric):
+    """A metric behind those that it is made of."""
+    needs = ROOM.load(metric).needs
+    return (*dict.fromkeys(name for need in needs for name in with_needs(need)), metric)
+
+
+@pytest.mark.parametrize("metric", METRICS)
 def test_each_metric_alone(run, tmp_path, metric):
-    report = evaluating(tmp_path, checkpoint=run.file("converted"), metric=(metric,), limit=5)
+    metrics = with_needs(metric)
+    report = evaluating(tmp_path, checkpoint=run.file("converted"), metric=metrics, limit=5)
     whole = evaluating(tmp_path, checkpoint=run.file("converted"), limit=5)
     mine, everything = figures(report), figures(whole)
     found = {key for key, value in mine.items() if value is not None}
-    assert all(mine[key] == everything[key] for key in found - {"layers"})
+    assert all(mine[key] == everything[key] for key in found - {"layers", "outcomes"})
+    if report.outcomes is not None:  # those of the twin are there if a metric asks for it
+        assert report.outcomes == whole.outcomes.model_copy(update={"twin": None})
+
+
+def test_the_twin_is_measured_on_the_same_samples(run):
+    report = run.reports["evaluate"]
+    assert report.outcomes.twin is not None
+    assert report.twin_accuracy is not None
+    right = unpacked(report.outcomes.twin, report.samples).bit_count()
+    assert report.twin_accuracy == right / report.samples
+    alone, other = discordant(
+        unpacked(report.outcomes.steps[report.timesteps], report.samples),
+        unpacked(report.outcomes.twin, report.samples),
+    )
+    assert report.against_twin.only_this_right == alone
+    assert report.against_twin.only_other_right == other
+
+
+def test_all_that_a_metric_lacks_is_named_at_once(run, tmp_path):
+    with pytest.raises(UsageError, match="add --metric synops --metric events"):
+        evaluating(tmp_path, checkpoint=run.file("converted"), metric=("energy-twin",), limit=5)
 
 
 @pytest.mark.compiled
