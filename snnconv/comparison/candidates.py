@@ -23,8 +23,10 @@ from snnconv.config import (
 )
 from snnconv.core.progress import Quiet
 from snnconv.core.validation import parameters, spelled
+from snnconv.corrections.base import CORRECTIONS
 from snnconv.neurons.base import NEURONS
 from snnconv.stages.advance import run_stage
+from snnconv.stages.correct import DEFAULT
 
 _HOW_CALIBRATED = {"method", "param", "granularity"}
 _OF_LINEAGE = ("samples", "seed", "non_relu", "data")
@@ -120,6 +122,11 @@ class Candidates:
         made = grid.options("calibrate", common, name, put)
         assert isinstance(made, CalibrateConfig)
         return made
+
+
+def trains(preset: Preset) -> bool:
+    """Whether a method takes many gradient steps: minutes where others take seconds."""
+    return any(CORRECTIONS.load(each.get("method", DEFAULT)).trains for each in preset.correct)
 
 
 def lacking(preset: Preset, timesteps: int, allow: Iterable[str]) -> str:

@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 from snnconv.checkpoint import Checkpoint, load
 from snnconv.comparison import grid
-from snnconv.comparison.candidates import Candidates, lacking
+from snnconv.comparison.candidates import Candidates, lacking, trains
 from snnconv.comparison.held_out import HeldOut, calibrated_on, draws, held_out, left
-from snnconv.comparison.presets import Preset, chosen
+from snnconv.comparison.presets import Preset, chosen, names
 from snnconv.comparison.trial import DEARER, ENOUGH, Costs, Trial, measure
 from snnconv.config import ConvertConfig
 from snnconv.core import distributed
@@ -126,7 +126,7 @@ class Search:
         Raises:
             UnsupportedError: nothing could be tried.
         """
-        going, steps = self._different(), _steps(self.config.max_timesteps)
+        going, steps = self._worth_trying(), _steps(self.config.max_timesteps)
         with self.progress.task("search", len(going) * len(steps)) as advance:
             for done, T in enumerate(steps):
                 for name in sorted(going, key=self._cost_before):
@@ -147,10 +147,14 @@ class Search:
             )
         return found
 
-    def _different(self) -> list[str]:
-        """The methods, but for those that give the same network as one before."""
+    def _worth_trying(self) -> list[str]:
+        """The methods, but for those that nobody named and that train, and for doubles."""
         first: dict[str, str] = {}
+        named = {name.lower() for name in self.config.methods}
         for name, preset in self.presets.items():
+            if trains(preset) and name in names() and name not in named:
+                self.left_out[name] = "it trains weights, which takes long: name it by --methods"
+                continue
             same = first.setdefault(self.candidates.same(preset), name)
             if same != name:
                 self.left_out[name] = f"gives the same network as {same}"

@@ -198,6 +198,8 @@ class EvaluateOptions(TypedDict, total=False):
     limit: int | None
     chunk: int | None
     metric: list[str] | tuple[str, ...] | None
+    readout_from: int | None
+    exit: Mapping[str, Any] | None
     energy_ac_pj: float | None
     energy_mac_pj: float | None
     expect_accuracy: float | None

@@ -221,6 +221,18 @@ class EvaluateConfig(SimulationConfig):
         "whose code is run; repeat the option for several",
         json_schema_extra=names_of("metrics"),
     )
+    readout_from: int = Field(
+        default=1,
+        ge=1,
+        le=STEPS,
+        description="the first step whose currents count for the class: logits are their mean from "
+        "it on",
+    )
+    exit: dict[str, Any] = Field(
+        default={},
+        description="measure early exit, too: each sample stops at the first step at which the two "
+        "most probable classes are so far apart: margin=X, 0 to 1",
+    )
     energy_ac_pj: float = Field(
         default=0.9, gt=0, description="energy of an accumulate in pJ (45 nm, 32 bit)"
     )
@@ -234,6 +246,15 @@ class EvaluateConfig(SimulationConfig):
         description="end with exit code 4 if the accuracy at T is below: 0.9 is 90 %",
     )
     out: Path | None = Field(default=None, description="report; RUN/evaluate.json by default")
+
+    @field_validator("exit")
+    @classmethod
+    def _exit_has_a_margin(cls, given: dict[str, Any]) -> dict[str, Any]:
+        margin = given.get("margin", 0)
+        number = isinstance(margin, int | float) and not isinstance(margin, bool)
+        if given and (given.keys() != {"margin"} or not number or not 0 <= margin <= 1):
+            raise ValueError("give margin=X, a number from 0 to 1")
+        return given
 
 
 class PredictConfig(SimulationConfig):

@@ -134,10 +134,13 @@ class Correction(ABC):
     Attributes:
         params_type: what they are.
         of_one_timesteps: whether what it finds holds for the T alone that it was found at.
+        trains: whether it takes many gradient steps, so that a search leaves it out unless it is
+            named.
     """
 
     params_type: ClassVar[type[Parameters]]
     of_one_timesteps: ClassVar[bool] = True
+    trains: ClassVar[bool] = False
 
     def __init__(self, params: Any) -> None:
         self.params = params

@@ -65,6 +65,7 @@ class Weights(Correction):
     """Changes of the weights before each site."""
 
     params_type = Params
+    trains = True
     params: Params
 
     def fit(

@@ -42,6 +42,7 @@ class MetricContext:
         hold: steps for which each frame of the input is shown; none where it is constant.
         answers: the steps, from 1, after which the class can be read; none where all are.
         population: samples in the split, of which some or all are simulated; 0 where nobody knows.
+        exit_margin: of probabilities, at which a sample stops (early exit).
     """
 
     analysis: Analysis
@@ -56,6 +57,7 @@ class MetricContext:
     answers: tuple[int, ...] | None = None
     population: int = 0
     signed: bool = False
+    exit_margin: float = 0.5
 
     @property
     def graph(self) -> Graph:

@@ -137,7 +137,9 @@ def late(shown: Sequence[Run]) -> str:
         answers = [t for t, a in enumerate(run.report.accuracy or [], 1) if a is not None]
         if answers and answers[0] > 1:
             when = f"at step {answers[0]} only" if len(answers) == 1 else f"from step {answers[0]}"
-            said += f" {quoted([run.label])} has an answer {when}: its neurons need later steps."
+            chosen = run.report.readout_from > 1
+            why = "" if chosen else ": its neurons need later steps"
+            said += f" {quoted([run.label])} has an answer {when}{why}."
     return said
 
 

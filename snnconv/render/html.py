@@ -18,6 +18,7 @@ from snnconv.render import (
 )
 from snnconv.render.compare import BOLD, comparable, differences, last, quantities, verdict
 from snnconv.render.describe.comparison import compare as comparison_blocks
+from snnconv.render.describe.evaluation import exits
 from snnconv.render.describe.search import tried
 from snnconv.render.figure import MANY, Figure, Run, runs
 from snnconv.render.figures_comparison import comparison
@@ -49,6 +50,17 @@ def compared(found: CompareReport) -> Section:
     """A comparison of methods: both fronts as plots, and its tables."""
     tables = [block for block in comparison_blocks(found) if isinstance(block, Table)]
     return Section("s-comparison", "Comparison of methods", tuple(comparison(found)), tuple(tables))
+
+
+def early_exits(everybody: Sequence[Run]) -> Section | None:
+    """Return after which steps samples stop: a table for each run that was asked."""
+    tables = [
+        replace(table, title=f"{run.label}: {table.title}")
+        for run in everybody
+        if run.report.early_exit
+        for table in [exits(run.report, run.report.early_exit)]
+    ]
+    return Section("s-exit", "Early exit", (), tuple(tables)) if tables else None
 
 
 def searches(found: Sequence[SearchUse]) -> Section:
@@ -222,6 +234,8 @@ def html(
     found = quantities(evaluations)
     trained = curves(trainings, everybody)
     parts = sections(everybody, trained) if everybody else []
+    if (early := early_exits(everybody)) is not None:
+        parts.append(early)
     if methods is not None:
         parts.append(compared(methods))
     if chosen:

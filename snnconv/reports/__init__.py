@@ -24,7 +24,7 @@ from snnconv.reports.base import (
     read,
 )
 from snnconv.reports.comparison import CellRow, CompareReport, MethodRow
-from snnconv.reports.evaluation import EvaluateReport, Histogram, LayerRow, Outcomes
+from snnconv.reports.evaluation import EarlyExitUse, EvaluateReport, Histogram, LayerRow, Outcomes
 from snnconv.reports.search import SearchUse, TrialRow
 from snnconv.reports.stages import (
     CalibrateReport,
@@ -79,6 +79,7 @@ __all__ = [
     "DataUse",
     "Difference",
     "DoctorReport",
+    "EarlyExitUse",
     "EpochRow",
     "ErrorReport",
     "EvaluateReport",

@@ -89,6 +89,22 @@ class Outcomes(BaseModel):
     twin: str | None = Field(None, description="of the quantized twin; null where there is none")
 
 
+class EarlyExitUse(BaseModel):
+    """Samples that stop as soon as the network is sure of their class."""
+
+    margin: float = Field(
+        description="between the probabilities of the two most probable classes, at which a sample "
+        "stops"
+    )
+    accuracy: float = Field(description="of the classes at the exits")
+    accuracy_interval: Interval = Field(description="95 % Wilson interval, [low, high]")
+    steps_mean: float = Field(description="steps that a sample takes")
+    samples_by_step: list[int] = Field(description="how many samples stop after step t")
+    sops_per_sample: float = Field(description="synaptic operations of the steps taken")
+    energy_total_mj: float = Field(description="as energy_total_mj, of the steps taken")
+    energy_total_ratio: float | None = Field(description="to the ANN's energy")
+
+
 class EvaluateReport(NetworkReport):
     """The report of ``snnconv evaluate``. Keys that a metric adds are explained in its file."""
 
@@ -122,6 +138,8 @@ class EvaluateReport(NetworkReport):
         description="the first step after which the class can be read: T where neurons need all "
         "steps at once; null in an older file",
     )
+    readout_from: int = Field(1, description="the first step whose currents count for the class")
+    early_exit: EarlyExitUse | None = Field(None, description="null without --exit")
     accuracy: AnswerSteps | None = Field(
         None, description="by step t; null where the network has no answer yet"
     )

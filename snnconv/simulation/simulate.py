@@ -1,7 +1,11 @@
 """Run a spiking network for T steps, in chunks of time, and average its last layer's currents.
 
+With a delayed readout, currents count from a later step on: those before, in which deep layers have
+not settled yet, are left out of the average.
+
 Shape:
-    ``[f, B, *input] -> [T, B, classes]``: logits averaged over steps 1..t, float64.
+    ``[f, B, *input] -> [T, B, classes]``: logits averaged over steps 1..t, float64; with a readout
+    from step r on over steps r..t, and 0 before.
 
 Reference:
     Methods, section 0: constant input or frames, the last layer does not spike.
@@ -26,6 +30,7 @@ def simulate(
     chunk: int,
     observe: Observer | None = None,
     needs: ObserverNeeds = EVERYTHING,
+    readout_from: int = 1,
 ) -> Tensor:
     """The logits at every step.
 
@@ -37,6 +42,7 @@ def simulate(
         chunk: steps computed at once, where the neurons are causal; it bounds memory.
         observe: sees every node's spikes, chunk by chunk.
         needs: what it needs of them.
+        readout_from: the first step whose currents count.
     """
     if not network.causal:
         chunk = timesteps
@@ -47,6 +53,9 @@ def simulate(
         steps = min(chunk, timesteps - start)
         currents, state = network(x, steps, samples, state, observe, needs)
         for t, current in enumerate(currents.double(), start=start + 1):
-            total = current if t == 1 else total + current
-            averages.append(total / t)
+            if t < readout_from:
+                averages.append(torch.zeros_like(current))
+                continue
+            total = current if t == readout_from else total + current
+            averages.append(total / (t - readout_from + 1))
     return torch.stack(averages)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -22,7 +23,7 @@ from snnconv.errors import CheckFailedError, UsageError
 from snnconv.graph.fold import fold
 from snnconv.graph.ir import SITES
 from snnconv.graph.network import Network, ann_inputs
-from snnconv.metrics.base import METRICS, Batch, Figures, Metric, Watch
+from snnconv.metrics.base import METRICS, Batch, Figures, Metric, MetricContext, Watch
 from snnconv.reports import EvaluateReport, Histogram, LayerRow, LineageRow
 from snnconv.simulation.build import metric_context, spiking_network, timesteps
 from snnconv.simulation.corrected import uncorrected
@@ -52,7 +53,8 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
     """
     progress = progress or Quiet()
     session = Session(config)
-    kinds = _kinds(config.metric, config.expect_accuracy is not None)
+    asked = dict.fromkeys((*config.metric, *(["early-exit"] if config.exit else [])))
+    kinds = _kinds(asked, config.expect_accuracy is not None)
     file = checkpoint_file(config.checkpoint, config.run, SPIKING, "snnconv convert")
     checkpoint = load(file, SPIKING)
     info, calibrated = checkpoint.spiking, checkpoint.calibrated
@@ -67,8 +69,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
     snn = spiking_network(checkpoint, engine=config.engine).to(session.device).eval()
     alone = checkpoint.trained_directly
     ann, reference = _compared(checkpoint, snn.network, session.device)
-    pj = (config.energy_ac_pj, config.energy_mac_pj)
-    context = metric_context(checkpoint, snn, T, *pj, population=len(dataset.test.labels))
+    context = _context(checkpoint, snn, T, config, len(dataset.test.labels))
     metrics = {
         name: kind(context) for name, kind in kinds.items() if not (alone and kind.of_conversion)
     }
@@ -96,7 +97,9 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
             for metric in metrics.values():
                 metric.begin(batch)
             started = runtime.clock(session.device)
-            average = simulate(snn, x, samples, T, at_once.steps, watch, watch.needs)
+            average = simulate(
+                snn, x, samples, T, at_once.steps, watch, watch.needs, config.readout_from
+            )
             if not all(torch.isfinite(v).all() for v in (average, logits) if v is not None):
                 raise CheckFailedError(
                     f"the simulation of {file} gives no numbers",
@@ -120,7 +123,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
         subset=subset_use(dataset.test, everyone, config.seed),
         model=origin(step.config for step in checkpoint.lineage),
         history=[LineageRow(**step.model_dump()) for step in checkpoint.lineage],
-        label=describe(checkpoint).label,
+        label=_label(checkpoint, config),
         trained_directly=alone,
         neuron=info.neuron,
         params=params.model_dump(),
@@ -137,7 +140,8 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
         samples_at_once=at_once.samples,
         steps_at_once=at_once.steps,
         timesteps=T,
-        latency_steps=snn.answers(T)[0],
+        latency_steps=context.answers[0] if context.answers else None,
+        readout_from=config.readout_from,
         non_spiking_share=snn.analysis.mac_count.non_spiking_share,
         layers=[
             LayerRow(
@@ -155,6 +159,51 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
         **found.totals,
     )
     return _written(report, session, config, progress)
+
+
+def _context(
+    checkpoint: Checkpoint, snn: SpikingNetwork, T: int, config: EvaluateConfig, population: int
+) -> MetricContext:
+    """What metrics have to know.
+
+    Raises:
+        UsageError: a readout or an exit that there can't be.
+    """
+    _refuse_readout(checkpoint, snn.answers(T), T, config)
+    pj = (config.energy_ac_pj, config.energy_mac_pj)
+    context = metric_context(checkpoint, snn, T, *pj, population=population)
+    return replace(
+        context,
+        answers=tuple(t for t in snn.answers(T) if t >= config.readout_from),
+        exit_margin=config.exit.get("margin", context.exit_margin),
+    )
+
+
+def _refuse_readout(
+    checkpoint: Checkpoint, answers: tuple[int, ...], T: int, config: EvaluateConfig
+) -> None:
+    """Refuse to read a network at steps at which it has no answer."""
+    assert checkpoint.spiking is not None
+    if config.readout_from > T:
+        raise UsageError(
+            f"currents can't count from step {config.readout_from} on",
+            f"the network runs for T = {T}",
+            f"give --readout-from {T} or less, or a larger --timesteps",
+        )
+    if len(answers) < T and (config.readout_from > 1 or config.exit):
+        option = "--exit" if config.exit else "--readout-from"
+        raise UsageError(
+            f"{checkpoint.spiking.neuron} neurons can't be read before all their steps are done",
+            f"{option}, and their first answer comes after step {answers[0]} of {T}",
+            f"drop {option}, or take neurons that stream: snnconv convert --neuron signed",
+        )
+
+
+def _label(checkpoint: Checkpoint, config: EvaluateConfig) -> str:
+    """What the network is called in legends."""
+    label = describe(checkpoint).label
+    late = config.readout_from > 1
+    return f"{label}, read from step {config.readout_from}" if late else label
 
 
 def _code(*methods: str) -> list[Path]:

@@ -215,9 +215,9 @@ def fuller(report: EvaluateReport, run: Path) -> Path | None:
     return max(more, key=lambda file: (more[file], file.name != EVALUATION), default=None)
 
 
-def _question(report: EvaluateReport) -> tuple[str, int, str]:
+def _question(report: EvaluateReport) -> tuple[str, int, str, int]:
     """What evaluations of different samples have in common that answer the same question."""
-    return subject(report), report.timesteps, report.data.spec
+    return subject(report), report.timesteps, report.data.spec, report.readout_from
 
 
 def _read(file: Path, kind: type[ReportType]) -> ReportType | None:
@@ -270,6 +270,9 @@ def _own_evaluation(report: EvaluateReport, run: Path) -> Path:
 def _work(report: EvaluateReport) -> str:
     """A hash of all that decides what an evaluation finds."""
     options = {name: report.config.get(name) for name in _DECIDES}
+    # an older report does not have these options, and did what their defaults do
+    if report.readout_from > 1 or report.early_exit:
+        options |= {"readout_from": report.readout_from, "exit": report.config.get("exit")}
     inputs = [file.sha256 for file in report.lineage.inputs]
     drawn = report.subset.sha256 if report.subset else None
     of = [inputs, report.timesteps, report.samples, drawn, report.data.spec, options]

@@ -168,7 +168,7 @@ def test_no_network_of_the_grid_is_cheaper(searched, calibrated, tmp_path):
 MADE = """
 import torch
 from snnconv import ArraySplit, Dataset
-from snnconv.data.dataset import load
+from snnconv.data.dataset import load_dataset
 
 class Shut:
     def __init__(self, labels):
@@ -177,7 +177,7 @@ class Shut:
         raise AssertionError("somebody looked at the test split")
 
 def make(test="same"):
-    data = load("digits")
+    data = load_dataset("digits")
     found = {"same": data.test, "other": data.train, "shut": Shut(data.test.labels)}[test]
     if test == "other":
         n = len(data.train.labels)
@@ -455,3 +455,12 @@ def test_the_terminal_says_what_was_tried(calibrated, tmp_path):
     assert "within 30 points of the ANN" in said
     assert "on 60 held-out training samples" in said
     assert "too far below" in said
+
+
+def test_what_trains_is_tried_if_it_is_named(calibrated, tmp_path):
+    words = ("--within", 90, "--held-out", 60, "--max-timesteps", 1, "--allow", "none")
+    found = done("convert", calibrated, *words, "--run", tmp_path / "all")["search"]
+    assert "name it by --methods" in found["left_out"]["calibration-weights"]
+    words += ("--methods", "calibration-weights,qcfs-free")
+    found = done("convert", calibrated, *words, "--run", tmp_path / "named")["search"]
+    assert {row["method"] for row in found["trials"]} == {"calibration-weights", "qcfs-free"}

@@ -11,6 +11,7 @@ from snnconv.render.layers import layer_table
 from snnconv.render.significance import against_ann, unjudged
 from snnconv.render.tables import Block, Column, Fact, Facts, Table
 from snnconv.reports import (
+    EarlyExitUse,
     EvaluateReport,
     PredictReport,
     ReportReport,
@@ -40,7 +41,10 @@ def _headline(report: EvaluateReport) -> list[Fact]:
         facts.append(_accuracy(f"SNN accuracy at T={report.timesteps}", at_end, report.samples))
     if found := against_ann(report):
         facts.append(Fact("against the ANN", *found.words()))
-    if (report.latency_steps or 1) > 1:
+    if report.readout_from > 1:
+        read = f"the mean of the currents from step {report.readout_from} on"
+        facts.append(Fact("class read from", read))
+    elif (report.latency_steps or 1) > 1:
         late = "steps until the first answer: neurons need later steps"
         facts.append(Fact("latency", str(report.latency_steps), late))
     facts += energy.pair(report)
@@ -61,6 +65,8 @@ def _headline(report: EvaluateReport) -> list[Fact]:
             facts.append(Fact(name, how(value), remark))
     facts += non_spiking(report)
     facts += energy.facts(report)
+    if report.early_exit:
+        facts += _exit(report.early_exit, report.samples)
     facts.append(Fact("simulation", units.seconds(report.seconds_per_sample), "per sample"))
     facts += engine(report)
     facts.append(Fact("peak memory", units.memory(report.peak_memory_mib)))
@@ -70,6 +76,29 @@ def _headline(report: EvaluateReport) -> list[Fact]:
 def _pooled(report: EvaluateReport) -> float | None:
     """Return the operations by the other convention, where the conventions differ."""
     return report.sops_pooled_per_sample if pooling(report) else None
+
+
+def _exit(found: EarlyExitUse, n: int) -> list[Fact]:
+    """Return what early exit gives."""
+    ratio = found.energy_total_ratio
+    remark = "" if ratio is None else f"{units.percent(ratio)} of the ANN"
+    return [
+        _accuracy(f"early exit at margin {found.margin:g}", found.accuracy, n),
+        Fact("steps until then", units.number(found.steps_mean), "mean over samples"),
+        Fact("energy until then", units.energy(found.energy_total_mj), remark),
+    ]
+
+
+def exits(report: EvaluateReport, found: EarlyExitUse) -> Table:
+    """Return after which steps samples stop."""
+    n = report.samples
+    rows = tuple(
+        (str(t), units.count(number), units.percent(number / n))
+        for t, number in enumerate(found.samples_by_step, start=1)
+        if number
+    )
+    columns = (Column("t", numeric=False), Column("samples"), Column("share"))
+    return Table(f"Samples that stop after step t, margin {found.margin:g}", columns, rows)
 
 
 def _accuracy(name: str, share: float, n: int) -> Fact:
@@ -96,6 +125,8 @@ def evaluate(report: EvaluateReport) -> list[Block]:
     ]
     if report.accuracy:
         blocks.append(_by_step(report.accuracy, report.samples))
+    if report.early_exit:
+        blocks.append(exits(report, report.early_exit))
     if report.layers:
         blocks.append(layer_table(report, details=False))
     return blocks
