@@ -20,7 +20,7 @@ def written(module: nn.Module, config: CalibrateConfig) -> Path:
     info = _info(config)
     origin = LineageStep(stage="import", parent=None, config={"model": type(module).__name__})
     with modes_kept(module):
-        ann, _ = from_module(module, info, analog=config.non_relu == "analog")
+        ann, _ = from_module(module, info, analog=config.takes_functions)
     _, file = run_folder.save(replace(ann, lineage=(origin,)), config.run, out=None)
     return file
 

@@ -52,8 +52,7 @@ class Collector:
         def evaluate(node: Node, inputs: list[Tensor]) -> Tensor:
             value = network.compute(node, inputs)
             if node.op in SITES:
-                # of QCFS, too, what a ReLU would let through: how much lies above theta shows then
-                self._add(node.name, value if node.op == "relu" else F.relu(inputs[0]))
+                self._add(node.name, _magnitude(node, value, inputs[0]))
             return value
 
         return walk(network.graph, x, evaluate)
@@ -68,6 +67,20 @@ class Collector:
                 "NaN or Inf among its activations",
                 "look for NaN or huge values in the weights and the data",
             )
+
+
+def _magnitude(site: Node, value: Tensor, before: Tensor) -> Tensor:
+    """What the histogram of a site counts, never negative.
+
+    Of QCFS it is what a ReLU would let through, so that the share above theta shows. Of a transfer
+    site it is the absolute value: spikes of both signs round and clip both sides alike.
+    """
+    match site.op:
+        case "qcfs":
+            return F.relu(before)
+        case "transfer":
+            return before.abs()
+    return value
 
 
 def bits_of(by_channel: bool) -> int:
@@ -142,8 +155,8 @@ def settled(
             continue
         theta = search(others.get(site.name) or site.name)
         theta = torch.where(theta > 0, theta, theta.max())
-        if site.attrs["ceiling"] is not None:
-            theta = theta.clamp(max=site.attrs["ceiling"])
+        if (ceiling := site.attrs.get("ceiling")) is not None:
+            theta = theta.clamp(max=ceiling)
         found[site.name] = theta.float()
     return found
 

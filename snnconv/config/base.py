@@ -146,11 +146,31 @@ class ModelConfig(DataConfig):
     weights: Path | None = Field(
         default=None, description="weights for MODEL: .safetensors, .pt or .pth"
     )
-    non_relu: Literal["refuse", "analog"] = Field(
+    non_relu: Literal["refuse", "analog", "spike"] = Field(
         default="refuse",
-        description="functions that no neuron stands for: refuse them, or compute them beside the "
-        "spikes",
+        description="functions that no neuron stands for: refuse them, compute them beside the "
+        "spikes (analog), or put a neuron of signed spikes behind each that a matrix reads (spike)",
     )
+
+    spike_everything: bool = Field(
+        default=False,
+        description="let spikes feed every matrix and convolution behind the first layer, those "
+        "too that read sums of currents, as linear bottlenecks do; takes --non-relu spike with it",
+    )
+    spike_input: bool = Field(
+        default=False,
+        description="let spikes feed the first layer, too; takes --non-relu spike with it",
+    )
+
+    @property
+    def transfers(self) -> bool:
+        """Whether the network gets transfer sites."""
+        return self.non_relu == "spike" or self.spike_everything or self.spike_input
+
+    @property
+    def takes_functions(self) -> bool:
+        """Whether functions are taken that no neuron stands for."""
+        return self.non_relu == "analog" or self.transfers
 
 
 class SimulationConfig(DataConfig):

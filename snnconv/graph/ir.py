@@ -3,7 +3,7 @@
 A graph is a list of nodes in topological order, each an operation of the closed list in
 :mod:`snnconv.graph.ops`, with JSON attributes and the names of the tensors it uses. Two nodes may
 use one tensor (a module used twice). An activation *site*, where a conversion puts a neuron, is a
-node of operation ``relu`` or ``qcfs``.
+node of operation ``relu``, ``qcfs`` or ``transfer``.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,10 @@ from snnconv.graph.operations.base import Op
 
 INPUT = "input"
 
-SITES = ("relu", "qcfs")
+TRANSFER = "transfer"
+"""The operation of a site whose activation may be negative; it changes nothing in the ANN."""
+
+SITES = ("relu", "qcfs", TRANSFER)
 """The operations of activation sites."""
 
 

@@ -3,19 +3,19 @@
 from snnconv.errors import Obstacle, ObstaclesError
 from snnconv.graph.ir import Graph, Node
 from snnconv.graph.ops import OPS, Role
-from snnconv.graph.remedies import of_function
+from snnconv.graph.remedies import NO_SITE, of_function
 
 
 def obstacles(graph: Graph, analog: bool) -> list[Obstacle]:
     """All of them, in the order of the graph.
 
     Args:
-        graph: of a network.
+        graph: of a network, with its transfer sites if it gets some.
         analog: whether operations that no neuron stands for are taken.
     """
     found = [] if analog else [_function(node) for node in graph.nodes if _is_analog(node)]
     if not graph.sites:
-        found.append(Obstacle("network", "no ReLU in it", "train it with ReLU activations"))
+        found.append(Obstacle("network", "no ReLU in it", NO_SITE))
     return found
 
 

@@ -6,7 +6,13 @@ IN_OTHER_WORDS = "write it with operations that convert: snnconv ls operations"
 BATCH_FIRST = "keep the batch as the first axis of every value, one sample a place"
 HARD_GATES = "make its gates clipped-linear first: snnconv train FILE --recurrent hard"
 ANALOG = (
+    "let signed spikes carry its output: --non-relu spike, then convert --neuron signed; or "
     "compute it beside the spikes: --non-relu analog; or train the network with ReLU in its place"
+)
+
+NO_SITE = (
+    "train it with ReLU activations; or let signed spikes feed its matrices: --spike-everything, "
+    "then convert --neuron signed"
 )
 
 

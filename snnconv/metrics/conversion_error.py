@@ -23,6 +23,7 @@ from torch import Tensor
 
 from snnconv.core.shapes import per_neuron
 from snnconv.engine.layer_output import LayerOutput
+from snnconv.graph.ir import TRANSFER
 from snnconv.graph.network import compute
 from snnconv.metrics.base import Batch, Figures, Metric, MetricContext
 
@@ -78,8 +79,10 @@ class ConversionError(Metric):
             activation = compute(self.sites[name], tensors, [before])
             theta = per_neuron(self.context.thresholds[name], total.dim()).to(total.device)
             end, levels = theta * grid.end, grid.levels
-            clipped = torch.minimum(activation, end)
-            level = torch.floor(activation * (levels / end) + grid.v0).clamp(0, levels)
+            # a transfer site clips and rounds both signs
+            least = -1 if self.sites[name].op == TRANSFER else 0
+            clipped = torch.minimum(activation, end).maximum(least * end)
+            level = torch.floor(activation * (levels / end) + grid.v0).clamp(least * levels, levels)
             rounded = level * (end / levels)
             mean = total / self.rows[name]
             for index, part in enumerate(

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from snnconv.core.shapes import in_all, per_sample
 from snnconv.engine.layer_output import LayerOutput
+from snnconv.graph.ir import TRANSFER
 from snnconv.metrics.base import Batch, Figures, Metric, MetricContext
 
 
@@ -35,7 +36,8 @@ class Sin(Metric):
 
     def __init__(self, context: MetricContext) -> None:
         super().__init__(context)
-        names = [site.name for site in context.graph.sites]
+        # at a transfer site a negative activation has spikes of its own: nobody is inactivated
+        names = [site.name for site in context.graph.sites if site.op != TRANSFER]
 
         def zeros() -> dict[str, Tensor]:
             return {name: torch.zeros(context.timesteps, dtype=torch.int64) for name in names}
@@ -49,7 +51,9 @@ class Sin(Metric):
         super().begin(batch)
         # masks as floats: on a CPU, products of floats are several times faster than of bools
         self.inactive = {
-            name: (value < 0).to(value.dtype) for name, value in batch.ann_inputs.items()
+            name: (value < 0).to(value.dtype)
+            for name, value in batch.ann_inputs.items()
+            if name in self.wrong
         }
         self.fired = {name: torch.zeros_like(mask) for name, mask in self.inactive.items()}
 
@@ -85,6 +89,8 @@ class Sin(Metric):
                 "ans_per_neuron": int(wrong.sum()) / neurons,
                 "ans_per_sin_neuron": int(wrong.sum()) / sin_neurons if sin_neurons else 0.0,
             }
+        if not layers:
+            return Figures({}, {})
         mean = torch.tensor(ratios, dtype=torch.float64).mean(0).tolist()
         return Figures({"sin_ratio_steps": mean}, layers)
 

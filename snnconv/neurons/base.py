@@ -87,6 +87,9 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
         signed: whether spikes may be negative, so that counts lie in ``-levels..levels``.
         ceiling: what the site's activation is clipped at, ``[]``, ``[1]`` or ``[C]``; none if it
             is not. Theta lies at or below it.
+        two_sided: whether the activation may be negative, as at a transfer site: then the sum of
+            counts has no bound at 0.
+        tracks: whether this kind may stand at a transfer site.
         remembers: whether the state holds the currents of all steps before.
         KERNEL: the neuron's fast path, see :mod:`snnconv.neurons.kernel`; of this class, not of its
             subclasses.
@@ -98,6 +101,8 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
     causal: bool = True
     levels: int = 1
     signed: bool = False
+    two_sided: bool = False
+    tracks: bool = False
     remembers: bool = False
     potentials: ClassVar[tuple[str, ...]] = ("potential",)
     threshold: Tensor

@@ -8,7 +8,8 @@ counts so far, ``g`` the most spikes of a step and ``h`` the hysteresis::
     s = clip(n, -g, g);   s = max(s, -m);   s = min(s, M[t] - m) under a ceiling
     v -= s*theta;   m += s;   x = s*theta
 
-The sum never falls below zero, as a ReLU does not. Where the activation has a ceiling ``c`` (ReLU6,
+The sum never falls below zero, as a ReLU does not; at a transfer site, whose activation may be
+negative, it may: the line with ``-m`` is left out there. Where the activation has a ceiling ``c`` (ReLU6,
 QCFS), ``M[t] = floor(t*c/theta)``, so no mean output lies above it. The total charge is ``U = v +
 m*theta``, so ``m`` follows ``clip(floor(U/theta), 0, M)`` as fast as ``g`` spikes a step let it.
 After the input of a layer has settled, its mean output is the quantized activation: nothing is left
@@ -113,7 +114,7 @@ def _bounded(
     if negative > ZERO:
         if count < -g:
             count, of_potential = -g, ZERO
-        if count < -total:
+        if negative == ONE and count < -total:
             count, of_potential, of_total = ZERO - total, ZERO, -ONE
         if potential < ZERO and potential > -h * theta:
             count = ZERO
@@ -165,7 +166,7 @@ class Signed(CausalNeuron[State]):
     def __init__(self, params: Params, threshold: Tensor, timesteps: int = 1) -> None:
         super().__init__(params, threshold, timesteps)
         self.levels = params.spikes
-        self.signed = params.negative
+        self.signed = self.tracks = params.negative
 
     def initial(self, sample: Tensor) -> State:
         """All neurons at v0, with no spike behind them."""
@@ -190,10 +191,11 @@ class Signed(CausalNeuron[State]):
         return self.theta(sample), per_neuron(share, sample.dim())
 
     def schedule(self, state: State, steps: int) -> Tensor:
-        """The number of each step, g, h, and 1 if spikes may be negative."""
+        """The number of each step, g, h, and 1 if spikes may be negative, 2 if the sum may be."""
         p = self.params
         numbers = torch.arange(state.steps + 1, state.steps + steps + 1).float()
-        same = torch.tensor([p.spikes, p.hysteresis, p.negative]).expand(steps, 3)
+        signs = p.negative + self.two_sided
+        same = torch.tensor([p.spikes, p.hysteresis, signs]).expand(steps, 3)
         return torch.cat([numbers[:, None], same], 1)
 
     def step(
@@ -207,7 +209,8 @@ class Signed(CausalNeuron[State]):
         count = torch.where(count > g, g, count)
         if self.params.negative:
             count = torch.where(count < -g, -g, count)
-            count = torch.where(count < -state.total, 0 - state.total, count)
+            if not self.two_sided:
+                count = torch.where(count < -state.total, 0 - state.total, count)
             waiting = (potential < 0) & (potential > -self.params.hysteresis * theta)
             count = torch.where(waiting, count - count.detach(), count)
         else:

@@ -12,12 +12,14 @@ from snnconv.engine.event_conv.plan import Engine
 from snnconv.engine.event_conv.sparsity import Rate, expected_rate
 from snnconv.errors import CheckpointError, UsageError
 from snnconv.graph.fold import fold
-from snnconv.graph.ir import Node
+from snnconv.graph.ir import TRANSFER, Graph, Node
 from snnconv.graph.network import Network
 from snnconv.metrics.base import MetricContext
 from snnconv.neurons.base import NEURONS, Grid, Neuron
 from snnconv.simulation.corrected import added, weights
 from snnconv.simulation.network import SpikingNetwork
+
+_NAMED = 5  # sites that an error names
 
 
 def timesteps(checkpoint: Checkpoint, wanted: int | None) -> int:
@@ -76,6 +78,7 @@ def spiking_network(
     kind, params = NEURONS.recall(info.neuron), neuron_params(info)
     thresholds = checkpoint.thresholds()
     neurons: dict[str, Neuron[Any]] = {}
+    check_transfers(info.neuron, kind(params, torch.ones(()), info.timesteps), checkpoint.graph)
     for site in checkpoint.graph.sites:
         neurons[site.name] = kind(params, thresholds[site.name], info.timesteps)
         neurons[site.name].ceiling = _ceiling(site, thresholds[site.name])
@@ -91,6 +94,22 @@ def spiking_network(
     return SpikingNetwork(
         network, neurons, info.seed, info.confidence, hold, engine, rates, added(checkpoint)
     )
+
+
+def check_transfers(name: str, neuron: Neuron[Any], graph: Graph) -> None:
+    """Refuse neurons without signed spikes at transfer sites.
+
+    Raises:
+        UsageError: there are some, by name.
+    """
+    sites = [site.name for site in graph.sites if site.op == TRANSFER]
+    if sites and not neuron.tracks:
+        more = f" and {len(sites) - _NAMED} more" if len(sites) > _NAMED else ""
+        raise UsageError(
+            f"{name} neurons can't stand at transfer sites",
+            f"activations that may be negative at {', '.join(sites[:_NAMED])}{more}",
+            "convert with --neuron signed, whose spikes have both signs",
+        )
 
 
 def expected_rates(checkpoint: Checkpoint, grid: Grid) -> dict[str, Rate]:
@@ -120,7 +139,7 @@ def _ceiling(site: Node, theta: Tensor) -> Tensor | None:
     """What a site's activation is clipped at: QCFS at its theta, ReLU6 at 6."""
     if site.op == "qcfs":
         return theta
-    ceiling = site.attrs["ceiling"]
+    ceiling = site.attrs.get("ceiling")
     return None if ceiling is None else theta.new_tensor(float(ceiling))
 
 

@@ -39,7 +39,7 @@ from snnconv.engine.event_conv.deferred import Pending, deferrable, sum_pending
 from snnconv.engine.event_conv.sparsity import Rate, assumed_rate, input_rates
 from snnconv.engine.layer_output import EVERYTHING, NOTHING, LayerOutput, ObserverNeeds, Wants
 from snnconv.graph.analysis import Analysis, Signal
-from snnconv.graph.ir import Node
+from snnconv.graph.ir import TRANSFER, Node
 from snnconv.graph.network import Network, Walk
 from snnconv.graph.ops import OPS, Role
 from snnconv.neurons.base import Neuron
@@ -95,6 +95,7 @@ class SpikingNetwork(nn.Module):
         super().__init__()
         self.network = network
         for site in network.graph.sites:  # neurons stand there: thetas of QCFS learn no more
+            neurons[site.name].two_sided = site.op == TRANSFER
             for name in site.tensors.values():
                 network.tensor(name).requires_grad_(False)
         self.hold = hold

@@ -23,6 +23,7 @@ from snnconv.frontends.measure import Seen
 from snnconv.frontends.open import EMBEDDED, is_checkpoint, open_model
 from snnconv.frontends.torch.capture import Verdict
 from snnconv.graph.obstacles import refuse_obstacles
+from snnconv.graph.transfer import with_transfer_sites
 from snnconv.reports import CalibrateReport, ImportRow, NormalisationUse, SiteRow
 from snnconv.simulation.build import spiking_network
 from snnconv.simulation.confidence import sin_ratios
@@ -117,10 +118,11 @@ def _opened(
     Options are over a checkpoint's normalisation; torchvision's weights have theirs, unless the
     user gave one with the data.
     """
-    analog = config.non_relu == "analog"
+    analog = config.takes_functions
     if is_checkpoint(spec):
         ann = load(Path(spec), ["ann", "calibrated"])
         session.inputs.append(Path(spec))
+        ann = _with_transfer_sites(ann, config)
         refuse_obstacles(ann.graph, spec, analog)
         dataset = load_data(session, config, ann.data)
         if normalisation(config) != Normalisation():
@@ -140,8 +142,17 @@ def _opened(
     session.inputs += files_named(spec)
     if config.weights:
         session.inputs.append(config.weights)
-    refuse_obstacles(opened.network.graph, spec, analog)
-    return *opened, dataset, origin
+    ann = _with_transfer_sites(opened.network, config)
+    refuse_obstacles(ann.graph, spec, analog)
+    return ann, opened.verdict, dataset, origin
+
+
+def _with_transfer_sites(ann: Checkpoint, config: CalibrateConfig) -> Checkpoint:
+    """The network with transfer sites, if it is to get some."""
+    if not config.transfers:
+        return ann
+    given = (config.spike_everything, config.spike_input)
+    return replace(ann, graph=with_transfer_sites(ann.graph, ann.network, *given))
 
 
 def _trained_here(ann: Checkpoint) -> bool:

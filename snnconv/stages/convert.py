@@ -17,7 +17,7 @@ from snnconv.errors import UsageError
 from snnconv.graph.ops import OPS, Role
 from snnconv.neurons.base import NEURONS
 from snnconv.reports import ConvertReport
-from snnconv.simulation.build import spiking_network
+from snnconv.simulation.build import check_transfers, spiking_network
 from snnconv.simulation.confidence import confident_sites, measure_confidence
 from snnconv.stages.session import (
     Session,
@@ -46,7 +46,8 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
     session.inputs += [file, *files_named(config.neuron)]
     neuron = NEURONS.load(config.neuron)
     params = parameters(neuron.params_type, config.param, f"neuron '{config.neuron}'")
-    neuron(params, torch.ones(()), config.timesteps)  # refuses a T that it can't be made for
+    made = neuron(params, torch.ones(()), config.timesteps)  # refuses a T that it can't be made for
+    check_transfers(config.neuron, made, calibrated.graph)
     if params.fixed and config.confidence != "off":
         raise UsageError(
             f"spike confidence can't act on {config.neuron} neurons",

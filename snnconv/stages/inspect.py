@@ -47,7 +47,7 @@ def run(config: InspectConfig, progress: Progress | None = None) -> InspectRepor
     obstacles = list(seen.obstacles)
     if network:
         # what a calibrated network has in it was taken by whoever calibrated it
-        named = network.kind != "ann" or config.non_relu == "analog" or bool(obstacles)
+        named = network.kind != "ann" or config.takes_functions or bool(obstacles)
         obstacles += check.obstacles(network.graph, named)
     verdict = seen.opened.verdict if seen.opened else None
     spiking = network.spiking if network else None
@@ -81,7 +81,7 @@ def _import(model: str, session: Session, config: InspectConfig, progress: Progr
         )
     info = info or load_data(session, config, None).info
     refused: Sequence[Obstacle] = ()
-    for analog in (False, True) if config.non_relu == "refuse" else (True,):
+    for analog in (True,) if config.takes_functions else (False, True):
         try:
             opened = open_model(
                 model,

@@ -9,11 +9,13 @@ import torch.nn.functional as F
 from helpers.nets import IMAGE, Calls
 from torch import nn
 
+import snnconv.frontends
 import snnconv.graph
 from snnconv.errors import ObstaclesError
 from snnconv.frontends.torch.capture import capture
 from snnconv.graph import obstacles
-from snnconv.graph.remedies import ANALOG, BATCH_FIRST, IN_OTHER_WORDS
+from snnconv.graph.remedies import ANALOG, BATCH_FIRST, IN_OTHER_WORDS, NO_SITE
+from snnconv.graph.transfer import with_transfer_sites
 
 ROW = (6, 8)
 
@@ -98,6 +100,14 @@ CASES = {
         fixed(lambda n, x: n.part(x)[1][1][0], ROW, part=nn.LSTM(8, 4, batch_first=True)),
         fixed(lambda n, x: n.part(x)[0].flatten(1), ROW, part=nn.LSTM(8, 4, batch_first=True)),
     ),
+    "negate a comparison": (
+        fixed(lambda n, x: torch.where(torch.logical_not(x), x, 0 * x).flatten(1)),
+        fixed(lambda n, x: torch.where(torch.logical_not(x > 0), x, 0 * x).flatten(1)),
+    ),
+    "leave it out": (
+        fixed(lambda n, x: torch.cat(x.split([2, 0], 1), 1).flatten(1)),
+        fixed(lambda n, x: x.flatten(1)),
+    ),
     "return the logits only": (
         fixed(lambda n, x: n.table, (4,), table=nn.Parameter(torch.ones(3, 2))),
         fixed(lambda n, x: x, (4,)),
@@ -111,15 +121,19 @@ NOT_SEEN = {
         "torch.export, which is asked next, writes the padding out"
     ),
     "index by one, and then by the other": "torch.export, which is asked next, does so",
+    "compare them with a value one by one": "a Max of constants, which only ONNX has",
+    "pad them to one length": "an input of ONNX's LSTM",
+    "use its outputs or last state": "an output of ONNX's LSTM",
     "repeat the keys and values": "torch on a CPU has no attention of groups here",
 }
 """Remedies of calls that nothing reaches by itself, and why."""
 
 
 def texts():
-    """Every remedy that a file of the graph has as a text of its own."""
+    """Every remedy that a file of the graph or of a front end has as a text of its own."""
     found = set()
-    for file in Path(snnconv.graph.__file__).parent.glob("*.py"):
+    rooms = (Path(room.__file__).parent for room in (snnconv.frontends, snnconv.graph))
+    for file in (file for room in rooms for file in room.rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Call):
                 continue
@@ -133,8 +147,8 @@ def texts():
 
 
 def test_each_remedy_has_a_case():
-    own = {"train it with ReLU activations"}  # of a network without a site: below
-    assert texts() - set(CASES) - set(NOT_SEEN) == own
+    assert texts() - set(CASES) - set(NOT_SEEN) == set()
+    assert set(NOT_SEEN) <= texts()
 
 
 @pytest.mark.parametrize("remedy", CASES)
@@ -167,6 +181,9 @@ def test_functions_are_taken_on_request(function):
 def test_a_network_without_a_site():
     net = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
     (obstacle,) = obstacles.obstacles(capture(net, (4,))[0], analog=False)
-    assert obstacle.remedy == "train it with ReLU activations"
+    assert obstacle.remedy == NO_SITE
+    assert {"ReLU", "--spike-everything"} <= set(NO_SITE.replace(",", "").split())
+    spiking = with_transfer_sites(*capture(net, (4,))[:2], everything=True)
+    assert obstacles.obstacles(spiking, analog=True) == []
     net.insert(1, nn.ReLU())
     assert obstacles.obstacles(capture(net, (4,))[0], analog=False) == []

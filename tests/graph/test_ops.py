@@ -47,6 +47,7 @@ def test_the_list_is_closed():
         "affine",
         "relu",
         "qcfs",
+        "transfer",
         "max_pool",
         "adaptive_max_pool",
         "avg_pool",
@@ -82,7 +83,7 @@ def test_the_list_is_closed():
 def test_roles():
     roles = {role: {name for name, op in OPS.items() if op.role is role} for role in Role}
     assert roles[Role.SYNAPSE] == {"conv", "conv_transpose", "linear"}
-    assert roles[Role.SITE] == {"relu", "qcfs"} == set(SITES)
+    assert roles[Role.SITE] == {"relu", "qcfs", "transfer"} == set(SITES)
     assert roles[Role.MAX] == {"max_pool", "adaptive_max_pool"}
     assert roles[Role.ANALOG] == {
         *("pointwise", "multiply", "layer_norm", "rms_norm", "group_norm", "softmax"),

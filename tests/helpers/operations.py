@@ -22,6 +22,7 @@ EXAMPLES = {
     "local_response_norm": ({"size": 3, "alpha": 0.1, "beta": 0.7, "k": 1.0}, [IMAGE], {}),
     "relu": ({"ceiling": None}, [IMAGE], {}),
     "qcfs": ({"levels": 4}, [IMAGE], {"threshold": (1,)}),
+    "transfer": ({}, [IMAGE], {}),
     "max_pool": ({**WINDOW, "dilation": [1]}, [IMAGE], {}),
     "adaptive_max_pool": ({"output": [2]}, [IMAGE], {}),
     "avg_pool": ({**WINDOW, "count_include_pad": True}, [IMAGE], {}),

@@ -1,4 +1,8 @@
-"""Activations at which a neuron goes: ReLU, with a ceiling perhaps, and QCFS.
+"""Activations at which a neuron goes: ReLU, with a ceiling perhaps, QCFS, and transfer sites.
+
+A *transfer site* stands where a matrix reads the output of a function that no neuron computes: GELU,
+LayerNorm, attention. It gives what it reads, so it changes nothing in the ANN. In the spiking
+network the function takes the cumulative rule, and the neuron makes signed spikes of its increases.
 
 QCFS is a ReLU clipped at theta and quantized to L levels, theta learned:
 ``a = theta/L * clip(floor(u), 0, L)`` with ``u = x*L/theta + 1/2``: the mean output of an IF neuron
@@ -57,6 +61,10 @@ class Qcfs(Attributes):
     ceiling: Ceiling | None = Field(None, description="bound of theta; null: there is none")
 
 
+class Transfer(Attributes):
+    """Attributes of a transfer site: none."""
+
+
 def _relu(attrs: Relu, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
     ceiling = attrs.ceiling
     return F.relu(inputs[0]) if ceiling is None else inputs[0].clamp(0, ceiling)
@@ -104,6 +112,10 @@ def _qcfs(attrs: Qcfs, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
     return quantize(inputs[0], tensors["threshold"], attrs.levels)
 
 
+def _transfer(attrs: Transfer, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+    return inputs[0]
+
+
 def _fits_theta(attrs: Qcfs, shapes: Sequence[Shape], tensors: Tensors) -> str | None:
     return of_channels(shapes[0], tensors, (1,), ())
 
@@ -129,5 +141,15 @@ OPERATIONS = (
         macs=no_macs,
         silence=Silence.KEPT,
         required=("threshold",),
+    ),
+    Op(
+        name="transfer",
+        role=Role.SITE,
+        attributes=Transfer,
+        value=_transfer,
+        wiring=passed,
+        rule=any_shape,
+        macs=no_macs,
+        silence=Silence.KEPT,
     ),
 )

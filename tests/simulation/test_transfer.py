@@ -1,0 +1,181 @@
+"""Networks with transfer sites: what their neurons must do, whatever the function is."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from helpers.layers import run
+from helpers.networks import recorded
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from snnconv.errors import UsageError
+from snnconv.frontends.torch.capture import capture
+from snnconv.graph.network import Network
+from snnconv.graph.transfer import with_transfer_sites
+from snnconv.neurons.if_ import IF
+from snnconv.neurons.if_ import Params as IFParams
+from snnconv.neurons.signed import Params, Signed
+from snnconv.simulation.build import check_transfers
+from snnconv.simulation.network import SpikingNetwork
+
+TOKENS, WIDTH = 5, 8
+
+
+class Attention(nn.Module):
+    """A block of a transformer without positions: what it does to tokens it does to all alike."""
+
+    def __init__(self, heads=2):
+        super().__init__()
+        self.heads = heads
+        self.norm, self.middle, self.last = (nn.LayerNorm(WIDTH) for _ in range(3))
+        self.qkv = nn.Linear(WIDTH, 3 * WIDTH)
+        self.project, self.head = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, 4)
+        self.up, self.down = nn.Linear(WIDTH, 2 * WIDTH), nn.Linear(2 * WIDTH, WIDTH)
+
+    def forward(self, x):
+        B = x.shape[0]
+        parts = self.qkv(self.norm(x)).reshape(B, TOKENS, 3, self.heads, WIDTH // self.heads)
+        q, k, v = parts.permute(2, 0, 3, 1, 4).unbind(0)
+        attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
+        x = x + self.project(attended.reshape(B, TOKENS, WIDTH))
+        x = x + self.down(F.gelu(self.up(self.middle(x))))
+        return self.head(self.last(x).mean(1))
+
+
+def spiking(module, shape, theta=0.125, g=4, h=0.0, **how):
+    torch.manual_seed(0)
+    graph, tensors, _ = capture(module.eval(), shape, analog=True)
+    graph = with_transfer_sites(graph, tensors, **how)
+    params = Params(spikes=g, hysteresis=h)
+    neurons = {site.name: Signed(params, torch.tensor([theta])) for site in graph.sites}
+    return SpikingNetwork(Network(graph, tensors), neurons, 0, None).eval()
+
+
+def attention():
+    torch.manual_seed(0)
+    return Attention()
+
+
+def tokens(n=3, seed=1):
+    return torch.randn(n, TOKENS, WIDTH, generator=torch.Generator().manual_seed(seed))
+
+
+def identity(n):
+    layer = nn.Linear(n, n, bias=False)
+    layer.weight.data = torch.eye(n)
+    return layer
+
+
+eighths = st.integers(-40, 40).map(lambda k: k / 8)
+
+
+@given(st.lists(eighths, min_size=1, max_size=6), st.integers(1, 12))
+@settings(deadline=None, max_examples=40)
+def test_a_constant_is_rounded_to_half_a_theta_at_every_step(values, steps):
+    """The sum of spikes follows t*f, of either sign."""
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = identity(len(values)), identity(len(values))
+
+        def forward(self, x):
+            return self.b(F.silu(self.a(x)))
+
+    snn = spiking(Net(), (len(values),), theta=0.5, g=16)
+    x = torch.tensor([values])
+    _, seen = recorded(snn, x, steps)
+    ((_, spikes),) = seen.items()
+    t = torch.arange(1, steps + 1)[:, None]
+    wanted = t * F.silu(x[0])
+    error = spikes.values[:, 0].cumsum(0) - wanted
+    assert error.abs().max() <= 0.25 + 1e-5
+
+
+@given(st.lists(st.lists(eighths, min_size=4, max_size=4), min_size=1, max_size=12))
+@settings(deadline=None, max_examples=40)
+def test_behind_a_relu_it_is_the_signed_neuron_bit_by_bit(currents):
+    given_ = torch.tensor(currents)[:, None]  # [T, 1, 4], in eighths: exact
+    params = Params(spikes=2, hysteresis=0.25)
+    relu, behind = Signed(params, torch.tensor([0.5])), Signed(params, torch.tensor([0.5]))
+    behind.two_sided = True
+    increases = given_.cumsum(0).clamp(min=0).diff(dim=0, prepend=torch.zeros(1, 1, 4))
+    wanted, _ = run(relu, given_, None, None)
+    found, _ = run(behind, increases, None, None)
+    assert torch.equal(found.counts, wanted.counts)
+    assert torch.equal(found.values, wanted.values)
+
+
+def test_every_matrix_of_a_transformer_sees_spikes():
+    snn = spiking(attention(), (TOKENS, WIDTH))
+    count = snn.analysis.mac_count
+    matrices = {n.name for n in snn.analysis.graph.nodes if n.op == "linear"}
+    assert not matrices & snn.analysis.fed_by_analog
+    assert count.total > 0
+    logits, seen = recorded(snn, tokens(), 4)
+    assert len(logits) == 4
+    assert len(seen) == len(snn.neurons) == 5
+    for spikes in seen.values():
+        assert (spikes.counts < 0).any()
+        assert (spikes.counts > 0).any()
+
+
+def test_it_tends_to_the_network():
+    module = attention()
+    x = tokens()
+    wanted = module(x).detach()
+    errors = []
+    for steps in (2, 8, 32, 128):
+        snn = spiking(module, (TOKENS, WIDTH), theta=1 / 4, g=8)
+        logits, _ = recorded(snn, x, steps)
+        errors.append(float((logits.mean(0) - wanted).norm() / wanted.norm()))
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 0.04
+
+
+@pytest.mark.parametrize("chunk", [1, 3])
+def test_chunks_and_batches_change_nothing(chunk):
+    snn, x = spiking(attention(), (TOKENS, WIDTH), h=0.25), tokens()
+    logits, whole = recorded(snn, x, 7)
+    again, parts = recorded(snn, x, 7, chunk)
+    assert torch.allclose(logits, again, atol=1e-5)
+    for name, spikes in whole.items():
+        assert torch.equal(spikes.counts, parts[name].counts)
+    alone = [recorded(snn, x[i : i + 1], 7, samples=torch.tensor([i]))[1] for i in range(3)]
+    for name, spikes in whole.items():
+        assert torch.equal(spikes.counts, torch.cat([each[name].counts for each in alone], 1))
+
+
+def test_permuted_tokens_have_permuted_spikes():
+    snn, x = spiking(attention(), (TOKENS, WIDTH)), tokens()
+    order = torch.tensor([3, 0, 4, 1, 2])
+    _, plain = recorded(snn, x, 6)
+    _, moved = recorded(snn, x[:, order], 6)
+    for name, spikes in plain.items():
+        # sites of tokens have channels first; the last one stands behind the mean over tokens
+        there = spikes.counts[..., order] if spikes.counts.dim() == 4 else spikes.counts
+        assert (there != moved[name].counts).float().mean() < 1e-3  # sums in another order
+
+
+def test_one_way_or_the_other_it_learns():
+    snn = spiking(attention(), (TOKENS, WIDTH)).train()
+    logits, _ = snn(tokens()[None], 4, torch.arange(3))
+    logits.mean(0).square().sum().backward()
+    missing = [
+        name
+        for name, parameter in snn.network.named_parameters()
+        if parameter.requires_grad and (parameter.grad is None or not parameter.grad.abs().sum())
+    ]
+    assert not missing
+
+
+def test_other_neurons_are_refused():
+    graph, tensors, _ = capture(attention().eval(), (TOKENS, WIDTH), analog=True)
+    graph = with_transfer_sites(graph, tensors)
+    one_sided = Signed(Params(negative=False), torch.ones(()))
+    for name, neuron in (("if", IF(IFParams(), torch.ones(()))), ("signed", one_sided)):
+        with pytest.raises(UsageError, match="transfer") as caught:
+            check_transfers(name, neuron, graph)
+        assert "--neuron signed" in caught.value.remedy
+    check_transfers("signed", Signed(Params(), torch.ones(())), graph)
