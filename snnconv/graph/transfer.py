@@ -7,9 +7,9 @@ computed by the cumulative rule (:mod:`snnconv.simulation.cumulative`), and cost
 
 Where the site goes:
 
-- Behind the function, on the way to the matrix, where there are the fewest values: behind the pooling
-  of a function, before the expansion of one. A sum or concatenation of functions and neurons is
-  one of spikes then, as it is in a ReLU network.
+- Behind the function, on the way to the matrix, where there are the fewest values: behind the
+  pooling of a function, before the expansion of one. A sum or concatenation of functions and
+  neurons is one of spikes then, as it is in a ReLU network.
 - With ``everything``, also where a matrix reads currents: a linear bottleneck, a residual stream.
 - With ``of_input``, also before the first layer.
 

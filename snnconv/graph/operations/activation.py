@@ -1,8 +1,8 @@
 """Activations at which a neuron goes: ReLU, with a ceiling perhaps, QCFS, and transfer sites.
 
-A *transfer site* stands where a matrix reads the output of a function that no neuron computes: GELU,
-LayerNorm, attention. It gives what it reads, so it changes nothing in the ANN. In the spiking
-network the function takes the cumulative rule, and the neuron makes signed spikes of its increases.
+A *transfer site* stands where a matrix reads the output of a function that no neuron computes:
+GELU, LayerNorm, attention. It gives what it reads, so it changes nothing in the ANN. In the spiking
+network the function takes the cumulative rule, and the neuron makes signed spikes of what it adds.
 
 QCFS is a ReLU clipped at theta and quantized to L levels, theta learned:
 ``a = theta/L * clip(floor(u), 0, L)`` with ``u = x*L/theta + 1/2``: the mean output of an IF neuron
