@@ -10,10 +10,10 @@ counts so far, ``g`` the most spikes of a step and ``h`` the hysteresis::
 
 The sum never falls below zero, as a ReLU does not; at a transfer site, whose activation may be
 negative, it may: ``s = max(s, -m)`` is left out there. Where the activation has a ceiling ``c``
-(ReLU6, QCFS), ``M[t] = floor(t*c/theta)``, so no mean output lies above it. The total charge is ``U = v +
-m*theta``, so ``m`` follows ``clip(floor(U/theta), 0, M)`` as fast as ``g`` spikes a step let it.
-After the input of a layer has settled, its mean output is the quantized activation: nothing is left
-of spikes that came too early. ``v`` starts at ``v0*theta``.
+(ReLU6, QCFS), ``M[t] = floor(t*c/theta)``, so no mean output lies above it. The total charge is
+``U = v + m*theta``, so ``m`` follows ``clip(floor(U/theta), 0, M)`` as fast as ``g`` spikes a step
+let it. After the input of a layer has settled, its mean output is the quantized activation: nothing
+is left of spikes that came too early. ``v`` starts at ``v0*theta``.
 
 Presets: ``snm`` has one spike, a negative one at ``v <= -theta``, and ``v0 = 0``; ``burst`` has up
 to five spikes, none of them negative. With one spike and none negative, the neuron is IF, bit by
