@@ -21,6 +21,7 @@ from snnconv.core.validation import parameters
 from snnconv.errors import UsageError
 from snnconv.frontends.open import NO_DATA, from_module
 from snnconv.graph.obstacles import refuse_obstacles
+from snnconv.graph.transfer import with_transfer_sites
 from snnconv.neurons.base import NEURONS
 from snnconv.simulation.loaded import LoadedModule
 
@@ -68,7 +69,7 @@ def convert_module(
     method: str = "mse",
     method_param: Mapping[str, Any] | None = None,
     granularity: Literal["layer", "channel"] = "channel",
-    non_relu: Literal["refuse", "analog"] = "refuse",
+    non_relu: Literal["refuse", "analog", "spike"] = "refuse",
     seed: int = 0,
     batch_size: int = 100,
 ) -> LoadedModule:
@@ -85,7 +86,8 @@ def convert_module(
         method: how thresholds are found, a name of ``snnconv ls statistics``.
         method_param: its parameters.
         granularity: one threshold a channel, or one a layer.
-        non_relu: what no neuron stands for: refuse it, or compute it beside the spikes.
+        non_relu: what no neuron stands for: refuse it, compute it beside the spikes, or put a
+            transfer site behind it, too, where signed neurons stand.
         seed: of everything random.
         batch_size: samples at once, of ``data`` in one tensor.
 
@@ -120,8 +122,11 @@ def convert_module(
     with runtime.host_kept(), modes_kept(module):
         shape = tuple(samples[0].shape[1:])
         info = DataInfo(spec=NO_DATA, shape=shape, classes=("?",), mean=(0.0,), std=(1.0,))
-        ann, _ = from_module(module, info, analog=non_relu == "analog")
-        refuse_obstacles(ann.graph, type(module).__name__, non_relu == "analog")
+        analog = non_relu != "refuse"
+        ann, _ = from_module(module, info, analog=analog)
+        if non_relu == "spike":
+            ann = replace(ann, graph=with_transfer_sites(ann.graph, ann.network))
+        refuse_obstacles(ann.graph, type(module).__name__, analog)
         origin = LineageStep(stage="import", parent=None, config={"model": type(module).__name__})
         how = Method(method, statistic, options, granularity)
         none = torch.zeros(0, dtype=torch.int64)

@@ -68,7 +68,9 @@ class CalibrateOptions(TypedDict, total=False):
     engine: Literal["auto", "dense", "event"] | None
     memory: str | None
     weights: str | Path | None
-    non_relu: Literal["refuse", "analog"] | None
+    non_relu: Literal["refuse", "analog", "spike"] | None
+    spike_everything: bool | None
+    spike_input: bool | None
     method: str | None
     param: Mapping[str, Any] | None
     granularity: Literal["layer", "channel"] | None
@@ -270,7 +272,9 @@ class CompareOptions(TypedDict, total=False):
     engine: Literal["auto", "dense", "event"] | None
     memory: str | None
     weights: str | Path | None
-    non_relu: Literal["refuse", "analog"] | None
+    non_relu: Literal["refuse", "analog", "spike"] | None
+    spike_everything: bool | None
+    spike_input: bool | None
     methods: str | int | list[str] | tuple[str, ...] | None
     timesteps: str | int | list[int] | tuple[int, ...] | None
     limit: int | None
@@ -291,4 +295,6 @@ class InspectOptions(TypedDict, total=False):
     download: bool | None
     batch_size: int | None
     weights: str | Path | None
-    non_relu: Literal["refuse", "analog"] | None
+    non_relu: Literal["refuse", "analog", "spike"] | None
+    spike_everything: bool | None
+    spike_input: bool | None

@@ -223,6 +223,8 @@ the logits after every step; ``network.stream()`` takes one step at a time, if t
                 ceiling = self.neurons[node.name].ceiling
                 if ceiling is not None and "ceiling" in self.definitions.accessed:
                     yield f"        self.{own}.ceiling = torch.tensor({ceiling.tolist()})"
+                if self.neurons[node.name].two_sided:
+                    yield f"        self.{own}.two_sided = True"
             elif self.made[node.name] == own:
                 if made := self.calls[node.name].made:
                     yield f"        self.{own} = {made}"

@@ -1,0 +1,78 @@
+"""A network of any function through the stages: it converts, and obstacles are named."""
+
+import json
+
+import pytest
+import torch
+from helpers.runs import calibrating, converting, evaluating
+from torch import nn
+
+import snnconv
+from snnconv.errors import ObstaclesError, UsageError
+
+NET = """
+from torch import nn
+
+
+def net():
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3, stride=2), nn.GELU(), nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 2), nn.ReLU(),
+        nn.Flatten(), nn.LayerNorm(32), nn.Linear(32, 10),
+    )
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("transfer")
+    (folder / "net.py").write_text(NET)
+    return folder
+
+
+def test_functions_are_refused_with_a_remedy_that_works(run):
+    model = f"{run / 'net.py'}:net"
+    with pytest.raises(ObstaclesError) as caught:
+        calibrating(run, model=model)
+    assert {obstacle.place for obstacle in caught.value.obstacles} == {"1", "6"}
+    assert all("--non-relu spike" in obstacle.remedy for obstacle in caught.value.obstacles)
+    found = calibrating(run, model=model, non_relu="spike", samples=100)
+    assert [site.name for site in found.sites] == ["1.spikes", "4", "6.spikes"]
+    assert found.non_spiking_share > 0  # the bottleneck in the middle
+    found = calibrating(run, model=model, spike_everything=True, samples=100)
+    assert [site.name for site in found.sites] == ["1.spikes", "2.spikes", "4", "6.spikes"]
+
+
+def test_it_is_measured_as_others_are(run):
+    model = f"{run / 'net.py'}:net"
+    calibrating(run, model=model, spike_everything=True, samples=100)
+    converting(run, neuron="signed", param={"spikes": 4}, timesteps=32)
+    found = evaluating(run, limit=60)
+    assert found.agreement[-1] > 0.9
+    report = json.loads((run / "evaluate.json").read_text())
+    rows = {row["name"]: row for row in report["layers"]}
+    assert list(rows) == ["1.spikes", "2.spikes", "4", "6.spikes"]
+    assert rows["1.spikes"]["firing_rate"] > 0
+    # nobody is inactivated where the activation may be negative
+    sin = [row["sin_ratio"] is None for row in rows.values()]
+    assert sin == [True, True, False, True]
+
+
+def test_neurons_without_signs_are_refused_before_anything_is_written(run):
+    model = f"{run / 'net.py'}:net"
+    calibrating(run, model=model, non_relu="spike", samples=100)
+    before = sorted(run.iterdir())
+    for neuron, param in (("if", {}), ("msat", {}), ("signed", {"preset": "burst"})):
+        with pytest.raises(UsageError, match="transfer sites"):
+            converting(run, neuron=neuron, param=param, timesteps=4)
+    assert sorted(run.iterdir()) == before
+
+
+def test_a_live_module_converts_in_memory():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(6, 16), nn.GELU(), nn.Linear(16, 3)).eval()
+    x = torch.randn(200, 6)
+    snn = snnconv.convert_module(
+        net, x, neuron="signed", param={"spikes": 4}, timesteps=64, non_relu="spike"
+    )
+    error = (snn(x) - net(x)).norm() / net(x).norm()
+    assert error < 0.05
