@@ -4,6 +4,7 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from snnconv.checkpoint.contents import Checkpoint, check_neurons, neuron_params
