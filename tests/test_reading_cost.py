@@ -1,6 +1,8 @@
 """What one evaluation costs a reader: files that it enters, calls between the stage and a kernel.
 
-The bounds are what holds today, with two files to spare. They may fall, and must not rise.
+A method is a file of its own (a metric, the neuron, the data set), and a reader enters as many of
+them as an evaluation names. The bounds on everything else are what holds today, with one file to
+spare. They may fall, and must not rise.
 """
 
 import sys
@@ -11,12 +13,13 @@ import pytest
 from helpers.runs import calibrating, converting, evaluating
 
 import snnconv
+from snnconv.core.registry import REGISTRIES
 from snnconv.engine.dispatch import compiled
 from snnconv.neurons.if_ import IF
 
 PACKAGE = str(Path(snnconv.__file__).parent)
 FIRST = "simulate.py:simulate"  # that the stage calls
-FILES, DEPTH, SHAPES = 66, 8, 3
+FILES, DEPTH, SHAPES = 60, 8, 3
 
 
 class Reader:
@@ -57,8 +60,19 @@ def reader(tmp_path_factory):
     return found
 
 
-def test_an_evaluation_enters_few_files(reader):
-    assert len(reader.files) <= FILES, sorted(reader.files)
+def is_method(file):
+    """Whether it is the file of a method: its folder has a registry, and it assigns the name."""
+    folder = ".".join(Path(file).relative_to(PACKAGE).parent.parts)
+    names = [each.attribute for each in REGISTRIES.values() if each.package == folder]
+    text = Path(file).read_text(encoding="utf-8")
+    return any(f"\n{name} = " in text for name in names)
+
+
+def test_an_evaluation_enters_few_files_beside_its_methods(reader):
+    methods = set(filter(is_method, reader.files))
+    assert {"if_.py", "digits.py", "accuracy.py"} <= {Path(file).name for file in methods}
+    others = reader.files - methods
+    assert len(others) <= FILES, sorted(others)
 
 
 @pytest.mark.compiled
