@@ -15,6 +15,12 @@ negative, it may: ``s = max(s, -m)`` is left out there. Where the activation has
 let it. After the input of a layer has settled, its mean output is the quantized activation: nothing
 is left of spikes that came too early. ``v`` starts at ``v0*theta``.
 
+With ``levels = L`` above 1 a step has one spike of ``theta/2^k``, ``k < L``: an event with an
+index. Its unit ``u = theta/2^(L - 1)`` stands in place of theta above, and ``g = 2^(L - 1)``. The
+size of a count that is not 0 becomes the largest power of two of which ``abs(v/u - v0)`` has three
+quarters, or 1; what a bound cuts is rounded towards 0 to a power of two. A count is in units of u,
+so a spike of theta counts ``2^(L - 1)``.
+
 Presets: ``snm`` has one spike, a negative one at ``v <= -theta``, and ``v0 = 0``; ``burst`` has up
 to five spikes, none of them negative. With one spike and none negative, the neuron is IF, bit by
 bit.
@@ -30,16 +36,19 @@ Reference:
 
 Deviations:
     The general form is this project's: several spikes of both signs, and the dead zone of ``h``,
-    in which a potential that is a little below zero waits. SNM's threshold is one a neuron, from
-    its own largest activation; here it is a layer's or a channel's. The most spikes of ``burst``
-    and its ``v0`` may be changed, which the paper's five and 0 may not. Gradients: straight through
+    in which a potential that is a little below zero waits. Levels of theta/2^k are those of Huang
+    et al. 2025, *Differential Coding for Training-Free ANN-to-SNN Conversion*; from ``v0 = u/2``
+    the smallest is fired at half of u, where their ``v0 = 0`` waits for three quarters. SNM's
+    threshold is one a neuron, from its own largest activation; here it is a layer's or a channel's.
+    The most spikes of ``burst`` and its ``v0`` may be changed, which the paper's five and 0 may
+    not. Gradients: straight through
     the floor, as QCFS has them, exact through the bounds, the reset and the memory. So the gradient
     of the mean output by a current is 1 where the sum follows the charge, and 0 where a bound holds
     it, the same as a clipped ReLU's; with the triangle of :mod:`snnconv.neurons.surrogate`, charge
     far from a threshold would have none, although it is put out a step later.
 """
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -50,6 +59,12 @@ from snnconv.core.bounds import LEVELS
 from snnconv.core.shapes import per_neuron
 from snnconv.neurons.base import CausalNeuron, Grid, NeuronParams
 from snnconv.neurons.kernel import ONE, ZERO, Kernel, Number, Numbers
+
+FINEST = 8
+"""The most levels L: a spike may be as small as theta/128."""
+
+_SHARE = Number(0.75)
+"""Of a level, at which it is fired."""
 
 PRESETS: dict[str, dict[str, float | bool]] = {
     "snm": {"spikes": 1, "hysteresis": 1.0, "v0": 0.0},
@@ -65,27 +80,50 @@ class Params(NeuronParams):
         {"spikes": 4, "hysteresis": 0},
         {"preset": "snm"},
         {"preset": "burst"},
+        {"levels": 3},
         {"negative": False, "v0": 0},
     )
     preset: Literal["mixed", "snm", "burst"] = Field("mixed", description="a published neuron")
     spikes: int = Field(1, ge=1, le=LEVELS, description="g, the most spikes of a step")
+    levels: int = Field(
+        1, ge=1, le=FINEST, description="L: a spike carries theta/2^k, k < L; more than 1 for g = 1"
+    )
     hysteresis: float = Field(
-        0.25, ge=0, le=1, description="h, how far below 0 a negative spike waits, units of theta"
+        0.25, ge=0, le=1, description="h, how far below 0 a negative spike waits, units of u"
     )
     negative: bool = Field(True, description="negative spikes on")
-    v0: float = Field(0.5, ge=0, lt=1, description="initial potential, units of theta")
+    v0: float = Field(
+        0.5, ge=0, lt=1, description="initial potential, units of u = theta/2^(L - 1)"
+    )
+
+    @property
+    def parts(self) -> int:
+        """``2^(L - 1)``, units of a spike of theta."""
+        return int(2 ** (self.levels - 1))
+
+    @property
+    def most(self) -> int:
+        """The largest count of a step."""
+        return self.spikes * self.parts
 
     def grid(self, timesteps: int) -> Grid:
-        """Multiples of theta/T, up to g*theta."""
-        return Grid(timesteps * self.spikes, self.v0, float(self.spikes))
+        """Multiples of u/T, up to g*theta."""
+        return Grid(timesteps * self.most, self.v0, float(self.spikes))
 
     def fit(self, timesteps: int) -> Grid:
         """Clipped at theta, as if it had one spike a step.
 
         More spikes a step are there to correct what was late. On the finer grid of all levels the
-        error is smaller, and there are twice as many spikes: more steps give more for them.
+        error is smaller, and there are twice as many spikes: more steps give more for them. Parts
+        of theta are there to round less.
         """
-        return Grid(timesteps, self.v0)
+        return Grid(timesteps * self.parts, self.v0)
+
+    @model_validator(mode="after")
+    def _one_kind_of_levels(self) -> Self:
+        if self.levels > 1 and self.spikes > 1:
+            raise ValueError("levels above 1 take spikes=1: a step has one spike of theta/2^k")
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -101,22 +139,43 @@ class State(NamedTuple):
     steps: int
 
 
+def power(count: Number) -> Number:
+    """The largest power of two up to a count; 0 below 1."""
+    found, level = ONE if count >= ONE else ZERO, ONE
+    for _ in range(1, FINEST):
+        level = level + level
+        found = level if count >= level else found
+    return found
+
+
+def nearest(size: Number, most: Number) -> Number:
+    """The largest power of two up to ``most`` of which a size has three quarters; 1 at least."""
+    found, level = ONE, ONE
+    for _ in range(1, FINEST):
+        level = level + level
+        found = level if size >= _SHARE * level and level <= most else found
+    return found
+
+
 def _bounded(
     current: Number, keep: Number, constants: Numbers, schedule: Numbers, state: Numbers
 ) -> tuple[Number, Number, Number]:
-    """The count of a step, and its gradient by the potential, times theta, and by the total."""
-    (theta, ceiling), (t, g, h, negative), (potential, total) = constants, schedule, state
-    potential = potential + current
-    count = np.floor(potential / theta)
+    """The count of a step, and its gradient by the potential, times the unit, and by the total."""
+    (unit, ceiling), (t, g, h, negative, fine, v0) = constants, schedule
+    potential, total = state[0] + current, state[1]
+    count = np.floor(potential / unit)
     of_potential, of_total = ONE, ZERO
     if count > g:
         count, of_potential = g, ZERO
+    if negative > ZERO and count < -g:
+        count, of_potential = -g, ZERO
+    if fine > ZERO and count != ZERO:
+        size = nearest(abs(potential / unit - v0), g)
+        count = size if count > ZERO else -size
     if negative > ZERO:
-        if count < -g:
-            count, of_potential = -g, ZERO
         if negative == ONE and count < -total:
             count, of_potential, of_total = ZERO - total, ZERO, -ONE
-        if potential < ZERO and potential > -h * theta:
+        if potential < ZERO and potential > -h * unit:
             count = ZERO
     elif count < ZERO:
         count, of_potential = ZERO, ZERO
@@ -124,6 +183,10 @@ def _bounded(
         most = np.floor(t * ceiling) - total
         if count > most:
             count, of_potential, of_total = most, ZERO, -ONE
+    if fine > ZERO:
+        rounded = -power(-count) if count < ZERO else power(count)
+        if rounded != count:
+            count, of_potential, of_total = rounded, ZERO, ZERO
     if keep > ZERO:
         return count, of_potential, of_total
     return ZERO, ZERO, ZERO
@@ -149,10 +212,10 @@ def gradient(
     of_state: Numbers,
 ) -> tuple[Number, Numbers, Numbers]:
     """Of that step."""
-    theta, (later, later_total) = constants[0], of_state
+    unit, (later, later_total) = constants[0], of_state
     _, of_potential, of_total = _bounded(current, keep, constants, schedule, state)
-    of_spike = of_count + later_total + (of_value - later) * theta
-    found = later + of_spike * of_potential / theta
+    of_spike = of_count + later_total + (of_value - later) * unit
+    found = later + of_spike * of_potential / unit
     return found, (found, later_total + of_spike * of_total), ()
 
 
@@ -165,64 +228,96 @@ class Signed(CausalNeuron[State]):
 
     def __init__(self, params: Params, threshold: Tensor, timesteps: int = 1) -> None:
         super().__init__(params, threshold, timesteps)
-        self.levels = params.spikes
+        self.levels = params.most
         self.signed = self.tracks = params.negative
 
     def initial(self, sample: Tensor) -> State:
         """All neurons at v0, with no spike behind them."""
-        start = self.everywhere(self.params.v0 * self.theta(sample), sample)
+        start = self.everywhere(self.params.v0 * self.unit(sample), sample)
         return State(start, self.everywhere(sample.new_zeros(()), sample), 0)
 
+    def unit(self, sample: Tensor) -> Tensor:
+        """``u = theta/2^(L - 1)``, to broadcast over one step."""
+        return self.theta(sample) / self.params.parts
+
     def amplitude(self) -> Tensor:
-        """Theta."""
-        return self.threshold
+        """The unit."""
+        return self.threshold / self.params.parts
 
     def most(self, steps: int, sample: Tensor) -> Tensor | None:
         """M after so many steps, to broadcast over one step; none without a ceiling."""
         if self.ceiling is None:
             return None
-        share = steps * (self.ceiling / self.threshold)
+        share = steps * (self.ceiling / self.amplitude())
         return per_neuron(share.floor(), sample.dim()).to(sample.dtype)
 
     def constants(self, sample: Tensor) -> tuple[Tensor, Tensor]:
-        """Theta, and the ceiling in units of it; 0 for none."""
+        """The unit, and the ceiling in units of it; 0 for none."""
         none = torch.zeros_like(self.threshold)
-        share = none if self.ceiling is None else self.ceiling / self.threshold
-        return self.theta(sample), per_neuron(share, sample.dim())
+        share = none if self.ceiling is None else self.ceiling / self.amplitude()
+        return self.unit(sample), per_neuron(share, sample.dim())
 
     def schedule(self, state: State, steps: int) -> Tensor:
-        """The number of each step, g, h, and 1 if spikes may be negative, 2 if the sum may be."""
+        """The number of each step, g, h, the signs, 1 if levels differ, and v0.
+
+        The signs are 1 if spikes may be negative, 2 if their sum may be, too.
+        """
         p = self.params
         numbers = torch.arange(state.steps + 1, state.steps + steps + 1).float()
         signs = p.negative + self.two_sided
-        same = torch.tensor([p.spikes, p.hysteresis, signs]).expand(steps, 3)
+        same = torch.tensor([p.most, p.hysteresis, signs, p.levels > 1, p.v0])
+        same = same.expand(steps, len(same))
         return torch.cat([numbers[:, None], same], 1)
 
     def step(
         self, current: Tensor, state: State, keep: Tensor | None
     ) -> tuple[Tensor, Tensor, State]:
         """One step."""
-        theta, g = self.theta(current), self.params.spikes
+        unit, g = self.unit(current), self.params.most
         potential = state.potential + current
-        count = _Floor.apply(potential, theta)
+        count = _Floor.apply(potential, unit)
         # with `where`, a bound that is just met lets the gradient pass
         count = torch.where(count > g, g, count)
         if self.params.negative:
             count = torch.where(count < -g, -g, count)
+        if self.params.levels > 1:
+            near = nearest_powers((potential.detach() / unit - self.params.v0).abs(), g)
+            near = torch.where(count == 0, 0, near * count.detach().sign())
+            count = count + (near - count).detach()
+        if self.params.negative:
             if not self.two_sided:
                 count = torch.where(count < -state.total, 0 - state.total, count)
-            waiting = (potential < 0) & (potential > -self.params.hysteresis * theta)
+            waiting = (potential < 0) & (potential > -self.params.hysteresis * unit)
             count = torch.where(waiting, count - count.detach(), count)
         else:
             count = torch.where(count < 0, 0, count)
         most = self.most(state.steps + 1, current)
         if most is not None:
             count = torch.where(count > most - state.total, most - state.total, count)
+        if self.params.levels > 1:
+            rounded = powers(count.detach())
+            count = torch.where(rounded == count, count, rounded)
         if keep is not None:
             count = torch.where(keep > 0, count, 0)
-        value = count * theta
+        value = count * unit
         after = State(potential - value, state.total + count, state.steps + 1)
         return count, value, after
+
+
+def nearest_powers(sizes: Tensor, most: int) -> Tensor:
+    """The largest powers of two up to ``most`` of which sizes have three quarters; 1 at least."""
+    found, level = torch.ones_like(sizes), 2
+    while level <= most:
+        found = torch.where(sizes >= _SHARE.item() * level, level, found)
+        level *= 2
+    return found
+
+
+def powers(counts: Tensor) -> Tensor:
+    """Counts, rounded towards 0 to a power of two of their sign."""
+    _, exponent = torch.frexp(counts)
+    sizes = torch.ldexp(torch.ones_like(counts), exponent - 1)
+    return torch.where(counts == 0, counts, sizes * counts.sign())
 
 
 class _Floor(torch.autograd.Function):

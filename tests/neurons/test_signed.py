@@ -54,6 +54,32 @@ def by_hand(currents, theta, spikes, hysteresis, negative, v0, ceiling=None):
     return found
 
 
+def with_levels(currents, theta, levels, hysteresis, negative, v0, ceiling=None):
+    """The same with one spike of theta/2^k a step, in units of the smallest."""
+    unit, potential, total, found = theta / 2 ** (levels - 1), 0.0, 0, []
+    potential = v0 * unit
+    sizes = [2**k for k in range(levels)]
+    for t, current in enumerate(currents, start=1):
+        potential += current
+        count = int(potential // unit)
+        if count:
+            held = [p for p in sizes if abs(potential / unit - v0) >= 0.75 * p]
+            count = max([1, *held]) * (1 if count > 0 else -1)
+        if -hysteresis * unit < potential < 0 or (count < 0 and not negative):
+            count = 0
+        low, high = -total, sizes[-1]
+        if ceiling is not None:
+            high = int(t * ceiling // unit) - total
+        if not low <= count <= high:
+            bound = min(max(count, low), high)
+            part = max([p for p in sizes if p <= abs(bound)], default=0)
+            count = part if bound > 0 else -part
+        potential -= count * unit
+        total += count
+        found.append(count)
+    return found
+
+
 def snm(currents, theta):
     """Wang et al. 2022: a spike of either sign, the negative one under a memory that is above 0."""
     potential, memory, found = 0.0, 0.0, []
@@ -108,6 +134,50 @@ def test_a_burst_has_as_many_spikes_as_the_potential_holds_up_to_its_most(g):
         wanted.append(min(g, int(max(potential, 0))))
         potential -= wanted[-1]
     assert found == wanted
+
+
+@laws
+@given(
+    sequences,
+    thetas,
+    st.fixed_dictionaries(
+        {
+            "levels": st.integers(2, 5),
+            "hysteresis": st.sampled_from([0.0, 0.25, 1.0]),
+            "negative": st.booleans(),
+            "v0": st.sampled_from([0.0, 0.5]),
+        }
+    ),
+    st.none() | st.integers(1, 3),
+)
+def test_a_spike_of_several_levels_is_one_event(currents, theta, form, times):
+    ceiling = None if times is None else theta * times
+    found, _ = counts_of(currents, theta=theta, ceiling=ceiling, **form)
+    assert found == with_levels(currents, theta, ceiling=ceiling, **form)
+    assert {abs(count) for count in found} <= {0, *(2**k for k in range(form["levels"]))}
+
+
+def test_levels_by_hand():
+    # units of 1/4, from 1/8: 0.6 is 2.4 units, of which 2 is the largest with three quarters;
+    # what is left is below a half. 0.5 more is 2.4 again; -1.1 is 2 units too few, of the 4 put out
+    found, state = counts_of([0.6, 0.5, -1.1, 0.0], levels=3)
+    assert found == [2, 2, -4, 0]
+    assert state.total.item() == 0
+    neurons = layer("signed", 1.0, levels=3)
+    assert (neurons.levels, neurons.amplitude().item()) == (4, 0.25)
+    assert Params(levels=3).grid(8) == (32, 0.5, 1.0)
+    assert Params(levels=3).fit(8).levels == 32
+
+
+@laws
+@given(eighths, thetas, st.integers(1, 24), st.integers(2, 4))
+def test_the_sum_of_levels_under_a_constant_current_is_within_a_step_of_qcfs(
+    current, theta, timesteps, levels
+):
+    found, _ = counts_of([current] * timesteps, theta=theta, levels=levels, hysteresis=0)
+    parts = 2 ** (levels - 1)
+    wanted = min(max((current * timesteps * parts / theta + 0.5) // 1, 0), timesteps * parts)
+    assert abs(sum(found) - wanted) <= parts
 
 
 def test_what_came_too_early_is_taken_back():
@@ -258,7 +328,18 @@ def test_the_defaults_and_the_presets():
     assert Params(preset="burst", spikes=3).spikes == 3
 
 
-@pytest.mark.parametrize("wrong", [{"spikes": 0}, {"hysteresis": -0.1}, {"preset": "rmp"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"spikes": 0}, {"hysteresis": -0.1}, {"preset": "rmp"}),
+        *(
+            {"levels": 0},
+            {"levels": 9},
+            {"levels": 2, "spikes": 2},
+            {"levels": 2, "preset": "burst"},
+        ),
+    ],
+)
 def test_what_there_is_not(wrong):
     with pytest.raises(ValidationError):
         Params(**wrong)
