@@ -139,7 +139,7 @@ def lacking(preset: Preset, timesteps: int, allow: Iterable[str]) -> str:
     does = {
         "signed": neuron.signed,
         "levels": neuron.levels > 1,
-        "waiting": not bool(neuron.answers(timesteps)[0]),
+        "waiting": neuron.lead > 0 or neuron.waits(timesteps) > 0,
     }
     assert does.keys() == set(SearchConfig.model_fields["allow"].default)
     return next((name for name, done in does.items() if done and name not in allow), "")

@@ -158,7 +158,7 @@ def _has_all_steps(cell: Evaluated) -> bool:
     It does if thresholds and neurons do not depend on T, nothing was corrected for it, and the
     network has an answer after every step.
     """
-    if any(stage == "correct" for stage, _ in cell.plan) or cell.report.latency_steps != 1:
+    if any(stage == "correct" for stage, _ in cell.plan) or cell.report.first_answer_step != 1:
         return False
     kind = NEURONS.load(cell.report.neuron)
     fixed = kind.params_type.model_validate(cell.report.params).fixed
@@ -246,10 +246,8 @@ def _cell(timesteps: int, cell: Evaluated) -> CellRow:
     assert isinstance(last, EvaluateConfig)
     return CellRow(
         timesteps=timesteps,
-        # a network that has its first answer late gives one a step from then on
-        latency_steps=timesteps
-        if report.timesteps != timesteps
-        else max(timesteps, report.latency_steps or 0),
+        # within a longer simulation, the answer comes as much earlier
+        latency_steps=timesteps + (report.latency_steps or report.timesteps) - report.timesteps,
         accuracy=accuracy,
         accuracy_interval=wilson(accuracy, report.samples),
         against_ann=_against_ann(report, timesteps),

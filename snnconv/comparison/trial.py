@@ -116,20 +116,20 @@ def measure(
         said = average[-1].argmax(1).cpu()
         right += int((said == held.wanted[done : done + len(said)]).sum())
         done += len(said)
-        costs = _costs(metrics, snn.answers(T)[0] if T > 1 else 1, T)
+        costs = _costs(metrics, snn.latency(T))
         if done < len(held.order) and (gave_up := enough(done, right, costs)):
             break
     ann_right = int(held.ann_right[:done].sum())
     return Trial(method, T, done, right, ann_right, costs, gave_up)
 
 
-def _costs(metrics: dict[str, Metric], first_answer: int, timesteps: int) -> Costs:
+def _costs(metrics: dict[str, Metric], latency: int) -> Costs:
     found = Figures()
     for metric in metrics.values():
         found.totals |= metric.figures(found).totals
     totals = found.totals
     return Costs(
-        latency=max(first_answer, timesteps),
+        latency=latency,
         energy_mj=totals["energy_total_mj"],
         energy_ann_mj=totals["energy_ann_mj"],
         spikes=totals["spikes_per_sample"],

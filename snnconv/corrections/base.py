@@ -231,7 +231,7 @@ class _Settled(Neuron[Any]):
         self, neuron: Neuron[Any], give: Callable[[Tensor, Tensor | None], Tensor]
     ) -> None:
         super().__init__(neuron.params, neuron.threshold, neuron.timesteps)
-        self.levels = neuron.levels
+        self.levels, self.draws = neuron.levels, neuron.draws
         self._averages = neuron.averages()
         self._give = give
 

@@ -46,7 +46,7 @@ def plan_batch(
         wanted: at most.
         memory: bytes. If even the smallest plan takes more, the smallest plan is returned.
         causal: whether steps may come in portions.
-        confident: whether spike confidence acts.
+        confident: whether chance decides on spikes, by spike confidence or by the neurons.
     """
 
     def needed(steps: int) -> int:

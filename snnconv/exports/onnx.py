@@ -72,12 +72,17 @@ class Onnx(Export):
             found.append(
                 Obstacle("spike confidence", "random numbers", "convert with --confidence off")
             )
+        if network.draws:
+            other = "convert to other neurons: snnconv convert --neuron signed"
+            found.append(Obstacle(neuron, "numbers drawn for each spike", other))
         if network.hold is not None and self.params.unroll:
             found.append(Obstacle("input", "frames", "export a step: drop --param unroll"))
         if self.params.unroll:
             fixed = subject.params.fixed and self.params.unroll != subject.info.timesteps
             made = f"made for T = {subject.info.timesteps}"
             return [*found, *([Obstacle(neuron, made, unroll)] if fixed else [])]
+        if network.lead:
+            return [*found, Obstacle(neuron, f"{network.lead} steps before the T steps", unroll)]
         whole = [n for n in network.neurons.values() if not n.causal or n.remembers]
         if whole:
             return [*found, Obstacle(neuron, "steps that see other steps' currents", unroll)]

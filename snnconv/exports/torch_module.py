@@ -20,7 +20,7 @@ from snnconv.graph.ir import INPUT, Graph, Node
 from snnconv.graph.network import IMAGE, node_tensors
 from snnconv.graph.ops import OPS, Role
 from snnconv.neurons.base import Neuron
-from snnconv.neurons.confidence import keep_mask
+from snnconv.neurons.confidence import drawn, keep_mask
 from snnconv.simulation.cumulative import function_increase, pool_increase
 from snnconv.simulation.module import SpikingModule
 
@@ -56,13 +56,18 @@ def definitions(subject: Subject) -> Standalone:
         steps.append(_key(frames_shown))
     if network.confidence is not None:
         steps.append(_key(keep_mask))
+    if network.draws:
+        steps.append(_key(drawn))
+    if network.lead:
+        steps.append((_PARTS, "lead"))
     for node in network.network.graph.nodes:
         if OPS[node.op].role is not Role.SITE and (taken := _call(subject, node).taken):
             steps += [(_PARTS, "Attributes"), taken]
     own = (kind.__module__, kind.__name__)
     roots = (own, (neuron.__module__, neuron.__name__), *dict.fromkeys(steps))
     module = ("snnconv.simulation.module", base)
-    return Standalone((*roots, module), _MEMBERS, {own: _parameters(subject)})
+    members = _MEMBERS | {"begun"} if network.lead else _MEMBERS
+    return Standalone((*roots, module), members, {own: _parameters(subject)})
 
 
 def _parameters(subject: Subject) -> str:
@@ -250,7 +255,8 @@ the logits after every step; ``network.stream()`` takes one step at a time, if t
         yield "    ) -> tuple[Tensor, Any]:"
         says = "The next steps: ``[f, B, ...] -> [T, B, classes]``, and the state then."
         yield f'        """{says}"""'
-        yield "        before = state or {}"
+        begun = f"lead(self, {network.lead}, x, timesteps, samples)" if network.lead else "{}"
+        yield f"        before = {begun} if state is None else state"
         yield '        done = before.get("steps", 0)'
         yield '        after: dict[str, Any] = {"steps": done + timesteps}'
         if network.hold is not None:
@@ -277,14 +283,16 @@ the logits after every step; ``network.stream()`` takes one step at a time, if t
         out, own = values[node.name], self.names[node.name]
         given = [values[name] for name in node.inputs]
         if node.name in self.neurons:
-            keep = ""
-            facts = self.subject.network.confidence
-            if facts is not None and node.name in facts.keep:
-                seed = self.subject.network.seed
-                how = f"{facts.keep[node.name]!r}, {facts.early}, {seed}, {node.name!r}"
+            keep, network = "", self.subject.network
+            share = network.confidence and network.confidence.keep.get(node.name)
+            if share is not None or network.draws:
                 yield f"currents = {given[0]}.expand(timesteps, *{given[0]}.shape[1:])"
-                yield f"keep = keep_mask({how}, samples, done, currents)"
-                keep = ", keep"
+                where, keep = f"{network.seed}, {node.name!r}, samples, done, currents", ", keep"
+            if share is not None and network.confidence:
+                yield f"keep = keep_mask({share!r}, {network.confidence.early}, {where})"
+            if network.draws:
+                beside = f" if keep is None else keep * drawn({where})"
+                yield f"keep = drawn({where})" + (beside if share is not None else "")
             state = f'before.get("{own}")'
             yield f'{out}, after["{own}"] = fire(self.{own}, {given[0]}, timesteps, {state}{keep})'
             if readers := self.averaging.get(node.name):

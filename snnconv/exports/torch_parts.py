@@ -39,6 +39,16 @@ def fire(
     return spikes.values, state
 
 
+def lead(network: Any, steps: int, x: Tensor, at_once: int, samples: Tensor | None) -> Any:
+    """Run the steps before the T steps: the state that the T steps start from."""
+    state: Any = {"steps": 0}
+    for start in range(0, steps, at_once):
+        _, state = network.steps(x, min(at_once, steps - start), state, samples)
+    layers: dict[str, Any] = {name: getattr(network, name, None) for name in state}
+    neurons = {name: layer for name, layer in layers.items() if hasattr(layer, "begun")}
+    return {name: neuron.begun(state[name]) for name, neuron in neurons.items()}
+
+
 def settled(x: Tensor, *readers: Any) -> Tensor:
     """Take the mean over time if the neurons that read these spikes would take it.
 

@@ -41,6 +41,7 @@ class MetricContext:
         energy_mac_pj: energy of a multiply-accumulate.
         hold: steps for which each frame of the input is shown; none where it is constant.
         answers: the steps, from 1, after which the class can be read; none where all are.
+        lead: steps that are simulated before the T steps.
         population: samples in the split, of which some or all are simulated; 0 where nobody knows.
         exit_margin: of probabilities, at which a sample stops (early exit).
     """
@@ -58,6 +59,7 @@ class MetricContext:
     population: int = 0
     signed: bool = False
     exit_margin: float = 0.5
+    lead: int = 0
 
     @property
     def graph(self) -> Graph:
@@ -81,8 +83,10 @@ class MetricContext:
         return self.analysis.spikes_meeting.get(name, 1) * self.levels
 
     def passes(self, steps: int) -> int:
-        """How often so many steps compute what hangs on the input alone."""
-        return 1 if self.hold is None else -(-steps // self.hold)
+        """How often so many steps, and the lead, compute what hangs on the input alone."""
+        if self.hold is None:
+            return 1
+        return sum(-(-each // self.hold) for each in (self.lead, steps))
 
 
 class Twin(NamedTuple):
@@ -151,6 +155,8 @@ class Metric(ABC):
             than their sums at each step says so by :meth:`weights`: if no metric reads counts, none
             are written. An instance may say otherwise than its class, as its network asks.
         valued: whether it reads the values; if no metric does, none may be written.
+        led: whether it is shown the steps before the T steps, too, as what costs something is: with
+            a ``start`` below 0, see :func:`at_first`.
         added: attributes that grow with every batch, numbers, tensors or mappings of them: of
             several processes they are added up before the figures.
     """
@@ -160,6 +166,7 @@ class Metric(ABC):
     twinned: ClassVar[bool] = False
     counted: bool = True
     valued: ClassVar[bool] = True
+    led: ClassVar[bool] = False
     added: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls) -> None:
@@ -181,7 +188,7 @@ class Metric(ABC):
 
         Args:
             name: of the node: a layer of neurons, or a max pooling of spikes.
-            start: steps done before.
+            start: steps done before; ``-lead ..`` for the steps before the T steps.
             output: with counts and values as far as some metric reads them.
         """
 
@@ -207,6 +214,11 @@ class Metric(ABC):
     @abstractmethod
     def figures(self, found: Figures) -> Figures:
         """The result; ``found`` holds what metrics before this one found."""
+
+
+def at_first(start: int, sums: Tensor) -> tuple[int, Tensor]:
+    """Where a chunk's sums ``[t, ...]`` count: those of steps before the T steps, at the first."""
+    return (start, sums) if start >= 0 else (0, sums.sum(0, keepdim=True))
 
 
 def _as_convolutions_lie(weights: Tensor) -> Tensor:
@@ -248,15 +260,17 @@ class Watch:
         self.needs = ObserverNeeds(counted, sums, valued)
 
     def __call__(self, name: str, start: int, output: LayerOutput) -> None:
-        """See :class:`snnconv.simulation.network.Observer`."""
+        """See :class:`snnconv.simulation.chunk.Observer`."""
         for metric in self._metrics:
-            metric.observe(name, start, output)
+            if start >= 0 or metric.led:
+                metric.observe(name, start, output)
         if weighted := self.needs.sums.get(name):
             # a simulation that was not told of the needs gives counts
             sums = weighted.of(output.counts) if output.sums is None else output.sums
             columns = sums.cpu().unbind(2)
             for metric, row in self._adding[name]:
-                metric.add_by_sample(name, start, columns[row])
+                if start >= 0 or metric.led:
+                    metric.add_by_sample(name, start, columns[row])
 
 
 def _fault(found: object) -> str:

@@ -4,7 +4,8 @@
 5.4), with the first layer computed once, as it is here, or counted at every step; the ANN's is
 ``MAC * MACs``. An input of frames has the first layer computed for every frame that is shown, and a
 pixel counts whether it is silent or not: it is an analog value, several events in one number.
-Layers behind the first that analog values feed count as MACs at every step in both totals.
+Layers behind the first that analog values feed count as MACs at every step in both totals. Steps
+before the T steps, which some neurons take, are steps here, too.
 
 Shape:
     None: it reads the figures of ``synops``.
@@ -34,18 +35,20 @@ class Energy(Metric):
         ac, mac = (
             pj * _MJ_PER_PJ for pj in (self.context.energy_ac_pj, self.context.energy_mac_pj)
         )
-        T = self.context.timesteps
+        T, lead = self.context.timesteps, self.context.lead
         once = mac * operations["first_layer_macs_per_sample"]
         analog = mac * operations["analog_macs_per_sample"]
         ann = mac * operations["ann_macs_per_sample"]
         synaptic = ac * operations["sops_per_sample"]
         by_step = [
-            None if sops is None else ac * sops + once * self.context.passes(t) + analog * t
+            None
+            if sops is None
+            else ac * sops + once * self.context.passes(t) + analog * (lead + t)
             for t, sops in enumerate(operations["sops_per_sample_steps"], start=1)
         ]
         total = by_step[-1]  # T has an answer
         assert total is not None
-        every_step = synaptic + (once + analog) * T
+        every_step = synaptic + (once + analog) * (lead + T)
         return Figures(
             {
                 "energy_synaptic_mj": synaptic,

@@ -139,8 +139,9 @@ class EnergyMemory(Metric):
     def figures(self, found: Figures) -> Figures:
         """Millijoules per sample."""
         context, analysis = self.context, self.context.analysis
-        t = torch.arange(1, context.timesteps + 1, dtype=torch.float64)
-        passes = torch.tensor([context.passes(int(steps)) for steps in t], dtype=torch.float64)
+        steps = range(1, context.timesteps + 1)
+        t = context.lead + torch.tensor(steps, dtype=torch.float64)
+        passes = torch.tensor([context.passes(n) for n in steps], dtype=torch.float64)
         first, later = (self._dense(nodes(analysis)) for nodes in (first_layer, analog))
         total = {key: first[key] * passes + later[key] * t for key in TERMS}
         layers, at_synapses = {}, torch.zeros_like(t)

@@ -85,7 +85,8 @@ class EnergyTwin(Metric):
 
     def _source(self, node: Node, found: Figures) -> dict[str, float | None]:
         """A source's energy in both networks, in pJ, and where they are equal."""
-        T, size = self.context.timesteps, math.prod(self.context.shapes[node.name])
+        T = self.context.lead + self.context.timesteps
+        size = math.prod(self.context.shapes[node.name])
         copies = HOPS * len(self.readers[node.name])
         spikes, events, operations = (
             float(found.by_step[key][node.name].sum()) for key in ("spikes", "events", "operations")
@@ -111,8 +112,8 @@ class EnergyTwin(Metric):
         macs = analysis.macs
         first = mac(8) * sum(macs[node.name] for node in first_layer(analysis))
         later = mac(8) * sum(macs[node.name] for node in analog(analysis))
-        T = context.timesteps
-        snn, twin = first * context.passes(T) + later * T, first + later
+        snn = first * context.passes(context.timesteps)
+        snn, twin = snn + later * (context.lead + context.timesteps), first + later
         layers = {}
         for node in analysis.emitters:
             row = self._source(node, found)

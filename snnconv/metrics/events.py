@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from snnconv.engine.layer_output import LayerOutput
-from snnconv.metrics.base import Figures, Metric, MetricContext
+from snnconv.metrics.base import Figures, Metric, MetricContext, at_first
 
 
 class Events(Metric):
@@ -29,6 +29,7 @@ class Events(Metric):
     needs = ("synops",)
     counted = False
     valued = False
+    led = True
     added = ("spikes", "events", "reads")
 
     def __init__(self, context: MetricContext) -> None:
@@ -48,6 +49,7 @@ class Events(Metric):
 
     def add(self, name: str, start: int, sums: Tensor) -> None:
         """Add a chunk's spikes."""
+        start, sums = at_first(start, sums)
         self.spikes[name][start : start + len(sums)] += sums
 
     def observe(self, name: str, start: int, output: LayerOutput) -> None:
@@ -57,9 +59,9 @@ class Events(Metric):
         assert output.counts is not None  # the instance says that it reads them
         fan_out = self.context.analysis.fan_out[name].to(output.counts.device)
         for t, counts in enumerate(output.counts, start=start):
-            fired = (counts != 0).double().sum(0)
-            self.events[name][t] += int(fired.sum())
-            self.reads[name][t] += int((fired * fan_out).sum())
+            fired, step = (counts != 0).double().sum(0), max(t, 0)
+            self.events[name][step] += int(fired.sum())
+            self.reads[name][step] += int((fired * fan_out).sum())
 
     def figures(self, found: Figures) -> Figures:
         """Events per sample."""

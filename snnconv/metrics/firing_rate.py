@@ -1,7 +1,8 @@
 """Firing rate: spikes per neuron and step, by layer and step.
 
 Multi-level spikes count with their level, negative ones like positive ones. The mean over the
-network weighs every neuron alike.
+network weighs every neuron alike. Rates are those of the T steps; ``spikes_per_sample`` has the
+spikes of all steps that are simulated.
 
 Shape:
     Sums of spikes ``[T]``.
@@ -27,12 +28,13 @@ class FiringRate(Metric):
 
     counted = False
     valued = False
+    led = True
     added = ("spikes",)
 
     def __init__(self, context: MetricContext) -> None:
         super().__init__(context)
         self.spikes = {
-            site.name: torch.zeros(context.timesteps, dtype=torch.int64)
+            site.name: torch.zeros(context.lead + context.timesteps, dtype=torch.int64)
             for site in context.graph.sites
         }
 
@@ -42,20 +44,21 @@ class FiringRate(Metric):
 
     def add(self, name: str, start: int, sums: Tensor) -> None:
         """Add a chunk."""
-        self.spikes[name][start : start + len(sums)] += sums
+        first = self.context.lead + start
+        self.spikes[name][first : first + len(sums)] += sums
 
     def figures(self, found: Figures) -> Figures:
         """Spikes per neuron and step."""
         neurons = {name: math.prod(self.context.shapes[name]) for name in self.spikes}
         layers = {}
         for name, spikes in self.spikes.items():
-            rates = spikes.double() / (self.samples * neurons[name])
+            rates = spikes[self.context.lead :].double() / (self.samples * neurons[name])
             layers[name] = {
                 "firing_rate": float(rates.mean()),
                 "firing_rate_steps": rates.tolist(),
             }
         total = torch.stack(list(self.spikes.values())).sum(0).double() / self.samples
-        rates = total / sum(neurons.values())
+        rates = total[self.context.lead :] / sum(neurons.values())
         totals = {
             "firing_rate_mean": float(rates.mean()),
             "firing_rate_steps": rates.tolist(),

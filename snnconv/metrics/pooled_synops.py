@@ -33,6 +33,7 @@ class PooledSynops(Metric):
     needs = ("synops",)
     counted = False
     valued = False
+    led = True
     added = ("operations",)
 
     def __init__(self, context: MetricContext) -> None:

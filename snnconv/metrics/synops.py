@@ -5,7 +5,8 @@ that a spike reaches without passing another neuron. Borders, strides, groups an
 counted as they are. Averages are part of the synapse behind them. An identity shortcut is one
 operation, and an s-level spike of either sign is s operations. The spikes that a max pooling emits
 count behind it with their level (:mod:`snnconv.simulation.cumulative`); those that it takes in do
-not count. Spikes that a function takes in count as its MACs.
+not count. Spikes that a function takes in count as its MACs. Every step that is simulated counts:
+those before the T steps, which some neurons take, count at the first of them.
 
 ``sops_by_sample`` has the operations of every sample in the order of their indices, so that other
 runs on the same samples can be tested against this one.
@@ -27,7 +28,7 @@ import torch
 from torch import Tensor
 
 from snnconv.core.uncertainty import packed_numbers
-from snnconv.metrics.base import Batch, Figures, Metric, MetricContext
+from snnconv.metrics.base import Batch, Figures, Metric, MetricContext, at_first
 
 
 class Synops(Metric):
@@ -35,6 +36,7 @@ class Synops(Metric):
 
     counted = False
     valued = False
+    led = True
     added = ("operations", "by_sample", "simulated")
 
     def __init__(self, context: MetricContext) -> None:
@@ -61,6 +63,7 @@ class Synops(Metric):
 
     def add(self, name: str, start: int, sums: Tensor) -> None:
         """Add a chunk."""
+        start, sums = at_first(start, sums)
         self.operations[name][start : start + len(sums)] += sums
 
     def add_by_sample(self, name: str, start: int, sums: Tensor) -> None:

@@ -13,6 +13,7 @@ Shape:
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import torch
@@ -91,6 +92,10 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
             counts has no bound at 0.
         tracks: whether this kind may stand at a transfer site.
         remembers: whether the state holds the currents of all steps before.
+        lead: steps that a network of these neurons runs before the T steps; nobody reads the logits
+            of those, and :meth:`begun` says what neurons keep of them.
+        draws: whether chance decides on spikes: ``keep`` is then one minus a number from ``[0,
+            1)``, and a spike of probability p is elicited if that number is below p.
         KERNEL: the neuron's fast path, see :mod:`snnconv.neurons.kernel`; of this class, not of its
             subclasses.
         potentials: the fields of its state that hold the potential of the soma.
@@ -104,6 +109,8 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
     two_sided: bool = False
     tracks: bool = False
     remembers: bool = False
+    lead: int = 0
+    draws: bool = False
     potentials: ClassVar[tuple[str, ...]] = ("potential",)
     threshold: Tensor
     ceiling: Tensor | None
@@ -126,6 +133,10 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
     @abstractmethod
     def initial(self, sample: Tensor) -> StateType:
         """The state before the first step, for one step's currents ``[B, *N]``."""
+
+    def begun(self, state: StateType) -> StateType:
+        """The state before the T steps, from that after the :attr:`lead`."""
+        return state
 
     def raised(self, state: StateType, potential: Tensor) -> StateType:
         """The state with so much more potential at each neuron.
@@ -235,6 +246,16 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
         It is at step t if no output at steps 1..t hangs on a current that comes later.
         """
         return torch.ones(timesteps, dtype=torch.bool)
+
+    def waits(self, timesteps: int) -> int:
+        """By how many of T steps its output is later than its currents: 0 if it streams.
+
+        Where steps 1..t can be answered only together, output starts when all their currents have
+        come: as many steps late as the longest such window has.
+        """
+        ends = (self.answers(timesteps).nonzero().flatten() + 1).tolist()
+        longest = max(end - start for start, end in pairwise([0, *ends]))
+        return 0 if longest == 1 else int(longest)
 
     def single_threshold(self) -> "Neuron[Any] | None":
         """The same in neurons of one level and more steps; none where this is one already."""

@@ -57,6 +57,24 @@ def uniform(seed: int, layer: str, samples: Tensor, steps: range, shape: tuple[i
     return numbers
 
 
+def drawn(seed: int, layer: str, samples: Tensor, start: int, like: Tensor) -> Tensor:
+    """One minus a number from ``[0, 1)`` that decides on each spike, for neurons that draw.
+
+    It has 24 bits, which float32 holds exactly, and is independent of what confidence draws.
+
+    Args:
+        seed: of the simulation.
+        layer: the site's name.
+        samples: which samples, ``[B]``.
+        start: steps already done.
+        like: currents ``[T, B, *N]`` of the steps ``start + 1 .. start + T``.
+    """
+    steps = range(start + 1, start + len(like) + 1)
+    numbers = uniform(seed, f"{layer}/draw", samples, steps, tuple(like.shape[2:]))
+    numbers = numbers.mul_(2**24).floor_().div_(-(2**24)).add_(1)
+    return torch.empty_like(like).copy_(numbers)
+
+
 def keep_mask(
     probability: float,
     early: int,

@@ -197,10 +197,8 @@ def _setup(rows: _Comparison) -> None:
     if any(run.confidence for run in runs):
         rows.text("Setup", "Spike confidence", [confidence(run) for run in runs])
     rows.text("Setup", "Time steps T", [str(run.timesteps) for run in runs])
-    latencies = [run.latency_steps for run in runs]
-    if any(latency not in (None, 1) for latency in latencies):
-        cells = [units.shown(str, latency) for latency in latencies]
-        rows.text("Setup", "Latency, steps", cells, hint="until the first answer")
+    latencies = [units.shown(str, run.latency_steps) for run in runs]
+    rows.text("Setup", "Latency, steps", latencies, hint="until the answer at T")
     if not rows.same_data:
         rows.text("Setup", "Data", [_data(run) for run in runs])
 

@@ -3,7 +3,7 @@
 import json
 import re
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -14,6 +14,13 @@ Steps = list[float]
 AnswerSteps = list[float | None]
 """Null at steps after which the network has no answer yet."""
 Interval = tuple[float, float]
+Latency = Annotated[
+    int | None,
+    Field(
+        description="steps until the answer at T: T, the steps that are simulated before, and what "
+        "layers wait for the layer before; null in an older file"
+    ),
+]
 ReportType = TypeVar("ReportType", bound="Report")
 _NUMBERS = re.compile(r"\[\s+((?:[-+.\deE]+|null)(?:,\s+(?:[-+.\deE]+|null))*)\s+\]")
 

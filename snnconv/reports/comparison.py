@@ -13,7 +13,8 @@ class CellRow(BaseModel):
 
     timesteps: int = Field(description="T")
     latency_steps: int = Field(
-        description="steps until the answer: T, and what neurons wait for before it"
+        description="steps until the answer at T: T, the steps that are simulated before, and what "
+        "layers wait for the layer before"
     )
     accuracy: float
     accuracy_interval: Interval = Field(description="95 % Wilson interval, [low, high]")

@@ -6,7 +6,15 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from snnconv.core.uncertainty import unpacked, unpacked_numbers
 from snnconv.errors import ExitCode
-from snnconv.reports.base import AnswerSteps, Difference, Interval, LineageRow, NetworkReport, Steps
+from snnconv.reports.base import (
+    AnswerSteps,
+    Difference,
+    Interval,
+    Latency,
+    LineageRow,
+    NetworkReport,
+    Steps,
+)
 from snnconv.reports.stages import CorrectionRow, DataUse, SubsetUse
 
 
@@ -133,10 +141,11 @@ class EvaluateReport(NetworkReport):
     steps_at_once: int | None = Field(None, description="of them, computed together")
     classes: int | None = Field(None, description="how many classes these samples have")
     timesteps: int
-    latency_steps: int | None = Field(
+    latency_steps: Latency = None
+    first_answer_step: int | None = Field(
         None,
-        description="the first step after which the class can be read: T where neurons need all "
-        "steps at once; null in an older file",
+        description="the first of the T steps after which the class can be read: T where neurons "
+        "need all steps at once; null in an older file",
     )
     readout_from: int = Field(1, description="the first step whose currents count for the class")
     early_exit: EarlyExitUse | None = Field(None, description="null without --exit")
@@ -181,8 +190,12 @@ class EvaluateReport(NetworkReport):
     )
     firing_rate_mean: float | None = Field(None, description="spikes per neuron and step")
     firing_rate_steps: Steps | None = None
-    spikes_per_sample: float | None = Field(None, description="spikes in T steps")
-    sops_per_sample: float | None = Field(None, description="synaptic operations in T steps")
+    spikes_per_sample: float | None = Field(
+        None, description="spikes in all steps that are simulated, those before the T too"
+    )
+    sops_per_sample: float | None = Field(
+        None, description="synaptic operations, in all steps that are simulated too"
+    )
     sops_per_sample_steps: AnswerSteps | None = Field(
         None, description="up to each step t; null as in accuracy"
     )
@@ -278,7 +291,7 @@ class EvaluateReport(NetworkReport):
     @classmethod
     def _without_steps_that_have_no_answer(cls, data: Any) -> Any:
         """Return an older file without figures at steps that have no answer."""
-        return answered(data) if isinstance(data, dict) else data
+        return with_latency(answered(data)) if isinstance(data, dict) else data
 
     @model_validator(mode="after")
     def _bits_of_the_samples(self) -> "EvaluateReport":
@@ -308,11 +321,12 @@ BY_ANSWER = (
 def answered(data: dict[str, Any]) -> dict[str, Any]:
     """Return a report's content without figures at steps that have no answer, as older files have.
 
-    Such a file has no ``latency_steps``. That its neurons need all steps at once follows from
-    Omega: it was uniform or bounded, or the identity and then trained.
+    Such a file has neither ``latency_steps`` nor ``first_answer_step``. That its neurons need all
+    steps at once follows from Omega: it was uniform or bounded, or the identity and then trained.
     """
     params = data.get("params")
-    if data.get("latency_steps") is not None or not isinstance(params, dict):
+    known = ("latency_steps", "first_answer_step")
+    if any(data.get(key) is not None for key in known) or not isinstance(params, dict):
         return data
     start, stages = params.get("omega"), _stages(data.get("history"))
     trained = stages & {"finetune", "reparameterize"} or "calibrate" not in stages
@@ -331,6 +345,19 @@ def answered(data: dict[str, Any]) -> dict[str, Any]:
             for margin in data["steps_to_ann"]
         }
     return found
+
+
+def with_latency(data: dict[str, Any]) -> dict[str, Any]:
+    """Return a report's content with ``latency_steps`` as it is meant now.
+
+    An older file calls so what is ``first_answer_step`` now. If that is 1, the answer at T came
+    after T steps; if not, nobody says what layers waited for.
+    """
+    first = data.get("latency_steps")
+    if first is None or "first_answer_step" in data:
+        return data
+    latency = data.get("timesteps") if first == 1 else None
+    return data | {"first_answer_step": first, "latency_steps": latency}
 
 
 def _within(margin: Any, accuracy: Any, ann: Any) -> bool:

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from snnconv.errors import ExitCode
-from snnconv.reports.base import Difference, ImportRow, Interval, NetworkReport
+from snnconv.reports.base import Difference, ImportRow, Interval, Latency, NetworkReport
 from snnconv.reports.search import SearchUse
 
 
@@ -92,6 +92,7 @@ class TrainReport(NetworkReport):
     neuron: str | None = Field(None, description="that stood at the sites; null for an ANN")
     params: dict[str, Any] = Field({}, description="the neuron's")
     timesteps: int | None = Field(None, description="T that neurons were trained at")
+    latency_steps: Latency = None
     pools_averaged: list[str] = Field(
         [], description="max poolings that were made average poolings, by their nodes' names"
     )
@@ -172,6 +173,7 @@ class ConvertReport(NetworkReport):
     neuron: str
     params: dict[str, Any]
     timesteps: int
+    latency_steps: Latency = None
     thresholds: Literal["derived", "as-calibrated", "trained"] | None = Field(
         None,
         description="derived: found for this T and neuron from what calibration has kept; "
@@ -236,6 +238,7 @@ class CorrectReport(NetworkReport):
     )
     neuron: str
     timesteps: int
+    latency_steps: Latency = None
     method: str
     params: dict[str, Any]
     samples: int | None = Field(None, description="null where a correction was taken off")
@@ -269,6 +272,7 @@ class FinetuneReport(NetworkReport):
     )
     neuron: str
     timesteps: int
+    latency_steps: Latency = None
     accuracy_epoch0: float = Field(description="validation accuracy before any training")
     accuracy_epoch0_interval: Interval | None = Field(
         None, description="95 % Wilson interval, [low, high]; and so are the others"
@@ -304,6 +308,7 @@ class PredictReport(NetworkReport):
     subset: SubsetUse = Field(description="the samples of the table")
     neuron: str
     timesteps: int = Field(description="T")
+    latency_steps: Latency = None
     split: Literal["test", "train"]
     samples: int = Field(description="rows of the table")
     accuracy: float = Field(description="share of them whose prediction is their label")
@@ -320,6 +325,7 @@ class ExportReport(NetworkReport):
     params: dict[str, Any] = Field(description="the format's")
     neuron: str
     timesteps: int = Field(description="T of the network")
+    latency_steps: Latency = None
     referee: str = Field(description="what ran the files")
     samples: int = Field(description="samples that were run by both")
     steps: int = Field(description="steps of each that were run by both")
@@ -357,6 +363,8 @@ class ReparameterizeReport(NetworkReport):
     levels: int = Field(description="L, before it; 1 after it")
     timesteps_before: int
     timesteps_after: int
+    latency_steps_before: Latency = None
+    latency_steps_after: Latency = None
     vanilla: bool = Field(description="whether what mixes time was dropped")
     samples: int
     accuracy_before: float

@@ -5,7 +5,15 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from snnconv.errors import ExitCode
-from snnconv.reports.base import Difference, ImportRow, Interval, LineageRow, NetworkReport, Report
+from snnconv.reports.base import (
+    Difference,
+    ImportRow,
+    Interval,
+    Latency,
+    LineageRow,
+    NetworkReport,
+    Report,
+)
 from snnconv.reports.stages import CorrectionRow
 
 
@@ -39,6 +47,7 @@ class InspectReport(NetworkReport):
     kind: str
     data: dict[str, Any] | None
     spiking: dict[str, Any] | None
+    latency_steps: Latency = None
     corrections: list[CorrectionRow] = Field([], description="of the network, in their order")
     parameters: int | None = Field(description="null where obstacles leave no graph")
     macs: int | None
@@ -61,7 +70,7 @@ class RunSummary(BaseModel):
     neuron: str
     samples: int
     timesteps: int
-    latency_steps: int | None = Field(None, description="the evaluation's")
+    latency_steps: Latency = None
     accuracy: float | None = Field(description="at T")
     accuracy_interval: Interval | None = Field(
         None, description="95 % Wilson interval, [low, high]; and so is the ANN's"
@@ -160,6 +169,7 @@ class EvaluationRow(BaseModel):
         None, description="what was evaluated: a file here, or the start of a hash"
     )
     timesteps: int | None = None
+    latency_steps: Latency = None
     samples: int | None = None
     accuracy: float | None = Field(None, description="at T")
     ann_accuracy: float | None = None

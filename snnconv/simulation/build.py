@@ -176,6 +176,7 @@ def metric_context(
         answers=network.answers(T),
         population=population,
         signed=network.signed,
+        lead=network.lead,
     )
 
 

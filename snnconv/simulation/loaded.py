@@ -18,9 +18,9 @@ from snnconv.data.frames import frames_in_turn
 from snnconv.engine.event_conv.plan import Engine
 from snnconv.errors import UsageError
 from snnconv.simulation.build import learned, spiking_network
+from snnconv.simulation.chunk import State
 from snnconv.simulation.corrected import without_weights
 from snnconv.simulation.module import SpikingModule
-from snnconv.simulation.network import State
 
 BatchNorm = Literal["folded", "kept"]
 

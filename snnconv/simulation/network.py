@@ -20,8 +20,7 @@ Deviations:
     None.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, cast
 
@@ -37,30 +36,19 @@ from snnconv.engine.event_conv.bit_plan import bit_sites, of_bits
 from snnconv.engine.event_conv.bit_spikes import Packed, unpacked
 from snnconv.engine.event_conv.deferred import Pending, deferrable, sum_pending
 from snnconv.engine.event_conv.sparsity import Rate, assumed_rate, input_rates
-from snnconv.engine.layer_output import EVERYTHING, NOTHING, LayerOutput, ObserverNeeds, Wants
+from snnconv.engine.layer_output import EVERYTHING, NOTHING, LayerOutput, ObserverNeeds
 from snnconv.graph.analysis import Analysis, Signal
-from snnconv.graph.ir import TRANSFER, Node
+from snnconv.graph.ir import INPUT, TRANSFER, Node
 from snnconv.graph.network import Network, Walk
 from snnconv.graph.ops import OPS, Role
 from snnconv.neurons.base import Neuron
-from snnconv.neurons.confidence import keep_mask
+from snnconv.neurons.confidence import drawn, keep_mask
+from snnconv.simulation.chunk import Chunk, Observer, State
 from snnconv.simulation.corrected import Added
-from snnconv.simulation.cumulative import Levels, Sums, function_increase, pool_increase
+from snnconv.simulation.cumulative import Levels, function_increase, pool_increase
 
 Value = Tensor | Packed | Pending
 """Of a node, at all steps: as float32, as bits, or when it is asked for."""
-
-Observer = Callable[[str, int, LayerOutput], None]
-"""Sees ``(node name, steps done before, what the node gives)`` of every source."""
-
-
-@dataclass(frozen=True)
-class State:
-    """A simulation between two chunks: steps done, each node's own state, and spikes by number."""
-
-    steps: int = 0
-    nodes: Mapping[str, Any] = field(default_factory=dict)
-    levels: Mapping[str, Sums] = field(default_factory=dict)
 
 
 class SpikingNetwork(nn.Module):
@@ -151,6 +139,16 @@ class SpikingNetwork(nn.Module):
         """Whether a simulation may come in chunks."""
         return all(neuron.causal for neuron in self.neurons.values())
 
+    @property
+    def lead(self) -> int:
+        """The steps that run before the T steps."""
+        return max((neuron.lead for neuron in self.neurons.values()), default=0)
+
+    @property
+    def draws(self) -> bool:
+        """Whether chance decides on spikes."""
+        return any(neuron.draws for neuron in self.neurons.values())
+
     def answers(self, timesteps: int) -> tuple[int, ...]:
         """The steps, from 1, after which the class can be read; T always is one.
 
@@ -160,6 +158,22 @@ class SpikingNetwork(nn.Module):
         for neuron in self.neurons.values():
             final &= neuron.answers(timesteps)
         return tuple(int(t) + 1 for t in final.nonzero().flatten())
+
+    def latency(self, timesteps: int) -> int:
+        """The steps until the answer after T steps.
+
+        These are the :attr:`lead`, T, and what layers wait for each other. A layer whose output at
+        one step hangs on currents of later steps starts when it has them, so its output comes as
+        many steps later: T, if it needs them all. A layer whose currents do not change over time
+        knows them from the first step on.
+        """
+        late, signals, neurons = {INPUT: 0}, self.analysis.signals, self.neurons
+        for node in self.network.graph.nodes:
+            late[node.name] = max((late[name] for name in node.inputs), default=0)
+            varying = any(signals[name] is not Signal.CONSTANT for name in node.inputs)
+            if node.name in neurons and varying:
+                late[node.name] += neurons[node.name].waits(timesteps)
+        return self.lead + timesteps + late[self.network.graph.output]
 
     def forward(
         self,
@@ -176,8 +190,8 @@ class SpikingNetwork(nn.Module):
             x: the frames to show in turn, ``[f, B, *input]``; one where the input is constant.
             timesteps: how many steps.
             samples: which samples these are, ``[B]``: what randomness hangs on.
-            state: as the call before gave it.
-            observe: called with the spikes of every source.
+            state: as the call before gave it; at the first call, the lead of the neurons runs.
+            observe: called with the spikes of every source, at steps below 0 in the lead.
             needs: what it needs of them.
 
         Returns:
@@ -186,7 +200,8 @@ class SpikingNetwork(nn.Module):
         Raises:
             ValueError: several frames for a network of constant input.
         """
-        state = state or State()
+        if state is None:
+            state = self._begun(x, timesteps, samples, observe, needs)
         if self.hold is not None:
             x = frames_shown(x, state.steps, timesteps, self.hold)
         elif len(x) != 1:
@@ -211,7 +226,28 @@ class SpikingNetwork(nn.Module):
         currents = cast("Tensor", values.output)
         return currents.expand(timesteps, *currents.shape[1:]), chunk.after()
 
-    def _between(self, node: Node, inputs: list[Value], chunk: "_Chunk") -> Value:
+    def _begun(
+        self,
+        x: Tensor,
+        at_once: int,
+        samples: Tensor,
+        observe: Observer | None,
+        needs: ObserverNeeds,
+    ) -> State:
+        """The state before the T steps: what neurons keep of the steps that lead to them."""
+        state, lead = State(), self.lead
+
+        def early(name: str, done: int, output: LayerOutput) -> None:
+            assert observe is not None
+            observe(name, done - lead, output)
+
+        observer = None if observe is None else early
+        for start in range(0, lead, at_once):
+            _, state = self.forward(x, min(at_once, lead - start), samples, state, observer, needs)
+        neurons = self.neurons
+        return State(nodes={n: neurons[n].begun(state.nodes[n]) for n in neurons if lead})
+
+    def _between(self, node: Node, inputs: list[Value], chunk: Chunk) -> Value:
         """The value of a node that is no site."""
         chunk.levels.passed(node)
         if any(isinstance(value, Pending) for value in inputs):
@@ -236,7 +272,7 @@ class SpikingNetwork(nn.Module):
             chunk.observe(node.name, chunk.state.steps, output)
         return found
 
-    def _emitted(self, node: Node, values: Tensor, chunk: "_Chunk") -> LayerOutput:
+    def _emitted(self, node: Node, values: Tensor, chunk: Chunk) -> LayerOutput:
         """What a max pooling of spikes gives its observer."""
         if node.name not in chunk.levels.pools:
             return LayerOutput(values)
@@ -247,7 +283,7 @@ class SpikingNetwork(nn.Module):
 
     def _chunk(
         self, timesteps: int, state: State, observe: Observer | None, needs: ObserverNeeds
-    ) -> "_Chunk":
+    ) -> Chunk:
         """How each node is computed in one call."""
         mean_sites, once = self._means()
         needs = NOTHING if observe is None else needs
@@ -260,7 +296,7 @@ class SpikingNetwork(nn.Module):
             name: corrections[name].to_amplitude(neuron.amplitude())
             for name, neuron in self.neurons.items()
         }
-        return _Chunk(
+        return Chunk(
             timesteps=timesteps,
             state=state,
             observe=observe,
@@ -299,12 +335,15 @@ class SpikingNetwork(nn.Module):
     def _keep(
         self, name: str, currents: Tensor | Pending, samples: Tensor, state: State
     ) -> Tensor | None:
-        """Where the neurons of a site may spike, ``[T, B, *N]``; None without confidence."""
-        if self.confidence is None or name not in self.confidence.keep:
-            return None
+        """Where the neurons of a site may spike, ``[T, B, *N]``; None for everywhere."""
         like = currents.like() if isinstance(currents, Pending) else currents
-        share, early = self.confidence.keep[name], self.confidence.early
-        return keep_mask(share, early, self.seed, name, samples, state.steps, like)
+        where, keep = (self.seed, name, samples, state.steps, like), None
+        if self.confidence is not None and name in self.confidence.keep:
+            keep = keep_mask(self.confidence.keep[name], self.confidence.early, *where)
+        if not self.neurons[name].draws:
+            return keep
+        numbers = drawn(*where)
+        return numbers if keep is None else numbers * keep
 
     def _merged(self, node: Node, inputs: list[Tensor], rate: float | None = None) -> Tensor:
         """A linear operation on all steps at once; one that has inputs of both kinds expands."""
@@ -330,57 +369,3 @@ def _currents(value: Value, timesteps: int, correction: Added, done: int) -> Ten
     wide = currents.float() if currents.dtype is torch.bfloat16 else currents
     wide = correction.to_currents(wide, done, timesteps)
     return wide.expand(timesteps, *wide.shape[1:])
-
-
-@dataclass(frozen=True)
-class _Chunk:
-    """One call of a network: how its nodes are computed, and what it leaves behind.
-
-    Attributes:
-        timesteps: of the call.
-        state: before it.
-        observe: the observer, if there is one.
-        needs: the observer's.
-        mean_sites: the sites that give their mean over time.
-        once: the nodes whose values do not change over time.
-        by_events: the convolutions that wait until neurons ask for their currents.
-        packed: the sites that give bits.
-        levels: what max poolings emit.
-        nodes: the state of each node after the call.
-    """
-
-    timesteps: int
-    state: State
-    observe: Observer | None
-    needs: ObserverNeeds
-    mean_sites: frozenset[str]
-    once: frozenset[str]
-    by_events: frozenset[str]
-    packed: frozenset[str]
-    levels: Levels
-    nodes: dict[str, Any] = field(default_factory=dict)
-
-    def before(self, node: Node) -> Any:
-        """A node's state before the call; None at the first."""
-        return self.state.nodes.get(node.name)
-
-    def wants(self, site: Node) -> Wants:
-        """What is wanted of a site's spikes."""
-        return Wants(
-            counts=self.needs.counts or site.name in self.levels.sites,
-            sums=self.needs.sums.get(site.name),
-            mean=site.name in self.mean_sites,
-            packed=site.name in self.packed,
-        )
-
-    def fired(self, site: Node, output: LayerOutput) -> None:
-        """Show a site's output to those who want to see it."""
-        if self.observe is not None:
-            self.observe(site.name, self.state.steps, output)
-        if site.name in self.levels.sites:
-            assert output.counts is not None
-            self.levels.fired(site.name, output.counts)
-
-    def after(self) -> State:
-        """The state after the call."""
-        return State(self.state.steps + self.timesteps, self.nodes, self.levels.after)

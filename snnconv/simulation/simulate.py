@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from snnconv.engine.layer_output import EVERYTHING, ObserverNeeds
-from snnconv.simulation.network import Observer, SpikingNetwork, State
+from snnconv.simulation.chunk import Observer, State
+from snnconv.simulation.network import SpikingNetwork
 
 
 @torch.no_grad()

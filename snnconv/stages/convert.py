@@ -100,6 +100,7 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
         )
     files = session.save(converted, progress)
 
+    snn = spiking_network(converted, engine=config.engine)
     graph, found = converted.graph, converted.calibrated
     assert found is not None
     return session.report(
@@ -109,6 +110,7 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
         neuron=config.neuron,
         params=params.model_dump(),
         timesteps=config.timesteps,
+        latency_steps=snn.latency(config.timesteps),
         thresholds=how,
         threshold_method=found.method,
         threshold_params=found.params,
@@ -128,5 +130,5 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
         confidence=confidence.keep if confidence else {},
         early=confidence.early if confidence else None,
         confidence_subset=drawn,
-        engine=spiking_network(converted, engine=config.engine).paths(),
+        engine=snn.paths(),
     )

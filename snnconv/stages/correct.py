@@ -65,6 +65,12 @@ def _add(
     info, method = checkpoint.spiking, kind(params)
     assert info is not None
     snn = spiking_network(checkpoint, engine=config.engine)
+    if snn.lead:
+        raise UsageError(
+            f"{info.neuron} neurons can't be corrected",
+            f"they run {snn.lead} steps before the T steps, which no correction looks at",
+            "convert to other neurons, such as signed: snnconv convert --neuron signed",
+        )
     method.refuse(checkpoint, snn)
     dataset = load_data(session, config, checkpoint.data)
     chosen = subset(dataset.train.labels, config.samples, config.seed)
@@ -109,6 +115,7 @@ def _add(
         subset=subset_use(dataset.train, chosen, config.seed),
         neuron=info.neuron,
         timesteps=info.timesteps,
+        latency_steps=snn.latency(info.timesteps),
         method=name,
         params=made.params,
         samples=made.samples,
@@ -164,6 +171,7 @@ def _remove(
         files,
         neuron=info.neuron,
         timesteps=info.timesteps,
+        latency_steps=spiking_network(after).latency(info.timesteps),
         method=made.method,
         params=made.params,
         removed=True,

@@ -106,6 +106,7 @@ def run(config: ExportConfig, progress: Progress | None = None) -> ExportReport:
         params=format_.params.model_dump(),
         neuron=subject.info.neuron,
         timesteps=subject.info.timesteps,
+        latency_steps=subject.network.latency(subject.info.timesteps),
         referee=format_.referee,
         samples=compared.samples,
         steps=T,

@@ -8,11 +8,12 @@ from snnconv.checkpoint import Checkpoint, load
 from snnconv.config import InspectConfig
 from snnconv.core.kinds import KINDS
 from snnconv.core.progress import Progress, Quiet
-from snnconv.errors import Obstacle, ObstaclesError
+from snnconv.errors import Obstacle, ObstaclesError, SnnconvError
 from snnconv.frontends.open import OPEN_SIZE, ImportedModel, is_checkpoint, open_model, own_input
 from snnconv.graph import obstacles as check
 from snnconv.graph.ops import OPS, Role
 from snnconv.reports import ImportRow, InspectReport, LineageRow, NodeRow, ObstacleRow
+from snnconv.simulation.build import spiking_network
 from snnconv.stages.session import (
     Session,
     checkpoint_file,
@@ -58,6 +59,7 @@ def run(config: InspectConfig, progress: Progress | None = None) -> InspectRepor
         kind=network.kind if network else "ann",
         data=network.data.model_dump(mode="json") if network else None,
         spiking=spiking.model_dump(mode="json") if spiking else None,
+        latency_steps=_latency(network) if network else None,
         corrections=correction_rows(network) if network else [],
         parameters=sum(t.numel() for t in network.network.values()) if network else None,
         macs=network.analysis.mac_count.total if network else None,
@@ -95,6 +97,16 @@ def _import(model: str, session: Session, config: InspectConfig, progress: Progr
         except ObstaclesError as error:
             refused = refused or error.obstacles
     return _Seen(None, refused)
+
+
+def _latency(network: Checkpoint) -> int | None:
+    """The steps until the answer; none without neurons, or if they can't be made here."""
+    if network.spiking is None:
+        return None
+    try:
+        return spiking_network(network).latency(network.spiking.timesteps)
+    except SnnconvError:
+        return None
 
 
 def _nodes(network: Checkpoint) -> list[NodeRow]:

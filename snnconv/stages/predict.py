@@ -88,6 +88,7 @@ def run(config: PredictConfig, progress: Progress | None = None) -> PredictRepor
         non_spiking_share=checkpoint.analysis.mac_count.non_spiking_share,
         neuron=info.neuron,
         timesteps=T,
+        latency_steps=snn.latency(T),
         split=config.split,
         samples=len(order),
         accuracy=accuracy,

@@ -83,6 +83,7 @@ def _evaluations(run: Path, own: dict[str, str]) -> list[EvaluationRow]:
                 "label": report.label,
                 "checkpoint": own.get(digest, digest[:12]),
                 "timesteps": report.timesteps,
+                "latency_steps": report.latency_steps,
                 "samples": report.samples,
                 "accuracy": report.accuracy[-1] if report.accuracy else None,
                 "ann_accuracy": report.ann_accuracy,

@@ -293,7 +293,7 @@ def plan_batches(
         share: of what is free, one part of so many is the bound if nothing is given.
         progress: told if the smallest portion is counted at more than the bound.
     """
-    confident = snn.confidence is not None
+    confident = snn.confidence is not None or snn.draws
     bound = memory or runtime.free_memory(session.device) // share
     found = plan_batch(snn.analysis, wanted, bound, snn.causal, confident)
     counted = bytes_per_sample(snn.analysis, found.steps, confident)

@@ -140,6 +140,9 @@ def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
         neuron=config.neuron,
         params=params,
         timesteps=config.timesteps if config.neuron else None,
+        latency_steps=module.latency(config.timesteps)
+        if isinstance(module, SpikingNetwork)
+        else None,
         pools_averaged=pools,
         epochs=history.rows,
         peak_memory_mib=runtime.peak_memory_mib(session.device),

@@ -294,6 +294,7 @@ def context_of(snn: SpikingNetwork, timesteps: int, v0: float = 0.5) -> MetricCo
         hold=snn.hold,
         answers=snn.answers(timesteps),
         signed=snn.signed,
+        lead=snn.lead,
     )
 
 

@@ -32,7 +32,8 @@ from snnconv.data.dataset import Split, batches
 from snnconv.engine.layer_output import LayerOutput, ObserverNeeds, WeightedSum
 from snnconv.engine.memory import BatchPlan
 from snnconv.errors import UsageError
-from snnconv.simulation.network import SpikingNetwork, State
+from snnconv.simulation.chunk import State
+from snnconv.simulation.network import SpikingNetwork
 from snnconv.simulation.simulate import simulate
 
 

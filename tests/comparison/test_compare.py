@@ -88,7 +88,8 @@ def test_a_cell_is_what_its_stages_give_by_hand(compared, tmp_path, method, T):
     assert cell["firing_rate"] == pytest.approx(by_hand["firing_rate_mean"], rel=1e-12)
     assert cell["sops_per_sample"] == by_hand["sops_per_sample"]
     assert cell["against_ann"] == by_hand["against_ann"]
-    assert cell["latency_steps"] == T
+    assert cell["latency_steps"] == by_hand["latency_steps"]
+    assert cell["latency_steps"] == (4 * T if method == "lm-ht-uniform" else T)  # four layers wait
 
 
 def test_the_fronts_are_marked(compared):

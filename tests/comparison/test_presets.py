@@ -14,6 +14,7 @@ def test_the_room():
         "calibration-light",
         "calibration-potential",
         "calibration-weights",
+        "cos",
         "ftbc",
         "lm-ht-uniform",
         "msat",
@@ -27,6 +28,8 @@ def test_the_room():
         "signed",
         "signed-4",
         "snm",
+        "srp",
+        "tpp",
     ]
 
 

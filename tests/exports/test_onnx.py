@@ -63,7 +63,7 @@ def test_a_network_unrolled(tmp_path):
 
 @pytest.mark.long
 @pytest.mark.parametrize("net", NETS)
-@pytest.mark.parametrize("neuron", sorted(set(NEURONS.names()) - {"lm-ht"}))
+@pytest.mark.parametrize("neuron", sorted(set(NEURONS.names()) - {"cos", "lm-ht", "srp", "tpp"}))
 def test_every_causal_neuron_in_every_network(net, neuron, tmp_path):
     agree(*both(made(net, neuron=neuron), tmp_path))
 

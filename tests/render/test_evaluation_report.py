@@ -5,7 +5,7 @@ from helpers import examples
 
 from snnconv.errors import CheckpointError
 from snnconv.reports import EvaluateReport, canonical, read
-from snnconv.reports.evaluation import answered
+from snnconv.reports.evaluation import answered, with_latency
 
 BY_STEP = [0.5, 0.75, 0.8]
 STAGES = ("train", "calibrate", "convert")
@@ -55,6 +55,16 @@ def test_an_older_file_of_neurons_that_need_all_steps_has_one_point(omega, stage
 def test_other_files_are_read_as_they_are(changes):
     given = content(**changes)
     assert answered(given) == given
+
+
+def test_an_older_file_calls_the_first_answer_its_latency():
+    found = with_latency({"timesteps": 8, "latency_steps": 1})
+    assert (found["latency_steps"], found["first_answer_step"]) == (8, 1)
+    found = with_latency({"timesteps": 8, "latency_steps": 8})
+    assert (found["latency_steps"], found["first_answer_step"]) == (None, 8)
+    new = {"timesteps": 8, "latency_steps": 12, "first_answer_step": 1}
+    assert with_latency(new) == new
+    assert with_latency({"timesteps": 8}) == {"timesteps": 8}
 
 
 @pytest.mark.parametrize("odd", [None, {}, [], "x", ["x"], [None], [[]], 3, [{}], True, 10**400])

@@ -33,6 +33,11 @@ def non_spiking(done: NetworkReport) -> list[Fact]:
     return [Fact(NON_SPIKING, units.percent(done.non_spiking_share), NON_SPIKING_OF)]
 
 
+def latency(steps: int | None) -> list[Fact]:
+    """Return the steps until the answer; nothing for an older file."""
+    return [] if steps is None else [Fact("latency", str(steps), "steps until the answer")]
+
+
 def corrections(rows: Sequence[CorrectionRow]) -> str:
     """The corrections of a network: ``bias (T = 8), potential (T = 8)``."""
     return ", ".join(

@@ -36,7 +36,24 @@ def compare(found: CompareReport) -> list[Block]:
             lambda cell: cell.on_energy_front,
             ENERGY_FRONT,
         ),
+        *_latency(found),
         methods(found),
+    ]
+
+
+def _latency(found: CompareReport) -> list[Table]:
+    """The steps until the answer; nothing if they are T for all methods."""
+    cells = [cell for row in found.methods for cell in row.cells]
+    if all(cell.latency_steps == cell.timesteps for cell in cells):
+        return []
+    return [
+        _grid(
+            "Steps until the answer, by T",
+            found,
+            lambda cell: str(cell.latency_steps),
+            lambda cell: cell.on_latency_front,
+            LATENCY_FRONT,
+        )
     ]
 
 

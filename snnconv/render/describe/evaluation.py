@@ -5,7 +5,14 @@ from collections.abc import Sequence
 from snnconv.core.uncertainty import interval
 from snnconv.render import energy, units
 from snnconv.render.compare import CONFIDENCE, last, pooling, powers, reached
-from snnconv.render.describe.common import around, closing, corrections, engine, non_spiking
+from snnconv.render.describe.common import (
+    around,
+    closing,
+    corrections,
+    engine,
+    latency,
+    non_spiking,
+)
 from snnconv.render.labels import calibration, confidence, drawn
 from snnconv.render.layers import layer_table
 from snnconv.render.significance import against_ann, unjudged
@@ -41,12 +48,13 @@ def _headline(report: EvaluateReport) -> list[Fact]:
         facts.append(_accuracy(f"SNN accuracy at T={report.timesteps}", at_end, report.samples))
     if found := against_ann(report):
         facts.append(Fact("against the ANN", *found.words()))
+    facts += latency(report.latency_steps)
     if report.readout_from > 1:
         read = f"the mean of the currents from step {report.readout_from} on"
         facts.append(Fact("class read from", read))
-    elif (report.latency_steps or 1) > 1:
-        late = "steps until the first answer: neurons need later steps"
-        facts.append(Fact("latency", str(report.latency_steps), late))
+    elif (report.first_answer_step or 1) > 1:
+        late = "neurons need later steps before it"
+        facts.append(Fact("first answer", f"after step {report.first_answer_step}", late))
     facts += energy.pair(report)
     steps = report.steps_to_ann or {} if not unjudged([report]) else {}
     for margin in sorted(steps, key=float, reverse=True):
@@ -136,6 +144,7 @@ def report(done: ReportReport) -> list[Block]:
     """Describe a :class:`ReportReport`: one row for each evaluation, and where the pages are."""
     heads = (
         "T",
+        "latency",
         "n",
         "SNN accuracy",
         CONFIDENCE,
@@ -151,6 +160,7 @@ def report(done: ReportReport) -> list[Block]:
         (
             run.label,
             str(run.timesteps),
+            units.shown(str, run.latency_steps),
             units.count(run.samples),
             units.shown(units.percent, run.accuracy),
             units.shown(units.interval, run.accuracy_interval),
@@ -202,6 +212,7 @@ def predict(done: PredictReport) -> list[Block]:
         Fact("data", done.data.spec),
         Fact("samples", drawn(done.subset, done.samples, done.split)),
         Fact("neuron", done.neuron, f"T = {done.timesteps}"),
+        *latency(done.latency_steps),
         Fact("accuracy", units.percent(done.accuracy), around(done.accuracy, done.samples)),
         *closing(done),
     )

@@ -12,6 +12,7 @@ from snnconv.render.describe.common import (
     data,
     engine,
     imported,
+    latency,
     non_spiking,
 )
 from snnconv.render.describe.search import searched
@@ -97,6 +98,7 @@ def train(report: TrainReport) -> list[Block]:
     if report.neuron:
         facts.append(Fact("neuron", report.neuron, units.pairs(report.params)))
         facts.append(Fact("time steps T", str(report.timesteps)))
+        facts += latency(report.latency_steps)
     if report.pools_averaged:
         facts.append(Fact("max made average pooling", ", ".join(report.pools_averaged)))
     facts += closing(report)
@@ -160,6 +162,7 @@ def convert(report: ConvertReport) -> list[Block]:
     """Describe a :class:`ConvertReport`."""
     facts = [Fact("neuron", report.neuron, units.pairs(report.params))]
     facts.append(Fact("time steps T", str(report.timesteps)))
+    facts += latency(report.latency_steps)
     if report.thresholds:
         settings = {"method": report.threshold_method} | report.threshold_params
         facts.append(Fact("thresholds", report.thresholds, units.pairs(settings)))
@@ -197,6 +200,7 @@ def correct(report: CorrectReport) -> list[Block]:
     facts += [
         Fact("neuron", report.neuron),
         Fact("time steps T", str(report.timesteps)),
+        *latency(report.latency_steps),
         Fact(
             "numbers taken off" if report.removed else "numbers added",
             units.count(sum(report.parts.values())),
@@ -239,6 +243,7 @@ def finetune(report: FinetuneReport) -> list[Block]:
         measured("validation before", report.accuracy_epoch0),
         measured("validation kept", report.accuracy_best, kept),
         measured("validation at the end", report.accuracy_last),
+        *latency(report.latency_steps),
         *non_spiking(report),
         *engine(report),
         *closing(report),
@@ -253,6 +258,7 @@ def export(done: ExportReport) -> list[Block]:
     apart = "bit for bit the same" if done.difference == 0 else units.number(done.difference)
     facts = [
         Fact("neuron", done.neuron, f"T = {done.timesteps}"),
+        *latency(done.latency_steps),
         Fact("run by", done.referee, f"{done.steps} steps"),
         Fact("samples", drawn(done.subset, done.samples, "test")),
         Fact("logits apart", apart, "at most, after any step, of the largest logit"),
@@ -274,6 +280,12 @@ def reparameterize(done: ReparameterizeReport) -> list[Block]:
         (Column("", numeric=False), Column("before"), Column("after"), Column("change")),
         (
             ("time steps T", str(done.timesteps_before), str(done.timesteps_after), None),
+            (
+                "latency, steps",
+                units.shown(str, done.latency_steps_before),
+                units.shown(str, done.latency_steps_after),
+                None,
+            ),
             (
                 f"accuracy, {units.count(done.samples)} samples",
                 units.percent(done.accuracy_before),

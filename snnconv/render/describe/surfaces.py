@@ -1,7 +1,7 @@
 """Networks, installations, run folders and recipes, as facts and tables."""
 
 from snnconv.render import units
-from snnconv.render.describe.common import corrections, imported, non_spiking
+from snnconv.render.describe.common import corrections, imported, latency, non_spiking
 from snnconv.render.tables import Block, Column, Fact, Facts, Table
 from snnconv.reports import (
     DoctorReport,
@@ -32,6 +32,7 @@ def inspect(found: InspectReport) -> list[Block]:
     if found.spiking:
         facts.append(Fact("neuron", found.spiking["neuron"], units.pairs(found.spiking["params"])))
         facts.append(Fact("time steps T", str(found.spiking["timesteps"])))
+        facts += latency(found.latency_steps)
     if found.corrections:
         facts.append(Fact("corrections", corrections(found.corrections)))
     nodes = Table(
@@ -148,6 +149,7 @@ def runs(found: RunsReport) -> list[Block]:
             Column("file", numeric=False),
             Column("network", numeric=False, optional="network"),
             Column("T", optional="T"),
+            Column("latency", optional="latency"),
             Column("n"),
             Column("accuracy"),
             Column("ANN", optional="ANN"),
@@ -159,6 +161,7 @@ def runs(found: RunsReport) -> list[Block]:
                 row.file,
                 row.label,
                 units.shown(str, row.timesteps),
+                units.shown(str, row.latency_steps),
                 units.shown(str, row.samples),
                 units.shown(units.percent, row.accuracy),
                 units.shown(units.percent, row.ann_accuracy),

@@ -1,0 +1,164 @@
+"""TPP: a neuron takes in the currents of all T steps, and then rounds their sum by chance.
+
+With ``I`` the current, ``theta`` the threshold and ``Bernoulli(p)`` 1 with probability ``p``::
+
+    v = sum over t of I[t]
+    p[t] = clip(v / ((T - t + 1)*theta), 0, 1);   s ~ Bernoulli(p[t]);   x = s*theta;   v -= x
+
+The chance is the share of the steps left in which the charge left would have to be put out. So the
+count in T steps is ``clip(sum I/theta, 0, T)``, rounded down or up, whenever currents came; of a
+whole number of thetas, every order of spikes is as likely. A layer starts when the layer before it
+has put out all, so the answer comes after T steps for each layer.
+
+The number that decides hangs on the seed, the sample, the layer, the step and the neuron alone
+(:mod:`snnconv.neurons.confidence`): it is the same in every batch and in every number of threads.
+
+Shape:
+    ``[T, B, *N] -> [T, B, *N]``, all T steps at once.
+
+Reference:
+    Bojkovic et al. 2025, *Temporal Misalignment in ANN-SNN Conversion and its Mitigation via
+    Probabilistic Spiking Neurons*.
+
+Deviations:
+    The equations are stated from memory of the paper; there is no released code to compare with.
+    By them rounding is not without bias: in four steps 0.3 is rounded up half of the time, and 3.7
+    down. A charge that a spike has made negative has no chance below 0 that would make up for it.
+    Outside of a network no number is drawn, and charge is rounded up. In training, a spike's
+    gradient by the potential is that of its chance: ``1/((T - t + 1)*theta)`` between 0 and 1. So
+    that of the sum of spikes by a current is 1 between 0 and T*theta, as QCFS has it.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from snnconv.core.shapes import stack_time
+from snnconv.neurons.base import Grid, Neuron, NeuronParams, Spikes
+from snnconv.neurons.kernel import ONE, ZERO, Kernel, Number, Numbers
+
+
+class Params(NeuronParams):
+    """Of the TPP neuron: there are none."""
+
+    def grid(self, timesteps: int) -> Grid:
+        """Multiples of theta/T, as if they were the nearest."""
+        return Grid(timesteps, 0.5)
+
+
+class State(NamedTuple):
+    """Charge that is left ``[B, *N]``."""
+
+    potential: Tensor
+
+
+def step(
+    current: Number, keep: Number, constants: Numbers, schedule: Numbers, state: Numbers
+) -> tuple[Number, Number, Numbers]:
+    """One neuron, one step."""
+    (theta,), (left,), (v,) = constants, schedule, state
+    potential = v + current
+    chance = potential / (left * theta)
+    chance = ONE if chance > ONE else chance  # a suppressed spike is one minus 0, below no chance
+    count = ONE if ONE - keep < chance else ZERO
+    value = count * theta
+    return count, value, (potential - value,)
+
+
+def gradient(
+    current: Number,
+    keep: Number,
+    constants: Numbers,
+    schedule: Numbers,
+    state: Numbers,
+    of_count: Number,
+    of_value: Number,
+    of_state: Numbers,
+) -> tuple[Number, Numbers, Numbers]:
+    """Of that step."""
+    (theta,), (left,), (v,), (later,) = constants, schedule, state, of_state
+    chance = (v + current) / (left * theta)
+    uncertain = chance > ZERO and chance < ONE and keep > ZERO
+    of_fired = (of_value - later) * theta + of_count
+    found = later + (of_fired / (left * theta) if uncertain else ZERO)
+    return found, (found,), ()
+
+
+class TPP(Neuron[State]):
+    """A layer of TPP neurons."""
+
+    params_type = Params
+    params: Params
+    KERNEL = Kernel(step, gradient)
+    causal = False
+    draws = True
+
+    def initial(self, sample: Tensor) -> State:
+        """No charge."""
+        return State(self.everywhere(sample.new_zeros(()), sample))
+
+    def amplitude(self) -> Tensor:
+        """Theta."""
+        return self.threshold
+
+    def averages(self) -> bool:
+        """It knows no more of its currents than their sum."""
+        return True
+
+    def answers(self, timesteps: int) -> Tensor:
+        """After T steps only."""
+        return torch.arange(1, timesteps + 1) == timesteps
+
+    def mixing(self, state: State, steps: int) -> Tensor:
+        """All currents at the first step, none later: ``[T, T]``."""
+        omega = torch.zeros(steps, steps)
+        omega[0] = 1
+        return omega
+
+    def schedule(self, state: State, steps: int) -> Tensor:
+        """The steps that are left, this one included."""
+        return torch.arange(steps, 0, -1).float()[:, None]
+
+    def charge(self, currents: Tensor) -> Tensor:
+        """The sum of all currents at the first step, in the order of time; nothing later."""
+        total = torch.zeros_like(currents[0])
+        for current in currents:
+            total = total + current
+        return stack_time([total, *[torch.zeros_like(total)] * (len(currents) - 1)])
+
+    def run(self, currents: Tensor, state: State, keep: Tensor | None) -> tuple[Spikes, State]:
+        """All steps."""
+        theta, potential = self.theta(currents[0]), state.potential
+        counts, values = [], []
+        for t, charge in enumerate(self.charge(currents)):
+            potential = potential + charge
+            chance = potential / ((len(currents) - t) * theta)
+            drawn = torch.zeros_like(chance) if keep is None else 1 - keep[t]
+            count = _Drawn.apply(chance, drawn)
+            value = count * theta
+            potential = potential - value
+            counts.append(count)
+            values.append(value)
+        return Spikes(stack_time(counts), stack_time(values)), State(potential)
+
+
+class _Drawn(torch.autograd.Function):
+    """1 where the chance is above the number drawn, with the gradient of the chance."""
+
+    @staticmethod
+    def forward(chance: Tensor, drawn: Tensor) -> Tensor:
+        return (drawn < chance.clamp(max=1)).to(chance.dtype)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        chance, drawn = ctx.saved_tensors
+        uncertain = (chance > 0) & (chance < 1) & (drawn < 1)
+        return grad * uncertain, None
+
+
+NEURON = TPP
