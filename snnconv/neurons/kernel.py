@@ -1,7 +1,7 @@
 """A neuron's fast path: its step, and the gradient of it, as plain functions of numbers.
 
 The engine compiles both into one loop over neurons and time
-(:mod:`snnconv.engine.neurons.forward`), so that a neuron file has nothing to do with blocks, masks,
+(:mod:`snnconv.engine.neurons.scan`), so that a neuron file has nothing to do with blocks, masks,
 sums or memory. A kernel is a class
 attribute, ``KERNEL``, of the neuron whose ``step`` it states; a subclass that states another
 ``step`` does not inherit it. A neuron without a kernel runs its own ``run``, which is slower.
@@ -57,9 +57,12 @@ class Kernel:
         states: the fields of the neuron's state that a step changes, tensors ``[B, *N]``.
         learned: how many numbers of the schedule, from the first on, take a gradient: so many does
             ``gradient`` give.
+        silent: which neurons surely stay silent, if ``step`` costs much; none if all take it.
     """
 
     step: Callable[..., tuple[Any, ...]]
     gradient: Callable[..., tuple[Any, ...]] | None = None
     states: tuple[str, ...] = ("potential",)
     learned: int = 0
+    silent: Callable[..., bool] | None = None
+    settled: Callable[..., tuple[Any, ...]] | None = None

@@ -97,6 +97,11 @@ class State(NamedTuple):
     steps: int
 
 
+_HALF, _LN2 = Number(0.5), Number(0.6931471)  # a little less than ln(2)
+_LEFT, _RIGHT = Number(0.25), Number(0.19)  # slopes: sigmoid(2) is 0.5 + 2*0.1904
+_SLACK, _LESS = Number(1e-4), Number(1 - 1e-4)
+
+
 def _fires_at(
     current: Number, theta: Number, schedule: Numbers, state: Numbers
 ) -> tuple[Number, Number]:
@@ -125,6 +130,46 @@ def step(
     return count, value, (potential, after, mean + (after - mean) * schedule[2])
 
 
+def silent(
+    current: Number, constants: Numbers, schedule: Numbers, state: Numbers
+) -> bool:
+    """Whether a neuron surely does not fire, for a few operations, and its state if it does not.
+
+    A number below the threshold: ``ln(1 + e^z) >= max(z, ln(2) + z/2, 0)``, a maximum of tangents;
+    ``e^z >= max(1 + z, 0)``; the sigmoid rises, on the left it is above its tangent at 0, on the
+    right above its chord to 2, which gives ``0.19 z``. All of it is theta times as much here, so
+    that nothing is divided. The slack is for rounding, here and there.
+    """
+    adapts, sees_input, _, a_i, a, slope, level, c, tau = schedule
+    theta, (last, v, mean) = constants[0], state
+    potential, deviation = v + current, v - mean
+    bend = deviation * a_i
+    tangent = bend * _HALF + theta * _LN2
+    bend = tangent if bend < tangent else bend
+    bend = ZERO if bend < ZERO else bend
+    grown = potential - last
+    rise = (current if sees_input > ZERO else grown) * c + theta
+    rise = ZERO if rise < ZERO else rise
+    tilt = deviation * slope
+    drive = bend * (a * _LESS) + (tilt - abs(tilt) * _SLACK)
+    drive = drive + theta * (level - abs(level) * _SLACK) + rise * (tau * _LESS)
+    drive = theta + theta if drive > theta + theta else drive
+    left, right = drive * _LEFT, drive * _RIGHT
+    least = (left if left < right else right) + theta * (_HALF - _SLACK)
+    least = theta if adapts == ZERO else least
+    return potential < least
+
+
+def settled(
+    value: Number, current: Number, constants: Numbers, schedule: Numbers, state: Numbers
+) -> Numbers:
+    """The state after a step that gave this value."""
+    _, v, mean = state
+    potential = v + current
+    after = potential - value
+    return potential, after, mean + (after - mean) * schedule[2]
+
+
 def gradient(
     current: Number,
     keep: Number,
@@ -148,7 +193,7 @@ class MSAT(CausalNeuron[State]):
 
     params_type = Params
     params: Params
-    KERNEL = Kernel(step, gradient, ("before", "after", "mean"))
+    KERNEL = Kernel(step, gradient, ("before", "after", "mean"), silent=silent, settled=settled)
     potentials = ("before", "after")
 
     def initial(self, sample: Tensor) -> State:

@@ -18,7 +18,7 @@ from snnconv.core.jit import parallel_slices
 from snnconv.engine.layer_output import LayerOutput, Wants
 from snnconv.engine.memory_layout import Flat, checked
 from snnconv.engine.neurons.backward_loop import backward
-from snnconv.engine.neurons.forward import BLOCK
+from snnconv.engine.neurons.scan import BLOCK
 from snnconv.engine.neurons.generic import (
     by_neuron,
     by_step,

@@ -5,7 +5,7 @@ its states, then back, while they are in the cache. What a layer learns itself h
 is a sum over neurons: each block gives its own, in an order that hangs on no number of threads.
 
 Shape:
-    As in :mod:`snnconv.engine.neurons.forward`, currents of all neurons; gradients by counts and
+    As in :mod:`snnconv.engine.neurons.scan`, currents of all neurons; gradients by counts and
     values ``[1 or T, n]``, or ``[0, n]`` where there is none, by states at the end ``[n]`` each, or
     shorter if all neurons have the same. Out come gradients by what is seen ``[T or S, n]``, by the
     first states ``[n]`` each, and of each block those by the schedule ``[blocks, T]`` each and by
@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snnconv.core.jit import compiled, inlined, scalar
-from snnconv.engine.neurons.forward import BLOCK, Place, mix_currents
-from snnconv.engine.neurons.tuples import at, clear, cut, fill, matrices_for, overloaded, put, row
+from snnconv.engine.neurons.scan import BLOCK, Place, mix_currents, row_of
+from snnconv.engine.neurons.tuples import at, clear, cut, fill, matrices_for, overloaded, put, row_at
 from snnconv.engine.simd import dot, mix
 from snnconv.neurons.kernel import Kernel
 
@@ -46,30 +46,6 @@ def _summing(sums: Any, block: Any, t: Any, products: Any, ones: Any) -> Any:
         _sum_up(sums[1:], block, t, products[1:], ones)
 
     return add_up
-
-
-def _forth(kernel: Kernel) -> Callable[..., None]:
-    """A step of a row of neurons, for the states behind it."""
-    step = scalar(kernel.step)
-
-    @inlined
-    def forth(
-        n: Place,
-        currents: Floats,
-        c: Place,
-        keep: Floats,
-        k: Place,
-        constants: Any,
-        now: Any,
-        state: Any,
-        following: Any,
-    ) -> None:
-        for i in range(n):
-            given = currents[c + i], keep[k + i], at(constants, i), now, at(state, i)
-            _, _, after = step(*given)
-            put(following, i, after)
-
-    return forth
 
 
 def _back(kernel: Kernel) -> Callable[..., None]:
@@ -142,7 +118,7 @@ def backward(kernel: Kernel, name: str) -> Callable[..., None]:
     Returns:
         The function ``scan`` below, for arrays of the shapes above; it counts neurons in blocks.
     """
-    forth, back = _forth(kernel), _back(kernel)
+    (row, room_of), back = row_of(kernel), _back(kernel)
 
     def scan(
         start: int,
@@ -167,7 +143,7 @@ def backward(kernel: Kernel, name: str) -> Callable[..., None]:
         width = Place(neurons)
         nothing, ones = np.zeros(BLOCK, np.float32), np.ones(BLOCK, np.float32)
         saved = matrices_for(states, steps + 1, BLOCK)
-        later = matrices_for(states, 1, BLOCK)
+        later, room = matrices_for(states, 1, BLOCK), room_of(constants, states)
         products = matrices_for(of_schedule, 1, BLOCK)
         mixed = np.zeros((steps if omega is not None else 0, BLOCK), np.float32)
         of_mixed = np.zeros((steps if omega is not None else 0, BLOCK), np.float32)
@@ -192,20 +168,23 @@ def backward(kernel: Kernel, name: str) -> Callable[..., None]:
             s = Place(low) if len(of_counts) > 0 else _NONE
             x = Place(low) if len(of_values) > 0 else _NONE
             constant = cut(constants, low, high)
-            fill(row(saved, 0), cut(states, low, high), high - low)
+            fill(row_at(saved, 0), cut(states, low, high), high - low)
             for t in range(steps):
                 if omega is not None:
                     mix_currents(currents, omega, t, low, mixed[t, : high - low])
-                state, following = row(saved, t), row(saved, t + 1)
-                forth(n, given, c, masks, k, constant, at(schedule, t), state, following)
+                state, following = row_at(saved, t), row_at(saved, t + 1)
+                row(
+                    n, given, c, constant, at(schedule, t), state, following,
+                    masks, k, None, x, None, s, room,
+                )  # fmt: skip
                 c, k, s, x, o = c + c_up, k + k_up, s + s_up, x + x_up, o + o_up
-            of_state = row(later, 0)
+            of_state = row_at(later, 0)
             fill(of_state, cut(of_ends, low, high), high - low)
-            product = row(products, 0)
+            product = row_at(products, 0)
             for done in range(1, steps + 1):
                 t = steps - done
                 c, k, s, x, o = c - c_up, k - k_up, s - s_up, x - x_up, o - o_up
-                state, now = row(saved, t), at(schedule, t)
+                state, now = row_at(saved, t), at(schedule, t)
                 back(
                     n, given, c, masks, k, constant, now, state,
                     counts, s, values, x, of_state, to, o, product,

@@ -18,7 +18,7 @@ from torch import Tensor
 from snnconv.engine.event_conv.bit_spikes import Packed
 from snnconv.engine.layer_output import LayerOutput, Wants, WeightedSum
 from snnconv.engine.memory_layout import Flat
-from snnconv.engine.neurons.forward import LEAST
+from snnconv.engine.neurons.scan import LEAST
 from snnconv.engine.simd import LANES
 
 Floats = NDArray[np.float32]

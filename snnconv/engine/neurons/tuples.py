@@ -13,6 +13,21 @@ from numba import types
 from numba.core.errors import TypingError
 from numba.core.typing.templates import signature
 from numba.extending import intrinsic, overload
+from numpy.typing import NDArray
+
+from snnconv.core.jit import inlined
+from snnconv.engine.simd import copy
+
+
+_LINE = 16  # numbers of a line of the cache
+
+
+@inlined
+def zeros(rows: int, columns: int) -> NDArray[np.float32]:
+    """A new matrix of zeros that begins where a line of the cache does."""
+    memory = np.zeros(rows * columns + _LINE, np.float32)
+    first = (_LINE - memory.ctypes.data // 4 % _LINE) % _LINE
+    return memory[first : first + rows * columns].reshape((rows, columns))
 
 
 def overloaded(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -78,16 +93,16 @@ def _cut(arrays: Any, low: Any, high: Any) -> Any:
     )
 
 
-def row(matrices: Any, t: int) -> Any:
+def row_at(matrices: Any, t: int) -> Any:
     """A row of every matrix."""
     raise NotImplementedError("for compiled code")
 
 
-@overloaded(row)
-def _row(matrices: Any, t: Any) -> Any:
+@overloaded(row_at)
+def _row_at(matrices: Any, t: Any) -> Any:
     if len(matrices) == 0:
         return lambda matrices, t: ()
-    return lambda matrices, t: (matrices[0][t], *row(matrices[1:], t))
+    return lambda matrices, t: (matrices[0][t], *row_at(matrices[1:], t))
 
 
 def fill(arrays: Any, others: Any, n: int) -> Any:
@@ -100,11 +115,11 @@ def _fill(arrays: Any, others: Any, n: Any) -> Any:
     if len(arrays) == 0:
         return lambda arrays, others, n: None
 
-    def copy(arrays: Any, others: Any, n: Any) -> None:
-        arrays[0][:n] = others[0][:n]
+    def fill_all(arrays: Any, others: Any, n: Any) -> None:
+        copy(arrays[0].ctypes.data, others[0].ctypes.data, n)
         fill(arrays[1:], others[1:], n)
 
-    return copy
+    return fill_all
 
 
 def matrices_for(arrays: Any, rows: int, columns: int) -> Any:
@@ -117,7 +132,7 @@ def _matrices_for(arrays: Any, rows: Any, columns: Any) -> Any:
     if len(arrays) == 0:
         return lambda arrays, rows, columns: ()
     return lambda arrays, rows, columns: (
-        np.zeros((rows, columns), np.float32),
+        zeros(rows, columns),
         *matrices_for(arrays[1:], rows, columns),
     )
 

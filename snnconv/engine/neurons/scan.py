@@ -16,14 +16,14 @@ Shape:
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from snnconv.core.jit import compiled, inlined, scalar
-from snnconv.engine.event_conv.bits import pack
-from snnconv.engine.neurons.tuples import at, cut, put
+from snnconv.engine.event_conv.bits import WORD, fired, lowest, pack
+from snnconv.engine.neurons.tuples import at, cut, fill, matrices_for, put, row_at, zeros
 from snnconv.engine.simd import LANES, mix
 from snnconv.neurons.kernel import Kernel
 
@@ -35,16 +35,8 @@ Place = np.uint64
 BLOCK = 512  # neurons: nine arrays of them fit into the smallest first-level cache
 LEAST = 8  # weighted counts that float32 adds up: so few that a block of them fits into int32
 
-_LINE = 16  # numbers of a line of the cache
-_NONE, _ONE = Place(0), np.float32(1)
-
-
-@inlined
-def rows_of_a_block(number: int) -> Floats:
-    """New rows ``[number, BLOCK]``, of any content, that begin where a line of the cache does."""
-    memory = np.empty(number * BLOCK + _LINE, np.float32)
-    first = (_LINE - memory.ctypes.data // 4 % _LINE) % _LINE
-    return memory[first : first + number * BLOCK].reshape((number, BLOCK))
+_WHOLE = Place(2 * LANES)  # no loop over these ends in single numbers
+_NONE, _ZERO, _ONE = Place(0), np.float32(0), np.float32(1)
 
 
 @inlined
@@ -89,99 +81,132 @@ def _divide(total: Floats, by: np.float32, to: Floats, x: Place, n: Place) -> No
         to[x + i] = total[i] / by
 
 
-class _Rows(NamedTuple):
-    """A step of a row of neurons, a loop for each kind of output.
+def row_of(kernel: Kernel) -> tuple[Callable[..., None], Callable[..., Any]]:
+    """A step of a row of neurons, and the memory that it needs, by their constants and states.
 
     Arrays are whole, with the place where the row starts. What lies in several arrays is a tuple.
+    Without an array of keep every spike is elicited; of states behind the step they replace those
+    before; of values or counts they are not written. The compiler makes a loop for each case.
     """
-
-    values: Callable[..., None]
-    counts: Callable[..., None]
-    masked: Callable[..., None]
-    bits: Callable[..., None]
-
-
-def _rows(kernel: Kernel) -> _Rows:
     step = scalar(kernel.step)
 
     @inlined
-    def values_of(
+    def row(
         n: Place,
         given: Floats,
         c: Place,
         constants: Any,
         now: Any,
         state: Any,
-        to: Floats,
-        x: Place,
-    ) -> None:
-        for i in range(n):
-            _, value, after = step(given[c + i], _ONE, at(constants, i), now, at(state, i))
-            put(state, i, after)
-            put((to,), x + i, (value,))
-
-    @inlined
-    def counts_of(
-        n: Place,
-        given: Floats,
-        c: Place,
-        constants: Any,
-        now: Any,
-        state: Any,
-        to: Floats,
-        x: Place,
-        counts: Floats,
-        s: Place,
-    ) -> None:
-        for i in range(n):
-            count, value, after = step(given[c + i], _ONE, at(constants, i), now, at(state, i))
-            put(state, i, after)
-            put((to,), x + i, (value,))
-            put((counts,), s + i, (count,))
-
-    @inlined
-    def masked(
-        n: Place,
-        given: Floats,
-        c: Place,
-        constants: Any,
-        now: Any,
-        state: Any,
-        to: Floats,
-        x: Place,
-        counts: Floats,
-        s: Place,
-        keep: Floats,
+        following: Any,
+        keep: Floats | None,
         k: Place,
+        values: Floats | None,
+        x: Place,
+        counts: Floats | None,
+        s: Place,
+        room: Any,
     ) -> None:
         for i in range(n):
-            count, value, after = step(
-                given[c + i], keep[k + i], at(constants, i), now, at(state, i)
-            )
-            put(state, i, after)
-            put((to,), x + i, (value,))
-            put((counts,), s + i, (count,))
+            kept = _ONE if keep is None else keep[k + i]
+            count, value, after = step(given[c + i], kept, at(constants, i), now, at(state, i))
+            if following is not None:
+                put(following, i, after)
+            if values is not None:
+                put((values,), x + i, (value,))
+            if counts is not None:
+                put((counts,), s + i, (count,))
+
+    return (row, _no_room) if kernel.silent is None else (_skipping(kernel, row), _room)
+
+
+@inlined
+def _no_room(constants: Any, states: Any) -> Any:
+    return ()
+
+
+@inlined
+def _room(constants: Any, states: Any) -> Any:
+    return (
+        np.zeros(BLOCK // 8 + 8, np.uint8),
+        zeros(6, BLOCK),
+        row_at(matrices_for(constants, 1, BLOCK), 0),
+        row_at(matrices_for(states, 1, BLOCK), 0),
+    )
+
+
+def _skipping(kernel: Kernel, row: Callable[..., None]) -> Callable[..., None]:
+    """The same where most neurons are known not to fire: only the others take the whole step.
+
+    These stand side by side for it, so that the compiler makes vectors of them.
+    """
+    silent, settled = scalar(kernel.silent), scalar(kernel.settled)
 
     @inlined
-    def bits_of(
+    def skipping(
         n: Place,
         given: Floats,
         c: Place,
         constants: Any,
         now: Any,
         state: Any,
-        counts: Floats,
-        bits: int,
+        following: Any,
+        keep: Floats | None,
+        k: Place,
+        values: Floats | None,
+        x: Place,
+        counts: Floats | None,
+        s: Place,
+        room: Any,
     ) -> None:
+        bits, spare, own_constants, own_state = room
+        may, own, own_keep = spare[0], spare[1], spare[2]
+        own_values, own_counts, fired_values = spare[3], spare[4], spare[5]
         for i in range(n):
-            count, _, after = step(given[c + i], _ONE, at(constants, i), now, at(state, i))
-            put(state, i, after)
-            put((counts,), i, (count,))
-        spikes = counts.ctypes.data
-        for i in range(n // Place(LANES)):
-            pack(bits + i * Place(LANES // 8), spikes + i * Place(4 * LANES))
+            sure = silent(given[c + i], at(constants, i), now, at(state, i))
+            may[i] = _ZERO if sure else _ONE
+            fired_values[i] = _ZERO
+            if counts is not None:
+                put((counts,), s + i, (_ZERO,))
+        for i in range(_NONE, n, Place(LANES)):
+            pack(bits.ctypes.data + i // Place(8), may.ctypes.data + i * Place(4))
+        found = _NONE
+        for low in range(0, np.int64(n), WORD):
+            word = fired(bits.ctypes.data, low, min(WORD, np.int64(n) - low), True)
+            while word != 0:
+                i = Place(low + lowest(word))
+                word &= word - 1
+                if keep is not None:
+                    put((own_keep,), found, (keep[k + i],))
+                put((own,), found, (given[c + i],))
+                put(own_constants, found, at(constants, i))
+                put(own_state, found, at(state, i))
+                found += Place(1)
+        whole = (found + _WHOLE - Place(1)) // _WHOLE * _WHOLE
+        if keep is not None:
+            row(whole, own, _NONE, own_constants, now, own_state, None, own_keep, _NONE,
+                own_values, _NONE, own_counts, _NONE, ())
+        else:
+            row(whole, own, _NONE, own_constants, now, own_state, None, None, _NONE,
+                own_values, _NONE, own_counts, _NONE, ())
+        j = _NONE
+        for low in range(0, np.int64(n), WORD):
+            word = fired(bits.ctypes.data, low, min(WORD, np.int64(n) - low), True)
+            while word != 0:
+                i = Place(low + lowest(word))
+                word &= word - 1
+                fired_values[i] = own_values[j]
+                if counts is not None:
+                    put((counts,), s + i, (own_counts[j],))
+                j += Place(1)
+        for i in range(n):
+            value = fired_values[i]
+            after = settled(value, given[c + i], at(constants, i), now, at(state, i))
+            put(following, i, after)
+            if values is not None:
+                put((values,), x + i, (value,))
 
-    return _Rows(values_of, counts_of, masked, bits_of)
+    return skipping
 
 
 @functools.cache
@@ -195,7 +220,7 @@ def forward(kernel: Kernel, name: str) -> Callable[..., None]:
     Returns:
         The function ``scan`` below, for arrays of the shapes above.
     """
-    values_of, counts_of, masked, bits_of = _rows(kernel)
+    row, room_of = row_of(kernel)
 
     def scan(
         start: int,
@@ -215,7 +240,8 @@ def forward(kernel: Kernel, name: str) -> Callable[..., None]:
         sums: Sums,
     ) -> None:
         """Neurons ``start`` to ``stop``."""
-        spare = rows_of_a_block(4)
+        spare, room = zeros(4, BLOCK), room_of(constants, states)
+        state = row_at(matrices_for(states, 1, BLOCK), 0)
         counted, averages = len(counts) > 0, len(values) == 1 and steps > 1
         valued = len(values) > 0 and not averages
         needs_counts = counted or len(weights) > 0
@@ -232,30 +258,31 @@ def forward(kernel: Kernel, name: str) -> Callable[..., None]:
             n, k = Place(high - low), Place(low)
             c = Place(low - first) if omega is None else _NONE
             s, x = Place(low) if counted else _NONE, Place(low) if valued else _NONE
-            state, constant = cut(states, low, high), cut(constants, low, high)
+            constant = cut(constants, low, high)
+            fill(state, cut(states, low, high), high - low)
             spare[3] = 0
             for t in range(steps):
                 if omega is not None and not (same and t > 0):
                     mix_currents(currents, omega, t, low - first, spare[0, : high - low])
                 now = at(schedule, t)
-                b = packed + bits.shape[1] * t + low // 8
                 if len(keep) > 0:
-                    masked(n, given, c, constant, now, state, to, x, to_counts, s, masks, k)
+                    row(n, given, c, constant, now, state, state, masks, k, to, x, to_counts, s, room)
                 elif needs_counts:
-                    counts_of(n, given, c, constant, now, state, to, x, to_counts, s)
+                    row(n, given, c, constant, now, state, state, None, k, to, x, to_counts, s, room)
                 elif len(bits) > 0:
-                    bits_of(n, given, c, constant, now, state, spare[1], b)
+                    row(n, given, c, constant, now, state, state, None, k, None, x, spare[1], s, room)
                 else:
-                    values_of(n, given, c, constant, now, state, to, x)
-                if len(bits) > 0 and (needs_counts or len(keep) > 0):
-                    spikes = to_counts[s : s + n].ctypes.data
-                    for i in range(0, high - low, LANES):
-                        pack(b + i // 8, spikes + 4 * i)
+                    row(n, given, c, constant, now, state, state, None, k, to, x, None, s, room)
+                if len(bits) > 0:
+                    spikes, b = to_counts[s : s + n].ctypes.data, packed + bits.shape[1] * t
+                    for i in range(low, high, LANES):
+                        pack(b + i // 8, spikes + 4 * (i - low))
                 if averages:
                     _add_to(spare[3], spare[2], n)
                 if len(weights) > 0:
                     _add_up(sums, t, to_counts[s : s + n], weights, low, first_sample)
                 c, k, s, x = c + c_up, k + width, s + s_up, x + x_up
+            fill(cut(states, low, high), state, high - low)
             if averages:
                 _divide(spare[3], np.float32(steps), values.reshape(-1), Place(low), n)
 
