@@ -21,6 +21,7 @@ import torch
 from numba.core import sigutils, types
 from numba.core.caching import NullCache
 from numba.core.cpu import CPUTargetOptions
+from numba.core.errors import NumbaError
 from numba.core.options import TargetOptions
 
 from snnconv.core import kernel_sources
@@ -65,7 +66,11 @@ def scalar(function: Callable[..., Any]) -> Callable[..., Any]:
     return inlined(bound)
 
 
-def compiled(function: Callable[..., None], name: str = "") -> Callable[..., None]:
+def compiled(
+    function: Callable[..., None],
+    name: str = "",
+    refused: Callable[[NumbaError], Exception] | None = None,
+) -> Callable[..., None]:
     """Compile a function, and keep the result on disk if there is a place for it.
 
     Arrays must have the types that the function's annotations name and be contiguous, because a
@@ -75,6 +80,8 @@ def compiled(function: Callable[..., None], name: str = "") -> Callable[..., Non
         function: to compile. For a function that another one makes from functions, the cache
             depends on these functions, too.
         name: of the file on disk, if several functions are made by the same lines.
+        refused: makes the error that is raised if numba can't compile the function; for a function
+            that is made from a user's.
 
     Raises:
         TypeError: when it is called, for an array of another type or layout.
@@ -83,11 +90,15 @@ def compiled(function: Callable[..., None], name: str = "") -> Callable[..., Non
     try:
         kept = _labelled(numba.njit(cache=True, **_OPTIONS)(function), function)
     except RuntimeError:  # neither the package's folder nor the user's can be written
-        return _guarded(numba.njit(**_OPTIONS)(function), function)
-    return _guarded(kept, function)
+        kept = numba.njit(**_OPTIONS)(function)
+    return _guarded(kept, function, refused)
 
 
-def _guarded(dispatcher: Any, function: Callable[..., None]) -> Callable[..., None]:
+def _guarded(
+    dispatcher: Any,
+    function: Callable[..., None],
+    refused: Callable[[NumbaError], Exception] | None,
+) -> Callable[..., None]:
     """Compile for no other arrays than the function is annotated for.
 
     numba compiles anew for every combination of types, and looks at them once: this costs nothing
@@ -106,6 +117,10 @@ def _guarded(dispatcher: Any, function: Callable[..., None]) -> Callable[..., No
         except OSError:  # the disk is full, or can't be read: nothing is kept from now on
             dispatcher._cache = NullCache()
             return compile_any(signature)
+        except NumbaError as error:
+            if refused is None:
+                raise
+            raise refused(error) from error
 
     dispatcher.compile = compile_known
     return cast("Callable[..., None]", dispatcher)

@@ -2,9 +2,9 @@
 
 The engine compiles both into one loop over neurons and time
 (:mod:`snnconv.engine.neurons.scan`), so that a neuron file has nothing to do with blocks, masks,
-sums or memory. A kernel is a class
-attribute, ``KERNEL``, of the neuron whose ``step`` it states; a subclass that states another
-``step`` does not inherit it. A neuron without a kernel runs its own ``run``, which is slower.
+sums or memory. A kernel is a class attribute, ``KERNEL``, of the neuron whose ``step`` it states; a
+subclass that states another ``step`` does not inherit it. A neuron without a kernel runs its own
+``run``, which is slower.
 
 All numbers are ``np.float32``. Write ``np.float32(0.5)``, not ``0.5``, which is a float64 and makes
 everything behind it one: the engine refuses a kernel that gives float64. A kernel may call other
@@ -57,7 +57,11 @@ class Kernel:
         states: the fields of the neuron's state that a step changes, tensors ``[B, *N]``.
         learned: how many numbers of the schedule, from the first on, take a gradient: so many does
             ``gradient`` give.
-        silent: which neurons surely stay silent, if ``step`` costs much; none if all take it.
+        silent: whether a neuron surely does not fire at a step, of ``(current, constants, schedule,
+            state)``; for a step that costs much, if that is told cheaply. It may be False of a
+            neuron that does not fire, never True of one that does.
+        settled: the state behind a step, of ``(value, current, constants, schedule, state)``, value
+            being what ``step`` gives, 0 of a silent neuron; with ``silent``, and only then.
     """
 
     step: Callable[..., tuple[Any, ...]]
@@ -66,3 +70,7 @@ class Kernel:
     learned: int = 0
     silent: Callable[..., bool] | None = None
     settled: Callable[..., tuple[Any, ...]] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.silent is None) != (self.settled is None):
+            raise TypeError("a kernel states both silent and settled, or neither")

@@ -130,9 +130,7 @@ def step(
     return count, value, (potential, after, mean + (after - mean) * schedule[2])
 
 
-def silent(
-    current: Number, constants: Numbers, schedule: Numbers, state: Numbers
-) -> bool:
+def silent(current: Number, constants: Numbers, schedule: Numbers, state: Numbers) -> bool:
     """Whether a neuron surely does not fire, for a few operations, and its state if it does not.
 
     A number below the threshold: ``ln(1 + e^z) >= max(z, ln(2) + z/2, 0)``, a maximum of tangents;
@@ -157,7 +155,7 @@ def silent(
     left, right = drive * _LEFT, drive * _RIGHT
     least = (left if left < right else right) + theta * (_HALF - _SLACK)
     least = theta if adapts == ZERO else least
-    return potential < least
+    return bool(potential < least)
 
 
 def settled(

@@ -16,7 +16,7 @@ import snnconv
 from snnconv.core import kernel_sources
 from snnconv.core.kernel_sources import digest
 from snnconv.engine.event_conv import bits, gather, pool
-from snnconv.engine.neurons import forward, tuples
+from snnconv.engine.neurons import scan, tuples
 from snnconv.neurons import exact_math_scalar, if_, msat
 from snnconv.neurons.if_ import IF
 from snnconv.neurons.msat import MSAT
@@ -101,8 +101,8 @@ def test_a_broken_kernel_of_the_package_is_seen_with_a_warm_cache(tmp_path):
 @pytest.mark.parametrize(
     ("kernel", "helpers"),
     [
-        (forward.forward(IF.KERNEL, "IF"), [bits, forward, if_, tuples]),
-        (forward.forward(MSAT.KERNEL, "MSAT"), [exact_math_scalar, msat, tuples]),
+        (scan.forward(IF.KERNEL, "IF"), [bits, scan, if_, tuples]),
+        (scan.forward(MSAT.KERNEL, "MSAT"), [exact_math_scalar, msat, tuples]),
         (gather.gather, [bits]),
         (pool.pool, [bits]),
     ],

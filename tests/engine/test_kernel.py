@@ -1,6 +1,8 @@
 """The compiled loops of kernels: their contract, and their door."""
 
 import os
+import re
+import statistics
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,13 +11,15 @@ import numpy as np
 import pytest
 import torch
 from helpers.layers import EVERY_LAYER, layer, run, same
-from numba.core.errors import NumbaError
 
-from snnconv.engine.dispatch import compiled
+from snnconv.engine.dispatch import compiled, fire
+from snnconv.engine.layer_output import Wants, WeightedSum
 from snnconv.engine.memory_layout import checked
-from snnconv.neurons import lif
+from snnconv.errors import UnsupportedError
+from snnconv.neurons import if_, lif
 from snnconv.neurons.base import NEURONS
-from snnconv.neurons.kernel import ONE, Kernel
+from snnconv.neurons.if_ import IF
+from snnconv.neurons.kernel import ONE, Kernel, Number
 from snnconv.neurons.lif import LIF
 
 WITH_A_KERNEL = [(n, p) for n, p in EVERY_LAYER if vars(NEURONS.load(n)).get("KERNEL")]
@@ -51,11 +55,69 @@ def one_too_few(current, keep, constants, schedule, state):
     return keep, current, ()
 
 
-@pytest.mark.parametrize("step", [double, one_too_few])
-def test_a_step_that_gives_something_else_is_refused(step):
+def unknown(current, keep, constants, schedule, state):
+    """A step that calls what numba does not know."""
+    return keep, statistics.median([current]), state
+
+
+@pytest.mark.parametrize(
+    ("step", "says"),
+    [
+        (double, "a kernel gives .*float64.*, where .*float32.* is wanted"),
+        (one_too_few, r"a kernel gives Tuple\(\), where .*float32.* is wanted"),
+        (unknown, "Unknown attribute 'median'"),
+    ],
+)
+def test_a_step_that_cannot_be_compiled_is_refused(step, says):
     kind = type(step.__name__, (LIF,), {"KERNEL": Kernel(step)})
-    with torch.no_grad(), pytest.raises(NumbaError, match=r"a kernel gives .*float"):
+    with torch.no_grad(), pytest.raises(UnsupportedError) as refused:
         run(kind(lif.Params(), torch.ones(1)), torch.randn(3, 2, 5), None, None)
+    assert refused.value.problem.endswith(f"the KERNEL of {step.__name__} neurons")
+    place = f"in '{step.__name__}', {__file__}, line {step.__code__.co_firstlineno}: "
+    assert refused.value.found.startswith(place)
+    assert re.search(says, refused.value.found)
+    assert "leave KERNEL out" in refused.value.remedy
+
+
+def test_a_gradient_that_cannot_be_compiled_is_refused():
+    def lost(current, keep, constants, schedule, state, of_count, of_value, of_state):
+        return of_value, (), ()
+
+    kind = type("Lost", (LIF,), {"KERNEL": replace(LIF.KERNEL, gradient=lost)})
+    currents = torch.randn(3, 2, 5).requires_grad_()
+    spikes, _ = run(kind(lif.Params(), torch.ones(1)), currents, None, None)
+    with pytest.raises(UnsupportedError, match=r"the KERNEL of Lost neurons\n.*in 'lost'"):
+        spikes.values.sum().backward()
+
+
+def surely_below(current, constants, schedule, state):
+    return bool(state[0] + current < constants[0] - Number(0.25))
+
+
+def settled_by(value, current, constants, schedule, state):
+    return (state[0] + current - value,)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("size", [1, 15, 64, 700])
+def test_neurons_that_surely_stay_silent_take_no_step_and_nothing_changes(masked, size):
+    kernel = replace(IF.KERNEL, silent=surely_below, settled=settled_by)
+    kind, params, theta = type("Silent", (IF,), {"KERNEL": kernel}), if_.Params(), torch.ones(1)
+    currents = torch.randn(9, 3, size) / 2 + 0.3
+    keep = (torch.rand(currents.shape) < 0.6).float() if masked else None
+    weighted = WeightedSum(torch.ones(1, size), 1)
+    for wants in (Wants(), Wants(counts=False), Wants(False, weighted), Wants(False, mean=True)):
+        with torch.no_grad():
+            found, expected = (
+                fire(each(params, theta), currents, None, keep, wants) for each in (kind, IF)
+            )
+        assert same(found, expected)
+    assert expected[0].mean.any()
+
+
+def test_a_kernel_that_tells_who_is_silent_tells_how_they_go_on():
+    with pytest.raises(TypeError, match="both silent and settled, or neither"):
+        replace(LIF.KERNEL, silent=surely_below)
 
 
 def test_a_subclass_does_not_inherit_the_kernel_of_another_step():
@@ -101,7 +163,8 @@ def test_a_step_may_call_plain_functions_of_its_module():
 
 
 OUTSIDE = """
-from snnconv.neurons import lif
+from snnconv.errors import UnsupportedError
+from snnconv.neurons import if_, lif
 from snnconv.neurons.kernel import Kernel, Number
 
 
@@ -120,7 +183,8 @@ RUN = """
 import sys
 import torch
 from snnconv.engine.dispatch import fire
-from snnconv.neurons import lif
+from snnconv.errors import UnsupportedError
+from snnconv.neurons import if_, lif
 from snnconv.neurons.base import NEURONS
 
 kind = NEURONS.load(sys.argv[1])

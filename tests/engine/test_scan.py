@@ -11,8 +11,8 @@ from snnconv.engine.dispatch import fire
 from snnconv.engine.event_conv.deferred import Pending
 from snnconv.engine.event_conv.events import laid_out
 from snnconv.engine.layer_output import Wants, WeightedSum
-from snnconv.engine.neurons.forward import BLOCK, LEAST
 from snnconv.engine.neurons.kernels import summable
+from snnconv.engine.neurons.scan import BLOCK, LEAST
 
 every_kind = pytest.mark.parametrize("kind", EVERY_LAYER, ids=str)
 

@@ -18,7 +18,6 @@ from snnconv.core.jit import parallel_slices
 from snnconv.engine.layer_output import LayerOutput, Wants
 from snnconv.engine.memory_layout import Flat, checked
 from snnconv.engine.neurons.backward_loop import backward
-from snnconv.engine.neurons.scan import BLOCK
 from snnconv.engine.neurons.generic import (
     by_neuron,
     by_step,
@@ -28,6 +27,7 @@ from snnconv.engine.neurons.generic import (
     name_of,
 )
 from snnconv.engine.neurons.kernels import Run, small
+from snnconv.engine.neurons.scan import BLOCK
 from snnconv.neurons.base import Neuron
 
 Floats = NDArray[np.float32]

@@ -20,8 +20,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snnconv.core.jit import compiled, inlined, scalar
-from snnconv.engine.neurons.scan import BLOCK, Place, mix_currents, row_of
-from snnconv.engine.neurons.tuples import at, clear, cut, fill, matrices_for, overloaded, put, row_at
+from snnconv.engine.neurons.scan import BLOCK, Place, mix_currents, refusal, row_of
+from snnconv.engine.neurons.tuples import (
+    at,
+    clear,
+    cut,
+    fill,
+    matrices_for,
+    overloaded,
+    put,
+    row_at,
+)
 from snnconv.engine.simd import dot, mix
 from snnconv.neurons.kernel import Kernel
 
@@ -48,10 +57,9 @@ def _summing(sums: Any, block: Any, t: Any, products: Any, ones: Any) -> Any:
     return add_up
 
 
-def _back(kernel: Kernel) -> Callable[..., None]:
+def _back(of_step: Callable[..., Any]) -> Callable[..., None]:
     """The gradient of a step of a row of neurons."""
-    assert kernel.gradient is not None
-    gradient = scalar(kernel.gradient)
+    gradient = scalar(of_step)
 
     @inlined
     def back(
@@ -118,7 +126,8 @@ def backward(kernel: Kernel, name: str) -> Callable[..., None]:
     Returns:
         The function ``scan`` below, for arrays of the shapes above; it counts neurons in blocks.
     """
-    (row, room_of), back = row_of(kernel), _back(kernel)
+    assert kernel.gradient is not None
+    (row, room_of), back = row_of(kernel), _back(kernel.gradient)
 
     def scan(
         start: int,
@@ -194,4 +203,4 @@ def backward(kernel: Kernel, name: str) -> Callable[..., None]:
             if omega is not None:
                 _unmix(currents, omega, of_mixed, of_currents, of_omega, block)
 
-    return compiled(scan, f"{name}_backward")
+    return compiled(scan, f"{name}_backward", functools.partial(refusal, name, kernel.gradient))

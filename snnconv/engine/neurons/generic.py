@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from snnconv.engine.memory_layout import Flat, checked
-from snnconv.engine.neurons.scan import BLOCK, forward
 from snnconv.engine.neurons.kernels import Run, Scan, small
+from snnconv.engine.neurons.scan import BLOCK, forward
 from snnconv.neurons.base import Neuron
 from snnconv.neurons.kernel import Kernel
 

@@ -15,6 +15,7 @@ Shape:
 """
 
 import functools
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -23,8 +24,9 @@ from numpy.typing import NDArray
 
 from snnconv.core.jit import compiled, inlined, scalar
 from snnconv.engine.event_conv.bits import WORD, fired, lowest, pack
-from snnconv.engine.neurons.tuples import at, cut, fill, matrices_for, put, row_at, zeros
+from snnconv.engine.neurons.tuples import GIVES, at, cut, fill, matrices_for, put, row_at, zeros
 from snnconv.engine.simd import LANES, mix
+from snnconv.errors import UnsupportedError
 from snnconv.neurons.kernel import Kernel
 
 Floats = NDArray[np.float32]
@@ -35,6 +37,7 @@ Place = np.uint64
 BLOCK = 512  # neurons: nine arrays of them fit into the smallest first-level cache
 LEAST = 8  # weighted counts that float32 adds up: so few that a block of them fits into int32
 
+_COLOUR = re.compile("\x1b\\[[0-9;]*m")
 _WHOLE = Place(2 * LANES)  # no loop over these ends in single numbers
 _NONE, _ZERO, _ONE = Place(0), np.float32(0), np.float32(1)
 
@@ -85,8 +88,9 @@ def row_of(kernel: Kernel) -> tuple[Callable[..., None], Callable[..., Any]]:
     """A step of a row of neurons, and the memory that it needs, by their constants and states.
 
     Arrays are whole, with the place where the row starts. What lies in several arrays is a tuple.
-    Without an array of keep every spike is elicited; of states behind the step they replace those
-    before; of values or counts they are not written. The compiler makes a loop for each case.
+    Where there is no array of keep, every spike is elicited; values, counts and the states behind
+    the step are written where there are arrays for them; these states may be those before. The
+    compiler makes a loop for each case.
     """
     step = scalar(kernel.step)
 
@@ -127,19 +131,13 @@ def _no_room(constants: Any, states: Any) -> Any:
 
 @inlined
 def _room(constants: Any, states: Any) -> Any:
-    return (
-        np.zeros(BLOCK // 8 + 8, np.uint8),
-        zeros(6, BLOCK),
-        row_at(matrices_for(constants, 1, BLOCK), 0),
-        row_at(matrices_for(states, 1, BLOCK), 0),
-    )
+    bits = np.zeros(BLOCK // 8 + 8, np.uint8)
+    own_constants, own_states = matrices_for(constants, 1, BLOCK), matrices_for(states, 1, BLOCK)
+    return bits, zeros(6, BLOCK), row_at(own_constants, 0), row_at(own_states, 0)
 
 
 def _skipping(kernel: Kernel, row: Callable[..., None]) -> Callable[..., None]:
-    """The same where most neurons are known not to fire: only the others take the whole step.
-
-    These stand side by side for it, so that the compiler makes vectors of them.
-    """
+    """The same if most neurons surely stay silent: the others stand side by side for their step."""
     silent, settled = scalar(kernel.silent), scalar(kernel.settled)
 
     @inlined
@@ -161,52 +159,60 @@ def _skipping(kernel: Kernel, row: Callable[..., None]) -> Callable[..., None]:
     ) -> None:
         bits, spare, own_constants, own_state = room
         may, own, own_keep = spare[0], spare[1], spare[2]
-        own_values, own_counts, fired_values = spare[3], spare[4], spare[5]
+        own_values, own_counts = spare[3], spare[4]
+        to = spare[5] if values is None else values
+        x = _NONE if values is None else x
         for i in range(n):
             sure = silent(given[c + i], at(constants, i), now, at(state, i))
             may[i] = _ZERO if sure else _ONE
-            fired_values[i] = _ZERO
+            put((to,), x + i, (_ZERO,))
             if counts is not None:
                 put((counts,), s + i, (_ZERO,))
         for i in range(_NONE, n, Place(LANES)):
             pack(bits.ctypes.data + i // Place(8), may.ctypes.data + i * Place(4))
-        found = _NONE
-        for low in range(0, np.int64(n), WORD):
-            word = fired(bits.ctypes.data, low, min(WORD, np.int64(n) - low), True)
+        found, size = _NONE, int(np.int64(n))
+        # by the bits of words, which the compiler makes no vectors of: those would be slower
+        for low in range(0, size, WORD):
+            word = fired(bits.ctypes.data, low, min(WORD, size - low), True)
             while word != 0:
-                i = Place(low + lowest(word))
+                j = Place(low + lowest(word))
                 word &= word - 1
-                if keep is not None:
-                    put((own_keep,), found, (keep[k + i],))
-                put((own,), found, (given[c + i],))
-                put(own_constants, found, at(constants, i))
-                put(own_state, found, at(state, i))
+                put((own, own_keep), found, (given[c + j], _ONE if keep is None else keep[k + j]))
+                put(own_constants, found, at(constants, j))
+                put(own_state, found, at(state, j))
                 found += Place(1)
-        whole = (found + _WHOLE - Place(1)) // _WHOLE * _WHOLE
-        if keep is not None:
-            row(whole, own, _NONE, own_constants, now, own_state, None, own_keep, _NONE,
-                own_values, _NONE, own_counts, _NONE, ())
-        else:
-            row(whole, own, _NONE, own_constants, now, own_state, None, None, _NONE,
-                own_values, _NONE, own_counts, _NONE, ())
-        j = _NONE
-        for low in range(0, np.int64(n), WORD):
-            word = fired(bits.ctypes.data, low, min(WORD, np.int64(n) - low), True)
+        row(
+            (found + _WHOLE - Place(1)) // _WHOLE * _WHOLE, own, _NONE, own_constants, now,
+            own_state, None, own_keep, _NONE, own_values, _NONE, own_counts, _NONE, (),
+        )  # fmt: skip
+        found = _NONE
+        for low in range(0, size, WORD):
+            word = fired(bits.ctypes.data, low, min(WORD, size - low), True)
             while word != 0:
-                i = Place(low + lowest(word))
+                j = Place(low + lowest(word))
                 word &= word - 1
-                fired_values[i] = own_values[j]
+                put((to,), x + j, (own_values[found],))
                 if counts is not None:
-                    put((counts,), s + i, (own_counts[j],))
-                j += Place(1)
+                    put((counts,), s + j, (own_counts[found],))
+                found += Place(1)
         for i in range(n):
-            value = fired_values[i]
-            after = settled(value, given[c + i], at(constants, i), now, at(state, i))
-            put(following, i, after)
-            if values is not None:
-                put((values,), x + i, (value,))
+            put(following, i, settled(to[x + i], given[c + i], at(constants, i), now, at(state, i)))
 
     return skipping
+
+
+def refusal(name: str, function: Callable[..., Any], error: Exception) -> UnsupportedError:
+    """What numba says of a kernel's function that it can't compile, and what helps."""
+    code = function.__code__
+    lines = [line.strip() for line in _COLOUR.sub("", str(error)).splitlines()]
+    of_ours = [line[line.index(GIVES) :] for line in lines if GIVES in line]
+    of_numba = [line for line in lines if line and not line.startswith("Failed in")]
+    return UnsupportedError(
+        f"numba can't compile the KERNEL of {name} neurons",
+        f"in '{code.co_name}', {code.co_filename}, line {code.co_firstlineno}: "
+        f"{[*of_ours, *of_numba, type(error).__name__][0]}",
+        "mend the function, or leave KERNEL out: the neurons then run by their own step, slower",
+    )
 
 
 @functools.cache
@@ -266,11 +272,43 @@ def forward(kernel: Kernel, name: str) -> Callable[..., None]:
                     mix_currents(currents, omega, t, low - first, spare[0, : high - low])
                 now = at(schedule, t)
                 if len(keep) > 0:
-                    row(n, given, c, constant, now, state, state, masks, k, to, x, to_counts, s, room)
+                    row(
+                        n,
+                        given,
+                        c,
+                        constant,
+                        now,
+                        state,
+                        state,
+                        masks,
+                        k,
+                        to,
+                        x,
+                        to_counts,
+                        s,
+                        room,
+                    )
                 elif needs_counts:
-                    row(n, given, c, constant, now, state, state, None, k, to, x, to_counts, s, room)
+                    row(
+                        n, given, c, constant, now, state, state, None, k, to, x, to_counts, s, room
+                    )
                 elif len(bits) > 0:
-                    row(n, given, c, constant, now, state, state, None, k, None, x, spare[1], s, room)
+                    row(
+                        n,
+                        given,
+                        c,
+                        constant,
+                        now,
+                        state,
+                        state,
+                        None,
+                        k,
+                        None,
+                        x,
+                        spare[1],
+                        s,
+                        room,
+                    )
                 else:
                     row(n, given, c, constant, now, state, state, None, k, to, x, None, s, room)
                 if len(bits) > 0:
@@ -286,4 +324,4 @@ def forward(kernel: Kernel, name: str) -> Callable[..., None]:
             if averages:
                 _divide(spare[3], np.float32(steps), values.reshape(-1), Place(low), n)
 
-    return compiled(scan, f"{name}_forward")
+    return compiled(scan, f"{name}_forward", functools.partial(refusal, name, kernel.step))

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from snnconv.core.jit import inlined
 from snnconv.engine.simd import copy
 
+GIVES = "a kernel gives"
 
 _LINE = 16  # numbers of a line of the cache
 
@@ -62,7 +63,7 @@ def _put(typing: Any, arrays: Any, i: Any, numbers: Any) -> Any:
     """
     wanted = types.Tuple([array.dtype for array in arrays])
     if numbers != wanted:
-        raise TypingError(f"a kernel gives {numbers}, where {wanted} is wanted")
+        raise TypingError(f"{GIVES} {numbers}, where {wanted} is wanted")
 
     def generate(context: Any, builder: Any, made: Any, args: Any) -> Any:
         for k, array in enumerate(arrays):
