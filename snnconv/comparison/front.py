@@ -1,7 +1,14 @@
-"""Which cells are worth their cost: those that no other cell beats in accuracy and in cost."""
+"""Which cells are worth their cost: those that no other cell beats in accuracy and in cost.
 
-from collections.abc import Hashable, Mapping
+The front is of the figures as they were measured. What is worth its cost beyond chance is marked:
+a difference counts only if chance brings it about less than once in twenty times.
+"""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
+
+from snnconv.core.uncertainty import CHANCE, FEW, apart, discordant, mcnemar, paired, wilson
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -18,3 +25,56 @@ def front(cells: Mapping[Key, tuple[float, float]]) -> frozenset[Key]:
         )
 
     return frozenset(key for key, (a, c) in cells.items() if not beaten(a, c))
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A cell, with what a test needs; all cells are of the same samples.
+
+    Attributes:
+        accuracy: share of the samples.
+        samples: how many.
+        cost: of the mean sample.
+        right: a bit for each sample; none where a file does not say.
+        costs: of each sample; none where a cost is the same for all, or a file does not say.
+    """
+
+    accuracy: float
+    samples: int
+    cost: float
+    right: int | None = None
+    costs: Sequence[float] | None = None
+
+    def better(self, other: "Judged") -> bool:
+        """Whether it is more accurate, by more than chance."""
+        if self.accuracy <= other.accuracy:
+            return False
+        if self.right is not None and other.right is not None:
+            return mcnemar(*discordant(self.right, other.right)) < CHANCE
+        return apart(*(wilson(each.accuracy, each.samples) for each in (self, other)))
+
+    def cheaper(self, other: "Judged") -> bool:
+        """Whether it costs less, by more than chance where costs differ between samples."""
+        if self.cost >= other.cost:
+            return False
+        if self.costs is not None and other.costs is not None:
+            return paired(self.costs, other.costs) < CHANCE
+        return True
+
+
+def worth_it(cells: Mapping[Key, Judged]) -> frozenset[Key]:
+    """The cells that are worth their cost beyond chance; none of fewer than 100 samples.
+
+    A cell is beaten by one that is cheaper, unless it is more accurate than that one, and by one
+    that is more accurate, unless it is cheaper: each by more than chance.
+    """
+
+    def beaten(cell: Judged) -> bool:
+        return any(
+            (other.cheaper(cell) and not cell.better(other))
+            or (other.better(cell) and not cell.cheaper(other))
+            for other in cells.values()
+            if other is not cell
+        )
+
+    return frozenset(key for key, cell in cells.items() if cell.samples >= FEW and not beaten(cell))

@@ -16,7 +16,10 @@ from snnconv.config import STAGES, CompareConfig, StageConfig
 from snnconv.core.validation import parameters, spelled
 
 Plan = list[tuple[str, StageConfig]]
-METRICS = ("accuracy", "firing-rate", "synops", "energy")
+METRICS = (
+    *("accuracy", "firing-rate", "synops", "events"),
+    *("energy", "energy-memory", "energy-twin"),
+)
 _OWN = {"methods", "timesteps", "samples", "csv", "out", "run"}
 
 

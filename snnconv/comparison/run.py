@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from snnconv.comparison import grid
-from snnconv.comparison.front import front
+from snnconv.comparison.marked import marked
 from snnconv.comparison.presets import Preset, chosen
 from snnconv.config import (
     CalibrateConfig,
@@ -75,6 +75,7 @@ def run(config: CompareConfig, progress: Progress | None = None) -> CompareRepor
     session = Session(config)
     clock = Clock(len(plans), progress)
     rows, evaluations = [], []
+    reports: dict[tuple[str, int], EvaluateReport] = {}
     with progress.task("compare", len(plans)) as done:
         for name, preset in presets.items():
             cells: dict[int, Evaluated] = {}
@@ -88,8 +89,9 @@ def run(config: CompareConfig, progress: Progress | None = None) -> CompareRepor
                 done(1)
             rows.append(_row(name, preset, cells))
             evaluations += list(cells.values())
+            reports |= {(name, T): cell.report for T, cell in cells.items()}
     _refuse_other_samples(evaluations)
-    rows = _marked(rows)
+    rows = marked(rows, reports)
     of = evaluations[0].report
     assert of.ann_accuracy is not None
     assert of.ann_accuracy_interval is not None
@@ -109,6 +111,7 @@ def run(config: CompareConfig, progress: Progress | None = None) -> CompareRepor
         ann_accuracy=of.ann_accuracy,
         ann_accuracy_interval=of.ann_accuracy_interval,
         energy_ann_mj=of.energy_ann_mj,
+        energy_memory_ann_mj=of.energy_memory_ann_mj,
         timesteps=list(config.timesteps),
         methods=rows,
         cells_run=clock.run,
@@ -242,6 +245,10 @@ def _cell(timesteps: int, cell: Evaluated) -> CellRow:
             "delete that file, and compare again",
         )
     rates, sops = report.firing_rate_steps, report.sops_per_sample_steps
+    memory, of_ann = (report.energy_memory_mj_steps or [None] * timesteps)[at], None
+    if memory is not None and report.energy_memory_ann_mj:
+        of_ann = memory / report.energy_memory_ann_mj
+    whole = report.timesteps == timesteps  # the twin has the levels of the whole run
     (*_, (_, last)) = cell.plan
     assert isinstance(last, EvaluateConfig)
     return CellRow(
@@ -255,6 +262,11 @@ def _cell(timesteps: int, cell: Evaluated) -> CellRow:
         sops_per_sample=sops[at] if sops else None,
         energy_total_mj=spent,
         energy_total_ratio=spent / report.energy_ann_mj,
+        energy_memory_mj=memory,
+        energy_memory_ratio=of_ann,
+        energy_twin_ratio=report.energy_twin_ratio if whole else None,
+        twin_accuracy=report.twin_accuracy if whole else None,
+        twin_bits=report.twin_bits if whole else None,
         on_energy_front=False,
         on_latency_front=False,
         report=str(cell.file),
@@ -271,23 +283,6 @@ def _against_ann(report: EvaluateReport, timesteps: int) -> Difference | None:
     return Difference(
         only_this_right=alone, only_other_right=ann_alone, p=mcnemar(alone, ann_alone)
     )
-
-
-def _marked(rows: list[MethodRow]) -> list[MethodRow]:
-    """The rows, with the cells marked that no other cell beats."""
-    cells = {(row.method, cell.timesteps): cell for row in rows for cell in row.cells}
-    energy = front({key: (c.accuracy, c.energy_total_mj) for key, c in cells.items()})
-    latency = front({key: (c.accuracy, c.latency_steps) for key, c in cells.items()})
-
-    def marked(row: MethodRow, cell: CellRow) -> CellRow:
-        key = (row.method, cell.timesteps)
-        return cell.model_copy(
-            update={"on_energy_front": key in energy, "on_latency_front": key in latency}
-        )
-
-    return [
-        row.model_copy(update={"cells": [marked(row, cell) for cell in row.cells]}) for row in rows
-    ]
 
 
 def table(rows: list[MethodRow]) -> str:

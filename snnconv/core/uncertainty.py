@@ -80,12 +80,12 @@ def paired(one: Sequence[float], other: Sequence[float]) -> float:
     Raises:
         ValueError: the samples are fewer than two, or not as many.
     """
-    differences = [a - b for a, b in zip(one, other, strict=True)]
-    n = len(differences)
-    if n < 2:
-        raise ValueError(f"{n} samples have no deviation")
-    mean = math.fsum(differences) / n
-    variance = math.fsum((each - mean) ** 2 for each in differences) / (n - 1)
+    import numpy as np
+
+    if len(one) != len(other) or len(one) < 2:
+        raise ValueError(f"{len(one)} and {len(other)} samples are no pairs with a deviation")
+    differences = np.subtract(one, other, dtype=np.float64)
+    n, mean, variance = len(differences), float(differences.mean()), float(differences.var(ddof=1))
     if not variance:
         return 1.0 if mean == 0 else 0.0
     return math.erfc(abs(mean) / math.sqrt(2 * variance / n))

@@ -25,6 +25,23 @@ class CellRow(BaseModel):
     sops_per_sample: float | None = Field(description="synaptic operations up to T")
     energy_total_mj: float = Field(description="up to T, the first layer counted once")
     energy_total_ratio: float = Field(description="to the ANN's energy")
+    energy_memory_mj: float | None = Field(None, description="up to T, with addresses and memory")
+    energy_memory_ratio: float | None = Field(
+        None, description="to the ANN's energy by the same convention"
+    )
+    energy_twin_ratio: float | None = Field(
+        None,
+        description="to the quantized twin's energy; this and the two keys below are null inside a "
+        "longer run, whose twin is another",
+    )
+    twin_accuracy: float | None = Field(None, description="of the quantized twin")
+    twin_bits: int | None = Field(None, description="of its activations")
+    energy_worth_it: bool = Field(
+        False,
+        description="no other cell is as accurate for less energy, or more accurate for as much, "
+        "by more than chance; false under 100 samples",
+    )
+    latency_worth_it: bool = Field(False, description="the same for latency_steps")
     on_energy_front: bool = Field(
         description="no other cell is as accurate for less energy, or more accurate for as much"
     )
@@ -67,6 +84,9 @@ class CompareReport(Report):
     ann_accuracy: float
     ann_accuracy_interval: Interval
     energy_ann_mj: float
+    energy_memory_ann_mj: float | None = Field(
+        None, description="the ANN's, with addresses and memory"
+    )
     timesteps: list[int]
     methods: list[MethodRow]
     cells_run: int = Field(description="evaluations that this command made")

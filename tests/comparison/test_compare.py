@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from helpers.commands import done as finished
@@ -10,6 +11,9 @@ from helpers.commands import here
 from helpers.commands import refused as refuses
 
 from snnconv.errors import ExitCode
+from snnconv.render.describe.comparison import compare as describe
+from snnconv.render.tables import Table
+from snnconv.reports import CompareReport
 
 FEW = ("--limit", 40, "--samples", 64)
 METHODS = "percentile,signed,lm-ht-uniform,calibration-light"
@@ -192,6 +196,47 @@ def test_a_network_that_can_not_be_converted(tmp_path):
     result = here("compare", f"{file}:make", "--data", "digits", "--run", tmp_path / "run")
     refuses(result, ExitCode.UNSUPPORTED, "")
     assert "gelu" in result.err.lower()
+
+
+def test_energies_by_the_other_conventions_are_those_by_hand(compared):
+    """Inside a longer run the twin is another, and its cells are null."""
+    known = 0
+    for (_, T), cell in cells(compared[1]).items():
+        evaluation = json.loads(Path(cell["report"]).read_text())
+        whole = evaluation["timesteps"] == T
+        for key in ("energy_twin_ratio", "twin_accuracy", "twin_bits"):
+            assert cell[key] == (evaluation[key] if whole else None)
+        assert cell["energy_memory_mj"] == evaluation["energy_memory_mj_steps"][T - 1]
+        ann = evaluation["energy_memory_ann_mj"]
+        assert ann == compared[1]["energy_memory_ann_mj"]
+        assert cell["energy_memory_ratio"] == cell["energy_memory_mj"] / ann
+        known += whole
+    assert known
+
+
+def test_the_tables_have_each_convention(compared):
+    report = CompareReport.model_validate(compared[1])
+    tables = {block.title: block for block in describe(report) if isinstance(block, Table)}
+    assert tables["Energy / the quantized twin's, by T"].best == frozenset()
+    assert "Energy with memory / the ANN's, by T" in tables
+    assert {"/ twin's", "twin"} <= {column.title for column in tables["Methods"].columns}
+
+
+def test_marks_are_of_what_is_beyond_chance(compared):
+    report = CompareReport.model_validate(compared[1])
+    tables = {block.title: block for block in describe(report) if isinstance(block, Table)}
+    for title, key in (
+        ("Accuracy by T", "latency_worth_it"),
+        ("Energy / the ANN's, by T", "energy_worth_it"),
+    ):
+        marked = {
+            (r, c)
+            for r, row in enumerate(report.methods)
+            for c, cell in enumerate(row.cells, start=1)
+            if getattr(cell, key)
+        }
+        assert tables[title].best == marked
+        assert tables[title].mark.endswith("by more than chance")
 
 
 def test_the_page_has_both_fronts_and_the_tables(compared, tmp_path):

@@ -8,6 +8,7 @@ from snnconv.reports import CellRow, CompareReport
 
 ENERGY_FRONT = "no other cell is as accurate for less energy"
 LATENCY_FRONT = "no other cell is as accurate after fewer steps"
+CHANCE = "by more than chance"
 
 
 def compare(found: CompareReport) -> list[Block]:
@@ -26,17 +27,18 @@ def compare(found: CompareReport) -> list[Block]:
             "Accuracy by T",
             found,
             lambda cell: units.percent(cell.accuracy),
-            lambda cell: cell.on_latency_front,
-            LATENCY_FRONT,
+            lambda cell: cell.latency_worth_it,
+            f"{LATENCY_FRONT}, {CHANCE}",
         ),
         _grid(
             "Energy / the ANN's, by T",
             found,
-            lambda cell: f"{cell.energy_total_ratio:.2f}",
-            lambda cell: cell.on_energy_front,
-            ENERGY_FRONT,
+            lambda cell: ratio(cell.energy_total_ratio),
+            lambda cell: cell.energy_worth_it,
+            f"{ENERGY_FRONT}, {CHANCE}",
         ),
         *_latency(found),
+        *_conventions(found),
         methods(found),
     ]
 
@@ -51,18 +53,42 @@ def _latency(found: CompareReport) -> list[Table]:
             "Steps until the answer, by T",
             found,
             lambda cell: str(cell.latency_steps),
-            lambda cell: cell.on_latency_front,
-            LATENCY_FRONT,
+            lambda cell: cell.latency_worth_it,
+            f"{LATENCY_FRONT}, {CHANCE}",
         )
     ]
+
+
+def _conventions(found: CompareReport) -> list[Table]:
+    """The energy by other conventions, as far as it was measured."""
+    tables = [
+        _grid(
+            "Energy / the quantized twin's, by T",
+            found,
+            lambda cell: units.shown(ratio, cell.energy_twin_ratio),
+            note="above 1, the same network with quantized activations is cheaper, see the methods",
+        ),
+        _grid(
+            "Energy with memory / the ANN's, by T",
+            found,
+            lambda cell: units.shown(ratio, cell.energy_memory_ratio),
+        ),
+    ]
+    return [table for table in tables if any(any(row[1:]) for row in table.rows)]
+
+
+def ratio(value: float) -> str:
+    """A share of another network's energy: ``0.21``."""
+    return f"{value:.2f}"
 
 
 def _grid(
     title: str,
     found: CompareReport,
-    show: Callable[[CellRow], str],
-    best: Callable[[CellRow], bool],
-    mark: str,
+    show: Callable[[CellRow], Cell],
+    best: Callable[[CellRow], bool] = lambda cell: False,
+    mark: str = "",
+    note: str = "",
 ) -> Table:
     cells = [{cell.timesteps: cell for cell in row.cells} for row in found.methods]
     return Table(
@@ -79,12 +105,14 @@ def _grid(
             if best(by_steps[T])
         ),
         mark=mark,
+        note=note,
     )
 
 
 def methods(found: CompareReport) -> Table:
     """What each method asks of a chip, and where it comes near the ANN."""
-    heads = ("within 1 point", "energy there", "spikes/neuron", "latency", "levels", "seconds")
+    energies = ("energy there", "/ twin's", "twin")
+    heads = ("within 1 point", *energies, "spikes/neuron", "latency", "levels", "seconds")
     rows: list[tuple[Cell, ...]] = []
     for row in found.methods:
         at = row.within_1_point
@@ -94,17 +122,23 @@ def methods(found: CompareReport) -> Table:
             (
                 row.method,
                 f"T={at}" if near else None,
-                f"{cell.energy_total_ratio:.2f}" if near else None,
+                ratio(cell.energy_total_ratio) if near else None,
+                units.shown(ratio, cell.energy_twin_ratio) if near else None,
+                units.shown(units.percent, cell.twin_accuracy) if near else None,
                 units.shown(units.number, cell.firing_rate),
                 str(cell.latency_steps),
                 f"-{row.levels}..{row.levels}" if row.signed else f"0..{row.levels}",
                 units.number(row.calibration_seconds),
             )
         )
-    note = "spikes/neuron, at each step, and latency are those at that T, else at the last T"
+    note = (
+        "energy there: of the float32 ANN's, by operations alone; / twin's: of the energy of the "
+        "same network with quantized activations, whose accuracy stands beside it; spikes/neuron, "
+        "at each step, and latency are those at that T, else at the last T"
+    )
     return Table(
         "Methods",
         (Column("method", numeric=False), *(Column(head) for head in heads)),
         tuple(rows),
         note=note,
-    )
+    ).without_empty()

@@ -1,0 +1,48 @@
+"""Mark the cells of a comparison that are worth their energy, and those worth their latency."""
+
+from collections.abc import Mapping
+
+from snnconv.comparison.front import Judged, front, worth_it
+from snnconv.core.uncertainty import unpacked
+from snnconv.render.significance import total_energy
+from snnconv.reports import CellRow, EvaluateReport, MethodRow
+
+
+def marked(
+    rows: list[MethodRow], evaluations: Mapping[tuple[str, int], EvaluateReport]
+) -> list[MethodRow]:
+    """Return the rows with the marks of their cells.
+
+    Args:
+        rows: of all methods.
+        evaluations: what each cell is from, by method and T; all of the same samples.
+    """
+    cells = {(row.method, cell.timesteps): cell for row in rows for cell in row.cells}
+    energy = {key: _judged(cell, evaluations[key]) for key, cell in cells.items()}
+    latency = {
+        key: Judged(one.accuracy, one.samples, cells[key].latency_steps, one.right)
+        for key, one in energy.items()
+    }
+    marks = {
+        "on_energy_front": front({key: (c.accuracy, c.cost) for key, c in energy.items()}),
+        "on_latency_front": front({key: (c.accuracy, c.cost) for key, c in latency.items()}),
+        "energy_worth_it": worth_it(energy),
+        "latency_worth_it": worth_it(latency),
+    }
+
+    def with_marks(row: MethodRow, cell: CellRow) -> CellRow:
+        key = (row.method, cell.timesteps)
+        return cell.model_copy(update={name: key in kept for name, kept in marks.items()})
+
+    return [
+        row.model_copy(update={"cells": [with_marks(row, cell) for cell in row.cells]})
+        for row in rows
+    ]
+
+
+def _judged(cell: CellRow, report: EvaluateReport) -> Judged:
+    """A cell with what tests need: energies by sample are known at the T of its simulation only."""
+    bits = report.outcomes.steps.get(cell.timesteps) if report.outcomes else None
+    right = None if bits is None else unpacked(bits, report.samples)
+    costs = total_energy(report) if cell.timesteps == report.timesteps else None
+    return Judged(cell.accuracy, report.samples, cell.energy_total_mj, right, costs)
