@@ -98,6 +98,6 @@ def compiled(kind: type[Neuron[Any]], learns: bool) -> Callable[..., tuple[Any, 
         import numba  # noqa: F401 - may be missing
     except ImportError:
         return None
-    from snnconv.engine.neurons import autograd, generic, layer
+    from snnconv.engine.neurons import autograd, layer
 
-    return autograd.run if learns else functools.partial(layer.run_layer, generic.prepare)
+    return autograd.run if learns else layer.run_layer

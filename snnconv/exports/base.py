@@ -54,7 +54,7 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Run:
+class RunResult:
     """What a referee has run.
 
     Attributes:
@@ -104,7 +104,7 @@ class Export(ABC):
     @abstractmethod
     def run(
         self, file: Path, subject: Subject, x: Tensor, samples: Tensor, timesteps: int, chunk: int
-    ) -> Run:
+    ) -> RunResult:
         """Run what was written.
 
         Args:

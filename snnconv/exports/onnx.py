@@ -33,7 +33,7 @@ from snnconv.core.bounds import STEPS
 from snnconv.core.metadata import Parameters
 from snnconv.errors import CheckFailedError, Obstacle, UnsupportedError, one_line
 from snnconv.exports import onnx_step
-from snnconv.exports.base import Export, Run, Subject
+from snnconv.exports.base import Export, RunResult, Subject
 from snnconv.exports.onnx_step import CountError, Traced, Unrolled
 from snnconv.exports.source import UnreadableSourceError
 from snnconv.exports.torch_module import definitions
@@ -110,14 +110,14 @@ class Onnx(Export):
 
     def run(
         self, file: Path, subject: Subject, x: Tensor, samples: Tensor, timesteps: int, chunk: int
-    ) -> Run:
+    ) -> RunResult:
         """Run the model in onnxruntime, step after step."""
         import numpy as np
 
         session = _session(file)
         if self.params.unroll:
             (logits,) = session.run(None, {"x": x[0].numpy()})
-            return Run(torch.from_numpy(logits).double()[None], {})
+            return RunResult(torch.from_numpy(logits).double()[None], {})
         inputs = {each.name: each.shape for each in session.get_inputs()}
         names = [each.name for each in session.get_outputs()]
         states = {
@@ -139,7 +139,7 @@ class Onnx(Export):
             averages.append(total / (t + 1))
             for name, site in sites.items():
                 spikes[site].append(torch.from_numpy(found[name]))
-        return Run(torch.stack(averages), {k: torch.stack(v) for k, v in spikes.items()})
+        return RunResult(torch.stack(averages), {k: torch.stack(v) for k, v in spikes.items()})
 
     def timesteps(self, subject: Subject) -> int:
         """The steps that the referee runs."""

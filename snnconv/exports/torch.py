@@ -26,7 +26,7 @@ from torch import Tensor
 
 from snnconv.checkpoint.sealed import plain
 from snnconv.errors import CheckFailedError, Obstacle
-from snnconv.exports.base import Export, Run, Subject
+from snnconv.exports.base import Export, RunResult, Subject
 from snnconv.exports.source import UnreadableSourceError
 from snnconv.exports.torch_module import Writer, definitions
 
@@ -73,7 +73,7 @@ class TorchModule(Export):
 
     def run(
         self, file: Path, subject: Subject, x: Tensor, samples: Tensor, timesteps: int, chunk: int
-    ) -> Run:
+    ) -> RunResult:
         """Run the file in a fresh process, which can't import this package."""
         frames = subject.network.hold is not None
         given = {
@@ -98,7 +98,7 @@ class TorchModule(Export):
                     (done.stderr.strip().splitlines() or ["no word"])[-1],
                     "export with --debug, and report it with the checkpoint",
                 )
-            return Run(torch.load(out, weights_only=True), {})
+            return RunResult(torch.load(out, weights_only=True), {})
 
 
 EXPORT = TorchModule

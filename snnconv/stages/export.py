@@ -20,7 +20,7 @@ from snnconv.data.frames import frames_per_run
 from snnconv.engine.layer_output import EVERYTHING, LayerOutput
 from snnconv.engine.memory import BatchPlan
 from snnconv.errors import CheckFailedError, Obstacle, ObstaclesError, UsageError
-from snnconv.exports.base import EXPORTS, Export, Run, Subject
+from snnconv.exports.base import EXPORTS, Export, RunResult, Subject
 from snnconv.reports import ExportReport
 from snnconv.simulation.build import spiking_network
 from snnconv.simulation.corrected import without_weights
@@ -147,7 +147,7 @@ def _corrections(checkpoint: Checkpoint) -> list[Obstacle]:
     ]
 
 
-def _own(subject: Subject, x: Tensor, samples: Tensor, T: int, chunk: int) -> Run:
+def _own(subject: Subject, x: Tensor, samples: Tensor, T: int, chunk: int) -> RunResult:
     """What this tool's dense engine gives."""
     values: dict[str, list[Tensor]] = {}
 
@@ -156,7 +156,7 @@ def _own(subject: Subject, x: Tensor, samples: Tensor, T: int, chunk: int) -> Ru
             values.setdefault(name, []).append(output.values)
 
     logits = simulate(subject.network, x, samples, T, chunk, observe, EVERYTHING)
-    return Run(logits, {name: torch.cat(parts) for name, parts in values.items()})
+    return RunResult(logits, {name: torch.cat(parts) for name, parts in values.items()})
 
 
 @dataclass
@@ -170,7 +170,7 @@ class _Comparison:
     spikes: int = 0
     differing: int = 0
 
-    def add(self, own: Run, other: Run) -> None:
+    def add(self, own: RunResult, other: RunResult) -> None:
         """Take a batch."""
         self.samples += own.logits.shape[1]
         self.largest = max(self.largest, float(own.logits.abs().max()))

@@ -21,7 +21,7 @@ from torch import Tensor
 from snnconv.checkpoint import load, save
 from snnconv.core.metadata import Parameters
 from snnconv.errors import SnnconvError
-from snnconv.exports.base import EXPORTS, Export, Run, Subject
+from snnconv.exports.base import EXPORTS, Export, RunResult, Subject
 from snnconv.neurons.base import NEURONS
 from snnconv.simulation.build import spiking_network
 from snnconv.simulation.simulate import simulate
@@ -74,7 +74,7 @@ def _put(content: Mapping[str, bytes], folder: Path) -> Path:
     return files[0]
 
 
-def _run(method: Export, file: Path, given: Subject) -> Run:
+def _run(method: Export, file: Path, given: Subject) -> RunResult:
     T = method.timesteps(given)
     return method.run(file, given, images(BATCH)[None], torch.arange(BATCH), T, T)
 

@@ -20,6 +20,7 @@ from snnconv.engine.event_conv.deferred import Pending
 from snnconv.engine.event_conv.line_ranges import line_ranges
 from snnconv.engine.layer_output import LayerOutput, Wants
 from snnconv.engine.memory_layout import Flat
+from snnconv.engine.neurons.generic import prepare
 from snnconv.engine.neurons.kernels import Floats, Run, Scan, summable
 from snnconv.engine.simd import LANES
 from snnconv.neurons.base import Neuron
@@ -31,7 +32,6 @@ CACHED = 1 << 16  # currents at once: half of a small second-level cache, in flo
 
 
 def run_layer(
-    prepare: Callable[[Any, Run, Any], Scan],
     neuron: Neuron[Any],
     currents: Tensor | Pending,
     state: Any,
@@ -42,7 +42,6 @@ def run_layer(
     """All steps of a sequence; see :func:`snnconv.engine.dispatch.fire`.
 
     Args:
-        prepare: makes the compiled scan of these neurons.
         neuron: as there.
         currents: as there.
         state: as there, not none.

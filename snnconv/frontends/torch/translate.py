@@ -27,7 +27,13 @@ from snnconv.frontends.lowering.contract import (
     Stored,
 )
 from snnconv.frontends.lowering.table import MODULES, of_target
-from snnconv.frontends.torch.run import Run, attributes, index_of, place, target_name
+from snnconv.frontends.torch.interpreter import (
+    TraceInterpreter,
+    attributes,
+    index_of,
+    place,
+    target_name,
+)
 from snnconv.graph.ir import INPUT, Graph, Node
 from snnconv.graph.ops import OPS, Role
 from snnconv.graph.recognise import recognised
@@ -56,7 +62,7 @@ def translate(
     Raises:
         ObstaclesError: operations outside the closed list, all of them, each with its place.
     """
-    run = Run(traced)
+    run = TraceInterpreter(traced)
     with torch.no_grad():
         run.run(example)
     translator = _Translator(traced, run, analog)
@@ -95,7 +101,7 @@ class _Held(NamedTuple):
 class _Translator:
     """What is known of the graph so far."""
 
-    def __init__(self, traced: torch.fx.GraphModule, run: Run, analog: bool) -> None:
+    def __init__(self, traced: torch.fx.GraphModule, run: TraceInterpreter, analog: bool) -> None:
         self.traced = traced
         self.analog = analog
         self.run = run

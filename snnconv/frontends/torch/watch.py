@@ -27,7 +27,7 @@ from snnconv.frontends.lowering.contract import (
     Stored,
 )
 from snnconv.frontends.lowering.table import FUNCTIONS, METHODS, MODULES
-from snnconv.frontends.torch.run import OF_SHAPES, attributes
+from snnconv.frontends.torch.interpreter import OF_SHAPES, attributes
 from snnconv.graph.ops import OPS, Role
 from snnconv.graph.remedies import BATCH_FIRST, IN_OTHER_WORDS, of_function
 

@@ -20,7 +20,7 @@ OF_SHAPES = frozenset(
 """Calls that read only the shape of a value."""
 
 
-class Run(torch.fx.Interpreter):
+class TraceInterpreter(torch.fx.Interpreter):
     """Runs a trace once, and notes what each node gives and changes.
 
     It keeps only the shape of values that depend on the input.
