@@ -23,6 +23,7 @@ from snnconv.frontends.open import NO_DATA, from_module
 from snnconv.graph.obstacles import refuse_obstacles
 from snnconv.graph.transfer import with_transfer_sites
 from snnconv.neurons.base import NEURONS
+from snnconv.simulation.codings.base import CODINGS
 from snnconv.simulation.loaded import LoadedModule
 
 
@@ -65,6 +66,7 @@ def convert_module(
     *,
     neuron: str = "if",
     param: Mapping[str, Any] | None = None,
+    coding: str = "rate",
     timesteps: int = 8,
     method: str = "mse",
     method_param: Mapping[str, Any] | None = None,
@@ -82,6 +84,7 @@ def convert_module(
             gives.
         neuron: a name of ``snnconv ls neurons``, or ``file.py:NAME``.
         param: the neuron's parameters.
+        coding: how spikes stand for what a neuron sends, a name of ``snnconv ls codings``.
         timesteps: T.
         method: how thresholds are found, a name of ``snnconv ls statistics``.
         method_param: its parameters.
@@ -113,6 +116,7 @@ def convert_module(
     ):
         parameters(model, {name: value}, "convert_module", "option")
     statistic, kind = STATISTICS.load(method), NEURONS.load(neuron)
+    code = CODINGS.load(coding)()
     options = parameters(statistic.params, dict(method_param or {}), f"statistic '{method}'")
     params = parameters(kind.params_type, dict(param or {}), f"neuron '{neuron}'")
     batches = data.split(batch_size) if isinstance(data, Tensor) else data
@@ -137,8 +141,14 @@ def convert_module(
             torch.device("cpu"),
             lambda done: None,
         )
-    calibrated, _, _ = refitted(calibrated, params.fit(timesteps))
-    spiking = SpikingInfo(neuron=neuron, params=params.model_dump(), timesteps=timesteps, seed=seed)
+    calibrated, _, _ = refitted(calibrated, code.fit(params.fit(timesteps), timesteps))
+    spiking = SpikingInfo(
+        neuron=neuron,
+        params=params.model_dump(),
+        coding=coding,
+        timesteps=timesteps,
+        seed=seed,
+    )
     return LoadedModule(replace(calibrated, kind="converted", spiking=spiking))
 
 

@@ -25,6 +25,7 @@ from snnconv.core.progress import Quiet
 from snnconv.core.validation import parameters, spelled
 from snnconv.corrections.base import CORRECTIONS
 from snnconv.neurons.base import NEURONS
+from snnconv.simulation.codings.base import CODINGS
 from snnconv.stages.advance import run_stage
 from snnconv.stages.correct import DEFAULT
 
@@ -135,7 +136,8 @@ def lacking(preset: Preset, timesteps: int, allow: Iterable[str]) -> str:
     assert isinstance(options, ConvertConfig)
     kind = NEURONS.load(options.neuron)
     params = parameters(kind.params_type, options.param, f"neuron '{options.neuron}'")
-    neuron = kind(params, torch.ones(()), timesteps)
+    coding = CODINGS.load(options.coding)()
+    neuron = coding.neuron(kind(params, torch.ones(()), timesteps))
     does = {
         "signed": neuron.signed,
         "levels": neuron.levels > 1,

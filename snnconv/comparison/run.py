@@ -36,6 +36,7 @@ from snnconv.reports import (
     ReportType,
     read,
 )
+from snnconv.simulation.codings.base import CODINGS
 from snnconv.stages.advance import advance
 from snnconv.stages.run_folder import newest
 from snnconv.stages.session import Session
@@ -210,6 +211,7 @@ def _row(name: str, preset: Preset, cells: dict[int, Evaluated]) -> MethodRow:
     report = longest.report
     params = NEURONS.load(report.neuron).params_type.model_validate(report.params)
     neuron = NEURONS.load(report.neuron)(params, torch.ones(()), report.timesteps)
+    coded = CODINGS.load(report.coding)().neuron(neuron)
     ann = report.ann_accuracy or 0.0
     rows = [_cell(T, cells[T]) for T in sorted(cells)]
     seconds = _report(longest, "calibrate", CalibrateReport).seconds
@@ -221,10 +223,11 @@ def _row(name: str, preset: Preset, cells: dict[int, Evaluated]) -> MethodRow:
         deviations=preset.deviations,
         neuron=report.neuron,
         params=report.params,
+        coding=report.coding,
         calibration={key: report.calibration[key] for key in ("method", "granularity")},
         corrections=[each.get("method", "") for each in preset.correct],
-        signed=neuron.signed,
-        levels=neuron.levels,
+        signed=coded.signed,
+        levels=coded.levels,
         calibration_seconds=seconds,
         one_simulation=len({cell.file for cell in cells.values()}) < len(cells),
         cells=rows,

@@ -102,6 +102,7 @@ class ConvertOptions(TypedDict, total=False):
     held_out: int | None
     neuron: str | None
     param: Mapping[str, Any] | None
+    coding: str | None
     timesteps: int | None
     thresholds: Literal["derived", "as-calibrated"] | None
     granularity: Literal["layer", "channel"] | None

@@ -90,6 +90,11 @@ class ConvertConfig(SearchConfig):
     param: dict[str, Any] = Field(
         default={}, description="parameter of the neuron, NAME=VALUE, e.g. preset=vgg16"
     )
+    coding: str = Field(
+        default="rate",
+        description=methods("codings"),
+        json_schema_extra=names_of("codings"),
+    )
     timesteps: int = Field(
         default=8, ge=1, le=STEPS, description="T, the time steps of the simulation"
     )

@@ -100,6 +100,7 @@ class SpikingInfo(Record):
 
     neuron: str
     params: dict[str, Any]
+    coding: str = Field(default="rate", description="how spikes stand for what a neuron sends")
     timesteps: int = Field(ge=1, le=STEPS)
     seed: int = Field(ge=-SEED, le=SEED, description="of everything random in the simulation")
     hold: int = Field(

@@ -12,6 +12,8 @@ from typing import Any
 from snnconv.core.kinds import Kind
 
 _DONE = {"finetune": "fine-tuned", "reparameterize": "reparameterized"}
+RATE = "rate"
+"""The coding that goes without saying."""
 LONGEST = 120
 """Characters of a file's name without its suffix; file systems take 255 bytes."""
 
@@ -27,6 +29,7 @@ class Called:
         done: what was done to it, in that order: ``fine-tuned``, ``reparameterized``, ``trained``.
         confidence: whether spike confidence acts.
         corrections: the methods of its corrections, in their order.
+        coding: :func:`short`; empty for rate coding.
     """
 
     neuron: str
@@ -35,6 +38,7 @@ class Called:
     done: tuple[str, ...]
     confidence: bool
     corrections: tuple[str, ...] = ()
+    coding: str = ""
 
     @property
     def basis(self) -> str:
@@ -44,7 +48,7 @@ class Called:
     @property
     def label(self) -> str:
         """For legends and tables: ``MSAT p99.9 channel, fine-tuned``."""
-        head = " ".join(word for word in (self.neuron.upper(), self.basis) if word)
+        head = " ".join(word for word in (self.neuron.upper(), self.coding, self.basis) if word)
         return ", ".join([head, *self.corrections, *self.done, *["confidence"] * self.confidence])
 
     def stem(self, head: str, timesteps: int | None = None, samples: int | None = None) -> str:
@@ -56,7 +60,7 @@ class Called:
             samples: of an evaluation.
         """
         done = [word.replace("-", "") for word in self.done]
-        words = [head, self.neuron, *self.basis.split(), *self.corrections]
+        words = [head, self.neuron, self.coding, *self.basis.split(), *self.corrections]
         words += [word for word in done if word != head]
         words += ["confidence"] * self.confidence
         words += [f"T{timesteps}"] if timesteps is not None else []
@@ -75,6 +79,7 @@ def called(
     stages: Iterable[str],
     confidence: bool = False,
     corrections: Iterable[str] = (),
+    coding: str = RATE,
 ) -> Called:
     """Return the description of a network.
 
@@ -84,6 +89,7 @@ def called(
         stages: that it went through, first to last.
         confidence: whether spike confidence acts.
         corrections: the methods of its corrections, in their order.
+        coding: as ``--coding`` takes it.
     """
     method = short(str(calibration.get("method") or ""))
     percentile = (calibration.get("params") or {}).get("percentile")
@@ -94,7 +100,8 @@ def called(
         method, done = "", {"trained": None} | done
     channel = calibration.get("granularity") == "channel"
     named = tuple(map(short, corrections))
-    return Called(short(neuron), method, channel, tuple(done), confidence, named)
+    coded = "" if coding == RATE else short(coding)
+    return Called(short(neuron), method, channel, tuple(done), confidence, named, coded)
 
 
 def ann_stem(model: str) -> str:

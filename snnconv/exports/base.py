@@ -17,7 +17,6 @@ from typing import ClassVar
 from torch import Tensor
 
 from snnconv.checkpoint import Checkpoint
-from snnconv.checkpoint.contents import neuron_params
 from snnconv.core.metadata import Parameters, SpikingInfo
 from snnconv.core.registry import REGISTRIES, Registry
 from snnconv.errors import Obstacle
@@ -49,8 +48,8 @@ class Subject:
 
     @property
     def params(self) -> NeuronParams:
-        """The neurons' parameters."""
-        return neuron_params(self.info)
+        """Those of the neurons at the sites, which their coding may have chosen."""
+        return next(iter(self.network.neurons.values())).params
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ negative, it may: ``s = max(s, -m)`` is left out there. Where the activation has
 (ReLU6, QCFS), ``M[t] = floor(t*c/theta)``, so no mean output lies above it. The total charge is
 ``U = v + m*theta``, so ``m`` follows ``clip(floor(U/theta), 0, M)`` as fast as ``g`` spikes a step
 let it. After the input of a layer has settled, its mean output is the quantized activation: nothing
-is left of spikes that came too early. ``v`` starts at ``v0*theta``.
+is left of spikes that came too early. ``v`` starts at ``v0*theta``. Under differential coding ``m``
+is no whole number; there it bounds a whole number of spikes.
 
 With ``levels = L`` above 1 a step has one spike of ``theta/2^k``, ``k < L``: an event with an
 index. Its unit ``u = theta/2^(L - 1)`` stands in place of theta above, and ``g = 2^(L - 1)``. The
@@ -173,16 +174,16 @@ def _bounded(
         size = nearest(abs(potential / unit - v0), g)
         count = size if count > ZERO else -size
     if negative > ZERO:
-        if negative == ONE and count < -total:
-            count, of_potential, of_total = ZERO - total, ZERO, -ONE
+        if negative == ONE and count < -np.floor(total):
+            count, of_potential, of_total = ZERO - np.floor(total), ZERO, -ONE
         if potential < ZERO and potential > -h * unit:
             count = ZERO
     elif count < ZERO:
         count, of_potential = ZERO, ZERO
-    if ceiling > ZERO:
-        most = np.floor(t * ceiling) - total
+    if ceiling > ZERO and count > ZERO:
+        most = np.floor(t * ceiling - total)
         if count > most:
-            count, of_potential, of_total = most, ZERO, -ONE
+            count, of_potential, of_total = max(most, ZERO), ZERO, -ONE
     if fine > ZERO:
         rounded = -power(-count) if count < ZERO else power(count)
         if rounded != count:
@@ -244,18 +245,20 @@ class Signed(CausalNeuron[State]):
         """The unit."""
         return self.threshold / self.params.parts
 
-    def most(self, steps: int, sample: Tensor) -> Tensor | None:
-        """M after so many steps, to broadcast over one step; none without a ceiling."""
+    def left(self, state: State) -> Tensor | None:
+        """How many spikes a step may add under a ceiling, ``[B, *N]``; none without a ceiling."""
         if self.ceiling is None:
             return None
-        share = steps * (self.ceiling / self.amplitude())
-        return per_neuron(share.floor(), sample.dim()).to(sample.dtype)
+        share = per_neuron(self.ceiling, state.total.dim()) / self.unit(state.total)
+        most = ((state.steps + 1) * share).to(state.total.dtype)
+        return _floor(most - state.total)
 
     def constants(self, sample: Tensor) -> tuple[Tensor, Tensor]:
         """The unit, and the ceiling in units of it; 0 for none."""
-        none = torch.zeros_like(self.threshold)
-        share = none if self.ceiling is None else self.ceiling / self.amplitude()
-        return self.unit(sample), per_neuron(share, sample.dim())
+        unit = self.unit(sample)
+        if self.ceiling is None:
+            return unit, torch.zeros_like(unit)
+        return unit, per_neuron(self.ceiling, sample.dim()) / unit
 
     def schedule(self, state: State, steps: int) -> Tensor:
         """The number of each step, g, h, the signs, 1 if levels differ, and v0.
@@ -286,14 +289,15 @@ class Signed(CausalNeuron[State]):
             count = count + (near - count).detach()
         if self.params.negative:
             if not self.two_sided:
-                count = torch.where(count < -state.total, 0 - state.total, count)
+                least = 0 - _floor(state.total)
+                count = torch.where(count < least, least, count)
             waiting = (potential < 0) & (potential > -self.params.hysteresis * unit)
             count = torch.where(waiting, count - count.detach(), count)
         else:
             count = torch.where(count < 0, 0, count)
-        most = self.most(state.steps + 1, current)
-        if most is not None:
-            count = torch.where(count > most - state.total, most - state.total, count)
+        left = self.left(state)
+        if left is not None:
+            count = torch.where((count > left) & (count > 0), left.clamp(min=0), count)
         if self.params.levels > 1:
             rounded = powers(count.detach())
             count = torch.where(rounded == count, count, rounded)
@@ -333,6 +337,11 @@ class _Floor(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (theta,) = ctx.saved_tensors
         return grad / theta, None
+
+
+def _floor(values: Tensor) -> Tensor:
+    found: Tensor = _Floor.apply(values, torch.ones(()))
+    return found
 
 
 NEURON = Signed

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
 
+from snnconv.core.names import RATE
 from snnconv.core.uncertainty import interval
 from snnconv.render import units
 from snnconv.render.labels import by_events, calibration, confidence, drawn, labels, parameters
@@ -194,6 +195,8 @@ def _setup(rows: _Comparison) -> None:
     rows.text("Setup", "Neuron", [run.neuron for run in runs])
     rows.text("Setup", "Parameters", [parameters(run, runs) or None for run in runs])
     rows.text("Setup", "Thresholds", [calibration(run) or None for run in runs])
+    if any(run.coding != RATE for run in runs):
+        rows.text("Setup", "Coding", [run.coding for run in runs])
     if any(run.confidence for run in runs):
         rows.text("Setup", "Spike confidence", [confidence(run) for run in runs])
     rows.text("Setup", "Time steps T", [str(run.timesteps) for run in runs])

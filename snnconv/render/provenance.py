@@ -45,6 +45,7 @@ def conversion(report: EvaluateReport) -> Facts:
         Fact("Network", report.model),
         Fact("Neuron", report.neuron),
         Fact("Parameters", units.pairs(report.params) or "none"),
+        Fact("Coding", report.coding),
         Fact("Thresholds", calibration(report) or "unknown"),
         Fact("Time steps T", str(report.timesteps)),
     ]

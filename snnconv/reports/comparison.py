@@ -59,6 +59,7 @@ class MethodRow(BaseModel):
     deviations: str
     neuron: str
     params: dict[str, Any]
+    coding: str = Field("rate", description="how spikes stand for what a neuron sends")
     calibration: dict[str, Any] = Field(description="method and granularity of the thresholds")
     corrections: list[str] = Field(description="methods of snnconv correct, in their order")
     signed: bool = Field(description="whether spikes may be negative")

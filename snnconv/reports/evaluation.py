@@ -130,6 +130,7 @@ class EvaluateReport(NetworkReport):
     )
     neuron: str
     params: dict[str, Any]
+    coding: str = Field("rate", description="how spikes stand for what a neuron sends")
     calibration: dict[str, Any] = Field(description="method and parameters of the thresholds")
     corrections: list[CorrectionRow] = Field([], description="of the network, in their order")
     confidence: dict[str, float] = Field(description="keep probability by site; empty when off")

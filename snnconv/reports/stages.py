@@ -172,6 +172,7 @@ class ConvertReport(NetworkReport):
     name = "convert"
     neuron: str
     params: dict[str, Any]
+    coding: str = Field("rate", description="how spikes stand for what a neuron sends")
     timesteps: int
     latency_steps: Latency = None
     thresholds: Literal["derived", "as-calibrated", "trained"] | None = Field(

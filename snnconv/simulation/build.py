@@ -4,19 +4,19 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from snnconv.checkpoint.contents import Checkpoint, check_neurons, neuron_params
 from snnconv.checkpoint.sealed import Broken
 from snnconv.engine.event_conv.plan import Engine
-from snnconv.engine.event_conv.sparsity import Rate, expected_rate
+from snnconv.engine.event_conv.sparsity import Rate, always, expected_rate
 from snnconv.errors import CheckpointError, UsageError
 from snnconv.graph.fold import fold
 from snnconv.graph.ir import TRANSFER, Graph, Node
 from snnconv.graph.network import Network
 from snnconv.metrics.base import MetricContext
 from snnconv.neurons.base import NEURONS, Grid, Neuron
+from snnconv.simulation.codings.base import CODINGS, Coding
 from snnconv.simulation.corrected import added, weights
 from snnconv.simulation.network import SpikingNetwork
 
@@ -79,11 +79,14 @@ def spiking_network(
     kind, params = NEURONS.recall(info.neuron), neuron_params(info)
     thresholds = checkpoint.thresholds()
     neurons: dict[str, Neuron[Any]] = {}
-    check_transfers(info.neuron, kind(params, torch.ones(()), info.timesteps), checkpoint.graph)
     for site in checkpoint.graph.sites:
-        neurons[site.name] = kind(params, thresholds[site.name], info.timesteps)
-        neurons[site.name].ceiling = _ceiling(site, thresholds[site.name])
-        neurons[site.name].load_state_dict(_learned_at(site.name, checkpoint.neurons), strict=False)
+        neuron = kind(params, thresholds[site.name], info.timesteps)
+        neuron.ceiling = _ceiling(site, thresholds[site.name])
+        neuron.load_state_dict(_learned_at(site.name, checkpoint.neurons), strict=False)
+        neurons[site.name] = neuron
+    coding, neurons = _coded(info.coding, neurons)
+    for neuron in neurons.values():
+        check_transfers(info.neuron, neuron, checkpoint.graph)
     network = (
         Network(*fold(checkpoint.graph, weights(checkpoint)))
         if folded
@@ -92,8 +95,18 @@ def spiking_network(
     network = network.laid_out()  # two to three times faster on a CPU, over few channels
     hold = None if checkpoint.data.frames is None else info.hold
     rates = expected_rates(checkpoint, params.grid(1))
+    if not coding.sparse:
+        rates = dict.fromkeys(neurons, always)
     return SpikingNetwork(
-        network, neurons, info.seed, info.confidence, hold, engine, rates, added(checkpoint)
+        network,
+        neurons,
+        info.seed,
+        info.confidence,
+        hold,
+        engine,
+        rates,
+        added(checkpoint),
+        coding,
     )
 
 
@@ -111,6 +124,20 @@ def check_transfers(name: str, neuron: Neuron[Any], graph: Graph) -> None:
             f"activations that may be negative at {', '.join(sites[:_NAMED])}{more}",
             "convert with --neuron signed, whose spikes have both signs",
         )
+
+
+def _coded(name: str, neurons: Mapping[str, Neuron[Any]]) -> tuple[Coding, dict[str, Neuron[Any]]]:
+    """A checkpoint's coding, and the neurons that stand at the sites under it.
+
+    Raises:
+        CheckpointError: there is no such coding, or it has none for these neurons.
+    """
+    try:
+        coding = CODINGS.recall(name)()
+        return coding, {site: coding.neuron(neuron) for site, neuron in neurons.items()}
+    except UsageError as error:
+        problem = f"the checkpoint can't be simulated ({error.problem})"
+        raise CheckpointError(problem, error.found, "snnconv convert again") from error
 
 
 def expected_rates(checkpoint: Checkpoint, grid: Grid) -> dict[str, Rate]:

@@ -38,6 +38,9 @@ Means = tuple[list[Tensor], Tensor]
 Compute = Callable[[list[Tensor]], Tensor]
 """An operation on all steps at once, ``[T, B, *N]``."""
 
+Emitted = Callable[[Compute, Tensor, Tensor | None, Sums | None], tuple[Tensor, Sums]]
+"""The levels that a max pooling emits, see :class:`Levels`."""
+
 
 def pool_increase(compute: Compute, x: Tensor, before: Sums | None) -> tuple[Tensor, Sums]:
     """The increase of the pooled running sum at each step, and the sums after the last."""
@@ -83,6 +86,8 @@ class Levels:
         analysis: of the network.
         pools: the max poolings of spikes, if anybody needs their levels.
         amplitudes: what every spike of a site carries; none where spikes differ.
+        emitted: the levels of what a max pooling emits, by the network's coding; see
+            :meth:`snnconv.simulation.codings.base.Coding.emitted`.
         before: the sums of numbers of each max pooling, after the call before.
 
     Attributes:
@@ -95,9 +100,11 @@ class Levels:
         analysis: Analysis,
         pools: Set[str],
         amplitudes: Mapping[str, Tensor | None],
+        emitted: Emitted,
         before: Mapping[str, Sums],
     ) -> None:
         self.pools = pools
+        self._emitted = emitted
         self.after: dict[str, Sums] = {}
         self._before = before
         self._units = dict(amplitudes)
@@ -126,19 +133,14 @@ class Levels:
             self._numbers[node.name] = unfold_time(reached, len(numbers[0]))
 
     def pooled(self, compute: Compute, node: Node, increase: Tensor) -> Tensor:
-        """The levels of what a max pooling emits.
-
-        Where amplitudes differ from step to step, the number at one place may grow while the sum at
-        another does: there an emission has a level of at least one, and silence has none.
-        """
+        """The levels of what a max pooling emits."""
         if (unit := self._units[node.name]) is not None:
             levels = (increase / per_neuron(unit, increase.dim() - 1)).round_()
         else:
             (numbers,) = self._taken(node)
+            varying = increase if node.name in self._varying else None
             before = self._before.get(node.name)
-            levels, self.after[node.name] = pool_increase(compute, numbers, before)
-        if node.name in self._varying:
-            levels = levels.clamp(min=1) * (increase != 0)
+            levels, self.after[node.name] = self._emitted(compute, numbers, varying, before)
         self.fired(node.name, levels)
         return levels
 

@@ -44,8 +44,10 @@ from snnconv.graph.ops import OPS, Role
 from snnconv.neurons.base import Neuron
 from snnconv.neurons.confidence import drawn, keep_mask
 from snnconv.simulation.chunk import Chunk, Observer, State
+from snnconv.simulation.codings.base import Coding
+from snnconv.simulation.codings.rate import RateCoding
 from snnconv.simulation.corrected import Added
-from snnconv.simulation.cumulative import Levels, function_increase, pool_increase
+from snnconv.simulation.cumulative import Compute, Levels, Sums, function_increase, pool_increase
 
 Value = Tensor | Packed | Pending
 """Of a node, at all steps: as float32, as bits, or when it is asked for."""
@@ -67,6 +69,7 @@ class SpikingNetwork(nn.Module):
         engine: where to go by events.
         rates: how many neurons are expected to spike at a step, by site, where known.
         added: what corrections add, by site.
+        coding: whose neurons they are; rate coding by default.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class SpikingNetwork(nn.Module):
         engine: plan.Engine = "auto",
         rates: Mapping[str, Rate] | None = None,
         added: Mapping[str, Added] | None = None,
+        coding: Coding | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -97,6 +101,7 @@ class SpikingNetwork(nn.Module):
         self.seed = seed
         self.confidence = confidence
         self.engine = engine
+        self.coding = coding or RateCoding()
         self._calibrated = set(neurons) <= set(rates or {})
         sites = {name: assumed_rate(n.levels) for name, n in neurons.items()} | dict(rates or {})
         self.input_rates = input_rates(network, self.analysis, sites)
@@ -296,6 +301,12 @@ class SpikingNetwork(nn.Module):
             name: corrections[name].to_amplitude(neuron.amplitude())
             for name, neuron in self.neurons.items()
         }
+
+        def emitted(
+            compute: Compute, numbers: Tensor, increase: Tensor | None, before: Sums | None
+        ) -> tuple[Tensor, Sums]:
+            return self.coding.emitted(compute, numbers, increase, state.steps, before)
+
         return Chunk(
             timesteps=timesteps,
             state=state,
@@ -305,7 +316,7 @@ class SpikingNetwork(nn.Module):
             once=once,
             by_events=by_events,
             packed=frozenset() if needs.values else bit_sites(self.analysis, deferred, by_events),
-            levels=Levels(self.analysis, wanted, amplitudes, state.levels),
+            levels=Levels(self.analysis, wanted, amplitudes, emitted, state.levels),
         )
 
     def _means(self) -> tuple[frozenset[str], frozenset[str]]:

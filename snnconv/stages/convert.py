@@ -18,6 +18,7 @@ from snnconv.graph.ops import OPS, Role
 from snnconv.neurons.base import NEURONS
 from snnconv.reports import ConvertReport
 from snnconv.simulation.build import check_transfers, spiking_network
+from snnconv.simulation.codings.base import CODINGS
 from snnconv.simulation.confidence import confident_sites, measure_confidence
 from snnconv.stages.session import (
     Session,
@@ -43,10 +44,12 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
     session = Session(config)
     file = checkpoint_file(config.checkpoint, config.run, ("calibrated",), "snnconv calibrate")
     calibrated = load(file, ["calibrated"])
-    session.inputs += [file, *files_named(config.neuron)]
+    session.inputs += [file, *files_named(config.neuron), *files_named(config.coding)]
     neuron = NEURONS.load(config.neuron)
     params = parameters(neuron.params_type, config.param, f"neuron '{config.neuron}'")
-    made = neuron(params, torch.ones(()), config.timesteps)  # refuses a T that it can't be made for
+    coding = CODINGS.load(config.coding)()
+    # refuse a T that it can't be made for, and neurons that the coding has no place for
+    made = coding.neuron(neuron(params, torch.ones(()), config.timesteps))
     check_transfers(config.neuron, made, calibrated.graph)
     if params.fixed and config.confidence != "off":
         raise UsageError(
@@ -54,7 +57,7 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
             f"it is measured over early steps, and they run for T = {config.timesteps} only",
             "drop --confidence",
         )
-    grid = params.fit(config.timesteps)
+    grid = coding.fit(params.fit(config.timesteps), config.timesteps)
     calibrated, how, lacks = refitted(
         calibrated, grid, config.thresholds == "derived", config.granularity
     )
@@ -68,6 +71,7 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
         spiking=SpikingInfo(
             neuron=config.neuron,
             params=params.model_dump(),
+            coding=config.coding,
             timesteps=config.timesteps,
             seed=config.seed,
         ),
@@ -109,6 +113,7 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
         files,
         neuron=config.neuron,
         params=params.model_dump(),
+        coding=config.coding,
         timesteps=config.timesteps,
         latency_steps=snn.latency(config.timesteps),
         thresholds=how,

@@ -60,7 +60,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
     info, calibrated = checkpoint.spiking, checkpoint.calibrated
     assert info is not None
     assert calibrated is not None
-    session.inputs += [file, *_code(info.neuron, *config.metric)]
+    session.inputs += [file, *_code(info.neuron, info.coding, *config.metric)]
     params = neuron_params(info)
     T = timesteps(checkpoint, config.timesteps)
     shown = frames_per_run(checkpoint.data.frames, T, info.hold)
@@ -127,6 +127,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
         trained_directly=alone,
         neuron=info.neuron,
         params=params.model_dump(),
+        coding=info.coding,
         calibration={
             "method": calibrated.method,
             "params": calibrated.params,

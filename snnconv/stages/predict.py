@@ -47,7 +47,7 @@ def run(config: PredictConfig, progress: Progress | None = None) -> PredictRepor
     checkpoint = load(file, SPIKING)
     info = checkpoint.spiking
     assert info is not None
-    session.inputs += [file, *files_named(info.neuron)]
+    session.inputs += [file, *files_named(info.neuron), *files_named(info.coding)]
     out = config.out or config.run / "predict.csv"
     report = report_file(config, "predict", config.out)
     refuse_lost([out], report, PredictReport)

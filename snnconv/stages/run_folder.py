@@ -14,6 +14,7 @@ from snnconv.checkpoint import Checkpoint, canonical_json, encoded, load, sha256
 from snnconv.core.files import write_atomically
 from snnconv.core.kinds import KINDS, WRITTEN_BY, Kind
 from snnconv.core.names import (
+    RATE,
     Called,
     ann_stem,
     called,
@@ -96,6 +97,7 @@ def describe(checkpoint: Checkpoint) -> Called:
         [step.stage for step in checkpoint.lineage],
         bool(info and info.confidence),
         [made.method for made in checkpoint.corrected],
+        info.coding if info else RATE,
     )
 
 
@@ -256,6 +258,7 @@ def _own_evaluation(report: EvaluateReport, run: Path) -> Path:
         [step.stage for step in report.history],
         bool(report.confidence),
         [made.method for made in report.corrections],
+        report.coding,
     )
     work = _work(report)
 

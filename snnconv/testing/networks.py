@@ -25,6 +25,8 @@ from snnconv.graph.network import Network, ann_inputs
 from snnconv.metrics.base import Batch, Figures, Metric, MetricContext, Watch
 from snnconv.neurons.base import CausalNeuron, Grid, Neuron, NeuronParams
 from snnconv.neurons.if_ import IF
+from snnconv.simulation.codings.base import Coding
+from snnconv.simulation.codings.rate import RateCoding
 from snnconv.simulation.network import SpikingNetwork
 from snnconv.simulation.simulate import simulate
 from snnconv.simulation.twin import QuantizedTwin
@@ -198,6 +200,7 @@ def spiking(
     confidence: ConfidenceInfo | None = None,
     hold: int | None = None,
     T: int = 1,
+    coding: Coding | None = None,
 ) -> SpikingNetwork:
     """A spiking network in evaluation mode.
 
@@ -211,8 +214,10 @@ def spiking(
         confidence: spike confidence, if there is some.
         hold: steps for which each frame of the input is shown; none for a constant input.
         T: steps that the neurons are made for.
+        coding: rate coding, if not given.
     """
-    return with_neurons(*captured(module, shape), theta, kind, params, seed, confidence, hold, T)
+    given = captured(module, shape)
+    return with_neurons(*given, theta, kind, params, seed, confidence, hold, T, coding)
 
 
 def with_neurons(
@@ -225,14 +230,17 @@ def with_neurons(
     confidence: ConfidenceInfo | None = None,
     hold: int | None = None,
     T: int = 1,
+    coding: Coding | None = None,
 ) -> SpikingNetwork:
     """A spiking network of a graph and its tensors; for the rest see :func:`spiking`."""
     thetas = [theta] * len(graph.sites) if isinstance(theta, float) else theta
+    code = coding or RateCoding()
     neurons = {
-        site.name: kind(params or kind.params_type(), torch.tensor([level]), T)
+        site.name: code.neuron(kind(params or kind.params_type(), torch.tensor([level]), T))
         for site, level in zip(graph.sites, thetas, strict=True)
     }
-    return SpikingNetwork(Network(graph, tensors), neurons, seed, confidence, hold).eval()
+    network = Network(graph, tensors)
+    return SpikingNetwork(network, neurons, seed, confidence, hold, coding=code).eval()
 
 
 def checkpoint(

@@ -15,6 +15,7 @@ def test_the_room():
         "calibration-potential",
         "calibration-weights",
         "cos",
+        "differential",
         "ftbc",
         "lm-ht-uniform",
         "msat",

@@ -53,6 +53,11 @@ def assumed_rate(levels: int) -> Rate:
     return lambda group: 1 - (1 - rate) ** group
 
 
+def always(group: int) -> float:
+    """Of neurons that put out something at every step."""
+    return 1.0
+
+
 def node_rates(
     analysis: Analysis, tensors: Mapping[str, Tensor], sites: Mapping[str, Rate]
 ) -> dict[str, Rate]:

@@ -1,7 +1,9 @@
 """What several reports say in the same words."""
 
 from collections.abc import Sequence
+from typing import Any
 
+from snnconv.core.names import RATE
 from snnconv.core.uncertainty import interval
 from snnconv.render import units
 from snnconv.render.compare import NON_SPIKING, NON_SPIKING_OF
@@ -36,6 +38,12 @@ def non_spiking(done: NetworkReport) -> list[Fact]:
 def latency(steps: int | None) -> list[Fact]:
     """Return the steps until the answer; nothing for an older file."""
     return [] if steps is None else [Fact("latency", str(steps), "steps until the answer")]
+
+
+def neuron(name: str, params: dict[str, Any], coding: str) -> list[Fact]:
+    """Return which neuron stands at the sites, and the coding if it is not that by rates."""
+    facts = [Fact("neuron", name, units.pairs(params))]
+    return facts if coding == RATE else [*facts, Fact("coding", coding)]
 
 
 def corrections(rows: Sequence[CorrectionRow]) -> str:

@@ -11,6 +11,7 @@ from snnconv.render.describe.common import (
     corrections,
     engine,
     latency,
+    neuron,
     non_spiking,
 )
 from snnconv.render.labels import calibration, confidence, drawn
@@ -35,7 +36,7 @@ def _headline(report: EvaluateReport) -> list[Fact]:
     facts = [
         Fact("data", report.data.spec),
         Fact("samples", drawn(report.subset, report.samples, "test")),
-        Fact("neuron", report.neuron, units.pairs(report.params)),
+        *neuron(report.neuron, report.params, report.coding),
         Fact("thresholds", calibration(report) or "unknown"),
     ]
     if report.confidence:

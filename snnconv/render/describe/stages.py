@@ -13,6 +13,7 @@ from snnconv.render.describe.common import (
     engine,
     imported,
     latency,
+    neuron,
     non_spiking,
 )
 from snnconv.render.describe.search import searched
@@ -160,7 +161,7 @@ def calibrate(report: CalibrateReport) -> list[Block]:
 
 def convert(report: ConvertReport) -> list[Block]:
     """Describe a :class:`ConvertReport`."""
-    facts = [Fact("neuron", report.neuron, units.pairs(report.params))]
+    facts = neuron(report.neuron, report.params, report.coding)
     facts.append(Fact("time steps T", str(report.timesteps)))
     facts += latency(report.latency_steps)
     if report.thresholds:

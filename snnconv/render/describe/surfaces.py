@@ -1,7 +1,13 @@
 """Networks, installations, run folders and recipes, as facts and tables."""
 
 from snnconv.render import units
-from snnconv.render.describe.common import corrections, imported, latency, non_spiking
+from snnconv.render.describe.common import (
+    corrections,
+    imported,
+    latency,
+    neuron,
+    non_spiking,
+)
 from snnconv.render.tables import Block, Column, Fact, Facts, Table
 from snnconv.reports import (
     DoctorReport,
@@ -30,7 +36,9 @@ def inspect(found: InspectReport) -> list[Block]:
     if found.imported:
         facts.append(imported(found.imported))
     if found.spiking:
-        facts.append(Fact("neuron", found.spiking["neuron"], units.pairs(found.spiking["params"])))
+        spiking = found.spiking
+        coding = spiking.get("coding", "rate")  # of an older file
+        facts += neuron(spiking["neuron"], spiking["params"], coding)
         facts.append(Fact("time steps T", str(found.spiking["timesteps"])))
         facts += latency(found.latency_steps)
     if found.corrections:
