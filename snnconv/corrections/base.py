@@ -110,6 +110,16 @@ class Site:
         output, after = fire(self.neuron, given, state, keep, Wants(counts=False))
         return added.to_output(output).values_or_mean, after
 
+    def of(self, chosen: Tensor) -> "Site":
+        """The site with some of the samples, by their places ``[n]``."""
+        return replace(
+            self,
+            ann_input=self.ann_input[chosen],
+            ann=self.ann[chosen],
+            currents=self.currents[:, chosen],
+            keep=None if self.keep is None else self.keep[:, chosen],
+        )
+
     @cached_property
     def spike(self) -> Tensor:
         """What one spike in all adds to a channel's mean output over time, ``[1 or C]``."""
