@@ -18,6 +18,8 @@ def test_the_room():
         "differential",
         "ftbc",
         "lm-ht-uniform",
+        "ltb",
+        "ltl",
         "msat",
         "msat-confidence",
         "opt",
