@@ -1,10 +1,11 @@
+import shutil
 from pathlib import Path
 
 import pytest
 from helpers.runs import evaluating, training
 
 from snnconv.config import ReportConfig
-from snnconv.errors import CheckpointError
+from snnconv.errors import CheckpointError, UsageError
 from snnconv.stages import report
 
 
@@ -34,3 +35,12 @@ def test_a_training_that_can_not_be_read_is_an_error(run, tmp_path):
     with pytest.raises(CheckpointError, match=r"train\.json can't be read"):
         reporting(tmp_path)
     assert not (tmp_path / "report.html").exists()
+
+
+def test_a_page_that_would_be_lost_is_refused_before_anything_is_evaluated(run, tmp_path):
+    shutil.copy(run.file("converted"), tmp_path / "converted.safetensors")
+    page = tmp_path / "page.html"
+    page.write_text("somebody's own")
+    with pytest.raises(UsageError, match="would be lost"):
+        reporting(tmp_path, out=page)
+    assert not list(tmp_path.glob("evaluate*.json"))
