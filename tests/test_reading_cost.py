@@ -19,7 +19,7 @@ from snnconv.neurons.if_ import IF
 
 PACKAGE = str(Path(snnconv.__file__).parent)
 FIRST = "simulate.py:simulate"  # that the stage calls
-FILES, DEPTH, SHAPES = 60, 8, 3
+FILES, DEPTH, SHAPES = 61, 8, 3
 
 
 class Reader:
