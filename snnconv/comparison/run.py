@@ -2,56 +2,40 @@
 
 import csv
 import io
-import time
-from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from snnconv.comparison import grid
+from snnconv.comparison.cells import Clock, Evaluated, evaluated
 from snnconv.comparison.marked import marked
 from snnconv.comparison.presets import Preset, chosen
 from snnconv.config import (
-    CalibrateConfig,
     CompareConfig,
     ConvertConfig,
-    CorrectConfig,
     EvaluateConfig,
 )
+from snnconv.core import distributed
 from snnconv.core.files import write_atomically
 from snnconv.core.progress import Progress, Quiet
 from snnconv.core.uncertainty import discordant, mcnemar, unpacked, wilson
 from snnconv.errors import CheckFailedError
 from snnconv.neurons.base import NEURONS
-from snnconv.render import units
 from snnconv.reports import (
     CalibrateReport,
     CellRow,
     CompareReport,
-    ConvertReport,
     CorrectReport,
     Difference,
     EvaluateReport,
     MethodRow,
-    ReportType,
     read,
 )
 from snnconv.simulation.codings.base import CODINGS
-from snnconv.stages.advance import advance
 from snnconv.stages.run_folder import newest
 from snnconv.stages.session import Session
 
 POINT = 0.01
 """A method is near its ANN if its accuracy is at most so much below."""
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """A cell's evaluation, with the files behind it."""
-
-    plan: grid.Plan
-    report: EvaluateReport
-    file: Path
 
 
 def run(config: CompareConfig, progress: Progress | None = None) -> CompareReport:
@@ -74,23 +58,16 @@ def run(config: CompareConfig, progress: Progress | None = None) -> CompareRepor
     for preset in presets.values():
         NEURONS.load(preset.convert.get("neuron", ConvertConfig().neuron))
     session = Session(config)
-    clock = Clock(len(plans), progress)
-    rows, evaluations = [], []
-    reports: dict[tuple[str, int], EvaluateReport] = {}
     with progress.task("compare", len(plans)) as done:
-        for name, preset in presets.items():
-            cells: dict[int, Evaluated] = {}
-            for T in sorted(config.timesteps, reverse=True):
-                longest = cells.get(config.timesteps[-1])
-                if longest is None or not _has_all_steps(longest):
-                    cells[T] = _evaluated(plans[name, T], clock)
-                else:
-                    cells[T] = longest
-                    clock.kept()
-                done(1)
-            rows.append(_row(name, preset, cells))
-            evaluations += list(cells.values())
-            reports |= {(name, T): cell.report for T, cell in cells.items()}
+        clock = Clock(len(plans), done, progress)
+        every = evaluated(plans, clock)
+    cells_run = int(distributed.total([clock.run], session.device)[0])
+    rows = [
+        _row(name, preset, {T: every[name, T] for T in config.timesteps})
+        for name, preset in presets.items()
+    ]
+    evaluations = list(every.values())
+    reports = {key: cell.report for key, cell in every.items()}
     _refuse_other_samples(evaluations)
     rows = marked(rows, reports)
     of = evaluations[0].report
@@ -115,74 +92,9 @@ def run(config: CompareConfig, progress: Progress | None = None) -> CompareRepor
         energy_memory_ann_mj=of.energy_memory_ann_mj,
         timesteps=list(config.timesteps),
         methods=rows,
-        cells_run=clock.run,
-        cells_kept=clock.total - clock.run,
+        cells_run=cells_run,
+        cells_kept=len(plans) - cells_run,
     )
-
-
-class Clock:
-    """How far a comparison is, and how long the rest may take.
-
-    Args:
-        total: cells.
-        progress: told after each.
-    """
-
-    def __init__(self, total: int, progress: Progress) -> None:
-        self.total, self.progress = total, progress
-        self.run, self.done, self.seconds = 0, 0, 0.0
-
-    def kept(self) -> None:
-        """A cell cost nothing: it was there, or is part of another one's simulation."""
-        self.done += 1
-
-    def ran(self, cell: str, seconds: float) -> None:
-        """A cell was evaluated; say what is left, at most, at the mean pace so far."""
-        self.done, self.run, self.seconds = self.done + 1, self.run + 1, self.seconds + seconds
-        left = (self.total - self.done) * self.seconds / self.run
-        until = f", at most {units.seconds(left)} left" if self.done < self.total else ""
-        self.progress.say(f"{cell}: done ({self.done} of {self.total}{until})")
-
-
-def _evaluated(plan: grid.Plan, clock: Clock) -> Evaluated:
-    """Run what is left to run of a cell."""
-    started = time.perf_counter()
-    outcomes = [advance(stage, config, Quiet()) for stage, config in plan]
-    file = Path(getattr(plan[-1][1], "out"))  # noqa: B009 - the config's type does not say it
-    if outcomes[-1] == "run":
-        clock.ran(file.stem, time.perf_counter() - started)
-    else:
-        clock.kept()
-    return Evaluated(plan, read(file, EvaluateReport), file)
-
-
-def _has_all_steps(cell: Evaluated) -> bool:
-    """Whether a simulation of T steps begins as those of fewer steps do.
-
-    It does if thresholds and neurons do not depend on T, nothing was corrected for it, and the
-    network has an answer after every step.
-    """
-    if any(stage == "correct" for stage, _ in cell.plan) or cell.report.first_answer_step != 1:
-        return False
-    kind = NEURONS.load(cell.report.neuron)
-    fixed = kind.params_type.model_validate(cell.report.params).fixed
-    return not fixed and _report(cell, "convert", ConvertReport).thresholds != "derived"
-
-
-def _report(cell: Evaluated, stage: str, kind: type[ReportType]) -> ReportType:
-    (file,) = _beside(cell, stage)
-    return read(file, kind)
-
-
-def _beside(cell: Evaluated, stage: str) -> list[Path]:
-    """The reports of a cell's stages of one name."""
-    return [
-        config.out.with_suffix(".json")
-        for name, config in cell.plan
-        if name == stage
-        and isinstance(config, CalibrateConfig | ConvertConfig | CorrectConfig)
-        and config.out is not None
-    ]
 
 
 def _refuse_other_samples(evaluations: list[Evaluated]) -> None:
@@ -214,8 +126,8 @@ def _row(name: str, preset: Preset, cells: dict[int, Evaluated]) -> MethodRow:
     coded = CODINGS.load(report.coding)().neuron(neuron)
     ann = report.ann_accuracy or 0.0
     rows = [_cell(T, cells[T]) for T in sorted(cells)]
-    seconds = _report(longest, "calibrate", CalibrateReport).seconds
-    seconds += sum(read(file, CorrectReport).seconds for file in _beside(longest, "correct"))
+    seconds = longest.report_of("calibrate", CalibrateReport).seconds
+    seconds += sum(read(file, CorrectReport).seconds for file in longest.beside("correct"))
     return MethodRow(
         method=name,
         title=preset.title,

@@ -91,7 +91,7 @@ class Search:
 
     Attributes:
         trials: all, in their order.
-        left_out: methods that were not tried, and why.
+        left_out: methods that were not tried, at all T or from one on, and why.
         best: the cheapest network that is close enough.
         closest: of the networks that are not, the closest one.
 
@@ -119,6 +119,7 @@ class Search:
         assert self.config.within is not None
         self.needed = self.held.needed(self.config.within)
         self._last: dict[str, tuple[float, float]] = {}
+        self._refused: dict[str, str] = {}
 
     def found(self) -> Found:
         """Try what may win, and return the best network, or the closest one.
@@ -137,6 +138,7 @@ class Search:
                         advance(len(steps) - done)
         tried = {trial.method for trial in self.trials}
         self.left_out = {name: why for name, why in self.left_out.items() if name not in tried}
+        self.left_out |= self._refused
         found = self.best or self.closest
         if found is None:
             name, why = next(iter(self.left_out.items()))
@@ -191,7 +193,7 @@ class Search:
             checkpoint = load(file)
             trial = measure(checkpoint, name, self.held, self.session, self.config, self._gives_up)
         except (UsageError, UnsupportedError) as error:
-            self.left_out[name] = f"{error.problem}: {error.found}"
+            self._refused[name] = f"at T = {timesteps}: {error.problem}: {error.found}"
             return False
         report = read(_report(stages), ConvertReport)
         for _, options in stages:

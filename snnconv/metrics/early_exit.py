@@ -4,7 +4,9 @@ A network is sure of a sample at the first step t with ``p1 - p2 >= margin``, wh
 ``p2`` are the largest and the second largest of ``softmax`` of the logits averaged up to t. A
 sample that it is never sure of stops at T. Steps without an answer, and steps before
 ``--readout-from``, are none to stop at. What a sample costs are the operations of the steps that it
-took. The figures stand under ``early_exit``: ``margin``; ``accuracy`` of the classes at the exits;
+took; steps that some neurons take before the T steps count for every sample.
+
+The figures stand under ``early_exit``: ``margin``; ``accuracy`` of the classes at the exits;
 ``steps_mean``; ``samples_by_step``, how many samples stop after each step; ``sops_per_sample``;
 ``energy_total_mj`` as the metric energy counts it, and ``energy_total_ratio`` to the ANN's.
 
@@ -26,7 +28,7 @@ import torch
 from torch import Tensor
 
 from snnconv.core.uncertainty import wilson
-from snnconv.metrics.base import Batch, Figures, Metric, MetricContext
+from snnconv.metrics.base import Batch, Figures, Metric, MetricContext, at_first
 
 _MJ_PER_PJ = 1e-9
 
@@ -36,6 +38,7 @@ class EarlyExit(Metric):
 
     counted = False
     valued = False
+    led = True
     added = ("by_step", "right", "operations")
 
     def __init__(self, context: MetricContext) -> None:
@@ -57,6 +60,7 @@ class EarlyExit(Metric):
 
     def add_by_sample(self, name: str, start: int, sums: Tensor) -> None:
         """Add a chunk of each sample."""
+        start, sums = at_first(start, sums)
         self.of_batch[start : start + len(sums)] += sums.long()
 
     def finish(self, logits: Tensor) -> None:
@@ -79,7 +83,7 @@ class EarlyExit(Metric):
         steps = sum(t * number for t, number in counts) / n
         passes = sum(context.passes(t) * number for t, number in counts) / n
         sops, accuracy = self.operations / n, self.right / n
-        energy = ac * sops + mac * (macs.first * passes + macs.each_step * steps)
+        energy = ac * sops + mac * (macs.first * passes + macs.each_step * (context.lead + steps))
         ann = mac * macs.total
         return Figures(
             {

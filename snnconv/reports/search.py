@@ -51,4 +51,6 @@ class SearchUse(BaseModel):
         description="of their indices in ascending order, as 64-bit integers, lowest byte first"
     )
     trials: list[TrialRow] = Field(description="in their order")
-    left_out: dict[str, str] = Field(description="methods that were not tried at any T, and why")
+    left_out: dict[str, str] = Field(
+        description="methods that were not tried, at all T or from one on, and why"
+    )

@@ -2,12 +2,16 @@
 
 import csv
 import json
+import os
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 from helpers.commands import done as finished
-from helpers.commands import here
+from helpers.commands import environment, here
 from helpers.commands import refused as refuses
 
 from snnconv.errors import ExitCode
@@ -254,3 +258,86 @@ def test_the_page_has_both_fronts_and_the_tables(compared, tmp_path):
         if cell["on_energy_front"] or cell["on_latency_front"]
     }
     assert {each["file"] for each in report["runs"]} == paying
+
+
+# Interrupted, and divided
+
+FOUR = ("--methods", "percentile,signed,signed-4,rmp", "--timesteps", "2,3", *FEW)
+
+
+def killed_after(count, run):
+    """Start a comparison as a process, kill it once so many cells are done; those cells' files."""
+    words = [sys.executable, "-m", "snnconv", "compare", *map(str, FOUR), "--run", str(run)]
+    process = subprocess.Popen(
+        words,
+        env=environment() | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        while len(cells := list((run / "compare").glob("*-t?.json"))) < count:
+            assert process.poll() is None, "it ended before it was killed"
+            time.sleep(0.02)
+    finally:
+        process.kill()
+        process.wait()
+    return {file: file.read_bytes() for file in cells}
+
+
+def test_a_comparison_that_was_killed_goes_on(tmp_path):
+    """By SIGKILL, in the middle of a cell: nothing is half written, nothing is done again."""
+    run = tmp_path / "run"
+    before = killed_after(2, run)
+    found = done("compare", *FOUR, "--run", run)
+    every = 1 + 1 + 2 + 2  # percentile and rmp: one simulation each
+    assert found["cells_run"] <= every - len(before)
+    assert found["cells_run"] + found["cells_kept"] == 8
+    for file, content in before.items():
+        assert file.read_bytes() == content
+    assert not [file for file in (run / "compare").iterdir() if file.name.startswith(".")]
+    whole = done("compare", *FOUR, "--run", tmp_path / "whole")
+    for key, cell in cells(whole).items():
+        other = cells(found)[key]
+        for name in ("accuracy", "energy_total_mj", "sops_per_sample", "on_energy_front"):
+            assert other[name] == cell[name], key
+
+
+def by_two(run, folder):
+    """The report of a comparison that two processes divide."""
+    words = ["compare", *map(str, FOUR), "--run", str(run)]
+    main = folder / "main.py"  # torchrun would take --run for its own
+    main.write_text(f"from snnconv.cli import app\n\napp({words!r})\n")
+    two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    result = subprocess.run(
+        [*two, str(main)],
+        env=environment() | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return json.loads((run / "compare.json").read_text())
+
+
+@pytest.mark.long
+def test_two_processes_divide_the_cells(tmp_path):
+    one = done("compare", *FOUR, "--run", tmp_path / "one")
+    two = by_two(tmp_path / "two", tmp_path)
+    assert two["environment"]["processes"] == 2
+    assert (two["cells_run"], two["cells_kept"]) == (one["cells_run"], one["cells_kept"])
+    names = {"report", "checkpoint", "config"}
+    for key, cell in cells(one).items():
+        other = cells(two)[key]
+        assert {k: v for k, v in other.items() if k not in names} == {
+            k: v for k, v in cell.items() if k not in names
+        }
+    for name in ("signed-t2-1-convert.safetensors", "rmp-t3-1-convert.safetensors"):
+        contents = [(tmp_path / each / "compare" / name).read_bytes() for each in ("one", "two")]
+        assert contents[0] == contents[1]  # each cell is one process's work, bit by bit
+    evaluations = [
+        json.loads(file.read_text()) for file in (tmp_path / "two" / "compare").glob("*-t?.json")
+    ]
+    assert not [each for each in evaluations if "processes" in each["environment"]]
+    again = by_two(tmp_path / "two", tmp_path)
+    assert (again["cells_run"], again["cells_kept"]) == (0, 8)

@@ -82,6 +82,19 @@ def test_analog_values_count_at_the_steps_taken():
     assert figures["energy_total_mj"] == pytest.approx(energy * 1e-9)
 
 
+def test_steps_before_the_t_steps_count_for_every_sample():
+    found = metric(0.6)
+    found.context = replace(found.context, lead=2)
+    (name, *_) = found.weights()
+    found.begin(Batch(torch.tensor([0, 0, 0]), None, {}))
+    found.add_by_sample(name, -2, torch.tensor([[1000, 1000, 1000], [2000, 2000, 2000]]))
+    found.add_by_sample(name, 0, torch.tensor(OPERATIONS))
+    found.finish(torch.tensor(LOGITS, dtype=torch.float64))
+    figures = found.figures(Figures()).totals["early_exit"]
+    assert figures["samples_by_step"] == [1, 0, 2]
+    assert figures["sops_per_sample"] == pytest.approx(3000 + (10 + 7 + 700) / 3)
+
+
 def test_margins():
     logits = torch.tensor([[2.0, 1.0, -1.0], [0.0, 0.0, 0.0]])
     total = math.exp(2) + math.exp(1) + math.exp(-1)

@@ -23,7 +23,7 @@ def searched(found: SearchUse) -> list[Block]:
         Fact(f"least {found.cost}", *_spent(found)),
     ]
     if found.left_out:
-        facts.append(Fact("not tried", ", ".join(found.left_out), "the report's file says why"))
+        facts.append(Fact("left out", ", ".join(found.left_out), "the report's file says why"))
     return [Facts("Search", tuple(facts)), tried(found)]
 
 
