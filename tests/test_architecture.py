@@ -169,6 +169,23 @@ def test_methods_do_not_know_each_other():
         assert not list(filter(is_method, siblings)), module
 
 
+def test_attributes_of_nodes_are_read_with_their_types():
+    """By ``attributes``: a misspelt name is an error of the type checker.
+
+    Front ends read the attributes of foreign operators; the rows of a module file are held to the
+    records by a test of their own.
+    """
+    readers = {
+        module
+        for module, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Subscript)
+        and isinstance(node.value, ast.Attribute)
+        and node.value.attr == "attrs"
+    }
+    assert {module for module in readers if room(module) != "frontends"} == {"exports.torch_calls"}
+
+
 def test_only_the_checkpoint_knows_safetensors():
     users = {module for module in MODULES if "safetensors" in imports(module)[1]}
     assert users <= {"checkpoint.sealed", "frontends.weights"}
@@ -267,6 +284,21 @@ def test_a_method_says_its_shape_its_source_and_where_it_departs(where):
         assert places == sorted(places), f"{module}: sections in another order"
         for section in SECTIONS:
             assert re.search(rf"^{section}\s*\S", text, re.M), f"{module}: {section} is empty"
+
+
+def test_methods_are_cited_by_a_heading():
+    """``Methods: "Counting"`` is a section of the page on methods."""
+    page = (PACKAGE.parent / "docs/reference/methods.md").read_text(encoding="utf-8")
+    headings = set(re.findall(r"^#+ (.*)$", page, re.M))
+    cited = {
+        (module, heading)
+        for module, file in zip(TREES, FILES, strict=True)
+        for heading in re.findall(r'Methods: "([^"]*)"', file.read_text(encoding="utf-8"))
+    }
+    assert {heading for _, heading in cited} <= headings, cited
+    assert len(cited) >= 5
+    numbered = re.compile(r"\b[Mm]ethods,? (at )?section")
+    assert not [f.name for f in FILES if numbered.search(f.read_text(encoding="utf-8"))]
 
 
 def test_no_file_knows_a_machine():

@@ -14,6 +14,7 @@ from snnconv.calibration.histogram import STATISTICS
 from snnconv.calibration.refit import refitted
 from snnconv.checkpoint import Checkpoint, load
 from snnconv.config import CalibrateConfig, ConvertConfig
+from snnconv.config.base import Engine
 from snnconv.core import runtime
 from snnconv.core.kinds import SPIKING
 from snnconv.core.metadata import DataInfo, LineageStep, SpikingInfo
@@ -31,7 +32,7 @@ def load_network(
     checkpoint: str | Path | Checkpoint,
     *,
     batch_norm: Literal["folded", "kept"] = "folded",
-    engine: Literal["auto", "dense", "event"] = "auto",
+    engine: Engine = "auto",
 ) -> LoadedModule:
     """Load a spiking network as a ``torch.nn.Module``.
 

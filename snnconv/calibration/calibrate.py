@@ -17,7 +17,8 @@ from snnconv.frontends.measure import Seen
 from snnconv.graph.analysis import Analysis
 from snnconv.graph.fold import fold
 from snnconv.graph.ir import SITES, Graph, Node
-from snnconv.graph.network import Network, walk
+from snnconv.graph.network import Network, attributes, ceiling, walk
+from snnconv.graph.operations.activation import Qcfs
 from snnconv.graph.rewrite import qcfs_thresholds
 
 LAYER_BITS, CHANNEL_BITS = 10, 8
@@ -155,8 +156,8 @@ def settled(
             continue
         theta = search(others.get(site.name) or site.name)
         theta = torch.where(theta > 0, theta, theta.max())
-        if (ceiling := site.attrs.get("ceiling")) is not None:
-            theta = theta.clamp(max=ceiling)
+        if (highest := ceiling(site)) is not None:
+            theta = theta.clamp(max=highest)
         found[site.name] = theta.float()
     return found
 
@@ -281,7 +282,10 @@ def calibrate(
     refits = method.statistic.refit is not None and not known
     name, params = method.name, method.params.model_dump()
     if known:
-        name, params = "qcfs", {"levels": max(site.attrs["levels"] for site in graph.sites)}
+        name, params = (
+            "qcfs",
+            {"levels": max(attributes(site, Qcfs).levels for site in graph.sites)},
+        )
     return replace(
         ann,
         kind="calibrated",

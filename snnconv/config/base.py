@@ -36,6 +36,7 @@ def methods(registry: str) -> str:
 
 
 Engine = Literal["auto", "dense", "event"]
+"""Where to go by events: where that is expected to be faster, nowhere, or wherever possible."""
 
 
 def _figures(given: object) -> object:

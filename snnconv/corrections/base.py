@@ -23,11 +23,11 @@ from torch import Tensor
 
 from snnconv.checkpoint.contents import Checkpoint
 from snnconv.checkpoint.corrections import Part, Place
+from snnconv.config.base import Engine
 from snnconv.core.metadata import CorrectionInfo, Parameters
 from snnconv.core.registry import REGISTRIES, Registry
 from snnconv.data.frames import mean_frame
 from snnconv.engine.dispatch import fire
-from snnconv.engine.event_conv.plan import Engine
 from snnconv.engine.layer_output import Wants
 from snnconv.errors import UsageError
 from snnconv.graph.fold import fold

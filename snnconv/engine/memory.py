@@ -1,8 +1,8 @@
 """How much of a simulation fits into memory: samples at once, and steps at once.
 
-What is alive at a time is counted from the graph: each value lives from the node that makes it to
-its last reader, and each node needs some copies of its own beside it. The counts are upper bounds,
-so that what is planned here fits.
+The values that exist at one time are counted from the graph: each value lives from the node that
+makes it to its last reader, and each node needs some copies of its own. The counts are upper
+bounds, so that every plan fits.
 
 Shape:
     Bytes of one sample, for values ``[T, B, *N]`` in float32.
@@ -39,7 +39,7 @@ def plan_batch(
     causal: bool = True,
     confident: bool = False,
 ) -> BatchPlan:
-    """As much of what is wanted as fits: fewer samples first, then, of one sample, fewer steps.
+    """The largest plan that fits: fewer samples first, then fewer steps of one sample.
 
     Args:
         analysis: of the network that is simulated.

@@ -25,7 +25,7 @@ Shape:
     A fan-out is ``[*N]`` float64, for the ``N`` neurons of one sample.
 
 Reference:
-    Methods: "Counting operations".
+    Methods: "Counting".
 
 Deviations:
     None.

@@ -20,7 +20,9 @@ from torch import Tensor
 
 from snnconv.graph.analysis import Analysis
 from snnconv.graph.ir import Graph, Node
-from snnconv.graph.network import node_tensors
+from snnconv.graph.network import attributes, node_tensors
+from snnconv.graph.operations.normalisation import BatchNorm
+from snnconv.graph.operations.weighted import Conv
 
 
 def fold(graph: Graph, tensors: Mapping[str, Tensor]) -> tuple[Graph, dict[str, Tensor]]:
@@ -80,7 +82,7 @@ def _only_reader(graph: Graph, renamed: Mapping[str, str], producer: Node) -> bo
 def _as_affine(node: Node, tensors: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
     roles = {role: t.double() for role, t in node_tensors(node, tensors).items()}
     scale = roles.get("weight", torch.ones_like(roles["var"])) / torch.sqrt(
-        roles["var"] + node.attrs["eps"]
+        roles["var"] + attributes(node, BatchNorm).eps
     )
     return scale, roles.get("bias", torch.zeros_like(scale)) - roles["mean"] * scale
 
@@ -94,7 +96,7 @@ def _absorb(producer: Node, scale: Tensor, shift: Tensor, tensors: dict[str, Ten
     weight = roles["weight"].double()
     names = {role: f"{producer.name}.folded.{role}" for role in ("weight", "bias")}
     if producer.op == "conv_transpose":  # weight [C_in, C_out / groups, ...]
-        groups = producer.attrs["groups"]
+        groups = attributes(producer, Conv).groups
         by_group = scale.reshape(groups, 1, -1, *[1] * (weight.dim() - 2))
         scaled = (weight.unflatten(0, (groups, -1)) * by_group).flatten(0, 1)
     else:

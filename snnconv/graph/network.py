@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from snnconv.core import distributed
 from snnconv.errors import UnsupportedError, one_line
 from snnconv.graph.ir import INPUT, SITES, Graph, Node
+from snnconv.graph.operations.activation import Relu
+from snnconv.graph.operations.base import A
 from snnconv.graph.operations.normalisation import BatchNorm
 from snnconv.graph.ops import OPS
 
@@ -62,6 +64,27 @@ def walk(graph: Graph, source: Value, evaluate: Callable[[Node, list[Value]], Va
     for node, inputs in values:
         values[node] = evaluate(node, inputs)
     return values.output
+
+
+def attributes(node: Node, kind: type[A]) -> A:
+    """A node's attributes with their types.
+
+    Args:
+        node: one that fits its operation.
+        kind: of the attributes that its operation has.
+
+    Raises:
+        TypeError: its operation has attributes of another kind.
+    """
+    found = OPS[node.op].typed(node.attrs)
+    if not isinstance(found, kind):
+        raise TypeError(f"{node.op} has {type(found).__name__}, not {kind.__name__}")
+    return found
+
+
+def ceiling(site: Node) -> float | None:
+    """The value at which a site's ReLU is clipped; None if it is not, and for other sites."""
+    return attributes(site, Relu).ceiling if site.op == "relu" else None
 
 
 def node_tensors(node: Node, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

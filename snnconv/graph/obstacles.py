@@ -2,6 +2,8 @@
 
 from snnconv.errors import Obstacle, ObstaclesError
 from snnconv.graph.ir import Graph, Node
+from snnconv.graph.network import attributes
+from snnconv.graph.operations.function import Pointwise
 from snnconv.graph.ops import OPS, Role
 from snnconv.graph.remedies import NO_SITE, of_function
 
@@ -34,6 +36,6 @@ def _is_analog(node: Node) -> bool:
 
 
 def _function(node: Node) -> Obstacle:
-    name = node.attrs.get("function", node.op)
+    name = attributes(node, Pointwise).function if node.op == "pointwise" else node.op
     found = f"the function '{name}', which no neuron stands for"
     return Obstacle(node.name, found, of_function(node.op))

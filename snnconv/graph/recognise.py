@@ -12,6 +12,9 @@ import torch
 from torch import Tensor
 
 from snnconv.graph.ir import Graph, Node
+from snnconv.graph.network import attributes
+from snnconv.graph.operations.activation import Relu
+from snnconv.graph.operations.function import Pointwise
 
 MASKS = ("gt0", "ge0")
 """Functions that are 1 where their argument is above 0, and 0 elsewhere."""
@@ -34,7 +37,7 @@ def recognised(graph: Graph, tensors: Mapping[str, Tensor]) -> tuple[Graph, dict
     for node in graph.nodes:
         if node.op == "multiply" and (x := _masked(nodes, made, node)):
             nodes[node.name] = Node(node.name, "relu", (x,), {"ceiling": None}, {})
-        elif node.op == "pointwise" and node.attrs["function"] == "floor":
+        elif node.op == "pointwise" and attributes(node, Pointwise).function == "floor":
             found = _qcfs(graph, nodes, made, node)
             if found is not None:
                 site, made[site.tensors["threshold"]] = found
@@ -58,7 +61,9 @@ def _is_sign(nodes: Mapping[str, Node], tensors: Mapping[str, Tensor], mask: str
     """
     for outer in _upward(nodes, tensors, mask):
         made = nodes.get(outer.end)
-        if made is None or made.op != "pointwise" or made.attrs["function"] not in MASKS:
+        if made is None or made.op != "pointwise":
+            continue
+        if attributes(made, Pointwise).function not in MASKS:
             continue
         plain = _is(outer.scale, 1) and _is(outer.shift, 0)
         negated = _is(outer.scale, -1) and _is(outer.shift, 1)
@@ -83,7 +88,7 @@ def _qcfs(
     """The site that ends at an affine map behind a floor, and its theta; None if it is no QCFS."""
     for inner in _upward(nodes, tensors, floor.inputs[0]):
         clip = nodes.get(inner.end)
-        ceiling = clip.attrs["ceiling"] if clip and clip.op == "relu" else None
+        ceiling = attributes(clip, Relu).ceiling if clip and clip.op == "relu" else None
         if clip is None or ceiling is None:
             continue
         levels = int((inner.scale * ceiling).flatten()[0].round())

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from snnconv.errors import UnsupportedError
 from snnconv.graph.ir import Graph, Node
+from snnconv.graph.network import attributes, ceiling
+from snnconv.graph.operations.pooling import MaxPool
 
 
 def with_qcfs(
@@ -28,9 +30,10 @@ def with_qcfs(
     nodes = []
     for node in graph.nodes:
         if node in graph.sites:
-            theta, ceiling = thresholds[node.name].float(), node.attrs.get("ceiling")
+            theta = thresholds[node.name].float()
+            highest = ceiling(node)
             name = node.tensors.get("threshold", f"{node.name}.threshold")
-            tensors[name] = theta if ceiling is None else theta.clamp(max=ceiling)
+            tensors[name] = theta if highest is None else theta.clamp(max=highest)
             attrs = {"levels": levels}
             node = Node(node.name, "qcfs", node.inputs, attrs, {"threshold": name})
         nodes.append(node)
@@ -55,13 +58,14 @@ def with_average_pools(graph: Graph) -> tuple[Graph, list[str]]:
     nodes, names = [], []
     for node in graph.nodes:
         if node.op == "max_pool":
-            if any(step != 1 for step in node.attrs["dilation"]):
+            pool = attributes(node, MaxPool)
+            if any(step != 1 for step in pool.dilation):
                 raise UnsupportedError(
                     f"max pooling '{node.name}' can't become an average",
-                    f"dilation {list(node.attrs['dilation'])}",
+                    f"dilation {pool.dilation}",
                     "keep it: --pool keep",
                 )
-            kept = {k: node.attrs[k] for k in ("kernel", "stride", "padding", "ceil_mode")}
+            kept = pool.model_dump(exclude={"dilation"})
             # padding is no activation: a mean over it would darken the border
             node = replace(node, op="avg_pool", attrs=kept | {"count_include_pad": False})
             names.append(node.name)

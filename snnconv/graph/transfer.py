@@ -21,7 +21,7 @@ Shape:
     A site gives what it reads.
 
 Reference:
-    Methods: "Any function as a neuron".
+    Methods: "Transfer sites".
 
 Deviations:
     None.

@@ -17,7 +17,7 @@ Shape:
     Logits ``[T, B, classes]``.
 
 Reference:
-    Methods, section 10; intervals and tests: :mod:`snnconv.core.uncertainty`.
+    Methods: "Counting"; intervals and tests: :mod:`snnconv.core.uncertainty`.
 
 Deviations:
     None.

@@ -8,7 +8,7 @@ Shape:
     Sums of spikes ``[T]``.
 
 Reference:
-    Methods, section 10; MSAT section 5.4.
+    Methods: "Counting"; MSAT section 5.4.
 
 Deviations:
     None.

@@ -15,7 +15,7 @@ Shape:
     Sums ``[T, B]`` of spikes times a fan-out ``[*N]``.
 
 Reference:
-    Methods, section 10.
+    Methods: "Counting".
 
 Deviations:
     The ANN's MACs are given by the field's convention (padding counted), and exactly.

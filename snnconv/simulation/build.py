@@ -1,4 +1,4 @@
-"""From a checkpoint to a spiking network that runs, and what metrics have to know of that."""
+"""From a checkpoint to a spiking network that runs, and what metrics need to know of it."""
 
 import functools
 from collections.abc import Mapping
@@ -8,12 +8,12 @@ from torch import Tensor
 
 from snnconv.checkpoint.contents import Checkpoint, check_neurons, neuron_params
 from snnconv.checkpoint.sealed import Broken
-from snnconv.engine.event_conv.plan import Engine
+from snnconv.config.base import Engine
 from snnconv.engine.event_conv.sparsity import Rate, always, expected_rate
 from snnconv.errors import CheckpointError, UsageError
 from snnconv.graph.fold import fold
 from snnconv.graph.ir import TRANSFER, Graph, Node
-from snnconv.graph.network import Network
+from snnconv.graph.network import Network, ceiling
 from snnconv.metrics.base import MetricContext
 from snnconv.neurons.base import NEURONS, Grid, Neuron
 from snnconv.simulation.codings.base import CODINGS, Coding
@@ -58,7 +58,7 @@ def spiking_network(
     Args:
         checkpoint: of a kind that has neurons.
         folded: with BatchNorm folded into weights, as it is simulated; without, as it is trained.
-        engine: where to go by events.
+        engine: whether convolutions go by events.
 
     Raises:
         CheckpointError: it has no neurons.
@@ -141,7 +141,7 @@ def _coded(name: str, neurons: Mapping[str, Neuron[Any]]) -> tuple[Coding, dict[
 
 
 def expected_rates(checkpoint: Checkpoint, grid: Grid) -> dict[str, Rate]:
-    """How many neurons are expected to spike at a step, of sites with a histogram.
+    """The share of neurons expected to spike at a step, for sites with a histogram.
 
     Args:
         checkpoint: with neurons.
@@ -164,15 +164,15 @@ def expected_rates(checkpoint: Checkpoint, grid: Grid) -> dict[str, Rate]:
 
 
 def _ceiling(site: Node, theta: Tensor) -> Tensor | None:
-    """What a site's activation is clipped at: QCFS at its theta, ReLU6 at 6."""
+    """The value at which a site's activation is clipped: theta for QCFS, 6 for ReLU6."""
     if site.op == "qcfs":
         return theta
-    ceiling = site.attrs.get("ceiling")
-    return None if ceiling is None else theta.new_tensor(float(ceiling))
+    highest = ceiling(site)
+    return None if highest is None else theta.new_tensor(float(highest))
 
 
 def _learned_at(site: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What the neurons of a site learned; nothing where they start as their parameters say."""
+    """The learned parameters of a site's neurons; empty if they are as the parameters say."""
     return {
         name.removeprefix(f"{site}/"): tensor
         for name, tensor in tensors.items()

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 
 from snnconv.checkpoint.contents import Checkpoint
+from snnconv.config.base import Engine
 from snnconv.core import distributed
 from snnconv.core.metadata import ConfidenceInfo
 from snnconv.data.frames import mean_frame
-from snnconv.engine.event_conv.plan import Engine
 from snnconv.engine.layer_output import ObserverNeeds
 from snnconv.errors import UsageError, did_you_mean
 from snnconv.graph.ir import Graph

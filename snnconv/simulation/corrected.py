@@ -8,7 +8,7 @@ Shape:
     Currents ``[C]`` or ``[T, C]``, potentials ``[*N]``, amplitudes ``[C]``.
 
 Reference:
-    Methods, section on corrections.
+    Methods: "Corrections".
 
 Deviations:
     None.
@@ -34,7 +34,7 @@ Currents = TypeVar("Currents", Tensor, Pending)
 
 
 class Added(nn.Module):
-    """What corrections add at one site; nothing of what is none.
+    """What corrections add at one site; None adds nothing.
 
     Args:
         current: ``[C]`` at every step, or ``[T, C]`` step by step.
@@ -59,7 +59,7 @@ class Added(nn.Module):
         self.register_buffer("amplitude", amplitude, persistent=False)
 
     def plus(self, more: Mapping[Part, Tensor]) -> "Added":
-        """With more added, by part."""
+        """The same with more added, by part."""
         parts = {"current": self.current, "potential": self.potential, "amplitude": self.amplitude}
         for part, value in more.items():
             known = parts[part]
@@ -88,12 +88,12 @@ class Added(nn.Module):
         if self.potential is None:
             return None
         sample = (currents.like() if isinstance(currents, Pending) else currents)[0]
-        # laid out as the currents are: what comes behind sums in the order of its memory
+        # laid out as the currents are: later sums go in the order of memory
         potential = torch.empty_like(sample).copy_(self.potential)
         return neuron.raised(neuron.initial(sample), potential)
 
     def to_output(self, output: LayerOutput) -> LayerOutput:
-        """What neurons give, in spikes of the corrected amplitude."""
+        """The neurons' output, in spikes of the corrected amplitude."""
         if self.amplitude is None:
             return output
         factor = 1 + self.amplitude

@@ -1,13 +1,13 @@
-"""The cumulative rule: what is not linear in spikes takes running sums and gives their increase.
+"""The cumulative rule: a nonlinear operation takes running sums and gives its increase.
 
 With ``X[t]`` the running sum of the input, ``x_out[t] = t*f(X[t]/t) - (t-1)*f(X[t-1]/(t-1))``, so
 the mean output is ``f`` of the mean input. For max pooling, where ``t*f(X/t) = f(X)``, it is the
 pool of the sum and its increase, for any kernel, stride and padding.
 
-A max pooling emits spikes. Their *level* is what operations are counted by: the pooling takes the
-running number of spikes at each place, as it takes their running sum, and an emission has the
-increase of the largest number as its level. So spikes of one amplitude keep their level, and the
-levels of all steps together do not depend on how spikes are spread over steps.
+A max pooling emits spikes, and operations are counted by their *level*. The pooling takes the
+running number of spikes at each place, as it takes their running sum, and the level of an emission
+is the increase of the largest number. So spikes of one amplitude keep their level, and the levels
+of all steps together do not depend on how spikes are spread over steps.
 
 Shape:
     ``[T, B, *N] -> [T, B, *M]``.
@@ -30,10 +30,10 @@ from snnconv.graph.ir import Node
 from snnconv.graph.ops import OPS, Role
 
 Sums = tuple[Tensor, Tensor]
-"""Of a max pooling between two chunks: the running sum of its input, and the pool of it."""
+"""State of a max pooling between two chunks: the running sum of its input, and its pool."""
 
 Means = tuple[list[Tensor], Tensor]
-"""Of a function between two chunks: the running sum of each input, and ``t*f`` of their means."""
+"""State of a function between two chunks: the sum of each input, and ``t*f`` of the means."""
 
 Compute = Callable[[list[Tensor]], Tensor]
 """An operation on all steps at once, ``[T, B, *N]``."""
@@ -80,12 +80,12 @@ def function_increase(
 
 
 class Levels:
-    """What max poolings emit, in numbers of spikes, for one call of a network.
+    """The levels that max poolings emit in one call of a network.
 
     Args:
         analysis: of the network.
-        pools: the max poolings of spikes, if anybody needs their levels.
-        amplitudes: what every spike of a site carries; none where spikes differ.
+        pools: the max poolings of spikes, if their levels are needed.
+        amplitudes: what every spike of a site carries; none if spikes differ.
         emitted: the levels of what a max pooling emits, by the network's coding; see
             :meth:`snnconv.simulation.codings.base.Coding.emitted`.
         before: the sums of numbers of each max pooling, after the call before.
@@ -126,7 +126,7 @@ class Levels:
             self._numbers[name] = counts
 
     def passed(self, node: Node) -> None:
-        """Take spikes through wiring: what is added up or averaged there adds up its numbers."""
+        """Take numbers of spikes through wiring, where sums and averages add them up."""
         if node.name in self._readers and OPS[node.op].role is Role.LINEAR:
             numbers = self._taken(node)
             reached = OPS[node.op].reach(node.attrs, {}, [fold_time(value) for value in numbers])

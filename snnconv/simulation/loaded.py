@@ -1,4 +1,4 @@
-"""The network of a checkpoint as a module: to use, to train, and to take back.
+"""The network of a checkpoint as a module, to use and to train, and back to a checkpoint.
 
 Shape:
     ``[B, *input] -> [B, classes]``, see :mod:`snnconv.simulation.module`.
@@ -13,9 +13,9 @@ from torch import Tensor
 
 from snnconv.checkpoint import Checkpoint
 from snnconv.checkpoint.contents import neuron_params
+from snnconv.config.base import Engine
 from snnconv.core.metadata import LineageStep
 from snnconv.data.frames import frames_in_turn
-from snnconv.engine.event_conv.plan import Engine
 from snnconv.errors import UsageError
 from snnconv.simulation.build import learned, spiking_network
 from snnconv.simulation.chunk import State
@@ -31,8 +31,8 @@ class LoadedModule(SpikingModule):
     Args:
         checkpoint: of a kind that has neurons.
         batch_norm: folded into the weights, which is fast and exact; or kept, to train it.
-        engine: where to go by events: where a layer's shape says it is faster, never, or wherever
-            possible.
+        engine: whether convolutions go by events: if a layer's shape says that is faster, never,
+            or wherever possible.
 
     Raises:
         CheckpointError: it has no neurons.
@@ -109,7 +109,7 @@ class LoadedModule(SpikingModule):
 
 
 def _tensors(module: LoadedModule) -> dict[str, Tensor]:
-    """What a module may learn, by name."""
+    """The parameters that a module may learn, by name."""
     neurons = {f"neurons/{name}": tensor for name, tensor in learned(module.network).items()}
     return {**module.network.network.tensors(), **neurons}
 

@@ -2,19 +2,18 @@
 
 Operations that are linear in their input keep the mean over time and run on the merged ``T*B``
 axis. Others take the cumulative rule (:mod:`snnconv.simulation.cumulative`). Functions that no
-neuron stands
-for are computed by it outside the spiking domain, and count as MACs.
+neuron stands for are computed by it outside the spiking domain, and count as MACs.
 
-Under a constant input, what no neuron has touched does not change over time: it has ``T = 1`` and
-is computed once. So has what lies between neurons whose spikes are wanted in the mean only: before
-LM-HT neurons whose Omega is uniform, the mean is taken of spikes instead of currents. An input of
-frames is shown a frame a step (:mod:`snnconv.data.frames`).
+Under a constant input, values before the first neuron do not change over time: they have ``T = 1``
+and are computed once. So are values between neurons whose spikes are needed in the mean only:
+before LM-HT neurons with a uniform Omega, the mean is taken of spikes instead of currents. An input
+of frames is shown a frame a step (:mod:`snnconv.data.frames`).
 
 Shape:
     ``[f, B, *input] -> [T, B, classes]``: the last layer's currents at each step.
 
 Reference:
-    Methods: rate-preserving rule.
+    Methods: "The one rule".
 
 Deviations:
     None.
@@ -27,6 +26,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from snnconv.config.base import Engine
 from snnconv.core.metadata import ConfidenceInfo
 from snnconv.core.shapes import fold_time, unfold_time
 from snnconv.data.frames import frames_shown
@@ -50,7 +50,7 @@ from snnconv.simulation.corrected import Added
 from snnconv.simulation.cumulative import Compute, Levels, Sums, function_increase, pool_increase
 
 Value = Tensor | Packed | Pending
-"""Of a node, at all steps: as float32, as bits, or when it is asked for."""
+"""The value of a node at all steps: float32, bits, or computed when a neuron asks for it."""
 
 
 class SpikingNetwork(nn.Module):
@@ -65,9 +65,9 @@ class SpikingNetwork(nn.Module):
         neurons: by site name, one for each site.
         seed: of everything random.
         confidence: spike confidence, if it acts.
-        hold: steps for which each frame of the input is shown; none where it is constant.
-        engine: where to go by events.
-        rates: how many neurons are expected to spike at a step, by site, where known.
+        hold: steps for which each frame of the input is shown; none if the input is constant.
+        engine: whether convolutions go by events.
+        rates: the share of neurons expected to spike at a step, by site, as far as known.
         added: what corrections add, by site.
         coding: whose neurons they are; rate coding by default.
     """
@@ -79,7 +79,7 @@ class SpikingNetwork(nn.Module):
         seed: int,
         confidence: ConfidenceInfo | None,
         hold: int | None = None,
-        engine: plan.Engine = "auto",
+        engine: Engine = "auto",
         rates: Mapping[str, Rate] | None = None,
         added: Mapping[str, Added] | None = None,
         coding: Coding | None = None,
@@ -114,8 +114,8 @@ class SpikingNetwork(nn.Module):
             _, once = self._means()
             return plan.paths(self.network, self.analysis, self.input_rates, self._way(), once)
 
-    def _way(self) -> plan.Engine:
-        """Where to go by events: in training, not by rates that nobody has seen."""
+    def _way(self) -> Engine:
+        """The engine to use: in training, rates that were never measured decide nothing."""
         guessed = torch.is_grad_enabled() and not self._calibrated
         return "dense" if guessed and self.engine == "auto" else self.engine
 
@@ -157,7 +157,7 @@ class SpikingNetwork(nn.Module):
     def answers(self, timesteps: int) -> tuple[int, ...]:
         """The steps, from 1, after which the class can be read; T always is one.
 
-        Before them some neuron's output hangs on currents that are still to come.
+        At earlier steps some neuron's output depends on currents that are still to come.
         """
         final = torch.ones(timesteps, dtype=torch.bool)
         for neuron in self.neurons.values():
@@ -192,9 +192,9 @@ class SpikingNetwork(nn.Module):
         """The next ``timesteps`` steps.
 
         Args:
-            x: the frames to show in turn, ``[f, B, *input]``; one where the input is constant.
+            x: the frames to show in turn, ``[f, B, *input]``; one if the input is constant.
             timesteps: how many steps.
-            samples: which samples these are, ``[B]``: what randomness hangs on.
+            samples: which samples these are, ``[B]``, for random numbers of their own.
             state: as the call before gave it; at the first call, the lead of the neurons runs.
             observe: called with the spikes of every source, at steps below 0 in the lead.
             needs: what it needs of them.
@@ -357,7 +357,7 @@ class SpikingNetwork(nn.Module):
         return numbers if keep is None else numbers * keep
 
     def _merged(self, node: Node, inputs: list[Tensor], rate: float | None = None) -> Tensor:
-        """A linear operation on all steps at once; one that has inputs of both kinds expands."""
+        """A linear operation on all steps at once; constant inputs expand if others change."""
         steps = max(value.shape[0] for value in inputs)
         merged = [fold_time(value.expand(steps, *value.shape[1:])) for value in inputs]
         found = plan.compute(self.network, node, merged, rate, self._way(), self._layouts)
@@ -365,7 +365,7 @@ class SpikingNetwork(nn.Module):
 
 
 def _currents(value: Value, timesteps: int, correction: Added, done: int) -> Tensor | Pending:
-    """What a site's neurons are given: currents of every step, or those that they ask for.
+    """The currents of a site's neurons: of every step, or computed when neurons ask for them.
 
     Args:
         value: of the node before the site.

@@ -8,7 +8,7 @@ Shape:
     from step r on over steps r..t, and 0 before.
 
 Reference:
-    Methods, section 0: constant input or frames, the last layer does not spike.
+    Methods: "The one rule": constant input or frames, the last layer does not spike.
 
 Deviations:
     None.
@@ -40,7 +40,7 @@ def simulate(
         x: ``[f, B, *input]``, the frames that are shown in turn; one is shown at every step.
         samples: which samples these are, ``[B]``.
         timesteps: T.
-        chunk: steps computed at once, where the neurons are causal; it bounds memory.
+        chunk: steps computed at once, if the neurons are causal; it bounds memory.
         observe: sees every node's spikes, chunk by chunk.
         needs: what it needs of them.
         readout_from: the first step whose currents count.

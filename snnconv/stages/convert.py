@@ -14,6 +14,8 @@ from snnconv.data.dataset import batches, subset
 from snnconv.data.frames import frames_per_run
 from snnconv.engine.memory import BatchPlan
 from snnconv.errors import UsageError
+from snnconv.graph.network import attributes
+from snnconv.graph.operations.wiring import Identity
 from snnconv.graph.ops import OPS, Role
 from snnconv.neurons.base import NEURONS
 from snnconv.reports import ConvertReport
@@ -128,9 +130,9 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
         ],
         analog=[node.name for node in graph.nodes if OPS[node.op].role is Role.ANALOG],
         dropped=[
-            f"{node.attrs['dropped']} at {node.name}"
+            f"{attrs.dropped} at {node.name}"
             for node in graph.nodes
-            if "dropped" in node.attrs
+            if node.op == "identity" and (attrs := attributes(node, Identity)).dropped
         ],
         confidence=confidence.keep if confidence else {},
         early=confidence.early if confidence else None,

@@ -4,7 +4,7 @@ Reference:
     LM-HT, Theorem 4.2 and the section on reparameterization.
 
 Deviations:
-    No weight or bias is rescaled: outputs are rates either way (methods, section 0).
+    No weight or bias is rescaled: outputs are rates either way (Methods: "The one rule").
 """
 
 from dataclasses import dataclass, field, replace

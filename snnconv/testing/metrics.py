@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from snnconv.config.base import Engine
 from snnconv.core.metadata import ConfidenceInfo
-from snnconv.engine.event_conv.plan import Engine
 from snnconv.engine.layer_output import EVERYTHING
 from snnconv.graph.ir import Graph
 from snnconv.metrics.base import METRICS, Metric

@@ -1,7 +1,7 @@
-"""A convolution of spikes in training, by events forth, and back to its weights.
+"""A convolution of spikes in training: by events, as is the gradient of its weights.
 
-The gradient of its input is no sparser than that of its output, so it is PyTorch's; where the
-gradient of the weights is faster densely, that is too.
+PyTorch computes the gradient of the input, which is no sparser than that of the output, and that of
+the weights if the dense way is faster.
 
 Shape:
     ``[N, C, H, W] -> [N, C_out, H_out, W_out]``, float32, in channels-last memory.

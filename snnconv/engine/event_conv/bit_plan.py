@@ -1,7 +1,7 @@
-"""Where spikes are bits: behind a site all of whose readers take them so.
+"""Decide where spikes are bits: behind a site all of whose readers take bits.
 
-A convolution by events and an addition to its currents do, an average pool makes means of them, and
-a concatenation gives bits to readers that take them. Anything else is given float32.
+Convolutions by events, additions to their currents and average pools take bits, and so does a
+concatenation all of whose readers do. Every other reader is given float32.
 
 Shape:
     ``[T, B, C, H, W]``.
@@ -15,6 +15,9 @@ from snnconv.core.shapes import unfold_time
 from snnconv.engine.event_conv.bit_spikes import Packed, concatenated
 from snnconv.graph.analysis import Analysis
 from snnconv.graph.ir import Node
+from snnconv.graph.network import attributes
+from snnconv.graph.operations.base import Along
+from snnconv.graph.operations.pooling import AvgPool
 from snnconv.graph.ops import OPS, Role
 
 
@@ -53,7 +56,7 @@ def _adds_any(node: Node, terms: Set[str]) -> bool:
 
 
 def of_bits(node: Node, inputs: Sequence[Tensor | Packed]) -> Tensor | Packed | None:
-    """What an operation makes of bits; none where it wants float32."""
+    """The value of an operation on bits; none if it needs float32."""
     bits = [value for value in inputs if isinstance(value, Packed)]
     if not bits or len(bits) < len(inputs):
         return None
@@ -62,15 +65,16 @@ def of_bits(node: Node, inputs: Sequence[Tensor | Packed]) -> Tensor | Packed | 
     if node.op == "avg_pool" and pools(node):
         from snnconv.engine.event_conv.pool import Pool
 
-        return unfold_time(Pool.of(node.attrs)(bits[0]), bits[0].shape[0])
+        pool = Pool.of(attributes(node, AvgPool))
+        return unfold_time(pool(bits[0]), bits[0].shape[0])
     return None
 
 
 def joins(node: Node) -> bool:
     """Whether a concatenation is one of channels."""
-    return bool(node.attrs["dim"] == 1)
+    return attributes(node, Along).dim == 1
 
 
 def pools(node: Node) -> bool:
     """Whether an average pool is one of images."""
-    return len(node.attrs["kernel"]) == 2
+    return len(attributes(node, AvgPool).kernel) == 2

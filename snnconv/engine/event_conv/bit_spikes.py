@@ -1,7 +1,7 @@
-"""Spikes as bits: where all of a channel have one amplitude, a bit says all of a spike.
+"""Spikes as bits: if all spikes of a channel have one amplitude, one bit is enough for each.
 
-A thirty-second of the memory of float32 is written by the neurons and read by what stands behind
-them: convolutions by events, additions to their currents, concatenations, average pools.
+Neurons write, and convolutions by events, additions to their currents, concatenations and average
+pools read, a thirty-second of the memory of float32.
 
 Shape:
     ``[T, B, C, H, W]`` in channels-last order, C a multiple of 16.

@@ -1,4 +1,4 @@
-"""What fired, as the bits of a word: whoever wants to know looks at what fired alone.
+"""Spike bit masks: loops visit the active neurons only.
 
 Values are float32, or bits already: spikes of one amplitude
 (:mod:`snnconv.engine.event_conv.bit_spikes`).

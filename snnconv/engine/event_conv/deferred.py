@@ -1,7 +1,7 @@
-"""Currents that are computed when a neuron asks for them, sample by sample, while they are cached.
+"""Currents that are computed when neurons ask for them, so that they stay in the cache.
 
-Between a convolution by events and the neurons behind it stands nothing but an addition, so its
-output need never lie in memory as a whole.
+Only an addition lies between a convolution by events and the neurons behind it, so its output need
+never be in memory as a whole.
 
 Shape:
     ``[T, B, C, H, W]``.

@@ -1,7 +1,7 @@
-"""Event-driven convolution: what fired is listed once, and only its weights are added up.
+"""Event-driven convolution: active inputs are listed once, and only their weights are added up.
 
-Silent inputs cost nothing, padding neither. There are two ways, with the same result bit by bit:
-outputs gather what fired within their window, or an input that fired scatters to what it reaches.
+Silent inputs and padding cost nothing. There are two ways, with the same result bit by bit: outputs
+gather the active inputs of their window, or active inputs scatter to the outputs they reach.
 
 Shape:
     ``[N, C, H, W] -> [N, C_out, H_out, W_out]``, float32, in channels-last memory; or packed spikes
@@ -42,7 +42,7 @@ Way = Literal["gather", "scatter"]
 
 @dataclass(frozen=True)
 class Window:
-    """What a place of the output looks at; as PyTorch's ``conv2d`` has it."""
+    """The window of a convolution, as in PyTorch's ``conv2d``."""
 
     stride: Pair
     padding: Pair

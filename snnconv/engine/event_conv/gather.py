@@ -1,8 +1,8 @@
-"""Event-driven convolution, seen from the output: places gather what fired within their window.
+"""Event-driven convolution by outputs: each gathers the active inputs of its window.
 
-Weights are cut into tiles of a tap, 64 channels of the input and 64 of the output, which fit into
-the first-level cache. What fires at a place at one step fires there at others, so a tile takes all
-steps of a few places of the output, whose sums are in that cache as well.
+Weights are cut into tiles of one tap, 64 input channels and 64 output channels, which fit into the
+first-level cache. A place that is active at one step is active at others, so a tile takes all steps
+of a few places of the output, whose sums are in that cache as well.
 
 Shape:
     ``[N, C, H, W] -> [N, C_out, H_out, W_out]``, float32, in channels-last memory.

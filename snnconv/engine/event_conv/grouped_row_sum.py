@@ -1,8 +1,8 @@
 """Sums of weight rows by lists of events, in groups whose sums stay in registers.
 
-A loop over few events ends unforeseeably, and a wrong guess costs a processor as much as some
-additions. So the events of a place are put into groups of fixed sizes, all groups of a size one
-behind the other, and each size has a loop of its own.
+The end of a loop over few events is unpredictable, and a misprediction costs as much as several
+additions. So the events of a place are put into groups of fixed sizes, sorted by size, and each
+size has a loop of its own.
 
 Stated in LLVM's vector type, as in :mod:`snnconv.engine.simd`.
 

@@ -18,16 +18,16 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor
 
+from snnconv.config.base import Engine
 from snnconv.engine.event_conv.bit_plan import pools
 from snnconv.engine.event_conv.bit_spikes import Packed
 from snnconv.engine.event_conv.deferred import EventDriven
 from snnconv.graph.analysis import Analysis, Signal
 from snnconv.graph.ir import Node
-from snnconv.graph.network import Network
+from snnconv.graph.network import Network, attributes
+from snnconv.graph.operations.pooling import AvgPool
+from snnconv.graph.operations.weighted import Conv
 from snnconv.graph.ops import OPS, Role
-
-Engine = Literal["auto", "dense", "event"]
-"""Where to go by events: where that is expected to be faster, nowhere, or wherever possible."""
 
 Path = Literal["once", "mean", "dense", "event"]
 """How a layer is computed: once, its input being constant or the mean over time that neurons behind
@@ -76,11 +76,12 @@ def _laid_out(
     assert convolution is not None
     if node.op == "linear":
         return convolution(weight[:, :, None, None], bias)
-    window = [tuple(node.attrs[key]) for key in ("stride", "padding", "dilation")]
+    attrs = attributes(node, Conv)
+    window = [tuple(each) for each in (attrs.stride, attrs.padding, attrs.dilation)]
     if weight.dim() == 3:  # one dimension: a picture of one line
         weight = weight[:, :, None]
         window = [(neutral, *of) for neutral, of in zip((1, 0, 1), window, strict=True)]
-    return convolution(weight, bias, *window, node.attrs["groups"], amplitude)
+    return convolution(weight, bias, *window, attrs.groups, amplitude)
 
 
 def compute(
@@ -105,7 +106,7 @@ def compute(
     if not learns and rate is not None and engine != "dense" and _pools(node, inputs[0]):
         from snnconv.engine.event_conv.pool import Pool
 
-        return Pool.of(node.attrs)(inputs[0])
+        return Pool.of(attributes(node, AvgPool))(inputs[0])
     if path(network, node, rate, engine) != "event":
         return network.compute(node, inputs)
     if learns:
@@ -118,16 +119,18 @@ def compute(
 
 
 def _learning(network: Network, node: Node, x: Tensor, rate: float, engine: Engine) -> Tensor:
-    """A convolution in training, by events; the way back to its weights where that is faster."""
+    """A convolution in training, by events; its weights' gradient, too, if that is faster."""
     from snnconv.engine.event_conv.autograd import convolve
     from snnconv.engine.event_conv.events import Window
 
     weight, bias = _operands(network, node)
+    attrs = attributes(node, Conv)
     stride, padding, dilation = (
-        cast("tuple[int, int]", tuple(node.attrs[key])) for key in ("stride", "padding", "dilation")
+        cast("tuple[int, int]", tuple(each))
+        for each in (attrs.stride, attrs.padding, attrs.dilation)
     )
     sparse = engine == "event" or rate < _break_even_back(node, weight.shape)
-    window = Window(stride, padding, dilation, node.attrs["groups"])
+    window = Window(stride, padding, dilation, attrs.groups)
     return convolve(x, weight, bias, window, sparse)
 
 
@@ -192,25 +195,26 @@ def images_by_events(
 def _break_even(node: Node, shape: torch.Size) -> float:
     """The share of nonzero inputs up to which events win, as measured on one core with AVX2.
 
-    What a spike costs beside its additions has to be little beside them, and a dense convolution
-    is as fast as it gets only where there are many channels.
+    A spike has a fixed cost, which must be small against its additions, and a dense convolution
+    reaches its full speed only with many channels.
     """
     outputs, inputs, *window = shape
     if node.op == "linear":
         wide = outputs >= 128 and inputs >= 512
         return 0.15 if wide and outputs * inputs <= _CACHED else 0.0
-    if len(shape) != 4 or node.attrs["groups"] != 1:
+    attrs = attributes(node, Conv)
+    if len(shape) != 4 or attrs.groups != 1:
         return 0.0
-    if set(node.attrs["stride"]) != {1} or math.prod(window) == 1:
+    if set(attrs.stride) != {1} or math.prod(window) == 1:
         return 0.3 if inputs >= 32 and outputs >= 64 else 0.0
     return next((most for least, most in _STEPS if min(inputs, outputs) >= least), 0.0)
 
 
 def _break_even_back(node: Node, shape: torch.Size) -> float:
-    """The same of the gradient of the weights, of a convolution that goes by events forth."""
+    """The same for the gradient of the weights of a convolution that goes by events."""
     outputs, inputs, *window = shape
     least = min(outputs, inputs)
-    if set(node.attrs["stride"]) != {1} or math.prod(window) == 1:
+    if set(attributes(node, Conv).stride) != {1} or math.prod(window) == 1:
         return 0.1 if least >= 64 and math.prod(window) > 1 else 0.0
     return next((most for number, most in _STEPS_BACK if least >= number), 0.0)
 
@@ -253,7 +257,7 @@ def paths(
 def event_driven() -> Callable[..., EventDriven] | None:
     """Lays out a convolution, where numba can be imported and vectors are wide enough."""
     wide = platform.machine() in ("arm64", "aarch64")
-    if not wide and "AVX" not in torch.backends.cpu.get_cpu_capability():
+    if not wide and not torch.backends.cpu.get_cpu_capability().startswith("AVX"):
         return None
     try:
         from snnconv.engine.event_conv.events import laid_out

@@ -10,6 +10,7 @@ Shape:
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from snnconv.engine.event_conv.bit_spikes import Packed
 from snnconv.engine.event_conv.bits import add_where
 from snnconv.engine.event_conv.events import operands
 from snnconv.engine.simd import LANES, add_multiple
-from snnconv.graph.operations.base import Attrs
+from snnconv.graph.operations.pooling import AvgPool
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
@@ -48,10 +49,12 @@ class Pool:
     padded: bool
 
     @classmethod
-    def of(cls, attrs: Attrs) -> "Pool":
-        """Of a node's attributes."""
-        kernel, stride, padding = (tuple(attrs[key]) for key in ("kernel", "stride", "padding"))
-        return cls(kernel, stride, padding, attrs["ceil_mode"], attrs["count_include_pad"])
+    def of(cls, attrs: AvgPool) -> "Pool":
+        """The pool that a node's attributes describe."""
+        kernel, stride, padding = (
+            cast("Pair", tuple(each)) for each in (attrs.kernel, attrs.stride, attrs.padding)
+        )
+        return cls(kernel, stride, padding, attrs.ceil_mode, attrs.count_include_pad)
 
     def __call__(self, values: Tensor | Packed) -> Tensor:
         """``[N, C, H, W] -> [N, C, H_out, W_out]``."""

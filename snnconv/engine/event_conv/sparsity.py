@@ -14,7 +14,9 @@ from torch import Tensor
 
 from snnconv.graph.analysis import Analysis, Signal
 from snnconv.graph.ir import INPUT, Node
-from snnconv.graph.network import Network, Walk
+from snnconv.graph.network import Network, Walk, attributes
+from snnconv.graph.operations.pooling import Pool
+from snnconv.graph.operations.weighted import Conv
 from snnconv.graph.ops import OPS, Role, Silence
 
 ASSUMED = 0.1
@@ -76,7 +78,7 @@ def node_rates(
         spikes = analysis.signals[node.name] is Signal.SPIKES
         match op.silence if spikes else Silence.NOWHERE:
             case Silence.WINDOW:
-                window = math.prod(node.attrs["kernel"])
+                window = math.prod(attributes(node, Pool).kernel)
                 return lambda group: max(rate(group * window) for rate in inputs)
             case Silence.EITHER:  # at a bend, for one, both sides are never active
                 return lambda group: min(1.0, sum(rate(group) for rate in inputs))
@@ -125,7 +127,8 @@ def share_inside(node: Node, weight: Tensor, size: tuple[int, ...]) -> float:
         weight: ``[C_out, C/groups, *kernel]``.
         size: of its input, ``(C, *N)``.
     """
-    window = (node.attrs[key] for key in ("stride", "padding", "dilation"))
+    attrs = attributes(node, Conv)
+    window = attrs.stride, attrs.padding, attrs.dilation
     share = 1.0
     for n, kernel, stride, padding, dilation in zip(
         size[1:], weight.shape[2:], *window, strict=True

@@ -24,6 +24,8 @@ from snnconv.frontends.lowering.contract import (
     activation,
     in_place,
 )
+from snnconv.graph.network import attributes
+from snnconv.graph.operations.function import Pointwise
 from snnconv.graph.recognise import MASKS
 from snnconv.graph.remedies import BATCH_FIRST
 
@@ -93,7 +95,9 @@ def inverted(shape: Shape, x: object) -> NodeSpec:
 def is_mask(x: Activation) -> bool:
     """Whether a value is a comparison's."""
     made = x.made
-    return made is not None and made.op == "pointwise" and made.attrs["function"] in MASKS
+    if made is None or made.op != "pointwise":
+        return False
+    return attributes(made, Pointwise).function in MASKS
 
 
 def _negated(mask: object) -> NodeSpec:

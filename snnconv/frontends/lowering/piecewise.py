@@ -31,6 +31,8 @@ from snnconv.frontends.lowering.contract import (
     in_place,
     stored,
 )
+from snnconv.graph.network import attributes
+from snnconv.graph.operations.activation import Relu
 from snnconv.graph.remedies import BATCH_FIRST
 
 Value = Activation | NodeSpec
@@ -83,7 +85,7 @@ def clamp(shape: Shape, x: object, min: Any = None, max: Any = None) -> NodeSpec
     behind = source.made
     if behind is None or behind.op != "relu" or high <= 0:
         return _below(source, torch.tensor([high]))
-    own = behind.attrs["ceiling"]
+    own = attributes(behind, Relu).ceiling
     bare = Activation(behind.inputs[0], source.shape)
     return _relu(bare, high if own is None or own > high else own)
 

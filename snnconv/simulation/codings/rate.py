@@ -6,7 +6,7 @@ Shape:
     ``[T, B, *N] -> [T, B, *N]``.
 
 Reference:
-    Methods, section 0: the rate-preserving rule.
+    Methods: "The one rule": the rate-preserving rule.
 
 Deviations:
     None.
