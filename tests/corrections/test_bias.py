@@ -21,7 +21,8 @@ from snnconv.corrections._matching import matching
 
 
 @pytest.mark.parametrize(
-    ("neuron", "params"), [("if", {}), ("lm-h", {}), ("lm-ht", {"levels": 2, "omega": "identity"})]
+    ("neuron", "params"),
+    [("if", {}), ("signed", {}), ("lm-h", {}), ("lm-ht", {"levels": 2, "omega": "identity"})],
 )
 def test_channel_means_are_equal_to_1e_5(neuron, params):
     """So many neurons, steps and samples that half a spike changes a mean by less."""

@@ -5,13 +5,13 @@ from helpers.laws import cases
 
 from snnconv.corrections.base import CORRECTIONS
 
-LONG = {("weights", "what is not refused can be corrected")}
+LONG = {(name, "what is not refused can be corrected") for name in ("ltl", "weights")}
 """What trains every layer for each neuron."""
 
 
 def test_the_room():
     """What is asked: an empty room would obey every law."""
-    assert {"amplitude", "bias", "potential", "steps", "weights"} <= set(CORRECTIONS.names())
+    assert {"amplitude", "bias", "ltl", "potential", "steps", "weights"} <= set(CORRECTIONS.names())
 
 
 @pytest.mark.parametrize("law", cases(CORRECTIONS, LONG))
