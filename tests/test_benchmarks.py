@@ -68,7 +68,7 @@ def test_simulate(program, neuron):
 
 def test_train(program):
     report = program("train", "--network", "cnn", "--neuron", "lm-ht")
-    names = ["snnconv fused", "snnconv autograd", "snnconv fused bfloat16", "ANN of T*B"]
+    names = ["snnconv fused", "snnconv autograd", "snnconv bfloat16", "ANN of T*B"]
     well_formed(report, names)
     assert report["counts"]["snnconv fused"]["differing_share"] == 0
 

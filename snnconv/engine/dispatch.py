@@ -3,8 +3,8 @@
 A scan does the same arithmetic in the same order as the neuron's own ``step``, so its spikes are
 the same, bit by bit. It allocates nothing per step, and the given state is not changed. Currents of
 a convolution by events are computed sample by sample, and scanned while they are in the cache. In
-training neurons have a fused scan with its backward pass, compiled too. Other devices and other
-types than float32 run the neuron itself, or the fused scan in plain torch.
+training the scan has a compiled backward pass. On other devices, and in other types than float32,
+the neuron itself runs, and automatic differentiation gives its gradient.
 
 Shape:
     ``[T, B, *N] -> [T, B, *N]``.
@@ -20,7 +20,6 @@ from torch import Tensor
 
 from snnconv.engine.event_conv.deferred import Pending
 from snnconv.engine.layer_output import LayerOutput, Wants
-from snnconv.engine.neurons.fused import FUSED
 from snnconv.neurons.base import Neuron
 
 
@@ -59,8 +58,7 @@ def fire(
         if kernel is not None:
             output, after = kernel(neuron, currents, state, keep, counted)
         else:
-            fused = FUSED.get(kind) if learns else None
-            spikes, after = (fused or kind.run)(neuron, currents, state, keep)
+            spikes, after = neuron.run(currents, state, keep)
             output = LayerOutput(spikes.values, spikes.counts if counted else None)
     return _completed(output, wants), after
 

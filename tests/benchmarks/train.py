@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 import snnconv.simulation.network
 from snnconv.core import runtime
+from snnconv.engine.dispatch import compiled
 from snnconv.engine.layer_output import LayerOutput
-from snnconv.engine.neurons.fused import FUSED
 from snnconv.graph.network import Network
 from snnconv.simulation.build import spiking_network
 from snnconv.training.objective import cross_entropy
@@ -30,7 +30,7 @@ from tests.benchmarks import _common as common
 from tests.benchmarks._peers import MODES, Peer
 from tests.benchmarks._subject import Subject, subject
 
-FUSED_NAME, PLAIN, BFLOAT16 = "snnconv fused", "snnconv autograd", "snnconv fused bfloat16"
+FUSED_NAME, PLAIN, BFLOAT16 = "snnconv fused", "snnconv autograd", "snnconv bfloat16"
 ANN = "ANN of T*B"
 Observer = Callable[[str, Tensor], Any]
 
@@ -143,7 +143,7 @@ def available(subject: Subject, wanted: Sequence[str]) -> tuple[list[str], dict[
     """The methods, and why others are left out."""
     snn = spiking_network(subject.checkpoint)
     found, skipped = [PLAIN], {}
-    if all(type(neuron) in FUSED for neuron in snn.neurons.values()):
+    if all(compiled(type(neuron), True) for neuron in snn.neurons.values()):
         found = [FUSED_NAME, BFLOAT16, PLAIN]
     for mode, facts in MODES.items():
         if facts.package not in wanted:

@@ -13,13 +13,11 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
-from numpy.typing import NDArray
 
 from snnconv.core.jit import inlined
 from snnconv.engine.simd import BYTES, FLOAT, INT, LANES, VECTOR, fetch
 
 WORD = 64  # values whose spikes are the bits of a word
-AHEAD = 8  # of these are listed at a time
 
 BITS = ir.IntType(LANES)
 
@@ -156,22 +154,3 @@ def fired(image: int, place: int, count: int, packed: bool) -> int:
         return bits(image + 4 * place, count)
     word = word_at(image + (place >> 3))
     return int(word if count == WORD else word & ((np.int64(1) << count) - 1))
-
-
-@inlined
-def listed(address: int, count: int, found: NDArray[np.uint64]) -> int:
-    """Write down which of ``count`` bits at an address are set, and return how many.
-
-    Found has room for :data:`AHEAD` more than are set: they are written, too, and mean nothing.
-    """
-    last = 0
-    for block in range(0, count, WORD):
-        word = fired(address, block, min(WORD, count - block), True)
-        event = last
-        last += number(word)
-        while word != 0:  # an end after each would be guessed wrong
-            for i in range(AHEAD):
-                found[event + i] = block + lowest(word)
-                word &= word - 1
-            event += AHEAD
-    return last

@@ -4,18 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snnconv.core.jit import compiled
-from snnconv.engine.event_conv.bits import AHEAD, WORD, bits, listed, lowest, number
+from snnconv.engine.event_conv.bits import WORD, bits, lowest, number
 
 
 @compiled
 def looked_at(values, count, found):
     word = bits(values.ctypes.data, count)
     found[0], found[1], found[2] = word, number(word), lowest(word)
-
-
-@compiled
-def written(bits, count, found, many):
-    many[0] = listed(bits.ctypes.data, count, found)
 
 
 @given(st.integers(1, WORD), st.floats(0, 1), st.integers(0, 99))
@@ -37,11 +32,3 @@ def test_what_is_no_zero_is_a_spike(special):
     found = np.zeros(3, np.int64)
     looked_at(values, WORD, found)
     assert found[0] == (0 if special == 0 else 1 << 5)
-
-
-@given(st.integers(1, 200), st.integers(0, 99))
-def test_what_fired_is_listed_in_its_order(size, seed):
-    fired = np.random.default_rng(seed).random(size + WORD) < 0.3
-    found, many = np.zeros(size + AHEAD, np.uint64), np.zeros(1, np.int64)
-    written(np.packbits(fired, bitorder="little"), size, found, many)
-    assert list(found[: many[0]]) == list(np.flatnonzero(fired[:size]))

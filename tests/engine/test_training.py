@@ -4,7 +4,6 @@ from helpers.layers import VARIANTS, layer, parts, run, same
 
 from snnconv.engine.dispatch import compiled, fire
 from snnconv.engine.layer_output import Wants
-from snnconv.engine.neurons.fused import FUSED
 from snnconv.neurons.base import NEURONS
 from snnconv.testing.neurons import tensors
 
@@ -84,14 +83,13 @@ def test_values_and_gradients_are_those_of_the_neuron(name, params, currents, ma
     exact = len(expected[3]) - len(list(neurons.parameters()))
     assert expected[3][0].any()
     assert all(theirs.any() for theirs in expected[3][exact:])
-    for how in filter(None, (run, FUSED.get(type(neurons)))):  # run takes a compiled one
-        found = gradients(neurons, how, *given)
-        assert same(found[:3], expected[:3])
-        pairs = list(zip(found[3], expected[3], strict=True))
-        assert all(same(*pair) for pair in pairs[name in MIXED : exact])
-        # sums over steps, and those over neurons, in an order of their own
-        for ours, theirs in [*pairs[: name in MIXED], *pairs[exact:]]:
-            torch.testing.assert_close(ours, theirs)
+    found = gradients(neurons, run, *given)
+    assert same(found[:3], expected[:3])
+    pairs = list(zip(found[3], expected[3], strict=True))
+    assert all(same(*pair) for pair in pairs[name in MIXED : exact])
+    # sums over steps, and those over neurons, in an order of their own
+    for ours, theirs in [*pairs[: name in MIXED], *pairs[exact:]]:
+        torch.testing.assert_close(ours, theirs)
 
 
 def by_itself(neurons, *given):
