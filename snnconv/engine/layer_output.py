@@ -123,11 +123,13 @@ class ObserverNeeds:
         counts: whether it needs counts.
         sums: which sums it needs, by node.
         values: whether it needs values.
+        lead: whether it sees the steps before the T steps, too, as steps below 0.
     """
 
     counts: bool = True
     sums: Mapping[str, WeightedSum] = field(default_factory=dict)
     values: bool = True
+    lead: bool = False
 
     def levels_of(self, name: str) -> bool:
         """Whether it needs the number of spikes of a node, as counts or in sums."""

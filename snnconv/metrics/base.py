@@ -257,7 +257,8 @@ class Watch:
         counted, valued = (
             any(getattr(metric, what) for metric in self._metrics) for what in ("counted", "valued")
         )
-        self.needs = ObserverNeeds(counted, sums, valued)
+        led = any(metric.led for metric in self._metrics)
+        self.needs = ObserverNeeds(counted, sums, valued, led)
 
     def __call__(self, name: str, start: int, output: LayerOutput) -> None:
         """See :class:`snnconv.simulation.chunk.Observer`."""

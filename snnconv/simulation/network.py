@@ -196,7 +196,7 @@ class SpikingNetwork(nn.Module):
             timesteps: how many steps.
             samples: which samples these are, ``[B]``, for random numbers of their own.
             state: as the call before gave it; at the first call, the lead of the neurons runs.
-            observe: called with the spikes of every source, at steps below 0 in the lead.
+            observe: called with the spikes of every source.
             needs: what it needs of them.
 
         Returns:
@@ -246,7 +246,7 @@ class SpikingNetwork(nn.Module):
             assert observe is not None
             observe(name, done - lead, output)
 
-        observer = None if observe is None else early
+        observer = early if observe is not None and needs.lead else None
         for start in range(0, lead, at_once):
             _, state = self.forward(x, min(at_once, lead - start), samples, state, observer, needs)
         neurons = self.neurons

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
-from helpers.networks import NETS, images, measured, spiking
+from helpers.networks import NETS, images, measured, recorded, spiking
 from torch import nn
 
 from snnconv.core.metadata import ConfidenceInfo
+from snnconv.engine.layer_output import ObserverNeeds
 from snnconv.graph.network import ann_inputs
 from snnconv.neurons.base import NEURONS
 from snnconv.neurons.cos import COS
@@ -33,7 +34,8 @@ def seen_by(snn, x, timesteps=T, chunk=None, samples=None):
     def observe(name, start, output):
         parts.setdefault(name, []).append((start, output.counts, output.values_or_mean))
 
-    logits = simulate(snn, x[None], samples, timesteps, chunk or timesteps, observe)
+    needs = ObserverNeeds(lead=True)
+    logits = simulate(snn, x[None], samples, timesteps, chunk or timesteps, observe, needs)
     found = {}
     for name, rows in parts.items():
         starts, counts, values = zip(*rows, strict=True)
@@ -54,6 +56,15 @@ def test_an_observer_sees_the_steps_before_and_chunks_change_none(net):
             assert parts[name][0] == start
             assert torch.equal(parts[name][1], counts)
             assert torch.equal(parts[name][2], values)
+
+
+def test_who_does_not_ask_for_the_steps_before_does_not_see_them():
+    snn, x = network("vgg", SRP), images(COUNT)
+    logits, seen = recorded(snn, x, T)
+    whole, parts = seen_by(snn, x)
+    assert torch.equal(logits, whole)
+    for name, spikes in seen.items():
+        assert torch.equal(spikes.counts, parts[name][1][TAU:])
 
 
 @every_net
