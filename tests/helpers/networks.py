@@ -77,6 +77,8 @@ def recorded(snn, x, timesteps, chunk=None, samples=None):
     samples = torch.arange(x.shape[1]) if samples is None else samples
 
     def observe(name, start, output):
+        if start < 0:  # of the lead, before the first step
+            return
         parts = seen.setdefault(name, [])
         assert start == sum(len(part.counts) for part in parts)
         parts.append(Spikes(output.counts.clone(), output.values_or_mean.clone()))
