@@ -30,7 +30,7 @@ from snnconv.stages.advance import run_stage
 from snnconv.stages.correct import DEFAULT
 
 _HOW_CALIBRATED = {"method", "param", "granularity"}
-_OF_LINEAGE = ("samples", "seed", "non_relu", "data")
+_OF_LINEAGE = ("samples", "seed", "data")
 
 
 @dataclass
@@ -119,6 +119,7 @@ class Candidates:
         steps = [step.config for step in self.calibrated.lineage if step.stage == "calibrate"]
         before = {key: value for key in _OF_LINEAGE if (value := steps[-1].get(key)) is not None}
         common = {**before, **self._common, "seed": before.get("seed", 0), "model": str(self.file)}
+        common["non_relu"] = "analog"  # its functions stay as the first calibration took them
         put = {**preset.calibrate, "out": self._source(preset)}
         made = grid.options("calibrate", common, name, put)
         assert isinstance(made, CalibrateConfig)

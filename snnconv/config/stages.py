@@ -122,7 +122,9 @@ class ConvertConfig(SearchConfig):
         default=None, description="checkpoint; RUN/converted.safetensors by default"
     )
 
-    @field_validator("neuron", "param", "timesteps", "thresholds", "granularity", "confidence")
+    @field_validator(
+        *("neuron", "param", "coding", "timesteps"), *("thresholds", "granularity", "confidence")
+    )
     @classmethod
     def _search_does_not_choose(cls, value: Any, info: ValidationInfo) -> Any:
         field = cls.model_fields[str(info.field_name)]

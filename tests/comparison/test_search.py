@@ -363,6 +363,7 @@ def test_nothing_is_left_beside_it(searched):
         (("--max-timesteps", 4), "4", "--within"),
         (("--within", 1, "--neuron", "msat"), "msat", "--within"),
         (("--within", 1, "--timesteps", 4), "4", "--within"),
+        (("--within", 1, "--coding", "differential"), "differential", "--within"),
         (("--within", 1, "--allow", "negative"), "negative", "signed, levels, waiting"),
         (("--within", -1), "-1", "0 or more"),
         (("--within", 1, "--max-timesteps", 0), "0", "1 or more"),
