@@ -34,7 +34,7 @@ import math
 
 import torch
 
-from snnconv.graph.ir import Node
+from snnconv.graph.ir import TRANSFER, Node
 from snnconv.graph.ops import OPS, Role
 from snnconv.metrics._readers import analog, first_layer, readers
 from snnconv.metrics.base import Batch, Figures, Metric, MetricContext
@@ -70,7 +70,8 @@ class EnergyTwin(Metric):
     def __init__(self, context: MetricContext) -> None:
         super().__init__(context)
         self.readers = readers(context.analysis)
-        self.bits = bits_for(context.grid.levels)
+        two_sided = any(site.op == TRANSFER for site in context.graph.sites)
+        self.bits = bits_for(context.grid.levels) + two_sided
         self.event_bits = bits_for(context.levels) + context.signed
         self.reads = {
             node.name: torch.zeros((), dtype=torch.float64) for node in context.analysis.emitters

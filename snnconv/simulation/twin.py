@@ -6,7 +6,8 @@ steps. It is what a spiking network has to be cheaper than at the same accuracy:
 
     q(a) = u * clip(floor(a/u + 1/2), 0, n),   n values above zero, n*u what n spikes carry
 
-which is a neuron of n levels at one step.
+which is a neuron of n levels at one step. At a transfer site, whose activation may be negative, the
+values are ``-n*u .. n*u``, for a bit more.
 
 Shape:
     ``[B, *input] -> [B, classes]``.
@@ -26,7 +27,7 @@ import torch
 from torch import Tensor
 
 from snnconv.core.shapes import per_neuron
-from snnconv.graph.ir import SITES, Node
+from snnconv.graph.ir import SITES, TRANSFER, Node
 from snnconv.graph.network import Network, walk
 from snnconv.metrics.base import MetricContext, Twin
 from snnconv.neurons.base import Grid
@@ -59,11 +60,11 @@ class QuantizedTwin:
         reads: dict[str, Tensor] = {}
 
         def evaluate(node: Node, inputs: list[Tensor]) -> Tensor:
-            value = (
-                self.quantized(inputs[0], self.thresholds[node.name])
-                if node.op in SITES
-                else self.network.compute(node, inputs)
-            )
+            # QCFS quantizes to the levels of its training: here its input is, to those of the twin
+            value = inputs[0] if node.op == "qcfs" else self.network.compute(node, inputs)
+            if node.op in SITES:
+                theta = self.thresholds[node.name]
+                value = self.quantized(value, theta, two_sided=node.op == TRANSFER)
             if (fan_out := self.fan_out.get(node.name)) is not None:
                 driven = (value != 0).double().sum(0) * fan_out.to(value.device)
                 reads[node.name] = driven.sum().cpu()
@@ -71,8 +72,9 @@ class QuantizedTwin:
 
         return Twin(walk(self.network.graph, x, evaluate), reads)
 
-    def quantized(self, activation: Tensor, theta: Tensor) -> Tensor:
-        """Return the nearest values of the grid, for pre-activations ``[B, *N]``."""
+    def quantized(self, activation: Tensor, theta: Tensor, two_sided: bool = False) -> Tensor:
+        """Return the nearest values of the grid, for activations ``[B, *N]``."""
         unit = self.grid.end / self.grid.levels * per_neuron(theta, activation.dim())
         unit = unit.to(activation)
-        return (activation / unit + 0.5).floor_().clamp_(0, self.grid.levels) * unit
+        n = self.grid.levels
+        return (activation / unit + 0.5).floor_().clamp_(-n if two_sided else 0, n) * unit

@@ -116,6 +116,15 @@ def test_the_twins_accuracy_is_that_of_neurons_of_as_many_levels_at_one_step():
     assert found["twin_accuracy_interval"][0] < found["twin_accuracy"]
 
 
+def test_at_a_transfer_site_values_have_both_signs():
+    snn = spiking(simple(), (3,))
+    made = QuantizedTwin.of(context_of(snn, 4), snn.network)
+    activation, theta = torch.tensor([[-9.0, -0.3, 0.1, 0.4, 9.0]]), torch.tensor([1.0])
+    both = made.quantized(activation, theta, two_sided=True)
+    assert both.tolist() == [[-1.0, -0.25, 0.0, 0.5, 1.0]]
+    assert made.quantized(activation, theta).tolist() == [[0.0, 0.0, 0.0, 0.5, 1.0]]
+
+
 def test_the_twin_skips_what_is_zero():
     T, count = 5, 4
     snn = spiking(vgg())
