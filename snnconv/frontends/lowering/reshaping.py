@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from snnconv.frontends.lowering.arithmetic import line
 from snnconv.frontends.lowering.call import Call, OnnxResult, as_moved, file_dims, placed
 from snnconv.frontends.lowering.contract import (
     BATCH,
@@ -30,10 +31,40 @@ def reshape(shape: Shape, x: object, *to: object, **named: object) -> NodeSpec:
 
 
 def concat(shape: Shape, tensors: Sequence[object], dim: int = 0) -> NodeSpec:
-    """A concatenation along an axis of the samples."""
-    if dim % len(shape) == 0:
+    """A concatenation along an axis of the samples, of activations and of the network's tensors.
+
+    Such a tensor is the same for every sample, as the class token of a transformer is.
+    """
+    dim %= len(shape)
+    if dim == 0:
         raise Refused("a concatenation over the batch", BATCH_FIRST)
-    return NodeSpec("concat", [activation(x) for x in tensors], {"dim": dim % len(shape)})
+    among = next((x for x in tensors if isinstance(x, Activation)), None)
+    if among is None:
+        raise Refused("a concatenation without an activation")
+    sources = [_for_each_sample(x, among, dim) if isinstance(x, Stored) else x for x in tensors]
+    return NodeSpec("concat", [_operand(x) for x in sources], {"dim": dim})
+
+
+def _operand(x: object) -> Activation | NodeSpec:
+    return x if isinstance(x, NodeSpec) else activation(x)
+
+
+def _for_each_sample(tensor: Stored, among: Activation, dim: int) -> NodeSpec:
+    """A tensor ``[1 or B, *N]`` as a value of every sample.
+
+    Args:
+        tensor: the network's own.
+        among: an activation of the same shape but for one axis; places of it are cleared.
+        dim: that axis.
+    """
+    value, size = tensor.value.detach(), tensor.value.shape[dim]
+    if not bool((value == value[:1]).all()):
+        raise Refused(f"the constant '{tensor.name}', which differs from sample to sample")
+    if size > among.shape[dim]:
+        found = f"the tensor '{tensor.name}', which is longer than the value it stands by"
+        raise Refused(f"a concatenation with {found}")
+    places = {"dim": dim, "start": 0, "stop": size, "step": 1}
+    return line(NodeSpec("slice", [among], places), 0.0, value[0].float(), learned=True)
 
 
 def stack(shape: Shape, tensors: Sequence[object], dim: int = 0) -> NodeSpec:
@@ -108,8 +139,10 @@ def onnx_shape(call: Call) -> Stored:
 
 def onnx_concat(call: Call) -> NodeSpec:
     """A concatenation along an axis of the samples."""
-    sources = [activation(x) for x in call.operands]
-    return concat(sources[0].shape, sources, call.number("axis", 0))
+    among = next((x for x in call.operands if isinstance(x, Activation)), None)
+    if among is None:
+        raise Refused("a concatenation without an activation")
+    return concat(among.shape, call.operands, call.number("axis", 0))
 
 
 def moved_reshape(call: Call) -> OnnxResult:
