@@ -7,9 +7,9 @@ computed by the cumulative rule (:mod:`snnconv.simulation.cumulative`), and cost
 
 Where the site goes:
 
-- Behind the function, on the way to the matrix, where there are the fewest values: behind the
-  pooling of a function, before the expansion of one. A sum or concatenation of functions and
-  neurons is one of spikes then, as it is in a ReLU network.
+- Behind the function, or behind wiring that only moves its values: a permutation, a reshape. So an
+  average takes spikes, whose rounding it evens out, as it does in a ReLU network; and a sum or
+  concatenation of functions and neurons is one of spikes.
 - With ``everything``, also where a matrix reads currents: a linear bottleneck, a residual stream.
 - With ``of_input``, also before the first layer.
 
@@ -106,7 +106,10 @@ class _Placement:
             for name in dict.fromkeys(end.inputs):
                 self._behind_functions(end, name, matrix)
             return
-        self._put(reader, chain, min(range(len(chain)), key=lambda k: self._size(chain[k])), matrix)
+        place = len(chain) - 1
+        while place and self._size(chain[place - 1]) == self._size(end.name):
+            place -= 1
+        self._put(reader, chain, place, matrix)
 
     def _put(self, reader: Node, chain: list[str], place: int, matrix: Node) -> None:
         """Put a site on a value of a chain, or before channels and places become one axis.

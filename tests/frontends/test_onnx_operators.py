@@ -466,7 +466,8 @@ def test_concatenation(converted, refused):
     nodes = [node("Relu", "x", "r")]
     assert ops(converted([*nodes, node("Concat", "x r", axis=-2)])) == ["relu", "concat"]
     assert "over the batch" in refused([*nodes, node("Concat", "x r", axis=0)])
-    assert "no activation" in refused(node("Concat", "x c", axis=1), {"c": floats(1, 2, 6, 6)})
+    longer = node("Concat", "x c", axis=1), {"c": floats(1, 9, 6, 6)}
+    assert "longer than the value" in refused(*longer)
 
 
 @pytest.mark.parametrize("opset", [9, 11])

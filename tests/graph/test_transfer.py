@@ -108,10 +108,10 @@ def test_a_sum_of_functions_is_a_sum_of_spikes():
     assert set(add.inputs) == {name for name, _ in sites(graph)}
 
 
-def test_the_site_stands_where_there_are_the_fewest_values():
+def test_the_site_stands_before_an_average_and_before_an_expansion():
     pooled = nn.Sequential(nn.Conv2d(2, 4, 3), nn.SiLU(), nn.AvgPool2d(2), nn.Conv2d(4, 3, 1))
     graph, _ = placed(nn.Sequential(*pooled, nn.Flatten(), nn.Linear(12, 4)))
-    assert [value for _, value in sites(graph)] == ["2"]
+    assert [value for _, value in sites(graph)] == ["1"]
     wide = nn.Sequential(nn.Conv2d(2, 4, 3), nn.SiLU(), nn.Upsample(scale_factor=2))
     graph, _ = placed(nn.Sequential(*wide, nn.Conv2d(4, 2, 3), nn.Flatten(), nn.Linear(72, 4)))
     assert [value for _, value in sites(graph)] == ["1"]
