@@ -64,8 +64,9 @@ from snnconv.neurons.kernel import ONE, ZERO, Kernel, Number, Numbers
 FINEST = 8
 """The most levels L: a spike may be as small as theta/128."""
 
-_SHARE = Number(0.75)
-"""Of a level, at which it is fired."""
+_SHARE = 0.75
+"""Of a level, at which it is fired; a file that is exported has no numpy."""
+_SHARE_IN_KERNEL = Number(_SHARE)
 
 PRESETS: dict[str, dict[str, float | bool]] = {
     "snm": {"spikes": 1, "hysteresis": 1.0, "v0": 0.0},
@@ -154,7 +155,7 @@ def nearest(size: Number, most: Number) -> Number:
     found, level = ONE, ONE
     for _ in range(1, FINEST):
         level = level + level
-        found = level if size >= _SHARE * level and level <= most else found
+        found = level if size >= _SHARE_IN_KERNEL * level and level <= most else found
     return found
 
 
@@ -312,7 +313,7 @@ def nearest_powers(sizes: Tensor, most: int) -> Tensor:
     """The largest powers of two up to ``most`` of which sizes have three quarters; 1 at least."""
     found, level = torch.ones_like(sizes), 2
     while level <= most:
-        found = torch.where(sizes >= _SHARE.item() * level, level, found)
+        found = torch.where(sizes >= _SHARE * level, level, found)
         level *= 2
     return found
 

@@ -104,6 +104,16 @@ def test_finetuning_goes_on_from_it(coded, tmp_path):
     assert evaluating(tmp_path).coding == "differential"
 
 
+def test_an_exported_module_sends_changes_too(run, tmp_path):
+    """Of IF neurons, at whose sites others stand."""
+    calibrated = run.file("calibrated")
+    converting(tmp_path, checkpoint=calibrated, neuron="if", coding="differential", timesteps=3)
+    done("export", tmp_path / "converted.safetensors", "--limit", 5, "--run", tmp_path)
+    report = json.loads((tmp_path / "export.json").read_text())
+    assert report["difference"] == 0
+    assert report["samples"] == 5
+
+
 def test_a_converted_module_has_it():
     module = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
     network = snnconv.convert_module(module, torch.rand(50, 4), coding="differential", timesteps=64)
