@@ -9,7 +9,7 @@ from snnconv.calibration.histogram import Statistic
 from snnconv.core.metadata import Parameters
 from snnconv.corrections.base import SiteCorrection, channel_means
 from snnconv.errors import CheckFailedError, Obstacle
-from snnconv.exports.base import Export, Run
+from snnconv.exports.base import Export, RunResult
 from snnconv.metrics.base import Figures, Metric
 from snnconv.neurons.base import NeuronParams
 from snnconv.neurons.if_ import IF, Params, State
@@ -422,7 +422,7 @@ class Thetas(Export):
         network = copy.deepcopy(subject.network)
         for name, neuron in network.neurons.items():
             neuron.threshold.fill_(float(rows[name]))
-        return Run(simulate(network, x, samples, timesteps, chunk), {})
+        return RunResult(simulate(network, x, samples, timesteps, chunk), {})
 
 
 class SilentThetas(Thetas):
@@ -447,14 +447,14 @@ class Rounded(Thetas):
     """Says half of what it is given."""
 
     def run(self, *given):
-        return Run(super().run(*given).logits / 2, {})
+        return RunResult(super().run(*given).logits / 2, {})
 
 
 class Sham(Thetas):
     """Has a referee that never looks at the file."""
 
     def run(self, file, subject, x, samples, timesteps, chunk):
-        return Run(simulate(subject.network, x, samples, timesteps, chunk), {})
+        return RunResult(simulate(subject.network, x, samples, timesteps, chunk), {})
 
 
 class Wordless(Thetas):
