@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from snnconv.core.jit import compiled, inlined, scalar
 from snnconv.engine.event_conv.bits import WORD, fired, lowest, pack
-from snnconv.engine.neurons.tuples import GIVES, at, cut, fill, matrices_for, put, row_at, zeros
+from snnconv.engine.neurons.tuples import GIVES, at, cut, matrices_for, put, row_at, zeros
 from snnconv.engine.simd import LANES, mix
 from snnconv.errors import UnsupportedError
 from snnconv.neurons.kernel import Kernel
@@ -247,7 +247,6 @@ def forward(kernel: Kernel, name: str) -> Callable[..., None]:
     ) -> None:
         """Neurons ``start`` to ``stop``."""
         spare, room = zeros(4, BLOCK), room_of(constants, states)
-        state = row_at(matrices_for(states, 1, BLOCK), 0)
         counted, averages = len(counts) > 0, len(values) == 1 and steps > 1
         valued = len(values) > 0 and not averages
         needs_counts = counted or len(weights) > 0
@@ -264,8 +263,7 @@ def forward(kernel: Kernel, name: str) -> Callable[..., None]:
             n, k = Place(high - low), Place(low)
             c = Place(low - first) if omega is None else _NONE
             s, x = Place(low) if counted else _NONE, Place(low) if valued else _NONE
-            constant = cut(constants, low, high)
-            fill(state, cut(states, low, high), high - low)
+            state, constant = cut(states, low, high), cut(constants, low, high)
             spare[3] = 0
             for t in range(steps):
                 if omega is not None and not (same and t > 0):
@@ -320,7 +318,6 @@ def forward(kernel: Kernel, name: str) -> Callable[..., None]:
                 if len(weights) > 0:
                     _add_up(sums, t, to_counts[s : s + n], weights, low, first_sample)
                 c, k, s, x = c + c_up, k + width, s + s_up, x + x_up
-            fill(cut(states, low, high), state, high - low)
             if averages:
                 _divide(spare[3], np.float32(steps), values.reshape(-1), Place(low), n)
 
