@@ -61,7 +61,11 @@ def made(
     if rule is BatchAxis.MOVES:
         return moved(arguments[0], again)
     bound = inspect.signature(make).bind(shape, *arguments, **keywords).arguments
-    given = [x for value in bound.values() for x in (value if isinstance(value, list) else [value])]
+    given = [
+        x
+        for value in bound.values()
+        for x in (value if isinstance(value, list | tuple) else [value])
+    ]
     moves = [x for x in given if isinstance(x, BatchMoved)]
     places = {(x.batch, x.before, x.behind) for x in moves}
     if len(places) > 1 or any(isinstance(x, Activation) for x in given):

@@ -11,6 +11,7 @@ from snnconv.frontends.lowering import (
     axes,
     choices,
     convolution,
+    einsums,
     functions,
     identities,
     indexing,
@@ -26,8 +27,8 @@ from snnconv.frontends.lowering import (
 from snnconv.frontends.lowering.contract import Lowering, Onnx
 
 FILES = (
-    *(convolution, matrices, normalisation, pooling, piecewise, functions, arithmetic, choices),
-    *(reductions, reshaping, axes, indexing, identities, resizing, attention, sequences),
+    *(convolution, matrices, einsums, normalisation, pooling, piecewise, functions, arithmetic),
+    *(choices, reductions, reshaping, axes, indexing, identities, resizing, attention, sequences),
 )
 
 LOWERINGS: tuple[Lowering, ...] = tuple(one for file in FILES for one in file.LOWERINGS)
