@@ -33,6 +33,8 @@ def currents(others=1, samples=B):
 @pytest.mark.parametrize("at_once", [1, 1 << 12, 1 << 20])
 @torch.no_grad()
 def test_sample_by_sample_is_the_same(neurons, others, at_once):
+    if compiled(type(neurons), learns=False) is None:
+        pytest.skip("these neurons have no kernel")
     pending = currents(others)
     whole = pending.tensor()
     assert whole.shape == pending.shape == pending.like().shape
@@ -52,6 +54,7 @@ def test_threads_change_nothing(neurons, samples, monkeypatch):
     pending = currents(samples=samples)
     one = neurons.amplitude() is not None and neurons.levels == 1 and not neurons.signed
     sites = {"packed": True} if one else {}
+    whole = neurons.remembers or compiled(type(neurons), learns=False) is None
     slices = []
 
     def ranges(*given):
@@ -74,8 +77,8 @@ def test_threads_change_nothing(neurons, samples, monkeypatch):
                 assert torch.equal(found.counts, expected.counts)
                 assert same(state, end)
             lines = sum((last - first) * (bottom - top) for first, last, top, bottom in slices)
-            assert neurons.remembers or lines == 2 * samples * 7
-            assert neurons.remembers or len(slices) >= 2 * min(threads, samples * 7)
+            assert whole or lines == 2 * samples * 7
+            assert whole or len(slices) >= 2 * min(threads, samples * 7)
     finally:
         torch.set_num_threads(before)
 
