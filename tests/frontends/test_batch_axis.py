@@ -22,6 +22,8 @@ PARTS = {
     "square": lambda: nn.Linear(WIDTH, WIDTH),
     "bend": lambda: nn.PReLU(1),
     "table": lambda: nn.Embedding(9, WIDTH),
+    "places": lambda: nn.Parameter(torch.randn(LENGTH, 1, HIDDEN)),
+    "samples": lambda: nn.Buffer(torch.randn(LENGTH, 3, HIDDEN)),
 }
 
 
@@ -44,6 +46,15 @@ def heads(n, x):
     rows = n.gru(x.transpose(0, 1))[0].view(LENGTH, -1, 2).transpose(0, 1)
     weights = torch.bmm(rows, rows.transpose(1, 2)).softmax(-1)
     return torch.bmm(weights, rows).transpose(0, 1).reshape(LENGTH, -1, HIDDEN)[0]
+
+
+def windows(n, x):
+    """Places that share the batch's axis, with a table for all windows and one for each."""
+    rows = n.first(x)[0].reshape(-1, 2, 2)  # [B*5, 2, 2]
+    rows = n.places[0].view(1, 2, 2) + rows * n.places[1].view(2, 2)
+    apart = rows.view(-1, LENGTH, 2, 2) - n.places.view(1, LENGTH, 2, 2)
+    weights = apart.view(-1, 2, 2).softmax(-1)
+    return (weights @ rows).view(-1, LENGTH * HIDDEN)
 
 
 FORWARDS = {
@@ -78,6 +89,10 @@ FORWARDS = {
         n.square(x.transpose(0, 1).reshape(-1, WIDTH)).relu().view(LENGTH, -1, WIDTH)[-1]
     ),
     "heads": heads,
+    "windows": windows,
+    "a table of places": lambda n, x: (1 - n.places * sequence(n, x))[0],
+    "a column of places": lambda n, x: torch.maximum(sequence(n, x), n.places[:, :, :1])[0],
+    "a table with the batch last": lambda n, x: (x.permute(1, 2, 0) + n.places[:, :, :1])[0].t(),
     "the first rows": lambda n, x: sequence(n, x).reshape(-1, HIDDEN)[: x.shape[0]],
     "a softmax over places": lambda n, x: (2 * sequence(n, x)).softmax(0)[0],
     "a softmax inside": lambda n, x: n.gru(x.transpose(0, 1))[0][-1].t().softmax(0).t(),
@@ -133,7 +148,7 @@ def test_what_only_moves_the_batch_makes_no_node():
             lambda n, x: (x.transpose(0, 1)[:3] + x[:, :3])[0],
             "operands whose batch is not the same",
         ),
-        (lambda n, x: (sequence(n, x) * torch.rand(5, 1, 4))[0], "mul: it stands behind"),
+        (lambda n, x: (sequence(n, x) * n.samples)[0], "'samples', which differs from sample"),
         (lambda n, x: F.prelu(sequence(n, x), torch.rand(3))[0], "prelu: it stands behind"),
         (lambda n, x: state(n, x, "deep").mean(0), "all values of a call at once"),
     ],

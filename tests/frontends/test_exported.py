@@ -319,6 +319,29 @@ def test_every_operator_that_is_not_known_is_named(tmp_path):
         assert name in error.found
 
 
+@pytest.mark.parametrize(
+    ("made", "found"),
+    [
+        (lambda w: w.cumsum(0), "function 'torch.ops.aten.cumsum.default'"),
+        (lambda w: (2 * w).cumsum_(0), "change values in place: torch.ops.aten.cumsum_.default"),
+    ],
+)
+def test_operators_of_constants_that_are_not_known(made, found, tmp_path):
+    """They give no value here, and zeros in its place would be a wrong network."""
+    module = Calls(lambda n, x: x.flatten(1) + made(n.w), w=nn.Parameter(torch.ones(128)))
+    assert found in refused(saved(module, tmp_path)).found
+
+
+def test_masks_that_are_written_in_place(tmp_path):
+    def forward(n, x):
+        mask = x.new_zeros(8, 8)
+        mask[:4, 2:] = 1
+        mask[5] = 2
+        return (x + mask.masked_fill(mask == 1, -3.0)).flatten(1)
+
+    imported(Calls(forward), tmp_path)
+
+
 def test_control_flow(tmp_path):
     def forward(n, x):
         return torch.cond(x.sum() > 0, lambda x: x.mean((2, 3)), lambda x: x.mean((2, 3)) + 1, (x,))

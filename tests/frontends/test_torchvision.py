@@ -4,8 +4,9 @@ import pytest
 import torch
 from helpers.nets import captured, ops, refused
 from torch import nn
-from torchvision.models import get_model
+from torchvision.models import SwinTransformer, get_model
 
+from snnconv.frontends.pt2.importer import import_exported
 from snnconv.frontends.torch.capture import capture
 from snnconv.graph.network import Network
 
@@ -69,3 +70,19 @@ def test_all_of_them_import_where_functions_may_be_analog(name):
         torch.testing.assert_close(
             Network(graph, tensors).eval()(x), module(x), rtol=1e-3, atol=1e-4
         )
+
+
+def test_windows_that_share_the_axis_of_the_batch(tmp_path):
+    """Swin, its windows shifted and not, as a module and as an exported program."""
+    torch.manual_seed(0)
+    depth = {"embed_dim": 8, "depths": [2, 1], "num_heads": [2, 2], "num_classes": 5}
+    net = SwinTransformer(patch_size=[4, 4], window_size=[4, 4], **depth).eval()
+    x, shape, file = torch.randn(4, 3, 32, 32), (3, 32, 32), tmp_path / "swin.pt2"
+    batch = ({0: torch.export.Dim("batch")},)
+    torch.export.save(torch.export.export(net, (x,), dynamic_shapes=batch), file)
+    with torch.no_grad():
+        for graph, tensors, *_ in (
+            capture(net, shape, analog=True),
+            import_exported(file, shape, True),
+        ):
+            torch.testing.assert_close(Network(graph, tensors).eval()(x), net(x))

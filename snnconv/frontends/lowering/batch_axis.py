@@ -78,6 +78,11 @@ def made(
         return _along(make, first, x, shape)
     first["shape"] = in_graph(shape, x)
     constants = [value.value for value in given if isinstance(value, Stored)]
+    if rule is BatchAxis.BROADCASTS:
+        first = {
+            name: _beside(value, x) if isinstance(value, Stored) else value
+            for name, value in first.items()
+        }
     if rule is BatchAxis.LAST:
         over = bound["normalized_shape"]
         rule = BatchAxis.ROWS if isinstance(over, int) or len(over) == 1 else BatchAxis.FIRST
@@ -98,7 +103,7 @@ def _keeps_samples(rule: BatchAxis, constants: Sequence[Tensor], *, axes_behind:
         axes_behind: how many axes stand behind that of the batch.
     """
     match rule:
-        case BatchAxis.EACH:
+        case BatchAxis.EACH | BatchAxis.BROADCASTS:
             return True
         case BatchAxis.CHANNELS:
             return all(constant.numel() == 1 for constant in constants)
@@ -106,11 +111,26 @@ def _keeps_samples(rule: BatchAxis, constants: Sequence[Tensor], *, axes_behind:
             return axes_behind > 0
         case BatchAxis.MATRICES:
             return axes_behind > (0 if constants else 1)
-        case BatchAxis.BROADCASTS:
-            by_row = any(constant.numel() > 1 for constant in constants)
-            row_behind = axes_behind > 0 or not by_row
-            return all(constant.dim() < 2 for constant in constants) and row_behind
     return False
+
+
+def _beside(constant: Stored, x: BatchMoved) -> Stored:
+    """A constant that broadcasts with a value, as it broadcasts with that value in the graph.
+
+    Raises:
+        Refused: it differs from place to place of the axis that the batch is on.
+    """
+    value, rank = constant.value, _rank(x)
+    if value.numel() == 1 or value.dim() < rank - x.batch:  # all of it stands behind the batch
+        return constant
+    if value.dim() > rank:
+        raise Refused("a constant that the value is expanded to", "expand the value before")
+    whole = value[(None,) * (rank - value.dim())]
+    if whole.shape[x.batch] != 1:
+        found = f"the constant '{constant.name}', which differs from sample to sample"
+        raise Refused(found, BATCH_FIRST)
+    first = whole.movedim(x.batch, 0)
+    return Stored("", first.unsqueeze(1) if x.folded > 1 else first)
 
 
 def moved(x: Activation | BatchMoved, again: Again) -> Result | list[Any]:

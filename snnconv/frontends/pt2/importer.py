@@ -59,7 +59,14 @@ def import_exported(
         raise invalid(file, one_line(error)) from error
     check_finite({n: t for n, t in archive.tensors.items() if t.is_floating_point()})
     calls = [node.target for node in traced.graph.nodes]
-    strange = sorted({call.__name__ for call in calls if isinstance(call, UnknownOperator)})
+    unknown = {call.__name__: call for call in calls if isinstance(call, UnknownOperator)}
+    strange = sorted(unknown)
+    if changing := [name for name in strange if unknown[name].in_place]:
+        raise UnsupportedError(
+            f"{file} can't be imported",
+            f"operators that are not known change values in place: {', '.join(changing)}",
+            "write new values instead, and export the network again",
+        )
     example = random_input(batch or BATCH, input_shape, tokens).to(dtype)
     _dry_run(file, traced, example, strange)
     graph, tensors, ending = translate(traced, example, analog, str(file))

@@ -19,15 +19,18 @@ from snnconv.frontends.pt2.archive import DTYPES, Archive, whole
 from snnconv.frontends.torch.translate import STORED_AS
 
 _OWN = ("parameter", "buffer", "tensor_constant")
+_KINDS = ("Scalar", "Tensor")
 _CONSTANTS = (
     *("t.default", "expand.default", "sqrt.default", "rsqrt.default", "exp.default"),
     *("reciprocal.default", "_weight_norm.default", "zeros.default"),
     *("zeros_like.default", "ones_like.default", "full_like.default", "full.default"),
     *("new_zeros.default", "new_ones.default", "new_full.default"),
     *("arange.default", "arange.start", "arange.start_step", "fmod.Scalar", "remainder.Scalar"),
+    *("fill_.Scalar", "fill_.Tensor", "copy_.default"),
+    *(f"{how}.{kind}" for how in ("eq", "ne", "lt", "le", "gt", "ge") for kind in _KINDS),
 )
-"""Operators of what the program owns, of rows of places, and of a recurrence's first states, beside
-those of :data:`snnconv.frontends.lowering.table.ATEN`."""
+"""Operators of what the program owns, of rows of places, of masks, and of a recurrence's first
+states. Those of :data:`snnconv.frontends.lowering.table.ATEN` are taken, too."""
 
 _SIZES: Mapping[str, Callable[..., Any]] = {
     "torch.ops.aten.sym_size.int": torch.ops.aten.sym_size.int,
@@ -59,6 +62,11 @@ class UnknownOperator:
     ) -> None:
         self.__name__ = name
         self.values = values
+
+    @property
+    def in_place(self) -> bool:
+        """Whether it changes its operand: ``torch.ops.aten.sort_.default``."""
+        return "_." in self.__name__
 
     def __call__(self, *operands: Any) -> Any:
         """Its value, or a tuple of them, on the operands' device."""
@@ -146,7 +154,9 @@ class Program:
             known = [name for name in names if name in self._values]
             values = [(self._shape(name, source, batch), self.dtype(name)) for name in known]
             operands = [env[n] for i in node["inputs"] for n in _outputs(i["arg"]) if n in env]
-            target, args, kwargs = UnknownOperator(node["target"], values), tuple(operands), {}
+            unknown = UnknownOperator(node["target"], values)
+            # the input among its operands: zeros may not pass for a constant of the program's
+            target, args, kwargs = unknown, (env[source], *operands), {}
             names, several = names[: len(values)], len(values) > 1
         else:
             read = [(i.get("kind") == 2, i["name"], _value(i["arg"], env)) for i in node["inputs"]]
