@@ -9,6 +9,7 @@ Shape:
 
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ParamSpec
 
 import torch
@@ -328,11 +329,13 @@ def measured(
         batches: indices of the samples of each batch; all at once, if not given.
         chunk: steps that are simulated at once.
         found: what other metrics have found already.
-        needs: what the simulation gives, in place of what the metrics need.
+        needs: what the simulation gives of spikes, in place of what the metrics need; which steps
+            they see does not change.
     """
     ordered = sorted(kinds.items(), key=lambda item: len(item[1].needs))
     metrics = [kind(context_of(snn, timesteps)) for _, kind in ordered]
     watch = Watch(metrics)
+    wanted = replace(needs, lead=watch.needs.lead) if needs else watch.needs
     x = x[None] if snn.hold is None else x
     twin = QuantizedTwin.of(metrics[0].context, snn.network) if metrics else None
     for indices in batches or [torch.arange(len(labels))]:
@@ -342,9 +345,7 @@ def measured(
         for metric in metrics:
             metric.begin(Batch(labels[indices], *ann, twin=of_twin))
         steps = chunk or timesteps
-        logits = simulate(
-            snn, x[:, indices], indices, timesteps, steps, watch, needs or watch.needs
-        )
+        logits = simulate(snn, x[:, indices], indices, timesteps, steps, watch, wanted)
         for metric in metrics:
             metric.finish(logits)
     found = found or Figures()
