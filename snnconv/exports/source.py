@@ -276,7 +276,8 @@ def _members(origin: Source, node: ast.ClassDef, accessed: frozenset[str]) -> It
         match member:
             case ast.FunctionDef(name=name):
                 abstract = any(_head(d) == "abstractmethod" for d in member.decorator_list)
-                used = name in accessed or hasattr(nn.Module, name)
+                # which class is made is known by now: `__new__` has chosen
+                used = name != "__new__" and (name in accessed or hasattr(nn.Module, name))
                 if not abstract and (whole or used):
                     yield member
             case ast.AnnAssign(target=ast.Name(id=name)):

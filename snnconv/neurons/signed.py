@@ -159,21 +159,28 @@ def nearest(size: Number, most: Number) -> Number:
     return found
 
 
-def _bounded(
-    current: Number, keep: Number, constants: Numbers, schedule: Numbers, state: Numbers
-) -> tuple[Number, Number, Number]:
-    """The count of a step, and its gradient by the potential, times the unit, and by the total."""
-    (unit, ceiling), (t, g, h, negative, fine, v0) = constants, schedule
-    potential, total = state[0] + current, state[1]
+def _counted(potential: Number, constants: Numbers, schedule: Numbers) -> tuple[Number, Number]:
+    """How many units fit, up to g of either sign, and the gradient by the potential."""
+    unit, g, negative = constants[0], schedule[1], schedule[3]
     count = np.floor(potential / unit)
-    of_potential, of_total = ONE, ZERO
     if count > g:
-        count, of_potential = g, ZERO
+        return g, ZERO
     if negative > ZERO and count < -g:
-        count, of_potential = -g, ZERO
-    if fine > ZERO and count != ZERO:
-        size = nearest(abs(potential / unit - v0), g)
-        count = size if count > ZERO else -size
+        return -g, ZERO
+    return count, ONE
+
+
+def _bounded(
+    count: Number,
+    of_potential: Number,
+    potential: Number,
+    total: Number,
+    constants: Numbers,
+    schedule: Numbers,
+) -> tuple[Number, Number, Number]:
+    """A count within what the memory and the ceiling allow, and its gradients."""
+    (unit, ceiling), t, h, negative = constants, schedule[0], schedule[2], schedule[3]
+    of_total = ZERO
     if negative > ZERO:
         if negative == ONE and count < -np.floor(total):
             count, of_potential, of_total = ZERO - np.floor(total), ZERO, -ONE
@@ -185,22 +192,66 @@ def _bounded(
         most = np.floor(t * ceiling - total)
         if count > most:
             count, of_potential, of_total = max(most, ZERO), ZERO, -ONE
+    return count, of_potential, of_total
+
+
+def _spikes(
+    current: Number, keep: Number, constants: Numbers, schedule: Numbers, state: Numbers
+) -> tuple[Number, Number, Number]:
+    """The count of a step, and its gradient by the potential, times the unit, and by the total."""
+    potential, total = state[0] + current, state[1]
+    count, of_potential = _counted(potential, constants, schedule)
+    found = _bounded(count, of_potential, potential, total, constants, schedule)
+    return found if keep > ZERO else (ZERO, ZERO, ZERO)
+
+
+def _spikes_of_levels(
+    current: Number, keep: Number, constants: Numbers, schedule: Numbers, state: Numbers
+) -> tuple[Number, Number, Number]:
+    """The same of a neuron that may have levels."""
+    potential, total = state[0] + current, state[1]
+    g, fine, v0 = schedule[1], schedule[4], schedule[5]
+    count, of_potential = _counted(potential, constants, schedule)
+    if fine > ZERO and count != ZERO:
+        size = nearest(abs(potential / constants[0] - v0), g)
+        count = size if count > ZERO else -size
+    given = (count, of_potential, potential, total, constants, schedule)
+    count, of_potential, of_total = _bounded(*given)
     if fine > ZERO:
         rounded = -power(-count) if count < ZERO else power(count)
         if rounded != count:
             count, of_potential, of_total = rounded, ZERO, ZERO
-    if keep > ZERO:
-        return count, of_potential, of_total
-    return ZERO, ZERO, ZERO
+    return (count, of_potential, of_total) if keep > ZERO else (ZERO, ZERO, ZERO)
+
+
+def _after(
+    count: Number, current: Number, constants: Numbers, state: Numbers
+) -> tuple[Number, Number, Numbers]:
+    value = count * constants[0]
+    return count, value, (state[0] + current - value, state[1] + count)
+
+
+def _through(
+    of_potential: Number,
+    of_total: Number,
+    unit: Number,
+    of_count: Number,
+    of_value: Number,
+    of_state: Numbers,
+) -> tuple[Number, Numbers, Numbers]:
+    """The gradients of a step, by those of its count."""
+    later, later_total = of_state
+    of_spike = of_count + later_total + (of_value - later) * unit
+    found = later + of_spike * of_potential / unit
+    return found, (found, later_total + of_spike * of_total), ()
 
 
 def step(
     current: Number, keep: Number, constants: Numbers, schedule: Numbers, state: Numbers
 ) -> tuple[Number, Number, Numbers]:
     """One neuron, one step."""
-    count, _, _ = _bounded(current, keep, constants, schedule, state)
-    value = count * constants[0]
-    return count, value, (state[0] + current - value, state[1] + count)
+    count, _, _ = _spikes(current, keep, constants, schedule, state)
+    return _after(count, current, constants, state)
 
 
 def gradient(
@@ -214,11 +265,31 @@ def gradient(
     of_state: Numbers,
 ) -> tuple[Number, Numbers, Numbers]:
     """Of that step."""
-    unit, (later, later_total) = constants[0], of_state
-    _, of_potential, of_total = _bounded(current, keep, constants, schedule, state)
-    of_spike = of_count + later_total + (of_value - later) * unit
-    found = later + of_spike * of_potential / unit
-    return found, (found, later_total + of_spike * of_total), ()
+    _, of_potential, of_total = _spikes(current, keep, constants, schedule, state)
+    return _through(of_potential, of_total, constants[0], of_count, of_value, of_state)
+
+
+def step_of_levels(
+    current: Number, keep: Number, constants: Numbers, schedule: Numbers, state: Numbers
+) -> tuple[Number, Number, Numbers]:
+    """One neuron that may have levels, one step."""
+    count, _, _ = _spikes_of_levels(current, keep, constants, schedule, state)
+    return _after(count, current, constants, state)
+
+
+def gradient_of_levels(
+    current: Number,
+    keep: Number,
+    constants: Numbers,
+    schedule: Numbers,
+    state: Numbers,
+    of_count: Number,
+    of_value: Number,
+    of_state: Numbers,
+) -> tuple[Number, Numbers, Numbers]:
+    """Of that step."""
+    _, of_potential, of_total = _spikes_of_levels(current, keep, constants, schedule, state)
+    return _through(of_potential, of_total, constants[0], of_count, of_value, of_state)
 
 
 class Signed(CausalNeuron[State]):
@@ -227,6 +298,11 @@ class Signed(CausalNeuron[State]):
     params_type = Params
     params: Params
     KERNEL = Kernel(step, gradient, states=("potential", "total"))
+
+    def __new__(cls, params: Params | None = None, *given: Any) -> "Signed":
+        """Make neurons of levels by a class of their own, whose kernel takes twice the time."""
+        leveled = cls is Signed and params is not None and params.levels > 1
+        return super().__new__(SignedOfLevels if leveled else cls)
 
     def __init__(self, params: Params, threshold: Tensor, timesteps: int = 1) -> None:
         super().__init__(params, threshold, timesteps)
@@ -307,6 +383,12 @@ class Signed(CausalNeuron[State]):
         value = count * unit
         after = State(potential - value, state.total + count, state.steps + 1)
         return count, value, after
+
+
+class SignedOfLevels(Signed):
+    """The same with spikes of theta/2^k."""
+
+    KERNEL = Kernel(step_of_levels, gradient_of_levels, states=("potential", "total"))
 
 
 def nearest_powers(sizes: Tensor, most: int) -> Tensor:

@@ -41,8 +41,8 @@ from snnconv.neurons.base import Neuron
 from snnconv.neurons.if_ import IF
 from snnconv.neurons.kernel import Kernel, Number, Numbers
 from snnconv.neurons.signed import Params, Signed, State
-from snnconv.neurons.signed import gradient as signed_gradient
-from snnconv.neurons.signed import step as signed_step
+from snnconv.neurons.signed import gradient_of_levels as signed_gradient
+from snnconv.neurons.signed import step_of_levels as signed_step
 from snnconv.simulation.codings.base import Coding
 from snnconv.simulation.cumulative import Compute, Sums
 
