@@ -172,13 +172,12 @@ class Attention(nn.Module):
 def test_every_front_end_takes_attention(tmp_path):
     net, shape = Attention().eval(), (6, 4)
     x = torch.randn(4, *shape)
-    program = tmp_path / "net.pt2"
-    batch = ({0: torch.export.Dim("batch")},)
-    torch.export.save(torch.export.export(net, (x,), dynamic_shapes=batch), program)
-    found = {
-        "module": capture(net, shape, analog=True)[:2],
-        "pt2": import_exported(program, shape, True)[:2],
-    }
+    found = {"module": capture(net, shape, analog=True)[:2]}
+    program = torch.export.export(net, (x,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    for core in (False, True):  # the core set has no einsum
+        file = tmp_path / f"{core}.pt2"
+        torch.export.save(program.run_decompositions() if core else program, file)
+        found[f"pt2 {core}"] = import_exported(file, shape, True)[:2]
     for dynamo in (False, True):
         file = exported(net, shape, tmp_path, dynamo, 18)
         found[f"onnx {dynamo}"] = import_onnx(file, shape, True)[:2]

@@ -37,6 +37,8 @@ def matmul(shape: Shape, x: object, other: object) -> NodeSpec:
             raise Refused("a matrix product that mixes samples", BATCH_FIRST)
         return NodeSpec("matmul", [source, other])
     matrix = stored("weight", other).value
+    if 2 < matrix.dim() <= len(activation(x).shape) and math.prod(matrix.shape[:-2]) == 1:
+        matrix = matrix.reshape(matrix.shape[-2:])  # one matrix for all
     if matrix.dim() != 2:
         raise Refused(f"a product with a constant of shape {list(matrix.shape)}")
     return linear(shape, x, Stored("", matrix.t()))
@@ -105,5 +107,5 @@ LOWERINGS = (
         aten=("matmul", "mm", "bmm"),
         onnx={"MatMul": Onnx(onnx_matmul)},
     ),
-    Lowering(make=addmm, batch_axis=BatchAxis.FIRST, aten=("addmm",)),
+    Lowering(make=addmm, batch_axis=BatchAxis.ROWS, aten=("addmm",)),
 )
