@@ -60,13 +60,7 @@ from snnconv.core.bounds import LEVELS
 from snnconv.core.shapes import per_neuron
 from snnconv.neurons.base import CausalNeuron, Grid, NeuronParams
 from snnconv.neurons.kernel import ONE, ZERO, Kernel, Number, Numbers
-
-FINEST = 8
-"""The most levels L: a spike may be as small as theta/128."""
-
-_SHARE = 0.75
-"""Of a level, at which it is fired; a file that is exported has no numpy."""
-_SHARE_IN_KERNEL = Number(_SHARE)
+from snnconv.neurons.powers_of_two import FINEST, nearest, nearest_powers, power, powers
 
 PRESETS: dict[str, dict[str, float | bool]] = {
     "snm": {"spikes": 1, "hysteresis": 1.0, "v0": 0.0},
@@ -139,24 +133,6 @@ class State(NamedTuple):
     potential: Tensor
     total: Tensor
     steps: int
-
-
-def power(count: Number) -> Number:
-    """The largest power of two up to a count; 0 below 1."""
-    found, level = ONE if count >= ONE else ZERO, ONE
-    for _ in range(1, FINEST):
-        level = level + level
-        found = level if count >= level else found
-    return found
-
-
-def nearest(size: Number, most: Number) -> Number:
-    """The largest power of two up to ``most`` of which a size has three quarters; 1 at least."""
-    found, level = ONE, ONE
-    for _ in range(1, FINEST):
-        level = level + level
-        found = level if size >= _SHARE_IN_KERNEL * level and level <= most else found
-    return found
 
 
 def _counted(potential: Number, constants: Numbers, schedule: Numbers) -> tuple[Number, Number]:
@@ -389,22 +365,6 @@ class SignedOfLevels(Signed):
     """The same with spikes of theta/2^k."""
 
     KERNEL = Kernel(step_of_levels, gradient_of_levels, states=("potential", "total"))
-
-
-def nearest_powers(sizes: Tensor, most: int) -> Tensor:
-    """The largest powers of two up to ``most`` of which sizes have three quarters; 1 at least."""
-    found, level = torch.ones_like(sizes), 2
-    while level <= most:
-        found = torch.where(sizes >= _SHARE * level, level, found)
-        level *= 2
-    return found
-
-
-def powers(counts: Tensor) -> Tensor:
-    """Counts, rounded towards 0 to a power of two of their sign."""
-    _, exponent = torch.frexp(counts)
-    sizes = torch.ldexp(torch.ones_like(counts), exponent - 1)
-    return torch.where(counts == 0, counts, sizes * counts.sign())
 
 
 class _Floor(torch.autograd.Function):
