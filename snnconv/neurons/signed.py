@@ -9,7 +9,8 @@ counts so far, ``g`` the most spikes of a step and ``h`` the hysteresis::
     v -= s*theta;   m += s;   x = s*theta
 
 The sum never falls below zero, as a ReLU does not; at a transfer site, whose activation may be
-negative, it may: ``s = max(s, -m)`` is left out there. Where the activation has a ceiling ``c``
+negative, it may: ``s = max(s, -m)`` is left out there, and ``h`` is 0, because a value below zero is
+no mistake that could wait. Where the activation has a ceiling ``c``
 (ReLU6, QCFS), ``M[t] = floor(t*c/theta)``, so no mean output lies above it. The total charge is
 ``U = v + m*theta``, so ``m`` follows ``clip(floor(U/theta), 0, M)`` as fast as ``g`` spikes a step
 let it. After the input of a layer has settled, its mean output is the quantized activation: nothing
@@ -285,6 +286,11 @@ class Signed(CausalNeuron[State]):
         self.levels = params.most
         self.signed = self.tracks = params.negative
 
+    @property
+    def hysteresis(self) -> float:
+        """h at this site."""
+        return 0.0 if self.two_sided else self.params.hysteresis
+
     def initial(self, sample: Tensor) -> State:
         """All neurons at v0, with no spike behind them."""
         start = self.everywhere(self.params.v0 * self.unit(sample), sample)
@@ -321,7 +327,7 @@ class Signed(CausalNeuron[State]):
         p = self.params
         numbers = torch.arange(state.steps + 1, state.steps + steps + 1).float()
         signs = p.negative + self.two_sided
-        same = torch.tensor([p.most, p.hysteresis, signs, p.levels > 1, p.v0])
+        same = torch.tensor([p.most, self.hysteresis, signs, p.levels > 1, p.v0])
         same = same.expand(steps, len(same))
         return torch.cat([numbers[:, None], same], 1)
 
@@ -344,7 +350,7 @@ class Signed(CausalNeuron[State]):
             if not self.two_sided:
                 least = 0 - _floor(state.total)
                 count = torch.where(count < least, least, count)
-            waiting = (potential < 0) & (potential > -self.params.hysteresis * unit)
+            waiting = (potential < 0) & (potential > -self.hysteresis * unit)
             count = torch.where(waiting, count - count.detach(), count)
         else:
             count = torch.where(count < 0, 0, count)

@@ -97,8 +97,9 @@ def test_a_constant_is_rounded_to_half_a_theta_at_every_step(values, steps):
 @settings(deadline=None, max_examples=40)
 def test_behind_a_relu_it_is_the_signed_neuron_bit_by_bit(currents):
     given_ = torch.tensor(currents)[:, None]  # [T, 1, 4], in eighths: exact
-    params = Params(spikes=2, hysteresis=0.25)
-    relu, behind = Signed(params, torch.tensor([0.5])), Signed(params, torch.tensor([0.5]))
+    theta = torch.tensor([0.5])
+    relu = Signed(Params(spikes=2, hysteresis=0), theta)
+    behind = Signed(Params(spikes=2, hysteresis=0.25), theta)  # which there is none of here
     behind.two_sided = True
     increases = given_.cumsum(0).clamp(min=0).diff(dim=0, prepend=torch.zeros(1, 1, 4))
     wanted, _ = run(relu, given_, None, None)
