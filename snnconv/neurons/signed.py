@@ -9,12 +9,12 @@ counts so far, ``g`` the most spikes of a step and ``h`` the hysteresis::
     v -= s*theta;   m += s;   x = s*theta
 
 The sum never falls below zero, as a ReLU does not; at a transfer site, whose activation may be
-negative, it may: ``s = max(s, -m)`` is left out there, and ``h`` is 0, because a value below zero is
-no mistake that could wait. Where the activation has a ceiling ``c``
-(ReLU6, QCFS), ``M[t] = floor(t*c/theta)``, so no mean output lies above it. The total charge is
-``U = v + m*theta``, so ``m`` follows ``clip(floor(U/theta), 0, M)`` as fast as ``g`` spikes a step
-let it. After the input of a layer has settled, its mean output is the quantized activation: nothing
-is left of spikes that came too early. ``v`` starts at ``v0*theta``. Under differential coding ``m``
+negative, it may: ``s = max(s, -m)`` is left out there, and ``h`` is 0, because a value below zero
+is no mistake that could wait. Where the activation has a ceiling ``c`` (ReLU6, QCFS), ``M[t] =
+floor(t*c/theta)``, so no mean output lies above it. The total charge is ``U = v + m*theta``, so
+``m`` follows ``clip(floor(U/theta), 0, M)`` as fast as ``g`` spikes a step let it. After the input
+of a layer has settled, its mean output is the quantized activation: nothing is left of spikes that
+came too early. ``v`` starts at ``v0*theta``. Under differential coding ``m``
 is no whole number; there it bounds a whole number of spikes.
 
 With ``levels = L`` above 1 a step has one spike of ``theta/2^k``, ``k < L``: an event with an

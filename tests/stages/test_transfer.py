@@ -76,3 +76,21 @@ def test_a_live_module_converts_in_memory():
     )
     error = (snn(x) - net(x)).norm() / net(x).norm()
     assert error < 0.05
+
+
+def test_changes_are_sent_from_transfer_sites_too():
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Linear(6, 16), nn.GELU(), nn.LayerNorm(16), nn.Linear(16, 8), nn.Tanh(), nn.Linear(8, 3)
+    ).eval()
+    x = torch.randn(200, 6)
+    snn = snnconv.convert_module(
+        net,
+        x,
+        neuron="signed",
+        param={"spikes": 4},
+        timesteps=64,
+        non_relu="spike",
+        coding="differential",
+    )
+    assert (snn(x) - net(x)).norm() / net(x).norm() < 0.05
