@@ -48,6 +48,7 @@ def test_a_dead_layer_is_expected_to_be_silent():
 
 def test_pools_are_silent_where_their_window_is():
     window = {"kernel": [2, 2], "stride": [2, 2], "padding": [0, 0], "ceil_mode": False}
+    window |= {"count_include_pad": True}
     nodes = (
         Node("one", "relu", (INPUT,), {}, {}),
         Node("two", "relu", (INPUT,), {}, {}),
@@ -100,7 +101,7 @@ def test_inside_counts_the_products_that_are_not_with_padding(size, window):
         key: [value] * len(size)
         for key, value in zip(("stride", "padding", "dilation"), window, strict=False)
     }
-    node = Node("conv", "conv", (INPUT,), attrs, {})
+    node = Node("conv", "conv", (INPUT,), attrs | {"groups": 1}, {})
     weight = torch.ones(1, 1, *[kernel] * len(size))
     convolve = (F.conv1d, F.conv2d)[len(size) - 1]
     products = convolve(torch.ones(1, 1, *size), weight, None, stride, padding, dilation)
