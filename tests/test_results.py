@@ -99,4 +99,4 @@ def test_every_report_on_events_says_what_it_was_measured_on():
         assert report["data"]["frames"] == 8
         assert report["samples"] == report["data"]["test_samples"] == 2000
         assert report["first_layer_passes"] == report["timesteps"]
-        assert report["accuracy"][-1] > 0.75
+        assert report["accuracy"][-1] > 0.7

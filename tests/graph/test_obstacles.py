@@ -121,6 +121,11 @@ NOT_SEEN = {
     "compare them with a value one by one": "a Max of constants, which only ONNX has",
     "pad them to one length": "an input of ONNX's LSTM",
     "use its outputs or last state": "an output of ONNX's LSTM",
+    "multiply by torch.eye(n) instead, and sum: (x * eye).sum(-1)": "applied in test_einsums",
+    "multiply two of them first: one einsum after another": "applied in test_einsums",
+    'name them by letters: torch.einsum("bij,bjk->bik", x, y)': (
+        "torch.export, which is asked next, takes labels in lists"
+    ),
     "repeat the keys and values": "torch on a CPU has no attention of groups here",
 }
 """Remedies of calls that nothing reaches by itself, and why."""
