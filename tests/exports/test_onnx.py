@@ -61,9 +61,13 @@ def test_a_network_unrolled(tmp_path):
     agree(*both(file, tmp_path, Params(unroll=3)))
 
 
+CAUSAL = sorted(set(NEURONS.names()) - {"cos", "lm-ht", "srp", "tpp"})
+# MSAT's logarithms take thousands of nodes, and onnxruntime seconds to read them
+IN_NETS = [(net, n) for net in NETS for n in CAUSAL if n != "msat" or net in ("max", "shortcut")]
+
+
 @pytest.mark.long
-@pytest.mark.parametrize("net", NETS)
-@pytest.mark.parametrize("neuron", sorted(set(NEURONS.names()) - {"cos", "lm-ht", "srp", "tpp"}))
+@pytest.mark.parametrize(("net", "neuron"), IN_NETS)
 def test_every_causal_neuron_in_every_network(net, neuron, tmp_path):
     agree(*both(made(net, neuron=neuron), tmp_path))
 
