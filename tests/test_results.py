@@ -95,8 +95,8 @@ def test_torchvision_s_networks_convert():
 
 def test_every_report_on_events_says_what_it_was_measured_on():
     assert len(of("events")) == 5
-    for report in of("events").values():
+    for name, report in of("events").items():
         assert report["data"]["frames"] == 8
         assert report["samples"] == report["data"]["test_samples"] == 2000
         assert report["first_layer_passes"] == report["timesteps"]
-        assert report["accuracy"][-1] > 0.7
+        assert report["accuracy"][-1] > (0.7 if name.endswith("msat-4") else 0.75)
