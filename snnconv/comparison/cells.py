@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from snnconv.comparison import grid
-from snnconv.config import CalibrateConfig, ConvertConfig, CorrectConfig
+from snnconv.config import CalibrateConfig, ConvertConfig, CorrectConfig, EvaluateConfig
 from snnconv.core import distributed
 from snnconv.core.progress import Advance, Progress, Quiet
 from snnconv.neurons.base import NEURONS
@@ -46,6 +46,14 @@ class Evaluated:
         kind = NEURONS.load(self.report.neuron)
         fixed = kind.params_type.model_validate(self.report.params).fixed
         return not fixed and self.report_of("convert", ConvertReport).thresholds != "derived"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The network; its T may be longer than the cell's."""
+        (*_, (_, last)) = self.plan
+        assert isinstance(last, EvaluateConfig)
+        assert last.checkpoint is not None
+        return last.checkpoint
 
     def report_of(self, stage: str, kind: type[ReportType]) -> ReportType:
         """The report of the one stage of this name."""

@@ -8,11 +8,11 @@ import torch
 from snnconv.comparison import grid
 from snnconv.comparison.cells import Clock, Evaluated, evaluated
 from snnconv.comparison.marked import marked
+from snnconv.comparison.pace import paced
 from snnconv.comparison.presets import Preset, chosen
 from snnconv.config import (
     CompareConfig,
     ConvertConfig,
-    EvaluateConfig,
 )
 from snnconv.core import distributed
 from snnconv.core.files import write_atomically
@@ -69,7 +69,7 @@ def run(config: CompareConfig, progress: Progress | None = None) -> CompareRepor
     evaluations = list(every.values())
     reports = {key: cell.report for key, cell in every.items()}
     _refuse_other_samples(evaluations)
-    rows = marked(rows, reports)
+    rows = paced(marked(rows, reports), every, session, config)
     of = evaluations[0].report
     assert of.ann_accuracy is not None
     assert of.ann_accuracy_interval is not None
@@ -164,8 +164,6 @@ def _cell(timesteps: int, cell: Evaluated) -> CellRow:
     if memory is not None and report.energy_memory_ann_mj:
         of_ann = memory / report.energy_memory_ann_mj
     whole = report.timesteps == timesteps  # the twin has the levels of the whole run
-    (*_, (_, last)) = cell.plan
-    assert isinstance(last, EvaluateConfig)
     return CellRow(
         timesteps=timesteps,
         # within a longer simulation, the answer comes as much earlier
@@ -185,7 +183,7 @@ def _cell(timesteps: int, cell: Evaluated) -> CellRow:
         on_energy_front=False,
         on_latency_front=False,
         report=str(cell.file),
-        checkpoint=str(last.checkpoint),
+        checkpoint=str(cell.checkpoint),
     )
 
 

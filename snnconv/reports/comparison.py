@@ -72,6 +72,11 @@ class MethodRow(BaseModel):
     within_1_point: int | None = Field(
         description="the least T of these within one point of the ANN; null if there is none"
     )
+    forward_passes_to_1_point: float | None = Field(
+        None,
+        description="time of a simulation until that answer, in forward passes of the ANN on the "
+        "same samples; null without within_1_point, and in an older file",
+    )
 
 
 class CompareReport(Report):

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from helpers.commands import done as finished
 from helpers.commands import environment, here
 from helpers.commands import refused as refuses
 
+from snnconv.comparison.pace import fastest
 from snnconv.errors import ExitCode
 from snnconv.render.describe.comparison import compare as describe
 from snnconv.render.tables import Table
@@ -100,6 +102,26 @@ def test_a_cell_is_what_its_stages_give_by_hand(compared, tmp_path, method, T):
     assert cell["latency_steps"] == (4 * T if method == "lm-ht-uniform" else T)  # four layers wait
 
 
+def test_the_time_to_the_first_answer_near_the_ann(compared):
+    found = compared[1]["methods"]
+    assert any(row["within_1_point"] for row in found)
+    for row in found:
+        passes = row["forward_passes_to_1_point"]
+        assert (passes is None) == (row["within_1_point"] is None)
+        assert passes is None or passes > 0
+
+
+def test_the_fastest_of_rounds_that_count_takes_the_time():
+    """The first round of each, which compiles, does not count."""
+    time, durations = [0.0], {"a": [9, 5, 4, 7, 6, 8], "b": [1, 2, 3, 2, 3, 2]}
+
+    def work(name):
+        time[0] += durations[name].pop(0)
+
+    assert fastest(partial(work, "a"), partial(work, "b"), clock=lambda: time[0]) == [4, 2]
+    assert durations["a"] == [7, 6, 8]  # no round begins after ten seconds
+
+
 def test_the_fronts_are_marked(compared):
     found = cells(compared[1]).values()
     for mark, cost in (
@@ -141,7 +163,7 @@ def test_what_is_done_is_kept(compared, tmp_path):
 
 
 def strip(row):
-    return row | {"calibration_seconds": None}
+    return row | {"calibration_seconds": None, "forward_passes_to_1_point": None}  # times
 
 
 def test_another_network_in_the_folder_runs_again(compared, tmp_path):

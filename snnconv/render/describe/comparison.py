@@ -112,7 +112,8 @@ def _grid(
 def methods(found: CompareReport) -> Table:
     """What each method asks of a chip, and where it comes near the ANN."""
     energies = ("energy there", "/ twin's", "twin")
-    heads = ("within 1 point", *energies, "spikes/neuron", "latency", "levels", "seconds")
+    costs = ("passes", "spikes/neuron", "latency", "levels", "seconds")
+    heads = ("within 1 point", *energies, *costs)
     rows: list[tuple[Cell, ...]] = []
     for row in found.methods:
         at = row.within_1_point
@@ -125,6 +126,7 @@ def methods(found: CompareReport) -> Table:
                 ratio(cell.energy_total_ratio) if near else None,
                 units.shown(ratio, cell.energy_twin_ratio) if near else None,
                 units.shown(units.percent, cell.twin_accuracy) if near else None,
+                units.shown(units.number, row.forward_passes_to_1_point),
                 units.shown(units.number, cell.firing_rate),
                 str(cell.latency_steps),
                 f"-{row.levels}..{row.levels}" if row.signed else f"0..{row.levels}",
@@ -133,8 +135,9 @@ def methods(found: CompareReport) -> Table:
         )
     note = (
         "energy there: of the float32 ANN's, by operations alone; / twin's: of the energy of the "
-        "same network with quantized activations, whose accuracy stands beside it; spikes/neuron, "
-        "at each step, and latency are those at that T, else at the last T"
+        "same network with quantized activations, whose accuracy stands beside it; passes: the "
+        "time until the answer there, in forward passes of the ANN; spikes/neuron, at each step, "
+        "and latency are those at that T, else at the last T; seconds: of calibration"
     )
     return Table(
         "Methods",
