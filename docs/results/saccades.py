@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snnconv.data.dataset import Dataset, Split, load_dataset
+from snnconv.data.dataset import Dataset, load_dataset
+from snnconv.data.split import Split
 
 CORNERS = ((-2.0, -2.0), (2.0, 0.0), (-2.0, 2.0), (-2.0, -2.0))  # pixels (down, right)
 STEPS = 16  # views of a saccade: a quarter of a pixel from one to the next

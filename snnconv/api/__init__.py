@@ -51,7 +51,8 @@ from snnconv.config.options import (
 from snnconv.core import runtime
 from snnconv.core.metadata import DataInfo
 from snnconv.core.progress import Quiet
-from snnconv.data.dataset import ArraySplit, Dataset
+from snnconv.data.dataset import Dataset
+from snnconv.data.split import ArraySplit
 from snnconv.errors import SnnconvError
 from snnconv.reports import (
     CalibrateReport,

@@ -19,6 +19,7 @@ from snnconv.core import runtime
 from snnconv.core.kinds import SPIKING
 from snnconv.core.metadata import DataInfo, LineageStep, SpikingInfo
 from snnconv.core.validation import parameters
+from snnconv.data.dataset import Drawn
 from snnconv.errors import UsageError
 from snnconv.frontends.open import NO_DATA, from_module
 from snnconv.graph.obstacles import refuse_obstacles
@@ -126,7 +127,7 @@ def convert_module(
         raise UsageError("the module can't be calibrated", "no samples", "give some as data")
     with runtime.host_kept(), modes_kept(module):
         shape = tuple(samples[0].shape[1:])
-        info = DataInfo(spec=NO_DATA, shape=shape, classes=("?",), mean=(0.0,), std=(1.0,))
+        info = DataInfo(spec=NO_DATA, shape=shape, classes=(), mean=(0.0,), std=(1.0,))
         analog = non_relu != "refuse"
         ann, _ = from_module(module, info, analog=analog)
         if non_relu == "spike":
@@ -134,11 +135,11 @@ def convert_module(
         refuse_obstacles(ann.graph, type(module).__name__, analog)
         origin = LineageStep(stage="import", parent=None, config={"model": type(module).__name__})
         how = Method(method, statistic, options, granularity)
-        none = torch.zeros(0, dtype=torch.int64)
+        nobody = torch.zeros(0, dtype=torch.int64)
         calibrated = calibrate(
             replace(ann, lineage=(origin,)),
             how,
-            ((none, x, torch.zeros(len(x), dtype=torch.int64)) for x in samples),
+            (Drawn(nobody, x, None) for x in samples),
             torch.device("cpu"),
             lambda done: None,
         )

@@ -12,6 +12,7 @@ from snnconv.calibration.histogram import Histogram, Statistic
 from snnconv.checkpoint import Checkpoint
 from snnconv.core import distributed
 from snnconv.core.metadata import CalibrationInfo, Record, SiteStats
+from snnconv.data.dataset import Drawn
 from snnconv.errors import UnsupportedError
 from snnconv.frontends.measure import Seen
 from snnconv.graph.analysis import Analysis
@@ -243,7 +244,7 @@ def calibrating(ann: Checkpoint, device: torch.device) -> Network:
 def calibrate(
     ann: Checkpoint,
     method: Method,
-    samples: Iterable[tuple[Tensor, Tensor, Tensor]],
+    samples: Iterable[Drawn],
     device: torch.device,
     advance: Callable[[int], None],
     seen: Seen | None = None,
@@ -272,8 +273,8 @@ def calibrate(
         logits = collector.collect(network, x.to(device))
         if seen is not None:
             seen.add(x, logits, labels, ann.data)
-        count += len(labels)
-        advance(len(labels))
+        count += len(x)
+        advance(len(x))
     for histogram in collector.histograms.values() if distributed.size() > 1 else ():
         _gather(histogram, device)
     count = int(distributed.total([count], device)[0])

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from snnconv.checkpoint import Checkpoint
 from snnconv.core.metadata import DataInfo, LineageStep
-from snnconv.data.dataset import Dataset, Split, batches, subset
+from snnconv.data.dataset import Dataset, batches
+from snnconv.data.split import Split, is_class, subset
 from snnconv.errors import UsageError
 from snnconv.frontends.measure import Seen, near_chance
 from snnconv.graph.fold import fold
@@ -134,9 +135,12 @@ def held_out(
     for indices, x, _ in batches(split, info, order, batch_size):
         said.append(network(x.to(device)).argmax(1).cpu())
         advance(len(indices))
-    classes, labels = torch.cat(said), split.labels[order]
-    why = _unlabelled(labels, classes == labels, info)
-    wanted = classes if why else labels
+    classes = wanted = torch.cat(said)
+    why = "the samples have no classes"
+    if is_class(split.labels):
+        labels = split.labels[order].long()
+        why = _unlabelled(labels, classes == labels, info)
+        wanted = classes if why else labels
     return HeldOut(split, order, wanted, classes == wanted, "agreement" if why else "accuracy", why)
 
 

@@ -19,8 +19,9 @@ from snnconv.comparison.cells import Evaluated, Key
 from snnconv.config import CompareConfig
 from snnconv.core import distributed, runtime
 from snnconv.core.kinds import SPIKING
-from snnconv.data.dataset import Dataset, batches, subset
+from snnconv.data.dataset import Dataset, batches
 from snnconv.data.frames import frames_per_run, mean_frame
+from snnconv.data.split import strata, subset
 from snnconv.reports import MethodRow
 from snnconv.simulation.build import spiking_network
 from snnconv.simulation.corrected import uncorrected
@@ -60,7 +61,7 @@ def _passes(
     assert report.steps_at_once is not None
     snn = spiking_network(checkpoint, engine=config.engine).to(session.device).eval()
     ann = (uncorrected(checkpoint) or snn.network).to(session.device).eval()
-    order = subset(dataset.test.labels, config.limit, config.seed)[: report.samples_at_once]
+    order = subset(strata(dataset.test), config.limit, config.seed)[: report.samples_at_once]
     shown = frames_per_run(checkpoint.data.frames, timesteps, checkpoint.spiking.hold)
     drawn = batches(dataset.test, checkpoint.data, order, len(order), frames_per_run=shown)
     ((indices, x, _),) = drawn

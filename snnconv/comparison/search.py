@@ -20,7 +20,7 @@ from snnconv.config import ConvertConfig
 from snnconv.core import distributed
 from snnconv.core.files import scratch
 from snnconv.core.progress import Progress, Quiet
-from snnconv.data.dataset import digest
+from snnconv.data.split import digest, strata
 from snnconv.errors import UnsupportedError, UsageError
 from snnconv.render import units
 from snnconv.reports import ConvertReport, Report, SearchUse, TrialRow, read
@@ -63,7 +63,7 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
         dataset = load_data(session, config, info)
         drawn = draws(calibrated.lineage, dataset.info.spec, calibrated.data.spec)
         drawn += candidates.draws(presets.values())
-        order = left(dataset.train.labels, drawn, config.held_out, config.seed)
+        order = left(strata(dataset.train), drawn, config.held_out, config.seed)
         with progress.task("ANN", len(order)) as advance:
             held = held_out(calibrated, dataset, order, config.batch_size, session.device, advance)
         if held.why:

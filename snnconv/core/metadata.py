@@ -35,7 +35,9 @@ class DataInfo(Record):
 
     spec: str = Field(description="the data set, as --data takes it")
     shape: tuple[Count, ...] = Field(description="of one sample, or one frame, channels first")
-    classes: tuple[str, ...] = Field(min_length=1, description="class names; logit k is classes[k]")
+    classes: tuple[str, ...] = Field(
+        description="class names; logit k is classes[k]. Of a data set that does not say: empty"
+    )
     mean: tuple[float, ...] = Field(description="per channel, subtracted from values in 0..1")
     std: tuple[Positive, ...] = Field(description="per channel, divided by after that")
     scale: Positive | None = Field(

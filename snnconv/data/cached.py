@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from snnconv.core.metadata import DataInfo
-from snnconv.data.dataset import ArraySplit, Split
+from snnconv.data.split import ArraySplit, Split, count
 
 _BYTES = 4
 
@@ -21,8 +21,11 @@ class CachedSplit:
     def __init__(self, split: Split) -> None:
         self.labels = split.labels
         self._split = split
-        self._there = torch.zeros(len(split.labels), dtype=torch.bool)
+        self._there = torch.zeros(count(split), dtype=torch.bool)
         self._samples = torch.empty(0)
+
+    def __len__(self) -> int:
+        return len(self._there)
 
     def images(self, indices: Tensor) -> Tensor:
         """Return the samples at these indices; errors are those of the other split."""
@@ -30,7 +33,7 @@ class CachedSplit:
         if len(missing):
             found = self._split.images(missing)
             if not self._there.any():
-                self._samples = found.new_empty(len(self.labels), *found.shape[1:])
+                self._samples = found.new_empty(len(self), *found.shape[1:])
             if found.shape[1:] != self._samples.shape[1:]:
                 return self._split.images(indices)  # the other split's error says why
             self._samples[missing] = found
@@ -47,5 +50,5 @@ def cached(split: Split, info: DataInfo, memory: int) -> Split:
         memory: bytes that they may take.
     """
     sample = math.prod(info.shape) * (info.frames or 1)
-    fits = _BYTES * sample * len(split.labels) <= memory
+    fits = _BYTES * sample * count(split) <= memory
     return CachedSplit(split) if fits and not isinstance(split, ArraySplit) else split

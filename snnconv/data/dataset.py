@@ -4,13 +4,10 @@ Samples are handed out as float32 in 0..1; normalisation is a fact of the data s
 nowhere else, so it travels in the checkpoint with the network that was trained under it.
 """
 
-import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from dataclasses import dataclass, replace
-from heapq import heappop, heappush
-from itertools import accumulate
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -22,56 +19,8 @@ from snnconv.core.user_code import call, factory
 from snnconv.core.validation import parse_pairs
 from snnconv.data.frames import merge
 from snnconv.data.locate import Source
+from snnconv.data.split import Rescaled, Split, count, is_class
 from snnconv.errors import UnsupportedError, UsageError
-
-
-class Split(Protocol):
-    """A part of a data set.
-
-    Shape:
-        labels ``[n]`` int64; ``images(indices)`` gives ``[len(indices), *shape]`` float32 in 0..1,
-        ``shape`` being that of the info: ``(C, H, W)``, ``(C, L)``, ``(F,)``, ...; where they have
-        frames, ``[len(indices), frames, *shape]``.
-    """
-
-    @property
-    def labels(self) -> Tensor:
-        """A class number for each sample."""
-        ...
-
-    def images(self, indices: Tensor) -> Tensor:
-        """Return the samples at these indices."""
-        ...
-
-
-@dataclass(frozen=True)
-class ArraySplit:
-    """A split held in memory: ``pixels [n, *shape]``, divided by ``scale`` on the way out."""
-
-    pixels: Tensor
-    labels: Tensor
-    scale: float
-
-    def images(self, indices: Tensor) -> Tensor:
-        """Return the images at these indices."""
-        return self.pixels[indices].float() / self.scale
-
-
-@dataclass(frozen=True)
-class Rescaled:
-    """A split whose values are multiplied by a factor: divided by another scale than its own."""
-
-    split: Split
-    factor: float
-
-    @property
-    def labels(self) -> Tensor:
-        """Those of the split."""
-        return self.split.labels
-
-    def images(self, indices: Tensor) -> Tensor:
-        """Return the images at these indices."""
-        return self.split.images(indices) * self.factor
 
 
 @dataclass(frozen=True)
@@ -92,6 +41,20 @@ class Dataset:
     test: Split
     scale: float = 1.0
     origin: Literal["fixed", "measured", "given"] = "fixed"
+
+
+class Drawn(NamedTuple):
+    """A batch of a split.
+
+    Attributes:
+        indices: of its samples, ``[B]``.
+        x: the samples, normalised: ``[B, *shape]``, or ``[f, B, *shape]`` where f frames are shown.
+        labels: theirs, ``[B, ...]``; none where the split has none.
+    """
+
+    indices: Tensor
+    x: Tensor
+    labels: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -233,20 +196,57 @@ def _made(spec: str) -> Dataset:
     return replace(made, info=made.info.model_copy(update={"spec": spec}), origin="given")
 
 
+def _kind(labels: Tensor | None) -> str:
+    """What labels are, in words."""
+    if labels is None:
+        return "none"
+    if is_class(labels):
+        return "classes"
+    return f"values of shape {list(labels.shape[1:])} of {labels.dtype}"
+
+
 def _check(dataset: Dataset) -> None:
     """Refuse splits and metadata that contradict each other."""
     info = dataset.info
     problem = f"data set '{info.spec}' can't be used"
-    for part, labels in (("train", dataset.train.labels), ("test", dataset.test.labels)):
-        if labels.dim() != 1 or labels.dtype != torch.int64:
+    kinds = [_kind(split.labels) for split in (dataset.train, dataset.test)]
+    if kinds[0] != kinds[1]:
+        raise UnsupportedError(
+            problem,
+            f"train labels {kinds[0]}, test labels {kinds[1]}",
+            "give both splits labels of one kind and shape, or none",
+        )
+    for part, split in (("train", dataset.train), ("test", dataset.test)):
+        labels = split.labels
+        if labels is None and not isinstance(split, Sized):
             raise UnsupportedError(
                 problem,
-                f"{part} labels of shape {list(labels.shape)} and type {labels.dtype}",
-                "give one int64 label a sample",
+                f"a {part} split ({type(split).__name__}) without labels that has no __len__",
+                "give it a __len__: how many samples it has",
             )
-        if len(labels) == 0:
+        if labels is not None and labels.dim() == 0:
+            raise UnsupportedError(
+                problem, f"{part} labels of shape []", "give one label for each sample"
+            )
+        if isinstance(split, Sized) and labels is not None and len(split) != len(labels):
+            raise UnsupportedError(
+                problem,
+                f"{len(split)} samples and {len(labels)} labels in the {part} split",
+                "give one label for each sample",
+            )
+        if count(split) == 0:
             raise UnsupportedError(problem, f"an empty {part} split", "fill it")
-        if int(labels.min()) < 0 or int(labels.max()) >= len(info.classes):
+        if labels is None:
+            continue
+        finite = torch.isfinite(labels).reshape(len(labels), -1).all(1)
+        if not finite.all():
+            raise UnsupportedError(
+                problem,
+                f"NaN or Inf among the {part} labels, the first of sample "
+                f"{int(finite.int().argmin())}",
+                "repair or remove them",
+            )
+        if is_class(labels) and (int(labels.min()) < 0 or int(labels.max()) >= len(info.classes)):
             raise UnsupportedError(
                 problem,
                 f"labels {int(labels.min())}..{int(labels.max())} in the {part} split for "
@@ -286,7 +286,7 @@ def batches(
     size: int,
     augment: Callable[[Tensor], Tensor] | None = None,
     frames_per_run: int | None = None,
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+) -> Iterator[Drawn]:
     """Yield indices, normalised images and labels, batch by batch in the given order.
 
     Args:
@@ -325,53 +325,5 @@ def batches(
         else:
             x = fold_time(images)  # [B, f, *shape], samples before frames here
             x = unfold_time(normalise(x, info), len(images)).transpose(0, 1)
-        yield indices, x, split.labels[indices]
-
-
-def subset(labels: Tensor, n: int | None, seed: int) -> Tensor:
-    """Return a stratified random subset: every class has its share, rounded up or down.
-
-    A class whose share is below one sample may have none. The subset depends on the labels, ``n``
-    and the seed alone. Subsets of one seed are nested: a smaller one is part of a larger one.
-
-    Args:
-        labels: of the whole split, ``[N]`` int64.
-        n: how many samples; all if there are no more, or if none is given.
-        seed: of the draw.
-
-    Returns:
-        Indices in ascending order, ``[min(n, N)]`` int64.
-
-    Reference:
-        The order in which classes take their turns is the schedule of Baruah et al. 1996,
-        *Proportionate progress*: of those due, the one whose deadline is earliest. After any
-        number of turns no class is one sample or more away from its share.
-    """
-    total = len(labels)
-    if n is None or n >= total:
-        return torch.arange(total)
-    generator = torch.Generator().manual_seed(seed)
-    shuffled = torch.randperm(total, generator=generator)
-    shuffled = shuffled[labels[shuffled].argsort(stable=True)]  # class by class, each at random
-    sizes: list[int] = labels.unique(return_counts=True)[1].tolist()
-    starts = [end - size for end, size in zip(accumulate(sizes), sizes, strict=True)]
-    drawn = torch.randperm(len(sizes), generator=generator).tolist()  # who is first of equals
-
-    # class k takes its turn j + 1, which is due in (j * total / size, (j + 1) * total / size]
-    waiting = [(1, rank, k, 0) for rank, k in enumerate(drawn)]
-    due: list[tuple[int, int, int, int]] = []
-    chosen = []
-    for turn in range(1, n + 1):
-        while waiting and waiting[0][0] <= turn:
-            _, rank, k, j = heappop(waiting)
-            heappush(due, (-(-(j + 1) * total // sizes[k]), rank, k, j))
-        _, rank, k, j = heappop(due)
-        chosen.append(starts[k] + j)
-        if j + 1 < sizes[k]:
-            heappush(waiting, ((j + 1) * total // sizes[k] + 1, rank, k, j + 1))
-    return shuffled[torch.tensor(chosen, dtype=torch.int64)].sort().values
-
-
-def digest(indices: Tensor) -> str:
-    """Return the SHA-256 of indices, as 64-bit integers with the lowest byte first."""
-    return hashlib.sha256(indices.long().numpy().astype("<i8").tobytes()).hexdigest()
+        labels = split.labels
+        yield Drawn(indices, x, None if labels is None else labels[indices])

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from snnconv.core import distributed
 from snnconv.core.metadata import DataInfo
 from snnconv.core.progress import Progress
-from snnconv.data.dataset import Normalisation, Split, batches
+from snnconv.data.dataset import Normalisation, batches
+from snnconv.data.split import Split, is_class
 
 
 @torch.no_grad()
@@ -28,8 +29,9 @@ def accuracy(
     correct = 0
     with progress.task("accuracy", len(mine)) as advance:
         for _, x, labels in batches(split, info, mine, batch_size):
+            assert labels is not None
             correct += int((network(x.to(device)).argmax(1).cpu() == labels).sum())
-            advance(len(labels))
+            advance(len(x))
     return distributed.total([correct], device)[0] / len(order)
 
 
@@ -52,7 +54,7 @@ class Seen:
 
     Attributes:
         right: samples classified right.
-        samples: all.
+        samples: all whose class is known.
         low: the smallest value before normalisation.
         high: the largest one.
     """
@@ -62,10 +64,11 @@ class Seen:
     low: float = math.inf
     high: float = -math.inf
 
-    def add(self, x: Tensor, logits: Tensor, labels: Tensor, info: DataInfo) -> None:
+    def add(self, x: Tensor, logits: Tensor, labels: Tensor | None, info: DataInfo) -> None:
         """Add a batch of normalised samples ``[B, *shape]`` and its logits ``[B, classes]``."""
-        self.right += int((logits.argmax(1).cpu() == labels).sum())
-        self.samples += len(labels)
+        if is_class(labels):
+            self.right += int((logits.argmax(1).cpu() == labels).sum())
+            self.samples += len(labels)
         shape = (1, -1, *[1] * (x.dim() - 2))
         mean, std = (torch.tensor(v).reshape(shape) for v in (info.mean, info.std))
         values = x.cpu() * std + mean
@@ -81,9 +84,9 @@ class Seen:
         return Seen(int(right), int(samples), -low, high)
 
     @property
-    def accuracy(self) -> float:
-        """The share classified right."""
-        return self.right / self.samples
+    def accuracy(self) -> float | None:
+        """The share classified right; none where no class is known."""
+        return self.right / self.samples if self.samples else None
 
 
 def at_least(right: int, samples: int, chance: float) -> float:
@@ -106,7 +109,7 @@ def at_least(right: int, samples: int, chance: float) -> float:
 def near_chance(seen: Seen, classes: int) -> bool:
     """Whether an accuracy may be luck; never if a perfect network could give it, too."""
     chance = 1 / classes
-    return (
+    return bool(seen.samples) and (
         at_least(seen.samples, seen.samples, chance)
         < ALPHA
         <= at_least(seen.right, seen.samples, chance)

@@ -208,7 +208,7 @@ def own_input(spec: str) -> DataInfo | None:
         return None
     channels, *sizes = model.sizes[1:] or (None,)
     shape = (channels or 3, *(size or OPEN_SIZE for size in sizes))
-    return DataInfo(spec=NO_DATA, shape=shape, classes=("?",), mean=(0.0,), std=(1.0,))
+    return DataInfo(spec=NO_DATA, shape=shape, classes=(), mean=(0.0,), std=(1.0,))
 
 
 def from_module(module: nn.Module, info: DataInfo, analog: bool = False) -> ImportedModel:
@@ -224,7 +224,7 @@ def from_module(module: nn.Module, info: DataInfo, analog: bool = False) -> Impo
 def _fitting(found: Captured, info: DataInfo) -> ImportedModel:
     graph, tensors, verdict = found
     (classes,) = Analysis.of(graph, tensors).shapes[graph.output]
-    if info.spec == NO_DATA:
+    if not info.classes:
         info = info.model_copy(update={"classes": tuple(str(k) for k in range(classes))})
     if classes != len(info.classes):
         raise UnsupportedError(

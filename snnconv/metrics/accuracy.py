@@ -70,6 +70,7 @@ class Accuracy(Metric):
         """Compare with labels and with the ANN."""
         said, reference = logits.argmax(2), self.batch.ann_logits
         labels, samples = self.batch.labels, self.batch.samples
+        assert labels is not None
         right = (said == labels).cpu()
         self.right += right.sum(1)
         samples = samples.cpu() if samples is not None and self.context.population else None

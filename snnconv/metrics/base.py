@@ -106,18 +106,22 @@ class Batch:
     """What is known of a batch before it is simulated.
 
     Attributes:
-        labels: ``[B]``.
+        labels: ``[B]``, or ``[B, ...]`` where they are no classes; none where there are none.
         ann_logits: ``[B, classes]``; none where there is no ANN to compare with.
         ann_inputs: the ANN's pre-activations by site, ``[B, *N]``.
         samples: their indices in the split, ``[B]``; none where nobody knows.
         twin: of the network; none if no metric asks for it.
     """
 
-    labels: Tensor
+    labels: Tensor | None
     ann_logits: Tensor | None
     ann_inputs: Mapping[str, Tensor]
     samples: Tensor | None = None
     twin: Twin | None = None
+
+    def __len__(self) -> int:
+        known = (self.labels, self.samples, self.ann_logits)
+        return len(next(each for each in known if each is not None))
 
 
 @dataclass
@@ -181,7 +185,7 @@ class Metric(ABC):
 
     def begin(self, batch: Batch) -> None:
         """A batch is about to be simulated."""
-        self.samples += len(batch.labels)
+        self.samples += len(batch)
 
     def observe(self, name: str, start: int, output: LayerOutput) -> None:
         """See what a node gives at the steps ``start + 1 ...`` of the present batch.

@@ -51,6 +51,7 @@ class EarlyExit(Metric):
     def begin(self, batch: Batch) -> None:
         """Start to count the operations of each sample."""
         super().begin(batch)
+        assert batch.labels is not None
         self.labels = batch.labels.cpu()
         self.of_batch = torch.zeros(self.context.timesteps, len(self.labels), dtype=torch.int64)
 

@@ -23,8 +23,9 @@ class DataUse(BaseModel):
 class SubsetUse(BaseModel):
     """The samples of one split that a stage worked on."""
 
-    how: Literal["all", "stratified"] = Field(
-        description="all of the split, or a random part in which every class has its share"
+    how: Literal["all", "stratified", "random"] = Field(
+        description="all of the split, a random part in which every class has its share, or, where "
+        "labels are no classes, any random part"
     )
     samples: int = Field(description="how many samples")
     of: int = Field(description="how many samples the split has")
@@ -312,7 +313,9 @@ class PredictReport(NetworkReport):
     latency_steps: Latency = None
     split: Literal["test", "train"]
     samples: int = Field(description="rows of the table")
-    accuracy: float = Field(description="share of them whose prediction is their label")
+    accuracy: float | None = Field(
+        description="share of them whose prediction is their label; null where no class is known"
+    )
     accuracy_interval: Interval | None = Field(description="95 % Wilson interval, [low, high]")
 
 

@@ -15,12 +15,12 @@ Deviations:
 from collections.abc import Callable, Iterable
 
 import torch
-from torch import Tensor
 
 from snnconv.checkpoint.contents import Checkpoint
 from snnconv.config.base import Engine
 from snnconv.core import distributed
 from snnconv.core.metadata import ConfidenceInfo
+from snnconv.data.dataset import Drawn
 from snnconv.data.frames import mean_frame
 from snnconv.engine.layer_output import ObserverNeeds
 from snnconv.errors import UsageError, did_you_mean
@@ -62,7 +62,7 @@ def confident_sites(graph: Graph, wanted: str) -> list[str]:
 def sin_ratios(
     checkpoint: Checkpoint,
     steps: int,
-    samples: Iterable[tuple[Tensor, Tensor, Tensor]],
+    samples: Iterable[Drawn],
     device: torch.device,
     advance: Callable[[int], None],
     chunk: int | None = None,
@@ -86,9 +86,9 @@ def sin_ratios(
     for indices, x, labels in samples:
         x = x.to(device)
         logits, inputs = ann_inputs(network.network, mean_frame(x))
-        metric.begin(Batch(labels, logits, inputs))
+        metric.begin(Batch(labels, logits, inputs, indices))
         simulate(network, x, indices.to(device), steps, chunk or steps, metric.observe, needs)
-        advance(len(labels))
+        advance(len(indices))
     metric.reduce(lambda sums: distributed.summed(sums, device))
     layers = metric.figures(Figures()).layers
     return {name: row["sin_ratio"][-1] for name, row in layers.items()}
@@ -98,7 +98,7 @@ def measure_confidence(
     checkpoint: Checkpoint,
     sites: Iterable[str],
     early: int,
-    samples: Iterable[tuple[Tensor, Tensor, Tensor]],
+    samples: Iterable[Drawn],
     device: torch.device,
     advance: Callable[[int], None],
     chunk: int | None = None,

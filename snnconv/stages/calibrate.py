@@ -14,8 +14,9 @@ from snnconv.core import distributed
 from snnconv.core.metadata import DataInfo, SpikingInfo
 from snnconv.core.progress import Progress, Quiet
 from snnconv.core.validation import parameters
-from snnconv.data.dataset import Dataset, Normalisation, batches, subset
+from snnconv.data.dataset import Dataset, Normalisation, batches
 from snnconv.data.frames import frames_per_run
+from snnconv.data.split import strata, subset
 from snnconv.engine.event_conv import plan
 from snnconv.engine.memory import BatchPlan
 from snnconv.frontends import measure, pretrained
@@ -54,7 +55,7 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
 
     spec = config.model or str(newest(config.run, ("ann",)) or EMBEDDED)
     ann, verdict, dataset, origin = _opened(session, config, spec, progress)
-    chosen = subset(dataset.train.labels, config.samples, config.seed)
+    chosen = subset(strata(dataset.train), config.samples, config.seed)
     session.inputs += files_named(config.method)
     seen = Seen()
     with progress.task("calibrate", len(chosen)) as advance:
@@ -85,7 +86,7 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
             scale=dataset.scale, mean=list(ann.data.mean), std=list(ann.data.std), origin=origin
         ),
         ann_accuracy=seen.accuracy,
-        ann_samples=seen.samples,
+        ann_samples=seen.samples or None,
         imported=ImportRow(**verdict._asdict()) if verdict else None,
         method=info.method,
         params=info.params,
@@ -194,6 +195,8 @@ def _warn(
     """Say where the ANN or its input look wrong."""
     if wrong := measure.misfit(seen, ann.data):
         session.warn(progress, wrong)
+    if seen.accuracy is None:
+        return
     accuracy = f"{seen.accuracy:.2%} of {seen.samples} samples"
     lucky = measure.near_chance(seen, len(ann.data.classes))
     better = None
@@ -224,7 +227,7 @@ def _better(
     progress: Progress,
 ) -> str | None:
     """Another normalisation under which a network of another tool is right more often."""
-    few = subset(dataset.train.labels, min(len(chosen), TRIED), config.seed)
+    few = subset(strata(dataset.train), min(len(chosen), TRIED), config.seed)
     network = calibrating(ann, session.device)
 
     def right(info: DataInfo) -> int:
@@ -267,7 +270,7 @@ def _simulated(
     shown = frames_per_run(calibrated.data.frames, config.sin, 1)
     # part of those that were calibrated on: subsets are nested
     samples = min(config.samples, config.sin_samples)
-    mine = distributed.share(subset(dataset.train.labels, samples, config.seed))
+    mine = distributed.share(subset(strata(dataset.train), samples, config.seed))
     drawn = batches(dataset.train, calibrated.data, mine, at_once.samples, frames_per_run=shown)
     with progress.task("SIN", len(mine)) as advance:
         given = (converted, config.sin, drawn, session.device, advance, at_once.steps)

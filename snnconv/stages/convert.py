@@ -10,8 +10,9 @@ from snnconv.config import ConvertConfig
 from snnconv.core.metadata import SpikingInfo
 from snnconv.core.progress import Progress, Quiet
 from snnconv.core.validation import parameters
-from snnconv.data.dataset import batches, subset
+from snnconv.data.dataset import batches
 from snnconv.data.frames import frames_per_run
+from snnconv.data.split import strata, subset
 from snnconv.engine.memory import BatchPlan
 from snnconv.errors import UsageError
 from snnconv.graph.network import attributes
@@ -81,7 +82,7 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
     confidence, drawn = None, None
     if sites := confident_sites(converted.graph, config.confidence):
         dataset = load_data(session, config, converted.data)
-        chosen = subset(dataset.train.labels, config.confidence_samples, config.seed)
+        chosen = subset(strata(dataset.train), config.confidence_samples, config.seed)
         drawn = subset_use(dataset.train, chosen, config.seed)
         snn = spiking_network(converted)
         wanted = BatchPlan(config.batch_size, config.early)

@@ -12,8 +12,9 @@ from snnconv.core.metadata import CorrectionInfo
 from snnconv.core.progress import Progress, Quiet
 from snnconv.core.validation import parameters
 from snnconv.corrections.base import CORRECTIONS, Samples, corrected, mean_errors
-from snnconv.data.dataset import batches, subset
+from snnconv.data.dataset import batches
 from snnconv.data.frames import frames_per_run
+from snnconv.data.split import strata, subset
 from snnconv.engine.memory import BatchPlan
 from snnconv.errors import UsageError, did_you_mean
 from snnconv.reports import CorrectedSiteRow, CorrectReport
@@ -73,7 +74,7 @@ def _add(
         )
     method.refuse(checkpoint, snn)
     dataset = load_data(session, config, checkpoint.data)
-    chosen = subset(dataset.train.labels, config.samples, config.seed)
+    chosen = subset(strata(dataset.train), config.samples, config.seed)
     wanted = BatchPlan(len(chosen), info.timesteps)
     # beside a simulation stand what a correction tries and what the ANN gives
     at_once = plan_batches(session, snn, wanted, config.memory_bytes(), share=4)

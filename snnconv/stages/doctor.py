@@ -12,6 +12,7 @@ from snnconv.checkpoint import load
 from snnconv.config import DoctorConfig
 from snnconv.core.progress import Progress
 from snnconv.data.dataset import load_dataset
+from snnconv.data.split import count
 from snnconv.engine.dispatch import compiled, fire
 from snnconv.errors import SnnconvError
 from snnconv.frontends.onnx import crosscheck
@@ -83,11 +84,11 @@ def _embedded() -> str:
 
 
 def _digits() -> str:
-    return f"digits, {len(load_dataset('digits').test.labels)} test samples"
+    return f"digits, {count(load_dataset('digits').test)} test samples"
 
 
 def _fashion() -> str:
-    return f"{len(load_dataset('fashion-mnist').test.labels)} test samples"
+    return f"{count(load_dataset('fashion-mnist').test)} test samples"
 
 
 def _spikes() -> Check:

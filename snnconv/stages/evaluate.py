@@ -16,8 +16,9 @@ from snnconv.core.kinds import SPIKING
 from snnconv.core.metadata import DataInfo
 from snnconv.core.names import origin
 from snnconv.core.progress import Progress, Quiet
-from snnconv.data.dataset import Dataset, batches, subset
+from snnconv.data.dataset import Dataset, batches
 from snnconv.data.frames import frames_per_run, mean_frame
+from snnconv.data.split import class_labels, count, strata, subset
 from snnconv.engine.memory import BatchPlan
 from snnconv.errors import CheckFailedError, UsageError
 from snnconv.graph.fold import fold
@@ -65,32 +66,33 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
     T = timesteps(checkpoint, config.timesteps)
     shown = frames_per_run(checkpoint.data.frames, T, info.hold)
     dataset = load_data(session, config, checkpoint.data)
+    known = class_labels(dataset.test, dataset.info.spec, "accuracy")
 
     snn = spiking_network(checkpoint, engine=config.engine).to(session.device).eval()
     alone = checkpoint.trained_directly
     ann, reference = _compared(checkpoint, snn.network, session.device)
-    context = _context(checkpoint, snn, T, config, len(dataset.test.labels))
+    context = _context(checkpoint, snn, T, config, count(dataset.test))
     metrics = {
         name: kind(context) for name, kind in kinds.items() if not (alone and kind.of_conversion)
     }
 
-    twinned = any(metric.twinned for metric in metrics.values())
-    twin = QuantizedTwin.of(context, ann) if twinned else None
+    twins = [metric for metric in metrics.values() if metric.twinned]
+    twin = QuantizedTwin.of(context, ann) if twins else None
     watch = Watch(metrics.values(), session.device)
-    everyone = subset(dataset.test.labels, config.limit, config.seed)
+    everyone = subset(strata(dataset.test), config.limit, config.seed)
     order = distributed.share(everyone)
-    size = config.batch_size or (CPU_BATCH if session.device.type == "cpu" else GPU_BATCH)
-    steps = min(config.chunk, T) if snn.causal else T
-    at_once = plan_batches(
-        session, snn, BatchPlan(size, steps), config.memory_bytes(), progress=progress
+    wanted = BatchPlan(
+        config.batch_size or (CPU_BATCH if session.device.type == "cpu" else GPU_BATCH),
+        min(config.chunk, T) if snn.causal else T,
     )
+    at_once = plan_batches(session, snn, wanted, config.memory_bytes(), progress=progress)
     if len(order):
         _warm_up(snn, dataset, checkpoint.data, order[:1], (T, at_once.steps, shown), watch)
     simulated = 0.0
     with progress.task("evaluate", len(order)) as advance:
         drawn = batches(dataset.test, checkpoint.data, order, at_once.samples, frames_per_run=shown)
-        for indices, x, labels in drawn:
-            x, labels, samples = (v.to(session.device) for v in (x, labels, indices))
+        for indices, x, _ in drawn:
+            x, labels, samples = (v.to(session.device) for v in (x, known[indices], indices))
             still = mean_frame(x)
             logits, inputs = (None, {}) if alone else _beside(ann, reference, still)
             batch = Batch(labels, logits, inputs, samples, twin(still) if twin else None)

@@ -15,8 +15,9 @@ from snnconv.core.files import write_atomically
 from snnconv.core.kinds import SPIKING
 from snnconv.core.progress import Progress, Quiet
 from snnconv.core.validation import parameters
-from snnconv.data.dataset import batches, subset
+from snnconv.data.dataset import batches
 from snnconv.data.frames import frames_per_run
+from snnconv.data.split import strata, subset
 from snnconv.engine.layer_output import EVERYTHING, LayerOutput
 from snnconv.engine.memory import BatchPlan
 from snnconv.errors import CheckFailedError, Obstacle, ObstaclesError, UsageError
@@ -69,7 +70,7 @@ def run(config: ExportConfig, progress: Progress | None = None) -> ExportReport:
     T = format_.timesteps(subject)
     shown = frames_per_run(checkpoint.data.frames, T, subject.info.hold)
     dataset = load_data(session, config, checkpoint.data)
-    order = subset(dataset.test.labels, config.limit, config.seed)
+    order = subset(strata(dataset.test), config.limit, config.seed)
     wanted = BatchPlan(config.batch_size, T)
     at_once = plan_batches(session, network, wanted, share=4)  # two networks
     compared = _Comparison()

@@ -11,6 +11,7 @@ from snnconv.core.kinds import READS, SPIKING
 from snnconv.core.progress import Progress, Quiet
 from snnconv.core.uncertainty import discordant, interval, mcnemar, unpacked
 from snnconv.data.frames import frames_per_run
+from snnconv.data.split import class_labels
 from snnconv.engine.memory import BatchPlan
 from snnconv.reports import Difference, FinetuneReport
 from snnconv.simulation.build import learned, spiking_network, timesteps
@@ -51,6 +52,7 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
     T = timesteps(checkpoint, config.timesteps)
     shown = frames_per_run(checkpoint.data.frames, T, info.hold)
     dataset = read_once(session, load_data(session, config, checkpoint.data))
+    class_labels(dataset.train, dataset.info.spec, "fine-tuning")
     snn = spiking_network(checkpoint, folded=False, engine=config.engine).to(session.device).eval()
     with torch.autocast(session.device.type, torch.bfloat16, enabled=config.bf16):
         ways = snn.paths(learns=True)

@@ -13,8 +13,9 @@ from snnconv.core.kinds import SPIKING
 from snnconv.core.metadata import DataInfo
 from snnconv.core.progress import Progress, Quiet
 from snnconv.core.uncertainty import interval
-from snnconv.data.dataset import batches, subset
+from snnconv.data.dataset import batches
 from snnconv.data.frames import frames_per_run
+from snnconv.data.split import is_class, strata, subset
 from snnconv.engine.memory import BatchPlan
 from snnconv.errors import CheckFailedError
 from snnconv.reports import PredictReport
@@ -57,7 +58,7 @@ def run(config: PredictConfig, progress: Progress | None = None) -> PredictRepor
     split = dataset.test if config.split == "test" else dataset.train
 
     snn = spiking_network(checkpoint, engine=config.engine).to(session.device).eval()
-    order = subset(split.labels, config.limit, config.seed)
+    order = subset(strata(split), config.limit, config.seed)
     wanted = BatchPlan(config.batch_size, T if not snn.causal else min(T, config.chunk))
     at_once = plan_batches(session, snn, wanted, config.memory_bytes(), progress=progress)
     found = []
@@ -76,9 +77,9 @@ def run(config: PredictConfig, progress: Progress | None = None) -> PredictRepor
             "NaN or Inf among its logits",
             "look at the weights and the data: snnconv inspect",
         )
-    labels = split.labels[order]
+    labels = split.labels[order] if is_class(split.labels) else None
     write_atomically(out, _table(checkpoint.data, order, labels, logits).encode())
-    accuracy = float((logits.argmax(1) == labels).double().mean())
+    accuracy = None if labels is None else float((logits.argmax(1) == labels).double().mean())
     return session.report(
         PredictReport,
         [report],
@@ -92,18 +93,22 @@ def run(config: PredictConfig, progress: Progress | None = None) -> PredictRepor
         split=config.split,
         samples=len(order),
         accuracy=accuracy,
-        accuracy_interval=interval(accuracy, len(order)),
+        accuracy_interval=None if accuracy is None else interval(accuracy, len(order)),
     )
 
 
-def _table(data: DataInfo, order: Tensor, labels: Tensor, logits: Tensor) -> str:
-    """A row a sample: its number in the split, its label, the class found, and all logits."""
+def _table(data: DataInfo, order: Tensor, labels: Tensor | None, logits: Tensor) -> str:
+    """A row a sample: its number in the split, its label, the class found, and all logits.
+
+    Where no class is known, the column of labels is empty.
+    """
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     names = data.classes
     table.writerow(["sample", "label", "prediction", *(f"logit {name}" for name in names)])
-    rows = zip(order.tolist(), labels.tolist(), logits.argmax(1).tolist(), logits, strict=True)
+    known = [""] * len(order) if labels is None else [names[label] for label in labels.tolist()]
+    rows = zip(order.tolist(), known, logits.argmax(1).tolist(), logits, strict=True)
     for sample, label, found, row in rows:
         numbers = [f"{value:.9g}" for value in row.tolist()]
-        table.writerow([sample, names[label], names[found], *numbers])
+        table.writerow([sample, label, names[found], *numbers])
     return text.getvalue()

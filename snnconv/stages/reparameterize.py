@@ -18,8 +18,9 @@ from snnconv.core.kinds import READS
 from snnconv.core.metadata import SpikingInfo
 from snnconv.core.progress import Progress, Quiet
 from snnconv.core.uncertainty import interval, mcnemar
-from snnconv.data.dataset import batches, subset
+from snnconv.data.dataset import batches
 from snnconv.data.frames import frames_per_run
+from snnconv.data.split import class_labels, strata, subset
 from snnconv.engine.layer_output import LayerOutput
 from snnconv.engine.memory import BatchPlan
 from snnconv.errors import CheckFailedError, UsageError
@@ -61,6 +62,7 @@ def run(config: ReparameterizeConfig, progress: Progress | None = None) -> Repar
     info = checkpoint.spiking
     shown = frames_per_run(checkpoint.data.frames, info.timesteps, info.hold)  # of both networks
     dataset = load_data(session, config, checkpoint.data)
+    class_labels(dataset.test, dataset.info.spec, "the comparison")
     after = replace(
         _single_threshold(checkpoint, config.vanilla),
         lineage=(*checkpoint.lineage, lineage_step("reparameterize", file, config)),
@@ -70,12 +72,13 @@ def run(config: ReparameterizeConfig, progress: Progress | None = None) -> Repar
     # beside a simulation stand the counts of all neurons of both networks
     wanted = BatchPlan(config.batch_size, both[1].timesteps)
     at_once = plan_batches(session, both[1].network, wanted, share=4)  # two networks
-    order = subset(dataset.test.labels, config.limit, config.seed)
+    order = subset(strata(dataset.test), config.limit, config.seed)
     differing: dict[str, int] = {}
     windows: dict[str, int] = {}
     with progress.task("compare", len(order)) as advance:
         drawn = batches(dataset.test, checkpoint.data, order, at_once.samples, frames_per_run=shown)
         for indices, x, labels in drawn:
+            assert labels is not None
             x, labels, samples = (v.to(session.device) for v in (x, labels, indices))
             before, single = (side.counts(x, labels, samples) for side in both)
             for name, counts in before.items():

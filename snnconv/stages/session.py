@@ -18,8 +18,9 @@ from snnconv.core.metadata import DataInfo, LineageStep
 from snnconv.core.names import file_name
 from snnconv.core.progress import Progress
 from snnconv.data.cached import cached
-from snnconv.data.dataset import Dataset, Normalisation, Split, digest, load_dataset, recall
+from snnconv.data.dataset import Dataset, Normalisation, load_dataset, recall
 from snnconv.data.locate import Source, resolve
+from snnconv.data.split import Split, count, digest, is_class
 from snnconv.engine.memory import BatchPlan, bytes_per_sample, plan_batch
 from snnconv.errors import CheckFailedError, UnsupportedError, UsageError
 from snnconv.reports import (
@@ -249,7 +250,7 @@ def load_data(session: Session, config: DataConfig, info: DataInfo | None) -> Da
         ("vocabulary of", len(dataset.info.vocabulary), len(words)),
         ("sample shape", list(dataset.info.shape), list(info.shape)),
         ("number of frames", dataset.info.frames or "none", info.frames or "none"),
-        ("number of classes", len(dataset.info.classes), len(info.classes)),
+        ("number of classes", len(dataset.info.classes) or len(info.classes), len(info.classes)),
     ):
         if has != needs:
             raise UnsupportedError(
@@ -330,19 +331,19 @@ def data_use(dataset: Dataset) -> DataUse:
     """The data set's name and sizes, for a report."""
     return DataUse(
         spec=dataset.info.spec,
-        train_samples=len(dataset.train.labels),
-        test_samples=len(dataset.test.labels),
+        train_samples=count(dataset.train),
+        test_samples=count(dataset.test),
         frames=dataset.info.frames,
     )
 
 
 def subset_use(split: Split, indices: Tensor, seed: int) -> SubsetUse:
     """Which samples of a split a stage worked on, for a report."""
-    every = len(indices) == len(split.labels)
+    every = len(indices) == count(split)
     return SubsetUse(
-        how="all" if every else "stratified",
+        how="all" if every else "stratified" if is_class(split.labels) else "random",
         samples=len(indices),
-        of=len(split.labels),
+        of=count(split),
         seed=None if every else seed,
         sha256=digest(indices),
     )

@@ -21,8 +21,9 @@ from snnconv.core.names import file_name
 from snnconv.core.progress import Progress, Quiet
 from snnconv.core.uncertainty import interval
 from snnconv.core.validation import parameters
-from snnconv.data.dataset import Dataset, Split, batches, subset
+from snnconv.data.dataset import Dataset, batches
 from snnconv.data.frames import frames_per_run
+from snnconv.data.split import Split, class_labels, count, strata, subset
 from snnconv.engine.memory import BatchPlan
 from snnconv.errors import CheckFailedError, UnsupportedError, UsageError
 from snnconv.frontends.hard_gates import with_hard_gates
@@ -81,6 +82,8 @@ def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
     given = load(source, ["ann", "calibrated"]) if source else None
     dataset = read_once(session, load_data(session, config, given.data if given else None))
     info = dataset.info
+    for split in (dataset.train, dataset.test):
+        class_labels(split, info.spec, "training")
     made = given
     if made is None:
         made, _ = open_model(
@@ -91,7 +94,7 @@ def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
     # whose normalisation it will have been trained under; new weights have no thresholds
     made = replace(made, kind="ann", data=info, calibrated=None, calibration={})
     parts = hold_out(dataset.train, config.validation, config.limit, config.seed)
-    sample = parts.train[subset(dataset.train.labels[parts.train], SAMPLES, config.seed)]
+    sample = parts.train[subset(strata(dataset.train)[parts.train], SAMPLES, config.seed)]
     made, pools = _prepared(given, made, dataset, sample, params, config, session, progress)
     module = _module(made).to(session.device)
 
@@ -117,7 +120,7 @@ def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
     traces = training_files(session, config, report_file(config, "train", config.out), out)
     history = fit(training, traces, from_start=False, progress=progress)
     module.eval()
-    final = objective(dataset.test, torch.arange(len(dataset.test.labels))).measure()
+    final = objective(dataset.test, torch.arange(count(dataset.test))).measure()
     made = _holding(made, module)
     if config.kind == "calibrated":
         _refuse_lost(qcfs_thresholds(made.graph, made.network))
@@ -147,7 +150,7 @@ def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
         epochs=history.rows,
         peak_memory_mib=runtime.peak_memory_mib(session.device),
         accuracy=final.accuracy,
-        accuracy_interval=interval(final.accuracy, len(dataset.test.labels)),
+        accuracy_interval=interval(final.accuracy, count(dataset.test)),
         firing_rate=final.firing_rate,
     )
     traces.resume.unlink(missing_ok=True)

@@ -29,7 +29,8 @@ from snnconv.core.progress import Progress
 from snnconv.core.shapes import fold_time, unfold_time
 from snnconv.core.uncertainty import interval
 from snnconv.data.augment import augmentation, mixture
-from snnconv.data.dataset import Split, batches, subset
+from snnconv.data.dataset import batches
+from snnconv.data.split import Split, strata, subset
 from snnconv.errors import CheckFailedError, UsageError, one_line
 from snnconv.graph.network import Network
 from snnconv.neurons.base import Neuron
@@ -60,7 +61,7 @@ def hold_out(split: Split, share: float, limit: int | None, seed: int) -> HeldOu
     Raises:
         UsageError: fewer than two samples.
     """
-    labels = split.labels
+    labels = strata(split)
     count = min(len(labels), limit or len(labels))
     if count < 2:
         raise UsageError(
@@ -290,6 +291,7 @@ class Training:
                 mine = mine if len(mine) else whole[:1]  # at no weight, to take part in the step
                 drawn = batches(self.split, self.info, mine, len(mine), self._augment, shown)
                 ((indices, x, labels),) = drawn
+                assert labels is not None
                 x, labels = x.to(self.device), labels.to(self.device)
                 if self._mix is not None:
                     x, labels = self._mix(x, labels) if shown is None else self._mixed(x, labels)

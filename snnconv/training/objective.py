@@ -28,7 +28,8 @@ from snnconv.core import distributed
 from snnconv.core.metadata import DataInfo
 from snnconv.core.progress import Progress
 from snnconv.core.uncertainty import packed
-from snnconv.data.dataset import Split, batches
+from snnconv.data.dataset import batches
+from snnconv.data.split import Split
 from snnconv.engine.layer_output import LayerOutput, ObserverNeeds, WeightedSum
 from snnconv.engine.memory import BatchPlan
 from snnconv.errors import UsageError
@@ -248,6 +249,7 @@ class SpikingLoss:
             drawn = batches(held.split, held.info, mine, size, frames_per_run=held.frames_per_run)
             for indices, x, labels in drawn:
                 x, samples = x.to(self.device), indices.to(self.device)
+                assert labels is not None
                 batch = len(labels)
                 average = simulate(self.module, x, samples, T, steps, observe, needs)
                 right.append(average[-1].argmax(1).cpu() == labels)

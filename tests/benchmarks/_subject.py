@@ -19,7 +19,8 @@ from snnconv.calibration.histogram import STATISTICS
 from snnconv.checkpoint import Checkpoint, load, save
 from snnconv.core.metadata import SpikingInfo
 from snnconv.core.validation import parameters, parse_pairs
-from snnconv.data.dataset import ArraySplit, Dataset, Split, batches, load_dataset
+from snnconv.data.dataset import Dataset, batches, load_dataset
+from snnconv.data.split import ArraySplit, Split
 from snnconv.errors import UsageError
 from snnconv.frontends.open import from_module
 from snnconv.neurons.base import NEURONS

@@ -20,7 +20,8 @@ from snnconv.comparison.held_out import Draw, HeldOut, draws, held_out, left
 from snnconv.comparison.trial import measure
 from snnconv.config import ConvertConfig
 from snnconv.core.metadata import LineageStep
-from snnconv.data.dataset import digest, load_dataset, subset
+from snnconv.data.dataset import load_dataset
+from snnconv.data.split import digest, subset
 from snnconv.errors import ExitCode
 from snnconv.stages.session import Session
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from snnconv.core.metadata import DataInfo
 from snnconv.data.cached import CachedSplit, cached
-from snnconv.data.dataset import ArraySplit
+from snnconv.data.split import ArraySplit
 
 FACTS = DataInfo(spec="x", shape=(2, 3), classes=("a", "b"), mean=(0.0,), std=(1.0,))
 

@@ -8,16 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snnconv.core.metadata import DataInfo
-from snnconv.data.dataset import (
-    DATASETS,
-    ArraySplit,
-    Dataset,
-    batches,
-    digest,
-    load_dataset,
-    normalise,
-    subset,
-)
+from snnconv.data.dataset import DATASETS, Dataset, batches, load_dataset, normalise
+from snnconv.data.split import ArraySplit, class_labels, count, digest, strata, subset
 from snnconv.errors import UnsupportedError, UsageError
 
 
@@ -68,9 +60,8 @@ def test_an_argument_that_is_not_taken(spec):
 
 SOURCE = """
 import torch
-from snnconv.data.dataset import ArraySplit, Dataset
+from snnconv import ArraySplit, DataInfo, Dataset
 from snnconv.errors import UsageError
-from snnconv.core.metadata import DataInfo
 
 number = 3
 
@@ -181,8 +172,9 @@ def test_a_file_does_not_take_the_place_of_a_module():
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"labels": "torch.zeros(4)"}, r"train labels of shape \[4\] and type torch.float32"),
-        ({"labels": "torch.zeros(4, 1).long()"}, r"train labels of shape \[4, 1\]"),
+        ({"labels": "torch.zeros(5).long()"}, r"4 samples and 5 labels in the train split"),
+        ({"labels": "torch.tensor(3)"}, r"train labels of shape \[\]"),
+        ({"labels": "torch.tensor([0, 1, float('nan'), 0])"}, r"train labels, .* of sample 2"),
         ({"labels": "torch.zeros(4).long() - 1"}, r"labels -1\.\.-1 in the train split"),
         (
             {"mean": "(0.5, 0.5)"},
@@ -207,6 +199,42 @@ def test_splits_and_facts_that_contradict_each_other(tmp_path, changes, text):
     with pytest.raises(UnsupportedError, match=text) as caught:
         load_dataset(f"{file}:make")
     assert caught.value.problem == f"data set '{file}:make' can't be used"
+
+
+@pytest.mark.parametrize(
+    "labels", [None, torch.rand(30), torch.rand(30, 3) > 0.5, torch.randint(0, 5, (30, 2, 2))]
+)
+def test_labels_of_other_tasks_are_drawn_at_random_and_come_with_their_samples(labels):
+    part = ArraySplit(torch.arange(30).reshape(30, 1, 1, 1), labels, 1.0)
+    assert count(part) == 30
+    chosen = subset(strata(part), 8, 1)
+    assert not torch.equal(chosen, subset(strata(part), 8, 2))
+    assert set(chosen.tolist()) <= set(subset(strata(part), 20, 1).tolist())
+    one = info(shape=(1, 1, 1), mean=(0.0,), std=(1.0,))
+    for indices, x, found in batches(part, one, chosen, 3):
+        assert torch.equal(x.flatten(), indices.float())
+        assert (found is None) is (labels is None)
+        assert found is None or torch.equal(found, labels[indices])
+    with pytest.raises(UnsupportedError, match="training needs the class of each sample, which"):
+        class_labels(part, "own", "training")
+
+
+def test_labels_of_both_splits_are_of_one_kind(tmp_path):
+    file = tmp_path / "sets.py"
+    file.write_text(
+        "import torch\n"
+        "from snnconv import ArraySplit, DataInfo, Dataset\n"
+        "def make():\n"
+        "    info = DataInfo(spec='', shape=(3,), classes=('a',), mean=(0,), std=(1,))\n"
+        "    x = torch.zeros(4, 3)\n"
+        "    one, other = ArraySplit(x, None, 1.0), ArraySplit(x, torch.zeros(4), 1.0)\n"
+        "    return Dataset(info, one, other)\n"
+    )
+    with pytest.raises(UnsupportedError) as caught:
+        load_dataset(f"{file}:make")
+    assert caught.value.found == (
+        "train labels none, test labels values of shape [] of torch.float32"
+    )
 
 
 # Normalisation and batches

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from snnconv.core.metadata import ConfidenceInfo, DataInfo
-from snnconv.data.dataset import ArraySplit, batches
+from snnconv.data.dataset import batches
 from snnconv.data.frames import frames_per_run, frames_shown, mean_frame, merge
+from snnconv.data.split import ArraySplit
 from snnconv.engine.event_conv import plan
 from snnconv.errors import UsageError
 from snnconv.graph.network import ann_inputs

@@ -17,7 +17,8 @@ from snnconv.config import METRICS, Engine, EvaluateConfig
 from snnconv.core import runtime
 from snnconv.core.progress import Quiet
 from snnconv.core.uncertainty import discordant, unpacked, wilson
-from snnconv.data.dataset import load_dataset, subset
+from snnconv.data.dataset import load_dataset
+from snnconv.data.split import subset
 from snnconv.engine.event_conv.plan import event_driven
 from snnconv.errors import CheckFailedError, CheckpointError, ExitCode, UsageError
 from snnconv.frontends.measure import accuracy

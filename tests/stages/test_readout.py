@@ -6,7 +6,8 @@ from helpers.runs import converting, evaluating
 
 from snnconv import load_network
 from snnconv.config import ReportConfig
-from snnconv.data.dataset import batches, load_dataset, subset
+from snnconv.data.dataset import batches, load_dataset
+from snnconv.data.split import subset
 from snnconv.errors import UsageError
 from snnconv.render.terminal import Terminal
 from snnconv.stages import report, run_folder

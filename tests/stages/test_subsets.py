@@ -9,7 +9,8 @@ from helpers.runs import calibrating, converting, evaluating, finetuning, repara
 from PIL import Image
 
 from snnconv.checkpoint import load
-from snnconv.data.dataset import load_dataset, subset
+from snnconv.data.dataset import load_dataset
+from snnconv.data.split import subset
 from snnconv.render.describe import describe
 from snnconv.render.markdown import markdown
 from snnconv.render.plain import plain

@@ -13,7 +13,8 @@ from helpers.runs import (
 
 from snnconv.checkpoint import load, sha256
 from snnconv.core.progress import Quiet
-from snnconv.data.dataset import load_dataset, subset
+from snnconv.data.dataset import load_dataset
+from snnconv.data.split import subset
 from snnconv.errors import ExitCode, UnsupportedError, UsageError
 from snnconv.frontends.measure import accuracy
 from snnconv.frontends.open import EMBEDDED

@@ -4,7 +4,7 @@ from helpers.networks import checkpoint, dyadic, images, maxed, residual, rounde
 
 from snnconv.core.metadata import DataInfo
 from snnconv.core.progress import Quiet
-from snnconv.data.dataset import ArraySplit
+from snnconv.data.split import ArraySplit
 from snnconv.engine.memory import BatchPlan
 from snnconv.errors import UsageError
 from snnconv.simulation.build import spiking_network

@@ -13,7 +13,7 @@ from torch import nn
 from snnconv.config import FinetuneConfig, OptimiserConfig, TrainConfig
 from snnconv.core.metadata import DataInfo
 from snnconv.core.progress import Quiet
-from snnconv.data.dataset import ArraySplit
+from snnconv.data.split import ArraySplit
 from snnconv.engine.memory import BatchPlan
 from snnconv.errors import CheckFailedError, UsageError
 from snnconv.simulation.build import spiking_network

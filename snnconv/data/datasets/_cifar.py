@@ -6,8 +6,9 @@ import torch
 
 from snnconv.core.metadata import DataInfo
 from snnconv.core.packages import imported
-from snnconv.data.dataset import ArraySplit, Dataset
+from snnconv.data.dataset import Dataset
 from snnconv.data.locate import Source, locate_files
+from snnconv.data.split import ArraySplit
 from snnconv.errors import UnsupportedError
 
 Figures = tuple[float, float, float]

@@ -21,9 +21,10 @@ from torch import Tensor
 
 from snnconv.core.bounds import COUNT
 from snnconv.core.metadata import DataInfo
-from snnconv.data.dataset import ArraySplit, Dataset
+from snnconv.data.dataset import Dataset
 from snnconv.data.datasets._options import whole_numbers
 from snnconv.data.locate import Source
+from snnconv.data.split import ArraySplit
 from snnconv.errors import UnsupportedError
 
 LENGTH, WORDS = 64, 5_000

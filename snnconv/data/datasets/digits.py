@@ -21,8 +21,9 @@ import numpy as np
 import torch
 
 from snnconv.core.metadata import DataInfo
-from snnconv.data.dataset import ArraySplit, Dataset
+from snnconv.data.dataset import Dataset
 from snnconv.data.locate import Source
+from snnconv.data.split import ArraySplit
 
 _FILE = Path(__file__).with_name("digits.npz")
 

@@ -34,9 +34,10 @@ from torch import Tensor
 
 from snnconv.core.metadata import DataInfo
 from snnconv.core.runtime import free_memory
-from snnconv.data.dataset import ArraySplit, Dataset
+from snnconv.data.dataset import Dataset
 from snnconv.data.datasets._arrays import Header, read_array, read_header
 from snnconv.data.locate import Source, resolve
+from snnconv.data.split import ArraySplit
 from snnconv.errors import UnsupportedError, UsageError
 
 _BROKEN = (
@@ -68,6 +69,7 @@ def _load(source: Source) -> Dataset:
     file = resolve(source, source.argument)
     arrays = _read(file)
     train, test = (_split(file, arrays, part, source.scale) for part in ("train", "test"))
+    labels = [_labels(file, f"y_{part}", arrays) for part in ("train", "test")]
     shape = tuple(train.pixels.shape[1:])
     if tuple(test.pixels.shape[1:]) != shape or test.scale != train.scale:
         raise _refusal(
@@ -91,7 +93,7 @@ def _load(source: Source) -> Dataset:
         spec=f"npz:{source.argument}",
         shape=shape[1:] if frames else shape,
         frames=frames,
-        classes=_classes(file, arrays, train.labels, test.labels),
+        classes=_classes(file, arrays, *labels),
         mean=mean,
         std=std,
     )

@@ -209,12 +209,15 @@ def report(done: ReportReport) -> list[Block]:
 
 def predict(done: PredictReport) -> list[Block]:
     """Of a :class:`PredictReport`: where the table is, and how often it is right."""
+    right = done.accuracy
     facts = (
         Fact("data", done.data.spec),
         Fact("samples", drawn(done.subset, done.samples, done.split)),
         Fact("neuron", done.neuron, f"T = {done.timesteps}"),
         *latency(done.latency_steps),
-        Fact("accuracy", units.percent(done.accuracy), around(done.accuracy, done.samples)),
+        Fact("accuracy", "not known: these samples have no classes")
+        if right is None
+        else Fact("accuracy", units.percent(right), around(right, done.samples)),
         *closing(done),
     )
     return [Facts("Predicted", facts)]
