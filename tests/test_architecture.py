@@ -18,6 +18,7 @@ LAYERS = (
     ("core",),
     ("config", "reports"),
     ("render",),
+    ("tasks",),
     ("graph",),
     ("neurons",),
     ("checkpoint",),
@@ -40,7 +41,7 @@ LAYERS = (
 
 TORCH_FREE = ("errors", "config", "reports", "render", "cli")
 TORCH_FREE += tuple(f"core.{name}" for name in ("bounds", "interruption", "kinds", "metadata"))
-TORCH_FREE += ("core.names", "core.packages", "core.uncertainty")
+TORCH_FREE += ("core.names", "core.packages", "core.uncertainty", "core.scores")
 TORCH_FREE += ("core.progress", "core.registry", "core.validation", "stages.listing")
 HEAVY = ("torch", "torchvision", "numpy", "sklearn", "safetensors", "numba")
 

@@ -165,8 +165,8 @@ def ls(
     room: Annotated[
         str,
         typer.Argument(
-            help="models, datasets, neurons, codings, statistics, corrections, metrics, exports, "
-            "operations, presets (of compare) or runs"
+            help="models, datasets, neurons, codings, statistics, corrections, metrics, tasks, "
+            "exports, operations, presets (of compare) or runs"
         ),
     ],
     run: Annotated[Path, typer.Option(help="run folder, of runs", envvar="SNNCONV_RUN")] = Path(

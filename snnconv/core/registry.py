@@ -1,4 +1,4 @@
-"""Registries of methods: neurons, codings, statistics, corrections, metrics, data sets, exports.
+"""Registries of methods: neurons, codings, statistics, corrections, metrics, tasks, exports, data.
 
 A method is one file. ``--neuron lm-ht`` is ``neurons/lm_ht.py``, and the file is a method because
 it assigns ``NEURON``. Listing imports nothing. A trailing underscore lets a Python keyword be a
@@ -188,6 +188,7 @@ _ALL: tuple[Registry[Any], ...] = (
     Registry("metrics", "metric", "metrics", "METRIC"),
     Registry("exports", "export format", "exports", "EXPORT"),
     Registry("corrections", "correction", "corrections", "CORRECTION"),
+    Registry("tasks", "task", "tasks", "TASK"),
     Registry("codings", "coding", "simulation.codings", "CODING"),
 )
 REGISTRIES = {registry.name: registry for registry in _ALL}

@@ -27,6 +27,7 @@ from snnconv.testing.run import (
     check_metric,
     check_neuron,
     check_statistic,
+    check_task,
     laws,
 )
 
@@ -37,5 +38,6 @@ __all__ = [
     "check_metric",
     "check_neuron",
     "check_statistic",
+    "check_task",
     "laws",
 ]

@@ -15,7 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m snnconv.testing",
         description="Ask methods for the laws that snnconv's own obey: neurons, statistics, "
-        "corrections, metrics and export formats.",
+        "corrections, metrics, tasks and export formats.",
     )
     parser.add_argument(
         "methods", nargs="+", metavar="NAME", help="file.py:NAME, package.module:NAME, or lm-ht"

@@ -8,7 +8,7 @@ from snnconv.core.registry import REGISTRIES, is_code
 from snnconv.errors import CheckFailedError, UsageError, did_you_mean
 from snnconv.testing.base import Case, Kind
 
-KINDS = ("neurons", "statistics", "corrections", "metrics", "exports")
+KINDS = ("neurons", "statistics", "corrections", "metrics", "tasks", "exports")
 """The registries whose methods have laws; the laws lie in the file of the same name."""
 
 
@@ -95,6 +95,11 @@ def check_export(method: Any) -> None:
 def check_metric(method: Any) -> None:
     """:func:`check` a subclass of :class:`snnconv.metrics.base.Metric`, or the name of one."""
     check(method, "metrics")
+
+
+def check_task(method: Any) -> None:
+    """:func:`check` an instance of a subclass of :class:`snnconv.tasks.base.Task`, or its name."""
+    check(method, "tasks")
 
 
 def _kind(name: str) -> Kind[Any]:

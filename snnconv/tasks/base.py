@@ -1,0 +1,185 @@
+"""What a task is: what its labels are, how good outputs are, and what training lowers.
+
+Scores are made of *rows*, numbers of each sample. If scores follow from sums over samples,
+rows are added up in :data:`GROUPS` groups, so that memory does not grow with the samples. If not,
+as with a rank correlation, each sample keeps its row. Both kinds of rows give scores by
+:meth:`Task.values`, of all samples or of any part of them.
+
+Shape:
+    Outputs ``[T, B, *out]``, targets ``[B, ...]``, rows ``[T, B, k]`` float64.
+
+Reference:
+    The jackknife: Quenouille 1949; Tukey 1958.
+
+Deviations:
+    Groups of samples are left out, not single ones: a hundred groups say as much, and cost the same
+    for any number of samples.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from snnconv.core.registry import REGISTRIES, Registry
+from snnconv.core.scores import Score
+from snnconv.errors import UnsupportedError, UsageError
+
+GROUPS = 100
+"""Parts of the samples that the jackknife leaves out; as many as a test of means needs."""
+
+Shape = tuple[int, ...]
+Values = dict[str, float | None]
+"""Scores by name; None where the samples leave one undefined."""
+
+
+class Task(ABC):
+    """One task.
+
+    Attributes:
+        labels: what labels it takes, in words, for errors.
+        summed: whether scores follow from sums of rows.
+        supervised: whether it needs labels; if not, targets are the ANN's outputs.
+        probable: whether ``softmax`` over axis 1 of the outputs gives probabilities of classes, so
+            that a margin between them says how sure a network is.
+        smooths: whether labels are classes that smoothing and mixing may blur.
+        placed: whether labels belong to places of the samples, so that moving one without the
+            other makes them wrong.
+    """
+
+    labels: ClassVar[str]
+    summed: ClassVar[bool] = True
+    supervised: ClassVar[bool] = True
+    probable: ClassVar[bool] = False
+    smooths: ClassVar[bool] = False
+    placed: ClassVar[bool] = False
+
+    @abstractmethod
+    def claims(self, labels: Tensor) -> bool:
+        """Whether labels ``[n, ...]`` are clearly this task's."""
+
+    @abstractmethod
+    def scores(self, outputs: Shape) -> tuple[Score, ...]:
+        """What outputs of a sample's shape are measured by; the first decides."""
+
+    @abstractmethod
+    def fault(self, labels: Tensor, outputs: Shape) -> str:
+        """What is wrong with labels for outputs of this shape; empty if they fit."""
+
+    @abstractmethod
+    def rows(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The rows ``[T, B, k]`` float64 of outputs ``[T, B, *out]``."""
+
+    @abstractmethod
+    def values(self, rows: Tensor) -> Values:
+        """The scores of rows ``[m, k]``: of samples, or of groups of them if rows are summed."""
+
+    @abstractmethod
+    def example(self, n: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Random outputs ``[n, *out]`` and labels ``[n, ...]``, of which laws are asked."""
+
+    @abstractmethod
+    def loss(self, outputs: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
+        """What training lowers, of outputs ``[B, *out]``: a mean over the batch, ``[]``."""
+
+    def answers(self, outputs: Tensor) -> Tensor:
+        """What outputs ``[B, *out]`` say; as they are unless a task decides something."""
+        return outputs
+
+    def score_of(self, outputs: Tensor, targets: Tensor) -> float | None:
+        """The score that decides, of the outputs ``[n, *out]`` of a whole set."""
+        name = self.scores(tuple(outputs.shape[1:]))[0].name
+        return self.values(self.rows(outputs[None], targets)[0])[name]
+
+
+def _fault(found: object) -> str:
+    """What is wrong with a task from outside."""
+    if not isinstance(found, Task):
+        return f"{found!r:.40}, which is no instance of a subclass of snnconv.tasks.base.Task"
+    return "" if getattr(found, "labels", "") else "a task that does not say what its labels are"
+
+
+TASKS: Registry[Task] = replace(REGISTRIES["tasks"], fault=_fault)
+
+
+def task_of(labels: Tensor | None, spec: str) -> str:
+    """The name of the task that labels are clearly for.
+
+    Args:
+        labels: ``[n, ...]``; none where there are none.
+        spec: of the data set, for errors.
+
+    Raises:
+        UsageError: they may be for several tasks, or for none.
+    """
+    if labels is None:
+        return "none"
+    names = [name for name in TASKS.own() if TASKS.load(name).claims(labels)]
+    if len(names) == 1:
+        return names[0]
+    may = " or ".join(names) if names else "of no task that is known"
+    raise UsageError(
+        f"the labels of data set '{spec}' do not say what the task is",
+        f"{told(labels)}, {may}",
+        f"say it: --task {'|'.join(names or TASKS.own())}",
+    )
+
+
+def told(labels: Tensor) -> str:
+    """The shape and type of labels, in words."""
+    kind = str(labels.dtype).removeprefix("torch.")
+    return f"labels of shape {list(labels.shape)} and type {kind}"
+
+
+def refuse_misfit(name: str, labels: Tensor, outputs: Shape, spec: str, part: str) -> None:
+    """Refuse labels that a task can't take, or that the network has no outputs for.
+
+    Args:
+        name: of the task.
+        labels: of a split.
+        outputs: the shape of the network's output for one sample.
+        spec: of the data set.
+        part: of it, ``train`` or ``test``.
+
+    Raises:
+        UnsupportedError: with what the task takes.
+    """
+    task = TASKS.recall(name)
+    wrong = ""
+    if labels.is_floating_point() and not (finite := torch.isfinite(labels)).all():
+        bad = (~finite).reshape(len(labels), -1).any(1).nonzero().flatten()
+        wrong = f"NaN or Inf in the labels of {len(bad)} samples, the first at index {int(bad[0])}"
+    if wrong := wrong or task.fault(labels, outputs):
+        raise UnsupportedError(
+            f"the {part} labels of data set '{spec}' do not fit the task '{name}'",
+            f"{wrong} ({told(labels)}; the network's output has the shape {list(outputs)})",
+            f"give {task.labels}, or say what the labels are: --task",
+        )
+
+
+def pseudo_values(task: Task, rows: Tensor, groups: Tensor, name: str) -> list[float]:
+    """The jackknife's pseudo-values of a score: independent parts whose mean is the score.
+
+    Args:
+        task: of the rows.
+        rows: ``[m, k]``.
+        groups: which group each row is in, ``[m]`` int64.
+        name: of the score.
+
+    Returns:
+        A number for each group; none if there are fewer than two groups, or a score is undefined
+        without one of them.
+    """
+    each = groups.unique()
+    whole = task.values(rows)[name]
+    if len(each) < 2 or whole is None:
+        return []
+    found = []
+    for group in each:
+        rest = task.values(rows[groups != group])[name]
+        if rest is None:
+            return []
+        found.append(len(each) * whole - (len(each) - 1) * rest)
+    return found

@@ -1,0 +1,80 @@
+"""No labels: outputs are compared with the ANN's alone.
+
+``agreement`` is the share of samples, or of their places, whose largest output is the ANN's largest
+one; a network with one output has none. ``relative-error`` is ``|x - a| / |a|`` (L2 over all
+samples) of the outputs ``x`` against the ANN's ``a``.
+
+Shape:
+    Targets are the ANN's outputs, ``[B, *out]``.
+
+Reference:
+    Methods: "Counting".
+
+Deviations:
+    None.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from snnconv.core.scores import Score
+from snnconv.tasks.base import Shape, Task, Values
+
+
+class Unlabelled(Task):
+    """Nothing but the ANN says what is right."""
+
+    labels = "no labels"
+    supervised = False
+    probable = True
+
+    def claims(self, labels: Tensor) -> bool:
+        """Never: labels are for something."""
+        return False
+
+    def scores(self, outputs: Shape) -> tuple[Score, ...]:
+        """The agreement first, where there is one."""
+        agreement = Score(
+            name="agreement", title="Agreement with the ANN", outcome=len(outputs) == 1
+        )
+        error = Score(name="relative-error", title="Relative error", higher=False)
+        return (agreement, error) if (*outputs, 1)[0] > 1 else (error,)
+
+    def fault(self, labels: Tensor, outputs: Shape) -> str:
+        """Nothing: labels are not looked at."""
+        return ""
+
+    def rows(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The sample, the share of its places that agree, and the squares of error and norm."""
+        outputs = outputs.double()
+        T, B = outputs.shape[:2]
+        ann = targets.to(outputs).expand_as(outputs)
+        flat = outputs.reshape(T, B, -1)
+        agree = torch.ones_like(flat[..., 0])
+        if outputs.dim() > 2:
+            same = outputs.argmax(2) == ann.argmax(2)
+            agree = same.double().reshape(T, B, -1).mean(2)
+        error = (flat - ann.reshape(T, B, -1)).square().sum(2)
+        norm = ann.reshape(T, B, -1).square().sum(2)
+        return torch.stack([torch.ones_like(agree), agree, error, norm], 2)
+
+    def values(self, rows: Tensor) -> Values:
+        """Of all samples together."""
+        n, agree, error, norm = rows.sum(0).tolist()
+        return {
+            "agreement": agree / n if n else None,
+            "relative-error": (error / norm) ** 0.5 if norm else None,
+        }
+
+    def example(self, n: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
+        """See :class:`.Task`."""
+        outputs = torch.randn(n, 4, generator=random)
+        return outputs, outputs + torch.randn(n, 4, generator=random)
+
+    def loss(self, outputs: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
+        """The mean squared error against the ANN."""
+        return F.mse_loss(outputs, targets.to(outputs))
+
+
+TASK = Unlabelled()
