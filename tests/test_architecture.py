@@ -53,6 +53,8 @@ BROAD = {
     "core/user_code.py": 3,  # a user's factory, module and file
     "testing/base.py": 1,  # a user's method, asked for a law
     "frontends/weights.py": 1,  # a foreign weights file
+    "exports/nir_peers.py": 1,  # foreign simulators on a file
+    "exports/nir_run.py": 1,  # a foreign reader of a file
     "exports/onnx.py": 1,  # a foreign runtime on a file
     "frontends/onnx/crosscheck.py": 1,  # a foreign runtime on a foreign file
     "frontends/pt2/importer.py": 1,  # operators of a foreign file on what it gives them

@@ -9,7 +9,7 @@ Shape:
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -63,6 +63,21 @@ class RunResult:
 
     logits: Tensor
     spikes: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """What another program makes of the files.
+
+    Attributes:
+        name: the program's, with its version.
+        result: what it has run; None if it can't read the files.
+        cause: why it differs, if it does; or why it can't read them.
+    """
+
+    name: str
+    result: RunResult | None
+    cause: str
 
 
 class Export(ABC):
@@ -121,6 +136,19 @@ class Export(ABC):
     def timesteps(self, subject: Subject) -> int:
         """The steps that the referee runs."""
         return subject.info.timesteps
+
+    def peers(self, file: Path, subject: Subject, x: Tensor, timesteps: int) -> Iterable[Peer]:
+        """Run the files in other programs that read the format, if they are installed.
+
+        They may have rules of their own, so they fail no export: the report says what differs.
+
+        Args:
+            file: the named file.
+            subject: what it was made of.
+            x: frames ``[f, B, *input]``, normalised.
+            timesteps: T.
+        """
+        return ()
 
 
 def _fault(found: object) -> str:

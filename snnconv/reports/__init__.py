@@ -26,6 +26,7 @@ from snnconv.reports.base import (
 )
 from snnconv.reports.comparison import CellRow, CompareReport, MethodRow
 from snnconv.reports.evaluation import EarlyExitUse, EvaluateReport, Histogram, LayerRow, Outcomes
+from snnconv.reports.exporting import ExportReport, PeerRow
 from snnconv.reports.search import SearchUse, TrialRow
 from snnconv.reports.stages import (
     CalibrateReport,
@@ -35,7 +36,6 @@ from snnconv.reports.stages import (
     CorrectReport,
     DataUse,
     EpochRow,
-    ExportReport,
     FinetuneReport,
     NormalisationUse,
     PredictReport,
@@ -105,6 +105,7 @@ __all__ = [
     "ObstacleRow",
     "Outcomes",
     "PageReport",
+    "PeerRow",
     "PlanStep",
     "PredictReport",
     "ReparameterizeReport",

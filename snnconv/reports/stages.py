@@ -319,32 +319,6 @@ class PredictReport(NetworkReport):
     accuracy_interval: Interval | None = Field(description="95 % Wilson interval, [low, high]")
 
 
-class ExportReport(NetworkReport):
-    """The report of ``snnconv export``."""
-
-    name = "export"
-    data: DataUse
-    subset: SubsetUse = Field(description="the test samples that were compared")
-    format: str = Field(description="as --to names it")
-    params: dict[str, Any] = Field(description="the format's")
-    neuron: str
-    timesteps: int = Field(description="T of the network")
-    latency_steps: Latency = None
-    referee: str = Field(description="what ran the files")
-    samples: int = Field(description="samples that were run by both")
-    steps: int = Field(description="steps of each that were run by both")
-    difference: float = Field(
-        description="largest difference of a logit after any step from this tool's dense engine, "
-        "of the largest logit; 0 is bit for bit"
-    )
-    tolerance: float = Field(description="largest difference that is allowed")
-    classes_equal: int = Field(description="samples that both put into the same class at the end")
-    spikes_compared: int | None = Field(
-        None, description="neurons and steps of all samples; null if the files show no spikes"
-    )
-    spikes_differing: int | None = Field(None, description="of those, how many differ")
-
-
 class WindowRow(BaseModel):
     """One site before and after a reparameterization."""
 

@@ -3,7 +3,8 @@
 import math
 import re
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -21,8 +22,8 @@ from snnconv.data.split import strata, subset
 from snnconv.engine.layer_output import EVERYTHING, LayerOutput
 from snnconv.engine.memory import BatchPlan
 from snnconv.errors import CheckFailedError, Obstacle, ObstaclesError, UsageError
-from snnconv.exports.base import EXPORTS, Export, RunResult, Subject
-from snnconv.reports import ExportReport
+from snnconv.exports.base import EXPORTS, Export, Peer, RunResult, Subject
+from snnconv.reports import ExportReport, PeerRow
 from snnconv.simulation.build import spiking_network
 from snnconv.simulation.corrected import without_weights
 from snnconv.simulation.simulate import simulate
@@ -73,7 +74,7 @@ def run(config: ExportConfig, progress: Progress | None = None) -> ExportReport:
     order = subset(strata(dataset.test), config.limit, config.seed)
     wanted = BatchPlan(config.batch_size, T)
     at_once = plan_batches(session, network, wanted, share=4)  # two networks
-    compared = _Comparison()
+    compared, others = _Comparison(), _Peers()
     with tempfile.TemporaryDirectory() as folder, progress.task("compare", len(order)) as advance:
         written = [Path(folder, f"{out.stem}{suffix}") for suffix in files]
         for path, content in zip(written, files.values(), strict=True):
@@ -81,10 +82,9 @@ def run(config: ExportConfig, progress: Progress | None = None) -> ExportReport:
         for indices, x, _ in batches(
             dataset.test, checkpoint.data, order, at_once.samples, frames_per_run=shown
         ):
-            compared.add(
-                _own(subject, x, indices, T, at_once.steps),
-                format_.run(written[0], subject, x, indices, T, at_once.steps),
-            )
+            own = _own(subject, x, indices, T, at_once.steps)
+            compared.add(own, format_.run(written[0], subject, x, indices, T, at_once.steps))
+            others.add(own, lambda few: format_.peers(written[0], subject, few, T), x)
             advance(len(indices))
     if compared.difference > format_.tolerance:
         raise CheckFailedError(
@@ -116,6 +116,7 @@ def run(config: ExportConfig, progress: Progress | None = None) -> ExportReport:
         classes_equal=compared.classes_equal,
         spikes_compared=compared.spikes or None,
         spikes_differing=compared.differing if compared.spikes else None,
+        peers=others.rows(),
     )
 
 
@@ -170,6 +171,8 @@ class _Comparison:
     classes_equal: int = 0
     spikes: int = 0
     differing: int = 0
+    counts: int = 0
+    counts_differing: int = 0
 
     def add(self, own: RunResult, other: RunResult) -> None:
         """Take a batch."""
@@ -183,8 +186,53 @@ class _Comparison:
             self.spikes += values.numel()
             same = torch.isclose(values, own.spikes[name], rtol=_SAME, atol=_SAME)
             self.differing += int((~same).sum())
+            sums = torch.isclose(values.sum(0), own.spikes[name].sum(0), rtol=_SAME, atol=_SAME)
+            self.counts += sums.numel()
+            self.counts_differing += int((~sums).sum())
 
     @property
     def difference(self) -> float:
         """The largest difference of a logit, of the largest logit."""
         return self.apart / (self.largest or 1.0)
+
+
+@dataclass
+class _Peers:
+    """Other programs that run the first samples."""
+
+    left: int = 100
+    found: dict[str, tuple[_Comparison, str]] = field(default_factory=dict)
+
+    def add(self, own: RunResult, run: Callable[[Tensor], Iterable[Peer]], x: Tensor) -> None:
+        """Take a batch, as far as samples are left.
+
+        Args:
+            own: what this tool gives.
+            run: the other programs, for samples ``[f, B, *input]``.
+            x: the batch.
+        """
+        if (few := min(self.left, x.shape[1])) == 0:
+            return
+        self.left -= few
+        logits = own.logits[:, :few]
+        mine = RunResult(logits, {name: values[:, :few] for name, values in own.spikes.items()})
+        for peer in run(x[:, :few]):
+            compared, _ = self.found.setdefault(peer.name, (_Comparison(), peer.cause))
+            if peer.result is not None:
+                compared.add(mine, peer.result)
+
+    def rows(self) -> list[PeerRow]:
+        """What the report says of them."""
+        return [
+            PeerRow(
+                name=name,
+                samples=compared.samples,
+                cause=cause,
+                difference=compared.difference if compared.samples else None,
+                classes_equal=compared.classes_equal if compared.samples else None,
+                counts_compared=compared.counts or None,
+                counts_differing=compared.counts_differing if compared.counts else None,
+                spikes_differing=compared.differing if compared.counts else None,
+            )
+            for name, (compared, cause) in self.found.items()
+        ]

@@ -26,6 +26,7 @@ from snnconv.reports import (
     EpochRow,
     ExportReport,
     FinetuneReport,
+    PeerRow,
     ReparameterizeReport,
     TrainReport,
 )
@@ -270,7 +271,32 @@ def export(done: ExportReport) -> list[Block]:
         facts.append(Fact("spikes that differ", spikes, "neurons and steps"))
     facts += [Fact("written", each.path, each.sha256[:12]) for each in done.lineage.outputs]
     facts.append(Fact("time", units.seconds(done.seconds)))
-    return [Facts(f"Exported to {done.format}", tuple(facts))]
+    blocks: list[Block] = [Facts(f"Exported to {done.format}", tuple(facts))]
+    return [*blocks, _peers(done.peers)] if done.peers else blocks
+
+
+def _peers(peers: Sequence[PeerRow]) -> Block:
+    """Other programs that have run an exported file."""
+    columns = (
+        Column("program", numeric=False),
+        Column("samples"),
+        Column("same class"),
+        Column("neurons with another count"),
+        Column("why", numeric=False),
+    )
+    rows = tuple(
+        (
+            each.name,
+            str(each.samples),
+            units.shown(str, each.classes_equal),
+            f"{units.count(each.counts_differing or 0)} of {units.count(each.counts_compared)}"
+            if each.counts_compared
+            else None,
+            each.cause,
+        )
+        for each in peers
+    )
+    return Table("The file in other programs", columns, rows)
 
 
 def reparameterize(done: ReparameterizeReport) -> list[Block]:
