@@ -23,11 +23,13 @@ class Parameters(Record, Given):
     """Of a method, as a user gives them.
 
     Attributes:
-        examples: settings, beside the defaults, for which tests ask for the laws of the method's
-            kind; if there are none, tests take each alternative of each switch alone.
+        examples: settings, in addition to the defaults, for which tests check the laws of the
+            method's kind; if there are none, tests take each alternative of each switch alone.
+        trial: what tests set in place of the defaults to be quick, for example few iterations.
     """
 
     examples: ClassVar[tuple[Mapping[str, Any], ...]] = ()
+    trial: ClassVar[Mapping[str, Any]] = {}
 
 
 class DataInfo(Record):

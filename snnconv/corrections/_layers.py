@@ -34,6 +34,7 @@ from snnconv.simulation.corrected import weights
 class LayerParams(Parameters):
     """Of a correction that trains layer by layer."""
 
+    trial = {"iterations": 10, "lr": 0.01}  # noqa: RUF012
     iterations: int = Field(500, ge=1, le=COUNT, description="of the optimiser, for each site")
     lr: float = Field(1e-4, gt=0, description="learning rate at the start; it falls to 0")
     batch: int = Field(32, ge=1, le=COUNT, description="samples an iteration")

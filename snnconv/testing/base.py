@@ -93,8 +93,10 @@ class Case:
 
 
 def variants(params: type[Parameters]) -> list[dict[str, Any]]:
-    """Settings for which to ask for laws: the defaults, and a method's examples or alternatives."""
-    return [{}, *map(dict, params.examples or _alternatives(params))]
+    """Settings to check laws with: the defaults, and a method's examples or alternatives."""
+    return [
+        {**params.trial, **setting} for setting in ({}, *(params.examples or _alternatives(params)))
+    ]
 
 
 def _alternatives(params: type[Parameters]) -> Iterator[dict[str, Any]]:

@@ -10,13 +10,13 @@ Shape:
 import contextlib
 import functools
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from snnconv.checkpoint import load, save
 from snnconv.core.metadata import Parameters
@@ -26,7 +26,7 @@ from snnconv.neurons.base import NEURONS
 from snnconv.simulation.build import spiking_network
 from snnconv.simulation.simulate import simulate
 from snnconv.testing.base import Kind, Law, described, in_words, variants
-from snnconv.testing.networks import checkpoint, images, mixed, rounded
+from snnconv.testing.networks import checkpoint, images, mixed, one_layer, rounded
 
 BATCH, STEPS, STEM = 3, 4, "exported"
 
@@ -49,9 +49,11 @@ def subjects(kind: type[Export]) -> Iterator[tuple[str, Writes]]:
         yield in_words(params), Writes(kind, tuple(params.items()))
 
 
-def subject(neuron: str = "if", through_a_file: bool = False) -> Subject:
-    """The small network, as formats are given it."""
-    made = checkpoint(rounded(mixed()), theta=0.5, neuron=neuron, timesteps=STEPS)
+def subject(
+    neuron: str = "if", net: Callable[[], nn.Module] = mixed, through_a_file: bool = False
+) -> Subject:
+    """The small network, or another one, as formats are given it."""
+    made = checkpoint(rounded(net()), theta=0.5, neuron=neuron, timesteps=STEPS)
     if through_a_file:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "converted.safetensors")
@@ -151,7 +153,7 @@ def the_referee_reads_what_was_written(writes: Writes) -> None:
 def what_is_no_obstacle_is_written(writes: Writes) -> None:
     """Neurons of every kind have words in the format, or are obstacles with a remedy each."""
     for neuron in NEURONS.own():
-        given, method = subject(neuron), writes()
+        given, method = subject(neuron, one_layer), writes()
         obstacles = method.obstacles(given)
         for obstacle in obstacles:
             assert obstacle.remedy, f"{neuron}: {obstacle.place} has no remedy"

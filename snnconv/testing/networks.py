@@ -142,6 +142,12 @@ def mlp() -> nn.Module:
 
 
 @_seeded
+def one_layer() -> nn.Module:
+    """One layer of neurons between linear layers."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(72, 5), nn.ReLU(), nn.Linear(5, 4))
+
+
+@_seeded
 def mixed() -> nn.Module:
     """Max pooling, a residual sum with a convolution as shortcut, and a concatenation."""
     stem = nn.Conv2d(2, 3, 3, padding=1), nn.ReLU(), nn.MaxPool2d(3, stride=2, padding=1)
