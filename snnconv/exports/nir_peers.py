@@ -116,7 +116,7 @@ def _sinabs(
                 node.v_threshold = tensor(node.v_threshold)  # it computes with tensors
         module = from_nir(graph, num_timesteps=timesteps).eval()
     values: dict[str, Tensor] = {}
-    fired = _watch(module, graph, names, values)
+    _watch(module, names, values)
     order = torch.arange(timesteps) // hold % len(x)
     batch = x.shape[1]
     with torch.no_grad():
@@ -129,7 +129,7 @@ def _sinabs(
     steps = torch.arange(1, timesteps + 1).reshape(-1, 1, 1)
     return RunResult(
         _logits(unmerged(found), graph).double().cumsum(0) / steps,
-        {own: unmerged(values[name]) for own, name in fired.items()},
+        {own: unmerged(values[name]) for own, name in names.items()},
     )
 
 
@@ -160,7 +160,7 @@ def _snntorch(
     def of_one(sample: Tensor) -> RunResult:
         module = _module(graph, neuron) if set_to_rules else import_from_nir(graph).eval()
         values: dict[str, Tensor] = {}
-        fired = _watch(module, graph, names, values)
+        _watch(module, names, values)
         state: Any = None
 
         def step(shown: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
@@ -168,7 +168,7 @@ def _snntorch(
             found, state = module(shown, state)
             return _logits(found, graph), values
 
-        return over_time(step, fired, sample, timesteps, hold)
+        return over_time(step, names, sample, timesteps, hold)
 
     results = [of_one(x[:, b]) for b in range(x.shape[1])]
     return RunResult(
@@ -224,11 +224,8 @@ def _logits(found: Any, graph: Any) -> Tensor:
     return found
 
 
-def _watch(
-    module: Any, graph: Any, names: Mapping[str, str], values: dict[str, Tensor]
-) -> dict[str, str]:
-    """Keep what the modules of neurons give: the sites, with their names in the file."""
-    fired = {own: name for own, name in names.items() if is_neuron(graph.nodes.get(name))}
+def _watch(module: Any, names: Mapping[str, str], values: dict[str, Tensor]) -> None:
+    """Keep what the modules of neurons give, by their names in the file."""
     modules = dict(module.named_modules())
 
     def keep(name: str) -> Callable[..., None]:
@@ -237,6 +234,5 @@ def _watch(
 
         return hook
 
-    for name in fired.values():
+    for name in names.values():
         modules[name].register_forward_hook(keep(name))
-    return fired

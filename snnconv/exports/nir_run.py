@@ -54,7 +54,7 @@ def run(graph: Any, names: Mapping[str, str], x: Tensor, timesteps: int, hold: i
 
     Args:
         graph: what :func:`read` gave.
-        names: of the nodes in the file, by their names in the network.
+        names: of the layers of neurons in the file, by the sites of the network.
         x: frames ``[f, B, *input]``.
         timesteps: T.
         hold: steps for which each frame is shown.
@@ -70,8 +70,7 @@ def run(graph: Any, names: Mapping[str, str], x: Tensor, timesteps: int, hold: i
             found[name] = _value(name, graph.nodes[name], value, state)
         return found["output"], found
 
-    fired = {own: name for own, name in names.items() if is_neuron(graph.nodes.get(name))}
-    return over_time(step, fired, x, timesteps, hold)
+    return over_time(step, names, x, timesteps, hold)
 
 
 def over_time(

@@ -1,0 +1,81 @@
+"""Networks for formats that have average pooling, IF and LIF neurons, and what runs them."""
+
+import torch
+from torch import nn
+
+from helpers.networks import IMAGE, checkpoint, dyadic
+from snnconv.exports.base import Subject
+from snnconv.simulation.build import spiking_network
+from snnconv.simulation.simulate import simulate
+
+T, BATCH = 6, 3
+IF = {"neuron": "if", "params": {"v0": 0}}
+LEAKY = {"neuron": "lif", "params": {"v0": 0, "decay": 0.75, "reset": "hard"}}
+SCALED = {"neuron": "lif", "params": {"v0": 0, "decay": 0.5, "input": "scaled"}}
+
+
+class Residual(nn.Module):
+    """Shortcuts by identity and by convolution, groups, both kinds of average pooling."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.relu0 = nn.Conv2d(2, 4, 3, padding=1), nn.ReLU()
+        self.conv1, self.relu1 = nn.Conv2d(4, 4, 3, padding=1), nn.ReLU()
+        self.conv2, self.relu2 = nn.Conv2d(4, 4, 3, padding=1, groups=2), nn.ReLU()
+        self.pool, self.conv3 = nn.AvgPool2d(2), nn.Conv2d(4, 6, 3, stride=2, padding=1)
+        self.shortcut, self.relu3 = nn.Conv2d(4, 6, 1, stride=2), nn.ReLU()
+        self.mean, self.last = nn.AdaptiveAvgPool2d(1), nn.Linear(6, 4)
+
+    def forward(self, x):
+        x = self.relu0(self.first(x))
+        x = self.pool(self.relu2(self.conv2(self.relu1(self.conv1(x))) + x))
+        x = self.relu3(self.conv3(x) + self.shortcut(x))
+        return self.last(self.mean(x).flatten(1))
+
+
+def wave():
+    """A network of one axis."""
+    return nn.Sequential(
+        nn.Conv1d(1, 4, 5, stride=2),
+        nn.ReLU(),
+        nn.AvgPool1d(2),
+        nn.Conv1d(4, 4, 3),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(8, 3),
+    )
+
+
+def subject(module, shape=IMAGE, **how):
+    """What is exported, with other thresholds at each site and channel."""
+    made = checkpoint(module.eval(), theta=0.375, timesteps=T, shape=shape, **how)
+    network = spiking_network(made, engine="dense").eval()
+    sizes = network.analysis.shapes
+    for k, (name, neuron) in enumerate(network.neurons.items()):
+        neuron.threshold = dyadic((sizes[name][0],), seed=k, low=2, high=9)
+    return Subject(made, network, "A network", "0" * 64)
+
+
+def both(form, one, folder, shape=IMAGE):
+    """Logits and spikes of snnconv, and of the file; and the file with its input."""
+    assert form.obstacles(one) == []
+    content = form.files(one, "net")
+    for suffix, each in content.items():
+        (folder / f"net{suffix}").write_bytes(each)
+    file = folder / f"net{next(iter(content))}"
+    x, values = torch.rand(1, BATCH, *shape), {}
+
+    def observe(name, start, output):
+        values[name] = output.values
+
+    own = simulate(one.network, x, torch.arange(BATCH), T, T, observe)
+    return own, values, form.run(file, one, x, torch.arange(BATCH), T, T), (file, x)
+
+
+def same(own, values, found):
+    """Every spike is the same; weights and inputs are no multiples, so none is at a threshold."""
+    torch.testing.assert_close(found.logits, own, rtol=1e-5, atol=1e-5)
+    assert set(found.spikes) == set(values)
+    assert own.abs().max() > 0
+    for name, each in found.spikes.items():
+        torch.testing.assert_close(each, values[name], rtol=1e-5, atol=1e-5)
