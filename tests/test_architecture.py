@@ -56,6 +56,7 @@ BROAD = {
     "exports/nir_peers.py": 1,  # foreign simulators on a file
     "exports/nir_run.py": 1,  # a foreign reader of a file
     "exports/onnx.py": 1,  # a foreign runtime on a file
+    "exports/spikingjelly.py": 1,  # a foreign library on a file
     "frontends/onnx/crosscheck.py": 1,  # a foreign runtime on a foreign file
     "frontends/pt2/importer.py": 1,  # operators of a foreign file on what it gives them
 }

@@ -29,12 +29,11 @@ from pydantic import Field
 from torch import Tensor
 
 from snnconv.core.metadata import Parameters
-from snnconv.core.shapes import per_neuron
 from snnconv.errors import Obstacle
 from snnconv.exports import nir_peers, nir_run
 from snnconv.exports.base import Export, Peer, RunResult, Subject
 from snnconv.exports.nir_graph import nir_graph
-from snnconv.exports.unit_graph import obstacles, unit_graph
+from snnconv.exports.unit_graph import obstacles, unit_graph, valued
 
 
 class Params(Parameters):
@@ -81,16 +80,6 @@ class Nir(Export):
         for peer in nir_peers.peers(file, sites, x, timesteps, hold):
             result = None if peer.result is None else valued(peer.result, subject)
             yield replace(peer, result=result)
-
-
-def valued(result: RunResult, subject: Subject) -> RunResult:
-    """The same with what a spike carries in the network, where it carries 1 in the file."""
-    neurons = subject.network.neurons
-    spikes = {
-        name: counts * per_neuron(neurons[name].threshold, counts.dim() - 1)
-        for name, counts in result.spikes.items()
-    }
-    return replace(result, spikes=spikes)
 
 
 EXPORT = Nir

@@ -29,8 +29,7 @@ from torch import Tensor
 from snnconv.checkpoint.sealed import plain
 from snnconv.errors import CheckFailedError, Obstacle, UnsupportedError, one_line
 from snnconv.exports.base import Export, RunResult, Subject
-from snnconv.exports.nir import valued
-from snnconv.exports.unit_graph import Layer, UnitGraph, obstacles, unit_graph
+from snnconv.exports.unit_graph import Layer, UnitGraph, obstacles, unit_graph, valued
 from snnconv.graph.ir import INPUT
 from snnconv.neurons.lif import Params as LIFParams
 

@@ -11,14 +11,15 @@ Shape:
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from snnconv.core.shapes import per_neuron
 from snnconv.errors import Obstacle
-from snnconv.exports.base import Subject
+from snnconv.exports.base import RunResult, Subject
 from snnconv.graph.ir import INPUT, Node
 from snnconv.graph.network import Shape, attributes, node_tensors
 from snnconv.graph.operations.pooling import Adaptive, AvgPool, Mean
@@ -180,6 +181,16 @@ def unit_graph(subject: Subject, sums: bool = False) -> UnitGraph:
         sums: whether pooling adds up, and the next weights take up the divisor.
     """
     return _Made(subject, sums).graph()
+
+
+def valued(result: RunResult, subject: Subject) -> RunResult:
+    """The same with what a spike carries in the network, where it carries 1 in the file."""
+    neurons = subject.network.neurons
+    spikes = {
+        name: counts * per_neuron(neurons[name].threshold, counts.dim() - 1)
+        for name, counts in result.spikes.items()
+    }
+    return replace(result, spikes=spikes)
 
 
 class _Made:
