@@ -149,7 +149,7 @@ def errors(
         "size": test.shape[-1],
         "sites": len(folded.sites),
         "cumulative_pools": len(analysis.cumulative),
-        "non_spiking_share": analysis.mac_count.non_spiking_share,
+        "non_spiking_share": analysis.work_count.non_spiking_share,
         "folded": difference,
         "levels": levels,
         "if": steps,

@@ -21,10 +21,11 @@ from snnconv.core.metadata import (
 )
 from snnconv.core.validation import parameters
 from snnconv.errors import CheckpointError, SnnconvError, one_line
-from snnconv.graph.analysis import Analysis, Signal
+from snnconv.graph.analysis import Analysis
 from snnconv.graph.ir import Graph
 from snnconv.graph.network import LARGEST_VALUE
 from snnconv.graph.ops import OPS, Role
+from snnconv.graph.signals import Signal
 from snnconv.neurons.base import NEURONS, NeuronParams
 
 SECTIONS = ("network", "calibration", "neurons", "reference", "corrections")

@@ -11,9 +11,10 @@ Shape:
 import math
 from dataclasses import dataclass
 
-from snnconv.graph.analysis import Analysis, Signal
+from snnconv.graph.analysis import Analysis
 from snnconv.graph.ir import INPUT
 from snnconv.graph.ops import OPS, Role
+from snnconv.graph.signals import Signal
 
 _BYTES = 4
 _KEPT = 12  # per neuron: states between chunks, the ANN's input, and what metrics remember of it

@@ -4,22 +4,16 @@ An :class:`Analysis` is made once for a graph and passed on. Its properties are 
 are first asked for, from the graph, the shapes of its tensors, and what its input carries. No
 property reads a value of a tensor.
 
-A node's *signal* is a fact of the graph and is never guessed from values. A node's output is
-*constant* (computed from the input alone, so once) or *frames* (the same for an input that changes
-over time: computed for every frame that is shown), *spikes* (of a neuron or of a max pooling of
-spikes, perhaps through averages, reshapes and concatenations), or *current* (out of weights, or of
-frames by the cumulative rule: analog at every step).
-
 A spike costs one operation for every synapse, and for every membrane or logit, that it reaches
 without passing another neuron. Averages and reshapes on its way are wiring; an identity shortcut
 reaches one membrane; borders, strides, groups and dilation are counted as they are. A spike that
 enters a max pooling costs nothing there, since the pooling emits spikes of its own. A spike that
-enters a function costs nothing either, since the function's operations are MACs.
+enters a function is none, either: what functions compute is counted by kind
+(:mod:`snnconv.graph.functions`), and no spike replaces any of it.
 
 Multiply-accumulates are counted by the field's convention: every tap counts, padding included. The
-exact number, counted as spikes are, stands beside it. A number that is computed by an operation
-without weights that is not linear counts as one. A recurrence has weights and such operations
-inside, and a product of two matrices that both depend on the input has their taps.
+exact number, counted as spikes are, stands beside it. A recurrence has weights and functions
+inside.
 
 Shape:
     A fan-out is ``[*N]`` float64, for the ``N`` neurons of one sample.
@@ -33,49 +27,50 @@ Deviations:
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from snnconv.graph.functions import RunningMeans, outside_spikes
 from snnconv.graph.ir import INPUT, Graph, Node
 from snnconv.graph.network import Shape, shapes, walk
+from snnconv.graph.operations.work import Work
 from snnconv.graph.ops import OPS, Role
-
-
-class Signal(StrEnum):
-    """What a node's output is in a spiking network."""
-
-    CONSTANT = "constant"
-    FRAMES = "frames"
-    SPIKES = "spikes"
-    CURRENT = "current"
+from snnconv.graph.signals import Signal, signals
 
 
 @dataclass(frozen=True)
-class MacCount:
-    """Multiply-accumulates for one sample, and which of them a spiking network still does.
+class WorkCount:
+    """The work for one sample, and which of it a spiking network still does.
 
     Attributes:
-        total: the ANN's.
-        first: those of nodes that depend on the input alone. They are computed once, or for every
+        total: the ANN's: of all matrices and convolutions, and of all functions.
+        first: that of nodes that depend on the input alone. They are computed once, or for every
             frame that is shown.
-        once: those of ``first`` that belong to functions which no neuron stands for.
-        each_step: those of other such functions, and of layers that analog values feed. They are
-            computed at every step.
+        once: the part of ``first`` that functions compute.
+        each_step: that of other functions, with what their running means take, and of layers that
+            analog values feed. It is done at every step.
     """
 
-    total: int
-    first: int
-    once: int
-    each_step: int
+    total: Work
+    first: Work
+    once: Work
+    each_step: Work
 
     @property
     def non_spiking_share(self) -> float:
-        """The share of MACs behind the first layer, and of functions anywhere, without spikes."""
-        behind = self.total - self.first + self.once
-        return (self.once + self.each_step) / max(1, behind)
+        """The share of multiply-accumulates with weights that spikes do not replace.
+
+        Those of layers before the first neurons are in neither number, as they read the input.
+        """
+        behind = self.total.weights - self.first.weights + self.once.weights
+        return (self.once.weights + self.each_step.weights) / max(1, behind)
+
+    @property
+    def function_share(self) -> float:
+        """The share of the ANN's operations that functions compute."""
+        return self.total.functions / max(1, sum(self.total.numbers))
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,14 +106,7 @@ class Analysis:
     @cached_property
     def signals(self) -> Mapping[str, Signal]:
         """What each node's output carries, and the input."""
-        found = {INPUT: self.source}
-
-        def evaluate(node: Node, inputs: list[Signal]) -> Signal:
-            found[node.name] = _signal(OPS[node.op].role, inputs, self.source)
-            return found[node.name]
-
-        walk(self.graph, self.source, evaluate)
-        return found
+        return signals(self.graph, self.source)
 
     @cached_property
     def readers(self) -> Mapping[str, tuple[Node, ...]]:
@@ -267,16 +255,51 @@ class Analysis:
         return compute(node.attrs, tensors, inputs)
 
     @cached_property
-    def macs(self) -> Mapping[str, int]:
-        """The multiply-accumulates for one sample, by convention, of each node that has some."""
+    def functions(self) -> tuple[Node, ...]:
+        """What is computed outside the spiking domain: see :mod:`snnconv.graph.functions`."""
+        return tuple(
+            node
+            for node in self.graph.nodes
+            if node.name in self.work and OPS[node.op].role is not Role.SYNAPSE
+        )
+
+    @cached_property
+    def work(self) -> Mapping[str, Work]:
+        """The work for one sample of matrices, convolutions and functions that have some."""
+        counted = {node.name for node in outside_spikes(self.graph, self.signals)}
         found = {}
         for node in self.graph.nodes:
             op = OPS[node.op]
+            if op.role is not Role.SYNAPSE and node.name not in counted:
+                continue
             inputs = [self.shapes[name] for name in node.inputs]
             roles = {role: self.tensor_shapes[name] for role, name in node.tensors.items()}
-            if macs := op.macs(op.typed(node.attrs), inputs, self.shapes[node.name], roles):
-                found[node.name] = macs
+            work = op.work(op.typed(node.attrs), inputs, self.shapes[node.name], roles)
+            if any(work.numbers):
+                found[node.name] = work
         return found
+
+    @cached_property
+    def macs(self) -> Mapping[str, int]:
+        """The multiply-accumulates for one sample, by convention, of each node that has some."""
+        return {name: int(work.products) for name, work in self.work.items() if work.products}
+
+    @cached_property
+    def lookups(self) -> Mapping[str, int]:
+        """The look-ups for one sample of each function that has some."""
+        return {name: int(work.lookups) for name, work in self.work.items() if work.lookups}
+
+    @cached_property
+    def additions(self) -> Mapping[str, int]:
+        """The additions for one sample of each function that has some."""
+        return {name: int(work.additions) for name, work in self.work.items() if work.additions}
+
+    @cached_property
+    def running(self) -> Mapping[str, Work]:
+        """What the running means of functions that change over time take at a step, by function."""
+        means = RunningMeans(self.graph, self.signals, self.shapes, self.work)
+        found = {node.name: means.of(node) for node in self.functions}
+        return {name: work for name, work in found.items() if any(work.numbers)}
 
     @cached_property
     def exact_macs(self) -> Mapping[str, int]:
@@ -289,26 +312,36 @@ class Analysis:
         return found
 
     @cached_property
-    def mac_count(self) -> MacCount:
-        """How many multiply-accumulates there are, and how many remain in a spiking network.
+    def work_count(self) -> WorkCount:
+        """How much work there is, and how much remains in a spiking network.
 
         What depends on a constant input alone is computed once, and counted once. Among it may be
         functions that no neuron stands for. They spike no more than those that are computed at
         every step.
         """
-        functions = {node.name for node in self.graph.nodes if OPS[node.op].role is Role.ANALOG}
+        functions = {node.name for node in self.functions}
         of_input = (Signal.CONSTANT, Signal.FRAMES)
-        first = {name for name in self.macs if self.signals[name] in of_input}
+        first = {name for name in self.work if self.signals[name] in of_input}
 
-        def total(names: Set[str]) -> int:
-            return sum(self.macs[name] for name in names)
+        def total(names: Set[str]) -> Work:
+            return sum((self.work[name] for name in self.work.keys() & names), Work())
 
-        return MacCount(
-            total=sum(self.macs.values()),
+        return WorkCount(
+            total=total(self.work.keys()),
             first=total(first),
             once=total(first & functions),
-            each_step=total(self.fed_by_analog),
+            each_step=total((functions - first) | self.fed_by_analog)
+            + sum(self.running.values(), Work()),
         )
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """What reports say of a network: how much of it spikes replace, and what functions are."""
+        count = self.work_count
+        return {
+            "non_spiking_share": count.non_spiking_share,
+            "function_share": count.function_share,
+        }
 
     def on_the_way_to(self, pools: Set[str]) -> dict[str, str]:
         """The nodes that spikes pass on their way to some max poolings, each with its last reader.
@@ -359,16 +392,3 @@ class Analysis:
             elif found.issuperset(node.inputs):
                 found.add(node.name)
         return frozenset(found)
-
-
-def _signal(role: Role, inputs: list[Signal], source: Signal) -> Signal:
-    """What a node's output carries, given what its inputs do."""
-    if role is Role.SITE:
-        return Signal.SPIKES
-    if all(signal is source for signal in inputs):
-        summed = role in (Role.MAX, Role.ANALOG) and source is Signal.FRAMES
-        return Signal.CURRENT if summed else source
-    analog = any(signal is not Signal.SPIKES for signal in inputs)
-    if analog or role in (Role.SYNAPSE, Role.ANALOG):
-        return Signal.CURRENT
-    return Signal.SPIKES

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 
-from snnconv.graph.analysis import Analysis, Signal
+from snnconv.graph.analysis import Analysis
 from snnconv.graph.ir import Node
 from snnconv.graph.ops import OPS, Role
+from snnconv.graph.signals import Signal
 
 
 def readers(analysis: Analysis) -> Mapping[str, tuple[Node, ...]]:
@@ -31,10 +32,12 @@ def readers(analysis: Analysis) -> Mapping[str, tuple[Node, ...]]:
 def first_layer(analysis: Analysis) -> tuple[Node, ...]:
     """Return the nodes with operations that depend on the input alone."""
     of_input = (Signal.CONSTANT, Signal.FRAMES)
-    names = {name for name in analysis.macs if analysis.signals[name] in of_input}
+    names = {name for name in analysis.work if analysis.signals[name] in of_input}
     return tuple(node for node in analysis.graph.nodes if node.name in names)
 
 
 def analog(analysis: Analysis) -> tuple[Node, ...]:
-    """Return the nodes whose operations are MACs at every step."""
-    return tuple(node for node in analysis.graph.nodes if node.name in analysis.fed_by_analog)
+    """Return the nodes whose work is done at every step: functions, and what currents feed."""
+    first = {node.name for node in first_layer(analysis)}
+    every = {node.name for node in analysis.functions} - first | analysis.fed_by_analog
+    return tuple(node for node in analysis.graph.nodes if node.name in every & analysis.work.keys())

@@ -20,9 +20,12 @@ from snnconv.engine.layer_output import LayerOutput, ObserverNeeds, WeightedSum
 from snnconv.graph.analysis import Analysis
 from snnconv.graph.ir import Graph
 from snnconv.graph.network import Shape
+from snnconv.graph.operations.work import Work
 from snnconv.neurons.base import Grid
 
 Value = TypeVar("Value")
+
+MJ_PER_PJ = 1e-9
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class MetricContext:
         timesteps: T.
         energy_ac_pj: energy of an accumulate.
         energy_mac_pj: energy of a multiply-accumulate.
+        energy_lookup_pj: energy of a look-up in a table.
         hold: steps for which each frame of the input is shown; none where it is constant.
         answers: the steps, from 1, after which the class can be read; none where all are.
         lead: steps that are simulated before the T steps.
@@ -60,6 +64,7 @@ class MetricContext:
     signed: bool = False
     exit_margin: float = 0.5
     lead: int = 0
+    energy_lookup_pj: float = 10.0
 
     @property
     def graph(self) -> Graph:
@@ -81,6 +86,21 @@ class MetricContext:
     def most_spikes(self, name: str) -> int:
         """The most spikes that a node emits at one place and step."""
         return self.analysis.spikes_meeting.get(name, 1) * self.levels
+
+    def energy_mj(self, work: Work) -> float:
+        """What so much work takes, in mJ; an addition is an accumulate."""
+        pj = self.energy_mac_pj * work.products + self.energy_ac_pj * work.additions
+        return (pj + self.energy_lookup_pj * work.lookups) * MJ_PER_PJ
+
+    def work_until(self, step: float, passes: float) -> Work:
+        """What is computed without spikes until a step.
+
+        Args:
+            step: of the T steps; those of the lead before it are added.
+            passes: how often what hangs on the input alone is computed.
+        """
+        count = self.analysis.work_count
+        return count.first * passes + count.each_step * (self.lead + step)
 
     def passes(self, steps: int) -> int:
         """How often so many steps, and the lead, compute what hangs on the input alone."""

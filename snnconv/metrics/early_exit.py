@@ -28,9 +28,7 @@ import torch
 from torch import Tensor
 
 from snnconv.core.uncertainty import wilson
-from snnconv.metrics.base import Batch, Figures, Metric, MetricContext, at_first
-
-_MJ_PER_PJ = 1e-9
+from snnconv.metrics.base import MJ_PER_PJ, Batch, Figures, Metric, MetricContext, at_first
 
 
 class EarlyExit(Metric):
@@ -78,14 +76,14 @@ class EarlyExit(Metric):
 
     def figures(self, found: Figures) -> Figures:
         """Means over samples."""
-        context, macs, n = self.context, self.context.analysis.mac_count, self.samples
-        ac, mac = (pj * _MJ_PER_PJ for pj in (context.energy_ac_pj, context.energy_mac_pj))
+        context, n = self.context, self.samples
         counts = list(enumerate(self.by_step.tolist(), start=1))
         steps = sum(t * number for t, number in counts) / n
         passes = sum(context.passes(t) * number for t, number in counts) / n
         sops, accuracy = self.operations / n, self.right / n
-        energy = ac * sops + mac * (macs.first * passes + macs.each_step * (context.lead + steps))
-        ann = mac * macs.total
+        spikes = context.energy_ac_pj * sops * MJ_PER_PJ
+        energy = spikes + context.energy_mj(context.work_until(steps, passes))
+        ann = context.energy_mj(context.analysis.work_count.total)
         return Figures(
             {
                 "early_exit": {

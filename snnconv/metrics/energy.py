@@ -4,22 +4,22 @@
 5.4), with the first layer computed once, as it is here, or counted at every step; the ANN's is
 ``MAC * MACs``. An input of frames has the first layer computed for every frame that is shown, and a
 pixel counts whether it is silent or not: it is an analog value, several events in one number.
-Layers behind the first that analog values feed count as MACs at every step in both totals. Steps
-before the T steps, which some neurons take, are steps here, too.
+Layers behind the first that analog values feed count as MACs at every step in both totals. So do
+functions that no neuron stands for, by kind: MACs, additions at AC, and look-ups in a table. The
+ANN computes them once. Steps before the T steps, which some neurons take, are steps here, too.
 
 Shape:
     None: it reads the figures of ``synops``.
 
 Reference:
-    Rathi & Roy 2020; Horowitz 2014: 45 nm, 32-bit float, 0.9 pJ and 4.6 pJ.
+    Rathi & Roy 2020; Horowitz 2014: 45 nm, 32-bit float, 0.9 pJ and 4.6 pJ;
+    a look-up is a word of 32 bits out of a memory of 8 KiB, 10 pJ.
 
 Deviations:
     None. Memory traffic, which dominates real hardware, is in none of these figures.
 """
 
-from snnconv.metrics.base import Figures, Metric
-
-_MJ_PER_PJ = 1e-9
+from snnconv.metrics.base import MJ_PER_PJ, Figures, Metric
 
 
 class Energy(Metric):
@@ -31,24 +31,19 @@ class Energy(Metric):
 
     def figures(self, found: Figures) -> Figures:
         """Millijoules per sample, and ratios to the ANN."""
-        operations = found.totals
-        ac, mac = (
-            pj * _MJ_PER_PJ for pj in (self.context.energy_ac_pj, self.context.energy_mac_pj)
-        )
-        T, lead = self.context.timesteps, self.context.lead
-        once = mac * operations["first_layer_macs_per_sample"]
-        analog = mac * operations["analog_macs_per_sample"]
-        ann = mac * operations["ann_macs_per_sample"]
+        context, operations = self.context, found.totals
+        ac, T = context.energy_ac_pj * MJ_PER_PJ, context.timesteps
+        ann = context.energy_mj(context.analysis.work_count.total)
         synaptic = ac * operations["sops_per_sample"]
         by_step = [
             None
             if sops is None
-            else ac * sops + once * self.context.passes(t) + analog * (lead + t)
+            else ac * sops + context.energy_mj(context.work_until(t, context.passes(t)))
             for t, sops in enumerate(operations["sops_per_sample_steps"], start=1)
         ]
         total = by_step[-1]  # T has an answer
         assert total is not None
-        every_step = synaptic + (once + analog) * (lead + T)
+        every_step = synaptic + context.energy_mj(context.work_until(T, context.lead + T))
         return Figures(
             {
                 "energy_synaptic_mj": synaptic,

@@ -15,7 +15,8 @@ the energy of a byte in a memory of ``M`` bytes::
 A source with events at more than half of its places and steps is moved as a whole map: then its
 readers address it as a dense layer does, and read each weight once a step. A dense layer, of the
 ANN or of what no spike feeds, takes ``(mul + add)`` a MAC, an address a value and tap, and reads
-its input and weights and writes its output once.
+its input and weights and writes its output once. So does a function that no neuron stands for; its
+additions take ``add``, and a look-up reads a word of a table of 8 KiB, counted with the weights.
 
 ``energy_memory_by_synapse_mj`` reads and writes a potential for every read, as the paper does.
 
@@ -31,7 +32,8 @@ Deviations:
     A dense layer reads what it needs once, as in SpikingJelly; the paper has it read an input and a
     weight for each MAC. A memory is as large as what it holds, as in the paper. Synapses are those
     that there are, borders left out. Biases are kept beside the neurons, whose update they are
-    part of. What a max pooling compares is left out in both networks.
+    part of. What a max pooling of spikes compares is left out in both networks. The paper knows no
+    functions.
 """
 
 import math
@@ -42,12 +44,14 @@ import torch
 from torch import Tensor
 
 from snnconv.graph.ir import Node
+from snnconv.graph.operations.work import Work
 from snnconv.graph.ops import OPS, Role
 from snnconv.metrics._readers import analog, first_layer, readers
 from snnconv.metrics.base import Figures, Metric, MetricContext
 
 ADD, MUL = 0.1, 3.1  # pJ
 WORD = 4  # bytes
+TABLE = 2048  # words of the table of a function
 DENSE = 0.5  # of places and steps: with more events a map is moved as a whole
 _KIB = 1024
 _MEMORIES = ((0, 0.0), (8 * _KIB, 2.5), (32 * _KIB, 5.0), (1024 * _KIB, 25.0))  # bytes, pJ a byte
@@ -100,12 +104,21 @@ class EnergyMemory(Metric):
         kernel = self.context.shapes[node.name][0] * math.prod(taps) if taps else 0
         return sum(map(self._size, node.inputs)) + self._size(node.name) + kernel
 
-    def _dense(self, nodes: Sequence[Node]) -> dict[str, float]:
-        """Of layers that are computed once."""
-        macs = self.context.analysis.macs
+    def _dense(self, nodes: Sequence[Node], over_time: bool = False) -> dict[str, float]:
+        """Of layers and functions that are computed once.
+
+        Args:
+            nodes: which.
+            over_time: whether functions see running means.
+        """
+        analysis = self.context.analysis
         found = dict.fromkeys(TERMS, 0.0)
         for node in nodes:
-            found["operations"] += (MUL + ADD) * macs[node.name]
+            work = analysis.work[node.name]
+            if over_time:
+                work += analysis.running.get(node.name, Work())
+            found["operations"] += (MUL + ADD) * work.products + ADD * work.additions
+            found["weights"] += moved(work.lookups, TABLE)
             found["addressing"] += ADD * self._addresses(node)
             for name in (*node.inputs, node.name):
                 found["inout"] += moved(self._size(name), self._size(name))
@@ -142,7 +155,7 @@ class EnergyMemory(Metric):
         steps = range(1, context.timesteps + 1)
         t = context.lead + torch.tensor(steps, dtype=torch.float64)
         passes = torch.tensor([context.passes(n) for n in steps], dtype=torch.float64)
-        first, later = (self._dense(nodes(analysis)) for nodes in (first_layer, analog))
+        first, later = self._dense(first_layer(analysis)), self._dense(analog(analysis), True)
         total = {key: first[key] * passes + later[key] * t for key in TERMS}
         layers, at_synapses = {}, torch.zeros_like(t)
         for node in analysis.emitters:
@@ -154,7 +167,7 @@ class EnergyMemory(Metric):
             }
             total = {key: total[key] + terms[key] for key in TERMS}
             at_synapses = at_synapses + potentials
-        nodes = [node for node in analysis.graph.nodes if node.name in analysis.macs]
+        nodes = [node for node in analysis.graph.nodes if node.name in analysis.work]
         ann = {key: torch.tensor([value]) for key, value in self._dense(nodes).items()}
         by_step = sum(total.values()) * _MJ_PER_PJ
         assert isinstance(by_step, Tensor)

@@ -10,8 +10,8 @@ measured on the same samples; :mod:`~snnconv.metrics.accuracy` reports it. Both 
 
 by source, with ``o`` operations, ``s`` spikes, ``n`` events of ``e`` bits in t steps, ``N``
 neurons, and ``a`` the synapses behind the twin's values that are not zero: it skips zeros, too.
-What no spike feeds is ``MAC(8, 8)`` a MAC in both: at each pass and step in the spiking network,
-once in the twin.
+What no spike feeds is ``MAC(8, 8)`` a MAC in both, ``ACC`` an addition, and ``LOOKUP`` a look-up of
+a function: at each pass and step in the spiking network, once in the twin.
 
 ``break_even_rate`` of a row is the spikes per neuron and step at which both are equal.
 
@@ -21,13 +21,13 @@ Shape:
 Reference:
     Yan, Bai, Wong 2024, arXiv:2409.08290: 0.05448 pJ (22 nm) to accumulate, compare and subtract;
     0.25 pJ a bit and hop where maps are moved whole, 3 pJ where events are routed (Loihi).
-    Horowitz 2014: 0.23 pJ for a product and sum of 8 bits (45 nm).
+    Horowitz 2014: 0.23 pJ for a product and sum of 8 bits, 2.5 pJ for a byte out of 8 KiB (45 nm).
 
 Deviations:
     ``MAC(w, b)`` is Horowitz' value times ``w*b/64``; weights have 8 bits. Weights lie on the chip
     and are read once by either network, which costs both the same: left out; a chip that reads a
     weight for each event pays more, see ``energy-memory``. One hop. A source in the twin needs no
-    comparison. What a max pooling compares is left out in both.
+    comparison. What a max pooling of spikes compares is left out in both.
 """
 
 import math
@@ -35,12 +35,14 @@ import math
 import torch
 
 from snnconv.graph.ir import TRANSFER, Node
+from snnconv.graph.operations.work import Work
 from snnconv.graph.ops import OPS, Role
 from snnconv.metrics._readers import analog, first_layer, readers
 from snnconv.metrics.base import Batch, Figures, Metric, MetricContext
 
 ACC = CMP = SUB = 0.05448  # pJ
 MAC_8 = 0.23  # pJ, of 8 by 8 bits
+LOOKUP = 2.5  # pJ, a byte out of a memory of 8 KiB
 DENSE, SPARSE = 0.25, 3.0  # pJ a bit and hop
 HOPS = 1.0
 WEIGHT_BITS = 8
@@ -55,6 +57,11 @@ def bits_for(levels: int) -> int:
 def mac(bits: int) -> float:
     """The energy in pJ of a multiply-accumulate of a weight with so many bits."""
     return MAC_8 * WEIGHT_BITS * bits / 64
+
+
+def _dense(work: Work) -> float:
+    """The energy in pJ of what no spike feeds."""
+    return mac(8) * work.products + ACC * work.additions + LOOKUP * work.lookups
 
 
 class EnergyTwin(Metric):
@@ -110,11 +117,9 @@ class EnergyTwin(Metric):
     def figures(self, found: Figures) -> Figures:
         """Millijoules per sample."""
         context, analysis = self.context, self.context.analysis
-        macs = analysis.macs
-        first = mac(8) * sum(macs[node.name] for node in first_layer(analysis))
-        later = mac(8) * sum(macs[node.name] for node in analog(analysis))
-        snn = first * context.passes(context.timesteps)
-        snn, twin = snn + later * (context.lead + context.timesteps), first + later
+        snn = _dense(context.work_until(context.timesteps, context.passes(context.timesteps)))
+        nodes = (*first_layer(analysis), *analog(analysis))
+        twin = _dense(sum((analysis.work[node.name] for node in nodes), Work()))
         layers = {}
         for node in analysis.emitters:
             row = self._source(node, found)

@@ -5,7 +5,8 @@ that a spike reaches without passing another neuron. Borders, strides, groups an
 counted as they are. Averages are part of the synapse behind them. An identity shortcut is one
 operation, and an s-level spike of either sign is s operations. The spikes that a max pooling emits
 count behind it with their level (:mod:`snnconv.simulation.cumulative`); those that it takes in do
-not count. Spikes that a function takes in count as its MACs. Every step that is simulated counts:
+not count, and neither do spikes that a function takes in: what functions compute is work of
+its own (:mod:`snnconv.metrics.functions`). Every step that is simulated counts:
 those before the T steps, which some neurons take, count at the first of them.
 
 ``sops_by_sample`` has the operations of every sample in the order of their indices, so that other
@@ -75,18 +76,18 @@ class Synops(Metric):
     def figures(self, found: Figures) -> Figures:
         """Operations per sample."""
         analysis = self.context.analysis
-        macs = analysis.mac_count
+        work = analysis.work_count
         # a quotient of integers would be float32
         steps = torch.stack(list(self.operations.values())).sum(0).cumsum(0).double() / self.samples
         by_step = {name: x.double() / self.samples for name, x in self.operations.items()}
         totals: dict[str, Any] = {
             "sops_per_sample": float(steps[-1]),
             "sops_per_sample_steps": self.context.at_answers(steps.tolist()),
-            "first_layer_macs_per_sample": float(macs.first),
+            "first_layer_macs_per_sample": float(work.first.products),
             "first_layer_passes": self.context.passes(self.context.timesteps),
-            "analog_macs_once_per_sample": float(macs.once),
-            "analog_macs_per_sample": float(macs.each_step),
-            "ann_macs_per_sample": float(macs.total),
+            "analog_macs_once_per_sample": float(work.once.products),
+            "analog_macs_per_sample": float(work.each_step.products),
+            "ann_macs_per_sample": float(work.total.products),
             "ann_macs_exact_per_sample": float(sum(analysis.exact_macs.values())),
         }
         if len(samples := self.simulated.nonzero().flatten()):

@@ -27,7 +27,9 @@ SAMPLES, CONFIDENCE = "Samples n", "95 %"
 ENERGY = "Energy per sample (of the ANN's)"
 ONCE = "MACs of analog functions, once"
 TWIN = "Against the quantized twin"
-NON_SPIKING, NON_SPIKING_OF = "MACs that do not spike", "behind the first layer, and all functions"
+NON_SPIKING, NON_SPIKING_OF = "MACs that do not spike", "of weights, behind the first layer"
+FUNCTIONS = "operations of functions"
+FUNCTIONS_OF = "of all the ANN's; they do not spike: products of activations, look-ups, additions"
 POOLED, POOLED_IS = "SOPs, pooled", "what an average pooling gives is counted, not what it takes"
 CLOSE = 0.01
 """Energies are compared among runs whose accuracy is this close to the best, or not at all."""
@@ -263,6 +265,7 @@ def _cost(rows: _Comparison) -> None:
         (ONCE, "analog_macs_once_per_sample", units.si, None, "in the row above"),
         ("MACs of analog layers, each step", "analog_macs_per_sample", units.si, None, ""),
         (NON_SPIKING, "non_spiking_share", units.percent, None, NON_SPIKING_OF),
+        (FUNCTIONS.capitalize(), "function_share", units.percent, None, FUNCTIONS_OF),
         ("MACs of the ANN", "ann_macs_per_sample", units.si, None, "with padding counted"),
         ("MACs of the ANN, exact", "ann_macs_exact_per_sample", units.si, None, "without padding"),
     ):

@@ -101,9 +101,14 @@ class NetworkReport(Report):
 
     non_spiking_share: float | None = Field(
         None,
-        description="of the MACs behind the first layer, and of all functions that no neuron "
-        "stands for: those that analog values feed, and those functions; null where there is no "
-        "graph, or in an older file",
+        description="of the MACs with weights behind the first layer: those that analog values "
+        "feed; null where there is no graph, or in an older file. Files before 0.1.0 counted "
+        "functions, too",
+    )
+    function_share: float | None = Field(
+        None,
+        description="of the ANN's operations, MACs, look-ups and additions: those of functions "
+        "that no neuron stands for; null where there is no graph, or in an older file",
     )
     memory_bound_mib: float | None = Field(
         None, description="what a simulation was planned for: --memory, or half of what was free"

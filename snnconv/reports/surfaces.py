@@ -27,6 +27,8 @@ class NodeRow(BaseModel):
     shape: list[int] = Field(description="of one sample's value")
     parameters: int
     macs: int | None = Field(description="by the field's convention; null where there are none")
+    lookups: int | None = Field(None, description="of a function, in tables; null if none")
+    additions: int | None = Field(None, description="of a function; null if none")
     carries: str = Field(description="constant, spikes or current, in a spiking network")
     threshold: float | None = Field(description="theta at a calibrated site; mean over channels")
     neuron: str | None = Field(description="at a converted site")
@@ -85,6 +87,7 @@ class RunSummary(BaseModel):
     twin_accuracy: float | None = Field(None, description="the evaluation's")
     twin_bits: int | None = Field(None, description="the evaluation's")
     non_spiking_share: float | None = Field(None, description="the evaluation's")
+    function_share: float | None = Field(None, description="the evaluation's")
 
 
 class RunDifference(Difference):

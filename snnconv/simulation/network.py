@@ -37,10 +37,11 @@ from snnconv.engine.event_conv.bit_spikes import Packed, unpacked
 from snnconv.engine.event_conv.deferred import Pending, deferrable, sum_pending
 from snnconv.engine.event_conv.sparsity import Rate, assumed_rate, input_rates
 from snnconv.engine.layer_output import EVERYTHING, NOTHING, LayerOutput, ObserverNeeds
-from snnconv.graph.analysis import Analysis, Signal
+from snnconv.graph.analysis import Analysis
 from snnconv.graph.ir import INPUT, TRANSFER, Node
 from snnconv.graph.network import Network, Walk
 from snnconv.graph.ops import OPS, Role
+from snnconv.graph.signals import Signal
 from snnconv.neurons.base import Neuron
 from snnconv.neurons.confidence import drawn, keep_mask
 from snnconv.simulation.chunk import Chunk, Observer, State

@@ -92,7 +92,7 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
         params=info.params,
         granularity=info.granularity,
         samples=info.samples,
-        non_spiking_share=calibrated.analysis.mac_count.non_spiking_share,
+        **calibrated.analysis.shares,
         relative_error_bound=0.0
         if exact
         else relative_error(bits_of(info.granularity == "channel")),

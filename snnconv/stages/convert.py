@@ -125,7 +125,7 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
         granularity=found.granularity,
         threshold_by_site={name: site.threshold for name, site in found.sites.items()},
         sites_converted=len(graph.sites),
-        non_spiking_share=converted.analysis.mac_count.non_spiking_share,
+        **converted.analysis.shares,
         cumulative_pools=[
             node.name for node in converted.analysis.cumulative if OPS[node.op].role is Role.MAX
         ],

@@ -123,7 +123,7 @@ def _add(
         removed=False,
         corrections=correction_rows(after),
         parts=_parts(after, len(after.corrected)),
-        non_spiking_share=after.analysis.mac_count.non_spiking_share,
+        **after.analysis.shares,
         sites=[
             CorrectedSiteRow(
                 name=name, mean_error_before=errors[0][name], mean_error_after=errors[1][name]
@@ -178,7 +178,7 @@ def _remove(
         removed=True,
         corrections=correction_rows(after),
         parts=parts,
-        non_spiking_share=after.analysis.mac_count.non_spiking_share,
+        **after.analysis.shares,
     )
 
 

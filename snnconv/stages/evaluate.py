@@ -146,7 +146,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
         latency_steps=snn.latency(T),
         first_answer_step=context.answers[0] if context.answers else None,
         readout_from=config.readout_from,
-        non_spiking_share=snn.analysis.mac_count.non_spiking_share,
+        **snn.analysis.shares,
         layers=[
             LayerRow(
                 name=node.name,

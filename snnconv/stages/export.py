@@ -102,7 +102,7 @@ def run(config: ExportConfig, progress: Progress | None = None) -> ExportReport:
         outputs,
         data=data_use(dataset),
         subset=subset_use(dataset.test, order, config.seed),
-        non_spiking_share=checkpoint.analysis.mac_count.non_spiking_share,
+        **checkpoint.analysis.shares,
         format=config.to,
         params=format_.params.model_dump(),
         neuron=subject.info.neuron,

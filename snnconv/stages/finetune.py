@@ -102,7 +102,7 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
         neuron=info.neuron,
         timesteps=T,
         latency_steps=snn.latency(T),
-        non_spiking_share=made.analysis.mac_count.non_spiking_share,
+        **made.analysis.shares,
         accuracy_epoch0=history.start.accuracy,
         accuracy_epoch0_interval=interval(history.start.accuracy, held_out),
         firing_rate_epoch0=history.start.firing_rate,

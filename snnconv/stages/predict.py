@@ -86,7 +86,7 @@ def run(config: PredictConfig, progress: Progress | None = None) -> PredictRepor
         [out],
         data=data_use(dataset),
         subset=subset_use(split, order, config.seed),
-        non_spiking_share=checkpoint.analysis.mac_count.non_spiking_share,
+        **checkpoint.analysis.shares,
         neuron=info.neuron,
         timesteps=T,
         latency_steps=snn.latency(T),

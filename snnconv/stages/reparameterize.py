@@ -113,7 +113,7 @@ def run(config: ReparameterizeConfig, progress: Progress | None = None) -> Repar
         latency_steps_before=both[0].network.latency(both[0].timesteps),
         latency_steps_after=both[1].network.latency(both[1].timesteps),
         vanilla=config.vanilla,
-        non_spiking_share=after.analysis.mac_count.non_spiking_share,
+        **after.analysis.shares,
         samples=len(order),
         accuracy_before=accuracy[0],
         accuracy_before_interval=interval(accuracy[0], len(order)),

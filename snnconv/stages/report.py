@@ -181,6 +181,7 @@ def run(config: ReportConfig, progress: Progress | None = None) -> ReportReport:
                 twin_accuracy=evaluation.twin_accuracy,
                 twin_bits=evaluation.twin_bits,
                 non_spiking_share=evaluation.non_spiking_share,
+                function_share=evaluation.function_share,
             )
             for label, file, evaluation in zip(labels(evaluations), files, evaluations, strict=True)
         ],

@@ -135,7 +135,7 @@ def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
         subset=subset_use(dataset.train, parts.train, config.seed),
         held_out=subset_use(dataset.train, parts.validation, config.seed),
         model=config.model,
-        non_spiking_share=made.analysis.mac_count.non_spiking_share,
+        **made.analysis.shares,
         parameters=sum(p.numel() for p in module.parameters()),
         activation=config.activation,
         levels=config.levels if config.kind == "calibrated" else None,

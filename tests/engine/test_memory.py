@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snnconv.engine.memory import BatchPlan, bytes_per_sample, plan_batch
-from snnconv.graph.analysis import Analysis, Signal
+from snnconv.graph.analysis import Analysis
+from snnconv.graph.signals import Signal
 
 WANTED = BatchPlan(64, 8)
 

@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from helpers.nets import IMAGE, Calls, captured, flattened, ops, refused
 from torch import nn
 
-from snnconv.graph.analysis import Analysis, Signal
+from snnconv.graph.analysis import Analysis
+from snnconv.graph.signals import Signal
 
 # What can't be taken, and why
 

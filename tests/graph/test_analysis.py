@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from snnconv.frontends.torch.capture import capture
-from snnconv.graph.analysis import Analysis, Signal
+from snnconv.graph.analysis import Analysis
 from snnconv.graph.fold import fold
+from snnconv.graph.signals import Signal
 
 
 def graph_of(module, shape=(2, 6, 6)):

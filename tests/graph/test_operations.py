@@ -8,6 +8,7 @@ import torch
 from helpers.operations import EXAMPLES, GATES, drawn, node
 
 from snnconv.graph.operations.base import Attributes, Silence
+from snnconv.graph.operations.work import Work
 from snnconv.graph.ops import OPS, Op
 
 
@@ -17,11 +18,11 @@ def test_every_operation_has_an_example():
 
 def test_no_fact_of_an_operation_has_a_default():
     """What is not written down for a new operation is an error, never a guess."""
-    needed = {"name", "role", "attributes", "value", "wiring", "rule", "macs", "silence"}
+    needed = {"name", "role", "attributes", "value", "wiring", "rule", "work", "silence"}
     fields = {field.name: field for field in dataclasses.fields(Op)}
     assert {n for n, f in fields.items() if f.default is dataclasses.MISSING} == needed
-    with pytest.raises(TypeError, match="'macs'"):
-        known = {n: getattr(OPS["relu"], n) for n in needed - {"macs"}}
+    with pytest.raises(TypeError, match="'work'"):
+        known = {n: getattr(OPS["relu"], n) for n in needed - {"work"}}
         Op(**known)
 
 
@@ -86,26 +87,73 @@ def counted(name):
     attrs, shapes, roles = EXAMPLES[name]
     inputs, tensors = drawn(name)
     output = OPS[name].run(attrs, tensors, inputs)[0].shape
-    return OPS[name].macs(OPS[name].typed(attrs), shapes, tuple(output), roles)
+    return OPS[name].work(OPS[name].typed(attrs), shapes, tuple(output), roles)
 
 
-def test_macs_by_hand():
-    some = {name: counted(name) for name in OPS if counted(name)}
-    one_each = dict.fromkeys(
-        ("layer_norm", "rms_norm", "group_norm", "local_response_norm", "pointwise", "multiply"), 24
-    )
+def test_work_by_hand():
+    """Images have 4 channels of 6 places."""
+    some = {name: counted(name) for name in OPS if any(counted(name).numbers)}
     assert some == {
-        "conv": 3 * 6 * 4 * 3,
-        "conv_transpose": 4 * 6 * 3 * 3,
-        "linear": 3 * 4,
-        "matmul": 3 * 6 * 4,
-        "softmax": 24,
-        "log_softmax": 24,
-        # four places; gates of weights, then functions and products of each hidden unit
-        "lstm": 4 * (4 * 2 * (6 + 2) + 2 * 8),
-        "gru": 4 * (3 * 2 * (6 + 2) + 2 * 6),
-        **one_each,
+        "conv": Work(3 * 6 * 4 * 3),
+        "conv_transpose": Work(4 * 6 * 3 * 3),
+        "linear": Work(3 * 4),
+        # four places; gates of weights, then what two hidden units compute of them
+        "lstm": Work(4 * (4 * 2 * (6 + 2)), macs=4 * 2 * 3, lookups=4 * 2 * 5),
+        "gru": Work(4 * (3 * 2 * (6 + 2)), macs=4 * 2 * 3, lookups=4 * 2 * 3, additions=4 * 2),
+        # a matrix of 3 x 4 and one of 4 x 6
+        "matmul": Work(macs=3 * 6 * 4),
+        "multiply": Work(macs=24),
+        "affine": Work(macs=24),
+        "batch_norm": Work(macs=24),
+        "add": Work(additions=24),
+        "pointwise": Work(lookups=24),
+        # 6 columns of 4: the maximum and the sum of 3 additions each, 4 differences, 1/sum
+        "softmax": Work(macs=24, lookups=24 + 6, additions=6 * (3 + 4 + 3)),
+        "log_softmax": Work(lookups=24 + 6, additions=6 * (3 + 4 + 3 + 4)),
+        # a row of 6: a mean of 5 additions and a product, 6 differences, squares and products
+        "layer_norm": Work(macs=4 * (1 + 6 + 1 + 6), lookups=4, additions=4 * (5 + 6)),
+        "rms_norm": Work(macs=4 * (6 + 1 + 6 + 6), lookups=4),  # with weights
+        "group_norm": Work(macs=2 * (1 + 12 + 1 + 12), lookups=2, additions=2 * (11 + 12)),
+        # the square, the line of the mean, the product; a window of 3
+        "local_response_norm": Work(macs=3 * 24, lookups=24, additions=2 * 24),
+        # windows of 2
+        "max_pool": Work(additions=4 * 3),
+        "avg_pool": Work(macs=4 * 3, additions=4 * 3),
+        # two bins of 3
+        "adaptive_max_pool": Work(additions=4 * 2 * 2),
+        "adaptive_avg_pool": Work(macs=4 * 2, additions=4 * 2 * 2),
+        "mean": Work(macs=4, additions=4 * 5),
+        "interpolate": Work(macs=4 * 12 * 2),
     }
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "work"),
+    [("pow", [2], Work(macs=24)), ("pow", [3], Work(lookups=24)), ("gt0", [], Work(additions=24))],
+)
+def test_functions_of_one_number_that_need_no_table(function, arguments, work):
+    typed = OPS["pointwise"].typed({"function": function, "arguments": arguments})
+    assert OPS["pointwise"].work(typed, [(4, 6)], (4, 6), {}) == work
+
+
+@pytest.mark.parametrize("name", [n for n in OPS if n not in GATES and any(counted(n).numbers)])
+def test_what_is_done_again_is_what_changes_reach(name):
+    """All if all has changed, nothing if nothing has; else at least what comes out different."""
+    inputs, tensors = drawn(name)
+    op, attrs = OPS[name], OPS[name].typed(node(name).attrs)
+    ones, zeros = [torch.ones_like(x) for x in inputs], [torch.zeros_like(x) for x in inputs]
+    everything = op.redone(attrs, tensors, ones)
+    assert everything.min() > 0
+    assert not op.redone(attrs, tensors, zeros).any()
+    torch.manual_seed(0)
+    masks = [(torch.rand_like(x) < 0.05).float() for x in inputs]
+    found = op.redone(attrs, tensors, masks)
+    assert found.shape == everything.shape
+    assert (found <= everything).all()
+    before = op.run(attrs, tensors, inputs)
+    after = op.run(attrs, tensors, [x + m for x, m in zip(inputs, masks, strict=True)])
+    differs = (before != after).flatten(1).any(1)
+    assert (found.flatten(1).sum(1) > 0)[differs].all()
 
 
 @pytest.mark.parametrize("name", ["dropout", "lstm", "gru"])

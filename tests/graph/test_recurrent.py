@@ -10,10 +10,11 @@ from torch import nn
 
 from snnconv.errors import ObstaclesError, UnsupportedError
 from snnconv.frontends.torch.capture import capture
-from snnconv.graph.analysis import Analysis, Signal
+from snnconv.graph.analysis import Analysis
 from snnconv.graph.network import Network
 from snnconv.graph.ops import OPS
 from snnconv.graph.remedies import ANALOG, HARD_GATES, of_function
+from snnconv.graph.signals import Signal
 from snnconv.graph.unroll import SLOPE, unroll
 
 KINDS = {"lstm": nn.LSTM, "gru": nn.GRU}
@@ -183,15 +184,16 @@ def test_dropout_between_layers_is_for_training():
 @pytest.mark.parametrize("kind", KINDS)
 def test_multiplications_are_counted_by_hand(kind):
     """One layer: rows of both matrices and the unit's own; the second has twice the inputs."""
-    rows, own = (4, 8) if kind == "lstm" else (3, 6)
-    first = 2 * HIDDEN * (rows * (WIDTH + HIDDEN) + own)
-    second = 2 * HIDDEN * (rows * (2 * HIDDEN + HIDDEN) + own)
+    rows, products, lookups = (4, 3, 5) if kind == "lstm" else (3, 3, 3)
+    units = 2 * HIDDEN
+    first, second = (units * rows * (width + HIDDEN) for width in (WIDTH, 2 * HIDDEN))
     graph, tensors = graph_of(lambda n, x: n.part(x)[0].flatten(1), {"part": module(kind)})
     analysis = Analysis.of(graph, tensors)
     for counted in (analysis.macs, analysis.exact_macs):
-        assert counted["part"] == LENGTH * (first + second)
-    op = OPS[kind]
-    assert op.macs(op.typed(graph["part"].attrs), [(1, WIDTH)], (1, 1), {}) == first + second
+        assert counted["part"] == LENGTH * (first + second + 2 * units * products)
+    found = analysis.work["part"]
+    assert found.weights == LENGTH * (first + second)
+    assert found.lookups == LENGTH * 2 * units * lookups
 
 
 def test_a_recurrence_that_spikes_reach_counts_at_every_step():

@@ -135,7 +135,7 @@ def test_a_bottleneck_has_one_only_if_everything_spikes():
     graph, tensors = placed(net, everything=True)
     assert [value for _, value in sites(graph)] == ["2"]
     assert silent_matrices(graph, tensors) == []
-    assert Analysis.of(graph, tensors).mac_count.non_spiking_share == 0
+    assert Analysis.of(graph, tensors).work_count.non_spiking_share == 0
 
 
 def test_the_input_has_one_if_it_is_asked_for():

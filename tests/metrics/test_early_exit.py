@@ -8,6 +8,7 @@ import torch
 from helpers.networks import context_of, images, measured, spiking, vgg
 
 from snnconv.core.uncertainty import wilson
+from snnconv.graph.operations.work import Work
 from snnconv.metrics.base import Batch, Figures, Watch
 from snnconv.metrics.early_exit import EarlyExit, margins
 from snnconv.simulation.simulate import simulate
@@ -50,11 +51,11 @@ def test_by_hand():
     assert figures["sops_per_sample"] == pytest.approx((10 + 7 + 700) / 3)
     assert figures["accuracy"] == 2 / 3
     assert figures["accuracy_interval"] == wilson(2 / 3, 3)
-    macs = found.context.analysis.mac_count
-    assert macs.each_step == 0
-    energy = (0.9 * (10 + 7 + 700) / 3 + 4.6 * macs.first) * 1e-9
+    count = found.context.analysis.work_count
+    assert count.each_step == Work()
+    energy = (0.9 * (10 + 7 + 700) / 3 + 4.6 * count.first.weights) * 1e-9
     assert figures["energy_total_mj"] == pytest.approx(energy)
-    assert figures["energy_total_ratio"] == pytest.approx(energy / (4.6e-9 * macs.total))
+    assert figures["energy_total_ratio"] == pytest.approx(energy / (4.6e-9 * count.total.weights))
 
 
 def test_a_lower_margin_stops_earlier():
@@ -72,13 +73,13 @@ def test_steps_without_an_answer_are_none_to_stop_at():
 
 def test_analog_values_count_at_the_steps_taken():
     found = metric(0.6)
-    count = replace(found.context.analysis.mac_count, each_step=7)
+    count = replace(found.context.analysis.work_count, each_step=Work(4, 3, 2, 5))
     analysis = replace(found.context.analysis)
-    vars(analysis)["mac_count"] = count
+    vars(analysis)["work_count"] = count
     found.context = replace(found.context, analysis=analysis)
     figures = of(found, LOGITS, OPERATIONS, [0, 0, 0])
     sops, steps = (10 + 7 + 700) / 3, (1 + 3 + 3) / 3
-    energy = 0.9 * sops + 4.6 * (count.first + 7 * steps)
+    energy = 0.9 * sops + 4.6 * (count.first.weights + 7 * steps) + (10 * 2 + 0.9 * 5) * steps
     assert figures["energy_total_mj"] == pytest.approx(energy * 1e-9)
 
 

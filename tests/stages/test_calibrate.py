@@ -123,10 +123,12 @@ def test_functions_no_neuron_stands_for(tmp_path):
     assert len(calibrating(tmp_path, model=model, non_relu="analog").sites) == 1
     converted = converting(tmp_path)
     assert converted.analog == ["4", "6"]
-    # 16 x 16 MACs fed by spikes; 16 + 10 values of functions, 16 x 10 and 10 x 10 MACs behind them
-    assert converted.non_spiking_share == pytest.approx(286 / (286 + 256))
+    # 16 x 16 MACs fed by spikes; 16 x 10 and 10 x 10 behind look-ups of 16 and 10 values
+    assert converted.non_spiking_share == pytest.approx(260 / (260 + 256))
+    assert converted.function_share == pytest.approx(26 / (26 + 64 * 16 + 256 + 260))
     evaluated = evaluating(tmp_path, timesteps=64)
-    assert evaluated.analog_macs_per_sample == 286
+    # each function takes products with 1/t and t
+    assert evaluated.analog_macs_per_sample == 260 + 2 * 26
     assert evaluated.analog_macs_once_per_sample == 0
     assert evaluated.agreement[-1] > 0.9
 
@@ -143,20 +145,23 @@ def net():
 def test_every_report_says_what_does_not_spike(tmp_path):
     """A function of the constant input is computed once, and does not spike any more for that."""
     (tmp_path / "first.py").write_text(FIRST)
-    model, share = f"{tmp_path / 'first.py'}:net", pytest.approx(16 / (16 + 160))
+    model, macs = f"{tmp_path / 'first.py'}:net", 64 * 16 + 16 * 16 + 16 * 10
+    share = pytest.approx(16 / (macs + 16))
     calibrated = calibrating(tmp_path, model=model, non_relu="analog")
     converted, evaluated = converting(tmp_path), evaluating(tmp_path)
-    assert evaluated.analog_macs_once_per_sample == 16
-    assert evaluated.first_layer_macs_per_sample == 64 * 16 + 16 + 16 * 16
+    assert evaluated.analog_macs_once_per_sample == 0  # sixteen look-ups
+    assert evaluated.first_layer_macs_per_sample == 64 * 16 + 16 * 16
     assert evaluated.analog_macs_per_sample == 0
     shown = inspect.run(InspectConfig(run=tmp_path))
     written = report.run(ReportConfig(run=tmp_path))
     for found in (calibrated, converted, evaluated, shown, *written.runs):
-        assert found.non_spiking_share == share
+        assert found.non_spiking_share == 0
+        assert found.function_share == share
     for file in ("report.md", "report.html"):
         text = (tmp_path / file).read_text()
         assert "MACs that do not spike" in text
-        assert "9.1" in text
+        assert "Operations of functions" in text
+        assert "1.10" in text
         assert "MACs of analog functions, once" in text
 
 

@@ -22,12 +22,13 @@ from snnconv.config.base import Engine
 from snnconv.engine.event_conv.bit_plan import pools
 from snnconv.engine.event_conv.bit_spikes import Packed
 from snnconv.engine.event_conv.deferred import EventDriven
-from snnconv.graph.analysis import Analysis, Signal
+from snnconv.graph.analysis import Analysis
 from snnconv.graph.ir import Node
 from snnconv.graph.network import Network, attributes
 from snnconv.graph.operations.pooling import AvgPool
 from snnconv.graph.operations.weighted import Conv
 from snnconv.graph.ops import OPS, Role
+from snnconv.graph.signals import Signal
 
 Path = Literal["once", "mean", "dense", "event"]
 """How a layer is computed: once, its input being constant or the mean over time that neurons behind

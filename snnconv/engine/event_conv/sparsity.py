@@ -12,12 +12,13 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
-from snnconv.graph.analysis import Analysis, Signal
+from snnconv.graph.analysis import Analysis
 from snnconv.graph.ir import INPUT, Node
 from snnconv.graph.network import Network, Walk, attributes
 from snnconv.graph.operations.pooling import Pool
 from snnconv.graph.operations.weighted import Conv
 from snnconv.graph.ops import OPS, Role, Silence
+from snnconv.graph.signals import Signal
 
 ASSUMED = 0.1
 """For each level of a neuron, where nothing was calibrated."""

@@ -40,10 +40,10 @@ from snnconv.graph.operations.base import (
     Silence,
     Tensors,
     any_shape,
-    no_macs,
     of_channels,
     passed,
 )
+from snnconv.graph.operations.work import no_work
 
 
 class Relu(Attributes):
@@ -128,7 +128,7 @@ OPERATIONS = (
         value=_relu,
         wiring=passed,
         rule=any_shape,
-        macs=no_macs,
+        work=no_work,
         silence=Silence.KEPT,
     ),
     Op(
@@ -138,7 +138,7 @@ OPERATIONS = (
         value=_qcfs,
         wiring=passed,
         rule=_fits_theta,
-        macs=no_macs,
+        work=no_work,
         silence=Silence.KEPT,
         required=("threshold",),
     ),
@@ -149,7 +149,7 @@ OPERATIONS = (
         value=_transfer,
         wiring=passed,
         rule=any_shape,
-        macs=no_macs,
+        work=no_work,
         silence=Silence.KEPT,
     ),
 )

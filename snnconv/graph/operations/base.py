@@ -1,10 +1,9 @@
 """What an operation is: one record with every fact that the package asks about it.
 
-A record has no defaults for its role, shape rule, multiply-accumulates or silence, so an operation
+A record has no defaults for its role, shape rule, work or silence, so an operation
 can't be written down without them.
 """
 
-import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,6 +11,8 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
+
+from snnconv.graph.operations.work import Work, anything
 
 LARGEST = 2**31 - 1
 """Bound of a whole number in an attribute."""
@@ -64,9 +65,9 @@ ShapeRule = Callable[[A, Sequence[Shape], Tensors], str | None]
 
 It reads the attributes, the shapes of the inputs without the batch, and the tensors by role."""
 
-Macs = Callable[[A, Sequence[Shape], Shape, Mapping[str, Shape]], int]
-"""Multiply-accumulates for one sample, from attributes, shapes of inputs and output without the
-batch, and shapes of tensors by role. Every tap counts, padding included."""
+WorkRule = Callable[[A, Sequence[Shape], Shape, Mapping[str, Shape]], Work]
+"""The work for one sample, from attributes, shapes of inputs and output without the batch, and
+shapes of tensors by role. Every tap counts, padding included."""
 
 
 class Role(StrEnum):
@@ -101,13 +102,15 @@ class Op(Generic[A]):
         wiring: the same wiring, weights one, no bias, sums for averages. The gradient of it counts
             the paths from an input to what lies behind it.
         rule: its shape rule.
-        macs: its multiply-accumulates.
+        work: what it computes, by kind, if it is computed as it stands.
         silence: where its output is zero.
         required: the roles of the tensors that it can't do without.
         optional: the roles of those that it can.
         asked: the roles that attributes ask for, beside the required ones.
         sources: how many values it reads; None if that is open.
         trained: computes it in training, if that differs.
+        redone: computes what of its work has to be done anew, from masks ``[B, *N]`` of what has
+            changed of its inputs: as many units, in all, of those that masks of ones give.
         averages: whether it averages over places, so that its value is its wiring, divided.
     """
 
@@ -117,13 +120,14 @@ class Op(Generic[A]):
     value: Compute[A]
     wiring: Compute[A]
     rule: ShapeRule[A]
-    macs: Macs[A]
+    work: WorkRule[A]
     silence: Silence
     required: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     asked: Callable[[A], tuple[str, ...]] = lambda attrs: ()
     sources: int | None = 1
     trained: Compute[A] | None = None
+    redone: Compute[A] = anything
     averages: bool = False
 
     def typed(self, attrs: Attrs | A) -> A:
@@ -210,17 +214,3 @@ def of_channels(shape: Shape, tensors: Tensors, *also: Shape) -> str | None:
     if not sizes <= {shape[:1], *also}:
         return f"tensors of shapes {sorted(map(list, sizes))} for {shape[:1]} channels"
     return None
-
-
-def no_macs(
-    attrs: Attributes, inputs: Sequence[Shape], output: Shape, tensors: Mapping[str, Shape]
-) -> int:
-    """Zero: the operation moves or adds values, or is folded into one that multiplies."""
-    return 0
-
-
-def one_a_value(
-    attrs: Attributes, inputs: Sequence[Shape], output: Shape, tensors: Mapping[str, Shape]
-) -> int:
-    """One for each number that a function without weights gives."""
-    return math.prod(output)

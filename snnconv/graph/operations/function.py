@@ -25,8 +25,14 @@ from snnconv.graph.operations.base import (
     Tensors,
     any_shape,
     of_one_rank,
-    one_a_value,
     passed,
+)
+from snnconv.graph.operations.work import (
+    Work,
+    a_lookup,
+    a_product,
+    an_addition,
+    each_value,
 )
 
 POINTWISE: Mapping[str, Callable[..., Tensor]] = {
@@ -65,6 +71,10 @@ class Pointwise(Attributes):
     )
 
 
+COMPARED = frozenset({"floor", "ceil", "round", "sign", "gt0", "ge0"})
+"""Those that need no table: what they give is found by a comparison."""
+
+
 def _pointwise(attrs: Pointwise, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
     return POINTWISE[attrs.function](inputs[0], *attrs.arguments)
 
@@ -84,11 +94,50 @@ def _matmul(attrs: Attributes, tensors: Tensors, inputs: list[Tensor]) -> Tensor
     return inputs[0] @ inputs[1]
 
 
+def _pointwise_work(
+    attrs: Pointwise, inputs: Sequence[Shape], output: Shape, tensors: Mapping[str, Shape]
+) -> Work:
+    """A look-up for each value; a square is a product, and a step a comparison."""
+    square = attrs.function == "pow" and attrs.arguments == [2]
+    rule = a_product if square else an_addition if attrs.function in COMPARED else a_lookup
+    return rule(attrs, inputs, output, tensors)
+
+
 def _taps(
     attrs: Attributes, inputs: Sequence[Shape], output: Shape, tensors: Mapping[str, Shape]
-) -> int:
-    """Each output multiplies one row of the first matrix."""
-    return math.prod(output) * inputs[0][-1]
+) -> Work:
+    """Each output multiplies one row of the first matrix with one column of the second."""
+    return Work(macs=math.prod(output) * inputs[0][-1])
+
+
+def _taps_redone(attrs: Attributes, tensors: Tensors, changed: list[Tensor]) -> Tensor:
+    """The products of which either factor has changed."""
+    rows, columns = changed
+    return rows.shape[-1] - (1 - rows) @ (1 - columns)
+
+
+def _softmax_work(
+    attrs: Along, inputs: Sequence[Shape], output: Shape, tensors: Mapping[str, Shape]
+) -> Work:
+    """A row of n: its maximum, n differences from it and n of ``exp``, their sum and 1/sum."""
+    values = math.prod(output)
+    rows = values // output[attrs.dim - 1]
+    additions = 2 * (values - rows) + values
+    return Work(macs=values, lookups=values + rows, additions=additions)
+
+
+def _log_softmax_work(
+    attrs: Along, inputs: Sequence[Shape], output: Shape, tensors: Mapping[str, Shape]
+) -> Work:
+    """A row of n: its maximum, n differences and n of ``exp``, the sum's logarithm, taken off."""
+    values = math.prod(output)
+    rows = values // output[attrs.dim - 1]
+    return Work(lookups=values + rows, additions=2 * (values - rows) + 2 * values)
+
+
+def _row_redone(attrs: Along, tensors: Tensors, changed: list[Tensor]) -> Tensor:
+    """The rows in which something has changed."""
+    return changed[0].amax(attrs.dim)
 
 
 def _softmax(attrs: Along, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
@@ -107,8 +156,9 @@ OPERATIONS: tuple[Op[Any], ...] = (
         value=_pointwise,
         wiring=passed,
         rule=any_shape,
-        macs=one_a_value,
+        work=_pointwise_work,
         silence=Silence.NOWHERE,
+        redone=each_value,
     ),
     Op(
         name="multiply",
@@ -117,8 +167,9 @@ OPERATIONS: tuple[Op[Any], ...] = (
         value=_multiply,
         wiring=_sum,
         rule=of_one_rank,
-        macs=one_a_value,
+        work=a_product,
         silence=Silence.NOWHERE,
+        redone=each_value,
         sources=2,
     ),
     Op(
@@ -128,8 +179,9 @@ OPERATIONS: tuple[Op[Any], ...] = (
         value=_matmul,
         wiring=_matmul,
         rule=of_one_rank,
-        macs=_taps,
+        work=_taps,
         silence=Silence.NOWHERE,
+        redone=_taps_redone,
         sources=2,
     ),
     Op(
@@ -139,8 +191,9 @@ OPERATIONS: tuple[Op[Any], ...] = (
         value=_softmax,
         wiring=passed,
         rule=any_shape,
-        macs=one_a_value,
+        work=_softmax_work,
         silence=Silence.NOWHERE,
+        redone=_row_redone,
     ),
     Op(
         name="log_softmax",
@@ -149,7 +202,8 @@ OPERATIONS: tuple[Op[Any], ...] = (
         value=_log_softmax,
         wiring=passed,
         rule=any_shape,
-        macs=one_a_value,
+        work=_log_softmax_work,
         silence=Silence.NOWHERE,
+        redone=_row_redone,
     ),
 )

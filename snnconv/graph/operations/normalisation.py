@@ -4,7 +4,8 @@ Shape:
     ``[B, C, *N] -> [B, C, *N]``.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -25,11 +26,10 @@ from snnconv.graph.operations.base import (
     Small,
     Tensors,
     any_shape,
-    no_macs,
     of_channels,
-    one_a_value,
     passed,
 )
+from snnconv.graph.operations.work import Work, a_product, each_value
 
 MOMENTUM = 0.1
 """Momentum of a BatchNorm whose graph states none: older checkpoints, which trained with it."""
@@ -123,6 +123,50 @@ def _layer_norm(attrs: LayerNorm, tensors: Tensors, inputs: list[Tensor]) -> Ten
     return F.layer_norm(inputs[0], shape, tensors.get("weight"), tensors.get("bias"), attrs.eps)
 
 
+def _over_last_axes(attrs: LayerNorm | RmsNorm, changed: list[Tensor]) -> Tensor:
+    """The groups of the last axes in which something has changed."""
+    return changed[0].flatten(-len(attrs.shape)).amax(-1)
+
+
+def _normalised(values: int, groups: int, tensors: Mapping[str, Shape]) -> Work:
+    """Of a group of n: its mean, n differences and squares, 1/sqrt of their mean, n products.
+
+    A weight is a product more, in which the bias is added.
+    """
+    weighted = values if "weight" in tensors else 0
+    added = values if "bias" in tensors and not weighted else 0
+    return Work(
+        macs=2 * values + 2 * groups + weighted,
+        lookups=groups,
+        additions=2 * values - groups + added,
+    )
+
+
+def _layer_norm_work(
+    attrs: LayerNorm, inputs: Sequence[Shape], output: Shape, tensors: Mapping[str, Shape]
+) -> Work:
+    values = math.prod(output)
+    return _normalised(values, values // math.prod(attrs.shape), tensors)
+
+
+def _layer_norm_redone(attrs: LayerNorm, tensors: Tensors, changed: list[Tensor]) -> Tensor:
+    return _over_last_axes(attrs, changed)
+
+
+def _rms_norm_work(
+    attrs: RmsNorm, inputs: Sequence[Shape], output: Shape, tensors: Mapping[str, Shape]
+) -> Work:
+    """Of a group of n: n squares, 1/sqrt of their mean, n products, and n more with a weight."""
+    values = math.prod(output)
+    groups = values // math.prod(attrs.shape)
+    weighted = values if "weight" in tensors else 0
+    return Work(macs=2 * values + groups + weighted, lookups=groups)
+
+
+def _rms_norm_redone(attrs: RmsNorm, tensors: Tensors, changed: list[Tensor]) -> Tensor:
+    return _over_last_axes(attrs, changed)
+
+
 def _rms_norm(attrs: RmsNorm, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
     """``x / sqrt(mean(x**2) + eps) * weight``, the mean over the last axes."""
     return F.rms_norm(inputs[0], attrs.shape, tensors.get("weight"), attrs.eps)
@@ -133,6 +177,17 @@ def _group_norm(attrs: GroupNorm, tensors: Tensors, inputs: list[Tensor]) -> Ten
     weight, bias = tensors.get("weight"), tensors.get("bias")
     # unlike its functional form it takes one sample of one place
     return torch.group_norm(inputs[0], attrs.groups, weight, bias, attrs.eps)
+
+
+def _group_norm_work(
+    attrs: GroupNorm, inputs: Sequence[Shape], output: Shape, tensors: Mapping[str, Shape]
+) -> Work:
+    return _normalised(math.prod(output), attrs.groups, tensors)
+
+
+def _group_norm_redone(attrs: GroupNorm, tensors: Tensors, changed: list[Tensor]) -> Tensor:
+    """The groups in which something has changed."""
+    return changed[0].reshape(len(changed[0]), attrs.groups, -1).amax(-1)
 
 
 def _fits_groups(attrs: GroupNorm, shapes: Sequence[Shape], tensors: Tensors) -> str | None:
@@ -147,11 +202,31 @@ def _local_response_norm(
     If ``size`` is even, the window has one more channel before than behind. Channels beyond the
     first and the last count as zeros.
     """
-    (x,), size = inputs, attrs.size
-    squares = F.pad(x.square().transpose(1, -1), (size // 2, (size - 1) // 2))
-    means = squares.unfold(-1, size, 1).mean(-1).transpose(1, -1)
+    (x,) = inputs
+    means = _around(attrs, x.square()).mean(-1).transpose(1, -1)
     scale: Tensor = (attrs.k + attrs.alpha * means) ** attrs.beta
     return x / scale
+
+
+def _around(attrs: LocalResponseNorm, x: Tensor) -> Tensor:
+    """The window of each channel, which has become the last axis but one: ``[B, *, C, size]``."""
+    size = attrs.size
+    return F.pad(x.transpose(1, -1), (size // 2, (size - 1) // 2)).unfold(-1, size, 1)
+
+
+def _local_response_norm_work(
+    attrs: LocalResponseNorm, inputs: Sequence[Shape], output: Shape, tensors: Mapping[str, Shape]
+) -> Work:
+    """Of each value: its square, the window's sum, a line of it, a power by a table, a product."""
+    values = math.prod(output)
+    return Work(macs=3 * values, lookups=values, additions=(attrs.size - 1) * values)
+
+
+def _local_response_norm_redone(
+    attrs: LocalResponseNorm, tensors: Tensors, changed: list[Tensor]
+) -> Tensor:
+    """The values in whose window something has changed."""
+    return _around(attrs, changed[0]).amax(-1)
 
 
 OPERATIONS = (
@@ -162,8 +237,9 @@ OPERATIONS = (
         value=_batch_norm,
         wiring=passed,
         rule=_fits_statistics,
-        macs=no_macs,
+        work=a_product,
         silence=Silence.NOWHERE,
+        redone=each_value,
         required=("mean", "var"),
         optional=("weight", "bias", "batches"),
         asked=_number_of_batches,
@@ -175,8 +251,9 @@ OPERATIONS = (
         value=_affine,
         wiring=passed,
         rule=any_shape,
-        macs=no_macs,
+        work=a_product,
         silence=Silence.UNSHIFTED,
+        redone=each_value,
         required=("scale", "shift"),
     ),
     Op(
@@ -186,8 +263,9 @@ OPERATIONS = (
         value=_layer_norm,
         wiring=passed,
         rule=any_shape,
-        macs=one_a_value,
+        work=_layer_norm_work,
         silence=Silence.NOWHERE,
+        redone=_layer_norm_redone,
         optional=("weight", "bias"),
     ),
     Op(
@@ -197,8 +275,9 @@ OPERATIONS = (
         value=_rms_norm,
         wiring=passed,
         rule=any_shape,
-        macs=one_a_value,
+        work=_rms_norm_work,
         silence=Silence.NOWHERE,
+        redone=_rms_norm_redone,
         optional=("weight",),
     ),
     Op(
@@ -208,8 +287,9 @@ OPERATIONS = (
         value=_group_norm,
         wiring=passed,
         rule=_fits_groups,
-        macs=one_a_value,
+        work=_group_norm_work,
         silence=Silence.NOWHERE,
+        redone=_group_norm_redone,
         optional=("weight", "bias"),
     ),
     Op(
@@ -219,7 +299,8 @@ OPERATIONS = (
         value=_local_response_norm,
         wiring=passed,
         rule=any_shape,
-        macs=one_a_value,
+        work=_local_response_norm_work,
         silence=Silence.NOWHERE,
+        redone=_local_response_norm_redone,
     ),
 )

@@ -4,6 +4,7 @@ Shape:
     ``[B, C, *N] -> [B, C, *M]`` with one to three axes; a mean over any axes of the samples.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -24,10 +25,10 @@ from snnconv.graph.operations.base import (
     Wholes,
     Window,
     any_shape,
-    no_macs,
     one_an_axis,
     passed,
 )
+from snnconv.graph.operations.work import Work, an_average
 
 
 class Pool(Attributes):
@@ -111,6 +112,50 @@ def _fits_window(attrs: Pool, shapes: Sequence[Shape], tensors: Tensors) -> str 
     return one_an_axis(shapes[0], **values)
 
 
+def _places(attrs: Pool, inputs: Sequence[Shape], output: Shape) -> float:
+    """Values that windows take in, padding included."""
+    return math.prod(output) * math.prod(attrs.kernel)
+
+
+def _max_pool_work(
+    attrs: MaxPool, inputs: Sequence[Shape], output: Shape, tensors: Mapping[str, Shape]
+) -> Work:
+    """Comparisons with the first of each window."""
+    return Work(additions=_places(attrs, inputs, output) - math.prod(output))
+
+
+def _avg_pool_work(
+    attrs: AvgPool, inputs: Sequence[Shape], output: Shape, tensors: Mapping[str, Shape]
+) -> Work:
+    return an_average(_places(attrs, inputs, output), output)
+
+
+def _binned(attrs: Adaptive, shape: Shape) -> int:
+    """Values that bins take in, some of them twice."""
+    taken = shape[0]
+    for size, out in zip(shape[1:], attrs.output, strict=True):
+        taken *= sum(-(-(k + 1) * size // out) - k * size // out for k in range(out))
+    return taken
+
+
+def _adaptive_max_pool_work(
+    attrs: Adaptive, inputs: Sequence[Shape], output: Shape, tensors: Mapping[str, Shape]
+) -> Work:
+    return Work(additions=_binned(attrs, inputs[0]) - math.prod(output))
+
+
+def _adaptive_avg_pool_work(
+    attrs: Adaptive, inputs: Sequence[Shape], output: Shape, tensors: Mapping[str, Shape]
+) -> Work:
+    return an_average(_binned(attrs, inputs[0]), output)
+
+
+def _mean_work(
+    attrs: Mean, inputs: Sequence[Shape], output: Shape, tensors: Mapping[str, Shape]
+) -> Work:
+    return an_average(math.prod(inputs[0]), output)
+
+
 def _adaptive_avg_pool(attrs: Adaptive, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
     (x,) = inputs
     return _ADAPTIVE_AVG[x.dim() - 2](x, tuple(attrs.output))
@@ -153,8 +198,9 @@ OPERATIONS: tuple[Op[Any], ...] = (
         value=_max_pool,
         wiring=passed,
         rule=_fits_window,
-        macs=no_macs,
+        work=_max_pool_work,
         silence=Silence.WINDOW,
+        redone=_max_pool,
     ),
     Op(
         name="adaptive_max_pool",
@@ -163,8 +209,9 @@ OPERATIONS: tuple[Op[Any], ...] = (
         value=_adaptive_max_pool,
         wiring=passed,
         rule=_fits_bins,
-        macs=no_macs,
+        work=_adaptive_max_pool_work,
         silence=Silence.NOWHERE,
+        redone=_adaptive_max_pool,
     ),
     Op(
         name="avg_pool",
@@ -173,8 +220,9 @@ OPERATIONS: tuple[Op[Any], ...] = (
         value=_avg_pool,
         wiring=_sum_pool,
         rule=_fits_window,
-        macs=no_macs,
+        work=_avg_pool_work,
         silence=Silence.WINDOW,
+        redone=_sum_pool,
         averages=True,
     ),
     Op(
@@ -184,8 +232,9 @@ OPERATIONS: tuple[Op[Any], ...] = (
         value=_adaptive_avg_pool,
         wiring=_adaptive_sum_pool,
         rule=_fits_bins,
-        macs=no_macs,
+        work=_adaptive_avg_pool_work,
         silence=Silence.NOWHERE,
+        redone=_adaptive_sum_pool,
         averages=True,
     ),
     Op(
@@ -195,8 +244,9 @@ OPERATIONS: tuple[Op[Any], ...] = (
         value=_mean,
         wiring=_sum_over,
         rule=any_shape,
-        macs=no_macs,
+        work=_mean_work,
         silence=Silence.KEPT,
+        redone=_sum_over,
         averages=True,
     ),
 )

@@ -6,7 +6,8 @@ Shape:
     ``[B, C, *N] -> [B, C, *size]``.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -23,9 +24,9 @@ from snnconv.graph.operations.base import (
     Silence,
     Tensors,
     Window,
-    no_macs,
     one_an_axis,
 )
+from snnconv.graph.operations.work import Work, no_work
 
 
 class Upsample(Attributes):
@@ -69,6 +70,21 @@ def _wiring(attrs: Interpolate, tensors: Tensors, inputs: list[Tensor]) -> Tenso
     return x
 
 
+_TAPS = {"linear": 2, "bilinear": 4, "trilinear": 8, "bicubic": 16}
+
+
+def _interpolate_work(
+    attrs: Interpolate, inputs: Sequence[Shape], output: Shape, tensors: Mapping[str, Shape]
+) -> Work:
+    """A product for each place that a value is made of."""
+    return Work(macs=math.prod(output) * _TAPS[attrs.mode])
+
+
+def _interpolate_redone(attrs: Interpolate, tensors: Tensors, changed: list[Tensor]) -> Tensor:
+    """The products with places that have changed."""
+    return _wiring(attrs, tensors, changed)
+
+
 def _fits(attrs: Upsample, shapes: Sequence[Shape], tensors: Tensors) -> str | None:
     return one_an_axis(shapes[0], size=attrs.size)
 
@@ -81,7 +97,7 @@ OPERATIONS = (
         value=_upsample,
         wiring=_upsample,
         rule=_fits,
-        macs=no_macs,
+        work=no_work,
         silence=Silence.KEPT,
     ),
     Op(
@@ -91,7 +107,8 @@ OPERATIONS = (
         value=_interpolate,
         wiring=_wiring,
         rule=_fits,
-        macs=no_macs,
+        work=_interpolate_work,
         silence=Silence.KEPT,
+        redone=_interpolate_redone,
     ),
 )

@@ -30,8 +30,8 @@ from snnconv.graph.operations.base import (
     Size,
     Tensors,
     any_shape,
-    no_macs,
 )
+from snnconv.graph.operations.work import Work, no_work
 
 
 class Recurrent(Attributes):
@@ -52,7 +52,8 @@ class Recurrent(Attributes):
 GATES: Mapping[str, int] = {"lstm": 4, "gru": 3}
 """The recurrences, with the number of blocks of H rows in a matrix of each."""
 
-_POINTWISE = {"lstm": 5 + 3, "gru": 3 + 3}  # functions and products of each hidden unit and step
+_OF_A_UNIT = {"lstm": Work(macs=3, lookups=5), "gru": Work(macs=3, lookups=3, additions=1)}
+"""What a hidden unit computes at a step: sigmoids and tanh by tables, products, and GRU's 1 - z."""
 
 
 def _embedding(attrs: Attributes, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
@@ -132,20 +133,20 @@ def _wiring(attrs: Recurrent, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
     return x.sum((1, 2), keepdim=True).expand(len(x), x.shape[1], width)
 
 
-def _macs(
+def _work(
     op: str,
     attrs: Recurrent,
     inputs: Sequence[Shape],
     output: Shape,
     tensors: Mapping[str, Shape],
-) -> int:
-    """Every weight at every place, and one for each function and product of a hidden unit."""
-    ((length, width),), hidden = inputs, attrs.hidden
-    total = 0
+) -> Work:
+    """Every weight at every place, and what each hidden unit computes of them."""
+    ((length, width),), hidden, total = inputs, attrs.hidden, Work()
     for _ in range(attrs.layers):
-        total += attrs.directions * hidden * (GATES[op] * (width + hidden) + _POINTWISE[op])
+        unit = Work(weights=GATES[op] * (width + hidden)) + _OF_A_UNIT[op]
+        total += unit * (attrs.directions * hidden)
         width = attrs.directions * hidden
-    return length * total
+    return total * length
 
 
 _RECURRENCES = {"lstm": _lstm, "gru": _gru}
@@ -158,7 +159,7 @@ OPERATIONS: tuple[Op[Any], ...] = (
         value=_embedding,
         wiring=_embedding_wiring,
         rule=any_shape,
-        macs=no_macs,
+        work=no_work,
         silence=Silence.NOWHERE,
         required=("weight",),
     ),
@@ -170,7 +171,7 @@ OPERATIONS: tuple[Op[Any], ...] = (
             value=partial(value, False),
             wiring=_wiring,
             rule=any_shape,
-            macs=partial(_macs, name),
+            work=partial(_work, name),
             silence=Silence.NOWHERE,
             asked=_roles,
             trained=partial(value, True),

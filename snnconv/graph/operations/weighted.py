@@ -27,6 +27,7 @@ from snnconv.graph.operations.base import (
     Window,
     one_an_axis,
 )
+from snnconv.graph.operations.work import Work
 
 
 class Conv(Attributes):
@@ -117,16 +118,16 @@ def _fits_window(attrs: Conv, shapes: Sequence[Shape], tensors: Tensors) -> str 
 
 def _taps_of_outputs(
     attrs: Attributes, inputs: Sequence[Shape], output: Shape, tensors: Mapping[str, Shape]
-) -> int:
+) -> Work:
     """Every output has one slice ``weight[k]`` of taps."""
-    return math.prod(output) * math.prod(tensors["weight"][1:])
+    return Work(weights=math.prod(output) * math.prod(tensors["weight"][1:]))
 
 
 def _taps_of_inputs(
     attrs: Attributes, inputs: Sequence[Shape], output: Shape, tensors: Mapping[str, Shape]
-) -> int:
+) -> Work:
     """Every input has one."""
-    return math.prod(inputs[0]) * math.prod(tensors["weight"][1:])
+    return Work(weights=math.prod(inputs[0]) * math.prod(tensors["weight"][1:]))
 
 
 OPERATIONS = (
@@ -137,7 +138,7 @@ OPERATIONS = (
         value=_conv,
         wiring=_with_ones(_conv),
         rule=_fits_window,
-        macs=_taps_of_outputs,
+        work=_taps_of_outputs,
         silence=Silence.NOWHERE,
         required=("weight",),
         optional=("bias",),
@@ -149,7 +150,7 @@ OPERATIONS = (
         value=_conv_transpose,
         wiring=_with_ones(_conv_transpose),
         rule=_fits_window,
-        macs=_taps_of_inputs,
+        work=_taps_of_inputs,
         silence=Silence.NOWHERE,
         required=("weight",),
         optional=("bias",),
@@ -161,7 +162,7 @@ OPERATIONS = (
         value=_linear,
         wiring=_with_ones(_linear),
         rule=_fits_matrix,
-        macs=_taps_of_outputs,
+        work=_taps_of_outputs,
         silence=Silence.NOWHERE,
         required=("weight",),
         optional=("bias",),

@@ -29,10 +29,10 @@ from snnconv.graph.operations.base import (
     Tensors,
     Whole,
     any_shape,
-    no_macs,
     of_one_rank,
     passed,
 )
+from snnconv.graph.operations.work import an_addition, each_value, no_work
 
 
 class Shaped(Attributes):
@@ -177,10 +177,11 @@ def _wiring(
         value=value,
         wiring=value,
         rule=rule,
-        macs=no_macs,
+        work=an_addition if sources == 2 else no_work,
         silence=silence,
         sources=sources,
         trained=trained,
+        redone=each_value,
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from snnconv.core.names import RATE
 from snnconv.core.uncertainty import interval
 from snnconv.render import units
-from snnconv.render.compare import NON_SPIKING, NON_SPIKING_OF
+from snnconv.render.compare import FUNCTIONS, FUNCTIONS_OF, NON_SPIKING, NON_SPIKING_OF
 from snnconv.render.labels import by_events
 from snnconv.render.tables import Fact
 from snnconv.reports import (
@@ -29,10 +29,13 @@ def data(use: DataUse) -> str:
 
 
 def non_spiking(done: NetworkReport) -> list[Fact]:
-    """Return how much of the network does not spike; nothing for an older file."""
+    """Return how much of the network does not spike; nothing of what an older file lacks."""
     if done.non_spiking_share is None:
         return []
-    return [Fact(NON_SPIKING, units.percent(done.non_spiking_share), NON_SPIKING_OF)]
+    found = [Fact(NON_SPIKING, units.percent(done.non_spiking_share), NON_SPIKING_OF)]
+    if done.function_share:
+        found.append(Fact(FUNCTIONS, units.percent(done.function_share), FUNCTIONS_OF))
+    return found
 
 
 def latency(steps: int | None) -> list[Fact]:

@@ -1,0 +1,118 @@
+"""What a network computes outside the spiking domain: which nodes, and what running means take.
+
+These *functions* are the nodes that no neuron stands for, maxima of anything but spikes, and sums,
+averages and scalings of such values on their way to one of them. A sum of currents that only
+neurons read is none: each of its operations is one of a synapse, which adds to a membrane.
+
+A function that changes over time sees the mean of what it reads, and gives ``t*f - (t-1)*f`` (see
+:mod:`snnconv.simulation.cumulative`). So each number that comes from weights or neurons takes a
+product with 1/t, and each number that goes to a neuron or a matrix one with t. Spikes, and frames,
+also take an addition to their sum; what synapses add to it are their operations. Between two
+functions nothing of this is needed, as one reads the mean that the other gives.
+
+Shape:
+    Numbers of operations for one sample and step.
+
+Reference:
+    Methods: "What functions cost".
+
+Deviations:
+    None.
+"""
+
+import math
+from collections.abc import Mapping
+
+from snnconv.graph.ir import INPUT, Graph, Node
+from snnconv.graph.network import Shape
+from snnconv.graph.operations.work import Work
+from snnconv.graph.ops import OPS, Role
+from snnconv.graph.signals import Signal
+
+
+def outside_spikes(graph: Graph, signals: Mapping[str, Signal]) -> tuple[Node, ...]:
+    """The functions of a network, in its order.
+
+    Args:
+        graph: the network.
+        signals: what each node carries.
+    """
+    read: set[str] = set()
+    found: list[Node] = []
+    for node in reversed(graph.nodes):
+        match OPS[node.op].role:
+            case Role.ANALOG:
+                there = True
+            case Role.MAX:
+                there = signals[node.name] is not Signal.SPIKES
+            case Role.LINEAR:
+                there = node.name in read and signals[node.name] is not Signal.SPIKES
+            case _:
+                there = False
+        if there:
+            found.append(node)
+            read.update(node.inputs)
+    return tuple(reversed(found))
+
+
+class RunningMeans:
+    """What functions that change over time take beside their own work, at a step.
+
+    Args:
+        graph: the network.
+        signals: what each node carries.
+        shapes: of each node's value for one sample.
+        work: of each node that has some.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        signals: Mapping[str, Signal],
+        shapes: Mapping[str, Shape],
+        work: Mapping[str, Work],
+    ) -> None:
+        self._nodes = {node.name: node for node in graph.nodes}
+        self._signals, self._shapes, self._work = signals, shapes, work
+        self._known: set[str] = set()  # values whose mean is there already
+        self._given: set[str] = set()  # functions that one reads that is no function
+        for node in graph.nodes:
+            if not self._changes(node.name) and not self._moves(node):
+                self._given.update(map(self._origin, node.inputs))
+        self._given.add(self._origin(graph.output))
+
+    def _changes(self, name: str) -> bool:
+        """Whether a value is that of a function which changes over time."""
+        node = self._nodes.get(name)
+        return (
+            node is not None
+            and OPS[node.op].role is Role.ANALOG
+            and self._signals[name] is Signal.CURRENT
+        )
+
+    def _moves(self, node: Node) -> bool:
+        """Whether a node only moves the values of another."""
+        linear = OPS[node.op].role is Role.LINEAR
+        return linear and len(node.inputs) == 1 and node.name not in self._work
+
+    def _origin(self, name: str) -> str:
+        """Where the values come from that a node moves."""
+        while name != INPUT and self._moves(self._nodes[name]):
+            (name,) = self._nodes[name].inputs
+        return name
+
+    def of(self, node: Node) -> Work:
+        """What a function takes; means that another has taken are not taken again."""
+        found = Work()
+        if not self._changes(node.name):
+            return found
+        for origin in map(self._origin, node.inputs):
+            signal, size = self._signals[origin], math.prod(self._shapes[origin])
+            if origin in self._known or self._changes(origin) or signal is Signal.CONSTANT:
+                continue
+            self._known.add(origin)
+            summed = size if signal in (Signal.SPIKES, Signal.FRAMES) else 0
+            found += Work(macs=size, additions=summed)
+        if node.name in self._given:
+            found += Work(macs=math.prod(self._shapes[node.name]))
+        return found

@@ -1,0 +1,106 @@
+"""What an operation computes for one sample, by kind, and what of it changes ask for anew.
+
+Kinds are what a chip has units for. A multiply-accumulate with weights is what spikes replace by
+accumulates. What functions compute stays: products with the sums that they go into, look-ups of a
+function of one number in a table, and additions, as which comparisons count.
+
+Shape:
+    Masks ``[B, *N]``: 1 where a value has changed, 0 where it has not.
+
+Reference:
+    Methods: "What functions cost".
+
+Deviations:
+    None.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+
+from torch import Tensor
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Work:
+    """Numbers of operations, by kind.
+
+    Attributes:
+        weights: multiply-accumulates with weights: what matrices and convolutions do.
+        macs: other products, each with the addition of the sum that it goes into.
+        lookups: values out of a table of a function of one number.
+        additions: sums, differences and comparisons that go with no product.
+    """
+
+    weights: float = 0
+    macs: float = 0
+    lookups: float = 0
+    additions: float = 0
+
+    def __add__(self, other: "Work") -> "Work":
+        return Work(*(a + b for a, b in zip(self.numbers, other.numbers, strict=True)))
+
+    def __mul__(self, times: float) -> "Work":
+        return Work(*(number * times for number in self.numbers))
+
+    @property
+    def numbers(self) -> tuple[float, ...]:
+        """The numbers of all kinds, in their order."""
+        return tuple(getattr(self, each.name) for each in fields(self))
+
+    @property
+    def products(self) -> float:
+        """Multiply-accumulates, with weights and without."""
+        return self.weights + self.macs
+
+    @property
+    def functions(self) -> float:
+        """Operations of functions, of all kinds."""
+        return self.macs + self.lookups + self.additions
+
+
+Shapes = Mapping[str, Shape]
+
+
+def no_work(attrs: object, inputs: Sequence[Shape], output: Shape, tensors: Shapes) -> Work:
+    """None: the operation moves values, or is part of one that multiplies."""
+    return Work()
+
+
+def a_lookup(attrs: object, inputs: Sequence[Shape], output: Shape, tensors: Shapes) -> Work:
+    """A look-up for each value."""
+    return Work(lookups=math.prod(output))
+
+
+def a_product(attrs: object, inputs: Sequence[Shape], output: Shape, tensors: Shapes) -> Work:
+    """A multiply-accumulate for each value."""
+    return Work(macs=math.prod(output))
+
+
+def an_addition(attrs: object, inputs: Sequence[Shape], output: Shape, tensors: Shapes) -> Work:
+    """An addition for each value."""
+    return Work(additions=math.prod(output))
+
+
+def an_average(taken: float, output: Shape) -> Work:
+    """Additions of the values that windows take in, but for the first of each, and a product."""
+    given = math.prod(output)
+    return Work(macs=given, additions=taken - given)
+
+
+def anything(attrs: object, tensors: Mapping[str, Tensor], changed: list[Tensor]) -> Tensor:
+    """All is computed anew for a sample if anything has changed: ``[B, 1]``."""
+    (first, *others) = (mask.flatten(1).amax(1, keepdim=True) for mask in changed)
+    for mask in others:
+        first = first.maximum(mask)
+    return first
+
+
+def each_value(attrs: object, tensors: Mapping[str, Tensor], changed: list[Tensor]) -> Tensor:
+    """A value is computed anew if one that it is made of has changed, at its place."""
+    (first, *others) = changed
+    for mask in others:
+        first = first.maximum(mask)
+    return first

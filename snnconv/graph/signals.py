@@ -1,0 +1,52 @@
+"""What a node's output is in a spiking network: a fact of the graph, never guessed from values.
+
+*Constant* is what is computed from the input alone, so once; *frames* is the same for an input that
+changes over time, computed for every frame that is shown. *Spikes* come from a neuron or a max
+pooling of spikes, perhaps through averages, reshapes and concatenations. A *current* comes out of
+weights, or of frames by the cumulative rule: it is analog at every step.
+"""
+
+from enum import StrEnum
+
+from snnconv.graph.ir import INPUT, Graph, Node
+from snnconv.graph.network import walk
+from snnconv.graph.ops import OPS, Role
+
+
+class Signal(StrEnum):
+    """What a node's output is in a spiking network."""
+
+    CONSTANT = "constant"
+    FRAMES = "frames"
+    SPIKES = "spikes"
+    CURRENT = "current"
+
+
+def signals(graph: Graph, source: Signal) -> dict[str, Signal]:
+    """What each node's output carries, and the input.
+
+    Args:
+        graph: the network.
+        source: what the input carries: constant, or frames.
+    """
+    found = {INPUT: source}
+
+    def evaluate(node: Node, inputs: list[Signal]) -> Signal:
+        found[node.name] = _signal(OPS[node.op].role, inputs, source)
+        return found[node.name]
+
+    walk(graph, source, evaluate)
+    return found
+
+
+def _signal(role: Role, inputs: list[Signal], source: Signal) -> Signal:
+    """What a node's output carries, given what its inputs do."""
+    if role is Role.SITE:
+        return Signal.SPIKES
+    if all(signal is source for signal in inputs):
+        summed = role in (Role.MAX, Role.ANALOG) and source is Signal.FRAMES
+        return Signal.CURRENT if summed else source
+    analog = any(signal is not Signal.SPIKES for signal in inputs)
+    if analog or role in (Role.SYNAPSE, Role.ANALOG):
+        return Signal.CURRENT
+    return Signal.SPIKES
