@@ -4,8 +4,8 @@
 #   python docs/results/condense.py runs/results && python docs/results/tables.py
 #
 #   docs/results/commands.sh train              the two networks, into RUNS (default: runs/)
-#   docs/results/commands.sh sweep NETWORK      vgg11 or resnet20: 2,000 test images, T = 64
-#   docs/results/commands.sh full NETWORK       the best setting of each neuron: all 10,000, T = 256
+#   docs/results/commands.sh sweep vgg11        2,000 test images, T = 64
+#   docs/results/commands.sh compare NETWORK N NAME ...   methods by T on N test images: the pages have the options
 #   docs/results/commands.sh single NETWORK     those LM-HT networks, reparameterized
 #   docs/results/commands.sh hybrid NETWORK     QCFS, then LM-HT and LM-H: at the start, fine-tuned, reparameterized
 #   docs/results/commands.sh slices NETWORK     online training in slices of time, T = 8
@@ -270,17 +270,12 @@ scratch() { # network model name ... training options
   measured "$network" "$name"
 }
 
-full() { # network
-  thresholds "$1"
-  row "$1" full-if percentile 256 10000 --neuron if -- "${lean[@]}"
-  row "$1" full-msat percentile 256 10000 --neuron msat --param "preset=$(own "$1")" --param v0=0.5 \
-    -- "${lean[@]}"
-  [ "$1" = resnet20 ] || return 0
-  # chosen by 300 training images: the error of the margin between the two best classes
-  [ -f "$runs/$1/percentile9999.safetensors" ] || snnconv calibrate "$runs/$1/ann.safetensors" \
-    --method percentile --granularity layer --param percentile=99.99 --run "$runs/$1" --out "$runs/$1/percentile9999.safetensors"
-  row "$1" full-msat-9999-vgg16 percentile9999 256 10000 --neuron msat --param preset=vgg16 --param v0=0.5 \
-    -- "${lean[@]}"
+compare() { # network limit name ... options of compare: one table of methods by T
+  local network=$1 limit=$2 name=$3
+  shift 3
+  mkdir -p "$results/compare"
+  snnconv compare "$runs/$network/ann.safetensors" --limit "$limit" --threads "$threads" --memory 4GiB "$@" \
+    --run "$runs/$network/compared-$limit" --out "$results/compare/$name.json"
 }
 
 "$@"

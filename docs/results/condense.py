@@ -27,6 +27,15 @@ KEPT = (
     *("sops_per_sample_steps", "ann_macs_per_sample", "energy_ann_mj", "energy_total_mj"),
     *("energy_total_mj_steps", "energy_total_ratio"),
 )
+OF_A_METHOD = (
+    *("method", "params", "corrections", "signed", "levels", "calibration_seconds"),
+    *("within_1_point", "forward_passes_to_1_point"),
+)
+OF_A_CELL = (
+    *("timesteps", "latency_steps", "accuracy", "against_ann", "firing_rate"),
+    *("energy_total_ratio", "energy_memory_ratio", "energy_twin_ratio", "twin_accuracy"),
+    *("energy_worth_it", "latency_worth_it"),
+)
 OF_A_LAYER = ("name", "threshold", "sin_ratio", "ans_per_neuron", "ans_per_sin_neuron")
 
 
@@ -34,12 +43,29 @@ def condensed(report: dict[str, Any]) -> dict[str, Any]:
     """Keep what the tables read; a report that isn't a stage's is short, and kept whole."""
     if "schema" not in report:
         return report
+    if report["schema"].startswith("snnconv.compare/"):
+        return compared(report)
     report = answered(report)
     found = {key: report[key] for key in KEPT if key in report}
     spiking = [row for row in report.get("layers", ()) if row.get("threshold") is not None]
     if spiking and spiking[-1].get("sin_ratio"):
         found["layers"] = [{k: spiking[-1][k] for k in OF_A_LAYER if k in spiking[-1]}]
     return found
+
+
+def compared(report: dict[str, Any]) -> dict[str, Any]:
+    """Keep the same of a comparison, by method and T."""
+
+    def short(row: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+        kept = {key: row[key] for key in keys if row.get(key) is not None}
+        return {k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in kept.items()}
+
+    found = short(report, ("schema", "model", "data", "samples", "subset", "ann_accuracy"))
+    methods = [
+        short(row, OF_A_METHOD) | {"cells": [short(cell, OF_A_CELL) for cell in row["cells"]]}
+        for row in report["methods"]
+    ]
+    return found | {"methods": methods}
 
 
 def load() -> dict[str, dict[str, Any]]:

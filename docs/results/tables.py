@@ -270,6 +270,93 @@ def few_steps(rows: dict[str, dict]) -> str:
     return table(heads, body)
 
 
+def below(cell: dict, n: int) -> str:
+    """Points below the ANN on the same samples, and two standard errors of the difference."""
+    pair = cell["against_ann"]
+    lost, won = pair["only_other_right"], pair["only_this_right"]
+    return f"{100 * (lost - won) / n:+.2f} ± {200 * (lost + won) ** 0.5 / n:.2f}"
+
+
+def by_method(r: dict) -> str:
+    """A comparison: accuracy in percent, and energy as a share of the ANN's, by method and T."""
+    steps = sorted({cell["timesteps"] for row in r["methods"] for cell in row["cells"]})
+    heads = ("method", *(f"T = {t}" for t in steps))
+    body = []
+    for row in r["methods"]:
+        cells = {}
+        for cell in row["cells"]:
+            shown = f"{100 * cell['accuracy']:.1f} / {cell['energy_total_ratio']:.2f}"
+            shown = f"**{shown}**" if cell["energy_worth_it"] else shown
+            cells[cell["timesteps"]] = shown + " †" * cell["latency_worth_it"]
+        body.append((f"`{row['method']}`", *(cells.get(t, "") for t in steps)))
+    return table(heads, body)
+
+
+def near_ann(r: dict) -> str:
+    """What each method asks for, at its first T within one point of the ANN, else at its last."""
+    heads = (
+        "method",
+        "within a point at",
+        "points below the ANN",
+        "for",
+        "/ twin's",
+        "its accuracy",
+    )
+    heads += ("with memory", "latency", "spikes", "passes", "seconds")
+    body = []
+    for row in r["methods"]:
+        near = row.get("within_1_point")
+        cell = next((c for c in row["cells"] if c["timesteps"] == near), row["cells"][-1])
+        passes = row.get("forward_passes_to_1_point")
+        twin = cell.get("energy_twin_ratio")
+        body.append(
+            (
+                f"`{row['method']}`",
+                f"T = {near}" if near else f"not at T = {cell['timesteps']}",
+                below(cell, r["samples"]),
+                f"{cell['energy_total_ratio']:.2f}",
+                f"{twin:.2f}" if twin else "",
+                f"{cell['twin_accuracy']:.1%}" if twin else "",
+                f"{cell['energy_memory_ratio']:.1f}",
+                str(cell["latency_steps"]),
+                f"{cell['firing_rate']:.2f}",
+                f"{passes:.0f}" if passes else "",
+                f"{row['calibration_seconds']:.0f}",
+            )
+        )
+    return table(heads, body)
+
+
+def searched() -> str:
+    """What few_steps_search.py measured, by T and the error of the logits."""
+    heads = ("T", "thresholds / mse's", "neuron and coding", "corrected by")
+    heads += ("points below the ANN", "logits' error", "for")
+    body = []
+    for row in map(json.loads, (HERE / "few_steps.jsonl").read_text("utf-8").splitlines()):
+        calibrate, convert = row.get("calibrate", {}), row["convert"]
+        scale = f"{calibrate.get('param', {}).get('scale', 1):g}"
+        scale += ", 4,096 samples" if "samples" in calibrate else ""
+        options = ", ".join(f"`{name}={value}`" for name, value in convert["param"].items())
+        coding = "differential, " if "coding" in convert else ""
+        corrected = ", ".join(f"`{each['method']}`" for each in row.get("correct", ()))
+        apart = f"{row['points_below']:+.2f} ± {row['two_standard_errors']:.2f}"
+        error, energy = row["logits_relative_error"], row["energy_total_ratio"]
+        neuron = f"{coding}`{convert['neuron']}`, {options}"
+        body.append(
+            (str(row["T"]), scale, neuron, corrected, apart, f"{error:.3f}", f"{energy:.2f}")
+        )
+    return table(heads, body)
+
+
+def compared(rows: dict[str, dict]) -> dict[str, str]:
+    """The tables of comparisons, each below its row's name and the samples behind it."""
+    found = {}
+    for name, r in rows.items():
+        head = f"`{name}`: {r['samples']:,} test samples, ANN {r['ann_accuracy']:.2%}"
+        found[f"compare-{name}"] = f"{head}\n\n{by_method(r)}\n\n{near_ann(r)}"
+    return found
+
+
 def onnx_exported(rows: dict[str, dict]) -> str:
     """Spikes of networks that came through a file beside those of the module."""
     exporters = ("torchscript", "dynamo")
@@ -311,51 +398,42 @@ def trained(rows: dict[str, dict], training: dict[str, dict]) -> dict[str, str]:
     return found
 
 
-GLANCE = {
-    "IF": "full-if",
-    "MSAT": "full-msat",
-    "LM-HT, L = 2, T = 2": "lm-ht-2-2",
-    "LM-HT, L = 2, T = 4": "lm-ht-2-4",
-}
-"""The rows of the first table of docs/results.md: without training, on all test images."""
-
-
-def glance() -> str:
-    """One row a network and neuron: the first step near the ANN, and what it costs there."""
-    heads = ("network", "neurons", "ANN", "within 1 point at", "for", "at the last T", "for")
+def bars(rows: dict[str, dict]) -> str:
+    """Cells of comparisons on all test images, one line each."""
+    heads = ("row", "method", "T", "ANN", "accuracy", "points below the ANN", "for", "/ twin's")
+    heads += ("twin's accuracy", "latency")
     body = []
-    for network in ("vgg11", "resnet20"):
-        rows = evaluations(network)
-        for neuron, r in ((n, rows[k]) for n, k in GLANCE.items() if k in rows):
-            shares = [mj and mj / r["energy_ann_mj"] for mj in r["energy_total_mj_steps"]]
-            near = r["steps_to_ann"]["1.0"]
-            body.append(
-                (
-                    network,
-                    neuron,
-                    f"{r['ann_accuracy']:.2%}",
-                    f"T = {near}" if near else "never",
-                    f"{shares[near - 1]:.2f}" if near else "",
-                    f"{r['accuracy'][-1]:.2%} (T = {r['timesteps']})",
-                    f"{shares[-1]:.2f}",
+    for name, r in rows.items():
+        for row in r["methods"]:
+            for cell in row["cells"]:
+                twin = cell.get("energy_twin_ratio")
+                body.append(
+                    (
+                        f"`{name}`",
+                        f"`{row['method']}`",
+                        str(cell["timesteps"]),
+                        f"{r['ann_accuracy']:.2%}",
+                        f"{cell['accuracy']:.2%}",
+                        below(cell, r["samples"]),
+                        f"{cell['energy_total_ratio']:.2f}",
+                        f"{twin:.2f}" if twin else "",
+                        f"{cell['twin_accuracy']:.2%}" if twin else "",
+                        str(cell["latency_steps"]),
+                    )
                 )
-            )
     return table(heads, body)
 
 
 def tables() -> dict[str, str]:
     """Return every table by the name of its place in a page."""
-    found = {"glance": glance()}
+    found = {"bars": bars(evaluations("bars"))}
     for network in ("vgg11", "resnet20"):
         rows = evaluations(network)
-        sweep = {k: r for k, r in rows.items() if not k.startswith(("sc-", "full-", "lm-ht-"))}
-        full = {k: r for k, r in rows.items() if k.startswith("full-")}
+        sweep = {k: r for k, r in rows.items() if not k.startswith(("sc-", "lm-ht-"))}
         sc = {k: r for k, r in rows.items() if k.startswith("sc-")}
         if sweep:
             found[f"{network}-sweep"] = by_step(sweep, 64)
             found[f"{network}-spikes"] = spikes(sweep, (8, 32, 64))
-        if full:
-            found[f"{network}-full"] = by_step(full, 256)
         if many := {k: r for k, r in rows.items() if k.startswith("lm-ht-")}:
             found[f"{network}-levels"] = levels(many)
         if sc:
@@ -374,6 +452,8 @@ def tables() -> dict[str, str]:
         found["onnx-shipped"] = foreign(shipped, SHIPPED)
         found["onnx-shipped-if"] = over_time(shipped)
         found["onnx-exported"] = onnx_exported({n: r for n, r in rows.items() if n not in shipped})
+    found["search"] = searched()
+    found |= compared(evaluations("compare"))
     found["max-pool"] = max_pool(REPORTS["max_pool"])
     found["slices-memory"] = slices_memory(REPORTS["slices_memory"])
     for name in ("text", "speech"):

@@ -30,6 +30,7 @@ def test_the_room():
         "rmp",
         "signed",
         "signed-4",
+        "signed-fine",
         "snm",
         "srp",
         "tpp",
