@@ -21,6 +21,7 @@ KEPT = (
     *("samples", "timesteps", "timesteps_before", "timesteps_after", "first_layer_passes"),
     # accuracy
     *("accuracy", "accuracy_before", "accuracy_after", "ann_accuracy", "epoch_best", "epochs"),
+    *("against_ann", "early_exit"),
     *("accuracy_epoch0", "accuracy_best", "accuracy_last", "steps_to_ann", "window_mismatch_share"),
     # spikes, operations, energy
     *("firing_rate_mean", "firing_rate_steps", "sops_before", "sops_after", "sops_per_sample"),

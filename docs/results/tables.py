@@ -327,6 +327,27 @@ def near_ann(r: dict) -> str:
     return table(heads, body)
 
 
+def exits(rows: dict[str, dict]) -> str:
+    """Networks with early exit, beside themselves without."""
+    heads = ("row", "n", "ANN", "margin", "accuracy", "steps, the mean", "energy / ANN's")
+    body = []
+    for name, r in rows.items():
+        both = {"steps_mean": r["timesteps"], "energy_total_ratio": r["energy_total_ratio"]}
+        for found in ({"margin": "", "accuracy": r["accuracy"][-1], **both}, r["early_exit"]):
+            body.append(
+                (
+                    f"`{name}`",
+                    str(r["samples"]),
+                    f"{r['ann_accuracy']:.2%}",
+                    str(found["margin"]),
+                    f"{found['accuracy']:.2%}",
+                    f"{found['steps_mean']:.2f}",
+                    f"{found['energy_total_ratio']:.2f}",
+                )
+            )
+    return table(heads, body)
+
+
 def searched() -> str:
     """What few_steps_search.py measured, by T and the error of the logits."""
     heads = ("T", "thresholds / mse's", "neuron and coding", "corrected by")
@@ -452,7 +473,7 @@ def tables() -> dict[str, str]:
         found["onnx-shipped"] = foreign(shipped, SHIPPED)
         found["onnx-shipped-if"] = over_time(shipped)
         found["onnx-exported"] = onnx_exported({n: r for n, r in rows.items() if n not in shipped})
-    found["search"] = searched()
+    found |= {"search": searched(), "exit": exits(evaluations("exit"))}
     found |= compared(evaluations("compare"))
     found["max-pool"] = max_pool(REPORTS["max_pool"])
     found["slices-memory"] = slices_memory(REPORTS["slices_memory"])
