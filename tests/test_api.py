@@ -350,7 +350,7 @@ def test_samples_come_as_a_tensor_or_in_batches():
 )
 def test_what_can_not_be_converted_in_memory(change, words):
     net, x, _ = trained()
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(snnconv.SnnconvError) as caught:
         snnconv.convert_module(net, **{"data": x, **change})
     assert words in f"{caught.value.problem} {caught.value.found}"
 

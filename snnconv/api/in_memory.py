@@ -1,6 +1,6 @@
 """Spiking networks as modules: of a file, or of a live module in memory."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -15,12 +15,14 @@ from snnconv.calibration.refit import refitted
 from snnconv.checkpoint import Checkpoint, load
 from snnconv.config import CalibrateConfig, ConvertConfig
 from snnconv.config.base import Engine
+from snnconv.config.options import Data
 from snnconv.core import runtime
 from snnconv.core.kinds import SPIKING
 from snnconv.core.metadata import DataInfo, LineageStep, SpikingInfo
 from snnconv.core.validation import parameters
 from snnconv.data.dataset import Drawn
-from snnconv.errors import UsageError
+from snnconv.data.objects.held import part_of
+from snnconv.data.objects.parts import Part
 from snnconv.frontends.open import NO_DATA, from_module
 from snnconv.graph.obstacles import refuse_obstacles
 from snnconv.graph.transfer import with_transfer_sites
@@ -64,7 +66,7 @@ def load_network(
 
 def convert_module(
     module: nn.Module,
-    data: Tensor | Iterable[Any],
+    data: Data,
     *,
     neuron: str = "if",
     param: Mapping[str, Any] | None = None,
@@ -81,9 +83,9 @@ def convert_module(
 
     Args:
         module: takes ``[B, *input]`` and gives logits ``[B, classes]``; it stays as it is.
-        data: samples to calibrate on, as the module takes them (normalised): ``[n, *input]``; or
-            batches of them ``[B, *input]``, or of pairs whose first is one, as a ``DataLoader``
-            gives.
+        data: samples to calibrate on, as the module takes them (normalised): arrays or tensors
+            ``[n, *input]``, a pair of them and labels, a ``Dataset``, a ``DataLoader``, a data set
+            of Hugging Face's, or batches. Labels are not used.
         neuron: a name of ``snnconv ls neurons``, or ``file.py:NAME``.
         param: the neuron's parameters.
         coding: how spikes stand for what a neuron sends, a name of ``snnconv ls codings``.
@@ -94,7 +96,7 @@ def convert_module(
         non_relu: what no neuron stands for: refuse it, compute it beside the spikes, or put a
             transfer site behind it, too, where signed neurons stand.
         seed: of everything random.
-        batch_size: samples at once, of ``data`` in one tensor.
+        batch_size: samples at once.
 
     Returns:
         The spiking network; its ``to_checkpoint()`` can be saved.
@@ -121,12 +123,10 @@ def convert_module(
     code = CODINGS.load(coding)()
     options = parameters(statistic.params, dict(method_param or {}), f"statistic '{method}'")
     params = parameters(kind.params_type, dict(param or {}), f"neuron '{neuron}'")
-    batches = data.split(batch_size) if isinstance(data, Tensor) else data
-    samples = [_first(batch) for batch in batches]
-    if not sum(map(len, samples)):
-        raise UsageError("the module can't be calibrated", "no samples", "give some as data")
     with runtime.host_kept(), modes_kept(module):
-        shape = tuple(samples[0].shape[1:])
+        part = part_of(data)
+        order = torch.arange(len(part))
+        shape = tuple(_values(part, order[:1]).shape[1:])
         info = DataInfo(spec=NO_DATA, shape=shape, classes=(), mean=(0.0,), std=(1.0,))
         analog = non_relu != "refuse"
         ann, _ = from_module(module, info, analog=analog)
@@ -139,7 +139,7 @@ def convert_module(
         calibrated = calibrate(
             replace(ann, lineage=(origin,)),
             how,
-            (Drawn(nobody, x, None) for x in samples),
+            (Drawn(nobody, _values(part, few), None) for few in order.split(batch_size)),
             torch.device("cpu"),
             lambda done: None,
         )
@@ -154,15 +154,6 @@ def convert_module(
     return LoadedModule(replace(calibrated, kind="converted", spiking=spiking))
 
 
-def _first(batch: Any) -> Tensor:
-    """The samples of a batch that a ``DataLoader`` gives.
-
-    Raises:
-        UsageError: no tensor.
-    """
-    found = batch[0] if isinstance(batch, list | tuple) else batch
-    if not isinstance(found, Tensor):
-        raise UsageError(
-            "data can't be taken", f"a {type(found).__name__}", "give tensors [B, *input]"
-        )
-    return found.detach().cpu().float()
+def _values(part: Part, indices: Tensor) -> Tensor:
+    """Samples as a module takes them, ``[B, *input]`` float32."""
+    return part.samples(indices, lambda x: x).float()

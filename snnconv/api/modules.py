@@ -12,7 +12,7 @@ from snnconv.core.metadata import DataInfo, LineageStep
 from snnconv.data.dataset import load_dataset
 from snnconv.frontends.open import from_module
 from snnconv.stages import run_folder
-from snnconv.stages.session import normalisation
+from snnconv.stages.session import form, normalisation
 
 
 def written(module: nn.Module, config: CalibrateConfig) -> Path:
@@ -28,7 +28,8 @@ def written(module: nn.Module, config: CalibrateConfig) -> Path:
 def _info(config: CalibrateConfig) -> DataInfo:
     given = normalisation(config)
     data = config.data or "digits"
-    return load_dataset(data, config.data_root, config.download, given=given).info
+    shape = form(config)
+    return load_dataset(data, config.data_root, config.download, given=given, form=shape).info
 
 
 @contextmanager

@@ -5,7 +5,11 @@ from typing import Any, TypeVar
 
 from snnconv.config import StageConfig
 from snnconv.core.validation import parameters
+from snnconv.data.objects.held import hold
 from snnconv.errors import UsageError
+
+DATA = ("data", "calibration_data")
+"""Options that name data, in whose place a function takes an object that has them."""
 
 ConfigType = TypeVar("ConfigType", bound=StageConfig)
 
@@ -23,4 +27,7 @@ def config_of(
     names = config.model_fields_set if config else ()
     given = {name: getattr(config, name) for name in names}
     given |= {name: value for name, value in options.items() if value is not None}
+    for name in DATA:
+        if not isinstance(given.get(name, ""), str):
+            given[name] = hold(given[name])
     return parameters(model, given, f"stage '{stage}'", "option")

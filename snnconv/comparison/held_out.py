@@ -77,7 +77,7 @@ def draws(steps: Iterable[LineageStep], spec: str, own: str) -> list[Draw]:
             number = config.get("samples")
         elif step.stage == "convert" and config.get("confidence", "off") != "off":
             number = config.get("confidence_samples")
-        if number and (config.get("data") or own) == spec:
+        if number and (config.get("calibration_data") or config.get("data") or own) == spec:
             found.append(Draw(number, int(config.get("seed", 0))))
     return found
 

@@ -14,7 +14,7 @@ from pydantic import (
     field_validator,
 )
 
-from snnconv.core.bounds import COUNT, SEED, THREADS
+from snnconv.core.bounds import COUNT, SEED, SIDE, THREADS
 from snnconv.core.registry import REGISTRIES
 from snnconv.core.validation import Given
 
@@ -123,6 +123,19 @@ class NormalisationConfig(DataConfig):
         gt=0,
         description="number that divides raw values, as 255; 1 keeps them as they are; by default "
         "what brings them to 0..1",
+    )
+
+    size: int | None = Field(
+        default=None,
+        ge=1,
+        le=SIDE,
+        description="scale images so that their shorter side has so many pixels, and cut out the "
+        "middle",
+    )
+    layout: str | None = Field(
+        default=None,
+        description="which axis of raw samples is which, for arrays: NCHW, NHWC, NHW, NCL, NLC, "
+        "NF, NTCHW, ...",
     )
 
     @field_validator("std")

@@ -3,9 +3,32 @@
 Made from the models by ``python tests/helpers/typed_options.py``: change those, and run it again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, Protocol, TypedDict
+
+
+class Indexed(Protocol):
+    """What gives a sample for an index, as a ``Dataset`` of PyTorch."""
+
+    def __getitem__(self, index: Any, /) -> Any:
+        """Return the sample."""
+
+
+class Splits(Protocol):
+    """What has two splits, as a :class:`snnconv.Dataset`."""
+
+    @property
+    def train(self) -> Any:
+        """To train and calibrate on."""
+
+    @property
+    def test(self) -> Any:
+        """To measure on."""
+
+
+Data = Iterable[Any] | Indexed | Splits
+"""Data that a program has: see :func:`snnconv.data.objects.held.part_of`."""
 
 
 class TrainOptions(TypedDict, total=False):
@@ -15,13 +38,15 @@ class TrainOptions(TypedDict, total=False):
     seed: int | None
     device: str | None
     threads: int | None
-    data: str | None
+    data: Data | str | None
     data_root: str | Path | None
     download: bool | None
     batch_size: int | None
     mean: float | str | list[float] | tuple[float, ...] | None
     std: float | str | list[float] | tuple[float, ...] | None
     scale: float | None
+    size: int | None
+    layout: str | None
     epochs: int | None
     lr: float | None
     momentum: float | None
@@ -58,13 +83,15 @@ class CalibrateOptions(TypedDict, total=False):
     seed: int | None
     device: str | None
     threads: int | None
-    data: str | None
+    data: Data | str | None
     data_root: str | Path | None
     download: bool | None
     batch_size: int | None
     mean: float | str | list[float] | tuple[float, ...] | None
     std: float | str | list[float] | tuple[float, ...] | None
     scale: float | None
+    size: int | None
+    layout: str | None
     engine: Literal["auto", "dense", "event"] | None
     memory: str | None
     weights: str | Path | None
@@ -75,6 +102,7 @@ class CalibrateOptions(TypedDict, total=False):
     param: Mapping[str, Any] | None
     granularity: Literal["layer", "channel"] | None
     samples: int | None
+    calibration_data: Data | str | None
     sin: int | None
     sin_samples: int | None
     expect_accuracy: float | None
@@ -88,7 +116,7 @@ class ConvertOptions(TypedDict, total=False):
     seed: int | None
     device: str | None
     threads: int | None
-    data: str | None
+    data: Data | str | None
     data_root: str | Path | None
     download: bool | None
     batch_size: int | None
@@ -119,7 +147,7 @@ class CorrectOptions(TypedDict, total=False):
     seed: int | None
     device: str | None
     threads: int | None
-    data: str | None
+    data: Data | str | None
     data_root: str | Path | None
     download: bool | None
     batch_size: int | None
@@ -139,7 +167,7 @@ class FinetuneOptions(TypedDict, total=False):
     seed: int | None
     device: str | None
     threads: int | None
-    data: str | None
+    data: Data | str | None
     data_root: str | Path | None
     download: bool | None
     batch_size: int | None
@@ -174,7 +202,7 @@ class ReparameterizeOptions(TypedDict, total=False):
     seed: int | None
     device: str | None
     threads: int | None
-    data: str | None
+    data: Data | str | None
     data_root: str | Path | None
     download: bool | None
     batch_size: int | None
@@ -191,7 +219,7 @@ class EvaluateOptions(TypedDict, total=False):
     seed: int | None
     device: str | None
     threads: int | None
-    data: str | None
+    data: Data | str | None
     data_root: str | Path | None
     download: bool | None
     batch_size: int | None
@@ -216,7 +244,7 @@ class PredictOptions(TypedDict, total=False):
     seed: int | None
     device: str | None
     threads: int | None
-    data: str | None
+    data: Data | str | None
     data_root: str | Path | None
     download: bool | None
     batch_size: int | None
@@ -236,7 +264,7 @@ class ExportOptions(TypedDict, total=False):
     seed: int | None
     device: str | None
     threads: int | None
-    data: str | None
+    data: Data | str | None
     data_root: str | Path | None
     download: bool | None
     batch_size: int | None
@@ -263,13 +291,15 @@ class CompareOptions(TypedDict, total=False):
     seed: int | None
     device: str | None
     threads: int | None
-    data: str | None
+    data: Data | str | None
     data_root: str | Path | None
     download: bool | None
     batch_size: int | None
     mean: float | str | list[float] | tuple[float, ...] | None
     std: float | str | list[float] | tuple[float, ...] | None
     scale: float | None
+    size: int | None
+    layout: str | None
     engine: Literal["auto", "dense", "event"] | None
     memory: str | None
     weights: str | Path | None
@@ -291,7 +321,7 @@ class InspectOptions(TypedDict, total=False):
     seed: int | None
     device: str | None
     threads: int | None
-    data: str | None
+    data: Data | str | None
     data_root: str | Path | None
     download: bool | None
     batch_size: int | None

@@ -51,6 +51,12 @@ class CalibrateConfig(ModelConfig, SimulationConfig, NormalisationConfig):
     samples: int = Field(
         default=1024, ge=1, le=COUNT, description="training samples to calibrate on"
     )
+    calibration_data: str | None = Field(
+        default=None,
+        description="other data, whose training samples are calibrated on in place of those of "
+        "--data; they may have no labels",
+        json_schema_extra=names_of("datasets"),
+    )
     sin: int | None = Field(
         default=None,
         ge=1,

@@ -12,6 +12,9 @@ STEPS = 2**16
 LEVELS = 2**15 - 1
 """The largest L: a count of spikes fits 16 bits."""
 
+SIDE = 4096
+"""The largest side of an image that is scaled, in pixels."""
+
 THREADS = 1024
 """The most threads."""
 

@@ -47,6 +47,15 @@ class DataInfo(Record):
         description="raw values are divided by, as the user said; null where it is the data set's "
         "own, which brings them to 0..1",
     )
+    layout: str | None = Field(
+        default=None,
+        description="of raw samples, as the user said; null where the data set takes them as usual",
+    )
+    size: Count | None = Field(
+        default=None,
+        description="in pixels, that images are scaled and cut to, as the user said; null where "
+        "they stay as they are",
+    )
     frames: int | None = Field(
         default=None,
         ge=2,

@@ -18,8 +18,9 @@ from snnconv.core.shapes import fold_time, unfold_time
 from snnconv.core.user_code import call, factory
 from snnconv.core.validation import parse_pairs
 from snnconv.data.frames import merge
+from snnconv.data.layout import Form, Size
 from snnconv.data.locate import Source
-from snnconv.data.split import Rescaled, Split, count, is_class
+from snnconv.data.split import Rescaled, Resized, Split, count, is_class
 from snnconv.errors import UnsupportedError, UsageError
 
 
@@ -34,6 +35,8 @@ class Dataset:
         scale: that raw values were divided by.
         origin: of mean and std: fixed for the data set, measured on its training samples, or given
             by the user, in a file or an option.
+        notes: what is to be said of it, as how it was divided.
+        layout: of raw samples, as the user said, where the data set makes use of it.
     """
 
     info: DataInfo
@@ -41,6 +44,8 @@ class Dataset:
     test: Split
     scale: float = 1.0
     origin: Literal["fixed", "measured", "given"] = "fixed"
+    notes: tuple[str, ...] = ()
+    layout: str | None = None
 
 
 class Drawn(NamedTuple):
@@ -66,6 +71,9 @@ class Normalisation:
     std: tuple[float, ...] = ()
 
 
+_AS_IT_IS = Form()
+
+
 class Load(Protocol):
     """A data set's file gives ``DATASET``, one of these."""
 
@@ -83,6 +91,7 @@ def load_dataset(
     download: bool = False,
     vocabulary: tuple[str, ...] = (),
     given: Normalisation | None = None,
+    form: Form = _AS_IT_IS,
 ) -> Dataset:
     """Read a data set.
 
@@ -94,6 +103,7 @@ def load_dataset(
         download: allow a download if the data set is not found.
         vocabulary: of the network that texts are for; their own where there is none yet.
         given: scale, mean and std in place of the data set's own.
+        form: layout and size of its samples.
 
     Raises:
         UsageError: no such data set, or not found where it was looked for.
@@ -104,7 +114,10 @@ def load_dataset(
         dataset = _made(spec)
     else:
         dataset = DATASETS.load(name)(
-            Source(argument, root, download, vocabulary, given.scale if given else None)
+            Source(
+                *(argument, root, download, vocabulary, given.scale if given else None),
+                *(form.layout, form.size),
+            )
         )
         if dataset.info.spec != spec:  # it made no use of what stands behind the colon
             raise UsageError(
@@ -112,6 +125,7 @@ def load_dataset(
                 f"'{spec}'",
                 f"write --data {name}",
             )
+    dataset = _formed(dataset, form)
     dataset = _normalised(dataset, given or Normalisation())
     _check(dataset)
     return dataset
@@ -140,6 +154,7 @@ def recall(
     download: bool = False,
     vocabulary: tuple[str, ...] = (),
     given: Normalisation | None = None,
+    form: Form = _AS_IT_IS,
 ) -> Dataset:
     """Read the data set that a checkpoint names, as :func:`load` does.
 
@@ -148,7 +163,32 @@ def recall(
     """
     if is_factory(spec):
         DATASETS.ask_consent(spec.partition("?")[0], f"give --data '{spec}'")
-    return load_dataset(spec, root, download, vocabulary, given)
+    return load_dataset(spec, root, download, vocabulary, given, form)
+
+
+def _formed(dataset: Dataset, form: Form) -> Dataset:
+    """Return the data set with images of the size that the user says; refuse a layout of no use."""
+    info, size = dataset.info, form.size
+    if form.layout != dataset.layout:
+        raise UsageError(
+            f"data set '{info.spec}' has its own layout",
+            f"--layout {form.layout}",
+            "drop --layout, which is for arrays: npz:FILE, and what Python functions are given",
+        )
+    if size is not None and info.shape[-2:] != (size, size):
+        resized = Size(size, (size, size))
+        if len(info.shape) != 3:
+            raise UsageError(
+                f"data set '{info.spec}' has no images to be scaled",
+                f"samples of shape {list(info.shape)}",
+                "drop --size",
+            )
+        info = info.model_copy(update={"shape": (info.shape[0], size, size)})
+        train = Resized(dataset.train, resized)
+        test = train if dataset.test is dataset.train else Resized(dataset.test, resized)
+        dataset = replace(dataset, train=train, test=test)
+    info = info.model_copy(update={"layout": form.layout, "size": size})
+    return replace(dataset, info=info)
 
 
 def _normalised(dataset: Dataset, given: Normalisation) -> Dataset:
@@ -172,7 +212,8 @@ def _normalised(dataset: Dataset, given: Normalisation) -> Dataset:
             }
         )
         if factor != 1:
-            train, test = Rescaled(dataset.train, factor), Rescaled(dataset.test, factor)
+            train = Rescaled(dataset.train, factor)
+            test = train if dataset.test is dataset.train else Rescaled(dataset.test, factor)
             dataset = replace(dataset, train=train, test=test, scale=given.scale)
     if given.mean and (given.mean, given.std) != (info.mean, info.std):
         info = info.model_copy(update={"mean": given.mean, "std": given.std})

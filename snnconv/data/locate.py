@@ -15,6 +15,8 @@ class Source:
     Attributes:
         vocabulary: of the network that texts are for, if there is one already.
         scale: that raw values are divided by, if the user says so.
+        layout: of raw samples, if the user says so.
+        size: that images are brought to, if the user says so.
         system: where the system's packages keep data sets.
     """
 
@@ -23,6 +25,8 @@ class Source:
     download: bool
     vocabulary: tuple[str, ...] = ()
     scale: float | None = None
+    layout: str | None = None
+    size: int | None = None
     system: Path = Path("/usr/share/datasets")
 
 

@@ -5,14 +5,16 @@ from collections.abc import Sized
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import accumulate
-from typing import Protocol, TypeGuard
+from typing import Protocol, TypeGuard, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from snnconv.data.layout import Size
 from snnconv.errors import UnsupportedError
 
 
+@runtime_checkable
 class Split(Protocol):
     """A part of a data set.
 
@@ -70,6 +72,26 @@ class Rescaled:
     def images(self, indices: Tensor) -> Tensor:
         """Return the images at these indices."""
         return self.split.images(indices) * self.factor
+
+
+@dataclass(frozen=True)
+class Resized:
+    """A split whose images are brought to another size."""
+
+    split: Split
+    size: Size
+
+    def __len__(self) -> int:
+        return count(self.split)
+
+    @property
+    def labels(self) -> Tensor | None:
+        """Those of the split."""
+        return self.split.labels
+
+    def images(self, indices: Tensor) -> Tensor:
+        """Return the images at these indices."""
+        return self.size(self.split.images(indices))
 
 
 def count(split: Split) -> int:
@@ -164,3 +186,47 @@ def subset(labels: Tensor, n: int | None, seed: int) -> Tensor:
 def digest(indices: Tensor) -> str:
     """Return the SHA-256 of indices, as 64-bit integers with the lowest byte first."""
     return hashlib.sha256(indices.long().numpy().astype("<i8").tobytes()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Picked:
+    """Some samples of a split, by their indices ``[n]``."""
+
+    split: Split
+    indices: Tensor
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @property
+    def labels(self) -> Tensor | None:
+        """Those of these samples."""
+        labels = self.split.labels
+        return None if labels is None else labels[self.indices]
+
+    def images(self, indices: Tensor) -> Tensor:
+        """Return the images at these indices."""
+        return self.split.images(self.indices[indices])
+
+
+DIVIDED = (
+    "all samples came as one: a fifth of them, drawn {how} by seed 0, is the test split, and the "
+    "rest the training split"
+)
+
+
+def divided(split: Split) -> tuple[Split, Split, str]:
+    """Divide samples that came as one split: four fifths to train on, a fifth to measure on.
+
+    The division depends on the labels and the number of samples alone, so that every stage finds
+    the same.
+
+    Returns:
+        Both parts, and what is to be said of it.
+    """
+    groups = strata(split)
+    test = subset(groups, max(1, round(len(groups) / 5)), 0)
+    rest = torch.ones(len(groups), dtype=torch.bool)
+    rest[test] = len(groups) == 1  # there is nothing to divide
+    how = "from each class" if is_class(split.labels) else "at random"
+    return Picked(split, rest.nonzero().flatten()), Picked(split, test), DIVIDED.format(how=how)

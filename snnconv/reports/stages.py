@@ -18,6 +18,7 @@ class DataUse(BaseModel):
     frames: int | None = Field(
         None, description="of a sample that changes over time; null where it is constant"
     )
+    notes: list[str] = Field([], description="what is to be said of it, as how it was divided")
 
 
 class SubsetUse(BaseModel):
@@ -34,6 +35,21 @@ class SubsetUse(BaseModel):
         description="of the samples' indices in ascending order, as 64-bit integers, lowest byte "
         "first: equal ones are the same samples of the same split"
     )
+
+
+class LookRow(BaseModel):
+    """A first look at the data: at some training samples."""
+
+    samples: int = Field(description="looked at")
+    low: float = Field(description="the smallest value, after scale and before mean and std")
+    high: float = Field(description="the largest one")
+    mean: float = Field(description="of all values")
+    std: float = Field(description="of all values, around that mean")
+    classes: int | None = Field(description="among the labels; null where they are no classes")
+    largest_class_share: float | None = Field(
+        description="of the samples that have the most frequent class"
+    )
+    ann_accuracy: float | None = Field(description="null where labels are no classes")
 
 
 class NormalisationUse(BaseModel):
@@ -128,9 +144,13 @@ class CalibrateReport(NetworkReport):
 
     name = "calibrate"
     data: DataUse
+    calibration_data: DataUse | None = Field(
+        None, description="the data that was calibrated on; null where it was data's"
+    )
     subset: SubsetUse | None = Field(
         None, description="the training samples; null in an older file"
     )
+    look: LookRow | None = Field(None, description="a first look; null in an older file")
     normalisation: NormalisationUse | None = Field(None, description="null in an older file")
     ann_accuracy: float | None = Field(
         None, description="of the ANN on these samples; null in an older file"

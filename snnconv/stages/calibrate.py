@@ -8,6 +8,7 @@ from torch import Tensor
 
 from snnconv.calibration.calibrate import Method, bits_of, calibrate, calibrating
 from snnconv.calibration.histogram import STATISTICS, relative_error
+from snnconv.calibration.look import Look, look
 from snnconv.checkpoint import Checkpoint, load
 from snnconv.config import CalibrateConfig
 from snnconv.core import distributed
@@ -25,7 +26,7 @@ from snnconv.frontends.open import EMBEDDED, is_checkpoint, open_model
 from snnconv.frontends.torch.capture import Verdict
 from snnconv.graph.obstacles import refuse_obstacles
 from snnconv.graph.transfer import with_transfer_sites
-from snnconv.reports import CalibrateReport, ImportRow, NormalisationUse, SiteRow
+from snnconv.reports import CalibrateReport, ImportRow, LookRow, NormalisationUse, SiteRow
 from snnconv.simulation.build import spiking_network
 from snnconv.simulation.confidence import sin_ratios
 from snnconv.stages.run_folder import newest
@@ -55,24 +56,28 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
 
     spec = config.model or str(newest(config.run, ("ann",)) or EMBEDDED)
     ann, verdict, dataset, origin = _opened(session, config, spec, progress)
-    chosen = subset(strata(dataset.train), config.samples, config.seed)
+    source = _source(session, config, ann, dataset)
+    chosen = subset(strata(source.train), config.samples, config.seed)
     session.inputs += files_named(config.method)
+    found = _look(session, config, ann, dataset, progress)
     seen = Seen()
     with progress.task("calibrate", len(chosen)) as advance:
         calibrated = calibrate(
             ann,
             Method(config.method, statistic, params, config.granularity),
-            batches(dataset.train, ann.data, distributed.share(chosen), config.batch_size),
+            batches(source.train, ann.data, distributed.share(chosen), config.batch_size),
             session.device,
             advance,
             seen,
         )
     seen = seen.total(session.device)
+    if config.calibration_data is not None:  # its labels may mean something else
+        seen = replace(seen, right=found.right, samples=found.samples if found.classes else 0)
     _warn(session, config, ann, dataset, chosen, seen, progress)
     step = lineage_step("calibrate", session.inputs[0] if is_checkpoint(spec) else None, config)
     calibrated = replace(calibrated, lineage=(*ann.lineage, step))
     files = session.save(calibrated, progress)
-    sin, paths = _simulated(session, config, calibrated, dataset, progress)
+    sin, paths = _simulated(session, config, calibrated, source, progress)
     info, thresholds = calibrated.calibrated, calibrated.thresholds()
     assert info is not None
     exact = statistic.exact or info.method != config.method
@@ -81,7 +86,9 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
         report_files(config, "calibrate", config.out, files),
         files,
         data=data_use(dataset),
-        subset=subset_use(dataset.train, chosen, config.seed),
+        calibration_data=None if source is dataset else data_use(source),
+        subset=subset_use(source.train, chosen, config.seed),
+        look=LookRow(**found._asdict()),
         normalisation=NormalisationUse(
             scale=dataset.scale, mean=list(ann.data.mean), std=list(ann.data.std), origin=origin
         ),
@@ -146,6 +153,33 @@ def _opened(
     ann = _with_transfer_sites(opened.network, config)
     refuse_obstacles(ann.graph, spec, analog)
     return ann, opened.verdict, dataset, origin
+
+
+def _source(
+    session: Session, config: CalibrateConfig, ann: Checkpoint, dataset: Dataset
+) -> Dataset:
+    """The data whose training samples are calibrated on."""
+    if config.calibration_data is None:
+        return dataset
+    other = config.model_copy(update={"data": config.calibration_data})
+    return load_data(session, other, ann.data, labels=False)
+
+
+def _look(
+    session: Session,
+    config: CalibrateConfig,
+    ann: Checkpoint,
+    dataset: Dataset,
+    progress: Progress,
+) -> Look:
+    """Look at the data before the work begins, and say what they are."""
+    network = calibrating(ann, session.device)
+    options = (config.seed, config.batch_size, session.device)
+    found = look(network, dataset.train, ann.data, *options)
+    progress.say(found.in_words(len(ann.data.classes)))
+    for note in dataset.notes:
+        progress.say(f"data: {note}")
+    return found
 
 
 def _with_transfer_sites(ann: Checkpoint, config: CalibrateConfig) -> Checkpoint:

@@ -19,6 +19,7 @@ from snnconv.core.names import file_name
 from snnconv.core.progress import Progress
 from snnconv.data.cached import cached
 from snnconv.data.dataset import Dataset, Normalisation, load_dataset, recall
+from snnconv.data.layout import Form
 from snnconv.data.locate import Source, resolve
 from snnconv.data.split import Split, count, digest, is_class
 from snnconv.engine.memory import BatchPlan, bytes_per_sample, plan_batch
@@ -225,10 +226,18 @@ def files_named(spec: str, root: Path | None = None) -> list[Path]:
     return [Path(head)] if head.endswith((".py", ".onnx", ".pt2")) else []
 
 
-def load_data(session: Session, config: DataConfig, info: DataInfo | None) -> Dataset:
+def load_data(
+    session: Session, config: DataConfig, info: DataInfo | None, labels: bool = True
+) -> Dataset:
     """The data a stage works on: the one named, else the one the network was made for.
 
     A file that it names is among the session's inputs from then on.
+
+    Args:
+        session: with its inputs.
+        config: what names the data.
+        info: of the data that the network was made for, if there is one.
+        labels: whether labels are used, which have to be of the network's classes then.
 
     Raises:
         UnsupportedError: its samples have another shape or are no texts, or it has another number
@@ -236,13 +245,17 @@ def load_data(session: Session, config: DataConfig, info: DataInfo | None) -> Da
     """
     spec = config.data or (info.spec if info else "digits")
     words = info.vocabulary if info else ()
-    given = normalisation(config)
+    given, shape = normalisation(config), form(config)
     if info and given == Normalisation():
         # mean and std of a checkpoint are for values of its scale
         same = isinstance(config, NormalisationConfig) and spec == info.spec and not words
         given = Normalisation(info.scale, *((info.mean, info.std) if same else ()))
+    if info:
+        # files of one kind have one layout, and every sample the size that the network takes
+        alike = spec.partition(":")[0] == info.spec.partition(":")[0]
+        shape = Form(shape.layout or (info.layout if alike else None), shape.size or info.size)
     read = load_dataset if config.data or not info else recall
-    dataset = read(spec, config.data_root, config.download, words, given)
+    dataset = read(spec, config.data_root, config.download, words, given, shape)
     session.inputs += files_named(spec, config.data_root)
     if info is None:
         return dataset
@@ -250,8 +263,10 @@ def load_data(session: Session, config: DataConfig, info: DataInfo | None) -> Da
         ("vocabulary of", len(dataset.info.vocabulary), len(words)),
         ("sample shape", list(dataset.info.shape), list(info.shape)),
         ("number of frames", dataset.info.frames or "none", info.frames or "none"),
-        ("number of classes", len(dataset.info.classes) or len(info.classes), len(info.classes)),
+        ("number of classes", len(dataset.info.classes), len(info.classes)),
     ):
+        if what == "number of classes" and not (labels and has):
+            continue
         if has != needs:
             raise UnsupportedError(
                 f"data set '{spec}' does not fit the network",
@@ -259,6 +274,13 @@ def load_data(session: Session, config: DataConfig, info: DataInfo | None) -> Da
                 f"give the data it was made for: --data {info.spec}",
             )
     return dataset
+
+
+def form(config: StageConfig) -> Form:
+    """What a stage's options say of layout and size."""
+    if isinstance(config, NormalisationConfig):
+        return Form(config.layout, config.size)
+    return Form()
 
 
 def normalisation(config: StageConfig) -> Normalisation:
@@ -334,6 +356,7 @@ def data_use(dataset: Dataset) -> DataUse:
         train_samples=count(dataset.train),
         test_samples=count(dataset.test),
         frames=dataset.info.frames,
+        notes=list(dataset.notes),
     )
 
 

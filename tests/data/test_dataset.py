@@ -28,7 +28,7 @@ def info(shape=(2, 3, 3), mean=(0.5,), std=(0.25,), spec="own"):
 def test_the_room_holds_these_and_no_helpers():
     assert DATASETS.names() == [
         *("cifar10", "cifar100", "digits", "events", "fashion-mnist", "folder", "imdb", "npz"),
-        *("speech-commands", "textfolder"),
+        *("python", "speech-commands", "textfolder"),
     ]
 
 

@@ -21,9 +21,32 @@ HEAD = '''"""The options of the Python API, typed; None stands for an option's d
 Made from the models by ``python tests/helpers/typed_options.py``: change those, and run it again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, Protocol, TypedDict
+
+
+class Indexed(Protocol):
+    """What gives a sample for an index, as a ``Dataset`` of PyTorch."""
+
+    def __getitem__(self, index: Any, /) -> Any:
+        """Return the sample."""
+
+
+class Splits(Protocol):
+    """What has two splits, as a :class:`snnconv.Dataset`."""
+
+    @property
+    def train(self) -> Any:
+        """To train and calibrate on."""
+
+    @property
+    def test(self) -> Any:
+        """To measure on."""
+
+
+Data = Iterable[Any] | Indexed | Splits
+"""Data that a program has: see :func:`snnconv.data.objects.held.part_of`."""
 '''
 
 
@@ -48,6 +71,8 @@ def of_field(field: FieldInfo) -> str:
     """What an option takes."""
     read_by = [getattr(each, "func", None) for each in field.metadata]
     one = "float | str | " if _figures in read_by else "str | int | " if _parts in read_by else ""
+    if (field.json_schema_extra or {}).get("registry") == "datasets":
+        one = "Data | "
     kinds = one + written(field.annotation)
     return kinds if kinds.endswith("None") else f"{kinds} | None"
 

@@ -1,45 +1,61 @@
-"""Image files in folders, ``folder:DIR`` or ``folder:DIR?size=224`` (torchvision's ImageFolder).
+"""Image files in folders, ``folder:DIR`` or ``folder:DIR?resize=256&crop=224`` (ImageFolder).
 
 ``DIR/train/CLASS/*`` and ``DIR/test/CLASS/*``; ``DIR/val`` is read if there is no ``DIR/test``.
+If there is one of these only, as ImageNet's ``val``, or ``DIR/CLASS/*``, its images are divided.
 A relative DIR lies below ``--data-root``, if that is given. Files are decoded batch by batch.
 
 Shape:
     ``[3, H, W]`` or ``[1, H, W]`` in 8 bit, as the first training image is. If that is RGB, other
-    images become RGB; if it is grey, colour is refused. Without ``size`` every image must
-    have the first one's size; ``size=N`` scales the shorter side to N (bilinear, antialiased) and
-    cuts the middle N x N out.
+    images become RGB; if it is grey, colour is refused. ``resize=N`` scales the shorter side to N
+    (bilinear, antialiased), ``crop=N`` cuts the middle N x N out, and ``size=N`` (``--size N``) is
+    both. Without a crop every image must have the first one's size.
 
 Reference:
     torchvision.datasets.ImageFolder; mean and std of RGB are ImageNet's.
 
 Deviations:
-    Common ImageNet evaluation scales to 256 before it cuts out 224; here nothing is cut off the
-    shorter side. Grey images have mean 0.5 and std 0.25: set for all, measured on none.
+    Common ImageNet evaluation is ``resize=256&crop=224``; ``size=224`` cuts nothing off the shorter
+    side. Images that are divided: a fifth of each class, drawn at random by seed 0 whatever
+    ``--seed`` is, is the test split. Grey images have mean 0.5 and std 0.25: set for all, measured
+    on none.
 """
 
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
 from torch import Tensor
 
+from snnconv.core.bounds import SIDE
 from snnconv.core.metadata import DataInfo
 from snnconv.core.packages import imported
 from snnconv.data.dataset import Dataset
-from snnconv.data.datasets._options import whole_number
+from snnconv.data.datasets._options import whole_numbers
 from snnconv.data.locate import Source, resolve
+from snnconv.data.split import Split, divided
 from snnconv.errors import SnnconvError, UnsupportedError, UsageError, one_line
 
 _WORK = "data set 'folder'"
-_SIDE = 4096  # of images that are scaled
 _PIXELS = 2**26  # of a scaled image before it is cut
 _COLOURS = {1: "L", 3: "RGB"}
 _GREY = ("1", "L", "LA")
 _COLOUR = ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
 _NORMALISATION = {1: ((0.5,), (0.25,)), 3: ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))}
+
+
+class _Size(NamedTuple):
+    """How images are scaled and cut, in pixels.
+
+    Attributes:
+        resize: the shorter side after scaling; none to scale nothing.
+        crop: the side of the middle that is cut out; none to cut nothing.
+    """
+
+    resize: int | None
+    crop: int | None
 
 
 @dataclass(frozen=True)
@@ -50,13 +66,13 @@ class FolderSplit:
         files: one a sample.
         labels: ``[n]``.
         shape: ``(C, H, W)`` that every image must come to.
-        size: scale and cut to this side; none to take images as they are.
+        size: how images are scaled and cut.
     """
 
     files: tuple[Path, ...]
     labels: Tensor
     shape: tuple[int, ...]
-    size: int | None
+    size: _Size
 
     def images(self, indices: Tensor) -> Tensor:
         """Return the images at these indices.
@@ -74,30 +90,19 @@ class FolderSplit:
                 f"{file} does not fit its data set",
                 f"height x width {image.shape[1]} x {image.shape[2]}, where the first training "
                 f"image has {self.shape[1]} x {self.shape[2]}",
-                "bring all images to one size: folder:DIR?size=N",
+                "bring all images to one size: --size N, or folder:DIR?resize=256&crop=224",
             )
         return image
 
 
 def _load(source: Source) -> Dataset:
     directory, _, query = source.argument.partition("?")
-    size = whole_number(
-        "folder", query, "size", "the size of images", _SIDE, "give pixels: folder:DIR?size=224"
-    )
-    folder = resolve(source, directory)
-    parts = (folder / "train", folder / "test" if (folder / "test").is_dir() else folder / "val")
-    for part in parts:
-        if not part.is_dir():
-            wanted = "train/" if part.name == "train" else "test/ or val/"
-            raise UsageError(
-                f"there is no data set in {folder}",
-                f"no folder {wanted} in it" if folder.is_dir() else "no such folder",
-                "lay it out as DIR/train/CLASS/* and DIR/test/CLASS/*, and give folder:DIR",
-            )
-    train, test = (_scan(part) for part in parts)
+    size, folder = _size(query, source.size), resolve(source, directory)
+    parts = _parts(folder)
+    found = [_scan(part) for part in parts]
     only = {
-        part: set(a.classes) - set(b.classes)
-        for part, a, b in ((parts[0], train, test), (parts[1], test, train))
+        part: set(one.classes) - set(other.classes)
+        for part, one, other in zip(parts, found, reversed(found), strict=True)
     }
     if any(only.values()):
         raise UnsupportedError(
@@ -109,16 +114,73 @@ def _load(source: Source) -> Dataset:
             ),
             "give both the same class folders",
         )
-    shape = tuple(_decode(Path(train.samples[0][0]), None, size).shape)
+    shape = tuple(_decode(Path(found[0].samples[0][0]), None, size).shape)
     mean, std = _NORMALISATION[shape[0]]
     info = DataInfo(
         spec=f"folder:{source.argument}",
         shape=shape,
-        classes=tuple(train.classes),
+        classes=tuple(found[0].classes),
         mean=mean,
         std=std,
     )
-    return Dataset(info, _split(train, shape, size), _split(test, shape, size), 255.0)
+    splits: list[Split] = [_split(one, shape, size) for one in found]
+    if len(splits) == 2:
+        return Dataset(info, splits[0], splits[1], 255.0)
+    train, test, note = divided(splits[0])
+    return Dataset(info, train, test, 255.0, notes=(note,))
+
+
+def _size(query: str, option: int | None) -> _Size:
+    """How images are scaled and cut: what stands behind the question mark, or ``--size``.
+
+    Raises:
+        UsageError: options that do not go together.
+    """
+    known = {
+        name: (what, SIDE, f"give pixels: folder:DIR?{name}=224")
+        for name, what in (
+            ("size", "the size of images"),
+            ("resize", "the shorter side of images"),
+            ("crop", "the side of the middle that is cut out"),
+        )
+    }
+    given = whole_numbers("folder", query, known)
+    both = given.pop("size", None)
+    if option is not None and (given or both not in (None, option)):
+        raise UsageError(
+            "images have one size", f"--size {option} and '?{query}'", "drop one of them"
+        )
+    both = option or both
+    if both is not None and given:
+        raise UsageError("images have one size", f"'?{query}'", "drop size, which is both")
+    resized, cropped = given.get("resize", both), given.get("crop", both)
+    if resized and cropped and cropped > resized:
+        raise UsageError(
+            "images can't be cut to more than they are scaled to",
+            f"resize={resized} and crop={cropped}",
+            "give a crop of at most resize",
+        )
+    return _Size(resized, cropped)
+
+
+def _parts(folder: Path) -> list[Path]:
+    """The folders of the splits: two, or the one whose images are divided.
+
+    Raises:
+        UsageError: there are no class folders.
+    """
+    test = next((folder / name for name in ("test", "val") if (folder / name).is_dir()), None)
+    named = [part for part in (folder / "train", test) if part is not None and part.is_dir()]
+    if named:
+        return named
+    if folder.is_dir() and any(child.is_dir() for child in folder.glob("[!._]*")):
+        return [folder]
+    raise UsageError(
+        f"there is no data set in {folder}",
+        "no folders in it" if folder.is_dir() else "no such folder",
+        "lay it out as DIR/train/CLASS/* and DIR/test/CLASS/*, or as DIR/CLASS/*, and give "
+        "folder:DIR",
+    )
 
 
 def _scan(part: Path) -> Any:
@@ -132,12 +194,12 @@ def _scan(part: Path) -> Any:
         ) from error
 
 
-def _split(found: Any, shape: tuple[int, ...], size: int | None) -> FolderSplit:
+def _split(found: Any, shape: tuple[int, ...], size: _Size) -> FolderSplit:
     files = tuple(Path(file) for file, _ in found.samples)
     return FolderSplit(files, torch.tensor(found.targets), shape, size)
 
 
-def _decode(file: Path, channels: int | None, size: int | None) -> Tensor:
+def _decode(file: Path, channels: int | None, size: _Size) -> Tensor:
     """Return an image file as uint8 ``[C, H, W]``; with its own channels if none are given."""
     try:
         with (
@@ -147,7 +209,7 @@ def _decode(file: Path, channels: int | None, size: int | None) -> Tensor:
         ):
             mode = opened.mode
             _check_mode(file, mode, channels)
-            _check_sides(file, opened.size, size)
+            _check_sides(file, opened.size, size.resize)
             channels = channels or (1 if mode in _GREY else 3)
             image = opened.convert(_COLOURS[channels])
     except SnnconvError:
@@ -157,19 +219,32 @@ def _decode(file: Path, channels: int | None, size: int | None) -> Tensor:
             f"{file} can't be decoded", one_line(error), "repair or remove the file"
         ) from error
     functional = imported("torchvision.transforms.v2.functional", _WORK)
-    if size is not None:
-        image = functional.center_crop(functional.resize(image, [size]), [size])
+    if size.resize is not None:
+        image = functional.resize(image, [size.resize])
+    if size.crop is not None:
+        _check_crop(file, image.size, size.crop)
+        image = functional.center_crop(image, [size.crop])
     pixels: Tensor = functional.pil_to_tensor(image)
     return pixels
 
 
-def _check_sides(file: Path, sides: tuple[int, int], size: int | None) -> None:
-    """Refuse a long strip: scaled by its shorter side, it has more pixels than memory."""
-    shorter, longer = sorted(sides)
-    if size is not None and size * size * longer > shorter * _PIXELS:
+def _check_crop(file: Path, sides: tuple[int, int], crop: int) -> None:
+    """Refuse an image from which so much can't be cut out: it would be padded with black."""
+    if min(sides) < crop:
         raise UnsupportedError(
             f"{file} can't be used",
-            f"{sides[0]} x {sides[1]} pixels, which scaled to size={size} are more than {_PIXELS}",
+            f"{sides[0]} x {sides[1]} pixels, of which crop={crop} can't be cut out",
+            f"scale images before: folder:DIR?resize={crop}&crop={crop}",
+        )
+
+
+def _check_sides(file: Path, sides: tuple[int, int], side: int | None) -> None:
+    """Refuse a long strip: scaled by its shorter side, it has more pixels than memory."""
+    shorter, longer = sorted(sides)
+    if side is not None and side * side * longer > shorter * _PIXELS:
+        raise UnsupportedError(
+            f"{file} can't be used",
+            f"{sides[0]} x {sides[1]} pixels, which scaled to {side} are more than {_PIXELS}",
             "cut the image, or remove the file",
         )
 

@@ -78,4 +78,7 @@ def around(share: float, n: int) -> str:
 def closing(report: Report) -> list[Fact]:
     """Return where the work went and how long it took."""
     facts = [Fact("written", each.path, each.sha256[:12]) for each in report.lineage.outputs]
+    use = getattr(report, "data", None)
+    if isinstance(use, DataUse):
+        facts = [*(Fact("note", note) for note in use.notes), *facts]
     return [*facts, Fact("time", units.seconds(report.seconds))]

@@ -108,6 +108,21 @@ def train(report: TrainReport) -> list[Block]:
     return [*blocks, _epochs(report.epochs)] if report.epochs else blocks
 
 
+def _look(report: CalibrateReport) -> list[Fact]:
+    """Return what a first look at the data found, and what they are calibrated on, if others."""
+    facts = []
+    if look := report.look:
+        values = f"{units.compact(look.low)} to {units.compact(look.high)}"
+        around = f"mean {units.compact(look.mean)}, std {units.compact(look.std)}"
+        facts.append(Fact("values", values, f"{around}, of {units.count(look.samples)} samples"))
+        if look.classes is not None and look.largest_class_share is not None:
+            share = units.percent(look.largest_class_share)
+            facts.append(Fact("classes", str(look.classes), f"the most frequent one has {share}"))
+    if report.calibration_data:
+        facts.append(Fact("calibrated on", data(report.calibration_data)))
+    return facts
+
+
 def _ann(report: CalibrateReport) -> list[Fact]:
     """Return how well the ANN does on the samples, and how they were normalised."""
     facts = []
@@ -127,6 +142,7 @@ def calibrate(report: CalibrateReport) -> list[Block]:
     method = f"{report.method} ({units.pairs(report.params)})" if report.params else report.method
     facts = [
         Fact("data", data(report.data)),
+        *_look(report),
         Fact("method", method, f"one threshold a {report.granularity}"),
         Fact("samples", drawn(report.subset, report.samples, "training")),
         *_ann(report),

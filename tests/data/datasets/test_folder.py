@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.transforms.v2 import functional
 
 from snnconv.data.dataset import batches, load_dataset
+from snnconv.data.layout import Form
 from snnconv.errors import UnsupportedError, UsageError
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -128,7 +130,34 @@ def test_images_of_two_sizes_are_refused_without_size():
         data.test.images(ALL(2))
     assert caught.value.problem == "sets/test/bee/0.png does not fit its data set"
     assert caught.value.found == ("height x width 4 x 6, where the first training image has 6 x 4")
-    assert "folder:DIR?size=N" in caught.value.remedy
+    assert "--size N, or folder:DIR?resize=256&crop=224" in caught.value.remedy
+
+
+def test_resize_and_crop_are_those_of_imagenet():
+    """As torchvision's Resize(6) and CenterCrop(4)."""
+    layout(shape=(12, 20, 3))
+    data = load_dataset("folder:sets?resize=6&crop=4")
+    image = functional.resize(Image.open(data.train.files[0]), [6])
+    expected = functional.pil_to_tensor(functional.center_crop(image, [4])) / 255
+    assert torch.equal(data.train.images(torch.tensor([0]))[0], expected)
+    for query, found in (("resize=4&crop=6", "resize=4 and crop=6"), ("size=4&crop=4", "size=4")):
+        with pytest.raises(UsageError, match=found):
+            load_dataset(f"folder:sets?{query}")
+    with pytest.raises(UnsupportedError, match="20 x 12 pixels, of which crop=16"):
+        load_dataset("folder:sets?crop=16")
+    assert load_dataset("folder:sets", form=Form(size=4)).info.shape == (3, 4, 4)
+
+
+@pytest.mark.parametrize("at", ["sets/val", "sets/train", "sets"])
+def test_one_folder_of_classes_is_divided(at):
+    for k in range(10):
+        for name in ("ant", "bee"):
+            save(f"{at}/{name}/{k}.png", (6, 4))
+    data = load_dataset("folder:sets")
+    assert "drawn from each class by seed 0" in data.notes[0]
+    assert data.info.classes == ("ant", "bee")
+    assert data.test.labels.tolist() == [0, 0, 1, 1]
+    assert sorted([*data.train.indices.tolist(), *data.test.indices.tolist()]) == list(range(20))
 
 
 def test_nothing_but_the_first_image_is_decoded_on_loading():
@@ -174,8 +203,7 @@ def test_a_class_without_images():
     ("folders", "found"),
     [
         ([], "no such folder"),
-        (["sets"], "no folder train/ in it"),
-        (["sets/train/ant"], "no folder test/ or val/ in it"),
+        (["sets"], "no folders in it"),
     ],
 )
 def test_missing_folders(folders, found):

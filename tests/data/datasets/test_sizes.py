@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from snnconv.data.dataset import load_dataset
-from snnconv.data.datasets import npz
+from snnconv.data.datasets import _npz
 from snnconv.errors import UnsupportedError, UsageError
 
 X, Y = np.arange(40 * 8, dtype=np.uint8).reshape(40, 8), np.arange(40) % 4
@@ -77,7 +77,7 @@ def test_a_header(body, found):
 
 
 def test_an_array_larger_than_memory(monkeypatch):
-    monkeypatch.setattr(npz, "free_memory", lambda: 1000)
+    monkeypatch.setattr(_npz, "free_memory", lambda: 1000)
     write()
     refused("arrays of 0 MiB, where 0 MiB are free")
 
