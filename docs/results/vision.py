@@ -77,11 +77,15 @@ def images(size: int) -> tuple[Tensor, Tensor]:
     return x[:TRAIN].contiguous(), x[TRAIN:].contiguous()
 
 
+WITHOUT_AUXILIARY = {"aux_logits": False, "init_weights": True}
+OPTIONS = {"googlenet": WITHOUT_AUXILIARY, "inception_v3": WITHOUT_AUXILIARY}
+
+
 def network(name: str, train: Tensor) -> nn.Module:
     """The network with random weights and BatchNorm statistics of the data."""
     torch.manual_seed(0)
-    extra = {"aux_logits": False, "init_weights": True} if name == "inception_v3" else {}
-    module = get_model(name, weights=None, **extra)
+    options = {"image_size": train.shape[-1]} if name.startswith("vit") else OPTIONS.get(name, {})
+    module = get_model(name, weights=None, **options)
     norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     for norm in norms:
         norm.reset_running_stats()

@@ -76,6 +76,8 @@ def convert_module(
     method_param: Mapping[str, Any] | None = None,
     granularity: Literal["layer", "channel"] = "channel",
     non_relu: Literal["refuse", "analog", "spike"] = "refuse",
+    spike_everything: bool = False,
+    spike_input: bool = False,
     seed: int = 0,
     batch_size: int = 100,
 ) -> LoadedModule:
@@ -95,6 +97,8 @@ def convert_module(
         granularity: one threshold a channel, or one a layer.
         non_relu: what no neuron stands for: refuse it, compute it beside the spikes, or put a
             transfer site behind it, too, where signed neurons stand.
+        spike_everything: also put transfer sites before matrices that read sums or other matrices.
+        spike_input: also put a transfer site before the first matrix.
         seed: of everything random.
         batch_size: samples at once.
 
@@ -128,10 +132,12 @@ def convert_module(
         order = torch.arange(len(part))
         shape = tuple(_values(part, order[:1]).shape[1:])
         info = DataInfo(spec=NO_DATA, shape=shape, classes=(), mean=(0.0,), std=(1.0,))
-        analog = non_relu != "refuse"
+        transfers = non_relu == "spike" or spike_everything or spike_input
+        analog = non_relu == "analog" or transfers
         ann, _ = from_module(module, info, analog=analog)
-        if non_relu == "spike":
-            ann = replace(ann, graph=with_transfer_sites(ann.graph, ann.network))
+        if transfers:
+            placed = with_transfer_sites(ann.graph, ann.network, spike_everything, spike_input)
+            ann = replace(ann, graph=placed)
         refuse_obstacles(ann.graph, type(module).__name__, analog)
         origin = LineageStep(stage="import", parent=None, config={"model": type(module).__name__})
         how = Method(method, statistic, options, granularity)

@@ -371,7 +371,7 @@ def test_expansions(converted, refused):
     found = converted([pooled, node("Expand", "g s")], {"s": ints(1, 2, 3, 4)})
     assert ops(found) == ["adaptive_avg_pool", "expand"]
     assert found.graph["the Expand"].attrs == {"shape": [2, 3, 4]}
-    assert "mixes samples" in refused(node("Expand", "x s"), {"s": ints(2, 1, 2, 6, 6)})
+    assert "on axis 1" in refused(node("Expand", "x s"), {"s": ints(2, 1, 2, 6, 6)})
     assert "mixes samples" in refused(node("Expand", "x s"), {"s": ints(7, 2, 6, 6)})
 
 
@@ -444,7 +444,7 @@ def test_axes_by_operand(converted, refused, opset):
     assert ops(converted(nothing, axes, opset=opset)) == ["identity"]
     for op in ("Squeeze", "ReduceMean"):
         assert "batch" in refused(node(op, "x first"), axes, opset=opset)
-    assert "before the batch" in refused(node("Unsqueeze", "x first"), axes, opset=opset)
+    assert "on axis 1" in refused(node("Unsqueeze", "x first"), axes, opset=opset)
     assert "over the batch" in refused(node("ReduceMean", "x"), opset=opset)
     assert "mixes samples" in refused(node("Squeeze", "x space"), axes, opset=opset)
 
@@ -458,8 +458,8 @@ def test_a_squeeze_of_all(converted):
 def test_transposes(converted, refused):
     found = converted(node("Transpose", "x", perm=[0, 3, 1, 2]))
     assert found.graph["the Transpose"].attrs == {"dims": [3, 1, 2]}
-    assert "moves the batch" in refused(node("Transpose", "x", perm=[1, 0, 2, 3]))
-    assert "moves the batch" in refused(node("Transpose", "x"))
+    assert "on axis 1" in refused(node("Transpose", "x", perm=[1, 0, 2, 3]))
+    assert "on axis 1 with places" in refused(node("Transpose", "x"))
 
 
 def test_concatenation(converted, refused):
@@ -549,7 +549,7 @@ def test_a_gather_by_a_column_of_places(converted, refused):
     ]
     assert ops(converted(turned, {"i": ints(1, 0, 1).reshape(3, 1)})) == ["take"]
     assert "picks samples" in refused(node("GatherND", "x i"), {"i": ints(0).reshape(1, 1)})
-    assert "places of shape [2, 2]" in refused(turned, {"i": ints(0, 0, 1, 0).reshape(2, 2)})
+    assert "mixes samples" in refused(turned, {"i": ints(0, 0, 1, 0).reshape(2, 2)})
 
 
 def test_tiles(converted, refused):
@@ -812,7 +812,7 @@ def test_a_gigantic_value_is_refused(refused):
 
 
 def test_constants_that_can_not_be_computed(refused):
-    unknown = [node("Softmax", "c", "d"), node("Add", "x d")]
+    unknown = [node("HardSwish", "c", "d"), node("Add", "x d")]
     assert "not computed at import" in refused(unknown, {"c": floats(1)})
     wrong = [node("Reshape", "c s", "d"), node("Add", "x d")]
     assert "can't be computed from" in refused(wrong, {"c": floats(3), "s": ints(2, 2)})

@@ -6,7 +6,7 @@ import torch
 from helpers.onnx_models import exported, floats, imported, ints, node, proto, saved
 from onnx import TensorProto, helper
 
-from snnconv.errors import ObstaclesError, UnsupportedError
+from snnconv.errors import UnsupportedError
 from snnconv.frontends.onnx.importer import import_onnx
 from snnconv.frontends.torch.capture import capture
 from snnconv.graph.network import Network
@@ -43,7 +43,7 @@ def one(op="LSTM", tensors=None, inputs="s W R B", ways=1, **attrs):
 
 
 def refusal(nodes, tensors, folder, analog=True, shape=SHAPE, **how):
-    with pytest.raises(ObstaclesError) as caught:
+    with pytest.raises(UnsupportedError) as caught:
         import_onnx(saved(proto(nodes, tensors, shape), folder), shape, analog, **how)
     return caught.value
 

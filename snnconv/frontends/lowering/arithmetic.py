@@ -1,5 +1,6 @@
 """Sums, and products with constants, which keep the mean over time; products of activations."""
 
+import math
 import operator
 from dataclasses import replace
 from functools import partial
@@ -24,6 +25,9 @@ from snnconv.frontends.lowering.contract import (
     stored,
 )
 from snnconv.graph.remedies import BATCH_FIRST
+
+MASKED = -1e9
+"""Added where a mask has -inf: the softmax behind it gives 0, and it is finite."""
 
 
 def add(shape: Shape, x: object, other: object, alpha: float = 1) -> NodeSpec:
@@ -101,7 +105,13 @@ def affine(shape: Shape, x: object, scale: object = 1, shift: object = 0) -> Nod
     if source.shape != shape:
         raise Refused("a constant that the value is expanded to", "expand the value before")
     learned = any(isinstance(value, Stored) for value in (scale, shift))
-    return line(source, constant(shape, scale), constant(shape, shift), learned)
+    summand = constant(shape, shift).clamp(min=MASKED) if _masks(shift) else constant(shape, shift)
+    return line(source, constant(shape, scale), summand, learned)
+
+
+def _masks(shift: object) -> bool:
+    """Whether a constant that is added is -inf at some places, as masks of attention are."""
+    return isinstance(shift, Stored) and bool((shift.value == -math.inf).any())
 
 
 def _times(value: object, factor: float) -> object:

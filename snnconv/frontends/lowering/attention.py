@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from snnconv.frontends.lowering.arithmetic import constant, line
+from snnconv.frontends.lowering.arithmetic import MASKED, constant, line
 from snnconv.frontends.lowering.builder import shape_of
 from snnconv.frontends.lowering.contract import (
     Activation,
@@ -23,9 +23,6 @@ from snnconv.frontends.lowering.contract import (
 from snnconv.frontends.lowering.matrices import linear
 
 ATTRIBUTES = ("num_heads", "batch_first", "add_zero_attn", "tensors")
-
-
-_MASKED = -1e9  # added where nothing is to be looked at: its exponential is 0, and it is finite
 
 
 def product(
@@ -147,8 +144,8 @@ def _mask(parts: list[Activation] | list[NodeSpec], mask: object, causal: bool) 
         raise Refused("attention with a mask that depends on the input", "give it a fixed mask")
     own = stored("mask", mask).value
     if own.dtype is torch.bool:
-        return Stored("", (~own).float() * _MASKED)
-    return Stored("", own.float().clamp(min=_MASKED))
+        return Stored("", (~own).float() * MASKED)
+    return Stored("", own.float().clamp(min=MASKED))
 
 
 LOWERINGS = (

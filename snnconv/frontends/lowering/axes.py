@@ -1,19 +1,19 @@
 """Reorder axes; repeat, reverse or shuffle places."""
 
 import math
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from snnconv.frontends.lowering.builder import shape_of
-from snnconv.frontends.lowering.call import Call, as_moved, axis_in_graph, placed
+from snnconv.frontends.lowering.batch_axis import Result, moved, of_more_samples
+from snnconv.frontends.lowering.call import Call, as_moved
 from snnconv.frontends.lowering.contract import (
     BATCH,
     Activation,
     BatchAxis,
-    BatchMoved,
     Lowering,
     NodeSpec,
     Onnx,
@@ -94,14 +94,13 @@ def pixel_unshuffle(shape: Shape, x: object, downscale_factor: int) -> NodeSpec:
     return NodeSpec("reshape", [turned], {"shape": list(shape[1:])})
 
 
-def onnx_transpose(call: Call) -> NodeSpec | BatchMoved:
+def onnx_transpose(call: Call) -> NodeSpec:
     """Axes in another order."""
-    x = as_moved(call.operand(0))
-    rank = len(shape_of(x.x))
+    x, rank = call.x, len(call.x.shape)
     order = [int(axis) % rank for axis in call.numbers("perm") or range(rank)[::-1]]
-    own = [axis_in_graph(x, axis) for axis in order if axis != x.batch]
-    value = x.x if own == sorted(own) else NodeSpec("permute", [x.x], {"dims": own})
-    return placed(value, order.index(x.batch))
+    if order[0] != 0:
+        raise Refused("a permutation that moves the batch", BATCH_FIRST)
+    return NodeSpec("permute", [x], {"dims": order[1:]})
 
 
 def onnx_expand(call: Call) -> NodeSpec:
@@ -112,6 +111,17 @@ def onnx_expand(call: Call) -> NodeSpec:
         raise Refused("an expansion that mixes samples", BATCH_FIRST)
     shape = list(torch.broadcast_shapes(x.shape[1:], tuple(sizes[1:])))
     return NodeSpec("expand", [x], {"shape": shape})
+
+
+def moved_expand(call: Call) -> Result | list[Any]:
+    """The same with the batch at any axis, which it may share with places of a sample."""
+    x, sizes = as_moved(call.operand(0)), [int(n) for n in call.numbers("shape", 1) or []]
+    for meant in of_more_samples(sizes, range(len(sizes)), call.batch or 1):
+        try:
+            return moved(x, partial(torch.mul, other=torch.ones(meant, dtype=torch.int64)))
+        except (Refused, RuntimeError):  # sizes that do not fit, or that mix samples
+            continue
+    raise Refused("an expansion that mixes samples", BATCH_FIRST)
 
 
 def onnx_tile(call: Call) -> NodeSpec:
@@ -157,7 +167,7 @@ LOWERINGS = (
         functions=(torch.permute,),
         methods=("permute",),
         aten=("permute",),
-        onnx={"Transpose": Onnx(onnx_transpose, moved=onnx_transpose)},
+        onnx={"Transpose": Onnx(onnx_transpose)},
     ),
     Lowering(
         make=transpose,
@@ -195,7 +205,7 @@ LOWERINGS = (
             *("roll", "flip", "rot90", "tile", "repeat", "repeat_interleave.self_int"),
             *("expand", "expand_as", "broadcast_to", "unfold"),
         ),
-        onnx={"Expand": Onnx(onnx_expand), "Tile": Onnx(onnx_tile)},
+        onnx={"Expand": Onnx(onnx_expand, moved=moved_expand), "Tile": Onnx(onnx_tile)},
     ),
     Lowering(
         make=channel_shuffle,

@@ -10,7 +10,7 @@ call does not matter.
 import inspect
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from snnconv.frontends.lowering.contract import (
+    BATCH,
     Activation,
     BatchAxis,
     BatchMoved,
@@ -80,13 +81,13 @@ def made(
     constants = [value.value for value in given if isinstance(value, Stored)]
     if rule is BatchAxis.BROADCASTS:
         first = {
-            name: _beside(value, x) if isinstance(value, Stored) else value
+            name: beside(value, x) if isinstance(value, Stored) else value
             for name, value in first.items()
         }
     if rule is BatchAxis.LAST:
         over = bound["normalized_shape"]
         rule = BatchAxis.ROWS if isinstance(over, int) or len(over) == 1 else BatchAxis.FIRST
-    if not _keeps_samples(rule, constants, axes_behind=_rank(x) - 1 - x.batch):
+    if not keeps_samples(rule, constants, axes_behind=_rank(x) - 1 - x.batch):
         raise Refused("it stands behind what moves the batch", BATCH_FIRST)
     found = _called(make, first)
     if isinstance(found, list):
@@ -94,7 +95,7 @@ def made(
     return replace(x, x=found)
 
 
-def _keeps_samples(rule: BatchAxis, constants: Sequence[Tensor], *, axes_behind: int) -> bool:
+def keeps_samples(rule: BatchAxis, constants: Sequence[Tensor], *, axes_behind: int) -> bool:
     """Whether a call means the same of values with their batch first.
 
     Args:
@@ -114,7 +115,7 @@ def _keeps_samples(rule: BatchAxis, constants: Sequence[Tensor], *, axes_behind:
     return False
 
 
-def _beside(constant: Stored, x: BatchMoved) -> Stored:
+def beside(constant: Stored, x: BatchMoved) -> Stored:
     """A constant that broadcasts with a value, as it broadcasts with that value in the graph.
 
     Raises:
@@ -147,6 +148,23 @@ def moved(x: Activation | BatchMoved, again: Again) -> Result | list[Any]:
     if isinstance(found, Tensor):
         return _moved(source, found)
     return [_moved(source, piece) for piece in found]
+
+
+def of_more_samples(
+    sizes: Sequence[int], places: Iterable[int], literal: int
+) -> Iterator[list[int]]:
+    """Sizes as they are, and for :data:`BATCH` samples in place of a file's own number of them.
+
+    Args:
+        sizes: of a value in the file.
+        places: the axes that samples may be on, the likeliest first.
+        literal: the file's own number of samples.
+    """
+    yield list(sizes)
+    for place in places:
+        if sizes[place] > 0 and sizes[place] % literal == 0:
+            more = sizes[place] // literal * BATCH
+            yield [more if k == place else n for k, n in enumerate(sizes)]
 
 
 def _as_in_network(value: Tensor, at: BatchMoved) -> Tensor:

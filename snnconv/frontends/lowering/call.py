@@ -110,20 +110,29 @@ def as_moved(value: Operand) -> BatchMoved:
     raise Refused("an operand that is no activation")
 
 
-def placed(value: Activation | NodeSpec, batch: int) -> NodeSpec | BatchMoved:
-    """A value whose batch the file has at an axis."""
-    return value if batch == 0 and isinstance(value, NodeSpec) else BatchMoved(value, batch)
-
-
 def file_dims(x: BatchMoved) -> list[int]:
     """The shape as the file has it."""
     samples, *dims = shape_of(x.x)
+    if x.folded > 1:
+        samples, dims = samples * x.folded, dims[1:]
     return [*dims[: x.batch], samples, *dims[x.batch :]]
+
+
+def one_place(operands: Sequence[Operand]) -> BatchMoved:
+    """The first of the values among some operands, all of which have their batch where it has it.
+
+    Raises:
+        Refused: another has it elsewhere.
+    """
+    given = [as_moved(x) for x in operands if isinstance(x, Activation | BatchMoved)]
+    if len({(x.batch, x.before, x.behind) for x in given}) > 1:
+        raise Refused("operands whose batch is not the same axis", BATCH_FIRST)
+    return given[0]
 
 
 def axis_in_graph(x: BatchMoved, axis: int) -> int:
     """The axis of the value with its batch first that is one of the file's."""
-    return 0 if axis == x.batch else axis + (axis < x.batch)
+    return 0 if axis == x.batch else axis + (axis < x.batch) + (x.folded > 1)
 
 
 def along(call: Call, make: Callable[[Call], Any], axes: tuple[str, int | None]) -> Any:
@@ -136,9 +145,8 @@ def along(call: Call, make: Callable[[Call], Any], axes: tuple[str, int | None])
     """
     name, position = axes
     given = [as_moved(x) if isinstance(x, Activation | BatchMoved) else x for x in call.operands]
-    (batch,) = {x.batch for x in given if isinstance(x, BatchMoved)}
-    x = next(x for x in given if isinstance(x, BatchMoved))
-    rank = len(shape_of(x.x))
+    x = one_place(given)
+    batch, rank = x.batch, len(file_dims(x))
     named = call.numbers(name, position)
     if not named and call.op.startswith("Reduce"):
         if call.number("noop_with_empty_axes", 0):
@@ -146,13 +154,16 @@ def along(call: Call, make: Callable[[Call], Any], axes: tuple[str, int | None])
         raise Refused("all axes at once, which mixes samples", BATCH_FIRST)
     default = range(len(call.numbers("starts", 1) or [])) if call.op == "Slice" else [0]
     meant = [int(axis) % rank for axis in named or default]
+    if batch in meant and x.folded > 1:
+        raise Refused("an axis that samples are on", BATCH_FIRST)
     own = [axis_in_graph(x, axis) for axis in meant]
     attrs = {**call.attrs, name: own if name == "axes" else own[0]}
     found = make(replace(call, operands=[batch_first(x) for x in given], attrs=attrs))
 
     def back(value: NodeSpec) -> NodeSpec | BatchMoved:
-        gone = sum(axis < batch for axis in meant) if len(shape_of(value)) < rank else 0
-        return placed(value, batch - gone)
+        fewer = len(shape_of(value)) < rank + (x.folded > 1)
+        gone = sum(axis < batch for axis in meant) if fewer else 0
+        return replace(x, x=value, batch=batch - gone) if batch > gone or x.folded > 1 else value
 
     return [back(one) for one in found] if isinstance(found, Sequence) else back(found)
 

@@ -63,6 +63,8 @@ def less_equal(shape: Shape, x: object, other: object) -> NodeSpec:
 
 def where(shape: Shape, condition: object, x: object, other: object) -> NodeSpec:
     """``x`` where a mask is 1, the other where it is 0: ``other + mask*(x - other)``."""
+    if isinstance(condition, Stored):
+        return _by_constant(shape, condition, x, other)
     mask = activation(condition)
     if not isinstance(x, Activation) and not isinstance(other, Activation):
         yes, no = constant(shape, x), constant(shape, other)
@@ -78,6 +80,23 @@ def where(shape: Shape, condition: object, x: object, other: object) -> NodeSpec
     if isinstance(other, Activation):
         return NodeSpec("add", [chosen, other])
     return line(chosen, 1.0, constant(shape, other))
+
+
+def _by_constant(shape: Shape, condition: Stored, x: object, other: object) -> NodeSpec:
+    """The choice by a mask of the network's own: each value is taken at its places."""
+    chosen = Stored(condition.name, condition.value.bool())
+    if not isinstance(x, Activation):
+        x, other, chosen = other, x, Stored(condition.name, ~chosen.value)
+    taken = constant(shape, chosen)
+    if not isinstance(other, Activation):
+        if bool(taken.all()) and activation(x).shape == shape:
+            return NodeSpec("identity", [activation(x)])
+        beside = other.value if isinstance(other, Stored) else torch.tensor(other)
+        shift = torch.where(chosen.value, torch.zeros(()), beside.float())
+        return arithmetic.affine(shape, x, chosen, Stored("", shift))
+    parts = [arithmetic.affine(shape, x, chosen)]
+    parts += [arithmetic.affine(shape, other, Stored("", ~chosen.value))]
+    return NodeSpec("add", parts)
 
 
 def masked_fill(shape: Shape, x: object, mask: object, value: object) -> NodeSpec:
@@ -110,6 +129,11 @@ def onnx_where(call: Call) -> NodeSpec:
     return where(broadcast(condition, x, other), condition, x, other)
 
 
+def onnx_is_nan(call: Call) -> Stored:
+    """No value of a network is NaN that converts: an exporter asks for it behind a softmax."""
+    return Stored("", torch.tensor(False))
+
+
 LOWERINGS = (
     *(
         Lowering(
@@ -140,7 +164,7 @@ LOWERINGS = (
         batch_axis=BatchAxis.FIRST,
         functions=(torch.where,),
         aten=("where.self", "where.ScalarOther", "where.ScalarSelf", "where.Scalar"),
-        onnx={"Where": Onnx(onnx_where)},
+        onnx={"Where": Onnx(onnx_where), "IsNaN": Onnx(onnx_is_nan, moved=onnx_is_nan)},
     ),
     Lowering(
         make=masked_fill,

@@ -3,13 +3,15 @@
 import math
 import operator
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from snnconv.frontends.lowering.call import Call, spelled
+from snnconv.frontends.lowering.call import Call, along, as_moved, file_dims, spelled
 from snnconv.frontends.lowering.contract import (
     BatchAxis,
     Lowering,
@@ -139,6 +141,17 @@ def onnx_softmax(function: Callable[..., Tensor], call: Call) -> NodeSpec:
     return NodeSpec("reshape", [inside], {"shape": list(x.shape[1:])})
 
 
+def moved_softmax(function: Callable[..., Tensor], call: Call) -> Any:
+    """The same of a value whose batch is not the first axis, along one axis."""
+    rank = len(file_dims(as_moved(call.operand(0))))
+    old = call.opset < 13
+    axis = call.number("axis", 1 if old else -1) % rank
+    if old and axis + 1 < rank:
+        raise Refused("a softmax over several axes at once", BATCH_FIRST)
+    one = replace(call, attrs={**call.attrs, "axis": axis}, last=False)
+    return along(one, partial(onnx_softmax, function), ("axis", None))
+
+
 _POINTWISE = (
     Lowering(
         make=partial(pointwise, "sigmoid"),
@@ -248,7 +261,11 @@ LOWERINGS = (
         modules={nn.Softmax: ("dim",)},
         functions=(F.softmax, torch.softmax),
         methods=("softmax",),
-        onnx={"Softmax": Onnx(partial(onnx_softmax, torch.softmax))},
+        onnx={
+            "Softmax": Onnx(
+                partial(onnx_softmax, torch.softmax), moved=partial(moved_softmax, torch.softmax)
+            )
+        },
     ),
     Lowering(
         make=partial(softmax, torch.softmax, dim=-3),

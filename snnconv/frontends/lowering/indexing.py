@@ -3,14 +3,19 @@
 import itertools
 import operator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from snnconv.frontends.lowering.call import Call, along
+from snnconv.frontends.lowering.batch_axis import moved
+from snnconv.frontends.lowering.call import Call, as_moved, batch_first, file_dims
 from snnconv.frontends.lowering.contract import (
+    BATCH,
     Activation,
     BatchAxis,
+    BatchMoved,
     Lowering,
     NodeSpec,
     Onnx,
@@ -269,14 +274,37 @@ def onnx_gather(call: Call) -> NodeSpec:
     return embedding((), index, table)
 
 
+def moved_gather(call: Call) -> Any:
+    """Places of an axis that samples share with places of theirs; the file may know one sample.
+
+    Then they are those of each sample, as in the views by strides that an exporter writes so.
+    """
+    tokens = call.operand(1)
+    if isinstance(tokens, BatchMoved):
+        table = replace(call, operands=[call.operand(0), batch_first(tokens)])
+        return replace(tokens, x=onnx_gather(table))
+    x, index = as_moved(call.operand(0)), call.tensor(1, "index").value
+    axis, literal = call.number("axis", 0) % len(file_dims(x)), call.batch or 1
+    try:
+        return moved(x, partial(_taken, axis=axis, index=index))
+    except Refused:
+        if axis != x.batch or not index.dim() or index.shape[0] % literal:
+            raise
+    one = index[: index.shape[0] // literal]
+    every = torch.cat([one + sample * x.folded for sample in range(BATCH)])
+    return moved(x, partial(_taken, axis=axis, index=every))
+
+
+def _taken(codes: Tensor, axis: int, index: Tensor) -> Tensor:
+    """The codes at places of an axis, as ONNX's ``Gather`` takes them."""
+    shape = [*codes.shape[:axis], *index.shape, *codes.shape[axis + 1 :]]
+    found = codes.index_select(axis, index.reshape(-1).long() % codes.shape[axis])
+    return found.reshape(shape)
+
+
 def onnx_gather_nd(call: Call) -> NodeSpec:
     """Places by a column of indices, for a value whose first axis is the batch."""
     return _gathered(as_gather(call))
-
-
-def moved_gather_nd(call: Call) -> Any:
-    """The same for a value whose batch is another axis."""
-    return along(as_gather(call), _gathered, _AXIS)
 
 
 _AXIS, _AXES = ("axis", None), ("axes", 3)
@@ -289,8 +317,8 @@ LOWERINGS = (
         methods=("index_select",),
         aten=("index_select",),
         onnx={
-            "Gather": Onnx(onnx_gather, _AXIS),
-            "GatherND": Onnx(onnx_gather_nd, moved=moved_gather_nd),
+            "Gather": Onnx(onnx_gather, _AXIS, moved_gather),
+            "GatherND": Onnx(onnx_gather_nd),
         },
     ),
     Lowering(make=getitem, batch_axis=BatchAxis.MOVES, functions=(operator.getitem,)),

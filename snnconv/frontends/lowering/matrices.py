@@ -64,7 +64,7 @@ def onnx_matmul(call: Call) -> NodeSpec:
 def onnx_gemm(call: Call) -> NodeSpec:
     """``alpha * x @ B + beta * C``."""
     x, matrix, bias = call.x, call.tensor(1, "weight"), call.optional(2, "bias")
-    if call.number("transA", 0) or len(x.shape) != 2:
+    if call.number("transA", 0):
         raise Refused("a product over the batch", BATCH_FIRST)
     if not call.number("transB", 0):
         matrix = Stored("", matrix.value.T)

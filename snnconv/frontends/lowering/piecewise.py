@@ -37,6 +37,8 @@ from snnconv.graph.remedies import BATCH_FIRST
 
 Value = Activation | NodeSpec
 
+_TINY = 1e-6  # bounds of a norm that are added instead: they are there for a norm of 0 only
+
 
 def _relu(x: Value, ceiling: float = math.inf) -> NodeSpec:
     return NodeSpec("relu", [x], {"ceiling": ceiling if ceiling < math.inf else None})
@@ -80,6 +82,8 @@ def clamp(shape: Shape, x: object, min: Any = None, max: Any = None) -> NodeSpec
     source = activation(x)
     if (low, high) == (-math.inf, math.inf):
         return NodeSpec("identity", [source])
+    if 0 < low <= _TINY and high == math.inf and _is_root(source):
+        return line(source, 1.0, low)
     if low > -math.inf:
         return _from(source, low, high)
     behind = source.made
@@ -88,6 +92,12 @@ def clamp(shape: Shape, x: object, min: Any = None, max: Any = None) -> NodeSpec
     own = attributes(behind, Relu).ceiling
     bare = Activation(behind.inputs[0], source.shape)
     return _relu(bare, high if own is None or own > high else own)
+
+
+def _is_root(x: Activation) -> bool:
+    """Whether a value is a square root, as a norm is; nothing is divided by one that is 0."""
+    made = x.made
+    return made is not None and made.op == "pointwise" and made.attrs["function"] == "sqrt"
 
 
 def clamp_max(shape: Shape, x: object, max: Any) -> NodeSpec:  # noqa: A002

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
 from snnconv.frontends.lowering import arithmetic, piecewise
 from snnconv.frontends.lowering.builder import shape_of
@@ -99,6 +100,42 @@ def sum_(
     return arithmetic.line(averaged, count)
 
 
+def norm(
+    shape: Shape,
+    x: object,
+    ord: Any = 2,  # noqa: A002
+    dim: Any = None,
+    keepdim: bool = False,
+    *,
+    dtype: object = None,
+) -> NodeSpec:
+    """The square root of the sum of squares over axes."""
+    if ord not in (2, 2.0, "fro", None):
+        raise Refused(f"a norm of order {ord}", "use the one of order 2")
+    squares = _pointwise(activation(x), "pow", 2.0)
+    averaged = mean(shape, x, dim, keepdim, dtype=dtype)
+    count = math.prod(activation(x).shape[axis] for axis in averaged.attrs["dims"])
+    summed = arithmetic.line(NodeSpec("mean", [squares], averaged.attrs), count)
+    return _pointwise(summed, "sqrt")
+
+
+def normalized(
+    shape: Shape, x: object, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out: object = None
+) -> NodeSpec:
+    """``x`` over its norm; eps, which keeps that from 0, is added."""
+    size = arithmetic.line(norm(shape, x, p, dim, keepdim=True), 1.0, eps)
+    return NodeSpec("multiply", [activation(x), _pointwise(size, "reciprocal")])
+
+
+def _pointwise(x: Activation | NodeSpec, name: str, *arguments: float) -> NodeSpec:
+    return NodeSpec("pointwise", [x], {"function": name, "arguments": list(arguments)})
+
+
+def onnx_norm(call: Call) -> NodeSpec:
+    """The norm over axes of the samples."""
+    return onnx_reduced(lambda shape, x, dim, keep: norm(shape, x, 2, dim, keep), call)
+
+
 def onnx_reduced(make: NodeMaker, call: Call) -> NodeSpec:
     """A reduction over axes of the samples."""
     axes = call.numbers("axes", 1)
@@ -161,4 +198,13 @@ LOWERINGS = (
         aten=("sum.dim_IntList",),
         onnx={"ReduceSum": Onnx(partial(onnx_reduced, sum_), _AXES)},
     ),
+    Lowering(
+        make=norm,
+        batch_axis=BatchAxis.ALONG,
+        functions=(torch.linalg.vector_norm, torch.linalg.norm, torch.norm),
+        methods=("norm",),
+        aten=("linalg_vector_norm", "norm.ScalarOpt_dim"),
+        onnx={"ReduceL2": Onnx(onnx_norm, _AXES)},
+    ),
+    Lowering(make=normalized, batch_axis=BatchAxis.ALONG, functions=(F.normalize,)),
 )

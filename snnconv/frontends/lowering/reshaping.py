@@ -1,13 +1,16 @@
 """Reshapes that keep samples apart, concatenations and stacks."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
 
 from snnconv.frontends.lowering.arithmetic import line
-from snnconv.frontends.lowering.call import Call, OnnxResult, as_moved, file_dims, placed
+from snnconv.frontends.lowering.batch_axis import Result, moved, of_more_samples
+from snnconv.frontends.lowering.call import Call, as_moved, file_dims
 from snnconv.frontends.lowering.contract import (
     BATCH,
     Activation,
@@ -145,54 +148,38 @@ def onnx_concat(call: Call) -> NodeSpec:
     return concat(among.shape, call.operands, call.number("axis", 0))
 
 
-def moved_reshape(call: Call) -> OnnxResult:
-    """A reshape of the axes before the batch, and of those behind it."""
+def moved_reshape(call: Call) -> Result | list[Any]:
+    """A reshape with the batch at any axis, which it may share with places of a sample.
+
+    Where the file has the batch as a number, any size that is a multiple of it may be the one.
+    """
     x = as_moved(call.operand(0))
     dims, sizes = file_dims(x), [int(n) for n in call.numbers("shape", 1) or []]
     if not call.number("allowzero", 0):
         sizes = [dims[k] if n == 0 and k < len(dims) else n for k, n in enumerate(sizes)]
-    before, behind = math.prod(dims[: x.batch]), math.prod(dims[x.batch + 1 :])
-    for place in sorted(range(len(sizes)), key=lambda k: (k != x.batch, k)):
-        ahead = _filled(sizes[:place], before)
-        rest = _filled(sizes[place + 1 :], behind)
-        if sizes[place] in {-1, 1, BATCH, call.batch} and ahead is not None and rest is not None:
-            return placed(NodeSpec("reshape", [x.x], {"shape": ahead + rest}), place)
+    for meant in _meant(sizes, dims, x.batch, call.batch or 1):
+        try:
+            return moved(x, partial(torch.reshape, shape=meant))
+        except (Refused, RuntimeError):  # sizes that do not fit, or that mix samples
+            continue
     raise Refused("a reshape that mixes samples", BATCH_FIRST)
 
 
-def _filled(sizes: list[int], count: int) -> list[int] | None:
-    """The sizes for a given count of numbers, one of which may be open; None if they do not fit."""
-    if sizes.count(-1) == 1:
-        known = max(-math.prod(sizes), 1)
-        sizes = [count // known if n == -1 else n for n in sizes]
-    return sizes if math.prod(sizes) == count and min(sizes, default=1) > 0 else None
+def _meant(sizes: list[int], dims: list[int], batch: int, literal: int) -> Iterator[list[int]]:
+    """The sizes that a reshape of :data:`BATCH` samples may have, the likeliest first.
 
-
-def moved_squeeze(call: Call) -> OnnxResult:
-    """Axes of size 1 go."""
-    x = as_moved(call.operand(0))
-    dims = file_dims(x)
-    axes = call.numbers("axes", 1)
-    if axes is None:
-        axes = [k for k, n in enumerate(dims) if k != x.batch and n == 1]
-    gone = {int(axis) % len(dims) for axis in axes}
-    if x.batch in gone:
-        raise Refused("a squeeze of the batch", BATCH_FIRST)
-    shape = [n for k, n in enumerate(dims) if k != x.batch and k not in gone]
-    batch = x.batch - sum(axis < x.batch for axis in gone)
-    return placed(NodeSpec("reshape", [x.x], {"shape": shape}), batch)
-
-
-def moved_unsqueeze(call: Call) -> OnnxResult:
-    """Axes of size 1 come."""
-    x = as_moved(call.operand(0))
-    dims, axes = file_dims(x), call.numbers("axes", 1) or []
-    rank = len(dims) + len(axes)
-    new = {int(axis) % rank for axis in axes}
-    old = [axis for axis in range(rank) if axis not in new]
-    batch = old[x.batch]
-    shape = [1 if k in new else dims[old.index(k)] for k in range(rank) if k != batch]
-    return placed(NodeSpec("reshape", [x.x], {"shape": shape}), batch)
+    Args:
+        sizes: the file's.
+        dims: the shape before.
+        batch: the axis that the batch is before.
+        literal: the file's own number of samples.
+    """
+    places = sorted(range(len(sizes)), key=lambda k: (k != batch, k))
+    for place in places:
+        if sizes[place] in {-1, 1, BATCH, literal}:
+            yield [BATCH if k == place else n for k, n in enumerate(sizes)]
+    # where axes become one, the samples are in front: rows of a matrix
+    yield from of_more_samples(sizes, sorted(places) if len(sizes) < len(dims) else places, literal)
 
 
 def moved_shape(call: Call) -> Stored:
@@ -221,8 +208,8 @@ LOWERINGS = (
         onnx={
             "Reshape": Onnx(onnx_reshape, moved=moved_reshape),
             "Flatten": Onnx(onnx_flatten),
-            "Squeeze": Onnx(onnx_squeeze, moved=moved_squeeze),
-            "Unsqueeze": Onnx(onnx_unsqueeze, moved=moved_unsqueeze),
+            "Squeeze": Onnx(onnx_squeeze),
+            "Unsqueeze": Onnx(onnx_unsqueeze),
             "Shape": Onnx(onnx_shape, moved=moved_shape),
         },
     ),

@@ -17,9 +17,11 @@ from snnconv.frontends.onnx.file import Operator
 from snnconv.frontends.onnx.tensors import LARGEST, read
 
 _NO_LARGER = (
-    *("Abs", "Cast", "Ceil", "Concat", "Exp", "Flatten", "Floor", "Log", "Neg", "Not"),
-    *("Reciprocal", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "Reshape"),
-    *("Round", "Shape", "Size", "Slice", "Split", "Sqrt", "Squeeze", "Transpose", "Unsqueeze"),
+    *("Abs", "Cast", "Ceil", "Clip", "Concat", "Cos", "CumSum", "Erf", "Exp", "Flatten", "Floor"),
+    *("IsNaN", "Log", "Neg", "Not", "Reciprocal", "ReduceL2", "ReduceMax", "ReduceMean"),
+    *("ReduceMin", "ReduceProd", "ReduceSum", "Relu", "Reshape", "Round", "ScatterND", "Shape"),
+    *("Sigmoid", "Sign", "Sin", "Size", "Slice", "Softmax", "Split", "Sqrt", "Squeeze", "Tanh"),
+    *("Transpose", "Trilu", "Unsqueeze"),
 )
 _ELEMENTWISE = (
     *("Add", "And", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max"),
@@ -33,7 +35,9 @@ FOLDED = frozenset(
         "ConstantOfShape",
         "Expand",
         "Gather",
+        "GatherND",
         "Identity",
+        "MatMul",
         "Range",
     )
 )
@@ -88,7 +92,10 @@ def _bound(op: str, given: Sequence[Tensor]) -> int:
     if op == "Range":
         start, limit, delta = (float(x) for x in given)
         return max(math.ceil((limit - start) / delta), 0)
-    if op == "Gather":
+    if op == "MatMul":
+        matrices = (x.to("meta") for x in given)
+        return torch.matmul(*matrices).numel()
+    if op in ("Gather", "GatherND"):
         return given[0].numel() * given[1].numel()
     if op == "Expand":
         return math.prod(torch.broadcast_shapes(given[0].shape, tuple(given[1].tolist())))

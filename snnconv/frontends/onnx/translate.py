@@ -6,12 +6,14 @@ What can't be converted is collected, and all of it is reported at once.
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 from torch import Tensor
 
 from snnconv.errors import Obstacle, ObstaclesError, UnsupportedError, one_line
 from snnconv.frontends.lowering.builder import GraphBuilder, shape_of
-from snnconv.frontends.lowering.call import Call, OnnxResult, Operand
+from snnconv.frontends.lowering.call import Call, OnnxResult, Operand, file_dims
 from snnconv.frontends.lowering.contract import (
     BATCH,
     Activation,
@@ -31,7 +33,7 @@ from snnconv.frontends.onnx.tensors import LARGEST, read
 from snnconv.frontends.torch.translate import is_function, reachable
 from snnconv.graph.ir import INPUT, Graph, Node
 from snnconv.graph.recognise import recognised
-from snnconv.graph.remedies import of_function
+from snnconv.graph.remedies import BATCH_FIRST, of_function
 
 Ending = Callable[[Tensor], Tensor]
 _MOVES = ("Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze")
@@ -151,10 +153,13 @@ class _Translator:
         whole = len(shape) > 1 and 1 <= shape[1] == math.prod(shape[1:])
         if not whole or not isinstance(output, Activation):
             found = f"shape {['B', *shape[1:]]}" if shape else "a constant"
+            remedy = "export the network with its logits as the only output"
+            if isinstance(output, BatchMoved):
+                found, remedy = _mixed(output), BATCH_FIRST
             raise UnsupportedError(
                 f"{self.model.file} gives no logits [B, classes]",
                 f"the output '{self.model.output}': {found}",
-                "export the network with its logits as the only output",
+                remedy,
             )
         if len(shape) == 2:
             return output.node
@@ -175,17 +180,20 @@ class _Translator:
             if operator.op == "Identity":
                 return list(operands)  # an exporter's way to let two layers share a tensor
             tensors = [x.value if isinstance(x, Stored) else None for x in operands]
-            folder = self.model.file.parent
-            values = evaluate(operator, tensors, self.model.opset, folder)
-            return [Stored("", value) for value in values]
+            return [Stored("", value) for value in self._evaluated(operator, tensors)]
         if operator.op not in OPERATORS:
             raise Refused("an operator of values that depend on the input")
         if operator.op == "Add" and (biased := self._with_bias(operator, operands)):
             return [biased]
         known, call = OPERATORS[operator.op], self._call(operator, operands)
+
+        def again(codes: Tensor) -> Any:
+            constants = [x.value if isinstance(x, Stored) else None for x in operands[1:]]
+            found = self._evaluated(operator, [codes, *constants])
+            return found if len(operator.outputs) > 1 else found[0]
+
         try:
-            moved = batch_axis.moves_batch(operands)
-            made = batch_axis.made(call, known) if moved else known.onnx.make(call)
+            made = batch_axis.made(call, known, again)
         except (TypeError, ValueError, LookupError, ArithmeticError) as error:
             raise Refused(f"attributes that do not fit it ({one_line(error)})") from error
         count = len(self.builder.nodes)
@@ -195,6 +203,9 @@ class _Translator:
         self._note_functions(operator, list(self.builder.nodes.values())[count:])
         return taken
 
+    def _evaluated(self, operator: Operator, operands: Sequence[Tensor | None]) -> list[Tensor]:
+        return evaluate(operator, operands, self.model.opset, self.model.file.parent)
+
     def _note_functions(self, operator: Operator, added: list[Node]) -> None:
         """Note functions that no neuron stands for, unless the user asked for them."""
         functions = [node for node in added if is_function(node)]
@@ -202,11 +213,11 @@ class _Translator:
             found = Obstacle(_place(operator), NO_NEURON, of_function(functions[0].op))
             self._obstacles.append((found, frozenset(node.name for node in functions)))
 
-    def _taken(self, one: OnnxResult, operator: Operator) -> Operand:
+    def _taken(self, one: OnnxResult | Activation, operator: Operator) -> Operand:
         """A value that an operator gives, in the graph."""
         if isinstance(one, BatchMoved):
             x = self._add(one.x, operator) if isinstance(one.x, NodeSpec) else one.x
-            return BatchMoved(x, one.batch) if one.batch else x
+            return replace(one, x=x) if one.batch or one.folded > 1 else x
         return self._add(one, operator) if isinstance(one, NodeSpec) else one
 
     def _call(self, operator: Operator, operands: Sequence[Operand]) -> Call:
@@ -229,9 +240,12 @@ class _Translator:
         name = self.builder.add(made, operator.name)
         return Activation(name, shape, self.builder.nodes[name])
 
-    def _with_bias(self, operator: Operator, operands: Sequence[Operand]) -> Activation | None:
+    def _with_bias(self, operator: Operator, operands: Sequence[Operand]) -> Operand:
         """A sum of a matrix product and a constant, as the bias of the one linear layer."""
-        for name, x, constant in zip(operator.inputs, operands, operands[::-1], strict=True):
+        for name, value, constant in zip(operator.inputs, operands, operands[::-1], strict=True):
+            x: Operand | NodeSpec = value
+            if isinstance(value, BatchMoved) and value.batch + 1 < len(file_dims(value)):
+                x = value.x
             if (
                 isinstance(x, Activation)
                 and isinstance(constant, Stored)
@@ -243,8 +257,13 @@ class _Translator:
                 and constant.value.dim() <= len(x.shape)
             ):
                 self.builder.give(x.node, {"bias": bias})
-                return x
+                return value
         return None
+
+
+def _mixed(output: BatchMoved) -> str:
+    shared = " with places of theirs" if output.folded > 1 else ""
+    return f"a value that mixes samples, which are on axis {output.batch}{shared}"
 
 
 def _place(operator: Operator) -> str:
