@@ -96,6 +96,10 @@ CASES = {
             m=nn.Buffer(torch.zeros(6, 6)),
         ),
     ),
+    "use the one of order 2": (
+        fixed(lambda n, x: torch.linalg.vector_norm(x, 1, 1).flatten(1)),
+        fixed(lambda n, x: torch.linalg.vector_norm(x, 2, 1).flatten(1)),
+    ),
     "use the whole sequence": (
         fixed(lambda n, x: n.part(x)[1][1][0], ROW, part=nn.LSTM(8, 4, batch_first=True)),
         fixed(lambda n, x: n.part(x)[0].flatten(1), ROW, part=nn.LSTM(8, 4, batch_first=True)),
