@@ -221,9 +221,8 @@ class Method:
 
 def _gather(histogram: Histogram, device: torch.device) -> None:
     """Add what other processes have seen of a site."""
-    first, last = histogram.octaves
-    ends = distributed.largest(torch.tensor([-first, last]), device).tolist()
-    histogram.widen(-ends[0], ends[1])
+    minimum = -distributed.largest(-histogram.minimum, device)
+    histogram.widen(minimum, distributed.largest(histogram.maximum, device))
     signs = torch.tensor([-1, 1], dtype=torch.int32)
     histogram.replace(
         distributed.add(histogram.counts, device),
@@ -231,8 +230,6 @@ def _gather(histogram: Histogram, device: torch.device) -> None:
         distributed.largest(histogram.extremes * signs, device) * signs,
     )
     histogram.zeros = distributed.add(histogram.zeros, device)
-    histogram.minimum = -distributed.largest(-histogram.minimum, device)
-    histogram.maximum = distributed.largest(histogram.maximum, device)
 
 
 def calibrating(ann: Checkpoint, device: torch.device) -> Network:

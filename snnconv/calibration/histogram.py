@@ -1,12 +1,12 @@
 """Histograms of a site's activations, and the contract of statistics, which read them.
 
-A bin of a histogram holds the float32 numbers that share their leading bits: every bin has the same
-relative width, and the range need not be known beforehand. A bin keeps the number of its
-activations, their sum, and the least and the largest of them. All of these are integers, because
-the bits that a bin's numbers do not share form an integer. So the result
-does not depend on the order or size of batches, and histograms merge exactly. Only the octaves
-between the smallest and the largest activation have bins, at most 64 of them. The fewer there are,
-the finer are the bins: activations that lie close together are told apart in the same memory.
+A bin of a histogram holds the float32 numbers that share their leading bits: all bins of a channel
+have the same relative width, and the range need not be known beforehand. A bin keeps the number of
+its activations, their sum, and the least and the largest of them. All of these are integers,
+because the bits that a bin's numbers do not share form an integer. So the result does not depend on
+the order or size of batches, and histograms merge exactly. Each channel has bins of its own, for
+the octaves of its own activations (:mod:`snnconv.calibration.fineness`), so what is found of a
+channel does not depend on others.
 
 Shape:
     Rows ``[n, channels]``, with ``channels = 1`` for one threshold a layer; thresholds
@@ -31,21 +31,18 @@ from pydantic import Field
 from torch import Tensor
 
 from snnconv.calibration.bins import Bins
-from snnconv.calibration.fineness import coarser, coarser_extremes, finer
+from snnconv.calibration.fineness import HIGHEST, LOWEST, Layout, Move, coarser, coarser_extremes
 from snnconv.core.metadata import Parameters, Record
 from snnconv.core.packages import kernels
 from snnconv.core.registry import REGISTRIES, Registry
 
-_OCTAVES = 64  # 2**-32 .. 2**32
-_NONE = _OCTAVES - 1, 0  # the octaves of no activation: together with others, it is the others
-_LOWEST = (127 - 32) << 23  # the bits of 2**-32
 AT_ONCE = 2**22  # activations that are binned at once without a compiler, to bound memory
 _KERNEL = "snnconv.calibration.histogram_kernel"
-_INFINITE = 0x7F800000  # the bits of infinity
 _ADDRESSED = 2**31 - 1  # activations that an int32 can index
 _APART = 40  # bins between two channels' bins: as far apart as a power of two they share cache sets
 _HALF = -(2**15)  # of the numbers of 16 bits: extremes are kept as if these had a sign
 _BESIDE = 128  # rows of one channel that are counted at the same time, at most
+_ALL = slice(None)
 
 
 def relative_error(bits: int) -> float:
@@ -69,62 +66,52 @@ class Histogram:
         zeros: activations that are zero, ``[channels]`` int64.
         minimum: of those that are not, ``[channels]`` float32, exact.
         maximum: ``[channels]`` float32, exact.
-        octaves: the first and the last octave that has bins, counted from ``2**-32``.
+        layout: which bins the channels have.
     """
 
     def __init__(self, channels: int, bits: int, most: int | None = None) -> None:
-        self._least_bits, self.octaves, self._limit = bits, _NONE, most
+        self._least_bits = bits
         self.zeros = torch.zeros(channels, dtype=torch.int64)
         self.minimum = torch.full((channels,), torch.inf)
         self.maximum = torch.zeros(channels)
+        self.layout = Layout.of(self.minimum, self.maximum, bits)
+        widest = 23 - bits  # bits that the coarsest bins leave out
+        self._shift = widest + (62 - widest) // 2  # where in a word the number begins
+        held = int(2 ** (62 - self._shift) - 1)  # activations whose rests lie below that, in sum
+        self._most = held if most is None else min(held, most)
         self._room = self._most
         self._padding = max(_APART, _BESIDE // channels)
         self._words, self._ends = self._nothing(channels)
         self._held: Tensor | None = None
 
     def _nothing(self, channels: int) -> tuple[Tensor, Tensor]:
-        bins = self._bins + self._padding
+        """Words and extremes of empty bins."""
+        bins = self.layout.bins + self._padding
         ends = torch.tensor([-_HALF - 1, _HALF], dtype=torch.int16).expand(channels, bins, 2)
         return torch.zeros(channels, bins, dtype=torch.int64), ends.contiguous()
 
     @property
-    def _count(self) -> int:
-        """How many octaves have bins."""
-        first, last = self.octaves
-        return max(1, last + 1 - first)
+    def bits(self) -> Tensor:
+        """Leading bits of the mantissa that a channel's bins keep ``[channels]``."""
+        return 23 - torch.from_numpy(self.layout.rest)
 
-    @property
-    def bits(self) -> int:
-        """Leading bits of the mantissa that a bin keeps."""
-        return self._least_bits + finer(self._count)
-
-    @property
-    def _rest(self) -> int:
-        """Bits that a bin leaves out."""
-        return 23 - self.bits
-
-    @property
-    def _most(self) -> int:
-        """Activations whose sum of rests lies below the first bit of their number, above 0."""
-        held = int(2 ** ((62 - self._rest) // 2) - 1)
-        return held if self._limit is None else min(held, self._limit)
-
-    @property
-    def _shift(self) -> int:
-        """Where in a word the number begins."""
-        return self._rest + (62 - self._rest) // 2
+    def _counted(self, which: Tensor | slice = _ALL) -> tuple[Tensor, Tensor]:
+        """Counts and rests of some channels."""
+        words = self._words[which, : self.layout.bins]
+        counts, rests = words >> self._shift, words & ((1 << self._shift) - 1)
+        if self._held is None:
+            return counts, rests
+        return counts + self._held[0, which], rests + self._held[1, which]
 
     @property
     def counts(self) -> Tensor:
         """Positive activations ``[channels, bins]`` int64."""
-        counts = self._words[:, : -self._padding] >> self._shift
-        return counts if self._held is None else counts + self._held[0]
+        return self._counted()[0]
 
     @property
     def rests(self) -> Tensor:
         """Sums of their rests as integers ``[channels, bins]`` int64."""
-        rests = self._words[:, : -self._padding] & ((1 << self._shift) - 1)
-        return rests if self._held is None else rests + self._held[1]
+        return self._counted()[1]
 
     @property
     def extremes(self) -> Tensor:
@@ -132,51 +119,45 @@ class Histogram:
 
         For empty bins, the largest and the least that a number can have.
         """
-        return self._ends[:, : -self._padding].int() - _HALF
+        return self._ends[:, : self.layout.bins].int() - _HALF
 
     def replace(self, counts: Tensor, rests: Tensor, extremes: Tensor) -> None:
-        """Replace what has been counted by these, over the same octaves."""
+        """Replace what has been counted by these, in the same bins."""
         self._hold(torch.stack([counts, rests]))
-        self._ends[:, : -self._padding] = (extremes + _HALF).short()
+        self._ends[:, : self.layout.bins] = (extremes + _HALF).short()
 
     def _hold(self, held: Tensor) -> None:
         self._held, self._room = held, self._most
         self._words.zero_()
 
     @property
-    def relative_error(self) -> float:
-        """Largest relative distance of an activation from its bin's centre."""
-        return relative_error(self.bits)
-
-    @property
-    def _lowest(self) -> int:
-        """The bits of the smallest number that has a bin."""
-        return _LOWEST + (self.octaves[0] << 23)
-
-    @property
-    def _bins(self) -> int:
-        return self._count << self.bits
+    def relative_error(self) -> Tensor:
+        """Largest relative distance of an activation from its bin's centre ``[channels]``."""
+        return torch.exp2(-(self.bits + 1.0))
 
     def edges(self) -> Tensor:
-        """Return where bins begin and end, ``[bins + 1]`` float64."""
-        index = torch.arange(self._bins + 1, dtype=torch.int32)
-        return ((index << self._rest) + self._lowest).view(torch.float32).double()
+        """Return where bins begin and end, ``[channels, bins + 1]`` float64."""
+        return self.layout.edges()
 
     def centres(self) -> Tensor:
-        """Return the middle of every bin, ``[bins]`` float64."""
+        """Return the middle of every bin, ``[channels, bins]`` float64."""
         edges = self.edges()
-        return (edges[:-1] + edges[1:]) / 2
+        return (edges[:, :-1] + edges[:, 1:]) / 2
+
+    def _steps(self, edges: Tensor) -> Tensor:
+        """Return the distance of neighbouring numbers in each bin ``[channels, bins]``."""
+        return edges.diff() * torch.exp2(self.bits - 23.0)[:, None]
 
     def sums(self) -> Tensor:
         """Return the activations' sums ``[channels, bins]`` float64."""
         edges = self.edges()
-        return self.counts * edges[:-1] + self.rests * (edges.diff() / (1 << self._rest))
+        return self.counts * edges[:, :-1] + self.rests * self._steps(edges)
 
     def ranges(self) -> tuple[Tensor, Tensor]:
         """Return the least and the largest activation of each bin, ``[channels, bins]`` float64."""
         edges = self.edges()
-        steps = edges.diff() / (1 << self._rest)
-        least, largest = (edges[:-1] + end * steps for end in self.extremes.unbind(-1))
+        steps = self._steps(edges)
+        least, largest = (edges[:, :-1] + end * steps for end in self.extremes.unbind(-1))
         # of numbers without a bin, too, which lie in the outermost ones
         low, high = self.minimum.double()[:, None], self.maximum.double()[:, None]
         return torch.clamp(least, low, high), torch.clamp(largest, low, high)
@@ -198,22 +179,21 @@ class Histogram:
         rows = rows.float().contiguous()
         if rows.numel() == 0:
             return
-        kernel = kernels(_KERNEL) if compiled else None
-        self.widen(*_octaves(rows, kernel))
-        if kernel is not None:
+        if (kernel := kernels(_KERNEL) if compiled else None) is not None:
             for part in rows.split(min(self._most, _ADDRESSED // channels)):
                 self._tally(kernel, part)
             return
-        self.minimum = torch.minimum(self.minimum, torch.where(rows > 0, rows, torch.inf).amin(0))
-        self.maximum = torch.maximum(self.maximum, rows.amax(0))
-        offsets = torch.arange(channels) * self._bins
+        least = torch.where(rows > 0, rows, torch.inf).amin(0)
+        self.widen(torch.minimum(self.minimum, least), torch.maximum(self.maximum, rows.amax(0)))
+        offsets = torch.arange(channels) * self.layout.bins
+        lowest, left_out = (torch.from_numpy(of) for of in (self.layout.lowest, self.layout.rest))
         for part in rows.split(max(1, at_once // channels)):
             positive = part > 0
             self.zeros += (~positive).sum(0)
-            highest = self._lowest + (self._bins << self._rest) - 1
-            above = part.view(torch.int32).clamp(self._lowest, highest) - self._lowest
-            index = ((above >> self._rest) + offsets)[positive]
-            self._add(index, (above & ((1 << self._rest) - 1))[positive])
+            above = part.view(torch.int32).clamp(LOWEST, HIGHEST) - lowest
+            index = above >> left_out
+            rest = above - (index << left_out)
+            self._add((index + offsets)[positive], rest[positive])
 
     def _add(self, index: Tensor, rest: Tensor) -> None:
         """Count activations one by one, by their place among all bins."""
@@ -227,60 +207,85 @@ class Histogram:
         self.replace(counts + count.view_as(counts), rests + total.view_as(rests), extremes)
 
     def _tally(self, kernel: ModuleType, rows: Tensor) -> None:
+        """Count activations by compiled code."""
+        bits = rows.view(-1).view(torch.int32).numpy()
+        ends = self.minimum.clone(), self.maximum.clone()
+        kernel.span(bits, *(end.view(torch.int32).numpy() for end in ends))
+        self.widen(*ends)
         if len(rows) > self._room:
             self._hold(torch.stack([self.counts, self.rests]))
         self._room -= len(rows)
         kernel.tally(
-            rows.view(-1).view(torch.int32).numpy(),
-            np.int32(self._lowest),
-            np.int32(self._lowest + (self._bins << self._rest) - 1),
-            np.int32(self._rest),
+            bits,
+            self.layout.lowest,
+            self.layout.rest,
             np.int64(1 << self._shift),
             np.int32(_HALF),
-            self._bins,
+            self.layout.bins,
             self._words.numpy(),
             self._ends.numpy(),
             self.zeros.numpy(),
-            self.minimum.view(torch.int32).numpy(),
-            self.maximum.view(torch.int32).numpy(),
         )
 
-    def widen(self, first: int, last: int) -> None:
-        """Have bins for these octaves, too, as fine as all of them allow."""
-        before, bits = self.octaves, self.bits
-        octaves = min(first, before[0]), max(last, before[1])
-        if octaves == before:
+    def widen(self, minimum: Tensor, maximum: Tensor) -> None:
+        """Have bins for activations in these ranges ``[channels]``, which hold those so far."""
+        if torch.equal(minimum, self.minimum) and torch.equal(maximum, self.maximum):
             return
-        counts, rests, extremes = self.counts, self.rests, self.extremes
-        rows, held = self._most - self._room, self._held is not None
-        self.octaves, self._held = octaves, None
-        self._words, self._ends = self._nothing(len(self.zeros))
-        self._room = self._most - rows
-        if before == _NONE:
-            return
-        drop = bits - self.bits
-        extremes = coarser_extremes(extremes, counts, 23 - bits, drop)
-        counts, rests = coarser(counts, rests, 23 - bits, drop)
-        begin = (before[0] - octaves[0]) << self.bits
-        around = begin, self._bins - begin - counts.shape[1]
-        counts, rests = F.pad(counts, around), F.pad(rests, around)
-        self._ends[:, begin : begin + extremes.shape[1]] = (extremes + _HALF).short()
-        if held or self._room < 0:  # words of coarser bins hold fewer
-            self._hold(torch.stack([counts, rests]))
+        before, used = self.layout, self.maximum > 0
+        self.minimum, self.maximum = minimum, maximum
+        self.layout = Layout.of(minimum, maximum, self._least_bits)
+        if self.layout.bins > before.bins:
+            self._stretch(before.bins)
+        for move, which in before.moves(self.layout, used):
+            self._move(move, which, int(before.rest[which[0]]))
+
+    def _stretch(self, bins: int) -> None:
+        """Make room for more bins than these."""
+        words, ends = self._words[:, :bins], self._ends[:, :bins]
+        self._words, self._ends = self._nothing(len(words))
+        self._words[:, :bins], self._ends[:, :bins] = words, ends
+        if self._held is not None:
+            self._held = F.pad(self._held, (0, self.layout.bins - bins))
+
+    def _move(self, move: Move, which: Tensor, rest: int) -> None:
+        """Take the bins of some channels, which leave out so many bits, into others."""
+        bins = self.layout.bins
+        if move.drop:
+            self._merge_bins(which, rest, move.drop)
+        words, ends = self._words[:, :bins], self._ends[:, :bins]
+        # the last bins, which come round to the first places, are empty
+        words[which] = words[which].roll(move.begin, 1)
+        ends[which] = ends[which].roll(move.begin, 1)
+        if self._held is not None:
+            self._held[:, which] = self._held[:, which].roll(move.begin, 2)
+
+    def _merge_bins(self, which: Tensor, rest: int, drop: int) -> None:
+        """Leave out more bits of some channels: their bins are merged, and are the first then."""
+        bins, ends = self.layout.bins, self._ends[which, : self.layout.bins].int() - _HALF
+        counts, rests = self._counted(which)
+        ends = coarser_extremes(ends, counts, rest, drop)
+        counts, rests = coarser(counts, rests, rest, drop)
+        merged, empty = counts.shape[1], self._nothing(len(which))
+        self._words[which], self._ends[which] = empty
+        self._ends[which, :merged] = (ends + _HALF).short()
+        if self._held is None:
+            self._words[which, :merged] = (counts << self._shift) + rests
         else:
-            self._words[:, : self._bins] = (counts << self._shift) + rests
+            self._held[:, which] = F.pad(torch.stack([counts, rests]), (0, bins - merged))
 
     def merge(self, other: "Histogram") -> None:
         """Add what another histogram of the same site has seen."""
-        self.widen(*other.octaves)
-        other.widen(*self.octaves)
+        ends = (
+            torch.minimum(self.minimum, other.minimum),
+            torch.maximum(self.maximum, other.maximum),
+        )
+        for each in (self, other):
+            each.widen(*ends)
         least = torch.minimum(self.extremes[..., 0], other.extremes[..., 0])
         largest = torch.maximum(self.extremes[..., 1], other.extremes[..., 1])
         counts, rests = self.counts + other.counts, self.rests + other.rests
         self.replace(counts, rests, torch.stack([least, largest], -1))
         self.zeros += other.zeros
-        self.minimum = torch.minimum(self.minimum, other.minimum)
-        self.maximum = torch.maximum(self.maximum, other.maximum)
 
     def quantile(self, share: float, zeros: bool = True) -> Tensor:
         """Return the value that this share of all activations does not exceed.
@@ -295,7 +300,8 @@ class Histogram:
         rank = torch.ceil(total.double() * (share * (1 - 2**-50))).clamp(min=1)
         cumulated = self.counts.cumsum(1) + below[:, None]
         index = torch.searchsorted(cumulated.double(), rank[:, None]).squeeze(1)
-        value = self.centres()[index.clamp(max=self.counts.shape[1] - 1)]
+        last = self.layout.bins - 1
+        value = self.centres().gather(1, index.clamp(max=last)[:, None])[:, 0]
         top = self.maximum.double()
         value = torch.where(rank == total, top, torch.minimum(value, top))
         return torch.where(rank <= below, torch.zeros_like(value), value)
@@ -307,7 +313,7 @@ class Histogram:
 
     def share_above(self, threshold: Tensor) -> Tensor:
         """Return the share of activations above a threshold for each channel ``[channels]``."""
-        values = torch.minimum(self.centres()[None, :], self.maximum.double()[:, None])
+        values = torch.minimum(self.centres(), self.maximum.double()[:, None])
         above = values > threshold.double()[:, None]
         total = (self.counts.sum(1) + self.zeros).clamp(min=1)
         return (self.counts * above).sum(1).double() / total
@@ -320,23 +326,11 @@ class Histogram:
         """
         top = float(self.maximum.max()) or 1.0
         edges = torch.linspace(0, top, bins + 1, dtype=torch.float64)
-        index = torch.bucketize(self.centres().clamp(max=top), edges, right=False) - 1
+        used = self.counts > 0
+        index = torch.bucketize(self.centres()[used].clamp(max=top), edges, right=False) - 1
         counts = torch.zeros(bins, dtype=torch.float64)
-        counts.index_add_(0, index.clamp(0, bins - 1), self.counts.sum(0).double())
+        counts.index_add_(0, index.clamp(0, bins - 1), self.counts[used].double())
         return edges, counts
-
-
-def _octaves(rows: Tensor, kernel: ModuleType | None) -> tuple[int, int]:
-    """Return the octaves of the smallest and the largest positive activation."""
-    bits, found = rows.view(-1).view(torch.int32).numpy(), np.zeros(2, np.int32)
-    if kernel is not None:
-        kernel.span(bits, found)
-    else:
-        found[:] = bits[bits > 0].min(initial=_INFINITE) - 1, bits.max()
-    if found[1] <= 0:
-        return _NONE
-    low, high = ((int(x) - _LOWEST) >> 23 for x in (found[0] + 1, found[1]))
-    return max(0, min(low, _OCTAVES - 1)), max(0, min(high, _OCTAVES - 1))
 
 
 class ThresholdParams(Parameters):

@@ -13,12 +13,13 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from snnconv.calibration.fineness import HIGHEST, LOWEST
 from snnconv.core.jit import compiled
 
 Integers = NDArray[np.int32]
 Longs = NDArray[np.int64]
 WIDTH = 128
-"""Columns at once: five arrays of them leave the first-level cache to the bins."""
+"""Columns at once: seven arrays of them leave the first-level cache to the bins."""
 _LANES = 16  # of a vector: one register of AVX-512, two of AVX2, four of NEON
 
 _INT, _BYTES = ir.IntType(32), 4
@@ -31,15 +32,12 @@ def _binned(
     typing: Any,
     bits: Any,
     offsets: Any,
+    lowest: Any,
+    shift: Any,
     spare: Any,
     zeros: Any,
-    maximum: Any,
     places: Any,
     rests: Any,
-    minimum: Any,
-    lowest: Any,
-    highest: Any,
-    shift: Any,
 ) -> Any:
     """Return where a vector of activations is counted, and what else it says.
 
@@ -49,67 +47,63 @@ def _binned(
         typing: numba's.
         bits: address of the activations' bits.
         offsets: address of where their columns' bins begin.
+        lowest: address of the bits of the smallest number that has a bin, by column.
+        shift: address of how many bits a bin leaves out, by column.
         spare: address of where zeros go.
         zeros: address of their number, changed in place.
-        maximum: address of the largest's bits, changed in place; NaN is larger than any number,
-            whatever its sign.
         places: address of the bins.
         rests: address of what the numbers have above the first of their bin, in their last bits.
-        minimum: address of the bits, less one, of the smallest positive one, changed in place.
-        lowest: bits of the smallest number that has a bin.
-        highest: bits of the largest.
-        shift: bits that a bin leaves out.
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        places = [builder.inttoptr(x, _VECTOR.as_pointer()) for x in args[:8]]
-        x, of, to, number, most = (builder.load(place, align=_BYTES) for place in places[:5])
-        low, high, left = (_splat(builder, value) for value in args[8:])
-        zero = builder.icmp_signed("<=", x, ir.Constant(_VECTOR, [0] * _LANES))
-        held = builder.select(builder.icmp_signed("<", x, low), low, x)
-        held = builder.select(builder.icmp_signed(">", held, high), high, held)
-        size = builder.and_(x, ir.Constant(_VECTOR, [_MAGNITUDE] * _LANES))
+        places = [builder.inttoptr(x, _VECTOR.as_pointer()) for x in args]
+        x, of, low, left, to, number = (builder.load(place, align=_BYTES) for place in places[:6])
+        zero = builder.icmp_signed("<=", x, _constant(0))
+        held = builder.select(builder.icmp_signed("<", x, _constant(LOWEST)), _constant(LOWEST), x)
+        above_all = builder.icmp_signed(">", held, _constant(HIGHEST))
+        held = builder.select(above_all, _constant(HIGHEST), held)
         above = builder.sub(held, low)
         bin_ = builder.ashr(above, left)
-        place = builder.add(of, bin_)
         results = (
             builder.sub(number, builder.sext(zero, _VECTOR)),
-            builder.select(builder.icmp_signed(">", size, most), size, most),
-            builder.select(zero, to, place),
+            builder.select(zero, to, builder.add(of, bin_)),
             builder.sub(above, builder.shl(bin_, left)),
-            _smaller(builder, x, builder.load(places[7], align=_BYTES)),
         )
-        for value, target in zip(results, places[3:], strict=True):
+        for value, target in zip(results, places[5:], strict=True):
             builder.store(value, target, align=_BYTES)
         return context.get_dummy_value()
 
-    return types.void(*[types.int64] * 8, *[types.int32] * 3), generate
-
-
-def _smaller(builder: Any, x: Any, least: Any) -> Any:
-    """Return the smaller bits; less one, zero and negative numbers are larger than any number."""
-    less = builder.sub(x, ir.Constant(_VECTOR, [1] * _LANES))
-    return builder.select(builder.icmp_unsigned("<", less, least), less, least)
+    return types.void(*[types.int64] * 8), generate
 
 
 def _ranged(typing: Any, bits: Any, minimum: Any, maximum: Any) -> Any:
-    """Take a vector of activations into their range, all by address: see :func:`_binned`."""
+    """Take a vector of activations into the range of their columns.
+
+    Args:
+        typing: numba's.
+        bits: address of the activations' bits.
+        minimum: address of the bits, less one, of the smallest positive one, changed in place.
+        maximum: address of the largest's bits, changed in place; NaN is larger than any number,
+            whatever its sign.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         places = [builder.inttoptr(x, _VECTOR.as_pointer()) for x in args]
         x, least, most = (builder.load(place, align=_BYTES) for place in places)
-        builder.store(_smaller(builder, x, least), places[1], align=_BYTES)
-        larger = builder.icmp_signed(">", x, most)
-        builder.store(builder.select(larger, x, most), places[2], align=_BYTES)
+        # less one, zero and negative numbers are larger than any number
+        less = builder.sub(x, _constant(1))
+        smaller = builder.select(builder.icmp_unsigned("<", less, least), less, least)
+        builder.store(smaller, places[1], align=_BYTES)
+        size = builder.and_(x, _constant(_MAGNITUDE))
+        larger = builder.select(builder.icmp_signed(">", size, most), size, most)
+        builder.store(larger, places[2], align=_BYTES)
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 3), generate
 
 
-def _splat(builder: Any, value: Any) -> Any:
-    empty = ir.Constant(_VECTOR, ir.Undefined)
-    first = builder.insert_element(empty, value, ir.Constant(_INT, 0))
-    return builder.shuffle_vector(first, empty, ir.Constant(_VECTOR, [0] * _LANES))
+def _constant(value: int) -> Any:
+    return ir.Constant(_VECTOR, [value] * _LANES)
 
 
 binned: Any = intrinsic(_binned)
@@ -117,38 +111,48 @@ ranged: Any = intrinsic(_ranged)
 
 
 @compiled
-def span(bits: Integers, found: Integers) -> None:
-    """Return the bits of the smallest positive activation, less one, and of the largest ``[2]``.
+def span(bits: Integers, minimum: Integers, maximum: Integers) -> None:
+    """Take activations into the range of their channels.
 
     Args:
-        bits: of activations ``[n]``.
-        found: the result; bits of infinity, less one, and 0 where none is positive.
+        bits: of activations, row after row of so many channels.
+        minimum: the bits of the smallest positive one by channel, changed in place.
+        maximum: the bits of the largest by channel, changed in place.
     """
-    least, most = np.full(_LANES, _NONE, np.int32), np.zeros(_LANES, np.int32)
-    whole = len(bits) - len(bits) % _LANES
-    for i in range(0, whole, _LANES):
-        ranged(bits.ctypes.data + 4 * i, least.ctypes.data, most.ctypes.data)
-    for i in range(whole, len(bits)):
-        most[0] = max(most[0], bits[i])
-        if bits[i] > 0:
-            least[0] = min(least[0], bits[i] - 1)
-    found[0], found[1] = least.min(), most.max()
+    channels, size = len(minimum), len(bits)
+    columns = channels * max(1, WIDTH // channels)  # rows that fit beside each other are one here
+    least, most = np.full(columns, _NONE, np.int32), np.zeros(columns, np.int32)
+    for first in range(0, columns, WIDTH):
+        wide = min(WIDTH, columns - first)
+        for low in range(first, size, columns):
+            n = min(wide, size - low)
+            whole = n - n % _LANES
+            for i in range(0, whole, _LANES):
+                at = 4 * (first + i)
+                start = bits.ctypes.data + 4 * (low + i)
+                ranged(start, least.ctypes.data + at, most.ctypes.data + at)
+            for i in range(whole, n):
+                x, column = bits[low + i], first + i
+                if x > 0:
+                    least[column] = min(least[column], x - 1)
+                most[column] = max(most[column], x & np.int32(_MAGNITUDE))
+    for column in range(columns):
+        channel = column % channels
+        minimum[channel] = min(minimum[channel], least[column] + 1)
+        maximum[channel] = max(maximum[channel], most[column])
 
 
 @compiled
 def tally(
     bits: Integers,
-    lowest: np.int32,
-    highest: np.int32,
-    shift: np.int32,
+    lowest: Integers,
+    shift: Integers,
     one: np.int64,
     half: np.int32,
     count: int,
     bins: Longs,
     extremes: NDArray[np.int16],
     zeros: Longs,
-    minimum: Integers,
-    maximum: Integers,
 ) -> None:
     """Count positive activations by bin, and those that are zero.
 
@@ -158,9 +162,8 @@ def tally(
 
     Args:
         bits: of activations, row after row of so many channels as zeros has.
-        lowest: bits of the smallest number that has a bin.
-        highest: bits of the largest.
-        shift: bits that a bin leaves out.
+        lowest: bits of the smallest number that has a bin, by channel.
+        shift: bits that a bin leaves out, by channel.
         one: what an activation adds to its bin, in addition to the bits left out, which are summed
             below it.
         half: what is added to the bits left out where their extremes are kept.
@@ -170,43 +173,41 @@ def tally(
         extremes: the least and the largest of the bits left out, of all bins
             ``[channels, ..., 2]``, changed in place.
         zeros: by channel, changed in place.
-        minimum: the bits of the smallest positive one by channel, changed in place.
-        maximum: the bits of the largest by channel, changed in place.
     """
     channels, size, apart = len(bins), len(bits), bins.shape[1]
     words, ends = bins.reshape(-1), extremes.reshape(-1)
     columns = channels * max(1, WIDTH // channels)  # rows that fit beside each other are one here
     work, rests = np.empty(WIDTH, np.int32), np.empty(WIDTH, np.int32)
     offsets, spare = np.empty(columns, np.int32), np.empty(columns, np.int32)
-    none, most = np.zeros(columns, np.int32), np.zeros(columns, np.int32)
-    least = np.full(columns, _NONE, np.int32)
+    lows, lefts = np.empty(columns, np.int32), np.empty(columns, np.int32)
+    none = np.zeros(columns, np.int32)
     for column in range(columns):
-        offsets[column] = column % channels * apart
+        channel = column % channels
+        offsets[column] = channel * apart
         spare[column] = offsets[column] + count + column // channels
-    arrays = offsets.ctypes.data, spare.ctypes.data, none.ctypes.data, most.ctypes.data
-    smallest = least.ctypes.data
+        lows[column], lefts[column] = lowest[channel], shift[channel]
+    arrays = (
+        *(offsets.ctypes.data, lows.ctypes.data, lefts.ctypes.data),
+        *(spare.ctypes.data, none.ctypes.data),
+    )
     for first in range(0, columns, WIDTH):
         wide = min(WIDTH, columns - first)
         for low in range(first, size, columns):
             n = min(wide, size - low)
             whole = n - n % _LANES
             for i in range(0, whole, _LANES):
-                of, to, z, m = arrays
+                of, least, left, to, z = arrays
                 at, start = 4 * (first + i), bits.ctypes.data + 4 * (low + i)
                 place, rest = work.ctypes.data + 4 * i, rests.ctypes.data + 4 * i
-                tops = of + at, to + at, z + at, m + at
-                binned(start, *tops, place, rest, smallest + at, lowest, highest, shift)
+                binned(start, of + at, least + at, left + at, to + at, z + at, place, rest)
             for i in range(whole, n):
                 x, column = bits[low + i], first + i
-                above = min(max(x, lowest), highest) - lowest
-                work[i] = offsets[column] + (above >> shift)
-                rests[i] = above - (above >> shift << shift)
+                above = min(max(x, LOWEST), HIGHEST) - lows[column]
+                work[i] = offsets[column] + (above >> lefts[column])
+                rests[i] = above - (above >> lefts[column] << lefts[column])
                 if x <= 0:
                     work[i] = spare[column]
                     none[column] += 1
-                else:
-                    least[column] = min(least[column], x - 1)
-                most[column] = max(most[column], x & np.int32(_MAGNITUDE))
             for i in range(n):
                 index = np.uint32(work[i])  # an index that may be negative takes longer
                 words[index] += one + rests[i]
@@ -216,7 +217,4 @@ def tally(
                     ends[2 * index] = min(end, ends[2 * index])
                     ends[2 * index + 1] = max(end, ends[2 * index + 1])
     for column in range(columns):
-        channel = column % channels
-        zeros[channel] += none[column]
-        minimum[channel] = min(minimum[channel], least[column] + 1)
-        maximum[channel] = max(maximum[channel], most[column])
+        zeros[column % channels] += none[column]

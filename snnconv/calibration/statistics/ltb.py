@@ -52,7 +52,8 @@ def threshold(histogram: Histogram, params: Record) -> Tensor:
     edges, top = histogram.edges(), histogram.maximum.double()
     theta = torch.zeros_like(top)
     for _ in range(params.steps):
-        at = (torch.bucketize(theta, edges, right=True) - 1).clamp(0, counts.shape[1] - 1)[:, None]
+        at = torch.searchsorted(edges, theta[:, None], right=True) - 1
+        at = at.clamp(0, counts.shape[1] - 1)
         above = total.gather(1, at + 1) - theta[:, None] * number.gather(1, at + 1)
         within = counts.gather(1, at) * (means.gather(1, at) - theta[:, None]).clamp(min=0)
         rise = 2 * params.lr * (above + within).squeeze(1) / every
