@@ -6,9 +6,9 @@
 
     check("my_neuron.py:MyNeuron")
 
-asks a neuron, a statistic, a correction, a metric or an export format for every law of its kind,
-and raises an error that names the laws that do not hold. With pytest, each law is a test of its
-own::
+asks a method for every law of its kind, and raises an error that names the laws that do not hold.
+Neurons, statistics, corrections, metrics, export formats, tasks and data sets have laws. With
+pytest, each law is a test of its own::
 
     import pytest
     from snnconv.testing import laws
@@ -23,6 +23,7 @@ On the command line: ``python -m snnconv.testing my_neuron.py:MyNeuron``.
 from snnconv.testing.run import (
     check,
     check_correction,
+    check_dataset,
     check_export,
     check_metric,
     check_neuron,
@@ -34,6 +35,7 @@ from snnconv.testing.run import (
 __all__ = [
     "check",
     "check_correction",
+    "check_dataset",
     "check_export",
     "check_metric",
     "check_neuron",

@@ -15,10 +15,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m snnconv.testing",
         description="Ask methods for the laws that snnconv's own obey: neurons, statistics, "
-        "corrections, metrics, tasks and export formats.",
+        "corrections, metrics, tasks, export formats and data sets.",
     )
     parser.add_argument(
-        "methods", nargs="+", metavar="NAME", help="file.py:NAME, package.module:NAME, or lm-ht"
+        "methods",
+        nargs="+",
+        metavar="NAME",
+        help="file.py:NAME, package.module:NAME, lm-ht, npz:FILE",
     )
     parser.add_argument("--kind", choices=KINDS, help="by default the one that the method fits")
     options = parser.parse_args(arguments)

@@ -131,11 +131,21 @@ class Kind(Generic[Subject]):
         laws: that every method of the kind obeys.
         subjects: of a method, the subjects to ask for each law, each with the words that set it
             apart.
+        loads: the method from its name; the registry's own way, if not given.
     """
 
     registry: Registry[Any]
     laws: tuple[Law[Subject], ...]
     subjects: Callable[[Any], Iterable[tuple[str, Subject]]]
+    loads: Callable[[str], Any] | None = None
+
+    def names(self, name: str) -> bool:
+        """Whether a name, up to its first colon, is that of a method of this kind."""
+        return name.partition(":")[0] in self.registry.names()
+
+    def load(self, name: str) -> Any:
+        """The method of a name."""
+        return (self.loads or self.registry.load)(name)
 
     def cases(self, method: Any) -> Iterator[Case]:
         """Each law for each subject of a method."""

@@ -8,7 +8,7 @@ from snnconv.core.registry import REGISTRIES, is_code
 from snnconv.errors import CheckFailedError, UsageError, did_you_mean
 from snnconv.testing.base import Case, Kind
 
-KINDS = ("neurons", "statistics", "corrections", "metrics", "tasks", "exports")
+KINDS = ("neurons", "statistics", "corrections", "metrics", "exports", "tasks", "datasets")
 """The registries whose methods have laws; the laws lie in the file of the same name."""
 
 
@@ -17,7 +17,7 @@ def laws(method: Any, kind: str | None = None) -> list[Case]:
 
     Args:
         method: a class or object; or a name, as options of commands take it: ``lm-ht``,
-            ``file.py:NAME`` or ``package.module:NAME``.
+            ``npz:FILE``, ``file.py:NAME`` or ``package.module:NAME``.
         kind: the method's registry, one of :data:`KINDS`; by default the one that it fits.
 
     Raises:
@@ -29,23 +29,23 @@ def laws(method: Any, kind: str | None = None) -> list[Case]:
 def every_case(method: Any, kind: str | None = None) -> list[Case]:
     """As :func:`laws`, with those that can't be asked of this method."""
     kinds = [_kind(name) for name in ([kind] if kind else KINDS)]
-    if isinstance(method, str) and not is_code(method):
-        kinds = [found for found in kinds if method in found.registry.names()]
-        if not kinds:
+    given = method
+    if isinstance(method, str):
+        if own := [found for found in kinds if found.names(method)]:
+            return list(own[0].cases(own[0].load(method)))
+        if not is_code(method):
             known = [name for found in map(_kind, KINDS) for name in found.registry.names()]
             raise UsageError(
                 "there is no method of that name", f"'{method}'", did_you_mean(method, known)
             )
-        method = kinds[0].registry.load(method)
-    name = method if isinstance(method, str) else repr(method)
-    if isinstance(method, str):
-        method = user_code.method(method, "method")
+        method = user_code.method(method.partition("?")[0], "method")
     faults = {found.registry.kind: found.registry.fault(method) for found in kinds}
     for found in kinds:
         if not faults[found.registry.kind]:
-            return list(found.cases(method))
+            named = found.loads and isinstance(given, str)
+            return list(found.cases(found.load(given) if named else method))
     raise UsageError(
-        f"{name} is no method that has laws",
+        f"{given if isinstance(given, str) else repr(given)} is no method that has laws",
         "; ".join(f"no {word}: {fault}" for word, fault in faults.items()),
         "see: snnconv docs own-methods",
     )
@@ -85,6 +85,11 @@ def check_statistic(method: Any) -> None:
 def check_correction(method: Any) -> None:
     """:func:`check` a subclass of :class:`snnconv.corrections.base.Correction`, or its name."""
     check(method, "corrections")
+
+
+def check_dataset(method: Any) -> None:
+    """:func:`check` a data set, as ``--data`` takes it, or a function that returns one."""
+    check(method, "datasets")
 
 
 def check_export(method: Any) -> None:

@@ -1,6 +1,7 @@
 """Runs the examples of a page of documentation, as a reader would: in order, in one folder.
 
-- A block of ``sh`` is run line by line: ``snnconv`` in this process, everything else by bash.
+- A block of ``sh`` is run line by line: ``snnconv`` and Python files in this process, everything
+  else by bash.
 - A block of ``python`` is executed; all blocks of a page share their names. A block of ``text``
   right behind it is what it prints.
 - A block whose first line is ``# NAME.EXT`` is saved under that name instead.
@@ -10,6 +11,7 @@
 import contextlib
 import io
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -24,6 +26,7 @@ FENCE = re.compile(
 )
 FILE = re.compile(r"# ([\w.-]+\.\w+)\n")
 SHELL = re.compile(r"[|<>;&*]")
+HERE = (["snnconv"], ["export"], ["python"])
 RUN = ("sh", "python", "toml")
 
 
@@ -83,13 +86,15 @@ def run(page: Path, folder: Path, monkeypatch) -> None:
 def shell(text: str, folder: Path, monkeypatch) -> None:
     """Run a shell block; a command that fails is the test's failure.
 
-    Lines that only call snnconv run in this process, which is quick. The others go to bash, as many
-    as stand together.
+    Lines that only call snnconv or Python run in this process, which has imported torch already.
+    The others go to bash, as many as stand together.
     """
     others: list[str] = []
     for line in [*text.replace("\\\n", " ").splitlines(), ""]:
         words = shlex.split(line, comments=True)
-        alone = words[:1] in (["snnconv"], ["export"]) and not SHELL.search(unquoted(line))
+        alone = words[:1] in (["snnconv"], ["export"], ["python"]) and not SHELL.search(
+            unquoted(line)
+        )
         if others and (alone or not words):
             bash("\n".join(others), folder)
             others.clear()
@@ -97,8 +102,22 @@ def shell(text: str, folder: Path, monkeypatch) -> None:
             others += [line] if words else []
         elif words[0] == "export":
             monkeypatch.setenv(*words[1].split("=", 1))
+        elif words[0] == "python":
+            python(words[1:], monkeypatch)
         else:
             done(*words[1:])
+
+
+def python(words: list[str], monkeypatch) -> None:
+    """Run ``python FILE ARGUMENTS`` or ``python -m MODULE ARGUMENTS`` in this process."""
+    is_module = words[0] == "-m"
+    name, *arguments = words[is_module:]
+    monkeypatch.setattr(sys, "argv", [name, *arguments])
+    start = runpy.run_module if is_module else runpy.run_path
+    try:
+        start(name, run_name="__main__")
+    except SystemExit as end:
+        assert not end.code, words
 
 
 def unquoted(line: str) -> str:

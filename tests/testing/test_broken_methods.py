@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from snnconv.calibration.histogram import Statistic
-from snnconv.core.metadata import Parameters
+from snnconv.core.metadata import DataInfo, Parameters
 from snnconv.corrections.base import SiteCorrection, channel_means
+from snnconv.data.dataset import Dataset
+from snnconv.data.split import ArraySplit
 from snnconv.errors import CheckFailedError, Obstacle
 from snnconv.exports.base import Export, RunResult
 from snnconv.metrics.base import Figures, Metric
@@ -16,6 +18,7 @@ from snnconv.neurons.if_ import IF, Params, State
 from snnconv.simulation.simulate import simulate
 from snnconv.testing import (
     check_correction,
+    check_dataset,
     check_export,
     check_metric,
     check_neuron,
@@ -23,6 +26,7 @@ from snnconv.testing import (
     laws,
 )
 from snnconv.testing import corrections as correction_laws
+from snnconv.testing import datasets as dataset_laws
 from snnconv.testing import exports as export_laws
 from snnconv.testing import metrics as metric_laws
 from snnconv.testing import neurons as neuron_laws
@@ -479,6 +483,73 @@ def test_a_broken_export_breaks_its_law(kind, law):
     assert breaks(kind, law)
 
 
+class Stripes(ArraySplit):
+    """Five samples of two classes."""
+
+    def __init__(self, labels=(0, 1, 0, 1, 1), tokens=False):
+        grid = torch.arange(5 * 2 * 3).reshape(5, 2, 3)
+        super().__init__(grid % 4 if tokens else grid, torch.tensor(labels), 1 if tokens else 30)
+
+
+def stripes(split=Stripes, **changes):
+    facts = {"spec": "stripes", "shape": (2, 3), "classes": ("a", "b"), "mean": (0,), "std": (1,)}
+    return Dataset(DataInfo(**facts | changes), split(), split())
+
+
+def texts(*words):
+    return stripes(lambda: Stripes(tokens=True), vocabulary=words)
+
+
+class Chance(Stripes):
+    """Noise that nobody has seeded."""
+
+    def __init__(self):
+        super().__init__()
+        object.__setattr__(self, "pixels", torch.rand(5, 2, 3))
+
+
+class Neighbours(Stripes):
+    """Scales a batch by its own largest value."""
+
+    def images(self, indices):
+        x = super().images(indices)
+        return x / x.amax()
+
+
+class Handed(Stripes):
+    """Hands out the memory that it reads from."""
+
+    def images(self, indices):
+        return self.pixels.float().copy_(self.pixels / 30) if len(indices) != 5 else self.whole
+
+    def __init__(self):
+        super().__init__()
+        object.__setattr__(self, "whole", self.pixels / 30)
+
+
+DATASETS = [
+    (lambda: stripes(Chance), "reading again gives the same"),
+    (lambda: stripes(shape=(3, 2)), "samples are as the metadata say"),
+    (lambda: stripes(Neighbours), "a sample does not depend on the others"),
+    (lambda: stripes(Handed), "samples can be overwritten"),
+    (lambda: stripes(lambda: Stripes((0, 1, 2, 1, 0))), "classes have names"),
+    (
+        lambda: stripes(lambda: Stripes(tokens=True), vocabulary=("a",)),
+        "tokens are numbers of words",
+    ),
+]
+
+
+@pytest.mark.parametrize(("read", "law"), DATASETS, ids=[law for _, law in DATASETS])
+def test_a_broken_data_set_breaks_its_law(read, law):
+    assert breaks(read, law)
+
+
+def test_a_sound_data_set_from_outside():
+    check_dataset(stripes)
+    check_dataset(lambda: texts("a", "b"))
+
+
 def test_a_sound_correction_and_export_from_outside():
     check_correction(Share)
     check_export(Thetas)
@@ -491,6 +562,7 @@ def test_a_sound_correction_and_export_from_outside():
         (correction_laws, CORRECTIONS),
         (metric_laws, METRICS),
         (export_laws, EXPORTS),
+        (dataset_laws, DATASETS),
     ],
 )
 def test_each_law_of_a_room_is_broken_here(room, broken):
