@@ -18,7 +18,6 @@ from rich.text import Text
 
 from snnconv.core.progress import Advance
 from snnconv.errors import UsageError, one_line
-from snnconv.render.compare import comparison, differences
 from snnconv.render.describe import describe
 from snnconv.render.plain import plain, value_width
 from snnconv.render.tables import Block, Fact, Facts, Table
@@ -26,7 +25,6 @@ from snnconv.render.units import printable
 from snnconv.reports import (
     REPORTS,
     ErrorReport,
-    EvaluateReport,
     PageReport,
     Report,
     RunReport,
@@ -155,22 +153,17 @@ class Terminal:
         if blocks is None:
             _write(self.out, canonical(report))
         else:
-            self._blocks(blocks)
+            self.show_blocks(blocks)
         if isinstance(report, RunReport) and (result := _result(report)):
-            self._blocks(describe(result) or [])
+            self.show_blocks(describe(result) or [])
         if self.verbose and isinstance(report, Report):
-            self._blocks(_behind(report))
+            self.show_blocks(_behind(report))
         sys.stdout.flush()
 
     @staticmethod
     def _put(text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
-
-    def show_comparison(self, evaluations: Sequence[EvaluateReport]) -> None:
-        """Print several evaluations, one a row."""
-        tests = differences(evaluations)
-        self._blocks([comparison(evaluations), *([tests] if tests else [])])
 
     def _line(self, text: str) -> None:
         lines = "\n".join(printable(line) for line in text.split("\n"))
@@ -179,7 +172,8 @@ class Terminal:
         else:
             _write(self.err, lines + "\n")
 
-    def _blocks(self, blocks: Sequence[Block]) -> None:
+    def show_blocks(self, blocks: Sequence[Block]) -> None:
+        """Print tables and lists: drawn on a terminal, as plain text elsewhere."""
         if not self.out.is_terminal:
             _write(self.out, plain(blocks))
             return

@@ -8,6 +8,7 @@ import pytest
 from helpers import examples, examples_stages
 from pydantic import BaseModel
 
+from snnconv.render.compare import comparison
 from snnconv.render.terminal import Terminal
 from snnconv.reports import ErrorReport, canonical
 
@@ -70,7 +71,7 @@ def test_an_evaluation_is_complete(capsys):
 
 def test_wide_tables_are_not_cut(capsys):
     Terminal().show(examples.eight()[0])
-    Terminal().show_comparison(examples.eight())
+    Terminal().show_blocks([comparison(examples.eight())])
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("features.39.block.act") for line in lines)
     assert max(map(len, lines)) > 130
@@ -93,7 +94,7 @@ def test_the_kept_epoch_is_always_shown(capsys):
 
 
 def test_a_comparison_has_a_row_per_run(capsys):
-    Terminal().show_comparison(examples.three())
+    Terminal().show_blocks([comparison(examples.three())])
     out = capsys.readouterr().out
     head = next(line for line in out.splitlines() if line.startswith("run"))
     bounds = ["95", "%"]
@@ -109,7 +110,7 @@ def test_json_is_alone_on_stdout(capsys):
     terminal = Terminal(as_json=True)
     terminal.say("working")
     terminal.show(report)
-    terminal.show_comparison([report])
+    terminal.show_blocks([comparison([report])])
     out, err = capsys.readouterr()
     assert out == canonical(report)
     assert json.loads(out)["label"] == "cnn, if"
@@ -131,7 +132,7 @@ def test_a_terminal_gets_a_table_that_fits(name, width, terminal):
 @pytest.mark.parametrize("width", [60, 80])
 def test_a_comparison_is_a_table_in_a_narrow_terminal_too(width, terminal):
     tty = terminal(width)
-    Terminal().show_comparison(examples.three())
+    Terminal().show_blocks([comparison(examples.three())])
     lines = [_bare(line) for line in tty.getvalue().splitlines()]
     assert max(map(len, lines)) <= width
     (row,) = [line for line in lines if "8.09 uJ (56.8%)" in line]
@@ -140,7 +141,7 @@ def test_a_comparison_is_a_table_in_a_narrow_terminal_too(width, terminal):
 
 def test_a_narrow_terminal_says_what_it_leaves_out(terminal):
     tty = terminal(80)
-    Terminal().show_comparison(examples.three())
+    Terminal().show_blocks([comparison(examples.three())])
     out = _bare(tty.getvalue())
     assert "not shown for lack of width: ANN 95 %, t=2, t=4, t=8, t=16" in out
     assert "8.09 uJ (56.8%)" in out
@@ -148,17 +149,17 @@ def test_a_narrow_terminal_says_what_it_leaves_out(terminal):
 
 def test_a_very_narrow_terminal_gets_whole_lines(terminal):
     tty = terminal(40)
-    Terminal().show_comparison(examples.three())
+    Terminal().show_blocks([comparison(examples.three())])
     assert "8.09 uJ (56.8%)" in tty.getvalue()
     assert "98.61%*" in tty.getvalue()  # at t = 4
 
 
 def test_no_color_is_honoured(terminal):
     tty = terminal()
-    Terminal().show_comparison(examples.three())
+    Terminal().show_blocks([comparison(examples.three())])
     assert "\x1b[1;32m" in tty.getvalue()
     tty = terminal(NO_COLOR="1")
-    Terminal().show_comparison(examples.three())
+    Terminal().show_blocks([comparison(examples.three())])
     assert "8.09 uJ" in tty.getvalue()
     assert "32m" not in tty.getvalue()
 
