@@ -10,7 +10,7 @@ Shape:
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -59,10 +59,12 @@ class RunResult:
     Attributes:
         logits: ``[T, B, classes]``, averaged over steps 1..t.
         spikes: values by site ``[T, B, *N]``, as far as the format shows them.
+        counted: what else the report says, as sums over samples.
     """
 
     logits: Tensor
     spikes: Mapping[str, Tensor]
+    counted: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -91,13 +93,14 @@ class Export(ABC):
         suffix: of the file that is named.
         referee: what runs the files, in a line.
         tolerance: largest difference of a logit from this tool's, as a share of the largest logit;
-            0 is bit for bit.
+            0 is bit for bit. None if the format is another network by intent, such as one of whole
+            numbers.
     """
 
     params_type: ClassVar[type[Parameters]] = Parameters
     suffix: ClassVar[str]
     referee: ClassVar[str]
-    tolerance: ClassVar[float] = 0.0
+    tolerance: ClassVar[float | None] = 0.0
 
     def __init__(self, params: Parameters) -> None:
         self.params = params

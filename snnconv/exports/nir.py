@@ -54,7 +54,7 @@ class Nir(Export):
     params: Params
     suffix = ".nir"
     referee = "the graph as the nir package reads it back, with soft reset"
-    tolerance: ClassVar[float] = 1e-3
+    tolerance: ClassVar[float | None] = 1e-3
 
     def obstacles(self, subject: Subject) -> list[Obstacle]:
         """What NIR has no nodes for."""

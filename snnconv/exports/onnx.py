@@ -57,7 +57,7 @@ class Onnx(Export):
     params: Params
     suffix = ".onnx"
     referee = "onnxruntime on the CPU"
-    tolerance: ClassVar[float] = 0.05
+    tolerance: ClassVar[float | None] = 0.05
 
     def obstacles(self, subject: Subject) -> list[Obstacle]:
         """What a graph without a loop can't say."""

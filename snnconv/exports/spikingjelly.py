@@ -39,7 +39,7 @@ class SpikingJelly(Export):
 
     suffix = ".py"
     referee = "spikingjelly, a step at a time"
-    tolerance: ClassVar[float] = 1e-3
+    tolerance: ClassVar[float | None] = 1e-3
 
     def obstacles(self, subject: Subject) -> list[Obstacle]:
         """What its neurons can't say."""

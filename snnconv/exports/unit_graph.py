@@ -54,6 +54,7 @@ class Layer:
         shape: of what it reads, for one sample.
         site: the node of the network, if these are neurons.
         weight: of a convolution or matrix.
+        gain: of a convolution of one place that only scales, one a channel; its weight says so too.
         bias: of it, ``[D]``.
         window: of a convolution or pooling.
     """
@@ -64,6 +65,7 @@ class Layer:
     shape: Shape
     site: str = ""
     weight: Tensor | None = None
+    gain: Tensor | None = None
     bias: Tensor | None = None
     window: Window | None = None
 
@@ -81,22 +83,28 @@ class UnitGraph:
         return {layer.site: layer.name for layer in self.layers if layer.site}
 
 
-def obstacles(subject: Subject, called: str, initial: bool) -> Iterator[Obstacle]:
-    """What can't be said with such layers, IF and LIF neurons.
+def obstacles(
+    subject: Subject, called: str, initial: bool, neurons: tuple[type, ...] = (IF, LIF)
+) -> Iterator[Obstacle]:
+    """What can't be said with such layers and these neurons.
 
     Args:
         subject: what is exported.
         called: the format's name, as users write it.
         initial: whether its neurons may start with a potential.
+        neurons: those that it has.
     """
-    yield from _of_neurons(subject, called, initial)
+    yield from _of_neurons(subject, called, initial, neurons)
     yield from _of_graph(subject, called)
 
 
-def _of_neurons(subject: Subject, called: str, initial: bool) -> Iterator[Obstacle]:
+def _of_neurons(
+    subject: Subject, called: str, initial: bool, kinds: tuple[type, ...]
+) -> Iterator[Obstacle]:
+    """What the neurons do that the format's do not."""
     network, neurons = subject.network, f"neuron '{subject.info.neuron}'"
     for neuron in network.neurons.values():
-        if type(neuron) not in (IF, LIF):
+        if type(neuron) not in kinds:
             levels = "spikes of several levels or of both signs"
             found = levels if neuron.levels > 1 or neuron.signed else "other equations"
             yield Obstacle(neurons, f"{found} than {called}'s neurons have", _other(neuron))
@@ -271,8 +279,8 @@ class _Made:
         has, shape = self.factors[name], self.analysis.shapes[name]
         if torch.equal(*torch.broadcast_tensors(has, wanted)):
             return self.sources[name]
-        share = torch.diag((wanted / has).expand(shape[0]))
-        weight, axes = share.reshape(*share.shape, *_ones(shape)), len(shape) - 1
+        gain, axes = (wanted / has).expand(shape[0]), len(shape) - 1
+        weight = torch.diag(gain).reshape(shape[0], shape[0], *_ones(shape))
         one, none = (1,) * axes, (0,) * axes
         made = Layer(
             self._name(f"{name}_scaled", "scale"),
@@ -280,6 +288,7 @@ class _Made:
             self.sources[name],
             shape,
             weight=weight,
+            gain=gain,
             bias=torch.zeros(shape[0]),
             window=Window(one, one, none, one),
         )

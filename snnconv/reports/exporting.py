@@ -45,12 +45,22 @@ class ExportReport(NetworkReport):
         description="largest difference of a logit after any step from this tool's dense engine, "
         "of the largest logit; 0 is bit for bit"
     )
-    tolerance: float = Field(description="largest difference that is allowed")
+    tolerance: float | None = Field(
+        description="largest difference that is allowed; null if the format is another network by "
+        "intent, such as one of whole numbers"
+    )
     classes_equal: int = Field(description="samples that both put into the same class at the end")
     spikes_compared: int | None = Field(
         None, description="neurons and steps of all samples; null if the files show no spikes"
     )
     spikes_differing: int | None = Field(None, description="of those, how many differ")
+    accuracy: float | None = Field(
+        None, description="share of the samples that the files put into their class, after T steps"
+    )
+    accuracy_before: float | None = Field(None, description="the same by this tool")
+    counted: dict[str, int] = Field(
+        {}, description="what the format counts, summed over samples and steps; see the format"
+    )
     peers: list[PeerRow] = Field(
         [], description="other programs that read the format, as far as they are installed"
     )

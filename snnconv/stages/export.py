@@ -3,6 +3,7 @@
 import math
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,14 +80,14 @@ def run(config: ExportConfig, progress: Progress | None = None) -> ExportReport:
         written = [Path(folder, f"{out.stem}{suffix}") for suffix in files]
         for path, content in zip(written, files.values(), strict=True):
             path.write_bytes(content)
-        for indices, x, _ in batches(
+        for indices, x, y in batches(
             dataset.test, checkpoint.data, order, at_once.samples, frames_per_run=shown
         ):
             own = _own(subject, x, indices, T, at_once.steps)
-            compared.add(own, format_.run(written[0], subject, x, indices, T, at_once.steps))
+            compared.add(own, format_.run(written[0], subject, x, indices, T, at_once.steps), y)
             others.add(own, lambda few: format_.peers(written[0], subject, few, T), x)
             advance(len(indices))
-    if compared.difference > format_.tolerance:
+    if format_.tolerance is not None and compared.difference > format_.tolerance:
         raise CheckFailedError(
             f"what was exported from {file} is another network",
             f"logits that differ by {compared.difference:.2g} of the largest, where "
@@ -116,6 +117,9 @@ def run(config: ExportConfig, progress: Progress | None = None) -> ExportReport:
         classes_equal=compared.classes_equal,
         spikes_compared=compared.spikes or None,
         spikes_differing=compared.differing if compared.spikes else None,
+        accuracy=compared.right / compared.labelled if compared.labelled else None,
+        accuracy_before=compared.own_right / compared.labelled if compared.labelled else None,
+        counted=dict(compared.counted),
         peers=others.rows(),
     )
 
@@ -173,10 +177,19 @@ class _Comparison:
     differing: int = 0
     counts: int = 0
     counts_differing: int = 0
+    labelled: int = 0
+    right: int = 0
+    own_right: int = 0
+    counted: Counter[str] = field(default_factory=Counter)
 
-    def add(self, own: RunResult, other: RunResult) -> None:
-        """Take a batch."""
+    def add(self, own: RunResult, other: RunResult, labels: Tensor | None = None) -> None:
+        """Take a batch; its labels are classes, if there are any."""
         self.samples += own.logits.shape[1]
+        self.counted.update(other.counted)
+        if labels is not None and labels.dim() == 1 and not labels.is_floating_point():
+            self.labelled += len(labels)
+            self.right += int((other.logits[-1].argmax(1) == labels).sum())
+            self.own_right += int((own.logits[-1].argmax(1) == labels).sum())
         self.largest = max(self.largest, float(own.logits.abs().max()))
         mine = own.logits[-len(other.logits) :]  # a whole network gives its last only
         apart = float((mine - other.logits).abs().max())

@@ -1,0 +1,159 @@
+"""Whole numbers: weights, thresholds and potentials of stated width, in a plain binary file.
+
+A C header beside the file has the sizes of the network; the layout is in
+:mod:`snnconv.exports.integer_network`. The report says how accurate the network is before and after
+rounding, and how many inputs and potentials were clipped.
+
+Shape:
+    Weights ``[D, C, KH, KW]`` in 2 to 16 bits; biases, thresholds and potentials in 32 at most.
+
+Reference:
+    Units of least mean square error, as Banner et al. 2019, *Post Training 4-bit Quantization*,
+    choose clipping; its bias correction, with the mean activation of a layer. A simulator in numpy
+    runs the file.
+
+Deviations:
+    The mean activation is that of the calibration samples over a layer, not over a channel. A leak
+    and MSAT's adaptive threshold have no whole numbers here: a leak would round at every step, and
+    MSAT's threshold is a power and a logarithm of its potential.
+"""
+
+import re
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from snnconv.core.metadata import Parameters
+from snnconv.errors import CheckFailedError, Obstacle
+from snnconv.exports.base import Export, RunResult, Subject
+from snnconv.exports.integer_network import (
+    MAGIC,
+    VERSION,
+    IntegerNetwork,
+    LayoutError,
+    packed,
+    unpacked,
+)
+from snnconv.exports.integer_quantize import Widths, quantized
+from snnconv.exports.integer_run import run
+from snnconv.exports.unit_graph import obstacles, valued
+from snnconv.neurons.if_ import IF
+from snnconv.neurons.signed import Params as SignedParams
+from snnconv.neurons.signed import Signed
+
+
+class Params(Parameters):
+    """Of the format."""
+
+    bits: int = Field(8, ge=2, le=16, description="of a weight, its sign included")
+    unit: Literal["channel", "layer"] = Field(
+        "channel", description="what has a unit of its own: each channel, or a layer"
+    )
+    input_bits: int = Field(
+        12, ge=2, le=16, description="of a sample's normalised value, its sign included"
+    )
+    state_bits: int = Field(24, ge=8, le=32, description="of a potential, its sign included")
+    bias_correction: bool = Field(
+        False, description="biases take up the mean error of the rounded weights"
+    )
+
+
+class Integer(Export):
+    """Writes a network of whole numbers."""
+
+    params_type = Params
+    params: Params
+    suffix = ".snni"
+    referee = "a simulator of whole numbers in numpy, which reads the file"
+    tolerance: ClassVar[float | None] = None
+
+    def obstacles(self, subject: Subject) -> list[Obstacle]:
+        """What has no whole numbers."""
+        found = list(obstacles(subject, "integer", True, (IF, Signed)))
+        params, called = subject.params, f"neuron '{subject.info.neuron}'"
+        if isinstance(params, SignedParams) and params.levels > 1:
+            found.append(Obstacle(called, "levels of theta/2^k", "convert with --param levels=1"))
+        for name, neuron in subject.network.neurons.items():
+            if isinstance(neuron, Signed) and neuron.ceiling is not None:
+                other = "convert to --neuron if, whose spikes stay below it"
+                found.append(Obstacle(name, "a ceiling of signed neurons", other))
+            if neuron.two_sided:
+                other = "calibrate without --non-relu spike, or export with --to torch"
+                found.append(Obstacle(name, "an activation of both signs", other))
+        return found
+
+    def files(self, subject: Subject, stem: str) -> dict[str, bytes]:
+        """The network, and a header for C."""
+        network, _ = quantized(subject, self._widths())
+        return {self.suffix: packed(network), ".h": _header(network, stem).encode()}
+
+    def run(
+        self, file: Path, subject: Subject, x: Tensor, samples: Tensor, timesteps: int, chunk: int
+    ) -> RunResult:
+        """Run the file."""
+        try:
+            network = unpacked(file.read_bytes())
+        except LayoutError as error:
+            raise CheckFailedError(
+                f"{file.name} can't be read", str(error), "export it again"
+            ) from error
+        _, sites = quantized(subject, self._widths())
+        hold = subject.network.hold or timesteps
+        found = run(network, x.double().numpy(), timesteps, hold)
+        steps = np.arange(1, timesteps + 1).reshape(-1, 1, 1)
+        logits = found.outputs.cumsum(0) / steps * network.output_scale
+        shapes = subject.network.analysis.shapes
+        spikes = {
+            site: torch.from_numpy(found.spikes[number])
+            .float()
+            .reshape(timesteps, -1, *shapes[site])
+            for site, number in sites.items()
+        }
+        clipped = found.saturation
+        counted = {
+            "inputs": clipped.of_inputs,
+            "inputs_clipped": clipped.inputs,
+            "potentials": clipped.of_potentials,
+            "potentials_clipped": clipped.potentials,
+        }
+        return valued(RunResult(torch.from_numpy(logits), spikes, counted), subject)
+
+    def _widths(self) -> Widths:
+        p = self.params
+        return Widths(p.bits, p.input_bits, p.state_bits, p.unit == "channel", p.bias_correction)
+
+
+def _header(network: IntegerNetwork, stem: str) -> str:
+    """What a C program wants to know before it reads the file."""
+    largest = max(int(np.prod(layer.gives)) for layer in network.layers)
+    numbers = {
+        "MAGIC": f'"{MAGIC.decode()}"',
+        "VERSION": VERSION,
+        "LAYERS": len(network.layers),
+        "TIMESTEPS": network.timesteps,
+        "CHANNELS": network.shape[0],
+        "HEIGHT": network.shape[1],
+        "WIDTH": network.shape[2],
+        "OUTPUTS": int(np.prod(network.layers[network.output[0] - 1].gives)),
+        "WEIGHT_BYTES": network.weight_bytes,
+        "INPUT_BITS": network.input_bits,
+        "STATE_BITS": network.state_bits,
+        "LARGEST_LAYER": largest,
+        "BYTES": len(packed(network)),
+    }
+    lines = [f"#define SNNI_{name} {value}" for name, value in numbers.items()]
+    lines.append(f"#define SNNI_INPUT_SCALE {np.float32(network.input_scale)!s}f")
+    lines.append(f"#define SNNI_OUTPUT_SCALE {np.float32(network.output_scale)!s}f")
+    guard = re.sub(r"\W", "_", f"{stem}_H".upper())
+    text = "\n".join(lines)
+    head = (
+        f"/* {stem}.snni: a spiking network in whole numbers */\n#ifndef {guard}\n#define {guard}\n"
+    )
+    return f"{head}{text}\n#endif\n"
+
+
+EXPORT = Integer

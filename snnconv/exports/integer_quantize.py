@@ -1,0 +1,313 @@
+"""Makes whole numbers of a spiking network.
+
+A threshold is 1 in the graph, see :mod:`snnconv.exports.unit_graph`. Each membrane has a unit
+``s``, for a layer or a channel: its weights are ``round(W / s)``, its biases ``round(b / s)``, its
+threshold is ``round(1 / s)``. The unit is the one of least mean square error among those from 0.3
+of the largest weight on. Layers whose sum a membrane takes share its unit; a shortcut by identity
+multiplies its spikes by ``round(gain / s)``.
+
+Shape:
+    Units ``[]`` or ``[D]``.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from snnconv.exports.base import Subject
+from snnconv.exports.integer_network import IntegerLayer, IntegerNetwork, Pair, Size, Whole
+from snnconv.exports.unit_graph import Layer, UnitGraph, unit_graph
+from snnconv.graph.ir import INPUT
+from snnconv.neurons.signed import Params as SignedParams
+
+FINE = 2.0**-12
+"""The unit of a membrane that no weights feed."""
+
+ROOM = 16
+"""So many thresholds fit into a potential; where weights are finer, their unit grows."""
+
+
+@dataclass(frozen=True)
+class Widths:
+    """How wide numbers are.
+
+    Attributes:
+        bits: of weights.
+        input_bits: of the input.
+        state_bits: of potentials.
+        channel: whether each channel has a unit.
+        bias_correction: whether biases take up the mean error of the weights.
+    """
+
+    bits: int
+    input_bits: int
+    state_bits: int
+    channel: bool
+    bias_correction: bool
+
+
+def quantized(subject: Subject, widths: Widths) -> tuple[IntegerNetwork, dict[str, int]]:
+    """The network, and the layers of neurons by the sites that they were."""
+    return _Quantizer(subject, widths).network()
+
+
+class _Quantizer:
+    """Quantizes one network."""
+
+    def __init__(self, subject: Subject, widths: Widths) -> None:
+        self.subject, self.widths = subject, widths
+        self.graph: UnitGraph = unit_graph(subject, sums=True)
+        self.by_name = {layer.name: layer for layer in self.graph.layers}
+        self.groups = self._grouped()
+        self.input_scale = self._range() / (2 ** (widths.input_bits - 1) - 1)
+        self.units: dict[str, Tensor] = {}  # of each group
+
+    def network(self) -> tuple[IntegerNetwork, dict[str, int]]:
+        """The whole network."""
+        layers: list[IntegerLayer] = []
+        numbers, sites = {INPUT: 0}, {}
+        self.means: dict[str, Tensor] = {INPUT: torch.zeros(())}
+        for layer in self.graph.layers:
+            sources = tuple(self._source(each, layer, layers, numbers) for each in layer.sources)
+            if layer.kind == "flatten":
+                numbers[layer.name] = sources[0]
+            else:
+                layers.append(self._layer(layer, sources))
+                numbers[layer.name] = len(layers)
+            if layer.kind == "neurons":
+                sites[layer.site] = len(layers)
+            self.means[layer.name] = self._mean(layer)
+        shape = self.subject.network.analysis.shapes[INPUT]
+        return IntegerNetwork(
+            tuple(layers),
+            tuple(numbers[each] for each in self.graph.output),
+            self.subject.info.timesteps,
+            _image(shape),
+            1 if self.widths.bits <= 8 else 2,
+            self.widths.input_bits,
+            self.widths.state_bits,
+            self.input_scale,
+            float(self._unit("output")),
+        ), sites
+
+    def _range(self) -> float:
+        """The largest normalised number, for raw values in 0..1, or -1..1 of what is no image."""
+        data = self.subject.checkpoint.data
+        lowest = 0.0 if len(data.shape) == 3 else -1.0
+        ends = [
+            abs((raw - m) / s)
+            for m, s in zip(data.mean, data.std, strict=True)
+            for raw in (lowest, 1.0)
+        ]
+        return max(ends)
+
+    def _grouped(self) -> dict[str, str]:
+        """The membrane whose unit each layer's output has; layers of neurons have their own."""
+        parent: dict[str, str] = {}
+
+        def root(name: str) -> str:
+            while parent.setdefault(name, name) != name:
+                name = parent[name]
+            return name
+
+        readers = [(layer.name, layer.kind, layer.sources) for layer in self.graph.layers]
+        readers.append(("output", "neurons", self.graph.output))
+        for name, kind, sources in readers:
+            currents = [each for each in sources if self._is_current(each)]
+            joined = [*currents, name] if kind in ("neurons", "sum", "flatten") else currents
+            if kind in ("sum", "flatten") and not currents:
+                continue  # a sum of spikes counts spikes
+            for each in joined[1:]:
+                parent[root(joined[0])] = root(each)
+        return {name: root(name) for name in (*self.by_name, "output")}
+
+    def _is_current(self, name: str) -> bool:
+        """Whether a value is out of weights, not of spikes or of the input alone."""
+        if name == INPUT or self.by_name[name].kind == "neurons":
+            return False
+        layer = self.by_name[name]
+        if layer.kind in ("sum", "flatten"):
+            return any(self._is_current(each) for each in layer.sources)
+        return True
+
+    def _unit(self, name: str) -> Tensor:
+        """The unit of a layer's output: 1 of spikes, the scale of the input, or its group's."""
+        if name == INPUT:
+            return torch.tensor(self.input_scale)
+        if name != "output" and not self._is_current(name):
+            layer = self.by_name[name]
+            return torch.ones(()) if layer.kind == "neurons" else self._unit(layer.sources[0])
+        return self._of_membrane(name)
+
+    def _of_membrane(self, name: str) -> Tensor:
+        """The unit of a group: of its layers' outputs, and of the membrane that takes them."""
+        group = self.groups[name]
+        if group not in self.units:
+            least = ROOM / 2 ** (self.widths.state_bits - 1)
+            self.units[group] = self._fitted(group).clamp(min=least)
+        return self.units[group]
+
+    def _fitted(self, group: str) -> Tensor:
+        """The unit of least mean square error of a group's weights."""
+        rows = [
+            self._weight(layer).flatten(1)
+            for layer in self.graph.layers
+            if self.groups[layer.name] == group and layer.weight is not None and layer.gain is None
+        ]
+        if not rows:
+            return torch.tensor(FINE)
+        one = self.groups["output"] == group or not self.widths.channel
+        members = [layer for layer in self.graph.layers if self.groups[layer.name] == group]
+        one = one or any(layer.kind == "flatten" for layer in members)
+        weights = torch.cat(rows, 1)
+        weights = weights.reshape(1, -1) if one else weights
+        best = fitted_unit(weights.double(), self.widths.bits)
+        return (best[0] if one else best).float()
+
+    def _weight(self, layer: Layer) -> Tensor:
+        """Weights on whole numbers: what the input's unit is, is in them."""
+        assert layer.weight is not None
+        unit = self._unit(layer.sources[0]).expand(layer.weight.shape[1])
+        return layer.weight * unit.reshape(1, -1, *[1] * (layer.weight.dim() - 2))
+
+    def _source(
+        self, name: str, reader: Layer, layers: list[IntegerLayer], numbers: dict[str, int]
+    ) -> int:
+        """The number of a source; spikes among currents are multiplied by a threshold first."""
+        among = reader.kind == "neurons" or any(map(self._is_current, reader.sources))
+        if self._is_current(name) or reader.weight is not None or not among:
+            return numbers[name]
+        shape = _image(reader.shape)
+        gain = _whole((self._unit(name) / self._of_membrane(reader.name)).expand(shape[0]))
+        layers.append(IntegerLayer("gains", (numbers[name],), shape, shape, bias=gain))
+        return len(layers)
+
+    def _layer(self, layer: Layer, sources: tuple[int, ...]) -> IntegerLayer:
+        """A layer in whole numbers."""
+        given = _image(layer.shape)
+        if layer.kind == "neurons":
+            return self._neurons(layer, sources, given)
+        if layer.gain is not None:
+            source = self._unit(layer.sources[0])
+            gain = _whole((layer.gain * source / self._unit(layer.name)).expand(given[0]))
+            return IntegerLayer("gains", sources, given, given, bias=gain)
+        window = layer.window
+        where = (
+            [
+                _pair(each, fill)
+                for each, fill in (
+                    (window.kernel, 1),
+                    (window.stride, 1),
+                    (window.padding, 0),
+                    (window.dilation, 1),
+                )
+            ]
+            if window is not None
+            else [(1, 1), (1, 1), (0, 0), (1, 1)]
+        )
+        kernel, stride, padding, dilation = where
+        outputs = given[0] if layer.weight is None else layer.weight.shape[0]
+        places = [
+            (n + 2 * p - d * (k - 1) - 1) // s + 1
+            for n, k, s, p, d in zip(given[1:], kernel, stride, padding, dilation, strict=True)
+        ]
+        gives = outputs, places[0], places[1]
+        if layer.weight is None:
+            return IntegerLayer("sum", sources, given, gives, kernel, stride, padding, dilation)
+        weight, bias = self._weights(layer, kernel)
+        return IntegerLayer(
+            "weights", sources, given, gives, kernel, stride, padding, dilation, weight, bias
+        )
+
+    def _weights(self, layer: Layer, kernel: Pair) -> tuple[Whole, Whole]:
+        """Weights and biases."""
+        wanted, unit = self._weight(layer), self._unit(layer.name)
+        outputs, inputs = wanted.shape[:2]
+        each = unit.expand(outputs)
+        largest = 2 ** (self.widths.bits - 1) - 1
+        scaled = wanted / each.reshape(-1, *[1] * (wanted.dim() - 1))
+        found = scaled.round().clamp(-largest, largest)
+        assert layer.bias is not None
+        bias = layer.bias / each
+        if self.widths.bias_correction:
+            mean = sum((self.means[name] for name in layer.sources), torch.zeros(()))
+            lost = (scaled - found).flatten(2).sum(2) if wanted.dim() > 2 else scaled - found
+            bias = bias + (lost * mean.expand(inputs)).sum(1)
+        return _array(found).reshape(outputs, inputs, *kernel), _whole(bias)
+
+    def _mean(self, layer: Layer) -> Tensor:
+        """The mean of a layer's output over the calibration samples, in whole numbers; else 0."""
+        if layer.kind == "neurons":
+            stats = self.subject.checkpoint.calibrated
+            assert stats is not None
+            theta = self.subject.network.neurons[layer.site].threshold.mean()
+            return torch.tensor(stats.sites[layer.site].mean) / theta
+        if layer.kind in ("sum", "flatten"):
+            mean = sum((self.means[name] for name in layer.sources), torch.zeros(())).mean()
+            places = 1 if layer.window is None else torch.Size(layer.window.kernel).numel()
+            found: Tensor = mean * places
+            return found
+        return torch.zeros(())
+
+    def _neurons(self, layer: Layer, sources: tuple[int, ...], given: Size) -> IntegerLayer:
+        """Neurons whose threshold is the inverse of their membrane's unit."""
+        params = self.subject.params
+        signed = params if isinstance(params, SignedParams) else None
+        theta = (1 / self._of_membrane(layer.name)).expand(given[0])
+        h = signed.hysteresis if signed is not None else 0.0
+        return IntegerLayer(
+            "neurons",
+            sources,
+            given,
+            given,
+            bias=_whole(theta),
+            initial=_whole(theta * float(getattr(params, "v0", 0.0))),
+            dead=_whole(theta * h),
+            spikes=signed.spikes if signed is not None else 1,
+            negative=signed is not None and signed.negative,
+        )
+
+
+def fitted_unit(weights: Tensor, bits: int) -> Tensor:
+    """The unit of least square error of each row's weights in so many bits.
+
+    Args:
+        weights: ``[D, n]`` float64.
+        bits: of a weight, its sign included.
+    """
+    largest = 2 ** (bits - 1) - 1
+    most = weights.abs().amax(1).clamp(min=torch.finfo(torch.float32).tiny * 2**bits)
+    best: Tensor = most / largest
+    error = torch.full_like(most, torch.inf)
+    for share in torch.linspace(0.3, 1, 281, dtype=torch.float64):
+        unit = share * most / largest
+        found = (weights / unit[:, None]).round().clamp(-largest, largest) * unit[:, None]
+        wrong = (found - weights).square().sum(1)
+        best, error = torch.where(wrong < error, unit, best), torch.minimum(wrong, error)
+    return best
+
+
+def _image(shape: tuple[int, ...]) -> Size:
+    """A shape as ``C, H, W``."""
+    channels, *places = shape
+    width = places[-1] if places else 1
+    return channels, places[0] if len(places) == 2 else 1, width
+
+
+def _pair(numbers: tuple[int, ...], fill: int) -> Pair:
+    """Numbers for height and width."""
+    row = [fill, fill, *numbers][-2:]
+    return row[0], row[1]
+
+
+def _whole(values: Tensor) -> Whole:
+    """Rounded to 32 bits."""
+    largest = 2**31 - 1
+    return _array(values.double().round().clamp(-largest, largest))
+
+
+def _array(values: Tensor) -> Whole:
+    found: Whole = values.detach().double().numpy().astype(np.int64)
+    return found

@@ -1,0 +1,149 @@
+"""Runs a network in whole numbers, in numpy.
+
+Sums are taken by floating-point matrices, which are exact here: no sum reaches 2^53.
+
+Shape:
+    Samples ``[f, B, C, H, W]``, outputs ``[T, B, D]``, spikes ``[T, B, C, H, W]``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from snnconv.exports.integer_network import IntegerLayer, IntegerNetwork, Whole
+
+Doubles = npt.NDArray[np.float64]
+EXACT = 2**53
+
+
+@dataclass
+class Saturation:
+    """How often a number was clipped, of how many."""
+
+    inputs: int = 0
+    potentials: int = 0
+    of_inputs: int = 0
+    of_potentials: int = 0
+
+
+@dataclass
+class IntegerRun:
+    """What a run gives.
+
+    Attributes:
+        outputs: whole numbers ``[T, B, D]``; times the output's scale they are currents.
+        spikes: counts by the number of the layer, ``[T, B, C, H, W]``.
+        saturation: what was clipped.
+    """
+
+    outputs: Whole
+    spikes: Mapping[int, Whole]
+    saturation: Saturation
+
+
+@dataclass
+class _State:
+    """Potentials, and sums of counts, by the number of the layer."""
+
+    potentials: dict[int, Whole] = field(default_factory=dict)
+    totals: dict[int, Whole] = field(default_factory=dict)
+
+
+def run(network: IntegerNetwork, x: Doubles, timesteps: int, hold: int) -> IntegerRun:
+    """Run steps from the initial state.
+
+    Args:
+        network: the network.
+        x: frames, normalised.
+        timesteps: T.
+        hold: steps for which each frame is shown.
+    """
+    saturation, state = Saturation(), _State()
+    frames = [_input(network, frame, saturation) for frame in x]
+    outputs, spikes = [], dict[int, list[Whole]]()
+    for t in range(timesteps):
+        values: dict[int, Whole] = {0: frames[t // hold % len(frames)]}
+        for number, layer in enumerate(network.layers, 1):
+            given = sum(values[each].reshape(-1, *layer.given) for each in layer.sources)
+            assert not isinstance(given, int)
+            if layer.kind == "neurons":
+                values[number] = fire(layer, number, given, state, network.state_bits, saturation)
+                spikes.setdefault(number, []).append(values[number])
+            else:
+                values[number] = computed(layer, given)
+        rows = sum(values[each].reshape(len(values[each]), -1) for each in network.output)
+        assert not isinstance(rows, int)
+        outputs.append(rows)
+    shown = {number: np.stack(each) for number, each in spikes.items()}
+    return IntegerRun(np.stack(outputs), shown, saturation)
+
+
+def _input(network: IntegerNetwork, x: Doubles, saturation: Saturation) -> Whole:
+    """A frame in whole numbers."""
+    # in float32, as a chip's host would
+    wanted = np.round(x.astype(np.float32) / np.float32(network.input_scale)).astype(np.int64)
+    largest = 2 ** (network.input_bits - 1) - 1
+    found = wanted.clip(-largest, largest)
+    saturation.inputs += int((found != wanted).sum())
+    saturation.of_inputs += found.size
+    return found.reshape(len(x), *network.shape)
+
+
+def computed(layer: IntegerLayer, given: Whole) -> Whole:
+    """A layer without a state."""
+    if layer.kind == "gains":
+        return given * layer.bias[:, None, None]
+    windows = _windows(layer, given)  # [B, C, OH, OW, KH, KW]
+    if layer.kind == "sum":
+        summed: Whole = windows.sum((-2, -1))
+        return summed
+    weight = layer.weight.reshape(len(layer.weight), -1).astype(np.float64)
+    rows = windows.transpose(0, 2, 3, 1, 4, 5).reshape(-1, weight.shape[1]).astype(np.float64)
+    found = (rows @ weight.T).astype(np.int64).reshape(len(given), *layer.gives[1:], -1)
+    whole: Whole = found.transpose(0, 3, 1, 2) + layer.bias[:, None, None]
+    return whole
+
+
+def _windows(layer: IntegerLayer, given: Whole) -> Whole:
+    """What each place of the output reads."""
+    (ph, pw), (sh, sw), (dh, dw) = layer.padding, layer.stride, layer.dilation
+    padded = np.pad(given, ((0, 0), (0, 0), (ph, ph), (pw, pw)))
+    reach = tuple(d * (k - 1) + 1 for d, k in zip(layer.dilation, layer.kernel, strict=True))
+    views = np.lib.stride_tricks.sliding_window_view(padded, reach, (2, 3))
+    _, height, width = layer.gives
+    return views[:, :, ::sh, ::sw, ::dh, ::dw][:, :, :height, :width]
+
+
+def fire(
+    layer: IntegerLayer,
+    number: int,
+    currents: Whole,
+    state: _State,
+    state_bits: int,
+    saturation: Saturation,
+) -> Whole:
+    """One step of neurons: counts, with their state replaced."""
+    theta, dead = layer.bias[:, None, None], layer.dead[:, None, None]
+    before = state.potentials.get(number)
+    if before is None:
+        before = np.zeros_like(currents) + layer.initial[:, None, None]
+    total = state.totals.get(number, np.zeros_like(currents))
+    potential = _clipped(before + currents, state_bits, saturation)
+    lowest = -layer.spikes if layer.negative else 0
+    count: Whole = (potential // theta).clip(lowest, layer.spikes)
+    if layer.negative:
+        count = np.maximum(count, -total)
+        count = np.where((potential < 0) & (potential > -dead), 0, count)
+    state.potentials[number] = potential - count * theta
+    state.totals[number] = total + count
+    return count
+
+
+def _clipped(potential: Whole, bits: int, saturation: Saturation) -> Whole:
+    largest = 2 ** (bits - 1) - 1
+    found = potential.clip(-largest, largest)
+    saturation.potentials += int((found != potential).sum())
+    saturation.of_potentials += potential.size
+    return found

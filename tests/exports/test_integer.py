@@ -1,0 +1,192 @@
+"""Whole numbers: the file is read back, simulated, and run by a C program."""
+
+import json
+import shutil
+import struct
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers.exports import BATCH, IF, Residual, T, subject, wave
+from helpers.networks import NETS, checkpoint
+from torch import nn
+
+from snnconv.exports.base import Subject
+from snnconv.exports.integer import Integer, Params
+from snnconv.exports.integer_network import LayoutError, packed, unpacked
+from snnconv.exports.integer_quantize import Widths, fitted_unit, quantized
+from snnconv.exports.integer_run import run
+from snnconv.simulation.build import spiking_network
+from snnconv.simulation.simulate import simulate
+
+PROGRAM = Path(__file__).parents[2] / "docs" / "guide" / "snni.c"
+FINE = Widths(16, 16, 32, True, False)
+HALF = {"neuron": "if", "params": {"v0": 0.5}}
+SIGNED = {"neuron": "signed", "params": {"spikes": 3}}
+
+
+def brute(network, x):
+    """The outputs of one sample by loops over Python's own whole numbers."""
+    potentials, totals, outputs = {}, {}, []
+    largest = 2 ** (network.state_bits - 1) - 1
+    values = {0: quantized_input(network, x)}
+    for _ in range(network.timesteps):
+        for number, layer in enumerate(network.layers, 1):
+            c, h, w = layer.given
+            given = [sum(values[s].ravel()[i] for s in layer.sources) for i in range(c * h * w)]
+            given = [int(each) for each in given]
+            found = np.zeros(layer.gives, np.int64)
+            for d, i, j in np.ndindex(*layer.gives):
+                if layer.kind in ("gains", "neurons"):
+                    here = given[(d * h + i) * w + j]
+                if layer.kind == "gains":
+                    found[d, i, j] = here * int(layer.bias[d])
+                elif layer.kind == "neurons":
+                    key, theta = (number, d, i, j), int(layer.bias[d])
+                    v = potentials.get(key, int(layer.initial[d])) + here
+                    v = max(-largest, min(largest, v))
+                    n = max(-layer.spikes if layer.negative else 0, min(layer.spikes, v // theta))
+                    if layer.negative:
+                        n = max(n, -totals.get(key, 0))
+                        n = 0 if -int(layer.dead[d]) < v < 0 else n
+                    potentials[key], totals[key] = v - n * theta, totals.get(key, 0) + n
+                    found[d, i, j] = n
+                else:
+                    total = int(layer.bias[d]) if layer.kind == "weights" else 0
+                    for b in range(c) if layer.kind == "weights" else [d]:
+                        for p, q in np.ndindex(*layer.kernel):
+                            y = i * layer.stride[0] - layer.padding[0] + p * layer.dilation[0]
+                            z = j * layer.stride[1] - layer.padding[1] + q * layer.dilation[1]
+                            if 0 <= y < h and 0 <= z < w:
+                                u = given[(b * h + y) * w + z]
+                                total += u * (
+                                    int(layer.weight[d, b, p, q]) if layer.weight.size else 1
+                                )
+                    found[d, i, j] = total
+            values[number] = found
+        outputs.append(sum(values[each].ravel() for each in network.output))
+    return np.stack(outputs)
+
+
+def quantized_input(network, x):
+    largest = 2 ** (network.input_bits - 1) - 1
+    whole = np.round(x.astype(np.float32) / np.float32(network.input_scale)).astype(np.int64)
+    return whole.clip(-largest, largest).reshape(network.shape)
+
+
+CASES = {
+    "residual": (Residual, (2, 6, 6), HALF),
+    "signed": (Residual, (2, 6, 6), SIGNED),
+    "wave": (wave, (1, 20), IF),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("widths", [Widths(4, 8, 12, True, True), Widths(8, 8, 24, False, False)])
+def test_the_simulator_equals_a_loop_over_whole_numbers(case, widths):
+    make, shape, how = CASES[case]
+    network, _ = quantized(subject(make(), shape, **how), widths)
+    x = torch.rand(1, 2, *shape).double().numpy() * 3
+    found = run(network, x, T, T)
+    for b in range(2):
+        np.testing.assert_array_equal(found.outputs[:, b], brute(network, x[0, b]))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_wide_numbers_are_the_network_itself(case, tmp_path):
+    make, shape, how = CASES[case]
+    one = subject(make(), shape, **how)
+    form = Integer(Params(bits=12, input_bits=16, state_bits=32))
+    assert form.obstacles(one) == []
+    for suffix, content in form.files(one, "net").items():
+        (tmp_path / f"net{suffix}").write_bytes(content)
+    x = torch.rand(1, BATCH, *shape)
+    own = simulate(one.network, x, torch.arange(BATCH), T, T)
+    found = form.run(tmp_path / "net.snni", one, x, torch.arange(BATCH), T, T)
+    assert found.counted["potentials_clipped"] == found.counted["inputs_clipped"] == 0
+    assert found.counted["inputs"] == x.numel()
+    apart = (found.logits - own).abs().max() / own.abs().max()
+    assert apart < 0.02  # a potential at its threshold may fall on either side
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_file_comes_back(case):
+    make, shape, how = CASES[case]
+    network, _ = quantized(subject(make(), shape, **how), FINE)
+    content = packed(network)
+    again = unpacked(content)
+    assert packed(again) == content
+    for k in range(0, len(content) - 1, max(1, len(content) // 40)):
+        with pytest.raises(LayoutError):
+            unpacked(content[:k])
+    with pytest.raises(LayoutError, match="behind the last layer"):
+        unpacked(content + b"\0\0\0\0")
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+def test_a_c_program_finds_the_same_classes(tmp_path):
+    subprocess.run(
+        ["cc", "-O2", "-o", str(tmp_path / "snni"), str(PROGRAM), "-lm"], check=True, timeout=60
+    )
+    seen = set()
+    for name, (make, shape, how) in CASES.items():
+        network, _ = quantized(subject(make(), shape, **how), Widths(8, 8, 24, True, False))
+        (tmp_path / "net.snni").write_bytes(packed(network))
+        x = torch.rand(1, 20, *shape)
+        wanted = run(network, x.double().numpy(), T, T).outputs.sum(0).argmax(1)
+        done = subprocess.run(
+            [str(tmp_path / "snni"), str(tmp_path / "net.snni")],
+            input=struct.pack(f"<{x.numel()}f", *x.flatten().tolist()),
+            capture_output=True,
+            check=True,
+            timeout=60,
+        )
+        assert [int(each) for each in done.stdout.split()] == wanted.tolist(), name
+        seen |= set(wanted.tolist())
+    assert len(seen) > 1
+
+
+def test_potentials_that_are_clipped_are_counted():
+    network, _ = quantized(subject(Residual(), **HALF), Widths(8, 8, 8, True, False))
+    x = torch.rand(1, 2, 2, 6, 6).double().numpy() * 50
+    found = run(network, x, T, T)
+    assert found.saturation.potentials > 0
+    assert found.saturation.inputs > 0
+    assert found.saturation.of_potentials > found.saturation.potentials
+
+
+def test_the_unit_has_the_least_error_by_brute_force():
+    weights = torch.randn(5, 200, dtype=torch.float64)
+    weights[0, 0] = 30  # an outlier that is worth clipping
+
+    def error(unit, bits):
+        largest = 2 ** (bits - 1) - 1
+        found = (weights / unit[:, None]).round().clamp(-largest, largest) * unit[:, None]
+        return (found - weights).square().sum(1)
+
+    for bits in (3, 4, 8):
+        most = weights.abs().amax(1) / (2 ** (bits - 1) - 1)
+        finest = torch.stack([error(most * k / 1000, bits) for k in range(300, 1001)]).amin(0)
+        assert (error(fitted_unit(weights, bits), bits) <= 1.05 * finest).all()
+
+
+def test_what_has_no_whole_numbers_is_named():
+    for neuron in ("msat", "lm-ht", "lif"):
+        made = checkpoint(NETS["vgg"](), theta=0.5, neuron=neuron, timesteps=T)
+        one = Subject(made, spiking_network(made, engine="dense").eval(), "A network", "0" * 64)
+        found = Integer(Params()).obstacles(one)
+        assert any(each.place == f"neuron '{neuron}'" for each in found)
+        assert all(each.remedy for each in found)
+
+
+def test_the_header_has_the_sizes(tmp_path):
+    one = subject(nn.Sequential(nn.Flatten(), nn.Linear(72, 5), nn.ReLU(), nn.Linear(5, 3)), **IF)
+    files = Integer(Params()).files(one, "net")
+    defined = dict(
+        line.split()[1:] for line in files[".h"].decode().splitlines() if "SNNI_" in line
+    )
+    assert defined["SNNI_OUTPUTS"] == "3"
+    assert int(defined["SNNI_BYTES"]) == len(files[".snni"])
+    assert json.loads(defined["SNNI_MAGIC"]) == "SNNI"
