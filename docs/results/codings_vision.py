@@ -21,14 +21,17 @@ from snnconv.simulation.network import SpikingNetwork
 from snnconv.simulation.simulate import simulate
 
 WAYS = {
-    "rate, h = 1/4": ("rate", {"spikes": 4}),
+    "rate, h = 1/4": ("rate", {"spikes": 4}, 1.0),
+    "rate, h = 1/4, half of the thresholds": ("rate", {"spikes": 4}, 0.5),
     "differential, h = 1/4": (
         "differential",
         {"spikes": 4, "hysteresis": 0.25, "v0": 0.375},
+        1.0,
     ),
     "differential, h = 1/2": (
         "differential",
         {"spikes": 4, "hysteresis": 0.5, "v0": 0.25},
+        1.0,
     ),
 }
 STEPS = (16, 64)
@@ -55,9 +58,15 @@ def main() -> None:
     for name in sys.argv[1:] or ["resnet18", "mobilenet_v2"]:
         module = network(name, train)
         own = module(test)
-        for (way, (coding, params)), T in product(WAYS.items(), STEPS):
+        for (way, (coding, params, scale)), T in product(WAYS.items(), STEPS):
             made = snnconv.convert_module(
-                module, train, neuron="signed", param=params, coding=coding, timesteps=T
+                module,
+                train,
+                neuron="signed",
+                param=params,
+                coding=coding,
+                timesteps=T,
+                method_param={"scale": scale},
             )
             row = {"network": name, "way": way, "T": T}
             print(json.dumps(row | measured(made.network, test, own, T)), flush=True)

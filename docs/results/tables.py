@@ -202,7 +202,7 @@ def slices_memory(found: dict) -> str:
 
 
 LEVELS, STEPS = ("16", "64", "256", "4096", "65536"), ("16", "64", "256", "1024")
-METHODS = ("max", "percentile", "mse")
+METHODS = ("max", "percentile")
 
 
 def foreign(rows: dict[str, dict], columns: dict[str, Callable[[dict], str]]) -> str:
@@ -513,7 +513,7 @@ def main() -> None:
         (page, text) for page, text in filled().items() if text != page.read_text(encoding="utf-8")
     ]
     if "--check" in sys.argv:
-        sys.exit("; ".join(f"{page} is stale" for page, _ in stale))
+        sys.exit("; ".join(f"{page} is stale" for page, _ in stale) or None)
     for page, text in stale:
         page.write_text(text, encoding="utf-8")
         print(f"wrote {page}")

@@ -63,7 +63,7 @@ SIZES = {
 ANALOG = ("convnext_tiny", "efficientnet_b0", "mobilenet_v3_small")
 LEVELS = (16, 64, 256, 4096, 65536)
 STEPS = (16, 64, 256, 1024)
-METHODS = ("max", "percentile", "mse")
+METHODS = ("max", "percentile")
 TRAIN, TEST = 64, 4
 
 
