@@ -110,9 +110,9 @@ class Params(NeuronParams):
     def fit(self, timesteps: int) -> Grid:
         """Clipped at theta, as if it had one spike a step.
 
-        More spikes a step are there to correct what was late. On the finer grid of all levels the
-        error is smaller, and there are twice as many spikes: more steps give more for them. Parts
-        of theta are there to round less.
+        More spikes a step are there to correct what was late. A finer grid has a smaller error and
+        more spikes; how fine it is to be is the scale of the thresholds. Parts of theta are there
+        to round less.
         """
         return Grid(timesteps * self.parts, self.v0)
 
