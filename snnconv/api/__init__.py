@@ -270,8 +270,8 @@ def evaluate(
         checkpoint: a spiking one; the run's newest by default.
         config: options as one object.
         options: see ``snnconv evaluate --help``;
-            ``timesteps`` is T, ``energy_ac_pj`` and ``energy_mac_pj`` are in pJ. Figures have their
-            units in their keys.
+            ``timesteps`` is T; ``energy_ac_pj``, ``energy_mac_pj`` and ``energy_lookup_pj`` are in
+            pJ. Figures have their units in their keys.
 
     Raises:
         UsageError: an unknown option, or a value out of its range.

@@ -233,6 +233,7 @@ class EvaluateOptions(TypedDict, total=False):
     exit: Mapping[str, Any] | None
     energy_ac_pj: float | None
     energy_mac_pj: float | None
+    energy_lookup_pj: float | None
     expect_accuracy: float | None
     out: str | Path | None
 

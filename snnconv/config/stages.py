@@ -22,6 +22,7 @@ METRICS = (
     "accuracy",
     "firing-rate",
     "synops",
+    "functions",
     "pooled-synops",
     "events",
     "energy",
@@ -251,6 +252,11 @@ class EvaluateConfig(SimulationConfig):
     )
     energy_mac_pj: float = Field(
         default=4.6, gt=0, description="energy of a multiply-accumulate in pJ"
+    )
+    energy_lookup_pj: float = Field(
+        default=10.0,
+        gt=0,
+        description="energy of a look-up of a function in a table in pJ (45 nm, 8 KiB)",
     )
     expect_accuracy: float | None = Field(
         default=None,

@@ -34,6 +34,8 @@ class LayerOutput:
         sums: of the counts times the wanted weights, over neurons: ``[T, B, k]`` int64.
         mean: of the values over all steps, ``[1, B, *N]``.
         packed: the values as bits.
+        redone: of a function, which emits no spikes, the share of its work that inputs which
+            changed ask for anew, ``[T, B]``.
     """
 
     values: Tensor | None = None
@@ -41,6 +43,7 @@ class LayerOutput:
     sums: Tensor | None = None
     mean: Tensor | None = None
     packed: Packed | None = None
+    redone: Tensor | None = None
 
     @property
     def carried(self) -> Tensor | Packed:
@@ -124,12 +127,14 @@ class ObserverNeeds:
         sums: which sums it needs, by node.
         values: whether it needs values.
         lead: whether it sees the steps before the T steps, too, as steps below 0.
+        functions: those of which it needs to know how much is computed anew.
     """
 
     counts: bool = True
     sums: Mapping[str, WeightedSum] = field(default_factory=dict)
     values: bool = True
     lead: bool = False
+    functions: frozenset[str] = frozenset()
 
     def levels_of(self, name: str) -> bool:
         """Whether it needs the number of spikes of a node, as counts or in sums."""

@@ -51,21 +51,24 @@ class WorkCount:
         once: the part of ``first`` that functions compute.
         each_step: that of other functions, with what their running means take, and of layers that
             analog values feed. It is done at every step.
+        idle: multiply-accumulates with weights in ``first`` that neurons could have fed: behind
+            functions, or inside one, as those of an LSTM.
     """
 
     total: Work
     first: Work
     once: Work
     each_step: Work
+    idle: float = 0
 
     @property
     def non_spiking_share(self) -> float:
         """The share of multiply-accumulates with weights that spikes do not replace.
 
-        Those of layers before the first neurons are in neither number, as they read the input.
+        Those of layers that read the input, with no function between, are in neither number.
         """
-        behind = self.total.weights - self.first.weights + self.once.weights
-        return (self.once.weights + self.each_step.weights) / max(1, behind)
+        behind = self.total.weights - self.first.weights + self.idle
+        return (self.idle + self.each_step.weights) / max(1, behind)
 
     @property
     def function_share(self) -> float:
@@ -323,6 +326,11 @@ class Analysis:
         of_input = (Signal.CONSTANT, Signal.FRAMES)
         first = {name for name in self.work if self.signals[name] in of_input}
 
+        behind: set[str] = set()
+        for node in self.graph.nodes:
+            if OPS[node.op].role is Role.ANALOG or not behind.isdisjoint(node.inputs):
+                behind.add(node.name)
+
         def total(names: Set[str]) -> Work:
             return sum((self.work[name] for name in self.work.keys() & names), Work())
 
@@ -332,6 +340,7 @@ class Analysis:
             once=total(first & functions),
             each_step=total((functions - first) | self.fed_by_analog)
             + sum(self.running.values(), Work()),
+            idle=total(first & behind).weights,
         )
 
     @property

@@ -216,6 +216,14 @@ class Metric(ABC):
             output: with counts and values as far as some metric reads them.
         """
 
+    @property
+    def watched(self) -> frozenset[str]:
+        """The functions of which it wants to know how much is computed anew at each step."""
+        return frozenset()
+
+    def add_redone(self, name: str, start: int, shares: Tensor) -> None:
+        """Shares ``[T, B]`` of the work of such a function that changed inputs ask for anew."""
+
     def weights(self) -> Mapping[str, Tensor]:
         """By what to multiply spikes for the sums it wants: integers ``[*N]`` by node name."""
         return {}
@@ -282,10 +290,16 @@ class Watch:
             any(getattr(metric, what) for metric in self._metrics) for what in ("counted", "valued")
         )
         led = any(metric.led for metric in self._metrics)
-        self.needs = ObserverNeeds(counted, sums, valued, led)
+        functions = frozenset[str]().union(*(metric.watched for metric in self._metrics))
+        self.needs = ObserverNeeds(counted, sums, valued, led, functions)
 
     def __call__(self, name: str, start: int, output: LayerOutput) -> None:
         """See :class:`snnconv.simulation.chunk.Observer`."""
+        if output.redone is not None:
+            for metric in self._metrics:
+                if name in metric.watched and (start >= 0 or metric.led):
+                    metric.add_redone(name, start, output.redone)
+            return
         for metric in self._metrics:
             if start >= 0 or metric.led:
                 metric.observe(name, start, output)

@@ -280,6 +280,12 @@ def _cost(rows: _Comparison) -> None:
         ratios = [field(f"{key}_ratio")(run) for run in rows.evaluations]
         cells = [with_ratio(mj, ratio) for mj, ratio in zip(spent, ratios, strict=True)]
         rows.text(ENERGY, name, cells, rows.least(costs))
+    for name, key, hint in (
+        ("Functions, at every step", "energy_functions_mj", "in the rows with the first layer"),
+        ("Functions, where an input changed", "energy_functions_changed_mj", ""),
+        ("Functions of the ANN", "energy_ann_functions_mj", "in the row below"),
+    ):
+        rows.add(ENERGY, name, field(key), units.energy, hint=hint)
     rows.add(ENERGY, "ANN", field("energy_ann_mj"), units.energy)
     rows.add(ENERGY, "ANN with memory", field("energy_memory_ann_mj"), units.energy)
     for name, key, shown_as in (

@@ -192,6 +192,9 @@ def constants(shown: Sequence[Run]) -> str:
     if len(used) != 1 or None in next(iter(used)):
         return ""
     ac, mac = next(iter(used))
+    lookups = {run.report.config.get("energy_lookup_pj") for run in shown if run.report.functions}
+    table = f", a look-up {units.value(lookups.pop())} pJ" if len(lookups) == 1 else ""
     return (
-        f" An accumulate takes {units.value(ac)} pJ, a multiply-accumulate {units.value(mac)} pJ."
+        f" An accumulate takes {units.value(ac)} pJ, a multiply-accumulate {units.value(mac)} pJ"
+        f"{table}."
     )

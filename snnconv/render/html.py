@@ -24,6 +24,7 @@ from snnconv.render.figure import MANY, Figure, Run, runs
 from snnconv.render.figures_comparison import comparison
 from snnconv.render.figures_sin import sin
 from snnconv.render.figures_training import training
+from snnconv.render.functions import function_table
 from snnconv.render.layers import layer_table
 from snnconv.render.significance import against_ann, unjudged
 from snnconv.render.svg.elements import tag
@@ -61,6 +62,18 @@ def early_exits(everybody: Sequence[Run]) -> Section | None:
         for table in [exits(run.report, run.report.early_exit)]
     ]
     return Section("s-exit", "Early exit", (), tuple(tables)) if tables else None
+
+
+def functions(everybody: Sequence[Run]) -> Section | None:
+    """Return what functions cost: a table for each run that has some."""
+    tables = [
+        replace(table, title=f"{run.label}: {table.title}" if len(everybody) > 1 else table.title)
+        for run in everybody
+        if run.report.functions
+        for table in [function_table(run.report, each=len(everybody) == 1)]
+    ]
+    title = "Functions that do not spike"
+    return Section("s-functions", title, (), tuple(tables)) if tables else None
 
 
 def searches(found: Sequence[SearchUse]) -> Section:
@@ -234,8 +247,7 @@ def html(
     found = quantities(evaluations)
     trained = curves(trainings, everybody)
     parts = sections(everybody, trained) if everybody else []
-    if (early := early_exits(everybody)) is not None:
-        parts.append(early)
+    parts += [part for part in (functions(everybody), early_exits(everybody)) if part is not None]
     if methods is not None:
         parts.append(compared(methods))
     if chosen:

@@ -4,8 +4,9 @@ import re
 from collections.abc import Sequence
 from itertools import zip_longest
 
-from snnconv.render import marks, provenance, units
+from snnconv.render import functions, marks, provenance, units
 from snnconv.render.compare import BOLD, Quantity, comparable, differences, quantities, verdict
+from snnconv.render.functions import function_table
 from snnconv.render.labels import drawn, labels
 from snnconv.render.layers import layer_table
 from snnconv.render.tables import Cell, Column, Fact, Facts, Table
@@ -76,6 +77,8 @@ def _run(label: str, report: EvaluateReport) -> list[str]:
         parts += [f"### {facts.title}", _facts(facts)]
     if report.layers:
         parts += ["### Layers", _table(layer_table(report))]
+    if report.functions:
+        parts += ["### Functions", functions.sentence(report), _table(function_table(report))]
     parts += ["### Files", _table(provenance.lineage(report))]
     parts += ["### Environment", _facts(provenance.environment(report))]
     return parts

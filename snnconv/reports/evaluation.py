@@ -15,6 +15,7 @@ from snnconv.reports.base import (
     NetworkReport,
     Steps,
 )
+from snnconv.reports.functions import FunctionRow, FunctionWork
 from snnconv.reports.stages import CorrectionRow, DataUse, SubsetUse
 
 
@@ -229,6 +230,17 @@ class EvaluateReport(NetworkReport):
     )
     ann_macs_exact_per_sample: float | None = Field(
         None, description="without padding, as SOPs are counted"
+    )
+    functions: list[FunctionRow] = Field([], description="what is computed without spikes")
+    function_work: FunctionWork | None = Field(None, description="null if there are no functions")
+    energy_functions_mj: float | None = Field(
+        None, description="of energy_total_mj, what functions take, computed at every step"
+    )
+    energy_functions_changed_mj: float | None = Field(
+        None, description="the same, computed only where an input has changed"
+    )
+    energy_ann_functions_mj: float | None = Field(
+        None, description="of energy_ann_mj, what functions take"
     )
     energy_synaptic_mj: float | None = Field(None, description="accumulates only (LM-HT Table 1)")
     energy_synaptic_pooled_mj: float | None = Field(

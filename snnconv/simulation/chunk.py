@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch import Tensor
+
 from snnconv.engine.layer_output import LayerOutput, ObserverNeeds, Wants
 from snnconv.graph.ir import Node
 from snnconv.simulation.cumulative import Levels, Sums
@@ -73,6 +75,11 @@ class Chunk:
         if site.name in self.levels.sites:
             assert output.counts is not None
             self.levels.fired(site.name, output.counts)
+
+    def redone(self, function: Node, shares: Tensor) -> None:
+        """Show how much of a function is computed anew, ``[T, B]``."""
+        if self.observe is not None:
+            self.observe(function.name, self.state.steps, LayerOutput(redone=shares))
 
     def after(self) -> State:
         """The state after the call."""

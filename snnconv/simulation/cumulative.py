@@ -55,7 +55,11 @@ def pool_increase(compute: Compute, x: Tensor, before: Sums | None) -> tuple[Ten
 
 
 def function_increase(
-    compute: Compute, inputs: list[Tensor], done: int, before: Means | None
+    compute: Compute,
+    inputs: list[Tensor],
+    done: int,
+    before: Means | None,
+    seen: Callable[[list[Tensor]], None] | None = None,
 ) -> tuple[Tensor, Means]:
     """The increase of ``t*f(mean of the inputs up to t)`` at each step, and the last sums.
 
@@ -64,6 +68,7 @@ def function_increase(
         inputs: ``[T, B, *N]`` each; of ``T = 1`` where they do not change.
         done: steps before these.
         before: the sums after them.
+        seen: is shown the means of each step in turn.
     """
     steps = max(value.shape[0] for value in inputs)
     totals, last = before or ([torch.zeros_like(x[0]) for x in inputs], None)
@@ -73,6 +78,9 @@ def function_increase(
         for total, value in zip(totals, inputs, strict=True)
     ]
     means = [x / t.view(-1, *[1] * (x.dim() - 1)) for x in sums]
+    if seen is not None:
+        for step in zip(*means, strict=True):
+            seen(list(step))
     value = compute(means)
     scaled = value * t.view(-1, *[1] * (value.dim() - 1))
     first = torch.zeros_like(scaled[0]) if last is None else last

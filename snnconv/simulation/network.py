@@ -49,6 +49,7 @@ from snnconv.simulation.codings.base import Coding
 from snnconv.simulation.codings.rate import RateCoding
 from snnconv.simulation.corrected import Added
 from snnconv.simulation.cumulative import Compute, Levels, Sums, function_increase, pool_increase
+from snnconv.simulation.redone import ChangedMeans, of_increases, share_of
 
 Value = Tensor | Packed | Pending
 """The value of a node at all steps: float32, bits, or computed when a neuron asks for it."""
@@ -264,18 +265,32 @@ class SpikingNetwork(nn.Module):
         if (made := of_bits(node, ready)) is not None:
             return made
         given = [unpacked(value) for value in ready]
+        if node.name in chunk.needs.functions and OPS[node.op].role is not Role.ANALOG:
+            shares = of_increases(share_of(self.network, node), given, chunk.state.steps)
+            chunk.redone(node, shares)
         if node.name not in self._cumulative:
             rate = None if node.name in chunk.once else self.input_rates[node.name]
             return self._merged(node, given, rate)
-        before, compute = chunk.before(node), partial(self._merged, node)
         if OPS[node.op].role is Role.ANALOG:
-            done = chunk.state.steps
-            found, chunk.nodes[node.name] = function_increase(compute, given, done, before)
-            return found
-        found, chunk.nodes[node.name] = pool_increase(compute, given[0], before)
+            return self._function(node, given, chunk)
+        compute = partial(self._merged, node)
+        found, chunk.nodes[node.name] = pool_increase(compute, given[0], chunk.before(node))
         if chunk.observe is not None and node.name in self.analysis.spiking_pools:
             output = self._emitted(node, found, chunk)
             chunk.observe(node.name, chunk.state.steps, output)
+        return found
+
+    def _function(self, node: Node, inputs: list[Tensor], chunk: Chunk) -> Tensor:
+        """What a function adds at each step to ``t`` times its value."""
+        done, before, compute = chunk.state.steps, chunk.before(node), partial(self._merged, node)
+        seen = None
+        if node.name in chunk.needs.functions:
+            means = [total / done for total in before[0]] if before else None
+            seen = ChangedMeans(share_of(self.network, node), means)
+        found, after = function_increase(compute, inputs, done, before, seen)
+        if seen is not None:
+            chunk.redone(node, seen.shares())
+        chunk.nodes[node.name] = after
         return found
 
     def _emitted(self, node: Node, values: Tensor, chunk: Chunk) -> LayerOutput:

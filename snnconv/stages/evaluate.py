@@ -174,10 +174,12 @@ def _context(
         UsageError: a readout or an exit that there can't be.
     """
     _refuse_readout(checkpoint, snn.answers(T), T, config)
-    pj = (config.energy_ac_pj, config.energy_mac_pj)
-    context = metric_context(checkpoint, snn, T, *pj, population=population)
+    context = metric_context(checkpoint, snn, T, population=population)
     return replace(
         context,
+        energy_ac_pj=config.energy_ac_pj,
+        energy_mac_pj=config.energy_mac_pj,
+        energy_lookup_pj=config.energy_lookup_pj,
         answers=tuple(t for t in snn.answers(T) if t >= config.readout_from),
         exit_margin=config.exit.get("margin", context.exit_margin),
     )

@@ -29,7 +29,7 @@ from snnconv.reports import EvaluateReport, ReportType, read
 
 SUFFIX = ".safetensors"
 EVALUATION = "evaluate.json"
-_DECIDES = ("metric", "energy_ac_pj", "energy_mac_pj", "engine")
+_DECIDES = ("metric", "energy_ac_pj", "energy_mac_pj", "energy_lookup_pj", "engine")
 """Options of an evaluation that change its figures, beside T, data and samples."""
 
 

@@ -9,6 +9,8 @@ from torch import nn
 
 import snnconv
 from snnconv.errors import ObstaclesError, UsageError
+from snnconv.render.describe import describe
+from snnconv.render.plain import plain
 
 NET = """
 from torch import nn
@@ -55,6 +57,38 @@ def test_it_is_measured_as_others_are(run):
     # nobody is inactivated where the activation may be negative
     sin = [row["sin_ratio"] is None for row in rows.values()]
     assert sin == [True, True, False, True]
+
+
+def test_functions_are_counted_by_kind_and_shown_apart(run):
+    """GELU of 8 x 3 x 3 values and a LayerNorm of 32, recomputed by hand; the second is watched."""
+    model, T = f"{run / 'net.py'}:net", 4
+    calibrating(run, model=model, spike_everything=True, samples=100)
+    converting(run, neuron="signed", param={"spikes": 4}, timesteps=T)
+    found = evaluating(run, limit=20, energy_lookup_pj=5.0)
+    assert found.non_spiking_share == 0
+    gelu, norm = found.functions
+    # the input is constant up to GELU, whose 72 values are looked up once
+    assert (gelu.operation, gelu.times, gelu.changed_share) == ("gelu", 1, 1)
+    assert (gelu.lookups, gelu.macs, gelu.additions) == (72, 0, 0)
+    # products: 32 means of spikes, the mean and its variance, squares, 32 scaled and 32 weighted,
+    # and 32 with t; additions: 32 sums of spikes, 31 for the mean, 32 differences
+    assert (norm.operation, norm.times) == ("layer_norm", T)
+    assert (norm.lookups, norm.macs, norm.additions) == (1, 32 * 5 + 2, 32 * 3 - 1)
+    every = found.function_work.every_step
+    assert (every.lookups, every.macs, every.additions) == (72 + T, T * 162, T * 95)
+    assert found.energy_functions_mj == pytest.approx(
+        (5 * (72 + T) + 4.6 * T * 162 + 0.9 * T * 95) * 1e-9
+    )
+    assert found.energy_ann_functions_mj == pytest.approx(
+        (5 * 73 + 4.6 * (162 - 64) + 0.9 * (95 - 32)) * 1e-9
+    )
+    macs = found.first_layer_macs_per_sample
+    spent = 0.9 * found.sops_per_sample + 4.6 * macs
+    assert found.energy_total_mj == pytest.approx(spent * 1e-9 + found.energy_functions_mj)
+    assert 0.9 < norm.changed_share <= 1  # a mean changes at nearly every step
+    shown = " ".join(plain(describe(found)).split())
+    assert "a chip would have to compute gelu, layer_norm: 76 look-ups" in shown
+    assert "functions, where an input changed" in shown
 
 
 def test_neurons_without_signs_are_refused_before_anything_is_written(run):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from snnconv.core.uncertainty import interval
-from snnconv.render import energy, units
+from snnconv.render import energy, functions, units
 from snnconv.render.compare import CONFIDENCE, last, pooling, powers, reached
 from snnconv.render.describe.common import (
     around,
@@ -14,6 +14,7 @@ from snnconv.render.describe.common import (
     neuron,
     non_spiking,
 )
+from snnconv.render.functions import function_table
 from snnconv.render.labels import calibration, confidence, drawn
 from snnconv.render.layers import layer_table
 from snnconv.render.significance import against_ann, unjudged
@@ -74,6 +75,7 @@ def _headline(report: EvaluateReport) -> list[Fact]:
             facts.append(Fact(name, how(value), remark))
     facts += non_spiking(report)
     facts += energy.facts(report)
+    facts += functions.facts(report)
     if report.early_exit:
         facts += _exit(report.early_exit, report.samples)
     facts.append(Fact("simulation", units.seconds(report.seconds_per_sample), "per sample"))
@@ -138,6 +140,8 @@ def evaluate(report: EvaluateReport) -> list[Block]:
         blocks.append(exits(report, report.early_exit))
     if report.layers:
         blocks.append(layer_table(report, details=False))
+    if report.functions:
+        blocks.append(function_table(report))
     return blocks
 
 

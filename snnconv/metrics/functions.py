@@ -1,0 +1,105 @@
+"""What functions cost: look-ups, products and additions that no spike replaces.
+
+A function is what is computed outside the spiking domain (:mod:`snnconv.graph.functions`). Its work
+is counted by kind, for one sample: at every step, as if a chip computed all of it at each of T
+steps; and where an input has changed, which is measured (:mod:`snnconv.simulation.redone`). The ANN
+computes it once. What hangs on a constant input alone is computed once in either network. Matrices
+inside functions, as those of an LSTM, are left out: they are MACs with weights.
+
+Shape:
+    Shares of a function's work ``[T, B]``.
+
+Reference:
+    Methods: "What functions cost". Prices as in :mod:`snnconv.metrics.energy`.
+
+Deviations:
+    None.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from snnconv.graph.operations.work import Work
+from snnconv.graph.signals import Signal
+from snnconv.metrics.base import Figures, Metric, MetricContext, at_first
+
+
+class Functions(Metric):
+    """Adds up shares of the work of functions by step."""
+
+    counted = False
+    valued = False
+    led = True
+    added = ("redone",)
+
+    def __init__(self, context: MetricContext) -> None:
+        super().__init__(context)
+        analysis = context.analysis
+        self.of_input = {
+            node.name
+            for node in analysis.functions
+            if analysis.signals[node.name] in (Signal.CONSTANT, Signal.FRAMES)
+        }
+        self.redone = {
+            node.name: torch.zeros(context.timesteps, dtype=torch.float64)
+            for node in analysis.functions
+            if node.name not in self.of_input
+        }
+
+    @property
+    def watched(self) -> frozenset[str]:
+        """The functions that change over time."""
+        return frozenset(self.redone)
+
+    def add_redone(self, name: str, start: int, shares: Tensor) -> None:
+        """Add a chunk."""
+        start, shares = at_first(start, shares.sum(1).cpu())
+        self.redone[name][start : start + len(shares)] += shares
+
+    def figures(self, found: Figures) -> Figures:
+        """Work per sample."""
+        context, analysis = self.context, self.context.analysis
+        steps, passes = context.lead + context.timesteps, context.passes(context.timesteps)
+        every_step = changed = ann = Work()
+        rows: list[dict[str, Any]] = []
+        for node in analysis.functions:
+            own = replace(analysis.work[node.name], weights=0)
+            each = own + analysis.running.get(node.name, Work())
+            constant = node.name in self.of_input
+            times = passes if constant else steps
+            anew = times if constant else float(self.redone[node.name].sum()) / self.samples
+            every_step, changed, ann = every_step + each * times, changed + each * anew, ann + own
+            rows.append(
+                {
+                    "name": node.name,
+                    "operation": node.attrs.get("function", node.op),
+                    **_kinds(each),
+                    "times": times,
+                    "changed_share": anew / times,
+                }
+            )
+        if not rows:
+            return Figures()
+        return Figures(
+            {
+                "functions": rows,
+                "function_work": {
+                    "every_step": _kinds(every_step),
+                    "where_changed": _kinds(changed),
+                    "ann": _kinds(ann),
+                },
+                "energy_functions_mj": context.energy_mj(every_step),
+                "energy_functions_changed_mj": context.energy_mj(changed),
+                "energy_ann_functions_mj": context.energy_mj(ann),
+            }
+        )
+
+
+def _kinds(work: Work) -> dict[str, float]:
+    return {"lookups": work.lookups, "macs": work.macs, "additions": work.additions}
+
+
+METRIC = Functions
