@@ -77,7 +77,7 @@ class RunningMeans:
         self._known: set[str] = set()  # values whose mean is there already
         self._given: set[str] = set()  # functions that one reads that is no function
         for node in graph.nodes:
-            if not self._changes(node.name) and not self._moves(node):
+            if not self._changes(node.name) and not _is_line(node):
                 self._given.update(map(self._origin, node.inputs))
         self._given.add(self._origin(graph.output))
 
@@ -90,16 +90,17 @@ class RunningMeans:
             and self._signals[name] is Signal.CURRENT
         )
 
-    def _moves(self, node: Node) -> bool:
-        """Whether a node only moves the values of another."""
-        linear = OPS[node.op].role is Role.LINEAR
-        return linear and len(node.inputs) == 1 and node.name not in self._work
-
     def _origin(self, name: str) -> str:
-        """Where the values come from that a node moves."""
-        while name != INPUT and self._moves(self._nodes[name]):
-            (name,) = self._nodes[name].inputs
-        return name
+        """The function whose values these are, scaled and moved perhaps; or what they are moved from.
+
+        A mean may be scaled as well as a sum, so what stands between two functions takes no more.
+        """
+        origin, moved = name, name
+        while origin != INPUT and _is_line(node := self._nodes[origin]):
+            (origin,) = node.inputs
+            if moved == node.name and node.name not in self._work:
+                moved = origin
+        return origin if self._changes(origin) else moved
 
     def of(self, node: Node) -> Work:
         """What a function takes; means that another has taken are not taken again."""
@@ -116,3 +117,8 @@ class RunningMeans:
         if node.name in self._given:
             found += Work(macs=math.prod(self._shapes[node.name]))
         return found
+
+
+def _is_line(node: Node) -> bool:
+    """Whether a node is linear in one value."""
+    return OPS[node.op].role is Role.LINEAR and len(node.inputs) == 1

@@ -89,7 +89,7 @@ def test_attention_by_hand():
     def compute(n, x):
         h = n.norm(x + n.a(n.b(x).relu()))
         q, k, v = n.q(h), n.k(h), n.v(h)
-        found = (q @ k.transpose(1, 2)).softmax(-1) @ v
+        found = (q @ k.transpose(1, 2) / 2).softmax(-1) @ v
         return n.end(found.mean(1))
 
     layers = {name: nn.Linear(4, 4) for name in ("a", "b", "q", "k", "v", "end")}
@@ -99,6 +99,7 @@ def test_attention_by_hand():
     found, n = analysis.work_count, 3 * 4
     kinds = {node.op: analysis.work[node.name] for node in analysis.functions}
     assert kinds["add"] == Work(additions=n)
+    assert kinds["affine"] == Work(macs=9)
     # of a row of 4: the mean, 4 differences, 4 squares, 1/sqrt of their mean, 4 products, weights
     assert kinds["layer_norm"] == Work(macs=3 * (1 + 4 + 1 + 4 + 4), lookups=3, additions=3 * 7)
     # of a row of 3: the maximum and the sum, 3 differences, 3 of exp, 1/sum, 3 products
