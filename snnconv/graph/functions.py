@@ -91,7 +91,7 @@ class RunningMeans:
         )
 
     def _origin(self, name: str) -> str:
-        """The function whose values these are, scaled and moved perhaps; or what they are moved from.
+        """The function whose values these are, perhaps scaled or moved; else where they come from.
 
         A mean may be scaled as well as a sum, so what stands between two functions takes no more.
         """
