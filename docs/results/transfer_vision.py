@@ -76,7 +76,7 @@ def measure(name: str) -> dict:
             spikes += float(output.counts.abs().sum())
             neurons += output.counts.numel()
 
-    logits = simulate(snn, test[None], torch.arange(TEST), max(STEPS), 16, count)
+    logits = simulate(snn, test[None], torch.arange(TEST), max(STEPS), 4, count)
     found["error"] = {str(T): error(logits[T - 1], own.double()) for T in STEPS}
     found |= {"spikes": spikes / neurons, "torch": torch.__version__}
     return found | {"seconds": time.perf_counter() - started}

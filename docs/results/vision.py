@@ -86,6 +86,8 @@ def network(name: str, train: Tensor) -> nn.Module:
     torch.manual_seed(0)
     options = {"image_size": train.shape[-1]} if name.startswith("vit") else OPTIONS.get(name, {})
     module = get_model(name, weights=None, **options)
+    if name.startswith("vit"):  # torchvision's start with a last layer of zeros
+        nn.init.normal_(module.heads.head.weight, std=0.02)
     norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     for norm in norms:
         norm.reset_running_stats()

@@ -24,8 +24,8 @@ from snnconv.data.dataset import Drawn
 from snnconv.data.objects.held import part_of
 from snnconv.data.objects.parts import Part
 from snnconv.frontends.open import NO_DATA, from_module
+from snnconv.frontends.transfer import with_spiking_functions
 from snnconv.graph.obstacles import refuse_obstacles
-from snnconv.graph.transfer import with_transfer_sites
 from snnconv.neurons.base import NEURONS
 from snnconv.simulation.codings.base import CODINGS
 from snnconv.simulation.loaded import LoadedModule
@@ -136,8 +136,7 @@ def convert_module(
         analog = non_relu == "analog" or transfers
         ann, _ = from_module(module, info, analog=analog)
         if transfers:
-            placed = with_transfer_sites(ann.graph, ann.network, spike_everything, spike_input)
-            ann = replace(ann, graph=placed)
+            ann = with_spiking_functions(ann, spike_everything, spike_input)
         refuse_obstacles(ann.graph, type(module).__name__, analog)
         origin = LineageStep(stage="import", parent=None, config={"model": type(module).__name__})
         how = Method(method, statistic, options, granularity)

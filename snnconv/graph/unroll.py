@@ -30,8 +30,9 @@ Deviations:
     ``s`` is :data:`SLOPE` and not the tangent's 1/4. Dropout between layers is left out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -55,18 +56,45 @@ def unroll(
         tensors: its own.
         slope: of the hard sigmoid, in 0..1/2.
     """
-    sizes, builder = Analysis.of(graph, tensors).shapes, _Builder(dict(tensors))
+    sizes, builder = Analysis.of(graph, tensors).shapes, Builder(dict(tensors))
     for node in graph.nodes:
         if node.op in GATES:
-            _recurrence(builder, node, tensors, sizes[node.inputs[0]][0], slope)
+            direction = partial(_lstm if node.op == "lstm" else _gru, slope)
+            length = sizes[node.inputs[0]][0]
+            states = recurrence(builder, node, tensors, length, direction)
+            builder.scaled(node.name, states, 2.0, -1.0)
         else:
             builder.nodes.append(node)
+    return finished(graph, builder)
+
+
+def finished(graph: Graph, builder: "Builder") -> tuple[Graph, dict[str, Tensor]]:
+    """The graph of a builder's nodes, with the tensors that they use."""
     unrolled = Graph(graph.input_shape, tuple(builder.nodes), graph.output)
     return unrolled, {name: builder.tensors[name] for name in sorted(unrolled.tensor_names())}
 
 
+@dataclass(frozen=True)
+class Direction:
+    """One direction of one layer of a recurrence.
+
+    Attributes:
+        place: its name.
+        below: the sequence it is given, ``[B, L, F]``.
+        own: PyTorch's tensors, in float64.
+        order: of the places.
+        layer: its number; from 1 on it is given states.
+    """
+
+    place: str
+    below: str
+    own: Mapping[str, Tensor]
+    order: range
+    layer: int
+
+
 @dataclass
-class _Builder:
+class Builder:
     """Nodes and tensors so far."""
 
     tensors: dict[str, Tensor]
@@ -80,6 +108,7 @@ class _Builder:
         attrs: Mapping[str, Any] | None = None,
         tensors: Mapping[str, str] | None = None,
     ) -> str:
+        """A node; its name comes back."""
         self.nodes.append(Node(name, op, inputs, attrs or {}, tensors or {}))
         return name
 
@@ -107,34 +136,38 @@ class _Builder:
         return self.put(name, "linear", (x,), {}, roles)
 
     def keep(self, name: str, weight: Tensor, bias: Tensor) -> str:
+        """Weights and biases under a name, in float32."""
         self.tensors |= {f"{name}.weight": weight.float(), f"{name}.bias": bias.float()}
         return name
 
 
-def _recurrence(
-    builder: _Builder, node: Node, tensors: Mapping[str, Tensor], length: int, slope: float
-) -> None:
-    """All layers of a node; the last of its nodes has its name."""
-    (below,), coded = node.inputs, False
-    direction = _lstm if node.op == "lstm" else _gru
+def recurrence(
+    builder: Builder,
+    node: Node,
+    tensors: Mapping[str, Tensor],
+    length: int,
+    direction: Callable[[Builder, Direction], list[str]],
+) -> str:
+    """All layers of a node, by one function for each direction of each; the states of the last."""
+    (below,) = node.inputs
     for layer, parts in enumerate(names(Recurrent.model_validate(node.attrs))):
         sequences = []
         for way, roles in enumerate(parts):
             own = {kind: tensors[node.tensors[role]].double() for kind, role in roles.items()}
             place = f"{node.name}.l{layer}" + (".reverse" if way else "")
             order = range(length - 1, -1, -1) if way else range(length)
-            states = direction(builder, place, below, own, order, slope, coded)
+            states = direction(builder, Direction(place, below, own, order, layer))
             states = states[::-1] if way else states
             sequences.append(builder.put(f"{place}.states", "concat", tuple(states), {"dim": 1}))
-        below, coded = sequences[0], True
+        below = sequences[0]
         if len(sequences) > 1:
             both = f"{node.name}.l{layer}.both"
             below = builder.put(both, "concat", tuple(sequences), {"dim": 2})
-    builder.scaled(node.name, below, 2.0, -1.0)
+    return below
 
 
 def _matrices(
-    builder: _Builder, place: str, own: Mapping[str, Tensor], scale: Tensor, coded: bool
+    builder: Builder, place: str, own: Mapping[str, Tensor], scale: Tensor, coded: bool
 ) -> tuple[str, str]:
     """The two matrices of a direction, for states that are coded as ``h/2 + 1/2``.
 
@@ -157,23 +190,16 @@ def _matrices(
     return given, builder.keep(f"{place}.state", 2 * rows[1], states - rows[1].sum(1))
 
 
-def _lstm(
-    builder: _Builder,
-    place: str,
-    below: str,
-    own: Mapping[str, Tensor],
-    order: range,
-    slope: float,
-    coded: bool,
-) -> list[str]:
+def _lstm(slope: float, builder: Builder, way: Direction) -> list[str]:
     """The coded states ``[B, 1, H]`` of one direction, in the order in which they are computed."""
+    place, own, order = way.place, way.own, way.order
     hidden = own["weight_hh"].shape[1]
     scale = slope * torch.tensor([1.0, 1, 2, 1], dtype=torch.float64).repeat_interleave(hidden)
     if "bias_hh" in own:  # one bias is enough, and at the first step there is no other matrix
         both = {"bias_ih": own["bias_ih"] + own["bias_hh"], "bias_hh": 0 * own["bias_hh"]}
         own = {**own, **both}
-    given, state = _matrices(builder, place, own, scale, coded)
-    inputs = builder.linear(f"{place}.inputs", below, given)
+    given, state = _matrices(builder, place, own, scale, way.layer > 0)
+    inputs = builder.linear(f"{place}.inputs", way.below, given)
     states: list[str] = []
     cell = ""
     for t in order:
@@ -200,20 +226,13 @@ def _lstm(
     return states
 
 
-def _gru(
-    builder: _Builder,
-    place: str,
-    below: str,
-    own: Mapping[str, Tensor],
-    order: range,
-    slope: float,
-    coded: bool,
-) -> list[str]:
+def _gru(slope: float, builder: Builder, way: Direction) -> list[str]:
     """The coded states ``[B, 1, H]`` of one direction, in the order in which they are computed."""
+    place, own, order = way.place, way.own, way.order
     hidden = own["weight_hh"].shape[1]
     scale = slope * torch.tensor([1.0, 1, 2], dtype=torch.float64).repeat_interleave(hidden)
-    given, state = _matrices(builder, place, own, scale, coded)
-    inputs = builder.linear(f"{place}.inputs", below, given)
+    given, state = _matrices(builder, place, own, scale, way.layer > 0)
+    inputs = builder.linear(f"{place}.inputs", way.below, given)
     # before the first step h~ is 1/2 and k is 0
     first = builder.part(f"{place}.first", inputs, 1, order[0], 1)
     first = builder.part(f"{place}.width", first, 2, 0, hidden)

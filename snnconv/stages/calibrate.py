@@ -24,8 +24,8 @@ from snnconv.frontends import measure, pretrained
 from snnconv.frontends.measure import Seen
 from snnconv.frontends.open import EMBEDDED, is_checkpoint, open_model
 from snnconv.frontends.torch.capture import Verdict
+from snnconv.frontends.transfer import with_spiking_functions
 from snnconv.graph.obstacles import refuse_obstacles
-from snnconv.graph.transfer import with_transfer_sites
 from snnconv.reports import CalibrateReport, ImportRow, LookRow, NormalisationUse, SiteRow
 from snnconv.simulation.build import spiking_network
 from snnconv.simulation.confidence import sin_ratios
@@ -187,7 +187,7 @@ def _with_transfer_sites(ann: Checkpoint, config: CalibrateConfig) -> Checkpoint
     if not config.transfers:
         return ann
     given = (config.spike_everything, config.spike_input)
-    return replace(ann, graph=with_transfer_sites(ann.graph, ann.network, *given))
+    return with_spiking_functions(ann, *given)
 
 
 def _trained_here(ann: Checkpoint) -> bool:

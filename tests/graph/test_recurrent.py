@@ -8,13 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+import snnconv
 from snnconv.errors import ObstaclesError, UnsupportedError
 from snnconv.frontends.torch.capture import capture
 from snnconv.graph.analysis import Analysis
 from snnconv.graph.network import Network
 from snnconv.graph.ops import OPS
+from snnconv.graph.own_gates import with_own_gates
 from snnconv.graph.remedies import ANALOG, HARD_GATES, of_function
 from snnconv.graph.signals import Signal
+from snnconv.graph.transfer import with_transfer_sites
 from snnconv.graph.unroll import SLOPE, unroll
 
 KINDS = {"lstm": nn.LSTM, "gru": nn.GRU}
@@ -291,3 +294,43 @@ def test_weights_are_shared_and_constants_are_not_trained():
     assert trained == sum(tensor.numel() for tensor in tensors.values())
     hard(torch.randn(2, LENGTH, WIDTH)).sum().backward()
     assert all(p.grad is not None for p in hard.parameters())
+
+
+# Own gates
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("bias", "both"), [(True, True), (False, False)])
+def test_own_gates_are_the_same_function(kind, bias, both):
+    """Written out step by step, with sites before every matrix that reads a state."""
+    made = module(kind, 2, both, bias, scale=1.0)
+    graph, tensors = graph_of(lambda n, x: n.part(x)[0].flatten(1), {"part": made})
+    unrolled, own = with_own_gates(graph, tensors)
+    x = torch.randn(6, LENGTH, WIDTH)
+    expected = Network(graph, tensors).eval()(x)
+    torch.testing.assert_close(Network(unrolled, own).eval()(x), expected)
+    placed = with_transfer_sites(unrolled, own)
+    torch.testing.assert_close(Network(placed, own).eval()(x), expected)
+    analysis = Analysis.of(placed, own)
+    matrices = [node for node in placed.nodes if node.op == "linear"]
+    states = [node for node in matrices if analysis.signals[node.inputs[0]] is Signal.SPIKES]
+    assert len(states) == len(matrices) - (2 if both else 1)  # the first layer reads the input
+
+
+def test_a_network_without_recurrences_stays_as_it_is():
+    graph, tensors, _ = capture(nn.Sequential(nn.Linear(3, 2), nn.ReLU()), (3,))
+    assert with_own_gates(graph, tensors) == (graph, tensors)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_states_by_signed_spikes_are_near_those_of_the_module(kind):
+    torch.manual_seed(0)
+    parts = {"part": KINDS[kind](WIDTH, HIDDEN, batch_first=True), "last": nn.Linear(HIDDEN, 3)}
+    net = Calls(lambda n, x: n.last(n.part(x)[0][:, -1]), **parts).eval()
+    x = torch.randn(32, LENGTH, WIDTH)
+    found = []
+    for T in (4, 64):
+        snn = snnconv.convert_module(net, x, neuron="signed", timesteps=T, non_relu="spike")
+        with torch.no_grad():
+            found.append(float((snn(x) - net(x)).norm() / net(x).norm()))
+    assert found[1] < min(0.02, found[0])
