@@ -5,10 +5,11 @@ from helpers.nets import Calls, randomised
 from torch import nn
 
 from snnconv.frontends.torch.capture import capture
-from snnconv.graph.analysis import Analysis, WorkCount
+from snnconv.graph.analysis import Analysis
 from snnconv.graph.operations.work import Work
 from snnconv.graph.signals import Signal
 from snnconv.graph.transfer import with_transfer_sites
+from snnconv.graph.work_count import WorkCount
 
 NOTHING = Work()
 
