@@ -32,9 +32,8 @@ from snnconv.core.shapes import fold_time, unfold_time
 from snnconv.data.frames import frames_shown
 from snnconv.engine.dispatch import fire
 from snnconv.engine.event_conv import plan
-from snnconv.engine.event_conv.bit_plan import bit_sites, of_bits
 from snnconv.engine.event_conv.bit_spikes import Packed, unpacked
-from snnconv.engine.event_conv.deferred import Pending, deferrable, sum_pending
+from snnconv.engine.event_conv.deferred import Pending, sum_pending
 from snnconv.engine.event_conv.sparsity import Rate, assumed_rate, input_rates
 from snnconv.engine.layer_output import EVERYTHING, NOTHING, LayerOutput, ObserverNeeds
 from snnconv.graph.analysis import Analysis
@@ -107,7 +106,7 @@ class SpikingNetwork(nn.Module):
         self._calibrated = set(neurons) <= set(rates or {})
         sites = {name: assumed_rate(n.levels) for name, n in neurons.items()} | dict(rates or {})
         self.input_rates = input_rates(network, self.analysis, sites)
-        self._deferrable = deferrable(self.analysis)
+        self._deferrable = plan.deferrable(self.analysis)
         self._layouts = plan.Layouts()
 
     def paths(self, learns: bool = False) -> dict[str, plan.Path]:
@@ -262,7 +261,7 @@ class SpikingNetwork(nn.Module):
         ready = cast("list[Tensor | Packed]", inputs)
         if node.name in chunk.by_events:
             return Pending(self._layouts.of(self.network, node, ready[0]), ready[0])
-        if (made := of_bits(node, ready)) is not None:
+        if (made := plan.of_bits(node, ready)) is not None:
             return made
         given = [unpacked(value) for value in ready]
         if node.name in chunk.needs.functions and OPS[node.op].role is not Role.ANALOG:
@@ -331,7 +330,9 @@ class SpikingNetwork(nn.Module):
             mean_sites=mean_sites,
             once=once,
             by_events=by_events,
-            packed=frozenset() if needs.values else bit_sites(self.analysis, deferred, by_events),
+            packed=frozenset()
+            if needs.values
+            else plan.bit_sites(self.analysis, deferred, by_events),
             levels=Levels(self.analysis, wanted, amplitudes, emitted, state.levels),
         )
 

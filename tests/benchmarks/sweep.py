@@ -20,7 +20,7 @@ from numba.extending import intrinsic
 from snnconv.checkpoint import Checkpoint
 from snnconv.core import runtime
 from snnconv.core.jit import compiled
-from snnconv.engine.simd import LANES
+from snnconv.engine.rows import LANES
 from tests.benchmarks import _common as common
 from tests.benchmarks._subject import Subject, subject
 from tests.benchmarks.simulate import counted, faster, operations, ours

@@ -15,7 +15,8 @@ import pytest
 import snnconv
 from snnconv.core import kernel_sources
 from snnconv.core.kernel_sources import digest
-from snnconv.engine.event_conv import bits, gather, pool
+from snnconv.engine import rows
+from snnconv.engine.event_conv import bits, gather, scatter
 from snnconv.engine.neurons import scan, tuples
 from snnconv.neurons import exact_math_scalar, if_, msat
 from snnconv.neurons.if_ import IF
@@ -101,10 +102,10 @@ def test_a_broken_kernel_of_the_package_is_seen_with_a_warm_cache(tmp_path):
 @pytest.mark.parametrize(
     ("kernel", "helpers"),
     [
-        (scan.forward(IF.KERNEL, "IF"), [bits, scan, if_, tuples]),
-        (scan.forward(MSAT.KERNEL, "MSAT"), [exact_math_scalar, msat, tuples]),
+        (scan.forward(IF), [bits, rows, scan, if_, tuples]),
+        (scan.forward(MSAT), [exact_math_scalar, msat, tuples]),
         (gather.gather, [bits]),
-        (pool.pool, [bits]),
+        (scatter.scatter, [bits, rows]),
     ],
 )
 def test_a_digest_covers_the_files_of_helpers(kernel, helpers):

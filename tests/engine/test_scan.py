@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from snnconv.core import jit
 from snnconv.engine.dispatch import fire
 from snnconv.engine.event_conv.deferred import Pending
-from snnconv.engine.event_conv.events import laid_out
+from snnconv.engine.event_conv.events import Window, laid_out
 from snnconv.engine.layer_output import Wants, WeightedSum
-from snnconv.engine.neurons.kernels import summable
+from snnconv.engine.neurons.layer import summable
 from snnconv.engine.neurons.scan import BLOCK, LEAST
 
 every_kind = pytest.mark.parametrize("kind", EVERY_LAYER, ids=str)
@@ -111,7 +111,7 @@ def test_what_a_scan_cannot_add_up_is_made_of_counts(kind):
 def test_sums_of_currents_that_come_sample_by_sample(kind):
     T, B, C = 4, 5, 16
     values = (torch.rand(T * B, 4, 7, 5) < 0.2).float().unflatten(0, (T, B))
-    convolution = laid_out(torch.randn(C, 4, 3, 3) / 2, torch.randn(C) / 4, (1, 1), (1, 1))
+    convolution = laid_out(torch.randn(C, 4, 3, 3) / 2, torch.randn(C) / 4, Window(padding=(1, 1)))
     pending = Pending(convolution, values)
     neurons = made(kind, pending.tensor())
     check(neurons, pending, None, weighing((C, 7, 5), 577, 2, neurons.levels))

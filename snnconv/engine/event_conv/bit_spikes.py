@@ -1,7 +1,7 @@
 """Spikes as bits: if all spikes of a channel have one amplitude, one bit is enough for each.
 
-Neurons write, and convolutions by events, additions to their currents, concatenations and average
-pools read, a thirty-second of the memory of float32.
+Neurons write, and convolutions by events, additions to their currents and concatenations read, a
+thirty-second of the memory of float32.
 
 Shape:
     ``[T, B, C, H, W]`` in channels-last order, C a multiple of 16.
@@ -63,7 +63,7 @@ class Packed:
 
     def add_to(self, rows: Floats, first: int) -> None:
         """Add the spikes of the neurons from the first on to ``[T, n]``."""
-        from snnconv.engine.event_conv.bit_spikes_kernel import add_spikes
+        from snnconv.engine.event_conv.bits import add_spikes
 
         add_spikes(first, first + rows.shape[1], self.bits, self.amplitude, rows)
 

@@ -14,8 +14,9 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from snnconv.core.jit import inlined
-from snnconv.engine.simd import BYTES, FLOAT, INT, LANES, VECTOR, fetch
+from snnconv.core.jit import compiled, inlined
+from snnconv.engine.rows import LANES, Bytes, Floats
+from snnconv.engine.simd import BYTES, FLOAT, INT, VECTOR, fetch
 
 WORD = 64  # values whose spikes are the bits of a word
 
@@ -43,18 +44,6 @@ def _nonzero(typing: Any, number: Any, address: Any) -> Any:
 
 
 nonzero: Any = intrinsic(prefer_literal=True)(_nonzero)
-
-
-def _value(typing: Any, address: Any) -> Any:
-    """The float32 at an address."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return fetch(builder, FLOAT, args[0])
-
-    return types.float32(types.int64), generate
-
-
-value: Any = intrinsic(_value)
 
 
 def _word(typing: Any, address: Any) -> Any:
@@ -140,7 +129,7 @@ def bits(address: int, count: int) -> int:
         word |= nonzero(16, address + 4 * done) << done
         done += LANES
     for i in range(done, count):
-        word |= np.int64(value(address + 4 * i) != 0) << i
+        word |= nonzero(1, address + 4 * i) << i
     return int(word)
 
 
@@ -154,3 +143,19 @@ def fired(image: int, place: int, count: int, packed: bool) -> int:
         return bits(image + 4 * place, count)
     word = word_at(image + (place >> 3))
     return int(word if count == WORD else word & ((np.int64(1) << count) - 1))
+
+
+@compiled
+def add_spikes(start: int, stop: int, bits: Bytes, amplitude: Floats, rows: Floats) -> None:
+    """Add the spikes of neurons ``start`` to ``stop``, whole places, to ``[T, stop-start]``.
+
+    Bits are ``[T, n/8]`` in channels-last order, amplitude is ``[C]``.
+    """
+    channels = len(amplitude)
+    amounts = amplitude.ctypes.data
+    for t in range(len(bits)):
+        to, fired = rows[t].ctypes.data, bits[t].ctypes.data + start // 8
+        for place in range((stop - start) // channels):
+            for channel in range(0, channels, LANES):
+                i = place * channels + channel
+                add_where(to + 4 * i, fired + i // 8, amounts + 4 * channel)

@@ -19,8 +19,6 @@ from torch import Tensor
 
 from snnconv.core.shapes import fold_time, unfold_time
 from snnconv.engine.event_conv.bit_spikes import Packed, unpacked
-from snnconv.graph.analysis import Analysis
-from snnconv.graph.ops import OPS, Role
 
 Images = Callable[[int, int, int, int, NDArray[np.float32]], None]
 """``(start, stop, above, steps, out)``: samples ``start`` to ``stop`` at all steps; of each as many
@@ -100,27 +98,6 @@ class Pending:
 def _like(shape: tuple[int, ...]) -> Tensor:
     T, B, C, H, W = shape
     return torch.zeros(()).expand(T, B, H, W, C).movedim(-1, 2)
-
-
-def deferrable(analysis: Analysis) -> frozenset[str]:
-    """Convolutions and additions that stand right before a site and have no other reader.
-
-    An addition that broadcasts is not among them: it is computed as a whole.
-    """
-    found: set[str] = set()
-    for node in reversed(analysis.graph.nodes):
-        behind = analysis.readers[node.name]
-        if (
-            len(behind) != 1
-            or node.name == analysis.graph.output
-            or node.op not in ("conv", "add")
-            or (node.op == "add" and len({analysis.shapes[name] for name in node.inputs}) > 1)
-        ):
-            continue
-        (reader,) = behind
-        if OPS[reader.op].role is Role.SITE or (reader.op == "add" and reader.name in found):
-            found.add(node.name)
-    return frozenset(found)
 
 
 def sum_pending(inputs: Sequence[Tensor | Packed | Pending]) -> Pending:

@@ -10,14 +10,13 @@ Shape:
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
 from snnconv.core.jit import Pieces, parallel_for
@@ -26,14 +25,12 @@ from snnconv.engine.event_conv.bits import WORD
 from snnconv.engine.event_conv.deferred import Images
 from snnconv.engine.event_conv.gather import gather
 from snnconv.engine.event_conv.grouped_row_sum import WIDEST
-from snnconv.engine.event_conv.line_ranges import line_ranges
 from snnconv.engine.event_conv.scatter import arrivals, joined, scatter
-from snnconv.engine.simd import LANES
+from snnconv.engine.rows import LANES, Bytes, Floats, Ints
 
-Floats = NDArray[np.float32]
 Pair = tuple[int, int]
 
-Operands = tuple[tuple[int, int, int, int], Floats, NDArray[np.uint8]]
+Operands = tuple[tuple[int, int, int, int], Floats, Bytes]
 """What a kernel reads: ``N, H, W, C``, and as many values, or bits."""
 
 Way = Literal["gather", "scatter"]
@@ -44,10 +41,10 @@ Way = Literal["gather", "scatter"]
 class Window:
     """The window of a convolution, as in PyTorch's ``conv2d``."""
 
-    stride: Pair
-    padding: Pair
-    dilation: Pair
-    groups: int
+    stride: Pair = (1, 1)
+    padding: Pair = (0, 0)
+    dilation: Pair = (1, 1)
+    groups: int = 1
 
     def places(self, size: Pair, kernel: tuple[int, ...]) -> Pair:
         """Of the output, of an input of ``H, W``."""
@@ -91,9 +88,8 @@ class Convolution:
 
     def __call__(self, values: Tensor | Packed) -> Tensor:
         """``[N, C, H, W] -> [N, C_out, H_out, W_out]``."""
-        given = self._operands(values)
+        run, given = self._run(values), operands(values)
         number, *size, _ = given[0]
-        run = self._kernel(given)
         lines, wide = self.places((size[0], size[1]))
         out = torch.empty(number, lines, wide, self.shape[0])
         array = out.numpy()
@@ -101,8 +97,7 @@ class Convolution:
         def go(pieces: Pieces) -> None:
             for low, high, top, bottom in line_ranges(pieces, lines, number):
                 # images go as steps of one sample do: a tile takes many
-                some = array[low:high, top:bottom]
-                run(0, 1, top, high - low, part(given, low, high), some)
+                run(0, 1, top, high - low, array[low:high, top:bottom], part(given, low, high))
 
         work = self.shape[2] * self.shape[3] * math.prod(out.shape[2:])
         parallel_for(go, number * lines, work, lines)
@@ -115,31 +110,24 @@ class Convolution:
             values: ``[steps*B, C, H, W]``, mostly zeros, or packed; out is
                 ``[steps*(stop-start), lines, W_out, C_out]``.
         """
-        given = self._operands(values)
-        run = self._kernel(given)
+        found: Images = self._run(values)
+        return found
 
-        def compute(start: int, stop: int, above: int, steps: int, out: Floats) -> None:
-            run(start, stop, above, steps, given, out)
-
-        return compute
-
-    def _operands(self, values: Tensor | Packed) -> Operands:
+    def _run(self, values: Tensor | Packed) -> Callable[..., None]:
+        """The same, which may be given other images of their size, too."""
         assert isinstance(values, Packed) == self.packed  # amplitudes are in the weights, or not
-        return operands(values)
-
-    def _kernel(self, given: Operands) -> Callable[[int, int, int, int, Operands, Floats], None]:
-        """Of inputs like these, with what it wants to know of weights and window."""
-        _, height, width, channels = given[0]
-        groups, w, kernel = self.window.groups, self.window, (self.shape[2], self.shape[3])
-        if channels != self.shape[1] * groups:
-            raise ValueError(f"{channels} channels for {self.shape} in {groups} groups")
+        every = operands(values)
+        _, height, width, channels = every[0]
+        w, kernel = self.window, (self.shape[2], self.shape[3])
+        if channels != self.shape[1] * w.groups:
+            raise ValueError(f"{channels} channels for {self.shape} in {w.groups} groups")
         if self.way == "gather":
             how: tuple[Any, ...] = (gather, kernel, w.stride, w.padding, w.dilation)
         else:
             how = (scatter, *reaches((height, width), kernel, w), self.shape[1])
 
         def run(
-            start: int, stop: int, above: int, steps: int, given: Operands, out: Floats
+            start: int, stop: int, above: int, steps: int, out: Floats, given: Operands = every
         ) -> None:
             how[0](start, stop, above, steps, *given, self.weights, self.bias, out, *how[1:])
 
@@ -162,6 +150,33 @@ def operands(values: Tensor | Packed) -> Operands:
     return (N, H, W, C), array.reshape(-1), np.empty(0, np.uint8)
 
 
+def line_ranges(pieces: Pieces, lines: int, most: int) -> Iterator[tuple[int, int, int, int]]:
+    """``(first, last, top, bottom)``: images ``first`` to ``last``, lines ``top`` to ``bottom``.
+
+    Ranges that cover several images always contain whole images.
+
+    Args:
+        pieces: from a first line to one behind the last.
+        lines: of an image.
+        most: images at once.
+    """
+    for start, stop in pieces:
+        yield from _ranges_of(start, stop, lines, most)
+
+
+def _ranges_of(start: int, stop: int, lines: int, most: int) -> Iterator[tuple[int, int, int, int]]:
+    while start < stop:
+        image, top = divmod(start, lines)
+        if top or stop < start + lines:
+            bottom = min(lines, top + stop - start)
+            yield image, image + 1, top, bottom
+            start += bottom - top
+        else:
+            many = min(most, (stop - start) // lines)
+            yield image, image + many, 0, lines
+            start += many * lines
+
+
 def part(given: Operands, start: int, stop: int) -> Operands:
     """Some of the images."""
     (_, H, W, C), values, bits = given
@@ -172,10 +187,7 @@ def part(given: Operands, start: int, stop: int) -> Operands:
 def laid_out(
     weight: Tensor,
     bias: Tensor | None,
-    stride: Pair = (1, 1),
-    padding: Pair = (0, 0),
-    dilation: Pair = (1, 1),
-    groups: int = 1,
+    window: Window,
     amplitude: Tensor | None = None,
     way: Way | None = None,
 ) -> Convolution:
@@ -184,17 +196,14 @@ def laid_out(
     Args:
         weight: ``[C_out, C/groups, kh, kw]``.
         bias: ``[C_out]``.
-        stride: of the window.
-        padding: zeros on each side.
-        dilation: of the window.
-        groups: of channels.
+        window: of the convolution.
         amplitude: what a bit stands for, ``[C]``, if it is for packed spikes.
         way: how it goes; by default the faster. Outputs can gather only if there is one group and
             their channels fill whole vectors.
     """
+    groups = window.groups
     if len(weight) % groups:
         raise ValueError(f"no convolution to {len(weight)} channels in {groups} groups")
-    window = Window(stride, padding, dilation, groups)
     way = way or _faster(weight.shape, window)
     if amplitude is not None:  # the product is the same before as at every spike
         each = amplitude.reshape(groups, 1, -1, 1, 1)
@@ -230,9 +239,7 @@ def _reversed(weight: Tensor, groups: int) -> Tensor:
 
 
 @functools.lru_cache(maxsize=256)
-def reaches(
-    size: Pair, kernel: tuple[int, ...], window: Window
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def reaches(size: Pair, kernel: tuple[int, ...], window: Window) -> tuple[Ints, Ints]:
     """Of an input of ``H, W``, in rows and in columns; see :func:`.scatter.reach`."""
     w, places = window, window.places(size, kernel)
     lines = zip(size, places, kernel, w.stride, w.padding, w.dilation, strict=True)

@@ -12,14 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snnconv.core.jit import compiled, inlined
-from snnconv.engine.event_conv.bits import WORD, fired, lowest, number, value
+from snnconv.engine.event_conv.bits import WORD, fired, lowest, number
 from snnconv.engine.event_conv.grouped_row_sum import SIZES, add_groups
-from snnconv.engine.simd import LANES, copy
+from snnconv.engine.rows import LANES, Bytes, Floats, Ints, Place, copy
 
-Floats = NDArray[np.float32]
-Bytes = NDArray[np.uint8]
 Shorts = NDArray[np.uint16]
-Ints = NDArray[np.int64]
 Pair = tuple[int, int]
 
 STEPS = 32  # at once: of 64 channels they are 8 KB of sums
@@ -31,7 +28,9 @@ _LISTED = 1 << 18  # bytes of the lists of some lines of the output, a fifth of 
 @inlined
 def enlist(
     word: int,
-    given: int,
+    packed: bool,
+    values: Floats,
+    first_value: int,
     to: int,
     row: int,
     numbers: Ints,
@@ -41,10 +40,11 @@ def enlist(
 ) -> None:
     """Put what fired at a place, of up to a word of channels, on its lists.
 
-    Given is the address of what each carries, or 0 where it is one; to the byte of the step's sums,
-    row the bytes of a row of weights; numbers count groups of each size, and events. Groups are
-    made from the largest to the smallest, so channels stay in their order. What would often be
-    guessed wrong is no question: it is written down in any case, and counted if it is there.
+    The first value is that of the word's first channel; bits have none, and stand for ones. To is
+    the byte of the step's sums, row the bytes of a row of weights; numbers count groups of each
+    size, and events. Groups are made from the largest to the smallest, so channels stay in their
+    order. No branch asks what would often be guessed wrong: a group is written in any case, and
+    counted if it is there.
     """
     many, first = number(word), numbers[4]
     event = first
@@ -53,8 +53,8 @@ def enlist(
             channel = lowest(word) % WORD
             word &= word - 1
             rows[event + i] = channel * row
-            if given != 0:
-                amounts[event + i] = value(given + channel * 4)
+            if not packed:
+                amounts[event + i] = values[first_value + channel]
         event += 8
     for i in range(max(1, many >> 3)):
         groups[0, numbers[0] + i, 0] = to
@@ -71,7 +71,8 @@ def enlist(
 
 @inlined
 def enlist_line(
-    values: int,
+    values: Floats,
+    given: int,
     packed: bool,
     line: int,
     after: int,
@@ -87,8 +88,8 @@ def enlist_line(
 ) -> None:
     """List a line of the input, whose lists lie one behind the other, step by step as it lies.
 
-    Values is the address of all, or of their bits; line is the first step's first value, after how
-    many there are to the next step's.
+    Given is the address of all values, or of their bits; line is the first step's first value,
+    after how many there are to the next step's.
     """
     blocks = (channels + depth - 1) // depth
     numbers[:] = 0
@@ -98,10 +99,9 @@ def enlist_line(
                 for block in range(blocks):
                     k, low = x * blocks + block, block * depth
                     place = line + t * after + x * channels + low
-                    word = fired(values, place, min(depth, channels - low), packed)
-                    given = 0 if packed else values + place * 4
+                    word = fired(given, place, min(depth, channels - low), packed)
                     lists = (numbers[k], groups[k], rows[k], amounts[k])
-                    enlist(word, given, t * row, row, *lists)
+                    enlist(word, packed, values, place, t * row, row, *lists)
 
 
 @inlined
@@ -135,10 +135,12 @@ def among(places: Ints, size: int) -> NDArray[np.bool_]:
 
 
 @inlined
-def spread(to: int, apart: int, times: int, source: int, after: int, floats: int) -> None:
-    """Copy some times, so many bytes apart, from addresses so many bytes apart."""
+def spread(
+    out: Floats, to: int, apart: int, times: int, rows: Floats, of: int, after: int, floats: int
+) -> None:
+    """Copy some times, to places so far apart, from places so far apart."""
     for k in range(times):
-        copy(to + k * apart, source + k * after, floats)
+        copy(out, Place(to + k * apart), rows, Place(of + k * after), Place(floats))
 
 
 @inlined
@@ -159,22 +161,19 @@ def empty_lists(
 def add_listed(
     packed: bool,
     vectors: int,
-    k: int,
-    lists: tuple[int, int, int, int],
-    apart: tuple[int, int, int, int, int],
+    numbers: Ints,
+    groups: Shorts,
+    rows: Shorts,
+    amounts: Floats,
     weights: int,
     out: int,
 ) -> None:
-    """Add the rows on a list; lists are addresses of the first, apart what is between two.
-
-    And, the last of them, between the groups of two sizes.
-    """
-    numbers, groups = lists[0] + k * apart[0], lists[1] + k * apart[1]
-    rows, amounts = lists[2] + k * apart[2], lists[3] + k * apart[3]
+    """Add the rows on the lists of a place; weights and out are addresses."""
+    n, g, r, a = numbers.ctypes.data, groups.ctypes.data, rows.ctypes.data, amounts.ctypes.data
     if packed:
-        add_groups(1, vectors, numbers, groups, apart[4], rows, amounts, weights, out)
+        add_groups(1, vectors, n, g, groups.strides[0], r, a, weights, out)
     else:
-        add_groups(0, vectors, numbers, groups, apart[4], rows, amounts, weights, out)
+        add_groups(0, vectors, n, g, groups.strides[0], r, a, weights, out)
 
 
 @compiled
@@ -205,7 +204,7 @@ def gather(
     chunks, _, blocks, depth, lanes = weights.shape
     row, tile = lanes * 4, depth * lanes * 4  # bytes
     batch, samples = images // steps, stop - start
-    image, after = height * width * channels, out[0].size * 4 * samples
+    image, after = height * width * channels, out[0].size * samples
     least = (kernel[0] - 1) * dilation[0] + 1  # lines under a window
     at_once = lists_at_once(steps, least * width * blocks, depth)
     abreast = max(1, min(out_width, _SUMS // (at_once * lanes)))  # places of the output
@@ -215,11 +214,9 @@ def gather(
     packed = len(bits) > 0
     given = bits.ctypes.data if packed else values.ctypes.data
     numbers, groups, rows, amounts = empty_lists(lines * width * blocks, at_once, depth, packed)
-    at = numbers.ctypes.data, groups.ctypes.data, rows.ctypes.data, amounts.ctypes.data
-    strides = numbers.strides[0], groups.strides[0], rows.strides[0], amounts.strides[0]
-    apart = (*strides, groups.strides[1])
     sums, holds = np.empty((abreast, at_once, lanes), np.float32), np.empty(lines, np.int64)
-    w, b = weights.ctypes.data, bias.ctypes.data
+    w, total = weights.ctypes.data, sums.ctypes.data
+    added, goal = sums.reshape(-1), out.reshape(-1)
     ys = seen(height, above, out_height, kernel[0], stride[0], padding[0], dilation[0])
     xs = seen(width, 0, out_width, kernel[1], stride[1], padding[1], dilation[1])
     wanted = among(xs, width)
@@ -227,7 +224,7 @@ def gather(
         sample, begin = part % samples, part // samples * at_once
         now = min(at_once, steps - begin)
         first = (begin * batch + start + sample) * image
-        goal = out[begin * samples + sample].ctypes.data
+        first_out = (begin * samples + sample) * out[0].size
         holds[:] = -1  # which line of the input
         for top in range(0, out_height, band):
             bottom = min(top + band, out_height)
@@ -236,6 +233,7 @@ def gather(
                     holds[y % lines] = y
                     own = slice(y % lines * width * blocks, (y % lines + 1) * width * blocks)
                     enlist_line(
+                        values,
                         given,
                         packed,
                         int(first + y * width * channels),
@@ -250,13 +248,12 @@ def gather(
                         rows[own],
                         amounts[own],
                     )
-            total, place = sums.ctypes.data, at_once * row  # taken here: an array unused is freed
             for chunk in range(chunks):
                 floats = min(lanes, out_channels - chunk * lanes)
                 for i in range(top, bottom):
                     for left in range(0, out_width, abreast):
                         size = min(abreast, out_width - left)
-                        spread(total, row, size * at_once, b + chunk * row, 0, floats)
+                        spread(added, 0, lanes, size * at_once, bias, chunk * lanes, 0, floats)
                         for tap in range(kernel[0] * kernel[1]):
                             y, dx = ys[i, tap // kernel[1]], tap % kernel[1]
                             by = w + (chunk * kernel[0] * kernel[1] + tap) * blocks * tile
@@ -266,8 +263,10 @@ def gather(
                                     if x < 0 or y < 0:
                                         continue
                                     k = (y % lines * width + x) * blocks + block
-                                    to = (by + block * tile, total + j * place)
-                                    add_listed(packed, floats // LANES, k, at, apart, *to)
+                                    lists = (numbers[k], groups[k], rows[k], amounts[k])
+                                    to = (by + block * tile, total + j * at_once * row)
+                                    add_listed(packed, floats // LANES, *lists, *to)
                         for j in range(size):
-                            end = goal + (i * out_width + left + j) * out_channels * 4 + chunk * row
-                            spread(end, after, now, total + j * place, row, floats)
+                            place = (i * out_width + left + j) * out_channels + chunk * lanes
+                            given_back = (goal, first_out + place, after, now)
+                            spread(*given_back, added, j * at_once * lanes, lanes, floats)

@@ -17,7 +17,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from snnconv.engine.simd import BYTES, FLOAT, INT, LANES, VECTOR, fetch, splat
+from snnconv.engine.rows import LANES
+from snnconv.engine.simd import BYTES, FLOAT, INT, VECTOR, fetch, splat
 
 WIDEST = 4  # vectors of sums that fit into AVX2's sixteen registers, with room for a row
 SIZES = (8, 4, 2, 1)  # of groups

@@ -12,20 +12,19 @@ Shape:
 import functools
 import math
 import platform
-from collections.abc import Callable, Mapping, Set
-from typing import Any, Literal, cast
+from collections.abc import Callable, Mapping, Sequence, Set
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from snnconv.config.base import Engine
-from snnconv.engine.event_conv.bit_plan import pools
-from snnconv.engine.event_conv.bit_spikes import Packed
+from snnconv.engine.event_conv.bit_spikes import Packed, concatenated
 from snnconv.engine.event_conv.deferred import EventDriven
 from snnconv.graph.analysis import Analysis
 from snnconv.graph.ir import Node
 from snnconv.graph.network import Network, attributes
-from snnconv.graph.operations.pooling import AvgPool
+from snnconv.graph.operations.base import Along
 from snnconv.graph.operations.weighted import Conv
 from snnconv.graph.ops import OPS, Role
 from snnconv.graph.signals import Signal
@@ -55,11 +54,13 @@ class Layouts:
         packed = values if isinstance(values, Packed) else None
         if packed is not None:
             now += (packed.amplitude.tobytes(),)
-        key = node.name, packed is not None
+        laid_out, key = event_driven(), (node.name, packed is not None)
         known, made = self._made.get(key, (None, None))
+        assert laid_out is not None
         if made is None or known != now:
             amplitude = None if packed is None else torch.from_numpy(packed.amplitude)
-            made = _laid_out(node, weight, bias, amplitude)
+            weight, window = _as_images(node, weight)
+            made = laid_out(weight, bias, window, amplitude)
             self._made[key] = (now, made)
         return made
 
@@ -70,19 +71,18 @@ def _operands(network: Network, node: Node) -> tuple[Tensor, Tensor | None]:
     return network.tensor(node.tensors["weight"]), bias
 
 
-def _laid_out(
-    node: Node, weight: Tensor, bias: Tensor | None, amplitude: Tensor | None = None
-) -> EventDriven:
-    convolution = event_driven()
-    assert convolution is not None
+def _as_images(node: Node, weight: Tensor) -> tuple[Tensor, Any]:
+    """A weight and its window in two dimensions: of one line, or of one place, if it has fewer."""
+    from snnconv.engine.event_conv.events import Window
+
     if node.op == "linear":
-        return convolution(weight[:, :, None, None], bias)
+        return weight[:, :, None, None], Window()
     attrs = attributes(node, Conv)
-    window = [tuple(each) for each in (attrs.stride, attrs.padding, attrs.dilation)]
-    if weight.dim() == 3:  # one dimension: a picture of one line
+    window: list[Any] = [tuple(each) for each in (attrs.stride, attrs.padding, attrs.dilation)]
+    if weight.dim() == 3:
         weight = weight[:, :, None]
         window = [(neutral, *of) for neutral, of in zip((1, 0, 1), window, strict=True)]
-    return convolution(weight, bias, *window, attrs.groups, amplitude)
+    return weight, Window(window[0], window[1], window[2], attrs.groups)
 
 
 def compute(
@@ -103,48 +103,19 @@ def compute(
         engine: whether to go by events.
         layouts: of the network's convolutions.
     """
-    learns = torch.is_grad_enabled()
-    if not learns and rate is not None and engine != "dense" and _pools(node, inputs[0]):
-        from snnconv.engine.event_conv.pool import Pool
-
-        return Pool.of(attributes(node, AvgPool))(inputs[0])
     if path(network, node, rate, engine) != "event":
         return network.compute(node, inputs)
-    if learns:
-        return _learning(network, node, inputs[0], cast("float", rate), engine)
-    convolve, x = layouts.of(network, node), inputs[0]
+    x = inputs[0]
+    if torch.is_grad_enabled():
+        from snnconv.engine.event_conv.training import convolve as learning
+
+        weight, bias = _operands(network, node)
+        return learning(x, *_as_images(node, weight), bias)
+    convolve = layouts.of(network, node)
     if node.op == "linear":
         *rows, features = x.shape
         return convolve(x.reshape(-1, features, 1, 1)).reshape(*rows, convolve.outputs)
     return convolve(x) if x.dim() == 4 else convolve(x[:, :, None])[:, :, 0]
-
-
-def _learning(network: Network, node: Node, x: Tensor, rate: float, engine: Engine) -> Tensor:
-    """A convolution in training, by events; its weights' gradient, too, if that is faster."""
-    from snnconv.engine.event_conv.autograd import convolve
-    from snnconv.engine.event_conv.events import Window
-
-    weight, bias = _operands(network, node)
-    attrs = attributes(node, Conv)
-    stride, padding, dilation = (
-        cast("tuple[int, int]", tuple(each))
-        for each in (attrs.stride, attrs.padding, attrs.dilation)
-    )
-    sparse = engine == "event" or rate < _break_even_back(node, weight.shape)
-    window = Window(stride, padding, dilation, attrs.groups)
-    return convolve(x, weight, bias, window, sparse)
-
-
-def _pools(node: Node, x: Tensor) -> bool:
-    """Whether it is an average pool of spikes that lie as the kernel wants them."""
-    return (
-        node.op == "avg_pool"
-        and pools(node)
-        and x.dtype is torch.float32
-        and x.device.type == "cpu"
-        and x.is_contiguous(memory_format=torch.channels_last)
-        and event_driven() is not None
-    )
 
 
 def path(network: Network, node: Node, rate: float | None, engine: Engine) -> Path:
@@ -211,20 +182,10 @@ def _break_even(node: Node, shape: torch.Size) -> float:
     return next((most for least, most in _STEPS if min(inputs, outputs) >= least), 0.0)
 
 
-def _break_even_back(node: Node, shape: torch.Size) -> float:
-    """The same for the gradient of the weights of a convolution that goes by events."""
-    outputs, inputs, *window = shape
-    least = min(outputs, inputs)
-    if set(attributes(node, Conv).stride) != {1} or math.prod(window) == 1:
-        return 0.1 if least >= 64 and math.prod(window) > 1 else 0.0
-    return next((most for number, most in _STEPS_BACK if least >= number), 0.0)
-
-
 _CACHED = 1 << 21  # weights of which a spike finds its own in the cache: 8 MB
 
 _STEPS = ((64, 0.4), (32, 0.25), (16, 0.2))
-_STEPS_BACK = ((64, 0.3), (32, 0.2), (16, 0.15))
-"""Channels, and what :func:`_break_even` and :func:`_break_even_back` are from there."""
+"""Channels, and what :func:`_break_even` is from there."""
 
 
 def paths(
@@ -252,6 +213,77 @@ def paths(
         return path(network, node, rates[node.name], engine)
 
     return {n.name: way(n) for n in network.graph.nodes if OPS[n.op].role is Role.SYNAPSE}
+
+
+def deferrable(analysis: Analysis) -> frozenset[str]:
+    """Convolutions and additions that stand right before a site and have no other reader.
+
+    An addition that broadcasts is not among them: it is computed as a whole.
+    """
+    found: set[str] = set()
+    for node in reversed(analysis.graph.nodes):
+        behind = analysis.readers[node.name]
+        if (
+            len(behind) != 1
+            or node.name == analysis.graph.output
+            or node.op not in ("conv", "add")
+            or (node.op == "add" and len({analysis.shapes[name] for name in node.inputs}) > 1)
+        ):
+            continue
+        (reader,) = behind
+        if OPS[reader.op].role is Role.SITE or (reader.op == "add" and reader.name in found):
+            found.add(node.name)
+    return frozenset(found)
+
+
+def bit_sites(analysis: Analysis, deferred: Set[str], by_events: Set[str]) -> frozenset[str]:
+    """The sites whose spikes are wanted as bits: those all of whose readers take bits.
+
+    Convolutions by events and additions to their currents do, and so does a concatenation all of
+    whose readers do. Every other reader is given float32.
+
+    Args:
+        analysis: of the network.
+        deferred: as :func:`deferrable` has it.
+        by_events: those convolutions of images among it that go by events.
+    """
+    graph = analysis.graph
+    sites = {site.name for site in graph.sites}
+    takes: set[str] = set()
+    found: set[str] = set()
+    for node in reversed(graph.nodes):
+        readers = [reader.name for reader in analysis.readers[node.name]]
+        taken = node.name != graph.output and bool(readers) and takes.issuperset(readers)
+        if OPS[node.op].role is Role.SITE:
+            if taken:
+                found.add(node.name)
+        elif (
+            node.name in by_events
+            or (node.name in deferred and _adds_any(node, by_events))
+            or (node.op == "concat" and taken and joins(node) and sites.issuperset(node.inputs))
+        ):
+            takes.add(node.name)
+    return frozenset(found)
+
+
+def _adds_any(node: Node, terms: Set[str]) -> bool:
+    """Whether a node adds one of these to something."""
+    return node.op == "add" and not terms.isdisjoint(node.inputs)
+
+
+def of_bits(node: Node, inputs: Sequence[Tensor | Packed]) -> Packed | None:
+    """The value of an operation on bits; none if it needs float32."""
+    bits = [value for value in inputs if isinstance(value, Packed)]
+    if not bits or len(bits) < len(inputs):
+        return None
+    if node.op == "concat" and joins(node):
+        return concatenated(bits)
+    return None
+
+
+def joins(node: Node) -> bool:
+    """Whether a concatenation is one of channels."""
+    return attributes(node, Along).dim == 1
 
 
 @functools.cache

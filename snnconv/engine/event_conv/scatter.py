@@ -8,15 +8,10 @@ Shape:
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from snnconv.core.jit import compiled, inlined
-from snnconv.engine.event_conv.bits import WORD, fired, lowest, value
-from snnconv.engine.simd import LANES, add_multiple, copy
-
-Floats = NDArray[np.float32]
-Bytes = NDArray[np.uint8]
-Ints = NDArray[np.int64]
+from snnconv.engine.event_conv.bits import WORD, fired, lowest
+from snnconv.engine.rows import LANES, Bytes, Floats, Ints, Place, add_multiple, copy
 
 
 @compiled
@@ -47,49 +42,48 @@ def scatter(
     _, out_width, out_channels = out.shape[1:]
     _, taps, wide, lanes = weights.shape
     places, inputs = out[0].size // out_channels, width * channels
-    tall = wide * lanes * 4  # bytes from one row of taps to the next
-    pixel, across = out_channels * 4, out_width * out_channels * 4
-    at = runs(columns, channels, group, pixel, (taps, wide, lanes))
+    tall, across = wide * lanes, out_width * out_channels  # from a row to the next
+    at = runs(columns, channels, group, out_channels, (taps, wide, lanes))
     single = at.shape[1] == 1 and own.shape[1] == 1  # all that an input reaches lies side by side
-    w, b = weights.ctypes.data, bias.ctypes.data
+    w, o = weights.reshape(-1), out.reshape(-1)
     batch, samples = images // steps, stop - start
     packed = len(bits) > 0
     given = bits.ctypes.data if packed else values.ctypes.data
     for k in range(steps * samples):
         n = k // samples * batch + start + k % samples
-        begin = out[k].ctypes.data
+        begin = k * places * out_channels
         for place in range(places):
-            copy(begin + place * pixel, b, out_channels)
+            copy(o, Place(begin + place * out_channels), bias, Place(0), Place(out_channels))
         for y in range(height):
             if own[y, :, 2].sum() == 0:  # it reaches other lines alone, or none
                 continue
             line = (n * height + y) * inputs
             row, dy, lines = own[y, 0]
-            o, v = begin + row * across, w + dy * tall
+            top, tap = begin + row * across, dy * tall
             for low in range(0, inputs, WORD):
                 word = fired(given, line + low, min(WORD, inputs - low), packed)
                 while word != 0:
                     i = low + lowest(word)
                     word &= word - 1
-                    amount = np.float32(1) if packed else value(given + (line + i) * 4)
+                    amount = np.float32(1) if packed else values[Place(line + i)]
                     if single:
                         to, of, floats = at[i, 0]
-                        add_run(o + to, v + of, amount, floats, lines, across, tall)
+                        add_run(o, top + to, w, tap + of, amount, floats, lines, across, tall)
                         continue
                     for j in range(own.shape[1]):
                         row, dy, lines = own[y, j]
-                        o, v = begin + row * across, w + dy * tall
+                        a, b = begin + row * across, dy * tall
                         for c in range(at.shape[1]):
                             to, of, floats = at[i, c]
-                            add_run(o + to, v + of, amount, floats, lines, across, tall)
+                            add_run(o, a + to, w, b + of, amount, floats, lines, across, tall)
 
 
 @inlined
 def runs(columns: Ints, channels: int, group: int, pixel: int, tile: tuple[int, int, int]) -> Ints:
     """``[W*C, kw or 1, 3]``: of each input of a line, and each run of its window, three numbers.
 
-    Where it begins in the line of the output and in the weights, in bytes, and how many floats it
-    has. Columns are of :func:`arrivals`, pixel the bytes of a place of the output, tile ``kh, kw,
+    Where it begins in the line of the output and in the weights, and how many floats it has.
+    Columns are of :func:`arrivals`, pixel the floats of a place of the output, tile ``kh, kw,
     C_out/groups``.
     """
     tall, wide, lanes = tile
@@ -99,23 +93,33 @@ def runs(columns: Ints, channels: int, group: int, pixel: int, tile: tuple[int, 
             for c in range(columns.shape[1]):
                 column, dx, taps = columns[x, c]
                 run = found[x * channels + channel, c]
-                run[0] = column * pixel + channel // group * lanes * 4
-                run[1] = (channel * tall * wide + dx) * lanes * 4
+                run[0] = column * pixel + channel // group * lanes
+                run[1] = (channel * tall * wide + dx) * lanes
                 run[2] = taps * lanes
     return found
 
 
 @inlined
 def add_run(
-    to: int, of: int, amount: np.float32, floats: int, lines: int, apart: int, after: int
+    out: Floats,
+    to: int,
+    rows: Floats,
+    of: int,
+    amount: np.float32,
+    floats: int,
+    lines: int,
+    across: int,
+    tall: int,
 ) -> None:
-    """Add a multiple of some lines to others: ``apart`` and ``after`` are bytes between them."""
-    if floats == 3 * LANES:  # of three taps and 16 channels, or 32: no loop over vectors
-        add_multiple(3, to, of, amount, 0, lines, apart, after)
-    elif floats == 6 * LANES:
-        add_multiple(6, to, of, amount, 0, lines, apart, after)
-    else:
-        add_multiple(0, to, of, amount, floats, lines, apart, after)
+    """Add a multiple of some lines to others: ``across`` and ``tall`` lie between their starts."""
+    for line in range(lines):
+        a, b = Place(to + line * across), Place(of + line * tall)
+        if floats == 3 * LANES:  # of three taps and 16 channels, or 32: no loop over vectors
+            add_multiple(out, a, rows, b, amount, Place(3 * LANES))
+        elif floats == 6 * LANES:
+            add_multiple(out, a, rows, b, amount, Place(6 * LANES))
+        else:
+            add_multiple(out, a, rows, b, amount, Place(floats))
 
 
 @inlined

@@ -17,17 +17,9 @@ from torch import Tensor
 from snnconv.core.jit import parallel_slices
 from snnconv.engine.layer_output import LayerOutput, Wants
 from snnconv.engine.memory_layout import Flat, checked
-from snnconv.engine.neurons.backward_loop import backward
-from snnconv.engine.neurons.generic import (
-    by_neuron,
-    by_step,
-    kernel_of,
-    laid_out,
-    masks,
-    name_of,
-)
-from snnconv.engine.neurons.kernels import Run, small
-from snnconv.engine.neurons.scan import BLOCK
+from snnconv.engine.neurons.layer import Scan, by_neuron, by_step, masks, mixing
+from snnconv.engine.neurons.scan import BLOCK, kernel_of
+from snnconv.engine.neurons.scan_back import backward
 from snnconv.neurons.base import Neuron
 
 Floats = NDArray[np.float32]
@@ -44,10 +36,10 @@ class _Scan(torch.autograd.Function):
         counted: bool,
         *starts: Tensor,
     ) -> tuple[Tensor | None, ...]:
-        layer = Run(Flat.of(seen), len(schedule), keep, Wants(counted))
-        scan, rows = laid_out(neuron, layer, omega, schedule, starts), layer.flat.rows(seen)
-        parallel_slices(scan.run, rows.shape[1], layer.steps, rows, 0)
-        return scan.out.output.counts, scan.out.output.values, *scan.state(seen)
+        flat = Flat.of(seen)
+        scan = Scan(neuron, flat, keep, Wants(counted), omega, schedule, starts)
+        parallel_slices(scan.run, flat.size, len(schedule), flat.rows(seen), 0)
+        return scan.output.counts, scan.output.values, *scan.ends
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -60,9 +52,9 @@ class _Scan(torch.autograd.Function):
         ctx: Any, of_counts: Tensor | None, of_values: Tensor | None, *of_ends: Tensor | None
     ) -> tuple[Tensor | None, ...]:
         seen, omega, schedule, keep, *starts = ctx.saved_tensors
-        neuron, flat, steps = ctx.neuron, Flat.of(seen), len(schedule)
-        kernel = kernel_of(type(neuron))
-        assert kernel is not None
+        neuron: Neuron[Any] = ctx.neuron
+        flat, steps = Flat.of(seen), len(schedule)
+        kernel, _ = kernel_of(type(neuron))
         blocks = -(-flat.size // BLOCK)
         of_seen, of_starts = flat.memory(len(seen)), [flat.memory(1) for _ in starts]
         learns = kernel.learned if ctx.needs_input_grad[2] else 0
@@ -70,11 +62,11 @@ class _Scan(torch.autograd.Function):
         mixes = omega is not None and ctx.needs_input_grad[1]
         of_omega = np.empty((blocks, steps, len(seen)) if mixes else (0, 0, 0), np.float32)
         parallel_slices(
-            backward(kernel, name_of(type(neuron))),
+            backward(type(neuron)),
             blocks,
             steps * BLOCK,
             checked(flat.rows(seen), ((1, len(seen)), flat.size)),
-            None if omega is None else checked(small(omega), (steps, len(seen))),
+            mixing(omega, steps, len(seen)),
             masks(flat, keep, steps),
             by_neuron(flat, neuron.constants(starts[0])),
             by_step(schedule, steps),
@@ -103,8 +95,7 @@ def run(
     neuron: Neuron[Any], currents: Tensor, state: Any, keep: Tensor | None, counted: bool
 ) -> tuple[LayerOutput, Any]:
     """A layer whose kernel has a gradient."""
-    kernel, steps = kernel_of(type(neuron)), len(currents)
-    assert kernel is not None
+    (kernel, _), steps = kernel_of(type(neuron)), len(currents)
     seen = neuron.seen(currents, state)
     counts, values, *ends = _Scan.apply(
         seen,

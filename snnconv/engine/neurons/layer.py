@@ -1,34 +1,119 @@
-"""A layer of neurons in simulation, by its compiled scan.
+"""A layer of neurons by the compiled loop of their kernel, and the door to compiled code.
 
-Of a convolution by events the currents are computed for a few samples, then scanned while they are
-in the cache, and forgotten.
+What compiled code reads and writes is checked here: numbers of another type, order or shape are an
+error, never a wrong result. The currents of a convolution by events are computed for a few samples,
+scanned while they are in the cache, and forgotten.
 
 Shape:
     ``[T, B, *N] -> [T, B, *N]``.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from threading import Lock
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from snnconv.core.jit import Pieces, parallel_for
 from snnconv.engine.event_conv.bit_spikes import Packed
 from snnconv.engine.event_conv.deferred import Pending
-from snnconv.engine.event_conv.line_ranges import line_ranges
-from snnconv.engine.layer_output import LayerOutput, Wants
-from snnconv.engine.memory_layout import Flat
-from snnconv.engine.neurons.generic import prepare
-from snnconv.engine.neurons.kernels import Floats, Run, Scan, summable
-from snnconv.engine.simd import LANES
+from snnconv.engine.event_conv.events import line_ranges
+from snnconv.engine.layer_output import LayerOutput, Wants, WeightedSum
+from snnconv.engine.memory_layout import Flat, checked
+from snnconv.engine.neurons.scan import BLOCK, LEAST, forward, kernel_of
+from snnconv.engine.rows import LANES, Floats
 from snnconv.neurons.base import Neuron
 
 Work = Callable[[Pieces], None]
 """What a thread does with the pieces that it takes."""
 
 CACHED = 1 << 16  # currents at once: half of a small second-level cache, in float32
+
+
+class Scan:
+    """A layer laid out for its compiled loop, which may take slices of it in any order.
+
+    Args:
+        neuron: with a kernel.
+        flat: the order of memory.
+        keep: of spike confidence, ``[T, B, *N]``; none if every spike is elicited.
+        wants: what is wanted of the spikes.
+        omega: how currents are mixed over time, ``[T, S]``; none if they are not.
+        schedule: of each step, ``[T, p]``.
+        starts: the states before the first step, ``[B, *N]`` each.
+
+    Attributes:
+        output: what comes out, complete when all neurons have gone.
+        ends: the states after the last step, then.
+    """
+
+    def __init__(
+        self,
+        neuron: Neuron[Any],
+        flat: Flat,
+        keep: Tensor | None,
+        wants: Wants,
+        omega: Tensor | None,
+        schedule: Tensor,
+        starts: Sequence[Tensor],
+    ) -> None:
+        self._loop, self._lock, self._size = forward(type(neuron)), Lock(), flat.size
+        steps, weighted, amplitude = len(schedule), wants.sums, neuron.amplitude()
+        self._sees = steps if omega is None else omega.shape[1]
+        states = [flat.own(start) for start in starts]
+        self.ends = [state.tensor for state in states]
+        self._given = (
+            mixing(omega, steps, self._sees),
+            masks(flat, keep, steps),
+            by_neuron(flat, neuron.constants(starts[0])),
+            by_step(schedule, steps),
+            tuple(checked(state.array, (flat.size,), writeable=True) for state in states),
+            steps,
+        )
+        packed = None
+        if wants.packed and amplitude is not None and packable(flat):
+            packed = Packed.empty(steps, flat.shape, amplitude)
+        counts = flat.memory(steps * wants.counts)
+        values = flat.memory(0 if packed else 1 if wants.mean else steps)
+        rows = 0 if weighted is None else len(weighted.weights)
+        sums = torch.zeros(steps if rows else 0, flat.shape[0], rows, dtype=torch.int64)
+        self.output = LayerOutput(
+            values=None if packed or wants.mean else values.tensor,
+            counts=counts.tensor if wants.counts else None,
+            sums=None if weighted is None else sums,
+            mean=values.tensor if wants.mean else None,
+            packed=packed,
+        )
+        self._sums = sums.numpy()
+        self._out = (
+            np.empty((0, 0), np.uint8) if packed is None else packed.bits,
+            counts.array,
+            values.array,
+            np.empty((0, 1), np.float32)
+            if weighted is None
+            else flat.array(weighted.weights[:, None]),
+        )
+
+    def run(self, start: int, stop: int, currents: Floats, first: int) -> None:
+        """Neurons ``start`` to ``stop``; if spikes are bits, these are whole vectors of neurons.
+
+        Args:
+            start: the first.
+            stop: one behind the last.
+            currents: ``[1 or S, m]``, of the neurons from ``first`` on.
+            first: a neuron.
+        """
+        checked(currents, ((1, self._sees), range(stop - first, self._size + 1)))
+        neurons = self._out[-1].shape[1]  # of a sample
+        to = self._sums[:, start // neurons : -(-stop // neurons)]
+        sums = np.zeros(to.shape, np.int64)
+        self._loop(start, stop, currents, first, *self._given, *self._out, sums)
+        with self._lock:  # a sample may lie in the slices of several threads
+            to += sums
 
 
 def run_layer(
@@ -42,7 +127,7 @@ def run_layer(
     """All steps of a sequence; see :func:`snnconv.engine.dispatch.fire`.
 
     Args:
-        neuron: as there.
+        neuron: as there, with a kernel.
         currents: as there.
         state: as there, not none.
         keep: as there.
@@ -56,19 +141,23 @@ def run_layer(
         wants = replace(wants, counts=True, sums=None)
     if wants.packed and (wants.mean or neuron.levels > 1 or neuron.signed):
         wants = replace(wants, packed=False)
+    (kernel, _), steps, seen = kernel_of(type(neuron)), currents.shape[0], None
     if isinstance(currents, Pending):
-        steps, samples, channels, height, width = currents.shape
         flat = Flat(torch.Size(currents.shape[1:]), channels_last=True)
-        scan = prepare(neuron, Run(flat, steps, keep, wants), state)
+    else:
+        flat = Flat.of(currents)
+    omega, schedule = neuron.mixing(state, steps), neuron.schedule(state, steps)
+    starts = [getattr(state, field) for field in kernel.states]
+    scan = Scan(neuron, flat, keep, wants, omega, schedule, starts)
+    if isinstance(currents, Pending):
+        _, samples, channels, height, width = currents.shape
         work = _by_lines(currents, flat, scan, cached)
         parallel_for(work, samples * height, steps * width * channels, height)
-        return scan.out.output, scan.state(None)
-    flat, steps = Flat.of(currents), len(currents)
-    scan = prepare(neuron, Run(flat, steps, keep, wants), state)
-    seen = scan.sees(currents)
-    unit = 1 if scan.out.output.packed is None else LANES
-    parallel_for(_by_neurons(flat.rows(seen), unit, scan), flat.size // unit, steps * unit)
-    return scan.out.output, scan.state(seen)
+    else:
+        seen, unit = neuron.seen(currents, state), 1 if scan.output.packed is None else LANES
+        parallel_for(_by_neurons(flat.rows(seen), unit, scan), flat.size // unit, steps * unit)
+    changed = dict(zip(kernel.states, scan.ends, strict=True))
+    return scan.output, neuron.continued(state, changed, steps, seen)
 
 
 def _by_neurons(currents: Floats, unit: int, scan: Scan) -> Work:
@@ -108,3 +197,42 @@ def _by_lines(currents: Pending, flat: Flat, scan: Scan, cached: int) -> Work:
             scan.run(first, last, rows, first)
 
     return work
+
+
+def summable(wanted: WeightedSum) -> bool:
+    """Whether a scan can add it up exactly."""
+    return wanted.at_once >= LEAST
+
+
+def packable(flat: Flat) -> bool:
+    """Whether a layer's spikes can be bits: whole vectors of channels, images in channels-last."""
+    _, channels, *places = flat.shape
+    last = flat.channels_last or math.prod(places) == 1
+    return last and len(places) == 2 and channels % LANES == 0
+
+
+def mixing(omega: Tensor | None, steps: int, sees: int) -> Floats | None:
+    """``[T, S]``, contiguous."""
+    return None if omega is None else checked(small(omega), (steps, sees))
+
+
+def by_neuron(flat: Flat, values: Iterable[Tensor]) -> tuple[Floats, ...]:
+    """What broadcasts to ``[B, *N]``: ``[n]`` each, or a block of one number if all have it."""
+    found = (flat.neurons(value)[0] for value in values)
+    return tuple(np.full(BLOCK, array[0]) if array.size == 1 else array for array in found)
+
+
+def by_step(schedule: Tensor, steps: int) -> tuple[Floats, ...]:
+    """``[T, p]``: of each step, ``[T]`` each."""
+    return tuple(checked(column, (steps,)) for column in small(schedule.mT))
+
+
+def masks(flat: Flat, keep: Tensor | None, steps: int) -> Floats:
+    """Keep as an array ``[T, n]``, or ``[0, n]``."""
+    return np.empty((0, flat.size), np.float32) if keep is None else flat.steps(keep, steps)
+
+
+def small(learned: Tensor) -> Floats:
+    """What a layer has few of, contiguous."""
+    found: Floats = learned.detach().contiguous().numpy()
+    return found

@@ -24,15 +24,14 @@ from numpy.typing import NDArray
 
 from snnconv.core.jit import compiled, inlined, scalar
 from snnconv.engine.event_conv.bits import WORD, fired, lowest, pack
-from snnconv.engine.neurons.tuples import GIVES, at, cut, matrices_for, put, row_at, zeros
-from snnconv.engine.simd import LANES, mix
+from snnconv.engine.neurons.tuples import GIVES, at, cut, matrices_for, put, row_at
+from snnconv.engine.rows import LANES, Floats, Place, add_multiple, zeros
 from snnconv.errors import UnsupportedError
+from snnconv.neurons.base import Neuron
 from snnconv.neurons.kernel import Kernel
 
-Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 Sums = NDArray[np.int64]
-Place = np.uint64
 
 BLOCK = 512  # neurons: nine arrays of them fit into the smallest first-level cache
 LEAST = 8  # weighted counts that float32 adds up: so few that a block of them fits into int32
@@ -44,10 +43,11 @@ _NONE, _ZERO, _ONE = Place(0), np.float32(0), np.float32(1)
 
 @inlined
 def mix_currents(currents: Floats, omega: Floats, t: int, low: int, out: Floats) -> None:
-    """By Omega's row of step t, the currents of the neurons from ``low`` on."""
-    apart = 4 * currents.shape[1] if len(currents) > 1 else 0
-    rows, shares = currents.ctypes.data + 4 * low, omega.ctypes.data + 4 * omega.shape[1] * t
-    mix(out.ctypes.data, rows, apart, omega.shape[1], shares, 4, len(out))
+    """By Omega's row of step t, the currents of the neurons from ``low`` on, in order of steps."""
+    rows, apart = currents.reshape(-1), currents.shape[1] if len(currents) > 1 else 0
+    out[:] = 0
+    for j in range(omega.shape[1]):
+        add_multiple(out, _NONE, rows, Place(low + j * apart), omega[t, j], Place(len(out)))
 
 
 @inlined
@@ -73,12 +73,6 @@ def _add_up(
 
 
 @inlined
-def _add_to(total: Floats, values: Floats, n: Place) -> None:
-    for i in range(n):
-        total[i] += values[i]
-
-
-@inlined
 def _divide(total: Floats, by: np.float32, to: Floats, x: Place, n: Place) -> None:
     for i in range(n):
         to[x + i] = total[i] / by
@@ -87,7 +81,7 @@ def _divide(total: Floats, by: np.float32, to: Floats, x: Place, n: Place) -> No
 def row_of(kernel: Kernel) -> tuple[Callable[..., None], Callable[..., Any]]:
     """A step of a row of neurons, and the memory that it needs, by their constants and states.
 
-    Arrays are whole, with the place where the row starts. What lies in several arrays is a tuple.
+    An array stands with the place where the row starts; what lies in several arrays is a tuple.
     Where there is no array of keep, every spike is elicited; values, counts and the states behind
     the step are written where there are arrays for them; these states may be those before. The
     compiler makes a loop for each case.
@@ -97,29 +91,26 @@ def row_of(kernel: Kernel) -> tuple[Callable[..., None], Callable[..., Any]]:
     @inlined
     def row(
         n: Place,
-        given: Floats,
-        c: Place,
+        currents: tuple[Floats, Place],
         constants: Any,
         now: Any,
         state: Any,
         following: Any,
-        keep: Floats | None,
-        k: Place,
-        values: Floats | None,
-        x: Place,
-        counts: Floats | None,
-        s: Place,
+        keep: tuple[Floats, Place] | None,
+        values: tuple[Floats, Place] | None,
+        counts: tuple[Floats, Place] | None,
         room: Any,
     ) -> None:
+        given, c = currents
         for i in range(n):
-            kept = _ONE if keep is None else keep[k + i]
+            kept = _ONE if keep is None else keep[0][keep[1] + i]
             count, value, after = step(given[c + i], kept, at(constants, i), now, at(state, i))
             if following is not None:
                 put(following, i, after)
             if values is not None:
-                put((values,), x + i, (value,))
+                put((values[0],), values[1] + i, (value,))
             if counts is not None:
-                put((counts,), s + i, (count,))
+                put((counts[0],), counts[1] + i, (count,))
 
     return (row, _no_room) if kernel.silent is None else (_skipping(kernel, row), _room)
 
@@ -143,31 +134,27 @@ def _skipping(kernel: Kernel, row: Callable[..., None]) -> Callable[..., None]:
     @inlined
     def skipping(
         n: Place,
-        given: Floats,
-        c: Place,
+        currents: tuple[Floats, Place],
         constants: Any,
         now: Any,
         state: Any,
         following: Any,
-        keep: Floats | None,
-        k: Place,
-        values: Floats | None,
-        x: Place,
-        counts: Floats | None,
-        s: Place,
+        keep: tuple[Floats, Place] | None,
+        values: tuple[Floats, Place] | None,
+        counts: tuple[Floats, Place] | None,
         room: Any,
     ) -> None:
         bits, spare, own_constants, own_state = room
         may, own, own_keep = spare[0], spare[1], spare[2]
         own_values, own_counts = spare[3], spare[4]
-        to = spare[5] if values is None else values
-        x = _NONE if values is None else x
+        given, c = currents
+        to, x = (spare[5], _NONE) if values is None else values
         for i in range(n):
             sure = silent(given[c + i], at(constants, i), now, at(state, i))
             may[i] = _ZERO if sure else _ONE
             put((to,), x + i, (_ZERO,))
             if counts is not None:
-                put((counts,), s + i, (_ZERO,))
+                put((counts[0],), counts[1] + i, (_ZERO,))
         for i in range(_NONE, n, Place(LANES)):
             pack(bits.ctypes.data + i // Place(8), may.ctypes.data + i * Place(4))
         found, size = _NONE, int(np.int64(n))
@@ -177,14 +164,15 @@ def _skipping(kernel: Kernel, row: Callable[..., None]) -> Callable[..., None]:
             while word != 0:
                 j = Place(low + lowest(word))
                 word &= word - 1
-                put((own, own_keep), found, (given[c + j], _ONE if keep is None else keep[k + j]))
+                kept = _ONE if keep is None else keep[0][keep[1] + j]
+                put((own, own_keep), found, (given[c + j], kept))
                 put(own_constants, found, at(constants, j))
                 put(own_state, found, at(state, j))
                 found += Place(1)
-        row(
-            (found + _WHOLE - Place(1)) // _WHOLE * _WHOLE, own, _NONE, own_constants, now,
-            own_state, None, own_keep, _NONE, own_values, _NONE, own_counts, _NONE, (),
-        )  # fmt: skip
+        whole = (found + _WHOLE - Place(1)) // _WHOLE * _WHOLE
+        out, spikes = (own_values, _NONE), (own_counts, _NONE)
+        mask = (own_keep, _NONE)
+        row(whole, (own, _NONE), own_constants, now, own_state, None, mask, out, spikes, ())
         found = _NONE
         for low in range(0, size, WORD):
             word = fired(bits.ctypes.data, low, min(WORD, size - low), True)
@@ -193,7 +181,7 @@ def _skipping(kernel: Kernel, row: Callable[..., None]) -> Callable[..., None]:
                 word &= word - 1
                 put((to,), x + j, (own_values[found],))
                 if counts is not None:
-                    put((counts,), s + j, (own_counts[found],))
+                    put((counts[0],), counts[1] + j, (own_counts[found],))
                 found += Place(1)
         for i in range(n):
             put(following, i, settled(to[x + i], given[c + i], at(constants, i), now, at(state, i)))
@@ -215,17 +203,16 @@ def refusal(name: str, function: Callable[..., Any], error: Exception) -> Unsupp
     )
 
 
+def kernel_of(kind: type[Neuron[Any]]) -> tuple[Kernel, str]:
+    """A class of neurons' kernel, and a name for the files that keep its compiled code."""
+    assert kind.KERNEL is not None
+    return kind.KERNEL, "".join(x if x.isalnum() else "_" for x in kind.__qualname__)
+
+
 @functools.cache
-def forward(kernel: Kernel, name: str) -> Callable[..., None]:
-    """Compile a neuron's loop.
-
-    Args:
-        kernel: of the neuron.
-        name: of the neuron, for the file that keeps the compiled code.
-
-    Returns:
-        The function ``scan`` below, for arrays of the shapes above.
-    """
+def forward(kind: type[Neuron[Any]]) -> Callable[..., None]:
+    """Compile the loop of a class of neurons: the function ``scan`` below, for the shapes above."""
+    kernel, name = kernel_of(kind)
     row, room_of = row_of(kernel)
 
     def scan(
@@ -268,53 +255,21 @@ def forward(kernel: Kernel, name: str) -> Callable[..., None]:
             for t in range(steps):
                 if omega is not None and not (same and t > 0):
                     mix_currents(currents, omega, t, low - first, spare[0, : high - low])
-                now = at(schedule, t)
+                now, read, out, spikes = at(schedule, t), (given, c), (to, x), (to_counts, s)
                 if len(keep) > 0:
-                    row(
-                        n,
-                        given,
-                        c,
-                        constant,
-                        now,
-                        state,
-                        state,
-                        masks,
-                        k,
-                        to,
-                        x,
-                        to_counts,
-                        s,
-                        room,
-                    )
+                    row(n, read, constant, now, state, state, (masks, k), out, spikes, room)
                 elif needs_counts:
-                    row(
-                        n, given, c, constant, now, state, state, None, k, to, x, to_counts, s, room
-                    )
+                    row(n, read, constant, now, state, state, None, out, spikes, room)
                 elif len(bits) > 0:
-                    row(
-                        n,
-                        given,
-                        c,
-                        constant,
-                        now,
-                        state,
-                        state,
-                        None,
-                        k,
-                        None,
-                        x,
-                        spare[1],
-                        s,
-                        room,
-                    )
+                    row(n, read, constant, now, state, state, None, None, spikes, room)
                 else:
-                    row(n, given, c, constant, now, state, state, None, k, to, x, None, s, room)
+                    row(n, read, constant, now, state, state, None, out, None, room)
                 if len(bits) > 0:
-                    spikes, b = to_counts[s : s + n].ctypes.data, packed + bits.shape[1] * t
+                    source, b = to_counts[s : s + n].ctypes.data, packed + bits.shape[1] * t
                     for i in range(low, high, LANES):
-                        pack(b + i // 8, spikes + 4 * (i - low))
+                        pack(b + i // 8, source + 4 * (i - low))
                 if averages:
-                    _add_to(spare[3], spare[2], n)
+                    add_multiple(spare[3], _NONE, spare[2], _NONE, _ONE, n)
                 if len(weights) > 0:
                     _add_up(sums, t, to_counts[s : s + n], weights, low, first_sample)
                 c, k, s, x = c + c_up, k + width, s + s_up, x + x_up

@@ -8,27 +8,15 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from numba import types
 from numba.core.errors import TypingError
 from numba.core.typing.templates import signature
 from numba.extending import intrinsic, overload
-from numpy.typing import NDArray
 
 from snnconv.core.jit import inlined
-from snnconv.engine.simd import copy
+from snnconv.engine.rows import Place, zeros
 
 GIVES = "a kernel gives"
-
-_LINE = 16  # numbers of a line of the cache
-
-
-@inlined
-def zeros(rows: int, columns: int) -> NDArray[np.float32]:
-    """A new matrix of zeros that begins where a line of the cache does."""
-    memory = np.zeros(rows * columns + _LINE, np.float32)
-    first = (_LINE - memory.ctypes.data // 4 % _LINE) % _LINE
-    return memory[first : first + rows * columns].reshape((rows, columns))
 
 
 def overloaded(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -79,6 +67,13 @@ def _put(typing: Any, arrays: Any, i: Any, numbers: Any) -> Any:
 put: Any = intrinsic(_put)
 
 
+@inlined
+def move(arrays: Any, others: Any, n: Place) -> None:
+    """Copy the first n places of every other array to its array."""
+    for i in range(n):
+        put(arrays, i, at(others, i))
+
+
 def cut(arrays: Any, low: int, high: int) -> Any:
     """The places from ``low`` to ``high`` of every array; of one that is shorter, the first."""
     raise NotImplementedError("for compiled code")
@@ -106,23 +101,6 @@ def _row_at(matrices: Any, t: Any) -> Any:
     return lambda matrices, t: (matrices[0][t], *row_at(matrices[1:], t))
 
 
-def fill(arrays: Any, others: Any, n: int) -> Any:
-    """Copy the first places of every other array to its array."""
-    raise NotImplementedError("for compiled code")
-
-
-@overloaded(fill)
-def _fill(arrays: Any, others: Any, n: Any) -> Any:
-    if len(arrays) == 0:
-        return lambda arrays, others, n: None
-
-    def fill_all(arrays: Any, others: Any, n: Any) -> None:
-        copy(arrays[0].ctypes.data, others[0].ctypes.data, n)
-        fill(arrays[1:], others[1:], n)
-
-    return fill_all
-
-
 def matrices_for(arrays: Any, rows: int, columns: int) -> Any:
     """A new matrix of zeros for every array."""
     raise NotImplementedError("for compiled code")
@@ -136,20 +114,3 @@ def _matrices_for(arrays: Any, rows: Any, columns: Any) -> Any:
         zeros(rows, columns),
         *matrices_for(arrays[1:], rows, columns),
     )
-
-
-def clear(matrices: Any) -> Any:
-    """Set every matrix to zeros."""
-    raise NotImplementedError("for compiled code")
-
-
-@overloaded(clear)
-def _clear(matrices: Any) -> Any:
-    if len(matrices) == 0:
-        return lambda matrices: None
-
-    def all_of_them(matrices: Any) -> None:
-        matrices[0][:] = 0
-        clear(matrices[1:])
-
-    return all_of_them

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from snnconv.engine.dispatch import fire
 from snnconv.engine.event_conv.bit_spikes import Packed, concatenated, unpacked
 from snnconv.engine.event_conv.deferred import Pending, sum_pending
-from snnconv.engine.event_conv.events import laid_out
+from snnconv.engine.event_conv.events import Window, laid_out
 from snnconv.engine.layer_output import Wants
 from snnconv.neurons.if_ import IF, Params
 
@@ -112,9 +112,9 @@ def test_a_convolution_of_bits_is_that_of_values(
     window = (stride, padding, dilation, groups)
     ways = ("gather", "scatter") if groups == 1 and out % 16 == 0 else ("scatter",)
     for way in ways:
-        expected = laid_out(weight, bias, *window, way=way)(values.flatten(0, 1))
+        expected = laid_out(weight, bias, Window(*window), way=way)(values.flatten(0, 1))
         amplitude = torch.from_numpy(packed.amplitude)
-        convolution = laid_out(weight, bias, *window, amplitude, way)
+        convolution = laid_out(weight, bias, Window(*window), amplitude, way)
         assert torch.equal(convolution(packed), expected)
         lines, wide = convolution.places((H, W))
         for above in range(lines):
@@ -130,7 +130,7 @@ def test_currents_of_bits_with_bits_added():
     (packed, values), (shortcut, other) = fired(T, B, C, 7, 5), fired(T, B, 48, 7, 5, seed=1)
     weight, bias = torch.randn(48, C, 3, 3) / 5, torch.randn(48) / 4
     plain, bits = (
-        Pending(laid_out(weight, bias, (1, 1), (1, 1), (1, 1), 1, amplitude), x)
+        Pending(laid_out(weight, bias, Window(padding=(1, 1)), amplitude), x)
         for amplitude, x in ((None, values), (torch.from_numpy(packed.amplitude), packed))
     )
     both, expected = sum_pending([shortcut, bits]), sum_pending([plain, other])
@@ -152,6 +152,6 @@ def test_joined_channels(sizes):
     assert torch.equal(found.tensor(), torch.cat(values, 2))
     amplitude = torch.from_numpy(found.amplitude)
     weight = torch.randn(20, sum(sizes), 3, 3)  # it reads to the last word, and beyond
-    convolution = laid_out(weight, None, (1, 1), (1, 1), (1, 1), 1, amplitude)
-    expected = laid_out(weight, None, (1, 1), (1, 1))(torch.cat(values, 2).flatten(0, 1))
+    convolution = laid_out(weight, None, Window(padding=(1, 1)), amplitude)
+    expected = laid_out(weight, None, Window(padding=(1, 1)))(torch.cat(values, 2).flatten(0, 1))
     assert torch.equal(convolution(found), expected)

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from snnconv.engine.event_conv.events import laid_out
+from snnconv.engine.event_conv.events import Window, laid_out
 from snnconv.engine.event_conv.gather import SCRATCH, lists_at_once
 
 
@@ -21,7 +21,7 @@ pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
 
 
 def convolve(x, weight, bias, *window, way=None):
-    return laid_out(weight, bias, *window, way=way)(x)
+    return laid_out(weight, bias, Window(*window), way=way)(x)
 
 
 @pytest.mark.parametrize("way", ["gather", "scatter"])
@@ -48,7 +48,7 @@ def test_it_is_the_convolution(
     window = (stride, padding, dilation, groups)
     expected = F.conv2d(x, weight, bias, *window)
     if groups > 1 or out % 16:  # outputs can't gather
-        assert laid_out(weight, bias, *window).way == "scatter"
+        assert laid_out(weight, bias, Window(*window)).way == "scatter"
         way = "scatter"
     assert torch.equal(convolve(x, weight, bias, *window, way=way), expected)
     last = x.contiguous(memory_format=torch.channels_last)
@@ -84,7 +84,9 @@ def test_all_ways_give_the_same_bits(channels, kernel, stride, dilation, rate):
     ],
 )
 def test_the_way_is_a_fact_of_the_shape(outputs, inputs, stride, groups, way):
-    found = laid_out(torch.zeros(outputs, inputs, 3, 3), None, stride, (1, 1), (1, 1), groups)
+    found = laid_out(
+        torch.zeros(outputs, inputs, 3, 3), None, Window(stride, (1, 1), (1, 1), groups)
+    )
     assert found.way == way
 
 
@@ -92,7 +94,7 @@ def test_some_samples_at_all_steps():
     steps, batch = 3, 4
     x = sparse(steps * batch, 8, 6, 5)
     for out, stride in ((20, (1, 1)), (32, (2, 2)), (128, (1, 1))):
-        convolution = laid_out(torch.randn(out, 8, 3, 3), torch.randn(out), stride, (1, 1))
+        convolution = laid_out(torch.randn(out, 8, 3, 3), torch.randn(out), Window(stride, (1, 1)))
         whole = convolution(x).unflatten(0, (steps, batch))
         rows = torch.empty(steps * 2, *convolution.places((6, 5)), out)
         convolution.images(x)(1, 3, 0, steps, rows.numpy())
@@ -103,7 +105,7 @@ def test_some_samples_at_all_steps():
 @pytest.mark.parametrize("steps", [1, 31, 32, 33, 70])
 def test_steps_are_taken_in_portions(steps, rate):
     x = sparse(steps * 3, 130, 5, 6, rate=rate)
-    convolution = laid_out(torch.randn(80, 130, 3, 3), torch.randn(80), (1, 1), (1, 1))
+    convolution = laid_out(torch.randn(80, 130, 3, 3), torch.randn(80), Window(padding=(1, 1)))
     assert convolution.way == "gather"
     rows = torch.empty(steps * 2, 5, 6, 80)
     convolution.images(x)(1, 3, 0, steps, rows.numpy())
@@ -115,7 +117,7 @@ def test_lines_are_listed_in_bands():
     """More lines than are listed at a time, each under its own stride and dilation."""
     for stride, dilation in ((1, 1), (2, 1), (1, 2), (3, 2)):
         x, weight = sparse(32, 64, 40, 24), eighths(80, 64, 3, 3)
-        convolution = laid_out(weight, None, (stride, 1), (1, 1), (dilation, 1))
+        convolution = laid_out(weight, None, Window((stride, 1), (1, 1), (dilation, 1)))
         rows = torch.empty(32, *convolution.places((40, 24)), 80)
         convolution.images(x)(0, 1, 0, 32, rows.numpy())
         expected = F.conv2d(x, weight, None, (stride, 1), (1, 1), (dilation, 1))
@@ -132,7 +134,7 @@ def test_lists_of_wide_windows_are_of_fewer_steps():
         assert max(most[:-1]) * 8 * depth <= SCRATCH
         assert most[-1] < 32 * 20000
     x, weight = sparse(64, 130, 90, 10), eighths(16, 130, 3, 1)
-    convolution = laid_out(weight, None, (1, 1), (0, 0), (40, 1))
+    convolution = laid_out(weight, None, Window(dilation=(40, 1)))
     assert convolution.way == "gather"
     rows = torch.empty(32, *convolution.places((90, 10)), 16)
     convolution.images(x)(1, 2, 0, 32, rows.numpy())
@@ -142,14 +144,14 @@ def test_lists_of_wide_windows_are_of_fewer_steps():
 
 def test_no_images():
     for outputs in (64, 5):
-        convolution = laid_out(torch.randn(outputs, 64, 3, 3), None)
+        convolution = laid_out(torch.randn(outputs, 64, 3, 3), None, Window())
         assert convolution(torch.zeros(0, 64, 6, 5)).shape == (0, outputs, 4, 3)
 
 
 @pytest.mark.parametrize("kind", [torch.float64, torch.float16, torch.bool])
 def test_other_types_are_refused(kind):
     """A kernel reads memory as float32."""
-    convolution = laid_out(torch.randn(16, 3, 3, 3), None)
+    convolution = laid_out(torch.randn(16, 3, 3, 3), None, Window())
     with pytest.raises(TypeError, match="events are float32"):
         convolution(sparse(2, 3, 6, 5).to(kind))
 
@@ -202,7 +204,7 @@ def test_some_lines_of_some_samples(way, channels, steps, kernel, stride, dilati
     x, weight = sparse(steps * 3, inputs, 9, 9), torch.randn(outputs, inputs // groups, *kernel)
     window = (stride, (padding, padding), dilation, groups)
     way = "scatter" if groups > 1 or outputs % 16 else way  # outputs can't gather
-    convolution = laid_out(weight, torch.randn(outputs), *window, way=way)
+    convolution = laid_out(weight, torch.randn(outputs), Window(*window), way=way)
     whole = convolution(x).unflatten(0, (steps, 3))
     top = data.draw(st.integers(0, whole.shape[-2] - 1))
     bottom = data.draw(st.integers(top + 1, whole.shape[-2]))
@@ -226,6 +228,6 @@ def test_the_order_of_additions_is_the_stated_one():
 
 def test_what_does_not_fit():
     with pytest.raises(ValueError, match="9 channels in 2 groups"):
-        laid_out(torch.randn(9, 4, 3, 3), None, *ONE, 2)
+        laid_out(torch.randn(9, 4, 3, 3), None, Window(*ONE, 2))
     with pytest.raises(ValueError, match="8 channels for"):
         convolve(sparse(1, 8, 5, 5), torch.randn(16, 4, 3, 3), None, *ONE)

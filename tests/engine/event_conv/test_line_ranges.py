@@ -3,7 +3,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snnconv.engine.event_conv.line_ranges import line_ranges
+from snnconv.engine.event_conv.events import line_ranges
 
 
 @given(st.integers(1, 9), st.integers(1, 7), st.integers(1, 4), st.data())

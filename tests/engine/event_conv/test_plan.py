@@ -62,36 +62,6 @@ def test_a_wide_convolution_of_spikes_goes_by_events():
     torch.testing.assert_close(found, compute_node(node, weights.tensors, [x]), atol=1e-4, rtol=0)
 
 
-POOL = {"kernel": [2, 2], "stride": [2, 2], "padding": [0, 0]} | {
-    "ceil_mode": False,
-    "count_include_pad": True,
-}
-
-
-@pytest.mark.parametrize(
-    ("size", "last", "active", "engine", "dense"),
-    [
-        (2, True, 0.1, "auto", 0),
-        (2, True, 0.9, "event", 0),
-        (2, True, 0.1, "dense", 1),
-        (2, True, None, "auto", 1),  # no spikes
-        (2, False, 0.1, "auto", 1),  # it would have to be copied
-        (1, False, 0.1, "auto", 1),
-    ],
-)
-@torch.no_grad()
-def test_an_average_pool_of_spikes_has_a_kernel(size, last, active, engine, dense):
-    if plan.event_driven() is None:
-        pytest.skip("no wide vectors here")
-    x = fired() if size == 2 else fired()[:, :, 0]
-    x = x.contiguous(memory_format=torch.channels_last) if last else x
-    attrs = {key: of[:size] if isinstance(of, list) else of for key, of in POOL.items()}
-    weights, node = Weights(), Node("pool", "avg_pool", ("x",), attrs, {})
-    found = compute(weights, node, x, active, engine)
-    assert weights.dense == dense
-    assert torch.equal(found, compute_node(node, weights.tensors, [x]))
-
-
 @pytest.mark.parametrize(
     ("sizes", "x", "active"),
     [
@@ -326,28 +296,19 @@ def test_all_kinds_spike_the_same_by_events(kind, params):
     ("active", "engine", "attrs", "way"),
     [
         (0.1, "auto", {}, "event"),
-        (0.22, "auto", {}, "event, but back"),
-        (0.22, "event", {}, "event"),
+        (0.22, "auto", {}, "event"),
+        (0.5, "event", {}, "event"),
         (0.1, "dense", {}, "dense"),
         (None, "event", {}, "dense"),
         (0.3, "auto", {}, "dense"),
-        (0.1, "auto", {"stride": [2, 2]}, "event, but back"),
+        (0.1, "auto", {"stride": [2, 2]}, "event"),
     ],
 )
-def test_convolutions_of_spikes_are_trained_by_events(active, engine, attrs, way, monkeypatch):
+def test_convolutions_of_spikes_are_trained_by_events(active, engine, attrs, way):
     if plan.event_driven() is None:
         pytest.skip("no wide vectors here")
     weights, node = layer(**attrs)
     x, w = fired(), weights.tensors["w"].requires_grad_()
-    from snnconv.engine.event_conv import autograd
-
-    sparse, inner = [], autograd.of_weight
-
-    def spy(*args):
-        sparse.append(True)
-        return inner(*args)
-
-    monkeypatch.setattr(autograd, "of_weight", spy)
     found = compute(weights, node, x, active, engine)
     assert weights.dense == (way == "dense")
     expected = compute_node(node, weights.tensors, [x])
@@ -355,7 +316,6 @@ def test_convolutions_of_spikes_are_trained_by_events(active, engine, attrs, way
     below = torch.randn(found.shape)
     grads = [torch.autograd.grad(of, w, below)[0] for of in (found, expected)]
     torch.testing.assert_close(*grads, atol=1e-4, rtol=1e-4)
-    assert bool(sparse) == (way == "event")
 
 
 def test_training_in_bfloat16_is_dense():

@@ -17,42 +17,49 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from snnconv.core.jit import compiled, inlined, scalar
-from snnconv.engine.neurons.scan import BLOCK, Place, mix_currents, refusal, row_of
-from snnconv.engine.neurons.tuples import (
-    at,
-    clear,
-    cut,
-    fill,
-    matrices_for,
-    overloaded,
-    put,
-    row_at,
-)
-from snnconv.engine.simd import dot, mix
-from snnconv.neurons.kernel import Kernel
-
-Floats = NDArray[np.float32]
+from snnconv.engine.neurons.scan import BLOCK, kernel_of, mix_currents, refusal, row_of
+from snnconv.engine.neurons.tuples import at, cut, matrices_for, move, overloaded, put, row_at
+from snnconv.engine.rows import LANES, Floats, Place, add_multiple, zeros
+from snnconv.neurons.base import Neuron
 
 _NONE, _ONE = Place(0), np.float32(1)
 
 
-def _sum_up(sums: Any, block: int, t: int, products: Any, ones: Floats) -> Any:
+@inlined
+def dot(one: Floats, other: Floats, sums: Floats) -> np.float32:
+    """The sum of products of two blocks, added up by 32 sums and then by halves of them.
+
+    The same bits on every processor, and a smaller error than one sum would have.
+    """
+    sums[:] = 0
+    lanes = half = Place(len(sums))  # not a constant: LLVM would write loops of 32 out, one by one
+    for low in range(_NONE, Place(BLOCK), lanes):
+        for k in range(lanes):
+            sums[k] += one[low + k] * other[low + k]
+    while half > Place(1):
+        half >>= Place(1)
+        for k in range(half):
+            sums[k] += sums[k + half]
+    total: np.float32 = sums[0]
+    return total
+
+
+def _sum_up(sums: Any, block: int, t: int, products: Any, ones: Floats, own: Floats) -> Any:
     """The sums of a block's products."""
     raise NotImplementedError("for compiled code")
 
 
 @overloaded(_sum_up)
-def _summing(sums: Any, block: Any, t: Any, products: Any, ones: Any) -> Any:
+def _summing(sums: Any, block: Any, t: Any, products: Any, ones: Any, own: Any) -> Any:
     if len(sums) == 0:
-        return lambda sums, block, t, products, ones: None
+        return lambda sums, block, t, products, ones, own: None
 
-    def add_up(sums: Any, block: Any, t: Any, products: Any, ones: Any) -> None:
+    def add_up(sums: Any, block: Any, t: Any, products: Any, ones: Any, own: Any) -> None:
         if len(sums[0]) > 0:
-            sums[0][block, t] = dot(products[0].ctypes.data, ones.ctypes.data, BLOCK)
-        _sum_up(sums[1:], block, t, products[1:], ones)
+            sums[0][block, t] = dot(products[0], ones, own)
+        _sum_up(sums[1:], block, t, products[1:], ones, own)
 
     return add_up
 
@@ -100,32 +107,28 @@ def _unmix(
     of_currents: Floats,
     of_omega: Floats,
     block: int,
+    own: Floats,
 ) -> None:
     """From the gradients of a block's mixed currents ``[T, BLOCK]`` to what they are made of."""
     steps, sees = omega.shape
     low = block * BLOCK
     high = min(low + BLOCK, of_currents.shape[1])
-    rows, apart, seen = of_mixed.ctypes.data, 4 * sees, np.zeros(BLOCK, np.float32)
+    n, seen, rows = Place(high - low), np.zeros(BLOCK, np.float32), of_mixed.reshape(-1)
     for j in range(sees):
-        shares, to = omega.ctypes.data + 4 * j, of_currents[j, low:high].ctypes.data
-        mix(to, rows, 4 * BLOCK, steps, shares, apart, high - low)
+        to = of_currents[j, low:high]
+        to[:] = 0
+        for t in range(steps):
+            add_multiple(to, _NONE, rows, Place(t * BLOCK), omega[t, j], n)
     for j in range(sees if len(of_omega) > 0 else 0):
         seen[: high - low] = currents[j if len(currents) > 1 else 0, low:high]
         for t in range(steps):
-            of_omega[block, t, j] = dot(rows + 4 * BLOCK * t, seen.ctypes.data, BLOCK)
+            of_omega[block, t, j] = dot(of_mixed[t], seen, own)
 
 
 @functools.cache
-def backward(kernel: Kernel, name: str) -> Callable[..., None]:
-    """Compile the way back of a neuron.
-
-    Args:
-        kernel: of the neuron, with a gradient.
-        name: of the neuron, for the file that keeps the compiled code.
-
-    Returns:
-        The function ``scan`` below, for arrays of the shapes above; it counts neurons in blocks.
-    """
+def backward(kind: type[Neuron[Any]]) -> Callable[..., None]:
+    """Compile the way back of a class of neurons: the function ``scan`` below, of blocks."""
+    kernel, name = kernel_of(kind)
     assert kernel.gradient is not None
     (row, room_of), back = row_of(kernel), _back(kernel.gradient)
 
@@ -151,11 +154,11 @@ def backward(kernel: Kernel, name: str) -> Callable[..., None]:
         neurons = of_currents.shape[1]
         width = Place(neurons)
         nothing, ones = np.zeros(BLOCK, np.float32), np.ones(BLOCK, np.float32)
+        own = np.zeros(2 * LANES, np.float32)
         saved = matrices_for(states, steps + 1, BLOCK)
         later, room = matrices_for(states, 1, BLOCK), room_of(constants, states)
-        products = matrices_for(of_schedule, 1, BLOCK)
-        mixed = np.zeros((steps if omega is not None else 0, BLOCK), np.float32)
-        of_mixed = np.zeros((steps if omega is not None else 0, BLOCK), np.float32)
+        mixed = zeros(steps if omega is not None else 0, BLOCK)
+        of_mixed = zeros(steps if omega is not None else 0, BLOCK)
         given = currents.reshape(-1) if omega is None else mixed.reshape(-1)
         to = of_currents.reshape(-1) if omega is None else of_mixed.reshape(-1)
         masks = keep.reshape(-1) if len(keep) > 0 else ones
@@ -169,38 +172,32 @@ def backward(kernel: Kernel, name: str) -> Callable[..., None]:
         for block in range(start, stop):
             low, high = block * BLOCK, min((block + 1) * BLOCK, neurons)
             n = Place(high - low)
-            if high - low < BLOCK:  # sums are those of whole blocks
-                clear(products)
-                of_mixed[:] = 0
+            products = matrices_for(of_schedule, 1, BLOCK)  # zeros: sums are those of whole blocks
+            of_mixed[:] = 0
             c = o = Place(low) if omega is None else _NONE
             k = Place(low) if len(keep) > 0 else _NONE
             s = Place(low) if len(of_counts) > 0 else _NONE
             x = Place(low) if len(of_values) > 0 else _NONE
-            constant = cut(constants, low, high)
-            fill(row_at(saved, 0), cut(states, low, high), high - low)
+            constant, first = cut(constants, low, high), cut(states, low, high)
+            last, of_first = cut(of_ends, low, high), cut(of_starts, low, high)
+            of_state, product, state = row_at(later, 0), row_at(products, 0), row_at(saved, 0)
+            move(state, first, n)
+            move(of_state, last, n)
             for t in range(steps):
                 if omega is not None:
                     mix_currents(currents, omega, t, low, mixed[t, : high - low])
-                state, following = row_at(saved, t), row_at(saved, t + 1)
-                row(
-                    n, given, c, constant, at(schedule, t), state, following,
-                    masks, k, None, x, None, s, room,
-                )  # fmt: skip
-                c, k, s, x, o = c + c_up, k + k_up, s + s_up, x + x_up, o + o_up
-            of_state = row_at(later, 0)
-            fill(of_state, cut(of_ends, low, high), high - low)
-            product = row_at(products, 0)
-            for done in range(1, steps + 1):
-                t = steps - done
-                c, k, s, x, o = c - c_up, k - k_up, s - s_up, x - x_up, o - o_up
-                state, now = row_at(saved, t), at(schedule, t)
+                u, state, following = Place(t), row_at(saved, t), row_at(saved, t + 1)
+                now, read, mask = at(schedule, t), (given, c + u * c_up), (masks, k + u * k_up)
+                row(n, read, constant, now, state, following, mask, None, None, room)
+            for t in range(steps - 1, -1, -1):
+                u, state, now = Place(t), row_at(saved, t), at(schedule, t)
                 back(
-                    n, given, c, masks, k, constant, now, state,
-                    counts, s, values, x, of_state, to, o, product,
+                    n, given, c + u * c_up, masks, k + u * k_up, constant, now, state,
+                    counts, s + u * s_up, values, x + u * x_up, of_state, to, o + u * o_up, product,
                 )  # fmt: skip
-                _sum_up(of_schedule, block, t, product, ones)
-            fill(cut(of_starts, low, high), of_state, high - low)
+                _sum_up(of_schedule, block, t, product, ones, own)
+            move(of_first, of_state, n)
             if omega is not None:
-                _unmix(currents, omega, of_mixed, of_currents, of_omega, block)
+                _unmix(currents, omega, of_mixed, of_currents, of_omega, block, own)
 
     return compiled(scan, f"{name}_backward", functools.partial(refusal, name, kernel.gradient))

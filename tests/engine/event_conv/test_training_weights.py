@@ -4,8 +4,8 @@ import torch.nn.functional as F
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from snnconv.engine.event_conv import weight_gradient
 from snnconv.engine.event_conv.events import Window
+from snnconv.engine.event_conv.training import of_weight
 
 pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
 
@@ -50,7 +50,7 @@ def test_it_is_the_gradient_of_the_weight(
     window = (stride, padding, dilation, groups)
     below = eighths(*F.conv2d(x, weight, None, *window).shape)
     divided = {"partial": partial, "cached": cached}
-    found = weight_gradient.of_weight(weight.shape, Window(*window), x, below, **divided)
+    found = of_weight(weight.shape, Window(*window), x, below, **divided)
     assert torch.equal(found, wanted(x, weight, below, *window))
 
 
@@ -64,7 +64,7 @@ def test_threads_change_no_bit(channels):
     try:
         for threads in (1, 2, 3, 9):
             torch.set_num_threads(threads)
-            found.append(weight_gradient.of_weight(weight.shape, Window(*window), x, below))
+            found.append(of_weight(weight.shape, Window(*window), x, below))
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(one, found[0]) for one in found)
@@ -78,4 +78,4 @@ def test_other_types_are_refused():
     window = Window((1, 1), (0, 0), (1, 1), 1)
     for operands in ((x.double(), below), (x, below.double()), (x.half(), below)):
         with pytest.raises(TypeError, match="events are float32"):
-            weight_gradient.of_weight(torch.Size((16, 16, 3, 3)), window, *operands)
+            of_weight(torch.Size((16, 16, 3, 3)), window, *operands)

@@ -1,31 +1,61 @@
-"""The gradient of a convolution's weights, by events: silent inputs have no share in it.
+"""A convolution of spikes in training: by events, as is the gradient of its weights.
 
-It is :mod:`snnconv.engine.event_conv.scatter` with its operands exchanged: what a spike would add
-its weights
-to is added to its weights, from the gradient of the output.
+That gradient is :mod:`snnconv.engine.event_conv.scatter` with its operands exchanged: what a spike
+would add its weights to is added to its weights, from the gradient of the output. PyTorch computes
+the gradient of the input, which is no sparser than that of the output.
 
 Shape:
-    ``[N, C, H, W], [N, C_out, H_out, W_out] -> [C_out, C/groups, kh, kw]``, float32; images in
-    channels-last memory.
+    ``[N, C, H, W] -> [N, C_out, H_out, W_out]``, float32, in channels-last memory; weights
+    ``[C_out, C/groups, kh, kw]``.
 """
 
 import math
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from snnconv.core.jit import compiled, parallel_slices
-from snnconv.engine.event_conv.bits import WORD, fired, lowest, value
-from snnconv.engine.event_conv.events import Window, operands, reaches
+from snnconv.engine.event_conv.bits import WORD, fired, lowest
+from snnconv.engine.event_conv.events import Window, laid_out, operands, reaches
 from snnconv.engine.event_conv.scatter import add_run, runs
-from snnconv.engine.simd import LANES
-
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
+from snnconv.engine.rows import LANES, Floats, Ints
 
 _PARTS = 16  # of the images, each with sums of its own, at most
+
+
+class _Convolve(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, window: Window, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.window = window
+        return laid_out(weight, bias, window)(x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        of_x, of_w, _, of_bias = ctx.needs_input_grad
+        w = ctx.window
+        rest = (w.stride, w.padding, w.dilation, False, (0, 0), w.groups)
+        of_input, _, bias = torch.ops.aten.convolution_backward(
+            gradient, x, weight, [len(weight)], *rest, (of_x, False, of_bias)
+        )
+        return of_input, of_weight(weight.shape, w, x, gradient) if of_w else None, None, bias
+
+
+def convolve(x: Tensor, weight: Tensor, window: Window, bias: Tensor | None) -> Tensor:
+    """PyTorch's ``conv2d``, by events.
+
+    Args:
+        x: ``[N, C, H, W]``, mostly zeros.
+        weight: ``[C_out, C/groups, kh, kw]``.
+        window: of the convolution.
+        bias: ``[C_out]``.
+    """
+    found: Tensor = _Convolve.apply(x, weight, window, bias)
+    return found
 
 
 def of_weight(
@@ -92,18 +122,18 @@ def add_up(
     images, height, width, channels = shape
     _, _, out_width, out_channels = gradient.shape
     parts, _, taps, wide, lanes = sums.shape
-    inputs, tall = width * channels, wide * lanes * 4
-    pixel, across = out_channels * 4, out_width * out_channels * 4
-    at = runs(columns, channels, group, pixel, (taps, wide, lanes))
+    inputs, tall, across = width * channels, wide * lanes, out_width * out_channels
+    at = runs(columns, channels, group, out_channels, (taps, wide, lanes))
+    below, image = gradient.reshape(-1), gradient[0].size
     chunks = (channels + depth - 1) // depth
     # all channels of a line lie side by side, some of them do so at each place alone
     segments, length = (1, inputs) if chunks == 1 else (width, depth)
     given = values.ctypes.data
     for number in range(start, stop):
         part, chunk = number // chunks, number % chunks
-        w = sums[part].ctypes.data
+        w = sums[part].reshape(-1)
         for n in range(images * part // parts, images * (part + 1) // parts):
-            begin = gradient[n].ctypes.data
+            begin = n * image
             for y in range(height):
                 for segment in range(segments):
                     first = segment * channels + chunk * depth
@@ -114,10 +144,11 @@ def add_up(
                         while word != 0:
                             i = lowest(word)
                             word &= word - 1
-                            amount = value(given + (place + i) * 4)
+                            amount = values[place + i]
                             for j in range(rows.shape[1]):
                                 row, dy, lines = rows[y, j]
-                                o, v = begin + row * across, w + dy * tall
+                                o, v = begin + row * across, dy * tall
                                 for c in range(at.shape[1]):
                                     to, of, floats = at[low + i, c]
-                                    add_run(v + of, o + to, amount, floats, lines, tall, across)
+                                    of_run = (below, o + to, amount, floats, lines, tall, across)
+                                    add_run(w, v + of, *of_run)
