@@ -85,6 +85,8 @@ class Layout:
     def moves(self, now: "Layout", used: Tensor) -> Iterator[tuple[Move, Tensor]]:
         """Return how the bins of channels become others, and which channels do so alike.
 
+        Those that are named together left out equally many bits before.
+
         Args:
             now: these others.
             used: channels with anything in their bins ``[channels]``.
@@ -92,9 +94,10 @@ class Layout:
         drop = now.rest - self.rest
         begin = (self.lowest - now.lowest) >> now.rest
         changed = ((drop != 0) | (begin != 0)) & used.numpy()
-        for move in sorted(set(zip(drop[changed].tolist(), begin[changed].tolist(), strict=True))):
-            alike = changed & (drop == move[0]) & (begin == move[1])
-            yield Move(*move), torch.from_numpy(alike.nonzero()[0])
+        kinds = zip(*(each[changed].tolist() for each in (drop, begin, self.rest)), strict=True)
+        for dropped, begun, rest in sorted(set(kinds)):
+            alike = changed & (drop == dropped) & (begin == begun) & (self.rest == rest)
+            yield Move(dropped, begun), torch.from_numpy(alike.nonzero()[0])
 
 
 def _octaves(numbers: Tensor) -> Integers:

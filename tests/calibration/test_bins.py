@@ -108,3 +108,19 @@ def test_channels_pooled_hold_what_they_held():
     for value in (0.05, 0.3, 1.0, 3.0):
         below = float((rows < value).double().sum())
         assert number[largest < value].sum() * 0.98 <= below <= number[least <= value].sum() * 1.02
+
+
+def test_channels_that_get_coarser_alike_keep_what_each_has_counted():
+    """Bins of channel 0 had left out 11 bits and those of channel 1 had left out 12."""
+    first = torch.tensor([[1.1, 1.1], [1.3, 2.7], [1.9, 3.9]])
+    second = torch.tensor([[3.5, 15.0]])
+    together = Histogram(2, 8)
+    for part in (first, second):
+        together.update(part)
+    for channel in range(2):
+        alone = Histogram(1, 8)
+        alone.update(torch.cat([first, second])[:, channel : channel + 1])
+        assert torch.equal(together.counts[channel], alone.counts[0, : together.layout.bins])
+        assert torch.equal(together.rests[channel], alone.rests[0, : together.layout.bins])
+        used = alone.counts[0] > 0
+        assert torch.equal(together.extremes[channel][used], alone.extremes[0][used])
