@@ -304,17 +304,21 @@ def _check(dataset: Dataset) -> None:
         )
 
 
-def normalise(images: Tensor, info: DataInfo) -> Tensor:
+def normalise(images: Tensor, info: DataInfo, indices: Tensor | None = None) -> Tensor:
     """Return ``(x - mean) / std``; refuse NaN and Inf.
 
     Args:
         images: ``[B, C, ...]``, or ``[B, F]``, where each feature is a channel.
         info: mean and std, one a channel or one for all.
+        indices: of the samples in their split, for the error.
     """
     if not torch.isfinite(images).all():
-        raise UnsupportedError(
-            f"data set '{info.spec}' can't be used", "NaN or Inf in its samples", "repair the data"
-        )
+        found = "NaN or Inf in its samples"
+        if indices is not None:
+            per = len(images) // len(indices)  # frames of a sample
+            first = int(torch.isfinite(images).flatten(1).all(1).int().argmin()) // per
+            found += f", the first of this batch at index {int(indices[first])}"
+        raise UnsupportedError(f"data set '{info.spec}' can't be used", found, "repair the data")
     shape = (1, -1, *[1] * (images.dim() - 2))  # [1, C or 1, 1, ...]
     mean, std = (torch.tensor(v).reshape(shape) for v in (info.mean, info.std))
     return (images - mean) / std
@@ -361,10 +365,10 @@ def batches(
         if augment is not None:
             images = augment(images)
         if info.frames is None or frames_per_run is None:
-            x = normalise(images, info)
+            x = normalise(images, info, indices)
             x = x if frames_per_run is None else x[None]
         else:
             x = fold_time(images)  # [B, f, *shape], samples before frames here
-            x = unfold_time(normalise(x, info), len(images)).transpose(0, 1)
+            x = unfold_time(normalise(x, info, indices), len(images)).transpose(0, 1)
         labels = split.labels
         yield Drawn(indices, x, None if labels is None else labels[indices])

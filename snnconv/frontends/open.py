@@ -223,6 +223,7 @@ def from_module(module: nn.Module, info: DataInfo, analog: bool = False) -> Impo
 
 def _fitting(found: Captured, info: DataInfo) -> ImportedModel:
     graph, tensors, verdict = found
+    info = _named(info, Analysis.of(graph, tensors).shapes[graph.output][0])
     (classes,) = Analysis.of(graph, tensors).shapes[graph.output]
     if not info.classes:
         info = info.model_copy(update={"classes": tuple(str(k) for k in range(classes))})
@@ -233,6 +234,15 @@ def _fitting(found: Captured, info: DataInfo) -> ImportedModel:
             _as_many(classes, info),
         )
     return ImportedModel(Checkpoint("ann", graph, info, tensors, ()), verdict)
+
+
+def _named(info: DataInfo, outputs: int) -> DataInfo:
+    """Data of a Python program with a name for each output: labels may leave classes out."""
+    numbers = tuple(map(str, range(outputs)))
+    known = info.classes
+    if info.spec.startswith("python:") and known and known == numbers[: len(known)]:
+        return info.model_copy(update={"classes": numbers})
+    return info
 
 
 def _as_many(classes: int, info: DataInfo) -> str:

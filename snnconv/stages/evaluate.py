@@ -41,6 +41,7 @@ from snnconv.stages.session import (
     load_data,
     plan_batches,
     say_breach,
+    say_same_samples,
     subset_use,
 )
 
@@ -62,10 +63,10 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
     assert info is not None
     assert calibrated is not None
     session.inputs += [file, *_code(info.neuron, info.coding, *config.metric)]
-    params = neuron_params(info)
     T = timesteps(checkpoint, config.timesteps)
     shown = frames_per_run(checkpoint.data.frames, T, info.hold)
     dataset = load_data(session, config, checkpoint.data)
+    say_same_samples(session, dataset, checkpoint.lineage, progress)
     known = class_labels(dataset.test, dataset.info.spec, "accuracy")
 
     snn = spiking_network(checkpoint, engine=config.engine).to(session.device).eval()
@@ -128,7 +129,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
         label=_label(checkpoint, config),
         trained_directly=alone,
         neuron=info.neuron,
-        params=params.model_dump(),
+        params=neuron_params(info).model_dump(),
         coding=info.coding,
         calibration={
             "method": calibrated.method,

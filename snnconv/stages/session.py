@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -265,7 +266,7 @@ def load_data(
         ("number of frames", dataset.info.frames or "none", info.frames or "none"),
         ("number of classes", len(dataset.info.classes), len(info.classes)),
     ):
-        if what == "number of classes" and not (labels and has):
+        if what == "number of classes" and (not labels or _may_lack(dataset.info, info)):
             continue
         if has != needs:
             raise UnsupportedError(
@@ -281,6 +282,26 @@ def form(config: StageConfig) -> Form:
     if isinstance(config, NormalisationConfig):
         return Form(config.layout, config.size)
     return Form()
+
+
+def _may_lack(dataset: DataInfo, network: DataInfo) -> bool:
+    """Whether data may have fewer classes than the network: of some samples nobody knows all."""
+    known = len(dataset.classes)
+    return not known or (dataset.spec.startswith("python:") and known < len(network.classes))
+
+
+def say_same_samples(
+    session: Session, dataset: Dataset, trained: Iterable[LineageStep], progress: Progress
+) -> None:
+    """Warn if a network is measured on samples on which one of these steps trained it."""
+    spec = dataset.info.spec
+    steps = (step for step in trained if step.stage in ("train", "finetune"))
+    if dataset.train is dataset.test and any(step.config.get("data") == spec for step in steps):
+        session.warn(
+            progress,
+            f"data set '{spec}' has one split: the accuracy is of samples that the network was "
+            'trained on. Give two: data={"train": ..., "test": ...}',
+        )
 
 
 def normalisation(config: StageConfig) -> Normalisation:

@@ -45,6 +45,7 @@ from snnconv.stages.session import (
     read_once,
     report_file,
     report_files,
+    say_same_samples,
     subset_use,
     training_files,
 )
@@ -80,7 +81,9 @@ def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
     session.inputs += [source] if source else files_named(config.model)
     session.inputs += files_named(config.neuron or "")
     given = load(source, ["ann", "calibrated"]) if source else None
-    dataset = read_once(session, load_data(session, config, given.data if given else None))
+    dataset = load_data(session, config, given.data if given else None)
+    say_same_samples(session, dataset, [lineage_step("train", None, config)], progress)
+    dataset = read_once(session, dataset)
     info = dataset.info
     for split in (dataset.train, dataset.test):
         class_labels(split, info.spec, "training")
