@@ -54,8 +54,8 @@ BROAD = {
     "core/user_code.py": 3,  # a user's factory, module and file
     "testing/base.py": 1,  # a user's method, asked for a law
     "frontends/weights.py": 1,  # a foreign weights file
-    "exports/nir_peers.py": 1,  # foreign simulators on a file
-    "exports/nir_run.py": 1,  # a foreign reader of a file
+    "exports/parts/nir_peers.py": 1,  # foreign simulators on a file
+    "exports/parts/nir_run.py": 1,  # a foreign reader of a file
     "exports/onnx.py": 1,  # a foreign runtime on a file
     "exports/spikingjelly.py": 1,  # a foreign library on a file
     "frontends/onnx/crosscheck.py": 1,  # a foreign runtime on a foreign file
@@ -188,7 +188,9 @@ def test_attributes_of_nodes_are_read_with_their_types():
         and isinstance(node.value, ast.Attribute)
         and node.value.attr == "attrs"
     }
-    assert {module for module in readers if room(module) != "frontends"} == {"exports.torch_calls"}
+    assert {module for module in readers if room(module) != "frontends"} == {
+        "exports.parts.torch_calls"
+    }
 
 
 def test_only_the_checkpoint_knows_safetensors():

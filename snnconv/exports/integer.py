@@ -1,8 +1,8 @@
 """Whole numbers: weights, thresholds and potentials of stated width, in a plain binary file.
 
 A C header beside the file has the sizes of the network; the layout is in
-:mod:`snnconv.exports.integer_network`. The report says how accurate the network is before and after
-rounding, and how many inputs and potentials were clipped.
+:mod:`snnconv.exports.parts.integer_network`. The report says how accurate the network is before and
+after rounding, and how many inputs and potentials were clipped.
 
 Shape:
     Weights ``[D, C, KH, KW]`` in 2 to 16 bits; biases, thresholds and potentials in 32 at most.
@@ -30,7 +30,7 @@ from torch import Tensor
 from snnconv.core.metadata import Parameters
 from snnconv.errors import CheckFailedError, Obstacle
 from snnconv.exports.base import Export, RunResult, Subject
-from snnconv.exports.integer_network import (
+from snnconv.exports.parts.integer_network import (
     MAGIC,
     VERSION,
     IntegerNetwork,
@@ -38,9 +38,9 @@ from snnconv.exports.integer_network import (
     packed,
     unpacked,
 )
-from snnconv.exports.integer_quantize import Widths, quantized
-from snnconv.exports.integer_run import run
-from snnconv.exports.unit_graph import obstacles, valued
+from snnconv.exports.parts.integer_quantize import Widths, quantized
+from snnconv.exports.parts.integer_run import run
+from snnconv.exports.parts.unit_graph import obstacles, valued
 from snnconv.neurons.if_ import IF
 from snnconv.neurons.signed import Params as SignedParams
 from snnconv.neurons.signed import Signed

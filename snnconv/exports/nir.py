@@ -1,6 +1,6 @@
 """NIR, the Neuromorphic Intermediate Representation: a graph for other simulators and chips.
 
-Thresholds are 1 in the file, see :mod:`snnconv.exports.unit_graph`. BatchNorm is folded. The
+Thresholds are 1 in the file, see :mod:`snnconv.exports.parts.unit_graph`. BatchNorm is folded. The
 graph's input is a normalised sample at each step, and its output is the current of the last layer,
 whose mean over T steps are the logits.
 
@@ -30,10 +30,10 @@ from torch import Tensor
 
 from snnconv.core.metadata import Parameters
 from snnconv.errors import Obstacle
-from snnconv.exports import nir_peers, nir_run
 from snnconv.exports.base import Export, Peer, RunResult, Subject
-from snnconv.exports.nir_graph import nir_graph
-from snnconv.exports.unit_graph import obstacles, unit_graph, valued
+from snnconv.exports.parts import nir_peers, nir_run
+from snnconv.exports.parts.nir_graph import nir_graph
+from snnconv.exports.parts.unit_graph import obstacles, unit_graph, valued
 
 
 class Params(Parameters):

@@ -32,11 +32,11 @@ from torch import Tensor
 from snnconv.core.bounds import STEPS
 from snnconv.core.metadata import Parameters
 from snnconv.errors import CheckFailedError, Obstacle, UnsupportedError, one_line
-from snnconv.exports import onnx_step
 from snnconv.exports.base import Export, RunResult, Subject
-from snnconv.exports.onnx_step import CountError, Traced, Unrolled
-from snnconv.exports.source import UnreadableSourceError
-from snnconv.exports.torch_module import definitions
+from snnconv.exports.parts import onnx_step
+from snnconv.exports.parts.onnx_step import CountError, Traced, Unrolled
+from snnconv.exports.parts.source import UnreadableSourceError
+from snnconv.exports.parts.torch_module import definitions
 from snnconv.graph.ops import OPS, Role
 
 OPSET = 18

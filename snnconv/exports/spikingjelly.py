@@ -2,7 +2,7 @@
 
 The Python file imports torch, safetensors and SpikingJelly. Its ``Network`` computes one step; it
 takes SpikingJelly's own functions (``reset_net``, monitors, ``step_mode``) and can be trained as
-any network of that library. Thresholds are 1, see :mod:`snnconv.exports.unit_graph`.
+any network of that library. Thresholds are 1, see :mod:`snnconv.exports.parts.unit_graph`.
 
 Shape:
     ``[B, *input] -> [B, classes]`` at each step; ``logits`` gives the mean of T steps.
@@ -29,7 +29,7 @@ from torch import Tensor
 from snnconv.checkpoint.sealed import plain
 from snnconv.errors import CheckFailedError, Obstacle, UnsupportedError, one_line
 from snnconv.exports.base import Export, RunResult, Subject
-from snnconv.exports.unit_graph import Layer, UnitGraph, obstacles, unit_graph, valued
+from snnconv.exports.parts.unit_graph import Layer, UnitGraph, obstacles, unit_graph, valued
 from snnconv.graph.ir import INPUT
 from snnconv.neurons.lif import Params as LIFParams
 

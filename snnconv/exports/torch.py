@@ -27,8 +27,8 @@ from torch import Tensor
 from snnconv.checkpoint.sealed import plain
 from snnconv.errors import CheckFailedError, Obstacle
 from snnconv.exports.base import Export, RunResult, Subject
-from snnconv.exports.source import UnreadableSourceError
-from snnconv.exports.torch_module import Writer, definitions
+from snnconv.exports.parts.source import UnreadableSourceError
+from snnconv.exports.parts.torch_module import Writer, definitions
 
 _RUN = """
 import pathlib, runpy, sys

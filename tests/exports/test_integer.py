@@ -15,9 +15,9 @@ from torch import nn
 
 from snnconv.exports.base import Subject
 from snnconv.exports.integer import Integer, Params
-from snnconv.exports.integer_network import LayoutError, packed, unpacked
-from snnconv.exports.integer_quantize import Widths, fitted_unit, quantized
-from snnconv.exports.integer_run import run
+from snnconv.exports.parts.integer_network import LayoutError, packed, unpacked
+from snnconv.exports.parts.integer_quantize import Widths, fitted_unit, quantized
+from snnconv.exports.parts.integer_run import run
 from snnconv.simulation.build import spiking_network
 from snnconv.simulation.simulate import simulate
 

@@ -10,7 +10,7 @@ from helpers.networks import NETS, checkpoint
 from snnconv.errors import CheckFailedError
 from snnconv.exports.base import Subject
 from snnconv.exports.nir import Nir, Params
-from snnconv.exports.nir_run import read
+from snnconv.exports.parts.nir_run import read
 from snnconv.simulation.build import spiking_network
 
 nir = pytest.importorskip("nir")

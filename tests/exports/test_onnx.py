@@ -9,7 +9,7 @@ from helpers.networks import IMAGE, NETS, checkpoint
 from snnconv.core.metadata import ConfidenceInfo, DataInfo
 from snnconv.exports.base import Subject
 from snnconv.exports.onnx import Onnx, Params
-from snnconv.exports.onnx_step import Count, CountError, step
+from snnconv.exports.parts.onnx_step import Count, CountError, step
 from snnconv.neurons.base import NEURONS
 from snnconv.simulation.build import spiking_network
 from snnconv.simulation.simulate import simulate

@@ -9,7 +9,7 @@ from helpers.operations import EXAMPLES, drawn, node
 from torch import nn
 from torch.nn import functional as F
 
-from snnconv.exports.torch_calls import CALLS, call
+from snnconv.exports.parts.torch_calls import CALLS, call
 from snnconv.graph.operations.function import POINTWISE
 from snnconv.graph.ops import OPS, Role
 

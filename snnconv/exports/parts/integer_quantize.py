@@ -1,6 +1,6 @@
 """Makes whole numbers of a spiking network.
 
-A threshold is 1 in the graph, see :mod:`snnconv.exports.unit_graph`. Each membrane has a unit
+A threshold is 1 in the graph, see :mod:`snnconv.exports.parts.unit_graph`. Each membrane has a unit
 ``s``, for a layer or a channel: its weights are ``round(W / s)``, its biases ``round(b / s)``, its
 threshold is ``round(1 / s)``. The unit is the one of least mean square error among those from 0.3
 of the largest weight on. Layers whose sum a membrane takes share its unit; a shortcut by identity
@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from snnconv.exports.base import Subject
-from snnconv.exports.integer_network import IntegerLayer, IntegerNetwork, Pair, Size, Whole
-from snnconv.exports.unit_graph import Layer, UnitGraph, unit_graph
+from snnconv.exports.parts.integer_network import IntegerLayer, IntegerNetwork, Pair, Size, Whole
+from snnconv.exports.parts.unit_graph import Layer, UnitGraph, unit_graph
 from snnconv.graph.ir import INPUT
 from snnconv.neurons.signed import Params as SignedParams
 

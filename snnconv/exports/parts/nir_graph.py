@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from snnconv.exports.base import Subject
-from snnconv.exports.unit_graph import Layer, Window, unit_graph
+from snnconv.exports.parts.unit_graph import Layer, Window, unit_graph
 from snnconv.graph.ir import INPUT
 from snnconv.neurons.lif import LIF
 from snnconv.neurons.lif import Params as LIFParams

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from snnconv.exports.integer_network import IntegerLayer, IntegerNetwork, Whole
+from snnconv.exports.parts.integer_network import IntegerLayer, IntegerNetwork, Whole
 
 Doubles = npt.NDArray[np.float64]
 EXACT = 2**53

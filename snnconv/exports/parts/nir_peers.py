@@ -25,7 +25,7 @@ from torch import Tensor
 
 from snnconv.errors import one_line
 from snnconv.exports.base import Peer, RunResult
-from snnconv.exports.nir_run import is_neuron, over_time, read, tensor, text, window
+from snnconv.exports.parts.nir_run import is_neuron, over_time, read, tensor, text, window
 
 
 def peers(

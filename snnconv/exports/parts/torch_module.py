@@ -14,8 +14,8 @@ from torch import Tensor
 
 from snnconv.data.frames import frames_shown
 from snnconv.exports.base import Subject
-from snnconv.exports.source import Import, Key, Standalone, source
-from snnconv.exports.torch_calls import Call, call
+from snnconv.exports.parts.source import Import, Key, Standalone, source
+from snnconv.exports.parts.torch_calls import Call, call
 from snnconv.graph.ir import INPUT, Graph, Node
 from snnconv.graph.network import IMAGE, node_tensors
 from snnconv.graph.ops import OPS, Role
@@ -24,7 +24,7 @@ from snnconv.neurons.confidence import drawn, keep_mask
 from snnconv.simulation.cumulative import function_increase, pool_increase
 from snnconv.simulation.module import SpikingModule
 
-_PARTS = "snnconv.exports.torch_parts"
+_PARTS = "snnconv.exports.parts.torch_parts"
 _MEMBERS = frozenset({"forward", "run", "initial", "steps", "averages", "normalise", "step"})
 _MEMBERS |= {"shown", "stream", "restart"}
 _TAKEN = {"x", "y", "state", "samples", "timesteps", "before", "after", "done", "self", "nn", "F"}

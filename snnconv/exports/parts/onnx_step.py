@@ -19,7 +19,7 @@ from torch.utils import _pytree as pytree
 
 from snnconv.core.runtime import generators_kept
 from snnconv.exports.base import Subject
-from snnconv.exports.torch_module import Writer
+from snnconv.exports.parts.torch_module import Writer
 
 
 class CountError(Exception):

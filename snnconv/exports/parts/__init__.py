@@ -1,0 +1,1 @@
+"""What formats are written with: graphs, writers, simulators."""
