@@ -83,7 +83,7 @@ def refitted(
     params = statistic.refit.params(before, grid.levels, grid.v0)
     if params == before and not together:  # all of them were given
         return Refitted(plain, "as-calibrated")
-    kept = _kept(calibrated)
+    kept = kept_bins(calibrated)
     if len(kept) < len(info.sites):
         return Refitted(plain, "as-calibrated", lacks=True)
     if together:
@@ -131,14 +131,14 @@ def _refuse_granularity(
         remedy = f"{again} --method {info.method}"
     elif granularity == "channel":
         found, remedy = "calibration for each layer, whose histograms know no channels", again
-    elif len(_kept(calibrated)) < len(info.sites):
+    elif len(kept_bins(calibrated)) < len(info.sites):
         found, remedy = "a checkpoint of an older version, which keeps no histograms for it", again
     else:
         return
     raise UsageError(f"convert can't find one threshold for each {granularity}", found, remedy)
 
 
-def _kept(calibrated: Checkpoint) -> dict[str, Bins]:
+def kept_bins(calibrated: Checkpoint) -> dict[str, Bins]:
     """Return the bins by site; none for a checkpoint of an older version."""
     tensors = calibrated.calibration
     return {

@@ -258,7 +258,8 @@ def check_neurons(checkpoint: Checkpoint) -> None:
             f"neurons that there can't be ({one_line(error)})", "snnconv convert again"
         ) from error
     there = {name: tuple(tensor.shape) for name, tensor in checkpoint.neurons.items()}
-    if not there and checkpoint.kind in ("converted", "corrected"):
+    start = checkpoint.kind in ("converted", "corrected") and not neuron_params(info).by_layer
+    if not there and start:
         return  # they start as their parameters say
     if there == wanted:
         return
@@ -270,7 +271,7 @@ def check_neurons(checkpoint: Checkpoint) -> None:
         found = f"'{name}' of shape {list(there[name])}, where it has {list(wanted[name])}"
     raise Broken(
         f"learned tensors that are not those of {info.neuron} neurons: {found}",
-        "fine-tune again: snnconv finetune",
+        "fine-tune again: snnconv finetune" if there else "snnconv convert again",
     )
 
 

@@ -64,6 +64,14 @@ class NeuronParams(Parameters):
         """Whether a network of these neurons runs for the T it was made for, no other."""
         return False
 
+    @property
+    def by_layer(self) -> Mapping[str, tuple[float, float]]:
+        """Parameters that conversion finds for each layer, each between two bounds.
+
+        The neuron has each as a parameter of its module, ``[1]``, which no training changes.
+        """
+        return {}
+
     def grid(self, timesteps: int) -> Grid:
         """What the mean output can be after T steps."""
         return Grid(timesteps, float(getattr(self, "v0", 0.0)))

@@ -18,7 +18,8 @@ Reference:
     MSAT Eq. 9-13 and 15, Algorithm 1, lines 11-13; constants of Table 2.
 
 Deviations:
-    ``V_T = -1``, which the paper does not print (authors' code). Eq. 13 repeats the factor
+    ``V_T = -1``, which the paper does not print (authors' code); with ``v_t=auto`` conversion finds
+    one for each layer, since Eq. 12 calls it "the parameter to optimize". Eq. 13 repeats the factor
     ``tau_rd`` of Eq. 11: it is applied once. ``depolarization=input`` takes the input current in
     place of ``V[t+1] - V[t]``, as the authors' code does. With DTT or DET switched off its term
     is left out of the sigmoid's argument; with both off the threshold is theta, which is IF. In
@@ -31,7 +32,7 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor
+from torch import Tensor, nn
 
 from snnconv.neurons.base import CausalNeuron, Grid, NeuronParams
 from snnconv.neurons.exact_math import exp, softplus
@@ -46,6 +47,7 @@ PRESETS: dict[str, dict[str, float]] = {
     "resnet34": {"alpha": 1.0, "tau_mp": 0.5, "tau_rd": 0.5},
 }
 """The columns of Table 2, as far as they differ."""
+OFFSET = -1.0  # the authors' V_T
 
 
 class Params(NeuronParams):
@@ -58,6 +60,7 @@ class Params(NeuronParams):
         {"preset": "resnet34", "depolarization": "input", "v0": 0.25},
         {"preset": "resnet20", "det": False, "v0": 0.5},
         {"k_a": 0.5, "k_i": 2, "c": 1, "tau_mp": 2, "tau_rd": 0.25, "v_t": -0.5},
+        {"preset": "resnet20", "v_t": "auto"},
     )
     preset: Literal["vgg16", "resnet20", "resnet34"] = Field("vgg16", description="Table 2 column")
     alpha: float = Field(0.03, description="slope of DTT left of its bend")
@@ -66,7 +69,9 @@ class Params(NeuronParams):
     c: float = Field(5.0, gt=0, description="C, input sensitivity of DET")
     tau_mp: float = Field(1.0, ge=0, description="weight of DTT")
     tau_rd: float = Field(1.0, ge=0, description="weight of DET")
-    v_t: float = Field(-1.0, description="V_T, DTT's offset")
+    v_t: float | Literal["auto"] = Field(
+        OFFSET, description="V_T, DTT's offset; auto: one for each layer, found by conversion"
+    )
     v0: float = Field(0.0, ge=0, lt=1, description="initial potential, units of theta")
     dtt: bool = Field(True, description="dynamic tracking threshold on")
     det: bool = Field(True, description="dynamic evoked threshold on")
@@ -74,12 +79,22 @@ class Params(NeuronParams):
         "potential", description="what DET sees: V[t+1] - V[t], or the input current"
     )
 
+    @property
+    def offset(self) -> float:
+        """V_T, where no layer has its own yet."""
+        return OFFSET if self.v_t == "auto" else self.v_t
+
+    @property
+    def by_layer(self) -> dict[str, tuple[float, float]]:
+        """V_T, within what moves the threshold from almost 0 to almost theta."""
+        return {"v_t": (-5.0, 5.0)} if self.v_t == "auto" and self.dtt else {}
+
     def fit(self, timesteps: int) -> Grid:
         """Of spikes that carry what the threshold is where potentials keep still."""
         if not (self.dtt or self.det):
             return self.grid(timesteps)
         drive = self.tau_rd * self.det
-        drive += self.dtt * self.tau_mp * (self.v_t + self.k_a * math.log(2))
+        drive += self.dtt * self.tau_mp * (self.offset + self.k_a * math.log(2))
         return Grid(timesteps, self.v0, 1 / (1 + math.exp(-drive)))
 
     @model_validator(mode="before")
@@ -194,6 +209,16 @@ class MSAT(CausalNeuron[State]):
     KERNEL = Kernel(step, gradient, ("before", "after", "mean"), silent=silent, settled=settled)
     potentials = ("before", "after")
 
+    def __init__(self, params: Params, threshold: Tensor, timesteps: int = 1) -> None:
+        super().__init__(params, threshold, timesteps)
+        if params.by_layer:  # found by conversion, not by training
+            self.v_t = nn.Parameter(torch.tensor([params.offset]), requires_grad=False)
+
+    def offset(self) -> float | Tensor:
+        """``tau_mp*V_T``: a number, or of this layer ``[1]``."""
+        p = self.params
+        return p.tau_mp * (self.v_t.detach() if p.by_layer else p.offset)
+
     def initial(self, sample: Tensor) -> State:
         """All neurons at v0."""
         start = self.everywhere(self.params.v0 * self.theta(sample), sample)
@@ -209,7 +234,7 @@ class MSAT(CausalNeuron[State]):
         What is switched off has zeros, and so adds nothing.
         """
         p = self.params
-        dtt = (1 / p.k_i, p.tau_mp * p.k_a, p.tau_mp * p.alpha, p.tau_mp * p.v_t)
+        dtt = (1 / p.k_i, p.tau_mp * p.k_a, p.tau_mp * p.alpha, float(self.offset()))
         fixed = [*(dtt if p.dtt else (0.0,) * 4), *((-1 / p.c, p.tau_rd) if p.det else (0.0,) * 2)]
         sees_input = float(p.depolarization == "input")
         rows = []
@@ -249,7 +274,7 @@ class MSAT(CausalNeuron[State]):
         if p.dtt:
             deviation = (state.after - state.mean) / theta
             drive = softplus(deviation * (1 / p.k_i)) * (p.tau_mp * p.k_a)
-            drive = drive + deviation * (p.tau_mp * p.alpha) + p.tau_mp * p.v_t
+            drive = drive + deviation * (p.tau_mp * p.alpha) + self.offset()
         if p.det:
             rise = current if p.depolarization == "input" else before - state.before
             drive = drive + exp(rise / theta * (-1 / p.c)) * p.tau_rd

@@ -193,6 +193,9 @@ class ConvertReport(NetworkReport):
     name = "convert"
     neuron: str
     params: dict[str, Any]
+    params_by_site: dict[str, float] = Field(
+        {}, description="site/parameter: what conversion found for each layer, as v_t=auto asks"
+    )
     coding: str = Field("rate", description="how spikes stand for what a neuron sends")
     timesteps: int
     latency_steps: Latency = None

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import torch
 
+from snnconv.calibration.layers import by_layer
 from snnconv.calibration.refit import refitted
 from snnconv.checkpoint import load
 from snnconv.config import ConvertConfig
@@ -61,6 +62,7 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
             "drop --confidence",
         )
     grid = coding.fit(params.fit(config.timesteps), config.timesteps)
+    kept = calibrated
     calibrated, how, lacks = refitted(
         calibrated, grid, config.thresholds == "derived", config.granularity
     )
@@ -79,6 +81,7 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
             seed=config.seed,
         ),
     )
+    converted = replace(converted, neurons=by_layer(converted, kept, neuron, params))
     confidence, drawn = None, None
     if sites := confident_sites(converted.graph, config.confidence):
         dataset = load_data(session, config, converted.data)
@@ -116,6 +119,7 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
         files,
         neuron=config.neuron,
         params=params.model_dump(),
+        params_by_site={name: float(of) for name, of in converted.neurons.items()},
         coding=config.coding,
         timesteps=config.timesteps,
         latency_steps=snn.latency(config.timesteps),

@@ -144,7 +144,9 @@ def test_calibration_is_the_same_but_for_rounding(folders):
     for name, tensor in one.items():
         if name.endswith(("/bins", "/lengths")):
             continue  # an activation beside an edge may fall into either bin
-        assert torch.allclose(tensor, two[name], rtol=1e-6, atol=0), name
+        # an activation that rounding takes over the edge of a bin changes which bins are merged
+        rtol = 1e-5 if name.endswith("/threshold") else 1e-6
+        assert torch.allclose(tensor, two[name], rtol=rtol, atol=0), name
     for site in (name.removesuffix("/bins") for name in one if name.endswith("/bins")):
         number, mean = one[f"{site}/bins"][:, :2].double().T
         others, means = two[f"{site}/bins"][:, :2].double().T
