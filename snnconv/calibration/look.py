@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from snnconv.core.metadata import DataInfo
-from snnconv.data.dataset import batches
+from snnconv.data.dataset import batches, normalise
 from snnconv.data.split import Split, is_class, strata, subset
 
 SAMPLES = 256
@@ -55,9 +55,8 @@ class Look(NamedTuple):
         )
         if self.classes is None or self.ann_accuracy is None:
             return text
-        return (
-            f"{text}, {self.classes} of {classes} classes; the ANN: {self.ann_accuracy:.2%} right"
-        )
+        right = f"the ANN classifies {self.ann_accuracy:.2%} of them right"
+        return f"{text}, {self.classes} of {classes} classes; {right}"
 
 
 @torch.no_grad()
@@ -80,16 +79,16 @@ def look(
         device: of the network.
     """
     order = subset(strata(split), SAMPLES, seed)
+    raw = info.model_copy(update={"mean": (0.0,), "std": (1.0,)})
     low, high, total, squares, values, right = math.inf, -math.inf, 0.0, 0.0, 0, 0
-    places = [1] * (len(info.shape) - 1)
-    mean, std = (torch.tensor(figures).reshape(-1, *places) for figures in (info.mean, info.std))
-    for _, x, labels in batches(split, info, order, batch_size):
-        raw = x.double() * std + mean
-        low, high = min(low, float(raw.min())), max(high, float(raw.max()))
-        total, squares = total + float(raw.sum()), squares + float(raw.square().sum())
-        values += raw.numel()
+    for _, x, labels in batches(split, raw, order, batch_size):
+        low, high = min(low, float(x.min())), max(high, float(x.max()))
+        exact = x.double()
+        total, squares = total + float(exact.sum()), squares + float(exact.square().sum())
+        values += x.numel()
         if is_class(labels):
-            right += int((network(x.to(device)).argmax(1).cpu() == labels).sum())
+            said = network(normalise(x, info).to(device)).argmax(1).cpu()
+            right += int((said == labels).sum())
     n, center = len(order), total / values
     spread = math.sqrt(max(0.0, squares / values - center**2))
     if not is_class(split.labels):

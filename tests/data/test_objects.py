@@ -5,6 +5,7 @@ from itertools import islice, repeat
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.utils.data import (
     ConcatDataset,
     DataLoader,
@@ -22,6 +23,7 @@ from snnconv.data.objects import loaders
 from snnconv.data.objects.held import hold, part_of
 from snnconv.data.split import count
 from snnconv.errors import SnnconvError, UnsupportedError, UsageError
+from snnconv.testing import laws
 
 N = 12
 X = torch.rand(N, 2, 3, 4, generator=torch.Generator().manual_seed(0))
@@ -263,3 +265,33 @@ def test_what_is_refused(make, found):
 def test_in_another_process_the_name_is_nothing():
     with pytest.raises(UsageError, match="given to a function in another Python process"):
         load_dataset("python:tuple-000000000000")
+
+
+@pytest.mark.parametrize("kind", ["tensors", "Dataset", "DataLoader that shuffles"])
+def test_the_laws_of_data_sets_hold(kind):
+    spec = hold(KINDS[kind]())
+    for case in laws(spec, "datasets"):
+        case()
+
+
+@pytest.fixture(scope="module")
+def table():
+    """Twelve images and labels as a data set of Hugging Face's."""
+    datasets = pytest.importorskip("datasets")
+    pixels = [(x[0] * 255).byte().numpy() for x in X]
+    names = datasets.ClassLabel(names=list(Plain.classes))
+    features = datasets.Features({"image": datasets.Image(), "label": names})
+    images = [Image.fromarray(each) for each in pixels]
+    return datasets.Dataset.from_dict({"image": images, "label": Y.tolist()}, features=features)
+
+
+def test_a_data_set_of_hugging_face(table):
+    for data in (table, table.to_iterable_dataset()):
+        made = load_dataset(hold(data))
+        assert made.info.classes == Plain.classes
+        assert torch.equal(made.train.labels, Y)
+        assert torch.equal(made.train.images(ALL) * 255, (X[:, :1] * 255).floor())
+    parts = type("DatasetDict", (dict,), {})(train=table, test=table.select(range(5)))
+    assert count(load_dataset(hold(parts)).test) == 5
+    unlabelled = load_dataset(hold(table.remove_columns("label")))
+    assert unlabelled.train.labels is None
