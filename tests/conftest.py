@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-# the same examples at every run: what lands must not hang on luck. To look for more:
+# the same examples at every run: what lands must not depend on luck. To look for more:
 # HYPOTHESIS_PROFILE=explore python -m pytest
 settings.register_profile("same", derandomize=True, deadline=None)
 settings.register_profile("explore", deadline=None)

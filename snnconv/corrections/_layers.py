@@ -32,7 +32,7 @@ from snnconv.simulation.corrected import weights
 
 
 class LayerParams(Parameters):
-    """Of a correction that trains layer by layer."""
+    """Parameters of a correction that trains layer by layer."""
 
     trial = {"iterations": 10, "lr": 0.01}  # noqa: RUF012
     iterations: int = Field(500, ge=1, le=COUNT, description="of the optimiser, for each site")

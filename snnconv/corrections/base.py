@@ -253,7 +253,7 @@ class _Settled(Neuron[Any]):
         return self._averages
 
     def run(self, currents: Tensor, state: Any, keep: Tensor | None) -> tuple[Spikes, None]:
-        """All steps."""
+        """Run all steps."""
         values = self._give(currents, keep)
         return Spikes(values, values), None  # nobody asks for counts
 
@@ -317,7 +317,7 @@ def refuse_waiting(checkpoint: Checkpoint, network: SpikingNetwork, why: str) ->
 
 
 def _fault(found: object) -> str:
-    """What is wrong with a correction from outside."""
+    """Say what is wrong with a correction from outside; empty if nothing is."""
     if not (isinstance(found, type) and issubclass(found, Correction)):
         return f"{found!r:.40}, which is no subclass of snnconv.corrections.base.Correction"
     if missing := sorted(found.__abstractmethods__):

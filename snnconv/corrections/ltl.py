@@ -50,7 +50,7 @@ from snnconv.simulation.network import SpikingNetwork
 
 
 class Params(LayerParams):
-    """Of local tandem learning."""
+    """Parameters of local tandem learning."""
 
     iterations: int = Field(100, ge=1, le=COUNT, description="of the optimiser, for each site")
     mode: Literal["offline", "online"] = Field(

@@ -54,7 +54,7 @@ class Steps(SiteCorrection):
     params: Params
 
     def refuse(self, checkpoint: Checkpoint, network: SpikingNetwork) -> None:
-        """Refuse neurons each of whose steps hangs on all steps' currents.
+        """Refuse neurons each of whose steps depends on all steps' currents.
 
         Raises:
             UsageError: the network has such neurons.

@@ -155,7 +155,7 @@ class Export(ABC):
 
 
 def _fault(found: object) -> str:
-    """What is wrong with a format from outside."""
+    """Say what is wrong with a format from outside; empty if nothing is."""
     if not (isinstance(found, type) and issubclass(found, Export)):
         return f"{found!r:.40}, which is no subclass of snnconv.exports.base.Export"
     if missing := sorted(found.__abstractmethods__):

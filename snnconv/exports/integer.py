@@ -47,7 +47,7 @@ from snnconv.neurons.signed import Signed
 
 
 class Params(Parameters):
-    """Of the format."""
+    """Parameters of the format."""
 
     bits: int = Field(8, ge=2, le=16, description="of a weight, its sign included")
     unit: Literal["channel", "layer"] = Field(

@@ -37,7 +37,7 @@ from snnconv.exports.parts.unit_graph import obstacles, unit_graph, valued
 
 
 class Params(Parameters):
-    """Of the format."""
+    """Parameters of the format."""
 
     pool: Literal["average", "sum"] = Field(
         "average", description="the pooling node: snnTorch reads AvgPool2d, sinabs SumPool2d"

@@ -43,7 +43,7 @@ OPSET = 18
 
 
 class Params(Parameters):
-    """Of the format."""
+    """Parameters of the format."""
 
     unroll: int | None = Field(
         None, ge=1, le=STEPS, description="T of a whole network; by default one step is written"

@@ -73,7 +73,7 @@ class Analysis:
 
     @cached_property
     def signals(self) -> Mapping[str, Signal]:
-        """What each node's output carries, and the input."""
+        """Return what the input and each node's output carry."""
         return signals(self.graph, self.source)
 
     @cached_property

@@ -120,5 +120,5 @@ class RunningMeans:
 
 
 def _is_line(node: Node) -> bool:
-    """Whether a node is linear in one value."""
+    """Return whether a node is linear in one value."""
     return OPS[node.op].role is Role.LINEAR and len(node.inputs) == 1

@@ -46,7 +46,7 @@ def recognised(graph: Graph, tensors: Mapping[str, Tensor]) -> tuple[Graph, dict
 
 
 def _masked(nodes: Mapping[str, Node], tensors: Mapping[str, Tensor], node: Node) -> str | None:
-    """What a product masks by its own sign, if it does."""
+    """Return the value that a product masks by its own sign; None if it masks none."""
     a, b = (_through(nodes, name) for name in node.inputs)
     for x, mask in ((a, b), (b, a)):
         if _is_sign(nodes, tensors, mask, x):

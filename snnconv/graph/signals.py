@@ -40,7 +40,7 @@ def signals(graph: Graph, source: Signal) -> dict[str, Signal]:
 
 
 def _signal(role: Role, inputs: list[Signal], source: Signal) -> Signal:
-    """What a node's output carries, given what its inputs do."""
+    """Return what a node's output carries, from what its inputs carry."""
     if role is Role.SITE:
         return Signal.SPIKES
     if all(signal is source for signal in inputs):

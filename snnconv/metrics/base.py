@@ -97,13 +97,13 @@ class MetricContext:
 
         Args:
             step: of the T steps; those of the lead before it are added.
-            passes: how often what hangs on the input alone is computed.
+            passes: how often what depends on the input alone is computed.
         """
         count = self.analysis.work_count
         return count.first * passes + count.each_step * (self.lead + step)
 
     def passes(self, steps: int) -> int:
-        """How often so many steps, and the lead, compute what hangs on the input alone."""
+        """How often so many steps, and the lead, compute what depends on the input alone."""
         if self.hold is None:
             return 1
         return sum(-(-each // self.hold) for each in (self.lead, steps))
@@ -160,7 +160,7 @@ class Figures:
     by_step: dict[str, dict[str, Tensor]] = field(default_factory=dict, compare=False)
 
     def add(self, other: "Figures") -> None:
-        """Put another metric's figures beside these."""
+        """Add another metric's figures to these."""
         self.totals |= other.totals
         self.by_step |= other.by_step
         for name, row in other.layers.items():
@@ -194,7 +194,7 @@ class Metric(ABC):
     added: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls) -> None:
-        """Who observes anew is given all there is, whatever its base class can do without."""
+        """Give a class that overrides ``observe`` everything, even if its base needs less."""
         if "observe" in vars(cls):
             for flag in {"counted", "valued"} - set(vars(cls)):
                 setattr(cls, flag, True)
@@ -313,7 +313,7 @@ class Watch:
 
 
 def _fault(found: object) -> str:
-    """What is wrong with a metric from outside."""
+    """Say what is wrong with a metric from outside; empty if nothing is."""
     if not (isinstance(found, type) and issubclass(found, Metric)):
         return f"{found!r:.40}, which is no subclass of snnconv.metrics.base.Metric"
     if missing := sorted(found.__abstractmethods__):

@@ -1,10 +1,10 @@
 """What functions cost: look-ups, products and additions that no spike replaces.
 
-A function is what is computed outside the spiking domain (:mod:`snnconv.graph.functions`). Its work
-is counted by kind, for one sample: at every step, as if a chip computed all of it at each of T
-steps; and where an input has changed, which is measured (:mod:`snnconv.simulation.redone`). The ANN
-computes it once. What hangs on a constant input alone is computed once in either network. Matrices
-inside functions, as those of an LSTM, are left out: they are MACs with weights.
+A function is computed outside the spiking domain (:mod:`snnconv.graph.functions`). Its work is
+counted by kind, for one sample: at every step, as if a chip computed all of it at each of T steps;
+and where an input has changed, which is measured (:mod:`snnconv.simulation.redone`). The ANN
+computes it once, and so does either network if the function depends on a constant input alone.
+Matrices inside functions, such as those of an LSTM, are left out: they are MACs with weights.
 
 Shape:
     Shares of a function's work ``[T, B]``.

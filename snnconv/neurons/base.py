@@ -73,7 +73,7 @@ class NeuronParams(Parameters):
         return {}
 
     def grid(self, timesteps: int) -> Grid:
-        """What the mean output can be after T steps."""
+        """Return the values that the mean output can have after T steps."""
         return Grid(timesteps, float(getattr(self, "v0", 0.0)))
 
     def fit(self, timesteps: int) -> Grid:
@@ -251,7 +251,7 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
     def answers(self, timesteps: int) -> Tensor:
         """After which of T steps the output so far is final, bool ``[T]``.
 
-        It is at step t if no output at steps 1..t hangs on a current that comes later.
+        It is at step t if no output at steps 1..t depends on a current that comes later.
         """
         return torch.ones(timesteps, dtype=torch.bool)
 
@@ -302,7 +302,7 @@ class CausalNeuron(Neuron[StateType]):
 
 
 def _fault(found: object) -> str:
-    """What is wrong with a neuron from outside."""
+    """Say what is wrong with a neuron from outside; empty if nothing is."""
     if not (isinstance(found, type) and issubclass(found, Neuron)):
         return f"{found!r:.40}, which is no subclass of snnconv.neurons.base.Neuron"
     if missing := sorted(found.__abstractmethods__):

@@ -38,7 +38,7 @@ from snnconv.neurons.surrogate import spike
 
 
 class Params(NeuronParams):
-    """Of the COS neuron."""
+    """Parameters of the COS neuron."""
 
     examples = ({"rho": 1, "v0": 0}, {"rho": 4})
     rho: int = Field(
@@ -61,7 +61,7 @@ class COS(Neuron[State]):
     causal = False
 
     def initial(self, sample: Tensor) -> State:
-        """All neurons at v0."""
+        """Start all neurons at v0."""
         return State(self.everywhere(self.params.v0 * self.theta(sample), sample))
 
     def amplitude(self) -> Tensor:
@@ -97,7 +97,7 @@ class COS(Neuron[State]):
         return torch.cat([(currents[0] + shift)[None], currents[1:]])
 
     def run(self, currents: Tensor, state: State, keep: Tensor | None) -> tuple[Spikes, State]:
-        """All steps."""
+        """Run all steps."""
         theta = self.theta(currents[0])
         potential = state.potential + self.shift(currents, state.potential)
         counts, values = [], []

@@ -3,8 +3,8 @@
 Libraries round the last bit of ``exp`` each in their own way, some of them depending on where in
 memory a number lies. A threshold made of it would then make spikes depend on the processor, on
 the batch size and on how a simulation is split into chunks. These functions are made of additions
-and multiplications, whose rounding IEEE 754 states, so whoever does them in the same order (the
-compiled ones of :mod:`snnconv.neurons.exact_math_kernel` do) gets the same bits.
+and multiplications, whose rounding IEEE 754 states, so a program that does them in the same order
+gets the same bits; the compiled ones of :mod:`snnconv.neurons.exact_math_kernel` do.
 
 Shape:
     Elementwise.

@@ -30,7 +30,7 @@ from snnconv.neurons.surrogate import slope_at, spike
 
 
 class Params(NeuronParams):
-    """Of the IF neuron."""
+    """Parameters of the IF neuron."""
 
     examples = ({"v0": 0},)
     v0: float = Field(0.5, ge=0, lt=1, description="initial potential, units of theta")
@@ -63,7 +63,7 @@ def gradient(
     of_value: Number,
     of_state: Numbers,
 ) -> tuple[Number, Numbers, Numbers]:
-    """Of that step."""
+    """Gradient of that step."""
     (theta,), (v,), (later,) = constants, state, of_state
     of_fired = ((of_value - later) * theta + of_count) * keep
     found = later + of_fired * slope_at(v + current, theta)
@@ -78,7 +78,7 @@ class IF(CausalNeuron[State]):
     KERNEL = Kernel(step, gradient)
 
     def initial(self, sample: Tensor) -> State:
-        """All neurons at v0."""
+        """Start all neurons at v0."""
         return State(self.everywhere(self.params.v0 * self.theta(sample), sample))
 
     def amplitude(self) -> Tensor:

@@ -34,7 +34,7 @@ from snnconv.neurons.surrogate import slope_at, spike
 
 
 class Params(NeuronParams):
-    """Of the LIF neuron."""
+    """Parameters of the LIF neuron."""
 
     examples = (
         {"decay": 1.0, "v0": 0.0},
@@ -87,7 +87,7 @@ def gradient(
     of_value: Number,
     of_state: Numbers,
 ) -> tuple[Number, Numbers, Numbers]:
-    """Of that step."""
+    """Gradient of that step."""
     (theta,), (decay, gain, hard), (v,), (later,) = constants, schedule, state, of_state
     potential = decay * v + gain * current
     count = keep if potential >= theta else ZERO
@@ -106,7 +106,7 @@ class LIF(CausalNeuron[State]):
     KERNEL = Kernel(step, gradient)
 
     def initial(self, sample: Tensor) -> State:
-        """All neurons at v0."""
+        """Start all neurons at v0."""
         return State(self.everywhere(self.params.v0 * self.theta(sample), sample))
 
     def amplitude(self) -> Tensor:
@@ -115,7 +115,7 @@ class LIF(CausalNeuron[State]):
 
     @property
     def scale(self) -> float:
-        """What a current is multiplied by."""
+        """Return the factor of a current."""
         return 1 - self.params.decay if self.params.input == "scaled" else 1.0
 
     def schedule(self, state: State, steps: int) -> Tensor:

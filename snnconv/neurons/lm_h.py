@@ -1,4 +1,4 @@
-"""LM-H: a dendrite beside the soma, and how much of either reaches the next step is learned.
+"""LM-H: a dendrite and a soma; how much of each reaches the next step is learned.
 
 With ``v_D`` the dendrite's potential, ``v_S`` the soma's, ``I`` the current::
 
@@ -35,7 +35,7 @@ from snnconv.neurons.surrogate import slope_at, spike
 
 
 class Params(NeuronParams):
-    """Of the LM-H neuron."""
+    """Parameters of the LM-H neuron."""
 
     examples = ({"scalars": "step", "v0": 0}, {"reset": "through"})
     v0: float = Field(0.5, ge=0, lt=1, description="initial potential of the soma, units of theta")
@@ -83,7 +83,7 @@ def gradient(
     of_value: Number,
     of_state: Numbers,
 ) -> tuple[Number, Numbers, Numbers]:
-    """Of that step."""
+    """Gradient of that step."""
     (theta,), (mu_d, mu_s, lambda_s, lambda_d, through), (d, v) = constants, schedule, state
     of_dendrite, of_soma = of_state
     dendrite = mu_d * d + mu_s * v + current
@@ -128,7 +128,7 @@ class LMH(CausalNeuron[State]):
         return dict(zip(names, self.scalars().detach().unbind(1), strict=True))
 
     def initial(self, sample: Tensor) -> State:
-        """All somata at v0, all dendrites at 0."""
+        """Start all somata at v0, and all dendrites at 0."""
         soma = self.everywhere(self.params.v0 * self.theta(sample), sample)
         return State(self.everywhere(sample.new_zeros(()), sample), soma, 0)
 

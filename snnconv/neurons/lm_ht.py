@@ -45,7 +45,7 @@ _LARGEST = 4096
 
 
 class Params(NeuronParams):
-    """Of the LM-HT neuron."""
+    """Parameters of the LM-HT neuron."""
 
     examples = (
         {"levels": 1, "omega": "identity", "v0": 0},
@@ -104,7 +104,7 @@ def gradient(
     of_value: Number,
     of_state: Numbers,
 ) -> tuple[Number, Numbers, Numbers]:
-    """Of that step."""
+    """Gradient of that step."""
     (unit,), (retention, levels, through), (v,) = constants, schedule, state
     (later,) = of_state
     potential = retention * v + current
@@ -151,7 +151,7 @@ class LMHT(Neuron[State]):
         return self.threshold / self.params.levels
 
     def initial(self, sample: Tensor) -> State:
-        """All neurons at v0."""
+        """Start all neurons at v0."""
         start = self.everywhere(self.params.v0 * self.unit(sample), sample)
         return State(start, sample.new_empty(0, *sample.shape))
 
@@ -173,7 +173,7 @@ class LMHT(Neuron[State]):
         return self.mix(currents, len(currents))
 
     def gain(self, timesteps: int) -> float:
-        """All that Omega makes of one current."""
+        """Return the currents that Omega makes from one current."""
         return self.matrix().detach().sum(0).max().item()
 
     def learnables(self) -> dict[str, Tensor]:
@@ -247,7 +247,7 @@ class LMHT(Neuron[State]):
         return torch.cat([state.past, currents]) if len(state.past) else currents
 
     def past(self, seen: Tensor, state: State) -> Tensor:
-        """What the next call has to know of this one's."""
+        """Return the state that the next call starts from."""
         return seen if self.causal else state.past
 
     def mix(self, seen: Tensor, steps: int) -> Tensor:
@@ -263,7 +263,7 @@ class LMHT(Neuron[State]):
         return mixed
 
     def run(self, currents: Tensor, state: State, keep: Tensor | None) -> tuple[Spikes, State]:
-        """All steps."""
+        """Run all steps."""
         seen = self.seen(currents, state)
         mixed = self.mix(seen, len(currents))
         unit, retention = self.unit(currents[0]), self.retention().to(currents.dtype)

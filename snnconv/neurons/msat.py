@@ -193,7 +193,7 @@ def gradient(
     of_value: Number,
     of_state: Numbers,
 ) -> tuple[Number, Numbers, Numbers]:
-    """Of that step."""
+    """Gradient of that step."""
     of_before, later, _ = of_state
     potential, threshold = _fires_at(current, constants[0], schedule, state)
     of_fired = ((of_value - later) * threshold + of_count) * keep
@@ -220,7 +220,7 @@ class MSAT(CausalNeuron[State]):
         return p.tau_mp * (self.v_t.detach() if p.by_layer else p.offset)
 
     def initial(self, sample: Tensor) -> State:
-        """All neurons at v0."""
+        """Start all neurons at v0."""
         start = self.everywhere(self.params.v0 * self.theta(sample), sample)
         return State(start, start, self.everywhere(sample.new_zeros(()), sample), 0)
 

@@ -241,7 +241,7 @@ def gradient(
     of_value: Number,
     of_state: Numbers,
 ) -> tuple[Number, Numbers, Numbers]:
-    """Of that step."""
+    """Gradient of that step."""
     _, of_potential, of_total = _spikes(current, keep, constants, schedule, state)
     return _through(of_potential, of_total, constants[0], of_count, of_value, of_state)
 
@@ -264,7 +264,7 @@ def gradient_of_levels(
     of_value: Number,
     of_state: Numbers,
 ) -> tuple[Number, Numbers, Numbers]:
-    """Of that step."""
+    """Gradient of that step."""
     _, of_potential, of_total = _spikes_of_levels(current, keep, constants, schedule, state)
     return _through(of_potential, of_total, constants[0], of_count, of_value, of_state)
 
@@ -292,7 +292,7 @@ class Signed(CausalNeuron[State]):
         return 0.0 if self.two_sided else self.params.hysteresis
 
     def initial(self, sample: Tensor) -> State:
-        """All neurons at v0, with no spike behind them."""
+        """Start all neurons at v0, without a spike so far."""
         start = self.everywhere(self.params.v0 * self.unit(sample), sample)
         return State(start, self.everywhere(sample.new_zeros(()), sample), 0)
 

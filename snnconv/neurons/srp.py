@@ -39,7 +39,7 @@ RESIDUAL = 1e-3
 
 
 class Params(NeuronParams):
-    """Of the SRP neuron."""
+    """Parameters of the SRP neuron."""
 
     examples = ({"tau": 0, "v0": 0}, {"tau": 2})
     tau: int = Field(4, ge=0, le=STEPS, description="steps that are simulated before the T steps")
@@ -74,7 +74,7 @@ def gradient(
     of_value: Number,
     of_state: Numbers,
 ) -> tuple[Number, Numbers, Numbers]:
-    """Of that step; the mask takes none."""
+    """Gradient of that step; the mask takes none."""
     (theta,), (v, mask), (later, later_mask) = constants, state, of_state
     of_fired = ((of_value - later) * theta + of_count) * (keep * mask)
     found = later + of_fired * slope_at(v + current, theta)
@@ -93,7 +93,7 @@ class SRP(CausalNeuron[State]):
         self.lead = params.tau
 
     def initial(self, sample: Tensor) -> State:
-        """All neurons at v0, none silenced."""
+        """Start all neurons at v0, with none silenced."""
         start = self.everywhere(self.params.v0 * self.theta(sample), sample)
         return State(start, self.everywhere(sample.new_ones(()), sample))
 

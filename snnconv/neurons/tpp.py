@@ -10,7 +10,7 @@ count in T steps is ``clip(sum I/theta, 0, T)``, rounded down or up, whenever cu
 whole number of thetas, every order of spikes is as likely. A layer starts when the layer before it
 has put out all, so the answer comes after T steps for each layer.
 
-The number that decides hangs on the seed, the sample, the layer, the step and the neuron alone
+The number that decides depends on the seed, the sample, the layer, the step and the neuron alone
 (:mod:`snnconv.neurons.confidence`): it is the same in every batch and in every number of threads.
 
 Shape:
@@ -40,7 +40,7 @@ from snnconv.neurons.kernel import ONE, ZERO, Kernel, Number, Numbers
 
 
 class Params(NeuronParams):
-    """Of the TPP neuron: there are none."""
+    """Parameters of the TPP neuron: it has none of its own."""
 
     def grid(self, timesteps: int) -> Grid:
         """Multiples of theta/T, as if they were the nearest."""
@@ -76,7 +76,7 @@ def gradient(
     of_value: Number,
     of_state: Numbers,
 ) -> tuple[Number, Numbers, Numbers]:
-    """Of that step."""
+    """Gradient of that step."""
     (theta,), (left,), (v,), (later,) = constants, schedule, state, of_state
     chance = (v + current) / (left * theta)
     uncertain = chance > ZERO and chance < ONE and keep > ZERO
@@ -128,7 +128,7 @@ class TPP(Neuron[State]):
         return stack_time([total, *[torch.zeros_like(total)] * (len(currents) - 1)])
 
     def run(self, currents: Tensor, state: State, keep: Tensor | None) -> tuple[Spikes, State]:
-        """All steps."""
+        """Run all steps."""
         theta, potential = self.theta(currents[0]), state.potential
         counts, values = [], []
         for t, charge in enumerate(self.charge(currents)):

@@ -166,7 +166,7 @@ def _beside_ann(report: EvaluateReport) -> str:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a report comes from."""
+    """Say where a report comes from."""
 
     title: str
     key: Markup

@@ -43,7 +43,7 @@ class Difference(BaseModel):
 
 
 class Lineage(BaseModel):
-    """What a stage read and wrote."""
+    """The files that a stage read and wrote."""
 
     inputs: list[FileHash] = Field([], description="every file read, checkpoint first")
     parent_report_sha256: str | None = Field(

@@ -80,7 +80,7 @@ class MethodRow(BaseModel):
 
 
 class CompareReport(Report):
-    """Of ``snnconv compare``."""
+    """The report of ``snnconv compare``."""
 
     name = "compare"
     model: str = Field(description="what the network was made from")

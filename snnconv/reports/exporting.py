@@ -9,7 +9,7 @@ from snnconv.reports.stages import DataUse, SubsetUse
 
 
 class PeerRow(BaseModel):
-    """What another program makes of an exported file."""
+    """The results of another program that runs an exported file."""
 
     name: str = Field(description="the program, with its version")
     samples: int = Field(description="samples that it has run; 0 if it can't run the file")

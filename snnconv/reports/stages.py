@@ -254,7 +254,7 @@ class CorrectedSiteRow(BaseModel):
 
 
 class CorrectReport(NetworkReport):
-    """Of ``snnconv correct``."""
+    """The report of ``snnconv correct``."""
 
     name = "correct"
     data: DataUse | None = Field(None, description="null where a correction was taken off")
@@ -285,7 +285,7 @@ class FinetuneReport(NetworkReport):
 
     name = "finetune"
     corrections: list[CorrectionRow] = Field(
-        [], description="that the network has beside its weights; what is learned are weights"
+        [], description="that the network has; what a correction learned about weights is in them"
     )
     data: DataUse
     subset: SubsetUse | None = Field(

@@ -60,7 +60,7 @@ class Chunk:
         return self.state.nodes.get(node.name)
 
     def wants(self, site: Node) -> Wants:
-        """What is wanted of a site's spikes."""
+        """Return what observers need to know about a site's spikes."""
         return Wants(
             counts=self.needs.counts or site.name in self.levels.sites,
             sums=self.needs.sums.get(site.name),

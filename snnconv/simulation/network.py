@@ -127,7 +127,7 @@ class SpikingNetwork(nn.Module):
 
     @property
     def added(self) -> dict[str, Added]:
-        """What corrections add, by site name."""
+        """Return what corrections add, by site name."""
         return dict(zip(self._sites, cast("list[Added]", list(self._added)), strict=True))
 
     @property
@@ -137,12 +137,12 @@ class SpikingNetwork(nn.Module):
 
     @property
     def signed(self) -> bool:
-        """Whether spikes may be negative."""
+        """Return whether spikes may be negative."""
         return any(neuron.signed for neuron in self.neurons.values())
 
     @property
     def causal(self) -> bool:
-        """Whether a simulation may come in chunks."""
+        """Return whether a simulation may run in chunks."""
         return all(neuron.causal for neuron in self.neurons.values())
 
     @property
@@ -152,7 +152,7 @@ class SpikingNetwork(nn.Module):
 
     @property
     def draws(self) -> bool:
-        """Whether chance decides on spikes."""
+        """Return whether spikes are drawn at random."""
         return any(neuron.draws for neuron in self.neurons.values())
 
     def answers(self, timesteps: int) -> tuple[int, ...]:
@@ -169,7 +169,7 @@ class SpikingNetwork(nn.Module):
         """The steps until the answer after T steps.
 
         These are the :attr:`lead`, T, and what layers wait for each other. A layer whose output at
-        one step hangs on currents of later steps starts when it has them, so its output comes as
+        one step depends on currents of later steps starts when it has them, so its output comes as
         many steps later: T, if it needs them all. A layer whose currents do not change over time
         knows them from the first step on.
         """
@@ -293,7 +293,7 @@ class SpikingNetwork(nn.Module):
         return found
 
     def _emitted(self, node: Node, values: Tensor, chunk: Chunk) -> LayerOutput:
-        """What a max pooling of spikes gives its observer."""
+        """Return what observers see of a max pooling of spikes."""
         if node.name not in chunk.levels.pools:
             return LayerOutput(values)
         counts = chunk.levels.pooled(partial(self._merged, node), node, values)

@@ -76,7 +76,7 @@ def _add(
     dataset = load_data(session, config, checkpoint.data)
     chosen = subset(strata(dataset.train), config.samples, config.seed)
     wanted = BatchPlan(len(chosen), info.timesteps)
-    # beside a simulation stand what a correction tries and what the ANN gives
+    # memory also holds what a correction tries and what the ANN gives
     at_once = plan_batches(session, snn, wanted, config.memory_bytes(), share=4)
     if at_once != wanted:
         assert session.bound is not None

@@ -207,7 +207,7 @@ def _refuse_readout(
 
 
 def _label(checkpoint: Checkpoint, config: EvaluateConfig) -> str:
-    """What the network is called in legends."""
+    """Return the name of the network in legends."""
     label = describe(checkpoint).label
     late = config.readout_from > 1
     return f"{label}, read from step {config.readout_from}" if late else label
@@ -249,7 +249,7 @@ def _warm_up(
 ) -> None:
     """Compile what a simulation compiles at its first call, before the clock starts.
 
-    What is compiled hangs on types, not on sizes; a second portion of steps takes up a state.
+    What is compiled depends on types, not on sizes; a second portion of steps takes up a state.
     """
     T, chunk, frames_per_run = steps
     needs, device = watch.needs, next(snn.parameters()).device

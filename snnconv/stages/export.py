@@ -45,7 +45,7 @@ _SAME = 1e-4
 
 
 def run(config: ExportConfig, progress: Progress | None = None) -> ExportReport:
-    """Export, run what was written beside this tool's dense engine, and put it in its place.
+    """Export, compare what was written with this tool's dense engine, and put it in its place.
 
     Raises:
         UsageError: an unknown format, or a file of another's that would be lost.
@@ -146,7 +146,7 @@ def _file(config: ExportConfig, format_: Export, stem: str) -> Path:
 def _corrections(checkpoint: Checkpoint) -> list[Obstacle]:
     """Corrections of what no format has words for: all but those of weights."""
     left = without_weights(checkpoint).corrected
-    found = "currents, potentials or amplitudes beside the weights"
+    found = "currents, potentials or amplitudes in addition to the weights"
     return [
         Obstacle(f"correction '{made.method}'", found, f"snnconv correct --remove {made.method}")
         for made in left
@@ -154,7 +154,7 @@ def _corrections(checkpoint: Checkpoint) -> list[Obstacle]:
 
 
 def _own(subject: Subject, x: Tensor, samples: Tensor, T: int, chunk: int) -> RunResult:
-    """What this tool's dense engine gives."""
+    """Return the outputs of this tool's dense engine."""
     values: dict[str, list[Tensor]] = {}
 
     def observe(name: str, start: int, output: LayerOutput) -> None:
@@ -235,7 +235,7 @@ class _Peers:
                 compared.add(mine, peer.result)
 
     def rows(self) -> list[PeerRow]:
-        """What the report says of them."""
+        """Return what the report says about them."""
         return [
             PeerRow(
                 name=name,

@@ -141,7 +141,7 @@ def _stage_of(data: Any) -> str | None:
 
 
 def _json(file: Path) -> Any:
-    """What a file says in JSON; None if that can't be read."""
+    """Read a JSON file; None if it can't be read."""
     try:
         return parsed_json(file.read_bytes())
     except ValueError:

@@ -69,7 +69,7 @@ def run(config: ReparameterizeConfig, progress: Progress | None = None) -> Repar
     )
     both = [_Side(c, spiking_network(c).to(session.device).eval()) for c in (checkpoint, after)]
     L = both[0].network.levels
-    # beside a simulation stand the counts of all neurons of both networks
+    # memory also holds the counts of all neurons of both networks
     wanted = BatchPlan(config.batch_size, both[1].timesteps)
     at_once = plan_batches(session, both[1].network, wanted, share=4)  # two networks
     order = subset(strata(dataset.test), config.limit, config.seed)

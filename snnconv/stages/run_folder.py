@@ -30,7 +30,7 @@ from snnconv.reports import EvaluateReport, ReportType, read
 SUFFIX = ".safetensors"
 EVALUATION = "evaluate.json"
 _DECIDES = ("metric", "energy_ac_pj", "energy_mac_pj", "energy_lookup_pj", "engine")
-"""Options of an evaluation that change its figures, beside T, data and samples."""
+"""Options that change the figures of an evaluation, in addition to T, data and samples."""
 
 
 def newest(run: Path, kinds: Iterable[Kind]) -> Path | None:
@@ -89,7 +89,7 @@ def kept_as(file: Path, digest: str) -> Path:
 
 
 def describe(checkpoint: Checkpoint) -> Called:
-    """What a checkpoint is called."""
+    """Return the name of a checkpoint."""
     info = checkpoint.spiking
     return called(
         info.neuron if info else "",

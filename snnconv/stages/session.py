@@ -278,7 +278,7 @@ def load_data(
 
 
 def form(config: StageConfig) -> Form:
-    """What a stage's options say of layout and size."""
+    """Return the layout and size that a stage's options name."""
     if isinstance(config, NormalisationConfig):
         return Form(config.layout, config.size)
     return Form()
@@ -305,7 +305,7 @@ def say_same_samples(
 
 
 def normalisation(config: StageConfig) -> Normalisation:
-    """What a stage's options say of scale, mean and std."""
+    """Return the scale, mean and std that a stage's options name."""
     if isinstance(config, NormalisationConfig):
         return Normalisation(config.scale, config.mean, config.std)
     return Normalisation()

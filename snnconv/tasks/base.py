@@ -95,7 +95,7 @@ class Task(ABC):
 
 
 def _fault(found: object) -> str:
-    """What is wrong with a task from outside."""
+    """Say what is wrong with a task from outside; empty if nothing is."""
     if not isinstance(found, Task):
         return f"{found!r:.40}, which is no instance of a subclass of snnconv.tasks.base.Task"
     return "" if getattr(found, "labels", "") else "a task that does not say what its labels are"

@@ -106,7 +106,7 @@ def a_dead_channel_has_no_threshold(find: Thresholds) -> None:
     assert (theta[[0, 2]] > 0).all()
 
 
-def what_is_exact_does_not_hang_on_bins(find: Thresholds) -> None:
+def what_is_exact_does_not_depend_on_bins(find: Thresholds) -> None:
     """The same thresholds from a fine histogram and from a coarse one."""
     for kind, rows in activations().items():
         assert torch.equal(find(rows, bits=4), find(rows, bits=10)), kind
@@ -123,7 +123,7 @@ _LAWS: tuple[Law[Thresholds], ...] = (
     Law(the_order_of_activations_does_not_matter),
     Law(channels_do_not_see_each_other),
     Law(a_dead_channel_has_no_threshold),
-    Law(what_is_exact_does_not_hang_on_bins, unless=_is_exact),
+    Law(what_is_exact_does_not_depend_on_bins, unless=_is_exact),
 )
 
 KIND = Kind(STATISTICS, _LAWS, subjects)

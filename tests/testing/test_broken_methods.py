@@ -201,7 +201,7 @@ STATISTICS = [
     ),
     (
         Statistic(NoParams, lambda h, p: h.quantile(0.5, zeros=False), exact=True),
-        "what is exact does not hang on bins",
+        "what is exact does not depend on bins",
     ),
 ]
 

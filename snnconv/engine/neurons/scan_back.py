@@ -2,7 +2,7 @@
 
 What went in is kept anyway, by the layer before; so a block of neurons goes forth once more to have
 its states, then back, while they are in the cache. What a layer learns itself has a gradient that
-is a sum over neurons: each block gives its own, in an order that hangs on no number of threads.
+is a sum over neurons: each block gives its own, in an order that depends on no number of threads.
 
 Shape:
     As in :mod:`snnconv.engine.neurons.scan`, currents of all neurons; gradients by counts and

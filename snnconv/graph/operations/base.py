@@ -106,7 +106,7 @@ class Op(Generic[A]):
         silence: where its output is zero.
         required: the roles of the tensors that it can't do without.
         optional: the roles of those that it can.
-        asked: the roles that attributes ask for, beside the required ones.
+        asked: the roles that attributes ask for, in addition to the required ones.
         sources: how many values it reads; None if that is open.
         trained: computes it in training, if that differs.
         redone: computes what of its work has to be done anew, from masks ``[B, *N]`` of what has

@@ -47,7 +47,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Frame:
-    """Where the data go within a drawing."""
+    """The rectangle of a drawing that the data fill."""
 
     left: float
     top: float

@@ -73,7 +73,7 @@ class Coding(ABC):
 
 
 def _fault(found: object) -> str:
-    """What is wrong with a coding from outside."""
+    """Say what is wrong with a coding from outside; empty if nothing is."""
     if not (isinstance(found, type) and issubclass(found, Coding)):
         return f"{found!r:.40}, which is no subclass of snnconv.simulation.codings.base.Coding"
     if missing := sorted(found.__abstractmethods__):

@@ -78,7 +78,7 @@ def gradient(
     of_value: Number,
     of_state: Numbers,
 ) -> tuple[Number, Numbers, Numbers]:
-    """Of that step."""
+    """Gradient of that step."""
     unit, own, t = constants[0], constants[1:], schedule[0]
     potential, sent = state
     later, later_sent = of_state
@@ -102,7 +102,7 @@ class DifferentialNeuron(Signed):
     KERNEL = Kernel(step, gradient, states=("potential", "sent"))
 
     def initial(self, sample: Tensor) -> DifferentialState:  # type: ignore[override]
-        """All neurons at v0, with nothing sent."""
+        """Start all neurons at v0, with nothing sent."""
         start = super().initial(sample)
         return DifferentialState(start.potential, start.total, 0)
 
