@@ -11,10 +11,17 @@ from torch import nn
 
 import snnconv.frontends
 import snnconv.graph
-from snnconv.errors import ObstaclesError
+from snnconv.errors import ObstaclesError, UnsupportedError
 from snnconv.frontends.torch.capture import capture
 from snnconv.graph import obstacles
-from snnconv.graph.remedies import ANALOG, BATCH_FIRST, IN_OTHER_WORDS, NO_SITE
+from snnconv.graph.remedies import (
+    ANALOG,
+    BATCH_FIRST,
+    DATA_DEPENDENT,
+    IN_OTHER_WORDS,
+    NO_PADDING,
+    NO_SITE,
+)
 from snnconv.graph.transfer import with_transfer_sites
 
 ROW = (6, 8)
@@ -80,7 +87,7 @@ CASES = {
         fixed(attended, ROW, part=attention(batch_first=False)),
         fixed(attended, ROW, part=attention()),
     ),
-    "leave them out: with samples of one length, padding needs no mask": (
+    NO_PADDING: (
         fixed(attended, ROW, part=attention(add_bias_kv=True)),
         fixed(attended, ROW, part=attention()),
     ),
@@ -193,3 +200,40 @@ def test_a_network_without_a_site():
     assert obstacles.obstacles(spiking, analog=True) == []
     net.insert(1, nn.ReLU())
     assert obstacles.obstacles(capture(net, (4,))[0], analog=False) == []
+
+
+def padded(n, x):
+    rows = n.table(x.long())
+    scores = (rows @ rows.transpose(1, 2)).masked_fill((x == 0)[:, None], -1e9)
+    return (scores.softmax(-1) @ rows).flatten(1)
+
+
+def plain(n, x):
+    rows = n.table(x.long())
+    return ((rows @ rows.transpose(1, 2)).softmax(-1) @ rows).flatten(1)
+
+
+def test_a_mask_of_padding_is_refused_and_can_be_left_out():
+    given = {"analog": True, "tokens": 9}
+    with pytest.raises(ObstaclesError) as caught:
+        capture(Calls(padded, table=nn.Embedding(9, 4)), (5,), **given)
+    assert NO_PADDING in {obstacle.remedy for obstacle in caught.value.obstacles}
+    capture(Calls(plain, table=nn.Embedding(9, 4)), (5,), **given)
+
+
+def one_side(n, x):
+    if x.sum() > 0:
+        return n.a(x)
+    return n.b(x)
+
+
+def chosen(n, x):
+    return torch.where(x.sum(1, keepdim=True) > 0, n.a(x), n.b(x))
+
+
+def test_control_flow_that_depends_on_data_becomes_a_choice():
+    parts = {"a": nn.Linear(4, 3), "b": nn.Linear(4, 3)}
+    with pytest.raises(UnsupportedError, match=r"if x\.sum") as caught:
+        capture(Calls(one_side, **parts), (4,), analog=True)
+    assert caught.value.remedy == DATA_DEPENDENT
+    capture(Calls(chosen, **parts), (4,), analog=True)

@@ -21,6 +21,7 @@ from snnconv.frontends.lowering.contract import (
     stored,
 )
 from snnconv.frontends.lowering.matrices import linear
+from snnconv.graph.remedies import NO_PADDING
 
 ATTRIBUTES = ("num_heads", "batch_first", "add_zero_attn", "tensors")
 
@@ -71,7 +72,7 @@ def module(
     if key_padding_mask is not None or add_zero_attn or "bias_k" in tensors:
         raise Refused(
             "attention with a padding mask, bias_k or add_zero_attn",
-            "leave them out: with samples of one length, padding needs no mask",
+            NO_PADDING,
         )
     if isinstance(attn_mask, Stored) and attn_mask.value.dtype is torch.bool:
         attn_mask = Stored("", ~attn_mask.value)  # here True is what is not looked at

@@ -27,7 +27,7 @@ from snnconv.frontends.lowering.contract import (
 from snnconv.graph.network import attributes
 from snnconv.graph.operations.function import Pointwise
 from snnconv.graph.recognise import MASKS
-from snnconv.graph.remedies import BATCH_FIRST
+from snnconv.graph.remedies import BATCH_FIRST, NO_PADDING
 
 
 def _mask(function: str, shape: Shape, larger: object, smaller: object) -> NodeSpec:
@@ -59,6 +59,11 @@ def less(shape: Shape, x: object, other: object) -> NodeSpec:
 def less_equal(shape: Shape, x: object, other: object) -> NodeSpec:
     """``x <= other``."""
     return _mask("ge0", shape, other, x)
+
+
+def equal(shape: Shape, x: object, other: object) -> NodeSpec:
+    """Refuse ``x == other``, which makes masks of padding."""
+    raise Refused("a comparison for equality, as masks of padding are made by", NO_PADDING)
 
 
 def where(shape: Shape, condition: object, x: object, other: object) -> NodeSpec:
@@ -150,6 +155,19 @@ LOWERINGS = (
             ("lt", "Less", less),
             ("le", "LessOrEqual", less_equal),
         )
+    ),
+    *(
+        Lowering(
+            make=equal,
+            batch_axis=BatchAxis.EACH,
+            functions=(getattr(operator, name), getattr(torch, name)),
+            methods=(name,),
+            aten=(f"{name}.Scalar", f"{name}.Tensor"),
+            onnx={"Equal": Onnx(lambda call: equal((), call.x, call.operand(1)))}
+            if name == "eq"
+            else {},
+        )
+        for name in ("eq", "ne")
     ),
     Lowering(
         make=inverted,

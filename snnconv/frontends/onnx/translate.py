@@ -33,7 +33,7 @@ from snnconv.frontends.onnx.tensors import LARGEST, read
 from snnconv.frontends.torch.translate import is_function, reachable
 from snnconv.graph.ir import INPUT, Graph, Node
 from snnconv.graph.recognise import recognised
-from snnconv.graph.remedies import BATCH_FIRST, of_function
+from snnconv.graph.remedies import BATCH_FIRST, DATA_DEPENDENT, of_function
 
 Ending = Callable[[Tensor], Tensor]
 _MOVES = ("Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze")
@@ -132,7 +132,7 @@ class _Translator:
     def _branch(self, operator: Operator, condition: Operand) -> list[Operand]:
         """The outputs of an ``If``: its condition is constant, so one branch takes its place."""
         if not isinstance(condition, Stored):
-            raise Refused("control flow that depends on data")
+            raise Refused("control flow that depends on data", DATA_DEPENDENT)
         name = "then_branch" if bool(condition.value.reshape(-1)[0]) else "else_branch"
         branch = operator.attrs[name]
         self._initialisers |= {tensor.name: tensor for tensor in branch.initializer}
@@ -271,8 +271,9 @@ def _place(operator: Operator) -> str:
 
 
 def _unknown(op: str) -> Refused:
-    found = "control flow" if op in _CONTROL else "an operator that has no counterpart"
-    return Refused(found)
+    if op in _CONTROL:
+        return Refused("control flow", DATA_DEPENDENT)
+    return Refused("an operator that has no counterpart")
 
 
 def _last(model: Model) -> Operator | None:

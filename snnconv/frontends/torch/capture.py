@@ -34,10 +34,10 @@ from snnconv.errors import (
 from snnconv.frontends.lowering.contract import BATCH
 from snnconv.frontends.torch.export import exported
 from snnconv.frontends.torch.translate import Translated, translate
-from snnconv.frontends.torch.watch import DATA_DEPENDENT, obstacles_of_run, user_line
+from snnconv.frontends.torch.watch import obstacles_of_run, user_line
 from snnconv.graph.ir import Graph
 from snnconv.graph.network import Network
-from snnconv.graph.remedies import ANALOG
+from snnconv.graph.remedies import ANALOG, DATA_DEPENDENT
 
 _ALONE = Lock()
 """One capture at a time: a trace of torch.fx replaces ``nn.Module.__call__``."""

@@ -29,11 +29,10 @@ from snnconv.frontends.lowering.contract import (
 from snnconv.frontends.lowering.table import FUNCTIONS, METHODS, MODULES
 from snnconv.frontends.torch.interpreter import OF_SHAPES, attributes
 from snnconv.graph.ops import OPS, Role
-from snnconv.graph.remedies import BATCH_FIRST, IN_OTHER_WORDS, of_function
+from snnconv.graph.remedies import BATCH_FIRST, DATA_DEPENDENT, IN_OTHER_WORDS, of_function
 
 _NUMBERS = ("__bool__", "__int__", "__float__", "__index__", "item", "tolist", "numpy", "__array__")
 _NOT_THE_USERS = (Path(torch.__file__).parent, Path(__file__).parent)
-DATA_DEPENDENT = "write that line without control flow that depends on data"
 
 
 def obstacles_of_run(module: nn.Module, example: Tensor, analog: bool) -> list[Obstacle]:
