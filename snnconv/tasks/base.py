@@ -120,11 +120,18 @@ def task_of(labels: Tensor | None, spec: str) -> str:
     if len(names) == 1:
         return names[0]
     may = " or ".join(names) if names else "of no task that is known"
+    say = f"say it: --task {'|'.join(names or TASKS.own())}"
+    if labels.dim() == 2 and bool(((labels == 0) | (labels == 1)).all()) and _one_each(labels):
+        may, say = "one-hot rows", f"give the class of each sample, y.argmax(1); or {say}"
     raise UsageError(
         f"the labels of data set '{spec}' do not say what the task is",
         f"{told(labels)}, {may}",
-        f"say it: --task {'|'.join(names or TASKS.own())}",
+        say,
     )
+
+
+def _one_each(labels: Tensor) -> bool:
+    return labels.shape[1] > 1 and bool((labels.sum(1) == 1).all())
 
 
 def told(labels: Tensor) -> str:

@@ -42,6 +42,13 @@ def test_labels_that_say_nothing_are_asked_about(labels):
         task_of(labels, "d")
 
 
+def test_one_hot_rows_are_told_what_they_are():
+    with pytest.raises(UsageError) as caught:
+        task_of(torch.eye(3), "d")
+    assert "one-hot rows" in caught.value.found
+    assert "y.argmax(1)" in caught.value.remedy
+
+
 @pytest.mark.parametrize(
     ("task", "labels", "outputs", "said"),
     [

@@ -33,7 +33,8 @@ def of_hugging_face(data: Any) -> Part:
     classes = tuple(getattr((data.features or {}).get(label), "names", None) or ())
     if not hasattr(data, "__len__"):
         return streamed(map(_batch_of_one, data), classes=classes)
-    known = None if label is None or type(data.features[label]).__name__ == "Image" else data[label]
+    image = label is not None and type(data.features[label]).__name__ == "Image"
+    known = None if label is None or image else list(data[label])
     return IndexedPart(data.__getitem__, range(len(data)), known, classes)
 
 

@@ -74,7 +74,7 @@ class IndexedPart:
         self,
         get: Callable[[int], Any],
         indices: Sequence[int],
-        known: Sequence[Any] | None = None,
+        known: Sequence[Any] | Tensor | None = None,
         classes: tuple[str, ...] = (),
         note: str = "",
     ) -> None:
@@ -111,11 +111,15 @@ class IndexedPart:
                 "look at what the data set gives for that index",
             ) from error
 
-    def _labels(self, known: Sequence[Any] | None) -> Tensor | None:
+    def _labels(self, known: Sequence[Any] | Tensor | None) -> Tensor | None:
         """Those that are known, if the items say the same; else those of all items."""
         n = len(self)
         if known is not None:
-            told = labels([known[index] for index in self._indices])
+            order = list(self._indices)
+            if isinstance(known, Tensor):
+                told = labels(known[order])
+            else:
+                told = labels([known[index] for index in order])
             few = labels([self._item(k).y for k in sorted({0, n // 2, n - 1})])
             if told is not None and few is not None and few.shape[1:] == told.shape[1:]:
                 same = told[sorted({0, n // 2, n - 1})]
