@@ -62,7 +62,9 @@ class SearchConfig(SimulationConfig):
         "before their first spike; names with commas between them, or none",
     )
     methods: Annotated[tuple[str, ...], BeforeValidator(_parts)] = Field(
-        default=("all",), description=f"what to try: {_METHODS}"
+        default=("all",),
+        description=f"what to try: {_METHODS}, but for those that train weights, which are tried "
+        "if they are named",
     )
     held_out: int = Field(
         default=1000, ge=1, le=COUNT, description="training samples to measure on, at most"

@@ -44,8 +44,10 @@ def per_neuron(values: Tensor, dims: int) -> Tensor:
         dims: of the step, batch included.
 
     Returns:
-        ``[1, 1 or C, 1, ...]`` with ``dims`` dimensions.
+        ``[1, 1 or C, 1, ...]`` with ``dims`` dimensions; ``[1]`` for a step of one number a sample.
     """
+    if dims == 1:
+        return values.reshape(1)
     return values.reshape(1, -1, *[1] * (dims - 2))
 
 

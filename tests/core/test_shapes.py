@@ -32,6 +32,11 @@ def test_one_value_broadcasts_over_a_step(values, dims):
     assert per_neuron(values, dims).shape == (1,) * dims
 
 
+@pytest.mark.parametrize("values", [torch.tensor(0.5), torch.tensor([0.5])])
+def test_one_value_broadcasts_over_one_number_a_sample(values):
+    assert (torch.zeros(4) + per_neuron(values, 1)).shape == (4,)
+
+
 def channels_last(shape):
     return torch.randint(0, 9, (shape[0], shape[1], *shape[3:], shape[2])).movedim(-1, 2).float()
 

@@ -5,6 +5,7 @@ from torch import nn
 
 from snnconv.frontends.torch.capture import capture
 from snnconv.graph.analysis import Analysis
+from snnconv.graph.network import Network
 
 
 class Normalise(nn.Module):
@@ -48,6 +49,25 @@ class Normalise(nn.Module):
 )
 def test_sums_and_products_with_constants(part, expected):
     assert ops(captured(flattened(part), IMAGE))[:-1] == expected
+
+
+class OneNumber(nn.Module):
+    """A line on one number a sample."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(6, 4), nn.Linear(4, 3)
+
+    def forward(self, x):
+        h = self.first(x).relu()
+        return self.last(h) + (h.mean(1) * 2 - 0.1)[:, None]
+
+
+def test_a_line_on_one_number_a_sample():
+    net, x = OneNumber().eval(), torch.randn(5, 6)
+    graph, tensors, _ = capture(net, (6,))
+    assert "affine" in ops(graph)
+    torch.testing.assert_close(Network(graph, tensors).eval()(x), net(x))
 
 
 def test_a_constant_for_every_place_costs_a_spike_no_more():

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
+from snnconv.core.shapes import per_neuron
 from snnconv.graph.operations.base import (
     Attributes,
     Flag,
@@ -110,7 +111,7 @@ def _for_samples(values: Tensor, like: Tensor) -> Tensor:
     """One number for all, one a channel, or, with the rank of a sample, as they broadcast."""
     if values.dim() > 1:
         return values[None]
-    return values.reshape(1, -1, *[1] * (like.dim() - 2))
+    return per_neuron(values, like.dim())
 
 
 def _affine(attrs: Affine, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
