@@ -72,19 +72,51 @@ def function_increase(
     """
     steps = max(value.shape[0] for value in inputs)
     totals, last = before or ([torch.zeros_like(x[0]) for x in inputs], None)
-    t = torch.arange(done + 1, done + steps + 1, device=inputs[0].device)
-    sums = [
-        total + value.expand(steps, *value.shape[1:]).cumsum(0)
-        for total, value in zip(totals, inputs, strict=True)
-    ]
-    means = [x / t.view(-1, *[1] * (x.dim() - 1)) for x in sums]
+    sums = [running(total, value, steps) for total, value in zip(totals, inputs, strict=True)]
+    after = [x[-1].clone() for x in sums]
+    means = [times(x, done, divide=True) for x in sums]
     if seen is not None:
         for step in zip(*means, strict=True):
             seen(list(step))
-    value = compute(means)
-    scaled = value * t.view(-1, *[1] * (value.dim() - 1))
-    first = torch.zeros_like(scaled[0]) if last is None else last
-    return scaled - torch.cat([first[None], scaled[:-1]]), ([x[-1] for x in sums], scaled[-1])
+    scaled = times(compute(means), done)
+    total = scaled[-1].clone()
+    return increase(scaled, last), (after, total)
+
+
+def running(total: Tensor, value: Tensor, steps: int) -> Tensor:
+    """The sum up to each step; a value of one step comes again at every other."""
+    rows = value.expand(steps, *value.shape[1:])
+    if torch.is_grad_enabled():
+        sums = []
+        for row in rows:
+            total = total + row
+            sums.append(total)
+        return torch.stack(sums)
+    found = torch.empty(rows.shape, dtype=total.dtype, device=total.device)
+    for row, out in zip(rows, found, strict=True):
+        total = torch.add(total, row, out=out)
+    return found
+
+
+def times(x: Tensor, done: int, divide: bool = False) -> Tensor:
+    """Each step of it times, or divided by, the step's number; in its place, if nothing learns."""
+    t = torch.arange(done + 1, done + len(x) + 1, device=x.device)
+    t = t.view(-1, *[1] * (x.dim() - 1))
+    if torch.is_grad_enabled():
+        return x / t if divide else x * t
+    return x.div_(t) if divide else x.mul_(t)
+
+
+def increase(x: Tensor, last: Tensor | None) -> Tensor:
+    """What each step of it adds to the step before; in its place, if nothing learns."""
+    if torch.is_grad_enabled():
+        first = torch.zeros_like(x[0]) if last is None else last
+        return x - torch.cat([first[None], x[:-1]])
+    for now, before in zip(reversed(x[1:].unbind()), reversed(x[:-1].unbind()), strict=True):
+        now -= before
+    if last is not None:
+        x[0] -= last
+    return x
 
 
 class Levels:
