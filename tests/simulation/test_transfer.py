@@ -78,11 +78,11 @@ eighths = st.integers(-40, 40).map(lambda k: k / 8)
         (F.silu, 1e-5),
         (F.gelu, 1e-5),
         (torch.square, 0.0),  # dyadic, as are its values: exact in float32
-        (lambda x: x.abs() * x, 0.0),
+        (lambda x: x * x * x, 0.0),
     ],
 )
 @given(values=st.lists(eighths, min_size=1, max_size=6), steps=st.integers(1, 12))
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=10)
 def test_a_constant_is_rounded_to_half_a_theta_at_every_step(function, rounding, values, steps):
     """The sum of spikes follows t*f, of either sign."""
 
@@ -94,7 +94,7 @@ def test_a_constant_is_rounded_to_half_a_theta_at_every_step(function, rounding,
         def forward(self, x):
             return self.b(function(self.a(x)))
 
-    snn = spiking(Net(), (len(values),), theta=0.5, g=64)
+    snn = spiking(Net(), (len(values),), theta=0.5, g=256)
     x = torch.tensor([values])
     _, seen = recorded(snn, x, steps)
     ((_, spikes),) = seen.items()
