@@ -242,6 +242,19 @@ VISION = {
 SHIPPED = {"import error": scientific("imported"), "(a)": scientific("folded")}
 
 
+def transfer_vision(rows: dict[str, dict]) -> str:
+    """torchvision's networks with transfer sites: errors, spikes, and what does not spike."""
+    heads = ("network", "input", "sites", "of them transfer", "error, T = 16", "error, T = 64")
+    heads += ("spikes/neuron/step", "not spiking", "not spiking, everything", "functions")
+    body = []
+    for name, r in rows.items():
+        cells = [f"{r['size']}", f"{r['sites']}", f"{r['transfer_sites']}"]
+        cells += [f"{r['error'][T]:.3f}" for T in ("16", "64")] + [f"{r['spikes']:.2f}"]
+        shares = (r["non_spiking_share"], r["non_spiking_share_everything"], r["function_share"])
+        body.append((f"`{name}`", *cells, *(f"{share:.1%}" for share in shares)))
+    return table(heads, body)
+
+
 def max_pool(found: dict) -> str:
     """Two rules of max pooling on spikes: errors of the mean output."""
     heads = ("site", "kernel, stride, padding", "input's own", "cumulative", "largest spike")
@@ -468,6 +481,8 @@ def tables() -> dict[str, str]:
     found |= trained(evaluations("hybrid"), evaluations("hybrid-training"))
     if rows := evaluations("vision"):
         found["vision"], found["vision-if"] = foreign(rows, VISION), over_time(rows)
+    if rows := evaluations("transfer-vision"):
+        found["transfer-vision"] = transfer_vision(rows)
     if rows := evaluations("onnx"):
         shipped = {name: r for name, r in rows.items() if name.startswith("light_")}
         found["onnx-shipped"] = foreign(shipped, SHIPPED)

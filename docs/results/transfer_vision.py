@@ -92,10 +92,10 @@ def calibrated(ann: Checkpoint, samples: Tensor) -> Checkpoint:
 
 
 def described(suffix: str, graph: Graph, ann: Checkpoint) -> dict:
-    """Sites, transfer sites among them, and the share that does not spike."""
+    """Sites, transfer sites among them, the share that does not spike, and that of functions."""
     transfer = sum(node.op == TRANSFER for node in graph.sites)
-    share = Analysis.of(graph, ann.network).mac_count.non_spiking_share
-    numbers = {"sites": len(graph.sites), "transfer_sites": transfer, "non_spiking_share": share}
+    numbers = {"sites": len(graph.sites), "transfer_sites": transfer}
+    numbers |= Analysis.of(graph, ann.network).shares
     return {f"{key}{suffix}": value for key, value in numbers.items()}
 
 
