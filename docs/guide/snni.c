@@ -8,7 +8,7 @@
 #include <string.h>
 
 typedef struct {
-    int32_t kind, *from, n, in[3], out[3], k[2], s[2], p[2], d[2], *bias, *v0, *dead, spikes, negative;
+    int32_t kind, *from, n, in[3], out[3], k[2], s[2], p[2], d[2], shift, *bias, *v0, *dead, spikes, negative;
     const void *w;
     int64_t *y, *x, *v, *m;
 } Layer;
@@ -26,7 +26,7 @@ int main(int argc, char **argv) {
     Layer *all = calloc(n + 1, sizeof *all);
     memcpy(all[0].out, file + 4, 12), all[0].y = malloc(8 * cells);
     for (Layer *l = all + 1; l <= all + n; l++) { /* 1: weights, 2: gains, 3: sums, 4: neurons */
-        l->kind = *w++, l->n = *w++, l->from = w, w += l->n, memcpy(l->in, w, 56), w += 14;
+        l->kind = *w++, l->n = *w++, l->from = w, w += l->n, memcpy(l->in, w, 60), w += 15;
         if (l->kind == 1) l->w = w, w += (l->out[0] * l->in[0] * l->k[0] * l->k[1] * bytes + 3) / 4;
         if (l->kind != 3) l->bias = w, w += l->out[0];
         if (l->kind == 4) l->v0 = w, l->dead = w += l->out[0], w += l->out[0], l->spikes = *w++, l->negative = *w++;
@@ -62,7 +62,7 @@ int main(int argc, char **argv) {
                             int64_t o = ((int64_t)c * l->in[0] + b) * l->k[0] * l->k[1] + q, u = l->x[b * place + h * l->in[2] + g];
                             a += l->kind == 3 ? u : u * (bytes == 1 ? ((int8_t *)l->w)[o] : ((int16_t *)l->w)[o]);
                         }
-                    *y = a + (l->kind == 1 ? l->bias[c] : 0);
+                    *y = a * (1LL << l->shift) + (l->kind == 1 ? l->bias[c] : 0);
                 }
             }
             for (int j = 0; j < n_out; j++) for (int c = 0; c < classes; c++) sum[c] += all[out[j]].y[c];

@@ -54,7 +54,7 @@ def brute(network, x):
                     potentials[key], totals[key] = v - n * theta, totals.get(key, 0) + n
                     found[d, i, j] = n
                 else:
-                    total = int(layer.bias[d]) if layer.kind == "weights" else 0
+                    total = 0
                     for b in range(c) if layer.kind == "weights" else [d]:
                         for p, q in np.ndindex(*layer.kernel):
                             y = i * layer.stride[0] - layer.padding[0] + p * layer.dilation[0]
@@ -64,7 +64,8 @@ def brute(network, x):
                                 total += u * (
                                     int(layer.weight[d, b, p, q]) if layer.weight.size else 1
                                 )
-                    found[d, i, j] = total
+                    bias = int(layer.bias[d]) if layer.kind == "weights" else 0
+                    found[d, i, j] = total * 2**layer.shift + bias
             values[number] = found
         outputs.append(sum(values[each].ravel() for each in network.output))
     return np.stack(outputs)

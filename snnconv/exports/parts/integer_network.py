@@ -13,6 +13,7 @@ number, then their numbers. Each layer then has
   reads the sum of its sources;
 - ``C, H, W`` of what it reads, and of what it gives;
 - kernel, stride, padding and dilation, each for height and width;
+- the shift to the left of what weights add up to, before the bias;
 - weights: ``[D, C, KH, KW]`` in bytes as the header says, filled up to a whole word, then the
   biases ``[D]``. Gains: ``[D]``. Neurons: thresholds ``[D]``, initial potentials ``[D]``, the dead
   zones ``[D]``, the most spikes of a step, and 1 if spikes may be negative.
@@ -51,6 +52,7 @@ class IntegerLayer:
         given: ``C, H, W`` of what it reads.
         gives: of what it gives.
         kernel: and so on, for height and width.
+        shift: to the left, of what weights add up to, before the bias.
         weight: of weights.
         bias: of weights; the gains; or the thresholds.
         initial: potentials of neurons.
@@ -67,6 +69,7 @@ class IntegerLayer:
     stride: Pair = (1, 1)
     padding: Pair = (0, 0)
     dilation: Pair = (1, 1)
+    shift: int = 0
     weight: Whole = field(default_factory=lambda: np.zeros(0, np.int64))
     bias: Whole = field(default_factory=lambda: np.zeros(0, np.int64))
     initial: Whole = field(default_factory=lambda: np.zeros(0, np.int64))
@@ -111,7 +114,7 @@ def packed(network: IntegerNetwork) -> bytes:
     for layer in network.layers:
         parts.append(_words(KINDS.index(layer.kind), len(layer.sources), *layer.sources))
         parts.append(_words(*layer.given, *layer.gives, *layer.kernel, *layer.stride))
-        parts.append(_words(*layer.padding, *layer.dilation))
+        parts.append(_words(*layer.padding, *layer.dilation, layer.shift))
         if layer.kind == "weights":
             raw = layer.weight.astype(f"<i{network.weight_bytes}").tobytes()
             parts.append(raw + bytes(-len(raw) % 4))
@@ -190,7 +193,7 @@ def _layers(reader: _Reader, count: int, size: int) -> Iterator[IntegerLayer]:
         if not 0 < kind < len(KINDS) or not all(0 <= each < number for each in sources):
             raise LayoutError(f"layer {number} is of kind {kind} and reads {list(sources)}")
         c, h, w, d, *out = reader.words(6)
-        where = reader.words(8)
+        where = reader.words(9)
         kernel = where[0], where[1]
         weight = np.zeros((0, 0, 0, 0), np.int64)
         if KINDS[kind] == "weights":
@@ -206,6 +209,7 @@ def _layers(reader: _Reader, count: int, size: int) -> Iterator[IntegerLayer]:
             stride=(where[2], where[3]),
             padding=(where[4], where[5]),
             dilation=(where[6], where[7]),
+            shift=where[8],
             weight=weight,
             bias=bias,
         )

@@ -1,16 +1,19 @@
 """Makes whole numbers of a spiking network.
 
 A threshold is 1 in the graph, see :mod:`snnconv.exports.parts.unit_graph`. Each membrane has a unit
-``s``, for a layer or a channel: its weights are ``round(W / s)``, its biases ``round(b / s)``, its
-threshold is ``round(1 / s)``. The unit is the one of least mean square error among those from 0.3
-of the largest weight on. Layers whose sum a membrane takes share its unit; a shortcut by identity
-multiplies its spikes by ``round(gain / s)``.
+``u``, for a layer or a channel, and a shift ``f``: the weights are ``round(W / (u * 2^f))``, what
+they add up to is shifted to the left by f, biases are ``round(b / u)``, and the threshold is ``1 /
+u``, a whole number by the choice of u. ``u * 2^f`` has the least mean square error of the weights
+among those from 0.3 of the largest weight on. So few bits of a weight do not make the threshold
+coarse. Layers whose sum a membrane takes share its unit; a shortcut by identity multiplies its
+spikes by ``round(gain / u)``.
 
 Shape:
     Units ``[]`` or ``[D]``.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -27,6 +30,9 @@ FINE = 2.0**-12
 
 ROOM = 16
 """So many thresholds fit into a potential; where weights are finer, their unit grows."""
+
+SHIFT = 6
+"""The largest f: a membrane has units of 1/64 of a weight's."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,8 @@ class _Quantizer:
         self.by_name = {layer.name: layer for layer in self.graph.layers}
         self.groups = self._grouped()
         self.input_scale = self._range() / (2 ** (widths.input_bits - 1) - 1)
-        self.units: dict[str, Tensor] = {}  # of each group
+        self.units: dict[str, Tensor] = {}  # of each group's membrane
+        self.shifts: dict[str, int] = {}
 
     def network(self) -> tuple[IntegerNetwork, dict[str, int]]:
         """The whole network."""
@@ -146,7 +153,12 @@ class _Quantizer:
         group = self.groups[name]
         if group not in self.units:
             least = ROOM / 2 ** (self.widths.state_bits - 1)
-            self.units[group] = self._fitted(group).clamp(min=least)
+            weights = self._fitted(group).clamp(min=least)
+            shift = min(SHIFT, math.floor(math.log2(float(weights.min()) / least)))
+            unit = weights / 2**shift
+            if group != self.groups["output"]:
+                unit = 1 / (1 / unit).round()  # of a whole threshold
+            self.shifts[group], self.units[group] = shift, unit
         return self.units[group]
 
     def _fitted(self, group: str) -> Tensor:
@@ -214,12 +226,12 @@ class _Quantizer:
             for n, k, s, p, d in zip(given[1:], kernel, stride, padding, dilation, strict=True)
         ]
         gives = outputs, places[0], places[1]
+        made = IntegerLayer("sum", sources, given, gives, kernel, stride, padding, dilation)
         if layer.weight is None:
-            return IntegerLayer("sum", sources, given, gives, kernel, stride, padding, dilation)
+            return made
         weight, bias = self._weights(layer, kernel)
-        return IntegerLayer(
-            "weights", sources, given, gives, kernel, stride, padding, dilation, weight, bias
-        )
+        shift = self.shifts[self.groups[layer.name]]
+        return replace(made, kind="weights", shift=shift, weight=weight, bias=bias)
 
     def _weights(self, layer: Layer, kernel: Pair) -> tuple[Whole, Whole]:
         """Weights and biases."""
@@ -227,14 +239,16 @@ class _Quantizer:
         outputs, inputs = wanted.shape[:2]
         each = unit.expand(outputs)
         largest = 2 ** (self.widths.bits - 1) - 1
-        scaled = wanted / each.reshape(-1, *[1] * (wanted.dim() - 1))
+        of_weights = each * 2 ** self.shifts[self.groups[layer.name]]
+        scaled = wanted / of_weights.reshape(-1, *[1] * (wanted.dim() - 1))
         found = scaled.round().clamp(-largest, largest)
         assert layer.bias is not None
         bias = layer.bias / each
         if self.widths.bias_correction:
             mean = sum((self.means[name] for name in layer.sources), torch.zeros(()))
             lost = (scaled - found).flatten(2).sum(2) if wanted.dim() > 2 else scaled - found
-            bias = bias + (lost * mean.expand(inputs)).sum(1)
+            shifted = 2 ** self.shifts[self.groups[layer.name]]
+            bias = bias + (lost * mean.expand(inputs)).sum(1) * shifted
         return _array(found).reshape(outputs, inputs, *kernel), _whole(bias)
 
     def _mean(self, layer: Layer) -> Tensor:

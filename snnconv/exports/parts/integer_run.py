@@ -102,7 +102,7 @@ def computed(layer: IntegerLayer, given: Whole) -> Whole:
     weight = layer.weight.reshape(len(layer.weight), -1).astype(np.float64)
     rows = windows.transpose(0, 2, 3, 1, 4, 5).reshape(-1, weight.shape[1]).astype(np.float64)
     found = (rows @ weight.T).astype(np.int64).reshape(len(given), *layer.gives[1:], -1)
-    whole: Whole = found.transpose(0, 3, 1, 2) + layer.bias[:, None, None]
+    whole: Whole = (found.transpose(0, 3, 1, 2) << layer.shift) + layer.bias[:, None, None]
     return whole
 
 
