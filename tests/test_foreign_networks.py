@@ -53,7 +53,7 @@ def unchanged(folder, *words):
     ("factory", "found"),
     [
         ("two", "can't take an input of shape [1, 8, 8]"),
-        ("outputs", "gives no logits"),
+        ("outputs", "2 outputs (0, 1)"),
         ("branch", "can't be traced"),
         ("tokens", "can't take an input of shape [1, 8, 8]"),
         ("broken", "RuntimeError: no such thing"),
@@ -91,7 +91,7 @@ def test_onnx_files(made, found, folder):
     result = unchanged(folder, "calibrate", onnx_file(**made))
     refused(result, ExitCode.UNSUPPORTED, "net.onnx")
     assert found in result.err
-    assert ("?output=y" if found == "2 outp" else "export") in result.err
+    assert ("--output y" if found == "2 outp" else "export") in result.err
 
 
 def test_exported_programs(folder):
@@ -101,7 +101,11 @@ def test_exported_programs(folder):
     result = unchanged(folder, "calibrate", "lost.pt2")
     refused(result, ExitCode.USAGE, "lost.pt2 can't be read", "no such file", "check the path")
     result = unchanged(folder, "calibrate", "net.pt2", "--weights", "net.pt")
-    refused(result, ExitCode.USAGE, "an exported program takes no arguments and no --weights")
+    refused(
+        result,
+        ExitCode.USAGE,
+        "an exported program takes no arguments but ?output=NAME and no --weights",
+    )
 
 
 def test_an_exported_program_is_calibrated_and_named_in_the_report(folder):

@@ -167,7 +167,8 @@ def calibrate(
     chosen = config_of(CalibrateConfig, "calibrate", config, {"model": name, **options})
     with runtime.host_kept():
         if isinstance(model, nn.Module):
-            chosen = chosen.model_copy(update={"model": str(written(model, chosen))})
+            file = str(written(model, chosen))
+            chosen = chosen.model_copy(update={"model": file, "output": None})
         report = _calibrate.run(chosen)
     for text in report.warnings:  # the command prints them
         warnings.warn(text, stacklevel=2)

@@ -131,7 +131,7 @@ def convert_module(
         part = part_of(data)
         order = torch.arange(len(part))
         shape = tuple(_values(part, order[:1]).shape[1:])
-        info = DataInfo(spec=NO_DATA, shape=shape, classes=(), mean=(0.0,), std=(1.0,))
+        info = DataInfo(spec=NO_DATA, shape=shape, classes=(), mean=(0.0,), std=(1.0,), task="none")
         transfers = non_relu == "spike" or spike_everything or spike_input
         analog = non_relu == "analog" or transfers
         ann, _ = from_module(module, info, analog=analog)

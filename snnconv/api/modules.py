@@ -20,7 +20,7 @@ def written(module: nn.Module, config: CalibrateConfig) -> Path:
     info = _info(config)
     origin = LineageStep(stage="import", parent=None, config={"model": type(module).__name__})
     with modes_kept(module):
-        ann, _ = from_module(module, info, analog=config.takes_functions)
+        ann, _ = from_module(module, info, config.takes_functions, config.output)
     _, file = run_folder.save(replace(ann, lineage=(origin,)), config.run, out=None)
     return file
 
@@ -28,8 +28,8 @@ def written(module: nn.Module, config: CalibrateConfig) -> Path:
 def _info(config: CalibrateConfig) -> DataInfo:
     given = normalisation(config)
     data = config.data or "digits"
-    shape = form(config)
-    return load_dataset(data, config.data_root, config.download, given=given, form=shape).info
+    where = (data, config.data_root, config.download)
+    return load_dataset(*where, given=given, form=form(config), task=config.task).info
 
 
 @contextmanager

@@ -166,7 +166,7 @@ def _check_network(checkpoint: Checkpoint) -> Mapping[str, tuple[int, ...]]:
         raise Broken(
             f"a network for inputs of shape {list(graph.input_shape)}, and data of {list(shape)}"
         )
-    if sizes[graph.output] != (classes,):
+    if data.task == "classification" and sizes[graph.output] != (classes,):
         raise Broken(f"an output of shape {list(sizes[graph.output])} for {classes} classes")
     for node in graph.nodes:
         if node.op == "qcfs" and not (network[node.tensors["threshold"]] > 0).all():

@@ -14,7 +14,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 def front(cells: Mapping[Key, tuple[float, float]]) -> frozenset[Key]:
-    """The Pareto front of (accuracy, cost) pairs: high accuracy, low cost.
+    """The Pareto front of (quality, cost) pairs: high quality, low cost.
 
     A cell is on it if every other cell is less accurate, or dearer, or equal in both.
     """
@@ -32,26 +32,32 @@ class Judged:
     """A cell, with what a test needs; all cells are of the same samples.
 
     Attributes:
-        accuracy: share of the samples.
+        quality: the accuracy, a share of the samples; or another score, with a minus if less is
+            better.
         samples: how many.
         cost: of the mean sample.
         right: a bit for each sample; none where a file does not say.
+        parts: of a score that is no accuracy, the jackknife's; none where a file does not say.
         costs: of each sample; none where a cost is the same for all, or a file does not say.
     """
 
-    accuracy: float
+    quality: float
     samples: int
     cost: float
     right: int | None = None
     costs: Sequence[float] | None = None
+    parts: Sequence[float] | None = None
 
     def better(self, other: "Judged") -> bool:
         """Whether it is more accurate, by more than chance."""
-        if self.accuracy <= other.accuracy:
+        if self.quality <= other.quality:
             return False
+        if self.parts is not None or other.parts is not None:
+            known = self.parts is not None and other.parts is not None
+            return known and paired(self.parts or (), other.parts or ()) < CHANCE
         if self.right is not None and other.right is not None:
             return mcnemar(*discordant(self.right, other.right)) < CHANCE
-        return apart(*(wilson(each.accuracy, each.samples) for each in (self, other)))
+        return apart(*(wilson(each.quality, each.samples) for each in (self, other)))
 
     def cheaper(self, other: "Judged") -> bool:
         """Whether it costs less, by more than chance where costs differ between samples."""

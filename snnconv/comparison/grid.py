@@ -17,7 +17,7 @@ from snnconv.core.validation import parameters, spelled
 
 Plan = list[tuple[str, StageConfig]]
 METRICS = (
-    *("accuracy", "firing-rate", "synops", "events"),
+    *("accuracy", "scores", "firing-rate", "synops", "events"),
     *("energy", "energy-memory", "energy-twin"),
 )
 _OWN = {"methods", "timesteps", "samples", "csv", "out", "run"}

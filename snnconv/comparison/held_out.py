@@ -8,7 +8,7 @@ Shape:
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from snnconv.errors import UsageError
 from snnconv.frontends.measure import Seen, near_chance
 from snnconv.graph.fold import fold
 from snnconv.graph.network import Network
+from snnconv.tasks.base import TASKS, Task
 
 
 class Draw(NamedTuple):
@@ -37,9 +38,11 @@ class HeldOut:
     Attributes:
         split: of the samples.
         order: their indices, in the order of the measurement.
-        wanted: their classes: labels, or what the ANN says.
+        wanted: their classes: labels, or what the ANN says; or their labels for another task.
         ann_right: whether the ANN gives that class, bool ``[n]``.
-        measured: what the share of right classes is.
+        measured: what the share of right classes is; or the name of the task's score.
+        task: whose score is measured, if it is no share of right classes.
+        ann_rows: the ANN's rows of that task.
         why: labels were not used; empty if they were.
     """
 
@@ -47,8 +50,10 @@ class HeldOut:
     order: Tensor
     wanted: Tensor
     ann_right: Tensor
-    measured: Literal["accuracy", "agreement"]
+    measured: str
     why: str = ""
+    task: Task | None = None
+    ann_rows: Tensor | None = None
 
     def needed(self, points: float) -> int:
         """How many right classes a network has that is at most so many points below the ANN."""
@@ -131,17 +136,33 @@ def held_out(
         advance: told of samples done.
     """
     network = Network(*fold(ann.graph, ann.network)).to(device).eval().laid_out()
-    split, info, said = dataset.train, ann.data, []
+    split, info, found = dataset.train, ann.data, []
     for indices, x, _ in batches(split, info, order, batch_size):
-        said.append(network(x.to(device)).argmax(1).cpu())
+        found.append(network(x.to(device)).cpu())
         advance(len(indices))
-    classes = wanted = torch.cat(said)
+    outputs = torch.cat(found)
+    if dataset.info.task != "classification" and (
+        dataset.info.task != "none" or outputs.dim() != 2 or outputs.shape[1] == 1
+    ):
+        return _by_task(dataset, order, outputs)
+    classes = wanted = outputs.argmax(1)
     why = "the samples have no classes"
     if is_class(split.labels):
         labels = split.labels[order].long()
         why = _unlabelled(labels, classes == labels, info)
         wanted = classes if why else labels
     return HeldOut(split, order, wanted, classes == wanted, "agreement" if why else "accuracy", why)
+
+
+def _by_task(dataset: Dataset, order: Tensor, outputs: Tensor) -> HeldOut:
+    """The samples, to be measured by the score of their task; the ANN's outputs are given."""
+    task, labels = TASKS.load(dataset.info.task), dataset.train.labels
+    targets = outputs if labels is None or not task.supervised else labels[order]
+    name = task.scores(tuple(outputs.shape[1:]))[0].name
+    rows = task.rows(outputs[None], targets)[0]
+    nobody = torch.zeros(len(order), dtype=torch.bool)
+    why = "" if task.supervised else "the samples have no labels"
+    return HeldOut(dataset.train, order, targets, nobody, name, why, task, rows)
 
 
 def _unlabelled(labels: Tensor, right: Tensor, info: DataInfo) -> str:

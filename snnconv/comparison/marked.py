@@ -1,6 +1,7 @@
 """Mark the cells of a comparison that are worth their energy, and those worth their latency."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from snnconv.comparison.front import Judged, front, worth_it
 from snnconv.core.uncertainty import unpacked
@@ -20,12 +21,11 @@ def marked(
     cells = {(row.method, cell.timesteps): cell for row in rows for cell in row.cells}
     energy = {key: _judged(cell, evaluations[key]) for key, cell in cells.items()}
     latency = {
-        key: Judged(one.accuracy, one.samples, cells[key].latency_steps, one.right)
-        for key, one in energy.items()
+        key: replace(one, cost=cells[key].latency_steps, costs=None) for key, one in energy.items()
     }
     marks = {
-        "on_energy_front": front({key: (c.accuracy, c.cost) for key, c in energy.items()}),
-        "on_latency_front": front({key: (c.accuracy, c.cost) for key, c in latency.items()}),
+        "on_energy_front": front({key: (c.quality, c.cost) for key, c in energy.items()}),
+        "on_latency_front": front({key: (c.quality, c.cost) for key, c in latency.items()}),
         "energy_worth_it": worth_it(energy),
         "latency_worth_it": worth_it(latency),
     }
@@ -42,7 +42,14 @@ def marked(
 
 def _judged(cell: CellRow, report: EvaluateReport) -> Judged:
     """A cell with what tests need: energies by sample are known at the T of its simulation only."""
-    bits = report.outcomes.steps.get(cell.timesteps) if report.outcomes else None
-    right = None if bits is None else unpacked(bits, report.samples)
-    costs = total_energy(report) if cell.timesteps == report.timesteps else None
-    return Judged(cell.accuracy, report.samples, cell.energy_total_mj, right, costs)
+    T, kind = cell.timesteps, report.decisive
+    bits = report.outcomes.steps.get(T) if report.outcomes else None
+    parts = report.headline_parts.steps.get(T, ()) if report.headline_parts else None
+    return Judged(
+        quality=cell.measured if kind.higher else -cell.measured,
+        samples=report.samples,
+        cost=cell.energy_total_mj,
+        right=None if bits is None else unpacked(bits, report.samples),
+        parts=None if parts is None else [part if kind.higher else -part for part in parts],
+        costs=total_energy(report) if report.timesteps == T else None,
+    )

@@ -71,8 +71,6 @@ def run(config: CompareConfig, progress: Progress | None = None) -> CompareRepor
     _refuse_other_samples(evaluations)
     rows = paced(marked(rows, reports), every, session, config)
     of = evaluations[0].report
-    assert of.ann_accuracy is not None
-    assert of.ann_accuracy_interval is not None
     assert of.energy_ann_mj is not None
     session.inputs += list(dict.fromkeys(each.file for each in evaluations))
     out = config.out or config.run / "compare.json"
@@ -86,6 +84,9 @@ def run(config: CompareConfig, progress: Progress | None = None) -> CompareRepor
         data=of.data.spec,
         samples=of.samples,
         subset=of.subset,
+        task=of.task,
+        headline=of.decisive,
+        ann_score=of.of_ann,
         ann_accuracy=of.ann_accuracy,
         ann_accuracy_interval=of.ann_accuracy_interval,
         energy_ann_mj=of.energy_ann_mj,
@@ -101,14 +102,14 @@ def _refuse_other_samples(evaluations: list[Evaluated]) -> None:
     """Refuse a comparison of networks that were not measured on the same samples and ANN."""
     for each in evaluations:
         report = each.report
-        if report.ann_accuracy is None or report.accuracy is None or report.energy_ann_mj is None:
+        if report.of_ann is None or not report.by_step or report.energy_ann_mj is None:
             raise CheckFailedError(
                 "methods can't be compared",
-                f"{each.file} has no accuracy or energy of an ANN",
+                f"{each.file} has no score or energy of an ANN",
                 "delete that file, and compare again",
             )
         of = evaluations[0].report
-        if (report.subset, report.ann_accuracy) != (of.subset, of.ann_accuracy):
+        if (report.subset, report.of_ann) != (of.subset, of.of_ann):
             raise CheckFailedError(
                 "methods can't be compared",
                 f"{each.file} was measured on other samples, or with another ANN, than "
@@ -124,7 +125,7 @@ def _row(name: str, preset: Preset, cells: dict[int, Evaluated]) -> MethodRow:
     params = NEURONS.load(report.neuron).params_type.model_validate(report.params)
     neuron = NEURONS.load(report.neuron)(params, torch.ones(()), report.timesteps)
     coded = CODINGS.load(report.coding)().neuron(neuron)
-    ann = report.ann_accuracy or 0.0
+    ann, kind = report.of_ann or 0.0, report.decisive
     rows = [_cell(T, cells[T]) for T in sorted(cells)]
     seconds = longest.report_of("calibrate", CalibrateReport).seconds
     seconds += sum(read(file, CorrectReport).seconds for file in longest.beside("correct"))
@@ -144,7 +145,7 @@ def _row(name: str, preset: Preset, cells: dict[int, Evaluated]) -> MethodRow:
         one_simulation=len({cell.file for cell in cells.values()}) < len(cells),
         cells=rows,
         within_1_point=next(
-            (row.timesteps for row in rows if row.accuracy + 1e-9 >= ann - POINT), None
+            (row.timesteps for row in rows if kind.within(row.measured, ann, 100 * POINT)), None
         ),
     )
 
@@ -152,11 +153,11 @@ def _row(name: str, preset: Preset, cells: dict[int, Evaluated]) -> MethodRow:
 def _cell(timesteps: int, cell: Evaluated) -> CellRow:
     """A method at T, from an evaluation over T steps or more."""
     report, at = cell.report, timesteps - 1
-    accuracy, spent = (report.accuracy or [])[at], (report.energy_total_mj_steps or [])[at]
-    if accuracy is None or spent is None or not report.energy_ann_mj:
+    score, spent = report.by_step[at], (report.energy_total_mj_steps or [])[at]
+    if score is None or spent is None or not report.energy_ann_mj:
         raise CheckFailedError(
             "methods can't be compared",
-            f"{cell.file} has no accuracy or energy at step {timesteps}",
+            f"{cell.file} has no score or energy at step {timesteps}",
             "delete that file, and compare again",
         )
     rates, sops = report.firing_rate_steps, report.sops_per_sample_steps
@@ -168,8 +169,9 @@ def _cell(timesteps: int, cell: Evaluated) -> CellRow:
         timesteps=timesteps,
         # within a longer simulation, the answer comes as much earlier
         latency_steps=timesteps + (report.latency_steps or report.timesteps) - report.timesteps,
-        accuracy=accuracy,
-        accuracy_interval=wilson(accuracy, report.samples),
+        accuracy=score if report.accuracy else None,
+        accuracy_interval=wilson(score, report.samples) if report.accuracy else None,
+        score=score,
         against_ann=_against_ann(report, timesteps),
         firing_rate=sum(rates[:timesteps]) / timesteps if rates else None,
         sops_per_sample=sops[at] if sops else None,
@@ -207,7 +209,7 @@ def table(rows: list[MethodRow]) -> str:
     for row in rows:
         for cell in row.cells:
             values = cell.model_dump(exclude={"against_ann"})
-            low, high = cell.accuracy_interval
-            values["accuracy_interval"] = f"{low} {high}"
+            low, high = cell.accuracy_interval or ("", "")
+            values["accuracy_interval"] = f"{low} {high}".strip()
             writer.writerow([row.method, *(values[name] for name in fields)])
     return text.getvalue()

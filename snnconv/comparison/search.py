@@ -69,7 +69,7 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
         if held.why:
             session.warn(
                 progress,
-                f"{held.why}: what is measured is how often a network agrees with its ANN",
+                f"{held.why}: what is measured is how closely a network agrees with its ANN",
             )
         search = Search(config, candidates, presets, held, session, progress)
         found = search.found()
@@ -203,8 +203,8 @@ class Search:
         if trial.gave_up:
             return trial.gave_up == "below"
         made = Found(trial, checkpoint, report)
-        if trial.right < self.needed:
-            if self.closest is None or trial.right > self.closest.trial.right:
+        if not self.close(trial):
+            if self.closest is None or trial.below < self.closest.trial.below:
                 self.closest = made
             return True
         if self.best is None or self._last[name] < self.best.trial.costs.key(self.config.cost):
@@ -212,11 +212,20 @@ class Search:
             self.progress.say(_said(trial, self.held))
         return False
 
-    def _gives_up(self, done: int, right: int, costs: Costs) -> Literal["", "below", "dearer"]:
+    def close(self, trial: Trial) -> bool:
+        """Whether a network is close enough to the ANN."""
+        if self.held.task is None:
+            return trial.right >= self.needed
+        assert self.config.within is not None
+        return trial.kind.within(trial.score, trial.ann_score, self.config.within)
+
+    def _gives_up(
+        self, done: int, right: int | None, costs: Costs
+    ) -> Literal["", "below", "dearer"]:
         """Whether a network can neither be the best nor the closest one, after some samples."""
         closest = self.closest.trial.right + 1 if self.closest else 0
         least = self.needed if self.best else min(self.needed, closest)
-        if right + len(self.held.order) - done < least:
+        if right is not None and right + len(self.held.order) - done < least:
             return "below"
         if self.best is None or done < ENOUGH:
             return ""
@@ -238,7 +247,7 @@ def _report(stages: grid.Plan) -> Path:
 
 
 def _said(trial: Trial, held: HeldOut) -> str:
-    share = units.percent(trial.right / trial.samples)
+    share = trial.kind.shown(trial.score)
     ratio = units.percent(trial.costs.energy_mj / trial.costs.energy_ann_mj)
     return (
         f"best so far: {trial.method} at T = {trial.timesteps}, {held.measured} {share}, {ratio} "
@@ -250,15 +259,15 @@ def _rows(search: Search, found: Found) -> list[TrialRow]:
     """The trials as rows of the report."""
     rows = []
     for trial in search.trials:
-        costs, measured = trial.costs, "below" if trial.right < search.needed else "within"
+        costs, measured = trial.costs, "within" if search.close(trial) else "below"
         rows.append(
             TrialRow(
                 method=trial.method,
                 timesteps=trial.timesteps,
                 latency_steps=costs.latency,
                 samples=trial.samples,
-                share=trial.right / trial.samples,
-                points_below=100 * (trial.ann_right - trial.right) / trial.samples,
+                share=trial.score,
+                points_below=trial.below,
                 energy_total_mj=costs.energy_mj,
                 energy_total_ratio=costs.energy_mj / costs.energy_ann_mj,
                 spikes_per_sample=costs.spikes,
@@ -275,11 +284,11 @@ def _written(search: Search, found: Found, session: Session, progress: Progress)
     reached = found is search.best
     trial, preset = found.trial, search.presets[found.trial.method]
     if not reached:
-        below = 100 * (trial.ann_right - trial.right) / trial.samples
+        unit = "%" if trial.kind.relative else "points"
         session.warn(
             progress,
-            f"no network is within {config.within:g} points of the ANN; the closest, "
-            f"{trial.method} at T = {trial.timesteps}, is {below:.2f} points below, and is "
+            f"no network is within {config.within:g} {unit} of the ANN; the closest, "
+            f"{trial.method} at T = {trial.timesteps}, is {trial.below:.2f} {unit} worse, and is "
             "written. Allow more (--allow, --max-timesteps), or fine-tune it: snnconv finetune",
         )
     checkpoint = replace(found.checkpoint, kind="converted")
@@ -304,7 +313,9 @@ def _written(search: Search, found: Found, session: Session, progress: Progress)
             allow=list(config.allow),
             measured=held.measured,
             why_agreement=held.why or None,
-            ann_accuracy=None if held.why else float(held.ann_right.double().mean()),
+            ann_accuracy=None if held.why or held.task else float(held.ann_right.double().mean()),
+            headline=trial.kind,
+            ann_score=trial.ann_score,
             samples=len(held.order),
             samples_sha256=digest(held.order.sort().values),
             trials=_rows(search, found),

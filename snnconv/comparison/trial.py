@@ -8,12 +8,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
+from torch import Tensor
+
 from snnconv.checkpoint import Checkpoint
 from snnconv.comparison.held_out import HeldOut
 from snnconv.config import ConvertConfig
+from snnconv.core.scores import ACCURACY, Score
 from snnconv.data.dataset import batches
 from snnconv.data.frames import frames_per_run
 from snnconv.engine.memory import BatchPlan
+from snnconv.errors import UsageError
 from snnconv.metrics.base import METRICS, Batch, Figures, Metric, Watch
 from snnconv.simulation.build import metric_context, spiking_network
 from snnconv.simulation.simulate import simulate
@@ -60,6 +65,9 @@ class Trial:
         samples: measured.
         right: of them, how many have the class that is wanted.
         ann_right: of them, how many the ANN gives that class.
+        score: the share that is right, or the score of another task.
+        ann_score: the ANN's on the same samples.
+        kind: of score.
         costs: on these samples.
         gave_up: why not all samples were measured; empty if they were.
     """
@@ -69,8 +77,17 @@ class Trial:
     samples: int
     right: int
     ann_right: int
+    score: float
+    ann_score: float
+    kind: Score
     costs: Costs
     gave_up: Literal["", "below", "dearer"]
+
+    @property
+    def below(self) -> float:
+        """By how much the score is worse than the ANN's, in its unit; of an ANN at 0, times 100."""
+        ahead = self.kind.ahead(self.score, self.ann_score)
+        return 100 * abs(self.score) if ahead is None else -ahead
 
 
 def measure(
@@ -79,7 +96,7 @@ def measure(
     held: HeldOut,
     session: Session,
     config: ConvertConfig,
-    enough: Callable[[int, int, Costs], Literal["", "below", "dearer"]],
+    enough: Callable[[int, int | None, Costs], Literal["", "below", "dearer"]],
 ) -> Trial:
     """Simulate batch by batch, until all samples are measured or the network is given up.
 
@@ -89,8 +106,8 @@ def measure(
         held: the samples.
         session: on whose device, and with its memory.
         config: of the search.
-        enough: told of samples done, how many of them are right, and the costs so far: whether to
-            give up.
+        enough: told of samples done, how many of them are right, if that is what is measured, and
+            the costs so far: whether to give up.
     """
     info = checkpoint.spiking
     assert info is not None
@@ -106,6 +123,7 @@ def measure(
     at_once = plan_batches(session, snn, wanted, config.memory_bytes())
     shown = frames_per_run(checkpoint.data.frames, T, info.hold)
     done = right = 0
+    task, rows = held.task, list[Tensor]()
     gave_up: Literal["", "below", "dearer"] = ""
     drawn = batches(held.split, checkpoint.data, held.order, at_once.samples, frames_per_run=shown)
     for indices, x, labels in drawn:
@@ -113,14 +131,33 @@ def measure(
             metric.begin(Batch(labels, None, {}, indices))
         x, samples = x.to(session.device), indices.to(session.device)
         average = simulate(snn, x, samples, T, at_once.steps, watch, watch.needs)
-        said = average[-1].argmax(1).cpu()
-        right += int((said == held.wanted[done : done + len(said)]).sum())
-        done += len(said)
+        outputs = average[-1].cpu()
+        targets = held.wanted[done : done + len(outputs)]
+        if task is None:
+            right += int((outputs.argmax(1) == targets).sum())
+        else:
+            rows.append(task.rows(outputs[None], targets)[0])
+        done += len(outputs)
         costs = _costs(metrics, snn.latency(T))
-        if done < len(held.order) and (gave_up := enough(done, right, costs)):
+        known = right if task is None else None
+        if done < len(held.order) and (gave_up := enough(done, known, costs)):
             break
     ann_right = int(held.ann_right[:done].sum())
-    return Trial(method, T, done, right, ann_right, costs, gave_up)
+    if task is None:
+        scores, kind = (right / done, ann_right / done), ACCURACY
+    else:
+        assert held.ann_rows is not None
+        kind = task.scores(snn.analysis.shapes[snn.analysis.graph.output])[0]
+        both = (torch.cat(rows), held.ann_rows[:done])
+        one, other = (task.values(each)[kind.name] for each in both)
+        if one is None or other is None:
+            raise UsageError(
+                f"the {kind.name} of the samples held out is undefined",
+                f"{done} samples whose labels or outputs do not vary",
+                "hold out more of them: --held-out",
+            )
+        scores = (one, other)
+    return Trial(method, T, done, right, ann_right, *scores, kind, costs, gave_up)
 
 
 def _costs(metrics: dict[str, Metric], latency: int) -> Costs:

@@ -56,6 +56,15 @@ FiguresOption = Annotated[tuple[float, ...], BeforeValidator(_figures)]
 """Numbers with commas between them, or an option given several times."""
 
 
+def _as_text(given: object) -> object:
+    """Return a number as text: names and numbers of outputs are one option."""
+    return str(given) if isinstance(given, int) and not isinstance(given, bool) else given
+
+
+OutputOption = Annotated[str | None, BeforeValidator(_as_text)]
+"""One of several outputs: its name, or its number from 0."""
+
+
 class StageConfig(Given):
     """The options of every stage."""
 
@@ -99,6 +108,12 @@ class DataConfig(StageConfig):
     )
     data_root: Path | None = Field(default=None, description="folder that holds data sets")
     download: bool = Field(default=False, description="download the data set if it is missing")
+    task: str | None = Field(
+        default=None,
+        description="what the outputs are for: " + methods("tasks") + "; by default the "
+        "checkpoint's, or what the labels say",
+        json_schema_extra=names_of("tasks"),
+    )
     batch_size: int = Field(
         default=100, ge=1, le=COUNT, description="samples in a batch; changes no result"
     )
@@ -159,6 +174,11 @@ class ModelConfig(DataConfig):
     )
     weights: Path | None = Field(
         default=None, description="weights for MODEL: .safetensors, .pt or .pth"
+    )
+    output: OutputOption = Field(
+        default=None,
+        description="which of several outputs the network is read at, by name or by number from 0; "
+        "what only others need is cut away",
     )
     non_relu: Literal["refuse", "analog", "spike"] = Field(
         default="refuse",

@@ -41,6 +41,7 @@ class TrainOptions(TypedDict, total=False):
     data: Data | str | None
     data_root: str | Path | None
     download: bool | None
+    task: str | None
     batch_size: int | None
     mean: float | str | list[float] | tuple[float, ...] | None
     std: float | str | list[float] | tuple[float, ...] | None
@@ -63,6 +64,7 @@ class TrainOptions(TypedDict, total=False):
     limit: int | None
     sync_batchnorm: bool | None
     resume: bool | None
+    output: str | None
     activation: Literal["relu", "qcfs"] | None
     recurrent: Literal["keep", "hard"] | None
     levels: int | None
@@ -86,6 +88,7 @@ class CalibrateOptions(TypedDict, total=False):
     data: Data | str | None
     data_root: str | Path | None
     download: bool | None
+    task: str | None
     batch_size: int | None
     mean: float | str | list[float] | tuple[float, ...] | None
     std: float | str | list[float] | tuple[float, ...] | None
@@ -95,6 +98,7 @@ class CalibrateOptions(TypedDict, total=False):
     engine: Literal["auto", "dense", "event"] | None
     memory: str | None
     weights: str | Path | None
+    output: str | None
     non_relu: Literal["refuse", "analog", "spike"] | None
     spike_everything: bool | None
     spike_input: bool | None
@@ -119,6 +123,7 @@ class ConvertOptions(TypedDict, total=False):
     data: Data | str | None
     data_root: str | Path | None
     download: bool | None
+    task: str | None
     batch_size: int | None
     engine: Literal["auto", "dense", "event"] | None
     memory: str | None
@@ -150,6 +155,7 @@ class CorrectOptions(TypedDict, total=False):
     data: Data | str | None
     data_root: str | Path | None
     download: bool | None
+    task: str | None
     batch_size: int | None
     engine: Literal["auto", "dense", "event"] | None
     memory: str | None
@@ -170,6 +176,7 @@ class FinetuneOptions(TypedDict, total=False):
     data: Data | str | None
     data_root: str | Path | None
     download: bool | None
+    task: str | None
     batch_size: int | None
     epochs: int | None
     lr: float | None
@@ -205,6 +212,7 @@ class ReparameterizeOptions(TypedDict, total=False):
     data: Data | str | None
     data_root: str | Path | None
     download: bool | None
+    task: str | None
     batch_size: int | None
     vanilla: bool | None
     tolerance: float | None
@@ -222,6 +230,7 @@ class EvaluateOptions(TypedDict, total=False):
     data: Data | str | None
     data_root: str | Path | None
     download: bool | None
+    task: str | None
     batch_size: int | None
     engine: Literal["auto", "dense", "event"] | None
     memory: str | None
@@ -248,6 +257,7 @@ class PredictOptions(TypedDict, total=False):
     data: Data | str | None
     data_root: str | Path | None
     download: bool | None
+    task: str | None
     batch_size: int | None
     engine: Literal["auto", "dense", "event"] | None
     memory: str | None
@@ -268,6 +278,7 @@ class ExportOptions(TypedDict, total=False):
     data: Data | str | None
     data_root: str | Path | None
     download: bool | None
+    task: str | None
     batch_size: int | None
     to: str | None
     param: Mapping[str, Any] | None
@@ -295,6 +306,7 @@ class CompareOptions(TypedDict, total=False):
     data: Data | str | None
     data_root: str | Path | None
     download: bool | None
+    task: str | None
     batch_size: int | None
     mean: float | str | list[float] | tuple[float, ...] | None
     std: float | str | list[float] | tuple[float, ...] | None
@@ -304,6 +316,7 @@ class CompareOptions(TypedDict, total=False):
     engine: Literal["auto", "dense", "event"] | None
     memory: str | None
     weights: str | Path | None
+    output: str | None
     non_relu: Literal["refuse", "analog", "spike"] | None
     spike_everything: bool | None
     spike_input: bool | None
@@ -325,8 +338,10 @@ class InspectOptions(TypedDict, total=False):
     data: Data | str | None
     data_root: str | Path | None
     download: bool | None
+    task: str | None
     batch_size: int | None
     weights: str | Path | None
+    output: str | None
     non_relu: Literal["refuse", "analog", "spike"] | None
     spike_everything: bool | None
     spike_input: bool | None

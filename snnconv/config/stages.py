@@ -20,6 +20,7 @@ from snnconv.core.bounds import COUNT, STEPS
 
 METRICS = (
     "accuracy",
+    "scores",
     "firing-rate",
     "synops",
     "functions",

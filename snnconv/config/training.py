@@ -10,6 +10,7 @@ from snnconv.config.base import (
     DataConfig,
     Engine,
     NormalisationConfig,
+    OutputOption,
     methods,
     names_of,
 )
@@ -99,6 +100,11 @@ class TrainConfig(OptimiserConfig, NormalisationConfig):
         description="data set to train on (snnconv ls datasets); by default the checkpoint's own, "
         "or digits",
         json_schema_extra=names_of("datasets"),
+    )
+    output: OutputOption = Field(
+        default=None,
+        description="which of several outputs the network is read at, by name or by number from 0; "
+        "what only others need is cut away",
     )
     activation: Literal["relu", "qcfs"] = Field(
         default="relu",

@@ -66,6 +66,8 @@ class DataInfo(Record):
         default=(), description="of a text: token k is word k - 2, after padding and unknown words"
     )
 
+    task: str = Field(default="classification", description="what outputs are for, and measured by")
+
     @property
     def tokens(self) -> int | None:
         """How many different token numbers a text may have; none where samples are no texts."""

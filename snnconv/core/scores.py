@@ -27,6 +27,10 @@ class Score(Record):
         """What differences are told in."""
         return "% of the ANN's" if self.relative else "points"
 
+    def shown(self, value: float) -> str:
+        """Return a value as tables have it."""
+        return f"{value:.4g}" if self.relative else f"{value:.2%}"
+
     def ahead(self, value: float, reference: float) -> float | None:
         """Return by how much a value is better than another, in :attr:`unit`; worse is below 0.
 
@@ -47,6 +51,9 @@ class Score(Record):
         """Return whether a value is better than another."""
         return value > other if self.higher else value < other
 
+
+MARGINS = (1.0, 0.5, 0.1)
+"""How close to the ANN is looked for, in :attr:`Score.unit`."""
 
 ACCURACY = Score(name="top-1", title="Accuracy", outcome=True)
 """The share of samples whose class is right."""

@@ -91,6 +91,17 @@ def paired(one: Sequence[float], other: Sequence[float]) -> float:
     return math.erfc(abs(mean) / math.sqrt(2 * variance / n))
 
 
+def standard_error(parts: Sequence[float]) -> float:
+    """Return the standard error of the mean of independent parts, of which there are two or more.
+
+    Of the jackknife's pseudo-values (:func:`snnconv.tasks.base.pseudo_values`) it is that of the
+    score that they are of.
+    """
+    mean = math.fsum(parts) / len(parts)
+    variance = math.fsum((part - mean) ** 2 for part in parts) / (len(parts) - 1)
+    return math.sqrt(variance / len(parts))
+
+
 def packed(right: Iterable[bool]) -> str:
     """Return one bit for each sample, the first one highest, as base64."""
     bits = [bool(each) for each in right]

@@ -22,6 +22,7 @@ from snnconv.data.layout import Form, Size
 from snnconv.data.locate import Source
 from snnconv.data.split import Rescaled, Resized, Split, count, is_class
 from snnconv.errors import UnsupportedError, UsageError
+from snnconv.tasks.base import TASKS, task_of
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,8 @@ def load_dataset(
     vocabulary: tuple[str, ...] = (),
     given: Normalisation | None = None,
     form: Form = _AS_IT_IS,
+    task: str | None = None,
+    usual_task: str | None = None,
 ) -> Dataset:
     """Read a data set.
 
@@ -104,9 +107,13 @@ def load_dataset(
         vocabulary: of the network that texts are for; their own where there is none yet.
         given: scale, mean and std in place of the data set's own.
         form: layout and size of its samples.
+        task: what its labels are for.
+        usual_task: what they are for, if there are any and no task is given; by default what they
+            say themselves.
 
     Raises:
-        UsageError: no such data set, or not found where it was looked for.
+        UsageError: no such data set, or not found where it was looked for; no such task, or labels
+            that may be for several.
         UnsupportedError: found, but not what it should be.
     """
     name, _, argument = spec.partition(":")
@@ -127,8 +134,22 @@ def load_dataset(
             )
     dataset = _formed(dataset, form)
     dataset = _normalised(dataset, given or Normalisation())
+    dataset = _with_task(dataset, task, usual_task)
     _check(dataset)
     return dataset
+
+
+def _with_task(dataset: Dataset, given: str | None, usual: str | None) -> Dataset:
+    """A data set that says what its labels are for."""
+    info, labels = dataset.info, dataset.train.labels
+    task = given or (labels is not None and usual) or task_of(labels, info.spec)
+    if labels is None and TASKS.load(task).supervised:
+        raise UsageError(
+            f"the task '{task}' needs labels",
+            f"data set '{info.spec}', which has none",
+            "give data with labels (--data), or compare with the ANN alone: --task none",
+        )
+    return replace(dataset, info=info.model_copy(update={"task": task}))
 
 
 def is_factory(spec: str) -> bool:
@@ -155,6 +176,8 @@ def recall(
     vocabulary: tuple[str, ...] = (),
     given: Normalisation | None = None,
     form: Form = _AS_IT_IS,
+    task: str | None = None,
+    usual_task: str | None = None,
 ) -> Dataset:
     """Read the data set that a checkpoint names, as :func:`load` does.
 
@@ -163,7 +186,7 @@ def recall(
     """
     if is_factory(spec):
         DATASETS.ask_consent(spec.partition("?")[0], f"give --data '{spec}'")
-    return load_dataset(spec, root, download, vocabulary, given, form)
+    return load_dataset(spec, root, download, vocabulary, given, form, task, usual_task)
 
 
 def _formed(dataset: Dataset, form: Form) -> Dataset:

@@ -66,7 +66,7 @@ class Seen:
 
     def add(self, x: Tensor, logits: Tensor, labels: Tensor | None, info: DataInfo) -> None:
         """Add a batch of normalised samples ``[B, *shape]`` and its logits ``[B, classes]``."""
-        if is_class(labels):
+        if info.task == "classification" and is_class(labels):
             self.right += int((logits.argmax(1).cpu() == labels).sum())
             self.samples += len(labels)
         shape = (1, -1, *[1] * (x.dim() - 2))

@@ -2,7 +2,7 @@
 
 A checkpoint, an ONNX file, an exported program (``.pt2``), a zoo name, ``torchvision:NAME``,
 ``package.module:factory`` or ``file.py:factory``. Zoo names and factories take ``?key=value&...``
-as keyword arguments, an ONNX file takes ``?output=NAME``.
+as keyword arguments, and the option ``output`` chooses one of several outputs.
 """
 
 from collections.abc import Callable
@@ -44,6 +44,10 @@ OPEN_SIZE = 224
 """Used for a size that an ONNX file leaves open, if no data settle it."""
 
 
+_WITH_CLASSES = ("classification", "segmentation")
+"""Tasks whose data name the classes that outputs stand for."""
+
+
 class ImportedModel(NamedTuple):
     """A network from what the user names.
 
@@ -68,6 +72,7 @@ def open_model(
     must_be_trained: bool = True,
     analog: bool = False,
     download: bool = False,
+    chosen: str | None = None,
 ) -> ImportedModel:
     """A network from what the user names.
 
@@ -78,6 +83,7 @@ def open_model(
         must_be_trained: refuse a zoo network without weights.
         analog: take operations that no neuron stands for.
         download: allow a download of torchvision's weights.
+        chosen: which of several outputs is meant, by name or number.
 
     Raises:
         UsageError: no such file, module, factory or zoo network.
@@ -89,24 +95,25 @@ def open_model(
             raise UsageError(
                 "--weights goes with a network that has none", f"the checkpoint {spec}", "drop it"
             )
+        refuse_output(spec, chosen)
         return ImportedModel(load(Path(spec), ["ann"]), None)
     name, _, query = spec.partition("?")
     options = parse_pairs(query.split("&")) if query else {}
     if name.endswith(FILES):
         onnx = name.endswith(".onnx")
-        output = options.pop("output", None) if onnx else None
+        output = options.pop("output", chosen)
         if weights is not None or options:
             found = f"'{spec}'" if options else f"the file {name}"
             kind = "an ONNX file" if onnx else "an exported program"
-            taken = "no arguments but ?output=NAME" if onnx else "no arguments"
-            raise UsageError(f"{kind} takes {taken} and no --weights", found, "drop them")
+            raise UsageError(
+                f"{kind} takes no arguments but ?output=NAME and no --weights", found, "drop them"
+            )
         other = recognised(Path(name))
         if other and not (other.name == EXPORTED and name.endswith(".pt2")):
             raise _other_kind(Path(name), other)
-        given = (Path(name), info.shape, analog, info.tokens)
-        if onnx:
-            return _fitting(import_onnx(*given, None if output is None else str(output)), info)
-        return _fitting(import_exported(*given), info)
+        wanted = None if output is None else str(output)
+        given = (Path(name), info.shape, analog, info.tokens, wanted)
+        return _fitting(import_onnx(*given) if onnx else import_exported(*given), info)
     if name.lower() in ZOO:
         name = name.lower()
         if weights is None and must_be_trained:
@@ -130,7 +137,17 @@ def open_model(
         raise _no_network(name, spec)
     if weights is not None:
         read_weights(module, weights)
-    return from_module(module, info, analog)
+    return from_module(module, info, analog, chosen)
+
+
+def refuse_output(spec: str, chosen: str | None) -> None:
+    """Refuse to choose an output of a checkpoint, which has one."""
+    if chosen is not None:
+        raise UsageError(
+            "--output goes with a network that has several outputs",
+            f"the checkpoint {spec}, which has one",
+            "drop it",
+        )
 
 
 def _other_kind(file: Path, kind: FileKind) -> UsageError:
@@ -189,7 +206,7 @@ def _of_data(name: str, info: DataInfo) -> dict[str, Any]:
     return classes | {"channels": info.shape[0], "size": info.shape[-1]}
 
 
-def own_input(spec: str) -> DataInfo | None:
+def own_input(spec: str, chosen: str | None = None) -> DataInfo | None:
     """The input that an ONNX file declares, to inspect it without data.
 
     Sizes that it leaves open are :data:`OPEN_SIZE`, open channels 3.
@@ -202,32 +219,43 @@ def own_input(spec: str) -> DataInfo | None:
         UnsupportedError: no ONNX that can be read.
     """
     name, _, query = spec.partition("?")
-    output = (parse_pairs(query.split("&")) if query else {}).get("output")
+    output = (parse_pairs(query.split("&")) if query else {}).get("output", chosen)
     model = read_model(Path(name), True, None if output is None else str(output))
     if not model.dtype.startswith("float"):
         return None
     channels, *sizes = model.sizes[1:] or (None,)
     shape = (channels or 3, *(size or OPEN_SIZE for size in sizes))
-    return DataInfo(spec=NO_DATA, shape=shape, classes=(), mean=(0.0,), std=(1.0,))
+    return DataInfo(spec=NO_DATA, shape=shape, classes=(), mean=(0.0,), std=(1.0,), task="none")
 
 
-def from_module(module: nn.Module, info: DataInfo, analog: bool = False) -> ImportedModel:
+def from_module(
+    module: nn.Module, info: DataInfo, analog: bool = False, output: str | None = None
+) -> ImportedModel:
     """A live module as a checkpoint of kind ``ann``.
 
     Raises:
         UnsupportedError: it can't be captured, has NaN or Inf, or gives no logits for the classes.
         CheckFailedError: the captured graph computes something else.
     """
-    return _fitting(capture(module, tuple(info.shape), analog, info.tokens), info)
+    return _fitting(capture(module, tuple(info.shape), analog, info.tokens, output), info)
 
 
 def _fitting(found: Captured, info: DataInfo) -> ImportedModel:
     graph, tensors, verdict = found
-    info = _named(info, Analysis.of(graph, tensors).shapes[graph.output][0])
-    (classes,) = Analysis.of(graph, tensors).shapes[graph.output]
-    if not info.classes:
-        info = info.model_copy(update={"classes": tuple(str(k) for k in range(classes))})
-    if classes != len(info.classes):
+    outputs = Analysis.of(graph, tensors).shapes[graph.output]
+    classes = (*outputs, 1)[0]
+    info = _named(info, classes)
+    if info.task == "classification" and len(outputs) != 1:
+        raise UnsupportedError(
+            "the network gives no logits [B, classes]",
+            f"an output of shape {['B', *outputs]} for the task 'classification'",
+            "say what the outputs are for: --task segmentation, --task none (snnconv ls tasks)",
+        )
+    named = info.task in _WITH_CLASSES
+    if not info.classes or not named:
+        names = info.classes if len(info.classes) == classes else map(str, range(classes))
+        info = info.model_copy(update={"classes": tuple(names)})
+    if named and classes != len(info.classes) and (info.task, classes) != ("segmentation", 1):
         raise UnsupportedError(
             f"the network does not fit the data set '{info.spec}'",
             f"{classes} outputs for {len(info.classes)} classes",

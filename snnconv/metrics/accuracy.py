@@ -29,15 +29,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from snnconv.core.scores import MARGINS
 from snnconv.core.uncertainty import discordant, mcnemar, packed, unpacked, wilson
 from snnconv.metrics.base import Batch, Figures, Metric, MetricContext
-
-_WITHIN = (1.0, 0.5, 0.1)  # points
 
 
 class Accuracy(Metric):
     """Counts what is right."""
 
+    tasks = ("classification",)
     counted = False
     valued = False
     added = (
@@ -109,7 +109,7 @@ class Accuracy(Metric):
                 "ann_accuracy": ann,
                 "ann_accuracy_interval": wilson(ann, n),
                 "agreement": at_answers((self.agreed.double() / n).tolist()),
-                "steps_to_ann": {str(points): self._within(points) for points in _WITHIN},
+                "steps_to_ann": {str(points): self._within(points) for points in MARGINS},
                 "logits_relative_error": (self.error / self.norm) ** 0.5 if self.norm else None,
             }
         if self.twins:

@@ -47,6 +47,7 @@ class MetricContext:
         answers: the steps, from 1, after which the class can be read; none where all are.
         lead: steps that are simulated before the T steps.
         population: samples in the split, of which some or all are simulated; 0 where nobody knows.
+        task: what the outputs are for.
         exit_margin: of probabilities, at which a sample stops (early exit).
     """
 
@@ -65,6 +66,7 @@ class MetricContext:
     exit_margin: float = 0.5
     lead: int = 0
     energy_lookup_pj: float = 10.0
+    task: str = "classification"
 
     @property
     def graph(self) -> Graph:
@@ -127,7 +129,7 @@ class Batch:
 
     Attributes:
         labels: ``[B]``, or ``[B, ...]`` where they are no classes; none where there are none.
-        ann_logits: ``[B, classes]``; none where there is no ANN to compare with.
+        ann_logits: ``[B, *out]``; none where there is no ANN to compare with.
         ann_inputs: the ANN's pre-activations by site, ``[B, *N]``.
         samples: their indices in the split, ``[B]``; none where nobody knows.
         twin: of the network; none if no metric asks for it.
@@ -172,6 +174,7 @@ class Metric(ABC):
 
     Attributes:
         needs: metrics whose figures it is made of.
+        tasks: the tasks that it means something for; empty if that is any.
         of_conversion: whether it asks how far neurons are from an ANN's activations, which a
             network that was trained with its neurons never had.
         twinned: whether it asks for the network's quantized twin, a forward pass more.
@@ -186,6 +189,7 @@ class Metric(ABC):
     """
 
     needs: ClassVar[tuple[str, ...]] = ()
+    tasks: ClassVar[tuple[str, ...]] = ()
     of_conversion: ClassVar[bool] = False
     twinned: ClassVar[bool] = False
     counted: bool = True

@@ -34,6 +34,7 @@ from snnconv.metrics.base import MJ_PER_PJ, Batch, Figures, Metric, MetricContex
 class EarlyExit(Metric):
     """Adds up what samples cost until they stop."""
 
+    tasks = ("classification",)
     counted = False
     valued = False
     led = True

@@ -6,15 +6,16 @@ from functools import partial
 from itertools import combinations
 
 from snnconv.core.names import RATE
+from snnconv.core.scores import ACCURACY
 from snnconv.core.uncertainty import interval
 from snnconv.render import units
 from snnconv.render.labels import by_events, calibration, confidence, drawn, labels, parameters
 from snnconv.render.significance import (
     Costs,
-    accuracy_at,
     cheapest,
     operations,
     same_samples,
+    score_at,
     tested,
     total_energy,
     unjudged,
@@ -31,8 +32,9 @@ NON_SPIKING, NON_SPIKING_OF = "MACs that do not spike", "of weights, behind the 
 FUNCTIONS = "operations of functions"
 FUNCTIONS_OF = "of all the ANN's; they do not spike: products of activations, look-ups, additions"
 POOLED, POOLED_IS = "SOPs, pooled", "what an average pooling gives is counted, not what it takes"
+AHEAD = "SNN better than ANN, %"
 CLOSE = 0.01
-"""Energies are compared among runs whose accuracy is this close to the best, or not at all."""
+"""Energies are compared among runs whose score is this close to the best, or not at all."""
 
 
 BOLD = (
@@ -69,11 +71,15 @@ def last(steps: Sequence[float | None] | None) -> float | None:
 
 
 def loss(report: EvaluateReport) -> float | None:
-    """Return accuracy at T minus the ANN's; negative if the conversion lost some."""
-    at_end = last(report.accuracy)
-    if at_end is None or report.ann_accuracy is None:
+    """Return the score at T against the ANN's, in hundredths of the score's unit.
+
+    It is negative if the conversion lost some.
+    """
+    at_end = last(report.by_step)
+    if at_end is None or report.of_ann is None:
         return None
-    return at_end - report.ann_accuracy
+    ahead = report.decisive.ahead(at_end, report.of_ann)
+    return None if ahead is None else ahead / 100
 
 
 def pooling(report: EvaluateReport) -> bool:
@@ -95,17 +101,21 @@ def comparable(evaluations: Sequence[EvaluateReport]) -> bool:
 
 def verdict(evaluations: Sequence[EvaluateReport]) -> str:
     """Return which run is the most accurate one at T, or why none is called so."""
-    if len(evaluations) < 2 or all(accuracy_at(run) is None for run in evaluations):
+    if len(evaluations) < 2 or all(score_at(run) is None for run in evaluations):
         return ""
+    kinds = {run.decisive.name for run in evaluations}
+    if len(kinds) > 1:
+        return "The runs were measured by different scores, so none is called better."
     if not comparable(evaluations):
         return "The runs were measured on different samples, so none is called better."
     if why := unjudged(evaluations):
         return f"No run is called better than another: {why}."
-    best = winner(evaluations)
+    best, kind = winner(evaluations), evaluations[0].decisive
+    better = "more accurate" if kind.name == ACCURACY.name else f"better by {kind.title}"
     if best is None:
-        return "No run is more accurate at T than every other one by more than chance."
+        return f"No run is {better} at T than every other one by more than chance."
     name = labels(evaluations)[best]
-    return f"\u201c{name}\u201d is more accurate at T than every other run, by more than chance."
+    return f"\u201c{name}\u201d is {better} at T than every other run, by more than chance."
 
 
 def differences(evaluations: Sequence[EvaluateReport]) -> Table | None:
@@ -139,9 +149,13 @@ class _Comparison:
         self.evaluations = evaluations
         self.same_data = comparable(evaluations)
         judged = self.same_data and not unjudged(evaluations)
-        reached = [last(report.accuracy) for report in evaluations]
-        top = max((value for value in reached if value is not None), default=0.0)
-        self.accurate = [judged and v is not None and v >= top - CLOSE for v in reached]
+        self.kind = evaluations[0].decisive if evaluations else ACCURACY
+        reached = [score_at(run) if run.decisive == self.kind else None for run in evaluations]
+        known = [value for value in reached if value is not None]
+        top = (max if self.kind.higher else min)(known, default=0.0)
+        self.accurate = [
+            judged and v is not None and self.kind.within(v, top, 100 * CLOSE) for v in reached
+        ]
         self.found: list[Quantity] = []
 
     def add(
@@ -165,17 +179,28 @@ class _Comparison:
         return cheapest(self.evaluations, costs, self.accurate)
 
     def accuracy(
-        self, name: str, get: Callable[[EvaluateReport], float | None], best: int | None = None
+        self,
+        name: str,
+        get: Callable[[EvaluateReport], float | None],
+        best: int | None = None,
+        error: Callable[[EvaluateReport], float | None] = lambda run: None,
     ) -> None:
-        """Add an accuracy of every run, with its interval."""
-        runs, values = self.evaluations, [get(report) for report in self.evaluations]
-        bounds = [interval(v, run.samples) for v, run in zip(values, runs, strict=True)]
+        """Add the score that decides of every run, with its interval or two standard errors."""
+        runs, kind = self.evaluations, self.kind
+        values = [get(run) if run.decisive == kind else None for run in runs]
+        pairs = zip(values, runs, strict=True)
+        bounds = [
+            units.shown(units.interval, interval(v, run.samples))
+            if kind.outcome
+            else units.shown(lambda e: f"within {kind.shown(2 * e)}", error(run))
+            for v, run in pairs
+        ]
         self.text(
-            "Accuracy",
+            kind.title,
             name,
-            [units.shown(units.percent, v) for v in values],
+            [units.shown(kind.shown, v) for v in values],
             frozenset() if best is None or not self.same_data else frozenset((best,)),
-            intervals=[units.shown(units.interval, each) for each in bounds],
+            intervals=bounds,
         )
 
     def text(
@@ -222,35 +247,49 @@ def reached(run: EvaluateReport, margin: str) -> Cell:
 
 
 def _accuracy(rows: _Comparison) -> None:
-    runs = rows.evaluations
-    if any(run.accuracy or run.ann_accuracy is not None for run in runs):
-        rows.text("Accuracy", SAMPLES, [units.count(run.samples) for run in runs])
-    rows.accuracy("ANN", lambda run: run.ann_accuracy)
-    rows.accuracy("SNN at T", accuracy_at, winner(runs))
-    rows.add("Accuracy", "SNN minus ANN, points", loss, units.points)
-    tests = [run.against_ann for run in runs]
-    cells = [units.shown(units.p_value, test.p) if test else None for test in tests]
-    rows.text("Accuracy", "Against the ANN", cells, hint="McNemar's exact test, at T")
-    longest = max((len(run.accuracy or []) for run in runs), default=0)
+    runs, group, unit = rows.evaluations, rows.kind.title, rows.kind.unit
+    if any(run.by_step or run.of_ann is not None for run in runs):
+        rows.text(group, SAMPLES, [units.count(run.samples) for run in runs])
+    rows.accuracy(
+        "ANN",
+        lambda run: None if run.task == "none" else run.of_ann,
+        error=lambda run: run.ann_headline_error,
+    )
+    rows.accuracy(
+        "SNN at T", score_at, winner(runs), lambda run: run.headline_errors.get(run.timesteps)
+    )
+    rows.add(group, f"SNN minus ANN, {unit}" if unit == "points" else AHEAD, loss, units.points)
+    tests = [run.against_ann.p if run.against_ann else run.headline_against_ann for run in runs]
+    cells = [units.shown(units.p_value, p) for p in tests]
+    how = "McNemar's exact test, at T" if rows.kind.outcome else "paired t-test, at T"
+    rows.text(group, "Against the ANN", cells, hint=how)
+    longest = max((len(run.by_step) for run in runs), default=0)
     for t in powers(longest):
-        rows.accuracy(f"SNN at t = {t}", partial(accuracy_at, t=t), winner(runs, t))
+        rows.accuracy(
+            f"SNN at t = {t}",
+            partial(score_at, t=t),
+            winner(runs, t),
+            partial(_error_at, t=t),
+        )
     margins = {m for run in rows.evaluations for m in run.steps_to_ann or {}}
     for margin in sorted(margins, key=float, reverse=True):
         rows.text(
-            "Accuracy",
-            f"First within {margin} points of the ANN",
+            group,
+            f"First within {margin} {'points' if unit == 'points' else '%'} of the ANN",
             [reached(run, margin) for run in rows.evaluations],
         )
+    rows.add(group, "Same class as the ANN at T", lambda run: last(run.agreement), units.percent)
     rows.add(
-        "Accuracy", "Same class as the ANN at T", lambda run: last(run.agreement), units.percent
-    )
-    rows.add(
-        "Accuracy",
+        group,
         "Relative error of the logits",
         lambda run: run.logits_relative_error,
         units.percent,
         hint="L2, logits averaged over T steps against the ANN's",
     )
+
+
+def _error_at(run: EvaluateReport, t: int) -> float | None:
+    return run.headline_errors.get(t)
 
 
 def _cost(rows: _Comparison) -> None:
@@ -320,13 +359,14 @@ def quantities(evaluations: Sequence[EvaluateReport]) -> list[Quantity]:
 
 def comparison(evaluations: Sequence[EvaluateReport]) -> Table:
     """Return one row per run, with what decides between them."""
-    longest = max((len(run.accuracy or []) for run in evaluations), default=0)
+    longest = max((len(run.by_step) for run in evaluations), default=0)
+    group = evaluations[0].decisive.title if evaluations else ACCURACY.title
     heads = {
         ("Setup", "Time steps T"): "T",
-        ("Accuracy", SAMPLES): "n",
-        ("Accuracy", "ANN"): "ANN",
-        **{("Accuracy", f"SNN at t = {t}"): f"t={t}" for t in powers(longest)[-5:]},
-        ("Accuracy", "SNN at T"): "at T",
+        (group, SAMPLES): "n",
+        (group, "ANN"): "ANN",
+        **{(group, f"SNN at t = {t}"): f"t={t}" for t in powers(longest)[-5:]},
+        (group, "SNN at T"): "at T",
         ("Spikes", "Firing rate"): "rate",
         ("Spikes", "Synaptic operations (SOPs)"): "SOPs",
         (ENERGY, "With the first layer, once"): "energy",
@@ -336,7 +376,7 @@ def comparison(evaluations: Sequence[EvaluateReport]) -> Table:
     chosen = [(head, found[key]) for key, head in heads.items() if key in found]
     for head, bounds in (("ANN", f"ANN {CONFIDENCE}"), ("at T", CONFIDENCE)):
         place = next((c for c, (name, _) in enumerate(chosen) if name == head), None)
-        if place is not None:
+        if place is not None and any(chosen[place][1].intervals):
             quantity = chosen[place][1]
             intervals = Quantity(quantity.group, bounds, quantity.intervals)
             chosen.insert(place + 1, (bounds, intervals))
@@ -350,7 +390,8 @@ def comparison(evaluations: Sequence[EvaluateReport]) -> Table:
         Column("run", numeric=False),
         *(Column(head, optional="" if head in needed else head) for head, _ in chosen),
     )
-    note = "energy: with the first layer once, or once a frame; in brackets, of the ANN's"
+    by = "" if group == ACCURACY.title else f"at T, t=: {group}; "
+    note = by + "energy: with the first layer once, or once a frame; in brackets, of the ANN's"
     measured = any(head == "energy" for head, _ in chosen)
     if any(head == "of twin's" for head, _ in chosen):
         note += (

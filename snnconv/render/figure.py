@@ -123,7 +123,9 @@ def spread(shown: Sequence[Run]) -> str:
     """Return a sentence on the intervals at T; many runs have them in the summary."""
     said = []
     for run in shown if len(shown) <= FEW else ():
-        bounds = interval(compare.last(run.report.accuracy), run.report.samples)
+        if not run.report.decisive.outcome:
+            continue
+        bounds = interval(compare.last(run.report.by_step), run.report.samples)
         if bounds is not None:
             n = units.count(run.report.samples)
             said.append(f"{quoted([run.label])} {units.interval(bounds)} (n = {n})")
@@ -134,7 +136,7 @@ def late(shown: Sequence[Run]) -> str:
     """Return a sentence on runs whose first answer comes later than the first step."""
     said = ""
     for run in shown:
-        answers = [t for t, a in enumerate(run.report.accuracy or [], 1) if a is not None]
+        answers = [t for t, a in enumerate(run.report.by_step, 1) if a is not None]
         if answers and answers[0] > 1:
             when = f"at step {answers[0]} only" if len(answers) == 1 else f"from step {answers[0]}"
             chosen = run.report.readout_from > 1

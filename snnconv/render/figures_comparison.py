@@ -23,7 +23,7 @@ def comparison(found: CompareReport) -> list[Figure]:
         _plot(
             found,
             "compared-energy",
-            "Accuracy against energy",
+            f"{found.kind.title} against energy",
             Axis("Energy / the ANN's", energy),
             lambda cell: cell.energy_total_ratio,
             lambda cell: cell.on_energy_front,
@@ -32,7 +32,7 @@ def comparison(found: CompareReport) -> list[Figure]:
         _plot(
             found,
             "compared-latency",
-            "Accuracy against latency",
+            f"{found.kind.title} against latency",
             Axis("Steps until the answer", steps),
             lambda cell: float(cell.latency_steps),
             lambda cell: cell.on_latency_front,
@@ -50,24 +50,34 @@ def _plot(
     best: Callable[[CellRow], bool],
     rule: str,
 ) -> Figure:
+    kind = found.kind
+    factor = 1.0 if kind.relative else 100.0
     series, paying = [], []
     for index, row in enumerate(found.methods):
-        points = tuple((cost(cell), 100 * cell.accuracy) for cell in row.cells)
+        points = tuple((cost(cell), factor * cell.measured) for cell in row.cells)
         series.append(Series(row.method, points, run_look(index)))
-        paying += [(cost(cell), 100 * cell.accuracy) for cell in row.cells if best(cell)]
+        paying += [(cost(cell), factor * cell.measured) for cell in row.cells if best(cell)]
     front = tuple(sorted(set(paying)))
     series.insert(0, Series("front", front, CONTEXT, frozenset()))
-    ann = 100 * found.ann_accuracy
-    y = percent_axis("Accuracy", _near_the_best([*(a for _, a in paying), ann]))
+    ann = factor * found.of_ann
+    values = [*(a for _, a in paying), ann]
+    y = percent_axis(kind.title, _near_the_best(values))
+    if kind.relative:
+        y = Axis(kind.title, linear(values, 6), exact=units.number)
 
     def draw(place: str, width: float) -> str:
         about = f"{title} of {', '.join(row.method for row in found.methods)}."
-        rules = [Rule(f"ANN: {units.percent(found.ann_accuracy)}", ann, ANN)]
+        rules = [Rule(f"ANN: {kind.shown(found.of_ann)}", ann, ANN)]
         return line_plot(place, title, about, x, y, series, width, rules)
 
     caption = (
         f"A marker is one method at one T, of {units.count(found.samples)} samples. The thin line "
-        f"is the front: {rule}. Cells more than {FLOOR:g} points below the best are cut off."
+        f"is the front: {rule}."
+        + (
+            ""
+            if kind.relative
+            else f" Cells more than {FLOOR:g} points below the best are cut off."
+        )
     )
     return Figure(name, title, caption, draw)
 

@@ -1,8 +1,9 @@
-"""Figures over time steps: accuracy, distance to the ANN, firing rate, accuracy against energy."""
+"""Figures over time steps: the score that decides, distance to the ANN, firing rate, energy."""
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
 
+from snnconv.core.scores import ACCURACY, Score
 from snnconv.render import units
 from snnconv.render.energy import star
 from snnconv.render.figure import (
@@ -31,55 +32,78 @@ CLOSE = 3.0
 """Points below the ANN that the enlarged plot shows."""
 
 
+def factor(run: Run) -> float:
+    """Return what the score that decides is multiplied by: scores of 0..1 are in percent."""
+    return 1.0 if run.report.decisive.relative else 100.0
+
+
+def score_axis(kind: Score, values: Sequence[float]) -> Axis:
+    """Return the axis of a score."""
+    if kind.relative:
+        return Axis(kind.title, linear(values, 6), exact=units.number)
+    return percent_axis(kind.title, _shares(values))
+
+
+def measured_alike(everybody: Sequence[Run]) -> list[Run]:
+    """Return the runs that have the score that decides for the first of them."""
+    first = next((run.report.decisive for run in everybody if run.report.by_step), None)
+    return [run for run in everybody if run.report.by_step and run.report.decisive == first]
+
+
 def percent_lines(
     shown: Sequence[Run], get: Callable[[Run], Sequence[float | None]]
 ) -> list[Series]:
-    """Return a line in percent for each run; only a marker if it has an answer at one step."""
+    """Return a line for each run, in percent unless it is an error; a marker for one answer."""
     found = []
     for run in shown:
-        points = over_steps(get(run), 100.0)
+        points = over_steps(get(run), factor(run))
         marked = milestones(len(get(run)))
         found.append(Series(run.label, points, run.look, marked, line=len(points) > 1))
     return found
 
 
 def ann_rules(shown: Sequence[Run]) -> list[Rule]:
-    """Return a line for each ANN's accuracy; it has the runs' names only if ANNs differ."""
-    by_accuracy: dict[float, list[str]] = {}
+    """Return a line for each ANN's score; it has the runs' names only if ANNs differ."""
+    by_score: dict[float, list[str]] = {}
     for run in shown:
-        if run.report.ann_accuracy is not None:
-            by_accuracy.setdefault(run.report.ann_accuracy, []).append(run.label)
+        if run.report.of_ann is not None and run.report.task != "none":
+            by_score.setdefault(run.report.of_ann, []).append(run.label)
     rules: list[Rule] = []
-    for accuracy, names in by_accuracy.items():
-        whose = "" if len(by_accuracy) == 1 else f" of {together(names)}"
+    for score, names in by_score.items():
+        whose = "" if len(by_score) == 1 else f" of {together(names)}"
         look = replace(ANN, dash=ANN_DASHES[len(rules) % len(ANN_DASHES)])
-        rules.append(Rule(f"ANN{whose}: {units.percent(accuracy)}", 100 * accuracy, look))
+        shown_as = shown[0].report.decisive.shown(score)
+        rules.append(Rule(f"ANN{whose}: {shown_as}", factor(shown[0]) * score, look))
     return rules
 
 
 def accuracy(everybody: Sequence[Run]) -> Figure:
-    """Draw the accuracy over time steps, of every run and of the ANN."""
-    title = "Accuracy over time steps"
-    shown = [run for run in everybody if run.report.accuracy]
+    """Draw the score that decides over time steps, of every run and of the ANN."""
+    shown = measured_alike(everybody)
     if not shown:
-        return absent("accuracy", title, "accuracy", "accuracy")
+        return absent("accuracy", "Accuracy over time steps", "accuracy", "accuracy")
+    kind = shown[0].report.decisive
+    title = f"{kind.title} over time steps"
     rules = ann_rules(shown)
-    series = percent_lines(shown, lambda run: run.report.accuracy or [])
+    series = percent_lines(shown, lambda run: run.report.by_step)
     values = [y for each in series for _, y in each.points] + [rule.y for rule in rules]
-    x = steps_axis(max(len(run.report.accuracy or []) for run in shown))
-    y = percent_axis("Accuracy", _shares(values))
+    x = steps_axis(max(len(run.report.by_step) for run in shown))
+    y = score_axis(kind, values)
 
     def draw(name: str, width: float) -> str:
-        about = f"Accuracy by time step of {listed(shown)}."
+        about = f"{kind.title} by time step of {listed(shown)}."
         return line_plot(name, title, about, x, y, series, width, rules)
 
-    caption = (
+    what = (
         "Share of test samples classified correctly when the simulation is stopped after step t: "
-        "the class is read from the output currents' mean over steps 1 to t, all steps from one "
-        "simulation."
+        "the class is read from"
+        if kind == ACCURACY
+        else f"{kind.title} on the test samples when the simulation is stopped after step t: "
+        "outputs are"
     )
+    caption = f"{what} the output currents' mean over steps 1 to t, all steps from one simulation."
     caption += spread(shown) + late(shown)
-    caption += shared((run.label, run.report.ann_accuracy) for run in shown)
+    caption += shared((run.label, run.report.of_ann) for run in shown)
     return Figure("accuracy", title, caption + remarks(series, everybody, shown), draw)
 
 
@@ -125,28 +149,32 @@ def listed(shown: Sequence[Run]) -> str:
 def distance(everybody: Sequence[Run]) -> Figure:
     """Draw the last points: accuracy minus the accuracy of the run's own ANN."""
     title = "Close to the ANN"
-    shown = [
-        run for run in everybody if run.report.accuracy and run.report.ann_accuracy is not None
-    ]
+    shown = [run for run in measured_alike(everybody) if _has_ahead(run)]
     if not shown:
         return absent("distance", title, "the accuracy of network and ANN", "accuracy", everybody)
 
-    def lost(run: Run) -> list[float | None]:
-        ann = run.report.ann_accuracy or 0.0
-        return [None if a is None else a - ann for a in run.report.accuracy or []]
+    kind = shown[0].report.decisive
 
-    series = percent_lines(shown, lost)
+    def lost(run: Run) -> list[float | None]:
+        ann = run.report.of_ann or 0.0
+        return [None if a is None else kind.ahead(a, ann) for a in run.report.by_step]
+
+    series = [
+        Series(run.label, points, run.look, milestones(len(lost(run))), line=len(points) > 1)
+        for run in shown
+        for points in [over_steps(lost(run))]
+    ]
     highest = max(finite(y for each in series for _, y in each.points), default=0.0)
     best = max(finite(each.points[-1][1] for each in series if each.points), default=0.0)
     # where even the best run is far away, the plot reaches as far down as that
     lowest = min(-CLOSE, max(1.3 * best, -100.0))
     scale = linear([0.0, highest, lowest], 6)
-    x = steps_axis(max(len(run.report.accuracy or []) for run in shown))
-    y = Axis("Accuracy minus the ANN's (points)", scale, exact=lambda v: f"{v:+.2f} points")
+    x = steps_axis(max(len(run.report.by_step) for run in shown))
+    y = Axis(f"{_ahead_of(kind)} ({kind.unit})", scale, exact=lambda v: f"{v:+.2f} {kind.unit}")
     rules = [Rule("the ANN", 0.0, ANN)]
 
     def draw(name: str, width: float) -> str:
-        about = f"Accuracy minus the ANN's, by time step, of {listed(shown)}."
+        about = f"{_ahead_of(kind)}, by time step, of {listed(shown)}."
         return line_plot(name, title, about, x, y, series, width, rules)
 
     sample = 100 / max(1, min(run.report.samples for run in shown))
@@ -154,11 +182,30 @@ def distance(everybody: Sequence[Run]) -> Figure:
         "The same accuracies, each minus that of its own ANN, enlarged: zero is a conversion "
         f"without loss, what lies lower is cut off; one sample is {sample:.2g} "
         f"point{'s' if sample != 1 else ''}."
+        if kind == ACCURACY
+        else f"The same, each against the {kind.title} of its own ANN, enlarged: zero is a "
+        "conversion without loss, what lies lower is cut off."
     )
     below = [s.label for s in series if all(y < scale.lo for y in finite(y for _, y in s.points))]
     if below:
         caption += f" Below it at every step: {quoted(below)}."
     return Figure("distance", title, caption + remarks(series, everybody, shown, True), draw)
+
+
+def _has_ahead(run: Run) -> bool:
+    """Return whether a run can be told against its ANN, by how much it is better."""
+    ann = run.report.of_ann
+    return (
+        ann is not None
+        and run.report.task != "none"
+        and (run.report.decisive.ahead(ann, ann) is not None)
+    )
+
+
+def _ahead_of(kind: Score) -> str:
+    if kind.relative:
+        return f"{kind.title} better than the ANN's"
+    return f"{kind.title} minus the ANN's"
 
 
 def agreement(everybody: Sequence[Run]) -> Figure:
@@ -209,11 +256,13 @@ def firing(everybody: Sequence[Run]) -> Figure:
 
 
 def tradeoff(everybody: Sequence[Run]) -> Figure:
-    """Draw accuracy against energy, one curve per run, the ANN as a point."""
-    title = "Accuracy against energy"
-    shown = [run for run in everybody if run.report.accuracy and run.report.energy_total_mj_steps]
+    """Draw the score that decides against energy, one curve per run, the ANN as a point."""
+    shown = [run for run in measured_alike(everybody) if run.report.energy_total_mj_steps]
     if not shown:
+        title = "Accuracy against energy"
         return absent("tradeoff", title, "accuracy or energy", "accuracy --metric energy")
+    kind = shown[0].report.decisive
+    title = f"{kind.title} against energy"
     anns: dict[tuple[float, float], list[Run]] = {}
     for run in shown:
         if place := _ann(run.report):
@@ -221,12 +270,12 @@ def tradeoff(everybody: Sequence[Run]) -> Figure:
     by_step = [mj for run in shown for mj in run.report.energy_total_mj_steps or []]
     known = [mj for mj in by_step if mj is not None]
     energies = finite([*known, *(mj for mj, _ in anns)])
-    factor, unit = units.energy_scale(max(energies, default=1.0))
+    mj_to, unit = units.energy_scale(max(energies, default=1.0))
     series = []
     for run in shown:
-        spent, reached = run.report.energy_total_mj_steps or [], run.report.accuracy or []
+        spent, reached = run.report.energy_total_mj_steps or [], run.report.by_step
         steps = [
-            (t, factor * e, 100 * a)
+            (t, mj_to * e, factor(run) * a)
             for t, (e, a) in enumerate(zip(spent, reached, strict=False), start=1)
             if e is not None and a is not None
         ]
@@ -236,13 +285,15 @@ def tradeoff(everybody: Sequence[Run]) -> Figure:
     for (mj, share), owners in anns.items():
         whose = f" of {together([run.label for run in owners])}" if len(anns) > 1 else ""
         look = Look(owners[0].look.colour, marker="star") if whose else ANN
-        series.append(Series(f"ANN{whose}", ((factor * mj, 100 * share),), look, line=False))
+        series.append(
+            Series(f"ANN{whose}", ((mj_to * mj, factor(owners[0]) * share),), look, line=False)
+        )
     points_y = [y for each in series for _, y in each.points]
-    x = energy_axis(log("log10", [factor * e for e in energies], 0.04), unit)
-    y = percent_axis("Accuracy", _shares(points_y))
+    x = energy_axis(log("log10", [mj_to * e for e in energies], 0.04), unit)
+    y = score_axis(kind, points_y)
 
     def draw(name: str, width: float) -> str:
-        about = f"Accuracy against energy per sample of {listed(shown)}, and of the ANN."
+        about = f"{kind.title} against energy per sample of {listed(shown)}, and of the ANN."
         return line_plot(name, title, about, x, y, series, width)
 
     caption = (
@@ -257,6 +308,6 @@ def tradeoff(everybody: Sequence[Run]) -> Figure:
 
 
 def _ann(report: EvaluateReport) -> tuple[float, float] | None:
-    if report.energy_ann_mj is None or report.ann_accuracy is None:
+    if report.energy_ann_mj is None or report.of_ann is None or report.task == "none":
         return None
-    return report.energy_ann_mj, report.ann_accuracy
+    return report.energy_ann_mj, report.of_ann

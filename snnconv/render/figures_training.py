@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from snnconv.core.scores import ACCURACY
 from snnconv.render import units
 from snnconv.render.figure import Figure, percent_axis
 from snnconv.render.svg.plot import Axis, Rule, Series, line_plot
@@ -50,11 +51,14 @@ def _line(
 
 
 def _accuracies(shown: Sequence[TrainingCurve], x: Axis) -> Figure | None:
-    series = [_line(c, lambda row: row.accuracy, c.start_accuracy, 100.0) for c in shown]
+    kind = shown[0].report.headline or ACCURACY
+    shown = [c for c in shown if (c.report.headline or ACCURACY) == kind]
+    factor = 1.0 if kind.relative else 100.0
+    series = [_line(c, lambda row: row.measured, c.start_accuracy, factor) for c in shown]
     rules = [
         Rule(
-            f"{c.label}, before: {units.percent(c.start_accuracy)}",
-            100 * c.start_accuracy,
+            f"{c.label}, before: {kind.shown(c.start_accuracy)}",
+            factor * c.start_accuracy,
             Look(c.look.colour, "2 3", width=1.2),
         )
         for c in shown
@@ -63,12 +67,19 @@ def _accuracies(shown: Sequence[TrainingCurve], x: Axis) -> Figure | None:
     about = "On samples held out of the training split, after every epoch."
     if any(isinstance(c.report, FinetuneReport) for c in shown):
         about += (
-            " The dotted line is the accuracy before fine-tuning; of fine-tuning the best epoch is "
+            " The dotted line is the score before fine-tuning; of fine-tuning the best epoch is "
             "kept, epoch 0 being the network as it came."
         )
     if any(not isinstance(c.report, FinetuneReport) for c in shown):
         about += " Of a training from scratch the last epoch is kept."
-    return _figure("accuracy", "Validation accuracy", about, series, x, percent_axis, 100.0, rules)
+    title = "Validation accuracy" if kind == ACCURACY else f"Validation {kind.title}"
+
+    def plain(label: str, scale: Scale) -> Axis:
+        return Axis(label, scale, exact=units.number)
+
+    axis = plain if kind.relative else percent_axis
+    limit = None if kind.relative else 100.0
+    return _figure("accuracy", title, about, series, x, axis, limit, rules)
 
 
 def _losses(shown: Sequence[TrainingCurve], x: Axis) -> Figure | None:

@@ -124,7 +124,7 @@ def sections(everybody: Sequence[Run], trainings: Sequence[TrainingCurve]) -> li
 
 def sentence(run: Run) -> str:
     """Return what came out, in one or two sentences."""
-    report, at_end = run.report, last(run.report.accuracy)
+    report, at_end = run.report, last(run.report.by_step)
     steps = f"{report.timesteps} step" + ("s" if report.timesteps > 1 else "")
     said = []
     if at_end is not None:
@@ -132,22 +132,32 @@ def sentence(run: Run) -> str:
         around = f" (95 %: {bounds})" if bounds else ""
         samples = f"{units.count(report.samples)} samples correctly after {steps}"
         text = f"classifies {units.percent(at_end)}{around} of {samples}"
+        if report.accuracy is None:
+            text = f"has a {_scored(report, at_end)} after {steps}"
         said.append(text + _beside_ann(report))
     steps_to = {m: s for m, s in (report.steps_to_ann or {}).items() if s is not None}
     if steps_to and not unjudged([report]):
         closest = min(steps_to, key=float)
-        said.append(f"is first within {closest} points of the ANN at step {steps_to[closest]}")
+        unit = "%" if report.decisive.relative else "points"
+        said.append(f"is first within {closest} {unit} of the ANN at step {steps_to[closest]}")
     if text := energy.sentence(report):
         said.append(text)
     if not said:
-        return f"ran for {steps}; neither accuracy nor energy was measured."
+        return f"ran for {steps}; neither a score nor energy was measured."
     if len(said) > 1:
         said[-1] = f"and {said[-1]}"
     if energy.twin_wins(report) and not unjudged([report]):
         said[-1] += ", which is as accurate and cheaper"
-    why = unjudged([report]) if report.ann_accuracy is not None else None
+    why = unjudged([report]) if report.of_ann is not None else None
     none = f" Nothing is said about the difference from its ANN: {why}." if why else ""
     return "; ".join(said) + "." + none
+
+
+def _scored(report: EvaluateReport, value: float) -> str:
+    """Return a score with two standard errors, and the samples that it is of."""
+    kind, error = report.decisive, report.headline_errors.get(report.timesteps)
+    around = "" if error is None else f" (within {kind.shown(2 * error)} at 95 %)"
+    return f"{kind.title} of {kind.shown(value)}{around} on {units.count(report.samples)} samples"
 
 
 def _beside_ann(report: EvaluateReport) -> str:
@@ -156,12 +166,13 @@ def _beside_ann(report: EvaluateReport) -> str:
     if found is None or found.unjudged:
         return ""
     p = "" if found.p is None else f", {units.p_value(found.p)}"
-    away = units.points(abs(found.points)).lstrip("+")
+    away, unit = units.points(abs(found.ahead) / 100).lstrip("+"), found.score.unit
     if found.differs:
-        return f", {away} points {'below' if found.points < 0 else 'above'} its ANN{p}"
+        sides = ("worse than", "better than") if found.score.relative else ("below", "above")
+        return f", {away} {unit.split()[0]} {sides[found.ahead > 0]} its ANN{p}"
     if away == "0.00":
         return ", as its ANN does"
-    return f", no further from its ANN than chance ({units.points(found.points)} points{p})"
+    return f", no further from its ANN than chance ({units.points(found.ahead / 100)} {unit}{p})"
 
 
 @dataclass(frozen=True)

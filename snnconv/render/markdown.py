@@ -105,6 +105,8 @@ def markdown(evaluations: Sequence[EvaluateReport]) -> str:
         parts.append(escaped(said))
     if any(run.accuracy for run in evaluations):
         parts.append("In brackets behind an accuracy: its 95 % interval (Wilson).")
+    if any(run.headline_errors for run in evaluations):
+        parts.append("In brackets behind a score: two standard errors (jackknife).")
     if any(table.best for table in tables):
         parts.append(BOLD)
     if tests := differences(evaluations):

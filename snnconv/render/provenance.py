@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from snnconv.config import ARGUMENT, STAGES
+from snnconv.core.scores import ACCURACY
 from snnconv.render import units
 from snnconv.render.labels import calibration, drawn
 from snnconv.render.tables import Column, Fact, Facts, Table
@@ -81,6 +82,14 @@ def measurement(report: EvaluateReport) -> Facts:
     )
 
 
+def _tested(report: TrainReport) -> Fact:
+    """Return the score on the test split."""
+    if report.accuracy is not None:
+        return Fact("Test accuracy", units.percent(report.accuracy))
+    score = report.headline or ACCURACY
+    return Fact(f"Test {score.title}", score.shown(report.score or 0.0))
+
+
 def training(report: TrainReport | FinetuneReport) -> Facts:
     """Return what was trained, on what, with which command."""
     data, epochs = report.data, str(len(report.epochs))
@@ -91,7 +100,7 @@ def training(report: TrainReport | FinetuneReport) -> Facts:
         title = "Training"
         items = [
             Fact("Network", f"{report.model}, {units.count(report.parameters)} parameters"),
-            Fact("Test accuracy", units.percent(report.accuracy)),
+            _tested(report),
         ]
         if report.neuron is None:
             items.append(Fact("Activation", report.activation))

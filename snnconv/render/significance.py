@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from snnconv.core.scores import Score
 from snnconv.core.uncertainty import (
     CHANCE,
     FEW,
@@ -21,7 +22,15 @@ from snnconv.reports import Difference, EvaluateReport
 
 def accuracy_at(report: EvaluateReport, t: int | None = None) -> float | None:
     """Return the accuracy at a step, or at T; none where the network has no answer there."""
-    steps = report.accuracy or []
+    return _at(report.accuracy or [], t)
+
+
+def score_at(report: EvaluateReport, t: int | None = None) -> float | None:
+    """Return the score that decides, at a step or at T; none where there is no answer."""
+    return _at(report.by_step, t)
+
+
+def _at(steps: Sequence[float | None], t: int | None) -> float | None:
     if t is None:
         return steps[-1] if steps else None
     return steps[t - 1] if t <= len(steps) else None
@@ -87,23 +96,44 @@ def tested(reports: Sequence[EvaluateReport]) -> list[tuple[int, int, Difference
 
 
 def beats(one: EvaluateReport, other: EvaluateReport, t: int | None = None) -> bool:
-    """Return whether the first is more accurate by more than chance.
+    """Return whether the first has the better score by more than chance.
 
-    By McNemar's test, or where a file lacks what it needs, if the intervals are apart.
+    An accuracy is tested by McNemar's test, or where a file lacks what it needs, by whether the
+    intervals are apart; other scores by the paired t-test of the jackknife's parts.
     """
-    a, b = accuracy_at(one, t), accuracy_at(other, t)
-    if a is None or b is None or a <= b:
+    a, b, kind = score_at(one, t), score_at(other, t), one.decisive
+    if a is None or b is None or kind != other.decisive or not kind.better(a, b):
         return False
     if found := difference(one, other, t):
         return found.p < CHANCE
-    return intervals_apart((a, one.samples), (b, other.samples))
+    if (p := parts_test(one, other, t)) is not None:
+        return p < CHANCE
+    return kind.outcome and intervals_apart((a, one.samples), (b, other.samples))
+
+
+def parts_test(one: EvaluateReport, other: EvaluateReport, t: int | None = None) -> float | None:
+    """Return p of the paired t-test of two runs' scores at a step, or at T of each.
+
+    None where the samples are not the same, or a file does not have the parts.
+    """
+    if not same_samples(one, other) or one.headline_parts is None or other.headline_parts is None:
+        return None
+    found = [
+        run.headline_parts.steps.get(t or run.timesteps)
+        for run in (one, other)
+        if run.headline_parts
+    ]
+    parts = [each for each in found if each]
+    if len(parts) < 2 or len(parts[0]) != len(parts[1]):
+        return None
+    return paired(*parts)
 
 
 def winner(reports: Sequence[EvaluateReport], t: int | None = None) -> int | None:
-    """Return the run that is more accurate than every other one at a step, if there is one."""
+    """Return the run whose score is better than every other one's at a step, if there is one."""
     if unjudged(reports):
         return None
-    competing = [i for i, report in enumerate(reports) if accuracy_at(report, t) is not None]
+    competing = [i for i, report in enumerate(reports) if score_at(report, t) is not None]
     for i in competing if len(competing) > 1 else ():
         if all(beats(reports[i], reports[j], t) for j in competing if j != i):
             return i
@@ -161,13 +191,15 @@ class Against:
     """A network at T beside its ANN.
 
     Attributes:
-        points: the accuracy minus the ANN's, 0..1.
-        p: of McNemar's test; none in an older file.
+        ahead: by how much the score is better than the ANN's, in the score's unit.
+        score: which one.
+        p: of McNemar's test, or the paired t-test for what is no accuracy; none in an older file.
         differs: whether the difference is more than chance.
         unjudged: why nothing is said about it, or none.
     """
 
-    points: float
+    ahead: float
+    score: Score
     p: float | None
     differs: bool
     unjudged: str | None
@@ -176,18 +208,24 @@ class Against:
         """Return a difference and how to judge it: ``-1.20 points``, ``p = 0.004``."""
         if self.unjudged:
             return "no verdict", self.unjudged
-        chance = "" if self.differs or not self.points else "no more than chance"
-        tested = "" if self.p is None else f"{units.p_value(self.p)} (McNemar)"
+        chance = "" if self.differs or not self.ahead else "no more than chance"
+        test = "McNemar" if self.score.outcome else "paired t-test"
+        tested = "" if self.p is None else f"{units.p_value(self.p)} ({test})"
         said = ": ".join(text for text in (tested, chance) if text)
-        return f"{units.points(self.points)} points", said or "the intervals are apart"
+        difference = f"{units.points(self.ahead / 100)} {self.score.unit}"
+        return difference, said or ("the intervals are apart" if self.score.outcome else "")
 
 
 def against_ann(report: EvaluateReport) -> Against | None:
-    """Return the comparison of a report's two accuracies; none where there is one only."""
-    at_end, ann = accuracy_at(report), report.ann_accuracy
-    if at_end is None or ann is None:
+    """Return the comparison of a report's two scores; none where there is one only."""
+    at_end, ann, kind = score_at(report), report.of_ann, report.decisive
+    if at_end is None or ann is None or report.task == "none":
         return None
-    p = report.against_ann.p if report.against_ann else None
+    ahead = kind.ahead(at_end, ann)
+    if ahead is None:
+        return None
+    p = report.against_ann.p if report.against_ann else report.headline_against_ann
     both = ((at_end, report.samples), (ann, report.samples))
-    differs = intervals_apart(*both) if p is None else p < CHANCE
-    return Against(at_end - ann, p, differs, unjudged([report]))
+    apart_enough = kind.outcome and intervals_apart(*both)
+    differs = apart_enough if p is None else p < CHANCE
+    return Against(ahead, kind, p, differs, unjudged([report]))

@@ -16,7 +16,8 @@ class TrainingCurve:
     """A training with its place in the page.
 
     Attributes:
-        start_accuracy: on the validation samples before any training; none from scratch.
+        start_accuracy: the score that decides, on the validation samples before any training; none
+            from scratch.
         start_rate: the firing rate there.
     """
 
@@ -57,7 +58,10 @@ def curves(trainings: Sequence[Trained], everybody: Sequence[Run]) -> list[Train
         used[label] = used.get(label, 0) + 1
         label = f"{label} ({used[label]})" if used[label] > 1 else label
         start = report if isinstance(report, FinetuneReport) else None
-        accuracy = start.accuracy_epoch0 if start else None
+        accuracy = None
+        if start:
+            accuracy = start.score_epoch0
+            accuracy = start.accuracy_epoch0 if accuracy is None else accuracy
         rate = start.firing_rate_epoch0 if start else None
         found.append(TrainingCurve(label, look, report, accuracy, rate))
     return found

@@ -35,15 +35,12 @@ from snnconv.reports.stages import (
     CorrectionRow,
     CorrectReport,
     DataUse,
-    EpochRow,
-    FinetuneReport,
     LookRow,
     NormalisationUse,
     PredictReport,
     ReparameterizeReport,
     SiteRow,
     SubsetUse,
-    TrainReport,
     WindowRow,
 )
 from snnconv.reports.surfaces import (
@@ -64,6 +61,7 @@ from snnconv.reports.surfaces import (
     RunsReport,
     RunSummary,
 )
+from snnconv.reports.training import EpochRow, FinetuneReport, TrainReport
 
 __all__ = [
     "PUBLISHED",

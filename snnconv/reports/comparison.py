@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from snnconv.core.scores import ACCURACY, Score
 from snnconv.reports.base import Difference, Interval, Report
 from snnconv.reports.stages import SubsetUse
 
@@ -16,8 +17,11 @@ class CellRow(BaseModel):
         description="steps until the answer at T: T, the steps that are simulated before, and what "
         "layers wait for the layer before"
     )
-    accuracy: float
-    accuracy_interval: Interval = Field(description="95 % Wilson interval, [low, high]")
+    accuracy: float | None = Field(None, description="null for tasks that have none")
+    accuracy_interval: Interval | None = Field(
+        None, description="95 % Wilson interval, [low, high]"
+    )
+    score: float | None = Field(None, description="the score that decides; null in an older file")
     against_ann: Difference | None = Field(
         None, description="the network at T and its ANN on the same samples; null inside a run"
     )
@@ -49,6 +53,13 @@ class CellRow(BaseModel):
     report: str = Field(description="the evaluation it is from")
     checkpoint: str = Field(description="the network; its T may be longer than the cell's")
 
+    @property
+    def measured(self) -> float:
+        """The score that decides; the accuracy in an older file."""
+        found = self.accuracy if self.score is None else self.score
+        assert found is not None
+        return found
+
 
 class MethodRow(BaseModel):
     """One conversion method."""
@@ -70,7 +81,8 @@ class MethodRow(BaseModel):
     )
     cells: list[CellRow] = Field(description="by T")
     within_1_point: int | None = Field(
-        description="the least T of these within one point of the ANN; null if there is none"
+        description="the least T of these within one point of the ANN, or one percent of its "
+        "error; null if there is none"
     )
     forward_passes_to_1_point: float | None = Field(
         None,
@@ -87,8 +99,13 @@ class CompareReport(Report):
     data: str
     samples: int
     subset: SubsetUse | None
-    ann_accuracy: float
-    ann_accuracy_interval: Interval
+    task: str = Field("classification", description="what the outputs are for")
+    headline: Score | None = Field(
+        None, description="the score that decides; null in an older file, where it is the accuracy"
+    )
+    ann_score: float | None = Field(None, description="the ANN's")
+    ann_accuracy: float | None = Field(None, description="null for tasks that have none")
+    ann_accuracy_interval: Interval | None = None
     energy_ann_mj: float
     energy_memory_ann_mj: float | None = Field(
         None, description="the ANN's, with addresses and memory"
@@ -99,3 +116,15 @@ class CompareReport(Report):
     cells_kept: int = Field(
         description="cells that were there, or are part of another cell's simulation"
     )
+
+    @property
+    def kind(self) -> Score:
+        """The score that decides."""
+        return self.headline or ACCURACY
+
+    @property
+    def of_ann(self) -> float:
+        """The ANN's score that decides."""
+        found = self.ann_accuracy if self.ann_score is None else self.ann_score
+        assert found is not None
+        return found

@@ -12,10 +12,10 @@ from snnconv.reports.base import (
     Interval,
     Latency,
     LineageRow,
-    NetworkReport,
     Steps,
 )
 from snnconv.reports.functions import FunctionRow, FunctionWork
+from snnconv.reports.scores import ScoredReport
 from snnconv.reports.stages import CorrectionRow, DataUse, SubsetUse
 
 
@@ -114,7 +114,7 @@ class EarlyExitUse(BaseModel):
     energy_total_ratio: float | None = Field(description="to the ANN's energy")
 
 
-class EvaluateReport(NetworkReport):
+class EvaluateReport(ScoredReport):
     """The report of ``snnconv evaluate``. Keys that a metric adds are explained in its file."""
 
     model_config = ConfigDict(populate_by_name=True, extra="allow")
@@ -151,14 +151,8 @@ class EvaluateReport(NetworkReport):
     )
     readout_from: int = Field(1, description="the first step whose currents count for the class")
     early_exit: EarlyExitUse | None = Field(None, description="null without --exit")
-    accuracy: AnswerSteps | None = Field(
-        None, description="by step t; null where the network has no answer yet"
-    )
     accuracy_interval: list[Interval | None] | None = Field(
         None, description="95 % Wilson intervals of the accuracy, [low, high] by step"
-    )
-    ann_accuracy: float | None = Field(
-        None, description="on the same samples; null where trained_directly"
     )
     ann_accuracy_interval: Interval | None = Field(
         None, description="95 % Wilson interval, [low, high]"
@@ -182,10 +176,12 @@ class EvaluateReport(NetworkReport):
         None, description="what other runs on the same samples are tested against"
     )
     steps_to_ann: dict[str, int | None] | None = Field(
-        None, description="first step within 1.0, 0.5, 0.1 points of the ANN; null if none"
+        None,
+        description="first step at which the score that decides is within 1.0, "
+        "0.5, 0.1 points of the ANN's, percent of it for an error; null if none",
     )
     logits_relative_error: float | None = Field(
-        None, description="L2, logits averaged over T steps against the ANN's"
+        None, description="L2, outputs averaged over T steps against the ANN's"
     )
     agreement: AnswerSteps | None = Field(
         None, description="share of samples classified as the ANN does; null as in accuracy"

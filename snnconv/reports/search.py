@@ -4,6 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from snnconv.core.scores import Score
+
 Outcome = Literal["chosen", "within", "below", "dearer"]
 
 
@@ -16,8 +18,10 @@ class TrialRow(BaseModel):
     samples: int = Field(
         description="that it was measured on; fewer than all if the search gave it up before"
     )
-    share: float = Field(description="accuracy or agreement on these samples")
-    points_below: float = Field(description="below the ANN on the same samples, in points")
+    share: float = Field(description="accuracy or agreement on these samples, or another score")
+    points_below: float = Field(
+        description="below the ANN on the same samples, in points; percent of an error"
+    )
     energy_total_mj: float = Field(description="per sample")
     energy_total_ratio: float = Field(description="to the ANN's energy")
     spikes_per_sample: float
@@ -37,9 +41,12 @@ class SearchUse(BaseModel):
     reference: str = Field(description="the preset's")
     cost: Literal["energy", "latency", "spikes"] = Field(description="what was to be cheap")
     allow: list[str] = Field(description="what neurons were allowed to do")
-    measured: Literal["accuracy", "agreement"] = Field(
-        description="accuracy against labels, or agreement with the ANN's classes"
+    measured: str = Field(
+        description="accuracy against labels, agreement with the ANN's classes, or the score that "
+        "decides for another task"
     )
+    headline: Score | None = Field(None, description="that score; null in an older file")
+    ann_score: float | None = Field(None, description="the ANN's on these samples")
     why_agreement: str | None = Field(description="why labels were not used; null if they were")
     ann_accuracy: float | None = Field(
         description="on the held-out samples; null if agreement was measured"

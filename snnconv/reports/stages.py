@@ -65,65 +65,6 @@ class NormalisationUse(BaseModel):
     )
 
 
-class EpochRow(BaseModel):
-    """One epoch of training."""
-
-    epoch: int = Field(description="1 for the first")
-    loss: float = Field(description="mean training loss")
-    train_accuracy: float = Field(description="on the augmented samples, while training")
-    accuracy: float = Field(description="on the held-out validation samples, after the epoch")
-    accuracy_interval: Interval | None = Field(
-        None, description="95 % Wilson interval, [low, high]; null in an older file"
-    )
-    firing_rate: float | None = Field(
-        None, description="spikes per neuron and step, on the validation samples; null for an ANN"
-    )
-    neuron_parameters: dict[str, float] = Field(
-        {},
-        description="mean over all sites of what neurons learn, by parameter, in the values of "
-        "their equations: LM-HT's Omega and lambda, LM-H's mu_D, mu_S, lambda_S, lambda_D",
-    )
-    learning_rate: float = Field(description="of the epoch's last step")
-    seconds: float
-
-
-class TrainReport(NetworkReport):
-    """The report of ``snnconv train``."""
-
-    name = "train"
-    data: DataUse
-    subset: SubsetUse | None = Field(
-        None, description="the training samples that were trained on; null in an older file"
-    )
-    held_out: SubsetUse | None = Field(
-        None,
-        description="the training samples that validation accuracies are of; null in an older file",
-    )
-    model: str
-    parameters: int
-    activation: str = Field("relu", description="relu or qcfs")
-    levels: int | None = Field(None, description="of the qcfs activations")
-    thresholds: dict[str, float] = Field(
-        {}, description="theta by site, of qcfs after training or of neurons"
-    )
-    neuron: str | None = Field(None, description="that stood at the sites; null for an ANN")
-    params: dict[str, Any] = Field({}, description="the neuron's")
-    timesteps: int | None = Field(None, description="T that neurons were trained at")
-    latency_steps: Latency = None
-    pools_averaged: list[str] = Field(
-        [], description="max poolings that were made average poolings, by their nodes' names"
-    )
-    peak_memory_mib: float | None = Field(None, description="of the process, or of the GPU")
-    epochs: list[EpochRow]
-    accuracy: float = Field(description="on the whole test split, after the last epoch")
-    accuracy_interval: Interval | None = Field(
-        None, description="95 % Wilson interval, [low, high]; null in an older file"
-    )
-    firing_rate: float | None = Field(
-        None, description="spikes per neuron and step there; null for an ANN"
-    )
-
-
 class SiteRow(BaseModel):
     """One activation site after calibration."""
 
@@ -280,51 +221,6 @@ class CorrectReport(NetworkReport):
     )
 
 
-class FinetuneReport(NetworkReport):
-    """The report of ``snnconv finetune``."""
-
-    name = "finetune"
-    corrections: list[CorrectionRow] = Field(
-        [], description="that the network has; what a correction learned about weights is in them"
-    )
-    data: DataUse
-    subset: SubsetUse | None = Field(
-        None, description="the training samples that were trained on; null in an older file"
-    )
-    held_out: SubsetUse | None = Field(
-        None,
-        description="the training samples that validation accuracies are of; null in an older file",
-    )
-    neuron: str
-    timesteps: int
-    latency_steps: Latency = None
-    accuracy_epoch0: float = Field(description="validation accuracy before any training")
-    accuracy_epoch0_interval: Interval | None = Field(
-        None, description="95 % Wilson interval, [low, high]; and so are the others"
-    )
-    accuracy_best: float = Field(description="validation accuracy of what was kept")
-    accuracy_best_interval: Interval | None = None
-    before_and_after: Difference | None = Field(
-        None,
-        description="McNemar's test of what was kept against the start, on the validation samples; "
-        "null in an older file",
-    )
-    epoch_best: int = Field(description="the epoch that was kept; 0 if none was better")
-    accuracy_last: float = Field(description="validation accuracy after the last epoch")
-    accuracy_last_interval: Interval | None = None
-    firing_rate_epoch0: float | None = Field(
-        None, description="spikes per neuron and step before any training"
-    )
-    resumed_after: int | None = Field(
-        None, description="epochs done before the training was taken up again; null if it never was"
-    )
-    engine: dict[str, Literal["once", "mean", "dense", "event"]] = Field(
-        {}, description="how each layer with weights was trained"
-    )
-    peak_memory_mib: float | None = Field(None, description="of the process, or of the GPU")
-    epochs: list[EpochRow]
-
-
 class PredictReport(NetworkReport):
     """The report of ``snnconv predict``."""
 
@@ -336,6 +232,10 @@ class PredictReport(NetworkReport):
     latency_steps: Latency = None
     split: Literal["test", "train"]
     samples: int = Field(description="rows of the table")
+    task: str = Field("classification", description="what the outputs are for")
+    scores: dict[str, float | None] = Field(
+        {}, description="of these samples, by the task's scores; empty without labels"
+    )
     accuracy: float | None = Field(
         description="share of them whose prediction is their label; null where no class is known"
     )

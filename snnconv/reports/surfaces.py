@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from snnconv.core.scores import Score
 from snnconv.errors import ExitCode
 from snnconv.reports.base import (
     Difference,
@@ -73,6 +74,10 @@ class RunSummary(BaseModel):
     samples: int
     timesteps: int
     latency_steps: Latency = None
+    task: str = Field("classification", description="what the outputs are for")
+    headline: Score | None = Field(None, description="the score that decides")
+    score: float | None = Field(None, description="that score at T")
+    ann_score: float | None = Field(None, description="the ANN's")
     accuracy: float | None = Field(description="at T")
     accuracy_interval: Interval | None = Field(
         None, description="95 % Wilson interval, [low, high]; and so is the ANN's"

@@ -21,8 +21,9 @@ from snnconv.data.split import strata, subset
 from snnconv.engine.event_conv import plan
 from snnconv.engine.memory import BatchPlan
 from snnconv.frontends import measure, pretrained
+from snnconv.frontends.labels import refuse_labels
 from snnconv.frontends.measure import Seen
-from snnconv.frontends.open import EMBEDDED, is_checkpoint, open_model
+from snnconv.frontends.open import EMBEDDED, is_checkpoint, open_model, refuse_output
 from snnconv.frontends.torch.capture import Verdict
 from snnconv.frontends.transfer import with_spiking_functions
 from snnconv.graph.obstacles import refuse_obstacles
@@ -56,6 +57,7 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
 
     spec = config.model or str(newest(config.run, ("ann",)) or EMBEDDED)
     ann, verdict, dataset, origin = _opened(session, config, spec, progress)
+    refuse_labels(dataset, ann)
     source = _source(session, config, ann, dataset)
     chosen = subset(strata(source.train), config.samples, config.seed)
     session.inputs += files_named(config.method)
@@ -128,11 +130,13 @@ def _opened(
     """
     analog = config.takes_functions
     if is_checkpoint(spec):
+        refuse_output(spec, config.output)
         ann = load(Path(spec), ["ann", "calibrated"])
         session.inputs.append(Path(spec))
         ann = _with_transfer_sites(ann, config)
         refuse_obstacles(ann.graph, spec, analog)
         dataset = load_data(session, config, ann.data)
+        ann = replace(ann, data=ann.data.model_copy(update={"task": dataset.info.task}))
         if normalisation(config) != Normalisation():
             return replace(ann, data=_normalised(ann.data, dataset.info)), None, dataset, "given"
         return ann, None, dataset, "checkpoint" if _trained_here(ann) else dataset.origin
@@ -146,7 +150,9 @@ def _opened(
         origin = "weights"
     if pretrained.random(spec, config.weights):
         session.warn(progress, pretrained.RANDOM)
-    opened = open_model(spec, config.weights, info, analog=analog, download=config.download)
+    opened = open_model(
+        spec, config.weights, info, analog=analog, download=config.download, chosen=config.output
+    )
     session.inputs += files_named(spec)
     if config.weights:
         session.inputs.append(config.weights)
@@ -161,7 +167,7 @@ def _source(
     """The data whose training samples are calibrated on."""
     if config.calibration_data is None:
         return dataset
-    other = config.model_copy(update={"data": config.calibration_data})
+    other = config.model_copy(update={"data": config.calibration_data, "task": None})
     return load_data(session, other, ann.data, labels=False)
 
 

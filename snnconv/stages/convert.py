@@ -35,6 +35,7 @@ from snnconv.stages.session import (
     say_breach,
     subset_use,
 )
+from snnconv.tasks.base import TASKS
 
 _LACKS = (
     "the thresholds are those of the calibration, not of this T and neuron: the checkpoint is of "
@@ -84,6 +85,12 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
     converted = replace(converted, neurons=by_layer(converted, kept, neuron, params))
     confidence, drawn = None, None
     if sites := confident_sites(converted.graph, config.confidence):
+        if not TASKS.recall(converted.data.task).decides:
+            raise UsageError(
+                f"spike confidence has no meaning for the task '{converted.data.task}'",
+                "it drops spikes at random, and every one of them changes the outputs' values",
+                "drop --confidence",
+            )
         dataset = load_data(session, config, converted.data)
         chosen = subset(strata(dataset.train), config.confidence_samples, config.seed)
         drawn = subset_use(dataset.train, chosen, config.seed)

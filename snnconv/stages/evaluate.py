@@ -1,7 +1,6 @@
 """``snnconv evaluate``: accuracy, spikes, energy and errors, all from one simulation."""
 
 import math
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,9 +17,10 @@ from snnconv.core.names import origin
 from snnconv.core.progress import Progress, Quiet
 from snnconv.data.dataset import Dataset, batches
 from snnconv.data.frames import frames_per_run, mean_frame
-from snnconv.data.split import class_labels, count, strata, subset
+from snnconv.data.split import count, strata, subset
 from snnconv.engine.memory import BatchPlan
 from snnconv.errors import CheckFailedError, UsageError
+from snnconv.frontends.labels import refuse_labels
 from snnconv.graph.fold import fold
 from snnconv.graph.ir import SITES
 from snnconv.graph.network import Network, ann_inputs
@@ -44,6 +44,7 @@ from snnconv.stages.session import (
     say_same_samples,
     subset_use,
 )
+from snnconv.tasks.base import TASKS
 
 CPU_BATCH, GPU_BATCH = 20, 200  # a CPU is fastest while a layer's states fit into its cache
 
@@ -55,8 +56,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
     """
     progress = progress or Quiet()
     session = Session(config)
-    asked = dict.fromkeys((*config.metric, *(["early-exit"] if config.exit else [])))
-    kinds = _kinds(asked, config.expect_accuracy is not None)
+    kinds = _kinds(config)
     file = checkpoint_file(config.checkpoint, config.run, SPIKING, "snnconv convert")
     checkpoint = load(file, SPIKING)
     info, calibrated = checkpoint.spiking, checkpoint.calibrated
@@ -67,18 +67,18 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
     shown = frames_per_run(checkpoint.data.frames, T, info.hold)
     dataset = load_data(session, config, checkpoint.data)
     say_same_samples(session, dataset, checkpoint.lineage, progress)
-    known = class_labels(dataset.test, dataset.info.spec, "accuracy")
+    task, known = dataset.info.task, dataset.test.labels
+    refuse_labels(dataset, checkpoint)
 
     snn = spiking_network(checkpoint, engine=config.engine).to(session.device).eval()
     alone = checkpoint.trained_directly
+    kinds = _of_task(kinds, task, config, alone)
     ann, reference = _compared(checkpoint, snn.network, session.device)
-    context = _context(checkpoint, snn, T, config, count(dataset.test))
-    metrics = {
-        name: kind(context) for name, kind in kinds.items() if not (alone and kind.of_conversion)
-    }
+    context = replace(_context(checkpoint, snn, T, config, count(dataset.test)), task=task)
+    metrics = {name: kind(context) for name, kind in kinds.items()}
 
-    twins = [metric for metric in metrics.values() if metric.twinned]
-    twin = QuantizedTwin.of(context, ann) if twins else None
+    twinned = any(metric.twinned for metric in metrics.values())
+    twin = QuantizedTwin.of(context, ann) if twinned else None
     watch = Watch(metrics.values(), session.device)
     everyone = subset(strata(dataset.test), config.limit, config.seed)
     order = distributed.share(everyone)
@@ -93,7 +93,8 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
     with progress.task("evaluate", len(order)) as advance:
         drawn = batches(dataset.test, checkpoint.data, order, at_once.samples, frames_per_run=shown)
         for indices, x, _ in drawn:
-            x, labels, samples = (v.to(session.device) for v in (x, known[indices], indices))
+            x, samples = x.to(session.device), indices.to(session.device)
+            labels = None if known is None else known[indices].to(session.device)
             still = mean_frame(x)
             logits, inputs = (None, {}) if alone else _beside(ann, reference, still)
             batch = Batch(labels, logits, inputs, samples, twin(still) if twin else None)
@@ -103,16 +104,11 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
             average = simulate(
                 snn, x, samples, T, at_once.steps, watch, watch.needs, config.readout_from
             )
-            if not all(torch.isfinite(v).all() for v in (average, logits) if v is not None):
-                raise CheckFailedError(
-                    f"the simulation of {file} gives no numbers",
-                    "NaN or Inf among its logits or the ANN's",
-                    "look at the weights and the data: snnconv inspect",
-                )
+            _refuse_not_finite(file, average, logits)
             for metric in metrics.values():
                 metric.finish(average)
             simulated += runtime.clock(session.device) - started
-            advance(len(labels))
+            advance(len(indices))
     say_breach(session, progress)
 
     found = Figures()
@@ -218,6 +214,15 @@ def _code(*methods: str) -> list[Path]:
     return [file for name in methods for file in files_named(name)]
 
 
+def _refuse_not_finite(file: Path, *outputs: Tensor | None) -> None:
+    if not all(torch.isfinite(v).all() for v in outputs if v is not None):
+        raise CheckFailedError(
+            f"the simulation of {file} gives no numbers",
+            "NaN or Inf among its logits or the ANN's",
+            "look at the weights and the data: snnconv inspect",
+        )
+
+
 def _written(
     report: EvaluateReport, session: Session, config: EvaluateConfig, progress: Progress
 ) -> EvaluateReport:
@@ -260,14 +265,15 @@ def _warm_up(
         simulate(snn, x.to(device), indices.to(device), few, chunk, lambda *_: None, needs)
 
 
-def _kinds(wanted: Iterable[str], expected: bool = False) -> dict[str, type[Metric]]:
+def _kinds(config: EvaluateConfig) -> dict[str, type[Metric]]:
     """The metrics asked for, those that others are made of first.
 
     Raises:
         UsageError: no such metric, or one without those that it is made of.
     """
+    wanted = (*config.metric, *(["early-exit"] if config.exit else []))
     kinds = {name: METRICS.load(name) for name in wanted}
-    if expected and "accuracy" not in kinds:
+    if config.expect_accuracy is not None and "accuracy" not in kinds:
         raise UsageError(
             "the accuracy that is expected is not measured",
             "no metric 'accuracy'",
@@ -281,6 +287,34 @@ def _kinds(wanted: Iterable[str], expected: bool = False) -> dict[str, type[Metr
                 f"add {' '.join(f'--metric {need}' for need in lacking)}",
             )
     return dict(sorted(kinds.items(), key=lambda item: len(item[1].needs)))
+
+
+def _of_task(
+    kinds: dict[str, type[Metric]], task: str, config: EvaluateConfig, alone: bool
+) -> dict[str, type[Metric]]:
+    """The metrics that mean something for a task, and for a network without an ANN behind it.
+
+    Raises:
+        UsageError: the user asked for one that does not, or there is nothing to measure by.
+    """
+    if not TASKS.load(task).supervised and alone:
+        raise UsageError(
+            "the network can't be measured without labels",
+            "it was trained with its neurons, so there is no ANN to compare it with",
+            "give data with labels: --data",
+        )
+    fitting = {name: kind for name, kind in kinds.items() if not kind.tasks or task in kind.tasks}
+    lost = [name for name in kinds if name not in fitting]
+    meant = [name for name in lost if name == "early-exit" or "scores" not in kinds]
+    if config.expect_accuracy is not None and "accuracy" in lost:
+        meant.append("--expect-accuracy")
+    if meant:
+        raise UsageError(
+            f"the task '{task}' has no {' and no '.join(meant)}",
+            f"those are of {', '.join(kinds[lost[0]].tasks)} alone",
+            "drop --exit, --expect-accuracy and --metric accuracy, and measure --metric scores",
+        )
+    return {name: kind for name, kind in fitting.items() if not (alone and kind.of_conversion)}
 
 
 def _compared(

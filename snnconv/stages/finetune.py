@@ -11,7 +11,6 @@ from snnconv.core.kinds import READS, SPIKING
 from snnconv.core.progress import Progress, Quiet
 from snnconv.core.uncertainty import discordant, interval, mcnemar, unpacked
 from snnconv.data.frames import frames_per_run
-from snnconv.data.split import class_labels
 from snnconv.engine.memory import BatchPlan
 from snnconv.reports import Difference, FinetuneReport
 from snnconv.simulation.build import learned, spiking_network, timesteps
@@ -34,6 +33,7 @@ from snnconv.stages.session import (
 from snnconv.training.history import History, fit
 from snnconv.training.loop import Training, hold_out
 from snnconv.training.objective import SpikingLoss, ValidationSet, slice_of
+from snnconv.training.task import trained_task
 
 
 def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneReport:
@@ -52,7 +52,10 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
     T = timesteps(checkpoint, config.timesteps)
     shown = frames_per_run(checkpoint.data.frames, T, info.hold)
     dataset = read_once(session, load_data(session, config, checkpoint.data))
-    class_labels(dataset.train, dataset.info.spec, "fine-tuning")
+    task, score = trained_task(config, dataset, checkpoint)
+    checkpoint = replace(
+        checkpoint, data=checkpoint.data.model_copy(update={"task": dataset.info.task})
+    )
     snn = spiking_network(checkpoint, folded=False, engine=config.engine).to(session.device).eval()
     with torch.autocast(session.device.type, torch.bfloat16, enabled=config.bf16):
         ways = snn.paths(learns=True)
@@ -62,6 +65,7 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
     at_once = plan_batches(session, snn, BatchPlan(config.batch_size, slice_steps))
     objective = SpikingLoss(
         snn,
+        task,
         T,
         slice_steps,
         config.loss,
@@ -76,7 +80,7 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
     )
     out = config.out or config.run / "finetuned.safetensors"
     traces = training_files(session, config, report_file(config, "finetune", config.out), out)
-    history = fit(training, traces, from_start=True, progress=progress)
+    history = fit(training, traces, from_start=True, progress=progress, score=score)
     made = replace(
         without_weights(checkpoint),
         kind="finetuned",
@@ -90,7 +94,8 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
     files = session.save(_holding(made, snn), progress, last)
     assert history.start is not None
     rows, held_out = history.rows, len(parts.validation)
-    at_end = rows[-1].accuracy if rows else history.start.accuracy
+    scores = (history.start.score, history.best_score, history.last_score)
+    before, best, at_end = scores if score.outcome else (None, None, None)
     report = session.report(
         FinetuneReport,
         report_files(config, "finetune", config.out, files),
@@ -103,11 +108,16 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
         timesteps=T,
         latency_steps=snn.latency(T),
         **made.analysis.shares,
-        accuracy_epoch0=history.start.accuracy,
-        accuracy_epoch0_interval=interval(history.start.accuracy, held_out),
+        task=checkpoint.data.task,
+        headline=score,
+        score_epoch0=scores[0],
+        score_best=scores[1],
+        score_last=scores[2],
+        accuracy_epoch0=before,
+        accuracy_epoch0_interval=interval(before, held_out),
         firing_rate_epoch0=history.start.firing_rate,
-        accuracy_best=history.best_accuracy,
-        accuracy_best_interval=interval(history.best_accuracy, held_out),
+        accuracy_best=best,
+        accuracy_best_interval=interval(best, held_out),
         before_and_after=_difference(history, held_out),
         epoch_best=history.best_epoch,
         accuracy_last=at_end,

@@ -75,7 +75,7 @@ def run(config: InspectConfig, progress: Progress | None = None) -> InspectRepor
 def _import(model: str, session: Session, config: InspectConfig, progress: Progress) -> _Seen:
     """A network from anywhere; one with functions that are refused is shown with them."""
     without = config.data is None and model.partition("?")[0].endswith(".onnx")
-    info = own_input(model) if without else None
+    info = own_input(model, config.output) if without else None
     if info:
         progress.say(
             f"no --data: the input is taken as {list(info.shape)}, as the file declares it; "
@@ -92,6 +92,7 @@ def _import(model: str, session: Session, config: InspectConfig, progress: Progr
                 must_be_trained=False,
                 analog=analog,
                 download=config.download,
+                chosen=config.output,
             )
             return _Seen(opened, refused)
         except ObstaclesError as error:

@@ -1,23 +1,19 @@
-"""``snnconv predict``: the class of every sample, and the logits, as a table."""
-
-import csv
-import io
+"""``snnconv predict``: what the network says of every sample, as a table."""
 
 import torch
-from torch import Tensor
 
 from snnconv.checkpoint import load
 from snnconv.config import PredictConfig
 from snnconv.core.files import write_atomically
 from snnconv.core.kinds import SPIKING
-from snnconv.core.metadata import DataInfo
 from snnconv.core.progress import Progress, Quiet
 from snnconv.core.uncertainty import interval
 from snnconv.data.dataset import batches
 from snnconv.data.frames import frames_per_run
-from snnconv.data.split import is_class, strata, subset
+from snnconv.data.split import strata, subset
 from snnconv.engine.memory import BatchPlan
 from snnconv.errors import CheckFailedError
+from snnconv.frontends.labels import refuse_labels
 from snnconv.reports import PredictReport
 from snnconv.simulation.build import spiking_network, timesteps
 from snnconv.simulation.simulate import simulate
@@ -33,6 +29,7 @@ from snnconv.stages.session import (
     say_breach,
     subset_use,
 )
+from snnconv.tasks.table import arrays, scores, table
 
 
 def run(config: PredictConfig, progress: Progress | None = None) -> PredictReport:
@@ -51,7 +48,9 @@ def run(config: PredictConfig, progress: Progress | None = None) -> PredictRepor
     session.inputs += [file, *files_named(info.neuron), *files_named(info.coding)]
     out = config.out or config.run / "predict.csv"
     report = report_file(config, "predict", config.out)
-    refuse_lost([out], report, PredictReport)
+    dense = len(checkpoint.analysis.shapes[checkpoint.graph.output]) > 1
+    maps = [out.with_suffix(".npz")] if dense else []
+    refuse_lost([out, *maps], report, PredictReport)
     T = timesteps(checkpoint, config.timesteps)
     shown = frames_per_run(checkpoint.data.frames, T, info.hold)
     dataset = load_data(session, config, checkpoint.data)
@@ -61,29 +60,35 @@ def run(config: PredictConfig, progress: Progress | None = None) -> PredictRepor
     order = subset(strata(split), config.limit, config.seed)
     wanted = BatchPlan(config.batch_size, T if not snn.causal else min(T, config.chunk))
     at_once = plan_batches(session, snn, wanted, config.memory_bytes(), progress=progress)
-    found = []
+    parts = []
     with progress.task("predict", len(order)) as advance:
         for indices, x, _ in batches(
             split, checkpoint.data, order, at_once.samples, frames_per_run=shown
         ):
             x, samples = x.to(session.device), indices.to(session.device)
-            found.append(simulate(snn, x, samples, T, at_once.steps)[-1].float().cpu())
+            parts.append(simulate(snn, x, samples, T, at_once.steps)[-1].float().cpu())
             advance(len(indices))
     say_breach(session, progress)
-    logits = torch.cat(found)
-    if not torch.isfinite(logits).all():
+    outputs = torch.cat(parts)
+    if not torch.isfinite(outputs).all():
         raise CheckFailedError(
             f"the simulation of {file} gives no numbers",
             "NaN or Inf among its logits",
             "look at the weights and the data: snnconv inspect",
         )
-    labels = split.labels[order] if is_class(split.labels) else None
-    write_atomically(out, _table(checkpoint.data, order, labels, logits).encode())
-    accuracy = None if labels is None else float((logits.argmax(1) == labels).double().mean())
+    task = dataset.info.task
+    refuse_labels(dataset, checkpoint)
+    labels = None if split.labels is None else split.labels[order]
+    names = checkpoint.data.classes
+    write_atomically(out, table(task, names, order, labels, outputs).encode())
+    if maps:
+        write_atomically(maps[0], arrays(task, order, outputs))
+    found = scores(task, labels, outputs)
+    accuracy = found.get("top-1")
     return session.report(
         PredictReport,
         [report],
-        [out],
+        [out, *maps],
         data=data_use(dataset),
         subset=subset_use(split, order, config.seed),
         **checkpoint.analysis.shares,
@@ -92,23 +97,8 @@ def run(config: PredictConfig, progress: Progress | None = None) -> PredictRepor
         latency_steps=snn.latency(T),
         split=config.split,
         samples=len(order),
+        task=task,
+        scores=found,
         accuracy=accuracy,
         accuracy_interval=None if accuracy is None else interval(accuracy, len(order)),
     )
-
-
-def _table(data: DataInfo, order: Tensor, labels: Tensor | None, logits: Tensor) -> str:
-    """A row a sample: its number in the split, its label, the class found, and all logits.
-
-    Where no class is known, the column of labels is empty.
-    """
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    names = data.classes
-    table.writerow(["sample", "label", "prediction", *(f"logit {name}" for name in names)])
-    known = [""] * len(order) if labels is None else [names[label] for label in labels.tolist()]
-    rows = zip(order.tolist(), known, logits.argmax(1).tolist(), logits, strict=True)
-    for sample, label, found, row in rows:
-        numbers = [f"{value:.9g}" for value in row.tolist()]
-        table.writerow([sample, label, names[found], *numbers])
-    return text.getvalue()

@@ -13,7 +13,7 @@ from snnconv.errors import UsageError
 from snnconv.render.html import html
 from snnconv.render.labels import labels
 from snnconv.render.markdown import markdown
-from snnconv.render.significance import accuracy_at, tested
+from snnconv.render.significance import accuracy_at, score_at, tested
 from snnconv.render.training_curves import Trained, behind
 from snnconv.reports import (
     CompareReport,
@@ -169,6 +169,10 @@ def run(config: ReportConfig, progress: Progress | None = None) -> ReportReport:
                 samples=evaluation.samples,
                 timesteps=evaluation.timesteps,
                 latency_steps=evaluation.latency_steps,
+                task=evaluation.task,
+                headline=evaluation.decisive,
+                score=score_at(evaluation),
+                ann_score=evaluation.of_ann,
                 accuracy=accuracy_at(evaluation),
                 accuracy_interval=interval(accuracy_at(evaluation), evaluation.samples),
                 ann_accuracy=evaluation.ann_accuracy,

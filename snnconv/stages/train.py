@@ -23,11 +23,10 @@ from snnconv.core.uncertainty import interval
 from snnconv.core.validation import parameters
 from snnconv.data.dataset import Dataset, batches
 from snnconv.data.frames import frames_per_run
-from snnconv.data.split import Split, class_labels, count, strata, subset
+from snnconv.data.split import Split, count, strata, subset
 from snnconv.engine.memory import BatchPlan
 from snnconv.errors import CheckFailedError, UnsupportedError, UsageError
 from snnconv.frontends.hard_gates import with_hard_gates
-from snnconv.frontends.measure import accuracy
 from snnconv.frontends.open import is_checkpoint, open_model
 from snnconv.graph.network import Network
 from snnconv.graph.rewrite import qcfs_thresholds, with_average_pools, with_qcfs
@@ -52,12 +51,14 @@ from snnconv.stages.session import (
 from snnconv.training.history import fit
 from snnconv.training.loop import Training, hold_out
 from snnconv.training.objective import (
-    ClassificationLoss,
+    AnnLoss,
     Objective,
     SpikingLoss,
     ValidationSet,
     slice_of,
 )
+from snnconv.training.tally import ann_score
+from snnconv.training.task import trained_task
 
 VALIDATION_BATCH = 500
 CALIBRATION = "percentile"
@@ -85,16 +86,22 @@ def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
     say_same_samples(session, dataset, [lineage_step("train", None, config)], progress)
     dataset = read_once(session, dataset)
     info = dataset.info
-    for split in (dataset.train, dataset.test):
-        class_labels(split, info.spec, "training")
     made = given
     if made is None:
         made, _ = open_model(
-            config.model, None, info, must_be_trained=False, analog=True, download=config.download
+            config.model,
+            None,
+            info,
+            must_be_trained=False,
+            analog=True,
+            download=config.download,
+            chosen=config.output,
         )
     if config.recurrent == "hard":
         made = with_hard_gates(made)
+    task, score = trained_task(config, dataset, made)
     # whose normalisation it will have been trained under; new weights have no thresholds
+    info = info.model_copy(update={"classes": made.data.classes})
     made = replace(made, kind="ann", data=info, calibrated=None, calibration={})
     parts = hold_out(dataset.train, config.validation, config.limit, config.seed)
     sample = parts.train[subset(strata(dataset.train)[parts.train], SAMPLES, config.seed)]
@@ -109,19 +116,19 @@ def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
             at_once = plan_batches(session, module, BatchPlan(config.batch_size, k))
             held = ValidationSet(split, info, order, at_once, shown)
             device = session.device
-            return SpikingLoss(module, T, k, config.loss, smoothing, held, device, progress)
+            return SpikingLoss(module, task, T, k, config.loss, smoothing, held, device, progress)
 
-        def right() -> float:
+        def validate() -> float:
             device = session.device
-            return accuracy(module, split, info, order, VALIDATION_BATCH, device, progress)
+            return ann_score(module, split, info, order, VALIDATION_BATCH, device, progress)
 
-        return ClassificationLoss(module, config.label_smoothing, right)
+        return AnnLoss(module, task, config.label_smoothing, validate)
 
     aim = objective(dataset.train, parts.validation)
     training = Training(aim, dataset.train, info, config, parts, session.device, progress)
     out = config.out or config.run / file_name(config.kind)
     traces = training_files(session, config, report_file(config, "train", config.out), out)
-    history = fit(training, traces, from_start=False, progress=progress)
+    history = fit(training, traces, from_start=False, progress=progress, score=score)
     module.eval()
     final = objective(dataset.test, torch.arange(count(dataset.test))).measure()
     made = _holding(made, module)
@@ -152,8 +159,11 @@ def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
         pools_averaged=pools,
         epochs=history.rows,
         peak_memory_mib=runtime.peak_memory_mib(session.device),
-        accuracy=final.accuracy,
-        accuracy_interval=interval(final.accuracy, count(dataset.test)),
+        task=info.task,
+        headline=score,
+        score=final.score,
+        accuracy=final.score if score.outcome else None,
+        accuracy_interval=interval(final.score, count(dataset.test)) if score.outcome else None,
         firing_rate=final.firing_rate,
     )
     traces.resume.unlink(missing_ok=True)

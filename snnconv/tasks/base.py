@@ -42,8 +42,8 @@ class Task(ABC):
         labels: what labels it takes, in words, for errors.
         summed: whether scores follow from sums of rows.
         supervised: whether it needs labels; if not, targets are the ANN's outputs.
-        probable: whether ``softmax`` over axis 1 of the outputs gives probabilities of classes, so
-            that a margin between them says how sure a network is.
+        decides: whether outputs are read by comparing them, with each other or with a bound, so
+            that a little noise on them mostly changes nothing.
         smooths: whether labels are classes that smoothing and mixing may blur.
         placed: whether labels belong to places of the samples, so that moving one without the
             other makes them wrong.
@@ -52,7 +52,7 @@ class Task(ABC):
     labels: ClassVar[str]
     summed: ClassVar[bool] = True
     supervised: ClassVar[bool] = True
-    probable: ClassVar[bool] = False
+    decides: ClassVar[bool] = True
     smooths: ClassVar[bool] = False
     placed: ClassVar[bool] = False
 
@@ -67,6 +67,10 @@ class Task(ABC):
     @abstractmethod
     def fault(self, labels: Tensor, outputs: Shape) -> str:
         """What is wrong with labels for outputs of this shape; empty if they fit."""
+
+    @abstractmethod
+    def width(self, outputs: Shape) -> int:
+        """How many numbers a row has, of outputs of this shape."""
 
     @abstractmethod
     def rows(self, outputs: Tensor, targets: Tensor) -> Tensor:

@@ -29,7 +29,6 @@ class Classification(Task):
     """One class a sample."""
 
     labels = "one whole number a sample, its class, from 0"
-    probable = True
     smooths = True
 
     def claims(self, labels: Tensor) -> bool:
@@ -48,6 +47,10 @@ class Classification(Task):
         if len(outputs) != 1:
             return "outputs that are no row of classes"
         return beyond(labels, outputs[0])
+
+    def width(self, outputs: Shape) -> int:
+        """See :class:`.Task`."""
+        return 3
 
     def rows(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The sample, and whether its class is the first, and among the first five."""
@@ -72,6 +75,7 @@ class Classification(Task):
 
     def loss(self, outputs: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
         """The cross-entropy; targets may be soft, ``[B, C]``."""
+        targets = targets if targets.is_floating_point() else targets.long()
         return F.cross_entropy(outputs, targets, label_smoothing=smoothing)
 
     def answers(self, outputs: Tensor) -> Tensor:

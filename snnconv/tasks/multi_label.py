@@ -48,6 +48,10 @@ class MultiLabel(Task):
             return "labels that are not one number for each output"
         return "" if _binary(labels) else "labels other than 0 and 1"
 
+    def width(self, outputs: Shape) -> int:
+        """See :class:`.Task`."""
+        return 2 * outputs[0]
+
     def rows(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Outputs, and labels behind them."""
         outputs = outputs.double()

@@ -27,7 +27,6 @@ class Unlabelled(Task):
 
     labels = "no labels"
     supervised = False
-    probable = True
 
     def claims(self, labels: Tensor) -> bool:
         """Never: labels are for something."""
@@ -44,6 +43,10 @@ class Unlabelled(Task):
     def fault(self, labels: Tensor, outputs: Shape) -> str:
         """Nothing: labels are not looked at."""
         return ""
+
+    def width(self, outputs: Shape) -> int:
+        """See :class:`.Task`."""
+        return 4
 
     def rows(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The sample, the share of its places that agree, and the squares of error and norm."""

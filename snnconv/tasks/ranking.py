@@ -30,6 +30,7 @@ class Ranking(Task):
 
     labels = "one finite number for each output of the network: [n], or [n, K]"
     summed = False
+    decides = False
 
     def claims(self, labels: Tensor) -> bool:
         """Never: its targets look like those of a regression, so the user has to say it."""
@@ -45,6 +46,10 @@ class Ranking(Task):
         if labels.dim() > 2 or len(outputs) > 1 or columns != (*outputs, 1)[0]:
             return "targets that are not one number for each output"
         return ""
+
+    def width(self, outputs: Shape) -> int:
+        """See :class:`.Task`."""
+        return 2 * (*outputs, 1)[0]
 
     def rows(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Outputs, and targets behind them."""

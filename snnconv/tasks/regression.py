@@ -26,6 +26,7 @@ class Regression(Task):
     """Numbers."""
 
     labels = "one finite number for each output of the network: [n], or [n, *output]"
+    decides = False
     placed = True
 
     def claims(self, labels: Tensor) -> bool:
@@ -48,6 +49,10 @@ class Regression(Task):
         if _without_ones(tuple(labels.shape[1:])) != _without_ones(outputs):
             return "targets that are not one number for each output"
         return "" if labels.dtype != torch.bool else "targets that are true or false"
+
+    def width(self, outputs: Shape) -> int:
+        """See :class:`.Task`."""
+        return 5 * (*outputs, 1)[0]
 
     def rows(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """How many numbers, and sums of |e|, e^2, y and y^2, of each output or channel."""

@@ -54,6 +54,10 @@ class Segmentation(Task):
         low, high = (int(used.min()), int(used.max())) if used.numel() else (0, 0)
         return f"labels {low}..{high} for {classes} classes" if low < 0 or high >= classes else ""
 
+    def width(self, outputs: Shape) -> int:
+        """See :class:`.Task`."""
+        return 3 * max(outputs[0], 2)
+
     def rows(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Places by class: right, said, and there."""
         T, B, C = len(outputs), outputs.shape[1], max(outputs.shape[2], 2)

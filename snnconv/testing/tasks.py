@@ -55,7 +55,7 @@ def rows_do_not_depend_on_the_batch(task: Task) -> None:
     steps = torch.stack([outputs, outputs.flip(0)])
     whole = task.rows(steps, labels)
     assert whole.dtype == torch.float64
-    assert whole.shape[:2] == (2, SAMPLES)
+    assert whole.shape == (2, SAMPLES, task.width(tuple(outputs.shape[1:])))
     for t, part in ((t, slice(k, k + 7)) for t in (0, 1) for k in range(0, SAMPLES, 7)):
         alone = task.rows(steps[t, part][None], labels[part])[0]
         torch.testing.assert_close(alone, whole[t, part], rtol=1e-12, atol=1e-12)

@@ -16,6 +16,7 @@ from torch import Tensor
 from snnconv.core import distributed
 from snnconv.core.files import write_atomically
 from snnconv.core.progress import Progress
+from snnconv.core.scores import ACCURACY, Score
 from snnconv.core.uncertainty import unpacked
 from snnconv.errors import CheckFailedError
 from snnconv.reports import EpochRow
@@ -31,12 +32,14 @@ class History:
     Attributes:
         start: measured before any training; none if that says nothing.
         rows: an epoch each.
-        best_epoch: the epoch with the best accuracy, the later of equals; 0 for the start.
+        score: what says which is better.
+        best_epoch: the epoch with the best score, the later of equals; 0 for the start.
         best: the module's tensors then.
         best_right: which validation samples were right then (:attr:`.Measured.right`).
         resumed_after: epochs done before it was taken up again.
     """
 
+    score: Score
     start: Measured | None = None
     rows: list[EpochRow] = field(default_factory=list)
     best_epoch: int = 0
@@ -45,11 +48,22 @@ class History:
     resumed_after: int | None = None
 
     @property
-    def best_accuracy(self) -> float:
+    def best_score(self) -> float | None:
         """Of the best epoch, the start included."""
         if self.best_epoch:
-            return self.rows[self.best_epoch - 1].accuracy
-        return self.start.accuracy if self.start else 0.0
+            return self.rows[self.best_epoch - 1].measured
+        return self.start.score if self.start else None
+
+    @property
+    def last_score(self) -> float | None:
+        """Of the last epoch, or of the start."""
+        if self.rows:
+            return self.rows[-1].measured
+        return self.start.score if self.start else None
+
+    def best_or_equal(self, score: float) -> bool:
+        """Whether no epoch before was better."""
+        return self.best_score is None or not self.score.better(self.best_score, score)
 
 
 @dataclass(frozen=True)
@@ -71,7 +85,13 @@ class TrainingFiles:
     good: tuple[Path, ...] = ()
 
 
-def fit(training: Training, files: TrainingFiles, from_start: bool, progress: Progress) -> History:
+def fit(
+    training: Training,
+    files: TrainingFiles,
+    from_start: bool,
+    progress: Progress,
+    score: Score = ACCURACY,
+) -> History:
     """Train to the end, or from where an interrupted training stood.
 
     Args:
@@ -79,6 +99,7 @@ def fit(training: Training, files: TrainingFiles, from_start: bool, progress: Pr
         files: its log, and what it goes on from.
         from_start: whether the network as it came is measured and is a candidate for the best.
         progress: told of every epoch.
+        score: that says which epoch is better.
 
     Raises:
         CheckFailedError: it diverged.
@@ -87,17 +108,17 @@ def fit(training: Training, files: TrainingFiles, from_start: bool, progress: Pr
     there = files.taken_up and files.resume.exists()
     distributed.wait()  # for all to have looked before it is written
     if there:
-        history = _taken_up(training, read(files.resume, files.setting), files.resume)
+        history = _taken_up(training, read(files.resume, files.setting), files.resume, score)
         progress.say(f"going on after epoch {history.resumed_after}")
     else:
         if files.taken_up:
             progress.say(f"there is no {files.resume}: from the beginning")
-        history = History()
+        history = History(score)
         if from_start:
             training.module.eval()
             history.start = training.objective.measure()
             history.best, history.best_right = _module(training), history.start.right
-            progress.say(f"epoch   0  validation {history.start.accuracy:.2%}  (as it came)")
+            progress.say(f"epoch   0  validation {score.shown(history.start.score)}  (as it came)")
         _keep(training, history, files)
     try:
         _epochs(training, history, files, progress)
@@ -121,12 +142,13 @@ def fit(training: Training, files: TrainingFiles, from_start: bool, progress: Pr
 def _epochs(training: Training, history: History, files: TrainingFiles, progress: Progress) -> None:
     for row in training.epochs():
         history.rows.append(row)
-        if row.accuracy >= history.best_accuracy:  # of equals the later: its loss is lower
+        if history.best_or_equal(row.measured):  # of equals the later: its loss is lower
             history.best_epoch, history.best = row.epoch, _module(training)
             history.best_right = training.measured.right
         _keep(training, history, files)
         progress.say(
-            f"epoch {row.epoch:3d}  loss {row.loss:.4f}  validation {row.accuracy:.2%}  "
+            f"epoch {row.epoch:3d}  loss {row.loss:.4f}  "
+            f"validation {history.score.shown(row.measured)}  "
             f"({row.seconds:.1f} s)"
         )
 
@@ -152,7 +174,7 @@ def _keep(training: Training, history: History, files: TrainingFiles) -> None:
     write_atomically(files.log, _lines(history.rows))
 
 
-def _taken_up(training: Training, saved: Saved, file: Path) -> History:
+def _taken_up(training: Training, saved: Saved, file: Path, score: Score) -> History:
     best = {n.removeprefix("best/"): t for n, t in saved.tensors.items() if n.startswith("best/")}
     rest = {name: t for name, t in saved.tensors.items() if not name.startswith("best/")}
     standing = saved.standing
@@ -168,6 +190,7 @@ def _taken_up(training: Training, saved: Saved, file: Path) -> History:
     training.module.eval()
     before, kept_right = standing.right or ("", "")
     return History(
+        score,
         start=Measured(*standing.start, before) if standing.start else None,
         rows=list(standing.rows),
         best_epoch=standing.best_epoch,

@@ -36,6 +36,7 @@ from snnconv.graph.network import Network
 from snnconv.neurons.base import Neuron
 from snnconv.reports import EpochRow
 from snnconv.training.objective import Measured, Objective
+from snnconv.training.tally import ACCURACY_OF
 
 
 @dataclass(frozen=True)
@@ -204,6 +205,7 @@ class Training:
         self.module = objective.module
         self.epoch = 0
         self._descent = optimiser(self.module, config)
+        self._counts = info.task == ACCURACY_OF
         self._augment = augmentation(config.augment, info.shape)
         self._mix = mixture(config.mix, config.mix_alpha, len(info.classes), info.shape)
         # of several processes, each one's gradients become the mean of all
@@ -306,9 +308,12 @@ class Training:
         return EpochRow(
             epoch=epoch,
             loss=loss / len(train),
-            train_accuracy=correct / len(train),
-            accuracy=measured.accuracy,
-            accuracy_interval=interval(measured.accuracy, len(self.parts.validation)),
+            train_accuracy=correct / len(train) if self._counts else None,
+            accuracy=measured.score if self._counts else None,
+            accuracy_interval=interval(measured.score, len(self.parts.validation))
+            if self._counts
+            else None,
+            score=measured.score,
             firing_rate=measured.firing_rate,
             neuron_parameters=self.objective.parameters(),
             learning_rate=self._descent.param_groups[0]["lr"],
@@ -385,6 +390,8 @@ class Training:
             if config.clip_gradient is not None:
                 nn.utils.clip_grad_norm_(self.module.parameters(), config.clip_gradient)
             self._descent.step()
+        if not self._counts:
+            return
         classes = labels.argmax(1) if labels.dim() > 1 else labels
         right = torch.cat(logits).argmax(1) == classes
         sums.correct += int(right.sum()) if share else 0

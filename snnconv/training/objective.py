@@ -1,11 +1,12 @@
-"""Objectives: the loss of an ANN's logits, or of a spiking network's currents.
+"""Objectives: the loss of an ANN's outputs, or of a spiking network's currents.
 
 An objective gives a batch's loss in *passes*, one after the other, each followed by an optimiser
 step. There is one pass, unless a simulation is trained in slices of time: then states are carried
 from slice to slice and detached between them, so that memory does not grow with T.
 
 Shape:
-    Samples ``[B, *input]``; labels ``[B]``, or soft ones ``[B, classes]``; logits ``[B, classes]``.
+    Samples ``[B, *input]``; labels ``[B, ...]``, or soft ones ``[B, classes]``; outputs
+    ``[B, *out]``, a classifier's logits ``[B, classes]``.
 
 Reference:
     STBP: Wu et al. 2018. TET: Deng et al., *Temporal Efficient Training*, ICLR 2022, eq. 5. Slices:
@@ -21,13 +22,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from snnconv.core import distributed
 from snnconv.core.metadata import DataInfo
 from snnconv.core.progress import Progress
-from snnconv.core.uncertainty import packed
 from snnconv.data.dataset import batches
 from snnconv.data.split import Split
 from snnconv.engine.layer_output import LayerOutput, ObserverNeeds, WeightedSum
@@ -36,18 +35,21 @@ from snnconv.errors import UsageError
 from snnconv.simulation.chunk import State
 from snnconv.simulation.network import SpikingNetwork
 from snnconv.simulation.simulate import simulate
+from snnconv.tasks.base import Task
+from snnconv.training.tally import Tally
 
 
 class Measured(NamedTuple):
     """A network on the samples held out.
 
     Attributes:
-        accuracy: 0..1.
+        score: the score that decides: an accuracy of a classifier.
         firing_rate: spikes per neuron and step; none for an ANN.
-        right: which samples are right, as :func:`.uncertainty.packed` writes it; empty for an ANN.
+        right: which samples are right, as :func:`.uncertainty.packed` writes it; empty for an
+            ANN, and for tasks without right and wrong samples.
     """
 
-    accuracy: float
+    score: float
     firing_rate: float | None
     right: str = ""
 
@@ -82,13 +84,13 @@ class Objective(Protocol):
     def losses(
         self, module: Callable[..., Any], samples: Tensor, x: Tensor, labels: Tensor
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield loss ``[]`` and logits ``[B, classes]`` of every pass.
+        """Yield loss ``[]`` and outputs ``[B, *out]`` of every pass.
 
         Args:
             module: :attr:`module`, or what wraps it.
             samples: which samples these are, ``[B]``.
             x: ``[B, *input]``; ``[f, B, *input]`` if frames are shown.
-            labels: ``[B]``, or ``[B, classes]``.
+            labels: ``[B, ...]``, or soft ones ``[B, classes]``.
         """
         ...
 
@@ -101,28 +103,29 @@ class Objective(Protocol):
         ...
 
 
-def cross_entropy(logits: Tensor, labels: Tensor, kind: str, smoothing: float) -> Tensor:
-    """Return the loss of logits over time.
+def over_time(task: Task, outputs: Tensor, labels: Tensor, kind: str, smoothing: float) -> Tensor:
+    """Return a task's loss of outputs over time.
 
     Args:
-        logits: ``[T, B, classes]`` currents of the last layer.
-        labels: ``[B]``, or soft ones ``[B, classes]``.
-        kind: ``mean`` for the cross-entropy of the time average, ``tet`` for the mean over steps.
+        task: whose loss.
+        outputs: ``[T, B, *out]`` currents of the last layer.
+        labels: ``[B, ...]``, or soft ones ``[B, classes]``.
+        kind: ``mean`` for the loss of the time average, ``tet`` for the mean over steps.
         smoothing: of the labels.
     """
     if kind == "mean":
-        return F.cross_entropy(logits.mean(0), labels, label_smoothing=smoothing)
-    every = labels.repeat(logits.shape[0], *[1] * (labels.dim() - 1))
-    return F.cross_entropy(logits.flatten(0, 1), every, label_smoothing=smoothing)
+        return task.loss(outputs.mean(0), labels, smoothing)
+    return torch.stack([task.loss(current, labels, smoothing) for current in outputs]).mean()
 
 
 @dataclass
-class ClassificationLoss:
-    """An ANN's cross-entropy."""
+class AnnLoss:
+    """An ANN's loss by its task."""
 
     module: nn.Module
+    task: Task
     smoothing: float
-    accuracy: Callable[[], float]
+    validate: Callable[[], float]
     passes: int = 1
     frames_per_run: None = None
     release: int = 0
@@ -135,11 +138,11 @@ class ClassificationLoss:
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """See :class:`Objective`."""
         logits = module(x)
-        yield F.cross_entropy(logits, labels, label_smoothing=self.smoothing), logits
+        yield self.task.loss(logits, labels, self.smoothing), logits
 
     def measure(self) -> Measured:
         """See :class:`Objective`."""
-        return Measured(self.accuracy(), None)
+        return Measured(self.validate(), None)
 
     def parameters(self) -> dict[str, float]:
         """Return the mean of what neurons learn, by parameter."""
@@ -171,6 +174,7 @@ class SpikingLoss:
 
     Attributes:
         module: the network.
+        task: whose loss and score.
         timesteps: T.
         slice: steps of a slice; T if there is one slice.
         kind: of the loss, ``mean`` or ``tet``.
@@ -182,6 +186,7 @@ class SpikingLoss:
     """
 
     module: SpikingNetwork
+    task: Task
     timesteps: int
     slice: int
     kind: str
@@ -215,7 +220,7 @@ class SpikingLoss:
             steps = min(self.slice, self.timesteps - start)
             currents, state = module(x, steps, samples, state)
             yield (
-                cross_entropy(currents, labels, self.kind, self.smoothing),
+                over_time(self.task, currents, labels, self.kind, self.smoothing),
                 currents.detach().mean(0),
             )
             assert state is not None
@@ -243,7 +248,7 @@ class SpikingLoss:
 
         held, T = self.held_out, self.timesteps
         mine = distributed.share(held.order)
-        right = []
+        tally = Tally(held.info.task, len(held.order), self.device)
         with self.progress.task("validate", len(mine)) as advance:
             size, steps = held.at_once.samples, held.at_once.steps
             drawn = batches(held.split, held.info, mine, size, frames_per_run=held.frames_per_run)
@@ -252,13 +257,10 @@ class SpikingLoss:
                 assert labels is not None
                 batch = len(labels)
                 average = simulate(self.module, x, samples, T, steps, observe, needs)
-                right.append(average[-1].argmax(1).cpu() == labels)
+                tally.add(average[-1], labels.to(self.device))
                 advance(len(labels))
         spikes, neurons = distributed.total([spikes, neurons], self.device)
-        every = torch.zeros(len(held.order))
-        every[distributed.share(torch.arange(len(every)))] = torch.cat(right).float()
-        flags = (distributed.add(every, self.device) > 0).tolist()
-        return Measured(sum(flags) / len(flags), spikes / neurons, packed(flags))
+        return Measured(tally.score(), spikes / neurons, tally.right())
 
     def parameters(self) -> dict[str, float]:
         """See :class:`Objective`."""

@@ -35,7 +35,7 @@ class Standing(Record):
 
     Attributes:
         epoch: epochs done.
-        start: accuracy and firing rate before any training, where they were measured.
+        start: the score that decides and firing rate before any training, where they were measured.
         best_epoch: the epoch that is kept; 0 for the start.
         rows: an epoch each.
         right: which validation samples were right before any training, and in the epoch that is

@@ -25,7 +25,8 @@ from snnconv.engine.dispatch import compiled
 from snnconv.engine.layer_output import LayerOutput
 from snnconv.graph.network import Network
 from snnconv.simulation.build import spiking_network
-from snnconv.training.objective import cross_entropy
+from snnconv.tasks.base import TASKS
+from snnconv.training.objective import over_time
 from tests.benchmarks import _common as common
 from tests.benchmarks._peers import MODES, Peer
 from tests.benchmarks._subject import Subject, subject
@@ -119,7 +120,9 @@ def step(trained: Trained, x: Tensor, labels: Tensor) -> Callable[[], None]:
 
     def go() -> None:
         with trained.around():
-            loss = cross_entropy(trained.forward(x, None), labels, "mean", 0.0)
+            loss = over_time(
+                TASKS.load("classification"), trained.forward(x, None), labels, "mean", 0.0
+            )
         descent.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         descent.step()

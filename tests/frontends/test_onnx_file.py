@@ -162,7 +162,7 @@ def test_several_outputs(tmp_path):
     file = saved(model, tmp_path)
     refused = error(file)
     assert refused.found == "2 outputs (logits, y)"
-    assert refused.remedy.endswith(f"'{file}?output=logits'")
+    assert "--output logits" in refused.remedy
     assert import_onnx(file, IMAGE, output="logits").graph.nodes[-1].op == "reshape"
     with pytest.raises(UsageError, match="did you mean 'logits'"):
         import_onnx(file, IMAGE, output="logit")
@@ -310,8 +310,12 @@ def test_what_the_output_does_not_depend_on_is_left_out(tmp_path):
     assert [n.op for n in imported(saved(model, tmp_path)).graph.nodes] == ["conv", "reshape"]
 
 
-def test_an_output_that_is_no_logits(tmp_path):
-    assert "shape ['B', 4, 4, 4]" in found(proto([CONV], WEIGHT, flat=False), tmp_path)
+def test_an_output_of_any_shape(tmp_path):
+    graph = imported(saved(proto([CONV], WEIGHT, flat=False), tmp_path)).graph
+    assert [n.op for n in graph.nodes] == ["conv"]
+
+
+def test_an_output_that_does_not_depend_on_the_input(tmp_path):
     assert "a constant" in found(
         proto([node("Neg", "w")], {"w": floats(1, 4)}, flat=False), tmp_path
     )

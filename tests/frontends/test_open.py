@@ -219,7 +219,7 @@ def test_classes_that_have_no_sample():
 
 
 def test_logits_that_are_none():
-    with pytest.raises(UnsupportedError, match="gives no logits"):
+    with pytest.raises(UnsupportedError, match="--task segmentation"):
         from_module(nn.Sequential(nn.Conv2d(1, 10, 3)), FACTS)
 
 

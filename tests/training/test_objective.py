@@ -8,9 +8,11 @@ from snnconv.data.split import ArraySplit
 from snnconv.engine.memory import BatchPlan
 from snnconv.errors import UsageError
 from snnconv.simulation.build import spiking_network
-from snnconv.training.objective import SpikingLoss, ValidationSet, cross_entropy, detached, slice_of
+from snnconv.tasks.base import TASKS
+from snnconv.training.objective import SpikingLoss, ValidationSet, detached, over_time, slice_of
 
 CPU = torch.device("cpu")
+CLASSES = TASKS.load("classification")
 
 
 class Held:
@@ -30,7 +32,7 @@ class Held:
 
 def objective(net, T, k, neuron="if"):
     snn = spiking_network(checkpoint(rounded(net()), neuron=neuron), folded=False).train()
-    return SpikingLoss(snn, T, slice_of(snn, T, k), "mean", 0.0, None, None, None)
+    return SpikingLoss(snn, CLASSES, T, slice_of(snn, T, k), "mean", 0.0, None, None, None)
 
 
 def peak_bytes(net, T, k, neuron):
@@ -96,7 +98,7 @@ def test_it_is_measured_in_portions_with_the_same_result(k):
     seen, found = [], []
     for samples, steps in ((7, 6), (3, k or 6)):
         held = ValidationSet(split, info, torch.arange(7), BatchPlan(samples, steps))
-        trained = SpikingLoss(snn, 6, slice_of(snn, 6, k), "mean", 0.0, held, CPU, Quiet())
+        trained = SpikingLoss(snn, CLASSES, 6, slice_of(snn, 6, k), "mean", 0.0, held, CPU, Quiet())
         handle = snn.register_forward_pre_hook(lambda _, given: seen.append(given[:2]))
         found.append(trained.measure())
         handle.remove()
@@ -109,5 +111,5 @@ def test_it_is_measured_in_portions_with_the_same_result(k):
 def test_soft_labels_that_are_certain_are_hard_ones(kind):
     logits, labels = dyadic((5, 3, 4)), torch.tensor([2, 0, 3])
     soft = torch.nn.functional.one_hot(labels, 4).float()
-    found = [float(cross_entropy(logits, each, kind, 0.1)) for each in (labels, soft)]
+    found = [float(over_time(CLASSES, logits, each, kind, 0.1)) for each in (labels, soft)]
     assert found[0] == pytest.approx(found[1], rel=1e-6)

@@ -17,17 +17,19 @@ from snnconv.data.split import ArraySplit
 from snnconv.engine.memory import BatchPlan
 from snnconv.errors import CheckFailedError, UsageError
 from snnconv.simulation.build import spiking_network
+from snnconv.tasks.base import TASKS
 from snnconv.training.loop import HeldOutSplit, Training, hold_out, learning_rate, middle, optimiser
 from snnconv.training.objective import (
-    ClassificationLoss,
+    AnnLoss,
     Measured,
     SpikingLoss,
     ValidationSet,
-    cross_entropy,
+    over_time,
     slice_of,
 )
 
 CPU = torch.device("cpu")
+CLASSES = TASKS.load("classification")
 FACTS = DataInfo(spec="digits", shape=(2, 6, 6), classes=tuple("0123"), mean=(0.0,), std=(1.0,))
 
 
@@ -183,14 +185,14 @@ def test_losses_are_their_formulas(smoothing):
     logits, labels = torch.randn(5, 3, 4), torch.tensor([2, 0, 3])
     mean = sum(by_hand(logits[:, b].mean(0), int(labels[b]), smoothing) for b in range(3)) / 3
     steps = [by_hand(logits[t, b], int(labels[b]), smoothing) for t in range(5) for b in range(3)]
-    found = [float(cross_entropy(logits, labels, kind, smoothing)) for kind in ("mean", "tet")]
+    found = [float(over_time(CLASSES, logits, labels, kind, smoothing)) for kind in ("mean", "tet")]
     assert found == pytest.approx([mean, sum(steps) / 15], rel=1e-5)
     assert found[0] < found[1]  # the cross-entropy is convex
 
 
 def test_over_one_step_the_losses_are_one():
     logits, labels = torch.randn(1, 6, 4), torch.randint(0, 4, (6,))
-    mean, tet = (cross_entropy(logits, labels, kind, 0.1) for kind in ("mean", "tet"))
+    mean, tet = (over_time(CLASSES, logits, labels, kind, 0.1) for kind in ("mean", "tet"))
     assert torch.equal(mean, tet)
 
 
@@ -256,7 +258,7 @@ def trained(net=None, loss=None, validate=lambda: 0.5, **options):
     net, split = net or tiny(), blobs()
     config = OptimiserConfig(**{"batch_size": 16, "epochs": 3} | options)
     if loss is None:
-        objective = ClassificationLoss(net, config.label_smoothing, validate)
+        objective = AnnLoss(net, CLASSES, config.label_smoothing, validate)
     else:
         objective = Given(net, loss, validate)
     parts = hold_out(split, 0.25, None, 0)
@@ -358,7 +360,7 @@ def test_what_goes_on_ends_in_the_same_bits():
     parts = hold_out(split, 0.25, None, 0)
 
     def training():
-        objective = ClassificationLoss(tiny(), 0.0, lambda: 0.5)
+        objective = AnnLoss(tiny(), CLASSES, 0.0, lambda: 0.5)
         return Training(objective, split, FACTS, config, parts, CPU, Quiet())
 
     whole, begun, again = training(), training(), training()
@@ -388,14 +390,16 @@ def fine_tuned(neuron, **options):
     everything = HeldOutSplit(torch.arange(64), torch.arange(64))
     held = ValidationSet(split, FACTS, everything.validation, BatchPlan(16, 4))
     size = slice_of(snn, 4, config.slice)
-    objective = SpikingLoss(snn, 4, size, config.loss, config.label_smoothing, held, CPU, Quiet())
+    objective = SpikingLoss(
+        snn, CLASSES, 4, size, config.loss, config.label_smoothing, held, CPU, Quiet()
+    )
 
     def now():
         snn.eval()
         with torch.no_grad():
             x = split.images(torch.arange(64))
             currents, _ = snn(x[None], 4, torch.arange(64))
-        value = cross_entropy(currents, split.labels, config.loss, config.label_smoothing)
+        value = over_time(CLASSES, currents, split.labels, config.loss, config.label_smoothing)
         right = currents.mean(0).argmax(1) == split.labels
         return float(value), float(right.double().mean())
 

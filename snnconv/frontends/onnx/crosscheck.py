@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from snnconv.errors import CheckFailedError, UnsupportedError, one_line
-from snnconv.frontends.onnx.file import Model
+from snnconv.frontends.onnx.file import Model, needed
 from snnconv.frontends.torch.capture import TOLERANCE, Verdict, largest_difference, random_input
 from snnconv.graph.ir import Graph
 from snnconv.graph.network import Network
@@ -117,15 +117,17 @@ def _reference(model: Model) -> _Run:
 
 
 def _runnable(model: Model) -> str | bytes:
-    """The file; if a map is made from its logits, the same file with the logits as output."""
+    """The file; if it has further outputs, the same file with what the one needs alone."""
     import onnx
 
     proto = onnx.load(model.file, load_external_data=False)
-    if model.output in {value.name for value in proto.graph.output}:
+    if [value.name for value in proto.graph.output] == [model.output]:
         return str(model.file)
     onnx.load_external_data_for_model(proto, str(model.file.parent))
-    nodes = [node for node in proto.graph.node if node.op_type != "ZipMap"]
-    for field, values in (("node", nodes), ("output", [onnx.ValueInfoProto(name=model.output)])):
+    nodes = [operator.proto for operator in needed(proto.graph.node, [model.output])]
+    outputs = [value for value in proto.graph.output if value.name == model.output]
+    outputs = outputs or [onnx.ValueInfoProto(name=model.output)]
+    for field, values in (("node", nodes), ("output", outputs)):
         proto.graph.ClearField(field)
         getattr(proto.graph, field).extend(values)
     return bytes(proto.SerializeToString())

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from snnconv.core.packages import imported
-from snnconv.errors import UnsupportedError, UsageError, did_you_mean, one_line
+from snnconv.errors import UnsupportedError, UsageError, one_line
 from snnconv.frontends.onnx.tensors import check
+from snnconv.frontends.outputs import choose
 
 OLDEST = 7  # opset; from UNCHANGED down a file is first converted
 UNCHANGED = 9
@@ -66,7 +67,8 @@ def read_model(file: Path, texts: bool = False, output: str | None = None) -> Mo
     Args:
         file: of opset 7 or newer; ONNX's version converter rewrites one of opset 7 or 8.
         texts: whether its input is token numbers, which may be whole.
-        output: which of several outputs are the logits; the only one of floats by default.
+        output: which of several outputs is meant, by name or number; the only one of floats by
+            default.
 
     Raises:
         UsageError: there is no such file.
@@ -191,18 +193,9 @@ def _output(file: Path, graph: Any, wanted: str | None) -> str:
         if value.name in maps
         or onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type) in _FLOATS
     ]
-    if wanted is not None and wanted not in names:
-        raise UsageError(
-            f"{file} has no output of that name", f"'{wanted}'", did_you_mean(wanted, names)
-        )
-    found = [wanted] if wanted is not None else names if len(names) == 1 else floats
-    if len(found) != 1:
-        raise UnsupportedError(
-            f"{file} can't be imported",
-            f"{len(names)} outputs ({', '.join(names)})",
-            f"name the one that is the logits: '{file}?output={(floats or names or ['NAME'])[0]}'",
-        )
-    return found[0]
+    if wanted is None and len(names) > 1 and len(floats) == 1:
+        return str(floats[0])
+    return choose(names, wanted, str(file))
 
 
 def _outputs_of_map(node: Any) -> list[str]:

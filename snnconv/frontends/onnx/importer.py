@@ -25,7 +25,7 @@ def import_onnx(
         input_shape: of one sample of the data; it settles sizes that the file leaves open.
         analog: take operations that no neuron stands for.
         tokens: of a network on texts, how many token numbers there are.
-        output: which of several outputs are the logits.
+        output: which of several outputs is meant, by name or number.
 
     Raises:
         UsageError: there is no such file.

@@ -147,21 +147,20 @@ class _Translator:
         return output.node if isinstance(output, Activation) else ""
 
     def logits(self) -> str:
-        """The node that gives the logits ``[B, classes]``; axes of size 1 behind them go."""
+        """The node that gives the output ``[B, *out]``; axes of size 1 behind classes go."""
         output = self._value(self.model.output)
         shape = output.shape if isinstance(output, Activation) else ()
         whole = len(shape) > 1 and 1 <= shape[1] == math.prod(shape[1:])
-        if not whole or not isinstance(output, Activation):
-            found = f"shape {['B', *shape[1:]]}" if shape else "a constant"
-            remedy = "export the network with its logits as the only output"
+        if not isinstance(output, Activation):
+            found, remedy = "a constant", "export the network with an output of its input"
             if isinstance(output, BatchMoved):
                 found, remedy = _mixed(output), BATCH_FIRST
             raise UnsupportedError(
-                f"{self.model.file} gives no logits [B, classes]",
+                f"{self.model.file} gives no output [B, ...]",
                 f"the output '{self.model.output}': {found}",
                 remedy,
             )
-        if len(shape) == 2:
+        if len(shape) == 2 or not whole:
             return output.node
         flat = NodeSpec("reshape", [output], {"shape": [shape[1]]})
         return self.builder.add(flat, self.model.output)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from snnconv.errors import CheckFailedError, UnsupportedError, one_line
 from snnconv.frontends.lowering.contract import BATCH
+from snnconv.frontends.outputs import choose
 from snnconv.frontends.pt2.archive import MALFORMED, invalid, read_archive
 from snnconv.frontends.pt2.program import Program, UnknownOperator
 from snnconv.frontends.torch.capture import (
@@ -32,7 +33,11 @@ _REMEDY = "report the network, or name the PyTorch network instead: file.py:fact
 
 
 def import_exported(
-    file: Path, input_shape: tuple[int, ...], analog: bool = False, tokens: int | None = None
+    file: Path,
+    input_shape: tuple[int, ...],
+    analog: bool = False,
+    tokens: int | None = None,
+    output: str | None = None,
 ) -> Captured:
     """A file's graph and tensors, in float32, and how far they are from the program.
 
@@ -41,9 +46,10 @@ def import_exported(
         input_shape: of one sample of the data; it settles sizes that the file leaves open.
         analog: take operations that no neuron stands for.
         tokens: of a network on texts, how many token numbers there are.
+        output: which of several outputs is meant, by name or number.
 
     Raises:
-        UsageError: there is no such file.
+        UsageError: there is no such file, or no such output.
         UnsupportedError: a file that can't be read or converted, an input of another shape, NaN or
             Inf.
         CheckFailedError: the graph does not compute what the program does.
@@ -52,7 +58,9 @@ def import_exported(
     try:
         program = Program(archive)
         batch, dtype = _batch(file, program, input_shape, tokens)
-        traced = program.trace(batch or BATCH)
+        outputs = program.outputs(archive.program["graph_module"].get("module_call_graph", []))
+        result = outputs[choose(list(outputs), output, str(file))]
+        traced = program.trace(batch or BATCH, result)
     except KeyError as error:
         raise invalid(file, f"it has no {error}") from error
     except MALFORMED as error:
@@ -79,8 +87,8 @@ def _batch(
     file: Path, program: Program, input_shape: tuple[int, ...], tokens: int | None
 ) -> tuple[int | None, torch.dtype]:
     """How many samples the program takes at once, None for any number, and of which type."""
-    for what, names in (("input", program.inputs), ("output", program.outputs)):
-        if len(names) != 1:
+    for what, names, wanted in (("input", program.inputs, 1), ("output", program.changes, 0)):
+        if len(names) != wanted:
             raise UnsupportedError(
                 f"{file} can't be imported",
                 f"{len(names)} {what}s ({', '.join(names)})",
@@ -149,12 +157,12 @@ def _dry_run(file: Path, traced: torch.fx.GraphModule, example: Tensor, strange:
         raise UnsupportedError(
             f"{file} can't be run on samples of shape {list(example.shape[1:])}", found, _REMEDY
         ) from error
-    if not isinstance(value, Tensor) or value.dim() != 2 or len(value) != len(example):
+    if not isinstance(value, Tensor) or not value.dim() or len(value) != len(example):
         found = f"shape {['B', *value.shape[1:]]}" if isinstance(value, Tensor) else "no tensor"
         raise UnsupportedError(
-            f"{file} gives no logits [B, classes]",
+            f"{file} gives no output [B, ...]",
             f"the output: {found}",
-            "export the network with its logits as the only output",
+            "keep the batch as the first axis of the output",
         )
 
 

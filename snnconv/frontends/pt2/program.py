@@ -5,9 +5,10 @@ the declared shape, so that operators behind it are examined, too; the translato
 operator by its name.
 """
 
+import json
 import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from snnconv.frontends.pt2.archive import DTYPES, Archive, whole
 from snnconv.frontends.torch.translate import STORED_AS
 
 _OWN = ("parameter", "buffer", "tensor_constant")
+_OUTPUT = "user_output"
 _KINDS = ("Scalar", "Tensor")
 _CONSTANTS = (
     *("t.default", "expand.default", "sqrt.default", "rsqrt.default", "exp.default"),
@@ -95,16 +97,24 @@ class Program:
         return [next(iter(arg.values()))["name"] for arg in given if "as_none" not in arg]
 
     @property
-    def outputs(self) -> list[str]:
-        """The program's outputs, and the values that a call changes."""
-        found = []
-        for spec in self._signature["output_specs"]:
-            ((kind, value),) = spec.items()
-            if "as_none" not in value["arg"]:
-                name = next(iter(value["arg"].values()))
-                name = name["name"] if isinstance(name, Mapping) else str(name)
-                found.append(name if kind == "user_output" else f"{name}: a {kind}")
-        return found
+    def changes(self) -> list[str]:
+        """The values that a call changes."""
+        specs = (next(iter(spec.items())) for spec in self._signature["output_specs"])
+        return [f"{_named_output(value)}: a {kind}" for kind, value in specs if kind != _OUTPUT]
+
+    def outputs(self, calls: Sequence[Any]) -> dict[str, str]:
+        """The program's outputs: the name of each in the graph, by its name for a caller.
+
+        Args:
+            calls: ``module_call_graph``, which says in which tuples and mappings they stand.
+        """
+        found = [_named_output(spec[_OUTPUT]) for spec in self._specs("output", _OUTPUT)]
+        signatures = [call["signature"] for call in calls if not call.get("fqn")]
+        spec = json.loads(signatures[0]["out_spec"])[1] if signatures and signatures[0] else None
+        names = list(_leaves(spec)) if spec else []
+        if len(names) != len(found):
+            names = [str(k) for k in range(len(found))]
+        return {name: value for name, value in zip(names, found, strict=True) if value}
 
     def dtype(self, name: str) -> torch.dtype | None:
         """The type of a tensor."""
@@ -114,11 +124,12 @@ class Program:
         """The shape of a tensor; None for a size that the program leaves open."""
         return tuple(None if "as_expr" in n else whole(n) for n in self._values[name]["sizes"])
 
-    def trace(self, batch: int) -> torch.fx.GraphModule:
+    def trace(self, batch: int, result: str) -> torch.fx.GraphModule:
         """The program as calls in order, with its tensors.
 
         Args:
             batch: of the samples that it will be run with.
+            result: the value in its graph that is its output.
         """
         graph, env, tensors = torch.fx.Graph(), dict[str, Any](), dict[str, Tensor]()
         (source,) = self.inputs
@@ -139,7 +150,6 @@ class Program:
         for node in self._graph["nodes"]:
             if not node["target"].startswith(_CHECKS):
                 self._add(graph, env, node, source, batch)
-        (result,) = self.outputs
         graph.output(env[result])
         return torch.fx.GraphModule(tensors, graph)
 
@@ -188,6 +198,27 @@ class Program:
 
     def _specs(self, side: str, kind: str) -> list[Any]:
         return [spec for spec in self._signature[f"{side}_specs"] if kind in spec]
+
+
+def _named_output(spec: Mapping[str, Any]) -> str:
+    """The name of an output's value; empty for None."""
+    ((kind, value),) = spec["arg"].items()
+    if kind == "as_none":
+        return ""
+    return str(value["name"] if isinstance(value, Mapping) else value)
+
+
+def _leaves(spec: Mapping[str, Any], way: str = "") -> Iterator[str]:
+    """The names of the leaves of a written tree of tuples, lists and mappings."""
+    parts = spec["children_spec"]
+    if spec["type"] is None:
+        yield way
+        return
+    keys = json.loads(spec["context"]) if spec["context"].startswith("[") else None
+    if not isinstance(keys, list) or len(keys) != len(parts):
+        keys = list(range(len(parts)))
+    for key, part in zip(keys, parts, strict=True):
+        yield from _leaves(part, f"{way}.{key}" if way else str(key))
 
 
 def _target(name: str) -> Callable[..., Any] | None:

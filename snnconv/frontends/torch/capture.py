@@ -12,7 +12,6 @@ graph is compared with the module on random inputs before it is handed out.
 import builtins
 import copy
 import inspect
-import math
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -32,6 +31,7 @@ from snnconv.errors import (
     one_line,
 )
 from snnconv.frontends.lowering.contract import BATCH
+from snnconv.frontends.outputs import choose, leaves, with_output
 from snnconv.frontends.torch.export import exported
 from snnconv.frontends.torch.translate import Translated, translate
 from snnconv.frontends.torch.watch import obstacles_of_run, user_line
@@ -91,19 +91,23 @@ def capture(
     input_shape: tuple[int, ...],
     analog: bool = False,
     tokens: int | None = None,
+    output: str | None = None,
 ) -> Captured:
     """A module's graph and tensors, in float32 on the CPU.
 
     Args:
-        module: takes ``[B, *input_shape]``, gives logits ``[B, classes]``; it is put into
+        module: takes ``[B, *input_shape]``, gives ``[B, *out]``, or several; it is put into
             evaluation mode.
         input_shape: of one sample.
         analog: whether to take operations that no neuron stands for.
         tokens: of a network on texts, how many token numbers there are.
+        output: which of several outputs is meant, by name or number.
 
     Raises:
-        UnsupportedError: control flow that depends on data, an input of another shape, NaN or Inf,
-            no weights, TorchScript, or operations outside the closed list, each with its place.
+        UsageError: there is no such output.
+        UnsupportedError: several outputs, and none of them chosen; control flow that depends on
+            data, an input of another shape, NaN or Inf, no weights, TorchScript, or operations
+            outside the closed list, each with its place.
         CheckFailedError: the graph's output is not the module's.
     """
     module = _plain(module)
@@ -113,7 +117,7 @@ def capture(
         module = copy.deepcopy(module).cpu().float()
     example = random_input(BATCH, input_shape, tokens)
     with _ALONE:
-        expected = _expected(module, example.clone())
+        module, expected = _with_output(module, example.clone(), output)
         graph, tensors, ending = _translated(module, example, analog)
         check_finite(tensors)
         if not torch.isfinite(expected).all():
@@ -125,6 +129,8 @@ def capture(
         with torch.no_grad():
             got = Network(graph, tensors).eval()(example)
     got = got if ending is None else ending(got)
+    if got.numel() == expected.numel():
+        got = got.reshape(expected.shape)  # one number a sample: [B, 1] here, may be [B] there
     difference = largest_difference(got, expected)
     if not difference <= TOLERANCE:
         raise CheckFailedError(
@@ -197,8 +203,10 @@ def _check_spikes(module: nn.Module) -> None:
         )
 
 
-def _expected(module: nn.Module, example: Tensor) -> Tensor:
-    """What the module itself gives."""
+def _with_output(
+    module: nn.Module, example: Tensor, wanted: str | None
+) -> tuple[nn.Module, Tensor]:
+    """The module with one output, and what it gives."""
     kind = type(module).__name__
     try:
         with torch.no_grad():
@@ -209,36 +217,22 @@ def _expected(module: nn.Module, example: Tensor) -> Tensor:
             f"{one_line(error)}{_line(error)}",
             "give the data set this network was trained on (--data)",
         ) from error
-    if isinstance(value, Tensor) and value.dim() == 2 and len(value) == BATCH:
-        return value
-    raise UnsupportedError(f"{kind} gives no logits [B, classes]", *_not_logits(value))
+    if not isinstance(value, Tensor) or wanted is not None:
+        found = {name: one for name, one in leaves(value).items() if isinstance(one, Tensor)}
+        if found:
+            name = choose(list(found), wanted, kind)
+            module, value = with_output(module, name), found[name]
+    if isinstance(value, Tensor) and value.dim() and len(value) == BATCH:
+        return module, value
+    raise UnsupportedError(f"{kind} gives no output [B, ...]", *_no_output(value))
 
 
-def _not_logits(value: object) -> tuple[str, str]:
-    """What a network gives instead of logits, and what to do about it."""
-    if isinstance(value, Tensor) and value.dim() > 2 and len(value) == BATCH:
-        return (
-            f"shape {list(value.shape)} for {BATCH} samples: {math.prod(value.shape[1:])} numbers "
-            "a sample",
-            "to convert it all the same, flatten them: torch.nn.Sequential(network, "
-            "torch.nn.Flatten()), and name as many classes in the data. Tasks other than one label "
-            "a sample, as masks are, are not measured yet",
-        )
+def _no_output(value: object) -> tuple[str, str]:
+    """What a network gives instead of a tensor of samples, and what to do about it."""
     if isinstance(value, Tensor):
         found = f"shape {list(value.shape)} for {BATCH} samples"
         return found, "keep the batch as the first axis: [B, classes]"
-    if isinstance(value, Mapping):
-        keys = ", ".join(map(repr, list(value)[:5]))
-        return (
-            f"a {type(value).__name__} of {keys}",
-            f"return the logits only: network(x)[{next(iter(value), 'logits')!r}]",
-        )
-    if isinstance(value, tuple | list):
-        return (
-            f"a {type(value).__name__} of {len(value)} values",
-            "return the logits only: network(x)[0], if they are the first",
-        )
-    return f"a {type(value).__name__}", "return the logits only, as a tensor"
+    return f"a {type(value).__name__}", "return the logits, as a tensor"
 
 
 def _translated(module: nn.Module, example: Tensor, analog: bool) -> Translated:

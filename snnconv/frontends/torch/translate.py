@@ -65,8 +65,8 @@ def translate(
     run = TraceInterpreter(traced)
     with torch.no_grad():
         run.run(example)
-    translator = _Translator(traced, run, analog)
     needed = run.needed()
+    translator = _Translator(traced, run, analog, needed)
     for node in traced.graph.nodes:
         if node in needed:
             translator.read(node)
@@ -101,7 +101,14 @@ class _Held(NamedTuple):
 class _Translator:
     """What is known of the graph so far."""
 
-    def __init__(self, traced: torch.fx.GraphModule, run: TraceInterpreter, analog: bool) -> None:
+    def __init__(
+        self,
+        traced: torch.fx.GraphModule,
+        run: TraceInterpreter,
+        analog: bool,
+        needed: set[torch.fx.Node],
+    ) -> None:
+        self._needed = needed
         self.traced = traced
         self.analog = analog
         self.run = run
@@ -263,7 +270,7 @@ class _Translator:
                 f"{called} with arguments that do not fit it ({one_line(error)})"
             ) from error
         if isinstance(made, NodeSpec) and made.ending is not None:
-            if {user.op for user in node.users} == {"output"}:
+            if {user.op for user in node.users if user in self._needed} == {"output"}:
                 self.ending = made.ending
             else:
                 assert made.inside is not None

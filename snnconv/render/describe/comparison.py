@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from snnconv.core.scores import ACCURACY, Score
 from snnconv.render import units
 from snnconv.render.tables import Block, Cell, Column, Fact, Facts, Table
 from snnconv.reports import CellRow, CompareReport
@@ -13,20 +14,21 @@ CHANCE = "by more than chance"
 
 def compare(found: CompareReport) -> list[Block]:
     """Of a :class:`CompareReport`: a row a method, a column a T."""
-    share = units.percent(found.ann_accuracy)
-    bounds = f"{units.interval(found.ann_accuracy_interval)}, n = {units.count(found.samples)}"
+    kind, interval = found.kind, found.ann_accuracy_interval
+    n = f"n = {units.count(found.samples)}"
+    bounds = f"{units.interval(interval)}, {n}" if interval else n
     facts = [
         Fact("network", found.model, f"on {found.data}"),
-        Fact("ANN accuracy", share, bounds),
+        Fact(f"ANN {_named(kind)}", kind.shown(found.of_ann), bounds),
         Fact("energy of the ANN", units.energy(found.energy_ann_mj), "per sample"),
         Fact("evaluations", str(found.cells_run), f"{found.cells_kept} cells needed none"),
     ]
     return [
         Facts("Comparison", tuple(facts)),
         _grid(
-            "Accuracy by T",
+            f"{kind.title} by T",
             found,
-            lambda cell: units.percent(cell.accuracy),
+            lambda cell: kind.shown(cell.measured),
             lambda cell: cell.latency_worth_it,
             f"{LATENCY_FRONT}, {CHANCE}",
         ),
@@ -41,6 +43,10 @@ def compare(found: CompareReport) -> list[Block]:
         *_conventions(found),
         methods(found),
     ]
+
+
+def _named(kind: Score) -> str:
+    return "accuracy" if kind == ACCURACY else kind.title
 
 
 def _latency(found: CompareReport) -> list[Table]:
@@ -113,7 +119,7 @@ def methods(found: CompareReport) -> Table:
     """What each method asks of a chip, and where it comes near the ANN."""
     energies = ("energy there", "/ twin's", "twin")
     costs = ("passes", "spikes/neuron", "latency", "levels", "seconds")
-    heads = ("within 1 point", *energies, *costs)
+    heads = ("within 1 %" if found.kind.relative else "within 1 point", *energies, *costs)
     rows: list[tuple[Cell, ...]] = []
     for row in found.methods:
         at = row.within_1_point

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from snnconv.core.scores import ACCURACY
 from snnconv.core.uncertainty import interval
 from snnconv.render import energy, functions, units
 from snnconv.render.compare import CONFIDENCE, last, pooling, powers, reached
@@ -24,6 +25,7 @@ from snnconv.reports import (
     EvaluateReport,
     PredictReport,
     ReportReport,
+    RunSummary,
 )
 
 PAIR = (
@@ -44,6 +46,8 @@ def _headline(report: EvaluateReport) -> list[Fact]:
         facts.append(Fact("spike confidence", confidence(report)))
     if report.corrections:
         facts.append(Fact("corrections", corrections(report.corrections)))
+    if report.accuracy is None:
+        facts += _scores(report)
     if report.ann_accuracy is not None:
         facts.append(_accuracy("ANN accuracy", report.ann_accuracy, report.samples))
     if at_end is not None:
@@ -117,6 +121,41 @@ def _accuracy(name: str, share: float, n: int) -> Fact:
     return Fact(name, units.percent(share), around(share, n))
 
 
+def _scores(report: EvaluateReport) -> list[Fact]:
+    """Return the score that decides, of the ANN and at T, each with two standard errors."""
+    kind, T, n = report.decisive, report.timesteps, units.count(report.samples)
+    at_end, ann = last(report.by_step), report.of_ann
+    if at_end is None:
+        return []
+
+    def fact(name: str, value: float, error: float | None) -> Fact:
+        bounds = "" if error is None else f"within {kind.shown(2 * error)} at 95 %, "
+        return Fact(name, kind.shown(value), f"{bounds}n = {n}")
+
+    facts = [Fact("task", report.task)]
+    if ann is not None and report.task != "none":
+        facts.append(fact(f"ANN {kind.title}", ann, report.ann_headline_error))
+    facts.append(fact(f"SNN {kind.title} at T={T}", at_end, report.headline_errors.get(T)))
+    return facts
+
+
+def _every_score(report: EvaluateReport) -> Table:
+    """Return all scores of the task, at powers of two and T, and the ANN's."""
+    kinds = report.score_kinds
+    steps = sorted({*powers(report.timesteps), report.timesteps})
+
+    def row(head: str, values: Sequence[float | None]) -> tuple[str | None, ...]:
+        pairs = zip(kinds, values, strict=True)
+        return (head, *(units.shown(kind.shown, value) for kind, value in pairs))
+
+    rows = [row(str(t), [report.scores[kind.name][t - 1] for kind in kinds]) for t in steps]
+    if report.ann_scores and report.task != "none":
+        rows.append(row("ANN", [report.ann_scores.get(kind.name) for kind in kinds]))
+    columns = (Column("t", numeric=False), *(Column(kind.title) for kind in kinds))
+    title = f"Scores of the task '{report.task}' by step, n = {units.count(report.samples)}"
+    return Table(title, columns, tuple(rows))
+
+
 def _by_step(accuracy: Sequence[float | None], n: int) -> Table:
     """Return powers of two and T, as far as there is an answer."""
     steps = sorted({*powers(len(accuracy)), len(accuracy)})
@@ -136,6 +175,8 @@ def evaluate(report: EvaluateReport) -> list[Block]:
     ]
     if report.accuracy:
         blocks.append(_by_step(report.accuracy, report.samples))
+    elif report.scores:
+        blocks.append(_every_score(report))
     if report.early_exit:
         blocks.append(exits(report, report.early_exit))
     if report.layers:
@@ -145,15 +186,22 @@ def evaluate(report: EvaluateReport) -> list[Block]:
     return blocks
 
 
+def _score(run: RunSummary, score: float | None, accuracy: float | None) -> str | None:
+    """Return a run's score; its accuracy, in an older file."""
+    return units.shown((run.headline or ACCURACY).shown, accuracy if score is None else score)
+
+
 def report(done: ReportReport) -> list[Block]:
     """Describe a :class:`ReportReport`: one row for each evaluation, and where the pages are."""
+    kinds = {(run.headline or ACCURACY).title for run in done.runs}
+    name = "score" if len(kinds) > 1 else ("accuracy", *kinds)[kinds != {ACCURACY.title}]
     heads = (
         "T",
         "latency",
         "n",
-        "SNN accuracy",
+        f"SNN {name}",
         CONFIDENCE,
-        "ANN accuracy",
+        f"ANN {name}",
         "spikes/neuron/step",
         "SOPs",
         "energy",
@@ -167,9 +215,9 @@ def report(done: ReportReport) -> list[Block]:
             str(run.timesteps),
             units.shown(str, run.latency_steps),
             units.count(run.samples),
-            units.shown(units.percent, run.accuracy),
+            _score(run, run.score, run.accuracy),
             units.shown(units.interval, run.accuracy_interval),
-            None if run.ann_accuracy is None else units.percent(run.ann_accuracy),
+            _score(run, run.ann_score, run.ann_accuracy),
             None if run.firing_rate_mean is None else units.number(run.firing_rate_mean),
             None if run.sops_per_sample is None else units.si(run.sops_per_sample),
             None if run.energy_total_mj is None else units.energy(run.energy_total_mj),
@@ -211,17 +259,26 @@ def report(done: ReportReport) -> list[Block]:
     ]
 
 
+def _predicted(done: PredictReport) -> list[Fact]:
+    """Return how good the predictions are."""
+    if done.accuracy is not None:
+        return [Fact("accuracy", units.percent(done.accuracy), around(done.accuracy, done.samples))]
+    if not done.scores:
+        return [Fact(done.task, "no score: these samples have no labels")]
+    named = [
+        f"{name} {units.shown(units.number, v) or 'undefined'}" for name, v in done.scores.items()
+    ]
+    return [Fact(done.task, ", ".join(named))]
+
+
 def predict(done: PredictReport) -> list[Block]:
     """Of a :class:`PredictReport`: where the table is, and how often it is right."""
-    right = done.accuracy
     facts = (
         Fact("data", done.data.spec),
         Fact("samples", drawn(done.subset, done.samples, done.split)),
         Fact("neuron", done.neuron, f"T = {done.timesteps}"),
         *latency(done.latency_steps),
-        Fact("accuracy", "not known: these samples have no classes")
-        if right is None
-        else Fact("accuracy", units.percent(right), around(right, done.samples)),
+        *_predicted(done),
         *closing(done),
     )
     return [Facts("Predicted", facts)]

@@ -1,5 +1,6 @@
 """How a conversion's method and T were chosen, as facts and a table."""
 
+from snnconv.core.scores import ACCURACY
 from snnconv.render import units
 from snnconv.render.tables import Block, Column, Fact, Facts, Table
 from snnconv.reports import SearchUse, TrialRow
@@ -11,15 +12,19 @@ def searched(found: SearchUse) -> list[Block]:
     """Describe a search: what it was for, and what it tried."""
     chosen = next(row for row in found.trials if row.outcome == "chosen")
     measured = f"on {units.count(found.samples)} held-out training samples"
-    if found.ann_accuracy is not None:
+    kind = found.headline or ACCURACY
+    if found.ann_score is not None and not found.why_agreement:
+        measured += f", where the ANN has {kind.shown(found.ann_score)}"
+    elif found.ann_accuracy is not None:
         measured += f", where the ANN has {units.percent(found.ann_accuracy)}"
     elif found.why_agreement:
         measured += f" with the ANN, because {found.why_agreement}"
-    goal = f"{'' if found.reached else 'not '}within {found.points:g} points of the ANN"
+    unit = "%" if kind.relative else "points"
+    goal = f"{'' if found.reached else 'not '}within {found.points:g} {unit} of the ANN"
     facts = [
         Fact("chosen", f"{found.method} at T = {chosen.timesteps}", found.title),
         Fact(goal, f"{_below(chosen)} below"),
-        Fact(found.measured, units.percent(chosen.share), measured),
+        Fact(found.measured, kind.shown(chosen.share), measured),
         Fact(f"least {found.cost}", *_spent(found)),
     ]
     if found.left_out:
@@ -29,7 +34,7 @@ def searched(found: SearchUse) -> list[Block]:
 
 def tried(found: SearchUse) -> Table:
     """Each network that was tried, in its order."""
-    rows = found.trials
+    rows, kind = found.trials, found.headline or ACCURACY
     heads = ("T", "latency", found.measured, "below the ANN", "energy", "spikes", "samples")
     return Table(
         "Tried",
@@ -43,7 +48,7 @@ def tried(found: SearchUse) -> Table:
                 row.method,
                 str(row.timesteps),
                 str(row.latency_steps),
-                units.percent(row.share),
+                kind.shown(row.share),
                 _below(row),
                 f"{row.energy_total_ratio:.3f}",
                 units.si(row.spikes_per_sample),

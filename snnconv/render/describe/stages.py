@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from snnconv.core.scores import ACCURACY, Score
 from snnconv.core.uncertainty import FEW, interval
 from snnconv.render import units
 from snnconv.render.compare import CONFIDENCE
@@ -41,6 +42,10 @@ _ORIGINS = {
 }
 
 
+_UNITS = {False: "points", True: "% better"}
+"""What a gain is told in, of scores between 0 and 1 and of errors."""
+
+
 def _trained_on(report: TrainReport | FinetuneReport) -> list[Fact]:
     """Return the samples that were trained on, and those of validation accuracies."""
     return [
@@ -50,7 +55,7 @@ def _trained_on(report: TrainReport | FinetuneReport) -> list[Fact]:
     ]
 
 
-def _epochs(rows: Sequence[EpochRow], marked: int | None = None) -> Table:
+def _epochs(rows: Sequence[EpochRow], score: Score, marked: int | None = None) -> Table:
     """Return the first and last epochs, and the one that was kept."""
     shown = list(rows)
     if len(rows) > EPOCHS_SHOWN:
@@ -66,8 +71,8 @@ def _epochs(rows: Sequence[EpochRow], marked: int | None = None) -> Table:
             (
                 str(row.epoch),
                 units.number(row.loss),
-                units.percent(row.train_accuracy),
-                units.percent(row.accuracy),
+                units.shown(units.percent, row.train_accuracy),
+                score.shown(row.measured),
                 units.shown(units.interval, row.accuracy_interval),
                 units.number(row.learning_rate),
                 units.seconds(row.seconds),
@@ -87,11 +92,7 @@ def train(report: TrainReport) -> list[Block]:
         *_trained_on(report),
         Fact("parameters", units.count(report.parameters)),
         *non_spiking(report),
-        Fact(
-            "test accuracy",
-            units.percent(report.accuracy),
-            f"after the last epoch, {around(report.accuracy, report.data.test_samples)}",
-        ),
+        _tested(report),
     ]
     if report.levels:
         thetas = [units.number(theta) for theta in report.thresholds.values()]
@@ -105,7 +106,20 @@ def train(report: TrainReport) -> list[Block]:
         facts.append(Fact("max made average pooling", ", ".join(report.pools_averaged)))
     facts += closing(report)
     blocks: list[Block] = [Facts(f"Trained {report.model}", tuple(facts))]
-    return [*blocks, _epochs(report.epochs)] if report.epochs else blocks
+    return (
+        [*blocks, _epochs(report.epochs, report.headline or ACCURACY)] if report.epochs else blocks
+    )
+
+
+def _tested(report: TrainReport) -> Fact:
+    """Return the score on the test split."""
+    n = report.data.test_samples
+    if report.accuracy is None:
+        score, value = report.headline or ACCURACY, report.score or 0.0
+        text = f"after the last epoch, n = {units.count(n)}"
+        return Fact(f"test {score.title}", score.shown(value), text)
+    text = f"after the last epoch, {around(report.accuracy, n)}"
+    return Fact("test accuracy", units.percent(report.accuracy), text)
 
 
 def _look(report: CalibrateReport) -> list[Fact]:
@@ -245,22 +259,33 @@ def correct(report: CorrectReport) -> list[Block]:
 def finetune(report: FinetuneReport) -> list[Block]:
     """Describe a :class:`FinetuneReport`."""
     n = report.held_out.samples if report.held_out else 0
+    score = report.headline or ACCURACY
+    before, best, last = (
+        value if old is None else old
+        for value, old in (
+            (report.score_epoch0 or 0.0, report.accuracy_epoch0),
+            (report.score_best or 0.0, report.accuracy_best),
+            (report.score_last or 0.0, report.accuracy_last),
+        )
+    )
     kept = f"of epoch {report.epoch_best}" if report.epoch_best else "no epoch was better"
     if n >= FEW:
-        kept += f"; {units.points(report.accuracy_best - report.accuracy_epoch0)} points"
+        ahead = score.ahead(best, before)
+        kept += "" if ahead is None else f"; {units.points(ahead / 100)} {_UNITS[score.relative]}"
         if report.before_and_after:
             kept += f", {units.p_value(report.before_and_after.p)} (McNemar)"
 
     def measured(name: str, share: float, more: str = "") -> Fact:
-        bounds = around(share, n) if n else ""
-        return Fact(name, units.percent(share), "; ".join(t for t in (more, bounds) if t))
+        bounds = around(share, n) if n and score.outcome else f"n = {units.count(n)}" if n else ""
+        return Fact(name, score.shown(share), "; ".join(t for t in (more, bounds) if t))
 
+    of = "" if score.outcome else f" {score.title}"
     facts = [
         Fact("data", data(report.data)),
         *_trained_on(report),
-        measured("validation before", report.accuracy_epoch0),
-        measured("validation kept", report.accuracy_best, kept),
-        measured("validation at the end", report.accuracy_last),
+        measured(f"validation{of} before", before),
+        measured(f"validation{of} kept", best, kept),
+        measured(f"validation{of} at the end", last),
         *latency(report.latency_steps),
         *non_spiking(report),
         *engine(report),
@@ -268,7 +293,7 @@ def finetune(report: FinetuneReport) -> list[Block]:
     ]
     title = f"Fine-tuned {report.neuron} at T={report.timesteps}"
     blocks: list[Block] = [Facts(title, tuple(facts))]
-    return [*blocks, _epochs(report.epochs, report.epoch_best)] if report.epochs else blocks
+    return [*blocks, _epochs(report.epochs, score, report.epoch_best)] if report.epochs else blocks
 
 
 def export(done: ExportReport) -> list[Block]:

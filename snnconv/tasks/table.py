@@ -1,0 +1,103 @@
+"""What a network says of every sample, as a table, and as arrays where outputs are maps.
+
+Shape:
+    Outputs ``[n, *out]``, labels ``[n, ...]``.
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from torch import Tensor
+
+from snnconv.tasks.base import TASKS, Values
+
+CLASSES = ("classification", "none")
+"""Tasks whose table has the class of each sample."""
+
+
+def table(
+    task: str, names: Sequence[str], order: Tensor, labels: Tensor | None, outputs: Tensor
+) -> str:
+    """A row a sample: its number in the split, its label, what the network says, and the outputs.
+
+    Of maps it has each sample's scores in place of them; see :func:`arrays`. Columns of labels are
+    empty if there are none.
+
+    Args:
+        task: its name.
+        names: of the outputs.
+        order: numbers of the samples, ``[n]``.
+        labels: theirs, if they have some.
+        outputs: of the network.
+    """
+    if outputs.dim() > 2:
+        head, rows = _of_maps(task, labels, outputs)
+    elif task in CLASSES:
+        head, rows = _of_classes(names, labels, outputs)
+    else:
+        head, rows = _of_rows(task, names, labels, outputs)
+    text = io.StringIO()
+    written = csv.writer(text, lineterminator="\n")
+    written.writerow(["sample", *head])
+    written.writerows([sample, *row] for sample, row in zip(order.tolist(), rows, strict=True))
+    return text.getvalue()
+
+
+def arrays(task: str, order: Tensor, outputs: Tensor) -> bytes:
+    """An ``.npz`` of maps: ``samples [n]``, and ``answers``: classes, or else the outputs."""
+    answers = TASKS.recall(task).answers(outputs).numpy()
+    if answers.dtype.kind == "i" and answers.max() < 256:
+        answers = answers.astype(np.uint8)
+    file = io.BytesIO()
+    np.savez_compressed(file, samples=order.numpy(), answers=answers)
+    return file.getvalue()
+
+
+def scores(task: str, labels: Tensor | None, outputs: Tensor) -> Values:
+    """The scores of all samples; none without labels."""
+    if labels is None:
+        return {}
+    found = TASKS.recall(task)
+    values = found.values(found.rows(outputs[None], labels)[0])
+    return {kind.name: values[kind.name] for kind in found.scores(tuple(outputs.shape[1:]))}
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.9g}"
+
+
+def _of_classes(
+    names: Sequence[str], labels: Tensor | None, outputs: Tensor
+) -> tuple[list[str], Iterable[list[str]]]:
+    known = [""] * len(outputs) if labels is None else [names[k] for k in labels.tolist()]
+    said = [names[k] for k in outputs.argmax(1).tolist()]
+    rows = zip(known, said, outputs.tolist(), strict=True)
+    head = ["label", "prediction", *(f"logit {name}" for name in names)]
+    return head, ([one, other, *map(_number, row)] for one, other, row in rows)
+
+
+def _of_rows(
+    task: str, names: Sequence[str], labels: Tensor | None, outputs: Tensor
+) -> tuple[list[str], Iterable[list[str]]]:
+    outputs = outputs.reshape(len(outputs), -1)
+    parts = {"output": outputs.double()}
+    found = TASKS.recall(task)
+    if not found.answers(outputs).is_floating_point():
+        parts = {"prediction": found.answers(outputs).double()} | parts
+    if labels is not None:
+        parts = {"label": labels.double().reshape(outputs.shape)} | parts
+    head = [f"{what} {name}" for what in parts for name in names]
+    listed = zip(*(values.tolist() for values in parts.values()), strict=True)
+    return head, ([_number(value) for row in rows for value in row] for rows in listed)
+
+
+def _of_maps(
+    task: str, labels: Tensor | None, outputs: Tensor
+) -> tuple[list[str], Iterable[list[str]]]:
+    if labels is None:
+        return [], ([] for _ in outputs)
+    pairs = zip(outputs.split(1), labels.split(1), strict=True)
+    every = [scores(task, label, output) for output, label in pairs]
+    return list(every[0]), ([_number(value) for value in each.values()] for each in every)

@@ -1,0 +1,183 @@
+"""Tasks other than classification through all stages, from npz files."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from helpers.commands import done, here
+
+from snnconv.data.dataset import load_dataset
+from snnconv.errors import ExitCode
+
+NETS = """
+from torch import nn
+def maps(): return nn.Sequential(
+    nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 2, 3, padding=1))
+def rows(outputs=1): return nn.Sequential(
+    nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, outputs))
+"""
+LABELS = {
+    "segmentation": lambda x: (x[:, 0] > 0.4).astype(np.uint8),
+    "regression": lambda x: 3 * x.mean((1, 2, 3)),
+    "multi-label": lambda x: (x[:, 0, 2, 2:6] > 0.4).astype(np.int64),
+    "ranking": lambda x: x[:, 0, 3].mean(1),
+    "none": None,
+}
+MODELS = {"segmentation": "nets.py:maps", "multi-label": "nets.py:rows?outputs=4"}
+HEAD = {
+    "segmentation": "mean-iou",
+    "regression": "rmse",
+    "multi-label": "mean-average-precision",
+    "ranking": "rank-correlation",
+    "none": "agreement",
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The digits with labels of each task."""
+    made = tmp_path_factory.mktemp("tasks")
+    (made / "nets.py").write_text(NETS)
+    digits = load_dataset("digits")
+    parts = [
+        (split.pixels[:n].numpy() / 16).astype(np.float32)
+        for split, n in ((digits.train, 300), (digits.test, 120))
+    ]
+    for task, labels in LABELS.items():
+        held = dict(zip(("x_train", "x_test"), parts, strict=True))
+        if labels:
+            held |= {f"y_{name[2:]}": labels(x) for name, x in held.items()}
+            np.savez(made / f"{task}.npz", **held)
+        else:
+            np.savez(made / f"{task}.npz", x=np.concatenate(parts))
+    return made
+
+
+@pytest.fixture(params=["segmentation", "regression", "multi-label", "ranking"])
+def trained(request, folder, monkeypatch):
+    """A task, and the folder of its run, converted."""
+    monkeypatch.chdir(folder)
+    task = request.param
+    run, data = folder / f"run-{task}", f"npz:{task}.npz"
+    if not run.exists():
+        said = ("--task", task) if task == "ranking" else ()
+        model = MODELS.get(task, "nets.py:rows")
+        words = ("--epochs", "3", "--lr", "0.05", "--batch-size", "32", "--run", run)
+        done("train", model, "--data", data, *said, *words)
+        done("calibrate", "--samples", "100", "--run", run)
+        done("convert", "--neuron", "signed", "--timesteps", "4", "--run", run)
+    return task, run
+
+
+def test_every_stage_follows_the_task(trained):
+    task, run = trained
+    name = HEAD[task]
+    train = json.loads((run / "train.json").read_text())
+    assert (train["task"], train["headline"]["name"]) == (task, name)
+    assert train["accuracy"] is None
+    report = json.loads(done("evaluate", "--run", run, "--json").out)
+    assert (report["task"], report["score_kinds"][0]["name"]) == (task, name)
+    assert report["accuracy"] is None
+    assert report["ann_scores"][name] == pytest.approx(train["score"], rel=1e-5)
+    steps = report["scores"][name]
+    assert len(steps) == 4
+    assert abs(steps[-1] - train["score"]) < abs(steps[0] - train["score"]) + 0.05
+    parts = report["headline_parts"]["steps"]["4"]
+    assert np.std(parts, ddof=1) / len(parts) ** 0.5 == pytest.approx(
+        report["headline_errors"]["4"]
+    )
+    said = done("evaluate", "--run", run).out
+    assert report["score_kinds"][0]["title"] in said
+    assert "accurate" not in said.replace("as accurate", "")
+    page = done("report", "--run", run).out
+    assert report["score_kinds"][0]["title"] in page
+    assert (run / "report.html").exists()
+
+
+def test_predictions_have_the_tasks_columns(trained, tmp_path):
+    task, run = trained
+    out = tmp_path / "found.csv"
+    report = json.loads(done("predict", "--run", run, "--limit", "9", "--out", out, "--json").out)
+    table = list(csv.DictReader(out.read_text().splitlines()))
+    assert (len(table), report["task"]) == (9, task)
+    if task == "segmentation":
+        with np.load(out.with_suffix(".npz")) as arrays:
+            assert arrays["answers"].shape == (9, 8, 8)
+        mean = np.mean([float(row["pixel-accuracy"]) for row in table])
+        assert report["scores"]["pixel-accuracy"] == pytest.approx(mean)
+    elif task == "regression":
+        errors = [float(row["output 0"]) - float(row["label 0"]) for row in table]
+        assert report["scores"]["rmse"] == pytest.approx(np.mean(np.square(errors)) ** 0.5)
+
+
+def test_finetuning_keeps_the_best_score(trained, tmp_path):
+    _, run = trained
+    words = ("--epochs", "2", "--lr", "0.01", "--out", tmp_path / "fine.safetensors")
+    report = json.loads(done("finetune", "--run", run, *words, "--json").out)
+    higher = report["headline"]["higher"]
+    scores = [report["score_epoch0"], *(row["score"] for row in report["epochs"])]
+    assert report["score_best"] == (max if higher else min)(scores)
+    assert report["accuracy_best"] is None
+
+
+def test_what_has_no_meaning_is_refused_by_name(trained):
+    task, run = trained
+    for words, found in (
+        (("evaluate", "--exit", "margin=0.5"), "early-exit"),
+        (("evaluate", "--metric", "accuracy"), "accuracy"),
+        (("evaluate", "--expect-accuracy", "0.5"), "--expect-accuracy"),
+        (("finetune", "--label-smoothing", "0.1"), "--label-smoothing"),
+    ):
+        result = here(*words, "--run", run)
+        assert result.code == ExitCode.USAGE, result.err
+        assert found in result.err
+        assert f"'{task}'" in result.err
+    if task in ("regression", "ranking"):
+        result = here("convert", "--confidence", "last", "--run", run)
+        assert result.code == ExitCode.USAGE
+        assert "spike confidence" in result.err
+
+
+def test_the_cheapest_network_within_a_percent_of_the_error(trained):
+    task, run = trained
+    words = ("--within", "5", "--methods", "signed", "--max-timesteps", "8", "--run", run)
+    result = here("convert", *words, "--out", run / "found.safetensors", "--json")
+    report = json.loads(result.out)
+    search = report["search"]
+    assert search["measured"] == HEAD[task]
+    chosen = next(row for row in search["trials"] if row["outcome"] == "chosen")
+    assert (chosen["points_below"] <= 5 + 1e-6) is search["reached"]
+
+
+def test_without_labels_the_ann_is_the_measure(folder, monkeypatch, tmp_path):
+    monkeypatch.chdir(folder)
+    done("calibrate", "--data", "npz:none.npz", "--run", tmp_path, "--samples", "100")
+    done("convert", "--neuron", "signed", "--timesteps", "16", "--run", tmp_path)
+    words = ("--data", "npz:none.npz", "--run", tmp_path)
+    report = json.loads(done("evaluate", *words, "--json").out)
+    assert report["task"] == "none"
+    assert report["ann_scores"] == {"agreement": 1.0, "relative-error": 0.0}
+    assert report["scores"]["agreement"][-1] > 0.9
+    assert report["scores"]["relative-error"][-1] == pytest.approx(report["logits_relative_error"])
+    result = here("finetune", *words)
+    assert result.code == ExitCode.USAGE
+    assert "training needs labels" in result.err
+
+
+def test_labels_that_do_not_fit(folder, monkeypatch, tmp_path):
+    monkeypatch.chdir(folder)
+    for model, data, options, found in (
+        ("nets.py:rows?outputs=3", "multi-label", (), "one number for each output"),
+        ("nets.py:maps", "multi-label", (), "one number for each output"),
+        ("nets.py:rows", "segmentation", (), "each place of the output"),
+        ("nets.py:maps", "regression", (), "one number for each output"),
+        ("nets.py:rows", "regression", ("--task", "classification"), ""),
+        ("nets.py:rows", "none", ("--task", "regression"), "needs labels"),
+        ("nets.py:rows", "regression", ("--task", "regresion"), "did you mean 'regression'"),
+    ):
+        words = ("--data", f"npz:{data}.npz", "--run", tmp_path, *options)
+        result = here("calibrate", model, *words)
+        assert result.code in (ExitCode.USAGE, ExitCode.UNSUPPORTED), result.err
+        assert found in result.err
+        assert "Traceback" not in result.err
