@@ -265,12 +265,8 @@ def _accuracy(rows: _Comparison) -> None:
     rows.text(group, "Against the ANN", cells, hint=how)
     longest = max((len(run.by_step) for run in runs), default=0)
     for t in powers(longest):
-        rows.accuracy(
-            f"SNN at t = {t}",
-            partial(score_at, t=t),
-            winner(runs, t),
-            partial(_error_at, t=t),
-        )
+        at_t = partial(score_at, t=t), winner(runs, t), partial(_error_at, t=t)
+        rows.accuracy(f"SNN at t = {t}", *at_t)
     margins = {m for run in rows.evaluations for m in run.steps_to_ann or {}}
     for margin in sorted(margins, key=float, reverse=True):
         rows.text(

@@ -67,14 +67,15 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
     shown = frames_per_run(checkpoint.data.frames, T, info.hold)
     dataset = load_data(session, config, checkpoint.data)
     say_same_samples(session, dataset, checkpoint.lineage, progress)
-    task, known = dataset.info.task, dataset.test.labels
     refuse_labels(dataset, checkpoint)
 
     snn = spiking_network(checkpoint, engine=config.engine).to(session.device).eval()
     alone = checkpoint.trained_directly
-    kinds = _of_task(kinds, task, config, alone)
+    kinds = _of_task(kinds, dataset.info.task, config, alone)
     ann, reference = _compared(checkpoint, snn.network, session.device)
-    context = replace(_context(checkpoint, snn, T, config, count(dataset.test)), task=task)
+    context = replace(
+        _context(checkpoint, snn, T, config, count(dataset.test)), task=dataset.info.task
+    )
     metrics = {name: kind(context) for name, kind in kinds.items()}
 
     twinned = any(metric.twinned for metric in metrics.values())
@@ -92,9 +93,9 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
     simulated = 0.0
     with progress.task("evaluate", len(order)) as advance:
         drawn = batches(dataset.test, checkpoint.data, order, at_once.samples, frames_per_run=shown)
-        for indices, x, _ in drawn:
+        for indices, x, labels in drawn:
             x, samples = x.to(session.device), indices.to(session.device)
-            labels = None if known is None else known[indices].to(session.device)
+            labels = None if labels is None else labels.to(session.device)
             still = mean_frame(x)
             logits, inputs = (None, {}) if alone else _beside(ann, reference, still)
             batch = Batch(labels, logits, inputs, samples, twin(still) if twin else None)
@@ -163,7 +164,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
 
 
 def _context(
-    checkpoint: Checkpoint, snn: SpikingNetwork, T: int, config: EvaluateConfig, population: int
+    checkpoint: Checkpoint, snn: SpikingNetwork, T: int, config: EvaluateConfig, dataset: Dataset
 ) -> MetricContext:
     """What metrics have to know.
 
@@ -171,7 +172,7 @@ def _context(
         UsageError: a readout or an exit that there can't be.
     """
     _refuse_readout(checkpoint, snn.answers(T), T, config)
-    context = metric_context(checkpoint, snn, T, population=population)
+    context = metric_context(checkpoint, snn, T, population=count(dataset.test))
     return replace(
         context,
         energy_ac_pj=config.energy_ac_pj,
