@@ -73,9 +73,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
     alone = checkpoint.trained_directly
     kinds = _of_task(kinds, dataset.info.task, config, alone)
     ann, reference = _compared(checkpoint, snn.network, session.device)
-    context = replace(
-        _context(checkpoint, snn, T, config, count(dataset.test)), task=dataset.info.task
-    )
+    context = _context(checkpoint, snn, T, config, dataset)
     metrics = {name: kind(context) for name, kind in kinds.items()}
 
     twinned = any(metric.twinned for metric in metrics.values())
@@ -175,6 +173,7 @@ def _context(
     context = metric_context(checkpoint, snn, T, population=count(dataset.test))
     return replace(
         context,
+        task=dataset.info.task,
         energy_ac_pj=config.energy_ac_pj,
         energy_mac_pj=config.energy_mac_pj,
         energy_lookup_pj=config.energy_lookup_pj,
