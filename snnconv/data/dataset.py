@@ -134,9 +134,8 @@ def load_dataset(
             )
     dataset = _formed(dataset, form)
     dataset = _normalised(dataset, given or Normalisation())
-    dataset = _with_task(dataset, task, usual_task)
     _check(dataset)
-    return dataset
+    return _with_task(dataset, task, usual_task)
 
 
 def _with_task(dataset: Dataset, given: str | None, usual: str | None) -> Dataset:

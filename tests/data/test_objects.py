@@ -119,7 +119,7 @@ def test_without_labels(data):
 )
 def test_labels_of_any_shape(y):
     for data in ((X, y), TensorDataset(X, y), batched(X, y)):
-        made = load_dataset(hold(data))
+        made = load_dataset(hold(data), task="regression")
         assert torch.equal(
             made.train.labels, y.float() if y.is_floating_point() else y.to(made.train.labels.dtype)
         )
