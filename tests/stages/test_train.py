@@ -38,6 +38,7 @@ def test_the_report(run):
         "train_samples": 1442,
         "test_samples": 355,
         "frames": None,
+        "notes": [],
     }
     tensors = run.checkpoint("ann").network.values()
     assert data["parameters"] == sum(tensor.numel() for tensor in tensors)
