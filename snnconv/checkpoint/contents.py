@@ -258,8 +258,8 @@ def check_neurons(checkpoint: Checkpoint) -> None:
             f"neurons that there can't be ({one_line(error)})", "snnconv convert again"
         ) from error
     there = {name: tuple(tensor.shape) for name, tensor in checkpoint.neurons.items()}
-    start = checkpoint.kind in ("converted", "corrected") and not neuron_params(info).by_layer
-    if not there and start:
+    converted = checkpoint.kind in ("converted", "corrected")
+    if not there and converted and not neuron_params(info).by_layer:
         return  # they start as their parameters say
     if there == wanted:
         return
@@ -271,7 +271,7 @@ def check_neurons(checkpoint: Checkpoint) -> None:
         found = f"'{name}' of shape {list(there[name])}, where it has {list(wanted[name])}"
     raise Broken(
         f"learned tensors that are not those of {info.neuron} neurons: {found}",
-        "fine-tune again: snnconv finetune" if there else "snnconv convert again",
+        "snnconv convert again" if converted else "fine-tune again: snnconv finetune",
     )
 
 

@@ -35,6 +35,11 @@ MIXED = {"lm-ht"}
 """Kinds whose gradient by a current is a sum over steps."""
 
 
+def learned(neurons):
+    """The parameters that a gradient is asked for; MSAT's V_T by layer learns nothing."""
+    return [parameter for parameter in neurons.parameters() if parameter.requires_grad]
+
+
 def gradients(neurons, run_it, currents, potentials, weights, masks, counted):
     """Everything that comes out of two chunks, and the gradients of a function of all of it."""
     currents = currents.detach().requires_grad_()
@@ -51,7 +56,7 @@ def gradients(neurons, run_it, currents, potentials, weights, masks, counted):
     loss = (weights * values).sum() + sum((weights[0] * end).sum() for end in ends)
     if counted:
         loss = loss + (weights.square() * counts).sum()
-    wanted = [currents, *starts, *neurons.parameters()]
+    wanted = [currents, *starts, *learned(neurons)]
     state = tuple(x.detach() if isinstance(x, torch.Tensor) else x for x in state)
     return counts, values, state, torch.autograd.grad(loss, wanted, materialize_grads=True)
 
@@ -68,7 +73,7 @@ def test_values_and_gradients_are_those_of_the_neuron(name, params, currents, ma
     currents = currents()
     neurons = layer(name, torch.rand(C) + 0.3, currents.dtype, T, **params)
     with torch.no_grad():
-        for parameter in neurons.parameters():
+        for parameter in learned(neurons):
             parameter += 0.3 * torch.randn(parameter.shape)
     keep = (torch.rand(currents.shape) < 0.6).to(currents.dtype)
     masks = keep.split(4 if neurons.causal else T) if masked else (None, None)
@@ -80,7 +85,7 @@ def test_values_and_gradients_are_those_of_the_neuron(name, params, currents, ma
         return neurons.run(part, state, mask)
 
     expected = gradients(neurons, reference, *given)
-    exact = len(expected[3]) - len(list(neurons.parameters()))
+    exact = len(expected[3]) - len(learned(neurons))
     assert expected[3][0].any()
     assert all(theirs.any() for theirs in expected[3][exact:])
     found = gradients(neurons, run, *given)
@@ -121,7 +126,7 @@ def test_threads_change_no_gradient(name, params, threads):
         try:
             spikes, _ = run(neurons, currents, None, None)
             loss = (spikes.values * currents.detach()).sum()
-            found.append(torch.autograd.grad(loss, [currents, *neurons.parameters()]))
+            found.append(torch.autograd.grad(loss, [currents, *learned(neurons)]))
         finally:
             torch.set_num_threads(before)
     assert same(*found)
@@ -156,7 +161,7 @@ def test_constant_currents_sum_their_gradient(name, params):
         current = torch.randn(1, 2, 30).requires_grad_()
         given = current.expand(5, -1, -1)
         spikes, _ = how(neurons, given, neurons.initial(given[0]), None)
-        grads.append(torch.autograd.grad(spikes.values.sum(), [current, *neurons.parameters()]))
+        grads.append(torch.autograd.grad(spikes.values.sum(), [current, *learned(neurons)]))
     for ours, theirs in zip(*grads, strict=True):
         torch.testing.assert_close(ours, theirs)
     assert name in MIXED or torch.equal(grads[0][0], grads[1][0])

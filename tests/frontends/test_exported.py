@@ -393,10 +393,6 @@ def test_samples_of_another_shape(tmp_path):
     assert "for samples of [2]" in refused(file, shape=(2,)).found
 
 
-def test_no_logits(tmp_path):
-    assert "shape ['B', 2, 8, 8]" in refused(saved(nn.Sequential(nn.ReLU()), tmp_path)).found
-
-
 def test_a_graph_that_mixes_samples(tmp_path):
     """With one sample nothing in the program shows it; several show that the graph is another."""
     module = Calls(lambda n, x: x.flatten(1) * 1.0 - x.flatten(1).mean(0, keepdim=True))

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from helpers.nets import Calls
 
 from snnconv.frontends import lowering as room
-from snnconv.frontends.lowering import sequences
+from snnconv.frontends.lowering import choices, sequences
 from snnconv.frontends.lowering import table as tables
 from snnconv.frontends.lowering.contract import BatchAxis, Lowering, in_place
 from snnconv.frontends.lowering.table import ATEN, FUNCTIONS, LOWERINGS, METHODS, OPERATORS
@@ -119,6 +119,7 @@ ARGUMENTS = {
 """What functions take after their value."""
 
 TOKENS = {id(one) for one in sequences.LOWERINGS}
+TOKENS |= {id(one) for one in choices.LOWERINGS if one.make is choices.equal}  # always refused
 EACH = {
     getattr(function, "__name__", function): function
     for table in (FUNCTIONS, METHODS)

@@ -426,7 +426,7 @@ def test_functions_outside_the_spiking_domain_are_those_of_the_mean_so_far():
 
     def spy(node, inputs, compute=snn.network.compute):
         value = compute(node, inputs)
-        seen[node.name] = inputs, value
+        seen[node.name] = [each.clone() for each in inputs], value.clone()  # changed in place
         return value
 
     snn.network.compute = spy
