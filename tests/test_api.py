@@ -186,7 +186,7 @@ def test_a_type_checker_finds_a_misspelt_option(tmp_path):
         "    snnconv.evaluate(engine='fast')\n"
         "    snnconv.finetune(config=CalibrateConfig())\n"
         "    snnconv.nothing()\n"
-        "    return snnconv.evaluate(limit=10).ann_accuracy or len(data.train.labels)\n"
+        "    return snnconv.evaluate(limit=10).ann_accuracy or len(data.train.labels or [])\n"
     )
     paths = {"MYPYPATH": str(Path(snnconv.__file__).parents[1])}
     result = subprocess.run(

@@ -2,6 +2,7 @@
 
 import lzma
 import struct
+import sys
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping
@@ -80,9 +81,19 @@ def read(file: Path, check: Callable[[Arrays], object]) -> Arrays:
                     check(arrays)
                 with archive.open(held[name]) as stream:
                     arrays[name] = read_array(stream, headers[name])
+                if not _is_text(arrays[name]):
+                    raise refusal(file, f"letters that there are not in {name}", _WRITE)
             return arrays
     except _BROKEN as error:
         raise refusal(file, str(error) or type(error).__name__, _WRITE) from error
+
+
+def _is_text(array: np.ndarray) -> bool:
+    """Whether an array of texts holds letters only: NumPy makes strings of any number it reads."""
+    if array.dtype.kind != "U" or array.dtype.itemsize == 0:
+        return True
+    letters = np.frombuffer(array.tobytes(), np.dtype("u4").newbyteorder(array.dtype.byteorder))
+    return not (letters > sys.maxunicode).any()
 
 
 def _wanted(file: Path, held: Iterable[str]) -> list[str]:

@@ -430,3 +430,8 @@ def test_samples_are_unpacked_only_if_their_labels_can_be_used(label, found):
     finally:
         tracemalloc.stop()
     assert peak < 8 * 2**20
+
+
+def test_letters_that_there_are_not():
+    """NumPy reads any number as a letter, and Python fails at the first look at the text."""
+    refused("letters that there are not", layout=np.array([0x01000043, 76], "<u4").view("<U2"))
