@@ -17,10 +17,10 @@ from snnconv.config import ConvertConfig
 from snnconv.core.scores import ACCURACY, Score
 from snnconv.data.dataset import batches
 from snnconv.data.frames import frames_per_run
-from snnconv.engine.memory import BatchPlan
 from snnconv.errors import UsageError
 from snnconv.metrics.base import METRICS, Batch, Figures, Metric, Watch
 from snnconv.simulation.build import metric_context, spiking_network
+from snnconv.simulation.memory import BatchPlan
 from snnconv.simulation.simulate import simulate
 from snnconv.stages.evaluate import CPU_BATCH, GPU_BATCH
 from snnconv.stages.session import Session, plan_batches

@@ -19,7 +19,6 @@ from snnconv.data.dataset import Dataset, Normalisation, batches
 from snnconv.data.frames import frames_per_run
 from snnconv.data.split import strata, subset
 from snnconv.engine.event_conv import plan
-from snnconv.engine.memory import BatchPlan
 from snnconv.frontends import measure, pretrained
 from snnconv.frontends.labels import refuse_labels
 from snnconv.frontends.measure import Seen
@@ -30,6 +29,7 @@ from snnconv.graph.obstacles import refuse_obstacles
 from snnconv.reports import CalibrateReport, ImportRow, LookRow, NormalisationUse, SiteRow
 from snnconv.simulation.build import spiking_network
 from snnconv.simulation.confidence import sin_ratios
+from snnconv.simulation.memory import BatchPlan
 from snnconv.stages.run_folder import newest
 from snnconv.stages.session import (
     Session,

@@ -14,7 +14,6 @@ from snnconv.core.validation import parameters
 from snnconv.data.dataset import batches
 from snnconv.data.frames import frames_per_run
 from snnconv.data.split import strata, subset
-from snnconv.engine.memory import BatchPlan
 from snnconv.errors import UsageError
 from snnconv.graph.network import attributes
 from snnconv.graph.operations.wiring import Identity
@@ -24,6 +23,7 @@ from snnconv.reports import ConvertReport
 from snnconv.simulation.build import check_transfers, spiking_network
 from snnconv.simulation.codings.base import CODINGS
 from snnconv.simulation.confidence import confident_sites, measure_confidence
+from snnconv.simulation.memory import BatchPlan
 from snnconv.stages.session import (
     Session,
     checkpoint_file,

@@ -15,10 +15,10 @@ from snnconv.corrections.base import CORRECTIONS, Samples, corrected, mean_error
 from snnconv.data.dataset import batches
 from snnconv.data.frames import frames_per_run
 from snnconv.data.split import strata, subset
-from snnconv.engine.memory import BatchPlan
 from snnconv.errors import UsageError, did_you_mean
 from snnconv.reports import CorrectedSiteRow, CorrectReport
 from snnconv.simulation.build import spiking_network
+from snnconv.simulation.memory import BatchPlan
 from snnconv.stages.session import (
     Session,
     checkpoint_file,

@@ -18,7 +18,6 @@ from snnconv.core.progress import Progress, Quiet
 from snnconv.data.dataset import Dataset, batches
 from snnconv.data.frames import frames_per_run, mean_frame
 from snnconv.data.split import count, strata, subset
-from snnconv.engine.memory import BatchPlan
 from snnconv.errors import CheckFailedError, UsageError
 from snnconv.frontends.labels import refuse_labels
 from snnconv.graph.fold import fold
@@ -28,6 +27,7 @@ from snnconv.metrics.base import METRICS, Batch, Figures, Metric, MetricContext,
 from snnconv.reports import EvaluateReport, Histogram, LayerRow, LineageRow
 from snnconv.simulation.build import metric_context, spiking_network, timesteps
 from snnconv.simulation.corrected import uncorrected
+from snnconv.simulation.memory import BatchPlan
 from snnconv.simulation.network import SpikingNetwork
 from snnconv.simulation.simulate import simulate
 from snnconv.simulation.twin import QuantizedTwin

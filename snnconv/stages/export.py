@@ -21,12 +21,12 @@ from snnconv.data.dataset import batches
 from snnconv.data.frames import frames_per_run
 from snnconv.data.split import strata, subset
 from snnconv.engine.layer_output import EVERYTHING, LayerOutput
-from snnconv.engine.memory import BatchPlan
 from snnconv.errors import CheckFailedError, Obstacle, ObstaclesError, UsageError
 from snnconv.exports.base import EXPORTS, Export, Peer, RunResult, Subject
 from snnconv.reports import ExportReport, PeerRow
 from snnconv.simulation.build import spiking_network
 from snnconv.simulation.corrected import without_weights
+from snnconv.simulation.memory import BatchPlan
 from snnconv.simulation.simulate import simulate
 from snnconv.stages.outputs import refuse_lost
 from snnconv.stages.run_folder import describe

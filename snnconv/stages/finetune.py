@@ -11,10 +11,10 @@ from snnconv.core.kinds import READS, SPIKING
 from snnconv.core.progress import Progress, Quiet
 from snnconv.core.uncertainty import discordant, interval, mcnemar, unpacked
 from snnconv.data.frames import frames_per_run
-from snnconv.engine.memory import BatchPlan
 from snnconv.reports import Difference, FinetuneReport
 from snnconv.simulation.build import learned, spiking_network, timesteps
 from snnconv.simulation.corrected import without_weights
+from snnconv.simulation.memory import BatchPlan
 from snnconv.simulation.network import SpikingNetwork
 from snnconv.stages.session import (
     Session,

@@ -11,11 +11,11 @@ from snnconv.core.uncertainty import interval
 from snnconv.data.dataset import batches
 from snnconv.data.frames import frames_per_run
 from snnconv.data.split import strata, subset
-from snnconv.engine.memory import BatchPlan
 from snnconv.errors import CheckFailedError
 from snnconv.frontends.labels import refuse_labels
 from snnconv.reports import PredictReport
 from snnconv.simulation.build import spiking_network, timesteps
+from snnconv.simulation.memory import BatchPlan
 from snnconv.simulation.simulate import simulate
 from snnconv.stages.outputs import refuse_lost
 from snnconv.stages.session import (

@@ -22,13 +22,13 @@ from snnconv.data.dataset import batches
 from snnconv.data.frames import frames_per_run
 from snnconv.data.split import class_labels, strata, subset
 from snnconv.engine.layer_output import LayerOutput
-from snnconv.engine.memory import BatchPlan
 from snnconv.errors import CheckFailedError, UsageError
 from snnconv.metrics.base import Figures, Watch
 from snnconv.metrics.synops import Synops
 from snnconv.reports import Difference, ReparameterizeReport, WindowRow
 from snnconv.simulation.build import learned, metric_context, spiking_network
 from snnconv.simulation.corrected import slowed
+from snnconv.simulation.memory import BatchPlan
 from snnconv.simulation.network import SpikingNetwork
 from snnconv.simulation.simulate import simulate
 from snnconv.stages.session import (

@@ -23,7 +23,6 @@ from snnconv.data.dataset import Dataset, Normalisation, load_dataset, recall
 from snnconv.data.layout import Form
 from snnconv.data.locate import Source, resolve
 from snnconv.data.split import Split, count, digest, is_class
-from snnconv.engine.memory import BatchPlan, bytes_per_sample, plan_batch
 from snnconv.errors import CheckFailedError, UnsupportedError, UsageError
 from snnconv.reports import (
     CorrectionRow,
@@ -36,6 +35,7 @@ from snnconv.reports import (
     SubsetUse,
     canonical,
 )
+from snnconv.simulation.memory import BatchPlan, bytes_per_sample, plan_batch
 from snnconv.simulation.network import SpikingNetwork
 from snnconv.stages import run_folder
 from snnconv.stages.outputs import refuse_outputs

@@ -24,7 +24,6 @@ from snnconv.core.validation import parameters
 from snnconv.data.dataset import Dataset, batches
 from snnconv.data.frames import frames_per_run
 from snnconv.data.split import Split, count, strata, subset
-from snnconv.engine.memory import BatchPlan
 from snnconv.errors import CheckFailedError, UnsupportedError, UsageError
 from snnconv.frontends.hard_gates import with_hard_gates
 from snnconv.frontends.open import is_checkpoint, open_model
@@ -33,6 +32,7 @@ from snnconv.graph.rewrite import qcfs_thresholds, with_average_pools, with_qcfs
 from snnconv.neurons.base import NEURONS
 from snnconv.reports import TrainReport
 from snnconv.simulation.build import learned, spiking_network
+from snnconv.simulation.memory import BatchPlan
 from snnconv.simulation.network import SpikingNetwork
 from snnconv.stages.session import (
     Session,

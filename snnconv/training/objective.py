@@ -30,9 +30,9 @@ from snnconv.core.progress import Progress
 from snnconv.data.dataset import batches
 from snnconv.data.split import Split
 from snnconv.engine.layer_output import LayerOutput, ObserverNeeds, WeightedSum
-from snnconv.engine.memory import BatchPlan
 from snnconv.errors import UsageError
 from snnconv.simulation.chunk import State
+from snnconv.simulation.memory import BatchPlan
 from snnconv.simulation.network import SpikingNetwork
 from snnconv.simulation.simulate import simulate
 from snnconv.tasks.base import Task

@@ -17,12 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from snnconv.core import runtime
-from snnconv.engine.memory import BatchPlan, plan_batch
 from snnconv.graph.fold import fold
 from snnconv.graph.network import Network
 from snnconv.metrics.base import Batch, Figures, Watch
 from snnconv.metrics.synops import Synops
 from snnconv.simulation.build import metric_context, spiking_network
+from snnconv.simulation.memory import BatchPlan, plan_batch
 from snnconv.simulation.simulate import simulate
 from tests.benchmarks import _common as common
 from tests.benchmarks._peers import MODES, Peer

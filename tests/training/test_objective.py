@@ -5,9 +5,9 @@ from helpers.networks import checkpoint, dyadic, images, maxed, residual, rounde
 from snnconv.core.metadata import DataInfo
 from snnconv.core.progress import Quiet
 from snnconv.data.split import ArraySplit
-from snnconv.engine.memory import BatchPlan
 from snnconv.errors import UsageError
 from snnconv.simulation.build import spiking_network
+from snnconv.simulation.memory import BatchPlan
 from snnconv.tasks.base import TASKS
 from snnconv.training.objective import SpikingLoss, ValidationSet, detached, over_time, slice_of
 

@@ -14,9 +14,9 @@ from snnconv.config import FinetuneConfig, OptimiserConfig, TrainConfig
 from snnconv.core.metadata import DataInfo
 from snnconv.core.progress import Quiet
 from snnconv.data.split import ArraySplit
-from snnconv.engine.memory import BatchPlan
 from snnconv.errors import CheckFailedError, UsageError
 from snnconv.simulation.build import spiking_network
+from snnconv.simulation.memory import BatchPlan
 from snnconv.tasks.base import TASKS
 from snnconv.training.loop import HeldOutSplit, Training, hold_out, learning_rate, middle, optimiser
 from snnconv.training.objective import (

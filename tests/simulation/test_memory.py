@@ -9,9 +9,9 @@ from helpers.networks import IMAGE, NETS, captured, images, recorded, spiking
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snnconv.engine.memory import BatchPlan, bytes_per_sample, plan_batch
 from snnconv.graph.analysis import Analysis
 from snnconv.graph.signals import Signal
+from snnconv.simulation.memory import BatchPlan, bytes_per_sample, plan_batch
 
 WANTED = BatchPlan(64, 8)
 
@@ -84,7 +84,7 @@ from helpers.networks import captured
 from torch import nn
 from helpers.layers import layer
 from snnconv.graph.network import Network
-from snnconv.engine.memory import bytes_per_sample
+from snnconv.simulation.memory import bytes_per_sample
 from snnconv.simulation.simulate import simulate
 from snnconv.simulation.network import SpikingNetwork
 
