@@ -8,6 +8,7 @@ keys that are kept. It takes the place of an earlier line of that name; other li
 
 import hashlib
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,14 @@ def load() -> dict[str, dict[str, Any]]:
     return {row["name"]: row for row in map(json.loads, lines)}
 
 
+def _portable(text: str) -> str:
+    """A report without this machine's folders: those of commands.sh become its defaults."""
+    for name, usual in (("RESULTS", "runs/results"), ("RUNS", "runs")):
+        if own := os.environ.get(name):
+            text = text.replace(f"{own.rstrip('/')}/", f"{usual}/")
+    return text
+
+
 def add(folder: Path) -> int:
     """Condense every report below a folder, and return how many there are."""
     rows = load()
@@ -83,7 +92,7 @@ def add(folder: Path) -> int:
         content = file.read_bytes()
         name = file.relative_to(folder).with_suffix("").as_posix()
         digest = hashlib.sha256(content).hexdigest()
-        report = condensed(json.loads(content))
+        report = condensed(json.loads(_portable(content.decode())))
         rows[name] = {"name": name, "sha256": digest, "report": report}
     lines = (json.dumps(rows[name], separators=(",", ":"), sort_keys=True) for name in sorted(rows))
     SUMMARY.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
