@@ -256,7 +256,8 @@ def load_data(
         alike = spec.partition(":")[0] == info.spec.partition(":")[0]
         shape = Form(shape.layout or (info.layout if alike else None), shape.size or info.size)
     read = load_dataset if config.data or not info else recall
-    usual = info.task if info and info.task != "none" else None
+    # "none" may have come from data without labels, so it holds for the same data only
+    usual = info.task if info and (info.task != "none" or spec == info.spec) else None
     named = (words, given, shape, config.task, usual)
     dataset = read(spec, config.data_root, config.download, *named)
     session.inputs += files_named(spec, config.data_root)

@@ -166,7 +166,8 @@ def refuse_misfit(name: str, labels: Tensor, outputs: Shape, spec: str, part: st
         raise UnsupportedError(
             f"the {part} labels of data set '{spec}' do not fit the task '{name}'",
             f"{wrong} ({told(labels)}; the network's output has the shape {list(outputs)})",
-            f"give {task.labels}, or say what the labels are: --task",
+            f"give {task.labels}; or say what the labels are: --task. --task none takes any, and "
+            "compares with the ANN alone",
         )
 
 

@@ -181,3 +181,13 @@ def test_labels_that_do_not_fit(folder, monkeypatch, tmp_path):
         assert result.code in (ExitCode.USAGE, ExitCode.UNSUPPORTED), result.err
         assert found in result.err
         assert "Traceback" not in result.err
+
+
+def test_a_network_is_compared_with_itself_whatever_its_labels_are(folder, monkeypatch):
+    """``--task none`` stays, though the labels of the same data look like another task's."""
+    monkeypatch.chdir(folder)
+    words = ("--data", "npz:regression.npz", "--task", "none", "--run", folder / "run-any")
+    done("calibrate", "nets.py:rows?outputs=4", *words, "--samples", "50")
+    done("convert", "--neuron", "signed", "--timesteps", "4", "--run", folder / "run-any")
+    report = json.loads(done("evaluate", "--run", folder / "run-any", "--json").out)
+    assert (report["task"], report["score_kinds"][0]["name"]) == ("none", "agreement")
