@@ -6,6 +6,7 @@ nowhere else, so it travels in the checkpoint with the network that was trained 
 
 from collections.abc import Callable, Iterator, Sized
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
@@ -20,7 +21,7 @@ from snnconv.core.validation import parse_pairs
 from snnconv.data.frames import merge
 from snnconv.data.layout import Form, Size
 from snnconv.data.locate import Source
-from snnconv.data.split import Rescaled, Resized, Split, count, is_class
+from snnconv.data.split import Changed, Split, count, is_class
 from snnconv.errors import UnsupportedError, UsageError
 from snnconv.tasks.base import TASKS, task_of
 
@@ -198,7 +199,6 @@ def _formed(dataset: Dataset, form: Form) -> Dataset:
             "drop --layout, which is for arrays: npz:FILE, and what Python functions are given",
         )
     if size is not None and info.shape[-2:] != (size, size):
-        resized = Size(size, (size, size))
         if len(info.shape) != 3:
             raise UsageError(
                 f"data set '{info.spec}' has no images to be scaled",
@@ -206,11 +206,16 @@ def _formed(dataset: Dataset, form: Form) -> Dataset:
                 "drop --size",
             )
         info = info.model_copy(update={"shape": (info.shape[0], size, size)})
-        train = Resized(dataset.train, resized)
-        test = train if dataset.test is dataset.train else Resized(dataset.test, resized)
-        dataset = replace(dataset, train=train, test=test)
+        dataset = _changed(dataset, Size(size, (size, size)))
     info = info.model_copy(update={"layout": form.layout, "size": size})
     return replace(dataset, info=info)
+
+
+def _changed(dataset: Dataset, change: Callable[[Tensor], Tensor]) -> Dataset:
+    """Return the data set with a function behind both splits, which may be one."""
+    train = Changed(dataset.train, change)
+    test = train if dataset.test is dataset.train else Changed(dataset.test, change)
+    return replace(dataset, train=train, test=test)
 
 
 def _normalised(dataset: Dataset, given: Normalisation) -> Dataset:
@@ -234,9 +239,8 @@ def _normalised(dataset: Dataset, given: Normalisation) -> Dataset:
             }
         )
         if factor != 1:
-            train = Rescaled(dataset.train, factor)
-            test = train if dataset.test is dataset.train else Rescaled(dataset.test, factor)
-            dataset = replace(dataset, train=train, test=test, scale=given.scale)
+            scaled = _changed(dataset, partial(torch.mul, other=factor))
+            dataset = replace(scaled, scale=given.scale)
     if given.mean and (given.mean, given.std) != (info.mean, info.std):
         info = info.model_copy(update={"mean": given.mean, "std": given.std})
         dataset = replace(dataset, origin="given")

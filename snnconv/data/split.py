@@ -1,7 +1,7 @@
 """A part of a data set: samples and what is known of them, and subsets that are drawn from it."""
 
 import hashlib
-from collections.abc import Sized
+from collections.abc import Callable, Sized
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import accumulate
@@ -10,7 +10,6 @@ from typing import Protocol, TypeGuard, runtime_checkable
 import torch
 from torch import Tensor
 
-from snnconv.data.layout import Size
 from snnconv.errors import UnsupportedError
 
 
@@ -55,11 +54,11 @@ class ArraySplit:
 
 
 @dataclass(frozen=True)
-class Rescaled:
-    """A split whose values are multiplied by a factor: divided by another scale than its own."""
+class Changed:
+    """A split whose samples ``[n, ...]`` go through a function on their way out."""
 
     split: Split
-    factor: float
+    change: Callable[[Tensor], Tensor]
 
     def __len__(self) -> int:
         return count(self.split)
@@ -71,27 +70,7 @@ class Rescaled:
 
     def images(self, indices: Tensor) -> Tensor:
         """Return the images at these indices."""
-        return self.split.images(indices) * self.factor
-
-
-@dataclass(frozen=True)
-class Resized:
-    """A split whose images are brought to another size."""
-
-    split: Split
-    size: Size
-
-    def __len__(self) -> int:
-        return count(self.split)
-
-    @property
-    def labels(self) -> Tensor | None:
-        """Those of the split."""
-        return self.split.labels
-
-    def images(self, indices: Tensor) -> Tensor:
-        """Return the images at these indices."""
-        return self.size(self.split.images(indices))
+        return self.change(self.split.images(indices))
 
 
 def count(split: Split) -> int:
