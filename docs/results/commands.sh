@@ -5,7 +5,7 @@
 #
 #   docs/results/commands.sh train              the two networks, into RUNS (default: runs/)
 #   docs/results/commands.sh sweep vgg11        2,000 test images, T = 64
-#   docs/results/commands.sh compare NETWORK N NAME ...   methods by T on N test images: the pages have the options
+#   docs/results/commands.sh compare NETWORK N FOLDER/NAME ...   methods by T on N test images: the pages have the options
 #   docs/results/commands.sh single NETWORK     those LM-HT networks, reparameterized
 #   docs/results/commands.sh hybrid NETWORK     QCFS, then LM-HT and LM-H: at the start, fine-tuned, reparameterized
 #   docs/results/commands.sh slices NETWORK     online training in slices of time, T = 8
@@ -270,12 +270,12 @@ scratch() { # network model name ... training options
   measured "$network" "$name"
 }
 
-compare() { # network limit name ... options of compare: one table of methods by T
+compare() { # network limit folder/name ... options of compare: one table of methods by T
   local network=$1 limit=$2 name=$3
   shift 3
-  mkdir -p "$results/compare"
+  mkdir -p "$(dirname "$results/$name")"
   snnconv compare "$runs/$network/ann.safetensors" --limit "$limit" --threads "$threads" --memory 4GiB "$@" \
-    --run "$runs/$network/compared-$limit" --out "$results/compare/$name.json"
+    --run "$runs/$network/compared-$limit" --out "$results/$name.json"
 }
 
 "$@"

@@ -36,6 +36,7 @@ OF_A_METHOD = (
 OF_A_CELL = (
     *("timesteps", "latency_steps", "accuracy", "against_ann", "firing_rate"),
     *("energy_total_ratio", "energy_memory_ratio", "energy_twin_ratio", "twin_accuracy"),
+    "logits_relative_error",
     *("energy_worth_it", "latency_worth_it"),
 )
 OF_A_LAYER = ("name", "threshold", "sin_ratio", "ans_per_neuron", "ans_per_sin_neuron")

@@ -382,13 +382,32 @@ def searched() -> str:
     return table(heads, body)
 
 
-def compared(rows: dict[str, dict]) -> dict[str, str]:
-    """The tables of comparisons, each below its row's name and the samples behind it."""
+def compared(folder: str, *parts: Callable[[dict], str]) -> dict[str, str]:
+    """The tables of a folder's comparisons by name, each below the samples behind it."""
     found = {}
-    for name, r in rows.items():
-        head = f"`{name}`: {r['samples']:,} test samples, ANN {r['ann_accuracy']:.2%}"
-        found[f"compare-{name}"] = f"{head}\n\n{by_method(r)}\n\n{near_ann(r)}"
+    for name, r in evaluations(folder).items():
+        head = f"{r['samples']:,} test samples, ANN {r['ann_accuracy']:.2%}:"
+        found[f"{folder}-{name}"] = "\n\n".join((head, *(part(r) for part in parts)))
     return found
+
+
+def corrected(r: dict) -> str:
+    """A comparison of corrections: accuracy, energy, and the error of the logits."""
+    steps = sorted({cell["timesteps"] for row in r["methods"] for cell in row["cells"]})
+    heads = ("method", *(f"T = {t}{what}" for t in steps for what in ("", ", for", ", error")))
+    body = []
+    for row in r["methods"]:
+        cells = {cell["timesteps"]: cell for cell in row["cells"]}
+        shown = [f"`{row['method']}`"]
+        for cell in (cells.get(t) for t in steps):
+            error = cell and cell.get("logits_relative_error")
+            shown += [
+                f"{cell['accuracy']:.1%}" if cell else "",
+                f"{cell['energy_total_ratio']:.2f}" if cell else "",
+                f"{error:.3f}" if error else "",
+            ]
+        body.append((*shown, f"{row['calibration_seconds']:.0f}"))
+    return table((*heads, "seconds"), body)
 
 
 def onnx_exported(rows: dict[str, dict]) -> str:
@@ -489,7 +508,9 @@ def tables() -> dict[str, str]:
         found["onnx-shipped-if"] = over_time(shipped)
         found["onnx-exported"] = onnx_exported({n: r for n, r in rows.items() if n not in shipped})
     found |= {"search": searched(), "exit": exits(evaluations("exit"))}
-    found |= compared(evaluations("compare"))
+    found |= compared("compare", by_method, near_ann)
+    found |= compared("methods", by_method)
+    found |= compared("corrections", corrected)
     found["max-pool"] = max_pool(REPORTS["max_pool"])
     found["slices-memory"] = slices_memory(REPORTS["slices_memory"])
     for name in ("text", "speech"):

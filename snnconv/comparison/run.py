@@ -182,6 +182,7 @@ def _cell(timesteps: int, cell: Evaluated) -> CellRow:
         energy_twin_ratio=report.energy_twin_ratio if whole else None,
         twin_accuracy=report.twin_accuracy if whole else None,
         twin_bits=report.twin_bits if whole else None,
+        logits_relative_error=report.logits_relative_error if whole else None,
         on_energy_front=False,
         on_latency_front=False,
         report=str(cell.file),

@@ -40,6 +40,9 @@ class CellRow(BaseModel):
     )
     twin_accuracy: float | None = Field(None, description="of the quantized twin")
     twin_bits: int | None = Field(None, description="of its activations")
+    logits_relative_error: float | None = Field(
+        None, description="L2, at T, relative to the ANN's logits; null inside a longer run"
+    )
     energy_worth_it: bool = Field(
         False,
         description="no other cell is as accurate for less energy, or more accurate for as much, "
