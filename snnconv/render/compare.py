@@ -27,6 +27,7 @@ from snnconv.reports import EvaluateReport
 SAMPLES, CONFIDENCE = "Samples n", "95 %"
 ENERGY = "Energy per sample (of the ANN's)"
 ONCE = "MACs of analog functions, once"
+OF_FUNCTIONS = {"analog_macs_once_per_sample", "analog_macs_per_sample", "function_share"}
 TWIN = "Against the quantized twin"
 NON_SPIKING, NON_SPIKING_OF = "MACs that do not spike", "of weights, behind the first layer"
 FUNCTIONS = "operations of functions"
@@ -304,6 +305,8 @@ def _cost(rows: _Comparison) -> None:
         ("MACs of the ANN", "ann_macs_per_sample", units.si, None, "with padding counted"),
         ("MACs of the ANN, exact", "ann_macs_exact_per_sample", units.si, None, "without padding"),
     ):
+        if key in OF_FUNCTIONS and not any(map(field(key), rows.evaluations)):
+            continue  # most networks have no functions, and need no rows of zeros
         rows.add("Spikes", name, field(key), show, costs, hint)
     for name, key, costs in (
         ("Synaptic", "energy_synaptic", None),

@@ -1,15 +1,15 @@
 """What a network spends, by each convention, and the honest pair in front of them.
 
 A spiking network is compared with its float32 ANN by operations alone, as the field does, and with
-its quantized twin, which has the same capacity and needs no steps. Where the twin is as accurate
-and cheaper, no sentence says that the spiking network is cheap.
+its quantized twin, which has the same capacity and needs no steps. If the twin is cheaper and as
+accurate within chance, no sentence says that the spiking network is cheap.
 """
 
 from collections.abc import Sequence
 
 from snnconv.core.uncertainty import CHANCE
 from snnconv.render import units
-from snnconv.render.significance import accuracy_at, intervals_apart
+from snnconv.render.significance import accuracy_at, intervals_apart, unjudged
 from snnconv.render.tables import Fact
 from snnconv.reports import EvaluateReport
 
@@ -23,7 +23,7 @@ PARTS = {
 
 
 def as_accurate(report: EvaluateReport) -> bool | None:
-    """Return whether the twin is as accurate at T, or no less than chance explains."""
+    """Return whether the twin is at T as accurate as the network, or less so by chance only."""
     spiking, twin, test = accuracy_at(report), report.twin_accuracy, report.against_twin
     if spiking is None or twin is None:
         return None
@@ -35,9 +35,17 @@ def as_accurate(report: EvaluateReport) -> bool | None:
 
 
 def twin_wins(report: EvaluateReport) -> bool:
-    """Return whether the twin is as accurate and cheaper."""
+    """Return whether the twin is cheaper, and as accurate within chance."""
     ratio = report.energy_twin_ratio
     return ratio is not None and ratio > 1 and as_accurate(report) is True
+
+
+def winning(report: EvaluateReport) -> str:
+    """Return how a twin that wins compares: its accuracy, without a claim that chance may make."""
+    test = report.against_twin
+    if test and test.p < CHANCE and test.only_other_right > test.only_this_right:
+        return "more accurate and cheaper"
+    return "as accurate within chance, and cheaper"
 
 
 def twin(report: EvaluateReport) -> str:
@@ -48,9 +56,11 @@ def twin(report: EvaluateReport) -> str:
 
 
 def judged(report: EvaluateReport) -> str:
-    """Return what the second half of the pair says, in a few words."""
+    """Return what the second half of the pair says, in a few words; empty on too few samples."""
+    if unjudged([report]):
+        return ""
     if twin_wins(report):
-        return "the twin is as accurate and cheaper"
+        return f"the twin is {winning(report)}"
     ratio, same = report.energy_twin_ratio, as_accurate(report)
     if same is False:
         return "the twin is less accurate"
@@ -119,14 +129,14 @@ def sentence(report: EvaluateReport) -> str:
         text += f", {units.percent(report.energy_total_ratio)} of {whose} by operations alone"
     if report.energy_twin_ratio is not None:
         share = units.percent(report.energy_twin_ratio)
-        text += f", and {share} of that of its quantized twin ({twin(report)})"
+        text += f", and {share} of the energy of its quantized twin ({twin(report)})"
     return text
 
 
 def star(reports: Sequence[EvaluateReport]) -> str:
     """Return what it means to stand left of the ANN in a plot of accuracy against energy.
 
-    It says "cheaper" only where no twin is as accurate and cheaper.
+    It says "cheaper" only if no twin is cheaper and as accurate within chance.
     """
     beaten = sum(map(twin_wins, reports))
     if not beaten:
@@ -138,5 +148,5 @@ def star(reports: Sequence[EvaluateReport]) -> str:
     are = "is" if beaten == 1 or len(reports) == 1 else "are"
     return (
         f" Left of the star are fewer or cheaper operations than the float32 ANN's; {twins} {are} "
-        "as accurate and cheaper still."
+        "as accurate within chance, and cheaper still."
     )

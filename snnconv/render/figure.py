@@ -70,7 +70,7 @@ def absent(name: str, title: str, what: str, metric: str, everybody: Sequence[Ru
     With ``everybody`` it is one that compares with the ANN, which a network may not have.
     """
     if everybody and all(run.report.trained_directly for run in everybody):
-        reason = "there is no ANN to compare with, the neurons having been there in training."
+        reason = "the network was trained with its neurons, so there is no ANN to compare with."
         return Figure(name, title, f"Not shown: {reason}")
     reason = f"Not shown: {what} was not measured:"
     return Figure(name, title, reason, command=f"snnconv evaluate --metric {metric}")

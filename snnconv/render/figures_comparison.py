@@ -11,7 +11,7 @@ from snnconv.render.svg.styles import ANN, CONTEXT, run_look
 from snnconv.reports import CellRow, CompareReport
 
 FLOOR = 10.0
-"""Points below the best cell at which the plots are cut off: what lies lower is no choice."""
+"""Points below the best cell at which the plots are cut off: nobody chooses a lower one."""
 
 
 def comparison(found: CompareReport) -> list[Figure]:
@@ -71,7 +71,7 @@ def _plot(
         return line_plot(place, title, about, x, y, series, width, rules)
 
     caption = (
-        f"A marker is one method at one T, of {units.count(found.samples)} samples. The thin line "
+        f"A marker is one method at one T, on {units.count(found.samples)} samples. The thin line "
         f"is the front: {rule}."
         + (
             ""

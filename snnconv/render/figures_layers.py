@@ -22,17 +22,18 @@ from snnconv.render.svg.styles import Look
 from snnconv.reports import EvaluateReport, LayerRow
 
 SOPS = (
-    "Synaptic operations: one for every synapse, membrane or logit that a spike reaches without "
-    "passing another neuron, with borders, strides and groups as they are; average pooling is part "
+    "A spike counts one operation for every synapse, membrane or logit that it reaches without "
+    "passing another neuron, with borders, strides and groups as they are. Average pooling is part "
     "of the synapse behind it, an identity shortcut is one operation, a spike of s levels counts s "
     "times."
 )
 ENERGY = (
-    "Synaptic: accumulates for the SOPs alone. The others add the MACs of the first layer, whose "
-    "input is analog: computed once where it is constant and for every frame where it is not, or "
-    "at each step. ANN: its MACs, with padding counted. In brackets the share of the ANN's energy. "
-    "Memory is in one of them only: 'with memory' adds addresses, and reading and writing events, "
-    "weights and potentials, and its share is of the ANN's energy by the same convention."
+    "\u201cSynaptic\u201d counts an accumulate for each SOP. The others add the MACs of the first "
+    "layer, whose input is analog: computed once if it is constant, for every frame if it is not, "
+    "or at each step. The ANN's energy is that of its MACs, with padding counted. In brackets is "
+    "the share of the ANN's energy. Only \u201cwith memory\u201d counts memory: it adds addresses, "
+    "and reading and writing events, weights and potentials. Its share is of the ANN's energy with "
+    "memory."
 )
 
 
@@ -116,7 +117,7 @@ def sops(everybody: Sequence[Run]) -> list[Figure]:
         everybody,
         "sops",
         "Synaptic operations by layer",
-        f"Caused by each layer's spikes behind it, per sample, in T steps. {SOPS}",
+        f"Operations that each layer's spikes cause, per sample, in T steps. {SOPS}",
         lambda row: row.sops_per_sample,
         lambda scale: Axis("SOPs per sample", scale, _si_tick, units.si),
         ("the number of synaptic operations", "synops"),
@@ -136,10 +137,10 @@ def energy(everybody: Sequence[Run]) -> Figure:
     shown = [run for run in everybody if _energies(run.report)]
     if not shown:
         return absent("energy", title, "energy", "synops --metric energy")
-    anns = {run.report.energy_ann_mj for run in shown}
-    shared = len(shown) > 1 and len(anns) == 1 and None not in anns
+    anns = {_ann_energies(run.report) for run in shown}
+    shared = len(shown) > 1 and len(anns) == 1 and () not in anns
     values = finite(v for run in shown for _, v, _ in _energies(run.report))
-    values += finite(anns)
+    values += finite(v for ann in anns for _, v in ann)
     factor, unit = units.energy_scale(max(values, default=1.0))
     ink = Look("ink")
     groups: list[tuple[str, list[Bar]]] = []
@@ -148,15 +149,15 @@ def energy(everybody: Sequence[Run]) -> Figure:
             Bar(name, factor * mj, _worth(mj, ratio), run.look)
             for name, mj, ratio in _energies(run.report)
         ]
-        ann = run.report.energy_ann_mj
-        if ann is not None and not shared:
-            bars.append(Bar("ANN, all MACs", factor * ann, _worth(ann, None), ink))
+        if not shared:
+            bars += [
+                Bar(f"ANN, {name}", factor * mj, _worth(mj, None), ink)
+                for name, mj in _ann_energies(run.report)
+            ]
         groups.append((run.label, bars))
     if shared:
-        ann = finite(anns)[0]
-        groups.insert(
-            0, ("ANN of all runs", [Bar("all MACs", factor * ann, _worth(ann, None), ink)])
-        )
+        bars = [Bar(name, factor * mj, _worth(mj, None), ink) for name, mj in anns.pop()]
+        groups.insert(0, ("ANN of all runs", bars))
     x = energy_axis(linear([factor * v for v in values], 4, lo=0.0), unit)
 
     def draw(name: str, width: float) -> str:
@@ -179,6 +180,11 @@ def _energies(report: EvaluateReport) -> list[tuple[str, float, float | None]]:
         ("with memory", report.energy_memory_mj, report.energy_memory_ratio),
     )
     return [(name, mj, ratio) for name, mj, ratio in found if mj is not None]
+
+
+def _ann_energies(report: EvaluateReport) -> tuple[tuple[str, float], ...]:
+    found = (("all MACs", report.energy_ann_mj), ("with memory", report.energy_memory_ann_mj))
+    return tuple((name, mj) for name, mj in found if mj is not None)
 
 
 def _worth(mj: float, ratio: float | None) -> str:

@@ -20,8 +20,9 @@ from snnconv.reports import LayerRow
 
 WRONG = "Wrongly firing neurons (SIN ratio)"
 SIN = (
-    "A neuron whose ANN pre-activation is negative should stay silent; it is a SIN neuron from its "
-    "first spike on. The ratio is their share of a layer's neurons by step t, mean over samples."
+    "A neuron whose pre-activation in the ANN is negative should stay silent. It is a SIN neuron "
+    "once it has fired. The ratio is the share of SIN neurons in a layer by step t, averaged over "
+    "samples."
 )
 HIGHLIGHTED = 6
 """Layers with a colour of their own; more lines than these nobody can follow."""
@@ -49,7 +50,7 @@ def _sin_runs(everybody: Sequence[Run]) -> Figure:
         about = f"SIN ratio, mean over layers, by time step of {listed(shown)}."
         return line_plot(name, title, about, x, y, series, width)
 
-    caption = f"{SIN} Shown is the mean over layers."
+    caption = f"{SIN} The plot shows the mean over layers."
     return Figure("sin", title, caption + remarks(series, everybody, shown, True), draw)
 
 
@@ -83,7 +84,7 @@ def _sin_layers(everybody: Sequence[Run]) -> Figure | None:
             name, title, f"SIN ratio by layer and time step of {run.label}.", x, y, series, width
         )
 
-    caption = f"{SIN} Shown layer by layer." if alone else "The same share, layer by layer."
+    caption = f"{SIN} The plot shows each layer." if alone else "The same ratio, layer by layer."
     if rest:
         caption += f" In colour the {len(top)} highest at T, thin the other {len(rest)} layers."
     return Figure("sin-layers", title, caption, draw)

@@ -101,7 +101,9 @@ def accuracy(everybody: Sequence[Run]) -> Figure:
         else f"{kind.title} on the test samples when the simulation is stopped after step t: "
         "outputs are"
     )
-    caption = f"{what} the output currents' mean over steps 1 to t, all steps from one simulation."
+    caption = (
+        f"{what} the mean of the output currents over steps 1 to t. One simulation gives all t."
+    )
     caption += spread(shown) + late(shown)
     caption += shared((run.label, run.report.of_ann) for run in shown)
     return Figure("accuracy", title, caption + remarks(series, everybody, shown), draw)
@@ -179,16 +181,16 @@ def distance(everybody: Sequence[Run]) -> Figure:
 
     sample = 100 / max(1, min(run.report.samples for run in shown))
     caption = (
-        "The same accuracies, each minus that of its own ANN, enlarged: zero is a conversion "
-        f"without loss, what lies lower is cut off; one sample is {sample:.2g} "
-        f"point{'s' if sample != 1 else ''}."
+        "The same accuracies, each minus that of its own ANN, enlarged. Zero is a conversion "
+        "without loss; lower parts of the lines are cut off. One sample is "
+        f"{sample:.2g} point{'s' if sample != 1 else ''}."
         if kind == ACCURACY
-        else f"The same, each against the {kind.title} of its own ANN, enlarged: zero is a "
-        "conversion without loss, what lies lower is cut off."
+        else f"The same, each against the {kind.title} of its own ANN, enlarged. Zero is a "
+        "conversion without loss; lower parts of the lines are cut off."
     )
     below = [s.label for s in series if all(y < scale.lo for y in finite(y for _, y in s.points))]
     if below:
-        caption += f" Below it at every step: {quoted(below)}."
+        caption += f" Too low at every step: {quoted(below)}."
     return Figure("distance", title, caption + remarks(series, everybody, shown, True), draw)
 
 
@@ -297,7 +299,7 @@ def tradeoff(everybody: Sequence[Run]) -> Figure:
         return line_plot(name, title, about, x, y, series, width)
 
     caption = (
-        "Each curve runs through the time steps (markers: powers of two, and T); energy up to "
+        "Each curve runs through the time steps (markers: powers of two, and T). The energy up to "
         "step t counts every synaptic operation, and the first layer's MACs once."
     )
     caption += late(shown)

@@ -67,11 +67,11 @@ def _accuracies(shown: Sequence[TrainingCurve], x: Axis) -> Figure | None:
     about = "On samples held out of the training split, after every epoch."
     if any(isinstance(c.report, FinetuneReport) for c in shown):
         about += (
-            " The dotted line is the score before fine-tuning; of fine-tuning the best epoch is "
-            "kept, epoch 0 being the network as it came."
+            " The dotted line is the score before fine-tuning. Fine-tuning keeps the best epoch; "
+            "epoch 0 is the network as it came."
         )
     if any(not isinstance(c.report, FinetuneReport) for c in shown):
-        about += " Of a training from scratch the last epoch is kept."
+        about += " A training from scratch keeps the last epoch."
     title = "Validation accuracy" if kind == ACCURACY else f"Validation {kind.title}"
 
     def plain(label: str, scale: Scale) -> Axis:

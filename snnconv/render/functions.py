@@ -1,4 +1,4 @@
-"""What functions cost, beside the spikes: what a chip would have to compute."""
+"""What functions cost: what a chip would have to compute in addition to the spikes."""
 
 from collections.abc import Sequence
 
@@ -32,8 +32,9 @@ def sentence(report: EvaluateReport) -> str:
         return ""
     names = ", ".join(dict.fromkeys(row.operation for row in report.functions))
     return (
-        f"Beside the spikes, a chip would have to compute {names}: {counted(work.every_step)} for "
-        f"each sample in {report.timesteps} steps; {counted(work.where_changed)} if it computes "
+        f"In addition to the spikes, a chip would have to compute {names}: "
+        f"{counted(work.every_step)} for each sample in {report.timesteps} steps; "
+        f"{counted(work.where_changed)} if it computes "
         f"anew only where an input has changed. The ANN takes {counted(work.ann)}, once."
     )
 

@@ -147,7 +147,7 @@ def sentence(run: Run) -> str:
     if len(said) > 1:
         said[-1] = f"and {said[-1]}"
     if energy.twin_wins(report) and not unjudged([report]):
-        said[-1] += ", which is as accurate and cheaper"
+        said[-1] += f", which is {energy.winning(report)}"
     why = unjudged([report]) if report.of_ann is not None else None
     none = f" Nothing is said about the difference from its ANN: {why}." if why else ""
     return "; ".join(said) + "." + none
@@ -215,15 +215,16 @@ def _sources(everybody: Sequence[Run], trainings: Sequence[TrainingCurve]) -> li
     ]
 
 
-def _beside(everybody: Sequence[Run]) -> str:
+def _compared_with(everybody: Sequence[Run]) -> str:
     """Return what the networks are compared with, as the end of a sentence."""
     alone = [run.report.trained_directly for run in everybody]
     if all(alone):
-        return ", without an ANN: neurons were there in training" if alone else ""
+        return ", without an ANN, because neurons were there in training" if alone else ""
     if any(alone):
-        return ", each network that was converted beside the ANN it was made from"
-    each = "the network was" if len(alone) == 1 else "it was"
-    return f", {'' if len(alone) == 1 else 'each network '}beside the ANN {each} made from"
+        return "; each converted network is compared with the ANN that it was made from"
+    if len(alone) == 1:
+        return ", compared with the ANN that the network was made from"
+    return ", each network compared with the ANN that it was made from"
 
 
 def _key(look: Look) -> Markup:
@@ -273,7 +274,7 @@ def html(
         comparable=comparable(evaluations),
         verdict=verdict(evaluations),
         differences=differences(evaluations),
-        beside=_beside(everybody),
+        compared_with=_compared_with(everybody),
         sentences=[sentence(run) for run in everybody] if len(everybody) <= SPOKEN else [],
         sections=parts,
         drawings={

@@ -47,12 +47,16 @@ def confidence(run: EvaluateReport) -> str:
 
 
 def parameters(run: EvaluateReport, others: Sequence[EvaluateReport] = ()) -> str:
-    """Return the neuron's parameters: those that differ among runs of it, else the first few."""
+    """Return the neuron's parameters: those that differ among its runs, else a few.
+
+    A preset comes first, because it stands for the others.
+    """
     same = [each.params for each in others if each.neuron == run.neuron]
     differing = {k: v for k, v in run.params.items() if any(p.get(k) != v for p in same)}
     if differing:
         return units.pairs(differing)
-    shown = dict(list(run.params.items())[:FEW])
+    ordered = sorted(run.params.items(), key=lambda item: item[0] != "preset")
+    shown = dict(ordered[:FEW])
     more = len(run.params) - len(shown)
     return units.pairs(shown) + (f" and {more} more" if more else "")
 

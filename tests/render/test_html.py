@@ -271,7 +271,7 @@ def test_shared_anns_and_thresholds_have_short_names_and_are_spelled_out():
 
 def test_runs_below_the_enlarged_plot_are_named():
     runs = [examples.evaluation("good"), examples.evaluation("poor", accuracy=[0.1] * 32)]
-    assert "Below it at every step: \u201cpoor\u201d." in Page(html(runs)).text
+    assert "Too low at every step: \u201cpoor\u201d." in Page(html(runs)).text
 
 
 def test_plots_say_their_ends_in_words():
@@ -282,9 +282,9 @@ def test_plots_say_their_ends_in_words():
 def test_a_network_trained_directly_has_no_ann_beside_it():
     page = html([examples.direct()])
     text = Page(page).text
-    assert "without an ANN: neurons were there in training" in text
+    assert "without an ANN, because neurons were there in training" in text
     assert "there is no ANN to compare with" in text
-    assert "beside the ANN" not in text
+    assert "compared with the ANN" not in text
     found = {svg.find("title").text: svg for svg in drawings(page)}
     assert not {"Close to the ANN", "Agreement with the ANN"} & set(found)
     for title in ("Accuracy over time steps", "Accuracy against energy"):

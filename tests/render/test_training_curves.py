@@ -42,8 +42,8 @@ def test_an_ann_and_what_became_of_it_share_their_axes():
     assert legend == ["ANN (cnn, relu)", "cnn, msat", "cnn, msat, before: 62.00%"]
     text = Page(page).text
     assert "Training of ANN (cnn, relu)" in text
-    assert "of fine-tuning the best epoch is kept" in text
-    assert "the last epoch is kept" in text
+    assert "Fine-tuning keeps the best epoch" in text
+    assert "keeps the last epoch" in text
 
 
 def test_only_fine_tuning_has_an_epoch_0():

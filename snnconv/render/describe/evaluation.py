@@ -5,7 +5,15 @@ from collections.abc import Sequence
 from snnconv.core.scores import ACCURACY
 from snnconv.core.uncertainty import interval
 from snnconv.render import energy, functions, units
-from snnconv.render.compare import CONFIDENCE, last, pooling, powers, reached
+from snnconv.render.compare import (
+    CONFIDENCE,
+    NON_SPIKING,
+    NON_SPIKING_OF,
+    last,
+    pooling,
+    powers,
+    reached,
+)
 from snnconv.render.describe.common import (
     around,
     closing,
@@ -32,6 +40,8 @@ PAIR = (
     "of ANN's: of the float32 ANN's energy, by operations alone; of twin's: of the energy of the "
     "same network with quantized activations, which needs no steps"
 )
+NOT_SPIKING = "not spiking"
+WITHOUT_SPIKES = f"; {NOT_SPIKING}: {NON_SPIKING}, {NON_SPIKING_OF}"
 
 
 def _headline(report: EvaluateReport) -> list[Fact]:
@@ -193,6 +203,7 @@ def _score(run: RunSummary, score: float | None, accuracy: float | None) -> str 
 
 def report(done: ReportReport) -> list[Block]:
     """Describe a :class:`ReportReport`: one row for each evaluation, and where the pages are."""
+    partial = any(run.non_spiking_share for run in done.runs)
     kinds = {(run.headline or ACCURACY).title for run in done.runs}
     name = "score" if len(kinds) > 1 else ("accuracy", *kinds)[kinds != {ACCURACY.title}]
     heads = (
@@ -207,7 +218,7 @@ def report(done: ReportReport) -> list[Block]:
         "energy",
         "of ANN's",
         "of twin's",
-        "no spikes",
+        NOT_SPIKING,
     )
     rows = tuple(
         (
@@ -225,7 +236,7 @@ def report(done: ReportReport) -> list[Block]:
             if run.energy_total_mj is None or not run.energy_ann_mj
             else units.percent(run.energy_total_mj / run.energy_ann_mj),
             units.shown(units.percent, run.energy_twin_ratio),
-            units.shown(units.percent, run.non_spiking_share),
+            units.shown(units.percent, run.non_spiking_share if partial else None),
         )
         for run in done.runs
     )
@@ -253,7 +264,9 @@ def report(done: ReportReport) -> list[Block]:
         ),
     )
     return [
-        Table("Evaluations", columns, rows, note=PAIR).without_empty(),
+        Table(
+            "Evaluations", columns, rows, note=f"{PAIR}{WITHOUT_SPIKES * partial}"
+        ).without_empty(),
         *([tests] if done.differences else []),
         Facts("Written", pages),
     ]
