@@ -36,8 +36,6 @@ POOLED, POOLED_IS = "SOPs, pooled", "what an average pooling gives is counted, n
 AHEAD = "SNN better than ANN, %"
 CLOSE = 0.01
 """Energies are compared among runs whose score is this close to the best, or not at all."""
-
-
 BOLD = (
     "Bold: better than every other run here by more than chance (p below 0.05). Accuracies are "
     "compared by McNemar's exact test; where a file lacks the outcomes by sample, their intervals "
@@ -305,9 +303,9 @@ def _cost(rows: _Comparison) -> None:
         ("MACs of the ANN", "ann_macs_per_sample", units.si, None, "with padding counted"),
         ("MACs of the ANN, exact", "ann_macs_exact_per_sample", units.si, None, "without padding"),
     ):
-        if key in OF_FUNCTIONS and not any(map(field(key), rows.evaluations)):
-            continue  # most networks have no functions, and need no rows of zeros
-        rows.add("Spikes", name, field(key), show, costs, hint)
+        # most networks have no functions, and need no rows of zeros
+        if key not in OF_FUNCTIONS or any(map(field(key), rows.evaluations)):
+            rows.add("Spikes", name, field(key), show, costs, hint)
     for name, key, costs in (
         ("Synaptic", "energy_synaptic", None),
         ("With the first layer, once", "energy_total", total_energy),
