@@ -24,6 +24,7 @@ __all__ = (
     "ReparameterizeConfig",
     "ReportConfig",
     "SnnconvError",
+    "TraceConfig",
     "TrainConfig",
     "calibrate",
     "compare",
@@ -41,6 +42,7 @@ __all__ = (
     "report",
     "save",
     "spiking_network",
+    "trace",
     "train",
 )
 

@@ -15,6 +15,7 @@ from snnconv.api import (
     ReparameterizeConfig,
     ReportConfig,
     SnnconvError,
+    TraceConfig,
     TrainConfig,
     calibrate,
     compare,
@@ -32,6 +33,7 @@ from snnconv.api import (
     report,
     save,
     spiking_network,
+    trace,
     train,
 )
 
@@ -52,6 +54,7 @@ __all__ = [
     "ReparameterizeConfig",
     "ReportConfig",
     "SnnconvError",
+    "TraceConfig",
     "TrainConfig",
     "calibrate",
     "compare",
@@ -69,6 +72,7 @@ __all__ = [
     "report",
     "save",
     "spiking_network",
+    "trace",
     "train",
 ]
 

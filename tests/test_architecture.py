@@ -29,6 +29,7 @@ LAYERS = (
     ("simulation",),
     ("corrections",),
     ("training", "exports"),
+    ("traces",),
     ("testing",),
     ("stages",),
     ("comparison",),

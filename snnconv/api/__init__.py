@@ -22,7 +22,7 @@ from snnconv import pipeline
 from snnconv.api.in_memory import convert_module, load_network
 from snnconv.api.modules import written
 from snnconv.api.options import config_of
-from snnconv.api.results import compare, export, predict, report
+from snnconv.api.results import compare, export, predict, report, trace
 from snnconv.checkpoint import Checkpoint, load, save
 from snnconv.config import (
     CalibrateConfig,
@@ -36,6 +36,7 @@ from snnconv.config import (
     PredictConfig,
     ReparameterizeConfig,
     ReportConfig,
+    TraceConfig,
     TrainConfig,
 )
 from snnconv.config.options import (
@@ -90,6 +91,7 @@ __all__ = [
     "ReparameterizeConfig",
     "ReportConfig",
     "SnnconvError",
+    "TraceConfig",
     "TrainConfig",
     "calibrate",
     "compare",
@@ -107,6 +109,7 @@ __all__ = [
     "report",
     "save",
     "spiking_network",
+    "trace",
     "train",
 ]
 

@@ -5,13 +5,32 @@ from typing import Unpack
 
 from snnconv.api.options import config_of
 from snnconv.comparison import run as _compare
-from snnconv.config import CompareConfig, ExportConfig, PredictConfig, ReportConfig
-from snnconv.config.options import CompareOptions, ExportOptions, PredictOptions, ReportOptions
+from snnconv.config import (
+    CompareConfig,
+    ExportConfig,
+    PredictConfig,
+    ReportConfig,
+    TraceConfig,
+)
+from snnconv.config.options import (
+    CompareOptions,
+    ExportOptions,
+    PredictOptions,
+    ReportOptions,
+    TraceOptions,
+)
 from snnconv.core import runtime
-from snnconv.reports import CompareReport, ExportReport, PredictReport, ReportReport
+from snnconv.reports import (
+    CompareReport,
+    ExportReport,
+    PredictReport,
+    ReportReport,
+    TraceReport,
+)
 from snnconv.stages import export as _export
 from snnconv.stages import predict as _predict
 from snnconv.stages import report as _report
+from snnconv.stages import trace as _trace
 
 
 def predict(
@@ -40,6 +59,35 @@ def predict(
     chosen = config_of(PredictConfig, "predict", config, given)
     with runtime.host_kept():
         return _predict.run(chosen)
+
+
+def trace(
+    checkpoint: str | Path | None = None,
+    *,
+    config: TraceConfig | None = None,
+    **options: Unpack[TraceOptions],
+) -> TraceReport:
+    """Write what every neuron does at every step, as ``snnconv trace`` does.
+
+    Args:
+        checkpoint: a spiking one; the run's newest by default.
+        config: options as one object.
+        options: see ``snnconv trace --help``; ``limit`` are samples, ``dt`` is in seconds.
+
+    Raises:
+        UsageError: an unknown option or site, a trace that memory or disk have no room for, or a
+            file of another's that would be lost.
+        CheckpointError: a file that is damaged, or of another kind.
+
+    >>> import numpy
+    >>> done = snnconv.trace(limit=3, sites="2", record="spikes", out="trace.npz")
+    >>> numpy.load(done.file)["2/spikes"].shape[:2] == (3, done.timesteps)
+    True
+    """
+    given = {"checkpoint": checkpoint, **options}
+    chosen = config_of(TraceConfig, "trace", config, given)
+    with runtime.host_kept():
+        return _trace.run(chosen)
 
 
 def export(

@@ -15,6 +15,13 @@ from snnconv.config.base import (
     names_of,
 )
 from snnconv.config.comparison import CompareConfig, SearchConfig
+from snnconv.config.outputs import (
+    RECORDED,
+    ExportConfig,
+    PredictConfig,
+    ReportConfig,
+    TraceConfig,
+)
 from snnconv.config.stages import (
     METRICS,
     CalibrateConfig,
@@ -23,11 +30,8 @@ from snnconv.config.stages import (
     DemoConfig,
     DoctorConfig,
     EvaluateConfig,
-    ExportConfig,
     InspectConfig,
-    PredictConfig,
     ReparameterizeConfig,
-    ReportConfig,
 )
 from snnconv.config.training import FinetuneConfig, OptimiserConfig, TrainConfig
 
@@ -35,6 +39,7 @@ __all__ = [
     "ARGUMENT",
     "COMMANDS",
     "METRICS",
+    "RECORDED",
     "STAGES",
     "CalibrateConfig",
     "CompareConfig",
@@ -57,6 +62,7 @@ __all__ = [
     "SearchConfig",
     "SimulationConfig",
     "StageConfig",
+    "TraceConfig",
     "TrainConfig",
     "names_of",
 ]
@@ -70,6 +76,7 @@ STAGES: dict[str, type[StageConfig]] = {
     "reparameterize": ReparameterizeConfig,
     "evaluate": EvaluateConfig,
     "predict": PredictConfig,
+    "trace": TraceConfig,
     "export": ExportConfig,
     "report": ReportConfig,
 }

@@ -35,6 +35,15 @@ def methods(registry: str) -> str:
     )
 
 
+def parts(given: object) -> object:
+    """Return ``"a,b"``, or a list of such texts, as one list."""
+    if isinstance(given, str):
+        return [part.strip() for part in given.split(",") if part.strip()]
+    if isinstance(given, list | tuple):
+        return [part for each in given for part in _listed(parts(each))]
+    return [given]
+
+
 Engine = Literal["auto", "dense", "event"]
 """Where to go by events: where that is expected to be faster, nowhere, or wherever possible."""
 

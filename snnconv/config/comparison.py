@@ -5,21 +5,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from snnconv.config.base import ModelConfig, NormalisationConfig, SimulationConfig
+from snnconv.config.base import ModelConfig, NormalisationConfig, SimulationConfig, parts
 from snnconv.core.bounds import COUNT, STEPS
-
-
-def _parts(given: object) -> object:
-    """``"a,b"``, or a list of such texts, as one list."""
-    if isinstance(given, str):
-        return [part.strip() for part in given.split(",") if part.strip()]
-    if isinstance(given, list | tuple):
-        found: list[object] = []
-        for each in given:
-            parts = _parts(each)
-            found += parts if isinstance(parts, list) else [parts]
-        return found
-    return [given]
 
 
 def named(methods: tuple[str, ...]) -> tuple[str, ...]:
@@ -56,12 +43,12 @@ class SearchConfig(SimulationConfig):
     cost: Literal["energy", "latency", "spikes"] = Field(
         default="energy", description="what is to be cheap"
     )
-    allow: Annotated[tuple[str, ...], BeforeValidator(_parts)] = Field(
+    allow: Annotated[tuple[str, ...], BeforeValidator(parts)] = Field(
         default=ABILITIES,
         description="what neurons may do: spikes of both signs, several levels in a step, waiting "
         "before their first spike; names with commas between them, or none",
     )
-    methods: Annotated[tuple[str, ...], BeforeValidator(_parts)] = Field(
+    methods: Annotated[tuple[str, ...], BeforeValidator(parts)] = Field(
         default=("all",),
         description=f"what to try: {_METHODS}, but for those that train weights, which are tried "
         "if they are named",
@@ -100,10 +87,10 @@ class CompareConfig(ModelConfig, SimulationConfig, NormalisationConfig):
     panel: ClassVar[str] = "Comparison"
     example: ClassVar[str] = "snnconv compare resnet20.safetensors --timesteps 4,8 --limit 1000"
     suffix: ClassVar[str] = ".json"
-    methods: Annotated[tuple[str, ...], BeforeValidator(_parts)] = Field(
+    methods: Annotated[tuple[str, ...], BeforeValidator(parts)] = Field(
         default=("all",), description=_METHODS
     )
-    timesteps: Annotated[tuple[int, ...], BeforeValidator(_parts)] = Field(
+    timesteps: Annotated[tuple[int, ...], BeforeValidator(parts)] = Field(
         default=(1, 2, 4, 8, 16, 32), description="T, one or more with commas between them"
     )
     limit: int | None = Field(

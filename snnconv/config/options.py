@@ -268,6 +268,31 @@ class PredictOptions(TypedDict, total=False):
     out: str | Path | None
 
 
+class TraceOptions(TypedDict, total=False):
+    """Of ``snnconv.trace``."""
+
+    run: str | Path | None
+    seed: int | None
+    device: str | None
+    threads: int | None
+    data: Data | str | None
+    data_root: str | Path | None
+    download: bool | None
+    task: str | None
+    batch_size: int | None
+    engine: Literal["auto", "dense", "event"] | None
+    memory: str | None
+    split: Literal["test", "train"] | None
+    timesteps: int | None
+    limit: int | None
+    sites: str | int | list[str] | tuple[str, ...] | None
+    record: str | int | list[str] | tuple[str, ...] | None
+    form: Literal["npz", "nir"] | None
+    dt: float | None
+    chunk: int | None
+    out: str | Path | None
+
+
 class ExportOptions(TypedDict, total=False):
     """Of ``snnconv.export``."""
 

@@ -1,4 +1,4 @@
-"""The options of the stages that do not train."""
+"""The options of the stages that make networks, and of those that measure and show them."""
 
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -275,76 +275,6 @@ class EvaluateConfig(SimulationConfig):
         if given and (given.keys() != {"margin"} or not number or not 0 <= margin <= 1):
             raise ValueError("give margin=X, a number from 0 to 1")
         return given
-
-
-class PredictConfig(SimulationConfig):
-    """Write the class and the logits that a spiking network finds for every sample."""
-
-    panel: ClassVar[str] = "Prediction"
-    example: ClassVar[str] = "snnconv predict --data folder:photos --out predictions.csv"
-    suffix: ClassVar[str] = ".csv"
-    checkpoint: Path | None = Field(
-        default=None,
-        description="spiking checkpoint; the run's newest by default",
-        json_schema_extra=ARGUMENT,
-    )
-    split: Literal["test", "train"] = Field(default="test", description="part of the data")
-    timesteps: int | None = Field(
-        default=None, ge=1, le=STEPS, description="T; the checkpoint's by default"
-    )
-    limit: int | None = Field(
-        default=None, ge=1, le=COUNT, description="take N samples, every class by its share"
-    )
-    batch_size: int = Field(
-        default=20, ge=1, le=COUNT, description="samples simulated at once; changes no result"
-    )
-    chunk: int = Field(
-        default=32, ge=1, le=COUNT, description="time steps computed at once; changes no result"
-    )
-    out: Path | None = Field(default=None, description="table; RUN/predict.csv by default")
-
-
-class ExportConfig(DataConfig):
-    """Write a spiking network as the files of another program, and run them beside this one."""
-
-    panel: ClassVar[str] = "Export"
-    example: ClassVar[str] = "snnconv export --to torch --out spiking.py"
-    suffix: ClassVar[str] = ""
-    checkpoint: Path | None = Field(
-        default=None,
-        description="spiking checkpoint; the run's newest by default",
-        json_schema_extra=ARGUMENT,
-    )
-    to: str = Field(
-        default="torch",
-        description="format (snnconv ls exports), or file.py:NAME or package.module:NAME, whose "
-        "code is run",
-        json_schema_extra=names_of("exports"),
-    )
-    param: dict[str, Any] = Field(default={}, description="NAME=VALUE of the format")
-    limit: int = Field(
-        default=100,
-        ge=1,
-        le=COUNT,
-        description="compare on N test samples, every class by its share",
-    )
-    out: Path | None = Field(
-        default=None, description="file, with the format's suffix; in RUN/export by default"
-    )
-
-
-class ReportConfig(StageConfig):
-    """Put evaluations into a table, Markdown and one self-contained HTML file."""
-
-    panel: ClassVar[str] = "Report"
-    example: ClassVar[str] = "snnconv report first-run second-run --out both.html"
-    suffix: ClassVar[str] = ".html"
-    evaluations: tuple[Path, ...] = Field(
-        default=(),
-        description="evaluate reports or run folders; by default those in the run folder",
-        json_schema_extra=ARGUMENT,
-    )
-    out: Path | None = Field(default=None, description="HTML file; RUN/report.html by default")
 
 
 class InspectConfig(ModelConfig):

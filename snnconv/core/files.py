@@ -13,6 +13,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from snnconv.core import distributed
 from snnconv.errors import UsageError
@@ -31,11 +32,23 @@ def write_atomically(file: Path, content: bytes) -> None:
     """
     if distributed.rank() > 0:
         return
+    with whole(file) as handle:
+        handle.write(content)
+
+
+@contextmanager
+def whole(file: Path) -> Iterator[BinaryIO]:
+    """Open a file that is written piece by piece, and is there at the end or not at all.
+
+    Raises:
+        UsageError: as :func:`write_atomically`.
+    """
     try:
         target = _target(file)
         target.parent.mkdir(parents=True, exist_ok=True)
         sweep(target.parent)
-        _write(target, content)
+        with _beside(target) as handle:
+            yield handle
     except OSError as error:
         at = f" ({error.filename})" if error.filename else ""
         raise UsageError(
@@ -124,12 +137,13 @@ def _target(file: Path) -> Path:
     return target
 
 
-def _write(target: Path, content: bytes) -> None:
+@contextmanager
+def _beside(target: Path) -> Iterator[BinaryIO]:
     """Write beside the target, sync, rename, and sync the folder, which holds the name."""
     temporary, descriptor = _temporary(target.parent)
     try:
         with os.fdopen(descriptor, "wb") as handle:
-            handle.write(content)
+            yield handle
             handle.flush()
             os.fsync(handle.fileno())
             temporary.replace(target)

@@ -36,6 +36,7 @@ READS: dict[str, tuple[Kind, ...]] = {
     "reparameterize": ("converted", "corrected", "trained", "finetuned"),
     "evaluate": SPIKING,
     "predict": SPIKING,
+    "trace": SPIKING,
     "export": SPIKING,
 }
 """What each stage reads: the newest of these kinds, if no checkpoint is named."""

@@ -6,6 +6,10 @@ a convolution by events are computed sample by sample, and scanned while they ar
 training the scan has a compiled backward pass. On other devices, and in other types than float32,
 the neuron itself runs, and automatic differentiation gives its gradient.
 
+Whoever wants to know what neurons hold at each step has causal ones run one step at a time, which
+changes no spike. The potentials of others follow from the equation that holds for every membrane,
+``v[t] = retention[t]*v[t-1] + charge[t] - values[t]``.
+
 Shape:
     ``[T, B, *N] -> [T, B, *N]``.
 """
@@ -18,8 +22,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from snnconv.core.shapes import stack_time
 from snnconv.engine.event_conv.deferred import Pending
-from snnconv.engine.layer_output import LayerOutput, Wants
+from snnconv.engine.layer_output import LayerOutput, Membrane, Wants
 from snnconv.neurons.base import Neuron
 
 
@@ -45,6 +50,11 @@ def fire(
     like = currents.like() if isinstance(currents, Pending) else currents
     if state is None:
         state = neuron.initial(like[0])
+    if wants.membrane:
+        whole = currents.tensor() if isinstance(currents, Pending) else currents
+        looked_into = _step_by_step if neuron.causal else _all_at_once
+        output, after = looked_into(neuron, whole, state, keep)
+        return _completed(output, wants), after
     kind, learns = type(neuron), torch.is_grad_enabled()
     kernel = None
     if like.dtype is torch.float32 and like.device.type == "cpu":
@@ -61,6 +71,54 @@ def fire(
             spikes, after = neuron.run(currents, state, keep)
             output = LayerOutput(spikes.values, spikes.counts if counted else None)
     return _completed(output, wants), after
+
+
+def _step_by_step(
+    neuron: Neuron[Any], currents: Tensor, state: Any, keep: Tensor | None
+) -> tuple[LayerOutput, Any]:
+    """A causal layer and its membranes."""
+    counts, values = [], []
+    thresholds: list[Tensor] = []
+    potentials: list[Tensor] = []
+    for t, current in enumerate(currents):
+        if neuron.adapts or not thresholds:
+            thresholds.append(neuron.firing_threshold(current, state))
+        step = slice(t, t + 1)
+        spikes, state = fire(neuron, currents[step], state, None if keep is None else keep[step])
+        assert spikes.counts is not None
+        assert spikes.values is not None
+        counts.append(spikes.counts[0])
+        values.append(spikes.values[0])
+        if (potential := neuron.held(state)) is not None:
+            potentials.append(potential)
+    output = LayerOutput(stack_time(values), stack_time(counts))
+    held = stack_time(potentials) if potentials else None
+    return _with_membrane(output, currents, stack_time(thresholds), held), state
+
+
+def _all_at_once(
+    neuron: Neuron[Any], currents: Tensor, state: Any, keep: Tensor | None
+) -> tuple[LayerOutput, Any]:
+    """A layer that needs all its currents at once, and its membranes."""
+    output, after = fire(neuron, currents, state, keep)
+    assert output.values is not None
+    potential, potentials = neuron.held(state), []
+    if potential is not None:
+        kept = neuron.retention().to(currents).expand(len(currents))
+        for share, charge, value in zip(kept, neuron.charge(currents), output.values, strict=True):
+            potential = share * potential + charge - value
+            potentials.append(potential)
+    thresholds = neuron.firing_threshold(currents[0], state)[None]
+    held = stack_time(potentials) if potentials else None
+    return _with_membrane(output, currents, thresholds, held), after
+
+
+def _with_membrane(
+    output: LayerOutput, currents: Tensor, thresholds: Tensor, potentials: Tensor | None
+) -> LayerOutput:
+    assert output.values is not None
+    held = Membrane(currents, thresholds, potentials, output.values)
+    return replace(output, membrane=held)
 
 
 def _completed(output: LayerOutput, wants: Wants) -> LayerOutput:

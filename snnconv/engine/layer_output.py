@@ -22,6 +22,24 @@ _EXACT = 2**24  # float32 adds up integers exactly to there, in any order
 
 
 @dataclass(frozen=True)
+class Membrane:
+    """What the neurons of a layer are given and hold at each step, for those who look into them.
+
+    Attributes:
+        currents: ``[T, B, *N]``.
+        thresholds: the potential from which on each step has a spike; broadcasts to ``[T, B, *N]``,
+            of whole size if it changes over time.
+        potentials: after each step, ``[T, B, *N]``; none if the neurons' state has none.
+        values: what the next layer's weights multiply at each step, ``[T, B, *N]``.
+    """
+
+    currents: Tensor
+    thresholds: Tensor
+    potentials: Tensor | None
+    values: Tensor
+
+
+@dataclass(frozen=True)
 class LayerOutput:
     """What a layer of neurons gives for some steps.
 
@@ -36,6 +54,7 @@ class LayerOutput:
         packed: the values as bits.
         redone: of a function, which emits no spikes, the share of its work that inputs which
             changed ask for anew, ``[T, B]``.
+        membrane: what the neurons hold at each step, where that is wanted.
     """
 
     values: Tensor | None = None
@@ -44,6 +63,7 @@ class LayerOutput:
     mean: Tensor | None = None
     packed: Packed | None = None
     redone: Tensor | None = None
+    membrane: Membrane | None = None
 
     @property
     def carried(self) -> Tensor | Packed:
@@ -110,12 +130,14 @@ class Wants:
         mean: whether nobody wants more of the values than their mean over time.
         packed: whether values are wanted as bits. A layer that has none, because its spikes
             differ or because its scan can't write bits, gives values.
+        membrane: whether what the neurons hold at each step is.
     """
 
     counts: bool = True
     sums: WeightedSum | None = None
     mean: bool = False
     packed: bool = False
+    membrane: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,6 +150,8 @@ class ObserverNeeds:
         values: whether it needs values.
         lead: whether it sees the steps before the T steps, too, as steps below 0.
         functions: those of which it needs to know how much is computed anew.
+        membranes: the sites of which it needs to know what the neurons hold at each step; takes
+            ``counts`` and ``values``.
     """
 
     counts: bool = True
@@ -135,6 +159,7 @@ class ObserverNeeds:
     values: bool = True
     lead: bool = False
     functions: frozenset[str] = frozenset()
+    membranes: frozenset[str] = frozenset()
 
     def levels_of(self, name: str) -> bool:
         """Whether it needs the number of spikes of a node, as counts or in sums."""

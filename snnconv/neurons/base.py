@@ -106,7 +106,9 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
             1)``, and a spike of probability p is elicited if that number is below p.
         KERNEL: the neuron's fast path, see :mod:`snnconv.neurons.kernel`; of this class, not of its
             subclasses.
-        potentials: the fields of its state that hold the potential of the soma.
+        potentials: the fields of its state that hold the potential of the soma, that after firing
+            last.
+        adapts: whether :meth:`firing_threshold` depends on the current and the state.
     """
 
     params_type: ClassVar[type[NeuronParams]]
@@ -120,6 +122,7 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
     lead: int = 0
     draws: bool = False
     potentials: ClassVar[tuple[str, ...]] = ("potential",)
+    adapts: ClassVar[bool] = False
     threshold: Tensor
     ceiling: Tensor | None
 
@@ -137,6 +140,19 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
     def everywhere(self, value: Tensor, sample: Tensor) -> Tensor:
         """One value for all neurons, or one a channel, as a view ``[B, *N]``."""
         return value.to(sample.dtype).expand_as(sample)
+
+    def firing_threshold(self, current: Tensor, state: StateType) -> Tensor:
+        """The potential from which on a step has a spike, to broadcast over one step ``[B, *N]``.
+
+        Of a neuron of several levels it is that of the first: what one spike carries, or theta if
+        spikes differ.
+
+        Args:
+            current: of the step, ``[B, *N]``.
+            state: before it.
+        """
+        amplitude = self.amplitude()
+        return self.theta(current) if amplitude is None else per_neuron(amplitude, current.dim())
 
     @abstractmethod
     def initial(self, sample: Tensor) -> StateType:
@@ -183,6 +199,17 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
     def amplitude(self) -> Tensor | None:
         """What each spike of a count carries, ``[]``, ``[1]`` or ``[C]``; none if they differ."""
         return None
+
+    def held(self, state: StateType) -> Tensor | None:
+        """The potential after firing in a state, ``[B, *N]``; none if the state has none.
+
+        Of neurons that need all currents at once it is the :meth:`membrane`, which can be followed
+        from step to step.
+        """
+        if not self.causal:
+            return self.membrane(state)
+        found: Tensor | None = getattr(state, (self.potentials or ("",))[-1], None)
+        return found
 
     def membrane(self, state: StateType) -> Tensor | None:
         """The membrane potential in a state, ``[B, *N]``; none if it has no ``potential``.

@@ -208,6 +208,7 @@ class MSAT(CausalNeuron[State]):
     params: Params
     KERNEL = Kernel(step, gradient, ("before", "after", "mean"), silent=silent, settled=settled)
     potentials = ("before", "after")
+    adapts = True
 
     def __init__(self, params: Params, threshold: Tensor, timesteps: int = 1) -> None:
         super().__init__(params, threshold, timesteps)
@@ -223,6 +224,11 @@ class MSAT(CausalNeuron[State]):
         """Start all neurons at v0."""
         start = self.everywhere(self.params.v0 * self.theta(sample), sample)
         return State(start, start, self.everywhere(sample.new_zeros(()), sample), 0)
+
+    def firing_threshold(self, current: Tensor, state: State) -> Tensor:
+        """The step's own."""
+        theta = self.theta(current)
+        return self.adapted(current, state.after + current, state, theta).expand_as(current)
 
     def membrane(self, state: State) -> Tensor:
         """The potential after firing."""

@@ -61,6 +61,7 @@ from snnconv.reports.surfaces import (
     RunsReport,
     RunSummary,
 )
+from snnconv.reports.tracing import TracedSiteRow, TraceReport
 from snnconv.reports.training import EpochRow, FinetuneReport, TrainReport
 
 __all__ = [
@@ -120,6 +121,8 @@ __all__ = [
     "SiteRow",
     "Steps",
     "SubsetUse",
+    "TraceReport",
+    "TracedSiteRow",
     "TrainReport",
     "TrialRow",
     "WindowRow",
@@ -139,6 +142,7 @@ REPORTS: dict[str, type[Report]] = {
         ReparameterizeReport,
         EvaluateReport,
         PredictReport,
+        TraceReport,
         ExportReport,
         CompareReport,
         ReportReport,

@@ -66,6 +66,7 @@ class Chunk:
             sums=self.needs.sums.get(site.name),
             mean=site.name in self.mean_sites,
             packed=site.name in self.packed,
+            membrane=site.name in self.needs.membranes,
         )
 
     def fired(self, site: Node, output: LayerOutput) -> None:

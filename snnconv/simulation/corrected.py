@@ -104,8 +104,16 @@ class Added(nn.Module):
         packed = output.packed
         if packed is not None:
             packed = dataclasses.replace(packed, amplitude=packed.amplitude * factor.numpy())
+        membrane = output.membrane
+        if membrane is not None:
+            values = membrane.values * per_neuron(factor, membrane.values.dim() - 1)
+            membrane = dataclasses.replace(membrane, values=values)
         return dataclasses.replace(
-            output, values=scaled(output.values), mean=scaled(output.mean), packed=packed
+            output,
+            values=scaled(output.values),
+            mean=scaled(output.mean),
+            packed=packed,
+            membrane=membrane,
         )
 
     def to_amplitude(self, amplitude: Tensor | None) -> Tensor | None:

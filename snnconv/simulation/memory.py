@@ -20,6 +20,7 @@ _BYTES = 4
 _KEPT = 12  # per neuron: states between chunks, the ANN's input, and what metrics remember of it
 _SITE = 10  # currents mixed, counts and values as lists and stacked, and what metrics make of them
 _CONFIDENT = 8  # hashes and their numbers, in 64 bits, and the mask made of them
+_TRACED = 10  # what neurons hold at each step, as lists and stacked, and in the order of a file
 _SUMS = 6  # running sums as a list and stacked, what is made of them, and its increase
 _LEVELS = 8  # the same of numbers of spikes, beside the increase of the sums, and levels made of it
 _OTHER = 3  # the value, and a copy of it in the order of memory that a library wants
@@ -39,6 +40,7 @@ def plan_batch(
     memory: int,
     causal: bool = True,
     confident: bool = False,
+    traced: bool = False,
 ) -> BatchPlan:
     """The largest plan that fits: fewer samples first, then fewer steps of one sample.
 
@@ -48,10 +50,11 @@ def plan_batch(
         memory: bytes. If even the smallest plan takes more, the smallest plan is returned.
         causal: whether steps may come in portions.
         confident: whether chance decides on spikes, by spike confidence or by the neurons.
+        traced: whether an observer looks into membranes.
     """
 
     def needed(steps: int) -> int:
-        return bytes_per_sample(analysis, steps, confident)
+        return bytes_per_sample(analysis, steps, confident, traced)
 
     samples = memory // needed(wanted.steps)
     if samples >= 1 or not causal:
@@ -60,7 +63,9 @@ def plan_batch(
     return BatchPlan(1, next(fitting, 1))
 
 
-def bytes_per_sample(analysis: Analysis, steps: int, confident: bool = False) -> int:
+def bytes_per_sample(
+    analysis: Analysis, steps: int, confident: bool = False, traced: bool = False
+) -> int:
     """The most bytes that one sample takes at a time, if so many steps are computed at once."""
     nodes, signals, sizes = analysis.graph.nodes, analysis.signals, analysis.shapes
     sums = {node.name for node in analysis.cumulative}
@@ -79,7 +84,7 @@ def bytes_per_sample(analysis: Analysis, steps: int, confident: bool = False) ->
     for k, node in enumerate(nodes):
         copies, out = _OTHER, floats(node.name)
         if OPS[node.op].role is Role.SITE:
-            copies = _SITE + confident * _CONFIDENT
+            copies = _SITE + confident * _CONFIDENT + traced * _TRACED
         elif node.name in sums:
             copies = _LEVELS if node.name in numbered else _SUMS
         # an operation with inputs of both kinds copies the constant one to all steps

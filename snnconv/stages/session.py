@@ -327,6 +327,7 @@ def plan_batches(
     memory: int | None = None,
     share: int = 2,
     progress: Progress | None = None,
+    traced: bool = False,
 ) -> BatchPlan:
     """As many samples and steps at once as the memory allows, of those wanted.
 
@@ -339,11 +340,12 @@ def plan_batches(
         memory: bytes that the user gave.
         share: of what is free, one part of so many is the bound if nothing is given.
         progress: told if the smallest portion is counted at more than the bound.
+        traced: whether an observer looks into membranes.
     """
     confident = snn.confidence is not None or snn.draws
     bound = memory or runtime.free_memory(session.device) // share
-    found = plan_batch(snn.analysis, wanted, bound, snn.causal, confident)
-    counted = bytes_per_sample(snn.analysis, found.steps, confident)
+    found = plan_batch(snn.analysis, wanted, bound, snn.causal, confident, traced)
+    counted = bytes_per_sample(snn.analysis, found.steps, confident, traced)
     if counted > bound and progress is not None:
         progress.say(
             f"memory: {_mib(bound)} are given, and the smallest portion, one sample over "

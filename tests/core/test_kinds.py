@@ -21,6 +21,7 @@ def test_a_stage_writes_one_kind_but_train():
         "reparameterize": "reparameterized",
         "evaluate": None,
         "predict": None,
+        "trace": None,
         "export": None,
         "report": None,
     }

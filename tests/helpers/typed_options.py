@@ -11,8 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from snnconv.config import ARGUMENT, COMMANDS, InspectConfig
-from snnconv.config.base import _figures
-from snnconv.config.comparison import _parts
+from snnconv.config.base import _figures, parts
 
 FILE = Path(__file__).parents[2] / "snnconv" / "config" / "options.py"
 MODELS: dict[str, type[BaseModel]] = {**COMMANDS, "inspect": InspectConfig}
@@ -70,7 +69,7 @@ def written(annotation: Any) -> str:
 def of_field(field: FieldInfo) -> str:
     """What an option takes."""
     read_by = [getattr(each, "func", None) for each in field.metadata]
-    one = "float | str | " if _figures in read_by else "str | int | " if _parts in read_by else ""
+    one = "float | str | " if _figures in read_by else "str | int | " if parts in read_by else ""
     if (field.json_schema_extra or {}).get("registry") == "datasets":
         one = "Data | "
     kinds = one + written(field.annotation)

@@ -201,6 +201,22 @@ def valued(result: RunResult, subject: Subject) -> RunResult:
     return replace(result, spikes=spikes)
 
 
+def layer_name(wanted: str, op: str, taken: set[str]) -> str:
+    """Return a name of Python's that no layer has, and take it.
+
+    Args:
+        wanted: what it is to be like.
+        op: what stands before a name that begins with no letter.
+        taken: the names that there are.
+    """
+    name = "".join(c if c.isascii() and c.isalnum() else "_" for c in wanted)
+    name = name if name[:1].isalpha() else f"{op}_{name}"
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name
+
+
 class _Made:
     """A graph in the making.
 
@@ -225,15 +241,6 @@ class _Made:
         output = self._scaled(self.source.output, torch.ones(()))
         return UnitGraph(tuple(self.layers), output)
 
-    def _name(self, wanted: str, op: str) -> str:
-        """A name that no layer has."""
-        name = "".join(c if c.isascii() and c.isalnum() else "_" for c in wanted)
-        name = name if name[:1].isalpha() else f"{op}_{name}"
-        while name in self.taken:
-            name += "_"
-        self.taken.add(name)
-        return name
-
     def _put(self, node: Node, layer: Layer, factor: Tensor) -> None:
         """Place a layer that gives a node's value."""
         self.layers.append(layer)
@@ -244,7 +251,9 @@ class _Made:
         if node.name in self.neurons:
             factor = 1 / self.neurons[node.name].threshold
             given, shape = self._scaled(name, factor), self.analysis.shapes[name]
-            made = Layer(self._name(node.name, "neurons"), "neurons", given, shape, node.name)
+            made = Layer(
+                layer_name(node.name, "neurons", self.taken), "neurons", given, shape, node.name
+            )
             self._put(node, made, factor)
         elif node.op in ("conv", "linear"):
             self._weighted(node)
@@ -283,7 +292,7 @@ class _Made:
         weight = torch.diag(gain).reshape(shape[0], shape[0], *_ones(shape))
         one, none = (1,) * axes, (0,) * axes
         made = Layer(
-            self._name(f"{name}_scaled", "scale"),
+            layer_name(f"{name}_scaled", "scale", self.taken),
             "linear" if axes == 0 else "conv",
             self.sources[name],
             shape,
@@ -311,7 +320,7 @@ class _Made:
         weight = weight * out.reshape(-1, *_ones(weight.shape))
         bias = torch.zeros(weight.shape[0]) if bias is None else bias.detach() * out
         made = Layer(
-            self._name(node.name, node.op),
+            layer_name(node.name, node.op, self.taken),
             "linear" if window is None else "conv",
             self.sources[name],
             self.analysis.shapes[name],
@@ -328,7 +337,9 @@ class _Made:
         return factor if factor.numel() == 1 else factor.repeat_interleave(places)
 
     def _flat(self, node: Node, sources: tuple[str, ...], shape: Shape) -> Layer:
-        return Layer(self._name(f"{node.name}_flat", "flatten"), "flatten", sources, shape)
+        return Layer(
+            layer_name(f"{node.name}_flat", "flatten", self.taken), "flatten", sources, shape
+        )
 
     def _pool(self, node: Node) -> None:
         """An average pooling, or a sum whose divisor the next weights take up."""
@@ -336,7 +347,7 @@ class _Made:
         shape, factor = self.analysis.shapes[name], self.factors[name]
         window = pooling(node, shape)
         assert window is not None
-        called, kind = self._name(node.name, "pool"), "sum" if self.sums else "average"
+        called, kind = layer_name(node.name, "pool", self.taken), "sum" if self.sums else "average"
         made = Layer(called, kind, self.sources[name], shape, window=window)  # type: ignore[arg-type]
         places = torch.Size(window.kernel).numel()
         self._put(node, made, factor * places if self.sums else factor)

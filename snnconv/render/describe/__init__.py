@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from snnconv.render.describe import comparison, evaluation, stages, surfaces
+from snnconv.render.describe import comparison, evaluation, stages, surfaces, tracing
 from snnconv.render.tables import Block
 from snnconv.reports import (
     CalibrateReport,
@@ -23,6 +23,7 @@ from snnconv.reports import (
     ReportReport,
     RunReport,
     RunsReport,
+    TraceReport,
     TrainReport,
 )
 
@@ -35,6 +36,7 @@ _STAGES: dict[type[BaseModel], Callable[[Any], list[Block]]] = {
     ReparameterizeReport: stages.reparameterize,
     EvaluateReport: evaluation.evaluate,
     PredictReport: evaluation.predict,
+    TraceReport: tracing.trace,
     ExportReport: stages.export,
     CompareReport: comparison.compare,
     ReportReport: evaluation.report,

@@ -109,6 +109,10 @@ class DifferentialNeuron(Signed):
     def amplitude(self) -> None:  # type: ignore[override]
         """Of the value sent, which its count alone does not give, none is known."""
 
+    def firing_threshold(self, current: Tensor, state: Any) -> Tensor:
+        """What one change carries."""
+        return self.unit(current)
+
     def gain(self, timesteps: int) -> float:
         """T: what the first step sends is sent at all steps, if no later spike takes it back."""
         return float(timesteps)
