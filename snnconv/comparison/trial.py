@@ -120,7 +120,7 @@ def measure(
     watch = Watch(metrics.values(), session.device)
     size = CPU_BATCH if session.device.type == "cpu" else GPU_BATCH
     wanted = BatchPlan(size, min(CHUNK, T) if snn.causal else T)
-    at_once = plan_batches(session, snn, wanted, config.memory_bytes())
+    at_once = plan_batches(session, snn, wanted, config.memory_bytes(), timesteps=T)
     shown = frames_per_run(checkpoint.data.frames, T, info.hold)
     done = right = 0
     task, rows = held.task, list[Tensor]()

@@ -67,7 +67,9 @@ class Scores(Metric):
             return
         index = batch.samples.cpu() % len(self.seen)
         self.seen.index_add_(0, index, torch.ones_like(index))
-        self.rows.index_add_(1, index, self.task.rows(logits, targets).cpu())
+        # step by step: outputs may be maps, of which rows take several copies
+        rows = torch.cat([self.task.rows(step[None], targets) for step in logits])
+        self.rows.index_add_(1, index, rows.cpu())
         if ann is None:
             return
         self.compared += len(index)

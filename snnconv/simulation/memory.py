@@ -1,11 +1,13 @@
 """How much of a simulation fits into memory: samples at once, and steps at once.
 
 The values that exist at one time are counted from the graph: each value lives from the node that
-makes it to its last reader, and each node needs some copies of its own. The counts are upper
-bounds, so that every plan fits.
+makes it to its last reader, and each node needs some copies of its own. Averages of the output up
+to each step are kept for all steps, however many are computed at once. The counts are upper bounds,
+so that every plan fits.
 
 Shape:
-    Bytes of one sample, for values ``[T, B, *N]`` in float32.
+    Bytes of one sample, for values ``[T, B, *N]`` in float32 and averages ``[T, B, *out]`` in
+    float64.
 """
 
 import math
@@ -23,6 +25,7 @@ _CONFIDENT = 8  # hashes and their numbers, in 64 bits, and the mask made of the
 _TRACED = 10  # what neurons hold at each step, as lists and stacked, and in the order of a file
 _SUMS = 6  # running sums as a list and stacked, what is made of them, and its increase
 _LEVELS = 8  # the same of numbers of spikes, beside the increase of the sums, and levels made of it
+_AVERAGES = 2 * 2  # in float64: the average up to each step, and what a metric makes of it
 _OTHER = 3  # the value, and a copy of it in the order of memory that a library wants
 
 
@@ -41,6 +44,7 @@ def plan_batch(
     causal: bool = True,
     confident: bool = False,
     traced: bool = False,
+    timesteps: int = 0,
 ) -> BatchPlan:
     """The largest plan that fits: fewer samples first, then fewer steps of one sample.
 
@@ -51,10 +55,11 @@ def plan_batch(
         causal: whether steps may come in portions.
         confident: whether chance decides on spikes, by spike confidence or by the neurons.
         traced: whether an observer looks into membranes.
+        timesteps: of the whole simulation, whose averages are kept; 0 if none are.
     """
 
     def needed(steps: int) -> int:
-        return bytes_per_sample(analysis, steps, confident, traced)
+        return bytes_per_sample(analysis, steps, confident, traced, timesteps)
 
     samples = memory // needed(wanted.steps)
     if samples >= 1 or not causal:
@@ -64,7 +69,11 @@ def plan_batch(
 
 
 def bytes_per_sample(
-    analysis: Analysis, steps: int, confident: bool = False, traced: bool = False
+    analysis: Analysis,
+    steps: int,
+    confident: bool = False,
+    traced: bool = False,
+    timesteps: int = 0,
 ) -> int:
     """The most bytes that one sample takes at a time, if so many steps are computed at once."""
     nodes, signals, sizes = analysis.graph.nodes, analysis.signals, analysis.shapes
@@ -99,4 +108,5 @@ def bytes_per_sample(
         if n.name in sums
         for x in n.inputs
     )
-    return _BYTES * (_KEPT * kept + most)
+    averages = _AVERAGES * timesteps * math.prod(sizes[analysis.graph.output])
+    return _BYTES * (_KEPT * kept + most + averages)

@@ -48,15 +48,15 @@ def simulate(
     if not network.causal:
         chunk = timesteps
     state: State | None = None
-    total = torch.zeros(())
-    averages = []
+    averages = total = torch.empty(0)
     for start in range(0, timesteps, chunk):
         steps = min(chunk, timesteps - start)
         currents, state = network(x, steps, samples, state, observe, needs)
-        for t, current in enumerate(currents.double(), start=start + 1):
-            if t < readout_from:
-                averages.append(torch.zeros_like(current))
-                continue
-            total = current if t == readout_from else total + current
-            averages.append(total / (t - readout_from + 1))
-    return torch.stack(averages)
+        if start == 0:  # outputs may be maps: all of them lie in one piece of memory, once
+            total = torch.zeros_like(currents[0], dtype=torch.float64)
+            averages = total.new_zeros(timesteps, *total.shape)
+        for t, current in enumerate(currents, start=start + 1):
+            if t >= readout_from:
+                total += current
+                torch.div(total, t - readout_from + 1, out=averages[t - 1])
+    return averages

@@ -85,7 +85,9 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
         config.batch_size or (CPU_BATCH if session.device.type == "cpu" else GPU_BATCH),
         min(config.chunk, T) if snn.causal else T,
     )
-    at_once = plan_batches(session, snn, wanted, config.memory_bytes(), progress=progress)
+    at_once = plan_batches(
+        session, snn, wanted, config.memory_bytes(), progress=progress, timesteps=T
+    )
     if len(order):
         _warm_up(snn, dataset, checkpoint.data, order[:1], (T, at_once.steps, shown), watch)
     simulated = 0.0

@@ -59,7 +59,8 @@ def run(config: PredictConfig, progress: Progress | None = None) -> PredictRepor
     snn = spiking_network(checkpoint, engine=config.engine).to(session.device).eval()
     order = subset(strata(split), config.limit, config.seed)
     wanted = BatchPlan(config.batch_size, T if not snn.causal else min(T, config.chunk))
-    at_once = plan_batches(session, snn, wanted, config.memory_bytes(), progress=progress)
+    memory = config.memory_bytes()
+    at_once = plan_batches(session, snn, wanted, memory, progress=progress, timesteps=T)
     parts = []
     with progress.task("predict", len(order)) as advance:
         for indices, x, _ in batches(

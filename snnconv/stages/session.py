@@ -328,6 +328,7 @@ def plan_batches(
     share: int = 2,
     progress: Progress | None = None,
     traced: bool = False,
+    timesteps: int | None = None,
 ) -> BatchPlan:
     """As many samples and steps at once as the memory allows, of those wanted.
 
@@ -341,11 +342,13 @@ def plan_batches(
         share: of what is free, one part of so many is the bound if nothing is given.
         progress: told if the smallest portion is counted at more than the bound.
         traced: whether an observer looks into membranes.
+        timesteps: of the whole simulation; those wanted at once if nothing is given.
     """
+    T = wanted.steps if timesteps is None else timesteps
     confident = snn.confidence is not None or snn.draws
     bound = memory or runtime.free_memory(session.device) // share
-    found = plan_batch(snn.analysis, wanted, bound, snn.causal, confident, traced)
-    counted = bytes_per_sample(snn.analysis, found.steps, confident, traced)
+    found = plan_batch(snn.analysis, wanted, bound, snn.causal, confident, traced, T)
+    counted = bytes_per_sample(snn.analysis, found.steps, confident, traced, T)
     if counted > bound and progress is not None:
         progress.say(
             f"memory: {_mib(bound)} are given, and the smallest portion, one sample over "

@@ -53,6 +53,13 @@ def test_functions_of_one_number(part):
     assert analog(flattened(part)) == ["pointwise", "reshape"]
 
 
+def test_a_gate_over_one_half():
+    for part, dim in ((nn.GLU(), 3), (lambda x: F.glu(x, 1), 1)):
+        assert analog(flattened(part)) == ["slice", "slice", "pointwise", "multiply", "reshape"]
+        graph, _, _ = capture(flattened(part).eval(), IMAGE, analog=True)
+        assert [node.attrs["dim"] for node in graph.nodes[:2]] == [dim, dim]
+
+
 def test_functions_of_positive_numbers():
     def forward(n, x):
         x = x**2 + 1

@@ -87,6 +87,8 @@ def moved(part):
         (torch.fliplr, ["take"]),
         (lambda x: x.swapdims(1, 3), ["permute"]),
         (nn.PixelUnshuffle(2), ["reshape", "permute", "reshape"]),
+        (nn.Unfold(4, stride=4), ["reshape", "take", "reshape"]),
+        (lambda x: F.unfold(x, (3, 2), 2, (1, 2), (2, 1)), ["pad", "reshape", "take", "reshape"]),
     ],
 )
 def test_moves(part, expected):

@@ -80,25 +80,34 @@ MEASURE = """
 import ctypes, sys
 from pathlib import Path
 import torch
-from helpers.networks import captured
 from torch import nn
 from helpers.layers import layer
+from snnconv.frontends.torch.capture import capture
 from snnconv.graph.network import Network
+from snnconv.graph.transfer import with_transfer_sites
 from snnconv.simulation.memory import bytes_per_sample
 from snnconv.simulation.simulate import simulate
 from snnconv.simulation.network import SpikingNetwork
 
 torch.set_num_threads(1)
 conv = lambda i, o: (nn.Conv2d(i, o, 3, padding=1), nn.ReLU())
-net = nn.Sequential(*conv(2, 16), *conv(16, 32), nn.MaxPool2d(2), *conv(32, 64), nn.Flatten(),
-                    nn.Linear(64 * 256, 4))
-graph, tensors = captured(net, (2, 32, 32))
-neurons = {s.name: layer(sys.argv[1], 0.5, steps=8) for s in graph.sites}
+NETS = {
+    "classes": lambda: (*conv(2, 16), *conv(16, 32), nn.MaxPool2d(2), *conv(32, 64), nn.Flatten(),
+                        nn.Linear(64 * 256, 4)),
+    "maps": lambda: (*conv(2, 16), nn.Conv2d(16, 24, 1)),
+    "tokens": lambda: (nn.Conv2d(2, 32, 4, 4), nn.Flatten(2), nn.Linear(64, 64), nn.GELU(),
+                       nn.TransformerEncoderLayer(64, 8, 128, batch_first=True), nn.Flatten(),
+                       nn.Linear(32 * 64, 4)),
+}
+name, kind, T, chunk, samples = *sys.argv[1:3], *map(int, sys.argv[3:])
+graph, tensors, _ = capture(nn.Sequential(*NETS[name]()).eval(), (2, 32, 32), analog=True)
+graph = with_transfer_sites(graph, tensors)
+neurons = {s.name: layer(kind, 0.5, steps=T) for s in graph.sites}
 snn = SpikingNetwork(Network(graph, tensors), neurons, 0, None).eval()
 snn = snn.to(memory_format=torch.channels_last)
 
-def go(samples):
-    simulate(snn, torch.rand(1, samples, 2, 32, 32), torch.arange(samples), 8, 8)
+def go(n):
+    simulate(snn, torch.rand(1, n, 2, 32, 32), torch.arange(n), T, chunk)
 
 def held(which):
     lines = Path("/proc/self/status").read_text().splitlines()
@@ -108,17 +117,20 @@ go(1)
 ctypes.CDLL(None).malloc_trim(0)  # what compiling has freed is not to be taken again
 Path("/proc/self/clear_refs").write_text("5")  # the peak from now on
 before = held("VmRSS")
-go(20)
-print(held("VmHWM") - before, 20 * bytes_per_sample(snn.analysis, 8))
+go(samples)
+print(held("VmHWM") - before, samples * bytes_per_sample(snn.analysis, chunk, timesteps=T))
 """
 
 
 @pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems tell it in other ways")
-@pytest.mark.parametrize("neuron", ["msat", "lm-ht"])
-def test_what_is_counted_is_enough_and_not_far_too_much(neuron):
+@pytest.mark.parametrize(
+    "given",
+    ["classes msat 8 8 20", "classes lm-ht 8 8 20", "maps signed 64 4 5", "tokens signed 16 4 40"],
+)
+def test_what_is_counted_is_enough_and_not_far_too_much(given):
     found = subprocess.run(
-        [sys.executable, "-c", MEASURE, neuron],
+        [sys.executable, "-c", MEASURE, *given.split()],
         check=True,
         capture_output=True,
         text=True,
@@ -126,6 +138,14 @@ def test_what_is_counted_is_enough_and_not_far_too_much(neuron):
     )
     taken, counted = map(int, found.stdout.split())
     assert 5e6 < taken < counted < 8 * taken
+
+
+def test_averages_of_all_steps_are_counted_whatever_is_computed_at_once():
+    # 4 logits in float64 at 100 steps, and as much again for what a metric makes of them
+    analysis = net("mlp")
+    assert bytes_per_sample(analysis, 5, timesteps=100) - bytes_per_sample(analysis, 5) == 6400
+    assert plan_batch(analysis, WANTED, 40_000).samples > 1
+    assert plan_batch(analysis, WANTED, 40_000, timesteps=400).samples == 1
 
 
 def test_frames_take_what_a_constant_input_does_not():

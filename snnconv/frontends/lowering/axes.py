@@ -94,6 +94,25 @@ def pixel_unshuffle(shape: Shape, x: object, downscale_factor: int) -> NodeSpec:
     return NodeSpec("reshape", [turned], {"shape": list(shape[1:])})
 
 
+def unfold(
+    shape: Shape, x: object, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
+) -> NodeSpec:
+    """Patches, which may overlap: each is a column of its channels' places."""
+    source = batched(x, 2)
+    channels, *extent = source.shape[1:]
+    given = (kernel_size, dilation, padding, stride)
+    kernel, apart, around, steps = (tuple(sizes(n, 2)) for n in given)
+    widths = [around[1], around[1], around[0], around[0]]
+    more = {"pad": widths, "mode": "constant"}
+    padded = NodeSpec("pad", [source], more) if any(widths) else source
+    high, wide = (n + 2 * side for n, side in zip(extent, around, strict=True))
+    flat = NodeSpec("reshape", [padded], {"shape": [channels, high * wide]})
+    numbers = torch.arange(high * wide, dtype=torch.float64).view(1, 1, high, wide)
+    places = F.unfold(numbers, kernel, apart, 0, steps).long().flatten().tolist()
+    taken = NodeSpec("take", [flat], {"dim": 2, "places": places})
+    return NodeSpec("reshape", [taken], {"shape": list(shape[1:])})
+
+
 def onnx_transpose(call: Call) -> NodeSpec:
     """Axes in another order."""
     x, rank = call.x, len(call.x.shape)
@@ -229,5 +248,12 @@ LOWERINGS = (
         functions=(torch.pixel_unshuffle, F.pixel_unshuffle),
         aten=("pixel_unshuffle",),
         onnx={"SpaceToDepth": Onnx(onnx_space_to_depth)},
+    ),
+    Lowering(
+        make=unfold,
+        batch_axis=BatchAxis.FIRST,
+        modules={nn.Unfold: ("kernel_size", "dilation", "padding", "stride")},
+        functions=(F.unfold,),
+        aten=("im2col",),
     ),
 )

@@ -65,6 +65,21 @@ def square(shape: Shape, x: object) -> NodeSpec:
     return power(shape, x, 2)
 
 
+def glu(shape: Shape, x: object, dim: int = -1) -> NodeSpec:
+    """One half of the channels times the sigmoid of the other."""
+    source = activation(x)
+    axis = dim % len(source.shape)
+    if axis == 0:
+        raise Refused("halves of the batch", BATCH_FIRST)
+    half = source.shape[axis] // 2
+    value, gate = (
+        NodeSpec("slice", [source], {"dim": axis, "start": k, "stop": k + half, "step": 1})
+        for k in (0, half)
+    )
+    gate = NodeSpec("pointwise", [gate], {"function": "sigmoid", "arguments": []})
+    return NodeSpec("multiply", [value, gate])
+
+
 def softmax(
     function: Callable[..., Tensor],
     shape: Shape,
@@ -254,6 +269,13 @@ LOWERINGS = (
         functions=(torch.square,),
         methods=("square",),
         aten=("square",),
+    ),
+    Lowering(
+        make=glu,
+        batch_axis=BatchAxis.ALONG,
+        modules={nn.GLU: ("dim",)},
+        functions=(F.glu,),
+        aten=("glu",),
     ),
     Lowering(
         make=partial(softmax, torch.softmax),
