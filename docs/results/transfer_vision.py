@@ -20,16 +20,16 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from vision import SIZES, error, images, network
+from vision import SIZES, error, images, largest, network
 
-from snnconv.calibration.calibrate import Method, calibrate
-from snnconv.calibration.histogram import STATISTICS
 from snnconv.checkpoint import Checkpoint
-from snnconv.core.metadata import DataInfo, SpikingInfo
+from snnconv.core.metadata import CalibrationInfo, DataInfo, SpikingInfo
 from snnconv.engine.layer_output import LayerOutput
 from snnconv.frontends.open import NO_DATA, from_module
 from snnconv.graph.analysis import Analysis
+from snnconv.graph.fold import fold
 from snnconv.graph.ir import TRANSFER, Graph
+from snnconv.graph.network import Network
 from snnconv.graph.transfer import with_transfer_sites
 from snnconv.neurons.signed import Params
 from snnconv.simulation.build import spiking_network
@@ -84,11 +84,12 @@ def measure(name: str) -> dict:
 
 def calibrated(ann: Checkpoint, samples: Tensor) -> Checkpoint:
     """The checkpoint with a threshold for each channel of each site."""
-    statistic = STATISTICS.load("max")
-    how = Method("max", statistic, statistic.params(), "channel")
-    none = torch.zeros(0, dtype=torch.int64)
-    batch = none, samples, torch.zeros(len(samples), dtype=torch.int64)
-    return calibrate(ann, how, [batch], torch.device("cpu"), lambda done: None)
+    network = Network(*fold(ann.graph, ann.network)).eval()
+    found = {f"{name}/threshold": theta for name, theta in largest(network, samples).items()}
+    info = CalibrationInfo(
+        method="max", params={}, granularity="channel", samples=len(samples), sites={}
+    )
+    return replace(ann, calibrated=info, calibration=found)
 
 
 def described(suffix: str, graph: Graph, ann: Checkpoint) -> dict:

@@ -33,8 +33,8 @@ from snnconv.errors import UnsupportedError
 from snnconv.frontends.torch.capture import capture
 from snnconv.graph.analysis import Analysis
 from snnconv.graph.fold import fold
-from snnconv.graph.ir import Graph
-from snnconv.graph.network import Network
+from snnconv.graph.ir import TRANSFER, Graph
+from snnconv.graph.network import Network, ann_inputs, ceiling
 from snnconv.neurons.base import NEURONS
 from snnconv.neurons.if_ import IF
 from snnconv.neurons.if_ import Params as IFParams
@@ -61,7 +61,7 @@ SIZES = {
     "mobilenet_v3_small": 64,
 }
 ANALOG = ("convnext_tiny", "efficientnet_b0", "mobilenet_v3_small")
-LEVELS = (16, 64, 256, 4096, 65536)
+LEVELS = (16, 64, 256, 4096, 16384)
 STEPS = (16, 64, 256, 1024)
 METHODS = ("max", "percentile")
 TRAIN, TEST = 64, 4
@@ -105,6 +105,23 @@ def network(name: str, train: Tensor) -> nn.Module:
 def error(found: Tensor, expected: Tensor) -> float:
     """Relative, L2."""
     return float((found.double() - expected).norm() / expected.norm())
+
+
+def largest(network: Network, samples: Tensor) -> dict[str, Tensor]:
+    """The largest activation of each channel of each site ``[C]``.
+
+    `snnconv calibrate --method max` finds the same ones. It also keeps histograms, which take
+    gigabytes for the channels of the largest networks.
+    """
+    found = {}
+    for name, before in ann_inputs(network, samples)[1].items():
+        site = network.graph[name]
+        value = before.abs() if site.op == TRANSFER else before.clamp(min=0)
+        theta = value.transpose(0, 1).flatten(1).amax(1)
+        theta = torch.where(theta > 0, theta, theta.max())
+        highest = ceiling(site)
+        found[name] = theta if highest is None else theta.clamp(max=highest)
+    return found
 
 
 def double(module: nn.Module, x: Tensor) -> Tensor:
