@@ -1,125 +1,27 @@
 """Evaluations as one HTML file that needs nothing else: no network, no script, no other file."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from snnconv.core.uncertainty import interval
-from snnconv.render import (
-    energy,
-    figures_errors,
-    figures_layers,
-    figures_steps,
-    marks,
-    provenance,
-    units,
-)
+from snnconv.render import energy, marks, provenance, units
 from snnconv.render.compare import BOLD, comparable, differences, last, quantities, verdict
-from snnconv.render.describe.comparison import compare as comparison_blocks
-from snnconv.render.describe.evaluation import exits
-from snnconv.render.describe.search import tried
-from snnconv.render.figure import MANY, Figure, Run, runs
-from snnconv.render.figures_comparison import comparison
-from snnconv.render.figures_sin import sin
-from snnconv.render.figures_training import training
-from snnconv.render.functions import function_table
+from snnconv.render.figure import MANY, Run
 from snnconv.render.layers import layer_table
+from snnconv.render.sections import contents
 from snnconv.render.significance import against_ann, unjudged
 from snnconv.render.svg.elements import tag
 from snnconv.render.svg.styles import Look, marker
 from snnconv.render.tables import Facts, Table
-from snnconv.render.training_curves import Trained, TrainingCurve, curves
+from snnconv.render.traced import DrawnTrace
+from snnconv.render.training_curves import Trained, TrainingCurve
 from snnconv.reports import CompareReport, EvaluateReport, FinetuneReport, SearchUse
 
 SPOKEN = 3
 """Runs that get a sentence each; more are read faster in the table."""
-
-
-@dataclass(frozen=True)
-class Section:
-    """A part of the page."""
-
-    name: str
-    title: str
-    figures: tuple[Figure, ...]
-    tables: tuple[Table, ...] = ()
-
-
-def compared(found: CompareReport) -> Section:
-    """A comparison of methods: both fronts as plots, and its tables."""
-    tables = [block for block in comparison_blocks(found) if isinstance(block, Table)]
-    return Section("s-comparison", "Comparison of methods", tuple(comparison(found)), tuple(tables))
-
-
-def early_exits(everybody: Sequence[Run]) -> Section | None:
-    """Return after which steps samples stop: a table for each run that was asked."""
-    tables = [
-        replace(table, title=f"{run.label}: {table.title}")
-        for run in everybody
-        if run.report.early_exit
-        for table in [exits(run.report, run.report.early_exit)]
-    ]
-    return Section("s-exit", "Early exit", (), tuple(tables)) if tables else None
-
-
-def functions(everybody: Sequence[Run]) -> Section | None:
-    """Return what functions cost: a table for each run that has some."""
-    tables = [
-        replace(table, title=f"{run.label}: {table.title}" if len(everybody) > 1 else table.title)
-        for run in everybody
-        if run.report.functions
-        for table in [function_table(run.report, each=len(everybody) == 1)]
-    ]
-    title = "Functions that do not spike"
-    return Section("s-functions", title, (), tuple(tables)) if tables else None
-
-
-def searches(found: Sequence[SearchUse]) -> Section:
-    """Return how methods and T were chosen: a table for each search."""
-    tables = [
-        replace(tried(each), title=f"Chosen: {each.method}, within {each.points:g} points")
-        for each in found
-    ]
-    return Section("s-search", "How method and T were chosen", (), tuple(tables))
-
-
-def sections(everybody: Sequence[Run], trainings: Sequence[TrainingCurve]) -> list[Section]:
-    """Return all figures in the order in which they are read."""
-    parts = [
-        (
-            "accuracy",
-            "Accuracy",
-            [
-                figures_steps.accuracy(everybody),
-                figures_steps.distance(everybody),
-                figures_steps.tradeoff(everybody),
-                figures_steps.agreement(everybody),
-            ],
-        ),
-        (
-            "activity",
-            "Spikes and energy",
-            [
-                figures_layers.energy(everybody),
-                figures_steps.firing(everybody),
-                *figures_layers.rates(everybody),
-                *figures_layers.sops(everybody),
-            ],
-        ),
-        (
-            "errors",
-            "Where errors come from",
-            [
-                *sin(everybody),
-                *figures_errors.errors(everybody),
-                *figures_errors.thresholds(everybody),
-            ],
-        ),
-        ("training", "Training", training(trainings)),
-    ]
-    return [Section(f"s-{name}", title, tuple(found)) for name, title, found in parts if found]
 
 
 def sentence(run: Run) -> str:
@@ -238,6 +140,7 @@ def html(
     trainings: Sequence[Trained] = (),
     methods: CompareReport | None = None,
     chosen: Sequence[SearchUse] = (),
+    traced: Sequence[DrawnTrace] = (),
 ) -> str:
     """Return the report: summary, plots, layers and provenance of evaluations and trainings.
 
@@ -246,6 +149,7 @@ def html(
         trainings: behind them.
         methods: a comparison of methods.
         chosen: searches for method and T behind the networks.
+        traced: traces of the networks.
     """
     environment = Environment(
         loader=PackageLoader("snnconv.render"),
@@ -255,15 +159,9 @@ def html(
         lstrip_blocks=True,
     )
     environment.filters["clean"] = lambda text: units.typographic(units.printable(str(text)))
-    everybody = runs(evaluations)
+    page = contents(evaluations, trainings, methods, chosen, traced)
+    everybody, trained, parts = page.runs, page.trained, page.sections
     found = quantities(evaluations)
-    trained = curves(trainings, everybody)
-    parts = sections(everybody, trained) if everybody else []
-    parts += [part for part in (functions(everybody), early_exits(everybody)) if part is not None]
-    if methods is not None:
-        parts.append(compared(methods))
-    if chosen:
-        parts.append(searches(chosen))
     return environment.get_template("report.html.j2").render(
         title=Markup(marks.HTML),
         runs=everybody,

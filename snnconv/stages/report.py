@@ -14,6 +14,8 @@ from snnconv.render.html import html
 from snnconv.render.labels import labels
 from snnconv.render.markdown import markdown
 from snnconv.render.significance import accuracy_at, score_at, tested
+from snnconv.render.svg.styles import run_look
+from snnconv.render.traced import DrawnTrace
 from snnconv.render.training_curves import Trained, behind
 from snnconv.reports import (
     CompareReport,
@@ -30,6 +32,8 @@ from snnconv.reports import (
 from snnconv.stages import run_folder
 from snnconv.stages.advance import run_stage
 from snnconv.stages.session import Session
+from snnconv.traces.drawn import drawn
+from snnconv.traces.reader import Trace
 
 
 def _evaluate_the_rest(config: ReportConfig, progress: Progress) -> None:
@@ -121,6 +125,21 @@ def _searches(folders: list[Path], evaluations: list[EvaluateReport]) -> list[Se
     ]
 
 
+def _traces(folders: list[Path], evaluations: list[EvaluateReport]) -> list[DrawnTrace]:
+    """The traces of evaluated networks that lie beside the evaluations: of each the newest."""
+    names, found = labels(evaluations), {}
+    for run in folders:
+        for file, report in run_folder.traces(run).items():
+            of = report.lineage.inputs[0].sha256 if report.lineage.inputs else None
+            for k, evaluation in enumerate(evaluations):
+                if (
+                    run_folder.subject(evaluation) == of
+                    and evaluation.timesteps == report.timesteps
+                ):
+                    found[k] = file
+    return [drawn(Trace(file), names[k], run_look(k)) for k, file in sorted(found.items())]
+
+
 def run(config: ReportConfig, progress: Progress | None = None) -> ReportReport:
     """Write ``report.html`` and ``report.md``.
 
@@ -147,12 +166,13 @@ def run(config: ReportConfig, progress: Progress | None = None) -> ReportReport:
     folders = list(dict.fromkeys(file.parent for file in files))
     trainings = _trainings(folders, evaluations)
     searches = _searches(folders, evaluations)
+    traced = _traces(folders, evaluations)
     session.inputs += files
     if methods is not None:
         session.inputs.append(config.run / f"{CompareReport.name}.json")
     names = labels(evaluations)
     out = config.out or config.run / "report.html"
-    write_atomically(out, html(evaluations, trainings, methods, searches).encode())
+    write_atomically(out, html(evaluations, trainings, methods, searches, traced).encode())
     text = out.with_suffix(".md")
     write_atomically(text, markdown(evaluations).encode())
     return session.report(

@@ -25,7 +25,7 @@ from snnconv.core.names import (
     patterns,
 )
 from snnconv.errors import CheckpointError
-from snnconv.reports import EvaluateReport, ReportType, read
+from snnconv.reports import EvaluateReport, ReportType, TraceReport, read
 
 SUFFIX = ".safetensors"
 EVALUATION = "evaluate.json"
@@ -249,6 +249,18 @@ def stage_reports(run: Path, kind: type[ReportType], of: Iterable[Kind]) -> dict
         if file.read_bytes() != content and (report := _read(file, kind))
     }
     return found | ({plain: read(plain, kind)} if content else {})
+
+
+def traces(run: Path) -> dict[Path, TraceReport]:
+    """The traces in a folder that are as they were written, by their files."""
+    found: dict[Path, TraceReport] = {}
+    for file in sorted(run.glob("*.json"), key=lambda file: (file.stat().st_mtime_ns, file.name)):
+        report, trace = _read(file, TraceReport), file.with_suffix(".npz")
+        if report is None or report.form != "npz" or not trace.is_file():
+            continue
+        if sha256(trace) in {each.sha256 for each in report.lineage.outputs}:
+            found[trace] = report
+    return found
 
 
 def _own_evaluation(report: EvaluateReport, run: Path) -> Path:

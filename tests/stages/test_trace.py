@@ -157,3 +157,15 @@ def test_a_damaged_trace_is_an_error(traced, tmp_path):
         file.write_bytes(broken)
         with pytest.raises(CheckpointError, match="can't be read as a trace"):
             list(Trace(file).samples("2/spikes"))
+
+
+def test_the_report_draws_it(run, tmp_path):
+    network = run.file("converted")
+    evaluating(tmp_path, checkpoint=network, metric=("accuracy", "firing-rate"))
+    tracing(tmp_path, checkpoint=network, limit=2)
+    page = done("report", "--run", tmp_path)
+    assert "Inside the neurons" in (tmp_path / "report.html").read_text("utf-8"), page.err
+    with (tmp_path / "trace.npz").open("ab") as handle:  # no longer what was traced
+        handle.write(b"more")
+    done("report", "--run", tmp_path)
+    assert "Inside the neurons" not in (tmp_path / "report.html").read_text("utf-8")

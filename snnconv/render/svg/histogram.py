@@ -118,8 +118,12 @@ def histogram_plot(
     panels: Sequence[Panel],
     thresholds: Sequence[tuple[str, Look]],
     width: float,
+    heads: tuple[str, str] = ("Activations per bin (log)", "Activation, in the ANN's units"),
 ) -> str:
-    """Draw panels in rows; y is logarithmic and common to all, x is each panel's own."""
+    """Draw panels in rows; y is logarithmic and common to all, x is each panel's own.
+
+    ``heads`` are the names of y and x.
+    """
     most = max(
         (max(rebin(p.edges, p.counts, _extent(p)), default=0.0) for p in panels), default=1.0
     )
@@ -129,7 +133,7 @@ def histogram_plot(
     pitch = head + tall + 32
     cell = min((width - MARGIN - left + gap) / across, 300.0)
     looks = [look for _, look in thresholds]
-    parts = [label("Activations per bin (log)", 0, FONT, "axis-label")]
+    parts = [label(heads[0], 0, FONT, "axis-label")]
     # bold letters are wider than the estimate
     short = fit_all([panel.name for panel in panels], 0.92 * (cell - gap))
     for i, panel in enumerate(panels):
@@ -140,7 +144,7 @@ def histogram_plot(
                 at = box[1] + tall * (1 - y.at(10.0**k)) + 0.35 * FONT
                 parts.append(label(power(k), left - 6, at, "tick", "end"))
     under = 14 + pitch * -(-len(panels) // across)
-    parts.append(label("Activation, in the ANN's units", left, under + FONT + 2, "axis-label"))
+    parts.append(label(heads[1], left, under + FONT + 2, "axis-label"))
     entries = [Entry(text, look, "rule") for text, look in thresholds]
     key, extent = legend(entries, left, under + FONT + 14, width - left)
     return svg(name, title, description, width, under + FONT + 18 + extent, *parts, key)
