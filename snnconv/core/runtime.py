@@ -1,6 +1,7 @@
 """The machine: seed, device, threads, what is installed, how much memory was used."""
 
 import ctypes
+import math
 import os
 import platform
 import resource
@@ -139,6 +140,11 @@ def clock(used: torch.device) -> float:
     if used.type == "cuda":
         torch.cuda.synchronize(used)
     return time.perf_counter()
+
+
+def mib(size: float) -> str:
+    """A number of bytes as the option ``--memory`` takes it, rounded up."""
+    return f"{math.ceil(size / 2**20)}MiB"
 
 
 def free_memory(used: torch.device = _CPU, system: Path = _ROOT) -> int:

@@ -1,6 +1,5 @@
 """What every stage does before and after its own work: find its input, write its report."""
 
-import math
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -351,15 +350,11 @@ def plan_batches(
     counted = bytes_per_sample(snn.analysis, found.steps, confident, traced, T)
     if counted > bound and progress is not None:
         progress.say(
-            f"memory: {_mib(bound)} are given, and the smallest portion, one sample over "
-            f"{found.steps} of the steps, may take up to {_mib(counted)}: it goes on with that"
+            f"memory: {runtime.mib(bound)} are given, and the smallest portion, one sample over "
+            f"{found.steps} of the steps, may take up to {runtime.mib(counted)}: it goes on with that"
         )
     session.bound = runtime.bound(bound, session.device)
     return found
-
-
-def _mib(size: int) -> str:
-    return f"{math.ceil(size / 2**20)}MiB"
 
 
 def say_breach(session: Session, progress: Progress) -> None:
@@ -367,8 +362,8 @@ def say_breach(session: Session, progress: Progress) -> None:
     taken = session.bound.taken() if session.bound else None
     if session.bound and taken and taken > session.bound.bytes:
         progress.say(
-            f"the simulation took {_mib(int(taken))} of memory, above its bound of "
-            f"{_mib(session.bound.bytes)}: what is counted are its tensors, not compiled code "
+            f"the simulation took {runtime.mib(int(taken))} of memory, above its bound of "
+            f"{runtime.mib(session.bound.bytes)}: what is counted are its tensors, not compiled code "
             "and what libraries keep"
         )
 

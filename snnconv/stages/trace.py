@@ -12,7 +12,7 @@ from torch import Tensor
 
 from snnconv.checkpoint import Checkpoint, load, sha256
 from snnconv.config import TraceConfig
-from snnconv.core import distributed
+from snnconv.core import distributed, runtime
 from snnconv.core.files import refuse_unwritable, scratch, whole
 from snnconv.core.kinds import SPIKING
 from snnconv.core.progress import Progress, Quiet
@@ -213,7 +213,7 @@ def _plan(
         raise UsageError(
             "the trace does not fit into the memory that is given",
             f"{shown(counted)} for one sample{many}, where --memory gives {shown(given)}",
-            f"give --memory {math.ceil(counted / 2**20)}MiB"
+            f"give --memory {runtime.mib(counted)}"
             + ("" if snn.causal else ", or fewer --timesteps"),
         )
     return found
