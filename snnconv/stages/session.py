@@ -351,7 +351,8 @@ def plan_batches(
     if counted > bound and progress is not None:
         progress.say(
             f"memory: {runtime.mib(bound)} are given, and the smallest portion, one sample over "
-            f"{found.steps} of the steps, may take up to {runtime.mib(counted)}: it goes on with that"
+            f"{found.steps} of the steps, may take up to {runtime.mib(counted)}: it goes on with "
+            "that"
         )
     session.bound = runtime.bound(bound, session.device)
     return found
@@ -363,8 +364,8 @@ def say_breach(session: Session, progress: Progress) -> None:
     if session.bound and taken and taken > session.bound.bytes:
         progress.say(
             f"the simulation took {runtime.mib(int(taken))} of memory, above its bound of "
-            f"{runtime.mib(session.bound.bytes)}: what is counted are its tensors, not compiled code "
-            "and what libraries keep"
+            f"{runtime.mib(session.bound.bytes)}: what is counted are its tensors, not compiled "
+            "code and what libraries keep"
         )
 
 
