@@ -365,6 +365,33 @@ def test_operations_that_can_not_be_converted_in_memory():
     assert snn(torch.rand(2, 6)).shape == (2, 3)
 
 
+class TwoHeads(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(6, 5), nn.ReLU())
+        self.classes, self.value = nn.Linear(5, 3), nn.Linear(5, 1)
+
+    def forward(self, x):
+        x = self.body(x)
+        return {"classes": self.classes(x), "value": self.value(x).sigmoid()}
+
+
+def test_one_of_several_outputs_is_converted_in_memory():
+    """What the other output needs, a sigmoid that no neuron stands for, is cut away."""
+    net, x = TwoHeads(), torch.rand(50, 6)
+    by_name, by_number = (
+        snnconv.convert_module(net, x, neuron="signed", timesteps=64, output=output)
+        for output in ("classes", 0)
+    )
+    with torch.no_grad():
+        assert torch.equal(by_name(x), by_number(x))
+        torch.testing.assert_close(by_name(x), net(x)["classes"], rtol=0.1, atol=0.1)
+    for output, found in ((None, "2 outputs"), ("class", "did you mean 'classes'"), (2, "'2' of")):
+        with pytest.raises(snnconv.SnnconvError) as caught:
+            snnconv.convert_module(net, x, output=output)
+        assert found in str(caught.value)
+
+
 def test_loading_what_has_no_neurons(tmp_path):
     snnconv.calibrate(tiny(), samples=64)
     with pytest.raises(snnconv.SnnconvError, match="kind 'calibrated'"):

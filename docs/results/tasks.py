@@ -27,8 +27,8 @@ DRAWN = 25
 LARGEST = 45.0
 """Degrees by which images are turned at most; targets are in this unit."""
 STEPS = (1, 2, 4, 8, 16)
-SPIKES = (1, 4)
-"""At most of a neuron and step."""
+SETTINGS = ((1.0, 1), (1.0, 4), (0.5, 4))
+"""What thresholds by mse are multiplied by, and the most spikes of a neuron and step."""
 
 
 def _images() -> tuple[Dataset, ArraySplit, ArraySplit]:
@@ -125,9 +125,9 @@ def measured(name: str) -> None:
     run, here = REPORTS / name, Path(__file__)
     data = f"{here}:{name}"
     trained = snnconv.train(f"{here}:{network}", data=data, epochs=epochs, lr=lr, run=run)
-    snnconv.calibrate(run=run, data=data)
-    for coding, spikes in product(("rate", "differential"), SPIKES):
-        for T in STEPS:
+    for scale, spikes in SETTINGS:
+        snnconv.calibrate(run=run, data=data, method="mse", param={"scale": scale})
+        for coding, T in product(("rate", "differential"), STEPS):
             param = {"spikes": spikes}
             snnconv.convert(run=run, neuron="signed", param=param, coding=coding, timesteps=T)
             report = snnconv.evaluate(
@@ -136,6 +136,7 @@ def measured(name: str) -> None:
             row = {
                 "data": name,
                 "parameters": trained.parameters,
+                "scale": scale,
                 "coding": coding,
                 "spikes": spikes,
                 "timesteps": T,

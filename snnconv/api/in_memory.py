@@ -78,13 +78,15 @@ def convert_module(
     non_relu: Literal["refuse", "analog", "spike"] = "refuse",
     spike_everything: bool = False,
     spike_input: bool = False,
+    output: str | int | None = None,
     seed: int = 0,
     batch_size: int = 100,
 ) -> LoadedModule:
     """Convert a live module in memory: no run folder, no files.
 
     Args:
-        module: takes ``[B, *input]`` and gives logits ``[B, classes]``; it stays as it is.
+        module: takes ``[B, *input]`` and gives outputs ``[B, *out]``, or several of them; it stays
+            as it is.
         data: samples to calibrate on, as the module takes them (normalised): arrays or tensors
             ``[n, *input]``, a pair of them and labels, a ``Dataset``, a ``DataLoader``, a data set
             of Hugging Face's, or batches. Labels are not used.
@@ -99,6 +101,7 @@ def convert_module(
             transfer site behind it, too, where signed neurons stand.
         spike_everything: also put transfer sites before matrices that read sums or other matrices.
         spike_input: also put a transfer site before the first matrix.
+        output: which one of several outputs, by its name or number from 0.
         seed: of everything random.
         batch_size: samples at once.
 
@@ -106,8 +109,9 @@ def convert_module(
         The spiking network; its ``to_checkpoint()`` can be saved.
 
     Raises:
-        UsageError: an unknown name or parameter, or no samples.
-        UnsupportedError: operations that can't be converted, all of them.
+        UsageError: an unknown name or parameter, an output that there is not, or no samples.
+        UnsupportedError: operations that can't be converted, all of them; or several outputs, and
+            none is chosen.
         CheckFailedError: the imported graph does not compute what the module does.
 
     >>> from torch import nn
@@ -134,7 +138,8 @@ def convert_module(
         info = DataInfo(spec=NO_DATA, shape=shape, classes=(), mean=(0.0,), std=(1.0,), task="none")
         transfers = non_relu == "spike" or spike_everything or spike_input
         analog = non_relu == "analog" or transfers
-        ann, _ = from_module(module, info, analog=analog)
+        chosen = None if output is None else str(output)
+        ann, _ = from_module(module, info, analog, chosen)
         if transfers:
             ann = with_spiking_functions(ann, spike_everything, spike_input)
         refuse_obstacles(ann.graph, type(module).__name__, analog)

@@ -12,11 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from snnconv.core.metadata import DataInfo
+from snnconv.core.scores import ACCURACY, Score
 from snnconv.data.dataset import batches, normalise
 from snnconv.data.split import Split, is_class, strata, subset
+from snnconv.tasks.base import TASKS
 
 SAMPLES = 256
 """Looked at; of a smaller split all."""
+
+NUMBERS = 2**22
+"""So many outputs are kept, of samples that are asked whether the ANN is near chance."""
 
 
 class Look(NamedTuple):
@@ -30,7 +35,10 @@ class Look(NamedTuple):
         std: of all values, around that mean.
         classes: different ones among the labels; none where labels are no classes.
         largest_class_share: of the samples that have the most frequent class, 0..1.
-        ann_accuracy: share that the ANN classifies right, 0..1; none where labels are no classes.
+        ann_accuracy: share that the ANN classifies right, 0..1; none for other tasks.
+        score: that the task is measured by; none without labels.
+        ann_score: the ANN's; none without labels, and where these samples leave it undefined.
+        near_chance: whether the ANN says nothing of these labels, by :meth:`.Task.near_chance`.
     """
 
     samples: int
@@ -41,6 +49,9 @@ class Look(NamedTuple):
     classes: int | None
     largest_class_share: float | None
     ann_accuracy: float | None
+    score: Score | None
+    ann_score: float | None
+    near_chance: bool
 
     @property
     def right(self) -> int:
@@ -53,10 +64,13 @@ class Look(NamedTuple):
             f"data: {self.samples} samples, values {self.low:.4g} to {self.high:.4g} "
             f"(mean {self.mean:.4g}, std {self.std:.4g})"
         )
-        if self.classes is None or self.ann_accuracy is None:
+        if self.classes is not None:
+            text += f", {self.classes} of {classes} classes"
+        if self.ann_accuracy is not None:
+            return f"{text}; the ANN classifies {self.ann_accuracy:.2%} of them right"
+        if self.score is None or self.ann_score is None:
             return text
-        right = f"the ANN classifies {self.ann_accuracy:.2%} of them right"
-        return f"{text}, {self.classes} of {classes} classes; {right}"
+        return f"{text}; the ANN's {self.score.title}: {self.score.shown(self.ann_score)}"
 
 
 @torch.no_grad()
@@ -79,20 +93,31 @@ def look(
         device: of the network.
     """
     order = subset(strata(split), SAMPLES, seed)
+    order = order[torch.randperm(len(order), generator=torch.Generator().manual_seed(seed))]
     raw = info.model_copy(update={"mean": (0.0,), "std": (1.0,)})
-    low, high, total, squares, values, right = math.inf, -math.inf, 0.0, 0.0, 0, 0
+    task = TASKS.recall(info.task)
+    low, high, total, squares, values, kept = math.inf, -math.inf, 0.0, 0.0, 0, 0
+    rows, outputs, targets = list[Tensor](), list[Tensor](), list[Tensor]()
     for _, x, labels in batches(split, raw, order, batch_size):
         low, high = min(low, float(x.min())), max(high, float(x.max()))
         exact = x.double()
         total, squares = total + float(exact.sum()), squares + float(exact.square().sum())
         values += x.numel()
-        if is_class(labels):
-            said = network(normalise(x, info).to(device)).argmax(1).cpu()
-            right += int((said == labels).sum())
+        if labels is None or not task.supervised:
+            continue
+        said = network(normalise(x, info).to(device)).cpu()
+        rows.append(task.rows(said[None], labels)[0])
+        if kept < NUMBERS:
+            outputs, targets, kept = [*outputs, said], [*targets, labels], kept + said.numel()
     n, center = len(order), total / values
     spread = math.sqrt(max(0.0, squares / values - center**2))
-    if not is_class(split.labels):
-        return Look(n, low, high, center, spread, None, None, None)
-    found: Tensor = split.labels[order].unique(return_counts=True)[1]
-    share = int(found.max()) / n
-    return Look(n, low, high, center, spread, len(found), share, right / n)
+    classes = share = kind = score = None
+    if info.task == "classification" and is_class(split.labels):
+        counts: Tensor = split.labels[order].unique(return_counts=True)[1]
+        classes, share = len(counts), int(counts.max()) / n
+    if rows:
+        kind = task.scores(tuple(outputs[0].shape[1:]))[0]
+        score = task.values(torch.cat(rows))[kind.name]
+    lucky = bool(rows) and task.near_chance(torch.cat(outputs), torch.cat(targets))
+    right = score if kind == ACCURACY else None
+    return Look(n, low, high, center, spread, classes, share, right, kind, score, lucky)

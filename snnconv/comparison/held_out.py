@@ -158,10 +158,16 @@ def _by_task(dataset: Dataset, order: Tensor, outputs: Tensor) -> HeldOut:
     """The samples, to be measured by the score of their task; the ANN's outputs are given."""
     task, labels = TASKS.load(dataset.info.task), dataset.train.labels
     targets = outputs if labels is None or not task.supervised else labels[order]
-    name = task.scores(tuple(outputs.shape[1:]))[0].name
-    rows = task.rows(outputs[None], targets)[0]
-    nobody = torch.zeros(len(order), dtype=torch.bool)
+    kind = task.scores(tuple(outputs.shape[1:]))[0]
     why = "" if task.supervised else "the samples have no labels"
+    if not why and task.near_chance(outputs, targets):
+        found = task.score_of(outputs, targets)
+        told = "undefined" if found is None else kind.shown(found)
+        why = f"the ANN's {kind.title}, {told}, is near chance"
+        task, targets = TASKS.load("none"), outputs
+        kind = task.scores(tuple(outputs.shape[1:]))[0]
+    name, rows = kind.name, task.rows(outputs[None], targets)[0]
+    nobody = torch.zeros(len(order), dtype=torch.bool)
     return HeldOut(dataset.train, order, targets, nobody, name, why, task, rows)
 
 

@@ -48,8 +48,7 @@ def run(config: CompareConfig, progress: Progress | None = None) -> CompareRepor
     """
     progress = progress or Quiet()
     presets = chosen(config.methods)
-    if config.model is None and (found := newest(config.run, ("ann",))) is not None:
-        config = config.model_copy(update={"model": str(found)})
+    config = _of_the_run(config)
     plans = {
         (name, T): grid.plan(config, name, preset, T)
         for name, preset in presets.items()
@@ -96,6 +95,18 @@ def run(config: CompareConfig, progress: Progress | None = None) -> CompareRepor
         cells_run=cells_run,
         cells_kept=len(plans) - cells_run,
     )
+
+
+def _of_the_run(config: CompareConfig) -> CompareConfig:
+    """The options with the run's network: trained, or calibrated from a network outside of it."""
+    if config.model is not None:
+        return config
+    if found := newest(config.run, ("ann",)):
+        return config.model_copy(update={"model": str(found)})
+    if found := newest(config.run, ("calibrated",)):
+        # its functions stay as the first calibration took them
+        return config.model_copy(update={"model": str(found), "non_relu": "analog"})
+    return config
 
 
 def _refuse_other_samples(evaluations: list[Evaluated]) -> None:

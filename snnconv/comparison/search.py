@@ -284,7 +284,7 @@ def _written(search: Search, found: Found, session: Session, progress: Progress)
     reached = found is search.best
     trial, preset = found.trial, search.presets[found.trial.method]
     if not reached:
-        unit = "%" if trial.kind.relative else "points"
+        unit = trial.kind.short_unit
         session.warn(
             progress,
             f"no network is within {config.within:g} {unit} of the ANN; the closest, "

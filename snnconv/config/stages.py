@@ -190,7 +190,8 @@ class ReparameterizeConfig(DataConfig):
     tolerance: float = Field(
         default=0.5,
         ge=0,
-        description="largest difference of accuracy in points; with --vanilla it may be larger",
+        description="largest difference of accuracy, or of the task's score, in points (percent of "
+        "an error); with --vanilla it may be larger",
     )
     limit: int | None = Field(
         default=None,
@@ -245,8 +246,8 @@ class EvaluateConfig(SimulationConfig):
     )
     exit: dict[str, Any] = Field(
         default={},
-        description="measure early exit, too: each sample stops at the first step at which the two "
-        "most probable classes are so far apart: margin=X, 0 to 1",
+        description="measure early exit, too: each sample stops at the first step at which the "
+        "network is so sure of its answer: margin=X, 0 to 1",
     )
     energy_ac_pj: float = Field(
         default=0.9, gt=0, description="energy of an accumulate in pJ (45 nm, 32 bit)"

@@ -27,6 +27,11 @@ class Score(Record):
         """What differences are told in."""
         return "% of the ANN's" if self.relative else "points"
 
+    @property
+    def short_unit(self) -> str:
+        """The same where there is no room: points, or percent."""
+        return "%" if self.relative else "points"
+
     def shown(self, value: float) -> str:
         """Return a value as tables have it."""
         return f"{value:.4g}" if self.relative else f"{value:.2%}"

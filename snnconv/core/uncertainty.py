@@ -47,6 +47,35 @@ def interval(share: float | None, n: int) -> tuple[float, float] | None:
     return wilson(share, n) if share is not None and n > 0 and 0 <= share <= 1 else None
 
 
+ALPHA = 1e-3
+"""Chance of a wrong warning that a network guesses."""
+
+
+def at_least(right: int, samples: int, chance: float) -> float:
+    """The probability of so many right answers or more by chance: an exact binomial tail."""
+    if right <= 0 or chance >= 1:
+        return 1.0
+    hit, miss = math.log(chance), math.log1p(-chance)
+    return math.fsum(
+        math.exp(
+            math.lgamma(samples + 1)
+            - math.lgamma(k + 1)
+            - math.lgamma(samples - k + 1)
+            + k * hit
+            + (samples - k) * miss
+        )
+        for k in range(right, samples + 1)
+    )
+
+
+def lucky(right: int, samples: int, classes: int) -> bool:
+    """Whether guesses could be right as often; never if a perfect network could be luck, too."""
+    chance = 1 / classes
+    return bool(samples) and at_least(samples, samples, chance) < ALPHA <= at_least(
+        right, samples, chance
+    )
+
+
 def apart(one: tuple[float, float], other: tuple[float, float]) -> bool:
     """Return whether two intervals have no point in common."""
     return one[1] < other[0] or other[1] < one[0]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from snnconv.core import distributed
 from snnconv.core.metadata import DataInfo
 from snnconv.core.progress import Progress
+from snnconv.core.uncertainty import lucky
 from snnconv.data.dataset import Normalisation, batches
 from snnconv.data.split import Split, is_class
 
@@ -34,9 +35,6 @@ def accuracy(
             advance(len(x))
     return distributed.total([correct], device)[0] / len(order)
 
-
-ALPHA = 1e-3
-"""Chance of a wrong warning."""
 
 _PIXELS = 2.0  # a value or a mean above is of no sample in 0..1
 _IMAGENET = Normalisation(255.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -89,31 +87,9 @@ class Seen:
         return self.right / self.samples if self.samples else None
 
 
-def at_least(right: int, samples: int, chance: float) -> float:
-    """The probability of so many right answers or more by chance: an exact binomial tail."""
-    if right <= 0 or chance >= 1:
-        return 1.0
-    hit, miss = math.log(chance), math.log1p(-chance)
-    return math.fsum(
-        math.exp(
-            math.lgamma(samples + 1)
-            - math.lgamma(k + 1)
-            - math.lgamma(samples - k + 1)
-            + k * hit
-            + (samples - k) * miss
-        )
-        for k in range(right, samples + 1)
-    )
-
-
 def near_chance(seen: Seen, classes: int) -> bool:
-    """Whether an accuracy may be luck; never if a perfect network could give it, too."""
-    chance = 1 / classes
-    return bool(seen.samples) and (
-        at_least(seen.samples, seen.samples, chance)
-        < ALPHA
-        <= at_least(seen.right, seen.samples, chance)
-    )
+    """Whether an accuracy may be luck."""
+    return lucky(seen.right, seen.samples, classes)
 
 
 def misfit(seen: Seen, info: DataInfo) -> str | None:

@@ -1,17 +1,25 @@
-"""Early exit: each sample stops as soon as the network is sure of its class.
+"""Early exit: each sample stops as soon as the network is sure of its answer.
 
-A network is sure of a sample at the first step t with ``p1 - p2 >= margin``, where ``p1`` and
-``p2`` are the largest and the second largest of ``softmax`` of the logits averaged up to t. A
-sample that it is never sure of stops at T. Steps without an answer, and steps before
+A network is sure of a sample at the first step t at which the confidence of its outputs, averaged
+up to t, reaches ``margin``. What confidence is, the task says (:meth:`.Task.confidence`)::
+
+    classification  p1 - p2, of the largest and the second largest of softmax
+    multi-label     |2 sigmoid(x) - 1|, the least over labels
+    segmentation    p1 - p2 of each place, the mean over places
+    none            as classification or segmentation, by the shape of the outputs
+    regression, ranking, one output of none: there is no confidence, and so no early exit
+
+A sample that the network is never sure of stops at T. Steps without an answer, and steps before
 ``--readout-from``, are none to stop at. What a sample costs are the operations of the steps that it
 took; steps that some neurons take before the T steps count for every sample.
 
-The figures stand under ``early_exit``: ``margin``; ``accuracy`` of the classes at the exits;
-``steps_mean``; ``samples_by_step``, how many samples stop after each step; ``sops_per_sample``;
-``energy_total_mj`` as the metric energy counts it, and ``energy_total_ratio`` to the ANN's.
+The figures stand under ``early_exit``: ``margin``; ``scores`` of the outputs at the exits, and the
+``accuracy`` among them; ``steps_mean``; ``samples_by_step``, how many samples stop after each step;
+``sops_per_sample``; ``energy_total_mj`` as the metric energy counts it, and ``energy_total_ratio``
+to the ANN's.
 
 Shape:
-    Logits ``[T, B, classes]``; operations ``[T, B]``.
+    Outputs ``[T, B, *out]``; operations ``[T, B]``.
 
 Reference:
     Li, Jones & Furber 2023, *Unleashing the Potential of Spiking Neural Networks with Dynamic
@@ -19,7 +27,8 @@ Reference:
 
 Deviations:
     The measure is the margin of the two largest probabilities; both papers take the largest one,
-    and learn or search for the bound that is given here.
+    and learn or search for the bound that is given here. They have classes only: the confidence for
+    other tasks is snnconv's own.
 """
 
 from collections.abc import Mapping
@@ -27,32 +36,37 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from snnconv.core.scores import ACCURACY
 from snnconv.core.uncertainty import wilson
 from snnconv.metrics.base import MJ_PER_PJ, Batch, Figures, Metric, MetricContext, at_first
+from snnconv.tasks.base import TASKS
 
 
 class EarlyExit(Metric):
-    """Adds up what samples cost until they stop."""
+    """Adds up what samples cost until they stop, and what the network says of them then."""
 
-    tasks = ("classification",)
     counted = False
     valued = False
     led = True
-    added = ("by_step", "right", "operations")
+    added = ("by_step", "rows", "seen", "operations")
 
     def __init__(self, context: MetricContext) -> None:
         super().__init__(context)
+        self.task = TASKS.recall(context.task)
+        self.outputs = context.shapes[context.graph.output]
         self.by_step = torch.zeros(context.timesteps, dtype=torch.int64)
-        self.right = self.operations = 0
-        kept = context.at_answers([True] * context.timesteps)
-        self.exits = torch.tensor([bool(there) for there in kept])
+        self.operations = 0
+        kept = 1 if self.task.summed else context.population
+        self.rows = torch.zeros(kept, self.task.width(self.outputs), dtype=torch.float64)
+        self.seen = torch.zeros(kept, dtype=torch.int64)
+        answers = context.at_answers([True] * context.timesteps)
+        self.exits = torch.tensor([bool(there) for there in answers])
 
     def begin(self, batch: Batch) -> None:
         """Start to count the operations of each sample."""
         super().begin(batch)
-        assert batch.labels is not None
-        self.labels = batch.labels.cpu()
-        self.of_batch = torch.zeros(self.context.timesteps, len(self.labels), dtype=torch.int64)
+        self.batch = batch
+        self.of_batch = torch.zeros(self.context.timesteps, len(batch), dtype=torch.int64)
 
     def weights(self) -> Mapping[str, Tensor]:
         """A spike counts its fan-out."""
@@ -64,33 +78,46 @@ class EarlyExit(Metric):
         self.of_batch[start : start + len(sums)] += sums.long()
 
     def finish(self, logits: Tensor) -> None:
-        """Find where each sample stops, and what it has cost until then."""
-        logits = logits.cpu()
-        sure = margins(logits) >= self.context.exit_margin
-        sure &= self.exits[:, None]
+        """Find where each sample stops, what it has cost until then, and what is said of it."""
+        outputs, batch = logits.cpu(), self.batch
+        confidence = self.task.confidence(outputs)
+        assert confidence is not None
+        sure = (confidence >= self.context.exit_margin) & self.exits[:, None]
         sure[-1] = True
         exit_at = sure.to(torch.uint8).argmax(0)
         samples = torch.arange(len(exit_at))
         self.by_step += torch.bincount(exit_at, minlength=len(self.by_step))
-        self.right += int((logits.argmax(2)[exit_at, samples] == self.labels).sum())
         self.operations += int(self.of_batch.cumsum(0)[exit_at, samples].sum())
+        targets = batch.labels if self.task.supervised else batch.ann_logits
+        assert targets is not None
+        row = samples * 0
+        if not self.task.summed:
+            assert batch.samples is not None
+            row = batch.samples.cpu()
+        at_exit = outputs[exit_at, samples]
+        self.rows.index_add_(0, row, self.task.rows(at_exit[None], targets.cpu())[0])
+        self.seen.index_add_(0, row, torch.ones_like(row))
 
     def figures(self, found: Figures) -> Figures:
-        """Means over samples."""
+        """Means over samples, and the scores of all of them."""
         context, n = self.context, self.samples
         counts = list(enumerate(self.by_step.tolist(), start=1))
         steps = sum(t * number for t, number in counts) / n
         passes = sum(context.passes(t) * number for t, number in counts) / n
-        sops, accuracy = self.operations / n, self.right / n
+        sops = self.operations / n
         spikes = context.energy_ac_pj * sops * MJ_PER_PJ
         energy = spikes + context.energy_mj(context.work_until(steps, passes))
         ann = context.energy_mj(context.analysis.work_count.total)
+        values = self.task.values(self.rows[self.seen > 0])
+        scores = {kind.name: values[kind.name] for kind in self.task.scores(self.outputs)}
+        accuracy = scores.get(ACCURACY.name)
         return Figures(
             {
                 "early_exit": {
                     "margin": context.exit_margin,
+                    "scores": scores,
                     "accuracy": accuracy,
-                    "accuracy_interval": wilson(accuracy, n),
+                    "accuracy_interval": None if accuracy is None else wilson(accuracy, n),
                     "steps_mean": steps,
                     "samples_by_step": self.by_step.tolist(),
                     "sops_per_sample": sops,
@@ -99,14 +126,6 @@ class EarlyExit(Metric):
                 }
             }
         )
-
-
-def margins(logits: Tensor) -> Tensor:
-    """Return how much more probable the first class is than the second, ``[..., classes]``."""
-    if logits.shape[-1] < 2:
-        return torch.ones(logits.shape[:-1])
-    first, second = logits.softmax(-1).topk(2, -1).values.unbind(-1)
-    return first - second
 
 
 METRIC = EarlyExit

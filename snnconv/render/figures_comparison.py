@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from snnconv.core.scores import Score
 from snnconv.render import units
 from snnconv.render.describe.comparison import ENERGY_FRONT, LATENCY_FRONT
 from snnconv.render.figure import Figure, percent_axis
@@ -11,7 +12,7 @@ from snnconv.render.svg.styles import ANN, CONTEXT, run_look
 from snnconv.reports import CellRow, CompareReport
 
 FLOOR = 10.0
-"""Points below the best cell at which the plots are cut off: nobody chooses a lower one."""
+"""Points from the best cell at which the plots are cut off: nobody chooses a worse one."""
 
 
 def comparison(found: CompareReport) -> list[Figure]:
@@ -61,9 +62,10 @@ def _plot(
     series.insert(0, Series("front", front, CONTEXT, frozenset()))
     ann = factor * found.of_ann
     values = [*(a for _, a in paying), ann]
-    y = percent_axis(kind.title, _near_the_best(values))
     if kind.relative:
         y = Axis(kind.title, linear(values, 6), exact=units.number)
+    else:
+        y = percent_axis(kind.title, near_the_best(kind, values))
 
     def draw(place: str, width: float) -> str:
         about = f"{title} of {', '.join(row.method for row in found.methods)}."
@@ -76,13 +78,20 @@ def _plot(
         + (
             ""
             if kind.relative
-            else f" Cells more than {FLOOR:g} points below the best are cut off."
+            else f" Cells more than {FLOOR:g} points worse than the best are cut off."
         )
     )
     return Figure(name, title, caption, draw)
 
 
-def _near_the_best(values: list[float]) -> Scale:
-    high = max(values)
-    near = [value for value in values if value >= high - FLOOR]
-    return linear([*near, high], 6, lo=max(0.0, min(near) - 1), hi=min(100.0, high + 1))
+def near_the_best(kind: Score, values: list[float]) -> Scale:
+    """Return an axis of percentages that shows the best cells, with a little room around them."""
+    best = max(values) if kind.higher else min(values)
+    near = [value for value in values if abs(value - best) <= FLOOR]
+    low, high = min(near), max(near)
+    return linear(
+        near,
+        6,
+        lo=max(0.0, low - 1) if low >= 0 else low - 1,
+        hi=min(100.0, high + 1) if high <= 100 else high + 1,
+    )

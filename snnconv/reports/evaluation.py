@@ -99,14 +99,21 @@ class Outcomes(BaseModel):
 
 
 class EarlyExitUse(BaseModel):
-    """Samples that stop as soon as the network is sure of their class."""
+    """Samples that stop as soon as the network is sure of its answer."""
 
     margin: float = Field(
-        description="between the probabilities of the two most probable classes, at which a sample "
-        "stops"
+        description="the confidence at which a sample stops: between the probabilities of the two "
+        "most probable classes, and of other tasks as the metric's file says"
     )
-    accuracy: float = Field(description="of the classes at the exits")
-    accuracy_interval: Interval = Field(description="95 % Wilson interval, [low, high]")
+    scores: dict[str, float | None] = Field(
+        {}, description="of the task, of the outputs at the exits; empty in an older file"
+    )
+    accuracy: float | None = Field(
+        None, description="of the classes at the exits; null for tasks that have none"
+    )
+    accuracy_interval: Interval | None = Field(
+        None, description="95 % Wilson interval, [low, high]"
+    )
     steps_mean: float = Field(description="steps that a sample takes")
     samples_by_step: list[int] = Field(description="how many samples stop after step t")
     sops_per_sample: float = Field(description="synaptic operations of the steps taken")

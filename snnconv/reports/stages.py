@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from snnconv.core.scores import Score
 from snnconv.errors import ExitCode
 from snnconv.reports.base import Difference, ImportRow, Interval, Latency, NetworkReport
 from snnconv.reports.search import SearchUse
@@ -45,11 +46,18 @@ class LookRow(BaseModel):
     high: float = Field(description="the largest one")
     mean: float = Field(description="of all values")
     std: float = Field(description="of all values, around that mean")
-    classes: int | None = Field(description="among the labels; null where they are no classes")
+    classes: int | None = Field(description="among the labels; null for other tasks")
     largest_class_share: float | None = Field(
         description="of the samples that have the most frequent class"
     )
-    ann_accuracy: float | None = Field(description="null where labels are no classes")
+    ann_accuracy: float | None = Field(description="null for tasks that have none")
+    score: Score | None = Field(
+        None, description="what the ANN was measured by; null without labels, and in an older file"
+    )
+    ann_score: float | None = Field(None, description="the ANN's; null where it is undefined")
+    near_chance: bool = Field(
+        False, description="whether the ANN says no more of these samples than of others"
+    )
 
 
 class NormalisationUse(BaseModel):
@@ -268,11 +276,22 @@ class ReparameterizeReport(NetworkReport):
     latency_steps_after: Latency = None
     vanilla: bool = Field(description="whether what mixes time was dropped")
     samples: int
-    accuracy_before: float
+    task: str = Field("classification", description="what the outputs are for")
+    headline: Score | None = Field(
+        None, description="the score that decides; null in an older file, where it is the accuracy"
+    )
+    score_before: float | None = Field(
+        None, description="without labels, outputs before are the targets; null in an older file"
+    )
+    score_after: float | None = Field(None, description="on the same samples")
+    before_against_after: float | None = Field(
+        None, description="p of the paired t-test of the score, where before_and_after is null"
+    )
+    accuracy_before: float | None = Field(None, description="null for tasks that have none")
     accuracy_before_interval: Interval | None = Field(
         None, description="95 % Wilson interval, [low, high]; and so is the other"
     )
-    accuracy_after: float
+    accuracy_after: float | None = None
     accuracy_after_interval: Interval | None = None
     before_and_after: Difference | None = Field(
         None, description="McNemar's test; `this` in its keys is the network before"
@@ -283,3 +302,12 @@ class ReparameterizeReport(NetworkReport):
         description="share of all neurons and windows of L steps whose counts differ"
     )
     sites: list[WindowRow]
+
+    @property
+    def measured(self) -> tuple[float, float]:
+        """The score that decides, before and after; the accuracy in an older file."""
+        scores = (self.score_before, self.score_after)
+        was, now = (self.accuracy_before, self.accuracy_after) if None in scores else scores
+        assert was is not None
+        assert now is not None
+        return was, now

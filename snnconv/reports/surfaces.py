@@ -179,8 +179,11 @@ class EvaluationRow(BaseModel):
     timesteps: int | None = None
     latency_steps: Latency = None
     samples: int | None = None
-    accuracy: float | None = Field(None, description="at T")
+    accuracy: float | None = Field(None, description="at T; null for tasks that have none")
     ann_accuracy: float | None = None
+    headline: Score | None = Field(None, description="the score that decides")
+    score: float | None = Field(None, description="that score at T")
+    ann_score: float | None = Field(None, description="the ANN's")
     written: str = Field(description="local time")
     reported: bool = Field(
         False, description="whether no other one of the same network and T says more"

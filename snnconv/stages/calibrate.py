@@ -14,11 +14,13 @@ from snnconv.config import CalibrateConfig
 from snnconv.core import distributed
 from snnconv.core.metadata import DataInfo, SpikingInfo
 from snnconv.core.progress import Progress, Quiet
+from snnconv.core.uncertainty import ALPHA, at_least
 from snnconv.core.validation import parameters
 from snnconv.data.dataset import Dataset, Normalisation, batches
 from snnconv.data.frames import frames_per_run
 from snnconv.data.split import strata, subset
 from snnconv.engine.event_conv import plan
+from snnconv.errors import UsageError
 from snnconv.frontends import measure, pretrained
 from snnconv.frontends.labels import refuse_labels
 from snnconv.frontends.measure import Seen
@@ -43,6 +45,7 @@ from snnconv.stages.session import (
     say_breach,
     subset_use,
 )
+from snnconv.tasks.base import TASKS
 
 TRIED = 128  # samples on which other normalisations are tried
 GOOD = 0.9  # an ANN that is right as often has the normalisation that it needs
@@ -58,6 +61,7 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
     spec = config.model or str(newest(config.run, ("ann",)) or EMBEDDED)
     ann, verdict, dataset, origin = _opened(session, config, spec, progress)
     refuse_labels(dataset, ann)
+    _refuse_expected(config, dataset)
     source = _source(session, config, ann, dataset)
     chosen = subset(strata(source.train), config.samples, config.seed)
     session.inputs += files_named(config.method)
@@ -76,6 +80,8 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
     if config.calibration_data is not None:  # its labels may mean something else
         seen = replace(seen, right=found.right, samples=found.samples if found.classes else 0)
     _warn(session, config, ann, dataset, chosen, seen, progress)
+    if found.near_chance and ann.data.task != "classification":
+        session.warn(progress, _lost(session, config, ann, dataset, found))
     step = lineage_step("calibrate", session.inputs[0] if is_checkpoint(spec) else None, config)
     calibrated = replace(calibrated, lineage=(*ann.lineage, step))
     files = session.save(calibrated, progress)
@@ -118,6 +124,16 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
         sin_samples=min(config.sin_samples, len(chosen)) if config.sin else None,
         engine=paths,
     )
+
+
+def _refuse_expected(config: CalibrateConfig, dataset: Dataset) -> None:
+    """Refuse to expect an accuracy where there is none."""
+    if config.expect_accuracy is not None and dataset.info.task != "classification":
+        raise UsageError(
+            f"the task '{dataset.info.task}' has no --expect-accuracy",
+            f"data set '{dataset.info.spec}', and an accuracy is of classification alone",
+            "drop --expect-accuracy, and read look.ann_score in the report: --json",
+        )
 
 
 def _opened(
@@ -258,6 +274,31 @@ def _warn(
         )
 
 
+def _lost(
+    session: Session, config: CalibrateConfig, ann: Checkpoint, dataset: Dataset, found: Look
+) -> str:
+    """What to say of an ANN that is near chance by its task: a normalisation that helps, if any."""
+    kind = found.score
+    assert kind is not None
+
+    def told(each: Look) -> str:
+        return "undefined" if each.ann_score is None else kind.shown(each.ann_score)
+
+    text = f"the ANN's {kind.title} of {found.samples} samples is {told(found)}, which is near "
+    text += f"chance: {TASKS.recall(ann.data.task).chance}. "
+    network, options = calibrating(ann, session.device), (config.seed, config.batch_size)
+    known = _trained_here(ann) or ann.data.tokens is not None
+    others = {} if known else measure.candidates(ann.data, dataset.scale)
+    for given, info in others.items():
+        other = look(network, dataset.train, info, *options, session.device)
+        if not other.near_chance and other.ann_score is not None:
+            return f"{text}With {given} it is {told(other)}. Try these options"
+    return (
+        f"{text}Look at the normalisation (--mean, --std, --scale), at the weights (--weights), at "
+        "the order of the labels, and at the task (--task)"
+    )
+
+
 def _better(
     session: Session,
     config: CalibrateConfig,
@@ -283,7 +324,7 @@ def _better(
     }
     options = max(tried, key=lambda each: tried[each])
     chance = max(now / len(few), 1 / len(ann.data.classes))
-    if measure.at_least(tried[options], len(few), chance) >= measure.ALPHA:
+    if at_least(tried[options], len(few), chance) >= ALPHA:
         return None
     return (
         f"with {options} the ANN classifies {tried[options] / len(few):.2%} of {len(few)} of these "

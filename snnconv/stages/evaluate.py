@@ -1,6 +1,7 @@
 """``snnconv evaluate``: accuracy, spikes, energy and errors, all from one simulation."""
 
 import math
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,7 +74,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
     alone = checkpoint.trained_directly
     kinds = _of_task(kinds, dataset.info.task, config, alone)
     ann, reference = _compared(checkpoint, snn.network, session.device)
-    context = _context(checkpoint, snn, T, config, dataset)
+    context = _context(checkpoint, snn, T, config, dataset, kinds)
     metrics = {name: kind(context) for name, kind in kinds.items()}
 
     twinned = any(metric.twinned for metric in metrics.values())
@@ -164,7 +165,12 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
 
 
 def _context(
-    checkpoint: Checkpoint, snn: SpikingNetwork, T: int, config: EvaluateConfig, dataset: Dataset
+    checkpoint: Checkpoint,
+    snn: SpikingNetwork,
+    T: int,
+    config: EvaluateConfig,
+    dataset: Dataset,
+    kinds: Collection[str],
 ) -> MetricContext:
     """What metrics have to know.
 
@@ -172,6 +178,8 @@ def _context(
         UsageError: a readout or an exit that there can't be.
     """
     _refuse_readout(checkpoint, snn.answers(T), T, config)
+    if "early-exit" in kinds:
+        _refuse_exit(dataset.info.task, snn)
     context = metric_context(checkpoint, snn, T, population=count(dataset.test))
     return replace(
         context,
@@ -201,6 +209,19 @@ def _refuse_readout(
             f"{checkpoint.spiking.neuron} neurons can't be read before all their steps are done",
             f"{option}, and their first answer comes after step {answers[0]} of {T}",
             f"drop {option}, or take neurons that stream: snnconv convert --neuron signed",
+        )
+
+
+def _refuse_exit(task: str, snn: SpikingNetwork) -> None:
+    """Refuse to stop a network as soon as it is sure if its outputs do not say how sure it is."""
+    outputs = snn.analysis.shapes[snn.analysis.graph.output]
+    if TASKS.load(task).confidence(torch.zeros(1, 1, *outputs)) is None:
+        raise UsageError(
+            f"the task '{task}' has no early exit",
+            f"--exit, and outputs of shape {list(outputs)} without a probability: nothing says how "
+            "sure the network is of a number",
+            "drop --exit. Fewer steps for all samples: give --timesteps, or search for them with "
+            "snnconv convert --within",
         )
 
 
@@ -307,14 +328,14 @@ def _of_task(
         )
     fitting = {name: kind for name, kind in kinds.items() if not kind.tasks or task in kind.tasks}
     lost = [name for name in kinds if name not in fitting]
-    meant = [name for name in lost if name == "early-exit" or "scores" not in kinds]
+    meant = [] if "scores" in kinds else [f"--metric {name}" for name in lost]
     if config.expect_accuracy is not None and "accuracy" in lost:
         meant.append("--expect-accuracy")
     if meant:
         raise UsageError(
             f"the task '{task}' has no {' and no '.join(meant)}",
             f"those are of {', '.join(kinds[lost[0]].tasks)} alone",
-            "drop --exit, --expect-accuracy and --metric accuracy, and measure --metric scores",
+            f"drop {' and '.join(meant)}, and measure --metric scores",
         )
     return {name: kind for name, kind in fitting.items() if not (alone and kind.of_conversion)}
 

@@ -8,8 +8,9 @@ Deviations:
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from snnconv.checkpoint import Checkpoint, load
@@ -17,12 +18,14 @@ from snnconv.config import ReparameterizeConfig
 from snnconv.core.kinds import READS
 from snnconv.core.metadata import SpikingInfo
 from snnconv.core.progress import Progress, Quiet
-from snnconv.core.uncertainty import interval, mcnemar
+from snnconv.core.scores import Score
+from snnconv.core.uncertainty import interval, mcnemar, paired
 from snnconv.data.dataset import batches
 from snnconv.data.frames import frames_per_run
-from snnconv.data.split import class_labels, strata, subset
+from snnconv.data.split import strata, subset
 from snnconv.engine.layer_output import LayerOutput
 from snnconv.errors import CheckFailedError, UsageError
+from snnconv.frontends.labels import refuse_labels
 from snnconv.metrics.base import Figures, Watch
 from snnconv.metrics.synops import Synops
 from snnconv.reports import Difference, ReparameterizeReport, WindowRow
@@ -42,6 +45,8 @@ from snnconv.stages.session import (
     report_files,
     subset_use,
 )
+from snnconv.tasks.base import GROUPS, TASKS, pseudo_values
+from snnconv.training.tally import ACCURACY_OF
 
 
 def run(config: ReparameterizeConfig, progress: Progress | None = None) -> ReparameterizeReport:
@@ -49,7 +54,9 @@ def run(config: ReparameterizeConfig, progress: Progress | None = None) -> Repar
 
     Raises:
         UsageError: the neurons have one threshold already.
-        CheckFailedError: accuracies differ by more than the tolerance; nothing is written then.
+        UnsupportedError: labels that do not fit the task.
+        CheckFailedError: the score that decides differs by more than the tolerance, or is
+            undefined; nothing is written then.
     """
     progress = progress or Quiet()
     session = Session(config)
@@ -62,11 +69,12 @@ def run(config: ReparameterizeConfig, progress: Progress | None = None) -> Repar
     info = checkpoint.spiking
     shown = frames_per_run(checkpoint.data.frames, info.timesteps, info.hold)  # of both networks
     dataset = load_data(session, config, checkpoint.data)
-    class_labels(dataset.test, dataset.info.spec, "the comparison")
+    refuse_labels(dataset, checkpoint)
     after = replace(
         _single_threshold(checkpoint, config.vanilla),
         lineage=(*checkpoint.lineage, lineage_step("reparameterize", file, config)),
     )
+    task = TASKS.load(dataset.info.task)
     both = [_Side(c, spiking_network(c).to(session.device).eval()) for c in (checkpoint, after)]
     L = both[0].network.levels
     # memory also holds the counts of all neurons of both networks
@@ -78,23 +86,28 @@ def run(config: ReparameterizeConfig, progress: Progress | None = None) -> Repar
     with progress.task("compare", len(order)) as advance:
         drawn = batches(dataset.test, checkpoint.data, order, at_once.samples, frames_per_run=shown)
         for indices, x, labels in drawn:
-            assert labels is not None
-            x, labels, samples = (v.to(session.device) for v in (x, labels, indices))
-            before, single = (side.counts(x, labels, samples) for side in both)
-            for name, counts in before.items():
-                by_window = single[name].unflatten(0, (len(counts), L)).sum(1)
+            x, samples = x.to(session.device), indices.to(session.device)
+            before, single = (side.simulated(x, samples) for side in both)
+            # without labels, what the network said before is right
+            targets = labels if task.supervised else before.outputs
+            assert targets is not None
+            for side, made in zip(both, (before, single), strict=True):
+                side.rows.append(task.rows(made.outputs[None], targets)[0])
+            for name, counts in before.counts.items():
+                by_window = single.counts[name].unflatten(0, (len(counts), L)).sum(1)
                 differ = int((by_window != counts).sum())
                 differing[name] = differing.get(name, 0) + differ
                 windows[name] = windows.get(name, 0) + counts.numel()
-            advance(len(labels))
+            advance(len(indices))
 
-    accuracy = [sum(side.right) / len(order) for side in both]
-    pairs = list(zip(*(side.right for side in both), strict=True))
-    alone = pairs.count((True, False)), pairs.count((False, True))
-    if not config.vanilla and abs(accuracy[0] - accuracy[1]) > config.tolerance / 100:
+    found = _compared(dataset.info.task, both, order)
+    kind, (was, now) = found.kind, found.scores
+    if not config.vanilla and not all(
+        kind.within(*pair, config.tolerance) for pair in ((was, now), (now, was))
+    ):
         raise CheckFailedError(
             f"the network reparameterized from {file} is another one",
-            f"accuracy {accuracy[1]:.2%}, where it was {accuracy[0]:.2%}",
+            f"{kind.title} {kind.shown(now)}, where it was {kind.shown(was)}",
             "allow more with --tolerance POINTS, or convert with fewer levels",
         )
     files = session.save(after, progress)
@@ -115,13 +128,16 @@ def run(config: ReparameterizeConfig, progress: Progress | None = None) -> Repar
         vanilla=config.vanilla,
         **after.analysis.shares,
         samples=len(order),
-        accuracy_before=accuracy[0],
-        accuracy_before_interval=interval(accuracy[0], len(order)),
-        accuracy_after=accuracy[1],
-        accuracy_after_interval=interval(accuracy[1], len(order)),
-        before_and_after=Difference(
-            only_this_right=alone[0], only_other_right=alone[1], p=mcnemar(*alone)
-        ),
+        task=dataset.info.task,
+        headline=kind,
+        score_before=was,
+        score_after=now,
+        before_against_after=found.p,
+        accuracy_before=was if found.difference else None,
+        accuracy_before_interval=interval(was, len(order)) if found.difference else None,
+        accuracy_after=now if found.difference else None,
+        accuracy_after_interval=interval(now, len(order)) if found.difference else None,
+        before_and_after=found.difference,
         sops_before=both[0].sops(),
         sops_after=both[1].sops(),
         window_mismatch_share=sum(differing.values()) / sum(windows.values()),
@@ -170,13 +186,65 @@ def _single_threshold(checkpoint: Checkpoint, vanilla: bool) -> Checkpoint:
     )
 
 
+class _Compared(NamedTuple):
+    """The two networks by the score that decides.
+
+    Attributes:
+        kind: of score.
+        scores: before and after.
+        difference: McNemar's test, of a classifier.
+        p: of the paired t-test of the jackknife's parts, of another score that labels give.
+    """
+
+    kind: Score
+    scores: tuple[float, float]
+    difference: Difference | None
+    p: float | None
+
+
+def _compared(name: str, both: "list[_Side]", order: Tensor) -> _Compared:
+    """Score both networks on the same samples.
+
+    Raises:
+        CheckFailedError: these samples leave the score undefined.
+    """
+    task = TASKS.recall(name)
+    network = both[0].network
+    kind = task.scores(network.analysis.shapes[network.analysis.graph.output])[0]
+    rows = [torch.cat(side.rows).cpu() for side in both]
+    was, now = (task.values(each)[kind.name] for each in rows)
+    if was is None or now is None:
+        raise CheckFailedError(
+            f"the {kind.name} of these samples is undefined",
+            f"{len(order)} samples whose labels or outputs do not vary",
+            "compare on more of them: --limit",
+        )
+    if name == ACCURACY_OF:
+        right = [(each[:, 1] > 0).tolist() for each in rows]
+        pairs = list(zip(*right, strict=True))
+        alone = pairs.count((True, False)), pairs.count((False, True))
+        tested = Difference(only_this_right=alone[0], only_other_right=alone[1], p=mcnemar(*alone))
+        return _Compared(kind, (was, now), tested, None)
+    if not task.supervised:
+        return _Compared(kind, (was, now), None, None)
+    parts = [pseudo_values(task, each, order % GROUPS, kind.name) for each in rows]
+    return _Compared(kind, (was, now), None, paired(*parts) if all(parts) else None)
+
+
+class _Simulated(NamedTuple):
+    """What a network made of a batch: outputs ``[B, *out]``, and counts by site ``[T, B, *N]``."""
+
+    outputs: Tensor
+    counts: dict[str, Tensor]
+
+
 @dataclass
 class _Side:
     """One of the two networks, and what it did so far."""
 
     checkpoint: Checkpoint
     network: SpikingNetwork
-    right: list[bool] = field(default_factory=list)
+    rows: list[Tensor] = field(default_factory=list)
     synops: Synops = field(init=False)
     watch: Watch = field(init=False)
 
@@ -192,8 +260,8 @@ class _Side:
         """T."""
         return self.synops.context.timesteps
 
-    def counts(self, x: Tensor, labels: Tensor, samples: Tensor) -> dict[str, Tensor]:
-        """Simulate a batch; counts by site ``[T, B, *N]``."""
+    def simulated(self, x: Tensor, samples: Tensor) -> _Simulated:
+        """Simulate a batch."""
         found: dict[str, Tensor] = {}
 
         def observe(name: str, start: int, output: LayerOutput) -> None:
@@ -203,10 +271,9 @@ class _Side:
                 found[name] = output.counts
 
         T, needs = self.timesteps, replace(self.watch.needs, counts=True)
-        logits = simulate(self.network, x, samples, T, T, observe, needs)[-1]
-        self.right += (logits.argmax(1) == labels).tolist()
-        self.synops.samples += len(labels)
-        return found
+        outputs = simulate(self.network, x, samples, T, T, observe, needs)[-1].cpu()
+        self.synops.samples += len(samples)
+        return _Simulated(outputs, found)
 
     def sops(self) -> float:
         """Synaptic operations per sample."""

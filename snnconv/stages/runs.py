@@ -87,6 +87,9 @@ def _evaluations(run: Path, own: dict[str, str]) -> list[EvaluationRow]:
                 "samples": report.samples,
                 "accuracy": report.accuracy[-1] if report.accuracy else None,
                 "ann_accuracy": report.ann_accuracy,
+                "headline": report.decisive,
+                "score": report.by_step[-1] if report.by_step else None,
+                "ann_score": report.of_ann,
                 "reported": file in kept,
             }
         )

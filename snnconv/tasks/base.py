@@ -30,6 +30,9 @@ from snnconv.errors import UnsupportedError, UsageError
 GROUPS = 100
 """Parts of the samples that the jackknife leaves out; as many as a test of means needs."""
 
+DEALS = 19
+"""A score that is luck beats so many deals of the targets less than once in twenty times."""
+
 Shape = tuple[int, ...]
 Values = dict[str, float | None]
 """Scores by name; None where the samples leave one undefined."""
@@ -45,6 +48,7 @@ class Task(ABC):
         decides: whether outputs are read by comparing them, with each other or with a bound, so
             that a little noise on them mostly changes nothing.
         smooths: whether labels are classes that smoothing and mixing may blur.
+        chance: what is true of a network that is near chance, in words.
         placed: whether labels belong to places of the samples, so that moving one without the
             other makes them wrong.
     """
@@ -55,6 +59,7 @@ class Task(ABC):
     decides: ClassVar[bool] = True
     smooths: ClassVar[bool] = False
     placed: ClassVar[bool] = False
+    chance: ClassVar[str] = "the labels of other samples would suit its outputs as well"
 
     @abstractmethod
     def claims(self, labels: Tensor) -> bool:
@@ -92,10 +97,55 @@ class Task(ABC):
         """What outputs ``[B, *out]`` say; as they are unless a task decides something."""
         return outputs
 
+    def confidence(self, outputs: Tensor) -> Tensor | None:
+        """How sure outputs ``[T, B, *out]`` are of their answers, 0..1 ``[T, B]``.
+
+        A sample may stop once the network is sure of it (early exit). None for outputs that have
+        no probability: nothing in a number says how far it is from its target.
+        """
+        return None
+
     def score_of(self, outputs: Tensor, targets: Tensor) -> float | None:
         """The score that decides, of the outputs ``[n, *out]`` of a whole set."""
         name = self.scores(tuple(outputs.shape[1:]))[0].name
         return self.values(self.rows(outputs[None], targets)[0])[name]
+
+    def near_chance(self, outputs: Tensor, targets: Tensor) -> bool:
+        """Whether outputs say no more of their samples than of others.
+
+        Targets are dealt out again, 19 times: if the score is once as good, outputs may be luck.
+
+        Args:
+            outputs: of samples in random order, ``[n, *out]``.
+            targets: theirs. Of fewer than 20 samples, of equal targets, and where the score is
+                undefined, nothing can be said.
+        """
+        n = len(targets)
+        if n <= DEALS or bool((targets == targets[:1]).all()):
+            return False
+        kind = self.scores(tuple(outputs.shape[1:]))[0]
+        own, random = self.score_of(outputs, targets), torch.Generator().manual_seed(0)
+        if own is None:
+            return False
+        orders = (torch.randperm(n, generator=random) for _ in range(DEALS))
+        others = (self.score_of(outputs, targets[order]) for order in orders)
+        return any(other is not None and not kind.better(own, other) for other in others)
+
+
+def margin(outputs: Tensor, classes: int = -1) -> Tensor:
+    """How much more probable the first class is than the second, by a softmax over one axis.
+
+    Args:
+        outputs: ``[..., C, ...]``.
+        classes: the axis of the classes. With one class the margin is 1.
+
+    Returns:
+        0..1, without that axis.
+    """
+    if outputs.shape[classes] < 2:
+        return torch.ones_like(outputs.select(classes, 0))
+    first, second = outputs.softmax(classes).topk(2, classes).values.unbind(classes)
+    return first - second
 
 
 def _fault(found: object) -> str:

@@ -19,7 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from snnconv.core.scores import ACCURACY, Score
-from snnconv.tasks.base import Shape, Task, Values
+from snnconv.core.uncertainty import lucky
+from snnconv.tasks.base import Shape, Task, Values, margin
 
 K = 5
 """Of ``top-5``."""
@@ -81,6 +82,15 @@ class Classification(Task):
     def answers(self, outputs: Tensor) -> Tensor:
         """The class ``[B]``."""
         return outputs.argmax(1)
+
+    def near_chance(self, outputs: Tensor, targets: Tensor) -> bool:
+        """Whether a network that guesses could be right as often."""
+        right = int(self.rows(outputs[None], targets)[0, :, 1].sum())
+        return lucky(right, len(targets), outputs.shape[1])
+
+    def confidence(self, outputs: Tensor) -> Tensor:
+        """The margin of the two most probable classes."""
+        return margin(outputs)
 
 
 def beyond(labels: Tensor, classes: int) -> str:

@@ -85,6 +85,10 @@ class MultiLabel(Task):
         """Whether each label is said, ``[B, K]`` of 0 and 1."""
         return (outputs > 0).long()
 
+    def confidence(self, outputs: Tensor) -> Tensor:
+        """The margin of "yes" and "no" of the label that is least sure."""
+        return (2 * outputs.sigmoid() - 1).abs().amin(2)
+
 
 def _binary(labels: Tensor) -> bool:
     return bool(((labels == 0) | (labels == 1)).all())

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from snnconv.core.scores import Score
-from snnconv.tasks.base import Shape, Task, Values
+from snnconv.tasks.base import Shape, Task, Values, margin
 
 
 class Unlabelled(Task):
@@ -78,6 +78,12 @@ class Unlabelled(Task):
     def loss(self, outputs: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
         """The mean squared error against the ANN."""
         return F.mse_loss(outputs, targets.to(outputs))
+
+    def confidence(self, outputs: Tensor) -> Tensor | None:
+        """As if outputs were classes, the mean over places; none where there is one output."""
+        if (*outputs.shape[2:], 1)[0] < 2:
+            return None
+        return margin(outputs, 2).reshape(*outputs.shape[:2], -1).mean(2)
 
 
 TASK = Unlabelled()

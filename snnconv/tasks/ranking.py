@@ -1,8 +1,9 @@
 """Ranking: what counts is the order in which outputs put the samples.
 
 ``rank-correlation`` is Spearman's: the correlation of the ranks of outputs and targets over all
-samples, equal values sharing the mean of their ranks; the mean over outputs. It is undefined where
-an output or a target is the same for all samples.
+samples, equal values sharing the mean of their ranks; the mean over outputs. It is undefined if a
+target is the same for all samples. An output that is the same for all samples has 0: it says
+nothing of their order, as that of a network of which no neuron has spiked yet.
 
 Training lowers ``log(1 + exp(-(x_i - x_j)))``, the mean over the pairs of a batch whose targets are
 ``y_i > y_j``.
@@ -14,7 +15,7 @@ Reference:
     Spearman 1904; the loss: Burges et al. 2005, *Learning to rank using gradient descent*.
 
 Deviations:
-    None.
+    Spearman's correlation has no value for an output that is the same for all samples.
 """
 
 import torch
@@ -87,10 +88,12 @@ def ranks(values: Tensor) -> Tensor:
 
 
 def spearman(x: Tensor, y: Tensor) -> float | None:
-    """Spearman's rank correlation of ``[n]`` with ``[n]``; none where one of them is constant."""
+    """Spearman's rank correlation of outputs ``[n]`` and targets ``[n]``; none of equal targets."""
     a, b = (each - each.mean() for each in (ranks(x), ranks(y)))
+    if not b.any():
+        return None
     norm = float(a.norm() * b.norm())
-    return float(a @ b) / norm if norm else None
+    return float(a @ b) / norm if norm else 0.0
 
 
 TASK = Ranking()

@@ -28,6 +28,7 @@ class Regression(Task):
     labels = "one finite number for each output of the network: [n], or [n, *output]"
     decides = False
     placed = True
+    chance = "the mean of the targets, or those of other samples, would be as close to its outputs"
 
     def claims(self, labels: Tensor) -> bool:
         """Whether they are numbers with fractions, and no rows of 0 and 1."""
@@ -84,6 +85,11 @@ class Regression(Task):
     def loss(self, outputs: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
         """The mean squared error."""
         return F.mse_loss(outputs, targets.to(outputs).reshape(outputs.shape))
+
+    def near_chance(self, outputs: Tensor, targets: Tensor) -> bool:
+        """Whether the mean of the targets, or those of other samples, would be as close."""
+        r2 = self.values(self.rows(outputs[None], targets)[0])["r2"]
+        return (r2 is not None and r2 <= 0) or super().near_chance(outputs, targets)
 
 
 def _without_ones(shape: Shape) -> Shape:

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from snnconv.core.scores import Score
-from snnconv.tasks.base import Shape, Task, Values
+from snnconv.tasks.base import Shape, Task, Values, margin
 
 LEFT_OUT = 255
 """The label of places that belong to no class."""
@@ -92,6 +92,11 @@ class Segmentation(Task):
     def answers(self, outputs: Tensor) -> Tensor:
         """The class of each place, ``[B, H, W]``."""
         return _two(outputs).argmax(1)
+
+    def confidence(self, outputs: Tensor) -> Tensor:
+        """The margin of the two most probable classes of a place, the mean over places."""
+        each = margin(_two(outputs.flatten(0, 1)), 1)
+        return each.reshape(*outputs.shape[:2], -1).mean(2)
 
 
 def _two(outputs: Tensor) -> Tensor:

@@ -102,6 +102,25 @@ def a_step_down_the_gradient_lowers_the_loss(task: Task) -> None:
         assert task.loss(outputs - 0.1 * gradient, labels) < loss
 
 
+def larger_outputs_are_surer(task: Task) -> None:
+    """Confidence is one number in 0..1 for each sample, and grows with the outputs."""
+    outputs, _ = _example(task)
+    both = [task.confidence(factor * outputs[None]) for factor in (1, 3)]
+    once, more = both
+    assert once is not None
+    assert more is not None
+    assert once.shape == more.shape == (1, SAMPLES)
+    assert ((once >= 0) & (once <= more) & (more <= 1)).all()
+    alone = task.confidence(outputs[None, 5:6])
+    assert alone is not None
+    torch.testing.assert_close(alone[0], once[0, 5:6])
+
+
+def _unsure(task: Task) -> str:
+    unsure = task.confidence(_example(task)[0][None]) is None
+    return "its outputs have no probability" if unsure else ""
+
+
 def _kept(task: Task) -> str:
     return "" if task.summed else "its rows are kept sample by sample"
 
@@ -116,6 +135,7 @@ KIND: Kind[Task] = Kind(
         Law(sums_of_rows_give_the_scores, _kept),
         Law(pseudo_values_surround_the_score),
         Law(a_step_down_the_gradient_lowers_the_loss),
+        Law(larger_outputs_are_surer, _unsure),
     ),
     subjects=subjects,
 )

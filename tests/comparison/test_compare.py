@@ -51,6 +51,17 @@ def compared(tmp_path_factory):
     return run, found, table
 
 
+def test_the_runs_own_network_is_compared(tmp_path, monkeypatch):
+    """Not the embedded one, though calibrate has read it from a file outside of the run."""
+    monkeypatch.chdir(tmp_path)
+    layers = "nn.Flatten(), nn.Linear(64, 4), nn.GELU(), nn.Linear(4, 4), nn.ReLU()"
+    text = f"from torch import nn\ndef one(): return nn.Sequential({layers}, nn.Linear(4, 10))"
+    (tmp_path / "net.py").write_text(text)
+    finished("calibrate", "net.py:one", "--non-relu", "analog", "--samples", 64, "--run", "r")
+    report = compare("r", "--methods", "signed", "--timesteps", "1", "--limit", 20)
+    assert report["model"] == "net.py:one"
+
+
 def test_the_report(compared):
     run, found, _ = compared
     assert found == json.loads((run / "compare.json").read_text())

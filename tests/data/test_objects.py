@@ -197,7 +197,9 @@ def test_a_sampler_that_draws_again_and_again():
 def test_a_stream_that_ends_early_is_told():
     part = part_of(Sized(5, promised=9))
     assert len(part) == 5
-    assert part.note == "the data ended after 5 of 9 batches"
+    assert part.note == "the data ended after 5 of 9 samples"
+    part = part_of(DataLoader(Sized(5, promised=9), batch_size=2))
+    assert part.note == "the data ended after 3 of 5 batches"
 
 
 def test_a_stream_that_does_not_end(monkeypatch):
@@ -274,15 +276,63 @@ def test_the_laws_of_data_sets_hold(kind):
         case()
 
 
-@pytest.fixture(scope="module")
-def table():
+class ClassLabel:
+    def __init__(self, names):
+        self.names = names
+
+
+class Streamed:
+    """What snnconv uses of Hugging Face's ``IterableDataset``."""
+
+    __module__ = "datasets.iterable_dataset"
+
+    def __init__(self, columns, features):
+        self.columns, self.features = columns, features
+        self.column_names = list(columns)
+
+    def __iter__(self):
+        return (
+            dict(zip(self.columns, row, strict=True))
+            for row in zip(*self.columns.values(), strict=True)
+        )
+
+
+class Table(Streamed):
+    """What snnconv uses of its ``Dataset``, for where the package is not installed."""
+
+    __module__ = "datasets.arrow_dataset"
+
+    def __len__(self):
+        return len(next(iter(self.columns.values())))
+
+    def __getitem__(self, key):
+        if isinstance(key, str):
+            return self.columns[key]
+        return {name: column[key] for name, column in self.columns.items()}
+
+    def to_iterable_dataset(self):
+        return Streamed(self.columns, self.features)
+
+    def select(self, rows):
+        return Table(
+            {name: [c[k] for k in rows] for name, c in self.columns.items()}, self.features
+        )
+
+    def remove_columns(self, name):
+        return Table({k: c for k, c in self.columns.items() if k != name}, self.features)
+
+
+@pytest.fixture(scope="module", params=["as the package does", "the package itself"])
+def table(request):
     """Twelve images and labels as a data set of Hugging Face's."""
-    datasets = pytest.importorskip("datasets")
-    pixels = [(x[0] * 255).byte().numpy() for x in X]
+    images = [Image.fromarray((x[0] * 255).byte().numpy()) for x in X]
+    columns = {"image": images, "label": Y.tolist()}
+    if request.param == "as the package does":
+        return Table(columns, {"label": ClassLabel(list(Plain.classes))})
+    datasets = pytest.importorskip("datasets", reason="needs the extra: huggingface")
     names = datasets.ClassLabel(names=list(Plain.classes))
     features = datasets.Features({"image": datasets.Image(), "label": names})
-    images = [Image.fromarray(each) for each in pixels]
-    return datasets.Dataset.from_dict({"image": images, "label": Y.tolist()}, features=features)
+    return datasets.Dataset.from_dict(columns, features=features)
 
 
 def test_a_data_set_of_hugging_face(table):

@@ -10,8 +10,10 @@ from helpers.networks import context_of, images, measured, spiking, vgg
 from snnconv.core.uncertainty import wilson
 from snnconv.graph.operations.work import Work
 from snnconv.metrics.base import Batch, Figures, Watch
-from snnconv.metrics.early_exit import EarlyExit, margins
+from snnconv.metrics.early_exit import EarlyExit
 from snnconv.simulation.simulate import simulate
+from snnconv.tasks.base import TASKS
+from snnconv.tasks.base import margin as margin_of
 
 T = 3
 
@@ -100,8 +102,21 @@ def test_margins():
     logits = torch.tensor([[2.0, 1.0, -1.0], [0.0, 0.0, 0.0]])
     total = math.exp(2) + math.exp(1) + math.exp(-1)
     expected = [(math.exp(2) - math.exp(1)) / total, 0]
-    assert margins(logits).tolist() == pytest.approx(expected)
-    assert margins(torch.zeros(4, 2, 1)).tolist() == [[1, 1]] * 4  # one class
+    assert margin_of(logits).tolist() == pytest.approx(expected)
+    assert margin_of(torch.zeros(4, 2, 1)).tolist() == [[1, 1]] * 4  # one class
+
+
+def test_what_confidence_is_for_other_tasks():
+    """By hand, of one sample whose outputs have the probabilities 0.9 and 0.7."""
+    labels = torch.tensor([[[SURE, -HALF]]])
+    assert TASKS.load("multi-label").confidence(labels).tolist() == [[pytest.approx(0.4)]]
+    places = torch.tensor([[[[[SURE, 0.0]], [[0.0, HALF]]]]])  # [T, B, classes, 1, 2]
+    one = places[:, :, :1]  # one output a place stands against 0
+    for name in ("segmentation", "none"):
+        assert TASKS.load(name).confidence(places).tolist() == [[pytest.approx(0.6)]]
+    assert TASKS.load("segmentation").confidence(one).tolist() == [[pytest.approx(0.4)]]
+    for name, outputs in (("none", one), ("regression", labels), ("ranking", labels)):
+        assert TASKS.load(name).confidence(outputs) is None
 
 
 @pytest.mark.parametrize(("margin", "at"), [(0.0, 0), (1.0, 7)])

@@ -9,6 +9,7 @@ from snnconv.config import CalibrateConfig
 from snnconv.core.progress import Quiet
 from snnconv.data.objects.held import hold
 from snnconv.data.split import subset
+from snnconv.errors import UsageError
 from snnconv.stages import calibrate
 
 X = torch.rand(400, 6, generator=torch.Generator().manual_seed(0)) * 3 - 1
@@ -51,6 +52,35 @@ def test_figures_by_hand_and_other_data_to_calibrate_on(net):
     assert look.ann_accuracy == report.ann_accuracy == right / 256
     assert (report.samples, report.subset.how, report.data.train_samples) == (50, "all", 400)
     assert report.calibration_data.train_samples == 50
+
+
+def mean_of_pixels():
+    """A network that gives the mean of pixels in 0..255."""
+    net = nn.Sequential(nn.Flatten(), nn.Linear(16, 4), nn.ReLU(), nn.Linear(4, 1))
+    with torch.no_grad():
+        for layer in (net[1], net[3]):
+            layer.weight.fill_(1 / layer.in_features)
+            layer.bias.zero_()
+    return net
+
+
+def test_a_regression_that_is_near_chance_is_told_what_helps(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pixels = (torch.rand(60, 4, 4, generator=torch.Generator().manual_seed(0)) * 255).byte()
+    data = (pixels, pixels.float().mean((1, 2)))
+    with pytest.warns(UserWarning, match="With --scale 1 --mean 0 --std 1 it is") as warned:
+        report = snnconv.calibrate(mean_of_pixels(), data=data, run="r")
+    assert "the ANN's RMSE of 60 samples is 1" in str(warned[0].message)
+    assert (report.look.near_chance, report.look.ann_accuracy) == (True, None)
+    report = snnconv.calibrate(mean_of_pixels(), data=data, scale=1, mean=(0,), std=(1,), run="r")
+    assert (report.warnings, report.look.near_chance) == ([], False)
+    assert report.look.ann_score == pytest.approx(0, abs=1e-4)
+    with pytest.raises(UsageError, match="'regression' has no --expect-accuracy"):
+        snnconv.calibrate(mean_of_pixels(), data=data, expect_accuracy=0.9, run="r")
+    told = Told()
+    config = CalibrateConfig(data=hold(data), run="r", model="r/ann.safetensors")
+    calibrate.run(config, told)
+    assert "; the ANN's RMSE: " in told.lines[0]
 
 
 def test_it_is_said_before_the_work_begins(net):

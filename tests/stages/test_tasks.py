@@ -124,7 +124,6 @@ def test_finetuning_keeps_the_best_score(trained, tmp_path):
 def test_what_has_no_meaning_is_refused_by_name(trained):
     task, run = trained
     for words, found in (
-        (("evaluate", "--exit", "margin=0.5"), "early-exit"),
         (("evaluate", "--metric", "accuracy"), "accuracy"),
         (("evaluate", "--expect-accuracy", "0.5"), "--expect-accuracy"),
         (("finetune", "--label-smoothing", "0.1"), "--label-smoothing"),
@@ -137,6 +136,70 @@ def test_what_has_no_meaning_is_refused_by_name(trained):
         result = here("convert", "--confidence", "last", "--run", run)
         assert result.code == ExitCode.USAGE
         assert "spike confidence" in result.err
+
+
+def test_early_exit_follows_the_task(trained):
+    """At its ends it is the simulation itself; numbers without a probability have none."""
+    task, run = trained
+    result = here("evaluate", "--run", run, "--exit", "margin=1", "--json")
+    if task in ("regression", "ranking"):
+        assert result.code == ExitCode.USAGE
+        assert f"the task '{task}' has no early exit" in result.err
+        assert "search for them with snnconv convert" in result.err
+        return
+    report = json.loads(result.out)
+    found = report["early_exit"]
+    assert found["samples_by_step"] == [0, 0, 0, report["samples"]]
+    last = {name: steps[-1] for name, steps in report["scores"].items()}
+    assert found["scores"] == pytest.approx(last)
+    assert found["accuracy"] is None
+    assert found["energy_total_mj"] == pytest.approx(report["energy_total_mj"])
+    words = ("--exit", "margin=0", "--readout-from", "2")
+    assert report["score_kinds"][0]["title"] in done("evaluate", "--run", run, *words).out
+
+
+@pytest.mark.parametrize("trained", ["segmentation", "regression"], indirect=True)
+def test_reparameterization_is_compared_by_the_tasks_score(trained, tmp_path):
+    task, run = trained
+    levels, single = tmp_path / "levels.safetensors", tmp_path / "single.safetensors"
+    words = ("--neuron", "lm-ht", "--param", "levels=2", "--timesteps", "2", "--run", run)
+    done("convert", *words, "--out", levels)
+    words = (levels, "--run", run, "--limit", "80", "--out", single)
+    report = json.loads(done("reparameterize", *words, "--json").out)
+    assert (report["task"], report["headline"]["name"]) == (task, HEAD[task])
+    assert report["score_after"] == pytest.approx(report["score_before"], rel=0.005)
+    assert 0 <= report["before_against_after"] <= 1
+    assert report["accuracy_before"] is report["before_and_after"] is None
+    assert f"{report['headline']['title']}, 80 samples" in done("reparameterize", *words).out
+    again = done("evaluate", single, "--run", run, "--limit", "80", "--json").out
+    assert report["score_after"] == pytest.approx(json.loads(again)["scores"][HEAD[task]][-1])
+
+
+@pytest.mark.parametrize("trained", ["segmentation", "regression"], indirect=True)
+def test_a_comparison_follows_the_tasks_score(trained):
+    task, run = trained
+    words = ("--methods", "signed,percentile", "--timesteps", "2,4", "--limit", "60", "--run", run)
+    report = json.loads(done("compare", *words, "--samples", "64", "--json").out)
+    kind = report["headline"]
+    assert (report["task"], kind["name"], report["ann_accuracy"]) == (task, HEAD[task], None)
+    cells = [cell for row in report["methods"] for cell in row["cells"]]
+    sign = 1 if kind["higher"] else -1
+    places = [(sign * cell["score"], -cell["energy_total_mj"]) for cell in cells]
+    for cell, (score, cost) in zip(cells, places, strict=True):
+        beaten = any(s >= score and c >= cost and (s, c) != (score, cost) for s, c in places)
+        assert cell["on_energy_front"] is not beaten
+    allowed = 0.01 * (report["ann_score"] if kind["relative"] else 1)
+    for row in report["methods"]:
+        worse = [sign * (report["ann_score"] - cell["score"]) for cell in row["cells"]]
+        near = [T for T, lost in zip((2, 4), worse, strict=True) if lost <= allowed]
+        assert row["within_1_point"] == (near or [None])[0]
+    assert kind["title"] in done("compare", *words, "--samples", "64").out
+    assert f"{kind['title']} against energy" in done("report", "--run", run).out + (
+        run / "report.html"
+    ).read_text(encoding="utf-8")
+    listed = json.loads(done("ls", "runs", "--run", run, "--json").out)["evaluations"]
+    assert all(row["headline"]["name"] == HEAD[task] for row in listed)
+    assert kind["title"] in done("ls", "runs", "--run", run).out.replace("\n", " ")
 
 
 def test_the_cheapest_network_within_a_percent_of_the_error(trained):
@@ -163,10 +226,19 @@ def test_without_labels_the_ann_is_the_measure(folder, monkeypatch, tmp_path):
     result = here("finetune", *words)
     assert result.code == ExitCode.USAGE
     assert "training needs labels" in result.err
+    early = json.loads(done("evaluate", *words, "--exit", "margin=1", "--json").out)["early_exit"]
+    assert early["scores"]["agreement"] == report["scores"]["agreement"][-1]
+    done("convert", "--neuron", "lm-ht", "--param", "levels=2", "--timesteps", "2", *words[2:])
+    report = json.loads(done("reparameterize", *words, "--json").out)
+    assert (report["headline"]["name"], report["score_before"]) == ("agreement", 1)
+    assert report["score_after"] > 0.99
 
 
 def test_labels_that_do_not_fit(folder, monkeypatch, tmp_path):
     monkeypatch.chdir(folder)
+    x = np.zeros((40, 1, 8, 8), np.float32)
+    np.savez("nan.npz", x=x, y=np.where(np.arange(40) == 7, np.nan, 0.5))
+    np.savez("twenty.npz", x=x, y=np.arange(40) % 20)
     for model, data, options, found in (
         ("nets.py:rows?outputs=3", "multi-label", (), "one number for each output"),
         ("nets.py:maps", "multi-label", (), "one number for each output"),
@@ -174,6 +246,8 @@ def test_labels_that_do_not_fit(folder, monkeypatch, tmp_path):
         ("nets.py:maps", "regression", (), "one number for each output"),
         ("nets.py:rows", "regression", ("--task", "classification"), ""),
         ("nets.py:rows", "none", ("--task", "regression"), "needs labels"),
+        ("nets.py:rows", "nan", (), "NaN or Inf among the train labels"),
+        ("nets.py:rows?outputs=10", "twenty", (), "10 outputs for 20 classes"),
         ("nets.py:rows", "regression", ("--task", "regresion"), "did you mean 'regression'"),
     ):
         words = ("--data", f"npz:{data}.npz", "--run", tmp_path, *options)

@@ -99,7 +99,8 @@ def test_ranking(seed, ties):
     outputs = outputs.round() if ties else outputs
     wanted = np.mean([spearmanr(outputs[:, k], labels[:, k]).statistic for k in (0, 1)])
     assert scores("ranking", outputs, labels)["rank-correlation"] == pytest.approx(wanted)
-    assert scores("ranking", outputs * 0, labels)["rank-correlation"] is None
+    assert scores("ranking", outputs * 0, labels)["rank-correlation"] == 0
+    assert scores("ranking", outputs, labels * 0)["rank-correlation"] is None
 
 
 def test_without_labels_the_ann_is_the_measure():
@@ -108,6 +109,24 @@ def test_without_labels_the_ann_is_the_measure():
     found = scores("none", outputs, ann)
     assert found == {"agreement": 0.5, "relative-error": pytest.approx((2 / 50) ** 0.5)}
     assert scores("none", ann, ann) == {"agreement": 1.0, "relative-error": 0.0}
+
+
+def test_outputs_of_other_samples_are_chance():
+    """Outputs that follow their targets are no luck, and the same outputs of other samples are."""
+    y = drawn(0, N, 4)
+    places = (drawn(1, N, 4, 5) > 0).long()
+    for name, outputs, labels in (
+        ("classification", y, y.argmax(1)),
+        ("multi-label", y, y > 0.5),
+        ("regression", y + drawn(2, N, 4) / 2, y),
+        ("ranking", y + drawn(2, N, 4), y),
+        ("segmentation", places[:, None] + 0.3 * drawn(3, N, 1, 4, 5) - 0.5, places),
+    ):
+        task = TASKS.load(name)
+        assert not task.near_chance(outputs, labels), name
+        assert task.near_chance(outputs.roll(1, 0), labels), name
+        if name != "classification":  # equal labels say nothing of what outputs follow
+            assert not task.near_chance(outputs.roll(1, 0), labels[:1].expand_as(labels)), name
 
 
 def test_pseudo_values_of_a_mean_are_the_samples():

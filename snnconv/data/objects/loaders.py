@@ -45,7 +45,7 @@ def of_dataset(data: Any) -> Part:
         UnsupportedError: it has no length.
     """
     if isinstance(data, IterableDataset):
-        return streamed(map(_batch_of_one, data), _length(data))
+        return streamed(map(_batch_of_one, data), _length(data), unit="samples")
     n = _length(data)
     if n is None:
         raise refusal(
@@ -62,10 +62,9 @@ def of_loader(loader: DataLoader[Any]) -> Part:
     """
     data = loader.dataset
     if isinstance(data, IterableDataset):
-        batches: Iterable[Any] = loader
         if loader.batch_size is None:
-            batches = map(_batch_of_one, loader)
-        return streamed(batches, _length(loader))
+            return streamed(map(_batch_of_one, loader), _length(loader), unit="samples")
+        return streamed(loader, _length(loader))
     drawn = _indices(loader)
     order = sorted(set(drawn))
     note = ""
@@ -83,7 +82,10 @@ def of_loader(loader: DataLoader[Any]) -> Part:
 
 
 def streamed(
-    batches: Iterable[Any], promised: int | None = None, classes: tuple[str, ...] = ()
+    batches: Iterable[Any],
+    promised: int | None = None,
+    classes: tuple[str, ...] = (),
+    unit: str = "batches",
 ) -> Part:
     """Batches that are read to their end, and kept: a generator, a list, a loader of a stream.
 
@@ -91,6 +93,7 @@ def streamed(
         batches: of values ``[B, ...]``, of pairs, or of mappings.
         promised: how many there should be.
         classes: names of the classes, if they are known.
+        unit: what is counted, in words.
 
     Raises:
         UsageError: there are none.
@@ -131,7 +134,7 @@ def streamed(
         raise UsageError("data can't be used", "no samples", "give some as data")
     note = ""
     if promised is not None and count < promised:
-        note = f"the data ended after {count} of {promised} batches"
+        note = f"the data ended after {count} of {promised} {unit}"
     if len({y.shape[1:] for y in ys}) > 1:
         raise refusal("labels of different shapes", "give labels of one shape")
     return ArrayPart(torch.cat(xs), torch.cat(ys) if ys else None, classes, note)

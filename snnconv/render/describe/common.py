@@ -1,9 +1,10 @@
 """What several reports say in the same words."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from snnconv.core.names import RATE
+from snnconv.core.scores import ACCURACY, Score
 from snnconv.core.uncertainty import interval
 from snnconv.render import units
 from snnconv.render.compare import FUNCTIONS, FUNCTIONS_OF, NON_SPIKING, NON_SPIKING_OF
@@ -26,6 +27,14 @@ def data(use: DataUse) -> str:
         f"{use.spec}, {units.count(use.train_samples)} training and "
         f"{units.count(use.test_samples)} test samples"
     )
+
+
+def score_name(kinds: Iterable[Score | None]) -> str:
+    """Return what a column of scores is called: by its score, if all rows have the same."""
+    titles = {(kind or ACCURACY).title for kind in kinds}
+    if titles <= {ACCURACY.title}:
+        return "accuracy"
+    return titles.pop() if len(titles) == 1 else "score"
 
 
 def non_spiking(done: NetworkReport) -> list[Fact]:

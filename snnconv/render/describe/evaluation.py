@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from snnconv.core.scores import ACCURACY
+from snnconv.core.scores import ACCURACY, Score
 from snnconv.core.uncertainty import interval
 from snnconv.render import energy, functions, units
 from snnconv.render.compare import (
@@ -22,6 +22,7 @@ from snnconv.render.describe.common import (
     latency,
     neuron,
     non_spiking,
+    score_name,
 )
 from snnconv.render.functions import function_table
 from snnconv.render.labels import calibration, confidence, drawn
@@ -91,7 +92,7 @@ def _headline(report: EvaluateReport) -> list[Fact]:
     facts += energy.facts(report)
     facts += functions.facts(report)
     if report.early_exit:
-        facts += _exit(report.early_exit, report.samples)
+        facts += _exit(report.early_exit, report.decisive, report.samples)
     facts.append(Fact("simulation", units.seconds(report.seconds_per_sample), "per sample"))
     facts += engine(report)
     facts.append(Fact("peak memory", units.memory(report.peak_memory_mib)))
@@ -103,12 +104,13 @@ def _pooled(report: EvaluateReport) -> float | None:
     return report.sops_pooled_per_sample if pooling(report) else None
 
 
-def _exit(found: EarlyExitUse, n: int) -> list[Fact]:
+def _exit(found: EarlyExitUse, kind: Score, n: int) -> list[Fact]:
     """Return what early exit gives."""
-    ratio = found.energy_total_ratio
+    ratio, name = found.energy_total_ratio, f"early exit at margin {found.margin:g}"
     remark = "" if ratio is None else f"{units.percent(ratio)} of the ANN"
+    score = Fact(name, units.shown(kind.shown, found.scores.get(kind.name)) or "", kind.title)
     return [
-        _accuracy(f"early exit at margin {found.margin:g}", found.accuracy, n),
+        score if found.accuracy is None else _accuracy(name, found.accuracy, n),
         Fact("steps until then", units.number(found.steps_mean), "mean over samples"),
         Fact("energy until then", units.energy(found.energy_total_mj), remark),
     ]
@@ -204,8 +206,7 @@ def _score(run: RunSummary, score: float | None, accuracy: float | None) -> str 
 def report(done: ReportReport) -> list[Block]:
     """Describe a :class:`ReportReport`: one row for each evaluation, and where the pages are."""
     partial = any(run.non_spiking_share for run in done.runs)
-    kinds = {(run.headline or ACCURACY).title for run in done.runs}
-    name = "score" if len(kinds) > 1 else ("accuracy", *kinds)[kinds != {ACCURACY.title}]
+    name = score_name(run.headline for run in done.runs)
     heads = (
         "T",
         "latency",

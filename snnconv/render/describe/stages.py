@@ -342,7 +342,10 @@ def _peers(peers: Sequence[PeerRow]) -> Block:
 
 def reparameterize(done: ReparameterizeReport) -> list[Block]:
     """Describe a :class:`ReparameterizeReport`: the two networks side by side."""
-    test = done.before_and_after
+    kind, test, (was, now) = done.headline or ACCURACY, done.before_and_after, done.measured
+    ahead, p = kind.ahead(now, was), test.p if test else done.before_against_after
+    shares = (was, now) if kind == ACCURACY else (None, None)
+    bounds = [units.shown(units.interval, interval(share, done.samples)) for share in shares]
     both = Table(
         f"Reparameterized: {done.levels} levels to one",
         (Column("", numeric=False), Column("before"), Column("after"), Column("change")),
@@ -355,17 +358,12 @@ def reparameterize(done: ReparameterizeReport) -> list[Block]:
                 None,
             ),
             (
-                f"accuracy, {units.count(done.samples)} samples",
-                units.percent(done.accuracy_before),
-                units.percent(done.accuracy_after),
-                f"{units.points(done.accuracy_after - done.accuracy_before)} points",
+                f"{kind.title}, {units.count(done.samples)} samples",
+                kind.shown(was),
+                kind.shown(now),
+                None if ahead is None else f"{units.points(ahead / 100)} {kind.short_unit}",
             ),
-            (
-                f"{CONFIDENCE} interval",
-                units.shown(units.interval, interval(done.accuracy_before, done.samples)),
-                units.shown(units.interval, interval(done.accuracy_after, done.samples)),
-                units.shown(units.p_value, test.p if test else None),
-            ),
+            (f"{CONFIDENCE} interval", *bounds, units.shown(units.p_value, p)),
             (
                 "synaptic operations",
                 units.si(done.sops_before),

@@ -1,5 +1,6 @@
 """Networks, installations, run folders and recipes, as facts and tables."""
 
+from snnconv.core.scores import ACCURACY
 from snnconv.render import units
 from snnconv.render.describe.common import (
     corrections,
@@ -7,6 +8,7 @@ from snnconv.render.describe.common import (
     latency,
     neuron,
     non_spiking,
+    score_name,
 )
 from snnconv.render.tables import Block, Column, Fact, Facts, Table
 from snnconv.reports import (
@@ -159,7 +161,7 @@ def runs(found: RunsReport) -> list[Block]:
             Column("T", optional="T"),
             Column("latency", optional="latency"),
             Column("n"),
-            Column("accuracy"),
+            Column(score_name(row.headline for row in found.evaluations if not row.problem)),
             Column("ANN", optional="ANN"),
             Column("written", numeric=False, optional="written"),
             Column("report takes it", numeric=False),
@@ -171,8 +173,8 @@ def runs(found: RunsReport) -> list[Block]:
                 units.shown(str, row.timesteps),
                 units.shown(str, row.latency_steps),
                 units.shown(str, row.samples),
-                units.shown(units.percent, row.accuracy),
-                units.shown(units.percent, row.ann_accuracy),
+                units.shown((row.headline or ACCURACY).shown, row.score),
+                units.shown((row.headline or ACCURACY).shown, row.ann_score),
                 row.written,
                 f"can't be read: {row.problem}" if row.problem else units.value(row.reported),
             )
