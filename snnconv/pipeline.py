@@ -134,6 +134,8 @@ def plan(
             options.setdefault(source, previous)
         if evaluation and stage == "report":
             options.setdefault("evaluations", (evaluation,))
+        if evaluation and stage == "fit":
+            options.setdefault("evaluation", evaluation)
         config = parameters(model, options, f"stage '{stage}' in recipe {recipe}", "option")
         if kind := _writes(stage, config):
             out = getattr(config, "out", None)

@@ -28,7 +28,7 @@ LAYERS = (
     ("calibration", "metrics"),
     ("simulation",),
     ("corrections",),
-    ("training", "exports"),
+    ("training", "exports", "fitting"),
     ("traces",),
     ("testing",),
     ("stages",),

@@ -22,7 +22,7 @@ from snnconv import pipeline
 from snnconv.api.in_memory import convert_module, load_network
 from snnconv.api.modules import written
 from snnconv.api.options import config_of
-from snnconv.api.results import compare, export, predict, report, trace
+from snnconv.api.results import compare, export, fit, predict, report, trace
 from snnconv.checkpoint import Checkpoint, load, save
 from snnconv.config import (
     CalibrateConfig,
@@ -32,6 +32,7 @@ from snnconv.config import (
     EvaluateConfig,
     ExportConfig,
     FinetuneConfig,
+    FitConfig,
     InspectConfig,
     PredictConfig,
     ReparameterizeConfig,
@@ -86,6 +87,7 @@ __all__ = [
     "EvaluateConfig",
     "ExportConfig",
     "FinetuneConfig",
+    "FitConfig",
     "InspectConfig",
     "PredictConfig",
     "ReparameterizeConfig",
@@ -101,6 +103,7 @@ __all__ = [
     "evaluate",
     "export",
     "finetune",
+    "fit",
     "inspect",
     "load",
     "load_network",

@@ -8,6 +8,7 @@ from snnconv.comparison import run as _compare
 from snnconv.config import (
     CompareConfig,
     ExportConfig,
+    FitConfig,
     PredictConfig,
     ReportConfig,
     TraceConfig,
@@ -15,6 +16,7 @@ from snnconv.config import (
 from snnconv.config.options import (
     CompareOptions,
     ExportOptions,
+    FitOptions,
     PredictOptions,
     ReportOptions,
     TraceOptions,
@@ -23,11 +25,13 @@ from snnconv.core import runtime
 from snnconv.reports import (
     CompareReport,
     ExportReport,
+    FitReport,
     PredictReport,
     ReportReport,
     TraceReport,
 )
 from snnconv.stages import export as _export
+from snnconv.stages import fit as _fit
 from snnconv.stages import predict as _predict
 from snnconv.stages import report as _report
 from snnconv.stages import trace as _trace
@@ -118,6 +122,32 @@ def export(
     chosen = config_of(ExportConfig, "export", config, given)
     with runtime.host_kept():
         return _export.run(chosen)
+
+
+def fit(
+    checkpoint: str | Path | None = None,
+    *,
+    config: FitConfig | None = None,
+    **options: Unpack[FitOptions],
+) -> FitReport:
+    """Hold a spiking network against a chip's published figures, as ``snnconv fit`` does.
+
+    Args:
+        checkpoint: a spiking one; the run's newest by default.
+        config: options as one object.
+        options: see ``snnconv fit --help``; ``target`` is a chip, or a TOML file of your own.
+
+    Raises:
+        UsageError: an unknown option or target, or a target's file that can't be read.
+        CheckpointError: a file that is damaged, or of another kind.
+
+    >>> [each.rule for each in snnconv.fit(target="dynapcnn").misfits]
+    ['neuron_models', 'real_input', 'pools']
+    """
+    given = {"checkpoint": checkpoint, **options}
+    chosen = config_of(FitConfig, "fit", config, given)
+    with runtime.host_kept():
+        return _fit.run(chosen)
 
 
 def compare(

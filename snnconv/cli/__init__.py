@@ -166,7 +166,7 @@ def ls(
         str,
         typer.Argument(
             help="models, datasets, neurons, codings, statistics, corrections, metrics, tasks, "
-            "exports, operations, presets (of compare) or runs"
+            "exports, operations, presets (of compare), targets (of fit) or runs"
         ),
     ],
     run: Annotated[Path, typer.Option(help="run folder, of runs", envvar="SNNCONV_RUN")] = Path(
@@ -188,6 +188,10 @@ def ls(
             from snnconv.comparison.presets import listed
 
             return listed()
+        if room.lower() == "targets":
+            from snnconv.fitting.target import listed as targets
+
+            return targets()
         from snnconv.stages.listing import listing
 
         return listing(room)

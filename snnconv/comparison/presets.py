@@ -5,18 +5,16 @@ A preset is TOML: ``title``, ``reference``, ``deviations``, and a table for each
 Those of the package are in the folder ``presets``; a user's own are named by their path.
 """
 
-import tomllib
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from snnconv.core.validation import parameters
-from snnconv.errors import UsageError, did_you_mean
+from snnconv.core.toml_files import TomlFiles
+from snnconv.errors import UsageError
 from snnconv.reports import ListItem, ListReport
 
 FOLDER = Path(__file__).parent / "presets"
-_HOW = "see: snnconv docs guide/compare"
 
 
 class Preset(BaseModel):
@@ -32,9 +30,12 @@ class Preset(BaseModel):
     correct: tuple[dict[str, Any], ...] = Field((), description="options of snnconv correct, each")
 
 
+PRESETS = TomlFiles(FOLDER, Preset, "preset", "method", "guide/compare", ("all",))
+
+
 def names() -> list[str]:
     """The package's presets, sorted."""
-    return sorted(file.stem for file in FOLDER.glob("*.toml"))
+    return PRESETS.names()
 
 
 def listed() -> ListReport:
@@ -49,17 +50,7 @@ def load(name: str) -> Preset:
     Raises:
         UsageError: there is none, it can't be read, or it has a key that is none.
     """
-    own = name.endswith(".toml")
-    file = Path(name) if own else FOLDER / f"{name}.toml"
-    if not own and name not in names():
-        raise UsageError(
-            "there is no method of that name", f"'{name}'", did_you_mean(name, [*names(), "all"])
-        )
-    try:
-        given = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:  # no TOML, or nested too deep
-        raise UsageError(f"preset {file} can't be read", str(error), _HOW) from error
-    return parameters(Preset, given, f"preset {file}", "key")
+    return PRESETS.load(name)
 
 
 def chosen(wanted: tuple[str, ...]) -> dict[str, Preset]:

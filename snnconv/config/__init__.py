@@ -18,6 +18,7 @@ from snnconv.config.comparison import CompareConfig, SearchConfig
 from snnconv.config.outputs import (
     RECORDED,
     ExportConfig,
+    FitConfig,
     PredictConfig,
     ReportConfig,
     TraceConfig,
@@ -52,6 +53,7 @@ __all__ = [
     "EvaluateConfig",
     "ExportConfig",
     "FinetuneConfig",
+    "FitConfig",
     "InspectConfig",
     "ModelConfig",
     "NormalisationConfig",
@@ -78,6 +80,7 @@ STAGES: dict[str, type[StageConfig]] = {
     "predict": PredictConfig,
     "trace": TraceConfig,
     "export": ExportConfig,
+    "fit": FitConfig,
     "report": ReportConfig,
 }
 """The stages, in the order in which a recipe runs them."""

@@ -240,6 +240,7 @@ class EvaluateOptions(TypedDict, total=False):
     metric: list[str] | tuple[str, ...] | None
     readout_from: int | None
     exit: Mapping[str, Any] | None
+    integer: Mapping[str, Any] | None
     energy_ac_pj: float | None
     energy_mac_pj: float | None
     energy_lookup_pj: float | None
@@ -308,6 +309,18 @@ class ExportOptions(TypedDict, total=False):
     to: str | None
     param: Mapping[str, Any] | None
     limit: int | None
+    out: str | Path | None
+
+
+class FitOptions(TypedDict, total=False):
+    """Of ``snnconv.fit``."""
+
+    run: str | Path | None
+    seed: int | None
+    device: str | None
+    threads: int | None
+    target: str | None
+    evaluation: str | Path | None
     out: str | Path | None
 
 

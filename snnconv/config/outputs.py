@@ -131,6 +131,30 @@ class ExportConfig(DataConfig):
     )
 
 
+class FitConfig(StageConfig):
+    """Hold a spiking network against a chip's published figures: what fits, and what does not."""
+
+    panel: ClassVar[str] = "Fit"
+    example: ClassVar[str] = "snnconv fit --target dynapcnn"
+    suffix: ClassVar[str] = ".json"
+    checkpoint: Path | None = Field(
+        default=None,
+        description="spiking checkpoint; the run's newest by default",
+        json_schema_extra=ARGUMENT,
+    )
+    target: str = Field(
+        default="generic-digital",
+        description="chip (snnconv ls targets), or FILE.toml of your own",
+        json_schema_extra=names_of(),
+    )
+    evaluation: Path | None = Field(
+        default=None,
+        description="report of evaluate, for spikes per core and step; by default the run's of "
+        "this network",
+    )
+    out: Path | None = Field(default=None, description="report; RUN/fit.json by default")
+
+
 class ReportConfig(StageConfig):
     """Put evaluations into a table, Markdown and one self-contained HTML file."""
 

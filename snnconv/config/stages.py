@@ -249,6 +249,11 @@ class EvaluateConfig(SimulationConfig):
         description="measure early exit, too: each sample stops at the first step at which the "
         "network is so sure of its answer: margin=X, 0 to 1",
     )
+    integer: dict[str, Any] = Field(
+        default={},
+        description="measure the network in whole numbers, too: widths as `export --to integer` "
+        "takes them, bits=N, state_bits=N, ...",
+    )
     energy_ac_pj: float = Field(
         default=0.9, gt=0, description="energy of an accumulate in pJ (45 nm, 32 bit)"
     )

@@ -38,6 +38,7 @@ READS: dict[str, tuple[Kind, ...]] = {
     "predict": SPIKING,
     "trace": SPIKING,
     "export": SPIKING,
+    "fit": SPIKING,
 }
 """What each stage reads: the newest of these kinds, if no checkpoint is named."""
 

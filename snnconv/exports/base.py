@@ -21,6 +21,7 @@ from snnconv.core.metadata import Parameters, SpikingInfo
 from snnconv.core.registry import REGISTRIES, Registry
 from snnconv.errors import Obstacle
 from snnconv.neurons.base import NeuronParams
+from snnconv.simulation.corrected import without_weights
 from snnconv.simulation.network import SpikingNetwork
 
 
@@ -95,12 +96,15 @@ class Export(ABC):
         tolerance: largest difference of a logit from this tool's, as a share of the largest logit;
             0 is bit for bit. None if the format is another network by intent, such as one of whole
             numbers.
+        steps_at_once: steps that this tool has to compute together for the same bits; None for
+            as many as it likes.
     """
 
     params_type: ClassVar[type[Parameters]] = Parameters
     suffix: ClassVar[str]
     referee: ClassVar[str]
     tolerance: ClassVar[float | None] = 0.0
+    steps_at_once: ClassVar[int | None] = None
 
     def __init__(self, params: Parameters) -> None:
         self.params = params
@@ -152,6 +156,16 @@ class Export(ABC):
             timesteps: T.
         """
         return ()
+
+
+def corrections(checkpoint: Checkpoint) -> list[Obstacle]:
+    """Corrections of what no format has words for: all but those of weights."""
+    left = without_weights(checkpoint).corrected
+    found = "currents, potentials or amplitudes in addition to the weights"
+    return [
+        Obstacle(f"correction '{made.method}'", found, f"snnconv correct --remove {made.method}")
+        for made in left
+    ]
 
 
 def _fault(found: object) -> str:

@@ -39,7 +39,7 @@ from snnconv.exports.parts.integer_network import (
     unpacked,
 )
 from snnconv.exports.parts.integer_quantize import Widths, quantized
-from snnconv.exports.parts.integer_run import run
+from snnconv.exports.parts.integer_run import logits, run
 from snnconv.exports.parts.unit_graph import obstacles, valued
 from snnconv.neurons.if_ import IF
 from snnconv.neurons.signed import Params as SignedParams
@@ -60,6 +60,12 @@ class Params(Parameters):
     bias_correction: bool = Field(
         False, description="biases take up the mean error of the rounded weights"
     )
+
+    @property
+    def widths(self) -> Widths:
+        """What is asked for, in the quantizer's terms."""
+        channel = self.unit == "channel"
+        return Widths(self.bits, self.input_bits, self.state_bits, channel, self.bias_correction)
 
 
 class Integer(Export):
@@ -88,7 +94,7 @@ class Integer(Export):
 
     def files(self, subject: Subject, stem: str) -> dict[str, bytes]:
         """The network, and a header for C."""
-        network, _ = quantized(subject, self._widths())
+        network, _ = quantized(subject, self.params.widths)
         return {self.suffix: packed(network), ".h": _header(network, stem).encode()}
 
     def run(
@@ -101,11 +107,9 @@ class Integer(Export):
             raise CheckFailedError(
                 f"{file.name} can't be read", str(error), "export it again"
             ) from error
-        _, sites = quantized(subject, self._widths())
+        _, sites = quantized(subject, self.params.widths)
         hold = subject.network.hold or timesteps
         found = run(network, x.double().numpy(), timesteps, hold)
-        steps = np.arange(1, timesteps + 1).reshape(-1, 1, 1)
-        logits = found.outputs.cumsum(0) / steps * network.output_scale
         shapes = subject.network.analysis.shapes
         spikes = {
             site: torch.from_numpy(found.spikes[number])
@@ -120,11 +124,9 @@ class Integer(Export):
             "potentials": clipped.of_potentials,
             "potentials_clipped": clipped.potentials,
         }
-        return valued(RunResult(torch.from_numpy(logits), spikes, counted), subject)
-
-    def _widths(self) -> Widths:
-        p = self.params
-        return Widths(p.bits, p.input_bits, p.state_bits, p.unit == "channel", p.bias_correction)
+        return valued(
+            RunResult(torch.from_numpy(logits(network, found.outputs)), spikes, counted), subject
+        )
 
 
 def _header(network: IntegerNetwork, stem: str) -> str:

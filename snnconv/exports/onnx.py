@@ -33,11 +33,8 @@ from snnconv.core.bounds import STEPS
 from snnconv.core.metadata import Parameters
 from snnconv.errors import CheckFailedError, Obstacle, UnsupportedError, one_line
 from snnconv.exports.base import Export, RunResult, Subject
-from snnconv.exports.parts import onnx_step
-from snnconv.exports.parts.onnx_step import CountError, Traced, Unrolled
-from snnconv.exports.parts.source import UnreadableSourceError
-from snnconv.exports.parts.torch_module import definitions
-from snnconv.graph.ops import OPS, Role
+from snnconv.exports.parts import step
+from snnconv.exports.parts.step import Traced, Unrolled
 
 OPSET = 18
 
@@ -63,47 +60,25 @@ class Onnx(Export):
         """What a graph without a loop can't say."""
         network, neuron = subject.network, f"neuron '{subject.info.neuron}'"
         unroll = f"export with --param unroll={subject.info.timesteps}"
-        found = []
-        try:
-            definitions(subject).text()
-        except UnreadableSourceError as error:
-            return [Obstacle(neuron, str(error), "state the neuron in torch alone")]
-        if network.confidence is not None:
-            found.append(
-                Obstacle("spike confidence", "random numbers", "convert with --confidence off")
-            )
-        if network.draws:
-            other = "convert to other neurons: snnconv convert --neuron signed"
-            found.append(Obstacle(neuron, "numbers drawn for each spike", other))
-        if network.hold is not None and self.params.unroll:
+        if found := step.unwritten(subject):
+            return found
+        if not self.params.unroll:
+            return step.obstacles(subject, unroll)
+        found = step.drawn(subject)
+        if network.hold is not None:
             found.append(Obstacle("input", "frames", "export a step: drop --param unroll"))
-        if self.params.unroll:
-            fixed = subject.params.fixed and self.params.unroll != subject.info.timesteps
-            made = f"made for T = {subject.info.timesteps}"
-            return [*found, *([Obstacle(neuron, made, unroll)] if fixed else [])]
-        if network.lead:
-            return [*found, Obstacle(neuron, f"{network.lead} steps before the T steps", unroll)]
-        whole = [n for n in network.neurons.values() if not n.causal or n.remembers]
-        if whole:
-            return [*found, Obstacle(neuron, "steps that see other steps' currents", unroll)]
-        for node in network.analysis.cumulative:
-            if OPS[node.op].role is Role.ANALOG:
-                found.append(Obstacle(node.name, f"the function {node.op}, at every step", unroll))
-        if not found:
-            try:
-                onnx_step.step(subject)
-            except CountError as error:
-                found.append(Obstacle(neuron, str(error), unroll))
+        if subject.params.fixed and self.params.unroll != subject.info.timesteps:
+            found.append(Obstacle(neuron, f"made for T = {subject.info.timesteps}", unroll))
         return found
 
     def files(self, subject: Subject, stem: str) -> dict[str, bytes]:
         """The model."""
         if self.params.unroll:
-            network, _ = onnx_step.module(subject)
+            network, _ = step.module(subject)
             x = torch.zeros(2, *subject.checkpoint.graph.input_shape)
             whole = Traced(Unrolled(network, self.params.unroll).eval(), (x,), (), ())
             return {".onnx": _model(whole, ["x"], ["logits"])}
-        traced = onnx_step.step(subject)
+        traced = step.traced(subject)
         outputs = ["currents", *(f"next_{name}" for name in traced.states)]
         outputs += [f"spikes_{name}" for name in traced.sites]
         return {".onnx": _model(traced, ["x", "step", *traced.states], outputs)}

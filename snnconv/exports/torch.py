@@ -27,8 +27,8 @@ from torch import Tensor
 from snnconv.checkpoint.sealed import plain
 from snnconv.errors import CheckFailedError, Obstacle
 from snnconv.exports.base import Export, RunResult, Subject
-from snnconv.exports.parts.source import UnreadableSourceError
-from snnconv.exports.parts.torch_module import Writer, definitions
+from snnconv.exports.parts.step import unwritten
+from snnconv.exports.parts.torch_module import Writer
 
 _RUN = """
 import pathlib, runpy, sys
@@ -53,18 +53,7 @@ class TorchModule(Export):
 
     def obstacles(self, subject: Subject) -> list[Obstacle]:
         """A neuron whose source can't stand alone."""
-        try:
-            definitions(subject).text()
-            definitions(subject).imports()
-        except UnreadableSourceError as error:
-            return [
-                Obstacle(
-                    f"neuron '{subject.info.neuron}'",
-                    str(error),
-                    "state the neuron in its own file, in torch alone",
-                )
-            ]
-        return []
+        return unwritten(subject)
 
     def files(self, subject: Subject, stem: str) -> dict[str, bytes]:
         """The module, and its tensors."""

@@ -25,8 +25,16 @@ from snnconv.reports.base import (
     read,
 )
 from snnconv.reports.comparison import CellRow, CompareReport, MethodRow
-from snnconv.reports.evaluation import EarlyExitUse, EvaluateReport, Histogram, LayerRow, Outcomes
+from snnconv.reports.evaluation import (
+    EarlyExitUse,
+    EvaluateReport,
+    Histogram,
+    IntegerUse,
+    LayerRow,
+    Outcomes,
+)
 from snnconv.reports.exporting import ExportReport, PeerRow
+from snnconv.reports.fitting import FigureRow, FitCoreRow, FitLayerRow, FitReport, MisfitRow
 from snnconv.reports.search import SearchUse, TrialRow
 from snnconv.reports.stages import (
     CalibrateReport,
@@ -86,11 +94,16 @@ __all__ = [
     "EvaluateReport",
     "EvaluationRow",
     "ExportReport",
+    "FigureRow",
     "FileHash",
     "FinetuneReport",
+    "FitCoreRow",
+    "FitLayerRow",
+    "FitReport",
     "Histogram",
     "ImportRow",
     "InspectReport",
+    "IntegerUse",
     "Interval",
     "Latency",
     "LayerRow",
@@ -100,6 +113,7 @@ __all__ = [
     "ListReport",
     "LookRow",
     "MethodRow",
+    "MisfitRow",
     "NetworkReport",
     "NodeRow",
     "NormalisationUse",
@@ -144,6 +158,7 @@ REPORTS: dict[str, type[Report]] = {
         PredictReport,
         TraceReport,
         ExportReport,
+        FitReport,
         CompareReport,
         ReportReport,
         InspectReport,

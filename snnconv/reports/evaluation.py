@@ -121,6 +121,23 @@ class EarlyExitUse(BaseModel):
     energy_total_ratio: float | None = Field(description="to the ANN's energy")
 
 
+class IntegerUse(BaseModel):
+    """The network in whole numbers, on the same samples."""
+
+    params: dict[str, Any] = Field(description="widths, as `export --to integer` has them")
+    accuracy: Steps | None = Field(
+        description="by step; null where labels are no classes. The network's own is beside it"
+    )
+    against_itself: Difference | None = Field(
+        description="the whole numbers and the network itself, at T on the same samples"
+    )
+    same_class: int = Field(description="samples that both put into one class at T")
+    inputs: int = Field(description="values of samples that were rounded")
+    inputs_clipped: int = Field(description="of them, those beyond their bits")
+    potentials: int = Field(description="neurons and steps of all samples")
+    potentials_clipped: int = Field(description="of them, those beyond their bits")
+
+
 class EvaluateReport(ScoredReport):
     """The report of ``snnconv evaluate``. Keys that a metric adds are explained in its file."""
 
@@ -158,6 +175,7 @@ class EvaluateReport(ScoredReport):
     )
     readout_from: int = Field(1, description="the first step whose currents count for the class")
     early_exit: EarlyExitUse | None = Field(None, description="null without --exit")
+    integer: IntegerUse | None = Field(None, description="null without --integer")
     accuracy_interval: list[Interval | None] | None = Field(
         None, description="95 % Wilson intervals of the accuracy, [low, high] by step"
     )

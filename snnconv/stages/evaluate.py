@@ -1,7 +1,7 @@
 """``snnconv evaluate``: accuracy, spikes, energy and errors, all from one simulation."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,14 +20,13 @@ from snnconv.data.dataset import Dataset, batches
 from snnconv.data.frames import frames_per_run, mean_frame
 from snnconv.data.split import count, strata, subset
 from snnconv.errors import CheckFailedError, UsageError
+from snnconv.exports.parts.integer_measure import IntegerMeasure
 from snnconv.frontends.labels import refuse_labels
-from snnconv.graph.fold import fold
 from snnconv.graph.ir import SITES
-from snnconv.graph.network import Network, ann_inputs
 from snnconv.metrics.base import METRICS, Batch, Figures, Metric, MetricContext, Watch
 from snnconv.reports import EvaluateReport, Histogram, LayerRow, LineageRow
+from snnconv.simulation.beside import beside, compared
 from snnconv.simulation.build import metric_context, spiking_network, timesteps
-from snnconv.simulation.corrected import uncorrected
 from snnconv.simulation.memory import BatchPlan
 from snnconv.simulation.network import SpikingNetwork
 from snnconv.simulation.simulate import simulate
@@ -66,17 +65,17 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
     session.inputs += [file, *_code(info.neuron, info.coding, *config.metric)]
     T = timesteps(checkpoint, config.timesteps)
     shown = frames_per_run(checkpoint.data.frames, T, info.hold)
-    dataset = load_data(session, config, checkpoint.data)
-    say_same_samples(session, dataset, checkpoint.lineage, progress)
-    refuse_labels(dataset, checkpoint)
+    dataset = _dataset(session, config, checkpoint, progress)
 
     snn = spiking_network(checkpoint, engine=config.engine).to(session.device).eval()
     alone = checkpoint.trained_directly
     kinds = _of_task(kinds, dataset.info.task, config, alone)
-    ann, reference = _compared(checkpoint, snn.network, session.device)
+    ann, reference = compared(checkpoint, snn.network, session.device)
     context = _context(checkpoint, snn, T, config, dataset, kinds)
     metrics = {name: kind(context) for name, kind in kinds.items()}
 
+    widths, first = config.integer, config.readout_from
+    whole = IntegerMeasure(checkpoint, file, widths, T, first) if widths else None
     twinned = any(metric.twinned for metric in metrics.values())
     twin = QuantizedTwin.of(context, ann) if twinned else None
     watch = Watch(metrics.values(), session.device)
@@ -98,7 +97,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
             x, samples = x.to(session.device), indices.to(session.device)
             labels = None if labels is None else labels.to(session.device)
             still = mean_frame(x)
-            logits, inputs = (None, {}) if alone else _beside(ann, reference, still)
+            logits, inputs = (None, {}) if alone else beside(ann, reference, still)
             batch = Batch(labels, logits, inputs, samples, twin(still) if twin else None)
             for metric in metrics.values():
                 metric.begin(batch)
@@ -110,13 +109,12 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
             for metric in metrics.values():
                 metric.finish(average)
             simulated += runtime.clock(session.device) - started
+            if whole is not None:
+                whole.add(x, average, labels)
             advance(len(indices))
     say_breach(session, progress)
 
-    found = Figures()
-    for metric in metrics.values():
-        metric.reduce(lambda sums: distributed.summed(sums, session.device))
-        found.add(metric.figures(found))
+    found = _figures(metrics.values(), session.device)
     report = session.made(
         EvaluateReport,
         [],
@@ -145,6 +143,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
         latency_steps=snn.latency(T),
         first_answer_step=context.answers[0] if context.answers else None,
         readout_from=config.readout_from,
+        integer=whole and whole.use(lambda sums: distributed.summed(sums, session.device)),
         **snn.analysis.shares,
         layers=[
             LayerRow(
@@ -162,6 +161,25 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
         **found.totals,
     )
     return _written(report, session, config, progress)
+
+
+def _dataset(
+    session: Session, config: EvaluateConfig, checkpoint: Checkpoint, progress: Progress
+) -> Dataset:
+    """The data, held against what the network was made for and trained on."""
+    dataset = load_data(session, config, checkpoint.data)
+    say_same_samples(session, dataset, checkpoint.lineage, progress)
+    refuse_labels(dataset, checkpoint)
+    return dataset
+
+
+def _figures(metrics: Iterable[Metric], device: torch.device) -> Figures:
+    """What was measured, over all processes."""
+    found = Figures()
+    for metric in metrics:
+        metric.reduce(lambda sums: distributed.summed(sums, device))
+        found.add(metric.figures(found))
+    return found
 
 
 def _context(
@@ -338,38 +356,6 @@ def _of_task(
             f"drop {' and '.join(meant)}, and measure --metric scores",
         )
     return {name: kind for name, kind in fitting.items() if not (alone and kind.of_conversion)}
-
-
-def _compared(
-    checkpoint: Checkpoint, simulated: Network, device: torch.device
-) -> tuple[Network, Network | None]:
-    """What a simulation is compared with.
-
-    Returns:
-        The network without what corrections add to its weights; and the ANN that was converted, if
-        fine-tuning has moved the weights away from it.
-    """
-    reference = None
-    if checkpoint.reference:
-        reference = Network(*fold(checkpoint.graph, checkpoint.reference)).to(device).eval()
-    return (uncorrected(checkpoint) or simulated).to(device).eval(), reference
-
-
-def _beside(
-    network: Network, reference: Network | None, x: Tensor
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """The ANN's logits, and its pre-activations by site under the weights as they are now.
-
-    Args:
-        network: without what corrections add to its weights.
-        reference: the ANN, where fine-tuning has moved the weights away from it.
-        x: the samples.
-    """
-    logits, inputs = ann_inputs(network, x)
-    if reference is not None:
-        with torch.no_grad():
-            logits = reference(x)
-    return logits, inputs
 
 
 def _histograms(checkpoint: Checkpoint) -> list[Histogram]:

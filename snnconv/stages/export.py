@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from snnconv.checkpoint import Checkpoint, load, sha256
+from snnconv.checkpoint import load, sha256
 from snnconv.config import ExportConfig
 from snnconv.core.files import write_atomically
 from snnconv.core.kinds import SPIKING
@@ -21,11 +21,10 @@ from snnconv.data.dataset import batches
 from snnconv.data.frames import frames_per_run
 from snnconv.data.split import strata, subset
 from snnconv.engine.layer_output import EVERYTHING, LayerOutput
-from snnconv.errors import CheckFailedError, Obstacle, ObstaclesError, UsageError
-from snnconv.exports.base import EXPORTS, Export, Peer, RunResult, Subject
+from snnconv.errors import CheckFailedError, ObstaclesError, UsageError
+from snnconv.exports.base import EXPORTS, Export, Peer, RunResult, Subject, corrections
 from snnconv.reports import ExportReport, PeerRow
 from snnconv.simulation.build import spiking_network
-from snnconv.simulation.corrected import without_weights
 from snnconv.simulation.memory import BatchPlan
 from snnconv.simulation.simulate import simulate
 from snnconv.stages.outputs import refuse_lost
@@ -62,7 +61,7 @@ def run(config: ExportConfig, progress: Progress | None = None) -> ExportReport:
     network = spiking_network(checkpoint, engine="dense").eval()
     called = f"{describe(checkpoint).label} network"
     subject = Subject(checkpoint, network, called, sha256(file))
-    if obstacles := (*_corrections(checkpoint), *format_.obstacles(subject)):
+    if obstacles := (*corrections(checkpoint), *format_.obstacles(subject)):
         raise ObstaclesError(str(file), obstacles, f"be exported to {config.to}", "part")
     out = _file(config, format_, describe(checkpoint).stem(checkpoint.kind, subject.info.timesteps))
     files = format_.files(subject, out.stem)
@@ -73,7 +72,7 @@ def run(config: ExportConfig, progress: Progress | None = None) -> ExportReport:
     shown = frames_per_run(checkpoint.data.frames, T, subject.info.hold)
     dataset = load_data(session, config, checkpoint.data)
     order = subset(strata(dataset.test), config.limit, config.seed)
-    wanted = BatchPlan(config.batch_size, T)
+    wanted = BatchPlan(config.batch_size, format_.steps_at_once or T)
     at_once = plan_batches(session, network, wanted, share=4)  # two networks
     compared, others = _Comparison(), _Peers()
     with tempfile.TemporaryDirectory() as folder, progress.task("compare", len(order)) as advance:
@@ -141,16 +140,6 @@ def _file(config: ExportConfig, format_: Export, stem: str) -> Path:
             f"name a file that ends with {format_.suffix}",
         )
     return config.out
-
-
-def _corrections(checkpoint: Checkpoint) -> list[Obstacle]:
-    """Corrections of what no format has words for: all but those of weights."""
-    left = without_weights(checkpoint).corrected
-    found = "currents, potentials or amplitudes in addition to the weights"
-    return [
-        Obstacle(f"correction '{made.method}'", found, f"snnconv correct --remove {made.method}")
-        for made in left
-    ]
 
 
 def _own(subject: Subject, x: Tensor, samples: Tensor, T: int, chunk: int) -> RunResult:

@@ -22,7 +22,7 @@ def listing(what: str) -> ListReport:
         raise UsageError(
             "there is nothing to list there",
             f"'{what}'",
-            did_you_mean(what, (*LISTED, "presets", "runs")),
+            did_you_mean(what, (*LISTED, "presets", "runs", "targets")),
         )
     if registry := REGISTRIES.get(what):
         items = {name: registry.summary(name) for name in registry.names()}

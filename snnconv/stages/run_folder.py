@@ -286,6 +286,8 @@ def _work(report: EvaluateReport) -> str:
     """A hash of all that decides what an evaluation finds."""
     options = {name: report.config.get(name) for name in _DECIDES}
     # an older report does not have these options, and did what their defaults do
+    if report.integer:
+        options |= {"integer": report.integer.params}
     if report.readout_from > 1 or report.early_exit:
         options |= {"readout_from": report.readout_from, "exit": report.config.get("exit")}
     inputs = [file.sha256 for file in report.lineage.inputs]

@@ -23,6 +23,7 @@ def test_a_stage_writes_one_kind_but_train():
         "predict": None,
         "trace": None,
         "export": None,
+        "fit": None,
         "report": None,
     }
 

@@ -5,7 +5,7 @@ from helpers.laws import cases
 
 from snnconv.exports.base import EXPORTS
 
-LONG = {("onnx", "what is no obstacle is written")}
+LONG = {(format_, "what is no obstacle is written") for format_ in ("onnx", "pt2")}
 """What traces a network for each neuron."""
 
 

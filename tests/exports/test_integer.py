@@ -13,11 +13,13 @@ from helpers.exports import BATCH, IF, Residual, T, subject, wave
 from helpers.networks import NETS, checkpoint
 from torch import nn
 
+from snnconv.checkpoint import save
 from snnconv.exports.base import Subject
 from snnconv.exports.integer import Integer, Params
+from snnconv.exports.parts.integer_measure import IntegerMeasure
 from snnconv.exports.parts.integer_network import LayoutError, packed, unpacked
 from snnconv.exports.parts.integer_quantize import Widths, fitted_unit, quantized
-from snnconv.exports.parts.integer_run import run
+from snnconv.exports.parts.integer_run import logits, run
 from snnconv.simulation.build import spiking_network
 from snnconv.simulation.simulate import simulate
 
@@ -180,6 +182,45 @@ def test_what_has_no_whole_numbers_is_named():
         found = Integer(Params()).obstacles(one)
         assert any(each.place == f"neuron '{neuron}'" for each in found)
         assert all(each.remedy for each in found)
+
+
+def test_an_evaluation_in_whole_numbers_is_the_exported_file(tmp_path):
+    one = subject(Residual(), **SIGNED)
+    file = tmp_path / "net.safetensors"
+    save(one.checkpoint, file)
+    narrow = {"bits": 8, "state_bits": 8, "input_bits": 8}
+    measured = IntegerMeasure(one.checkpoint, file, narrow, T, 1)
+    again = Subject(one.checkpoint, spiking_network(one.checkpoint, engine="dense").eval(), "", "")
+    form, samples = Integer(Params(**narrow)), torch.arange(40)
+    (tmp_path / "net.snni").write_bytes(form.files(again, "net")[".snni"])
+    x, labels = torch.rand(1, 40, 2, 6, 6) * 50, torch.randint(4, (40,))
+    own = simulate(again.network, x, samples, T, T)
+    for part in samples.split(15):
+        measured.add(x[:, part], own[:, part], labels[part])
+    found = measured.use(dict)
+    wanted = form.run(tmp_path / "net.snni", again, x, samples, T, T)
+    classes = wanted.logits.argmax(2)
+    assert found.accuracy == pytest.approx((classes == labels).double().mean(1).tolist())
+    assert found.same_class == int((classes[-1] == own[-1].argmax(1)).sum())
+    assert {name: getattr(found, name) for name in wanted.counted} == wanted.counted
+    assert 0 < found.inputs_clipped < found.inputs
+    gained = found.against_itself.only_this_right - found.against_itself.only_other_right
+    assert gained == round(found.accuracy[-1] * 40) - int((own[-1].argmax(1) == labels).sum())
+
+
+def test_permuted_samples_give_permuted_outputs():
+    network, _ = quantized(subject(Residual(), **SIGNED), Widths(4, 8, 12, True, False))
+    x, order = torch.rand(1, 6, 2, 6, 6).double().numpy(), np.array([3, 1, 5, 0, 2, 4])
+    found = run(network, x, T, T).outputs
+    np.testing.assert_array_equal(run(network, x[:, order], T, T).outputs, found[:, order])
+
+
+def test_logits_from_a_later_step():
+    network, _ = quantized(subject(Residual(), **HALF), FINE)
+    outputs = np.array([[[1]], [[3]], [[8]]])
+    scale = network.output_scale
+    np.testing.assert_allclose(logits(network, outputs).ravel() / scale, [1, 2, 4])
+    np.testing.assert_allclose(logits(network, outputs, 2).ravel() / scale, [0, 3, 5.5])
 
 
 def test_the_header_has_the_sizes(tmp_path):

@@ -9,7 +9,7 @@ from helpers.networks import IMAGE, NETS, checkpoint
 from snnconv.core.metadata import ConfidenceInfo, DataInfo
 from snnconv.exports.base import Subject
 from snnconv.exports.onnx import Onnx, Params
-from snnconv.exports.parts.onnx_step import Count, CountError, step
+from snnconv.exports.parts.step import Count, CountError, traced
 from snnconv.neurons.base import NEURONS
 from snnconv.simulation.build import spiking_network
 from snnconv.simulation.simulate import simulate
@@ -92,16 +92,16 @@ def test_what_a_step_can_not_say_is_named_at_once():
 
 
 def test_states_are_those_of_the_first_step_whatever_is_given():
-    traced = step(subject(made(neuron="signed")))
+    whole = traced(subject(made(neuron="signed")))
     x = torch.rand(2, *IMAGE)
-    zeros = [torch.zeros_like(state) for state in traced.arguments[2]]
-    noise = [torch.randn_like(state) for state in traced.arguments[2]]
+    zeros = [torch.zeros_like(state) for state in whole.arguments[2]]
+    noise = [torch.randn_like(state) for state in whole.arguments[2]]
     with torch.no_grad():
-        one, other = (traced.module(x, torch.tensor(0), states) for states in (zeros, noise))
-        later = traced.module(x, torch.tensor(1), noise)
+        one, other = (whole.module(x, torch.tensor(0), states) for states in (zeros, noise))
+        later = whole.module(x, torch.tensor(1), noise)
     assert torch.equal(one[0], other[0])
     assert not torch.equal(one[0], later[0])
-    assert len(traced.states) == len(set(traced.states)) == len(zeros)
+    assert len(whole.states) == len(set(whole.states)) == len(zeros)
 
 
 def test_a_count_answers_what_a_graph_can():

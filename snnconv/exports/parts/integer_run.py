@@ -1,6 +1,7 @@
 """Runs a network in whole numbers, in numpy.
 
-Sums are taken by floating-point matrices, which are exact here: no sum reaches 2^53.
+Floating-point matrices add up, and they are exact here: no sum reaches 2^53, and float32 is taken
+where none reaches 2^24.
 
 Shape:
     Samples ``[f, B, C, H, W]``, outputs ``[T, B, D]``, spikes ``[T, B, C, H, W]``.
@@ -8,6 +9,7 @@ Shape:
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +17,8 @@ import numpy.typing as npt
 from snnconv.exports.parts.integer_network import IntegerLayer, IntegerNetwork, Whole
 
 Doubles = npt.NDArray[np.float64]
-EXACT = 2**53
+EXACT_SINGLE = 2**24
+"""Below it, every whole number is one of float32."""
 
 
 @dataclass
@@ -51,7 +54,9 @@ class _State:
     totals: dict[int, Whole] = field(default_factory=dict)
 
 
-def run(network: IntegerNetwork, x: Doubles, timesteps: int, hold: int) -> IntegerRun:
+def run(
+    network: IntegerNetwork, x: Doubles, timesteps: int, hold: int, watched: bool = True
+) -> IntegerRun:
     """Run steps from the initial state.
 
     Args:
@@ -59,6 +64,7 @@ def run(network: IntegerNetwork, x: Doubles, timesteps: int, hold: int) -> Integ
         x: frames, normalised.
         timesteps: T.
         hold: steps for which each frame is shown.
+        watched: whether the spikes are kept.
     """
     saturation, state = Saturation(), _State()
     frames = [_input(network, frame, saturation) for frame in x]
@@ -70,7 +76,8 @@ def run(network: IntegerNetwork, x: Doubles, timesteps: int, hold: int) -> Integ
             assert not isinstance(given, int)
             if layer.kind == "neurons":
                 values[number] = fire(layer, number, given, state, network.state_bits, saturation)
-                spikes.setdefault(number, []).append(values[number])
+                if watched:
+                    spikes.setdefault(number, []).append(values[number])
             else:
                 values[number] = computed(layer, given)
         rows = sum(values[each].reshape(len(values[each]), -1) for each in network.output)
@@ -78,6 +85,20 @@ def run(network: IntegerNetwork, x: Doubles, timesteps: int, hold: int) -> Integ
         outputs.append(rows)
     shown = {number: np.stack(each) for number, each in spikes.items()}
     return IntegerRun(np.stack(outputs), shown, saturation)
+
+
+def logits(network: IntegerNetwork, outputs: Whole, first: int = 1) -> Doubles:
+    """What a run says after each step, ``[T, B, D]``: the mean of the outputs so far, at its scale.
+
+    Args:
+        network: what has run.
+        outputs: its whole numbers ``[T, B, D]``.
+        first: the step from which outputs count.
+    """
+    steps = np.arange(1, len(outputs) + 1).reshape(-1, 1, 1)
+    counted = np.where(steps < first, 0, outputs).cumsum(0)
+    found: Doubles = counted / np.maximum(steps - first + 1, 1) * network.output_scale
+    return found
 
 
 def _input(network: IntegerNetwork, x: Doubles, saturation: Saturation) -> Whole:
@@ -95,19 +116,21 @@ def computed(layer: IntegerLayer, given: Whole) -> Whole:
     """A layer without a state."""
     if layer.kind == "gains":
         return given * layer.bias[:, None, None]
-    windows = _windows(layer, given)  # [B, C, OH, OW, KH, KW]
     if layer.kind == "sum":
-        summed: Whole = windows.sum((-2, -1))
+        summed: Whole = _windows(layer, given).sum((-2, -1))
         return summed
-    weight = layer.weight.reshape(len(layer.weight), -1).astype(np.float64)
-    rows = windows.transpose(0, 2, 3, 1, 4, 5).reshape(-1, weight.shape[1]).astype(np.float64)
-    found = (rows @ weight.T).astype(np.int64).reshape(len(given), *layer.gives[1:], -1)
-    whole: Whole = (found.transpose(0, 3, 1, 2) << layer.shift) + layer.bias[:, None, None]
+    weight = layer.weight.reshape(len(layer.weight), -1)
+    most = int(np.abs(weight).sum(1).max(initial=0)) * int(np.abs(given).max(initial=0))
+    exact = np.float32 if most < EXACT_SINGLE else np.float64
+    windows = _windows(layer, given.astype(exact))
+    columns = windows.transpose(0, 1, 4, 5, 2, 3).reshape(len(given), weight.shape[1], -1)
+    found = (weight.astype(exact) @ columns).astype(np.int64).reshape(len(given), *layer.gives)
+    whole: Whole = (found << layer.shift) + layer.bias[:, None, None]
     return whole
 
 
-def _windows(layer: IntegerLayer, given: Whole) -> Whole:
-    """What each place of the output reads."""
+def _windows(layer: IntegerLayer, given: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """What each place of the output reads, ``[B, C, OH, OW, KH, KW]``."""
     (ph, pw), (sh, sw), (dh, dw) = layer.padding, layer.stride, layer.dilation
     padded = np.pad(given, ((0, 0), (0, 0), (ph, ph), (pw, pw)))
     reach = tuple(d * (k - 1) + 1 for d, k in zip(layer.dilation, layer.kernel, strict=True))
@@ -132,7 +155,9 @@ def fire(
     total = state.totals.get(number, np.zeros_like(currents))
     potential = _clipped(before + currents, state_bits, saturation)
     lowest = -layer.spikes if layer.negative else 0
-    count: Whole = (potential // theta).clip(lowest, layer.spikes)
+    # in float64, whose quotients are on the right side of each whole number below 2^53
+    quotient = np.floor(potential / theta).clip(lowest, layer.spikes)
+    count: Whole = quotient.astype(np.int64)
     if layer.negative:
         count = np.maximum(count, -total)
         count = np.where((potential < 0) & (potential > -dead), 0, count)

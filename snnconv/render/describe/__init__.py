@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from snnconv.render.describe import comparison, evaluation, stages, surfaces, tracing
+from snnconv.render.describe import comparison, evaluation, fitting, stages, surfaces, tracing
 from snnconv.render.tables import Block
 from snnconv.reports import (
     CalibrateReport,
@@ -16,6 +16,7 @@ from snnconv.reports import (
     EvaluateReport,
     ExportReport,
     FinetuneReport,
+    FitReport,
     InspectReport,
     ListReport,
     PredictReport,
@@ -38,6 +39,7 @@ _STAGES: dict[type[BaseModel], Callable[[Any], list[Block]]] = {
     PredictReport: evaluation.predict,
     TraceReport: tracing.trace,
     ExportReport: stages.export,
+    FitReport: fitting.fit,
     CompareReport: comparison.compare,
     ReportReport: evaluation.report,
     InspectReport: surfaces.inspect,

@@ -32,6 +32,7 @@ from snnconv.render.tables import Block, Column, Fact, Facts, Table
 from snnconv.reports import (
     EarlyExitUse,
     EvaluateReport,
+    IntegerUse,
     PredictReport,
     ReportReport,
     RunSummary,
@@ -93,6 +94,8 @@ def _headline(report: EvaluateReport) -> list[Fact]:
     facts += functions.facts(report)
     if report.early_exit:
         facts += _exit(report.early_exit, report.decisive, report.samples)
+    if report.integer:
+        facts += _integer(report.integer, report.samples)
     facts.append(Fact("simulation", units.seconds(report.seconds_per_sample), "per sample"))
     facts += engine(report)
     facts.append(Fact("peak memory", units.memory(report.peak_memory_mib)))
@@ -114,6 +117,17 @@ def _exit(found: EarlyExitUse, kind: Score, n: int) -> list[Fact]:
         Fact("steps until then", units.number(found.steps_mean), "mean over samples"),
         Fact("energy until then", units.energy(found.energy_total_mj), remark),
     ]
+
+
+def _integer(found: IntegerUse, n: int) -> list[Fact]:
+    """Return what whole numbers cost."""
+    name, facts = f"in whole numbers, {found.params['bits']} bits", []
+    if found.accuracy and found.against_itself:
+        facts.append(_accuracy(name, found.accuracy[-1], n))
+        paired = f"p {units.p_value(found.against_itself.p)} that both are as good"
+        facts.append(Fact("the same class", f"{found.same_class} of {n}", paired))
+    clipped = f"{units.count(found.potentials_clipped)} of {units.count(found.potentials)}"
+    return [*facts, Fact("potentials clipped", clipped, f"to {found.params['state_bits']} bits")]
 
 
 def exits(report: EvaluateReport, found: EarlyExitUse) -> Table:

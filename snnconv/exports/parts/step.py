@@ -1,4 +1,4 @@
-"""The network that an ONNX file is traced from: one step with its states, or T steps unrolled.
+"""The network that a graph is traced from: one step with its states, or T steps unrolled.
 
 It is the module that ``--to torch`` writes, so a neuron is stated in its own file alone. A neuron
 may count its steps; in one step that works for all, the count is an input of the graph. Where a
@@ -18,8 +18,11 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from snnconv.core.runtime import generators_kept
+from snnconv.errors import Obstacle
 from snnconv.exports.base import Subject
-from snnconv.exports.parts.torch_module import Writer
+from snnconv.exports.parts.source import UnreadableSourceError
+from snnconv.exports.parts.torch_module import Writer, definitions
+from snnconv.graph.ops import OPS, Role
 
 
 class CountError(Exception):
@@ -199,7 +202,7 @@ def module(subject: Subject) -> tuple[nn.Module, Writer]:
 
 
 @torch.no_grad()
-def step(subject: Subject, batch: int = 2) -> Traced:
+def traced(subject: Subject, batch: int = 2) -> Traced:
     """One step of a network, to be traced.
 
     Raises:
@@ -222,3 +225,53 @@ def _name(path: Any) -> str:
     """``relu_potential`` for the field of a state, ``pool_0`` for a part of another."""
     parts = [getattr(key, "key", getattr(key, "name", getattr(key, "idx", key))) for key in path]
     return "_".join(map(str, parts))
+
+
+def unwritten(subject: Subject) -> list[Obstacle]:
+    """A neuron whose source can't stand alone."""
+    try:
+        definitions(subject).text()
+        definitions(subject).imports()
+    except UnreadableSourceError as error:
+        remedy = "state the neuron in its own file, in torch alone"
+        return [Obstacle(_neuron(subject), str(error), remedy)]
+    return []
+
+
+def drawn(subject: Subject) -> list[Obstacle]:
+    """Random numbers, which a graph does not draw."""
+    found = []
+    if subject.network.confidence is not None:
+        remedy = "convert with --confidence off"
+        found.append(Obstacle("spike confidence", "random numbers", remedy))
+    if subject.network.draws:
+        remedy = "convert to other neurons: snnconv convert --neuron signed"
+        found.append(Obstacle(_neuron(subject), "numbers drawn for each spike", remedy))
+    return found
+
+
+def obstacles(subject: Subject, whole: str) -> list[Obstacle]:
+    """What a graph of one step can't say.
+
+    Args:
+        subject: one whose neurons are written.
+        whole: what writes all steps at once.
+    """
+    found, network, neuron = drawn(subject), subject.network, _neuron(subject)
+    if network.lead:
+        return [*found, Obstacle(neuron, f"{network.lead} steps before the T steps", whole)]
+    if any(not each.causal or each.remembers for each in network.neurons.values()):
+        return [*found, Obstacle(neuron, "steps that see other steps' currents", whole)]
+    for node in network.analysis.cumulative:
+        if OPS[node.op].role is Role.ANALOG:
+            found.append(Obstacle(node.name, f"the function {node.op}, at every step", whole))
+    if not found:
+        try:
+            traced(subject)
+        except CountError as error:
+            found.append(Obstacle(neuron, str(error), whole))
+    return found
+
+
+def _neuron(subject: Subject) -> str:
+    return f"neuron '{subject.info.neuron}'"

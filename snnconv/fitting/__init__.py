@@ -1,0 +1,1 @@
+"""Whether a network fits a chip, by the chip's published figures."""

@@ -1,0 +1,35 @@
+"""An exported program, run T times, is the simulation, bit for bit; for a batch of any size."""
+
+import torch
+from helpers.exports import T, subject
+from helpers.networks import IMAGE, NETS
+
+from snnconv.core.metadata import Parameters
+from snnconv.exports.pt2 import Pt2
+from snnconv.simulation.simulate import simulate
+
+
+def test_a_program_is_the_network_step_by_step(tmp_path):
+    one, form, x = (
+        subject(NETS["max"](), neuron="msat"),
+        Pt2(Parameters()),
+        torch.rand(1, 5, *IMAGE),
+    )
+    assert form.obstacles(one) == []
+    (content,) = form.files(one, "net").values()
+    file = tmp_path / "net.pt2"
+    file.write_bytes(content)
+    assert str(tmp_path).encode() not in content
+    samples, values = torch.arange(5), {}
+
+    def observe(name, start, output):
+        values.setdefault(name, []).append(output.values)
+
+    own = simulate(one.network, x, samples, T, 1, observe)
+    found = form.run(file, one, x, samples, T, 1)
+    assert torch.equal(found.logits, own)
+    assert own.abs().max() > 0
+    for name, each in found.spikes.items():
+        assert torch.equal(each, torch.cat(values[name]))
+    order = torch.tensor([3, 0, 4, 1, 2])
+    assert torch.equal(form.run(file, one, x[:, order], samples, T, 1).logits, own[:, order])
