@@ -29,11 +29,10 @@ from snnconv.reports.evaluation import (
     EarlyExitUse,
     EvaluateReport,
     Histogram,
-    IntegerUse,
     LayerRow,
     Outcomes,
 )
-from snnconv.reports.exporting import ExportReport, PeerRow
+from snnconv.reports.exporting import ExportReport, IntegerUse, PeerRow
 from snnconv.reports.fitting import FigureRow, FitCoreRow, FitLayerRow, FitReport, MisfitRow
 from snnconv.reports.search import SearchUse, TrialRow
 from snnconv.reports.stages import (

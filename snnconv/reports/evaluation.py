@@ -14,6 +14,7 @@ from snnconv.reports.base import (
     LineageRow,
     Steps,
 )
+from snnconv.reports.exporting import IntegerUse
 from snnconv.reports.functions import FunctionRow, FunctionWork
 from snnconv.reports.scores import ScoredReport
 from snnconv.reports.stages import CorrectionRow, DataUse, SubsetUse
@@ -119,23 +120,6 @@ class EarlyExitUse(BaseModel):
     sops_per_sample: float = Field(description="synaptic operations of the steps taken")
     energy_total_mj: float = Field(description="as energy_total_mj, of the steps taken")
     energy_total_ratio: float | None = Field(description="to the ANN's energy")
-
-
-class IntegerUse(BaseModel):
-    """The network in whole numbers, on the same samples."""
-
-    params: dict[str, Any] = Field(description="widths, as `export --to integer` has them")
-    accuracy: Steps | None = Field(
-        description="by step; null where labels are no classes. The network's own is beside it"
-    )
-    against_itself: Difference | None = Field(
-        description="the whole numbers and the network itself, at T on the same samples"
-    )
-    same_class: int = Field(description="samples that both put into one class at T")
-    inputs: int = Field(description="values of samples that were rounded")
-    inputs_clipped: int = Field(description="of them, those beyond their bits")
-    potentials: int = Field(description="neurons and steps of all samples")
-    potentials_clipped: int = Field(description="of them, those beyond their bits")
 
 
 class EvaluateReport(ScoredReport):

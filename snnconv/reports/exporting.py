@@ -1,10 +1,10 @@
-"""The report of ``snnconv export``."""
+"""The report of ``snnconv export``, and what an evaluation says of a network in whole numbers."""
 
 from typing import Any
 
 from pydantic import BaseModel, Field
 
-from snnconv.reports.base import Latency, NetworkReport
+from snnconv.reports.base import Difference, Latency, NetworkReport, Steps
 from snnconv.reports.stages import DataUse, SubsetUse
 
 
@@ -25,6 +25,23 @@ class PeerRow(BaseModel):
     spikes_differing: int | None = Field(
         None, description="neurons and steps at which one elicits a spike and the other does not"
     )
+
+
+class IntegerUse(BaseModel):
+    """The network in whole numbers, on the same samples."""
+
+    params: dict[str, Any] = Field(description="widths, as `export --to integer` has them")
+    accuracy: Steps | None = Field(
+        description="by step; null where labels are no classes. The network's own is beside it"
+    )
+    against_itself: Difference | None = Field(
+        description="the whole numbers and the network itself, at T on the same samples"
+    )
+    same_class: int = Field(description="samples that both put into one class at T")
+    inputs: int = Field(description="values of samples that were rounded")
+    inputs_clipped: int = Field(description="of them, those beyond their bits")
+    potentials: int = Field(description="neurons and steps of all samples")
+    potentials_clipped: int = Field(description="of them, those beyond their bits")
 
 
 class ExportReport(NetworkReport):
