@@ -169,7 +169,8 @@ def _cell(timesteps: int, cell: Evaluated) -> CellRow:
         raise CheckFailedError(
             "methods can't be compared",
             f"{cell.file} has no score or energy at step {timesteps}",
-            "delete that file, and compare again",
+            "delete that file, and compare again; if it has none then, leave out that T "
+            "(--timesteps), or that method (--methods)",
         )
     rates, sops = report.firing_rate_steps, report.sops_per_sample_steps
     memory, of_ann = (report.energy_memory_mj_steps or [None] * timesteps)[at], None

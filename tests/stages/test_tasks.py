@@ -218,7 +218,8 @@ def test_without_labels_the_ann_is_the_measure(folder, monkeypatch, tmp_path):
     done("calibrate", "--data", "npz:none.npz", "--run", tmp_path, "--samples", "100")
     done("convert", "--neuron", "signed", "--timesteps", "16", "--run", tmp_path)
     words = ("--data", "npz:none.npz", "--run", tmp_path)
-    report = json.loads(done("evaluate", *words, "--json").out)
+    report = json.loads(done("evaluate", *words, "--exit", "margin=1", "--json").out)
+    assert report["early_exit"]["scores"]["agreement"] == report["scores"]["agreement"][-1]
     assert report["task"] == "none"
     assert report["ann_scores"] == {"agreement": 1.0, "relative-error": 0.0}
     assert report["scores"]["agreement"][-1] > 0.9
@@ -226,8 +227,6 @@ def test_without_labels_the_ann_is_the_measure(folder, monkeypatch, tmp_path):
     result = here("finetune", *words)
     assert result.code == ExitCode.USAGE
     assert "training needs labels" in result.err
-    early = json.loads(done("evaluate", *words, "--exit", "margin=1", "--json").out)["early_exit"]
-    assert early["scores"]["agreement"] == report["scores"]["agreement"][-1]
     done("convert", "--neuron", "lm-ht", "--param", "levels=2", "--timesteps", "2", *words[2:])
     report = json.loads(done("reparameterize", *words, "--json").out)
     assert (report["headline"]["name"], report["score_before"]) == ("agreement", 1)
@@ -246,7 +245,7 @@ def test_labels_that_do_not_fit(folder, monkeypatch, tmp_path):
         ("nets.py:maps", "regression", (), "one number for each output"),
         ("nets.py:rows", "regression", ("--task", "classification"), ""),
         ("nets.py:rows", "none", ("--task", "regression"), "needs labels"),
-        ("nets.py:rows", "nan", (), "NaN or Inf among the train labels"),
+        ("nets.py:rows", "nan", (), "NaN or Inf in 1 labels of y, the first at index 7"),
         ("nets.py:rows?outputs=10", "twenty", (), "10 outputs for 20 classes"),
         ("nets.py:rows", "regression", ("--task", "regresion"), "did you mean 'regression'"),
     ):
