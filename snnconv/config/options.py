@@ -64,6 +64,7 @@ class TrainOptions(TypedDict, total=False):
     limit: int | None
     sync_batchnorm: bool | None
     resume: bool | None
+    tensorboard: str | Path | None
     output: str | None
     activation: Literal["relu", "qcfs"] | None
     recurrent: Literal["keep", "hard"] | None
@@ -194,6 +195,7 @@ class FinetuneOptions(TypedDict, total=False):
     limit: int | None
     sync_batchnorm: bool | None
     resume: bool | None
+    tensorboard: str | Path | None
     timesteps: int | None
     loss: Literal["mean", "tet"] | None
     slice: int | None

@@ -82,6 +82,11 @@ class OptimiserConfig(DataConfig):
         default=False,
         description="continue from the last whole epoch of an interrupted training",
     )
+    tensorboard: Path | None = Field(
+        default=None,
+        description="folder for TensorBoard: loss, scores, firing rate and learning rate of every "
+        "epoch; takes the extra snnconv[tensorboard]",
+    )
 
 
 class TrainConfig(OptimiserConfig, NormalisationConfig):

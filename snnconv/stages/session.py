@@ -43,7 +43,7 @@ from snnconv.training.history import TrainingFiles
 
 PATHS = (
     *("run", "out", "checkpoint", "weights", "data_root", "threads", "evaluations", "memory"),
-    *("resume", "expect_accuracy"),
+    *("resume", "expect_accuracy", "tensorboard"),
 )
 """Options that name places or speed, left out of a checkpoint's lineage: they change no content."""
 
@@ -199,6 +199,7 @@ def training_files(
         setting=setting,
         taken_up=config.resume,
         good=tuple(dict.fromkeys(file for file in (*read, *outputs) if file.exists())),
+        board=config.tensorboard,
     )
 
 

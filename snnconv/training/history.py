@@ -20,6 +20,7 @@ from snnconv.core.scores import ACCURACY, Score
 from snnconv.core.uncertainty import unpacked
 from snnconv.errors import CheckFailedError
 from snnconv.reports import EpochRow
+from snnconv.training.board import Board, needed
 from snnconv.training.loop import Training, check_tensors
 from snnconv.training.objective import Measured
 from snnconv.training.resume import Saved, Standing, read, refuse, write
@@ -76,6 +77,7 @@ class TrainingFiles:
         setting: what must be the same then.
         taken_up: whether to go on from there, if it is there.
         good: checkpoints that a training which fails leaves as they are.
+        board: the folder for TensorBoard; none if nobody looks.
     """
 
     log: Path
@@ -83,6 +85,7 @@ class TrainingFiles:
     setting: Mapping[str, Any]
     taken_up: bool
     good: tuple[Path, ...] = ()
+    board: Path | None = None
 
 
 def fit(
@@ -105,6 +108,8 @@ def fit(
         CheckFailedError: it diverged.
         UsageError: it is to go on with other options.
     """
+    if files.board is not None:
+        needed()
     there = files.taken_up and files.resume.exists()
     distributed.wait()  # for all to have looked before it is written
     if there:
@@ -121,7 +126,10 @@ def fit(
             progress.say(f"epoch   0  validation {score.shown(history.start.score)}  (as it came)")
         _keep(training, history, files)
     try:
-        _epochs(training, history, files, progress)
+        with Board(files.board, training.epoch + 1 if there else 0) as board:
+            if history.start and not there:
+                board.start(history.start.score, history.start.firing_rate)
+            _epochs(training, history, files, board, progress)
     except KeyboardInterrupt as error:
         error.add_note(
             f"{files.resume} holds {len(history.rows)} epochs: to go on, give the same command "
@@ -139,13 +147,16 @@ def fit(
     return history
 
 
-def _epochs(training: Training, history: History, files: TrainingFiles, progress: Progress) -> None:
+def _epochs(
+    training: Training, history: History, files: TrainingFiles, board: Board, progress: Progress
+) -> None:
     for row in training.epochs():
         history.rows.append(row)
         if history.best_or_equal(row.measured):  # of equals the later: its loss is lower
             history.best_epoch, history.best = row.epoch, _module(training)
             history.best_right = training.measured.right
         _keep(training, history, files)
+        board.add(row)
         progress.say(
             f"epoch {row.epoch:3d}  loss {row.loss:.4f}  "
             f"validation {history.score.shown(row.measured)}  "

@@ -13,6 +13,7 @@ from helpers.runs import (
     same_bytes,
     written,
 )
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from snnconv.checkpoint import load, sha256
 from snnconv.config import FinetuneConfig
@@ -230,10 +231,15 @@ def uninterrupted(run, tmp_path_factory):
 )
 def test_a_killed_training_goes_on_to_the_same_bytes(run, uninterrupted, tmp_path, kills):
     given = {"checkpoint": run.file("converted"), **OPTIONS}
+    given["tensorboard"] = tmp_path / "board"
     for count, kill in enumerate(kills):
         killed(tmp_path, kill, resume=count > 0, **given)
     assert not (tmp_path / "finetuned.safetensors").exists()
     report = finetuning(tmp_path, resume=True, **given)
+    shown = EventAccumulator(str(tmp_path / "board")).Reload()
+    for tag, get in (("loss", "loss"), ("score", "measured"), ("learning_rate", "learning_rate")):
+        events = [(each.step, each.value) for each in shown.Scalars(tag) if each.step > 0]
+        assert events == [(row.epoch, pytest.approx(getattr(row, get))) for row in report.epochs]
     for name in ("finetuned.safetensors", "finetuned-last.safetensors"):
         assert (tmp_path / name).read_bytes() == (uninterrupted[0] / name).read_bytes()
     assert not (tmp_path / "finetune.resume.safetensors").exists()
