@@ -333,6 +333,7 @@ class ReportOptions(TypedDict, total=False):
     seed: int | None
     device: str | None
     threads: int | None
+    figures: str | Path | None
     out: str | Path | None
 
 

@@ -166,4 +166,9 @@ class ReportConfig(StageConfig):
         description="evaluate reports or run folders; by default those in the run folder",
         json_schema_extra=ARGUMENT,
     )
+    figures: Path | None = Field(
+        default=None,
+        description="folder for every plot as SVG and PDF, and every table as CSV and LaTeX; takes "
+        "the extra snnconv[figures]",
+    )
     out: Path | None = Field(default=None, description="HTML file; RUN/report.html by default")

@@ -108,6 +108,9 @@ class ReportReport(Report):
     name = "report"
     html: str = Field(description="path of the self-contained HTML file")
     markdown: str = Field(description="path of the Markdown file")
+    figures: list[str] = Field(
+        [], description="paths of the plots and tables for papers (--figures), in the page's order"
+    )
     runs: list[RunSummary]
     differences: list[RunDifference] = Field(
         [], description="of every two runs whose files say which samples are right"

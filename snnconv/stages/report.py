@@ -13,6 +13,8 @@ from snnconv.errors import UsageError
 from snnconv.render.html import html
 from snnconv.render.labels import labels
 from snnconv.render.markdown import markdown
+from snnconv.render.paper import needed, papers
+from snnconv.render.sections import contents
 from snnconv.render.significance import accuracy_at, score_at, tested
 from snnconv.render.svg.styles import run_look
 from snnconv.render.traced import DrawnTrace
@@ -140,6 +142,23 @@ def _traces(folders: list[Path], evaluations: list[EvaluateReport]) -> list[Draw
     return [drawn(Trace(file), names[k], run_look(k)) for k, file in sorted(found.items())]
 
 
+def _refuse_figures(folder: Path | None) -> None:
+    """Refuse a folder for figures that is none, or that nothing can be drawn for.
+
+    Raises:
+        UsageError: a file is in its place, or what makes PDF is not installed.
+    """
+    if folder is None:
+        return
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(
+            "the figures can't be written (--figures)",
+            f"{folder}, which is no folder",
+            "name a folder: --figures DIR",
+        )
+    needed()
+
+
 def run(config: ReportConfig, progress: Progress | None = None) -> ReportReport:
     """Write ``report.html`` and ``report.md``.
 
@@ -151,6 +170,7 @@ def run(config: ReportConfig, progress: Progress | None = None) -> ReportReport:
     """
     progress = progress or Quiet()
     session = Session(config)
+    _refuse_figures(config.figures)
     if not config.evaluations:
         _evaluate_the_rest(config, progress)
     found = _evaluations(config, progress)
@@ -175,12 +195,19 @@ def run(config: ReportConfig, progress: Progress | None = None) -> ReportReport:
     write_atomically(out, html(evaluations, trainings, methods, searches, traced).encode())
     text = out.with_suffix(".md")
     write_atomically(text, markdown(evaluations).encode())
+    figures = []
+    if config.figures is not None:
+        page = contents(evaluations, trainings, methods, searches, traced)
+        for name, content in papers(page):
+            figures.append(config.figures / name)
+            write_atomically(figures[-1], content)
     return session.report(
         ReportReport,
         [out.with_suffix(".json")],
-        [out, text],
+        [out, text, *figures],
         html=str(out),
         markdown=str(text),
+        figures=[str(file) for file in figures],
         runs=[
             RunSummary(
                 label=label,

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -163,7 +164,17 @@ def test_the_report_draws_it(run, tmp_path):
     network = run.file("converted")
     evaluating(tmp_path, checkpoint=network, metric=("accuracy", "firing-rate"))
     tracing(tmp_path, checkpoint=network, limit=2)
-    page = done("report", "--run", tmp_path)
+    paper = tmp_path / "paper"
+    paper.write_text("mine\n")
+    result = here("report", "--run", tmp_path, "--figures", paper)
+    refused(result, ExitCode.USAGE, "the figures can't be written", "no folder")
+    paper.unlink()
+    paper.mkdir()
+    (paper / "mine.txt").write_text("mine\n")
+    page = done("report", "--run", tmp_path, "--figures", paper)
+    written = json.loads((tmp_path / "report.json").read_text())["figures"]
+    assert {Path(file).name for file in written} | {"mine.txt"} == {f.name for f in paper.iterdir()}
+    assert {"trace-0-raster.pdf", "trace-0-scatter.svg", "rates.pdf"} <= set(files(paper))
     assert "Inside the neurons" in (tmp_path / "report.html").read_text("utf-8"), page.err
     with (tmp_path / "trace.npz").open("ab") as handle:  # no longer what was traced
         handle.write(b"more")

@@ -1,0 +1,100 @@
+"""Plots and tables as files for a paper: whole, and without the page's style sheet."""
+
+import csv
+import re
+import sys
+from xml.etree import ElementTree
+
+import pytest
+from helpers import examples
+
+from snnconv.errors import UsageError
+from snnconv.render.paper import as_latex, escaped, needed, papers, pdf, rules, standalone, tables
+from snnconv.render.sections import contents
+from snnconv.render.tables import Column, Table
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.fixture(scope="module")
+def written():
+    page = contents(examples.three()[:2])
+    return page, dict(papers(page))
+
+
+def test_every_plot_and_every_table_is_there(written):
+    page, files = written
+    drawn = {f.name for part in page.sections for f in part.figures if f.draw is not None}
+    assert {name.removesuffix(".svg") for name in files if name.endswith(".svg")} == drawn
+    assert {name.removesuffix(".pdf") for name in files if name.endswith(".pdf")} == drawn
+    named = {name for name, _ in tables(page)}
+    assert {name.removesuffix(".csv") for name in files if name.endswith(".csv")} == named
+    assert {name.removesuffix(".tex") for name in files if name.endswith(".tex")} == named
+    assert len(drawn) >= 8
+    assert len([name for name in named if name.startswith("layers-")]) == 2
+
+
+def test_a_plot_needs_no_style_sheet(written):
+    _, files = written
+    for name in [name for name in files if name.endswith(".svg")]:
+        text = files[name].decode()
+        assert not re.search(r"class=|var\(|currentColor|style=", text), name
+        root = ElementTree.fromstring(text)
+        assert root.tag == f"{SVG}svg"
+        for element in root.iter(f"{SVG}text"):
+            assert {"font-size", "font-family", "fill"} <= set(element.attrib), name
+        for element in root.iter():  # programs that clip groups only draw it right, too
+            assert "clip-path" not in element.attrib or element.tag == f"{SVG}g"
+    for name in [name for name in files if name.endswith(".pdf")]:
+        assert files[name].startswith(b"%PDF") and files[name].rstrip().endswith(b"%%EOF"), name
+
+
+def test_looks_are_those_of_the_page():
+    line = '<svg><path class="s1 line" d="M0 0"/><g class="s0"><rect class="bar"/></g></svg>'
+    path, group = ElementTree.fromstring(standalone(line))
+    (bar,) = group
+    page = {names: declared for tag, names, declared in rules() if not tag}
+    assert path.get("stroke") == page[frozenset(["s1"])]["color"]
+    assert (path.get("fill"), path.get("stroke-linejoin")) == ("none", "round")
+    assert bar.get("fill") == page[frozenset(["s0"])]["color"]  # inherited
+
+
+def test_the_same_plot_is_the_same_bytes():
+    svg = standalone(
+        '<svg width="9" height="9"><text class="tick" x="1" y="8">\u22121\u03b8</text></svg>'
+    )
+    assert pdf(svg) == pdf(svg)
+
+
+def test_a_table_keeps_its_cells(written):
+    page, files = written
+    for name, table in tables(page):
+        rows = list(csv.reader(files[f"{name}.csv"].decode().splitlines()))
+        assert rows[0] == [column.title for column in table.columns]
+        plain = [[(cell or "").replace(" ", "") for cell in row] for row in table.rows]
+        assert [[cell.replace(" ", "") for cell in row] for row in rows[1:]] == plain
+        assert files[f"{name}.tex"].decode().count("\\\\\n") == len(rows)
+
+
+def test_latex():
+    columns = (Column("a_b", numeric=False), Column("50 %"))
+    text = as_latex(Table("T", columns, (("x&y", None), ("z", "1")), best=frozenset({(1, 1)})))
+    assert text.splitlines()[1:] == [
+        r"\begin{tabular}{lr}",
+        r"\toprule",
+        r"a\_b & 50 \% \\",
+        r"\midrule",
+        r"x\&y & -- \\",
+        r"z & \textbf{1} \\",
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+    assert escaped("-1 uJ \\") == r"$-$1 \textmu{}J \textbackslash{}"
+
+
+def test_without_the_package(monkeypatch):
+    monkeypatch.setitem(sys.modules, "svglib", None)
+    monkeypatch.delitem(sys.modules, "svglib.svglib", raising=False)
+    with pytest.raises(UsageError, match="needs the package svglib") as caught:
+        needed()
+    assert caught.value.remedy == "pip install --upgrade svglib"
