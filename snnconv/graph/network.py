@@ -208,12 +208,14 @@ class Network(nn.Module):
     def laid_out(self) -> "Network":
         """The network itself, its image weights in the layout that is fastest on a CPU.
 
-        Weights of other convolutions than those of images stay as they are.
+        Weights of other convolutions than those of images stay as they are. ``to`` also sets the
+        strides of weights with one input channel or a window of one place, by which a convolution
+        chooses the layout of its output; ``contiguous`` would leave them.
         """
         if len(self.graph.input_shape) == IMAGE:
             for tensor in (*self.parameters(), *self.buffers()):
                 if tensor.dim() == IMAGE + 1:
-                    tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+                    tensor.data = tensor.data.to(memory_format=torch.channels_last)
         return self
 
     def compute(self, node: Node, inputs: list[Tensor]) -> Tensor:
