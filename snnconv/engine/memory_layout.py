@@ -38,18 +38,20 @@ def checked(
         TypeError: its numbers are of another type, it is not contiguous, or it can't be written.
         ValueError: it is of another shape.
     """
-    if array.dtype != kind or not array.flags.c_contiguous:
-        lies = "contiguous" if array.flags.c_contiguous else "not contiguous"
+    flags = array.flags
+    if array.dtype != kind or not flags.c_contiguous:
+        lies = "contiguous" if flags.c_contiguous else "not contiguous"
         wanted = np.dtype(kind).name
         raise TypeError(f"compiled code reads {wanted}, contiguous; not {array.dtype}, {lies}")
-    if writeable and not array.flags.writeable:
+    if writeable and not flags.writeable:
         raise TypeError("compiled code can't write to an array that is read-only")
-    sizes = [(size,) if isinstance(size, int) else size for size in shape]
-    if array.ndim != len(shape) or any(
-        n not in size for n, size in zip(array.shape, sizes, strict=True)
-    ):
+    if array.ndim != len(shape) or not all(map(_fits, array.shape, shape)):
         raise ValueError(f"compiled code wants an array of {shape}, not of {array.shape}")
     return array
+
+
+def _fits(size: int, wanted: int | Container[int]) -> bool:
+    return size == wanted if isinstance(wanted, int) else size in wanted
 
 
 class Memory(NamedTuple):

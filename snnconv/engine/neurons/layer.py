@@ -108,6 +108,9 @@ class Scan:
             first: a neuron.
         """
         checked(currents, ((1, self._sees), range(stop - first, self._size + 1)))
+        if not self._sums.size:
+            self._loop(start, stop, currents, first, *self._given, *self._out, self._sums)
+            return
         neurons = self._out[-1].shape[1]  # of a sample
         to = self._sums[:, start // neurons : -(-stop // neurons)]
         sums = np.zeros(to.shape, np.int64)
