@@ -42,7 +42,7 @@ class SnnconvError(Exception):
 
 
 class UsageError(SnnconvError):
-    """An option, a path or a name that can't be taken."""
+    """An option, a path or a name that can't be used."""
 
     code = ExitCode.USAGE
 
@@ -212,7 +212,7 @@ def _told(error: Exception, what: str) -> SnnconvError:
             "check that the path is there, that you may use it, and that the disk has room",
         )
     return UnforeseenError(
-        f"{what} met an error that it has no words for",
+        f"{what} met an unexpected error",
         f"{one_line(error)} ({_place(error)})",
         "look at the whole error with --debug, and report it with the command and its input",
     )

@@ -94,7 +94,7 @@ def plan(
     for name in tables:
         if name not in STAGES or not isinstance(tables[name], dict):
             raise UsageError(
-                f"recipe {recipe} can't be taken",
+                f"recipe {recipe} can't be used",
                 f"'{name}'",
                 did_you_mean(name, [*STAGES, *_SHARED]),
             )
@@ -103,7 +103,7 @@ def plan(
         stage = stage.lower()
         if stage not in STAGES or not option:
             remedy = did_you_mean(stage, STAGES) if option else "write --set STAGE.OPTION=VALUE"
-            raise UsageError("--set can't be taken", f"'{key}'", remedy)
+            raise UsageError("--set can't be used", f"'{key}'", remedy)
         head, _, inner = option.partition(".")
         head = head.lower().replace("-", "_")
         table = tables.setdefault(stage, {})
@@ -113,7 +113,7 @@ def plan(
             within[inner] = value
         else:
             raise UsageError(
-                "--set can't be taken",
+                "--set can't be used",
                 f"'{key}', where {stage}.{head} is {within!r}",
                 f"write --set {stage}.{head}=VALUE",
             )

@@ -132,7 +132,7 @@ def test_a_function_takes_the_options_of_its_command(stage):
     with pytest.raises(UsageError, match=f"stage '{stage}' has no such option") as caught:
         function(sede=1)
     assert "did you mean 'seed'?" in caught.value.remedy
-    refused = f"option seed of stage '{stage}' can't be taken"
+    refused = f"option seed of stage '{stage}' can't be used"
     with pytest.raises(UsageError, match=refused) as caught:
         function(seed=-1)
     assert caught.value.found == "-1"

@@ -1,4 +1,4 @@
-"""Networks that can't be taken, as the user of a command meets them: one error, nothing written."""
+"""Networks that can't be used, as the user of a command meets them: one error, nothing written."""
 
 import json
 from pathlib import Path
@@ -81,7 +81,7 @@ def onnx_file(nodes, inputs=("x",), outputs=("y",), kind=TensorProto.FLOAT):
 @pytest.mark.parametrize(
     ("made", "found"),
     [
-        ({"nodes": [("Relu", ["z"], "y"), ("Relu", ["y"], "z")]}, "no valid ONNX file"),
+        ({"nodes": [("Relu", ["z"], "y"), ("Relu", ["y"], "z")]}, "not a valid ONNX file"),
         ({"nodes": [("Add", ["x", "w"], "y")], "inputs": ("x", "w")}, "2 inputs (x, w)"),
         ({"nodes": [("Relu", ["x"], "y"), ("Neg", ["x"], "z")], "outputs": ("y", "z")}, "2 outp"),
         ({"nodes": [("Relu", ["x"], "y")], "kind": TensorProto.INT64}, "of type INT64"),

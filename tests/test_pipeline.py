@@ -118,9 +118,9 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(recipe):
 @pytest.mark.parametrize(
     ("text", "settings", "problem", "found", "remedy"),
     [
-        ("[calibrat]", [], "recipe.toml can't be taken", "'calibrat'", "'calibrate'?"),
-        ("sed = 3\n[convert]", [], "recipe.toml can't be taken", "'sed'", "'seed'?"),
-        ("convert = 3", [], "recipe.toml can't be taken", "'convert'", ""),
+        ("[calibrat]", [], "recipe.toml can't be used", "'calibrat'", "'calibrate'?"),
+        ("sed = 3\n[convert]", [], "recipe.toml can't be used", "'sed'", "'seed'?"),
+        ("convert = 3", [], "recipe.toml can't be used", "'convert'", ""),
         ("[convert]\ntimestep = 3", [], "no such option", "'timestep'", "'timesteps'?"),
         ("[convert]\ntimesteps = 0", [], "option timesteps of stage 'convert'", "0", "1 or more"),
         ("[convert]\nparam = 3", [], "option param of stage 'convert'", "3", ""),
@@ -128,8 +128,8 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(recipe):
         ("[report]\nrun = 3", [], "option run of stage", "3", ""),
         ("[convert\nx = 1", [], "can't be read", "line 1", "snnconv docs recipes"),
         ("", [], "can't be run", "no stage in it", "snnconv docs recipes"),
-        ("[convert]", ["timesteps=3"], "--set can't be taken", "'timesteps'", "STAGE.OPTION=VALUE"),
-        ("[convert]", ["convrt.x=3"], "--set can't be taken", "'convrt.x'", "'convert'?"),
+        ("[convert]", ["timesteps=3"], "--set can't be used", "'timesteps'", "STAGE.OPTION=VALUE"),
+        ("[convert]", ["convrt.x=3"], "--set can't be used", "'convrt.x'", "'convert'?"),
         ("[convert]", ["convert.timesteps"], "can't be read", "timesteps", "NAME=VALUE"),
         ("[convert]", ["convert.neurn=if"], "no such option", "'neurn'", "'neuron'?"),
         ("[convert]\nneuron='if'", ["convert.neuron.x=1"], "--set", "'if'", "convert.neuron=VALUE"),

@@ -57,7 +57,7 @@ def chosen(wanted: tuple[str, ...]) -> dict[str, Preset]:
     """The presets that a user names, ``all`` for those of the package, by a short name.
 
     Raises:
-        UsageError: one of them can't be taken, or two of them have one name.
+        UsageError: one of them can't be used, or two of them have one name.
     """
     given = [name if name.endswith(".toml") else name.lower() for name in wanted]
     every = [each for name in given for each in (names() if name == "all" else [name])]

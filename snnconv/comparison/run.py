@@ -42,7 +42,7 @@ def run(config: CompareConfig, progress: Progress | None = None) -> CompareRepor
     """Evaluate each method at each T, and mark what is worth its cost.
 
     Raises:
-        UsageError: a method can't be taken.
+        UsageError: a method can't be used.
         UnsupportedError: the network can't be converted.
         CheckFailedError: an evaluation has no ANN to compare with.
     """

@@ -40,7 +40,7 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
     that a check failed.
 
     Raises:
-        UsageError: a method can't be taken, no training samples are left to measure on, or there
+        UsageError: a method can't be used, no training samples are left to measure on, or there
             are several processes.
         UnsupportedError: no method can be used on the network.
     """
@@ -50,7 +50,9 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
     session = Session(config)
     if distributed.size() > 1:
         raise UsageError(
-            "convert --within can't be divided", "several processes", "start it without torchrun"
+            "convert --within can't be divided among processes among processes",
+            "several processes",
+            "start it without torchrun",
         )
     file = checkpoint_file(config.checkpoint, config.run, ("calibrated",), "snnconv calibrate")
     calibrated = load(file, ["calibrated"])

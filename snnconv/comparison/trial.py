@@ -152,7 +152,7 @@ def measure(
         one, other = (task.values(each)[kind.name] for each in both)
         if one is None or other is None:
             raise UsageError(
-                f"the {kind.name} of the samples held out is undefined",
+                f"the {kind.name} of the held-out samples is undefined",
                 f"{done} samples whose labels or outputs do not vary",
                 "hold out more of them: --held-out",
             )

@@ -133,7 +133,7 @@ def _target(file: Path) -> Path:
         raise IsADirectoryError(errno.EISDIR, "Is a directory")
     if not stat.S_ISREG(mode):
         kind = "a circle of links" if stat.S_ISLNK(mode) else "a device, a pipe or a socket"
-        raise OSError(errno.EINVAL, f"Is no file but {kind}")
+        raise OSError(errno.EINVAL, f"Is not a file but {kind}")
     return target
 
 

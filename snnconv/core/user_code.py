@@ -107,7 +107,7 @@ def call(
     except TypeError as error:
         name = getattr(maker, "__name__", spec)
         raise UsageError(
-            f"the options of '{spec}' can't be taken", str(error), f"see {name}'s arguments"
+            f"the options of '{spec}' can't be used", str(error), f"see {name}'s arguments"
         ) from error
     try:
         made = maker(**options)

@@ -1,6 +1,6 @@
 """Values from outside: read from text, bounded, and held against the models that declare them.
 
-An error says which value can't be taken, and what it may be.
+An error says which value can't be used, and what it may be.
 """
 
 import json
@@ -129,7 +129,7 @@ def refusal(
     if field and first["type"] == "literal_error":
         allowed = did_you_mean(str(first["input"]), choices(field))
     means = f" ({field.description})" if field and field.description else ""
-    return UsageError(f"{what(name)} can't be taken", f"{first['input']!r}", allowed + means)
+    return UsageError(f"{what(name)} can't be used", f"{first['input']!r}", allowed + means)
 
 
 def reason(error: ValidationError) -> str:

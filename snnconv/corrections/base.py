@@ -310,9 +310,9 @@ def refuse_waiting(checkpoint: Checkpoint, network: SpikingNetwork, why: str) ->
     if not network.causal:
         assert checkpoint.spiking is not None
         raise UsageError(
-            f"{checkpoint.spiking.neuron} neurons can't be corrected so",
+            f"{checkpoint.spiking.neuron} neurons can't be corrected by this method",
             why,
-            "take another correction, as --method bias, or other neurons: snnconv convert",
+            "take another correction, for example --method bias, or other neurons: snnconv convert",
         )
 
 

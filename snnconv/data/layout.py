@@ -62,7 +62,7 @@ class Layout:
         """
         if x.dim() != len(self.axes) + 1:
             raise UnsupportedError(
-                "samples do not have the layout that is said",
+                "samples do not have the given layout",
                 f"{x.dim() - 1} axes, {list(x.shape[1:])}, for {self.axes}",
                 f"give one that fits: --layout {EXAMPLES}",
             )
@@ -136,7 +136,7 @@ class Size:
         top, left = x.shape[-2] - height, x.shape[-1] - width
         if min(top, left) < 0:
             raise UnsupportedError(
-                "images can't be cut to the size that is asked for",
+                "images can't be cut to this size",
                 f"{x.shape[-2]} x {x.shape[-1]} pixels, where {height} x {width} are wanted",
                 "scale them before: ?resize=N&crop=N, or --size N",
             )

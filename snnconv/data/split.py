@@ -113,7 +113,7 @@ def class_labels(split: Split, spec: str, work: str) -> Tensor:
         raise UnsupportedError(
             f"{work} needs the class of each sample, which data set '{spec}' does not have",
             found,
-            "give data with one whole number a sample: its class, from 0 (--data)",
+            "give data with one whole number for each sample: its class, from 0 (--data)",
         )
     return labels.long()
 

@@ -106,7 +106,7 @@ def open_model(
             found = f"'{spec}'" if options else f"the file {name}"
             kind = "an ONNX file" if onnx else "an exported program"
             raise UsageError(
-                f"{kind} takes no arguments but ?output=NAME and no --weights", found, "drop them"
+                f"{kind} takes only ?output=NAME, and no --weights", found, "drop them"
             )
         other = recognised(Path(name))
         if other and not (other.name == EXPORTED and name.endswith(".pt2")):
@@ -151,7 +151,7 @@ def refuse_output(spec: str, chosen: str | None) -> None:
 
 
 def _other_kind(file: Path, kind: FileKind) -> UsageError:
-    return UsageError(f"{file} is no network that can be read", kind.name, kind.as_model)
+    return UsageError(f"{file} can't be read as a network", kind.name, kind.as_model)
 
 
 def _no_network(name: str, spec: str) -> UsageError:
@@ -160,7 +160,7 @@ def _no_network(name: str, spec: str) -> UsageError:
     if file.suffix == ".py" and file.is_file():
         makers = factories(file)
         return UsageError(
-            f"{file} is Python, and which network in it is meant is not said",
+            f"{file} is a Python file, and no network in it is named",
             f"'{spec}', in it: {', '.join(makers) or 'no class and no function'}",
             f"name one: {file}:{makers[0]}" if makers else "define a function that returns it",
         )
@@ -168,7 +168,7 @@ def _no_network(name: str, spec: str) -> UsageError:
         return _other_kind(file, kind)
     if file.exists():
         return UsageError(
-            f"{file} is no network that can be read",
+            f"{file} can't be read as a network",
             "a folder" if file.is_dir() else f"a file of a kind that is not known ({file.name})",
             "export the network to ONNX (torch.onnx.export), or name its factory: file.py:factory",
         )

@@ -52,7 +52,7 @@ def choose(names: Sequence[str], wanted: str | None, whose: str) -> str:
         return names[0]
     if wanted is None:
         raise UnsupportedError(
-            f"which output of {whose} is meant is not said",
+            f"no output of {whose} is chosen",
             f"{len(names)} outputs ({', '.join(names)})" if names else "no output",
             f"choose one by its name or number: --output {(*names, 'NAME')[0]}",
         )

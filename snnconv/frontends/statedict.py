@@ -25,7 +25,7 @@ class Fit:
         missing: keys that only the network has.
         surplus: keys that only the file has, as the file names them where that is known.
         shapes: keys whose shapes differ.
-        kinds: keys whose numbers can't be taken, and why.
+        kinds: keys whose numbers can't be used, and why.
     """
 
     state: Mapping[str, Tensor]

@@ -140,7 +140,7 @@ def shapes(graph: Graph, tensor_shapes: Mapping[str, Shape]) -> dict[str, Shape]
         source = torch.empty(_SAMPLES, *graph.input_shape, device="meta")
     except (RuntimeError, TypeError) as error:
         raise UnsupportedError(
-            "the network's input can't be",
+            "the network's input can't be used",
             f"shape {list(graph.input_shape)}",
             "give it sizes above 0",
         ) from error

@@ -120,7 +120,7 @@ def check_transfers(name: str, neuron: Neuron[Any], graph: Graph) -> None:
     if sites and not neuron.tracks:
         more = f" and {len(sites) - _NAMED} more" if len(sites) > _NAMED else ""
         raise UsageError(
-            f"{name} neurons can't stand at transfer sites",
+            f"{name} neurons can't be used at transfer sites",
             f"activations that may be negative at {', '.join(sites[:_NAMED])}{more}",
             "convert with --neuron signed, whose spikes have both signs",
         )

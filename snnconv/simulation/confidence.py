@@ -54,7 +54,7 @@ def confident_sites(graph: Graph, wanted: str) -> list[str]:
     for name in chosen:
         if name not in names:
             raise UsageError(
-                "spike confidence can't be put there", f"'{name}'", did_you_mean(name, names)
+                "spike confidence can't be used there", f"'{name}'", did_you_mean(name, names)
             )
     return chosen
 

@@ -86,15 +86,15 @@ class LoadedModule(SpikingModule):
             ``finetuned``.
 
         Raises:
-            UsageError: it has learned with BatchNorm folded into its weights.
+            UsageError: it was trained with BatchNorm folded into its weights.
         """
         origin, now = self._origin, _tensors(self)
         if _equal(now, _tensors(LoadedModule(origin, "folded" if self._folded else "kept"))):
             return origin
         if self._folded and any(node.op == "batch_norm" for node in origin.graph.nodes):
             raise UsageError(
-                "the network can't be taken back into a checkpoint",
-                "it has learned with BatchNorm folded into its weights",
+                "the network can't be used back into a checkpoint",
+                "it was trained with BatchNorm folded into its weights",
                 'load it with batch_norm="kept", and train that',
             )
         step = LineageStep(stage="finetune", parent=None, config={})

@@ -69,8 +69,8 @@ def _add(
     if snn.lead:
         raise UsageError(
             f"{info.neuron} neurons can't be corrected",
-            f"they run {snn.lead} steps before the T steps, which no correction looks at",
-            "convert to other neurons, such as signed: snnconv convert --neuron signed",
+            f"they run {snn.lead} steps before the T steps, which corrections do not see",
+            "convert to other neurons, for example signed: snnconv convert --neuron signed",
         )
     method.refuse(checkpoint, snn)
     dataset = load_data(session, config, checkpoint.data)
@@ -139,7 +139,7 @@ def _remove(
     """Take off the last correction of a method."""
     if config.method is not None or config.param:
         raise UsageError(
-            "--remove can't be taken",
+            "--remove can't be used",
             "--method or --param, which add a correction",
             "give one of them: add and remove by a command each",
         )

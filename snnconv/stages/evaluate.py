@@ -258,7 +258,7 @@ def _code(*methods: str) -> list[Path]:
 def _refuse_not_finite(file: Path, *outputs: Tensor | None) -> None:
     if not all(torch.isfinite(v).all() for v in outputs if v is not None):
         raise CheckFailedError(
-            f"the simulation of {file} gives no numbers",
+            f"the simulation of {file} does not give numbers",
             "NaN or Inf among its logits or the ANN's",
             "look at the weights and the data: snnconv inspect",
         )
@@ -316,7 +316,7 @@ def _kinds(config: EvaluateConfig) -> dict[str, type[Metric]]:
     kinds = {name: METRICS.load(name) for name in wanted}
     if config.expect_accuracy is not None and "accuracy" not in kinds:
         raise UsageError(
-            "the accuracy that is expected is not measured",
+            "the expected accuracy is not measured",
             "no metric 'accuracy'",
             "add --metric accuracy",
         )

@@ -88,7 +88,7 @@ def run(config: ExportConfig, progress: Progress | None = None) -> ExportReport:
             advance(len(indices))
     if format_.tolerance is not None and compared.difference > format_.tolerance:
         raise CheckFailedError(
-            f"what was exported from {file} is another network",
+            f"the network exported from {file} differs from it",
             f"logits that differ by {compared.difference:.2g} of the largest, where "
             f"{format_.tolerance:g} is allowed ({format_.referee}); nothing is written",
             "report it with the checkpoint and the versions that snnconv doctor shows",
@@ -135,7 +135,7 @@ def _file(config: ExportConfig, format_: Export, stem: str) -> Path:
         return config.run / "export" / f"{name}{format_.suffix}"
     if config.out.suffix != format_.suffix:
         raise UsageError(
-            "option --out can't be taken",
+            "option --out can't be used",
             f"'{config.out}', and {config.to} writes {format_.suffix}",
             f"name a file that ends with {format_.suffix}",
         )

@@ -91,7 +91,7 @@ def _evaluation(config: FitConfig, digest: str) -> Path | None:
         return max(own, key=lambda file: (own[file].samples, file.name), default=None)
     if run_folder.subject(read(config.evaluation, EvaluateReport)) != digest:
         raise UsageError(
-            f"the spikes of {config.evaluation} can't be taken",
+            f"the spikes of {config.evaluation} can't be used",
             "an evaluation of another network",
             "evaluate this one: snnconv evaluate",
         )

@@ -73,7 +73,7 @@ def run(config: PredictConfig, progress: Progress | None = None) -> PredictRepor
     outputs = torch.cat(parts)
     if not torch.isfinite(outputs).all():
         raise CheckFailedError(
-            f"the simulation of {file} gives no numbers",
+            f"the simulation of {file} does not give numbers",
             "NaN or Inf among its logits",
             "look at the weights and the data: snnconv inspect",
         )

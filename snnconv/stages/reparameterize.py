@@ -106,7 +106,7 @@ def run(config: ReparameterizeConfig, progress: Progress | None = None) -> Repar
         kind.within(*pair, config.tolerance) for pair in ((was, now), (now, was))
     ):
         raise CheckFailedError(
-            f"the network reparameterized from {file} is another one",
+            f"the network reparameterized from {file} differs from it",
             f"{kind.title} {kind.shown(now)}, where it was {kind.shown(was)}",
             "allow more with --tolerance POINTS, or convert with fewer levels",
         )

@@ -131,7 +131,9 @@ def _refuse_lost(out: Path) -> None:
     refuse_unwritable(out)
     if out.exists() and not is_trace(out):
         raise UsageError(
-            f"{out} would be lost", "a file that is there, no trace", "name another file: --out"
+            f"{out} would be lost",
+            "an existing file that is not a trace",
+            "name another file: --out",
         )
 
 
@@ -171,7 +173,7 @@ def _arrays(
     if not found:
         raise UsageError(
             "there is nothing to trace",
-            f"--record {','.join(config.record)}, which this network has not",
+            f"--record {','.join(config.record)}, which this network does not have",
             "record its spikes: --record spikes",
         )
     return found
@@ -211,7 +213,7 @@ def _plan(
     if given and counted > given:
         many = "" if snn.causal else f" over all {timesteps} steps, which its neurons need at once"
         raise UsageError(
-            "the trace does not fit into the memory that is given",
+            "the trace does not fit into the given memory",
             f"{shown(counted)} for one sample{many}, where --memory gives {shown(given)}",
             f"give --memory {runtime.mib(counted)}"
             + ("" if snn.causal else ", or fewer --timesteps"),
@@ -230,7 +232,7 @@ def _activations(ann: Network, x: Tensor, sites: Sequence[str]) -> dict[str, Ten
 def _refuse_not_finite(file: Path, logits: Tensor) -> None:
     if not torch.isfinite(logits).all():
         raise CheckFailedError(
-            f"the simulation of {file} gives no numbers",
+            f"the simulation of {file} does not give numbers",
             "NaN or Inf among its logits",
             "look at the weights and the data: snnconv inspect",
         )

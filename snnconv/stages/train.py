@@ -200,14 +200,14 @@ def _neuron_params(config: TrainConfig) -> dict[str, Any]:
     if config.neuron is None:
         if config.param or config.slice is not None:
             raise UsageError(
-                "there is no neuron to be trained",
+                "no neuron is named for the training",
                 "--param" if config.param else "--slice",
                 "name one: --neuron if (snnconv ls neurons)",
             )
         return {}
     if config.activation != "relu":
         raise UsageError(
-            "neurons stand in the place of activations",
+            "a network has neurons or activations, not both",
             f"--neuron {config.neuron} and --activation {config.activation}",
             "drop one of them",
         )

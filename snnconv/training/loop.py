@@ -66,7 +66,7 @@ def hold_out(split: Split, share: float, limit: int | None, seed: int) -> HeldOu
     count = min(len(labels), limit or len(labels))
     if count < 2:
         raise UsageError(
-            "there is nothing to train on beside what is held out",
+            "there is nothing to train on apart from the held-out samples",
             f"{count} training sample",
             "give more: --limit 2 or above",
         )

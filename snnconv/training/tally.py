@@ -58,7 +58,7 @@ class Tally:
         found = self._task.values(rows)[name]
         if found is None:
             raise CheckFailedError(
-                f"the {name} of the samples held out is undefined",
+                f"the {name} of the held-out samples is undefined",
                 f"{len(rows)} samples whose labels or outputs do not vary",
                 "hold out more of them: --validation",
             )

@@ -352,7 +352,7 @@ def test_weights_of_another_network(folder):
         ),
         ("calibrate --device tpu9", "no device 'tpu9'", "", "--device cpu"),
         ("convert --neuron iff", "no neuron of that name", "'iff'", "'if'"),
-        ("convert --confidence 99", "can't be put there", "'99'", "13"),
+        ("convert --confidence 99", "can't be used there", "'99'", "13"),
         ("evaluate --metric acuracy", "no metric of that name", "'acuracy'", "'accuracy'"),
         ("evaluate --metric energy", "energy", "", "synops"),
         ("calibrate --out theta.json", "option --out", "theta.json", ".safetensors"),

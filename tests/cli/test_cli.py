@@ -307,7 +307,7 @@ def test_a_traceback_is_for_who_asks(tmp_path):
     refused(
         process("convert", "--timesteps", 0, cwd=tmp_path),
         ExitCode.USAGE,
-        "option --timesteps can't be taken",
+        "option --timesteps can't be used",
         "0",
         "give 1 or more (T, the time steps of the simulation)",
     )

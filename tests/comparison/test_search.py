@@ -354,7 +354,7 @@ def test_nothing_is_left_beside_it(searched):
     assert not [file for file in run.iterdir() if file.name.startswith(".")]
 
 
-# What can't be taken
+# What can't be used
 
 
 @pytest.mark.parametrize(

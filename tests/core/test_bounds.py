@@ -87,7 +87,7 @@ def test_every_whole_number_has_a_bound(stage):
 )
 def test_options(words, found, remedy, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    refused(here(*words.split(" ")), ExitCode.USAGE, "can't be taken", found, remedy)
+    refused(here(*words.split(" ")), ExitCode.USAGE, "can't be used", found, remedy)
     assert not list(tmp_path.iterdir())
 
 

@@ -97,5 +97,5 @@ def test_it_follows_other_corrections_and_is_the_same_every_time():
 
 def test_neurons_that_wait_do_not_learn_online():
     network = converted(NETS["mlp"](), IMAGE, 0.5, "lm-ht")
-    with pytest.raises(UsageError, match="lm-ht neurons can't be corrected so"):
+    with pytest.raises(UsageError, match="lm-ht neurons can't be corrected by this method"):
         fitted(network, "ltl", samples(4, IMAGE), mode="online")

@@ -75,7 +75,9 @@ def test_half_of_the_way():
 
 def test_neurons_that_need_all_steps_are_refused():
     network = converted(NETS["mlp"](), IMAGE, 0.5, "lm-ht")
-    with pytest.raises(UsageError, match="lm-ht neurons can't be corrected so") as caught:
+    with pytest.raises(
+        UsageError, match="lm-ht neurons can't be corrected by this method"
+    ) as caught:
         fitted(network, "steps", samples(4, IMAGE))
     assert "--method bias" in caught.value.remedy
     causal = converted(NETS["mlp"](), IMAGE, 0.5, "lm-ht", omega="causal")

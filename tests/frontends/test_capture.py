@@ -131,7 +131,7 @@ def test_other_precisions_become_float32(dtype):
     torch.testing.assert_close(got, module.float()(torch.eye(4)))
 
 
-# What can't be taken
+# What can't be used
 
 
 def test_all_refusals_at_once_each_with_its_place():

@@ -9,7 +9,7 @@ from torch import nn
 from snnconv.graph.analysis import Analysis
 from snnconv.graph.signals import Signal
 
-# What can't be taken, and why
+# What can't be used, and why
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ from snnconv.graph.signals import Signal
         (lambda n, x: n.fc(x) + n.wide[:, None], "add: the constant 'getitem', which differs"),
         (lambda n, x: n.fc(x) * n.square, "mul: the constant 'square', which differs"),
         (lambda n, x: n.fc(x)[:, :1] + n.offset, "add: a constant that the value is expanded to"),
-        (lambda n, x: n.fc(x) + "one", "add: a constant that is no number ('one')"),
+        (lambda n, x: n.fc(x) + "one", "add: a constant that is not a number ('one')"),
         (lambda n, x: n.fc(x) * x, "mul: function 'mul'"),
         (lambda n, x: n.fc(x).mul(x), "mul: method 'mul'"),
         (lambda n, x: n.fc(x) / x, "truediv: function 'truediv'"),

@@ -165,8 +165,8 @@ def test_products_of_matrices():
 @pytest.mark.parametrize(
     ("part", "found"),
     [
-        (lambda x: 2**x, "a power whose exponent is no number"),
-        (lambda x: x**x, "a power whose exponent is no number"),
+        (lambda x: 2**x, "a power whose exponent is not a number"),
+        (lambda x: x**x, "a power whose exponent is not a number"),
         (lambda x: x.softmax(0), "a softmax over the batch"),
         (lambda x: x.softmax(1, dtype=torch.float64).float(), "numbers of type torch.float64"),
     ],

@@ -42,7 +42,7 @@ def test_no_file(tmp_path):
 def test_no_onnx(tmp_path, content):
     file = tmp_path / "network.onnx"
     file.write_bytes(content)
-    assert "no valid ONNX file" in error(file).problem
+    assert "not a valid ONNX file" in error(file).problem
 
 
 def test_every_cut_of_a_file_is_an_error(tmp_path):
@@ -226,7 +226,7 @@ def test_sizes_that_are_open_are_those_of_the_data(tmp_path):
 
 def test_shapes_that_depend_on_data(tmp_path):
     nodes = [node("NonZero", "x", "n"), node("Reshape", "x n")]
-    assert "NonZero n (NonZero): an operator that has no counterpart" in found(
+    assert "NonZero n (NonZero): an operator without a counterpart in snnconv" in found(
         proto(nodes), tmp_path
     )
     clip = [node("ReduceMean", "x", "m", axes=[0, 1, 2, 3], keepdims=0), node("Clip", "x m")]
@@ -286,7 +286,7 @@ def test_every_obstacle_is_named(tmp_path):
             node("Sigmoid", "x", "a"),  # a function
             node("Mul", "a x", "b"),  # a product of two activations
             node("Conv", "b w", "c"),
-            node("Celu", "c", "d"),  # an operator that has no counterpart
+            node("Celu", "c", "d"),  # an operator without a counterpart in snnconv
             node("Mul", "d d", "e"),
             node("Relu", "e", "f"),
             node("Tanh", "f"),

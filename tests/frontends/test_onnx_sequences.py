@@ -105,13 +105,13 @@ STATE["V"] = floats(1, 8, WIDTH)
 @pytest.mark.parametrize(
     ("op", "how", "found"),
     [
-        ("LSTM", {"inputs": "s W R B  z z"}, "given its first state"),
-        ("LSTM", {"inputs": "s W R B   z"}, "given its first state"),
+        ("LSTM", {"inputs": "s W R B  z z"}, "gets its first state"),
+        ("LSTM", {"inputs": "s W R B   z"}, "gets its first state"),
         ("LSTM", {"inputs": "s W R B    P"}, "peepholes"),
         ("LSTM", {"inputs": "s W R B n"}, "sequence_lens"),
         ("LSTM", {"inputs": "s V R B"}, "weights of shape [1, 8, 3], [1, 20, 5], [1, 40]"),
         ("LSTM", {"inputs": "s s R B"}, "a W that is no tensor"),
-        ("LSTM", {"clip": 2.0}, "a clip of what the gates see at 2.0"),
+        ("LSTM", {"clip": 2.0}, "a clip of the gates' inputs at 2.0"),
         ("LSTM", {"input_forget": 1}, "input_forget"),
         ("LSTM", {"direction": "up"}, "the direction 'up'"),
         ("GRU", {"linear_before_reset": 0}, "linear_before_reset=0"),
@@ -223,7 +223,7 @@ def test_lookups_that_are_refused(tmp_path):
     assert "a lookup in a constant of shape [4, 9]" in error.found
     nodes = [node("Relu", "x", "r"), node("Cast", "r", "i", to=7), node("Gather", "w i")]
     error = refusal(nodes, {"w": floats(9, 4)}, tmp_path, shape=(6,), tokens=9)
-    assert "whole numbers of what is no token" in error.found
+    assert "whole numbers of something other than tokens" in error.found
 
 
 def test_more_tokens_than_the_table_has_rows(tmp_path):

@@ -108,10 +108,10 @@ def test_a_ceiling_that_a_relu_never_is_below():
     [
         (lambda x: x.clamp(0, 0), "clamp: a clip to [0, 0], which leaves one number"),
         (lambda x: x.clamp(2, 1), "clamp: a clip to [2, 1], which leaves one number"),
-        (lambda x: torch.clamp(x, x * 0), "clamp: a clip by bounds that are no numbers"),
+        (lambda x: torch.clamp(x, x * 0), "clamp: a clip by bounds that are not numbers"),
         (lambda x: F.threshold(x, 0.1, 0), "a threshold at 0.1 with value 0, which jumps"),
         (lambda x: F.threshold(x, 0, 1), "a threshold at 0 with value 1, which jumps"),
-        (lambda x: F.rrelu(x, training=True), "a slope that is drawn outside training"),
+        (lambda x: F.rrelu(x, training=True), "a slope that is random outside training"),
         (lambda x: torch.maximum(x[:, :1], torch.ones(2, 1, 1)), "the value is expanded to"),
         (lambda x: torch.maximum(x, x[:, 0]), "a comparison that mixes samples"),
     ],

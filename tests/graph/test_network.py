@@ -102,7 +102,7 @@ def test_a_node_that_can_not_be_computed_is_named():
 
 @pytest.mark.parametrize("size", [-1, 2**62, 10**20])
 def test_an_input_that_can_not_be(size):
-    with pytest.raises(UnsupportedError, match="the network's input can't be"):
+    with pytest.raises(UnsupportedError, match="the network's input can't be used"):
         _ = Analysis.of(Graph((size, 4), (), INPUT), {}).shapes
 
 

@@ -83,7 +83,7 @@ CASES = {
         (nn.Sequential(nn.Threshold(0.5, 0.0), nn.Flatten()), IMAGE),
         (nn.Sequential(nn.ReLU(), nn.Flatten()), IMAGE),
     ),
-    "make it with batch_first=True, or turn its input: x.transpose(0, 1)": (
+    "make it with batch_first=True, or transpose its input: x.transpose(0, 1)": (
         fixed(attended, ROW, part=attention(batch_first=False)),
         fixed(attended, ROW, part=attention()),
     ),

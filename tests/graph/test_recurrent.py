@@ -69,7 +69,10 @@ def test_a_token_that_is_none_is_refused(token):
 @pytest.mark.parametrize(
     ("forward", "text"),
     [
-        (lambda n, x: n.table((x + 0).long()).flatten(1), "whole numbers of what is no token"),
+        (
+            lambda n, x: n.table((x + 0).long()).flatten(1),
+            "whole numbers of something other than tokens",
+        ),
         (lambda n, x: n.normed(x.long()).flatten(1), "embedding that changes its weights"),
     ],
 )

@@ -145,7 +145,7 @@ def test_what_has_learned_with_batch_norm_folded_can_not_be_taken_back():
     snn = LoadedModule(normed())
     with torch.no_grad():
         next(snn.parameters()).add_(1)
-    with pytest.raises(UsageError, match="can't be taken back") as caught:
+    with pytest.raises(UsageError, match="can't be used back") as caught:
         snn.to_checkpoint()
     assert 'batch_norm="kept"' in caught.value.remedy
 

@@ -244,7 +244,7 @@ def test_what_can_not_be_done(corrected, tmp_path, run):
     )
     refuses(
         *(folder / "corrected.safetensors", "--remove", "bias", "--method", "bias"),
-        problem="--remove can't be taken",
+        problem="--remove can't be used",
     )
 
 

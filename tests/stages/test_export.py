@@ -127,7 +127,7 @@ def test_files_that_compute_something_else_are_not_written(folder, tmp_path):
     out = tmp_path / "out" / "net.py"
     to = ("--to", f"{tmp_path}/wrong.py:Wrong", "--out", out)
     error = refused(*small("--run", folder, *to), code=ExitCode.CHECK_FAILED)
-    assert "is another network" in error["problem"]
+    assert "differs from it" in error["problem"]
     assert "0 is allowed" in error["found"]
     assert not out.parent.exists()
 

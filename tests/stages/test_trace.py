@@ -122,10 +122,10 @@ def test_signed_spikes_in_the_recipe(run, tmp_path):
     ("words", "problem", "found"),
     [
         (("--sites", "nowhere"), "there is no such site", "'nowhere'"),
-        (("--record", "voltage"), "--record can't be taken", "voltage"),
-        (("--out", "trace.csv"), "--out can't be taken", "trace.csv"),
-        (("--form", "nir", "--out", "a.npz"), "--out can't be taken", "a.npz"),
-        (("--memory", "1KiB"), "does not fit into the memory", "for one sample"),
+        (("--record", "voltage"), "--record can't be used", "voltage"),
+        (("--out", "trace.csv"), "--out can't be used", "trace.csv"),
+        (("--form", "nir", "--out", "a.npz"), "--out can't be used", "a.npz"),
+        (("--memory", "1KiB"), "does not fit into the given memory", "for one sample"),
     ],
 )
 def test_what_can_not_be_traced(run, tmp_path, words, problem, found):

@@ -82,7 +82,7 @@ def read(file: Path, check: Callable[[Arrays], object]) -> Arrays:
                 with archive.open(held[name]) as stream:
                     arrays[name] = read_array(stream, headers[name])
                 if not _is_text(arrays[name]):
-                    raise refusal(file, f"letters that there are not in {name}", _WRITE)
+                    raise refusal(file, f"characters that can't occur in {name}", _WRITE)
             return arrays
     except _BROKEN as error:
         raise refusal(file, str(error) or type(error).__name__, _WRITE) from error
@@ -120,14 +120,14 @@ def _check_headers(file: Path, headers: Mapping[str, Header]) -> None:
                 file,
                 f"{x.shape[0]} samples in {name}, {y.shape[0]} labels in "
                 f"{name.replace('x', 'y', 1)}",
-                "give one label a sample",
+                "give one label for each sample",
             )
     wanted, free = sum(header.nbytes for header in headers.values()), free_memory()
     if wanted > free:
         raise refusal(
             file,
             f"arrays of {wanted / 2**20:,.0f} MiB, where {free / 2**20:,.0f} MiB are free",
-            "give fewer samples, or image files: folder:DIR, which reads them batch by batch",
+            "give fewer samples, or image files: folder:DIR reads them batch by batch",
         )
 
 
@@ -138,7 +138,7 @@ def labels_of(file: Path, name: str, y: Array) -> Tensor:
         UnsupportedError: no numbers, numbers that are not finite, or negative classes.
     """
     if y.ndim == 0:
-        raise refusal(file, f"{name} {kind(y)}", "give one label a sample")
+        raise refusal(file, f"{name} {kind(y)}", "give one label for each sample")
     if y.dtype.kind not in REAL + "b":
         raise refusal(
             file, f"{name} of type {y.dtype}", "number the classes from 0; names go in `classes`"

@@ -48,5 +48,5 @@ def whole_numbers(
             )
         what, most, remedy = known[given]
         if type(value) is not int or not 1 <= value <= most:
-            raise UsageError(f"{what} can't be taken", f"'{value}'", f"{remedy} (1 to {most})")
+            raise UsageError(f"{what} can't be used", f"'{value}'", f"{remedy} (1 to {most})")
     return options

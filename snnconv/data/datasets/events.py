@@ -149,7 +149,7 @@ def _load(source: Source) -> Dataset:
     options = _DEFAULTS | whole_numbers("events", query, _OPTIONS)
     if options["frames"] < 2:
         raise UsageError(
-            "events can't be counted so",
+            "events can't be counted with these options",
             f"frames={options['frames']}",
             "give 2 frames or more: events:DIR?frames=10&size=48",
         )

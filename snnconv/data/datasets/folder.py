@@ -152,7 +152,9 @@ def _size(query: str, option: int | None) -> _Size:
         )
     both = option or both
     if both is not None and given:
-        raise UsageError("images have one size", f"'?{query}'", "drop size, which is both")
+        raise UsageError(
+            "images have one size", f"'?{query}'", "drop resize and crop, or drop size"
+        )
     resized, cropped = given.get("resize", both), given.get("crop", both)
     if resized and cropped and cropped > resized:
         raise UsageError(

@@ -72,7 +72,9 @@ def _load(source: Source) -> Dataset:
     frames = shape[0] if how and how.frames else None
     if frames == 1:
         raise refusal(
-            file, f"one frame a sample, {kind(arrays[names[0]])}", "take the T away, or give more"
+            file,
+            f"one frame a sample, {kind(arrays[names[0]])}",
+            "remove the T, or give more frames",
         )
     if "mean" in arrays or "std" in arrays:
         channels = shape[1 if frames else 0]
@@ -136,8 +138,8 @@ def _samples(file: Path, name: str, arrays: Arrays, how: Layout | None, any_rang
             raise refusal(
                 file,
                 f"values {x.min():g}..{x.max():g} in {name}",
-                "say what divides them into 0..1, as --scale 255; or that they are taken as they "
-                "are: --scale 1, with --mean 0 --std 1 if the network saw them so",
+                "give the number that divides them into 0..1, for example --scale 255; or take "
+                "them as they are: --scale 1, with --mean 0 --std 1 if the network saw them so",
             )
     if how is None and channels_last(x.shape):
         raise refusal(

@@ -113,7 +113,7 @@ def _rate(query: str) -> int:
     problem = "the rate of waveforms"
     rate = whole_number("speech-commands", query, "rate", problem, RATES[-1], remedy) or _RATE
     if rate not in RATES:
-        raise UsageError(f"{problem} can't be taken", f"'{rate}'", remedy)
+        raise UsageError(f"{problem} can't be used", f"'{rate}'", remedy)
     return rate
 
 

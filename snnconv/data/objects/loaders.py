@@ -117,7 +117,7 @@ def streamed(
             raise other_shape(*shapes, "batches of samples")
         if xs and (y is None) is bool(ys):
             raise refusal(
-                f"batches of which some have labels and some, as number {count}, have not",
+                f"batches of which some have labels and some, for example number {count}, do not",
                 "label all of them, or none",
             )
         xs.append(x)
@@ -127,7 +127,7 @@ def streamed(
             raise refusal(
                 f"batches that have not ended after {count}, when half of the memory was full "
                 f"({size / 2**20:,.0f} MiB)",
-                "bound them, as itertools.islice(batches, 100) does, or give a Dataset with "
+                "bound them, for example by itertools.islice(batches, 100), or give a Dataset with "
                 "indices, which is read when it is needed",
             )
     if not sum(map(len, xs)):

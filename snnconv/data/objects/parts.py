@@ -108,7 +108,7 @@ class IndexedPart:
         except Exception as error:  # whatever the user's data set raises
             raise refusal(
                 f"sample {index} can't be read: {type(error).__name__}: {error}",
-                "look at what the data set gives for that index",
+                "check what the data set gives for that index",
             ) from error
 
     def _labels(self, known: Sequence[Any] | Tensor | None) -> Tensor | None:

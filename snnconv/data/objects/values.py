@@ -48,7 +48,7 @@ def pair(item: Any) -> Pair:
             x = others[0]
         if x is None:
             raise refusal(
-                f"samples of {', '.join(map(repr, item)) or 'nothing'}, of which none is known to "
+                f"samples of {', '.join(map(repr, item)) or 'nothing'}, none of which is known to "
                 "hold the values",
                 f"name it as one of {', '.join(SAMPLES)}, and the label as one of "
                 f"{', '.join(LABELS)}",
@@ -95,7 +95,7 @@ def tensor(value: Any, what: str) -> Tensor:
         array = np.asarray(value)
     except (ValueError, TypeError) as error:
         raise refusal(
-            f"{what} that is no array ({error})", "give arrays of numbers of one shape"
+            f"{what} that is not an array ({error})", "give arrays of numbers of one shape"
         ) from error
     if array.dtype.kind in "OUSMmVc":
         raise _no_numbers(value, what, array)
@@ -108,8 +108,8 @@ def tensor(value: Any, what: str) -> Tensor:
 def _no_numbers(value: Any, what: str, array: Any = None) -> UnsupportedError:
     if array is not None and array.dtype.kind == "O":
         return refusal(
-            f"{what} of Python objects (an array of type object), as lists of different lengths "
-            "become",
+            f"{what} of Python objects (an array of type object), which lists of different "
+            "lengths become",
             "bring all samples to one shape, and stack them: numpy.stack",
         )
     found = f"a {type(value).__name__}" if array is None else f"type {array.dtype}"

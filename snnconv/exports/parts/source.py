@@ -33,7 +33,7 @@ _ERRORS = {name for name, value in vars(errors).items() if isinstance(value, typ
 
 
 class UnreadableSourceError(Exception):
-    """Code that can't be taken into a file; says why."""
+    """Code that can't be used into a file; says why."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def source(module: str) -> Source:
     """
     file = getattr(sys.modules.get(module) or importlib.import_module(module), "__file__", None)
     if file is None or not Path(file).is_file():
-        raise UnreadableSourceError(f"{module}, whose source is in no file")
+        raise UnreadableSourceError(f"{module}, whose source is not in a file")
     text = Path(file).read_text(encoding="utf-8")
     tree = ast.parse(text)
     definitions: dict[str, ast.stmt] = {}

@@ -233,7 +233,7 @@ def unwritten(subject: Subject) -> list[Obstacle]:
         definitions(subject).text()
         definitions(subject).imports()
     except UnreadableSourceError as error:
-        remedy = "state the neuron in its own file, in torch alone"
+        remedy = "write the neuron in its own file, with torch alone"
         return [Obstacle(_neuron(subject), str(error), remedy)]
     return []
 
@@ -261,7 +261,7 @@ def obstacles(subject: Subject, whole: str) -> list[Obstacle]:
     if network.lead:
         return [*found, Obstacle(neuron, f"{network.lead} steps before the T steps", whole)]
     if any(not each.causal or each.remembers for each in network.neurons.values()):
-        return [*found, Obstacle(neuron, "steps that see other steps' currents", whole)]
+        return [*found, Obstacle(neuron, "steps that depend on the currents of other steps", whole)]
     for node in network.analysis.cumulative:
         if OPS[node.op].role is Role.ANALOG:
             found.append(Obstacle(node.name, f"the function {node.op}, at every step", whole))

@@ -137,7 +137,7 @@ def _of_graph(subject: Subject, called: str) -> Iterator[Obstacle]:
             case Role.SITE:
                 continue
             case Role.MAX:
-                yield Obstacle(node.name, f"a max pooling, which {called} has not", average)
+                yield Obstacle(node.name, f"a max pooling, which {called} does not have", average)
                 continue
             case Role.ANALOG:
                 yield Obstacle(node.name, f"the function {node.op}, no neuron", all_of_them)

@@ -140,7 +140,7 @@ def constant(shape: Shape, value: object) -> Tensor:
     if isinstance(value, bool | int | float):
         return _number(value)
     if not isinstance(value, Stored):
-        raise Refused(f"a constant that is no number ({value!r})")
+        raise Refused(f"a constant that is not a number ({value!r})")
     tensor = value.value.detach().float()
     sizes = [1] * (len(shape) - tensor.dim()) + list(tensor.shape)
     if len(sizes) > len(shape) or sizes[:1] not in ([], [1]):

@@ -66,8 +66,8 @@ def module(
     sources = [activation(x) for x in (query, key, value)]
     if not batch_first or any(len(source.shape) != 3 for source in sources):
         raise Refused(
-            "attention without batch_first=True: samples are to come first",
-            "make it with batch_first=True, or turn its input: x.transpose(0, 1)",
+            "attention without batch_first=True: samples have to come first",
+            "make it with batch_first=True, or transpose its input: x.transpose(0, 1)",
         )
     if key_padding_mask is not None or add_zero_attn or "bias_k" in tensors:
         raise Refused(

@@ -46,7 +46,7 @@ class GraphBuilder:
         try:
             OPS[made.op].typed(made.attrs)
         except ValueError as error:
-            raise Refused(f"{made.op} with an attribute that can't be ({error})") from error
+            raise Refused(f"{made.op} with an attribute that is not valid ({error})") from error
         inputs = tuple(
             self.add(source, base) if isinstance(source, NodeSpec) else source.node
             for source in made.sources
@@ -99,4 +99,6 @@ def shape_of(value: Activation | NodeSpec) -> Shape:
         return tuple(OPS[value.op].run(value.attrs, tensors, sources).shape)
     except (RuntimeError, TypeError, ValueError, LookupError, ArithmeticError) as error:
         shapes = [list(source.shape[1:]) for source in sources]
-        raise Refused(f"inputs of shape {shapes} that do not fit it ({one_line(error)})") from error
+        raise Refused(
+            f"inputs of shape {shapes} that do not fit the operation ({one_line(error)})"
+        ) from error

@@ -107,7 +107,7 @@ def as_moved(value: Operand) -> BatchMoved:
         return value
     if isinstance(value, Activation):
         return BatchMoved(value, 0)
-    raise Refused("an operand that is no activation")
+    raise Refused("an operand that is not an activation")
 
 
 def file_dims(x: BatchMoved) -> list[int]:

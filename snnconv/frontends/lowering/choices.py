@@ -63,7 +63,7 @@ def less_equal(shape: Shape, x: object, other: object) -> NodeSpec:
 
 def equal(shape: Shape, x: object, other: object) -> NodeSpec:
     """Refuse ``x == other``, which makes masks of padding."""
-    raise Refused("a comparison for equality, as masks of padding are made by", NO_PADDING)
+    raise Refused("a comparison for equality, which makes masks of padding", NO_PADDING)
 
 
 def where(shape: Shape, condition: object, x: object, other: object) -> NodeSpec:
@@ -112,7 +112,7 @@ def masked_fill(shape: Shape, x: object, mask: object, value: object) -> NodeSpe
 def inverted(shape: Shape, x: object) -> NodeSpec:
     """1 where a mask is 0."""
     if not is_mask(activation(x)):
-        raise Refused("the negation of what is no comparison", "negate a comparison")
+        raise Refused("the negation of something other than a comparison", "negate a comparison")
     return _negated(x)
 
 

@@ -223,14 +223,14 @@ def activation(value: object) -> Activation:
     if isinstance(value, Activation):
         return value
     shown = f"the tensor '{value.name}'" if isinstance(value, Stored) else repr(value)
-    raise Refused(f"an operand that is no activation ({shown})")
+    raise Refused(f"an operand that is not an activation ({shown})")
 
 
 def stored(role: str, value: object) -> Stored:
     """An operand that has to be the network's own."""
     if isinstance(value, Stored):
         return value
-    raise Refused(f"a {role} that is no tensor of the network")
+    raise Refused(f"a {role} that is not a tensor of the network")
 
 
 def weights(**tensors: object) -> dict[str, Stored | None]:

@@ -56,7 +56,7 @@ def power(shape: Shape, x: object, exponent: object) -> NodeSpec:
     if isinstance(exponent, Stored) and exponent.value.numel() == 1:
         exponent = exponent.value.item()
     if not isinstance(exponent, int | float):
-        raise Refused("a power whose exponent is no number")
+        raise Refused("a power whose exponent is not a number")
     return _with(shape, x, "pow", exponent)
 
 

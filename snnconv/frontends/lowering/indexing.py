@@ -47,7 +47,7 @@ def _places(index: object, extent: int) -> list[int]:
     if found.dtype is torch.bool:
         found = found.nonzero().reshape(-1) if found.dim() == 1 else found
     if found.dim() != 1 or found.is_floating_point() or not found.numel():
-        raise Refused("an index that is no row of places")
+        raise Refused("an index that is not a list of places")
     return [int(place) % extent for place in found]
 
 
@@ -62,10 +62,10 @@ def getitem(shape: Shape, x: object, index: Any) -> NodeSpec:
     rows = sum(isinstance(entry, list | Stored) for entry in wanted)
     known = (int, slice, list, Stored, type(Ellipsis), type(None))
     if not all(isinstance(entry, known) for entry in wanted) or rows > 1:
-        raise Refused("an index that is no slice")
+        raise Refused("an index that is not a slice")
     if rows and any(isinstance(entry, int) for entry in wanted):
         raise Refused(
-            "an index by a row of places and by a number", "index by one, and then by the other"
+            "an index by a list of places and by a number", "index by one, and then by the other"
         )
     if dots := [at for at, entry in enumerate(wanted) if entry is Ellipsis]:
         (at,) = dots

@@ -49,7 +49,7 @@ def addmm(
 ) -> NodeSpec:
     """A linear layer of the core set."""
     if beta != 1 or alpha != 1 or stored("bias", bias).value.shape != shape[-1:]:
-        raise Refused("a matrix product whose sum is no bias")
+        raise Refused("a matrix product whose sum is not a bias")
     made = matmul(shape, x, other)
     return NodeSpec(
         made.op, made.sources, made.attrs, {**made.tensors, "bias": stored("bias", bias)}

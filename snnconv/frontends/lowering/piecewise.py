@@ -112,7 +112,9 @@ def _bound(value: Any, none: float) -> float:
         return float(value.value)
     if isinstance(value, int | float):
         return float(value)
-    raise Refused("a clip by bounds that are no numbers", "clip by torch.maximum and torch.minimum")
+    raise Refused(
+        "a clip by bounds that are not numbers", "clip by torch.maximum and torch.minimum"
+    )
 
 
 def _from(x: Value, low: float, high: float) -> NodeSpec:
@@ -184,7 +186,7 @@ def rrelu(
 ) -> NodeSpec:
     """The same with a slope that is drawn in training; outside training it is the mean."""
     if training:
-        raise Refused("a slope that is drawn outside training: pass training=self.training")
+        raise Refused("a slope that is random outside training: pass training=self.training")
     return leaky_relu(shape, x, (lower + upper) / 2)
 
 

@@ -45,7 +45,7 @@ ATTRIBUTES = (
 def whole(shape: Shape, x: object, *to: object, **named: object) -> NodeSpec:
     """The network's input as whole numbers, which tokens are; nothing else can be rounded."""
     if activation(x).node != INPUT:
-        raise Refused("whole numbers of what is no token")
+        raise Refused("whole numbers of something other than tokens")
     return NodeSpec("identity", [activation(x)])
 
 
@@ -88,8 +88,8 @@ def recurrent(
     source = activation(x)
     if not batch_first or len(source.shape) != 3:
         raise Refused(
-            "a recurrence without batch_first=True: samples are to come first",
-            "make it with batch_first=True, or turn its input: x.transpose(0, 1)",
+            "a recurrence without batch_first=True: samples have to come first",
+            "make it with batch_first=True, or transpose its input: x.transpose(0, 1)",
         )
     start_at_0(hx)
     if proj_size:
@@ -112,7 +112,7 @@ def start_at_0(*states: object) -> None:
         if isinstance(state, tuple | list):
             start_at_0(*state)
         elif state is not None and not (isinstance(state, Stored) and not state.value.any()):
-            raise Refused("a recurrence that is given its first state: it is to start at 0")
+            raise Refused("a recurrence that gets its first state: it has to start at 0")
 
 
 def recurrence(
@@ -194,7 +194,9 @@ _PLAIN = "export it as PyTorch's own: nn.LSTM or nn.GRU"
 def onnx_recurrent(op: str, call: Call) -> list[OnnxResult]:
     """An LSTM or GRU of one layer: outputs, and last states; an LSTM's cells can't be had."""
     if call.read > 2:
-        raise Refused("an LSTM's cells, which it keeps to itself", "use its outputs or last state")
+        raise Refused(
+            "an LSTM's cells, which are not among its outputs", "use its outputs or last state"
+        )
     x, first = _input(call)
     length = x.shape[1]
     direction = call.attrs.get("direction", "forward")
@@ -237,7 +239,7 @@ def _refuse_variants(op: str, call: Call, ways: int, length: int) -> None:
     if given != _plain(op, ways):
         raise Refused(f"the activations {', '.join(given)}", _PLAIN)
     if "clip" in call.attrs:
-        raise Refused(f"a clip of what the gates see at {call.attrs['clip']}", _PLAIN)
+        raise Refused(f"a clip of the gates' inputs at {call.attrs['clip']}", _PLAIN)
     if op == "lstm" and call.number("input_forget", 0):
         raise Refused("input and forget gates that are one (input_forget)", _PLAIN)
     if op == "lstm" and call.operand(7) is not None:
@@ -248,7 +250,7 @@ def _refuse_variants(op: str, call: Call, ways: int, length: int) -> None:
     if lengths is not None and not (
         isinstance(lengths, Stored) and bool((lengths.value == length).all())
     ):
-        raise Refused("sequences of lengths of their own (sequence_lens)", "pad them to one length")
+        raise Refused("sequences of different lengths (sequence_lens)", "pad them to one length")
     start_at_0(call.operand(5), call.operand(6))
 
 

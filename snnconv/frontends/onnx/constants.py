@@ -57,7 +57,7 @@ def evaluate(
         UnsupportedError: a tensor among its attributes can't be read.
     """
     if operator.op not in FOLDED:
-        raise Refused("an operator of constants that is not computed at import")
+        raise Refused("an operator on constants that snnconv does not compute at import")
     if operator.op == "Constant":
         return [_constant(operator, folder)]
     given = [x for x in operands if x is not None]
@@ -71,7 +71,7 @@ def evaluate(
             return [value.reshape(()).expand(given[0].tolist())]  # one number in memory
         return _referred(operator, operands, opset)
     except (RuntimeError, TypeError, ValueError, LookupError, ArithmeticError) as error:
-        raise Refused(f"constants it can't be computed from ({one_line(error)})") from error
+        raise Refused(f"constants that it can't be computed from ({one_line(error)})") from error
 
 
 def _constant(operator: Operator, folder: Path) -> Tensor:

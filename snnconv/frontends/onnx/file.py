@@ -272,4 +272,4 @@ def branches(node: Any) -> Iterator[Any]:
 
 
 def _invalid(file: Path, found: str) -> UnsupportedError:
-    return UnsupportedError(f"{file} is no valid ONNX file", found, "export the network again")
+    return UnsupportedError(f"{file} is not a valid ONNX file", found, "export the network again")

@@ -94,7 +94,7 @@ class _Translator:
         return [found for found, nodes in self._obstacles if not nodes or nodes & left]
 
     def read(self, operator: Operator) -> None:
-        """Take one operator, or note why it can't be taken."""
+        """Take one operator, or note why it can't be used."""
         operands = [self._value(name) for name in operator.inputs if self._is_known(name)]
         try:
             if len(operands) < len(operator.inputs):
@@ -181,7 +181,7 @@ class _Translator:
             tensors = [x.value if isinstance(x, Stored) else None for x in operands]
             return [Stored("", value) for value in self._evaluated(operator, tensors)]
         if operator.op not in OPERATORS:
-            raise Refused("an operator of values that depend on the input")
+            raise Refused("an operator on values that depend on the input")
         if operator.op == "Add" and (biased := self._with_bias(operator, operands)):
             return [biased]
         known, call = OPERATORS[operator.op], self._call(operator, operands)
@@ -194,7 +194,7 @@ class _Translator:
         try:
             made = batch_axis.made(call, known, again)
         except (TypeError, ValueError, LookupError, ArithmeticError) as error:
-            raise Refused(f"attributes that do not fit it ({one_line(error)})") from error
+            raise Refused(f"attributes that do not fit the operator ({one_line(error)})") from error
         count = len(self.builder.nodes)
         taken = [
             self._taken(one, operator) for one in (made if isinstance(made, Sequence) else [made])
@@ -272,7 +272,7 @@ def _place(operator: Operator) -> str:
 def _unknown(op: str) -> Refused:
     if op in _CONTROL:
         return Refused("control flow", DATA_DEPENDENT)
-    return Refused("an operator that has no counterpart")
+    return Refused("an operator without a counterpart in snnconv")
 
 
 def _last(model: Model) -> Operator | None:

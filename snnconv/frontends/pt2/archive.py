@@ -66,7 +66,7 @@ def read_archive(file: Path) -> Archive:
 def invalid(file: Path, found: str) -> UnsupportedError:
     """The error for a file that is no exported program."""
     return UnsupportedError(
-        f"{file} is no exported program that can be read",
+        f"{file} can't be read as an exported program",
         found,
         "export the network again: torch.export.save of torch 2.8 or newer",
     )

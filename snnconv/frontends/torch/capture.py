@@ -136,7 +136,7 @@ def capture(
         raise CheckFailedError(
             f"the graph captured from {type(module).__name__} does not compute what it computes",
             f"outputs differ by {difference:.2e} of the largest (allowed {TOLERANCE:.0e})",
-            "look for values changed in place, hooks and randomness in it, or report the network",
+            "look for values that are changed in place, hooks and randomness in it, or report the network",
         )
     return Captured(graph, tensors, Verdict("torch", difference, TOLERANCE))
 
@@ -191,8 +191,8 @@ def _check_spikes(module: nn.Module) -> None:
             raise UnsupportedError(
                 f"{type(module).__name__} spikes already",
                 f"{name or 'itself'}: {type(part).__name__} of {library}",
-                "give the network with ReLU where it has these neurons: what is converted is an "
-                "ANN that was trained without spikes",
+                "give the network with ReLU in place of these neurons: snnconv converts an ANN "
+                "that was trained without spikes",
             )
     if isinstance(module, torch.fx.GraphModule) and "eval" in vars(module):
         raise UnsupportedError(

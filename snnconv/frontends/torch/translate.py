@@ -255,7 +255,7 @@ class _Translator:
         try:
             bound = inspect.signature(known.make).bind(shape, *arguments, **keywords)
         except TypeError as error:
-            raise Refused(f"{called} with arguments it is not known to take ({error})") from error
+            raise Refused(f"{called} with arguments that it does not accept ({error})") from error
 
         def again(x: Tensor) -> Any:
             return self.run.again(node)(x)

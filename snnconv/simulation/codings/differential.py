@@ -156,7 +156,7 @@ class DifferentialCoding(Coding):
         if not params.negative:
             raise UsageError(
                 "these neurons can't send changes (--coding differential)",
-                "signed neurons without negative spikes: nothing sent could become less",
+                "signed neurons without negative spikes: no sent value could become smaller",
                 "drop --param negative and presets without them, or convert with --coding rate",
             )
         found = DifferentialNeuron(params, neuron.threshold, neuron.timesteps)

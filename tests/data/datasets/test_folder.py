@@ -223,7 +223,7 @@ def test_missing_folders(folders, found):
         ("folder:", "needs a path"),
         ("folder:?size=4", "needs a path"),
         ("folder:sets?side=4", "no such option\n  found: 'side'\n  next:  .*size"),
-        ("folder:sets?size=0", "size of images can't be taken\n  found: '0'"),
+        ("folder:sets?size=0", "size of images can't be used\n  found: '0'"),
         ("folder:sets?size=big", "found: 'big'"),
         ("folder:sets?size=2.5", "found: '2.5'"),
         ("folder:sets?size=true", "found: 'True'"),

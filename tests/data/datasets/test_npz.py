@@ -410,7 +410,7 @@ def test_mean_and_std_of_frames_are_one_a_channel():
 
 def test_one_frame_is_no_time():
     error = refused("one frame a sample", **arrays((1, 2, 5, 4), layout="TCHW"))
-    assert "take the T away" in error.remedy
+    assert "remove the T" in error.remedy
 
 
 @pytest.mark.parametrize(
@@ -434,4 +434,4 @@ def test_samples_are_unpacked_only_if_their_labels_can_be_used(label, found):
 
 def test_letters_that_there_are_not():
     """NumPy reads any number as a letter, and Python fails at the first look at the text."""
-    refused("letters that there are not", layout=np.array([0x01000043, 76], "<u4").view("<U2"))
+    refused("characters that can't occur", layout=np.array([0x01000043, 76], "<u4").view("<U2"))

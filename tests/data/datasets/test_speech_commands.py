@@ -247,7 +247,7 @@ def test_no_speaker_is_in_both_parts():
     assert len(data.test.files) == 3 * len(test)
 
 
-# What can't be taken
+# What can't be used
 
 
 @pytest.mark.parametrize(
@@ -383,7 +383,7 @@ def test_whatever_bytes_are_changed_it_is_read_or_refused():
         ("speech-commands:", "needs a path"),
         ("speech-commands:?rate=8000", "needs a path"),
         ("speech-commands:sets?hertz=8000", "no such option\n  found: 'hertz'\n  next:  .*rate"),
-        ("speech-commands:sets?rate=0", "rate of waveforms can't be taken\n  found: '0'"),
+        ("speech-commands:sets?rate=0", "rate of waveforms can't be used\n  found: '0'"),
         ("speech-commands:sets?rate=999", "found: '999'\n  next:  give 1000 to 192000"),
         ("speech-commands:sets?rate=192001", "found: '192001'"),
         ("speech-commands:sets?rate=8k", "found: '8k'"),

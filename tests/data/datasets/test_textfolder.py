@@ -117,7 +117,7 @@ def test_a_file_s_name_is_nothing_to_the_split():
     assert [set(part) for part in divided(texts[::-1])] == sides
 
 
-# What can't be taken
+# What can't be used
 
 
 @pytest.mark.parametrize(
@@ -167,10 +167,10 @@ def test_what_can_not_be_used_is_named(make, text):
     [
         ("textfolder", "needs a path\n.*\n.*textfolder:DIR"),
         ("textfolder:sets?long=3", "no such option\n  found: 'long'\n  next:  .*length"),
-        ("textfolder:sets?length=0", "the length of texts can't be taken\n  found: '0'"),
+        ("textfolder:sets?length=0", "the length of texts can't be used\n  found: '0'"),
         (
             "textfolder:sets?words=many",
-            "the vocabulary can't be taken\n  found: 'many'",
+            "the vocabulary can't be used\n  found: 'many'",
         ),
         ("textfolder:sets?words=5&length=x", "textfolder:DIR\\?length=64"),
     ],
