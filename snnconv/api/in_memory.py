@@ -96,9 +96,9 @@ def convert_module(
         timesteps: T.
         method: how thresholds are found, a name of ``snnconv ls statistics``.
         method_param: its parameters.
-        granularity: one threshold a channel, or one a layer.
-        non_relu: what no neuron stands for: refuse it, compute it beside the spikes, or put a
-            transfer site behind it, too, where signed neurons stand.
+        granularity: one threshold for each channel, or one for each layer.
+        non_relu: functions that no neuron computes: refuse them, compute them without spikes, or
+            put a transfer site behind it, too, where signed neurons stand.
         spike_everything: also put transfer sites before matrices that read sums or other matrices.
         spike_input: also put a transfer site before the first matrix.
         output: which one of several outputs, by its name or number from 0.

@@ -102,7 +102,7 @@ def export(
 ) -> ExportReport:
     """Write a spiking network as another program's files, as ``snnconv export`` does.
 
-    The files are run at once, beside this tool's dense engine.
+    The files are run at once and compared with snnconv's dense engine.
 
     Args:
         checkpoint: a spiking one; the run's newest by default.

@@ -9,7 +9,7 @@ the octaves of its own activations (:mod:`snnconv.calibration.fineness`), so wha
 channel does not depend on others.
 
 Shape:
-    Rows ``[n, channels]``, with ``channels = 1`` for one threshold a layer; thresholds
+    Rows ``[n, channels]``, with ``channels = 1`` for one threshold for each layer; thresholds
     ``[channels]``.
 
 Reference:

@@ -120,7 +120,7 @@ def span(bits: Integers, minimum: Integers, maximum: Integers) -> None:
         maximum: the bits of the largest by channel, changed in place.
     """
     channels, size = len(minimum), len(bits)
-    columns = channels * max(1, WIDTH // channels)  # rows that fit beside each other are one here
+    columns = channels * max(1, WIDTH // channels)  # rows that fit next to each other are one here
     least, most = np.full(columns, _NONE, np.int32), np.zeros(columns, np.int32)
     for first in range(0, columns, WIDTH):
         wide = min(WIDTH, columns - first)
@@ -176,7 +176,7 @@ def tally(
     """
     channels, size, apart = len(bins), len(bits), bins.shape[1]
     words, ends = bins.reshape(-1), extremes.reshape(-1)
-    columns = channels * max(1, WIDTH // channels)  # rows that fit beside each other are one here
+    columns = channels * max(1, WIDTH // channels)  # rows that fit next to each other are one here
     work, rests = np.empty(WIDTH, np.int32), np.empty(WIDTH, np.int32)
     offsets, spare = np.empty(columns, np.int32), np.empty(columns, np.int32)
     lows, lefts = np.empty(columns, np.int32), np.empty(columns, np.int32)

@@ -55,7 +55,8 @@ def refitted(
         calibrated: of kind ``calibrated``.
         grid: of the neurons in T steps.
         wanted: whether to derive thresholds; else they stay as calibrated.
-        granularity: one threshold a layer or a channel; that of the calibration if none is given.
+        granularity: one threshold for each layer or a channel; that of the calibration if none is
+            given.
 
     Raises:
         UsageError: thresholds of this granularity can't be found without data.

@@ -1,6 +1,7 @@
 """The checkpoint: one safetensors file that holds all a stage needs, and nothing that runs.
 
-The graph, the metadata and the lineage are a document beside the tensors, under the metadata key
+The graph, the metadata and the lineage are a document that is stored with the tensors, under the
+metadata key
 ``snnconv`` (:mod:`snnconv.checkpoint.sealed`). Writes are atomic: a file is either the old one or
 the new one.
 

@@ -1,4 +1,4 @@
-"""A safetensors file with a document beside its tensors, and a digest of all of it.
+"""A safetensors file with tensors and a document, and a digest of everything in it.
 
 The document is canonical JSON under one metadata key (safetensors does not order several, and the
 same content must give the same bytes). It holds the SHA-256 of every tensor (type, shape and bytes)

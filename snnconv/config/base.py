@@ -191,7 +191,7 @@ class ModelConfig(DataConfig):
     )
     non_relu: Literal["refuse", "analog", "spike"] = Field(
         default="refuse",
-        description="functions that no neuron stands for: refuse them, compute them beside the "
+        description="functions that no neuron stands for: refuse them, compute them without "
         "spikes (analog), or put a neuron of signed spikes behind each that a matrix reads (spike)",
     )
 

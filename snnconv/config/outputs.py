@@ -103,7 +103,7 @@ class TraceConfig(SimulationConfig):
 
 
 class ExportConfig(DataConfig):
-    """Write a spiking network as the files of another program, and run them beside this one."""
+    """Write a spiking network as files for another program, and compare them with snnconv."""
 
     panel: ClassVar[str] = "Export"
     example: ClassVar[str] = "snnconv export --to torch --out spiking.py"

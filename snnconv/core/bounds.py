@@ -7,7 +7,7 @@ COUNT = 2**31 - 1
 """The largest number of samples, epochs or parts."""
 
 STEPS = 2**16
-"""The largest T: reports have a row a step."""
+"""The largest T: reports have a row for each step."""
 
 LEVELS = 2**15 - 1
 """The largest L: a count of spikes fits 16 bits."""

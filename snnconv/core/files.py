@@ -139,7 +139,7 @@ def _target(file: Path) -> Path:
 
 @contextmanager
 def _beside(target: Path) -> Iterator[BinaryIO]:
-    """Write beside the target, sync, rename, and sync the folder, which holds the name."""
+    """Write a temporary file, sync and rename it, and sync the folder, which holds the name."""
     temporary, descriptor = _temporary(target.parent)
     try:
         with os.fdopen(descriptor, "wb") as handle:

@@ -75,13 +75,13 @@ class DataInfo(Record):
 
 
 class SiteStats(Record):
-    """What calibration found at one activation site; histograms are tensors beside it.
+    """What calibration found at one activation site; the checkpoint stores histograms as tensors.
 
     For a network that was trained with neurons, only the threshold is known, because it was given.
     """
 
     threshold: float = Field(
-        gt=0, description="theta; the mean over channels when there is one a channel"
+        gt=0, description="theta; the mean over channels when there is one for each channel"
     )
     max: float | None = Field(default=None, description="largest activation seen")
     mean: float | None = Field(default=None, description="mean activation")
@@ -125,7 +125,7 @@ class SpikingInfo(Record):
 
 
 class CorrectionInfo(Record):
-    """One correction of a converted network; what it adds are tensors beside the network's."""
+    """One correction of a converted network; it adds tensors of its own."""
 
     method: str
     params: dict[str, Any]

@@ -115,7 +115,7 @@ def origin(configs: Iterable[Mapping[str, Any]]) -> str:
 
 
 def last_epoch(stem: str) -> str:
-    """Return the name of the last epoch that lies beside the best one."""
+    """Return the file name of the last epoch, which is in the folder of the best one."""
     return f"{stem}-last"
 
 

@@ -6,7 +6,7 @@ file name: ``neurons/if_.py`` is ``if``.
 
 Methods come from outside, too: from an installed package by an entry point (``snnconv.neurons``),
 or as ``file.py:NAME`` and ``package.module:NAME``, whose code is run because the user names it. A
-checkpoint that names such code does not run it: that takes the user's consent.
+checkpoint that names this code does not run it: that takes the user's consent.
 """
 
 import ast

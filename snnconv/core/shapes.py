@@ -44,7 +44,8 @@ def per_neuron(values: Tensor, dims: int) -> Tensor:
         dims: of the step, batch included.
 
     Returns:
-        ``[1, 1 or C, 1, ...]`` with ``dims`` dimensions; ``[1]`` for a step of one number a sample.
+        ``[1, 1 or C, 1, ...]`` with ``dims`` dimensions; ``[1]`` for a step of one number for each
+        sample.
     """
     if dims == 1:
         return values.reshape(1)

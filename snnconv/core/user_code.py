@@ -162,7 +162,7 @@ def _python_module(where: str) -> ModuleType:
 def _python_file(file: Path) -> ModuleType:
     if not file.is_file():
         raise UsageError(f"{file} can't be read", "no such file", "check the path")
-    _importable(file.resolve().parent)  # for what it imports from beside it
+    _importable(file.resolve().parent)  # for its imports from the same folder
     # a name of our own: a user's random.py or types.py must not take the place of Python's
     name = f"snnconv_user_{file.stem}"
     spec = importlib.util.spec_from_file_location(name, file)

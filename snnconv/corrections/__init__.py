@@ -1,1 +1,1 @@
-"""What changes a converted network after calibration, without labels: a file a correction."""
+"""Changes to a converted network after calibration, without labels: a file for each correction."""

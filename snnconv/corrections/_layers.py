@@ -1,8 +1,8 @@
 """Corrections that train the weights before each site alone, towards the ANN's activation.
 
-Sites come in the order of the graph, sites before corrected already. There are no labels: the ANN
-is the teacher. Biases stay, and so do a weight that several layers share and what is behind the
-last site.
+Sites come in the order of the graph, with earlier sites already corrected. There are no labels: the
+ANN is the teacher. Biases do not change, and neither does a weight that several layers share or a
+layer behind the last site.
 
 Shape:
     Outputs of the sites before ``[T, N, *N]``; a change of a weight's own shape, of each synapse
@@ -44,7 +44,7 @@ class Layer:
     """The nodes between a site and the sites before it, or the input.
 
     Args:
-        graph: of the network.
+        graph: the graph of the network.
         site: the site's node.
     """
 
@@ -80,7 +80,7 @@ class LayerCorrection(Correction):
 
     @abstractmethod
     def kept(self, values: Tensor) -> Tensor:
-        """What the loss needs of the outputs of a site before, or of the input.
+        """What the loss needs from the outputs of an earlier site, or from the input.
 
         Args:
             values: ``[T, N, *N]``.
@@ -97,15 +97,15 @@ class LayerCorrection(Correction):
 
         Args:
             site: with the ANN's activations of a few samples.
-            layer: what lies before it.
+            layer: the nodes before it.
             tensors: of the network, some of them learned.
-            given: what was :meth:`kept`, of these samples, by the name of what gave it.
+            given: the results of :meth:`kept` for these samples, by the name of their source.
         """
 
     def fit(
         self, checkpoint: Checkpoint, samples: Samples, advance: Callable[[int], None]
     ) -> dict[tuple[Part, str], Tensor]:
-        """Site after site: simulate what is corrected so far, then train the weights before it."""
+        """For each site: simulate the network so far, then train the weights before it."""
         info, graph = checkpoint.spiking, checkpoint.graph
         assert info is not None
         made = CorrectionInfo(method="layers", params={}, samples=1, timesteps=info.timesteps)
@@ -127,7 +127,7 @@ class LayerCorrection(Correction):
     def _seen(
         self, checkpoint: Checkpoint, samples: Samples, name: str, layer: Layer
     ) -> tuple[dict[str, Tensor], Site]:
-        """What the sites before a site and the input give; and the site."""
+        """The outputs of the sites before a site and the input, and the site."""
         info = checkpoint.spiking
         assert info is not None
         kept: dict[str, Tensor] = {}

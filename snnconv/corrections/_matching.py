@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 _FINEST = 2.0**-22
-"""Of a bracket this narrow, as a share of its size and of theta, float32 has nothing between."""
+"""So narrow, as a share of its size and of theta, is a bracket without a float32 number inside."""
 
 
 _LARGEST = 1e4
-"""Currents are tried up to so many thetas: a target may be out of reach."""
+"""Currents are tried up to this many thetas, because a target may be out of reach."""
 
 
 def matching(
@@ -26,19 +26,19 @@ def matching(
 ) -> Tensor:
     """The current of each channel at which its mean output is closest to a target.
 
-    Every round adds what is missing; as soon as a channel has had too little and too much, the
-    next current is taken between the two, by halves and now and then by the line through both
-    means. Once a current is known much better than the tolerance and the mean still is not, neurons
-    cross theta together there: nothing in between is nearer.
-    Neurons whose mean output rises with their current are matched as closely as whole spikes come;
-    of others, the closest current that was tried is kept.
+    Every round adds what is missing. As soon as a channel has had too little and too much, the
+    next current is between the two: their middle, and now and then the point on the line through
+    both means. If the current is known much better than the tolerance and the mean is still not
+    met, neurons cross theta together there, and no current in between is nearer.
+    Neurons whose mean output rises with their current are matched as closely as whole spikes allow;
+    for the others, the closest current that was tried is kept.
 
     Args:
         mean: the channels' mean outputs ``[C]`` float64 at these currents ``[C]`` float32.
-        target: what they are to be, ``[C]`` float64.
-        theta: the channels' thresholds, ``[C]`` float64: the least step that is worth a try.
-        tolerance: how near is near enough, ``[C]``.
-        rounds: how often to try at most; 1 adds what is missing, once.
+        target: the wanted means, ``[C]`` float64.
+        theta: the channels' thresholds, ``[C]`` float64: the least step to try.
+        tolerance: the allowed distance, ``[C]``.
+        rounds: the most rounds; 1 adds once what is missing.
     """
     current = torch.zeros_like(target)
     missing = target - mean(current.float())

@@ -1,13 +1,13 @@
-"""Amplitude correction: a current a channel, and what a spike of the channel carries.
+"""Amplitude correction: a current and a spike amplitude for each channel.
 
 With ``z`` the ANN's pre-activation and ``a`` its activation, ``I`` the currents, ``x`` the neurons'
 output and theta their threshold, in means over samples, places and steps::
 
-    psi = mean(z) - mean(I);                       a current of every step
+    psi = mean(z) - mean(I);                       a current at every step
     phi = (mean(a) - mean(x)) / (1 + mean(x)/theta);   x becomes x*(1 + phi/theta)
 
-site by site in the order of the graph, sites before corrected already, ``x`` with psi in place. The
-threshold stays: a neuron fires as often, and its spikes carry ``theta + phi``.
+site by site in the order of the graph, with earlier sites already corrected, ``x`` with psi in
+place. The threshold stays: a neuron fires as often, and its spikes carry ``theta + phi``.
 
 Shape:
     A current ``[C]`` and an amplitude ``[C]`` a site.
@@ -18,7 +18,7 @@ Reference:
 
 Deviations:
     The authors' code reaches phi as the fixed point of a moving average, ``mean(q)*(theta + phi) =
-    mean(a) - phi`` with ``q = x/theta``: here it is solved for. They have it for their parallel
+    mean(a) - phi`` with ``q = x/theta``: here it is solved directly. They use it for their parallel
     neurons, which are LM-HT ones of one level and uniform Omega; here it is for all neurons.
 """
 
@@ -32,11 +32,11 @@ from snnconv.corrections.base import Site, SiteCorrection, channel_means
 
 
 class Params(Parameters):
-    """Of the amplitude correction: none."""
+    """Parameters of the amplitude correction: none."""
 
 
 class Amplitude(SiteCorrection):
-    """A current and an amplitude a channel."""
+    """A current and an amplitude for each channel."""
 
     params_type = Params
     params: Params

@@ -1,9 +1,9 @@
-"""What a correction is: it looks at calibration samples, and gives tensors that are added.
+"""The contract of a correction: it sees calibration samples, and returns tensors to add.
 
-A correction changes no tensor of the ANN. What it finds lies beside the network, as
-:mod:`snnconv.checkpoint.corrections` says, and :mod:`snnconv.simulation.corrected` adds it up. Most
-corrections look at one site after the other, in the order of the graph, and see what the sites
-before give once those are corrected: :class:`SiteCorrection`.
+A correction changes no tensor of the ANN. Its results are stored with the network, as
+:mod:`snnconv.checkpoint.corrections` says, and :mod:`snnconv.simulation.corrected` adds them up.
+Most corrections handle one site after the other, in the order of the graph, and see the corrected
+outputs of earlier sites: :class:`SiteCorrection`.
 
 All samples are simulated at once, over all steps, so nothing depends on a batch; sums over samples
 are taken in float64.
@@ -45,9 +45,9 @@ class Samples:
 
     Attributes:
         x: the frames that are shown in turn, ``[f, N, *input]``.
-        indices: of the samples in their split, ``[N]``.
+        indices: the places of the samples in their split, ``[N]``.
         engine: where simulations go by events.
-        seed: of what a correction draws.
+        seed: the seed of the random numbers of a correction.
     """
 
     x: Tensor
@@ -58,18 +58,18 @@ class Samples:
 
 @dataclass(frozen=True)
 class Site:
-    """One site, while its correction is looked for; sites before it are corrected already.
+    """One site while it is being corrected; earlier sites are already corrected.
 
     Attributes:
-        name: the site's.
-        neuron: the neurons that stand there.
+        name: the name of the site.
+        neuron: the neurons at the site.
         ann_input: the ANN's pre-activation ``[N, *N]``.
         ann: the ANN's activation ``[N, *N]``.
         currents: before this site's corrections, ``[T, N, *N]``, or ``[1, N, *N]`` if they do not
             change over time.
-        keep: of spike confidence, ``[T, N, *N]``.
+        keep: the mask of spike confidence, ``[T, N, *N]``.
         timesteps: T.
-        before: what earlier corrections add here.
+        before: the tensors that earlier corrections add here.
     """
 
     name: str
@@ -82,7 +82,7 @@ class Site:
     before: Added
 
     def values(self, found: Mapping[Part, Tensor]) -> Tensor:
-        """What the neurons put out with this added, ``[T, N, *N]``."""
+        """The output of the neurons with these tensors added, ``[T, N, *N]``."""
         added = self.before.plus(found)
         given = added.to_currents(self.currents, 0, self.timesteps)
         given = given.expand(self.timesteps, *given.shape[1:])
@@ -91,16 +91,16 @@ class Site:
         return added.to_output(output).values_or_mean
 
     def output(self, found: Mapping[Part, Tensor]) -> Tensor:
-        """The mean output over time with this added, ``[N, *N]``."""
+        """The mean output over time with these tensors added, ``[N, *N]``."""
         return self.values(found).sum(0) / self.timesteps
 
     def step(self, t: int, state: Any, found: Mapping[Part, Tensor]) -> tuple[Tensor, Any]:
-        """The output of one step with this added ``[1, N, *N]``, and the state after it.
+        """The output of one step with these tensors added ``[1, N, *N]``, and the state after it.
 
         Args:
             t: the step, from 0.
-            state: after the step before; none before the first.
-            found: what is added, of all steps.
+            state: the state after the previous step; none before the first.
+            found: the added tensors, for all steps.
         """
         added = self.before.plus(found)
         given = self.currents[min(t, len(self.currents) - 1)][None]
@@ -111,7 +111,7 @@ class Site:
         return added.to_output(output).values_or_mean, after
 
     def of(self, chosen: Tensor) -> "Site":
-        """The site with some of the samples, by their places ``[n]``."""
+        """The site with some of the samples, given by their indices ``[n]``."""
         return replace(
             self,
             ann_input=self.ann_input[chosen],
@@ -122,7 +122,7 @@ class Site:
 
     @cached_property
     def spike(self) -> Tensor:
-        """What one spike in all adds to a channel's mean output over time, ``[1 or C]``."""
+        """What a single spike adds to a channel's mean output over time, ``[1 or C]``."""
         carried = self.neuron.amplitude()
         carried = self.neuron.threshold if carried is None else carried
         places = self.ann.numel() // self.ann.shape[1]
@@ -142,8 +142,8 @@ class Correction(ABC):
         params: the method's parameters.
 
     Attributes:
-        params_type: what they are.
-        of_one_timesteps: whether what it finds holds for the T alone that it was found at.
+        params_type: their class.
+        of_one_timesteps: whether the result holds only for the T at which it was found.
         trains: whether it takes many gradient steps, so that a search leaves it out unless it is
             named.
     """
@@ -159,19 +159,19 @@ class Correction(ABC):
         """Refuse a network that this can't correct, before data are read.
 
         Raises:
-            UsageError: says what of the network is in the way.
+            UsageError: names the part of the network that prevents a correction.
         """
 
     @abstractmethod
     def fit(
         self, checkpoint: Checkpoint, samples: Samples, advance: Callable[[int], None]
     ) -> dict[tuple[Part, str], Tensor]:
-        """What to add to a network, by the part and the name of the site or tensor.
+        """Return the tensors to add to a network, by part and by name of the site or tensor.
 
         Args:
             checkpoint: converted, perhaps with corrections.
-            samples: to measure on; there are no labels.
-            advance: told of sites done.
+            samples: the samples to measure on; there are no labels.
+            advance: called when sites are done.
         """
 
 
@@ -180,12 +180,12 @@ class SiteCorrection(Correction):
 
     @abstractmethod
     def at(self, site: Site) -> Mapping[Part, Tensor]:
-        """What to add at a site, by part."""
+        """Return the tensors to add at a site, by part."""
 
     def fit(
         self, checkpoint: Checkpoint, samples: Samples, advance: Callable[[int], None]
     ) -> dict[tuple[Part, str], Tensor]:
-        """All sites in one simulation: each is corrected when its currents have come."""
+        """Correct all sites in one simulation, each when its currents have arrived."""
         found: dict[tuple[Part, str], Tensor] = {}
 
         def settle(site: Site) -> Tensor:
@@ -200,12 +200,12 @@ class SiteCorrection(Correction):
 
 @torch.no_grad()
 def walk_sites(checkpoint: Checkpoint, samples: Samples, settle: Callable[[Site], Tensor]) -> None:
-    """Simulate the samples, and let somebody else say what each site puts out.
+    """Simulate the samples, with outputs of sites that the caller gives.
 
     Args:
         checkpoint: converted, perhaps with corrections.
-        samples: all at once.
-        settle: sees each site in the order of the graph, and gives its output ``[T, N, *N]``.
+        samples: all samples at once.
+        settle: gets each site in the order of the graph, and gives its output ``[T, N, *N]``.
     """
     network = spiking_network(checkpoint, engine=samples.engine).to(samples.x.device).eval()
     info = checkpoint.spiking
@@ -233,7 +233,7 @@ def walk_sites(checkpoint: Checkpoint, samples: Samples, settle: Callable[[Site]
 
 
 class _Settled(Neuron[Any]):
-    """Neurons whose output somebody else gives, all steps at once."""
+    """Neurons whose output the caller gives, all steps at once."""
 
     causal = False
 
@@ -246,16 +246,16 @@ class _Settled(Neuron[Any]):
         self._give = give
 
     def initial(self, sample: Tensor) -> None:
-        """None: the neurons that it stands for have their own."""
+        """No state: the neurons that it replaces have their own."""
 
     def averages(self) -> bool:
-        """As the neurons that it stands for."""
+        """As for the neurons that it replaces."""
         return self._averages
 
     def run(self, currents: Tensor, state: Any, keep: Tensor | None) -> tuple[Spikes, None]:
         """Run all steps."""
         values = self._give(currents, keep)
-        return Spikes(values, values), None  # nobody asks for counts
+        return Spikes(values, values), None  # counts are not needed
 
 
 @torch.no_grad()
@@ -305,7 +305,7 @@ def refuse_waiting(checkpoint: Checkpoint, network: SpikingNetwork, why: str) ->
     """Refuse neurons that need all steps at once.
 
     Raises:
-        UsageError: the network has such neurons.
+        UsageError: the network has neurons that this method refuses.
     """
     if not network.causal:
         assert checkpoint.spiking is not None
@@ -317,7 +317,7 @@ def refuse_waiting(checkpoint: Checkpoint, network: SpikingNetwork, why: str) ->
 
 
 def _fault(found: object) -> str:
-    """Say what is wrong with a correction from outside; empty if nothing is."""
+    """Return what is wrong with a correction from outside the package; empty if nothing is."""
     if not (isinstance(found, type) and issubclass(found, Correction)):
         return f"{found!r:.40}, which is no subclass of snnconv.corrections.base.Correction"
     if missing := sorted(found.__abstractmethods__):

@@ -1,13 +1,13 @@
-"""Bias correction: a current a channel, so that its mean output is the ANN's mean activation.
+"""Bias correction: a current for each channel that matches its mean output to the ANN's.
 
 With ``a`` the ANN's activation and ``x`` the neurons' output, in means over samples, places and
 steps::
 
     I_c += mean(a) - mean(x)
 
-site by site in the order of the graph, sites before corrected already. A neuron does not pass all
-of a current on: one that is silent stays silent, one that spikes at every step can't spike more. So
-this is repeated until both means agree, or as nearly as whole spikes come.
+site by site in the order of the graph, with earlier sites already corrected. A neuron does not pass
+on all of a current: a silent one may stay silent, and one that spikes at every step can't spike
+more. So this is repeated until both means agree, or as closely as whole spikes allow.
 
 Shape:
     A current ``[C]`` a site.
@@ -17,8 +17,8 @@ Reference:
     Calibration*, bias correction (their light pipeline).
 
 Deviations:
-    The paper adds what is missing once: ``rounds=1``. Their further shift of theta/2T a step is
-    the initial potential here.
+    The paper adds what is missing only once: ``rounds=1``. Its further shift of theta/2T at each
+    step is the initial potential here.
 """
 
 from collections.abc import Mapping
@@ -33,7 +33,7 @@ from snnconv.corrections.base import Site, SiteCorrection, channel_means
 
 
 class Params(Parameters):
-    """Of the bias correction."""
+    """Parameters of the bias correction."""
 
     tolerance: float = Field(
         1e-5, ge=0, description="how far means may differ, in units of the ANN's activation"

@@ -1,8 +1,8 @@
 """Local tandem learning: the weights before each site are trained through the neurons' steps.
 
-With ``x[t]`` what the neurons of a site put out under the currents that the sites before give them
-step by step, and ``a`` the ANN's activation, at most what the neurons can put out, Adam minimises,
-offline::
+Let ``x[t]`` be the output of the neurons of a site for the currents from earlier sites, step by
+step, and ``a`` the ANN's activation, clipped at the largest output of the neurons. Offline, Adam
+minimises::
 
     mean((sum_t x[t]/T - a)^2)
 
@@ -14,7 +14,7 @@ of::
 where a gradient passes through ``x[t]`` and its current alone: the potential and the spikes before
 are constants, so memory does not grow with T. Sites come in the order of the graph, sites before
 corrected already, and there are no labels: the ANN is the teacher, and each layer is trained alone.
-Biases stay.
+Biases do not change.
 
 Shape:
     A change of a weight's own shape, of each synapse before a site.
@@ -26,11 +26,11 @@ Reference:
 Deviations:
     The authors train all layers at once from random weights, add the cross-entropy of labels, and
     take the teacher's activation as a share of its 99.9 percentile. Here layers come one after the
-    other from the ANN's own weights, without labels, and activations are clipped where the neurons'
-    output ends. Their networks are LIF; here the neurons are those of the conversion. Where a
-    pooling or another function lies between two sites, a step is given by how the function of the
-    running mean changes, as in the simulation. A weight that several layers share is left as it is.
-    What is behind the last site is not trained.
+    other from the ANN's own weights, without labels, and activations are clipped at the largest
+    output of the neurons. Their networks are LIF; here the neurons are those of the conversion. If
+    a pooling or another function is between two sites, a step is the change of the function of the
+    running mean, as in the simulation. A weight that several layers share does not
+    change. Layers behind the last site are not trained.
 """
 
 from collections.abc import Mapping
@@ -66,7 +66,7 @@ class LocalTandemLearning(LayerCorrection):
     params: Params
 
     def refuse(self, checkpoint: Checkpoint, network: SpikingNetwork) -> None:
-        """Refuse to learn online where no step stands alone.
+        """Refuse to learn online if no step can be computed alone.
 
         Raises:
             UsageError: the network has neurons that wait.
@@ -83,7 +83,7 @@ class LocalTandemLearning(LayerCorrection):
     def loss(
         self, site: Site, layer: Layer, tensors: Mapping[str, Tensor], given: Mapping[str, Tensor]
     ) -> Tensor:
-        """Of the neurons' outputs, simulated."""
+        """The loss of the simulated outputs of the neurons."""
         T, N = site.timesteps, len(site.ann)
         means = {name: mean.flatten(0, 1) for name, mean in given.items()}
         running = layer.compute(tensors, means).unflatten(0, (T, N))
@@ -110,7 +110,7 @@ def _steps(values: Tensor) -> Tensor:
 
 
 def _constant(state: Any) -> Any:
-    """The state, without the way back to what gave it."""
+    """The state, detached."""
     if state is None:
         return None
     return type(state)(*(x.detach() if isinstance(x, Tensor) else x for x in state))

@@ -1,13 +1,13 @@
-"""Potential correction: an initial potential a neuron, of what its output lacks over T steps.
+"""Potential correction: each neuron gets the charge that its output lacks over T steps.
 
 With ``a`` the ANN's activation and ``x`` the neuron's output, in means over samples, and over steps
 for ``x``::
 
     v0 += T*(mean(a) - mean(x))
 
-site by site in the order of the graph, sites before corrected already. What a neuron is given at
-its first step it passes on by its last, as far as it spikes at all, so errors of early spikes, too,
-are made up for in the mean.
+site by site in the order of the graph, with earlier sites already corrected. A neuron that spikes
+passes its initial charge on by its last step, so the correction also makes up for errors of early
+spikes on average.
 
 Shape:
     A potential ``[*N]`` a site.
@@ -33,7 +33,7 @@ from snnconv.simulation.network import SpikingNetwork
 
 
 class Params(Parameters):
-    """Of the potential correction: none."""
+    """Parameters of the potential correction: none."""
 
 
 class Potential(SiteCorrection):
@@ -46,7 +46,7 @@ class Potential(SiteCorrection):
         """Refuse neurons that have no potential.
 
         Raises:
-            UsageError: the network has such neurons.
+            UsageError: the network has neurons that this method refuses.
         """
         for neuron in network.neurons.values():
             sample = neuron.threshold.new_zeros(1, neuron.threshold.numel())

@@ -1,13 +1,13 @@
-"""Step-wise bias correction: a current a channel and step, so that every step's mean is the ANN's.
+"""Step-wise bias correction: a current for each channel and step that matches every step's mean.
 
 With ``a`` the ANN's activation, ``x[t]`` the neurons' output at step t, and means over samples and
 places::
 
     I_c[t] += what makes mean(x[t]) = mean(a)
 
-site by site in the order of the graph, and step by step: a step sees the potentials that the steps
-before it leave once those are corrected. So no step, the first included, gives more or less than
-its share in the mean; which neurons give it is not corrected.
+site by site in the order of the graph, and step by step: a step starts from the potentials after
+the corrected earlier steps. So every step, including the first, gives its share of the mean; which
+neurons give it is not corrected.
 
 Shape:
     A current ``[T, C]`` a site.
@@ -18,8 +18,8 @@ Reference:
 
 Deviations:
     The authors' code goes half of the way (alpha = 0.5) on each of ten batches. Here one batch of
-    all samples is matched at each step, as nearly as whole spikes come; ``share=0.5`` goes half of
-    the way that is left to go.
+    all samples is matched at each step, as closely as whole spikes allow; ``share=0.5`` goes half
+    of the way that is left to go.
 """
 
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ from snnconv.simulation.network import SpikingNetwork
 
 
 class Params(Parameters):
-    """Of the step-wise correction."""
+    """Parameters of the step-wise correction."""
 
     tolerance: float = Field(
         1e-5, ge=0, description="how far means may differ, in units of the ANN's activation"
@@ -57,7 +57,7 @@ class Steps(SiteCorrection):
         """Refuse neurons each of whose steps depends on all steps' currents.
 
         Raises:
-            UsageError: the network has such neurons.
+            UsageError: the network has neurons that this method refuses.
         """
         refuse_waiting(checkpoint, network, "no step of theirs is due to that step's current alone")
 

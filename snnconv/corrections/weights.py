@@ -5,9 +5,10 @@ and ``a`` the ANN's activation there, Adam minimises::
 
     mean((q(z(W, x)) - a)^2),   q(z) = unit*clip(floor(z/unit + v0), 0, levels)
 
-where ``z`` is the site's mean current and ``q`` what its neurons make of it in T steps if it is
-constant. Sites come in the order of the graph, sites before corrected already, and there are no
-labels: the ANN is the teacher, and each layer is trained alone. Biases stay.
+where ``z`` is the site's mean current and ``q`` the output of its neurons for this current, held
+constant for T steps. Sites come in the order of the graph, with earlier sites already corrected,
+and there are no labels: the ANN is the teacher, and each layer is trained alone. Biases do not
+change.
 
 Shape:
     A change of a weight's own shape, of each synapse before a site.
@@ -19,8 +20,8 @@ Reference:
 
 Deviations:
     The authors take 5,000 to 10,000 iterations of 32 images at a rate of 1e-5, falling along half a
-    cosine; the default here is 500 at 1e-4. A weight that several layers share is left as it is.
-    What is behind the last site is not trained.
+    cosine; the default here is 500 at 1e-4. A weight that several layers share does not change.
+    Layers behind the last site are not trained.
 """
 
 from collections.abc import Mapping
@@ -48,7 +49,7 @@ class Weights(LayerCorrection):
     def loss(
         self, site: Site, layer: Layer, tensors: Mapping[str, Tensor], given: Mapping[str, Tensor]
     ) -> Tensor:
-        """Of what the neurons make of the mean current."""
+        """The loss of the neurons' outputs for the mean current."""
         current = layer.compute(tensors, {name: mean[0] for name, mean in given.items()})
         return (_output(site, current) - site.ann).square().mean()
 

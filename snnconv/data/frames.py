@@ -1,8 +1,8 @@
 """Input that changes over time: a sample is ``F`` frames of one shape, ``[F, *shape]``.
 
-The ANN sees the mean of the frames. The SNN sees one frame a step, and the mean over its T steps is
-what the ANN sees. So T is a multiple of F, and the recording is shown again after every F steps; or
-T divides F, and ``F/T`` successive frames are merged into their mean.
+The ANN sees the mean of the frames. The SNN sees one frame for each step, and the mean over its T
+steps is what the ANN sees. So T is a multiple of F, and the recording is shown again after every F
+steps; or T divides F, and ``F/T`` successive frames are merged into their mean.
 
 The recording is repeated, not slowed down: the sum of the input up to t stays within one recording
 of t times its mean for every T, so a spiking network comes closer to its ANN with each repetition.

@@ -6,7 +6,7 @@ a convolution by events are computed sample by sample, and scanned while they ar
 training the scan has a compiled backward pass. On other devices, and in other types than float32,
 the neuron itself runs, and automatic differentiation gives its gradient.
 
-Whoever wants to know what neurons hold at each step has causal ones run one step at a time, which
+To know the states of neurons at each step, run causal neurons one step at a time, which
 changes no spike. The potentials of others follow from the equation that holds for every membrane,
 ``v[t] = retention[t]*v[t-1] + charge[t] - values[t]``.
 

@@ -1,8 +1,8 @@
 """What a layer of neurons gives, and what is wanted of it.
 
-Whoever runs a layer says what it wants: counts, sums of them, the values of every step, their mean,
-or the values as bits. The layer gives that, and no more: a compiled scan adds up sums while the
-counts are in the cache, and writes no counts unless they are wanted, too.
+The caller of a layer says what it needs: counts, sums of them, the values of every step, their
+mean, or the values as bits. The layer gives that, and no more: a compiled scan adds up sums while
+the counts are in the cache, and writes no counts unless they are wanted, too.
 
 Shape:
     Counts and values ``[T, B, *N]``, weights ``[k, *N]``, sums ``[T, B, k]`` int64.

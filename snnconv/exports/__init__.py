@@ -1,1 +1,1 @@
-"""Formats that networks are exported to: a file each, ``EXPORT`` in it; ``snnconv ls exports``."""
+"""Export formats: a file for each, with its ``EXPORT``. ``snnconv ls exports`` lists them."""

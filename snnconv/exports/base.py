@@ -129,7 +129,7 @@ class Export(ABC):
         """Run what was written.
 
         Args:
-            file: the named file; the others lie beside it.
+            file: the named file; the others are in the same folder.
             subject: what it was made of.
             x: frames ``[f, B, *input]``, normalised.
             samples: their numbers ``[B]``.

@@ -1,6 +1,6 @@
 """Whole numbers: weights, thresholds and potentials of stated width, in a plain binary file.
 
-A C header beside the file has the sizes of the network; the layout is in
+A C header in the same folder has the sizes of the network; the layout is in
 :mod:`snnconv.exports.parts.integer_network`. The report says how accurate the network is before and
 after rounding, and how many inputs and potentials were clipped.
 

@@ -14,7 +14,7 @@ Reference:
 
 Deviations:
     A convolution adds up in the runtime's order. Where a potential lies at its threshold but for
-    rounding, a spike may come a step earlier or later; the report counts such spikes.
+    rounding, a spike may come a step earlier or later; the report counts these spikes.
 """
 
 import contextlib

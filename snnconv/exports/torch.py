@@ -2,8 +2,8 @@
 
 The Python file imports torch and nothing else. It has the neuron as its own file states it, the
 layers as ``nn.Module``s by the names that they had, and the walk through time; a person can read
-and edit it. The tensors are a safetensors file beside it, which a few lines of the file read: it
-runs no code when it is loaded, as a pickle would, and any other tool reads it too.
+and edit it. The tensors are a safetensors file in the same folder, which a few lines of the file
+read: it runs no code when it is loaded, as a pickle would, and any other tool reads it too.
 
 Shape:
     ``[B, *input] -> [B, classes]``.

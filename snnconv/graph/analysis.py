@@ -12,7 +12,7 @@ enters a function is none, either: what functions compute is counted by kind
 (:mod:`snnconv.graph.functions`), and no spike replaces any of it.
 
 Multiply-accumulates are counted by the field's convention: every tap counts, padding included. The
-exact number, counted as spikes are, stands beside it. A recurrence has weights and functions
+exact number, counted as spikes are, is also kept. A recurrence has weights and functions
 inside.
 
 Shape:

@@ -1,7 +1,7 @@
 """What a network computes outside the spiking domain: which nodes, and what running means take.
 
 These *functions* are the nodes that no neuron stands for, maxima of anything but spikes, and sums,
-averages and scalings of such values on their way to one of them. A sum of currents that only
+averages and scalings of these values on their way to one of them. A sum of currents that only
 neurons read is none: each of its operations is one of a synapse, which adds to a membrane.
 
 A function that changes over time sees the mean of what it reads, and gives ``t*f - (t-1)*f`` (see
@@ -56,7 +56,7 @@ def outside_spikes(graph: Graph, signals: Mapping[str, Signal]) -> tuple[Node, .
 
 
 class RunningMeans:
-    """What functions that change over time take beside their own work, at a step.
+    """What functions that change over time take at a step in addition to their own work.
 
     Args:
         graph: the network.

@@ -1,9 +1,9 @@
 """A trained LSTM or GRU step by step, with its own sigmoids and tangents: the same function.
 
 Then its matrices read hidden states, which are functions like any other: transfer sites make spikes
-of them (:mod:`snnconv.graph.transfer`). The gates and their products are computed beside the
-spikes, from the mean of what came so far. The network is as long as the sequence: 16 nodes a step,
-layer and direction of an LSTM, 19 of a GRU.
+of them (:mod:`snnconv.graph.transfer`). The gates and their products are computed outside
+the spiking domain, from the mean of what came so far. The network is as long as the sequence: 16
+nodes a step, layer and direction of an LSTM, 19 of a GRU.
 
 A step of an LSTM is, with ``i, f, g, o`` the four parts of ``W x[t] + U h[t-1] + b``::
 

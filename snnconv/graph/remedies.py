@@ -3,7 +3,7 @@
 from snnconv.graph.operations.sequence import GATES
 
 IN_OTHER_WORDS = "write it with operations that convert: snnconv ls operations"
-BATCH_FIRST = "keep the batch as the first axis of every value, one sample a place"
+BATCH_FIRST = "keep the batch as the first axis of every value, one sample for each place"
 DATA_DEPENDENT = (
     "write that line without control flow that depends on data: compute both sides, and choose by "
     "torch.where(condition, a, b)"
@@ -12,7 +12,7 @@ NO_PADDING = "leave the mask out: give samples of one length, where padding need
 HARD_GATES = "make its gates clipped-linear first: snnconv train FILE --recurrent hard"
 ANALOG = (
     "let signed spikes carry its output: --non-relu spike, then convert --neuron signed; or "
-    "compute it beside the spikes: --non-relu analog; or train the network with ReLU in its place"
+    "compute it without spikes: --non-relu analog; or train the network with ReLU in its place"
 )
 
 NO_SITE = (

@@ -1,1 +1,1 @@
-"""What an evaluation measures: a file each, ``METRIC`` in it. ``snnconv ls metrics`` lists them."""
+"""Metrics: one file for each, which assigns ``METRIC``. ``snnconv ls metrics`` lists them."""

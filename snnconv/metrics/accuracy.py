@@ -1,4 +1,4 @@
-"""Accuracy at every step 1..T, beside the ANN's on the same samples.
+"""Accuracy at every step 1..T, and that of the ANN on the same samples.
 
 Logits at step t are the mean of the last layer's currents over steps 1..t. Where neurons need later
 steps before their output so far is final, there is no accuracy: null. ``steps_to_ann`` is the first

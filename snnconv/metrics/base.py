@@ -226,7 +226,7 @@ class Metric(ABC):
         return frozenset()
 
     def add_redone(self, name: str, start: int, shares: Tensor) -> None:
-        """Shares ``[T, B]`` of the work of such a function that changed inputs ask for anew."""
+        """Shares ``[T, B]`` of the work of this function that changed inputs repeat."""
 
     def weights(self) -> Mapping[str, Tensor]:
         """By what to multiply spikes for the sums it wants: integers ``[*N]`` by node name."""

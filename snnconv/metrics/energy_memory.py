@@ -6,8 +6,8 @@ weight, a potential, or an event with its level. With ``n`` events, ``s`` spikes
 and ``r`` reads (synapses that events reach) of a source in t steps, ``N`` its neurons, and ``p(M)``
 the energy of a byte in a memory of ``M`` bytes::
 
-    operations = add * (o + t*N + s)                  an update a neuron and step, a reset a spike
-    addressing = add * r + (mul + add) * axes * n     axes: of the convolutions that read it
+    operations = add * (o + t*N + s)                  an update for each neuron and step, a reset a
+    spike addressing = add * r + (mul + add) * axes * n     axes: of the convolutions that read it
     inout      = 4 * n * (1 + readers) * p(4*N)       written once, read by each reader
     weights    = 4 * r * p(weights behind it)
     potentials = 8 * t*N * p(4*N)                     read and written once a step
@@ -31,7 +31,7 @@ Reference:
 Deviations:
     A dense layer reads what it needs once, as in SpikingJelly; the paper has it read an input and a
     weight for each MAC. A memory is as large as what it holds, as in the paper. Synapses are those
-    that there are, borders left out. Biases are kept beside the neurons, whose update they are
+    that there are, borders left out. Biases are kept with the neurons, whose update they are
     part of. What a max pooling of spikes compares is left out in both networks. The paper knows no
     functions.
 """

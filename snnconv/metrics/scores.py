@@ -1,4 +1,4 @@
-"""The scores of the network's task at every step 1..T, beside the ANN's on the same samples.
+"""The scores of the network's task at every step 1..T, and the ANN's on the same samples.
 
 Outputs at step t are the mean of the last layer's currents over steps 1..t. ``task`` and
 ``score_kinds`` say what is measured, the score that decides first. ``scores`` and ``ann_scores``

@@ -1,1 +1,1 @@
-"""Spiking neurons: a file each, ``NEURON`` in it. ``snnconv ls neurons`` lists them."""
+"""Neurons: one file for each, which assigns ``NEURON``. ``snnconv ls neurons`` lists them."""

@@ -1,9 +1,9 @@
 """What a neuron is: a pure function of a sequence of currents and an explicit state.
 
-A neuron puts out integer spike counts and, beside them, the values they carry: counts times an
+A neuron puts out integer spike counts and the values that they carry: counts times an
 amplitude, which is what the next layer's weights multiply and whose mean over time estimates the
-ANN activation (the rate-preserving rule). Nothing is ever reset, since nothing is hidden: who
-wants to start afresh starts from :meth:`Neuron.initial`.
+ANN activation (the rate-preserving rule). No state is hidden, so nothing is ever reset: to start
+again, start from :meth:`Neuron.initial`.
 
 Shape:
     Currents, counts and values ``[T, B, *N]``; threshold ``[]``, ``[1]`` or ``[C]`` in units of the
@@ -43,10 +43,10 @@ class Spikes(NamedTuple):
 class Grid(NamedTuple):
     """What a neuron's mean output can be after T steps: ``k*unit``, ``k = 0..levels``.
 
-    Of a constant current ``a`` it is ``unit * clip(floor(a/unit + v0), 0, levels)``.
+    For a constant current ``a`` it is ``unit * clip(floor(a/unit + v0), 0, levels)``.
 
     Attributes:
-        levels: T for a neuron of one level.
+        levels: T for a neuron with one level.
         v0: initial potential, in units of the grid's unit.
         end: ``levels*unit``, in units of theta.
     """
@@ -61,14 +61,14 @@ class NeuronParams(Parameters):
 
     @property
     def fixed(self) -> bool:
-        """Whether a network of these neurons runs for the T it was made for, no other."""
+        """Whether a network of these neurons runs only for the T that it was made for."""
         return False
 
     @property
     def by_layer(self) -> Mapping[str, tuple[float, float]]:
         """Parameters that conversion finds for each layer, each between two bounds.
 
-        The neuron has each as a parameter of its module, ``[1]``, which no training changes.
+        The neuron has each as a parameter of its module, ``[1]``, which training does not change.
         """
         return {}
 
@@ -87,27 +87,27 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
     Args:
         params: the kind's parameters.
         threshold: theta, ``[]``, ``[1]`` or ``[C]``.
-        timesteps: T, for neurons that learn a parameter a step.
+        timesteps: T, for neurons that learn a parameter for each step.
 
     Attributes:
-        causal: whether step t depends on steps up to t only, so that a simulation may come in
+        causal: whether step t depends only on steps up to t, so that a simulation may come in
             chunks; a neuron that is not must see all T steps at once.
         levels: the most spikes of one neuron at one step.
         signed: whether spikes may be negative, so that counts lie in ``-levels..levels``.
-        ceiling: what the site's activation is clipped at, ``[]``, ``[1]`` or ``[C]``; none if it
+        ceiling: the bound that clips the site's activation, ``[]``, ``[1]`` or ``[C]``; none if it
             is not. Theta lies at or below it.
         two_sided: whether the activation may be negative, as at a transfer site: then the sum of
             counts has no bound at 0.
-        tracks: whether this kind may stand at a transfer site.
-        remembers: whether the state holds the currents of all steps before.
-        lead: steps that a network of these neurons runs before the T steps; nobody reads the logits
-            of those, and :meth:`begun` says what neurons keep of them.
+        tracks: whether this kind may be used at a transfer site.
+        remembers: whether the state contains the currents of all earlier steps.
+        lead: steps that a network of these neurons runs before the T steps; their logits are not
+            used, and :meth:`begun` says what neurons keep of them.
         draws: whether chance decides on spikes: ``keep`` is then one minus a number from ``[0,
-            1)``, and a spike of probability p is elicited if that number is below p.
+            1)``, and a spike of probability p is emitted if that number is below p.
         KERNEL: the neuron's fast path, see :mod:`snnconv.neurons.kernel`; of this class, not of its
             subclasses.
-        potentials: the fields of its state that hold the potential of the soma, that after firing
-            last.
+        potentials: the fields of its state with the potential of the soma; the potential after
+            firing is the last one.
         adapts: whether :meth:`firing_threshold` depends on the current and the state.
     """
 
@@ -138,18 +138,18 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
         return per_neuron(self.threshold, sample.dim())
 
     def everywhere(self, value: Tensor, sample: Tensor) -> Tensor:
-        """One value for all neurons, or one a channel, as a view ``[B, *N]``."""
+        """One value for all neurons, or one for each channel, as a view ``[B, *N]``."""
         return value.to(sample.dtype).expand_as(sample)
 
     def firing_threshold(self, current: Tensor, state: StateType) -> Tensor:
-        """The potential from which on a step has a spike, to broadcast over one step ``[B, *N]``.
+        """The least potential at which a step has a spike, to broadcast over one step ``[B, *N]``.
 
-        Of a neuron of several levels it is that of the first: what one spike carries, or theta if
-        spikes differ.
+        If the neuron has several levels, it is that of the first: what one spike carries, or theta
+        if spikes differ.
 
         Args:
-            current: of the step, ``[B, *N]``.
-            state: before it.
+            current: the current of the step, ``[B, *N]``.
+            state: the state before the step.
         """
         amplitude = self.amplitude()
         return self.theta(current) if amplitude is None else per_neuron(amplitude, current.dim())
@@ -163,10 +163,10 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
         return state
 
     def raised(self, state: StateType, potential: Tensor) -> StateType:
-        """The state with so much more potential at each neuron.
+        """The state with this potential added to each neuron.
 
         Args:
-            state: as :meth:`initial` gives it; not changed.
+            state: from :meth:`initial`; it is not changed.
             potential: ``[*N]``.
 
         Raises:
@@ -191,9 +191,9 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
 
         Args:
             currents: ``[T, B, *N]``.
-            state: as :meth:`initial` or the chunk before gave it; not changed.
-            keep: 1 where a spike may be elicited, 0 where spike confidence suppresses it,
-                ``[T, B, *N]``; none when confidence is off.
+            state: from :meth:`initial` or from the previous chunk; it is not changed.
+            keep: 1 where a spike may be emitted, 0 where spike confidence suppresses it,
+                ``[T, B, *N]``; none if confidence is off.
         """
 
     def amplitude(self) -> Tensor | None:
@@ -203,7 +203,7 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
     def held(self, state: StateType) -> Tensor | None:
         """The potential after firing in a state, ``[B, *N]``; none if the state has none.
 
-        Of neurons that need all currents at once it is the :meth:`membrane`, which can be followed
+        For neurons that need all currents at once it is the :meth:`membrane`, which can be followed
         from step to step.
         """
         if not self.causal:
@@ -214,7 +214,7 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
     def membrane(self, state: StateType) -> Tensor | None:
         """The membrane potential in a state, ``[B, *N]``; none if it has no ``potential``.
 
-        With :meth:`charge` and :meth:`retention`, a layer as it was made obeys ``v[t] =
+        With :meth:`charge` and :meth:`retention`, a new layer obeys ``v[t] =
         retention[t]*v[t-1] + charge[t] - values[t]``.
         """
         potential: Tensor | None = getattr(state, "potential", None)
@@ -229,21 +229,21 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
         return torch.ones(1)
 
     def gain(self, timesteps: int) -> float:
-        """The largest gradient of the sum of a neuron's values by one of its currents.
+        """The largest gradient of the sum of a neuron's values with respect to one of its currents.
 
-        It is 1 at most if gradients pass through the reset, however many steps there are.
+        It is at most 1 if gradients pass through the reset, for any number of steps.
         """
         return 1.0
 
     def constants(self, sample: Tensor) -> tuple[Tensor, ...]:
-        """What :attr:`KERNEL` knows of each neuron: broadcasts to one step's currents ``[B, *N]``.
+        """Numbers for :attr:`KERNEL` for each neuron, which broadcast to one step ``[B, *N]``.
 
-        The threshold, unless a neuron says otherwise.
+        This is the threshold, unless a neuron overrides it.
         """
         return (self.theta(sample),)
 
     def schedule(self, state: StateType, steps: int) -> Tensor:
-        """What :attr:`KERNEL` knows of each of the next steps, ``[steps, p]``; nothing by default.
+        """Numbers for :attr:`KERNEL` for each of the next steps, ``[steps, p]``; none by default.
 
         A gradient passes through its first :attr:`.Kernel.learned` columns.
         """
@@ -254,61 +254,61 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
         return None
 
     def seen(self, currents: Tensor, state: StateType) -> Tensor:
-        """The currents ``[S, B, *N]`` on which the next steps depend, those steps' own last."""
+        """The currents ``[S, B, *N]`` on which the next steps depend; their own come last."""
         return currents
 
     def continued(
         self, state: StateType, changed: Mapping[str, Tensor], steps: int, seen: Tensor | None
     ) -> StateType:
-        """The state after so many steps of :attr:`KERNEL`.
+        """The state after some steps of :attr:`KERNEL`.
 
         Args:
-            state: before them.
+            state: the state before them.
             changed: the fields that the kernel has changed.
-            steps: how many. A field ``steps`` counts them.
+            steps: the number of steps. A field ``steps`` counts them.
             seen: the currents, see :meth:`seen`; none if the neuron remembers none.
         """
         counted = {"steps": state.steps + steps} if hasattr(state, "steps") else {}
         return state._replace(**changed, **counted)  # type: ignore[attr-defined,no-any-return]
 
     def averages(self) -> bool:
-        """Whether each step is given the mean of all steps' currents, and nothing else of them."""
+        """Whether the neuron uses only the mean of the currents of all steps."""
         return False
 
     def answers(self, timesteps: int) -> Tensor:
         """After which of T steps the output so far is final, bool ``[T]``.
 
-        It is at step t if no output at steps 1..t depends on a current that comes later.
+        It is final at step t if no output at steps 1..t depends on a later current.
         """
         return torch.ones(timesteps, dtype=torch.bool)
 
     def waits(self, timesteps: int) -> int:
-        """By how many of T steps its output is later than its currents: 0 if it streams.
+        """How many of T steps its output is later than its currents: 0 if it streams.
 
-        Where steps 1..t can be answered only together, output starts when all their currents have
-        come: as many steps late as the longest such window has.
+        If steps 1..t can be answered only together, output starts when all their currents have
+        arrived: late by the number of steps of the longest window.
         """
         ends = (self.answers(timesteps).nonzero().flatten() + 1).tolist()
         longest = max(end - start for start, end in pairwise([0, *ends]))
         return 0 if longest == 1 else int(longest)
 
     def single_threshold(self) -> "Neuron[Any] | None":
-        """The same in neurons of one level and more steps; none where this is one already."""
+        """The same with neurons of one level and more steps; none if this neuron has one level."""
         return None
 
     def learnables(self) -> dict[str, Tensor]:
-        """What it learns, by the names and in the values of its equations, for logs and plots."""
+        """What it learns, with the names and values of its equations, for logs and plots."""
         return {name: parameter.detach() for name, parameter in self.named_parameters()}
 
     def forward(
         self, currents: Tensor, state: StateType | None = None, keep: Tensor | None = None
     ) -> tuple[Spikes, StateType]:
-        """:meth:`run`, from the initial state where none is given."""
+        """:meth:`run`, from the initial state if none is given."""
         return self.run(currents, self.initial(currents[0]) if state is None else state, keep)
 
 
 class CausalNeuron(Neuron[StateType]):
-    """A neuron that states one step; the sequence follows from it."""
+    """A neuron that defines one step, from which the sequence follows."""
 
     @abstractmethod
     def step(

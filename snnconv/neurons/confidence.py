@@ -1,10 +1,10 @@
-"""Spike confidence: in the early steps a spike is elicited with a probability only.
+"""Spike confidence: in the early steps a spike is emitted only with a probability.
 
 ``s~ = c*s``, ``c ~ Bernoulli(p)`` per neuron and step for ``t <= E``; a suppressed spike neither
 propagates nor resets the potential. ``p`` is one minus the layer's share of SIN neurons.
 
 The random number of a neuron at a step is a hash of (seed, sample, layer, step, neuron): no
-generator has a state, so batch size, order, chunking and device change no spike.
+generator has a state, so batch size, order, chunks and device do not change any spike.
 
 Shape:
     :func:`keep_mask` gives ``[T, B, *N]``.
@@ -60,7 +60,7 @@ def uniform(seed: int, layer: str, samples: Tensor, steps: range, shape: tuple[i
 def drawn(seed: int, layer: str, samples: Tensor, start: int, like: Tensor) -> Tensor:
     """One minus a number from ``[0, 1)`` that decides on each spike, for neurons that draw.
 
-    It has 24 bits, which float32 holds exactly, and is independent of what confidence draws.
+    It has 24 bits, which float32 holds exactly, and is independent of the numbers of confidence.
 
     Args:
         seed: of the simulation.
@@ -84,7 +84,7 @@ def keep_mask(
     start: int,
     like: Tensor,
 ) -> Tensor | None:
-    """1 where a spike may be elicited; none when confidence does not act in these steps.
+    """1 where a spike may be emitted; none if confidence does not act in these steps.
 
     Args:
         probability: p of the layer.

@@ -1,6 +1,6 @@
-"""COS: a neuron runs ahead over its first steps, and shifts its initial potential by what is wrong.
+"""COS: a neuron runs ahead over its first steps, and shifts its initial potential by its error.
 
-An IF neuron that has been given all its charge may still be a spike off: its offset. With ``v`` the
+An IF neuron that has received all its charge may still be one spike off: its offset. With ``v`` the
 potential, ``I`` the current, ``theta`` the threshold, ``rho`` steps are run from ``v0*theta``. Let
 ``n`` be the count in them, ``lo`` the least ``v`` before a spike, ``hi`` the largest ``v`` where
 none was fired, all in units of theta::
@@ -19,10 +19,10 @@ Reference:
     0.999 and 1.001 of the authors' code.
 
 Deviations:
-    ``rho`` steps are of the T, and all of them if T is smaller; the authors' code runs its layers
-    over 32 steps and reads the first T. One spike is put right, as in that code; the paper's
-    repetition for two and more is left out. Spike confidence acts on the T steps, not on what is
-    run ahead. Gradients take the shift as a constant.
+    The ``rho`` steps are part of the T steps, and all of them if T is smaller; the authors' code
+    runs its layers over 32 steps and reads the first T. One spike is corrected, as in that code;
+    the paper's repetition for two and more is left out. Spike confidence acts on the T steps, not
+    on the steps run ahead. Gradients treat the shift as a constant.
 """
 
 from typing import NamedTuple
@@ -88,7 +88,7 @@ class COS(Neuron[State]):
         less = -torch.maximum(theta, lo - 0.999 * theta)
         more = torch.maximum(theta, 1.001 * theta - hi)
         found = torch.where((potential < 0) & (count > 0), less, torch.zeros_like(start))
-        # where every step had a spike, there is no step for another
+        # if every step had a spike, there is no step for another
         return torch.where((potential >= theta) & hi.isfinite(), more, found)
 
     def charge(self, currents: Tensor) -> Tensor:

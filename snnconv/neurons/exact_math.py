@@ -1,9 +1,9 @@
 """``exp`` and ``ln(1 + x)`` in float32, the same to the last bit on every device.
 
-Libraries round the last bit of ``exp`` each in their own way, some of them depending on where in
-memory a number lies. A threshold made of it would then make spikes depend on the processor, on
+Each library rounds the last bit of ``exp`` in its own way, and some depend on the position of a
+number in memory. A threshold computed with it would make spikes depend on the processor, on
 the batch size and on how a simulation is split into chunks. These functions are made of additions
-and multiplications, whose rounding IEEE 754 states, so a program that does them in the same order
+and multiplications, whose rounding IEEE 754 defines, so a program that does them in the same order
 gets the same bits; the compiled ones of :mod:`snnconv.neurons.exact_math_kernel` do.
 
 Shape:
@@ -11,11 +11,11 @@ Shape:
 
 Reference:
     Taylor series, after the usual reduction: ``exp(x) = 2^n * exp(r)`` with ``|r| <= ln(2)/2``, and
-    ``ln(1 + x) = 2*artanh(x/(2 + x))``. What the series leave out is below an eighth of float32's
+    ``ln(1 + x) = 2*artanh(x/(2 + x))``. The error of the series is below an eighth of float32's
     last place.
 
 Deviations:
-    None. Float64 takes the library's functions: it is what tests compare with.
+    None. Float64 uses the library's functions, with which the tests compare.
 """
 
 import functools

@@ -8,7 +8,7 @@ LARGEST = 60.0
 LOG2_E = 1 / math.log(2)
 LN2_HIGH = 0.693359375  # nine bits: its product with an exponent is exact
 LN2_LOW = math.log(2) - LN2_HIGH
-ROUNDING = 1.5 * 2**23  # added to a float32 and taken off again, it leaves a whole number
+ROUNDING = 1.5 * 2**23  # added to a float32 and subtracted again, it leaves a whole number
 
 EXP = tuple(1 / math.factorial(k) for k in range(7, 1, -1))
 """Of ``(exp(r) - 1 - r)/r^2``, highest power first."""

@@ -13,10 +13,10 @@ Reference:
     the initial potential of theta/2.
 
 Deviations:
-    The default ``v0`` is theta/2, which rounds where RMP's 0 floors: half the error on average, and
-    no bias. RMP itself is ``v0=0`` on ``max`` thresholds. In training, gradients pass through the
-    reset: without a leak they would otherwise grow by a factor of T a layer, since a current raises
-    every later potential until it is spent on a spike.
+    The default ``v0`` is theta/2, which rounds to the nearest count where RMP's 0 rounds down: half
+    the error on average, and no bias. RMP itself is ``v0=0`` on ``max`` thresholds. In training,
+    gradients pass through the reset: without a leak they would otherwise grow by a factor of T a
+    layer, since a current raises every later potential until it is spent on a spike.
 """
 
 from typing import NamedTuple

@@ -11,12 +11,12 @@ Shape:
 
 Reference:
     Eshraghian et al. 2023, *Training Spiking Neural Networks Using Lessons From Deep Learning*,
-    section II-C: ``decay`` is their beta, and the weights take up the factor of the current. Zenke
+    section II-C: ``decay`` is their beta, and the weights absorb the factor of the current. Zenke
     and Vogels 2021, *The Remarkable Robustness of Surrogate Gradient Learning*: no gradient through
     the hard reset.
 
 Deviations:
-    Both papers state a soft reset one step later than here, where it acts at once. Gradients pass
+    Both papers have the soft reset one step later; here it acts immediately. Gradients pass
     through the soft reset (see :mod:`snnconv.neurons.if_`). ``input = scaled`` multiplies the
     current by ``1 - decay``, the Euler step of ``tau*dv/dt = I - v``, so that a constant current
     moves the potential towards its own value.
@@ -119,7 +119,7 @@ class LIF(CausalNeuron[State]):
         return 1 - self.params.decay if self.params.input == "scaled" else 1.0
 
     def schedule(self, state: State, steps: int) -> Tensor:
-        """Decay, the scale of the current, and 1 for a hard reset, of each step alike."""
+        """Decay, the scale of the current, and 1 for a hard reset; the same for each step."""
         p = self.params
         return torch.tensor([[p.decay, self.scale, p.reset == "hard"]]).expand(steps, 3)
 

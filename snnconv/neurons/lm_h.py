@@ -1,4 +1,4 @@
-"""LM-H: a dendrite and a soma; how much of each reaches the next step is learned.
+"""LM-H: a dendrite and a soma; the share of each that reaches the next step is learned.
 
 With ``v_D`` the dendrite's potential, ``v_S`` the soma's, ``I`` the current::
 
@@ -49,7 +49,7 @@ class Params(NeuronParams):
 
     @property
     def fixed(self) -> bool:
-        """Scalars of steps are learned for so many steps."""
+        """Scalars for each step exist only for that many steps."""
         return self.scalars == "step"
 
 
@@ -137,7 +137,7 @@ class LMH(CausalNeuron[State]):
         return state.soma
 
     def retention(self) -> Tensor:
-        """Lambda_S ``[1 or T]``; the law holds where no current comes from the dendrite's past."""
+        """Lambda_S ``[1 or T]``; the law holds if no current comes from the dendrite's past."""
         return self.scalars()[:, 2]
 
     def gain(self, timesteps: int) -> float:
@@ -145,7 +145,7 @@ class LMH(CausalNeuron[State]):
         return float(timesteps) if self.params.reset == "detached" else 1.0
 
     def row(self, steps: int) -> int:
-        """Which scalars act after so many steps."""
+        """Which scalars act after this number of steps."""
         if not self.params.fixed:
             return 0
         if steps >= self.timesteps:

@@ -19,9 +19,9 @@ Reference:
 Deviations:
     The papers' unit is theta, with currents L times larger: dividing the membrane by L leaves
     weights and biases as they are. Omega is a free parameter, so that both starts are exact; the
-    authors' ``2*sigmoid(m)/T`` is offered as ``bounded``. lambda is ``sigmoid(alpha) + 1/2``, as
-    theirs. The surrogate gradient is their rectangle: 1 for v in ``[u/2, (L + 1/2)*u]``; of a
-    count it is 1/u, since x counts in u.
+    authors' ``2*sigmoid(m)/T`` is available as ``bounded``. lambda is ``sigmoid(alpha) + 1/2``, as
+    theirs. The surrogate gradient is their rectangle: 1 for v in ``[u/2, (L + 1/2)*u]``; for a
+    count it is 1/u, because x counts in u.
 """
 
 import math
@@ -58,7 +58,7 @@ class Params(NeuronParams):
         description="T-GIM at the start: 1/T, the identity, 2*sigmoid(0)/T, or 1/i for steps to i",
     )
     leak: float = Field(1.0, gt=0.5, lt=1.5, description="lambda at the start")
-    leaks: Literal["layer", "step"] = Field("layer", description="one lambda a layer, or a step")
+    leaks: Literal["layer", "step"] = Field("layer", description="a lambda for each layer or step")
     v0: float = Field(0.5, ge=0, lt=1, description="initial potential, units of theta/L")
     reset: Literal["detached", "through"] = Field(
         "detached", description="gradients: by Omega only, or through potential and reset too"
@@ -120,7 +120,7 @@ class LMHT(Neuron[State]):
     """A layer of LM-HT neurons, for T steps.
 
     Raises:
-        UsageError: T is so large that Omega is.
+        UsageError: T is so large that Omega does not fit.
         ValueError: when run for another number of steps than it was made for.
     """
 
@@ -177,7 +177,7 @@ class LMHT(Neuron[State]):
         return self.matrix().detach().sum(0).max().item()
 
     def learnables(self) -> dict[str, Tensor]:
-        """Omega, of a causal one what is not zero for good, and lambda within its bounds."""
+        """Omega (if it is causal, only its lower triangle), and lambda within its bounds."""
         omega = self.matrix().detach()
         kept = torch.ones_like(omega, dtype=torch.bool)
         return {
@@ -191,7 +191,7 @@ class LMHT(Neuron[State]):
         return not self.causal and bool((omega == omega.new_tensor(1 / T)).all())
 
     def answers(self, timesteps: int) -> Tensor:
-        """Where no row of Omega up to t has weight on a later step, whatever Omega started as."""
+        """At steps t for which no row of Omega up to t has weight on a later step."""
         later = self.matrix().detach().cpu() != 0
         steps = range(1, timesteps + 1)
         return torch.tensor([not later[:t, t:timesteps].any() for t in steps])
@@ -199,8 +199,8 @@ class LMHT(Neuron[State]):
     def single_threshold(self) -> "LMHT":
         """The neuron of one level that puts out in L steps what this one does in one.
 
-        ``Omega'[i,j] = Omega[ceil(i/L), ceil(j/L)]/L``, so every step of a window of L is given the
-        same current; lambda acts at a window's first step only. Counts are equal by window where
+        ``Omega'[i,j] = Omega[ceil(i/L), ceil(j/L)]/L``, so every step of a window of L gets the
+        same current; lambda acts at a window's first step only. Counts are equal in each window if
         the currents are those of Theorem 4.2 (i), in ``[0, theta)``; potentials are L times this
         neuron's, as thresholds are.
         """
@@ -231,7 +231,7 @@ class LMHT(Neuron[State]):
     def continued(
         self, state: State, changed: Mapping[str, Tensor], steps: int, seen: Tensor | None
     ) -> State:
-        """With what the next call has to know of this one's currents."""
+        """The state, with the currents that the next call needs."""
         past = state.past if seen is None else self.past(seen, state)
         return State(changed["potential"], past)
 

@@ -18,8 +18,9 @@ Reference:
     MSAT Eq. 9-13 and 15, Algorithm 1, lines 11-13; constants of Table 2.
 
 Deviations:
-    ``V_T = -1``, which the paper does not print (authors' code); with ``v_t=auto`` conversion finds
-    one for each layer, since Eq. 12 calls it "the parameter to optimize". Eq. 13 repeats the factor
+    ``V_T = -1`` comes from the authors' code, because the paper does not print it; with
+    ``v_t=auto`` conversion finds one for each layer, since Eq. 12 calls it "the parameter to
+    optimize". Eq. 13 repeats the factor
     ``tau_rd`` of Eq. 11: it is applied once. ``depolarization=input`` takes the input current in
     place of ``V[t+1] - V[t]``, as the authors' code does. With DTT or DET switched off its term
     is left out of the sigmoid's argument; with both off the threshold is theta, which is IF. In
@@ -46,12 +47,12 @@ PRESETS: dict[str, dict[str, float]] = {
     "resnet20": {"alpha": 0.3, "tau_mp": 0.5, "tau_rd": 0.5},
     "resnet34": {"alpha": 1.0, "tau_mp": 0.5, "tau_rd": 0.5},
 }
-"""The columns of Table 2, as far as they differ."""
+"""The columns of Table 2 that differ."""
 OFFSET = -1.0  # the authors' V_T
 
 
 class Params(NeuronParams):
-    """Of the MSAT neuron; a preset sets what is not given itself."""
+    """Parameters of the MSAT neuron; a preset sets those that are not given."""
 
     examples = (
         {"dtt": False},
@@ -81,16 +82,16 @@ class Params(NeuronParams):
 
     @property
     def offset(self) -> float:
-        """V_T, where no layer has its own yet."""
+        """V_T, before each layer has its own."""
         return OFFSET if self.v_t == "auto" else self.v_t
 
     @property
     def by_layer(self) -> dict[str, tuple[float, float]]:
-        """V_T, within what moves the threshold from almost 0 to almost theta."""
+        """V_T, within bounds that move the threshold from almost 0 to almost theta."""
         return {"v_t": (-5.0, 5.0)} if self.v_t == "auto" and self.dtt else {}
 
     def fit(self, timesteps: int) -> Grid:
-        """Of spikes that carry what the threshold is where potentials keep still."""
+        """The grid of spikes that carry the threshold at a constant potential."""
         if not (self.dtt or self.det):
             return self.grid(timesteps)
         drive = self.tau_rd * self.det
@@ -146,12 +147,12 @@ def step(
 
 
 def silent(current: Number, constants: Numbers, schedule: Numbers, state: Numbers) -> bool:
-    """Whether a neuron surely does not fire, for a few operations, and its state if it does not.
+    """Whether a neuron surely does not fire, computed in a few operations, and its state then.
 
     A number below the threshold: ``ln(1 + e^z) >= max(z, ln(2) + z/2, 0)``, a maximum of tangents;
     ``e^z >= max(1 + z, 0)``; the sigmoid rises, on the left it is above its tangent at 0, on the
-    right above its chord to 2, which gives ``0.19 z``. All of it is theta times as much here, so
-    that nothing is divided. The slack is for rounding, here and there.
+    right above its chord to 2, which gives ``0.19 z``. Everything here is multiplied by theta, so
+    that nothing is divided. The slack covers rounding, here and in the step.
     """
     adapts, sees_input, _, a_i, a, slope, level, c, tau = schedule
     theta, (last, v, mean) = constants[0], state
@@ -237,7 +238,7 @@ class MSAT(CausalNeuron[State]):
     def schedule(self, state: State, steps: int) -> Tensor:
         """Whether thresholds adapt, what DET sees, the weight of the mean, and all constants.
 
-        What is switched off has zeros, and so adds nothing.
+        A term that is switched off has zeros, so it adds nothing.
         """
         p = self.params
         dtt = (1 / p.k_i, p.tau_mp * p.k_a, p.tau_mp * p.alpha, float(self.offset()))

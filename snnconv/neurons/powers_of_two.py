@@ -13,7 +13,7 @@ FINEST = 8
 """The most levels: a spike may be as small as theta/128."""
 
 _SHARE = 0.75
-"""Of a level, at which it is fired; a file that is exported has no numpy."""
+"""The share of a level at which it fires; a plain float, as exported files have no numpy."""
 _SHARE_IN_KERNEL = Number(_SHARE)
 
 

@@ -1,4 +1,4 @@
-"""Signed neuron with memory: what it has put out too early, it takes back.
+"""Signed neuron with memory: it takes back spikes that came too early.
 
 With ``v`` the membrane potential, ``I`` the current, ``theta`` the threshold, ``m`` the sum of all
 counts so far, ``g`` the most spikes of a step and ``h`` the hysteresis::
@@ -10,15 +10,15 @@ counts so far, ``g`` the most spikes of a step and ``h`` the hysteresis::
 
 The sum never falls below zero, as a ReLU does not; at a transfer site, whose activation may be
 negative, it may: ``s = max(s, -m)`` is left out there, and ``h`` is 0, because a value below zero
-is no mistake that could wait. Where the activation has a ceiling ``c`` (ReLU6, QCFS), ``M[t] =
+is not an error that could wait. If the activation has a ceiling ``c`` (ReLU6, QCFS), ``M[t] =
 floor(t*c/theta)``, so no mean output lies above it. The total charge is ``U = v + m*theta``, so
-``m`` follows ``clip(floor(U/theta), 0, M)`` as fast as ``g`` spikes a step let it. After the input
-of a layer has settled, its mean output is the quantized activation: nothing is left of spikes that
-came too early. ``v`` starts at ``v0*theta``. Under differential coding ``m``
-is no whole number; there it bounds a whole number of spikes.
+``m`` follows ``clip(floor(U/theta), 0, M)`` as fast as ``g`` spikes a step allow. After the input
+of a layer has settled, its mean output is the quantized activation: spikes that came too early have
+no lasting effect. ``v`` starts at ``v0*theta``. Under differential coding ``m``
+is not a whole number; there it bounds a whole number of spikes.
 
 With ``levels = L`` above 1 a step has one spike of ``theta/2^k``, ``k < L``: an event with an
-index. Its unit ``u = theta/2^(L - 1)`` stands in place of theta above, and ``g = 2^(L - 1)``. The
+index. Its unit ``u = theta/2^(L - 1)`` replaces theta above, and ``g = 2^(L - 1)``. The
 size of a count that is not 0 becomes the largest power of two of which ``abs(v/u - v0)`` has three
 quarters, or 1; what a bound cuts is rounded towards 0 to a power of two. A count is in units of u,
 so a spike of theta counts ``2^(L - 1)``.
@@ -44,7 +44,7 @@ Deviations:
     threshold is one a neuron, from its own largest activation; here it is a layer's or a channel's.
     The most spikes of ``burst`` and its ``v0`` may be changed, which the paper's five and 0 may
     not. Gradients: straight through
-    the floor, as QCFS has them, exact through the bounds, the reset and the memory. So the gradient
+    the floor, as for QCFS, exact through the bounds, the reset and the memory. So the gradient
     of the mean output by a current is 1 where the sum follows the charge, and 0 where a bound holds
     it, the same as a clipped ReLU's; with the triangle of :mod:`snnconv.neurons.surrogate`, charge
     far from a threshold would have none, although it is put out a step later.
@@ -71,7 +71,7 @@ PRESETS: dict[str, dict[str, float | bool]] = {
 
 
 class Params(NeuronParams):
-    """Of the signed neuron; a preset sets what is not given itself."""
+    """Parameters of the signed neuron; a preset sets those that are not given."""
 
     examples = (
         {"spikes": 4, "hysteresis": 0},
@@ -110,8 +110,8 @@ class Params(NeuronParams):
     def fit(self, timesteps: int) -> Grid:
         """Clipped at theta, as if it had one spike a step.
 
-        More spikes a step are there to correct what was late. A finer grid has a smaller error and
-        more spikes; how fine it is to be is the scale of the thresholds. Parts of theta are there
+        More spikes in a step serve to correct late charge. A finer grid has a smaller error and
+        more spikes; the scale of the thresholds decides how fine it is. Parts of theta serve
         to round less.
         """
         return Grid(timesteps * self.parts, self.v0)
@@ -155,7 +155,7 @@ def _bounded(
     constants: Numbers,
     schedule: Numbers,
 ) -> tuple[Number, Number, Number]:
-    """A count within what the memory and the ceiling allow, and its gradients."""
+    """A count within the bounds of memory and ceiling, and its gradients."""
     (unit, ceiling), t, h, negative = constants, schedule[0], schedule[2], schedule[3]
     of_total = ZERO
     if negative > ZERO:
@@ -277,7 +277,7 @@ class Signed(CausalNeuron[State]):
     KERNEL = Kernel(step, gradient, states=("potential", "total"))
 
     def __new__(cls, params: Params | None = None, *given: Any) -> "Signed":
-        """Make neurons of levels by a class of their own, whose kernel takes twice the time."""
+        """Make neurons with levels from a separate class, whose kernel takes twice the time."""
         leveled = cls is Signed and params is not None and params.levels > 1
         return super().__new__(SignedOfLevels if leveled else cls)
 

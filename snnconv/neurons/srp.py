@@ -1,9 +1,10 @@
-"""SRP: neurons that a simulation before the T steps finds to be inactive stay silent.
+"""SRP: a simulation before the T steps finds inactive neurons, which then stay silent.
 
 The network runs ``tau`` steps of IF neurons. A neuron whose residual potential ``v`` is not above
-zero after them has had no input that would make it spike, so what it fired came too early: its mask
-``K`` is 0, that of others 1. Then all potentials start again, and the network runs its T steps with
-what neurons put out multiplied by ``K``. With ``I`` the current and ``theta`` the threshold::
+zero after them has had no input that would make it spike, so its spikes came too early: its mask
+``K`` is 0, and that of the others is 1. Then all potentials start again, and the network runs its T
+steps with what neurons put out multiplied by ``K``. With ``I`` the current and ``theta`` the
+threshold::
 
     v += I;   s = H(v - theta);   x = s*theta;   v -= x        tau steps
     K = H(v - theta/1000);   v = v0*theta
@@ -20,8 +21,8 @@ Reference:
     limit of ``v`` is that of the authors' code, 0.001.
 
 Deviations:
-    The limit is in units of theta. A silenced neuron keeps its charge, where the authors' fires and
-    has its spikes masked: what it puts out is the same, nothing.
+    The limit is in units of theta. A silenced neuron keeps its charge; the authors' neuron fires
+    and its spikes are masked. Both put out nothing.
 """
 
 from typing import NamedTuple
@@ -35,7 +36,7 @@ from snnconv.neurons.kernel import ZERO, Kernel, Number, Numbers
 from snnconv.neurons.surrogate import slope_at, spike
 
 RESIDUAL = 1e-3
-"""Units of theta, above which a residual potential has to be."""
+"""The least residual potential of an active neuron, in units of theta."""
 
 
 class Params(NeuronParams):
@@ -98,7 +99,7 @@ class SRP(CausalNeuron[State]):
         return State(start, self.everywhere(sample.new_ones(()), sample))
 
     def begun(self, state: State) -> State:
-        """All neurons at v0, and silenced if little is left of what they were given."""
+        """All neurons at v0, and silenced if little of their charge is left."""
         active = state.potential > RESIDUAL * self.theta(state.potential)
         start = self.initial(state.potential).potential
         return State(start, active.to(state.mask.dtype))

@@ -38,7 +38,7 @@ class _Spike(torch.autograd.Function):
 
 
 def slope(potential: Tensor, threshold: Tensor) -> Tensor:
-    """The triangle: what stands for the derivative of :func:`spike` by the potential."""
+    """The triangle that replaces the derivative of :func:`spike` with respect to the potential."""
     distance = ((potential - threshold) / threshold).abs()
     # an adaptive threshold may underflow to 0: the slope is 0 there, not 0/0
     return torch.where(distance < 1, (1 - distance) / threshold, 0)

@@ -5,10 +5,10 @@ With ``I`` the current, ``theta`` the threshold and ``Bernoulli(p)`` 1 with prob
     v = sum over t of I[t]
     p[t] = clip(v / ((T - t + 1)*theta), 0, 1);   s ~ Bernoulli(p[t]);   x = s*theta;   v -= x
 
-The chance is the share of the steps left in which the charge left would have to be put out. So the
-count in T steps is ``clip(sum I/theta, 0, T)``, rounded down or up, whenever currents came; of a
-whole number of thetas, every order of spikes is as likely. A layer starts when the layer before it
-has put out all, so the answer comes after T steps for each layer.
+The chance is the share of the remaining steps that would have to emit the remaining charge. So the
+count in T steps is ``clip(sum I/theta, 0, T)``, rounded down or up, for any order of currents; for
+a whole number of thetas, every order of spikes is equally likely. A layer starts when the layer
+before it has emitted everything, so the answer comes after T steps for each layer.
 
 The number that decides depends on the seed, the sample, the layer, the step and the neuron alone
 (:mod:`snnconv.neurons.confidence`): it is the same in every batch and in every number of threads.
@@ -21,10 +21,10 @@ Reference:
     Probabilistic Spiking Neurons*.
 
 Deviations:
-    The equations are stated from memory of the paper; there is no released code to compare with.
-    By them rounding is not without bias: in four steps 0.3 is rounded up half of the time, and 3.7
-    down. A charge that a spike has made negative has no chance below 0 that would make up for it.
-    Outside of a network no number is drawn, and charge is rounded up. In training, a spike's
+    We wrote the equations from memory of the paper; there is no released code to compare with.
+    By these equations rounding has a bias: in four steps 0.3 is rounded up half of the time, and
+    3.7 down. A charge that a spike has made negative has no chance below 0 that would make up for
+    it. Outside a network no number is drawn, and charge is rounded up. In training, a spike's
     gradient by the potential is that of its chance: ``1/((T - t + 1)*theta)`` between 0 and 1. So
     that of the sum of spikes by a current is 1 between 0 and T*theta, as QCFS has it.
 """
@@ -43,7 +43,7 @@ class Params(NeuronParams):
     """Parameters of the TPP neuron: it has none of its own."""
 
     def grid(self, timesteps: int) -> Grid:
-        """Multiples of theta/T, as if they were the nearest."""
+        """Multiples of theta/T, as if rounding were to the nearest."""
         return Grid(timesteps, 0.5)
 
 
@@ -60,7 +60,7 @@ def step(
     (theta,), (left,), (v,) = constants, schedule, state
     potential = v + current
     chance = potential / (left * theta)
-    chance = ONE if chance > ONE else chance  # a suppressed spike is one minus 0, below no chance
+    chance = ONE if chance > ONE else chance  # with keep 0 it never fires
     count = ONE if ONE - keep < chance else ZERO
     value = count * theta
     return count, value, (potential - value,)
@@ -103,7 +103,7 @@ class TPP(Neuron[State]):
         return self.threshold
 
     def averages(self) -> bool:
-        """It knows no more of its currents than their sum."""
+        """It depends only on the sum of its currents."""
         return True
 
     def answers(self, timesteps: int) -> Tensor:

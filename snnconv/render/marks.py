@@ -1,4 +1,4 @@
-"""What a report's pages begin with, by which they are known as such."""
+"""The first lines of a report's pages, by which snnconv recognises them."""
 
 HTML = "<title>snnconv: "
 MARKDOWN = "# Spiking networks, evaluated by snnconv"

@@ -188,7 +188,7 @@ def cheapest(
 
 @dataclass(frozen=True)
 class Against:
-    """A network at T beside its ANN.
+    """A network at T, compared with its ANN.
 
     Attributes:
         ahead: by how much the score is better than the ANN's, in the score's unit.

@@ -47,7 +47,7 @@ class Lineage(BaseModel):
 
     inputs: list[FileHash] = Field([], description="every file read, checkpoint first")
     parent_report_sha256: str | None = Field(
-        None, description="of the report beside the checkpoint"
+        None, description="of the report that belongs to the checkpoint"
     )
     outputs: list[FileHash] = Field([], description="every file written")
 

@@ -64,8 +64,8 @@ class NormalisationUse(BaseModel):
     """The normalisation of samples: ``(raw / scale - mean) / std``."""
 
     scale: float = Field(description="raw values were divided by")
-    mean: list[float] = Field(description="one, or one a channel; of values after scale")
-    std: list[float] = Field(description="one, or one a channel; of values after scale")
+    mean: list[float] = Field(description="one, or one for each channel; of values after scale")
+    std: list[float] = Field(description="one, or one for each channel; of values after scale")
     origin: Literal["fixed", "measured", "given", "weights", "checkpoint"] = Field(
         description="of mean and std: fixed for the data set; measured on its training samples; "
         "given, in the data set's file or by options; those of torchvision's weights; or those of "
@@ -82,7 +82,7 @@ class SiteRow(BaseModel):
     mean: float
     zero_share: float = Field(description="share of activations that are zero")
     clipped_share: float = Field(description="share of activations above the threshold")
-    channels: int = Field(description="thresholds at this site: 1, or one a channel")
+    channels: int = Field(description="thresholds at this site: 1, or one for each channel")
     sin_ratio: float | None = Field(
         None, description="neurons whose ANN input is negative that fired; null if not asked for"
     )

@@ -98,7 +98,7 @@ class RunSummary(BaseModel):
 class RunDifference(Difference):
     """McNemar's exact test of two evaluations on the same samples, at T of each."""
 
-    run: str = Field(description="the label of one, `this` in the keys beside")
+    run: str = Field(description="the label of one, `this` in the other keys")
     other: str = Field(description="the label of the other")
 
 

@@ -79,7 +79,7 @@ def bytes_per_sample(
     nodes, signals, sizes = analysis.graph.nodes, analysis.signals, analysis.shapes
     sums = {node.name for node in analysis.cumulative}
     pools = analysis.spiking_pools
-    # numbers of spikes stand beside these values
+    # numbers of spikes are kept with these values
     numbered = analysis.on_the_way_to(pools).keys() | pools
     last = {name: k for k, node in enumerate(nodes) for name in node.inputs}
 

@@ -7,7 +7,7 @@ neuron stands for are computed by it outside the spiking domain, and count as MA
 Under a constant input, values before the first neuron do not change over time: they have ``T = 1``
 and are computed once. So are values between neurons whose spikes are needed in the mean only:
 before LM-HT neurons with a uniform Omega, the mean is taken of spikes instead of currents. An input
-of frames is shown a frame a step (:mod:`snnconv.data.frames`).
+of frames is shown a frame for each step (:mod:`snnconv.data.frames`).
 
 Shape:
     ``[f, B, *input] -> [T, B, classes]``: the last layer's currents at each step.

@@ -1,1 +1,1 @@
-"""The stages: a file each, ``run(config, progress) -> report``. No stage imports another."""
+"""The stages: a file for each with ``run(config, progress) -> report``; none imports another."""

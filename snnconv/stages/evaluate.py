@@ -310,7 +310,7 @@ def _kinds(config: EvaluateConfig) -> dict[str, type[Metric]]:
     """The metrics asked for, those that others are made of first.
 
     Raises:
-        UsageError: no such metric, or one without those that it is made of.
+        UsageError: no such metric, or one without the metrics that it needs.
     """
     wanted = (*config.metric, *(["early-exit"] if config.exit else []))
     kinds = {name: METRICS.load(name) for name in wanted}

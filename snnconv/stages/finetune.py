@@ -37,7 +37,7 @@ from snnconv.training.task import trained_task
 
 
 def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneReport:
-    """Fine-tune, and write a checkpoint of kind ``finetuned``: the best epoch; beside it the last.
+    """Fine-tune, and write a checkpoint of kind ``finetuned``: the best epoch, and the last.
 
     Epoch 0, the network as it came, is a candidate too, so the validation accuracy never falls. Of
     epochs that are equally good the last is kept.

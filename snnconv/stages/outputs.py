@@ -71,7 +71,7 @@ def refuse_lost(files: Sequence[Path], report: Path, kind: type[Report]) -> None
         kind: of that report.
 
     Raises:
-        UsageError: there is such a file.
+        UsageError: there is a file of this kind.
     """
     try:
         known = {Path(each.path).name: each.sha256 for each in read(report, kind).lineage.outputs}

@@ -102,7 +102,7 @@ def _is_current(evaluation: EvaluateReport, here: Set[str]) -> bool:
 
 
 def _trainings(folders: list[Path], evaluations: list[EvaluateReport]) -> list[Trained]:
-    """What ``train`` and ``finetune`` left beside the evaluations.
+    """What ``train`` and ``finetune`` wrote, in addition to the evaluations.
 
     A training is drawn if an evaluated network comes from it. The newest fine-tuning is always
     drawn, because its network may be waiting to be evaluated.

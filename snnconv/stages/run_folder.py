@@ -40,7 +40,7 @@ def newest(run: Path, kinds: Iterable[Kind]) -> Path | None:
 
 
 def report_beside(checkpoint: Path) -> Path | None:
-    """The report of the stage that wrote a checkpoint, if it lies beside it."""
+    """The report of the stage that wrote a checkpoint, if it is in the same folder."""
     stem = checkpoint.stem
     stages = {str(kind): stage for kind, stage in WRITTEN_BY.items()}
     file = checkpoint.with_name(f"{stages.get(stem, stem)}.json")
@@ -61,7 +61,7 @@ def save(
         checkpoint: what a stage has made.
         run: the run folder.
         out: the file that the user named, if one.
-        last: the last epoch of the training that it is the best of; goes beside it.
+        last: the last epoch of the training whose best epoch this is; it goes to the same folder.
 
     Returns:
         The files written, the checkpoint's own first.
@@ -81,7 +81,7 @@ def save(
 
 
 def kept_as(file: Path, digest: str) -> Path:
-    """The file with this content: this one, or one beside it if this one has been replaced."""
+    """The file with this content: this one, or another in its folder if it was replaced."""
     if sha256(file) == digest:
         return file
     beside = sorted(file.parent.glob(f"{file.stem}-*{file.suffix}"))

@@ -2,8 +2,8 @@
 
 ``mean-iou`` is the mean over classes of intersection over union, ``TP / (TP + FP + FN)`` of all
 places together, over the classes that are there or are said. ``pixel-accuracy`` is the share of
-places whose class is right. A network with one output a place has two classes: the second where the
-output is above 0. Labels of 255 are left out.
+places whose class is right. A network with one output for each place has two classes: the second
+where the output is above 0. Labels of 255 are left out.
 
 Shape:
     Labels ``[n, H, W]``, whole numbers from 0; outputs ``[B, C, H, W]``, or ``[B, 1, H, W]``. Other

@@ -1,8 +1,8 @@
 """The history of a training: its log, the epoch that is kept, and how it is taken up again.
 
-After every epoch the log (JSON, a row a line) and the state that the next epoch depends on are
-written, each file whole or not at all. A resumed training ends in the same bits as one that never
-stopped.
+After every epoch the log (JSON, a row for each line) and the state that the next epoch depends on
+are written, each file whole or not at all. A resumed training ends in the same bits as one that
+never stopped.
 """
 
 import json

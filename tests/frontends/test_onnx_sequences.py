@@ -110,7 +110,7 @@ STATE["V"] = floats(1, 8, WIDTH)
         ("LSTM", {"inputs": "s W R B    P"}, "peepholes"),
         ("LSTM", {"inputs": "s W R B n"}, "sequence_lens"),
         ("LSTM", {"inputs": "s V R B"}, "weights of shape [1, 8, 3], [1, 20, 5], [1, 40]"),
-        ("LSTM", {"inputs": "s s R B"}, "a W that is no tensor"),
+        ("LSTM", {"inputs": "s s R B"}, "a W that is not a tensor"),
         ("LSTM", {"clip": 2.0}, "a clip of the gates' inputs at 2.0"),
         ("LSTM", {"input_forget": 1}, "input_forget"),
         ("LSTM", {"direction": "up"}, "the direction 'up'"),

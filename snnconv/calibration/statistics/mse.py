@@ -183,7 +183,8 @@ def _best(bins: Channel, params: Params) -> float:
     error, _ = errors(seen, candidates, params)
     count, total, squares = seen.above(candidates, 3)
     clipped = squares - 2 * candidates * total + candidates**2 * count
-    # what is clipped has at least this error, so nothing below the last such candidate can be best
+    # clipped activations have at least this error, so nothing below the last of these candidates
+    # can be best
     first = candidates[max(0, int(np.argmax(clipped <= 1.1 * error.min())) - 1)]
     number = max(128, min(2048, _FINE // params.levels))
     candidates = np.minimum(np.geomspace(first / top, 1, number), 1) * top

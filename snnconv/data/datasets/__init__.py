@@ -1,1 +1,1 @@
-"""Data sets: a file each, ``DATASET`` in it loads one. ``snnconv ls datasets`` lists them."""
+"""Data sets: one file for each, whose ``DATASET`` loads it. ``snnconv ls datasets`` lists them."""

@@ -58,7 +58,7 @@ def read(file: Path, check: Callable[[Arrays], object]) -> Arrays:
 
     Raises:
         UsageError: no such file.
-        UnsupportedError: no archive of such arrays, arrays that do not fit each other or the
+        UnsupportedError: no archive of these arrays, arrays that do not fit each other or the
             memory, or labels that can't be used.
     """
     if not file.is_file():

@@ -11,8 +11,8 @@ Deviations:
     sample of each class, in the file's order, is the test split. The rule needs no random numbers,
     so it is the same for ever.
 
-``digits.npz`` beside this file has the images, 0..16, and their labels. Their licence is CC BY 4.0:
-E. Alpaydin and C. Kaynak, https://doi.org/10.24432/C50P49.
+``digits.npz`` next to this file has the images, 0..16, and their labels. Their licence is CC BY
+4.0: E. Alpaydin and C. Kaynak, https://doi.org/10.24432/C50P49.
 """
 
 from pathlib import Path

@@ -53,7 +53,7 @@ def _load(source: Source) -> Dataset:
         source,
         name="fashion-mnist",
         folder="FashionMNIST/raw",
-        # torchvision keeps the files unpacked beside the archives, Debian ships the archives only
+        # torchvision keeps the unpacked files and the archives, Debian ships only the archives
         layouts=[_FILES, [f"{name}.gz" for name in _FILES]],
         fetch=_fetch,
         how_to_get="apt-get install dataset-fashion-mnist, or give --data-root DIR with "

@@ -73,7 +73,7 @@ def _load(source: Source) -> Dataset:
     if frames == 1:
         raise refusal(
             file,
-            f"one frame a sample, {kind(arrays[names[0]])}",
+            f"one frame for each sample, {kind(arrays[names[0]])}",
             "remove the T, or give more frames",
         )
     if "mean" in arrays or "std" in arrays:
@@ -197,7 +197,9 @@ def _figures(file: Path, arrays: Arrays, name: str, channels: int) -> Figures:
         above = " above 0" if name == "std" else ""
         raise refusal(
             file,
-            f"no {name} beside the other" if values is None else f"{name} {values.tolist()}",
+            f"{name} is missing, but the other is there"
+            if values is None
+            else f"{name} {values.tolist()}",
             f"give mean and std, one number each, or {channels}, finite{above}; or neither",
         )
     return tuple(float(value) for value in values.flatten())

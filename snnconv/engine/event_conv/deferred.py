@@ -50,7 +50,7 @@ class Pending:
         convolution: by events.
         values: spikes ``[T, B, C, H, W]``.
         others: ``[T, B, C_out, H_out, W_out]`` each.
-        channels: a current a channel ``[1 or T, C_out]`` each, added last.
+        channels: a current for each channel ``[1 or T, C_out]`` each, added last.
     """
 
     convolution: EventDriven
@@ -70,7 +70,7 @@ class Pending:
         return replace(self, others=(*self.others, whole))
 
     def plus_channels(self, each: Tensor) -> "Pending":
-        """With a current a channel added, ``[1, C_out]`` or ``[T, C_out]``."""
+        """With a current for each channel added, ``[1, C_out]`` or ``[T, C_out]``."""
         return replace(self, channels=(*self.channels, each))
 
     def images(self) -> Images:

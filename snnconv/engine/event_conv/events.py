@@ -58,7 +58,7 @@ class Convolution:
     """A convolution of sparse values, its weights laid out for it.
 
     Each output is ``bias + sum of weight * value``, added in the order of taps, then channels,
-    rounded after each multiplication and each addition: the same whatever stands beside it in the
+    rounded after each multiplication and each addition: the same whatever else is in the
     batch, and whatever the number of threads.
 
     Attributes:

@@ -1,7 +1,7 @@
 """How much of a layer's input is expected to be nonzero at a step, from what calibration saw.
 
 It decides whether a layer goes by events. It must not be what a simulation sees: the two ways
-round differently, and what a sample does may not depend on what stands beside it in a batch.
+round differently, and a sample may not depend on the other samples of its batch.
 
 Shape:
     Shares of neurons, in 0..1.
@@ -40,7 +40,7 @@ def expected_rate(
         edges: of the histogram of activations that are not zero, ``[bins + 1]``.
         counts: of it, ``[bins]``.
         zeros: share of activations that are zero.
-        threshold: theta, ``[]`` or one a channel.
+        threshold: theta, ``[]`` or one for each channel.
         levels: L.
         group: neurons.
     """

@@ -166,7 +166,7 @@ def unpacked(content: bytes) -> IntegerNetwork:
     """A network from a file's content.
 
     Raises:
-        LayoutError: it is no such file.
+        LayoutError: it is not a file of this format.
     """
     reader = _Reader(content)
     if reader.take("4s") != (MAGIC,) or reader.words(1) != (VERSION,):

@@ -40,7 +40,7 @@ def _key(function: Callable[..., Any]) -> Key:
 
 
 def definitions(subject: Subject) -> Standalone:
-    """What the file needs beside the network itself."""
+    """What the file needs in addition to the network."""
     neuron, network = _neuron(subject), subject.network
     kind = type(subject.params)
     base = "SpikingModule" if network.hold is None else "FramesModule"
@@ -185,7 +185,7 @@ class Writer:
 
 snnconv {version("snnconv")} wrote this file from the checkpoint
 {self.subject.sha256}.
-It needs torch alone. The tensors are in {stem}.safetensors beside it::
+It needs torch alone. The tensors are in {stem}.safetensors in the same folder::
 
     from {stem} import load
     network = load()
@@ -360,7 +360,7 @@ the logits after every step; ``network.stream()`` takes one step at a time, if t
         yield "def load(file: str | Path | None = None) -> Network:"
         yield '    """The network with its tensors, in evaluation mode.\n'
         yield "    Args:"
-        yield "        file: of the tensors; the one beside this file by default."
+        yield "        file: of the tensors; by default the one in the folder of this file."
         yield '    """'
         yield "    network = Network()"
         yield '    beside = Path(__file__).with_suffix(".safetensors")'

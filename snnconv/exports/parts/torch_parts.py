@@ -1,4 +1,4 @@
-"""What a module file has beside its neurons and its network: plain functions, taken as they are."""
+"""The plain functions that a module file contains, in addition to its neurons and its network."""
 
 import json
 from collections.abc import Callable

@@ -54,7 +54,8 @@ class Layer:
         shape: of what it reads, for one sample.
         site: the node of the network, if these are neurons.
         weight: of a convolution or matrix.
-        gain: of a convolution of one place that only scales, one a channel; its weight says so too.
+        gain: of a convolution of one place that only scales, one for each channel; its weight says
+            so too.
         bias: of it, ``[D]``.
         window: of a convolution or pooling.
     """
@@ -86,7 +87,7 @@ class UnitGraph:
 def obstacles(
     subject: Subject, called: str, initial: bool, neurons: tuple[type, ...] = (IF, LIF)
 ) -> Iterator[Obstacle]:
-    """What can't be said with such layers and these neurons.
+    """What can't be expressed with these layers and neurons.
 
     Args:
         subject: what is exported.
@@ -127,7 +128,7 @@ def _other(neuron: Neuron[object]) -> str:
 
 
 def _of_graph(subject: Subject, called: str) -> Iterator[Obstacle]:
-    """Operations that are no such layer."""
+    """Operations that are not one of these layers."""
     average = "replace it by an average pooling, train for an epoch, and convert that"
     all_of_them = "export with --to onnx or --to torch, which take every operation"
     shapes = subject.network.analysis.shapes

@@ -53,7 +53,7 @@ def made(
         again: the call, made once more.
 
     Raises:
-        Refused: it mixes samples, or is not known for such operands.
+        Refused: it mixes samples, or is not known for these operands.
     """
     make, rule = lowering.make, lowering.batch_axis
     others = [*arguments[1:2], *[keywords[name] for name in ("other",) if name in keywords]]

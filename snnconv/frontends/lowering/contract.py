@@ -114,7 +114,7 @@ Of several, one may be a list in turn, or None if no operation gives it."""
 class BatchAxis(StrEnum):
     """What a call does to a value whose batch is not the first axis."""
 
-    FIRST = "first"  # it refuses such a value
+    FIRST = "first"  # it refuses this value
     MOVES = "moves"  # it moves numbers and changes none: doing it shows what it does
     EACH = "each"  # it changes each number by itself
     CHANNELS = "channels"  # each number, by one number for all or one a channel

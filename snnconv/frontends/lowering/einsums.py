@@ -165,7 +165,7 @@ def _of_two(x: _Value, y: _Value, output: Labels, size: dict[str, int]) -> _Valu
 
 
 def _with_tensor(x: _Value, own: _Own, output: Labels, size: dict[str, int]) -> _Value:
-    """A product with a tensor: a scale, a linear layer, or one such layer for each of its parts."""
+    """A product with a tensor: a scale, a linear layer, or a linear layer for each part."""
     batch, *places = x.labels
     each = [label for label in places if label in own.labels and label in output]
     over = [label for label in places if label in own.labels and label not in output]

@@ -279,7 +279,7 @@ def onnx_instance_norm(call: Call) -> NodeSpec:
 
 
 def onnx_group_norm(call: Call) -> NodeSpec:
-    """GroupNorm, a scale a channel."""
+    """GroupNorm, a scale for each channel."""
     x, groups = call.x, call.number("num_groups", 1)
     weight, bias = call.tensor(1, "scale"), call.tensor(2, "bias")
     return group_norm((), x, groups, weight, bias, call.number("epsilon", 1e-5))

@@ -171,7 +171,7 @@ def leaky_relu(
 
 
 def prelu(shape: Shape, x: object, weight: object) -> NodeSpec:
-    """The same with a slope that was learned, one for all or one a channel."""
+    """The same with a slope that was learned, one for all or one for each channel."""
     slope = stored("weight", weight).value.detach().float().reshape(-1)
     return _bent(activation(x), slope, learned=True)
 
@@ -244,11 +244,11 @@ def onnx_extreme(make: NodeMaker, call: Call) -> NodeSpec:
 
 
 def onnx_prelu(call: Call) -> NodeSpec:
-    """The same with a slope that was learned, one for all or one a channel."""
+    """The same with a slope that was learned, one for all or one for each channel."""
     x, slope = call.x, call.tensor(1, "slope").value
     sizes = [1] * (len(x.shape) - slope.dim()) + list(slope.shape)
     if any(n != 1 for axis, n in enumerate(sizes) if axis != 1):
-        raise Refused(f"slopes of shape {list(slope.shape)}: one for all, or one a channel")
+        raise Refused(f"slopes of shape {list(slope.shape)}: one for all, or one for each channel")
     return prelu((), x, Stored("", slope))
 
 

@@ -41,7 +41,7 @@ def made(call: Call, operator: OfOperator, again: Again) -> Made:
         again: the same operator, run on other numbers in place of its first operand.
 
     Raises:
-        Refused: it mixes samples, or is not known for such operands.
+        Refused: it mixes samples, or is not known for these operands.
     """
     onnx, x = operator.onnx, call.operand(0)
     moves = operator.lowering.batch_axis is BatchAxis.MOVES

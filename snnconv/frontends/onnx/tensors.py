@@ -61,7 +61,7 @@ def read(proto: Any, folder: Path) -> Tensor:
             data = stream.read(math.prod(proto.dims) * _width(proto))
         proto = onnx.TensorProto(dims=proto.dims, data_type=proto.data_type, raw_data=data)
     array = onnx.numpy_helper.to_array(proto)
-    if proto.data_type == onnx.TensorProto.BFLOAT16:  # NumPy has no such type of its own
+    if proto.data_type == onnx.TensorProto.BFLOAT16:  # NumPy does not have this type
         array = array.astype(np.float32)
     return torch.from_numpy(np.array(array))
 
@@ -76,7 +76,7 @@ def _external(proto: Any, folder: Path) -> tuple[Path, int, int | None]:
     """The file, where in it the values begin, and how many bytes they are said to take."""
     entries = {entry.key: entry.value for entry in proto.external_data}
     location = entries.get("location", "")
-    remedy = "put the data file beside the ONNX file, as it was exported"
+    remedy = "put the data file into the folder of the ONNX file, as it was exported"
     file = (folder / location).resolve()
     if not location or Path(location).is_absolute() or not file.is_relative_to(folder.resolve()):
         raise _error(proto, f"external data outside the model's own folder: '{location}'", remedy)

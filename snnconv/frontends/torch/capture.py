@@ -65,7 +65,7 @@ _PLAIN = (bool, int, float, str, type(None))
 
 
 class Verdict(NamedTuple):
-    """A captured graph beside what it was captured from.
+    """A captured graph, and the module that it was captured from.
 
     Attributes:
         referee: the package that ran that.

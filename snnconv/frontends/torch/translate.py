@@ -209,7 +209,11 @@ class _Translator:
         beyond = isinstance(index, int) and index >= len(pieces)
         if beyond or not isinstance(index, int | slice):
             if node.users:
-                found = "indices or statistics beside a value" if beyond else f"the index {index}"
+                found = (
+                    "indices or statistics in addition to a value"
+                    if beyond
+                    else f"the index {index}"
+                )
                 self._refuse(node, found, "use the value only")
             return
         picked = pieces[index]
@@ -317,7 +321,7 @@ class _Translator:
         return replace(moved, x=replace(plain, shape=batch_axis.in_graph(shape, moved)))
 
     def _all(self, pieces: list[Any], found: Any, where: str) -> Any:
-        """All values of a call at once: in a list, or last states one beside another."""
+        """All values of a call at once: in a list, or last states one after another."""
         if not all(isinstance(piece, _Held) for piece in pieces):
             raise Refused(f"all values of a call at once, or {_HIDDEN}")
         if not isinstance(found, Tensor):

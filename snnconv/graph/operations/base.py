@@ -209,7 +209,7 @@ def of_one_rank(attrs: Attributes, shapes: Sequence[Shape], tensors: Tensors) ->
 
 
 def of_channels(shape: Shape, tensors: Tensors, *also: Shape) -> str | None:
-    """Tensors with one number a channel, or of other shapes that they may have."""
+    """Tensors with one number for each channel, or of other shapes that they may have."""
     sizes = {tuple(tensor.shape) for tensor in tensors.values()}
     if not sizes <= {shape[:1], *also}:
         return f"tensors of shapes {sorted(map(list, sizes))} for {shape[:1]} channels"

@@ -13,7 +13,7 @@ CHANCE = "by more than chance"
 
 
 def compare(found: CompareReport) -> list[Block]:
-    """Of a :class:`CompareReport`: a row a method, a column a T."""
+    """Of a :class:`CompareReport`: a row for each method, a column for each T."""
     kind, interval = found.kind, found.ann_accuracy_interval
     n = f"n = {units.count(found.samples)}"
     bounds = f"{units.interval(interval)}, {n}" if interval else n
@@ -141,7 +141,7 @@ def methods(found: CompareReport) -> Table:
         )
     note = (
         "energy there: of the float32 ANN's, by operations alone; / twin's: of the energy of the "
-        "same network with quantized activations, whose accuracy stands beside it; passes: the "
+        "same network with quantized activations, whose accuracy is next to it; passes: the "
         "time until the answer there, in forward passes of the ANN; spikes/neuron, at each step, "
         "and latency are those at that T, else at the last T; seconds: of calibration"
     )

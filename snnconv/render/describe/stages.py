@@ -201,7 +201,7 @@ def convert(report: ConvertReport) -> list[Block]:
     facts += non_spiking(report)
     for what, names, how in (
         ("max poolings", report.cumulative_pools, "on cumulated spikes"),
-        ("analog functions", report.analog, "of the mean input so far, beside the spikes"),
+        ("analog functions", report.analog, "of the mean input so far, without spikes"),
     ):
         if names:
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""

@@ -409,7 +409,7 @@ def test_mean_and_std_of_frames_are_one_a_channel():
 
 
 def test_one_frame_is_no_time():
-    error = refused("one frame a sample", **arrays((1, 2, 5, 4), layout="TCHW"))
+    error = refused("one frame for each sample", **arrays((1, 2, 5, 4), layout="TCHW"))
     assert "remove the T" in error.remedy
 
 
