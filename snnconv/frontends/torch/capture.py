@@ -136,7 +136,7 @@ def capture(
         raise CheckFailedError(
             f"the graph captured from {type(module).__name__} does not compute what it computes",
             f"outputs differ by {difference:.2e} of the largest (allowed {TOLERANCE:.0e})",
-            "look for values that are changed in place, hooks and randomness in it, or report the network",
+            "look for values changed in place, hooks and randomness in it, or report the network",
         )
     return Captured(graph, tensors, Verdict("torch", difference, TOLERANCE))
 
