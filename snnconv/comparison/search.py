@@ -50,7 +50,7 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
     session = Session(config)
     if distributed.size() > 1:
         raise UsageError(
-            "convert --within can't be divided among processes among processes",
+            "convert --within can't be divided among processes",
             "several processes",
             "start it without torchrun",
         )

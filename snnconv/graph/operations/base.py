@@ -156,7 +156,7 @@ class Op(Generic[A]):
         try:
             typed = self.typed(attrs)
         except ValueError as error:
-            return f"an attribute that can't be ({self.name}, {error})"
+            return f"an attribute that is not valid ({self.name}, {error})"
         if len(inputs) != self.sources and (self.sources or not inputs):
             wanted = self.sources or "one or more"
             return f"{len(inputs)} inputs, where {self.name} reads {wanted}"
