@@ -19,13 +19,14 @@ Deviations:
 
 import io
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from snnconv.errors import CheckFailedError, Obstacle, one_line
+from snnconv.errors import CheckFailedError, Obstacle
 from snnconv.exports.base import Export, RunResult, Subject
 from snnconv.exports.parts import step
 
@@ -54,12 +55,9 @@ class Pt2(Export):
         self, file: Path, subject: Subject, x: Tensor, samples: Tensor, timesteps: int, chunk: int
     ) -> RunResult:
         """Run the program, step after step."""
-        try:
-            program = torch.export.load(file)
-        except (RuntimeError, OSError, ValueError) as error:
-            raise CheckFailedError(
-                f"{file.name} can't be read", one_line(error), "export it again"
-            ) from error
+        if not zipfile.is_zipfile(file):  # torch tells of it at length
+            raise CheckFailedError(f"{file.name} can't be read", "no archive", "export it again")
+        program = torch.export.load(file)
         module, hold = program.module(), subject.network.hold or timesteps
         (_, _, states), _ = program.example_inputs
         states = [each.new_zeros(x.shape[1], *each.shape[1:]) for each in states]

@@ -1,4 +1,4 @@
-"""What corrections add to a network while it is simulated.
+"""What corrections add to a network while it is simulated, and the ANN without it beside that.
 
 At a site a correction adds a current before the neurons, an initial potential to them, or an
 amplitude to their spikes; everywhere else it adds to a weight. A correction of zero changes no
@@ -27,7 +27,7 @@ from snnconv.core.shapes import per_neuron
 from snnconv.engine.event_conv.deferred import Pending
 from snnconv.engine.layer_output import LayerOutput
 from snnconv.graph.fold import fold
-from snnconv.graph.network import Network
+from snnconv.graph.network import Network, ann_inputs
 from snnconv.neurons.base import Neuron
 
 Currents = TypeVar("Currents", Tensor, Pending)
@@ -176,3 +176,35 @@ def weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
     return checkpoint.network | {
         name: checkpoint.network[name] + change for name, change in changes.items()
     }
+
+
+def compared(
+    checkpoint: Checkpoint, simulated: Network, device: torch.device
+) -> tuple[Network, Network | None]:
+    """What a simulation is compared with.
+
+    Returns:
+        The network without what corrections add to its weights; and the ANN that was converted, if
+        fine-tuning has moved the weights away from it.
+    """
+    reference = None
+    if checkpoint.reference:
+        reference = Network(*fold(checkpoint.graph, checkpoint.reference)).to(device).eval()
+    return (uncorrected(checkpoint) or simulated).to(device).eval(), reference
+
+
+def beside(
+    network: Network, reference: Network | None, x: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The ANN's logits, and its pre-activations by site under the weights as they are now.
+
+    Args:
+        network: without what corrections add to its weights.
+        reference: the ANN, where fine-tuning has moved the weights away from it.
+        x: the samples.
+    """
+    logits, inputs = ann_inputs(network, x)
+    if reference is not None:
+        with torch.no_grad():
+            logits = reference(x)
+    return logits, inputs

@@ -25,8 +25,8 @@ from snnconv.frontends.labels import refuse_labels
 from snnconv.graph.ir import SITES
 from snnconv.metrics.base import METRICS, Batch, Figures, Metric, MetricContext, Watch
 from snnconv.reports import EvaluateReport, Histogram, LayerRow, LineageRow
-from snnconv.simulation.beside import beside, compared
 from snnconv.simulation.build import metric_context, spiking_network, timesteps
+from snnconv.simulation.corrected import beside, compared
 from snnconv.simulation.memory import BatchPlan
 from snnconv.simulation.network import SpikingNetwork
 from snnconv.simulation.simulate import simulate

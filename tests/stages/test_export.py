@@ -1,16 +1,23 @@
 """``snnconv export``: what is written, what it is held against, and what is refused."""
 
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import torch
 from helpers.commands import done as finished
 from helpers.commands import files, here
 from helpers.commands import refused as refuses
 
+from snnconv.checkpoint import load
 from snnconv.core.runtime import host_kept
+from snnconv.data.dataset import batches, load_dataset
 from snnconv.errors import ExitCode
+from snnconv.exports.parts.integer_network import unpacked
+from snnconv.exports.parts.integer_run import run as simulated
 from snnconv.reports import ExportReport, read
 
 
@@ -106,6 +113,38 @@ def test_bad_input(folder, arguments, code, words, monkeypatch):
     error = refused(*small("--run", ".", *arguments), code=code)
     assert words in f"{error['problem']} {error['found']}"
     assert files(folder) == before
+
+
+def test_a_file_that_an_older_nir_can_not_read_is_not_written(folder, tmp_path, monkeypatch):
+    nir = pytest.importorskip("nir")
+    done("convert", f"{folder}/calibrated.safetensors", "--param", "v0=0", "--run", tmp_path)
+
+    def old(*given):
+        raise ValueError("unknown node SumPool2d")
+
+    monkeypatch.setattr(nir, "read", old)
+    words = ("--to", "nir", "--out", tmp_path / "out" / "net.nir", "--run", tmp_path)
+    error = refused(*small(*words), code=ExitCode.CHECK_FAILED)
+    assert "can't be read back by nir" in error["problem"]
+    assert "unknown node SumPool2d" in error["found"]
+    assert "pip install --upgrade nir" in error["remedy"]
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+def test_a_c_program_finds_the_classes_of_the_digits(folder, tmp_path):
+    file = tmp_path / "digits.snni"
+    done(*small("--to", "integer", "--run", folder, "--out", file))
+    program = [str(tmp_path / "snni"), str(file)]
+    source = Path(__file__).parents[2] / "docs" / "guide" / "snni.c"
+    subprocess.run(["cc", "-O2", "-o", program[0], str(source), "-lm"], check=True, timeout=60)
+    info = load(folder / "converted.safetensors").data
+    ((_, x, _),) = batches(load_dataset("digits").test, info, torch.arange(60), 60)
+    found = subprocess.run(program, input=x.numpy().tobytes(), capture_output=True, check=True)
+    network = unpacked(file.read_bytes())
+    wanted = simulated(network, x[None].double().numpy(), 4, 4).outputs.sum(0).argmax(1)
+    assert [int(each) for each in found.stdout.split()] == wanted.tolist()
+    assert len(set(wanted.tolist())) == 10
 
 
 WRONG = '''

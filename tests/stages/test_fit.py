@@ -60,3 +60,21 @@ def test_an_evaluation_of_another_network_is_refused(folder, tmp_path):
     finished("convert", str(folder / "calibrated.safetensors"), "--timesteps", "2", "--run", run)
     words = ("fit", "--run", run, "--evaluation", folder / "evaluate.json")
     refuses(here(*words), ExitCode.USAGE, "the spikes of", "an evaluation of another network")
+
+
+def test_it_is_a_stage_of_a_recipe(folder, tmp_path):
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(
+        f'run = "{tmp_path}"\n[evaluate]\ncheckpoint = "{folder}/converted.safetensors"\n'
+        'limit = 5\nmetric = ["firing-rate"]\n'
+        f'[fit]\ncheckpoint = "{folder}/converted.safetensors"\n'
+    )
+    outcomes = [
+        [step["outcome"] for step in json.loads(finished("run", recipe, "--json").out)["steps"]]
+        for _ in range(2)
+    ]
+    assert outcomes == [["run"] * 2, ["skipped"] * 2]
+    report = json.loads((tmp_path / "fit.json").read_text())
+    assert report["evaluation"] == f"{tmp_path}/evaluate.json"
+    result = here("run", recipe, "--set", "fit.target=dynapcnn")
+    refuses(result._replace(out=""), ExitCode.CHECK_FAILED, "ends at stage 'fit'", "real_input (1)")
