@@ -104,7 +104,7 @@ def test_exported_programs(folder):
     refused(
         result,
         ExitCode.USAGE,
-        "an exported program takes no arguments but ?output=NAME and no --weights",
+        "an exported program takes only ?output=NAME, and no --weights",
     )
 
 
