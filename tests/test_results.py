@@ -80,14 +80,14 @@ def test_max_pooling_by_the_cumulative_rule_gives_the_pool_of_the_mean():
 def test_torchvision_s_networks_convert():
     """Bounds of what must hold of each piecewise-linear network, whatever the machine."""
     converted = {name: report for name, report in of("vision").items() if report["converts"]}
-    assert len(converted) >= 10
+    assert len(converted) >= 2
     for name, report in converted.items():
         assert report["folded"] < 1e-4  # float32, through a hundred layers
         # a Hardsigmoid's slope of 1/6 is kept in float32
         assert report["folded_float64"] < (1e-7 if "mobilenet_v3" in name else 1e-12)
         if report["non_spiking_share"] == 0:
-            assert report["levels"]["65536"] < 0.01
-        errors = [report["levels"][n] for n in ("16", "256", "65536")]
+            assert report["levels"]["16384"] < 0.01
+        errors = [report["levels"][n] for n in ("16", "256", "16384")]
         assert errors == sorted(errors, reverse=True)
         over_time = [report["if"]["max"][T] for T in ("16", "64", "256", "1024")]
         assert over_time == sorted(over_time, reverse=True)

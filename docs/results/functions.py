@@ -6,8 +6,8 @@ python docs/results/functions.py [NAME ...]    # a JSON file a network, in runs/
 descriptions (package_texts.py, in runs/packages) for six. Spikes feed every matrix and convolution,
 the first one too (``spike_everything``, ``spike_input``), by signed neurons that fire up to four
 spikes a step. Thresholds are ``mse`` for that T and coding, one a channel, from 512 training
-samples. Accuracy is that of the first test samples; spikes are those of either sign, a neuron and
-step.
+samples; with ``fine`` in its name, a way takes half of them. Accuracy is that of the first test
+samples; spikes are those of either sign, a neuron and step.
 """
 
 import json
@@ -37,12 +37,17 @@ from snnconv.simulation.codings.base import CODINGS
 from snnconv.simulation.simulate import simulate
 
 REPORTS = Path(os.environ.get("RESULTS", "runs/results")) / "functions"
-TEXTS = Path(os.environ.get("RUNS", "runs")) / "packages"
+RUNS = Path(os.environ.get("RUNS", "runs"))
+TEXTS, WEIGHTS = RUNS / "packages", RUNS / "functions"
 STEPS = (1, 2, 4, 8, 16)
-PARAMS = {
-    "rate": Params(spikes=4),
-    "differential": Params(spikes=4, hysteresis=0.25, v0=0.375),
+CHANGES = Params(spikes=4, hysteresis=0.25, v0=0.375)
+WAYS = {
+    "rate": ("rate", Params(spikes=4), 1.0),
+    "rate-fine": ("rate", Params(spikes=4), 0.5),
+    "differential": ("differential", CHANGES, 1.0),
+    "differential-fine": ("differential", CHANGES, 0.5),
 }
+"""Coding, neurons, and thresholds as a share of those that ``mse`` finds."""
 SAMPLES, TESTED, BATCH, RATE = 512, 500, 128, 3e-3
 
 
@@ -185,10 +190,12 @@ def calibrated(ann: Checkpoint, x: Tensor, y: Tensor) -> Checkpoint:
 
 
 @torch.no_grad()
-def run(checkpoint: Checkpoint, coding: str, T: int, x: Tensor, y: Tensor) -> dict[str, float]:
+def run(checkpoint: Checkpoint, way: str, T: int, x: Tensor, y: Tensor) -> dict[str, float]:
     """Accuracy after T steps, and spikes a neuron and step."""
-    params = PARAMS[coding]
+    coding, params, scale = WAYS[way]
     made, _, _ = refitted(checkpoint, CODINGS.load(coding)().fit(params.fit(T), T))
+    finer = {f"{name}/threshold": scale * theta for name, theta in made.thresholds().items()}
+    made = replace(made, calibration={**made.calibration, **finer})
     spiking = SpikingInfo(
         neuron="signed", params=params.model_dump(), coding=coding, timesteps=T, seed=0
     )
@@ -212,7 +219,13 @@ def measure(name: str) -> dict:
     started = time.perf_counter()
     torch.set_num_threads(1)
     net, data, epochs = opened(name)
-    train(net.train(), *samples_of(data, "train"), epochs)
+    weights = WEIGHTS / f"{name}.pt"
+    if weights.exists():
+        net.load_state_dict(torch.load(weights, weights_only=True))
+    else:
+        train(net.train(), *samples_of(data, "train"), epochs)
+        weights.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(net.state_dict(), weights)
     net.eval()
     print(name, f"trained: {time.perf_counter() - started:.0f} s", flush=True)
     x, y = samples_of(data, "test", TESTED)
@@ -223,11 +236,11 @@ def measure(name: str) -> dict:
     found: dict = {"network": name, "ann_accuracy": accuracy, "samples": len(x), **shares}
     found |= {"sites": len(ann.graph.sites), "epochs": epochs, "torch": torch.__version__}
     checkpoint = calibrated(ann, *samples_of(data, "train", SAMPLES))
-    for coding in PARAMS:
-        rows = found[coding] = {}
+    for way in WAYS:
+        rows = found[way] = {}
         for T in STEPS:
-            rows[str(T)] = run(checkpoint, coding, T, x, y)
-            print(name, coding, T, rows[str(T)], f"{accuracy:.3f}", flush=True)
+            rows[str(T)] = run(checkpoint, way, T, x, y)
+            print(name, way, T, rows[str(T)], f"{accuracy:.3f}", flush=True)
     return found | {"seconds": time.perf_counter() - started}
 
 

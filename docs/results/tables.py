@@ -201,7 +201,7 @@ def slices_memory(found: dict) -> str:
     return table(heads, body)
 
 
-LEVELS, STEPS = ("16", "64", "256", "4096", "65536"), ("16", "64", "256", "1024")
+LEVELS, STEPS = ("16", "64", "256", "4096", "16384"), ("16", "64", "256", "1024")
 METHODS = ("max", "percentile")
 
 
@@ -252,6 +252,50 @@ def transfer_vision(rows: dict[str, dict]) -> str:
         cells += [f"{r['error'][T]:.3f}" for T in ("16", "64")] + [f"{r['spikes']:.2f}"]
         shares = (r["non_spiking_share"], r["non_spiking_share_everything"], r["function_share"])
         body.append((f"`{name}`", *cells, *(f"{share:.1%}" for share in shares)))
+    return table(heads, body)
+
+
+def fine_vision(rows: dict[str, dict]) -> str:
+    """torchvision's networks on fine thresholds: errors and spikes by way."""
+    ways = list(dict.fromkeys(way for r in rows.values() for way in r["ways"]))
+    heads = ("network", "sites", *ways)
+    body = []
+    for name, r in rows.items():
+        cells = (
+            f"{way['error']['64']:.3f} ({way['spikes']:.2f})" if way else ""
+            for way in (r["ways"].get(each) for each in ways)
+        )
+        body.append((f"`{name}`", str(r["sites"]), *cells))
+    return table(heads, body)
+
+
+def front_ends(found: dict) -> str:
+    """Networks of functions by front end: the share of spikes that differ."""
+    names = {"module": "module", "pt2": "`.pt2`"}
+    names |= {"torchscript": "ONNX, torchscript", "dynamo": "ONNX, dynamo"}
+
+    def cell(value: float | str) -> str:
+        return value if isinstance(value, str) else f"{value:.1%}" if value else "0"
+
+    body = [
+        (r["network"], str(r["transfer_sites"]), *(cell(r[name]) for name in names))
+        for r in found["rows"]
+    ]
+    return table(("network", "transfer sites", *names.values()), body)
+
+
+def published(rows: dict[str, dict]) -> str:
+    """Other people's networks: the agreement with the ANN at each T that was tried."""
+    steps = ("4", "8", "16", "32", "64")
+    heads = ("network", "sites", "functions", "ANN", *(f"T = {t}" for t in steps))
+    heads += ("spikes at the last", "energy / ANN's")
+    body = []
+    for name, r in rows.items():
+        ann = "" if r["ann_accuracy"] is None else f"{r['ann_accuracy']:.1%}"
+        tried = [f"{r['agreement'][t]:.1%}" if t in r["agreement"] else "" for t in steps]
+        spikes, energy = r["spikes"][max(r["spikes"], key=int)], r["energy"]
+        cells = (str(r["sites"]), f"{r['function_share']:.1%}", ann, *tried)
+        body.append((f"`{name}`", *cells, f"{spikes:.2f}", f"{energy:.2f}"))
     return table(heads, body)
 
 
@@ -382,32 +426,13 @@ def searched() -> str:
     return table(heads, body)
 
 
-def compared(folder: str, *parts: Callable[[dict], str]) -> dict[str, str]:
-    """The tables of a folder's comparisons by name, each below the samples behind it."""
+def compared(rows: dict[str, dict]) -> dict[str, str]:
+    """The tables of comparisons, each below its row's name and the samples behind it."""
     found = {}
-    for name, r in evaluations(folder).items():
-        head = f"{r['samples']:,} test samples, ANN {r['ann_accuracy']:.2%}:"
-        found[f"{folder}-{name}"] = "\n\n".join((head, *(part(r) for part in parts)))
+    for name, r in rows.items():
+        head = f"`{name}`: {r['samples']:,} test samples, ANN {r['ann_accuracy']:.2%}"
+        found[f"compare-{name}"] = f"{head}\n\n{by_method(r)}\n\n{near_ann(r)}"
     return found
-
-
-def corrected(r: dict) -> str:
-    """A comparison of corrections: accuracy, energy, and the error of the logits."""
-    steps = sorted({cell["timesteps"] for row in r["methods"] for cell in row["cells"]})
-    heads = ("method", *(f"T = {t}{what}" for t in steps for what in ("", ", for", ", error")))
-    body = []
-    for row in r["methods"]:
-        cells = {cell["timesteps"]: cell for cell in row["cells"]}
-        shown = [f"`{row['method']}`"]
-        for cell in (cells.get(t) for t in steps):
-            error = cell and cell.get("logits_relative_error")
-            shown += [
-                f"{cell['accuracy']:.1%}" if cell else "",
-                f"{cell['energy_total_ratio']:.2f}" if cell else "",
-                f"{error:.3f}" if error else "",
-            ]
-        body.append((*shown, f"{row['calibration_seconds']:.0f}"))
-    return table((*heads, "seconds"), body)
 
 
 def onnx_exported(rows: dict[str, dict]) -> str:
@@ -502,15 +527,18 @@ def tables() -> dict[str, str]:
         found["vision"], found["vision-if"] = foreign(rows, VISION), over_time(rows)
     if rows := evaluations("transfer-vision"):
         found["transfer-vision"] = transfer_vision(rows)
+    if rows := evaluations("fine-vision"):
+        found["fine-vision"] = fine_vision(rows)
+    if rows := evaluations("published"):
+        found["published"] = published(rows)
+    found["front-ends"] = front_ends(REPORTS["front_ends"])
     if rows := evaluations("onnx"):
         shipped = {name: r for name, r in rows.items() if name.startswith("light_")}
         found["onnx-shipped"] = foreign(shipped, SHIPPED)
         found["onnx-shipped-if"] = over_time(shipped)
         found["onnx-exported"] = onnx_exported({n: r for n, r in rows.items() if n not in shipped})
     found |= {"search": searched(), "exit": exits(evaluations("exit"))}
-    found |= compared("compare", by_method, near_ann)
-    found |= compared("methods", by_method)
-    found |= compared("corrections", corrected)
+    found |= compared(evaluations("compare"))
     found["max-pool"] = max_pool(REPORTS["max_pool"])
     found["slices-memory"] = slices_memory(REPORTS["slices_memory"])
     for name in ("text", "speech"):

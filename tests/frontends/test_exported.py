@@ -337,6 +337,7 @@ def test_masks_that_are_written_in_place(tmp_path):
         mask = x.new_zeros(8, 8)
         mask[:4, 2:] = 1
         mask[5] = 2
+        mask[2:4, 4].zero_()
         return (x + mask.masked_fill(mask == 1, -3.0)).flatten(1)
 
     imported(Calls(forward), tmp_path)

@@ -28,7 +28,7 @@ _CONSTANTS = (
     *("zeros_like.default", "ones_like.default", "full_like.default", "full.default"),
     *("new_zeros.default", "new_ones.default", "new_full.default"),
     *("arange.default", "arange.start", "arange.start_step", "fmod.Scalar", "remainder.Scalar"),
-    *("fill_.Scalar", "fill_.Tensor", "copy_.default"),
+    *("fill_.Scalar", "fill_.Tensor", "zero_.default", "copy_.default"),
     *(f"{how}.{kind}" for how in ("eq", "ne", "lt", "le", "gt", "ge") for kind in _KINDS),
 )
 """Operators of what the program owns, of rows of places, of masks, and of a recurrence's first
