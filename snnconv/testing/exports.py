@@ -29,6 +29,7 @@ from snnconv.testing.base import Kind, Law, described, in_words, variants
 from snnconv.testing.networks import checkpoint, images, mixed, one_layer, rounded
 
 BATCH, STEPS, STEM = 3, 4, "exported"
+PERMUTED = (2, 0, 1)
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,12 @@ def _put(content: Mapping[str, bytes], folder: Path) -> Path:
     return files[0]
 
 
-def _run(method: Export, file: Path, given: Subject) -> RunResult:
-    T = method.timesteps(given)
-    return method.run(file, given, images(BATCH)[None], torch.arange(BATCH), T, T)
+def _run(
+    method: Export, file: Path, given: Subject, order: tuple[int, ...] = tuple(range(BATCH))
+) -> RunResult:
+    """Run a file on the samples in some order."""
+    T, samples = method.timesteps(given), torch.tensor(order)
+    return method.run(file, given, images(BATCH)[samples][None], samples, T, T)
 
 
 def _own(method: Export, given: Subject) -> Tensor:
@@ -112,15 +116,16 @@ def equal_networks_give_equal_bytes(writes: Writes) -> None:
 def the_referee_finds_the_same_logits(writes: Writes) -> None:
     """What was written computes what this tool computes, as exactly as the format says.
 
-    Nothing is left in the working folder, and the files, the network and torch's random state stay
-    as they are.
+    A permuted batch gives permuted logits and spikes. Nothing is left in the working folder, and
+    the files, the network and torch's random state stay as they are.
     """
     given, method, state = subject(), writes(), torch.get_rng_state()
     own = _own(method, given)
     before = {name: tensor.clone() for name, tensor in given.network.state_dict().items()}
     with _elsewhere() as here, tempfile.TemporaryDirectory() as folder:
         content = method.files(given, STEM)
-        found = _run(method, _put(content, Path(folder)), given)
+        file = _put(content, Path(folder))
+        found, permuted = _run(method, file, given), _run(method, file, given, PERMUTED)
         left = sorted(path.name for path in here.iterdir())
         assert not left, f"left in the working folder: {', '.join(left)}"
         for suffix, each in content.items():
@@ -130,7 +135,11 @@ def the_referee_finds_the_same_logits(writes: Writes) -> None:
     apart = float((found.logits - wanted).abs().max() / own.abs().max())
     allowed = writes.kind.tolerance
     assert allowed is None or apart <= allowed, f"logits differ by {apart:.3g} of the largest"
+    turned = permuted.logits, found.logits[:, PERMUTED]
+    assert torch.allclose(*turned, rtol=1e-5, atol=1e-6), "a permuted batch gives other logits"
     for name, values in found.spikes.items():
+        same = torch.equal(permuted.spikes[name], values[:, PERMUTED])
+        assert same, f"a permuted batch gives other spikes at {name}"
         assert values.shape[:2] == (len(own), BATCH), f"spikes of {name}: {list(values.shape)}"
     assert torch.equal(torch.get_rng_state(), state), "torch's random state has changed"
     assert not given.network.training, "the network is in training mode"

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from helpers.nets import randomised
-from helpers.networks import IMAGE, NETS, checkpoint
+from helpers.networks import IMAGE, NETS, checkpoint, images, rounded
 from torch import nn
 from torch.nn import functional as F
 
@@ -42,11 +42,15 @@ def test_logits_are_those_of_a_simulation(neuron):
     assert not snn.training
 
 
-def test_a_permuted_batch_gives_permuted_logits():
-    snn, x = LoadedModule(made("vgg")), torch.rand(5, *IMAGE)
-    order = torch.randperm(5)
+@pytest.mark.parametrize("neuron", NEURONS.names())
+def test_a_permuted_batch_gives_permuted_logits(neuron):
+    """For every neuron; where chance decides, a sample keeps its number."""
+    file = checkpoint(rounded(NETS["max"]()), theta=0.5, timesteps=4, neuron=neuron)
+    snn, x, order = LoadedModule(file), images(4), torch.tensor([3, 0, 2, 1])
     with torch.no_grad():
-        torch.testing.assert_close(snn(x[order]), snn(x)[order], rtol=1e-6, atol=1e-6)
+        own = snn(x, every_step=True, samples=torch.arange(4))
+        permuted = snn(x[order], every_step=True, samples=order)
+    torch.testing.assert_close(permuted, own[:, order], rtol=1e-6, atol=1e-6)
 
 
 def test_another_number_of_steps():
