@@ -105,7 +105,7 @@ class IntegerMeasure:
         paired = Difference(only_this_right=this, only_other_right=other, p=mcnemar(this, other))
         return IntegerUse(
             params=self.params.model_dump(),
-            accuracy=(sums["right"] / count).tolist() if count else None,
+            accuracy=(sums["right"].double() / count).tolist() if count else None,
             against_itself=paired if count else None,
             same_class=sums["same"],
             inputs=sums["inputs"],
