@@ -104,8 +104,9 @@ def _of_the_run(config: CompareConfig) -> CompareConfig:
     if found := newest(config.run, ("ann",)):
         return config.model_copy(update={"model": str(found)})
     if found := newest(config.run, ("calibrated",)):
-        # its functions stay as the first calibration took them
-        return config.model_copy(update={"model": str(found), "non_relu": "analog"})
+        # unless the user says more, its functions stay as the first calibration took them
+        kept = {} if config.takes_functions else {"non_relu": "analog"}
+        return config.model_copy(update={"model": str(found), **kept})
     return config
 
 
