@@ -310,16 +310,17 @@ def learned_shapes(checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:
     info = checkpoint.spiking
     assert info is not None
     kind, params = NEURONS.recall(info.neuron), neuron_params(info)
-    with torch.device("meta"):
-        neuron = kind(params, torch.empty(1), info.timesteps)
+    thresholds = checkpoint.thresholds()
+    found: dict[str, tuple[int, ...]] = {}
+    for site in checkpoint.graph.sites:
+        with torch.device("meta"):
+            neuron = kind(params, torch.empty(thresholds[site.name].shape), info.timesteps)
+            neuron.train_by(info.surrogate, site.name)
         own = {name: tuple(p.shape) for name, p in neuron.named_parameters()}
-    if sum(math.prod(shape) for shape in own.values()) > LARGEST_VALUE:
-        raise Broken(f"T = {info.timesteps}, too large for {info.neuron} neurons")
-    return {
-        f"{site.name}/{name}": shape
-        for site in checkpoint.graph.sites
-        for name, shape in own.items()
-    }
+        if sum(math.prod(shape) for shape in own.values()) > LARGEST_VALUE:
+            raise Broken(f"T = {info.timesteps}, too large for {info.neuron} neurons")
+        found |= {f"{site.name}/{name}": shape for name, shape in own.items()}
+    return found
 
 
 def sections(tensors: Mapping[str, Tensor]) -> dict[str, Any]:

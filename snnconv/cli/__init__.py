@@ -13,7 +13,16 @@ from pydantic import BaseModel
 
 from snnconv import config as configs
 from snnconv.cli.commands import Commands, error_report, spelling
-from snnconv.cli.options import RUN_VARIABLE, AsJson, Debug, IsQuiet, IsVerbose, build, signature
+from snnconv.cli.options import (
+    RUN_VARIABLE,
+    AsJson,
+    Debug,
+    IsQuiet,
+    IsVerbose,
+    build,
+    given,
+    signature,
+)
 from snnconv.core import interruption
 from snnconv.core.progress import Progress, Quiet
 from snnconv.errors import ExitCode, SnnconvError, guarding
@@ -94,11 +103,11 @@ def _add(name: str, model: type[configs.StageConfig], where: str, function: str 
     """
     usual = str(model.model_fields["run"].default)
 
-    def command(**options: Any) -> None:
+    def command(context: typer.Context, **options: Any) -> None:
         talk = Talk(options["run"] if options["run"] != usual else None, options)
 
         def action(progress: Progress) -> BaseModel:
-            config = build(model, options)
+            config = build(model, options, given(context))
             work = getattr(importlib.import_module(where), function)
             _at_work()
             report: BaseModel = work(config, progress)
@@ -165,8 +174,9 @@ def ls(
     room: Annotated[
         str,
         typer.Argument(
-            help="models, datasets, neurons, codings, statistics, corrections, metrics, tasks, "
-            "exports, operations, presets (of compare), targets (of fit) or runs"
+            help="models, datasets, neurons, surrogates, losses, codings, statistics, "
+            "corrections, metrics, tasks, exports, operations, presets (of compare), "
+            "training-presets, targets (of fit) or runs"
         ),
     ],
     run: Annotated[Path, typer.Option(help="run folder, of runs", envvar="SNNCONV_RUN")] = Path(
@@ -184,6 +194,10 @@ def ls(
             from snnconv.stages.runs import runs
 
             return runs(run)
+        if room.lower() == "training-presets":
+            from snnconv.stages.listing import training_presets
+
+            return training_presets()
         if room.lower() == "presets":
             from snnconv.comparison.presets import listed
 

@@ -5,7 +5,7 @@ Values reach the configuration as text, so one place reads them, and one place r
 
 import inspect
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -42,7 +42,10 @@ TALK: dict[str, Any] = {"as_json": AsJson, "quiet": IsQuiet, "verbose": IsVerbos
 def signature(model: type[configs.StageConfig]) -> inspect.Signature:
     """The options of a configuration, panel by panel, and how the command talks."""
     fields = sorted(model.model_fields.items(), key=lambda item: _order(panel(model, item[0])))
-    parameters = [_parameter(model, name, field) for name, field in fields]
+    context = inspect.Parameter(
+        "context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context
+    )
+    parameters = [context, *(_parameter(model, name, field) for name, field in fields)]
     parameters += [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=kind)
         for name, kind in TALK.items()
@@ -50,17 +53,36 @@ def signature(model: type[configs.StageConfig]) -> inspect.Signature:
     return inspect.Signature(parameters)
 
 
-def build(model: type[configs.StageConfig], options: dict[str, Any]) -> configs.StageConfig:
+def given(context: typer.Context) -> set[str]:
+    """The options that the user gave, on the command line or in the environment."""
+    found = set()
+    for name in context.params:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name not in ("DEFAULT", "DEFAULT_MAP"):
+            found.add(name)
+    return found
+
+
+def build(
+    model: type[configs.StageConfig], options: dict[str, Any], named: Set[str] | None = None
+) -> configs.StageConfig:
     """A stage's configuration from what the command line gave.
+
+    Args:
+        model: of the stage.
+        options: all, as Typer gives them.
+        named: those that the user gave, which go before a preset's; all by default.
 
     Raises:
         UsageError: a value out of its range.
     """
-    given = {
+    if named is not None and options.get("preset") is not None:
+        options = {name: value for name, value in options.items() if name in named}
+    values = {
         name: parse_pairs(value) if model.model_fields[name].annotation == dict[str, Any] else value
         for name, value in options.items()
     }
-    return checked(model, spelled(model, given), lambda name: f"option {flag(name)}")
+    return checked(model, spelled(model, values), lambda name: f"option {flag(name)}")
 
 
 def flag(name: str) -> str:

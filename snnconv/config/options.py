@@ -48,15 +48,22 @@ class TrainOptions(TypedDict, total=False):
     scale: float | None
     size: int | None
     layout: str | None
+    preset: str | None
     epochs: int | None
     lr: float | None
+    optimiser: Literal["sgd", "adamw"] | None
     momentum: float | None
+    nesterov: bool | None
     weight_decay: float | None
+    decay_on: list[str] | tuple[str, ...] | None
+    ema: float | None
     warmup: float | None
     label_smoothing: float | None
     augment: list[str] | tuple[str, ...] | None
     mix: list[str] | tuple[str, ...] | None
     mix_alpha: float | None
+    mixup_alpha: float | None
+    cutmix_alpha: float | None
     accumulate: int | None
     clip_gradient: float | None
     bf16: bool | None
@@ -65,6 +72,14 @@ class TrainOptions(TypedDict, total=False):
     sync_batchnorm: bool | None
     resume: bool | None
     tensorboard: str | Path | None
+    loss: str | None
+    loss_param: Mapping[str, Any] | None
+    slice: int | None
+    update: Literal["slice", "batch"] | None
+    sample_slices: int | None
+    release: int | None
+    surrogate: str | None
+    surrogate_param: Mapping[str, Any] | None
     output: str | None
     activation: Literal["relu", "qcfs"] | None
     recurrent: Literal["keep", "hard"] | None
@@ -73,8 +88,6 @@ class TrainOptions(TypedDict, total=False):
     neuron: str | None
     param: Mapping[str, Any] | None
     timesteps: int | None
-    loss: Literal["mean", "tet"] | None
-    slice: int | None
     pool: Literal["average", "keep"] | None
     out: str | Path | None
 
@@ -179,15 +192,22 @@ class FinetuneOptions(TypedDict, total=False):
     download: bool | None
     task: str | None
     batch_size: int | None
+    preset: str | None
     epochs: int | None
     lr: float | None
+    optimiser: Literal["sgd", "adamw"] | None
     momentum: float | None
+    nesterov: bool | None
     weight_decay: float | None
+    decay_on: list[str] | tuple[str, ...] | None
+    ema: float | None
     warmup: float | None
     label_smoothing: float | None
     augment: list[str] | tuple[str, ...] | None
     mix: list[str] | tuple[str, ...] | None
     mix_alpha: float | None
+    mixup_alpha: float | None
+    cutmix_alpha: float | None
     accumulate: int | None
     clip_gradient: float | None
     bf16: bool | None
@@ -196,11 +216,16 @@ class FinetuneOptions(TypedDict, total=False):
     sync_batchnorm: bool | None
     resume: bool | None
     tensorboard: str | Path | None
-    timesteps: int | None
-    loss: Literal["mean", "tet"] | None
+    loss: str | None
+    loss_param: Mapping[str, Any] | None
     slice: int | None
-    engine: Literal["auto", "dense", "event"] | None
+    update: Literal["slice", "batch"] | None
+    sample_slices: int | None
     release: int | None
+    surrogate: str | None
+    surrogate_param: Mapping[str, Any] | None
+    timesteps: int | None
+    engine: Literal["auto", "dense", "event"] | None
     out: str | Path | None
 
 

@@ -110,6 +110,13 @@ class ConfidenceInfo(Record):
     keep: dict[str, Share]
 
 
+class SurrogateInfo(Record):
+    """What stands for the derivative of a spike in training."""
+
+    name: str
+    params: dict[str, Any]
+
+
 class SpikingInfo(Record):
     """Which neuron stands at the sites, and how it is simulated."""
 
@@ -122,6 +129,9 @@ class SpikingInfo(Record):
         default=1, ge=1, le=STEPS, description="steps for which a frame of the input is shown"
     )
     confidence: ConfidenceInfo | None = None
+    surrogate: SurrogateInfo | None = Field(
+        default=None, description="of the neurons' training; null for their own"
+    )
 
 
 class CorrectionInfo(Record):

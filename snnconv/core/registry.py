@@ -1,4 +1,4 @@
-"""Registries of methods: neurons, codings, statistics, corrections, metrics, tasks, exports, data.
+"""Registries of methods: neurons, surrogates, codings, statistics, metrics, tasks, data, ...
 
 A method is one file. ``--neuron lm-ht`` is ``neurons/lm_ht.py``, and the file is a method because
 it assigns ``NEURON``. Listing imports nothing. A trailing underscore lets a Python keyword be a
@@ -184,11 +184,13 @@ def _distribution(entry: EntryPoint) -> str:
 _ALL: tuple[Registry[Any], ...] = (
     Registry("datasets", "data set", "data.datasets", "DATASET"),
     Registry("neurons", "neuron", "neurons", "NEURON"),
+    Registry("surrogates", "surrogate", "neurons.surrogates", "SURROGATE"),
     Registry("statistics", "statistic", "calibration.statistics", "STATISTIC"),
     Registry("metrics", "metric", "metrics", "METRIC"),
     Registry("exports", "export format", "exports", "EXPORT"),
     Registry("corrections", "correction", "corrections", "CORRECTION"),
     Registry("tasks", "task", "tasks", "TASK"),
+    Registry("losses", "loss", "training.losses", "LOSS"),
     Registry("codings", "coding", "simulation.codings", "CODING"),
 )
 REGISTRIES = {registry.name: registry for registry in _ALL}

@@ -200,7 +200,7 @@ def parse_value(text: str) -> Any:
     except ValueError:
         return text
     finite = not isinstance(value, float) or math.isfinite(value)
-    return value if finite and isinstance(value, int | float | list | None) else text
+    return value if finite and isinstance(value, int | float | list | dict | None) else text
 
 
 def parse_pairs(pairs: Iterable[str]) -> dict[str, Any]:

@@ -1,14 +1,15 @@
 """Training augmentation, by torchvision's v2 transforms, a sample at a time.
 
 Reference:
-    Cutout: DeVries & Taylor 2017. AutoAugment: Cubuk et al. 2019, CIFAR-10 policy.
+    Random-resized crop: Szegedy et al. 2015, with torchvision's 8 to 100 % of the area and ratios
+    from 3/4 to 4/3. Cutout: DeVries & Taylor 2017. AutoAugment: Cubuk et al. 2019, CIFAR-10 policy.
 
 Deviations:
     Cutout's square lies inside the image (torchvision's RandomErasing), where the paper lets it
     hang over the border.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from snnconv.core.packages import imported
 from snnconv.errors import UsageError, did_you_mean
 
 MIXTURES = ("mixup", "cutmix")
-NAMES = ("flip", "crop", "autoaugment", "cutout")
+NAMES = ("flip", "crop", "resized-crop", "autoaugment", "cutout")
 
 
 def _v2() -> Any:
@@ -67,6 +68,7 @@ def augmentation(names: Sequence[str], shape: Sequence[int]) -> Callable[[Tensor
     makers: dict[str, Callable[[], Callable[[Tensor], Tensor]]] = {
         "flip": v2.RandomHorizontalFlip,
         "crop": lambda: v2.RandomCrop(size, padding=max(1, min(size) // 8)),
+        "resized-crop": lambda: v2.RandomResizedCrop(size, antialias=True),
         "autoaugment": lambda: _autoaugment,
         "cutout": lambda: v2.RandomErasing(p=1.0, scale=(0.25, 0.25), ratio=(1.0, 1.0)),
     }
@@ -84,13 +86,13 @@ def augmentation(names: Sequence[str], shape: Sequence[int]) -> Callable[[Tensor
 
 
 def mixture(
-    names: Sequence[str], alpha: float, classes: int, shape: Sequence[int]
+    names: Sequence[str], alphas: Mapping[str, float], classes: int, shape: Sequence[int]
 ) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None:
     """Return a function from a batch and labels ``[B]`` to a mixed batch and soft labels.
 
     Args:
         names: any of :data:`MIXTURES`; of several, each batch draws one.
-        alpha: of the Beta distribution of shares.
+        alphas: of each one's Beta distribution of shares.
         classes: how many there are.
         shape: of one sample.
 
@@ -101,6 +103,7 @@ def mixture(
         return None
     v2 = _v2()
     makers = {"mixup": v2.MixUp, "cutmix": v2.CutMix}
-    kinds = [makers[name](alpha=alpha, num_classes=classes) for name in MIXTURES if name in names]
+    asked = [name for name in MIXTURES if name in names]
+    kinds = [makers[name](alpha=alphas[name], num_classes=classes) for name in asked]
     mixed: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] = v2.RandomChoice(kinds)
     return mixed

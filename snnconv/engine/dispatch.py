@@ -26,6 +26,7 @@ from snnconv.core.shapes import stack_time
 from snnconv.engine.event_conv.deferred import Pending
 from snnconv.engine.layer_output import LayerOutput, Membrane, Wants
 from snnconv.neurons.base import Neuron
+from snnconv.neurons.surrogates.base import Surrogate
 
 
 def fire(
@@ -58,7 +59,7 @@ def fire(
     kind, learns = type(neuron), torch.is_grad_enabled()
     kernel = None
     if like.dtype is torch.float32 and like.device.type == "cpu":
-        kernel = compiled(kind, learns)
+        kernel = compiled(kind, learns, neuron.surrogate and type(neuron.surrogate))
     if kernel is not None and not learns:
         output, after = kernel(neuron, currents, state, keep, wants)
     else:
@@ -140,15 +141,20 @@ def _mean(values: Tensor) -> Tensor:
 
 
 @functools.cache
-def compiled(kind: type[Neuron[Any]], learns: bool) -> Callable[..., tuple[Any, ...]] | None:
+def compiled(
+    kind: type[Neuron[Any]], learns: bool, surrogate: type[Surrogate] | None = None
+) -> Callable[..., tuple[Any, ...]] | None:
     """What runs a layer of these neurons; none if they have no kernel, or without numba.
 
     Args:
         kind: a class of neurons; a kernel is that of its own class, not of those above it.
         learns: whether gradients are wanted.
+        surrogate: of their spikes, if it is not their own.
     """
     found = vars(kind).get("KERNEL")
     if found is None or (learns and found.gradient is None):
+        return None
+    if learns and surrogate is not None and surrogate.derivative_at is None:
         return None
     try:
         import numba  # noqa: F401 - may be missing

@@ -43,7 +43,7 @@ class SpikingJelly(Export):
 
     def obstacles(self, subject: Subject) -> list[Obstacle]:
         """What its neurons can't say."""
-        return list(obstacles(subject, "spikingjelly", initial=True))
+        return list(_obstacles(subject))
 
     def files(self, subject: Subject, stem: str) -> dict[str, bytes]:
         """The module, and its tensors."""
@@ -66,6 +66,13 @@ class SpikingJelly(Export):
                 averages.append(total / (t + 1))
         spikes = {site: torch.stack(each) for site, each in values.items()}
         return valued(RunResult(torch.stack(averages), spikes), subject)
+
+
+def _obstacles(subject: Subject) -> Iterator[Obstacle]:
+    if isinstance(subject.params, LIFParams) and subject.params.learned:
+        found = "a decay for each layer, where the module has one neuron for all"
+        yield Obstacle("neuron 'lif'", found, "export with --to nir or --to torch")
+    yield from obstacles(subject, "spikingjelly", initial=True)
 
 
 def _kept(values: list[Tensor]) -> Callable[..., None]:

@@ -13,7 +13,8 @@ Reference:
     ``[T*B, *N]``, in the same layout of memory.
 
 Deviations:
-    None.
+    In training, its spikes take the triangle of width 1, whatever surrogate the network was trained
+    by.
 """
 
 import subprocess

@@ -19,11 +19,13 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
-from snnconv.core.metadata import Parameters
+from snnconv.core.metadata import Parameters, SurrogateInfo
 from snnconv.core.registry import REGISTRIES, Registry
 from snnconv.core.shapes import per_neuron, stack_time
 from snnconv.errors import UsageError
 from snnconv.neurons.kernel import Kernel
+from snnconv.neurons.surrogates.base import Surrogate, made
+from snnconv.neurons.surrogates.triangle import Triangle
 
 StateType = TypeVar("StateType")
 
@@ -109,6 +111,10 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
         potentials: the fields of its state with the potential of the soma; the potential after
             firing is the last one.
         adapts: whether :meth:`firing_threshold` depends on the current and the state.
+        by_channel: whether it learns numbers of channels: training gives it a threshold for each.
+        surrogate_of_its_own: whether its file states the derivative of its spikes. If not, its
+            spikes are those of :meth:`spike`, and training may choose their surrogate.
+        surrogate: what gives :meth:`spike` a derivative; none with one of its own.
     """
 
     params_type: ClassVar[type[NeuronParams]]
@@ -123,6 +129,9 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
     draws: bool = False
     potentials: ClassVar[tuple[str, ...]] = ("potential",)
     adapts: ClassVar[bool] = False
+    by_channel: ClassVar[bool] = False
+    surrogate_of_its_own: ClassVar[bool] = True
+    surrogate: Surrogate | None
     threshold: Tensor
     ceiling: Tensor | None
 
@@ -132,6 +141,7 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
         self.timesteps = timesteps
         self.register_buffer("threshold", threshold.detach().clone())
         self.register_buffer("ceiling", None, persistent=False)
+        self.surrogate = None if self.surrogate_of_its_own else Triangle(1.0)
 
     def theta(self, sample: Tensor) -> Tensor:
         """The threshold, ``[1, 1 or C, 1, ...]``, to broadcast over one step ``[B, *N]``."""
@@ -153,6 +163,35 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
         """
         amplitude = self.amplitude()
         return self.theta(current) if amplitude is None else per_neuron(amplitude, current.dim())
+
+    def train_by(self, surrogate: SurrogateInfo | None, layer: str) -> None:
+        """Take a surrogate.
+
+        Args:
+            surrogate: which; none for the one by default.
+            layer: the name of the neurons' site.
+
+        Raises:
+            UsageError: these neurons have one of their own.
+        """
+        if surrogate is None:
+            return
+        if self.surrogate_of_its_own:
+            raise UsageError(
+                f"{type(self).__name__} neurons can't be trained by another surrogate",
+                f"'{surrogate.name}', where their file states the derivative of their spikes",
+                "drop --surrogate, or take other neurons: --neuron if, lif, lm-h, ...",
+            )
+        self.surrogate = made(surrogate, layer)
+
+    def spike(self, potential: Tensor, threshold: Tensor) -> Tensor:
+        """1 where the potential has reached the threshold, else 0, in the potential's type.
+
+        In training, the surrogate stands for its derivative by the potential.
+        """
+        assert self.surrogate is not None
+        fired: Tensor = self.surrogate(potential, threshold)
+        return fired
 
     @abstractmethod
     def initial(self, sample: Tensor) -> StateType:

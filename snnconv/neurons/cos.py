@@ -34,7 +34,6 @@ from torch import Tensor
 from snnconv.core.bounds import STEPS
 from snnconv.core.shapes import stack_time
 from snnconv.neurons.base import Neuron, NeuronParams, Spikes
-from snnconv.neurons.surrogate import spike
 
 
 class Params(NeuronParams):
@@ -58,6 +57,7 @@ class COS(Neuron[State]):
 
     params_type = Params
     params: Params
+    surrogate_of_its_own = False
     causal = False
 
     def initial(self, sample: Tensor) -> State:
@@ -103,7 +103,7 @@ class COS(Neuron[State]):
         counts, values = [], []
         for t, current in enumerate(currents):
             potential = potential + current
-            fired = spike(potential, theta)
+            fired = self.spike(potential, theta)
             if keep is not None:
                 fired = fired * keep[t]
             value = fired * theta

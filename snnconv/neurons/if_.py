@@ -25,8 +25,7 @@ from pydantic import Field
 from torch import Tensor
 
 from snnconv.neurons.base import CausalNeuron, NeuronParams
-from snnconv.neurons.kernel import ZERO, Kernel, Number, Numbers
-from snnconv.neurons.surrogate import slope_at, spike
+from snnconv.neurons.kernel import ZERO, Kernel, Number, Numbers, Slope
 
 
 class Params(NeuronParams):
@@ -62,11 +61,13 @@ def gradient(
     of_count: Number,
     of_value: Number,
     of_state: Numbers,
+    slope: Slope,
+    shape: Numbers,
 ) -> tuple[Number, Numbers, Numbers]:
     """Gradient of that step."""
     (theta,), (v,), (later,) = constants, state, of_state
     of_fired = ((of_value - later) * theta + of_count) * keep
-    found = later + of_fired * slope_at(v + current, theta)
+    found = later + of_fired * slope(v + current, theta, shape)
     return found, (found,), ()
 
 
@@ -75,6 +76,7 @@ class IF(CausalNeuron[State]):
 
     params_type = Params
     params: Params
+    surrogate_of_its_own = False
     KERNEL = Kernel(step, gradient)
 
     def initial(self, sample: Tensor) -> State:
@@ -91,7 +93,7 @@ class IF(CausalNeuron[State]):
         """One step."""
         theta = self.theta(current)
         potential = state.potential + current
-        fired = spike(potential, theta)
+        fired = self.spike(potential, theta)
         if keep is not None:
             fired = fired * keep
         value = fired * theta

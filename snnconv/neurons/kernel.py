@@ -8,9 +8,8 @@ a subclass that defines another ``step`` does not inherit it. A neuron without a
 
 All numbers are ``np.float32``. Write ``np.float32(0.5)``, not ``0.5``, which is a float64 and turns
 every later result into float64: the engine refuses a kernel that gives float64. A kernel may call
-other plain functions that its module imports by name, such as
-:func:`snnconv.neurons.surrogate.slope_at`. If it does the operations of the class in the same
-order, spikes are the same, bit by bit; the tests check this for every neuron.
+other plain functions that its module imports by name. If it does the operations of the class in the
+same order, spikes are the same, bit by bit; the tests check this for every neuron.
 
 ::
 
@@ -18,7 +17,7 @@ order, spikes are the same, bit by bit; the tests check this for every neuron.
         return count, value, state after the step
 
     def gradient(
-        current, keep, constants, schedule, state, of_count, of_value, of_state
+        current, keep, constants, schedule, state, of_count, of_value, of_state, slope, shape
     ):
         return gradients by the current, by the state before the step, by the schedule
 
@@ -31,6 +30,10 @@ order, spikes are the same, bit by bit; the tests check this for every neuron.
 - ``state``: the state before the step, in the order of :attr:`Kernel.states`.
 - ``of_count``, ``of_value``, ``of_state``: the gradient of the loss with respect to the results
   of the step, including the state after it.
+- ``slope``, ``shape``: ``slope(potential, threshold, shape)`` stands for the derivative of a spike
+  by the potential. It is the surrogate that training has chosen
+  (:mod:`snnconv.neurons.surrogates.base`). A neuron with a surrogate of its own
+  (:attr:`.Neuron.surrogate_of_its_own`) is not given these two.
 
 Shape:
     Everything here is a number of one neuron at one step.
@@ -44,6 +47,7 @@ import numpy as np
 
 Number = np.float32
 Numbers = tuple[Number, ...]
+Slope = Callable[[Number, Number, Numbers], Number]
 ZERO, ONE = Number(0), Number(1)
 
 

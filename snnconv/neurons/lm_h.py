@@ -30,8 +30,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from snnconv.neurons.base import CausalNeuron, NeuronParams
-from snnconv.neurons.kernel import ZERO, Kernel, Number, Numbers
-from snnconv.neurons.surrogate import slope_at, spike
+from snnconv.neurons.kernel import ZERO, Kernel, Number, Numbers, Slope
 
 
 class Params(NeuronParams):
@@ -82,6 +81,8 @@ def gradient(
     of_count: Number,
     of_value: Number,
     of_state: Numbers,
+    slope: Slope,
+    shape: Numbers,
 ) -> tuple[Number, Numbers, Numbers]:
     """Gradient of that step."""
     (theta,), (mu_d, mu_s, lambda_s, lambda_d, through), (d, v) = constants, schedule, state
@@ -90,7 +91,7 @@ def gradient(
     before = lambda_s * v + lambda_d * dendrite
     of_spent = of_value - of_soma if through > ZERO else of_value
     of_fired = (of_spent * theta + of_count) * keep
-    of_before = of_soma + of_fired * slope_at(before, theta)
+    of_before = of_soma + of_fired * slope(before, theta, shape)
     found = of_dendrite + lambda_d * of_before
     of_schedule = found * d, found * v, of_before * v, of_before * dendrite
     return found, (mu_d * found, lambda_s * of_before + mu_s * found), of_schedule
@@ -105,6 +106,7 @@ class LMH(CausalNeuron[State]):
 
     params_type = Params
     params: Params
+    surrogate_of_its_own = False
     potentials = ("soma",)
     KERNEL = Kernel(step, gradient, ("dendrite", "soma"), learned=4)
 
@@ -174,7 +176,7 @@ class LMH(CausalNeuron[State]):
         theta = self.theta(current)
         dendrite = mu_d * state.dendrite + mu_s * state.soma + current
         before = lambda_s * state.soma + lambda_d * dendrite
-        fired = spike(before, theta)
+        fired = self.spike(before, theta)
         if keep is not None:
             fired = fired * keep
         value = fired * theta

@@ -39,8 +39,7 @@ from snnconv.neurons.base import CausalNeuron, Grid, NeuronParams
 from snnconv.neurons.exact_math import exp, softplus
 from snnconv.neurons.exact_math_scalar import exp as exp_of
 from snnconv.neurons.exact_math_scalar import softplus as softplus_of
-from snnconv.neurons.kernel import ONE, ZERO, Kernel, Number, Numbers
-from snnconv.neurons.surrogate import slope_at, spike
+from snnconv.neurons.kernel import ONE, ZERO, Kernel, Number, Numbers, Slope
 
 PRESETS: dict[str, dict[str, float]] = {
     "vgg16": {"alpha": 0.03, "tau_mp": 1.0, "tau_rd": 1.0},
@@ -193,12 +192,14 @@ def gradient(
     of_count: Number,
     of_value: Number,
     of_state: Numbers,
+    slope: Slope,
+    shape: Numbers,
 ) -> tuple[Number, Numbers, Numbers]:
     """Gradient of that step."""
     of_before, later, _ = of_state
     potential, threshold = _fires_at(current, constants[0], schedule, state)
     of_fired = ((of_value - later) * threshold + of_count) * keep
-    found = later + of_fired * slope_at(potential, threshold) + of_before
+    found = later + of_fired * slope(potential, threshold, shape) + of_before
     return found, (ZERO, found, ZERO), ()
 
 
@@ -207,6 +208,7 @@ class MSAT(CausalNeuron[State]):
 
     params_type = Params
     params: Params
+    surrogate_of_its_own = False
     KERNEL = Kernel(step, gradient, ("before", "after", "mean"), silent=silent, settled=settled)
     potentials = ("before", "after")
     adapts = True
@@ -257,7 +259,7 @@ class MSAT(CausalNeuron[State]):
         theta = self.theta(current)
         before = state.after + current
         threshold = self.adapted(current, before, state, theta)
-        fired = spike(before, threshold)
+        fired = self.spike(before, threshold)
         if keep is not None:
             fired = fired * keep
         value = fired * threshold

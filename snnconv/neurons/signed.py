@@ -46,8 +46,8 @@ Deviations:
     not. Gradients: straight through
     the floor, as for QCFS, exact through the bounds, the reset and the memory. So the gradient
     of the mean output by a current is 1 where the sum follows the charge, and 0 where a bound holds
-    it, the same as a clipped ReLU's; with the triangle of :mod:`snnconv.neurons.surrogate`, charge
-    far from a threshold would have none, although it is put out a step later.
+    it, the same as a clipped ReLU's; with a triangle (:mod:`snnconv.neurons.surrogates.triangle`)
+    charge far from a threshold would have none, although it is put out a step later.
 """
 
 from typing import Any, Literal, NamedTuple, Self

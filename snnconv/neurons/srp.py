@@ -32,8 +32,7 @@ from torch import Tensor
 
 from snnconv.core.bounds import STEPS
 from snnconv.neurons.base import CausalNeuron, NeuronParams
-from snnconv.neurons.kernel import ZERO, Kernel, Number, Numbers
-from snnconv.neurons.surrogate import slope_at, spike
+from snnconv.neurons.kernel import ZERO, Kernel, Number, Numbers, Slope
 
 RESIDUAL = 1e-3
 """The least residual potential of an active neuron, in units of theta."""
@@ -74,11 +73,13 @@ def gradient(
     of_count: Number,
     of_value: Number,
     of_state: Numbers,
+    slope: Slope,
+    shape: Numbers,
 ) -> tuple[Number, Numbers, Numbers]:
     """Gradient of that step; the mask takes none."""
     (theta,), (v, mask), (later, later_mask) = constants, state, of_state
     of_fired = ((of_value - later) * theta + of_count) * (keep * mask)
-    found = later + of_fired * slope_at(v + current, theta)
+    found = later + of_fired * slope(v + current, theta, shape)
     return found, (found, later_mask), ()
 
 
@@ -87,6 +88,7 @@ class SRP(CausalNeuron[State]):
 
     params_type = Params
     params: Params
+    surrogate_of_its_own = False
     KERNEL = Kernel(step, gradient, states=("potential", "mask"))
 
     def __init__(self, params: Params, threshold: Tensor, timesteps: int = 1) -> None:
@@ -114,7 +116,7 @@ class SRP(CausalNeuron[State]):
         """One step."""
         theta = self.theta(current)
         potential = state.potential + current
-        fired = spike(potential, theta) * (state.mask if keep is None else keep * state.mask)
+        fired = self.spike(potential, theta) * (state.mask if keep is None else keep * state.mask)
         value = fired * theta
         return fired, value, State(potential - value, state.mask)
 

@@ -82,6 +82,7 @@ def spiking_network(
     for site in checkpoint.graph.sites:
         neuron = kind(params, thresholds[site.name], info.timesteps)
         neuron.ceiling = _ceiling(site, thresholds[site.name])
+        neuron.train_by(info.surrogate, site.name)
         neuron.load_state_dict(_learned_at(site.name, checkpoint.neurons), strict=False)
         neurons[site.name] = neuron
     coding, neurons = _coded(info.coding, neurons)

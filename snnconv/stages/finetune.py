@@ -21,6 +21,7 @@ from snnconv.stages.session import (
     checkpoint_file,
     correction_rows,
     data_use,
+    files_named,
     lineage_step,
     load_data,
     plan_batches,
@@ -32,8 +33,11 @@ from snnconv.stages.session import (
 )
 from snnconv.training.history import History, fit
 from snnconv.training.loop import Training, hold_out
+from snnconv.training.losses.base import named_loss
 from snnconv.training.objective import SpikingLoss, ValidationSet, slice_of
+from snnconv.training.surrogate import named_surrogate
 from snnconv.training.task import trained_task
+from snnconv.training.teacher import teacher_of
 
 
 def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneReport:
@@ -49,14 +53,22 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
     session.inputs.append(file)
     info = checkpoint.spiking
     assert info is not None
+    surrogate = named_surrogate(config, [site.name for site in checkpoint.graph.sites])
+    session.inputs += files_named(config.surrogate or "")
     T = timesteps(checkpoint, config.timesteps)
     shown = frames_per_run(checkpoint.data.frames, T, info.hold)
     dataset = read_once(session, load_data(session, config, checkpoint.data))
     task, score = trained_task(config, dataset, checkpoint)
+    loss = named_loss(config.loss, config.loss_param)
     checkpoint = replace(
         checkpoint, data=checkpoint.data.model_copy(update={"task": dataset.info.task})
     )
-    snn = spiking_network(checkpoint, folded=False, engine=config.engine).to(session.device).eval()
+    snn = spiking_network(checkpoint, folded=False, engine=config.engine)
+    if surrogate is not None:
+        info = info.model_copy(update={"surrogate": surrogate})
+        for site, neuron in snn.neurons.items():
+            neuron.train_by(surrogate, site)
+    snn = snn.to(session.device).eval()
     with torch.autocast(session.device.type, torch.bfloat16, enabled=config.bf16):
         ways = snn.paths(learns=True)
     parts = hold_out(dataset.train, config.validation, config.limit, config.seed)
@@ -68,12 +80,15 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
         task,
         T,
         slice_steps,
-        config.loss,
+        loss,
         config.label_smoothing,
         ValidationSet(dataset.train, checkpoint.data, parts.validation, at_once, shown),
         session.device,
         progress,
         config.release,
+        updates=config.update == "slice",
+        sampled=config.sample_slices,
+        teacher=teacher_of(checkpoint, session.device) if loss.taught else None,
     )
     training = Training(
         objective, dataset.train, checkpoint.data, config, parts, session.device, progress

@@ -22,7 +22,7 @@ def listing(what: str) -> ListReport:
         raise UsageError(
             "there is nothing to list there",
             f"'{what}'",
-            did_you_mean(what, (*LISTED, "presets", "runs", "targets")),
+            did_you_mean(what, (*LISTED, "presets", "training-presets", "runs", "targets")),
         )
     if registry := REGISTRIES.get(what):
         items = {name: registry.summary(name) for name in registry.names()}
@@ -39,6 +39,14 @@ def listing(what: str) -> ListReport:
     return ListReport(
         room=what, items=[ListItem(name=name, summary=text) for name, text in sorted(items.items())]
     )
+
+
+def training_presets() -> ListReport:
+    """Return the training methods of papers, with a line on each."""
+    from snnconv.config import training_presets as presets
+
+    items = [ListItem(name=name, summary=presets.load(name).title) for name in presets.names()]
+    return ListReport(room="training-presets", items=items)
 
 
 def documents() -> ListReport:

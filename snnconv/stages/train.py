@@ -50,6 +50,7 @@ from snnconv.stages.session import (
 )
 from snnconv.training.history import fit
 from snnconv.training.loop import Training, hold_out
+from snnconv.training.losses.base import Loss, named_loss
 from snnconv.training.objective import (
     AnnLoss,
     Objective,
@@ -57,6 +58,7 @@ from snnconv.training.objective import (
     ValidationSet,
     slice_of,
 )
+from snnconv.training.surrogate import named_surrogate
 from snnconv.training.tally import ann_score
 from snnconv.training.task import trained_task
 
@@ -80,7 +82,7 @@ def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
     session = Session(config)
     source = Path(config.model) if is_checkpoint(config.model) else None
     session.inputs += [source] if source else files_named(config.model)
-    session.inputs += files_named(config.neuron or "")
+    session.inputs += files_named(config.neuron or "") + files_named(config.surrogate or "")
     given = load(source, ["ann", "calibrated"]) if source else None
     dataset = load_data(session, config, given.data if given else None)
     say_same_samples(session, dataset, [lineage_step("train", None, config)], progress)
@@ -100,6 +102,7 @@ def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
     if config.recurrent == "hard":
         made = with_hard_gates(made)
     task, score = trained_task(config, dataset, made)
+    loss = _loss(config)
     # whose normalisation it will have been trained under; new weights have no thresholds
     info = info.model_copy(update={"classes": made.data.classes})
     made = replace(made, kind="ann", data=info, calibrated=None, calibration={})
@@ -116,7 +119,12 @@ def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
             at_once = plan_batches(session, module, BatchPlan(config.batch_size, k))
             held = ValidationSet(split, info, order, at_once, shown)
             device = session.device
-            return SpikingLoss(module, task, T, k, config.loss, smoothing, held, device, progress)
+            return SpikingLoss(
+                *(module, task, T, k, loss, smoothing, held, device, progress),
+                release=config.release,
+                updates=config.update == "slice",
+                sampled=config.sample_slices,
+            )
 
         def validate() -> float:
             device = session.device
@@ -198,10 +206,19 @@ def _prepared(
 def _neuron_params(config: TrainConfig) -> dict[str, Any]:
     """Return the neuron's parameters; refuse options that do not go together."""
     if config.neuron is None:
-        if config.param or config.slice is not None:
+        given = {
+            "--param": config.param,
+            "--slice": config.slice,
+            "--loss": config.loss != "mean",
+            "--loss-param": config.loss_param,
+            "--release": config.release,
+            "--surrogate": config.surrogate,
+            "--surrogate-param": config.surrogate_param,
+        }
+        if found := [option for option, value in given.items() if value]:
             raise UsageError(
                 "no neuron is named for the training",
-                "--param" if config.param else "--slice",
+                found[0],
                 "name one: --neuron if (snnconv ls neurons)",
             )
         return {}
@@ -219,6 +236,18 @@ def _neuron_params(config: TrainConfig) -> dict[str, Any]:
         )
     kind = NEURONS.load(config.neuron).params_type
     return parameters(kind, config.param, f"neuron '{config.neuron}'").model_dump()
+
+
+def _loss(config: TrainConfig) -> Loss:
+    """Return the loss of a spiking network; refuse one that needs an ANN."""
+    loss = named_loss(config.loss, config.loss_param)
+    if loss.taught:
+        raise UsageError(
+            "there is no ANN to learn from",
+            f"--loss {config.loss} in train",
+            f"train an ANN, calibrate and convert it, and snnconv finetune --loss {config.loss}",
+        )
+    return loss
 
 
 def _refuse_quantized(made: Checkpoint, config: TrainConfig) -> None:
@@ -281,20 +310,25 @@ def _calibrated(
 def _with_neurons(made: Checkpoint, params: dict[str, Any], config: TrainConfig) -> Checkpoint:
     """Return an untrained network with neurons, all of one theta."""
     assert config.neuron is not None
-    theta = config.theta or THETA_NEURON
+    theta, by_channel = config.theta or THETA_NEURON, NEURONS.load(config.neuron).by_channel
+    sizes = {s.name: made.analysis.shapes[s.name][0] if by_channel else 1 for s in made.graph.sites}
     return replace(
         made,
         kind="trained",
         calibrated=CalibrationInfo(
             method="given",
             params={"theta": theta},
-            granularity="layer",
+            granularity="channel" if by_channel else "layer",
             samples=0,
             sites={site.name: SiteStats(threshold=theta) for site in made.graph.sites},
         ),
-        calibration={f"{s.name}/threshold": torch.tensor([theta]) for s in made.graph.sites},
+        calibration={f"{name}/threshold": torch.full((n,), theta) for name, n in sizes.items()},
         spiking=SpikingInfo(
-            neuron=config.neuron, params=params, timesteps=config.timesteps, seed=config.seed
+            neuron=config.neuron,
+            params=params,
+            timesteps=config.timesteps,
+            seed=config.seed,
+            surrogate=named_surrogate(config, [site.name for site in made.graph.sites]),
         ),
     )
 

@@ -19,11 +19,12 @@ from snnconv.core.progress import Progress
 from snnconv.core.scores import ACCURACY, Score
 from snnconv.core.uncertainty import unpacked
 from snnconv.errors import CheckFailedError
+from snnconv.render.units import seconds
 from snnconv.reports import EpochRow
 from snnconv.training.board import Board, needed
-from snnconv.training.loop import Training, check_tensors
+from snnconv.training.loop import Training
 from snnconv.training.objective import Measured
-from snnconv.training.resume import Saved, Standing, read, refuse, write
+from snnconv.training.resume import Saved, Standing, check_tensors, read, refuse, write
 
 
 @dataclass
@@ -160,8 +161,15 @@ def _epochs(
         progress.say(
             f"epoch {row.epoch:3d}  loss {row.loss:.4f}  "
             f"validation {history.score.shown(row.measured)}  "
-            f"({row.seconds:.1f} s)"
+            f"({row.seconds:.1f} s{_left(history.rows, training.config.epochs)})"
         )
+
+
+def _left(rows: list[EpochRow], epochs: int) -> str:
+    """How long the epochs to come will take, if they take as long as the last three did."""
+    last, left = rows[-3:], epochs - rows[-1].epoch
+    expected = left * sum(row.seconds for row in last) / len(last)
+    return f", about {seconds(expected)} left" if left else ""
 
 
 def _module(training: Training) -> dict[str, Tensor]:

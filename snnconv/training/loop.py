@@ -7,13 +7,12 @@ Reference:
     Mixup: Zhang et al. 2018. CutMix: Yun et al. 2019.
 
 Deviations:
-    Weight decay acts on weights of two or more dimensions only: not on biases, BatchNorm or what
-    neurons learn, where it has no regularising effect and moves firing rates.
+    None.
 """
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -33,9 +32,18 @@ from snnconv.data.dataset import batches
 from snnconv.data.split import Split, strata, subset
 from snnconv.errors import CheckFailedError, UsageError, one_line
 from snnconv.graph.network import Network
-from snnconv.neurons.base import Neuron
 from snnconv.reports import EpochRow
+from snnconv.training.descent import (
+    SAVED,
+    Average,
+    learning_rate,
+    middle,
+    optimiser,
+    restore,
+    saved,
+)
 from snnconv.training.objective import Measured, Objective
+from snnconv.training.resume import check_tensors
 from snnconv.training.tally import ACCURACY_OF
 
 
@@ -85,42 +93,6 @@ def hold_out(split: Split, share: float, limit: int | None, seed: int) -> HeldOu
     return HeldOutSplit(train, validation)
 
 
-def optimiser(module: nn.Module, config: OptimiserConfig) -> torch.optim.SGD:
-    """Return SGD with weight decay on weights only."""
-    of_neurons = {
-        id(p) for part in module.modules() if isinstance(part, Neuron) for p in part.parameters()
-    }
-    trained = [p for p in module.parameters() if p.requires_grad]
-    decayed = [p for p in trained if p.dim() > 1 and id(p) not in of_neurons]
-    ids = {id(p) for p in decayed}
-    groups = [
-        {"params": decayed, "weight_decay": config.weight_decay},
-        {"params": [p for p in trained if id(p) not in ids], "weight_decay": 0.0},
-    ]
-    return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum)
-
-
-def learning_rate(config: OptimiserConfig, epoch: float) -> float:
-    """Return the rate: linear warm-up from zero, then half a cosine down to zero.
-
-    The rate is zero at both ends, but no step has it: a step takes the rate of its middle
-    (:func:`middle`).
-
-    Args:
-        config: the peak rate, and how long warm-up and training last.
-        epoch: the time, counted from 0, with fractions.
-    """
-    if epoch < config.warmup:
-        return config.lr * epoch / config.warmup
-    share = (epoch - config.warmup) / max(config.epochs - config.warmup, 1e-9)
-    return config.lr * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
-
-
-def middle(epoch: int, step: int, steps: int) -> float:
-    """Return the time in the middle of a step: ``epoch + (step + 1/2)/steps``, counted from 0."""
-    return epoch + (step + 0.5) / steps
-
-
 def named_state(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Return parameters and buffers; those of a graph under the graph's names."""
     names = {
@@ -131,23 +103,6 @@ def named_state(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     }
     for name, tensor in (*module.named_parameters(), *module.named_buffers()):
         yield f"'{names.get(id(tensor), name)}'", tensor
-
-
-def check_tensors(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
-    """Check that tensors have the names, types and shapes of others.
-
-    Raises:
-        ValueError: they have not; names the first.
-    """
-    for name in sorted({*given, *wanted}):
-        if name not in given:
-            raise ValueError(f"the tensor '{name}' is missing")
-        if name not in wanted:
-            raise ValueError(f"the tensor '{name}', which the network has not")
-        one, other = given[name], wanted[name]
-        if (one.shape, one.dtype) != (other.shape, other.dtype):
-            found = f"{list(one.shape)} of {one.dtype}, not {list(other.shape)} of {other.dtype}"
-            raise ValueError(f"the tensor '{name}' is {found}")
 
 
 _APART = 7_368_787  # between the seeds of two processes
@@ -205,9 +160,10 @@ class Training:
         self.module = objective.module
         self.epoch = 0
         self._descent = optimiser(self.module, config)
+        self._average = None if config.ema is None else Average(self.module, config.ema)
         self._counts = info.task == ACCURACY_OF
         self._augment = augmentation(config.augment, info.shape)
-        self._mix = mixture(config.mix, config.mix_alpha, len(info.classes), info.shape)
+        self._mix = mixture(config.mix, config.alphas(), len(info.classes), info.shape)
         # of several processes, each one's gradients become the mean of all
         self._called = (
             DistributedDataParallel(self.module, find_unused_parameters=objective.release > 0)
@@ -222,10 +178,9 @@ class Training:
     def state(self) -> dict[str, Tensor]:
         """Return everything that the next epoch depends on, by name: copies, on the CPU."""
         found = {f"module/{name}": tensor for name, tensor in self.module.state_dict().items()}
-        for name, parameter in self.module.named_parameters():
-            momentum = self._descent.state.get(parameter, {}).get("momentum_buffer")
-            if momentum is not None:
-                found[f"momentum/{name}"] = momentum
+        found |= saved(self._descent, self.module)
+        if self._average is not None:
+            found |= {f"learning/{n}": t for n, t in self._average.tensors.items()}
         found["order"] = self._order.get_state()
         return {name: tensor.detach().cpu().clone() for name, tensor in found.items()}
 
@@ -235,17 +190,15 @@ class Training:
         Raises:
             ValueError: the state of another training.
         """
-        parts: dict[str, dict[str, Tensor]] = {"module": {}, "momentum": {}, "order": {}}
+        sections = ("module", "order", "learning", *SAVED)
+        parts: dict[str, dict[str, Tensor]] = {section: {} for section in sections}
         for key, tensor in state.items():
             part, _, name = key.partition("/")
             if part not in parts:
                 raise ValueError(f"the unknown tensor '{key}'")
             parts[part][name] = tensor
-        parameters = dict(self.module.named_parameters())
         check_tensors(parts["module"], self.module.state_dict())
-        check_tensors(
-            parts["momentum"], {n: p for n, p in parameters.items() if n in parts["momentum"]}
-        )
+        check_tensors(parts["learning"], self._average.tensors if self._average else {})
         check_tensors(parts["order"], {"": self._order.get_state()})
         if not 0 <= epoch <= self.config.epochs:
             raise ValueError(f"epoch {epoch} of {self.config.epochs}")
@@ -254,10 +207,10 @@ class Training:
         except RuntimeError as error:
             raise ValueError(f"an order of samples that can't be ({one_line(error)})") from error
         self.module.load_state_dict(parts["module"])
-        for name, momentum in parts["momentum"].items():
-            # in the parameter's own memory layout, as the optimiser makes it
-            own = torch.empty_like(parameters[name]).copy_(momentum).detach()
-            self._descent.state[parameters[name]]["momentum_buffer"] = own
+        restore(self._descent, self.module, parts)
+        for name, tensor in parts["learning"].items():
+            assert self._average is not None
+            self._average.tensors[name].copy_(tensor)
         self.epoch = epoch
 
     def epochs(self) -> Iterator[EpochRow]:
@@ -275,6 +228,8 @@ class Training:
 
     def _epoch(self, epoch: int) -> EpochRow:
         started, config, train = time.perf_counter(), self.config, self.parts.train
+        if self._average is not None and epoch > 1:
+            self._average.swap()
         self.module.train()
         self.objective.begin(epoch)
         sums = _Sums()
@@ -299,9 +254,13 @@ class Training:
                     x, labels = self._mix(x, labels) if shown is None else self._mixed(x, labels)
                 x = _channels_last(x, len(self.info.shape))
                 where = f"epoch {epoch}, step {step + 1} of {len(wholes)}"
+                if step == 0:
+                    self.objective.adapt(indices.to(self.device), x, labels)
                 self._batch(indices.to(self.device), x, labels, weight, sums, where)
                 advance(len(whole))
         self.module.eval()
+        if self._average is not None:
+            self._average.swap()
         self._refuse_not_finite(epoch)
         loss, correct = distributed.total([sums.loss, sums.correct], self.device)
         measured = self.measured = self.objective.measure()
@@ -351,7 +310,7 @@ class Training:
         sums: _Sums,
         where: str,
     ) -> None:
-        """Yield all passes of one batch, each with its optimiser step.
+        """Take all passes of one batch, with an optimiser step after each, or after all of them.
 
         A batch may be computed in parts, whose gradients add up to the batch's own; the parts go
         through their passes side by side. ``share`` is the batch's weight in the mean over
@@ -368,14 +327,19 @@ class Training:
             for part in zip(*parts, strict=True)
         ]
         logits: list[Tensor] = [torch.zeros(())] * len(runs)
-        for _ in range(passes):
-            self._descent.zero_grad()
+        updates = self.objective.updates
+        for number in range(passes):
+            ends = updates or number == passes - 1
+            if updates or number == 0:
+                self._descent.zero_grad()
             for index, (run, weight) in enumerate(runs):
                 last = index == len(runs) - 1
                 with (
                     torch.autocast(self.device.type, torch.bfloat16, enabled=config.bf16),
                     # processes add their gradients up once a step, behind its last part
-                    self._called.no_sync() if self._called and not last else nullcontext(),
+                    self._called.no_sync()
+                    if self._called and not (last and ends)
+                    else nullcontext(),
                 ):
                     value, found = next(run)
                 if not torch.isfinite(value):
@@ -384,12 +348,17 @@ class Training:
                         f"loss {value.item()} in {where}",
                         f"lower the learning rate: --lr {config.lr / 10:g}",
                     )
-                (value * (weight * share)).backward()
+                if value.requires_grad:
+                    (value * (weight * share / (1 if updates else passes))).backward()
                 sums.loss += value.item() * weight * counted / passes
                 logits[index] = logits[index].to(found.device) + found.detach()
+            if not ends:
+                continue
             if config.clip_gradient is not None:
                 nn.utils.clip_grad_norm_(self.module.parameters(), config.clip_gradient)
             self._descent.step()
+            if self._average is not None:
+                self._average.update()
         if not self._counts:
             return
         classes = labels.argmax(1) if labels.dim() > 1 else labels

@@ -4,16 +4,19 @@ An objective gives a batch's loss in *passes*, one after the other, each followe
 step. There is one pass, unless a simulation is trained in slices of time: then states are carried
 from slice to slice and detached between them, so that memory does not grow with T.
 
+With ``update = batch`` the optimiser steps after all slices of a batch, whose gradients add up;
+slices of one step are then SLTT. If gradients come from K of the slices only, it is SLTT-K.
+
 Shape:
     Samples ``[B, *input]``; labels ``[B, ...]``, or soft ones ``[B, classes]``; outputs
     ``[B, *out]``, a classifier's logits ``[B, classes]``.
 
 Reference:
-    STBP: Wu et al. 2018. TET: Deng et al., *Temporal Efficient Training*, ICLR 2022, eq. 5. Slices:
-    LM-H, section on online training.
+    STBP: Wu et al. 2018. Slices: LM-H, section on online training. SLTT: Meng et al. 2023, *Towards
+    Memory- and Time-Efficient Backpropagation for Training Spiking Neural Networks*, Algorithm 1.
 
 Deviations:
-    None.
+    SLTT: none. For SLTT-K the paper draws K steps, here K slices.
 """
 
 import math
@@ -36,7 +39,13 @@ from snnconv.simulation.memory import BatchPlan
 from snnconv.simulation.network import SpikingNetwork
 from snnconv.simulation.simulate import simulate
 from snnconv.tasks.base import Task
+from snnconv.training.finite_differences import first_weight, follow_differences
+from snnconv.training.losses.base import Given, Loss
 from snnconv.training.tally import Tally
+from snnconv.training.teacher import Teacher
+
+RATES = ObserverNeeds(counts=False)
+"""Of a loss that compares layers: the values that neurons send."""
 
 
 class Measured(NamedTuple):
@@ -64,7 +73,12 @@ class Objective(Protocol):
 
     @property
     def passes(self) -> int:
-        """Losses that a batch gives, each with an optimiser step behind it."""
+        """Losses that a batch gives."""
+        ...
+
+    @property
+    def updates(self) -> bool:
+        """Whether an optimiser step follows each pass; if not, one follows the last of a batch."""
         ...
 
     @property
@@ -79,6 +93,10 @@ class Objective(Protocol):
 
     def begin(self, epoch: int) -> None:
         """Get ready for an epoch, counted from 1."""
+        ...
+
+    def adapt(self, samples: Tensor, x: Tensor, labels: Tensor) -> None:
+        """Get ready for an epoch, by its first batch, as :meth:`losses` takes it."""
         ...
 
     def losses(
@@ -103,21 +121,6 @@ class Objective(Protocol):
         ...
 
 
-def over_time(task: Task, outputs: Tensor, labels: Tensor, kind: str, smoothing: float) -> Tensor:
-    """Return a task's loss of outputs over time.
-
-    Args:
-        task: whose loss.
-        outputs: ``[T, B, *out]`` currents of the last layer.
-        labels: ``[B, ...]``, or soft ones ``[B, classes]``.
-        kind: ``mean`` for the loss of the time average, ``tet`` for the mean over steps.
-        smoothing: of the labels.
-    """
-    if kind == "mean":
-        return task.loss(outputs.mean(0), labels, smoothing)
-    return torch.stack([task.loss(current, labels, smoothing) for current in outputs]).mean()
-
-
 @dataclass
 class AnnLoss:
     """An ANN's loss by its task."""
@@ -127,10 +130,14 @@ class AnnLoss:
     smoothing: float
     validate: Callable[[], float]
     passes: int = 1
+    updates: bool = True
     frames_per_run: None = None
     release: int = 0
 
     def begin(self, epoch: int) -> None:
+        """See :class:`Objective`."""
+
+    def adapt(self, samples: Tensor, x: Tensor, labels: Tensor) -> None:
         """See :class:`Objective`."""
 
     def losses(
@@ -177,24 +184,30 @@ class SpikingLoss:
         task: whose loss and score.
         timesteps: T.
         slice: steps of a slice; T if there is one slice.
-        kind: of the loss, ``mean`` or ``tet``.
+        loss: what is lowered.
         smoothing: of the labels.
         held_out: what it is measured on.
         device: where.
         progress: told of samples measured.
         release: epochs after which neurons learn, too; weights learn from the first.
+        updates: whether each slice has an optimiser step.
+        sampled: slices of a batch that gradients come from, drawn at random; none for all.
+        teacher: the ANN that the loss compares with.
     """
 
     module: SpikingNetwork
     task: Task
     timesteps: int
     slice: int
-    kind: str
+    loss: Loss
     smoothing: float
     held_out: ValidationSet
     device: torch.device
     progress: Progress
     release: int = 0
+    updates: bool = True
+    sampled: int | None = None
+    teacher: Teacher | None = None
 
     @property
     def frames_per_run(self) -> int:
@@ -206,6 +219,18 @@ class SpikingLoss:
         for neuron in self.module.neurons.values():
             neuron.requires_grad_(epoch > self.release)
 
+    def adapt(self, samples: Tensor, x: Tensor, labels: Tensor) -> None:
+        """Let surrogates follow the finite differences of the loss."""
+        surrogates = [n.surrogate for n in self.module.neurons.values() if n.surrogate is not None]
+
+        def loss() -> Tensor:
+            found = [value for value, _ in self.losses(self.module, samples, x, labels)]
+            return torch.stack(found).mean()
+
+        self.module.eval()
+        follow_differences(surrogates, first_weight(self.module.network), loss)
+        self.module.train()
+
     @property
     def passes(self) -> int:
         """Slices of T steps; the last one may be shorter."""
@@ -216,13 +241,33 @@ class SpikingLoss:
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """See :class:`Objective`."""
         state: State | None = None
-        for start in range(0, self.timesteps, self.slice):
+        learning = set(range(self.passes))
+        if self.sampled is not None and self.sampled < self.passes:
+            learning = set(torch.randperm(self.passes)[: self.sampled].tolist())
+        teacher, activations = self.teacher.answer(x.mean(0)) if self.teacher else (None, {})
+        totals: dict[str, Tensor] = {}
+
+        def observe(name: str, start: int, output: LayerOutput) -> None:
+            if output.values is not None:
+                totals[name] = output.values.sum(0)
+
+        watch = (observe, RATES) if self.loss.by_layer else ()
+        for index, start in enumerate(range(0, self.timesteps, self.slice)):
             steps = min(self.slice, self.timesteps - start)
-            currents, state = module(x, steps, samples, state)
-            yield (
-                over_time(self.task, currents, labels, self.kind, self.smoothing),
-                currents.detach().mean(0),
+            totals.clear()
+            currents, state = module(x, steps, samples, state, *watch)
+            given = Given(
+                self.task,
+                currents,
+                labels,
+                self.smoothing,
+                teacher,
+                {name: totals[name] / steps for name in activations if name in totals},
+                activations,
+                {n: neuron.theta(totals[n]) for n, neuron in self.module.neurons.items() if totals},
             )
+            loss = self.loss.value(given)
+            yield loss if index in learning else loss.detach(), currents.detach().mean(0)
             assert state is not None
             state = State(state.steps, detached(state.nodes))
 

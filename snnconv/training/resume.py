@@ -121,3 +121,20 @@ def _standing(facts: Any) -> Standing:
 def refuse(file: Path, found: str) -> CheckpointError:
     """Return the error for a file that belongs to another training."""
     return error_of(Broken(found), file, _AGAIN)
+
+
+def check_tensors(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    """Check that tensors have the names, types and shapes of others.
+
+    Raises:
+        ValueError: they have not; names the first.
+    """
+    for name in sorted({*given, *wanted}):
+        if name not in given:
+            raise ValueError(f"the tensor '{name}' is missing")
+        if name not in wanted:
+            raise ValueError(f"the tensor '{name}', which the network has not")
+        one, other = given[name], wanted[name]
+        if (one.shape, one.dtype) != (other.shape, other.dtype):
+            found = f"{list(one.shape)} of {one.dtype}, not {list(other.shape)} of {other.dtype}"
+            raise ValueError(f"the tensor '{name}' is {found}")

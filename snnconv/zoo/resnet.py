@@ -7,18 +7,22 @@ Reference:
     He et al. 2016, section 4.2 (ResNet-20) and section 4.1 with a 3x3 stem (ResNet-18, -34).
     ResNet-19: Zheng et al., *Going Deeper With Directly-Trained Larger Spiking Neural Networks*,
     AAAI 2021: stages of 3, 3, 2 blocks with 128, 256, 512 channels and two linear layers.
+    ``block=sew``: Fang et al., *Deep Residual Learning in Spiking Neural Networks*, NeurIPS 2021
+    (SEW ResNet), with ADD.
 
 Deviations:
     Shortcuts that change shape are 1x1 convolutions with BatchNorm (option B of He et al.), in
     ResNet-20 too, as the conversion literature has it. ``pool=max`` pools after the stem, for
     inputs that are large enough to spare the resolution; without it there is no pooling but the
-    global average before the linear layer.
+    global average before the linear layer. Of the three functions of SEW there is ADD alone: AND
+    and IAND are products of spikes, where a graph's product is one of means.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
+from snnconv.errors import UsageError
 from snnconv.zoo.parts import initialise, pooling, scaled
 
 
@@ -46,6 +50,36 @@ class Block(nn.Module):
         return out
 
 
+class SewBlock(nn.Module):
+    """Two 3x3 convolutions, each with a ReLU behind it, and a shortcut that is added to spikes.
+
+    As spikes, what comes out are sums of spikes. With a residual of zero the block is its shortcut.
+    """
+
+    def __init__(self, channels: int, out: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, out, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(out)
+        self.relu1 = nn.ReLU()
+        self.conv2 = nn.Conv2d(out, out, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(out)
+        self.relu2 = nn.ReLU()
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or channels != out:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out), nn.ReLU()
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, C, H, W] -> [B, C_out, H/stride, W/stride]``."""
+        inner = self.relu2(self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x))))))
+        out: Tensor = inner + self.shortcut(x)
+        return out
+
+
+BLOCKS: dict[str, Callable[[int, int, int], nn.Module]] = {"basic": Block, "sew": SewBlock}
+
+
 class ResNet(nn.Module):
     """Stem, stages of blocks, global average, linear layers.
 
@@ -53,6 +87,7 @@ class ResNet(nn.Module):
         widths: channels of each stage.
         blocks: blocks of each stage.
         hidden: width of an extra linear layer before the last, or none.
+        block: which blocks, of :data:`BLOCKS`.
     """
 
     def __init__(
@@ -63,8 +98,13 @@ class ResNet(nn.Module):
         classes: int,
         pool: str,
         hidden: int | None = None,
+        block: str = "basic",
     ) -> None:
         super().__init__()
+        if block not in BLOCKS:
+            raise UsageError(
+                "there is no block of that name", f"block={block}", "use block=basic or block=sew"
+            )
         stem: list[nn.Module] = [
             nn.Conv2d(channels, widths[0], 3, 1, 1, bias=False),
             nn.BatchNorm2d(widths[0]),
@@ -76,8 +116,8 @@ class ResNet(nn.Module):
         stages, width = [], widths[0]
         for index, (out, count) in enumerate(zip(widths, blocks, strict=True)):
             stage = []
-            for block in range(count):
-                stage.append(Block(width, out, 2 if index > 0 and block == 0 else 1))
+            for number in range(count):
+                stage.append(BLOCKS[block](width, out, 2 if index > 0 and number == 0 else 1))
                 width = out
             stages.append(nn.Sequential(*stage))
         self.stages = nn.Sequential(*stages)
@@ -103,36 +143,57 @@ def _resnet(
     classes: int,
     pool: str,
     width: float,
+    block: str,
     hidden: int | None = None,
 ) -> nn.Module:
     widths = [scaled(w, width) for w in widths]
     hidden = None if hidden is None else scaled(hidden, width)
-    return initialise(ResNet(widths, blocks, channels, classes, pool, hidden))
+    return initialise(ResNet(widths, blocks, channels, classes, pool, hidden, block))
 
 
 def resnet18(
-    channels: int = 3, size: int = 32, classes: int = 10, pool: str = "avg", width: float = 1.0
+    channels: int = 3,
+    size: int = 32,
+    classes: int = 10,
+    pool: str = "avg",
+    width: float = 1.0,
+    block: str = "basic",
 ) -> nn.Module:
     """Stages of 2 blocks, 64 to 512 channels."""
-    return _resnet((64, 128, 256, 512), (2, 2, 2, 2), channels, classes, pool, width)
+    return _resnet((64, 128, 256, 512), (2, 2, 2, 2), channels, classes, pool, width, block)
 
 
 def resnet34(
-    channels: int = 3, size: int = 32, classes: int = 10, pool: str = "avg", width: float = 1.0
+    channels: int = 3,
+    size: int = 32,
+    classes: int = 10,
+    pool: str = "avg",
+    width: float = 1.0,
+    block: str = "basic",
 ) -> nn.Module:
     """Stages of 3, 4, 6, 3 blocks, 64 to 512 channels."""
-    return _resnet((64, 128, 256, 512), (3, 4, 6, 3), channels, classes, pool, width)
+    return _resnet((64, 128, 256, 512), (3, 4, 6, 3), channels, classes, pool, width, block)
 
 
 def resnet19(
-    channels: int = 3, size: int = 32, classes: int = 10, pool: str = "avg", width: float = 1.0
+    channels: int = 3,
+    size: int = 32,
+    classes: int = 10,
+    pool: str = "avg",
+    width: float = 1.0,
+    block: str = "basic",
 ) -> nn.Module:
     """The wide one of the STBP literature: 128, 256, 512 channels, two linear layers."""
-    return _resnet((128, 256, 512), (3, 3, 2), channels, classes, pool, width, hidden=256)
+    return _resnet((128, 256, 512), (3, 3, 2), channels, classes, pool, width, block, hidden=256)
 
 
 def resnet20(
-    channels: int = 3, size: int = 32, classes: int = 10, pool: str = "avg", width: float = 1.0
+    channels: int = 3,
+    size: int = 32,
+    classes: int = 10,
+    pool: str = "avg",
+    width: float = 1.0,
+    block: str = "basic",
 ) -> nn.Module:
     """Three stages of 3 blocks, 16 to 64 channels."""
-    return _resnet((16, 32, 64), (3, 3, 3), channels, classes, pool, width)
+    return _resnet((16, 32, 64), (3, 3, 3), channels, classes, pool, width, block)

@@ -17,7 +17,7 @@ def augmented(names, batch, seed=0):
 
 
 def test_the_names():
-    assert NAMES == ("flip", "crop", "autoaugment", "cutout")
+    assert NAMES == ("flip", "crop", "resized-crop", "autoaugment", "cutout")
 
 
 def test_none_asked_for_is_none():
@@ -87,6 +87,15 @@ def test_only_images_are_augmented():
         augmentation(["flip"], (64,))
 
 
+def test_a_resized_crop_is_a_part_of_the_image_at_its_size():
+    ramp = torch.linspace(0, 1, 16).expand(8, 1, 16, 16).contiguous()
+    got = augmented(["resized-crop"], ramp)
+    spans = got.amax((1, 2, 3)) - got.amin((1, 2, 3))
+    assert got.shape == ramp.shape
+    assert ((spans > 0.2) & (spans <= 1)).all()
+    assert spans.unique().numel() > 1
+
+
 # Mixtures of two samples
 
 
@@ -95,7 +104,7 @@ def test_a_mixture_has_the_labels_of_its_shares(names):
     """Samples are constant images of their class number: a mean then tells the shares."""
     labels = torch.arange(16) % 4
     x = labels.float()[:, None, None, None].expand(16, 1, 8, 8).contiguous()
-    mix = mixture(names, 1.0, 4, (1, 8, 8))
+    mix = mixture(names, {"mixup": 1.0, "cutmix": 1.0}, 4, (1, 8, 8))
     changed = 0
     for _ in range(8):
         mixed, soft = mix(x, labels)
@@ -108,9 +117,9 @@ def test_a_mixture_has_the_labels_of_its_shares(names):
 
 
 def test_no_mixture_and_what_can_not_be_mixed():
-    assert mixture((), 1.0, 4, (1, 8, 8)) is None
+    assert mixture((), {"mixup": 1.0, "cutmix": 1.0}, 4, (1, 8, 8)) is None
     with pytest.raises(UsageError, match="mixture") as caught:
-        mixture(("mixpu",), 1.0, 4, (1, 8, 8))
+        mixture(("mixpu",), {"mixup": 1.0, "cutmix": 1.0}, 4, (1, 8, 8))
     assert "mixup" in caught.value.remedy
     with pytest.raises(UsageError, match="for images"):
-        mixture(("mixup",), 1.0, 4, (1, 800))
+        mixture(("mixup",), {"mixup": 1.0, "cutmix": 1.0}, 4, (1, 800))

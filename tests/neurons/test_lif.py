@@ -6,7 +6,8 @@ from helpers.layers import layer, run, same
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from spikingjelly.activation_based.neuron import LIFNode
+from spikingjelly.activation_based import surrogate
+from spikingjelly.activation_based.neuron import LIFNode, ParametricLIFNode
 
 from snnconv.neurons.lif import Params
 
@@ -85,6 +86,35 @@ def test_a_potential_at_rest_decays_by_e_in_tau_steps(tau):
 def test_a_scaled_input_moves_the_potential_to_its_own_value():
     _, potentials = traced([0.75] * 80, decay=0.75, input="scaled", v0=0)
     assert potentials[-1] == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize("reset", ["soft", "hard"])
+def test_a_learned_decay_is_that_of_spikingjelly(reset):
+    """Spikes, and the gradient by what is learned; theirs learns 1/tau, the sigmoid of -w."""
+    node = ParametricLIFNode(
+        init_tau=2.5, v_reset=0.0 if reset == "hard" else None, step_mode="m", detach_reset=True,
+        surrogate_function=surrogate.PiecewiseQuadratic(1.0),
+    ).double()  # fmt: skip
+    params = {"decay": 0.6, "reset": reset, "v0": 0, "input": "scaled", "learned": True}
+    neurons = layer("lif", 1.0, torch.float64, **params).double()
+    torch.manual_seed(0)
+    currents = torch.randn(6, 4, 3).double() * 2 + 1
+    (counts, _), _ = neurons(currents)
+    theirs = node(currents)
+    assert torch.equal(counts, theirs)
+    assert 0.1 < counts.mean() < 0.9
+    if reset == "hard":  # with a soft one, gradients pass through the reset here
+        (ours,) = torch.autograd.grad((counts * currents).sum(), neurons.w)
+        (other,) = torch.autograd.grad((theirs * currents).sum(), node.w)
+        torch.testing.assert_close(ours, -other.view(1))
+
+
+def test_a_decay_is_learned_from_where_it_starts():
+    neurons = layer("lif", decay=0.8, learned=True)
+    assert neurons.learnables()["decay"].item() == pytest.approx(0.8)
+    assert layer("lif", decay=0.8).learnables() == {}
+    with pytest.raises(ValidationError, match="can't be learned"):
+        Params(decay=1, learned=True)
 
 
 def test_a_scaled_input_without_a_leak_is_refused():

@@ -7,7 +7,6 @@ from pydantic import ValidationError
 from spikingjelly.activation_based.neuron import LIFNode
 
 from snnconv.neurons.lm_h import Params
-from snnconv.neurons.surrogate import spike
 
 
 def lm_h(theta=1.0, steps=1, dtype=torch.float64, **params):
@@ -151,6 +150,7 @@ def test_charge_is_conserved_up_to_what_the_slides_call_delta():
 def test_the_surrogate_on_a_grid():
     theta = torch.tensor(0.8).double()
     potential = torch.linspace(-1, 3, 1601).double().requires_grad_()
+    spike = layer("lm-h").spike
     (found,) = torch.autograd.grad((spike(potential, theta) * theta).sum(), potential)
     expected = (1 - ((potential - theta) / theta).abs()).clamp(min=0)
     torch.testing.assert_close(found, expected.detach(), rtol=0, atol=1e-12)

@@ -6,7 +6,6 @@ from helpers.layers import layer
 from pydantic import ValidationError
 
 from snnconv.neurons.msat import MSAT, PRESETS, Params
-from snnconv.neurons.surrogate import spike
 
 CURRENTS = [0.9, 0.75, -0.4, 1.6, 0.3]  # two spikes or more with each setting
 TABLE_2 = {
@@ -157,7 +156,7 @@ def test_the_threshold_takes_no_gradient(params):
     potential, replayed = neurons.params.v0 * 0.8, []
     for current, threshold in zip(currents, neurons.seen, strict=True):
         potential = potential + current
-        replayed.append(spike(potential, threshold) * threshold)
+        replayed.append(neurons.spike(potential, threshold) * threshold)
         potential = potential - replayed[-1]
     assert torch.equal(torch.stack(replayed), values)
     (expected,) = torch.autograd.grad((torch.stack(replayed) * weights).sum(), currents)

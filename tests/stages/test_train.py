@@ -220,7 +220,12 @@ def spiking(folder, **options):
 
 @pytest.mark.parametrize(
     ("neuron", "param"),
-    [("if", {}), ("msat", {}), ("lm-ht", {"levels": 2, "omega": "identity", "v0": 0.0})],
+    [
+        ("if", {}),
+        ("msat", {}),
+        ("glif", {}),
+        ("lm-ht", {"levels": 2, "omega": "identity", "v0": 0.0}),
+    ],
 )
 def test_neurons_learn_from_scratch(tmp_path, neuron, param):
     report = spiking(tmp_path, neuron=neuron, param=param, epochs=4, batch_size=20)
@@ -229,7 +234,7 @@ def test_neurons_learn_from_scratch(tmp_path, neuron, param):
     assert made.spiking.neuron == report.neuron == neuron
     assert report.epochs[-1].loss < report.epochs[0].loss
     assert report.epochs[-1].accuracy > 0.3  # of ten classes
-    assert {float(theta) for theta in made.thresholds().values()} == {1.0}
+    assert {t for theta in made.thresholds().values() for t in theta.tolist()} == {1.0}
     found = evaluating(tmp_path, limit=None, metric=("accuracy", "firing-rate"))
     assert found.accuracy[-1] == pytest.approx(report.accuracy, abs=0.01)  # BatchNorm folded
     assert found.firing_rate_mean == pytest.approx(report.firing_rate, rel=0.02)
@@ -264,9 +269,28 @@ def test_the_same_spiking_work_gives_the_same_bytes(tmp_path):
     same_bytes(tmp_path, spiking, "trained", slice=2, augment=("flip",))
 
 
+def test_the_surrogate_is_kept_and_follows_finite_differences(tmp_path):
+    given = {"surrogate": "dspike", "surrogate_param": {"adapt": True, "weights": 3, "step": 0.5}}
+    spiking(tmp_path, epochs=2, **given)
+    made = load(tmp_path / "trained.safetensors")
+    (was,) = {float(t) for name, t in made.neurons.items() if name.endswith("temperature")}
+    assert made.spiking.surrogate.name == "dspike"
+    assert abs(was - 3) in (0, 0.5, 1)
+    finetuning(tmp_path, timesteps=3, epochs=0)
+    kept = load(tmp_path / "finetuned.safetensors")
+    assert kept.spiking.surrogate == made.spiking.surrogate
+    assert kept.neurons.keys() == made.neurons.keys()
+    finetuning(tmp_path, timesteps=3, epochs=0, surrogate="atan")
+    changed = load(tmp_path / "finetuned.safetensors")
+    assert (changed.spiking.surrogate.name, changed.neurons) == ("atan", {})
+
+
 @pytest.mark.parametrize(
     ("options", "found"),
     [
+        ({"surrogate": "atan", "surrogate_param": {"layers": {"nowhere": 1}}}, "'nowhere'"),
+        ({"neuron": None, "surrogate": "atan"}, "--surrogate"),
+        ({"neuron": "lm-ht", "surrogate": "atan"}, "'atan', where their file states"),
         ({"neuron": None, "param": {"v0": 0.0}}, "--param"),
         ({"neuron": None, "slice": 2}, "--slice"),
         ({"activation": "qcfs"}, "--neuron if and --activation qcfs"),

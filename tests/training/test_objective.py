@@ -7,9 +7,11 @@ from snnconv.core.progress import Quiet
 from snnconv.data.split import ArraySplit
 from snnconv.errors import UsageError
 from snnconv.simulation.build import spiking_network
+from snnconv.simulation.chunk import State
 from snnconv.simulation.memory import BatchPlan
 from snnconv.tasks.base import TASKS
-from snnconv.training.objective import SpikingLoss, ValidationSet, detached, over_time, slice_of
+from snnconv.training.losses.base import Given, named_loss
+from snnconv.training.objective import SpikingLoss, ValidationSet, detached, slice_of
 
 CPU = torch.device("cpu")
 CLASSES = TASKS.load("classification")
@@ -32,7 +34,9 @@ class Held:
 
 def objective(net, T, k, neuron="if"):
     snn = spiking_network(checkpoint(rounded(net()), neuron=neuron), folded=False).train()
-    return SpikingLoss(snn, CLASSES, T, slice_of(snn, T, k), "mean", 0.0, None, None, None)
+    return SpikingLoss(
+        snn, CLASSES, T, slice_of(snn, T, k), named_loss("mean", {}), 0.0, None, None, None
+    )
 
 
 def peak_bytes(net, T, k, neuron):
@@ -98,7 +102,9 @@ def test_it_is_measured_in_portions_with_the_same_result(k):
     seen, found = [], []
     for samples, steps in ((7, 6), (3, k or 6)):
         held = ValidationSet(split, info, torch.arange(7), BatchPlan(samples, steps))
-        trained = SpikingLoss(snn, CLASSES, 6, slice_of(snn, 6, k), "mean", 0.0, held, CPU, Quiet())
+        trained = SpikingLoss(
+            *(snn, CLASSES, 6, slice_of(snn, 6, k), named_loss("mean", {}), 0.0, held, CPU, Quiet())
+        )
         handle = snn.register_forward_pre_hook(lambda _, given: seen.append(given[:2]))
         found.append(trained.measure())
         handle.remove()
@@ -111,5 +117,60 @@ def test_it_is_measured_in_portions_with_the_same_result(k):
 def test_soft_labels_that_are_certain_are_hard_ones(kind):
     logits, labels = dyadic((5, 3, 4)), torch.tensor([2, 0, 3])
     soft = torch.nn.functional.one_hot(labels, 4).float()
-    found = [float(over_time(CLASSES, logits, each, kind, 0.1)) for each in (labels, soft)]
+    loss = named_loss(kind, {})
+    found = [float(loss.value(Given(CLASSES, logits, each, 0.1))) for each in (labels, soft)]
     assert found[0] == pytest.approx(found[1], rel=1e-6)
+
+
+# SLTT
+
+
+def accumulated(trained, weights, x, labels):
+    """The gradient of a batch as the loop adds it up, one backward pass for each slice."""
+    for loss, _ in trained.losses(trained.module, torch.arange(len(labels)), x, labels):
+        if loss.requires_grad:
+            (loss / trained.passes).backward()
+    found = [weight.grad for weight in weights]
+    trained.module.zero_grad()
+    return found
+
+
+@pytest.mark.parametrize("net", [vgg, residual])
+def test_the_gradient_of_sltt_is_that_of_a_loop_with_detached_states(net):
+    T, x, labels = 4, images(3)[None], torch.tensor([0, 1, 2])
+    trained = objective(net, T, 1, "lif")
+    snn, samples = trained.module, torch.arange(3)
+    weights = list(snn.network.parameters())
+    state, total = None, torch.zeros(())
+    for _ in range(T):
+        currents, state = snn(x, 1, samples, state)
+        total = total + torch.nn.functional.cross_entropy(currents[0], labels) / T
+        nodes = {
+            name: type(s)(*(p.detach() if isinstance(p, torch.Tensor) else p for p in s))
+            for name, s in state.nodes.items()
+        }
+        state = State(state.steps, nodes)
+    expected = torch.autograd.grad(total, weights)
+    for ours, theirs in zip(accumulated(trained, weights, x, labels), expected, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_of_k_slices_gradients_are_those_of_k_steps():
+    """The mean over many draws is K/T of all steps' gradient."""
+    T, x, labels = 4, images(3)[None], torch.tensor([0, 1, 2])
+    trained = objective(vgg, T, 1, "lif")
+    trained.module.eval()  # statistics of BatchNorm stay
+    weights = list(trained.module.network.parameters())[-2:]
+    whole = accumulated(trained, weights, x, labels)
+    trained.sampled = 1
+    torch.manual_seed(0)
+    found = {
+        tuple(accumulated(trained, weights, x, labels)[0].flatten().tolist()) for _ in range(30)
+    }
+    assert len(found) == T
+    total = torch.tensor(sorted(found)).sum(0)
+    torch.testing.assert_close(total, whole[0].flatten())
+
+
+def test_memory_of_sltt_does_not_grow_with_time():
+    assert peak_bytes(vgg, 16, 1, "lif") == peak_bytes(vgg, 6, 1, "lif")

@@ -18,13 +18,14 @@ from snnconv.errors import CheckFailedError, UsageError
 from snnconv.simulation.build import spiking_network
 from snnconv.simulation.memory import BatchPlan
 from snnconv.tasks.base import TASKS
-from snnconv.training.loop import HeldOutSplit, Training, hold_out, learning_rate, middle, optimiser
+from snnconv.training.descent import learning_rate, middle, optimiser
+from snnconv.training.loop import HeldOutSplit, Training, hold_out
+from snnconv.training.losses.base import Given, named_loss
 from snnconv.training.objective import (
     AnnLoss,
     Measured,
     SpikingLoss,
     ValidationSet,
-    over_time,
     slice_of,
 )
 
@@ -175,6 +176,10 @@ def log_softmax(row):
     return [float(v) - math.log(sum(math.exp(float(w)) for w in row)) for v in row]
 
 
+def value(kind, logits, labels, smoothing=0.0, **params):
+    return named_loss(kind, params).value(Given(CLASSES, logits, labels, smoothing))
+
+
 def by_hand(row, label, smoothing):
     logs = log_softmax(row)
     return -(1 - smoothing) * logs[label] - smoothing * sum(logs) / len(logs)
@@ -185,14 +190,14 @@ def test_losses_are_their_formulas(smoothing):
     logits, labels = torch.randn(5, 3, 4), torch.tensor([2, 0, 3])
     mean = sum(by_hand(logits[:, b].mean(0), int(labels[b]), smoothing) for b in range(3)) / 3
     steps = [by_hand(logits[t, b], int(labels[b]), smoothing) for t in range(5) for b in range(3)]
-    found = [float(over_time(CLASSES, logits, labels, kind, smoothing)) for kind in ("mean", "tet")]
+    found = [float(value(kind, logits, labels, smoothing)) for kind in ("mean", "tet")]
     assert found == pytest.approx([mean, sum(steps) / 15], rel=1e-5)
     assert found[0] < found[1]  # the cross-entropy is convex
 
 
 def test_over_one_step_the_losses_are_one():
     logits, labels = torch.randn(1, 6, 4), torch.randint(0, 4, (6,))
-    mean, tet = (over_time(CLASSES, logits, labels, kind, 0.1) for kind in ("mean", "tet"))
+    mean, tet = (value(kind, logits, labels, 0.1) for kind in ("mean", "tet"))
     assert torch.equal(mean, tet)
 
 
@@ -230,18 +235,22 @@ def tiny():
 
 
 @dataclass
-class Given:
+class Functions:
     """An objective of functions."""
 
     module: nn.Module
     loss: Callable
     validate: Callable
     passes: int = 1
+    updates: bool = True
     frames_per_run: None = None
     release: int = 0
 
     def begin(self, epoch):
         self.begun = epoch
+
+    def adapt(self, samples, x, labels):
+        """Nothing adapts."""
 
     def losses(self, module, samples, x, labels):
         yield self.loss(samples, x, labels)
@@ -260,7 +269,7 @@ def trained(net=None, loss=None, validate=lambda: 0.5, **options):
     if loss is None:
         objective = AnnLoss(net, CLASSES, config.label_smoothing, validate)
     else:
-        objective = Given(net, loss, validate)
+        objective = Functions(net, loss, validate)
     parts = hold_out(split, 0.25, None, 0)
     return list(Training(objective, split, FACTS, config, parts, CPU, Quiet()).epochs()), net
 
@@ -354,9 +363,13 @@ def test_mixed_samples_are_learned_from():
     assert rows[-1].firing_rate is None
 
 
-def test_what_goes_on_ends_in_the_same_bits():
+@pytest.mark.parametrize(
+    ("own", "sections"),
+    [({}, {"momentum"}), ({"optimiser": "adamw", "ema": 0.9}, {"average", "square", "step"})],
+)
+def test_what_goes_on_ends_in_the_same_bits(own, sections):
     options = {"batch_size": 16, "epochs": 4, "augment": ("flip", "crop"), "mix": ("mixup",)}
-    config, split = OptimiserConfig(**options), blobs()
+    config, split = OptimiserConfig(**options, **own), blobs()
     parts = hold_out(split, 0.25, None, 0)
 
     def training():
@@ -376,7 +389,8 @@ def test_what_goes_on_ends_in_the_same_bits():
     found, expected = again.state(), whole.state()
     assert found.keys() == expected.keys()
     assert all(torch.equal(tensor, found[name]) for name, tensor in expected.items())
-    assert sum(name.startswith("momentum/") for name in found) == 4
+    for section in sections:
+        assert sum(name.startswith(f"{section}/") for name in found) == 4
 
 
 # Through spikes
@@ -391,7 +405,15 @@ def fine_tuned(neuron, **options):
     held = ValidationSet(split, FACTS, everything.validation, BatchPlan(16, 4))
     size = slice_of(snn, 4, config.slice)
     objective = SpikingLoss(
-        snn, CLASSES, 4, size, config.loss, config.label_smoothing, held, CPU, Quiet()
+        snn,
+        CLASSES,
+        4,
+        size,
+        named_loss(config.loss, {}),
+        config.label_smoothing,
+        held,
+        CPU,
+        Quiet(),
     )
 
     def now():
@@ -399,9 +421,9 @@ def fine_tuned(neuron, **options):
         with torch.no_grad():
             x = split.images(torch.arange(64))
             currents, _ = snn(x[None], 4, torch.arange(64))
-        value = over_time(CLASSES, currents, split.labels, config.loss, config.label_smoothing)
+        loss = value(config.loss, currents, split.labels, config.label_smoothing)
         right = currents.mean(0).argmax(1) == split.labels
-        return float(value), float(right.double().mean())
+        return float(loss), float(right.double().mean())
 
     before = now()
     list(Training(objective, split, FACTS, config, everything, CPU, Quiet()).epochs())

@@ -12,6 +12,7 @@ from snnconv.graph.network import Network, ann_inputs
 from snnconv.neurons.if_ import IF, Params
 from snnconv.simulation.network import SpikingNetwork
 from snnconv.zoo import ZOO
+from snnconv.zoo.resnet import SewBlock
 
 NAMES = [
     "cnn",
@@ -57,6 +58,46 @@ def macs(module, shape):
         for node in graph.nodes
         if node.op in ("conv", "linear")
     )
+
+
+def test_a_sew_block_of_zero_residual_is_the_identity():
+    torch.manual_seed(0)
+    block, x = SewBlock(4, 4, 1).eval(), torch.rand(2, 4, 6, 6)
+    nn.init.zeros_(block.bn2.weight)
+    assert torch.equal(block(x), x)
+    assert not torch.equal(SewBlock(4, 4, 1).eval()(x), x)
+
+
+def test_sums_of_spikes_pass_through_sew_blocks():
+    """As spikes, a block of zero residual hands on what it was given, step by step."""
+    net = ZOO["resnet20"](channels=1, size=8, classes=3, width=0.25, block="sew").eval()
+    first = net.stages[0][0]
+    nn.init.zeros_(first.bn2.weight)
+    graph, tensors, _ = capture(net, (1, 8, 8))
+    assert count(net, nn.ReLU) == len(graph.sites) == 1 + 2 * 9 + 2
+    neurons = {site.name: IF(Params(), torch.ones(1)) for site in graph.sites}
+    snn, seen = SpikingNetwork(Network(graph, tensors), neurons, 0, None).eval(), {}
+
+    def observe(name, start, output):
+        seen[name] = output.values
+
+    with torch.no_grad():
+        snn(torch.rand(1, 2, 1, 8, 8) * 3, 5, torch.arange(2), None, observe)
+    sites = [site.name for site in graph.sites]
+    assert seen[sites[0]].any()
+    assert not seen[sites[2]].any()  # relu2 of the first block
+
+
+def test_an_unknown_block():
+    with pytest.raises(UsageError, match="no block of that name"):
+        ZOO["resnet18"](block="bottleneck")
+
+
+def test_vgg13_takes_images_of_64_places():
+    """As the papers have it on ImageNet-200: five poolings leave maps of 2 x 2."""
+    net = ZOO["vgg13"](size=64, classes=200, width=0.125).eval()
+    assert net.classifier[1].in_features == 64 * 2 * 2
+    assert net(torch.rand(1, 3, 64, 64)).shape == (1, 200)
 
 
 def test_the_zoo_holds_these():

@@ -61,8 +61,9 @@ class _Scan(torch.autograd.Function):
         sums = [np.empty((blocks * (k < learns), steps), np.float32) for k in range(kernel.learned)]
         mixes = omega is not None and ctx.needs_input_grad[1]
         of_omega = np.empty((blocks, steps, len(seen)) if mixes else (0, 0, 0), np.float32)
+        surrogate = neuron.surrogate
         parallel_slices(
-            backward(type(neuron)),
+            backward(type(neuron), surrogate and type(surrogate)),
             blocks,
             steps * BLOCK,
             checked(flat.rows(seen), ((1, len(seen)), flat.size)),
@@ -79,6 +80,7 @@ class _Scan(torch.autograd.Function):
             tuple(memory.array[0] for memory in of_starts),
             tuple(sums),
             of_omega,
+            tuple(map(np.float32, surrogate.numbers() if surrogate else ())),
         )
         return (
             of_seen.tensor,

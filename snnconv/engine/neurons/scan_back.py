@@ -9,7 +9,8 @@ Shape:
     values ``[1 or T, n]``, or ``[0, n]`` where there is none, by states at the end ``[n]`` each, or
     shorter if all neurons have the same. Out come gradients by what is seen ``[T or S, n]``, by the
     first states ``[n]`` each, and of each block those by the schedule ``[blocks, T]`` each and by
-    Omega ``[blocks, T, S]``, or of no block if they are not wanted.
+    Omega ``[blocks, T, S]``, or of no block if they are not wanted. The numbers of the surrogate
+    are a tuple.
 """
 
 import functools
@@ -23,8 +24,10 @@ from snnconv.engine.neurons.scan import BLOCK, kernel_of, mix_currents, refusal,
 from snnconv.engine.neurons.tuples import at, cut, matrices_for, move, overloaded, put, row_at
 from snnconv.engine.rows import LANES, Floats, Place, add_multiple, zeros
 from snnconv.neurons.base import Neuron
+from snnconv.neurons.kernel import Kernel, Numbers, Slope
+from snnconv.neurons.surrogates.base import Surrogate
 
-_NONE, _ONE = Place(0), np.float32(1)
+_NONE, _ZERO, _ONE = Place(0), np.float32(0), np.float32(1)
 
 
 @inlined
@@ -64,9 +67,39 @@ def _summing(sums: Any, block: Any, t: Any, products: Any, ones: Any, own: Any) 
     return add_up
 
 
-def _back(of_step: Callable[..., Any]) -> Callable[..., None]:
+def _slope_of(kind: type[Surrogate]) -> Slope:
+    """What stands for the derivative of a spike, of a kind of surrogates."""
+    assert kind.derivative_at is not None
+    derivative = scalar(kind.derivative_at)
+
+    @inlined
+    def slope(potential: np.float32, threshold: np.float32, shape: Numbers) -> np.float32:
+        found: np.float32 = derivative((potential - threshold) / threshold, shape)
+        # an adaptive threshold may underflow to 0: the slope is 0 there, not 0/0
+        return found / threshold if threshold > _ZERO else _ZERO
+
+    return slope
+
+
+def _gradient_of(kernel: Kernel, surrogate: type[Surrogate] | None) -> Callable[..., Any]:
+    """The gradient of a step, with its surrogate in place."""
+    gradient = scalar(kernel.gradient)
+    if surrogate is None:
+        return inlined(
+            lambda c, k, p, now, v, of_s, of_x, of_v, shape: gradient(
+                c, k, p, now, v, of_s, of_x, of_v
+            )
+        )
+    slope = _slope_of(surrogate)
+    return inlined(
+        lambda c, k, p, now, v, of_s, of_x, of_v, shape: gradient(
+            c, k, p, now, v, of_s, of_x, of_v, slope, shape
+        )
+    )
+
+
+def _back(gradient: Callable[..., Any]) -> Callable[..., None]:
     """The gradient of a step of a row of neurons."""
-    gradient = scalar(of_step)
 
     @inlined
     def back(
@@ -86,12 +119,12 @@ def _back(of_step: Callable[..., Any]) -> Callable[..., None]:
         to: Floats,
         o: Place,
         products: Any,
+        shape: Any,
     ) -> None:
         for i in range(n):
             given = currents[c + i], keep[k + i], at(constants, i), now, at(state, i)
-            found, before, learned = gradient(
-                *given, of_counts[s + i], of_values[x + i], at(of_state, i)
-            )
+            of_out = of_counts[s + i], of_values[x + i], at(of_state, i)
+            found, before, learned = gradient(*given, *of_out, shape)
             put((to,), o + i, (found,))
             put(of_state, i, before)
             put(products, i, learned)
@@ -126,11 +159,17 @@ def _unmix(
 
 
 @functools.cache
-def backward(kind: type[Neuron[Any]]) -> Callable[..., None]:
-    """Compile the way back of a class of neurons: the function ``scan`` below, of blocks."""
+def backward(kind: type[Neuron[Any]], surrogate: type[Surrogate] | None) -> Callable[..., None]:
+    """Compile the way back of a class of neurons: the function ``scan`` below, of blocks.
+
+    Args:
+        kind: of neurons.
+        surrogate: of their spikes; none if they have one of their own.
+    """
     kernel, name = kernel_of(kind)
     assert kernel.gradient is not None
-    (row, room_of), back = row_of(kernel), _back(kernel.gradient)
+    (row, room_of), back = row_of(kernel), _back(_gradient_of(kernel, surrogate))
+    name = f"{name}_{surrogate.__qualname__}" if surrogate else name
 
     def scan(
         start: int,
@@ -149,6 +188,7 @@ def backward(kind: type[Neuron[Any]]) -> Callable[..., None]:
         of_starts: Any,
         of_schedule: Any,
         of_omega: Floats,
+        shape: Any,
     ) -> None:
         """Blocks ``start`` to ``stop``."""
         neurons = of_currents.shape[1]
@@ -193,7 +233,8 @@ def backward(kind: type[Neuron[Any]]) -> Callable[..., None]:
                 u, state, now = Place(t), row_at(saved, t), at(schedule, t)
                 back(
                     n, given, c + u * c_up, masks, k + u * k_up, constant, now, state,
-                    counts, s + u * s_up, values, x + u * x_up, of_state, to, o + u * o_up, product,
+                    counts, s + u * s_up, values, x + u * x_up, of_state, to, o + u * o_up,
+                    product, shape,
                 )  # fmt: skip
                 _sum_up(of_schedule, block, t, product, ones, own)
             move(of_first, of_state, n)

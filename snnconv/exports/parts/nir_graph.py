@@ -88,10 +88,11 @@ def _neurons(nir: Any, subject: Subject, layer: Layer, dt: float) -> Any:
     neuron, reset = subject.network.neurons[layer.site], {"reset": _reset(subject)}
     if not isinstance(neuron, LIF):
         return nir.IF(one, one, 0 * one, metadata=reset)
-    if neuron.params.decay == 1:
-        return nir.IF(one * neuron.scale, one, 0 * one, metadata=reset)
-    tau = dt / (1 - neuron.params.decay)
-    gain, also = one * (neuron.scale * tau / dt), {**reset, "dt": dt}
+    decay, scale = neuron.shares()
+    if decay == 1:
+        return nir.IF(one * scale, one, 0 * one, metadata=reset)
+    tau = dt / (1 - decay)
+    gain, also = one * (scale * tau / dt), {**reset, "dt": dt}
     return nir.LIF(one * tau, gain, 0 * one, one, 0 * one, metadata=also)
 
 

@@ -1,0 +1,1 @@
+"""What stands for the derivative of a spike in training, a file each."""

@@ -1,0 +1,70 @@
+"""ASGL: a smooth spike with a learned width, and noise that makes it a step.
+
+With ``phi(u) = clip(u/w + 1/2, 0, 1)``, a neuron of a training sends ``phi(u) + M*(H(u) -
+phi(u))``, where no gradient passes through the second term: a spike where ``M = 1``, and a part of
+one where ``M = 0``. ``M`` is 0 with probability ``smooth``, for each neuron and step. So gradients
+are those of ``phi``, also by the width ``w``, which each layer learns. In evaluation all neurons
+send spikes.
+
+Shape:
+    Elementwise.
+
+Reference:
+    Wang et al. 2023, *Adaptive Smoothing Gradient Learning for Spiking Neural Networks*, and its
+    code: ``w = e^-alpha``, where ``alpha`` is what is learned.
+
+Deviations:
+    The width is in units of the threshold. There is no compiled backward pass, because the width
+    has a gradient of its own.
+"""
+
+import math
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from snnconv.neurons.surrogates.base import Shape, Surrogate, SurrogateParams
+
+
+class Params(SurrogateParams):
+    """Parameters of ASGL."""
+
+    examples = ({"width": 0.5, "smooth": 0.0},)
+    width: Shape = Field(2.0, description="w, the width of the slope at the start")
+    smooth: float = Field(
+        0.2, ge=0, le=1, description="share of neurons and steps that send a part of a spike"
+    )
+    learned: bool = Field(True, description="whether each layer learns its width")
+
+
+class Asgl(Surrogate):
+    """The smooth spike."""
+
+    params_type = Params
+    shape = "width"
+
+    def __init__(self, value: float, params: Params = Params()) -> None:  # noqa: B008 - frozen
+        super().__init__(value, params)
+        self.params = params
+        self.alpha = nn.Parameter(torch.tensor([-math.log(value)]), requires_grad=params.learned)
+
+    def derivative(self, distance: Tensor) -> Tensor:
+        """``1/w`` inside of the slope, else 0."""
+        steepness = self.alpha.detach().exp().to(distance.dtype)
+        inside = (distance.abs() * steepness < 0.5).to(distance.dtype)
+        return inside * steepness
+
+    def forward(self, potential: Tensor, threshold: Tensor) -> Tensor:
+        """See the module; in evaluation, a spike."""
+        distance = (potential - threshold) / threshold
+        alpha = self.alpha if self.params.learned else self.alpha.detach()
+        smooth = (distance * alpha.exp().to(distance.dtype) + 0.5).clamp(0, 1)
+        spikes = (potential >= threshold).to(potential.dtype)
+        if not self.training or self.params.smooth == 0:
+            return spikes + (smooth - smooth.detach())
+        mask = torch.rand_like(potential) >= self.params.smooth
+        return smooth + torch.where(mask, spikes - smooth, 0).detach()
+
+
+SURROGATE = Asgl

@@ -1,0 +1,1 @@
+"""What training a spiking network lowers, a file each."""

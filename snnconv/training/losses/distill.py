@@ -1,0 +1,67 @@
+"""Distillation: learn from the ANN that was converted, by its outputs and layer by layer.
+
+``L(mean_t o[t], y) + logits*t^2*KL(softmax(a/t) || softmax(mean_t o[t]/t)) + rates*R``, where ``L``
+is the loss of the task, ``a`` are the ANN's outputs and ``t`` is a temperature. ``R`` is the mean
+over sites of ``((mean_t x[t] - z)/theta)^2``: the neurons' mean outputs against the ANN's
+activations ``z``, in units of the threshold.
+
+Shape:
+    Outputs ``[T, B, classes] -> []``.
+
+Reference:
+    Hinton et al. 2015, *Distilling the Knowledge in a Neural Network*, for the outputs. Yang et al.
+    2022, *Training Spiking Neural Networks with Local Tandem Learning*, for the layers: the loss of
+    their end-to-end form.
+
+Deviations:
+    Activations above what neurons can put out count as that: they are clipped at theta, where Yang
+    et al. divide by a percentile of the activations and clip at 1.
+"""
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from snnconv.training.losses.base import Given, Loss, LossParams
+
+
+class Params(LossParams):
+    """Parameters of the distillation."""
+
+    logits: float = Field(1.0, ge=0, le=1e6, description="weight of the ANN's outputs")
+    temperature: float = Field(4.0, gt=0, le=1e6, description="t, which smooths both outputs")
+    rates: float = Field(0.0, ge=0, le=1e6, description="weight of the layers' rates")
+
+
+class Distill(Loss):
+    """Labels, and the ANN."""
+
+    params_type = Params
+    params: Params
+    taught = True
+
+    def __init__(self, params: Params) -> None:
+        super().__init__(params)
+        self.by_layer = params.rates > 0
+
+    def value(self, given: Given) -> Tensor:
+        """See the module."""
+        assert given.teacher is not None
+        t, found = self.params.temperature, given.of_mean()
+        if self.params.logits:
+            ours = F.log_softmax(given.outputs.mean(0) / t, 1)
+            theirs = F.log_softmax(given.teacher / t, 1)
+            divergence = F.kl_div(ours, theirs, reduction="batchmean", log_target=True)
+            found = found + self.params.logits * t * t * divergence
+        if self.by_layer:
+            errors = []
+            for site, rate in given.rates.items():
+                theta = given.thresholds[site]
+                target = torch.minimum(given.activations[site], theta)
+                errors.append(((rate - target) / theta).square().mean())
+            found = found + self.params.rates * torch.stack(errors).mean()
+        return found
+
+
+LOSS = Distill

@@ -1,0 +1,78 @@
+import pytest
+from helpers.commands import done, here, refused
+from helpers.runs import training
+
+from snnconv.checkpoint import load
+from snnconv.config import FinetuneConfig, TrainConfig
+from snnconv.config.training_presets import FOLDER, names
+from snnconv.config.training_presets import load as preset
+from snnconv.errors import ExitCode, UsageError
+
+TRAIN = [name for name in names() if preset(name).train]
+COMPILED = ("plif", "sew", "stbp-tdbn")
+"""Their surrogates are compiled for no other test of the usual run."""
+
+
+def test_these_are_the_presets():
+    assert set(names()) >= {"tet", "stbp-tdbn", "dspike", "sltt", "glif", "plif", "sew", "asgl"}
+    assert set(names()) >= {"lm-ht", "lm-h", "ltl"}
+
+
+@pytest.mark.parametrize("name", names())
+def test_its_options_are_those_of_its_stages(name):
+    made = preset(name)
+    for kind, options in ((TrainConfig, made.train), (FinetuneConfig, made.finetune)):
+        if options:
+            config = kind(preset=name)
+            assert {key: getattr(config, key) for key in options} == {
+                key: tuple(value) if isinstance(value, list) else value
+                for key, value in options.items()
+            }
+    assert all((made.title, made.reference, made.deviations))
+    assert made.train or made.finetune
+
+
+def test_what_is_given_goes_before_a_preset():
+    config = TrainConfig(preset="tet", epochs=30, param={"decay": 0.25}, loss_param={"lam": 0.5})
+    assert (config.epochs, config.lr) == (30, 0.001)
+    assert config.param == {"decay": 0.25, "reset": "hard", "v0": 0.0}
+    assert config.loss_param == {"lam": 0.5, "phi": 1.0}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.long) if n in COMPILED else n for n in TRAIN],
+)
+def test_it_takes_two_steps_and_again_the_same(tmp_path, name):
+    files = []
+    for part in ("a", "b"):
+        small = {"model": "cnn?width=0.125", "epochs": 1, "batch_size": 8, "limit": 17}
+        report = training(tmp_path / part, preset=name, **small, augment=(), timesteps=2)
+        assert report.neuron == preset(name).train["neuron"]
+        files.append(load(tmp_path / part / "trained.safetensors").tensors())
+        if name not in ("tet", "glif"):
+            return
+    assert files[0].keys() == files[1].keys()
+    assert all((files[0][key] == files[1][key]).all() for key in files[0])
+
+
+def test_a_preset_of_the_other_stage_and_none_at_all(tmp_path):
+    with pytest.raises(UsageError, match="'ltl' is not for train"):
+        TrainConfig(preset="ltl")
+    with pytest.raises(UsageError, match="no training preset of that name") as caught:
+        TrainConfig(preset="tett")
+    assert "did you mean 'tet'" in caught.value.remedy
+    own = tmp_path / "own.toml"
+    own.write_text((FOLDER / "tet.toml").read_text() + "momentumm = 1\n")
+    with pytest.raises(ValueError, match="momentumm"):
+        TrainConfig(preset=str(own))
+
+
+def test_on_the_command_line_what_is_given_goes_first(tmp_path):
+    assert "TET" in done("ls", "training-presets").out
+    small = ("--limit", 17, "--batch-size", 8, "--timesteps", 4, "--run", tmp_path)
+    done("train", "cnn?width=0.125", "--preset", "lm-ht", "--epochs", 0, *small)
+    config = load(tmp_path / "trained.safetensors").lineage[-1].config
+    assert (config["timesteps"], config["epochs"], config["batch_size"]) == (4, 0, 8)
+    assert (config["neuron"], config["weight_decay"]) == ("lm-ht", 5e-4)
+    refused(here("train", "--preset", "nothing"), ExitCode.USAGE, "no training preset")
