@@ -308,8 +308,8 @@ def test_classes_that_are_no_list():
         (["a"], [1.0], "mean ['a']"),
         ([0.5], [1.0, 0.0, 1.0], "std [1.0, 0.0, 1.0]"),
         ([0.5], [-1.0], "std [-1.0]"),
-        ([0.5], None, "no std beside the other"),
-        (None, [0.5], "no mean beside the other"),
+        ([0.5], None, "std is missing, but the other is there"),
+        (None, [0.5], "mean is missing, but the other is there"),
     ],
 )
 def test_means_and_stds_that_can_not_be_taken(mean, std, found):
