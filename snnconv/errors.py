@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
+from typing import Any
 
 
 class ExitCode(IntEnum):
@@ -39,6 +40,18 @@ class SnnconvError(Exception):
         self.problem = problem
         self.found = found
         self.remedy = remedy
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pass to another process as what it is, whatever its class is made from."""
+        return _again, (type(self), self.args, self.__dict__)
+
+
+def _again(kind: type[SnnconvError], args: tuple[Any, ...], content: dict[str, Any]) -> Any:
+    """An error from another process."""
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(content)
+    return error
 
 
 class UsageError(SnnconvError):

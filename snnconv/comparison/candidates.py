@@ -59,8 +59,8 @@ class Candidates:
         Raises:
             UsageError: the preset has an option that its stage does not have, or a bad value.
         """
-        stem = f"{name}-t{timesteps}"
-        return grid.conversion(self._common, name, preset, timesteps, self._source(preset), stem)
+        stem, source = grid.cell(name, timesteps), self._source(preset)
+        return grid.conversion(self._common, name, preset, timesteps, source, stem)
 
     def made(self, name: str, preset: Preset, timesteps: int) -> grid.Plan:
         """Calibrate, convert and correct, as far as it has not been done; the stages.

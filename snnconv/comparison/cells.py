@@ -1,13 +1,14 @@
 """The cells of a comparison: run what is left to run, divided over processes, and read the rest.
 
-Each process takes every n-th piece of work and does it alone, so a cell does not depend on who
-makes it. All pieces of one kind are done before the next kind begins: calibrations, which several
-cells share; each method's cell with the most steps, from which cells of fewer steps may follow; the
-other cells.
+Each process takes every n-th piece of work and does it alone, so a cell does not depend on
+the process that makes it. All pieces of one kind are done before the next kind begins: calibrations, which
+several cells share; each method's cell with the most steps, from which cells of fewer steps may
+follow; the other cells. If a method does not work on a network, or needs more memory than there is,
+the others go on.
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -16,11 +17,13 @@ from snnconv.comparison import grid
 from snnconv.config import CalibrateConfig, ConvertConfig, CorrectConfig, EvaluateConfig
 from snnconv.core import distributed
 from snnconv.core.progress import Advance, Progress, Quiet
+from snnconv.errors import SnnconvError, UnforeseenError
 from snnconv.neurons.base import NEURONS
 from snnconv.render import units
 from snnconv.reports import ConvertReport, EvaluateReport, ReportType, read
 from snnconv.stages.advance import advance
 
+Name = TypeVar("Name")
 Piece = TypeVar("Piece")
 Key = tuple[str, int]
 """A method and T."""
@@ -90,6 +93,11 @@ class Clock:
         self.done += 1
         self._advance(1)
 
+    def failed(self, cell: Key, error: SnnconvError) -> None:
+        """A cell could not be made; say why."""
+        self.kept()
+        self.progress.say(f"{grid.cell(*cell)}: failed: {error.problem}: {error.found}")
+
     def ran(self, cell: str, seconds: float) -> None:
         """A cell was evaluated; say what is left, at most, at the mean pace so far."""
         self.kept()
@@ -99,52 +107,97 @@ class Clock:
         self.progress.say(f"{cell}: done ({self.done} of {self.total}{until})")
 
 
-def evaluated(plans: Mapping[Key, grid.Plan], clock: Clock) -> dict[Key, Evaluated]:
-    """All cells, each made or found."""
+@dataclass(frozen=True)
+class Cells:
+    """What became of all cells of a comparison.
+
+    Attributes:
+        evaluated: those that were measured.
+        failed: the others, with what was in the way.
+    """
+
+    evaluated: dict[Key, Evaluated]
+    failed: dict[Key, SnnconvError]
+
+
+def made(plans: Mapping[Key, grid.Plan], clock: Clock) -> Cells:
+    """All cells, each made or found.
+
+    Raises:
+        SnnconvError: none could be made, or none of those that are left can be.
+    """
     calibrations = {config.model_dump_json(): config for (_, config), *_ in plans.values()}
-    _divided(
-        calibrations.values(),
+    uncalibrated = _divided(
+        calibrations,
         lambda config: _advance([("calibrate", config)]),
         lambda config: None,
+        lambda config, error: None,  # it is said of each cell
     )
+    failed: dict[Key, SnnconvError] = {}
+    for key, ((_, config), *_) in plans.items():
+        if error := uncalibrated.get(config.model_dump_json()):
+            failed[key] = error
+            clock.failed(key, error)
     most = max(timesteps for _, timesteps in plans)
-    longest = [key for key in plans if key[1] == most]
-    found = _made({key: plans[key] for key in longest}, clock)
+    left = {key: plan for key, plan in plans.items() if key not in failed}
+    found = _evaluated({key: left[key] for key in left if key[1] == most}, clock, failed)
     follow = {
         key: found[key[0], most]
-        for key in plans
-        if key not in found and found[key[0], most].has_all_steps
+        for key in left
+        if key[1] < most and (key[0], most) in found and found[key[0], most].has_all_steps
     }
     for _ in follow:
         clock.kept()
-    found |= follow
-    return found | _made({key: plans[key] for key in plans if key not in found}, clock)
+    rest = {key: left[key] for key in left if key[1] < most and key not in follow}
+    found |= follow | _evaluated(rest, clock, failed)
+    if not found:
+        raise next(iter(failed.values()))
+    return Cells(found, failed)
 
 
-def _made(plans: Mapping[Key, grid.Plan], clock: Clock) -> dict[Key, Evaluated]:
-    """Cells that have evaluations of their own."""
-    _divided(plans.values(), lambda plan: _run(plan, clock), lambda plan: clock.kept())
-    return {key: _read(plan) for key, plan in plans.items()}
+def _evaluated(
+    plans: Mapping[Key, grid.Plan], clock: Clock, failed: dict[Key, SnnconvError]
+) -> dict[Key, Evaluated]:
+    """Cells that have evaluations of their own; those that can't be made are told to ``failed``."""
+    errors = _divided(
+        plans, lambda plan: _run(plan, clock), lambda plan: clock.kept(), clock.failed
+    )
+    failed |= errors
+    return {key: _read(plan) for key, plan in plans.items() if key not in errors}
 
 
 def _divided(
-    pieces: Iterable[Piece], work: Callable[[Piece], object], other: Callable[[Piece], object]
-) -> None:
-    """Do this process's share of some work, and wait for the others.
+    pieces: Mapping[Name, Piece],
+    work: Callable[[Piece], object],
+    other: Callable[[Piece], object],
+    failing: Callable[[Name, SnnconvError], object],
+) -> dict[Name, SnnconvError]:
+    """Do this process's share of some work, wait for the others, and return what failed.
 
     Args:
-        pieces: of the work.
+        pieces: of the work, by name.
         work: does one, as if this were the only process.
         other: is told of one that another process does.
+        failing: is told of one that failed in this process.
+
+    Raises:
+        SnnconvError: what was in the way of one is in the way of all, or nobody knows.
     """
-    rank, size = distributed.rank(), distributed.size()
-    for number, piece in enumerate(pieces):
-        if number % size == rank:
+    rank, size, failed = distributed.rank(), distributed.size(), dict[Name, SnnconvError]()
+    for number, (name, piece) in enumerate(pieces.items()):
+        if number % size != rank:
+            other(piece)
+            continue
+        try:
             with distributed.alone():
                 work(piece)
-        else:
-            other(piece)
-    distributed.wait()
+        except SnnconvError as error:
+            # a file that the system refuses, such as one that finds the disk full
+            if isinstance(error, UnforeseenError) or isinstance(error.__cause__, OSError):
+                raise
+            failing(name, error)
+            failed[name] = error
+    return distributed.gathered(failed)
 
 
 def _advance(plan: grid.Plan) -> list[str]:

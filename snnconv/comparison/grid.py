@@ -39,12 +39,17 @@ def plan(config: CompareConfig, name: str, preset: Preset, timesteps: int) -> Pl
     common = given(config, type(config).model_fields.keys() - _OWN) | {"run": folder}
     calibrate = preset.calibrate | {"samples": config.samples}
     file = folder / f"{calibrated_stem(calibrate)}.safetensors"
-    cell = f"{name}-t{timesteps}"
+    stem = cell(name, timesteps)
     first = options("calibrate", common, name, {**calibrate, "out": file})
-    stages = [("calibrate", first), *conversion(common, name, preset, timesteps, file, cell)]
+    stages = [("calibrate", first), *conversion(common, name, preset, timesteps, file, stem)]
     file = getattr(stages[-1][1], "out")  # noqa: B009 - the config's type does not say it
-    measured = {"checkpoint": file, "metric": METRICS, "out": folder / f"{cell}.json"}
+    measured = {"checkpoint": file, "metric": METRICS, "out": folder / f"{stem}.json"}
     return [*stages, ("evaluate", options("evaluate", common, name, measured))]
+
+
+def cell(name: str, timesteps: int) -> str:
+    """What the files of a cell are called."""
+    return f"{name}-t{timesteps}"
 
 
 def conversion(

@@ -2,11 +2,12 @@
 
 import csv
 import io
+from collections.abc import Mapping
 
 import torch
 
 from snnconv.comparison import grid
-from snnconv.comparison.cells import Clock, Evaluated, evaluated
+from snnconv.comparison.cells import Clock, Evaluated, Key, made
 from snnconv.comparison.marked import marked
 from snnconv.comparison.pace import paced
 from snnconv.comparison.presets import Preset, chosen
@@ -18,7 +19,7 @@ from snnconv.core import distributed
 from snnconv.core.files import write_atomically
 from snnconv.core.progress import Progress, Quiet
 from snnconv.core.uncertainty import discordant, mcnemar, unpacked, wilson
-from snnconv.errors import CheckFailedError
+from snnconv.errors import CheckFailedError, SnnconvError
 from snnconv.neurons.base import NEURONS
 from snnconv.reports import (
     CalibrateReport,
@@ -27,6 +28,7 @@ from snnconv.reports import (
     CorrectReport,
     Difference,
     EvaluateReport,
+    FailedCell,
     MethodRow,
     read,
 )
@@ -43,7 +45,7 @@ def run(config: CompareConfig, progress: Progress | None = None) -> CompareRepor
 
     Raises:
         UsageError: a method can't be used.
-        UnsupportedError: the network can't be converted.
+        SnnconvError: no method can be used on the network; the first method's error.
         CheckFailedError: an evaluation has no ANN to compare with.
     """
     progress = progress or Quiet()
@@ -59,12 +61,15 @@ def run(config: CompareConfig, progress: Progress | None = None) -> CompareRepor
     session = Session(config)
     with progress.task("compare", len(plans)) as done:
         clock = Clock(len(plans), done, progress)
-        every = evaluated(plans, clock)
+        cells = made(plans, clock)
+    every = cells.evaluated
     cells_run = int(distributed.total([clock.run], session.device)[0])
-    rows = [
-        _row(name, preset, {T: every[name, T] for T in config.timesteps})
-        for name, preset in presets.items()
-    ]
+    by_method = {
+        name: {T: every[name, T] for T in config.timesteps if (name, T) in every}
+        for name in presets
+    }
+    rows = [_row(name, presets[name], found) for name, found in by_method.items() if found]
+    _warn(session, progress, cells.failed)
     evaluations = list(every.values())
     reports = {key: cell.report for key, cell in every.items()}
     _refuse_other_samples(evaluations)
@@ -92,8 +97,19 @@ def run(config: CompareConfig, progress: Progress | None = None) -> CompareRepor
         energy_memory_ann_mj=of.energy_memory_ann_mj,
         timesteps=list(config.timesteps),
         methods=rows,
+        failed=[
+            FailedCell(
+                method=name,
+                timesteps=T,
+                problem=error.problem,
+                found=error.found,
+                remedy=error.remedy,
+                code=error.code,
+            )
+            for (name, T), error in sorted(cells.failed.items(), key=lambda item: item[0])
+        ],
         cells_run=cells_run,
-        cells_kept=len(plans) - cells_run,
+        cells_kept=len(every) - cells_run,
     )
 
 
@@ -108,6 +124,21 @@ def _of_the_run(config: CompareConfig) -> CompareConfig:
         kept = {} if config.takes_functions else {"non_relu": "analog"}
         return config.model_copy(update={"model": str(found), **kept})
     return config
+
+
+def _warn(session: Session, progress: Progress, failed: Mapping[Key, SnnconvError]) -> None:
+    """Say of each method what was in the way, and at which T; of the same, the last is told."""
+    steps: dict[tuple[str, str], list[int]] = {}
+    last: dict[tuple[str, str], SnnconvError] = {}
+    for (name, T), error in sorted(failed.items(), key=lambda item: item[0]):
+        steps.setdefault((name, error.problem), []).append(T)
+        last[name, error.problem] = error
+    for (name, problem), error in last.items():
+        at = ", ".join(map(str, steps[name, problem]))
+        session.warn(
+            progress,
+            f"{name} at T = {at} was not measured: {problem}: {error.found}. {error.remedy}",
+        )
 
 
 def _refuse_other_samples(evaluations: list[Evaluated]) -> None:

@@ -160,9 +160,7 @@ class CorrectConfig(SimulationConfig):
     param: dict[str, Any] = Field(
         default={}, description="NAME=VALUE of the method, e.g. tolerance=0.001"
     )
-    samples: int = Field(
-        default=256, ge=1, le=COUNT, description="training samples to correct on, all at once"
-    )
+    samples: int = Field(default=256, ge=1, le=COUNT, description="training samples to correct on")
     remove: str | None = Field(
         default=None,
         description="take off the last correction of this method, and add none",

@@ -76,6 +76,15 @@ def wait() -> None:
         dist.barrier()
 
 
+def gathered(found: dict[Any, Any]) -> dict[Any, Any]:
+    """Return what each of the processes has found, in one."""
+    if size() == 1:
+        return found
+    every: list[dict[Any, Any]] = [{} for _ in range(size())]
+    dist.all_gather_object(every, found)
+    return {key: value for each in every for key, value in each.items()}
+
+
 def share(order: Tensor) -> Tensor:
     """Return this process's part of a list of samples."""
     return order[rank() :: size()]

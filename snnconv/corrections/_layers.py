@@ -22,13 +22,15 @@ from torch import Tensor
 from snnconv.checkpoint.contents import Checkpoint
 from snnconv.checkpoint.corrections import Part
 from snnconv.core.bounds import COUNT
-from snnconv.core.metadata import CorrectionInfo, Parameters
-from snnconv.corrections.base import Correction, Samples, Site, corrected, walk_sites
+from snnconv.core.metadata import Parameters
+from snnconv.corrections._sites import Samples, Site, held, reached
+from snnconv.corrections.base import Correction, so_far
 from snnconv.data.frames import frames_shown
 from snnconv.graph.ir import INPUT, Graph, Node
 from snnconv.graph.network import compute
 from snnconv.graph.ops import OPS, Role
 from snnconv.simulation.corrected import weights
+from snnconv.simulation.network import SpikingNetwork
 
 
 class LayerParams(Parameters):
@@ -102,22 +104,30 @@ class LayerCorrection(Correction):
             given: the results of :meth:`kept` for these samples, by the name of their source.
         """
 
+    def held(self, network: SpikingNetwork, timesteps: int) -> int | None:
+        """What reaches a site, and what is kept of the sites before it."""
+        graph, shapes = network.analysis.graph, network.analysis.shapes
+
+        def kept(site: Node) -> int:
+            sizes = (math.prod(shapes[name]) for name in Layer(graph, site).inputs)
+            return timesteps * sum(sizes) + held(network, site, timesteps)
+
+        return max(map(kept, graph.sites))
+
     def fit(
         self, checkpoint: Checkpoint, samples: Samples, advance: Callable[[int], None]
     ) -> dict[tuple[Part, str], Tensor]:
         """For each site: simulate the network so far, then train the weights before it."""
-        info, graph = checkpoint.spiking, checkpoint.graph
-        assert info is not None
-        made = CorrectionInfo(method="layers", params={}, samples=1, timesteps=info.timesteps)
+        graph = checkpoint.graph
         used = Counter(name for node in graph.nodes for name in node.tensors.values())
         found: dict[tuple[Part, str], Tensor] = {}
         for number, place in enumerate(graph.sites):
             layer = Layer(graph, place)
             learned = [name for name in layer.synapses() if used[name] == 1]
             if learned:
-                so_far = corrected(checkpoint, found, made)
-                given, site = self._seen(so_far, samples, place.name, layer)
-                tensors = {k: v.to(samples.x.device) for k, v in weights(so_far).items()}
+                now = so_far(checkpoint, found)
+                given, site = self._seen(now, samples, place.name, layer)
+                tensors = {k: v.to(samples.x.device) for k, v in weights(now).items()}
                 own = self._trained(layer, tensors, learned, given, site, samples.seed + number)
                 for name, tensor in own.items():
                     found["weight", name] = (tensor - tensors[name]).cpu()
@@ -130,21 +140,10 @@ class LayerCorrection(Correction):
         """The outputs of the sites before a site and the input, and the site."""
         info = checkpoint.spiking
         assert info is not None
-        kept: dict[str, Tensor] = {}
-        seen: dict[str, Site] = {}
+        site, kept = reached(checkpoint, samples, name, layer.inputs - {INPUT}, self.kept)
         if INPUT in layer.inputs:
             kept[INPUT] = self.kept(frames_shown(samples.x, 0, info.timesteps, info.hold))
-
-        def settle(site: Site) -> Tensor:
-            if site.name == name:
-                seen[name] = site
-            values = site.values({})
-            if site.name in layer.inputs:
-                kept[site.name] = self.kept(values)
-            return values
-
-        walk_sites(checkpoint, samples, settle)
-        return kept, seen[name]
+        return kept, site
 
     def _trained(
         self,

@@ -43,7 +43,7 @@ class Amplitude(SiteCorrection):
 
     def at(self, site: Site) -> Mapping[Part, Tensor]:
         """Psi, and phi as a share of theta."""
-        given = channel_means(site.before.to_currents(site.currents, 0, site.timesteps).mean(0))
+        given = channel_means(site.mean_current())
         psi = (channel_means(site.ann_input) - given).float()
         mean, target = channel_means(site.output({"current": psi})), channel_means(site.ann)
         theta = site.neuron.threshold.reshape(-1).double()

@@ -5,8 +5,10 @@ A correction changes no tensor of the ANN. Its results are stored with the netwo
 Most corrections handle one site after the other, in the order of the graph, and see the corrected
 outputs of earlier sites: :class:`SiteCorrection`.
 
-All samples are simulated at once, over all steps, so nothing depends on a batch; sums over samples
-are taken in float64.
+All samples are simulated over all steps. If memory does not hold that, sites are corrected one by
+one: some samples after the other are simulated up to the site, and what reaches it is put together.
+A correction sees all samples of a site either way, and sums over them are taken in float64, so
+what is found does not depend on the division.
 
 Shape:
     Currents and values ``[T, N, *N]`` of N samples, the ANN's activations ``[N, *N]``.
@@ -14,125 +16,41 @@ Shape:
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from snnconv.checkpoint.contents import Checkpoint
 from snnconv.checkpoint.corrections import Part, Place
-from snnconv.config.base import Engine
 from snnconv.core.metadata import CorrectionInfo, Parameters
 from snnconv.core.registry import REGISTRIES, Registry
-from snnconv.data.frames import mean_frame
-from snnconv.engine.dispatch import fire
-from snnconv.engine.layer_output import Wants
+from snnconv.corrections._sites import (
+    Samples,
+    Site,
+    ann_values,
+    channel_means,
+    held,
+    reached,
+    walk_sites,
+)
 from snnconv.errors import UsageError
-from snnconv.graph.fold import fold
-from snnconv.graph.network import Network, ann_inputs
-from snnconv.neurons.base import Neuron, Spikes
-from snnconv.simulation.build import spiking_network
-from snnconv.simulation.corrected import Added
 from snnconv.simulation.network import SpikingNetwork
-from snnconv.simulation.simulate import simulate
 
-
-@dataclass(frozen=True)
-class Samples:
-    """Calibration samples, and how they are simulated.
-
-    Attributes:
-        x: the frames that are shown in turn, ``[f, N, *input]``.
-        indices: the places of the samples in their split, ``[N]``.
-        engine: where simulations go by events.
-        seed: the seed of the random numbers of a correction.
-    """
-
-    x: Tensor
-    indices: Tensor
-    engine: Engine = "auto"
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class Site:
-    """One site while it is being corrected; earlier sites are already corrected.
-
-    Attributes:
-        name: the name of the site.
-        neuron: the neurons at the site.
-        ann_input: the ANN's pre-activation ``[N, *N]``.
-        ann: the ANN's activation ``[N, *N]``.
-        currents: before this site's corrections, ``[T, N, *N]``, or ``[1, N, *N]`` if they do not
-            change over time.
-        keep: the mask of spike confidence, ``[T, N, *N]``.
-        timesteps: T.
-        before: the tensors that earlier corrections add here.
-    """
-
-    name: str
-    neuron: Neuron[Any]
-    ann_input: Tensor
-    ann: Tensor
-    currents: Tensor
-    keep: Tensor | None
-    timesteps: int
-    before: Added
-
-    def values(self, found: Mapping[Part, Tensor]) -> Tensor:
-        """The output of the neurons with these tensors added, ``[T, N, *N]``."""
-        added = self.before.plus(found)
-        given = added.to_currents(self.currents, 0, self.timesteps)
-        given = given.expand(self.timesteps, *given.shape[1:])
-        state = added.initial(self.neuron, given)
-        output, _ = fire(self.neuron, given, state, self.keep, Wants(counts=False))
-        return added.to_output(output).values_or_mean
-
-    def output(self, found: Mapping[Part, Tensor]) -> Tensor:
-        """The mean output over time with these tensors added, ``[N, *N]``."""
-        return self.values(found).sum(0) / self.timesteps
-
-    def step(self, t: int, state: Any, found: Mapping[Part, Tensor]) -> tuple[Tensor, Any]:
-        """The output of one step with these tensors added ``[1, N, *N]``, and the state after it.
-
-        Args:
-            t: the step, from 0.
-            state: the state after the previous step; none before the first.
-            found: the added tensors, for all steps.
-        """
-        added = self.before.plus(found)
-        given = self.currents[min(t, len(self.currents) - 1)][None]
-        given = added.to_currents(given, t, 1)
-        keep = None if self.keep is None else self.keep[t : t + 1]
-        state = added.initial(self.neuron, given) if state is None else state
-        output, after = fire(self.neuron, given, state, keep, Wants(counts=False))
-        return added.to_output(output).values_or_mean, after
-
-    def of(self, chosen: Tensor) -> "Site":
-        """The site with some of the samples, given by their indices ``[n]``."""
-        return replace(
-            self,
-            ann_input=self.ann_input[chosen],
-            ann=self.ann[chosen],
-            currents=self.currents[:, chosen],
-            keep=None if self.keep is None else self.keep[:, chosen],
-        )
-
-    @cached_property
-    def spike(self) -> Tensor:
-        """What a single spike adds to a channel's mean output over time, ``[1 or C]``."""
-        carried = self.neuron.amplitude()
-        carried = self.neuron.threshold if carried is None else carried
-        places = self.ann.numel() // self.ann.shape[1]
-        return carried.reshape(-1) / (places * self.timesteps)
-
-
-def channel_means(values: Tensor) -> Tensor:
-    """The mean of each channel over samples and places, ``[N, C, *places] -> [C]`` float64."""
-    rest = [dim for dim in range(values.dim()) if dim != 1]
-    return values.sum(rest, dtype=torch.float64) / (values.numel() // values.shape[1])
+__all__ = [
+    "CORRECTIONS",
+    "Correction",
+    "Samples",
+    "Site",
+    "SiteCorrection",
+    "ann_values",
+    "channel_means",
+    "corrected",
+    "mean_errors",
+    "refuse_waiting",
+    "so_far",
+    "walk_sites",
+]
 
 
 class Correction(ABC):
@@ -162,6 +80,13 @@ class Correction(ABC):
             UsageError: names the part of the network that prevents a correction.
         """
 
+    def held(self, network: SpikingNetwork, timesteps: int) -> int | None:
+        """How many numbers are held of each sample, if samples are simulated one after the other.
+
+        None says that the samples must all be simulated at once.
+        """
+        return None
+
     @abstractmethod
     def fit(
         self, checkpoint: Checkpoint, samples: Samples, advance: Callable[[int], None]
@@ -182,92 +107,28 @@ class SiteCorrection(Correction):
     def at(self, site: Site) -> Mapping[Part, Tensor]:
         """Return the tensors to add at a site, by part."""
 
+    def held(self, network: SpikingNetwork, timesteps: int) -> int | None:
+        """What reaches the largest site."""
+        return max(held(network, site, timesteps) for site in network.analysis.graph.sites)
+
     def fit(
         self, checkpoint: Checkpoint, samples: Samples, advance: Callable[[int], None]
     ) -> dict[tuple[Part, str], Tensor]:
-        """Correct all sites in one simulation, each when its currents have arrived."""
+        """Correct all sites in one simulation if memory holds it, each when its currents arrive."""
         found: dict[tuple[Part, str], Tensor] = {}
 
-        def settle(site: Site) -> Tensor:
+        def corrects(site: Site) -> Mapping[Part, Tensor]:
             parts = {part: tensor.float().cpu() for part, tensor in self.at(site).items()}
             found.update({(part, site.name): tensor for part, tensor in parts.items()})
             advance(1)
-            return site.values(parts)
+            return parts
 
-        walk_sites(checkpoint, samples, settle)
+        if samples.divided:
+            for place in checkpoint.graph.sites:
+                corrects(reached(so_far(checkpoint, found), samples, place.name)[0])
+        else:
+            walk_sites(checkpoint, samples, lambda site: site.values(corrects(site)))
         return found
-
-
-@torch.no_grad()
-def walk_sites(checkpoint: Checkpoint, samples: Samples, settle: Callable[[Site], Tensor]) -> None:
-    """Simulate the samples, with outputs of sites that the caller gives.
-
-    Args:
-        checkpoint: converted, perhaps with corrections.
-        samples: all samples at once.
-        settle: gets each site in the order of the graph, and gives its output ``[T, N, *N]``.
-    """
-    network = spiking_network(checkpoint, engine=samples.engine).to(samples.x.device).eval()
-    info = checkpoint.spiking
-    assert info is not None
-    inputs, outputs = ann_values(checkpoint, samples)
-    before = network.added
-
-    def at(name: str, neuron: Neuron[Any]) -> "_Settled":
-        def site(currents: Tensor, keep: Tensor | None) -> Site:
-            given = currents[:1] if currents.stride(0) == 0 else currents
-            known = inputs.pop(name), outputs.pop(name)
-            return Site(name, neuron, *known, given, keep, info.timesteps, before[name])
-
-        return _Settled(neuron, lambda currents, keep: settle(site(currents, keep)))
-
-    settled = SpikingNetwork(
-        network.network,
-        {name: at(name, neuron) for name, neuron in network.neurons.items()},
-        info.seed,
-        info.confidence,
-        network.hold,
-        samples.engine,
-    ).eval()
-    simulate(settled, samples.x, samples.indices, info.timesteps, info.timesteps)
-
-
-class _Settled(Neuron[Any]):
-    """Neurons whose output the caller gives, all steps at once."""
-
-    causal = False
-
-    def __init__(
-        self, neuron: Neuron[Any], give: Callable[[Tensor, Tensor | None], Tensor]
-    ) -> None:
-        super().__init__(neuron.params, neuron.threshold, neuron.timesteps)
-        self.levels, self.draws = neuron.levels, neuron.draws
-        self._averages = neuron.averages()
-        self._give = give
-
-    def initial(self, sample: Tensor) -> None:
-        """No state: the neurons that it replaces have their own."""
-
-    def averages(self) -> bool:
-        """As for the neurons that it replaces."""
-        return self._averages
-
-    def run(self, currents: Tensor, state: Any, keep: Tensor | None) -> tuple[Spikes, None]:
-        """Run all steps."""
-        values = self._give(currents, keep)
-        return Spikes(values, values), None  # counts are not needed
-
-
-@torch.no_grad()
-def ann_values(
-    checkpoint: Checkpoint, samples: Samples
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The ANN's pre-activations and activations by site, ``[N, *N]``."""
-    ann = Network(*fold(checkpoint.graph, checkpoint.network)).laid_out()
-    ann = ann.to(samples.x.device).eval()
-    _, inputs = ann_inputs(ann, mean_frame(samples.x))
-    outputs = {site.name: ann.compute(site, [inputs[site.name]]) for site in ann.graph.sites}
-    return inputs, outputs
 
 
 def mean_errors(checkpoint: Checkpoint, samples: Samples) -> dict[str, float]:
@@ -275,16 +136,27 @@ def mean_errors(checkpoint: Checkpoint, samples: Samples) -> dict[str, float]:
 
     In units of the ANN's activation, over all samples, places and steps.
     """
-    errors: dict[str, float] = {}
+    errors: dict[str, Tensor] = {}
+    for part in samples.parts():
+        share = len(part.indices) / len(samples.indices)
 
-    def settle(site: Site) -> Tensor:
-        values = site.values({})
-        mean = channel_means(values.sum(0) / site.timesteps)
-        errors[site.name] = float((mean - channel_means(site.ann)).abs().max())
-        return values
+        def settle(site: Site, share: float = share) -> Tensor:
+            values = site.values({})
+            mean = channel_means(values.sum(0) / site.timesteps)
+            error = share * (mean - channel_means(site.ann))
+            errors[site.name] = errors.get(site.name, 0) + error
+            return values
 
-    walk_sites(checkpoint, samples, settle)
-    return errors
+        walk_sites(checkpoint, part, settle)
+    return {name: float(error.abs().max()) for name, error in errors.items()}
+
+
+def so_far(checkpoint: Checkpoint, found: Mapping[tuple[Part, str], Tensor]) -> Checkpoint:
+    """The checkpoint with what has been found of a correction until now."""
+    assert checkpoint.spiking is not None
+    T = checkpoint.spiking.timesteps
+    made = CorrectionInfo(method="unfinished", params={}, samples=1, timesteps=T)
+    return corrected(checkpoint, found, made)
 
 
 def corrected(

@@ -24,7 +24,7 @@ from snnconv.reports.base import (
     canonical,
     read,
 )
-from snnconv.reports.comparison import CellRow, CompareReport, MethodRow
+from snnconv.reports.comparison import CellRow, CompareReport, FailedCell, MethodRow
 from snnconv.reports.evaluation import (
     EarlyExitUse,
     EvaluateReport,
@@ -93,6 +93,7 @@ __all__ = [
     "EvaluateReport",
     "EvaluationRow",
     "ExportReport",
+    "FailedCell",
     "FigureRow",
     "FileHash",
     "FinetuneReport",

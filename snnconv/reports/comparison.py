@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from snnconv.core.scores import ACCURACY, Score
+from snnconv.errors import ExitCode
 from snnconv.reports.base import Difference, Interval, Report
 from snnconv.reports.stages import SubsetUse
 
@@ -94,6 +95,17 @@ class MethodRow(BaseModel):
     )
 
 
+class FailedCell(BaseModel):
+    """One method at one number of steps that could not be measured, and why."""
+
+    method: str
+    timesteps: int = Field(description="T")
+    problem: str = Field(description="what can't be done")
+    found: str = Field(description="what was there instead")
+    remedy: str = Field(description="one next step")
+    code: int = Field(description="what the command of this method alone exits with")
+
+
 class CompareReport(Report):
     """The report of ``snnconv compare``."""
 
@@ -114,11 +126,16 @@ class CompareReport(Report):
         None, description="the ANN's, with addresses and memory"
     )
     timesteps: list[int]
-    methods: list[MethodRow]
+    methods: list[MethodRow] = Field(description="those with a cell that was measured")
+    failed: list[FailedCell] = Field([], description="cells that could not be measured, and why")
     cells_run: int = Field(description="evaluations that this command made")
     cells_kept: int = Field(
         description="cells that were there, or are part of another cell's simulation"
     )
+
+    def code(self) -> ExitCode:
+        """Return 4 if a cell could not be measured, else 0."""
+        return ExitCode.CHECK_FAILED if self.failed else ExitCode.DONE
 
     @property
     def kind(self) -> Score:

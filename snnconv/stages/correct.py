@@ -1,5 +1,6 @@
 """``snnconv correct``: add what a correction finds on calibration samples, or take it off again."""
 
+import math
 from dataclasses import replace
 
 import torch
@@ -11,14 +12,15 @@ from snnconv.core.kinds import READS
 from snnconv.core.metadata import CorrectionInfo
 from snnconv.core.progress import Progress, Quiet
 from snnconv.core.validation import parameters
-from snnconv.corrections.base import CORRECTIONS, Samples, corrected, mean_errors
+from snnconv.corrections.base import CORRECTIONS, Correction, Samples, corrected, mean_errors
 from snnconv.data.dataset import batches
 from snnconv.data.frames import frames_per_run
 from snnconv.data.split import strata, subset
 from snnconv.errors import UsageError, did_you_mean
 from snnconv.reports import CorrectedSiteRow, CorrectReport
 from snnconv.simulation.build import spiking_network
-from snnconv.simulation.memory import BatchPlan
+from snnconv.simulation.memory import BatchPlan, bytes_per_sample
+from snnconv.simulation.network import SpikingNetwork
 from snnconv.stages.session import (
     Session,
     checkpoint_file,
@@ -40,8 +42,8 @@ def run(config: CorrectConfig, progress: Progress | None = None) -> CorrectRepor
     """Correct, and write a checkpoint of kind ``corrected``; the ANN's tensors are the same.
 
     Raises:
-        UsageError: neurons that the method can't correct, samples that do not fit into memory
-            together, or a correction to take off that there is not.
+        UsageError: neurons that the method can't correct, more samples than memory holds, or a
+            correction to take off that there is not.
     """
     progress = progress or Quiet()
     session = Session(config)
@@ -75,17 +77,7 @@ def _add(
     method.refuse(checkpoint, snn)
     dataset = load_data(session, config, checkpoint.data)
     chosen = subset(strata(dataset.train), config.samples, config.seed)
-    wanted = BatchPlan(len(chosen), info.timesteps)
-    # memory also holds what a correction tries and what the ANN gives
-    at_once = plan_batches(session, snn, wanted, config.memory_bytes(), share=4)
-    if at_once != wanted:
-        assert session.bound is not None
-        raise UsageError(
-            f"{len(chosen)} samples can't be corrected on at once",
-            f"{session.bound.bytes // 2**20} MiB, which hold {at_once.samples} over "
-            f"{at_once.steps} steps",
-            f"take fewer, --samples {at_once.samples}, or give more, --memory SIZE",
-        )
+    at_once = _at_once(session, config, method, snn, BatchPlan(len(chosen), info.timesteps))
     shown = frames_per_run(checkpoint.data.frames, info.timesteps, info.hold)
     drawn = list(
         batches(dataset.train, checkpoint.data, chosen, config.batch_size, frames_per_run=shown)
@@ -95,6 +87,7 @@ def _add(
         torch.cat([indices for indices, _, _ in drawn]).to(session.device),
         config.engine,
         config.seed,
+        at_once,
     )
     with progress.task("correct", len(checkpoint.graph.sites)) as advance:
         found = method.fit(checkpoint, samples, advance)
@@ -130,6 +123,40 @@ def _add(
             )
             for name in errors[0]
         ],
+    )
+
+
+def _at_once(
+    session: Session,
+    config: CorrectConfig,
+    method: Correction,
+    network: SpikingNetwork,
+    wanted: BatchPlan,
+) -> int:
+    """How many samples to simulate at once, so that memory holds them; 0 for all.
+
+    Raises:
+        UsageError: memory does not even hold what reaches a site of all samples.
+    """
+    # memory also holds what a correction tries and what the ANN gives
+    if plan_batches(session, network, wanted, config.memory_bytes(), share=4) == wanted:
+        return 0
+    assert session.bound is not None
+    memory, confident = session.bound.bytes, network.confidence is not None or network.draws
+    each = bytes_per_sample(network.analysis, wanted.steps, confident)
+    held, most = method.held(network, wanted.steps), memory // each
+    if held is not None:
+        held *= torch.float32.itemsize
+        if (found := (memory - wanted.samples * held) // each) > 0:
+            return found
+        most = max(most, (memory - each) // held)
+    needed = math.ceil((each + (held or 0)) / 2**20)
+    fewer = f"take fewer, --samples {most}, or " if most > 0 else ""
+    raise UsageError(
+        f"memory does not hold what a correction sees of {wanted.samples} samples",
+        f"{memory / 2**20:.3g} MiB, where one sample over {wanted.steps} steps takes up to "
+        f"{needed} MiB",
+        f"{fewer}give more: --memory SIZE",
     )
 
 

@@ -10,7 +10,7 @@ Shape:
 import functools
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +137,12 @@ def the_same_samples_give_the_same_tensors(corrects: Corrects) -> None:
     _same(_found(corrects), again, "the second time")
 
 
+def the_division_of_the_samples_changes_nothing(corrects: Corrects) -> None:
+    """Samples of which memory holds some at a time give the same tensors, bit by bit."""
+    again = fit(corrects, network(), replace(samples(), at_once=4))
+    _same(_found(corrects), again, "four samples at a time")
+
+
 def nothing_that_was_given_is_changed(corrects: Corrects) -> None:
     """Neither the checkpoint's tensors, nor those of earlier corrections, nor the samples."""
     given = samples()
@@ -260,10 +266,17 @@ def _takes_if(corrects: Corrects) -> str:
     return ""
 
 
+def _needs_all_samples(corrects: Corrects) -> str:
+    snn = spiking_network(network())
+    divides = corrects().held(snn, STEPS) is not None
+    return _takes_if(corrects) or ("" if divides else "it needs all samples at once")
+
+
 _LAWS: tuple[Law[Corrects], ...] = (
     Law(every_parameter_has_a_default_and_a_description),
     Law(what_is_found_is_finite_and_can_be_kept_in_a_file, unless=_takes_if),
     Law(the_same_samples_give_the_same_tensors, unless=_takes_if),
+    Law(the_division_of_the_samples_changes_nothing, unless=_needs_all_samples),
     Law(nothing_that_was_given_is_changed, unless=_takes_if),
     Law(means_or_outputs_come_nearer_to_the_ann, unless=_takes_if),
     Law(what_is_right_already_stays, unless=_takes_if),

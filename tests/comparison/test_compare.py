@@ -235,6 +235,41 @@ def test_a_network_that_can_not_be_converted(tmp_path):
     assert "gelu" in result.err.lower()
 
 
+def test_a_method_that_fails_leaves_the_others(compared, tmp_path):
+    """Of 20 KiB, a correction does not see its samples; nothing else needs so much."""
+    words = ("--methods", "calibration-light,percentile", "--timesteps", "1,2", *FEW)
+    little = (*words, "--memory", "20KiB", "--run", tmp_path)
+    result = here("compare", *little, "--json")
+    assert result.code == ExitCode.CHECK_FAILED
+    found = json.loads(result.out)
+    assert [(row["method"], row["timesteps"]) for row in found["failed"]] == [
+        ("calibration-light", 1),
+        ("calibration-light", 2),
+    ]
+    assert {row["code"] for row in found["failed"]} == {ExitCode.USAGE}
+    for row in found["failed"]:
+        assert row["problem"].startswith("memory does not hold what a correction sees")
+    assert (found["cells_run"], found["cells_kept"]) == (1, 1)
+    for key, cell in cells(found).items():
+        whole = cells(compared[1])[key]
+        for name in ("accuracy", "energy_total_mj", "sops_per_sample", "latency_steps"):
+            assert cell[name] == whole[name], key
+    (said,) = found["warnings"]
+    assert "calibration-light at T = 1, 2 was not measured: memory does not hold" in said
+    first = describe(CompareReport.model_validate(found))[1]
+    assert first.rows[1] == ("calibration-light", "failed", "failed")
+    again = json.loads(here("compare", *little, "--json").out)
+    assert (again["cells_run"], len(again["failed"])) == (0, 2)
+    after = done("compare", *words, "--memory", "1GiB", "--run", tmp_path)
+    assert (after["failed"], len(cells(after))) == ([], 4)
+
+
+def test_where_every_method_fails_the_error_is_told(tmp_path):
+    words = ("--methods", "calibration-light", "--timesteps", 2, *FEW, "--memory", "20KiB")
+    result = here("compare", *words, "--run", tmp_path)
+    refuses(result, ExitCode.USAGE, "memory does not hold what a correction sees")
+
+
 def test_energies_by_the_other_conventions_are_those_by_hand(compared):
     """Inside a longer run the twin is another, and its cells are null."""
     known = 0

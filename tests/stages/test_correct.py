@@ -55,17 +55,21 @@ def test_the_report(corrected):
         assert torch.equal(after.tensors()[name], tensor)
 
 
-def test_the_same_bytes_whatever_the_batch(corrected, tmp_path):
-    folder, _ = corrected
-    for size in (7, 64):
-        correcting(
+def test_the_same_bytes_whatever_batch_and_memory(corrected, tmp_path):
+    """Of 200 KiB, few samples are simulated at once, once for each site."""
+    folder, report = corrected
+    for size, memory in ((7, "1GiB"), (64, "200KiB")):
+        again = correcting(
             tmp_path,
             checkpoint=folder / "converted.safetensors",
             batch_size=size,
+            memory=memory,
             out=tmp_path / f"{size}.safetensors",
         )
-    seven, whole = ((tmp_path / f"{size}.safetensors").read_bytes() for size in (7, 64))
-    assert seven == whole == (folder / "corrected.safetensors").read_bytes()
+        for row, other in zip(again.sites, report.sites, strict=True):
+            assert row.mean_error_after == pytest.approx(other.mean_error_after, rel=1e-9)
+    seven, parts = ((tmp_path / f"{size}.safetensors").read_bytes() for size in (7, 64))
+    assert seven == parts == (folder / "corrected.safetensors").read_bytes()
 
 
 def test_several_follow_each_other_and_each_comes_off(corrected, tmp_path, run):
@@ -248,11 +252,13 @@ def test_what_can_not_be_done(corrected, tmp_path, run):
     )
 
 
-def test_samples_that_do_not_fit_into_memory(corrected, tmp_path):
+def test_more_samples_than_memory_holds(corrected, tmp_path):
     folder, _ = corrected
-    with pytest.raises(UsageError, match="64 samples can't be corrected on at once") as caught:
-        correcting(tmp_path, checkpoint=folder / "converted.safetensors", memory="200KiB")
-    assert "--samples" in caught.value.remedy
+    with pytest.raises(UsageError, match="memory does not hold what a correction sees") as caught:
+        correcting(tmp_path, checkpoint=folder / "converted.safetensors", memory="60KiB")
     few = int(caught.value.remedy.split("--samples ")[1].split(",")[0])
     assert 1 <= few < 64
-    correcting(tmp_path, checkpoint=folder / "converted.safetensors", memory="200KiB", samples=few)
+    correcting(tmp_path, checkpoint=folder / "converted.safetensors", memory="60KiB", samples=few)
+    with pytest.raises(UsageError, match="memory does not hold") as caught:
+        correcting(tmp_path, checkpoint=folder / "converted.safetensors", memory="1KiB")
+    assert caught.value.remedy == "give more: --memory SIZE"

@@ -31,6 +31,7 @@ def compare(found: CompareReport) -> list[Block]:
             lambda cell: kind.shown(cell.measured),
             lambda cell: cell.latency_worth_it,
             f"{LATENCY_FRONT}, {CHANCE}",
+            failed="failed",
         ),
         _grid(
             "Energy / the ANN's, by T",
@@ -95,20 +96,28 @@ def _grid(
     best: Callable[[CellRow], bool] = lambda cell: False,
     mark: str = "",
     note: str = "",
+    failed: Cell = None,
 ) -> Table:
-    cells = [{cell.timesteps: cell for cell in row.cells} for row in found.methods]
+    """A row a method, those first that were measured, and a column a T."""
+    cells = {row.method: {cell.timesteps: cell for cell in row.cells} for row in found.methods}
+    cells |= {cell.method: {} for cell in found.failed if cell.method not in cells}
+    rows = list(cells.values())
+
+    def shown(by_steps: dict[int, CellRow], T: int) -> Cell:
+        return show(by_steps[T]) if T in by_steps else failed
+
     return Table(
         title,
         (Column("method", numeric=False), *(Column(f"T={T}") for T in found.timesteps)),
         tuple(
-            (row.method, *(show(by_steps[T]) for T in found.timesteps))
-            for row, by_steps in zip(found.methods, cells, strict=True)
+            (name, *(shown(by_steps, T) for T in found.timesteps))
+            for name, by_steps in cells.items()
         ),
         frozenset(
             (r, c)
-            for r, by_steps in enumerate(cells)
+            for r, by_steps in enumerate(rows)
             for c, T in enumerate(found.timesteps, start=1)
-            if best(by_steps[T])
+            if T in by_steps and best(by_steps[T])
         ),
         mark=mark,
         note=note,
