@@ -316,7 +316,7 @@ class Signed(CausalNeuron[State]):
         """The unit, and the ceiling in units of it; 0 for none."""
         unit = self.unit(sample)
         if self.ceiling is None:
-            return unit, torch.zeros_like(unit)
+            return unit, unit.new_zeros(())  # one number, not one of each neuron
         return unit, per_neuron(self.ceiling, sample.dim()) / unit
 
     def schedule(self, state: State, steps: int) -> Tensor:

@@ -15,6 +15,8 @@ from helpers.commands import done as finished
 from helpers.commands import environment, here
 from helpers.commands import refused as refuses
 
+from snnconv.comparison import presets
+from snnconv.comparison.grid import METRICS as MEASURED
 from snnconv.comparison.pace import fastest
 from snnconv.errors import ExitCode
 from snnconv.render.describe.comparison import compare as describe
@@ -111,6 +113,38 @@ def test_a_cell_is_what_its_stages_give_by_hand(compared, tmp_path, method, T):
     assert cell["against_ann"] == by_hand["against_ann"]
     assert cell["latency_steps"] == by_hand["latency_steps"]
     assert cell["latency_steps"] == (4 * T if method == "lm-ht-uniform" else T)  # four layers wait
+
+
+def typed(options):
+    """A table of a preset as a user would type it."""
+    for name, value in options.items():
+        for each in [f"{k}={v}" for k, v in value.items()] if name == "param" else [value]:
+            yield from (f"--{name}", each)
+
+
+@pytest.mark.long
+def test_the_cell_of_every_preset_is_what_its_stages_give_by_hand(tmp_path):
+    """Number by number, corrections included."""
+    run, by_name = tmp_path / "run", presets.names()
+    done("train", "mlp?width=0.25", "--data", "digits", "--epochs", 3, "--run", run)
+    report = compare(run, "--methods", "all", "--timesteps", 2)
+    assert ([row["method"] for row in report["methods"]], report["failed"]) == (by_name, [])
+    for name in by_name:
+        folder, preset, cell = tmp_path / name, presets.load(name), cells(report)[name, 2]
+        calibrate = ("calibrate", run / "ann.safetensors", "--samples", 64, "--run", folder)
+        done(*calibrate, *typed(preset.calibrate))
+        done("convert", *typed(preset.convert), "--timesteps", 2, "--run", folder)
+        for each in preset.correct:
+            done("correct", *typed(each), "--run", folder)
+        metrics = [word for each in MEASURED for word in ("--metric", each)]
+        by_hand = done("evaluate", "--limit", 40, *metrics, "--run", folder)
+        assert cell["accuracy"] == by_hand["accuracy"][-1], name
+        for key in (
+            *("energy_total_mj", "energy_memory_mj", "energy_twin_ratio", "twin_accuracy"),
+            *("twin_bits", "sops_per_sample", "against_ann", "latency_steps"),
+        ):
+            assert cell[key] == by_hand[key], (name, key)
+        assert cell["firing_rate"] == pytest.approx(by_hand["firing_rate_mean"], rel=1e-12)
 
 
 def test_the_time_to_the_first_answer_near_the_ann(compared):

@@ -9,6 +9,7 @@ from helpers.commands import done, files, here, refused
 from helpers.runs import COMMON, converting, correcting, evaluating, finetuning, reparameterizing
 
 from snnconv.checkpoint import load, save
+from snnconv.corrections.base import CORRECTIONS
 from snnconv.errors import ExitCode, UsageError
 
 MINE = '''
@@ -203,6 +204,27 @@ def test_a_folder_lists_and_inspect_shows_them(corrected):
     shown = json.loads(done("inspect", folder / "corrected.safetensors", "--json").out)
     assert [made["method"] for made in shown["corrections"]] == ["bias"]
     assert "bias" in done("ls", "corrections").out
+
+
+@pytest.mark.parametrize("method", CORRECTIONS.own())
+def test_every_method_end_to_end(corrected, tmp_path, method):
+    """Corrected, evaluated in chunks, and fine-tuned from there; taken off, it is what it was."""
+    folder, _ = corrected
+    converted, file = folder / "converted.safetensors", tmp_path / "corrected.safetensors"
+    trial = CORRECTIONS.load(method).params_type.trial
+    report = correcting(tmp_path, checkpoint=converted, method=method, param=dict(trial))
+    assert [made.method for made in report.corrections] == [method]
+    before, after = (evaluating(tmp_path, checkpoint=f, limit=20) for f in (converted, file))
+    assert after.logits_relative_error != before.logits_relative_error
+    chunks = evaluating(tmp_path, checkpoint=file, limit=20, chunk=1, batch_size=7)
+    assert chunks.logits_relative_error == pytest.approx(after.logits_relative_error, rel=1e-6)
+    assert chunks.spikes_per_sample == after.spikes_per_sample
+    finetuning(tmp_path, checkpoint=file, epochs=0, limit=100, timesteps=None)
+    tuned = evaluating(tmp_path, checkpoint=tmp_path / "finetuned.safetensors", limit=20)
+    assert tuned.spikes_per_sample == after.spikes_per_sample
+    correcting(tmp_path, method=None, remove=method)
+    back = evaluating(tmp_path, checkpoint=file, limit=20)
+    assert back.logits_relative_error == before.logits_relative_error
 
 
 def test_a_recipe(run, tmp_path):

@@ -22,12 +22,15 @@ from snnconv.core.progress import Quiet
 from snnconv.data.dataset import batches, load_dataset
 from snnconv.engine.event_conv.plan import event_driven
 from snnconv.errors import CheckpointError, UsageError
+from snnconv.neurons.base import NEURONS
 from snnconv.simulation.build import learned, spiking_network
+from snnconv.simulation.codings.base import CODINGS
 from snnconv.simulation.simulate import simulate
 from snnconv.stages import finetune
 from snnconv.training.loop import hold_out
 
 STAGES = ("converted", "finetuned")
+EVERY = [(name, coding) for name in NEURONS.own() for coding in CODINGS.own()]
 
 
 def right(checkpoint, timesteps):
@@ -247,6 +250,31 @@ def test_a_killed_training_goes_on_to_the_same_bytes(run, uninterrupted, tmp_pat
     timed = {"seconds"}
     rows = [row.model_dump(exclude=timed) for row in report.epochs]
     assert rows == [row.model_dump(exclude=timed) for row in uninterrupted[1].epochs]
+
+
+@pytest.mark.parametrize(("neuron", "coding"), EVERY)
+def test_every_neuron_learns_and_goes_on_to_the_same_bytes(run, tmp_path, neuron, coding):
+    """Killed in its second epoch; a neuron that can't have the coding is refused by name."""
+    few = {"epochs": 2, "limit": 60, "timesteps": None, "lr": 0.05, "batch_size": 30}
+    given = {"checkpoint": tmp_path / "converted.safetensors", **few}
+    try:
+        converting(
+            tmp_path, checkpoint=run.file("calibrated"), neuron=neuron, coding=coding, timesteps=2
+        )
+    except UsageError as error:
+        assert coding == "differential"
+        assert "neurons, which are neither" in error.found
+        assert error.remedy
+        return
+    report = finetuning(tmp_path / "whole", **given)
+    assert len(report.epochs) == 2
+    killed(tmp_path / "killed", Killed(epoch="epoch 2"), **given)
+    assert finetuning(tmp_path / "killed", resume=True, **given).resumed_after == 1
+    for name in ("finetuned.safetensors", "finetuned-last.safetensors"):
+        whole, resumed = (tmp_path / folder / name for folder in ("whole", "killed"))
+        assert whole.read_bytes() == resumed.read_bytes()
+    last, start = load(tmp_path / "whole" / "finetuned-last.safetensors"), load(given["checkpoint"])
+    assert any(not torch.equal(t, start.network[name]) for name, t in last.network.items())
 
 
 def test_what_never_stopped_was_not_taken_up(uninterrupted):

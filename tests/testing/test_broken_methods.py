@@ -338,6 +338,13 @@ class Drawn(Share):
         return {"current": super().at(site)["current"] * torch.rand(1)}
 
 
+class Batched(Share):
+    """Looks at the samples that are simulated first."""
+
+    def at(self, site):
+        return super().at(site.of(slice(site.at_once or None)))
+
+
 class Doubling(Share):
     """Changes the samples it was given."""
 
@@ -391,6 +398,7 @@ CORRECTIONS = [
     (SilentShare, "every parameter has a default and a description"),
     (Divided, "what is found is finite and can be kept in a file"),
     (Drawn, "the same samples give the same tensors"),
+    (Batched, "the division of the samples changes nothing"),
     (Doubling, "nothing that was given is changed"),
     (Opposite, "means or outputs come nearer to the ann"),
     (Everywhere, "what is right already stays"),
