@@ -1,10 +1,10 @@
 """The cells of a comparison: run what is left to run, divided over processes, and read the rest.
 
-Each process takes every n-th piece of work and does it alone, so a cell does not depend on
-the process that makes it. All pieces of one kind are done before the next kind begins: calibrations, which
-several cells share; each method's cell with the most steps, from which cells of fewer steps may
-follow; the other cells. If a method does not work on a network, or needs more memory than there is,
-the others go on.
+Each process takes every n-th piece of work and does it alone, so a cell does not depend on the
+process that makes it. All pieces of one kind are done before the next kind begins: calibrations,
+which several cells share; each method's cell with the most steps, from which cells of fewer steps
+may follow; the other cells. If a method does not work on a network, or needs more memory than there
+is, the others go on.
 """
 
 import time
