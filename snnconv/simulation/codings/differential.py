@@ -40,7 +40,7 @@ from snnconv.errors import UsageError
 from snnconv.neurons.base import Neuron
 from snnconv.neurons.if_ import IF
 from snnconv.neurons.kernel import Kernel, Number, Numbers
-from snnconv.neurons.signed import Params, Signed, State
+from snnconv.neurons.signed import Params, Signed, SignedOfLevels, State
 from snnconv.neurons.signed import gradient_of_levels as signed_gradient
 from snnconv.neurons.signed import step_of_levels as signed_step
 from snnconv.simulation.codings.base import Coding
@@ -145,7 +145,7 @@ class DifferentialCoding(Coding):
         """
         if type(neuron) is IF:
             params = Params(hysteresis=0, v0=neuron.params.v0)
-        elif type(neuron) is Signed:
+        elif isinstance(neuron, Signed) and type(neuron) in (Signed, SignedOfLevels):
             params = neuron.params
         else:
             raise UsageError(

@@ -334,6 +334,14 @@ def test_frames_and_spike_confidence():
 # What has no changes
 
 
+def test_neurons_of_levels_send_changes_too():
+    ones = torch.ones(1, dtype=torch.float64)
+    neuron = CODING.neuron(Signed(Params(levels=3, hysteresis=0), ones))
+    (counts, values), _ = neuron(sequence([0.6] * 32))
+    assert set(counts.flatten().tolist()) <= {-4, -2, -1, 0, 1, 2, 4}
+    assert values.mean().item() == pytest.approx(0.6, abs=1 / 32)
+
+
 @pytest.mark.parametrize(
     ("neuron", "found"),
     [
