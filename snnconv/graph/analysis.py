@@ -173,7 +173,10 @@ class Analysis:
         found = {node.name: self._fan_out_of(node.name, averaged=True) for node in self.emitters}
         return {name: x for name, x in found.items() if not torch.equal(x, self.fan_out[name])}
 
+    @torch.inference_mode(False)
+    @torch.enable_grad()
     def _fan_out_of(self, emitter: str, averaged: bool = False) -> Tensor:
+        """A derivative, which a caller that wants none of its own must not switch off."""
         spikes = torch.ones(1, *self.shapes[emitter], dtype=torch.float64, requires_grad=True)
         reached: list[Tensor] = []
 

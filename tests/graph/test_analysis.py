@@ -204,6 +204,16 @@ def costs(module, shape):
     return [found[node.name].numpy() for node in Analysis(graph, {}).emitters]
 
 
+@pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
+def test_fan_out_is_found_where_gradients_are_off(off):
+    module = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    analysis = Analysis.of(*graph_of(module, (3,)))
+    with off():
+        found = analysis.fan_out
+    for here, there in zip(found.values(), costs(module, (3,)), strict=True):
+        np.testing.assert_array_equal(here.numpy(), there)
+
+
 @st.composite
 def convolutions(draw):
     dims = draw(st.integers(1, 3))
