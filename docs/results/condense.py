@@ -39,6 +39,9 @@ OF_A_CELL = (
     "logits_relative_error",
     *("energy_worth_it", "latency_worth_it"),
 )
+OF_A_SEARCH = ("method", "points", "samples", "ann_accuracy")
+OF_A_TRIAL = ("method", "timesteps", "latency_steps", "outcome", "points_below", "samples")
+OF_A_TRIAL += ("energy_total_ratio",)
 OF_A_LAYER = ("name", "threshold", "sin_ratio", "ans_per_neuron", "ans_per_sin_neuron")
 
 
@@ -48,6 +51,8 @@ def condensed(report: dict[str, Any]) -> dict[str, Any]:
         return report
     if report["schema"].startswith("snnconv.compare/"):
         return compared(report)
+    if report["schema"].startswith("snnconv.convert/"):
+        return searched(report)
     report = answered(report)
     found = {key: report[key] for key in KEPT if key in report}
     spiking = [row for row in report.get("layers", ()) if row.get("threshold") is not None]
@@ -69,6 +74,14 @@ def compared(report: dict[str, Any]) -> dict[str, Any]:
         for row in report["methods"]
     ]
     return found | {"methods": methods}
+
+
+def searched(report: dict[str, Any]) -> dict[str, Any]:
+    """Keep what ``convert --within`` tried and chose."""
+    search = report["search"]
+    found = {key: search[key] for key in OF_A_SEARCH} | {"timesteps": report["timesteps"]}
+    trials = [{key: trial[key] for key in OF_A_TRIAL} for trial in search["trials"]]
+    return found | {"seconds": report["seconds"], "trials": trials}
 
 
 def load() -> dict[str, dict[str, Any]]:

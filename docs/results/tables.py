@@ -426,13 +426,55 @@ def searched() -> str:
     return table(heads, body)
 
 
-def compared(rows: dict[str, dict]) -> dict[str, str]:
-    """The tables of comparisons, each below its row's name and the samples behind it."""
+def compared(folder: str, *parts: Callable[[dict], str]) -> dict[str, str]:
+    """The tables of a folder's comparisons by name, each below the samples behind it."""
     found = {}
-    for name, r in rows.items():
-        head = f"`{name}`: {r['samples']:,} test samples, ANN {r['ann_accuracy']:.2%}"
-        found[f"compare-{name}"] = f"{head}\n\n{by_method(r)}\n\n{near_ann(r)}"
+    for name, r in evaluations(folder).items():
+        head = f"{r['samples']:,} test samples, ANN {r['ann_accuracy']:.2%}:"
+        found[f"{folder}-{name}"] = "\n\n".join((head, *(part(r) for part in parts)))
     return found
+
+
+def corrected(r: dict) -> str:
+    """A comparison of corrections: accuracy, energy, and the error of the logits."""
+    steps = sorted({cell["timesteps"] for row in r["methods"] for cell in row["cells"]})
+    heads = ("method", *(f"T = {t}{what}" for t in steps for what in ("", ", for", ", error")))
+    body = []
+    for row in r["methods"]:
+        cells = {cell["timesteps"]: cell for cell in row["cells"]}
+        shown = [f"`{row['method']}`"]
+        for cell in (cells.get(t) for t in steps):
+            error = cell and cell.get("logits_relative_error")
+            shown += [
+                f"{cell['accuracy']:.1%}" if cell else "",
+                f"{cell['energy_total_ratio']:.2f}" if cell else "",
+                f"{error:.3f}" if error else "",
+            ]
+        body.append((*shown, f"{row['calibration_seconds']:.0f}"))
+    return table((*heads, "seconds"), body)
+
+
+def within(rows: dict[str, dict]) -> str:
+    """What each search chose, and what came next on the samples that it was chosen on."""
+    heads = (
+        "network",
+        "method",
+        "T",
+        "latency",
+        "points below the ANN",
+        "samples",
+        "for",
+        "outcome",
+    )
+    body = []
+    for name, r in rows.items():
+        near = (t for t in r["trials"] if t["outcome"] != "below")
+        for trial in sorted(near, key=lambda trial: trial["energy_total_ratio"])[:4]:
+            shown = [f"`{name}`", f"`{trial['method']}`", str(trial["timesteps"])]
+            shown += [str(trial["latency_steps"]), f"{trial['points_below']:.2f}"]
+            shown += [str(trial["samples"]), f"{trial['energy_total_ratio']:.3f}"]
+            body.append((*shown, trial["outcome"]))
+    return table(heads, body)
 
 
 def onnx_exported(rows: dict[str, dict]) -> str:
@@ -477,28 +519,31 @@ def trained(rows: dict[str, dict], training: dict[str, dict]) -> dict[str, str]:
 
 
 def bars(rows: dict[str, dict]) -> str:
-    """Cells of comparisons on all test images, one line each."""
-    heads = ("row", "method", "T", "ANN", "accuracy", "points below the ANN", "for", "/ twin's")
-    heads += ("twin's accuracy", "latency")
+    """Cells of comparisons on all test images, one line each, by network and accuracy."""
+    heads = ("network", "method", "T", "ANN", "accuracy", "points below the ANN", "for")
+    heads += ("/ twin's", "twin's accuracy", "latency")
+    cells = [
+        (name.split("-")[0], r, row["method"], cell)
+        for name, r in rows.items()
+        for row in r["methods"]
+        for cell in row["cells"]
+    ]
     body = []
-    for name, r in rows.items():
-        for row in r["methods"]:
-            for cell in row["cells"]:
-                twin = cell.get("energy_twin_ratio")
-                body.append(
-                    (
-                        f"`{name}`",
-                        f"`{row['method']}`",
-                        str(cell["timesteps"]),
-                        f"{r['ann_accuracy']:.2%}",
-                        f"{cell['accuracy']:.2%}",
-                        below(cell, r["samples"]),
-                        f"{cell['energy_total_ratio']:.2f}",
-                        f"{twin:.2f}" if twin else "",
-                        f"{cell['twin_accuracy']:.2%}" if twin else "",
-                        str(cell["latency_steps"]),
-                    )
-                )
+    for network, r, method, cell in sorted(cells, key=lambda c: (c[0], -c[3]["accuracy"])):
+        body.append(
+            (
+                f"`{network}`",
+                f"`{method}`",
+                str(cell["timesteps"]),
+                f"{r['ann_accuracy']:.2%}",
+                f"{cell['accuracy']:.2%}",
+                below(cell, r["samples"]),
+                f"{cell['energy_total_ratio']:.2f}",
+                f"{cell['energy_twin_ratio']:.2f}",
+                f"{cell['twin_accuracy']:.2%}",
+                str(cell["latency_steps"]),
+            )
+        )
     return table(heads, body)
 
 
@@ -538,7 +583,10 @@ def tables() -> dict[str, str]:
         found["onnx-shipped-if"] = over_time(shipped)
         found["onnx-exported"] = onnx_exported({n: r for n, r in rows.items() if n not in shipped})
     found |= {"search": searched(), "exit": exits(evaluations("exit"))}
-    found |= compared(evaluations("compare"))
+    found["within"] = within(evaluations("within"))
+    found |= compared("compare", by_method, near_ann)
+    found |= compared("methods", by_method)
+    found |= compared("corrections", corrected)
     found["max-pool"] = max_pool(REPORTS["max_pool"])
     found["slices-memory"] = slices_memory(REPORTS["slices_memory"])
     for name in ("text", "speech"):
