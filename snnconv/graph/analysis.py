@@ -35,10 +35,9 @@ from torch import Tensor
 from snnconv.graph.functions import RunningMeans, outside_spikes
 from snnconv.graph.ir import INPUT, Graph, Node
 from snnconv.graph.network import Shape, shapes, walk
-from snnconv.graph.operations.work import Work
+from snnconv.graph.operations.work import Work, WorkCount
 from snnconv.graph.ops import OPS, Role
 from snnconv.graph.signals import Signal, signals
-from snnconv.graph.work_count import WorkCount
 
 
 @dataclass(frozen=True, eq=False)

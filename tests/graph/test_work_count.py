@@ -6,10 +6,9 @@ from torch import nn
 
 from snnconv.frontends.torch.capture import capture
 from snnconv.graph.analysis import Analysis
-from snnconv.graph.operations.work import Work
+from snnconv.graph.operations.work import Work, WorkCount
 from snnconv.graph.signals import Signal
 from snnconv.graph.transfer import with_transfer_sites
-from snnconv.graph.work_count import WorkCount
 
 NOTHING = Work()
 

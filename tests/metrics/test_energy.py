@@ -2,8 +2,7 @@ import pytest
 import torch
 from helpers.networks import context_of, images, measured, spiking, vgg
 
-from snnconv.graph.operations.work import Work
-from snnconv.graph.work_count import WorkCount
+from snnconv.graph.operations.work import Work, WorkCount
 from snnconv.metrics.base import Figures
 from snnconv.metrics.energy import Energy
 
