@@ -2,7 +2,7 @@
 
 A method is a file of its own (a metric, the neuron, the data set), and so is a kind of operation; a
 reader enters as many of them as an evaluation and its network name. The bounds on everything else
-are what holds today, with two files to spare. They may fall, and must not rise. The page on the
+are what holds today. They may fall, and must not rise. The page on the
 architecture says why they are what they are.
 """
 
