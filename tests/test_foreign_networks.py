@@ -97,7 +97,13 @@ def test_onnx_files(made, found, folder):
 def test_exported_programs(folder):
     Path("net.pt2").write_bytes(b"PK\x03\x04 cut off")
     result = unchanged(folder, "calibrate", "net.pt2")
-    refused(result, ExitCode.UNSUPPORTED, "net.pt2 is no exported program", "", "torch.export.save")
+    refused(
+        result,
+        ExitCode.UNSUPPORTED,
+        "net.pt2 can't be read as an exported program",
+        "",
+        "torch.export.save",
+    )
     result = unchanged(folder, "calibrate", "lost.pt2")
     refused(result, ExitCode.USAGE, "lost.pt2 can't be read", "no such file", "check the path")
     result = unchanged(folder, "calibrate", "net.pt2", "--weights", "net.pt")

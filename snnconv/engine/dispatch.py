@@ -70,8 +70,16 @@ def fire(
             output, after = kernel(neuron, currents, state, keep, counted)
         else:
             spikes, after = neuron.run(currents, state, keep)
-            output = LayerOutput(spikes.values, spikes.counts if counted else None)
+            counts, values = (_as_laid_out(x, currents) for x in spikes)
+            output = LayerOutput(values, counts if counted else None)
     return _completed(output, wants), after
+
+
+def _as_laid_out(x: Tensor, currents: Tensor) -> Tensor:
+    """In the currents' order in memory, which stacking steps loses; convolutions rely on it."""
+    if x.stride() == currents.stride() or x.requires_grad:
+        return x
+    return torch.empty_like(currents, dtype=x.dtype).copy_(x)
 
 
 def _step_by_step(

@@ -26,7 +26,7 @@ from snnconv.engine.layer_output import LayerOutput
 from snnconv.graph.network import Network
 from snnconv.simulation.build import spiking_network
 from snnconv.tasks.base import TASKS
-from snnconv.training.objective import over_time
+from snnconv.training.losses.base import Given
 from tests.benchmarks import _common as common
 from tests.benchmarks._peers import MODES, Peer
 from tests.benchmarks._subject import Subject, subject
@@ -120,9 +120,7 @@ def step(trained: Trained, x: Tensor, labels: Tensor) -> Callable[[], None]:
 
     def go() -> None:
         with trained.around():
-            loss = over_time(
-                TASKS.load("classification"), trained.forward(x, None), labels, "mean", 0.0
-            )
+            loss = Given(TASKS.load("classification"), trained.forward(x, None), labels).of_mean()
         descent.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         descent.step()

@@ -24,7 +24,7 @@ from snnconv.errors import ExitCode, UsageError
         ("08", "08"),
         ("a=b", "a=b"),
         ("[1, 2]", [1, 2]),
-        ('{"a": 1}', '{"a": 1}'),
+        ('{"a": 1}', {"a": 1}),
         ('"quoted"', '"quoted"'),
         ("NaN", "NaN"),
         ("-Infinity", "-Infinity"),

@@ -186,7 +186,7 @@ def test_a_max_pooling_of_the_input_gives_the_pool_of_the_mean(chunk):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(IF, "run", watched)
-        patch.setattr("snnconv.engine.dispatch.compiled", lambda kind, learns: None)
+        patch.setattr("snnconv.engine.dispatch.compiled", lambda *kind: None)
         recorded(snn, x, 8, chunk)
     first = snn.network.tensors()
     pooled = nn.functional.max_pool2d(x.mean(0), 3, 2, 1).flatten(1)

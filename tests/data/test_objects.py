@@ -244,7 +244,7 @@ NAN[3, 0, 1, 1] = torch.nan
         (Endless, "a Endless without a length"),
         (lambda: Broken(lambda k: 1 / k), "sample 0 can't be read: ZeroDivisionError"),
         (lambda: Broken(lambda k: ("text", 0)), "sample 0 of a str"),
-        (lambda: Broken(lambda k: {"a": X[0], "b": X[0]}), "samples of 'a', 'b', of which none"),
+        (lambda: Broken(lambda k: {"a": X[0], "b": X[0]}), "samples of 'a', 'b', none of which"),
         (lambda: Broken(lambda k: (X[0], torch.zeros(k + 1))), r"labels of shape \[1\] and, at "),
         (lambda: Broken(lambda k: ()), "an empty tuple"),
         (lambda: Broken(lambda k: (X[0, : k + 1], k)), r"shape \[1, 3, 4\] and, at index 1, \[2"),

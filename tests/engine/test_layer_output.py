@@ -79,6 +79,6 @@ def test_what_surely_adds_up(largest, levels, many):
 
 
 def test_an_observer_needs_everything_unless_it_says_otherwise():
-    rest = {"functions": frozenset()}
+    rest = {"functions": frozenset(), "membranes": frozenset()}
     assert vars(EVERYTHING) == {"counts": True, "sums": {}, "values": True, "lead": False} | rest
     assert vars(NOTHING) == {"counts": False, "sums": {}, "values": False, "lead": False} | rest

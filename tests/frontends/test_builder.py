@@ -58,6 +58,6 @@ def test_shapes():
     assert shape_of(hidden) == (3, 5)
     assert shape_of(linear("v", torch.ones(2, 5), hidden)) == (3, 2)
     with pytest.raises(
-        Refused, match=r"inputs of shape \[\[5\]\] that do not fit it \(RuntimeError"
+        Refused, match=r"inputs of shape \[\[5\]\] that do not fit the operation \(RuntimeError"
     ):
         shape_of(linear("v", torch.ones(2, 4), hidden))

@@ -487,7 +487,7 @@ def test_code_in_place_of_names_is_not_run(file):
 def test_a_file_cut_off(share, file):
     content = file.read_bytes()
     file.write_bytes(content[: int(share * len(content))])
-    assert "no exported program" in refused(file).problem
+    assert "as an exported program" in refused(file).problem
 
 
 def test_no_file(tmp_path):
@@ -498,7 +498,7 @@ def test_no_file(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no zip", b"\x80\x02.", b"\0" * 99])
 def test_another_file(content, file):
     file.write_bytes(content)
-    assert "no exported program" in refused(file).problem
+    assert "as an exported program" in refused(file).problem
 
 
 def test_other_archives(file, tmp_path):
@@ -542,7 +542,7 @@ def broken(**changed):
 )
 def test_made_up_contents(name, change, found, file):
     error = refused(edited(file, name, change))
-    assert "no exported program" in error.problem
+    assert "as an exported program" in error.problem
     assert found in error.found
 
 

@@ -210,7 +210,7 @@ def test_products_that_are_refused(refused):
     assert "sample to sample" in refused(node("Gemm", "x w b"), square, shape)
     assert "shape [6]" in refused(node("MatMul", "x w"), {"w": floats(6)}, shape)
     assert "no neuron stands for" in refused(node("MatMul", "x x"), None, (6, 6))
-    assert "no activation" in refused(node("MatMul", "w x"), square, (6, 2))
+    assert "not an activation" in refused(node("MatMul", "w x"), square, (6, 2))
     assert "do not fit" in refused(node("MatMul", "x w"), {"w": floats(5, 6)}, shape)
 
 

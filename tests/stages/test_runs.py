@@ -30,7 +30,10 @@ def test_a_folder_is_listed(tmp_path):
     assert [row["default_of"] for row in checkpoints] == [
         ["convert"],
         [],
-        ["correct", "finetune", "reparameterize", "evaluate", "predict", "export"],
+        [
+            *("correct", "finetune", "reparameterize", "evaluate", "predict"),
+            *("trace", "export", "fit"),
+        ],
     ]
     assert [row["neuron"] for row in checkpoints] == [None, "if", "msat"]
     assert {row["parent"] for row in checkpoints[1:]} == {"calibrated-mse-channel.safetensors"}

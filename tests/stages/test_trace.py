@@ -139,7 +139,7 @@ def test_a_file_that_is_kept(run, tmp_path):
     np.savez(out, a=np.zeros(3))
     before = files(tmp_path)
     result = here("trace", run.file("converted"), "--run", tmp_path, "--out", out)
-    refused(result, ExitCode.USAGE, "mine.npz would be lost", "no trace")
+    refused(result, ExitCode.USAGE, "mine.npz would be lost", "not a trace")
     assert files(tmp_path) == before
 
 

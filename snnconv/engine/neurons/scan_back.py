@@ -169,7 +169,7 @@ def backward(kind: type[Neuron[Any]], surrogate: type[Surrogate] | None) -> Call
     kernel, name = kernel_of(kind)
     assert kernel.gradient is not None
     (row, room_of), back = row_of(kernel), _back(_gradient_of(kernel, surrogate))
-    name = f"{name}_{surrogate.__qualname__}" if surrogate else name
+    kept_as = f"{name}_{surrogate.__qualname__}" if surrogate else name
 
     def scan(
         start: int,
@@ -241,4 +241,4 @@ def backward(kind: type[Neuron[Any]], surrogate: type[Surrogate] | None) -> Call
             if omega is not None:
                 _unmix(currents, omega, of_mixed, of_currents, of_omega, block, own)
 
-    return compiled(scan, f"{name}_backward", functools.partial(refusal, name, kernel.gradient))
+    return compiled(scan, f"{kept_as}_backward", functools.partial(refusal, name, kernel.gradient))
