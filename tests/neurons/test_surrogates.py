@@ -181,6 +181,7 @@ def test_neurons_with_their_own_refuse_another():
         layer("lm-ht").train_by(SurrogateInfo(name="atan", params={}), "")
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("name", ["dspike", "asgl"])
 def test_the_engine_takes_it(name):
     """Compiled where it has code for one number, else as the neuron's file has it."""
