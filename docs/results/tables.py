@@ -430,9 +430,24 @@ def compared(folder: str, *parts: Callable[[dict], str]) -> dict[str, str]:
     """The tables of a folder's comparisons by name, each below the samples behind it."""
     found = {}
     for name, r in evaluations(folder).items():
-        head = f"{r['samples']:,} test samples, ANN {r['ann_accuracy']:.2%}:"
+        ann = f", ANN {r['ann_accuracy']:.2%}" if "ann_accuracy" in r else ""
+        head = f"{r['samples']:,} test samples{ann}:"
         found[f"{folder}-{name}"] = "\n\n".join((head, *(part(r) for part in parts)))
     return found
+
+
+def by_error(r: dict) -> str:
+    """A comparison without labels: the logits' error, and spikes, by method and T."""
+    steps = sorted({cell["timesteps"] for row in r["methods"] for cell in row["cells"]})
+    body = []
+    for row in r["methods"]:
+        cells = {
+            c["timesteps"]: f"{c['logits_relative_error']:.3f} / {c['firing_rate']:.2f}"
+            for c in row["cells"]
+            if "logits_relative_error" in c  # a run that goes on has it at its end only
+        }
+        body.append((f"`{row['method']}`", *(cells.get(t, "") for t in steps)))
+    return table(("method", *(f"T = {t}" for t in steps)), body)
 
 
 def corrected(r: dict) -> str:
@@ -587,6 +602,7 @@ def tables() -> dict[str, str]:
     found |= compared("compare", by_method, near_ann)
     found |= compared("methods", by_method)
     found |= compared("corrections", corrected)
+    found |= compared("errors", by_error)
     found["max-pool"] = max_pool(REPORTS["max_pool"])
     found["slices-memory"] = slices_memory(REPORTS["slices_memory"])
     for name in ("text", "speech"):
