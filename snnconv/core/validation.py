@@ -6,6 +6,7 @@ An error says which value can't be used, and what it may be.
 import json
 import math
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
@@ -222,11 +223,11 @@ def parsed_json(text: str | bytes) -> Any:
     """Return what a JSON text says.
 
     Raises:
-        ValueError: no JSON, or nested too deep.
+        ValueError: no JSON, nested too deep, or with a whole number that no float can hold.
     """
     too_deep = f"JSON nested deeper than {DEPTH}"
     try:
-        data = json.loads(text)
+        data = json.loads(text, parse_int=_whole)
     except RecursionError as error:
         raise ValueError(too_deep) from error
     level, depth = [data], 0
@@ -235,6 +236,13 @@ def parsed_json(text: str | bytes) -> Any:
         if depth > DEPTH:
             raise ValueError(too_deep)
     return data
+
+
+def _whole(digits: str) -> int:
+    number = int(digits)
+    if abs(number) > sys.float_info.max:
+        raise ValueError(f"a whole number of {len(digits)} digits")
+    return number
 
 
 def _parts(whole: Any) -> Iterable[Any]:

@@ -30,6 +30,8 @@ from snnconv.errors import ExitCode, UsageError
         ("-Infinity", "-Infinity"),
         ("1e999", "1e999"),
         ("9" * 5000, "9" * 5000),
+        ("9" * 308, int("9" * 308)),
+        ("9" * 309, "9" * 309),
     ],
 )
 def test_one_value(text, value):
