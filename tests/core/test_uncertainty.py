@@ -122,7 +122,9 @@ def test_of_a_hundred_samples_it_is_students(n, shift, seed):
     generator = random.Random(seed)
     one = [generator.expovariate(1) for _ in range(n)]
     other = [value + shift + generator.gauss(0, 1) for value in one]
-    assert abs(paired(one, other) - ttest_rel(one, other).pvalue) < 0.004
+    found, students = paired(one, other), ttest_rel(one, other).pvalue
+    assert abs(found - students) < 0.004
+    assert abs(found - students) < 0.0035 or not 0.03 < found < 0.07
 
 
 @pytest.mark.parametrize(("one", "other"), [([1.0], [2.0]), ([1.0, 2.0], [1.0]), ([], [])])
