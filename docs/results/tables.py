@@ -1,4 +1,4 @@
-"""Write the tables of docs/results.md and docs/results/*.md from summary.jsonl.
+"""Write the tables of docs/results.md, docs/results/*.md and the README from summary.jsonl.
 
 python docs/results/tables.py            # write each table where its two comment lines stand
 python docs/results/tables.py --check    # write nothing; fail if a page is stale
@@ -562,9 +562,47 @@ def bars(rows: dict[str, dict]) -> str:
     return table(heads, body)
 
 
+EXPECTED = {
+    ("resnet20", "qcfs-free"): "ResNet-20, IF neurons",
+    (
+        "resnet20",
+        "signed-4",
+    ): "ResNet-20, signed neurons with up to four spikes a step (`signed-4`)",
+    (
+        "resnet20",
+        "signed-fine",
+    ): "ResNet-20, the same neurons with half the thresholds (`signed-fine`)",
+    (
+        "vgg11",
+        "lm-ht-uniform",
+    ): "VGG-11 at half width, LM-HT neurons with two levels (`lm-ht-uniform`)",
+    ("vgg11", "signed-fine"): "VGG-11 at half width, `signed-fine`",
+}
+
+
+def expected(rows: dict[str, dict]) -> str:
+    """The README's table: accuracy, and energy as a share of the ANN's, of a few of the bars."""
+    steps = (4, 8)
+    found: dict[tuple[str, str], dict[int, str]] = {}
+    anns = {}
+    for name, r in rows.items():
+        network = name.split("-")[0]
+        anns[network] = f"{r['ann_accuracy']:.2%}"
+        for row in r["methods"]:
+            cells = found.setdefault((network, row["method"]), {})
+            for cell in row["cells"]:
+                shown = f"{cell['accuracy']:.2%}, {cell['energy_total_ratio']:.2f}"
+                cells[cell["timesteps"]] = shown
+    body = [
+        (label, anns[key[0]], *(found[key].get(t, "") for t in steps))
+        for key, label in EXPECTED.items()
+    ]
+    return table(("", "ANN", *(f"T = {t}" for t in steps)), body)
+
+
 def tables() -> dict[str, str]:
     """Return every table by the name of its place in a page."""
-    found = {"bars": bars(evaluations("bars"))}
+    found = {"bars": bars(evaluations("bars")), "expected": expected(evaluations("bars"))}
     for network in ("vgg11", "resnet20"):
         rows = evaluations(network)
         sweep = {k: r for k, r in rows.items() if not k.startswith(("sc-", "lm-ht-"))}
@@ -613,7 +651,8 @@ def tables() -> dict[str, str]:
 
 def pages() -> list[Path]:
     """Return every page that may hold a table."""
-    return [HERE.parent / "results.md", *sorted(HERE.glob("*.md"))]
+    docs = HERE.parent
+    return [docs.parent / "README.md", docs / "results.md", *sorted(HERE.glob("*.md"))]
 
 
 def filled() -> dict[Path, str]:
@@ -628,7 +667,7 @@ def filled() -> dict[Path, str]:
         places = [page for page, text in texts.items() if start in text and end in text]
         if len(places) != 1:
             raise SystemExit(
-                f"the table '{name}' has {len(places)} places in docs/results, not one"
+                f"the table '{name}' has {len(places)} places in the pages, not one"
             )
         before, rest = texts[places[0]].split(start, 1)
         texts[places[0]] = f"{before}{start}{content}\n{end}{rest.split(end, 1)[1]}"
