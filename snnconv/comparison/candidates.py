@@ -62,7 +62,7 @@ class Candidates:
         stem, source = grid.cell(name, timesteps), self._source(preset)
         return grid.conversion(self._common, name, preset, timesteps, source, stem)
 
-    def made(self, name: str, preset: Preset, timesteps: int) -> grid.Plan:
+    def run_stages(self, name: str, preset: Preset, timesteps: int) -> grid.Plan:
         """Calibrate, convert and correct, as far as it has not been done; the stages.
 
         Raises:

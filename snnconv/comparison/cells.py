@@ -120,7 +120,7 @@ class Cells:
     failed: dict[Key, SnnconvError]
 
 
-def made(plans: Mapping[Key, grid.Plan], clock: Clock) -> Cells:
+def evaluate_cells(plans: Mapping[Key, grid.Plan], clock: Clock) -> Cells:
     """All cells, each made or found.
 
     Raises:

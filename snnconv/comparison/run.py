@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 
 from snnconv.comparison import grid
-from snnconv.comparison.cells import Clock, Evaluated, Key, made
+from snnconv.comparison.cells import Clock, Evaluated, Key, evaluate_cells
 from snnconv.comparison.marked import marked
 from snnconv.comparison.pace import paced
 from snnconv.comparison.presets import Preset, chosen
@@ -61,7 +61,7 @@ def run(config: CompareConfig, progress: Progress | None = None) -> CompareRepor
     session = Session(config)
     with progress.task("compare", len(plans)) as done:
         clock = Clock(len(plans), done, progress)
-        cells = made(plans, clock)
+        cells = evaluate_cells(plans, clock)
     every = cells.evaluated
     cells_run = int(distributed.total([clock.run], session.device)[0])
     by_method = {

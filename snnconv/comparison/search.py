@@ -190,7 +190,7 @@ class Search:
         """Try a method at T; whether it is worth trying at more steps."""
         preset = self.presets[name]
         try:
-            stages = self.candidates.made(name, preset, timesteps)
+            stages = self.candidates.run_stages(name, preset, timesteps)
             file: Path = getattr(stages[-1][1], "out")  # noqa: B009 - not in the config's type
             checkpoint = load(file)
             trial = measure(checkpoint, name, self.held, self.session, self.config, self._gives_up)

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from snnconv.core.validation import reason
 from snnconv.errors import SnnconvError, UnsupportedError, UsageError, did_you_mean, one_line
 
-Made = TypeVar("Made")
+Returned = TypeVar("Returned")
 
 
 def factory(name: str) -> Callable[..., Any]:
@@ -84,10 +84,10 @@ def call(
     options: dict[str, Any],
     *,
     spec: str,
-    kind: type[Made],
+    kind: type[Returned],
     what: str,
     returned: str,
-) -> Made:
+) -> Returned:
     """Call a factory and check what it made.
 
     Args:

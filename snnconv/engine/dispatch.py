@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from snnconv.core.shapes import stack_time
-from snnconv.engine.event_conv.deferred import Pending
+from snnconv.engine.event_conv.deferred import Deferred
 from snnconv.engine.layer_output import LayerOutput, Membrane, Wants
 from snnconv.neurons.base import Neuron
 from snnconv.neurons.surrogates.base import Surrogate
@@ -31,7 +31,7 @@ from snnconv.neurons.surrogates.base import Surrogate
 
 def fire(
     neuron: Neuron[Any],
-    currents: Tensor | Pending,
+    currents: Tensor | Deferred,
     state: Any,
     keep: Tensor | None,
     wants: Wants = Wants(),  # noqa: B008 - frozen
@@ -48,11 +48,11 @@ def fire(
     Returns:
         What the layer gives, and the state after the last step.
     """
-    like = currents.like() if isinstance(currents, Pending) else currents
+    like = currents.like() if isinstance(currents, Deferred) else currents
     if state is None:
         state = neuron.initial(like[0])
     if wants.membrane:
-        whole = currents.tensor() if isinstance(currents, Pending) else currents
+        whole = currents.tensor() if isinstance(currents, Deferred) else currents
         looked_into = _step_by_step if neuron.causal else _all_at_once
         output, after = looked_into(neuron, whole, state, keep)
         return _completed(output, wants), after
@@ -63,7 +63,7 @@ def fire(
     if kernel is not None and not learns:
         output, after = kernel(neuron, currents, state, keep, wants)
     else:
-        if isinstance(currents, Pending):
+        if isinstance(currents, Deferred):
             currents = currents.tensor()
         counted = wants.counts or wants.sums is not None
         if kernel is not None:

@@ -133,7 +133,7 @@ class Analysis:
             if self.signals[node.name] is not Signal.SPIKES:
                 return None
             numbers = [value for value in inputs if value is not None]
-            out = (op.run if op.role is Role.MAX else op.reach)(node.attrs, {}, numbers)
+            out = (op.run if op.role is Role.MAX else op.wire)(node.attrs, {}, numbers)
             if op.role is Role.MAX:
                 found[node.name] = int(out.max())
             return out
@@ -221,7 +221,7 @@ class Analysis:
             for role, name in node.tensors.items()
         }
         op = OPS[node.op]
-        compute = op.run if averaged and op.averages else op.reach
+        compute = op.run if averaged and op.averages else op.wire
         return compute(node.attrs, tensors, inputs)
 
     @cached_property

@@ -24,7 +24,7 @@ from snnconv.core.registry import REGISTRIES, Registry
 from snnconv.core.shapes import per_neuron, stack_time
 from snnconv.errors import UsageError
 from snnconv.neurons.kernel import Kernel
-from snnconv.neurons.surrogates.base import Surrogate, made
+from snnconv.neurons.surrogates.base import Surrogate, make_surrogate
 from snnconv.neurons.surrogates.triangle import Triangle
 
 StateType = TypeVar("StateType")
@@ -182,7 +182,7 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
                 f"'{surrogate.name}', where their file states the derivative of their spikes",
                 "drop --surrogate, or take other neurons: --neuron if, lif, lm-h, ...",
             )
-        self.surrogate = made(surrogate, layer)
+        self.surrogate = make_surrogate(surrogate, layer)
 
     def spike(self, potential: Tensor, threshold: Tensor) -> Tensor:
         """1 where the potential has reached the threshold, else 0, in the potential's type.

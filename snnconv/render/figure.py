@@ -7,7 +7,7 @@ from snnconv.core.uncertainty import interval
 from snnconv.render import compare, labels, units
 from snnconv.render.svg.plot import Axis, Point
 from snnconv.render.svg.scale import Scale, log
-from snnconv.render.svg.styles import Look, run_look
+from snnconv.render.svg.styles import Style, run_style
 from snnconv.reports import EvaluateReport
 
 Draw = Callable[[str, float], str]
@@ -51,15 +51,15 @@ class Run:
     """An evaluation with its place in the page."""
 
     label: str
-    look: Look
+    style: Style
     report: EvaluateReport
 
 
 def runs(evaluations: Sequence[EvaluateReport]) -> list[Run]:
-    """Return evaluations with labels that tell them apart, and a look for each."""
+    """Return evaluations with labels that tell them apart, and a style for each."""
     names = labels.labels(evaluations)
     return [
-        Run(name, run_look(i), report)
+        Run(name, run_style(i), report)
         for i, (name, report) in enumerate(zip(names, evaluations, strict=True))
     ]
 

@@ -8,7 +8,7 @@ from snnconv.render.describe.comparison import ENERGY_FRONT, LATENCY_FRONT
 from snnconv.render.figure import Figure, percent_axis
 from snnconv.render.svg.plot import Axis, Rule, Series, line_plot
 from snnconv.render.svg.scale import Scale, linear, log
-from snnconv.render.svg.styles import ANN, CONTEXT, run_look
+from snnconv.render.svg.styles import ANN, CONTEXT, run_style
 from snnconv.reports import CellRow, CompareReport
 
 FLOOR = 10.0
@@ -56,7 +56,7 @@ def _plot(
     series, paying = [], []
     for index, row in enumerate(found.methods):
         points = tuple((cost(cell), factor * cell.measured) for cell in row.cells)
-        series.append(Series(row.method, points, run_look(index)))
+        series.append(Series(row.method, points, run_style(index)))
         paying += [(cost(cell), factor * cell.measured) for cell in row.cells if best(cell)]
     front = tuple(sorted(set(paying)))
     series.insert(0, Series("front", front, CONTEXT, frozenset()))

@@ -7,7 +7,7 @@ from snnconv.render.figures_layers import per_layer
 from snnconv.render.svg.bars import Dots, stacked_plot
 from snnconv.render.svg.histogram import Panel, histogram_plot
 from snnconv.render.svg.scale import finite, linear
-from snnconv.render.svg.styles import Look, run_look
+from snnconv.render.svg.styles import Style, run_style
 from snnconv.reports import Histogram, LayerRow
 
 
@@ -48,11 +48,11 @@ def _ends(row: LayerRow) -> list[float]:
 def _stack(run: Run, index: int, several: bool) -> Figure:
     rows = [row for row in run.report.layers if _parts(row)]
     parts = [
-        Dots(label, tuple(None if v is None else 100 * v for v in values), look)
-        for label, values, look in (
-            ("clipping", [row.error_clipping for row in rows], Look("p0")),
-            ("rounding", [row.error_rounding for row in rows], Look("p1")),
-            ("rest", [row.error_rest for row in rows], Look("p2")),
+        Dots(label, tuple(None if v is None else 100 * v for v in values), style)
+        for label, values, style in (
+            ("clipping", [row.error_clipping for row in rows], Style("p0")),
+            ("rounding", [row.error_rounding for row in rows], Style("p1")),
+            ("rest", [row.error_rest for row in rows], Style("p2")),
         )
     ]
     totals = [None if r.conversion_error is None else 100 * r.conversion_error for r in rows]
@@ -103,11 +103,11 @@ def _histograms(group: Sequence[Run], title: str, name: str, several: bool) -> F
         key = tuple(h.threshold for h in run.report.histograms)
         lines.setdefault(key, []).append(run.label)
     labels = [together(names) for names in lines.values()]
-    looks = [
-        Look(run_look(i).colour, run_look(i).dash, width=1.6) if len(lines) > 1 else Look("s1")
+    styles = [
+        Style(run_style(i).colour, run_style(i).dash, width=1.6) if len(lines) > 1 else Style("s1")
         for i in range(len(lines))
     ]
-    legend = list(zip(labels if len(lines) > 1 else ["threshold"], looks, strict=True))
+    legend = list(zip(labels if len(lines) > 1 else ["threshold"], styles, strict=True))
     panels = [
         _panel(h, tuple(key[i] for key in lines)) for i, h in enumerate(group[0].report.histograms)
     ]

@@ -18,7 +18,7 @@ from snnconv.render.figure import (
 from snnconv.render.svg.bars import Bar, Dots, bar_plot, dot_plot
 from snnconv.render.svg.plot import Axis
 from snnconv.render.svg.scale import Scale, finite, linear
-from snnconv.render.svg.styles import Look
+from snnconv.render.svg.styles import Style
 from snnconv.reports import EvaluateReport, LayerRow
 
 SOPS = (
@@ -70,7 +70,7 @@ def per_layer(
         ]
         names = [family[0].report.layers[r].name for r in kept_rows]
         dots = [
-            Dots(run.label, tuple(get(run.report.layers[r]) for r in kept_rows), run.look)
+            Dots(run.label, tuple(get(run.report.layers[r]) for r in kept_rows), run.style)
             for run in shown
         ]
         x = axis(linear([v for each in dots for v in each.values], 4, lo=0.0))
@@ -142,11 +142,11 @@ def energy(everybody: Sequence[Run]) -> Figure:
     values = finite(v for run in shown for _, v, _ in _energies(run.report))
     values += finite(v for ann in anns for _, v in ann)
     factor, unit = units.energy_scale(max(values, default=1.0))
-    ink = Look("ink")
+    ink = Style("ink")
     groups: list[tuple[str, list[Bar]]] = []
     for run in shown:
         bars = [
-            Bar(name, factor * mj, _worth(mj, ratio), run.look)
+            Bar(name, factor * mj, _worth(mj, ratio), run.style)
             for name, mj, ratio in _energies(run.report)
         ]
         if not shared:

@@ -15,7 +15,7 @@ from snnconv.render.figure import (
 from snnconv.render.figures_steps import listed, percent_lines, remarks
 from snnconv.render.svg.plot import Series, line_plot
 from snnconv.render.svg.scale import linear
-from snnconv.render.svg.styles import CONTEXT, Look, run_look
+from snnconv.render.svg.styles import CONTEXT, Style, run_style
 from snnconv.reports import LayerRow
 
 WRONG = "Wrongly firing neurons (SIN ratio)"
@@ -66,14 +66,14 @@ def _sin_layers(everybody: Sequence[Run]) -> Figure | None:
     top = measured if len(measured) <= HIGHLIGHTED + 2 else top[:HIGHLIGHTED]
     named = {id(row) for row in top}
     series = [
-        _layer(row, run_look(i)) for i, row in enumerate(r for r in measured if id(r) in named)
+        _layer(row, run_style(i)) for i, row in enumerate(r for r in measured if id(r) in named)
     ]
     rest = [row for row in measured if id(row) not in named]
     series += [_layer(row, CONTEXT, in_legend=False) for row in rest]
     alone = len(everybody) == 1
     if alone and run.report.sin_ratio_steps:
         mean = over_steps(run.report.sin_ratio_steps, 100.0)
-        series.insert(0, Series("mean over layers", mean, Look("ink", width=2.6)))
+        series.insert(0, Series("mean over layers", mean, Style("ink", width=2.6)))
     title = WRONG if alone else f"SIN ratio by layer: {run.label}"
     x = steps_axis(max(len(each.points) for each in series))
     scale = linear([v for s in series for _, v in s.points], lo=0.0)
@@ -90,7 +90,7 @@ def _sin_layers(everybody: Sequence[Run]) -> Figure | None:
     return Figure("sin-layers", title, caption, draw)
 
 
-def _layer(row: LayerRow, look: Look, in_legend: bool = True) -> Series:
+def _layer(row: LayerRow, style: Style, in_legend: bool = True) -> Series:
     steps = row.sin_ratio or []
     marked = milestones(len(steps))
-    return Series(row.name, over_steps(steps, 100.0), look, marked, in_legend=in_legend)
+    return Series(row.name, over_steps(steps, 100.0), style, marked, in_legend=in_legend)

@@ -24,7 +24,7 @@ from snnconv.render.figure import (
 )
 from snnconv.render.svg.plot import Axis, Rule, Series, line_plot
 from snnconv.render.svg.scale import Scale, finite, linear, log
-from snnconv.render.svg.styles import ANN, Look
+from snnconv.render.svg.styles import ANN, Style
 from snnconv.reports import EvaluateReport
 
 ANN_DASHES = (ANN.dash, "8 4", "1 4", "12 3 2 3", "4 2", "16 4", "6 2 2 2 2 2", "12 2 2 2 2 2")
@@ -58,7 +58,7 @@ def percent_lines(
     for run in shown:
         points = over_steps(get(run), factor(run))
         marked = milestones(len(get(run)))
-        found.append(Series(run.label, points, run.look, marked, line=len(points) > 1))
+        found.append(Series(run.label, points, run.style, marked, line=len(points) > 1))
     return found
 
 
@@ -71,9 +71,9 @@ def ann_rules(shown: Sequence[Run]) -> list[Rule]:
     rules: list[Rule] = []
     for score, names in by_score.items():
         whose = "" if len(by_score) == 1 else f" of {together(names)}"
-        look = replace(ANN, dash=ANN_DASHES[len(rules) % len(ANN_DASHES)])
+        style = replace(ANN, dash=ANN_DASHES[len(rules) % len(ANN_DASHES)])
         shown_as = shown[0].report.decisive.shown(score)
-        rules.append(Rule(f"ANN{whose}: {shown_as}", factor(shown[0]) * score, look))
+        rules.append(Rule(f"ANN{whose}: {shown_as}", factor(shown[0]) * score, style))
     return rules
 
 
@@ -162,7 +162,7 @@ def distance(everybody: Sequence[Run]) -> Figure:
         return [None if a is None else kind.ahead(a, ann) for a in run.report.by_step]
 
     series = [
-        Series(run.label, points, run.look, milestones(len(lost(run))), line=len(points) > 1)
+        Series(run.label, points, run.style, milestones(len(lost(run))), line=len(points) > 1)
         for run in shown
         for points in [over_steps(lost(run))]
     ]
@@ -238,7 +238,7 @@ def firing(everybody: Sequence[Run]) -> Figure:
     if not shown:
         return absent("firing", title, "the firing rate", "firing-rate")
     series = [
-        Series(run.label, over_steps(rates), run.look, milestones(len(rates)))
+        Series(run.label, over_steps(rates), run.style, milestones(len(rates)))
         for run in shown
         if (rates := run.report.firing_rate_steps)
     ]
@@ -283,12 +283,12 @@ def tradeoff(everybody: Sequence[Run]) -> Figure:
         ]
         points = tuple((e, a) for _, e, a in steps)
         marked = frozenset(e for t, e, _ in steps if t in milestones(len(spent)))
-        series.append(Series(run.label, points, run.look, marked, line=len(points) > 1))
+        series.append(Series(run.label, points, run.style, marked, line=len(points) > 1))
     for (mj, share), owners in anns.items():
         whose = f" of {together([run.label for run in owners])}" if len(anns) > 1 else ""
-        look = Look(owners[0].look.colour, marker="star") if whose else ANN
+        style = Style(owners[0].style.colour, marker="star") if whose else ANN
         series.append(
-            Series(f"ANN{whose}", ((mj_to * mj, factor(owners[0]) * share),), look, line=False)
+            Series(f"ANN{whose}", ((mj_to * mj, factor(owners[0]) * share),), style, line=False)
         )
     points_y = [y for each in series for _, y in each.points]
     x = energy_axis(log("log10", [mj_to * e for e in energies], 0.04), unit)

@@ -15,7 +15,7 @@ from snnconv.render.svg.small import (
     raster_plot,
     scatter_plot,
 )
-from snnconv.render.svg.styles import Look, run_look
+from snnconv.render.svg.styles import Style, run_style
 from snnconv.render.traced import Course, DrawnSite, DrawnTrace
 
 
@@ -92,16 +92,16 @@ def _course(trace: DrawnTrace, site: DrawnSite, name: str, of: str) -> Figure:
     series, rules = [], []
     limits = {limit for course in site.courses for limit in course.thresholds}
     for k, course in enumerate(site.courses):
-        look = run_look(k)
+        style = run_style(k)
         points = tuple(enumerate(course.potentials, 1))
         marked = frozenset(map(float, course.fired))
         series.append(
-            Series(f"neuron {course.name}", tuple((float(t), v) for t, v in points), look, marked)
+            Series(f"neuron {course.name}", tuple((float(t), v) for t, v in points), style, marked)
         )
         if len(limits) > 1:
-            rules += _limit(course, look, series)
+            rules += _limit(course, style, series)
     if len(limits) == 1:
-        rules.append(Rule("threshold", next(iter(limits)), Look("ink", "2 3", width=1.2)))
+        rules.append(Rule("threshold", next(iter(limits)), Style("ink", "2 3", width=1.2)))
     values = [v for each in series for _, v in each.points]
     y = Axis("Potential", linear([*values, *limits], 6))
 
@@ -117,9 +117,9 @@ def _course(trace: DrawnTrace, site: DrawnSite, name: str, of: str) -> Figure:
     return Figure(name, title, caption + _part(trace), draw)
 
 
-def _limit(course: Course, look: Look, series: list[Series]) -> list[Rule]:
+def _limit(course: Course, style: Style, series: list[Series]) -> list[Rule]:
     """A neuron's own threshold: a rule if it stays, else a line among the series."""
-    thin = Look(look.colour, "1.5 3", width=1.0)
+    thin = Style(style.colour, "1.5 3", width=1.0)
     if len(set(course.thresholds)) == 1:
         return [Rule("", course.thresholds[0], thin)]
     points = tuple((float(t), v) for t, v in enumerate(course.thresholds, 1))

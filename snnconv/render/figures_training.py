@@ -8,7 +8,7 @@ from snnconv.render import units
 from snnconv.render.figure import Figure, percent_axis
 from snnconv.render.svg.plot import Axis, Rule, Series, line_plot
 from snnconv.render.svg.scale import Scale, finite, linear
-from snnconv.render.svg.styles import Look
+from snnconv.render.svg.styles import Style
 from snnconv.render.training_curves import TrainingCurve
 from snnconv.reports import EpochRow, FinetuneReport
 
@@ -47,7 +47,7 @@ def _line(
     epochs = [epoch for epoch, _ in points]
     stride = -(-len(epochs) // _EVERY) or 1
     marked = frozenset((*epochs[::stride], *epochs[-1:]))
-    return Series(curve.label, points, curve.look, marked)
+    return Series(curve.label, points, curve.style, marked)
 
 
 def _accuracies(shown: Sequence[TrainingCurve], x: Axis) -> Figure | None:
@@ -59,7 +59,7 @@ def _accuracies(shown: Sequence[TrainingCurve], x: Axis) -> Figure | None:
         Rule(
             f"{c.label}, before: {kind.shown(c.start_accuracy)}",
             factor * c.start_accuracy,
-            Look(c.look.colour, "2 3", width=1.2),
+            Style(c.style.colour, "2 3", width=1.2),
         )
         for c in shown
         if c.start_accuracy is not None

@@ -14,7 +14,7 @@ from snnconv.render.layers import layer_table
 from snnconv.render.sections import contents
 from snnconv.render.significance import against_ann, unjudged
 from snnconv.render.svg.elements import tag
-from snnconv.render.svg.styles import Look, marker
+from snnconv.render.svg.styles import Style, marker
 from snnconv.render.tables import Facts, Table
 from snnconv.render.traced import DrawnTrace
 from snnconv.render.training_curves import Trained, TrainingCurve
@@ -91,7 +91,7 @@ def _sources(everybody: Sequence[Run], trainings: Sequence[TrainingCurve]) -> li
     found = [
         Source(
             run.label,
-            _key(run.look),
+            _key(run.style),
             (
                 provenance.measurement(run.report),
                 provenance.conversion(run.report),
@@ -105,7 +105,7 @@ def _sources(everybody: Sequence[Run], trainings: Sequence[TrainingCurve]) -> li
     return found + [
         Source(
             f"{'Fine-tuning' if isinstance(c.report, FinetuneReport) else 'Training'} of {c.label}",
-            _key(c.look),
+            _key(c.style),
             (
                 provenance.training(c.report),
                 provenance.configuration(c.report),
@@ -129,9 +129,9 @@ def _compared_with(everybody: Sequence[Run]) -> str:
     return ", each network compared with the ANN that it was made from"
 
 
-def _key(look: Look) -> Markup:
+def _key(style: Style) -> Markup:
     """Return a run's marker, as in the plots."""
-    shape = marker(look, 7, 7, 4.2)
+    shape = marker(style, 7, 7, 4.2)
     return Markup(tag("svg", shape, class_="key", width=14, height=14, aria_hidden="true"))
 
 
@@ -165,7 +165,7 @@ def html(
     return environment.get_template("report.html.j2").render(
         title=Markup(marks.HTML),
         runs=everybody,
-        keys=[_key(run.look) for run in everybody],
+        keys=[_key(run.style) for run in everybody],
         groups={q.group: [each for each in found if each.group == q.group] for q in found},
         bold=BOLD,
         any_best=any(q.best for q in found),

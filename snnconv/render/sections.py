@@ -109,7 +109,7 @@ class Contents:
     """What a report shows.
 
     Attributes:
-        runs: the evaluations, with labels and looks.
+        runs: the evaluations, with labels and styles.
         trained: the trainings behind them.
         sections: figures and tables, in the order in which they are read.
     """

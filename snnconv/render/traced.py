@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from snnconv.render.svg.styles import Look
+from snnconv.render.svg.styles import Style
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class DrawnTrace:
 
     Attributes:
         label: of the network.
-        look: of the network in other plots.
+        style: of the network in other plots.
         timesteps: T.
         steps: that rasters and courses show, from the first on.
         samples: traced.
@@ -80,7 +80,7 @@ class DrawnTrace:
     """
 
     label: str
-    look: Look
+    style: Style
     timesteps: int
     steps: int
     samples: int

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from snnconv.core.names import short
 from snnconv.render.figure import Run
-from snnconv.render.svg.styles import Look, run_look
+from snnconv.render.svg.styles import Style, run_style
 from snnconv.reports import EpochRow, EvaluateReport, FinetuneReport, Report, TrainReport
 
 Trained = TrainReport | FinetuneReport
@@ -22,7 +22,7 @@ class TrainingCurve:
     """
 
     label: str
-    look: Look
+    style: Style
     report: Trained
     start_accuracy: float | None
     start_rate: float | None
@@ -42,7 +42,7 @@ def behind(stage: Report, evaluations: Sequence[EvaluateReport]) -> bool:
 
 
 def curves(trainings: Sequence[Trained], everybody: Sequence[Run]) -> list[TrainingCurve]:
-    """Return each training with label and look: those of the run that evaluated it, if any."""
+    """Return each training with label and style: those of the run that evaluated it, if any."""
     owners = {each.sha256: run for run in everybody for each in run.report.lineage.inputs}
     found: list[TrainingCurve] = []
     used: dict[str, int] = {}
@@ -51,9 +51,9 @@ def curves(trainings: Sequence[Trained], everybody: Sequence[Run]) -> list[Train
         written = (owners.get(each.sha256) for each in report.lineage.outputs)
         owner = next((run for run in written if run), None)
         if owner is not None:
-            label, look = owner.label, owner.look
+            label, style = owner.label, owner.style
         else:
-            label, look = _called(report), run_look(free)
+            label, style = _called(report), run_style(free)
             free += 1
         used[label] = used.get(label, 0) + 1
         label = f"{label} ({used[label]})" if used[label] > 1 else label
@@ -63,7 +63,7 @@ def curves(trainings: Sequence[Trained], everybody: Sequence[Run]) -> list[Train
             accuracy = start.score_epoch0
             accuracy = start.accuracy_epoch0 if accuracy is None else accuracy
         rate = start.firing_rate_epoch0 if start else None
-        found.append(TrainingCurve(label, look, report, accuracy, rate))
+        found.append(TrainingCurve(label, style, report, accuracy, rate))
     return found
 
 

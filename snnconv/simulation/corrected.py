@@ -24,13 +24,13 @@ from torch import Tensor, nn
 from snnconv.checkpoint.contents import Checkpoint
 from snnconv.checkpoint.corrections import PARTS, Part, keeping, place, summed
 from snnconv.core.shapes import per_neuron
-from snnconv.engine.event_conv.deferred import Pending
+from snnconv.engine.event_conv.deferred import Deferred
 from snnconv.engine.layer_output import LayerOutput
 from snnconv.graph.fold import fold
 from snnconv.graph.network import Network, ann_inputs
 from snnconv.neurons.base import Neuron
 
-Currents = TypeVar("Currents", Tensor, Pending)
+Currents = TypeVar("Currents", Tensor, Deferred)
 
 
 class Added(nn.Module):
@@ -79,15 +79,15 @@ class Added(nn.Module):
         each = self.current[None]
         if self.current.dim() > 1:
             each = self.current[start : start + steps]
-        if isinstance(currents, Pending):
+        if isinstance(currents, Deferred):
             return currents.plus_channels(each)
         return currents + each.reshape(*each.shape[:1], 1, -1, *[1] * (currents.dim() - 3))
 
-    def initial(self, neuron: Neuron[Any], currents: Tensor | Pending) -> Any:
+    def initial(self, neuron: Neuron[Any], currents: Tensor | Deferred) -> Any:
         """The neurons' state before the first step; none if nothing is added to it."""
         if self.potential is None:
             return None
-        sample = (currents.like() if isinstance(currents, Pending) else currents)[0]
+        sample = (currents.like() if isinstance(currents, Deferred) else currents)[0]
         # laid out as the currents are: later sums go in the order of memory
         potential = torch.empty_like(sample).copy_(self.potential)
         return neuron.raised(neuron.initial(sample), potential)

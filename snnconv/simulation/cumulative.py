@@ -169,7 +169,7 @@ class Levels:
         """Take numbers of spikes through wiring, where sums and averages add them up."""
         if node.name in self._readers and OPS[node.op].role is Role.LINEAR:
             numbers = self._taken(node)
-            reached = OPS[node.op].reach(node.attrs, {}, [fold_time(value) for value in numbers])
+            reached = OPS[node.op].wire(node.attrs, {}, [fold_time(value) for value in numbers])
             self._numbers[node.name] = unfold_time(reached, len(numbers[0]))
 
     def pooled(self, compute: Compute, node: Node, increase: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ from snnconv.data.frames import frames_shown
 from snnconv.engine.dispatch import fire
 from snnconv.engine.event_conv import plan
 from snnconv.engine.event_conv.bit_spikes import Packed, unpacked
-from snnconv.engine.event_conv.deferred import Pending, sum_pending
+from snnconv.engine.event_conv.deferred import Deferred, add_deferred
 from snnconv.engine.event_conv.sparsity import Rate, assumed_rate, input_rates
 from snnconv.engine.layer_output import EVERYTHING, NOTHING, LayerOutput, ObserverNeeds
 from snnconv.graph.analysis import Analysis
@@ -50,7 +50,7 @@ from snnconv.simulation.corrected import Added
 from snnconv.simulation.cumulative import Compute, Levels, Sums, function_increase, pool_increase
 from snnconv.simulation.redone import ChangedMeans, of_increases, share_of
 
-Value = Tensor | Packed | Pending
+Value = Tensor | Packed | Deferred
 """The value of a node at all steps: float32, bits, or computed when a neuron asks for it."""
 
 
@@ -256,11 +256,11 @@ class SpikingNetwork(nn.Module):
     def _between(self, node: Node, inputs: list[Value], chunk: Chunk) -> Value:
         """The value of a node that is no site."""
         chunk.levels.passed(node)
-        if any(isinstance(value, Pending) for value in inputs):
-            return sum_pending(inputs)
+        if any(isinstance(value, Deferred) for value in inputs):
+            return add_deferred(inputs)
         ready = cast("list[Tensor | Packed]", inputs)
         if node.name in chunk.by_events:
-            return Pending(self._layouts.of(self.network, node, ready[0]), ready[0])
+            return Deferred(self._layouts.of(self.network, node, ready[0]), ready[0])
         if (made := plan.of_bits(node, ready)) is not None:
             return made
         given = [unpacked(value) for value in ready]
@@ -361,10 +361,10 @@ class SpikingNetwork(nn.Module):
         return self._deferrable, by_events
 
     def _keep(
-        self, name: str, currents: Tensor | Pending, samples: Tensor, state: State
+        self, name: str, currents: Tensor | Deferred, samples: Tensor, state: State
     ) -> Tensor | None:
         """Where the neurons of a site may spike, ``[T, B, *N]``; None for everywhere."""
-        like = currents.like() if isinstance(currents, Pending) else currents
+        like = currents.like() if isinstance(currents, Deferred) else currents
         where, keep = (self.seed, name, samples, state.steps, like), None
         if self.confidence is not None and name in self.confidence.keep:
             keep = keep_mask(self.confidence.keep[name], self.confidence.early, *where)
@@ -381,7 +381,7 @@ class SpikingNetwork(nn.Module):
         return unfold_time(found, steps)
 
 
-def _currents(value: Value, timesteps: int, correction: Added, done: int) -> Tensor | Pending:
+def _currents(value: Value, timesteps: int, correction: Added, done: int) -> Tensor | Deferred:
     """The currents of a site's neurons: of every step, or computed when neurons ask for them.
 
     Args:
@@ -390,7 +390,7 @@ def _currents(value: Value, timesteps: int, correction: Added, done: int) -> Ten
         correction: what is added to the currents.
         done: steps before these.
     """
-    if isinstance(value, Pending):
+    if isinstance(value, Deferred):
         return correction.to_currents(value, done, timesteps)
     currents = unpacked(value)
     # of autocast in bfloat16; a potential needs more than 8 bits

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from snnconv.calibration.calibrate import Method, bits_of, calibrate, calibrating
+from snnconv.calibration.data_summary import DataSummary, summarise_data
 from snnconv.calibration.histogram import STATISTICS, relative_error
-from snnconv.calibration.look import Look, look
 from snnconv.checkpoint import Checkpoint, load
 from snnconv.config import CalibrateConfig
 from snnconv.core import distributed
@@ -193,11 +193,11 @@ def _look(
     ann: Checkpoint,
     dataset: Dataset,
     progress: Progress,
-) -> Look:
+) -> DataSummary:
     """Look at the data before the work begins, and say what they are."""
     network = calibrating(ann, session.device)
     options = (config.seed, config.batch_size, session.device)
-    found = look(network, dataset.train, ann.data, *options)
+    found = summarise_data(network, dataset.train, ann.data, *options)
     progress.say(found.in_words(len(ann.data.classes)))
     for note in dataset.notes:
         progress.say(f"data: {note}")
@@ -275,13 +275,13 @@ def _warn(
 
 
 def _lost(
-    session: Session, config: CalibrateConfig, ann: Checkpoint, dataset: Dataset, found: Look
+    session: Session, config: CalibrateConfig, ann: Checkpoint, dataset: Dataset, found: DataSummary
 ) -> str:
     """What to say of an ANN that is near chance by its task: a normalisation that helps, if any."""
     kind = found.score
     assert kind is not None
 
-    def told(each: Look) -> str:
+    def told(each: DataSummary) -> str:
         return "undefined" if each.ann_score is None else kind.shown(each.ann_score)
 
     text = f"the ANN's {kind.title} of {found.samples} samples is {told(found)}, which is near "
@@ -290,7 +290,7 @@ def _lost(
     known = _trained_here(ann) or ann.data.tokens is not None
     others = {} if known else measure.candidates(ann.data, dataset.scale)
     for given, info in others.items():
-        other = look(network, dataset.train, info, *options, session.device)
+        other = summarise_data(network, dataset.train, info, *options, session.device)
         if not other.near_chance and other.ann_score is not None:
             return f"{text}With {given} it is {told(other)}. Try these options"
     return (

@@ -115,7 +115,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
     say_breach(session, progress)
 
     found = _figures(metrics.values(), session.device)
-    report = session.made(
+    report = session.make_report(
         EvaluateReport,
         [],
         data=data_use(dataset),

@@ -16,7 +16,7 @@ from snnconv.render.markdown import markdown
 from snnconv.render.paper import needed, papers
 from snnconv.render.sections import contents
 from snnconv.render.significance import accuracy_at, score_at, tested
-from snnconv.render.svg.styles import run_look
+from snnconv.render.svg.styles import run_style
 from snnconv.render.traced import DrawnTrace
 from snnconv.render.training_curves import Trained, behind
 from snnconv.reports import (
@@ -139,7 +139,7 @@ def _traces(folders: list[Path], evaluations: list[EvaluateReport]) -> list[Draw
                     and evaluation.timesteps == report.timesteps
                 ):
                     found[k] = file
-    return [drawn(Trace(file), names[k], run_look(k)) for k, file in sorted(found.items())]
+    return [drawn(Trace(file), names[k], run_style(k)) for k, file in sorted(found.items())]
 
 
 def _refuse_figures(folder: Path | None) -> None:

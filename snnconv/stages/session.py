@@ -93,11 +93,13 @@ class Session:
         self, kind: type[ReportType], files: list[Path], outputs: list[Path], /, **fields: Any
     ) -> ReportType:
         """Make the stage's report, write it to its files, if it has any, and hand it out."""
-        report = self.made(kind, outputs, **fields)
+        report = self.make_report(kind, outputs, **fields)
         self.write(report, files)
         return report
 
-    def made(self, kind: type[ReportType], outputs: list[Path], /, **fields: Any) -> ReportType:
+    def make_report(
+        self, kind: type[ReportType], outputs: list[Path], /, **fields: Any
+    ) -> ReportType:
         """Make the stage's report."""
         distributed.wait()  # for rank 0 to have written what is hashed here
         count = distributed.size()

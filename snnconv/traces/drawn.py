@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from snnconv.render.svg.styles import Look
+from snnconv.render.svg.styles import Style
 from snnconv.render.traced import Course, DrawnSite, DrawnTrace, Maps
 from snnconv.traces.reader import Trace
 
@@ -32,13 +32,13 @@ PICTURED = 2
 """Sites with images, from the first on."""
 
 
-def drawn(trace: Trace, label: str, look: Look) -> DrawnTrace:
+def drawn(trace: Trace, label: str, style: Style) -> DrawnTrace:
     """What a page shows of a trace.
 
     Args:
         trace: the file.
         label: of the network.
-        look: of the network in other plots.
+        style: of the network in other plots.
 
     Raises:
         CheckpointError: the file is damaged.
@@ -55,7 +55,7 @@ def drawn(trace: Trace, label: str, look: Look) -> DrawnTrace:
     ]
     return DrawnTrace(
         label=label,
-        look=look,
+        style=style,
         timesteps=timesteps,
         steps=min(timesteps, STEPS),
         samples=1 + len(others),

@@ -4,7 +4,7 @@ from helpers.layers import EVERY_LAYER, layer, same
 
 from snnconv.engine.dispatch import compiled, fire
 from snnconv.engine.event_conv.bit_spikes import unpacked
-from snnconv.engine.event_conv.deferred import Pending
+from snnconv.engine.event_conv.deferred import Deferred
 from snnconv.engine.event_conv.events import Window, laid_out
 from snnconv.engine.layer_output import Wants
 from snnconv.engine.neurons import layer as layers
@@ -21,7 +21,7 @@ def neurons(request):
 def currents(others=1, samples=B):
     values = (torch.rand(T * samples, 4, 7, 5) < 0.2).float().unflatten(0, (T, samples))
     convolution = laid_out(torch.randn(C, 4, 3, 3) / 2, torch.randn(C) / 4, Window(padding=(1, 1)))
-    pending = Pending(convolution, values)
+    pending = Deferred(convolution, values)
     if others:
         pending = pending.plus(torch.randn(T * samples, C, 7, 5).unflatten(0, (T, samples)) / 4)
     if others > 1:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from snnconv.core import jit
 from snnconv.engine.dispatch import fire
-from snnconv.engine.event_conv.deferred import Pending
+from snnconv.engine.event_conv.deferred import Deferred
 from snnconv.engine.event_conv.events import Window, laid_out
 from snnconv.engine.layer_output import Wants, WeightedSum
 from snnconv.engine.neurons.layer import summable
@@ -112,7 +112,7 @@ def test_sums_of_currents_that_come_sample_by_sample(kind):
     T, B, C = 4, 5, 16
     values = (torch.rand(T * B, 4, 7, 5) < 0.2).float().unflatten(0, (T, B))
     convolution = laid_out(torch.randn(C, 4, 3, 3) / 2, torch.randn(C) / 4, Window(padding=(1, 1)))
-    pending = Pending(convolution, values)
+    pending = Deferred(convolution, values)
     neurons = made(kind, pending.tensor())
     check(neurons, pending, None, weighing((C, 7, 5), 577, 2, neurons.levels))
 

@@ -21,7 +21,7 @@ def run(op, attrs, *inputs, **tensors):
 def driven(op, attrs, *shapes, **tensors):
     """How often each position of each input is used, as the gradient of the operation's reach."""
     inputs = [torch.rand(1, *s, dtype=torch.float64, requires_grad=True) for s in shapes]
-    reached = OPS[op].reach(attrs, tensors, inputs)
+    reached = OPS[op].wire(attrs, tensors, inputs)
     counts = torch.autograd.grad(reached.sum(), inputs)
     return counts[0][0] if len(inputs) == 1 else [count[0] for count in counts]
 

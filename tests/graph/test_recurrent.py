@@ -84,7 +84,7 @@ def test_lookups_that_are_refused(forward, text):
 
 def test_an_embedding_s_reach_is_its_row():
     x = torch.ones(1, 3, requires_grad=True)
-    reached = OPS["embedding"].reach({}, {"weight": torch.zeros(6, 4)}, [x])
+    reached = OPS["embedding"].wire({}, {"weight": torch.zeros(6, 4)}, [x])
     assert torch.autograd.grad(reached.sum(), x)[0].tolist() == [[4, 4, 4]]
 
 

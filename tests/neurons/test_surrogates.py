@@ -9,12 +9,12 @@ from spikingjelly.activation_based import surrogate as theirs
 from snnconv.core.metadata import SurrogateInfo
 from snnconv.errors import UsageError
 from snnconv.neurons.base import NEURONS
-from snnconv.neurons.surrogates.base import SURROGATES, made
+from snnconv.neurons.surrogates.base import SURROGATES, make_surrogate
 from snnconv.testing.base import described, variants
 
 
 def surrogate(name, layer="", **params):
-    return made(SurrogateInfo(name=name, params=params), layer)
+    return make_surrogate(SurrogateInfo(name=name, params=params), layer)
 
 
 def dspike(u, b):

@@ -12,7 +12,7 @@ from snnconv.render.svg.elements import coordinate, fit, fit_all, tag, text_widt
 from snnconv.render.svg.histogram import BINS, Panel, histogram_plot, power, rebin
 from snnconv.render.svg.plot import Axis, Frame, Rule, Series, line_plot, thin
 from snnconv.render.svg.scale import Scale, linear, linear_ticks, log, nice_step
-from snnconv.render.svg.styles import MARKERS, Look, marker, run_look
+from snnconv.render.svg.styles import MARKERS, Style, marker, run_style
 
 finite = st.floats(-1e12, 1e12).map(lambda v: float(f"{v:.9g}"))
 
@@ -120,22 +120,22 @@ def test_thinning_keeps_extremes():
 
 
 def test_looks_differ_in_more_than_colour():
-    looks = [run_look(i) for i in range(16)]
-    assert len(set(looks)) == 16
-    assert len({(look.dash, look.marker) for look in looks[:8]}) == 8
+    styles = [run_style(i) for i in range(16)]
+    assert len(set(styles)) == 16
+    assert len({(style.dash, style.marker) for style in styles[:8]}) == 8
 
 
 @pytest.mark.parametrize("shape", [*MARKERS, "star", ""])
 def test_every_marker_draws(shape):
-    drawn = ElementTree.fromstring(f"<svg>{marker(Look('s0', marker=shape), 5, 5)}</svg>")
+    drawn = ElementTree.fromstring(f"<svg>{marker(Style('s0', marker=shape), 5, 5)}</svg>")
     assert coordinates(drawn)
 
 
 def test_a_line_plot_says_what_its_points_are():
     axis = Axis("t", log("log2", [1, 4]), exact=lambda t: f"t = {t:.0f}")
-    series = Series("a & b", ((1, 10), (2, 20), (4, 40)), run_look(0), frozenset({1.0, 4.0}))
+    series = Series("a & b", ((1, 10), (2, 20), (4, 40)), run_style(0), frozenset({1.0, 4.0}))
     y = Axis("y (%)", linear([10, 40]))
-    drawn = line_plot("p", "T", "D", axis, y, [series], 352, [Rule("ANN", 30, run_look(1))])
+    drawn = line_plot("p", "T", "D", axis, y, [series], 352, [Rule("ANN", 30, run_style(1))])
     svg = ElementTree.fromstring(drawn)
     hovers = [title.text for title in svg.iter("title")]
     assert hovers == ["T", "ANN", "a & b", "a & b: t = 1, 10.0", "a & b: t = 4, 40.0"]
@@ -146,7 +146,7 @@ def test_a_line_plot_says_what_its_points_are():
 def test_a_line_leaves_the_frame_only_by_its_clip():
     y = Axis("y", Scale("linear", -3, 0))
     x = Axis("t", log("log2", [1, 4]))
-    series = Series("s", ((1, -90), (4, 0)), run_look(0))
+    series = Series("s", ((1, -90), (4, 0)), run_style(0))
     drawn = line_plot("p", "T", "D", x, y, [series], 592)
     svg = ElementTree.fromstring(drawn)
     (line,) = [path for path in svg.iter("path") if path.get("class") == "s0 line"]
@@ -157,7 +157,7 @@ def test_a_line_leaves_the_frame_only_by_its_clip():
 def test_markers_on_the_edge_are_whole_and_those_beyond_it_are_not_there():
     y, x = Axis("y", Scale("linear", -3, 0)), Axis("t", log("log2", [1, 4]))
     points = ((1.0, -90.0), (2.0, -3.0), (3.0, 0.0), (4.0, 0.1))
-    drawn = line_plot("p", "T", "D", x, y, [Series("s", points, run_look(0))], 592)
+    drawn = line_plot("p", "T", "D", x, y, [Series("s", points, run_style(0))], 592)
     found = [e for e in ElementTree.fromstring(drawn).iter("circle") if e.find("title") is not None]
     assert [e.find("title").text for e in found] == ["s: 2.00, -3.00", "s: 3.00, 0"]
     assert not any(e.get("clip-path") for e in found)
@@ -185,7 +185,7 @@ def test_powers_of_ten_have_short_names():
 @pytest.mark.parametrize("width", [352, 592, 1232])
 def test_panels_do_not_write_over_one_another(top, width):
     panels = [Panel(f"layer{i}", (0.0, top / 2, top), (9.0, 3.0), (0.9 * top,)) for i in range(9)]
-    drawn = histogram_plot("p", "T", "D", panels, [("theta", run_look(0))], width)
+    drawn = histogram_plot("p", "T", "D", panels, [("theta", run_style(0))], width)
     boxes = sorted(box(text) for text in ElementTree.fromstring(drawn).iter("text"))
     for i, (_, right, top_, bottom) in enumerate(boxes):
         assert right <= width
@@ -203,7 +203,7 @@ def test_panels_do_not_write_over_one_another(top, width):
     ],
 )
 def test_odd_histograms_draw(panel):
-    drawn = histogram_plot("h", "T", "D", [panel], [("threshold", Look("s1"))], 352)
+    drawn = histogram_plot("h", "T", "D", [panel], [("threshold", Style("s1"))], 352)
     assert all(map(math.isfinite, coordinates(ElementTree.fromstring(drawn))))
 
 

@@ -19,7 +19,7 @@ def test_training_curves_need_a_training():
     assert "Validation accuracy by epoch" not in html(examples.three())
     page = html(examples.three(), [finetune()])
     assert "Validation accuracy by epoch" in page
-    # the curve carries the name and the look of the run that evaluated what was trained
+    # the curve carries the name and the style of the run that evaluated what was trained
     assert "Fine-tuning of cnn, msat" in Page(page).text
     assert "cnn, msat, before: 62.00%" in Page(page).text
     assert drawn([train(0), finetune(n=0)]) == []
@@ -58,7 +58,7 @@ def test_equal_names_are_numbered_and_looks_differ_from_those_of_runs():
     everybody = runs(examples.three())
     found = curves([train(), train()], everybody)
     assert [curve.label for curve in found] == ["ANN (cnn, relu)", "ANN (cnn, relu) (2)"]
-    assert not {curve.look for curve in found} & {run.look for run in everybody}
+    assert not {curve.style for curve in found} & {run.style for run in everybody}
 
 
 def test_a_training_is_behind_what_was_made_from_it():

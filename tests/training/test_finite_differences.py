@@ -1,7 +1,7 @@
 import torch
 
 from snnconv.core.metadata import SurrogateInfo
-from snnconv.neurons.surrogates.base import made
+from snnconv.neurons.surrogates.base import make_surrogate
 from snnconv.training.finite_differences import differences, evenly, follow_differences
 
 ADAPTS = {"adapt": True, "step": 0.5, "epsilon": 1e-3, "weights": 1000}
@@ -28,7 +28,7 @@ def test_the_temperature_is_the_one_of_the_best_cosine():
         torch.manual_seed(seed)
         weight = torch.randn(6, 5, dtype=torch.float64, requires_grad=True)
         x, out = torch.randn(4, 6).double(), torch.randn(5).double()
-        surrogate = made(SurrogateInfo(name="dspike", params=ADAPTS)).double()
+        surrogate = make_surrogate(SurrogateInfo(name="dspike", params=ADAPTS)).double()
 
         def loss(weight=weight, x=x, out=out, surrogate=surrogate):
             spikes = surrogate(x @ weight, torch.ones(()).double())
@@ -41,7 +41,9 @@ def test_the_temperature_is_the_one_of_the_best_cosine():
             (gradient,) = torch.autograd.grad(loss(), weight)
             cosines[value] = torch.cosine_similarity(gradient.flatten(), wanted, 0).item()
         surrogate.value = 3.0
-        follow_differences([surrogate, made(SurrogateInfo(name="atan", params={}))], weight, loss)
+        follow_differences(
+            [surrogate, make_surrogate(SurrogateInfo(name="atan", params={}))], weight, loss
+        )
         assert surrogate.value == max(cosines, key=cosines.__getitem__)
         chosen.add(surrogate.value)
     assert len(chosen) > 1

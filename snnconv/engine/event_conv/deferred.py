@@ -43,7 +43,7 @@ class EventDriven(Protocol):
 
 
 @dataclass(frozen=True)
-class Pending:
+class Deferred:
     """Currents of a convolution, and of others that are added to them.
 
     Attributes:
@@ -64,12 +64,12 @@ class Pending:
         places = self.convolution.places((self.values.shape[3], self.values.shape[4]))
         return (*self.values.shape[:2], self.convolution.outputs, *places)
 
-    def plus(self, other: Tensor | Packed) -> "Pending":
+    def plus(self, other: Tensor | Packed) -> "Deferred":
         """With other currents added."""
         whole = other.expand(self.shape) if isinstance(other, Tensor) else other
         return replace(self, others=(*self.others, whole))
 
-    def plus_channels(self, each: Tensor) -> "Pending":
+    def plus_channels(self, each: Tensor) -> "Deferred":
         """With a current for each channel added, ``[1, C_out]`` or ``[T, C_out]``."""
         return replace(self, channels=(*self.channels, each))
 
@@ -100,10 +100,10 @@ def _like(shape: tuple[int, ...]) -> Tensor:
     return torch.zeros(()).expand(T, B, H, W, C).movedim(-1, 2)
 
 
-def sum_pending(inputs: Sequence[Tensor | Packed | Pending]) -> Pending:
-    """What an addition is of which a convolution is pending."""
-    first, *others = sorted(inputs, key=lambda value: not isinstance(value, Pending))
-    assert isinstance(first, Pending)
+def add_deferred(inputs: Sequence[Tensor | Packed | Deferred]) -> Deferred:
+    """Add currents, at least one of which is deferred."""
+    first, *others = sorted(inputs, key=lambda value: not isinstance(value, Deferred))
+    assert isinstance(first, Deferred)
     for other in others:
-        first = first.plus(other.tensor() if isinstance(other, Pending) else other)
+        first = first.plus(other.tensor() if isinstance(other, Deferred) else other)
     return first

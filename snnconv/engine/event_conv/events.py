@@ -240,7 +240,7 @@ def _reversed(weight: Tensor, groups: int) -> Tensor:
 
 @functools.lru_cache(maxsize=256)
 def reaches(size: Pair, kernel: tuple[int, ...], window: Window) -> tuple[Ints, Ints]:
-    """Of an input of ``H, W``, in rows and in columns; see :func:`.scatter.reach`."""
+    """Which outputs each row and column of an input ``H, W`` reaches; see :func:`.arrivals`."""
     w, places = window, window.places(size, kernel)
     lines = zip(size, places, kernel, w.stride, w.padding, w.dilation, strict=True)
     rows, columns = (arrivals(*line) for line in lines)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from snnconv.core.jit import Pieces, parallel_for
 from snnconv.engine.event_conv.bit_spikes import Packed
-from snnconv.engine.event_conv.deferred import Pending
+from snnconv.engine.event_conv.deferred import Deferred
 from snnconv.engine.event_conv.events import line_ranges
 from snnconv.engine.layer_output import LayerOutput, Wants, WeightedSum
 from snnconv.engine.memory_layout import Flat, checked
@@ -121,7 +121,7 @@ class Scan:
 
 def run_layer(
     neuron: Neuron[Any],
-    currents: Tensor | Pending,
+    currents: Tensor | Deferred,
     state: Any,
     keep: Tensor | None,
     wants: Wants,
@@ -138,21 +138,21 @@ def run_layer(
         cached: currents of a convolution by events that are computed before they are scanned, or
             those of one sample if these are more.
     """
-    if isinstance(currents, Pending) and neuron.remembers:
+    if isinstance(currents, Deferred) and neuron.remembers:
         currents = currents.tensor()
     if wants.sums is not None and not summable(wants.sums):
         wants = replace(wants, counts=True, sums=None)
     if wants.packed and (wants.mean or neuron.levels > 1 or neuron.signed):
         wants = replace(wants, packed=False)
     (kernel, _), steps, seen = kernel_of(type(neuron)), currents.shape[0], None
-    if isinstance(currents, Pending):
+    if isinstance(currents, Deferred):
         flat = Flat(torch.Size(currents.shape[1:]), channels_last=True)
     else:
         flat = Flat.of(currents)
     omega, schedule = neuron.mixing(state, steps), neuron.schedule(state, steps)
     starts = [getattr(state, field) for field in kernel.states]
     scan = Scan(neuron, flat, keep, wants, omega, schedule, starts)
-    if isinstance(currents, Pending):
+    if isinstance(currents, Deferred):
         _, samples, channels, height, width = currents.shape
         work = _by_lines(currents, flat, scan, cached)
         parallel_for(work, samples * height, steps * width * channels, height)
@@ -173,7 +173,7 @@ def _by_neurons(currents: Floats, unit: int, scan: Scan) -> Work:
     return work
 
 
-def _by_lines(currents: Pending, flat: Flat, scan: Scan, cached: int) -> Work:
+def _by_lines(currents: Deferred, flat: Flat, scan: Scan, cached: int) -> Work:
     """Compute and scan pieces of a layer of images, counted in lines of all images."""
     steps, _, channels, height, width = currents.shape
     line = width * channels  # neurons

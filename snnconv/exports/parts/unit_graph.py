@@ -189,7 +189,7 @@ def unit_graph(subject: Subject, sums: bool = False) -> UnitGraph:
         subject: what is exported.
         sums: whether pooling adds up, and the next weights take up the divisor.
     """
-    return _Made(subject, sums).graph()
+    return _Reader(subject, sums).graph()
 
 
 def valued(result: RunResult, subject: Subject) -> RunResult:
@@ -218,7 +218,7 @@ def layer_name(wanted: str, op: str, taken: set[str]) -> str:
     return name
 
 
-class _Made:
+class _Reader:
     """A graph in the making.
 
     Every value of the network has a factor ``[]`` or ``[C]`` by which the layer's value is larger:

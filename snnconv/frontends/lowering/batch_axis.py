@@ -36,7 +36,7 @@ Again = Callable[[Tensor], Any]
 """A call of the trace, made once more on other numbers of the same shape."""
 
 
-def made(
+def lowered(
     lowering: Lowering,
     shape: Shape,
     arguments: Sequence[Any],

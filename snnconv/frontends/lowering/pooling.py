@@ -67,7 +67,7 @@ def avg_pool(
         return pooled
     ones = torch.ones(1, 1, *batched(x, rank).shape[2:])
     average = OPS["avg_pool"]
-    counts = average.reach(attrs, {}, [ones]) / average.run(attrs, {}, [ones])
+    counts = average.wire(attrs, {}, [ones]) / average.run(attrs, {}, [ones])
     scale = counts[0] / divisor_override  # of each place: windows at a border may hold fewer
     uniform = bool((scale == scale.flatten()[0]).all())
     return line(pooled, scale.flatten()[:1] if uniform else scale)

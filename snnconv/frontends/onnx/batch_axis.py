@@ -29,10 +29,10 @@ from snnconv.frontends.lowering.contract import (
 from snnconv.frontends.lowering.table import OfOperator
 from snnconv.graph.remedies import BATCH_FIRST
 
-Made = OnnxResult | Activation | Sequence[OnnxResult | Activation]
+Lowered = OnnxResult | Activation | Sequence[OnnxResult | Activation]
 
 
-def made(call: Call, operator: OfOperator, again: Again) -> Made:
+def lowered(call: Call, operator: OfOperator, again: Again) -> Lowered:
     """The value of an operator, wherever the batch of its operands is.
 
     Args:
@@ -47,7 +47,7 @@ def made(call: Call, operator: OfOperator, again: Again) -> Made:
     moves = operator.lowering.batch_axis is BatchAxis.MOVES
     if not moves_batch(call.operands):
         try:
-            found: Made = onnx.make(call)
+            found: Lowered = onnx.make(call)
         except Refused as refusal:
             if not moves or refusal.remedy != BATCH_FIRST or not isinstance(x, Activation):
                 raise
@@ -72,10 +72,10 @@ def moves_batch(operands: Sequence[Operand]) -> bool:
     return any(isinstance(x, BatchMoved) for x in operands)
 
 
-def _moved(call: Call, operator: OfOperator, again: Again) -> Made:
+def _moved(call: Call, operator: OfOperator, again: Again) -> Lowered:
     """The value of an operator that moves numbers and changes none."""
     if operator.onnx.moved is not None:
-        found: Made = operator.onnx.moved(call)
+        found: Lowered = operator.onnx.moved(call)
         return found
     return moved(one_place(call.operands[:1]), again)
 

@@ -192,7 +192,7 @@ class _Translator:
             return found if len(operator.outputs) > 1 else found[0]
 
         try:
-            made = batch_axis.made(call, known, again)
+            made = batch_axis.lowered(call, known, again)
         except (TypeError, ValueError, LookupError, ArithmeticError) as error:
             raise Refused(f"attributes that do not fit the operator ({one_line(error)})") from error
         count = len(self.builder.nodes)

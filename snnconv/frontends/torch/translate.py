@@ -266,7 +266,7 @@ class _Translator:
 
         try:
             if any(isinstance(one, BatchMoved) for one in _flat(arguments)):
-                made = batch_axis.made(known, shape, arguments, keywords, again)
+                made = batch_axis.lowered(known, shape, arguments, keywords, again)
             else:
                 made = self._of_samples_first(known, bound, next(iter(arguments), None), again)
         except (TypeError, ValueError, LookupError, ArithmeticError, RuntimeError) as error:

@@ -175,7 +175,7 @@ class Op(Generic[A]):
         """Its value in training."""
         return (self.trained or self.value)(self.typed(attrs), tensors, inputs)
 
-    def reach(self, attrs: Attrs | A, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+    def wire(self, attrs: Attrs | A, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
         """Its wiring."""
         return self.wiring(self.typed(attrs), tensors, inputs)
 

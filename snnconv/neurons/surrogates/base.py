@@ -131,7 +131,7 @@ def _fault(found: object) -> str:
 SURROGATES: Registry[type[Surrogate]] = replace(REGISTRIES["surrogates"], fault=_fault)
 
 
-def made(info: SurrogateInfo, layer: str = "") -> Surrogate:
+def make_surrogate(info: SurrogateInfo, layer: str = "") -> Surrogate:
     """The surrogate of a layer, from what a checkpoint says of it."""
     kind = SURROGATES.recall(info.name)
     params = parameters(kind.params_type, info.params, f"surrogate '{info.name}'")

@@ -7,7 +7,7 @@ from snnconv.render.svg.elements import FONT, fit_all, label, svg, tag, text_wid
 from snnconv.render.svg.legend import Entry, legend
 from snnconv.render.svg.plot import ASIDE, Axis, Frame, depth_size, x_axis
 from snnconv.render.svg.scale import Scale
-from snnconv.render.svg.styles import Look, marker
+from snnconv.render.svg.styles import Style, marker
 from snnconv.render.units import printable
 
 _ROWS = Scale("linear", 0.0, 1.0)
@@ -19,7 +19,7 @@ class Dots:
 
     label: str
     values: tuple[float | None, ...]
-    look: Look
+    style: Style
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Bar:
     name: str
     value: float
     text: str
-    look: Look
+    style: Style
 
 
 def _pitch(rows: int) -> float:
@@ -123,10 +123,10 @@ def dot_plot(
             y = frame.top + pitch * (i + 0.5)
             hover = words(f"{run.label}, {names[i]}: {x.exact(value)}")
             if len(runs) == 1:
-                parts.append(_bar(frame, 0.0, value, y, pitch, f"{run.look.colour} bar", hover))
+                parts.append(_bar(frame, 0.0, value, y, pitch, f"{run.style.colour} bar", hover))
             else:
-                parts.append(marker(run.look, frame.px(value), y, depth_size(place), hover))
-    entries = [Entry(run.label, run.look, "marker") for run in runs] if len(runs) > 1 else []
+                parts.append(marker(run.style, frame.px(value), y, depth_size(place), hover))
+    entries = [Entry(run.label, run.style, "marker") for run in runs] if len(runs) > 1 else []
     for run in runs:
         if values := [v for v in run.values if x.scale.holds(v) and v is not None]:
             description += f" {run.label}: {x.exact(min(values))} to {x.exact(max(values))}."
@@ -174,7 +174,7 @@ def stacked_plot(
             start = ends[value >= 0]
             ends[value >= 0] = start + value
             hover = words(f"{row}, {part.label}: {x.exact(value)}")
-            kind = f"{part.look.colour} bar"
+            kind = f"{part.style.colour} bar"
             drawn.append(_bar(frame, start, start + value, y, pitch, kind, hover))
         total = totals[i] if i < len(totals) else None
         if total is not None and x.scale.holds(total):
@@ -183,9 +183,9 @@ def stacked_plot(
             drawn.append(
                 tag("line", hover, x1=at, x2=at, y1=y - 8, y2=y + 8, class_="s1 line total")
             )
-    entries = [Entry(part.label, part.look, "swatch") for part in parts]
+    entries = [Entry(part.label, part.style, "swatch") for part in parts]
     if totals:
-        entries.append(Entry("measured whole", Look("s1", width=2.5), "mark"))
+        entries.append(Entry("measured whole", Style("s1", width=2.5), "mark"))
     return _finish(name, title, description, width, frame, x, entries, *drawn)
 
 
@@ -213,7 +213,7 @@ def bar_plot(
             base = middle + 0.35 * FONT
             parts.append(label(bar.name, frame.left - 8, base, "tick", "end", width=frame.left - 8))
             hover = words(f"{group_name}, {bar.name}: {bar.text}")
-            kind = f"{bar.look.colour} bar"
+            kind = f"{bar.style.colour} bar"
             end = frame.left
             if x.scale.holds(bar.value):
                 parts.append(_bar(frame, 0.0, bar.value, middle, pitch, kind, hover))

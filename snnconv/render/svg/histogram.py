@@ -16,7 +16,7 @@ from snnconv.render.svg.elements import (
 )
 from snnconv.render.svg.legend import Entry, legend
 from snnconv.render.svg.scale import Scale, linear_ticks
-from snnconv.render.svg.styles import Look, stroke
+from snnconv.render.svg.styles import Style, stroke
 from snnconv.render.units import number, tick
 
 BINS = 56
@@ -73,7 +73,7 @@ def _outline(counts: Sequence[float], x: Scale, y: Scale, box: tuple[float, ...]
 
 
 def _panel(
-    panel: Panel, short: str, looks: Sequence[Look], y: Scale, box: tuple[float, ...]
+    panel: Panel, short: str, styles: Sequence[Style], y: Scale, box: tuple[float, ...]
 ) -> str:
     left, top, width, height = box
     hi = _extent(panel)
@@ -92,12 +92,12 @@ def _panel(
         if at - half > end and at + half <= left + width + MARGIN:
             parts.append(label(tick(value), at, base + 4 + FONT, "tick", "middle"))
             end = at + half + 4
-    for threshold, look in zip(panel.thresholds, looks, strict=True):
+    for threshold, style in zip(panel.thresholds, styles, strict=True):
         if threshold is None or not 0 <= x.at(threshold) <= 1:
             continue
         at = left + width * x.at(threshold)
         hover = tag("title", words(f"{panel.name}: threshold {number(threshold)}"))
-        parts.append(tag("line", hover, x1=at, x2=at, y1=top - 2, y2=base, **stroke(look)))
+        parts.append(tag("line", hover, x1=at, x2=at, y1=top - 2, y2=base, **stroke(style)))
     return "".join(parts)
 
 
@@ -116,7 +116,7 @@ def histogram_plot(
     title: str,
     description: str,
     panels: Sequence[Panel],
-    thresholds: Sequence[tuple[str, Look]],
+    thresholds: Sequence[tuple[str, Style]],
     width: float,
     heads: tuple[str, str] = ("Activations per bin (log)", "Activation, in the ANN's units"),
 ) -> str:
@@ -132,19 +132,19 @@ def histogram_plot(
     left, gap, head, tall = 44.0, 22.0, 30.0, 92.0
     pitch = head + tall + 32
     cell = min((width - MARGIN - left + gap) / across, 300.0)
-    looks = [look for _, look in thresholds]
+    styles = [style for _, style in thresholds]
     parts = [label(heads[0], 0, FONT, "axis-label")]
     # bold letters are wider than the estimate
     short = fit_all([panel.name for panel in panels], 0.92 * (cell - gap))
     for i, panel in enumerate(panels):
         box = (left + (i % across) * cell, 14 + head + (i // across) * pitch, cell - gap, tall)
-        parts.append(_panel(panel, short[i], looks, y, box))
+        parts.append(_panel(panel, short[i], styles, y, box))
         if i % across == 0:
             for k in range(0, math.floor(math.log10(y.hi)) + 1, _stride(y)):
                 at = box[1] + tall * (1 - y.at(10.0**k)) + 0.35 * FONT
                 parts.append(label(power(k), left - 6, at, "tick", "end"))
     under = 14 + pitch * -(-len(panels) // across)
     parts.append(label(heads[1], left, under + FONT + 2, "axis-label"))
-    entries = [Entry(text, look, "rule") for text, look in thresholds]
+    entries = [Entry(text, style, "rule") for text, style in thresholds]
     key, extent = legend(entries, left, under + FONT + 14, width - left)
     return svg(name, title, description, width, under + FONT + 18 + extent, *parts, key)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from snnconv.render.svg.elements import FONT, fit_all, label, tag, text_width
-from snnconv.render.svg.styles import Look, marker, stroke
+from snnconv.render.svg.styles import Style, marker, stroke
 from snnconv.render.units import printable
 
 ROW = 19.0
@@ -17,7 +17,7 @@ class Entry:
     """A label with a sample: "line", "rule" (no marker), "marker", "swatch" or upright "mark"."""
 
     text: str
-    look: Look
+    style: Style
     sample: str = "line"
 
 
@@ -25,16 +25,16 @@ def _sample(entry: Entry, x: float, y: float) -> str:
     middle = x + (KEY - 8) / 2
     if entry.sample == "swatch":
         return tag(
-            "rect", x=x + 4, y=y - 5.5, width=14, height=11, class_=f"{entry.look.colour} bar"
+            "rect", x=x + 4, y=y - 5.5, width=14, height=11, class_=f"{entry.style.colour} bar"
         )
     if entry.sample == "mark":
-        return tag("line", x1=x + 11, y1=y - 8, x2=x + 11, y2=y + 8, **stroke(entry.look))
+        return tag("line", x1=x + 11, y1=y - 8, x2=x + 11, y2=y + 8, **stroke(entry.style))
     parts = []
     if entry.sample in ("line", "rule"):
-        line = stroke(entry.look)
+        line = stroke(entry.style)
         parts.append(tag("line", x1=x, y1=y, x2=x + KEY - 8, y2=y, **line))
-    if entry.look.marker and entry.sample != "rule":
-        parts.append(marker(entry.look, middle, y))
+    if entry.style.marker and entry.sample != "rule":
+        parts.append(marker(entry.style, middle, y))
     return "".join(parts)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from snnconv.render.svg.elements import FONT, coordinate, label, svg, tag, text_width, words
 from snnconv.render.svg.legend import Entry, legend
 from snnconv.render.svg.scale import Scale
-from snnconv.render.svg.styles import Look, marker, stroke
+from snnconv.render.svg.styles import Style, marker, stroke
 from snnconv.render.units import number, printable, tick, typographic
 
 Point = tuple[float, float]
@@ -30,7 +30,7 @@ class Series:
 
     label: str
     points: tuple[Point, ...]
-    look: Look
+    style: Style
     marked: frozenset[float] | None = None
     line: bool = True
     in_legend: bool = True
@@ -42,7 +42,7 @@ class Rule:
 
     label: str
     y: float
-    look: Look
+    style: Style
 
 
 @dataclass(frozen=True)
@@ -135,14 +135,14 @@ def _draw(series: Series, frame: Frame, x: Axis, y: Axis, size: float, clip: str
     if series.line and len(places) > 1:
         path = "M" + "L".join(f"{coordinate(a)} {coordinate(b)}" for a, b in places)
         hover = tag("title", words(series.label))
-        parts.append(tag("path", hover, d=path, clip_path=clip, **stroke(series.look)))
-    if series.look.marker:
+        parts.append(tag("path", hover, d=path, clip_path=clip, **stroke(series.style)))
+    if series.style.marker:
         for a, b in series.points:
             if (series.marked is None or a in series.marked) and (
                 frame.x.holds(a) and frame.y.within(b)
             ):
                 hover = words(f"{series.label}: {x.exact(a)}, {y.exact(b)}")
-                parts.append(marker(series.look, frame.px(a), frame.py(b), size, hover))
+                parts.append(marker(series.style, frame.px(a), frame.py(b), size, hover))
     return "".join(parts)
 
 
@@ -184,7 +184,7 @@ def line_plot(
             at = frame.py(rule.y)
             hover = tag("title", words(rule.label))
             drawn.append(
-                tag("line", hover, x1=left, x2=frame.right, y1=at, y2=at, **stroke(rule.look))
+                tag("line", hover, x1=left, x2=frame.right, y1=at, y2=at, **stroke(rule.style))
             )
     # first runs are drawn last, so they lie on top; lone points above all lines
     for line in (True, False):
@@ -192,11 +192,11 @@ def line_plot(
             if each.line is line:
                 drawn.append(_draw(each, frame, x, y, depth_size(place), f"url(#{name}-clip)"))
     entries = [
-        Entry(printable(each.label), each.look, "line" if each.line else "marker")
+        Entry(printable(each.label), each.style, "line" if each.line else "marker")
         for each in series
         if each.in_legend
     ]
-    entries += [Entry(printable(rule.label), rule.look, "rule") for rule in rules if rule.label]
+    entries += [Entry(printable(rule.label), rule.style, "rule") for rule in rules if rule.label]
     under = frame.bottom + 24 + 2 * FONT
     start = left if width >= 500 else 0.0
     key, extent = legend(entries, start, under, width - start)

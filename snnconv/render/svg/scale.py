@@ -61,7 +61,7 @@ class Scale:
     def _powers_of_two(self, count: int) -> list[float]:
         first, top = math.ceil(math.log2(self.lo)), math.floor(math.log2(self.hi))
         stride = max(1, math.ceil((top - first + 1) / max(count, 1)))
-        # counted from the top: T is the step everybody looks for
+        # counted from the top: T is the step that everybody looks for
         found = [2.0**k for k in range(first, top + 1) if (top - k) % stride == 0]
         # and a T between powers, where its number does not touch its neighbour's
         if found and self.hi == int(self.hi) and self.hi >= found[-1] * 1.4:

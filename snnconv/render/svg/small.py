@@ -19,11 +19,11 @@ from snnconv.render.svg.elements import (
 from snnconv.render.svg.legend import Entry, legend
 from snnconv.render.svg.plot import ASIDE, Axis, Frame, x_axis
 from snnconv.render.svg.scale import Scale, linear
-from snnconv.render.svg.styles import Look, stroke
+from snnconv.render.svg.styles import Style, stroke
 from snnconv.render.units import tick
 
-UP, DOWN = Look("s0", width=1.4), Look("s1", width=1.4)
-DIAGONAL = Look("faint", "2 3", width=1.0)
+UP, DOWN = Style("s0", width=1.4), Style("s1", width=1.4)
+DIAGONAL = Style("faint", "2 3", width=1.0)
 _ROW = 4.0
 
 
@@ -63,14 +63,14 @@ def raster_plot(
     for each in rasters:
         parts.append(label(each.name, 0, top + FONT, "group", width=width))
         top += 1.6 * FONT
-        for look, sign in ((UP, 1), (DOWN, -1)):
+        for style, sign in ((UP, 1), (DOWN, -1)):
             path = "".join(
                 f"M{coordinate(frame.px(t))} {coordinate(top + row * _ROW)}v{coordinate(_ROW - 1)}"
                 for row, t, count in each.marks
                 if count * sign > 0 and steps.scale.within(t)
             )
             if path:
-                parts.append(tag("path", d=path, **stroke(look)))
+                parts.append(tag("path", d=path, **stroke(style)))
         top += each.rows * _ROW + 8
     end = Frame(left, 0, frame.width, top, steps.scale, frame.y)
     entries = [Entry("positive spike", UP, "mark"), Entry("negative spike", DOWN, "mark")]
@@ -140,8 +140,8 @@ def scatter_plot(
             f"M{coordinate(frame.px(x))} {coordinate(frame.py(y))}h0" for x, y in clouds[i].points
         )
         hover = tag("title", words(f"{clouds[i].name}: {len(clouds[i].points)} neurons"))
-        look = {**stroke(Look("s0", width=2.6)), "stroke_linecap": "round"}
-        drawn.append(tag("path", hover, d=dots or "M0 0", stroke_opacity="0.5", **look))
+        style = {**stroke(Style("s0", width=2.6)), "stroke_linecap": "round"}
+        drawn.append(tag("path", hover, d=dots or "M0 0", stroke_opacity="0.5", **style))
         return "".join(drawn)
 
     names = [cloud.name for cloud in clouds]

@@ -10,7 +10,7 @@ _OPEN = ("cross", "plus", "ring")
 
 
 @dataclass(frozen=True)
-class Look:
+class Style:
     """A CSS colour class of the page, a dash pattern, a marker's shape."""
 
     colour: str
@@ -19,19 +19,19 @@ class Look:
     width: float = 2.0
 
 
-def run_look(index: int) -> Look:
-    """Return the look of run ``index``; after eight, colours meet other markers and dashes."""
+def run_style(index: int) -> Style:
+    """Return the style of run ``index``; after eight, colours meet other markers and dashes."""
     turn = index // len(MARKERS)
-    return Look(
+    return Style(
         f"s{index % len(MARKERS)}",
         DASHES[(index + 3 * turn) % len(DASHES)],
         MARKERS[(index + 3 * turn) % len(MARKERS)],
     )
 
 
-ANN = Look("ink", "2 3", "star", 1.5)
+ANN = Style("ink", "2 3", "star", 1.5)
 """The ANN the runs are measured against."""
-CONTEXT = Look("faint", width=1.0)
+CONTEXT = Style("faint", width=1.0)
 """What is there for comparison only."""
 
 
@@ -39,11 +39,11 @@ def _polygon(*corners: tuple[float, float]) -> str:
     return "M" + "L".join(f"{coordinate(x)} {coordinate(y)}" for x, y in corners) + "Z"
 
 
-def marker(look: Look, x: float, y: float, size: float = 3.6, hover: str = "") -> str:
-    """Return a look's marker, centred; ``hover`` shows under the pointer."""
+def marker(style: Style, x: float, y: float, size: float = 3.6, hover: str = "") -> str:
+    """Return a style's marker, centred; ``hover`` shows under the pointer."""
     title = [tag("title", hover)] if hover else []
-    s, shape = size, look.marker
-    kind = f"{look.colour} {'open' if shape in _OPEN else 'solid'}"
+    s, shape = size, style.marker
+    kind = f"{style.colour} {'open' if shape in _OPEN else 'solid'}"
     if shape in ("circle", "ring", ""):
         return tag("circle", *title, cx=x, cy=y, r=s, class_=kind)
     if shape == "square":
@@ -81,12 +81,12 @@ def _star(x: float, y: float, s: float) -> str:
     return _polygon(*corners)
 
 
-def stroke(look: Look) -> dict[str, str | float]:
+def stroke(style: Style) -> dict[str, str | float]:
     """Return a line's attributes."""
     attributes: dict[str, str | float] = {
-        "class_": f"{look.colour} line",
-        "stroke_width": look.width,
+        "class_": f"{style.colour} line",
+        "stroke_width": style.width,
     }
-    if look.dash:
-        attributes["stroke_dasharray"] = look.dash
+    if style.dash:
+        attributes["stroke_dasharray"] = style.dash
     return attributes

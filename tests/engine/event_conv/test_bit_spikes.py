@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from snnconv.engine.dispatch import fire
 from snnconv.engine.event_conv.bit_spikes import Packed, concatenated, unpacked
-from snnconv.engine.event_conv.deferred import Pending, sum_pending
+from snnconv.engine.event_conv.deferred import Deferred, add_deferred
 from snnconv.engine.event_conv.events import Window, laid_out
 from snnconv.engine.layer_output import Wants
 from snnconv.neurons.if_ import IF, Params
@@ -130,10 +130,10 @@ def test_currents_of_bits_with_bits_added():
     (packed, values), (shortcut, other) = fired(T, B, C, 7, 5), fired(T, B, 48, 7, 5, seed=1)
     weight, bias = torch.randn(48, C, 3, 3) / 5, torch.randn(48) / 4
     plain, bits = (
-        Pending(laid_out(weight, bias, Window(padding=(1, 1)), amplitude), x)
+        Deferred(laid_out(weight, bias, Window(padding=(1, 1)), amplitude), x)
         for amplitude, x in ((None, values), (torch.from_numpy(packed.amplitude), packed))
     )
-    both, expected = sum_pending([shortcut, bits]), sum_pending([plain, other])
+    both, expected = add_deferred([shortcut, bits]), add_deferred([plain, other])
     assert both.shape == expected.shape
     assert torch.equal(both.tensor(), expected.tensor())
     neurons = IF(Params(), torch.rand(48) + 0.3)

@@ -1,4 +1,4 @@
-"""A first look at data: what values they have, which classes, and what the ANN makes of them.
+"""A summary of data: their values, their classes, and how well the ANN does on them.
 
 Shape:
     Samples ``[n, *shape]`` as a network takes them; figures are of values after the scale, before
@@ -18,27 +18,28 @@ from snnconv.data.split import Split, is_class, strata, subset
 from snnconv.tasks.base import TASKS
 
 SAMPLES = 256
-"""Looked at; of a smaller split all."""
+"""As many samples are read; all of a smaller split."""
 
 NUMBERS = 2**22
-"""So many outputs are kept, of samples that are asked whether the ANN is near chance."""
+"""At most this many outputs are kept to tell whether the ANN is near chance."""
 
 
-class Look(NamedTuple):
-    """What a first look finds.
+class DataSummary(NamedTuple):
+    """What some samples of a data set show.
 
     Attributes:
-        samples: looked at.
+        samples: that were read.
         low: the smallest value.
         high: the largest one.
         mean: of all values.
         std: of all values, around that mean.
-        classes: different ones among the labels; none where labels are no classes.
+        classes: how many different labels there are; None if labels are no classes.
         largest_class_share: of the samples that have the most frequent class, 0..1.
-        ann_accuracy: share that the ANN classifies right, 0..1; none for other tasks.
-        score: that the task is measured by; none without labels.
-        ann_score: the ANN's; none without labels, and where these samples leave it undefined.
-        near_chance: whether the ANN says nothing of these labels, by :meth:`.Task.near_chance`.
+        ann_accuracy: share that the ANN classifies right, 0..1; None for other tasks.
+        score: the task's first score; None without labels.
+        ann_score: the ANN's; None without labels, or if these samples leave it undefined.
+        near_chance: whether the ANN predicts these labels no better than chance does, by
+            :meth:`.Task.near_chance`.
     """
 
     samples: int
@@ -55,11 +56,11 @@ class Look(NamedTuple):
 
     @property
     def right(self) -> int:
-        """Samples that the ANN classifies right."""
+        """How many samples the ANN classifies right."""
         return round((self.ann_accuracy or 0.0) * self.samples)
 
     def in_words(self, classes: int) -> str:
-        """One line, for a network of so many classes."""
+        """Describe the data in one line, for a network of so many classes."""
         text = (
             f"data: {self.samples} samples, values {self.low:.4g} to {self.high:.4g} "
             f"(mean {self.mean:.4g}, std {self.std:.4g})"
@@ -74,15 +75,15 @@ class Look(NamedTuple):
 
 
 @torch.no_grad()
-def look(
+def summarise_data(
     network: nn.Module,
     split: Split,
     info: DataInfo,
     seed: int,
     batch_size: int,
     device: torch.device,
-) -> Look:
-    """Look at some samples of a split, drawn as all subsets are.
+) -> DataSummary:
+    """Summarise some samples of a split, which are drawn as all subsets are.
 
     Args:
         network: the ANN, in evaluation mode.
@@ -120,4 +121,4 @@ def look(
         score = task.values(torch.cat(rows))[kind.name]
     lucky = bool(rows) and task.near_chance(torch.cat(outputs), torch.cat(targets))
     right = score if kind == ACCURACY else None
-    return Look(n, low, high, center, spread, classes, share, right, kind, score, lucky)
+    return DataSummary(n, low, high, center, spread, classes, share, right, kind, score, lucky)
