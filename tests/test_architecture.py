@@ -177,20 +177,22 @@ def test_methods_do_not_know_each_other():
         assert not list(filter(is_method, siblings)), module
 
 
-def test_attributes_of_nodes_are_read_with_their_types():
-    """By ``attributes``: a misspelt name is an error of the type checker.
+def test_attributes_of_nodes_are_read_and_written_with_their_types():
+    """As records, by ``attributes``: a misspelt name is an error of the type checker.
 
     Front ends read the attributes of foreign operators; the rows of a module file are held to the
     records by a test of their own.
     """
-    readers = {
-        module
-        for module, tree in TREES.items()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Subscript)
-        and isinstance(node.value, ast.Attribute)
-        and node.value.attr == "attrs"
-    }
+
+    def untyped(node):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            return node.func.id == "Node" and any(
+                isinstance(argument, ast.Dict) and argument.keys for argument in node.args[:4]
+            )
+        read = isinstance(node, ast.Subscript) or getattr(node, "attr", "") in ("get", "items")
+        return read and isinstance(node.value, ast.Attribute) and node.value.attr == "attrs"
+
+    readers = {m for m, tree in TREES.items() if any(map(untyped, ast.walk(tree)))}
     assert {module for module in readers if room(module) != "frontends"} == {
         "exports.parts.torch_calls"
     }

@@ -18,7 +18,7 @@ from snnconv.frontends.measure import Seen
 from snnconv.graph.analysis import Analysis
 from snnconv.graph.fold import fold
 from snnconv.graph.ir import SITES, Graph, Node
-from snnconv.graph.network import Network, attributes, ceiling, walk
+from snnconv.graph.network import Network, attributes, ceiling, is_fixed, walk
 from snnconv.graph.operations.activation import Qcfs
 from snnconv.graph.rewrite import qcfs_thresholds
 
@@ -165,7 +165,7 @@ def settled(
 
 def _other_side(graph: Graph, name: str, silent: Set[str]) -> str | None:
     """Return a site that reads the same value through a line which training leaves alone."""
-    lines = {n.name: n.inputs[0] for n in graph.nodes if n.op == "affine" and n.attrs.get("fixed")}
+    lines = {n.name: n.inputs[0] for n in graph.nodes if is_fixed(n)}
     sources = {site.name: site.inputs[0] for site in graph.sites}
     values = {site: lines.get(source, source) for site, source in sources.items()}
     found = (site for site, value in values.items() if value == values[name])

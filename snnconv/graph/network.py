@@ -12,7 +12,8 @@ from snnconv.errors import UnsupportedError, one_line
 from snnconv.graph.ir import INPUT, SITES, Graph, Node
 from snnconv.graph.operations.activation import Relu
 from snnconv.graph.operations.base import A
-from snnconv.graph.operations.normalisation import BatchNorm
+from snnconv.graph.operations.function import Pointwise
+from snnconv.graph.operations.normalisation import Affine, BatchNorm
 from snnconv.graph.ops import OPS
 
 Value = TypeVar("Value")
@@ -85,6 +86,16 @@ def attributes(node: Node, kind: type[A]) -> A:
 def ceiling(site: Node) -> float | None:
     """The value at which a site's ReLU is clipped; None if it is not, and for other sites."""
     return attributes(site, Relu).ceiling if site.op == "relu" else None
+
+
+def function_name(node: Node) -> str:
+    """The name of the function that a node computes: its operation's, or of one number its own."""
+    return attributes(node, Pointwise).function if node.op == "pointwise" else node.op
+
+
+def is_fixed(node: Node) -> bool:
+    """Whether training leaves a node's tensors as they are."""
+    return node.op == "affine" and attributes(node, Affine).fixed
 
 
 def node_tensors(node: Node, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -180,7 +191,7 @@ class Network(nn.Module):
             name
             for node in graph.nodes
             for role, name in node.tensors.items()
-            if node.attrs.get("fixed") or (node.op == "batch_norm" and role in _STATISTICS)
+            if is_fixed(node) or (node.op == "batch_norm" and role in _STATISTICS)
         }
         # a module's attribute may have neither a name with a dot nor one of the module's own
         self._keys = {name: f"tensor {k}" for k, name in enumerate(sorted(graph.tensor_names()))}

@@ -2,8 +2,7 @@
 
 from snnconv.errors import Obstacle, ObstaclesError
 from snnconv.graph.ir import Graph, Node
-from snnconv.graph.network import attributes
-from snnconv.graph.operations.function import Pointwise
+from snnconv.graph.network import function_name
 from snnconv.graph.ops import OPS, Role
 from snnconv.graph.remedies import NO_SITE, of_function
 
@@ -36,6 +35,5 @@ def _is_analog(node: Node) -> bool:
 
 
 def _function(node: Node) -> Obstacle:
-    name = attributes(node, Pointwise).function if node.op == "pointwise" else node.op
-    found = f"the function '{name}', which no neuron stands for"
+    found = f"the function '{function_name(node)}', which no neuron stands for"
     return Obstacle(node.name, found, of_function(node.op))

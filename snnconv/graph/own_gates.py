@@ -30,6 +30,7 @@ from torch import Tensor
 
 from snnconv.graph.analysis import Analysis
 from snnconv.graph.ir import Graph
+from snnconv.graph.operations.function import Pointwise
 from snnconv.graph.operations.sequence import GATES
 from snnconv.graph.unroll import Builder, Direction, finished, recurrence
 
@@ -67,7 +68,7 @@ def _given(builder: Builder, way: Direction, both: int) -> str:
 
 
 def _function(builder: Builder, name: str, function: str, x: str) -> str:
-    return builder.put(name, "pointwise", (x,), {"function": function, "arguments": []})
+    return builder.put(name, "pointwise", (x,), Pointwise(function=function, arguments=[]))
 
 
 def _lstm(builder: Builder, way: Direction) -> list[str]:
@@ -132,7 +133,7 @@ def _gru(builder: Builder, way: Direction) -> list[str]:
             reset = builder.put(f"{at}.reset", "multiply", (r, past))
         else:  # before the first step h is 0, and the bias is left
             roles = {"scale": f"{place}.late", "shift": "constant 0"}
-            reset = builder.put(f"{at}.reset", "affine", (r,), {}, roles)
+            reset = builder.put(f"{at}.reset", "affine", (r,), None, roles)
         new = builder.put(f"{at}.n.sum", "add", (wanted, reset))
         new = _function(builder, f"{at}.n", "tanh", new)
         change = builder.scaled(f"{at}.less", new, -1.0, 0.0)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from snnconv.graph.ir import Graph, Node
 from snnconv.graph.network import attributes
-from snnconv.graph.operations.activation import Relu
+from snnconv.graph.operations.activation import Qcfs, Relu
 from snnconv.graph.operations.function import Pointwise
 
 MASKS = ("gt0", "ge0")
@@ -36,7 +36,7 @@ def recognised(graph: Graph, tensors: Mapping[str, Tensor]) -> tuple[Graph, dict
     nodes, made = {node.name: node for node in graph.nodes}, dict(tensors)
     for node in graph.nodes:
         if node.op == "multiply" and (x := _masked(nodes, made, node)):
-            nodes[node.name] = Node(node.name, "relu", (x,), {"ceiling": None}, {})
+            nodes[node.name] = Node(node.name, "relu", (x,), Relu(ceiling=None).json_values(), {})
         elif node.op == "pointwise" and attributes(node, Pointwise).function == "floor":
             found = _qcfs(graph, nodes, made, node)
             if found is not None:
@@ -103,7 +103,7 @@ def _qcfs(
                     theta = outer.scale * levels
                     if bool((theta > 0).all()):
                         roles = {"threshold": f"{outer.end}.threshold"}
-                        attrs = {"levels": levels}
+                        attrs = Qcfs(levels=levels).json_values()
                         site = Node(outer.end, "qcfs", (source.end,), attrs, roles)
                         return site, theta.float()
     return None

@@ -12,7 +12,8 @@ from torch import Tensor
 from snnconv.errors import UnsupportedError
 from snnconv.graph.ir import Graph, Node
 from snnconv.graph.network import attributes, ceiling
-from snnconv.graph.operations.pooling import MaxPool
+from snnconv.graph.operations.activation import Qcfs
+from snnconv.graph.operations.pooling import AvgPool, MaxPool
 
 
 def with_qcfs(
@@ -34,7 +35,7 @@ def with_qcfs(
             highest = ceiling(node)
             name = node.tensors.get("threshold", f"{node.name}.threshold")
             tensors[name] = theta if highest is None else theta.clamp(max=highest)
-            attrs = {"levels": levels}
+            attrs = Qcfs(levels=levels).json_values()
             node = Node(node.name, "qcfs", node.inputs, attrs, {"threshold": name})
         nodes.append(node)
     return replace(graph, nodes=tuple(nodes)), tensors
@@ -65,9 +66,14 @@ def with_average_pools(graph: Graph) -> tuple[Graph, list[str]]:
                     f"dilation {pool.dilation}",
                     "keep it: --pool keep",
                 )
-            kept = pool.model_dump(exclude={"dilation"})
-            # padding is no activation: a mean over it would darken the border
-            node = replace(node, op="avg_pool", attrs=kept | {"count_include_pad": False})
+            average = AvgPool(
+                kernel=pool.kernel,
+                stride=pool.stride,
+                padding=pool.padding,
+                ceil_mode=pool.ceil_mode,
+                count_include_pad=False,  # no activation: a mean over it would darken the border
+            )
+            node = replace(node, op="avg_pool", attrs=average.json_values())
             names.append(node.name)
         nodes.append(node)
     return replace(graph, nodes=tuple(nodes)), names

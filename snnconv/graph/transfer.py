@@ -36,6 +36,7 @@ from torch import Tensor
 
 from snnconv.graph.analysis import Analysis
 from snnconv.graph.ir import INPUT, TRANSFER, Graph, Node
+from snnconv.graph.operations.wiring import Permute
 from snnconv.graph.ops import OPS, Role
 
 
@@ -174,9 +175,9 @@ class _Placement:
         if not last:
             return (Node(named("spikes"), TRANSFER, (value,), {}, {}),)
         rank = len(self._analysis.shapes[value])
-        forth = {"dims": [rank, *range(1, rank)]}
-        back = {"dims": [*range(2, rank + 1), 1]}
-        channels = Node(named("channels"), "permute", (value,), forth, {})
+        first = Permute(dims=[rank, *range(1, rank)]).json_values()
+        back = Permute(dims=[*range(2, rank + 1), 1]).json_values()
+        channels = Node(named("channels"), "permute", (value,), first, {})
         site = Node(named("spikes"), TRANSFER, (channels.name,), {}, {})
         return channels, site, Node(named("tokens"), "permute", (site.name,), back, {})
 

@@ -33,14 +33,18 @@ Deviations:
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from snnconv.graph.analysis import Analysis
 from snnconv.graph.ir import Graph, Node
+from snnconv.graph.network import attributes
+from snnconv.graph.operations.activation import Relu
+from snnconv.graph.operations.base import Along, Attributes
+from snnconv.graph.operations.normalisation import Affine
 from snnconv.graph.operations.sequence import GATES, Recurrent, names
+from snnconv.graph.operations.wiring import Slice
 
 SLOPE = 0.1775
 """The slope at which the hard sigmoid is nearest to the sigmoid: 0.056 apart (1/4: 0.119)."""
@@ -105,16 +109,17 @@ class Builder:
         name: str,
         op: str,
         inputs: tuple[str, ...],
-        attrs: Mapping[str, Any] | None = None,
+        attrs: Attributes | None = None,
         tensors: Mapping[str, str] | None = None,
     ) -> str:
         """A node; its name comes back."""
-        self.nodes.append(Node(name, op, inputs, attrs or {}, tensors or {}))
+        values = attrs.json_values() if attrs else {}
+        self.nodes.append(Node(name, op, inputs, values, tensors or {}))
         return name
 
     def site(self, name: str, x: str) -> str:
         """``clip(x, 0, 1)``."""
-        return self.put(name, "relu", (x,), {"ceiling": 1.0})
+        return self.put(name, "relu", (x,), Relu(ceiling=1.0))
 
     def scaled(self, name: str, x: str, scale: float, shift: float) -> str:
         """``scale*x + shift``, which training leaves as it is."""
@@ -123,17 +128,17 @@ class Builder:
             roles["scale"]: torch.tensor([scale]),
             roles["shift"]: torch.tensor([shift]),
         }
-        return self.put(name, "affine", (x,), {"fixed": True}, roles)
+        return self.put(name, "affine", (x,), Affine(fixed=True), roles)
 
     def part(self, name: str, x: str, dim: int, start: int, size: int) -> str:
         """Some places of an axis."""
-        attrs = {"dim": dim, "start": start, "stop": start + size, "step": 1}
-        return self.put(name, "slice", (x,), attrs)
+        places = Slice(dim=dim, start=start, stop=start + size, step=1)
+        return self.put(name, "slice", (x,), places)
 
     def linear(self, name: str, x: str, tensors: str) -> str:
         """The weights and biases of that name, which several steps share."""
         roles = {role: f"{tensors}.{role}" for role in ("weight", "bias")}
-        return self.put(name, "linear", (x,), {}, roles)
+        return self.put(name, "linear", (x,), None, roles)
 
     def keep(self, name: str, weight: Tensor, bias: Tensor) -> str:
         """Weights and biases under a name, in float32."""
@@ -150,7 +155,7 @@ def recurrence(
 ) -> str:
     """All layers of a node, by one function for each direction of each; the states of the last."""
     (below,) = node.inputs
-    for layer, parts in enumerate(names(Recurrent.model_validate(node.attrs))):
+    for layer, parts in enumerate(names(attributes(node, Recurrent))):
         sequences = []
         for way, roles in enumerate(parts):
             own = {kind: tensors[node.tensors[role]].double() for kind, role in roles.items()}
@@ -158,11 +163,11 @@ def recurrence(
             order = range(length - 1, -1, -1) if way else range(length)
             states = direction(builder, Direction(place, below, own, order, layer))
             states = states[::-1] if way else states
-            sequences.append(builder.put(f"{place}.states", "concat", tuple(states), {"dim": 1}))
+            sequences.append(builder.put(f"{place}.states", "concat", tuple(states), Along(dim=1)))
         below = sequences[0]
         if len(sequences) > 1:
             both = f"{node.name}.l{layer}.both"
-            below = builder.put(both, "concat", tuple(sequences), {"dim": 2})
+            below = builder.put(both, "concat", tuple(sequences), Along(dim=2))
     return below
 
 

@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from snnconv.graph.network import function_name
 from snnconv.graph.operations.work import Work
 from snnconv.graph.signals import Signal
 from snnconv.metrics.base import Figures, Metric, MetricContext, at_first
@@ -75,7 +76,7 @@ class Functions(Metric):
             rows.append(
                 {
                     "name": node.name,
-                    "operation": node.attrs.get("function", node.op),
+                    "operation": function_name(node),
                     **_kinds(each),
                     "times": times,
                     "changed_share": anew / times,

@@ -4,12 +4,24 @@ import torch
 from snnconv.frontends.lowering.builder import GraphBuilder, shape_of
 from snnconv.frontends.lowering.contract import Activation, NodeSpec, Refused, Stored
 from snnconv.graph.ir import INPUT
+from snnconv.graph.operations.normalisation import Affine
+from snnconv.graph.operations.wiring import Permute
 
 X = Activation(INPUT, (3, 4))
 
 
 def linear(name, value, source=X):
-    return NodeSpec("linear", [source], {}, {"weight": Stored(name, value), "bias": None})
+    return NodeSpec("linear", [source], None, {"weight": Stored(name, value), "bias": None})
+
+
+def test_a_node_has_the_attributes_of_its_own_operation():
+    builder = GraphBuilder()
+    for op, attrs in (("reshape", Permute(dims=[1])), ("reshape", None)):
+        with pytest.raises(Refused, match="reshape with an attribute that is not valid"):
+            builder.add(NodeSpec(op, [X], attrs), "a")
+    builder.add(NodeSpec("affine", [X], Affine(fixed=True)), "given")
+    builder.add(NodeSpec("affine", [X]), "usual")
+    assert [node.attrs for node in builder.nodes.values()] == [{"fixed": True}, {}]
 
 
 def test_names_are_free():

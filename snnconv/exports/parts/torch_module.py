@@ -17,7 +17,7 @@ from snnconv.exports.base import Subject
 from snnconv.exports.parts.source import Import, Key, Standalone, source
 from snnconv.exports.parts.torch_calls import Call, call
 from snnconv.graph.ir import INPUT, Graph, Node
-from snnconv.graph.network import IMAGE, node_tensors
+from snnconv.graph.network import IMAGE, is_fixed, node_tensors
 from snnconv.graph.ops import OPS, Role
 from snnconv.neurons.base import Neuron
 from snnconv.neurons.confidence import drawn, keep_mask
@@ -236,7 +236,7 @@ the logits after every step; ``network.stream()`` takes one step at a time, if t
                     continue
                 for role, tensor in node_tensors(node, self.network).items():
                     value = f"torch.empty({tuple(tensor.shape)})"
-                    if node.attrs.get("fixed"):
+                    if is_fixed(node):
                         yield f'        self.register_buffer("{own}_{role}", {value})'
                     else:
                         yield f"        self.{own}_{role} = nn.Parameter({value})"

@@ -24,6 +24,8 @@ from snnconv.frontends.lowering.contract import (
     in_place,
     stored,
 )
+from snnconv.graph.operations.function import Pointwise
+from snnconv.graph.operations.normalisation import Affine
 from snnconv.graph.remedies import BATCH_FIRST
 
 MASKED = -1e9
@@ -76,7 +78,7 @@ def div(shape: Shape, x: object, other: object, rounding_mode: object = None) ->
     if rounding_mode is not None:
         raise Refused("a quotient that is rounded")
     if isinstance(other, Activation):
-        inverse = NodeSpec("pointwise", [other], {"function": "reciprocal", "arguments": []})
+        inverse = NodeSpec("pointwise", [other], Pointwise(function="reciprocal", arguments=[]))
         if isinstance(x, Activation):
             return NodeSpec("multiply", [mul(shape, x, other).sources[0], inverse])
         return line(inverse, constant(shape, x), learned=isinstance(x, Stored))
@@ -95,7 +97,7 @@ def line(
     """
     given = (n if isinstance(n, Tensor) else _number(n) for n in (scale, shift))
     factor, summand = (Stored("", tensor) for tensor in given)
-    attrs = {} if learned else {"fixed": True}
+    attrs = None if learned else Affine(fixed=True)
     return NodeSpec("affine", [x], attrs, {"scale": factor, "shift": summand})
 
 

@@ -21,6 +21,9 @@ from snnconv.frontends.lowering.contract import (
     stored,
 )
 from snnconv.frontends.lowering.matrices import linear
+from snnconv.graph.operations.base import Along
+from snnconv.graph.operations.pooling import Mean
+from snnconv.graph.operations.wiring import Permute, Shaped
 from snnconv.graph.remedies import NO_PADDING
 
 ATTRIBUTES = ("num_heads", "batch_first", "add_zero_attn", "tensors")
@@ -84,15 +87,15 @@ def module(
     mask = _mask(heads, attn_mask, causal)
     mixed, weights = _attended(*heads, mask=mask, scale=None)
     length, size = sources[0].shape[1], tensors["out_proj.weight"].value.shape[1]
-    rows = NodeSpec("permute", [mixed], {"dims": [2, 1, 3]})
-    joined = NodeSpec("reshape", [rows], {"shape": [length, size]})
+    rows = NodeSpec("permute", [mixed], Permute(dims=[2, 1, 3]))
+    joined = NodeSpec("reshape", [rows], Shaped(shape=[length, size]))
     bias = tensors.get("out_proj.bias")
     roles = {"weight": tensors["out_proj.weight"], "bias": bias}
-    out = NodeSpec("linear", [joined], {}, roles)
+    out = NodeSpec("linear", [joined], None, roles)
     if not need_weights:
         return [out, None]
     if average_attn_weights:
-        weights = NodeSpec("mean", [weights], {"dims": [1], "keepdim": False})
+        weights = NodeSpec("mean", [weights], Mean(dims=[1], keepdim=False))
     return [out, weights]
 
 
@@ -110,8 +113,8 @@ def _heads(x: Activation, heads: int, weight: Stored, bias: Stored | None) -> No
     """``[B, L, E] -> [B, heads, L, E/heads]``."""
     length, size = x.shape[1], weight.value.shape[0]
     rows = linear(x.shape, x, weight, bias)
-    split = NodeSpec("reshape", [rows], {"shape": [length, heads, size // heads]})
-    return NodeSpec("permute", [split], {"dims": [2, 1, 3]})
+    split = NodeSpec("reshape", [rows], Shaped(shape=[length, heads, size // heads]))
+    return NodeSpec("permute", [split], Permute(dims=[2, 1, 3]))
 
 
 def _attended(
@@ -127,10 +130,10 @@ def _attended(
     if rank < 3 or not rank == len(shape_of(query)) == len(shape_of(value)):
         raise Refused("attention that mixes samples", "give [B, L, E] or [B, heads, L, E]")
     swapped = [*range(1, rank - 2), rank - 1, rank - 2]
-    products = NodeSpec("matmul", [query, NodeSpec("permute", [key], {"dims": swapped})])
+    products = NodeSpec("matmul", [query, NodeSpec("permute", [key], Permute(dims=swapped))])
     factor = 1 / math.sqrt(shape_of(query)[-1]) if scale is None else float(scale)
     shift = 0.0 if mask is None else constant(shape_of(products), mask)
-    weights = NodeSpec("softmax", [line(products, factor, shift)], {"dim": rank - 1})
+    weights = NodeSpec("softmax", [line(products, factor, shift)], Along(dim=rank - 1))
     return NodeSpec("matmul", [weights, value]), weights
 
 

@@ -24,6 +24,7 @@ from snnconv.frontends.lowering.contract import (
     sizes,
 )
 from snnconv.graph.network import LARGEST_VALUE
+from snnconv.graph.operations.wiring import Pad, Permute, Shaped, Take
 from snnconv.graph.remedies import BATCH_FIRST
 
 
@@ -34,7 +35,7 @@ def permute(shape: Shape, x: object, *dims: Any) -> NodeSpec:
     order = [int(d) % len(source.shape) for d in given]
     if order[0] != 0:
         raise Refused("a permutation that moves the batch", BATCH_FIRST)
-    return NodeSpec("permute", [source], {"dims": order[1:]})
+    return NodeSpec("permute", [source], Permute(dims=order[1:]))
 
 
 def transpose(shape: Shape, x: object, dim0: int, dim1: int) -> NodeSpec:
@@ -69,19 +70,19 @@ def channel_shuffle(shape: Shape, x: object, groups: int) -> NodeSpec:
     """The first channel of each group, then the second of each, and so on."""
     source = activation(x)
     channels, *places = source.shape[1:]
-    apart = NodeSpec("reshape", [source], {"shape": [groups, channels // groups, *places]})
+    apart = NodeSpec("reshape", [source], Shaped(shape=[groups, channels // groups, *places]))
     order = [2, 1, *range(3, len(places) + 3)]
-    turned = NodeSpec("permute", [apart], {"dims": order})
-    return NodeSpec("reshape", [turned], {"shape": [channels, *places]})
+    turned = NodeSpec("permute", [apart], Permute(dims=order))
+    return NodeSpec("reshape", [turned], Shaped(shape=[channels, *places]))
 
 
 def pixel_shuffle(shape: Shape, x: object, upscale_factor: int) -> NodeSpec:
     """Channels to places: each gives a block of so many to a side."""
     height, width = batched(x, 2).shape[2:]
     r, (left, high, wide) = upscale_factor, shape[1:]
-    apart = NodeSpec("reshape", [activation(x)], {"shape": [left, r, r, height, width]})
-    turned = NodeSpec("permute", [apart], {"dims": [1, 4, 2, 5, 3]})
-    return NodeSpec("reshape", [turned], {"shape": [left, high, wide]})
+    apart = NodeSpec("reshape", [activation(x)], Shaped(shape=[left, r, r, height, width]))
+    turned = NodeSpec("permute", [apart], Permute(dims=[1, 4, 2, 5, 3]))
+    return NodeSpec("reshape", [turned], Shaped(shape=[left, high, wide]))
 
 
 def pixel_unshuffle(shape: Shape, x: object, downscale_factor: int) -> NodeSpec:
@@ -89,9 +90,9 @@ def pixel_unshuffle(shape: Shape, x: object, downscale_factor: int) -> NodeSpec:
     channels, height, width = batched(x, 2).shape[1:]
     r = downscale_factor
     blocks = [channels, height // r, r, width // r, r]
-    apart = NodeSpec("reshape", [activation(x)], {"shape": blocks})
-    turned = NodeSpec("permute", [apart], {"dims": [1, 3, 5, 2, 4]})
-    return NodeSpec("reshape", [turned], {"shape": list(shape[1:])})
+    apart = NodeSpec("reshape", [activation(x)], Shaped(shape=blocks))
+    turned = NodeSpec("permute", [apart], Permute(dims=[1, 3, 5, 2, 4]))
+    return NodeSpec("reshape", [turned], Shaped(shape=list(shape[1:])))
 
 
 def unfold(
@@ -103,14 +104,14 @@ def unfold(
     given = (kernel_size, dilation, padding, stride)
     kernel, apart, around, steps = (tuple(sizes(n, 2)) for n in given)
     widths = [around[1], around[1], around[0], around[0]]
-    more = {"pad": widths, "mode": "constant"}
+    more = Pad(pad=widths, mode="constant")
     padded = NodeSpec("pad", [source], more) if any(widths) else source
     high, wide = (n + 2 * side for n, side in zip(extent, around, strict=True))
-    flat = NodeSpec("reshape", [padded], {"shape": [channels, high * wide]})
+    flat = NodeSpec("reshape", [padded], Shaped(shape=[channels, high * wide]))
     numbers = torch.arange(high * wide, dtype=torch.float64).view(1, 1, high, wide)
     places = F.unfold(numbers, kernel, apart, 0, steps).long().flatten().tolist()
-    taken = NodeSpec("take", [flat], {"dim": 2, "places": places})
-    return NodeSpec("reshape", [taken], {"shape": list(shape[1:])})
+    taken = NodeSpec("take", [flat], Take(dim=2, places=places))
+    return NodeSpec("reshape", [taken], Shaped(shape=list(shape[1:])))
 
 
 def onnx_transpose(call: Call) -> NodeSpec:
@@ -119,7 +120,7 @@ def onnx_transpose(call: Call) -> NodeSpec:
     order = [int(axis) % rank for axis in call.numbers("perm") or range(rank)[::-1]]
     if order[0] != 0:
         raise Refused("a permutation that moves the batch", BATCH_FIRST)
-    return NodeSpec("permute", [x], {"dims": order[1:]})
+    return NodeSpec("permute", [x], Permute(dims=order[1:]))
 
 
 def onnx_expand(call: Call) -> NodeSpec:
@@ -129,7 +130,7 @@ def onnx_expand(call: Call) -> NodeSpec:
     if len(sizes) > len(x.shape) or sizes[0] not in {1, BATCH, call.batch}:
         raise Refused("an expansion that mixes samples", BATCH_FIRST)
     shape = list(torch.broadcast_shapes(x.shape[1:], tuple(sizes[1:])))
-    return NodeSpec("expand", [x], {"shape": shape})
+    return NodeSpec("expand", [x], Shaped(shape=shape))
 
 
 def moved_expand(call: Call) -> Result | list[Any]:
@@ -154,7 +155,7 @@ def onnx_tile(call: Call) -> NodeSpec:
     for axis, n in enumerate(times):
         if n != 1:
             places = [*range(x.shape[axis])] * n
-            value = NodeSpec("take", [value], {"dim": axis, "places": places})
+            value = NodeSpec("take", [value], Take(dim=axis, places=places))
     return value if isinstance(value, NodeSpec) else NodeSpec("identity", [value])
 
 
@@ -165,18 +166,18 @@ def onnx_depth_to_space(call: Call) -> NodeSpec:
     left = channels // r**2
     if call.attrs.get("mode", "DCR") == "CRD":
         return pixel_shuffle((x.shape[0], left, height * r, width * r), x, r)
-    apart = NodeSpec("reshape", [x], {"shape": [r, r, left, height, width]})
-    turned = NodeSpec("permute", [apart], {"dims": [3, 4, 1, 5, 2]})
-    return NodeSpec("reshape", [turned], {"shape": [left, height * r, width * r]})
+    apart = NodeSpec("reshape", [x], Shaped(shape=[r, r, left, height, width]))
+    turned = NodeSpec("permute", [apart], Permute(dims=[3, 4, 1, 5, 2]))
+    return NodeSpec("reshape", [turned], Shaped(shape=[left, height * r, width * r]))
 
 
 def onnx_space_to_depth(call: Call) -> NodeSpec:
     """Places to channels, a block's place before the channels."""
     x, r = batched(call.x, 2), call.number("blocksize", 1)
     _, channels, height, width = x.shape
-    apart = NodeSpec("reshape", [x], {"shape": [channels, height // r, r, width // r, r]})
-    turned = NodeSpec("permute", [apart], {"dims": [3, 5, 1, 2, 4]})
-    return NodeSpec("reshape", [turned], {"shape": [channels * r**2, height // r, width // r]})
+    apart = NodeSpec("reshape", [x], Shaped(shape=[channels, height // r, r, width // r, r]))
+    turned = NodeSpec("permute", [apart], Permute(dims=[3, 5, 1, 2, 4]))
+    return NodeSpec("reshape", [turned], Shaped(shape=[channels * r**2, height // r, width // r]))
 
 
 LOWERINGS = (

@@ -29,6 +29,7 @@ from snnconv.frontends.lowering.contract import (
     Shape,
     Stored,
 )
+from snnconv.graph.operations.wiring import Permute, Shaped, Slice, Take
 from snnconv.graph.remedies import BATCH_FIRST
 
 Result = NodeSpec | Activation | BatchMoved
@@ -210,21 +211,21 @@ def _picked(x: Activation, places: Tensor) -> NodeSpec | Activation:
     for order in itertools.permutations(range(len(own))):
         if torch.equal(every.permute(order).reshape(-1), flat):
             dims = [axis + 1 for axis in order]
-            turned = x if dims == sorted(dims) else NodeSpec("permute", [x], {"dims": dims})
+            turned = x if dims == sorted(dims) else NodeSpec("permute", [x], Permute(dims=dims))
             same = [own[axis] for axis in order] == shape
-            return turned if same else NodeSpec("reshape", [turned], {"shape": shape})
+            return turned if same else NodeSpec("reshape", [turned], Shaped(shape=shape))
     if not flat.numel():
         raise Refused("a value without a place")
     if (taken := _by_axes(x, places)) is not None or (taken := _strided(x, places)) is not None:
         return taken
-    row = NodeSpec("reshape", [x], {"shape": [every.numel()]})
+    row = NodeSpec("reshape", [x], Shaped(shape=[every.numel()]))
     start, step = int(flat[0]), int(flat[1] - flat[0]) if len(flat) > 1 else 1
     stop = start + step * len(flat)
     if step > 0 and torch.equal(torch.arange(start, stop, step), flat):
-        taken = NodeSpec("slice", [row], {"dim": 1, "start": start, "stop": stop, "step": step})
+        taken = NodeSpec("slice", [row], Slice(dim=1, start=start, stop=stop, step=step))
     else:
-        taken = NodeSpec("take", [row], {"dim": 1, "places": flat.tolist()})
-    return NodeSpec("reshape", [taken], {"shape": shape})
+        taken = NodeSpec("take", [row], Take(dim=1, places=flat.tolist()))
+    return NodeSpec("reshape", [taken], Shaped(shape=shape))
 
 
 def _by_axes(x: Activation, places: Tensor) -> NodeSpec | None:
@@ -238,9 +239,9 @@ def _by_axes(x: Activation, places: Tensor) -> NodeSpec | None:
         if not (rows == rows[:, :1]).all():
             return None
         if own[axis] > 1 and (taken := rows[:, 0].tolist()) != list(range(own[axis])):
-            value = NodeSpec("take", [value], {"dim": axis + 1, "places": taken})
+            value = NodeSpec("take", [value], Take(dim=axis + 1, places=taken))
     if any(n > 1 == old for n, old in zip(places.shape, own, strict=True)):
-        value = NodeSpec("expand", [value], {"shape": list(places.shape)})
+        value = NodeSpec("expand", [value], Shaped(shape=list(places.shape)))
     assert isinstance(value, NodeSpec)  # else it would have been no move
     return value
 
@@ -262,9 +263,9 @@ def _strided(x: Activation, places: Tensor) -> NodeSpec | None:
         every.view(apart).permute(back).reshape(shape), places
     ):
         return None
-    split = NodeSpec("reshape", [x], {"shape": apart})
-    turned = NodeSpec("permute", [split], {"dims": [axis + 1 for axis in back]})
-    return turned if len(axes) == len(shape) else NodeSpec("reshape", [turned], {"shape": shape})
+    split = NodeSpec("reshape", [x], Shaped(shape=apart))
+    turned = NodeSpec("permute", [split], Permute(dims=[axis + 1 for axis in back]))
+    return turned if len(axes) == len(shape) else NodeSpec("reshape", [turned], Shaped(shape=shape))
 
 
 def _recurrence(make: NodeMaker, x: BatchMoved, first: dict[str, Any]) -> list[Any]:

@@ -44,7 +44,7 @@ class GraphBuilder:
         if id(made) in self._added:
             return self._added[id(made)][1]
         try:
-            OPS[made.op].typed(made.attrs)
+            attrs = OPS[made.op].typed(made.attrs or {})
         except ValueError as error:
             raise Refused(f"{made.op} with an attribute that is not valid ({error})") from error
         inputs = tuple(
@@ -55,7 +55,7 @@ class GraphBuilder:
         while name == INPUT or name in self.nodes:
             count += 1
             name = f"{base}@{count}"
-        self.nodes[name] = Node(name, made.op, inputs, made.attrs, {})
+        self.nodes[name] = Node(name, made.op, inputs, attrs.json_values(), {})
         self.give(name, made.tensors)
         self._added[id(made)] = (made, name)
         return name
@@ -96,7 +96,7 @@ def shape_of(value: Activation | NodeSpec) -> Shape:
         if tensor is not None
     }
     try:
-        return tuple(OPS[value.op].run(value.attrs, tensors, sources).shape)
+        return tuple(OPS[value.op].run(value.attrs or {}, tensors, sources).shape)
     except (RuntimeError, TypeError, ValueError, LookupError, ArithmeticError) as error:
         shapes = [list(source.shape[1:]) for source in sources]
         raise Refused(

@@ -38,7 +38,7 @@ def _mask(function: str, shape: Shape, larger: object, smaller: object) -> NodeS
         difference: Activation | NodeSpec = activation(larger)
     else:
         difference = arithmetic.sub(shape, larger, smaller)
-    return NodeSpec("pointwise", [difference], {"function": function, "arguments": []})
+    return NodeSpec("pointwise", [difference], Pointwise(function=function, arguments=[]))
 
 
 def greater(shape: Shape, x: object, other: object) -> NodeSpec:

@@ -15,6 +15,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from snnconv.graph.ir import Node
+from snnconv.graph.operations.base import Attributes
 from snnconv.graph.remedies import IN_OTHER_WORDS
 
 BATCH = 3
@@ -64,7 +65,7 @@ class NodeSpec:
     Attributes:
         op: its operation.
         sources: what it reads; a node that has to be made first, if one call amounts to two.
-        attrs: its attributes.
+        attrs: its attributes; None if it has none, or if all are as usual.
         tensors: by role; those that are absent are None.
         ending: of a softmax that is dropped at the end of a network: what was dropped.
         inside: what that softmax is elsewhere.
@@ -72,7 +73,7 @@ class NodeSpec:
 
     op: str
     sources: "Sequence[Activation | NodeSpec]"
-    attrs: dict[str, Any] = field(default_factory=dict)
+    attrs: Attributes | None = None
     tensors: Mapping[str, Stored | None] = field(default_factory=dict)
     ending: Callable[[Tensor], Tensor] | None = None
     inside: "NodeSpec | None" = None

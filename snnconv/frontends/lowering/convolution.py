@@ -24,6 +24,8 @@ from snnconv.frontends.lowering.contract import (
     weights,
 )
 from snnconv.frontends.lowering.windows import halves, window, zeros
+from snnconv.graph.operations.weighted import Conv, ConvTranspose
+from snnconv.graph.operations.wiring import Pad
 
 
 def conv(
@@ -46,16 +48,11 @@ def conv(
         )
     taken, dilation = stored("weight", weight), sizes(dilation, rank)
     before, more = _same(padding, taken.value.shape[2:], dilation)
-    attrs = {
-        "stride": sizes(stride, rank),
-        "padding": before,
-        "dilation": dilation,
-        "groups": groups,
-    }
+    attrs = Conv(stride=sizes(stride, rank), padding=before, dilation=dilation, groups=groups)
     source: Activation | NodeSpec = batched(x, rank)
     if any(more):
         widths = [n for size in more[::-1] for n in (0, size)]  # the last axis first
-        source = NodeSpec("pad", [source], {"pad": widths, "mode": "constant"})
+        source = NodeSpec("pad", [source], Pad(pad=widths, mode="constant"))
     return NodeSpec("conv", [source], attrs, weights(weight=weight, bias=bias))
 
 
@@ -85,13 +82,13 @@ def conv_transpose(
     dilation: Any = 1,
 ) -> NodeSpec:
     """A transposed convolution."""
-    attrs = {
-        "stride": sizes(stride, rank),
-        "padding": sizes(padding, rank),
-        "output_padding": sizes(output_padding, rank),
-        "dilation": sizes(dilation, rank),
-        "groups": groups,
-    }
+    attrs = ConvTranspose(
+        stride=sizes(stride, rank),
+        padding=sizes(padding, rank),
+        output_padding=sizes(output_padding, rank),
+        dilation=sizes(dilation, rank),
+        groups=groups,
+    )
     return NodeSpec("conv_transpose", [batched(x, rank)], attrs, weights(weight=weight, bias=bias))
 
 

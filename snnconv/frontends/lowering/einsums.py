@@ -23,6 +23,9 @@ from snnconv.frontends.lowering.contract import (
     Stored,
     activation,
 )
+from snnconv.graph.operations.pooling import Mean
+from snnconv.graph.operations.weighted import Conv
+from snnconv.graph.operations.wiring import Permute, Shaped
 from snnconv.graph.remedies import BATCH_FIRST
 
 Labels = list[str]
@@ -124,7 +127,7 @@ def _summed(value: _Value, kept: set[str]) -> _Value:
     if not dims:
         return value
     own = shape_of(value.x)
-    mean = NodeSpec("mean", [value.x], {"dims": dims, "keepdim": True})
+    mean = NodeSpec("mean", [value.x], Mean(dims=dims, keepdim=True))
     total = line(mean, math.prod(own[axis] for axis in dims))
     left = [axis for axis, label in enumerate(value.labels) if label in kept]
     summed = _reshaped(total, [own[axis] for axis in left[1:]])
@@ -136,7 +139,7 @@ def _expanded(value: _Value, size: dict[str, int]) -> _Value:
     wanted = [size[label] for label in value.labels[1:]]
     if wanted == list(shape_of(value.x)[1:]):
         return value
-    return _Value(NodeSpec("expand", [value.x], {"shape": wanted}), value.labels)
+    return _Value(NodeSpec("expand", [value.x], Shaped(shape=wanted)), value.labels)
 
 
 def _own(tensor: Tensor, labels: Labels, kept: set[str], size: dict[str, int]) -> _Own:
@@ -182,10 +185,10 @@ def _with_tensor(x: _Value, own: _Own, output: Labels, size: dict[str, int]) -> 
     if not each:
         weight = {"weight": Stored("", matrix.reshape(-1, inner))}
         source = _in_blocks(x, [[batch], *([row] for row in rows), over], size)
-        return _apart(NodeSpec("linear", [source], {}, weight), [batch, *rows, *columns], size)
+        return _apart(NodeSpec("linear", [source], None, weight), [batch, *rows, *columns], size)
     weight = {"weight": Stored("", matrix.reshape(-1, inner, 1))}
     source = _in_blocks(x, [[batch], [*each, *over], rows], size)
-    attrs = {"stride": [1], "padding": [0], "dilation": [1], "groups": parts}
+    attrs = Conv(stride=[1], padding=[0], dilation=[1], groups=parts)
     layers = NodeSpec("conv", [source], attrs, weight)
     return _apart(layers, [batch, *each, *columns, *rows], size)
 
@@ -196,7 +199,7 @@ def _in_blocks(
     """A value with one axis for each block of labels, the batch alone in the first."""
     order, x = [value.labels.index(label) for label in chain(*blocks)], value.x
     if order != sorted(order):
-        x = NodeSpec("permute", [x], {"dims": order[1:]})
+        x = NodeSpec("permute", [x], Permute(dims=order[1:]))
     return _reshaped(x, [math.prod(size[label] for label in block) for block in blocks[1:]])
 
 
@@ -207,7 +210,7 @@ def _apart(x: NodeSpec, labels: Labels, size: dict[str, int]) -> _Value:
 
 def _reshaped(x: Activation | NodeSpec, sample: list[int]) -> Activation | NodeSpec:
     same = list(shape_of(x)[1:]) == sample
-    return x if same else NodeSpec("reshape", [x], {"shape": sample})
+    return x if same else NodeSpec("reshape", [x], Shaped(shape=sample))
 
 
 def onnx_einsum(call: Call) -> NodeSpec:

@@ -23,12 +23,15 @@ from snnconv.frontends.lowering.contract import (
     activation,
     in_place,
 )
+from snnconv.graph.operations.base import Along
+from snnconv.graph.operations.function import Pointwise
+from snnconv.graph.operations.wiring import Identity, Shaped, Slice
 from snnconv.graph.remedies import BATCH_FIRST
 
 
 def pointwise(name: str, shape: Shape, x: object, inplace: bool = False) -> NodeSpec:
     """A function of one number."""
-    return NodeSpec("pointwise", [activation(x)], {"function": name, "arguments": []})
+    return NodeSpec("pointwise", [activation(x)], Pointwise(function=name, arguments=[]))
 
 
 def gelu(shape: Shape, x: object, approximate: str = "none") -> NodeSpec:
@@ -48,7 +51,7 @@ def softplus(shape: Shape, x: object, beta: float = 1.0, threshold: float = 20.0
 
 def _with(shape: Shape, x: object, name: str, *arguments: float) -> NodeSpec:
     given = [float(number) for number in arguments]
-    return NodeSpec("pointwise", [activation(x)], {"function": name, "arguments": given})
+    return NodeSpec("pointwise", [activation(x)], Pointwise(function=name, arguments=given))
 
 
 def power(shape: Shape, x: object, exponent: object) -> NodeSpec:
@@ -73,10 +76,10 @@ def glu(shape: Shape, x: object, dim: int = -1) -> NodeSpec:
         raise Refused("halves of the batch", BATCH_FIRST)
     half = source.shape[axis] // 2
     value, gate = (
-        NodeSpec("slice", [source], {"dim": axis, "start": k, "stop": k + half, "step": 1})
+        NodeSpec("slice", [source], Slice(dim=axis, start=k, stop=k + half, step=1))
         for k in (0, half)
     )
-    gate = NodeSpec("pointwise", [gate], {"function": "sigmoid", "arguments": []})
+    gate = NodeSpec("pointwise", [gate], Pointwise(function="sigmoid", arguments=[]))
     return NodeSpec("multiply", [value, gate])
 
 
@@ -100,11 +103,13 @@ def softmax(
         raise Refused(f"numbers of type {dtype}")
     if dim % rank == 0:
         raise Refused("a softmax over the batch", BATCH_FIRST)
-    inside = NodeSpec(name, [activation(x)], {"dim": dim % rank})
+    inside = NodeSpec(name, [activation(x)], Along(dim=dim % rank))
     if rank != 2:
         return inside
     ending = partial(function, dim=1)
-    return NodeSpec("identity", inside.sources, {"dropped": name}, ending=ending, inside=inside)
+    return NodeSpec(
+        "identity", inside.sources, Identity(dropped=name), ending=ending, inside=inside
+    )
 
 
 def aten_elu(
@@ -148,12 +153,12 @@ def onnx_softmax(function: Callable[..., Tensor], call: Call) -> NodeSpec:
         raise Refused("a softmax over the batch", BATCH_FIRST)
     over = math.prod(x.shape[axis:]) if old else x.shape[axis]
     if call.last and over == math.prod(x.shape[1:]):
-        return NodeSpec("identity", [x], {"dropped": name}, ending=partial(function, dim=1))
+        return NodeSpec("identity", [x], Identity(dropped=name), ending=partial(function, dim=1))
     if over == x.shape[axis]:
-        return NodeSpec(name, [x], {"dim": axis})
-    flat = NodeSpec("reshape", [x], {"shape": [*x.shape[1:axis], over]})
-    inside = NodeSpec(name, [flat], {"dim": axis})
-    return NodeSpec("reshape", [inside], {"shape": list(x.shape[1:])})
+        return NodeSpec(name, [x], Along(dim=axis))
+    flat = NodeSpec("reshape", [x], Shaped(shape=[*x.shape[1:axis], over]))
+    inside = NodeSpec(name, [flat], Along(dim=axis))
+    return NodeSpec("reshape", [inside], Shaped(shape=list(x.shape[1:])))
 
 
 def moved_softmax(function: Callable[..., Tensor], call: Call) -> Any:

@@ -19,6 +19,7 @@ from snnconv.frontends.lowering.contract import (
 )
 from snnconv.frontends.lowering.functions import float32
 from snnconv.frontends.lowering.sequences import whole
+from snnconv.graph.operations.wiring import Dropout
 
 
 def identity(shape: Shape, x: object, memory_format: object = None) -> NodeSpec:
@@ -32,7 +33,7 @@ def dropout(
     """The identity outside training."""
     if training:
         raise Refused("dropout that is on outside training: pass training=self.training")
-    return NodeSpec("dropout", [activation(x)], {"p": p})
+    return NodeSpec("dropout", [activation(x)], Dropout(p=p))
 
 
 def stochastic_depth(

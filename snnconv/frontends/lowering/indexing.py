@@ -26,6 +26,7 @@ from snnconv.frontends.lowering.contract import (
 )
 from snnconv.frontends.lowering.identities import identity
 from snnconv.frontends.lowering.sequences import embedding
+from snnconv.graph.operations.wiring import Shaped, Slice, Take
 from snnconv.graph.remedies import BATCH_FIRST
 
 
@@ -38,7 +39,7 @@ def index_select(shape: Shape, x: object, dim: int, index: object) -> NodeSpec:
 def _take(x: Activation | NodeSpec, axis: int, places: list[int]) -> NodeSpec:
     if axis == 0:
         raise Refused("an index that picks samples", BATCH_FIRST)
-    return NodeSpec("take", [x], {"dim": axis, "places": places})
+    return NodeSpec("take", [x], Take(dim=axis, places=places))
 
 
 def _places(index: object, extent: int) -> list[int]:
@@ -94,11 +95,11 @@ def getitem(shape: Shape, x: object, index: Any) -> NodeSpec:
         return source
     if not shape or shape[0] != extent[0]:
         raise Refused("an index that picks samples", BATCH_FIRST)
-    return NodeSpec("reshape", [source], {"shape": list(shape[1:])})
+    return NodeSpec("reshape", [source], Shaped(shape=list(shape[1:])))
 
 
 def _slice(x: Activation | NodeSpec, dim: int, start: int, stop: int, step: int = 1) -> NodeSpec:
-    return NodeSpec("slice", [x], {"dim": dim, "start": start, "stop": stop, "step": step})
+    return NodeSpec("slice", [x], Slice(dim=dim, start=start, stop=stop, step=step))
 
 
 def select(shape: Shape, x: object, dim: int, index: int) -> NodeSpec:
@@ -156,7 +157,7 @@ def unbind(shape: Shape, x: object, dim: int = 0) -> list[NodeSpec]:
     source = activation(x)
     dim %= len(source.shape)
     rest = [n for axis, n in enumerate(source.shape) if axis not in (0, dim)]
-    return [NodeSpec("reshape", [piece], {"shape": rest}) for piece in split(shape, x, 1, dim)]
+    return [NodeSpec("reshape", [piece], Shaped(shape=rest)) for piece in split(shape, x, 1, dim)]
 
 
 def aten_index(shape: Shape, x: object, indices: Any) -> NodeSpec:
@@ -229,7 +230,7 @@ def _picked(
         raise Refused(
             "an index that picks samples" if places else "a slice without a place", BATCH_FIRST
         )
-    attrs = {"dim": axis, "start": places.start, "stop": places.stop, "step": places.step}
+    attrs = Slice(dim=axis, start=places.start, stop=places.stop, step=places.step)
     return NodeSpec("slice", [x], attrs)
 
 
@@ -248,11 +249,11 @@ def _gathered(call: Call) -> NodeSpec:
     if step > 0 and list(places) == wanted:
         value = _picked(x, axis, places, extent)
     else:
-        value = NodeSpec("take", [x], {"dim": axis, "places": wanted})
+        value = NodeSpec("take", [x], Take(dim=axis, places=wanted))
     if index.dim() == 1:
         return value if isinstance(value, NodeSpec) else NodeSpec("identity", [value])
     shape = [*x.shape[1:axis], *index.shape, *x.shape[axis + 1 :]]
-    return NodeSpec("reshape", [value], {"shape": shape})
+    return NodeSpec("reshape", [value], Shaped(shape=shape))
 
 
 def as_gather(call: Call) -> Call:

@@ -26,7 +26,7 @@ from snnconv.graph.remedies import BATCH_FIRST
 
 def linear(shape: Shape, x: object, weight: object, bias: object = None) -> NodeSpec:
     """A matrix on the last axis."""
-    return NodeSpec("linear", [activation(x)], {}, weights(weight=weight, bias=bias))
+    return NodeSpec("linear", [activation(x)], None, weights(weight=weight, bias=bias))
 
 
 def matmul(shape: Shape, x: object, other: object) -> NodeSpec:

@@ -20,6 +20,13 @@ from snnconv.frontends.lowering.contract import (
     stored,
     weights,
 )
+from snnconv.graph.operations.normalisation import (
+    BatchNorm,
+    GroupNorm,
+    LayerNorm,
+    LocalResponseNorm,
+    RmsNorm,
+)
 from snnconv.graph.remedies import BATCH_FIRST
 
 
@@ -46,7 +53,7 @@ def batch_norm(
     tensors = weights(mean=running_mean, var=running_var, weight=weight, bias=bias)
     if momentum is None:
         tensors["batches"] = stored("number of batches", num_batches_tracked)
-    return NodeSpec("batch_norm", [activation(x)], {"eps": eps, "momentum": momentum}, tensors)
+    return NodeSpec("batch_norm", [activation(x)], BatchNorm(eps=eps, momentum=momentum), tensors)
 
 
 def layer_norm(
@@ -58,7 +65,7 @@ def layer_norm(
     eps: float = 1e-5,
 ) -> NodeSpec:
     """LayerNorm over the last axes."""
-    attrs = {"shape": _last_axes(shape, normalized_shape), "eps": eps}
+    attrs = LayerNorm(shape=_last_axes(shape, normalized_shape), eps=eps)
     return NodeSpec("layer_norm", [activation(x)], attrs, weights(weight=weight, bias=bias))
 
 
@@ -71,7 +78,7 @@ def rms_norm(
 ) -> NodeSpec:
     """RMSNorm over the last axes; PyTorch's eps is that of float32 unless one is given."""
     given = torch.finfo(torch.float32).eps if eps is None else eps
-    attrs = {"shape": _last_axes(shape, normalized_shape), "eps": given}
+    attrs = RmsNorm(shape=_last_axes(shape, normalized_shape), eps=given)
     return NodeSpec("rms_norm", [activation(x)], attrs, weights(weight=weight))
 
 
@@ -92,7 +99,7 @@ def group_norm(
     eps: float = 1e-5,
 ) -> NodeSpec:
     """GroupNorm."""
-    attrs = {"groups": num_groups, "eps": eps}
+    attrs = GroupNorm(groups=num_groups, eps=eps)
     return NodeSpec("group_norm", [activation(x)], attrs, weights(weight=weight, bias=bias))
 
 
@@ -145,7 +152,7 @@ def local_response_norm(
     source = activation(x)
     if len(source.shape) < 3:
         raise Refused(f"an input of shape [B, {', '.join(map(str, source.shape[1:]))}]")
-    attrs = {"size": size, "alpha": float(alpha), "beta": float(beta), "k": float(k)}
+    attrs = LocalResponseNorm(size=size, alpha=float(alpha), beta=float(beta), k=float(k))
     return NodeSpec("local_response_norm", [source], attrs)
 
 

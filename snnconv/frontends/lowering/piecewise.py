@@ -33,6 +33,7 @@ from snnconv.frontends.lowering.contract import (
 )
 from snnconv.graph.network import attributes
 from snnconv.graph.operations.activation import Relu
+from snnconv.graph.operations.function import Pointwise
 from snnconv.graph.remedies import BATCH_FIRST
 
 Value = Activation | NodeSpec
@@ -41,7 +42,7 @@ _TINY = 1e-6  # bounds of a norm that are added instead: they are there for a no
 
 
 def _relu(x: Value, ceiling: float = math.inf) -> NodeSpec:
-    return NodeSpec("relu", [x], {"ceiling": ceiling if ceiling < math.inf else None})
+    return NodeSpec("relu", [x], Relu(ceiling=ceiling if ceiling < math.inf else None))
 
 
 def relu(shape: Shape, x: object, inplace: bool = False) -> NodeSpec:
@@ -97,7 +98,9 @@ def clamp(shape: Shape, x: object, min: Any = None, max: Any = None) -> NodeSpec
 def _is_root(x: Activation) -> bool:
     """Whether a value is a square root, as a norm is; nothing is divided by one that is 0."""
     made = x.made
-    return made is not None and made.op == "pointwise" and made.attrs["function"] == "sqrt"
+    if made is None or made.op != "pointwise":
+        return False
+    return attributes(made, Pointwise).function == "sqrt"
 
 
 def clamp_max(shape: Shape, x: object, max: Any) -> NodeSpec:  # noqa: A002

@@ -26,6 +26,7 @@ from snnconv.frontends.lowering.contract import (
     sizes,
 )
 from snnconv.frontends.lowering.windows import Window, window, zeros
+from snnconv.graph.operations.pooling import Adaptive, AvgPool, MaxPool
 from snnconv.graph.ops import OPS
 
 
@@ -43,8 +44,14 @@ def max_pool(
     """Max pooling."""
     if return_indices:
         raise Refused("max pooling that returns indices", "call it without return_indices")
-    attrs = _attributes(rank, kernel_size, stride, padding)
-    attrs |= {"dilation": sizes(dilation, rank), "ceil_mode": bool(ceil_mode)}
+    kernel = sizes(kernel_size, rank)
+    attrs = MaxPool(
+        kernel=kernel,
+        stride=_stride(rank, stride, kernel),
+        padding=sizes(padding, rank),
+        dilation=sizes(dilation, rank),
+        ceil_mode=bool(ceil_mode),
+    )
     return NodeSpec("max_pool", [batched(x, rank)], attrs)
 
 
@@ -60,8 +67,14 @@ def avg_pool(
     divisor_override: int | None = None,
 ) -> NodeSpec:
     """Average pooling."""
-    attrs = _attributes(rank, kernel_size, stride, padding)
-    attrs |= {"ceil_mode": bool(ceil_mode), "count_include_pad": bool(count_include_pad)}
+    kernel = sizes(kernel_size, rank)
+    attrs = AvgPool(
+        kernel=kernel,
+        stride=_stride(rank, stride, kernel),
+        padding=sizes(padding, rank),
+        ceil_mode=bool(ceil_mode),
+        count_include_pad=bool(count_include_pad),
+    )
     pooled = NodeSpec("avg_pool", [batched(x, rank)], attrs)
     if divisor_override is None:
         return pooled
@@ -73,19 +86,14 @@ def avg_pool(
     return line(pooled, scale.flatten()[:1] if uniform else scale)
 
 
-def _attributes(rank: int, kernel: Any, stride: Any, padding: Any) -> dict[str, Any]:
-    kernel = sizes(kernel, rank)
-    no_stride = stride is None or stride in ((), [])
-    return {
-        "kernel": kernel,
-        "stride": kernel if no_stride else sizes(stride, rank),
-        "padding": sizes(padding, rank),
-    }
+def _stride(rank: int, stride: Any, kernel: list[int]) -> list[int]:
+    """Steps between windows; without any, windows lie side by side."""
+    return kernel if stride is None or stride in ((), []) else sizes(stride, rank)
 
 
 def adaptive_avg_pool(rank: int, shape: Shape, x: object, output_size: object) -> NodeSpec:
     """Average pooling to a given size."""
-    return NodeSpec("adaptive_avg_pool", [batched(x, rank)], {"output": list(shape[2:])})
+    return NodeSpec("adaptive_avg_pool", [batched(x, rank)], Adaptive(output=list(shape[2:])))
 
 
 def adaptive_max_pool(
@@ -94,7 +102,7 @@ def adaptive_max_pool(
     """Max pooling to a given size."""
     if return_indices:
         raise Refused("max pooling that returns indices")
-    return NodeSpec("adaptive_max_pool", [batched(x, rank)], {"output": list(shape[2:])})
+    return NodeSpec("adaptive_max_pool", [batched(x, rank)], Adaptive(output=list(shape[2:])))
 
 
 def first(make: NodeMaker) -> NodeMaker:

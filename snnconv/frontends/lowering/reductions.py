@@ -23,6 +23,9 @@ from snnconv.frontends.lowering.contract import (
     activation,
 )
 from snnconv.frontends.lowering.functions import float32
+from snnconv.graph.operations.function import Pointwise
+from snnconv.graph.operations.pooling import MaxPool, Mean
+from snnconv.graph.operations.wiring import Shaped
 from snnconv.graph.remedies import BATCH_FIRST
 
 
@@ -42,11 +45,13 @@ def amax(shape: Shape, x: Any, dim: Any = (), keepdim: bool = False) -> NodeSpec
     before, behind = extent[: over[0] - 1], extent[over[-1] :]
     places = math.prod(extent[over[0] - 1 : over[-1]])
     rows = [math.prod(before), places, math.prod(behind)]  # a column of places for each behind
-    one = {"stride": [1, 1], "padding": [0, 0], "dilation": [1, 1], "ceil_mode": False}
-    columns = NodeSpec("reshape", [source], {"shape": rows})
-    largest = NodeSpec("max_pool", [columns], {"kernel": [places, 1], **one})
+    window = MaxPool(
+        kernel=[places, 1], stride=[1, 1], padding=[0, 0], dilation=[1, 1], ceil_mode=False
+    )
+    columns = NodeSpec("reshape", [source], Shaped(shape=rows))
+    largest = NodeSpec("max_pool", [columns], window)
     left = [*before, *([1] * len(over) if keepdim else []), *behind]
-    return NodeSpec("reshape", [largest], {"shape": left})
+    return NodeSpec("reshape", [largest], Shaped(shape=left))
 
 
 def amin(shape: Shape, x: object, dim: Any = (), keepdim: bool = False) -> NodeSpec:
@@ -82,22 +87,32 @@ def mean(
 ) -> NodeSpec:
     """The mean over axes."""
     float32(dtype)
-    if dim is None:
-        raise Refused("a mean over the batch", BATCH_FIRST)
-    source, dims = activation(x), list(dim) if isinstance(dim, tuple | list) else [dim]
-    dims = sorted(d % len(source.shape) for d in dims)
+    source = activation(x)
+    return NodeSpec("mean", [source], Mean(dims=_over(source, dim), keepdim=bool(keepdim)))
+
+
+def _over(source: Activation, dim: Any) -> list[int]:
+    """The axes that a mean goes over; the batch is none of them."""
+    given = list(dim) if isinstance(dim, tuple | list) else [] if dim is None else [dim]
+    dims = sorted(int(d) % len(source.shape) for d in given)
     if not dims or 0 in dims:
         raise Refused("a mean over the batch", BATCH_FIRST)
-    return NodeSpec("mean", [source], {"dims": dims, "keepdim": bool(keepdim)})
+    return dims
 
 
 def sum_(
     shape: Shape, x: object, dim: Any = None, keepdim: bool = False, *, dtype: object = None
 ) -> NodeSpec:
-    """The sum over axes: the mean times how many they are."""
-    averaged = mean(shape, x, dim, keepdim, dtype=dtype)
-    count = math.prod(activation(x).shape[axis] for axis in averaged.attrs["dims"])
-    return arithmetic.line(averaged, count)
+    """The sum over axes."""
+    float32(dtype)
+    source = activation(x)
+    return _summed(source, source.shape, _over(source, dim), keepdim)
+
+
+def _summed(x: Activation | NodeSpec, shape: Shape, dims: list[int], keepdim: bool) -> NodeSpec:
+    """The mean times the number of places that it is over."""
+    averaged = NodeSpec("mean", [x], Mean(dims=dims, keepdim=bool(keepdim)))
+    return arithmetic.line(averaged, math.prod(shape[axis] for axis in dims))
 
 
 def norm(
@@ -112,11 +127,10 @@ def norm(
     """The square root of the sum of squares over axes."""
     if ord not in (2, 2.0, "fro", None):
         raise Refused(f"a norm of order {ord}", "use the one of order 2")
-    squares = _pointwise(activation(x), "pow", 2.0)
-    averaged = mean(shape, x, dim, keepdim, dtype=dtype)
-    count = math.prod(activation(x).shape[axis] for axis in averaged.attrs["dims"])
-    summed = arithmetic.line(NodeSpec("mean", [squares], averaged.attrs), count)
-    return _pointwise(summed, "sqrt")
+    float32(dtype)
+    source = activation(x)
+    squares = _pointwise(source, "pow", 2.0)
+    return _pointwise(_summed(squares, source.shape, _over(source, dim), keepdim), "sqrt")
 
 
 def normalized(
@@ -128,7 +142,7 @@ def normalized(
 
 
 def _pointwise(x: Activation | NodeSpec, name: str, *arguments: float) -> NodeSpec:
-    return NodeSpec("pointwise", [x], {"function": name, "arguments": list(arguments)})
+    return NodeSpec("pointwise", [x], Pointwise(function=name, arguments=list(arguments)))
 
 
 def onnx_norm(call: Call) -> NodeSpec:

@@ -23,6 +23,8 @@ from snnconv.frontends.lowering.contract import (
     Stored,
     activation,
 )
+from snnconv.graph.operations.base import Along
+from snnconv.graph.operations.wiring import Shaped, Slice
 from snnconv.graph.remedies import BATCH_FIRST
 
 
@@ -30,7 +32,7 @@ def reshape(shape: Shape, x: object, *to: object, **named: object) -> NodeSpec:
     """Any reshape that keeps samples apart; the shape it leads to is the value's own."""
     if not shape or shape[0] != activation(x).shape[0]:
         raise Refused("a reshape that mixes samples", BATCH_FIRST)
-    return NodeSpec("reshape", [activation(x)], {"shape": list(shape[1:])})
+    return NodeSpec("reshape", [activation(x)], Shaped(shape=list(shape[1:])))
 
 
 def concat(shape: Shape, tensors: Sequence[object], dim: int = 0) -> NodeSpec:
@@ -45,7 +47,7 @@ def concat(shape: Shape, tensors: Sequence[object], dim: int = 0) -> NodeSpec:
     if among is None:
         raise Refused("a concatenation without an activation")
     sources = [_for_each_sample(x, among, dim) if isinstance(x, Stored) else x for x in tensors]
-    return NodeSpec("concat", [_operand(x) for x in sources], {"dim": dim})
+    return NodeSpec("concat", [_operand(x) for x in sources], Along(dim=dim))
 
 
 def _operand(x: object) -> Activation | NodeSpec:
@@ -66,7 +68,7 @@ def _for_each_sample(tensor: Stored, among: Activation, dim: int) -> NodeSpec:
     if size > among.shape[dim]:
         found = f"the tensor '{tensor.name}', which is longer than the value it stands by"
         raise Refused(f"a concatenation with {found}")
-    places = {"dim": dim, "start": 0, "stop": size, "step": 1}
+    places = Slice(dim=dim, start=0, stop=size, step=1)
     return line(NodeSpec("slice", [among], places), 0.0, value[0].float(), learned=True)
 
 
@@ -76,15 +78,15 @@ def stack(shape: Shape, tensors: Sequence[object], dim: int = 0) -> NodeSpec:
     if dim == 0:
         raise Refused("a stack over the batch", BATCH_FIRST)
     one = [1 if axis == dim else n for axis, n in enumerate(shape)][1:]
-    sources = [NodeSpec("reshape", [activation(x)], {"shape": one}) for x in tensors]
-    return NodeSpec("concat", sources, {"dim": dim})
+    sources = [NodeSpec("reshape", [activation(x)], Shaped(shape=one)) for x in tensors]
+    return NodeSpec("concat", sources, Along(dim=dim))
 
 
 def _as_shape(x: Activation, sample: Sequence[int]) -> NodeSpec:
     """A reshape of each sample by itself."""
     if math.prod(sample) != math.prod(x.shape[1:]):
         raise Refused("a reshape that mixes samples", BATCH_FIRST)
-    return NodeSpec("reshape", [x], {"shape": [int(n) for n in sample]})
+    return NodeSpec("reshape", [x], Shaped(shape=[int(n) for n in sample]))
 
 
 def onnx_reshape(call: Call) -> NodeSpec:

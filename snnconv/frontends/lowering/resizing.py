@@ -23,6 +23,8 @@ from snnconv.frontends.lowering.contract import (
     sizes,
 )
 from snnconv.graph.network import LARGEST_VALUE
+from snnconv.graph.operations.resizing import Interpolate, Upsample
+from snnconv.graph.operations.wiring import Pad
 from snnconv.graph.remedies import BATCH_FIRST
 
 _MODES = {"constant": "constant", "reflect": "reflect", "replicate": "replicate"} | {
@@ -40,7 +42,7 @@ def pad(
     widths = [int(n) for n in pad]
     if len(widths) > 2 * (len(shape) - 1):
         raise Refused("padding of the batch", BATCH_FIRST)
-    return NodeSpec("pad", [activation(x)], {"pad": widths, "mode": _MODES[mode]})
+    return NodeSpec("pad", [activation(x)], Pad(pad=widths, mode=_MODES[mode]))
 
 
 def pad_module(
@@ -76,11 +78,11 @@ def upsample(
         exact = [n * f for n, f in zip(source.shape[2:], factors, strict=True)]
         if exact != list(shape[2:]):
             raise Refused(f"upsampling by {scale_factor}, which gives no whole sizes")
-    attrs: dict[str, Any] = {"size": list(shape[2:])}
-    if mode in _BETWEEN:
-        attrs |= {"mode": mode, "align_corners": bool(align_corners)}
-    op = "interpolate" if mode in _BETWEEN else "upsample"
-    return NodeSpec(op, [batched(x, len(shape) - 2)], attrs)
+    source, places = batched(x, len(shape) - 2), list(shape[2:])
+    if mode not in _BETWEEN:
+        return NodeSpec("upsample", [source], Upsample(size=places))
+    attrs = Interpolate(size=places, mode=mode, align_corners=bool(align_corners))
+    return NodeSpec("interpolate", [source], attrs)
 
 
 def aten_pad(mode: str, shape: Shape, x: object, widths: Any, value: float = 0) -> NodeSpec:

@@ -33,7 +33,9 @@ from snnconv.frontends.lowering.contract import (
     weights,
 )
 from snnconv.graph.ir import INPUT
+from snnconv.graph.operations.base import Along
 from snnconv.graph.operations.sequence import Recurrent, names
+from snnconv.graph.operations.wiring import Shaped, Slice
 from snnconv.graph.remedies import BATCH_FIRST
 
 ATTRIBUTES = (
@@ -62,7 +64,7 @@ def embedding(
     """A row of a table for each token."""
     if max_norm is not None:
         raise Refused("an embedding that changes its weights (max_norm)")
-    return NodeSpec("embedding", [activation(x)], {}, weights(weight=stored("weight", weight)))
+    return NodeSpec("embedding", [activation(x)], None, weights(weight=stored("weight", weight)))
 
 
 def recurrent(
@@ -94,13 +96,13 @@ def recurrent(
     start_at_0(hx)
     if proj_size:
         raise Refused("an LSTM with proj_size")
-    attrs = {
-        "hidden": hidden_size,
-        "layers": num_layers,
-        "bias": bool(bias),
-        "bidirectional": bool(bidirectional),
-        "dropout": float(dropout),
-    }
+    attrs = Recurrent(
+        hidden=hidden_size,
+        layers=num_layers,
+        bias=bool(bias),
+        bidirectional=bool(bidirectional),
+        dropout=float(dropout),
+    )
     outputs, last = recurrence(op, source, attrs, weights(**tensors))
     states: list[Any] = [*[None] * (len(last) * (num_layers - 1)), *last]
     return [outputs, [states, [None] * len(states)] if op == "lstm" else states]
@@ -118,13 +120,13 @@ def start_at_0(*states: object) -> None:
 def recurrence(
     op: str,
     source: Activation | NodeSpec,
-    attrs: dict[str, Any],
+    attrs: Recurrent,
     tensors: Mapping[str, Stored | None],
 ) -> tuple[NodeSpec, list[NodeSpec]]:
     """A recurrence's outputs ``[B, L, ways*H]``, and its last states ``[B, H]`` by direction."""
     outputs = NodeSpec(op, [source], attrs, tensors)
-    length, ways = shape_of(source)[1], 2 if attrs["bidirectional"] else 1
-    return outputs, [_state(outputs, way, length, attrs["hidden"]) for way in range(ways)]
+    length, ways = shape_of(source)[1], 2 if attrs.bidirectional else 1
+    return outputs, [_state(outputs, way, length, attrs.hidden) for way in range(ways)]
 
 
 def aten_recurrent(
@@ -171,10 +173,10 @@ def aten_recurrent(
 def _state(outputs: NodeSpec, way: int, length: int, hidden: int) -> NodeSpec:
     """The last state of a direction: the output at the end that it reaches last."""
     place = 0 if way else length - 1
-    end = {"dim": 1, "start": place, "stop": place + 1, "step": 1}
-    own = {"dim": 2, "start": way * hidden, "stop": (way + 1) * hidden, "step": 1}
+    end = Slice(dim=1, start=place, stop=place + 1, step=1)
+    own = Slice(dim=2, start=way * hidden, stop=(way + 1) * hidden, step=1)
     cut = NodeSpec("slice", [NodeSpec("slice", [outputs], end)], own)
-    return NodeSpec("reshape", [cut], {"shape": [hidden]})
+    return NodeSpec("reshape", [cut], Shaped(shape=[hidden]))
 
 
 def aten_embedding(shape: Shape, weight: object, x: object, *options: object) -> NodeSpec:
@@ -206,18 +208,15 @@ def onnx_recurrent(op: str, call: Call) -> list[OnnxResult]:
     _refuse_variants(op, call, ways, length)
     tensors = _tensors(op, call, ways)
     hidden = call.tensor(2, "R").value.shape[2]
-    attrs = {
-        "hidden": hidden,
-        "layers": 1,
-        "bias": "bias_ih_l0" in tensors,
-        "bidirectional": ways == 2,
-        "dropout": 0.0,
-    }
+    bias = "bias_ih_l0" in tensors
+    attrs = Recurrent(hidden=hidden, layers=1, bias=bias, bidirectional=ways == 2, dropout=0.0)
     source = _backwards(x, length) if direction == "reverse" else x
     outputs, states = recurrence(op, source, attrs, tensors)
     outputs = _backwards(outputs, length) if direction == "reverse" else outputs
-    every = NodeSpec("reshape", [outputs], {"shape": [length, ways, hidden]})
-    last = NodeSpec("reshape", [NodeSpec("concat", states, {"dim": 1})], {"shape": [ways, hidden]})
+    every = NodeSpec("reshape", [outputs], Shaped(shape=[length, ways, hidden]))
+    last = NodeSpec(
+        "reshape", [NodeSpec("concat", states, Along(dim=1))], Shaped(shape=[ways, hidden])
+    )
     return [BatchMoved(every, 2), BatchMoved(last, 1)] if first else [every, last]
 
 
@@ -289,7 +288,7 @@ def _in_order(op: str, rows: Tensor) -> Tensor:
 
 
 def _backwards(x: Activation | NodeSpec, length: int) -> NodeSpec:
-    return NodeSpec("slice", [x], {"dim": 1, "start": length - 1, "stop": -1, "step": -1})
+    return NodeSpec("slice", [x], Slice(dim=1, start=length - 1, stop=-1, step=-1))
 
 
 LOWERINGS = (

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from snnconv.frontends.lowering.call import Call
 from snnconv.frontends.lowering.contract import Activation, NodeSpec, Refused
+from snnconv.graph.operations.wiring import Pad
 
 
 @dataclass(frozen=True)
@@ -66,4 +67,4 @@ def zeros(x: Activation | NodeSpec, begin: Sequence[int], end: Sequence[int]) ->
     """Zeros around the last axes; negative widths crop."""
     pairs = list(zip(begin, end, strict=True))
     widths = [n for pair in reversed(pairs) for n in pair]  # the last axis comes first
-    return NodeSpec("pad", [x], {"pad": widths, "mode": "constant"})
+    return NodeSpec("pad", [x], Pad(pad=widths, mode="constant"))

@@ -9,8 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from pydantic import ValidationError
 from torch import Tensor
 
+from snnconv.core.validation import reason
 from snnconv.errors import Obstacle, ObstaclesError, UnsupportedError, one_line
 from snnconv.frontends.lowering.builder import GraphBuilder, shape_of
 from snnconv.frontends.lowering.call import Call, OnnxResult, Operand, file_dims
@@ -32,6 +34,7 @@ from snnconv.frontends.onnx.inferred import shapes
 from snnconv.frontends.onnx.tensors import LARGEST, read
 from snnconv.frontends.torch.translate import is_function, reachable
 from snnconv.graph.ir import INPUT, Graph, Node
+from snnconv.graph.operations.wiring import Shaped
 from snnconv.graph.recognise import recognised
 from snnconv.graph.remedies import BATCH_FIRST, DATA_DEPENDENT, of_function
 
@@ -162,7 +165,7 @@ class _Translator:
             )
         if len(shape) == 2 or not whole:
             return output.node
-        flat = NodeSpec("reshape", [output], {"shape": [shape[1]]})
+        flat = NodeSpec("reshape", [output], Shaped(shape=[shape[1]]))
         return self.builder.add(flat, self.model.output)
 
     def _is_known(self, name: str) -> bool:
@@ -193,6 +196,8 @@ class _Translator:
 
         try:
             made = batch_axis.lowered(call, known, again)
+        except ValidationError as error:
+            raise Refused(f"an attribute that is not valid ({reason(error)})") from error
         except (TypeError, ValueError, LookupError, ArithmeticError) as error:
             raise Refused(f"attributes that do not fit the operator ({one_line(error)})") from error
         count = len(self.builder.nodes)

@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.fx
+from pydantic import ValidationError
 from torch import Tensor
 from torch.fx.node import map_aggregate
 
+from snnconv.core.validation import reason
 from snnconv.errors import Obstacle, ObstaclesError, one_line
 from snnconv.frontends.lowering import batch_axis
 from snnconv.frontends.lowering.builder import GraphBuilder
@@ -35,6 +37,8 @@ from snnconv.frontends.torch.interpreter import (
     target_name,
 )
 from snnconv.graph.ir import INPUT, Graph, Node
+from snnconv.graph.operations.base import Along
+from snnconv.graph.operations.wiring import Shaped
 from snnconv.graph.ops import OPS, Role
 from snnconv.graph.recognise import recognised
 from snnconv.graph.remedies import BATCH_FIRST, of_function
@@ -269,6 +273,10 @@ class _Translator:
                 made = batch_axis.lowered(known, shape, arguments, keywords, again)
             else:
                 made = self._of_samples_first(known, bound, next(iter(arguments), None), again)
+        except ValidationError as error:
+            raise Refused(
+                f"{called} with an attribute that is not valid ({reason(error)})"
+            ) from error
         except (TypeError, ValueError, LookupError, ArithmeticError, RuntimeError) as error:
             raise Refused(
                 f"{called} with arguments that do not fit it ({one_line(error)})"
@@ -328,8 +336,8 @@ class _Translator:
             pairs = zip(pieces, found, strict=True)
             return [self._operand(held, tuple(x.shape)) for held, x in pairs]
         states = [Activation(held.name, tuple(found.shape[1:])) for held in pieces]
-        rows = [NodeSpec("reshape", [x], {"shape": [1, *x.shape[1:]]}) for x in states]
-        whole = rows[0] if len(rows) == 1 else NodeSpec("concat", rows, {"dim": 1})
+        rows = [NodeSpec("reshape", [x], Shaped(shape=[1, *x.shape[1:]])) for x in states]
+        whole = rows[0] if len(rows) == 1 else NodeSpec("concat", rows, Along(dim=1))
         return self._operand(_Held(self.builder.add(whole, where), 1), tuple(found.shape))
 
 

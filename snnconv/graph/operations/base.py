@@ -45,6 +45,10 @@ class Attributes(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    def json_values(self) -> dict[str, Any]:
+        """Return the attributes that were given, as a node holds them."""
+        return self.model_dump(exclude_unset=True)
+
 
 class Along(Attributes):
     """Attributes of an operation along one axis."""
