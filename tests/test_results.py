@@ -84,19 +84,28 @@ def test_max_pooling_by_the_cumulative_rule_gives_the_pool_of_the_mean():
 
 
 def test_torchvision_s_networks_convert():
-    """Bounds of what must hold of each piecewise-linear network, whatever the machine."""
+    """Bounds of what must hold of each piecewise-linear network, whatever the machine.
+
+    Two such networks are measured as quantized and as IF networks on today's code; all nineteen are
+    measured with signed neurons, below.
+    """
     converted = {name: report for name, report in of("vision").items() if report["converts"]}
-    assert len(converted) >= 2
+    assert converted.keys() == {"mnasnet0_5", "mobilenet_v3_small"}
     for name, report in converted.items():
         assert report["folded"] < 1e-4  # float32, through a hundred layers
         # a Hardsigmoid's slope of 1/6 is kept in float32
         assert report["folded_float64"] < (1e-7 if "mobilenet_v3" in name else 1e-12)
-        if report["non_spiking_share"] == 0:
-            assert report["levels"]["16384"] < 0.01
+        assert report["levels"]["16384"] < 0.01  # the finest that is measured
         errors = [report["levels"][n] for n in ("16", "256", "16384")]
         assert errors == sorted(errors, reverse=True)
         over_time = [report["if"]["max"][T] for T in ("16", "64", "256", "1024")]
         assert over_time == sorted(over_time, reverse=True)
+
+
+def test_signed_neurons_come_closer_to_torchvision_s_networks_with_more_steps():
+    assert len(of("transfer-vision")) >= 19
+    for name, report in of("transfer-vision").items():
+        assert report["error"]["64"] < report["error"]["16"] < 1, name
 
 
 def test_every_report_on_events_says_what_it_was_measured_on():

@@ -31,23 +31,28 @@ Data = Iterable[Any] | Indexed | Splits
 """Data that a program has: see :func:`snnconv.data.objects.held.part_of`."""
 
 
-class TrainOptions(TypedDict, total=False):
-    """Of ``snnconv.train``."""
+class StageOptions(TypedDict, total=False):
+    """Options that several commands have."""
 
     run: str | Path | None
     seed: int | None
     device: str | None
     threads: int | None
+
+
+class DataOptions(StageOptions, total=False):
+    """Options that several commands have."""
+
     data: Data | str | None
     data_root: str | Path | None
     download: bool | None
     task: str | None
     batch_size: int | None
-    mean: float | str | list[float] | tuple[float, ...] | None
-    std: float | str | list[float] | tuple[float, ...] | None
-    scale: float | None
-    size: int | None
-    layout: str | None
+
+
+class OptimiserOptions(DataOptions, total=False):
+    """Options that several commands have."""
+
     preset: str | None
     epochs: int | None
     lr: float | None
@@ -72,6 +77,11 @@ class TrainOptions(TypedDict, total=False):
     sync_batchnorm: bool | None
     resume: bool | None
     tensorboard: str | Path | None
+
+
+class NeuronTrainingOptions(OptimiserOptions, total=False):
+    """Options that several commands have."""
+
     loss: str | None
     loss_param: Mapping[str, Any] | None
     slice: int | None
@@ -80,6 +90,21 @@ class TrainOptions(TypedDict, total=False):
     release: int | None
     surrogate: str | None
     surrogate_param: Mapping[str, Any] | None
+
+
+class NormalisationOptions(DataOptions, total=False):
+    """Options that several commands have."""
+
+    mean: float | str | list[float] | tuple[float, ...] | None
+    std: float | str | list[float] | tuple[float, ...] | None
+    scale: float | None
+    size: int | None
+    layout: str | None
+
+
+class TrainOptions(NeuronTrainingOptions, NormalisationOptions, total=False):
+    """Options of ``snnconv.train``."""
+
     output: str | None
     activation: Literal["relu", "qcfs"] | None
     recurrent: Literal["keep", "hard"] | None
@@ -92,30 +117,26 @@ class TrainOptions(TypedDict, total=False):
     out: str | Path | None
 
 
-class CalibrateOptions(TypedDict, total=False):
-    """Of ``snnconv.calibrate``."""
+class ModelOptions(DataOptions, total=False):
+    """Options that several commands have."""
 
-    run: str | Path | None
-    seed: int | None
-    device: str | None
-    threads: int | None
-    data: Data | str | None
-    data_root: str | Path | None
-    download: bool | None
-    task: str | None
-    batch_size: int | None
-    mean: float | str | list[float] | tuple[float, ...] | None
-    std: float | str | list[float] | tuple[float, ...] | None
-    scale: float | None
-    size: int | None
-    layout: str | None
-    engine: Literal["auto", "dense", "event"] | None
-    memory: str | None
     weights: str | Path | None
     output: str | None
     non_relu: Literal["refuse", "analog", "spike"] | None
     spike_everything: bool | None
     spike_input: bool | None
+
+
+class SimulationOptions(DataOptions, total=False):
+    """Options that several commands have."""
+
+    engine: Literal["auto", "dense", "event"] | None
+    memory: str | None
+
+
+class CalibrateOptions(ModelOptions, SimulationOptions, NormalisationOptions, total=False):
+    """Options of ``snnconv.calibrate``."""
+
     method: str | None
     param: Mapping[str, Any] | None
     granularity: Literal["layer", "channel"] | None
@@ -127,26 +148,20 @@ class CalibrateOptions(TypedDict, total=False):
     out: str | Path | None
 
 
-class ConvertOptions(TypedDict, total=False):
-    """Of ``snnconv.convert``."""
+class SearchOptions(SimulationOptions, total=False):
+    """Options that several commands have."""
 
-    run: str | Path | None
-    seed: int | None
-    device: str | None
-    threads: int | None
-    data: Data | str | None
-    data_root: str | Path | None
-    download: bool | None
-    task: str | None
-    batch_size: int | None
-    engine: Literal["auto", "dense", "event"] | None
-    memory: str | None
     within: float | None
     max_timesteps: int | None
     cost: Literal["energy", "latency", "spikes"] | None
     allow: str | int | list[str] | tuple[str, ...] | None
     methods: str | int | list[str] | tuple[str, ...] | None
     held_out: int | None
+
+
+class ConvertOptions(SearchOptions, total=False):
+    """Options of ``snnconv.convert``."""
+
     neuron: str | None
     param: Mapping[str, Any] | None
     coding: str | None
@@ -159,20 +174,9 @@ class ConvertOptions(TypedDict, total=False):
     out: str | Path | None
 
 
-class CorrectOptions(TypedDict, total=False):
-    """Of ``snnconv.correct``."""
+class CorrectOptions(SimulationOptions, total=False):
+    """Options of ``snnconv.correct``."""
 
-    run: str | Path | None
-    seed: int | None
-    device: str | None
-    threads: int | None
-    data: Data | str | None
-    data_root: str | Path | None
-    download: bool | None
-    task: str | None
-    batch_size: int | None
-    engine: Literal["auto", "dense", "event"] | None
-    memory: str | None
     method: str | None
     param: Mapping[str, Any] | None
     samples: int | None
@@ -180,87 +184,26 @@ class CorrectOptions(TypedDict, total=False):
     out: str | Path | None
 
 
-class FinetuneOptions(TypedDict, total=False):
-    """Of ``snnconv.finetune``."""
+class FinetuneOptions(NeuronTrainingOptions, total=False):
+    """Options of ``snnconv.finetune``."""
 
-    run: str | Path | None
-    seed: int | None
-    device: str | None
-    threads: int | None
-    data: Data | str | None
-    data_root: str | Path | None
-    download: bool | None
-    task: str | None
-    batch_size: int | None
-    preset: str | None
-    epochs: int | None
-    lr: float | None
-    optimiser: Literal["sgd", "adamw"] | None
-    momentum: float | None
-    nesterov: bool | None
-    weight_decay: float | None
-    decay_on: list[str] | tuple[str, ...] | None
-    ema: float | None
-    warmup: float | None
-    label_smoothing: float | None
-    augment: list[str] | tuple[str, ...] | None
-    mix: list[str] | tuple[str, ...] | None
-    mix_alpha: float | None
-    mixup_alpha: float | None
-    cutmix_alpha: float | None
-    accumulate: int | None
-    clip_gradient: float | None
-    bf16: bool | None
-    validation: float | None
-    limit: int | None
-    sync_batchnorm: bool | None
-    resume: bool | None
-    tensorboard: str | Path | None
-    loss: str | None
-    loss_param: Mapping[str, Any] | None
-    slice: int | None
-    update: Literal["slice", "batch"] | None
-    sample_slices: int | None
-    release: int | None
-    surrogate: str | None
-    surrogate_param: Mapping[str, Any] | None
     timesteps: int | None
     engine: Literal["auto", "dense", "event"] | None
     out: str | Path | None
 
 
-class ReparameterizeOptions(TypedDict, total=False):
-    """Of ``snnconv.reparameterize``."""
+class ReparameterizeOptions(DataOptions, total=False):
+    """Options of ``snnconv.reparameterize``."""
 
-    run: str | Path | None
-    seed: int | None
-    device: str | None
-    threads: int | None
-    data: Data | str | None
-    data_root: str | Path | None
-    download: bool | None
-    task: str | None
-    batch_size: int | None
     vanilla: bool | None
     tolerance: float | None
     limit: int | None
     out: str | Path | None
 
 
-class EvaluateOptions(TypedDict, total=False):
-    """Of ``snnconv.evaluate``."""
+class EvaluateOptions(SimulationOptions, total=False):
+    """Options of ``snnconv.evaluate``."""
 
-    run: str | Path | None
-    seed: int | None
-    device: str | None
-    threads: int | None
-    data: Data | str | None
-    data_root: str | Path | None
-    download: bool | None
-    task: str | None
-    batch_size: int | None
-    engine: Literal["auto", "dense", "event"] | None
-    memory: str | None
     timesteps: int | None
     limit: int | None
     chunk: int | None
@@ -275,20 +218,9 @@ class EvaluateOptions(TypedDict, total=False):
     out: str | Path | None
 
 
-class PredictOptions(TypedDict, total=False):
-    """Of ``snnconv.predict``."""
+class PredictOptions(SimulationOptions, total=False):
+    """Options of ``snnconv.predict``."""
 
-    run: str | Path | None
-    seed: int | None
-    device: str | None
-    threads: int | None
-    data: Data | str | None
-    data_root: str | Path | None
-    download: bool | None
-    task: str | None
-    batch_size: int | None
-    engine: Literal["auto", "dense", "event"] | None
-    memory: str | None
     split: Literal["test", "train"] | None
     timesteps: int | None
     limit: int | None
@@ -296,20 +228,9 @@ class PredictOptions(TypedDict, total=False):
     out: str | Path | None
 
 
-class TraceOptions(TypedDict, total=False):
-    """Of ``snnconv.trace``."""
+class TraceOptions(SimulationOptions, total=False):
+    """Options of ``snnconv.trace``."""
 
-    run: str | Path | None
-    seed: int | None
-    device: str | None
-    threads: int | None
-    data: Data | str | None
-    data_root: str | Path | None
-    download: bool | None
-    task: str | None
-    batch_size: int | None
-    engine: Literal["auto", "dense", "event"] | None
-    memory: str | None
     split: Literal["test", "train"] | None
     timesteps: int | None
     limit: int | None
@@ -321,71 +242,33 @@ class TraceOptions(TypedDict, total=False):
     out: str | Path | None
 
 
-class ExportOptions(TypedDict, total=False):
-    """Of ``snnconv.export``."""
+class ExportOptions(DataOptions, total=False):
+    """Options of ``snnconv.export``."""
 
-    run: str | Path | None
-    seed: int | None
-    device: str | None
-    threads: int | None
-    data: Data | str | None
-    data_root: str | Path | None
-    download: bool | None
-    task: str | None
-    batch_size: int | None
     to: str | None
     param: Mapping[str, Any] | None
     limit: int | None
     out: str | Path | None
 
 
-class FitOptions(TypedDict, total=False):
-    """Of ``snnconv.fit``."""
+class FitOptions(StageOptions, total=False):
+    """Options of ``snnconv.fit``."""
 
-    run: str | Path | None
-    seed: int | None
-    device: str | None
-    threads: int | None
     target: str | None
     evaluation: str | Path | None
     out: str | Path | None
 
 
-class ReportOptions(TypedDict, total=False):
-    """Of ``snnconv.report``."""
+class ReportOptions(StageOptions, total=False):
+    """Options of ``snnconv.report``."""
 
-    run: str | Path | None
-    seed: int | None
-    device: str | None
-    threads: int | None
     figures: str | Path | None
     out: str | Path | None
 
 
-class CompareOptions(TypedDict, total=False):
-    """Of ``snnconv.compare``."""
+class CompareOptions(ModelOptions, SimulationOptions, NormalisationOptions, total=False):
+    """Options of ``snnconv.compare``."""
 
-    run: str | Path | None
-    seed: int | None
-    device: str | None
-    threads: int | None
-    data: Data | str | None
-    data_root: str | Path | None
-    download: bool | None
-    task: str | None
-    batch_size: int | None
-    mean: float | str | list[float] | tuple[float, ...] | None
-    std: float | str | list[float] | tuple[float, ...] | None
-    scale: float | None
-    size: int | None
-    layout: str | None
-    engine: Literal["auto", "dense", "event"] | None
-    memory: str | None
-    weights: str | Path | None
-    output: str | None
-    non_relu: Literal["refuse", "analog", "spike"] | None
-    spike_everything: bool | None
-    spike_input: bool | None
     methods: str | int | list[str] | tuple[str, ...] | None
     timesteps: str | int | list[int] | tuple[int, ...] | None
     limit: int | None
@@ -394,20 +277,5 @@ class CompareOptions(TypedDict, total=False):
     out: str | Path | None
 
 
-class InspectOptions(TypedDict, total=False):
-    """Of ``snnconv.inspect``."""
-
-    run: str | Path | None
-    seed: int | None
-    device: str | None
-    threads: int | None
-    data: Data | str | None
-    data_root: str | Path | None
-    download: bool | None
-    task: str | None
-    batch_size: int | None
-    weights: str | Path | None
-    output: str | None
-    non_relu: Literal["refuse", "analog", "spike"] | None
-    spike_everything: bool | None
-    spike_input: bool | None
+class InspectOptions(ModelOptions, total=False):
+    """Options of ``snnconv.inspect``."""

@@ -76,15 +76,45 @@ def of_field(field: FieldInfo) -> str:
     return kinds if kinds.endswith("None") else f"{kinds} | None"
 
 
+def own_fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The options that a model has and none of its bases has."""
+    inherited = {name for base in model.__mro__[1:] for name in getattr(base, "model_fields", {})}
+    return {
+        name: field
+        for name, field in model.model_fields.items()
+        if name not in inherited and field.json_schema_extra != ARGUMENT  # the function's own
+    }
+
+
+def bases(model: type[BaseModel]) -> list[type[BaseModel]]:
+    """The models that a model adds to."""
+    return [base for base in model.__bases__ if getattr(base, "model_fields", {})]
+
+
+def named(model: type[BaseModel]) -> str:
+    """``EvaluateConfig -> EvaluateOptions``."""
+    return model.__name__.removesuffix("Config") + "Options"
+
+
 def source() -> str:
-    """The whole file."""
-    text = HEAD
+    """The whole file: a dictionary for each model, which adds to those of the model's bases."""
+    text, done = HEAD, set[type[BaseModel]]()
+
+    def write(model: type[BaseModel], title: str) -> None:
+        nonlocal text
+        for base in bases(model):
+            if base not in done:
+                write(base, "Options that several commands have.")
+        done.add(model)
+        above = ", ".join(named(base) for base in bases(model)) or "TypedDict"
+        text += f"\n\nclass {named(model)}({above}, total=False):\n"
+        text += f'    """{title}"""\n'
+        own = own_fields(model)
+        text += "\n" * bool(own)
+        text += "".join(f"    {name}: {of_field(field)}\n" for name, field in own.items())
+
     for stage, model in MODELS.items():
-        text += f"\n\nclass {stage.title()}Options(TypedDict, total=False):\n"
-        text += f'    """Of ``snnconv.{stage}``."""\n\n'
-        for name, field in model.model_fields.items():
-            if field.json_schema_extra != ARGUMENT:  # a parameter of the function's own
-                text += f"    {name}: {of_field(field)}\n"
+        write(model, f"Options of ``snnconv.{stage}``.")
     return text
 
 
