@@ -666,9 +666,7 @@ def filled() -> dict[Path, str]:
         start, end = f"<!-- {name} -->\n", f"<!-- end {name} -->"
         places = [page for page, text in texts.items() if start in text and end in text]
         if len(places) != 1:
-            raise SystemExit(
-                f"the table '{name}' has {len(places)} places in the pages, not one"
-            )
+            raise SystemExit(f"the table '{name}' has {len(places)} places in the pages, not one")
         before, rest = texts[places[0]].split(start, 1)
         texts[places[0]] = f"{before}{start}{content}\n{end}{rest.split(end, 1)[1]}"
     return texts

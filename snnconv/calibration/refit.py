@@ -7,16 +7,18 @@ Shape:
     Thresholds ``[1]`` or ``[C]`` by site.
 """
 
+import hashlib
 from dataclasses import replace
+from functools import partial
 from typing import Literal, NamedTuple
 
 from torch import Tensor
 
 from snnconv.calibration.bins import Bins
 from snnconv.calibration.calibrate import scaled, settled
-from snnconv.calibration.histogram import STATISTICS
+from snnconv.calibration.histogram import STATISTICS, Refit
 from snnconv.checkpoint import Checkpoint
-from snnconv.core.metadata import CalibrationInfo, SiteStats
+from snnconv.core.metadata import CalibrationInfo, Record, SiteStats
 from snnconv.core.registry import is_code
 from snnconv.core.validation import parameters
 from snnconv.errors import UsageError
@@ -27,6 +29,8 @@ TRAINED = ("qcfs", "given")
 """The method's name in a checkpoint whose thresholds were trained, or given to a training."""
 
 _KEPT = ("bins", "lengths")
+_SEARCHES = 2**12  # of sites, whose thresholds are remembered: 8 bytes a channel
+_SEARCHED: dict[tuple[Refit, str, bytes], Tensor] = {}
 
 
 class Refitted(NamedTuple):
@@ -89,7 +93,7 @@ def refitted(
         return Refitted(plain, "as-calibrated", lacks=True)
     if together:
         kept = {site: bins.pooled() for site, bins in kept.items()}
-    search = statistic.refit.threshold
+    search = partial(searched, statistic.refit)
     graph, _ = fold(calibrated.graph, calibrated.network)
     silent = {site for site, of in kept.items() if not len(of.rows)}
     ends = settled(graph, lambda site: scaled(search(kept[site], params), params), silent, {})
@@ -137,6 +141,22 @@ def _refuse_granularity(
     else:
         return
     raise UsageError(f"convert can't find one threshold for each {granularity}", found, remedy)
+
+
+def searched(refit: Refit, bins: Bins, params: Record) -> Tensor:
+    """Return what a statistic finds; it searches once for all conversions of this process.
+
+    A comparison converts to many neurons, and several of them want the same thresholds.
+    """
+    content = hashlib.sha256()
+    for tensor in (bins.rows, bins.lengths):
+        content.update(tensor.contiguous().numpy().data)
+    key = (refit, params.model_dump_json(), content.digest())
+    if key not in _SEARCHED:
+        if len(_SEARCHED) == _SEARCHES:
+            del _SEARCHED[next(iter(_SEARCHED))]
+        _SEARCHED[key] = refit.threshold(bins, params)
+    return _SEARCHED[key]
 
 
 def kept_bins(calibrated: Checkpoint) -> dict[str, Bins]:

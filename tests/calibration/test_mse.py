@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from snnconv.calibration.calibrate import CHANNEL_BITS, LAYER_BITS
 from snnconv.calibration.histogram import Histogram
-from snnconv.calibration.statistics.mse import Params, errors, spread, threshold
+from snnconv.calibration.statistics.mse import Params, errors, search, spread, threshold
 
 
 def found(activations, bits=10, **params):
@@ -135,6 +135,20 @@ def test_a_site_of_narrow_channels_beside_a_wide_one():
 )
 def test_a_channel_of_any_kind(activations, timesteps, v0, bits):
     near_the_least([activations], timesteps, v0, bits)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(nasty(), min_size=1, max_size=4),
+    st.sampled_from([1, 2, 3, 7, 32, 300]),
+    st.sampled_from([0, 0.3, 0.5]),
+)
+def test_compiled_code_finds_the_same_thresholds(channels, timesteps, v0):
+    histogram = Histogram(len(channels) + 1, CHANNEL_BITS)
+    silent = torch.zeros(1)
+    histogram.update(torch.nn.utils.rnn.pad_sequence([*channels, silent]))
+    bins, params = histogram.bins(), Params(timesteps=timesteps, v0=v0)
+    assert torch.equal(search(bins, params), search(bins, params, compiled=False))
 
 
 @pytest.mark.parametrize("v0", [0, 0.5])

@@ -8,7 +8,8 @@ import torch
 from helpers.runs import calibrating, converting, training
 
 from snnconv.calibration.bins import Bins
-from snnconv.calibration.refit import refitted
+from snnconv.calibration.histogram import Refit
+from snnconv.calibration.refit import refitted, searched
 from snnconv.calibration.statistics.mse import Params, errors, spread
 from snnconv.checkpoint import load, save
 from snnconv.errors import UsageError
@@ -186,3 +187,18 @@ def test_the_granularity_of_trained_thresholds_is_theirs(tmp_path):
     file = calibrated(tmp_path, tmp_path, "calibrated", method="mse")
     with pytest.raises(UsageError, match="trained with the network"):
         converting(tmp_path, checkpoint=file, granularity="channel")
+
+
+def test_a_process_searches_once_for_all_neurons_that_want_the_same():
+    calls = []
+
+    def threshold(bins, params):
+        calls.append(params)
+        return bins.rows[:, 2] * params.levels
+
+    refit = Refit(lambda *given: None, threshold)
+    one, other = (Bins(torch.rand(3, 4), torch.ones(3)) for _ in range(2))
+    for bins, levels, often in [(one, 4, 1), (one, 4, 1), (one, 8, 2), (other, 4, 3), (one, 4, 3)]:
+        found = searched(refit, bins, Params(timesteps=levels))
+        assert torch.equal(found, bins.rows[:, 2] * levels)
+        assert len(calls) == often

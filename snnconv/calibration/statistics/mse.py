@@ -13,7 +13,8 @@ Reference:
 
 Deviations:
     Neither paper's search: here a grid up to the maximum, a finer one around the best of its
-    thresholds, and steps from there to those at which an activation changes its level. It reads the
+    thresholds, and steps from there to those at which an activation changes its level. Compiled
+    code (:mod:`snnconv.calibration.mse_kernel`) finds the same, bit by bit. The search reads the
     bins that a checkpoint keeps (:mod:`snnconv.calibration.bins`): how many activations a bin has,
     their mean, the least and the largest are exact, to float32. The others are taken to lie evenly
     below their mean, and evenly above it.
@@ -21,6 +22,7 @@ Deviations:
     those of the conversion, which searches again.
 """
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,15 +34,18 @@ from snnconv.calibration.bins import Bins, Channel, Numbers
 from snnconv.calibration.histogram import Histogram, Refit, Statistic, ThresholdParams
 from snnconv.core.bounds import STEPS
 from snnconv.core.metadata import Record
+from snnconv.core.packages import kernels
 
+_KERNEL = "snnconv.calibration.mse_kernel"
 _OCTAVES = 10  # below the maximum, that the first grid spans
 _COARSE = 16  # thresholds an octave in it
 _FINE = 2**15  # boundaries between levels that the finer grid looks up
-_STARTS = 6  # thresholds of the finer grid that are made better
-_ZOOM = 64  # thresholds between the neighbours of each of them
-_NEAR = 8  # boundaries on each side that are tried at once
-_ROUNDS = 3
-_HAIR = 2.0**-20  # of theta, by which rounding in float32 must not cost the level of an activation
+WORTH = 1.1  # times the least error of the first grid: what clips more can't be best
+STARTS = 6  # thresholds of the finer grid that are made better
+ZOOM = 64  # thresholds between the neighbours of each of them
+NEAR = 8  # boundaries on each side that are tried at once
+ROUNDS = 3
+HAIR = 2.0**-20  # of theta, by which rounding in float32 must not cost the level of an activation
 
 
 class Params(ThresholdParams):
@@ -86,10 +91,11 @@ class Spread:
         """Return number, sum and sum of squares of the activations that are ``x`` at least."""
         place = np.searchsorted(self.points, x)
         end, density = self.points[np.minimum(place, len(self.points) - 1)], self.density[place]
+        # no powers: a library's third power may be rounded otherwise than a compiler's
+        between = (end - x, end * end - x * x, end * end * end - x * x * x)
         return np.stack(
             [
-                self.tails[power][place]
-                + density * (end ** (power + 1) - x ** (power + 1)) / (power + 1)
+                self.tails[power][place] + density * between[power] / (power + 1)
                 for power in range(powers)
             ]
         )
@@ -148,10 +154,12 @@ def errors(spread: Spread, theta: Numbers, params: Params) -> tuple[Numbers, Num
     found = []
     for some in np.array_split(unit, -(-len(unit) * T // _FINE)):
         number, total = spread.above((levels - params.start) * some[:, None])
-        found.append((total.sum(1), number @ (2.0 * levels - 1)))
+        # level by level, as compiled code adds
+        squares = (number * (2.0 * levels - 1)).cumsum(1)[:, -1]
+        found.append((total.cumsum(1)[:, -1], squares))
     weighted, squares = (np.concatenate(parts) for parts in zip(*found, strict=True))
     best = np.divide(weighted, squares, out=unit.copy(), where=squares > 0)
-    return spread.tails[2, 0] - 2 * unit * weighted + unit**2 * squares, best * T
+    return spread.tails[2, 0] - 2 * unit * weighted + unit * unit * squares, best * T
 
 
 def threshold(histogram: Histogram, params: Record) -> Tensor:
@@ -159,11 +167,37 @@ def threshold(histogram: Histogram, params: Record) -> Tensor:
     return search(histogram.bins(), params)
 
 
-def search(bins: Bins, params: Record) -> Tensor:
-    """Return the threshold from what a checkpoint keeps; 0 for a channel without activation."""
+def search(bins: Bins, params: Record, compiled: bool = True) -> Tensor:
+    """Return the threshold from what a checkpoint keeps; 0 for a channel without activation.
+
+    Args:
+        bins: of a site.
+        params: :class:`Params`.
+        compiled: whether compiled code may search, if numba is installed. The result is the same
+            without.
+    """
     assert isinstance(params, Params)
+    if compiled and (kernel := kernels(_KERNEL)) is not None:
+        rows, lengths = bins.rows.contiguous().numpy(), bins.lengths.long().numpy()
+        T = params.levels
+        return torch.from_numpy(
+            kernel.thresholds(rows, lengths, _coarse(), _fine(T), T, params.start)
+        )
     best = [_best(channel, params) for channel in bins.channels()]
     return torch.tensor(best, dtype=torch.float64)
+
+
+@functools.cache
+def _coarse() -> Numbers:
+    """Return the first grid, as shares of the maximum."""
+    return np.geomspace(2.0**-_OCTAVES, 1, _OCTAVES * _COARSE + 1)
+
+
+@functools.cache
+def _fine(levels: int) -> Numbers:
+    """Return the finer grid from each threshold of the first one on, as shares of the maximum."""
+    number = max(128, min(2048, _FINE // levels))
+    return np.ascontiguousarray(np.minimum(np.geomspace(_coarse(), 1, number, axis=1), 1))
 
 
 def _fitted(params: Record, levels: int, v0: float) -> Params:
@@ -179,19 +213,18 @@ def _best(bins: Channel, params: Params) -> float:
         return 0.0
     seen = spread(*bins)
     top = float(seen.points[-1])
-    candidates = np.geomspace(2.0**-_OCTAVES, 1, _OCTAVES * _COARSE + 1) * top
+    candidates = _coarse() * top
     error, _ = errors(seen, candidates, params)
     count, total, squares = seen.above(candidates, 3)
-    clipped = squares - 2 * candidates * total + candidates**2 * count
+    clipped = squares - 2 * candidates * total + candidates * candidates * count
     # clipped activations have at least this error, so nothing below the last of these candidates
     # can be best
-    first = candidates[max(0, int(np.argmax(clipped <= 1.1 * error.min())) - 1)]
-    number = max(128, min(2048, _FINE // params.levels))
-    candidates = np.minimum(np.geomspace(first / top, 1, number), 1) * top
+    first = max(0, int(np.argmax(clipped <= WORTH * error.min())) - 1)
+    candidates = _fine(params.levels)[first] * top
     error, _ = errors(seen, candidates, params)
     around = np.pad(error, 1, constant_values=np.inf)
     lows = np.flatnonzero((error <= around[:-2]) & (error <= around[2:]))
-    lows = lows[np.argsort(error[lows], kind="stable")[:_STARTS]]
+    lows = lows[np.argsort(error[lows], kind="stable")[:STARTS]]
     found = [_improved(seen, _zoomed(seen, candidates, int(low), params), params) for low in lows]
     return min(found)[1]
 
@@ -199,7 +232,7 @@ def _best(bins: Channel, params: Params) -> float:
 def _zoomed(seen: Spread, candidates: Numbers, low: int, params: Params) -> float:
     """Return the best of the thresholds between the neighbours of one, and of itself."""
     ends = candidates[max(0, low - 1)], candidates[min(len(candidates) - 1, low + 1)]
-    between = np.append(np.linspace(*ends, _ZOOM), candidates[low])
+    between = np.append(np.linspace(*ends, ZOOM), candidates[low])
     return float(between[errors(seen, between, params)[0].argmin()])
 
 
@@ -208,13 +241,13 @@ def _improved(seen: Spread, theta: float, params: Params) -> tuple[float, float]
     T, v0, at = params.levels, params.start, seen.points
     error, best = errors(seen, np.array([theta]), params)
     found = (float(error[0]), theta)
-    for _ in range(_ROUNDS):
+    for _ in range(ROUNDS):
         theta = found[1]
         level = np.clip(np.floor(at * T / theta + v0), 0, T)
         up = at[level > 0] * T / (level[level > 0] - v0)
         down = at[level < T] * T / (level[level < T] + 1 - v0)
-        ends = np.concatenate([_first(up, _NEAR), -_first(-down, _NEAR)])
-        near = np.minimum(np.concatenate([ends, best[:1]]) * (1 - _HAIR), at[-1])
+        ends = np.concatenate([_first(up, NEAR), -_first(-down, NEAR)])
+        near = np.minimum(np.concatenate([ends, best[:1]]) * (1 - HAIR), at[-1])
         error, better = errors(seen, near, params)
         least = int(error.argmin())
         if error[least] >= found[0]:
@@ -224,7 +257,7 @@ def _improved(seen: Spread, theta: float, params: Params) -> tuple[float, float]
 
 
 def _first(values: Numbers, number: int) -> Numbers:
-    return np.partition(values, number)[:number] if len(values) > number else values
+    return np.sort(np.partition(values, number)[:number] if len(values) > number else values)
 
 
 STATISTIC = Statistic(Params, threshold, refit=Refit(_fitted, search))
