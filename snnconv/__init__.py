@@ -29,6 +29,7 @@ __all__ = (
     "TrainConfig",
     "calibrate",
     "compare",
+    "compare_training",
     "convert",
     "convert_module",
     "correct",

@@ -1,14 +1,16 @@
-"""Stages in a row: the demo, a conversion that is searched for, and recipes."""
+"""Stages in a row: the demo, a conversion that is searched for, comparisons, and recipes."""
 
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from snnconv.comparison import search
+from snnconv.comparison import run as comparison
+from snnconv.comparison import search, training
 from snnconv.config import (
     STAGES,
     CalibrateConfig,
+    CompareConfig,
     ConvertConfig,
     DemoConfig,
     EvaluateConfig,
@@ -21,7 +23,15 @@ from snnconv.core.names import file_name
 from snnconv.core.progress import Progress
 from snnconv.core.validation import parameters, parse_pairs, spelled
 from snnconv.errors import UsageError, did_you_mean, guarding
-from snnconv.reports import ConvertReport, PlanStep, Report, ReportReport, RunReport
+from snnconv.reports import (
+    CompareReport,
+    CompareTrainingReport,
+    ConvertReport,
+    PlanStep,
+    Report,
+    ReportReport,
+    RunReport,
+)
 from snnconv.stages import convert as convert_stage
 from snnconv.stages.advance import advance, run_stage
 from snnconv.stages.session import Session, report_file
@@ -43,6 +53,13 @@ def convert(config: ConvertConfig, progress: Progress) -> ConvertReport:
     if config.within is not None:
         return search.run(config, progress)
     return convert_stage.run(config, progress)
+
+
+def compare(config: CompareConfig, progress: Progress) -> CompareReport | CompareTrainingReport:
+    """Compare methods of conversion; with ``training``, methods of training."""
+    if config.training:
+        return training.run(config, progress)
+    return comparison.run(config, progress)
 
 
 def demo(config: DemoConfig, progress: Progress) -> ReportReport:

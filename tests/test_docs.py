@@ -9,7 +9,7 @@ from helpers.blocks import blocks, run
 DOCS = Path(__file__).parent.parent / "docs"
 PAGES = {page.relative_to(DOCS).as_posix(): page for page in sorted(DOCS.rglob("*.md"))}
 RUN = [name for name, page in PAGES.items() if any(block.run for block in blocks(page))]
-LONG = {"guide/stages.md", "tutorials/finetuning.md"}
+LONG = {"guide/stages.md", "guide/compare-training.md", "tutorials/finetuning.md"}
 """Pages whose examples take more than some seconds."""
 
 

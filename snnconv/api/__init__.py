@@ -22,7 +22,7 @@ from snnconv import pipeline
 from snnconv.api.in_memory import convert_module, load_network
 from snnconv.api.modules import written
 from snnconv.api.options import config_of
-from snnconv.api.results import compare, export, fit, predict, report, trace
+from snnconv.api.results import compare, compare_training, export, fit, predict, report, trace
 from snnconv.checkpoint import Checkpoint, load, save
 from snnconv.config import (
     CalibrateConfig,
@@ -97,6 +97,7 @@ __all__ = [
     "TrainConfig",
     "calibrate",
     "compare",
+    "compare_training",
     "convert",
     "convert_module",
     "correct",

@@ -5,6 +5,7 @@ from typing import Unpack
 
 from snnconv.api.options import config_of
 from snnconv.comparison import run as _compare
+from snnconv.comparison import training as _compare_training
 from snnconv.config import (
     CompareConfig,
     ExportConfig,
@@ -22,8 +23,10 @@ from snnconv.config.options import (
     TraceOptions,
 )
 from snnconv.core import runtime
+from snnconv.errors import UsageError
 from snnconv.reports import (
     CompareReport,
+    CompareTrainingReport,
     ExportReport,
     FitReport,
     PredictReport,
@@ -175,8 +178,48 @@ def compare(
     [('percentile', 2), ('signed', 2)]
     """
     chosen = config_of(CompareConfig, "compare", config, {"model": model, **options})
+    if chosen.training:
+        raise UsageError(
+            "compare compares methods of conversion",
+            f"training = {', '.join(chosen.training)}",
+            "call snnconv.compare_training with the same options",
+        )
     with runtime.host_kept():
         return _compare.run(chosen)
+
+
+def compare_training(
+    model: str | Path | None = None,
+    *,
+    config: CompareConfig | None = None,
+    **options: Unpack[CompareOptions],
+) -> CompareTrainingReport:
+    """Train a network with several methods under one budget, as ``compare --training`` does.
+
+    Args:
+        model: a name of the zoo or ``file.py:factory``, to train from scratch; or a checkpoint, for
+            presets of ``finetune``. ``cnn`` by default.
+        config: options as one object.
+        options: see ``snnconv compare --help``; ``training`` names the presets, all by default;
+            ``timesteps`` are the T to train at, ``epochs`` passes over the training samples,
+            ``train_limit`` the training samples and ``limit`` the test samples.
+
+    Raises:
+        UsageError: an unknown option, method, or key of a preset.
+        UnsupportedError: a network or data that can't be used.
+        CheckFailedError: an evaluation in the folder is of other samples.
+
+    >>> small = {"epochs": 1, "train_limit": 40, "limit": 20, "timesteps": 2}
+    >>> found = snnconv.compare_training("mlp?width=0.25", training="tet", **small)
+    >>> [(row.method, cell.timesteps) for row in found.methods for cell in row.cells]
+    [('tet', 2)]
+    """
+    given = {"model": model, **options}
+    if not given.get("training") and not (config and config.training):
+        given["training"] = "all"
+    chosen = config_of(CompareConfig, "compare", config, given)
+    with runtime.host_kept():
+        return _compare_training.run(chosen)
 
 
 def report(

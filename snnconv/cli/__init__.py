@@ -125,7 +125,7 @@ for _name, _model in configs.STAGES.items():
         _add(_name, _model, "snnconv.pipeline", _name)
     else:
         _add(_name, _model, f"snnconv.stages.{_name}")
-_add("compare", configs.CompareConfig, "snnconv.comparison.run")
+_add("compare", configs.CompareConfig, "snnconv.pipeline", "compare")
 _add("inspect", configs.InspectConfig, "snnconv.stages.inspect")
 _add("demo", configs.DemoConfig, "snnconv.pipeline", "demo")
 _add("doctor", configs.DoctorConfig, "snnconv.stages.doctor")

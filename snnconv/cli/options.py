@@ -71,12 +71,12 @@ def build(
     Args:
         model: of the stage.
         options: all, as Typer gives them.
-        named: those that the user gave, which go before a preset's; all by default.
+        named: those that the user gave; what others leave open depends on them. All by default.
 
     Raises:
         UsageError: a value out of its range.
     """
-    if named is not None and options.get("preset") is not None:
+    if named is not None:
         options = {name: value for name, value in options.items() if name in named}
     values = {
         name: parse_pairs(value) if model.model_fields[name].annotation == dict[str, Any] else value

@@ -93,10 +93,10 @@ class Clock:
         self.done += 1
         self._advance(1)
 
-    def failed(self, cell: Key, error: SnnconvError) -> None:
+    def failed(self, cell: str, error: SnnconvError) -> None:
         """A cell could not be made; say why."""
         self.kept()
-        self.progress.say(f"{grid.cell(*cell)}: failed: {error.problem}: {error.found}")
+        self.progress.say(f"{cell}: failed: {error.problem}: {error.found}")
 
     def ran(self, cell: str, seconds: float) -> None:
         """A cell was evaluated; say what is left, at most, at the mean pace so far."""
@@ -127,7 +127,7 @@ def evaluate_cells(plans: Mapping[Key, grid.Plan], clock: Clock) -> Cells:
         SnnconvError: none could be made, or none of those that are left can be.
     """
     calibrations = {config.model_dump_json(): config for (_, config), *_ in plans.values()}
-    uncalibrated = _divided(
+    uncalibrated = divided(
         calibrations,
         lambda config: _advance([("calibrate", config)]),
         lambda config: None,
@@ -137,7 +137,7 @@ def evaluate_cells(plans: Mapping[Key, grid.Plan], clock: Clock) -> Cells:
     for key, ((_, config), *_) in plans.items():
         if error := uncalibrated.get(config.model_dump_json()):
             failed[key] = error
-            clock.failed(key, error)
+            clock.failed(grid.cell(*key), error)
     most = max(timesteps for _, timesteps in plans)
     left = {key: plan for key, plan in plans.items() if key not in failed}
     found = _evaluated({key: left[key] for key in left if key[1] == most}, clock, failed)
@@ -159,14 +159,17 @@ def _evaluated(
     plans: Mapping[Key, grid.Plan], clock: Clock, failed: dict[Key, SnnconvError]
 ) -> dict[Key, Evaluated]:
     """Cells that have evaluations of their own; those that can't be made are told to ``failed``."""
-    errors = _divided(
-        plans, lambda plan: _run(plan, clock), lambda plan: clock.kept(), clock.failed
+    errors = divided(
+        plans,
+        lambda plan: _run(plan, clock),
+        lambda plan: clock.kept(),
+        lambda key, error: clock.failed(grid.cell(*key), error),
     )
     failed |= errors
     return {key: _read(plan) for key, plan in plans.items() if key not in errors}
 
 
-def _divided(
+def divided(
     pieces: Mapping[Name, Piece],
     work: Callable[[Piece], object],
     other: Callable[[Piece], object],

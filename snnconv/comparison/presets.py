@@ -11,7 +11,6 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from snnconv.core.toml_files import TomlFiles
-from snnconv.errors import UsageError
 from snnconv.reports import ListItem, ListReport
 
 FOLDER = Path(__file__).parent / "presets"
@@ -59,14 +58,4 @@ def chosen(wanted: tuple[str, ...]) -> dict[str, Preset]:
     Raises:
         UsageError: one of them can't be used, or two of them have one name.
     """
-    given = [name if name.endswith(".toml") else name.lower() for name in wanted]
-    every = [each for name in given for each in (names() if name == "all" else [name])]
-    found: dict[str, Preset] = {}
-    for name in dict.fromkeys(every):
-        short = Path(name).stem if name.endswith(".toml") else name
-        if short in found:
-            raise UsageError(
-                "two methods have one name", f"'{short}'", f"rename one of the files: {name}"
-            )
-        found[short] = load(name)
-    return found
+    return PRESETS.chosen(wanted)

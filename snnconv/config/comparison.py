@@ -3,10 +3,17 @@
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from snnconv.config.base import ModelConfig, NormalisationConfig, SimulationConfig, parts
-from snnconv.core.bounds import COUNT, STEPS
+from snnconv.config.base import (
+    ModelConfig,
+    NormalisationConfig,
+    SimulationConfig,
+    StageConfig,
+    names_of,
+    parts,
+)
+from snnconv.core.bounds import COUNT, SEED, STEPS
 
 
 def named(methods: tuple[str, ...]) -> tuple[str, ...]:
@@ -20,12 +27,26 @@ def named(methods: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(methods))
 
 
+def _names(given: object) -> object:
+    """Return names as :func:`parts` does.
+
+    Raises:
+        ValueError: something was given, and no name in it.
+    """
+    found = parts(given)
+    if given and not found:
+        raise ValueError("name a preset, or all")
+    return found
+
+
 _METHODS = (
     "names with commas between them: presets of the package (snnconv ls presets), TOML files of "
     "your own, or all presets"
 )
 ABILITIES = ("signed", "levels", "waiting")
 """What neurons may do beyond one positive spike a step from the first step on."""
+TRAINED = (4,)
+"""T of a comparison of training methods, unless the user gives others."""
 
 
 class SearchConfig(SimulationConfig):
@@ -81,8 +102,61 @@ class SearchConfig(SimulationConfig):
         return named(methods)
 
 
-class CompareConfig(ModelConfig, SimulationConfig, NormalisationConfig):
-    """Run conversion methods on one network, and show which is cheapest for which accuracy."""
+class BudgetConfig(StageConfig):
+    """Options of a comparison of training methods: one budget for all of them."""
+
+    panel: ClassVar[str] = "Training methods"
+    training: Annotated[tuple[str, ...], BeforeValidator(_names)] = Field(
+        default=(),
+        description="compare training methods, from scratch: names with commas between them, of "
+        "presets of the package (snnconv ls training-presets), of TOML files of your own, or all",
+        json_schema_extra=names_of(),
+    )
+    seeds: Annotated[tuple[int, ...], BeforeValidator(parts)] = Field(
+        default=(),
+        description="train each method once for each of these seeds, with commas between them; by "
+        "default for --seed alone",
+    )
+    epochs: int = Field(
+        default=30, ge=1, le=COUNT, description="passes over the training samples, for each method"
+    )
+    train_batch_size: int = Field(
+        default=128, ge=1, le=COUNT, description="samples for each optimiser step"
+    )
+    train_limit: int | None = Field(
+        default=None, ge=2, le=COUNT, description="train on N samples, every class by its share"
+    )
+    augment: tuple[str, ...] = Field(
+        default=(),
+        description="any of flip, crop, resized-crop, autoaugment, cutout, for each method; repeat "
+        "the option for several",
+        json_schema_extra=names_of(),
+    )
+    validation: float = Field(
+        default=0.1,
+        gt=0,
+        lt=1,
+        description="share of the training split that is held out to measure each epoch on",
+    )
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_are_seeds(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if not all(0 <= seed <= SEED for seed in seeds):
+            raise ValueError(f"give whole numbers from 0 to {SEED}")
+        return tuple(dict.fromkeys(seeds))
+
+    @field_validator("seeds", "epochs", "train_batch_size", "train_limit", "augment", "validation")
+    @classmethod
+    def _training_is_compared(cls, value: Any, info: ValidationInfo) -> Any:
+        default = BudgetConfig.model_fields[str(info.field_name)].default
+        if value != default and not info.data.get("training"):
+            raise ValueError("give --training NAME, too: it is of a comparison of training methods")
+        return value
+
+
+class CompareConfig(ModelConfig, SimulationConfig, NormalisationConfig, BudgetConfig):
+    """Run conversion methods, or training methods, and show which is cheapest for its accuracy."""
 
     panel: ClassVar[str] = "Comparison"
     example: ClassVar[str] = "snnconv compare resnet20.safetensors --timesteps 4,8 --limit 1000"
@@ -91,7 +165,8 @@ class CompareConfig(ModelConfig, SimulationConfig, NormalisationConfig):
         default=("all",), description=_METHODS
     )
     timesteps: Annotated[tuple[int, ...], BeforeValidator(parts)] = Field(
-        default=(1, 2, 4, 8, 16, 32), description="T, one or more with commas between them"
+        default=(1, 2, 4, 8, 16, 32),
+        description="T, one or more with commas between them; 4 by default with --training",
     )
     limit: int | None = Field(
         default=None, ge=1, le=COUNT, description="use N test samples, every class by its share"
@@ -100,7 +175,18 @@ class CompareConfig(ModelConfig, SimulationConfig, NormalisationConfig):
         default=1024, ge=1, le=COUNT, description="training samples that each method calibrates on"
     )
     csv: Path | None = Field(default=None, description="write the cells to this file, too")
-    out: Path | None = Field(default=None, description="report; RUN/compare.json by default")
+    out: Path | None = Field(
+        default=None,
+        description="report; RUN/compare.json by default, with --training "
+        "RUN/compare-training.json",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _training_has_few_steps(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("training"):
+            return {"timesteps": TRAINED, **given}
+        return given
 
     @field_validator("timesteps")
     @classmethod
@@ -118,5 +204,7 @@ class CompareConfig(ModelConfig, SimulationConfig, NormalisationConfig):
 
     @field_validator("methods")
     @classmethod
-    def _methods_are_named(cls, methods: tuple[str, ...]) -> tuple[str, ...]:
+    def _methods_are_named(cls, methods: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if info.data.get("training") and methods != cls.model_fields["methods"].default:
+            raise ValueError("drop it, or --training: methods are of conversion or of training")
         return named(methods)

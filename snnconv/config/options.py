@@ -76,6 +76,7 @@ class OptimiserOptions(DataOptions, total=False):
     limit: int | None
     sync_batchnorm: bool | None
     resume: bool | None
+    step_memory: bool | None
     tensorboard: str | Path | None
 
 

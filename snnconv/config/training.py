@@ -117,6 +117,10 @@ class OptimiserConfig(DataConfig):
         default=False,
         description="continue from the last whole epoch of an interrupted training",
     )
+    step_memory: bool = Field(
+        default=False,
+        description="measure how much memory one training step takes, too; that step is slower",
+    )
     tensorboard: Path | None = Field(
         default=None,
         description="folder for TensorBoard: loss, scores, firing rate and learning rate of every "

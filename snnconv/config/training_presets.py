@@ -5,15 +5,14 @@ or both, with the options of that stage. Those of the package are in the folder 
 user's own are named by their path. What the user gives goes before what a preset says.
 """
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from snnconv.core.validation import parameters
-from snnconv.errors import UsageError, did_you_mean
+from snnconv.core.toml_files import TomlFiles
+from snnconv.errors import UsageError
 
 FOLDER = Path(__file__).parent / "presets"
 STAGES = ("train", "finetune")
@@ -31,9 +30,12 @@ class TrainingPreset(BaseModel):
     finetune: dict[str, Any] = Field({}, description="options of snnconv finetune")
 
 
+PRESETS = TomlFiles(FOLDER, TrainingPreset, "preset", "training preset", "guide/stages")
+
+
 def names() -> list[str]:
     """The package's training presets, sorted."""
-    return sorted(file.stem for file in FOLDER.glob("*.toml"))
+    return PRESETS.names()
 
 
 def load(name: str) -> TrainingPreset:
@@ -42,17 +44,16 @@ def load(name: str) -> TrainingPreset:
     Raises:
         UsageError: there is none, it can't be read, or it has a key that is none.
     """
-    own = name.endswith(".toml")
-    file = Path(name) if own else FOLDER / f"{name}.toml"
-    if not own and name not in names():
-        problem = "there is no training preset of that name"
-        raise UsageError(problem, f"'{name}'", did_you_mean(name, names()))
-    try:
-        given = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:  # no TOML, or nested too deep
-        how = "see: snnconv docs guide/stages"
-        raise UsageError(f"preset {file} can't be read", str(error), how) from error
-    return parameters(TrainingPreset, given, f"preset {file}", "key")
+    return PRESETS.load(name)
+
+
+def chosen(wanted: tuple[str, ...]) -> dict[str, TrainingPreset]:
+    """The presets that a user names, ``all`` for those of the package, by a short name.
+
+    Raises:
+        UsageError: one of them can't be used, or two of them have one name.
+    """
+    return PRESETS.chosen(wanted)
 
 
 def with_preset(name: str, stage: str, given: Mapping[str, Any]) -> dict[str, Any]:

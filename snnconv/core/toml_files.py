@@ -59,3 +59,23 @@ class TomlFiles(Generic[ModelType]):
             how = f"see: snnconv docs {self.page}"
             raise UsageError(f"{self.kind} {file} can't be read", str(error), how) from error
         return parameters(self.model, given, f"{self.kind} {file}", "key")
+
+    def chosen(self, wanted: tuple[str, ...]) -> dict[str, ModelType]:
+        """Read those that a user names, ``all`` for those of the package, by a short name.
+
+        Raises:
+            UsageError: one of them can't be used, or two of them have one name.
+        """
+        given = [name if name.endswith(".toml") else name.lower() for name in wanted]
+        every = [each for name in given for each in (self.names() if name == "all" else [name])]
+        found: dict[str, ModelType] = {}
+        for name in dict.fromkeys(every):
+            short = Path(name).stem if name.endswith(".toml") else name
+            if short in found:
+                raise UsageError(
+                    f"two {self.noun}s have one name",
+                    f"'{short}'",
+                    f"rename one of the files: {name}",
+                )
+            found[short] = self.load(name)
+        return found

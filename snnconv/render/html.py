@@ -18,7 +18,13 @@ from snnconv.render.svg.styles import Style, marker
 from snnconv.render.tables import Facts, Table
 from snnconv.render.traced import DrawnTrace
 from snnconv.render.training_curves import Trained, TrainingCurve
-from snnconv.reports import CompareReport, EvaluateReport, FinetuneReport, SearchUse
+from snnconv.reports import (
+    CompareReport,
+    CompareTrainingReport,
+    EvaluateReport,
+    FinetuneReport,
+    SearchUse,
+)
 
 SPOKEN = 3
 """Runs that get a sentence each; more are read faster in the table."""
@@ -138,7 +144,7 @@ def _key(style: Style) -> Markup:
 def html(
     evaluations: Sequence[EvaluateReport],
     trainings: Sequence[Trained] = (),
-    methods: CompareReport | None = None,
+    methods: Sequence[CompareReport | CompareTrainingReport] = (),
     chosen: Sequence[SearchUse] = (),
     traced: Sequence[DrawnTrace] = (),
 ) -> str:
@@ -147,7 +153,7 @@ def html(
     Args:
         evaluations: of networks.
         trainings: behind them.
-        methods: a comparison of methods.
+        methods: comparisons of methods.
         chosen: searches for method and T behind the networks.
         traced: traces of the networks.
     """

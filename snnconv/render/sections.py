@@ -7,8 +7,9 @@ from snnconv.render import figures_errors, figures_layers, figures_steps
 from snnconv.render.describe.comparison import compare as comparison_blocks
 from snnconv.render.describe.evaluation import exits
 from snnconv.render.describe.search import tried
+from snnconv.render.describe.training_comparison import compare_training as training_blocks
 from snnconv.render.figure import Figure, Run, runs
-from snnconv.render.figures_comparison import comparison
+from snnconv.render.figures_comparison import comparison, training_comparison
 from snnconv.render.figures_sin import sin
 from snnconv.render.figures_trace import traces
 from snnconv.render.figures_training import training
@@ -16,7 +17,7 @@ from snnconv.render.functions import function_table
 from snnconv.render.tables import Table
 from snnconv.render.traced import DrawnTrace
 from snnconv.render.training_curves import Trained, TrainingCurve, curves
-from snnconv.reports import CompareReport, EvaluateReport, SearchUse
+from snnconv.reports import CompareReport, CompareTrainingReport, EvaluateReport, SearchUse
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,13 @@ def compared(found: CompareReport) -> Section:
     """A comparison of methods: both fronts as plots, and its tables."""
     tables = [block for block in comparison_blocks(found) if isinstance(block, Table)]
     return Section("s-comparison", "Comparison of methods", tuple(comparison(found)), tuple(tables))
+
+
+def trained(found: CompareTrainingReport) -> Section:
+    """A comparison of training methods: both fronts as plots, and its tables."""
+    tables = [block for block in training_blocks(found) if isinstance(block, Table)]
+    figures = tuple(training_comparison(found))
+    return Section("s-trainings", "Comparison of training methods", figures, tuple(tables))
 
 
 def early_exits(everybody: Sequence[Run]) -> Section | None:
@@ -122,7 +130,7 @@ class Contents:
 def contents(
     evaluations: Sequence[EvaluateReport],
     trainings: Sequence[Trained] = (),
-    methods: CompareReport | None = None,
+    methods: Sequence[CompareReport | CompareTrainingReport] = (),
     chosen: Sequence[SearchUse] = (),
     traced: Sequence[DrawnTrace] = (),
 ) -> Contents:
@@ -131,18 +139,19 @@ def contents(
     Args:
         evaluations: of networks.
         trainings: behind them.
-        methods: a comparison of methods.
+        methods: comparisons of methods.
         chosen: searches for method and T behind the networks.
         traced: traces of the networks.
     """
     everybody = runs(evaluations)
-    trained = curves(trainings, everybody)
-    parts = sections(everybody, trained) if everybody else []
+    learned = curves(trainings, everybody)
+    parts = sections(everybody, learned) if everybody else []
     if traced:
         parts.append(Section("s-trace", "Inside the neurons", tuple(traces(traced))))
     parts += [part for part in (functions(everybody), early_exits(everybody)) if part is not None]
-    if methods is not None:
-        parts.append(compared(methods))
+    parts += [
+        compared(each) if isinstance(each, CompareReport) else trained(each) for each in methods
+    ]
     if chosen:
         parts.append(searches(chosen))
-    return Contents(tuple(everybody), tuple(trained), tuple(parts))
+    return Contents(tuple(everybody), tuple(learned), tuple(parts))

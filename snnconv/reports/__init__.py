@@ -70,6 +70,14 @@ from snnconv.reports.surfaces import (
 )
 from snnconv.reports.tracing import TracedSiteRow, TraceReport
 from snnconv.reports.training import EpochRow, FinetuneReport, TrainReport
+from snnconv.reports.training_comparison import (
+    CompareTrainingReport,
+    FailedTraining,
+    SeedRow,
+    Spread,
+    TrainedCellRow,
+    TrainedMethodRow,
+)
 
 __all__ = [
     "PUBLISHED",
@@ -80,6 +88,7 @@ __all__ = [
     "Check",
     "CheckpointRow",
     "CompareReport",
+    "CompareTrainingReport",
     "ConvertReport",
     "CorrectReport",
     "CorrectedSiteRow",
@@ -94,6 +103,7 @@ __all__ = [
     "EvaluationRow",
     "ExportReport",
     "FailedCell",
+    "FailedTraining",
     "FigureRow",
     "FileHash",
     "FinetuneReport",
@@ -132,12 +142,16 @@ __all__ = [
     "RunSummary",
     "RunsReport",
     "SearchUse",
+    "SeedRow",
     "SiteRow",
+    "Spread",
     "Steps",
     "SubsetUse",
     "TraceReport",
     "TracedSiteRow",
     "TrainReport",
+    "TrainedCellRow",
+    "TrainedMethodRow",
     "TrialRow",
     "WindowRow",
     "canonical",
@@ -160,6 +174,7 @@ REPORTS: dict[str, type[Report]] = {
         ExportReport,
         FitReport,
         CompareReport,
+        CompareTrainingReport,
         ReportReport,
         InspectReport,
         DoctorReport,

@@ -73,6 +73,8 @@ class Report(BaseModel):
 
     model_config = ConfigDict(populate_by_name=True)
     name: ClassVar[str]
+    command: ClassVar[str] = ""
+    """The command that writes it, if it has another name."""
 
     schema_id: str = Field(alias="schema", description="snnconv.STAGE/VERSION of this file")
     stage: str
@@ -84,6 +86,11 @@ class Report(BaseModel):
     warnings: list[str] = Field(
         [], description="what may be wrong with what was done, each with what to try"
     )
+
+    @classmethod
+    def stage_name(cls) -> str:
+        """Return the command that writes it."""
+        return cls.command or cls.name
 
     def expected(self, accuracy: float | None) -> ExitCode:
         """4 if an accuracy is below the option ``expect_accuracy``, else 0."""
@@ -153,7 +160,7 @@ def read(file: Path, kind: type[ReportType]) -> ReportType:
     Raises:
         CheckpointError: missing, no JSON, of another stage or a later version.
     """
-    problem, remedy = f"{file} can't be read", f"write it again: snnconv {kind.name}"
+    problem, remedy = f"{file} can't be read", f"write it again: snnconv {kind.stage_name()}"
     try:
         data = parsed_json(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -37,6 +37,19 @@ class EpochRow(BaseModel):
     )
     learning_rate: float = Field(description="of the epoch's last step")
     seconds: float
+    step_seconds: float | None = Field(
+        None,
+        description="of the fastest training step: the passes of one whole batch and what the "
+        "optimiser does; null in an older file",
+    )
+    step_cpu_seconds: float | None = Field(
+        None, description="processor time of that step, of all threads; null in an older file"
+    )
+    step_memory_mib: float | None = Field(
+        None,
+        description="with --step-memory, of one step of the first epoch: what its tensors take at "
+        "most at one time, beyond what was there before",
+    )
 
     @property
     def measured(self) -> float:

@@ -1,6 +1,6 @@
 """``snnconv report``: evaluations as a table, Markdown, and one self-contained HTML file."""
 
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from pathlib import Path
 
 from snnconv.checkpoint import sha256
@@ -20,7 +20,9 @@ from snnconv.render.svg.styles import run_style
 from snnconv.render.traced import DrawnTrace
 from snnconv.render.training_curves import Trained, behind
 from snnconv.reports import (
+    CellRow,
     CompareReport,
+    CompareTrainingReport,
     ConvertReport,
     EvaluateReport,
     FinetuneReport,
@@ -28,6 +30,7 @@ from snnconv.reports import (
     RunDifference,
     RunSummary,
     SearchUse,
+    TrainedCellRow,
     TrainReport,
     read,
 )
@@ -76,21 +79,40 @@ def _in_folder(run: Path, progress: Progress) -> dict[Path, EvaluateReport]:
     return kept
 
 
-def _comparison(config: ReportConfig) -> CompareReport | None:
-    """The run folder's comparison of methods, if no evaluations are named."""
-    file = config.run / f"{CompareReport.name}.json"
-    return read(file, CompareReport) if not config.evaluations and file.is_file() else None
+def _comparisons(config: ReportConfig) -> dict[Path, CompareReport | CompareTrainingReport]:
+    """The run folder's comparisons of methods, if no evaluations are named."""
+    if config.evaluations:
+        return {}
+    methods, trained = (
+        config.run / f"{kind.name}.json" for kind in (CompareReport, CompareTrainingReport)
+    )
+    found: dict[Path, CompareReport | CompareTrainingReport] = {}
+    if methods.is_file():
+        found[methods] = read(methods, CompareReport)
+    if trained.is_file():
+        found[trained] = read(trained, CompareTrainingReport)
+    return found
 
 
-def _worth_their_cost(methods: CompareReport) -> dict[Path, EvaluateReport]:
+def _worth_their_cost(
+    methods: Iterable[CompareReport | CompareTrainingReport],
+) -> dict[Path, EvaluateReport]:
     """The evaluations of the cells that no other cell beats."""
     files = {
-        Path(cell.report)
-        for row in methods.methods
+        Path(file)
+        for found in methods
+        for row in found.methods
         for cell in row.cells
-        if cell.on_energy_front or cell.on_latency_front
+        for file in _beaten_by_none(cell)
     }
     return {file: read(file, EvaluateReport) for file in sorted(files) if file.is_file()}
+
+
+def _beaten_by_none(cell: CellRow | TrainedCellRow) -> list[str]:
+    """The evaluation of a cell on a front, that of the first seed of a training; else nothing."""
+    if isinstance(cell, CellRow):
+        return [cell.report] if cell.on_energy_front or cell.on_latency_front else []
+    return [cell.seeds[0].report] if cell.on_energy_front or cell.on_step_front else []
 
 
 def _is_current(evaluation: EvaluateReport, here: Set[str]) -> bool:
@@ -174,9 +196,9 @@ def run(config: ReportConfig, progress: Progress | None = None) -> ReportReport:
     if not config.evaluations:
         _evaluate_the_rest(config, progress)
     found = _evaluations(config, progress)
-    methods = _comparison(config)
+    methods = _comparisons(config)
     if methods and not found:
-        found = _worth_their_cost(methods)
+        found = _worth_their_cost(methods.values())
     if not found:
         places = ", ".join(str(place) for place in config.evaluations or (config.run,))
         raise UsageError(
@@ -188,16 +210,15 @@ def run(config: ReportConfig, progress: Progress | None = None) -> ReportReport:
     searches = _searches(folders, evaluations)
     traced = _traces(folders, evaluations)
     session.inputs += files
-    if methods is not None:
-        session.inputs.append(config.run / f"{CompareReport.name}.json")
+    session.inputs += methods
     names = labels(evaluations)
-    out = config.out or config.run / "report.html"
-    write_atomically(out, html(evaluations, trainings, methods, searches, traced).encode())
+    out, compared = config.out or config.run / "report.html", list(methods.values())
+    write_atomically(out, html(evaluations, trainings, compared, searches, traced).encode())
     text = out.with_suffix(".md")
     write_atomically(text, markdown(evaluations).encode())
     figures = []
     if config.figures is not None:
-        page = contents(evaluations, trainings, methods, searches, traced)
+        page = contents(evaluations, trainings, compared, searches, traced)
         for name, content in papers(page):
             figures.append(config.figures / name)
             write_atomically(figures[-1], content)

@@ -43,7 +43,7 @@ from snnconv.training.history import TrainingFiles
 
 PATHS = (
     *("run", "out", "checkpoint", "weights", "data_root", "threads", "evaluations", "memory"),
-    *("resume", "expect_accuracy", "tensorboard"),
+    *("resume", "expect_accuracy", "tensorboard", "step_memory"),
 )
 """Options that name places or speed, left out of a checkpoint's lineage: they change no content."""
 
@@ -107,7 +107,7 @@ class Session:
         beside = report_beside(parents[0]) if parents else None
         return kind(
             schema_id=f"snnconv.{kind.name}/1",
-            stage=kind.name,
+            stage=kind.stage_name(),
             config=self.config.model_dump(mode="json"),
             lineage=Lineage(
                 inputs=self._read or [_hashed(path) for path in self.inputs],

@@ -14,7 +14,8 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +45,7 @@ from snnconv.training.descent import (
 )
 from snnconv.training.objective import Measured, Objective
 from snnconv.training.resume import check_tensors
+from snnconv.training.step_cost import StepCost, least, timed
 from snnconv.training.tally import ACCURACY_OF
 
 
@@ -123,6 +125,7 @@ class _Sums:
 
     loss: float = 0.0
     correct: int = 0
+    costs: list[StepCost] = field(default_factory=list)
 
 
 class Training:
@@ -158,7 +161,7 @@ class Training:
         self.split, self.info, self.parts = split, info, parts
         self.device, self.progress = device, progress
         self.module = objective.module
-        self.epoch = 0
+        self.epoch, self._first = 0, 1
         self._descent = optimiser(self.module, config)
         self._average = None if config.ema is None else Average(self.module, config.ema)
         self._counts = info.task == ACCURACY_OF
@@ -211,7 +214,7 @@ class Training:
         for name, tensor in parts["learning"].items():
             assert self._average is not None
             self._average.tensors[name].copy_(tensor)
-        self.epoch = epoch
+        self.epoch, self._first = epoch, epoch + 1
 
     def epochs(self) -> Iterator[EpochRow]:
         """Train to the end; a row after each epoch, with the module in evaluation mode.
@@ -253,10 +256,14 @@ class Training:
                 if self._mix is not None:
                     x, labels = self._mix(x, labels) if shown is None else self._mixed(x, labels)
                 x = _channels_last(x, len(self.info.shape))
+                samples = indices.to(self.device)
                 where = f"epoch {epoch}, step {step + 1} of {len(wholes)}"
                 if step == 0:
-                    self.objective.adapt(indices.to(self.device), x, labels)
-                self._batch(indices.to(self.device), x, labels, weight, sums, where)
+                    self.objective.adapt(samples, x, labels)
+                batch = partial(self._batch, samples, x, labels, weight, sums, where)
+                cost = timed(batch, self.device, self._weighs(step))
+                if len(whole) == len(wholes[0]):  # the last batch may be smaller
+                    sums.costs.append(cost)
                 advance(len(whole))
         self.module.eval()
         if self._average is not None:
@@ -277,7 +284,12 @@ class Training:
             neuron_parameters=self.objective.parameters(),
             learning_rate=self._descent.param_groups[0]["lr"],
             seconds=time.perf_counter() - started,
+            **least(sums.costs)._asdict(),
         )
+
+    def _weighs(self, step: int) -> bool:
+        """Whether to measure the memory of a step: of the second, in which all is in place."""
+        return self.config.step_memory and step == 1 and self.epoch == self._first
 
     def _refuse_not_finite(self, epoch: int) -> None:
         """End a training if a weight, a statistic or a neuron's parameter is not finite any more.

@@ -1,6 +1,8 @@
+import math
+
 import pytest
 from helpers.commands import done, here, refused
-from helpers.runs import training
+from helpers.runs import InterruptedAt, calibrating, converting, finetuning, training
 
 from snnconv.checkpoint import load
 from snnconv.config import FinetuneConfig, TrainConfig
@@ -8,7 +10,6 @@ from snnconv.config.training_presets import FOLDER, names
 from snnconv.config.training_presets import load as preset
 from snnconv.errors import ExitCode, UsageError
 
-TRAIN = [name for name in names() if preset(name).train]
 COMPILED = ("plif", "sew", "stbp-tdbn")
 """Their surrogates are compiled for no other test of the usual run."""
 
@@ -39,21 +40,43 @@ def test_what_is_given_goes_before_a_preset():
     assert config.loss_param == {"lam": 0.5, "phi": 1.0}
 
 
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory):
+    """A small network with neurons, to fine-tune."""
+    run = tmp_path_factory.mktemp("converted")
+    training(run, epochs=0)
+    calibrating(run, samples=20)
+    converting(run, timesteps=2)
+    return run / "converted.safetensors"
+
+
 @pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=pytest.mark.long) if n in COMPILED else n for n in TRAIN],
+    ("name", "stage"),
+    [
+        pytest.param(name, stage, marks=[pytest.mark.long] if name in COMPILED else [])
+        for name in names()
+        for stage in ("train", "finetune")
+        if getattr(preset(name), stage)
+    ],
 )
-def test_it_takes_two_steps_and_again_the_same(tmp_path, name):
-    files = []
-    for part in ("a", "b"):
-        small = {"model": "cnn?width=0.125", "epochs": 1, "batch_size": 8, "limit": 17}
-        report = training(tmp_path / part, preset=name, **small, augment=(), timesteps=2)
-        assert report.neuron == preset(name).train["neuron"]
-        files.append(load(tmp_path / part / "trained.safetensors").tensors())
-        if name not in ("tet", "glif"):
-            return
-    assert files[0].keys() == files[1].keys()
-    assert all((files[0][key] == files[1][key]).all() for key in files[0])
+def test_it_takes_two_steps_and_goes_on_to_the_same_bytes(converted, tmp_path, name, stage):
+    """Stopped between its two steps, an epoch each, it ends as the training that never was."""
+    small = {"epochs": 2, "batch_size": 8, "limit": 9, "augment": (), "timesteps": 2}
+    small |= {"preset": name}
+    if stage == "train":
+        model = (
+            "resnet20?width=0.25&block=sew" if "model" in preset(name).train else "cnn?width=0.125"
+        )
+        work, small["model"], file = training, model, "trained.safetensors"
+    else:
+        work, small["checkpoint"], file = finetuning, converted, "finetuned-last.safetensors"
+    report = work(tmp_path / "whole", **small)
+    assert len(report.epochs) == 2
+    assert all(math.isfinite(row.loss) for row in report.epochs)
+    with pytest.raises(KeyboardInterrupt):
+        work(tmp_path / "parts", InterruptedAt("epoch 2/2"), **small)
+    work(tmp_path / "parts", resume=True, **small)
+    assert (tmp_path / "parts" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
 
 
 def test_a_preset_of_the_other_stage_and_none_at_all(tmp_path):

@@ -5,11 +5,20 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from snnconv.render.describe import comparison, evaluation, fitting, stages, surfaces, tracing
+from snnconv.render.describe import (
+    comparison,
+    evaluation,
+    fitting,
+    stages,
+    surfaces,
+    tracing,
+    training_comparison,
+)
 from snnconv.render.tables import Block
 from snnconv.reports import (
     CalibrateReport,
     CompareReport,
+    CompareTrainingReport,
     ConvertReport,
     CorrectReport,
     DoctorReport,
@@ -41,6 +50,7 @@ _STAGES: dict[type[BaseModel], Callable[[Any], list[Block]]] = {
     ExportReport: stages.export,
     FitReport: fitting.fit,
     CompareReport: comparison.compare,
+    CompareTrainingReport: training_comparison.compare_training,
     ReportReport: evaluation.report,
     InspectReport: surfaces.inspect,
     DoctorReport: surfaces.doctor,
