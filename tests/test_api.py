@@ -214,7 +214,8 @@ def test_the_examples_of_the_docstrings_run():
     for module in (api, results, in_memory):
         found = [each for each in finder.find(module, globs=names) if each.examples]
         examples += sorted(found, key=lambda each: each.lineno)
-    assert len(examples) == 1 + len(COMMANDS) + 3, "the module, and each function"
+    # in addition to the commands: inspect, compare_training, two for networks in memory
+    assert len(examples) == 1 + len(COMMANDS) + 4, "the module, and each function"
     runner = doctest.DocTestRunner()
     for each in examples:
         runner.run(each)
