@@ -27,18 +27,6 @@ def named(methods: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(methods))
 
 
-def _names(given: object) -> object:
-    """Return names as :func:`parts` does.
-
-    Raises:
-        ValueError: something was given, and no name in it.
-    """
-    found = parts(given)
-    if given and not found:
-        raise ValueError("name a preset, or all")
-    return found
-
-
 _METHODS = (
     "names with commas between them: presets of the package (snnconv ls presets), TOML files of "
     "your own, or all presets"
@@ -106,7 +94,7 @@ class BudgetConfig(StageConfig):
     """Options of a comparison of training methods: one budget for all of them."""
 
     panel: ClassVar[str] = "Training methods"
-    training: Annotated[tuple[str, ...], BeforeValidator(_names)] = Field(
+    training: Annotated[tuple[str, ...], BeforeValidator(parts)] = Field(
         default=(),
         description="compare training methods, from scratch: names with commas between them, of "
         "presets of the package (snnconv ls training-presets), of TOML files of your own, or all",
@@ -138,6 +126,13 @@ class BudgetConfig(StageConfig):
         lt=1,
         description="share of the training split that is held out to measure each epoch on",
     )
+
+    @field_validator("training", mode="before")
+    @classmethod
+    def _methods_are_given(cls, training: object) -> object:
+        if training and not parts(training):
+            raise ValueError("name a preset, or all")
+        return training
 
     @field_validator("seeds")
     @classmethod

@@ -267,7 +267,21 @@ class ReportOptions(StageOptions, total=False):
     out: str | Path | None
 
 
-class CompareOptions(ModelOptions, SimulationOptions, NormalisationOptions, total=False):
+class BudgetOptions(StageOptions, total=False):
+    """Options that several commands have."""
+
+    training: str | int | list[str] | tuple[str, ...] | None
+    seeds: str | int | list[int] | tuple[int, ...] | None
+    epochs: int | None
+    train_batch_size: int | None
+    train_limit: int | None
+    augment: list[str] | tuple[str, ...] | None
+    validation: float | None
+
+
+class CompareOptions(
+    ModelOptions, SimulationOptions, NormalisationOptions, BudgetOptions, total=False
+):
     """Options of ``snnconv.compare``."""
 
     methods: str | int | list[str] | tuple[str, ...] | None
