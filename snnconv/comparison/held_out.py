@@ -18,7 +18,7 @@ from snnconv.core.metadata import DataInfo, LineageStep
 from snnconv.data.dataset import Dataset, batches
 from snnconv.data.split import Split, is_class, subset
 from snnconv.errors import UsageError
-from snnconv.frontends.measure import Seen, near_chance
+from snnconv.frontends.measure import Seen, near_chance, one_class
 from snnconv.graph.fold import fold
 from snnconv.graph.network import Network
 from snnconv.tasks.base import TASKS, Task
@@ -59,6 +59,13 @@ class HeldOut:
         """How many right classes a network has that is at most so many points below the ANN."""
         least = int(self.ann_right.sum()) - points / 100 * len(self.order)
         return max(0, -int(-(least - 1e-9) // 1))
+
+    def one_class(self) -> str:
+        """Return what to say if the ANN gives nearly all samples one class, else nothing."""
+        if self.task is not None or not self.why:
+            return ""
+        counts = self.wanted.unique(return_counts=True)[1]
+        return one_class(int(counts.max()) / len(self.wanted), len(self.wanted))
 
 
 def calibrated_on(checkpoint: Checkpoint) -> str:

@@ -20,6 +20,7 @@ from snnconv.core.files import write_atomically
 from snnconv.core.progress import Progress, Quiet
 from snnconv.core.uncertainty import discordant, mcnemar, unpacked, wilson
 from snnconv.errors import CheckFailedError, SnnconvError
+from snnconv.frontends.measure import one_class
 from snnconv.neurons.base import NEURONS
 from snnconv.reports import (
     CalibrateReport,
@@ -33,7 +34,7 @@ from snnconv.reports import (
     read,
 )
 from snnconv.simulation.codings.base import CODINGS
-from snnconv.stages.run_folder import newest
+from snnconv.stages.run_folder import with_network
 from snnconv.stages.session import Session
 
 POINT = 0.01
@@ -50,7 +51,7 @@ def run(config: CompareConfig, progress: Progress | None = None) -> CompareRepor
     """
     progress = progress or Quiet()
     presets = chosen(config.methods)
-    config = _of_the_run(config)
+    config = with_network(config)
     plans = {
         (name, T): grid.plan(config, name, preset, T)
         for name, preset in presets.items()
@@ -70,6 +71,9 @@ def run(config: CompareConfig, progress: Progress | None = None) -> CompareRepor
     }
     rows = [_row(name, presets[name], found) for name, found in by_method.items() if found]
     _warn(session, progress, cells.failed)
+    share = max(cell.report.ann_largest_class_share or 0.0 for cell in every.values())
+    if warning := one_class(share, next(iter(every.values())).report.samples):
+        session.warn(progress, warning)
     evaluations = list(every.values())
     reports = {key: cell.report for key, cell in every.items()}
     _refuse_other_samples(evaluations)
@@ -111,19 +115,6 @@ def run(config: CompareConfig, progress: Progress | None = None) -> CompareRepor
         cells_run=cells_run,
         cells_kept=len(every) - cells_run,
     )
-
-
-def _of_the_run(config: CompareConfig) -> CompareConfig:
-    """The options with the run's network: trained, or calibrated from a network outside of it."""
-    if config.model is not None:
-        return config
-    if found := newest(config.run, ("ann",)):
-        return config.model_copy(update={"model": str(found)})
-    if found := newest(config.run, ("calibrated",)):
-        # unless the user says more, its functions stay as the first calibration took them
-        kept = {} if config.takes_functions else {"non_relu": "analog"}
-        return config.model_copy(update={"model": str(found), **kept})
-    return config
 
 
 def _warn(session: Session, progress: Progress, failed: Mapping[Key, SnnconvError]) -> None:

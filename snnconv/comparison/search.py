@@ -73,6 +73,8 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
                 progress,
                 f"{held.why}: what is measured is how closely a network agrees with its ANN",
             )
+        if warning := held.one_class():
+            session.warn(progress, warning)
         search = Search(config, candidates, presets, held, session, progress)
         found = search.found()
         return _written(search, found, session, progress)

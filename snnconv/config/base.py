@@ -178,7 +178,7 @@ class ModelConfig(DataConfig):
         default=None,
         description="checkpoint, FILE.onnx, FILE.pt2, zoo name, torchvision:NAME, or "
         "package.module:factory or file.py:factory, whose code is run; by default the run's, "
-        "else the embedded CNN",
+        "trained or calibrated there, else the embedded CNN",
         json_schema_extra=ARGUMENT,
     )
     weights: Path | None = Field(

@@ -36,6 +36,10 @@ def accuracy(
     return distributed.total([correct], device)[0] / len(order)
 
 
+NEARLY_ALL = 0.99
+"""The share of samples with one class from which on this class tells little."""
+
+_FEW = 10  # samples, of which one class may be the right one
 _PIXELS = 2.0  # a value or a mean above is of no sample in 0..1
 _IMAGENET = Normalisation(255.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _CANDIDATES = (
@@ -90,6 +94,44 @@ class Seen:
 def near_chance(seen: Seen, classes: int) -> bool:
     """Whether an accuracy may be luck."""
     return lucky(seen.right, seen.samples, classes)
+
+
+class ClassesGiven:
+    """How often an ANN gives each class.
+
+    Args:
+        classes: how many there are; of a single output, nothing is counted.
+    """
+
+    def __init__(self, classes: int) -> None:
+        self.counts = torch.zeros(classes, dtype=torch.int64)
+
+    def add(self, outputs: Tensor) -> None:
+        """Add a batch of outputs ``[B, classes, ...]``: the largest one tells the class."""
+        if len(self.counts) > 1:
+            given = outputs.argmax(1).flatten().cpu()
+            self.counts += torch.bincount(given, minlength=len(self.counts))
+
+    def largest_share(self, device: torch.device) -> float | None:
+        """Return the share of the most frequent class, over all processes; none without samples."""
+        counts = distributed.add(self.counts, device)
+        return float(counts.max() / counts.sum()) if counts.any() else None
+
+
+def one_class(share: float, samples: int) -> str:
+    """Return what to say of an ANN that gives nearly all samples one class, else nothing.
+
+    Args:
+        share: of the samples that have the ANN's most frequent class.
+        samples: how many there are.
+    """
+    if samples < _FEW or share < NEARLY_ALL:
+        return ""
+    return (
+        f"the ANN gives {share:.2%} of these samples the same class, so a network that knows no "
+        "other class agrees with it as often: the agreement tells little. Look at the weights "
+        "(--weights) and at the normalisation (--mean, --std, --scale)"
+    )
 
 
 def misfit(seen: Seen, info: DataInfo) -> str | None:

@@ -150,6 +150,11 @@ class EvaluateReport(ScoredReport):
     )
     steps_at_once: int | None = Field(None, description="of them, computed together")
     classes: int | None = Field(None, description="how many classes these samples have")
+    ann_largest_class_share: float | None = Field(
+        None,
+        description="without labels, the share of samples that the ANN gives its most frequent "
+        "class; null with labels",
+    )
     timesteps: int
     latency_steps: Latency = None
     first_answer_step: int | None = Field(

@@ -32,7 +32,7 @@ from snnconv.reports import CalibrateReport, ImportRow, LookRow, NormalisationUs
 from snnconv.simulation.build import spiking_network
 from snnconv.simulation.confidence import sin_ratios
 from snnconv.simulation.memory import BatchPlan
-from snnconv.stages.run_folder import newest
+from snnconv.stages.run_folder import with_network
 from snnconv.stages.session import (
     Session,
     data_use,
@@ -58,8 +58,9 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
     statistic = STATISTICS.load(config.method)
     params = parameters(statistic.params, config.param, f"statistic '{config.method}'")
 
-    spec = config.model or str(newest(config.run, ("ann",)) or EMBEDDED)
-    ann, verdict, dataset, origin = _opened(session, config, spec, progress)
+    own = with_network(config)
+    spec = own.model or str(EMBEDDED)
+    ann, verdict, dataset, origin = _opened(session, own, spec, progress)
     refuse_labels(dataset, ann)
     _refuse_expected(config, dataset)
     source = _source(session, config, ann, dataset)

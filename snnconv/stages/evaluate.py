@@ -22,6 +22,7 @@ from snnconv.data.split import count, strata, subset
 from snnconv.errors import CheckFailedError, UsageError
 from snnconv.exports.parts.integer_measure import IntegerMeasure
 from snnconv.frontends.labels import refuse_labels
+from snnconv.frontends.measure import ClassesGiven, one_class
 from snnconv.graph.ir import SITES
 from snnconv.metrics.base import METRICS, Batch, Figures, Metric, MetricContext, Watch
 from snnconv.reports import EvaluateReport, Histogram, LayerRow, LineageRow
@@ -74,10 +75,8 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
     context = _context(checkpoint, snn, T, config, dataset, kinds)
     metrics = {name: kind(context) for name, kind in kinds.items()}
 
-    widths, first = config.integer, config.readout_from
-    whole = IntegerMeasure(checkpoint, file, widths, T, first) if widths else None
-    twinned = any(metric.twinned for metric in metrics.values())
-    twin = QuantizedTwin.of(context, ann) if twinned else None
+    whole = _in_whole_numbers(checkpoint, file, T, config)
+    twin = QuantizedTwin.of(context, ann) if any(m.twinned for m in metrics.values()) else None
     watch = Watch(metrics.values(), session.device)
     everyone = subset(strata(dataset.test), config.limit, config.seed)
     order = distributed.share(everyone)
@@ -90,7 +89,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
     )
     if len(order):
         _warm_up(snn, dataset, checkpoint.data, order[:1], (T, at_once.steps, shown), watch)
-    simulated = 0.0
+    simulated, given = 0.0, ClassesGiven((*snn.analysis.shapes[snn.analysis.graph.output], 1)[0])
     with progress.task("evaluate", len(order)) as advance:
         drawn = batches(dataset.test, checkpoint.data, order, at_once.samples, frames_per_run=shown)
         for indices, x, labels in drawn:
@@ -98,6 +97,8 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
             labels = None if labels is None else labels.to(session.device)
             still = mean_frame(x)
             logits, inputs = (None, {}) if alone else beside(ann, reference, still)
+            if logits is not None and not TASKS.load(dataset.info.task).supervised:
+                given.add(logits)
             batch = Batch(labels, logits, inputs, samples, twin(still) if twin else None)
             for metric in metrics.values():
                 metric.begin(batch)
@@ -141,6 +142,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
         steps_at_once=at_once.steps,
         timesteps=T,
         latency_steps=snn.latency(T),
+        ann_largest_class_share=_largest_class(given, len(everyone), session, progress),
         first_answer_step=context.answers[0] if context.answers else None,
         readout_from=config.readout_from,
         integer=whole and whole.use(lambda sums: distributed.summed(sums, session.device)),
@@ -161,6 +163,25 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
         **found.totals,
     )
     return _written(report, session, config, progress)
+
+
+def _in_whole_numbers(
+    checkpoint: Checkpoint, file: Path, T: int, config: EvaluateConfig
+) -> IntegerMeasure | None:
+    """The network in whole numbers, if it is to be measured, too."""
+    if not config.integer:
+        return None
+    return IntegerMeasure(checkpoint, file, config.integer, T, config.readout_from)
+
+
+def _largest_class(
+    given: ClassesGiven, samples: int, session: Session, progress: Progress
+) -> float | None:
+    """The share of the ANN's most frequent class; say so if there is hardly another one."""
+    share = given.largest_share(session.device)
+    if warning := one_class(share or 0.0, samples):
+        session.warn(progress, warning)
+    return share
 
 
 def _dataset(

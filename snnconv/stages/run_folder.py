@@ -9,8 +9,10 @@ link, because a program that overwrites one name in place must not change the ot
 import hashlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 from snnconv.checkpoint import Checkpoint, canonical_json, encoded, load, sha256
+from snnconv.config import ModelConfig
 from snnconv.core.files import write_atomically
 from snnconv.core.kinds import KINDS, WRITTEN_BY, Kind
 from snnconv.core.names import (
@@ -25,6 +27,7 @@ from snnconv.core.names import (
     patterns,
 )
 from snnconv.errors import CheckpointError
+from snnconv.frontends.open import EMBEDDED
 from snnconv.reports import EvaluateReport, ReportType, TraceReport, read
 
 SUFFIX = ".safetensors"
@@ -37,6 +40,40 @@ def newest(run: Path, kinds: Iterable[Kind]) -> Path | None:
     """The newest checkpoint of these kinds: the default of the next stage."""
     found = [file for kind in kinds if (file := run / file_name(kind)).exists()]
     return max(found, key=lambda file: file.stat().st_mtime_ns, default=None)
+
+
+Options = TypeVar("Options", bound=ModelConfig)
+
+
+def with_network(config: Options) -> Options:
+    """Return the options with the run's network: trained, or calibrated from one outside of it.
+
+    They stay without a network if the run has none, or only the embedded one.
+
+    Raises:
+        CheckpointError: nobody knows what was calibrated in the run.
+    """
+    if config.model is not None:
+        return config
+    if found := newest(config.run, ("ann",)):
+        return config.model_copy(update={"model": str(found)})
+    found = newest(config.run, ("calibrated",))
+    if found is None or _calibrated_from(found) == sha256(EMBEDDED):
+        return config
+    # unless the user says more, its functions stay as the first calibration took them
+    kept = {} if config.takes_functions else {"non_relu": "analog"}
+    return config.model_copy(update={"model": str(found), **kept})
+
+
+def _calibrated_from(file: Path) -> str | None:
+    """Return the hash of the checkpoint that was calibrated first, if it was one."""
+    try:
+        steps = load(file, ["calibrated"]).lineage
+    except CheckpointError as error:
+        raise CheckpointError(
+            error.problem, error.found, "name the network (MODEL), or delete that file"
+        ) from error
+    return next((step.parent for step in steps if step.stage == "calibrate"), None)
 
 
 def report_beside(checkpoint: Path) -> Path | None:

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from helpers.runs import calibrating, check_report, converting, evaluating, same_bytes
 from torch import nn
@@ -51,6 +53,21 @@ def test_without_anything_the_embedded_network_serves(tmp_path):
     report = calibrating(tmp_path)
     assert [file.sha256 for file in report.lineage.inputs] == [sha256(EMBEDDED)]
     assert len(report.sites) == 4
+
+
+def test_the_network_that_was_calibrated_in_the_run_serves_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    layers = "nn.Flatten(), nn.Linear(64, 4), nn.GELU(), nn.Linear(4, 4), nn.ReLU()"
+    text = f"from torch import nn\ndef one(): return nn.Sequential({layers}, nn.Linear(4, 10))"
+    Path("net.py").write_text(text)
+    first = calibrating(tmp_path, model="net.py:one", non_relu="analog", method="max")
+    again = calibrating(tmp_path, method="max")
+    assert [site.threshold for site in again.sites] == [site.threshold for site in first.sites]
+    assert load(tmp_path / "calibrated.safetensors").lineage[-2].config["model"] == "net.py:one"
+    calibrated = tmp_path / "calibrated.safetensors"
+    calibrated.write_bytes(calibrated.read_bytes()[:-9])
+    with pytest.raises(CheckpointError, match="name the network"):
+        calibrating(tmp_path)
 
 
 def test_the_same_work_gives_the_same_bytes(tmp_path):

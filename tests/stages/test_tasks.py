@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -222,6 +223,8 @@ def test_without_labels_the_ann_is_the_measure(folder, monkeypatch, tmp_path):
     assert report["early_exit"]["scores"]["agreement"] == report["scores"]["agreement"][-1]
     assert report["task"] == "none"
     assert report["ann_scores"] == {"agreement": 1.0, "relative-error": 0.0}
+    assert report["ann_largest_class_share"] < 0.5
+    assert not report["warnings"]
     assert report["scores"]["agreement"][-1] > 0.9
     assert report["scores"]["relative-error"][-1] == pytest.approx(report["logits_relative_error"])
     result = here("finetune", *words)
@@ -231,6 +234,30 @@ def test_without_labels_the_ann_is_the_measure(folder, monkeypatch, tmp_path):
     report = json.loads(done("reparameterize", *words, "--json").out)
     assert (report["headline"]["name"], report["score_before"]) == ("agreement", 1)
     assert report["score_after"] > 0.99
+
+
+def test_an_ann_that_knows_one_class_only_is_called_so(folder, monkeypatch, tmp_path):
+    """Whatever is compared with it "agrees"."""
+    monkeypatch.chdir(folder)
+    Path("constant.py").write_text(
+        "import torch\nfrom torch import nn\n"
+        "def one():\n"
+        "    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 4))\n"
+        "    nn.init.constant_(net[3].weight, 0.01)\n"
+        "    net[3].bias.data = torch.tensor([0.0, 9.0, 0.0, 0.0])\n"
+        "    return net\n"
+    )
+    words = ("--data", "npz:none.npz", "--run", tmp_path)
+    done("calibrate", "constant.py:one", *words, "--samples", "100")
+    done("convert", "--neuron", "signed", "--timesteps", "1", "--run", tmp_path)
+    report = json.loads(done("evaluate", *words, "--limit", "50", "--json").out)
+    assert report["ann_largest_class_share"] == 1.0
+    search = ("--within", "5", "--methods", "signed", "--max-timesteps", "1", "--json")
+    searched = json.loads(done("convert", *search, "--run", tmp_path).out)
+    grid = ("--methods", "signed", "--timesteps", "1", "--limit", "50", "--json")
+    compared = json.loads(done("compare", *words, *grid).out)
+    for each in (report, searched, compared):
+        assert any("100.00% of these samples the same class" in text for text in each["warnings"])
 
 
 def test_labels_that_do_not_fit(folder, monkeypatch, tmp_path):
