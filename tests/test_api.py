@@ -9,7 +9,7 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import get_args
+from typing import get_args, get_overloads
 
 import pytest
 import torch
@@ -165,7 +165,9 @@ def test_the_typed_options_are_those_of_the_models():
 @pytest.mark.parametrize("stage", [*COMMANDS, "inspect"])
 def test_every_option_of_a_command_is_one_of_its_function(stage):
     model = typed_options.MODELS[stage]
-    parameters = inspect.signature(getattr(snnconv, stage)).parameters
+    function = getattr(snnconv, stage)
+    as_a_command = (get_overloads(function) or [function])[-1]
+    parameters = inspect.signature(as_a_command).parameters
     (typed,) = get_args(parameters["options"].annotation)
     assert {*typed.__annotations__, *parameters} - {"options", "config"} == {*model.model_fields}
     assert model.__name__ in str(parameters["config"].annotation)
@@ -177,7 +179,7 @@ def test_a_type_checker_finds_a_misspelt_option(tmp_path):
     (tmp_path / "user.py").write_text(
         "import snnconv\n"
         "from snnconv import CalibrateConfig, Dataset\n"
-        "\n"
+        "from torch.nn import ReLU\n"
         "def share(data: Dataset) -> float:\n"
         "    snnconv.calibrate(method='max', samples=10, run='r', mean=[0.5], std=0.5)\n"
         "    snnconv.calibrate(config=CalibrateConfig(method='max'))\n"
@@ -186,6 +188,8 @@ def test_a_type_checker_finds_a_misspelt_option(tmp_path):
         "    snnconv.evaluate(engine='fast')\n"
         "    snnconv.finetune(config=CalibrateConfig())\n"
         "    snnconv.nothing()\n"
+        "    snnconv.convert(ReLU(), data=[[0.5]], methd='max')\n"
+        "    snnconv.convert(ReLU(), data=[[0.5]], method='max').to_checkpoint()\n"
         "    return snnconv.evaluate(limit=10).ann_accuracy or len(data.train.labels or [])\n"
     )
     paths = {"MYPYPATH": str(Path(snnconv.__file__).parents[1])}
@@ -204,6 +208,7 @@ def test_a_type_checker_finds_a_misspelt_option(tmp_path):
         "9": "arg-type",
         "10": "arg-type",
         "11": "attr-defined",
+        "12": "call-overload",
     }, result.stdout
 
 
@@ -310,7 +315,7 @@ def test_a_live_network_is_converted_in_memory(tmp_path):
     net, x, _ = trained()
     before, threads = {k: v.clone() for k, v in net.state_dict().items()}, torch.get_num_threads()
     net[1].train(), net[3].eval()
-    snn = snnconv.convert_module(net, x, neuron="signed", param={"spikes": 2}, timesteps=32)
+    snn = snnconv.convert(net, data=x, neuron="signed", param={"spikes": 2}, timesteps=32)
     with torch.no_grad():
         same = (snn(x).argmax(1) == net(x).argmax(1)).float().mean()
     assert same > 0.97
@@ -322,6 +327,14 @@ def test_a_live_network_is_converted_in_memory(tmp_path):
     again = snnconv.load_network(tmp_path / "live.safetensors")
     with torch.no_grad():
         assert torch.equal(again(x), snn(x))
+
+
+def test_converting_a_module_has_the_options_of_convert_module():
+    of_module = inspect.get_annotations(in_memory.convert_module, eval_str=True)
+    options = inspect.get_annotations(in_memory.ModuleOptions, eval_str=True)
+    assert {**options, "module": nn.Module} == {
+        name: of for name, of in of_module.items() if name not in ("data", "return")
+    }
 
 
 def test_samples_come_as_a_tensor_or_in_batches():
@@ -342,6 +355,10 @@ def test_samples_come_as_a_tensor_or_in_batches():
         ({"data": torch.zeros(0, 6)}, "no samples"),
         ({"data": []}, "no samples"),
         ({"data": ["a.png"]}, "a str"),
+        ({"data": "digits"}, "can't read data by name"),
+        ({"data": None}, "needs samples"),
+        ({"run": "run"}, "takes no option 'run' for a module"),
+        ({"config": snnconv.ConvertConfig()}, "takes no option 'config'"),
         ({"neuron": "ift"}, "no neuron of that name"),
         ({"param": {"levels": 2}}, "neuron 'if' has no such parameter"),
         ({"method": "least"}, "no statistic of that name"),
@@ -352,7 +369,7 @@ def test_samples_come_as_a_tensor_or_in_batches():
 def test_what_can_not_be_converted_in_memory(change, words):
     net, x, _ = trained()
     with pytest.raises(snnconv.SnnconvError) as caught:
-        snnconv.convert_module(net, **{"data": x, **change})
+        snnconv.convert(net, **{"data": x, **change})
     assert words in f"{caught.value.problem} {caught.value.found}"
 
 

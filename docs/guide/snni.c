@@ -1,74 +1,60 @@
-/* Runs a network that `snnconv export --to integer` wrote: cc -O2 -o snni snni.c -lm
-   snni NETWORK.snni < samples > classes. A sample is C*H*W float32 values, normalised; for each, its
-   class is printed. It takes IF and signed neurons, and any number of samples. */
+/* Runs a network that `snnconv export --to integer` wrote, with snni.h beside it: cc -O2 -o snni snni.c -lm
+   ./snni NETWORK.snni < samples prints the class of each sample: C*H*W float32 values, normalised. */
+#include "snni.h"
 #include <math.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-typedef struct {
-    int32_t kind, *from, n, in[3], out[3], k[2], s[2], p[2], d[2], shift, *bias, *v0, *dead, spikes, negative;
-    const void *w;
-    int64_t *y, *x, *v, *m;
-} Layer;
+static int64_t clip(int64_t x, int64_t low, int64_t high) { return x < low ? low : x > high ? high : x; }
 
-static int size(const int32_t *shape) { return shape[0] * shape[1] * shape[2]; }
+static int64_t window(const Layer *l, int bytes, int d, int row, int column) { /* a sum over one window */
+    const Shape *s = l->shape;
+    int places = s->kernel[0] * s->kernel[1], first = l->kind == SUM ? d : 0, end = l->kind == SUM ? d + 1 : s->in[0];
+    int64_t sum = 0;
+    for (int c = first; c < end; c++) for (int k = 0; k < places; k++) {
+        int h = row * s->stride[0] - s->padding[0] + k / s->kernel[1] * s->dilation[0];
+        int w = column * s->stride[1] - s->padding[1] + k % s->kernel[1] * s->dilation[1];
+        if (h < 0 || w < 0 || h >= s->in[1] || w >= s->in[2]) continue;
+        int64_t x = l->x[(c * s->in[1] + h) * s->in[2] + w], at = ((int64_t)d * s->in[0] + c) * places + k;
+        sum += l->kind == SUM ? x : x * (bytes == 1 ? ((int8_t *)l->weights)[at] : ((int16_t *)l->weights)[at]);
+    }
+    return sum * (1LL << s->shift);
+}
+
+static int64_t fire(Layer *l, int d, int i, int64_t bound) { /* the spikes of one neuron */
+    int64_t v = clip(l->potential[i] + l->x[i], -bound, bound), theta = l->each[d];
+    int64_t spikes = clip(v / theta - (v % theta < 0), l->negative ? -l->spikes : 0, l->spikes);
+    if (l->negative && spikes < -l->sent[i]) spikes = -l->sent[i];
+    if (l->negative && v < 0 && v > -l->dead[d]) spikes = 0;
+    l->potential[i] = v - spikes * theta, l->sent[i] += spikes;
+    return spikes;
+}
+
+static void step(const Network *net, Layer *l, int first) { /* one layer in one step */
+    int places = l->shape->out[1] * l->shape->out[2], width = l->shape->out[2], inputs = size(l->shape->in);
+    for (int i = 0; i < inputs; i++) l->x[i] = 0;
+    for (int j = 0; j < l->sources; j++) for (int i = 0; i < inputs; i++) l->x[i] += net->layers[l->from[j]].y[i];
+    for (int d = 0, i = 0; d < l->shape->out[0]; d++) for (int p = 0; p < places; p++, i++) {
+        if (first && l->kind == NEURONS) l->potential[i] = l->initial[d], l->sent[i] = 0;
+        if (l->kind == NEURONS) l->y[i] = fire(l, d, i, (1LL << (net->head->state_bits - 1)) - 1);
+        else if (l->kind == GAINS) l->y[i] = l->x[i] * l->each[d];
+        else l->y[i] = window(l, net->head->weight_bytes, d, p / width, p % width) + (l->kind == WEIGHTS ? l->each[d] : 0);
+    }
+}
 
 int main(int argc, char **argv) {
-    FILE *f = fopen(argv[1], "rb");
-    int32_t *file = malloc(1 << 28), *w = file + 10, *out, n_out;
-    if (argc < 2 || !f || !fread(file, 1, 1 << 28, f) || memcmp(file, "SNNI", 4) || file[1] != 1) return 1;
-    int n = file[2], T = file[3], bytes = file[7], cells = size(file + 4);
-    int64_t in_max = (1LL << (file[8] - 1)) - 1, v_max = (1LL << (file[9] - 1)) - 1;
-    float in_scale, *x = malloc(4 * cells);
-    memcpy(&in_scale, w, 4), w += 2, n_out = *w++, out = w, w += n_out;
-    Layer *all = calloc(n + 1, sizeof *all);
-    memcpy(all[0].out, file + 4, 12), all[0].y = malloc(8 * cells);
-    for (Layer *l = all + 1; l <= all + n; l++) { /* 1: weights, 2: gains, 3: sums, 4: neurons */
-        l->kind = *w++, l->n = *w++, l->from = w, w += l->n, memcpy(l->in, w, 60), w += 15;
-        if (l->kind == 1) l->w = w, w += (l->out[0] * l->in[0] * l->k[0] * l->k[1] * bytes + 3) / 4;
-        if (l->kind != 3) l->bias = w, w += l->out[0];
-        if (l->kind == 4) l->v0 = w, l->dead = w += l->out[0], w += l->out[0], l->spikes = *w++, l->negative = *w++;
-        l->x = malloc(8 * size(l->in)), l->y = malloc(8 * size(l->out));
-        l->v = malloc(8 * size(l->out)), l->m = malloc(8 * size(l->out));
-    }
-    while (fread(x, 4, cells, stdin) == (size_t)cells) {
-        int64_t sum[4096] = {0}, best = 0, classes = size(all[out[0]].out);
-        for (int i = 0; i < cells; i++) all[0].y[i] = fmaxf(fminf(nearbyintf(x[i] / in_scale), in_max), -in_max);
-        for (int t = 0; t < T; t++) {
-            for (Layer *l = all + 1; l <= all + n; l++) {
-                int cell = l->out[1] * l->out[2], place = l->in[1] * l->in[2];
-                memset(l->x, 0, 8 * size(l->in));
-                for (int j = 0; j < l->n; j++) for (int i = 0; i < size(l->in); i++) l->x[i] += all[l->from[j]].y[i];
-                for (int c = 0; c < l->out[0]; c++) for (int i = 0; i < cell; i++) {
-                    int64_t *y = l->y + c * cell + i, *v = l->v + c * cell + i, *m = l->m + c * cell + i, a = 0;
-                    if (l->kind == 2) { *y = l->x[c * cell + i] * l->bias[c]; continue; }
-                    if (l->kind == 4) {
-                        if (t == 0) *v = l->v0[c], *m = 0;
-                        int64_t th = l->bias[c], low = l->negative ? -l->spikes : 0;
-                        *v += l->x[c * cell + i], *v = *v > v_max ? v_max : *v < -v_max ? -v_max : *v;
-                        a = *v / th - (*v % th < 0), a = a < low ? low : a > l->spikes ? l->spikes : a;
-                        if (l->negative && a < -*m) a = -*m;
-                        if (l->negative && *v < 0 && *v > -l->dead[c]) a = 0;
-                        *v -= a * th, *m += a, *y = a;
-                        continue;
-                    }
-                    for (int b = l->kind == 1 ? 0 : c; b < (l->kind == 1 ? l->in[0] : c + 1); b++)
-                        for (int q = 0; q < l->k[0] * l->k[1]; q++) {
-                            int h = i / l->out[2] * l->s[0] - l->p[0] + q / l->k[1] * l->d[0];
-                            int g = i % l->out[2] * l->s[1] - l->p[1] + q % l->k[1] * l->d[1];
-                            if (h < 0 || g < 0 || h >= l->in[1] || g >= l->in[2]) continue;
-                            int64_t o = ((int64_t)c * l->in[0] + b) * l->k[0] * l->k[1] + q, u = l->x[b * place + h * l->in[2] + g];
-                            a += l->kind == 3 ? u : u * (bytes == 1 ? ((int8_t *)l->w)[o] : ((int16_t *)l->w)[o]);
-                        }
-                    *y = a * (1LL << l->shift) + (l->kind == 1 ? l->bias[c] : 0);
-                }
-            }
-            for (int j = 0; j < n_out; j++) for (int c = 0; c < classes; c++) sum[c] += all[out[j]].y[c];
+    Network net;
+    if (argc < 2 || !read_network(argv[1], &net)) return fputs("usage: snni NETWORK.snni < samples\n", stderr), 1;
+    const Head *head = net.head;
+    int cells = size(head->sample), classes = size(net.layers[*net.output].shape->out);
+    float *x = malloc(cells * sizeof *x), bound = (1 << (head->input_bits - 1)) - 1;
+    int64_t *sum = malloc(classes * sizeof *sum), best;
+    for (; fread(x, sizeof *x, cells, stdin) == (size_t)cells; printf("%d\n", (int)best)) {
+        for (int i = 0; i < cells; i++) net.layers->y[i] = fmaxf(fminf(nearbyintf(x[i] / head->input_scale), bound), -bound);
+        for (int c = best = 0; c < classes; c++) sum[c] = 0;
+        for (int t = 0; t < head->timesteps; t++) {
+            for (int k = 1; k <= head->layers; k++) step(&net, net.layers + k, t == 0);
+            for (int j = 0; j < net.outputs; j++) for (int c = 0; c < classes; c++) sum[c] += net.layers[net.output[j]].y[c];
         }
         for (int c = 1; c < classes; c++) if (sum[c] > sum[best]) best = c;
-        printf("%d\n", (int)best);
     }
     return 0;
 }

@@ -14,12 +14,12 @@ process keeps its random state, its number of threads and its TF32 settings.
 
 import warnings
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack, overload
 
 from torch import nn
 
 from snnconv import pipeline
-from snnconv.api.in_memory import convert_module, load_network
+from snnconv.api.in_memory import ModuleOptions, convert_module, load_network, module_options
 from snnconv.api.modules import written
 from snnconv.api.options import config_of
 from snnconv.api.results import compare, compare_training, export, fit, predict, report, trace
@@ -44,6 +44,7 @@ from snnconv.config.options import (
     CalibrateOptions,
     ConvertOptions,
     CorrectOptions,
+    Data,
     EvaluateOptions,
     FinetuneOptions,
     InspectOptions,
@@ -67,6 +68,7 @@ from snnconv.reports import (
     TrainReport,
 )
 from snnconv.simulation.build import spiking_network
+from snnconv.simulation.loaded import LoadedModule
 from snnconv.stages import calibrate as _calibrate
 from snnconv.stages import correct as _correct
 from snnconv.stages import evaluate as _evaluate
@@ -182,28 +184,52 @@ def calibrate(
     return report
 
 
+@overload
+def convert(
+    checkpoint: nn.Module, *, data: Data, **options: Unpack[ModuleOptions]
+) -> LoadedModule: ...
+
+
+@overload
 def convert(
     checkpoint: str | Path | None = None,
     *,
     config: ConvertConfig | None = None,
     **options: Unpack[ConvertOptions],
-) -> ConvertReport:
-    """Put a neuron at every activation, as ``snnconv convert`` does.
+) -> ConvertReport: ...
+
+
+def convert(
+    checkpoint: str | Path | nn.Module | None = None,
+    *,
+    config: ConvertConfig | None = None,
+    **options: Any,
+) -> ConvertReport | LoadedModule:
+    """Put a neuron at every activation, as ``snnconv convert`` does; or convert a live module.
+
+    ``snnconv.convert(module, data=samples)`` is :func:`convert_module`: it takes the options of
+    that, writes no file, and returns the spiking network.
 
     Args:
-        checkpoint: a calibrated one; the run's by default.
-        config: options as one object.
+        checkpoint: a calibrated one; the run's by default. Or a module, with ``data``.
+        config: options as one object, of the command.
         options: see ``snnconv convert --help``; ``timesteps`` is T. ``within`` are points of
             accuracy: then method and T are searched for, and ``report.search`` says what was
             tried, and whether a network is so close to its ANN.
 
+    Returns:
+        The stage's report; of a module, the spiking network.
+
     Raises:
         UsageError: an unknown option, or a value out of its range.
         CheckpointError: a file that is damaged, or of another kind.
+        UnsupportedError: operations of a module that can't be converted.
 
     >>> snnconv.convert(neuron="msat", timesteps=4).sites_converted
     4
     """
+    if isinstance(checkpoint, nn.Module):
+        return convert_module(checkpoint, **module_options(config, options))
     given = {"checkpoint": checkpoint, **options}
     chosen = config_of(ConvertConfig, "convert", config, given)
     with runtime.host_kept():

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -23,12 +23,55 @@ from snnconv.core.validation import parameters
 from snnconv.data.dataset import Drawn
 from snnconv.data.objects.held import part_of
 from snnconv.data.objects.parts import Part
+from snnconv.errors import UsageError, did_you_mean
 from snnconv.frontends.open import NO_DATA, from_module
 from snnconv.frontends.transfer import with_spiking_functions
 from snnconv.graph.obstacles import refuse_obstacles
 from snnconv.neurons.base import NEURONS
 from snnconv.simulation.codings.base import CODINGS
 from snnconv.simulation.loaded import LoadedModule
+
+
+class ModuleOptions(TypedDict, total=False):
+    """What ``convert`` takes of a module, beside ``data``: see :func:`convert_module`."""
+
+    neuron: str
+    param: Mapping[str, Any] | None
+    coding: str
+    timesteps: int
+    method: str
+    method_param: Mapping[str, Any] | None
+    granularity: Literal["layer", "channel"]
+    non_relu: Literal["refuse", "analog", "spike"]
+    spike_everything: bool
+    spike_input: bool
+    output: str | int | None
+    seed: int
+    batch_size: int
+
+
+def module_options(config: ConvertConfig | None, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of ``convert`` for a module: None is a default, as everywhere.
+
+    Raises:
+        UsageError: one that a module has not got, or no data.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    known = {"data", *ModuleOptions.__annotations__}
+    names = ["config"] * (config is not None) + [name for name in given if name not in known]
+    if names:
+        raise UsageError(
+            f"convert takes no option '{names[0]}' for a module",
+            "a conversion in memory, without a run folder",
+            did_you_mean(names[0], known),
+        )
+    if "data" not in given:
+        raise UsageError(
+            "convert needs samples to calibrate a module on",
+            "no data",
+            "give data=x, with x of shape [n, *input] as the module takes it",
+        )
+    return given
 
 
 def load_network(
@@ -121,6 +164,13 @@ def convert_module(
     >>> snn(torch.rand(2, 4)).shape
     torch.Size([2, 3])
     """
+    if isinstance(data, str):
+        raise UsageError(
+            "a conversion in memory can't read data by name",
+            f"'{data}'",
+            f"give the samples as the module takes them, or use a run folder: "
+            f"snnconv.calibrate(module, data={data!r}), then snnconv.convert()",
+        )
     for name, value, model in (
         ("timesteps", timesteps, ConvertConfig),
         ("granularity", granularity, CalibrateConfig),

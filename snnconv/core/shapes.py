@@ -2,8 +2,8 @@
 
 ``T`` time steps, ``B`` samples, ``*N`` a layer's neurons (``C, H, W`` after a convolution). A
 value that does not change over time has ``T = 1`` and broadcasts: the analog input and everything
-computed from it before the first neuron, so the first layer is computed once. Only the two
-functions here reshape time.
+computed from it before the first neuron, so the first layer is computed once. Only the first
+two functions here reshape time.
 """
 
 from collections.abc import Sequence
@@ -34,6 +34,20 @@ def stack_time(steps: Sequence[Tensor]) -> Tensor:
     if first.dim() > 3 and first.is_contiguous(memory_format=torch.channels_last):
         return torch.stack([step.movedim(1, -1) for step in steps]).movedim(-1, 2)
     return torch.stack(list(steps))
+
+
+def laid_out(sequence: Tensor, like: Tensor) -> Tensor:
+    """``[T, B, *N]`` in channels-last memory if that is the order of ``like``, of equal shape.
+
+    Convolutions and sums over places round by the order.
+    """
+
+    def last(step: Tensor) -> bool:
+        return step.dim() > 3 and step.is_contiguous(memory_format=torch.channels_last)
+
+    if last(like[0]) and not last(sequence[0]):
+        return sequence.movedim(2, -1).contiguous().movedim(-1, 2)
+    return sequence
 
 
 def per_neuron(values: Tensor, dims: int) -> Tensor:

@@ -133,6 +133,10 @@ def test_a_c_program_finds_the_same_classes(tmp_path):
     subprocess.run(
         ["cc", "-O2", "-o", str(tmp_path / "snni"), str(PROGRAM), "-lm"], check=True, timeout=60
     )
+    assert len(PROGRAM.read_text(encoding="utf-8").splitlines()) <= 60, "as the guide says"
+    foreign = subprocess.run([tmp_path / "snni", PROGRAM], capture_output=True, check=False)
+    assert foreign.returncode == 1
+    assert foreign.stderr.startswith(b"usage: snni NETWORK.snni")
     seen = set()
     for name, (make, shape, how) in CASES.items():
         network, _ = quantized(subject(make(), shape, **how), Widths(8, 8, 24, True, False))

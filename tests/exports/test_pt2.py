@@ -1,10 +1,11 @@
 """An exported program, run T times, is the simulation, bit for bit; for a batch of any size."""
 
 import torch
-from helpers.exports import T, subject
+from helpers.exports import PLACES, T, over_places, subject
 from helpers.networks import IMAGE, NETS
 
 from snnconv.core.metadata import Parameters
+from snnconv.exports.parts import step
 from snnconv.exports.pt2 import Pt2
 from snnconv.simulation.simulate import simulate
 
@@ -33,3 +34,16 @@ def test_a_program_is_the_network_step_by_step(tmp_path):
         assert torch.equal(each, torch.cat(values[name]))
     order = torch.tensor([3, 0, 4, 1, 2])
     assert torch.equal(form.run(file, one, x[:, order], samples, T, 1).logits, own[:, order])
+
+
+def test_what_is_traced_rounds_as_the_network_does():
+    """Sums over places go in the same order of memory."""
+    one, x = subject(over_places(), PLACES, neuron="msat"), torch.rand(1, 3, *PLACES)
+    own = simulate(one.network, x, torch.arange(3), T, 1)
+    traced = step.traced(one)
+    states, total = [each.new_zeros(3, *each.shape[1:]) for each in traced.arguments[2]], 0
+    with torch.no_grad():
+        for t in range(T):
+            currents, states, _ = traced.module(x[0], torch.tensor(t), states)
+            total = total + currents.double()
+            assert torch.equal(total / (t + 1), own[t])

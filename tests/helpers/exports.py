@@ -46,6 +46,18 @@ def wave():
     )
 
 
+PLACES = (1, 16, 16)
+
+
+def over_places():
+    """A network whose sums have so many summands that their order shows."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        *(nn.Conv2d(1, 16, 3), nn.ReLU(), nn.Conv2d(16, 16, 3), nn.ReLU()),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 4)),
+    ).eval()
+
+
 def subject(module, shape=IMAGE, **how):
     """What is exported, with other thresholds at each site and channel."""
     made = checkpoint(module.eval(), theta=0.375, timesteps=T, shape=shape, **how)

@@ -198,6 +198,8 @@ def module(subject: Subject) -> tuple[nn.Module, Writer]:
     with generators_kept():  # layers draw their first weights
         network: nn.Module = namespace["Network"]()  # type: ignore[operator]
     network.load_state_dict(writer.tensors())
+    if writer.images:  # as the file's own `load` does: a convolution rounds by its layout
+        network = network.to(memory_format=torch.channels_last)
     return network.eval(), writer
 
 

@@ -354,9 +354,13 @@ the logits after every step; ``network.stream()`` takes one step at a time, if t
                 found[node.name] = first.setdefault(key, self.names[node.name])
         return found
 
+    @property
+    def images(self) -> bool:
+        """Whether samples are images, so that the weights get the layout that is fastest there."""
+        return len(self.graph.input_shape) == IMAGE
+
     def _load(self) -> Iterator[str]:
         """The function that users call."""
-        images = len(self.graph.input_shape) == IMAGE
         yield "def load(file: str | Path | None = None) -> Network:"
         yield '    """The network with its tensors, in evaluation mode.\n'
         yield "    Args:"
@@ -365,7 +369,7 @@ the logits after every step; ``network.stream()`` takes one step at a time, if t
         yield "    network = Network()"
         yield '    beside = Path(__file__).with_suffix(".safetensors")'
         yield "    network.load_state_dict(read_tensors(Path(file or beside)))"
-        if images:
+        if self.images:
             yield "    # convolutions on a CPU are fastest in this layout"
             yield "    network = network.to(memory_format=torch.channels_last)"
         yield "    return network.eval()"

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnconv.core.shapes import fold_time, unfold_time
+from snnconv.core.shapes import fold_time, laid_out, unfold_time
 
 
 class Attributes(SimpleNamespace):
@@ -35,8 +35,9 @@ def fire(
     neuron: Any, currents: Tensor, timesteps: int, state: Any, keep: Tensor | None = None
 ) -> tuple[Tensor, Any]:
     """Run a layer of neurons: what the next layer sees ``[T, B, *N]``, and the state after it."""
-    spikes, state = neuron(currents.expand(timesteps, *currents.shape[1:]), state, keep)
-    return spikes.values, state
+    currents = currents.expand(timesteps, *currents.shape[1:])
+    spikes, state = neuron(currents, state, keep)
+    return laid_out(spikes.values, currents), state
 
 
 def lead(network: Any, steps: int, x: Tensor, at_once: int, samples: Tensor | None) -> Any:
