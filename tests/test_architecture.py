@@ -268,8 +268,12 @@ def test_files_take_no_shortcuts():
 
 
 def public(tree, place):
-    """Every public class and function of a module, methods included."""
+    """Every public class and function of a module, methods included, but no mere signature."""
     for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and "overload" in map(
+            ast.unparse, node.decorator_list
+        ):
+            continue
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_"):
             yield f"{place}.{node.name}", node
             if isinstance(node, ast.ClassDef):
