@@ -1,109 +1,105 @@
-"""torchvision's networks with transfer sites: what spikes, and how far the logits are.
+"""torchvision's networks by name, with spiking functions: errors, spikes, and what does not spike.
 
 python docs/results/transfer_vision.py [NAME ...]    # a JSON file a network, in runs/results/
 python docs/results/condense.py runs/results
 python docs/results/tables.py                        # the table of docs/results/transfer.md
 
-Weights are those of vision.py: random, with BatchNorm's statistics of the images. Functions and
-ReLUs feed matrices through signed neurons (``non_relu=spike``, g = 4). Thresholds are the largest
-activation of a channel, on four training images and the two that are simulated. Errors are L2 over
-all logits, relative to the network's own; spikes are those of either sign, a neuron and step, over
-all steps.
+A network that has its file is not run again, and small ones come first. Weights are those of
+vision.py: random, with BatchNorm's statistics of the images. Each network goes the way of a user:
+calibrate, convert and evaluate, by its name and a file of weights. Functions and ReLUs feed
+matrices through signed neurons (``non_relu=spike``, g = 4). Thresholds are the largest activation
+of a channel, on four training images and the two that are simulated. Errors are L2 over all logits,
+relative to the ANN's; spikes are those of either sign, a neuron and step, over all steps.
 """
 
 import json
 import os
 import sys
+import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
-from vision import SIZES, error, images, largest, network
+from safetensors.torch import save_file
+from vision import OPTIONS, images, network
 
-from snnconv.checkpoint import Checkpoint
-from snnconv.core.metadata import CalibrationInfo, DataInfo, SpikingInfo
-from snnconv.engine.layer_output import LayerOutput
-from snnconv.frontends.open import NO_DATA, from_module
-from snnconv.graph.analysis import Analysis
-from snnconv.graph.fold import fold
-from snnconv.graph.ir import TRANSFER, Graph
-from snnconv.graph.network import Network
-from snnconv.graph.transfer import with_transfer_sites
-from snnconv.neurons.signed import Params
-from snnconv.simulation.build import spiking_network
-from snnconv.simulation.simulate import simulate
+import snnconv
 
 REPORTS = Path(os.environ.get("RESULTS", "runs/results")) / "transfer-vision"
 STEPS = (16, 64)
-PARAMS = Params(spikes=4)
 TRAIN, TEST = 4, 2
-MORE = {  # what vision.py does not name; MaxViT's windows of 7 x 7 fix its size
+NETWORKS = {  # side of its images by name, fast ones first; MaxViT's windows of 7 x 7 fix its own
+    "squeezenet1_0": 64,
+    "resnet18": 64,
+    "shufflenet_v2_x0_5": 64,
+    "mobilenet_v3_small": 64,
+    "resnet34": 64,
+    "alexnet": 64,
+    "mnasnet0_5": 64,
     "googlenet": 64,
-    "maxvit_t": 224,
+    "mobilenet_v2": 64,
+    "resnet50": 64,
+    "inception_v3": 96,
     "regnet_y_400mf": 64,
+    "vgg16_bn": 32,
+    "convnext_tiny": 64,
+    "densenet121": 64,
     "resnext50_32x4d": 64,
     "swin_t": 64,
+    "efficientnet_b0": 64,
     "vit_b_16": 64,
+    "maxvit_t": 224,
 }
 
 
-@torch.no_grad()
-def measure(name: str) -> dict:
+def spec(name: str, size: int) -> str:
+    """The MODEL of a network: its name, and options as ``OPTIONS`` and its size ask."""
+    options = {"image_size": size} if name.startswith("vit") else OPTIONS.get(name, {})
+    query = "&".join(f"{key}={value}" for key, value in options.items())
+    return f"torchvision:{name}" + f"?{query}" * bool(query)
+
+
+def measure(name: str) -> dict[str, Any]:
     """One network, with and without sites where a matrix reads what no function gives."""
     started = time.perf_counter()
-    size = (SIZES | MORE)[name]
-    train, test = images(size)
-    train, test = train[:TRAIN], test[:TEST]
-    module = network(name, train)
-    own = module(test)
-    info = DataInfo(spec=NO_DATA, shape=train.shape[1:], classes=(), mean=(0.0,), std=(1.0,))
-    ann, _ = from_module(module, info, analog=True)
-    found: dict = {"network": name, "size": size, "timesteps": max(STEPS)}
-    everything = with_transfer_sites(ann.graph, ann.network, True, True)
-    found |= described("_everything", everything, ann)
-    graph = with_transfer_sites(ann.graph, ann.network)
-    found |= described("", graph, ann)
-    checkpoint = calibrated(replace(ann, graph=graph), torch.cat([train, test]))
-    spiking = SpikingInfo(neuron="signed", params=PARAMS.model_dump(), timesteps=max(STEPS), seed=0)
-    snn = spiking_network(replace(checkpoint, kind="converted", spiking=spiking)).eval()
-    spikes = neurons = 0.0
-
-    def count(node: str, start: int, output: LayerOutput) -> None:
-        nonlocal spikes, neurons
-        if node in snn.neurons and output.counts is not None:
-            spikes += float(output.counts.abs().sum())
-            neurons += output.counts.numel()
-
-    logits = simulate(snn, test[None], torch.arange(TEST), max(STEPS), 4, count)
-    found["error"] = {str(T): error(logits[T - 1], own.double()) for T in STEPS}
-    found |= {"spikes": spikes / neurons, "torch": torch.__version__}
+    size = NETWORKS[name]
+    train, test = (x[:n] for x, n in zip(images(size), (TRAIN, TEST), strict=True))
+    found: dict[str, Any] = {"network": name, "size": size, "timesteps": max(STEPS)}
+    with tempfile.TemporaryDirectory() as run:
+        weights = Path(run) / "weights.safetensors"
+        save_file(network(name, train).state_dict(), weights)
+        data = {"train": torch.cat([train, test]), "test": test}
+        model, here = spec(name, size), {"run": run, "threads": 1}
+        options: dict[str, Any] = {"weights": weights, "data": data, "non_relu": "spike"}
+        everything = {"spike_everything": True, "spike_input": True}
+        described = snnconv.inspect(model, **options, **everything, **here)
+        found |= shares("_everything", described)
+        calibrated = snnconv.calibrate(model, method="max", **options, **here)
+        found |= shares("", snnconv.inspect(str(Path(run) / "calibrated.safetensors")))
+        neuron = {"neuron": "signed", "param": {"spikes": 4}, "timesteps": max(STEPS)}
+        snnconv.convert(**neuron, **here)
+        seen = snnconv.evaluate(metric=["scores", "firing-rate"], **here)
+    assert calibrated.imported is not None
+    found["imported"] = calibrated.imported.difference
+    errors = seen.scores["relative-error"]
+    found["error"] = {str(T): errors[T - 1] for T in STEPS}
+    found |= {"spikes": seen.firing_rate_mean, "torch": torch.__version__}
     return found | {"seconds": time.perf_counter() - started}
 
 
-def calibrated(ann: Checkpoint, samples: Tensor) -> Checkpoint:
-    """The checkpoint with a threshold for each channel of each site."""
-    network = Network(*fold(ann.graph, ann.network)).eval()
-    found = {f"{name}/threshold": theta for name, theta in largest(network, samples).items()}
-    info = CalibrationInfo(
-        method="max", params={}, granularity="channel", samples=len(samples), sites={}
-    )
-    return replace(ann, calibrated=info, calibration=found)
-
-
-def described(suffix: str, graph: Graph, ann: Checkpoint) -> dict:
+def shares(suffix: str, seen: Any) -> dict[str, Any]:
     """Sites, transfer sites among them, the share that does not spike, and that of functions."""
-    transfer = sum(node.op == TRANSFER for node in graph.sites)
-    numbers = {"sites": len(graph.sites), "transfer_sites": transfer}
-    numbers |= Analysis.of(graph, ann.network).shares
+    sites = [node for node in seen.nodes if node.role == "site"]
+    numbers = {"sites": len(sites), "transfer_sites": sum(n.op == "transfer" for n in sites)}
+    numbers |= {key: getattr(seen, key) for key in ("non_spiking_share", "function_share")}
     return {f"{key}{suffix}": value for key, value in numbers.items()}
 
 
 def main() -> None:
     """Measure the networks that are named, or all."""
     REPORTS.mkdir(parents=True, exist_ok=True)
-    for name in sys.argv[1:] or sorted(SIZES | MORE):
+    for name in sys.argv[1:] or NETWORKS:
         file = REPORTS / f"{name}.json"
         if file.exists():
             continue

@@ -292,5 +292,5 @@ class CompareOptions(
     out: str | Path | None
 
 
-class InspectOptions(ModelOptions, total=False):
+class InspectOptions(ModelOptions, NormalisationOptions, total=False):
     """Options of ``snnconv.inspect``."""

@@ -281,7 +281,7 @@ class EvaluateConfig(SimulationConfig):
         return given
 
 
-class InspectConfig(ModelConfig):
+class InspectConfig(ModelConfig, NormalisationConfig):
     """Show what is in a checkpoint or a network, node by node, and what can't be converted."""
 
     panel: ClassVar[str] = "Model"

@@ -9,7 +9,15 @@ from snnconv.config import InspectConfig
 from snnconv.core.kinds import KINDS
 from snnconv.core.progress import Progress, Quiet
 from snnconv.errors import Obstacle, ObstaclesError, SnnconvError
-from snnconv.frontends.open import OPEN_SIZE, ImportedModel, is_checkpoint, open_model, own_input
+from snnconv.frontends.open import (
+    OPEN_SIZE,
+    ImportedModel,
+    is_checkpoint,
+    open_model,
+    own_input,
+    refuse_output,
+)
+from snnconv.frontends.transfer import with_spiking_functions
 from snnconv.graph import obstacles as check
 from snnconv.graph.ops import OPS, Role
 from snnconv.reports import ImportRow, InspectReport, LineageRow, NodeRow, ObstacleRow
@@ -37,10 +45,11 @@ def run(config: InspectConfig, progress: Progress | None = None) -> InspectRepor
     """
     session = Session(config)
     if config.model is None or is_checkpoint(config.model):
+        refuse_output(config.model or str(config.run), config.output)
         given = None if config.model is None else Path(config.model)
         file = checkpoint_file(given, config.run, KINDS, "snnconv calibrate")
         session.inputs.append(file)
-        seen = _Seen(ImportedModel(load(file), None), ())
+        seen = _Seen(ImportedModel(_as_asked(load(file), config), None), ())
     else:
         session.inputs += files_named(config.model)
         seen = _import(config.model, session, config, progress or Quiet())
@@ -94,10 +103,17 @@ def _import(model: str, session: Session, config: InspectConfig, progress: Progr
                 download=config.download,
                 chosen=config.output,
             )
-            return _Seen(opened, refused)
+            return _Seen(opened._replace(network=_as_asked(opened.network, config)), refused)
         except ObstaclesError as error:
             refused = refused or error.obstacles
     return _Seen(None, refused)
+
+
+def _as_asked(network: Checkpoint, config: InspectConfig) -> Checkpoint:
+    """Return an ANN with the transfer sites that calibrate would give it; another as it is."""
+    if network.kind != "ann" or not config.transfers:
+        return network
+    return with_spiking_functions(network, config.spike_everything, config.spike_input)
 
 
 def _latency(network: Checkpoint) -> int | None:

@@ -41,7 +41,11 @@ def test_functions_are_refused_with_a_remedy_that_works(run):
     assert [site.name for site in found.sites] == ["1.spikes", "4", "6.spikes"]
     assert found.non_spiking_share > 0  # the bottleneck in the middle
     found = calibrating(run, model=model, spike_everything=True, samples=100)
-    assert [site.name for site in found.sites] == ["1.spikes", "2.spikes", "4", "6.spikes"]
+    everything = ["1.spikes", "2.spikes", "4", "6.spikes"]
+    assert [site.name for site in found.sites] == everything
+    shown = snnconv.inspect(model, data="digits", spike_everything=True)
+    assert [node.name for node in shown.nodes if node.role == "site"] == everything
+    assert shown.non_spiking_share == found.non_spiking_share == 0
 
 
 def test_it_is_measured_as_others_are(run):
