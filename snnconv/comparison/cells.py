@@ -37,8 +37,17 @@ class Evaluated:
     report: EvaluateReport
     file: Path
 
+    def tells(self, timesteps: int) -> bool:
+        """Whether its evaluation says all that one of fewer steps would.
+
+        Which samples are right, by which networks are tested against each other, is kept at T and
+        at powers of two alone.
+        """
+        kept = (self.report.outcomes, self.report.headline_parts)
+        return self._begins_alike and all(each is None or timesteps in each.steps for each in kept)
+
     @property
-    def has_all_steps(self) -> bool:
+    def _begins_alike(self) -> bool:
         """Whether a simulation of T steps begins as those of fewer steps do.
 
         It does if thresholds and neurons do not depend on T, nothing was corrected for it, and the
@@ -144,7 +153,7 @@ def evaluate_cells(plans: Mapping[Key, grid.Plan], clock: Clock) -> Cells:
     follow = {
         key: found[key[0], most]
         for key in left
-        if key[1] < most and (key[0], most) in found and found[key[0], most].has_all_steps
+        if key[1] < most and (key[0], most) in found and found[key[0], most].tells(key[1])
     }
     for _ in follow:
         clock.kept()

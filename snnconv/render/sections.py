@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from snnconv.render import figures_errors, figures_layers, figures_steps
 from snnconv.render.describe.comparison import compare as comparison_blocks
 from snnconv.render.describe.evaluation import exits
-from snnconv.render.describe.search import tried
+from snnconv.render.describe.search import goal, tried
 from snnconv.render.describe.training_comparison import compare_training as training_blocks
 from snnconv.render.figure import Figure, Run, runs
 from snnconv.render.figures_comparison import comparison, training_comparison
@@ -68,10 +68,7 @@ def functions(everybody: Sequence[Run]) -> Section | None:
 
 def searches(found: Sequence[SearchUse]) -> Section:
     """Return how methods and T were chosen: a table for each search."""
-    tables = [
-        replace(tried(each), title=f"Chosen: {each.method}, within {each.points:g} points")
-        for each in found
-    ]
+    tables = [replace(tried(each), title=f"Chosen: {each.method}, {goal(each)}") for each in found]
     return Section("s-search", "How method and T were chosen", (), tuple(tables))
 
 

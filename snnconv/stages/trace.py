@@ -207,9 +207,10 @@ def _plan(
     given = config.memory_bytes()
     told = None if given else progress
     wanted = BatchPlan(config.batch_size, steps)
-    found = plan_batches(session, snn, wanted, given, progress=told, traced=True)
+    kept: dict[str, Any] = {"traced": True, "timesteps": timesteps}  # all logits are written
+    found = plan_batches(session, snn, wanted, given, progress=told, **kept)
     confident = snn.confidence is not None or snn.draws
-    counted = bytes_per_sample(snn.analysis, found.steps, confident, traced=True)
+    counted = bytes_per_sample(snn.analysis, found.steps, confident, **kept)
     if given and counted > given:
         many = "" if snn.causal else f" over all {timesteps} steps, which its neurons need at once"
         raise UsageError(

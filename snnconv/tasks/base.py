@@ -175,8 +175,14 @@ def task_of(labels: Tensor | None, spec: str) -> str:
         return names[0]
     may = " or ".join(names) if names else "of no task that is known"
     say = f"say it: --task {'|'.join(names or TASKS.own())}"
-    if labels.dim() == 2 and bool(((labels == 0) | (labels == 1)).all()) and _one_each(labels):
-        may, say = "one-hot rows", f"give the class of each sample, y.argmax(1); or {say}"
+    for is_so, what, instead in (
+        (_one_hot(labels), "one-hot rows", "the class of each sample, y.argmax(1)"),
+        (labels.dim() == 2 and labels.shape[1] == 1, "a column", "one axis, y.reshape(-1)"),
+        (labels.dtype == torch.bool, "truth values", "numbers, y.astype(int), if they are classes"),
+    ):
+        if is_so:
+            may, say = what, f"give {instead}; or {say}"
+            break
     raise UsageError(
         f"the labels of data set '{spec}' do not say what the task is",
         f"{told(labels)}, {may}",
@@ -184,8 +190,10 @@ def task_of(labels: Tensor | None, spec: str) -> str:
     )
 
 
-def _one_each(labels: Tensor) -> bool:
-    return labels.shape[1] > 1 and bool((labels.sum(1) == 1).all())
+def _one_hot(labels: Tensor) -> bool:
+    if labels.dim() != 2 or labels.shape[1] < 2:
+        return False
+    return bool(((labels == 0) | (labels == 1)).all()) and bool((labels.sum(1) == 1).all())
 
 
 def told(labels: Tensor) -> str:

@@ -113,6 +113,7 @@ def test_paired_by_hand():
     assert paired([1, 2, 5], [2, 3, 9]) == paired([2, 3, 9], [1, 2, 5])
     assert paired([1, 2], [1, 2]) == 1.0
     assert paired([2, 3], [1, 2]) == 0.0
+    assert paired([1, 2], [1 + 1e-7, 2 + 3e-7]) == 1.0  # rounding is no difference
 
 
 @settings(deadline=None)

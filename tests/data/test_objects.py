@@ -69,6 +69,7 @@ KINDS = {
     "tensors": lambda: (X, Y),
     "arrays": lambda: (X.numpy(), Y.numpy().astype(np.uint16)),
     "lists": lambda: (X.tolist(), Y.tolist()),
+    "a list of both": lambda: [X, Y],
     "mapping": lambda: {"x": X, "y": Y},
     "Dataset": Plain,
     "Dataset with targets": lambda: Plain(Y.tolist()),
@@ -255,6 +256,7 @@ NAN[3, 0, 1, 1] = torch.nan
         ),
         (lambda: [(X, Y), (X,)], "some have labels"),
         (lambda: [(X, Y[:3])], "12 samples and 3 labels in batch 0"),
+        (lambda: (1 / (2 - k) * X for k in range(3)), "broke off after 2 batches: ZeroDivision"),
     ],
 )
 def test_what_is_refused(make, found):

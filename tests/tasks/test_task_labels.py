@@ -42,11 +42,18 @@ def test_labels_that_say_nothing_are_asked_about(labels):
         task_of(labels, "d")
 
 
-def test_one_hot_rows_are_told_what_they_are():
-    with pytest.raises(UsageError) as caught:
-        task_of(torch.eye(3), "d")
-    assert "one-hot rows" in caught.value.found
-    assert "y.argmax(1)" in caught.value.remedy
+@pytest.mark.parametrize(
+    ("labels", "found", "remedy"),
+    [
+        (torch.eye(3), "one-hot rows", "y.argmax(1)"),
+        (torch.arange(3)[:, None], "a column", "y.reshape(-1)"),
+        (torch.arange(3) > 1, "truth values", "y.astype(int)"),
+    ],
+)
+def test_labels_that_need_another_form_are_told_so(labels, found, remedy):
+    with pytest.raises(UsageError, match=found) as caught:
+        task_of(labels, "data")
+    assert remedy in caught.value.remedy
 
 
 @pytest.mark.parametrize(

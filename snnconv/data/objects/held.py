@@ -101,9 +101,9 @@ def part_of(data: Any) -> Part:
     """Read an object as samples with labels, or without.
 
     Args:
-        data: samples ``[n, ...]`` in an array or tensor; a pair ``(x, y)`` or a mapping of ``x``
-            and ``y`` to them; a ``Dataset`` or ``DataLoader`` of PyTorch; a data set of Hugging
-            Face's; or an iterable of batches ``[B, ...]`` or of pairs of them.
+        data: samples ``[n, ...]`` in an array or tensor; a pair ``(x, y)`` or ``[x, y]``, or a
+            mapping of ``x`` and ``y`` to them; a ``Dataset`` or ``DataLoader`` of PyTorch; a data
+            set of Hugging Face's; or an iterable of batches ``[B, ...]`` or of pairs of them.
 
     Raises:
         UsageError: it is none of these, or it has no samples.
@@ -115,7 +115,7 @@ def part_of(data: Any) -> Part:
         part = of_loader(data)
     elif isinstance(data, TorchDataset | IterableDataset):
         part = of_dataset(data)
-    elif _is_array(data) or isinstance(data, tuple | Mapping) or is_numbers(data):
+    elif _is_array(data) or isinstance(data, tuple | Mapping) or is_numbers(data) or _pair(data):
         part = _of_arrays(*pair(data))
     elif hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, list):
         part = of_dataset(data)
@@ -130,6 +130,14 @@ def part_of(data: Any) -> Part:
 
 def _is_array(data: object) -> bool:
     return isinstance(data, Tensor) or hasattr(data, "__array__")
+
+
+def _pair(data: object) -> bool:
+    """Whether a list is ``[x, y]``: two arrays of one length that can't be two batches."""
+    if not isinstance(data, list) or len(data) != 2 or not all(map(_is_array, data)):
+        return False
+    x, y = (tuple(array.shape) for array in data)
+    return x[:1] == y[:1] and x[1:] != y[1:]
 
 
 def _of_arrays(x: Any, y: Any) -> Part:

@@ -1,6 +1,6 @@
 """Data sets and loaders of PyTorch and of Hugging Face, and streams of batches, as parts."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
@@ -18,7 +18,7 @@ from torch.utils.data import (
 from snnconv.core.runtime import free_memory
 from snnconv.data.objects.parts import ArrayPart, IndexedPart, Part, other_shape
 from snnconv.data.objects.values import LABELS, Pair, labels, pair, refusal, tensor
-from snnconv.errors import UsageError
+from snnconv.errors import SnnconvError, UsageError, one_line
 
 
 def is_hugging_face(data: object) -> bool:
@@ -81,6 +81,25 @@ def of_loader(loader: DataLoader[Any]) -> Part:
     return IndexedPart(get, order, _targets(data), _classes(data), note)
 
 
+def _told(batches: Iterable[Any], unit: str) -> Iterator[Any]:
+    """The batches; if whatever gives them fails, the error says after how many."""
+    stream, count = iter(batches), 0
+    while True:
+        try:
+            batch = next(stream)
+        except StopIteration:
+            return
+        except SnnconvError:
+            raise
+        except Exception as error:
+            raise refusal(
+                f"the data broke off after {count} {unit}: {one_line(error)}",
+                "look at what gives them",
+            ) from error
+        yield batch
+        count += 1
+
+
 def streamed(
     batches: Iterable[Any],
     promised: int | None = None,
@@ -97,12 +116,13 @@ def streamed(
 
     Raises:
         UsageError: there are none.
-        UnsupportedError: they do not end before half of the memory is full, or differ in shape.
+        UnsupportedError: they do not end before half of the memory is full, differ in shape, or
+            break off with an error.
     """
     xs: list[Tensor] = []
     ys: list[Tensor] = []
     size, count, most = 0, 0, free_memory() // 2
-    for batch in batches:
+    for batch in _told(batches, unit):
         item = pair(batch)
         x, y = tensor(item.x, f"batch {count}"), labels(item.y)
         if x.dim() == 0:

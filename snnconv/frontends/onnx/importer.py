@@ -50,7 +50,8 @@ def _check_input(model: Model, input_shape: tuple[int, ...]) -> None:
         raise UnsupportedError(
             f"{model.file} does not fit the data",
             f"an input '{model.input}' of shape {shown} for samples of {list(input_shape)}",
-            "give the data set this network was trained on (--data)",
+            "give the data set this network was trained on (--data), or say which axis of arrays "
+            "is which (--layout)",
         )
     if (batch or 1) * math.prod(input_shape) > LARGEST:
         raise UnsupportedError(

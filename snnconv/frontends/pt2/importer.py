@@ -111,7 +111,8 @@ def _batch(
         raise UnsupportedError(
             f"{file} does not fit the data",
             f"an input '{name}' of shape {shown} for samples of {list(input_shape)}",
-            "give the data set this network was trained on (--data)",
+            "give the data set this network was trained on (--data), or say which axis of arrays "
+            "is which (--layout)",
         )
     batch = sizes[0]
     if batch == 0 or (batch or BATCH) * math.prod(input_shape) > LARGEST:

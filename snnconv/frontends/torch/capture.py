@@ -215,7 +215,8 @@ def _with_output(
         raise UnsupportedError(
             f"{kind} can't take an input of shape {list(example.shape[1:])}",
             f"{one_line(error)}{_line(error)}",
-            "give the data set this network was trained on (--data)",
+            "give the data set this network was trained on (--data), or say which axis of arrays "
+            "is which (--layout)",
         ) from error
     if not isinstance(value, Tensor) or wanted is not None:
         found = {name: one for name, one in leaves(value).items() if isinstance(one, Tensor)}

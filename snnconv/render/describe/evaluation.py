@@ -77,7 +77,8 @@ def _headline(report: EvaluateReport) -> list[Fact]:
     steps = report.steps_to_ann or {} if not unjudged([report]) else {}
     for margin in sorted(steps, key=float, reverse=True):
         step = reached(report, margin) or ""
-        facts.append(Fact(f"within {margin} points", step.replace("step", "first at step")))
+        goal = f"within {margin} {report.decisive.short_unit}"
+        facts.append(Fact(goal, step.replace("step", "first at step")))
     for name, value, how, remark in (
         ("same class as the ANN", last(report.agreement), units.percent, "at T"),
         ("logits' relative error", report.logits_relative_error, units.percent, "L2, at T"),

@@ -1,11 +1,11 @@
 """How a conversion's method and T were chosen, as facts and a table."""
 
-from snnconv.core.scores import ACCURACY
+from snnconv.core.scores import ACCURACY, Score
 from snnconv.render import units
 from snnconv.render.tables import Block, Column, Fact, Facts, Table
 from snnconv.reports import SearchUse, TrialRow
 
-_OUTCOMES = {"chosen": "chosen", "within": "dearer", "below": "too far below", "dearer": "dearer"}
+_OUTCOMES = {"chosen": "chosen", "within": "dearer", "below": "too far {}", "dearer": "dearer"}
 
 
 def searched(found: SearchUse) -> list[Block]:
@@ -19,11 +19,10 @@ def searched(found: SearchUse) -> list[Block]:
         measured += f", where the ANN has {units.percent(found.ann_accuracy)}"
     elif found.why_agreement:
         measured += f" with the ANN, because {found.why_agreement}"
-    unit = "%" if kind.relative else "points"
-    goal = f"{'' if found.reached else 'not '}within {found.points:g} {unit} of the ANN"
+    reached = f"{'' if found.reached else 'not '}{goal(found)} of the ANN"
     facts = [
         Fact("chosen", f"{found.method} at T = {chosen.timesteps}", found.title),
-        Fact(goal, f"{_below(chosen)} below"),
+        Fact(reached, f"{_worse(chosen)} {kind.short_unit} {_side(kind)}"),
         Fact(found.measured, kind.shown(chosen.share), measured),
         Fact(f"least {found.cost}", *_spent(found)),
     ]
@@ -32,10 +31,17 @@ def searched(found: SearchUse) -> list[Block]:
     return [Facts("Search", tuple(facts)), tried(found)]
 
 
+def goal(found: SearchUse) -> str:
+    """Say how close to the ANN a network was searched for."""
+    return f"within {found.points:g} {(found.headline or ACCURACY).short_unit}"
+
+
 def tried(found: SearchUse) -> Table:
     """Each network that was tried, in its order."""
     rows, kind = found.trials, found.headline or ACCURACY
-    heads = ("T", "latency", found.measured, "below the ANN", "energy", "spikes", "samples")
+    unit = "% " if kind.relative else ""
+    worse = f"{unit}{_side(kind)} the ANN"
+    heads = ("T", "latency", found.measured, worse, "energy", "spikes", "samples")
     return Table(
         "Tried",
         (
@@ -49,11 +55,11 @@ def tried(found: SearchUse) -> Table:
                 str(row.timesteps),
                 str(row.latency_steps),
                 kind.shown(row.share),
-                _below(row),
+                _worse(row),
                 f"{row.energy_total_ratio:.3f}",
                 units.si(row.spikes_per_sample),
                 units.count(row.samples),
-                _OUTCOMES[row.outcome],
+                _OUTCOMES[row.outcome].format(_side(kind)),
             )
             for row in rows
         ),
@@ -63,8 +69,13 @@ def tried(found: SearchUse) -> Table:
     )
 
 
-def _below(row: TrialRow) -> str:
+def _worse(row: TrialRow) -> str:
     return f"{row.points_below:.2f}"
+
+
+def _side(kind: Score) -> str:
+    """Return where a worse network lies: an error is above the ANN's."""
+    return "below" if kind.higher else "above"
 
 
 def _spent(found: SearchUse) -> tuple[str, str]:
