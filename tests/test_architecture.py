@@ -51,6 +51,7 @@ BROAD = {
     "graph/network.py": 1,  # wrong attributes of an operation: whatever torch raises
     "frontends/torch/capture.py": 4,  # a user's forward, run, watched, traced and exported
     "data/datasets/folder.py": 1,  # a foreign image file
+    "data/objects/loaders.py": 1,  # a stream of the user's
     "data/objects/parts.py": 1,  # a user's data set, asked for a sample
     "core/user_code.py": 3,  # a user's factory, module and file
     "testing/base.py": 1,  # a user's method, asked for a law

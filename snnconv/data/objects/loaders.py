@@ -89,9 +89,9 @@ def _told(batches: Iterable[Any], unit: str) -> Iterator[Any]:
             batch = next(stream)
         except StopIteration:
             return
-        except SnnconvError:
+        except (SnnconvError, MemoryError):
             raise
-        except Exception as error:
+        except Exception as error:  # whatever the user's generator raises
             raise refusal(
                 f"the data broke off after {count} {unit}: {one_line(error)}",
                 "look at what gives them",
