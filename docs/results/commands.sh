@@ -10,6 +10,8 @@
 #   docs/results/commands.sh hybrid NETWORK     QCFS, then LM-HT and LM-H: at the start, fine-tuned, reparameterized
 #   docs/results/commands.sh slices NETWORK     online training in slices of time, T = 8
 #   docs/results/commands.sh direct NETWORK     LM-HT and IF trained from scratch
+#   docs/results/commands.sh training           papers' training methods under one budget: days
+#   docs/results/commands.sh training-subset    the same under a short budget: an hour
 #   docs/results/commands.sh speech             M5 on spoken commands, T = 64
 #   docs/results/commands.sh text               an LSTM on Debian's package descriptions, T = 256
 #   docs/results/commands.sh levels NETWORK     LM-HT as converted, without fine-tuning: all 10,000
@@ -276,6 +278,53 @@ compare() { # network limit folder/name ... options of compare: one table of met
   mkdir -p "$(dirname "$results/$name")"
   snnconv compare "$runs/$network/ann.safetensors" --limit "$limit" --threads "$threads" --memory 4GiB "$@" \
     --run "$runs/$network/compared-$limit" --out "$results/$name.json"
+}
+
+training() { # all presets, T = 2, 4, 6, and three seeds for the five best; ablation and events, too
+  local long=(--epochs 20 --train-batch-size 128 --validation 0.05 --augment flip)
+  trained resnet20 resnet20 fashion-mnist 2,4,6 "${long[@]}"
+  trained vgg11 'vgg11?width=0.5' fashion-mnist 2,4,6 "${long[@]}"
+  without_t_gim resnet20 resnet20 "${long[@]}"
+  without_t_gim vgg11 'vgg11?width=0.5' "${long[@]}"
+  [ -f data/saccades-10.npz ] || python docs/results/saccades.py data/saccades-10.npz 10
+  trained events resnet20 npz:data/saccades-10.npz 10 "${long[@]}"
+}
+
+training-subset() { # one budget that ranks methods after 12,000 images, and says no more
+  local short=(--epochs 2 --train-limit 6000 --train-batch-size 32 --validation 0.1 --augment flip --limit 2000)
+  trained resnet20-subset resnet20 fashion-mnist 2 "${short[@]}"
+  trained vgg11-subset 'vgg11?width=0.5' fashion-mnist 2 "${short[@]}"
+  without_t_gim resnet20-subset resnet20 "${short[@]}"
+}
+
+trained() { # row model data T ... budget: every preset once, then the five best with two more seeds
+  local row=$1 model=$2 data=$3 T=$4
+  shift 4
+  local run=$runs/training/$row how=(--data "$data" --timesteps "$T" --threads "$threads" "$@")
+  mkdir -p "$results/training"
+  # a method that this network can't have, as SEW on a VGG, is told in the report
+  snnconv compare "$model" --training all "${how[@]}" --run "$run" --out "$results/training/$row.json" || [ $? = 4 ]
+  snnconv compare "$model" --training "$(best "$results/training/$row.json" 5)" --seeds 0,1,2 "${how[@]}" \
+    --run "$run" --out "$results/training/$row-best.json"
+}
+
+best() { # report N: the methods with the best mean accuracy at any T
+  python - "$1" "$2" <<'END'
+import json, sys
+report = json.load(open(sys.argv[1]))
+score = {row["method"]: max(cell["score"]["mean"] for cell in row["cells"]) for row in report["methods"]}
+print(",".join(sorted(score, key=score.get, reverse=True)[: int(sys.argv[2])]))
+END
+}
+
+without_t_gim() { # row model ... budget: LM-HT's Table 1
+  local row=$1 model=$2 presets=docs/results/training_presets
+  shift 2
+  local how=(--data fashion-mnist --threads "$threads" "$@" --run "$runs/training/$row")
+  snnconv compare "$model" --training "lm-ht,$presets/lm-ht-no-t-gim.toml" --timesteps 2 "${how[@]}" \
+    --out "$results/training/$row-t-gim.json"
+  snnconv compare "$model" --training "$presets/if.toml" --timesteps 4 "${how[@]}" \
+    --out "$results/training/$row-no-t-gim-if.json"
 }
 
 "$@"

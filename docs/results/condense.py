@@ -42,6 +42,11 @@ OF_A_CELL = (
 OF_A_SEARCH = ("method", "points", "samples", "ann_accuracy")
 OF_A_TRIAL = ("method", "timesteps", "latency_steps", "outcome", "points_below", "samples")
 OF_A_TRIAL += ("energy_total_ratio",)
+OF_A_TRAINED_CELL = (
+    *("timesteps", "latency_steps", "score", "best", "last", "ann_score", "sops_per_sample"),
+    *("energy_total_mj", "spikes_per_sample", "step_seconds", "step_cpu_seconds"),
+    *("step_memory_mib", "on_energy_front", "on_step_front"),
+)
 OF_A_LAYER = ("name", "threshold", "sin_ratio", "ans_per_neuron", "ans_per_sin_neuron")
 
 
@@ -51,6 +56,8 @@ def condensed(report: dict[str, Any]) -> dict[str, Any]:
         return report
     if report["schema"].startswith("snnconv.compare/"):
         return compared(report)
+    if report["schema"].startswith("snnconv.compare-training/"):
+        return trained(report)
     if report["schema"].startswith("snnconv.convert/"):
         return searched(report)
     report = answered(report)
@@ -74,6 +81,21 @@ def compared(report: dict[str, Any]) -> dict[str, Any]:
         for row in report["methods"]
     ]
     return found | {"methods": methods}
+
+
+def trained(report: dict[str, Any]) -> dict[str, Any]:
+    """Keep the same of a comparison of training methods."""
+
+    def cell(row: dict[str, Any]) -> dict[str, Any]:
+        kept = {key: row[key] for key in OF_A_TRAINED_CELL if row[key] is not None}
+        return kept | {"seeds": [each["seed"] for each in row["seeds"]]}
+
+    heads = ("schema", "model", "data", "samples", "budget", "timesteps", "seeds")
+    methods = [
+        {"method": row["method"], "stage": row["stage"], "cells": [*map(cell, row["cells"])]}
+        for row in report["methods"]
+    ]
+    return {key: report[key] for key in heads} | {"methods": methods}
 
 
 def searched(report: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """A small event set, made of images that an event camera sees while it moves.
 
-python docs/results/saccades.py OUT.npz         # half a minute on one core, 21 MB
+python docs/results/saccades.py OUT.npz [FRAMES]   # half a minute on one core, 21 MB; 8 frames
 snnconv train resnet20 --data npz:OUT.npz
 
 Each image is moved along three straight saccades, the sides of a triangle, as Orchard et al. 2015
@@ -102,6 +102,7 @@ def make(
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: python docs/results/saccades.py OUT.npz")
-    make(Path(sys.argv[1]), load_dataset("fashion-mnist"))
+    if len(sys.argv) not in (2, 3):
+        sys.exit("usage: python docs/results/saccades.py OUT.npz [FRAMES]")
+    many = int(sys.argv[2]) if len(sys.argv) == 3 else FRAMES
+    make(Path(sys.argv[1]), load_dataset("fashion-mnist"), frames=many)

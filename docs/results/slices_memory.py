@@ -19,14 +19,17 @@ import torch
 from snnconv.checkpoint import load
 from snnconv.core import runtime
 from snnconv.simulation.build import spiking_network
-from snnconv.training.objective import Spiking, slice_of
+from snnconv.core.progress import Quiet
+from snnconv.tasks.base import TASKS
+from snnconv.training.losses.base import named_loss
+from snnconv.training.objective import SpikingLoss, slice_of
 
 BATCH = 128
 ROWS = [(8, 1), (8, 2), (8, 4), (8, 8), (16, 1), (32, 1), (16, 16)]
 """T, and steps of a slice."""
 
 
-def step(trained: Spiking, shape: tuple[int, ...], batch: int) -> None:
+def step(trained: SpikingLoss, shape: tuple[int, ...], batch: int) -> None:
     """Forward and backward through all slices, as ``finetune --slice`` does."""
     x = torch.rand(1, batch, *shape).flatten(0, 1).contiguous(memory_format=torch.channels_last)
     labels = torch.zeros(batch, dtype=torch.long)
@@ -46,7 +49,19 @@ def measure(file: Path, T: int, k: int) -> int:
     runtime.prepare(0, 1)
     checkpoint = load(file)
     snn = spiking_network(checkpoint, folded=False).train()
-    trained = Spiking(snn, T, slice_of(snn, T, k), "mean", 0.0, None, None, None)
+    task, loss = TASKS.load("classification"), named_loss("mean", {})
+    held_out, device = None, torch.device("cpu")  # nothing is measured but the step
+    trained = SpikingLoss(
+        snn,
+        task,
+        T,
+        slice_of(snn, T, k),
+        loss,
+        0.0,
+        held_out,
+        device,
+        Quiet(),  # type: ignore[arg-type]
+    )
     step(trained, checkpoint.data.shape, 2)
     Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # the peak from now on
     before = status("VmRSS")

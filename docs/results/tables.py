@@ -533,6 +533,70 @@ def trained(rows: dict[str, dict], training: dict[str, dict]) -> dict[str, str]:
     return found
 
 
+PAPERS = {
+    "stbp-tdbn": "92.92%, CIFAR-10, ResNet-19, T = 4",
+    "dspike": "93.66%, CIFAR-10, ResNet-18, T = 4",
+    "tet": "94.44%, CIFAR-10, ResNet-19, T = 4",
+    "sltt": "94.44%, CIFAR-10, ResNet-18, T = 6",
+    "glif": "94.15%, CIFAR-10, ResNet-18, T = 2",
+    "lm-ht": "96.25%, CIFAR-10, ResNet-18, T = 2",
+    "lm-h": "95.62%, CIFAR-10, ResNet-18, T = 4",
+    "rmp-loss": "74.66%, CIFAR-100, ResNet-19, T = 2",
+    "tebn": "78.71%, CIFAR-100, improved ResNet-19, T = 4",
+    "asgl": "56.57%, ImageNet-200, VGG-13, T = 4",
+    "ltl": "55.37%, ImageNet-200, VGG-13, T = 16",
+    "mpbn": "64.71%, ImageNet, ResNet-34, T = 4",
+    "sew": "67.04%, ImageNet, ResNet-34, T = 4",
+    "recdis": "72.42%, CIFAR10-DVS, ResNet-19, T = 10",
+}
+"""What papers have, of their own training on their own data: LM-HT's Table 3, LM-H's Table 1."""
+T_GIM = {
+    "if": "76.22%, 1.60 G SOPs, 1.44 mJ",
+    "lm-ht-no-t-gim": "80.52%, 1.08 G SOPs, 0.97 mJ",
+    "lm-ht": "80.56%, 0.73 G SOPs, 0.66 mJ",
+}
+"""LM-HT's Table 1: a ResNet-18 on a part of ImageNet."""
+
+
+def training_methods(rows: dict[str, dict]) -> dict[str, str]:
+    """The comparisons of training methods, each a table: the best first."""
+    return {
+        f"training-{name}": trained_methods(r, T_GIM if "t-gim" in name else PAPERS)
+        for name, r in rows.items()
+    }
+
+
+def trained_methods(report: dict, papers: dict[str, str]) -> str:
+    """A method at one T a line; means over seeds, with their standard deviations."""
+    heads = ("method", "T", "seeds", "accuracy", "best", "last", "SOPs (M)", "energy (mJ)")
+    heads += ("spikes (k)", "step, CPU s", "step, MiB", "the paper's own")
+    cells = [(row["method"], cell) for row in report["methods"] for cell in row["cells"]]
+
+    def around(cell: dict, key: str, scale: float, digits: int, unit: str = "") -> str:
+        if key not in cell:
+            return ""
+        std = cell[key]["std"]
+        spread = "" if std is None else f" \u00b1 {scale * std:.{digits}f}"
+        return f"{scale * cell[key]['mean']:.{digits}f}{spread}{unit}"
+
+    body = [
+        (
+            f"`{method}`",
+            str(cell["timesteps"]),
+            str(len(cell["seeds"])),
+            *(around(cell, key, 100, 2, "%") for key in ("score", "best", "last")),
+            around(cell, "sops_per_sample", 1e-6, 2),
+            around(cell, "energy_total_mj", 1, 4),
+            around(cell, "spikes_per_sample", 1e-3, 1),
+            around(cell, "step_cpu_seconds", 1, 3),
+            around(cell, "step_memory_mib", 1, 0),
+            papers.get(method, ""),
+        )
+        for method, cell in sorted(cells, key=lambda each: -each[1]["score"]["mean"])
+    ]
+    return table(heads, body)
+
+
 def bars(rows: dict[str, dict]) -> str:
     """Cells of comparisons on all test images, one line each, by network and accuracy."""
     heads = ("network", "method", "T", "ANN", "accuracy", "points below the ANN", "for")
@@ -621,6 +685,7 @@ def tables() -> dict[str, str]:
     if rows := evaluations("single"):
         found["single"] = single(rows)
     found |= trained(evaluations("hybrid"), evaluations("hybrid-training"))
+    found |= training_methods(evaluations("training"))
     if rows := evaluations("vision"):
         found["vision"], found["vision-if"] = foreign(rows, VISION), over_time(rows)
     if rows := evaluations("transfer-vision"):
