@@ -290,8 +290,8 @@ training() { # all presets, T = 2, 4, 6, and three seeds for the five best; abla
   trained events resnet20 npz:data/saccades-10.npz 10 "${long[@]}"
 }
 
-training-subset() { # one budget that ranks methods after 12,000 images, and says no more
-  local short=(--epochs 2 --train-limit 6000 --train-batch-size 32 --validation 0.1 --augment flip --limit 2000)
+training-subset() { # one budget that ranks methods after 7,200 images, and says no more
+  local short=(--epochs 2 --train-limit 4000 --train-batch-size 32 --validation 0.1 --augment flip --limit 1000)
   trained resnet20-subset resnet20 fashion-mnist 2 "${short[@]}"
   trained vgg11-subset 'vgg11?width=0.5' fashion-mnist 2 "${short[@]}"
   without_t_gim resnet20-subset resnet20 "${short[@]}"

@@ -18,8 +18,8 @@ import torch
 
 from snnconv.checkpoint import load
 from snnconv.core import runtime
-from snnconv.simulation.build import spiking_network
 from snnconv.core.progress import Quiet
+from snnconv.simulation.build import spiking_network
 from snnconv.tasks.base import TASKS
 from snnconv.training.losses.base import named_loss
 from snnconv.training.objective import SpikingLoss, slice_of
