@@ -107,7 +107,10 @@ def source() -> str:
                 write(base, "Options that several commands have.")
         done.add(model)
         above = ", ".join(named(base) for base in bases(model)) or "TypedDict"
-        text += f"\n\nclass {named(model)}({above}, total=False):\n"
+        head = f"class {named(model)}({above}, total=False):"
+        if len(head) > 100:  # as the formatter breaks it
+            head = f"class {named(model)}(\n    {above}, total=False\n):"
+        text += f"\n\n{head}\n"
         text += f'    """{title}"""\n'
         own = own_fields(model)
         text += "\n" * bool(own)
