@@ -68,6 +68,7 @@ FORWARDS = {
     "back": lambda n, x: sequence(n, x).permute(1, 0, 2)[:, -1],
     "mean": lambda n, x: sequence(n, x).mean(0),
     "sum": lambda n, x: (2 * sequence(n, x) + 1).sum(dim=0),
+    "sums so far": lambda n, x: sequence(n, x).cumsum(0)[2],
     "largest": lambda n, x: sequence(n, x).max(0)[0],
     "clip": lambda n, x: sequence(n, x).relu().amax(0, keepdim=True).squeeze(0),
     "every other place": lambda n, x: sequence(n, x)[::2].mean(0),

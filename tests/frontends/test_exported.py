@@ -149,6 +149,7 @@ CASES = {
     "upsample": nn.Sequential(nn.Upsample(scale_factor=2), nn.Upsample((24, 20)), nn.Flatten()),
     "dropout": nn.Sequential(nn.Dropout(0.3), nn.Flatten()),
     "maxima": Calls(lambda n, x: x.amax((2, 3)) + x.max(3)[0].amax(2) + x.amax(1).amax(1)[:, :1]),
+    "running sums": Calls(images(lambda x: x.cumsum(-1) + torch.cumsum(x.relu(), 1))),
     "stack": Calls(images(lambda x: torch.stack((x, x.relu()), 2))),
     "shuffle": Calls(images(lambda x: F.channel_shuffle(x.transpose(1, 2), 4))),
     "bends": nn.Sequential(nn.LeakyReLU(0.2), nn.Hardtanh(), nn.Flatten()),

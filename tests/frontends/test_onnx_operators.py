@@ -449,6 +449,18 @@ def test_axes_by_operand(converted, refused, opset):
     assert "mixes samples" in refused(node("Squeeze", "x space"), axes, opset=opset)
 
 
+def test_running_sums(converted, refused):
+    places = {"n": ints(-1), "batch": ints(0)}
+    found = converted(node("CumSum", "x n"), places)
+    assert found.graph["the CumSum"].attrs == {"dim": 3}
+    turned = [node("Transpose", "x", "t", perm=[1, 0, 2, 3]), node("CumSum", "t batch", "s")]
+    found = converted([*turned, node("Transpose", "s", perm=[1, 0, 2, 3])], places)
+    assert [n.attrs["dim"] for n in found.graph.nodes if n.op == "cumsum"] == [1]
+    assert "over the batch" in refused(node("CumSum", "x batch"), places)
+    for how in ("exclusive", "reverse"):
+        assert "a running sum that is" in refused(node("CumSum", "x n", **{how: 1}), places)
+
+
 def test_a_squeeze_of_all(converted):
     nodes = [node("GlobalAveragePool", "x", "g"), node("Squeeze", "g", "s")]
     found = converted([*nodes, node("Unsqueeze", "s a")], {"a": ints(2)}, batches=(5,))

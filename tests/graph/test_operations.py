@@ -125,6 +125,7 @@ def test_work_by_hand():
         "adaptive_max_pool": Work(additions=4 * 2 * 2),
         "adaptive_avg_pool": Work(macs=4 * 2, additions=4 * 2 * 2),
         "mean": Work(macs=4, additions=4 * 5),
+        "cumsum": Work(additions=4 * 5),
         "interpolate": Work(macs=4 * 12 * 2),
     }
 

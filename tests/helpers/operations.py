@@ -28,6 +28,7 @@ EXAMPLES = {
     "avg_pool": ({**WINDOW, "count_include_pad": True}, [IMAGE], {}),
     "adaptive_avg_pool": ({"output": [2]}, [IMAGE], {}),
     "mean": ({"dims": [2], "keepdim": False}, [IMAGE], {}),
+    "cumsum": ({"dim": 2}, [IMAGE], {}),
     "add": ({}, [IMAGE, IMAGE], {}),
     "concat": ({"dim": 1}, [IMAGE, IMAGE], {}),
     "reshape": ({"shape": [24]}, [IMAGE], {}),

@@ -23,6 +23,7 @@ from snnconv.frontends.lowering.contract import (
     activation,
 )
 from snnconv.frontends.lowering.functions import float32
+from snnconv.graph.operations.base import Along
 from snnconv.graph.operations.function import Pointwise
 from snnconv.graph.operations.pooling import MaxPool, Mean
 from snnconv.graph.operations.wiring import Shaped
@@ -115,6 +116,15 @@ def _summed(x: Activation | NodeSpec, shape: Shape, dims: list[int], keepdim: bo
     return arithmetic.line(averaged, math.prod(shape[axis] for axis in dims))
 
 
+def cumsum(shape: Shape, x: object, dim: int, *, dtype: object = None) -> NodeSpec:
+    """The sums up to each place of an axis."""
+    float32(dtype)
+    source = activation(x)
+    if dim % len(source.shape) == 0:
+        raise Refused("a running sum over the batch", BATCH_FIRST)
+    return NodeSpec("cumsum", [source], Along(dim=dim % len(source.shape)))
+
+
 def norm(
     shape: Shape,
     x: object,
@@ -150,6 +160,13 @@ def onnx_norm(call: Call) -> NodeSpec:
     return onnx_reduced(lambda shape, x, dim, keep: norm(shape, x, 2, dim, keep), call)
 
 
+def onnx_cumsum(call: Call) -> NodeSpec:
+    """The sums from the start on, each with its own place."""
+    if call.number("exclusive", 0) or call.number("reverse", 0):
+        raise Refused("a running sum that is exclusive or goes backwards")
+    return cumsum((), call.x, call.number("axis", 0, 1))
+
+
 def onnx_reduced(make: NodeMaker, call: Call) -> NodeSpec:
     """A reduction over axes of the samples."""
     axes = call.numbers("axes", 1)
@@ -164,6 +181,14 @@ _AXES = ("axes", 1)
 
 
 LOWERINGS = (
+    Lowering(
+        make=cumsum,
+        batch_axis=BatchAxis.ALONG,
+        functions=(torch.cumsum,),
+        methods=("cumsum",),
+        aten=("cumsum",),
+        onnx={"CumSum": Onnx(onnx_cumsum, ("axis", 1))},
+    ),
     Lowering(
         make=amax,
         batch_axis=BatchAxis.ALONG,

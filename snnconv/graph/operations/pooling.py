@@ -1,7 +1,8 @@
-"""Pooling: the largest or the average of windows, of bins, or of whole axes.
+"""Pooling: the largest or the average of windows, of bins, or of whole axes; and running sums.
 
 Shape:
-    ``[B, C, *N] -> [B, C, *M]`` with one to three axes; a mean over any axes of the samples.
+    ``[B, C, *N] -> [B, C, *M]`` with one to three axes; a mean or a running sum over any axes of
+    the samples.
 """
 
 import math
@@ -14,6 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from snnconv.graph.operations.base import (
+    Along,
     Attributes,
     Axes,
     Flag,
@@ -190,6 +192,23 @@ def _sum_over(attrs: Mean, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
     return inputs[0].sum(tuple(attrs.dims), keepdim=attrs.keepdim)
 
 
+def _cumsum(attrs: Along, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+    return inputs[0].cumsum(attrs.dim)
+
+
+def _cumsum_work(
+    attrs: Along, inputs: Sequence[Shape], output: Shape, tensors: Mapping[str, Shape]
+) -> Work:
+    """An addition for each place but the first of the axis."""
+    values = math.prod(output)
+    return Work(additions=values - values // output[attrs.dim - 1])
+
+
+def _cumsum_redone(attrs: Along, tensors: Tensors, changed: list[Tensor]) -> Tensor:
+    """The sums from the first place on that has changed."""
+    return changed[0].cummax(attrs.dim).values
+
+
 OPERATIONS: tuple[Op[Any], ...] = (
     Op(
         name="max_pool",
@@ -248,5 +267,16 @@ OPERATIONS: tuple[Op[Any], ...] = (
         silence=Silence.KEPT,
         redone=_sum_over,
         averages=True,
+    ),
+    Op(
+        name="cumsum",
+        role=Role.LINEAR,
+        attributes=Along,
+        value=_cumsum,
+        wiring=_cumsum,
+        rule=any_shape,
+        work=_cumsum_work,
+        silence=Silence.NOWHERE,
+        redone=_cumsum_redone,
     ),
 )
