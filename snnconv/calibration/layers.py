@@ -46,13 +46,12 @@ def by_layer(
         make: a layer of neurons, from parameters, threshold and T.
         params: of the neurons.
     """
-    assert converted.spiking is not None
     found = {}
     for site, theta in converted.thresholds().items():
         seen = activations(calibrated, site, theta) if params.by_layer else None
         for name, bounds in params.by_layer.items():
             assert seen is not None
-            neuron = make(params, torch.ones(1), converted.spiking.timesteps)
+            neuron = make(params, torch.ones(1), converted.conversion.timesteps)
             found[f"{site}/{name}"] = torch.tensor([_best(neuron, name, bounds, *seen)])
     return found
 

@@ -82,6 +82,18 @@ class Checkpoint:
         return Analysis.of(self.graph, self.network, source)
 
     @property
+    def conversion(self) -> SpikingInfo:
+        """Its neurons, for which T they are, and what else their conversion decided.
+
+        Raises:
+            CheckpointError: it has no neurons.
+        """
+        if self.spiking is None:
+            found = f"no neurons ({self.kind})"
+            raise CheckpointError("the checkpoint can't be simulated", found, "snnconv convert")
+        return self.spiking
+
+    @property
     def trained_directly(self) -> bool:
         """Whether the network learned with its neurons in place: no ANN was ever converted."""
         trainings = (step for step in self.lineage if step.stage == "train")
@@ -307,8 +319,7 @@ def learned_shapes(checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:
         SnnconvError: neurons or parameters that there are not.
         Broken: more than memory could hold.
     """
-    info = checkpoint.spiking
-    assert info is not None
+    info = checkpoint.conversion
     kind, params = NEURONS.recall(info.neuron), neuron_params(info)
     thresholds = checkpoint.thresholds()
     found: dict[str, tuple[int, ...]] = {}

@@ -56,13 +56,12 @@ def _passes(
 ) -> float:
     """The time of a simulation of T steps, divided by that of a forward pass of the ANN."""
     checkpoint, report = load(cell.checkpoint, SPIKING), cell.report
-    assert checkpoint.spiking is not None
     assert report.samples_at_once is not None
     assert report.steps_at_once is not None
     snn = spiking_network(checkpoint, engine=config.engine).to(session.device).eval()
     ann = (uncorrected(checkpoint) or snn.network).to(session.device).eval()
     order = subset(strata(dataset.test), config.limit, config.seed)[: report.samples_at_once]
-    shown = frames_per_run(checkpoint.data.frames, timesteps, checkpoint.spiking.hold)
+    shown = frames_per_run(checkpoint.data.frames, timesteps, checkpoint.conversion.hold)
     drawn = batches(dataset.test, checkpoint.data, order, len(order), frames_per_run=shown)
     ((indices, x, _),) = drawn
     x, samples = x.to(session.device), indices.to(session.device)

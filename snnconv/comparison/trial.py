@@ -109,8 +109,7 @@ def measure(
         enough: told of samples done, how many of them are right, if that is what is measured, and
             the costs so far: whether to give up.
     """
-    info = checkpoint.spiking
-    assert info is not None
+    info = checkpoint.conversion
     T = info.timesteps
     snn = spiking_network(checkpoint, engine=config.engine).to(session.device).eval()
     context = metric_context(checkpoint, snn, T)

@@ -219,27 +219,29 @@ class EvaluateOptions(SimulationOptions, total=False):
     out: str | Path | None
 
 
-class PredictOptions(SimulationOptions, total=False):
-    """Options of ``snnconv.predict``."""
+class SamplesOptions(SimulationOptions, total=False):
+    """Options that several commands have."""
 
     split: Literal["test", "train"] | None
     timesteps: int | None
-    limit: int | None
     chunk: int | None
+
+
+class PredictOptions(SamplesOptions, total=False):
+    """Options of ``snnconv.predict``."""
+
+    limit: int | None
     out: str | Path | None
 
 
-class TraceOptions(SimulationOptions, total=False):
+class TraceOptions(SamplesOptions, total=False):
     """Options of ``snnconv.trace``."""
 
-    split: Literal["test", "train"] | None
-    timesteps: int | None
     limit: int | None
     sites: str | int | list[str] | tuple[str, ...] | None
     record: str | int | list[str] | tuple[str, ...] | None
     form: Literal["npz", "nir"] | None
     dt: float | None
-    chunk: int | None
     out: str | Path | None
 
 

@@ -17,12 +17,9 @@ NamesOption = Annotated[tuple[str, ...], BeforeValidator(parts)]
 """Names with commas between them, or an option given several times."""
 
 
-class PredictConfig(SimulationConfig):
-    """Write the class and the logits that a spiking network finds for every sample."""
+class SamplesConfig(SimulationConfig):
+    """Options of stages that simulate a spiking network on samples of one split."""
 
-    panel: ClassVar[str] = "Prediction"
-    example: ClassVar[str] = "snnconv predict --data folder:photos --out predictions.csv"
-    suffix: ClassVar[str] = ".csv"
     checkpoint: Path | None = Field(
         default=None,
         description="spiking checkpoint; the run's newest by default",
@@ -31,9 +28,6 @@ class PredictConfig(SimulationConfig):
     split: Literal["test", "train"] = Field(default="test", description="part of the data")
     timesteps: int | None = Field(
         default=None, ge=1, le=STEPS, description="T; the checkpoint's by default"
-    )
-    limit: int | None = Field(
-        default=None, ge=1, le=COUNT, description="take N samples, every class by its share"
     )
     batch_size: int = Field(
         default=20, ge=1, le=COUNT, description="samples simulated at once; changes no result"
@@ -41,24 +35,26 @@ class PredictConfig(SimulationConfig):
     chunk: int = Field(
         default=32, ge=1, le=COUNT, description="time steps computed at once; changes no result"
     )
+
+
+class PredictConfig(SamplesConfig):
+    """Write the class and the logits that a spiking network finds for every sample."""
+
+    panel: ClassVar[str] = "Prediction"
+    example: ClassVar[str] = "snnconv predict --data folder:photos --out predictions.csv"
+    suffix: ClassVar[str] = ".csv"
+    limit: int | None = Field(
+        default=None, ge=1, le=COUNT, description="take N samples, every class by its share"
+    )
     out: Path | None = Field(default=None, description="table; RUN/predict.csv by default")
 
 
-class TraceConfig(SimulationConfig):
+class TraceConfig(SamplesConfig):
     """Write what every neuron does at every step: spikes, potentials, thresholds, activations."""
 
     panel: ClassVar[str] = "Trace"
     example: ClassVar[str] = "snnconv trace --limit 4 --sites '2,6' --out digits.npz"
     suffix: ClassVar[str] = ""
-    checkpoint: Path | None = Field(
-        default=None,
-        description="spiking checkpoint; the run's newest by default",
-        json_schema_extra=ARGUMENT,
-    )
-    split: Literal["test", "train"] = Field(default="test", description="part of the data")
-    timesteps: int | None = Field(
-        default=None, ge=1, le=STEPS, description="T; the checkpoint's by default"
-    )
     limit: int = Field(
         default=10, ge=1, le=COUNT, description="trace N samples, every class by its share"
     )
@@ -78,12 +74,6 @@ class TraceConfig(SimulationConfig):
         description="arrays for numpy with named axes, or NIRData, which nir.read_data reads",
     )
     dt: float = Field(default=1e-4, gt=0, description="seconds of a step, for --form nir")
-    batch_size: int = Field(
-        default=20, ge=1, le=COUNT, description="samples simulated at once; changes no result"
-    )
-    chunk: int = Field(
-        default=32, ge=1, le=COUNT, description="time steps computed at once; changes no result"
-    )
     out: Path | None = Field(default=None, description="file; RUN/trace.npz or .nir by default")
 
     @field_validator("record")

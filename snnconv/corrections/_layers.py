@@ -138,8 +138,7 @@ class LayerCorrection(Correction):
         self, checkpoint: Checkpoint, samples: Samples, name: str, layer: Layer
     ) -> tuple[dict[str, Tensor], Site]:
         """The outputs of the sites before a site and the input, and the site."""
-        info = checkpoint.spiking
-        assert info is not None
+        info = checkpoint.conversion
         site, kept = reached(checkpoint, samples, name, layer.inputs - {INPUT}, self.kept)
         if INPUT in layer.inputs:
             kept[INPUT] = self.kept(frames_shown(samples.x, 0, info.timesteps, info.hold))

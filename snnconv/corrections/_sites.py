@@ -202,8 +202,7 @@ def walk_sites(checkpoint: Checkpoint, samples: Samples, settle: Callable[[Site]
         settle: gets each site in the order of the graph, and gives its output ``[T, N, *N]``.
     """
     network = spiking_network(checkpoint, engine=samples.engine).to(samples.x.device).eval()
-    info = checkpoint.spiking
-    assert info is not None
+    info = checkpoint.conversion
     inputs, outputs = ann_values(checkpoint, samples)
     before = network.added
 

@@ -153,8 +153,7 @@ def mean_errors(checkpoint: Checkpoint, samples: Samples) -> dict[str, float]:
 
 def so_far(checkpoint: Checkpoint, found: Mapping[tuple[Part, str], Tensor]) -> Checkpoint:
     """The checkpoint with what has been found of a correction until now."""
-    assert checkpoint.spiking is not None
-    T = checkpoint.spiking.timesteps
+    T = checkpoint.conversion.timesteps
     made = CorrectionInfo(method="unfinished", params={}, samples=1, timesteps=T)
     return corrected(checkpoint, found, made)
 
@@ -180,9 +179,8 @@ def refuse_waiting(checkpoint: Checkpoint, network: SpikingNetwork, why: str) ->
         UsageError: the network has neurons that this method refuses.
     """
     if not network.causal:
-        assert checkpoint.spiking is not None
         raise UsageError(
-            f"{checkpoint.spiking.neuron} neurons can't be corrected by this method",
+            f"{checkpoint.conversion.neuron} neurons can't be corrected by this method",
             why,
             "take another correction, for example --method bias, or other neurons: snnconv convert",
         )

@@ -44,8 +44,7 @@ class Subject:
     @property
     def info(self) -> SpikingInfo:
         """Its neurons."""
-        assert self.checkpoint.spiking is not None
-        return self.checkpoint.spiking
+        return self.checkpoint.conversion
 
     @property
     def params(self) -> NeuronParams:

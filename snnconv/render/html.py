@@ -11,20 +11,13 @@ from snnconv.render import energy, marks, provenance, units
 from snnconv.render.compare import BOLD, comparable, differences, last, quantities, verdict
 from snnconv.render.figure import MANY, Run
 from snnconv.render.layers import layer_table
-from snnconv.render.sections import contents
+from snnconv.render.sections import Contents
 from snnconv.render.significance import against_ann, unjudged
 from snnconv.render.svg.elements import tag
 from snnconv.render.svg.styles import Style, marker
 from snnconv.render.tables import Facts, Table
-from snnconv.render.traced import DrawnTrace
-from snnconv.render.training_curves import Trained, TrainingCurve
-from snnconv.reports import (
-    CompareReport,
-    CompareTrainingReport,
-    EvaluateReport,
-    FinetuneReport,
-    SearchUse,
-)
+from snnconv.render.training_curves import TrainingCurve
+from snnconv.reports import EvaluateReport, FinetuneReport
 
 SPOKEN = 3
 """Runs that get a sentence each; more are read faster in the table."""
@@ -141,22 +134,8 @@ def _key(style: Style) -> Markup:
     return Markup(tag("svg", shape, class_="key", width=14, height=14, aria_hidden="true"))
 
 
-def html(
-    evaluations: Sequence[EvaluateReport],
-    trainings: Sequence[Trained] = (),
-    methods: Sequence[CompareReport | CompareTrainingReport] = (),
-    chosen: Sequence[SearchUse] = (),
-    traced: Sequence[DrawnTrace] = (),
-) -> str:
-    """Return the report: summary, plots, layers and provenance of evaluations and trainings.
-
-    Args:
-        evaluations: of networks.
-        trainings: behind them.
-        methods: comparisons of methods.
-        chosen: searches for method and T behind the networks.
-        traced: traces of the networks.
-    """
+def html(page: Contents) -> str:
+    """Return the report: summary, plots, layers and provenance of evaluations and trainings."""
     environment = Environment(
         loader=PackageLoader("snnconv.render"),
         autoescape=True,
@@ -165,8 +144,7 @@ def html(
         lstrip_blocks=True,
     )
     environment.filters["clean"] = lambda text: units.typographic(units.printable(str(text)))
-    page = contents(evaluations, trainings, methods, chosen, traced)
-    everybody, trained, parts = page.runs, page.trained, page.sections
+    everybody, evaluations = page.runs, [run.report for run in page.runs]
     found = quantities(evaluations)
     return environment.get_template("report.html.j2").render(
         title=Markup(marks.HTML),
@@ -180,14 +158,14 @@ def html(
         differences=differences(evaluations),
         compared_with=_compared_with(everybody),
         sentences=[sentence(run) for run in everybody] if len(everybody) <= SPOKEN else [],
-        sections=parts,
+        sections=page.sections,
         drawings={
             figure.name: [(width, Markup(svg)) for width, svg in figure.drawings()]
-            for section in parts
+            for section in page.sections
             for figure in section.figures
         },
         layers=[layer_table(run.report) for run in everybody],
-        sources=_sources(everybody, trained),
+        sources=_sources(everybody, page.trained),
         count=units.count,
         many=MANY,
     )

@@ -30,8 +30,7 @@ def timesteps(checkpoint: Checkpoint, wanted: int | None) -> int:
         UsageError: neurons that learned something for each step, or corrections made for one T,
             are to run for another.
     """
-    info = checkpoint.spiking
-    assert info is not None
+    info = checkpoint.conversion
     if wanted is None or wanted == info.timesteps:
         return info.timesteps
     for made in checkpoint.corrected:
@@ -63,13 +62,7 @@ def spiking_network(
     Raises:
         CheckpointError: it has no neurons.
     """
-    info = checkpoint.spiking
-    if info is None:
-        raise CheckpointError(
-            "the checkpoint can't be simulated",
-            f"no neurons ({checkpoint.kind})",
-            "snnconv convert",
-        )
+    info = checkpoint.conversion
     if checkpoint.neurons:  # a training starts without
         try:
             check_neurons(checkpoint)
@@ -190,12 +183,11 @@ def metric_context(
     population: int = 0,
 ) -> MetricContext:
     """What metrics have to know of a network that is to run for T steps."""
-    assert checkpoint.spiking is not None
     return MetricContext(
         analysis=network.analysis,
         network=network.network.views(),
         thresholds=checkpoint.thresholds(),
-        grid=neuron_params(checkpoint.spiking).grid(T),
+        grid=neuron_params(checkpoint.conversion).grid(T),
         levels=network.levels,
         timesteps=T,
         energy_ac_pj=energy_ac_pj,

@@ -42,8 +42,7 @@ class LoadedModule(SpikingModule):
         self, checkpoint: Checkpoint, batch_norm: BatchNorm = "folded", engine: Engine = "auto"
     ) -> None:
         network = spiking_network(checkpoint, folded=batch_norm == "folded", engine=engine)
-        info, data = checkpoint.spiking, checkpoint.data
-        assert info is not None
+        info, data = checkpoint.conversion, checkpoint.data
         super().__init__(
             timesteps=info.timesteps,
             fixed=neuron_params(info).fixed

@@ -111,9 +111,8 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
                 config.engine,
             )
         say_breach(session, progress)
-        assert converted.spiking is not None
         converted = replace(
-            converted, spiking=converted.spiking.model_copy(update={"confidence": confidence})
+            converted, spiking=converted.conversion.model_copy(update={"confidence": confidence})
         )
     files = session.save(converted, progress)
 

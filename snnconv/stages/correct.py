@@ -65,8 +65,7 @@ def _add(
     kind = CORRECTIONS.load(name)
     params = parameters(kind.params_type, config.param, f"correction '{name}'")
     session.inputs += files_named(name)
-    info, method = checkpoint.spiking, kind(params)
-    assert info is not None
+    info, method = checkpoint.conversion, kind(params)
     snn = spiking_network(checkpoint, engine=config.engine)
     if snn.lead:
         raise UsageError(
@@ -191,8 +190,7 @@ def _remove(
         corrected=(*checkpoint.corrected[: number - 1], *checkpoint.corrected[number:]),
         corrections=without(checkpoint.corrections, number),
     )
-    info, files = checkpoint.spiking, session.save(after, progress)
-    assert info is not None
+    info, files = checkpoint.conversion, session.save(after, progress)
     return session.report(
         CorrectReport,
         report_files(config, "correct", config.out, files),

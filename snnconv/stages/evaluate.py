@@ -60,8 +60,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
     kinds = _kinds(config)
     file = checkpoint_file(config.checkpoint, config.run, SPIKING, "snnconv convert")
     checkpoint = load(file, SPIKING)
-    info, calibrated = checkpoint.spiking, checkpoint.calibrated
-    assert info is not None
+    info, calibrated = checkpoint.conversion, checkpoint.calibrated
     assert calibrated is not None
     session.inputs += [file, *_code(info.neuron, info.coding, *config.metric)]
     T = timesteps(checkpoint, config.timesteps)
@@ -235,7 +234,6 @@ def _refuse_readout(
     checkpoint: Checkpoint, answers: tuple[int, ...], T: int, config: EvaluateConfig
 ) -> None:
     """Refuse to read a network at steps at which it has no answer."""
-    assert checkpoint.spiking is not None
     if config.readout_from > T:
         raise UsageError(
             f"currents can't count from step {config.readout_from} on",
@@ -245,7 +243,7 @@ def _refuse_readout(
     if len(answers) < T and (config.readout_from > 1 or config.exit):
         option = "--exit" if config.exit else "--readout-from"
         raise UsageError(
-            f"{checkpoint.spiking.neuron} neurons can't be read before all their steps are done",
+            f"{checkpoint.conversion.neuron} neurons can't be read before all their steps are done",
             f"{option}, and their first answer comes after step {answers[0]} of {T}",
             f"drop {option}, or take neurons that stream: snnconv convert --neuron signed",
         )

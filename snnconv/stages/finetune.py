@@ -51,8 +51,7 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
     file = checkpoint_file(config.checkpoint, config.run, READS["finetune"], "snnconv convert")
     checkpoint = load(file, SPIKING)
     session.inputs.append(file)
-    info = checkpoint.spiking
-    assert info is not None
+    info = checkpoint.conversion
     surrogate = named_surrogate(config, [site.name for site in checkpoint.graph.sites])
     session.inputs += files_named(config.surrogate or "")
     T = timesteps(checkpoint, config.timesteps)

@@ -37,8 +37,7 @@ def run(config: FitConfig, progress: Progress | None = None) -> FitReport:
     file = checkpoint_file(config.checkpoint, config.run, SPIKING, "snnconv convert")
     target = TARGETS.load(config.target)
     checkpoint = load(file, SPIKING)
-    info = checkpoint.spiking
-    assert info is not None
+    info = checkpoint.conversion
     session.inputs += [file, *([Path(config.target)] if config.target.endswith(".toml") else [])]
     found = _evaluation(config, sha256(file))
     rates: dict[str, float] = {}

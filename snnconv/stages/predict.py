@@ -43,8 +43,7 @@ def run(config: PredictConfig, progress: Progress | None = None) -> PredictRepor
     session = Session(config)
     file = checkpoint_file(config.checkpoint, config.run, SPIKING, "snnconv convert")
     checkpoint = load(file, SPIKING)
-    info = checkpoint.spiking
-    assert info is not None
+    info = checkpoint.conversion
     session.inputs += [file, *files_named(info.neuron), *files_named(info.coding)]
     out = config.out or config.run / "predict.csv"
     report = report_file(config, "predict", config.out)

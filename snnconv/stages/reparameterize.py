@@ -65,8 +65,7 @@ def run(config: ReparameterizeConfig, progress: Progress | None = None) -> Repar
     )
     checkpoint = load(file, READS["reparameterize"])
     session.inputs.append(file)
-    assert checkpoint.spiking is not None
-    info = checkpoint.spiking
+    info = checkpoint.conversion
     shown = frames_per_run(checkpoint.data.frames, info.timesteps, info.hold)  # of both networks
     dataset = load_data(session, config, checkpoint.data)
     refuse_labels(dataset, checkpoint)
@@ -111,7 +110,6 @@ def run(config: ReparameterizeConfig, progress: Progress | None = None) -> Repar
             "allow more with --tolerance POINTS, or convert with fewer levels",
         )
     files = session.save(after, progress)
-    assert after.spiking is not None
     return session.report(
         ReparameterizeReport,
         report_files(config, "reparameterize", config.out, files),
@@ -119,10 +117,10 @@ def run(config: ReparameterizeConfig, progress: Progress | None = None) -> Repar
         corrections=correction_rows(checkpoint),
         data=data_use(dataset),
         subset=subset_use(dataset.test, order, config.seed),
-        neuron=after.spiking.neuron,
+        neuron=after.conversion.neuron,
         levels=L,
         timesteps_before=info.timesteps,
-        timesteps_after=after.spiking.timesteps,
+        timesteps_after=after.conversion.timesteps,
         latency_steps_before=both[0].network.latency(both[0].timesteps),
         latency_steps_after=both[1].network.latency(both[1].timesteps),
         vanilla=config.vanilla,
@@ -150,8 +148,7 @@ def run(config: ReparameterizeConfig, progress: Progress | None = None) -> Repar
 
 def _single_threshold(checkpoint: Checkpoint, vanilla: bool) -> Checkpoint:
     """The checkpoint with neurons of one level."""
-    info = checkpoint.spiking
-    assert info is not None
+    info = checkpoint.conversion
     snn = spiking_network(checkpoint)
     twins = {name: neuron.single_threshold() for name, neuron in snn.neurons.items()}
     found = {name: twin for name, twin in twins.items() if twin is not None}
@@ -249,9 +246,8 @@ class _Side:
     watch: Watch = field(init=False)
 
     def __post_init__(self) -> None:
-        assert self.checkpoint.spiking is not None
         self.synops = Synops(
-            metric_context(self.checkpoint, self.network, self.checkpoint.spiking.timesteps)
+            metric_context(self.checkpoint, self.network, self.checkpoint.conversion.timesteps)
         )
         self.watch = Watch([self.synops], next(self.network.parameters()).device)
 

@@ -212,13 +212,13 @@ def run(config: ReportConfig, progress: Progress | None = None) -> ReportReport:
     session.inputs += files
     session.inputs += methods
     names = labels(evaluations)
-    out, compared = config.out or config.run / "report.html", list(methods.values())
-    write_atomically(out, html(evaluations, trainings, compared, searches, traced).encode())
+    out = config.out or config.run / "report.html"
+    page = contents(evaluations, trainings, list(methods.values()), searches, traced)
+    write_atomically(out, html(page).encode())
     text = out.with_suffix(".md")
     write_atomically(text, markdown(evaluations).encode())
     figures = []
     if config.figures is not None:
-        page = contents(evaluations, trainings, compared, searches, traced)
         for name, content in papers(page):
             figures.append(config.figures / name)
             write_atomically(figures[-1], content)

@@ -58,8 +58,7 @@ def run(config: TraceConfig, progress: Progress | None = None) -> TraceReport:
     session = Session(config)
     file = checkpoint_file(config.checkpoint, config.run, SPIKING, "snnconv convert")
     checkpoint = load(file, SPIKING)
-    info = checkpoint.spiking
-    assert info is not None
+    info = checkpoint.conversion
     session.inputs += [file, *files_named(info.neuron), *files_named(info.coding)]
     out = config.out or config.run / f"trace.{config.form}"
     report = report_file(config, "trace", config.out)
@@ -241,8 +240,7 @@ def _refuse_not_finite(file: Path, logits: Tensor) -> None:
 
 def _index(checkpoint: Checkpoint, file: Path, timesteps: int, dataset: Dataset) -> dict[str, Any]:
     """What a reader of the arrays has to know."""
-    info = checkpoint.spiking
-    assert info is not None
+    info = checkpoint.conversion
     return {
         "checkpoint": sha256(file),
         "neuron": info.neuron,

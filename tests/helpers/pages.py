@@ -4,11 +4,18 @@ import re
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
+from snnconv.render import html as written
+from snnconv.render.sections import contents
 from snnconv.render.svg.elements import FONT, text_width
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 SELF_CLOSED = {"rect", "line", "path", "circle"}
 NUMBERS = ("x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "r", "width", "height", "stroke-width")
+
+
+def html(*given, **named):
+    """The page of evaluations, and of what else a report shows."""
+    return written.html(contents(*given, **named))
 
 
 class Page(HTMLParser):

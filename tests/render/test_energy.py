@@ -2,10 +2,10 @@
 
 import pytest
 from helpers import examples
+from helpers.pages import html
 
 from snnconv.render.describe.evaluation import evaluate
 from snnconv.render.energy import as_accurate, pair, parts, sentence, star, twin_wins
-from snnconv.render.html import html
 from snnconv.render.markdown import markdown
 from snnconv.reports import Difference
 

@@ -9,11 +9,11 @@ from xml.etree import ElementTree
 import pytest
 from helpers import examples
 from helpers.examples_stages import finetune, learned, train
-from helpers.pages import Page, box, coordinates, drawings, labels, shown
+from helpers.pages import Page, box, coordinates, drawings, html, labels, shown
 
 from snnconv.render.figure import runs
 from snnconv.render.figures_steps import accuracy, agreement, distance, tradeoff
-from snnconv.render.html import html, sentence
+from snnconv.render.html import sentence
 
 NAN, INF = math.nan, math.inf
 CASES = {

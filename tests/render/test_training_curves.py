@@ -2,11 +2,10 @@
 
 from helpers import examples
 from helpers.examples_stages import epochs, finetune, learned, train
-from helpers.pages import Page, drawings, labels, shown
+from helpers.pages import Page, drawings, html, labels, shown
 
 from snnconv.render.figure import runs
 from snnconv.render.figures_training import training
-from snnconv.render.html import html
 from snnconv.render.training_curves import behind, curves
 from snnconv.reports import LineageRow
 

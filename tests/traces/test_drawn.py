@@ -6,10 +6,9 @@ import io
 import numpy as np
 import pytest
 from helpers import examples
-from helpers.pages import drawings
+from helpers.pages import drawings, html
 from PIL import Image
 
-from snnconv.render.html import html
 from snnconv.render.svg.styles import run_style
 from snnconv.traces.arrays import Array
 from snnconv.traces.drawn import POINTS, ROWS, STEPS, drawn, spread
