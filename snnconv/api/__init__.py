@@ -245,7 +245,7 @@ def correct(
     """Correct a converted network on calibration samples, as ``snnconv correct`` does.
 
     Args:
-        checkpoint: a converted or corrected one; the run's newest by default.
+        checkpoint: a converted or corrected one; by default the newest of the run folder.
         config: options as one object.
         options: see ``snnconv correct --help``; ``samples`` are training samples, ``remove`` takes
             the correction of a method off again.
@@ -301,7 +301,7 @@ def evaluate(
     """Measure accuracy, spikes, energy and errors, as ``snnconv evaluate`` does.
 
     Args:
-        checkpoint: a spiking one; the run's newest by default.
+        checkpoint: a spiking one; by default the newest of the run folder.
         config: options as one object.
         options: see ``snnconv evaluate --help``;
             ``timesteps`` is T; ``energy_ac_pj``, ``energy_mac_pj`` and ``energy_lookup_pj`` are in
@@ -332,7 +332,7 @@ def reparameterize(
     It does as ``snnconv reparameterize`` does.
 
     Args:
-        checkpoint: a converted or fine-tuned one; the run's newest by default.
+        checkpoint: a converted or fine-tuned one; by default the newest of the run folder.
         config: options as one object.
         options: see ``snnconv reparameterize --help``;
             ``tolerance`` is in points of accuracy.
@@ -361,7 +361,8 @@ def inspect(
     """Show what is in a checkpoint or a network, as ``snnconv inspect`` does.
 
     Args:
-        model: any checkpoint, or what calibrate takes; by default the run's newest.
+        model: any checkpoint, or a network that calibrate accepts; by default the newest
+            checkpoint of the run folder.
         config: options as one object.
         options: see ``snnconv inspect --help``.
 

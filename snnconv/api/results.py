@@ -51,7 +51,7 @@ def predict(
     For samples in memory there is :func:`snnconv.load_network`.
 
     Args:
-        checkpoint: a spiking one; the run's newest by default.
+        checkpoint: a spiking one; by default the newest of the run folder.
         config: options as one object.
         options: see ``snnconv predict --help``; ``timesteps`` is T.
 
@@ -74,10 +74,10 @@ def trace(
     config: TraceConfig | None = None,
     **options: Unpack[TraceOptions],
 ) -> TraceReport:
-    """Write what every neuron does at every step, as ``snnconv trace`` does.
+    """Write the spikes and potentials of every neuron at every step, as ``snnconv trace`` does.
 
     Args:
-        checkpoint: a spiking one; the run's newest by default.
+        checkpoint: a spiking one; by default the newest of the run folder.
         config: options as one object.
         options: see ``snnconv trace --help``; ``limit`` are samples, ``dt`` is in seconds.
 
@@ -108,7 +108,7 @@ def export(
     The files are run at once and compared with snnconv's dense engine.
 
     Args:
-        checkpoint: a spiking one; the run's newest by default.
+        checkpoint: a spiking one; by default the newest of the run folder.
         config: options as one object.
         options: see ``snnconv export --help``; ``to`` is the format.
 
@@ -133,10 +133,10 @@ def fit(
     config: FitConfig | None = None,
     **options: Unpack[FitOptions],
 ) -> FitReport:
-    """Hold a spiking network against a chip's published figures, as ``snnconv fit`` does.
+    """Check whether a spiking network fits a chip, as ``snnconv fit`` does.
 
     Args:
-        checkpoint: a spiking one; the run's newest by default.
+        checkpoint: a spiking one; by default the newest of the run folder.
         config: options as one object.
         options: see ``snnconv fit --help``; ``target`` is a chip, or a TOML file of your own.
 

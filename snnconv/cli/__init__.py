@@ -133,23 +133,27 @@ _add("doctor", configs.DoctorConfig, "snnconv.stages.doctor")
 
 @app.command("run", epilog="Example: snnconv run recipe.toml --set convert.timesteps=32")
 def run_recipe(
-    recipe: Annotated[Path, typer.Argument(help="TOML file: a table for each stage")],
+    recipe: Annotated[Path, typer.Argument(help="TOML file with a table for each stage")],
     settings: Annotated[
         list[str],
-        typer.Option("--set", metavar="STAGE.OPTION=VALUE", help="over the recipe"),
+        typer.Option(
+            "--set",
+            metavar="STAGE.OPTION=VALUE",
+            help="option that overrides the recipe; repeat it for several",
+        ),
     ] = [],  # noqa: B006 (Typer's way to say "none given")
     run: Annotated[
         str | None, typer.Option(help="run folder", metavar="PATH", envvar=RUN_VARIABLE)
     ] = None,
     seed: Annotated[
-        str | None, typer.Option(help="seed for everything random", metavar="N")
+        str | None, typer.Option(help="seed of everything that is drawn at random", metavar="N")
     ] = None,
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda, ... or auto", metavar="TEXT")
     ] = None,
-    threads: Annotated[str | None, typer.Option(help="CPU threads", metavar="N")] = None,
+    threads: Annotated[str | None, typer.Option(help="number of CPU threads", metavar="N")] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", metavar="", help="print the plan only")
+        bool, typer.Option("--dry-run", metavar="", help="print the plan, and run nothing")
     ] = False,
     as_json: AsJson = False,
     quiet: IsQuiet = False,
@@ -179,9 +183,9 @@ def ls(
             "training-presets, targets (of fit) or runs"
         ),
     ],
-    run: Annotated[Path, typer.Option(help="run folder, of runs", envvar="SNNCONV_RUN")] = Path(
-        "snnconv-run"
-    ),
+    run: Annotated[
+        Path, typer.Option(help="run folder, for `snnconv ls runs`", envvar="SNNCONV_RUN")
+    ] = Path("snnconv-run"),
     as_json: AsJson = False,
     quiet: IsQuiet = False,
     verbose: IsVerbose = False,
@@ -217,7 +221,10 @@ def ls(
 @app.command("docs", epilog="Example: snnconv docs quickstart | less")
 def docs(
     page: Annotated[
-        str | None, typer.Argument(help="quickstart, guide/data, ...; by default the list of pages")
+        str | None,
+        typer.Argument(
+            help="page, for example quickstart or guide/data; by default the list of pages"
+        ),
     ] = None,
     as_json: AsJson = False,
     quiet: IsQuiet = False,

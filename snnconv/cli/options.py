@@ -28,11 +28,11 @@ def _talking(*names: str, means: str) -> Any:
     return typer.Option(*names, help=means, metavar="", rich_help_panel=OUTPUT)
 
 
-_JSON = "report, or error, as JSON on stdout; all else on stderr"
+_JSON = "print the report or the error as JSON on stdout, and the rest on stderr"
 AsJson = Annotated[bool, _talking("--json", means=_JSON)]
-IsQuiet = Annotated[bool, _talking("-q", "--quiet", means="print errors and JSON only")]
+IsQuiet = Annotated[bool, _talking("-q", "--quiet", means="print only errors and JSON")]
 IsVerbose = Annotated[
-    bool, _talking("-v", "--verbose", means="print options, files and versions too")
+    bool, _talking("-v", "--verbose", means="also print options, files and versions")
 ]
 Debug = Annotated[bool, _talking("--debug", means="show the traceback of an error")]
 TALK: dict[str, Any] = {"as_json": AsJson, "quiet": IsQuiet, "verbose": IsVerbose, "debug": Debug}

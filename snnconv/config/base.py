@@ -86,12 +86,17 @@ class StageConfig(Given):
     """A command line that works, for the help."""
 
     run: Path = Field(
-        default=Path("snnconv-run"), description="run folder: checkpoints and reports"
+        default=Path("snnconv-run"), description="run folder, which holds checkpoints and reports"
     )
-    seed: int = Field(default=0, ge=0, le=SEED, description="seed for everything random")
+    seed: int = Field(
+        default=0, ge=0, le=SEED, description="seed of everything that is drawn at random"
+    )
     device: str = Field(default="auto", description="cpu, cuda, cuda:1, ... or auto")
     threads: int | None = Field(
-        default=None, ge=1, le=THREADS, description="CPU threads; by default torch chooses"
+        default=None,
+        ge=1,
+        le=THREADS,
+        description="number of CPU threads; by default torch chooses it",
     )
 
     @field_validator("out", check_fields=False)
@@ -110,17 +115,16 @@ class DataConfig(StageConfig):
     data: str | None = Field(
         default=None,
         description="digits, fashion-mnist, cifar10, cifar100, folder:DIR, npz:FILE, "
-        "speech-commands:DIR, textfolder:DIR, imdb:DIR, events:DIR, or package.module:factory or "
-        "file.py:factory, whose code is run; "
-        "by default the checkpoint's own",
+        "speech-commands:DIR, textfolder:DIR, imdb:DIR or events:DIR; or package.module:factory "
+        "or file.py:factory, whose code is run; by default the data set of the checkpoint",
         json_schema_extra=names_of("datasets"),
     )
-    data_root: Path | None = Field(default=None, description="folder that holds data sets")
+    data_root: Path | None = Field(default=None, description="folder in which your data sets are")
     download: bool = Field(default=False, description="download the data set if it is missing")
     task: str | None = Field(
         default=None,
-        description="what the outputs are for: " + methods("tasks") + "; by default the "
-        "checkpoint's, or what the labels say",
+        description="what the network predicts: " + methods("tasks") + "; by default the task of "
+        "the checkpoint, or the one that fits the labels",
         json_schema_extra=names_of("tasks"),
     )
     batch_size: int = Field(
@@ -134,32 +138,32 @@ class NormalisationConfig(DataConfig):
     panel: ClassVar[str] = "Data"
     mean: FiguresOption = Field(
         default=(),
-        description="mean of the values after --scale, which is subtracted: one number, or one for "
-        "each channel with commas between them; by default the data set's or the checkpoint's",
+        description="mean that is subtracted from the values after --scale: one number, or one "
+        "for each channel, separated by commas; by default that of the data set or the checkpoint",
     )
     std: FiguresOption = Field(
         default=(),
         validate_default=True,
-        description="standard deviation, which divides after that; goes with --mean",
+        description="standard deviation by which the values are then divided; requires --mean",
     )
     scale: float | None = Field(
         default=None,
         gt=0,
-        description="number that divides raw values, as 255; 1 keeps them as they are; by default "
-        "what brings them to 0..1",
+        description="number by which raw values are divided, for example 255; 1 leaves them as "
+        "they are; by default the number that brings them to 0..1",
     )
 
     size: int | None = Field(
         default=None,
         ge=1,
         le=SIDE,
-        description="scale images so that their shorter side has so many pixels, and cut out the "
+        description="scale images until their shorter side has this many pixels, and cut out the "
         "middle",
     )
     layout: str | None = Field(
         default=None,
-        description="which axis of raw samples is which, for arrays: NCHW, NHWC, NHW, NCL, NLC, "
-        "NF, NTCHW, ...",
+        description="order of the axes of arrays of raw samples: NCHW, NHWC, NHW, NCL, NLC, NF, "
+        "NTCHW, ...",
     )
 
     @field_validator("std")
@@ -177,32 +181,34 @@ class ModelConfig(DataConfig):
     model: str | None = Field(
         default=None,
         description="checkpoint, FILE.onnx, FILE.pt2, zoo name, torchvision:NAME, or "
-        "package.module:factory or file.py:factory, whose code is run; by default the run's, "
-        "trained or calibrated there, else the embedded CNN",
+        "package.module:factory or file.py:factory, whose code is run; by default the network "
+        "that was trained or calibrated in the run folder, or else the embedded CNN",
         json_schema_extra=ARGUMENT,
     )
     weights: Path | None = Field(
-        default=None, description="weights for MODEL: .safetensors, .pt or .pth"
+        default=None, description="file with the weights of MODEL: .safetensors, .pt or .pth"
     )
     output: OutputOption = Field(
         default=None,
-        description="which of several outputs the network is read at, by name or by number from 0; "
-        "what only others need is cut away",
+        description="the output to use if the network has several, by name or by number from 0; "
+        "layers that only the other outputs need are cut away",
     )
     non_relu: Literal["refuse", "analog", "spike"] = Field(
         default="refuse",
-        description="functions that no neuron stands for: refuse them, compute them without "
-        "spikes (analog), or put a neuron of signed spikes behind each that a matrix reads (spike)",
+        description="what to do with functions that no neuron can replace: refuse them, compute "
+        "them without spikes (analog), or put a neuron with signed spikes behind each function "
+        "whose output a matrix reads (spike)",
     )
 
     spike_everything: bool = Field(
         default=False,
-        description="let spikes feed every matrix and convolution behind the first layer, those "
-        "too that read sums of currents, as linear bottlenecks do; takes --non-relu spike with it",
+        description="feed spikes to every matrix and convolution behind the first layer, "
+        "including those that read sums of currents, as linear bottlenecks do; implies --non-relu "
+        "spike",
     )
     spike_input: bool = Field(
         default=False,
-        description="let spikes feed the first layer, too; takes --non-relu spike with it",
+        description="feed spikes to the first layer, too; implies --non-relu spike",
     )
 
     @property
@@ -222,13 +228,13 @@ class SimulationConfig(DataConfig):
     panel: ClassVar[str] = "Simulation"
     engine: Engine = Field(
         default="auto",
-        description="compute convolutions by events: if that should be faster, never (dense), "
-        "or whenever it is possible",
+        description="when to compute convolutions from spike events: if that should be faster "
+        "(auto), never (dense), or whenever it is possible (event)",
     )
     memory: str | None = Field(
         default=None,
-        description="memory that a simulation may take on top of the network and the data, e.g. "
-        "500MiB or 4GiB; by default half of what this process may still take",
+        description="memory that a simulation may use in addition to the network and the data, "
+        "for example 500MiB or 4GiB; by default half of the memory that is still free",
     )
 
     @field_validator("memory", mode="before")

@@ -28,8 +28,8 @@ def named(methods: tuple[str, ...]) -> tuple[str, ...]:
 
 
 _METHODS = (
-    "names with commas between them: presets of the package (snnconv ls presets), TOML files of "
-    "your own, or all presets"
+    "names, separated by commas: presets (snnconv ls presets), or TOML files of your own; all "
+    "means every preset"
 )
 ABILITIES = ("signed", "levels", "waiting")
 """What neurons may do beyond one positive spike a step from the first step on."""
@@ -45,25 +45,28 @@ class SearchConfig(SimulationConfig):
         default=None,
         ge=0,
         le=100,
-        description="choose method, neuron and T: the cheapest network that is at most so many "
-        "points of accuracy below the ANN, measured on training samples that were held out",
+        description="search for the method, neuron and T of the cheapest network whose accuracy "
+        "is at most this many points below that of the ANN, measured on held-out training samples",
     )
     max_timesteps: int = Field(default=32, ge=1, le=STEPS, description="the largest T to try")
     cost: Literal["energy", "latency", "spikes"] = Field(
-        default="energy", description="what is to be cheap"
+        default="energy", description="what the search minimises"
     )
     allow: Annotated[tuple[str, ...], BeforeValidator(parts)] = Field(
         default=ABILITIES,
-        description="what neurons may do: spikes of both signs, several levels in a step, waiting "
-        "before their first spike; names with commas between them, or none",
+        description="what neurons may do: fire spikes of both signs (signed), fire several levels "
+        "in a step (levels), wait before their first spike (waiting); separated by commas, or none",
     )
     methods: Annotated[tuple[str, ...], BeforeValidator(parts)] = Field(
         default=("all",),
-        description=f"what to try: {_METHODS}, but for those that train weights, which are tried "
-        "if they are named",
+        description=f"methods to try: {_METHODS}, except for presets that train weights, which you "
+        "have to name",
     )
     held_out: int = Field(
-        default=1000, ge=1, le=COUNT, description="training samples to measure on, at most"
+        default=1000,
+        ge=1,
+        le=COUNT,
+        description="largest number of held-out training samples to measure on",
     )
 
     @field_validator("allow")
@@ -96,35 +99,42 @@ class BudgetConfig(StageConfig):
     panel: ClassVar[str] = "Training methods"
     training: Annotated[tuple[str, ...], BeforeValidator(parts)] = Field(
         default=(),
-        description="compare training methods, from scratch: names with commas between them, of "
-        "presets of the package (snnconv ls training-presets), of TOML files of your own, or all",
+        description="compare training methods from scratch: names, separated by commas, of "
+        "presets (snnconv ls training-presets) or of TOML files of your own; all means every "
+        "preset",
         json_schema_extra=names_of(),
     )
     seeds: Annotated[tuple[int, ...], BeforeValidator(parts)] = Field(
         default=(),
-        description="train each method once for each of these seeds, with commas between them; by "
-        "default for --seed alone",
+        description="train each method once with each of these seeds, separated by commas; by "
+        "default with --seed alone",
     )
     epochs: int = Field(
-        default=30, ge=1, le=COUNT, description="passes over the training samples, for each method"
+        default=30,
+        ge=1,
+        le=COUNT,
+        description="number of passes of each method over the training samples",
     )
     train_batch_size: int = Field(
-        default=128, ge=1, le=COUNT, description="samples for each optimiser step"
+        default=128, ge=1, le=COUNT, description="number of samples for each optimiser step"
     )
     train_limit: int | None = Field(
-        default=None, ge=2, le=COUNT, description="train on N samples, every class by its share"
+        default=None,
+        ge=2,
+        le=COUNT,
+        description="train on N samples, in which each class keeps its share",
     )
     augment: tuple[str, ...] = Field(
         default=(),
-        description="any of flip, crop, resized-crop, autoaugment, cutout, for each method; repeat "
-        "the option for several",
+        description="augmentation for every method: flip, crop, resized-crop, autoaugment or "
+        "cutout; repeat the option for several",
         json_schema_extra=names_of(),
     )
     validation: float = Field(
         default=0.1,
         gt=0,
         lt=1,
-        description="share of the training split that is held out to measure each epoch on",
+        description="share of the training split that is held out to measure every epoch",
     )
 
     @field_validator("training", mode="before")
@@ -151,7 +161,7 @@ class BudgetConfig(StageConfig):
 
 
 class CompareConfig(ModelConfig, SimulationConfig, NormalisationConfig, BudgetConfig):
-    """Run conversion methods, or training methods, and show which is cheapest for its accuracy."""
+    """Run conversion or training methods, and show the cheapest one for each accuracy."""
 
     panel: ClassVar[str] = "Comparison"
     example: ClassVar[str] = "snnconv compare resnet20.safetensors --timesteps 4,8 --limit 1000"
@@ -161,19 +171,27 @@ class CompareConfig(ModelConfig, SimulationConfig, NormalisationConfig, BudgetCo
     )
     timesteps: Annotated[tuple[int, ...], BeforeValidator(parts)] = Field(
         default=(1, 2, 4, 8, 16, 32),
-        description="T, one or more with commas between them; 4 by default with --training",
+        description="T, one or several, separated by commas; with --training 4 by default",
     )
     limit: int | None = Field(
-        default=None, ge=1, le=COUNT, description="use N test samples, every class by its share"
+        default=None,
+        ge=1,
+        le=COUNT,
+        description="use N test samples, in which each class keeps its share",
     )
     samples: int = Field(
-        default=1024, ge=1, le=COUNT, description="training samples that each method calibrates on"
+        default=1024,
+        ge=1,
+        le=COUNT,
+        description="number of training samples that each method calibrates on",
     )
-    csv: Path | None = Field(default=None, description="write the cells to this file, too")
+    csv: Path | None = Field(
+        default=None, description="also write the results of every method and T to this CSV file"
+    )
     out: Path | None = Field(
         default=None,
-        description="report; RUN/compare.json by default, with --training "
-        "RUN/compare-training.json",
+        description="report to write; by default RUN/compare.json, or RUN/compare-training.json "
+        "with --training",
     )
 
     @model_validator(mode="before")

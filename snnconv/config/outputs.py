@@ -5,7 +5,15 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from snnconv.config.base import ARGUMENT, DataConfig, SimulationConfig, StageConfig, names_of, parts
+from snnconv.config.base import (
+    ARGUMENT,
+    DataConfig,
+    SimulationConfig,
+    StageConfig,
+    methods,
+    names_of,
+    parts,
+)
 from snnconv.core.bounds import COUNT, STEPS
 
 RECORDED = ("spikes", "potentials", "thresholds", "activations", "ann", "currents")
@@ -22,59 +30,77 @@ class SamplesConfig(SimulationConfig):
 
     checkpoint: Path | None = Field(
         default=None,
-        description="spiking checkpoint; the run's newest by default",
+        description="spiking checkpoint; by default the newest of the run folder",
         json_schema_extra=ARGUMENT,
     )
-    split: Literal["test", "train"] = Field(default="test", description="part of the data")
+    split: Literal["test", "train"] = Field(default="test", description="split of the data set")
     timesteps: int | None = Field(
-        default=None, ge=1, le=STEPS, description="T; the checkpoint's by default"
+        default=None,
+        ge=1,
+        le=STEPS,
+        description="T, the time steps; by default those of the checkpoint",
     )
     batch_size: int = Field(
-        default=20, ge=1, le=COUNT, description="samples simulated at once; changes no result"
+        default=20,
+        ge=1,
+        le=COUNT,
+        description="number of samples simulated at once; changes no result",
     )
     chunk: int = Field(
-        default=32, ge=1, le=COUNT, description="time steps computed at once; changes no result"
+        default=32,
+        ge=1,
+        le=COUNT,
+        description="number of time steps computed at once; changes no result",
     )
 
 
 class PredictConfig(SamplesConfig):
-    """Write the class and the logits that a spiking network finds for every sample."""
+    """Write a table of what a spiking network predicts for every sample, with its logits."""
 
     panel: ClassVar[str] = "Prediction"
     example: ClassVar[str] = "snnconv predict --data folder:photos --out predictions.csv"
     suffix: ClassVar[str] = ".csv"
     limit: int | None = Field(
-        default=None, ge=1, le=COUNT, description="take N samples, every class by its share"
+        default=None,
+        ge=1,
+        le=COUNT,
+        description="predict N samples, in which each class keeps its share",
     )
-    out: Path | None = Field(default=None, description="table; RUN/predict.csv by default")
+    out: Path | None = Field(default=None, description="table to write; by default RUN/predict.csv")
 
 
 class TraceConfig(SamplesConfig):
-    """Write what every neuron does at every step: spikes, potentials, thresholds, activations."""
+    """Write the spikes, potentials, thresholds and activations of every neuron at every step."""
 
     panel: ClassVar[str] = "Trace"
     example: ClassVar[str] = "snnconv trace --limit 4 --sites '2,6' --out digits.npz"
     suffix: ClassVar[str] = ""
     limit: int = Field(
-        default=10, ge=1, le=COUNT, description="trace N samples, every class by its share"
+        default=10,
+        ge=1,
+        le=COUNT,
+        description="trace N samples, in which each class keeps its share",
     )
     sites: NamesOption = Field(
         default=(),
-        description="names of activation sites with commas between them, with * and ? for what "
-        "differs; all by default",
+        description="names of activation sites, separated by commas, with the wildcards * and ?; "
+        "by default all sites",
     )
     record: NamesOption = Field(
         default=USUAL,
-        description=f"what to write of each site: {', '.join(RECORDED)}; by default all but "
-        "currents. `ann` is the ANN's activation of the same samples",
+        description=f"what to write of each site: {', '.join(RECORDED)}; by default everything but "
+        "currents. `ann` is the activation of the ANN for the same samples",
         json_schema_extra=names_of(),
     )
     form: Literal["npz", "nir"] = Field(
         default="npz",
-        description="arrays for numpy with named axes, or NIRData, which nir.read_data reads",
+        description="file format: arrays for numpy with named axes (npz), or NIRData, which "
+        "nir.read_data reads (nir)",
     )
-    dt: float = Field(default=1e-4, gt=0, description="seconds of a step, for --form nir")
-    out: Path | None = Field(default=None, description="file; RUN/trace.npz or .nir by default")
+    dt: float = Field(default=1e-4, gt=0, description="length of a step in seconds, for --form nir")
+    out: Path | None = Field(
+        default=None, description="file to write; by default RUN/trace.npz or RUN/trace.nir"
+    )
 
     @field_validator("record")
     @classmethod
@@ -100,65 +126,67 @@ class ExportConfig(DataConfig):
     suffix: ClassVar[str] = ""
     checkpoint: Path | None = Field(
         default=None,
-        description="spiking checkpoint; the run's newest by default",
+        description="spiking checkpoint; by default the newest of the run folder",
         json_schema_extra=ARGUMENT,
     )
     to: str = Field(
         default="torch",
-        description="format (snnconv ls exports), or file.py:NAME or package.module:NAME, whose "
-        "code is run",
+        description="format: " + methods("exports"),
         json_schema_extra=names_of("exports"),
     )
-    param: dict[str, Any] = Field(default={}, description="NAME=VALUE of the format")
+    param: dict[str, Any] = Field(default={}, description="parameter of the format, NAME=VALUE")
     limit: int = Field(
         default=100,
         ge=1,
         le=COUNT,
-        description="compare on N test samples, every class by its share",
+        description="compare on N test samples, in which each class keeps its share",
     )
     out: Path | None = Field(
-        default=None, description="file, with the format's suffix; in RUN/export by default"
+        default=None,
+        description="file to write, with the suffix of the format; by default in RUN/export",
     )
 
 
 class FitConfig(StageConfig):
-    """Hold a spiking network against a chip's published figures: what fits, and what does not."""
+    """Check whether a spiking network fits a chip, by the published figures of the chip."""
 
     panel: ClassVar[str] = "Fit"
     example: ClassVar[str] = "snnconv fit --target dynapcnn"
     suffix: ClassVar[str] = ".json"
     checkpoint: Path | None = Field(
         default=None,
-        description="spiking checkpoint; the run's newest by default",
+        description="spiking checkpoint; by default the newest of the run folder",
         json_schema_extra=ARGUMENT,
     )
     target: str = Field(
         default="generic-digital",
-        description="chip (snnconv ls targets), or FILE.toml of your own",
+        description="chip (snnconv ls targets), or a FILE.toml of your own",
         json_schema_extra=names_of(),
     )
     evaluation: Path | None = Field(
         default=None,
-        description="report of evaluate, for spikes per core and step; by default the run's of "
-        "this network",
+        description="report of evaluate, from which spikes per core and step are taken; by "
+        "default the report of this network in the run folder",
     )
-    out: Path | None = Field(default=None, description="report; RUN/fit.json by default")
+    out: Path | None = Field(default=None, description="report to write; by default RUN/fit.json")
 
 
 class ReportConfig(StageConfig):
-    """Put evaluations into a table, Markdown and one self-contained HTML file."""
+    """Show evaluations as a table, as Markdown, and as one self-contained HTML file."""
 
     panel: ClassVar[str] = "Report"
     example: ClassVar[str] = "snnconv report first-run second-run --out both.html"
     suffix: ClassVar[str] = ".html"
     evaluations: tuple[Path, ...] = Field(
         default=(),
-        description="evaluate reports or run folders; by default those in the run folder",
+        description="reports of evaluate, or run folders; by default all reports of the run folder",
         json_schema_extra=ARGUMENT,
     )
     figures: Path | None = Field(
         default=None,
-        description="folder for every plot as SVG and PDF, and every table as CSV and LaTeX; takes "
-        "the extra snnconv[figures]",
+        description="folder into which every plot is written as SVG and PDF, and every table as "
+        "CSV and LaTeX; requires the extra snnconv[figures]",
     )
-    out: Path | None = Field(default=None, description="HTML file; RUN/report.html by default")
+    out: Path | None = Field(
+        default=None, description="HTML file to write; by default RUN/report.html"
+    )

@@ -45,29 +45,30 @@ class CalibrateConfig(ModelConfig, SimulationConfig, NormalisationConfig):
         json_schema_extra=names_of("statistics"),
     )
     param: dict[str, Any] = Field(
-        default={}, description="parameter of the method, NAME=VALUE, e.g. scale=0.8"
+        default={}, description="parameter of the method, NAME=VALUE, for example scale=0.8"
     )
     granularity: Literal["layer", "channel"] = Field(
-        default="channel", description="one threshold for each channel, or for each layer"
+        default="channel",
+        description="whether each channel or each layer has a threshold of its own",
     )
     samples: int = Field(
-        default=1024, ge=1, le=COUNT, description="training samples to calibrate on"
+        default=1024, ge=1, le=COUNT, description="number of training samples to calibrate on"
     )
     calibration_data: str | None = Field(
         default=None,
-        description="other data, whose training samples are calibrated on in place of those of "
-        "--data; they may have no labels",
+        description="calibrate on the training samples of this data set instead of those of "
+        "--data; it needs no labels",
         json_schema_extra=names_of("datasets"),
     )
     sin: int | None = Field(
         default=None,
         ge=1,
         le=STEPS,
-        description="simulate IF neurons on these thresholds for this many steps, and report each "
-        "site's share of neurons that fire although the ANN has them inactive",
+        description="simulate IF neurons with these thresholds for this many steps, and report "
+        "for each site the share of neurons that fire although they are inactive in the ANN",
     )
     sin_samples: int = Field(
-        default=256, ge=1, le=COUNT, description="how many of the samples to simulate for --sin"
+        default=256, ge=1, le=COUNT, description="number of samples to simulate for --sin"
     )
     expect_accuracy: float | None = Field(
         default=None,
@@ -76,7 +77,7 @@ class CalibrateConfig(ModelConfig, SimulationConfig, NormalisationConfig):
         description="exit with code 4 if the ANN's accuracy is lower: 0.9 is 90 %",
     )
     out: Path | None = Field(
-        default=None, description="checkpoint; RUN/calibrated.safetensors by default"
+        default=None, description="checkpoint to write; by default RUN/calibrated.safetensors"
     )
 
 
@@ -87,7 +88,7 @@ class ConvertConfig(SearchConfig):
     example: ClassVar[str] = "snnconv convert --neuron msat --timesteps 32"
     checkpoint: Path | None = Field(
         default=None,
-        description="calibrated checkpoint; by default the run's",
+        description="calibrated checkpoint; by default that of the run folder",
         json_schema_extra=ARGUMENT,
     )
     neuron: str = Field(
@@ -96,7 +97,7 @@ class ConvertConfig(SearchConfig):
         json_schema_extra=names_of("neurons"),
     )
     param: dict[str, Any] = Field(
-        default={}, description="parameter of the neuron, NAME=VALUE, e.g. preset=vgg16"
+        default={}, description="parameter of the neuron, NAME=VALUE, for example preset=vgg16"
     )
     coding: str = Field(
         default="rate",
@@ -108,26 +109,29 @@ class ConvertConfig(SearchConfig):
     )
     thresholds: Literal["derived", "as-calibrated"] = Field(
         default="derived",
-        description="find them again for this T and neuron, if the statistic of the calibration "
-        "depends on them (mse), or keep those of the calibration; needs no data",
+        description="derive thresholds again for this T and neuron, if the statistic of the "
+        "calibration depends on them, as mse does; or keep those of the calibration. Needs no data",
     )
     granularity: Literal["layer", "channel"] | None = Field(
         default=None,
-        description="one threshold for each channel, or for each layer; the calibration's by "
-        "default. From channels to layers needs no data (mse)",
+        description="whether each channel or each layer has a threshold of its own; by default as "
+        "calibrated. With mse, one threshold for each layer can be found again without data",
     )
     confidence: str = Field(
         default="off",
-        description="spike confidence: off, last, all, or site names with commas between them",
+        description="sites with spike confidence: off, last, all, or names separated by commas",
     )
     early: int = Field(
-        default=16, ge=1, le=STEPS, description="E, the first steps, in which spike confidence acts"
+        default=16,
+        ge=1,
+        le=STEPS,
+        description="E, the number of first steps in which spike confidence acts",
     )
     confidence_samples: int = Field(
-        default=256, ge=1, le=COUNT, description="samples to measure confidence on"
+        default=256, ge=1, le=COUNT, description="number of samples to measure confidence on"
     )
     out: Path | None = Field(
-        default=None, description="checkpoint; RUN/converted.safetensors by default"
+        default=None, description="checkpoint to write; by default RUN/converted.safetensors"
     )
 
     @field_validator(
@@ -142,63 +146,65 @@ class ConvertConfig(SearchConfig):
 
 
 class CorrectConfig(SimulationConfig):
-    """Correct a converted network on calibration samples, without labels; or take one off."""
+    """Correct a converted network on samples without labels, or remove a correction."""
 
     panel: ClassVar[str] = "Correction"
     example: ClassVar[str] = "snnconv correct --method bias"
     checkpoint: Path | None = Field(
         default=None,
-        description="converted or corrected checkpoint; the run's newest by default",
+        description="converted or corrected checkpoint; by default the newest of the run folder",
         json_schema_extra=ARGUMENT,
     )
     method: str | None = Field(
         default=None,
-        description="bias by default (snnconv ls corrections), or file.py:NAME or "
-        "package.module:NAME, whose code is run",
+        description=methods("corrections") + "; by default bias",
         json_schema_extra=names_of("corrections"),
     )
     param: dict[str, Any] = Field(
-        default={}, description="NAME=VALUE of the method, e.g. tolerance=0.001"
+        default={}, description="parameter of the method, NAME=VALUE, for example tolerance=0.001"
     )
-    samples: int = Field(default=256, ge=1, le=COUNT, description="training samples to correct on")
+    samples: int = Field(
+        default=256, ge=1, le=COUNT, description="number of training samples to correct on"
+    )
     remove: str | None = Field(
         default=None,
-        description="take off the last correction of this method, and add none",
+        description="remove the last correction of this method, and add none",
         json_schema_extra=names_of("corrections"),
     )
     out: Path | None = Field(
-        default=None, description="checkpoint; RUN/corrected.safetensors by default"
+        default=None, description="checkpoint to write; by default RUN/corrected.safetensors"
     )
 
 
 class ReparameterizeConfig(DataConfig):
-    """Turn neurons of L levels at T steps into ones of one threshold at L*T, and compare."""
+    """Turn neurons with L levels and T steps into neurons with one threshold and L*T steps."""
 
     panel: ClassVar[str] = "Reparameterization"
     example: ClassVar[str] = "snnconv reparameterize --tolerance 1"
     checkpoint: Path | None = Field(
         default=None,
-        description="converted, corrected or fine-tuned checkpoint; by default the run's newest",
+        description="converted, corrected or fine-tuned checkpoint; by default the newest of the "
+        "run folder",
         json_schema_extra=ARGUMENT,
     )
     vanilla: bool = Field(
         default=False,
-        description="also drop the matrix over time: plain IF neurons, which can stream",
+        description="drop the matrix over time, too, which gives plain IF neurons that can stream",
     )
     tolerance: float = Field(
         default=0.5,
         ge=0,
-        description="largest difference of accuracy, or of the task's score, in points (percent of "
-        "an error); with --vanilla it may be larger",
+        description="largest difference of accuracy, or of the score of the task, in points (for "
+        "an error in percent of it); with --vanilla it may be larger",
     )
     limit: int | None = Field(
         default=None,
         ge=1,
         le=COUNT,
-        description="compare on N test samples, each class by its share",
+        description="compare on N test samples, in which each class keeps its share",
     )
     out: Path | None = Field(
-        default=None, description="checkpoint; RUN/reparameterized.safetensors by default"
+        default=None, description="checkpoint to write; by default RUN/reparameterized.safetensors"
     )
 
 
@@ -210,7 +216,7 @@ class EvaluateConfig(SimulationConfig):
     suffix: ClassVar[str] = ".json"
     checkpoint: Path | None = Field(
         default=None,
-        description="spiking checkpoint; by default the run's newest",
+        description="spiking checkpoint; by default the newest of the run folder",
         json_schema_extra=ARGUMENT,
     )
     batch_size: int | None = Field(
@@ -218,42 +224,53 @@ class EvaluateConfig(SimulationConfig):
         default=None,
         ge=1,
         le=COUNT,
-        description="samples simulated at once; changes no result, only speed",
+        description="number of samples simulated at once; changes only the speed",
     )
     timesteps: int | None = Field(
-        default=None, ge=1, le=STEPS, description="T, the time steps; by default the checkpoint's"
+        default=None,
+        ge=1,
+        le=STEPS,
+        description="T, the time steps; by default those of the checkpoint",
     )
     limit: int | None = Field(
-        default=None, ge=1, le=COUNT, description="use N test samples, each class by its share"
+        default=None,
+        ge=1,
+        le=COUNT,
+        description="use N test samples, in which each class keeps its share",
     )
     chunk: int = Field(
-        default=32, ge=1, le=COUNT, description="time steps computed at once; changes no result"
+        default=32,
+        ge=1,
+        le=COUNT,
+        description="number of time steps computed at once; changes no result",
     )
     metric: tuple[str, ...] = Field(
         default=METRICS,
-        description="what to measure (snnconv ls metrics), or file.py:NAME or package.module:NAME, "
-        "whose code is run; repeat the option for several",
+        description="what to measure (snnconv ls metrics), or file.py:NAME or "
+        "package.module:NAME, whose code is run; repeat the option for several metrics",
         json_schema_extra=names_of("metrics"),
     )
     readout_from: int = Field(
         default=1,
         ge=1,
         le=STEPS,
-        description="the first step whose currents count for the class: logits are their mean from "
-        "it on",
+        description="first step whose currents count for the prediction: logits are the mean of "
+        "the currents from this step on",
     )
     exit: dict[str, Any] = Field(
         default={},
-        description="measure early exit, too: each sample stops at the first step at which the "
-        "network is so sure of its answer: margin=X, 0 to 1",
+        description="also measure early exit: each sample stops at the first step at which the "
+        "two largest probabilities differ by margin=X or more, 0 to 1",
     )
     integer: dict[str, Any] = Field(
         default={},
-        description="measure the network in whole numbers, too: widths as `export --to integer` "
-        "takes them, bits=N, state_bits=N, ...",
+        description="also measure the network in whole numbers of these widths: bits=N, "
+        "state_bits=N, ..., as `export --to integer` takes them",
     )
     energy_ac_pj: float = Field(
-        default=0.9, gt=0, description="energy of an accumulate in pJ (45 nm, 32 bit)"
+        default=0.9,
+        gt=0,
+        description="energy of an accumulate in pJ; by default for 45 nm and 32 bits",
     )
     energy_mac_pj: float = Field(
         default=4.6, gt=0, description="energy of a multiply-accumulate in pJ"
@@ -261,15 +278,18 @@ class EvaluateConfig(SimulationConfig):
     energy_lookup_pj: float = Field(
         default=10.0,
         gt=0,
-        description="energy of a look-up of a function in a table in pJ (45 nm, 8 KiB)",
+        description="energy of a look-up of a function in a table in pJ; by default for 45 nm and "
+        "a table of 8 KiB",
     )
     expect_accuracy: float | None = Field(
         default=None,
         gt=0,
         le=1,
-        description="end with exit code 4 if the accuracy at T is below: 0.9 is 90 %",
+        description="exit with code 4 if the accuracy at T is lower: 0.9 is 90 %",
     )
-    out: Path | None = Field(default=None, description="report; RUN/evaluate.json by default")
+    out: Path | None = Field(
+        default=None, description="report to write; by default RUN/evaluate.json"
+    )
 
     @field_validator("exit")
     @classmethod
@@ -288,24 +308,25 @@ class InspectConfig(ModelConfig, NormalisationConfig):
     example: ClassVar[str] = "snnconv inspect network.onnx"
     model: str | None = Field(
         default=None,
-        description="any checkpoint, or what calibrate takes; by default the run's newest",
+        description="any checkpoint, or a network that calibrate accepts; by default the newest "
+        "checkpoint of the run folder",
         json_schema_extra=ARGUMENT,
     )
 
 
 class DemoConfig(StageConfig):
-    """Run the whole pipeline on embedded data: IF, MSAT and LM-HT, and a report at the end."""
+    """Run the whole pipeline on embedded data: IF, MSAT and LM-HT, and a report of all three."""
 
     panel: ClassVar[str] = "Demo"
     example: ClassVar[str] = "snnconv demo --timesteps 16"
     run: Path = Field(
-        default=Path("snnconv-demo"), description="run folder: checkpoints and reports"
+        default=Path("snnconv-demo"), description="run folder, which holds checkpoints and reports"
     )
     timesteps: int = Field(
         default=8,
         ge=1,
         le=STEPS,
-        description="T, the time steps of the simulation; LM-HT takes a quarter of them",
+        description="T, the time steps of the simulation; LM-HT runs for a quarter of them",
     )
 
 

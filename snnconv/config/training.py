@@ -18,11 +18,11 @@ from snnconv.config.training_presets import with_preset
 from snnconv.core.bounds import COUNT, LEVELS, STEPS
 from snnconv.core.kinds import Kind
 
-_SLICE = "train online, in slices of this many steps: memory does not grow with T"
+_SLICE = "train online, in slices of this many steps, so that memory does not grow with T"
 
 
 GROUPS = ("weights", "biases", "neurons")
-"""Of parameters: weights of layers, biases and BatchNorm, and what neurons learn."""
+"""Groups of parameters: weights of layers, biases and BatchNorm, and parameters of neurons."""
 
 
 class OptimiserConfig(DataConfig):
@@ -32,70 +32,82 @@ class OptimiserConfig(DataConfig):
     stage: ClassVar[str] = ""
     preset: str | None = Field(
         default=None,
-        description="a paper's training method, or a TOML file of your own: its options, where you "
-        "give none; snnconv ls training-presets",
+        description="training method of a paper (snnconv ls training-presets), or a TOML file of "
+        "your own; it sets the options that you do not give",
         json_schema_extra=names_of(),
     )
     batch_size: int = Field(
-        default=128, ge=1, le=COUNT, description="samples for each optimiser step and process"
+        default=128,
+        ge=1,
+        le=COUNT,
+        description="number of samples for each optimiser step and process",
     )
-    epochs: int = Field(default=30, ge=0, le=COUNT, description="passes over the training samples")
+    epochs: int = Field(
+        default=30, ge=0, le=COUNT, description="number of passes over the training samples"
+    )
     lr: float = Field(default=0.1, gt=0, description="peak learning rate of the cosine schedule")
     optimiser: Literal["sgd", "adamw"] = Field(
         default="sgd", description="SGD with momentum, or AdamW, for which --lr 0.001 is usual"
     )
     momentum: float = Field(default=0.9, ge=0, lt=1, description="momentum of SGD")
-    nesterov: bool = Field(default=False, description="Nesterov's momentum, of SGD")
+    nesterov: bool = Field(default=False, description="use Nesterov's momentum in SGD")
     weight_decay: float = Field(
-        default=5e-4, ge=0, description="weight decay, on the groups of --decay-on"
+        default=5e-4, ge=0, description="weight decay on the groups of --decay-on"
     )
     decay_on: tuple[str, ...] = Field(
         default=("weights",),
-        description="what weight decay acts on: weights of layers, biases and BatchNorm, what "
-        "neurons learn; repeat the option for several",
+        description="what weight decay acts on: weights of layers (weights), biases and BatchNorm "
+        "(biases), parameters of neurons (neurons); repeat the option for several",
         json_schema_extra=names_of(),
     )
     ema: float | None = Field(
         default=None,
         gt=0,
         lt=1,
-        description="keep an exponential moving average of the weights, of which each step keeps "
-        "this share, e.g. 0.999; it is what is measured and written",
+        description="measure and write an exponential moving average of the weights, of which "
+        "each step keeps this share, for example 0.999",
     )
     warmup: float = Field(
-        default=0.0, ge=0, description="epochs over which the learning rate rises"
+        default=0.0, ge=0, description="number of epochs over which the learning rate rises"
     )
     label_smoothing: float = Field(
         default=0.0, ge=0, lt=1, description="label smoothing of the cross-entropy"
     )
     augment: tuple[str, ...] = Field(
         default=(),
-        description="any of flip, crop, resized-crop, autoaugment, cutout; repeat the option for "
-        "several",
+        description="augmentation: flip, crop, resized-crop, autoaugment or cutout; repeat the "
+        "option for several",
         json_schema_extra=names_of(),
     )
     mix: tuple[str, ...] = Field(
         default=(),
-        description="mixup, cutmix, or both: each batch draws one; repeat the option",
+        description="mixup or cutmix; repeat the option for both, of which each batch draws one",
         json_schema_extra=names_of(),
     )
     mix_alpha: float = Field(
         default=1.0,
         ge=1e-3,
         le=1e3,
-        description="parameter of the Beta distribution that the mixed shares come from",
+        description="parameter of the Beta distribution from which mixed shares are drawn",
     )
     mixup_alpha: float | None = Field(
-        default=None, ge=1e-3, le=1e3, description="of mixup alone; --mix-alpha by default"
+        default=None,
+        ge=1e-3,
+        le=1e3,
+        description="the same for mixup alone; by default --mix-alpha",
     )
     cutmix_alpha: float | None = Field(
-        default=None, ge=1e-3, le=1e3, description="of cutmix alone; --mix-alpha by default"
+        default=None,
+        ge=1e-3,
+        le=1e3,
+        description="the same for cutmix alone; by default --mix-alpha",
     )
     accumulate: int = Field(
         default=1,
         ge=1,
         le=COUNT,
-        description="compute each batch in this many parts, to save memory; one step after them",
+        description="compute each batch in this many parts to save memory; the step follows the "
+        "last",
     )
     clip_gradient: float | None = Field(
         default=None, gt=0, description="largest norm of the gradient"
@@ -105,17 +117,21 @@ class OptimiserConfig(DataConfig):
         default=0.1,
         gt=0,
         lt=1,
-        description="share of the training split that is held out to measure each epoch on",
+        description="share of the training split that is held out to measure every epoch",
     )
     limit: int | None = Field(
-        default=None, ge=1, le=COUNT, description="use N training samples, each class by its share"
+        default=None,
+        ge=1,
+        le=COUNT,
+        description="use N training samples, in which each class keeps its share",
     )
     sync_batchnorm: bool = Field(
-        default=False, description="let BatchNorm see the batches of all processes (torchrun)"
+        default=False,
+        description="compute the statistics of BatchNorm over all processes of torchrun",
     )
     resume: bool = Field(
         default=False,
-        description="continue from the last whole epoch of an interrupted training",
+        description="continue an interrupted training after its last complete epoch",
     )
     step_memory: bool = Field(
         default=False,
@@ -123,8 +139,8 @@ class OptimiserConfig(DataConfig):
     )
     tensorboard: Path | None = Field(
         default=None,
-        description="folder for TensorBoard: loss, scores, firing rate and learning rate of every "
-        "epoch; takes the extra snnconv[tensorboard]",
+        description="folder for TensorBoard, with loss, scores, firing rate and learning rate of "
+        "every epoch; requires the extra snnconv[tensorboard]",
     )
 
     @model_validator(mode="before")
@@ -161,45 +177,45 @@ class NeuronTrainingConfig(OptimiserConfig):
     panel: ClassVar[str] = "Neurons"
     loss: str = Field(
         default="mean",
-        description="what training lowers: " + methods("losses"),
+        description="loss that training minimises: " + methods("losses"),
         json_schema_extra=names_of("losses"),
     )
     loss_param: dict[str, Any] = Field(
-        default={}, description="parameter of the loss, NAME=VALUE, e.g. lam=0.001"
+        default={}, description="parameter of the loss, NAME=VALUE, for example lam=0.001"
     )
     slice: int | None = Field(default=None, ge=1, le=STEPS, description=_SLICE)
     update: Literal["slice", "batch"] = Field(
         default="slice",
-        description="an optimiser step after each slice of time, or after all slices of a batch; "
-        "with --slice 1, batch is SLTT",
+        description="take an optimiser step after each slice of time, or after all slices of a "
+        "batch; batch with --slice 1 is SLTT",
     )
     sample_slices: int | None = Field(
         default=None,
         ge=1,
         le=STEPS,
-        description="let gradients come from this many slices of a batch, drawn at random; with "
-        "--slice 1 --update batch this is SLTT-K",
+        description="compute gradients from this many slices of each batch, drawn at random; with "
+        "--slice 1 and --update batch this is SLTT-K",
     )
     release: int = Field(
         default=0,
         ge=0,
         le=COUNT,
-        description="epochs before neurons learn, too; weights learn from the first",
+        description="number of epochs in which only weights learn, before neurons learn, too",
     )
     surrogate: str | None = Field(
         default=None,
-        description="what stands for the derivative of a spike: "
+        description="surrogate for the derivative of a spike: "
         + methods("surrogates")
-        + "; by default the checkpoint's, or what the neurons' authors take",
+        + "; by default that of the checkpoint, or of the paper of the neuron",
         json_schema_extra=names_of("surrogates"),
     )
     surrogate_param: dict[str, Any] = Field(
-        default={}, description="parameter of the surrogate, NAME=VALUE, e.g. width=0.5"
+        default={}, description="parameter of the surrogate, NAME=VALUE, for example width=0.5"
     )
 
 
 class TrainConfig(NeuronTrainingConfig, NormalisationConfig):
-    """Train a network of the zoo, your own, or a checkpoint; as it is, or for conversion."""
+    """Train a network from the zoo, from your own code or from a checkpoint."""
 
     panel: ClassVar[str] = "Network"
     stage: ClassVar[str] = "train"
@@ -212,29 +228,33 @@ class TrainConfig(NeuronTrainingConfig, NormalisationConfig):
     )
     data: str | None = Field(
         default=None,
-        description="data set to train on (snnconv ls datasets); by default the checkpoint's own, "
-        "or digits",
+        description="data set to train on (snnconv ls datasets); by default that of the "
+        "checkpoint, or digits",
         json_schema_extra=names_of("datasets"),
     )
     output: OutputOption = Field(
         default=None,
-        description="which of several outputs the network is read at, by name or by number from 0; "
-        "what only others need is cut away",
+        description="the output to use if the network has several, by name or by number from 0; "
+        "layers that only the other outputs need are cut away",
     )
     activation: Literal["relu", "qcfs"] = Field(
         default="relu",
-        description="activation; qcfs is quantized, with a trained threshold for each layer",
+        description="activation; qcfs is quantized, and learns a threshold for each layer",
     )
     recurrent: Literal["keep", "hard"] = Field(
         default="keep",
-        description="LSTM and GRU: keep them, or give them clipped-linear gates that can spike",
+        description="keep LSTM and GRU as they are, or give them clipped-linear gates that can "
+        "spike (hard)",
     )
-    levels: int = Field(default=8, ge=1, le=LEVELS, description="L, levels of a qcfs activation")
+    levels: int = Field(
+        default=8, ge=1, le=LEVELS, description="L, the number of levels of a qcfs activation"
+    )
     theta: float | None = Field(
         default=None,
         gt=0,
-        description="threshold. qcfs: the first one, calibrated if MODEL is a checkpoint, "
-        "else 8. Neurons: 1 by default, and it stays",
+        description="threshold. For qcfs, the one that training starts from; by default "
+        "calibrated if MODEL is a checkpoint, or else 8. For neurons, the fixed threshold; by "
+        "default 1",
     )
     neuron: str | None = Field(
         default=None,
@@ -242,18 +262,19 @@ class TrainConfig(NeuronTrainingConfig, NormalisationConfig):
         json_schema_extra=names_of("neurons"),
     )
     param: dict[str, Any] = Field(
-        default={}, description="parameter of the neuron, NAME=VALUE, e.g. levels=2"
+        default={}, description="parameter of the neuron, NAME=VALUE, for example levels=2"
     )
     timesteps: int = Field(
         default=4, ge=1, le=STEPS, description="T, the time steps to train neurons at"
     )
     pool: Literal["average", "keep"] = Field(
         default="average",
-        description="max pooling, with qcfs or neurons: make it average pooling, or keep it",
+        description="with qcfs or neurons, whether max pooling becomes average pooling or stays",
     )
     out: Path | None = Field(
         default=None,
-        description="checkpoint; RUN/ann, calibrated (qcfs) or trained (neurons).safetensors",
+        description="checkpoint to write; by default RUN/ann.safetensors, "
+        "RUN/calibrated.safetensors with qcfs, or RUN/trained.safetensors with neurons",
     )
 
     @property
@@ -272,18 +293,21 @@ class FinetuneConfig(NeuronTrainingConfig):
     example: ClassVar[str] = "snnconv finetune --epochs 5 --timesteps 4"
     checkpoint: Path | None = Field(
         default=None,
-        description="converted or fine-tuned checkpoint; by default the run's",
+        description="converted or fine-tuned checkpoint; by default the newest of the run folder",
         json_schema_extra=ARGUMENT,
     )
     lr: float = Field(default=0.01, gt=0, description="peak learning rate of the cosine schedule")
     timesteps: int | None = Field(
-        default=None, ge=1, le=STEPS, description="T to train at; by default the checkpoint's"
+        default=None,
+        ge=1,
+        le=STEPS,
+        description="T, the time steps to train at; by default those of the checkpoint",
     )
     engine: Engine = Field(
         default="auto",
-        description="train convolutions by events: if that should be faster, never (dense), "
-        "or whenever it is possible",
+        description="when to train convolutions from spike events: if that should be faster "
+        "(auto), never (dense), or whenever it is possible (event)",
     )
     out: Path | None = Field(
-        default=None, description="checkpoint; RUN/finetuned.safetensors by default"
+        default=None, description="checkpoint to write; by default RUN/finetuned.safetensors"
     )
