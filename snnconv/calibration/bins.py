@@ -27,7 +27,7 @@ from torch import Tensor
 
 Numbers = NDArray[np.float64]
 Channel = tuple[Numbers, Numbers, Numbers, Numbers]
-"""Of the bins of one channel in ascending order: number, sum, least, largest."""
+"""Bins of one channel in ascending order, each with its number, sum, least and largest."""
 
 MOST = 512
 """Bins a channel, about: 8 kB. With half as many, `mse` missed its bound in one of 800 mixtures."""
@@ -75,7 +75,7 @@ class Bins:
 
 
 def _merged(bins: tuple[Numbers, ...], most: int) -> Numbers:
-    """Return rows of so many bins at most, and two more for each bin that stands alone."""
+    """Return rows of at most this many bins, and two more for each bin that stands alone."""
     number, total, least, largest = bins
     count = len(number)
     if count > most:

@@ -18,7 +18,7 @@ from snnconv.data.split import Split, is_class, strata, subset
 from snnconv.tasks.base import TASKS
 
 SAMPLES = 256
-"""As many samples are read; all of a smaller split."""
+"""The number of samples that are read; a smaller split is read whole."""
 
 NUMBERS = 2**22
 """At most this many outputs are kept to tell whether the ANN is near chance."""
@@ -60,7 +60,7 @@ class DataSummary(NamedTuple):
         return round((self.ann_accuracy or 0.0) * self.samples)
 
     def in_words(self, classes: int) -> str:
-        """Describe the data in one line, for a network of so many classes."""
+        """Describe the data in one line, for a network with this number of classes."""
         text = (
             f"data: {self.samples} samples, values {self.low:.4g} to {self.high:.4g} "
             f"(mean {self.mean:.4g}, std {self.std:.4g})"

@@ -25,7 +25,7 @@ LOWEST = (127 - 32) << 23  # the bits of 2**-32
 HIGHEST = LOWEST + (_OCTAVES << 23) - 1
 _MANTISSA = 23
 _MAGNITUDE = 0x7FFFFFFF  # of a number's bits: all but its sign
-_FEW = 16  # octaves: where there are fewer, bins are finer, in the memory of so many
+_FEW = 16  # octaves; with fewer octaves, bins are finer and take the memory of this many
 _PORTION = 4  # octaves of the coarsest bins are added in portions, so that bins rarely move
 _FINER = np.array([max(1, _FEW // max(1, n)).bit_length() - 1 for n in range(_OCTAVES + 1)])
 """How many more leading bits bins keep if there are so few octaves."""

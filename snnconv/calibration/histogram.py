@@ -76,8 +76,8 @@ class Histogram:
         self.maximum = torch.zeros(channels)
         self.layout = Layout.of(self.minimum, self.maximum, bits)
         widest = 23 - bits  # bits that the coarsest bins leave out
-        self._shift = widest + (62 - widest) // 2  # where in a word the number begins
-        held = int(2 ** (62 - self._shift) - 1)  # activations whose rests lie below that, in sum
+        self._shift = widest + (62 - widest) // 2  # the bit of a word at which the number begins
+        held = int(2 ** (62 - self._shift) - 1)  # activations with a remainder below this
         self._most = held if most is None else min(held, most)
         self._room = self._most
         self._padding = max(_APART, _BESIDE // channels)
@@ -248,7 +248,7 @@ class Histogram:
             self._held = F.pad(self._held, (0, self.layout.bins - bins))
 
     def _move(self, move: Move, which: Tensor, rest: int) -> None:
-        """Take the bins of some channels, which leave out so many bits, into others."""
+        """Merge bins of some channels, whose numbers leave out this many bits, into other bins."""
         bins = self.layout.bins
         if move.drop:
             self._merge_bins(which, rest, move.drop)
@@ -288,7 +288,7 @@ class Histogram:
         self.zeros += other.zeros
 
     def quantile(self, share: float, zeros: bool = True) -> Tensor:
-        """Return the value that this share of all activations does not exceed.
+        """Return the value that this share of all activations does not exceed (a quantile).
 
         Returns:
             ``[channels]`` float64, within :attr:`relative_error` of the smallest such activation,

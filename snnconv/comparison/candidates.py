@@ -54,7 +54,7 @@ class Candidates:
         self._common: dict[str, Any] = shared | {"run": self.folder}
 
     def planned(self, name: str, preset: Preset, timesteps: int) -> grid.Plan:
-        """The stages from a calibrated checkpoint on, each with its options.
+        """Return the stages after the calibration, each with its options.
 
         Raises:
             UsageError: the preset has an option that its stage does not have, or a bad value.
@@ -63,7 +63,7 @@ class Candidates:
         return grid.conversion(self._common, name, preset, timesteps, source, stem)
 
     def run_stages(self, name: str, preset: Preset, timesteps: int) -> grid.Plan:
-        """Calibrate, convert and correct, as far as it has not been done; the stages.
+        """Run the stages of a method that have not been run yet, and return all of its stages.
 
         Raises:
             SnnconvError: the method can't be used on this network.
@@ -91,12 +91,12 @@ class Candidates:
         return found
 
     def same(self, preset: Preset) -> str:
-        """What tells networks apart: equal for presets that give equal ones."""
+        """Return a text that is equal for presets that give equal networks."""
         convert = grid.options("convert", {}, "", preset.convert).model_dump(mode="json")
         return json.dumps([str(self._source(preset)), convert, preset.correct], sort_keys=True)
 
     def _source(self, preset: Preset) -> Path:
-        """The calibrated checkpoint of a method: the one that is there, if it is calibrated so."""
+        """Return the calibrated checkpoint of a method: the given one, if it fits the method."""
         info = self.calibrated.calibrated
         assert info is not None
         if info.method in TRAINED:

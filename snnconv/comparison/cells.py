@@ -118,7 +118,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class Cells:
-    """What became of all cells of a comparison.
+    """The results of all cells of a comparison.
 
     Attributes:
         evaluated: those that were measured.
@@ -130,10 +130,10 @@ class Cells:
 
 
 def evaluate_cells(plans: Mapping[Key, grid.Plan], clock: Clock) -> Cells:
-    """All cells, each made or found.
+    """Evaluate every cell that has no evaluation yet, and return all cells.
 
     Raises:
-        SnnconvError: none could be made, or none of those that are left can be.
+        SnnconvError: no cell could be evaluated, or none of those that are left.
     """
     calibrations = {config.model_dump_json(): config for (_, config), *_ in plans.values()}
     uncalibrated = divided(
@@ -167,7 +167,7 @@ def evaluate_cells(plans: Mapping[Key, grid.Plan], clock: Clock) -> Cells:
 def _evaluated(
     plans: Mapping[Key, grid.Plan], clock: Clock, failed: dict[Key, SnnconvError]
 ) -> dict[Key, Evaluated]:
-    """Cells that have evaluations of their own; those that can't be made are told to ``failed``."""
+    """Evaluate cells; add those that can't be evaluated to ``failed``."""
     errors = divided(
         plans,
         lambda plan: _run(plan, clock),
@@ -204,7 +204,7 @@ def divided(
             with distributed.alone():
                 work(piece)
         except SnnconvError as error:
-            # a file that the system refuses, such as one that finds the disk full
+            # a file that the system refuses, for example because the disk is full
             if isinstance(error, UnforeseenError) or isinstance(error.__cause__, OSError):
                 raise
             failing(name, error)

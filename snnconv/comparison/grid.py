@@ -24,7 +24,7 @@ _OWN = {"methods", "timesteps", "samples", "csv", "out", "run"}
 
 
 def plan(config: CompareConfig, name: str, preset: Preset, timesteps: int) -> Plan:
-    """The stages of one cell, in their order, each with its options.
+    """The stages of one cell in the order in which they run, each with its options.
 
     Args:
         config: of the comparison; its options for data, memory and the like go to every stage.

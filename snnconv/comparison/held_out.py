@@ -1,4 +1,4 @@
-"""Training samples to choose a network by: none that it was calibrated or corrected on.
+"""Training samples to choose a network by; it was neither calibrated nor corrected on them.
 
 The test split is not among them, so a choice made on them leaves the test accuracy unbiased.
 
@@ -33,7 +33,7 @@ class Draw(NamedTuple):
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Samples, and the class that a network should give each of them.
+    """Samples, and the class that a network should predict for each.
 
     Attributes:
         split: of the samples.
@@ -56,7 +56,7 @@ class HeldOut:
     ann_rows: Tensor | None = None
 
     def needed(self, points: float) -> int:
-        """How many right classes a network has that is at most so many points below the ANN."""
+        """How many samples a network at most this many points below the ANN classifies right."""
         least = int(self.ann_right.sum()) - points / 100 * len(self.order)
         return max(0, -int(-(least - 1e-9) // 1))
 
@@ -129,7 +129,7 @@ def held_out(
     device: torch.device,
     advance: Callable[[int], Any],
 ) -> HeldOut:
-    """The samples with the classes that are wanted of them.
+    """Return the samples with the classes that a network should predict.
 
     Labels are not used if all samples have one label, or if the ANN itself is near chance on them:
     then a network should say what the ANN says.

@@ -26,7 +26,7 @@ from snnconv.stages.evaluate import CPU_BATCH, GPU_BATCH
 from snnconv.stages.session import Session, plan_batches
 
 CHUNK = 32  # steps at once
-ENOUGH = 50  # samples whose mean cost stands for that of all
+ENOUGH = 50  # number of samples whose mean cost estimates that of all samples
 DEARER = 1.1  # and is not by chance so much larger than another network's
 
 
@@ -85,7 +85,7 @@ class Trial:
 
     @property
     def below(self) -> float:
-        """By how much the score is worse than the ANN's, in its unit; of an ANN at 0, times 100."""
+        """How much worse the score is than the ANN's, in its unit; times 100 for an ANN at 0."""
         ahead = self.kind.ahead(self.score, self.ann_score)
         return 100 * abs(self.score) if ahead is None else -ahead
 

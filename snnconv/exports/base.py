@@ -43,12 +43,12 @@ class Subject:
 
     @property
     def info(self) -> SpikingInfo:
-        """Its neurons."""
+        """The facts of its neurons."""
         return self.checkpoint.conversion
 
     @property
     def params(self) -> NeuronParams:
-        """Those of the neurons at the sites, which their coding may have chosen."""
+        """The parameters of the neurons at the sites, which the coding may have chosen."""
         return next(iter(self.network.neurons.values())).params
 
 

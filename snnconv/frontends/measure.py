@@ -80,7 +80,7 @@ class Seen:
         )
 
     def total(self, device: torch.device) -> "Seen":
-        """Of all processes together."""
+        """Add up what all processes have seen."""
         right, samples = distributed.total([self.right, self.samples], device)
         low, high = distributed.largest(torch.tensor([-self.low, self.high]), device).tolist()
         return Seen(int(right), int(samples), -low, high)

@@ -115,7 +115,7 @@ def _whole(state: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor] 
             name = stem.replace("parametrizations.", "")
             try:
                 whole = rule([_dense(found[stem + end]).float() for end in ends], name, module)
-            except (RuntimeError, IndexError):  # parts whose shapes do not fit: they stay surplus
+            except (RuntimeError, IndexError):  # parts whose shapes do not fit stay surplus
                 continue
             found = {k: v for k, v in found.items() if k not in {stem + end for end in ends}}
             found[name], parts = whole, True
@@ -129,7 +129,7 @@ def _pruned(parts: Sequence[Tensor], name: str, module: nn.Module) -> Tensor:
 
 
 def _directed(parts: Sequence[Tensor], name: str, module: nn.Module) -> Tensor:
-    """Of weight_norm: a length and a direction, whose norm is over the axes the length lacks."""
+    """Undo weight_norm: a length times a direction, whose norm is over the axes of length 1."""
     length, direction = parts
     over = [axis for axis in range(length.dim()) if length.shape[axis] == 1]
     norm: Tensor = torch.linalg.vector_norm(direction, dim=over or None, keepdim=bool(over))
@@ -137,7 +137,7 @@ def _directed(parts: Sequence[Tensor], name: str, module: nn.Module) -> Tensor:
 
 
 def _spectral(parts: Sequence[Tensor], name: str, module: nn.Module) -> Tensor:
-    """Of spectral_norm: the weight over its largest singular value, by the vectors stored."""
+    """Undo spectral_norm: divide a weight by its largest singular value, by the stored vectors."""
     weight, left, right = parts
     owner = dict(module.named_modules()).get(name.rpartition(".")[0])
     rows = int(isinstance(owner, nn.modules.conv._ConvTransposeNd))

@@ -165,7 +165,7 @@ class Analysis:
 
     @cached_property
     def pooled_fan_out(self) -> Mapping[str, Tensor]:
-        """The same of those behind which averages stand, if what they give is counted.
+        """The same for nodes that feed averages, where the output of the average is counted.
 
         Then a spike that one of k places of an average takes in is 1/k of a spike behind it.
         """
@@ -273,7 +273,7 @@ class Analysis:
 
     @cached_property
     def exact_macs(self) -> Mapping[str, int]:
-        """The same without taps that meet padding."""
+        """The multiply-accumulates of each node without taps that meet padding."""
         found = dict(self.macs)
         for node in self.graph.nodes:
             if OPS[node.op].role is Role.SYNAPSE:
@@ -312,7 +312,7 @@ class Analysis:
 
     @property
     def shares(self) -> dict[str, float]:
-        """What reports say of a network: how much of it spikes replace, and what functions are."""
+        """The shares that reports give: what spikes do not replace, and what functions compute."""
         count = self.work_count
         return {
             "non_spiking_share": count.non_spiking_share,

@@ -26,7 +26,7 @@ from snnconv.graph.operations.weighted import Conv
 
 
 def fold(graph: Graph, tensors: Mapping[str, Tensor]) -> tuple[Graph, dict[str, Tensor]]:
-    """The same function without BatchNorm, and without dropout and identities.
+    """Return a graph of the same function without BatchNorm, dropout and identities.
 
     The arithmetic is done in float64 and rounded once, so the folded network's output differs from
     the network's own by float rounding only.
@@ -34,7 +34,7 @@ def fold(graph: Graph, tensors: Mapping[str, Tensor]) -> tuple[Graph, dict[str, 
     tensors = dict(tensors)
     analysis = Analysis.of(graph, tensors)
     nodes: dict[str, Node] = {}
-    renamed: dict[str, str] = {}  # a node that is gone: the one that gives its value now
+    renamed: dict[str, str] = {}  # a removed node, and the one that gives its value now
 
     for original in graph.nodes:
         name = original.name

@@ -74,7 +74,7 @@ class RunningMeans:
     ) -> None:
         self._nodes = {node.name: node for node in graph.nodes}
         self._signals, self._shapes, self._work = signals, shapes, work
-        self._known: set[str] = set()  # values whose mean is there already
+        self._known: set[str] = set()  # values whose mean is known already
         self._given: set[str] = set()  # functions that one reads that is no function
         for node in graph.nodes:
             if not self._changes(node.name) and not _is_line(node):

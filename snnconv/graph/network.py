@@ -213,7 +213,7 @@ class Network(nn.Module):
         return {name: self.tensor(name).detach().cpu().contiguous().clone() for name in self._keys}
 
     def views(self) -> dict[str, Tensor]:
-        """All tensors by their names in the graph, detached, but not copied."""
+        """Return all tensors by their names in the graph, detached but not copied."""
         return {name: self.tensor(name).detach() for name in self._keys}
 
     def laid_out(self) -> "Network":

@@ -8,7 +8,7 @@ from snnconv.graph.remedies import NO_SITE, of_function
 
 
 def obstacles(graph: Graph, analog: bool) -> list[Obstacle]:
-    """All of them, in the order of the graph.
+    """Return all obstacles, in the order of the graph.
 
     Args:
         graph: of a network, with its transfer sites if it gets some.

@@ -41,7 +41,7 @@ from snnconv.graph.ops import OPS, Role
 
 
 class Origin(StrEnum):
-    """Where the values come from that a matrix reads, through wiring."""
+    """Where the values that a matrix reads come from, through wiring."""
 
     INPUT = "input"
     SPIKES = "spikes"
@@ -163,7 +163,7 @@ class _Placement:
         return replace(given, nodes=tuple(nodes))
 
     def _site(self, value: str, last: bool, taken: set[str]) -> tuple[Node, ...]:
-        """The nodes of a site; the last of them gives its spikes."""
+        """Return the nodes of a site; the last one gives its spikes."""
 
         def named(what: str) -> str:
             name = f"{value}.{what}"
@@ -187,7 +187,7 @@ def _is_wiring(node: Node) -> bool:
 
 
 def _origins(graph: Graph) -> dict[str, frozenset[Origin]]:
-    """Where each value comes from, through wiring and poolings of spikes."""
+    """Find where each value comes from, through wiring and poolings of spikes."""
     found = {INPUT: frozenset({Origin.INPUT})}
     for node in graph.nodes:
         before = frozenset[Origin]().union(*(found[name] for name in node.inputs))

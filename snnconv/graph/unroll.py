@@ -112,17 +112,17 @@ class Builder:
         attrs: Attributes | None = None,
         tensors: Mapping[str, str] | None = None,
     ) -> str:
-        """A node; its name comes back."""
+        """Add a node, and return its name."""
         values = attrs.json_values() if attrs else {}
         self.nodes.append(Node(name, op, inputs, values, tensors or {}))
         return name
 
     def site(self, name: str, x: str) -> str:
-        """``clip(x, 0, 1)``."""
+        """Add a site that computes ``clip(x, 0, 1)``."""
         return self.put(name, "relu", (x,), Relu(ceiling=1.0))
 
     def scaled(self, name: str, x: str, scale: float, shift: float) -> str:
-        """``scale*x + shift``, which training leaves as it is."""
+        """Add ``scale*x + shift``, which training leaves as it is."""
         roles = {"scale": f"constant {scale:g}", "shift": f"constant {shift:g}"}
         self.tensors |= {
             roles["scale"]: torch.tensor([scale]),
@@ -131,17 +131,17 @@ class Builder:
         return self.put(name, "affine", (x,), Affine(fixed=True), roles)
 
     def part(self, name: str, x: str, dim: int, start: int, size: int) -> str:
-        """Some places of an axis."""
+        """Add a slice: some places of an axis."""
         places = Slice(dim=dim, start=start, stop=start + size, step=1)
         return self.put(name, "slice", (x,), places)
 
     def linear(self, name: str, x: str, tensors: str) -> str:
-        """The weights and biases of that name, which several steps share."""
+        """Add a linear layer with the weights and biases of a name, which several steps share."""
         roles = {role: f"{tensors}.{role}" for role in ("weight", "bias")}
         return self.put(name, "linear", (x,), None, roles)
 
     def keep(self, name: str, weight: Tensor, bias: Tensor) -> str:
-        """Weights and biases under a name, in float32."""
+        """Keep weights and biases under a name, in float32; return the name."""
         self.tensors |= {f"{name}.weight": weight.float(), f"{name}.bias": bias.float()}
         return name
 
@@ -153,7 +153,7 @@ def recurrence(
     length: int,
     direction: Callable[[Builder, Direction], list[str]],
 ) -> str:
-    """All layers of a node, by one function for each direction of each; the states of the last."""
+    """Write out all layers of a node, each direction by one function; return the last states."""
     (below,) = node.inputs
     for layer, parts in enumerate(names(attributes(node, Recurrent))):
         sequences = []
@@ -200,7 +200,7 @@ def _lstm(slope: float, builder: Builder, way: Direction) -> list[str]:
     place, own, order = way.place, way.own, way.order
     hidden = own["weight_hh"].shape[1]
     scale = slope * torch.tensor([1.0, 1, 2, 1], dtype=torch.float64).repeat_interleave(hidden)
-    if "bias_hh" in own:  # one bias is enough, and at the first step there is no other matrix
+    if "bias_hh" in own:  # one bias is enough, because the first step has no other matrix
         both = {"bias_ih": own["bias_ih"] + own["bias_hh"], "bias_hh": 0 * own["bias_hh"]}
         own = {**own, **both}
     given, state = _matrices(builder, place, own, scale, way.layer > 0)

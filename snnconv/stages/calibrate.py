@@ -350,7 +350,7 @@ def _simulated(
     wanted = BatchPlan(config.batch_size, config.sin)
     at_once = plan_batches(session, snn, wanted, config.memory_bytes(), progress=progress)
     shown = frames_per_run(calibrated.data.frames, config.sin, 1)
-    # part of those that were calibrated on: subsets are nested
+    # they are among those that were calibrated on, because subsets are nested
     samples = min(config.samples, config.sin_samples)
     mine = distributed.share(subset(strata(dataset.train), samples, config.seed))
     drawn = batches(dataset.train, calibrated.data, mine, at_once.samples, frames_per_run=shown)

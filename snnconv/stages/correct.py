@@ -137,7 +137,7 @@ def _at_once(
     Raises:
         UsageError: memory does not even hold what reaches a site of all samples.
     """
-    # memory also holds what a correction tries and what the ANN gives
+    # memory also holds the values that a correction tries, and those of the ANN
     if plan_batches(session, network, wanted, config.memory_bytes(), share=4) == wanted:
         return 0
     assert session.bound is not None

@@ -391,5 +391,5 @@ def _histograms(checkpoint: Checkpoint) -> list[Histogram]:
             counts=listed(checkpoint.calibration[f"{name}/counts"]),
         )
         for name, site in checkpoint.calibrated.sites.items()
-        if f"{name}/edges" in checkpoint.calibration  # nothing was calibrated where neurons trained
+        if f"{name}/edges" in checkpoint.calibration  # none if neurons were trained
     ]

@@ -72,7 +72,7 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
         ways = snn.paths(learns=True)
     parts = hold_out(dataset.train, config.validation, config.limit, config.seed)
     slice_steps = slice_of(snn, T, config.slice)
-    # what trains in slices is measured in slices: memory does not grow with T
+    # training in slices is measured in slices, so that memory does not grow with T
     at_once = plan_batches(session, snn, BatchPlan(config.batch_size, slice_steps))
     objective = SpikingLoss(
         snn,
@@ -98,7 +98,7 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
     made = replace(
         without_weights(checkpoint),
         kind="finetuned",
-        # the ANN that was converted; there is none behind a network trained with its neurons
+        # the ANN that was converted; a network trained with its neurons has none
         reference={} if checkpoint.trained_directly else checkpoint.reference or checkpoint.network,
         spiking=info.model_copy(update={"timesteps": T}),
         lineage=(*checkpoint.lineage, lineage_step("finetune", file, config)),

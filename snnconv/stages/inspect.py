@@ -56,7 +56,7 @@ def run(config: InspectConfig, progress: Progress | None = None) -> InspectRepor
     network = seen.opened.network if seen.opened else None
     obstacles = list(seen.obstacles)
     if network:
-        # what a calibrated network has in it the user has accepted before
+        # the user has accepted the functions of a calibrated network before
         named = network.kind != "ann" or config.takes_functions or bool(obstacles)
         obstacles += check.obstacles(network.graph, named)
     verdict = seen.opened.verdict if seen.opened else None

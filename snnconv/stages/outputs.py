@@ -114,7 +114,7 @@ def _foreign(file: Path, stage: str, named: bool) -> str:
             kind = kind_of(file)
             if kind in _KINDS.get(stage, ()):
                 return ""
-            # under a default name a checkpoint is kept, and what is damaged may be the stage's own
+            # a checkpoint under a default name is kept; a damaged file may be the stage's own
             if not named and (kind or _was_written(file, stage)):
                 return ""
             return f"a checkpoint of kind {kind}" if kind else "a file that is no checkpoint"

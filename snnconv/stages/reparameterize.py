@@ -87,7 +87,7 @@ def run(config: ReparameterizeConfig, progress: Progress | None = None) -> Repar
         for indices, x, labels in drawn:
             x, samples = x.to(session.device), indices.to(session.device)
             before, single = (side.simulated(x, samples) for side in both)
-            # without labels, what the network said before is right
+            # without labels, the earlier prediction counts as right
             targets = labels if task.supervised else before.outputs
             assert targets is not None
             for side, made in zip(both, (before, single), strict=True):
@@ -171,7 +171,7 @@ def _single_threshold(checkpoint: Checkpoint, vanilla: bool) -> Checkpoint:
         params={"v0": params["v0"]} if vanilla else params,
         timesteps=one.timesteps,
         seed=info.seed,
-        # what a step was shown, a window of L steps is
+        # a window of L steps is shown what one step was shown
         hold=info.hold * L if checkpoint.data.frames else info.hold,
     )
     single = SpikingNetwork(snn.network, found, info.seed, None)

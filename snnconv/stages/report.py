@@ -63,7 +63,7 @@ def _evaluations(config: ReportConfig, progress: Progress) -> dict[Path, Evaluat
 
 
 def _in_folder(run: Path, progress: Progress) -> dict[Path, EvaluateReport]:
-    """Of each network in a folder the fullest evaluation at each T; says what it leaves out."""
+    """Return the fullest evaluation of each network and T in a folder; say what is left out."""
     every = run_folder.evaluations(run)
     here = set(run_folder.checkpoints(run)) if every else set()
     current = {file: each for file, each in every.items() if _is_current(each, here)}
@@ -150,7 +150,7 @@ def _searches(folders: list[Path], evaluations: list[EvaluateReport]) -> list[Se
 
 
 def _traces(folders: list[Path], evaluations: list[EvaluateReport]) -> list[DrawnTrace]:
-    """The traces of evaluated networks that lie beside the evaluations: of each the newest."""
+    """Return the newest trace of each evaluated network, from the folders of the evaluations."""
     names, found = labels(evaluations), {}
     for run in folders:
         for file, report in run_folder.traces(run).items():

@@ -200,7 +200,7 @@ def checkpoints(run: Path, kinds: Iterable[Kind] = KINDS) -> dict[str, list[Path
 
 
 def place(report: EvaluateReport, run: Path) -> list[Path]:
-    """Where an evaluation goes whose file nobody named: its own file, and the newest one's."""
+    """Return the files of an evaluation without ``--out``: its own one, and the newest one."""
     plain = run / EVALUATION
     if plain.exists():
         _settle_evaluation(plain)
@@ -222,9 +222,9 @@ def evaluations(run: Path) -> dict[Path, EvaluateReport]:
 
 
 def fullest(found: dict[Path, EvaluateReport]) -> dict[Path, EvaluateReport]:
-    """Of evaluations of one network at one T, that with the most samples.
+    """Choose the evaluation with the most samples among those of one network at one T.
 
-    Of equals that which measures the most, and then the newest.
+    Among equals, choose the one with the most metrics, and then the newest.
     """
     best: dict[object, Path] = {}
 
@@ -322,7 +322,7 @@ def _own_evaluation(report: EvaluateReport, run: Path) -> Path:
 def _work(report: EvaluateReport) -> str:
     """A hash of all that decides what an evaluation finds."""
     options = {name: report.config.get(name) for name in _DECIDES}
-    # an older report does not have these options, and did what their defaults do
+    # an older report lacks these options; the stage then did what their defaults do
     if report.integer:
         options |= {"integer": report.integer.params}
     if report.readout_from > 1 or report.early_exit:

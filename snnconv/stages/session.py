@@ -58,7 +58,7 @@ class Session:
     warnings: list[str] = field(default_factory=list)
     started: float = field(default_factory=time.perf_counter)
     bound: runtime.Bound | None = None
-    _read: list[FileHash] | None = None  # what inputs were before outputs were written
+    _read: list[FileHash] | None = None  # hashes of the inputs before outputs were written
 
     def __post_init__(self) -> None:
         refuse_outputs(self.config)
@@ -101,7 +101,7 @@ class Session:
         self, kind: type[ReportType], outputs: list[Path], /, **fields: Any
     ) -> ReportType:
         """Make the stage's report."""
-        distributed.wait()  # for rank 0 to have written what is hashed here
+        distributed.wait()  # until rank 0 has written the files that are hashed here
         count = distributed.size()
         parents = [path for path in self.inputs if path.suffix == ".safetensors"]
         beside = report_beside(parents[0]) if parents else None
@@ -154,14 +154,14 @@ def _hashed(path: Path) -> FileHash:
 
 
 def report_file(config: StageConfig, stage: str, out: Path | None) -> Path:
-    """Where a stage's report is found: beside a named checkpoint, else in the run folder."""
+    """Return where a report is found: beside a named checkpoint, or else in the run folder."""
     return config.run / f"{stage}.json" if out is None else out.with_suffix(".json")
 
 
 def report_files(
     config: StageConfig, stage: str, out: Path | None, outputs: list[Path]
 ) -> list[Path]:
-    """Where a stage writes its report: beside its checkpoint, and where it is found."""
+    """Return the files of a report: one beside its checkpoint, and one in the run folder."""
     own, found = outputs[0].with_suffix(".json"), report_file(config, stage, out)
     return list(dict.fromkeys([own, found]))
 
@@ -190,7 +190,7 @@ def training_files(
     """
     read = [path for path in session.inputs if path.suffix == ".safetensors"]
     setting = config.model_dump(mode="json", exclude=set(PATHS)) | {
-        # a stage's own files are what it reads: other bytes are another training
+        # a stage reads its own files, so other bytes mean another training
         f"content of {path.name}": sha256(path)
         for path in session.inputs
     }
@@ -317,7 +317,7 @@ def normalisation(config: StageConfig) -> Normalisation:
 
 
 def read_once(session: Session, dataset: Dataset) -> Dataset:
-    """With training samples that are decoded once, if a quarter of the memory has room for them."""
+    """Keep decoded training samples, if they fit into a quarter of the memory."""
     memory = runtime.free_memory(session.device) // 4
     return replace(dataset, train=cached(dataset.train, dataset.info, memory))
 
@@ -332,7 +332,7 @@ def plan_batches(
     traced: bool = False,
     timesteps: int | None = None,
 ) -> BatchPlan:
-    """As many samples and steps at once as the memory allows, of those wanted.
+    """Return how many samples and steps to compute at once, as far as the memory allows.
 
     The session remembers the bound and what is held now, for its report.
 

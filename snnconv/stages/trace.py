@@ -179,7 +179,7 @@ def _arrays(
 
 
 def _of_samples(split: Split, snn: SpikingNetwork, samples: int, timesteps: int) -> list[Array]:
-    """What is written of each sample beside its sites."""
+    """Return the arrays that a trace has for each sample, in addition to those of its sites."""
     shape = snn.analysis.shapes[snn.network.graph.output]
     axes = (SAMPLE, STEP, *(("class",) if len(shape) == 1 else places(len(shape))))
     found = [

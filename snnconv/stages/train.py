@@ -64,9 +64,9 @@ from snnconv.training.task import trained_task
 
 VALIDATION_BATCH = 500
 CALIBRATION = "percentile"
-SAMPLES = 1024  # to calibrate on, as many as `snnconv calibrate` takes
+SAMPLES = 1024  # number of samples to calibrate on, the same as of `snnconv calibrate`
 THETA_QCFS = 8.0  # in an untrained network, as in its authors' code
-THETA_NEURON = 1.0  # what BatchNorm makes of pre-activations, and so of the currents
+THETA_NEURON = 1.0  # the mean and variance that BatchNorm gives pre-activations, and so currents
 
 
 def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
@@ -103,7 +103,7 @@ def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
         made = with_hard_gates(made)
     task, score = trained_task(config, dataset, made)
     loss = _loss(config)
-    # whose normalisation it will have been trained under; new weights have no thresholds
+    # it is trained under this normalisation; new weights have no thresholds
     info = info.model_copy(update={"classes": made.data.classes})
     made = replace(made, kind="ann", data=info, calibrated=None, calibration={})
     parts = hold_out(dataset.train, config.validation, config.limit, config.seed)

@@ -128,7 +128,7 @@ def spread(counts: Numbers, sums: Numbers, least: Numbers, largest: Numbers) -> 
     points = np.stack([least, mean, largest], -1).ravel()
     start = np.concatenate([points[:1], points[:-1]])
     wide = points - start
-    # where the mean lies on an end, all lie there
+    # if the mean lies on an end, all activations do
     at += np.where(wide > 0, 0, before)
     before = np.where(wide > 0, before, 0)
     tails = np.zeros((3, len(points) + 1))

@@ -1,4 +1,4 @@
-"""A network in whole numbers on the samples of an evaluation, beside the network itself.
+"""Measure a network in whole numbers on the samples of an evaluation, next to the network.
 
 Shape:
     Samples ``[f, B, *input]``, logits ``[T, B, classes]``.

@@ -39,7 +39,7 @@ Pair = tuple[int, int]
 
 
 class LayoutError(ValueError):
-    """A file that is none of these."""
+    """The file is no network in whole numbers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,17 +145,17 @@ class _Reader:
         return found
 
     def words(self, count: int) -> tuple[int, ...]:
-        """So many words."""
+        """Read this many words."""
         if not 0 <= count <= len(self.content):
             raise LayoutError(f"{count} words at byte {self.at}")
         return self.take(f"<{count}i")
 
     def array(self, count: int) -> Whole:
-        """So many words as an array."""
+        """Read this many words as an array."""
         return np.array(self.words(count), np.int64)
 
     def weights(self, count: int, size: int) -> Whole:
-        """So many weights, and what fills up their last word."""
+        """Read this many weights, and skip what fills up their last word."""
         if not 0 <= count * size <= len(self.content):
             raise LayoutError(f"{count} weights at byte {self.at}")
         (raw,) = self.take(f"{count * size + -(count * size) % 4}s")

@@ -29,7 +29,7 @@ FINE = 2.0**-12
 """The unit of a membrane that no weights feed."""
 
 ROOM = 16
-"""So many thresholds fit into a potential; where weights are finer, their unit grows."""
+"""At least this many thresholds fit into a potential; finer weights get a larger unit."""
 
 SHIFT = 6
 """The largest f: a membrane has units of 1/64 of a weight's."""

@@ -155,7 +155,7 @@ def fire(
     total = state.totals.get(number, np.zeros_like(currents))
     potential = _clipped(before + currents, state_bits, saturation)
     lowest = -layer.spikes if layer.negative else 0
-    # in float64, whose quotients are on the right side of each whole number below 2^53
+    # in float64: below 2^53 its quotients are on the right side of every whole number
     quotient = np.floor(potential / theta).clip(lowest, layer.spikes)
     count: Whole = quotient.astype(np.int64)
     if layer.negative:

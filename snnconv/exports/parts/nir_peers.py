@@ -88,7 +88,7 @@ def _sinabs(
     hold: int,
     set_to_rules: bool,
 ) -> RunResult:
-    """All steps of all samples at once: sinabs merges batch and time."""
+    """Run all steps of all samples at once, because sinabs merges batch and time."""
     import sinabs.activation as rules
     from sinabs import layers
     from sinabs.nir import from_nir

@@ -65,7 +65,7 @@ class Source:
     docstring: str
 
     def resolve(self, name: str) -> "Key | Import | None":
-        """Where a name comes from; None for a local variable or a name of Python's."""
+        """Find where a name comes from; None for a local variable or a built-in name."""
         if name in self.definitions:
             return self.name, name
         found = self.imports.get(name)

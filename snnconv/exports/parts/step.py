@@ -178,7 +178,7 @@ class Unrolled(nn.Module):
         self.network = network
         self.timesteps = timesteps
         for layer in network.modules():
-            if hasattr(layer, "threshold"):  # what a graph can't ask is answered here, once
+            if hasattr(layer, "threshold"):  # asked here once, because a graph can't ask
                 averages: bool = layer.averages()  # type: ignore[operator]
                 vars(layer)["averages"] = lambda answer=averages: answer
 
@@ -193,7 +193,7 @@ class Unrolled(nn.Module):
 def module(subject: Subject) -> tuple[nn.Module, Writer]:
     """The network as a module file has it, and what wrote that."""
     writer = Writer(subject)
-    namespace = {"__name__": __name__}  # a module that there is, which dataclasses look up
+    namespace = {"__name__": __name__}  # an existing module, which dataclasses look up
     exec(compile(writer.text("exported"), "exported", "exec"), namespace)
     with generators_kept():  # layers draw their first weights
         network: nn.Module = namespace["Network"]()  # type: ignore[operator]

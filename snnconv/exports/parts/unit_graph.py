@@ -193,7 +193,7 @@ def unit_graph(subject: Subject, sums: bool = False) -> UnitGraph:
 
 
 def valued(result: RunResult, subject: Subject) -> RunResult:
-    """The same with what a spike carries in the network, where it carries 1 in the file."""
+    """Return the layers with the amplitude of a spike in their weights: it is 1 in the file."""
     neurons = subject.network.neurons
     spikes = {
         name: counts * per_neuron(neurons[name].threshold, counts.dim() - 1)
@@ -332,7 +332,7 @@ class _Reader:
         self._put(node, made, wanted)
 
     def _row(self, name: str) -> Tensor:
-        """The factor of a value whose numbers lie in a row: channels are blocks of it."""
+        """Return the factor of a flattened value, in which channels are blocks."""
         shape, factor = self.analysis.shapes[name], self.factors[name]
         places = torch.Size(shape).numel() // shape[0]
         return factor if factor.numel() == 1 else factor.repeat_interleave(places)

@@ -33,7 +33,7 @@ MASKED = -1e9
 
 
 def add(shape: Shape, x: object, other: object, alpha: float = 1) -> NodeSpec:
-    """``x + alpha*other``: of two activations, or of one and a constant."""
+    """``x + alpha*other``, with two activations or with an activation and a constant."""
     if not isinstance(x, Activation):
         x, other = other, x
         if alpha != 1:
@@ -93,7 +93,7 @@ def line(
 ) -> NodeSpec:
     """``x*scale + shift`` of a value, or of a node that has to be made first.
 
-    Training leaves it as it is, unless it is the network's own.
+    Training leaves scale and shift as they are, unless they are parameters of the network.
     """
     given = (n if isinstance(n, Tensor) else _number(n) for n in (scale, shift))
     factor, summand = (Stored("", tensor) for tensor in given)
@@ -102,7 +102,7 @@ def line(
 
 
 def affine(shape: Shape, x: object, scale: object = 1, shift: object = 0) -> NodeSpec:
-    """``x*scale + shift``, each a number or a tensor of the network's own."""
+    """``x*scale + shift``, where each is a number or a tensor of the network."""
     source = activation(x)
     if source.shape != shape:
         raise Refused("a constant that the value is expanded to", "expand the value before")
@@ -154,7 +154,7 @@ def constant(shape: Shape, value: object) -> Tensor:
 
 
 def onnx_binary(make: NodeMaker, call: Call) -> NodeSpec:
-    """An operation on two operands, of which one may be constant."""
+    """Make an operation on two operands, one of which may be constant."""
     a, b = call.operand(0), call.operand(1)
     made = make(broadcast(a, b), a, b)
     assert isinstance(made, NodeSpec)

@@ -78,7 +78,7 @@ def module(
             NO_PADDING,
         )
     if isinstance(attn_mask, Stored) and attn_mask.value.dtype is torch.bool:
-        attn_mask = Stored("", ~attn_mask.value)  # here True is what is not looked at
+        attn_mask = Stored("", ~attn_mask.value)  # here True marks a place that is left out
     causal = is_causal and attn_mask is None
     heads = [
         _heads(source, num_heads, *_projection(tensors, index))

@@ -52,7 +52,7 @@ def t(shape: Shape, x: object) -> NodeSpec:
 
 
 def movedim(shape: Shape, x: object, source: Any, destination: Any) -> NodeSpec:
-    """Axes at other places, the others in their order."""
+    """Move some axes to other places; the other axes keep their order."""
     rank = len(shape)
     taken, put = ([int(d) % rank for d in sizes(dims, 1)] for dims in (source, destination))
     order = [axis for axis in range(rank) if axis not in taken]
@@ -77,7 +77,7 @@ def channel_shuffle(shape: Shape, x: object, groups: int) -> NodeSpec:
 
 
 def pixel_shuffle(shape: Shape, x: object, upscale_factor: int) -> NodeSpec:
-    """Channels to places: each gives a block of so many to a side."""
+    """Turn channels into places: each group of channels gives a block of places."""
     height, width = batched(x, 2).shape[2:]
     r, (left, high, wide) = upscale_factor, shape[1:]
     apart = NodeSpec("reshape", [activation(x)], Shaped(shape=[left, r, r, height, width]))
@@ -134,7 +134,7 @@ def onnx_expand(call: Call) -> NodeSpec:
 
 
 def moved_expand(call: Call) -> Result | list[Any]:
-    """The same with the batch at any axis, which it may share with places of a sample."""
+    """Expand a value whose batch is any axis, and may share it with places of a sample."""
     x, sizes = as_moved(call.operand(0)), [int(n) for n in call.numbers("shape", 1) or []]
     for meant in of_more_samples(sizes, range(len(sizes)), call.batch or 1):
         try:

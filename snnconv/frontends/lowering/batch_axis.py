@@ -44,7 +44,7 @@ def lowered(
     keywords: Mapping[str, Any],
     again: Again,
 ) -> Result | list[Any]:
-    """The value of a call on operands whose batch is not the first axis.
+    """Lower a call on operands whose batch is not the first axis.
 
     Args:
         lowering: the call's.
@@ -229,7 +229,7 @@ def _picked(x: Activation, places: Tensor) -> NodeSpec | Activation:
 
 
 def _by_axes(x: Activation, places: Tensor) -> NodeSpec | None:
-    """The same if each axis keeps its own places: reversed, repeated, or a part of them."""
+    """Make the move if each axis keeps its own places: reversed, repeated, or some of them."""
     own = x.shape[1:]
     if places.dim() != len(own):
         return None
@@ -242,12 +242,12 @@ def _by_axes(x: Activation, places: Tensor) -> NodeSpec | None:
             value = NodeSpec("take", [value], Take(dim=axis + 1, places=taken))
     if any(n > 1 == old for n, old in zip(places.shape, own, strict=True)):
         value = NodeSpec("expand", [value], Shaped(shape=list(places.shape)))
-    assert isinstance(value, NodeSpec)  # else it would have been no move
+    assert isinstance(value, NodeSpec)  # otherwise it would have been no move
     return value
 
 
 def _strided(x: Activation, places: Tensor) -> NodeSpec | None:
-    """The same if every number stays: axes are split, and put in another order."""
+    """Make the move if every number stays: axes are split, and put in another order."""
     count, shape = math.prod(x.shape[1:]), list(places.shape)
     axes = [axis for axis, n in enumerate(shape) if n > 1]
     origin = (0,) * len(shape)

@@ -23,7 +23,7 @@ class GraphBuilder:
     def __init__(self) -> None:
         self.nodes: dict[str, Node] = {}
         self.tensors: dict[str, Tensor] = {}
-        self._given: dict[str, Tensor] = {}  # what each name was given for
+        self._given: dict[str, Tensor] = {}  # the tensor that each name was given for
         self._added: dict[
             int, tuple[NodeSpec, str]
         ] = {}  # by identity, which the pair keeps unique

@@ -67,7 +67,7 @@ def equal(shape: Shape, x: object, other: object) -> NodeSpec:
 
 
 def where(shape: Shape, condition: object, x: object, other: object) -> NodeSpec:
-    """``x`` where a mask is 1, the other where it is 0: ``other + mask*(x - other)``."""
+    """``x`` where a mask is 1, ``other`` where it is 0: ``other + mask*(x - other)``."""
     if isinstance(condition, Stored):
         return _by_constant(shape, condition, x, other)
     mask = activation(condition)
@@ -135,7 +135,7 @@ def onnx_where(call: Call) -> NodeSpec:
 
 
 def onnx_is_nan(call: Call) -> Stored:
-    """No value of a network is NaN that converts: an exporter asks for it behind a softmax."""
+    """Return zeros: no value of a network is NaN; an exporter asks for this behind a softmax."""
     return Stored("", torch.tensor(False))
 
 

@@ -109,14 +109,14 @@ Shape = tuple[int, ...]
 NodeMaker = Callable[..., NodeSpec | list[Any]]
 """``(shape of the value, arguments of the call) -> node``, or nodes if a call gives several.
 
-Of several, one may be a list in turn, or None if no operation gives it."""
+One of several may be a list in turn, or None if no operation gives it."""
 
 
 class BatchAxis(StrEnum):
     """What a call does to a value whose batch is not the first axis."""
 
     FIRST = "first"  # it refuses this value
-    MOVES = "moves"  # it moves numbers and changes none: doing it shows what it does
+    MOVES = "moves"  # it moves numbers and changes none, so a run shows what it does
     EACH = "each"  # it changes each number by itself
     CHANNELS = "channels"  # each number, by one number for all or one a channel
     ROWS = "rows"  # it changes each row of the last axis by itself
@@ -220,7 +220,7 @@ def in_place(*names: str) -> tuple[str, ...]:
 
 
 def activation(value: object) -> Activation:
-    """An operand that has to depend on the input."""
+    """Return an operand, which has to depend on the input."""
     if isinstance(value, Activation):
         return value
     shown = f"the tensor '{value.name}'" if isinstance(value, Stored) else repr(value)
@@ -228,25 +228,25 @@ def activation(value: object) -> Activation:
 
 
 def stored(role: str, value: object) -> Stored:
-    """An operand that has to be the network's own."""
+    """Return an operand, which has to be a tensor of the network."""
     if isinstance(value, Stored):
         return value
     raise Refused(f"a {role} that is not a tensor of the network")
 
 
 def weights(**tensors: object) -> dict[str, Stored | None]:
-    """Tensors by role, some of them absent."""
+    """Return tensors by role; some may be absent."""
     return {role: None if t is None else stored(role, t) for role, t in tensors.items()}
 
 
 def sizes(value: Any, rank: int) -> list[int]:
-    """One number for all axes, or one an axis."""
+    """Return a number for each axis, from one for all or one for each."""
     given = [int(n) for n in value] if isinstance(value, tuple | list) else [int(value)]
     return given * rank if len(given) == 1 else given
 
 
 def batched(x: object, rank: int) -> Activation:
-    """An operand with a batch, channels, and so many axes behind them."""
+    """Return an operand, which has to have a batch, channels, and this many axes behind them."""
     source = activation(x)
     if len(source.shape) != rank + 2:
         raise Refused(f"an input of shape [B, {', '.join(map(str, source.shape[1:]))}]")

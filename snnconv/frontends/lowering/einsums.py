@@ -104,7 +104,7 @@ def _parsed(equation: str, ranks: Sequence[int]) -> tuple[list[Labels], Labels]:
 
 
 def _labels(term: str, dots: int) -> Labels:
-    """The labels of a term whose ellipsis stands for so many axes."""
+    """Return the labels of a term whose ellipsis stands for this many axes."""
     before, ellipsis, behind = term.partition("...")
     between = [f"...{n}" for n in range(dots, 0, -1)] if ellipsis else []
     return [*before, *between, *behind]
@@ -143,7 +143,7 @@ def _expanded(value: _Value, size: dict[str, int]) -> _Value:
 
 
 def _own(tensor: Tensor, labels: Labels, kept: set[str], size: dict[str, int]) -> _Own:
-    """The same of a tensor of the network's own: it is summed and expanded here."""
+    """Sum and expand a tensor of the network in the same way."""
     alone = [axis for axis, label in enumerate(labels) if label not in kept]
     left = [label for label in labels if label in kept]
     summed = tensor.sum(alone) if alone else tensor
@@ -214,7 +214,7 @@ def _reshaped(x: Activation | NodeSpec, sample: list[int]) -> Activation | NodeS
 
 
 def onnx_einsum(call: Call) -> NodeSpec:
-    """The same of an ONNX file."""
+    """``Einsum`` of an ONNX file."""
     return einsum((), call.attrs["equation"], *call.operands)
 
 

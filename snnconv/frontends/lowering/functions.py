@@ -55,7 +55,7 @@ def _with(shape: Shape, x: object, name: str, *arguments: float) -> NodeSpec:
 
 
 def power(shape: Shape, x: object, exponent: object) -> NodeSpec:
-    """``x**exponent``, the exponent one number."""
+    """``x**exponent`` with a number as exponent."""
     if isinstance(exponent, Stored) and exponent.value.numel() == 1:
         exponent = exponent.value.item()
     if not isinstance(exponent, int | float):
@@ -137,7 +137,7 @@ def float32(dtype: object) -> None:
 
 
 def onnx_power(call: Call) -> NodeSpec:
-    """``x**exponent``, the exponent a constant."""
+    """``x**exponent`` with a constant as exponent."""
     return power((), call.x, call.tensor(1, "exponent"))
 
 
@@ -162,7 +162,7 @@ def onnx_softmax(function: Callable[..., Tensor], call: Call) -> NodeSpec:
 
 
 def moved_softmax(function: Callable[..., Tensor], call: Call) -> Any:
-    """The same of a value whose batch is not the first axis, along one axis."""
+    """A softmax along one axis of a value whose batch is not the first axis."""
     rank = len(file_dims(as_moved(call.operand(0))))
     old = call.opset < 13
     axis = call.number("axis", 1 if old else -1) % rank

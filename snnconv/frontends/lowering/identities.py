@@ -23,7 +23,7 @@ from snnconv.graph.operations.wiring import Dropout
 
 
 def identity(shape: Shape, x: object, memory_format: object = None) -> NodeSpec:
-    """The value itself, perhaps laid out anew."""
+    """Return the value itself, perhaps in another layout."""
     return NodeSpec("identity", [activation(x)])
 
 
@@ -82,7 +82,7 @@ def onnx_cast(call: Call) -> NodeSpec:
 
 
 def onnx_cast_like(call: Call) -> NodeSpec | Stored:
-    """As floats, since the other operand is of floats, or is itself made of them."""
+    """Return the value as floats, because the other operand has floats."""
     x, like = call.operand(0), call.operand(1)
     if isinstance(like, Stored) and not like.value.is_floating_point():
         raise Refused("a cast to something other than floats")

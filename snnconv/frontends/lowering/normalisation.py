@@ -257,8 +257,8 @@ def onnx_batch_norm(call: Call) -> NodeSpec:
     weight, bias = call.tensor(1, "scale"), call.tensor(2, "bias")
     mean, variance = call.tensor(3, "mean"), call.tensor(4, "variance")
     eps = call.number("epsilon", 1e-5)
-    # ONNX states the share of the old statistics, PyTorch and the graph that of the new ones
-    momentum = round(1 - call.number("momentum", 0.9), 6)  # a float32 has so many digits
+    # ONNX gives the share of the old statistics, PyTorch and the graph that of the new ones
+    momentum = round(1 - call.number("momentum", 0.9), 6)  # digits of a float32
     return batch_norm((), call.x, mean, variance, weight, bias, False, momentum, eps)
 
 

@@ -131,7 +131,7 @@ def _below(x: Value, high: Tensor) -> NodeSpec:
 
 
 def maximum(shape: Shape, x: object, other: object) -> NodeSpec:
-    """``max(x, other)``: of two activations, or of one and a constant."""
+    """``max(x, other)``, with two activations or with an activation and a constant."""
     if isinstance(x, Value) and isinstance(other, Value):
         return NodeSpec("add", [_relu(_difference(shape, x, other)), other])
     source, bound = _with_constant(shape, x, other)
@@ -141,7 +141,7 @@ def maximum(shape: Shape, x: object, other: object) -> NodeSpec:
 
 
 def minimum(shape: Shape, x: object, other: object) -> NodeSpec:
-    """``min(x, other)``: of two activations, or of one and a constant."""
+    """``min(x, other)``, with two activations or with an activation and a constant."""
     if isinstance(x, Value) and isinstance(other, Value):
         return NodeSpec("add", [line(_relu(_difference(shape, x, other)), -1.0), x])
     source, bound = _with_constant(shape, x, other)
@@ -174,7 +174,7 @@ def leaky_relu(
 
 
 def prelu(shape: Shape, x: object, weight: object) -> NodeSpec:
-    """The same with a slope that was learned, one for all or one for each channel."""
+    """PReLU: the slope was learned, for all channels together or for each one."""
     slope = stored("weight", weight).value.detach().float().reshape(-1)
     return _bent(activation(x), slope, learned=True)
 
@@ -187,7 +187,7 @@ def rrelu(
     training: bool = False,
     inplace: bool = False,
 ) -> NodeSpec:
-    """The same with a slope that is drawn in training; outside training it is the mean."""
+    """RReLU: the slope is drawn in training, and is its mean outside training."""
     if training:
         raise Refused("a slope that is random outside training: pass training=self.training")
     return leaky_relu(shape, x, (lower + upper) / 2)
@@ -226,7 +226,7 @@ _HUGE = 3.4e38  # float32's largest number, which old files write for "no bound"
 
 
 def onnx_clip(call: Call) -> NodeSpec:
-    """A clip, each bound of which may be missing."""
+    """``Clip``; each bound may be missing."""
     low, high = call.number("min", -math.inf, 1), call.number("max", math.inf, 2)
     floor, ceiling = None if low <= -_HUGE else low, None if high >= _HUGE else high
     if floor is ceiling is None:
@@ -235,7 +235,7 @@ def onnx_clip(call: Call) -> NodeSpec:
 
 
 def onnx_extreme(make: NodeMaker, call: Call) -> NodeSpec:
-    """The largest or the smallest of any number of operands, of which some may be constant."""
+    """The largest or the smallest of any number of operands, some of which may be constant."""
     found: Operand | NodeSpec = call.operands[0]
     for other in call.operands[1:]:
         if isinstance(found, Stored) and isinstance(other, Stored):
@@ -247,7 +247,7 @@ def onnx_extreme(make: NodeMaker, call: Call) -> NodeSpec:
 
 
 def onnx_prelu(call: Call) -> NodeSpec:
-    """The same with a slope that was learned, one for all or one for each channel."""
+    """PReLU: the slope was learned, for all channels together or for each one."""
     x, slope = call.x, call.tensor(1, "slope").value
     sizes = [1] * (len(x.shape) - slope.dim()) + list(slope.shape)
     if any(n != 1 for axis, n in enumerate(sizes) if axis != 1):

@@ -106,7 +106,7 @@ def adaptive_max_pool(
 
 
 def first(make: NodeMaker) -> NodeMaker:
-    """For an operator that gives further values after the first."""
+    """Return a maker for an operator that gives further values after the first."""
 
     def made(rank: int, shape: Shape, x: object, *arguments: Any) -> list[NodeSpec]:
         found = make(rank, shape, x, *arguments)

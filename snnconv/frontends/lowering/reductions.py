@@ -31,7 +31,7 @@ from snnconv.graph.remedies import BATCH_FIRST
 
 
 def amax(shape: Shape, x: Any, dim: Any = (), keepdim: bool = False) -> NodeSpec:
-    """The largest over axes of the samples that lie side by side: max pooling of all of them."""
+    """The maximum over adjacent axes of the samples, by max pooling of all their places."""
     source = x if isinstance(x, NodeSpec) else activation(x)
     whole, dims = shape_of(source), [dim] if isinstance(dim, int) else dim or ()
     rank = len(whole)
@@ -64,7 +64,7 @@ def amin(shape: Shape, x: object, dim: Any = (), keepdim: bool = False) -> NodeS
 def max_(
     shape: Shape, x: object, dim: Any = None, keepdim: bool = False
 ) -> NodeSpec | list[NodeSpec]:
-    """``max(x, dim)``, which gives indices as well: those can't be used; or ``max(x, other)``."""
+    """``max(x, dim)`` without its indices, which can't be used; or ``max(x, other)``."""
     if isinstance(x, Stored) or isinstance(dim, Activation | Stored):
         return piecewise.maximum(shape, x, dim)
     if not isinstance(dim, int):
@@ -93,7 +93,7 @@ def mean(
 
 
 def _over(source: Activation, dim: Any) -> list[int]:
-    """The axes that a mean goes over; the batch is none of them."""
+    """Return the axes of a mean, which must not include the batch."""
     given = list(dim) if isinstance(dim, tuple | list) else [] if dim is None else [dim]
     dims = sorted(int(d) % len(source.shape) for d in given)
     if not dims or 0 in dims:
@@ -146,7 +146,7 @@ def norm(
 def normalized(
     shape: Shape, x: object, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out: object = None
 ) -> NodeSpec:
-    """``x`` over its norm; eps, which keeps that from 0, is added."""
+    """``x`` divided by its norm, to which eps is added."""
     size = arithmetic.line(norm(shape, x, p, dim, keepdim=True), 1.0, eps)
     return NodeSpec("multiply", [activation(x), _pointwise(size, "reciprocal")])
 

@@ -180,7 +180,7 @@ def _meant(sizes: list[int], dims: list[int], batch: int, literal: int) -> Itera
     for place in places:
         if sizes[place] in {-1, 1, BATCH, literal}:
             yield [BATCH if k == place else n for k, n in enumerate(sizes)]
-    # where axes become one, the samples are in front: rows of a matrix
+    # if axes become one, the samples come first: they are rows of a matrix
     yield from of_more_samples(sizes, sorted(places) if len(sizes) < len(dims) else places, literal)
 
 

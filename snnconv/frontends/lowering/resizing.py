@@ -1,4 +1,4 @@
-"""More or fewer places: padding, upsampling, interpolation."""
+"""Padding, upsampling and interpolation, which change the number of places."""
 
 import math
 from collections.abc import Callable, Mapping

@@ -33,7 +33,7 @@ Lowered = OnnxResult | Activation | Sequence[OnnxResult | Activation]
 
 
 def lowered(call: Call, operator: OfOperator, again: Again) -> Lowered:
-    """The value of an operator, wherever the batch of its operands is.
+    """Lower an operator, whichever axis the batch of its operands is.
 
     Args:
         call: it in the file.
@@ -53,7 +53,7 @@ def lowered(call: Call, operator: OfOperator, again: Again) -> Lowered:
                 raise
             try:
                 return _moved(call, operator, again)
-            except Refused:  # the first says better what it mixes
+            except Refused:  # the first refusal explains better what is mixed
                 raise refusal from None
         return found
     if onnx.axes is not None and not (moves and one_place(call.operands).folded > 1):
@@ -68,7 +68,7 @@ def lowered(call: Call, operator: OfOperator, again: Again) -> Lowered:
 
 
 def moves_batch(operands: Sequence[Operand]) -> bool:
-    """Whether one of them has its batch elsewhere."""
+    """Whether the batch of an operand is not the first axis."""
     return any(isinstance(x, BatchMoved) for x in operands)
 
 

@@ -42,7 +42,7 @@ def judge(
     try:
         with torch.no_grad():
             got = Network(graph, tensors).eval()(example)
-    except (RuntimeError, ValueError) as error:  # what PyTorch checks with values only
+    except (RuntimeError, ValueError) as error:  # errors that PyTorch finds only with values
         raise UnsupportedError(
             f"{model.file} can't be imported", one_line(error), _REMEDY
         ) from error
@@ -99,7 +99,7 @@ def _onnxruntime(model: Model) -> _Run:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # fatal: what it finds to complain about is raised as well
+    options.log_severity_level = 4  # fatal only: every complaint is raised as an error as well
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(
         _runnable(model), options, providers=["CPUExecutionProvider"]

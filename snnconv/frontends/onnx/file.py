@@ -12,7 +12,7 @@ from snnconv.frontends.outputs import choose
 
 OLDEST = 7  # opset; from UNCHANGED down a file is first converted
 UNCHANGED = 9
-CURRENT = 17  # what older files are converted to
+CURRENT = 17  # the opset that older files are converted to
 DOMAINS = ("", "ai.onnx")
 _FLOATS = {"FLOAT": "float32", "DOUBLE": "float64"}
 _INPUTS = {**_FLOATS, "INT64": "int64", "INT32": "int32"}
@@ -153,7 +153,7 @@ def _opset(file: Path, proto: Any) -> int:
 
 
 def _converted(file: Path, proto: Any) -> Any:
-    """The same network in an opset whose operators are known."""
+    """Convert the network to an opset whose operators are known."""
     import onnx.version_converter
 
     try:
@@ -245,7 +245,7 @@ def _operator(node: Any) -> Operator:
 
 
 def needed(nodes: Sequence[Any], outputs: Iterable[str]) -> tuple[Operator, ...]:
-    """The operators among a graph's nodes that its outputs depend on, in their order."""
+    """Return the operators that a graph's outputs depend on, in the order of the file."""
     values, kept = set(outputs), []
     for node in reversed(nodes):
         if values & {name for name in node.output if name}:

@@ -43,7 +43,7 @@ def shapes(operator: Operator, operands: Sequence[Operand], opset: int) -> list[
     except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
         return []
     sizes = [
-        tuple(d.dim_value for d in value.type.tensor_type.shape.dim)  # 0 where one is open
+        tuple(d.dim_value for d in value.type.tensor_type.shape.dim)  # 0 if a size is open
         for value in found
     ]
     known = all(shape and shape[0] == BATCH and min(shape) > 0 for shape in sizes)

@@ -103,7 +103,7 @@ class _Translator:
             if len(operands) < len(operator.inputs):
                 if operator.op not in OPERATORS and operator.op not in FOLDED:
                     raise _unknown(operator.op)
-                return  # it reads what an operator that was refused would give
+                return  # it reads a value of an operator that was refused
             if operator.op == "If":
                 found = self._branch(operator, operands[0])
             elif operator.op not in OPERATORS and operator.op not in FOLDED:
@@ -115,7 +115,7 @@ class _Translator:
             obstacle = Obstacle(_place(operator), str(refusal), refusal.remedy)
             self._obstacles.append((obstacle, frozenset()))
             found = self._placeholders(operator, operands)
-        # outputs that nobody reads may have no value, such as the mask of a dropout
+        # outputs that nobody reads may have no value, for example the mask of a dropout
         self._values |= {
             name: value for name, value in zip(operator.outputs, found, strict=False) if name
         }

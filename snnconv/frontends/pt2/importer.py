@@ -86,7 +86,7 @@ def import_exported(
 def _batch(
     file: Path, program: Program, input_shape: tuple[int, ...], tokens: int | None
 ) -> tuple[int | None, torch.dtype]:
-    """How many samples the program takes at once, None for any number, and of which type."""
+    """Return how many samples the program takes at once (None for any number), and their type."""
     for what, names, wanted in (("input", program.inputs, 1), ("output", program.changes, 0)):
         if len(names) != wanted:
             raise UnsupportedError(
@@ -125,7 +125,7 @@ def _batch(
 
 
 class _Bounded(torch.fx.Interpreter):
-    """Runs shapes only, none of them too large for memory."""
+    """Runs shapes only, and refuses shapes that are too large for memory."""
 
     def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
         if kwargs.get("device") is not None:

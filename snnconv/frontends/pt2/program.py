@@ -71,7 +71,7 @@ class UnknownOperator:
         return "_." in self.__name__
 
     def __call__(self, *operands: Any) -> Any:
-        """Its value, or a tuple of them, on the operands' device."""
+        """Return its value, or a tuple of values, on the device of the operands."""
         device = next((x.device for x in operands if isinstance(x, Tensor)), None)
         made = tuple(torch.zeros(n, dtype=dtype, device=device) for n, dtype in self.values)
         return made[0] if len(made) == 1 else made
@@ -183,7 +183,7 @@ class Program:
             env[name] = graph.call_function(operator.getitem, (call, index))
 
     def _shape(self, name: str, source: str, batch: int) -> list[int]:
-        """A declared shape for so many samples; other open sizes are as they were at export."""
+        """Return a declared shape for this many samples; other open sizes stay as exported."""
         first = self._values[source]["sizes"][0].get("as_expr", {}).get("expr_str")
         sizes = []
         for size in self._values[name]["sizes"]:

@@ -317,7 +317,7 @@ def _lengths_of_symbols() -> Iterator[None]:
 
 
 def _line(error: BaseException) -> str:
-    """Where the user's code raised, if it was there."""
+    """Return the place in the user's code that raised an error, if it was there."""
     return user_line(traceback.extract_tb(error.__traceback__))
 
 

@@ -36,7 +36,7 @@ class TraceInterpreter(torch.fx.Interpreter):
         self.values: dict[torch.fx.Node, Any] = {}
         self.holders: set[torch.fx.Node] = set()
         self.changed: dict[torch.fx.Node, list[torch.fx.Node]] = {}
-        self._memory: dict[torch.fx.Node, int] = {}  # where a value lies, which its aliases share
+        self._memory: dict[torch.fx.Node, int] = {}  # of a value; its aliases share it
 
     def run_node(self, n: torch.fx.Node) -> Any:
         """One node."""

@@ -122,7 +122,7 @@ class _Translator:
         self.ending: Ending | None = None
         self._values: dict[torch.fx.Node, _Held] = {}
         self._pieces: dict[torch.fx.Node, list[Any]] = {}  # those of a call that gives several
-        self._unknown: set[torch.fx.Node] = set()  # what refused calls give, or depends on it
+        self._unknown: set[torch.fx.Node] = set()  # of refused calls, and what depends on them
 
     def obstacles_in(self, graph: Graph) -> list[Obstacle]:
         """What stands in the way; functions only where their nodes are still in the graph."""
@@ -209,7 +209,7 @@ class _Translator:
         ]
 
     def _pick(self, node: torch.fx.Node, pieces: list[Any], index: Any) -> None:
-        """One of several values of a call, or some of them."""
+        """Return one of several values of a call, or some of them."""
         beyond = isinstance(index, int) and index >= len(pieces)
         if beyond or not isinstance(index, int | slice):
             if node.users:
@@ -301,7 +301,7 @@ class _Translator:
                 raise
             try:
                 return batch_axis.moved(x, again)
-            except Refused:  # the first says better what it mixes
+            except Refused:  # the first refusal explains better what is mixed
                 raise refusal from None
 
     def _argument(self, value: Any) -> Any:
@@ -329,7 +329,7 @@ class _Translator:
         return replace(moved, x=replace(plain, shape=batch_axis.in_graph(shape, moved)))
 
     def _all(self, pieces: list[Any], found: Any, where: str) -> Any:
-        """All values of a call at once: in a list, or last states one after another."""
+        """Return all values of a call as a list, or its last states in one tensor."""
         if not all(isinstance(piece, _Held) for piece in pieces):
             raise Refused(f"all values of a call at once, or {_HIDDEN}")
         if not isinstance(found, Tensor):

@@ -125,7 +125,7 @@ class _Watch(TorchFunctionMode):
         self._depends |= {id(x): x for x in values}
         if self._known:
             return
-        if name == "__get__":  # of an attribute, such as x.T
+        if name == "__get__":  # of an attribute, for example x.T
             name = func.__self__.__name__
         place = f"{self._paths[-1]}.{name}" if self._paths[-1] else name
         if lowering := _lowering(func, name):
@@ -139,7 +139,7 @@ class _Watch(TorchFunctionMode):
         """Note a call that its lowering refuses, or that no neuron stands for."""
         first = next(x for x in tree_leaves(value) if isinstance(x, Tensor))
         if not first.is_floating_point() or not first.dim():
-            return  # a comparison or one number, which is judged by what it is used for
+            return  # a comparison or one number, which is judged where it is used
         args, kwargs = tree_map(self._operand, given)
         try:
             made = known.make(tuple(first.shape), *args, **kwargs)
@@ -148,7 +148,7 @@ class _Watch(TorchFunctionMode):
                 self._note(place, str(refusal), refusal.remedy)
             return
         except (TypeError, ValueError, LookupError, ArithmeticError, RuntimeError):
-            return  # what it is given tells no more here
+            return  # its arguments tell no more here
         functions = [] if self._analog else list(_functions(made))
         if functions:
             self._note(place, called, of_function(functions[0]))

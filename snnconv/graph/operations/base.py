@@ -65,7 +65,7 @@ Compute = Callable[[A, Tensors, list[Tensor]], Tensor]
 """A value from attributes, tensors by role, and inputs ``[B, *N]``."""
 
 ShapeRule = Callable[[A, Sequence[Shape], Tensors], str | None]
-"""What is wrong with a node among its inputs that PyTorch finds only when it computes.
+"""Says what is wrong with a node and its inputs that PyTorch would find only when it computes.
 
 It reads the attributes, the shapes of the inputs without the batch, and the tensors by role."""
 
@@ -172,15 +172,15 @@ class Op(Generic[A]):
         return None
 
     def run(self, attrs: Attrs | A, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
-        """Its value in inference, from attributes, tensors by role and inputs ``[B, *N]``."""
+        """Compute the value in inference, from inputs ``[B, *N]``."""
         return self.value(self.typed(attrs), tensors, inputs)
 
     def train(self, attrs: Attrs | A, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
-        """Its value in training."""
+        """Compute the value in training."""
         return (self.trained or self.value)(self.typed(attrs), tensors, inputs)
 
     def wire(self, attrs: Attrs | A, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
-        """Its wiring."""
+        """Compute the wiring: the value with weights of one and sums for averages."""
         return self.wiring(self.typed(attrs), tensors, inputs)
 
 
@@ -188,17 +188,17 @@ class Op(Generic[A]):
 
 
 def passed(attrs: Attributes, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
-    """The value itself."""
+    """Return the input unchanged."""
     return inputs[0]
 
 
 def any_shape(attrs: Attributes, shapes: Sequence[Shape], tensors: Tensors) -> str | None:
-    """PyTorch finds what does not fit by the shapes alone."""
+    """Accept any shape: PyTorch itself finds a misfit from the shapes."""
     return None
 
 
 def one_an_axis(shape: Shape, **values: Sequence[int]) -> str | None:
-    """Attributes with one number for each axis behind the channels."""
+    """Require one number for each axis behind the channels in these attributes."""
     for name, value in values.items():
         if len(value) != len(shape) - 1:
             return f"{name} {list(value)} for {len(shape) - 1} axes"
@@ -206,14 +206,14 @@ def one_an_axis(shape: Shape, **values: Sequence[int]) -> str | None:
 
 
 def of_one_rank(attrs: Attributes, shapes: Sequence[Shape], tensors: Tensors) -> str | None:
-    """Two operands with as many axes."""
+    """Require two operands with the same number of axes."""
     if len(shapes[0]) != len(shapes[1]):
         return f"operands of {len(shapes[0])} and {len(shapes[1])} axes"
     return None
 
 
 def of_channels(shape: Shape, tensors: Tensors, *also: Shape) -> str | None:
-    """Tensors with one number for each channel, or of other shapes that they may have."""
+    """Require tensors with one number for each channel, or of another shape that is allowed."""
     sizes = {tuple(tensor.shape) for tensor in tensors.values()}
     if not sizes <= {shape[:1], *also}:
         return f"tensors of shapes {sorted(map(list, sizes))} for {shape[:1]} channels"

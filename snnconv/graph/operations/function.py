@@ -72,7 +72,7 @@ class Pointwise(Attributes):
 
 
 COMPARED = frozenset({"floor", "ceil", "round", "sign", "gt0", "ge0"})
-"""Those that need no table: what they give is found by a comparison."""
+"""Functions that need no table, because a comparison gives their value."""
 
 
 def _pointwise(attrs: Pointwise, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
@@ -111,7 +111,7 @@ def _taps(
 
 
 def _taps_redone(attrs: Attributes, tensors: Tensors, changed: list[Tensor]) -> Tensor:
-    """The products of which either factor has changed."""
+    """Redo the products in which a factor has changed."""
     rows, columns = changed
     return rows.shape[-1] - (1 - rows) @ (1 - columns)
 

@@ -130,7 +130,7 @@ def _over_last_axes(attrs: LayerNorm | RmsNorm, changed: list[Tensor]) -> Tensor
 
 
 def _normalised(values: int, groups: int, tensors: Mapping[str, Shape]) -> Work:
-    """Of a group of n: its mean, n differences and squares, 1/sqrt of their mean, n products.
+    """Work of a group of n: its mean, n differences and squares, 1/sqrt of their mean, n products.
 
     A weight is a product more, in which the bias is added.
     """
@@ -157,7 +157,7 @@ def _layer_norm_redone(attrs: LayerNorm, tensors: Tensors, changed: list[Tensor]
 def _rms_norm_work(
     attrs: RmsNorm, inputs: Sequence[Shape], output: Shape, tensors: Mapping[str, Shape]
 ) -> Work:
-    """Of a group of n: n squares, 1/sqrt of their mean, n products, and n more with a weight."""
+    """Work of a group of n: n squares, 1/sqrt of their mean, n products; n more with a weight."""
     values = math.prod(output)
     groups = values // math.prod(attrs.shape)
     weighted = values if "weight" in tensors else 0
@@ -218,7 +218,7 @@ def _around(attrs: LocalResponseNorm, x: Tensor) -> Tensor:
 def _local_response_norm_work(
     attrs: LocalResponseNorm, inputs: Sequence[Shape], output: Shape, tensors: Mapping[str, Shape]
 ) -> Work:
-    """Of each value: its square, the window's sum, a line of it, a power by a table, a product."""
+    """Work of each value: a square, the sum of the window, a line, a power by table, a product."""
     values = math.prod(output)
     return Work(macs=3 * values, lookups=values, additions=(attrs.size - 1) * values)
 

@@ -115,7 +115,7 @@ def _fits_window(attrs: Pool, shapes: Sequence[Shape], tensors: Tensors) -> str 
 
 
 def _places(attrs: Pool, inputs: Sequence[Shape], output: Shape) -> float:
-    """Values that windows take in, padding included."""
+    """Count the values that windows take in, including padding."""
     return math.prod(output) * math.prod(attrs.kernel)
 
 
@@ -133,7 +133,7 @@ def _avg_pool_work(
 
 
 def _binned(attrs: Adaptive, shape: Shape) -> int:
-    """Values that bins take in, some of them twice."""
+    """Count the values that bins take in; some values are in two bins."""
     taken = shape[0]
     for size, out in zip(shape[1:], attrs.output, strict=True):
         taken *= sum(-(-(k + 1) * size // out) - k * size // out for k in range(out))

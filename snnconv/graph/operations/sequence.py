@@ -109,7 +109,7 @@ def _gru(training: bool, attrs: Recurrent, tensors: Tensors, inputs: list[Tensor
 
 
 def _places(inputs: list[Tensor]) -> list[Tensor]:
-    """The sequence; one place of it if only shapes are computed, as PyTorch takes seconds."""
+    """Compute the sequence, or one place of it for shapes alone, which take PyTorch seconds."""
     return [x[:, :1] if x.is_meta else x for x in inputs]
 
 
@@ -140,7 +140,7 @@ def _work(
     output: Shape,
     tensors: Mapping[str, Shape],
 ) -> Work:
-    """Every weight at every place, and what each hidden unit computes of them."""
+    """Count every weight at every place, and the functions of each hidden unit."""
     ((length, width),), hidden, total = inputs, attrs.hidden, Work()
     for _ in range(attrs.layers):
         unit = Work(weights=GATES[op] * (width + hidden)) + _OF_A_UNIT[op]

@@ -1,4 +1,4 @@
-"""What an operation computes for one sample, by kind, and what of it changes ask for anew.
+"""The work of an operation for one sample, by kind, and the part that changes make it redo.
 
 Kinds are what a chip has units for. A multiply-accumulate with weights is what spikes replace by
 accumulates. What functions compute stays: products with the sums that they go into, look-ups of a
@@ -47,7 +47,7 @@ class Work:
 
     @property
     def numbers(self) -> tuple[float, ...]:
-        """The numbers of all kinds, in their order."""
+        """The numbers of all kinds, in the order of the fields."""
         return tuple(getattr(self, each.name) for each in fields(self))
 
     @property
@@ -65,33 +65,33 @@ Shapes = Mapping[str, Shape]
 
 
 def no_work(attrs: object, inputs: Sequence[Shape], output: Shape, tensors: Shapes) -> Work:
-    """None: the operation moves values, or is part of one that multiplies."""
+    """Count nothing: the operation moves values, or is part of one that multiplies."""
     return Work()
 
 
 def a_lookup(attrs: object, inputs: Sequence[Shape], output: Shape, tensors: Shapes) -> Work:
-    """A look-up for each value."""
+    """Count a look-up for each value."""
     return Work(lookups=math.prod(output))
 
 
 def a_product(attrs: object, inputs: Sequence[Shape], output: Shape, tensors: Shapes) -> Work:
-    """A multiply-accumulate for each value."""
+    """Count a multiply-accumulate for each value."""
     return Work(macs=math.prod(output))
 
 
 def an_addition(attrs: object, inputs: Sequence[Shape], output: Shape, tensors: Shapes) -> Work:
-    """An addition for each value."""
+    """Count an addition for each value."""
     return Work(additions=math.prod(output))
 
 
 def an_average(taken: float, output: Shape) -> Work:
-    """Additions of the values that windows take in, but for the first of each, and a product."""
+    """Count an addition for each value in a window but the first, and a product for the mean."""
     given = math.prod(output)
     return Work(macs=given, additions=taken - given)
 
 
 def anything(attrs: object, tensors: Mapping[str, Tensor], changed: list[Tensor]) -> Tensor:
-    """All is computed anew for a sample if anything has changed: ``[B, 1]``."""
+    """Redo everything for a sample if anything has changed: ``[B, 1]``."""
     (first, *others) = (mask.flatten(1).amax(1, keepdim=True) for mask in changed)
     for mask in others:
         first = first.maximum(mask)
@@ -99,7 +99,7 @@ def anything(attrs: object, tensors: Mapping[str, Tensor], changed: list[Tensor]
 
 
 def each_value(attrs: object, tensors: Mapping[str, Tensor], changed: list[Tensor]) -> Tensor:
-    """A value is computed anew if one that it is made of has changed, at its place."""
+    """Redo each value if an input has changed at its place."""
     (first, *others) = changed
     for mask in others:
         first = first.maximum(mask)
@@ -108,7 +108,7 @@ def each_value(attrs: object, tensors: Mapping[str, Tensor], changed: list[Tenso
 
 @dataclass(frozen=True)
 class WorkCount:
-    """The work for one sample, and which of it a spiking network still does.
+    """The work for one sample, and the part that a spiking network still does.
 
     Attributes:
         total: the ANN's: of all matrices and convolutions, and of all functions.
