@@ -14,6 +14,7 @@ from snnconv.frontends.lowering.contract import (
     BATCH,
     Activation,
     BatchAxis,
+    Extent,
     Lowering,
     NodeSpec,
     Onnx,
@@ -51,7 +52,7 @@ def t(shape: Shape, x: object) -> NodeSpec:
     return transpose(shape, x, 0, 1)
 
 
-def movedim(shape: Shape, x: object, source: Any, destination: Any) -> NodeSpec:
+def movedim(shape: Shape, x: object, source: Extent, destination: Extent) -> NodeSpec:
     """Move some axes to other places; the other axes keep their order."""
     rank = len(shape)
     taken, put = ([int(d) % rank for d in sizes(dims, 1)] for dims in (source, destination))
@@ -96,7 +97,12 @@ def pixel_unshuffle(shape: Shape, x: object, downscale_factor: int) -> NodeSpec:
 
 
 def unfold(
-    shape: Shape, x: object, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
+    shape: Shape,
+    x: object,
+    kernel_size: Extent,
+    dilation: Extent = 1,
+    padding: Extent = 0,
+    stride: Extent = 1,
 ) -> NodeSpec:
     """Patches, which may overlap: each is a column of its channels' places."""
     source = batched(x, 2)

@@ -106,6 +106,9 @@ class BatchMoved:
 
 
 Shape = tuple[int, ...]
+Extent = int | Sequence[int]
+"""A number for all axes, or one for each."""
+
 NodeMaker = Callable[..., NodeSpec | list[Any]]
 """``(shape of the value, arguments of the call) -> node``, or nodes if a call gives several.
 
@@ -239,9 +242,9 @@ def weights(**tensors: object) -> dict[str, Stored | None]:
     return {role: None if t is None else stored(role, t) for role, t in tensors.items()}
 
 
-def sizes(value: Any, rank: int) -> list[int]:
+def sizes(value: Extent, rank: int) -> list[int]:
     """Return a number for each axis, from one for all or one for each."""
-    given = [int(n) for n in value] if isinstance(value, tuple | list) else [int(value)]
+    given = [int(n) for n in value] if isinstance(value, Sequence) else [int(value)]
     return given * rank if len(given) == 1 else given
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import torch.nn.functional as F
 from torch import nn
@@ -12,6 +11,7 @@ from snnconv.frontends.lowering.call import Call
 from snnconv.frontends.lowering.contract import (
     Activation,
     BatchAxis,
+    Extent,
     Lowering,
     NodeSpec,
     Onnx,
@@ -34,9 +34,9 @@ def conv(
     x: object,
     weight: object,
     bias: object = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
+    stride: Extent = 1,
+    padding: Extent | str = 0,
+    dilation: Extent = 1,
     groups: int = 1,
     padding_mode: str = "zeros",
 ) -> NodeSpec:
@@ -57,14 +57,16 @@ def conv(
 
 
 def _same(
-    padding: Any, kernel: Sequence[int], dilation: Sequence[int]
+    padding: Extent | str, kernel: Sequence[int], dilation: Sequence[int]
 ) -> tuple[list[int], list[int]]:
     """Padding on both sides of each axis, and how much more at the end: 'same' may need that."""
     none = [0] * len(kernel)
+    if not isinstance(padding, str):
+        return sizes(padding, len(kernel)), none
     if padding == "valid":
         return none, none
     if padding != "same":
-        return sizes(padding, len(kernel)), none
+        raise Refused(f"padding '{padding}'", "give numbers, 'same' or 'valid'")
     total = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
     return [n // 2 for n in total], [n % 2 for n in total]
 
@@ -75,11 +77,11 @@ def conv_transpose(
     x: object,
     weight: object,
     bias: object = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    output_padding: Any = 0,
+    stride: Extent = 1,
+    padding: Extent = 0,
+    output_padding: Extent = 0,
     groups: int = 1,
-    dilation: Any = 1,
+    dilation: Extent = 1,
 ) -> NodeSpec:
     """A transposed convolution."""
     attrs = ConvTranspose(
@@ -97,11 +99,11 @@ def aten_convolution(
     x: object,
     weight: object,
     bias: object,
-    stride: Any,
-    padding: Any,
-    dilation: Any,
+    stride: Extent,
+    padding: Extent,
+    dilation: Extent,
     transposed: bool,
-    output_padding: Any,
+    output_padding: Extent,
     groups: int,
 ) -> NodeSpec:
     """A convolution of the core set."""

@@ -1,7 +1,5 @@
 """Normalisations, by the statistics of their input, or, for BatchNorm, by running statistics."""
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -9,6 +7,7 @@ from torch import nn
 from snnconv.frontends.lowering.call import Call
 from snnconv.frontends.lowering.contract import (
     BatchAxis,
+    Extent,
     Lowering,
     NodeSpec,
     Onnx,
@@ -59,7 +58,7 @@ def batch_norm(
 def layer_norm(
     shape: Shape,
     x: object,
-    normalized_shape: Any,
+    normalized_shape: Extent,
     weight: object = None,
     bias: object = None,
     eps: float = 1e-5,
@@ -72,7 +71,7 @@ def layer_norm(
 def rms_norm(
     shape: Shape,
     x: object,
-    normalized_shape: Any,
+    normalized_shape: Extent,
     weight: object = None,
     eps: float | None = None,
 ) -> NodeSpec:
@@ -82,7 +81,7 @@ def rms_norm(
     return NodeSpec("rms_norm", [activation(x)], attrs, weights(weight=weight))
 
 
-def _last_axes(shape: Shape, normalized_shape: Any) -> list[int]:
+def _last_axes(shape: Shape, normalized_shape: Extent) -> list[int]:
     """The axes that a normalisation goes over."""
     over = [normalized_shape] if isinstance(normalized_shape, int) else list(normalized_shape)
     if len(over) >= len(shape):
@@ -189,7 +188,7 @@ def aten_batch_norm_core(
 def aten_layer_norm(
     shape: Shape,
     x: object,
-    normalized_shape: Any,
+    normalized_shape: Extent,
     weight: object = None,
     bias: object = None,
     eps: float = 1e-5,
@@ -200,7 +199,7 @@ def aten_layer_norm(
 
 
 def aten_layer_norm_core(
-    shape: Shape, x: object, normalized_shape: Any, weight: object, bias: object, eps: float
+    shape: Shape, x: object, normalized_shape: Extent, weight: object, bias: object, eps: float
 ) -> list[NodeSpec]:
     """LayerNorm of the core set."""
     return [layer_norm(activation(x).shape, x, normalized_shape, weight, bias, eps)]

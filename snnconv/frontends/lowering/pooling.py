@@ -15,6 +15,7 @@ from snnconv.frontends.lowering.call import Call
 from snnconv.frontends.lowering.contract import (
     Activation,
     BatchAxis,
+    Extent,
     Lowering,
     NodeMaker,
     NodeSpec,
@@ -34,10 +35,10 @@ def max_pool(
     rank: int,
     shape: Shape,
     x: object,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    dilation: Any = 1,
+    kernel_size: Extent,
+    stride: Extent | None = None,
+    padding: Extent = 0,
+    dilation: Extent = 1,
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> NodeSpec:
@@ -59,9 +60,9 @@ def avg_pool(
     rank: int,
     shape: Shape,
     x: object,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
+    kernel_size: Extent,
+    stride: Extent | None = None,
+    padding: Extent = 0,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divisor_override: int | None = None,
@@ -86,7 +87,7 @@ def avg_pool(
     return line(pooled, scale.flatten()[:1] if uniform else scale)
 
 
-def _stride(rank: int, stride: Any, kernel: list[int]) -> list[int]:
+def _stride(rank: int, stride: Extent | None, kernel: list[int]) -> list[int]:
     """Steps between windows; without any, windows lie side by side."""
     return kernel if stride is None or stride in ((), []) else sizes(stride, rank)
 

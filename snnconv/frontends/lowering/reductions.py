@@ -1,8 +1,8 @@
 """Reductions: maxima, means and sums over axes of the samples."""
 
 import math
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +13,7 @@ from snnconv.frontends.lowering.call import Call
 from snnconv.frontends.lowering.contract import (
     Activation,
     BatchAxis,
+    Extent,
     Lowering,
     NodeMaker,
     NodeSpec,
@@ -30,7 +31,7 @@ from snnconv.graph.operations.wiring import Shaped
 from snnconv.graph.remedies import BATCH_FIRST
 
 
-def amax(shape: Shape, x: Any, dim: Any = (), keepdim: bool = False) -> NodeSpec:
+def amax(shape: Shape, x: object, dim: Extent = (), keepdim: bool = False) -> NodeSpec:
     """The maximum over adjacent axes of the samples, by max pooling of all their places."""
     source = x if isinstance(x, NodeSpec) else activation(x)
     whole, dims = shape_of(source), [dim] if isinstance(dim, int) else dim or ()
@@ -55,14 +56,14 @@ def amax(shape: Shape, x: Any, dim: Any = (), keepdim: bool = False) -> NodeSpec
     return NodeSpec("reshape", [largest], Shaped(shape=left))
 
 
-def amin(shape: Shape, x: object, dim: Any = (), keepdim: bool = False) -> NodeSpec:
+def amin(shape: Shape, x: object, dim: Extent = (), keepdim: bool = False) -> NodeSpec:
     """The smallest: minus the largest of the negated values."""
     source = activation(x)
     return arithmetic.line(amax(shape, arithmetic.line(source, -1.0), dim, keepdim), -1.0)
 
 
 def max_(
-    shape: Shape, x: object, dim: Any = None, keepdim: bool = False
+    shape: Shape, x: object, dim: Extent | None = None, keepdim: bool = False
 ) -> NodeSpec | list[NodeSpec]:
     """``max(x, dim)`` without its indices, which can't be used; or ``max(x, other)``."""
     if isinstance(x, Stored) or isinstance(dim, Activation | Stored):
@@ -73,7 +74,7 @@ def max_(
 
 
 def min_(
-    shape: Shape, x: object, dim: Any = None, keepdim: bool = False
+    shape: Shape, x: object, dim: Extent | None = None, keepdim: bool = False
 ) -> NodeSpec | list[NodeSpec]:
     """``min(x, dim)`` and ``min(x, other)``, as :func:`max_`."""
     if isinstance(x, Stored) or isinstance(dim, Activation | Stored):
@@ -84,7 +85,12 @@ def min_(
 
 
 def mean(
-    shape: Shape, x: object, dim: Any = None, keepdim: bool = False, *, dtype: object = None
+    shape: Shape,
+    x: object,
+    dim: Extent | None = None,
+    keepdim: bool = False,
+    *,
+    dtype: object = None,
 ) -> NodeSpec:
     """The mean over axes."""
     float32(dtype)
@@ -92,9 +98,9 @@ def mean(
     return NodeSpec("mean", [source], Mean(dims=_over(source, dim), keepdim=bool(keepdim)))
 
 
-def _over(source: Activation, dim: Any) -> list[int]:
+def _over(source: Activation, dim: Extent | None) -> list[int]:
     """Return the axes of a mean, which must not include the batch."""
-    given = list(dim) if isinstance(dim, tuple | list) else [] if dim is None else [dim]
+    given = list(dim) if isinstance(dim, Sequence) else [] if dim is None else [dim]
     dims = sorted(int(d) % len(source.shape) for d in given)
     if not dims or 0 in dims:
         raise Refused("a mean over the batch", BATCH_FIRST)
@@ -102,7 +108,12 @@ def _over(source: Activation, dim: Any) -> list[int]:
 
 
 def sum_(
-    shape: Shape, x: object, dim: Any = None, keepdim: bool = False, *, dtype: object = None
+    shape: Shape,
+    x: object,
+    dim: Extent | None = None,
+    keepdim: bool = False,
+    *,
+    dtype: object = None,
 ) -> NodeSpec:
     """The sum over axes."""
     float32(dtype)
@@ -128,8 +139,8 @@ def cumsum(shape: Shape, x: object, dim: int, *, dtype: object = None) -> NodeSp
 def norm(
     shape: Shape,
     x: object,
-    ord: Any = 2,  # noqa: A002
-    dim: Any = None,
+    ord: float | str | None = 2,  # noqa: A002
+    dim: Extent | None = None,
     keepdim: bool = False,
     *,
     dtype: object = None,
@@ -144,7 +155,7 @@ def norm(
 
 
 def normalized(
-    shape: Shape, x: object, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out: object = None
+    shape: Shape, x: object, p: float = 2.0, dim: Extent = 1, eps: float = 1e-12, out: object = None
 ) -> NodeSpec:
     """``x`` divided by its norm, to which eps is added."""
     size = arithmetic.line(norm(shape, x, p, dim, keepdim=True), 1.0, eps)
