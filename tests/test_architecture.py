@@ -125,6 +125,15 @@ def test_the_table_has_every_room_and_no_other():
     assert set(rooms) == {room(module) for module in MODULES}
 
 
+def test_the_page_and_its_picture_have_every_room():
+    folder = PACKAGE.parent / "docs" / "developer"
+    rooms = {name for layer in LAYERS for name in layer} - {"__main__"}
+    for page in ("architecture.md", "architecture.svg"):
+        text = (folder / page).read_text(encoding="utf-8")
+        named = set(re.findall(r"[>`](\w+)/?[<` ]", text))
+        assert rooms - named == set(), page
+
+
 def test_imports_go_one_way():
     wrong = [
         f"{module} imports {name}"
