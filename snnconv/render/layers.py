@@ -9,15 +9,15 @@ _PARTS = "parts of the error"
 _COLUMNS = (
     Column("layer", numeric=False),
     Column("neurons", hint="of one sample"),
-    Column("theta", hint="threshold; mean over channels"),
+    Column("theta", hint="threshold, mean over channels"),
     Column("rate", hint="spikes per neuron and step"),
-    Column("SOPs", hint="per sample, in T steps: synaptic operations its spikes cause"),
+    Column("SOPs", hint="synaptic operations that its spikes cause, per sample, in T steps"),
     Column("SOPs, pooled", hint="the same, counting what an average pooling gives"),
     Column("memory", hint="energy per sample with addresses and memory"),
     Column("SNN / twin", hint="energy against that of the quantized twin"),
     Column("break-even", hint="the rate at which SNN and twin take the same energy"),
-    Column("SIN", hint="at T: inactivated neurons that have fired, of all neurons"),
-    Column("wrong spikes", hint="at T: share of the step's spikes, from inactivated neurons"),
+    Column("SIN", hint="at T, inactivated neurons that have fired, of all neurons"),
+    Column("wrong spikes", hint="at T, share of the step's spikes, from inactivated neurons"),
     Column("ANS", hint="wrong spikes in T steps per neuron"),
     Column("error", hint="|mean output - ANN activation| / |ANN activation|, L2"),
     Column("clipping", hint="part of the error above theta", optional=_PARTS),
@@ -77,6 +77,7 @@ def layer_table(report: EvaluateReport, details: bool = True) -> Table:
     table = Table("Layers", columns, rows)
     if not details:
         table = table.only([c for c, col in enumerate(_COLUMNS) if col.title not in _DETAILS])
+        return table.without_empty().explained()
     return table.without_empty()
 
 

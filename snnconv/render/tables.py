@@ -42,6 +42,11 @@ class Table:
         measured = {c for row in self.rows for c, cell in enumerate(row) if cell is not None}
         return self.only([c for c in range(len(self.columns)) if c == 0 or c in measured])
 
+    def explained(self) -> "Table":
+        """Return the table with the columns' hints below, where nobody can point at a head."""
+        hints = [f"{column.title}: {column.hint}" for column in self.columns if column.hint]
+        return replace(self, note="; ".join([*([self.note] if self.note else []), *hints]))
+
 
 @dataclass(frozen=True)
 class Fact:

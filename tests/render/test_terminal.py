@@ -9,6 +9,7 @@ from helpers import examples, examples_stages
 from pydantic import BaseModel
 
 from snnconv.render.compare import comparison
+from snnconv.render.describe import describe
 from snnconv.render.terminal import Terminal
 from snnconv.reports import ErrorReport, canonical
 
@@ -209,3 +210,12 @@ def _bare(text: str) -> str:
     """Without colours."""
     parts = text.split("\x1b[")
     return parts[0] + "".join(part.partition("m")[2] for part in parts[1:])
+
+
+def test_settings_that_nobody_gave_are_said_in_words_or_not_at_all():
+    given = {"method": "mse", "params": {"scale": 1.0, "timesteps": None, "v0": None}}
+    facts, sites = describe(examples_stages.calibrate().model_copy(update=given))
+    (method,) = (fact for fact in facts.items if fact.name == "method")
+    assert method.value == "mse"
+    assert method.remark.endswith("; convert finds it again for its T and neuron")
+    assert all(f"{column.title}: {column.hint}" in sites.note for column in sites.columns[1:])

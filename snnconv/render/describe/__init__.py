@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from snnconv.render.describe import (
+    calibration,
     comparison,
     evaluation,
     fitting,
@@ -39,7 +40,7 @@ from snnconv.reports import (
 
 _STAGES: dict[type[BaseModel], Callable[[Any], list[Block]]] = {
     TrainReport: stages.train,
-    CalibrateReport: stages.calibrate,
+    CalibrateReport: calibration.calibrate,
     ConvertReport: stages.convert,
     CorrectReport: stages.correct,
     FinetuneReport: stages.finetune,

@@ -58,6 +58,13 @@ def neuron(name: str, params: dict[str, Any], coding: str) -> list[Fact]:
     return facts if coding == RATE else [*facts, Fact("coding", coding)]
 
 
+def settings(params: dict[str, Any]) -> str:
+    """Return the parameters of a statistic in a line; nothing of those that change nothing."""
+    idle = {"scale": 1.0}
+    told = {k: v for k, v in params.items() if v is not None and v != idle.get(k)}
+    return units.pairs(told)
+
+
 def corrections(rows: Sequence[CorrectionRow]) -> str:
     """The corrections of a network: ``bias (T = 8), potential (T = 8)``."""
     return ", ".join(

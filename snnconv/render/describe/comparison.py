@@ -21,7 +21,7 @@ def compare(found: CompareReport) -> list[Block]:
         Fact("network", found.model, f"on {found.data}"),
         Fact(f"ANN {_named(kind)}", kind.shown(found.of_ann), bounds),
         Fact("energy of the ANN", units.energy(found.energy_ann_mj), "per sample"),
-        Fact("evaluations", str(found.cells_run), f"{found.cells_kept} cells needed none"),
+        Fact("cells evaluated", str(found.cells_run), f"{found.cells_kept} were there already"),
     ]
     return [
         Facts("Comparison", tuple(facts)),

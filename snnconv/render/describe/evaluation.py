@@ -77,7 +77,7 @@ def _headline(report: EvaluateReport) -> list[Fact]:
     steps = report.steps_to_ann or {} if not unjudged([report]) else {}
     for margin in sorted(steps, key=float, reverse=True):
         step = reached(report, margin) or ""
-        goal = f"within {margin} {report.decisive.short_unit}"
+        goal = f"within {margin} {report.decisive.short_unit} of ANN"
         facts.append(Fact(goal, step.replace("step", "first at step")))
     for name, value, how, remark in (
         ("same class as the ANN", last(report.agreement), units.percent, "at T"),
@@ -85,7 +85,7 @@ def _headline(report: EvaluateReport) -> list[Fact]:
         ("firing rate", report.firing_rate_mean, units.number, "spikes per neuron and step"),
         ("spikes", report.spikes_per_sample, units.si, "per sample"),
         ("synaptic operations", report.sops_per_sample, units.si, "per sample"),
-        ("the same, pooled", _pooled(report), units.si, "an average counts what it gives"),
+        ("operations, pooled", _pooled(report), units.si, "by outputs of average poolings"),
         ("MACs of the ANN", report.ann_macs_per_sample, units.si, "per sample"),
     ):
         if value is not None:

@@ -12,16 +12,15 @@ from snnconv.render.describe.common import (
     corrections,
     data,
     engine,
-    imported,
     latency,
     neuron,
     non_spiking,
+    settings,
 )
 from snnconv.render.describe.search import searched
 from snnconv.render.labels import drawn
 from snnconv.render.tables import Block, Column, Fact, Facts, Table
 from snnconv.reports import (
-    CalibrateReport,
     ConvertReport,
     CorrectReport,
     EpochRow,
@@ -33,15 +32,13 @@ from snnconv.reports import (
 )
 
 EPOCHS_SHOWN = 8
-_ORIGINS = {
-    "fixed": "fixed for this data set",
-    "measured": "measured on the training samples",
-    "given": "as given",
-    "weights": "of torchvision's weights",
-    "checkpoint": "of the checkpoint",
+
+
+_HOW = {
+    "derived": "found for this T and neuron",
+    "as-calibrated": "as calibrated",
+    "trained": "trained with the network",
 }
-
-
 _UNITS = {False: "points", True: "% better"}
 """What a gain is told in, of scores between 0 and 1 and of errors."""
 
@@ -122,82 +119,15 @@ def _tested(report: TrainReport) -> Fact:
     return Fact("test accuracy", units.percent(report.accuracy), text)
 
 
-def _look(report: CalibrateReport) -> list[Fact]:
-    """Return what a first look at the data found, and what they are calibrated on, if others."""
-    facts = []
-    if look := report.look:
-        values = f"{units.compact(look.low)} to {units.compact(look.high)}"
-        around = f"mean {units.compact(look.mean)}, std {units.compact(look.std)}"
-        facts.append(Fact("values", values, f"{around}, of {units.count(look.samples)} samples"))
-        if look.classes is not None and look.largest_class_share is not None:
-            share = units.percent(look.largest_class_share)
-            facts.append(Fact("classes", str(look.classes), f"the most frequent one has {share}"))
-    if report.calibration_data:
-        facts.append(Fact("calibrated on", data(report.calibration_data)))
-    return facts
-
-
-def _ann(report: CalibrateReport) -> list[Fact]:
-    """Return how well the ANN does on the samples, and how they were normalised."""
-    facts = []
-    if report.ann_accuracy is not None:
-        samples = f"on these {units.count(report.ann_samples or 0)} samples"
-        facts.append(Fact("ANN accuracy", units.percent(report.ann_accuracy), samples))
-    if use := report.normalisation:
-        mean, std = (", ".join(units.compact(v) for v in each[:3]) for each in (use.mean, use.std))
-        more = ", ..." if len(use.mean) > 3 else ""
-        text = f"scale {units.compact(use.scale)}, mean {mean}{more}, std {std}{more}"
-        facts.append(Fact("normalisation", text, _ORIGINS[use.origin]))
-    return facts
-
-
-def calibrate(report: CalibrateReport) -> list[Block]:
-    """Describe a :class:`CalibrateReport`."""
-    method = f"{report.method} ({units.pairs(report.params)})" if report.params else report.method
-    facts = [
-        Fact("data", data(report.data)),
-        *_look(report),
-        Fact("method", method, f"one threshold a {report.granularity}"),
-        Fact("samples", drawn(report.subset, report.samples, "training")),
-        *_ann(report),
-        Fact("threshold error", units.percent(report.relative_error_bound), "at most; from bins"),
-        *non_spiking(report),
-        *([imported(report.imported)] if report.imported else []),
-        *closing(report),
-    ]
-    heads = ["theta", "largest", "mean", "zero", "clipped", "thresholds"]
-    if report.sin_steps is not None:
-        samples = f"IF neurons, {units.count(report.sin_samples or 0)} samples"
-        facts.insert(-1, Fact("SIN after steps", str(report.sin_steps), samples))
-        heads.append("SIN")
-    sites = Table(
-        "Sites",
-        (Column("site", numeric=False), *(Column(name) for name in heads)),
-        tuple(
-            (
-                site.name,
-                units.number(site.threshold),
-                units.number(site.max),
-                units.number(site.mean),
-                units.percent(site.zero_share),
-                units.percent(site.clipped_share),
-                str(site.channels),
-                *([] if site.sin_ratio is None else [units.percent(site.sin_ratio)]),
-            )
-            for site in report.sites
-        ),
-    )
-    return [Facts(f"Calibrated {len(report.sites)} sites", tuple(facts)), sites]
-
-
 def convert(report: ConvertReport) -> list[Block]:
     """Describe a :class:`ConvertReport`."""
     facts = neuron(report.neuron, report.params, report.coding)
     facts.append(Fact("time steps T", str(report.timesteps)))
     facts += latency(report.latency_steps)
     if report.thresholds:
-        settings = {"method": report.threshold_method} | report.threshold_params
-        facts.append(Fact("thresholds", report.thresholds, units.pairs(settings)))
+        how, given = _HOW[report.thresholds], settings(report.threshold_params)
+        text = f"{how}: {given}" if given else how
+        facts.append(Fact("thresholds", report.threshold_method or "", text))
     facts += non_spiking(report)
     for what, names, how in (
         ("max poolings", report.cumulative_pools, "on cumulated spikes"),
