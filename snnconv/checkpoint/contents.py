@@ -27,6 +27,7 @@ from snnconv.graph.network import LARGEST_VALUE
 from snnconv.graph.ops import OPS, Role
 from snnconv.graph.signals import Signal
 from snnconv.neurons.base import NEURONS, NeuronParams
+from snnconv.neurons.norms.base import normalise
 
 SECTIONS = ("network", "calibration", "neurons", "reference", "corrections")
 """Groups of tensors, by the part of a name before the first slash."""
@@ -185,6 +186,10 @@ def _check_network(checkpoint: Checkpoint) -> Mapping[str, tuple[int, ...]]:
             raise Broken(
                 f"a theta that is not positive at '{node.name}'", "train again with a lower --lr"
             )
+        if node.op == "step_scale":
+            steps = checkpoint.spiking.timesteps if checkpoint.spiking else 0
+            if len(network[node.tensors["scale"]]) != steps:
+                raise Broken(f"factors at '{node.name}' that are not those of T = {steps} steps")
         if node.op == "batch_norm" and (network[node.tensors["var"]] < 0).any():
             raise Broken(f"a variance below 0 at '{node.name}'")
     reference = {name: tensor.shape for name, tensor in checkpoint.reference.items()}
@@ -274,6 +279,9 @@ def check_neurons(checkpoint: Checkpoint) -> None:
     if not there and converted and not neuron_params(info).by_layer:
         return  # they start as their parameters say
     if there == wanted:
+        for name, tensor in checkpoint.neurons.items():
+            if name.endswith("/norm.var") and (tensor < 0).any():
+                raise Broken(f"a variance below 0 at '{name}'")
         return
     missing, surplus = sorted(set(wanted) - set(there)), sorted(set(there) - set(wanted))
     if missing or surplus:
@@ -327,7 +335,9 @@ def learned_shapes(checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:
         with torch.device("meta"):
             neuron = kind(params, torch.empty(thresholds[site.name].shape), info.timesteps)
             neuron.train_by(info.surrogate, site.name)
-        own = {name: tuple(p.shape) for name, p in neuron.named_parameters()}
+            if info.norm is not None:
+                normalise(neuron, info.norm, checkpoint.analysis.shapes[site.name][0])
+        own = {name: tuple(tensor.shape) for name, tensor in neuron.kept().items()}
         if sum(math.prod(shape) for shape in own.values()) > LARGEST_VALUE:
             raise Broken(f"T = {info.timesteps}, too large for {info.neuron} neurons")
         found |= {f"{site.name}/{name}": shape for name, shape in own.items()}

@@ -178,7 +178,7 @@ def ls(
     room: Annotated[
         str,
         typer.Argument(
-            help="models, datasets, neurons, surrogates, losses, codings, statistics, "
+            help="models, datasets, neurons, surrogates, norms, losses, codings, statistics, "
             "corrections, metrics, tasks, exports, operations, presets (of compare), "
             "training-presets, targets (of fit) or runs"
         ),

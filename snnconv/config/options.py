@@ -91,6 +91,8 @@ class NeuronTrainingOptions(OptimiserOptions, total=False):
     release: int | None
     surrogate: str | None
     surrogate_param: Mapping[str, Any] | None
+    norm: str | None
+    norm_param: Mapping[str, Any] | None
 
 
 class NormalisationOptions(DataOptions, total=False):

@@ -212,6 +212,16 @@ class NeuronTrainingConfig(OptimiserConfig):
     surrogate_param: dict[str, Any] = Field(
         default={}, description="parameter of the surrogate, NAME=VALUE, for example width=0.5"
     )
+    norm: str | None = Field(
+        default=None,
+        description="what normalises in place of BatchNorm: "
+        + methods("norms")
+        + "; it is folded away when the network runs",
+        json_schema_extra=names_of("norms"),
+    )
+    norm_param: dict[str, Any] = Field(
+        default={}, description="parameter of the norm, NAME=VALUE, e.g. alpha=0.5"
+    )
 
 
 class TrainConfig(NeuronTrainingConfig, NormalisationConfig):

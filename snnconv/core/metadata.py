@@ -117,6 +117,13 @@ class SurrogateInfo(Record):
     params: dict[str, Any]
 
 
+class NormInfo(Record):
+    """What stood in place of BatchNorm in training."""
+
+    name: str
+    params: dict[str, Any]
+
+
 class SpikingInfo(Record):
     """Which neuron stands at the sites, and how it is simulated."""
 
@@ -131,6 +138,9 @@ class SpikingInfo(Record):
     confidence: ConfidenceInfo | None = None
     surrogate: SurrogateInfo | None = Field(
         default=None, description="of the neurons' training; null for their own"
+    )
+    norm: NormInfo | None = Field(
+        default=None, description="of the training; null for the network's own BatchNorm"
     )
 
 

@@ -185,6 +185,7 @@ _ALL: tuple[Registry[Any], ...] = (
     Registry("datasets", "data set", "data.datasets", "DATASET"),
     Registry("neurons", "neuron", "neurons", "NEURON"),
     Registry("surrogates", "surrogate", "neurons.surrogates", "SURROGATE"),
+    Registry("norms", "norm", "neurons.norms", "NORM"),
     Registry("statistics", "statistic", "calibration.statistics", "STATISTIC"),
     Registry("metrics", "metric", "metrics", "METRIC"),
     Registry("exports", "export format", "exports", "EXPORT"),

@@ -58,7 +58,7 @@ def fire(
         return _completed(output, wants), after
     kind, learns = type(neuron), torch.is_grad_enabled()
     kernel = None
-    if like.dtype is torch.float32 and like.device.type == "cpu":
+    if neuron.norm is None and like.dtype is torch.float32 and like.device.type == "cpu":
         kernel = compiled(kind, learns, neuron.surrogate and type(neuron.surrogate))
     if kernel is not None and not learns:
         output, after = kernel(neuron, currents, state, keep, wants)

@@ -22,6 +22,7 @@ from snnconv.neurons.base import Neuron
 from snnconv.simulation.network import SpikingNetwork
 
 OUTPUT = "output"
+_NORM = "train with a norm that is folded into the weights: --norm tdbn"
 THROUGH = ("add", "dropout", "identity", "reshape")
 
 
@@ -175,6 +176,8 @@ class _Reader:
         layers = []
         for node in self.graph.nodes:
             if node.name in self.network.neurons:
+                if self.network.neurons[node.name].norm is not None:
+                    self._other(node, "a threshold of potentials that were normalised", _NORM)
                 layers.append(self._layer(node.name, node.inputs[0]))
         layers.append(self._layer(OUTPUT, self.graph.output))
         frames = self.network.hold is not None
@@ -193,6 +196,9 @@ class _Reader:
         elif node is not None and node.op in THROUGH and node.name not in self.network.neurons:
             for each in node.inputs:
                 yield from self._synapses(each)
+        elif node is not None and OPS[node.op].role is Role.STEPWISE:
+            self._other(node, "a factor for each step", _NORM)
+            yield from self._synapses(node.inputs[0])
         else:
             sources = _Found()
             self._behind(name, sources)

@@ -87,18 +87,18 @@ class Analysis:
 
     @cached_property
     def emitters(self) -> tuple[Node, ...]:
-        """The nodes that emit spikes: sites, and max poolings of spikes."""
+        """The nodes that emit spikes: sites, max poolings of spikes, and gates."""
         return tuple(
             node
             for node in self.graph.nodes
-            if OPS[node.op].role in (Role.SITE, Role.MAX)
+            if OPS[node.op].role in (Role.SITE, Role.MAX, Role.GATE)
             and self.signals[node.name] is Signal.SPIKES
         )
 
     @cached_property
     def spiking_pools(self) -> frozenset[str]:
-        """The max poolings of spikes."""
-        return frozenset(node.name for node in self.emitters if OPS[node.op].role is Role.MAX)
+        """The max poolings of spikes, and gates: what emits spikes and is no neuron."""
+        return frozenset(node.name for node in self.emitters if OPS[node.op].role is not Role.SITE)
 
     @cached_property
     def cumulative(self) -> tuple[Node, ...]:
@@ -187,7 +187,7 @@ class Analysis:
             op = OPS[node.op]
             if op.role is Role.SITE:  # membranes, reached without a synapse on the way
                 reached.extend(value for value in inputs if value is not None)
-            if op.role in (Role.SITE, Role.MAX) or node.name in self.fed_by_analog:
+            if op.role in (Role.SITE, Role.MAX, Role.GATE) or node.name in self.fed_by_analog:
                 return None
             present = [
                 torch.zeros(1, *self.shapes[name], dtype=torch.float64) if value is None else value
@@ -346,7 +346,7 @@ class Analysis:
             match OPS[node.op].role:
                 case Role.SITE:
                     wants = node.name not in averaging
-                case Role.MAX | Role.ANALOG:  # cumulative: its output is counted at each step
+                case Role.MAX | Role.ANALOG | Role.STEPWISE | Role.GATE:  # each step for itself
                     wants = True
                 case _:
                     wants = node.name in stepwise
@@ -365,6 +365,6 @@ class Analysis:
             if OPS[node.op].role is Role.SITE:
                 if node.name in mean_sites:
                     found.add(node.name)
-            elif found.issuperset(node.inputs):
+            elif found.issuperset(node.inputs) and OPS[node.op].role is not Role.STEPWISE:
                 found.add(node.name)
         return frozenset(found)

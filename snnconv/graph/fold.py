@@ -21,7 +21,7 @@ from torch import Tensor
 from snnconv.graph.analysis import Analysis
 from snnconv.graph.ir import Graph, Node
 from snnconv.graph.network import attributes, node_tensors
-from snnconv.graph.operations.normalisation import BatchNorm
+from snnconv.graph.operations.normalisation import BatchNorm, factor
 from snnconv.graph.operations.weighted import Conv
 
 
@@ -81,9 +81,10 @@ def _only_reader(graph: Graph, renamed: Mapping[str, str], producer: Node) -> bo
 
 def _as_affine(node: Node, tensors: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
     roles = {role: t.double() for role, t in node_tensors(node, tensors).items()}
-    scale = roles.get("weight", torch.ones_like(roles["var"])) / torch.sqrt(
-        roles["var"] + attributes(node, BatchNorm).eps
-    )
+    attrs = attributes(node, BatchNorm)
+    weight = factor(attrs, roles)
+    weight = torch.ones_like(roles["var"]) if weight is None else weight
+    scale = weight / torch.sqrt(roles["var"] + attrs.eps)
     return scale, roles.get("bias", torch.zeros_like(scale)) - roles["mean"] * scale
 
 

@@ -13,7 +13,7 @@ from snnconv.graph.ir import INPUT, SITES, Graph, Node
 from snnconv.graph.operations.activation import Relu
 from snnconv.graph.operations.base import A
 from snnconv.graph.operations.function import Pointwise
-from snnconv.graph.operations.normalisation import Affine, BatchNorm
+from snnconv.graph.operations.normalisation import Affine, BatchNorm, factor
 from snnconv.graph.ops import OPS
 
 Value = TypeVar("Value")
@@ -234,9 +234,9 @@ class Network(nn.Module):
         roles = {role: self.tensor(name) for role, name in node.tensors.items()}
         if self.training and node.op == "batch_norm":
             statistics = roles["mean"], roles["var"]
-            affine = roles.get("weight"), roles.get("bias")
             attrs = self._attrs[node.name]
             assert isinstance(attrs, BatchNorm)
+            affine = factor(attrs, roles), roles.get("bias")
             momentum, eps = _momentum(attrs, roles), attrs.eps
             if self.synchronised:
                 return distributed.batch_norm(inputs[0], *statistics, *affine, momentum, eps)

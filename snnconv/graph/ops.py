@@ -10,6 +10,7 @@ from typing import Any
 from snnconv.graph.operations import (
     activation,
     function,
+    gate,
     normalisation,
     pooling,
     resizing,
@@ -21,7 +22,7 @@ from snnconv.graph.operations.base import Op, Role, Silence
 
 __all__ = ["OPS", "Op", "Role", "Silence"]
 
-_ROOMS = (weighted, normalisation, activation, pooling, wiring, resizing, function, sequence)
+_ROOMS = (weighted, normalisation, activation, pooling, wiring, resizing, function, gate, sequence)
 
 OPS: Mapping[str, Op[Any]] = {op.name: op for room in _ROOMS for op in room.OPERATIONS}
 """Every operation that a graph may hold, by its name."""

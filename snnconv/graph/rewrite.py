@@ -13,6 +13,7 @@ from snnconv.errors import UnsupportedError
 from snnconv.graph.ir import Graph, Node
 from snnconv.graph.network import attributes, ceiling
 from snnconv.graph.operations.activation import Qcfs
+from snnconv.graph.operations.gate import Gate
 from snnconv.graph.operations.pooling import AvgPool, MaxPool
 
 
@@ -48,6 +49,41 @@ def qcfs_thresholds(graph: Graph, tensors: Mapping[str, Tensor]) -> dict[str, Te
         for node in graph.sites
         if "threshold" in node.tensors
     }
+
+
+def with_gates(
+    graph: Graph, tensors: Mapping[str, Tensor], unit: float
+) -> tuple[Graph, dict[str, Tensor]]:
+    """The graph with gates for products of spikes: AND for ``a*s``, IAND for ``(1 - a)*s``.
+
+    Args:
+        graph: with neurons to come at its sites.
+        tensors: its own.
+        unit: what a spike carries.
+    """
+    spikes = {site.name for site in graph.sites}
+    inverted: dict[str, str] = {}  # 1 - a: a
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        if node.op in ("identity", "dropout") and spikes.issuperset(node.inputs):
+            spikes.add(node.name)
+        if node.op == "affine" and spikes.issuperset(node.inputs):
+            scale, shift = (tensors[node.tensors[role]] for role in ("scale", "shift"))
+            if (scale == -1).all() and (shift == 1).all():
+                inverted[node.name] = node.inputs[0]
+        if node.op == "multiply":
+            open_, through = sorted(node.inputs, key=lambda name: name not in inverted)
+            first = inverted.get(open_, open_)
+            if spikes.issuperset((first, through)):
+                op = "spike_iand" if open_ in inverted else "spike_and"
+                inputs = (first, through) if open_ in inverted else node.inputs
+                node = Node(node.name, op, inputs, Gate(unit=unit).json_values(), {})
+                spikes.add(node.name)
+        nodes.append(node)
+    read = {name for node in nodes for name in node.inputs} | {graph.output}
+    kept = tuple(node for node in nodes if node.name in read or node.name not in inverted)
+    made = replace(graph, nodes=kept)
+    return made, {name: tensors[name] for name in made.tensor_names()}
 
 
 def with_average_pools(graph: Graph) -> tuple[Graph, list[str]]:

@@ -43,6 +43,8 @@ def _signal(role: Role, inputs: list[Signal], source: Signal) -> Signal:
     """Return what a node's output carries, from what its inputs carry."""
     if role is Role.SITE:
         return Signal.SPIKES
+    if role is Role.STEPWISE:
+        return Signal.CURRENT
     if all(signal is source for signal in inputs):
         summed = role in (Role.MAX, Role.ANALOG) and source is Signal.FRAMES
         return Signal.CURRENT if summed else source

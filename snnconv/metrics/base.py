@@ -21,7 +21,7 @@ from snnconv.graph.analysis import Analysis
 from snnconv.graph.ir import Graph
 from snnconv.graph.network import Shape
 from snnconv.graph.operations.work import Work
-from snnconv.neurons.base import Grid
+from snnconv.neurons.base import Grid, Neuron
 
 Value = TypeVar("Value")
 
@@ -49,6 +49,7 @@ class MetricContext:
         population: samples in the split, of which some or all are simulated; 0 where nobody knows.
         task: what the outputs are for.
         exit_margin: of probabilities, at which a sample stops (early exit).
+        neurons: by site.
     """
 
     analysis: Analysis
@@ -67,6 +68,7 @@ class MetricContext:
     lead: int = 0
     energy_lookup_pj: float = 10.0
     task: str = "classification"
+    neurons: Mapping[str, Neuron[Any]] = field(default_factory=dict)
 
     @property
     def graph(self) -> Graph:
@@ -225,6 +227,11 @@ class Metric(ABC):
         """The functions of which it wants to know how much is computed anew at each step."""
         return frozenset()
 
+    @property
+    def looks_into(self) -> frozenset[str]:
+        """The layers of neurons of which it wants to know what they hold at each step."""
+        return frozenset()
+
     def add_redone(self, name: str, start: int, shares: Tensor) -> None:
         """Shares ``[T, B]`` of the work of this function that changed inputs repeat."""
 
@@ -295,7 +302,10 @@ class Watch:
         )
         led = any(metric.led for metric in self._metrics)
         functions = frozenset[str]().union(*(metric.watched for metric in self._metrics))
-        self.needs = ObserverNeeds(counted, sums, valued, led, functions)
+        membranes = frozenset[str]().union(*(metric.looks_into for metric in self._metrics))
+        if membranes:  # neurons that are looked into give both
+            counted = valued = True
+        self.needs = ObserverNeeds(counted, sums, valued, led, functions, membranes)
 
     def __call__(self, name: str, start: int, output: LayerOutput) -> None:
         """See :class:`snnconv.simulation.chunk.Observer`."""

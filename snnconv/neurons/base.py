@@ -24,6 +24,7 @@ from snnconv.core.registry import REGISTRIES, Registry
 from snnconv.core.shapes import per_neuron, stack_time
 from snnconv.errors import UsageError
 from snnconv.neurons.kernel import Kernel
+from snnconv.neurons.norms.potentials import PotentialNorm
 from snnconv.neurons.surrogates.base import Surrogate, make_surrogate
 from snnconv.neurons.surrogates.triangle import Triangle
 
@@ -115,6 +116,7 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
         surrogate_of_its_own: whether its file states the derivative of its spikes. If not, its
             spikes are those of :meth:`spike`, and training may choose their surrogate.
         surrogate: what gives :meth:`spike` a derivative; none with one of its own.
+        norm: what normalises potentials before :meth:`spike`; none by default.
     """
 
     params_type: ClassVar[type[NeuronParams]]
@@ -132,6 +134,7 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
     by_channel: ClassVar[bool] = False
     surrogate_of_its_own: ClassVar[bool] = True
     surrogate: Surrogate | None
+    norm: PotentialNorm | None
     threshold: Tensor
     ceiling: Tensor | None
 
@@ -142,6 +145,7 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
         self.register_buffer("threshold", threshold.detach().clone())
         self.register_buffer("ceiling", None, persistent=False)
         self.surrogate = None if self.surrogate_of_its_own else Triangle(1.0)
+        self.norm = None
 
     def theta(self, sample: Tensor) -> Tensor:
         """The threshold, ``[1, 1 or C, 1, ...]``, to broadcast over one step ``[B, *N]``."""
@@ -161,6 +165,8 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
             current: the current of the step, ``[B, *N]``.
             state: the state before the step.
         """
+        if self.norm is not None:
+            return per_neuron(self.norm.threshold()[0], current.dim())
         amplitude = self.amplitude()
         return self.theta(current) if amplitude is None else per_neuron(amplitude, current.dim())
 
@@ -190,8 +196,15 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
         In training, the surrogate stands for its derivative by the potential.
         """
         assert self.surrogate is not None
+        if self.norm is not None:
+            return self.norm.spike(potential, self.surrogate)
         fired: Tensor = self.surrogate(potential, threshold)
         return fired
+
+    def kept(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps of it: its parameters, and its norm's tensors."""
+        of_norm = self.norm.state_dict(prefix="norm.", keep_vars=True) if self.norm else {}
+        return {**dict(self.named_parameters()), **of_norm}
 
     @abstractmethod
     def initial(self, sample: Tensor) -> StateType:

@@ -202,6 +202,10 @@ class EvaluateReport(ScoredReport):
     )
     firing_rate_mean: float | None = Field(None, description="spikes per neuron and step")
     firing_rate_steps: Steps | None = None
+    delta_d: float | None = Field(
+        None, description="LM-H: mean over neurons of |mean_t delta_D|, units of theta"
+    )
+    delta_s: float | None = Field(None, description="LM-H: the same of delta_S")
     spikes_per_sample: float | None = Field(
         None, description="spikes in all steps that are simulated, those before the T too"
     )

@@ -86,6 +86,9 @@ class TrainReport(NetworkReport):
     )
     neuron: str | None = Field(None, description="that stood at the sites; null for an ANN")
     params: dict[str, Any] = Field({}, description="the neuron's")
+    norm: str | None = Field(
+        None, description="that took the place of BatchNorm; null for the network's own"
+    )
     timesteps: int | None = Field(None, description="T that neurons were trained at")
     latency_steps: Latency = None
     pools_averaged: list[str] = Field(
@@ -126,6 +129,9 @@ class FinetuneReport(NetworkReport):
         description="the training samples that validation accuracies are of; null in an older file",
     )
     neuron: str
+    norm: str | None = Field(
+        None, description="that took the place of BatchNorm; null for the network's own"
+    )
     timesteps: int
     latency_steps: Latency = None
     task: str = Field("classification", description="what the outputs are for")

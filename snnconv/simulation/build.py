@@ -14,11 +14,14 @@ from snnconv.errors import CheckpointError, UsageError
 from snnconv.graph.fold import fold
 from snnconv.graph.ir import TRANSFER, Graph, Node
 from snnconv.graph.network import Network, ceiling
+from snnconv.graph.ops import OPS, Role
 from snnconv.metrics.base import MetricContext
 from snnconv.neurons.base import NEURONS, Grid, Neuron
+from snnconv.neurons.norms.base import normalise
 from snnconv.simulation.codings.base import CODINGS, Coding
 from snnconv.simulation.corrected import added, weights
 from snnconv.simulation.network import SpikingNetwork
+from snnconv.simulation.stepwise import has_stepwise
 
 _NAMED = 5  # sites that an error names
 
@@ -40,6 +43,13 @@ def timesteps(checkpoint: Checkpoint, wanted: int | None) -> int:
                 f"the correction was made for T = {made.timesteps}",
                 f"drop --timesteps, or snnconv convert --timesteps {wanted} and correct again",
             )
+    if has_stepwise(checkpoint.graph):
+        raise UsageError(
+            f"the network can't run for T = {wanted} steps",
+            f"it has learned factors for each of T = {info.timesteps} (norm "
+            f"'{info.norm.name if info.norm else 'tebn'}')",
+            f"drop --timesteps, or train it again: --timesteps {wanted}",
+        )
     if not neuron_params(info).fixed:
         return wanted
     raise UsageError(
@@ -76,11 +86,16 @@ def spiking_network(
         neuron = kind(params, thresholds[site.name], info.timesteps)
         neuron.ceiling = _ceiling(site, thresholds[site.name])
         neuron.train_by(info.surrogate, site.name)
+        if info.norm is not None:
+            normalise(neuron, info.norm, checkpoint.analysis.shapes[site.name][0])
         neuron.load_state_dict(_learned_at(site.name, checkpoint.neurons), strict=False)
+        if folded and neuron.norm is not None:
+            neuron.norm.fold()
         neurons[site.name] = neuron
     coding, neurons = _coded(info.coding, neurons)
     for neuron in neurons.values():
         check_transfers(info.neuron, neuron, checkpoint.graph)
+        _check_gates(info.neuron, neuron, checkpoint.graph)
     network = (
         Network(*fold(checkpoint.graph, weights(checkpoint)))
         if folded
@@ -117,6 +132,21 @@ def check_transfers(name: str, neuron: Neuron[Any], graph: Graph) -> None:
             f"{name} neurons can't be used at transfer sites",
             f"activations that may be negative at {', '.join(sites[:_NAMED])}{more}",
             "convert with --neuron signed, whose spikes have both signs",
+        )
+
+
+def _check_gates(name: str, neuron: Neuron[Any], graph: Graph) -> None:
+    """Refuse gates of anything but spikes of one size.
+
+    Raises:
+        UsageError: there are some, by name.
+    """
+    gates = [node.name for node in graph.nodes if OPS[node.op].role is Role.GATE]
+    if gates and (neuron.levels > 1 or neuron.signed or neuron.amplitude() is None):
+        raise UsageError(
+            f"{name} neurons can't be used with gates of spikes",
+            f"products of spikes that differ in size or sign at {', '.join(gates[:_NAMED])}",
+            "take neurons of one threshold: --neuron lif, or blocks that add: block=sew",
         )
 
 
@@ -197,13 +227,14 @@ def metric_context(
         population=population,
         signed=network.signed,
         lead=network.lead,
+        neurons=network.neurons,
     )
 
 
 def learned(network: SpikingNetwork) -> dict[str, Tensor]:
-    """The neurons' learned parameters, ``<site>/<parameter>``, as a checkpoint keeps them."""
+    """What neurons have learned, ``<site>/<name>``, as a checkpoint keeps it."""
     return {
-        f"{site}/{name}": parameter.detach().cpu().clone()
+        f"{site}/{name}": tensor.detach().cpu().clone()
         for site, neuron in network.neurons.items()
-        for name, parameter in neuron.named_parameters()
+        for name, tensor in neuron.kept().items()
     }

@@ -29,6 +29,7 @@ from snnconv.engine.layer_output import LayerOutput
 from snnconv.graph.fold import fold
 from snnconv.graph.network import Network, ann_inputs
 from snnconv.neurons.base import Neuron
+from snnconv.simulation import stepwise
 
 Currents = TypeVar("Currents", Tensor, Deferred)
 
@@ -149,8 +150,9 @@ def without_weights(checkpoint: Checkpoint) -> Checkpoint:
 
 
 def slowed(checkpoint: Checkpoint, factor: int) -> Checkpoint:
-    """Corrections for neurons of one level that take ``factor`` steps for each one of L levels.
+    """Corrections and factors of steps, for neurons of one level.
 
+    They take ``factor`` steps for each one of neurons of L levels.
     A current of one step is given at each step of its window, and potentials are ``factor`` times
     as high, as :meth:`~snnconv.neurons.base.Neuron.single_threshold` has them.
     """
@@ -167,7 +169,13 @@ def slowed(checkpoint: Checkpoint, factor: int) -> Checkpoint:
         each.model_copy(update={"timesteps": each.timesteps and each.timesteps * factor})
         for each in checkpoint.corrected
     )
-    return dataclasses.replace(checkpoint, corrected=made, corrections=tensors)
+    return dataclasses.replace(
+        checkpoint,
+        network=stepwise.slowed(checkpoint.graph, checkpoint.network, factor),
+        reference=stepwise.slowed(checkpoint.graph, checkpoint.reference, factor),
+        corrected=made,
+        corrections=tensors,
+    )
 
 
 def weights(checkpoint: Checkpoint) -> dict[str, Tensor]:

@@ -21,6 +21,7 @@ from snnconv.simulation.build import learned, spiking_network
 from snnconv.simulation.chunk import State
 from snnconv.simulation.corrected import without_weights
 from snnconv.simulation.module import SpikingModule
+from snnconv.simulation.stepwise import has_stepwise
 
 BatchNorm = Literal["folded", "kept"]
 
@@ -46,6 +47,7 @@ class LoadedModule(SpikingModule):
         super().__init__(
             timesteps=info.timesteps,
             fixed=neuron_params(info).fixed
+            or has_stepwise(checkpoint.graph)
             or any(made.timesteps is not None for made in checkpoint.corrected),
             causal=network.causal,
             mean=data.mean,
@@ -90,7 +92,9 @@ class LoadedModule(SpikingModule):
         origin, now = self._origin, _tensors(self)
         if _equal(now, _tensors(LoadedModule(origin, "folded" if self._folded else "kept"))):
             return origin
-        if self._folded and any(node.op == "batch_norm" for node in origin.graph.nodes):
+        of_potentials = any(neuron.norm for neuron in self.network.neurons.values())
+        has_norm = any(node.op == "batch_norm" for node in origin.graph.nodes)
+        if self._folded and (has_norm or of_potentials):
             raise UsageError(
                 "the network can't be used back into a checkpoint",
                 "it was trained with BatchNorm folded into its weights",

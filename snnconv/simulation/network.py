@@ -1,13 +1,10 @@
 """A network with neurons at its sites: the same graph, the same weights, run over time.
 
-Operations that are linear in their input keep the mean over time and run on the merged ``T*B``
-axis. Others take the cumulative rule (:mod:`snnconv.simulation.cumulative`). Functions that no
-neuron stands for are computed by it outside the spiking domain, and count as MACs.
+Linear operations keep the mean over time and run on the merged ``T*B`` axis. Others take the
+cumulative rule (:mod:`snnconv.simulation.cumulative`); by it, functions count as MACs.
 
 Under a constant input, values before the first neuron do not change over time: they have ``T = 1``
-and are computed once. So are values between neurons whose spikes are needed in the mean only:
-before LM-HT neurons with a uniform Omega, the mean is taken of spikes instead of currents. An input
-of frames is shown a frame for each step (:mod:`snnconv.data.frames`).
+and are computed once. So are means of spikes before LM-HT neurons with a uniform Omega.
 
 Shape:
     ``[f, B, *input] -> [T, B, classes]``: the last layer's currents at each step.
@@ -49,6 +46,7 @@ from snnconv.simulation.codings.rate import RateCoding
 from snnconv.simulation.corrected import Added
 from snnconv.simulation.cumulative import Compute, Levels, Sums, function_increase, pool_increase
 from snnconv.simulation.redone import ChangedMeans, of_increases, share_of
+from snnconv.simulation.stepwise import scaled
 
 Value = Tensor | Packed | Deferred
 """The value of a node at all steps: float32, bits, or computed when a neuron asks for it."""
@@ -267,16 +265,18 @@ class SpikingNetwork(nn.Module):
         if node.name in chunk.needs.functions and OPS[node.op].role is not Role.ANALOG:
             shares = of_increases(share_of(self.network, node), given, chunk.state.steps)
             chunk.redone(node, shares)
+        if OPS[node.op].role is Role.STEPWISE:
+            return scaled(self.network, node, given[0], chunk.state.steps, chunk.timesteps)
         if node.name not in self._cumulative:
             rate = None if node.name in chunk.once else self.input_rates[node.name]
-            return self._merged(node, given, rate)
-        if OPS[node.op].role is Role.ANALOG:
+            found = self._merged(node, given, rate)
+        elif OPS[node.op].role is Role.ANALOG:
             return self._function(node, given, chunk)
-        compute = partial(self._merged, node)
-        found, chunk.nodes[node.name] = pool_increase(compute, given[0], chunk.before(node))
+        else:
+            compute = partial(self._merged, node)
+            found, chunk.nodes[node.name] = pool_increase(compute, given[0], chunk.before(node))
         if chunk.observe is not None and node.name in self.analysis.spiking_pools:
-            output = self._emitted(node, found, chunk)
-            chunk.observe(node.name, chunk.state.steps, output)
+            chunk.observe(node.name, chunk.state.steps, self._emitted(node, found, chunk))
         return found
 
     def _function(self, node: Node, inputs: list[Tensor], chunk: Chunk) -> Tensor:
@@ -293,7 +293,7 @@ class SpikingNetwork(nn.Module):
         return found
 
     def _emitted(self, node: Node, values: Tensor, chunk: Chunk) -> LayerOutput:
-        """Return what observers see of a max pooling of spikes."""
+        """Return what observers see of a max pooling of spikes, or of a gate."""
         if node.name not in chunk.levels.pools:
             return LayerOutput(values)
         counts = chunk.levels.pooled(partial(self._merged, node), node, values)

@@ -34,6 +34,7 @@ from snnconv.stages.session import (
 from snnconv.training.history import History, fit
 from snnconv.training.loop import Training, hold_out
 from snnconv.training.losses.base import named_loss
+from snnconv.training.norm import named_norm, with_norm
 from snnconv.training.objective import SpikingLoss, ValidationSet, slice_of
 from snnconv.training.surrogate import named_surrogate
 from snnconv.training.task import trained_task
@@ -53,8 +54,11 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
     session.inputs.append(file)
     info = checkpoint.conversion
     surrogate = named_surrogate(config, [site.name for site in checkpoint.graph.sites])
-    session.inputs += files_named(config.surrogate or "")
+    session.inputs += files_named(config.surrogate or "") + files_named(config.norm or "")
     T = timesteps(checkpoint, config.timesteps)
+    checkpoint = with_norm(checkpoint, named_norm(config), T, trained=True)
+    info = checkpoint.spiking
+    assert info is not None
     shown = frames_per_run(checkpoint.data.frames, T, info.hold)
     dataset = read_once(session, load_data(session, config, checkpoint.data))
     task, score = trained_task(config, dataset, checkpoint)
@@ -119,6 +123,7 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
         held_out=subset_use(dataset.train, parts.validation, config.seed),
         corrections=correction_rows(made),
         neuron=info.neuron,
+        norm=info.norm.name if info.norm else None,
         timesteps=T,
         latency_steps=snn.latency(T),
         **made.analysis.shares,

@@ -173,6 +173,7 @@ def _single_threshold(checkpoint: Checkpoint, vanilla: bool) -> Checkpoint:
         seed=info.seed,
         # a window of L steps is shown what one step was shown
         hold=info.hold * L if checkpoint.data.frames else info.hold,
+        norm=info.norm,
     )
     single = SpikingNetwork(snn.network, found, info.seed, None)
     return replace(

@@ -28,7 +28,7 @@ from snnconv.errors import CheckFailedError, UnsupportedError, UsageError
 from snnconv.frontends.hard_gates import with_hard_gates
 from snnconv.frontends.open import is_checkpoint, open_model
 from snnconv.graph.network import Network
-from snnconv.graph.rewrite import qcfs_thresholds, with_average_pools, with_qcfs
+from snnconv.graph.rewrite import qcfs_thresholds, with_average_pools, with_gates, with_qcfs
 from snnconv.neurons.base import NEURONS
 from snnconv.reports import TrainReport
 from snnconv.simulation.build import learned, spiking_network
@@ -51,6 +51,7 @@ from snnconv.stages.session import (
 from snnconv.training.history import fit
 from snnconv.training.loop import Training, hold_out
 from snnconv.training.losses.base import Loss, named_loss
+from snnconv.training.norm import named_norm, with_norm
 from snnconv.training.objective import (
     AnnLoss,
     Objective,
@@ -82,7 +83,8 @@ def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
     session = Session(config)
     source = Path(config.model) if is_checkpoint(config.model) else None
     session.inputs += [source] if source else files_named(config.model)
-    session.inputs += files_named(config.neuron or "") + files_named(config.surrogate or "")
+    for code in (config.neuron, config.surrogate, config.norm):
+        session.inputs += files_named(code or "")
     given = load(source, ["ann", "calibrated"]) if source else None
     dataset = load_data(session, config, given.data if given else None)
     say_same_samples(session, dataset, [lineage_step("train", None, config)], progress)
@@ -160,6 +162,7 @@ def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
         thresholds={name: float(theta.mean()) for name, theta in made.thresholds().items()},
         neuron=config.neuron,
         params=params,
+        norm=config.norm,
         timesteps=config.timesteps if config.neuron else None,
         latency_steps=module.latency(config.timesteps)
         if isinstance(module, SpikingNetwork)
@@ -199,6 +202,7 @@ def _prepared(
         made = replace(made, graph=graph, network=tensors)
     else:
         made = _with_neurons(made, params, config)
+        made = with_norm(made, named_norm(config), config.timesteps, trained=False)
     graph, pools = (made.graph, []) if config.pool == "keep" else with_average_pools(made.graph)
     return replace(made, graph=graph), pools
 
@@ -214,6 +218,8 @@ def _neuron_params(config: TrainConfig) -> dict[str, Any]:
             "--release": config.release,
             "--surrogate": config.surrogate,
             "--surrogate-param": config.surrogate_param,
+            "--norm": config.norm,
+            "--norm-param": config.norm_param,
         }
         if found := [option for option, value in given.items() if value]:
             raise UsageError(
@@ -311,6 +317,8 @@ def _with_neurons(made: Checkpoint, params: dict[str, Any], config: TrainConfig)
     """Return an untrained network with neurons, all of one theta."""
     assert config.neuron is not None
     theta, by_channel = config.theta or THETA_NEURON, NEURONS.load(config.neuron).by_channel
+    graph, tensors = with_gates(made.graph, made.network, theta)
+    made = replace(made, graph=graph, network=tensors)
     sizes = {s.name: made.analysis.shapes[s.name][0] if by_channel else 1 for s in made.graph.sites}
     return replace(
         made,

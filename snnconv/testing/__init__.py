@@ -7,8 +7,8 @@
     check("my_neuron.py:MyNeuron")
 
 asks a method for every law of its kind, and raises an error that names the laws that do not hold.
-Neurons, statistics, corrections, metrics, export formats, tasks and data sets have laws. With
-pytest, each law is a test of its own::
+Neurons, norms, statistics, corrections, metrics, export formats, tasks and data sets have laws.
+With pytest, each law is a test of its own::
 
     import pytest
     from snnconv.testing import laws
@@ -27,6 +27,7 @@ from snnconv.testing.run import (
     check_export,
     check_metric,
     check_neuron,
+    check_norm,
     check_statistic,
     check_task,
     laws,
@@ -39,6 +40,7 @@ __all__ = [
     "check_export",
     "check_metric",
     "check_neuron",
+    "check_norm",
     "check_statistic",
     "check_task",
     "laws",

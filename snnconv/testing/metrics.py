@@ -155,6 +155,7 @@ def figures_are_the_same_of_sums_and_of_counts(metric: type[Metric]) -> None:
         params = _liveliest(kind)
         for net in NETS if kind is IF else ("max", "shortcut"):  # what neurons do is their own
             keep = {site.name: 0.75 for site in _ann(net)[0].sites}
+            into = frozenset(keep) if "looks_into" in vars(metric) else frozenset[str]()
             for confidence in (None, ConfidenceInfo(early=4, keep=keep)):
                 lean, full = (
                     figures(
@@ -168,7 +169,7 @@ def figures_are_the_same_of_sums_and_of_counts(metric: type[Metric]) -> None:
                         chunk=3,
                         needs=needs,
                     )
-                    for needs in (None, replace(EVERYTHING, lead=True))
+                    for needs in (None, replace(EVERYTHING, lead=True, membranes=into))
                 )
                 assert lean == full, f"{name}, {net}"
 

@@ -310,6 +310,7 @@ def context_of(snn: SpikingNetwork, timesteps: int, v0: float = 0.5) -> MetricCo
         answers=snn.answers(timesteps),
         signed=snn.signed,
         lead=snn.lead,
+        neurons=snn.neurons,
     )
 
 

@@ -8,7 +8,10 @@ from snnconv.core.registry import REGISTRIES, is_code
 from snnconv.errors import CheckFailedError, UsageError, did_you_mean
 from snnconv.testing.base import Case, Kind
 
-KINDS = ("neurons", "statistics", "corrections", "metrics", "exports", "tasks", "datasets")
+KINDS = (
+    *("neurons", "norms", "statistics", "corrections"),
+    *("metrics", "exports", "tasks", "datasets"),
+)
 """The registries whose methods have laws; the laws lie in the file of the same name."""
 
 
@@ -75,6 +78,11 @@ def check(method: Any, kind: str | None = None) -> None:
 def check_neuron(method: Any) -> None:
     """:func:`check` a subclass of :class:`snnconv.neurons.base.Neuron`, or the name of one."""
     check(method, "neurons")
+
+
+def check_norm(method: Any) -> None:
+    """:func:`check` a subclass of :class:`snnconv.neurons.norms.base.Norm`, or the name of one."""
+    check(method, "norms")
 
 
 def check_statistic(method: Any) -> None:

@@ -33,6 +33,7 @@ from snnconv.data.dataset import batches
 from snnconv.data.split import Split, strata, subset
 from snnconv.errors import CheckFailedError, UsageError, one_line
 from snnconv.graph.network import Network
+from snnconv.neurons.norms.potentials import PotentialNorm
 from snnconv.reports import EpochRow
 from snnconv.training.descent import (
     SAVED,
@@ -174,7 +175,7 @@ class Training:
             else None
         )
         for part in self.module.modules():
-            if isinstance(part, Network):
+            if isinstance(part, Network | PotentialNorm):
                 part.synchronised = config.sync_batchnorm and distributed.size() > 1
         self._order = torch.Generator().manual_seed(config.seed)
 

@@ -7,18 +7,22 @@ Reference:
     He et al. 2016, section 4.2 (ResNet-20) and section 4.1 with a 3x3 stem (ResNet-18, -34).
     ResNet-19: Zheng et al., *Going Deeper With Directly-Trained Larger Spiking Neural Networks*,
     AAAI 2021: stages of 3, 3, 2 blocks with 128, 256, 512 channels and two linear layers.
-    ``block=sew``: Fang et al., *Deep Residual Learning in Spiking Neural Networks*, NeurIPS 2021
-    (SEW ResNet), with ADD.
+    ``head=wide`` is the improved ResNet-19 of the LM-H paper, by its released code: a pooling by 2
+    in place of the global average, dropout, no neurons between the linear layers, and blocks that
+    start as their shortcuts.
+    ``block=sew``, ``sew-and``, ``sew-iand``: Fang et al., *Deep Residual Learning in Spiking Neural
+    Networks*, NeurIPS 2021 (SEW ResNet), Table 1: ADD, AND, IAND.
 
 Deviations:
     Shortcuts that change shape are 1x1 convolutions with BatchNorm (option B of He et al.), in
     ResNet-20 too, as the conversion literature has it. ``pool=max`` pools after the stem, for
     inputs that are large enough to spare the resolution; without it there is no pooling but the
-    global average before the linear layer. Of the three functions of SEW there is ADD alone: AND
-    and IAND are products of spikes, where a graph's product is one of means.
+    global average before the linear layer. AND and IAND are for ``train --neuron``, which
+    makes gates of their products: an ANN's product is one of means.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from torch import Tensor, nn
 
@@ -51,13 +55,14 @@ class Block(nn.Module):
 
 
 class SewBlock(nn.Module):
-    """Two 3x3 convolutions, each with a ReLU behind it, and a shortcut that is added to spikes.
+    """Two 3x3 convolutions, each with a ReLU behind it, and a shortcut that joins their spikes.
 
-    As spikes, what comes out are sums of spikes. With a residual of zero the block is its shortcut.
+    With ADD, sums of spikes come out; without a residual the block is its shortcut, with IAND too.
     """
 
-    def __init__(self, channels: int, out: int, stride: int) -> None:
+    def __init__(self, channels: int, out: int, stride: int, join: str = "add") -> None:
         super().__init__()
+        self.join = join
         self.conv1 = nn.Conv2d(channels, out, 3, stride, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(out)
         self.relu1 = nn.ReLU()
@@ -72,12 +77,22 @@ class SewBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, C, H, W] -> [B, C_out, H/stride, W/stride]``."""
-        inner = self.relu2(self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x))))))
-        out: Tensor = inner + self.shortcut(x)
-        return out
+        inner: Tensor = self.relu2(self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x))))))
+        beside: Tensor = self.shortcut(x)
+        match self.join:
+            case "and":
+                return inner * beside
+            case "iand":
+                return (1 - inner) * beside
+        return inner + beside
 
 
-BLOCKS: dict[str, Callable[[int, int, int], nn.Module]] = {"basic": Block, "sew": SewBlock}
+BLOCKS: dict[str, Callable[[int, int, int], nn.Module]] = {
+    "basic": Block,
+    "sew": SewBlock,
+    "sew-and": partial(SewBlock, join="and"),
+    "sew-iand": partial(SewBlock, join="iand"),
+}
 
 
 class ResNet(nn.Module):
@@ -88,6 +103,8 @@ class ResNet(nn.Module):
         blocks: blocks of each stage.
         hidden: width of an extra linear layer before the last, or none.
         block: which blocks, of :data:`BLOCKS`.
+        side: of the last map, if it is pooled by 2 alone and read place by place, with no neurons
+            between the linear layers; none for the global average.
     """
 
     def __init__(
@@ -99,11 +116,14 @@ class ResNet(nn.Module):
         pool: str,
         hidden: int | None = None,
         block: str = "basic",
+        side: int | None = None,
     ) -> None:
         super().__init__()
         if block not in BLOCKS:
             raise UsageError(
-                "there is no block of that name", f"block={block}", "use block=basic or block=sew"
+                "there is no block of that name",
+                f"block={block}",
+                f"use {', '.join(BLOCKS)}",
             )
         stem: list[nn.Module] = [
             nn.Conv2d(channels, widths[0], 3, 1, 1, bias=False),
@@ -121,10 +141,16 @@ class ResNet(nn.Module):
                 width = out
             stages.append(nn.Sequential(*stage))
         self.stages = nn.Sequential(*stages)
-        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.pool = nn.AdaptiveAvgPool2d(1) if side is None else nn.AvgPool2d(min(side, 2))
         self.flatten = nn.Flatten()
-        if hidden is None:
-            self.classifier: nn.Module = nn.Linear(width, classes)
+        if side is not None and hidden is not None:
+            places = (side // min(side, 2)) ** 2
+            self.classifier: nn.Module = nn.Sequential(
+                *(nn.Dropout(0.25), nn.Linear(width * places, hidden)),
+                *(nn.Dropout(0.25), nn.Linear(hidden, classes)),
+            )
+        elif hidden is None:
+            self.classifier = nn.Linear(width, classes)
         else:
             self.classifier = nn.Sequential(
                 nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, classes)
@@ -145,10 +171,11 @@ def _resnet(
     width: float,
     block: str,
     hidden: int | None = None,
+    side: int | None = None,
 ) -> nn.Module:
     widths = [scaled(w, width) for w in widths]
     hidden = None if hidden is None else scaled(hidden, width)
-    return initialise(ResNet(widths, blocks, channels, classes, pool, hidden, block))
+    return initialise(ResNet(widths, blocks, channels, classes, pool, hidden, block, side))
 
 
 def resnet18(
@@ -182,9 +209,21 @@ def resnet19(
     pool: str = "avg",
     width: float = 1.0,
     block: str = "basic",
+    head: str = "global",
 ) -> nn.Module:
     """The wide one of the STBP literature: 128, 256, 512 channels, two linear layers."""
-    return _resnet((128, 256, 512), (3, 3, 2), channels, classes, pool, width, block, hidden=256)
+    if head not in ("global", "wide"):
+        raise UsageError("there is no head of that name", f"head={head}", "use head=wide or global")
+    side = None
+    if head == "wide":
+        halved = size // 2 if pool != "avg" else size
+        side = (halved + 3) // 4  # two stages halve it, rounding up
+    network = _resnet((128, 256, 512), (3, 3, 2), channels, classes, pool, width, block, 256, side)
+    if head == "wide":  # each block starts as its shortcut
+        for part in network.modules():
+            if isinstance(part, Block | SewBlock):
+                nn.init.zeros_(part.bn2.weight)
+    return network
 
 
 def resnet20(

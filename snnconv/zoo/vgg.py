@@ -7,14 +7,16 @@ Reference:
     Simonyan & Zisserman 2014, configurations A, B, D.
 
 Deviations:
-    The CIFAR form has 512-wide linear layers in place of 4096. A pooling that would meet a 1x1 map
-    is left out, so sizes below 32 work.
+    The CIFAR form has one hidden linear layer of 512 in place of two of 4096; ``hidden=4096`` and
+    ``linear=2`` give those of the paper, as the LM-H paper's VGG-13 for 64x64 images has them. A
+    pooling that would meet a 1x1 map is left out, so sizes below 32 work.
 """
 
 from collections import OrderedDict
 
 from torch import nn
 
+from snnconv.errors import UsageError
 from snnconv.zoo.parts import initialise, pooling, scaled
 
 _A = [[64], [128], [256] * 2, [512] * 2, [512] * 2]
@@ -30,7 +32,11 @@ def _vgg(
     pool: str,
     width: float,
     dropout: float,
+    hidden: int,
+    linear: int,
 ) -> nn.Module:
+    if linear < 1:
+        raise UsageError("a VGG has hidden linear layers", f"linear={linear}", "use linear=1 or 2")
     features: list[nn.Module] = []
     for stage in stages:
         for full in stage:
@@ -44,14 +50,12 @@ def _vgg(
         if size > 1:
             features.append(pooling(pool))
             size //= 2
-    hidden = scaled(512, width)
-    classifier = [
-        nn.Flatten(),
-        nn.Linear(channels * size * size, hidden),
-        nn.ReLU(),
-        nn.Dropout(dropout),
-        nn.Linear(hidden, classes),
-    ]
+    classifier: list[nn.Module] = [nn.Flatten()]
+    given, hidden = channels * size * size, scaled(hidden, width)
+    for _ in range(linear):
+        classifier += [nn.Linear(given, hidden), nn.ReLU(), nn.Dropout(dropout)]
+        given = hidden
+    classifier.append(nn.Linear(hidden, classes))
     parts = {"features": nn.Sequential(*features), "classifier": nn.Sequential(*classifier)}
     return initialise(nn.Sequential(OrderedDict(parts)))
 
@@ -63,9 +67,11 @@ def vgg11(
     pool: str = "avg",
     width: float = 1.0,
     dropout: float = 0.0,
+    hidden: int = 512,
+    linear: int = 1,
 ) -> nn.Module:
     """Configuration A: 8 convolutions."""
-    return _vgg(_A, channels, size, classes, pool, width, dropout)
+    return _vgg(_A, channels, size, classes, pool, width, dropout, hidden, linear)
 
 
 def vgg13(
@@ -75,9 +81,11 @@ def vgg13(
     pool: str = "avg",
     width: float = 1.0,
     dropout: float = 0.0,
+    hidden: int = 512,
+    linear: int = 1,
 ) -> nn.Module:
     """Configuration B: 10 convolutions."""
-    return _vgg(_B, channels, size, classes, pool, width, dropout)
+    return _vgg(_B, channels, size, classes, pool, width, dropout, hidden, linear)
 
 
 def vgg16(
@@ -87,6 +95,8 @@ def vgg16(
     pool: str = "avg",
     width: float = 1.0,
     dropout: float = 0.0,
+    hidden: int = 512,
+    linear: int = 1,
 ) -> nn.Module:
     """Configuration D: 13 convolutions."""
-    return _vgg(_D, channels, size, classes, pool, width, dropout)
+    return _vgg(_D, channels, size, classes, pool, width, dropout, hidden, linear)

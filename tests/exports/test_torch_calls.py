@@ -16,7 +16,8 @@ from snnconv.graph.ops import OPS, Role
 IN_TRAINING = {"dropout"}
 """Attributes that change nothing in inference."""
 
-WRITTEN = [name for name, op in OPS.items() if op.role is not Role.SITE]
+UNWRITTEN = (Role.SITE, Role.STEPWISE, Role.GATE)
+WRITTEN = [name for name, op in OPS.items() if op.role not in UNWRITTEN]
 OTHERS = {
     "conv": {"stride": [2], "padding": [0], "dilation": [2], "groups": 1},
     "conv_transpose": {"stride": [2], "padding": [1], "output_padding": [1]},

@@ -45,6 +45,9 @@ def test_the_list_is_closed():
         "linear",
         "batch_norm",
         "affine",
+        "step_scale",
+        "spike_and",
+        "spike_iand",
         "relu",
         "qcfs",
         "transfer",
@@ -85,6 +88,8 @@ def test_roles():
     assert roles[Role.SYNAPSE] == {"conv", "conv_transpose", "linear"}
     assert roles[Role.SITE] == {"relu", "qcfs", "transfer"} == set(SITES)
     assert roles[Role.MAX] == {"max_pool", "adaptive_max_pool"}
+    assert roles[Role.GATE] == {"spike_and", "spike_iand"}
+    assert roles[Role.STEPWISE] == {"step_scale"}
     assert roles[Role.ANALOG] == {
         *("pointwise", "multiply", "layer_norm", "rms_norm", "group_norm", "softmax"),
         "log_softmax",
@@ -97,6 +102,7 @@ def test_roles():
         "linear",
         "batch_norm",
         "affine",
+        "step_scale",
         "qcfs",
         "embedding",
     }

@@ -71,7 +71,7 @@ def test_what_can_not_be_asked_is_said(capsys):
         ("own.py:nothing", None, "nothing of that name"),
         ("own.py:State", None, "no neuron: "),
         ("own.py:Sound", "metrics", "no metric: "),
-        ("if", "corals", "metrics, neurons, statistics"),
+        ("if", "corals", "metrics, neurons, norms, statistics"),
         ("absent.py:X", None, "no such file"),
     ],
 )

@@ -60,12 +60,13 @@ def macs(module, shape):
     )
 
 
-def test_a_sew_block_of_zero_residual_is_the_identity():
+@pytest.mark.parametrize("join", ["add", "iand"])
+def test_a_sew_block_of_zero_residual_is_the_identity(join):
     torch.manual_seed(0)
-    block, x = SewBlock(4, 4, 1).eval(), torch.rand(2, 4, 6, 6)
+    block, x = SewBlock(4, 4, 1, join).eval(), torch.rand(2, 4, 6, 6)
     nn.init.zeros_(block.bn2.weight)
     assert torch.equal(block(x), x)
-    assert not torch.equal(SewBlock(4, 4, 1).eval()(x), x)
+    assert not torch.equal(SewBlock(4, 4, 1, join).eval()(x), x)
 
 
 def test_sums_of_spikes_pass_through_sew_blocks():
@@ -246,6 +247,33 @@ def test_one_seed_gives_one_network(name):
 
 def test_dropout_of_a_vgg():
     assert [m.p for m in ZOO["vgg11"](dropout=0.3).modules() if isinstance(m, nn.Dropout)] == [0.3]
+
+
+def linear(module):
+    return [tuple(m.weight.shape) for m in module.modules() if isinstance(m, nn.Linear)]
+
+
+def test_a_vgg_for_64_by_64():
+    """The linear layers of LM-H's VGG-13 on ImageNet-200: 512*2*2, 4096, 4096, 200."""
+    with torch.device("meta"):
+        module = ZOO["vgg13"](size=64, classes=200, hidden=4096, linear=2, dropout=0.5)
+    assert linear(module) == [(4096, 2048), (4096, 4096), (200, 4096)]
+    assert linear(ZOO["vgg11"](size=8, width=0.125)) == [(64, 64), (10, 64)]
+    with pytest.raises(UsageError, match="linear=0"):
+        ZOO["vgg11"](linear=0)
+
+
+def test_the_improved_resnet19():
+    """LM-H's: no global average, no neurons between linear layers, blocks start as shortcuts."""
+    with torch.device("meta"):
+        assert linear(ZOO["resnet19"](head="wide")) == [(256, 512 * 16), (10, 256)]
+    module = ZOO["resnet19"](size=10, width=0.05, head="wide").eval()
+    assert linear(module) == [(13, 26), (10, 13)]  # 10, 5 and 3 places a side, pooled to 1
+    assert module(torch.rand(2, 3, 10, 10)).shape == (2, 10)
+    block, x = module.stages[0][1], torch.rand(2, 6, 5, 5)
+    assert torch.equal(block(x), x)
+    with pytest.raises(UsageError, match="no head of that name"):
+        ZOO["resnet19"](head="tall")
 
 
 # On texts

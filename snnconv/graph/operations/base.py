@@ -81,6 +81,8 @@ class Role(StrEnum):
     SITE = "site"  # where a neuron goes
     LINEAR = "linear"  # the mean over time passes through it unchanged
     MAX = "max"  # needs the cumulative rule (simulation/cumulative.py)
+    GATE = "gate"  # of spikes, step by step: what passes it are spikes of its own
+    STEPWISE = "stepwise"  # its value depends on the step (simulation/stepwise.py)
     ANALOG = "analog"  # needs the cumulative rule, and does not spike
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from snnconv.core.shapes import per_neuron
 from snnconv.graph.operations.base import (
     Attributes,
+    Ceiling,
     Flag,
     Number,
     Op,
@@ -44,6 +45,7 @@ class BatchNorm(Attributes):
         MOMENTUM,
         description="share of a batch in the running statistics; null: they are a mean of all",
     )
+    scale: Ceiling = Field(1.0, description="factor of what is normalised, before the weight")
 
 
 class Affine(Attributes):
@@ -82,12 +84,20 @@ class LocalResponseNorm(Attributes):
     k: Number = Field(description="summand")
 
 
+def factor(attrs: BatchNorm, tensors: Tensors) -> Tensor | None:
+    """What a normalised value is multiplied by, ``[C]``: the weight and the scale."""
+    weight = tensors.get("weight")
+    if attrs.scale == 1:
+        return weight
+    return attrs.scale * (torch.ones_like(tensors["var"]) if weight is None else weight)
+
+
 def _batch_norm(attrs: BatchNorm, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
     return F.batch_norm(
         inputs[0],
         tensors["mean"],
         tensors["var"],
-        tensors.get("weight"),
+        factor(attrs, tensors),
         tensors.get("bias"),
         training=False,
         eps=attrs.eps,
@@ -117,6 +127,17 @@ def _for_samples(values: Tensor, like: Tensor) -> Tensor:
 def _affine(attrs: Affine, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
     (x,) = inputs
     return x * _for_samples(tensors["scale"], x) + _for_samples(tensors["shift"], x)
+
+
+def _over_steps(attrs: Attributes, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+    """What it is on average over the steps."""
+    return inputs[0] * tensors["scale"].mean()
+
+
+def _fits_steps(attrs: Attributes, shapes: Sequence[Shape], tensors: Tensors) -> str | None:
+    if tensors["scale"].dim() != 1 or not len(tensors["scale"]):
+        return f"factors of shape {list(tensors['scale'].shape)}, where there is one for each step"
+    return None
 
 
 def _layer_norm(attrs: LayerNorm, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
@@ -256,6 +277,18 @@ OPERATIONS = (
         silence=Silence.UNSHIFTED,
         redone=each_value,
         required=("scale", "shift"),
+    ),
+    Op(
+        name="step_scale",
+        role=Role.STEPWISE,
+        attributes=Attributes,
+        value=_over_steps,
+        wiring=passed,
+        rule=_fits_steps,
+        work=a_product,
+        silence=Silence.NOWHERE,
+        redone=each_value,
+        required=("scale",),
     ),
     Op(
         name="layer_norm",

@@ -83,6 +83,8 @@ def _headline(report: EvaluateReport) -> list[Fact]:
         ("same class as the ANN", last(report.agreement), units.percent, "at T"),
         ("logits' relative error", report.logits_relative_error, units.percent, "L2, at T"),
         ("firing rate", report.firing_rate_mean, units.number, "spikes per neuron and step"),
+        ("LM-H's error of dendrites", report.delta_d, units.number, "delta_D, units of theta"),
+        ("LM-H's error of somata", report.delta_s, units.number, "delta_S, units of theta"),
         ("spikes", report.spikes_per_sample, units.si, "per sample"),
         ("synaptic operations", report.sops_per_sample, units.si, "per sample"),
         ("operations, pooled", _pooled(report), units.si, "by outputs of average poolings"),

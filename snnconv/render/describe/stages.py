@@ -97,6 +97,8 @@ def train(report: TrainReport) -> list[Block]:
         facts.append(Fact("theta", ", ".join(thetas), "by site"))
     if report.neuron:
         facts.append(Fact("neuron", report.neuron, units.pairs(report.params)))
+        if report.norm:
+            facts.append(Fact("norm", report.norm, "in place of BatchNorm"))
         facts.append(Fact("time steps T", str(report.timesteps)))
         facts += latency(report.latency_steps)
     if report.pools_averaged:

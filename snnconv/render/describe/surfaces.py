@@ -41,6 +41,8 @@ def inspect(found: InspectReport) -> list[Block]:
         spiking = found.spiking
         coding = spiking.get("coding", "rate")  # of an older file
         facts += neuron(spiking["neuron"], spiking["params"], coding)
+        if norm := spiking.get("norm"):
+            facts.append(Fact("norm", norm["name"], units.pairs(norm["params"])))
         facts.append(Fact("time steps T", str(found.spiking["timesteps"])))
         facts += latency(found.latency_steps)
     if found.corrections:

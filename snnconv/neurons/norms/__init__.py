@@ -1,0 +1,1 @@
+"""Normalizations of a training: a file for each, and what they are (``base``)."""

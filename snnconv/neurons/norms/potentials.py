@@ -1,0 +1,91 @@
+"""BatchNorm of the potentials of a layer of neurons, before they fire.
+
+With ``n = weight*(v - mean)/sqrt(var + eps) + bias`` a neuron fires where ``n`` has reached a
+level. Folded, it is a threshold of each channel: it fires where ``v >= mean + (level -
+bias)*sqrt(var + eps)/weight``; if the weight is negative, where ``v`` is at most that.
+
+Shape:
+    Potentials of one step ``[B, C, *places]``, all else ``[C]``.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from snnconv.core import distributed
+from snnconv.core.shapes import per_neuron
+from snnconv.neurons.surrogates.base import Surrogate
+
+EPS, MOMENTUM = 1e-5, 0.1
+
+
+class PotentialNorm(nn.Module):
+    """What normalises the potentials of one layer.
+
+    Args:
+        channels: C.
+        level: of a normalised potential, at which a neuron fires.
+
+    Attributes:
+        synchronised: whether statistics are those of all processes' batches.
+        folded: the threshold and 1 or -1, ``[2, C]``; none if it is not folded.
+    """
+
+    mean: Tensor
+    var: Tensor
+    folded: Tensor | None
+
+    def __init__(self, channels: int, level: float) -> None:
+        super().__init__()
+        self.level = level
+        self.synchronised = False
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("var", torch.ones(channels))
+        self.register_buffer("folded", None, persistent=False)
+
+    def forward(self, potential: Tensor) -> Tensor:
+        """The normalised potentials of one step.
+
+        In training by the statistics of the step's batch, if a channel has more than one value.
+        """
+        several = potential.numel() > potential.shape[1]
+        if self.training and several and self.synchronised:
+            return distributed.batch_norm(
+                potential, self.mean, self.var, self.weight, self.bias, MOMENTUM, EPS
+            )
+        live = self.training and several
+        return F.batch_norm(
+            potential, self.mean, self.var, self.weight, self.bias, live, MOMENTUM, EPS
+        )
+
+    def threshold(self) -> Tensor:
+        """The potential at which each channel fires, and the side: 1 from it on, -1 up to it.
+
+        Returns:
+            ``[2, C]``. A channel with a weight of 0 fires always or never.
+        """
+        weight, bias = self.weight.detach().double(), self.bias.detach().double()
+        gain = weight / torch.sqrt(self.var.double() + EPS)
+        always = torch.where(bias >= self.level, -torch.inf, torch.inf)
+        at = torch.where(gain == 0, always, self.mean.double() + (self.level - bias) / gain)
+        return torch.stack([at, torch.where(gain < 0, -1.0, 1.0)]).to(self.weight.dtype)
+
+    def fold(self) -> None:
+        """Fold it into thresholds; it learns no more."""
+        self.folded = self.threshold()
+
+    def spike(self, potential: Tensor, surrogate: Surrogate) -> Tensor:
+        """1 where a neuron fires, else 0, in the potential's type.
+
+        Args:
+            potential: of one step.
+            surrogate: what stands for the derivative by the normalised potential.
+        """
+        if self.folded is None:
+            normalised = self(potential)
+            fired: Tensor = surrogate(normalised, normalised.new_tensor(self.level))
+            return fired
+        at, side = (per_neuron(x, potential.dim()) for x in self.folded)
+        return (potential * side >= at * side).to(potential.dtype)

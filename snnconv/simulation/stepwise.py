@@ -1,0 +1,52 @@
+"""Operations whose value depends on the step.
+
+Shape:
+    ``[T, B, *N] -> [T, B, *N]``; an input that does not change over time has ``T = 1``.
+"""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from snnconv.errors import UsageError
+from snnconv.graph.ir import Graph, Node
+from snnconv.graph.network import Network
+from snnconv.graph.ops import OPS, Role
+
+
+def has_stepwise(graph: Graph) -> bool:
+    """Whether a network knows something of each step, so that it runs for one T only."""
+    return any(OPS[node.op].role is Role.STEPWISE for node in graph.nodes)
+
+
+def scaled(network: Network, node: Node, value: Tensor, start: int, steps: int) -> Tensor:
+    """The value of some steps, each times its factor.
+
+    Args:
+        network: with the factors.
+        node: a ``step_scale``.
+        value: of its input.
+        start: steps done before.
+        steps: how many these are.
+
+    Raises:
+        UsageError: steps that have no factor.
+    """
+    factors = network.tensor(node.tensors["scale"])
+    if start + steps > len(factors):
+        raise UsageError(
+            f"the network can't run {start + steps} steps",
+            f"'{node.name}' has learned a factor for each of {len(factors)}",
+            f"run it for T = {len(factors)}",
+        )
+    each: Tensor = factors[start : start + steps].reshape(-1, *[1] * (value.dim() - 1))
+    return value * each
+
+
+def slowed(graph: Graph, tensors: Mapping[str, Tensor], steps: int) -> dict[str, Tensor]:
+    """The tensors of a network that takes several steps for each one of before."""
+    names = {node.tensors["scale"] for node in graph.nodes if OPS[node.op].role is Role.STEPWISE}
+    return {
+        name: tensor.repeat_interleave(steps) if name in names else tensor
+        for name, tensor in tensors.items()
+    }
