@@ -6,6 +6,7 @@ guard would catch fails the test. Time and memory of each file are bounded.
 
 import gzip
 import io
+import os
 import random
 import resource
 import signal
@@ -36,6 +37,8 @@ from snnconv.stages import report
 CODES = (ExitCode.USAGE, ExitCode.UNSUPPORTED, ExitCode.CHECK_FAILED, ExitCode.CHECKPOINT)
 SECONDS = 20  # of a file
 MEMORY = 768 * 2**20  # bytes that reading all files of a format may add to the process
+MORE = 9 if os.environ.get("HYPOTHESIS_PROFILE") == "explore" else 2
+"""How many times as many files the long tests read: they are the same at every run."""
 
 ALL = torch.arange
 
@@ -276,13 +279,13 @@ def too_long(signum, frame):
     raise TimeoutError(f"a file takes longer than {SECONDS} s")
 
 
-def made_up(name, count, folder):
-    """Read so many made-up files; how many were taken, and how many were refused."""
+def made_up(name, numbers, folder):
+    """Read the made-up files of these numbers; how many were taken, and how many were refused."""
     make, changes, read, _ = FORMATS[name]
     good = list(make(folder))
     before, taken, refused = peak(), 0, 0
     signal.signal(signal.SIGALRM, too_long)
-    for k in range(count):
+    for k in numbers:
         rng = random.Random(f"{name} {k}")
         content = rng.choice(changes)(rng, rng.choice(good))
         file = folder / "x"
@@ -318,7 +321,7 @@ def test_made_up_files(name, tmp_path):
         file = tmp_path / "x"
         file.write_bytes(content)
         read(file)  # as it was, it is good
-    taken, refused = made_up(name, count, tmp_path)
+    taken, refused = made_up(name, range(count), tmp_path)
     assert refused > count / 10
     assert taken or name in ("onnx", "pt2")
 
@@ -326,8 +329,9 @@ def test_made_up_files(name, tmp_path):
 @pytest.mark.long
 @pytest.mark.parametrize("name", FORMATS)
 def test_more_made_up_files(name, tmp_path):
-    """18,000 in all; 2,000 more are checkpoints with digests of their own."""
-    made_up(name, 9 * FORMATS[name][-1], tmp_path)
+    """4,000 others in all, or 18,000 by the profile that looks for more (see conftest.py)."""
+    count = FORMATS[name][-1]
+    made_up(name, range(count, (1 + MORE) * count), tmp_path)
 
 
 def test_they_are_as_many_as_is_said():

@@ -177,6 +177,7 @@ def _elsewhere() -> Iterator[Path]:
         yield Path(folder)
 
 
+@functools.cache
 def _writes_something(writes: Writes) -> str:
     for obstacle in writes().obstacles(subject()):
         return f"it has no words for {obstacle.place}: {obstacle.found}"

@@ -1,10 +1,10 @@
 """Methods from outside the package: from a file, from a module, from an installed distribution."""
 
 import json
-import subprocess
 import sys
 
 import pytest
+from helpers.commands import done
 
 import snnconv
 from snnconv.core.names import called
@@ -155,12 +155,11 @@ def test_a_recipe_that_skips_a_conversion_still_names_its_neuron_and_its_data(fo
         "[convert]\nneuron = 'mine.py:Mine'\ntimesteps = 4\n"
         "[evaluate]\nlimit = 20\nmetric = ['accuracy']\n"
     )
-    command = [sys.executable, "-m", "snnconv", "run", "recipe.toml", "--json"]
     outcomes = []
     for extra in ([], ["--set", "evaluate.limit=10"]):
-        done = subprocess.run([*command, *extra], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        outcomes.append([step["outcome"] for step in json.loads(done.stdout)["steps"]])
+        NEURONS.named.clear(), DATASETS.named.clear()  # as in another process
+        report = json.loads(done("run", "recipe.toml", "--json", *extra).out)
+        outcomes.append([step["outcome"] for step in report["steps"]])
     assert outcomes == [["run"] * 3, ["skipped", "skipped", "run"]]
 
 

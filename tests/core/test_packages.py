@@ -21,27 +21,33 @@ class Without:
         return PathFinder.find_spec(name, path, target)
 
 sys.meta_path[:] = [Without() if each is PathFinder else each for each in sys.meta_path]
-sys.argv = ["snnconv", *{words!r}]
 from snnconv.cli import main
-main()
+for words in {lines!r}:
+    sys.argv = ["snnconv", *words]
+    try:
+        main()
+    except SystemExit as end:
+        if end.code:
+            raise
 '''
 
 
-def run(words, folder):
-    code = WITHOUT.format(words=words)
+def run(*lines, folder):
+    """Run commands one after the other, in a process of their own."""
+    code = WITHOUT.format(lines=lines)
     return subprocess.run(
         [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False
     )
 
 
 def test_the_embedded_pipeline_needs_none_of_them(tmp_path):
-    for words in (
+    result = run(
         ["calibrate", "--samples", "64"],
         ["convert", "--timesteps", "4"],
         ["evaluate", "--limit", "20"],
-    ):
-        result = run(words, tmp_path)
-        assert result.returncode == 0, result.stderr
+        folder=tmp_path,
+    )
+    assert result.returncode == 0, result.stderr
     assert (tmp_path / "snnconv-run" / "evaluate.json").is_file()
 
 
@@ -55,7 +61,7 @@ def test_the_embedded_pipeline_needs_none_of_them(tmp_path):
 )
 def test_what_needs_one_says_which(words, package, tmp_path):
     (tmp_path / "net.onnx").write_bytes(b"\x08\x07")
-    result = run(words, tmp_path)
+    result = run(words, folder=tmp_path)
     assert result.returncode == 2, result.stderr
     assert f"needs the package {package}" in result.stderr
     assert f"pip install --upgrade {package}" in result.stderr

@@ -93,6 +93,18 @@ def test_the_mean_over_time_is_that_of_the_values(kind, currents, masked, moved)
     assert mean.any()
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_kernel_fires_where_the_neuron_fires_right_at_its_bounds(kind, masked):
+    """Currents, thresholds and v0 that float32 adds up exactly: potentials meet what they pass."""
+    currents = torch.randint(-12, 17, (2 * T, B, C, 40)) / 8
+    name, params = kind
+    neurons = layer(name, 2.0 ** torch.randint(-1, 2, (C,)), steps=len(currents), **params)
+    keep = (torch.rand(currents.shape) < 0.6).float() if masked else None
+    expected = plain(neurons, currents, None, keep)
+    with torch.no_grad():
+        assert same(run(neurons, currents, None, keep), expected)
+
+
 @chunked
 def test_a_kernel_in_chunks(kind):
     currents = images(channels_last=True)

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 import shutil
 import zipfile
 
@@ -102,9 +103,7 @@ def test_it_is_the_graph_of_the_live_network(batch, core, tmp_path):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(
-    "name", ["resnet18", "mobilenet_v2", "squeezenet1_0", "densenet121", "vgg11_bn"]
-)
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "squeezenet1_0", "densenet121"])
 def test_torchvision(name, tmp_path):
     shape = (3, 64, 64)
     module = get_model(name, weights=None).eval()
@@ -206,19 +205,9 @@ def test_operators_side_by_side(core, tmp_path):
     same_operations(IN_CORE, core, tmp_path, *(["reshape"] if core else []))
 
 
-@pytest.mark.parametrize(
-    ("name", "core"),
-    [
-        pytest.param(name, core, marks=() if name in NOT_IN_CORE else pytest.mark.long)
-        for core in (False, True)
-        for name in CASES
-        if not (core and name in NOT_IN_CORE)
-    ],
-)
-def test_operators(name, core, tmp_path):
-    # the core set makes one concatenation and one reshape of a stack, and rows before a product
-    reshaped = core and name in ("stack", "linear_on_axes")
-    same_operations(CASES[name], core, tmp_path, *(["reshape"] if reshaped else []))
+@pytest.mark.parametrize("name", NOT_IN_CORE)
+def test_operators_that_the_core_set_makes_hard_to_read(name, tmp_path):
+    same_operations(CASES[name], False, tmp_path)
 
 
 def same_operations(module, core, folder, *left_out):
@@ -248,14 +237,15 @@ FUNCTIONS = {
 ALL_FUNCTIONS = SideBySide(FUNCTIONS)
 
 
-@pytest.mark.parametrize(
-    "name", ["all", *(pytest.param(n, marks=pytest.mark.long) for n in FUNCTIONS)]
-)
-def test_functions_that_no_neuron_stands_for(name, tmp_path):
-    module = FUNCTIONS.get(name, ALL_FUNCTIONS)
-    error = refused(saved(module, tmp_path))
+def test_functions_that_no_neuron_stands_for(tmp_path):
+    error = refused(saved(ALL_FUNCTIONS, tmp_path))
     assert "network.pt2 can't be converted" in error.problem
-    imported(module, tmp_path, analog=True)
+    assert set(re.findall(r"function '(\w+)\.", error.found)) == {
+        *("silu", "sigmoid", "gelu", "tanh", "softplus", "hardswish", "elu", "mish", "erf"),
+        *("layer_norm", "group_norm", "instance_norm", "softmax", "log_softmax"),
+        *("mul", "div", "pow", "sqrt", "square", "matmul"),
+    }
+    imported(ALL_FUNCTIONS, tmp_path, analog=True)
 
 
 # Texts

@@ -153,7 +153,7 @@ class Standalone:
         known = self.members
         while True:
             nodes = [n for key in self._reachable(known) for n in _kept(*self._of(key), known)]
-            found = {a.attr for n in nodes for a in ast.walk(n) if isinstance(a, ast.Attribute)}
+            found = frozenset[str]().union(*map(_attributes, nodes))
             if found <= known:
                 return known
             known |= found
@@ -313,13 +313,26 @@ def _references(origin: Source, node: ast.stmt | None, accessed: frozenset[str])
         for base in _bases(origin, node):
             yield _head(base)
     for kept in _kept(origin, node, accessed):
-        skipped = {id(name) for name in (*_annotated(kept), *_raised(origin, kept))}
-        for decorator in getattr(kept, "decorator_list", []):
-            if isinstance(origin.resolve(_head(decorator)), tuple):
-                skipped |= {id(each) for each in ast.walk(decorator)}
-        for each in ast.walk(kept):
-            if isinstance(each, ast.Name) and id(each) not in skipped:
-                yield each.id
+        yield from _names(origin.name, kept)
+
+
+@functools.cache
+def _names(module: str, kept: ast.stmt) -> tuple[str, ...]:
+    """The names that a statement of a module needs when it runs."""
+    origin = source(module)
+    skipped = {id(name) for name in (*_annotated(kept), *_raised(origin, kept))}
+    for decorator in getattr(kept, "decorator_list", []):
+        if isinstance(origin.resolve(_head(decorator)), tuple):
+            skipped |= {id(each) for each in ast.walk(decorator)}
+    return tuple(
+        each.id for each in ast.walk(kept) if isinstance(each, ast.Name) and id(each) not in skipped
+    )
+
+
+@functools.cache
+def _attributes(kept: ast.stmt) -> frozenset[str]:
+    """The attributes that a statement uses."""
+    return frozenset(each.attr for each in ast.walk(kept) if isinstance(each, ast.Attribute))
 
 
 def _annotated(node: ast.stmt) -> list[ast.Name]:

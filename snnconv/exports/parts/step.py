@@ -232,8 +232,9 @@ def _name(path: Any) -> str:
 def unwritten(subject: Subject) -> list[Obstacle]:
     """A neuron whose source can't stand alone."""
     try:
-        definitions(subject).text()
-        definitions(subject).imports()
+        needed = definitions(subject)
+        needed.text()
+        needed.imports()
     except UnreadableSourceError as error:
         remedy = "write the neuron in its own file, with torch alone"
         return [Obstacle(_neuron(subject), str(error), remedy)]
