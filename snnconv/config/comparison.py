@@ -201,6 +201,13 @@ class CompareConfig(ModelConfig, SimulationConfig, NormalisationConfig, BudgetCo
             return {"timesteps": TRAINED, **given}
         return given
 
+    @field_validator("weights", check_fields=False)
+    @classmethod
+    def _trains_from_scratch(cls, weights: Path | None, info: ValidationInfo) -> Path | None:
+        if weights is not None and info.data.get("training"):
+            raise ValueError("drop it, or --training: there networks are trained from scratch")
+        return weights
+
     @field_validator("timesteps")
     @classmethod
     def _timesteps_are_steps(cls, timesteps: tuple[int, ...]) -> tuple[int, ...]:

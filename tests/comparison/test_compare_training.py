@@ -211,6 +211,7 @@ def test_a_standing_training_of_another_budget_begins_anew(both, tmp_path):
         (("--training", "tet", "--seeds", -1), "whole numbers"),
         (("--training", "tet", "--methods", "signed"), "--training"),
         (("--epochs", 3), "--training"),
+        (("--training", "tet", "--weights", "w.pt"), "from scratch"),
         (("net.safetensors", "--training", "tet"), "trains from scratch"),
         (("--training", "bad.toml"), "'lr'"),
     ],
