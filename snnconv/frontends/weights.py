@@ -51,7 +51,9 @@ def read_weights(module: nn.Module, file: Path) -> None:
             "\n         ".join(wrong),
             "name the factory that made them, with its arguments: factory?key=value",
         )
-    module.load_state_dict(found.state, strict=False)
+    own = module.state_dict()  # with the versions of its parts, which safetensors does not keep
+    own.update(found.state)
+    module.load_state_dict(own, strict=False)
 
 
 class _Inert:

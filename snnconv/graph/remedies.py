@@ -9,6 +9,10 @@ DATA_DEPENDENT = (
     "torch.where(condition, a, b)"
 )
 NO_PADDING = "leave the mask out: give samples of one length, where padding needs none"
+FIXED_MASK = (
+    "give it a fixed mask, or write the attention out: torch.softmax(q @ k.transpose(-2, -1) * "
+    "d**-0.5 + torch.where(mask, 0.0, -torch.inf), -1) @ v"
+)
 HARD_GATES = "make its gates clipped-linear first: snnconv train FILE --recurrent hard"
 ANALOG = (
     "let signed spikes carry its output: --non-relu spike, then convert --neuron signed; or "

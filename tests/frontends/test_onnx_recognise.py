@@ -8,6 +8,7 @@ from torch import nn
 
 from snnconv.errors import ObstaclesError
 from snnconv.frontends.onnx.importer import import_onnx
+from snnconv.frontends.torch.capture import capture
 from snnconv.graph.network import Network
 
 IMAGE = (2, 6, 6)
@@ -70,6 +71,20 @@ def test_masks_of_other_values_are_named_and_taken_on_request(tmp_path):
         "Where)",
     }
     assert "multiply" in ops(read(net(forward), tmp_path, False, analog=True).graph)
+
+
+def test_a_mask_of_attention_that_depends_on_the_input(tmp_path):
+    """-inf and -1e9 are where no attention is; both leave the digits of the others alone."""
+
+    def forward(h):
+        seen = h[..., :1, :] >= h[..., :1, :1]  # the first place is seen, always
+        added = torch.where(seen, 0.0, -torch.inf)
+        return ((h + added).softmax(-1) @ torch.where(seen, h, -1e9).softmax(-1)).flatten(1)
+
+    graph, _, verdict = capture(net(forward), IMAGE, analog=True)
+    assert "multiply" in ops(graph)
+    assert verdict.difference < 1e-5
+    assert read(net(forward), tmp_path, False, analog=True).verdict.difference < 1e-5
 
 
 def test_what_is_replaced_is_no_obstacle_beside_one(tmp_path):

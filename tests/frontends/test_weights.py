@@ -77,6 +77,25 @@ def test_safetensors(trained, tmp_path):
     reads(file, trained)
 
 
+class Versioned(nn.Linear):
+    """Reads no weights of an unknown version, as torchvision's MNASNet."""
+
+    _version = 2
+
+    def _load_from_state_dict(self, state, prefix, metadata, *rest):
+        assert metadata["version"] == 2
+        super()._load_from_state_dict(state, prefix, metadata, *rest)
+
+
+@pytest.mark.parametrize("suffix", ["pt", "safetensors"])
+def test_parts_that_ask_for_the_version_of_their_weights(suffix, tmp_path):
+    module, other = nn.Sequential(Versioned(4, 3)), nn.Sequential(Versioned(4, 3))
+    write = torch.save if suffix == "pt" else safetensors.torch.save_file
+    write(module.state_dict(), tmp_path / f"weights.{suffix}")
+    read_weights(other, tmp_path / f"weights.{suffix}")
+    assert torch.equal(other[0].weight, module[0].weight)
+
+
 def test_a_prefix_that_is_the_networks_own_stays(trained, file):
     class Wrapper(nn.Module):
         def __init__(self, module):

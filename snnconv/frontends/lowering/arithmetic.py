@@ -107,13 +107,13 @@ def affine(shape: Shape, x: object, scale: object = 1, shift: object = 0) -> Nod
     if source.shape != shape:
         raise Refused("a constant that the value is expanded to", "expand the value before")
     learned = any(isinstance(value, Stored) for value in (scale, shift))
-    summand = constant(shape, shift).clamp(min=MASKED) if _masks(shift) else constant(shape, shift)
-    return line(source, constant(shape, scale), summand, learned)
+    return line(source, constant(shape, scale), summand(shape, shift), learned)
 
 
-def _masks(shift: object) -> bool:
-    """Whether a constant that is added is -inf at some places, as masks of attention are."""
-    return isinstance(shift, Stored) and bool((shift.value == -math.inf).any())
+def summand(shape: Shape, value: object) -> Tensor:
+    """A constant that is added; :data:`MASKED` where it is -inf, as masks of attention are."""
+    found = constant(shape, value)
+    return found.clamp(min=MASKED) if bool((found == -math.inf).any()) else found
 
 
 def _times(value: object, factor: float) -> object:

@@ -24,7 +24,7 @@ from snnconv.frontends.lowering.matrices import linear
 from snnconv.graph.operations.base import Along
 from snnconv.graph.operations.pooling import Mean
 from snnconv.graph.operations.wiring import Permute, Shaped
-from snnconv.graph.remedies import NO_PADDING
+from snnconv.graph.remedies import FIXED_MASK, NO_PADDING
 
 ATTRIBUTES = ("num_heads", "batch_first", "add_zero_attn", "tensors")
 
@@ -145,7 +145,7 @@ def _mask(parts: list[Activation] | list[NodeSpec], mask: object, causal: bool) 
     if mask is None:
         return None
     if not isinstance(mask, Stored):
-        raise Refused("attention with a mask that depends on the input", "give it a fixed mask")
+        raise Refused("attention with a mask that depends on the input", FIXED_MASK)
     own = stored("mask", mask).value
     if own.dtype is torch.bool:
         return Stored("", (~own).float() * MASKED)

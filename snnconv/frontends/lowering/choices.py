@@ -10,7 +10,13 @@ from functools import partial
 import torch
 
 from snnconv.frontends.lowering import arithmetic
-from snnconv.frontends.lowering.arithmetic import broadcast, constant, line, onnx_binary
+from snnconv.frontends.lowering.arithmetic import (
+    broadcast,
+    constant,
+    line,
+    onnx_binary,
+    summand,
+)
 from snnconv.frontends.lowering.call import Call
 from snnconv.frontends.lowering.contract import (
     Activation,
@@ -67,24 +73,29 @@ def equal(shape: Shape, x: object, other: object) -> NodeSpec:
 
 
 def where(shape: Shape, condition: object, x: object, other: object) -> NodeSpec:
-    """``x`` where a mask is 1, ``other`` where it is 0: ``other + mask*(x - other)``."""
+    """``x`` where a mask is 1, ``other`` where it is 0.
+
+    It is ``other + mask*(x - other)``, or, of a value and a constant, a product of the value and a
+    line of the mask: a constant of -1e9, as masks of attention have it, would take the value's
+    digits from the difference.
+    """
     if isinstance(condition, Stored):
         return _by_constant(shape, condition, x, other)
     mask = activation(condition)
     if not isinstance(x, Activation) and not isinstance(other, Activation):
-        yes, no = constant(shape, x), constant(shape, other)
+        yes, no = summand(shape, x), summand(shape, other)
         return line(mask, yes - no, no)
     values = [value for value in (mask, x, other) if isinstance(value, Activation)]
     if any(len(value.shape) != len(shape) for value in values):
         raise Refused("a choice that mixes samples", BATCH_FIRST)
-    if not isinstance(other, Activation) and not constant(shape, other).any():
-        return NodeSpec("multiply", [activation(x), mask])
-    if not isinstance(x, Activation) and not constant(shape, x).any():
-        return NodeSpec("multiply", [activation(other), _negated(mask)])
-    chosen = NodeSpec("multiply", [arithmetic.sub(shape, x, other), mask])
-    if isinstance(other, Activation):
+    if isinstance(x, Activation) and isinstance(other, Activation):
+        chosen = NodeSpec("multiply", [arithmetic.sub(shape, x, other), mask])
         return NodeSpec("add", [chosen, other])
-    return line(chosen, 1.0, constant(shape, other))
+    if isinstance(x, Activation):
+        chosen, rest = NodeSpec("multiply", [x, mask]), summand(shape, other)
+        return NodeSpec("add", [chosen, line(mask, -rest, rest)]) if rest.any() else chosen
+    chosen, rest = NodeSpec("multiply", [activation(other), _negated(mask)]), summand(shape, x)
+    return NodeSpec("add", [chosen, line(mask, rest)]) if rest.any() else chosen
 
 
 def _by_constant(shape: Shape, condition: Stored, x: object, other: object) -> NodeSpec:
