@@ -31,7 +31,7 @@ class Collector:
     """Histograms of all sites, filled batch by batch.
 
     Args:
-        analysis: of the network, folded.
+        analysis: the analysis of the network, folded.
         granularity: ``layer`` or ``channel``.
     """
 
@@ -102,7 +102,7 @@ def find_thresholds(
     Args:
         graph: the network, folded.
         collector: has seen the activations of its sites.
-        statistic: that finds a threshold.
+        statistic: the statistic that finds a threshold.
         params: its parameters.
         known: thetas that are not to be found: those of QCFS.
 
@@ -207,7 +207,7 @@ class Method:
     """How thresholds are to be found.
 
     Attributes:
-        name: of the statistic.
+        name: the name of the statistic.
         statistic: itself.
         params: its parameters.
         granularity: ``layer`` or ``channel``.
@@ -252,10 +252,10 @@ def calibrate(
     only give figures.
 
     Args:
-        ann: with a network in it.
-        method: for sites whose theta is not known.
+        ann: the checkpoint of the network.
+        method: the statistic for sites whose theta is not known.
         samples: batches of indices, normalised inputs and labels; this process's share.
-        device: where to run.
+        device: the device to run on.
         advance: told of samples done.
         seen: adds up what the network did on these samples.
     """

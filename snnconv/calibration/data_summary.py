@@ -28,13 +28,13 @@ class DataSummary(NamedTuple):
     """What some samples of a data set show.
 
     Attributes:
-        samples: that were read.
+        samples: the number of samples that were read.
         low: the smallest value.
         high: the largest one.
-        mean: of all values.
-        std: of all values, around that mean.
+        mean: the mean of all values.
+        std: the standard deviation of all values, around that mean.
         classes: how many different labels there are; None if labels are no classes.
-        largest_class_share: of the samples that have the most frequent class, 0..1.
+        largest_class_share: the share of the samples that have the most frequent class, 0..1.
         ann_accuracy: share that the ANN classifies right, 0..1; None for other tasks.
         score: the task's first score; None without labels.
         ann_score: the ANN's; None without labels, or if these samples leave it undefined.
@@ -87,11 +87,11 @@ def summarise_data(
 
     Args:
         network: the ANN, in evaluation mode.
-        split: of the data.
+        split: the split of the data.
         info: mean and std that samples are normalised by.
-        seed: of the draw.
+        seed: the seed of the draw.
         batch_size: samples at once.
-        device: of the network.
+        device: the device of the network.
     """
     order = subset(strata(split), SAMPLES, seed)
     order = order[torch.randperm(len(order), generator=torch.Generator().manual_seed(seed))]

@@ -38,7 +38,7 @@ class Move(NamedTuple):
 
     Attributes:
         drop: how many more bits they leave out.
-        begin: by how many bins all of them lie further up then.
+        begin: the number of bins by which all of them then lie further up.
     """
 
     drop: int
@@ -112,8 +112,8 @@ def coarser(counts: Tensor, rests: Tensor, rest: int, drop: int) -> tuple[Tensor
     """Return the counts and rests ``[channels, bins]`` of bins that leave out more bits.
 
     Args:
-        counts: of bins that leave out ``rest`` bits.
-        rests: of these.
+        counts: the counts of bins that leave out ``rest`` bits.
+        rests: the sums of the bits that these bins leave out.
         rest: how many bits that is.
         drop: how many more are left out.
     """

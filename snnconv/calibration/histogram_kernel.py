@@ -115,7 +115,7 @@ def span(bits: Integers, minimum: Integers, maximum: Integers) -> None:
     """Take activations into the range of their channels.
 
     Args:
-        bits: of activations, row after row of so many channels.
+        bits: the activations as bits, row after row; a row has one of each channel.
         minimum: the bits of the smallest positive one by channel, changed in place.
         maximum: the bits of the largest by channel, changed in place.
     """
@@ -161,18 +161,18 @@ def tally(
     its own place there, because a processor waits before it adds to what it has just written.
 
     Args:
-        bits: of activations, row after row of so many channels as zeros has.
+        bits: the activations as bits, row after row; a row has one of each channel.
         lowest: bits of the smallest number that has a bin, by channel.
         shift: bits that a bin leaves out, by channel.
         one: what an activation adds to its bin, in addition to the bits left out, which are summed
             below it.
         half: what is added to the bits left out where their extremes are kept.
-        count: of bins a channel.
+        count: the number of bins of a channel.
         bins: ``[channels, count + at least WIDTH // channels]``, changed in place; sums have to
             fit.
         extremes: the least and the largest of the bits left out, of all bins
             ``[channels, ..., 2]``, changed in place.
-        zeros: by channel, changed in place.
+        zeros: the number of zeros by channel, changed in place.
     """
     channels, size, apart = len(bins), len(bits), bins.shape[1]
     words, ends = bins.reshape(-1), extremes.reshape(-1)

@@ -41,10 +41,10 @@ def by_layer(
     """Return what conversion finds for each layer: ``<site>/<parameter>`` ``[1]`` float32.
 
     Args:
-        converted: with the thresholds of the conversion.
-        calibrated: with what calibration has kept.
+        converted: the checkpoint with the thresholds of the conversion.
+        calibrated: the checkpoint with the bins of the calibration.
         make: a layer of neurons, from parameters, threshold and T.
-        params: of the neurons.
+        params: the parameters of the neurons.
     """
     found = {}
     for site, theta in converted.thresholds().items():
@@ -60,7 +60,7 @@ def activations(calibrated: Checkpoint, site: str, theta: Tensor) -> tuple[Tenso
     """Return activations of a site, and what the squared error of each counts, ``[n]`` each.
 
     Args:
-        calibrated: with what calibration has kept: bins, or a histogram to draw.
+        calibrated: the checkpoint with the bins of the calibration, or a histogram to draw.
         site: its name.
         theta: ``[1]`` or ``[C]``.
     """

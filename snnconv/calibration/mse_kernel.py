@@ -219,7 +219,7 @@ def thresholds(
         coarse: the first grid, as shares of the maximum ``[n]``.
         fine: the finer grid from each of its thresholds on ``[n, m]``.
         levels: T.
-        v0: in units of theta.
+        v0: the initial potential, in units of theta.
     """
     found = np.zeros(len(lengths))
     firsts = np.append(0, lengths.cumsum())

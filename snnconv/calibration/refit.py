@@ -56,8 +56,8 @@ def refitted(
     """Return a calibrated checkpoint with thresholds for neurons whose mean lies on a grid.
 
     Args:
-        calibrated: of kind ``calibrated``.
-        grid: of the neurons in T steps.
+        calibrated: a checkpoint of kind ``calibrated``.
+        grid: the values that neurons can give in T steps.
         wanted: whether to derive thresholds; else they stay as calibrated.
         granularity: one threshold for each layer or a channel; that of the calibration if none is
             given.

@@ -38,10 +38,10 @@ class Candidates:
     """Methods on one network.
 
     Args:
-        config: of the search.
+        config: the options of the search.
         file: the calibrated checkpoint.
         calibrated: what is in it.
-        folder: for the files of what is tried.
+        folder: the folder for the files of all trials.
     """
 
     config: ConvertConfig

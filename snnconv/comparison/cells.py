@@ -187,7 +187,7 @@ def divided(
     """Do this process's share of some work, wait for the others, and return what failed.
 
     Args:
-        pieces: of the work, by name.
+        pieces: the pieces of the work, by name.
         work: does one, as if this were the only process.
         other: is told of one that another process does.
         failing: is told of one that failed in this process.

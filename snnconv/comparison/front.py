@@ -35,10 +35,10 @@ class Judged:
         quality: the accuracy, a share of the samples; or another score, with a minus if less is
             better.
         samples: how many.
-        cost: of the mean sample.
+        cost: the cost of the mean sample.
         right: a bit for each sample; none where a file does not say.
         parts: of a score that is no accuracy, the jackknife's; none where a file does not say.
-        costs: of each sample; none where a cost is the same for all, or a file does not say.
+        costs: the costs of each sample; None if all cost the same, or if a file does not say.
     """
 
     quality: float

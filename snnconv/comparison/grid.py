@@ -27,7 +27,8 @@ def plan(config: CompareConfig, name: str, preset: Preset, timesteps: int) -> Pl
     """The stages of one cell in the order in which they run, each with its options.
 
     Args:
-        config: of the comparison; its options for data, memory and the like go to every stage.
+        config: the options of the comparison; those for data, memory and the like go to every
+            stage.
         name: the method's.
         preset: the method.
         timesteps: T.

@@ -36,7 +36,7 @@ class HeldOut:
     """Samples, and the class that a network should predict for each.
 
     Attributes:
-        split: of the samples.
+        split: the split of the samples.
         order: their indices, in the order of the measurement.
         wanted: their classes: labels, or what the ANN says; or their labels for another task.
         ann_right: whether the ANN gives that class, bool ``[n]``.
@@ -79,8 +79,8 @@ def draws(steps: Iterable[LineageStep], spec: str, own: str) -> list[Draw]:
 
     Args:
         steps: its lineage.
-        spec: of the data set.
-        own: of the data set that the network was made for.
+        spec: the name of the data set.
+        own: the facts of the data set that the network was made for.
     """
     found = []
     for step in steps:
@@ -98,10 +98,10 @@ def left(labels: Tensor, drawn: Iterable[Draw], n: int, seed: int) -> Tensor:
     """Samples that nobody has drawn, in random order.
 
     Args:
-        labels: of the training split.
+        labels: the labels of the training split.
         drawn: what stages have drawn of it.
         n: at most so many, every class by its share.
-        seed: of the draw.
+        seed: the seed of the draw.
 
     Raises:
         UsageError: there is none.
@@ -135,11 +135,11 @@ def held_out(
     then a network should say what the ANN says.
 
     Args:
-        ann: with the network.
+        ann: the checkpoint of the network.
         dataset: whose training samples these are.
         order: their indices.
         batch_size: samples at once.
-        device: where to run the ANN.
+        device: the device to run the ANN on.
         advance: told of samples done.
     """
     network = Network(*fold(ann.graph, ann.network)).to(device).eval().laid_out()

@@ -15,7 +15,7 @@ def marked(
     """Return the rows with the marks of their cells.
 
     Args:
-        rows: of all methods.
+        rows: the rows of all methods.
         evaluations: what each cell is from, by method and T; all of the same samples.
     """
     cells = {(row.method, cell.timesteps): cell for row in rows for cell in row.cells}

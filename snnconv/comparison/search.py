@@ -97,7 +97,7 @@ class Search:
         trials: all, in their order.
         left_out: methods that were not tried, at all T or from one on, and why.
         best: the cheapest network that is close enough.
-        closest: of the networks that are not, the closest one.
+        closest: the closest of the networks that are not close enough.
 
     Args:
         config: its options.

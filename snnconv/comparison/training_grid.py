@@ -73,7 +73,8 @@ def plan(config: CompareConfig, preset: TrainingPreset, key: Key) -> Training:
     """The stages of one training, in their order, each with its options.
 
     Args:
-        config: of the comparison; its options for data, memory and the like go to every stage.
+        config: the options of the comparison; those for data, memory and the like go to every
+            stage.
         preset: the method.
         key: its name, T and seed.
 

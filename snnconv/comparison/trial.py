@@ -36,9 +36,9 @@ class Costs:
 
     Attributes:
         latency: steps until the answer.
-        energy_mj: of a sample, first layer included.
+        energy_mj: the energy of a sample, first layer included.
         energy_ann_mj: the ANN's.
-        spikes: of a sample.
+        spikes: the spikes of a sample.
     """
 
     latency: int
@@ -63,11 +63,11 @@ class Trial:
         method: the preset's name.
         timesteps: T.
         samples: measured.
-        right: of them, how many have the class that is wanted.
-        ann_right: of them, how many the ANN gives that class.
+        right: how many of them have the class that is wanted.
+        ann_right: how many of them have that class from the ANN.
         score: the share that is right, or the score of another task.
         ann_score: the ANN's on the same samples.
-        kind: of score.
+        kind: the kind of score.
         costs: on these samples.
         gave_up: why not all samples were measured; empty if they were.
     """
@@ -101,11 +101,11 @@ def measure(
     """Simulate batch by batch, until all samples are measured or the network is given up.
 
     Args:
-        checkpoint: with neurons.
+        checkpoint: a checkpoint with neurons.
         method: the preset's name.
         held: the samples.
         session: on whose device, and with its memory.
-        config: of the search.
+        config: the options of the search.
         enough: told of samples done, how many of them are right, if that is what is measured, and
             the costs so far: whether to give up.
     """

@@ -31,10 +31,10 @@ class Subject:
     """What is exported.
 
     Attributes:
-        checkpoint: of a kind that has neurons.
+        checkpoint: a checkpoint of a kind that has neurons.
         network: the same with BatchNorm folded, dense, in evaluation mode, on the CPU.
         called: what it is, in a line.
-        sha256: of the checkpoint's file.
+        sha256: the SHA-256 of the checkpoint's file.
     """
 
     checkpoint: Checkpoint
@@ -90,8 +90,8 @@ class Export(ABC):
         params: its options.
 
     Attributes:
-        params_type: of its options.
-        suffix: of the file that is named.
+        params_type: the type of its options.
+        suffix: the suffix of the file that is named.
         referee: what runs the files, in a line.
         tolerance: largest difference of a logit from this tool's, as a share of the largest logit;
             0 is bit for bit. None if the format is another network by intent, such as one of whole

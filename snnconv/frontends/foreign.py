@@ -18,7 +18,7 @@ class FileKind(NamedTuple):
     """What a file is.
 
     Attributes:
-        name: with its article.
+        name: its name, with the article.
         as_model: how to bring it if a MODEL is asked for.
         as_weights: how to bring it if weights are asked for.
     """

@@ -163,7 +163,7 @@ def candidates(info: DataInfo, scale: float) -> dict[str, DataInfo]:
 
     Args:
         info: as they are.
-        scale: that raw values were divided by for them.
+        scale: the number by which raw values were divided for them.
 
     Returns:
         By the options that say so, info for the same values.

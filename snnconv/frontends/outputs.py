@@ -40,7 +40,7 @@ def choose(names: Sequence[str], wanted: str | None, whose: str) -> str:
     """The output that is wanted: by its name, or by its number from 0.
 
     Args:
-        names: of all outputs.
+        names: the names of all outputs.
         wanted: one of them; none is needed where there is one output.
         whose: what an error calls the network.
 

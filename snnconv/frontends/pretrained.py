@@ -65,7 +65,7 @@ def maker(name: str, download: bool) -> Callable[..., Any]:
     """The function that makes a network of torchvision.
 
     Args:
-        name: of the network.
+        name: the name of the network.
         download: whether its weights may be downloaded.
 
     Raises:

@@ -21,7 +21,7 @@ class Fit:
     """A state dict under a network's own keys, and what does not fit.
 
     Attributes:
-        state: to load.
+        state: the state dictionary to load.
         missing: keys that only the network has.
         surplus: keys that only the file has, as the file names them where that is known.
         shapes: keys whose shapes differ.

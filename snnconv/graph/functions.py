@@ -61,8 +61,8 @@ class RunningMeans:
     Args:
         graph: the network.
         signals: what each node carries.
-        shapes: of each node's value for one sample.
-        work: of each node that has some.
+        shapes: the shapes of each node's value for one sample.
+        work: the work of each node that has some.
     """
 
     def __init__(

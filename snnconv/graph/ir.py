@@ -48,7 +48,7 @@ class Graph:
     """A network without its tensors.
 
     Attributes:
-        input_shape: of one sample, without the batch.
+        input_shape: the shape of one sample, without the batch.
         nodes: topologically ordered.
         output: the node whose value is the logits.
     """
@@ -101,7 +101,7 @@ class Graph:
 
         Args:
             data: what :meth:`to_json` gave.
-            operations: that a graph may hold, :data:`snnconv.graph.ops.OPS`.
+            operations: the operations that a graph may hold, :data:`snnconv.graph.ops.OPS`.
             place: the file, for the error.
 
         Raises:

@@ -72,7 +72,7 @@ def attributes(node: Node, kind: type[A]) -> A:
 
     Args:
         node: one that fits its operation.
-        kind: of the attributes that its operation has.
+        kind: the class of the attributes of its operation.
 
     Raises:
         TypeError: its operation has attributes of another kind.

@@ -11,7 +11,7 @@ def obstacles(graph: Graph, analog: bool) -> list[Obstacle]:
     """Return all obstacles, in the order of the graph.
 
     Args:
-        graph: of a network, with its transfer sites if it gets some.
+        graph: the graph of a network, with its transfer sites if it gets some.
         analog: whether operations that no neuron stands for are taken.
     """
     found = [] if analog else [_function(node) for node in graph.nodes if _is_analog(node)]
@@ -24,7 +24,7 @@ def refuse_obstacles(graph: Graph, whose: str, analog: bool) -> None:
     """Refuse a network with obstacles.
 
     Raises:
-        ObstaclesError: with all of them.
+        ObstaclesError: there are obstacles; it lists all of them.
     """
     if found := obstacles(graph, analog):
         raise ObstaclesError(whose, found)

@@ -23,7 +23,7 @@ def with_qcfs(
     """The graph with QCFS at its sites.
 
     Args:
-        graph: with ReLU or QCFS at its sites.
+        graph: a graph with ReLU or QCFS at its sites.
         tensors: its own.
         thresholds: theta by site, ``[1]`` or ``[C]``; a clip of the ReLU caps it.
         levels: L.

@@ -117,9 +117,9 @@ class _Placement:
 
         Args:
             reader: reads the first value of the chain.
-            chain: from there down.
+            chain: the nodes from there down.
             place: the value, by its number in the chain.
-            matrix: that the site is for.
+            matrix: the matrix that the site is for.
         """
         made_by = matrix.op
         for k, name in enumerate(chain[: place + 1]):

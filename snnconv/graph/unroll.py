@@ -58,7 +58,7 @@ def unroll(
     Args:
         graph: the network.
         tensors: its own.
-        slope: of the hard sigmoid, in 0..1/2.
+        slope: the slope of the hard sigmoid, in 0..1/2.
     """
     sizes, builder = Analysis.of(graph, tensors).shapes, Builder(dict(tensors))
     for node in graph.nodes:
@@ -86,7 +86,7 @@ class Direction:
         place: its name.
         below: the sequence it is given, ``[B, L, F]``.
         own: PyTorch's tensors, in float64.
-        order: of the places.
+        order: the order of the places.
         layer: its number; from 1 on it is given states.
     """
 

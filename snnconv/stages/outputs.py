@@ -66,9 +66,9 @@ def refuse_lost(files: Sequence[Path], report: Path, kind: type[Report]) -> None
     """Refuse to replace a file that the stage did not write, or that was changed since then.
 
     Args:
-        files: that are to be written.
-        report: of the stage when it wrote them, if it did.
-        kind: of that report.
+        files: the files that will be written.
+        report: the report of the stage from when it wrote them, if it did.
+        kind: the class of that report.
 
     Raises:
         UsageError: there is a file of this kind.

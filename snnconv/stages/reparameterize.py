@@ -188,7 +188,7 @@ class _Compared(NamedTuple):
     """The two networks by the score that decides.
 
     Attributes:
-        kind: of score.
+        kind: the kind of score.
         scores: before and after.
         difference: McNemar's test, of a classifier.
         p: of the paired t-test of the jackknife's parts, of another score that labels give.

@@ -183,7 +183,7 @@ def training_files(
     """Where a training leaves its log and what it goes on from, beside its report.
 
     Args:
-        session: with what it reads.
+        session: the session, with the files that it reads.
         config: its options.
         report: its report.
         outputs: the checkpoints that it writes.
@@ -237,7 +237,7 @@ def load_data(
     A file that it names is among the session's inputs from then on.
 
     Args:
-        session: with its inputs.
+        session: the session, with its inputs.
         config: what names the data.
         info: of the data that the network was made for, if there is one.
         labels: whether labels are used, which have to be of the network's classes then.

@@ -79,7 +79,7 @@ class Spread:
 
     Attributes:
         points: ascending, ``[n]``.
-        density: of activations between a point and the one before, ``[n]``.
+        density: the density of activations between a point and the one before, ``[n]``.
         tails: number, sum and sum of squares of the activations from a point on, ``[3, n + 1]``.
     """
 
@@ -171,7 +171,7 @@ def search(bins: Bins, params: Record, compiled: bool = True) -> Tensor:
     """Return the threshold from what a checkpoint keeps; 0 for a channel without activation.
 
     Args:
-        bins: of a site.
+        bins: the bins of a site.
         params: :class:`Params`.
         compiled: whether compiled code may search, if numba is installed. The result is the same
             without.

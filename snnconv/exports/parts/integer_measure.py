@@ -27,8 +27,8 @@ class IntegerMeasure:
     """Runs the network of ``export --to integer``, and counts.
 
     Args:
-        checkpoint: of a kind that has neurons.
-        file: where it lies.
+        checkpoint: a checkpoint of a kind that has neurons.
+        file: the file of the checkpoint.
         given: parameters of the format.
         timesteps: T.
         first: the step from which outputs count.

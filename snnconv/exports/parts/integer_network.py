@@ -47,18 +47,18 @@ class IntegerLayer:
     """One layer.
 
     Attributes:
-        kind: of :data:`KINDS`.
+        kind: one of :data:`KINDS`.
         sources: the layers whose sum it reads, from 1; 0 is the input.
-        given: ``C, H, W`` of what it reads.
-        gives: of what it gives.
-        kernel: and so on, for height and width.
-        shift: to the left, of what weights add up to, before the bias.
-        weight: of weights.
-        bias: of weights; the gains; or the thresholds.
-        initial: potentials of neurons.
-        dead: how far below 0 their potential waits.
-        spikes: the most of a step.
-        negative: whether they may be negative.
+        given: the shape ``C, H, W`` of its input.
+        gives: the shape ``C, H, W`` of its output.
+        kernel: its places, as stride, padding and dilation, for height and width.
+        shift: the left shift of the sum of weights, before the bias.
+        weight: the weights of a matrix or convolution.
+        bias: the bias of a matrix or convolution, the gains, or the thresholds.
+        initial: the potentials at which neurons start.
+        dead: how far below 0 a potential may go before a negative spike.
+        spikes: the largest number of spikes in a step.
+        negative: whether spikes may be negative.
     """
 
     kind: str
@@ -90,7 +90,7 @@ class IntegerNetwork:
         weight_bytes: 1 or 2.
         input_bits: a sample is ``clip(round(x / input_scale))`` in so many bits.
         state_bits: a potential is clipped to so many.
-        input_scale: of a sample.
+        input_scale: the scale of a sample.
         output_scale: the logits are the mean output over T steps, times it.
     """
 

@@ -40,9 +40,9 @@ class Widths:
     """How wide numbers are.
 
     Attributes:
-        bits: of weights.
-        input_bits: of the input.
-        state_bits: of potentials.
+        bits: the number of bits of weights.
+        input_bits: the number of bits of the input.
+        state_bits: the number of bits of potentials.
         channel: whether each channel has a unit.
         bias_correction: whether biases take up the mean error of the weights.
     """
@@ -289,7 +289,7 @@ def fitted_unit(weights: Tensor, bits: int) -> Tensor:
 
     Args:
         weights: ``[D, n]`` float64.
-        bits: of a weight, its sign included.
+        bits: the number of bits of a weight, its sign included.
     """
     largest = 2 ** (bits - 1) - 1
     most = weights.abs().amax(1).clamp(min=torch.finfo(torch.float32).tiny * 2**bits)

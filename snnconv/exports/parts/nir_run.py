@@ -54,7 +54,7 @@ def run(graph: Any, names: Mapping[str, str], x: Tensor, timesteps: int, hold: i
 
     Args:
         graph: what :func:`read` gave.
-        names: of the layers of neurons in the file, by the sites of the network.
+        names: the names of the layers of neurons in the file, by the sites of the network.
         x: frames ``[f, B, *input]``.
         timesteps: T.
         hold: steps for which each frame is shown.

@@ -84,7 +84,7 @@ class _Neuron(nn.Module):
     """A layer of neurons at any step.
 
     Args:
-        neuron: of a module file.
+        neuron: a neuron of a module file.
         step: tells the number of steps done, float32.
     """
 
@@ -119,7 +119,7 @@ class Traced:
     """What a graph is made of.
 
     Attributes:
-        module: to be traced.
+        module: the module to trace.
         arguments: examples of its inputs.
         states: the names of the states.
         sites: the names of the sites.
@@ -135,8 +135,8 @@ class Step(nn.Module):
     """One step.
 
     Args:
-        network: of a module file.
-        names: of its sites.
+        network: the network of a module file.
+        names: the names of its sites.
         example: its state after a step.
     """
 

@@ -223,7 +223,7 @@ def call(node: Node, tensors: Tensors) -> Call:
 
     Args:
         node: any but a site.
-        tensors: by role.
+        tensors: its tensors by role.
     """
     if node.op in CALLS:
         return CALLS[node.op](node, tensors)

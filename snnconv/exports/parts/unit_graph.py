@@ -51,13 +51,13 @@ class Layer:
         name: a name of Python's, of its own.
         kind: what it is; a ``sum`` is a pooling that does not divide.
         sources: the layers whose sum it reads; ``input`` is the network's input.
-        shape: of what it reads, for one sample.
+        shape: the shape of its input, for one sample.
         site: the node of the network, if these are neurons.
-        weight: of a convolution or matrix.
+        weight: the weights of a convolution or matrix.
         gain: of a convolution of one place that only scales, one for each channel; its weight says
             so too.
-        bias: of it, ``[D]``.
-        window: of a convolution or pooling.
+        bias: its bias, ``[D]``.
+        window: the window of a convolution or pooling.
     """
 
     name: str

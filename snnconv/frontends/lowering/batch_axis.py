@@ -48,7 +48,7 @@ def lowered(
 
     Args:
         lowering: the call's.
-        shape: of its value, as the network has it.
+        shape: the shape of its value, as the network has it.
         arguments: its own, by position.
         keywords: its own, by name.
         again: the call, made once more.
@@ -157,7 +157,7 @@ def of_more_samples(
     """Sizes as they are, and for :data:`BATCH` samples in place of a file's own number of them.
 
     Args:
-        sizes: of a value in the file.
+        sizes: the sizes of a value in the file.
         places: the axes that samples may be on, the likeliest first.
         literal: the file's own number of samples.
     """
@@ -285,7 +285,7 @@ def _along(
         make: the call's.
         first: its arguments, values with their batch first.
         x: a value among them.
-        shape: of its value in the network.
+        shape: the shape of its value in the network.
     """
     dim = first.get("dim")
     if dim is None:

@@ -16,8 +16,8 @@ class GraphBuilder:
     """Nodes in topological order, and their tensors in float32.
 
     Attributes:
-        nodes: by name.
-        tensors: by name; one that several nodes were given is here once.
+        nodes: the nodes by name.
+        tensors: the tensors by name; a tensor that several nodes use is here once.
     """
 
     def __init__(self) -> None:

@@ -32,8 +32,8 @@ class Call:
         op: its name.
         opset: the version of the operator's meaning.
         batch: the file's own size of the batch, if it fixes one.
-        operands: in order.
-        attrs: by name.
+        operands: its operands in order.
+        attrs: its attributes by name.
         outputs: how many it has.
         read: how many of them are read, counted to the last that is.
         texts: whether the network's input is token numbers.

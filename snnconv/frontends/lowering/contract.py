@@ -41,8 +41,8 @@ class Activation:
 
     Attributes:
         node: the graph node that gives it.
-        shape: with the batch.
-        made: that node, if ``make`` may want to look at it.
+        shape: its shape, with the batch.
+        made: that node, for makers that look at it.
     """
 
     node: str
@@ -66,7 +66,7 @@ class NodeSpec:
         op: its operation.
         sources: what it reads; a node that has to be made first, if one call amounts to two.
         attrs: its attributes; None if it has none, or if all are as usual.
-        tensors: by role; those that are absent are None.
+        tensors: its tensors by role; absent ones are None.
         ending: of a softmax that is dropped at the end of a network: what was dropped.
         inside: what that softmax is elsewhere.
     """
@@ -195,7 +195,7 @@ def by_rank(
         make: takes the number of axes before everything else.
         batch_axis: of all three.
         modules: one for each number of axes.
-        attributes: of each module.
+        attributes: the attributes of each module.
         functions: tuples of one for each number of axes.
         aten: names with ``#`` for the number.
         onnx: operators, each for any number of axes; they are the first lowering's.

@@ -60,7 +60,7 @@ def _for_each_sample(tensor: Stored, among: Activation, dim: int) -> NodeSpec:
     Args:
         tensor: the network's own.
         among: an activation of the same shape but for one axis; places of it are cleared.
-        dim: that axis.
+        dim: the axis that may differ.
     """
     value, size = tensor.value.detach(), tensor.value.shape[dim]
     if not bool((value == value[:1]).all()):

@@ -50,7 +50,7 @@ def evaluate(
     """An operator's values from constant operands.
 
     Args:
-        folder: where a tensor among its attributes may have its data.
+        folder: the folder in which tensors among its attributes may have their data.
 
     Raises:
         Refused: it is none of :data:`FOLDED`, gives a gigantic value, or can't be computed.

@@ -46,8 +46,8 @@ class Model:
         operators: those that the output depends on, in topological order.
         initialisers: the file's ``TensorProto`` by name, checked but not read.
         input: its name.
-        dtype: of the input, as NumPy names it.
-        sizes: of the input, with the batch; None for a size that the file leaves open.
+        dtype: the type of the input, as NumPy names it.
+        sizes: the sizes of the input, with the batch; None for a size that the file leaves open.
         output: its name.
     """
 
@@ -65,7 +65,7 @@ def read_model(file: Path, texts: bool = False, output: str | None = None) -> Mo
     """Read a file and check it; no tensor is read yet.
 
     Args:
-        file: of opset 7 or newer; ONNX's version converter rewrites one of opset 7 or 8.
+        file: an ONNX file of opset 7 or newer; ONNX's version converter rewrites 7 and 8.
         texts: whether its input is token numbers, which may be whole.
         output: which of several outputs is meant, by name or number; the only one of floats by
             default.

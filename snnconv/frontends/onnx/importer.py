@@ -22,7 +22,8 @@ def import_onnx(
 
     Args:
         file: opset 7 to the newest that the installed ``onnx`` knows.
-        input_shape: of one sample of the data; it settles sizes that the file leaves open.
+        input_shape: the shape of one sample of the data, which settles sizes that the file leaves
+            open.
         analog: take operations that no neuron stands for.
         tokens: of a network on texts, how many token numbers there are.
         output: which of several outputs is meant, by name or number.

@@ -19,7 +19,7 @@ def check(proto: Any, folder: Path) -> None:
 
     Args:
         proto: the file's ``TensorProto``.
-        folder: where its external data has to be.
+        folder: the folder in which its external data has to be.
 
     Raises:
         UnsupportedError: another size, a type that is no plain number, external data that is

@@ -51,7 +51,7 @@ def translate(
 
     Args:
         model: what the file holds.
-        input_shape: of one sample.
+        input_shape: the shape of one sample.
         analog: whether to take operations that no neuron stands for.
         texts: whether the input is token numbers.
 

@@ -43,7 +43,8 @@ def import_exported(
 
     Args:
         file: as ``torch.export.save`` of torch 2.8 or newer writes it.
-        input_shape: of one sample of the data; it settles sizes that the file leaves open.
+        input_shape: the shape of one sample of the data, which settles sizes that the file leaves
+            open.
         analog: take operations that no neuron stands for.
         tokens: of a network on texts, how many token numbers there are.
         output: which of several outputs is meant, by name or number.

@@ -55,7 +55,7 @@ class UnknownOperator:
     """An operator that is not on the list: zeros of the shapes and types it declares.
 
     Args:
-        name: for the refusal.
+        name: its name, for the refusal.
         values: it gives: their shapes and types.
     """
 

@@ -98,7 +98,7 @@ def capture(
     Args:
         module: takes ``[B, *input_shape]``, gives ``[B, *out]``, or several; it is put into
             evaluation mode.
-        input_shape: of one sample.
+        input_shape: the shape of one sample.
         analog: whether to take operations that no neuron stands for.
         tokens: of a network on texts, how many token numbers there are.
         output: which of several outputs is meant, by name or number.

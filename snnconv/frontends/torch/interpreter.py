@@ -26,7 +26,7 @@ class TraceInterpreter(torch.fx.Interpreter):
     It keeps only the shape of values that depend on the input.
 
     Attributes:
-        values: of each node.
+        values: the values of each node.
         holders: the nodes of what depends on the input.
         changed: the nodes whose values a node changes in place.
     """

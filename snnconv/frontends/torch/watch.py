@@ -39,7 +39,7 @@ def obstacles_of_run(module: nn.Module, example: Tensor, analog: bool) -> list[O
     """What a run of a module shows, in the order of the run.
 
     Args:
-        module: in evaluation mode.
+        module: the module, in evaluation mode.
         example: an input ``[B, *input_shape]`` that it takes.
         analog: whether operations are taken that no neuron stands for.
     """

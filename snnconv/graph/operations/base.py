@@ -101,7 +101,7 @@ class Op(Generic[A]):
     """An operation of the closed list.
 
     Attributes:
-        name: in files.
+        name: its name in files.
         role: what it is to a spiking network.
         attributes: their names, types and bounds.
         value: computes it.
@@ -109,7 +109,7 @@ class Op(Generic[A]):
             the paths from an input to what lies behind it.
         rule: its shape rule.
         work: what it computes, by kind, if it is computed as it stands.
-        silence: where its output is zero.
+        silence: says where its output is zero.
         required: the roles of the tensors that it can't do without.
         optional: the roles of those that it can.
         asked: the roles that attributes ask for, in addition to the required ones.
@@ -157,7 +157,7 @@ class Op(Generic[A]):
         Args:
             attrs: the node's attributes.
             inputs: the names of what it reads.
-            roles: of its tensors.
+            roles: the roles of its tensors.
         """
         try:
             typed = self.typed(attrs)
