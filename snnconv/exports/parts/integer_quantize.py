@@ -285,7 +285,7 @@ class _Quantizer:
 
 
 def fitted_unit(weights: Tensor, bits: int) -> Tensor:
-    """The unit of least square error of each row's weights in so many bits.
+    """Find the unit with the least square error for the weights of each row.
 
     Args:
         weights: ``[D, n]`` float64.
