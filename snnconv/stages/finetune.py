@@ -52,13 +52,11 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
     file = checkpoint_file(config.checkpoint, config.run, READS["finetune"], "snnconv convert")
     checkpoint = load(file, SPIKING)
     session.inputs.append(file)
-    info = checkpoint.conversion
     surrogate = named_surrogate(config, [site.name for site in checkpoint.graph.sites])
     session.inputs += files_named(config.surrogate or "") + files_named(config.norm or "")
     T = timesteps(checkpoint, config.timesteps)
     checkpoint = with_norm(checkpoint, named_norm(config), T, trained=True)
-    info = checkpoint.spiking
-    assert info is not None
+    info = checkpoint.conversion
     shown = frames_per_run(checkpoint.data.frames, T, info.hold)
     dataset = read_once(session, load_data(session, config, checkpoint.data))
     task, score = trained_task(config, dataset, checkpoint)
