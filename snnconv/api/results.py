@@ -210,7 +210,7 @@ def compare_training(
         CheckFailedError: an evaluation in the folder is of other samples.
 
     >>> small = {"epochs": 1, "train_limit": 40, "limit": 20, "timesteps": 2}
-    >>> found = snnconv.compare_training("mlp?width=0.25", training="tet", **small)
+    >>> found = snnconv.compare_training("cnn?width=0.125", training="tet", **small)
     >>> [(row.method, cell.timesteps) for row in found.methods for cell in row.cells]
     [('tet', 2)]
     """

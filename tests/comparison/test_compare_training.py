@@ -227,7 +227,7 @@ def test_options_that_can_not_be_taken(tmp_path, monkeypatch, words, said):
 
 # As processes
 
-SIX = (*WORDS, "--training", "tet,lm-ht", "--seeds", "0,1,2")
+SIX = (*WORDS, "--training", "sltt,lm-ht", "--seeds", "0,1,2")
 
 
 def _environment():
