@@ -10,8 +10,8 @@ from snnconv.config.training_presets import FOLDER, names
 from snnconv.config.training_presets import load as preset
 from snnconv.errors import ExitCode, UsageError
 
-COMPILED = ("plif", "sew", "stbp-tdbn")
-"""Their surrogates are compiled for no other test of the usual run."""
+LATER = ("plif", "sew", "stbp-tdbn", "lm-ht-4", "lm-h-online")
+"""Their surrogates are compiled for no other test of the usual run, or others are like them."""
 
 
 def test_these_are_the_presets():
@@ -53,7 +53,7 @@ def converted(tmp_path_factory):
 @pytest.mark.parametrize(
     ("name", "stage"),
     [
-        pytest.param(name, stage, marks=[pytest.mark.long] if name in COMPILED else [])
+        pytest.param(name, stage, marks=[pytest.mark.long] if name in LATER else [])
         for name in names()
         for stage in ("train", "finetune")
         if getattr(preset(name), stage)
