@@ -202,13 +202,21 @@ def test_an_input_that_appears_is_read(recipe):
     assert outcomes() == ["skipped"] * 4
 
 
-def test_a_recipe_without_evaluation_evaluates_for_its_report(recipe, monkeypatch):
+def test_a_recipe_predicts_and_evaluates_for_its_report(recipe, monkeypatch):
     recipe.write_text(
-        'run = "out"\n[calibrate]\nsamples = 64\n[convert]\ntimesteps = 1\n[report]\n'
+        'run = "out"\n[calibrate]\nsamples = 64\n[convert]\ntimesteps = 1\n'
+        "[predict]\nlimit = 5\n[report]\n"
     )
     limited(monkeypatch)
     done("run", "recipe.toml")
-    assert {"evaluate.json", "report.html"} <= set(files(recipe.parent / "out"))
+    found = files(recipe.parent / "out")
+    assert {"evaluate.json", "predict.csv", "predict.json", "report.html"} <= set(found)
+    assert len((recipe.parent / "out" / "predict.csv").read_text().splitlines()) == 1 + 5
+    steps = json.loads(done("run", "recipe.toml", "--json").out)["steps"]
+    assert [(step["stage"], step["outcome"]) for step in steps] == [
+        *((stage, "skipped") for stage in ("calibrate", "convert", "predict")),
+        ("report", "run"),
+    ]
 
 
 # The report's evaluations

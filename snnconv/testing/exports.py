@@ -107,7 +107,9 @@ def the_named_file_comes_first(writes: Writes) -> None:
 
 def equal_networks_give_equal_bytes(writes: Writes) -> None:
     """A checkpoint that comes back from a file gives the same files, byte by byte."""
-    again = writes().files(subject(through_a_file=True), STEM)
+    given = subject(through_a_file=True)
+    with _kept(given):
+        again = writes().files(given, STEM)
     assert list(again) == list(_files(writes)), "other files"
     for suffix, content in _files(writes).items():
         assert content == again[suffix], f"{suffix}: other bytes"
@@ -119,11 +121,9 @@ def the_referee_finds_the_same_logits(writes: Writes) -> None:
     A permuted batch gives permuted logits and spikes. Nothing is left in the working folder, and
     the files, the network and torch's random state stay as they are.
     """
-    given, method, state = subject(), writes(), torch.get_rng_state()
+    given, method, content = subject(), writes(), _files(writes)
     own = _own(method, given)
-    before = {name: tensor.clone() for name, tensor in given.network.state_dict().items()}
-    with _elsewhere() as here, tempfile.TemporaryDirectory() as folder:
-        content = method.files(given, STEM)
+    with _kept(given), _elsewhere() as here, tempfile.TemporaryDirectory() as folder:
         file = _put(content, Path(folder))
         found, permuted = _run(method, file, given), _run(method, file, given, PERMUTED)
         left = sorted(path.name for path in here.iterdir())
@@ -141,10 +141,6 @@ def the_referee_finds_the_same_logits(writes: Writes) -> None:
         same = torch.equal(permuted.spikes[name], values[:, PERMUTED])
         assert same, f"a permuted batch gives other spikes at {name}"
         assert values.shape[:2] == (len(own), BATCH), f"spikes of {name}: {list(values.shape)}"
-    assert torch.equal(torch.get_rng_state(), state), "torch's random state has changed"
-    assert not given.network.training, "the network is in training mode"
-    for name, tensor in given.network.state_dict().items():
-        assert torch.equal(tensor, before[name]), f"{name} has changed"
 
 
 def the_referee_reads_what_was_written(writes: Writes) -> None:
@@ -168,6 +164,18 @@ def what_is_no_obstacle_is_written(writes: Writes) -> None:
         for obstacle in obstacles:
             assert obstacle.remedy, f"{neuron}: {obstacle.place} has no remedy"
         assert obstacles or method.files(given, STEM), f"{neuron}: no file"
+
+
+@contextlib.contextmanager
+def _kept(given: Subject) -> Iterator[None]:
+    """The network and torch's random state stay as they are."""
+    state, network = torch.get_rng_state(), given.network
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    yield
+    assert torch.equal(torch.get_rng_state(), state), "torch's random state has changed"
+    assert not network.training, "the network is in training mode"
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(tensor, before[name]), f"{name} has changed"
 
 
 @contextlib.contextmanager

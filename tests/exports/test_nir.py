@@ -48,7 +48,7 @@ def test_what_was_read_is_written_again_byte_by_byte(tmp_path):
             assert str(value) == str(second.nodes[name].to_dict()[key]), f"{name}.{key}"
 
 
-@pytest.mark.parametrize("name", ["sinabs", "snntorch"])
+@pytest.mark.parametrize("name", ["sinabs", "snntorch", "norse"])
 def test_neurons_of_other_programs_elicit_the_same_spikes(name, tmp_path):
     pytest.importorskip(name)
     one = subject(Residual(), **LEAKY)

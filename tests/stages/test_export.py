@@ -15,6 +15,7 @@ from helpers.commands import refused as refuses
 from snnconv.checkpoint import load
 from snnconv.core.runtime import host_kept
 from snnconv.data.dataset import batches, load_dataset
+from snnconv.data.split import strata, subset
 from snnconv.errors import ExitCode
 from snnconv.exports.parts.integer_network import unpacked
 from snnconv.exports.parts.integer_run import run as simulated
@@ -113,6 +114,33 @@ def test_bad_input(folder, arguments, code, words, monkeypatch):
     error = refused(*small("--run", ".", *arguments), code=code)
     assert words in f"{error['problem']} {error['found']}"
     assert files(folder) == before
+
+
+def test_a_step_run_t_times_is_what_evaluate_reports(folder, tmp_path):
+    """By torch alone: the accuracy after every step, and every layer's spikes."""
+    file, metrics = tmp_path / "net.pt2", ("--metric", "accuracy", "--metric", "firing-rate")
+    done(*small("--to", "pt2", "--run", folder, "--out", file))
+    out = ("--run", folder, "--out", tmp_path / "evaluated.json")
+    reported = done("evaluate", "--limit", "12", *metrics, *out)
+    test, info = load_dataset("digits").test, load(folder / "converted.safetensors").data
+    ((_, x, labels),) = batches(test, info, subset(strata(test), 12, 0), 12)
+    program = torch.export.load(file)
+    run_step, ((_, _, states), _) = program.module(), program.example_inputs
+    states = [torch.zeros(12, *each.shape[1:]) for each in states]
+    total, right, spikes = 0, [], []
+    for step in range(reported["timesteps"]):
+        currents, states, fired = run_step(x, torch.tensor(step), states)
+        total = total + currents.double()
+        right.append(int((total.argmax(1) == labels).sum()))
+        spikes.append([int((values != 0).sum()) for values in fired])
+    assert right == [round(12 * accuracy) for accuracy in reported["accuracy"]]
+    layers = [layer for layer in reported["layers"] if layer["firing_rate"] is not None]
+    places = [layer["neurons"] * 12 * reported["timesteps"] for layer in layers]
+    rates = [layer["firing_rate"] for layer in layers]
+    assert torch.tensor(spikes).sum(0).tolist() == [
+        round(rate * number) for rate, number in zip(rates, places, strict=True)
+    ]
+    assert all(rates)
 
 
 def test_a_file_that_an_older_nir_can_not_read_is_not_written(folder, tmp_path, monkeypatch):

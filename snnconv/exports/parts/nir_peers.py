@@ -7,7 +7,7 @@ Shape:
     Samples ``[f, B, *input]``, logits ``[T, B, classes]``, spikes ``[T, B, *N]``.
 
 Reference:
-    sinabs and snnTorch, by ``nirtorch``.
+    sinabs, snnTorch and norse, by ``nirtorch``.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ def peers(
 
     Each runs twice: as it reads NIR itself, and with its neurons set to the rules of this file.
     """
-    for name in ("sinabs", "snntorch"):
+    for name, run in (("sinabs", _sinabs), ("snntorch", _snntorch), ("norse", _norse)):
         for set_to_rules in (False, True):
             called = f"{name} {version(name)}" if _there(name) else ""
             if not called:
@@ -44,8 +44,7 @@ def peers(
             cause = (_WITH_RULES if set_to_rules else _CAUSES)[name]
             try:
                 with _quiet():
-                    where = (read(file), names, x, timesteps, hold, set_to_rules)
-                    result = _sinabs(*where) if name == "sinabs" else _snntorch(*where)
+                    result = run(read(file), names, x, timesteps, hold, set_to_rules)
             except Exception as error:  # whatever another program raises on a file
                 yield Peer(called, None, f"it can't run this: {one_line(error)}")
                 continue
@@ -55,11 +54,14 @@ def peers(
 _CAUSES = {
     "sinabs": "its IF may elicit several spikes a step, and bounds the potential at -1 threshold",
     "snntorch": "it reads IF as a neuron that keeps 0.9 of its potential, and resets LIF to zero",
+    "norse": "it resets IF and LIF to zero, and leaves out the resistance of LIF",
 }
 _WITH_RULES = {
     "sinabs": "the same rules; sums may come in another order",
     "snntorch": "its soft reset takes a threshold off a potential that is still above it before it "
     "may fire again",
+    "norse": "the same rules; a potential has to be above its threshold, and sums may come in "
+    "another order",
 }
 
 
@@ -157,15 +159,69 @@ def _snntorch(
             reset_mechanism="zero" if hard else "subtract",
         )
 
+    def module() -> Any:
+        return _module(graph, neuron) if set_to_rules else import_from_nir(graph).eval()
+
+    return _sample_by_sample(module, graph, names, x, timesteps, hold)
+
+
+def _norse(
+    graph: Any,
+    names: Mapping[str, str],
+    x: Tensor,
+    timesteps: int,
+    hold: int,
+    set_to_rules: bool,
+) -> RunResult:
+    """Sample by sample, because its Flatten takes the batch in."""
+    from norse.torch import IAFCell, IAFParameters, LIFBoxCell, LIFBoxParameters
+    from norse.torch.functional.reset import reset_subtract, reset_value
+    from norse.torch.utils.import_nir import from_nir
+
+    class Resisting(LIFBoxCell):  # type: ignore[misc]
+        """LIF with the resistance that norse leaves out."""
+
+        def forward(self, given: Tensor, state: Any = None) -> Any:
+            return super().forward(self.resistance * given, state)
+
+    def neuron(node: Any) -> Any:
+        hard, threshold = text(node.metadata["reset"]) == "zero", tensor(node.v_threshold)
+        if type(node).__name__ == "IF":
+            if not hard:
+                raise ValueError("its IF resets to a value, and never by subtraction")
+            return IAFCell(IAFParameters(v_th=threshold))
+        rules = {"v_th": threshold, "reset_method": reset_value if hard else reset_subtract}
+        made = Resisting(
+            LIFBoxParameters(tau_mem_inv=1 / tensor(node.tau), **rules),
+            dt=float(node.metadata["dt"]),
+        )
+        made.resistance = tensor(node.r)
+        return made
+
+    def module() -> Any:
+        return _module(graph, neuron) if set_to_rules else from_nir(graph).eval()
+
+    return _sample_by_sample(module, graph, names, x, timesteps, hold)
+
+
+def _sample_by_sample(
+    module: Callable[[], Any],
+    graph: Any,
+    names: Mapping[str, str],
+    x: Tensor,
+    timesteps: int,
+    hold: int,
+) -> RunResult:
+    """Run a program that takes one sample and one step at a time."""
+
     def of_one(sample: Tensor) -> RunResult:
-        module = _module(graph, neuron) if set_to_rules else import_from_nir(graph).eval()
-        values: dict[str, Tensor] = {}
-        _watch(module, names, values)
+        made, values = module(), dict[str, Tensor]()
+        _watch(made, names, values)
         state: Any = None
 
         def step(shown: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
             nonlocal state
-            found, state = module(shown, state)
+            found, state = made(shown, state)
             return _logits(found, graph), values
 
         return over_time(step, names, sample, timesteps, hold)
