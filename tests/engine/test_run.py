@@ -39,6 +39,8 @@ def kind(request):
 
 
 chunked = pytest.mark.parametrize("kind", CHUNKED, ids=str)
+UNMOVED = [(k, False) for k in EVERY_LAYER if list(layer(k[0], **k[1]).parameters())]
+"""Layers that learn something, where it starts."""
 
 
 def pair(kind, currents, moved=True):
@@ -79,7 +81,7 @@ def test_a_kernel_gives_what_the_neuron_gives(kind, currents, masked):
 
 @pytest.mark.parametrize("currents", CURRENTS.values(), ids=CURRENTS)
 @pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("moved", [False, True])
+@pytest.mark.parametrize(("kind", "moved"), [*((k, True) for k in EVERY_LAYER), *UNMOVED], ids=str)
 def test_the_mean_over_time_is_that_of_the_values(kind, currents, masked, moved):
     currents = currents()
     neurons = pair(kind, currents, moved)

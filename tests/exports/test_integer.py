@@ -97,6 +97,28 @@ def test_the_simulator_equals_a_loop_over_whole_numbers(case, widths):
         np.testing.assert_array_equal(found.outputs[:, b], brute(network, x[0, b]))
 
 
+@pytest.mark.parametrize("bits", [2, 4])
+def test_weights_reach_as_far_below_zero_as_above(bits):
+    network, _ = quantized(subject(Residual(), (2, 6, 6), **HALF), Widths(bits, 8, 24, True, False))
+    sizes = [abs(layer.weight).max() for layer in network.layers if layer.kind == "weights"]
+    assert max(sizes) == 2 ** (bits - 1) - 1
+
+
+def test_corrected_biases_keep_the_mean_sum_of_rounded_weights():
+    one = subject(nn.Sequential(nn.Linear(20, 8), nn.ReLU(), nn.Linear(8, 3)), (20,), **IF)
+    ((site, neurons),) = one.network.neurons.items()
+    neurons.threshold = torch.full_like(neurons.threshold, 0.5)
+    mean = one.checkpoint.calibrated.sites[site].mean
+    weight, bias = (one.checkpoint.network[f"2.{name}"].double() for name in ("weight", "bias"))
+    wanted, apart = weight.sum(1) * mean + bias, []
+    for correction in (False, True):
+        network, _ = quantized(one, Widths(3, 8, 24, True, correction))
+        last = network.layers[-1]
+        sums = last.weight.reshape(3, 8).sum(1) * 2**last.shift * mean / 0.5 + last.bias
+        apart.append(float((torch.tensor(sums) - wanted / network.output_scale).abs().max()))
+    assert apart[1] < 0.51 < apart[0]
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_wide_numbers_are_the_network_itself(case, tmp_path):
     make, shape, how = CASES[case]

@@ -67,6 +67,11 @@ def test_a_lower_margin_stops_earlier():
     assert figures["accuracy"] == 2 / 3  # sample 1 is of class 1 at step 2
 
 
+def test_a_margin_that_is_just_reached_is_enough():
+    figures = of(metric(0.0), [[[0.0, 0.0]] * 3] * T, OPERATIONS, [0, 0, 0])
+    assert figures["samples_by_step"] == [3, 0, 0]
+
+
 def test_steps_without_an_answer_are_none_to_stop_at():
     figures = of(metric(0.6, answers=(2, 3)), LOGITS, OPERATIONS, [0, 0, 0])
     assert figures["samples_by_step"] == [0, 1, 2]

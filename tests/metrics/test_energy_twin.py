@@ -1,6 +1,7 @@
 """Energy against the quantized twin, by hand."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -134,6 +135,17 @@ def test_the_twin_skips_what_is_zero():
     for name, fan_out in snn.analysis.fan_out.items():
         expected = ((seen[name].counts[0] > 0) * fan_out).sum()
         assert made.reads[name] == expected > 0
+
+
+def test_steps_before_the_t_steps_are_steps_of_two_neurons_too():
+    """3 steps, and 2 before them: 9 spikes, and 5 maps to move."""
+    metric = EnergyTwin(replace(context_of(spiking(simple(), (3,)), 3), lead=2))
+    twin = Twin(torch.zeros(1, 2), {"1": torch.zeros((), dtype=torch.float64)})
+    metric.begin(Batch(torch.zeros(1, dtype=torch.int64), torch.zeros(1, 2), {}, twin=twin))
+    threes = {"1": torch.full((3,), 3, dtype=torch.float64)}
+    by_step = dict.fromkeys(("spikes", "events", "operations", "reads"), threes)
+    row = metric.figures(Figures(by_step=by_step)).layers["1"]
+    assert row["energy_twin_snn_mj"] == pj(0.05448 * (9 + 5 * 2 + 9) + 0.25 * 5 * 2)
 
 
 def test_its_runs_are_added_up_over_batches():

@@ -54,6 +54,18 @@ def test_a_function_is_computed_anew_where_a_mean_has_changed(coding, changed):
     assert ratio == pytest.approx(changed / T)
 
 
+def test_energy_with_memory_has_running_means_at_every_step():
+    net = nn.Sequential(nn.Linear(3, 3, bias=False), nn.ReLU(), nn.Tanh(), nn.Linear(3, 2))
+    snn, labels = snn_of(net, (3,), RateCoding()), torch.zeros(1, dtype=torch.int64)
+    found = measured(snn, torch.ones(1, 3), labels, T, ["synops", "events", "energy-memory"])
+    rows = sum(row["energy_memory_terms_mj"]["operations"] for row in found.layers.values())
+    (running,) = snn.analysis.running.values()
+    assert running.additions > 0
+    each_step = 3.2 * running.products + 0.1 * running.additions
+    others = found.totals["energy_memory_terms_mj"]["operations"] - rows
+    assert others == pytest.approx((3.2 * 9 + T * each_step) * 1e-9)
+
+
 def test_a_product_and_a_sum_count_what_reaches_them():
     """A product of two values is done anew if either changes; a sum adds up what comes in."""
 
