@@ -294,7 +294,7 @@ training-subset() { # one budget that ranks methods after 7,200 images, and says
   local short=(--epochs 2 --train-limit 4000 --train-batch-size 32 --validation 0.1 --augment flip --limit 1000)
   trained resnet20-subset resnet20 fashion-mnist 2 "${short[@]}"
   trained vgg11-subset 'vgg11?width=0.5' fashion-mnist 2 "${short[@]}"
-  without_t_gim resnet20-subset resnet20 "${short[@]}"
+  without_t_gim vgg11-subset 'vgg11?width=0.5' "${short[@]}"
 }
 
 trained() { # row model data T ... budget: every preset once, then the five best with two more seeds

@@ -103,11 +103,21 @@ def train(report: TrainReport) -> list[Block]:
         facts += latency(report.latency_steps)
     if report.pools_averaged:
         facts.append(Fact("max made average pooling", ", ".join(report.pools_averaged)))
-    facts += closing(report)
+    facts += [*_training_step(report.epochs), *closing(report)]
     blocks: list[Block] = [Facts(f"Trained {report.model}", tuple(facts))]
     return (
         [*blocks, _epochs(report.epochs, report.headline or ACCURACY)] if report.epochs else blocks
     )
+
+
+def _training_step(rows: Sequence[EpochRow]) -> list[Fact]:
+    """Return what a training step takes, if its memory was asked for."""
+    memory = [row.step_memory_mib for row in rows if row.step_memory_mib is not None]
+    seconds = [row.step_seconds for row in rows if row.step_seconds is not None]
+    if not memory or not seconds:
+        return []
+    text = f"of memory for its tensors; the fastest takes {units.seconds(min(seconds))}"
+    return [Fact("training step", units.memory(min(memory)), text)]
 
 
 def _tested(report: TrainReport) -> Fact:
@@ -221,6 +231,7 @@ def finetune(report: FinetuneReport) -> list[Block]:
         *latency(report.latency_steps),
         *non_spiking(report),
         *engine(report),
+        *_training_step(report.epochs),
         *closing(report),
     ]
     title = f"Fine-tuned {report.neuron} at T={report.timesteps}"
