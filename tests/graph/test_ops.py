@@ -68,6 +68,7 @@ def test_the_list_is_closed():
         "interpolate",
         "pointwise",
         "multiply",
+        "cumsum",
         "layer_norm",
         "rms_norm",
         "group_norm",
