@@ -191,11 +191,17 @@ def _text(text: str) -> None:
 # Text
 
 
+_OF_PYTHON = {"True": True, "False": False, "None": None}
+
+
 def parse_value(text: str) -> Any:
     """Return a JSON scalar or list if it is one (``4``, ``true``, ``["a"]``), else the text.
 
     ``NaN`` and numbers too large for a float are none: they stay text, for a parameter to refuse.
+    ``True``, ``False`` and ``None`` are what Python takes them for: as text, all are true.
     """
+    if text in _OF_PYTHON:
+        return _OF_PYTHON[text]
     try:
         value = parsed_json(text)
     except ValueError:

@@ -15,8 +15,9 @@ FIXED_MASK = (
 )
 HARD_GATES = "make its gates clipped-linear first: snnconv train FILE --recurrent hard"
 ANALOG = (
-    "let signed spikes carry its output: --non-relu spike, then convert --neuron signed; or "
-    "compute it without spikes: --non-relu analog; or train the network with ReLU in its place"
+    "let signed spikes carry its output: --non-relu spike, then convert --neuron signed; or, if "
+    "there are ReLUs beside it, compute it without spikes: --non-relu analog; or train the network "
+    "with ReLU in its place"
 )
 
 NO_SITE = (
