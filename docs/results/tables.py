@@ -664,6 +664,33 @@ def expected(rows: dict[str, dict]) -> str:
     return table(("", "ANN", *(f"T = {t}" for t in steps)), body)
 
 
+def exported(rows: dict[str, dict]) -> str:
+    """Networks as files: sizes, what the referee found, and the accuracy of the files."""
+    heads = ("row", "files, kB", "samples", "largest difference of a logit")
+    heads += ("spikes that differ", "same class", "accuracy before", "of the files")
+    body = []
+    for name, r in rows.items():
+        if "refused" in r:
+            continue
+        sizes = " + ".join(f"{size / 1000:,.0f}" for size in r["bytes"].values() if size > 1000)
+        differing, compared = r["spikes_differing"], r["spikes_compared"]
+        figures = [sizes, str(r["samples"]), f"{r['difference']:.0e}" if r["difference"] else "0"]
+        figures.append("" if differing is None else f"{differing:,} of {compared / 1e6:.1f} M")
+        figures += [str(r["classes_equal"])]
+        figures += [f"{r['accuracy_before']:.2%}", f"{r['accuracy']:.2%}"]
+        body.append((f"`{name}`", *figures))
+    return table(heads, body)
+
+
+def not_exported(rows: dict[str, dict]) -> str:
+    """What a format refuses, in its own words."""
+    refusals: dict[str, list[str]] = {}
+    for name, r in rows.items():
+        if "refused" in r:
+            refusals.setdefault(r["refused"], []).append(f"`{name}`")
+    return table(("rows", "refused"), [(", ".join(of), words) for words, of in refusals.items()])
+
+
 def tables() -> dict[str, str]:
     """Return every table by the name of its place in a page."""
     found = {"bars": bars(evaluations("bars")), "expected": expected(evaluations("bars"))}
@@ -706,6 +733,8 @@ def tables() -> dict[str, str]:
     found |= compared("methods", by_method)
     found |= compared("corrections", corrected)
     found |= compared("errors", by_error)
+    if rows := evaluations("exports"):
+        found["exports"], found["exports-refused"] = exported(rows), not_exported(rows)
     found["max-pool"] = max_pool(REPORTS["max_pool"])
     found["slices-memory"] = slices_memory(REPORTS["slices_memory"])
     for name in ("text", "speech"):

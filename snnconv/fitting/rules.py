@@ -12,7 +12,7 @@ from snnconv.fitting.target import Figure, Target
 from snnconv.graph.network import Shape
 
 SMALLER = "take fewer channels, or split the layer into two of half of the channels each"
-AVERAGE = "train with average pooling: snnconv train MODEL --pool average"
+AVERAGE = "train with average pooling: snnconv train MODEL --activation qcfs --pool average"
 SINGLE = "snnconv reparameterize --vanilla, or convert with --neuron if"
 STRIDE = "drop the pooling, and give the convolution before it a stride of 2"
 
@@ -215,14 +215,21 @@ _OF_LAYER = (_output_side, _output_channels, _fan_out, _one_convolution)
 # What feeds a layer
 
 
+def _smaller(given: Shape) -> str:
+    """How samples ``[C, *places]`` become smaller."""
+    if len(given) == 3:
+        return "scale the images: --size N"
+    return "cut the samples into shorter ones, or give a convolution before it a larger stride"
+
+
 def _sizes(target: Target, first: bool, each: Synapses) -> Iterator[Misfit]:
     """How large what it reads is."""
     kernel = kernel_of(each, target)
     side = max(pair(each.given[1:], 1))
     if target.input_side and side > target.input_side.value:
         allowed = f"{target.input_side.value} at most"
-        remedy = "scale the images down: --size N"
-        yield Misfit(each.node, "input_side", f"it reads {side} places", allowed, remedy)
+        found = f"it reads {side} places"
+        yield Misfit(each.node, "input_side", found, allowed, _smaller(each.given))
     if target.channels and kernel and kernel.channels > target.channels.value:
         found, allowed = f"it reads {kernel.channels} channels", f"{target.channels.value} at most"
         yield Misfit(each.node, "channels", found, allowed, SMALLER)
@@ -246,6 +253,8 @@ def _kernels(target: Target, first: bool, each: Synapses) -> Iterator[Misfit]:
     (height, width), windows = kernel.kernel, (first and target.first_kernels) or target.kernels
     if target.square_kernels and target.square_kernels.value and height != width:
         remedy = f"take a square kernel: {_times((max(kernel.kernel),) * 2)}"
+        if len(each.given) == 2:
+            remedy = "take a network of images: its convolutions have one axis"
         yield Misfit(called, "square_kernels", f"a kernel of {text}", "square", remedy)
     rule = "first_kernels" if windows is target.first_kernels else "kernels"
     yield from _among(windows, rule, called, kernel.kernel, "a kernel of")
@@ -274,8 +283,8 @@ def _first_layer(target: Target, first: bool, each: Synapses) -> Iterator[Misfit
         target.first_sides.value[0] <= width <= target.first_sides.value[1]
     ):
         least, most = target.first_sides.value
-        found, remedy = f"a width of {width}", "scale the images: --size N"
-        yield Misfit("input", "first_sides", found, f"{least} to {most}", remedy)
+        found, allowed = f"a width of {width}", f"{least} to {most}"
+        yield Misfit("input", "first_sides", found, allowed, _smaller(each.given))
     kernel = kernel_of(each, target)
     for known, side, most in target.first_filters.value if target.first_filters else ():
         if kernel and known == channels and max(kernel.kernel) == side and each.gives[0] > most:

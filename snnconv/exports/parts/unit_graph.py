@@ -129,7 +129,7 @@ def _other(neuron: Neuron[object]) -> str:
 
 def _of_graph(subject: Subject, called: str) -> Iterator[Obstacle]:
     """Operations that are not one of these layers."""
-    average = "replace it by an average pooling, train for an epoch, and convert that"
+    average = "train with average pooling: snnconv train MODEL --activation qcfs --pool average"
     all_of_them = "export with --to onnx or --to torch, which take every operation"
     shapes = subject.network.analysis.shapes
     for node in subject.network.network.graph.nodes:
