@@ -128,7 +128,7 @@ class DataConfig(StageConfig):
         json_schema_extra=names_of("tasks"),
     )
     batch_size: int = Field(
-        default=100, ge=1, le=COUNT, description="samples in a batch; changes no result"
+        default=100, ge=1, le=COUNT, description="number of samples in a batch; changes no result"
     )
 
 
@@ -234,7 +234,7 @@ class SimulationConfig(DataConfig):
     memory: str | None = Field(
         default=None,
         description="memory that a simulation may use in addition to the network and the data, "
-        "for example 500MiB or 4GiB; by default half of the memory that is still free",
+        "for example 500MiB or 4GiB; by default half of what the process may still use",
     )
 
     @field_validator("memory", mode="before")

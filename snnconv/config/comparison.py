@@ -28,8 +28,8 @@ def named(methods: tuple[str, ...]) -> tuple[str, ...]:
 
 
 _METHODS = (
-    "names, separated by commas: presets (snnconv ls presets), or TOML files of your own; all "
-    "means every preset"
+    "names, separated by commas, of presets (snnconv ls presets) or of TOML files of your own; "
+    "all means every preset"
 )
 ABILITIES = ("signed", "levels", "waiting")
 """What neurons may do beyond one positive spike a step from the first step on."""
@@ -177,7 +177,7 @@ class CompareConfig(ModelConfig, SimulationConfig, NormalisationConfig, BudgetCo
         default=None,
         ge=1,
         le=COUNT,
-        description="use N test samples, in which each class keeps its share",
+        description="use only N test samples, in which each class keeps its share",
     )
     samples: int = Field(
         default=1024,

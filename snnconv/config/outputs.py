@@ -64,7 +64,7 @@ class PredictConfig(SamplesConfig):
         default=None,
         ge=1,
         le=COUNT,
-        description="predict N samples, in which each class keeps its share",
+        description="predict only N samples, in which each class keeps its share",
     )
     out: Path | None = Field(default=None, description="table to write; by default RUN/predict.csv")
 

@@ -236,7 +236,7 @@ class EvaluateConfig(SimulationConfig):
         default=None,
         ge=1,
         le=COUNT,
-        description="use N test samples, in which each class keeps its share",
+        description="use only N test samples, in which each class keeps its share",
     )
     chunk: int = Field(
         default=32,

@@ -110,7 +110,7 @@ class OptimiserConfig(DataConfig):
         "last",
     )
     clip_gradient: float | None = Field(
-        default=None, gt=0, description="largest norm of the gradient"
+        default=None, gt=0, description="scale larger gradients down to this norm"
     )
     bf16: bool = Field(default=False, description="train under bfloat16 autocast")
     validation: float = Field(
@@ -123,7 +123,7 @@ class OptimiserConfig(DataConfig):
         default=None,
         ge=1,
         le=COUNT,
-        description="use N training samples, in which each class keeps its share",
+        description="use only N training samples, in which each class keeps its share",
     )
     sync_batchnorm: bool = Field(
         default=False,
@@ -135,7 +135,7 @@ class OptimiserConfig(DataConfig):
     )
     step_memory: bool = Field(
         default=False,
-        description="measure how much memory one training step takes, too; that step is slower",
+        description="also measure the memory of one training step, which makes that step slower",
     )
     tensorboard: Path | None = Field(
         default=None,
@@ -214,13 +214,13 @@ class NeuronTrainingConfig(OptimiserConfig):
     )
     norm: str | None = Field(
         default=None,
-        description="what normalises in place of BatchNorm: "
+        description="norm that replaces BatchNorm: "
         + methods("norms")
         + "; it is folded away when the network runs",
         json_schema_extra=names_of("norms"),
     )
     norm_param: dict[str, Any] = Field(
-        default={}, description="parameter of the norm, NAME=VALUE, e.g. alpha=0.5"
+        default={}, description="parameter of the norm, NAME=VALUE, for example alpha=0.5"
     )
 
 

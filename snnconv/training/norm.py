@@ -47,8 +47,7 @@ def with_norm(
     Raises:
         UsageError: the network has no BatchNorm, or it is trained and would compute something else.
     """
-    spiking = checkpoint.spiking
-    assert spiking is not None
+    spiking = checkpoint.conversion
     if info is None or info == spiking.norm:
         return checkpoint
     norm = make_norm(info)
