@@ -88,7 +88,8 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
     )
     if len(order):
         _warm_up(snn, dataset, checkpoint.data, order[:1], (T, at_once.steps, shown), watch)
-    simulated, given = 0.0, ClassesGiven((*snn.analysis.shapes[snn.analysis.graph.output], 1)[0])
+    labelled = TASKS.load(dataset.info.task).supervised
+    simulated, given = 0.0, None if alone or labelled else ClassesGiven(_outputs(snn))
     with progress.task("evaluate", len(order)) as advance:
         drawn = batches(dataset.test, checkpoint.data, order, at_once.samples, frames_per_run=shown)
         for indices, x, labels in drawn:
@@ -96,7 +97,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
             labels = None if labels is None else labels.to(session.device)
             still = mean_frame(x)
             logits, inputs = (None, {}) if alone else beside(ann, reference, still)
-            if logits is not None and not TASKS.load(dataset.info.task).supervised:
+            if logits is not None and given is not None:
                 given.add(logits)
             batch = Batch(labels, logits, inputs, samples, twin(still) if twin else None)
             for metric in metrics.values():
@@ -173,12 +174,16 @@ def _in_whole_numbers(
     return IntegerMeasure(checkpoint, file, config.integer, T, config.readout_from)
 
 
+def _outputs(snn: SpikingNetwork) -> int:
+    return (*snn.analysis.shapes[snn.analysis.graph.output], 1)[0]
+
+
 def _largest_class(
-    given: ClassesGiven, samples: int, session: Session, progress: Progress
+    given: ClassesGiven | None, samples: int, session: Session, progress: Progress
 ) -> float | None:
     """The share of the ANN's most frequent class; say so if there is hardly another one."""
-    share = given.largest_share(session.device)
-    if warning := one_class(share or 0.0, samples):
+    share = None if given is None else given.largest_share(session.device)
+    if share is not None and (warning := one_class(share, samples)):
         session.warn(progress, warning)
     return share
 
