@@ -77,8 +77,8 @@ def test_if_neurons_have_the_spikes_of_signed_ones(run, tmp_path):
 
 
 def test_a_loaded_network_is_the_evaluated_one_and_can_stream(coded):
-    network = snnconv.load_network(coded / "converted.safetensors")
-    x = torch.rand(2, *network._origin.data.shape)
+    file = coded / "converted.safetensors"
+    network, x = snnconv.load_network(file), torch.rand(2, *load(file).data.shape)
     whole = network(x, every_step=True)
     stream = network.stream()
     steps = torch.stack([stream(x) for _ in range(T)])
