@@ -1,5 +1,7 @@
 """Gates of spikes: what becomes one, what passes, what is counted."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from helpers.commands import done, here, refused
@@ -7,10 +9,11 @@ from spikingjelly.activation_based.model.sew_resnet import sew_function
 from torch import nn
 
 from snnconv.checkpoint import load
-from snnconv.errors import ExitCode
+from snnconv.errors import ExitCode, UsageError
 from snnconv.frontends.torch.capture import capture
 from snnconv.graph.rewrite import with_gates
 from snnconv.metrics.synops import Synops
+from snnconv.simulation.build import spiking_network
 from snnconv.testing.networks import images, measured, rounded, with_neurons
 from snnconv.zoo.resnet import SewBlock
 
@@ -68,12 +71,13 @@ def test_it_is_trained_and_measured(tmp_path):
     """By command, with neurons of one threshold; spikes of several levels are refused."""
     model = "resnet20?block=sew-iand&width=0.125"
     small = ("--limit", 17, "--batch-size", 8, "--epochs", 1, "--timesteps", 2, "--run", tmp_path)
-    levels = ("--neuron", "lm-ht", "--param", "levels=2")
-    refused(here("train", model, *levels, *small), ExitCode.USAGE, "can't be used with gates")
     done("train", model, "--neuron", "if", "--theta", 0.5, *small)
     made = load(tmp_path / "trained.safetensors")
     gates = [node for node in made.graph.nodes if node.op == "spike_iand"]
     assert [node.attrs["unit"] for node in gates] == [0.5] * 9
-    done("evaluate", "--limit", 10, "--run", tmp_path)
+    done("evaluate", "--limit", 10, "--metric", "accuracy", "--run", tmp_path)
+    levels = made.spiking.model_copy(update={"neuron": "lm-ht", "params": {"levels": 2}})
+    with pytest.raises(UsageError, match="can't be used with gates"):
+        spiking_network(replace(made, spiking=levels, neurons={}))
     export = here("export", "--to", "torch", "--run", tmp_path)
     refused(export, ExitCode.UNSUPPORTED, "can't be", "a gate of spikes (spike_iand)")
