@@ -90,6 +90,19 @@ def share(order: Tensor) -> Tensor:
     return order[rank() :: size()]
 
 
+def share_batches(order: Tensor, batch: int) -> Tensor:
+    """Return this process's part of a list of samples: whole batches, as one process has them.
+
+    Float32 rounds a sample's activations in another way beside other samples. So results that have
+    to be those of one process, bit by bit, are computed on its batches.
+
+    Args:
+        order: all samples ``[n]``.
+        batch: samples of a batch; the last one of all may have fewer.
+    """
+    return torch.cat([order[:0], *order.split(batch)[rank() :: size()]])
+
+
 def total(values: Iterable[float], device: torch.device) -> list[float]:
     """Return sums over all processes, in float64: exact for integers below 2**53."""
     sums = torch.tensor(list(values), dtype=torch.float64)

@@ -67,12 +67,12 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
     chosen = subset(strata(source.train), config.samples, config.seed)
     session.inputs += files_named(config.method)
     found = _look(session, config, ann, dataset, progress)
-    seen = Seen()
-    with progress.task("calibrate", len(chosen)) as advance:
+    seen, mine = Seen(), distributed.share_batches(chosen, config.batch_size)
+    with progress.task("calibrate", len(mine)) as advance:
         calibrated = calibrate(
             ann,
             Method(config.method, statistic, params, config.granularity),
-            batches(source.train, ann.data, distributed.share(chosen), config.batch_size),
+            batches(source.train, ann.data, mine, config.batch_size),
             session.device,
             advance,
             seen,
