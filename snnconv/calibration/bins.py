@@ -16,7 +16,7 @@ Deviations:
     None.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -53,6 +53,12 @@ class Bins:
         rows = [_merged(tuple(of[channel[0] > 0] for of in channel), MOST) for channel in channels]
         lengths = torch.tensor([float(len(row)) for row in rows])
         return cls(torch.from_numpy(np.concatenate(rows)).float(), lengths)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Return the bins of all channels of several."""
+        rows, lengths = ([getattr(part, of) for part in parts] for of in ("rows", "lengths"))
+        return cls(torch.cat(rows), torch.cat(lengths))
 
     def pooled(self) -> Self:
         """Return the bins of all channels together, as of one.

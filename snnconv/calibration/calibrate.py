@@ -115,7 +115,7 @@ def find_thresholds(
     """
     known = known or {}
     histograms = {name: h for name, h in collector.histograms.items() if name not in known}
-    silent = {name for name, h in histograms.items() if not h.counts.any()}
+    silent = {name for name, h in histograms.items() if not h.maximum.any()}
 
     def search(name: str) -> Tensor:
         return scaled(statistic.threshold(histograms[name], params), params)
@@ -174,7 +174,7 @@ def _other_side(graph: Graph, name: str, silent: Set[str]) -> str | None:
 
 def describe(histogram: Histogram, theta: Tensor) -> SiteStats:
     """Return a site's figures for the checkpoint and the report."""
-    total = (histogram.counts.sum(1) + histogram.zeros).double()
+    total = histogram.totals().double()
     weight = total / total.sum()
     return SiteStats(
         threshold=float(theta.double().mean()),

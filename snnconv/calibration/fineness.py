@@ -76,11 +76,19 @@ class Layout:
         most = max(_FEW, int((end - first).max())) << bits
         return cls(LOWEST + (first << _MANTISSA), _MANTISSA - bits - finer, most)
 
+    def of_channels(self, which: slice) -> "Layout":
+        """Return the bins of some channels."""
+        return Layout(self.lowest[which], self.rest[which], self.bins)
+
     def edges(self) -> Tensor:
         """Return where bins begin and end, ``[channels, bins + 1]`` float64."""
         index = np.arange(self.bins + 1, dtype=np.int32)
         bits = (index << self.rest[:, None]) + self.lowest[:, None]
         return torch.from_numpy(bits.view(np.float32)).double()
+
+    def steps(self, edges: Tensor) -> Tensor:
+        """Return the distance of neighbouring numbers in each bin ``[channels, bins]``."""
+        return edges.diff() * torch.exp2(-torch.from_numpy(self.rest).double())[:, None]
 
     def moves(self, now: "Layout", used: Tensor) -> Iterator[tuple[Move, Tensor]]:
         """Return how the bins of channels become others, and which channels do so alike.

@@ -20,7 +20,8 @@ Deviations:
     Activations below ``2**-32`` or above ``2**32`` fall into the outermost bins.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import dataclass, replace
 from types import ModuleType
 
@@ -144,27 +145,37 @@ class Histogram:
         edges = self.edges()
         return (edges[:, :-1] + edges[:, 1:]) / 2
 
-    def _steps(self, edges: Tensor) -> Tensor:
-        """Return the distance of neighbouring numbers in each bin ``[channels, bins]``."""
-        return edges.diff() * torch.exp2(self.bits - 23.0)[:, None]
-
     def sums(self) -> Tensor:
         """Return the activations' sums ``[channels, bins]`` float64."""
         edges = self.edges()
-        return self.counts * edges[:, :-1] + self.rests * self._steps(edges)
+        return self.counts * edges[:, :-1] + self.rests * self.layout.steps(edges)
 
     def ranges(self) -> tuple[Tensor, Tensor]:
         """Return the least and the largest activation of each bin, ``[channels, bins]`` float64."""
         edges = self.edges()
-        steps = self._steps(edges)
+        steps = self.layout.steps(edges)
         least, largest = (edges[:, :-1] + end * steps for end in self.extremes.unbind(-1))
         # of numbers without a bin, too, which lie in the outermost ones
         low, high = self.minimum.double()[:, None], self.maximum.double()[:, None]
         return torch.clamp(least, low, high), torch.clamp(largest, low, high)
 
+    def parts(self, at_once: int = AT_ONCE) -> Iterator["Histogram"]:
+        """Return the histogram by groups of channels, as views of so many bins at most.
+
+        What is computed from bins takes several numbers for each: a group at a time, to bound them.
+        """
+        step = max(1, at_once // self.layout.bins)
+        for first in range(0, len(self.zeros), step):
+            which, part = slice(first, first + step), copy(self)
+            part.zeros, part.minimum = self.zeros[which], self.minimum[which]
+            part.maximum, part.layout = self.maximum[which], self.layout.of_channels(which)
+            part._words, part._ends = self._words[which], self._ends[which]
+            part._held = None if self._held is None else self._held[:, which]
+            yield part
+
     def bins(self) -> Bins:
         """Return the few bins that a checkpoint keeps."""
-        return Bins.of(self.counts, self.sums(), *self.ranges())
+        return Bins.joined([Bins.of(of.counts, of.sums(), *of.ranges()) for of in self.parts()])
 
     def update(self, rows: Tensor, compiled: bool = True, at_once: int = AT_ONCE) -> None:
         """Add activations; one that is no finite number shows in the maximum.
@@ -308,28 +319,30 @@ class Histogram:
 
     def mean(self) -> Tensor:
         """Return the mean activation ``[channels]``, from the bins' sums."""
-        total = (self.counts.sum(1) + self.zeros).clamp(min=1)
-        return self.sums().sum(1) / total
+        return torch.cat([of.sums().sum(1) for of in self.parts()]) / self.totals().clamp(min=1)
+
+    def totals(self) -> Tensor:
+        """Return how many activations there are ``[channels]``."""
+        return torch.cat([of.counts.sum(1) + of.zeros for of in self.parts()])
 
     def share_above(self, threshold: Tensor) -> Tensor:
         """Return the share of activations above a threshold for each channel ``[channels]``."""
-        values = torch.minimum(self.centres(), self.maximum.double()[:, None])
-        above = values > threshold.double()[:, None]
-        total = (self.counts.sum(1) + self.zeros).clamp(min=1)
-        return (self.counts * above).sum(1).double() / total
+        parts, ends = list(self.parts()), threshold.double().expand(len(self.zeros))
+        found = [
+            (of.counts * (torch.minimum(of.centres(), of.maximum[:, None]) > end[:, None])).sum(1)
+            for of, end in zip(parts, ends.split(len(parts[0].zeros)), strict=True)
+        ]
+        return torch.cat(found).double() / self.totals().clamp(min=1)
 
     def drawn(self, bins: int) -> tuple[Tensor, Tensor]:
-        """Return a histogram of equal bins from 0 to the maximum, to draw.
-
-        Returns:
-            Edges ``[bins + 1]`` and counts of positive activations ``[bins]``, channels together.
-        """
+        """Return edges ``[bins + 1]`` from 0 to the maximum and counts ``[bins]``, to draw."""
         top = float(self.maximum.max()) or 1.0
         edges = torch.linspace(0, top, bins + 1, dtype=torch.float64)
-        used = self.counts > 0
-        index = torch.bucketize(self.centres()[used].clamp(max=top), edges, right=False) - 1
         counts = torch.zeros(bins, dtype=torch.float64)
-        counts.index_add_(0, index.clamp(0, bins - 1), self.counts[used].double())
+        for of in self.parts():
+            used = of.counts > 0
+            index = torch.bucketize(of.centres()[used].clamp(max=top), edges, right=False) - 1
+            counts.index_add_(0, index.clamp(0, bins - 1), of.counts[used].double())
         return edges, counts
 
 

@@ -10,7 +10,7 @@ from snnconv.calibration.calibrate import (
     find_thresholds,
     site_tensors,
 )
-from snnconv.calibration.histogram import STATISTICS
+from snnconv.calibration.histogram import STATISTICS, Histogram
 from snnconv.errors import ExitCode, UnsupportedError
 from snnconv.frontends.torch.capture import capture
 from snnconv.graph.analysis import Analysis
@@ -217,3 +217,21 @@ def test_a_scale_multiplies_what_is_found_below_a_ceiling(name):
         torch.testing.assert_close(less[site], expected)
     more = find_thresholds(graph, collector, statistic, statistic.params(scale=4))
     assert more["4"] <= 6
+
+
+def test_what_is_computed_of_a_histogram_does_not_depend_on_how_many_channels_are_at_once():
+    """So that a wide layer takes no more memory beside its histogram than a narrow one."""
+    histogram = Histogram(7, CHANNEL_BITS)
+    histogram.update(torch.randn(300, 7).relu() * torch.logspace(-3, 3, 7))
+    one, each = [list(histogram.parts(at_once)) for at_once in (2**22, 1)]
+    assert (len(one), len(each)) == (1, 7)
+    for name in ("counts", "rests", "extremes"):
+        assert torch.equal(getattr(one[0], name), torch.cat([getattr(of, name) for of in each]))
+    for of in ("bins", "mean", "totals"):
+        found = [getattr(part, of)() for part in each]
+        whole = getattr(histogram, of)()
+        if of == "bins":
+            found, whole = [bins.rows for bins in found], whole.rows
+        assert torch.equal(whole, torch.cat(found))
+    drawn = histogram.drawn(20)[1]
+    assert drawn.sum() == histogram.counts.sum()
