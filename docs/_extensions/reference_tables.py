@@ -22,6 +22,8 @@ ROLES = {
     "site": "an activation: `convert` puts a neuron here",
     "linear": "keeps the mean over time as it is",
     "max": "follows the cumulative rule",
+    "gate": "joins spikes step by step; what passes is a spike of its own; `train` puts it there",
+    "stepwise": "has a value of its own at each step; `train` puts it there",
     "analog": "follows the cumulative rule, and does not spike",
 }
 
