@@ -49,17 +49,6 @@ def place(key: str) -> Place:
     return Place(int(number) if sound else 0, part, name)
 
 
-def summed(corrections: Mapping[str, Tensor], part: Part) -> dict[str, Tensor]:
-    """What all corrections together add to one part, by the name of the site or tensor."""
-    found: dict[str, Tensor] = {}
-    for key in sorted(corrections, key=lambda key: place(key).number):
-        _, of, name = place(key)
-        if of == part:
-            added = corrections[key]
-            found[name] = found[name] + added if name in found else added
-    return found
-
-
 def without(corrections: Mapping[str, Tensor], number: int) -> dict[str, Tensor]:
     """The tensors of all corrections but one; later ones move up by a number."""
     found = {}

@@ -146,7 +146,7 @@ def measure(
         scores, kind = (right / done, ann_right / done), ACCURACY
     else:
         assert held.ann_rows is not None
-        kind = task.scores(snn.analysis.shapes[snn.analysis.graph.output])[0]
+        kind = task.scores(snn.analysis.outputs)[0]
         both = (torch.cat(rows), held.ann_rows[:done])
         one, other = (task.values(each)[kind.name] for each in both)
         if one is None or other is None:

@@ -1,7 +1,7 @@
 """What a data set is: info, and two splits of samples with labels.
 
-Samples are handed out as float32 in 0..1; normalisation is a fact of the data set, applied here and
-nowhere else, so it travels in the checkpoint with the network that was trained under it.
+Samples are float32 in 0..1. Only this file normalises them; the normalisation belongs to the data
+set, and the checkpoint of a network that was trained with it keeps it.
 """
 
 from collections.abc import Callable, Iterator, Sized
@@ -35,8 +35,7 @@ class Dataset:
         train: to train and calibrate on.
         test: to measure on.
         scale: that raw values were divided by.
-        origin: of mean and std: fixed for the data set, measured on its training samples, or given
-            by the user, in a file or an option.
+        origin: whether mean and std are fixed, measured on training samples, or given by the user.
         notes: what is to be said of it, as how it was divided.
         layout: of raw samples, as the user said, where the data set makes use of it.
     """
@@ -49,14 +48,19 @@ class Dataset:
     notes: tuple[str, ...] = ()
     layout: str | None = None
 
+    @property
+    def labels(self) -> dict[str, Tensor | None]:
+        """The labels of each split, ``train`` and ``test``; None if it has none."""
+        return {"train": self.train.labels, "test": self.test.labels}
+
 
 class Drawn(NamedTuple):
     """A batch of a split.
 
     Attributes:
         indices: of its samples, ``[B]``.
-        x: the samples, normalised: ``[B, *shape]``, or ``[f, B, *shape]`` where f frames are shown.
-        labels: theirs, ``[B, ...]``; none where the split has none.
+        x: the samples, normalised: ``[B, *shape]``, or ``[f, B, *shape]`` if f frames are shown.
+        labels: theirs, ``[B, ...]``; None if the split has none.
     """
 
     indices: Tensor
@@ -81,7 +85,6 @@ class Load(Protocol):
 
     def __call__(self, source: Source) -> Dataset:
         """Read the data set."""
-        ...
 
 
 DATASETS: Registry[Load] = REGISTRIES["datasets"]
@@ -100,22 +103,20 @@ def load_dataset(
     """Read a data set.
 
     Args:
-        spec: ``digits``, ``fashion-mnist``, ``folder:DIR``, ... (``snnconv ls datasets``), or
-            ``package.module:factory`` or ``file.py:factory``, a function of the user's that returns
-            a :class:`Dataset`, with ``?key=value&...`` as its keyword arguments.
+        spec: ``digits``, ``folder:DIR``, ... (``snnconv ls datasets``), or a function of the user's
+            that returns a :class:`Dataset`: ``package.module:factory`` or ``file.py:factory``, with
+            ``?key=value&...`` as its keyword arguments.
         root: the folder that holds data sets; by default each one's usual places.
         download: allow a download if the data set is not found.
         vocabulary: of the network that texts are for; their own where there is none yet.
         given: scale, mean and std in place of the data set's own.
         form: layout and size of its samples.
         task: what its labels are for.
-        usual_task: what they are for, if there are any and no task is given; by default what they
-            say themselves.
+        usual_task: what they are for if no task is given; by default what they say themselves.
 
     Raises:
-        UsageError: no such data set, or not found where it was looked for; no such task, or labels
-            that may be for several.
-        UnsupportedError: found, but not what it should be.
+        UsageError: there is no such data set or task, or labels may be for several tasks.
+        UnsupportedError: the data set was found, but is not what it should be.
     """
     name, _, argument = spec.partition(":")
     if is_factory(spec):
@@ -366,8 +367,7 @@ def batches(
         order: indices ``[n]`` int64 into the split.
         size: samples a batch.
         augment: of a batch of images in 0..1, before normalisation.
-        frames_per_run: how many frames a simulation shows
-            (:func:`snnconv.data.frames.frames_per_run`); without, samples come as an ANN sees them.
+        frames_per_run: how many frames a simulation shows; None for samples as an ANN sees them.
 
     Returns:
         Samples ``[B, *shape]``, the mean over their frames if they have some; with

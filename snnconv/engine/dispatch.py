@@ -1,13 +1,12 @@
-"""Run a layer of neurons: by a compiled scan where there is one, else as its file states it.
+"""Run a layer of neurons by its compiled scan, or as the neuron's own file defines it.
 
-A scan does the same arithmetic in the same order as the neuron's own ``step``, so its spikes are
-the same, bit by bit. It allocates nothing per step, and the given state is not changed. Currents of
-a convolution by events are computed sample by sample, and scanned while they are in the cache. In
-training the scan has a compiled backward pass. On other devices, and in other types than float32,
-the neuron itself runs, and automatic differentiation gives its gradient.
+A scan does the arithmetic of the neuron's ``step`` in the same order, so its spikes are the same
+bit by bit. In training, a compiled backward pass belongs to it. On other devices, in other types
+than float32, and for neurons without a kernel, the neuron's own code runs, and automatic
+differentiation gives the gradient.
 
-To know the states of neurons at each step, run causal neurons one step at a time, which
-changes no spike. The potentials of others follow from the equation that holds for every membrane,
+An observer may ask what neurons hold at each step. Causal neurons then run one step at a time,
+which changes no spike. For others the potentials follow from the equation of every membrane,
 ``v[t] = retention[t]*v[t-1] + charge[t] - values[t]``.
 
 Shape:
@@ -23,7 +22,7 @@ import torch
 from torch import Tensor
 
 from snnconv.core.shapes import stack_time
-from snnconv.engine.event_conv.deferred import Deferred
+from snnconv.engine.event_conv.values import Deferred
 from snnconv.engine.layer_output import LayerOutput, Membrane, Wants
 from snnconv.neurons.base import Neuron
 from snnconv.neurons.surrogates.base import Surrogate
@@ -36,17 +35,17 @@ def fire(
     keep: Tensor | None,
     wants: Wants = Wants(),  # noqa: B008 - frozen
 ) -> tuple[LayerOutput, Any]:
-    """All steps of a sequence.
+    """Run all steps of a sequence.
 
     Args:
-        neuron: which.
+        neuron: the neurons of the layer.
         currents: ``[T, B, *N]``.
-        state: as the call before gave it, or none.
-        keep: of spike confidence.
+        state: what the call before returned; None at the first call. It is not changed.
+        keep: the mask of spike confidence, ``[T, B, *N]``; None if every spike is elicited.
         wants: what the network and its observer need of the spikes.
 
     Returns:
-        What the layer gives, and the state after the last step.
+        The layer's output, and the state after the last step.
     """
     like = currents.like() if isinstance(currents, Deferred) else currents
     if state is None:
@@ -76,7 +75,7 @@ def fire(
 
 
 def _as_laid_out(x: Tensor, currents: Tensor) -> Tensor:
-    """In the currents' order in memory, which stacking steps loses; convolutions rely on it."""
+    """Copy to the currents' order in memory, on which convolutions rely; stacking steps lost it."""
     if x.stride() == currents.stride() or x.requires_grad:
         return x
     return torch.empty_like(currents, dtype=x.dtype).copy_(x)
@@ -85,7 +84,7 @@ def _as_laid_out(x: Tensor, currents: Tensor) -> Tensor:
 def _step_by_step(
     neuron: Neuron[Any], currents: Tensor, state: Any, keep: Tensor | None
 ) -> tuple[LayerOutput, Any]:
-    """A causal layer and its membranes."""
+    """Run a causal layer, and keep its membranes."""
     counts, values = [], []
     thresholds: list[Tensor] = []
     potentials: list[Tensor] = []
@@ -100,15 +99,16 @@ def _step_by_step(
         values.append(spikes.values[0])
         if (potential := neuron.held(state)) is not None:
             potentials.append(potential)
-    output = LayerOutput(stack_time(values), stack_time(counts))
     held = stack_time(potentials) if potentials else None
-    return _with_membrane(output, currents, stack_time(thresholds), held), state
+    whole = stack_time(values)
+    membrane = Membrane(currents, stack_time(thresholds), held, whole)
+    return LayerOutput(whole, stack_time(counts), membrane=membrane), state
 
 
 def _all_at_once(
     neuron: Neuron[Any], currents: Tensor, state: Any, keep: Tensor | None
 ) -> tuple[LayerOutput, Any]:
-    """A layer that needs all its currents at once, and its membranes."""
+    """Run a layer that needs all its currents at once, and compute its membranes."""
     output, after = fire(neuron, currents, state, keep)
     assert output.values is not None
     potential, potentials = neuron.held(state), []
@@ -119,45 +119,30 @@ def _all_at_once(
             potentials.append(potential)
     thresholds = neuron.firing_threshold(currents[0], state)[None]
     held = stack_time(potentials) if potentials else None
-    return _with_membrane(output, currents, thresholds, held), after
-
-
-def _with_membrane(
-    output: LayerOutput, currents: Tensor, thresholds: Tensor, potentials: Tensor | None
-) -> LayerOutput:
-    assert output.values is not None
-    held = Membrane(currents, thresholds, potentials, output.values)
-    return replace(output, membrane=held)
+    return replace(output, membrane=Membrane(currents, thresholds, held, output.values)), after
 
 
 def _completed(output: LayerOutput, wants: Wants) -> LayerOutput:
-    """With the sums and the mean that are wanted, if the neurons did not give them."""
+    """Add the sums and the mean that are wanted, if the neurons did not give them."""
     if wants.sums is not None and output.sums is None:
         counts = output.counts if wants.counts else None
         output = replace(output, counts=counts, sums=wants.sums.of(output.counts))
     if wants.mean and output.values is not None:
-        output = replace(output, values=None, mean=_mean(output.values))
+        total = functools.reduce(torch.add, output.values)  # in the order of time, as in a scan
+        output = replace(output, values=None, mean=(total / len(output.values))[None])
     return output
-
-
-def _mean(values: Tensor) -> Tensor:
-    """Over time ``[1, B, *N]``, added up in the order of time, as a compiled scan does."""
-    total = values[0]
-    for value in values[1:]:
-        total = total + value
-    return (total / len(values))[None]
 
 
 @functools.cache
 def compiled(
     kind: type[Neuron[Any]], learns: bool, surrogate: type[Surrogate] | None = None
 ) -> Callable[..., tuple[Any, ...]] | None:
-    """What runs a layer of these neurons; none if they have no kernel, or without numba.
+    """The function that runs a layer of these neurons; None without a kernel or without numba.
 
     Args:
-        kind: a class of neurons; a kernel is that of its own class, not of those above it.
+        kind: a class of neurons. A subclass does not inherit the kernel.
         learns: whether gradients are wanted.
-        surrogate: of their spikes, if it is not their own.
+        surrogate: the surrogate of their spikes; None if the neurons' own gradient is used.
     """
     found = vars(kind).get("KERNEL")
     if found is None or (learns and found.gradient is None):

@@ -1,8 +1,8 @@
-"""What a layer of neurons gives, and what is wanted of it.
+"""The output of a layer of neurons, and what its caller may ask for.
 
-The caller of a layer says what it needs: counts, sums of them, the values of every step, their
-mean, or the values as bits. The layer gives that, and no more: a compiled scan adds up sums while
-the counts are in the cache, and writes no counts unless they are wanted, too.
+The caller says what it needs: counts, sums of them, the values of every step, their mean, or the
+values as bits. The layer computes nothing else: a compiled scan adds up sums while the counts are
+in the cache, and writes counts only if they are wanted, too.
 
 Shape:
     Counts and values ``[T, B, *N]``, weights ``[k, *N]``, sums ``[T, B, k]`` int64.
@@ -16,20 +16,20 @@ import torch
 from torch import Tensor
 
 from snnconv.core.shapes import neurons_flat
-from snnconv.engine.event_conv.bit_spikes import Packed
+from snnconv.engine.event_conv.values import Packed
 
-_EXACT = 2**24  # float32 adds up integers exactly to there, in any order
+_EXACT = 2**24  # up to this, float32 adds up integers exactly, in any order
 
 
 @dataclass(frozen=True)
 class Membrane:
-    """What the neurons of a layer are given and hold at each step, for those who look into them.
+    """What the neurons of a layer receive and hold at each step, for observers that ask for it.
 
     Attributes:
         currents: ``[T, B, *N]``.
-        thresholds: the potential from which on each step has a spike; broadcasts to ``[T, B, *N]``,
-            of whole size if it changes over time.
-        potentials: after each step, ``[T, B, *N]``; none if the neurons' state has none.
+        thresholds: the potential at which a neuron fires at each step. It broadcasts to
+            ``[T, B, *N]``, and has all T steps if it changes over time.
+        potentials: after each step, ``[T, B, *N]``; None if the neurons' state has none.
         values: what the next layer's weights multiply at each step, ``[T, B, *N]``.
     """
 
@@ -41,20 +41,20 @@ class Membrane:
 
 @dataclass(frozen=True)
 class LayerOutput:
-    """What a layer of neurons gives for some steps.
+    """The output of a layer of neurons for some steps.
 
     The values are in one of three forms: ``values``, ``mean`` or ``packed``. The other two are
     None, and so are counts and sums that nobody wanted.
 
     Attributes:
         values: what the next layer's weights multiply, ``[T, B, *N]``.
-        counts: spikes, ``[T, B, *N]``, integers in a floating tensor.
-        sums: of the counts times the wanted weights, over neurons: ``[T, B, k]`` int64.
-        mean: of the values over all steps, ``[1, B, *N]``.
+        counts: the number of spikes, ``[T, B, *N]``, integers in a floating tensor.
+        sums: the counts times the wanted weights, added up over neurons: ``[T, B, k]`` int64.
+        mean: the mean of the values over all steps, ``[1, B, *N]``.
         packed: the values as bits.
-        redone: of a function, which emits no spikes, the share of its work that inputs which
-            changed ask for anew, ``[T, B]``.
-        membrane: what the neurons hold at each step, where that is wanted.
+        redone: for a function, which emits no spikes: the share of its work that changed inputs
+            make necessary again, ``[T, B]``.
+        membrane: what the neurons hold at each step, if that is wanted.
     """
 
     values: Tensor | None = None
@@ -67,15 +67,15 @@ class LayerOutput:
 
     @property
     def carried(self) -> Tensor | Packed:
-        """What the next layer is given."""
+        """The form of the values that the next layer receives."""
         return self.values_or_mean if self.packed is None else self.packed
 
     @property
     def values_or_mean(self) -> Tensor:
-        """The values of each step ``[T, B, *N]``, or the mean of them all ``[1, B, *N]``.
+        """The values of each step ``[T, B, *N]``, or their mean ``[1, B, *N]``.
 
         Raises:
-            ValueError: they are bits, which an observer is given that does not need values.
+            ValueError: the values are bits, because the observer did not ask for values.
         """
         found = self.values if self.mean is None else self.mean
         if found is None:
@@ -85,12 +85,12 @@ class LayerOutput:
 
 @dataclass(frozen=True)
 class WeightedSum:
-    """Sums of spikes times weights over neurons, at each step and sample: exact integers.
+    """A sum of spikes times weights over neurons, at each step and for each sample.
 
-    A negative spike counts as a positive one does.
+    It is an exact integer. A negative spike counts as a positive one does.
 
     Attributes:
-        weights: ``[k, *N]`` float32, integers from 0 on.
+        weights: ``[k, *N]`` float32, integers of at least 0.
         levels: the most spikes of one neuron at one step.
     """
 
@@ -99,11 +99,11 @@ class WeightedSum:
 
     @cached_property
     def at_once(self) -> int:
-        """As many weighted spikes as surely add up exactly in float32; less than 1: none."""
+        """How many weighted spikes float32 surely adds up exactly; 0 if not even one."""
         return _EXACT // max(1, int(self.weights.max()) * self.levels)
 
     def of(self, counts: Tensor | None) -> Tensor:
-        """The sums ``[T, B, k]`` of counts ``[T, B, *N]``.
+        """Add up counts ``[T, B, *N]``; the sums are ``[T, B, k]``.
 
         Raises:
             ValueError: there are no counts.
@@ -122,15 +122,15 @@ class WeightedSum:
 
 @dataclass(frozen=True)
 class Wants:
-    """What is wanted of one layer's spikes.
+    """What the network and its observer want of one layer's spikes.
 
     Attributes:
-        counts: whether the counts are.
-        sums: which sums are.
-        mean: whether nobody wants more of the values than their mean over time.
-        packed: whether values are wanted as bits. A layer that has none, because its spikes
-            differ or because its scan can't write bits, gives values.
-        membrane: whether what the neurons hold at each step is.
+        counts: whether they want the counts.
+        sums: which sums of the counts they want.
+        mean: whether they need only the mean of the values over time.
+        packed: whether they take values as bits. A layer gives values if its spikes differ, or if
+            its scan can't write bits.
+        membrane: whether they want what the neurons hold at each step.
     """
 
     counts: bool = True
@@ -148,10 +148,10 @@ class ObserverNeeds:
         counts: whether it needs counts.
         sums: which sums it needs, by node.
         values: whether it needs values.
-        lead: whether it sees the steps before the T steps, too, as steps below 0.
-        functions: those of which it needs to know how much is computed anew.
-        membranes: the sites of which it needs to know what the neurons hold at each step; takes
-            ``counts`` and ``values``.
+        lead: whether it also sees the steps before the T steps, as steps below 0.
+        functions: the functions for which it needs the share of work that is done again.
+        membranes: the sites at which it needs to know what the neurons hold at each step. It then
+            has to need ``counts`` and ``values``, too.
     """
 
     counts: bool = True
@@ -162,7 +162,7 @@ class ObserverNeeds:
     membranes: frozenset[str] = frozenset()
 
     def levels_of(self, name: str) -> bool:
-        """Whether it needs the number of spikes of a node, as counts or in sums."""
+        """Whether it needs the number of a node's spikes, as counts or in sums."""
         return self.counts or name in self.sums
 
 

@@ -1,7 +1,7 @@
-"""Sequences ``[T, B, *N]`` as arrays ``[T, n]`` in the order in which they lie in memory, and back.
+"""Sequences ``[T, B, *N]`` as arrays ``[T, n]`` in their order in memory, and back.
 
-Convolutions give channels-last memory; neurons do not care for order, so nothing is copied but
-what lies in neither order.
+Convolutions give channels-last memory. Neurons take any order, so a sequence is copied only if it
+is neither contiguous nor channels-last.
 """
 
 import math
@@ -23,20 +23,20 @@ def checked(
     kind: DTypeLike = np.float32,
     writeable: bool = False,
 ) -> NDArray[Any]:
-    """An array as compiled code may take it, which looks at nothing itself.
+    """Check an array for compiled code, which checks nothing itself.
 
     Args:
-        array: to check.
-        shape: of each dimension the size, or the sizes that are right.
-        kind: of its numbers.
+        array: the array to check.
+        shape: for each dimension, the right size or a container of the right sizes.
+        kind: the type of its numbers.
         writeable: whether compiled code writes to it.
 
     Returns:
         The same array.
 
     Raises:
-        TypeError: its numbers are of another type, it is not contiguous, or it can't be written.
-        ValueError: it is of another shape.
+        TypeError: its numbers have another type, it is not contiguous, or it is read-only.
+        ValueError: it has another shape.
     """
     flags = array.flags
     if array.dtype != kind or not flags.c_contiguous:
@@ -55,7 +55,7 @@ def _fits(size: int, wanted: int | Container[int]) -> bool:
 
 
 class Memory(NamedTuple):
-    """The same memory, as who reads a tensor has it, and as a kernel does.
+    """One piece of memory, as a tensor and as the array that a kernel takes.
 
     Attributes:
         tensor: ``[T, B, *N]`` or ``[B, *N]``.
@@ -68,7 +68,7 @@ class Memory(NamedTuple):
 
 @dataclass(frozen=True)
 class Flat:
-    """An order of memory.
+    """The order in memory of one layer's sequences.
 
     Attributes:
         shape: ``B, *N``.
@@ -86,15 +86,15 @@ class Flat:
 
     @property
     def size(self) -> int:
-        """Neurons, of all samples."""
+        """The number of neurons in all samples."""
         return math.prod(self.shape)
 
     def array(self, sequence: Tensor) -> NDArray[np.float32]:
-        """``[T, B, *N] -> [T, n]``, of the same memory where its order is this one.
+        """``[T, B, *N] -> [T, n]``; a sequence that already has this order is not copied.
 
         Raises:
-            TypeError: numbers that are not float32, or of another device than the CPU.
-            ValueError: neurons of another shape.
+            TypeError: the sequence is not float32, or not on the CPU.
+            ValueError: its neurons have another shape.
         """
         if sequence.dtype is not torch.float32 or sequence.device.type != "cpu":
             given = f"{sequence.dtype} on {sequence.device.type}"
@@ -108,7 +108,7 @@ class Flat:
         return found
 
     def steps(self, sequence: Tensor, steps: int) -> NDArray[np.float32]:
-        """:meth:`array` of a sequence that has to have so many steps of this batch."""
+        """:meth:`array` of a sequence that must have this many steps, and this batch."""
         if sequence.shape[:2] != (steps, self.shape[0]):
             wanted = f"{steps} steps of {self.shape[0]} samples"
             raise ValueError(
@@ -117,17 +117,18 @@ class Flat:
         return self.array(sequence)
 
     def rows(self, sequence: Tensor) -> NDArray[np.float32]:
-        """``[T, B, *N] -> [1 or T, n]``: one row of what is constant over time, so expanded."""
+        """``[T, B, *N] -> [1 or T, n]``: one row if the sequence is an expanded single step."""
         return self.array(sequence[:1] if sequence.stride(0) == 0 else sequence)
 
-    def neurons(self, step: Tensor) -> NDArray[np.float32]:
-        """What broadcasts to ``[B, *N] -> [1, 1 or n]``: one number where all have the same."""
+    def neurons(self, step: Tensor, few: int) -> NDArray[np.float32]:
+        """A tensor that broadcasts to ``[B, *N]``, as ``[n]``; as ``[few]`` if all are equal."""
         if (number := _only(step)) is not None:
-            return np.full((1, 1), number, np.float32)
-        return self.array(step.expand(self.shape)[None])
+            return np.full(few, number, np.float32)
+        found: NDArray[np.float32] = self.array(step.expand(self.shape)[None])[0]
+        return found
 
     def own(self, step: Tensor) -> Memory:
-        """What broadcasts to ``[B, *N]``, copied; ``[n]``."""
+        """A copy of a tensor that broadcasts to ``[B, *N]``; its array is ``[n]``."""
         tensor, array = self.memory(1)
         if (number := _only(step)) is not None:
             array.fill(number)
@@ -136,7 +137,7 @@ class Flat:
         return Memory(tensor[0], array[0])
 
     def memory(self, steps: int) -> Memory:
-        """``[T, B, *N]`` in this order, of any content."""
+        """New memory of any content for ``[T, B, *N]`` in this order."""
         rows = torch.empty(steps, math.prod(self.shape))  # aligned, as numpy.s is not
         if not self.channels_last:
             return Memory(rows.view(steps, *self.shape), rows.numpy())
@@ -144,13 +145,9 @@ class Flat:
         tensor = rows.view(steps, batch, *places, channels).movedim(-1, _CHANNEL)
         return Memory(tensor, rows.numpy())
 
-    def empty(self, steps: int) -> Tensor:
-        """The tensor of :meth:`memory`."""
-        return self.memory(steps).tensor
-
 
 def _only(step: Tensor) -> float | None:
-    """The number that all neurons have, where its memory shows that it is one."""
+    """The number that all neurons share, if the tensor's strides show that there is only one."""
     if any(step.stride()) and step.numel() != 1:
         return None
     return step.as_strided((), ()).item() if step.numel() else None

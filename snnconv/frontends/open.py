@@ -242,7 +242,7 @@ def from_module(
 
 def _fitting(found: Captured, info: DataInfo) -> ImportedModel:
     graph, tensors, verdict = found
-    outputs = Analysis.of(graph, tensors).shapes[graph.output]
+    outputs = Analysis.of(graph, tensors).outputs
     classes = (*outputs, 1)[0]
     info = _named(info, classes)
     if info.task == "classification" and len(outputs) != 1:

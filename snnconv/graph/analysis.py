@@ -8,12 +8,11 @@ A spike costs one operation for every synapse, and for every membrane or logit, 
 without passing another neuron. Averages and reshapes on its way are wiring; an identity shortcut
 reaches one membrane; borders, strides, groups and dilation are counted as they are. A spike that
 enters a max pooling costs nothing there, since the pooling emits spikes of its own. A spike that
-enters a function is none, either: what functions compute is counted by kind
-(:mod:`snnconv.graph.functions`), and no spike replaces any of it.
+enters a function costs nothing, either: what functions compute is counted by kind
+(:mod:`snnconv.graph.signals`), and no spike replaces any of it.
 
 Multiply-accumulates are counted by the field's convention: every tap counts, padding included. The
-exact number, counted as spikes are, is also kept. A recurrence has weights and functions
-inside.
+exact number, counted as spikes are, is kept, too. A recurrence contains weights and functions.
 
 Shape:
     A fan-out is ``[*N]`` float64, for the ``N`` neurons of one sample.
@@ -32,12 +31,12 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from snnconv.graph.functions import RunningMeans, outside_spikes
 from snnconv.graph.ir import INPUT, Graph, Node
 from snnconv.graph.network import Shape, shapes, walk
 from snnconv.graph.operations.work import Work, WorkCount
 from snnconv.graph.ops import OPS, Role
-from snnconv.graph.signals import Signal, signals
+from snnconv.graph.running_means import RunningMeans
+from snnconv.graph.signals import Signal, outside_spikes, signals
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +69,11 @@ class Analysis:
         """
         return shapes(self.graph, self.tensor_shapes)
 
+    @property
+    def outputs(self) -> Shape:
+        """The shape of the network's output for one sample."""
+        return self.shapes[self.graph.output]
+
     @cached_property
     def signals(self) -> Mapping[str, Signal]:
         """Return what the input and each node's output carry."""
@@ -84,6 +88,27 @@ class Analysis:
             for name in dict.fromkeys(node.inputs):
                 found[name].append(node)
         return {name: tuple(nodes) for name, nodes in found.items()}
+
+    @cached_property
+    def event_readers(self) -> Mapping[str, tuple[Node, ...]]:
+        """What each emitter's events reach through wiring, in the graph's order.
+
+        These are synapses, sites whose membranes they reach directly, poolings, functions, and the
+        output.
+        """
+        found = {}
+        for emitter in self.emitters:
+            carrying, reached = {emitter.name}, []
+            for node in self.graph.nodes:
+                if carrying.isdisjoint(node.inputs):
+                    continue
+                wiring = OPS[node.op].role is Role.LINEAR
+                if wiring:
+                    carrying.add(node.name)
+                if not wiring or node.name == self.graph.output:
+                    reached.append(node)
+            found[emitter.name] = tuple(reached)
+        return found
 
     @cached_property
     def emitters(self) -> tuple[Node, ...]:
@@ -226,7 +251,7 @@ class Analysis:
 
     @cached_property
     def functions(self) -> tuple[Node, ...]:
-        """What is computed outside the spiking domain: see :mod:`snnconv.graph.functions`."""
+        """What is computed outside the spiking domain: see :mod:`snnconv.graph.signals`."""
         return tuple(
             node
             for node in self.graph.nodes
@@ -255,18 +280,10 @@ class Analysis:
         return {name: int(work.products) for name, work in self.work.items() if work.products}
 
     @cached_property
-    def lookups(self) -> Mapping[str, int]:
-        """The look-ups for one sample of each function that has some."""
-        return {name: int(work.lookups) for name, work in self.work.items() if work.lookups}
-
-    @cached_property
-    def additions(self) -> Mapping[str, int]:
-        """The additions for one sample of each function that has some."""
-        return {name: int(work.additions) for name, work in self.work.items() if work.additions}
-
-    @cached_property
     def running(self) -> Mapping[str, Work]:
         """What the running means of functions that change over time take at a step, by function."""
+        if not self.functions:
+            return {}
         means = RunningMeans(self.graph, self.signals, self.shapes, self.work)
         found = {node.name: means.of(node) for node in self.functions}
         return {name: work for name, work in found.items() if any(work.numbers)}
@@ -282,6 +299,20 @@ class Analysis:
         return found
 
     @cached_property
+    def first_layer(self) -> tuple[Node, ...]:
+        """The nodes whose work depends on the input alone."""
+        of_input = (Signal.CONSTANT, Signal.FRAMES)
+        names = {name for name in self.work if self.signals[name] in of_input}
+        return tuple(node for node in self.graph.nodes if node.name in names)
+
+    @cached_property
+    def analog(self) -> tuple[Node, ...]:
+        """The nodes whose work is done at every step: functions, and what currents feed."""
+        first = {node.name for node in self.first_layer}
+        every = {node.name for node in self.functions} - first | self.fed_by_analog
+        return tuple(node for node in self.graph.nodes if node.name in every & self.work.keys())
+
+    @cached_property
     def work_count(self) -> WorkCount:
         """How much work there is, and how much remains in a spiking network.
 
@@ -290,8 +321,7 @@ class Analysis:
         every step.
         """
         functions = {node.name for node in self.functions}
-        of_input = (Signal.CONSTANT, Signal.FRAMES)
-        first = {name for name in self.work if self.signals[name] in of_input}
+        first = {node.name for node in self.first_layer}
 
         behind: set[str] = set()
         for node in self.graph.nodes:
@@ -305,7 +335,7 @@ class Analysis:
             total=total(self.work.keys()),
             first=total(first),
             once=total(first & functions),
-            each_step=total((functions - first) | self.fed_by_analog)
+            each_step=total({node.name for node in self.analog})
             + sum(self.running.values(), Work()),
             idle=total(first & behind).weights,
         )

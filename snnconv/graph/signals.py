@@ -1,11 +1,18 @@
-"""What a node's output is in a spiking network: a fact of the graph, never guessed from values.
+"""What each node is in a spiking network: a fact of the graph, never guessed from values.
 
-*Constant* is what is computed from the input alone, so once; *frames* is the same for an input that
-changes over time, computed for every frame that is shown. *Spikes* come from a neuron or a max
-pooling of spikes, perhaps through averages, reshapes and concatenations. A *current* comes out of
-weights, or of frames by the cumulative rule: it is analog at every step.
+A node's output is *constant* if it is computed from the input alone, and so only once. *Frames* are
+the same for an input that changes over time: they are computed for every frame that is shown.
+*Spikes* come from a neuron or a max pooling of spikes, perhaps through averages, reshapes and
+concatenations. A *current* comes out of weights, or of frames by the cumulative rule: it is analog
+at every step.
+
+*Functions* are computed outside the spiking domain. These are the nodes that no neuron stands for,
+maxima of anything but spikes, and sums, averages and scalings of these values on their way to one
+of them. A sum of currents that only neurons read is not a function: each of its operations is one
+of a synapse, which adds to a membrane.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 from snnconv.graph.ir import INPUT, Graph, Node
@@ -52,3 +59,28 @@ def _signal(role: Role, inputs: list[Signal], source: Signal) -> Signal:
     if analog or role in (Role.SYNAPSE, Role.ANALOG):
         return Signal.CURRENT
     return Signal.SPIKES
+
+
+def outside_spikes(graph: Graph, signals: Mapping[str, Signal]) -> tuple[Node, ...]:
+    """The functions of a network, in its order.
+
+    Args:
+        graph: the network.
+        signals: what each node carries.
+    """
+    read: set[str] = set()
+    found: list[Node] = []
+    for node in reversed(graph.nodes):
+        match OPS[node.op].role:
+            case Role.ANALOG:
+                there = True
+            case Role.MAX:
+                there = signals[node.name] is not Signal.SPIKES
+            case Role.LINEAR:
+                there = node.name in read and signals[node.name] is not Signal.SPIKES
+            case _:
+                there = False
+        if there:
+            found.append(node)
+            read.update(node.inputs)
+    return tuple(reversed(found))

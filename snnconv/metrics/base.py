@@ -1,7 +1,7 @@
-"""What a metric is: sums that grow with every batch, and figures made of them at the end.
+"""What a metric is: sums that grow with every batch, and the figures that follow from them.
 
-All metrics watch one simulation. Their sums are integers or float64, so figures do not depend on
-the order of batches beyond rounding, and could be added up over processes.
+All metrics watch one simulation. Their sums are integers or float64, so that figures depend on the
+order of batches only by rounding, and the sums of several processes can be added up.
 
 Shape:
     Spikes ``[T, B, *N]`` of a chunk, their sums ``[T, B]``; logits ``[T, B, classes]``.
@@ -30,26 +30,26 @@ MJ_PER_PJ = 1e-9
 
 @dataclass(frozen=True)
 class MetricContext:
-    """The network that is measured, and how.
+    """What metrics know of the network and of its simulation.
 
     Attributes:
-        analysis: of the simulated network's graph, BatchNorm folded.
-        network: its tensors.
+        analysis: the analysis of the simulated graph, BatchNorm folded.
+        network: the network's tensors.
         thresholds: theta by site.
-        grid: what the neurons' mean output can be after T steps.
+        grid: the values that the neurons' mean output can have after T steps.
         levels: the most spikes of one neuron at one step.
         signed: whether spikes may be negative.
         timesteps: T.
-        energy_ac_pj: energy of an accumulate.
-        energy_mac_pj: energy of a multiply-accumulate.
-        energy_lookup_pj: energy of a look-up in a table.
-        hold: steps for which each frame of the input is shown; none where it is constant.
-        answers: the steps, from 1, after which the class can be read; none where all are.
-        lead: steps that are simulated before the T steps.
-        population: samples in the split, of which some or all are simulated; 0 where nobody knows.
-        task: what the outputs are for.
-        exit_margin: of probabilities, at which a sample stops (early exit).
-        neurons: by site.
+        energy_ac_pj: the energy of an accumulate.
+        energy_mac_pj: the energy of a multiply-accumulate.
+        energy_lookup_pj: the energy of a look-up in a table.
+        hold: the steps for which each frame of the input is shown; None if the input is constant.
+        answers: the steps, from 1, after which the class can be read; None for all steps.
+        lead: the steps that are simulated before the T steps.
+        population: the samples in the split, not all of which may be simulated; 0 if unknown.
+        task: the task of the outputs.
+        exit_margin: the margin of probabilities at which a sample stops (early exit).
+        neurons: the neurons, by site.
     """
 
     analysis: Analysis
@@ -81,7 +81,7 @@ class MetricContext:
         return self.analysis.shapes
 
     def at_answers(self, steps: Iterable[Value]) -> list[Value | None]:
-        """A list over steps, with null where there is no answer yet."""
+        """A list over steps, with None at steps without an answer."""
         if self.answers is None:
             return list(steps)
         answers = frozenset(self.answers)
@@ -92,33 +92,33 @@ class MetricContext:
         return self.analysis.spikes_meeting.get(name, 1) * self.levels
 
     def energy_mj(self, work: Work) -> float:
-        """What so much work takes, in mJ; an addition is an accumulate."""
+        """The energy of this work in mJ; an addition costs as much as an accumulate."""
         pj = self.energy_mac_pj * work.products + self.energy_ac_pj * work.additions
         return (pj + self.energy_lookup_pj * work.lookups) * MJ_PER_PJ
 
     def work_until(self, step: float, passes: float) -> Work:
-        """What is computed without spikes until a step.
+        """The work that is done without spikes until a step.
 
         Args:
-            step: of the T steps; those of the lead before it are added.
-            passes: how often what depends on the input alone is computed.
+            step: one of the T steps. The steps of the lead are added.
+            passes: how often the layers that depend on the input alone are computed.
         """
         count = self.analysis.work_count
         return count.first * passes + count.each_step * (self.lead + step)
 
     def passes(self, steps: int) -> int:
-        """How often so many steps, and the lead, compute what depends on the input alone."""
+        """How often the lead and these steps compute the layers that depend on the input alone."""
         if self.hold is None:
             return 1
         return sum(-(-each // self.hold) for each in (self.lead, steps))
 
 
 class Twin(NamedTuple):
-    """What the quantized twin of a network makes of a batch: see :mod:`snnconv.simulation.twin`.
+    """The output of a network's quantized twin for a batch: see :mod:`snnconv.simulation.twin`.
 
     Attributes:
         logits: ``[B, classes]``.
-        reads: by emitter, the synapses behind its values that are not zero, of all samples.
+        reads: by emitter, the number of synapses behind its nonzero values, over all samples.
     """
 
     logits: Tensor
@@ -130,11 +130,11 @@ class Batch:
     """What is known of a batch before it is simulated.
 
     Attributes:
-        labels: ``[B]``, or ``[B, ...]`` where they are no classes; none where there are none.
-        ann_logits: ``[B, *out]``; none where there is no ANN to compare with.
+        labels: classes ``[B]``, or other labels ``[B, ...]``; None if there are none.
+        ann_logits: ``[B, *out]``; None if there is no ANN to compare with.
         ann_inputs: the ANN's pre-activations by site, ``[B, *N]``.
-        samples: their indices in the split, ``[B]``; none where nobody knows.
-        twin: of the network; none if no metric asks for it.
+        samples: their indices in the split, ``[B]``; None if they are unknown.
+        twin: the twin's output; None if no metric asks for it.
     """
 
     labels: Tensor | None
@@ -155,8 +155,8 @@ class Figures:
     Attributes:
         totals: keys of the evaluation.
         layers: keys of its rows, by node name.
-        by_step: what no report holds, and metrics that are made of this one read: by what it is and
-            node name, a number for each step and sample, ``[T]`` float64.
+        by_step: numbers for other metrics that no report holds: by kind and node name, the mean
+            over samples at each step, ``[T]`` float64.
     """
 
     totals: dict[str, Any] = field(default_factory=dict)
@@ -175,19 +175,19 @@ class Metric(ABC):
     """One measurement, over all batches.
 
     Attributes:
-        needs: metrics whose figures it is made of.
-        tasks: the tasks that it means something for; empty if that is any.
-        of_conversion: whether it asks how far neurons are from an ANN's activations, which a
-            network that was trained with its neurons never had.
-        twinned: whether it asks for the network's quantized twin, a forward pass more.
-        counted: whether it reads the counts of the spikes that it observes. What needs no more
-            than their sums at each step says so by :meth:`weights`: if no metric reads counts, none
-            are written. An instance may say otherwise than its class, as its network asks.
-        valued: whether it reads the values; if no metric does, none may be written.
-        led: whether it is shown the steps before the T steps, too, as what costs something is: with
-            a ``start`` below 0, see :func:`at_first`.
-        added: attributes that grow with every batch, numbers, tensors or mappings of them: of
-            several processes they are added up before the figures.
+        needs: the metrics whose figures it uses.
+        tasks: the tasks for which it has a meaning; empty for all.
+        of_conversion: whether it compares neurons with an ANN's activations. A network that was
+            trained with its neurons has no such activations.
+        twinned: whether it needs the network's quantized twin, which costs a forward pass.
+        counted: whether it reads the counts of the spikes that it observes. A metric that needs
+            only sums at each step asks for them by :meth:`weights`. If no metric reads counts, none
+            are written. An instance may differ from its class if its network requires it.
+        valued: whether it reads the values; if no metric does, they may not be written.
+        led: whether it also sees the steps before the T steps, with a ``start`` below 0, because
+            they cost something; see :func:`at_first`.
+        added: the attributes that grow with every batch: numbers, tensors or mappings of them. They
+            are added up over processes before the figures are made.
     """
 
     needs: ClassVar[tuple[str, ...]] = ()
@@ -200,7 +200,7 @@ class Metric(ABC):
     added: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls) -> None:
-        """Give a class that overrides ``observe`` everything, even if its base needs less."""
+        """Show everything to a class that overrides ``observe``, even if its base needs less."""
         if "observe" in vars(cls):
             for flag in {"counted", "valued"} - set(vars(cls)):
                 setattr(cls, flag, True)
@@ -210,21 +210,21 @@ class Metric(ABC):
         self.samples = 0
 
     def begin(self, batch: Batch) -> None:
-        """A batch is about to be simulated."""
+        """Called before a batch is simulated."""
         self.samples += len(batch)
 
     def observe(self, name: str, start: int, output: LayerOutput) -> None:
-        """See what a node gives at the steps ``start + 1 ...`` of the present batch.
+        """Called with a node's output at the steps ``start + 1 ...`` of the present batch.
 
         Args:
-            name: of the node: a layer of neurons, or a max pooling of spikes.
-            start: steps done before; ``-lead ..`` for the steps before the T steps.
-            output: with counts and values as far as some metric reads them.
+            name: the node's name: a layer of neurons, or a max pooling of spikes.
+            start: the number of steps done before; from ``-lead`` on before the T steps.
+            output: with counts and values if any metric reads them.
         """
 
     @property
     def watched(self) -> frozenset[str]:
-        """The functions of which it wants to know how much is computed anew at each step."""
+        """The functions for which it needs the share of work that is done again at each step."""
         return frozenset()
 
     @property
@@ -233,51 +233,51 @@ class Metric(ABC):
         return frozenset()
 
     def add_redone(self, name: str, start: int, shares: Tensor) -> None:
-        """Shares ``[T, B]`` of the work of this function that changed inputs repeat."""
+        """Called with the shares ``[T, B]`` of a function's work that changed inputs repeat."""
 
     def weights(self) -> Mapping[str, Tensor]:
-        """By what to multiply spikes for the sums it wants: integers ``[*N]`` by node name."""
+        """The weights of the sums of spikes that it needs: integers ``[*N]`` by node name."""
         return {}
 
     def add(self, name: str, start: int, sums: Tensor) -> None:
-        """Weighted spikes of a node, all neurons and samples together, at these steps ``[T]``."""
+        """Called with a node's weighted spikes over all neurons and samples, by step ``[T]``."""
 
     def add_by_sample(self, name: str, start: int, sums: Tensor) -> None:
-        """The same of each sample of the batch, ``[T, B]``; unless overridden, it adds them up."""
+        """The same for each sample, ``[T, B]``; by default, it adds the samples up."""
         self.add(name, start, sums.sum(1))
 
     def finish(self, logits: Tensor) -> None:
-        """The batch is done; ``logits`` are averages over steps 1..t."""
+        """Called after a batch with its logits, averaged over steps 1..t."""
 
     def reduce(self, add_up: Callable[[Any], Any]) -> None:
-        """Put the sums of all processes in the place of this one's own."""
+        """Replace this process's sums by those of all processes."""
         for name in ("samples", *self.added):
             setattr(self, name, add_up(getattr(self, name)))
 
     @abstractmethod
     def figures(self, found: Figures) -> Figures:
-        """The result; ``found`` holds what metrics before this one found."""
+        """The result; ``found`` holds the figures of the metrics before this one."""
 
 
 def at_first(start: int, sums: Tensor) -> tuple[int, Tensor]:
-    """Where a chunk's sums ``[t, ...]`` count: those of steps before the T steps, at the first."""
+    """The step and the sums ``[t, ...]`` to count: steps before the T steps count at the first."""
     return (start, sums) if start >= 0 else (0, sums.sum(0, keepdim=True))
 
 
 def _as_convolutions_lie(weights: Tensor) -> Tensor:
-    """``[k, C, *places]`` in channels-last memory, where most spikes lie."""
+    """``[k, C, *places]`` in channels-last memory, as most spikes are."""
     return weights.movedim(1, -1).contiguous().movedim(-1, 1)
 
 
 class Watch:
-    """Metrics that watch one simulation; it is their observer.
+    """The observer of one simulation, which shows the spikes to all its metrics.
 
     Args:
-        metrics: of one network.
-        device: of the simulation.
+        metrics: the metrics of one network.
+        device: the simulation's device.
 
     Attributes:
-        needs: what they need of spikes.
+        needs: what the metrics need of the spikes.
     """
 
     def __init__(self, metrics: Iterable[Metric], device: torch.device | str = "cpu") -> None:
@@ -286,7 +286,7 @@ class Watch:
         weights: dict[str, list[Tensor]] = {}
         for metric in self._metrics:
             for name, values in metric.weights().items():
-                rows = weights.setdefault(name, [])  # metrics of the same weights share a row
+                rows = weights.setdefault(name, [])  # metrics with the same weights share a row
                 row = next((k for k, each in enumerate(rows) if torch.equal(each, values)), None)
                 if row is None:
                     row = len(rows)
@@ -318,7 +318,7 @@ class Watch:
             if start >= 0 or metric.led:
                 metric.observe(name, start, output)
         if weighted := self.needs.sums.get(name):
-            # a simulation that was not told of the needs gives counts
+            # a simulation that does not know these needs gives counts
             sums = weighted.of(output.counts) if output.sums is None else output.sums
             columns = sums.cpu().unbind(2)
             for metric, row in self._adding[name]:

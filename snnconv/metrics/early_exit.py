@@ -1,7 +1,7 @@
 """Early exit: each sample stops as soon as the network is sure of its answer.
 
 A network is sure of a sample at the first step t at which the confidence of its outputs, averaged
-up to t, reaches ``margin``. What confidence is, the task says (:meth:`.Task.confidence`)::
+up to t, reaches ``margin``. The task defines the confidence (:meth:`.Task.confidence`)::
 
     classification  p1 - p2, of the largest and the second largest of softmax
     multi-label     |2 sigmoid(x) - 1|, the least over labels
@@ -9,9 +9,9 @@ up to t, reaches ``margin``. What confidence is, the task says (:meth:`.Task.con
     none            as classification or segmentation, by the shape of the outputs
     regression, ranking, one output of none: there is no confidence, and so no early exit
 
-A sample that the network is never sure of stops at T. Steps without an answer, and steps before
-``--readout-from``, are none to stop at. What a sample costs are the operations of the steps that it
-took; steps that some neurons take before the T steps count for every sample.
+A sample of which the network is never sure stops at T. No sample stops at a step without an answer,
+or before ``--readout-from``. A sample costs the operations of the steps that it took; steps that
+some neurons take before the T steps count for every sample.
 
 The figures stand under ``early_exit``: ``margin``; ``scores`` of the outputs at the exits, and the
 ``accuracy`` among them; ``steps_mean``; ``samples_by_step``, how many samples stop after each step;
@@ -26,9 +26,9 @@ Reference:
     Confidence*; Li et al. 2023, *SEENN*.
 
 Deviations:
-    The measure is the margin of the two largest probabilities; both papers take the largest one,
-    and learn or search for the bound that is given here. They have classes only: the confidence for
-    other tasks is snnconv's own.
+    The measure is the margin of the two largest probabilities. Both papers take the largest
+    probability, and learn or search for the bound, which the user gives here. They have only
+    classes; the confidence for other tasks is snnconv's own.
 """
 
 from collections.abc import Mapping
@@ -43,7 +43,7 @@ from snnconv.tasks.base import TASKS
 
 
 class EarlyExit(Metric):
-    """Adds up what samples cost until they stop, and what the network says of them then."""
+    """Adds up what samples cost until they stop, and the scores of the outputs then."""
 
     counted = False
     valued = False
@@ -53,7 +53,7 @@ class EarlyExit(Metric):
     def __init__(self, context: MetricContext) -> None:
         super().__init__(context)
         self.task = TASKS.recall(context.task)
-        self.outputs = context.shapes[context.graph.output]
+        self.outputs = context.analysis.outputs
         self.by_step = torch.zeros(context.timesteps, dtype=torch.int64)
         self.operations = 0
         kept = 1 if self.task.summed else context.population
@@ -63,7 +63,7 @@ class EarlyExit(Metric):
         self.exits = torch.tensor([bool(there) for there in answers])
 
     def begin(self, batch: Batch) -> None:
-        """Start to count the operations of each sample."""
+        """Start counting the operations of each sample."""
         super().begin(batch)
         self.batch = batch
         self.of_batch = torch.zeros(self.context.timesteps, len(batch), dtype=torch.int64)
@@ -73,12 +73,12 @@ class EarlyExit(Metric):
         return self.context.analysis.fan_out
 
     def add_by_sample(self, name: str, start: int, sums: Tensor) -> None:
-        """Add a chunk of each sample."""
+        """Add a chunk for each sample."""
         start, sums = at_first(start, sums)
         self.of_batch[start : start + len(sums)] += sums.long()
 
     def finish(self, logits: Tensor) -> None:
-        """Find where each sample stops, what it has cost until then, and what is said of it."""
+        """Find where each sample stops, what it has cost until then, and its outputs."""
         outputs, batch = logits.cpu(), self.batch
         confidence = self.task.confidence(outputs)
         assert confidence is not None
@@ -99,7 +99,7 @@ class EarlyExit(Metric):
         self.seen.index_add_(0, row, torch.ones_like(row))
 
     def figures(self, found: Figures) -> Figures:
-        """Means over samples, and the scores of all of them."""
+        """Means over samples, and the scores of all samples."""
         context, n = self.context, self.samples
         counts = list(enumerate(self.by_step.tolist(), start=1))
         steps = sum(t * number for t, number in counts) / n

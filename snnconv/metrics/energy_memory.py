@@ -1,7 +1,7 @@
 """Energy with memory: what operations, their addresses, and reading and writing take.
 
-``energy`` counts arithmetic, which is the smaller part of what a chip spends. This convention adds
-the addresses that are computed and the words that are moved. A word of 4 bytes holds a value, a
+``energy`` counts arithmetic, which is the smaller part of a chip's energy. This convention adds the
+computation of addresses and the words that are moved. A word of 4 bytes holds a value, a
 weight, a potential, or an event with its level. With ``n`` events, ``s`` spikes, ``o`` operations
 and ``r`` reads (synapses that events reach) of a source in t steps, ``N`` its neurons, and ``p(M)``
 the energy of a byte in a memory of ``M`` bytes::
@@ -13,10 +13,11 @@ the energy of a byte in a memory of ``M`` bytes::
     potentials = 8 * t*N * p(4*N)                     read and written once a step
 
 A source with events at more than half of its places and steps is moved as a whole map: then its
-readers address it as a dense layer does, and read each weight once a step. A dense layer, of the
-ANN or of what no spike feeds, takes ``(mul + add)`` a MAC, an address a value and tap, and reads
-its input and weights and writes its output once. So does a function that no neuron stands for; its
-additions take ``add``, and a look-up reads a word of a table of 8 KiB, counted with the weights.
+readers address it as a dense layer does, and read each weight once a step. A dense layer, which is
+a layer of the ANN or one that no spike feeds, takes ``(mul + add)`` for a MAC and an address for
+each value and tap. It reads its input and weights once, and writes its output once. So does a
+function that no neuron stands for; its additions take ``add``, and a look-up reads a word of a
+table of 8 KiB, which is counted with the weights.
 
 ``energy_memory_by_synapse_mj`` reads and writes a potential for every read, as the paper does.
 
@@ -29,10 +30,10 @@ Reference:
     10, 20 and 100 pJ a word in memories of 8 KiB, 32 KiB and 1 MiB.
 
 Deviations:
-    A dense layer reads what it needs once, as in SpikingJelly; the paper has it read an input and a
-    weight for each MAC. A memory is as large as what it holds, as in the paper. Synapses are those
-    that there are, borders left out. Biases are kept with the neurons, whose update they are
-    part of. What a max pooling of spikes compares is left out in both networks. The paper knows no
+    A dense layer reads its operands once, as in SpikingJelly; in the paper it reads an input and a
+    weight for each MAC. A memory is as large as its content, as in the paper. Synapses with the
+    padding do not count. Biases are kept with the neurons, because they are part of their update.
+    The comparisons of a max pooling of spikes are left out in both networks. The paper has no
     functions.
 """
 
@@ -46,25 +47,24 @@ from torch import Tensor
 from snnconv.graph.ir import Node
 from snnconv.graph.operations.work import Work
 from snnconv.graph.ops import OPS, Role
-from snnconv.metrics._readers import analog, first_layer, readers
 from snnconv.metrics.base import Figures, Metric, MetricContext
 
 ADD, MUL = 0.1, 3.1  # pJ
 WORD = 4  # bytes
 TABLE = 2048  # words of the table of a function
-DENSE = 0.5  # of places and steps: with more events a map is moved as a whole
+DENSE = 0.5  # the share of places and steps with events above which a map is moved as a whole
 _KIB = 1024
 _MEMORIES = ((0, 0.0), (8 * _KIB, 2.5), (32 * _KIB, 5.0), (1024 * _KIB, 25.0))  # bytes, pJ a byte
 _MJ_PER_PJ = 1e-9
 
 Terms = dict[str, Tensor]
-"""Energy in pJ by what it is for, up to each step ``[T]``."""
+"""Energy in pJ by purpose, up to each step ``[T]``."""
 
 TERMS = ("operations", "addressing", "inout", "weights", "potentials")
 
 
 def per_byte(memory: float) -> float:
-    """The energy in pJ of a byte, in a memory of so many bytes: linear between known sizes."""
+    """The energy in pJ of a byte in a memory of this many bytes: linear between known sizes."""
     for (low, cheap), (high, dear) in pairwise(_MEMORIES):
         if memory <= high:
             return cheap + (dear - cheap) * (memory - low) / (high - low)
@@ -77,7 +77,7 @@ def moved(words: float, held: float) -> float:
 
 
 class EnergyMemory(Metric):
-    """Multiplies."""
+    """Multiplies counts by their energies."""
 
     needs = ("synops", "events")
     counted = False
@@ -85,7 +85,7 @@ class EnergyMemory(Metric):
 
     def __init__(self, context: MetricContext) -> None:
         super().__init__(context)
-        self.readers = readers(context.analysis)
+        self.readers = context.analysis.event_readers
 
     def _size(self, name: str) -> int:
         return math.prod(self.context.shapes[name])
@@ -95,20 +95,20 @@ class EnergyMemory(Metric):
         return sum(math.prod(shapes[name]) for name in node.tensors.values())
 
     def _taps(self, node: Node) -> tuple[int, ...]:
-        """The places of a convolution's kernel, by axis; none if it is no convolution."""
+        """The places of a convolution's kernel, by axis; empty if it is not a convolution."""
         return tuple(self.context.analysis.tensor_shapes[node.tensors["weight"]][2:])
 
     def _addresses(self, node: Node) -> int:
-        """What a dense layer counts up: its input, its output, and its kernel's places."""
+        """The addresses of a dense layer: its input, its output, and its kernel's places."""
         taps = self._taps(node) if "weight" in node.tensors else ()
         kernel = self.context.shapes[node.name][0] * math.prod(taps) if taps else 0
         return sum(map(self._size, node.inputs)) + self._size(node.name) + kernel
 
     def _dense(self, nodes: Sequence[Node], over_time: bool = False) -> dict[str, float]:
-        """Of layers and functions that are computed once.
+        """The energy of layers and functions that are computed once.
 
         Args:
-            nodes: which.
+            nodes: the layers and functions.
             over_time: whether functions see running means.
         """
         analysis = self.context.analysis
@@ -126,7 +126,7 @@ class EnergyMemory(Metric):
         return found
 
     def _source(self, node: Node, counts: Mapping[str, Tensor], t: Tensor) -> tuple[Terms, Tensor]:
-        """Of a source of spikes up to each step, and of its potentials by synapse."""
+        """The energy of a source of spikes up to each step, and of its potentials by synapse."""
         size, behind = self._size(node.name), self.readers[node.name]
         spiking = OPS[node.op].role is Role.SITE
         events, spikes, operations, reads = (
@@ -155,7 +155,7 @@ class EnergyMemory(Metric):
         steps = range(1, context.timesteps + 1)
         t = context.lead + torch.tensor(steps, dtype=torch.float64)
         passes = torch.tensor([context.passes(n) for n in steps], dtype=torch.float64)
-        first, later = self._dense(first_layer(analysis)), self._dense(analog(analysis), True)
+        first, later = self._dense(analysis.first_layer), self._dense(analysis.analog, True)
         total = {key: first[key] * passes + later[key] * t for key in TERMS}
         layers, at_synapses = {}, torch.zeros_like(t)
         for node in analysis.emitters:

@@ -1,17 +1,18 @@
 """Energy against the quantized twin: the network that needs no steps, at the same capacity.
 
-In T steps a neuron's mean output takes one of T + 1 values (more if it has levels), which is what
-an activation of ``b = ceil(log2(T + 1))`` bits holds. So the rival of a spiking network is the same
-network with activations of b bits, computed once (:mod:`snnconv.simulation.twin`). Its accuracy is
+In T steps a neuron's mean output takes one of T + 1 values (more if it has levels), and so does an
+activation of ``b = ceil(log2(T + 1))`` bits. So a spiking network competes with the same network
+with activations of b bits, computed once (:mod:`snnconv.simulation.twin`). The twin's accuracy is
 measured on the same samples; :mod:`~snnconv.metrics.accuracy` reports it. Both take, in pJ::
 
     spiking = ACC*o + CMP*t*N + SUB*s + HOPS*min(SPARSE*n, DENSE*t*N)*e*readers
     twin    = MAC(8, b)*a             + HOPS*DENSE*N*b*readers
 
 by source, with ``o`` operations, ``s`` spikes, ``n`` events of ``e`` bits in t steps, ``N``
-neurons, and ``a`` the synapses behind the twin's values that are not zero: it skips zeros, too.
-What no spike feeds is ``MAC(8, 8)`` a MAC in both, ``ACC`` an addition, and ``LOOKUP`` a look-up of
-a function: at each pass and step in the spiking network, once in the twin.
+neurons, and ``a`` the synapses behind the twin's nonzero values, because it skips zeros, too. In
+both networks, layers and functions that no spike feeds take ``MAC(8, 8)`` for a MAC, ``ACC`` for an
+addition and ``LOOKUP`` for a look-up: at each pass and step in the spiking network, once in the
+twin.
 
 ``break_even_rate`` of a row is the spikes per neuron and step at which both are equal.
 
@@ -24,10 +25,10 @@ Reference:
     Horowitz 2014: 0.23 pJ for a product and sum of 8 bits, 2.5 pJ for a byte out of 8 KiB (45 nm).
 
 Deviations:
-    ``MAC(w, b)`` is Horowitz' value times ``w*b/64``; weights have 8 bits. Weights lie on the chip
-    and are read once by either network, which costs both the same: left out; a chip that reads a
-    weight for each event pays more, see ``energy-memory``. One hop. A source in the twin needs no
-    comparison. What a max pooling of spikes compares is left out in both.
+    ``MAC(w, b)`` is Horowitz' value times ``w*b/64``; weights have 8 bits. Reading weights is left
+    out, because both networks read the weights on the chip once, at the same cost. A chip that
+    reads a weight for each event pays more: see ``energy-memory``. There is one hop. A source in
+    the twin needs no comparison. The comparisons of a max pooling of spikes are left out in both.
 """
 
 import math
@@ -37,7 +38,6 @@ import torch
 from snnconv.graph.ir import TRANSFER, Node
 from snnconv.graph.operations.work import Work
 from snnconv.graph.ops import OPS, Role
-from snnconv.metrics._readers import analog, first_layer, readers
 from snnconv.metrics.base import Batch, Figures, Metric, MetricContext
 
 ACC = CMP = SUB = 0.05448  # pJ
@@ -60,12 +60,12 @@ def mac(bits: int) -> float:
 
 
 def _dense(work: Work) -> float:
-    """The energy in pJ of what no spike feeds."""
+    """The energy in pJ of layers and functions that no spike feeds."""
     return mac(8) * work.products + ACC * work.additions + LOOKUP * work.lookups
 
 
 class EnergyTwin(Metric):
-    """Multiplies, and adds up what the twin drives."""
+    """Multiplies counts by their energies, and adds up the synapses that the twin drives."""
 
     needs = ("synops", "events")
     of_conversion = True
@@ -76,7 +76,7 @@ class EnergyTwin(Metric):
 
     def __init__(self, context: MetricContext) -> None:
         super().__init__(context)
-        self.readers = readers(context.analysis)
+        self.readers = context.analysis.event_readers
         two_sided = any(site.op == TRANSFER for site in context.graph.sites)
         self.bits = bits_for(context.grid.levels) + two_sided
         self.event_bits = bits_for(context.levels) + context.signed
@@ -85,7 +85,7 @@ class EnergyTwin(Metric):
         }
 
     def begin(self, batch: Batch) -> None:
-        """Add up what the twin drives."""
+        """Add up the synapses that the twin drives."""
         super().begin(batch)
         assert batch.twin is not None  # the class asks for it
         for name, reads in batch.twin.reads.items():
@@ -118,7 +118,7 @@ class EnergyTwin(Metric):
         """Millijoules per sample."""
         context, analysis = self.context, self.context.analysis
         snn = _dense(context.work_until(context.timesteps, context.passes(context.timesteps)))
-        nodes = (*first_layer(analysis), *analog(analysis))
+        nodes = (*analysis.first_layer, *analysis.analog)
         twin = _dense(sum((analysis.work[node.name] for node in nodes), Work()))
         layers = {}
         for node in analysis.emitters:

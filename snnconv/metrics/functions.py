@@ -1,9 +1,10 @@
 """What functions cost: look-ups, products and additions that no spike replaces.
 
-A function is computed outside the spiking domain (:mod:`snnconv.graph.functions`). Its work is
-counted by kind, for one sample: at every step, as if a chip computed all of it at each of T steps;
-and where an input has changed, which is measured (:mod:`snnconv.simulation.redone`). The ANN
-computes it once, and so does either network if the function depends on a constant input alone.
+A function is computed outside the spiking domain (:mod:`snnconv.graph.signals`). Its work is
+counted by kind for one sample in two ways: at every step, as if a chip computed all of it at each
+of T steps; and only where an input has changed, which is measured
+(:mod:`snnconv.simulation.redone`). The ANN computes it once, and so do both networks if the
+function depends on a constant input alone.
 Matrices inside functions, such as those of an LSTM, are left out: they are MACs with weights.
 
 Shape:

@@ -1,11 +1,11 @@
 """The scores of the network's task at every step 1..T, and the ANN's on the same samples.
 
 Outputs at step t are the mean of the last layer's currents over steps 1..t. ``task`` and
-``score_kinds`` say what is measured, the score that decides first. ``scores`` and ``ann_scores``
-have all of the task's scores, null where there is no answer yet or a score is undefined. Without
+``score_kinds`` say what is measured; the deciding score comes first. ``scores`` and ``ann_scores``
+have all scores of the task, and null if there is no answer yet or a score is undefined. Without
 labels the ANN's outputs are the targets.
 
-If the score that decides is no accuracy, which the metric ``accuracy`` tells more of,
+The metric ``accuracy`` reports more about an accuracy. If the deciding score is another one,
 ``headline_errors`` are its standard errors, by step, at T and at the powers of two before it;
 ``headline_parts`` are the jackknife's pseudo-values behind them, so that other runs can be tested
 against this one; ``headline_against_ann`` is p of the paired t-test of the network at T and its
@@ -43,7 +43,7 @@ class Scores(Metric):
     def __init__(self, context: MetricContext) -> None:
         super().__init__(context)
         self.task = TASKS.recall(context.task)
-        self.outputs = context.shapes[context.graph.output]
+        self.outputs = context.analysis.outputs
         self.kinds = self.task.scores(self.outputs)
         T = context.timesteps
         m = GROUPS if self.task.summed else context.population
@@ -55,19 +55,19 @@ class Scores(Metric):
         self.error = self.norm = 0.0
 
     def begin(self, batch: Batch) -> None:
-        """Keep the batch for its end."""
+        """Keep the batch until its end."""
         super().begin(batch)
         self.batch = batch
 
     def finish(self, logits: Tensor) -> None:
-        """Add the batch's rows; without its samples' numbers nothing is known."""
+        """Add the batch's rows."""
         batch, ann = self.batch, self.batch.ann_logits
         targets = batch.labels if self.task.supervised else ann
         if batch.samples is None or targets is None or not self.context.population:
             return
         index = batch.samples.cpu() % len(self.seen)
         self.seen.index_add_(0, index, torch.ones_like(index))
-        # step by step: outputs may be maps, of which rows take several copies
+        # step by step, because outputs may be maps, and rows need several copies of them
         rows = torch.cat([self.task.rows(step[None], targets) for step in logits])
         self.rows.index_add_(1, index, rows.cpu())
         if ann is None:
@@ -79,7 +79,7 @@ class Scores(Metric):
         self.norm += float(ann.square().sum())
 
     def figures(self, found: Figures) -> Figures:
-        """Of all samples together."""
+        """The scores of all samples."""
         held = self.seen.nonzero().flatten()
         if not len(held):
             return Figures()
@@ -101,7 +101,7 @@ class Scores(Metric):
         return Figures(totals)
 
     def _beside_the_ann(self, totals: dict[str, Any]) -> dict[str, Any]:
-        """How soon and how closely the network comes to the ANN."""
+        """How soon and how closely the network approaches the ANN."""
         if not self.compared:
             return {}
         head = self.kinds[0]
@@ -121,7 +121,7 @@ class Scores(Metric):
         }
 
     def _uncertain(self, held: Tensor, answers: list[Tensor | None]) -> dict[str, Any]:
-        """Standard errors of the score that decides, what they are made of, and the test."""
+        """The deciding score's standard errors, its pseudo-values, and the test."""
         name, T, groups = self.kinds[0].name, self.context.timesteps, held % GROUPS
         steps = {
             t: parts

@@ -1,13 +1,13 @@
-"""Synaptic operations: every spike counts each synapse it really drives.
+"""Synaptic operations: every spike counts each synapse that it really drives.
 
-The rule (see :mod:`snnconv.graph.analysis`): one operation for every synapse, membrane or logit
+The rule (see :mod:`snnconv.graph.analysis`) is one operation for every synapse, membrane or logit
 that a spike reaches without passing another neuron. Borders, strides, groups and dilation are
 counted as they are. Averages are part of the synapse behind them. An identity shortcut is one
 operation, and an s-level spike of either sign is s operations. The spikes that a max pooling emits
-count behind it with their level (:mod:`snnconv.simulation.cumulative`); those that it takes in do
-not count, and neither do spikes that a function takes in: what functions compute is work of
-its own (:mod:`snnconv.metrics.functions`). Every step that is simulated counts:
-those before the T steps, which some neurons take, count at the first of them.
+count behind it with their level (:mod:`snnconv.simulation.chunk`). The spikes that enter it do not
+count, and neither do spikes that enter a function: functions have work of their own
+(:mod:`snnconv.metrics.functions`). Every simulated step counts; steps that some neurons take before
+the T steps count at the first of these.
 
 ``sops_by_sample`` has the operations of every sample in the order of their indices, so that other
 runs on the same samples can be tested against this one.
@@ -51,7 +51,7 @@ class Synops(Metric):
         self.indices: Tensor | None = None
 
     def begin(self, batch: Batch) -> None:
-        """Note which samples these are."""
+        """Note the samples' indices."""
         super().begin(batch)
         self.indices = None
         if batch.samples is not None and self.context.population:
@@ -68,7 +68,7 @@ class Synops(Metric):
         self.operations[name][start : start + len(sums)] += sums
 
     def add_by_sample(self, name: str, start: int, sums: Tensor) -> None:
-        """Add a chunk to the step's sums, and to the samples'."""
+        """Add a chunk to the sums by step, and to those by sample."""
         super().add_by_sample(name, start, sums)
         if self.indices is not None:
             self.by_sample[self.indices] += sums.sum(0)

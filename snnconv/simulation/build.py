@@ -1,4 +1,4 @@
-"""From a checkpoint to a spiking network that runs, and what metrics need to know of it."""
+"""Build the spiking network of a checkpoint, and the context of its metrics."""
 
 import functools
 from collections.abc import Mapping
@@ -23,15 +23,15 @@ from snnconv.simulation.corrected import added, weights
 from snnconv.simulation.network import SpikingNetwork
 from snnconv.simulation.stepwise import has_stepwise
 
-_NAMED = 5  # sites that an error names
+_NAMED = 5  # the most sites that an error names
 
 
 def timesteps(checkpoint: Checkpoint, wanted: int | None) -> int:
-    """T: what the user wants, or what the network was made for.
+    """T: the user's choice, or the T that the network was made for.
 
     Raises:
-        UsageError: neurons that learned something for each step, or corrections made for one T,
-            are to run for another.
+        UsageError: the user wants another T, but neurons have learned parameters for each step, or
+            corrections were made for one T.
     """
     info = checkpoint.conversion
     if wanted is None or wanted == info.timesteps:
@@ -65,15 +65,15 @@ def spiking_network(
     """The network of a checkpoint with its neurons in place.
 
     Args:
-        checkpoint: of a kind that has neurons.
-        folded: with BatchNorm folded into weights, as it is simulated; without, as it is trained.
+        checkpoint: a checkpoint of a kind that has neurons.
+        folded: whether BatchNorm is folded into weights, as for a simulation. Training keeps it.
         engine: whether convolutions go by events.
 
     Raises:
-        CheckpointError: it has no neurons.
+        CheckpointError: the checkpoint has no neurons.
     """
     info = checkpoint.conversion
-    if checkpoint.neurons:  # a training starts without
+    if checkpoint.neurons:  # there are none when a training starts
         try:
             check_neurons(checkpoint)
         except Broken as broken:
@@ -101,7 +101,7 @@ def spiking_network(
         if folded
         else Network(checkpoint.graph, weights(checkpoint))
     )
-    network = network.laid_out()  # two to three times faster on a CPU, over few channels
+    network = network.laid_out()  # two to three times as fast on a CPU with few channels
     hold = None if checkpoint.data.frames is None else info.hold
     rates = expected_rates(checkpoint, params.grid(1))
     if not coding.sparse:
@@ -123,7 +123,7 @@ def check_transfers(name: str, neuron: Neuron[Any], graph: Graph) -> None:
     """Refuse neurons without signed spikes at transfer sites.
 
     Raises:
-        UsageError: there are some, by name.
+        UsageError: there are transfer sites; the error names them.
     """
     sites = [site.name for site in graph.sites if site.op == TRANSFER]
     if sites and not neuron.tracks:
@@ -151,10 +151,10 @@ def _check_gates(name: str, neuron: Neuron[Any], graph: Graph) -> None:
 
 
 def _coded(name: str, neurons: Mapping[str, Neuron[Any]]) -> tuple[Coding, dict[str, Neuron[Any]]]:
-    """A checkpoint's coding, and the neurons that stand at the sites under it.
+    """A checkpoint's coding, and the neurons that it puts at the sites.
 
     Raises:
-        CheckpointError: there is no such coding, or it has none for these neurons.
+        CheckpointError: there is no such coding, or it does not work with these neurons.
     """
     try:
         coding = CODINGS.recall(name)()
@@ -168,11 +168,11 @@ def expected_rates(checkpoint: Checkpoint, grid: Grid) -> dict[str, Rate]:
     """The share of neurons expected to spike at a step, for sites with a histogram.
 
     Args:
-        checkpoint: with neurons.
-        grid: of their output in one step.
+        checkpoint: a checkpoint with neurons.
+        grid: the values of their output in one step.
     """
     assert checkpoint.calibrated is not None
-    levels = round(grid.levels / grid.end)  # spikes that carry theta together
+    levels = round(grid.levels / grid.end)  # how many spikes carry theta together
     return {
         name: functools.partial(
             expected_rate,
@@ -196,7 +196,7 @@ def _ceiling(site: Node, theta: Tensor) -> Tensor | None:
 
 
 def _learned_at(site: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The learned parameters of a site's neurons; empty if they are as the parameters say."""
+    """The learned parameters of a site's neurons; empty if they have learned none."""
     return {
         name.removeprefix(f"{site}/"): tensor
         for name, tensor in tensors.items()
@@ -212,7 +212,7 @@ def metric_context(
     energy_mac_pj: float = 4.6,
     population: int = 0,
 ) -> MetricContext:
-    """What metrics have to know of a network that is to run for T steps."""
+    """The context of the metrics of a network that runs for T steps."""
     return MetricContext(
         analysis=network.analysis,
         network=network.network.views(),

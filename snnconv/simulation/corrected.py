@@ -1,8 +1,8 @@
-"""What corrections add to a network while it is simulated, and the ANN without it beside that.
+"""What corrections add to a network in a simulation, and the ANN without these additions.
 
-At a site a correction adds a current before the neurons, an initial potential to them, or an
-amplitude to their spikes; everywhere else it adds to a weight. A correction of zero changes no
-spike: the same numbers are computed in the same order.
+At a site a correction adds a current before the neurons, an initial potential to the neurons, or an
+amplitude to their spikes; at other nodes it adds to a weight. A correction of zero changes no
+spike, because the same numbers are computed in the same order.
 
 Shape:
     Currents ``[C]`` or ``[T, C]``, potentials ``[*N]``, amplitudes ``[C]``.
@@ -22,9 +22,9 @@ import torch
 from torch import Tensor, nn
 
 from snnconv.checkpoint.contents import Checkpoint
-from snnconv.checkpoint.corrections import PARTS, Part, keeping, place, summed
+from snnconv.checkpoint.corrections import PARTS, Part, keeping, place
 from snnconv.core.shapes import per_neuron
-from snnconv.engine.event_conv.deferred import Deferred
+from snnconv.engine.event_conv.values import Deferred
 from snnconv.engine.layer_output import LayerOutput
 from snnconv.graph.fold import fold
 from snnconv.graph.network import Network, ann_inputs
@@ -35,7 +35,7 @@ Currents = TypeVar("Currents", Tensor, Deferred)
 
 
 class Added(nn.Module):
-    """What corrections add at one site; None adds nothing.
+    """What corrections add at one site; a part that is None adds nothing.
 
     Args:
         current: ``[C]`` at every step, or ``[T, C]`` step by step.
@@ -54,7 +54,7 @@ class Added(nn.Module):
         amplitude: Tensor | None = None,
     ) -> None:
         super().__init__()
-        # a training learns none of them, and its files hold the network's own tensors only
+        # training does not learn these tensors, and its files contain only the network's own
         self.register_buffer("current", current, persistent=False)
         self.register_buffer("potential", potential, persistent=False)
         self.register_buffer("amplitude", amplitude, persistent=False)
@@ -68,12 +68,12 @@ class Added(nn.Module):
         return Added(**parts)
 
     def to_currents(self, currents: Currents, start: int, steps: int) -> Currents:
-        """The currents of ``steps`` steps after the first ``start``, with what is added to them.
+        """The corrected currents of ``steps`` steps after the first ``start``.
 
         Args:
             currents: ``[T, B, *N]``, or ``[1, B, *N]`` if they do not change over time.
-            start: steps done before.
-            steps: how many these are.
+            start: the number of steps done before.
+            steps: the number of these steps.
         """
         if self.current is None:
             return currents
@@ -85,16 +85,16 @@ class Added(nn.Module):
         return currents + each.reshape(*each.shape[:1], 1, -1, *[1] * (currents.dim() - 3))
 
     def initial(self, neuron: Neuron[Any], currents: Tensor | Deferred) -> Any:
-        """The neurons' state before the first step; none if nothing is added to it."""
+        """The neurons' corrected state before the first step; None if nothing is added to it."""
         if self.potential is None:
             return None
         sample = (currents.like() if isinstance(currents, Deferred) else currents)[0]
-        # laid out as the currents are: later sums go in the order of memory
+        # in the order of the currents' memory, because later sums go in that order
         potential = torch.empty_like(sample).copy_(self.potential)
         return neuron.raised(neuron.initial(sample), potential)
 
     def to_output(self, output: LayerOutput) -> LayerOutput:
-        """The neurons' output, in spikes of the corrected amplitude."""
+        """The neurons' output, with spikes of the corrected amplitude."""
         if self.amplitude is None:
             return output
         factor = 1 + self.amplitude
@@ -118,10 +118,21 @@ class Added(nn.Module):
         )
 
     def to_amplitude(self, amplitude: Tensor | None) -> Tensor | None:
-        """What each spike carries, ``[C]``; none if spikes differ."""
+        """What each spike carries, ``[C]``; None if spikes differ."""
         if self.amplitude is None or amplitude is None:
             return amplitude
         return amplitude * (1 + self.amplitude)
+
+
+def summed(corrections: Mapping[str, Tensor], part: Part) -> dict[str, Tensor]:
+    """What all corrections together add to one part, by the name of the site or tensor."""
+    found: dict[str, Tensor] = {}
+    for key in sorted(corrections, key=lambda key: place(key).number):
+        _, of, name = place(key)
+        if of == part:
+            added = corrections[key]
+            found[name] = found[name] + added if name in found else added
+    return found
 
 
 def added(checkpoint: Checkpoint) -> dict[str, Added]:
@@ -136,25 +147,25 @@ def added(checkpoint: Checkpoint) -> dict[str, Added]:
 
 
 def uncorrected(checkpoint: Checkpoint) -> Network | None:
-    """The network without what corrections add to its weights; none if they add nothing there."""
+    """The network without what corrections add to its weights; None if they add nothing there."""
     if not summed(checkpoint.corrections, "weight"):
         return None
     return Network(*fold(checkpoint.graph, checkpoint.network)).laid_out()
 
 
 def without_weights(checkpoint: Checkpoint) -> Checkpoint:
-    """The checkpoint without what corrections add to weights: its own weights have learned it."""
+    """The checkpoint without corrections of weights, because its own weights have learned them."""
     parts = [part for part in PARTS if part != "weight"]
     made, tensors = keeping(checkpoint.corrected, checkpoint.corrections, parts)
     return dataclasses.replace(checkpoint, corrected=made, corrections=tensors)
 
 
 def slowed(checkpoint: Checkpoint, factor: int) -> Checkpoint:
-    """Corrections and factors of steps, for neurons of one level.
+    """Corrections, and factors of steps, for neurons of one level.
 
-    They take ``factor`` steps for each one of neurons of L levels.
-    A current of one step is given at each step of its window, and potentials are ``factor`` times
-    as high, as :meth:`~snnconv.neurons.base.Neuron.single_threshold` has them.
+    These neurons take ``factor`` steps for one step of neurons of L levels. The current of one step
+    is given at each step of its window, and potentials are ``factor`` times as high, as in
+    :meth:`~snnconv.neurons.base.Neuron.single_threshold`.
     """
     tensors = {}
     for key, tensor in checkpoint.corrections.items():
@@ -179,7 +190,7 @@ def slowed(checkpoint: Checkpoint, factor: int) -> Checkpoint:
 
 
 def weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
-    """The network's tensors with what corrections add to them: the ANN's own if that is nothing."""
+    """The network's tensors with what corrections add to them."""
     changes = summed(checkpoint.corrections, "weight")
     return checkpoint.network | {
         name: checkpoint.network[name] + change for name, change in changes.items()
@@ -189,11 +200,11 @@ def weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
 def compared(
     checkpoint: Checkpoint, simulated: Network, device: torch.device
 ) -> tuple[Network, Network | None]:
-    """What a simulation is compared with.
+    """The networks that a simulation is compared with.
 
     Returns:
         The network without what corrections add to its weights; and the ANN that was converted, if
-        fine-tuning has moved the weights away from it.
+        fine-tuning has changed the weights.
     """
     reference = None
     if checkpoint.reference:
@@ -204,11 +215,11 @@ def compared(
 def beside(
     network: Network, reference: Network | None, x: Tensor
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The ANN's logits, and its pre-activations by site under the weights as they are now.
+    """The ANN's logits, and the pre-activations by site under the present weights.
 
     Args:
-        network: without what corrections add to its weights.
-        reference: the ANN, where fine-tuning has moved the weights away from it.
+        network: the network without what corrections add to its weights.
+        reference: the ANN, if fine-tuning has changed the weights.
         x: the samples.
     """
     logits, inputs = ann_inputs(network, x)

@@ -4,7 +4,7 @@ Linear operations keep the mean over time and run on the merged ``T*B`` axis. Ot
 cumulative rule (:mod:`snnconv.simulation.cumulative`); by it, functions count as MACs.
 
 Under a constant input, values before the first neuron do not change over time: they have ``T = 1``
-and are computed once. So are means of spikes before LM-HT neurons with a uniform Omega.
+and are computed once. So are the means of spikes before LM-HT neurons with a uniform Omega.
 
 Shape:
     ``[f, B, *input] -> [T, B, classes]``: the last layer's currents at each step.
@@ -29,9 +29,8 @@ from snnconv.core.shapes import fold_time, unfold_time
 from snnconv.data.frames import frames_shown
 from snnconv.engine.dispatch import fire
 from snnconv.engine.event_conv import plan
-from snnconv.engine.event_conv.bit_spikes import Packed, unpacked
-from snnconv.engine.event_conv.deferred import Deferred, add_deferred
 from snnconv.engine.event_conv.sparsity import Rate, assumed_rate, input_rates
+from snnconv.engine.event_conv.values import Deferred, Packed, add_deferred, unpacked
 from snnconv.engine.layer_output import EVERYTHING, NOTHING, LayerOutput, ObserverNeeds
 from snnconv.graph.analysis import Analysis
 from snnconv.graph.ir import INPUT, TRANSFER, Node
@@ -40,11 +39,11 @@ from snnconv.graph.ops import OPS, Role
 from snnconv.graph.signals import Signal
 from snnconv.neurons.base import Neuron
 from snnconv.neurons.confidence import drawn, keep_mask
-from snnconv.simulation.chunk import Chunk, Observer, State
+from snnconv.simulation.chunk import Chunk, Levels, Observer, State
 from snnconv.simulation.codings.base import Coding
 from snnconv.simulation.codings.rate import RateCoding
 from snnconv.simulation.corrected import Added
-from snnconv.simulation.cumulative import Compute, Levels, Sums, function_increase, pool_increase
+from snnconv.simulation.cumulative import Compute, Sums, function_increase, pool_increase
 from snnconv.simulation.redone import ChangedMeans, of_increases, share_of
 from snnconv.simulation.stepwise import scaled
 
@@ -53,22 +52,22 @@ Value = Tensor | Packed | Deferred
 
 
 class SpikingNetwork(nn.Module):
-    """Weights, and neurons that have learned parameters or thresholds.
+    """The weights of an ANN, with neurons at its sites.
 
     Attributes:
-        analysis: what is known of the graph.
+        analysis: the analysis of the graph.
         input_rates: the share of each node's multiplications that spikes are expected to need.
 
     Args:
         network: the ANN.
         neurons: by site name, one for each site.
-        seed: of everything random.
-        confidence: spike confidence, if it acts.
-        hold: steps for which each frame of the input is shown; none if the input is constant.
+        seed: the seed of all random numbers.
+        confidence: spike confidence; None if every spike is elicited.
+        hold: the steps for which each frame of the input is shown; None if the input is constant.
         engine: whether convolutions go by events.
-        rates: the share of neurons expected to spike at a step, by site, as far as known.
+        rates: the share of neurons expected to spike at a step, by site, if it is known.
         added: what corrections add, by site.
-        coding: whose neurons they are; rate coding by default.
+        coding: the coding that the neurons belong to; rate coding by default.
     """
 
     def __init__(
@@ -85,7 +84,7 @@ class SpikingNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.network = network
-        for site in network.graph.sites:  # neurons stand there: thetas of QCFS learn no more
+        for site in network.graph.sites:  # neurons stand there, so thetas of QCFS no longer learn
             neurons[site.name].two_sided = site.op == TRANSFER
             for name in site.tensors.values():
                 network.tensor(name).requires_grad_(False)
@@ -108,13 +107,13 @@ class SpikingNetwork(nn.Module):
         self._layouts = plan.Layouts()
 
     def paths(self, learns: bool = False) -> dict[str, plan.Path]:
-        """Which way each layer with weights goes in inference, or in training."""
+        """How each layer with weights is computed in inference, or in training."""
         with torch.set_grad_enabled(learns):
             _, once = self._means()
             return plan.paths(self.network, self.analysis, self.input_rates, self._way(), once)
 
     def _way(self) -> Engine:
-        """The engine to use: in training, rates that were never measured decide nothing."""
+        """The engine to use. In training, ``auto`` is dense if the rates were never measured."""
         guessed = torch.is_grad_enabled() and not self._calibrated
         return "dense" if guessed and self.engine == "auto" else self.engine
 
@@ -154,9 +153,9 @@ class SpikingNetwork(nn.Module):
         return any(neuron.draws for neuron in self.neurons.values())
 
     def answers(self, timesteps: int) -> tuple[int, ...]:
-        """The steps, from 1, after which the class can be read; T always is one.
+        """The steps, from 1, after which the class can be read; T is always one of them.
 
-        At earlier steps some neuron's output depends on currents that are still to come.
+        At the other steps some neuron's output depends on currents of later steps.
         """
         final = torch.ones(timesteps, dtype=torch.bool)
         for neuron in self.neurons.values():
@@ -166,10 +165,10 @@ class SpikingNetwork(nn.Module):
     def latency(self, timesteps: int) -> int:
         """The steps until the answer after T steps.
 
-        These are the :attr:`lead`, T, and what layers wait for each other. A layer whose output at
-        one step depends on currents of later steps starts when it has them, so its output comes as
-        many steps later: T, if it needs them all. A layer whose currents do not change over time
-        knows them from the first step on.
+        These are the :attr:`lead`, T, and the steps that layers wait for each other. If a layer's
+        output at one step depends on currents of later steps, the layer starts when it has them,
+        and its output comes so many steps later: T, if it needs them all. A layer whose currents do
+        not change over time has them from the first step on.
         """
         late, signals, neurons = {INPUT: 0}, self.analysis.signals, self.neurons
         for node in self.network.graph.nodes:
@@ -188,15 +187,15 @@ class SpikingNetwork(nn.Module):
         observe: Observer | None = None,
         needs: ObserverNeeds = EVERYTHING,
     ) -> tuple[Tensor, State]:
-        """The next ``timesteps`` steps.
+        """Run the next ``timesteps`` steps.
 
         Args:
             x: the frames to show in turn, ``[f, B, *input]``; one if the input is constant.
-            timesteps: how many steps.
-            samples: which samples these are, ``[B]``, for random numbers of their own.
-            state: as the call before gave it; at the first call, the lead of the neurons runs.
+            timesteps: the number of steps.
+            samples: the samples' indices, ``[B]``: each sample has random numbers of its own.
+            state: what the call before returned; at the first call, the lead of the neurons runs.
             observe: called with the spikes of every source.
-            needs: what it needs of them.
+            needs: what the observer needs of them.
 
         Returns:
             Currents of the last layer ``[timesteps, B, classes]``, and the state after them.
@@ -217,7 +216,7 @@ class SpikingNetwork(nn.Module):
             if OPS[node.op].role is not Role.SITE:
                 values[node] = self._between(node, inputs, chunk)
                 continue
-            # fired here, not in a function of its own: a reader has a call less to follow
+            # neurons fire here, not in a function of its own: a reader follows one call less
             neuron, correction = neurons[node.name], corrections[node.name]
             currents = _currents(inputs[0], timesteps, correction, state.steps)
             keep, before = self._keep(node.name, currents, samples, state), chunk.before(node)
@@ -238,7 +237,7 @@ class SpikingNetwork(nn.Module):
         observe: Observer | None,
         needs: ObserverNeeds,
     ) -> State:
-        """The state before the T steps: what neurons keep of the steps that lead to them."""
+        """The state before the T steps, after the steps of the lead."""
         state, lead = State(), self.lead
 
         def early(name: str, done: int, output: LayerOutput) -> None:
@@ -252,7 +251,7 @@ class SpikingNetwork(nn.Module):
         return State(nodes={n: neurons[n].begun(state.nodes[n]) for n in neurons if lead})
 
     def _between(self, node: Node, inputs: list[Value], chunk: Chunk) -> Value:
-        """The value of a node that is no site."""
+        """The value of a node that is not a site."""
         chunk.levels.passed(node)
         if any(isinstance(value, Deferred) for value in inputs):
             return add_deferred(inputs)
@@ -280,7 +279,7 @@ class SpikingNetwork(nn.Module):
         return found
 
     def _function(self, node: Node, inputs: list[Tensor], chunk: Chunk) -> Tensor:
-        """What a function adds at each step to ``t`` times its value."""
+        """The increase of ``t`` times a function's value at each step."""
         done, before, compute = chunk.state.steps, chunk.before(node), partial(self._merged, node)
         seen = None
         if node.name in chunk.needs.functions:
@@ -293,7 +292,7 @@ class SpikingNetwork(nn.Module):
         return found
 
     def _emitted(self, node: Node, values: Tensor, chunk: Chunk) -> LayerOutput:
-        """Return what observers see of a max pooling of spikes, or of a gate."""
+        """Return the output of a max pooling of spikes, or of a gate, for observers."""
         if node.name not in chunk.levels.pools:
             return LayerOutput(values)
         counts = chunk.levels.pooled(partial(self._merged, node), node, values)
@@ -309,7 +308,7 @@ class SpikingNetwork(nn.Module):
         needs = NOTHING if observe is None else needs
         deferred, by_events = self._by_events(once)
         pools = self.analysis.spiking_pools
-        # the levels of all max poolings, if the observer needs those of one
+        # if the observer needs the levels of one max pooling, all are computed
         wanted = pools if any(map(needs.levels_of, pools)) else frozenset[str]()
         corrections = self.added
         amplitudes = {
@@ -337,9 +336,9 @@ class SpikingNetwork(nn.Module):
         )
 
     def _means(self) -> tuple[frozenset[str], frozenset[str]]:
-        """Sites that give their mean over time, and the nodes that are computed once for it.
+        """The sites that give their mean over time, and the nodes that are computed once.
 
-        In training there are none: the gradients of Omega need the currents of every step.
+        In training no site gives a mean, because Omega's gradients need the currents of every step.
         """
         averaging = {
             name
@@ -350,7 +349,7 @@ class SpikingNetwork(nn.Module):
         return mean_sites, self.analysis.time_invariant(mean_sites)
 
     def _by_events(self, once: frozenset[str]) -> tuple[frozenset[str], frozenset[str]]:
-        """The nodes whose neurons ask for their values, and the convolutions by events among them.
+        """The nodes that wait until neurons need them, and the convolutions by events among them.
 
         In training there are none.
         """
@@ -363,7 +362,7 @@ class SpikingNetwork(nn.Module):
     def _keep(
         self, name: str, currents: Tensor | Deferred, samples: Tensor, state: State
     ) -> Tensor | None:
-        """Where the neurons of a site may spike, ``[T, B, *N]``; None for everywhere."""
+        """The mask of where a site's neurons may spike, ``[T, B, *N]``; None for everywhere."""
         like = currents.like() if isinstance(currents, Deferred) else currents
         where, keep = (self.seed, name, samples, state.steps, like), None
         if self.confidence is not None and name in self.confidence.keep:
@@ -374,7 +373,7 @@ class SpikingNetwork(nn.Module):
         return numbers if keep is None else numbers * keep
 
     def _merged(self, node: Node, inputs: list[Tensor], rate: float | None = None) -> Tensor:
-        """A linear operation on all steps at once; constant inputs expand if others change."""
+        """Compute a linear operation on all steps at once; constant inputs expand to all steps."""
         steps = max(value.shape[0] for value in inputs)
         merged = [fold_time(value.expand(steps, *value.shape[1:])) for value in inputs]
         found = plan.compute(self.network, node, merged, rate, self._way(), self._layouts)
@@ -382,18 +381,18 @@ class SpikingNetwork(nn.Module):
 
 
 def _currents(value: Value, timesteps: int, correction: Added, done: int) -> Tensor | Deferred:
-    """The currents of a site's neurons: of every step, or computed when neurons ask for them.
+    """The currents of a site's neurons at every step; they may be deferred.
 
     Args:
-        value: of the node before the site.
-        timesteps: how many steps.
+        value: the value of the node before the site.
+        timesteps: the number of steps.
         correction: what is added to the currents.
-        done: steps before these.
+        done: the number of steps before these.
     """
     if isinstance(value, Deferred):
         return correction.to_currents(value, done, timesteps)
     currents = unpacked(value)
-    # of autocast in bfloat16; a potential needs more than 8 bits
+    # autocast gives bfloat16, and a potential needs more than 8 bits
     wide = currents.float() if currents.dtype is torch.bfloat16 else currents
     wide = correction.to_currents(wide, done, timesteps)
     return wide.expand(timesteps, *wide.shape[1:])

@@ -22,7 +22,6 @@ from snnconv.data.split import strata, subset
 from snnconv.engine.event_conv import plan
 from snnconv.errors import UsageError
 from snnconv.frontends import measure, pretrained
-from snnconv.frontends.labels import refuse_labels
 from snnconv.frontends.measure import Seen
 from snnconv.frontends.open import EMBEDDED, is_checkpoint, open_model, refuse_output
 from snnconv.frontends.torch.capture import Verdict
@@ -45,7 +44,7 @@ from snnconv.stages.session import (
     say_breach,
     subset_use,
 )
-from snnconv.tasks.base import TASKS
+from snnconv.tasks.base import TASKS, refuse_labels
 
 TRIED = 128  # samples on which other normalisations are tried
 GOOD = 0.9  # an ANN that is right as often has the normalisation that it needs
@@ -61,7 +60,7 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
     own = with_network(config)
     spec = own.model or str(EMBEDDED)
     ann, verdict, dataset, origin = _opened(session, own, spec, progress)
-    refuse_labels(dataset, ann)
+    refuse_labels(dataset.info, dataset.labels, ann.analysis.outputs)
     _refuse_expected(config, dataset)
     source = _source(session, config, ann, dataset)
     chosen = subset(strata(source.train), config.samples, config.seed)

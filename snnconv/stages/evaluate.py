@@ -21,7 +21,6 @@ from snnconv.data.frames import frames_per_run, mean_frame
 from snnconv.data.split import count, strata, subset
 from snnconv.errors import CheckFailedError, UsageError
 from snnconv.exports.parts.integer_measure import IntegerMeasure
-from snnconv.frontends.labels import refuse_labels
 from snnconv.frontends.measure import ClassesGiven, one_class
 from snnconv.graph.ir import SITES
 from snnconv.metrics.base import METRICS, Batch, Figures, Metric, MetricContext, Watch
@@ -45,7 +44,7 @@ from snnconv.stages.session import (
     say_same_samples,
     subset_use,
 )
-from snnconv.tasks.base import TASKS
+from snnconv.tasks.base import TASKS, refuse_labels
 
 CPU_BATCH, GPU_BATCH = 20, 200  # a CPU is fastest while a layer's states fit into its cache
 
@@ -194,7 +193,7 @@ def _dataset(
     """The data, held against what the network was made for and trained on."""
     dataset = load_data(session, config, checkpoint.data)
     say_same_samples(session, dataset, checkpoint.lineage, progress)
-    refuse_labels(dataset, checkpoint)
+    refuse_labels(dataset.info, dataset.labels, checkpoint.analysis.outputs)
     return dataset
 
 
@@ -256,7 +255,7 @@ def _refuse_readout(
 
 def _refuse_exit(task: str, snn: SpikingNetwork) -> None:
     """Refuse to stop a network as soon as it is sure if its outputs do not say how sure it is."""
-    outputs = snn.analysis.shapes[snn.analysis.graph.output]
+    outputs = snn.analysis.outputs
     if TASKS.load(task).confidence(torch.zeros(1, 1, *outputs)) is None:
         raise UsageError(
             f"the task '{task}' has no early exit",

@@ -19,6 +19,7 @@ from snnconv.frontends.open import (
 )
 from snnconv.frontends.transfer import with_spiking_functions
 from snnconv.graph import obstacles as check
+from snnconv.graph.operations.work import Work
 from snnconv.graph.ops import OPS, Role
 from snnconv.reports import ImportRow, InspectReport, LineageRow, NodeRow, ObstacleRow
 from snnconv.simulation.build import spiking_network
@@ -143,8 +144,8 @@ def _nodes(network: Checkpoint) -> list[NodeRow]:
             shape=list(analysis.shapes[node.name]),
             parameters=sum(tensors[name].numel() for name in node.tensors.values()),
             macs=analysis.macs.get(node.name),
-            lookups=analysis.lookups.get(node.name),
-            additions=analysis.additions.get(node.name),
+            lookups=int(analysis.work.get(node.name, Work()).lookups) or None,
+            additions=int(analysis.work.get(node.name, Work()).additions) or None,
             carries=analysis.signals[node.name],
             threshold=threshold(node.name),
             neuron=spiking.neuron if spiking and OPS[node.op].role is Role.SITE else None,

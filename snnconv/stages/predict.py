@@ -12,7 +12,6 @@ from snnconv.data.dataset import batches
 from snnconv.data.frames import frames_per_run
 from snnconv.data.split import strata, subset
 from snnconv.errors import CheckFailedError
-from snnconv.frontends.labels import refuse_labels
 from snnconv.reports import PredictReport
 from snnconv.simulation.build import spiking_network, timesteps
 from snnconv.simulation.memory import BatchPlan
@@ -29,6 +28,7 @@ from snnconv.stages.session import (
     say_breach,
     subset_use,
 )
+from snnconv.tasks.base import refuse_labels
 from snnconv.tasks.table import arrays, scores, table
 
 
@@ -47,7 +47,7 @@ def run(config: PredictConfig, progress: Progress | None = None) -> PredictRepor
     session.inputs += [file, *files_named(info.neuron), *files_named(info.coding)]
     out = config.out or config.run / "predict.csv"
     report = report_file(config, "predict", config.out)
-    dense = len(checkpoint.analysis.shapes[checkpoint.graph.output]) > 1
+    dense = len(checkpoint.analysis.outputs) > 1
     maps = [out.with_suffix(".npz")] if dense else []
     refuse_lost([out, *maps], report, PredictReport)
     T = timesteps(checkpoint, config.timesteps)
@@ -77,7 +77,7 @@ def run(config: PredictConfig, progress: Progress | None = None) -> PredictRepor
             "look at the weights and the data: snnconv inspect",
         )
     task = dataset.info.task
-    refuse_labels(dataset, checkpoint)
+    refuse_labels(dataset.info, dataset.labels, checkpoint.analysis.outputs)
     labels = None if split.labels is None else split.labels[order]
     names = checkpoint.data.classes
     write_atomically(out, table(task, names, order, labels, outputs).encode())

@@ -25,7 +25,6 @@ from snnconv.data.frames import frames_per_run
 from snnconv.data.split import strata, subset
 from snnconv.engine.layer_output import LayerOutput
 from snnconv.errors import CheckFailedError, UsageError
-from snnconv.frontends.labels import refuse_labels
 from snnconv.metrics.base import Figures, Watch
 from snnconv.metrics.synops import Synops
 from snnconv.reports import Difference, ReparameterizeReport, WindowRow
@@ -45,7 +44,7 @@ from snnconv.stages.session import (
     report_files,
     subset_use,
 )
-from snnconv.tasks.base import GROUPS, TASKS, pseudo_values
+from snnconv.tasks.base import GROUPS, TASKS, pseudo_values, refuse_labels
 from snnconv.training.tally import ACCURACY_OF
 
 
@@ -68,7 +67,7 @@ def run(config: ReparameterizeConfig, progress: Progress | None = None) -> Repar
     info = checkpoint.conversion
     shown = frames_per_run(checkpoint.data.frames, info.timesteps, info.hold)  # of both networks
     dataset = load_data(session, config, checkpoint.data)
-    refuse_labels(dataset, checkpoint)
+    refuse_labels(dataset.info, dataset.labels, checkpoint.analysis.outputs)
     after = replace(
         _single_threshold(checkpoint, config.vanilla),
         lineage=(*checkpoint.lineage, lineage_step("reparameterize", file, config)),
@@ -208,7 +207,7 @@ def _compared(name: str, both: "list[_Side]", order: Tensor) -> _Compared:
     """
     task = TASKS.recall(name)
     network = both[0].network
-    kind = task.scores(network.analysis.shapes[network.analysis.graph.output])[0]
+    kind = task.scores(network.analysis.outputs)[0]
     rows = [torch.cat(side.rows).cpu() for side in both]
     was, now = (task.values(each)[kind.name] for each in rows)
     if was is None or now is None:

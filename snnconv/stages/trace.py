@@ -20,7 +20,6 @@ from snnconv.data.dataset import Dataset, batches
 from snnconv.data.frames import frames_per_run, mean_frame
 from snnconv.data.split import Split, strata, subset
 from snnconv.errors import CheckFailedError, UsageError, did_you_mean
-from snnconv.frontends.labels import refuse_labels
 from snnconv.graph.network import Network, ann_inputs
 from snnconv.reports import TracedSiteRow, TraceReport
 from snnconv.simulation.build import spiking_network, timesteps
@@ -39,6 +38,7 @@ from snnconv.stages.session import (
     say_breach,
     subset_use,
 )
+from snnconv.tasks.base import refuse_labels
 from snnconv.traces.arrays import SAMPLE, STEP, Array, of_sites, places
 from snnconv.traces.nir_form import write_nir
 from snnconv.traces.reader import is_trace
@@ -66,7 +66,7 @@ def run(config: TraceConfig, progress: Progress | None = None) -> TraceReport:
     T = timesteps(checkpoint, config.timesteps)
     frames = frames_per_run(checkpoint.data.frames, T, info.hold)
     dataset = load_data(session, config, checkpoint.data)
-    refuse_labels(dataset, checkpoint)
+    refuse_labels(dataset.info, dataset.labels, checkpoint.analysis.outputs)
     split = dataset.test if config.split == "test" else dataset.train
     order = subset(strata(split), config.limit, config.seed)
 
@@ -180,7 +180,7 @@ def _arrays(
 
 def _of_samples(split: Split, snn: SpikingNetwork, samples: int, timesteps: int) -> list[Array]:
     """Return the arrays that a trace has for each sample, in addition to those of its sites."""
-    shape = snn.analysis.shapes[snn.network.graph.output]
+    shape = snn.analysis.outputs
     axes = (SAMPLE, STEP, *(("class",) if len(shape) == 1 else places(len(shape))))
     found = [
         Array("samples", (SAMPLE,), (samples,), "<i8", "number in the split"),

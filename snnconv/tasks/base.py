@@ -17,12 +17,14 @@ Deviations:
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from snnconv.core.metadata import DataInfo
 from snnconv.core.registry import REGISTRIES, Registry
 from snnconv.core.scores import Score
 from snnconv.errors import UnsupportedError, UsageError
@@ -202,31 +204,34 @@ def told(labels: Tensor) -> str:
     return f"labels of shape {list(labels.shape)} and type {kind}"
 
 
-def refuse_misfit(name: str, labels: Tensor, outputs: Shape, spec: str, part: str) -> None:
-    """Refuse labels that a task can't take, or that the network has no outputs for.
+def refuse_labels(info: DataInfo, labels: Mapping[str, Tensor | None], outputs: Shape) -> None:
+    """Refuse labels that the task can't take, or that the network has no outputs for.
 
     Args:
-        name: of the task.
-        labels: of a split.
+        info: of the data set.
+        labels: the labels of each split, ``train`` and ``test``; None if it has none.
         outputs: the shape of the network's output for one sample.
-        spec: of the data set.
-        part: of it, ``train`` or ``test``.
 
     Raises:
-        UnsupportedError: with what the task takes.
+        UnsupportedError: it says what the task takes.
     """
-    task = TASKS.recall(name)
-    wrong = ""
+    task = TASKS.recall(info.task)
+    for part, given in labels.items():
+        if given is not None and (wrong := _misfit(task, given, outputs)):
+            raise UnsupportedError(
+                f"the {part} labels of data set '{info.spec}' do not fit the task '{info.task}'",
+                f"{wrong} ({told(given)}; the network's output has the shape {list(outputs)})",
+                f"give {task.labels}; or say what the labels are: --task. --task none takes any "
+                "labels, and compares with the ANN alone",
+            )
+
+
+def _misfit(task: Task, labels: Tensor, outputs: Shape) -> str:
+    """What is wrong with labels; empty if nothing is."""
     if labels.is_floating_point() and not (finite := torch.isfinite(labels)).all():
         bad = (~finite).reshape(len(labels), -1).any(1).nonzero().flatten()
-        wrong = f"NaN or Inf in the labels of {len(bad)} samples, the first at index {int(bad[0])}"
-    if wrong := wrong or task.fault(labels, outputs):
-        raise UnsupportedError(
-            f"the {part} labels of data set '{spec}' do not fit the task '{name}'",
-            f"{wrong} ({told(labels)}; the network's output has the shape {list(outputs)})",
-            f"give {task.labels}; or say what the labels are: --task. --task none takes any, and "
-            "compares with the ANN alone",
-        )
+        return f"NaN or Inf in the labels of {len(bad)} samples, the first at index {int(bad[0])}"
+    return task.fault(labels, outputs)
 
 
 def pseudo_values(task: Task, rows: Tensor, groups: Tensor, name: str) -> list[float]:

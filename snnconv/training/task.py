@@ -5,8 +5,7 @@ from snnconv.config import OptimiserConfig
 from snnconv.core.scores import Score
 from snnconv.data.dataset import Dataset
 from snnconv.errors import UsageError
-from snnconv.frontends.labels import refuse_labels
-from snnconv.tasks.base import TASKS, Task
+from snnconv.tasks.base import TASKS, Task, refuse_labels
 
 
 def trained_task(
@@ -36,5 +35,5 @@ def trained_task(
             "labels that would not follow the samples",
             f"drop {' and '.join(without)}",
         )
-    refuse_labels(dataset, network)
-    return task, task.scores(network.analysis.shapes[network.graph.output])[0]
+    refuse_labels(dataset.info, dataset.labels, network.analysis.outputs)
+    return task, task.scores(network.analysis.outputs)[0]

@@ -7,7 +7,8 @@ import torch
 from helpers.checkpoints import calibrated, contents, corrected, refused, rewritten, spiking
 
 from snnconv.checkpoint import load, save
-from snnconv.checkpoint.corrections import Place, keeping, place, summed, without
+from snnconv.checkpoint.corrections import Place, keeping, place, without
+from snnconv.simulation.corrected import summed
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snnconv.engine.event_conv.bit_spikes import Packed
+from snnconv.engine.event_conv.values import Packed
 from snnconv.engine.layer_output import EVERYTHING, NOTHING, LayerOutput, WeightedSum
 
 

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
+from snnconv.core.metadata import DataInfo
 from snnconv.core.scores import Score
 from snnconv.errors import UnsupportedError, UsageError
-from snnconv.tasks.base import TASKS, refuse_misfit, task_of
+from snnconv.tasks.base import TASKS, refuse_labels, task_of
 
 F = torch.tensor([[0.0, 1.0], [1.0, 1.0], [0.5, 0.0]])
 
@@ -74,8 +75,9 @@ def test_labels_that_need_another_form_are_told_so(labels, found, remedy):
     ],
 )
 def test_labels_that_do_not_fit_are_refused(task, labels, outputs, said):
+    info = DataInfo(spec="npz:d.npz", shape=(1,), classes=(), mean=(), std=(), task=task)
     with pytest.raises(UnsupportedError, match=said) as caught:
-        refuse_misfit(task, labels, outputs, "npz:d.npz", "test")
+        refuse_labels(info, {"train": None, "test": labels}, outputs)
     assert f"the task '{task}'" in str(caught.value)
     assert TASKS.load(task).labels in caught.value.remedy
 

@@ -1,7 +1,6 @@
-"""Spike bit masks: loops visit the active neurons only.
+"""Which values are not zero, as bits of words, so that loops visit only the active neurons.
 
-Values are float32, or bits already: spikes of one amplitude
-(:mod:`snnconv.engine.event_conv.bit_spikes`).
+The values are float32, or bits already (:mod:`snnconv.engine.event_conv.values`).
 
 Shape:
     Addresses of contiguous memory; nothing is checked here.
@@ -12,114 +11,67 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
 from snnconv.core.jit import compiled, inlined
 from snnconv.engine.rows import LANES, Bytes, Floats
-from snnconv.engine.simd import BYTES, FLOAT, INT, VECTOR, fetch
+from snnconv.engine.simd import BYTES, FLOAT, INT, VECTOR, fetch, in_llvm
 
-WORD = 64  # values whose spikes are the bits of a word
+WORD = 64  # bits of a word, one for each value
 
 BITS = ir.IntType(LANES)
 
 
-def _nonzero(typing: Any, number: Any, address: Any) -> Any:
+@in_llvm(types.int64, None, types.int64)
+def nonzero(builder: Any, number: int, address: Any) -> Any:
     """Which of so many float32 values at an address are not zero: bit i is value i.
 
-    Args:
-        typing: numba's.
-        number: of values, at most :data:`WORD`; a literal.
-        address: of the first.
+    The number is a literal, at most :data:`WORD`.
     """
-    lanes = number.literal_value
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        many = ir.VectorType(FLOAT, lanes)
-        values = fetch(builder, many, args[1])
-        zeros = ir.Constant(many, [0.0] * lanes)
-        found = builder.bitcast(builder.fcmp_unordered("!=", values, zeros), ir.IntType(lanes))
-        return found if lanes == WORD else builder.zext(found, INT)
-
-    return types.int64(number, types.int64), generate
+    many = ir.VectorType(FLOAT, number)
+    differs = builder.fcmp_unordered("!=", fetch(builder, many, address), ir.Constant(many, None))
+    found = builder.bitcast(differs, ir.IntType(number))
+    return found if number == WORD else builder.zext(found, INT)
 
 
-nonzero: Any = intrinsic(prefer_literal=True)(_nonzero)
+@in_llvm(types.int64, types.int64)
+def word_at(builder: Any, address: Any) -> Any:
+    """The 64 bits at an address, which may be that of any byte."""
+    return builder.load(builder.inttoptr(address, INT.as_pointer()), align=1)
 
 
-def _word(typing: Any, address: Any) -> Any:
-    """The 64 bits at an address, which needs not be that of a word."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.load(builder.inttoptr(args[0], INT.as_pointer()), align=1)
-
-    return types.int64(types.int64), generate
-
-
-word_at: Any = intrinsic(_word)
-
-
-def _pack(typing: Any, to: Any, source: Any) -> Any:
+@in_llvm(types.void, types.int64, types.int64)
+def pack(builder: Any, to: Any, source: Any) -> Any:
     """Write which of :data:`LANES` float32 numbers are not zero, as so many bits."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        nothing = ir.Constant(VECTOR, [0.0] * LANES)
-        fired = builder.fcmp_ordered("!=", fetch(builder, VECTOR, args[1]), nothing)
-        target = builder.inttoptr(args[0], BITS.as_pointer())
-        builder.store(builder.bitcast(fired, BITS), target, align=1)
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64), generate
+    values = fetch(builder, VECTOR, source)
+    fired = builder.fcmp_ordered("!=", values, ir.Constant(VECTOR, None))
+    builder.store(builder.bitcast(fired, BITS), builder.inttoptr(to, BITS.as_pointer()), align=1)
 
 
-pack: Any = intrinsic(_pack)
-
-
-def _add_where(typing: Any, to: Any, fired: Any, amounts: Any) -> Any:
+@in_llvm(types.void, types.int64, types.int64, types.int64)
+def add_where(builder: Any, to: Any, fired: Any, amounts: Any) -> Any:
     """Add :data:`LANES` float32 amounts where a bit is set, and 0 elsewhere."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        to, fired, amounts = args
-        bits = builder.load(builder.inttoptr(fired, BITS.as_pointer()), align=1)
-        chosen = builder.bitcast(bits, ir.VectorType(ir.IntType(1), LANES))
-        nothing = ir.Constant(VECTOR, [0.0] * LANES)
-        found = builder.select(chosen, fetch(builder, VECTOR, amounts), nothing)
-        total = builder.fadd(fetch(builder, VECTOR, to), found)
-        builder.store(total, builder.inttoptr(to, VECTOR.as_pointer()), align=BYTES)
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * 3), generate
+    bits = builder.load(builder.inttoptr(fired, BITS.as_pointer()), align=1)
+    chosen = builder.bitcast(bits, ir.VectorType(ir.IntType(1), LANES))
+    found = builder.select(chosen, fetch(builder, VECTOR, amounts), ir.Constant(VECTOR, None))
+    total = builder.fadd(fetch(builder, VECTOR, to), found)
+    builder.store(total, builder.inttoptr(to, VECTOR.as_pointer()), align=BYTES)
 
 
-add_where: Any = intrinsic(_add_where)
+@in_llvm(types.int64, types.int64)
+def lowest(builder: Any, word: Any) -> Any:
+    """The place of the lowest bit that is set; :data:`WORD` if none is."""
+    return builder.cttz(word, ir.Constant(ir.IntType(1), 0))
 
 
-def _lowest(typing: Any, word: Any) -> Any:
-    """The place of the lowest bit that is set; of none, :data:`WORD`."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 0))
-
-    return types.int64(types.int64), generate
-
-
-lowest: Any = intrinsic(_lowest)
-
-
-def _number(typing: Any, word: Any) -> Any:
+@in_llvm(types.int64, types.int64)
+def number(builder: Any, word: Any) -> Any:
     """How many bits of a word are set."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.ctpop(args[0])
-
-    return types.int64(types.int64), generate
-
-
-number: Any = intrinsic(_number)
+    return builder.ctpop(word)
 
 
 @inlined
 def bits(address: int, count: int) -> int:
-    """As :func:`nonzero`, of as many values as a word has bits, or fewer."""
+    """As :func:`nonzero`, for any number of values up to :data:`WORD`."""
     if count == WORD:
         whole: int = nonzero(64, address)
         return whole
@@ -135,9 +87,9 @@ def bits(address: int, count: int) -> int:
 
 @inlined
 def fired(image: int, place: int, count: int, packed: bool) -> int:
-    """Which of ``count`` values of an image fired, from a place on; of bits, one that fills bytes.
+    """Which of the ``count`` values from a place on fired.
 
-    Where there are no more, 7 bytes behind the last are read, and left.
+    In bits, the place is a multiple of 8, and up to 7 bytes behind the last one are read.
     """
     if not packed:
         return bits(image + 4 * place, count)
@@ -147,9 +99,9 @@ def fired(image: int, place: int, count: int, packed: bool) -> int:
 
 @compiled
 def add_spikes(start: int, stop: int, bits: Bytes, amplitude: Floats, rows: Floats) -> None:
-    """Add the spikes of neurons ``start`` to ``stop``, whole places, to ``[T, stop-start]``.
+    """Add the spikes of neurons ``start`` to ``stop``, which are whole places, to rows.
 
-    Bits are ``[T, n/8]`` in channels-last order, amplitude is ``[C]``.
+    Bits are ``[T, n/8]`` in channels-last order, amplitude ``[C]``, rows ``[T, stop-start]``.
     """
     channels = len(amplitude)
     amounts = amplitude.ctypes.data

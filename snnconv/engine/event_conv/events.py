@@ -1,11 +1,11 @@
-"""Event-driven convolution: active inputs are listed once, and only their weights are added up.
+"""Event-driven convolution: it adds up the weights of active inputs only.
 
-Silent inputs and padding cost nothing. There are two ways, with the same result bit by bit: outputs
-gather the active inputs of their window, or active inputs scatter to the outputs they reach.
+Silent inputs and padding cost nothing. There are two ways, with the same bits: outputs gather the
+active inputs of their window, or active inputs scatter to the outputs that they reach.
 
 Shape:
     ``[N, C, H, W] -> [N, C_out, H_out, W_out]``, float32, in channels-last memory; or packed spikes
-    ``[T, B, C, H, W]``, of ``N = T*B`` images.
+    ``[T, B, C, H, W]``, which are ``N = T*B`` images.
 """
 
 import functools
@@ -20,21 +20,20 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from snnconv.core.jit import Pieces, parallel_for
-from snnconv.engine.event_conv.bit_spikes import Packed
 from snnconv.engine.event_conv.bits import WORD
-from snnconv.engine.event_conv.deferred import Images
 from snnconv.engine.event_conv.gather import gather
 from snnconv.engine.event_conv.grouped_row_sum import WIDEST
 from snnconv.engine.event_conv.scatter import arrivals, joined, scatter
+from snnconv.engine.event_conv.values import Images, Packed
 from snnconv.engine.rows import LANES, Bytes, Floats, Ints
 
 Pair = tuple[int, int]
 
 Operands = tuple[tuple[int, int, int, int], Floats, Bytes]
-"""What a kernel reads: ``N, H, W, C``, and as many values, or bits."""
+"""The input of a kernel: ``N, H, W, C``, and as many values, or bits."""
 
 Way = Literal["gather", "scatter"]
-"""Outputs gather, or inputs scatter."""
+"""Whether outputs gather or inputs scatter."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Window:
     groups: int = 1
 
     def places(self, size: Pair, kernel: tuple[int, ...]) -> Pair:
-        """Of the output, of an input of ``H, W``."""
+        """``H, W`` of the output for an input of this ``H, W``."""
         lines = zip(size, kernel, self.stride, self.padding, self.dilation, strict=True)
         high, wide = ((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in lines)
         return high, wide
@@ -55,19 +54,19 @@ class Window:
 
 @dataclass(frozen=True)
 class Convolution:
-    """A convolution of sparse values, its weights laid out for it.
+    """A convolution of sparse values, with its weights in the order that its kernel reads.
 
-    Each output is ``bias + sum of weight * value``, added in the order of taps, then channels,
-    rounded after each multiplication and each addition: the same whatever else is in the
-    batch, and whatever the number of threads.
+    Each output is ``bias + sum of weight * value``, added in the order of taps, then channels, and
+    rounded after each multiplication and each addition. It does not depend on the other samples of
+    the batch, nor on the number of threads.
 
     Attributes:
-        shape: of its weight, ``[C_out, C/groups, kh, kw]``.
-        window: see there.
-        way: how it goes.
-        weights: in the order of that.
+        shape: the weight's shape, ``[C_out, C/groups, kh, kw]``.
+        window: the convolution's window.
+        way: gather or scatter.
+        weights: in the order of that way.
         bias: ``[C_out]``.
-        packed: whether of spikes in bits, whose amplitudes are in the weights.
+        packed: whether it takes spikes in bits. Their amplitudes are then in the weights.
     """
 
     shape: tuple[int, ...]
@@ -83,7 +82,7 @@ class Convolution:
         return self.shape[0]
 
     def places(self, size: Pair) -> Pair:
-        """Of the output, of an input of ``H, W``."""
+        """``H, W`` of the output for an input of this ``H, W``."""
         return self.window.places(size, self.shape[2:])
 
     def __call__(self, values: Tensor | Packed) -> Tensor:
@@ -96,7 +95,7 @@ class Convolution:
 
         def go(pieces: Pieces) -> None:
             for low, high, top, bottom in line_ranges(pieces, lines, number):
-                # images go as steps of one sample do: a tile takes many
+                # images are passed as steps of one sample, because a tile takes many steps
                 run(0, 1, top, high - low, array[low:high, top:bottom], part(given, low, high))
 
         work = self.shape[2] * self.shape[3] * math.prod(out.shape[2:])
@@ -104,17 +103,18 @@ class Convolution:
         return Tensor.permute(out, 0, 3, 1, 2)
 
     def images(self, values: Tensor | Packed) -> Images:
-        """Computes samples of a batch of ``steps * B`` images; see :data:`Images`.
+        """The function that computes samples of a batch of ``steps * B`` images.
+
+        See :data:`Images`; its ``out`` is ``[steps*(stop-start), lines, W_out, C_out]``.
 
         Args:
-            values: ``[steps*B, C, H, W]``, mostly zeros, or packed; out is
-                ``[steps*(stop-start), lines, W_out, C_out]``.
+            values: ``[steps*B, C, H, W]``, mostly zeros, or packed.
         """
         found: Images = self._run(values)
         return found
 
     def _run(self, values: Tensor | Packed) -> Callable[..., None]:
-        """The same, which may be given other images of their size, too."""
+        """The same function, which also takes other images of the same size."""
         assert isinstance(values, Packed) == self.packed  # amplitudes are in the weights, or not
         every = operands(values)
         _, height, width, channels = every[0]
@@ -135,10 +135,10 @@ class Convolution:
 
 
 def operands(values: Tensor | Packed) -> Operands:
-    """Of ``[N, C, H, W]``, or of packed spikes.
+    """What a kernel reads of values ``[N, C, H, W]``, or of packed spikes.
 
     Raises:
-        TypeError: of another type than float32, whose memory kernels read.
+        TypeError: the values are not float32, which kernels read.
     """
     if isinstance(values, Packed):
         T, B, C, H, W = values.shape
@@ -153,32 +153,28 @@ def operands(values: Tensor | Packed) -> Operands:
 def line_ranges(pieces: Pieces, lines: int, most: int) -> Iterator[tuple[int, int, int, int]]:
     """``(first, last, top, bottom)``: images ``first`` to ``last``, lines ``top`` to ``bottom``.
 
-    Ranges that cover several images always contain whole images.
+    A range of several images contains whole images.
 
     Args:
-        pieces: from a first line to one behind the last.
-        lines: of an image.
-        most: images at once.
+        pieces: ranges of lines, counted over all images.
+        lines: the number of lines of an image.
+        most: the most images in a range.
     """
-    for start, stop in pieces:
-        yield from _ranges_of(start, stop, lines, most)
-
-
-def _ranges_of(start: int, stop: int, lines: int, most: int) -> Iterator[tuple[int, int, int, int]]:
-    while start < stop:
-        image, top = divmod(start, lines)
-        if top or stop < start + lines:
-            bottom = min(lines, top + stop - start)
-            yield image, image + 1, top, bottom
-            start += bottom - top
-        else:
-            many = min(most, (stop - start) // lines)
-            yield image, image + many, 0, lines
-            start += many * lines
+    for at, stop in pieces:
+        while at < stop:
+            image, top = divmod(at, lines)
+            if top or stop < at + lines:
+                bottom = min(lines, top + stop - at)
+                yield image, image + 1, top, bottom
+                at += bottom - top
+            else:
+                many = min(most, (stop - at) // lines)
+                yield image, image + many, 0, lines
+                at += many * lines
 
 
 def part(given: Operands, start: int, stop: int) -> Operands:
-    """Some of the images."""
+    """Images ``start`` to ``stop``."""
     (_, H, W, C), values, bits = given
     low, high = start * H * W * C, stop * H * W * C
     return (stop - start, H, W, C), values[low:high], bits[low // 8 : high // 8]
@@ -191,21 +187,21 @@ def laid_out(
     amplitude: Tensor | None = None,
     way: Way | None = None,
 ) -> Convolution:
-    """A convolution by events.
+    """Lay out a convolution for events.
 
     Args:
         weight: ``[C_out, C/groups, kh, kw]``.
         bias: ``[C_out]``.
-        window: of the convolution.
-        amplitude: what a bit stands for, ``[C]``, if it is for packed spikes.
-        way: how it goes; by default the faster. Outputs can gather only if there is one group and
-            their channels fill whole vectors.
+        window: the convolution's window.
+        amplitude: for packed spikes, the value of a bit in each channel, ``[C]``.
+        way: gather or scatter; by default the faster one. Outputs can gather only if there is one
+            group and the output's channels fill whole vectors.
     """
     groups = window.groups
     if len(weight) % groups:
         raise ValueError(f"no convolution to {len(weight)} channels in {groups} groups")
     way = way or _faster(weight.shape, window)
-    if amplitude is not None:  # the product is the same before as at every spike
+    if amplitude is not None:  # one multiplication here gives the same bits as one at each spike
         each = amplitude.reshape(groups, 1, -1, 1, 1)
         weight = (weight.unflatten(0, (groups, -1)) * each).flatten(0, 1)
     rows = _tiles(weight) if way == "gather" else _reversed(weight, groups)
@@ -215,7 +211,7 @@ def laid_out(
 
 
 def _faster(shape: tuple[int, ...], window: Window) -> Way:
-    """The way that measured faster: outputs gather only if enough inputs fire together."""
+    """The way that was measured to be faster: gathering pays if enough inputs fire together."""
     outputs, inputs = shape[:2]
     if window.groups > 1 or outputs % LANES:
         return "scatter"
@@ -223,7 +219,7 @@ def _faster(shape: tuple[int, ...], window: Window) -> Way:
 
 
 def _tiles(weight: Tensor) -> Tensor:
-    """``[C_out, C, kh, kw] -> [chunks, taps, blocks, channels, width]``, filled up with zeros."""
+    """``[C_out, C, kh, kw] -> [chunks, taps, blocks, channels, width]``, padded with zeros."""
     outputs, channels, *kernel = weight.shape
     width, depth = min(WIDEST * LANES, outputs), min(WORD, channels)
     filled = F.pad(weight, (0, 0, 0, 0, 0, -channels % depth, 0, -outputs % width))
@@ -233,14 +229,14 @@ def _tiles(weight: Tensor) -> Tensor:
 
 
 def _reversed(weight: Tensor, groups: int) -> Tensor:
-    """``[C_out, C/groups, kh, kw] -> [C, kh, kw, C_out/groups]``, taps from the last."""
+    """``[C_out, C/groups, kh, kw] -> [C, kh, kw, C_out/groups]``, the last tap first."""
     parts: Tensor = weight.unflatten(0, (groups, -1)).flip(-2, -1)
     return parts.permute(0, 2, 3, 4, 1).flatten(0, 1)
 
 
 @functools.lru_cache(maxsize=256)
 def reaches(size: Pair, kernel: tuple[int, ...], window: Window) -> tuple[Ints, Ints]:
-    """Which outputs each row and column of an input ``H, W`` reaches; see :func:`.arrivals`."""
+    """:func:`.scatter.arrivals` of the rows and of the columns of an input of this ``H, W``."""
     w, places = window, window.places(size, kernel)
     lines = zip(size, places, kernel, w.stride, w.padding, w.dilation, strict=True)
     rows, columns = (arrivals(*line) for line in lines)

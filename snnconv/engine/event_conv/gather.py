@@ -1,8 +1,8 @@
 """Event-driven convolution by outputs: each gathers the active inputs of its window.
 
 Weights are cut into tiles of one tap, 64 input channels and 64 output channels, which fit into the
-first-level cache. A place that is active at one step is active at others, so a tile takes all steps
-of a few places of the output, whose sums are in that cache as well.
+first-level cache. A place that is active at one step is often active at others, so a tile takes all
+steps of a few places of the output, whose sums are in that cache, too.
 
 Shape:
     ``[N, C, H, W] -> [N, C_out, H_out, W_out]``, float32, in channels-last memory.
@@ -19,10 +19,14 @@ from snnconv.engine.rows import LANES, Bytes, Floats, Ints, Place, copy
 Shorts = NDArray[np.uint16]
 Pair = tuple[int, int]
 
-STEPS = 32  # at once: of 64 channels they are 8 KB of sums
-_SUMS = 2 * STEPS * WORD  # at once, of some places
-SCRATCH = 1 << 25  # bytes of all lists: of windows as wide as they get, these are fewer steps
-_LISTED = 1 << 18  # bytes of the lists of some lines of the output, a fifth of all firing
+Lists = tuple[Ints, Shorts, Shorts, Floats]
+"""What fired at one place or at several: how many groups there are of each size, and how many
+events; the groups; and the events' rows and amounts. See :mod:`.grouped_row_sum`."""
+
+STEPS = 32  # the most steps at once: with 64 channels they have 8 KB of sums
+_SUMS = 2 * STEPS * WORD  # the most sums at once, for some places of the output
+SCRATCH = 1 << 25  # the most bytes of all lists; very wide windows take fewer steps at once
+_LISTED = 1 << 18  # bytes of the lists for some lines of the output, if a fifth of inputs fires
 
 
 @inlined
@@ -33,19 +37,17 @@ def enlist(
     first_value: int,
     to: int,
     row: int,
-    numbers: Ints,
-    groups: Shorts,
-    rows: Shorts,
-    amounts: Floats,
+    lists: Lists,
 ) -> None:
-    """Put what fired at a place, of up to a word of channels, on its lists.
+    """Put the channels that fired at a place, of up to a word of them, on its lists.
 
-    The first value is that of the word's first channel; bits have none, and stand for ones. To is
-    the byte of the step's sums, row the bytes of a row of weights; numbers count groups of each
-    size, and events. Groups are made from the largest to the smallest, so channels stay in their
-    order. No branch asks what would often be guessed wrong: a group is written in any case, and
-    counted if it is there.
+    ``first_value`` is the place of the word's first channel among the values; bits have no values,
+    and stand for ones. ``to`` is the byte of the step's sums, and ``row`` the number of bytes of a
+    row of weights. Groups are made from the largest to the smallest, so channels stay in their
+    order. A branch would often be predicted wrong, so a group is written in any case, and counted
+    only if it is there.
     """
+    numbers, groups, rows, amounts = lists
     many, first = number(word), numbers[4]
     event = first
     while word != 0:
@@ -71,9 +73,7 @@ def enlist(
 
 @inlined
 def enlist_line(
-    values: Floats,
-    given: int,
-    packed: bool,
+    source: tuple[Floats, int, bool],
     line: int,
     after: int,
     steps: int,
@@ -81,16 +81,15 @@ def enlist_line(
     channels: int,
     depth: int,
     row: int,
-    numbers: Ints,
-    groups: Shorts,
-    rows: Shorts,
-    amounts: Floats,
+    lists: Lists,
 ) -> None:
-    """List a line of the input, whose lists lie one behind the other, step by step as it lies.
+    """Fill the lists of a line of the input, which lie one behind the other, step by step.
 
-    Given is the address of all values, or of their bits; line is the first step's first value,
-    after how many there are to the next step's.
+    ``source`` is all values, the address of them or of their bits, and whether they are bits.
+    ``line`` is the line's first value at the first step, and ``after`` the number of values from
+    there to the next step.
     """
+    (values, given, packed), (numbers, groups, rows, amounts) = source, lists
     blocks = (channels + depth - 1) // depth
     numbers[:] = 0
     for t in range(steps):
@@ -100,15 +99,15 @@ def enlist_line(
                     k, low = x * blocks + block, block * depth
                     place = line + t * after + x * channels + low
                     word = fired(given, place, min(depth, channels - low), packed)
-                    lists = (numbers[k], groups[k], rows[k], amounts[k])
-                    enlist(word, packed, values, place, t * row, row, *lists)
+                    own = (numbers[k], groups[k], rows[k], amounts[k])
+                    enlist(word, packed, values, place, t * row, row, own)
 
 
 @inlined
 def seen(
     size: int, first: int, out: int, kernel: int, stride: int, padding: int, dilation: int
 ) -> Ints:
-    """``[out, kernel]``: the input that each output from the first on looks at, or -1."""
+    """``[out, kernel]``: the input that each tap of each output from ``first`` on reads, or -1."""
     found = np.empty((out, kernel), np.int64)
     for place in range(out):
         for tap in range(kernel):
@@ -119,14 +118,14 @@ def seen(
 
 @inlined
 def lists_at_once(steps: int, lists: int, depth: int) -> int:
-    """Steps at once, as many as go into :data:`SCRATCH`, if all channels fired."""
+    """How many steps' lists fit into :data:`SCRATCH` if all channels fire."""
     each = lists * (depth * 6 + (depth // 8 + 1) * 16)
     return max(1, min(steps, STEPS, SCRATCH // each))
 
 
 @inlined
 def among(places: Ints, size: int) -> NDArray[np.bool_]:
-    """``[size]``: which inputs of a line are looked at."""
+    """``[size]``: which inputs of a line are read."""
     found = np.zeros(size, np.bool_)
     for at in places.flat:
         if at >= 0:
@@ -138,16 +137,14 @@ def among(places: Ints, size: int) -> NDArray[np.bool_]:
 def spread(
     out: Floats, to: int, apart: int, times: int, rows: Floats, of: int, after: int, floats: int
 ) -> None:
-    """Copy some times, to places so far apart, from places so far apart."""
+    """Copy ``floats`` numbers ``times`` times; ``apart`` and ``after`` lie between the starts."""
     for k in range(times):
         copy(out, Place(to + k * apart), rows, Place(of + k * after), Place(floats))
 
 
 @inlined
-def empty_lists(
-    number: int, steps: int, depth: int, packed: bool
-) -> tuple[Ints, Shorts, Shorts, Floats]:
-    """Of so many places and words of channels: numbers, groups, rows, and amounts of values."""
+def empty_lists(number: int, steps: int, depth: int, packed: bool) -> Lists:
+    """Lists for so many places and words of channels."""
     groups, most = steps * (depth // 8 + 1) + 1, steps * depth + SIZES[0]
     return (
         np.empty((number, len(SIZES) + 1), np.int64),
@@ -158,17 +155,9 @@ def empty_lists(
 
 
 @inlined
-def add_listed(
-    packed: bool,
-    vectors: int,
-    numbers: Ints,
-    groups: Shorts,
-    rows: Shorts,
-    amounts: Floats,
-    weights: int,
-    out: int,
-) -> None:
+def add_listed(packed: bool, vectors: int, lists: Lists, weights: int, out: int) -> None:
     """Add the rows on the lists of a place; weights and out are addresses."""
+    numbers, groups, rows, amounts = lists
     n, g, r, a = numbers.ctypes.data, groups.ctypes.data, rows.ctypes.data, amounts.ctypes.data
     if packed:
         add_groups(1, vectors, n, g, groups.strides[0], r, a, weights, out)
@@ -193,11 +182,11 @@ def gather(
     padding: Pair,
     dilation: Pair,
 ) -> None:
-    """Samples ``start`` to ``stop`` of each of ``steps`` parts of the batch.
+    """Compute samples ``start`` to ``stop`` at each of ``steps`` steps.
 
-    Shape is ``steps*B, H, W, C``, of values, or of bits, which stand for ones; weights ``[chunks,
-    taps, blocks, channels, width]``: tiles, out ``[steps*(stop-start), lines, W_out, C_out]``: so
-    many lines of the output, the first of which has ``above`` above it.
+    Shape is ``steps*B, H, W, C``, the shape of values, or of bits, which stand for ones. Weights
+    are tiles, ``[chunks, taps, blocks, channels, width]``. Out is ``[steps*(stop-start), lines,
+    W_out, C_out]``: some lines of the output, with ``above`` lines above them.
     """
     images, height, width, channels = shape
     out_height, out_width, out_channels = out.shape[1:]
@@ -205,14 +194,14 @@ def gather(
     row, tile = lanes * 4, depth * lanes * 4  # bytes
     batch, samples = images // steps, stop - start
     image, after = height * width * channels, out[0].size * samples
-    least = (kernel[0] - 1) * dilation[0] + 1  # lines under a window
+    least = (kernel[0] - 1) * dilation[0] + 1  # lines that a window covers
     at_once = lists_at_once(steps, least * width * blocks, depth)
     abreast = max(1, min(out_width, _SUMS // (at_once * lanes)))  # places of the output
     listed = width * channels * at_once * 6 // 5 * stride[0]  # bytes of a line's lists
     band = 1 if chunks == 1 else max(1, min(out_height, _LISTED // listed))
-    lines = min(height, (band - 1) * stride[0] + least)  # listed
+    lines = min(height, (band - 1) * stride[0] + least)  # whose lists are held
     packed = len(bits) > 0
-    given = bits.ctypes.data if packed else values.ctypes.data
+    source = (values, bits.ctypes.data if packed else values.ctypes.data, packed)
     numbers, groups, rows, amounts = empty_lists(lines * width * blocks, at_once, depth, packed)
     sums, holds = np.empty((abreast, at_once, lanes), np.float32), np.empty(lines, np.int64)
     w, total = weights.ctypes.data, sums.ctypes.data
@@ -225,29 +214,16 @@ def gather(
         now = min(at_once, steps - begin)
         first = (begin * batch + start + sample) * image
         first_out = (begin * samples + sample) * out[0].size
-        holds[:] = -1  # which line of the input
+        holds[:] = -1  # the line of the input whose lists are held
         for top in range(0, out_height, band):
             bottom = min(top + band, out_height)
             for y in ys[top:bottom].flat:
                 if y >= 0 and holds[y % lines] != y:
                     holds[y % lines] = y
                     own = slice(y % lines * width * blocks, (y % lines + 1) * width * blocks)
-                    enlist_line(
-                        values,
-                        given,
-                        packed,
-                        int(first + y * width * channels),
-                        image * batch,
-                        now,
-                        wanted,
-                        channels,
-                        depth,
-                        row,
-                        numbers[own],
-                        groups[own],
-                        rows[own],
-                        amounts[own],
-                    )
+                    lists = (numbers[own], groups[own], rows[own], amounts[own])
+                    line, apart = int(first + y * width * channels), image * batch
+                    enlist_line(source, line, apart, now, wanted, channels, depth, row, lists)
             for chunk in range(chunks):
                 floats = min(lanes, out_channels - chunk * lanes)
                 for i in range(top, bottom):
@@ -265,7 +241,7 @@ def gather(
                                     k = (y % lines * width + x) * blocks + block
                                     lists = (numbers[k], groups[k], rows[k], amounts[k])
                                     to = (by + block * tile, total + j * at_once * row)
-                                    add_listed(packed, floats // LANES, *lists, *to)
+                                    add_listed(packed, floats // LANES, lists, *to)
                         for j in range(size):
                             place = (i * out_width + left + j) * out_channels + chunk * lanes
                             given_back = (goal, first_out + place, after, now)

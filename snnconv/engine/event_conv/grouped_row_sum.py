@@ -1,10 +1,8 @@
-"""Sums of weight rows by lists of events, in groups whose sums stay in registers.
+"""Sums of the weight rows that lists of events name, in groups whose sums stay in registers.
 
-The end of a loop over few events is unpredictable, and a misprediction costs as much as several
-additions. So the events of a place are put into groups of fixed sizes, sorted by size, and each
-size has a loop of its own.
-
-Stated in LLVM's vector type, as in :mod:`snnconv.engine.simd`.
+The processor can't predict where a loop over few events ends, and a misprediction costs as much as
+several additions. So the events of a place are put into groups of fixed sizes, and each size has a
+loop of its own.
 
 Shape:
     Addresses of contiguous memory; nothing is checked here.
@@ -15,15 +13,14 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
 from snnconv.engine.rows import LANES
-from snnconv.engine.simd import BYTES, FLOAT, INT, VECTOR, fetch, splat
+from snnconv.engine.simd import BYTES, FLOAT, INT, VECTOR, fetch, in_llvm, splat
 
 WIDEST = 4  # vectors of sums that fit into AVX2's sixteen registers, with room for a row
-SIZES = (8, 4, 2, 1)  # of groups
+SIZES = (8, 4, 2, 1)  # events in a group
 
-_SHORT = ir.IntType(16)  # what lists are made of
+_SHORT = ir.IntType(16)  # the elements of lists
 
 
 def _offset(builder: Any, address: Any, index: Any) -> Any:
@@ -35,7 +32,7 @@ def _offset(builder: Any, address: Any, index: Any) -> Any:
 
 
 def _add_group(builder: Any, plain: bool, vectors: int, size: int, lists: Any, group: Any) -> None:
-    """``out += sum of amount * row`` of a group: one multiplication, one addition each."""
+    """``out += sum of amount * row`` for a group: one multiplication and one addition each."""
     rows, amounts, weights, out = lists
     to = builder.add(out, _offset(builder, group, 0))
     event = _offset(builder, group, 1)
@@ -54,9 +51,10 @@ def _add_group(builder: Any, plain: bool, vectors: int, size: int, lists: Any, g
         builder.store(total, builder.inttoptr(place, VECTOR.as_pointer()), align=BYTES)
 
 
-def _add_groups(
-    typing: Any,
-    plain: Any,
+@in_llvm(types.void, None, *[types.int64] * 8)
+def add_groups(
+    builder: Any,
+    plain: int,
     vectors: Any,
     numbers: Any,
     groups: Any,
@@ -69,8 +67,8 @@ def _add_groups(
     """``out += sum of amount * row``, group by group.
 
     Args:
-        typing: numba's.
-        plain: 1 where every amount is one, and none is read, else 0; a literal.
+        builder: of LLVM code.
+        plain: a literal: 1 if every amount is one, and none is read, else 0.
         vectors: of :data:`LANES` floats a row has, at most :data:`WIDEST`.
         numbers: address of int64: how many groups there are of each of :data:`SIZES`.
         groups: address of pairs of uint16: the byte of a group's sums, and its first event.
@@ -80,22 +78,12 @@ def _add_groups(
         weights: address of the rows.
         out: address of the sums, changed in place.
     """
-
-    ones = plain.literal_value == 1
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        _, vectors, numbers, groups, apart, *lists = args
-        for width in range(1, WIDEST + 1):
-            with builder.if_then(builder.icmp_signed("==", vectors, ir.Constant(INT, width))):
-                for k, size in enumerate(SIZES):
-                    first = builder.add(groups, builder.mul(apart, ir.Constant(INT, k)))
-                    number = fetch(builder, INT, numbers, 8 * k)
-                    with cgutils.for_range(builder, number, intp=INT) as loop:
-                        group = builder.add(first, builder.mul(loop.index, ir.Constant(INT, 4)))
-                        _add_group(builder, ones, width, size, lists, group)
-        return context.get_dummy_value()
-
-    return types.void(plain, *[types.int64] * 8), generate
-
-
-add_groups: Any = intrinsic(prefer_literal=True)(_add_groups)
+    lists = (rows, amounts, weights, out)
+    for width in range(1, WIDEST + 1):
+        with builder.if_then(builder.icmp_signed("==", vectors, ir.Constant(INT, width))):
+            for k, size in enumerate(SIZES):
+                first = builder.add(groups, builder.mul(apart, ir.Constant(INT, k)))
+                number = fetch(builder, INT, numbers, 8 * k)
+                with cgutils.for_range(builder, number, intp=INT) as loop:
+                    group = builder.add(first, builder.mul(loop.index, ir.Constant(INT, 4)))
+                    _add_group(builder, plain == 1, width, size, lists, group)

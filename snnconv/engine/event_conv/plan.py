@@ -1,9 +1,8 @@
-"""Operations on merged time steps: by events where that is faster, else as the network does.
+"""Which layers go by events, and the computation of a layer on merged time steps.
 
-Under ``auto`` the choice is a fact of the layer's shape and of the rates that calibration expects,
-never of those that a simulation sees (:mod:`snnconv.engine.event_conv.sparsity`). ``event`` goes
-by events
-wherever that is possible, ``dense`` never does.
+Under ``auto`` the layer's shape and the rates that calibration expects decide, never the rates that
+a simulation sees (:mod:`snnconv.engine.event_conv.sparsity`). ``event`` goes by events wherever
+that is possible, ``dense`` never does.
 
 Shape:
     ``[T*B, *N] -> [T*B, *M]``.
@@ -19,8 +18,7 @@ import torch
 from torch import Tensor
 
 from snnconv.config.base import Engine
-from snnconv.engine.event_conv.bit_spikes import Packed, concatenated
-from snnconv.engine.event_conv.deferred import EventDriven
+from snnconv.engine.event_conv.values import EventDriven, Packed, concatenated
 from snnconv.graph.analysis import Analysis
 from snnconv.graph.ir import Node
 from snnconv.graph.network import Network, attributes
@@ -30,15 +28,12 @@ from snnconv.graph.ops import OPS, Role
 from snnconv.graph.signals import Signal
 
 Path = Literal["once", "mean", "dense", "event"]
-"""How a layer is computed: once, its input being constant or the mean over time that neurons behind
-want, or at each step, in one of two ways."""
-
-_PLANES = (1, 2)
-"""Dimensions of a convolution that goes by events; a linear layer is one of a single place."""
+"""How a layer is computed: once, because its input is constant; once, because the neurons behind it
+want the mean over time; or at each step, dense or by events."""
 
 
 class Layouts:
-    """Convolutions laid out for events: made when they are asked for, again when weights change."""
+    """Convolutions laid out for events: made on demand, and made again when weights change."""
 
     def __init__(self) -> None:
         self._made: dict[tuple[str, bool], tuple[tuple[Any, ...], EventDriven]] = {}
@@ -46,7 +41,7 @@ class Layouts:
     def of(
         self, network: Network, node: Node, values: Tensor | Packed | None = None
     ) -> EventDriven:
-        """Of a node that goes by events, for spikes in bits where the values are."""
+        """The layout of a node that goes by events, for spikes in bits if the values are bits."""
         weight, bias = _operands(network, node)
         now: tuple[Any, ...] = tuple(
             (x.data_ptr(), x._version) for x in (weight, bias) if x is not None
@@ -66,13 +61,13 @@ class Layouts:
 
 
 def _operands(network: Network, node: Node) -> tuple[Tensor, Tensor | None]:
-    """Weight and bias."""
+    """The weight and the bias of a node."""
     bias = network.tensor(node.tensors["bias"]) if "bias" in node.tensors else None
     return network.tensor(node.tensors["weight"]), bias
 
 
 def _as_images(node: Node, weight: Tensor) -> tuple[Tensor, Any]:
-    """A weight and its window in two dimensions: of one line, or of one place, if it has fewer."""
+    """A weight and its window in two dimensions; missing dimensions have the size 1."""
     from snnconv.engine.event_conv.events import Window
 
     if node.op == "linear":
@@ -93,15 +88,9 @@ def compute(
     engine: Engine,
     layouts: Layouts,
 ) -> Tensor:
-    """A node's value, and in training the way back.
+    """Compute a node's value from those of its inputs; in training, it can be differentiated.
 
-    Args:
-        network: whose node it is.
-        node: any but a site.
-        inputs: of the node.
-        rate: as :func:`path` takes it.
-        engine: whether to go by events.
-        layouts: of the network's convolutions.
+    ``rate`` and ``engine`` choose the :func:`path`; ``layouts`` are those of the network.
     """
     if path(network, node, rate, engine) != "event":
         return network.compute(node, inputs)
@@ -110,7 +99,8 @@ def compute(
         from snnconv.engine.event_conv.training import convolve as learning
 
         weight, bias = _operands(network, node)
-        return learning(x, *_as_images(node, weight), bias)
+        weight_by_events = engine == "event" or (rate or 0.0) < _break_even_back(node, weight.shape)
+        return learning(x, *_as_images(node, weight), bias, weight_by_events)
     convolve = layouts.of(network, node)
     if node.op == "linear":
         *rows, features = x.shape
@@ -119,14 +109,14 @@ def compute(
 
 
 def path(network: Network, node: Node, rate: float | None, engine: Engine) -> Path:
-    """Which way a node goes where its inputs change over time, in inference or in training.
+    """How a node is computed if its inputs change over time, in inference or in training.
 
     Args:
-        network: whose node it is.
-        node: any but a site.
-        rate: the share of its inputs that is expected to be nonzero at a step; none where they
-            are no spikes.
-        engine: whether to go by events.
+        network: the node's network.
+        node: any node but a site.
+        rate: the share of its inputs that is expected to be nonzero at a step; None if the inputs
+            are not spikes.
+        engine: the engine that the user chose.
     """
     if rate is None or engine == "dense" or node.op not in ("conv", "linear"):
         return "dense"
@@ -135,7 +125,7 @@ def path(network: Network, node: Node, rate: float | None, engine: Engine) -> Pa
     if torch.is_grad_enabled():
         fits = planes == 2 and not torch.is_autocast_enabled("cpu")
     else:
-        fits = planes in (0, *_PLANES)
+        fits = planes <= 2  # of no dimension: a linear layer, which is one place of an image
     possible = (
         fits
         and weight.dtype is torch.float32
@@ -149,25 +139,21 @@ def path(network: Network, node: Node, rate: float | None, engine: Engine) -> Pa
 def images_by_events(
     network: Network, among: Set[str], rates: Mapping[str, float | None], engine: Engine
 ) -> frozenset[str]:
-    """Those of some nodes that are convolutions of images and go by events in inference."""
-    convolutions = (
-        node
+    """Those among some nodes that are convolutions of images and go by events in inference."""
+    return frozenset(
+        node.name
         for node in network.graph.nodes
         if node.name in among
         and node.op == "conv"
         and network.tensor(node.tensors["weight"]).dim() == 4
-    )
-    return frozenset(
-        node.name
-        for node in convolutions
-        if path(network, node, rates[node.name], engine) == "event"
+        and path(network, node, rates[node.name], engine) == "event"
     )
 
 
 def _break_even(node: Node, shape: torch.Size) -> float:
-    """The share of nonzero inputs up to which events win, as measured on one core with AVX2.
+    """The share of nonzero inputs up to which events are faster, measured on one core with AVX2.
 
-    A spike has a fixed cost, which must be small against its additions, and a dense convolution
+    A spike has a fixed cost, which must be small compared to its additions, and a dense convolution
     reaches its full speed only with many channels.
     """
     outputs, inputs, *window = shape
@@ -182,10 +168,16 @@ def _break_even(node: Node, shape: torch.Size) -> float:
     return next((most for least, most in _STEPS if min(inputs, outputs) >= least), 0.0)
 
 
-_CACHED = 1 << 21  # weights of which a spike finds its own in the cache: 8 MB
+def _break_even_back(node: Node, shape: torch.Size) -> float:
+    """The same for the gradient of the weights, whose dense computation is faster."""
+    steps = set(attributes(node, Conv).stride)
+    return 0.75 * _break_even(node, shape) if steps == {1} and math.prod(shape[2:]) > 1 else 0.0
+
+
+_CACHED = 1 << 21  # the most weights that stay in the cache: 8 MB
 
 _STEPS = ((64, 0.4), (32, 0.25), (16, 0.2))
-"""Channels, and what :func:`_break_even` is from there."""
+"""A number of channels, and :func:`_break_even` of layers with at least so many."""
 
 
 def paths(
@@ -195,14 +187,10 @@ def paths(
     engine: Engine,
     once: Set[str],
 ) -> dict[str, Path]:
-    """Which way each layer with weights goes, in inference or in training.
+    """How each layer with weights is computed, in inference or in training.
 
-    Args:
-        network: whose layers they are.
-        analysis: of its graph.
-        rates: of each node's inputs, as :func:`path` takes it.
-        engine: whether to go by events.
-        once: the nodes whose inputs do not change over time.
+    ``rates`` and ``engine`` are those of :func:`path`; ``once`` are the nodes whose inputs do not
+    change over time.
     """
 
     def way(node: Node) -> Path:
@@ -216,9 +204,9 @@ def paths(
 
 
 def deferrable(analysis: Analysis) -> frozenset[str]:
-    """Convolutions and additions that stand right before a site and have no other reader.
+    """The convolutions and additions right before a site that have no other reader.
 
-    An addition that broadcasts is not among them: it is computed as a whole.
+    An addition that broadcasts is not among them, because it is computed as a whole.
     """
     found: set[str] = set()
     for node in reversed(analysis.graph.nodes):
@@ -237,15 +225,15 @@ def deferrable(analysis: Analysis) -> frozenset[str]:
 
 
 def bit_sites(analysis: Analysis, deferred: Set[str], by_events: Set[str]) -> frozenset[str]:
-    """The sites whose spikes are wanted as bits: those all of whose readers take bits.
+    """The sites whose spikes are wanted as bits, because all their readers take bits.
 
-    Convolutions by events and additions to their currents do, and so does a concatenation all of
-    whose readers do. Every other reader is given float32.
+    Convolutions by events and additions to their currents take bits, and so does a concatenation
+    whose readers all take bits. All other readers take float32.
 
     Args:
-        analysis: of the network.
-        deferred: as :func:`deferrable` has it.
-        by_events: those convolutions of images among it that go by events.
+        analysis: the analysis of the network.
+        deferred: the nodes that :func:`deferrable` found.
+        by_events: the convolutions of images among them that go by events.
     """
     graph = analysis.graph
     sites = {site.name for site in graph.sites}
@@ -259,36 +247,28 @@ def bit_sites(analysis: Analysis, deferred: Set[str], by_events: Set[str]) -> fr
                 found.add(node.name)
         elif (
             node.name in by_events
-            or (node.name in deferred and _adds_any(node, by_events))
-            or (node.op == "concat" and taken and joins(node) and sites.issuperset(node.inputs))
+            or (node.name in deferred and not by_events.isdisjoint(node.inputs))
+            or (node.op == "concat" and taken and _joins(node) and sites.issuperset(node.inputs))
         ):
             takes.add(node.name)
     return frozenset(found)
 
 
-def _adds_any(node: Node, terms: Set[str]) -> bool:
-    """Whether a node adds one of these to something."""
-    return node.op == "add" and not terms.isdisjoint(node.inputs)
-
-
 def of_bits(node: Node, inputs: Sequence[Tensor | Packed]) -> Packed | None:
-    """The value of an operation on bits; none if it needs float32."""
+    """The value of an operation on bits; None if the operation needs float32."""
     bits = [value for value in inputs if isinstance(value, Packed)]
-    if not bits or len(bits) < len(inputs):
-        return None
-    if node.op == "concat" and joins(node):
-        return concatenated(bits)
-    return None
+    all_bits = 0 < len(bits) == len(inputs)
+    return concatenated(bits) if all_bits and node.op == "concat" and _joins(node) else None
 
 
-def joins(node: Node) -> bool:
-    """Whether a concatenation is one of channels."""
+def _joins(node: Node) -> bool:
+    """Whether a concatenation joins channels."""
     return attributes(node, Along).dim == 1
 
 
 @functools.cache
 def event_driven() -> Callable[..., EventDriven] | None:
-    """Lays out a convolution, where numba can be imported and vectors are wide enough."""
+    """The function that lays out a convolution; None without numba, or without wide vectors."""
     wide = platform.machine() in ("arm64", "aarch64")
     if not wide and not torch.backends.cpu.get_cpu_capability().startswith("AVX"):
         return None

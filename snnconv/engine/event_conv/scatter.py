@@ -1,6 +1,6 @@
-"""Event-driven convolution, seen from the input: a spike adds its weights to all it reaches.
+"""Event-driven convolution by inputs: a spike adds its weights to all outputs that it reaches.
 
-What lies side by side in the output lies side by side in the weights, so a spike costs one run of
+Outputs that lie side by side have weights that lie side by side, so a spike costs one run of
 additions for each row of its window.
 
 Shape:
@@ -30,12 +30,13 @@ def scatter(
     columns: Ints,
     group: int,
 ) -> None:
-    """Samples ``start`` to ``stop`` of each of ``steps`` parts of the batch.
+    """Compute samples ``start`` to ``stop`` at each of ``steps`` steps.
 
-    Shape is ``steps*B, H, W, C``, of values, or of bits, which stand for ones; weights ``[C, kh,
-    kw, C_out/groups]`` with both windows reversed, out ``[steps*(stop-start), lines, W_out,
-    C_out]``: so many lines of the output, the first of which has ``above`` above it; rows ``[H, kh
-    or 1, 3]`` and columns ``[W, kw or 1, 3]`` of :func:`arrivals`, group: channels of a group.
+    Shape is ``steps*B, H, W, C``, the shape of values, or of bits, which stand for ones. Weights
+    are ``[C, kh, kw, C_out/groups]`` with both windows reversed. Out is ``[steps*(stop-start),
+    lines, W_out, C_out]``: some lines of the output, with ``above`` lines above them. Rows ``[H, kh
+    or 1, 3]`` and columns ``[W, kw or 1, 3]`` are those of :func:`arrivals`, and ``group`` is the
+    number of channels of a group.
     """
     images, height, width, channels = shape
     own = within(rows, above, above + out.shape[1])
@@ -55,7 +56,7 @@ def scatter(
         for place in range(places):
             copy(o, Place(begin + place * out_channels), bias, Place(0), Place(out_channels))
         for y in range(height):
-            if own[y, :, 2].sum() == 0:  # it reaches other lines alone, or none
+            if own[y, :, 2].sum() == 0:  # it reaches none of these lines
                 continue
             line = (n * height + y) * inputs
             row, dy, lines = own[y, 0]
@@ -80,11 +81,11 @@ def scatter(
 
 @inlined
 def runs(columns: Ints, channels: int, group: int, pixel: int, tile: tuple[int, int, int]) -> Ints:
-    """``[W*C, kw or 1, 3]``: of each input of a line, and each run of its window, three numbers.
+    """``[W*C, kw or 1, 3]``: three numbers for each run of the window of each input of a line.
 
-    Where it begins in the line of the output and in the weights, and how many floats it has.
-    Columns are of :func:`arrivals`, pixel the floats of a place of the output, tile ``kh, kw,
-    C_out/groups``.
+    They are where the run begins in the output's line, where it begins in the weights, and its
+    number of floats. Columns are those of :func:`arrivals`, ``pixel`` is the number of floats of a
+    place of the output, and ``tile`` is ``kh, kw, C_out/groups``.
     """
     tall, wide, lanes = tile
     found = np.empty((len(columns) * channels, columns.shape[1], 3), np.int64)
@@ -111,10 +112,10 @@ def add_run(
     across: int,
     tall: int,
 ) -> None:
-    """Add a multiple of some lines to others: ``across`` and ``tall`` lie between their starts."""
+    """Add a multiple of some lines to others, whose starts are ``tall`` and ``across`` apart."""
     for line in range(lines):
         a, b = Place(to + line * across), Place(of + line * tall)
-        if floats == 3 * LANES:  # of three taps and 16 channels, or 32: no loop over vectors
+        if floats == 3 * LANES:  # three taps of 16 channels, or of 32: LLVM unrolls the loop
             add_multiple(out, a, rows, b, amount, Place(3 * LANES))
         elif floats == 6 * LANES:
             add_multiple(out, a, rows, b, amount, Place(6 * LANES))
@@ -124,7 +125,7 @@ def add_run(
 
 @inlined
 def within(lists: Ints, start: int, stop: int) -> Ints:
-    """Lists of :func:`arrivals`, of outputs ``start`` to ``stop`` alone, and counted from there."""
+    """The lists of :func:`arrivals` for outputs ``start`` to ``stop``, counted from ``start``."""
     found = np.zeros_like(lists)
     for i in range(lists.shape[0]):
         for j in range(lists.shape[1]):
@@ -138,10 +139,10 @@ def within(lists: Ints, start: int, stop: int) -> Ints:
 
 
 def arrivals(size: int, out: int, kernel: int, stride: int, padding: int, dilation: int) -> Ints:
-    """``[size, kernel, 3]``: where each input of a line arrives, by which tap, for how many taps.
+    """``[size, kernel, 3]``: the outputs that each input of a line reaches.
 
-    Taps are counted from the last: so counted, they rise as the places of the output do. No taps
-    end a list.
+    The three numbers are the output, the tap, and the number of taps, 0 behind the end of a list.
+    Taps are counted from the last one, so that they rise with the outputs.
     """
     found = np.zeros((size, kernel, 3), np.int64)
     for place in range(size):
@@ -155,7 +156,7 @@ def arrivals(size: int, out: int, kernel: int, stride: int, padding: int, dilati
 
 
 def joined(lists: Ints) -> Ints:
-    """``[size, 1, 3]`` of :func:`arrivals`, where all that an input reaches lies side by side."""
+    """``[size, 1, 3]``: :func:`arrivals` if the outputs that an input reaches lie side by side."""
     runs = lists[:, :1].copy()
     runs[:, 0, 2] = lists[:, :, 2].sum(1)
     return runs

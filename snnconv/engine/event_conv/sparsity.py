@@ -1,10 +1,10 @@
-"""How much of a layer's input is expected to be nonzero at a step, from what calibration saw.
+"""The share of a layer's input that is expected to be nonzero at a step, from calibration.
 
-It decides whether a layer goes by events. It must not be what a simulation sees: the two ways
-round differently, and a sample may not depend on the other samples of its batch.
+It decides whether a layer goes by events. The rates that a simulation sees must not decide: the two
+ways round differently, and a sample must not depend on the other samples of its batch.
 
 Shape:
-    Shares of neurons, in 0..1.
+    Shares of neurons, from 0 to 1.
 """
 
 import math
@@ -21,28 +21,29 @@ from snnconv.graph.ops import OPS, Role, Silence
 from snnconv.graph.signals import Signal
 
 ASSUMED = 0.1
-"""For each level of a neuron, where nothing was calibrated."""
+"""The rate for each level of a neuron if nothing was calibrated."""
 
 Rate = Callable[[int], float]
-"""The share of groups of so many neurons, neighbours, in which one at least spikes at a step."""
+"""The share of groups of so many neighbouring neurons with at least one spike at a step."""
 
 
 def expected_rate(
     edges: Tensor, counts: Tensor, zeros: float, threshold: Tensor, levels: int, group: int = 1
 ) -> float:
-    """The share of groups of neurons in which one at least spikes at a step.
+    """The share of groups of neurons with at least one spike at a step.
 
-    A neuron of one level spikes at ``a/theta`` of all steps; one of L levels, whose currents are
-    evened out over time, at L times as many, and more than once at the others. The neurons of a
-    group are taken to be alike, and to spike independently: the mean of ``1 - (1 - rate)^group``.
+    A neuron of one level spikes at ``a/theta`` of all steps. A neuron of L levels, whose currents
+    are evened out over time, spikes at L times as many, up to all of them. The neurons of a group
+    are assumed to have one rate and to spike independently: ``1 - (1 - rate)^group`` of the groups
+    have a spike.
 
     Args:
-        edges: of the histogram of activations that are not zero, ``[bins + 1]``.
-        counts: of it, ``[bins]``.
-        zeros: share of activations that are zero.
+        edges: the edges of the histogram of nonzero activations, ``[bins + 1]``.
+        counts: its counts, ``[bins]``.
+        zeros: the share of activations that are zero.
         threshold: theta, ``[]`` or one for each channel.
         levels: L.
-        group: neurons.
+        group: the number of neurons of a group.
     """
     centres = (edges[1:] + edges[:-1]) / 2
     rates = (centres * levels / threshold.double().mean()).clamp(max=1)
@@ -51,24 +52,24 @@ def expected_rate(
 
 
 def assumed_rate(levels: int) -> Rate:
-    """Of neurons that were not calibrated."""
+    """The rate of neurons that were not calibrated."""
     rate = min(1.0, ASSUMED * levels)
     return lambda group: 1 - (1 - rate) ** group
 
 
 def always(group: int) -> float:
-    """Of neurons that put out something at every step."""
+    """The rate of neurons whose output is nonzero at every step."""
     return 1.0
 
 
 def node_rates(
     analysis: Analysis, tensors: Mapping[str, Tensor], sites: Mapping[str, Rate]
 ) -> dict[str, Rate]:
-    """The rate of every node's output, by name; 1 if it carries no spikes, or is shifted.
+    """The rate of every node's output, by name; 1 if it does not carry spikes, or is shifted.
 
     Args:
-        analysis: of the network.
-        tensors: its own.
+        analysis: the analysis of the network.
+        tensors: the network's tensors.
         sites: the rate of each site.
     """
 
@@ -81,7 +82,7 @@ def node_rates(
             case Silence.WINDOW:
                 window = math.prod(attributes(node, Pool).kernel)
                 return lambda group: max(rate(group * window) for rate in inputs)
-            case Silence.EITHER:  # at a bend, for one, both sides are never active
+            case Silence.EITHER:  # the two sides of a bend, for example, are never both active
                 return lambda group: min(1.0, sum(rate(group) for rate in inputs))
             case Silence.UNSHIFTED if tensors[node.tensors["shift"]].any():
                 return lambda group: 1.0
@@ -99,12 +100,9 @@ def node_rates(
 def input_rates(
     network: Network, analysis: Analysis, sites: Mapping[str, Rate]
 ) -> dict[str, float | None]:
-    """The share of each node's multiplications that spikes need; None if its inputs are no spikes.
+    """The share of each node's multiplications that spikes need; None if its inputs are not spikes.
 
-    Args:
-        network: whose nodes they are.
-        analysis: of its graph.
-        sites: the rate of each site.
+    ``sites`` has the rate of each site.
     """
     found = node_rates(analysis, network.views(), sites)
 
@@ -126,7 +124,7 @@ def share_inside(node: Node, weight: Tensor, size: tuple[int, ...]) -> float:
     Args:
         node: a convolution.
         weight: ``[C_out, C/groups, *kernel]``.
-        size: of its input, ``(C, *N)``.
+        size: the size of its input, ``(C, *N)``.
     """
     attrs = attributes(node, Conv)
     window = attrs.stride, attrs.padding, attrs.dilation

@@ -1,8 +1,8 @@
-"""A convolution of spikes in training: by events, as is the gradient of its weights.
+"""A convolution of spikes in training: it goes by events, and so may its weights' gradient.
 
-That gradient is :mod:`snnconv.engine.event_conv.scatter` with its operands exchanged: what a spike
-would add its weights to is added to its weights, from the gradient of the output. PyTorch computes
-the gradient of the input, which is no sparser than that of the output.
+That gradient is :mod:`snnconv.engine.event_conv.scatter` with its operands exchanged: in the
+forward pass a spike adds weights to the output, and here it adds the output's gradient to the
+weights. PyTorch computes the gradient of the input, which is as dense as that of the output.
 
 Shape:
     ``[N, C, H, W] -> [N, C_out, H_out, W_out]``, float32, in channels-last memory; weights
@@ -22,39 +22,42 @@ from snnconv.engine.event_conv.events import Window, laid_out, operands, reaches
 from snnconv.engine.event_conv.scatter import add_run, runs
 from snnconv.engine.rows import LANES, Floats, Ints
 
-_PARTS = 16  # of the images, each with sums of its own, at most
+_PARTS = 16  # at most so many parts of the images, each with sums of its own
 
 
 class _Convolve(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, window: Window, bias: Tensor | None) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, window: Window, bias: Tensor | None, sparse: bool
+    ) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.window = window
+        ctx.window, ctx.sparse = window, sparse
         return laid_out(weight, bias, window)(x)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        of_x, of_w, _, of_bias = ctx.needs_input_grad
+        of_x, of_w, _, of_bias, _ = ctx.needs_input_grad
         w = ctx.window
         rest = (w.stride, w.padding, w.dilation, False, (0, 0), w.groups)
-        of_input, _, bias = torch.ops.aten.convolution_backward(
-            gradient, x, weight, [len(weight)], *rest, (of_x, False, of_bias)
+        dense = of_w and not ctx.sparse
+        of_input, of_weights, bias = torch.ops.aten.convolution_backward(
+            gradient, x, weight, [len(weight)], *rest, (of_x, dense, of_bias)
         )
-        return of_input, of_weight(weight.shape, w, x, gradient) if of_w else None, None, bias
+        if of_w and ctx.sparse:
+            of_weights = of_weight(weight.shape, w, x, gradient)
+        return of_input, of_weights, None, bias, None
 
 
-def convolve(x: Tensor, weight: Tensor, window: Window, bias: Tensor | None) -> Tensor:
-    """PyTorch's ``conv2d``, by events.
+def convolve(
+    x: Tensor, weight: Tensor, window: Window, bias: Tensor | None, sparse: bool = True
+) -> Tensor:
+    """PyTorch's ``conv2d`` by events, for an input that is mostly zeros.
 
-    Args:
-        x: ``[N, C, H, W]``, mostly zeros.
-        weight: ``[C_out, C/groups, kh, kw]``.
-        window: of the convolution.
-        bias: ``[C_out]``.
+    ``sparse`` says whether the gradient of the weight goes by events, too.
     """
-    found: Tensor = _Convolve.apply(x, weight, window, bias)
+    found: Tensor = _Convolve.apply(x, weight, window, bias, sparse)
     return found
 
 
@@ -68,17 +71,17 @@ def of_weight(
 ) -> Tensor:
     """The gradient of a convolution's weight.
 
-    Images and channels of the input are divided as their shape says, and threads take what was
-    divided: the same bits whatever their number. A gradient that is no number reaches the weights
-    of what fired, where a dense one reaches all.
+    The shape alone decides how images and channels are divided, and threads take these parts, so
+    the bits do not depend on the number of threads. A NaN in the output's gradient reaches only the
+    weights of inputs that fired; in a dense convolution it reaches all weights.
 
     Args:
-        shape: of the weight, ``[C_out, C/groups, kh, kw]``.
-        window: of the convolution.
+        shape: the weight's shape, ``[C_out, C/groups, kh, kw]``.
+        window: the convolution's window.
         values: ``[N, C, H, W]``, mostly zeros.
-        gradient: of the output, ``[N, C_out, H_out, W_out]``.
-        partial: floats of the parts' sums, at most; a megabyte.
-        cached: floats of weights that stay in the second-level cache.
+        gradient: the output's gradient, ``[N, C_out, H_out, W_out]``.
+        partial: the most floats that the sums of all parts may have: a megabyte.
+        cached: the most floats of weights that stay in the second-level cache.
     """
     outputs, group, *kernel = shape
     groups = window.groups
@@ -113,11 +116,12 @@ def add_up(
     group: int,
     depth: int,
 ) -> None:
-    """Parts of the images and chunks of ``depth`` channels, numbers ``start`` to ``stop`` of all.
+    """Add up numbers ``start`` to ``stop`` of all pairs of a part and a chunk of channels.
 
-    Shape is ``N, H, W, C``, gradient ``[N, H_out, W_out, C_out]``, sums ``[parts, C, kh, kw,
-    C_out/groups]`` with both windows reversed, changed in place; rows, columns and group are those
-    of :func:`snnconv.engine.event_conv.scatter.scatter`.
+    A part is some of the images, a chunk has ``depth`` channels. Shape is ``N, H, W, C``, gradient
+    ``[N, H_out, W_out, C_out]``; sums are ``[parts, C, kh, kw, C_out/groups]`` with both windows
+    reversed, and changed in place. Rows, columns and group are those of
+    :func:`snnconv.engine.event_conv.scatter.scatter`.
     """
     images, height, width, channels = shape
     _, _, out_width, out_channels = gradient.shape
@@ -126,7 +130,7 @@ def add_up(
     at = runs(columns, channels, group, out_channels, (taps, wide, lanes))
     below, image = gradient.reshape(-1), gradient[0].size
     chunks = (channels + depth - 1) // depth
-    # all channels of a line lie side by side, some of them do so at each place alone
+    # all channels of a line lie side by side; some of the channels do so only within a place
     segments, length = (1, inputs) if chunks == 1 else (width, depth)
     given = values.ctypes.data
     for number in range(start, stop):

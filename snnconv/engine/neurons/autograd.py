@@ -1,6 +1,7 @@
-"""Neurons in training: the compiled loops of their kernel, forth and back.
+"""A layer of neurons in training: the compiled forward and backward loops of its kernel.
 
-Nothing is kept for the way back but currents, which the layer before keeps anyway.
+The forward pass keeps only the currents for the backward pass, and the layer before keeps these
+anyway.
 
 Shape:
     ``[T, B, *N] -> [T, B, *N]``, float32 on a CPU.
@@ -11,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from snnconv.core.jit import parallel_slices
@@ -20,9 +20,8 @@ from snnconv.engine.memory_layout import Flat, checked
 from snnconv.engine.neurons.layer import Scan, by_neuron, by_step, masks, mixing
 from snnconv.engine.neurons.scan import BLOCK, kernel_of
 from snnconv.engine.neurons.scan_back import backward
+from snnconv.engine.rows import Floats
 from snnconv.neurons.base import Neuron
-
-Floats = NDArray[np.float32]
 
 
 class _Scan(torch.autograd.Function):
@@ -96,7 +95,7 @@ class _Scan(torch.autograd.Function):
 def run(
     neuron: Neuron[Any], currents: Tensor, state: Any, keep: Tensor | None, counted: bool
 ) -> tuple[LayerOutput, Any]:
-    """A layer whose kernel has a gradient."""
+    """Run a layer whose kernel has a gradient; see :func:`snnconv.engine.dispatch.fire`."""
     (kernel, _), steps = kernel_of(type(neuron)), len(currents)
     seen = neuron.seen(currents, state)
     counts, values, *ends = _Scan.apply(
@@ -113,19 +112,19 @@ def run(
 
 
 def _rows(flat: Flat, gradient: Tensor | None, steps: int) -> Floats:
-    """``[1 or T, n]``, or no row."""
+    """A gradient as ``[1 or T, n]``; ``[0, n]`` if there is none."""
     if gradient is None:
         return np.empty((0, flat.size), np.float32)
     return checked(flat.rows(gradient), ((1, steps), flat.size))
 
 
 def _total(parts: Floats) -> Tensor:
-    """The sum over blocks, in an order that is the same for every number of threads."""
+    """The sum over blocks, in an order that does not depend on the number of threads."""
     return torch.from_numpy(parts.sum(0, dtype=np.float64).astype(np.float32))
 
 
 def _columns(sums: Sequence[Floats], schedule: Tensor) -> Tensor:
-    """The gradient by the schedule, which is 0 for what is not learned."""
+    """The gradient of the schedule; it is 0 in columns that are not learned."""
     found = torch.zeros_like(schedule)
     for k, parts in enumerate(sums):
         found[:, k] = _total(parts)

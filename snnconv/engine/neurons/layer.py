@@ -1,8 +1,8 @@
-"""A layer of neurons by the compiled loop of their kernel, and the door to compiled code.
+"""Run a layer of neurons by its compiled loop, and check all arrays before compiled code.
 
-What compiled code reads and writes is checked here: numbers of another type, order or shape are an
-error, never a wrong result. The currents of a convolution by events are computed for a few samples,
-scanned while they are in the cache, and forgotten.
+Arrays of another type, order or shape are an error, never a wrong result. The currents of a
+convolution by events are computed for a few samples at a time and scanned while they are in the
+cache.
 
 Shape:
     ``[T, B, *N] -> [T, B, *N]``.
@@ -19,9 +19,8 @@ import torch
 from torch import Tensor
 
 from snnconv.core.jit import Pieces, parallel_for
-from snnconv.engine.event_conv.bit_spikes import Packed
-from snnconv.engine.event_conv.deferred import Deferred
 from snnconv.engine.event_conv.events import line_ranges
+from snnconv.engine.event_conv.values import Deferred, Packed
 from snnconv.engine.layer_output import LayerOutput, Wants, WeightedSum
 from snnconv.engine.memory_layout import Flat, checked
 from snnconv.engine.neurons.scan import BLOCK, LEAST, forward, kernel_of
@@ -29,26 +28,26 @@ from snnconv.engine.rows import LANES, Floats
 from snnconv.neurons.base import Neuron
 
 Work = Callable[[Pieces], None]
-"""What a thread does with the pieces that it takes."""
+"""The work of one thread on the pieces that it takes."""
 
 CACHED = 1 << 16  # currents at once: half of a small second-level cache, in float32
 
 
 class Scan:
-    """A layer laid out for its compiled loop, which may take slices of it in any order.
+    """The arrays of a layer for its compiled loop, which may take slices of it in any order.
 
     Args:
-        neuron: with a kernel.
+        neuron: neurons with a kernel.
         flat: the order of memory.
-        keep: of spike confidence, ``[T, B, *N]``; none if every spike is elicited.
+        keep: the mask of spike confidence, ``[T, B, *N]``; None if every spike is elicited.
         wants: what is wanted of the spikes.
-        omega: how currents are mixed over time, ``[T, S]``; none if they are not.
-        schedule: of each step, ``[T, p]``.
+        omega: how currents are mixed over time, ``[T, S]``; None if they are not.
+        schedule: the numbers of each step, ``[T, p]``.
         starts: the states before the first step, ``[B, *N]`` each.
 
     Attributes:
-        output: what comes out, complete when all neurons have gone.
-        ends: the states after the last step, then.
+        output: the layer's output, complete when the loop has run over all neurons.
+        ends: the states after the last step, complete then, too.
     """
 
     def __init__(
@@ -99,13 +98,10 @@ class Scan:
         )
 
     def run(self, start: int, stop: int, currents: Floats, first: int) -> None:
-        """Neurons ``start`` to ``stop``; if spikes are bits, these are whole vectors of neurons.
+        """Run the loop over neurons ``start`` to ``stop``.
 
-        Args:
-            start: the first.
-            stop: one behind the last.
-            currents: ``[1 or S, m]``, of the neurons from ``first`` on.
-            first: a neuron.
+        If spikes are bits, both are multiples of :data:`LANES`. Currents are ``[1 or S, m]`` of the
+        neurons from ``first`` on.
         """
         checked(currents, ((1, self._sees), range(stop - first, self._size + 1)))
         if not self._sums.size:
@@ -127,16 +123,10 @@ def run_layer(
     wants: Wants,
     cached: int = CACHED,
 ) -> tuple[LayerOutput, Any]:
-    """All steps of a sequence; see :func:`snnconv.engine.dispatch.fire`.
+    """Run all steps of a sequence; see :func:`snnconv.engine.dispatch.fire`.
 
-    Args:
-        neuron: as there, with a kernel.
-        currents: as there.
-        state: as there, not none.
-        keep: as there.
-        wants: as there.
-        cached: currents of a convolution by events that are computed before they are scanned, or
-            those of one sample if these are more.
+    The neurons have a kernel, and the state is not None. ``cached`` is how many currents of a
+    convolution by events are computed before they are scanned; it is one sample's at least.
     """
     if isinstance(currents, Deferred) and neuron.remembers:
         currents = currents.tensor()
@@ -164,7 +154,7 @@ def run_layer(
 
 
 def _by_neurons(currents: Floats, unit: int, scan: Scan) -> Work:
-    """Scan pieces of a layer, counted in groups of ``unit`` neurons; currents are ``[T, n]``."""
+    """The work of scanning pieces, counted in groups of ``unit`` neurons, of ``[T, n]``."""
 
     def work(pieces: Pieces) -> None:
         for start, stop in pieces:
@@ -174,7 +164,7 @@ def _by_neurons(currents: Floats, unit: int, scan: Scan) -> Work:
 
 
 def _by_lines(currents: Deferred, flat: Flat, scan: Scan, cached: int) -> Work:
-    """Compute and scan pieces of a layer of images, counted in lines of all images."""
+    """The work of computing and scanning pieces of images, counted in lines of all images."""
     steps, _, channels, height, width = currents.shape
     line = width * channels  # neurons
     neurons = height * line
@@ -203,39 +193,38 @@ def _by_lines(currents: Deferred, flat: Flat, scan: Scan, cached: int) -> Work:
 
 
 def summable(wanted: WeightedSum) -> bool:
-    """Whether a scan can add it up exactly."""
+    """Whether a scan can add up this sum exactly."""
     return wanted.at_once >= LEAST
 
 
 def packable(flat: Flat) -> bool:
-    """Whether a layer's spikes can be bits: whole vectors of channels, images in channels-last."""
+    """Whether spikes can be bits: images in channels-last, whose channels fill whole vectors."""
     _, channels, *places = flat.shape
     last = flat.channels_last or math.prod(places) == 1
     return last and len(places) == 2 and channels % LANES == 0
 
 
 def mixing(omega: Tensor | None, steps: int, sees: int) -> Floats | None:
-    """``[T, S]``, contiguous."""
+    """Omega as an array ``[T, S]``."""
     return None if omega is None else checked(small(omega), (steps, sees))
 
 
 def by_neuron(flat: Flat, values: Iterable[Tensor]) -> tuple[Floats, ...]:
-    """What broadcasts to ``[B, *N]``: ``[n]`` each, or a block of one number if all have it."""
-    found = (flat.neurons(value)[0] for value in values)
-    return tuple(np.full(BLOCK, array[0]) if array.size == 1 else array for array in found)
+    """Tensors that broadcast to ``[B, *N]``: ``[n]`` each, or ``[BLOCK]`` if all are equal."""
+    return tuple(flat.neurons(value, BLOCK) for value in values)
 
 
 def by_step(schedule: Tensor, steps: int) -> tuple[Floats, ...]:
-    """``[T, p]``: of each step, ``[T]`` each."""
+    """The columns of a schedule ``[T, p]``, ``[T]`` each."""
     return tuple(checked(column, (steps,)) for column in small(schedule.mT))
 
 
 def masks(flat: Flat, keep: Tensor | None, steps: int) -> Floats:
-    """Keep as an array ``[T, n]``, or ``[0, n]``."""
+    """The mask of spike confidence as an array ``[T, n]``; ``[0, n]`` if there is none."""
     return np.empty((0, flat.size), np.float32) if keep is None else flat.steps(keep, steps)
 
 
 def small(learned: Tensor) -> Floats:
-    """What a layer has few of, contiguous."""
+    """A small tensor as a contiguous array."""
     found: Floats = learned.detach().contiguous().numpy()
     return found

@@ -1,17 +1,18 @@
 """A neuron's scalar step, compiled as a loop over neurons and time.
 
-A block of neurons takes all its steps while it is in the cache. What differs between calls (masks,
-counts, bits, means, sums) is decided once for each row of a block, so the loop over its neurons has
-nothing in it but the step, and the compiler makes vectors of it.
+A block of neurons takes all its steps while it is in the cache. Masks, counts, bits, means and sums
+are decided once for each row of a block, so the loop over its neurons contains only the step, and
+the compiler vectorises it.
 
 Shape:
-    Currents ``[1 or T, m]`` of the neurons from ``first`` on (one row: they are constant over
-    time), keep ``[T, n]`` or ``[0, n]`` for none, constants ``[n]`` each, or shorter if all neurons
-    have the same, schedules ``[T]`` each, states ``[n]`` each, changed in place. Omega ``[T, S]``,
-    or none, mixes currents ``[1 or S, m]`` over time. Out come counts ``[T, n]`` or ``[0, n]``,
-    values ``[T, n]``, ``[1, n]`` for their mean, or ``[0, n]``, bits ``[T, n/8]`` or ``[0, 0]``.
-    Weights ``[k, N]`` are of the N neurons of a sample; sums ``[T, b, k]`` int64, of the samples
-    in which these neurons lie, are added to. All else is float32.
+    Currents are ``[1 or T, m]`` for the neurons from ``first`` on; one row is constant over time.
+    Keep is ``[T, n]``, or ``[0, n]`` for none. Constants are ``[n]`` each, or shorter if all
+    neurons share one number. Schedules are ``[T]`` each, states ``[n]`` each and changed in place.
+    Omega ``[T, S]``, or None, mixes currents ``[1 or S, m]`` over time. The loop writes counts
+    ``[T, n]`` or ``[0, n]``; values ``[T, n]``, ``[1, n]`` for their mean, or ``[0, n]``; and bits
+    ``[T, n/8]`` or ``[0, 0]``. Weights ``[k, N]`` belong to the N neurons of a sample. The loop
+    adds to sums ``[T, b, k]`` int64 of the samples in which its neurons lie. All others are
+    float32.
 """
 
 import functools
@@ -25,25 +26,26 @@ from numpy.typing import NDArray
 from snnconv.core.jit import compiled, inlined, scalar
 from snnconv.engine.event_conv.bits import WORD, fired, lowest, pack
 from snnconv.engine.neurons.tuples import GIVES, at, cut, matrices_for, put, row_at
-from snnconv.engine.rows import LANES, Floats, Place, add_multiple, zeros
+from snnconv.engine.rows import LANES, Bytes, Floats, Place, add_multiple, zeros
 from snnconv.errors import UnsupportedError
 from snnconv.neurons.base import Neuron
 from snnconv.neurons.kernel import Kernel
 
-Bytes = NDArray[np.uint8]
 Sums = NDArray[np.int64]
+Row = tuple[Floats, Place]
+"""An array, and the place where a row of it starts."""
 
-BLOCK = 512  # neurons: nine arrays of them fit into the smallest first-level cache
-LEAST = 8  # weighted counts that float32 adds up: so few that a block of them fits into int32
+BLOCK = 512  # neurons: nine arrays of this size fit into the smallest first-level cache
+LEAST = 8  # weighted counts that float32 must be able to add up: then a block fits into int32
 
 _COLOUR = re.compile("\x1b\\[[0-9;]*m")
-_WHOLE = Place(2 * LANES)  # no loop over these ends in single numbers
+_WHOLE = Place(2 * LANES)  # a loop over multiples of it has no remainder of single numbers
 _NONE, _ZERO, _ONE = Place(0), np.float32(0), np.float32(1)
 
 
 @inlined
 def mix_currents(currents: Floats, omega: Floats, t: int, low: int, out: Floats) -> None:
-    """By Omega's row of step t, the currents of the neurons from ``low`` on, in order of steps."""
+    """Mix the currents of the neurons from ``low`` on by Omega's row t, in the order of steps."""
     rows, apart = currents.reshape(-1), currents.shape[1] if len(currents) > 1 else 0
     out[:] = 0
     for j in range(omega.shape[1]):
@@ -54,7 +56,7 @@ def mix_currents(currents: Floats, omega: Floats, t: int, low: int, out: Floats)
 def _add_up(
     sums: Sums, t: int, counts: Floats, weights: Floats, low: int, first_sample: int
 ) -> None:
-    """Add a block's weighted counts to the sums of a step: integers, so their order is free.
+    """Add a block's weighted counts to the sums of a step: integers, in any order.
 
     A negative spike counts as a positive one does.
     """
@@ -79,26 +81,25 @@ def _divide(total: Floats, by: np.float32, to: Floats, x: Place, n: Place) -> No
 
 
 def row_of(kernel: Kernel) -> tuple[Callable[..., None], Callable[..., Any]]:
-    """A step of a row of neurons, and the memory that it needs, by their constants and states.
+    """The step of a row of neurons, and a function that gives the memory it needs.
 
-    An array stands with the place where the row starts; what lies in several arrays is a tuple.
-    Where there is no array of keep, every spike is elicited; values, counts and the states behind
-    the step are written where there are arrays for them; these states may be those before. The
-    compiler makes a loop for each case.
+    Several arrays are a tuple. Without ``keep`` every spike is elicited. The step writes values,
+    counts and the states after it if there are arrays for them; these may be the arrays of the
+    states before it. The compiler makes a loop for each case.
     """
     step = scalar(kernel.step)
 
     @inlined
     def row(
         n: Place,
-        currents: tuple[Floats, Place],
+        currents: Row,
         constants: Any,
         now: Any,
         state: Any,
         following: Any,
-        keep: tuple[Floats, Place] | None,
-        values: tuple[Floats, Place] | None,
-        counts: tuple[Floats, Place] | None,
+        keep: Row | None,
+        values: Row | None,
+        counts: Row | None,
         room: Any,
     ) -> None:
         given, c = currents
@@ -128,20 +129,20 @@ def _room(constants: Any, states: Any) -> Any:
 
 
 def _skipping(kernel: Kernel, row: Callable[..., None]) -> Callable[..., None]:
-    """The same if most neurons surely stay silent: the others stand side by side for their step."""
+    """A row of which most neurons surely stay silent: the others are gathered for the step."""
     silent, settled = scalar(kernel.silent), scalar(kernel.settled)
 
     @inlined
     def skipping(
         n: Place,
-        currents: tuple[Floats, Place],
+        currents: Row,
         constants: Any,
         now: Any,
         state: Any,
         following: Any,
-        keep: tuple[Floats, Place] | None,
-        values: tuple[Floats, Place] | None,
-        counts: tuple[Floats, Place] | None,
+        keep: Row | None,
+        values: Row | None,
+        counts: Row | None,
         room: Any,
     ) -> None:
         bits, spare, own_constants, own_state = room
@@ -158,7 +159,7 @@ def _skipping(kernel: Kernel, row: Callable[..., None]) -> Callable[..., None]:
         for i in range(_NONE, n, Place(LANES)):
             pack(bits.ctypes.data + i // Place(8), may.ctypes.data + i * Place(4))
         found, size = _NONE, int(np.int64(n))
-        # by the bits of words, which the compiler makes no vectors of: those would be slower
+        # bit by bit, because a loop that the compiler vectorises would be slower
         for low in range(0, size, WORD):
             word = fired(bits.ctypes.data, low, min(WORD, size - low), True)
             while word != 0:
@@ -190,7 +191,7 @@ def _skipping(kernel: Kernel, row: Callable[..., None]) -> Callable[..., None]:
 
 
 def refusal(name: str, function: Callable[..., Any], error: Exception) -> UnsupportedError:
-    """What numba says of a kernel's function that it can't compile, and what helps."""
+    """The error for a kernel's function that numba can't compile."""
     code = function.__code__
     lines = [line.strip() for line in _COLOUR.sub("", str(error)).splitlines()]
     of_ours = [line[line.index(GIVES) :] for line in lines if GIVES in line]
@@ -204,14 +205,14 @@ def refusal(name: str, function: Callable[..., Any], error: Exception) -> Unsupp
 
 
 def kernel_of(kind: type[Neuron[Any]]) -> tuple[Kernel, str]:
-    """A class of neurons' kernel, and a name for the files that keep its compiled code."""
+    """The kernel of a class of neurons, and a name for the files of its compiled code."""
     assert kind.KERNEL is not None
     return kind.KERNEL, "".join(x if x.isalnum() else "_" for x in kind.__qualname__)
 
 
 @functools.cache
 def forward(kind: type[Neuron[Any]]) -> Callable[..., None]:
-    """Compile the loop of a class of neurons: the function ``scan`` below, for the shapes above."""
+    """Compile the loop of a class of neurons: ``scan`` below, for the shapes above."""
     kernel, name = kernel_of(kind)
     row, room_of = row_of(kernel)
 
@@ -232,7 +233,7 @@ def forward(kind: type[Neuron[Any]]) -> Callable[..., None]:
         weights: Floats,
         sums: Sums,
     ) -> None:
-        """Neurons ``start`` to ``stop``."""
+        """Run neurons ``start`` to ``stop``."""
         spare, room = zeros(4, BLOCK), room_of(constants, states)
         counted, averages = len(counts) > 0, len(values) == 1 and steps > 1
         valued = len(values) > 0 and not averages
@@ -244,7 +245,7 @@ def forward(kind: type[Neuron[Any]]) -> Callable[..., None]:
         width, first_sample = Place(counts.shape[1]), start // weights.shape[1]
         c_up = Place(currents.shape[1]) if omega is None and len(currents) > 1 else _NONE
         s_up, x_up = width if counted else _NONE, width if valued else _NONE
-        same = omega is not None and (omega == omega[0]).all()  # every step is given the same
+        same = omega is not None and (omega == omega[0]).all()  # all steps get the same currents
         for low in range(start, stop, BLOCK):
             high = min(low + BLOCK, stop)
             n, k = Place(high - low), Place(low)

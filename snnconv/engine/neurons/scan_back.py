@@ -1,16 +1,17 @@
 """The gradient of a neuron's scalar step, compiled as a loop over neurons and time.
 
-What went in is kept anyway, by the layer before; so a block of neurons goes forth once more to have
-its states, then back, while they are in the cache. What a layer learns itself has a gradient that
-is a sum over neurons: each block gives its own, in an order that depends on no number of threads.
+The layer before keeps the currents, so a block of neurons runs forward once more to compute its
+states, and then backward, while they are in the cache. A parameter of the whole layer has a
+gradient that is a sum over neurons: each block writes its own sum, so that the order of addition
+does not depend on the number of threads.
 
 Shape:
-    As in :mod:`snnconv.engine.neurons.scan`, currents of all neurons; gradients by counts and
-    values ``[1 or T, n]``, or ``[0, n]`` where there is none, by states at the end ``[n]`` each, or
-    shorter if all neurons have the same. Out come gradients by what is seen ``[T or S, n]``, by the
-    first states ``[n]`` each, and of each block those by the schedule ``[blocks, T]`` each and by
-    Omega ``[blocks, T, S]``, or of no block if they are not wanted. The numbers of the surrogate
-    are a tuple.
+    As in :mod:`snnconv.engine.neurons.scan`, with the currents of all neurons. The gradients of
+    counts and values are ``[1 or T, n]``, or ``[0, n]`` for none; those of the last states are
+    ``[n]`` each, or shorter if all neurons share one number. The loop writes the gradients of the
+    currents ``[T or S, n]`` and of the first states ``[n]`` each. For each block it writes those of
+    the schedule ``[blocks, T]`` each, and of Omega ``[blocks, T, S]``; both have no block if they
+    are not wanted. The numbers of the surrogate are a tuple.
 """
 
 import functools
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from snnconv.core.jit import compiled, inlined, scalar
-from snnconv.engine.neurons.scan import BLOCK, kernel_of, mix_currents, refusal, row_of
+from snnconv.engine.neurons.scan import BLOCK, Row, kernel_of, mix_currents, refusal, row_of
 from snnconv.engine.neurons.tuples import at, cut, matrices_for, move, overloaded, put, row_at
 from snnconv.engine.rows import LANES, Floats, Place, add_multiple, zeros
 from snnconv.neurons.base import Neuron
@@ -32,12 +33,12 @@ _NONE, _ZERO, _ONE = Place(0), np.float32(0), np.float32(1)
 
 @inlined
 def dot(one: Floats, other: Floats, sums: Floats) -> np.float32:
-    """The sum of products of two blocks, added up by 32 sums and then by halves of them.
+    """The dot product of two blocks: 32 sums, which are then added up by halves.
 
-    The same bits on every processor, and a smaller error than one sum would have.
+    It has the same bits on every processor, and a smaller error than a single sum.
     """
     sums[:] = 0
-    lanes = half = Place(len(sums))  # not a constant: LLVM would write loops of 32 out, one by one
+    lanes = half = Place(len(sums))  # not a constant: LLVM would unroll loops of 32
     for low in range(_NONE, Place(BLOCK), lanes):
         for k in range(lanes):
             sums[k] += one[low + k] * other[low + k]
@@ -50,7 +51,7 @@ def dot(one: Floats, other: Floats, sums: Floats) -> np.float32:
 
 
 def _sum_up(sums: Any, block: int, t: int, products: Any, ones: Floats, own: Floats) -> Any:
-    """The sums of a block's products."""
+    """Add up a block's products."""
     raise NotImplementedError("for compiled code")
 
 
@@ -68,7 +69,7 @@ def _summing(sums: Any, block: Any, t: Any, products: Any, ones: Any, own: Any) 
 
 
 def _slope_of(kind: type[Surrogate]) -> Slope:
-    """What stands for the derivative of a spike, of a kind of surrogates."""
+    """What a kind of surrogates gives as the derivative of a spike."""
     assert kind.derivative_at is not None
     derivative = scalar(kind.derivative_at)
 
@@ -82,50 +83,42 @@ def _slope_of(kind: type[Surrogate]) -> Slope:
 
 
 def _gradient_of(kernel: Kernel, surrogate: type[Surrogate] | None) -> Callable[..., Any]:
-    """The gradient of a step, with its surrogate in place."""
+    """The gradient of a step with its surrogate; the surrogate's numbers are its first argument."""
     gradient = scalar(kernel.gradient)
     if surrogate is None:
-        return inlined(
-            lambda c, k, p, now, v, of_s, of_x, of_v, shape: gradient(
-                c, k, p, now, v, of_s, of_x, of_v
-            )
-        )
+        return inlined(lambda shape, *given: gradient(*given))
     slope = _slope_of(surrogate)
     return inlined(
-        lambda c, k, p, now, v, of_s, of_x, of_v, shape: gradient(
+        lambda shape, c, k, p, now, v, of_s, of_x, of_v: gradient(
             c, k, p, now, v, of_s, of_x, of_v, slope, shape
         )
     )
 
 
 def _back(gradient: Callable[..., Any]) -> Callable[..., None]:
-    """The gradient of a step of a row of neurons."""
+    """The gradient of the step of a row of neurons."""
 
     @inlined
     def back(
         n: Place,
-        currents: Floats,
-        c: Place,
-        keep: Floats,
-        k: Place,
+        currents: Row,
+        keep: Row,
         constants: Any,
         now: Any,
         state: Any,
-        of_counts: Floats,
-        s: Place,
-        of_values: Floats,
-        x: Place,
+        of_counts: Row,
+        of_values: Row,
         of_state: Any,
-        to: Floats,
-        o: Place,
+        to: Row,
         products: Any,
         shape: Any,
     ) -> None:
+        (given, c), (masks, k), (counts, s), (values, x) = currents, keep, of_counts, of_values
         for i in range(n):
-            given = currents[c + i], keep[k + i], at(constants, i), now, at(state, i)
-            of_out = of_counts[s + i], of_values[x + i], at(of_state, i)
-            found, before, learned = gradient(*given, *of_out, shape)
-            put((to,), o + i, (found,))
+            seen = given[c + i], masks[k + i], at(constants, i), now, at(state, i)
+            of_out = counts[s + i], values[x + i], at(of_state, i)
+            found, before, learned = gradient(shape, *seen, *of_out)
+            put((to[0],), to[1] + i, (found,))
             put(of_state, i, before)
             put(products, i, learned)
 
@@ -142,11 +135,12 @@ def _unmix(
     block: int,
     own: Floats,
 ) -> None:
-    """From the gradients of a block's mixed currents ``[T, BLOCK]`` to what they are made of."""
+    """The gradients of Omega and of the currents, from a block's mixed currents ``[T, BLOCK]``."""
     steps, sees = omega.shape
     low = block * BLOCK
     high = min(low + BLOCK, of_currents.shape[1])
     n, seen, rows = Place(high - low), np.zeros(BLOCK, np.float32), of_mixed.reshape(-1)
+    of_mixed[:, high - low :] = 0  # of the block before
     for j in range(sees):
         to = of_currents[j, low:high]
         to[:] = 0
@@ -160,11 +154,11 @@ def _unmix(
 
 @functools.cache
 def backward(kind: type[Neuron[Any]], surrogate: type[Surrogate] | None) -> Callable[..., None]:
-    """Compile the way back of a class of neurons: the function ``scan`` below, of blocks.
+    """Compile the backward loop of a class of neurons: ``scan`` below, over blocks.
 
     Args:
-        kind: of neurons.
-        surrogate: of their spikes; none if they have one of their own.
+        kind: a class of neurons.
+        surrogate: the surrogate of their spikes; None if the neurons' own gradient is used.
     """
     kernel, name = kernel_of(kind)
     assert kernel.gradient is not None
@@ -190,7 +184,7 @@ def backward(kind: type[Neuron[Any]], surrogate: type[Surrogate] | None) -> Call
         of_omega: Floats,
         shape: Any,
     ) -> None:
-        """Blocks ``start`` to ``stop``."""
+        """Run blocks ``start`` to ``stop``."""
         neurons = of_currents.shape[1]
         width = Place(neurons)
         nothing, ones = np.zeros(BLOCK, np.float32), np.ones(BLOCK, np.float32)
@@ -204,16 +198,15 @@ def backward(kind: type[Neuron[Any]], surrogate: type[Surrogate] | None) -> Call
         masks = keep.reshape(-1) if len(keep) > 0 else ones
         counts = of_counts.reshape(-1) if len(of_counts) > 0 else nothing
         values = of_values.reshape(-1) if len(of_values) > 0 else nothing
-        c_up = Place(BLOCK) if omega is not None else width if len(currents) > 1 else _NONE
         o_up = Place(BLOCK) if omega is not None else width
+        c_up = o_up if omega is not None or len(currents) > 1 else _NONE
         k_up = width if len(keep) > 0 else _NONE
         s_up = width if len(of_counts) > 1 else _NONE
         x_up = width if len(of_values) > 1 else _NONE
         for block in range(start, stop):
             low, high = block * BLOCK, min((block + 1) * BLOCK, neurons)
-            n = Place(high - low)
             products = matrices_for(of_schedule, 1, BLOCK)  # zeros: sums are those of whole blocks
-            of_mixed[:] = 0
+            n = Place(high - low)
             c = o = Place(low) if omega is None else _NONE
             k = Place(low) if len(keep) > 0 else _NONE
             s = Place(low) if len(of_counts) > 0 else _NONE
@@ -226,16 +219,14 @@ def backward(kind: type[Neuron[Any]], surrogate: type[Surrogate] | None) -> Call
             for t in range(steps):
                 if omega is not None:
                     mix_currents(currents, omega, t, low, mixed[t, : high - low])
-                u, state, following = Place(t), row_at(saved, t), row_at(saved, t + 1)
-                now, read, mask = at(schedule, t), (given, c + u * c_up), (masks, k + u * k_up)
+                state, following, now = row_at(saved, t), row_at(saved, t + 1), at(schedule, t)
+                read, mask = (given, c + Place(t) * c_up), (masks, k + Place(t) * k_up)
                 row(n, read, constant, now, state, following, mask, None, None, room)
             for t in range(steps - 1, -1, -1):
                 u, state, now = Place(t), row_at(saved, t), at(schedule, t)
-                back(
-                    n, given, c + u * c_up, masks, k + u * k_up, constant, now, state,
-                    counts, s + u * s_up, values, x + u * x_up, of_state, to, o + u * o_up,
-                    product, shape,
-                )  # fmt: skip
+                read, mask, out = (given, c + u * c_up), (masks, k + u * k_up), (to, o + u * o_up)
+                spikes = (counts, s + u * s_up), (values, x + u * x_up)
+                back(n, read, mask, constant, now, state, *spikes, of_state, out, product, shape)
                 _sum_up(of_schedule, block, t, product, ones, own)
             move(of_first, of_state, n)
             if omega is not None:

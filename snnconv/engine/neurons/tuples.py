@@ -1,4 +1,4 @@
-"""Several arrays as one, in compiled code: a neuron may have any number of states and constants.
+"""Tuples of arrays in compiled code: a neuron may have any number of states and constants.
 
 Shape:
     Tuples of arrays ``[n]`` float32.
@@ -14,18 +14,20 @@ from numba.core.typing.templates import signature
 from numba.extending import intrinsic, overload
 
 from snnconv.core.jit import inlined
-from snnconv.engine.rows import Place, zeros
+from snnconv.engine.rows import Floats, Place, zeros
 
 GIVES = "a kernel gives"
+_intrinsic: Callable[[Callable[..., Any]], Any] = intrinsic  # numba has no types
 
 
 def overloaded(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorates what makes the compiled code of a function, for each number of arrays its own."""
+    """Decorates a function that gives the compiled code of another for each number of arrays."""
     options: Any = {"forceinline": True, "error_model": "numpy"}
     return overload(function, jit_options=options, strict=False)
 
 
-def _at(typing: Any, arrays: Any, i: Any) -> Any:
+@_intrinsic
+def at(typing: Any, arrays: Any, i: Any) -> Any:
     """The numbers at one place of every array."""
     numbers = types.Tuple([array.dtype for array in arrays])
 
@@ -40,14 +42,12 @@ def _at(typing: Any, arrays: Any, i: Any) -> Any:
     return numbers(arrays, types.uintp), generate
 
 
-at: Any = intrinsic(_at)
-
-
-def _put(typing: Any, arrays: Any, i: Any, numbers: Any) -> Any:
+@_intrinsic
+def put(typing: Any, arrays: Any, i: Any, numbers: Any) -> Any:
     """Write a number at one place of every array.
 
     Raises:
-        TypingError: there are more numbers or fewer than arrays, or some are of another type.
+        TypingError: the numbers are not as many as the arrays, or have other types.
     """
     wanted = types.Tuple([array.dtype for array in arrays])
     if numbers != wanted:
@@ -64,53 +64,45 @@ def _put(typing: Any, arrays: Any, i: Any, numbers: Any) -> Any:
     return types.void(arrays, types.uintp, numbers), generate
 
 
-put: Any = intrinsic(_put)
-
-
 @inlined
 def move(arrays: Any, others: Any, n: Place) -> None:
-    """Copy the first n places of every other array to its array."""
+    """Copy the first n places of each of the other arrays to its array."""
     for i in range(n):
         put(arrays, i, at(others, i))
 
 
-def cut(arrays: Any, low: int, high: int) -> Any:
-    """The places from ``low`` to ``high`` of every array; of one that is shorter, the first."""
-    raise NotImplementedError("for compiled code")
+def for_each(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorates a compiled function of an array: it then takes and gives a tuple."""
+
+    def every(arrays: Any, *args: Any) -> Any:
+        raise NotImplementedError("for compiled code")
+
+    @overloaded(every)
+    def _every(arrays: Any, *args: Any) -> Any:
+        if len(arrays) == 0:
+            return lambda arrays, *args: ()
+        return lambda arrays, *args: (function(arrays[0], *args), *every(arrays[1:], *args))
+
+    return every
 
 
-@overloaded(cut)
-def _cut(arrays: Any, low: Any, high: Any) -> Any:
-    if len(arrays) == 0:
-        return lambda arrays, low, high: ()
-    return lambda arrays, low, high: (
-        arrays[0][low:high] if len(arrays[0]) >= high else arrays[0][: high - low],
-        *cut(arrays[1:], low, high),
-    )
+@for_each
+@inlined
+def cut(array: Floats, low: int, high: int) -> Floats:
+    """Places ``low`` to ``high`` of every array; of an array that is shorter, the first ones."""
+    return array[low:high] if len(array) >= high else array[: high - low]
 
 
-def row_at(matrices: Any, t: int) -> Any:
+@for_each
+@inlined
+def row_at(matrix: Floats, t: int) -> Floats:
     """A row of every matrix."""
-    raise NotImplementedError("for compiled code")
+    row: Floats = matrix[t]
+    return row
 
 
-@overloaded(row_at)
-def _row_at(matrices: Any, t: Any) -> Any:
-    if len(matrices) == 0:
-        return lambda matrices, t: ()
-    return lambda matrices, t: (matrices[0][t], *row_at(matrices[1:], t))
-
-
-def matrices_for(arrays: Any, rows: int, columns: int) -> Any:
+@for_each
+@inlined
+def matrices_for(array: Floats, rows: int, columns: int) -> Floats:
     """A new matrix of zeros for every array."""
-    raise NotImplementedError("for compiled code")
-
-
-@overloaded(matrices_for)
-def _matrices_for(arrays: Any, rows: Any, columns: Any) -> Any:
-    if len(arrays) == 0:
-        return lambda arrays, rows, columns: ()
-    return lambda arrays, rows, columns: (
-        zeros(rows, columns),
-        *matrices_for(arrays[1:], rows, columns),
-    )
+    return zeros(rows, columns)

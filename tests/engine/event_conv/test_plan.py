@@ -293,18 +293,18 @@ def test_all_kinds_spike_the_same_by_events(kind, params):
 
 
 @pytest.mark.parametrize(
-    ("active", "engine", "attrs", "way"),
+    ("active", "engine", "attrs", "way", "back"),
     [
-        (0.1, "auto", {}, "event"),
-        (0.22, "auto", {}, "event"),
-        (0.5, "event", {}, "event"),
-        (0.1, "dense", {}, "dense"),
-        (None, "event", {}, "dense"),
-        (0.3, "auto", {}, "dense"),
-        (0.1, "auto", {"stride": [2, 2]}, "event"),
+        (0.1, "auto", {}, "event", "event"),
+        (0.22, "auto", {}, "event", "dense"),
+        (0.5, "event", {}, "event", "event"),
+        (0.1, "dense", {}, "dense", "dense"),
+        (None, "event", {}, "dense", "dense"),
+        (0.3, "auto", {}, "dense", "dense"),
+        (0.1, "auto", {"stride": [2, 2]}, "event", "dense"),
     ],
 )
-def test_convolutions_of_spikes_are_trained_by_events(active, engine, attrs, way):
+def test_convolutions_of_spikes_are_trained_by_events(active, engine, attrs, way, back):
     if plan.event_driven() is None:
         pytest.skip("no wide vectors here")
     weights, node = layer(**attrs)
@@ -316,6 +316,7 @@ def test_convolutions_of_spikes_are_trained_by_events(active, engine, attrs, way
     below = torch.randn(found.shape)
     grads = [torch.autograd.grad(of, w, below)[0] for of in (found, expected)]
     torch.testing.assert_close(*grads, atol=1e-4, rtol=1e-4)
+    assert torch.equal(*grads) == (back == "dense")  # then they are PyTorch's, bit by bit
 
 
 def test_training_in_bfloat16_is_dense():

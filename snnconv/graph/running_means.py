@@ -1,14 +1,10 @@
-"""What a network computes outside the spiking domain: which nodes, and what running means take.
-
-These *functions* are the nodes that no neuron stands for, maxima of anything but spikes, and sums,
-averages and scalings of these values on their way to one of them. A sum of currents that only
-neurons read is none: each of its operations is one of a synapse, which adds to a membrane.
+"""What the running means of functions take at a step, in addition to the functions' own work.
 
 A function that changes over time sees the mean of what it reads, and gives ``t*f - (t-1)*f`` (see
 :mod:`snnconv.simulation.cumulative`). So each number that comes from weights or neurons takes a
-product with 1/t, and each number that goes to a neuron or a matrix one with t. Spikes, and frames,
-also take an addition to their sum; what synapses add to it are their operations. Between two
-functions nothing of this is needed, as one reads the mean that the other gives.
+product with 1/t, and each number that goes to a neuron or a matrix takes a product with t. Spikes
+and frames also take an addition to their sum; what synapses add to it are their operations. Between
+two functions none of this is needed, because one reads the mean that the other gives.
 
 Shape:
     Numbers of operations for one sample and step.
@@ -28,31 +24,6 @@ from snnconv.graph.network import Shape
 from snnconv.graph.operations.work import Work
 from snnconv.graph.ops import OPS, Role
 from snnconv.graph.signals import Signal
-
-
-def outside_spikes(graph: Graph, signals: Mapping[str, Signal]) -> tuple[Node, ...]:
-    """The functions of a network, in its order.
-
-    Args:
-        graph: the network.
-        signals: what each node carries.
-    """
-    read: set[str] = set()
-    found: list[Node] = []
-    for node in reversed(graph.nodes):
-        match OPS[node.op].role:
-            case Role.ANALOG:
-                there = True
-            case Role.MAX:
-                there = signals[node.name] is not Signal.SPIKES
-            case Role.LINEAR:
-                there = node.name in read and signals[node.name] is not Signal.SPIKES
-            case _:
-                there = False
-        if there:
-            found.append(node)
-            read.update(node.inputs)
-    return tuple(reversed(found))
 
 
 class RunningMeans:

@@ -7,9 +7,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from snnconv.engine.dispatch import fire
-from snnconv.engine.event_conv.bit_spikes import Packed, concatenated, unpacked
-from snnconv.engine.event_conv.deferred import Deferred, add_deferred
 from snnconv.engine.event_conv.events import Window, laid_out
+from snnconv.engine.event_conv.values import Deferred, Packed, add_deferred, concatenated, unpacked
 from snnconv.engine.layer_output import Wants
 from snnconv.neurons.if_ import IF, Params
 
