@@ -1,17 +1,17 @@
 """Accuracy at every step 1..T, and that of the ANN on the same samples.
 
-Logits at step t are the mean of the last layer's currents over steps 1..t. Where neurons need later
-steps before their output so far is final, there is no accuracy: null. ``steps_to_ann`` is the first
-step whose accuracy lies within 1.0, 0.5 and 0.1 points of the ANN's, or null.
-``logits_relative_error`` is ``|SNN - ANN| / |ANN|`` (L2 over all samples) at T. A network that was
-trained with its neurons has its accuracy alone: no ANN stands behind it.
+Logits at step t are the mean of the last layer's currents over steps 1..t. If neurons need later
+steps before their output up to t is final, there is no accuracy at t: null. ``steps_to_ann`` is the
+first step whose accuracy lies within 1.0, 0.5 and 0.1 points of the ANN's, or null.
+``logits_relative_error`` is ``|SNN - ANN| / |ANN|`` (L2 over all samples) at T. For a network that
+was trained with its neurons, there is no ANN to compare with.
 
 ``accuracy_interval`` and ``ann_accuracy_interval`` are 95 % Wilson intervals. ``against_ann`` is
 McNemar's exact test at T. ``outcomes`` says which samples are right, a bit each in the order of
 their indices, at T and at the powers of two before it, so that other runs can be tested against
-this one; ``classes`` is how many classes these samples have. Where another metric asks for the
-quantized twin (:mod:`snnconv.simulation.twin`), ``twin_accuracy`` and ``against_twin`` say the
-same of it.
+this one; ``classes`` is how many classes these samples have. If another metric asks for the
+quantized twin (:mod:`snnconv.simulation.twin`), ``twin_accuracy`` and ``against_twin`` give the
+same figures for it.
 
 Shape:
     Logits ``[T, B, classes]``.
@@ -35,7 +35,7 @@ from snnconv.metrics.base import Batch, Figures, Metric, MetricContext
 
 
 class Accuracy(Metric):
-    """Counts what is right."""
+    """Counts the samples that are classified correctly."""
 
     tasks = ("classification",)
     counted = False
@@ -56,13 +56,13 @@ class Accuracy(Metric):
         kept = context.at_answers(t == T or t & (t - 1) == 0 for t in range(1, T + 1))
         self.kept = [t for t, wanted in enumerate(kept) if wanted]
         n = context.population
-        self.labels = torch.zeros(n, dtype=torch.int64)  # from 1; 0 was not simulated
+        self.labels = torch.zeros(n, dtype=torch.int64)  # from 1; 0: not simulated
         self.right_by_sample = torch.zeros(len(self.kept), n, dtype=torch.uint8)
         self.ann_right_by_sample = torch.zeros(n, dtype=torch.uint8)
         self.twin_right_by_sample = torch.zeros(n, dtype=torch.uint8)
 
     def begin(self, batch: Batch) -> None:
-        """Keep the batch for its end."""
+        """Keep the batch until its end."""
         super().begin(batch)
         self.batch = batch
 

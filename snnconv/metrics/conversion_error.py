@@ -1,10 +1,10 @@
 """Conversion error of each layer: the mean output over T steps against the ANN's activation.
 
 ``conversion_error = |x - a| / |a|`` (L2 over neurons and samples), with ``x`` the mean output and
-``a`` the activation, and its parts on the same scale: clipping ``|min(a, theta) - a|``, rounding
-``|q(a) - min(a, theta)|`` with ``q`` what the neuron under the constant current ``a`` would put
-out, and the rest ``|x - q(a)|``: uneven and wrong spikes, and errors that came from layers
-before. The vectors add up; their norms need not.
+``a`` the activation. It has three parts on the same scale: clipping ``|min(a, theta) - a|``;
+rounding ``|q(a) - min(a, theta)|``, where ``q`` is the output of the neuron under the constant
+current ``a``; and the rest ``|x - q(a)|``: uneven and wrong spikes, and errors of earlier layers.
+The vectors add up; their norms need not.
 
 Shape:
     Values ``[T, B, *N]`` against pre-activations ``[B, *N]``.
@@ -51,13 +51,13 @@ class ConversionError(Metric):
         self.rows: dict[str, int] = {}
 
     def begin(self, batch: Batch) -> None:
-        """Note the activations to come close to."""
+        """Note the ANN's activations."""
         super().begin(batch)
         self.ann_inputs = batch.ann_inputs
         self.sums, self.rows = {}, {}
 
     def observe(self, name: str, start: int, output: LayerOutput) -> None:
-        """Sum a chunk's values, of each step or the mean of them all."""
+        """Add up a chunk's values: those of each step, or their mean."""
         if name in self.sites:
             values = output.values_or_mean
             if name not in self.sums:
@@ -92,7 +92,7 @@ class ConversionError(Metric):
             self.norms[name] += float(activation.double().square().sum())
 
     def figures(self, found: Figures) -> Figures:
-        """Relative errors; null where the ANN's activations are all zero."""
+        """Relative errors; null if the ANN's activations are all zero."""
         layers = {}
         for name, squares in self.squares.items():
             norm = self.norms[name]

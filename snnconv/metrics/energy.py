@@ -1,12 +1,12 @@
 """Energy, from operations: accumulates for spikes, multiply-accumulates for analog values.
 
 ``synaptic = AC * SOPs`` (LM-HT, Table 1); ``total = synaptic + MAC * first layer`` (MSAT, section
-5.4), with the first layer computed once, as it is here, or counted at every step; the ANN's is
-``MAC * MACs``. An input of frames has the first layer computed for every frame that is shown, and a
-pixel counts whether it is silent or not: it is an analog value, several events in one number.
-Layers behind the first that analog values feed count as MACs at every step in both totals. So do
-functions that no neuron stands for, by kind: MACs, additions at AC, and look-ups in a table. The
-ANN computes them once. Steps before the T steps, which some neurons take, are steps here, too.
+5.4). The first layer is counted once, because it is computed once, or at every step; the ANN's
+energy is ``MAC * MACs``. For an input of frames the first layer is computed for every frame that is
+shown, and silent pixels count, too, because a pixel is an analog value: several events in one
+number. Layers behind the first that analog values feed count as MACs at every step in both totals.
+So do functions that no neuron stands for, by kind: MACs, additions at AC, and look-ups in a table.
+The ANN computes them once. Steps that some neurons take before the T steps count, too.
 
 Shape:
     None: it reads the figures of ``synops``.
@@ -16,14 +16,14 @@ Reference:
     a look-up is a word of 32 bits out of a memory of 8 KiB, 10 pJ.
 
 Deviations:
-    None. Memory traffic, which dominates real hardware, is in none of these figures.
+    None. These figures contain no memory traffic, which dominates in real hardware.
 """
 
 from snnconv.metrics.base import MJ_PER_PJ, Figures, Metric
 
 
 class Energy(Metric):
-    """Multiplies."""
+    """Multiplies operations by their energies."""
 
     needs = ("synops",)
     counted = False

@@ -1,11 +1,11 @@
 """Events: what a chip has to route, store and look up, however many levels a spike has.
 
-An event is an output that is not zero, of one neuron or place of a pooling at one step. An event of
+An event is a nonzero output of one neuron, or of one place of a pooling, at one step. An event of
 s levels is s spikes: it is s operations at each synapse, but one look-up of its weight. ``reads``
 are the synapses that events reach.
 
 Shape:
-    Sums ``[T]`` of spikes; counts ``[T, B, *N]`` where there may be several spikes at once.
+    Sums ``[T]`` of spikes; counts ``[T, B, *N]`` if there may be several spikes at once.
 
 Reference:
     Lemaire et al. 2022: theta in their equations.
@@ -35,7 +35,7 @@ class Events(Metric):
     def __init__(self, context: MetricContext) -> None:
         super().__init__(context)
         names = [node.name for node in context.analysis.emitters]
-        # where no neuron has two spikes at once, events are spikes, and counts need not be written
+        # if no neuron has two spikes at once, events are spikes, and counts need not be written
         self.counted = any(context.most_spikes(name) > 1 for name in names)
 
         def zeros() -> dict[str, Tensor]:

@@ -1,8 +1,8 @@
 """Firing rate: spikes per neuron and step, by layer and step.
 
-Multi-level spikes count with their level, negative ones like positive ones. The mean over the
-network weighs every neuron alike. Rates are those of the T steps; ``spikes_per_sample`` has the
-spikes of all steps that are simulated.
+A spike of several levels counts as many, and a negative spike counts as a positive one does. The
+mean over the network gives every neuron the same weight. Rates are those of the T steps;
+``spikes_per_sample`` has the spikes of all simulated steps.
 
 Shape:
     Sums of spikes ``[T]``.

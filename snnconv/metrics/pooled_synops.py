@@ -1,9 +1,9 @@
 """Synaptic operations by the other convention for averages: what a pooling gives is counted.
 
-``synops`` counts an average pooling as part of the synapse behind it: each spike that enters it is
-an operation at each synapse. A monitor that watches the inputs of layers with weights sees the
-pooled value in its place. Behind a pooling of k x k places, k*k spikes are one pooled value of one,
-so its operations are 1/(k*k) of ours. They are what the tables of LM-HT count.
+``synops`` counts an average pooling as part of the synapse behind it: each spike that enters the
+pooling is an operation at each synapse. A monitor that watches the inputs of layers with weights
+sees the pooled value instead. Behind a pooling of k x k places, k*k spikes are one pooled value of
+one, so the monitor counts 1/(k*k) of our operations. The tables of LM-HT count this way.
 
 Shape:
     Sums ``[T]`` of spikes times a fan-out ``[*N]``, in parts.
@@ -28,7 +28,7 @@ _MJ_PER_PJ = 1e-9
 
 
 class PooledSynops(Metric):
-    """Counts parts of operations by source, in integers, where averages stand behind it."""
+    """Counts parts of operations, in integers, by source with averages behind it."""
 
     needs = ("synops",)
     counted = False
@@ -66,7 +66,7 @@ class PooledSynops(Metric):
 
 
 def parts_of(fan_out: Tensor) -> int:
-    """How many parts an operation has, so that each neuron's fan-out is a whole number of them."""
+    """The number of parts of an operation that makes each neuron's fan-out a whole number."""
     values = (Fraction(value).limit_denominator(_MOST) for value in fan_out.unique().tolist())
     return min(lcm(*(value.denominator for value in values)), _MOST)
 

@@ -1,7 +1,7 @@
-"""SIN: spikes of inactivated neurons, which the ANN says should not fire at all.
+"""SIN: spikes of inactivated neurons, which should not fire at all according to the ANN.
 
-A spike of either sign counts. A neuron is inactivated where the ANN's pre-activation is negative;
-it is a SIN neuron by step t if it has fired at least once by then. ``sin_ratio[t]`` = SIN
+A spike of either sign counts. A neuron is inactivated if the ANN's pre-activation is negative. It
+is a SIN neuron by step t if it has fired at least once by then. ``sin_ratio[t]`` = SIN
 neurons by t / neurons of the layer, mean over samples. ``wrong_spike_share[t]`` = spikes of
 inactivated neurons at t / spikes at t. ``ans_per_neuron`` and ``ans_per_sin_neuron`` = wrong spikes
 in T steps per neuron of the layer, and per SIN neuron.
@@ -13,7 +13,7 @@ Reference:
     MSAT section 3.2.2, Eq. 8, Fig. 2, Table 6.
 
 Deviations:
-    The paper does not say by what its averaged number of SIN is averaged: both are given.
+    The paper does not say over which neurons it averages the number of SIN: both means are given.
 """
 
 import math
@@ -28,7 +28,7 @@ from snnconv.metrics.base import Batch, Figures, Metric, MetricContext
 
 
 class Sin(Metric):
-    """Counts wrong spikes, and neurons that have fired one."""
+    """Counts wrong spikes, and the neurons that have fired one."""
 
     of_conversion = True
     valued = False
@@ -36,7 +36,7 @@ class Sin(Metric):
 
     def __init__(self, context: MetricContext) -> None:
         super().__init__(context)
-        # at a transfer site a negative activation has spikes of its own: nobody is inactivated
+        # at a transfer site a negative activation has spikes of its own: no neuron is inactivated
         names = [site.name for site in context.graph.sites if site.op != TRANSFER]
 
         def zeros() -> dict[str, Tensor]:
@@ -47,7 +47,7 @@ class Sin(Metric):
         self.fired: dict[str, Tensor] = {}
 
     def begin(self, batch: Batch) -> None:
-        """Note who is inactivated."""
+        """Note which neurons are inactivated."""
         super().begin(batch)
         # masks as floats: on a CPU, products of floats are several times faster than of bools
         self.inactive = {

@@ -1,4 +1,4 @@
-"""The network of a checkpoint as a module, to use and to train, and back to a checkpoint.
+"""The network of a checkpoint as a module, to use, to train, and to make a checkpoint of again.
 
 Shape:
     ``[B, *input] -> [B, classes]``, see :mod:`snnconv.simulation.module`.
@@ -30,13 +30,12 @@ class LoadedModule(SpikingModule):
     """A checkpoint's network on this package's engine.
 
     Args:
-        checkpoint: of a kind that has neurons.
+        checkpoint: a checkpoint of a kind that has neurons.
         batch_norm: folded into the weights, which is fast and exact; or kept, to train it.
-        engine: whether convolutions go by events: if a layer's shape says that is faster, never,
-            or wherever possible.
+        engine: whether convolutions go by events: if that is faster, never, or wherever possible.
 
     Raises:
-        CheckpointError: it has no neurons.
+        CheckpointError: the checkpoint has no neurons.
     """
 
     def __init__(
@@ -66,28 +65,28 @@ class LoadedModule(SpikingModule):
         state: State | None = None,
         samples: Tensor | None = None,
     ) -> tuple[Tensor, State]:
-        """Run the next steps, see :meth:`.SpikingModule.steps`."""
+        """Run the next steps; see :meth:`.SpikingModule.steps`."""
         if samples is None:
             samples = torch.arange(x.shape[1], device=x.device)
         found: tuple[Tensor, State] = self.network(x, timesteps, samples, state)
         return found
 
     def shown(self, x: Tensor, timesteps: int) -> Tensor:
-        """What is shown in turn: the sample, or its frames ``[B, F, *input]``."""
+        """The frames to show in turn, from a sample or from its frames ``[B, F, *input]``."""
         frames, hold = self._origin.data.frames, self.network.hold
         if frames is None or hold is None:
             return super().shown(x, timesteps)
         return frames_in_turn(x, frames, timesteps, hold)
 
     def to_checkpoint(self) -> Checkpoint:
-        """Take the network back into a checkpoint, which :func:`snnconv.save` writes.
+        """Make a checkpoint of the network, which :func:`snnconv.save` writes.
 
         Returns:
-            The checkpoint that it was loaded from; if it has learned since then, one of kind
-            ``finetuned``.
+            The checkpoint that the network was loaded from; if it has learned since then, one of
+            kind ``finetuned``.
 
         Raises:
-            UsageError: it was trained with BatchNorm folded into its weights.
+            UsageError: the network was trained with BatchNorm folded into its weights.
         """
         origin, now = self._origin, _tensors(self)
         if _equal(now, _tensors(LoadedModule(origin, "folded" if self._folded else "kept"))):

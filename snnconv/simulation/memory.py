@@ -1,9 +1,9 @@
-"""How much of a simulation fits into memory: samples at once, and steps at once.
+"""How much of a simulation fits into memory: the samples and the steps to compute at once.
 
 The values that exist at one time are counted from the graph: each value lives from the node that
 makes it to its last reader, and each node needs some copies of its own. Averages of the output up
-to each step are kept for all steps, however many are computed at once. The counts are upper bounds,
-so that every plan fits.
+to each step are kept for all steps, even if only some are computed at once. The counts are upper
+bounds, so that every plan fits.
 
 Shape:
     Bytes of one sample, for values ``[T, B, *N]`` in float32 and averages ``[T, B, *out]`` in
@@ -19,14 +19,14 @@ from snnconv.graph.ops import OPS, Role
 from snnconv.graph.signals import Signal
 
 _BYTES = 4
-_KEPT = 12  # per neuron: states between chunks, the ANN's input, and what metrics remember of it
-_SITE = 10  # currents mixed, counts and values as lists and stacked, and what metrics make of them
-_CONFIDENT = 8  # hashes and their numbers, in 64 bits, and the mask made of them
+_KEPT = 12  # for a neuron: states between chunks, the ANN's input, and what metrics keep of it
+_SITE = 10  # mixed currents, counts and values as lists and stacked, and metrics' copies of them
+_CONFIDENT = 8  # hashes and their numbers, in 64 bits, and the mask
 _TRACED = 10  # what neurons hold at each step, as lists and stacked, and in the order of a file
-_SUMS = 6  # running sums as a list and stacked, what is made of them, and its increase
-_LEVELS = 8  # the same of numbers of spikes, beside the increase of the sums, and levels made of it
-_AVERAGES = 2 * 2  # in float64: the average up to each step, and what a metric makes of it
-_OTHER = 3  # the value, and a copy of it in the order of memory that a library wants
+_SUMS = 6  # running sums as a list and stacked, the operation's result, and its increase
+_LEVELS = 8  # the same for numbers of spikes, and in addition the sums' increase and its levels
+_AVERAGES = 2 * 2  # in float64: the average up to each step, and a metric's copy of it
+_OTHER = 3  # the value, and a copy of it in the order of memory that a library needs
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,13 @@ def plan_batch(
     """The largest plan that fits: fewer samples first, then fewer steps of one sample.
 
     Args:
-        analysis: of the network that is simulated.
-        wanted: at most.
+        analysis: the analysis of the simulated network.
+        wanted: the largest plan.
         memory: bytes. If even the smallest plan takes more, the smallest plan is returned.
-        causal: whether steps may come in portions.
-        confident: whether chance decides on spikes, by spike confidence or by the neurons.
-        traced: whether an observer looks into membranes.
-        timesteps: of the whole simulation, whose averages are kept; 0 if none are.
+        causal: whether the simulation may run in chunks of steps.
+        confident: whether spikes are random, by spike confidence or by the neurons.
+        traced: whether an observer needs the membranes.
+        timesteps: the steps of the whole simulation, whose averages are kept; 0 if none are.
     """
 
     def needed(steps: int) -> int:
@@ -75,7 +75,7 @@ def bytes_per_sample(
     traced: bool = False,
     timesteps: int = 0,
 ) -> int:
-    """The most bytes that one sample takes at a time, if so many steps are computed at once."""
+    """The most bytes that one sample takes if ``steps`` steps are computed at once."""
     nodes, signals, sizes = analysis.graph.nodes, analysis.signals, analysis.shapes
     sums = {node.name for node in analysis.cumulative}
     pools = analysis.spiking_pools

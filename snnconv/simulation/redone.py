@@ -1,8 +1,8 @@
-"""What functions would have to compute anew at a step: only what an input that changed reaches.
+"""The share of functions that a step has to compute again, because an input has changed.
 
 A function sees the mean of its inputs up to each step, and an input has changed if its mean differs
 from that of the step before by more than rounding. A sum, an average or a maximum on the way to a
-function adds up what comes in: there an input has changed if something did.
+function adds up its inputs, and an input has changed if it is not zero.
 
 Shape:
     Masks ``[B, *N]``; shares of a function's work ``[T, B]``.
@@ -24,14 +24,14 @@ from snnconv.graph.network import Network
 from snnconv.graph.ops import OPS
 
 ROUNDING = 2.0**-20
-"""A difference that is no change, as a share of the larger value: a few bits of a float32 mean."""
+"""The largest difference that is only rounding, as a share of the larger value."""
 
 Share = Callable[[list[Tensor]], Tensor]
-"""The share of a function's work that masks ask for, by sample ``[B]``."""
+"""The share of a function's work that masks of changed inputs require, by sample ``[B]``."""
 
 
 def share_of(network: Network, node: Node) -> Share:
-    """How much of a function's work has to be done anew, given masks of what changed."""
+    """The function that gives the share of a node's work to do again, from masks of changes."""
     op = OPS[node.op]
     attrs = op.typed(node.attrs)
     roles = {role: network.tensor(name) for role, name in node.tensors.items()}
@@ -46,11 +46,11 @@ def share_of(network: Network, node: Node) -> Share:
 
 
 class ChangedMeans:
-    """Shares of a function's work at each step, as it is shown the means that it sees.
+    """Shares of a function's work at each step, found from the means of its inputs.
 
     Args:
-        share: of masks.
-        before: the means of the step before; none at the first.
+        share: gives the share for masks of changed inputs.
+        before: the means of the step before; None at the first step.
     """
 
     def __init__(self, share: Share, before: Sequence[Tensor] | None) -> None:
@@ -58,7 +58,7 @@ class ChangedMeans:
         self._shares: list[Tensor] = []
 
     def __call__(self, means: Sequence[Tensor]) -> None:
-        """Compare with the step before."""
+        """Compare the means of a step with those of the step before."""
         before = self._before
         masks = [torch.ones_like(x) for x in means] if before is None else []
         for now, last in zip(means, before or [], strict=False):
@@ -68,17 +68,17 @@ class ChangedMeans:
         self._before = [x.clone() for x in means]
 
     def shares(self) -> Tensor:
-        """Of all steps, ``[T, B]`` float64."""
+        """The shares of all steps, ``[T, B]`` float64."""
         return torch.stack(self._shares)
 
 
 def of_increases(share: Share, inputs: Sequence[Tensor], done: int) -> Tensor:
-    """Shares ``[T, B]`` of an operation that adds up what comes in.
+    """Shares ``[T, B]`` of an operation that adds up its inputs.
 
     Args:
-        share: of masks.
-        inputs: ``[T, B, *N]``; of ``T = 1`` where they do not change, but for the first step.
-        done: steps before these.
+        share: gives the share for masks of changed inputs.
+        inputs: ``[T, B, *N]``; ``T = 1`` if an input does not change after the first step.
+        done: the number of steps before these.
     """
     steps = max(len(value) for value in inputs)
     found = []

@@ -1,7 +1,7 @@
 """Run a spiking network for T steps, in chunks of time, and average its last layer's currents.
 
-With a delayed readout, currents count from a later step on: those before, in which deep layers have
-not settled yet, are left out of the average.
+With a delayed readout, the average begins at a later step, because deep layers settle only after
+some steps.
 
 Shape:
     ``[f, B, *input] -> [T, B, classes]``: logits averaged over steps 1..t, float64; with a readout
@@ -37,12 +37,12 @@ def simulate(
 
     Args:
         network: in evaluation mode.
-        x: ``[f, B, *input]``, the frames that are shown in turn; one is shown at every step.
-        samples: which samples these are, ``[B]``.
+        x: ``[f, B, *input]``, the frames to show in turn; a single one is shown at every step.
+        samples: the samples' indices, ``[B]``.
         timesteps: T.
-        chunk: steps computed at once, if the neurons are causal; it bounds memory.
-        observe: sees every node's spikes, chunk by chunk.
-        needs: what it needs of them.
+        chunk: the steps computed at once, if the neurons are causal; it bounds memory.
+        observe: called with every node's spikes, chunk by chunk.
+        needs: what the observer needs of them.
         readout_from: the first step whose currents count.
     """
     if not network.causal:
@@ -52,7 +52,7 @@ def simulate(
     for start in range(0, timesteps, chunk):
         steps = min(chunk, timesteps - start)
         currents, state = network(x, steps, samples, state, observe, needs)
-        if start == 0:  # outputs may be maps: all of them lie in one piece of memory, once
+        if start == 0:  # outputs may be large maps, so they are kept only once
             total = torch.zeros_like(currents[0], dtype=torch.float64)
             averages = total.new_zeros(timesteps, *total.shape)
         for t, current in enumerate(currents, start=start + 1):

@@ -2,12 +2,12 @@
 
 In T steps a neuron's mean output takes one of a few values: T + 1 for one spike a step. A quantized
 network whose activations take the same values needs ``b = ceil(log2(T + 1))`` bits for each, and no
-steps. It is what a spiking network has to be cheaper than at the same accuracy::
+steps. A spiking network has to be cheaper than its twin at the same accuracy. An activation is::
 
     q(a) = u * clip(floor(a/u + 1/2), 0, n),   n values above zero, n*u what n spikes carry
 
-which is a neuron of n levels at one step. At a transfer site, whose activation may be negative, the
-values are ``-n*u .. n*u``, for a bit more.
+This is a neuron of n levels at one step. At a transfer site, whose activation may be negative, the
+values are ``-n*u .. n*u``, which takes one more bit.
 
 Shape:
     ``[B, *input] -> [B, classes]``.
@@ -16,8 +16,8 @@ Reference:
     Yan, Bai, Wong 2024, arXiv:2409.08290; LM-HT Theorem 4.4 on quantized networks.
 
 Deviations:
-    Thresholds are those of the spiking network, and weights are not quantized: the accuracy is that
-    of quantized activations alone. Rounding is to the nearest, whatever v0 the neurons start from.
+    Thresholds are those of the spiking network. Weights are not quantized, so only quantized
+    activations change the accuracy. Values are rounded to the nearest, for any v0 of the neurons.
 """
 
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ class QuantizedTwin:
     Attributes:
         network: the ANN, BatchNorm folded, in evaluation mode.
         thresholds: theta by site.
-        grid: what the neurons' mean output can be.
+        grid: the values that the neurons' mean output can have.
         fan_out: the synapses behind each neuron, by emitter.
     """
 
@@ -51,7 +51,7 @@ class QuantizedTwin:
 
     @classmethod
     def of(cls, context: MetricContext, network: Network) -> "QuantizedTwin":
-        """Make the twin of what is measured, with the weights of ``network``."""
+        """Make the twin of the measured network, with the weights of ``network``."""
         return cls(network, context.thresholds, context.grid, context.analysis.fan_out)
 
     @torch.no_grad()
@@ -60,7 +60,7 @@ class QuantizedTwin:
         reads: dict[str, Tensor] = {}
 
         def evaluate(node: Node, inputs: list[Tensor]) -> Tensor:
-            # QCFS quantizes to the levels of its training: here its input is, to those of the twin
+            # QCFS would quantize to the levels of its training; the twin quantizes its input
             value = inputs[0] if node.op == "qcfs" else self.network.compute(node, inputs)
             if node.op in SITES:
                 theta = self.thresholds[node.name]

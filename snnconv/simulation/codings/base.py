@@ -1,9 +1,9 @@
 """What a coding is: how the spikes of a neuron stand for the values that it sends over time.
 
 A network computes with the values ``y[t]`` that neurons send; their mean over time is the
-activation. Which of these values costs a spike is the coding's choice: it puts its own neuron at a
-site, whose counts are the spikes, and whose values are ``y``. So every operation between sites is
-the same under every coding.
+activation. The coding chooses which of these values cost a spike: it puts its own neuron at a site,
+whose counts are the spikes and whose values are ``y``. So every operation between sites is the same
+under every coding.
 
 Shape:
     Counts and values ``[T, B, *N]``.
@@ -31,14 +31,14 @@ class Coding(ABC):
 
     @abstractmethod
     def neuron(self, neuron: Neuron[Any]) -> Neuron[Any]:
-        """The neuron that stands at a site in the place of this one.
+        """The neuron that replaces this one at a site.
 
         Raises:
-            UsageError: the coding has none for neurons of this kind.
+            UsageError: the coding does not work with neurons of this kind.
         """
 
     def fit(self, grid: Grid, timesteps: int) -> Grid:
-        """The grid that thresholds are found for.
+        """The grid for which thresholds are found.
 
         Args:
             grid: the neuron's own.
@@ -54,17 +54,17 @@ class Coding(ABC):
         done: int,
         before: Sums | None,
     ) -> tuple[Tensor, Sums]:
-        """The levels of what a max pooling emits, and its sums after the last step.
+        """The levels that a max pooling emits, and its sums after the last step.
 
-        Where spikes differ in what they carry, the number at one place may grow while the sum at
-        another does: there an emission has a level of at least one, and silence has none.
+        If spikes differ in what they carry, the number of spikes may grow at one place while the
+        sum grows at another. An emission then has a level of at least one, and silence has none.
 
         Args:
             compute: the pooling.
-            numbers: of spikes, at each place that is pooled, ``[T, B, *N]``.
-            increase: of the pooled values, if spikes of one neuron differ in what they carry.
-            done: steps before these.
-            before: the sums after them.
+            numbers: the numbers of spikes at each pooled place, ``[T, B, *N]``.
+            increase: the increase of the pooled values, if one neuron's spikes differ.
+            done: the number of steps before these.
+            before: the sums after those steps.
         """
         levels, after = pool_increase(compute, numbers, before)
         if increase is not None:

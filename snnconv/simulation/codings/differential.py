@@ -1,23 +1,23 @@
 """Differential coding: a spike says how the value sent differs from the mean of those before.
 
-What an edge carries at step t is a change ``x[t]``, and the value decoded from it is the mean of
-what was sent, ``r[t] = r[t-1] + x[t]/t``. Nothing is carried at a step where a neuron goes on
-sending its mean: ``y[t] = r[t-1] + x[t]`` is the value that a step of rate coding would send. With
-``I`` the current that a neuron receives, decoded in the same way, and ``theta`` its threshold::
+An edge carries a change ``x[t]`` at step t, and the decoded value is the mean of what was sent,
+``r[t] = r[t-1] + x[t]/t``. A neuron that keeps sending its mean sends nothing:
+``y[t] = r[t-1] + x[t]`` is the value that a step of rate coding would send. With ``I`` the current
+that a neuron receives, decoded in the same way, and ``theta`` its threshold::
 
     v += I[t] - r[t-1]
     s = the signed neuron's count for v, its sum of counts being t*r[t-1]/theta
     v -= s*theta;   x[t] = s*theta;   r[t] = r[t-1] + x[t]/t
 
-So r stays at or above zero, and at or below a ceiling. All that is linear is the same for changes
-as for values, and a bias, which does not change, is part of r from the first step on. What is not
-linear sees r: a max pooling and a function f emit ``x[t] = t*(f(r[t]) - f(r[t-1]))``, which is the
-cumulative rule for y. This is why the network is simulated by y: a neuron here is given I and gives
-y, all else is as under rate coding, and its counts are the spikes s that changes need. A test
-simulates the form above, edge by edge, and finds the same spikes.
+So r stays at or above zero, and at or below a ceiling. Linear operations are the same for changes
+and for values, and a bias, which does not change, is part of r from the first step on. Operations
+that are not linear see r: a max pooling and a function f emit ``x[t] = t*(f(r[t]) - f(r[t-1]))``,
+which is the cumulative rule for y. Therefore the network is simulated with y: a neuron receives I
+and sends y, everything else is as under rate coding, and the counts are the spikes s that the
+changes need. A test simulates the form above, edge by edge, and finds the same spikes.
 
-``signed`` neurons send changes with the parameters that they have. ``if`` neurons, whose spikes
-have one sign, do so as the paper's do: as ``signed`` ones of one spike and no hysteresis.
+``signed`` neurons send changes with their own parameters. ``if`` neurons, whose spikes have one
+sign, send changes as those of the paper do: as ``signed`` neurons of one spike without hysteresis.
 
 Shape:
     ``[T, B, *N] -> [T, B, *N]``.
@@ -27,7 +27,7 @@ Reference:
 
 Deviations:
     Thresholds are those of the calibration, not of the paper's iteration. A max pooling emits
-    changes that are no whole number of spikes: each counts as the nearest whole number, and at
+    changes that are not whole numbers of spikes: each counts as the nearest whole number, and at
     least as one.
 """
 

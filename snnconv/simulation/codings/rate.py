@@ -19,7 +19,7 @@ from snnconv.simulation.codings.base import Coding
 
 
 class RateCoding(Coding):
-    """The neurons as they are."""
+    """Leaves the neurons as they are."""
 
     def neuron(self, neuron: Neuron[Any]) -> Neuron[Any]:
         """The neuron itself."""
