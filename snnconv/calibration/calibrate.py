@@ -284,6 +284,11 @@ def calibrate(
             "qcfs",
             {"levels": max(attributes(site, Qcfs).levels for site in graph.sites)},
         )
+    sites, kept = dict[str, SiteStats](), dict[str, Tensor]()
+    for site, theta in found.items():
+        histogram = histograms.pop(site)  # its memory is free for the next one's tensors
+        sites[site] = describe(histogram, theta)
+        kept |= site_tensors(site, histogram, theta, refits)
     return replace(
         ann,
         kind="calibrated",
@@ -292,11 +297,7 @@ def calibrate(
             params=params,
             granularity=granularity,
             samples=count,
-            sites={site: describe(histograms[site], theta) for site, theta in found.items()},
+            sites=sites,
         ),
-        calibration={
-            key: tensor
-            for site, theta in found.items()
-            for key, tensor in site_tensors(site, histograms[site], theta, refits).items()
-        },
+        calibration=kept,
     )
