@@ -136,7 +136,7 @@ def test_a_function_takes_the_options_of_its_command(stage):
     with pytest.raises(UsageError, match=refused) as caught:
         function(seed=-1)
     assert caught.value.found == "-1"
-    assert caught.value.remedy == "give 0 or more (seed for everything random)"
+    assert caught.value.remedy == "give 0 or more (seed of everything that is drawn at random)"
     known = set({**COMMANDS, "inspect": InspectConfig}[stage].model_fields)
     assert set(inspect.signature(function).parameters) - {"options", "config"} <= known
     assert stage in REPORTS
