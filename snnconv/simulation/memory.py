@@ -20,6 +20,7 @@ from snnconv.graph.signals import Signal
 
 _BYTES = 4
 _KEPT = 12  # for a neuron: states between chunks, the ANN's input, and what metrics keep of it
+_SUMMED = 8  # for an input of what needs sums: its sum, its mean, the last output, and metrics'
 _SITE = 10  # mixed currents, counts and values as lists and stacked, and metrics' copies of them
 _CONFIDENT = 8  # hashes and their numbers, in 64 bits, and the mask
 _TRACED = 10  # what neurons hold at each step, as lists and stacked, and in the order of a file
@@ -101,12 +102,12 @@ def bytes_per_sample(
         given = max((math.prod(sizes[name]) * expanded for name in node.inputs), default=0)
         most = max(most, sum(map(held, alive)) + copies * out + given)
         alive = {name for name in alive | {node.name} if last.get(name, -1) > k}
-    kept = sum(math.prod(sizes[n.name]) for n in nodes if OPS[n.op].role is Role.SITE)
-    kept += sum(
-        (6 if n.name in numbered else 3) * math.prod(sizes[x])
+    kept = _KEPT * sum(math.prod(sizes[n.name]) for n in nodes if OPS[n.op].role is Role.SITE)
+    kept += _SUMMED * sum(
+        (2 if n.name in numbered else 1) * math.prod(sizes[x])
         for n in nodes
         if n.name in sums
         for x in n.inputs
     )
     averages = _AVERAGES * timesteps * math.prod(sizes[analysis.graph.output])
-    return _BYTES * (_KEPT * kept + most + averages)
+    return _BYTES * (kept + most + averages)
