@@ -1,6 +1,7 @@
 """The tables in docs/results.md and docs/results are those of the condensed reports there."""
 
 import json
+import re
 import runpy
 from pathlib import Path
 
@@ -32,6 +33,12 @@ def test_every_report_stands_in_a_table():
         return f"`{line}`" in text or f"<!-- {folder}-{row} -->" in text
 
     assert [row for row in rows if not shown(*row)] == []
+
+
+def test_no_report_names_a_folder_of_the_machine_it_was_made_on():
+    """`condense.py` puts the defaults of `commands.sh` in their place, if RUNS and RESULTS are set."""
+    for file in (DOCS / "results").glob("*.jsonl"):
+        assert re.findall(r'[": ]/[\w.-]+/[\w./-]*', file.read_text(encoding="utf-8")) == []
 
 
 def test_every_report_of_images_is_an_evaluation_on_fashion_mnist():
