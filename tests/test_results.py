@@ -36,7 +36,7 @@ def test_every_report_stands_in_a_table():
 
 
 def test_no_report_names_a_folder_of_the_machine_it_was_made_on():
-    """`condense.py` puts the defaults of `commands.sh` in their place, if RUNS and RESULTS are set."""
+    """`condense.py` puts the defaults of `commands.sh` there if RUNS and RESULTS are set."""
     for file in (DOCS / "results").glob("*.jsonl"):
         assert re.findall(r'[": ]/[\w.-]+/[\w./-]*', file.read_text(encoding="utf-8")) == []
 
