@@ -66,6 +66,9 @@ class ExportReport(NetworkReport):
         description="largest difference that is allowed; null if the format is another network by "
         "intent, such as one of whole numbers"
     )
+    samples_beyond: int | None = Field(
+        None, description="samples with a logit that differs by more than is allowed"
+    )
     classes_equal: int = Field(description="samples that both put into the same class at the end")
     spikes_compared: int | None = Field(
         None, description="neurons and steps of all samples; null if the files show no spikes"

@@ -42,6 +42,14 @@ from snnconv.stages.session import (
 _SAME = 1e-4
 """Values of spikes that differ by less are of the same spike, in another order of summation."""
 
+_STRAY = 0.05
+"""The share of samples that may differ by more than a format allows, unless it allows nothing.
+
+A potential within rounding of its threshold fires a step earlier or later in another order of
+summation, and what follows can move all logits of that sample: of two images in a hundred, in a
+VGG-11.
+"""
+
 
 def run(config: ExportConfig, progress: Progress | None = None) -> ExportReport:
     """Export, compare what was written with this tool's dense engine, and put it in its place.
@@ -87,11 +95,13 @@ def run(config: ExportConfig, progress: Progress | None = None) -> ExportReport:
             compared.add(own, format_.run(written[0], subject, x, indices, T, at_once.steps), y)
             others.add(own, lambda few: format_.peers(written[0], subject, few, T), x)
             advance(len(indices))
-    if format_.tolerance is not None and compared.difference > format_.tolerance:
+    beyond = 0 if format_.tolerance is None else compared.beyond(format_.tolerance)
+    if beyond > (_STRAY * compared.samples if format_.tolerance else 0):
         raise CheckFailedError(
             f"the network exported from {file} differs from it",
-            f"logits that differ by {compared.difference:.2g} of the largest, where "
-            f"{format_.tolerance:g} is allowed ({format_.referee}); nothing is written",
+            f"{beyond} of {compared.samples} samples have logits that differ by up to "
+            f"{compared.difference:.2g} of the largest, where {format_.tolerance:g} is allowed "
+            f"({format_.referee}); nothing is written",
             "report it with the checkpoint and the versions that snnconv doctor shows",
         )
     for path, content in zip(outputs, files.values(), strict=True):
@@ -114,6 +124,7 @@ def run(config: ExportConfig, progress: Progress | None = None) -> ExportReport:
         steps=T,
         difference=compared.difference,
         tolerance=format_.tolerance,
+        samples_beyond=None if format_.tolerance is None else beyond,
         classes_equal=compared.classes_equal,
         spikes_compared=compared.spikes or None,
         spikes_differing=compared.differing if compared.spikes else None,
@@ -161,7 +172,7 @@ class _Comparison:
 
     samples: int = 0
     largest: float = 0.0
-    apart: float = 0.0
+    apart: list[Tensor] = field(default_factory=list)
     classes_equal: int = 0
     spikes: int = 0
     differing: int = 0
@@ -182,8 +193,8 @@ class _Comparison:
             self.own_right += int((own.logits[-1].argmax(1) == labels).sum())
         self.largest = max(self.largest, float(own.logits.abs().max()))
         mine = own.logits[-len(other.logits) :]  # a whole network gives its last only
-        apart = float((mine - other.logits).abs().max())
-        self.apart = max(self.apart, math.inf if math.isnan(apart) else apart)
+        apart = (mine - other.logits).abs().transpose(0, 1).flatten(1).amax(1)
+        self.apart.append(apart.where(apart.isfinite(), math.inf))
         same = own.logits[-1].argmax(1) == other.logits[-1].argmax(1)
         self.classes_equal += int(same.reshape(len(same), -1).all(1).sum())  # at all places
         for name, values in other.spikes.items():
@@ -197,7 +208,17 @@ class _Comparison:
     @property
     def difference(self) -> float:
         """The largest difference of a logit, of the largest logit."""
-        return self.apart / (self.largest or 1.0)
+        return max(float(batch.max()) for batch in self.apart) / (self.largest or 1.0)
+
+    def beyond(self, tolerance: float) -> int:
+        """How many samples have a logit that differs by more than so much of the largest.
+
+        All of them, if a logit is no finite number.
+        """
+        if not math.isfinite(self.difference):
+            return self.samples
+        allowed = tolerance * (self.largest or 1.0)
+        return sum(int((batch > allowed).sum()) for batch in self.apart)
 
 
 @dataclass
