@@ -325,7 +325,12 @@ def test_weights_of_another_network(folder):
             "0",
             "give 1 or more (T, the time steps of",
         ),
-        ("finetune --timesteps 0", "option --timesteps", "0", "give 1 or more (T to train at"),
+        (
+            "finetune --timesteps 0",
+            "option --timesteps",
+            "0",
+            "give 1 or more (T, the time steps to train at",
+        ),
         ("evaluate --timesteps -3", "option --timesteps", "-3", "give 1 or more (T, the"),
         ("demo --timesteps 0", "option --timesteps", "0", "give 1 or more"),
         ("calibrate --samples 0", "option --samples", "0", "give 1 or more"),

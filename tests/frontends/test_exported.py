@@ -303,18 +303,18 @@ def test_a_softmax_at_the_end_is_dropped(tmp_path):
 
 
 def test_every_operator_that_is_not_known_is_named(tmp_path):
-    module = Calls(lambda n, x: F.relu(F.threshold(x, 0, 1).cumsum(2).sort(3)[0]).flatten(1))
+    module = Calls(lambda n, x: F.relu(F.threshold(x, 0, 1).cumprod(2).sort(3)[0]).flatten(1))
     error = refused(saved(module, tmp_path))
     assert error.problem.startswith(f"3 operations of {tmp_path}")
-    for name in ("aten.cumsum.default", "aten.sort", "which jumps"):
+    for name in ("aten.cumprod.default", "aten.sort", "which jumps"):
         assert name in error.found
 
 
 @pytest.mark.parametrize(
     ("made", "found"),
     [
-        (lambda w: w.cumsum(0), "function 'torch.ops.aten.cumsum.default'"),
-        (lambda w: (2 * w).cumsum_(0), "change values in place: torch.ops.aten.cumsum_.default"),
+        (lambda w: w.cumprod(0), "function 'torch.ops.aten.cumprod.default'"),
+        (lambda w: (2 * w).cumprod_(0), "change values in place: torch.ops.aten.cumprod_.default"),
     ],
 )
 def test_operators_of_constants_that_are_not_known(made, found, tmp_path):

@@ -18,6 +18,7 @@ from snnconv.graph.remedies import (
     ANALOG,
     BATCH_FIRST,
     DATA_DEPENDENT,
+    FIXED_MASK,
     IN_OTHER_WORDS,
     NO_PADDING,
     NO_SITE,
@@ -45,7 +46,7 @@ CASES = {
         fixed(lambda n, x: x.mean(1, keepdim=True).flatten(1)),
     ),
     IN_OTHER_WORDS: (
-        fixed(lambda n, x: x.cumsum(1).flatten(1)),
+        fixed(lambda n, x: x.cumprod(1).flatten(1)),
         fixed(lambda n, x: torch.cat([x[:, :1], x[:, :1] + x[:, 1:]], 1).flatten(1)),
     ),
     "expand the value before": (
@@ -95,7 +96,7 @@ CASES = {
         fixed(lambda n, x: F.scaled_dot_product_attention(x[:, None], x, x).flatten(1), ROW),
         fixed(lambda n, x: F.scaled_dot_product_attention(x, x, x).flatten(1), ROW),
     ),
-    "give it a fixed mask": (
+    FIXED_MASK: (
         fixed(lambda n, x: F.scaled_dot_product_attention(x, x, x, x[..., :6]).flatten(1), ROW),
         fixed(
             lambda n, x: F.scaled_dot_product_attention(x, x, x, n.m).flatten(1),
@@ -123,6 +124,7 @@ CASES = {
 """Remedies: a network that is refused with it, and the same after following it."""
 
 NOT_SEEN = {
+    "give numbers, 'same' or 'valid'": "torch itself refuses other words for a padding",
     "call it without return_indices": "the indices of a pooling may be there, unread",
     "pad before it, by nn.ReflectionPad2d, nn.ReplicationPad2d or nn.CircularPad2d": (
         "torch.export, which is asked next, writes the padding out"

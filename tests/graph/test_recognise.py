@@ -120,19 +120,19 @@ def test_others_are_named_and_the_remedy_takes_them(other):
 def test_what_is_replaced_is_no_obstacle_beside_one():
     def forward(n, x):
         h = n.fc(x)
-        return n.out(h * (h > 0)).cumsum(1).sigmoid()
+        return n.out(h * (h > 0)).cumprod(1).sigmoid()
 
     with pytest.raises(ObstaclesError) as caught:
         capture(Calls(forward, **fcs(4)), (4,))
     found = [obstacle.found for obstacle in caught.value.obstacles]
     assert len(found) == 2
-    assert "cumsum" in found[0]
+    assert "cumprod" in found[0]
     assert "sigmoid" in found[1]
 
 
 def test_functions_before_a_refused_call_are_named():
     def forward(n, x):
-        return n.out(torch.tanh(n.fc(x)).cumsum(1)).sigmoid()
+        return n.out(torch.tanh(n.fc(x)).cumprod(1)).sigmoid()
 
     with pytest.raises(ObstaclesError) as caught:
         capture(Calls(forward, **fcs(4)), (4,))
