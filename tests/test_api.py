@@ -203,8 +203,8 @@ def test_a_type_checker_finds_a_misspelt_option(tmp_path):
     )
     found = dict(re.findall(r"^user\.py:(\d+): error: .*\[([a-z-]+)\]$", result.stdout, re.M))
     assert found == {
-        "7": "call-arg",
-        "8": "arg-type",
+        "7": "call-overload",
+        "8": "call-overload",
         "9": "arg-type",
         "10": "arg-type",
         "11": "attr-defined",
