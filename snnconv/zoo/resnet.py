@@ -54,37 +54,28 @@ class Block(nn.Module):
         return out
 
 
-class SewBlock(nn.Module):
-    """Two 3x3 convolutions, each with a ReLU behind it, and a shortcut that joins their spikes.
+class SewBlock(Block):
+    """A block with a ReLU behind each of its convolutions, whose spikes the shortcut's join.
 
     With ADD, sums of spikes come out; without a residual the block is its shortcut, with IAND too.
     """
 
     def __init__(self, channels: int, out: int, stride: int, join: str = "add") -> None:
-        super().__init__()
+        super().__init__(channels, out, stride)
         self.join = join
-        self.conv1 = nn.Conv2d(channels, out, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(out)
-        self.relu1 = nn.ReLU()
-        self.conv2 = nn.Conv2d(out, out, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(out)
-        self.relu2 = nn.ReLU()
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or channels != out:
-            self.shortcut = nn.Sequential(
-                nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out), nn.ReLU()
-            )
+        if isinstance(self.shortcut, nn.Sequential):
+            self.shortcut.append(nn.ReLU())
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, C, H, W] -> [B, C_out, H/stride, W/stride]``."""
-        inner: Tensor = self.relu2(self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x))))))
-        beside: Tensor = self.shortcut(x)
+        residual: Tensor = self.relu2(self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x))))))
+        skipped: Tensor = self.shortcut(x)
         match self.join:
             case "and":
-                return inner * beside
+                return residual * skipped
             case "iand":
-                return (1 - inner) * beside
-        return inner + beside
+                return (1 - residual) * skipped
+        return residual + skipped
 
 
 BLOCKS: dict[str, Callable[[int, int, int], nn.Module]] = {
