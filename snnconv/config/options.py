@@ -56,6 +56,7 @@ class OptimiserOptions(DataOptions, total=False):
     preset: str | None
     epochs: int | None
     lr: float | None
+    neuron_lr: float | None
     optimiser: Literal["sgd", "adamw"] | None
     momentum: float | None
     nesterov: bool | None

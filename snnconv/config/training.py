@@ -46,6 +46,12 @@ class OptimiserConfig(DataConfig):
         default=30, ge=0, le=COUNT, description="number of passes over the training samples"
     )
     lr: float = Field(default=0.1, gt=0, description="peak learning rate of the cosine schedule")
+    neuron_lr: float | None = Field(
+        default=None,
+        gt=0,
+        description="the same for parameters of neurons, such as a decay or the width of a "
+        "surrogate; by default --lr",
+    )
     optimiser: Literal["sgd", "adamw"] = Field(
         default="sgd", description="SGD with momentum, or AdamW, for which --lr 0.001 is usual"
     )

@@ -19,6 +19,8 @@ _COLUMNS = (
     Column("SIN", hint="at T, inactivated neurons that have fired, of all neurons"),
     Column("wrong spikes", hint="at T, share of the step's spikes, from inactivated neurons"),
     Column("ANS", hint="wrong spikes in T steps per neuron"),
+    Column("delta_D", hint="LM-H: mean over neurons of |mean_t delta_D|, units of theta"),
+    Column("delta_S", hint="LM-H: the same of delta_S"),
     Column("error", hint="|mean output - ANN activation| / |ANN activation|, L2"),
     Column("clipping", hint="part of the error above theta", optional=_PARTS),
     Column(
@@ -32,7 +34,16 @@ _COLUMNS = (
         optional=_PARTS,
     ),
 )
-_DETAILS = ("SOPs, pooled", "memory", "SNN / twin", "break-even", "wrong spikes", "ANS")
+_DETAILS = (
+    "SOPs, pooled",
+    "memory",
+    "SNN / twin",
+    "break-even",
+    "wrong spikes",
+    "ANS",
+    "delta_D",
+    "delta_S",
+)
 
 
 def _row(layer: LayerRow) -> tuple[Cell, ...]:
@@ -49,6 +60,8 @@ def _row(layer: LayerRow) -> tuple[Cell, ...]:
         units.shown(units.percent, last(layer.sin_ratio)),
         units.shown(units.percent, last(layer.wrong_spike_share)),
         units.shown(units.number, layer.ans_per_neuron),
+        units.shown(units.number, layer.delta_d),
+        units.shown(units.number, layer.delta_s),
         units.shown(units.percent, layer.conversion_error),
         units.shown(units.percent, layer.error_clipping),
         units.shown(units.percent, layer.error_rounding),

@@ -21,10 +21,7 @@ from snnconv.reports.stages import CorrectionRow, DataUse, SubsetUse
 
 
 class LayerRow(BaseModel):
-    """One source of spikes in an evaluation: a site or a max pooling.
-
-    Keys that a metric adds are documented in its file.
-    """
+    """A site or a max pooling in an evaluation. Keys that a metric adds are told in its file."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -35,6 +32,8 @@ class LayerRow(BaseModel):
     )
     firing_rate: float | None = Field(None, description="spikes per neuron and step")
     firing_rate_steps: Steps | None = None
+    delta_d: float | None = Field(None, description="LM-H: as delta_d, of this layer")
+    delta_s: float | None = Field(None, description="LM-H: as delta_s, of this layer")
     sops_per_sample: float | None = Field(
         None, description="synaptic operations its spikes cause behind it, up to T"
     )

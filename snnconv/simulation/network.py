@@ -100,6 +100,7 @@ class SpikingNetwork(nn.Module):
         self.confidence = confidence
         self.engine = engine
         self.coding = coding or RateCoding()
+        self.local = False  # whether no gradient passes from a site to what reads it
         self._calibrated = set(neurons) <= set(rates or {})
         sites = {name: assumed_rate(n.levels) for name, n in neurons.items()} | dict(rates or {})
         self.input_rates = input_rates(network, self.analysis, sites)
@@ -224,8 +225,9 @@ class SpikingNetwork(nn.Module):
             output, chunk.nodes[node.name] = fire(neuron, currents, before, keep, chunk.wants(node))
             output = correction.to_output(output)
             chunk.fired(node, output)
-            values[node] = output.carried
-            del inputs, currents, keep, before, output  # memory that the next node may need
+            sent = output.carried
+            values[node] = sent.detach() if self.local and isinstance(sent, Tensor) else sent
+            del inputs, currents, keep, before, output, sent  # memory that the next node may need
         currents = cast("Tensor", values.output)
         return currents.expand(timesteps, *currents.shape[1:]), chunk.after()
 

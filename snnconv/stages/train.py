@@ -220,6 +220,7 @@ def _neuron_params(config: TrainConfig) -> dict[str, Any]:
             "--surrogate-param": config.surrogate_param,
             "--norm": config.norm,
             "--norm-param": config.norm_param,
+            "--neuron-lr": config.neuron_lr,
         }
         if found := [option for option, value in given.items() if value]:
             raise UsageError(

@@ -25,17 +25,22 @@ from snnconv.training.resume import check_tensors
 
 
 def optimiser(module: nn.Module, config: OptimiserConfig) -> torch.optim.Optimizer:
-    """Return SGD or AdamW, with weight decay on the groups of parameters that have it."""
-    groups = by_group(module)
-    decayed = [p for name in GROUPS if name in config.decay_on for p in groups[name]]
-    others = [p for name in GROUPS if name not in config.decay_on for p in groups[name]]
-    both = [
-        {"params": decayed, "weight_decay": config.weight_decay},
-        {"params": others, "weight_decay": 0.0},
+    """Return SGD or AdamW, with weight decay on the groups of parameters that have it.
+
+    A group's ``pace`` is its learning rate, in units of that of the weights.
+    """
+    paces = {"neurons": 1.0 if config.neuron_lr is None else config.neuron_lr / config.lr}
+    groups = [
+        {
+            "params": parameters,
+            "weight_decay": config.weight_decay if name in config.decay_on else 0.0,
+            "pace": paces.get(name, 1.0),
+        }
+        for name, parameters in by_group(module).items()
     ]
     if config.optimiser == "adamw":
-        return torch.optim.AdamW(both, lr=config.lr)
-    return torch.optim.SGD(both, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov)
+        return torch.optim.AdamW(groups, lr=config.lr)
+    return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov)
 
 
 def by_group(module: nn.Module) -> dict[str, list[nn.Parameter]]:

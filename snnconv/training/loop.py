@@ -245,8 +245,9 @@ class Training:
         shown = self.objective.frames_per_run
         with self.progress.task(f"epoch {epoch}/{config.epochs}", len(train)) as advance:
             for step, whole in enumerate(wholes):
+                rate = learning_rate(config, middle(epoch - 1, step, len(wholes)))
                 for group in self._descent.param_groups:
-                    group["lr"] = learning_rate(config, middle(epoch - 1, step, len(wholes)))
+                    group["lr"] = rate * group["pace"]
                 mine = distributed.share(whole)
                 weight = len(mine) * distributed.size() / len(whole)
                 mine = mine if len(mine) else whole[:1]  # at no weight, to take part in the step

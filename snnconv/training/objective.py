@@ -209,6 +209,9 @@ class SpikingLoss:
     sampled: int | None = None
     teacher: Teacher | None = None
 
+    def __post_init__(self) -> None:
+        self.module.local = self.loss.local
+
     @property
     def frames_per_run(self) -> int:
         """See :class:`Objective`."""

@@ -1,8 +1,11 @@
 import pytest
 import torch
+from helpers import examples
 
 from snnconv.metrics.lm_h_errors import LmHErrors
 from snnconv.neurons.lm_h import LMH, Params
+from snnconv.render.layers import layer_table
+from snnconv.reports import LayerRow
 from snnconv.testing.networks import images, measured, spiking, vgg
 
 KINDS = {"lm-h-errors": LmHErrors}
@@ -46,3 +49,16 @@ def test_at_the_start_there_is_no_error_of_dendrites_and_chunks_change_nothing()
     assert whole.totals["delta_s"] > 0
     assert whole.totals == pytest.approx(parts.totals)
     assert not errors(spiking(vgg()), 6).totals
+
+
+def test_layers_say_their_errors_in_the_report():
+    found = errors(spiking(vgg(), kind=LMH, T=6), 6)
+    assert found.layers["1"].keys() <= LayerRow.model_fields.keys()
+    report = examples.evaluation(layers=2)
+    first = report.layers[0].model_copy(update={"delta_d": 0.125, "delta_s": 0.5})
+    shown = layer_table(report.model_copy(update={"layers": [first, report.layers[1]]}))
+    hints = {column.title: column.hint for column in shown.columns}
+    assert "units of theta" in hints["delta_D"]
+    cells = dict(zip(hints, shown.rows[0], strict=True))
+    assert (cells["delta_D"], cells["delta_S"]) == ("0.125", "0.500")
+    assert "delta_D" not in {column.title for column in layer_table(report).columns}

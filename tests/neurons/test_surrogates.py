@@ -57,9 +57,10 @@ def test_the_slope_is_that_of_the_formula(name, params, V):
     made_of = surrogate(name, **params).eval().double()
     v = (torch.arange(-300, 900, dtype=torch.float64) / 256 + 1e-4) * V
     found = slope(made_of, v, torch.tensor([V]).double())
-    expected = FORMULAS[name]((v - V) / V, made_of.value) / V
-    torch.testing.assert_close(found, expected)
-    if name not in ("atan", "sigmoid"):  # their tails are longer than this
+    formula = FORMULAS[params.get("curve", name)]
+    value = 1 / made_of.value if "curve" in params else made_of.value  # a width, not a steepness
+    torch.testing.assert_close(found, formula((v - V) / V, value) / V)
+    if formula not in (FORMULAS["atan"], sigmoid):  # their tails are longer than this
         area = found.sum() * (v[1] - v[0])
         assert area.item() == pytest.approx(1, abs=2e-2)
 
@@ -146,19 +147,25 @@ def test_asgl_sends_parts_of_spikes_in_training_only():
     assert torch.equal(spike.eval()(v, V), (v >= V).float())
 
 
-def test_asgl_learns_its_width():
-    """By the derivative of the smooth spike, as finite differences have it."""
-    v, V = torch.randn(50).double() + 1, torch.tensor(1.0).double()
-    spike = surrogate("asgl", smooth=1.0, width=2.0).double()
-    (found,) = torch.autograd.grad((spike(v, V) * v).sum(), spike.alpha)
-    sides = []
-    for change in (1e-6, -1e-6):
-        with torch.no_grad():
-            spike.alpha.fill_(-math.log(2) + change)
-            sides.append((spike(v, V) * v).sum())
-    assert found.item() == pytest.approx((sides[0] - sides[1]).item() / 2e-6, rel=1e-4)
-    spike = surrogate("asgl", smooth=0.0).double()
-    assert torch.autograd.grad((spike(v, V) * v).sum(), spike.alpha)[0].item()
+@pytest.mark.parametrize("smooth", [0.0, 0.3])
+@pytest.mark.parametrize("curve", ["ramp", "sigmoid"])
+def test_asgl_is_the_function_of_its_authors(curve, smooth):
+    """What they send, with a mask of the same draws; its gradients by the potential and width."""
+    u, out = torch.randn(2, 500, dtype=torch.float64)
+    spike = surrogate("asgl", smooth=smooth, width=2.0, curve=curve).double()
+    ours, theirs = u.clone().requires_grad_(), u.clone().requires_grad_()
+    alpha = torch.tensor([-math.log(2)], dtype=torch.float64, requires_grad=True)
+    torch.manual_seed(1)
+    sent = spike(ours + 1, torch.tensor(1.0).double())
+    torch.manual_seed(1)
+    mask = (torch.rand(500, dtype=torch.float64) >= smooth).double()
+    along = alpha.exp() * theirs
+    phi = torch.sigmoid(along) if curve == "sigmoid" else torch.clamp(along + 0.5, 0, 1)
+    expected = phi + (((theirs >= 0).double() - phi) * mask).detach()
+    torch.testing.assert_close(sent, expected)
+    found = torch.autograd.grad((sent * out).sum(), (ours, spike.alpha))
+    torch.testing.assert_close(found, torch.autograd.grad((expected * out).sum(), (theirs, alpha)))
+    assert all(gradient.any() for gradient in found)
 
 
 # Neurons

@@ -18,9 +18,12 @@ def test_groups_have_every_parameter_once():
     assert {id(p) for p in groups["neurons"]} == {
         id(p) for neuron in snn.neurons.values() for p in neuron.parameters()
     }
-    chosen = optimiser(snn, OptimiserConfig(decay_on=("weights", "neurons"), weight_decay=0.5))
-    decayed = next(g["params"] for g in chosen.param_groups if g["weight_decay"] == 0.5)
-    assert len(decayed) == len(groups["weights"]) + len(groups["neurons"])
+    config = OptimiserConfig(
+        decay_on=("weights", "neurons"), weight_decay=0.5, lr=0.2, neuron_lr=0.05
+    )
+    chosen = optimiser(snn, config).param_groups
+    assert [(g["weight_decay"], g["pace"]) for g in chosen] == [(0.5, 1), (0, 1), (0.5, 0.25)]
+    assert [g["params"] for g in chosen] == list(groups.values())
 
 
 @pytest.mark.parametrize("name", ["sgd", "adamw"])

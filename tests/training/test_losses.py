@@ -90,3 +90,31 @@ def test_rates_and_activations_of_a_network(k):
             assert not each.activations[site].requires_grad
             assert (each.activations[site] >= 0).all()
     assert not torch.equal(*(each.rates[min(sites)] for each in (seen[0], seen[-1]))) or k == 4
+
+
+def test_with_local_each_layer_learns_by_its_own_error():
+    """The gradient of a layer's own error by its own weights, and of the labels' by the last's."""
+    made, labels, seen = checkpoint(rounded(vgg())), torch.tensor([0, 1, 2]), []
+    layers = [n.tensors["weight"] for n in made.graph.nodes if "weight" in n.tensors]
+
+    def passed(local):
+        snn = spiking_network(made, folded=False).train()
+        loss = named_loss("distill", {"logits": 0.0, "rates": 1.0, "local": local})
+        value = loss.value
+        loss.value = lambda given: seen.append(given) or value(given)
+        of = (snn, CLASSES, 4, 4, loss, 0.0, None, None, None)
+        trained = SpikingLoss(*of, teacher=teacher_of(made, torch.device("cpu")))
+        ((found, _),) = trained.losses(snn, torch.arange(3), images(3)[None], labels)
+        return found, [snn.network.tensor(name) for name in layers]
+
+    found = torch.autograd.grad(*passed(local=True))
+    _, weights = passed(local=False)
+    it, sites = seen[-1], [site.name for site in made.graph.sites]
+    errors = [(it.rates[s] - it.activations[s].clamp(max=1)).square().mean() / 2 for s in sites]
+    errors.append(F.cross_entropy(it.outputs.mean(0), labels))
+    for gradient, error, weight in zip(found, errors, weights, strict=True):
+        (expected,) = torch.autograd.grad(error, weight, retain_graph=True)
+        torch.testing.assert_close(gradient, expected)
+        assert expected.any()
+    with pytest.raises(UsageError, match="nothing to learn from"):
+        named_loss("distill", {"local": True})

@@ -1,5 +1,6 @@
 import pytest
 import torch
+import torch.nn.functional as F
 from helpers.networks import checkpoint, dyadic, images, maxed, residual, rounded, vgg
 
 from snnconv.core.metadata import DataInfo
@@ -7,7 +8,6 @@ from snnconv.core.progress import Quiet
 from snnconv.data.split import ArraySplit
 from snnconv.errors import UsageError
 from snnconv.simulation.build import spiking_network
-from snnconv.simulation.chunk import State
 from snnconv.simulation.memory import BatchPlan
 from snnconv.tasks.base import TASKS
 from snnconv.training.losses.base import Given, named_loss
@@ -135,31 +135,72 @@ def accumulated(trained, weights, x, labels):
     return found
 
 
-@pytest.mark.parametrize("net", [vgg, residual])
-def test_the_gradient_of_sltt_is_that_of_a_loop_with_detached_states(net):
-    T, x, labels = 4, images(3)[None], torch.tensor([0, 1, 2])
-    trained = objective(net, T, 1, "lif")
-    snn, samples = trained.module, torch.arange(3)
-    weights = list(snn.network.parameters())
-    state, total = None, torch.zeros(())
-    for _ in range(T):
-        currents, state = snn(x, 1, samples, state)
-        total = total + torch.nn.functional.cross_entropy(currents[0], labels) / T
-        nodes = {
-            name: type(s)(*(p.detach() if isinstance(p, torch.Tensor) else p for p in s))
-            for name, s in state.nodes.items()
-        }
-        state = State(state.steps, nodes)
-    expected = torch.autograd.grad(total, weights)
-    for ours, theirs in zip(accumulated(trained, weights, x, labels), expected, strict=True):
-        torch.testing.assert_close(ours, theirs)
+DECAY, THETA, V0 = 0.75, 0.5, 0.25
 
 
-def test_of_k_slices_gradients_are_those_of_k_steps():
-    """The mean over many draws is K/T of all steps' gradient."""
+class Spike(torch.autograd.Function):
+    """A step of its own: 1 from theta on; backward a triangle of width theta and area one."""
+
+    @staticmethod
+    def forward(ctx, v):
+        ctx.save_for_backward(v)
+        return (v >= THETA).to(v.dtype)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (v,) = ctx.saved_tensors
+        return grad * (1 - (v - THETA).abs() / THETA).clamp(min=0) / THETA
+
+
+def sltt(weights, x, labels, T, learning):
+    """The gradient of a batch in plain torch: conv, LIF, average pool, conv, LIF, linear.
+
+    The potentials before a step are constants, and steps that are not drawn give no gradient.
+    """
+    weights = [weight.detach().clone().requires_grad_() for weight in weights]
+    conv1, bias1, conv2, bias2, linear, bias = weights
+    v1 = v2 = None
+    for t in range(T):
+        drive1 = F.conv2d(x, conv1, bias1, padding=1)
+        v1 = drive1 + DECAY * (torch.full_like(drive1, V0) if v1 is None else v1.detach())
+        s1 = Spike.apply(v1)
+        drive2 = F.conv2d(F.avg_pool2d(THETA * s1, 2), conv2, bias2, padding=1)
+        v2 = drive2 + DECAY * (torch.full_like(drive2, V0) if v2 is None else v2.detach())
+        s2 = Spike.apply(v2)
+        logits = F.linear(THETA * s2.flatten(1), linear, bias)
+        v1, v2 = v1 - THETA * s1, v2 - THETA * s2
+        if t in learning:
+            (F.cross_entropy(logits, labels) / T).backward()
+    return [weight.grad for weight in weights]
+
+
+@pytest.mark.parametrize("K", [None, 1, 2, 3])
+def test_sltt_is_a_loop_in_plain_torch(K):
+    """Its gradients, with all steps and with K of them, and a step of the optimiser after all."""
+    T, x, labels = 4, images(3), torch.tensor([0, 1, 2])
+    lif = {"decay": DECAY, "v0": V0 / THETA}
+    made = checkpoint(rounded(vgg()), theta=THETA, neuron="lif", params=lif)
+    snn = spiking_network(made, folded=False).train()
+    trained = SpikingLoss(
+        *(snn, CLASSES, T, 1, named_loss("mean", {}), 0.0, None, None, None),
+        updates=False,
+        sampled=K,
+    )
+    layers = [node.tensors for node in made.graph.nodes if "weight" in node.tensors]
+    weights = [snn.network.tensor(each[part]) for each in layers for part in ("weight", "bias")]
+    torch.manual_seed(0)
+    learning = range(T) if K is None else torch.randperm(T)[:K].tolist()
+    expected = sltt(weights, x, labels, T, learning)
+    torch.manual_seed(0)
+    found = accumulated(trained, weights, x[None], labels)
+    torch.testing.assert_close(found, expected)
+    assert all(gradient.any() for gradient in found)
+
+
+def test_the_steps_of_sltt_k_are_drawn_anew():
+    """Each step is drawn equally often: the mean over many draws is K/T of all steps' gradient."""
     T, x, labels = 4, images(3)[None], torch.tensor([0, 1, 2])
     trained = objective(vgg, T, 1, "lif")
-    trained.module.eval()  # statistics of BatchNorm stay
     weights = list(trained.module.network.parameters())[-2:]
     whole = accumulated(trained, weights, x, labels)
     trained.sampled = 1

@@ -208,7 +208,7 @@ def test_weights_decay_and_nothing_else_does():
     net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 2))
     net[3].weight.requires_grad = False
     groups = optimiser(net, OptimiserConfig(weight_decay=0.25, momentum=0.5)).param_groups
-    assert [group["weight_decay"] for group in groups] == [0.25, 0]
+    assert [group["weight_decay"] for group in groups] == [0.25, 0, 0]
     assert [id(p) for p in groups[0]["params"]] == [id(net[0].weight)]
     assert {id(p) for p in groups[1]["params"]} == {
         id(p) for p in (net[0].bias, net[1].weight, net[1].bias, net[3].bias)

@@ -70,11 +70,14 @@ class Loss(ABC):
     Attributes:
         taught: whether it compares the network with its ANN.
         by_layer: whether it compares single layers, too.
+        local: whether each layer learns by its own comparison alone, and the last layer by the
+            outputs: no gradient passes from neurons to the layer before.
     """
 
     params_type: ClassVar[type[LossParams]] = LossParams
     taught: bool = False
     by_layer: bool = False
+    local: bool = False
 
     def __init__(self, params: Any) -> None:
         self.params = params

@@ -5,22 +5,28 @@ is the loss of the task, ``a`` are the ANN's outputs and ``t`` is a temperature.
 over sites of ``((mean_t x[t] - z)/theta)^2``: the neurons' mean outputs against the ANN's
 activations ``z``, in units of the threshold.
 
+With ``local``, no gradient passes from neurons to the layer before. Each layer then learns by its
+own part of ``R`` alone, through all steps, and the layer behind the last neurons by the outputs.
+
 Shape:
     Outputs ``[T, B, classes] -> []``.
 
 Reference:
     Hinton et al. 2015, *Distilling the Knowledge in a Neural Network*, for the outputs. Yang et al.
-    2022, *Training Spiking Neural Networks with Local Tandem Learning*, for the layers: the loss of
-    their end-to-end form.
+    2022, *Training Spiking Neural Networks with Local Tandem Learning*, and the released code, for
+    the layers: with ``local``, ``logits = 0`` and ``rates = 1`` it is their offline form.
 
 Deviations:
     Activations above what neurons can put out count as that: they are clipped at theta, where Yang
-    et al. divide by a percentile of the activations and clip at 1.
+    et al. divide by the 99.9th percentile of a batch's activations and clip at 1. ``R`` is the mean
+    over layers, theirs the sum.
 """
+
+from typing import Self
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from snnconv.training.losses.base import Given, Loss, LossParams
@@ -32,6 +38,13 @@ class Params(LossParams):
     logits: float = Field(1.0, ge=0, le=1e6, description="weight of the ANN's outputs")
     temperature: float = Field(4.0, gt=0, le=1e6, description="t, which smooths both outputs")
     rates: float = Field(0.0, ge=0, le=1e6, description="weight of the layers' rates")
+    local: bool = Field(False, description="whether each layer learns by its own rates alone")
+
+    @model_validator(mode="after")
+    def _layers_learn_by_something(self) -> Self:
+        if self.local and not self.rates:
+            raise ValueError("local leaves layers nothing to learn from: give rates, e.g. rates=1")
+        return self
 
 
 class Distill(Loss):
@@ -44,6 +57,7 @@ class Distill(Loss):
     def __init__(self, params: Params) -> None:
         super().__init__(params)
         self.by_layer = params.rates > 0
+        self.local = params.local
 
     def value(self, given: Given) -> Tensor:
         """See the module."""
