@@ -198,20 +198,12 @@ def ls(
             from snnconv.stages.runs import runs
 
             return runs(run)
-        if room.lower() == "training-presets":
-            from snnconv.stages.listing import training_presets
+        from snnconv.stages.listing import listed, listing
 
-            return training_presets()
         if room.lower() == "presets":
-            from snnconv.comparison.presets import listed
+            from snnconv.comparison.presets import PRESETS
 
-            return listed()
-        if room.lower() == "targets":
-            from snnconv.fitting.target import listed as targets
-
-            return targets()
-        from snnconv.stages.listing import listing
-
+            return listed("presets", PRESETS.titles())
         return listing(room)
 
     talk = {"as_json": as_json, "quiet": quiet, "verbose": verbose, "debug": debug}

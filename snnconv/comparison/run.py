@@ -10,7 +10,7 @@ from snnconv.comparison import grid
 from snnconv.comparison.cells import Clock, Evaluated, Key, evaluate_cells
 from snnconv.comparison.marked import marked
 from snnconv.comparison.pace import paced
-from snnconv.comparison.presets import Preset, chosen
+from snnconv.comparison.presets import PRESETS, Preset
 from snnconv.config import (
     CompareConfig,
     ConvertConfig,
@@ -50,7 +50,7 @@ def run(config: CompareConfig, progress: Progress | None = None) -> CompareRepor
         CheckFailedError: an evaluation has no ANN to compare with.
     """
     progress = progress or Quiet()
-    presets = chosen(config.methods)
+    presets = PRESETS.chosen(config.methods)
     config = with_network(config)
     plans = {
         (name, T): grid.plan(config, name, preset, T)

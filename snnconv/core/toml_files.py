@@ -5,17 +5,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic
 
+from pydantic import BaseModel, ConfigDict, Field
+
 from snnconv.core.validation import ModelType, parameters
 from snnconv.errors import UsageError, did_you_mean
 
 
+class PublishedMethod(BaseModel):
+    """What a file says of a paper's method; a subclass adds the options of stages."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    title: str = Field(description="what it does, in one line")
+    reference: str = Field(description="where it is published")
+    deviations: str = Field("none", description="what is done in another way here, and why")
+
+
 @dataclass(frozen=True)
 class TomlFiles(Generic[ModelType]):
-    """The descriptions of one kind.
+    """The descriptions of one kind: those of the package, and a user's own.
 
     Attributes:
-        folder: of the package's.
-        model: what a file holds.
+        folder: the folder with those of the package.
+        model: what a file holds; its ``title`` is one line for lists.
         kind: what a file is called, for error messages: ``preset``.
         noun: what it describes: ``method``.
         others: words that a command takes in place of a name.
@@ -30,14 +42,21 @@ class TomlFiles(Generic[ModelType]):
     others: tuple[str, ...] = ()
 
     def names(self) -> list[str]:
-        """The package's, sorted."""
+        """Return the names of those of the package, sorted."""
         return sorted(file.stem for file in self.folder.glob("*.toml"))
 
+    def titles(self) -> dict[str, str]:
+        """Return the titles of those of the package, by name."""
+        return {name: str(getattr(self.load(name), "title", "")) for name in self.names()}
+
     def file(self, name: str) -> Path:
-        """Where one lies: a name, or the path of a TOML file.
+        """Return the file of a description.
+
+        Args:
+            name: a name of the package, or the path of a TOML file.
 
         Raises:
-            UsageError: there is none of that name.
+            UsageError: there is no description of that name.
         """
         if name.endswith(".toml"):
             return Path(name)
@@ -47,10 +66,13 @@ class TomlFiles(Generic[ModelType]):
         return self.folder / f"{name}.toml"
 
     def load(self, name: str) -> ModelType:
-        """Read one.
+        """Read a description.
+
+        Args:
+            name: a name of the package, or the path of a TOML file.
 
         Raises:
-            UsageError: there is none, it can't be read, or it has a key that is none.
+            UsageError: there is none of that name, it can't be read, or it has an unknown key.
         """
         file = self.file(name)
         try:
@@ -61,7 +83,13 @@ class TomlFiles(Generic[ModelType]):
         return parameters(self.model, given, f"{self.kind} {file}", "key")
 
     def chosen(self, wanted: tuple[str, ...]) -> dict[str, ModelType]:
-        """Read those that a user names, ``all`` for those of the package, by a short name.
+        """Read the descriptions that a user names.
+
+        Args:
+            wanted: names, paths of TOML files, or ``all`` for those of the package.
+
+        Returns:
+            The descriptions by a short name.
 
         Raises:
             UsageError: one of them can't be used, or two of them have one name.

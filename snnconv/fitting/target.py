@@ -12,7 +12,6 @@ from typing import Generic, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from snnconv.core.toml_files import TomlFiles
-from snnconv.reports import ListItem, ListReport
 
 Value = TypeVar("Value")
 Sizes = tuple[int, ...]
@@ -126,9 +125,3 @@ class Target(BaseModel):
 
 FIGURES = tuple(name for name in Target.model_fields if name not in ("title", "sources"))
 TARGETS = TomlFiles(Path(__file__).parent / "targets", Target, "target", "target", "guide/fit")
-
-
-def listed() -> ListReport:
-    """The package's targets, with a line on each."""
-    items = [ListItem(name=name, summary=TARGETS.load(name).title) for name in TARGETS.names()]
-    return ListReport(room="targets", items=items)

@@ -2,17 +2,18 @@
 
 import importlib.metadata
 import inspect
+from collections.abc import Mapping
 from pathlib import Path
 
 from snnconv.core.registry import REGISTRIES
 from snnconv.errors import UsageError, did_you_mean
 from snnconv.reports import ListItem, ListReport, PageReport
 
-LISTED = ("models", *REGISTRIES, "operations")
+LISTED = ("models", *REGISTRIES, "operations", "training-presets", "targets")
 
 
 def listing(what: str) -> ListReport:
-    """Return the names of all models, operations, or methods of a kind, with a line on each.
+    """Return the names of all models, operations, methods of a kind, or files, with a line on each.
 
     Raises:
         UsageError: there is nothing of that name to list.
@@ -22,7 +23,7 @@ def listing(what: str) -> ListReport:
         raise UsageError(
             "there is nothing to list there",
             f"'{what}'",
-            did_you_mean(what, (*LISTED, "presets", "training-presets", "runs", "targets")),
+            did_you_mean(what, (*LISTED, "presets", "runs")),
         )
     if registry := REGISTRIES.get(what):
         items = {name: registry.summary(name) for name in registry.names()}
@@ -32,21 +33,30 @@ def listing(what: str) -> ListReport:
         items = {
             name: (inspect.getdoc(factory) or "").splitlines()[0] for name, factory in ZOO.items()
         }
+    elif what == "training-presets":
+        from snnconv.config.training_presets import PRESETS
+
+        items = PRESETS.titles()
+    elif what == "targets":
+        from snnconv.fitting.target import TARGETS
+
+        items = TARGETS.titles()
     else:
         from snnconv.graph.ops import OPS
 
         items = {name: f"role: {op.role}" for name, op in OPS.items()}
-    return ListReport(
-        room=what, items=[ListItem(name=name, summary=text) for name, text in sorted(items.items())]
-    )
+    return listed(what, items)
 
 
-def training_presets() -> ListReport:
-    """Return the training methods of papers, with a line on each."""
-    from snnconv.config import training_presets as presets
+def listed(room: str, lines: Mapping[str, str]) -> ListReport:
+    """Return a list as a report.
 
-    items = [ListItem(name=name, summary=presets.load(name).title) for name in presets.names()]
-    return ListReport(room="training-presets", items=items)
+    Args:
+        room: what the list is of.
+        lines: one line on each item, by its name.
+    """
+    items = [ListItem(name=name, summary=line) for name, line in sorted(lines.items())]
+    return ListReport(room=room, items=items)
 
 
 def documents() -> ListReport:
@@ -55,8 +65,7 @@ def documents() -> ListReport:
         name: file.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
         for name, file in _pages().items()
     }
-    items = [ListItem(name=name, summary=title) for name, title in sorted(pages.items())]
-    return ListReport(room="docs", items=items)
+    return listed("docs", pages)
 
 
 def document(page: str) -> PageReport:

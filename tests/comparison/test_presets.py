@@ -3,13 +3,13 @@
 import pytest
 
 from snnconv.comparison import grid
-from snnconv.comparison.presets import chosen, load, names
+from snnconv.comparison.presets import PRESETS
 from snnconv.config import STAGES, CompareConfig
 from snnconv.errors import UsageError
 
 
 def test_the_room():
-    assert names() == [
+    assert PRESETS.names() == [
         "burst",
         "calibration-light",
         "calibration-potential",
@@ -37,9 +37,9 @@ def test_the_room():
     ]
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", PRESETS.names())
 def test_a_preset_says_where_it_comes_from_and_can_be_planned(name):
-    preset = load(name)
+    preset = PRESETS.load(name)
     assert preset.title
     assert preset.reference
     assert preset.deviations
@@ -52,8 +52,11 @@ def test_a_preset_says_where_it_comes_from_and_can_be_planned(name):
 
 
 def test_all_is_every_preset():
-    assert list(chosen(("all",))) == names()
-    assert list(chosen(("SIGNED", "all"))) == ["signed", *(n for n in names() if n != "signed")]
+    assert list(PRESETS.chosen(("all",))) == PRESETS.names()
+    assert list(PRESETS.chosen(("SIGNED", "all"))) == [
+        "signed",
+        *(n for n in PRESETS.names() if n != "signed"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -69,16 +72,16 @@ def test_a_faulty_file(tmp_path, text, said):
     file = tmp_path / "own.toml"
     file.write_text(text)
     with pytest.raises(UsageError) as caught:
-        grid.plan(CompareConfig(), "own", load(str(file)), 4)
+        grid.plan(CompareConfig(), "own", PRESETS.load(str(file)), 4)
     assert said in str(caught.value)
 
 
 def test_names_that_are_none(tmp_path):
     with pytest.raises(UsageError, match="signed"):
-        load("singed")
+        PRESETS.load("singed")
     with pytest.raises(UsageError, match="can't be read"):
-        load(str(tmp_path / "none.toml"))
+        PRESETS.load(str(tmp_path / "none.toml"))
     file = tmp_path / "signed.toml"
     file.write_text("title = 'x'\nreference = 'y'\n")
     with pytest.raises(UsageError, match="one name"):
-        chosen(("signed", str(file)))
+        PRESETS.chosen(("signed", str(file)))

@@ -3,7 +3,7 @@
 import pytest
 
 from snnconv.errors import UsageError
-from snnconv.fitting.target import FIGURES, TARGETS, listed
+from snnconv.fitting.target import FIGURES, TARGETS
 
 HEAD = 'title = "A chip"\n[sources]\npage = "https://example.org"\n'
 
@@ -14,7 +14,7 @@ def test_each_figure_of_the_package_has_a_source(name):
     assert chip.figures
     assert {figure.source for figure in chip.figures.values()} == set(chip.sources)
     assert all("http" in each or "this package" in each for each in chip.sources.values())
-    assert chip.title in {item.summary for item in listed().items}
+    assert chip.title in TARGETS.titles().values()
 
 
 def test_every_figure_says_what_it_is():

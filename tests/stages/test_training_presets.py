@@ -6,8 +6,7 @@ from helpers.runs import InterruptedAt, calibrating, converting, finetuning, tra
 
 from snnconv.checkpoint import load
 from snnconv.config import FinetuneConfig, TrainConfig
-from snnconv.config.training_presets import FOLDER, names
-from snnconv.config.training_presets import load as preset
+from snnconv.config.training_presets import FOLDER, PRESETS
 from snnconv.errors import ExitCode, UsageError
 
 LATER = ("plif", "sew", "stbp-tdbn", "lm-ht-4", "lm-h-online")
@@ -15,13 +14,22 @@ LATER = ("plif", "sew", "stbp-tdbn", "lm-ht-4", "lm-h-online")
 
 
 def test_these_are_the_presets():
-    assert set(names()) >= {"tet", "stbp-tdbn", "dspike", "sltt", "glif", "plif", "sew", "asgl"}
-    assert set(names()) >= {"lm-ht", "lm-h", "ltl"}
+    assert set(PRESETS.names()) >= {
+        "tet",
+        "stbp-tdbn",
+        "dspike",
+        "sltt",
+        "glif",
+        "plif",
+        "sew",
+        "asgl",
+    }
+    assert set(PRESETS.names()) >= {"lm-ht", "lm-h", "ltl"}
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", PRESETS.names())
 def test_its_options_are_those_of_its_stages(name):
-    made = preset(name)
+    made = PRESETS.load(name)
     for kind, options in ((TrainConfig, made.train), (FinetuneConfig, made.finetune)):
         if options:
             config = kind(preset=name)
@@ -54,9 +62,9 @@ def converted(tmp_path_factory):
     ("name", "stage"),
     [
         pytest.param(name, stage, marks=[pytest.mark.long] if name in LATER else [])
-        for name in names()
+        for name in PRESETS.names()
         for stage in ("train", "finetune")
-        if getattr(preset(name), stage)
+        if getattr(PRESETS.load(name), stage)
     ],
 )
 def test_it_takes_two_steps_and_goes_on_to_the_same_bytes(converted, tmp_path, name, stage):
@@ -65,7 +73,9 @@ def test_it_takes_two_steps_and_goes_on_to_the_same_bytes(converted, tmp_path, n
     small |= {"preset": name}
     if stage == "train":
         model = (
-            "resnet20?width=0.25&block=sew" if "model" in preset(name).train else "cnn?width=0.125"
+            "resnet20?width=0.25&block=sew"
+            if "model" in PRESETS.load(name).train
+            else "cnn?width=0.125"
         )
         work, small["model"], file = training, model, "trained.safetensors"
     else:
