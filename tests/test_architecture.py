@@ -161,6 +161,7 @@ def test_stages_do_not_know_each_other():
                 "stages.session",
                 "stages.run_folder",
                 "stages.outputs",
+                "stages.samples",
                 "stages.advance",
             }, module
 

@@ -34,6 +34,7 @@ from snnconv.reports.evaluation import (
 )
 from snnconv.reports.exporting import ExportReport, IntegerUse, PeerRow
 from snnconv.reports.fitting import FigureRow, FitCoreRow, FitLayerRow, FitReport, MisfitRow
+from snnconv.reports.samples import PredictReport, TracedSiteRow, TraceReport
 from snnconv.reports.search import SearchUse, TrialRow
 from snnconv.reports.stages import (
     CalibrateReport,
@@ -44,7 +45,6 @@ from snnconv.reports.stages import (
     DataUse,
     LookRow,
     NormalisationUse,
-    PredictReport,
     ReparameterizeReport,
     SiteRow,
     SubsetUse,
@@ -68,7 +68,6 @@ from snnconv.reports.surfaces import (
     RunsReport,
     RunSummary,
 )
-from snnconv.reports.tracing import TracedSiteRow, TraceReport
 from snnconv.reports.training import EpochRow, FinetuneReport, TrainReport
 from snnconv.reports.training_comparison import (
     CompareTrainingReport,

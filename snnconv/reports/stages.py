@@ -229,27 +229,6 @@ class CorrectReport(NetworkReport):
     )
 
 
-class PredictReport(NetworkReport):
-    """The report of ``snnconv predict``."""
-
-    name = "predict"
-    data: DataUse
-    subset: SubsetUse = Field(description="the samples of the table")
-    neuron: str
-    timesteps: int = Field(description="T")
-    latency_steps: Latency = None
-    split: Literal["test", "train"]
-    samples: int = Field(description="rows of the table")
-    task: str = Field("classification", description="what the outputs are for")
-    scores: dict[str, float | None] = Field(
-        {}, description="of these samples, by the task's scores; empty without labels"
-    )
-    accuracy: float | None = Field(
-        description="share of them whose prediction is their label; null where no class is known"
-    )
-    accuracy_interval: Interval | None = Field(description="95 % Wilson interval, [low, high]")
-
-
 class WindowRow(BaseModel):
     """One site before and after a reparameterization."""
 

@@ -19,7 +19,7 @@ from snnconv.core.progress import Progress, Quiet
 from snnconv.data.dataset import Dataset, batches
 from snnconv.data.frames import frames_per_run, mean_frame
 from snnconv.data.split import count, strata, subset
-from snnconv.errors import CheckFailedError, UsageError
+from snnconv.errors import UsageError
 from snnconv.exports.parts.integer_measure import IntegerMeasure
 from snnconv.frontends.measure import ClassesGiven, one_class
 from snnconv.graph.ir import SITES
@@ -32,6 +32,7 @@ from snnconv.simulation.network import SpikingNetwork
 from snnconv.simulation.simulate import simulate
 from snnconv.simulation.twin import QuantizedTwin
 from snnconv.stages.run_folder import describe, fuller, place
+from snnconv.stages.samples import refuse_not_finite
 from snnconv.stages.session import (
     Session,
     checkpoint_file,
@@ -105,7 +106,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
             average = simulate(
                 snn, x, samples, T, at_once.steps, watch, watch.needs, config.readout_from
             )
-            _refuse_not_finite(file, average, logits)
+            refuse_not_finite(file, average, logits, whose="its logits or the ANN's")
             for metric in metrics.values():
                 metric.finish(average)
             simulated += runtime.clock(session.device) - started
@@ -276,15 +277,6 @@ def _label(checkpoint: Checkpoint, config: EvaluateConfig) -> str:
 def _code(*methods: str) -> list[Path]:
     """The files of methods whose code is the user's."""
     return [file for name in methods for file in files_named(name)]
-
-
-def _refuse_not_finite(file: Path, *outputs: Tensor | None) -> None:
-    if not all(torch.isfinite(v).all() for v in outputs if v is not None):
-        raise CheckFailedError(
-            f"the simulation of {file} does not give numbers",
-            "NaN or Inf among its logits or the ANN's",
-            "look at the weights and the data: snnconv inspect",
-        )
 
 
 def _written(

@@ -10,35 +10,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnconv.checkpoint import Checkpoint, load, sha256
+from snnconv.checkpoint import Checkpoint, sha256
 from snnconv.config import TraceConfig
 from snnconv.core import distributed, runtime
 from snnconv.core.files import refuse_unwritable, scratch, whole
-from snnconv.core.kinds import SPIKING
 from snnconv.core.progress import Progress, Quiet
-from snnconv.data.dataset import Dataset, batches
-from snnconv.data.frames import frames_per_run, mean_frame
-from snnconv.data.split import Split, strata, subset
-from snnconv.errors import CheckFailedError, UsageError, did_you_mean
+from snnconv.data.dataset import Dataset
+from snnconv.data.frames import mean_frame
+from snnconv.errors import UsageError, did_you_mean
 from snnconv.graph.network import Network, ann_inputs
 from snnconv.reports import TracedSiteRow, TraceReport
-from snnconv.simulation.build import spiking_network, timesteps
 from snnconv.simulation.corrected import uncorrected
 from snnconv.simulation.memory import BatchPlan, bytes_per_sample
 from snnconv.simulation.network import SpikingNetwork
 from snnconv.simulation.simulate import simulate
-from snnconv.stages.session import (
-    Session,
-    checkpoint_file,
-    data_use,
-    files_named,
-    load_data,
-    plan_batches,
-    report_file,
-    say_breach,
-    subset_use,
-)
-from snnconv.tasks.base import refuse_labels
+from snnconv.stages.samples import Samples, refuse_not_finite, spiking_checkpoint
+from snnconv.stages.session import Session, plan_batches, report_file, say_breach
 from snnconv.traces.arrays import SAMPLE, STEP, Array, of_sites, places
 from snnconv.traces.nir_form import write_nir
 from snnconv.traces.reader import is_trace
@@ -56,21 +43,12 @@ def run(config: TraceConfig, progress: Progress | None = None) -> TraceReport:
     """
     progress = progress or Quiet()
     session = Session(config)
-    file = checkpoint_file(config.checkpoint, config.run, SPIKING, "snnconv convert")
-    checkpoint = load(file, SPIKING)
-    info = checkpoint.conversion
-    session.inputs += [file, *files_named(info.neuron), *files_named(info.coding)]
+    file, checkpoint = spiking_checkpoint(session, config)
     out = config.out or config.run / f"trace.{config.form}"
     report = report_file(config, "trace", config.out)
     _refuse_lost(out)
-    T = timesteps(checkpoint, config.timesteps)
-    frames = frames_per_run(checkpoint.data.frames, T, info.hold)
-    dataset = load_data(session, config, checkpoint.data)
-    refuse_labels(dataset.info, dataset.labels, checkpoint.analysis.outputs)
-    split = dataset.test if config.split == "test" else dataset.train
-    order = subset(strata(split), config.limit, config.seed)
-
-    snn = spiking_network(checkpoint, engine=config.engine).to(session.device).eval()
+    chosen = Samples.of(session, config, checkpoint, config.limit)
+    snn, T, order, labels = chosen.snn, chosen.timesteps, chosen.order, chosen.labels
     ann = None
     if not checkpoint.trained_directly and "ann" in config.record:
         ann = (uncorrected(checkpoint) or snn.network).to(session.device).eval()
@@ -78,42 +56,35 @@ def run(config: TraceConfig, progress: Progress | None = None) -> TraceReport:
     arrays = _arrays(config, snn, sites, len(order), T, ann is not None)
     size = refuse_too_large(arrays, out.parent)
     progress.say(f"trace: {len(arrays)} arrays of {shown(size)}, before they are compressed")
-    at_once = _plan(session, config, snn, T, progress)
+    at_once = _plan(session, config, chosen, progress)
 
     with scratch(out.parent) as folder:
-        store = Store(folder, [*arrays, *_of_samples(split, snn, len(order), T)])
+        store = Store(folder, [*arrays, *_of_samples(labels, snn, len(order), T)])
         store.put("samples", order.numpy())
-        if split.labels is not None:
-            store.put("labels", split.labels[order].numpy())
+        if labels is not None:
+            store.put("labels", labels.numpy())
         recorder = Recorder(store, sites)
         done = 0
         with progress.task("trace", len(order)) as advance:
-            drawn = batches(split, checkpoint.data, order, at_once.samples, frames_per_run=frames)
-            for indices, x, _ in drawn:
-                x, samples = x.to(session.device), indices.to(session.device)
+            for x, indices in chosen.batches(checkpoint, at_once.samples):
                 recorder.begin(done, {} if ann is None else _activations(ann, mean_frame(x), sites))
-                logits = simulate(snn, x, samples, T, at_once.steps, recorder, recorder.needs)
-                _refuse_not_finite(file, logits)
+                logits = simulate(snn, x, indices, T, at_once.steps, recorder, recorder.needs)
+                refuse_not_finite(file, logits)
                 recorder.end()
                 store.put("logits", logits.transpose(0, 1).cpu().numpy(), done)
                 done += len(indices)
                 advance(len(indices))
         say_breach(session, progress)
         if distributed.rank() == 0:
-            _write(out, folder, store, config, snn, sites, _index(checkpoint, file, T, dataset))
+            _write(
+                out, folder, store, config, snn, sites, _index(checkpoint, file, T, chosen.dataset)
+            )
     return session.report(
         TraceReport,
         [report],
         [out],
-        data=data_use(dataset),
-        subset=subset_use(split, order, config.seed),
-        **checkpoint.analysis.shares,
-        neuron=info.neuron,
-        coding=info.coding,
-        timesteps=T,
-        latency_steps=snn.latency(T),
-        split=config.split,
-        samples=len(order),
+        **chosen.keys(config, checkpoint),
+        coding=checkpoint.conversion.coding,
         form=config.form,
         file=str(out),
         trace_mib=size / 2**20,
@@ -178,7 +149,9 @@ def _arrays(
     return found
 
 
-def _of_samples(split: Split, snn: SpikingNetwork, samples: int, timesteps: int) -> list[Array]:
+def _of_samples(
+    labels: Tensor | None, snn: SpikingNetwork, samples: int, timesteps: int
+) -> list[Array]:
     """Return the arrays that a trace has for each sample, in addition to those of its sites."""
     shape = snn.analysis.outputs
     axes = (SAMPLE, STEP, *(("class",) if len(shape) == 1 else places(len(shape))))
@@ -186,26 +159,23 @@ def _of_samples(split: Split, snn: SpikingNetwork, samples: int, timesteps: int)
         Array("samples", (SAMPLE,), (samples,), "<i8", "number in the split"),
         Array("logits", axes, (samples, timesteps, *shape), "<f4", "mean over steps 1..t"),
     ]
-    if split.labels is not None:
-        labels = split.labels
+    if labels is not None:
         dtype = "<f4" if labels.is_floating_point() else "<i8"
         named = (SAMPLE, *(f"axis {k}" for k in range(1, labels.dim())))
         found.append(Array("labels", named, (samples, *labels.shape[1:]), dtype))
     return found
 
 
-def _plan(
-    session: Session, config: TraceConfig, snn: SpikingNetwork, timesteps: int, progress: Progress
-) -> BatchPlan:
+def _plan(session: Session, config: TraceConfig, chosen: Samples, progress: Progress) -> BatchPlan:
     """How much to simulate at once.
 
     Raises:
         UsageError: the memory that is given has no room for one sample.
     """
-    steps = min(config.chunk, timesteps) if snn.causal else timesteps
+    snn, timesteps = chosen.snn, chosen.timesteps
     given = config.memory_bytes()
     told = None if given else progress
-    wanted = BatchPlan(config.batch_size, steps)
+    wanted = chosen.wanted(config)
     kept: dict[str, Any] = {"traced": True, "timesteps": timesteps}  # all logits are written
     found = plan_batches(session, snn, wanted, given, progress=told, **kept)
     confident = snn.confidence is not None or snn.draws
@@ -227,15 +197,6 @@ def _activations(ann: Network, x: Tensor, sites: Sequence[str]) -> dict[str, Ten
     nodes = {node.name: node for node in ann.graph.sites}
     with torch.no_grad():
         return {name: ann.compute(nodes[name], [inputs[name]]) for name in sites}
-
-
-def _refuse_not_finite(file: Path, logits: Tensor) -> None:
-    if not torch.isfinite(logits).all():
-        raise CheckFailedError(
-            f"the simulation of {file} does not give numbers",
-            "NaN or Inf among its logits",
-            "look at the weights and the data: snnconv inspect",
-        )
 
 
 def _index(checkpoint: Checkpoint, file: Path, timesteps: int, dataset: Dataset) -> dict[str, Any]:

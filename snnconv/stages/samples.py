@@ -1,0 +1,142 @@
+"""What ``predict`` and ``trace`` share: a spiking network, and samples of one split to simulate."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from snnconv.checkpoint import Checkpoint, load
+from snnconv.config.outputs import SamplesConfig
+from snnconv.core.kinds import SPIKING
+from snnconv.data.dataset import Dataset, batches
+from snnconv.data.frames import frames_per_run
+from snnconv.data.split import Split, strata, subset
+from snnconv.errors import CheckFailedError
+from snnconv.simulation.build import spiking_network, timesteps
+from snnconv.simulation.memory import BatchPlan
+from snnconv.simulation.network import SpikingNetwork
+from snnconv.stages.session import (
+    Session,
+    checkpoint_file,
+    data_use,
+    files_named,
+    load_data,
+    subset_use,
+)
+from snnconv.tasks.base import refuse_labels
+
+
+def spiking_checkpoint(session: Session, config: SamplesConfig) -> tuple[Path, Checkpoint]:
+    """Read the checkpoint that the options name, and note its files as inputs of the session."""
+    file = checkpoint_file(config.checkpoint, config.run, SPIKING, "snnconv convert")
+    checkpoint = load(file, SPIKING)
+    info = checkpoint.conversion
+    session.inputs += [file, *files_named(info.neuron), *files_named(info.coding)]
+    return file, checkpoint
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The samples of one split, and the network that is simulated on them.
+
+    Attributes:
+        snn: the network, on the session's device, in evaluation mode.
+        timesteps: T.
+        frames: how many different frames T steps show.
+        dataset: the data set.
+        split: the split that the options name.
+        order: the samples' indices, ``[n]``.
+    """
+
+    snn: SpikingNetwork
+    timesteps: int
+    frames: int
+    dataset: Dataset
+    split: Split
+    order: Tensor
+
+    @classmethod
+    def of(
+        cls, session: Session, config: SamplesConfig, checkpoint: Checkpoint, limit: int | None
+    ) -> "Samples":
+        """Read the data, and build the network.
+
+        Args:
+            session: the session, which notes the files of the data.
+            config: its options.
+            checkpoint: the network.
+            limit: how many samples to take; None for all of the split.
+
+        Raises:
+            UsageError: T does not fit the frames of a sample, or labels do not fit the outputs.
+        """
+        T = timesteps(checkpoint, config.timesteps)
+        frames = frames_per_run(checkpoint.data.frames, T, checkpoint.conversion.hold)
+        dataset = load_data(session, config, checkpoint.data)
+        refuse_labels(dataset.info, dataset.labels, checkpoint.analysis.outputs)
+        split = dataset.test if config.split == "test" else dataset.train
+        order = subset(strata(split), limit, config.seed)
+        snn = spiking_network(checkpoint, engine=config.engine).to(session.device).eval()
+        return cls(snn, T, frames, dataset, split, order)
+
+    @property
+    def labels(self) -> Tensor | None:
+        """The samples' labels, in their order; None if there are none."""
+        return None if self.split.labels is None else self.split.labels[self.order]
+
+    def wanted(self, config: SamplesConfig) -> BatchPlan:
+        """Return how many samples and steps the options want to compute at once."""
+        T = self.timesteps
+        return BatchPlan(config.batch_size, min(config.chunk, T) if self.snn.causal else T)
+
+    def batches(self, checkpoint: Checkpoint, samples: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Return the samples in turn, on the network's device.
+
+        Args:
+            checkpoint: says how values are normalised.
+            samples: how many to give at once.
+
+        Returns:
+            Frames ``[f, B, *input]`` and indices ``[B]``.
+        """
+        device = next(self.snn.parameters()).device
+        drawn = batches(
+            self.split, checkpoint.data, self.order, samples, frames_per_run=self.frames
+        )
+        for indices, x, _ in drawn:
+            yield x.to(device), indices.to(device)
+
+    def keys(self, config: SamplesConfig, checkpoint: Checkpoint) -> dict[str, Any]:
+        """Return the keys of a :class:`.SamplesReport`."""
+        return {
+            "data": data_use(self.dataset),
+            "subset": subset_use(self.split, self.order, config.seed),
+            **checkpoint.analysis.shares,
+            "neuron": checkpoint.conversion.neuron,
+            "timesteps": self.timesteps,
+            "latency_steps": self.snn.latency(self.timesteps),
+            "split": config.split,
+            "samples": len(self.order),
+        }
+
+
+def refuse_not_finite(file: Path, *outputs: Tensor | None, whose: str = "its logits") -> None:
+    """Refuse outputs that are no numbers.
+
+    Args:
+        file: the checkpoint of the network that gave them.
+        outputs: the outputs; None for those that there are not.
+        whose: what they are, for the error.
+
+    Raises:
+        CheckFailedError: NaN or Inf is among them.
+    """
+    if not all(torch.isfinite(each).all() for each in outputs if each is not None):
+        raise CheckFailedError(
+            f"the simulation of {file} does not give numbers",
+            f"NaN or Inf among {whose}",
+            "look at the weights and the data: snnconv inspect",
+        )
