@@ -23,6 +23,12 @@ class Score(Record):
     )
 
     @property
+    def words(self) -> str:
+        """The title within a sentence: RMSE, but mean IoU."""
+        first, rest = self.title[:1], self.title[1:]
+        return first.lower() + rest if rest[:1].islower() else self.title
+
+    @property
     def unit(self) -> str:
         """What differences are told in."""
         return "% of the ANN's" if self.relative else "points"

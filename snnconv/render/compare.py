@@ -110,7 +110,7 @@ def verdict(evaluations: Sequence[EvaluateReport]) -> str:
     if why := unjudged(evaluations):
         return f"No run is called better than another: {why}."
     best, kind = winner(evaluations), evaluations[0].decisive
-    better = "more accurate" if kind.name == ACCURACY.name else f"better by {kind.title}"
+    better = "more accurate" if kind.name == ACCURACY.name else f"better by {kind.words}"
     if best is None:
         return f"No run is {better} at T than every other one by more than chance."
     name = labels(evaluations)[best]

@@ -185,7 +185,7 @@ def distance(everybody: Sequence[Run]) -> Figure:
         "without loss; lower parts of the lines are cut off. One sample is "
         f"{sample:.2g} point{'s' if sample != 1 else ''}."
         if kind == ACCURACY
-        else f"The same, each against the {kind.title} of its own ANN, enlarged. Zero is a "
+        else f"The same, each against the {kind.words} of its own ANN, enlarged. Zero is a "
         "conversion without loss; lower parts of the lines are cut off."
     )
     below = [s.label for s in series if all(y < scale.lo for y in finite(y for _, y in s.points))]

@@ -72,7 +72,7 @@ def _accuracies(shown: Sequence[TrainingCurve], x: Axis) -> Figure | None:
         )
     if any(not isinstance(c.report, FinetuneReport) for c in shown):
         about += " A training from scratch keeps the last epoch."
-    title = "Validation accuracy" if kind == ACCURACY else f"Validation {kind.title}"
+    title = f"Validation {kind.words}"
 
     def plain(label: str, scale: Scale) -> Axis:
         return Axis(label, scale, exact=units.number)

@@ -73,7 +73,7 @@ def _beside_ann(report: EvaluateReport) -> str:
         return f", {away} {unit.split()[0]} {sides[found.ahead > 0]} its ANN{p}"
     if away == "0.00":
         return ", as its ANN does"
-    return f", no further from its ANN than chance ({units.points(found.ahead / 100)} {unit}{p})"
+    return f", within chance of its ANN ({units.points(found.ahead / 100)} {unit}{p})"
 
 
 @dataclass(frozen=True)

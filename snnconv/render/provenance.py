@@ -87,7 +87,7 @@ def _tested(report: TrainReport) -> Fact:
     if report.accuracy is not None:
         return Fact("Test accuracy", units.percent(report.accuracy))
     score = report.headline or ACCURACY
-    return Fact(f"Test {score.title}", score.shown(report.score or 0.0))
+    return Fact(f"Test {score.words}", score.shown(report.score or 0.0))
 
 
 def training(report: TrainReport | FinetuneReport) -> Facts:

@@ -24,6 +24,9 @@ class EpochRow(BaseModel):
     score: float | None = Field(
         None, description="the task's score that decides, on these samples; null in an older file"
     )
+    scores: dict[str, float | None] = Field(
+        {}, description="every score of the task, on these samples; of a spiking network only"
+    )
     accuracy_interval: Interval | None = Field(
         None, description="95 % Wilson interval, [low, high]; null in an older file"
     )
@@ -140,6 +143,13 @@ class FinetuneReport(NetworkReport):
         None, description="that score on the validation samples, before any training"
     )
     score_best: float | None = Field(None, description="of what was kept")
+    score_kinds: list[Score] = Field(
+        [], description="what scores_epoch0 and scores_best hold, the one that decides first"
+    )
+    scores_epoch0: dict[str, float | None] = Field(
+        {}, description="every score of the task on the validation samples, before any training"
+    )
+    scores_best: dict[str, float | None] = Field({}, description="of what was kept")
     score_last: float | None = Field(None, description="after the last epoch")
     accuracy_epoch0: float | None = Field(
         None, description="validation accuracy before any training; null for tasks that have none"

@@ -37,6 +37,7 @@ from snnconv.training.losses.base import named_loss
 from snnconv.training.norm import named_norm, with_norm
 from snnconv.training.objective import SpikingLoss, ValidationSet, slice_of
 from snnconv.training.surrogate import named_surrogate
+from snnconv.training.tally import ACCURACY_OF
 from snnconv.training.task import trained_task
 from snnconv.training.teacher import teacher_of
 
@@ -59,11 +60,11 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
     info = checkpoint.conversion
     shown = frames_per_run(checkpoint.data.frames, T, info.hold)
     dataset = read_once(session, load_data(session, config, checkpoint.data))
-    task, score = trained_task(config, dataset, checkpoint)
+    task, score = trained_task(config, dataset, checkpoint, taught=True)
     loss = named_loss(config.loss, config.loss_param)
-    checkpoint = replace(
-        checkpoint, data=checkpoint.data.model_copy(update={"task": dataset.info.task})
-    )
+    data = checkpoint.data.model_copy(update={"task": dataset.info.task})
+    if task.supervised:  # what it learns without labels serves the task that it has
+        checkpoint = replace(checkpoint, data=data)
     snn = spiking_network(checkpoint, folded=False, engine=config.engine)
     if surrogate is not None:
         info = info.model_copy(update={"surrogate": surrogate})
@@ -83,17 +84,17 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
         slice_steps,
         loss,
         config.label_smoothing,
-        ValidationSet(dataset.train, checkpoint.data, parts.validation, at_once, shown),
+        ValidationSet(dataset.train, data, parts.validation, at_once, shown),
         session.device,
         progress,
         config.release,
         updates=config.update == "slice",
         sampled=config.sample_slices,
-        teacher=teacher_of(checkpoint, session.device) if loss.taught else None,
+        teacher=teacher_of(checkpoint, session.device)
+        if loss.taught or not task.supervised
+        else None,
     )
-    training = Training(
-        objective, dataset.train, checkpoint.data, config, parts, session.device, progress
-    )
+    training = Training(objective, dataset.train, data, config, parts, session.device, progress)
     out = config.out or config.run / "finetuned.safetensors"
     traces = training_files(session, config, report_file(config, "finetune", config.out), out)
     history = fit(training, traces, from_start=True, progress=progress, score=score)
@@ -111,7 +112,7 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
     assert history.start is not None
     rows, held_out = history.rows, len(parts.validation)
     scores = (history.start.score, history.best_score, history.last_score)
-    before, best, at_end = scores if score.outcome else (None, None, None)
+    before, best, at_end = scores if dataset.info.task == ACCURACY_OF else (None, None, None)
     report = session.report(
         FinetuneReport,
         report_files(config, "finetune", config.out, files),
@@ -125,11 +126,14 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
         timesteps=T,
         latency_steps=snn.latency(T),
         **made.analysis.shares,
-        task=checkpoint.data.task,
+        task=data.task,
         headline=score,
         score_epoch0=scores[0],
         score_best=scores[1],
         score_last=scores[2],
+        score_kinds=task.scores(checkpoint.analysis.outputs),
+        scores_epoch0=history.start.scores,
+        scores_best=history.best_scores,
         accuracy_epoch0=before,
         accuracy_epoch0_interval=interval(before, held_out),
         firing_rate_epoch0=history.start.firing_rate,

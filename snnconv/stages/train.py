@@ -60,7 +60,7 @@ from snnconv.training.objective import (
     slice_of,
 )
 from snnconv.training.surrogate import named_surrogate
-from snnconv.training.tally import ann_score
+from snnconv.training.tally import ACCURACY_OF, ann_score
 from snnconv.training.task import trained_task
 
 VALIDATION_BATCH = 500
@@ -173,8 +173,10 @@ def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
         task=info.task,
         headline=score,
         score=final.score,
-        accuracy=final.score if score.outcome else None,
-        accuracy_interval=interval(final.score, count(dataset.test)) if score.outcome else None,
+        accuracy=final.score if info.task == ACCURACY_OF else None,
+        accuracy_interval=interval(final.score, count(dataset.test))
+        if info.task == ACCURACY_OF
+        else None,
         firing_rate=final.firing_rate,
     )
     traces.resume.unlink(missing_ok=True)

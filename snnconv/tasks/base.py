@@ -22,6 +22,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from snnconv.core.metadata import DataInfo
@@ -87,6 +88,13 @@ class Task(ABC):
     def values(self, rows: Tensor) -> Values:
         """The scores of rows ``[m, k]``: of samples, or of groups of them if rows are summed."""
 
+    def right(self, rows: Tensor) -> Tensor | None:
+        """Which samples are right, ``[n]`` bool of rows ``[n, k]``.
+
+        None unless the score that decides is the share of those (:attr:`.Score.outcome`).
+        """
+        return None
+
     @abstractmethod
     def example(self, n: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
         """Random outputs ``[n, *out]`` and labels ``[n, ...]``, of which laws are asked."""
@@ -94,6 +102,13 @@ class Task(ABC):
     @abstractmethod
     def loss(self, outputs: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
         """What training lowers, of outputs ``[B, *out]``: a mean over the batch, ``[]``."""
+
+    def distance(self, outputs: Tensor, ann: Tensor, temperature: float) -> Tensor:
+        """How far outputs ``[B, *out]`` are from the ANN's, ``[]``, for distillation.
+
+        By default the square of the relative error, which has no temperature.
+        """
+        return relative_square(outputs, ann)
 
     def answers(self, outputs: Tensor) -> Tensor:
         """What outputs ``[B, *out]`` say; as they are unless a task decides something."""
@@ -132,6 +147,25 @@ class Task(ABC):
         orders = (torch.randperm(n, generator=random) for _ in range(DEALS))
         others = (self.score_of(outputs, targets[order]) for order in orders)
         return any(other is not None and not kind.better(own, other) for other in others)
+
+
+def relative_square(outputs: Tensor, ann: Tensor) -> Tensor:
+    """``|x - a|^2 / |a|^2`` over a batch of outputs ``x`` and those of the ANN, ``[]``."""
+    ann = ann.to(outputs)
+    return (outputs - ann).square().sum() / ann.square().sum().clamp(min=1e-12)
+
+
+def divergence(outputs: Tensor, ann: Tensor, temperature: float) -> Tensor:
+    """``t^2 KL(softmax(a/t) || softmax(x/t))`` over classes, ``[]``: the mean over all places.
+
+    Args:
+        outputs: x, ``[B, C, ...]``.
+        ann: a, of the same shape.
+        temperature: t.
+    """
+    ours, theirs = ((each / temperature).log_softmax(1) for each in (outputs, ann))
+    each = F.kl_div(ours, theirs, reduction="none", log_target=True).sum(1)
+    return temperature**2 * each.mean()
 
 
 def margin(outputs: Tensor, classes: int = -1) -> Tensor:

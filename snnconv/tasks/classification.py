@@ -20,7 +20,7 @@ from torch import Tensor
 
 from snnconv.core.scores import ACCURACY, Score
 from snnconv.core.uncertainty import lucky
-from snnconv.tasks.base import Shape, Task, Values, margin
+from snnconv.tasks.base import Shape, Task, Values, divergence, margin
 
 K = 5
 """Of ``top-5``."""
@@ -67,6 +67,10 @@ class Classification(Task):
         n, first, among = rows.sum(0).tolist()
         return {"top-1": first / n, f"top-{K}": among / n} if n else {}
 
+    def right(self, rows: Tensor) -> Tensor:
+        """Those whose class is the first."""
+        return rows[:, 1] > 0
+
     def example(self, n: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
         """See :class:`.Task`."""
         return (
@@ -78,6 +82,10 @@ class Classification(Task):
         """The cross-entropy; targets may be soft, ``[B, C]``."""
         targets = targets if targets.is_floating_point() else targets.long()
         return F.cross_entropy(outputs, targets, label_smoothing=smoothing)
+
+    def distance(self, outputs: Tensor, ann: Tensor, temperature: float) -> Tensor:
+        """The divergence of the probabilities of the classes."""
+        return divergence(outputs, ann, temperature)
 
     def answers(self, outputs: Tensor) -> Tensor:
         """The class ``[B]``."""

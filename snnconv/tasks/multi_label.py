@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from snnconv.core.scores import Score
-from snnconv.tasks.base import Shape, Task, Values
+from snnconv.tasks.base import Shape, Task, Values, divergence
 
 
 class MultiLabel(Task):
@@ -81,6 +81,10 @@ class MultiLabel(Task):
         """The binary cross-entropy, mean over labels."""
         return F.binary_cross_entropy_with_logits(outputs, targets.to(outputs))
 
+    def distance(self, outputs: Tensor, ann: Tensor, temperature: float) -> Tensor:
+        """The divergence of the probabilities of "yes" and "no", the mean over labels."""
+        return divergence(_yes_no(outputs), _yes_no(ann), temperature)
+
     def answers(self, outputs: Tensor) -> Tensor:
         """Whether each label is said, ``[B, K]`` of 0 and 1."""
         return (outputs > 0).long()
@@ -88,6 +92,11 @@ class MultiLabel(Task):
     def confidence(self, outputs: Tensor) -> Tensor:
         """The margin of "yes" and "no" of the label that is least sure."""
         return (2 * outputs.sigmoid() - 1).abs().amin(2)
+
+
+def _yes_no(outputs: Tensor) -> Tensor:
+    """Each label as two classes, ``[B, 2, K]``."""
+    return torch.stack([outputs, torch.zeros_like(outputs)], 1)
 
 
 def _binary(labels: Tensor) -> bool:

@@ -15,11 +15,10 @@ Deviations:
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from snnconv.core.scores import Score
-from snnconv.tasks.base import Shape, Task, Values, margin
+from snnconv.tasks.base import Shape, Task, Values, divergence, margin, relative_square
 
 
 class Unlabelled(Task):
@@ -70,14 +69,25 @@ class Unlabelled(Task):
             "relative-error": (error / norm) ** 0.5 if norm else None,
         }
 
+    def right(self, rows: Tensor) -> Tensor | None:
+        """Those that agree; none where outputs are maps, whose places agree one by one."""
+        agree = rows[:, 1]
+        return agree > 0 if bool(((agree == 0) | (agree == 1)).all()) else None
+
     def example(self, n: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
         """See :class:`.Task`."""
         outputs = torch.randn(n, 4, generator=random)
         return outputs, outputs + torch.randn(n, 4, generator=random)
 
     def loss(self, outputs: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
-        """The mean squared error against the ANN."""
-        return F.mse_loss(outputs, targets.to(outputs))
+        """The square of the relative error, so that the unit of the outputs does not matter."""
+        return relative_square(outputs, targets)
+
+    def distance(self, outputs: Tensor, ann: Tensor, temperature: float) -> Tensor:
+        """As if outputs were classes; the square of the relative error where there is one."""
+        if (*outputs.shape[1:], 1)[0] < 2:
+            return relative_square(outputs, ann)
+        return divergence(outputs, ann, temperature)
 
     def confidence(self, outputs: Tensor) -> Tensor | None:
         """As if outputs were classes, the mean over places; none where there is one output."""

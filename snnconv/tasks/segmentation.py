@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from snnconv.core.scores import Score
-from snnconv.tasks.base import Shape, Task, Values, margin
+from snnconv.tasks.base import Shape, Task, Values, divergence, margin
 
 LEFT_OUT = 255
 """The label of places that belong to no class."""
@@ -88,6 +88,10 @@ class Segmentation(Task):
     def loss(self, outputs: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
         """The cross-entropy, mean over places."""
         return F.cross_entropy(_two(outputs), targets.long(), ignore_index=LEFT_OUT)
+
+    def distance(self, outputs: Tensor, ann: Tensor, temperature: float) -> Tensor:
+        """The divergence of the probabilities of each place's classes."""
+        return divergence(_two(outputs), _two(ann), temperature)
 
     def answers(self, outputs: Tensor) -> Tensor:
         """The class of each place, ``[B, H, W]``."""

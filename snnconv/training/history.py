@@ -21,6 +21,7 @@ from snnconv.core.uncertainty import unpacked
 from snnconv.errors import CheckFailedError
 from snnconv.render.units import seconds
 from snnconv.reports import EpochRow
+from snnconv.tasks.base import Values
 from snnconv.training.board import Board, needed
 from snnconv.training.loop import Training
 from snnconv.training.objective import Measured
@@ -55,6 +56,13 @@ class History:
         if self.best_epoch:
             return self.rows[self.best_epoch - 1].measured
         return self.start.score if self.start else None
+
+    @property
+    def best_scores(self) -> Values:
+        """Every score of the best epoch, the start included."""
+        if self.best_epoch:
+            return self.rows[self.best_epoch - 1].scores
+        return self.start.scores if self.start else {}
 
     @property
     def last_score(self) -> float | None:
@@ -124,7 +132,7 @@ def fit(
             training.module.eval()
             history.start = training.objective.measure()
             history.best, history.best_right = _module(training), history.start.right
-            progress.say(f"epoch   0  validation {score.shown(history.start.score)}  (as it came)")
+            progress.say(f"epoch   0  {_told(score, history.start.score)}  (as it came)")
         _keep(training, history, files)
     try:
         with Board(files.board, training.epoch + 1 if there else 0) as board:
@@ -160,9 +168,15 @@ def _epochs(
         board.add(row)
         progress.say(
             f"epoch {row.epoch:3d}  loss {row.loss:.4f}  "
-            f"validation {history.score.shown(row.measured)}  "
+            f"{_told(history.score, row.measured)}  "
             f"({row.seconds:.1f} s{_left(history.rows, training.config.epochs)})"
         )
+
+
+def _told(score: Score, value: float) -> str:
+    """Return a score of the validation samples, in words; an accuracy goes without saying."""
+    name = "" if score == ACCURACY else f"{score.words} "
+    return f"validation {name}{score.shown(value)}"
 
 
 def _left(rows: list[EpochRow], epochs: int) -> str:
@@ -187,6 +201,7 @@ def _keep(training: Training, history: History, files: TrainingFiles) -> None:
         best_epoch=history.best_epoch,
         rows=tuple(history.rows),
         right=(history.start.right, history.best_right) if history.start else None,
+        scores=history.start.scores if history.start else {},
     )
     best = {f"best/{name}": tensor for name, tensor in history.best.items()}
     write(Saved(files.setting, standing, training.state() | best), files.resume)
@@ -210,7 +225,7 @@ def _taken_up(training: Training, saved: Saved, file: Path, score: Score) -> His
     before, kept_right = standing.right or ("", "")
     return History(
         score,
-        start=Measured(*standing.start, before) if standing.start else None,
+        start=Measured(*standing.start, before, standing.scores) if standing.start else None,
         rows=list(standing.rows),
         best_epoch=standing.best_epoch,
         best=best,

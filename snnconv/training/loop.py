@@ -253,16 +253,17 @@ class Training:
                 mine = mine if len(mine) else whole[:1]  # at no weight, to take part in the step
                 drawn = batches(self.split, self.info, mine, len(mine), self._augment, shown)
                 ((indices, x, labels),) = drawn
-                assert labels is not None
-                x, labels = x.to(self.device), labels.to(self.device)
+                x = x.to(self.device)
+                targets = self.objective.targets(x, labels)
                 if self._mix is not None:
-                    x, labels = self._mix(x, labels) if shown is None else self._mixed(x, labels)
+                    mix = self._mix if shown is None else self._mixed
+                    x, targets = mix(x, targets)
                 x = _channels_last(x, len(self.info.shape))
                 samples = indices.to(self.device)
                 where = f"epoch {epoch}, step {step + 1} of {len(wholes)}"
                 if step == 0:
-                    self.objective.adapt(samples, x, labels)
-                batch = partial(self._batch, samples, x, labels, weight, sums, where)
+                    self.objective.adapt(samples, x, targets)
+                batch = partial(self._batch, samples, x, targets, weight, sums, where)
                 cost = timed(batch, self.device, self._weighs(step))
                 if len(whole) == len(wholes[0]):  # the last batch may be smaller
                     sums.costs.append(cost)
@@ -282,6 +283,7 @@ class Training:
             if self._counts
             else None,
             score=measured.score,
+            scores=measured.scores,
             firing_rate=measured.firing_rate,
             neuron_parameters=self.objective.parameters(),
             learning_rate=self._descent.param_groups[0]["lr"],
@@ -319,7 +321,7 @@ class Training:
         self,
         samples: Tensor,
         x: Tensor,
-        labels: Tensor,
+        targets: Tensor,
         share: float,
         sums: _Sums,
         where: str,
@@ -334,7 +336,7 @@ class Training:
         counted = len(samples) if share else 0
         config, passes = self.config, self.objective.passes
         along = 0 if self.objective.frames_per_run is None else 1
-        parts = [v.chunk(config.accumulate) for v in (samples, labels)]
+        parts = [v.chunk(config.accumulate) for v in (samples, targets)]
         parts.insert(1, x.chunk(config.accumulate, along))
         runs = [
             (self.objective.losses(called, *part), len(part[0]) / len(samples))
@@ -375,6 +377,6 @@ class Training:
                 self._average.update()
         if not self._counts:
             return
-        classes = labels.argmax(1) if labels.dim() > 1 else labels
+        classes = targets.argmax(1) if targets.dim() > 1 else targets
         right = torch.cat(logits).argmax(1) == classes
         sums.correct += int(right.sum()) if share else 0

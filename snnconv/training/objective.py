@@ -8,7 +8,7 @@ With ``update = batch`` the optimiser steps after all slices of a batch, whose g
 slices of one step are then SLTT. If gradients come from K of the slices only, it is SLTT-K.
 
 Shape:
-    Samples ``[B, *input]``; labels ``[B, ...]``, or soft ones ``[B, classes]``; outputs
+    Samples ``[B, *input]``; targets ``[B, ...]``, or soft classes ``[B, classes]``; outputs
     ``[B, *out]``, a classifier's logits ``[B, classes]``.
 
 Reference:
@@ -38,7 +38,7 @@ from snnconv.simulation.chunk import State
 from snnconv.simulation.memory import BatchPlan
 from snnconv.simulation.network import SpikingNetwork
 from snnconv.simulation.simulate import simulate
-from snnconv.tasks.base import Task
+from snnconv.tasks.base import Task, Values
 from snnconv.training.finite_differences import first_weight, follow_differences
 from snnconv.training.losses.base import Given, Loss
 from snnconv.training.tally import Tally
@@ -55,12 +55,14 @@ class Measured(NamedTuple):
         score: the score that decides: an accuracy of a classifier.
         firing_rate: spikes per neuron and step; none for an ANN.
         right: which samples are right, as :func:`.uncertainty.packed` writes it; empty for an
-            ANN, and for tasks without right and wrong samples.
+            ANN, and for scores that are no share of right samples.
+        scores: every score of the task; empty for an ANN.
     """
 
     score: float
     firing_rate: float | None
     right: str = ""
+    scores: Values = {}  # noqa: RUF012 (nobody writes into it)
 
 
 class Objective(Protocol):
@@ -95,12 +97,21 @@ class Objective(Protocol):
         """Get ready for an epoch, counted from 1."""
         ...
 
-    def adapt(self, samples: Tensor, x: Tensor, labels: Tensor) -> None:
+    def targets(self, x: Tensor, labels: Tensor | None) -> Tensor:
+        """Return what outputs should be: the labels, or the ANN's outputs if the task has none.
+
+        Args:
+            x: samples, as :meth:`losses` takes them; targets are on their device.
+            labels: theirs, if they have some.
+        """
+        ...
+
+    def adapt(self, samples: Tensor, x: Tensor, targets: Tensor) -> None:
         """Get ready for an epoch, by its first batch, as :meth:`losses` takes it."""
         ...
 
     def losses(
-        self, module: Callable[..., Any], samples: Tensor, x: Tensor, labels: Tensor
+        self, module: Callable[..., Any], samples: Tensor, x: Tensor, targets: Tensor
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield loss ``[]`` and outputs ``[B, *out]`` of every pass.
 
@@ -108,7 +119,7 @@ class Objective(Protocol):
             module: :attr:`module`, or what wraps it.
             samples: which samples these are, ``[B]``.
             x: ``[B, *input]``; ``[f, B, *input]`` if frames are shown.
-            labels: ``[B, ...]``, or soft ones ``[B, classes]``.
+            targets: ``[B, ...]``, or soft classes ``[B, classes]``.
         """
         ...
 
@@ -137,15 +148,20 @@ class AnnLoss:
     def begin(self, epoch: int) -> None:
         """See :class:`Objective`."""
 
-    def adapt(self, samples: Tensor, x: Tensor, labels: Tensor) -> None:
+    def targets(self, x: Tensor, labels: Tensor | None) -> Tensor:
+        """See :class:`Objective`."""
+        assert labels is not None
+        return labels.to(x.device)
+
+    def adapt(self, samples: Tensor, x: Tensor, targets: Tensor) -> None:
         """See :class:`Objective`."""
 
     def losses(
-        self, module: Callable[..., Any], samples: Tensor, x: Tensor, labels: Tensor
+        self, module: Callable[..., Any], samples: Tensor, x: Tensor, targets: Tensor
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """See :class:`Objective`."""
         logits = module(x)
-        yield self.task.loss(logits, labels, self.smoothing), logits
+        yield self.task.loss(logits, targets, self.smoothing), logits
 
     def measure(self) -> Measured:
         """See :class:`Objective`."""
@@ -192,7 +208,7 @@ class SpikingLoss:
         release: epochs after which neurons learn, too; weights learn from the first.
         updates: whether each slice has an optimiser step.
         sampled: slices of a batch that gradients come from, drawn at random; none for all.
-        teacher: the ANN that the loss compares with.
+        teacher: the ANN that the loss compares with, or whose outputs are the targets.
     """
 
     module: SpikingNetwork
@@ -222,12 +238,20 @@ class SpikingLoss:
         for neuron in self.module.neurons.values():
             neuron.requires_grad_(epoch > self.release)
 
-    def adapt(self, samples: Tensor, x: Tensor, labels: Tensor) -> None:
+    def targets(self, x: Tensor, labels: Tensor | None) -> Tensor:
+        """See :class:`Objective`."""
+        if self.task.supervised:
+            assert labels is not None
+            return labels.to(x.device)
+        assert self.teacher is not None
+        return self.teacher.answer(x.mean(0))[0]
+
+    def adapt(self, samples: Tensor, x: Tensor, targets: Tensor) -> None:
         """Let surrogates follow the finite differences of the loss."""
         surrogates = [n.surrogate for n in self.module.neurons.values() if n.surrogate is not None]
 
         def loss() -> Tensor:
-            found = [value for value, _ in self.losses(self.module, samples, x, labels)]
+            found = [value for value, _ in self.losses(self.module, samples, x, targets)]
             return torch.stack(found).mean()
 
         self.module.eval()
@@ -240,14 +264,16 @@ class SpikingLoss:
         return -(-self.timesteps // self.slice)
 
     def losses(
-        self, module: Callable[..., Any], samples: Tensor, x: Tensor, labels: Tensor
+        self, module: Callable[..., Any], samples: Tensor, x: Tensor, targets: Tensor
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """See :class:`Objective`."""
         state: State | None = None
         learning = set(range(self.passes))
         if self.sampled is not None and self.sampled < self.passes:
             learning = set(torch.randperm(self.passes)[: self.sampled].tolist())
-        teacher, activations = self.teacher.answer(x.mean(0)) if self.teacher else (None, {})
+        teacher, activations = (
+            self.teacher.answer(x.mean(0)) if self.teacher and self.loss.taught else (None, {})
+        )
         totals: dict[str, Tensor] = {}
 
         def observe(name: str, start: int, output: LayerOutput) -> None:
@@ -262,7 +288,7 @@ class SpikingLoss:
             given = Given(
                 self.task,
                 currents,
-                labels,
+                targets,
                 self.smoothing,
                 teacher,
                 {name: totals[name] / steps for name in activations if name in totals},
@@ -302,13 +328,12 @@ class SpikingLoss:
             drawn = batches(held.split, held.info, mine, size, frames_per_run=held.frames_per_run)
             for indices, x, labels in drawn:
                 x, samples = x.to(self.device), indices.to(self.device)
-                assert labels is not None
-                batch = len(labels)
+                batch = len(samples)
                 average = simulate(self.module, x, samples, T, steps, observe, needs)
-                tally.add(average[-1], labels.to(self.device))
-                advance(len(labels))
+                tally.add(average[-1], self.targets(x, labels))
+                advance(batch)
         spikes, neurons = distributed.total([spikes, neurons], self.device)
-        return Measured(tally.score(), spikes / neurons, tally.right())
+        return Measured(tally.score(), spikes / neurons, tally.right(), tally.scores())
 
     def parameters(self) -> dict[str, float]:
         """See :class:`Objective`."""

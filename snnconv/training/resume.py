@@ -40,6 +40,7 @@ class Standing(Record):
         rows: an epoch each.
         right: which validation samples were right before any training, and in the epoch that is
             kept; none in an older file.
+        scores: every score before any training; empty in an older file.
     """
 
     epoch: int = Field(strict=True, ge=0)
@@ -47,6 +48,7 @@ class Standing(Record):
     best_epoch: int = Field(strict=True, ge=0)
     rows: tuple[EpochRow, ...]
     right: tuple[str, str] | None = None
+    scores: dict[str, float | None] = Field({})
 
     @model_validator(mode="after")
     def _consistent(self) -> "Standing":

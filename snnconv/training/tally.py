@@ -1,7 +1,7 @@
-"""The score that decides, of samples held out, whose outputs come batch by batch.
+"""The scores of samples held out, whose outputs come batch by batch.
 
 Shape:
-    Outputs ``[B, *out]``, labels ``[B, ...]``.
+    Outputs ``[B, *out]``, targets ``[B, ...]``.
 
 Reference:
     The scores: :mod:`snnconv.tasks`.
@@ -20,7 +20,7 @@ from snnconv.core.uncertainty import packed
 from snnconv.data.dataset import batches
 from snnconv.data.split import Split
 from snnconv.errors import CheckFailedError
-from snnconv.tasks.base import TASKS
+from snnconv.tasks.base import TASKS, Values
 
 ACCURACY_OF = "classification"
 """The task whose deciding score is an accuracy."""
@@ -36,27 +36,28 @@ class Tally:
     """
 
     def __init__(self, task: str, samples: int, device: torch.device) -> None:
-        self._task, self._name, self._device = TASKS.recall(task), task, device
+        self._task, self._device = TASKS.recall(task), device
         self._rows: list[Tensor] = []
         self._mine = distributed.share(torch.arange(samples))
         self._samples = samples
         self._outputs: tuple[int, ...] = ()
 
-    def add(self, outputs: Tensor, labels: Tensor) -> None:
+    def add(self, outputs: Tensor, targets: Tensor) -> None:
         """Add the next batch of this process's samples."""
         self._outputs = tuple(outputs.shape[1:])
-        self._rows.append(self._task.rows(outputs[None], labels)[0].cpu())
+        self._rows.append(self._task.rows(outputs[None], targets)[0].cpu())
 
-    def score(self) -> float:
-        """The score that decides, of all processes' samples.
+    def scores(self) -> Values:
+        """Every score of the task, of all processes' samples; the one that decides comes first.
 
         Raises:
-            CheckFailedError: these samples leave it undefined.
+            CheckFailedError: these samples leave the one that decides undefined.
         """
         rows = self._all()
-        name = self._task.scores(self._outputs)[0].name
-        found = self._task.values(rows)[name]
-        if found is None:
+        values = self._task.values(rows)
+        found = {kind.name: values[kind.name] for kind in self._task.scores(self._outputs)}
+        name, first = next(iter(found.items()))
+        if first is None:
             raise CheckFailedError(
                 f"the {name} of the held-out samples is undefined",
                 f"{len(rows)} samples whose labels or outputs do not vary",
@@ -64,9 +65,15 @@ class Tally:
             )
         return found
 
+    def score(self) -> float:
+        """The score that decides; see :meth:`scores`."""
+        return next(value for value in self.scores().values() if value is not None)
+
     def right(self) -> str:
-        """Which samples are right, a bit each; empty for tasks other than classification."""
-        return packed(self._all()[:, 1] > 0) if self._name == ACCURACY_OF else ""
+        """Which samples are right, a bit each; empty for scores that are no share of them."""
+        score = self._task.scores(self._outputs)[0]
+        right = self._task.right(self._all()) if score.outcome else None
+        return "" if right is None else packed(right)
 
     def _all(self) -> Tensor:
         mine = torch.cat(self._rows)

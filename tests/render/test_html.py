@@ -326,11 +326,11 @@ def test_a_sentence_says_how_sure_it_is():
     ("changes", "expected"),
     [
         # an older file: the intervals of 99.2 and 98.9 % overlap, those of 99.2 and 94.4 % don't
-        ({"ann_accuracy": 357 / 360}, "no further from its ANN than chance (-0.28 points)"),
+        ({"ann_accuracy": 357 / 360}, "within chance of its ANN (-0.28 points)"),
         ({"accuracy": [340 / 360], "ann_accuracy": 357 / 360}, "4.72 points below its ANN"),
         (
             {"accuracy": [354 / 360], "ann_accuracy": 355 / 360, "against_ann": (0, 1, 1.0)},
-            "no further from its ANN than chance (-0.28 points, p = 1.00)",
+            "within chance of its ANN (-0.28 points, p = 1.00)",
         ),
         (
             {"accuracy": [347 / 360], "ann_accuracy": 355 / 360, "against_ann": (0, 8, 2 / 256)},

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from helpers.commands import done, here
 
+import snnconv
 from snnconv.data.dataset import load_dataset
 from snnconv.errors import ExitCode
 
@@ -227,13 +228,43 @@ def test_without_labels_the_ann_is_the_measure(folder, monkeypatch, tmp_path):
     assert not report["warnings"]
     assert report["scores"]["agreement"][-1] > 0.9
     assert report["scores"]["relative-error"][-1] == pytest.approx(report["logits_relative_error"])
-    result = here("finetune", *words)
-    assert result.code == ExitCode.USAGE
-    assert "training needs labels" in result.err
     done("convert", "--neuron", "lm-ht", "--param", "levels=2", "--timesteps", "2", *words[2:])
     report = json.loads(done("reparameterize", *words, "--json").out)
     assert (report["headline"]["name"], report["score_before"]) == ("agreement", 1)
     assert report["score_after"] > 0.99
+
+
+def test_fine_tuning_without_labels_learns_from_the_ann(folder, monkeypatch, tmp_path):
+    """Validation is what evaluate says of the same samples, and a resumed training goes on."""
+    monkeypatch.chdir(folder)
+    words = ("--run", tmp_path)
+    done("calibrate", "--data", "npz:none.npz", *words, "--samples", "100")
+    done("convert", "--neuron", "signed", "--timesteps", "1", *words)
+    found = []
+    for loss in ("mean", "distill"):
+        more = ("--loss", loss, "--epochs", "3", "--batch-size", "32", "--augment", "crop")
+        result = here(
+            "finetune", *words, *more, "--out", tmp_path / f"{loss}.safetensors", "--json"
+        )
+        report = json.loads(result.out)
+        assert (report["task"], report["headline"]["name"]) == ("none", "agreement")
+        assert "validation agreement with the ANN" in result.err
+        assert report["accuracy_best"] is report["epochs"][0]["accuracy"] is None
+        scores = [report["score_epoch0"], *(row["score"] for row in report["epochs"])]
+        assert report["score_best"] == max(scores) == report["scores_best"]["agreement"]
+        assert report["scores_best"]["relative-error"] < report["scores_epoch0"]["relative-error"]
+        assert report["before_and_after"] is not None
+        found.append(report["score_best"] - report["score_epoch0"])
+    assert max(found) > 0.05
+    with np.load("none.npz") as arrays:
+        report = snnconv.finetune(data=arrays["x"][:100], run=tmp_path, epochs=1)
+    assert (report.task, report.data.train_samples) == ("none", 100)
+    evaluated = [
+        json.loads(done("evaluate", tmp_path / f"{name}.safetensors", *words, "--json").out)
+        for name in ("converted", "mean")
+    ]
+    agreement = [report["scores"]["agreement"][-1] for report in evaluated]
+    assert agreement[1] > agreement[0]
 
 
 def test_an_ann_that_knows_one_class_only_is_called_so(folder, monkeypatch, tmp_path):

@@ -249,11 +249,14 @@ class Functions:
     def begin(self, epoch):
         self.begun = epoch
 
-    def adapt(self, samples, x, labels):
+    def targets(self, x, labels):
+        return labels
+
+    def adapt(self, samples, x, targets):
         """Nothing adapts."""
 
-    def losses(self, module, samples, x, labels):
-        yield self.loss(samples, x, labels)
+    def losses(self, module, samples, x, targets):
+        yield self.loss(samples, x, targets)
 
     def measure(self):
         return Measured(self.validate(), None)

@@ -163,8 +163,8 @@ def _scores(report: EvaluateReport) -> list[Fact]:
 
     facts = [Fact("task", report.task)]
     if ann is not None and report.task != "none":
-        facts.append(fact(f"ANN {kind.title}", ann, report.ann_headline_error))
-    facts.append(fact(f"SNN {kind.title} at T={T}", at_end, report.headline_errors.get(T)))
+        facts.append(fact(f"ANN {kind.words}", ann, report.ann_headline_error))
+    facts.append(fact(f"SNN {kind.words} at T={T}", at_end, report.headline_errors.get(T)))
     return facts
 
 

@@ -126,7 +126,7 @@ def _tested(report: TrainReport) -> Fact:
     if report.accuracy is None:
         score, value = report.headline or ACCURACY, report.score or 0.0
         text = f"after the last epoch, n = {units.count(n)}"
-        return Fact(f"test {score.title}", score.shown(value), text)
+        return Fact(f"test {score.words}", score.shown(value), text)
     text = f"after the last epoch, {around(report.accuracy, n)}"
     return Fact("test accuracy", units.percent(report.accuracy), text)
 
@@ -221,13 +221,14 @@ def finetune(report: FinetuneReport) -> list[Block]:
         bounds = around(share, n) if n and score.outcome else f"n = {units.count(n)}" if n else ""
         return Fact(name, score.shown(share), "; ".join(t for t in (more, bounds) if t))
 
-    of = "" if score.outcome else f" {score.title}"
+    of = "" if score == ACCURACY else f" {score.words}"
     facts = [
         Fact("data", data(report.data)),
         *_trained_on(report),
         measured(f"validation{of} before", before),
         measured(f"validation{of} kept", best, kept),
         measured(f"validation{of} at the end", last),
+        *_further(report),
         *latency(report.latency_steps),
         *non_spiking(report),
         *engine(report),
@@ -237,6 +238,17 @@ def finetune(report: FinetuneReport) -> list[Block]:
     title = f"Fine-tuned {report.neuron} at T={report.timesteps}"
     blocks: list[Block] = [Facts(title, tuple(facts))]
     return [*blocks, _epochs(report.epochs, score, report.epoch_best)] if report.epochs else blocks
+
+
+def _further(report: FinetuneReport) -> list[Fact]:
+    """Return what was kept by scores that do not decide; a classifier needs its accuracy only."""
+    found = []
+    for kind in report.score_kinds[1:] if report.headline != ACCURACY else ():
+        before, kept = (s.get(kind.name) for s in (report.scores_epoch0, report.scores_best))
+        if before is not None and kept is not None:
+            name = f"validation {kind.words} kept"
+            found.append(Fact(name, kind.shown(kept), f"{kind.shown(before)} before"))
+    return found
 
 
 def export(done: ExportReport) -> list[Block]:

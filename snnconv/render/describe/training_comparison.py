@@ -56,7 +56,7 @@ def cells(found: CompareTrainingReport) -> Table:
         (
             Column("method", numeric=False),
             Column("T"),
-            Column(kind.title.lower()),
+            Column(kind.words),
             *(Column(head) for head in heads),
         ),
         (

@@ -1,15 +1,16 @@
 """Distillation: learn from the ANN that was converted, by its outputs and layer by layer.
 
-``L(mean_t o[t], y) + logits*t^2*KL(softmax(a/t) || softmax(mean_t o[t]/t)) + rates*R``, where ``L``
-is the loss of the task, ``a`` are the ANN's outputs and ``t`` is a temperature. ``R`` is the mean
-over sites of ``((mean_t x[t] - z)/theta)^2``: the neurons' mean outputs against the ANN's
-activations ``z``, in units of the threshold.
+``L(mean_t o[t], y) + logits*D(mean_t o[t], a) + rates*R``, where ``L`` is the loss of the task and
+``a`` are the ANN's outputs. ``D`` is the task's distance (:meth:`.Task.distance`), for classes
+``t^2*KL(softmax(a/t) || softmax(o/t))`` with a temperature ``t``. ``R`` is the mean over sites of
+``((mean_t x[t] - z)/theta)^2``: the neurons' mean outputs against the ANN's activations ``z``, in
+units of the threshold.
 
 With ``local``, no gradient passes from neurons to the layer before. Each layer then learns by its
 own part of ``R`` alone, through all steps, and the layer behind the last neurons by the outputs.
 
 Shape:
-    Outputs ``[T, B, classes] -> []``.
+    Outputs ``[T, B, *out] -> []``.
 
 Reference:
     Hinton et al. 2015, *Distilling the Knowledge in a Neural Network*, for the outputs. Yang et al.
@@ -17,15 +18,15 @@ Reference:
     the layers: with ``local``, ``logits = 0`` and ``rates = 1`` it is their offline form.
 
 Deviations:
-    Activations above what neurons can put out count as that: they are clipped at theta, where Yang
-    et al. divide by the 99.9th percentile of a batch's activations and clip at 1. ``R`` is the mean
-    over layers, theirs the sum.
+    Outputs that are no probabilities are compared by the square of the relative error. Activations
+    above what neurons can put out count as that: they are clipped at theta, where Yang et al.
+    divide by the 99.9th percentile of a batch's activations and clip at 1. ``R`` is the mean over
+    layers, theirs the sum.
 """
 
 from typing import Self
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor
 
@@ -62,12 +63,11 @@ class Distill(Loss):
     def value(self, given: Given) -> Tensor:
         """See the module."""
         assert given.teacher is not None
-        t, found = self.params.temperature, given.of_mean()
+        found = given.of_mean()
         if self.params.logits:
-            ours = F.log_softmax(given.outputs.mean(0) / t, 1)
-            theirs = F.log_softmax(given.teacher / t, 1)
-            divergence = F.kl_div(ours, theirs, reduction="batchmean", log_target=True)
-            found = found + self.params.logits * t * t * divergence
+            outputs, t = given.outputs.mean(0), self.params.temperature
+            distance = given.task.distance(outputs, given.teacher, t)
+            found = found + self.params.logits * distance
         if self.by_layer:
             errors = []
             for site, rate in given.rates.items():
