@@ -33,9 +33,10 @@ class Subject(NamedTuple):
 
     checkpoint: Path | None
     data: str
-    samples: int
-    whole: int
-    """Samples in whole numbers of 8 bits, whose accuracy is another."""
+    peers: int
+    """Samples for the formats whose referee is slow."""
+    all: int
+    """Samples for `FAST` formats: the test set."""
 
 
 class Conversion(NamedTuple):
@@ -55,12 +56,13 @@ class Format(NamedTuple):
 
 NETWORKS = {
     "digits": Subject(None, "digits", 355, 355),
-    "resnet20": Subject(HERE / "resnet20" / "ann.safetensors", "fashion-mnist", 200, 1000),
-    "vgg11": Subject(RUNS / "vgg11" / "ann.safetensors", "fashion-mnist", 100, 200),
+    "resnet20": Subject(HERE / "resnet20" / "ann.safetensors", "fashion-mnist", 1000, 10000),
+    "vgg11": Subject(RUNS / "vgg11" / "ann.safetensors", "fashion-mnist", 1000, 10000),
     "m5": Subject(
-        RUNS / "speech" / "ann.safetensors", f"speech-commands:{RUNS / 'spoken'}", 50, 50
+        RUNS / "speech" / "ann.safetensors", f"speech-commands:{RUNS / 'spoken'}", 200, 1620
     ),
 }
+FAST = ("integer-8", "torch")
 LEVELS: dict[str, Any] = {"neuron": "lm-ht", "param": {"levels": 4}, "timesteps": T // 4}
 CONVERSIONS = {
     "if": Conversion({"neuron": "if"}),
@@ -112,7 +114,7 @@ def row(network: str, conversion: str, name: str) -> dict[str, Any]:
     """Export one network to one format, or return what it refuses."""
     format_, checkpoint = FORMATS[name], converted(network, conversion)
     folder, subject = checkpoint.parent / "files", NETWORKS[network]
-    limit = subject.whole if name == "integer-8" else subject.samples
+    limit = subject.all if name in FAST else subject.peers
     suffix = EXPORTS.load(format_.to).suffix
     out = folder / f"{conversion}_{name.replace('-', '_')}{suffix}".replace("-", "_")
     found: dict[str, Any] = {"network": network, "conversion": conversion, "format": name}
