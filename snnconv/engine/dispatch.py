@@ -21,20 +21,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnconv.core.shapes import stack_time
+from snnconv.core.shapes import laid_out, stack_time
 from snnconv.engine.event_conv.values import Deferred
 from snnconv.engine.layer_output import LayerOutput, Membrane, Wants
-from snnconv.neurons.base import Neuron
+from snnconv.neurons.base import Neuron, StateType
 from snnconv.neurons.surrogates.base import Surrogate
 
 
 def fire(
-    neuron: Neuron[Any],
+    neuron: Neuron[StateType],
     currents: Tensor | Deferred,
-    state: Any,
+    state: StateType | None,
     keep: Tensor | None,
     wants: Wants = Wants(),  # noqa: B008 - frozen
-) -> tuple[LayerOutput, Any]:
+) -> tuple[LayerOutput, StateType]:
     """Run all steps of a sequence.
 
     Args:
@@ -69,21 +69,14 @@ def fire(
             output, after = kernel(neuron, currents, state, keep, counted)
         else:
             spikes, after = neuron.run(currents, state, keep)
-            counts, values = (_as_laid_out(x, currents) for x in spikes)
+            counts, values = (x if x.requires_grad else laid_out(x, currents) for x in spikes)
             output = LayerOutput(values, counts if counted else None)
     return _completed(output, wants), after
 
 
-def _as_laid_out(x: Tensor, currents: Tensor) -> Tensor:
-    """Copy to the currents' order in memory, on which convolutions rely; stacking steps lost it."""
-    if x.stride() == currents.stride() or x.requires_grad:
-        return x
-    return torch.empty_like(currents, dtype=x.dtype).copy_(x)
-
-
 def _step_by_step(
-    neuron: Neuron[Any], currents: Tensor, state: Any, keep: Tensor | None
-) -> tuple[LayerOutput, Any]:
+    neuron: Neuron[StateType], currents: Tensor, state: StateType, keep: Tensor | None
+) -> tuple[LayerOutput, StateType]:
     """Run a causal layer, and keep its membranes."""
     counts, values = [], []
     thresholds: list[Tensor] = []
@@ -106,8 +99,8 @@ def _step_by_step(
 
 
 def _all_at_once(
-    neuron: Neuron[Any], currents: Tensor, state: Any, keep: Tensor | None
-) -> tuple[LayerOutput, Any]:
+    neuron: Neuron[StateType], currents: Tensor, state: StateType, keep: Tensor | None
+) -> tuple[LayerOutput, StateType]:
     """Run a layer that needs all its currents at once, and compute its membranes."""
     output, after = fire(neuron, currents, state, keep)
     assert output.values is not None
@@ -136,7 +129,7 @@ def _completed(output: LayerOutput, wants: Wants) -> LayerOutput:
 @functools.cache
 def compiled(
     kind: type[Neuron[Any]], learns: bool, surrogate: type[Surrogate] | None = None
-) -> Callable[..., tuple[Any, ...]] | None:
+) -> Callable[..., tuple[LayerOutput, Any]] | None:
     """The function that runs a layer of these neurons; None without a kernel or without numba.
 
     Args:

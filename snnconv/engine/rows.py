@@ -16,6 +16,7 @@ from snnconv.core.jit import inlined
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
+Arrays = tuple[Floats, ...]
 Place = np.uint64
 
 LANES = 16  # numbers in a vector: one register of AVX-512, two of AVX2, four of NEON

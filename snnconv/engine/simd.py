@@ -23,7 +23,9 @@ VECTOR = ir.VectorType(FLOAT, LANES)
 BYTES = 4
 
 
-def in_llvm(gives: Any, *takes: Any) -> Callable[[Callable[..., Any]], Any]:
+def in_llvm(
+    gives: types.Type, *takes: types.Type | None
+) -> Callable[[Callable[..., ir.Value | None]], Any]:
     """Decorates a function that writes the LLVM code of a call, given a builder and the operands.
 
     Args:
@@ -32,9 +34,9 @@ def in_llvm(gives: Any, *takes: Any) -> Callable[[Callable[..., Any]], Any]:
             number.
     """
 
-    def decorate(function: Callable[..., Any]) -> Any:
+    def decorate(function: Callable[..., ir.Value | None]) -> Any:
         def define(typing: Any, *found: Any) -> Any:
-            def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            def generate(context: Any, builder: ir.IRBuilder, _: Any, args: Any) -> ir.Value:
                 pairs = zip(takes, found, args, strict=True)
                 operands = [kind.literal_value if t is None else arg for t, kind, arg in pairs]
                 code = function(builder, *operands)
@@ -48,13 +50,13 @@ def in_llvm(gives: Any, *takes: Any) -> Callable[[Callable[..., Any]], Any]:
     return decorate
 
 
-def fetch(builder: Any, kind: Any, address: Any, offset: int = 0) -> Any:
+def fetch(builder: ir.IRBuilder, kind: ir.Type, address: ir.Value, offset: int = 0) -> ir.Value:
     """Load a value that lies ``offset`` bytes behind an address."""
     place = builder.add(address, ir.Constant(INT, offset))
     return builder.load(builder.inttoptr(place, kind.as_pointer()), align=BYTES)
 
 
-def splat(builder: Any, value: Any) -> Any:
+def splat(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
     """A vector whose numbers are all this one."""
     empty = ir.Constant(VECTOR, ir.Undefined)
     first = builder.insert_element(empty, value, ir.Constant(ir.IntType(32), 0))

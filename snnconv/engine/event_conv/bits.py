@@ -6,8 +6,6 @@ Shape:
     Addresses of contiguous memory; nothing is checked here.
 """
 
-from typing import Any
-
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -22,7 +20,7 @@ BITS = ir.IntType(LANES)
 
 
 @in_llvm(types.int64, None, types.int64)
-def nonzero(builder: Any, number: int, address: Any) -> Any:
+def nonzero(builder: ir.IRBuilder, number: int, address: ir.Value) -> ir.Value:
     """Which of so many float32 values at an address are not zero: bit i is value i.
 
     The number is a literal, at most :data:`WORD`.
@@ -34,13 +32,13 @@ def nonzero(builder: Any, number: int, address: Any) -> Any:
 
 
 @in_llvm(types.int64, types.int64)
-def word_at(builder: Any, address: Any) -> Any:
+def word_at(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
     """The 64 bits at an address, which may be that of any byte."""
     return builder.load(builder.inttoptr(address, INT.as_pointer()), align=1)
 
 
 @in_llvm(types.void, types.int64, types.int64)
-def pack(builder: Any, to: Any, source: Any) -> Any:
+def pack(builder: ir.IRBuilder, to: ir.Value, source: ir.Value) -> None:
     """Write which of :data:`LANES` float32 numbers are not zero, as so many bits."""
     values = fetch(builder, VECTOR, source)
     fired = builder.fcmp_ordered("!=", values, ir.Constant(VECTOR, None))
@@ -48,7 +46,7 @@ def pack(builder: Any, to: Any, source: Any) -> Any:
 
 
 @in_llvm(types.void, types.int64, types.int64, types.int64)
-def add_where(builder: Any, to: Any, fired: Any, amounts: Any) -> Any:
+def add_where(builder: ir.IRBuilder, to: ir.Value, fired: ir.Value, amounts: ir.Value) -> None:
     """Add :data:`LANES` float32 amounts where a bit is set, and 0 elsewhere."""
     bits = builder.load(builder.inttoptr(fired, BITS.as_pointer()), align=1)
     chosen = builder.bitcast(bits, ir.VectorType(ir.IntType(1), LANES))
@@ -58,13 +56,13 @@ def add_where(builder: Any, to: Any, fired: Any, amounts: Any) -> Any:
 
 
 @in_llvm(types.int64, types.int64)
-def lowest(builder: Any, word: Any) -> Any:
+def lowest(builder: ir.IRBuilder, word: ir.Value) -> ir.Value:
     """The place of the lowest bit that is set; :data:`WORD` if none is."""
     return builder.cttz(word, ir.Constant(ir.IntType(1), 0))
 
 
 @in_llvm(types.int64, types.int64)
-def number(builder: Any, word: Any) -> Any:
+def number(builder: ir.IRBuilder, word: ir.Value) -> ir.Value:
     """How many bits of a word are set."""
     return builder.ctpop(word)
 
@@ -75,8 +73,7 @@ def bits(address: int, count: int) -> int:
     if count == WORD:
         whole: int = nonzero(64, address)
         return whole
-    word: Any = 0
-    done = 0
+    word = done = 0
     while done + LANES <= count:
         word |= nonzero(16, address + 4 * done) << done
         done += LANES

@@ -8,8 +8,6 @@ Shape:
     Addresses of contiguous memory; nothing is checked here.
 """
 
-from typing import Any
-
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -21,9 +19,10 @@ WIDEST = 4  # vectors of sums that fit into AVX2's sixteen registers, with room 
 SIZES = (8, 4, 2, 1)  # events in a group
 
 _SHORT = ir.IntType(16)  # the elements of lists
+Lists = tuple[ir.Value, ...]  # addresses of rows, amounts, weights and out
 
 
-def _offset(builder: Any, address: Any, index: Any) -> Any:
+def _offset(builder: ir.IRBuilder, address: ir.Value, index: ir.Value | int) -> ir.Value:
     """The unsigned 16 bits at a place of a list."""
     index = ir.Constant(INT, index) if isinstance(index, int) else index
     place = builder.add(address, builder.mul(index, ir.Constant(INT, 2)))
@@ -31,7 +30,9 @@ def _offset(builder: Any, address: Any, index: Any) -> Any:
     return builder.zext(builder.load(pointer, align=2), INT)
 
 
-def _add_group(builder: Any, plain: bool, vectors: int, size: int, lists: Any, group: Any) -> None:
+def _add_group(
+    builder: ir.IRBuilder, plain: bool, vectors: int, size: int, lists: Lists, group: ir.Value
+) -> None:
     """``out += sum of amount * row`` for a group: one multiplication and one addition each."""
     rows, amounts, weights, out = lists
     to = builder.add(out, _offset(builder, group, 0))
@@ -53,17 +54,17 @@ def _add_group(builder: Any, plain: bool, vectors: int, size: int, lists: Any, g
 
 @in_llvm(types.void, None, *[types.int64] * 8)
 def add_groups(
-    builder: Any,
+    builder: ir.IRBuilder,
     plain: int,
-    vectors: Any,
-    numbers: Any,
-    groups: Any,
-    apart: Any,
-    rows: Any,
-    amounts: Any,
-    weights: Any,
-    out: Any,
-) -> Any:
+    vectors: ir.Value,
+    numbers: ir.Value,
+    groups: ir.Value,
+    apart: ir.Value,
+    rows: ir.Value,
+    amounts: ir.Value,
+    weights: ir.Value,
+    out: ir.Value,
+) -> None:
     """``out += sum of amount * row``, group by group.
 
     Args:

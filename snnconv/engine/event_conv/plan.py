@@ -36,14 +36,14 @@ class Layouts:
     """Convolutions laid out for events: made on demand, and made again when weights change."""
 
     def __init__(self) -> None:
-        self._made: dict[tuple[str, bool], tuple[tuple[Any, ...], EventDriven]] = {}
+        self._made: dict[tuple[str, bool], tuple[tuple[object, ...], EventDriven]] = {}
 
     def of(
         self, network: Network, node: Node, values: Tensor | Packed | None = None
     ) -> EventDriven:
         """The layout of a node that goes by events, for spikes in bits if the values are bits."""
         weight, bias = _operands(network, node)
-        now: tuple[Any, ...] = tuple(
+        now: tuple[object, ...] = tuple(
             (x.data_ptr(), x._version) for x in (weight, bias) if x is not None
         )
         packed = values if isinstance(values, Packed) else None

@@ -21,7 +21,7 @@ from snnconv.engine.neurons.layer import Scan, by_neuron, by_step, masks, mixing
 from snnconv.engine.neurons.scan import BLOCK, kernel_of
 from snnconv.engine.neurons.scan_back import backward
 from snnconv.engine.rows import Floats
-from snnconv.neurons.base import Neuron
+from snnconv.neurons.base import Neuron, StateType
 
 
 class _Scan(torch.autograd.Function):
@@ -93,8 +93,12 @@ class _Scan(torch.autograd.Function):
 
 
 def run(
-    neuron: Neuron[Any], currents: Tensor, state: Any, keep: Tensor | None, counted: bool
-) -> tuple[LayerOutput, Any]:
+    neuron: Neuron[StateType],
+    currents: Tensor,
+    state: StateType,
+    keep: Tensor | None,
+    counted: bool,
+) -> tuple[LayerOutput, StateType]:
     """Run a layer whose kernel has a gradient; see :func:`snnconv.engine.dispatch.fire`."""
     (kernel, _), steps = kernel_of(type(neuron)), len(currents)
     seen = neuron.seen(currents, state)

@@ -24,8 +24,8 @@ from snnconv.engine.event_conv.values import Deferred, Packed
 from snnconv.engine.layer_output import LayerOutput, Wants, WeightedSum
 from snnconv.engine.memory_layout import Flat, checked
 from snnconv.engine.neurons.scan import BLOCK, LEAST, forward, kernel_of
-from snnconv.engine.rows import LANES, Floats
-from snnconv.neurons.base import Neuron
+from snnconv.engine.rows import LANES, Arrays, Floats
+from snnconv.neurons.base import Neuron, StateType
 
 Work = Callable[[Pieces], None]
 """The work of one thread on the pieces that it takes."""
@@ -116,13 +116,13 @@ class Scan:
 
 
 def run_layer(
-    neuron: Neuron[Any],
+    neuron: Neuron[StateType],
     currents: Tensor | Deferred,
-    state: Any,
+    state: StateType,
     keep: Tensor | None,
     wants: Wants,
     cached: int = CACHED,
-) -> tuple[LayerOutput, Any]:
+) -> tuple[LayerOutput, StateType]:
     """Run all steps of a sequence; see :func:`snnconv.engine.dispatch.fire`.
 
     The neurons have a kernel, and the state is not None. ``cached`` is how many currents of a
@@ -209,12 +209,12 @@ def mixing(omega: Tensor | None, steps: int, sees: int) -> Floats | None:
     return None if omega is None else checked(small(omega), (steps, sees))
 
 
-def by_neuron(flat: Flat, values: Iterable[Tensor]) -> tuple[Floats, ...]:
+def by_neuron(flat: Flat, values: Iterable[Tensor]) -> Arrays:
     """Tensors that broadcast to ``[B, *N]``: ``[n]`` each, or ``[BLOCK]`` if all are equal."""
     return tuple(flat.neurons(value, BLOCK) for value in values)
 
 
-def by_step(schedule: Tensor, steps: int) -> tuple[Floats, ...]:
+def by_step(schedule: Tensor, steps: int) -> Arrays:
     """The columns of a schedule ``[T, p]``, ``[T]`` each."""
     return tuple(checked(column, (steps,)) for column in small(schedule.mT))
 

@@ -26,14 +26,16 @@ from numpy.typing import NDArray
 from snnconv.core.jit import compiled, inlined, scalar
 from snnconv.engine.event_conv.bits import WORD, fired, lowest, pack
 from snnconv.engine.neurons.tuples import GIVES, at, cut, matrices_for, put, row_at
-from snnconv.engine.rows import LANES, Bytes, Floats, Place, add_multiple, zeros
+from snnconv.engine.rows import LANES, Arrays, Bytes, Floats, Place, add_multiple, zeros
 from snnconv.errors import UnsupportedError
 from snnconv.neurons.base import Neuron
-from snnconv.neurons.kernel import Kernel
+from snnconv.neurons.kernel import Kernel, Numbers
 
 Sums = NDArray[np.int64]
 Row = tuple[Floats, Place]
 """An array, and the place where a row of it starts."""
+Room = tuple[Bytes, Floats, Arrays, Arrays]
+"""The memory of one thread for a kernel with ``silent``."""
 
 BLOCK = 512  # neurons: nine arrays of this size fit into the smallest first-level cache
 LEAST = 8  # weighted counts that float32 must be able to add up: then a block fits into int32
@@ -80,7 +82,7 @@ def _divide(total: Floats, by: np.float32, to: Floats, x: Place, n: Place) -> No
         to[x + i] = total[i] / by
 
 
-def row_of(kernel: Kernel) -> tuple[Callable[..., None], Callable[..., Any]]:
+def row_of(kernel: Kernel) -> tuple[Callable[..., None], Callable[..., Room | tuple[()]]]:
     """The step of a row of neurons, and a function that gives the memory it needs.
 
     Several arrays are a tuple. Without ``keep`` every spike is elicited. The step writes values,
@@ -93,14 +95,14 @@ def row_of(kernel: Kernel) -> tuple[Callable[..., None], Callable[..., Any]]:
     def row(
         n: Place,
         currents: Row,
-        constants: Any,
-        now: Any,
-        state: Any,
-        following: Any,
+        constants: Arrays,
+        now: Numbers,
+        state: Arrays,
+        following: Arrays | None,
         keep: Row | None,
         values: Row | None,
         counts: Row | None,
-        room: Any,
+        room: Room | tuple[()],
     ) -> None:
         given, c = currents
         for i in range(n):
@@ -117,12 +119,12 @@ def row_of(kernel: Kernel) -> tuple[Callable[..., None], Callable[..., Any]]:
 
 
 @inlined
-def _no_room(constants: Any, states: Any) -> Any:
+def _no_room(constants: Arrays, states: Arrays) -> tuple[()]:
     return ()
 
 
 @inlined
-def _room(constants: Any, states: Any) -> Any:
+def _room(constants: Arrays, states: Arrays) -> Room:
     bits = np.zeros(BLOCK // 8 + 8, np.uint8)
     own_constants, own_states = matrices_for(constants, 1, BLOCK), matrices_for(states, 1, BLOCK)
     return bits, zeros(6, BLOCK), row_at(own_constants, 0), row_at(own_states, 0)
@@ -136,14 +138,14 @@ def _skipping(kernel: Kernel, row: Callable[..., None]) -> Callable[..., None]:
     def skipping(
         n: Place,
         currents: Row,
-        constants: Any,
-        now: Any,
-        state: Any,
-        following: Any,
+        constants: Arrays,
+        now: Numbers,
+        state: Arrays,
+        following: Arrays | None,
         keep: Row | None,
         values: Row | None,
         counts: Row | None,
-        room: Any,
+        room: Room,
     ) -> None:
         bits, spare, own_constants, own_state = room
         may, own, own_keep = spare[0], spare[1], spare[2]
@@ -223,9 +225,9 @@ def forward(kind: type[Neuron[Any]]) -> Callable[..., None]:
         first: int,
         omega: Floats | None,
         keep: Floats,
-        constants: Any,
-        schedule: Any,
-        states: Any,
+        constants: Arrays,
+        schedule: Arrays,
+        states: Arrays,
         steps: int,
         bits: Bytes,
         counts: Floats,

@@ -23,7 +23,7 @@ import numpy as np
 from snnconv.core.jit import compiled, inlined, scalar
 from snnconv.engine.neurons.scan import BLOCK, Row, kernel_of, mix_currents, refusal, row_of
 from snnconv.engine.neurons.tuples import at, cut, matrices_for, move, overloaded, put, row_at
-from snnconv.engine.rows import LANES, Floats, Place, add_multiple, zeros
+from snnconv.engine.rows import LANES, Arrays, Floats, Place, add_multiple, zeros
 from snnconv.neurons.base import Neuron
 from snnconv.neurons.kernel import Kernel, Numbers, Slope
 from snnconv.neurons.surrogates.base import Surrogate
@@ -50,7 +50,7 @@ def dot(one: Floats, other: Floats, sums: Floats) -> np.float32:
     return total
 
 
-def _sum_up(sums: Any, block: int, t: int, products: Any, ones: Floats, own: Floats) -> Any:
+def _sum_up(sums: Arrays, block: int, t: int, products: Arrays, ones: Floats, own: Floats) -> None:
     """Add up a block's products."""
     raise NotImplementedError("for compiled code")
 
@@ -60,7 +60,9 @@ def _summing(sums: Any, block: Any, t: Any, products: Any, ones: Any, own: Any) 
     if len(sums) == 0:
         return lambda sums, block, t, products, ones, own: None
 
-    def add_up(sums: Any, block: Any, t: Any, products: Any, ones: Any, own: Any) -> None:
+    def add_up(
+        sums: Arrays, block: int, t: int, products: Arrays, ones: Floats, own: Floats
+    ) -> None:
         if len(sums[0]) > 0:
             sums[0][block, t] = dot(products[0], ones, own)
         _sum_up(sums[1:], block, t, products[1:], ones, own)
@@ -103,15 +105,15 @@ def _back(gradient: Callable[..., Any]) -> Callable[..., None]:
         n: Place,
         currents: Row,
         keep: Row,
-        constants: Any,
-        now: Any,
-        state: Any,
+        constants: Arrays,
+        now: Numbers,
+        state: Arrays,
         of_counts: Row,
         of_values: Row,
-        of_state: Any,
+        of_state: Arrays,
         to: Row,
-        products: Any,
-        shape: Any,
+        products: Arrays,
+        shape: Numbers,
     ) -> None:
         (given, c), (masks, k), (counts, s), (values, x) = currents, keep, of_counts, of_values
         for i in range(n):
@@ -171,18 +173,18 @@ def backward(kind: type[Neuron[Any]], surrogate: type[Surrogate] | None) -> Call
         currents: Floats,
         omega: Floats | None,
         keep: Floats,
-        constants: Any,
-        schedule: Any,
-        states: Any,
+        constants: Arrays,
+        schedule: Arrays,
+        states: Arrays,
         steps: int,
         of_counts: Floats,
         of_values: Floats,
-        of_ends: Any,
+        of_ends: Arrays,
         of_currents: Floats,
-        of_starts: Any,
-        of_schedule: Any,
+        of_starts: Arrays,
+        of_schedule: Arrays,
         of_omega: Floats,
-        shape: Any,
+        shape: Numbers,
     ) -> None:
         """Run blocks ``start`` to ``stop``."""
         neurons = of_currents.shape[1]

@@ -5,16 +5,17 @@ Shape:
 """
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from llvmlite.ir import IRBuilder, Value
 from numba import types
 from numba.core.errors import TypingError
 from numba.core.typing.templates import signature
 from numba.extending import intrinsic, overload
 
 from snnconv.core.jit import inlined
-from snnconv.engine.rows import Floats, Place, zeros
+from snnconv.engine.rows import Arrays, Floats, Place, zeros
 
 GIVES = "a kernel gives"
 _intrinsic: Callable[[Callable[..., Any]], Any] = intrinsic  # numba has no types
@@ -31,7 +32,7 @@ def at(typing: Any, arrays: Any, i: Any) -> Any:
     """The numbers at one place of every array."""
     numbers = types.Tuple([array.dtype for array in arrays])
 
-    def generate(context: Any, builder: Any, made: Any, args: Any) -> Any:
+    def generate(context: Any, builder: IRBuilder, made: Any, args: Sequence[Value]) -> Value:
         found = []
         for k, array in enumerate(arrays):
             known = signature(array.dtype, array, types.uintp)
@@ -53,7 +54,7 @@ def put(typing: Any, arrays: Any, i: Any, numbers: Any) -> Any:
     if numbers != wanted:
         raise TypingError(f"{GIVES} {numbers}, where {wanted} is wanted")
 
-    def generate(context: Any, builder: Any, made: Any, args: Any) -> Any:
+    def generate(context: Any, builder: IRBuilder, made: Any, args: Sequence[Value]) -> Value:
         for k, array in enumerate(arrays):
             known = signature(types.none, array, types.uintp, array.dtype)
             write = context.get_function(operator.setitem, known)
@@ -65,20 +66,20 @@ def put(typing: Any, arrays: Any, i: Any, numbers: Any) -> Any:
 
 
 @inlined
-def move(arrays: Any, others: Any, n: Place) -> None:
+def move(arrays: Arrays, others: Arrays, n: Place) -> None:
     """Copy the first n places of each of the other arrays to its array."""
     for i in range(n):
         put(arrays, i, at(others, i))
 
 
-def for_each(function: Callable[..., Any]) -> Callable[..., Any]:
+def for_each(function: Callable[..., Floats]) -> Callable[..., Arrays]:
     """Decorates a compiled function of an array: it then takes and gives a tuple."""
 
-    def every(arrays: Any, *args: Any) -> Any:
+    def every(arrays: Arrays, *args: int) -> Arrays:
         raise NotImplementedError("for compiled code")
 
     @overloaded(every)
-    def _every(arrays: Any, *args: Any) -> Any:
+    def _every(arrays: types.BaseTuple, *args: types.Type) -> Callable[..., Arrays]:
         if len(arrays) == 0:
             return lambda arrays, *args: ()
         return lambda arrays, *args: (function(arrays[0], *args), *every(arrays[1:], *args))
