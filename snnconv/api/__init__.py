@@ -1,9 +1,9 @@
 """The Python API: the commands as functions, with the same names and options.
 
-Each function takes the options of its command as keywords, and a config object, from which the
-options that are given differ. It returns the stage's report, whose attributes are the keys of
-``docs/reference/reports.md``. An option that is None has its default. The functions raise a
-:class:`SnnconvError` with a remedy; its subclasses are in :mod:`snnconv.errors`. The calling
+Each function takes the options of its command as keywords. It also takes a config object, whose
+options the keywords override. An option that is None has its default. The function returns the
+report of the stage, whose attributes are the keys of ``docs/reference/reports.md``. Functions raise
+a :class:`SnnconvError` with a remedy; its subclasses are in :mod:`snnconv.errors`. The calling
 process keeps its random state, its number of threads and its TF32 settings.
 
 >>> import snnconv
@@ -154,8 +154,8 @@ def calibrate(
 
     Args:
         model: what the command takes, or a live module, which takes ``[B, *N]`` and gives logits
-            ``[B, classes]``; it is written to ``RUN/ann.safetensors``. By default the run's
-            network, else the embedded CNN.
+            ``[B, classes]``; it is written to ``RUN/ann.safetensors``. By default the network of
+            the run folder, or else the embedded CNN.
         config: options as one object.
         options: see ``snnconv calibrate --help``; ``samples`` are training samples, ``sin`` is in
             steps.
@@ -207,18 +207,19 @@ def convert(
 ) -> ConvertReport | LoadedModule:
     """Put a neuron at every activation, as ``snnconv convert`` does; or convert a live module.
 
-    ``snnconv.convert(module, data=samples)`` is :func:`convert_module`: it takes the options of
-    that, writes no file, and returns the spiking network.
+    ``snnconv.convert(module, data=samples)`` calls :func:`convert_module`: it takes the options of
+    that function, writes no file, and returns the spiking network.
 
     Args:
-        checkpoint: a calibrated one; the run's by default. Or a module, with ``data``.
-        config: options as one object, of the command.
-        options: see ``snnconv convert --help``; ``timesteps`` is T. ``within`` are points of
-            accuracy: then method and T are searched for, and ``report.search`` says what was
-            tried, and whether a network is so close to its ANN.
+        checkpoint: a calibrated checkpoint, by default that of the run folder; or a module, with
+            ``data``.
+        config: the command's options as one object.
+        options: see ``snnconv convert --help``; ``timesteps`` is T. ``within`` is in points of
+            accuracy: it searches for method and T, and ``report.search`` says what was tried, and
+            whether a network is that close to its ANN.
 
     Returns:
-        The stage's report; of a module, the spiking network.
+        The report of the stage; for a module, the spiking network.
 
     Raises:
         UsageError: an unknown option, or a value out of its range.
@@ -247,8 +248,8 @@ def correct(
     Args:
         checkpoint: a converted or corrected one; by default the newest of the run folder.
         config: options as one object.
-        options: see ``snnconv correct --help``; ``samples`` are training samples, ``remove`` takes
-            the correction of a method off again.
+        options: see ``snnconv correct --help``; ``samples`` are training samples, ``remove`` names
+            the method whose correction is removed.
 
     Raises:
         UsageError: an unknown option, a value out of its range, or neurons that the method can't
@@ -327,9 +328,9 @@ def reparameterize(
     config: ReparameterizeConfig | None = None,
     **options: Unpack[ReparameterizeOptions],
 ) -> ReparameterizeReport:
-    """Turn L-level neurons at T steps into single-threshold ones at L*T.
+    """Turn neurons with L levels and T steps into neurons with one threshold and L*T steps.
 
-    It does as ``snnconv reparameterize`` does.
+    The command is ``snnconv reparameterize``.
 
     Args:
         checkpoint: a converted or fine-tuned one; by default the newest of the run folder.
@@ -340,7 +341,7 @@ def reparameterize(
     Raises:
         UsageError: an unknown option, or a value out of its range.
         CheckpointError: a file that is damaged, or of another kind.
-        CheckFailedError: the two differ by more than the tolerance.
+        CheckFailedError: the two networks differ by more than the tolerance.
 
     >>> report = snnconv.convert(neuron="lm-ht", param={"levels": 2}, timesteps=2)
     >>> snnconv.reparameterize(tolerance=100, limit=20).stage

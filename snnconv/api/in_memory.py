@@ -1,4 +1,4 @@
-"""Spiking networks as modules: of a file, or of a live module in memory."""
+"""Spiking networks as modules: from a file, or from a live module in memory."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -33,7 +33,7 @@ from snnconv.simulation.loaded import LoadedModule
 
 
 class ModuleOptions(TypedDict, total=False):
-    """What ``convert`` takes of a module, beside ``data``: see :func:`convert_module`."""
+    """The options of ``convert`` for a module, without ``data``: see :func:`convert_module`."""
 
     neuron: str
     param: Mapping[str, Any] | None
@@ -51,10 +51,10 @@ class ModuleOptions(TypedDict, total=False):
 
 
 def module_options(config: ConvertConfig | None, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of ``convert`` for a module: None is a default, as everywhere.
+    """Return the options of ``convert`` for a module; None stands for a default, as everywhere.
 
     Raises:
-        UsageError: one that a module has not got, or no data.
+        UsageError: an option that does not apply to a module, or no data.
     """
     given = {name: value for name, value in options.items() if value is not None}
     known = {"data", *ModuleOptions.__annotations__}
@@ -89,13 +89,14 @@ def load_network(
     at a time. It is in evaluation mode, learns as other modules do, and goes to any device.
 
     Args:
-        checkpoint: a spiking one: a file, or one that is loaded.
-        batch_norm: folded into the weights, which is fast and exact; or kept, to train it.
-        engine: where to go by events: where a layer's shape says it is faster, never, or wherever
-            possible.
+        checkpoint: a spiking checkpoint: a file, or a loaded one.
+        batch_norm: whether to fold BatchNorm into the weights, which is fast and exact, or to keep
+            it for training.
+        engine: when to compute layers from events: if a layer's shape says that it is faster,
+            never, or whenever it is possible.
 
     Raises:
-        CheckpointError: a file that is damaged, or without neurons.
+        CheckpointError: the file is damaged, or its network has no neurons.
 
     >>> snn = snnconv.load_network("snnconv-run/converted.safetensors")
     >>> x = snn.normalise(torch.rand(2, 1, 8, 8))
@@ -125,37 +126,37 @@ def convert_module(
     seed: int = 0,
     batch_size: int = 100,
 ) -> LoadedModule:
-    """Convert a live module in memory: no run folder, no files.
+    """Convert a live module in memory, without a run folder or files.
 
     Args:
-        module: takes ``[B, *input]`` and gives outputs ``[B, *out]``, or several of them; it stays
-            as it is.
-        data: samples to calibrate on, as the module takes them (normalised): arrays or tensors
-            ``[n, *input]``, a pair of them and labels, a ``Dataset``, a ``DataLoader``, a data set
-            of Hugging Face's, or batches. Labels are not used.
+        module: a module that takes ``[B, *input]`` and gives one or several outputs
+            ``[B, *out]``. It is not changed.
+        data: samples to calibrate on, normalised as the module takes them: an array or a tensor
+            ``[n, *input]``, a pair of samples and labels, a ``Dataset``, a ``DataLoader``, a data
+            set of Hugging Face, or batches. Labels are not used.
         neuron: a name of ``snnconv ls neurons``, or ``file.py:NAME``.
         param: the neuron's parameters.
         coding: how spikes stand for what a neuron sends, a name of ``snnconv ls codings``.
         timesteps: T.
         method: how thresholds are found, a name of ``snnconv ls statistics``.
-        method_param: its parameters.
+        method_param: the parameters of that method.
         granularity: one threshold for each channel, or one for each layer.
-        non_relu: functions that no neuron computes: refuse them, compute them without spikes, or
-            put a transfer site behind it, too, where signed neurons stand.
+        non_relu: what to do with functions that no neuron computes: refuse them, compute them
+            without spikes, or also put a transfer site, with signed neurons, behind each.
         spike_everything: also put transfer sites before matrices that read sums or other matrices.
         spike_input: also put a transfer site before the first matrix.
-        output: which one of several outputs, by its name or number from 0.
-        seed: of everything random.
-        batch_size: samples at once.
+        output: which of several outputs to use, by its name or its number from 0.
+        seed: the seed of everything random.
+        batch_size: how many samples to compute at once.
 
     Returns:
         The spiking network; its ``to_checkpoint()`` can be saved.
 
     Raises:
-        UsageError: an unknown name or parameter, an output that there is not, or no samples.
-        UnsupportedError: operations that can't be converted, all of them; or several outputs, and
-            none is chosen.
-        CheckFailedError: the imported graph does not compute what the module does.
+        UsageError: an unknown name, parameter or output, or no samples.
+        UnsupportedError: operations can't be converted, and the error lists all of them; or the
+            module has several outputs, and none is chosen.
+        CheckFailedError: the imported graph does not compute what the module computes.
 
     >>> from torch import nn
     >>> import torch
@@ -215,5 +216,5 @@ def convert_module(
 
 
 def _values(part: Part, indices: Tensor) -> Tensor:
-    """Samples as a module takes them, ``[B, *input]`` float32."""
+    """Return samples as a module takes them, ``[B, *input]`` float32."""
     return part.samples(indices, lambda x: x).float()

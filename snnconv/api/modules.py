@@ -1,4 +1,4 @@
-"""A live module as a checkpoint; the module stays as it is."""
+"""A live module as a checkpoint; the module is not changed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ from snnconv.stages.session import form, normalisation
 
 
 def written(module: nn.Module, config: CalibrateConfig) -> Path:
-    """The checkpoint of a live module, in the run folder."""
+    """Write a live module into the run folder, and return the checkpoint's file."""
     info = _info(config)
     origin = LineageStep(stage="import", parent=None, config={"model": type(module).__name__})
     with modes_kept(module):
@@ -34,7 +34,7 @@ def _info(config: CalibrateConfig) -> DataInfo:
 
 @contextmanager
 def modes_kept(module: nn.Module) -> Iterator[None]:
-    """Give every part of a module its own mode back: a frozen layer is not in its parent's."""
+    """Give every part of a module its own mode back; a frozen layer has another than its parent."""
     before = {part: part.training for part in module.modules()}
     try:
         yield

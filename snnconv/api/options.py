@@ -1,4 +1,4 @@
-"""What a function of the API was given, as the configuration of its stage."""
+"""The arguments of an API function as the configuration of its stage."""
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ ConfigType = TypeVar("ConfigType", bound=StageConfig)
 def config_of(
     model: type[ConfigType], stage: str, config: object, options: Mapping[str, Any]
 ) -> ConfigType:
-    """The options of a stage: those that are given, over those of a config object."""
+    """Return the options of a stage; the keywords override those of the config object."""
     if config is not None and not isinstance(config, model):
         raise UsageError(
             f"stage '{stage}' can't take this config",

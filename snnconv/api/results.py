@@ -1,4 +1,4 @@
-"""What comes of networks: comparisons, tables of predictions, other programs' files, reports."""
+"""Functions that write results: comparisons, predictions, traces, exports, fits and reports."""
 
 from pathlib import Path
 from typing import Unpack
@@ -46,9 +46,9 @@ def predict(
     config: PredictConfig | None = None,
     **options: Unpack[PredictOptions],
 ) -> PredictReport:
-    """Write what a spiking network finds for every sample, as ``snnconv predict`` does.
+    """Write a table of what a network predicts for each sample, as ``snnconv predict`` does.
 
-    For samples in memory there is :func:`snnconv.load_network`.
+    For samples in memory, use :func:`snnconv.load_network`.
 
     Args:
         checkpoint: a spiking one; by default the newest of the run folder.
@@ -103,9 +103,9 @@ def export(
     config: ExportConfig | None = None,
     **options: Unpack[ExportOptions],
 ) -> ExportReport:
-    """Write a spiking network as another program's files, as ``snnconv export`` does.
+    """Write a spiking network as files for another program, as ``snnconv export`` does.
 
-    The files are run at once and compared with snnconv's dense engine.
+    It runs the files at once, and compares them with snnconv's dense engine.
 
     Args:
         checkpoint: a spiking one; by default the newest of the run folder.
@@ -115,8 +115,8 @@ def export(
     Raises:
         UsageError: an unknown option or format, or a file of another's that would be lost.
         CheckpointError: a file that is damaged, or of another kind.
-        UnsupportedError: the format has no words for something in the network; says what.
-        CheckFailedError: the files compute something else; none is written.
+        UnsupportedError: the format can't express a part of the network, which the error names.
+        CheckFailedError: the files compute something else, so none is written.
 
     >>> snnconv.export(to="torch", limit=20).difference
     0.0
@@ -162,8 +162,8 @@ def compare(
     """Run conversion methods on one network, as ``snnconv compare`` does.
 
     Args:
-        model: what ``snnconv calibrate`` takes; by default the run's network, else the embedded
-            CNN.
+        model: what ``snnconv calibrate`` takes; by default the network of the run folder, or else
+            the embedded CNN.
         config: options as one object.
         options: see ``snnconv compare --help``; ``timesteps`` are the T to compare at, ``samples``
             the training samples to calibrate on, and ``limit`` the test samples.

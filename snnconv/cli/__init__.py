@@ -42,11 +42,11 @@ app = typer.Typer(
 
 
 class Talk:
-    """How a command talks, from its options.
+    """How a command shows its progress, its report and its errors, according to its options.
 
     Args:
-        run: the run folder that the user named, for remedies to name it too.
-        options: of the command; those on talking are taken out.
+        run: the run folder that the user named. Remedies name it, too.
+        options: the options of the command; those that say how it talks are taken out.
     """
 
     def __init__(self, run: str | None, options: dict[str, Any]) -> None:
@@ -59,17 +59,17 @@ class Talk:
 
     @property
     def progress(self) -> Progress:
-        """Who is told how work goes on."""
+        """Return the reader of progress."""
         return self.terminal if self.first and not self.quiet else Quiet()
 
     def show(self, report: BaseModel) -> None:
-        """Print a report, unless nobody wants it."""
+        """Print a report, unless the user asked for silence."""
         if self.first and (self.terminal.as_json or not self.quiet):
             self.terminal.show(report)
 
 
 def _at_work() -> None:
-    """Prepare the process for a stage: from Python it would be another program's."""
+    """Prepare the process for a stage; the Python API leaves its host process alone."""
     from snnconv.core.runtime import keep_freed_memory
 
     interruption.at_work()
@@ -77,7 +77,7 @@ def _at_work() -> None:
 
 
 def _guarded(action: Callable[[Progress], BaseModel], talk: Talk) -> None:
-    """Run a command: print its report, or its error; turn either into an exit code."""
+    """Run a command, print its report or its error, and end with its exit code."""
     try:
         with guarding(f"`{shlex.join(['snnconv', *sys.argv[1:]])}`"):
             report = action(talk.progress)
@@ -96,10 +96,11 @@ def _add(name: str, model: type[configs.StageConfig], where: str, function: str 
     """Add the command of a configuration.
 
     Args:
-        name: the command's.
-        model: its options.
-        where: the module that does it, imported when the command runs.
-        function: its name there; takes the configuration and a terminal, gives a report.
+        name: the name of the command.
+        model: the class of its options.
+        where: the module of its function, which is imported when the command runs.
+        function: the function's name. It takes the configuration and a terminal, and returns a
+            report.
     """
     usual = str(model.model_fields["run"].default)
 
@@ -261,12 +262,12 @@ SPINS = "5000"  # as measured: from 1000 down the ANN suffers, from 20000 up eve
 
 
 def main() -> None:
-    """The entry point: exit codes as :class:`snnconv.errors.ExitCode` has them.
+    """Run the command line; :class:`snnconv.errors.ExitCode` has the exit codes.
 
-    Torch's own threads spin for milliseconds after each of its operations, on the cores that events
-    and scans want: with two threads these took as long as with one. So they wait for a tenth of a
-    millisecond here, in which the next dense operation comes, if one does; not at all, and an ANN
-    takes twice as long. GNU's OpenMP reads it when torch is loaded.
+    After each operation, torch's own threads spin for milliseconds on the cores that events and
+    scans need; two threads then took as long as one. So they spin for a tenth of a millisecond
+    here. That is long enough for the next dense operation; without any spinning, an ANN takes twice
+    as long. GNU's OpenMP reads the setting when torch is loaded.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", SPINS)

@@ -19,18 +19,18 @@ _IN_A_RUN = re.compile(rf"\bsnnconv ({'|'.join([*STAGES, 'inspect'])})\b(?! --ru
 
 
 def spelling(name: str) -> str:
-    """A command or an option as it is declared, whatever case or dashes the user took."""
+    """Return how a command or an option is declared, for any case and dashes of the user."""
     head = re.match("-*", name)
     dashes = head[0] if head else ""
     return dashes + name[len(dashes) :].lower().replace("_", "-")
 
 
 def error_report(error: SnnconvError | KeyboardInterrupt, run: str | None = None) -> ErrorReport:
-    """What is shown of an error, or of a signal that ended the command.
+    """Return what is shown of an error, or of a signal that ended the command.
 
     Args:
-        error: the exception; a signal behind it is what counts.
-        run: the run folder that the user named: commands in remedies keep it.
+        error: the exception. If a signal caused it, the signal is shown.
+        run: the run folder that the user named. Commands in remedies keep it.
     """
 
     def kept(text: str) -> str:
@@ -53,7 +53,7 @@ def error_report(error: SnnconvError | KeyboardInterrupt, run: str | None = None
 
 
 def _signal_behind(error: BaseException | None) -> Interrupted | None:
-    """The signal that an exception comes from: foreign code may have made another one of it."""
+    """Return the signal behind an exception; foreign code may have raised another one for it."""
     while error is not None:
         if isinstance(error, KeyboardInterrupt):
             return error if isinstance(error, Interrupted) else Interrupted(signal.SIGINT)
@@ -65,10 +65,10 @@ class Commands(TyperGroup):
     """Commands whose usage errors look like all others: the problem, what was found, what next."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command that the first word names.
+        """Return the command that the first word names.
 
         Raises:
-            UsageError: there is none of that name.
+            UsageError: there is no command of that name.
         """
         name = spelling(args[0])
         if name not in self.commands and not name.startswith("-"):
@@ -82,7 +82,7 @@ class Commands(TyperGroup):
         return super().resolve_command(ctx, args)
 
     def _called(self, words: Sequence[str]) -> str:
-        """The command that the user meant, as far as it is one."""
+        """Return the program with the command that the user named, if one of the words is one."""
         named = [name for name in map(spelling, words) if name in self.commands]
         return " ".join([str(self.name), *named[:1]])
 
@@ -105,7 +105,7 @@ class Commands(TyperGroup):
 
 
 def _usage(error: typer.TyperException, command: str) -> UsageError:
-    """A usage error of Typer's as one of ours."""
+    """Return a usage error of Typer as one of ours."""
     context = getattr(error, "ctx", None)
     option = getattr(error, "option_name", None)
     if option is not None and hasattr(error, "possibilities"):

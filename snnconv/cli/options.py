@@ -1,6 +1,6 @@
-"""A configuration's fields as options of a command: name, help, default, panel and completion.
+"""The fields of a configuration as options of a command: name, help, default, panel, completion.
 
-Values reach the configuration as text, so one place reads them, and one place refuses them.
+Values reach the configuration as text. So only the configuration reads them and refuses them.
 """
 
 import inspect
@@ -40,7 +40,7 @@ TALK: dict[str, Any] = {"as_json": AsJson, "quiet": IsQuiet, "verbose": IsVerbos
 
 
 def signature(model: type[configs.StageConfig]) -> inspect.Signature:
-    """The options of a configuration, panel by panel, and how the command talks."""
+    """Return the options of a configuration, panel by panel, and those on how to talk."""
     fields = sorted(model.model_fields.items(), key=lambda item: _order(panel(model, item[0])))
     context = inspect.Parameter(
         "context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context
@@ -54,7 +54,7 @@ def signature(model: type[configs.StageConfig]) -> inspect.Signature:
 
 
 def given(context: typer.Context) -> set[str]:
-    """The options that the user gave, on the command line or in the environment."""
+    """Return the options that the user gave, on the command line or in the environment."""
     found = set()
     for name in context.params:
         source = context.get_parameter_source(name)
@@ -66,15 +66,16 @@ def given(context: typer.Context) -> set[str]:
 def build(
     model: type[configs.StageConfig], options: dict[str, Any], named: Set[str] | None = None
 ) -> configs.StageConfig:
-    """A stage's configuration from what the command line gave.
+    """Return the configuration of a stage from what the command line gave.
 
     Args:
-        model: of the stage.
-        options: all, as Typer gives them.
-        named: those that the user gave; what others leave open depends on them. All by default.
+        model: the class of the configuration.
+        options: all options, as Typer gives them.
+        named: the options that the user gave, on which the defaults of others may depend. All by
+            default.
 
     Raises:
-        UsageError: a value out of its range.
+        UsageError: a value is out of its range.
     """
     if named is not None:
         options = {name: value for name, value in options.items() if name in named}
@@ -86,12 +87,12 @@ def build(
 
 
 def flag(name: str) -> str:
-    """How a field is spelled on the command line."""
+    """Return how a field is spelled on the command line."""
     return f"--{name.replace('_', '-')}"
 
 
 def panel(model: type[configs.StageConfig], name: str) -> str:
-    """The heading an option stands under: that of the class which brought it in."""
+    """Return the heading of an option in the help: that of the class that defines it."""
     if name in _PANELS:
         return _PANELS[name]
     owners = [owner for owner in model.__mro__ if name in getattr(owner, "model_fields", {})]
@@ -121,14 +122,14 @@ def _parameter(model: type[configs.StageConfig], name: str, field: FieldInfo) ->
 
 
 def _types(field: FieldInfo) -> tuple[Any, ...]:
-    """What a field may be, None left out."""
+    """Return the types that a field may have, without None."""
     kind: Any = field.annotation
     united = get_origin(kind) in (Union, types.UnionType)
     return tuple(k for k in (get_args(kind) if united else (kind,)) if k is not type(None))
 
 
 def _kind(field: FieldInfo) -> tuple[Any, Any]:
-    """The type and the default that Typer is told: flags, texts, and lists of texts."""
+    """Return the type and the default for Typer, which knows flags, texts and lists of texts."""
     (kind, *_), default = _types(field), field.default
     if kind is bool:
         return bool, default
@@ -153,7 +154,7 @@ def _metavar(field: FieldInfo) -> str:
 
 
 def completion(field: FieldInfo) -> Callable[[str], Sequence[str]] | None:
-    """Names that begin as the word does, if there is a list of them; else files."""
+    """Return the known names that start with a word; files, if the option takes no names."""
     extra = field.json_schema_extra
     registry = REGISTRIES.get(str(extra.get("registry"))) if isinstance(extra, dict) else None
     fixed = choices(field)

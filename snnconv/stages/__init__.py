@@ -1,1 +1,1 @@
-"""The stages: a file for each with ``run(config, progress) -> report``; none imports another."""
+"""The stages: one file each, with ``run(config, progress) -> report``; none imports another."""

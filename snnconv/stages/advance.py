@@ -1,4 +1,4 @@
-"""Run a stage, or leave it if its report says that this very work has been done."""
+"""Run a stage, or skip it if its report says that the same work is done already."""
 
 import importlib
 from collections.abc import Callable
@@ -30,13 +30,13 @@ def run_stage(stage: str, config: StageConfig, progress: Progress) -> Report:
 def advance(
     stage: str, config: StageConfig, progress: Progress, work: Work = run_stage
 ) -> Literal["run", "skipped"]:
-    """Run a stage, unless its report says that this work has been done on these files.
+    """Run a stage, unless its report says that the same work is done on the same files.
 
     Args:
-        stage: its name.
-        config: its options.
-        progress: told what is done.
-        work: runs it.
+        stage: the name of the stage.
+        config: the options of the stage.
+        progress: the reader of progress.
+        work: the function that runs the stage.
 
     Raises:
         CheckFailedError: a check of the stage failed.
@@ -64,7 +64,7 @@ def _refuse_failed(stage: str, done: Report) -> None:
 
 
 def _unchanged(stage: str, config: StageConfig, file: Path) -> bool:
-    """Whether a stage's report says that this very work has been done, on these very files."""
+    """Whether a stage's report says that the same work is done on the same files."""
     try:
         done = read(file, REPORTS[stage])
     except CheckpointError:
@@ -82,7 +82,7 @@ def _unchanged(stage: str, config: StageConfig, file: Path) -> bool:
 
 
 def _finds_the_same(stage: str, config: StageConfig, done: Report) -> bool:
-    """Whether a stage that names no input would take the one it took."""
+    """Whether a stage that names no input would take the same one again."""
     if isinstance(config, ReportConfig):
         return bool(config.evaluations)
     named = getattr(config, "model", None) or getattr(config, "checkpoint", None)

@@ -1,4 +1,4 @@
-"""``snnconv calibrate``: a threshold for every activation site, from activation statistics."""
+"""``snnconv calibrate``: find a threshold for every activation site on training samples."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -51,7 +51,7 @@ GOOD = 0.9  # an ANN that is right as often has the normalisation that it needs
 
 
 def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateReport:
-    """Calibrate, and write a checkpoint of kind ``calibrated``."""
+    """Calibrate a network, and write a checkpoint of kind ``calibrated``."""
     progress = progress or Quiet()
     session = Session(config)
     statistic = STATISTICS.load(config.method)
@@ -127,7 +127,7 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
 
 
 def _refuse_expected(config: CalibrateConfig, dataset: Dataset) -> None:
-    """Refuse to expect an accuracy where there is none."""
+    """Refuse to expect an accuracy of a task that has none."""
     if config.expect_accuracy is not None and dataset.info.task != "classification":
         raise UsageError(
             f"the task '{dataset.info.task}' has no --expect-accuracy",
@@ -139,10 +139,10 @@ def _refuse_expected(config: CalibrateConfig, dataset: Dataset) -> None:
 def _opened(
     session: Session, config: CalibrateConfig, spec: str, progress: Progress
 ) -> tuple[Checkpoint, Verdict | None, Dataset, str]:
-    """The network, how far its graph is from its source, its data, and where mean and std are of.
+    """Return the network, its import check, its data, and the origin of mean and std.
 
-    Options are over a checkpoint's normalisation; torchvision's weights have theirs, unless the
-    user gave one with the data.
+    Options override the normalisation of a checkpoint. Weights of torchvision bring their own,
+    unless the user gave one with the data.
     """
     analog = config.takes_functions
     if is_checkpoint(spec):
@@ -180,7 +180,7 @@ def _opened(
 def _source(
     session: Session, config: CalibrateConfig, ann: Checkpoint, dataset: Dataset
 ) -> Dataset:
-    """The data whose training samples are calibrated on."""
+    """Return the data on whose training samples to calibrate."""
     if config.calibration_data is None:
         return dataset
     other = config.model_copy(update={"data": config.calibration_data, "task": None})
@@ -194,7 +194,7 @@ def _look(
     dataset: Dataset,
     progress: Progress,
 ) -> DataSummary:
-    """Look at the data before the work begins, and say what they are."""
+    """Look at the data before the work begins, and report what they look like."""
     network = calibrating(ann, session.device)
     options = (config.seed, config.batch_size, session.device)
     found = summarise_data(network, dataset.train, ann.data, *options)
@@ -205,7 +205,7 @@ def _look(
 
 
 def _with_transfer_sites(ann: Checkpoint, config: CalibrateConfig) -> Checkpoint:
-    """The network with transfer sites, if it is to get some."""
+    """Return the network, with transfer sites if the options want them."""
     if not config.transfers:
         return ann
     given = (config.spike_everything, config.spike_input)
@@ -217,13 +217,13 @@ def _trained_here(ann: Checkpoint) -> bool:
 
 
 def _normalised(info: DataInfo, other: DataInfo) -> DataInfo:
-    """Record under the normalisation of others."""
+    """Return what a network knows of its data, with the normalisation of other data."""
     same = {name: getattr(other, name) for name in ("scale", "mean", "std")}
     return info.model_copy(update=same)
 
 
 def _compare(session: Session, progress: Progress, own: Normalisation, dataset: Dataset) -> None:
-    """Warn where torchvision's weights were trained under another mean and std than are given."""
+    """Warn if torchvision trained the weights with another mean and std than the given ones."""
     wanted = pretrained.of_values(own, dataset.info.scale)
     given = {"mean": dataset.info.mean, "std": dataset.info.std}
     if all(
@@ -248,7 +248,7 @@ def _warn(
     seen: Seen,
     progress: Progress,
 ) -> None:
-    """Say where the ANN or its input look wrong."""
+    """Warn if the ANN or its input looks wrong."""
     if wrong := measure.misfit(seen, ann.data):
         session.warn(progress, wrong)
     if seen.accuracy is None:
@@ -277,7 +277,7 @@ def _warn(
 def _lost(
     session: Session, config: CalibrateConfig, ann: Checkpoint, dataset: Dataset, found: DataSummary
 ) -> str:
-    """What to say of an ANN that is near chance by its task: a normalisation that helps, if any."""
+    """Return the warning for an ANN near chance, with a normalisation that helps if one does."""
     kind = found.score
     assert kind is not None
 
@@ -307,7 +307,7 @@ def _better(
     chosen: Tensor,
     progress: Progress,
 ) -> str | None:
-    """Another normalisation under which a network of another tool is right more often."""
+    """Return another normalisation with which the network is right more often, if there is one."""
     few = subset(strata(dataset.train), min(len(chosen), TRIED), config.seed)
     network = calibrating(ann, session.device)
 
@@ -340,7 +340,7 @@ def _simulated(
     dataset: Dataset,
     progress: Progress,
 ) -> tuple[dict[str, float], dict[str, plan.Path]]:
-    """Each site's share of SIN neurons, and which ways layers went; nothing if not asked for."""
+    """Return the share of SIN neurons by site, and the path of each layer; empty without --sin."""
     if config.sin is None:
         return {}, {}
     spiking = SpikingInfo(neuron="if", params={}, timesteps=config.sin, seed=config.seed)

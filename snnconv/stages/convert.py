@@ -44,7 +44,7 @@ _LACKS = (
 
 
 def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertReport:
-    """Convert, and write a checkpoint of kind ``converted``; its network is the same to the bit."""
+    """Convert a network, and write a checkpoint of kind ``converted`` with the same weights."""
     progress = progress or Quiet()
     session = Session(config)
     file = checkpoint_file(config.checkpoint, config.run, ("calibrated",), "snnconv calibrate")

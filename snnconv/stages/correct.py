@@ -1,4 +1,4 @@
-"""``snnconv correct``: add what a correction finds on calibration samples, or take it off again."""
+"""``snnconv correct``: add a correction that is found on samples, or remove one."""
 
 import math
 from dataclasses import replace
@@ -39,11 +39,11 @@ DEFAULT = "bias"
 
 
 def run(config: CorrectConfig, progress: Progress | None = None) -> CorrectReport:
-    """Correct, and write a checkpoint of kind ``corrected``; the ANN's tensors are the same.
+    """Correct a network, and write a checkpoint of kind ``corrected``; the ANN's tensors stay.
 
     Raises:
-        UsageError: neurons that the method can't correct, more samples than memory holds, or a
-            correction to take off that there is not.
+        UsageError: the method can't correct these neurons, memory does not hold the samples, or
+            the network lacks the correction to remove.
     """
     progress = progress or Quiet()
     session = Session(config)
@@ -60,7 +60,7 @@ def run(config: CorrectConfig, progress: Progress | None = None) -> CorrectRepor
 def _add(
     session: Session, config: CorrectConfig, checkpoint: Checkpoint, progress: Progress
 ) -> CorrectReport:
-    """Correct the network once more."""
+    """Add one correction to the network."""
     name = config.method or DEFAULT
     kind = CORRECTIONS.load(name)
     params = parameters(kind.params_type, config.param, f"correction '{name}'")
@@ -132,7 +132,7 @@ def _at_once(
     network: SpikingNetwork,
     wanted: BatchPlan,
 ) -> int:
-    """How many samples to simulate at once, so that memory holds them; 0 for all.
+    """Return how many samples to simulate at once, so that memory holds them; 0 for all.
 
     Raises:
         UsageError: memory does not even hold what reaches a site of all samples.
@@ -162,7 +162,7 @@ def _at_once(
 def _remove(
     session: Session, config: CorrectConfig, checkpoint: Checkpoint, progress: Progress
 ) -> CorrectReport:
-    """Take off the last correction of a method."""
+    """Remove the last correction by a method."""
     if config.method is not None or config.param:
         raise UsageError(
             "--remove can't be used",
@@ -208,7 +208,7 @@ def _remove(
 
 
 def _parts(checkpoint: Checkpoint, number: int) -> dict[str, int]:
-    """How many numbers a correction adds, by part."""
+    """Return how many numbers a correction adds, by part."""
     found: dict[str, int] = {}
     for key, tensor in checkpoint.corrections.items():
         at = place(key)

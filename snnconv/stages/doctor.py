@@ -1,4 +1,4 @@
-"""``snnconv doctor``: is everything here that snnconv needs, and do spikes come out right?"""
+"""``snnconv doctor``: check the installation, and that neurons spike as they should."""
 
 import os
 import sys
@@ -24,7 +24,7 @@ from snnconv.stages.session import Session
 
 
 def run(config: DoctorConfig, progress: Progress | None = None) -> DoctorReport:
-    """Check; writes nothing."""
+    """Check the installation; nothing is written."""
     session = Session(config)
     checks = [
         _python(),

@@ -1,4 +1,4 @@
-"""``snnconv evaluate``: accuracy, spikes, energy and errors, all from one simulation."""
+"""``snnconv evaluate``: measure accuracy, spikes, energy and errors in one simulation."""
 
 import math
 from collections.abc import Collection, Iterable
@@ -53,7 +53,7 @@ CPU_BATCH, GPU_BATCH = 20, 200  # a CPU is fastest while a layer's states fit in
 def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateReport:
     """Evaluate a spiking network on the test split, and write the report.
 
-    Beside it runs its ANN, unless it was trained with its neurons and none was converted.
+    Its ANN runs on the same samples, unless the network was trained with its neurons and has none.
     """
     progress = progress or Quiet()
     session = Session(config)
@@ -168,7 +168,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
 def _in_whole_numbers(
     checkpoint: Checkpoint, file: Path, T: int, config: EvaluateConfig
 ) -> IntegerMeasure | None:
-    """The network in whole numbers, if it is to be measured, too."""
+    """Return the network in whole numbers, if the options want it measured, too."""
     if not config.integer:
         return None
     return IntegerMeasure(checkpoint, file, config.integer, T, config.readout_from)
@@ -181,7 +181,7 @@ def _outputs(snn: SpikingNetwork) -> int:
 def _largest_class(
     given: ClassesGiven | None, samples: int, session: Session, progress: Progress
 ) -> float | None:
-    """The share of the ANN's most frequent class; say so if there is hardly another one."""
+    """Return the share of the ANN's most frequent class; warn if it is nearly the only one."""
     share = None if given is None else given.largest_share(session.device)
     if share is not None and (warning := one_class(share, samples)):
         session.warn(progress, warning)
@@ -191,7 +191,7 @@ def _largest_class(
 def _dataset(
     session: Session, config: EvaluateConfig, checkpoint: Checkpoint, progress: Progress
 ) -> Dataset:
-    """The data, held against what the network was made for and trained on."""
+    """Return the data, checked against what the network was made for and trained on."""
     dataset = load_data(session, config, checkpoint.data)
     say_same_samples(session, dataset, checkpoint.lineage, progress)
     refuse_labels(dataset.info, dataset.labels, checkpoint.analysis.outputs)
@@ -199,7 +199,7 @@ def _dataset(
 
 
 def _figures(metrics: Iterable[Metric], device: torch.device) -> Figures:
-    """What was measured, over all processes."""
+    """Return what the metrics of all processes measured."""
     found = Figures()
     for metric in metrics:
         metric.reduce(lambda sums: distributed.summed(sums, device))
@@ -215,10 +215,10 @@ def _context(
     dataset: Dataset,
     kinds: Collection[str],
 ) -> MetricContext:
-    """What metrics have to know.
+    """Return what metrics know of the network and its simulation.
 
     Raises:
-        UsageError: a readout or an exit that there can't be.
+        UsageError: the network can't be read at that step, or has no early exit.
     """
     _refuse_readout(checkpoint, snn.answers(T), T, config)
     if "early-exit" in kinds:
@@ -238,7 +238,7 @@ def _context(
 def _refuse_readout(
     checkpoint: Checkpoint, answers: tuple[int, ...], T: int, config: EvaluateConfig
 ) -> None:
-    """Refuse to read a network at steps at which it has no answer."""
+    """Refuse to read a network at a step at which it has no answer."""
     if config.readout_from > T:
         raise UsageError(
             f"currents can't count from step {config.readout_from} on",
@@ -255,7 +255,7 @@ def _refuse_readout(
 
 
 def _refuse_exit(task: str, snn: SpikingNetwork) -> None:
-    """Refuse to stop a network as soon as it is sure if its outputs do not say how sure it is."""
+    """Refuse an early exit for outputs that do not say how sure the network is."""
     outputs = snn.analysis.outputs
     if TASKS.load(task).confidence(torch.zeros(1, 1, *outputs)) is None:
         raise UsageError(
@@ -275,14 +275,14 @@ def _label(checkpoint: Checkpoint, config: EvaluateConfig) -> str:
 
 
 def _code(*methods: str) -> list[Path]:
-    """The files of methods whose code is the user's."""
+    """Return the files of methods whose code is the user's."""
     return [file for name in methods for file in files_named(name)]
 
 
 def _written(
     report: EvaluateReport, session: Session, config: EvaluateConfig, progress: Progress
 ) -> EvaluateReport:
-    """Write the report; say what was expected, and where an evaluation of more samples is."""
+    """Write the report; warn if the accuracy is too low, and name a fuller evaluation if any."""
     if report.code():
         found = report.accuracy[-1] if report.accuracy else None
         session.warn(
@@ -308,9 +308,9 @@ def _warm_up(
     steps: tuple[int, int, int],
     watch: Watch,
 ) -> None:
-    """Compile what a simulation compiles at its first call, before the clock starts.
+    """Compile everything before the clock starts.
 
-    What is compiled depends on types, not on sizes; a second portion of steps takes up a state.
+    What is compiled depends on types, not on sizes. The second chunk continues from a state.
     """
     T, chunk, frames_per_run = steps
     needs, device = watch.needs, next(snn.parameters()).device
@@ -322,10 +322,10 @@ def _warm_up(
 
 
 def _kinds(config: EvaluateConfig) -> dict[str, type[Metric]]:
-    """The metrics asked for, those that others are made of first.
+    """Return the metrics that the options name, each behind those that it needs.
 
     Raises:
-        UsageError: no such metric, or one without the metrics that it needs.
+        UsageError: an unknown metric, or one without the metrics that it needs.
     """
     wanted = (*config.metric, *(["early-exit"] if config.exit else []))
     kinds = {name: METRICS.load(name) for name in wanted}
@@ -348,10 +348,10 @@ def _kinds(config: EvaluateConfig) -> dict[str, type[Metric]]:
 def _of_task(
     kinds: dict[str, type[Metric]], task: str, config: EvaluateConfig, alone: bool
 ) -> dict[str, type[Metric]]:
-    """The metrics that mean something for a task, and for a network without an ANN behind it.
+    """Return the metrics that have a meaning for the task, and for a network without an ANN.
 
     Raises:
-        UsageError: the user asked for one that does not, or there is nothing to measure by.
+        UsageError: the user named one without a meaning, or no metric is left.
     """
     if not TASKS.load(task).supervised and alone:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""``snnconv export``: a spiking network as another program's files, held against this one."""
+"""``snnconv export``: write a spiking network as files for another program, and compare them."""
 
 import math
 import re
@@ -52,12 +52,12 @@ VGG-11.
 
 
 def run(config: ExportConfig, progress: Progress | None = None) -> ExportReport:
-    """Export, compare what was written with this tool's dense engine, and put it in its place.
+    """Write the files, compare them with the dense engine, and move them to their place.
 
     Raises:
-        UsageError: an unknown format, or a file of another's that would be lost.
-        ObstaclesError: the format has no words for something in the network.
-        CheckFailedError: what was written computes something else; nothing is left of it.
+        UsageError: an unknown format, or a file that the stage did not write would be lost.
+        ObstaclesError: the format can't express a part of the network.
+        CheckFailedError: the files compute something else, and are removed.
     """
     progress = progress or Quiet()
     session = Session(config)
@@ -136,10 +136,10 @@ def run(config: ExportConfig, progress: Progress | None = None) -> ExportReport:
 
 
 def _file(config: ExportConfig, format_: Export, stem: str) -> Path:
-    """The file that is written: the one that is named, else one whose name says what is in it.
+    """Return the file to write: the one that the user named, or one named after its content.
 
     Raises:
-        UsageError: it has not the format's suffix.
+        UsageError: it lacks the suffix of the format.
     """
     if config.out is None:
         # letters that Python's import takes, too
@@ -155,7 +155,7 @@ def _file(config: ExportConfig, format_: Export, stem: str) -> Path:
 
 
 def _own(subject: Subject, x: Tensor, samples: Tensor, T: int, chunk: int) -> RunResult:
-    """Return the outputs of this tool's dense engine."""
+    """Return the outputs of the dense engine."""
     values: dict[str, list[Tensor]] = {}
 
     def observe(name: str, start: int, output: LayerOutput) -> None:
@@ -168,7 +168,7 @@ def _own(subject: Subject, x: Tensor, samples: Tensor, T: int, chunk: int) -> Ru
 
 @dataclass
 class _Comparison:
-    """Two runs of the same samples, side by side."""
+    """Two runs on the same samples, and how they differ."""
 
     samples: int = 0
     largest: float = 0.0
@@ -184,7 +184,7 @@ class _Comparison:
     counted: Counter[str] = field(default_factory=Counter)
 
     def add(self, own: RunResult, other: RunResult, labels: Tensor | None = None) -> None:
-        """Take a batch; its labels are classes, if there are any."""
+        """Add a batch; its labels, if there are any, are classes."""
         self.samples += own.logits.shape[1]
         self.counted.update(other.counted)
         if labels is not None and labels.dim() == 1 and not labels.is_floating_point():
@@ -207,13 +207,13 @@ class _Comparison:
 
     @property
     def difference(self) -> float:
-        """The largest difference of a logit, of the largest logit."""
+        """Return the largest difference of a logit, as a share of the largest logit."""
         return max(float(batch.max()) for batch in self.apart) / (self.largest or 1.0)
 
     def beyond(self, tolerance: float) -> int:
-        """How many samples have a logit that differs by more than so much of the largest.
+        """Return how many samples have a logit that differs by more than this share of the largest.
 
-        All of them, if a logit is no finite number.
+        If a logit is not finite, it is all samples.
         """
         if not math.isfinite(self.difference):
             return self.samples
@@ -229,11 +229,11 @@ class _Peers:
     found: dict[str, tuple[_Comparison, str]] = field(default_factory=dict)
 
     def add(self, own: RunResult, run: Callable[[Tensor], Iterable[Peer]], x: Tensor) -> None:
-        """Take a batch, as far as samples are left.
+        """Add a batch, as long as the other programs run further samples.
 
         Args:
-            own: what this tool gives.
-            run: the other programs, for samples ``[f, B, *input]``.
+            own: the outputs of the dense engine.
+            run: runs the other programs on samples ``[f, B, *input]``.
             x: the batch.
         """
         if (few := min(self.left, x.shape[1])) == 0:
@@ -247,7 +247,7 @@ class _Peers:
                 compared.add(mine, peer.result)
 
     def rows(self) -> list[PeerRow]:
-        """Return what the report says about them."""
+        """Return their rows in the report."""
         return [
             PeerRow(
                 name=name,

@@ -43,10 +43,10 @@ from snnconv.training.teacher import teacher_of
 
 
 def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneReport:
-    """Fine-tune, and write a checkpoint of kind ``finetuned``: the best epoch, and the last.
+    """Fine-tune a network, and write the best and the last epoch, of kind ``finetuned``.
 
-    Epoch 0, the network as it came, is a candidate too, so the validation accuracy never falls. Of
-    epochs that are equally good the last is kept.
+    The network as it came counts as epoch 0, so the validation accuracy never falls. If several
+    epochs are equally good, the last one is kept.
     """
     progress = progress or Quiet()
     session = Session(config)
@@ -153,7 +153,7 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
 
 
 def _difference(history: History, samples: int) -> Difference | None:
-    """What was kept against the start; none if an older file of the training did not say."""
+    """Compare the kept epoch with the start; None if an older training file lacks the numbers."""
     texts = (history.start.right if history.start else "", history.best_right)
     if not all(texts):
         return None
@@ -162,5 +162,5 @@ def _difference(history: History, samples: int) -> Difference | None:
 
 
 def _holding(checkpoint: Checkpoint, snn: SpikingNetwork) -> Checkpoint:
-    """The checkpoint with what the network has learned by now."""
+    """Return the checkpoint with what the network has learned so far."""
     return replace(checkpoint, network=snn.network.tensors(), neurons=learned(snn))

@@ -1,4 +1,4 @@
-"""``snnconv fit``: whether a spiking network fits a chip, by the chip's published figures."""
+"""``snnconv fit``: check whether a spiking network fits a chip, by its published figures."""
 
 from collections import Counter
 from pathlib import Path
@@ -27,10 +27,10 @@ from snnconv.stages.session import Session, checkpoint_file, report_file
 
 
 def run(config: FitConfig, progress: Progress | None = None) -> FitReport:
-    """Hold a network against a target, and write the report.
+    """Compare a network with the figures of a target, and write the report.
 
     Raises:
-        UsageError: no such target, one that can't be read, or an evaluation of another network.
+        UsageError: the target is unknown or can't be read, or the evaluation is of another network.
     """
     progress = progress or Quiet()
     session = Session(config)
@@ -76,10 +76,10 @@ def run(config: FitConfig, progress: Progress | None = None) -> FitReport:
 
 
 def _evaluation(config: FitConfig, digest: str) -> Path | None:
-    """The evaluation that is named, else the run's of this network with the most samples.
+    """Return the named evaluation, or this network's with the most samples in the run folder.
 
     Raises:
-        UsageError: the one that is named is of another network.
+        UsageError: the named evaluation is of another network.
     """
     if config.evaluation is None:
         own = {
@@ -98,7 +98,7 @@ def _evaluation(config: FitConfig, digest: str) -> Path | None:
 
 
 def _spikes(report: EvaluateReport) -> dict[str, float]:
-    """Spikes of a layer at a step of one sample."""
+    """Return the spikes of a layer at one step of one sample."""
     return {
         row.name: row.firing_rate * row.neurons
         for row in report.layers
@@ -144,7 +144,7 @@ def _cores(target: Target, places: Mapped, rates: dict[str, float]) -> list[FitC
 
 
 def _notes(target: Target, asked: Demand) -> list[str]:
-    """What a table of figures can't say."""
+    """Return remarks that a table of figures can't hold."""
     notes = []
     if asked.layers[-1].name == OUTPUT:
         notes.append(

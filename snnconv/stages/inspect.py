@@ -1,4 +1,4 @@
-"""``snnconv inspect``: what is in a checkpoint or a network, node by node."""
+"""``snnconv inspect``: show what is in a checkpoint or a network, node by node."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,16 +33,16 @@ from snnconv.stages.session import (
 
 
 class _Seen(NamedTuple):
-    """What there is to show: no network where an operation leaves no graph."""
+    """What there is to show; without a network if an operation prevents its graph."""
 
     opened: ImportedModel | None
     obstacles: Sequence[Obstacle]
 
 
 def run(config: InspectConfig, progress: Progress | None = None) -> InspectReport:
-    """Read a checkpoint of any kind, or import a network; writes nothing.
+    """Read a checkpoint of any kind, or import a network; nothing is written.
 
-    The report's :meth:`~snnconv.reports.InspectReport.code` is 3 where there are obstacles.
+    The report's :meth:`~snnconv.reports.InspectReport.code` is 3 if there are obstacles.
     """
     session = Session(config)
     if config.model is None or is_checkpoint(config.model):
@@ -83,7 +83,7 @@ def run(config: InspectConfig, progress: Progress | None = None) -> InspectRepor
 
 
 def _import(model: str, session: Session, config: InspectConfig, progress: Progress) -> _Seen:
-    """A network from anywhere; one with functions that are refused is shown with them."""
+    """Import a network; functions that calibrate would refuse are shown, too."""
     without = config.data is None and model.partition("?")[0].endswith(".onnx")
     info = own_input(model, config.output) if without else None
     if info:
@@ -111,14 +111,14 @@ def _import(model: str, session: Session, config: InspectConfig, progress: Progr
 
 
 def _as_asked(network: Checkpoint, config: InspectConfig) -> Checkpoint:
-    """Return an ANN with the transfer sites that calibrate would give it; another as it is."""
+    """Return an ANN with the transfer sites that calibrate would add; others as they are."""
     if network.kind != "ann" or not config.transfers:
         return network
     return with_spiking_functions(network, config.spike_everything, config.spike_input)
 
 
 def _latency(network: Checkpoint) -> int | None:
-    """The steps until the answer; none without neurons, or if they can't be made here."""
+    """Return the steps until the answer; None without neurons, or if they can't be made here."""
     if network.spiking is None:
         return None
     try:

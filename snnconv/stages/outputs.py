@@ -1,4 +1,4 @@
-"""Files that a stage must not replace: what is not its own is refused before any work."""
+"""Refuse, before any work, to replace files that a stage did not write."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,14 +30,14 @@ _MARKS = {".html": marks.HTML.encode(), ".md": marks.MARKDOWN.encode()}
 
 
 def refuse_outputs(config: StageConfig) -> None:
-    """Refuse to work towards a file if another file, which is not the stage's own, would be lost.
+    """Refuse to start if an output would replace a file that is not the stage's own.
 
-    A checkpoint that is read and has the plain name of its kind is no obstacle: its content stays
-    under a name of its own (:mod:`snnconv.stages.run_folder`).
+    A checkpoint that is read and has the plain name of its kind may be replaced, because its
+    content stays under a name of its own (:mod:`snnconv.stages.run_folder`).
 
     Raises:
-        UsageError: an output is a file that ``--out`` would replace although the stage reads it,
-            a checkpoint or a report of another stage, or no file of this tool's.
+        UsageError: ``--out`` names a file that the stage reads, a checkpoint or a report of another
+            stage, or a file that snnconv did not write.
     """
     if "out" not in type(config).model_fields:
         return
@@ -63,15 +63,15 @@ def refuse_outputs(config: StageConfig) -> None:
 
 
 def refuse_lost(files: Sequence[Path], report: Path, kind: type[Report]) -> None:
-    """Refuse to replace a file that the stage did not write, or that was changed since then.
+    """Refuse to replace a file that the stage did not write, or that has changed since.
 
     Args:
         files: the files that will be written.
-        report: the report of the stage from when it wrote them, if it did.
+        report: the report in which the stage names the files that it wrote.
         kind: the class of that report.
 
     Raises:
-        UsageError: there is a file of this kind.
+        UsageError: one of the files is such a file.
     """
     try:
         known = {Path(each.path).name: each.sha256 for each in read(report, kind).lineage.outputs}
@@ -87,7 +87,7 @@ def refuse_lost(files: Sequence[Path], report: Path, kind: type[Report]) -> None
 
 
 def _outputs(config: StageConfig, stage: str, out: Path | None) -> list[Path]:
-    """What a stage writes, but for files whose names say what is in them."""
+    """Return what a stage writes, without the files that are named after their content."""
     if stage == "report":
         page = out or config.run / "report.html"
         return [page, page.with_suffix(".md"), page.with_suffix(".json")]
@@ -99,9 +99,9 @@ def _outputs(config: StageConfig, stage: str, out: Path | None) -> list[Path]:
 
 
 def _foreign(file: Path, stage: str, named: bool) -> str:
-    """What a file is, if it is not the stage's own.
+    """Return what a file is if it is not the stage's own; empty if it is.
 
-    Under a default name, what can't be read at all may be the stage's own file that was damaged.
+    Under a default name, a file that can't be read may be the stage's own, damaged since.
     """
     match file.suffix:
         case ".json":
@@ -126,7 +126,7 @@ def _foreign(file: Path, stage: str, named: bool) -> str:
 
 
 def _was_written(file: Path, stage: str) -> bool:
-    """Whether a stage has written a file there, which was damaged since then."""
+    """Whether a stage wrote this file, which has been damaged since."""
     try:
         report = read(file.with_name(f"{stage}.json"), REPORTS[stage])
     except CheckpointError:  # none, or none that can be read
@@ -135,7 +135,7 @@ def _was_written(file: Path, stage: str) -> bool:
 
 
 def _stage_of(data: Any) -> str | None:
-    """The stage whose report this is, if it is one."""
+    """Return the stage whose report this is; None if it is no report."""
     stage = data.get("stage") if isinstance(data, dict) else None
     return stage if isinstance(stage, str) and "schema" in data else None
 

@@ -1,4 +1,4 @@
-"""``snnconv predict``: what the network says of every sample, as a table."""
+"""``snnconv predict``: write a table of what the network predicts for each sample."""
 
 import torch
 
@@ -15,11 +15,11 @@ from snnconv.tasks.table import arrays, scores, table
 
 
 def run(config: PredictConfig, progress: Progress | None = None) -> PredictReport:
-    """Run the network on a split, and write what it says of every sample.
+    """Run the network on a split, and write what it predicts for each sample.
 
     Raises:
-        UsageError: a file of another's that would be lost.
-        CheckFailedError: NaN or Inf among the logits; nothing is written.
+        UsageError: a file that the stage did not write would be lost.
+        CheckFailedError: NaN or Inf is among the logits; nothing is written.
     """
     progress = progress or Quiet()
     session = Session(config)

@@ -1,4 +1,4 @@
-"""``snnconv reparameterize``: L-level neurons at T steps as single-threshold ones at L*T.
+"""``snnconv reparameterize``: turn L levels and T steps into one threshold and L*T steps.
 
 Reference:
     LM-HT, Theorem 4.2 and the section on reparameterization.
@@ -49,13 +49,13 @@ from snnconv.training.tally import ACCURACY_OF
 
 
 def run(config: ReparameterizeConfig, progress: Progress | None = None) -> ReparameterizeReport:
-    """Reparameterize, run both networks on the test split, and write the new one.
+    """Reparameterize a network, run both on the test split, and write the new one.
 
     Raises:
         UsageError: the neurons have one threshold already.
-        UnsupportedError: labels that do not fit the task.
+        UnsupportedError: the labels do not fit the task.
         CheckFailedError: the score that decides differs by more than the tolerance, or is
-            undefined; nothing is written then.
+            undefined; nothing is written.
     """
     progress = progress or Quiet()
     session = Session(config)
@@ -146,7 +146,7 @@ def run(config: ReparameterizeConfig, progress: Progress | None = None) -> Repar
 
 
 def _single_threshold(checkpoint: Checkpoint, vanilla: bool) -> Checkpoint:
-    """The checkpoint with neurons of one level."""
+    """Return the checkpoint with neurons of one level."""
     info = checkpoint.conversion
     snn = spiking_network(checkpoint)
     twins = {name: neuron.single_threshold() for name, neuron in snn.neurons.items()}
@@ -184,13 +184,13 @@ def _single_threshold(checkpoint: Checkpoint, vanilla: bool) -> Checkpoint:
 
 
 class _Compared(NamedTuple):
-    """The two networks by the score that decides.
+    """Both networks, measured by the score that decides.
 
     Attributes:
         kind: the kind of score.
         scores: before and after.
-        difference: McNemar's test, of a classifier.
-        p: of the paired t-test of the jackknife's parts, of another score that labels give.
+        difference: McNemar's test, for a classifier.
+        p: the p of the paired t-test over the parts of a jackknife, for other scores with labels.
     """
 
     kind: Score
@@ -229,7 +229,7 @@ def _compared(name: str, both: "list[_Side]", order: Tensor) -> _Compared:
 
 
 class _Simulated(NamedTuple):
-    """What a network made of a batch: outputs ``[B, *out]``, and counts by site ``[T, B, *N]``."""
+    """What a batch gives: outputs ``[B, *out]``, and counts by site ``[T, B, *N]``."""
 
     outputs: Tensor
     counts: dict[str, Tensor]
@@ -237,7 +237,7 @@ class _Simulated(NamedTuple):
 
 @dataclass
 class _Side:
-    """One of the two networks, and what it did so far."""
+    """One of the two networks, with the sums of what it has done so far."""
 
     checkpoint: Checkpoint
     network: SpikingNetwork
@@ -272,5 +272,5 @@ class _Side:
         return _Simulated(outputs, found)
 
     def sops(self) -> float:
-        """Synaptic operations per sample."""
+        """The synaptic operations per sample."""
         return float(self.synops.figures(Figures()).totals["sops_per_sample"])

@@ -1,4 +1,4 @@
-"""``snnconv report``: evaluations as a table, Markdown, and one self-contained HTML file."""
+"""``snnconv report``: show evaluations as a table, Markdown, and one self-contained HTML file."""
 
 from collections.abc import Iterable, Set
 from pathlib import Path
@@ -42,7 +42,7 @@ from snnconv.traces.reader import Trace
 
 
 def _evaluate_the_rest(config: ReportConfig, progress: Progress) -> None:
-    """Evaluate each network in the run folder that has not been evaluated as it stands."""
+    """Evaluate each network in the run folder that has no evaluation of its present content."""
     shared = {name: getattr(config, name) for name in ("run", "seed", "device", "threads")}
     done = {run_folder.subject(each) for each in run_folder.evaluations(config.run).values()}
     for digest, files in run_folder.checkpoints(config.run, SPIKING).items():
@@ -52,7 +52,7 @@ def _evaluate_the_rest(config: ReportConfig, progress: Progress) -> None:
 
 
 def _evaluations(config: ReportConfig, progress: Progress) -> dict[Path, EvaluateReport]:
-    """The evaluations to report on: the files named, and those in the folders named."""
+    """Return the evaluations to report on: the named files, and those in the named folders."""
     found: dict[Path, EvaluateReport] = {}
     for place in config.evaluations or (config.run,):
         if place.is_dir() or not config.evaluations:
@@ -63,7 +63,7 @@ def _evaluations(config: ReportConfig, progress: Progress) -> dict[Path, Evaluat
 
 
 def _in_folder(run: Path, progress: Progress) -> dict[Path, EvaluateReport]:
-    """Return the fullest evaluation of each network and T in a folder; say what is left out."""
+    """Return the fullest evaluation of each network and T in a folder; tell which are left out."""
     every = run_folder.evaluations(run)
     here = set(run_folder.checkpoints(run)) if every else set()
     current = {file: each for file, each in every.items() if _is_current(each, here)}
@@ -80,7 +80,7 @@ def _in_folder(run: Path, progress: Progress) -> dict[Path, EvaluateReport]:
 
 
 def _comparisons(config: ReportConfig) -> dict[Path, CompareReport | CompareTrainingReport]:
-    """The run folder's comparisons of methods, if no evaluations are named."""
+    """Return the comparisons of methods in the run folder, if no evaluations are named."""
     if config.evaluations:
         return {}
     methods, trained = (
@@ -97,7 +97,7 @@ def _comparisons(config: ReportConfig) -> dict[Path, CompareReport | CompareTrai
 def _worth_their_cost(
     methods: Iterable[CompareReport | CompareTrainingReport],
 ) -> dict[Path, EvaluateReport]:
-    """The evaluations of the cells that no other cell beats."""
+    """Return the evaluations of the cells that no other cell beats."""
     files = {
         Path(file)
         for found in methods
@@ -109,14 +109,14 @@ def _worth_their_cost(
 
 
 def _beaten_by_none(cell: CellRow | TrainedCellRow) -> list[str]:
-    """The evaluation of a cell on a front, that of the first seed of a training; else nothing."""
+    """Return the evaluation of a cell on the front, of the first seed of a training; else None."""
     if isinstance(cell, CellRow):
         return [cell.report] if cell.on_energy_front or cell.on_latency_front else []
     return [cell.seeds[0].report] if cell.on_energy_front or cell.on_step_front else []
 
 
 def _is_current(evaluation: EvaluateReport, here: Set[str]) -> bool:
-    """Whether the checkpoint it is of is in the folder, is what it was elsewhere, or is gone."""
+    """Whether its checkpoint is in the folder, is unchanged elsewhere, or is gone."""
     if run_folder.subject(evaluation) in here or not evaluation.lineage.inputs:
         return True
     path = Path(evaluation.lineage.inputs[0].path)
@@ -124,10 +124,10 @@ def _is_current(evaluation: EvaluateReport, here: Set[str]) -> bool:
 
 
 def _trainings(folders: list[Path], evaluations: list[EvaluateReport]) -> list[Trained]:
-    """What ``train`` and ``finetune`` wrote, in addition to the evaluations.
+    """Return the reports of ``train`` and ``finetune`` to draw.
 
     A training is drawn if an evaluated network comes from it. The newest fine-tuning is always
-    drawn, because its network may be waiting to be evaluated.
+    drawn, because its network may not be evaluated yet.
     """
     found: list[Trained] = []
     for run in folders:
@@ -140,7 +140,7 @@ def _trainings(folders: list[Path], evaluations: list[EvaluateReport]) -> list[T
 
 
 def _searches(folders: list[Path], evaluations: list[EvaluateReport]) -> list[SearchUse]:
-    """The searches for method and T that evaluated networks come from."""
+    """Return the searches for method and T from which evaluated networks come."""
     return [
         report.search
         for run in folders
@@ -165,10 +165,10 @@ def _traces(folders: list[Path], evaluations: list[EvaluateReport]) -> list[Draw
 
 
 def _refuse_figures(folder: Path | None) -> None:
-    """Refuse a folder for figures that is none, or that nothing can be drawn for.
+    """Refuse to draw figures if their folder or a library for them is missing.
 
     Raises:
-        UsageError: a file is in its place, or what makes PDF is not installed.
+        UsageError: a file is in place of the folder, or the library that makes PDF is missing.
     """
     if folder is None:
         return
@@ -184,11 +184,11 @@ def _refuse_figures(folder: Path | None) -> None:
 def run(config: ReportConfig, progress: Progress | None = None) -> ReportReport:
     """Write ``report.html`` and ``report.md``.
 
-    If no evaluations are named, those that the run folder lacks are made first.
+    If no evaluations are named, evaluate the networks of the run folder first that need it.
 
     Raises:
         UsageError: there is no evaluation, and nothing to evaluate.
-        CheckpointError: a file that is none.
+        CheckpointError: a file is no evaluation.
     """
     progress = progress or Quiet()
     session = Session(config)

@@ -1,9 +1,9 @@
 """The run folder: several checkpoints and evaluations of a kind side by side.
 
-A stage writes a file whose name says what is in it, and copies it to the plain name of its kind
-(``converted.safetensors``, ``evaluate.json``), which is always the newest. Equal work goes to its
-own file again; other work gets another name, so no file replaces different work. The copy is no
-link, because a program that overwrites one name in place must not change the other.
+A stage writes a file that is named after its content, and copies it to the plain name of its kind
+(``converted.safetensors``, ``evaluate.json``), which is always the newest. Equal work goes to the
+same file again, and different work gets another name, so no work is lost. The copy is no link,
+because a program that overwrites one name in place must not change the other.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ _DECIDES = ("metric", "energy_ac_pj", "energy_mac_pj", "energy_lookup_pj", "engi
 
 
 def newest(run: Path, kinds: Iterable[Kind]) -> Path | None:
-    """The newest checkpoint of these kinds: the default of the next stage."""
+    """Return the newest checkpoint of these kinds, which the next stage reads by default."""
     found = [file for kind in kinds if (file := run / file_name(kind)).exists()]
     return max(found, key=lambda file: file.stat().st_mtime_ns, default=None)
 
@@ -46,12 +46,12 @@ Options = TypeVar("Options", bound=ModelConfig)
 
 
 def with_network(config: Options) -> Options:
-    """Return the options with the run's network: trained, or calibrated from one outside of it.
+    """Return the options with the network of the run folder: a trained one, or what was calibrated.
 
-    They stay without a network if the run has none, or only the embedded one.
+    They stay without a network if the run folder has none, or only the embedded one.
 
     Raises:
-        CheckpointError: nobody knows what was calibrated in the run.
+        CheckpointError: nothing says what was calibrated in the run folder.
     """
     if config.model is not None:
         return config
@@ -66,7 +66,7 @@ def with_network(config: Options) -> Options:
 
 
 def _calibrated_from(file: Path) -> str | None:
-    """Return the hash of the checkpoint that was calibrated first, if it was one."""
+    """Return the hash of the checkpoint that was calibrated first; None for other networks."""
     try:
         steps = load(file, ["calibrated"]).lineage
     except CheckpointError as error:
@@ -77,7 +77,7 @@ def _calibrated_from(file: Path) -> str | None:
 
 
 def report_beside(checkpoint: Path) -> Path | None:
-    """The report of the stage that wrote a checkpoint, if it is in the same folder."""
+    """Return the report of the stage that wrote a checkpoint, if it is in the same folder."""
     stem = checkpoint.stem
     stages = {str(kind): stage for kind, stage in WRITTEN_BY.items()}
     file = checkpoint.with_name(f"{stages.get(stem, stem)}.json")
@@ -92,16 +92,16 @@ def report_beside(checkpoint: Path) -> Path | None:
 def save(
     checkpoint: Checkpoint, run: Path, out: Path | None, last: Checkpoint | None = None
 ) -> list[Path]:
-    """Write a checkpoint to the file that is named, or under its own name and as the newest.
+    """Write a checkpoint to the named file; or under its own name, and as the newest of its kind.
 
     Args:
-        checkpoint: what a stage has made.
+        checkpoint: the checkpoint of the stage.
         run: the run folder.
-        out: the file that the user named, if one.
+        out: the file that the user named; None if there is none.
         last: the last epoch of the training whose best epoch this is; it goes to the same folder.
 
     Returns:
-        The files written, the checkpoint's own first.
+        The written files, with the checkpoint's own first.
     """
     found = out or run / file_name(checkpoint.kind)
     content = encoded(checkpoint, found)
@@ -118,7 +118,7 @@ def save(
 
 
 def kept_as(file: Path, digest: str) -> Path:
-    """The file with this content: this one, or another in its folder if it was replaced."""
+    """Return the file with this content: this one, or another in its folder if it was replaced."""
     if sha256(file) == digest:
         return file
     beside = sorted(file.parent.glob(f"{file.stem}-*{file.suffix}"))
@@ -139,7 +139,7 @@ def describe(checkpoint: Checkpoint) -> Called:
 
 
 def _own(checkpoint: Checkpoint, content: bytes, run: Path) -> Path:
-    """The file of its own that a checkpoint has in a run folder."""
+    """Return the file in a run folder that is named after a checkpoint's content."""
     info = checkpoint.spiking
     if checkpoint.kind == "ann":
         stem = ann_stem(origin(step.config for step in checkpoint.lineage))
@@ -150,16 +150,16 @@ def _own(checkpoint: Checkpoint, content: bytes, run: Path) -> Path:
 
 
 def _free(file: Path, digest: str, same: Callable[[Path], bool]) -> Path:
-    """This file, or one with a hash in its name where other work is in it."""
+    """Return this file, or one with a hash in its name if this one holds other work."""
     hashed = [file.with_name(f"{file.stem}-{digest[:n]}{file.suffix}") for n in (6, 64)]
     free = (each for each in (file, *hashed) if not each.exists() or same(each))
     return next(free, hashed[-1])
 
 
 def _settle(plain: Path, content: bytes) -> None:
-    """Give what is about to be replaced a file of its own, if it has none.
+    """Copy a file that is about to be replaced to a name of its own, if it has none.
 
-    It has none where an earlier version wrote it, or where somebody put it there.
+    It has none if an earlier version wrote it, or if the user put it there.
     """
     if not plain.exists():
         return
@@ -182,10 +182,10 @@ def _settle(plain: Path, content: bytes) -> None:
 
 
 def checkpoints(run: Path, kinds: Iterable[Kind] = KINDS) -> dict[str, list[Path]]:
-    """The checkpoints of these kinds in a folder by their hash, the oldest first.
+    """Return the checkpoints of these kinds in a folder by their hash, the oldest first.
 
-    Of each the files that hold it, its own before the plain one. The last epochs of trainings are
-    not among them.
+    Each has the files that hold it, its own before the plain one. Last epochs of trainings are left
+    out.
     """
     found: dict[str, list[Path]] = {}
     files = {file for pattern in patterns(kinds) for file in run.glob(pattern) if file.is_file()}
@@ -200,7 +200,7 @@ def checkpoints(run: Path, kinds: Iterable[Kind] = KINDS) -> dict[str, list[Path
 
 
 def place(report: EvaluateReport, run: Path) -> list[Path]:
-    """Return the files of an evaluation without ``--out``: its own one, and the newest one."""
+    """Return the files of an evaluation without ``--out``: its own, and that of the newest."""
     plain = run / EVALUATION
     if plain.exists():
         _settle_evaluation(plain)
@@ -208,10 +208,10 @@ def place(report: EvaluateReport, run: Path) -> list[Path]:
 
 
 def evaluations(run: Path) -> dict[Path, EvaluateReport]:
-    """The evaluations in a folder, each once, the oldest first.
+    """Return the evaluations in a folder, each once, the oldest first.
 
     Raises:
-        CheckpointError: a file that is none.
+        CheckpointError: a file is no evaluation.
     """
     files = sorted(run.glob("evaluate*.json"), key=lambda f: (f.name == EVALUATION, f.name))
     contents: dict[bytes, Path] = {}
@@ -239,12 +239,12 @@ def fullest(found: dict[Path, EvaluateReport]) -> dict[Path, EvaluateReport]:
 
 
 def subject(report: EvaluateReport) -> str:
-    """The hash of the checkpoint that an evaluation is of."""
+    """Return the hash of the evaluated checkpoint."""
     return next((file.sha256 for file in report.lineage.inputs), "")
 
 
 def fuller(report: EvaluateReport, run: Path) -> Path | None:
-    """The file of an evaluation of the same network at the same T with more samples, if any."""
+    """Return the file of an evaluation of this network and T with more samples, if there is one."""
     found = {file: _read(file, EvaluateReport) for file in run.glob("evaluate*.json")}
     more = {
         file: each.samples
@@ -255,7 +255,7 @@ def fuller(report: EvaluateReport, run: Path) -> Path | None:
 
 
 def _question(report: EvaluateReport) -> tuple[str, int, str, int]:
-    """What evaluations of different samples have in common that answer the same question."""
+    """Return what is equal in evaluations that differ only in their samples."""
     return subject(report), report.timesteps, report.data.spec, report.readout_from
 
 
@@ -267,12 +267,12 @@ def _read(file: Path, kind: type[ReportType]) -> ReportType | None:
 
 
 def stage_reports(run: Path, kind: type[ReportType], of: Iterable[Kind]) -> dict[Path, ReportType]:
-    """The reports of a stage that writes checkpoints, each once, that of the newest last.
+    """Return the reports of a stage that writes checkpoints, each once, the newest last.
 
     Args:
         run: the run folder.
-        kind: what the stage reports, e.g. of trainings.
-        of: kinds of checkpoint that it writes.
+        kind: the class of the report.
+        of: the kinds of checkpoint that the stage writes.
 
     Raises:
         CheckpointError: the newest can't be read.
@@ -289,7 +289,7 @@ def stage_reports(run: Path, kind: type[ReportType], of: Iterable[Kind]) -> dict
 
 
 def traces(run: Path) -> dict[Path, TraceReport]:
-    """The traces in a folder that are as they were written, by their files."""
+    """Return the unchanged traces in a folder, by their files."""
     found: dict[Path, TraceReport] = {}
     for file in sorted(run.glob("*.json"), key=lambda file: (file.stat().st_mtime_ns, file.name)):
         report, trace = _read(file, TraceReport), file.with_suffix(".npz")
@@ -320,7 +320,7 @@ def _own_evaluation(report: EvaluateReport, run: Path) -> Path:
 
 
 def _work(report: EvaluateReport) -> str:
-    """A hash of all that decides what an evaluation finds."""
+    """Return a hash of everything that decides what an evaluation finds."""
     options = {name: report.config.get(name) for name in _DECIDES}
     # an older report lacks these options; the stage then did what their defaults do
     if report.integer:

@@ -1,4 +1,4 @@
-"""``snnconv ls runs``: the checkpoints and evaluations of a run folder."""
+"""``snnconv ls runs``: list the checkpoints and evaluations of a run folder."""
 
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +11,7 @@ from snnconv.stages import run_folder
 
 
 def runs(run: Path) -> RunsReport:
-    """Return what is in a run folder, the oldest first; a file that can't be read says why.
+    """Return what is in a run folder, the oldest first. A row of an unreadable file says why.
 
     Raises:
         UsageError: there is no such folder.

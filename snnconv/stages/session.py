@@ -50,7 +50,7 @@ PATHS = (
 
 @dataclass
 class Session:
-    """A stage at work: started when made, ended by :meth:`report`."""
+    """A running stage: it starts when it is made, and ends with :meth:`report`."""
 
     config: StageConfig
     device: torch.device = field(init=False)
@@ -68,17 +68,17 @@ class Session:
         distributed.start(self.device)
 
     def warn(self, progress: Progress, text: str) -> None:
-        """Say what may be wrong, now and in the report."""
+        """Warn now, and in the report."""
         self.warnings.append(text)
         progress.say(f"warning: {text}")
 
     def save(
         self, checkpoint: Checkpoint, progress: Progress, last: Checkpoint | None = None
     ) -> list[Path]:
-        """Write the stage's checkpoint, as :func:`run_folder.save` does.
+        """Write the checkpoint of the stage, as :func:`run_folder.save` does.
 
-        A new checkpoint takes the plain name of its kind, which may be the name of an input. The
-        input keeps its own name then, and the user is told which.
+        A new checkpoint takes the plain name of its kind, which may be the name of an input. Then
+        the input keeps its own name, and the user is told which.
         """
         self._read = [_hashed(path) for path in self.inputs]
         out = getattr(self.config, "out", None)
@@ -92,7 +92,7 @@ class Session:
     def report(
         self, kind: type[ReportType], files: list[Path], outputs: list[Path], /, **fields: Any
     ) -> ReportType:
-        """Make the stage's report, write it to its files, if it has any, and hand it out."""
+        """Make the report of the stage, write it to its files, if it has any, and return it."""
         report = self.make_report(kind, outputs, **fields)
         self.write(report, files)
         return report
@@ -139,7 +139,7 @@ class Session:
 
 
 def _memory(session: Session, kind: type[Report]) -> dict[str, float | None]:
-    """A simulation's bound and what it took, for the report of a stage that simulates."""
+    """Return the memory bound of a simulation and what it took, for the report."""
     if session.bound is None or not issubclass(kind, NetworkReport):
         return {}
     taken = session.bound.taken()
@@ -154,20 +154,20 @@ def _hashed(path: Path) -> FileHash:
 
 
 def report_file(config: StageConfig, stage: str, out: Path | None) -> Path:
-    """Return where a report is found: beside a named checkpoint, or else in the run folder."""
+    """Return the file of a report: next to a named checkpoint, or else in the run folder."""
     return config.run / f"{stage}.json" if out is None else out.with_suffix(".json")
 
 
 def report_files(
     config: StageConfig, stage: str, out: Path | None, outputs: list[Path]
 ) -> list[Path]:
-    """Return the files of a report: one beside its checkpoint, and one in the run folder."""
+    """Return the files of a report: one next to its checkpoint, and one in the run folder."""
     own, found = outputs[0].with_suffix(".json"), report_file(config, stage, out)
     return list(dict.fromkeys([own, found]))
 
 
 def lineage_step(stage: str, parent: Path | None, config: StageConfig) -> LineageStep:
-    """A checkpoint's record of the stage that wrote it; no paths, so equal work is equal bytes."""
+    """Return a stage's record for its checkpoint, without paths: equal work gives equal bytes."""
     left_out = set(PATHS)
     if parent:
         left_out.add("model")  # a checkpoint, which its hash names
@@ -180,12 +180,12 @@ def lineage_step(stage: str, parent: Path | None, config: StageConfig) -> Lineag
 def training_files(
     session: Session, config: OptimiserConfig, report: Path, *outputs: Path
 ) -> TrainingFiles:
-    """Where a training leaves its log and what it goes on from, beside its report.
+    """Return where a training writes its log and the file from which it resumes.
 
     Args:
         session: the session, with the files that it reads.
-        config: its options.
-        report: its report.
+        config: the options.
+        report: the file of the report, next to which both go.
         outputs: the checkpoints that it writes.
     """
     read = [path for path in session.inputs if path.suffix == ".safetensors"]
@@ -206,10 +206,10 @@ def training_files(
 
 
 def checkpoint_file(given: Path | None, run: Path, kinds: tuple[Kind, ...], remedy: str) -> Path:
-    """The checkpoint a stage reads: the one named, else the run's newest that fits.
+    """Return the checkpoint that a stage reads: the named one, or the newest of these kinds.
 
     Raises:
-        UsageError: none is named and none is there.
+        UsageError: none is named, and the run folder has none.
     """
     found = given or newest(run, kinds)
     if found is None:
@@ -222,7 +222,7 @@ def checkpoint_file(given: Path | None, run: Path, kinds: tuple[Kind, ...], reme
 
 
 def files_named(spec: str, root: Path | None = None) -> list[Path]:
-    """The file that a DATA or MODEL names, if it is a single one: ``npz:FILE``, ``net.onnx``."""
+    """Return the single file that a DATA or MODEL names, if it does: ``npz:FILE``, ``net.onnx``."""
     head, _, rest = spec.partition("?")[0].partition(":")
     if head == "npz":
         return [resolve(Source(rest, root, download=False), rest)]
@@ -232,19 +232,19 @@ def files_named(spec: str, root: Path | None = None) -> list[Path]:
 def load_data(
     session: Session, config: DataConfig, info: DataInfo | None, labels: bool = True
 ) -> Dataset:
-    """The data a stage works on: the one named, else the one the network was made for.
+    """Return the data of a stage: the named data, or that for which the network was made.
 
-    A file that it names is among the session's inputs from then on.
+    A file of the data becomes an input of the session.
 
     Args:
-        session: the session, with its inputs.
-        config: what names the data.
-        info: of the data that the network was made for, if there is one.
-        labels: whether labels are used, which have to be of the network's classes then.
+        session: the session.
+        config: the options, which may name the data.
+        info: the data for which the network was made; None without a network.
+        labels: whether labels are used. Then they have to be the network's classes.
 
     Raises:
-        UnsupportedError: its samples have another shape or are no texts, or it has another number
-            of classes.
+        UnsupportedError: the samples have another shape, are no texts, or have another number of
+            classes.
     """
     spec = config.data or (info.spec if info else "digits")
     words = info.vocabulary if info else ()
@@ -290,7 +290,7 @@ def form(config: StageConfig) -> Form:
 
 
 def _may_lack(dataset: DataInfo, network: DataInfo) -> bool:
-    """Whether data may have fewer classes than the network: of some samples nobody knows all."""
+    """Whether the data may have fewer classes than the network, because some have no sample."""
     known = len(dataset.classes)
     return not known or (dataset.spec.startswith("python:") and known < len(network.classes))
 
@@ -298,7 +298,7 @@ def _may_lack(dataset: DataInfo, network: DataInfo) -> bool:
 def say_same_samples(
     session: Session, dataset: Dataset, trained: Iterable[LineageStep], progress: Progress
 ) -> None:
-    """Warn if a network is measured on samples on which one of these steps trained it."""
+    """Warn if a network is measured on the samples on which it was trained."""
     spec = dataset.info.spec
     steps = (step for step in trained if step.stage in ("train", "finetune"))
     if dataset.train is dataset.test and any(step.config.get("data") == spec for step in steps):
@@ -334,17 +334,17 @@ def plan_batches(
 ) -> BatchPlan:
     """Return how many samples and steps to compute at once, as far as the memory allows.
 
-    The session remembers the bound and what is held now, for its report.
+    The session remembers the bound, and the memory in use now, for its report.
 
     Args:
-        session: on whose device.
+        session: the session, with its device.
         snn: the network.
-        wanted: at most.
-        memory: bytes that the user gave.
-        share: of what is free, one part of so many is the bound if nothing is given.
-        progress: told if the smallest portion is counted at more than the bound.
+        wanted: the most samples and steps.
+        memory: the bytes that the user gave; None for a share of the free memory.
+        share: the share is one of so many parts.
+        progress: told if the smallest portion may take more than the bound.
         traced: whether an observer looks into membranes.
-        timesteps: of the whole simulation; those wanted at once if nothing is given.
+        timesteps: the steps of the whole simulation; by default those wanted at once.
     """
     T = wanted.steps if timesteps is None else timesteps
     confident = snn.confidence is not None or snn.draws
@@ -362,7 +362,7 @@ def plan_batches(
 
 
 def say_breach(session: Session, progress: Progress) -> None:
-    """Tell that a simulation took more than its bound, if it did."""
+    """Tell if a simulation took more memory than its bound."""
     taken = session.bound.taken() if session.bound else None
     if session.bound and taken and taken > session.bound.bytes:
         progress.say(
@@ -373,12 +373,12 @@ def say_breach(session: Session, progress: Progress) -> None:
 
 
 def correction_rows(checkpoint: Checkpoint) -> list[CorrectionRow]:
-    """The corrections of a network, for a report."""
+    """Return the corrections of a network, for a report."""
     return [CorrectionRow(**made.model_dump()) for made in checkpoint.corrected]
 
 
 def data_use(dataset: Dataset) -> DataUse:
-    """The data set's name and sizes, for a report."""
+    """Return the name and the sizes of a data set, for a report."""
     return DataUse(
         spec=dataset.info.spec,
         train_samples=count(dataset.train),
@@ -389,7 +389,7 @@ def data_use(dataset: Dataset) -> DataUse:
 
 
 def subset_use(split: Split, indices: Tensor, seed: int) -> SubsetUse:
-    """Which samples of a split a stage worked on, for a report."""
+    """Return which samples of a split a stage used, for a report."""
     every = len(indices) == count(split)
     return SubsetUse(
         how="all" if every else "stratified" if is_class(split.labels) else "random",

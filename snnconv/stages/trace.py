@@ -1,4 +1,4 @@
-"""``snnconv trace``: what every neuron does at every step, as arrays."""
+"""``snnconv trace``: write what every neuron does at every step, as arrays."""
 
 import math
 import shutil
@@ -37,9 +37,9 @@ def run(config: TraceConfig, progress: Progress | None = None) -> TraceReport:
     """Run the network on some samples, and write what its neurons do.
 
     Raises:
-        UsageError: no such site, nothing to record, a trace that is too large for memory or disk,
-            or a file of another's that would be lost.
-        CheckFailedError: NaN or Inf among the logits; nothing is written.
+        UsageError: there is no such site, or nothing to record; the trace is too large for memory
+            or disk; or a file that is no trace would be lost.
+        CheckFailedError: NaN or Inf is among the logits; nothing is written.
     """
     progress = progress or Quiet()
     session = Session(config)
@@ -108,10 +108,10 @@ def _refuse_lost(out: Path) -> None:
 
 
 def _chosen(snn: SpikingNetwork, wanted: Sequence[str]) -> list[str]:
-    """The sites that are named, in the network's order.
+    """Return the named sites, in the order of the network.
 
     Raises:
-        UsageError: a name that fits none.
+        UsageError: a name fits no site.
     """
     every = [node.name for node in snn.network.graph.sites]
     for pattern in wanted:
@@ -132,10 +132,10 @@ def _arrays(
     timesteps: int,
     has_ann: bool,
 ) -> list[Array]:
-    """What is written of the sites.
+    """Return the arrays that the trace has of the sites.
 
     Raises:
-        UsageError: nothing.
+        UsageError: there are none.
     """
     record = [what for what in config.record if what != "ann" or has_ann]
     neurons = {name: snn.neurons[name] for name in sites}
@@ -167,10 +167,10 @@ def _of_samples(
 
 
 def _plan(session: Session, config: TraceConfig, chosen: Samples, progress: Progress) -> BatchPlan:
-    """How much to simulate at once.
+    """Return how much to simulate at once.
 
     Raises:
-        UsageError: the memory that is given has no room for one sample.
+        UsageError: the given memory has no room for one sample.
     """
     snn, timesteps = chosen.snn, chosen.timesteps
     given = config.memory_bytes()
@@ -192,7 +192,7 @@ def _plan(session: Session, config: TraceConfig, chosen: Samples, progress: Prog
 
 
 def _activations(ann: Network, x: Tensor, sites: Sequence[str]) -> dict[str, Tensor]:
-    """The ANN's activations by site, ``[B, *N]``."""
+    """Return the activations of the ANN by site, ``[B, *N]``."""
     _, inputs = ann_inputs(ann, x)
     nodes = {node.name: node for node in ann.graph.sites}
     with torch.no_grad():
@@ -200,7 +200,7 @@ def _activations(ann: Network, x: Tensor, sites: Sequence[str]) -> dict[str, Ten
 
 
 def _index(checkpoint: Checkpoint, file: Path, timesteps: int, dataset: Dataset) -> dict[str, Any]:
-    """What a reader of the arrays has to know."""
+    """Return what a reader of the arrays has to know."""
     info = checkpoint.conversion
     return {
         "checkpoint": sha256(file),
@@ -222,7 +222,7 @@ def _write(
     sites: Sequence[str],
     index: dict[str, Any],
 ) -> None:
-    """Write the trace in its form, whole or not at all."""
+    """Write the trace in its form, completely or not at all."""
     neurons, shapes = snn.neurons, snn.analysis.shapes
     if config.form == "nir":
         binary = [n for n in sites if neurons[n].levels == 1 and not neurons[n].signed]

@@ -1,7 +1,7 @@
-"""``snnconv train``: a network on a data set, from scratch or from a checkpoint.
+"""``snnconv train``: train a network on a data set, from scratch or from a checkpoint.
 
-With QCFS activations it is trained for conversion: what comes out has its thresholds already. With
-neurons at its sites it is a spiking network from the start, by the engine of ``finetune``.
+With QCFS activations, the network is trained for its conversion, and has its thresholds afterwards.
+With neurons at its sites, it is a spiking network from the start, and trains as in ``finetune``.
 """
 
 from dataclasses import replace
@@ -71,12 +71,12 @@ THETA_NEURON = 1.0  # the mean and variance that BatchNorm gives pre-activations
 
 
 def run(config: TrainConfig, progress: Progress | None = None) -> TrainReport:
-    """Train, and write a checkpoint: ``ann``, ``calibrated`` (QCFS) or ``trained`` (neurons).
+    """Train a network, and write it: as ``ann``, ``calibrated`` (QCFS) or ``trained`` (neurons).
 
-    Functions that no neuron stands for are trained like all else: ``calibrate`` refuses them.
+    Functions that no neuron computes are trained, too; ``calibrate`` refuses them later.
 
-    The last epoch is kept: a cosine schedule ends where it should, and the best of many epochs on
-    few validation samples is mostly luck.
+    The last epoch is kept, because a cosine schedule ends there, and because the best of many
+    epochs on few validation samples is mostly luck.
     """
     progress = progress or Quiet()
     params = _neuron_params(config)
@@ -193,7 +193,7 @@ def _prepared(
     session: Session,
     progress: Progress,
 ) -> tuple[Checkpoint, list[str]]:
-    """Return the network with its new sites, and the max poolings that became average."""
+    """Return the network with its new sites, and the max poolings that became average poolings."""
     if config.kind == "ann":
         _refuse_quantized(made, config)
         return made, []
@@ -210,7 +210,7 @@ def _prepared(
 
 
 def _neuron_params(config: TrainConfig) -> dict[str, Any]:
-    """Return the neuron's parameters; refuse options that do not go together."""
+    """Return the neuron's parameters; refuse options that exclude each other."""
     if config.neuron is None:
         given = {
             "--param": config.param,
@@ -278,7 +278,7 @@ def _refuse_without_sites(made: Checkpoint, config: TrainConfig) -> None:
 
 
 def _refuse_lost(thetas: dict[str, Tensor]) -> None:
-    """Refuse thetas that training has driven to 0 or below."""
+    """Refuse thetas that are 0 or below after the training."""
     if lost := [name for name, theta in thetas.items() if not (theta > 0).all()]:
         raise CheckFailedError(
             "training diverged",
@@ -296,7 +296,7 @@ def _start(
     session: Session,
     progress: Progress,
 ) -> dict[str, Tensor]:
-    """Return the thetas to start from: as told, the checkpoint's, or from its activations."""
+    """Return the first thetas: the given one, those of the checkpoint, or from its activations."""
     if config.theta is not None or given is None:
         theta = torch.tensor([config.theta or THETA_QCFS])
         return {site.name: theta for site in made.graph.sites}
@@ -308,7 +308,7 @@ def _start(
 def _calibrated(
     made: Checkpoint, dataset: Dataset, sample: Tensor, session: Session, progress: Progress
 ) -> Checkpoint:
-    """Return the checkpoint, calibrated on training samples; thetas of QCFS stay what they are."""
+    """Return the checkpoint, calibrated on training samples, with the thetas of QCFS unchanged."""
     statistic = STATISTICS.load(CALIBRATION)
     method = Method(CALIBRATION, statistic, statistic.params(), "layer")
     drawn = batches(dataset.train, made.data, distributed.share(sample), VALIDATION_BATCH)
@@ -352,7 +352,7 @@ def _module(made: Checkpoint) -> Network | SpikingNetwork:
 
 
 def _holding(made: Checkpoint, module: Network | SpikingNetwork) -> Checkpoint:
-    """Return the checkpoint with what was learned."""
+    """Return the checkpoint with what the network has learned."""
     if isinstance(module, SpikingNetwork):
         return replace(made, network=module.network.tensors(), neurons=learned(module))
     return replace(made, network=module.tensors())
