@@ -1,9 +1,8 @@
 """The checkpoint: one safetensors file that holds all a stage needs, and nothing that runs.
 
 The graph, the metadata and the lineage are a document that is stored with the tensors, under the
-metadata key
-``snnconv`` (:mod:`snnconv.checkpoint.sealed`). Writes are atomic: a file is either the old one or
-the new one.
+metadata key ``snnconv`` (:mod:`snnconv.checkpoint.sealed`). Writes are atomic: a file is either the
+old one or the new one.
 
 Format 2 has digests of everything in it. Format 1 has none, and can still be read.
 """
@@ -48,13 +47,13 @@ _AGAIN = "write the checkpoint again, or copy it again if it was copied"
 
 
 def sha256(file: Path) -> str:
-    """A file's hash, which names it in lineages."""
+    """Return the hash of a file, which names it in lineages."""
     with file.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def kind_of(file: Path) -> str | None:
-    """The kind of the checkpoint in a file, by its head alone; none if it is no checkpoint."""
+    """Return the kind of a checkpoint from its head alone; None for any other file."""
     try:
         kind = head(file, KEY).get("kind")
     except Broken:
@@ -63,21 +62,21 @@ def kind_of(file: Path) -> str | None:
 
 
 def save(checkpoint: Checkpoint, file: str | Path) -> None:
-    """Write a checkpoint; the same checkpoint gives the same bytes.
+    """Write a checkpoint; equal checkpoints give equal bytes.
 
     Raises:
         UsageError: the file can't be written.
-        CheckFailedError: :func:`load` would refuse it; nothing is written.
+        CheckFailedError: :func:`load` would refuse the file; nothing is written.
     """
     file = Path(file)
     write_atomically(file, encoded(checkpoint, file))
 
 
 def encoded(checkpoint: Checkpoint, file: Path) -> bytes:
-    """The content of a checkpoint's file; the same checkpoint gives the same bytes.
+    """Return the content of a checkpoint's file; equal checkpoints give equal bytes.
 
     Raises:
-        CheckFailedError: :func:`load` would refuse it; names the file.
+        CheckFailedError: :func:`load` would refuse the content; the error names the file.
     """
 
     def dump(info: DataInfo | CalibrationInfo | SpikingInfo | None) -> Any:
@@ -107,15 +106,16 @@ def encoded(checkpoint: Checkpoint, file: Path) -> bytes:
 
 
 def load(file: str | Path, expected: Iterable[Kind] | None = None) -> Checkpoint:
-    """Read a checkpoint and check it whole: digests, structure, operations, tensors.
+    """Read a checkpoint, and check its digests, structure, operations and tensors.
 
     Args:
         file: a checkpoint.
-        expected: the kinds a stage takes; all when not given.
+        expected: the kinds that the caller takes; by default all.
 
     Raises:
-        CheckpointError: missing, empty, truncated, changed, foreign, of another stage or a later
-            version; tensors that are missing, of a wrong type or shape, or not finite.
+        CheckpointError: the file is missing, empty, truncated, changed or foreign, or comes from
+            another stage or a later version; or a tensor is missing, has a wrong type or shape, or
+            is not finite.
     """
     file = Path(file)
     try:
@@ -132,7 +132,7 @@ def load(file: str | Path, expected: Iterable[Kind] | None = None) -> Checkpoint
 def _made(
     document: Mapping[str, Any], tensors: Mapping[str, Tensor], kind: Kind, file: Path
 ) -> Checkpoint:
-    """The checkpoint, checked."""
+    """Return the checkpoint, after its checks."""
     by_section = sections(tensors)
     try:
         checkpoint = Checkpoint(

@@ -1,4 +1,4 @@
-"""The content of a checkpoint, and the checks that it passes when a file is written or read."""
+"""The content of a checkpoint, and its checks, which run before each write and after each read."""
 
 import math
 from collections.abc import Mapping
@@ -42,13 +42,13 @@ _FLOAT32 = "write it again with its tensors in float32: tensor.float()"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A network at one stage of its way.
+    """A network as one stage has written it.
 
     Attributes:
-        kind: which stage wrote it.
-        graph: the network, with BatchNorm as trained; folding happens when it runs.
-        data: what it was made for.
-        network: the graph's tensors, by the names the graph gives them, float32.
+        kind: the kind of the checkpoint; one stage writes each kind.
+        graph: the network, with BatchNorm as trained; a simulation folds it.
+        data: the data for which it was made.
+        network: the tensors of the graph, by their names in the graph, float32.
         calibration: ``<site>/threshold`` once calibrated, float32 ``[]``, ``[1]`` or ``[C]``, and a
             histogram of the site's activations, ``<site>/edges`` ``[n + 1]`` and ``<site>/counts``
             ``[n]``, float64. Of kind ``calibrated`` and for a statistic that a conversion fits to
@@ -57,7 +57,7 @@ class Checkpoint:
         neurons: ``<site>/<parameter>`` of neurons with learned parameters, float32.
         reference: the tensors of the ANN that was converted, if fine-tuning has changed the
             network's own; empty if the network still is that ANN.
-        corrected: the corrections that were made, in their order.
+        corrected: its corrections, in their order.
         corrections: what they add, ``<number>/<part>/<name>``, float32: the number of the
             correction from 1 on, a part (:mod:`snnconv.checkpoint.corrections`), and the name of
             the site or tensor that it is added to.
@@ -78,13 +78,13 @@ class Checkpoint:
 
     @cached_property
     def analysis(self) -> Analysis:
-        """What is known of its graph."""
+        """The analysis of its graph."""
         source = Signal.CONSTANT if self.data.frames is None else Signal.FRAMES
         return Analysis.of(self.graph, self.network, source)
 
     @property
     def conversion(self) -> SpikingInfo:
-        """Its neurons, for which T they are, and what else their conversion decided.
+        """Its neurons, their T, and what else the conversion decided.
 
         Raises:
             CheckpointError: it has no neurons.
@@ -96,7 +96,7 @@ class Checkpoint:
 
     @property
     def trained_directly(self) -> bool:
-        """Whether the network learned with its neurons in place: no ANN was ever converted."""
+        """Whether the network was trained with its neurons in place, so that it has no ANN."""
         trainings = (step for step in self.lineage if step.stage == "train")
         return any(step.config.get("neuron") for step in trainings)
 
@@ -126,10 +126,10 @@ def neuron_params(info: SpikingInfo) -> NeuronParams:
 
 
 def check(checkpoint: Checkpoint) -> None:
-    """Check a checkpoint whole: types, finite numbers, shapes, and that its parts fit each other.
+    """Check types, finite numbers, shapes, and that the parts of a checkpoint fit each other.
 
     Raises:
-        Broken: they do not; says where.
+        Broken: a part does not fit, which the error names.
     """
     _check_types(checkpoint)
     refuse_not_finite(checkpoint.tensors(), _FINITE)
@@ -255,10 +255,10 @@ def _check_bins(site: str, bins: Tensor | None, lengths: Tensor | None, theta: T
 
 
 def check_neurons(checkpoint: Checkpoint) -> None:
-    """Check that learned tensors are those of the neurons at the sites, no fewer and no more.
+    """Check that the learned tensors are exactly those of the neurons at the sites.
 
     Raises:
-        Broken: they are not.
+        Broken: one is missing, or too many.
     """
     info = checkpoint.spiking
     if info is None:
@@ -321,11 +321,11 @@ def _check_corrections(checkpoint: Checkpoint, sizes: Mapping[str, tuple[int, ..
 
 
 def learned_shapes(checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:
-    """The shapes of what the neurons learn, ``<site>/<parameter>``; allocates nothing.
+    """Return the shapes of what the neurons learn, ``<site>/<parameter>``, without allocating it.
 
     Raises:
-        SnnconvError: neurons or parameters that there are not.
-        Broken: more than memory could hold.
+        SnnconvError: there are no such neurons or parameters.
+        Broken: memory could not hold the tensors.
     """
     info = checkpoint.conversion
     kind, params = NEURONS.recall(info.neuron), neuron_params(info)
@@ -345,10 +345,10 @@ def learned_shapes(checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:
 
 
 def sections(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Tensors by section and name.
+    """Return tensors by section and name.
 
     Raises:
-        Broken: one of no section.
+        Broken: a tensor belongs to no section.
     """
     found: dict[str, dict[str, Tensor]] = {section: {} for section in SECTIONS}
     for key, tensor in tensors.items():

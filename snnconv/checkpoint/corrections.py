@@ -1,14 +1,13 @@
 """The tensors that corrections add to a network: their names, and their checks.
 
-A correction never changes a tensor of the ANN. It adds tensors of its own, which are added up when
-the network is simulated, so several corrections can follow each other and each can be taken off
-again. Their parts are:
+A correction never changes a tensor of the ANN. It has tensors of its own, which a simulation adds
+up. So several corrections can follow each other, and each can be removed. Their parts are:
 
 - ``current``: a current ``[C]`` at every step, or ``[T, C]`` step by step, for a site's neurons.
 - ``potential``: an initial potential ``[*N]`` for a site's neurons, in units of the ANN's
   activation, as currents are.
-- ``amplitude``: the increase ``[C]`` of what a spike of a site carries, as a share of that.
-- ``weight``: a change of a tensor of one of the network's synapses, of its shape.
+- ``amplitude``: the relative increase ``[C]`` of what a spike of a site carries.
+- ``weight``: a change of a tensor with weights, of its shape.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,12 +22,12 @@ PARTS: tuple[Part, ...] = get_args(Part)
 
 
 class Place(NamedTuple):
-    """Where a tensor of a correction belongs.
+    """The place to which a tensor of a correction belongs.
 
     Attributes:
-        number: of the correction, from 1 on.
-        part: what it adds to.
-        name: of the site, or of the network's tensor.
+        number: the number of the correction, from 1 on.
+        part: what the tensor adds to.
+        name: the name of the site, or of the network's tensor.
     """
 
     number: int
@@ -42,7 +41,7 @@ class Place(NamedTuple):
 
 
 def place(key: str) -> Place:
-    """Where the tensor of this key belongs; the number is 0 if the key has none."""
+    """Return the place of the tensor with this key; its number is 0 if the key has none."""
     number, _, rest = key.partition("/")
     part, _, name = rest.partition("/")
     sound = number.isascii() and number.isdigit() and len(number) < 10
@@ -50,7 +49,7 @@ def place(key: str) -> Place:
 
 
 def without(corrections: Mapping[str, Tensor], number: int) -> dict[str, Tensor]:
-    """The tensors of all corrections but one; later ones move up by a number."""
+    """Return the tensors of all corrections but one; the numbers of later ones decrease by one."""
     found = {}
     for key, tensor in corrections.items():
         at = place(key)
@@ -62,7 +61,7 @@ def without(corrections: Mapping[str, Tensor], number: int) -> dict[str, Tensor]
 def keeping(
     corrected: Sequence[CorrectionInfo], corrections: Mapping[str, Tensor], parts: Iterable[str]
 ) -> tuple[tuple[CorrectionInfo, ...], dict[str, Tensor]]:
-    """The corrections with no other parts than these; one that had no other is left out."""
+    """Return the corrections with these parts alone; those without such parts are left out."""
     kept = {key: tensor for key, tensor in corrections.items() if place(key).part in parts}
     made, numbers = tuple(corrected), range(len(corrected), 0, -1)
     for number in numbers:
@@ -80,11 +79,11 @@ def misfit(
     sites: Mapping[str, tuple[int, ...]],
     weights: Mapping[str, tuple[int, ...]],
 ) -> str:
-    """What is wrong with a tensor of a correction; empty if nothing is.
+    """Return what is wrong with a tensor of a correction; empty if nothing is.
 
     Args:
-        key: its name.
-        tensor: what it is.
+        key: the key of the tensor.
+        tensor: the tensor.
         made: the corrections that the checkpoint lists.
         sites: the shape of a sample at each site.
         weights: the shape of each tensor of the network's synapses.

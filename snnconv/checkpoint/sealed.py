@@ -1,8 +1,8 @@
 """A safetensors file with tensors and a document, and a digest of everything in it.
 
-The document is canonical JSON under one metadata key (safetensors does not order several, and the
-same content must give the same bytes). It holds the SHA-256 of every tensor (type, shape and bytes)
-and of itself, so that a flipped bit is seen, and where it is.
+The document is canonical JSON under one metadata key, because safetensors does not order several
+keys, and equal content has to give equal bytes. It holds the SHA-256 of every tensor (type, shape
+and bytes) and of itself, so a check finds a flipped bit and its place.
 """
 
 import hashlib
@@ -33,24 +33,24 @@ _MALFORMED = (
 
 
 def canonical_json(data: Any) -> str:
-    """One text for one value: sorted keys, no spaces, no NaN."""
+    """Return the canonical text of a value: sorted keys, no spaces, no NaN."""
     return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def digest(tensor: Tensor) -> str:
-    """The SHA-256 of a tensor's type, shape and bytes."""
+    """Return the SHA-256 of a tensor's type, shape and bytes."""
     found = hashlib.sha256(f"{tensor.dtype} {list(tensor.shape)}\n".encode())
     found.update(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return found.hexdigest()
 
 
 def sealed(document: Mapping[str, Any], tensors: Mapping[str, Tensor], key: str) -> bytes:
-    """The bytes of a file; the same content gives the same bytes.
+    """Return the bytes of a file; equal content gives equal bytes.
 
     Args:
         document: JSON data, without the keys of digests.
-        tensors: by name.
-        key: of the metadata.
+        tensors: the tensors, by name.
+        key: the key of the document in the metadata.
     """
     whole = _whole(tensors)
     digests = {name: digest(tensor) for name, tensor in whole.items()}
@@ -59,12 +59,12 @@ def sealed(document: Mapping[str, Any], tensors: Mapping[str, Tensor], key: str)
 
 
 def plain(tensors: Mapping[str, Tensor]) -> bytes:
-    """The bytes of a safetensors file of tensors alone; the same ones give the same bytes."""
+    """Return the bytes of a safetensors file without a document; equal tensors give equal bytes."""
     return safetensors.torch.save(_whole(tensors))
 
 
 def _whole(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Clones in plain order, since safetensors takes no two names for one memory."""
+    """Return contiguous clones, because safetensors takes no two names for one memory."""
     return {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in tensors.items()
@@ -77,10 +77,10 @@ def _signed(document: Mapping[str, Any]) -> str:
 
 
 class Broken(Exception):  # noqa: N818 - its reader makes an error of it
-    """A file that is not as it was written.
+    """A file is not as it was written.
 
     Args:
-        found: what is wrong with it.
+        found: what is wrong with the file.
     """
 
     def __init__(self, found: str, remedy: str = "") -> None:
@@ -90,10 +90,10 @@ class Broken(Exception):  # noqa: N818 - its reader makes an error of it
 
 
 def unsealed(file: Path, key: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """A file's document and tensors; digests are checked by :func:`intact`.
+    """Return the document and the tensors of a file; :func:`intact` checks the digests.
 
     Raises:
-        Broken: no whole file, or no document that can be read.
+        Broken: the file is not complete, or its document can't be read.
     """
     if file.is_dir() or file.stat().st_size == 0:
         raise Broken("a folder" if file.is_dir() else "an empty file")
@@ -109,10 +109,10 @@ def unsealed(file: Path, key: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def head(file: Path, key: str) -> dict[str, Any]:
-    """A file's document alone, unchecked; no tensor is read.
+    """Return the document of a file without checking it or reading a tensor.
 
     Raises:
-        Broken: no safetensors file, or no document that can be read.
+        Broken: it is no safetensors file, or its document can't be read.
     """
     try:
         with safetensors.safe_open(file, framework="pt") as handle:
@@ -123,10 +123,10 @@ def head(file: Path, key: str) -> dict[str, Any]:
 
 
 def intact(document: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The document without its digests, which agree with all there is.
+    """Check the digests, and return the document without them.
 
     Raises:
-        Broken: they do not; says where.
+        Broken: a digest differs; the error names what it belongs to.
     """
     digests = document.get(DIGESTS)
     content = {name: value for name, value in document.items() if name != DIGEST}
@@ -158,10 +158,10 @@ def refuse_not_finite(tensors: Mapping[str, Tensor], remedy: str = "") -> None:
 
     Args:
         tensors: under ``<section>/<name>``.
-        remedy: the next step, if it is not that of the file.
+        remedy: the next step, if it differs from that for a broken file.
 
     Raises:
-        Broken: the first tensor that has some.
+        Broken: a tensor has some; the error names the first one.
     """
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
@@ -170,5 +170,5 @@ def refuse_not_finite(tensors: Mapping[str, Tensor], remedy: str = "") -> None:
 
 
 def error_of(broken: Broken, file: Path, remedy: str) -> CheckpointError:
-    """The error for a broken file."""
+    """Return the error for a broken file."""
     return CheckpointError(f"{file} can't be used", broken.found, broken.remedy or remedy)

@@ -41,7 +41,7 @@ from snnconv.graph.signals import Signal, outside_spikes, signals
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """What is known of a graph.
+    """What is known of a network from its graph.
 
     Attributes:
         graph: the network.
@@ -62,10 +62,10 @@ class Analysis:
 
     @cached_property
     def shapes(self) -> Mapping[str, Shape]:
-        """The shape of every node's value, and of the input, for one sample: without the batch.
+        """The shape of every node's value, and of the input, for one sample, without the batch.
 
         Raises:
-            UnsupportedError: a node whose attributes, tensors and inputs do not fit.
+            UnsupportedError: the attributes, tensors and inputs of a node do not fit.
         """
         return shapes(self.graph, self.tensor_shapes)
 
@@ -127,7 +127,7 @@ class Analysis:
 
     @cached_property
     def cumulative(self) -> tuple[Node, ...]:
-        """The nodes that are not linear and change over time: they need the cumulative rule."""
+        """The nodes that need the cumulative rule: not linear, and not constant over time."""
         return tuple(
             node
             for node in self.graph.nodes
@@ -190,9 +190,9 @@ class Analysis:
 
     @cached_property
     def pooled_fan_out(self) -> Mapping[str, Tensor]:
-        """The same for nodes that feed averages, where the output of the average is counted.
+        """The fan-out of nodes that feed averages, if the output of the average is counted.
 
-        Then a spike that one of k places of an average takes in is 1/k of a spike behind it.
+        Then a spike at one of k places of an average is 1/k of a spike behind the average.
         """
         found = {node.name: self._fan_out_of(node.name, averaged=True) for node in self.emitters}
         return {name: x for name, x in found.items() if not torch.equal(x, self.fan_out[name])}
@@ -200,7 +200,7 @@ class Analysis:
     @torch.inference_mode(False)
     @torch.enable_grad()
     def _fan_out_of(self, emitter: str, averaged: bool = False) -> Tensor:
-        """A derivative, which a caller that wants none of its own must not switch off."""
+        """Return the fan-out as a derivative, which a caller's ``no_grad`` must not switch off."""
         spikes = torch.ones(1, *self.shapes[emitter], dtype=torch.float64, requires_grad=True)
         reached: list[Tensor] = []
 
@@ -234,12 +234,12 @@ class Analysis:
         return count.squeeze(0)
 
     def _reach(self, node: Node, inputs: list[Tensor], averaged: bool = False) -> Tensor:
-        """A node's reach, which reads no more of a tensor than its shape; of averages, the value.
+        """Return what spikes at a node's inputs reach, from the shapes of its tensors alone.
 
         Args:
-            node: which.
-            inputs: numbers of spikes.
-            averaged: whether an average gives the value that it has, and no sum.
+            node: the node.
+            inputs: the numbers of spikes.
+            averaged: whether an average divides by its number of places, or only adds up.
         """
         tensors = {
             role: torch.zeros(()).expand(self.tensor_shapes[name])
@@ -251,7 +251,7 @@ class Analysis:
 
     @cached_property
     def functions(self) -> tuple[Node, ...]:
-        """What is computed outside the spiking domain: see :mod:`snnconv.graph.signals`."""
+        """The functions, computed outside the spiking domain; see :mod:`snnconv.graph.signals`."""
         return tuple(
             node
             for node in self.graph.nodes
@@ -260,7 +260,7 @@ class Analysis:
 
     @cached_property
     def work(self) -> Mapping[str, Work]:
-        """The work for one sample of matrices, convolutions and functions that have some."""
+        """The work for one sample of each matrix, convolution and function that has some."""
         counted = {node.name for node in outside_spikes(self.graph, self.signals)}
         found = {}
         for node in self.graph.nodes:
@@ -281,7 +281,7 @@ class Analysis:
 
     @cached_property
     def running(self) -> Mapping[str, Work]:
-        """What the running means of functions that change over time take at a step, by function."""
+        """The work for the running means of functions that change over time, at each step."""
         if not self.functions:
             return {}
         means = RunningMeans(self.graph, self.signals, self.shapes, self.work)
@@ -314,11 +314,10 @@ class Analysis:
 
     @cached_property
     def work_count(self) -> WorkCount:
-        """How much work there is, and how much remains in a spiking network.
+        """The work of the ANN, and the part that remains in a spiking network.
 
-        What depends on a constant input alone is computed once, and counted once. Among it may be
-        functions that no neuron stands for. They spike no more than those that are computed at
-        every step.
+        Nodes that depend on a constant input alone are computed once, and counted once. Functions
+        among them do not spike either.
         """
         functions = {node.name for node in self.functions}
         first = {node.name for node in self.first_layer}
@@ -342,7 +341,7 @@ class Analysis:
 
     @property
     def shares(self) -> dict[str, float]:
-        """The shares that reports give: what spikes do not replace, and what functions compute."""
+        """The shares for reports: of work that spikes do not replace, and that functions do."""
         count = self.work_count
         return {
             "non_spiking_share": count.non_spiking_share,
@@ -385,7 +384,7 @@ class Analysis:
         return frozenset(site.name for site in self.graph.sites if site.name not in stepwise)
 
     def time_invariant(self, mean_sites: Set[str]) -> frozenset[str]:
-        """The nodes whose values do not change over time: of a constant input, or of means.
+        """Return the nodes whose values do not change over time: of a constant input, or of means.
 
         Args:
             mean_sites: the sites that give their mean over time.

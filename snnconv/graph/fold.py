@@ -8,8 +8,8 @@ Reference:
     Integer-Arithmetic-Only Inference*, CVPR 2018, section 3.2.
 
 Deviations:
-    None. A BatchNorm whose producer has other readers, or is no convolution or linear layer with
-    the same channels, can't be folded and becomes a per-channel affine, applied at every step.
+    None. A BatchNorm can't be folded if the node before it has other readers, or is no convolution
+    or linear layer with the same channels. It becomes an affine map per channel, at every step.
 """
 
 from collections.abc import Mapping
@@ -64,14 +64,14 @@ def fold(graph: Graph, tensors: Mapping[str, Tensor]) -> tuple[Graph, dict[str, 
 
 
 def _has_channels_first(producer: Node, analysis: Analysis) -> bool:
-    """Whether its weight makes channels: those of a linear layer are its last axis."""
+    """Whether the channels are the first axis; those of a linear layer are the last one."""
     return producer.op in ("conv", "conv_transpose") or (
         producer.op == "linear" and len(analysis.shapes[producer.name]) == 1
     )
 
 
 def _only_reader(graph: Graph, renamed: Mapping[str, str], producer: Node) -> bool:
-    """Whether one node, through nodes that are gone, reads a value."""
+    """Whether one node alone reads a value, perhaps through nodes that are folded already."""
     aliases = {producer.name} | {old for old, new in renamed.items() if new == producer.name}
     readers = [
         node for node in graph.nodes if aliases & set(node.inputs) and node.name not in aliases
@@ -89,9 +89,10 @@ def _as_affine(node: Node, tensors: Mapping[str, Tensor]) -> tuple[Tensor, Tenso
 
 
 def _absorb(producer: Node, scale: Tensor, shift: Tensor, tensors: dict[str, Tensor]) -> Node:
-    """The producer with the affine in its weight and bias, under tensor names of its own.
+    """Return the producer with the affine map in its weight and bias.
 
-    Own names, since a module used twice shares its tensors but not the BatchNorm behind it.
+    The tensors get new names, because a module that is used twice shares its tensors, but not the
+    BatchNorm behind it.
     """
     roles = node_tensors(producer, tensors)
     weight = roles["weight"].double()

@@ -29,11 +29,11 @@ class Node:
     """One operation in place.
 
     Attributes:
-        name: unique; the module's path in the network it came from, where it has one.
-        op: a name in :data:`snnconv.graph.ops.OPS`.
-        inputs: names of the nodes (or ``input``) it reads.
-        attrs: JSON values; what they mean is the operation's business.
-        tensors: role (``weight``, ``bias``, ...) to tensor name.
+        name: a unique name: the path of its module in the original network, if it has one.
+        op: the name of its operation in :data:`snnconv.graph.ops.OPS`.
+        inputs: the names of the nodes that it reads, or ``input``.
+        attrs: the attributes of its operation, as JSON values.
+        tensors: the names of its tensors, by role: ``weight``, ``bias``, ...
     """
 
     name: str
@@ -69,15 +69,15 @@ class Graph:
         return tuple(node for node in self.nodes if node.op in SITES)
 
     def consumers(self, name: str) -> Iterator[Node]:
-        """The nodes that read a node's value."""
+        """Return the nodes that read a node's value."""
         return (node for node in self.nodes if name in node.inputs)
 
     def tensor_names(self) -> set[str]:
-        """Every tensor some node uses."""
+        """Return the names of all tensors that nodes use."""
         return {name for node in self.nodes for name in node.tensors.values()}
 
     def to_json(self) -> dict[str, Any]:
-        """The graph as JSON data; :meth:`from_json` is its inverse."""
+        """Return the graph as JSON data; :meth:`from_json` is the inverse."""
         return {
             "input_shape": list(self.input_shape),
             "output": self.output,

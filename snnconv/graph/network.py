@@ -1,4 +1,4 @@
-"""From a graph to a network that runs, and the one walk that everything else is built on."""
+"""A graph with its tensors as a network that runs, and the walk through a graph."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Generic, TypeVar
@@ -22,13 +22,14 @@ IMAGE = 3  # dimensions of a sample that is an image
 
 
 class Walk(Generic[Value]):
-    """The values of a graph's nodes, in its order, each dropped after its last reader.
+    """The values of a graph's nodes, in its order; each is dropped after its last reader.
 
-    Iterate over the nodes with their inputs' values, and set the value of each before the next.
+    Iterate over the nodes with the values of their inputs, and set each node's value before the
+    next one.
 
     Args:
-        graph: what to walk.
-        source: the input's value.
+        graph: the graph.
+        source: the value of the input.
     """
 
     def __init__(self, graph: Graph, source: Value) -> None:
@@ -49,7 +50,7 @@ class Walk(Generic[Value]):
 
     @property
     def output(self) -> Value:
-        """The output's value, once all nodes have theirs."""
+        """Return the value of the output, when all nodes have a value."""
         return self._values[self._graph.output]
 
 
@@ -57,9 +58,9 @@ def walk(graph: Graph, source: Value, evaluate: Callable[[Node, list[Value]], Va
     """Evaluate a graph node by node, and return the output's value.
 
     Args:
-        graph: what to walk.
-        source: the input's value.
-        evaluate: a node's value from its inputs' values.
+        graph: the graph.
+        source: the value of the input.
+        evaluate: computes a node's value from the values of its inputs.
     """
     values = Walk(graph, source)
     for node, inputs in values:
@@ -68,14 +69,14 @@ def walk(graph: Graph, source: Value, evaluate: Callable[[Node, list[Value]], Va
 
 
 def attributes(node: Node, kind: type[A]) -> A:
-    """A node's attributes with their types.
+    """Return a node's attributes with their types.
 
     Args:
-        node: one that fits its operation.
-        kind: the class of the attributes of its operation.
+        node: a node that fits its operation.
+        kind: the class of its operation's attributes.
 
     Raises:
-        TypeError: its operation has attributes of another kind.
+        TypeError: the operation has attributes of another class.
     """
     found = OPS[node.op].typed(node.attrs)
     if not isinstance(found, kind):
@@ -84,12 +85,12 @@ def attributes(node: Node, kind: type[A]) -> A:
 
 
 def ceiling(site: Node) -> float | None:
-    """The value at which a site's ReLU is clipped; None if it is not, and for other sites."""
+    """Return the value at which a site clips its ReLU; None if it does not, or has no ReLU."""
     return attributes(site, Relu).ceiling if site.op == "relu" else None
 
 
 def function_name(node: Node) -> str:
-    """The name of the function that a node computes: its operation's, or of one number its own."""
+    """Return the name of the function that a node computes."""
     return attributes(node, Pointwise).function if node.op == "pointwise" else node.op
 
 
@@ -99,12 +100,12 @@ def is_fixed(node: Node) -> bool:
 
 
 def node_tensors(node: Node, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A node's tensors by role."""
+    """Return a node's tensors by role."""
     return {role: tensors[name] for role, name in node.tensors.items()}
 
 
 def compute(node: Node, tensors: Mapping[str, Tensor], inputs: list[Tensor]) -> Tensor:
-    """One node's value in inference, inputs ``[B, *N]``."""
+    """Return a node's value in inference, from inputs ``[B, *N]``."""
     return OPS[node.op].run(node.attrs, node_tensors(node, tensors), inputs)
 
 
@@ -114,12 +115,12 @@ LARGEST_VALUE = 2**28
 
 
 def shapes(graph: Graph, tensor_shapes: Mapping[str, Shape]) -> dict[str, Shape]:
-    """The shape of every node's value for one sample, without the batch; computes no value.
+    """Return the shape of every node's value for one sample, without computing a value.
 
     :attr:`snnconv.graph.analysis.Analysis.shapes` keeps them.
 
     Raises:
-        UnsupportedError: a node whose attributes, tensors and inputs do not fit.
+        UnsupportedError: the attributes, tensors and inputs of a node do not fit.
     """
     found: dict[str, Shape] = {INPUT: graph.input_shape}
     meta = {name: torch.empty(shape, device="meta") for name, shape in tensor_shapes.items()}
@@ -163,7 +164,7 @@ _STATISTICS = ("mean", "var", "batches")
 
 
 def _momentum(attrs: BatchNorm, roles: Mapping[str, Tensor]) -> float:
-    """The share of a batch in the running statistics; without a momentum they are a mean of all."""
+    """Return the share of a batch in the running statistics; without momentum, they are a mean."""
     if attrs.momentum is None:
         return 1 / float(roles["batches"].add_(1))
     return attrs.momentum
@@ -172,11 +173,12 @@ def _momentum(attrs: BatchNorm, roles: Mapping[str, Tensor]) -> float:
 class Network(nn.Module):
     """A graph with its tensors: the ANN, to run or to train.
 
-    Floating tensors are parameters, but for BatchNorm's statistics and those of a node with the
-    attribute ``fixed``. In training mode BatchNorm uses batch statistics and dropout drops.
+    Floating tensors are parameters, except for statistics of BatchNorm and tensors of a node with
+    the attribute ``fixed``. In training mode, BatchNorm uses the statistics of the batch, and
+    dropout acts.
 
     Attributes:
-        synchronised: whether those are the statistics of all processes' batches.
+        synchronised: whether the batch is that of all processes together.
 
     Shape:
         ``[B, *input_shape] -> [B, classes]``.
@@ -203,13 +205,13 @@ class Network(nn.Module):
                 self.register_parameter(key, nn.Parameter(tensor))
 
     def tensor(self, name: str) -> Tensor:
-        """A tensor by its name in the graph."""
+        """Return a tensor by its name in the graph."""
         value = getattr(self, self._keys[name])
         assert isinstance(value, Tensor)
         return value
 
     def tensors(self) -> dict[str, Tensor]:
-        """Copies of all tensors by their names in the graph, detached, on the CPU."""
+        """Return copies of all tensors by their names in the graph, detached, on the CPU."""
         return {name: self.tensor(name).detach().cpu().contiguous().clone() for name in self._keys}
 
     def views(self) -> dict[str, Tensor]:
@@ -217,9 +219,9 @@ class Network(nn.Module):
         return {name: self.tensor(name).detach() for name in self._keys}
 
     def laid_out(self) -> "Network":
-        """The network itself, its image weights in the layout that is fastest on a CPU.
+        """Bring weights for images into the layout that is fastest on a CPU; return the network.
 
-        Weights of other convolutions than those of images stay as they are. ``to`` also sets the
+        Weights of other convolutions stay as they are. ``to`` also sets the
         strides of weights with one input channel or a window of one place, by which a convolution
         chooses the layout of its output; ``contiguous`` would leave them.
         """
@@ -230,7 +232,7 @@ class Network(nn.Module):
         return self
 
     def compute(self, node: Node, inputs: list[Tensor]) -> Tensor:
-        """One node's value, in training or inference as the module's mode says."""
+        """Return a node's value, in training or inference according to the module's mode."""
         roles = {role: self.tensor(name) for role, name in node.tensors.items()}
         if self.training and node.op == "batch_norm":
             statistics = roles["mean"], roles["var"]
@@ -245,13 +247,13 @@ class Network(nn.Module):
         return (op.train if self.training else op.run)(self._attrs[node.name], roles, inputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The logits."""
+        """Return the logits."""
         return walk(self.graph, x, self.compute)
 
 
 @torch.no_grad()
 def ann_inputs(network: Network, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-    """The ANN's logits ``[B, classes]``, and its pre-activations by site ``[B, *N]``."""
+    """Return the ANN's logits ``[B, classes]``, and its pre-activations by site ``[B, *N]``."""
     inputs: dict[str, Tensor] = {}
 
     def evaluate(node: Node, values: list[Tensor]) -> Tensor:

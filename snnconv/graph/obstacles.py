@@ -1,4 +1,4 @@
-"""What stands in the way of a conversion: a graph of known operations may still not spike."""
+"""Find what prevents a conversion: neurons can't compute every known operation."""
 
 from snnconv.errors import Obstacle, ObstaclesError
 from snnconv.graph.ir import Graph, Node

@@ -1,9 +1,10 @@
-"""A trained LSTM or GRU step by step, with its own sigmoids and tangents: the same function.
+"""Write out a trained LSTM or GRU step by step, with its own sigmoids and tanhs.
 
-Then its matrices read hidden states, which are functions like any other: transfer sites make spikes
-of them (:mod:`snnconv.graph.transfer`). The gates and their products are computed outside
-the spiking domain, from the mean of what came so far. The network is as long as the sequence: 16
-nodes a step, layer and direction of an LSTM, 19 of a GRU.
+The network computes the same function. Its matrices read hidden states, which are functions like
+any other: transfer sites make spikes of them (:mod:`snnconv.graph.transfer`). The gates and their
+products are computed outside the spiking domain, from the means of their inputs up to each step.
+The network is as long as the sequence: 16 nodes for each step, layer and direction of an LSTM, 19
+for those of a GRU.
 
 A step of an LSTM is, with ``i, f, g, o`` the four parts of ``W x[t] + U h[t-1] + b``::
 
@@ -36,7 +37,7 @@ from snnconv.graph.unroll import Builder, Direction, finished, recurrence
 
 
 def with_own_gates(graph: Graph, tensors: Mapping[str, Tensor]) -> tuple[Graph, dict[str, Tensor]]:
-    """The network with every recurrence written out; one that has none as it is."""
+    """Return the network with every recurrence written out."""
     if not any(node.op in GATES for node in graph.nodes):
         return graph, dict(tensors)
     sizes, builder = Analysis.of(graph, tensors).shapes, Builder(dict(tensors))
@@ -52,12 +53,12 @@ def with_own_gates(graph: Graph, tensors: Mapping[str, Tensor]) -> tuple[Graph, 
 
 
 def _given(builder: Builder, way: Direction, both: int) -> str:
-    """What a direction is given at all places, with the biases that need no place of their own.
+    """Add the inputs of a direction at all places, with the biases that can be added there.
 
     Args:
-        builder: what it is added to.
+        builder: takes the nodes.
         way: the direction.
-        both: how many rows have both biases; the others have the one of the input.
+        both: how many rows have both biases; the others have only that of the input.
     """
     own = way.own
     zero = torch.zeros(len(own["weight_ih"]), dtype=torch.float64)

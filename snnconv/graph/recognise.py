@@ -1,4 +1,4 @@
-"""Activations that a network spells out in several operations: ReLU by a mask, QCFS by a floor.
+"""Recognise activations that are written as several operations: ReLU by a mask, QCFS by a floor.
 
 ``x * (x > 0)`` is a ReLU, and so is ``x * (1 - (x < 0))``.
 ``theta/L * floor(clip(x/theta, 0, 1)*L + 1/2)`` is QCFS, in any order of its constants: each chain
@@ -32,7 +32,7 @@ class _Line:
 
 
 def recognised(graph: Graph, tensors: Mapping[str, Tensor]) -> tuple[Graph, dict[str, Tensor]]:
-    """The graph with a site for each activation that is spelled out; what made it up may stay."""
+    """Return the graph with a site for each such activation; its operations may stay, unused."""
     nodes, made = {node.name: node for node in graph.nodes}, dict(tensors)
     for node in graph.nodes:
         if node.op == "multiply" and (x := _masked(nodes, made, node)):
@@ -76,7 +76,7 @@ def _is_sign(nodes: Mapping[str, Node], tensors: Mapping[str, Tensor], mask: str
 
 
 def _through(nodes: Mapping[str, Node], name: str) -> str:
-    """The node whose value another one hands on."""
+    """Return the node whose value another one passes on unchanged."""
     while name in nodes and nodes[name].op == "identity":
         (name,) = nodes[name].inputs
     return name
@@ -85,7 +85,7 @@ def _through(nodes: Mapping[str, Node], name: str) -> str:
 def _qcfs(
     graph: Graph, nodes: Mapping[str, Node], tensors: Mapping[str, Tensor], floor: Node
 ) -> tuple[Node, Tensor] | None:
-    """The site that ends at an affine map behind a floor, and its theta; None if it is no QCFS."""
+    """Return the site that ends at an affine map behind a floor, and its theta; None if no QCFS."""
     for inner in _upward(nodes, tensors, floor.inputs[0]):
         clip = nodes.get(inner.end)
         ceiling = attributes(clip, Relu).ceiling if clip and clip.op == "relu" else None
@@ -114,7 +114,7 @@ def _is(values: Tensor, number: float) -> bool:
 
 
 def _upward(nodes: Mapping[str, Node], tensors: Mapping[str, Tensor], name: str) -> Iterator[_Line]:
-    """A value as lines of those before it, the nearest first."""
+    """Return a value as affine maps of the values before it, the nearest first."""
     found = _Line(name, torch.ones(1).double(), torch.zeros(1).double())
     while True:
         yield found
@@ -127,7 +127,7 @@ def _upward(nodes: Mapping[str, Node], tensors: Mapping[str, Tensor], name: str)
 
 
 def _downward(graph: Graph, tensors: Mapping[str, Tensor], name: str) -> Iterator[_Line]:
-    """Lines of a value that nothing else reads, the nearest first."""
+    """Return the affine maps of a value that nothing else reads, the nearest first."""
     found = _Line(name, torch.ones(1).double(), torch.zeros(1).double())
     while True:
         readers = list(graph.consumers(found.end))
@@ -140,7 +140,7 @@ def _downward(graph: Graph, tensors: Mapping[str, Tensor], name: str) -> Iterato
 
 
 def _own_line(node: Node, tensors: Mapping[str, Tensor]) -> tuple[Tensor, Tensor] | None:
-    """The line that a node is, by channel at most."""
+    """Return a node as an affine map with one scale and shift, or one for each channel."""
     if node.op == "identity":
         return torch.ones(1).double(), torch.zeros(1).double()
     if node.op != "affine":

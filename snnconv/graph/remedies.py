@@ -1,4 +1,4 @@
-"""Ways round what can't be converted, where several operations share one."""
+"""Remedies for operations that can't be converted, if several operations share one."""
 
 from snnconv.graph.operations.sequence import GATES
 
@@ -27,5 +27,5 @@ NO_SITE = (
 
 
 def of_function(op: str) -> str:
-    """Ways round an operation that no neuron stands for."""
+    """Return the remedies for an operation that no neuron computes."""
     return f"{ANALOG}; or {HARD_GATES}" if op in GATES else ANALOG

@@ -1,4 +1,4 @@
-"""Rewrite a graph for training that is to end in a conversion.
+"""Rewrite a graph for a training that prepares a conversion.
 
 Reference:
     Bu et al. 2022, section 5: QCFS for ReLU, average pooling for max pooling.
@@ -20,12 +20,12 @@ from snnconv.graph.operations.pooling import AvgPool, MaxPool
 def with_qcfs(
     graph: Graph, tensors: Mapping[str, Tensor], thresholds: Mapping[str, Tensor], levels: int
 ) -> tuple[Graph, dict[str, Tensor]]:
-    """The graph with QCFS at its sites.
+    """Return the graph with QCFS at its sites, and its tensors.
 
     Args:
         graph: a graph with ReLU or QCFS at its sites.
-        tensors: its own.
-        thresholds: theta by site, ``[1]`` or ``[C]``; a clip of the ReLU caps it.
+        tensors: the tensors of the graph.
+        thresholds: theta by site, ``[1]`` or ``[C]``; a clipped ReLU limits it.
         levels: L.
     """
     tensors = dict(tensors)
@@ -43,7 +43,7 @@ def with_qcfs(
 
 
 def qcfs_thresholds(graph: Graph, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The thetas that QCFS sites carry, by site."""
+    """Return the thetas of QCFS sites, by site."""
     return {
         node.name: tensors[node.tensors["threshold"]]
         for node in graph.sites
@@ -54,11 +54,11 @@ def qcfs_thresholds(graph: Graph, tensors: Mapping[str, Tensor]) -> dict[str, Te
 def with_gates(
     graph: Graph, tensors: Mapping[str, Tensor], unit: float
 ) -> tuple[Graph, dict[str, Tensor]]:
-    """The graph with gates for products of spikes: AND for ``a*s``, IAND for ``(1 - a)*s``.
+    """Return the graph with gates for products of spikes: AND for ``a*s``, IAND for ``(1 - a)*s``.
 
     Args:
-        graph: with neurons to come at its sites.
-        tensors: its own.
+        graph: a graph whose sites will have neurons.
+        tensors: the tensors of the graph.
         unit: what a spike carries.
     """
     spikes = {site.name for site in graph.sites}
@@ -87,10 +87,10 @@ def with_gates(
 
 
 def with_average_pools(graph: Graph) -> tuple[Graph, list[str]]:
-    """The graph with average pooling for max pooling, and the names of the poolings replaced.
+    """Return the graph with average for max pooling, and the names of the replaced poolings.
 
     Raises:
-        UnsupportedError: a pooling with gaps in its window, which no average pooling has.
+        UnsupportedError: a pooling is dilated, which an average pooling can't be.
     """
     nodes, names = [], []
     for node in graph.nodes:

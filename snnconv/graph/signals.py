@@ -1,10 +1,9 @@
-"""What each node is in a spiking network: a fact of the graph, never guessed from values.
+"""What each node's output is in a spiking network, derived from the graph alone.
 
-A node's output is *constant* if it is computed from the input alone, and so only once. *Frames* are
-the same for an input that changes over time: they are computed for every frame that is shown.
-*Spikes* come from a neuron or a max pooling of spikes, perhaps through averages, reshapes and
-concatenations. A *current* comes out of weights, or of frames by the cumulative rule: it is analog
-at every step.
+An output is *constant* if it depends on a constant input alone, so that it is computed once. It is
+*frames* if the input changes over time, so that it is computed for every frame. *Spikes* come from
+a neuron or a max pooling of spikes, perhaps through averages, reshapes and concatenations. A
+*current* comes from weights, or from frames by the cumulative rule: it is analog at every step.
 
 *Functions* are computed outside the spiking domain. These are the nodes that no neuron stands for,
 maxima of anything but spikes, and sums, averages and scalings of these values on their way to one
@@ -30,7 +29,7 @@ class Signal(StrEnum):
 
 
 def signals(graph: Graph, source: Signal) -> dict[str, Signal]:
-    """What each node's output carries, and the input.
+    """Return what the output of each node and the input carry.
 
     Args:
         graph: the network.
@@ -62,7 +61,7 @@ def _signal(role: Role, inputs: list[Signal], source: Signal) -> Signal:
 
 
 def outside_spikes(graph: Graph, signals: Mapping[str, Signal]) -> tuple[Node, ...]:
-    """The functions of a network, in its order.
+    """Return the functions of a network, in its order.
 
     Args:
         graph: the network.

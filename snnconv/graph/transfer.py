@@ -1,20 +1,20 @@
-"""Transfer sites: neurons before the matrices that read what no neuron computes.
+"""Transfer sites: neurons before the matrices that read functions which no neuron computes.
 
 A matrix or convolution that reads GELU, LayerNorm, a product or attention would multiply analog
 values at every step. A transfer site before it makes spikes of them, whatever function gives them.
 Functions that feed functions, and residual sums that feed functions, stay as they are: they are
-computed by the cumulative rule (:mod:`snnconv.simulation.cumulative`), and cost what they cost.
+computed by the cumulative rule (:mod:`snnconv.simulation.cumulative`), at their own cost.
 
 Where the site goes:
 
 - Behind the function, or behind wiring that only moves its values: a permutation, a reshape. So an
-  average takes spikes, whose rounding it evens out, as it does in a ReLU network; and a sum or
-  concatenation of functions and neurons is one of spikes.
-- With ``everything``, also where a matrix reads currents: a linear bottleneck, a residual stream.
+  average takes spikes and evens out their rounding, as in a ReLU network, and a sum or
+  concatenation of functions and neurons takes spikes.
+- With ``everything``, also if a matrix reads currents: a linear bottleneck, a residual stream.
 - With ``of_input``, also before the first layer.
 
-A channel of a site is what the matrix has a column for: the last axis if the matrix is a linear
-layer, the first behind the batch if it is a convolution. The package's channels are the first
+A site has a channel for each column of the matrix: in the last axis for a linear layer, in the
+first axis behind the batch for a convolution. The package's channels are the first
 axis, so a site of tokens stands between two permutations, which move no memory.
 
 Shape:
@@ -55,13 +55,13 @@ def with_transfer_sites(
     everything: bool = False,
     of_input: bool = False,
 ) -> Graph:
-    """Return the graph with transfer sites; in the ANN it is the same function.
+    """Return the graph with transfer sites; the ANN computes the same function.
 
     Args:
-        graph: a network's.
-        tensors: its own.
-        everything: also where a matrix reads currents that no function gives.
-        of_input: also where a matrix reads the input.
+        graph: the graph of a network.
+        tensors: the tensors of the graph.
+        everything: whether to put sites also before matrices that read other currents.
+        of_input: whether to put a site also before the first matrix.
     """
     placement = _Placement(Analysis.of(graph, tensors), everything, of_input)
     for node in graph.nodes:
@@ -71,7 +71,7 @@ def with_transfer_sites(
 
 
 class _Placement:
-    """Which values get a site, and who reads it in their place."""
+    """Which values get a site, and which nodes then read the site."""
 
     def __init__(self, analysis: Analysis, everything: bool, of_input: bool) -> None:
         self._analysis = analysis
@@ -82,7 +82,7 @@ class _Placement:
         self._instead: set[tuple[str, str]] = set()  # readers of a site, with the value before it
 
     def reach(self, matrix: Node) -> None:
-        """Put sites before one matrix or convolution, if it needs some."""
+        """Put sites before a matrix or convolution, if it needs some."""
         (value,) = matrix.inputs
         origins = self._origins[value]
         if origins <= {Origin.FUNCTION, Origin.SPIKES}:
@@ -91,14 +91,14 @@ class _Placement:
             self._put(matrix, self._chain(value), 0, matrix)
 
     def _chain(self, value: str) -> list[str]:
-        """A value, what it is made of by wiring of one input, and so on down."""
+        """Return a value, the value from which wiring makes it, and so on back."""
         chain = [value]
         while (node := self._nodes.get(chain[-1])) and _is_wiring(node) and len(node.inputs) == 1:
             chain += node.inputs
         return chain
 
     def _behind_functions(self, reader: Node, value: str, matrix: Node) -> None:
-        """Put a site on each way from a function to the reader."""
+        """Put a site on each path from a function to the reader."""
         if self._origins[value] == {Origin.SPIKES}:
             return
         chain = self._chain(value)
@@ -132,7 +132,7 @@ class _Placement:
         self._instead.add((reader.name if place == 0 else chain[place - 1], value))
 
     def _made_by(self, value: str) -> str:
-        """The operation with weights whose values these are, or the input."""
+        """Return the operation with weights that gives these values, or the input."""
         while value != INPUT and OPS[self._nodes[value].op].role is not Role.SYNAPSE:
             value = self._nodes[value].inputs[0]
         return INPUT if value == INPUT else self._nodes[value].op
@@ -141,7 +141,7 @@ class _Placement:
         return math.prod(self._analysis.shapes[name])
 
     def _flattens(self, name: str) -> bool:
-        """Whether a node makes one axis of channels and places: channels have to be told before."""
+        """Whether a node joins channels and places into one axis: a site has to come before it."""
         node, shapes = self._nodes[name], self._analysis.shapes
         before = shapes[node.inputs[0]]
         return node.op == "reshape" and len(shapes[name]) == 1 and math.prod(before[1:]) > 1

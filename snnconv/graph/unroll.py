@@ -1,12 +1,12 @@
-"""A trained LSTM or GRU as clipped-linear gates: existing operations, step after step.
+"""Write out a trained LSTM or GRU with clipped-linear gates, which neurons can compute.
 
 The hard sigmoid is ``clip(s*x + 1/2, 0, 1)`` and the hard tanh ``2*clip(2*s*x + 1/2, 0, 1) - 1``:
-each a site of the graph with a ceiling of 1, and constants. A site's neuron has no sign; behind the
-bias of 1/2 it carries one, half of its range being negative: this is the signed IF neuron, in this
-notation. A hidden state, which is within -1..1, passes a site of the same kind, which changes
-nothing in the ANN and makes spikes of what the matrices read. So matrices see spikes, and only the
-products of two activations (three of H numbers a step in an LSTM, two in a GRU) are computed
-outside. The network is as long as the sequence: 19 nodes a step, layer and direction of an LSTM.
+each is a site of the graph with a ceiling of 1, and constants. A site's neuron sends no negative
+values; the bias of 1/2 shifts them, so that half of its range means negative ones. A hidden state
+lies within -1..1 and passes a site of the same kind, which changes nothing in the ANN and makes
+spikes for the matrices. So matrices see spikes, and only the products of two activations (three of
+H numbers a step in an LSTM, two in a GRU) are computed outside the spiking domain. The network is
+as long as the sequence: 19 nodes for each step, layer and direction of an LSTM.
 
 With ``h~ = h/2 + 1/2``, ``d = c/2``, and the slopes in the weights, a step of an LSTM is::
 
@@ -53,11 +53,11 @@ SLOPE = 0.1775
 def unroll(
     graph: Graph, tensors: Mapping[str, Tensor], slope: float = SLOPE
 ) -> tuple[Graph, dict[str, Tensor]]:
-    """The network with every recurrence as sites and products; its other nodes as they are.
+    """Return the network with every recurrence as sites and products.
 
     Args:
         graph: the network.
-        tensors: its own.
+        tensors: the tensors of the network.
         slope: the slope of the hard sigmoid, in 0..1/2.
     """
     sizes, builder = Analysis.of(graph, tensors).shapes, Builder(dict(tensors))
@@ -73,7 +73,7 @@ def unroll(
 
 
 def finished(graph: Graph, builder: "Builder") -> tuple[Graph, dict[str, Tensor]]:
-    """The graph of a builder's nodes, with the tensors that they use."""
+    """Return the graph of a builder's nodes, with the tensors that they use."""
     unrolled = Graph(graph.input_shape, tuple(builder.nodes), graph.output)
     return unrolled, {name: builder.tensors[name] for name in sorted(unrolled.tensor_names())}
 
@@ -83,11 +83,11 @@ class Direction:
     """One direction of one layer of a recurrence.
 
     Attributes:
-        place: its name.
-        below: the sequence it is given, ``[B, L, F]``.
+        place: the name of the direction.
+        below: the sequence that it reads, ``[B, L, F]``.
         own: PyTorch's tensors, in float64.
         order: the order of the places.
-        layer: its number; from 1 on it is given states.
+        layer: the number of the layer; from 1 on it reads states.
     """
 
     place: str
@@ -99,7 +99,7 @@ class Direction:
 
 @dataclass
 class Builder:
-    """Nodes and tensors so far."""
+    """The nodes and tensors so far."""
 
     tensors: dict[str, Tensor]
     nodes: list[Node] = field(default_factory=list)
@@ -174,13 +174,13 @@ def recurrence(
 def _matrices(
     builder: Builder, place: str, own: Mapping[str, Tensor], scale: Tensor, coded: bool
 ) -> tuple[str, str]:
-    """The two matrices of a direction, for states that are coded as ``h/2 + 1/2``.
+    """Add the two matrices of a direction, for states that are coded as ``h/2 + 1/2``.
 
     Args:
-        builder: what they are added to.
-        place: their name.
+        builder: takes the tensors.
+        place: the name of the matrices.
         own: PyTorch's tensors.
-        scale: ``[G*H]``, the slope at each row.
+        scale: the slope at each row, ``[G*H]``.
         coded: whether the inputs are states, too.
     """
     rows = scale[:, None] * own["weight_ih"], scale[:, None] * own["weight_hh"]

@@ -171,10 +171,10 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
         return self.theta(current) if amplitude is None else per_neuron(amplitude, current.dim())
 
     def train_by(self, surrogate: SurrogateInfo | None, layer: str) -> None:
-        """Take a surrogate.
+        """Take a surrogate for training.
 
         Args:
-            surrogate: which; none for the one by default.
+            surrogate: the surrogate; None for the default.
             layer: the name of the neurons' site.
 
         Raises:
@@ -202,7 +202,7 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
         return fired
 
     def kept(self) -> dict[str, Tensor]:
-        """What a checkpoint keeps of it: its parameters, and its norm's tensors."""
+        """Return what a checkpoint keeps of it: its parameters, and the tensors of its norm."""
         of_norm = self.norm.state_dict(prefix="norm.", keep_vars=True) if self.norm else {}
         return {**dict(self.named_parameters()), **of_norm}
 
@@ -239,7 +239,7 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
     def run(
         self, currents: Tensor, state: StateType, keep: Tensor | None
     ) -> tuple[Spikes, StateType]:
-        """All steps of a sequence.
+        """Run all steps of a sequence.
 
         Args:
             currents: ``[T, B, *N]``.
@@ -366,12 +366,12 @@ class CausalNeuron(Neuron[StateType]):
     def step(
         self, current: Tensor, state: StateType, keep: Tensor | None
     ) -> tuple[Tensor, Tensor, StateType]:
-        """Counts ``[B, *N]``, values ``[B, *N]`` and the next state."""
+        """Run one step; return counts ``[B, *N]``, values ``[B, *N]`` and the next state."""
 
     def run(
         self, currents: Tensor, state: StateType, keep: Tensor | None
     ) -> tuple[Spikes, StateType]:
-        """Step after step."""
+        """Run step after step."""
         counts, values = [], []
         for t, current in enumerate(currents):
             count, value, state = self.step(current, state, None if keep is None else keep[t])

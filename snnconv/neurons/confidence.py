@@ -26,7 +26,7 @@ _MASK = 0xFFFFFFFF
 
 
 def _mix(x: Tensor) -> Tensor:
-    """A bijection of 32-bit numbers that flips each output bit with probability close to a half."""
+    """Mix the bits of 32-bit numbers: a bijection that flips each bit with a chance near 1/2."""
     # in int64: products wrap around at 64 bits, which leaves their lower 32 bits right
     x = ((x ^ (x >> 16)) * 0x7FEB352D) & _MASK
     x = ((x ^ (x >> 15)) * 0x846CA68B) & _MASK
@@ -34,13 +34,13 @@ def _mix(x: Tensor) -> Tensor:
 
 
 def uniform(seed: int, layer: str, samples: Tensor, steps: range, shape: tuple[int, ...]) -> Tensor:
-    """Numbers in [0, 1), float64.
+    """Return random numbers in [0, 1), float64.
 
     Args:
-        seed: of the simulation.
-        layer: the site's name.
-        samples: which samples, ``[B]`` int64 indices into the data set.
-        steps: which steps, from 1.
+        seed: the seed of the simulation.
+        layer: the name of the site.
+        samples: the samples' indices in the data set, ``[B]`` int64.
+        steps: the steps, from 1.
         shape: ``*N``.
 
     Returns:
@@ -58,7 +58,7 @@ def uniform(seed: int, layer: str, samples: Tensor, steps: range, shape: tuple[i
 
 
 def drawn(seed: int, layer: str, samples: Tensor, start: int, like: Tensor) -> Tensor:
-    """One minus a number from ``[0, 1)`` that decides on each spike, for neurons that draw.
+    """Return one minus a random number from ``[0, 1)`` for each spike of neurons that draw.
 
     It has 24 bits, which float32 holds exactly, and is independent of the numbers of confidence.
 
@@ -84,7 +84,7 @@ def keep_mask(
     start: int,
     like: Tensor,
 ) -> Tensor | None:
-    """1 where a spike may be emitted; none if confidence does not act in these steps.
+    """Return 1 where a spike may be emitted; None if confidence does not act in these steps.
 
     Args:
         probability: p of the layer.

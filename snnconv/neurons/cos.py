@@ -74,7 +74,7 @@ class COS(Neuron[State]):
 
     @torch.no_grad()
     def shift(self, currents: Tensor, start: Tensor) -> Tensor:
-        """What is added to the initial potential ``[B, *N]``, from :attr:`Params.rho` steps."""
+        """Return the shift of the initial potential ``[B, *N]``, from :attr:`Params.rho` steps."""
         theta, potential = self.theta(start), start
         count = torch.zeros_like(start)
         lo, hi = torch.full_like(start, torch.inf), torch.full_like(start, -torch.inf)

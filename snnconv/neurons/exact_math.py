@@ -1,7 +1,7 @@
 """``exp`` and ``ln(1 + x)`` in float32, the same to the last bit on every device.
 
-Each library rounds the last bit of ``exp`` in its own way, and some depend on the position of a
-number in memory. A threshold computed with it would make spikes depend on the processor, on
+Each library rounds the last bit of ``exp`` in its own way, and in some it depends on the position
+of a number in memory. A threshold computed with it would make spikes depend on the processor, on
 the batch size and on how a simulation is split into chunks. These functions are made of additions
 and multiplications, whose rounding IEEE 754 defines, so a program that does them in the same order
 gets the same bits; the compiled ones of :mod:`snnconv.neurons.exact_math_kernel` do.
@@ -40,7 +40,7 @@ Function = Callable[[Tensor], Tensor]
 
 
 def _polynomial(coefficients: tuple[float, ...], x: Tensor) -> Tensor:
-    """Horner's rule; ``addcmul`` would round once where a CPU's kernel rounds twice."""
+    """Evaluate by Horner's rule; ``addcmul`` would round once where a CPU's kernel rounds twice."""
     value = x * coefficients[0] + coefficients[1]
     for coefficient in coefficients[2:]:
         value = (value * x).add_(coefficient)
@@ -48,7 +48,7 @@ def _polynomial(coefficients: tuple[float, ...], x: Tensor) -> Tensor:
 
 
 def _compiled_as(kernel: str) -> Callable[[Function], Function]:
-    """Let the compiled twin of this name compute if it can; the function says what."""
+    """Compute by the compiled function of this name if it can take the numbers."""
 
     def decorate(function: Function) -> Function:
         @functools.wraps(function)
@@ -100,14 +100,14 @@ def softplus(x: Tensor) -> Tensor:
 
 
 def _compiled(x: Tensor) -> ModuleType | None:
-    """The compiled functions, if they can take these numbers: one pass instead of twenty."""
+    """Return the compiled functions if they take these numbers: one pass instead of twenty."""
     if x.dtype is not torch.float32 or x.device.type != "cpu" or x.requires_grad:
         return None
     return kernels("snnconv.neurons.exact_math_kernel")
 
 
 def _over(kernel: Callable[..., None], x: Tensor) -> Tensor:
-    """A compiled function over a tensor, in the order in which it lies in memory."""
+    """Apply a compiled function to a tensor, in the order of its memory."""
     last = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
     x = x if last else x.contiguous()
     out = torch.empty_like(x)

@@ -27,7 +27,7 @@ _NAMED = 5  # the most sites that an error names
 
 
 def timesteps(checkpoint: Checkpoint, wanted: int | None) -> int:
-    """T: the user's choice, or the T that the network was made for.
+    """Return T: the user's choice, or the T for which the network was made.
 
     Raises:
         UsageError: the user wants another T, but neurons have learned parameters for each step, or
@@ -62,12 +62,12 @@ def timesteps(checkpoint: Checkpoint, wanted: int | None) -> int:
 def spiking_network(
     checkpoint: Checkpoint, folded: bool = True, engine: Engine = "auto"
 ) -> SpikingNetwork:
-    """The network of a checkpoint with its neurons in place.
+    """Return the network of a checkpoint, with its neurons.
 
     Args:
         checkpoint: a checkpoint of a kind that has neurons.
         folded: whether BatchNorm is folded into weights, as for a simulation. Training keeps it.
-        engine: whether convolutions go by events.
+        engine: when to compute convolutions by events.
 
     Raises:
         CheckpointError: the checkpoint has no neurons.
@@ -136,10 +136,10 @@ def check_transfers(name: str, neuron: Neuron[Any], graph: Graph) -> None:
 
 
 def _check_gates(name: str, neuron: Neuron[Any], graph: Graph) -> None:
-    """Refuse gates of anything but spikes of one size.
+    """Refuse gates whose inputs are no spikes of one size.
 
     Raises:
-        UsageError: there are some, by name.
+        UsageError: there are some; the error names them.
     """
     gates = [node.name for node in graph.nodes if OPS[node.op].role is Role.GATE]
     if gates and (neuron.levels > 1 or neuron.signed or neuron.amplitude() is None):
@@ -151,7 +151,7 @@ def _check_gates(name: str, neuron: Neuron[Any], graph: Graph) -> None:
 
 
 def _coded(name: str, neurons: Mapping[str, Neuron[Any]]) -> tuple[Coding, dict[str, Neuron[Any]]]:
-    """A checkpoint's coding, and the neurons that it puts at the sites.
+    """Return the coding of a checkpoint, and the neurons that it puts at the sites.
 
     Raises:
         CheckpointError: there is no such coding, or it does not work with these neurons.
@@ -165,7 +165,7 @@ def _coded(name: str, neurons: Mapping[str, Neuron[Any]]) -> tuple[Coding, dict[
 
 
 def expected_rates(checkpoint: Checkpoint, grid: Grid) -> dict[str, Rate]:
-    """The share of neurons expected to spike at a step, for sites with a histogram.
+    """Return the share of neurons that should spike at a step, for sites with a histogram.
 
     Args:
         checkpoint: a checkpoint with neurons.
@@ -188,7 +188,7 @@ def expected_rates(checkpoint: Checkpoint, grid: Grid) -> dict[str, Rate]:
 
 
 def _ceiling(site: Node, theta: Tensor) -> Tensor | None:
-    """The value at which a site's activation is clipped: theta for QCFS, 6 for ReLU6."""
+    """Return the value at which a site's activation is clipped: theta for QCFS, 6 for ReLU6."""
     if site.op == "qcfs":
         return theta
     highest = ceiling(site)
@@ -196,7 +196,7 @@ def _ceiling(site: Node, theta: Tensor) -> Tensor | None:
 
 
 def _learned_at(site: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The learned parameters of a site's neurons; empty if they have learned none."""
+    """Return the learned parameters of a site's neurons; empty if they have learned none."""
     return {
         name.removeprefix(f"{site}/"): tensor
         for name, tensor in tensors.items()
@@ -212,7 +212,7 @@ def metric_context(
     energy_mac_pj: float = 4.6,
     population: int = 0,
 ) -> MetricContext:
-    """The context of the metrics of a network that runs for T steps."""
+    """Return the context of metrics, for a network that runs for T steps."""
     return MetricContext(
         analysis=network.analysis,
         network=network.network.views(),
@@ -232,7 +232,7 @@ def metric_context(
 
 
 def learned(network: SpikingNetwork) -> dict[str, Tensor]:
-    """What neurons have learned, ``<site>/<name>``, as a checkpoint keeps it."""
+    """Return what neurons have learned, ``<site>/<name>``, as a checkpoint keeps it."""
     return {
         f"{site}/{name}": tensor.detach().cpu().clone()
         for site, neuron in network.neurons.items()

@@ -1,4 +1,4 @@
-"""One call of a spiking network: how nodes are computed, what observers see, the state after it.
+"""One call of a spiking network: how nodes are computed, and what observers see.
 
 A max pooling emits spikes, and operations are counted by their *level*. The pooling takes the
 running number of spikes at each place, as it takes their running sum, and the level of an emission
@@ -6,7 +6,7 @@ is the increase of the largest number. So spikes of one amplitude keep their lev
 of all steps together do not depend on how spikes are spread over steps.
 
 Shape:
-    Of the network: ``[f, B, *input] -> [T, B, classes]``.
+    The network: ``[f, B, *input] -> [T, B, classes]``.
 """
 
 from collections.abc import Callable, Mapping, Sequence, Set
@@ -93,7 +93,7 @@ class Levels:
             self._numbers[node.name] = unfold_time(reached, len(numbers[0]))
 
     def pooled(self, compute: Compute, node: Node, increase: Tensor) -> Tensor:
-        """The levels that a max pooling emits."""
+        """Return the levels that a max pooling emits."""
         if (unit := self._units[node.name]) is not None:
             levels = (increase / per_neuron(unit, increase.dim() - 1)).round_()
         else:
@@ -141,7 +141,7 @@ class Chunk:
     nodes: dict[str, Any] = field(default_factory=dict)
 
     def before(self, node: Node) -> Any:
-        """A node's state before the call; None at the first."""
+        """Return a node's state before the call; None at the first call."""
         return self.state.nodes.get(node.name)
 
     def wants(self, site: Node) -> Wants:
@@ -168,5 +168,5 @@ class Chunk:
             self.observe(function.name, self.state.steps, LayerOutput(redone=shares))
 
     def after(self) -> State:
-        """The state after the call."""
+        """Return the state after the call."""
         return State(self.state.steps + self.timesteps, self.nodes, self.levels.after)

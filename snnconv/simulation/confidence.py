@@ -1,6 +1,6 @@
-"""The share of SIN neurons of a network, and the spike confidence that is made of it.
+"""Measure the share of SIN neurons of a network, and its spike confidence.
 
-A SIN neuron (spikes of inactivated neurons) has fired although the ANN's activation is 0.
+A SIN neuron (spikes of inactivated neurons) fires although the ANN's activation is 0.
 
 Shape:
     Inputs ``[f, B, *input]``; a share for each site.
@@ -33,14 +33,14 @@ from snnconv.simulation.simulate import simulate
 
 
 def confident_sites(graph: Graph, wanted: str) -> list[str]:
-    """The sites at which spike confidence acts.
+    """Return the sites at which spike confidence acts.
 
     Args:
         graph: the network.
         wanted: ``off``, ``last``, ``all``, or names with commas between them.
 
     Raises:
-        UsageError: a name that is no site.
+        UsageError: a name is no site.
     """
     names = [site.name for site in graph.sites]
     match wanted:
@@ -68,17 +68,17 @@ def sin_ratios(
     chunk: int | None = None,
     engine: Engine = "auto",
 ) -> dict[str, float]:
-    """The share of SIN neurons of each site after so many steps.
+    """Return the share of SIN neurons of each site after some steps.
 
     Args:
-        checkpoint: converted, without confidence.
-        steps: to simulate.
-        samples: batches of indices, normalised inputs ``[f, B, *input]`` and labels; of several
-            processes each takes its own.
-        device: where to simulate.
-        advance: told of samples done.
-        chunk: steps computed at once; all by default.
-        engine: where simulation goes by events.
+        checkpoint: a converted checkpoint without confidence.
+        steps: how many steps to simulate.
+        samples: batches of indices, normalised inputs ``[f, B, *input]`` and labels; each process
+            has its own.
+        device: the device of the simulation.
+        advance: called with the number of samples that are done.
+        chunk: how many steps to compute at once; all by default.
+        engine: when to compute convolutions by events.
     """
     network = spiking_network(checkpoint, engine=engine).to(device).eval()
     metric = Sin(metric_context(checkpoint, network, steps))
@@ -104,17 +104,17 @@ def measure_confidence(
     chunk: int | None = None,
     engine: Engine = "auto",
 ) -> ConfidenceInfo:
-    """``p = 1 - SIN ratio`` of each site after ``early`` steps, without confidence acting.
+    """Return ``p = 1 - SIN ratio`` of each site after ``early`` steps without confidence.
 
     Args:
-        checkpoint: converted, without confidence.
-        sites: where it is to act.
+        checkpoint: a converted checkpoint without confidence.
+        sites: the sites at which confidence will act.
         early: E.
-        samples: calibration samples, as for :func:`sin_ratios`; and so are the others.
-        device: where to simulate.
-        advance: told of samples done.
-        chunk: steps computed at once.
-        engine: where simulation goes by events.
+        samples: calibration samples, as for :func:`sin_ratios`.
+        device: the device of the simulation.
+        advance: called with the number of samples that are done.
+        chunk: how many steps to compute at once.
+        engine: when to compute convolutions by events.
     """
     ratios = sin_ratios(checkpoint, early, samples, device, advance, chunk, engine)
     return ConfidenceInfo(early=early, keep={site: 1 - ratios[site] for site in sites})

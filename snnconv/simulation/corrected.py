@@ -60,7 +60,7 @@ class Added(nn.Module):
         self.register_buffer("amplitude", amplitude, persistent=False)
 
     def plus(self, more: Mapping[Part, Tensor]) -> "Added":
-        """The same with more added, by part."""
+        """Return the same with more added, by part."""
         parts = {"current": self.current, "potential": self.potential, "amplitude": self.amplitude}
         for part, value in more.items():
             known = parts[part]
@@ -68,7 +68,7 @@ class Added(nn.Module):
         return Added(**parts)
 
     def to_currents(self, currents: Currents, start: int, steps: int) -> Currents:
-        """The corrected currents of ``steps`` steps after the first ``start``.
+        """Return the corrected currents of ``steps`` steps after the first ``start``.
 
         Args:
             currents: ``[T, B, *N]``, or ``[1, B, *N]`` if they do not change over time.
@@ -85,7 +85,7 @@ class Added(nn.Module):
         return currents + each.reshape(*each.shape[:1], 1, -1, *[1] * (currents.dim() - 3))
 
     def initial(self, neuron: Neuron[Any], currents: Tensor | Deferred) -> Any:
-        """The neurons' corrected state before the first step; None if nothing is added to it."""
+        """Return the neurons' corrected state before the first step; None if nothing is added."""
         if self.potential is None:
             return None
         sample = (currents.like() if isinstance(currents, Deferred) else currents)[0]
@@ -94,7 +94,7 @@ class Added(nn.Module):
         return neuron.raised(neuron.initial(sample), potential)
 
     def to_output(self, output: LayerOutput) -> LayerOutput:
-        """The neurons' output, with spikes of the corrected amplitude."""
+        """Return the neurons' output, with spikes of the corrected amplitude."""
         if self.amplitude is None:
             return output
         factor = 1 + self.amplitude
@@ -118,14 +118,14 @@ class Added(nn.Module):
         )
 
     def to_amplitude(self, amplitude: Tensor | None) -> Tensor | None:
-        """What each spike carries, ``[C]``; None if spikes differ."""
+        """Return what each spike carries, ``[C]``; None if spikes differ."""
         if self.amplitude is None or amplitude is None:
             return amplitude
         return amplitude * (1 + self.amplitude)
 
 
 def summed(corrections: Mapping[str, Tensor], part: Part) -> dict[str, Tensor]:
-    """What all corrections together add to one part, by the name of the site or tensor."""
+    """Return what all corrections together add to one part, by the name of the site or tensor."""
     found: dict[str, Tensor] = {}
     for key in sorted(corrections, key=lambda key: place(key).number):
         _, of, name = place(key)
@@ -136,7 +136,7 @@ def summed(corrections: Mapping[str, Tensor], part: Part) -> dict[str, Tensor]:
 
 
 def added(checkpoint: Checkpoint) -> dict[str, Added]:
-    """What the corrections of a checkpoint add, by site; sites without any are left out."""
+    """Return what the corrections of a checkpoint add, by site; other sites are left out."""
     currents = summed(checkpoint.corrections, "current")
     potentials = summed(checkpoint.corrections, "potential")
     amplitudes = summed(checkpoint.corrections, "amplitude")
@@ -147,21 +147,21 @@ def added(checkpoint: Checkpoint) -> dict[str, Added]:
 
 
 def uncorrected(checkpoint: Checkpoint) -> Network | None:
-    """The network without what corrections add to its weights; None if they add nothing there."""
+    """Return the network without corrections of its weights; None if there are none."""
     if not summed(checkpoint.corrections, "weight"):
         return None
     return Network(*fold(checkpoint.graph, checkpoint.network)).laid_out()
 
 
 def without_weights(checkpoint: Checkpoint) -> Checkpoint:
-    """The checkpoint without corrections of weights, because its own weights have learned them."""
+    """Return the checkpoint without corrections of weights, which its own weights have learned."""
     parts = [part for part in PARTS if part != "weight"]
     made, tensors = keeping(checkpoint.corrected, checkpoint.corrections, parts)
     return dataclasses.replace(checkpoint, corrected=made, corrections=tensors)
 
 
 def slowed(checkpoint: Checkpoint, factor: int) -> Checkpoint:
-    """Corrections, and factors of steps, for neurons of one level.
+    """Return corrections, and factors of steps, for neurons of one level.
 
     These neurons take ``factor`` steps for one step of neurons of L levels. The current of one step
     is given at each step of its window, and potentials are ``factor`` times as high, as in
@@ -190,7 +190,7 @@ def slowed(checkpoint: Checkpoint, factor: int) -> Checkpoint:
 
 
 def weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
-    """The network's tensors with what corrections add to them."""
+    """Return the network's tensors with what corrections add to them."""
     changes = summed(checkpoint.corrections, "weight")
     return checkpoint.network | {
         name: checkpoint.network[name] + change for name, change in changes.items()
@@ -200,7 +200,7 @@ def weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
 def compared(
     checkpoint: Checkpoint, simulated: Network, device: torch.device
 ) -> tuple[Network, Network | None]:
-    """The networks that a simulation is compared with.
+    """Return the networks with which a simulation is compared.
 
     Returns:
         The network without what corrections add to its weights; and the ANN that was converted, if
@@ -215,7 +215,7 @@ def compared(
 def beside(
     network: Network, reference: Network | None, x: Tensor
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The ANN's logits, and the pre-activations by site under the present weights.
+    """Return the ANN's logits, and the pre-activations by site under the present weights.
 
     Args:
         network: the network without what corrections add to its weights.

@@ -30,7 +30,7 @@ Compute = Callable[[list[Tensor]], Tensor]
 
 
 def pool_increase(compute: Compute, x: Tensor, before: Sums | None) -> tuple[Tensor, Sums]:
-    """The increase of the pooled running sum at each step, and the sums after the last."""
+    """Return the increase of the pooled running sum at each step, and the sums after the last."""
     total, last = before or (torch.zeros_like(x[0]), None)
     sums = []
     for current in x:
@@ -48,7 +48,7 @@ def function_increase(
     before: Means | None,
     seen: Callable[[list[Tensor]], None] | None = None,
 ) -> tuple[Tensor, Means]:
-    """The increase of ``t*f(mean of the inputs up to t)`` at each step, and the last sums.
+    """Return the increase of ``t*f(mean of the inputs up to t)`` at each step, and the last sums.
 
     Args:
         compute: the function.
@@ -71,7 +71,7 @@ def function_increase(
 
 
 def running(total: Tensor, value: Tensor, steps: int) -> Tensor:
-    """The sum up to each step; a value of a single step is repeated at every step."""
+    """Return the sum up to each step; a value of a single step is repeated at every step."""
     rows = value.expand(steps, *value.shape[1:])
     if torch.is_grad_enabled():
         sums = []
@@ -86,7 +86,7 @@ def running(total: Tensor, value: Tensor, steps: int) -> Tensor:
 
 
 def times(x: Tensor, done: int, divide: bool = False) -> Tensor:
-    """Each step times, or divided by, its number; in place, unless gradients are needed."""
+    """Multiply or divide each step by its number, in place unless gradients are needed."""
     t = torch.arange(done + 1, done + len(x) + 1, device=x.device)
     t = t.view(-1, *[1] * (x.dim() - 1))
     if torch.is_grad_enabled():
@@ -95,7 +95,7 @@ def times(x: Tensor, done: int, divide: bool = False) -> Tensor:
 
 
 def increase(x: Tensor, last: Tensor | None) -> Tensor:
-    """The difference of each step and the one before; in place, unless gradients are needed."""
+    """Subtract from each step the one before, in place unless gradients are needed."""
     if torch.is_grad_enabled():
         first = torch.zeros_like(x[0]) if last is None else last
         return x - torch.cat([first[None], x[:-1]])

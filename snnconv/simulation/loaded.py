@@ -1,4 +1,4 @@
-"""The network of a checkpoint as a module, to use, to train, and to make a checkpoint of again.
+"""The network of a checkpoint as a module, which can become a checkpoint again.
 
 Shape:
     ``[B, *input] -> [B, classes]``, see :mod:`snnconv.simulation.module`.
@@ -27,12 +27,13 @@ BatchNorm = Literal["folded", "kept"]
 
 
 class LoadedModule(SpikingModule):
-    """A checkpoint's network on this package's engine.
+    """The network of a checkpoint, computed by the package's engine.
 
     Args:
         checkpoint: a checkpoint of a kind that has neurons.
-        batch_norm: folded into the weights, which is fast and exact; or kept, to train it.
-        engine: whether convolutions go by events: if that is faster, never, or wherever possible.
+        batch_norm: whether to fold BatchNorm into the weights, which is fast and exact, or to keep
+            it for training.
+        engine: when to compute convolutions by events: if that is faster, never, or always.
 
     Raises:
         CheckpointError: the checkpoint has no neurons.
@@ -72,14 +73,14 @@ class LoadedModule(SpikingModule):
         return found
 
     def shown(self, x: Tensor, timesteps: int) -> Tensor:
-        """The frames to show in turn, from a sample or from its frames ``[B, F, *input]``."""
+        """Return the frames to show in turn, from samples or from their frames."""
         frames, hold = self._origin.data.frames, self.network.hold
         if frames is None or hold is None:
             return super().shown(x, timesteps)
         return frames_in_turn(x, frames, timesteps, hold)
 
     def to_checkpoint(self) -> Checkpoint:
-        """Make a checkpoint of the network, which :func:`snnconv.save` writes.
+        """Return the network as a checkpoint, which :func:`snnconv.save` writes.
 
         Returns:
             The checkpoint that the network was loaded from; if it has learned since then, one of
@@ -111,7 +112,7 @@ class LoadedModule(SpikingModule):
 
 
 def _tensors(module: LoadedModule) -> dict[str, Tensor]:
-    """The parameters that a module may learn, by name."""
+    """Return the parameters that a module may learn, by name."""
     neurons = {f"neurons/{name}": tensor for name, tensor in learned(module.network).items()}
     return {**module.network.network.tensors(), **neurons}
 

@@ -1,4 +1,4 @@
-"""How much of a simulation fits into memory: the samples and the steps to compute at once.
+"""Plan a simulation that fits into memory: the samples and the steps to compute at once.
 
 The values that exist at one time are counted from the graph: each value lives from the node that
 makes it to its last reader, and each node needs some copies of its own. Averages of the output up
@@ -47,7 +47,7 @@ def plan_batch(
     traced: bool = False,
     timesteps: int = 0,
 ) -> BatchPlan:
-    """The largest plan that fits: fewer samples first, then fewer steps of one sample.
+    """Return the largest plan that fits: fewer samples first, then fewer steps of one sample.
 
     Args:
         analysis: the analysis of the simulated network.
@@ -76,7 +76,7 @@ def bytes_per_sample(
     traced: bool = False,
     timesteps: int = 0,
 ) -> int:
-    """The most bytes that one sample takes if ``steps`` steps are computed at once."""
+    """Return the most bytes that one sample takes if ``steps`` steps are computed at once."""
     nodes, signals, sizes = analysis.graph.nodes, analysis.signals, analysis.shapes
     sums = {node.name for node in analysis.cumulative}
     pools = analysis.spiking_pools

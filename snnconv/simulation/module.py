@@ -21,15 +21,15 @@ class SpikingModule(nn.Module):
     """A spiking network that runs for T steps and averages the currents of its last layer.
 
     Args:
-        timesteps: T that it was made for.
-        fixed: whether its neurons can run for no other T.
+        timesteps: the T for which it was made.
+        fixed: whether its neurons run for this T alone.
         causal: whether it can run one step at a time.
-        mean: of the training data, one or one a channel, after the scale.
-        std: of the training data, likewise.
-        scale: that raw values are divided by.
+        mean: the mean of the scaled training data: one number, or one for each channel.
+        std: the standard deviation of the scaled training data, likewise.
+        scale: the number by which raw values are divided.
 
     Attributes:
-        chunk: steps computed at once, if the network is causal; it bounds memory.
+        chunk: how many steps to compute at once if the network is causal; it bounds memory.
     """
 
     def __init__(
@@ -55,13 +55,13 @@ class SpikingModule(nn.Module):
         """Run the next steps.
 
         Args:
-            x: what they show in turn, ``[f, B, *input]``; ``f`` is 1 for a constant input.
-            timesteps: how many steps.
-            state: as the call before gave it; None at the start.
-            samples: numbers of the samples ``[B]``, which spike confidence draws by.
+            x: the frames to show in turn, ``[f, B, *input]``; ``f`` is 1 for a constant input.
+            timesteps: how many steps to run.
+            state: the state that the call before returned; None at the start.
+            samples: the numbers of the samples ``[B]``, which seed spike confidence.
 
         Returns:
-            Currents of the last layer ``[timesteps, B, classes]``, and the state after them.
+            The currents of the last layer ``[timesteps, B, classes]``, and the state after them.
         """
         raise NotImplementedError
 
@@ -75,13 +75,13 @@ class SpikingModule(nn.Module):
         return (raw / self.scale - mean) / std
 
     def shown(self, x: Tensor, timesteps: int) -> Tensor:
-        """What is shown in turn, ``[B, *input] -> [f, B, *input]``: the same at every step."""
+        """Return the frames to show in turn, ``[B, *input] -> [f, B, *input]``: one for all."""
         return x[None]
 
     def averages(
         self, x: Tensor, timesteps: int | None = None, samples: Tensor | None = None
     ) -> Tensor:
-        """The logits after every step: means over steps 1..t, ``[T, B, classes]`` float64.
+        """Return the logits after every step: means over steps 1..t, ``[T, B, classes]`` float64.
 
         Args:
             x: normalised samples, as for :meth:`forward`.
@@ -138,11 +138,11 @@ class SpikingModule(nn.Module):
         return averages if every_step else averages[-1]
 
     def step(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-        """Run one step: the last layer's currents ``[B, classes]``, and the state after it.
+        """Run one step; return the last layer's currents ``[B, classes]``, and the state after it.
 
         Args:
             x: normalised samples at this step, ``[B, *input]``.
-            state: as the step before gave it; None at the start. It is not changed.
+            state: the state that the step before returned; None at the start. It is not changed.
 
         Raises:
             UsageError: its neurons need all steps at once.
@@ -158,17 +158,17 @@ class SpikingModule(nn.Module):
         return currents[0], state
 
     def stream(self) -> "Stream":
-        """Start a stream: one step at a time, for an input that goes on."""
+        """Start a stream, which runs one step at a time for an input without an end."""
         return Stream(self)
 
 
 class FramesModule(SpikingModule):
-    """The same for samples of several frames, of which each step shows one.
+    """A spiking network for samples of several frames, of which each step shows one.
 
     Args:
-        frames: F, of a sample.
-        hold: steps for which each frame is shown.
-        given: as for :class:`SpikingModule`.
+        frames: F, the frames of a sample.
+        hold: for how many steps each frame is shown.
+        given: the arguments of :class:`SpikingModule`.
     """
 
     def __init__(self, *, frames: int, hold: int, **given: Any) -> None:
@@ -177,18 +177,18 @@ class FramesModule(SpikingModule):
         self.hold = hold
 
     def shown(self, x: Tensor, timesteps: int) -> Tensor:
-        """The frames that are shown in turn, ``[B, F, *input] -> [f, B, *input]``."""
+        """Return the frames to show in turn, ``[B, F, *input] -> [f, B, *input]``."""
         return frames_in_turn(x, self.frames, timesteps, self.hold)
 
 
 class Stream:
-    """A network that is given one step after another.
+    """A network that runs one step after another.
 
     Attributes:
-        network: that runs.
-        state: the network's after the last step; None starts afresh.
-        total: sum of the currents so far, ``[B, classes]`` float64.
-        steps: done so far.
+        network: the network.
+        state: the state of the network after the last step; None before the first.
+        total: the sum of the currents so far, ``[B, classes]`` float64.
+        steps: how many steps are done.
     """
 
     def __init__(self, network: SpikingModule) -> None:
@@ -203,7 +203,7 @@ class Stream:
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> Tensor:
-        """Take a step with normalised samples ``[B, *input]``: the logits so far, ``[B, classes]``.
+        """Run a step with normalised samples ``[B, *input]``; return the logits, ``[B, classes]``.
 
         Raises:
             UsageError: its neurons need all steps at once.

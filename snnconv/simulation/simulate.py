@@ -33,15 +33,15 @@ def simulate(
     needs: ObserverNeeds = EVERYTHING,
     readout_from: int = 1,
 ) -> Tensor:
-    """The logits at every step.
+    """Return the logits after every step.
 
     Args:
-        network: in evaluation mode.
+        network: the network, in evaluation mode.
         x: ``[f, B, *input]``, the frames to show in turn; a single one is shown at every step.
         samples: the samples' indices, ``[B]``.
         timesteps: T.
         chunk: the steps computed at once, if the neurons are causal; it bounds memory.
-        observe: called with every node's spikes, chunk by chunk.
+        observe: called with the spikes of every node, chunk by chunk.
         needs: what the observer needs of them.
         readout_from: the first step whose currents count.
     """

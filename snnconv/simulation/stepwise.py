@@ -15,22 +15,22 @@ from snnconv.graph.ops import OPS, Role
 
 
 def has_stepwise(graph: Graph) -> bool:
-    """Whether a network knows something of each step, so that it runs for one T only."""
+    """Whether a network has numbers for each step, so that it runs for one T only."""
     return any(OPS[node.op].role is Role.STEPWISE for node in graph.nodes)
 
 
 def scaled(network: Network, node: Node, value: Tensor, start: int, steps: int) -> Tensor:
-    """The value of some steps, each times its factor.
+    """Return the values of some steps, each times its factor.
 
     Args:
-        network: with the factors.
-        node: a ``step_scale``.
-        value: of its input.
-        start: steps done before.
-        steps: how many these are.
+        network: the network, which has the factors.
+        node: a node of operation ``step_scale``.
+        value: the value of its input.
+        start: how many steps are done.
+        steps: how many steps follow.
 
     Raises:
-        UsageError: steps that have no factor.
+        UsageError: a step has no factor.
     """
     factors = network.tensor(node.tensors["scale"])
     if start + steps > len(factors):
@@ -44,7 +44,7 @@ def scaled(network: Network, node: Node, value: Tensor, start: int, steps: int) 
 
 
 def slowed(graph: Graph, tensors: Mapping[str, Tensor], steps: int) -> dict[str, Tensor]:
-    """The tensors of a network that takes several steps for each one of before."""
+    """Return the tensors of a network that takes several steps in place of each step."""
     names = {node.tensors["scale"] for node in graph.nodes if OPS[node.op].role is Role.STEPWISE}
     return {
         name: tensor.repeat_interleave(steps) if name in names else tensor

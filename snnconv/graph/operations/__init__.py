@@ -1,1 +1,1 @@
-"""What a graph's nodes compute: one record an operation, with every fact that is asked about it."""
+"""What a graph's nodes compute: one record for each operation, with all facts about it."""

@@ -1,1 +1,1 @@
-"""Codings: what a spike says of the value that its neuron sends. One file a coding."""
+"""Codings: what a spike says about the value that its neuron sends. One file for each."""

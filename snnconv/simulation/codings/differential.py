@@ -107,14 +107,14 @@ class DifferentialNeuron(Signed):
         return DifferentialState(start.potential, start.total, 0)
 
     def amplitude(self) -> None:  # type: ignore[override]
-        """Of the value sent, which its count alone does not give, none is known."""
+        """None: the count alone does not give the value that is sent."""
 
     def firing_threshold(self, current: Tensor, state: Any) -> Tensor:
-        """What one change carries."""
+        """Return what one change carries."""
         return self.unit(current)
 
     def gain(self, timesteps: int) -> float:
-        """T: what the first step sends is sent at all steps, if no later spike takes it back."""
+        """Return T: the first step's value is sent at all steps, if no later spike changes it."""
         return float(timesteps)
 
     def constants(self, sample: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
