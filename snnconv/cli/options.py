@@ -83,7 +83,8 @@ def build(
         name: parse_pairs(value) if model.model_fields[name].annotation == dict[str, Any] else value
         for name, value in options.items()
     }
-    return checked(model, spelled(model, values), lambda name: f"option {flag(name)}")
+    given = spelled(model, values)
+    return checked(model, given, lambda name: f"option {flag(name)}", "these options")
 
 
 def flag(name: str) -> str:

@@ -61,11 +61,13 @@ def parameters(
         if name not in known:
             remedy = did_you_mean(name, known) if known else "drop it: it has no parameters"
             raise UsageError(f"{whose} has no such {noun}", f"'{name}'", remedy)
-    return checked(model, given, lambda name: f"{noun} {name} of {whose}")
+    return checked(
+        model, given, lambda name: f"{noun} {name} of {whose}", f"these {noun}s of {whose}"
+    )
 
 
 def checked(
-    model: type[ModelType], given: Mapping[str, Any], what: Callable[[str], str]
+    model: type[ModelType], given: Mapping[str, Any], what: Callable[[str], str], whole: str
 ) -> ModelType:
     """Return a model of these values.
 
@@ -75,7 +77,7 @@ def checked(
     try:
         return model(**given)
     except ValidationError as error:
-        raise refusal(model, error, what) from error
+        raise refusal(model, error, what, whole) from error
 
 
 def choices(field: FieldInfo) -> tuple[str, ...]:
@@ -115,7 +117,7 @@ def _spelled(field: FieldInfo, value: Any) -> Any:
 
 
 def refusal(
-    model: type[BaseModel], error: ValidationError, what: Callable[[str], str]
+    model: type[BaseModel], error: ValidationError, what: Callable[[str], str], whole: str
 ) -> UsageError:
     """Return the error for the first wrong value of a model: which, what it was, what it may be.
 
@@ -123,9 +125,13 @@ def refusal(
         model: the one that refused.
         error: what it says.
         what: a field's name as the message is to call it.
+        whole: what it is to call all fields, where they do not go together.
     """
     first, name = error.errors()[0], _field(error)
-    field = model.model_fields.get(str(first["loc"][0])) if first["loc"] else None
+    if not first["loc"]:
+        found = ", ".join(f"{key}={value}" for key, value in dict(first["input"]).items())
+        return UsageError(f"{whole} can't be used together", found, _allowed(first))
+    field = model.model_fields.get(str(first["loc"][0]))
     allowed = _allowed(first)
     if field and first["type"] == "literal_error":
         allowed = did_you_mean(str(first["input"]), choices(field))
@@ -136,12 +142,14 @@ def refusal(
 def reason(error: ValidationError) -> str:
     """Return the first wrong value of a model in one line: ``std.0 is 0.0: ...``."""
     first = error.errors()[0]
+    if not first["loc"]:
+        return f"{error.title}: {_allowed(first)}"
     value = "" if first["type"] == "missing" else f" is {first['input']!r:.100}"
     return f"{error.title}: {_field(error)}{value}: {_allowed(first)}"
 
 
 def _field(error: ValidationError) -> str:
-    return ".".join(str(part) for part in error.errors()[0]["loc"]) or "together"
+    return ".".join(str(part) for part in error.errors()[0]["loc"])
 
 
 def _allowed(first: Mapping[str, Any]) -> str:

@@ -116,5 +116,9 @@ def test_with_local_each_layer_learns_by_its_own_error():
         (expected,) = torch.autograd.grad(error, weight, retain_graph=True)
         torch.testing.assert_close(gradient, expected)
         assert expected.any()
-    with pytest.raises(UsageError, match="nothing to learn from"):
+    with pytest.raises(UsageError, match="these parameters of loss 'distill' can't be") as caught:
         named_loss("distill", {"local": True})
+    assert (caught.value.found, "nothing to learn from" in caught.value.remedy) == (
+        "local=True",
+        True,
+    )
