@@ -3,6 +3,7 @@ import torch
 import torch.nn.functional as F
 from helpers.networks import checkpoint, dyadic, images, maxed, residual, rounded, vgg
 
+from snnconv.config import OptimiserConfig
 from snnconv.core.metadata import DataInfo
 from snnconv.core.progress import Quiet
 from snnconv.data.split import ArraySplit
@@ -10,6 +11,7 @@ from snnconv.errors import UsageError
 from snnconv.simulation.build import spiking_network
 from snnconv.simulation.memory import BatchPlan
 from snnconv.tasks.base import TASKS
+from snnconv.training.loop import HeldOutSplit, Training
 from snnconv.training.losses.base import Given, named_loss
 from snnconv.training.objective import SpikingLoss, ValidationSet, detached, slice_of
 
@@ -174,20 +176,22 @@ def sltt(weights, x, labels, T, learning):
     return [weight.grad for weight in weights]
 
 
-@pytest.mark.parametrize("K", [None, 1, 2, 3])
-def test_sltt_is_a_loop_in_plain_torch(K):
-    """Its gradients, with all steps and with K of them, and a step of the optimiser after all."""
-    T, x, labels = 4, images(3), torch.tensor([0, 1, 2])
+def learns_by_sltt(T, **more):
+    """An objective of that network, and its weights in the loop's order."""
     lif = {"decay": DECAY, "v0": V0 / THETA}
     made = checkpoint(rounded(vgg()), theta=THETA, neuron="lif", params=lif)
     snn = spiking_network(made, folded=False).train()
-    trained = SpikingLoss(
-        *(snn, CLASSES, T, 1, named_loss("mean", {}), 0.0, None, None, None),
-        updates=False,
-        sampled=K,
-    )
+    of = (snn, CLASSES, T, 1, named_loss("mean", {}), 0.0)
+    given = {"held_out": None, "device": CPU, "progress": Quiet()} | more
     layers = [node.tensors for node in made.graph.nodes if "weight" in node.tensors]
     weights = [snn.network.tensor(each[part]) for each in layers for part in ("weight", "bias")]
+    return SpikingLoss(*of, **given, updates=False), weights
+
+
+@pytest.mark.parametrize("K", [None, 1, 2, 3])
+def test_sltt_is_a_loop_in_plain_torch(K):
+    T, x, labels = 4, images(3), torch.tensor([0, 1, 2])
+    trained, weights = learns_by_sltt(T, sampled=K)
     torch.manual_seed(0)
     learning = range(T) if K is None else torch.randperm(T)[:K].tolist()
     expected = sltt(weights, x, labels, T, learning)
@@ -195,6 +199,22 @@ def test_sltt_is_a_loop_in_plain_torch(K):
     found = accumulated(trained, weights, x[None], labels)
     torch.testing.assert_close(found, expected)
     assert all(gradient.any() for gradient in found)
+
+
+def test_a_batch_of_sltt_is_one_step_along_that_gradient():
+    """Through the training loop: the rate in the middle of the only step is half of the peak."""
+    T, labels, parts = 4, torch.tensor([0, 1, 2, 3]), HeldOutSplit(*torch.arange(4).split(3))
+    split = ArraySplit(images(4), labels, 1.0)
+    info = DataInfo(spec="x", shape=(2, 6, 6), classes=tuple("abcd"), mean=(0.0,), std=(1.0,))
+    held = ValidationSet(split, info, parts.validation, BatchPlan(1, T))
+    trained, weights = learns_by_sltt(T, held_out=held)
+    expected = sltt(weights, images(4)[:3], labels[:3], T, range(T))
+    before = [weight.detach().clone() for weight in weights]
+    config = OptimiserConfig(lr=2.0, momentum=0, weight_decay=0, epochs=1, batch_size=3)
+    (row,) = Training(trained, split, info, config, parts, CPU, Quiet()).epochs()
+    moved = [old - new.detach() for old, new in zip(before, weights, strict=True)]
+    torch.testing.assert_close(moved, expected, atol=1e-6, rtol=1e-4)
+    assert row.learning_rate == pytest.approx(1.0)
 
 
 def test_the_steps_of_sltt_k_are_drawn_anew():

@@ -66,11 +66,13 @@ def test_the_rate_of_every_step_is_that_of_its_middle(options, batch_size, monke
     found, step = [], torch.optim.SGD.step
 
     def noted(self):
-        found.extend(group["lr"] for group in self.param_groups[:1])
+        weights, biases, neurons = (group["lr"] for group in self.param_groups)
+        assert (biases, neurons) == (weights, weights / 4)
+        found.append(weights)
         return step(self)
 
     monkeypatch.setattr(torch.optim.SGD, "step", noted)
-    trained(epochs=2, lr=0.4, batch_size=batch_size, **options)
+    trained(epochs=2, lr=0.4, neuron_lr=0.1, batch_size=batch_size, **options)
     n, warmup = 48 // batch_size, options.get("warmup", 0)
     times = [(i + 0.5) / n for i in range(2 * n)]
     assert found == pytest.approx(
@@ -253,7 +255,7 @@ class Functions:
         return labels
 
     def adapt(self, samples, x, targets):
-        """Nothing adapts."""
+        self.loss.adapted = [*getattr(self.loss, "adapted", []), samples.tolist()]
 
     def losses(self, module, samples, x, targets):
         yield self.loss(samples, x, targets)
@@ -325,6 +327,17 @@ def test_every_epoch_ends_in_evaluation_mode_and_begins_in_training_mode():
     trained(net, loss, validate=lambda: modes.append(net.training) or 0.5, epochs=2)
     assert modes == [True, True, True, False] * 2
     assert not net.training
+
+
+def test_each_epoch_begins_with_its_first_batch_for_surrogates_that_adapt():
+    net, batches = tiny(), []
+
+    def loss(samples, x, labels):
+        batches.append(samples.tolist())
+        return F.cross_entropy(net(x), labels), net(x)
+
+    trained(net, loss, epochs=2, batch_size=24)
+    assert loss.adapted == batches[::2]
 
 
 def test_no_epochs_change_nothing():
