@@ -12,6 +12,7 @@
 #   docs/results/commands.sh direct NETWORK     LM-HT and IF trained from scratch
 #   docs/results/commands.sh training           papers' training methods under one budget: days
 #   docs/results/commands.sh training-subset    the same under a short budget: an hour
+#   docs/results/commands.sh training-starts    methods that start slowly, each with one thing changed
 #   docs/results/commands.sh speech             M5 on spoken commands, T = 64
 #   docs/results/commands.sh text               an LSTM on Debian's package descriptions, T = 256
 #   docs/results/commands.sh levels NETWORK     LM-HT as converted, without fine-tuning: all 10,000
@@ -295,6 +296,16 @@ training-subset() { # one budget that ranks methods after 7,200 images, and says
   trained resnet20-subset resnet20 fashion-mnist 2 "${short[@]}"
   trained vgg11-subset 'vgg11?width=0.5' fashion-mnist 2 "${short[@]}"
   without_t_gim vgg11-subset 'vgg11?width=0.5' "${short[@]}"
+}
+
+training-starts() { # methods that start slowly: their first step, and each with one thing changed
+  local presets=docs/results/training_presets changed=() name
+  for name in tebn-fast batch-slow plif-full asgl-ramp ltl-end-to-end; do changed+=("$presets/$name.toml"); done
+  RESULTS=$results python docs/results/first_step.py resnet20 tet tebn plif plif@8 asgl "$presets/asgl-ramp.toml"
+  mkdir -p "$results/training"
+  snnconv compare resnet20 --training "$(IFS=,; echo "${changed[*]}")" --data fashion-mnist --timesteps 2 \
+    --threads "$threads" --epochs 2 --train-limit 4000 --train-batch-size 32 --validation 0.1 --augment flip --limit 1000 \
+    --run "$runs/training/resnet20-subset" --out "$results/training/resnet20-subset-starts.json"
 }
 
 trained() { # row model data T ... budget: every preset once, then the five best with two more seeds

@@ -201,6 +201,18 @@ def slices_memory(found: dict) -> str:
     return table(heads, body)
 
 
+def first_step(found: dict) -> str:
+    """Rates and gradients of untrained networks, in the first, the middle and the last layer."""
+    heads = ("method", "T", "firing rates", "gradients / weights of convolutions")
+    body = []
+    for row in found["rows"]:
+        rates, gradients = row["firing_rates"], row["gradients"][:-1]
+        three = [[each[0], each[len(each) // 2], each[-1]] for each in (rates, gradients)]
+        cells = [", ".join(f"{x:.2f}" for x in three[0]), ", ".join(f"{x:.0e}" for x in three[1])]
+        body.append((f"`{row['preset']}`", str(row["timesteps"]), *cells))
+    return table(heads, body)
+
+
 LEVELS, STEPS = ("16", "64", "256", "4096", "16384"), ("16", "64", "256", "1024")
 METHODS = ("max", "percentile")
 
@@ -737,6 +749,7 @@ def tables() -> dict[str, str]:
         found["exports"], found["exports-refused"] = exported(rows), not_exported(rows)
     found["max-pool"] = max_pool(REPORTS["max_pool"])
     found["slices-memory"] = slices_memory(REPORTS["slices_memory"])
+    found["first-step"] = first_step(REPORTS["first_step"])
     for name in ("text", "speech"):
         if rows := evaluations(name):
             found[name] = few_steps(rows)
