@@ -209,7 +209,7 @@ def test_attributes_of_nodes_are_read_and_written_with_their_types():
 
 def test_only_the_checkpoint_knows_safetensors():
     users = {module for module in MODULES if "safetensors" in imports(module)[1]}
-    assert users <= {"checkpoint.sealed", "frontends.weights"}
+    assert users <= {"checkpoint.file", "frontends.weights"}
 
 
 # Torch, which takes seconds to import

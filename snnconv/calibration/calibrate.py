@@ -14,7 +14,7 @@ from snnconv.core import distributed
 from snnconv.core.metadata import CalibrationInfo, Record, SiteStats
 from snnconv.data.dataset import Drawn
 from snnconv.errors import UnsupportedError
-from snnconv.frontends.measure import Seen
+from snnconv.frontends.ann_accuracy import Seen
 from snnconv.graph.analysis import Analysis
 from snnconv.graph.fold import fold
 from snnconv.graph.ir import SITES, Graph, Node

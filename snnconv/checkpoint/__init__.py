@@ -1,7 +1,7 @@
 """The checkpoint: one safetensors file that holds all a stage needs, and nothing that runs.
 
 The graph, the metadata and the lineage are a document that is stored with the tensors, under the
-metadata key ``snnconv`` (:mod:`snnconv.checkpoint.sealed`). Writes are atomic: a file is either the
+metadata key ``snnconv`` (:mod:`snnconv.checkpoint.file`). Writes are atomic: a file is either the
 old one or the new one.
 
 Format 2 has digests of everything in it. Format 1 has none, and can still be read.
@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from snnconv.checkpoint.contents import Checkpoint, check, sections
-from snnconv.checkpoint.sealed import (
+from snnconv.checkpoint.file import (
     Broken,
     canonical_json,
     error_of,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from snnconv.checkpoint.corrections import misfit
-from snnconv.checkpoint.sealed import Broken, refuse_not_finite
+from snnconv.checkpoint.file import Broken, refuse_not_finite
 from snnconv.core.kinds import SPIKING, Kind
 from snnconv.core.metadata import (
     CalibrationInfo,

@@ -1,22 +1,33 @@
 """Which cells are worth their cost: those that no other cell beats in accuracy and in cost.
 
-The front is of the figures as they were measured. What is worth its cost beyond chance is marked:
-a difference counts only if chance brings it about less than once in twenty times.
+The front uses the figures as they were measured. A cell is worth its cost only beyond chance: a
+difference counts if chance causes it less than once in twenty times.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from snnconv.core.uncertainty import CHANCE, FEW, apart, discordant, mcnemar, paired, wilson
+from snnconv.core.uncertainty import (
+    CHANCE,
+    FEW,
+    apart,
+    discordant,
+    mcnemar,
+    paired,
+    unpacked,
+    wilson,
+)
+from snnconv.render.significance import total_energy
+from snnconv.reports import CellRow, EvaluateReport, MethodRow
 
 Key = TypeVar("Key", bound=Hashable)
 
 
 def front(cells: Mapping[Key, tuple[float, float]]) -> frozenset[Key]:
-    """The Pareto front of (quality, cost) pairs: high quality, low cost.
+    """Return the Pareto front of (quality, cost) pairs: high quality, low cost.
 
-    A cell is on it if every other cell is less accurate, or dearer, or equal in both.
+    A cell is on it if every other cell is less accurate, or costs more, or is equal in both.
     """
 
     def beaten(accuracy: float, cost: float) -> bool:
@@ -29,16 +40,17 @@ def front(cells: Mapping[Key, tuple[float, float]]) -> frozenset[Key]:
 
 @dataclass(frozen=True)
 class Judged:
-    """A cell, with what a test needs; all cells are of the same samples.
+    """A cell, with what a test needs. All cells have the same samples.
 
     Attributes:
-        quality: the accuracy, a share of the samples; or another score, with a minus if less is
+        quality: the accuracy, as a share of the samples; or another score, negated if less is
             better.
-        samples: how many.
-        cost: the cost of the mean sample.
-        right: a bit for each sample; none where a file does not say.
-        parts: of a score that is no accuracy, the jackknife's; none where a file does not say.
-        costs: the costs of each sample; None if all cost the same, or if a file does not say.
+        samples: the number of samples.
+        cost: the mean cost of a sample.
+        right: a bit for each sample; None if the file lacks them.
+        parts: the parts of a jackknife, for a score that is no accuracy; None if the file lacks
+            them.
+        costs: the cost of each sample; None if all cost the same, or if the file lacks them.
     """
 
     quality: float
@@ -69,7 +81,7 @@ class Judged:
 
 
 def worth_it(cells: Mapping[Key, Judged]) -> frozenset[Key]:
-    """The cells that are worth their cost beyond chance; none of fewer than 100 samples.
+    """Return the cells that are worth their cost beyond chance; none with fewer than 100 samples.
 
     A cell is beaten by one that is cheaper, unless it is more accurate than that one, and by one
     that is more accurate, unless it is cheaper: each by more than chance.
@@ -84,3 +96,52 @@ def worth_it(cells: Mapping[Key, Judged]) -> frozenset[Key]:
         )
 
     return frozenset(key for key, cell in cells.items() if cell.samples >= FEW and not beaten(cell))
+
+
+def with_fronts(
+    rows: list[MethodRow], evaluations: Mapping[tuple[str, int], EvaluateReport]
+) -> list[MethodRow]:
+    """Mark the cells that are worth their energy, and those worth their latency.
+
+    Args:
+        rows: the rows of all methods.
+        evaluations: the evaluation of each cell, by method and T; all of the same samples.
+
+    Returns:
+        The rows with the marks of their cells.
+    """
+    cells = {(row.method, cell.timesteps): cell for row in rows for cell in row.cells}
+    energy = {key: _judged(cell, evaluations[key]) for key, cell in cells.items()}
+    latency = {
+        key: replace(one, cost=cells[key].latency_steps, costs=None) for key, one in energy.items()
+    }
+    marks = {
+        "on_energy_front": front({key: (c.quality, c.cost) for key, c in energy.items()}),
+        "on_latency_front": front({key: (c.quality, c.cost) for key, c in latency.items()}),
+        "energy_worth_it": worth_it(energy),
+        "latency_worth_it": worth_it(latency),
+    }
+
+    def with_marks(row: MethodRow, cell: CellRow) -> CellRow:
+        key = (row.method, cell.timesteps)
+        return cell.model_copy(update={name: key in kept for name, kept in marks.items()})
+
+    return [
+        row.model_copy(update={"cells": [with_marks(row, cell) for cell in row.cells]})
+        for row in rows
+    ]
+
+
+def _judged(cell: CellRow, report: EvaluateReport) -> Judged:
+    """Return a cell with what tests need; energies by sample are known for the simulated T only."""
+    T, kind = cell.timesteps, report.decisive
+    bits = report.outcomes.steps.get(T) if report.outcomes else None
+    parts = report.headline_parts.steps.get(T, ()) if report.headline_parts else None
+    return Judged(
+        quality=cell.measured if kind.higher else -cell.measured,
+        samples=report.samples,
+        cost=cell.energy_total_mj,
+        right=None if bits is None else unpacked(bits, report.samples),
+        parts=None if parts is None else [part if kind.higher else -part for part in parts],
+        costs=total_energy(report) if report.timesteps == T else None,
+    )

@@ -18,7 +18,7 @@ from snnconv.core.metadata import DataInfo, LineageStep
 from snnconv.data.dataset import Dataset, batches
 from snnconv.data.split import Split, is_class, subset
 from snnconv.errors import UsageError
-from snnconv.frontends.measure import Seen, near_chance, one_class
+from snnconv.frontends.ann_accuracy import Seen, near_chance, one_class
 from snnconv.graph.fold import fold
 from snnconv.graph.network import Network
 from snnconv.tasks.base import TASKS, Task

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import torch
 
 from snnconv.comparison import grid
+from snnconv.comparison.answer_time import paced
 from snnconv.comparison.cells import Clock, Evaluated, Key, evaluate_cells
-from snnconv.comparison.marked import marked
-from snnconv.comparison.pace import paced
+from snnconv.comparison.front import with_fronts
 from snnconv.comparison.presets import PRESETS, Preset
 from snnconv.config import (
     CompareConfig,
@@ -20,7 +20,7 @@ from snnconv.core.files import write_atomically
 from snnconv.core.progress import Progress, Quiet
 from snnconv.core.uncertainty import discordant, mcnemar, unpacked, wilson
 from snnconv.errors import CheckFailedError, SnnconvError
-from snnconv.frontends.measure import one_class
+from snnconv.frontends.ann_accuracy import one_class
 from snnconv.neurons.base import NEURONS
 from snnconv.reports import (
     CalibrateReport,
@@ -77,7 +77,7 @@ def run(config: CompareConfig, progress: Progress | None = None) -> CompareRepor
     evaluations = list(every.values())
     reports = {key: cell.report for key, cell in every.items()}
     _refuse_other_samples(evaluations)
-    rows = paced(marked(rows, reports), every, session, config)
+    rows = paced(with_fronts(rows, reports), every, session, config)
     of = evaluations[0].report
     assert of.energy_ann_mj is not None
     session.inputs += list(dict.fromkeys(each.file for each in evaluations))

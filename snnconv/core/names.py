@@ -1,6 +1,6 @@
-"""What networks are called: one short description, as a label in legends and as a file's name.
+"""The names of networks: one short description, as a label in legends and as a file's name.
 
->>> called("if", {"method": "percentile", "params": {"percentile": 99.9}}, ["convert"]).label
+>>> network_name("if", {"method": "percentile", "params": {"percentile": 99.9}}, ["convert"]).label
 'IF p99.9'
 """
 
@@ -19,8 +19,8 @@ LONGEST = 120
 
 
 @dataclass(frozen=True)
-class Called:
-    """What a network is, in short words.
+class NetworkName:
+    """The name of a network, in parts.
 
     Attributes:
         neuron: :func:`short`; empty before a conversion.
@@ -73,14 +73,14 @@ def short(method: str) -> str:
     return method.rpartition(":")[2]
 
 
-def called(
+def network_name(
     neuron: str,
     calibration: Mapping[str, Any],
     stages: Iterable[str],
     confidence: bool = False,
     corrections: Iterable[str] = (),
     coding: str = RATE,
-) -> Called:
+) -> NetworkName:
     """Return the description of a network.
 
     Args:
@@ -101,7 +101,7 @@ def called(
     channel = calibration.get("granularity") == "channel"
     named = tuple(map(short, corrections))
     coded = "" if coding == RATE else short(coding)
-    return Called(short(neuron), method, channel, tuple(done), confidence, named, coded)
+    return NetworkName(short(neuron), method, channel, tuple(done), confidence, named, coded)
 
 
 def ann_stem(model: str) -> str:

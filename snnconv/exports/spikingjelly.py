@@ -26,7 +26,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from snnconv.checkpoint.sealed import plain
+from snnconv.checkpoint.file import plain
 from snnconv.errors import CheckFailedError, Obstacle, UnsupportedError, one_line
 from snnconv.exports.base import Export, RunResult, Subject
 from snnconv.exports.parts.unit_graph import Layer, UnitGraph, obstacles, unit_graph, valued

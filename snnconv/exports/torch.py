@@ -25,7 +25,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from snnconv.checkpoint.sealed import plain
+from snnconv.checkpoint.file import plain
 from snnconv.errors import CheckFailedError, Obstacle
 from snnconv.exports.base import Export, RunResult, Subject
 from snnconv.exports.parts.step import unwritten

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from snnconv.checkpoint.contents import Checkpoint, check_neurons, neuron_params
-from snnconv.checkpoint.sealed import Broken
+from snnconv.checkpoint.file import Broken
 from snnconv.config.base import Engine
 from snnconv.engine.event_conv.sparsity import Rate, always, expected_rate
 from snnconv.errors import CheckpointError, UsageError

@@ -21,8 +21,8 @@ from snnconv.data.frames import frames_per_run
 from snnconv.data.split import strata, subset
 from snnconv.engine.event_conv import plan
 from snnconv.errors import UsageError
-from snnconv.frontends import measure, pretrained
-from snnconv.frontends.measure import Seen
+from snnconv.frontends import ann_accuracy, pretrained
+from snnconv.frontends.ann_accuracy import Seen
 from snnconv.frontends.open import EMBEDDED, is_checkpoint, open_model, refuse_output
 from snnconv.frontends.torch.capture import Verdict
 from snnconv.frontends.transfer import with_spiking_functions
@@ -249,12 +249,12 @@ def _warn(
     progress: Progress,
 ) -> None:
     """Warn if the ANN or its input looks wrong."""
-    if wrong := measure.misfit(seen, ann.data):
+    if wrong := ann_accuracy.misfit(seen, ann.data):
         session.warn(progress, wrong)
     if seen.accuracy is None:
         return
     accuracy = f"{seen.accuracy:.2%} of {seen.samples} samples"
-    lucky = measure.near_chance(seen, len(ann.data.classes))
+    lucky = ann_accuracy.near_chance(seen, len(ann.data.classes))
     better = None
     if not _trained_here(ann) and ann.data.tokens is None:
         better = _better(session, config, ann, dataset, chosen, progress)
@@ -288,7 +288,7 @@ def _lost(
     text += f"chance: {TASKS.recall(ann.data.task).chance}. "
     network, options = calibrating(ann, session.device), (config.seed, config.batch_size)
     known = _trained_here(ann) or ann.data.tokens is not None
-    others = {} if known else measure.candidates(ann.data, dataset.scale)
+    others = {} if known else ann_accuracy.candidates(ann.data, dataset.scale)
     for given, info in others.items():
         other = summarise_data(network, dataset.train, info, *options, session.device)
         if not other.near_chance and other.ann_score is not None:
@@ -313,14 +313,14 @@ def _better(
 
     def right(info: DataInfo) -> int:
         given = (info, few, config.batch_size, session.device, progress)
-        return round(measure.accuracy(network, dataset.train, *given) * len(few))
+        return round(ann_accuracy.accuracy(network, dataset.train, *given) * len(few))
 
     now = right(ann.data)
     if now >= GOOD * len(few):
         return None
     tried = {
         options: right(info)
-        for options, info in measure.candidates(ann.data, dataset.scale).items()
+        for options, info in ann_accuracy.candidates(ann.data, dataset.scale).items()
     }
     options = max(tried, key=lambda each: tried[each])
     chance = max(now / len(few), 1 / len(ann.data.classes))

@@ -21,7 +21,7 @@ from snnconv.data.frames import frames_per_run, mean_frame
 from snnconv.data.split import count, strata, subset
 from snnconv.errors import UsageError
 from snnconv.exports.parts.integer_measure import IntegerMeasure
-from snnconv.frontends.measure import ClassesGiven, one_class
+from snnconv.frontends.ann_accuracy import ClassesGiven, one_class
 from snnconv.graph.ir import SITES
 from snnconv.metrics.base import METRICS, Batch, Figures, Metric, MetricContext, Watch
 from snnconv.reports import EvaluateReport, Histogram, LayerRow, LineageRow
@@ -57,7 +57,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
     """
     progress = progress or Quiet()
     session = Session(config)
-    kinds = _kinds(config)
+    kinds = _wanted_metrics(config)
     file = checkpoint_file(config.checkpoint, config.run, SPIKING, "snnconv convert")
     checkpoint = load(file, SPIKING)
     info, calibrated = checkpoint.conversion, checkpoint.calibrated
@@ -69,7 +69,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
 
     snn = spiking_network(checkpoint, engine=config.engine).to(session.device).eval()
     alone = checkpoint.trained_directly
-    kinds = _of_task(kinds, dataset.info.task, config, alone)
+    kinds = _metrics_of_task(kinds, dataset.info.task, config, alone)
     ann, reference = compared(checkpoint, snn.network, session.device)
     context = _context(checkpoint, snn, T, config, dataset, kinds)
     metrics = {name: kind(context) for name, kind in kinds.items()}
@@ -321,7 +321,7 @@ def _warm_up(
         simulate(snn, x.to(device), indices.to(device), few, chunk, lambda *_: None, needs)
 
 
-def _kinds(config: EvaluateConfig) -> dict[str, type[Metric]]:
+def _wanted_metrics(config: EvaluateConfig) -> dict[str, type[Metric]]:
     """Return the metrics that the options name, each behind those that it needs.
 
     Raises:
@@ -345,7 +345,7 @@ def _kinds(config: EvaluateConfig) -> dict[str, type[Metric]]:
     return dict(sorted(kinds.items(), key=lambda item: len(item[1].needs)))
 
 
-def _of_task(
+def _metrics_of_task(
     kinds: dict[str, type[Metric]], task: str, config: EvaluateConfig, alone: bool
 ) -> dict[str, type[Metric]]:
     """Return the metrics that have a meaning for the task, and for a network without an ANN.

@@ -31,13 +31,13 @@ from snnconv.stages.session import (
     subset_use,
     training_files,
 )
+from snnconv.training.held_out_score import ACCURACY_OF
 from snnconv.training.history import History, fit
 from snnconv.training.loop import Training, hold_out
 from snnconv.training.losses.base import named_loss
 from snnconv.training.norm import named_norm, with_norm
 from snnconv.training.objective import SpikingLoss, ValidationSet, slice_of
 from snnconv.training.surrogate import named_surrogate
-from snnconv.training.tally import ACCURACY_OF
 from snnconv.training.task import trained_task
 from snnconv.training.teacher import teacher_of
 

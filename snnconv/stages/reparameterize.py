@@ -45,7 +45,7 @@ from snnconv.stages.session import (
     subset_use,
 )
 from snnconv.tasks.base import GROUPS, TASKS, pseudo_values, refuse_labels
-from snnconv.training.tally import ACCURACY_OF
+from snnconv.training.held_out_score import ACCURACY_OF
 
 
 def run(config: ReparameterizeConfig, progress: Progress | None = None) -> ReparameterizeReport:

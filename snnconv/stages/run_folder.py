@@ -17,12 +17,12 @@ from snnconv.core.files import write_atomically
 from snnconv.core.kinds import KINDS, WRITTEN_BY, Kind
 from snnconv.core.names import (
     RATE,
-    Called,
+    NetworkName,
     ann_stem,
-    called,
     file_name,
     is_last_epoch,
     last_epoch,
+    network_name,
     origin,
     patterns,
 )
@@ -125,10 +125,10 @@ def kept_as(file: Path, digest: str) -> Path:
     return next((each for each in beside if sha256(each) == digest), file)
 
 
-def describe(checkpoint: Checkpoint) -> Called:
+def describe(checkpoint: Checkpoint) -> NetworkName:
     """Return the name of a checkpoint."""
     info = checkpoint.spiking
-    return called(
+    return network_name(
         info.neuron if info else "",
         checkpoint.calibrated.model_dump() if checkpoint.calibrated else {},
         [step.stage for step in checkpoint.lineage],
@@ -301,7 +301,7 @@ def traces(run: Path) -> dict[Path, TraceReport]:
 
 
 def _own_evaluation(report: EvaluateReport, run: Path) -> Path:
-    named = called(
+    named = network_name(
         report.neuron,
         report.calibration,
         [step.stage for step in report.history],

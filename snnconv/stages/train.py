@@ -48,6 +48,7 @@ from snnconv.stages.session import (
     subset_use,
     training_files,
 )
+from snnconv.training.held_out_score import ACCURACY_OF, ann_score
 from snnconv.training.history import fit
 from snnconv.training.loop import Training, hold_out
 from snnconv.training.losses.base import Loss, named_loss
@@ -60,7 +61,6 @@ from snnconv.training.objective import (
     slice_of,
 )
 from snnconv.training.surrogate import named_surrogate
-from snnconv.training.tally import ACCURACY_OF, ann_score
 from snnconv.training.task import trained_task
 
 VALIDATION_BATCH = 500

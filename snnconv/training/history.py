@@ -22,10 +22,10 @@ from snnconv.errors import CheckFailedError
 from snnconv.render.units import seconds
 from snnconv.reports import EpochRow
 from snnconv.tasks.base import Values
-from snnconv.training.board import Board, needed
 from snnconv.training.loop import Training
 from snnconv.training.objective import Measured
 from snnconv.training.resume import Saved, Standing, check_tensors, read, refuse, write
+from snnconv.training.tensorboard import Board, needed
 
 
 @dataclass

@@ -35,7 +35,9 @@ from snnconv.errors import CheckFailedError, UsageError, one_line
 from snnconv.graph.network import Network
 from snnconv.neurons.norms.potentials import PotentialNorm
 from snnconv.reports import EpochRow
-from snnconv.training.descent import (
+from snnconv.training.held_out_score import ACCURACY_OF
+from snnconv.training.objective import Measured, Objective
+from snnconv.training.optimiser import (
     SAVED,
     Average,
     learning_rate,
@@ -44,10 +46,8 @@ from snnconv.training.descent import (
     restore,
     saved,
 )
-from snnconv.training.objective import Measured, Objective
 from snnconv.training.resume import check_tensors
 from snnconv.training.step_cost import StepCost, least, timed
-from snnconv.training.tally import ACCURACY_OF
 
 
 @dataclass(frozen=True)

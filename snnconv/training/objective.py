@@ -40,8 +40,8 @@ from snnconv.simulation.network import SpikingNetwork
 from snnconv.simulation.simulate import simulate
 from snnconv.tasks.base import Task, Values
 from snnconv.training.finite_differences import first_weight, follow_differences
+from snnconv.training.held_out_score import Tally
 from snnconv.training.losses.base import Given, Loss
-from snnconv.training.tally import Tally
 from snnconv.training.teacher import Teacher
 
 RATES = ObserverNeeds(counts=False)

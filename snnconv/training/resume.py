@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import Field, ValidationError, model_validator
 from torch import Tensor
 
-from snnconv.checkpoint.sealed import (
+from snnconv.checkpoint.file import (
     Broken,
     canonical_json,
     error_of,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snnconv.checkpoint import canonical_json, load, save, sha256
-from snnconv.checkpoint.sealed import intact, unsealed
+from snnconv.checkpoint.file import intact, unsealed
 from snnconv.core.kinds import SPIKING, Kind
 from snnconv.core.names import file_name
 from snnconv.errors import CheckFailedError

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snnconv.checkpoint import load, save
-from snnconv.checkpoint.sealed import sealed
+from snnconv.checkpoint.file import sealed
 from snnconv.errors import CheckpointError
 
 

@@ -14,7 +14,7 @@ from helpers.mutations import ODD, deep, places
 from torch import nn
 
 import snnconv
-from snnconv.checkpoint.sealed import intact, sealed, unsealed
+from snnconv.checkpoint.file import intact, sealed, unsealed
 from snnconv.errors import SnnconvError, UnforeseenError
 from snnconv.graph.ops import OPS
 

@@ -15,8 +15,8 @@ from helpers.commands import done as finished
 from helpers.commands import environment, here
 from helpers.commands import refused as refuses
 
+from snnconv.comparison.answer_time import fastest
 from snnconv.comparison.grid import METRICS as MEASURED
-from snnconv.comparison.pace import fastest
 from snnconv.comparison.presets import PRESETS
 from snnconv.errors import ExitCode
 from snnconv.render.describe.comparison import compare as describe

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snnconv.core.names import LONGEST, ann_stem, called
+from snnconv.core.names import LONGEST, ann_stem, network_name
 
 P999 = {"method": "percentile", "params": {"percentile": 99.9}, "granularity": "layer"}
 CHANNEL = P999 | {"granularity": "channel"}
@@ -14,28 +14,33 @@ GIVEN = {"method": "given", "params": {"theta": 1.0}, "granularity": "layer"}
 @pytest.mark.parametrize(
     ("network", "label", "head", "stem"),
     [
-        (called("if", CHANNEL, ["convert"]), "IF p99.9 channel", "converted", "if-p99.9-channel"),
         (
-            called("msat", P999, ["train", "calibrate", "convert", "finetune"]),
+            network_name("if", CHANNEL, ["convert"]),
+            "IF p99.9 channel",
+            "converted",
+            "if-p99.9-channel",
+        ),
+        (
+            network_name("msat", P999, ["train", "calibrate", "convert", "finetune"]),
             "MSAT p99.9, fine-tuned",
             "finetuned",
             "msat-p99.9",
         ),
         (
-            called("lm-ht", {"method": "max"}, ["convert", "finetune", "reparameterize"]),
+            network_name("lm-ht", {"method": "max"}, ["convert", "finetune", "reparameterize"]),
             "LM-HT max, fine-tuned, reparameterized",
             "reparameterized",
             "lm-ht-max-finetuned",
         ),
         (
-            called("msat", {"method": "mse"}, [], confidence=True),
+            network_name("msat", {"method": "mse"}, [], confidence=True),
             "MSAT mse, confidence",
             "converted",
             "msat-mse-confidence",
         ),
-        (called("lm-h", GIVEN, ["train"]), "LM-H, trained", "trained", "lm-h"),
+        (network_name("lm-h", GIVEN, ["train"]), "LM-H, trained", "trained", "lm-h"),
         (
-            called("lm-h", GIVEN, ["train", "finetune"]),
+            network_name("lm-h", GIVEN, ["train", "finetune"]),
             "LM-H, trained, fine-tuned",
             "evaluate",
             "lm-h-trained-finetuned",
@@ -62,7 +67,7 @@ def test_a_trained_network_is_called_by_its_model(model, stem):
 
 @given(st.text())
 def test_a_name_is_one_that_every_file_system_takes(text):
-    for stem in (ann_stem(text), called(text, {"method": text}, []).stem("converted", 4)):
+    for stem in (ann_stem(text), network_name(text, {"method": text}, []).stem("converted", 4)):
         assert 0 < len(stem.encode()) <= LONGEST
         assert not set(stem) & set('/\\\0:*?"<>| ')
         assert not stem.startswith(("-", "."))

@@ -7,7 +7,7 @@ import pytest
 from helpers.commands import done
 
 import snnconv
-from snnconv.core.names import called
+from snnconv.core.names import network_name
 from snnconv.core.registry import CONSENT
 from snnconv.data.dataset import DATASETS
 from snnconv.errors import CheckpointError, ExitCode, UsageError
@@ -217,6 +217,8 @@ def test_one_name_of_two_packages_is_refused(installed, folder):
 
 
 def test_labels_and_files_have_the_short_name():
-    name = called("models/mine.py:Mine", {"method": "stats.own:HALF", "params": {}}, ["convert"])
+    name = network_name(
+        "models/mine.py:Mine", {"method": "stats.own:HALF", "params": {}}, ["convert"]
+    )
     assert name.label == "MINE HALF"
     assert name.stem("converted", 4) == "converted-Mine-HALF-T4"

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from snnconv.checkpoint import Checkpoint, load, save
-from snnconv.checkpoint.sealed import intact, sealed, unsealed
+from snnconv.checkpoint.file import intact, sealed, unsealed
 from snnconv.core.metadata import (
     CalibrationInfo,
     ConfidenceInfo,

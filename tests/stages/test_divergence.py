@@ -7,7 +7,7 @@ from helpers.runs import InterruptedAt, finetuning
 from torch import nn
 
 import snnconv
-from snnconv.checkpoint.sealed import sealed, unsealed
+from snnconv.checkpoint.file import sealed, unsealed
 from snnconv.errors import CheckFailedError, ExitCode
 
 

@@ -21,7 +21,7 @@ from snnconv.data.dataset import load_dataset
 from snnconv.data.split import subset
 from snnconv.engine.event_conv.plan import event_driven
 from snnconv.errors import CheckFailedError, CheckpointError, ExitCode, UsageError
-from snnconv.frontends.measure import accuracy
+from snnconv.frontends.ann_accuracy import accuracy
 from snnconv.graph.network import Network
 from snnconv.metrics.base import METRICS as ROOM
 from snnconv.simulation import network as spiking

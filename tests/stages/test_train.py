@@ -16,7 +16,7 @@ from snnconv.core.progress import Quiet
 from snnconv.data.dataset import load_dataset
 from snnconv.data.split import subset
 from snnconv.errors import ExitCode, UnsupportedError, UsageError
-from snnconv.frontends.measure import accuracy
+from snnconv.frontends.ann_accuracy import accuracy
 from snnconv.frontends.open import EMBEDDED
 from snnconv.graph.network import Network
 from snnconv.graph.rewrite import qcfs_thresholds

@@ -18,7 +18,6 @@ from snnconv.errors import CheckFailedError, UsageError
 from snnconv.simulation.build import spiking_network
 from snnconv.simulation.memory import BatchPlan
 from snnconv.tasks.base import TASKS
-from snnconv.training.descent import learning_rate, middle, optimiser
 from snnconv.training.loop import HeldOutSplit, Training, hold_out
 from snnconv.training.losses.base import Given, named_loss
 from snnconv.training.objective import (
@@ -28,6 +27,7 @@ from snnconv.training.objective import (
     ValidationSet,
     slice_of,
 )
+from snnconv.training.optimiser import learning_rate, middle, optimiser
 
 CPU = torch.device("cpu")
 CLASSES = TASKS.load("classification")

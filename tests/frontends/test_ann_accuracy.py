@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from snnconv.core.metadata import DataInfo
 from snnconv.core.uncertainty import at_least
-from snnconv.frontends.measure import Seen, candidates, misfit, near_chance
+from snnconv.frontends.ann_accuracy import Seen, candidates, misfit, near_chance
 
 
 def info(mean=(0.5,), std=(0.25,)):

@@ -6,7 +6,7 @@ from torch import nn
 
 from snnconv.config import OptimiserConfig
 from snnconv.simulation.build import spiking_network
-from snnconv.training.descent import Average, by_group, optimiser
+from snnconv.training.optimiser import Average, by_group, optimiser
 
 
 def test_groups_have_every_parameter_once():
