@@ -14,7 +14,7 @@ from pydantic import (
     field_validator,
 )
 
-from snnconv.core.bounds import COUNT, SEED, SIDE, THREADS
+from snnconv.core.bounds import COUNT, SEED, SIDE, STEPS, THREADS
 from snnconv.core.registry import REGISTRIES
 from snnconv.core.validation import Given
 
@@ -249,3 +249,31 @@ class SimulationConfig(DataConfig):
     def memory_bytes(self) -> int | None:
         """Return ``memory`` as a number of bytes, or None if it is not given."""
         return TypeAdapter(ByteSize).validate_python(self.memory) if self.memory else None
+
+
+SpikingCheckpoint = Annotated[
+    Path | None,
+    Field(
+        description="spiking checkpoint; by default the newest of the run folder",
+        json_schema_extra=ARGUMENT,
+    ),
+]
+"""The checkpoint that a stage reads, if it takes every kind that has neurons."""
+
+
+class SpikingConfig(SimulationConfig):
+    """Options of stages that simulate a spiking network on samples."""
+
+    checkpoint: SpikingCheckpoint = None
+    timesteps: int | None = Field(
+        default=None,
+        ge=1,
+        le=STEPS,
+        description="T, the time steps; by default those of the checkpoint",
+    )
+    chunk: int = Field(
+        default=32,
+        ge=1,
+        le=COUNT,
+        description="number of time steps computed at once; changes no result",
+    )

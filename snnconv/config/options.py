@@ -205,12 +205,17 @@ class ReparameterizeOptions(DataOptions, total=False):
     out: str | Path | None
 
 
-class EvaluateOptions(SimulationOptions, total=False):
-    """Options of ``snnconv.evaluate``."""
+class SpikingOptions(SimulationOptions, total=False):
+    """Options that several commands have."""
 
     timesteps: int | None
-    limit: int | None
     chunk: int | None
+
+
+class EvaluateOptions(SpikingOptions, total=False):
+    """Options of ``snnconv.evaluate``."""
+
+    limit: int | None
     metric: list[str] | tuple[str, ...] | None
     readout_from: int | None
     exit: Mapping[str, Any] | None
@@ -222,12 +227,10 @@ class EvaluateOptions(SimulationOptions, total=False):
     out: str | Path | None
 
 
-class SamplesOptions(SimulationOptions, total=False):
+class SamplesOptions(SpikingOptions, total=False):
     """Options that several commands have."""
 
     split: Literal["test", "train"] | None
-    timesteps: int | None
-    chunk: int | None
 
 
 class PredictOptions(SamplesOptions, total=False):

@@ -8,13 +8,14 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from snnconv.config.base import (
     ARGUMENT,
     DataConfig,
-    SimulationConfig,
+    SpikingCheckpoint,
+    SpikingConfig,
     StageConfig,
     methods,
     names_of,
     parts,
 )
-from snnconv.core.bounds import COUNT, STEPS
+from snnconv.core.bounds import COUNT
 
 RECORDED = ("spikes", "potentials", "thresholds", "activations", "ann", "currents")
 """What a trace may have of each site."""
@@ -25,32 +26,15 @@ NamesOption = Annotated[tuple[str, ...], BeforeValidator(parts)]
 """Names with commas between them, or an option given several times."""
 
 
-class SamplesConfig(SimulationConfig):
-    """Options of stages that simulate a spiking network on samples of one split."""
+class SamplesConfig(SpikingConfig):
+    """Options of stages that simulate samples of one split."""
 
-    checkpoint: Path | None = Field(
-        default=None,
-        description="spiking checkpoint; by default the newest of the run folder",
-        json_schema_extra=ARGUMENT,
-    )
     split: Literal["test", "train"] = Field(default="test", description="split of the data set")
-    timesteps: int | None = Field(
-        default=None,
-        ge=1,
-        le=STEPS,
-        description="T, the time steps; by default those of the checkpoint",
-    )
     batch_size: int = Field(
         default=20,
         ge=1,
         le=COUNT,
         description="number of samples simulated at once; changes no result",
-    )
-    chunk: int = Field(
-        default=32,
-        ge=1,
-        le=COUNT,
-        description="number of time steps computed at once; changes no result",
     )
 
 
@@ -124,11 +108,7 @@ class ExportConfig(DataConfig):
     panel: ClassVar[str] = "Export"
     example: ClassVar[str] = "snnconv export --to torch --out spiking.py"
     suffix: ClassVar[str] = ""
-    checkpoint: Path | None = Field(
-        default=None,
-        description="spiking checkpoint; by default the newest of the run folder",
-        json_schema_extra=ARGUMENT,
-    )
+    checkpoint: SpikingCheckpoint = None
     to: str = Field(
         default="torch",
         description="format: " + methods("exports"),
@@ -153,11 +133,7 @@ class FitConfig(StageConfig):
     panel: ClassVar[str] = "Fit"
     example: ClassVar[str] = "snnconv fit --target dynapcnn"
     suffix: ClassVar[str] = ".json"
-    checkpoint: Path | None = Field(
-        default=None,
-        description="spiking checkpoint; by default the newest of the run folder",
-        json_schema_extra=ARGUMENT,
-    )
+    checkpoint: SpikingCheckpoint = None
     target: str = Field(
         default="generic-digital",
         description="chip (snnconv ls targets), or a FILE.toml of your own",

@@ -11,6 +11,7 @@ from snnconv.config.base import (
     ModelConfig,
     NormalisationConfig,
     SimulationConfig,
+    SpikingConfig,
     StageConfig,
     methods,
     names_of,
@@ -208,17 +209,12 @@ class ReparameterizeConfig(DataConfig):
     )
 
 
-class EvaluateConfig(SimulationConfig):
+class EvaluateConfig(SpikingConfig):
     """Measure accuracy, spikes, energy and errors of a spiking network, and of its ANN."""
 
     panel: ClassVar[str] = "Measurement"
     example: ClassVar[str] = "snnconv evaluate --metric accuracy --metric energy"
     suffix: ClassVar[str] = ".json"
-    checkpoint: Path | None = Field(
-        default=None,
-        description="spiking checkpoint; by default the newest of the run folder",
-        json_schema_extra=ARGUMENT,
-    )
     batch_size: int | None = Field(
         # type: ignore[assignment]
         default=None,
@@ -226,23 +222,11 @@ class EvaluateConfig(SimulationConfig):
         le=COUNT,
         description="number of samples simulated at once; changes only the speed",
     )
-    timesteps: int | None = Field(
-        default=None,
-        ge=1,
-        le=STEPS,
-        description="T, the time steps; by default those of the checkpoint",
-    )
     limit: int | None = Field(
         default=None,
         ge=1,
         le=COUNT,
         description="use only N test samples, in which each class keeps its share",
-    )
-    chunk: int = Field(
-        default=32,
-        ge=1,
-        le=COUNT,
-        description="number of time steps computed at once; changes no result",
     )
     metric: tuple[str, ...] = Field(
         default=METRICS,
