@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from snnconv.core.metadata import LineageStep
 from snnconv.core.validation import parsed_json
 from snnconv.errors import CheckpointError, ExitCode
 
@@ -60,12 +61,10 @@ class ImportRow(BaseModel):
     tolerance: float = Field(description="largest difference that is allowed")
 
 
-class LineageRow(BaseModel):
-    """One stage in a checkpoint's past."""
+class LineageRow(LineageStep):
+    """One stage in a checkpoint's past, as the checkpoint has it; a later version may say more."""
 
-    stage: str
-    parent: str | None
-    config: dict[str, Any]
+    model_config = ConfigDict(extra="ignore")
 
 
 class Report(BaseModel):

@@ -2,8 +2,9 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
+from snnconv.core.metadata import CorrectionInfo
 from snnconv.core.scores import Score
 from snnconv.errors import ExitCode
 from snnconv.reports.base import Difference, ImportRow, Interval, Latency, NetworkReport
@@ -125,15 +126,10 @@ class CalibrateReport(NetworkReport):
         return self.expected(self.ann_accuracy)
 
 
-class CorrectionRow(BaseModel):
-    """One correction of a network."""
+class CorrectionRow(CorrectionInfo):
+    """One correction of a network, as the checkpoint has it; a later version may say more."""
 
-    method: str
-    params: dict[str, Any]
-    samples: int = Field(description="training samples that it was measured on")
-    timesteps: int | None = Field(
-        description="the one T that it is made for; null if it holds for every T"
-    )
+    model_config = ConfigDict(extra="ignore")
 
 
 class ConvertReport(NetworkReport):
