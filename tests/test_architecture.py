@@ -134,6 +134,14 @@ def test_the_page_and_its_picture_have_every_room():
         assert rooms - named == set(), page
 
 
+def test_the_page_names_files_that_exist():
+    page = (PACKAGE.parent / "docs" / "developer" / "architecture.md").read_text(encoding="utf-8")
+    table = page[page.index("### Where is") : page.index("### Why there")]
+    files = re.findall(r"`([\w/]+\.py)`", table)
+    assert len(files) > 15
+    assert [file for file in files if not (PACKAGE / file).is_file()] == []
+
+
 def test_imports_go_one_way():
     wrong = [
         f"{module} imports {name}"

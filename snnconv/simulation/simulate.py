@@ -14,10 +14,13 @@ Deviations:
     None.
 """
 
+from pathlib import Path
+
 import torch
 from torch import Tensor
 
 from snnconv.engine.layer_output import EVERYTHING, ObserverNeeds
+from snnconv.errors import CheckFailedError
 from snnconv.simulation.chunk import Observer, State
 from snnconv.simulation.network import SpikingNetwork
 
@@ -60,3 +63,22 @@ def simulate(
                 total += current
                 torch.div(total, t - readout_from + 1, out=averages[t - 1])
     return averages
+
+
+def refuse_not_finite(file: Path, *outputs: Tensor | None, whose: str = "its logits") -> None:
+    """Refuse outputs that are no numbers.
+
+    Args:
+        file: the checkpoint of the network that gave them.
+        outputs: the outputs; None for those that there are not.
+        whose: what they are, for the error.
+
+    Raises:
+        CheckFailedError: NaN or Inf is among them.
+    """
+    if not all(torch.isfinite(each).all() for each in outputs if each is not None):
+        raise CheckFailedError(
+            f"the simulation of {file} does not give numbers",
+            f"NaN or Inf among {whose}",
+            "look at the weights and the data: snnconv inspect",
+        )

@@ -29,10 +29,9 @@ from snnconv.simulation.build import metric_context, spiking_network, timesteps
 from snnconv.simulation.corrected import beside, compared
 from snnconv.simulation.memory import BatchPlan
 from snnconv.simulation.network import SpikingNetwork
-from snnconv.simulation.simulate import simulate
+from snnconv.simulation.simulate import refuse_not_finite, simulate
 from snnconv.simulation.twin import QuantizedTwin
 from snnconv.stages.run_folder import describe, fuller, place
-from snnconv.stages.samples import refuse_not_finite
 from snnconv.stages.session import (
     Session,
     checkpoint_file,

@@ -7,9 +7,9 @@ from snnconv.core.files import write_atomically
 from snnconv.core.progress import Progress, Quiet
 from snnconv.core.uncertainty import interval
 from snnconv.reports import PredictReport
-from snnconv.simulation.simulate import simulate
+from snnconv.simulation.simulate import refuse_not_finite, simulate
 from snnconv.stages.outputs import refuse_lost
-from snnconv.stages.samples import Samples, refuse_not_finite, spiking_checkpoint
+from snnconv.stages.samples import Samples, spiking_checkpoint
 from snnconv.stages.session import Session, plan_batches, report_file, say_breach
 from snnconv.tasks.table import arrays, scores, table
 

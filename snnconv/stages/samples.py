@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from snnconv.checkpoint import Checkpoint, load
@@ -14,7 +13,6 @@ from snnconv.core.kinds import SPIKING
 from snnconv.data.dataset import Dataset, batches
 from snnconv.data.frames import frames_per_run
 from snnconv.data.split import Split, strata, subset
-from snnconv.errors import CheckFailedError
 from snnconv.simulation.build import spiking_network, timesteps
 from snnconv.simulation.memory import BatchPlan
 from snnconv.simulation.network import SpikingNetwork
@@ -121,22 +119,3 @@ class Samples:
             "split": config.split,
             "samples": len(self.order),
         }
-
-
-def refuse_not_finite(file: Path, *outputs: Tensor | None, whose: str = "its logits") -> None:
-    """Refuse outputs that are no numbers.
-
-    Args:
-        file: the checkpoint of the network that gave them.
-        outputs: the outputs; None for those that there are not.
-        whose: what they are, for the error.
-
-    Raises:
-        CheckFailedError: NaN or Inf is among them.
-    """
-    if not all(torch.isfinite(each).all() for each in outputs if each is not None):
-        raise CheckFailedError(
-            f"the simulation of {file} does not give numbers",
-            f"NaN or Inf among {whose}",
-            "look at the weights and the data: snnconv inspect",
-        )

@@ -23,8 +23,8 @@ from snnconv.reports import TracedSiteRow, TraceReport
 from snnconv.simulation.corrected import uncorrected
 from snnconv.simulation.memory import BatchPlan, bytes_per_sample
 from snnconv.simulation.network import SpikingNetwork
-from snnconv.simulation.simulate import simulate
-from snnconv.stages.samples import Samples, refuse_not_finite, spiking_checkpoint
+from snnconv.simulation.simulate import refuse_not_finite, simulate
+from snnconv.stages.samples import Samples, spiking_checkpoint
 from snnconv.stages.session import Session, plan_batches, report_file, say_breach
 from snnconv.traces.arrays import SAMPLE, STEP, Array, of_sites, places
 from snnconv.traces.nir_form import write_nir
