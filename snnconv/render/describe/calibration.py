@@ -56,7 +56,7 @@ def _ann(report: CalibrateReport) -> list[Fact]:
 
 def calibrate(report: CalibrateReport) -> list[Block]:
     """Describe a :class:`CalibrateReport`."""
-    given, thresholds = settings(report.params), f"one threshold a {report.granularity}"
+    given, thresholds = settings(report.params), f"one threshold for each {report.granularity}"
     if None in report.params.values():
         thresholds += "; convert finds it again for its T and neuron"
     method = f"{report.method} ({given})" if given else report.method

@@ -75,7 +75,7 @@ def corrections(rows: Sequence[CorrectionRow]) -> str:
 
 def imported(row: ImportRow) -> Fact:
     """Return how far a graph is from what it was imported from."""
-    how = f"of the largest output, beside {row.referee}; {units.number(row.tolerance)} is allowed"
+    how = f"of the largest output, against {row.referee}; {units.number(row.tolerance)} is allowed"
     return Fact("import error", units.number(row.difference), how)
 
 
