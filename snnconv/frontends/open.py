@@ -1,6 +1,6 @@
-"""The MODEL grammar: from what a user names to a network with its tensors.
+"""Open the network that a user names as MODEL.
 
-A checkpoint, an ONNX file, an exported program (``.pt2``), a zoo name, ``torchvision:NAME``,
+It is a checkpoint, an ONNX file, an exported program (``.pt2``), a zoo name, ``torchvision:NAME``,
 ``package.module:factory`` or ``file.py:factory``. Zoo names and factories take ``?key=value&...``
 as keyword arguments, and the option ``output`` chooses one of several outputs.
 """
@@ -49,11 +49,11 @@ _WITH_CLASSES = ("classification", "segmentation")
 
 
 class ImportedModel(NamedTuple):
-    """A network from what the user names.
+    """An opened network.
 
     Attributes:
-        network: as a checkpoint of kind ``ann``.
-        verdict: how far its graph is from its origin; None for a checkpoint.
+        network: a checkpoint of kind ``ann``.
+        verdict: how far the graph is from its origin; None for a checkpoint.
     """
 
     network: Checkpoint
@@ -74,21 +74,21 @@ def open_model(
     download: bool = False,
     chosen: str | None = None,
 ) -> ImportedModel:
-    """A network from what the user names.
+    """Open the network that the user names.
 
     Args:
         spec: MODEL.
-        weights: a state dict for it, unless it is a checkpoint.
-        info: the data it is for: input shape and number of classes.
-        must_be_trained: refuse a zoo network without weights.
-        analog: take operations that no neuron stands for.
-        download: allow a download of torchvision's weights.
-        chosen: which of several outputs is meant, by name or number.
+        weights: the file of a state dict, unless MODEL is a checkpoint.
+        info: the data, with its input shape and number of classes.
+        must_be_trained: whether to refuse a zoo network without weights.
+        analog: whether to accept operations that no neuron computes.
+        download: whether to allow a download of torchvision's weights.
+        chosen: which of several outputs to use, by name or number.
 
     Raises:
-        UsageError: no such file, module, factory or zoo network.
-        UnsupportedError: a network that can't be captured, or does not fit the data.
-        CheckpointError: a checkpoint or weights file that can't be used.
+        UsageError: there is no such file, module, factory or zoo network.
+        UnsupportedError: the network can't be captured, or does not fit the data.
+        CheckpointError: the checkpoint or the weights can't be used.
     """
     if is_checkpoint(spec):
         if weights is not None:
@@ -155,7 +155,7 @@ def _other_kind(file: Path, kind: FileKind) -> UsageError:
 
 
 def _no_network(name: str, spec: str) -> UsageError:
-    """The error for a MODEL that names no network; it says what is named instead."""
+    """Return the error for a MODEL that names no network; it says what it names instead."""
     file = Path(name)
     if file.suffix == ".py" and file.is_file():
         makers = factories(file)
@@ -183,10 +183,10 @@ def _no_network(name: str, spec: str) -> UsageError:
 
 
 def _of_data(name: str, info: DataInfo) -> dict[str, Any]:
-    """What a network of the zoo takes from the data set.
+    """Return the arguments that a zoo network takes from the data set.
 
     Raises:
-        UnsupportedError: it is for another kind of data.
+        UnsupportedError: the network is for another kind of data.
     """
     wanted, rank = "images [channels, size, size]", 3
     if name in SIGNALS:
@@ -207,7 +207,7 @@ def _of_data(name: str, info: DataInfo) -> dict[str, Any]:
 
 
 def own_input(spec: str, chosen: str | None = None) -> DataInfo | None:
-    """The input that an ONNX file declares, to inspect it without data.
+    """Return the input that an ONNX file declares, to inspect it without data.
 
     Sizes that it leaves open are :data:`OPEN_SIZE`, open channels 3.
 
@@ -231,10 +231,11 @@ def own_input(spec: str, chosen: str | None = None) -> DataInfo | None:
 def from_module(
     module: nn.Module, info: DataInfo, analog: bool = False, output: str | None = None
 ) -> ImportedModel:
-    """A live module as a checkpoint of kind ``ann``.
+    """Return a live module as a checkpoint of kind ``ann``.
 
     Raises:
-        UnsupportedError: it can't be captured, has NaN or Inf, or gives no logits for the classes.
+        UnsupportedError: the module can't be captured, has NaN or Inf, or gives no logits for the
+            classes.
         CheckFailedError: the captured graph computes something else.
     """
     return _fitting(capture(module, tuple(info.shape), analog, info.tokens, output), info)
@@ -265,7 +266,7 @@ def _fitting(found: Captured, info: DataInfo) -> ImportedModel:
 
 
 def _named(info: DataInfo, outputs: int) -> DataInfo:
-    """Data of a Python program with a name for each output: labels may leave classes out."""
+    """Return data of a Python program with a class for each output; labels may lack some."""
     numbers = tuple(map(str, range(outputs)))
     known = info.classes
     if info.spec.startswith("python:") and known and known == numbers[: len(known)]:
@@ -274,7 +275,7 @@ def _named(info: DataInfo, outputs: int) -> DataInfo:
 
 
 def _as_many(classes: int, info: DataInfo) -> str:
-    """How data and network come to the same number of classes."""
+    """Return the remedy by which data and network get the same number of classes."""
     if classes > len(info.classes) and info.spec.startswith("npz:"):
         names = f"classes=[str(k) for k in range({classes})]"
         return (

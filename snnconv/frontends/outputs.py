@@ -15,7 +15,7 @@ from snnconv.errors import UnsupportedError, UsageError, did_you_mean
 
 
 def leaves(value: Any, way: str = "") -> dict[str, Any]:
-    """The values of a network's outputs by name, in their order; those that are None are left out.
+    """Return the values of a network's outputs by name, in their order; None is left out.
 
     A network that returns one value has one output without a name.
     """
@@ -37,11 +37,11 @@ def leaves(value: Any, way: str = "") -> dict[str, Any]:
 
 
 def choose(names: Sequence[str], wanted: str | None, whose: str) -> str:
-    """The output that is wanted: by its name, or by its number from 0.
+    """Return the wanted output, which is given by its name or its number from 0.
 
     Args:
         names: the names of all outputs.
-        wanted: one of them; none is needed where there is one output.
+        wanted: one of them; None is enough if there is only one output.
         whose: what an error calls the network.
 
     Raises:
@@ -68,7 +68,7 @@ def choose(names: Sequence[str], wanted: str | None, whose: str) -> str:
 
 
 def with_output(module: nn.Module, name: str) -> nn.Module:
-    """The module with one of its outputs in the place of all; it shares all tensors.
+    """Return the module with one of its outputs in place of all; it shares all tensors.
 
     It is of a class of its own, derived from the module's, so that modules inside keep their names.
     """

@@ -1,7 +1,7 @@
-"""torchvision's trained weights: ``torchvision:resnet18?weights=DEFAULT``.
+"""Networks and trained weights of torchvision: ``torchvision:resnet18?weights=DEFAULT``.
 
-Nothing is downloaded unless that is allowed. A file is unpickled only if it is the published one,
-by the hash in its name.
+snnconv downloads nothing unless the user allows it, and unpickles a file only if the hash in its
+name shows that it is the published one.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ _CHUNK = 1 << 20  # bytes hashed at once
 
 
 def _parts(spec: str) -> tuple[str, dict[str, Any]] | None:
-    """Name and options of a network of torchvision; none of another MODEL."""
+    """Return name and options of a network of torchvision; None for another MODEL."""
     if not spec.lower().startswith(PREFIX):
         return None
     name, _, query = spec[len(PREFIX) :].partition("?")
@@ -40,10 +40,10 @@ def random(spec: str, weights: Path | None) -> bool:
 
 
 def normalisation(spec: str) -> Normalisation | None:
-    """The images that the weights named in a MODEL were trained on, if it names some.
+    """Return the normalisation with which the weights in a MODEL were trained, if it names some.
 
     Raises:
-        UsageError: no such network, or no such weights.
+        UsageError: there is no such network, or no such weights.
     """
     parts = _parts(spec)
     if parts is None or parts[1].get("weights") is None:
@@ -53,7 +53,7 @@ def normalisation(spec: str) -> Normalisation | None:
 
 
 def of_values(own: Normalisation, scale: float | None) -> dict[str, tuple[float, ...]]:
-    """Mean and std for values that were divided by the user's scale, if there is one."""
+    """Return mean and std for values that were divided by the user's scale, if there is one."""
     factor = 1.0 if scale is None else 255.0 / scale
     return {
         "mean": tuple(value * factor for value in own.mean),
@@ -62,14 +62,14 @@ def of_values(own: Normalisation, scale: float | None) -> dict[str, tuple[float,
 
 
 def maker(name: str, download: bool) -> Callable[..., Any]:
-    """The function that makes a network of torchvision.
+    """Return the function that makes a network of torchvision.
 
     Args:
         name: the name of the network.
         download: whether its weights may be downloaded.
 
     Raises:
-        UsageError: no such network.
+        UsageError: there is no such network.
     """
     models = _models()
     name = _known(name)
@@ -98,7 +98,7 @@ def _known(name: str) -> str:
 
 
 def _published(name: str, weights: Any) -> Any:
-    """torchvision's entry for the weights of a network: ``DEFAULT``, ``IMAGENET1K_V1``, ..."""
+    """Return torchvision's entry for a network's weights: ``DEFAULT``, ``IMAGENET1K_V1``, ..."""
     models = _models()
     name = _known(name)
     every = models.get_model_weights(name)
@@ -114,11 +114,11 @@ def _published(name: str, weights: Any) -> Any:
 
 
 def _file(name: str, published: Any, download: bool) -> Path:
-    """The file of weights, checked.
+    """Return the file of weights, after a check.
 
     Raises:
-        UsageError: it is not here, and may not or can't be downloaded.
-        CheckpointError: it is here, and not the published one.
+        UsageError: the file is missing, and may not or can't be downloaded.
+        CheckpointError: the file is not the published one.
     """
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     file = folder / Path(urlparse(published.url).path).name

@@ -47,14 +47,14 @@ def lowered(
     """Lower a call on operands whose batch is not the first axis.
 
     Args:
-        lowering: the call's.
-        shape: the shape of its value, as the network has it.
-        arguments: its own, by position.
-        keywords: its own, by name.
-        again: the call, made once more.
+        lowering: the lowering of the call.
+        shape: the shape of its value in the network.
+        arguments: its arguments by position.
+        keywords: its arguments by name.
+        again: makes the call once more.
 
     Raises:
-        Refused: it mixes samples, or is not known for these operands.
+        Refused: the call mixes samples, or is unknown for these operands.
     """
     make, rule = lowering.make, lowering.batch_axis
     others = [*arguments[1:2], *[keywords[name] for name in ("other",) if name in keywords]]
@@ -97,12 +97,12 @@ def lowered(
 
 
 def keeps_samples(rule: BatchAxis, constants: Sequence[Tensor], *, axes_behind: int) -> bool:
-    """Whether a call means the same of values with their batch first.
+    """Whether a call does the same to values whose batch comes first.
 
     Args:
-        rule: the call's.
-        constants: the tensors of the network's own among its operands.
-        axes_behind: how many axes stand behind that of the batch.
+        rule: the rule of the call.
+        constants: the network's own tensors among its operands.
+        axes_behind: how many axes follow the batch.
     """
     match rule:
         case BatchAxis.EACH | BatchAxis.BROADCASTS:
@@ -117,10 +117,10 @@ def keeps_samples(rule: BatchAxis, constants: Sequence[Tensor], *, axes_behind: 
 
 
 def beside(constant: Stored, x: BatchMoved) -> Stored:
-    """A constant that broadcasts with a value, as it broadcasts with that value in the graph.
+    """Return a constant operand of a value, in the shape in which it broadcasts in the graph.
 
     Raises:
-        Refused: it differs from place to place of the axis that the batch is on.
+        Refused: it differs along the axis of the batch.
     """
     value, rank = constant.value, _rank(x)
     if value.numel() == 1 or value.dim() < rank - x.batch:  # all of it stands behind the batch
@@ -136,10 +136,10 @@ def beside(constant: Stored, x: BatchMoved) -> Stored:
 
 
 def moved(x: Activation | BatchMoved, again: Again) -> Result | list[Any]:
-    """The value of a call that moves numbers, with the batch at any axis.
+    """Return the value of a call that only moves numbers, with the batch at any axis.
 
     Raises:
-        Refused: it leaves the samples on no axis, alone or with places of their own.
+        Refused: afterwards no axis has the samples, alone or together with their own places.
     """
     at = x if isinstance(x, BatchMoved) else BatchMoved(x, 0)
     source = at.x
@@ -154,11 +154,11 @@ def moved(x: Activation | BatchMoved, again: Again) -> Result | list[Any]:
 def of_more_samples(
     sizes: Sequence[int], places: Iterable[int], literal: int
 ) -> Iterator[list[int]]:
-    """Sizes as they are, and for :data:`BATCH` samples in place of a file's own number of them.
+    """Return sizes as they are, and for :data:`BATCH` samples in place of the file's own number.
 
     Args:
         sizes: the sizes of a value in the file.
-        places: the axes that samples may be on, the likeliest first.
+        places: the axes that may have the samples, the likeliest first.
         literal: the file's own number of samples.
     """
     yield list(sizes)
@@ -169,7 +169,7 @@ def of_more_samples(
 
 
 def _as_in_network(value: Tensor, at: BatchMoved) -> Tensor:
-    """A value of the graph as the network has it."""
+    """Return a value of the graph as the network has it."""
     if at.folded > 1:
         samples, _, *others = value.shape
         apart = value.view(samples, at.before, at.behind, *others).movedim(0, 1)
@@ -178,14 +178,14 @@ def _as_in_network(value: Tensor, at: BatchMoved) -> Tensor:
 
 
 def in_graph(shape: Shape, at: BatchMoved) -> Shape:
-    """The shape of a value of the network as the graph has it."""
+    """Return the shape that a value of the network has in the graph."""
     others = (*shape[: at.batch], *shape[at.batch + 1 :])
     folded = (at.folded,) if at.folded > 1 else ()
     return (shape[at.batch] // at.folded, *folded, *others)
 
 
 def _moved(x: Activation, codes: Tensor) -> Result:
-    """The value that has the numbers with these codes."""
+    """Return the value whose numbers have these codes."""
     samples, count = x.shape[0], math.prod(x.shape[1:])
     first = torch.arange(samples) * count
     fitting = [axis for axis, n in enumerate(codes.shape) if n and n % samples == 0]
@@ -205,7 +205,7 @@ def _moved(x: Activation, codes: Tensor) -> Result:
 
 
 def _picked(x: Activation, places: Tensor) -> NodeSpec | Activation:
-    """A sample's numbers at places, in their shape."""
+    """Return a sample's numbers at these places, in their shape."""
     shape, own, flat = list(places.shape), x.shape[1:], places.reshape(-1)
     every = torch.arange(math.prod(own)).view(own)
     for order in itertools.permutations(range(len(own))):
@@ -269,7 +269,7 @@ def _strided(x: Activation, places: Tensor) -> NodeSpec | None:
 
 
 def _recurrence(make: NodeMaker, x: BatchMoved, first: dict[str, Any]) -> list[Any]:
-    """A recurrence or an attention over the first axis, of samples on the second."""
+    """Lower a recurrence or an attention over the first axis, with the batch as the second."""
     if first["batch_first"] or x.batch != 1 or x.folded > 1:
         raise Refused("sequences whose batch is not where batch_first says", BATCH_FIRST)
     outputs, *states = _called(make, first | {"batch_first": True})
@@ -279,13 +279,13 @@ def _recurrence(make: NodeMaker, x: BatchMoved, first: dict[str, Any]) -> list[A
 def _along(
     make: NodeMaker, first: dict[str, Any], x: BatchMoved, shape: Shape
 ) -> Result | list[Any]:
-    """A call along axes, whose numbers change if the batch comes first.
+    """Lower a call along axes, whose numbers change if the batch comes first.
 
     Args:
-        make: the call's.
-        first: its arguments, values with their batch first.
+        make: the lowering's function.
+        first: the arguments; values have their batch first.
         x: a value among them.
-        shape: the shape of its value in the network.
+        shape: the shape of the call's value in the network.
     """
     dim = first.get("dim")
     if dim is None:
@@ -315,13 +315,13 @@ def _called(make: NodeMaker, arguments: Mapping[str, Any]) -> Any:
 
 
 def _first(value: Any) -> Any:
-    """An operand, or several, with the batch first."""
+    """Return an operand, or several, with the batch first."""
     if isinstance(value, list):
         return [_first(one) for one in value]
     return value.x if isinstance(value, BatchMoved) else value
 
 
 def _rank(x: BatchMoved) -> int:
-    """How many axes a value has in the network."""
+    """Return how many axes a value has in the network."""
     assert isinstance(x.x, Activation)
     return len(x.x.shape) - (x.folded > 1)

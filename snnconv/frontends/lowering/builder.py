@@ -1,4 +1,4 @@
-"""A graph under construction: each node gets a free name, and its tensors too."""
+"""A graph under construction: it gives each node and each tensor a free name."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,7 +17,7 @@ class GraphBuilder:
 
     Attributes:
         nodes: the nodes by name.
-        tensors: the tensors by name; a tensor that several nodes use is here once.
+        tensors: the tensors by name, each once, even if several nodes use it.
     """
 
     def __init__(self) -> None:
@@ -32,14 +32,14 @@ class GraphBuilder:
         """Add a node and those that it is made of; add the same node only once.
 
         Args:
-            made: what a lowering made.
-            base: its name, if that is free.
+            made: the node that a lowering made.
+            base: the name to take if it is free.
 
         Returns:
-            Its name.
+            The name of the node.
 
         Raises:
-            Refused: attributes that its operation can't have.
+            Refused: its operation can't have these attributes.
         """
         if id(made) in self._added:
             return self._added[id(made)][1]

@@ -26,18 +26,18 @@ OnnxResult = NodeSpec | BatchMoved | Stored | None
 
 @dataclass(frozen=True)
 class Call:
-    """One operator in place.
+    """One operator of the file, with its operands.
 
     Attributes:
-        op: its name.
-        opset: the version of the operator's meaning.
-        batch: the file's own size of the batch, if it fixes one.
-        operands: its operands in order.
-        attrs: its attributes by name.
-        outputs: how many it has.
-        read: how many of them are read, counted to the last that is.
+        op: the name of the operator.
+        opset: the version of the operator's definition.
+        batch: the size of the batch, if the file fixes it.
+        operands: the operands in order.
+        attrs: the attributes by name.
+        outputs: the number of outputs.
+        read: how many outputs are read, counted up to the last one.
         texts: whether the network's input is token numbers.
-        last: whether nothing but moves stands between it and the logits.
+        last: whether only moves follow before the logits.
     """
 
     op: str
@@ -52,23 +52,23 @@ class Call:
 
     @property
     def x(self) -> Activation:
-        """The first operand, which has to depend on the input."""
+        """Return the first operand, which has to depend on the input."""
         return activation(self.operand(0))
 
     def operand(self, position: int) -> Operand:
-        """The operand at a position, if there is one."""
+        """Return the operand at a position; None if there is none."""
         return self.operands[position] if position < len(self.operands) else None
 
     def tensor(self, position: int, role: str) -> Stored:
-        """An operand that has to be constant."""
+        """Return an operand, which has to be constant."""
         return stored(role, self.operand(position))
 
     def optional(self, position: int, role: str) -> Stored | None:
-        """An operand that has to be constant, if there is one."""
+        """Return an operand, which has to be constant; None if there is none."""
         return None if self.operand(position) is None else self.tensor(position, role)
 
     def numbers(self, name: str, position: int | None = None) -> list[Any] | None:
-        """Numbers that are an attribute or, in newer opsets, a constant operand; None for none."""
+        """Return numbers from an attribute, or in newer opsets from a constant operand, if any."""
         if name in self.attrs:
             value = self.attrs[name]
             return list(value) if isinstance(value, Sequence) else [value]
@@ -78,17 +78,17 @@ class Call:
         return None if operand is None else operand.value.reshape(-1).tolist()
 
     def number(self, name: str, default: Any, position: int | None = None) -> Any:
-        """One number that is an attribute or a constant operand."""
+        """Return one number from an attribute or a constant operand."""
         found = self.numbers(name, position)
         return found[0] if found else default
 
 
 def spelled(make: NodeMaker, **arguments: tuple[str, Any]) -> Callable[[Call], Any]:
-    """An operator of one operand whose attributes are arguments under other names.
+    """Lower an operator of one operand whose attributes are arguments under other names.
 
     Args:
-        make: the lowering's.
-        **arguments: of it, each as the attribute and its default.
+        make: the function of the lowering.
+        **arguments: the attribute for each argument, with its default.
     """
 
     def made(call: Call) -> Any:
@@ -102,7 +102,7 @@ def spelled(make: NodeMaker, **arguments: tuple[str, Any]) -> Callable[[Call], A
 
 
 def as_moved(value: Operand) -> BatchMoved:
-    """An operand, with where its batch is."""
+    """Return an operand with the axis of its batch."""
     if isinstance(value, BatchMoved):
         return value
     if isinstance(value, Activation):
@@ -111,7 +111,7 @@ def as_moved(value: Operand) -> BatchMoved:
 
 
 def file_dims(x: BatchMoved) -> list[int]:
-    """The shape as the file has it."""
+    """Return the shape of a value in the file."""
     samples, *dims = shape_of(x.x)
     if x.folded > 1:
         samples, dims = samples * x.folded, dims[1:]
@@ -119,10 +119,10 @@ def file_dims(x: BatchMoved) -> list[int]:
 
 
 def one_place(operands: Sequence[Operand]) -> BatchMoved:
-    """The first of the values among some operands, all of which have their batch where it has it.
+    """Return the first value among operands that all have their batch at the same axis.
 
     Raises:
-        Refused: another has it elsewhere.
+        Refused: another value has its batch elsewhere.
     """
     given = [as_moved(x) for x in operands if isinstance(x, Activation | BatchMoved)]
     if len({(x.batch, x.before, x.behind) for x in given}) > 1:
@@ -131,16 +131,16 @@ def one_place(operands: Sequence[Operand]) -> BatchMoved:
 
 
 def axis_in_graph(x: BatchMoved, axis: int) -> int:
-    """The axis of the value with its batch first that is one of the file's."""
+    """Return the number that an axis of the file has if the batch comes first."""
     return 0 if axis == x.batch else axis + (axis < x.batch) + (x.folded > 1)
 
 
 def along(call: Call, make: Callable[[Call], Any], axes: tuple[str, int | None]) -> Any:
-    """The value of an operator along named axes, if the batch of its operands is not first.
+    """Lower an operator along named axes, for operands whose batch does not come first.
 
     Args:
-        call: it in the file.
-        make: its nodes, for a batch that comes first.
+        call: the operator in the file.
+        make: makes its nodes if the batch comes first.
         axes: the attribute that names the axes, and in newer opsets the operand.
     """
     name, position = axes
@@ -169,7 +169,7 @@ def along(call: Call, make: Callable[[Call], Any], axes: tuple[str, int | None])
 
 
 def batch_first(value: Operand) -> Operand:
-    """An operand as the graph has it."""
+    """Return an operand as the graph has it."""
     if isinstance(value, BatchMoved):
         assert isinstance(value.x, Activation)
         return value.x

@@ -23,10 +23,10 @@ BATCH = 3
 
 
 class Refused(Exception):  # noqa: N818 - collected by the translator, never seen by the user
-    """A call that no operation of the closed list stands for.
+    """A call that no operation of the closed list can express.
 
     Args:
-        found: what it is.
+        found: what was found.
         remedy: one way round it.
     """
 
@@ -40,9 +40,9 @@ class Activation:
     """A value that depends on the input.
 
     Attributes:
-        node: the graph node that gives it.
-        shape: its shape, with the batch.
-        made: that node, for makers that look at it.
+        node: the name of the node that gives it.
+        shape: the shape, with the batch.
+        made: the node, for makers that examine it.
     """
 
     node: str
@@ -52,7 +52,7 @@ class Activation:
 
 @dataclass(frozen=True)
 class Stored:
-    """A tensor of the network's own; without a name it takes its node's."""
+    """A tensor of the network; without a name it takes the name of its node."""
 
     name: str
     value: Tensor
@@ -60,15 +60,15 @@ class Stored:
 
 @dataclass(frozen=True)
 class NodeSpec:
-    """The node that a call amounts to.
+    """The node that a call becomes.
 
     Attributes:
-        op: its operation.
-        sources: what it reads; a node that has to be made first, if one call amounts to two.
-        attrs: its attributes; None if it has none, or if all are as usual.
-        tensors: its tensors by role; absent ones are None.
-        ending: of a softmax that is dropped at the end of a network: what was dropped.
-        inside: what that softmax is elsewhere.
+        op: the operation.
+        sources: the values that it reads; or a node to make first, if one call becomes two.
+        attrs: the attributes; None if there are none, or if all have their defaults.
+        tensors: the tensors by role; absent ones are None.
+        ending: what is dropped, for a softmax at the end of a network.
+        inside: what this softmax is at any other place.
     """
 
     op: str
@@ -101,7 +101,7 @@ class BatchMoved:
 
     @property
     def folded(self) -> int:
-        """How many places of a sample share the axis with the batch."""
+        """Return how many places of a sample share the axis with the batch."""
         return self.before * self.behind
 
 

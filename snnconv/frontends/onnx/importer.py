@@ -1,4 +1,4 @@
-"""``network.onnx`` as a graph: read, translated, and compared with the file it came from."""
+"""Import ``network.onnx``: read it, translate it to a graph, and compare both."""
 
 import math
 from pathlib import Path
@@ -18,21 +18,21 @@ def import_onnx(
     tokens: int | None = None,
     output: str | None = None,
 ) -> Captured:
-    """A file's graph and tensors, in float32, and how far they are from the file.
+    """Return a file's graph and tensors, in float32, and how far they are from the file.
 
     Args:
         file: opset 7 to the newest that the installed ``onnx`` knows.
         input_shape: the shape of one sample of the data, which settles sizes that the file leaves
             open.
-        analog: take operations that no neuron stands for.
-        tokens: of a network on texts, how many token numbers there are.
-        output: which of several outputs is meant, by name or number.
+        analog: whether to accept operations that no neuron computes.
+        tokens: how many token numbers there are, for a network on texts.
+        output: which of several outputs to use, by name or number.
 
     Raises:
         UsageError: there is no such file.
-        UnsupportedError: a file that is not valid or can't be converted, an input of another
-            shape, NaN or Inf.
-        CheckFailedError: the graph does not compute what the file does.
+        UnsupportedError: the file is not valid, can't be converted, has an input of another shape,
+            or NaN or Inf.
+        CheckFailedError: the graph computes something else than the file.
     """
     model = read_model(file, tokens is not None, output)
     _check_input(model, input_shape)

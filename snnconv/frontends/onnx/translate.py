@@ -1,6 +1,6 @@
-"""From an ONNX file to a graph: one walk over its operators, each of which has a lowering.
+"""Translate an ONNX file to a graph, in one walk over its operators and by their lowerings.
 
-What can't be converted is collected, and all of it is reported at once.
+The walk collects everything that can't be converted, and one error names all of it.
 """
 
 import math
@@ -47,17 +47,17 @@ NO_NEURON = "a function that no neuron stands for"
 def translate(
     model: Model, input_shape: tuple[int, ...], analog: bool = False, texts: bool = False
 ) -> tuple[Graph, dict[str, Tensor], Ending | None]:
-    """A file's graph, its tensors, and the softmax at its end that was dropped, if any.
+    """Return a file's graph, its tensors, and the softmax that was dropped at its end, if any.
 
     Args:
         model: what the file holds.
         input_shape: the shape of one sample.
-        analog: whether to take operations that no neuron stands for.
+        analog: whether to accept operations that no neuron computes.
         texts: whether the input is token numbers.
 
     Raises:
-        ObstaclesError: operators outside the closed list, all of them, each with its name.
-        UnsupportedError: an output that is no logits.
+        ObstaclesError: there are operators outside the closed list; the error names all of them.
+        UnsupportedError: the output is no logits.
     """
     translator = _Translator(model, input_shape, analog, texts)
     for operator in model.operators:
@@ -92,7 +92,7 @@ class _Translator:
         self._initialisers = dict(model.initialisers)
 
     def obstacles_in(self, graph: Graph) -> list[Obstacle]:
-        """What stands in the way; functions only if their nodes are still in the graph."""
+        """Return the obstacles; functions count only if their nodes are still in the graph."""
         left = {node.name for node in graph.nodes if is_function(node)}
         return [found for found, nodes in self._obstacles if not nodes or nodes & left]
 
@@ -121,7 +121,7 @@ class _Translator:
         }
 
     def _placeholders(self, operator: Operator, operands: Sequence[Operand]) -> list[Operand]:
-        """Values in place of those of a refused operator, so that what reads them is looked at."""
+        """Return stand-ins for a refused operator's values, so that later ones are examined, too."""
         if len(operands) < len(operator.inputs):
             return []
         inputs = tuple(x.node for x in operands if isinstance(x, Activation))
@@ -150,7 +150,7 @@ class _Translator:
         return output.node if isinstance(output, Activation) else ""
 
     def logits(self) -> str:
-        """The node that gives the output ``[B, *out]``; axes of size 1 behind classes go."""
+        """Return the node that gives the output ``[B, *out]``, without axes behind the classes."""
         output = self._value(self.model.output)
         shape = output.shape if isinstance(output, Activation) else ()
         whole = len(shape) > 1 and 1 <= shape[1] == math.prod(shape[1:])
@@ -211,14 +211,14 @@ class _Translator:
         return evaluate(operator, operands, self.model.opset, self.model.file.parent)
 
     def _note_functions(self, operator: Operator, added: list[Node]) -> None:
-        """Note functions that no neuron stands for, unless the user asked for them."""
+        """Note functions that no neuron computes, unless the user asked for them."""
         functions = [node for node in added if is_function(node)]
         if functions and not self.analog:
             found = Obstacle(_place(operator), NO_NEURON, of_function(functions[0].op))
             self._obstacles.append((found, frozenset(node.name for node in functions)))
 
     def _taken(self, one: OnnxResult | Activation, operator: Operator) -> Operand:
-        """A value that an operator gives, in the graph."""
+        """Add an operator's value to the graph, and return it."""
         if isinstance(one, BatchMoved):
             x = self._add(one.x, operator) if isinstance(one.x, NodeSpec) else one.x
             return replace(one, x=x) if one.batch or one.folded > 1 else x
@@ -245,7 +245,7 @@ class _Translator:
         return Activation(name, shape, self.builder.nodes[name])
 
     def _with_bias(self, operator: Operator, operands: Sequence[Operand]) -> Operand:
-        """A sum of a matrix product and a constant, as the bias of the one linear layer."""
+        """Make a sum of a matrix product and a constant one linear layer with a bias."""
         for name, value, constant in zip(operator.inputs, operands, operands[::-1], strict=True):
             x: Operand | NodeSpec = value
             if isinstance(value, BatchMoved) and value.batch + 1 < len(file_dims(value)):
@@ -281,7 +281,7 @@ def _unknown(op: str) -> Refused:
 
 
 def _last(model: Model) -> Operator | None:
-    """The operator that computes the output, before others that only reshape it."""
+    """Return the operator that computes the output, before others that only reshape it."""
     makers = {name: operator for operator in model.operators for name in operator.outputs}
     last = makers.get(model.output)
     while last is not None and last.op in _MOVES:
@@ -290,7 +290,7 @@ def _last(model: Model) -> Operator | None:
 
 
 def _bounded(made: NodeSpec) -> Shape:
-    """The shape of a value that fits in memory, as do those that it is made of."""
+    """Return the shape of a value, if it and the values before it fit into memory."""
     for source in made.sources:
         if isinstance(source, NodeSpec):
             _bounded(source)

@@ -1,4 +1,4 @@
-"""``network.pt2`` as a graph: read, translated, and compared with the program it came from."""
+"""Import ``network.pt2``: read it, translate it to a graph, and compare both."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -39,21 +39,21 @@ def import_exported(
     tokens: int | None = None,
     output: str | None = None,
 ) -> Captured:
-    """A file's graph and tensors, in float32, and how far they are from the program.
+    """Return a file's graph and tensors, in float32, and how far they are from the program.
 
     Args:
         file: as ``torch.export.save`` of torch 2.8 or newer writes it.
         input_shape: the shape of one sample of the data, which settles sizes that the file leaves
             open.
-        analog: take operations that no neuron stands for.
-        tokens: of a network on texts, how many token numbers there are.
-        output: which of several outputs is meant, by name or number.
+        analog: whether to accept operations that no neuron computes.
+        tokens: how many token numbers there are, for a network on texts.
+        output: which of several outputs to use, by name or number.
 
     Raises:
         UsageError: there is no such file, or no such output.
-        UnsupportedError: a file that can't be read or converted, an input of another shape, NaN or
-            Inf.
-        CheckFailedError: the graph does not compute what the program does.
+        UnsupportedError: the file can't be read or converted, has an input of another shape, or NaN
+            or Inf.
+        CheckFailedError: the graph computes something else than the program.
     """
     archive = read_archive(file)
     try:
@@ -176,7 +176,7 @@ def _judge(
     tensors: dict[str, Tensor],
     ending: Callable[[Tensor], Tensor] | None,
 ) -> Verdict:
-    """How far a graph is from its program, which may take one sample at a time."""
+    """Return how far a graph is from its program, which may take one sample at a time."""
     with torch.no_grad():
         got = Network(graph, tensors).eval()(torch.cat(list(parts)).float())
         wanted = [torch.fx.Interpreter(traced).run(x.clone()) for x in parts]
