@@ -48,9 +48,7 @@ def test_the_package_offers_what_the_api_has():
     )
     assert dir(snnconv) == sorted([*api.__all__, "__version__"])
     stub = ast.parse(Path(snnconv.__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
-    imported, offered, _ = stub.body
-    assert [alias.name for alias in imported.names] == api.__all__
-    assert ast.literal_eval(offered.value) == api.__all__
+    assert ast.unparse(stub.body[0]) == "from snnconv.api import *"  # of its __all__
     assert snnconv.__version__ == version("snnconv")
     assert {*COMMANDS, "inspect", "load", "save"} <= set(api.__all__)
     for name in api.__all__:

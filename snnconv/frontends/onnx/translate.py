@@ -121,7 +121,7 @@ class _Translator:
         }
 
     def _placeholders(self, operator: Operator, operands: Sequence[Operand]) -> list[Operand]:
-        """Return stand-ins for a refused operator's values, so that later ones are examined, too."""
+        """Return stand-ins for a refused operator's values, so that later ones are examined."""
         if len(operands) < len(operator.inputs):
             return []
         inputs = tuple(x.node for x in operands if isinstance(x, Activation))
