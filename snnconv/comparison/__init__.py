@@ -1,1 +1,1 @@
-"""Conversion methods side by side: presets, the grid of methods and T, what is worth its cost."""
+"""Methods side by side: presets, grids of methods and T, the search, what is worth its cost."""

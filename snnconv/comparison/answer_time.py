@@ -1,12 +1,12 @@
-"""How long a spiking network takes to its answer, in forward passes of its ANN.
+"""Measure the time until a spiking network's answer, in forward passes of its ANN.
 
-Both run on the same images, in the same process, in turns: the simulation without metrics, all
-steps that come before the T steps included, and one forward pass of the ANN with BatchNorm folded.
-The first round, which compiles, does not count; of the others, the fastest of each counts, for
-whatever else a machine does makes a run slower, never faster.
+Both run on the same images, in the same process, in turns: the simulation without metrics, with all
+steps before the T steps, and one forward pass of the ANN with BatchNorm folded. The first round
+compiles and does not count. Of the others, the fastest of each counts, because other work on the
+machine makes a run slower, never faster.
 
 Shape:
-    Images ``[f, B, *input]``, one batch as ``evaluate`` takes it.
+    Images ``[f, B, *input]``, a batch as in ``evaluate``.
 """
 
 from collections.abc import Callable, Mapping
@@ -37,7 +37,7 @@ def paced(
 ) -> list[MethodRow]:
     """Return the rows with the time to the first answer within one point of the ANN.
 
-    The process that writes the report measures, and no other.
+    Only the process that writes the report measures.
     """
     near = {row.method: row.within_1_point for row in rows if row.within_1_point is not None}
     if not near or distributed.rank() != 0:
@@ -54,7 +54,7 @@ def paced(
 def _passes(
     cell: Evaluated, timesteps: int, dataset: Dataset, session: Session, config: CompareConfig
 ) -> float:
-    """The time of a simulation of T steps, divided by that of a forward pass of the ANN."""
+    """Return the time of a simulation of T steps, divided by that of a forward pass of the ANN."""
     checkpoint, report = load(cell.checkpoint, SPIKING), cell.report
     assert report.samples_at_once is not None
     assert report.steps_at_once is not None
@@ -75,7 +75,7 @@ def _passes(
 
 
 def fastest(*work: Callable[[], object], clock: Callable[[], float]) -> list[float]:
-    """The least time of each piece of work over some rounds, in the unit of the clock."""
+    """Return the least time of each piece of work over some rounds, in the unit of the clock."""
     for each in work:
         each()
     least, started = [float("inf")] * len(work), clock()

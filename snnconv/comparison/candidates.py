@@ -1,4 +1,4 @@
-"""What a search may try: methods, made from one calibrated checkpoint by the stages themselves."""
+"""The candidates of a search: methods on one calibrated checkpoint, made by the stages."""
 
 import json
 from collections.abc import Iterable
@@ -39,8 +39,8 @@ class Candidates:
 
     Args:
         config: the options of the search.
-        file: the calibrated checkpoint.
-        calibrated: what is in it.
+        file: the file of the calibrated checkpoint.
+        calibrated: the calibrated checkpoint.
         folder: the folder for the files of all trials.
     """
 
@@ -77,7 +77,7 @@ class Candidates:
         return stages
 
     def draws(self, presets: Iterable[Preset]) -> list[Draw]:
-        """The training samples that the methods draw to calibrate and to correct."""
+        """Return the training samples that the methods draw to calibrate and to correct."""
         found, seed = [], self.config.seed
         for preset in presets:
             if self._source(preset) != self.file:
@@ -115,7 +115,7 @@ class Candidates:
         return self.folder / f"{grid.calibrated_stem(preset.calibrate)}.safetensors"
 
     def _calibration(self, name: str, preset: Preset) -> CalibrateConfig:
-        """How to calibrate again for a method: on the same samples as before."""
+        """Return how to calibrate again for a method, on the same samples as before."""
         steps = [step.config for step in self.calibrated.lineage if step.stage == "calibrate"]
         before = {key: value for key in _OF_LINEAGE if (value := steps[-1].get(key)) is not None}
         common = {**before, **self._common, "seed": before.get("seed", 0), "model": str(self.file)}
@@ -127,12 +127,12 @@ class Candidates:
 
 
 def trains(preset: Preset) -> bool:
-    """Whether a method takes many gradient steps: minutes where others take seconds."""
+    """Whether a method takes many gradient steps, so that it needs minutes, not seconds."""
     return any(CORRECTIONS.load(each.get("method", DEFAULT)).trains for each in preset.correct)
 
 
 def lacking(preset: Preset, timesteps: int, allow: Iterable[str]) -> str:
-    """The first thing that a method's neurons do and are not allowed to; empty if there is none."""
+    """Return the first ability that a method needs and the user does not allow; empty if none."""
     options = grid.options("convert", {}, "", preset.convert)
     assert isinstance(options, ConvertConfig)
     kind = NEURONS.load(options.neuron)

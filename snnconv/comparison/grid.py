@@ -1,8 +1,8 @@
 """The grid of a comparison: the stages that give a method's network at T, and what is measured.
 
-A cell is made by the stages themselves, with the options of the preset, so it is what a user gets
-by hand. Stages whose files are there and unchanged are not run again, so a comparison that was
-interrupted goes on where it stopped.
+The stages themselves make a cell, with the options of the preset, so a user gets the same by hand.
+Stages whose files are there and unchanged are skipped, so an interrupted comparison continues where
+it stopped.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ _OWN = {"methods", "timesteps", "samples", "csv", "out", "run"}
 
 
 def plan(config: CompareConfig, name: str, preset: Preset, timesteps: int) -> Plan:
-    """The stages of one cell in the order in which they run, each with its options.
+    """Return the stages of one cell in their order, each with its options.
 
     Args:
         config: the options of the comparison; those for data, memory and the like go to every
@@ -49,14 +49,14 @@ def plan(config: CompareConfig, name: str, preset: Preset, timesteps: int) -> Pl
 
 
 def cell(name: str, timesteps: int) -> str:
-    """What the files of a cell are called."""
+    """Return the name of a cell's files, without a suffix."""
     return f"{name}-t{timesteps}"
 
 
 def conversion(
     common: Mapping[str, Any], name: str, preset: Preset, timesteps: int, file: Path, stem: str
 ) -> Plan:
-    """The stages from a calibrated checkpoint to a method's network, each with its options.
+    """Return the stages from a calibrated checkpoint to a method's network, with their options.
 
     Args:
         common: options of every stage that has them; ``run`` is where files go.
@@ -80,13 +80,13 @@ def conversion(
 
 
 def calibrated_stem(options: Mapping[str, Any]) -> str:
-    """What the file of a calibration with these options is called."""
+    """Return the name of the file of a calibration with these options, without a suffix."""
     digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()
     return f"calibrated-{digest[:8]}"
 
 
 def given(config: StageConfig, names: Set[str]) -> dict[str, Any]:
-    """The options of these names that are not the default's."""
+    """Return the options of these names that differ from their defaults."""
     fields = type(config).model_fields
     return {
         name: value
@@ -98,7 +98,7 @@ def given(config: StageConfig, names: Set[str]) -> dict[str, Any]:
 def options(
     stage: str, common: Mapping[str, Any], name: str, preset: Mapping[str, Any]
 ) -> StageConfig:
-    """A stage's options: the preset's, over those of every stage that it has, too."""
+    """Return the options of a stage: those of the preset override those of all stages."""
     model = STAGES[stage]
     every = {key: value for key, value in common.items() if key in model.model_fields}
     every |= spelled(model, preset)

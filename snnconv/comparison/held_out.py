@@ -1,9 +1,9 @@
-"""Training samples to choose a network by; it was neither calibrated nor corrected on them.
+"""Held-out samples: training samples on which a network was neither calibrated nor corrected.
 
-The test split is not among them, so a choice made on them leaves the test accuracy unbiased.
+A search chooses a network by them, so its choice does not bias the accuracy on the test split.
 
 Shape:
-    Indices into the training split ``[n]``, and the class wanted of each ``[n]``, int64.
+    Indices into the training split ``[n]``, and the wanted class of each ``[n]``, int64.
 """
 
 from collections.abc import Callable, Iterable
@@ -40,10 +40,10 @@ class HeldOut:
         order: their indices, in the order of the measurement.
         wanted: their classes: labels, or what the ANN says; or their labels for another task.
         ann_right: whether the ANN gives that class, bool ``[n]``.
-        measured: what the share of right classes is; or the name of the task's score.
-        task: whose score is measured, if it is no share of right classes.
-        ann_rows: the ANN's rows of that task.
-        why: labels were not used; empty if they were.
+        measured: the name of the measured share of right classes, or of the task's score.
+        task: the task of the score, if the score is no share of right classes.
+        ann_rows: the rows of the ANN for that task.
+        why: why labels were not used; empty if they were.
     """
 
     split: Split
@@ -56,12 +56,12 @@ class HeldOut:
     ann_rows: Tensor | None = None
 
     def needed(self, points: float) -> int:
-        """How many samples a network at most this many points below the ANN classifies right."""
+        """Return how many samples a network has right that is this many points below the ANN."""
         least = int(self.ann_right.sum()) - points / 100 * len(self.order)
         return max(0, -int(-(least - 1e-9) // 1))
 
     def one_class(self) -> str:
-        """Return what to say if the ANN gives nearly all samples one class, else nothing."""
+        """Return the warning if the ANN gives nearly all samples one class; empty if not."""
         if self.task is not None or not self.why:
             return ""
         counts = self.wanted.unique(return_counts=True)[1]
@@ -69,16 +69,16 @@ class HeldOut:
 
 
 def calibrated_on(checkpoint: Checkpoint) -> str:
-    """The data set that a checkpoint was calibrated with, or made for, as ``--data`` takes it."""
+    """Return the data set of a checkpoint's calibration, as ``--data`` takes it."""
     named = [step.config.get("data") for step in checkpoint.lineage if step.stage == "calibrate"]
     return next((str(spec) for spec in reversed(named) if spec), checkpoint.data.spec)
 
 
 def draws(steps: Iterable[LineageStep], spec: str, own: str) -> list[Draw]:
-    """What the stages behind a checkpoint drew from the training samples of a data set.
+    """Return what the stages behind a checkpoint drew from the training samples of a data set.
 
     Args:
-        steps: its lineage.
+        steps: the lineage of the checkpoint.
         spec: the name of the data set.
         own: the facts of the data set that the network was made for.
     """
@@ -95,16 +95,16 @@ def draws(steps: Iterable[LineageStep], spec: str, own: str) -> list[Draw]:
 
 
 def left(labels: Tensor, drawn: Iterable[Draw], n: int, seed: int) -> Tensor:
-    """Samples that nobody has drawn, in random order.
+    """Return samples that no stage has drawn, in random order.
 
     Args:
         labels: the labels of the training split.
-        drawn: what stages have drawn of it.
-        n: at most so many, every class by its share.
+        drawn: what stages have drawn from the split.
+        n: the most samples; every class keeps its share.
         seed: the seed of the draw.
 
     Raises:
-        UsageError: there is none.
+        UsageError: no sample is left.
     """
     free = torch.ones(len(labels), dtype=torch.bool)
     for draw in drawn:
@@ -131,16 +131,16 @@ def held_out(
 ) -> HeldOut:
     """Return the samples with the classes that a network should predict.
 
-    Labels are not used if all samples have one label, or if the ANN itself is near chance on them:
-    then a network should say what the ANN says.
+    Labels are not used if all samples have one label, or if the ANN itself is near chance on them.
+    Then a network should predict the same as the ANN.
 
     Args:
         ann: the checkpoint of the network.
-        dataset: whose training samples these are.
-        order: their indices.
-        batch_size: samples at once.
-        device: the device to run the ANN on.
-        advance: told of samples done.
+        dataset: the data set.
+        order: the indices of the samples in the training split.
+        batch_size: how many samples to compute at once.
+        device: the device for the ANN.
+        advance: called with the number of samples that are done.
     """
     network = Network(*fold(ann.graph, ann.network)).to(device).eval().laid_out()
     split, info, found = dataset.train, ann.data, []
@@ -162,7 +162,7 @@ def held_out(
 
 
 def _by_task(dataset: Dataset, order: Tensor, outputs: Tensor) -> HeldOut:
-    """The samples, to be measured by the score of their task; the ANN's outputs are given."""
+    """Return the samples for a measurement by the score of their task, with the ANN's outputs."""
     task, labels = TASKS.load(dataset.info.task), dataset.train.labels
     targets = outputs if labels is None or not task.supervised else labels[order]
     kind = task.scores(tuple(outputs.shape[1:]))[0]
@@ -179,7 +179,7 @@ def _by_task(dataset: Dataset, order: Tensor, outputs: Tensor) -> HeldOut:
 
 
 def _unlabelled(labels: Tensor, right: Tensor, info: DataInfo) -> str:
-    """Why labels tell nothing of a network; empty if they do."""
+    """Return why labels say nothing about a network; empty if they do."""
     if len(labels.unique()) == 1:
         return "all samples have one label"
     if near_chance(Seen(int(right.sum()), len(right)), len(info.classes)):

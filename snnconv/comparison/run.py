@@ -118,7 +118,7 @@ def run(config: CompareConfig, progress: Progress | None = None) -> CompareRepor
 
 
 def _warn(session: Session, progress: Progress, failed: Mapping[Key, SnnconvError]) -> None:
-    """Say of each method what was in the way, and at which T; of the same, the last is told."""
+    """Warn which methods failed, why, and at which T; of equal errors, tell the last."""
     steps: dict[tuple[str, str], list[int]] = {}
     last: dict[tuple[str, str], SnnconvError] = {}
     for (name, T), error in sorted(failed.items(), key=lambda item: item[0]):
@@ -153,7 +153,7 @@ def _refuse_other_samples(evaluations: list[Evaluated]) -> None:
 
 
 def _row(name: str, preset: Preset, cells: dict[int, Evaluated]) -> MethodRow:
-    """A method's cells, not yet marked."""
+    """Return the cells of a method, without marks."""
     longest = cells[max(cells)]
     report = longest.report
     params = NEURONS.load(report.neuron).params_type.model_validate(report.params)
@@ -185,7 +185,7 @@ def _row(name: str, preset: Preset, cells: dict[int, Evaluated]) -> MethodRow:
 
 
 def _cell(timesteps: int, cell: Evaluated) -> CellRow:
-    """A method at T, from an evaluation over T steps or more."""
+    """Return the cell of a method at T, from an evaluation over T steps or more."""
     report, at = cell.report, timesteps - 1
     score, spent = report.by_step[at], (report.energy_total_mj_steps or [])[at]
     if score is None or spent is None or not report.energy_ann_mj:
@@ -237,7 +237,7 @@ def _against_ann(report: EvaluateReport, timesteps: int) -> Difference | None:
 
 
 def table(rows: list[MethodRow]) -> str:
-    """The cells as CSV, one a line."""
+    """Return the cells as CSV, with a line for each."""
     text = io.StringIO()
     fields = [name for name in CellRow.model_fields if name != "against_ann"]
     writer = csv.writer(text, lineterminator="\n")

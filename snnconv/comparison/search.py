@@ -1,9 +1,9 @@
 """``snnconv convert --within POINTS``: the cheapest network that is close enough to its ANN.
 
-Methods and T are tried from few steps to many, at one T those first that were cheap at the T
-before. A method is done as soon as it is close enough, because more steps cost it more, or as soon
-as it costs more than the best network so far. Within a trial, a network is given up as soon as the
-samples that are left can't bring it close enough, or if it is clearly dearer than the best.
+The search goes from few steps to many. At one T it begins with the methods that were cheap at the T
+before. A method is done as soon as it is close enough, because more steps only cost more, or as
+soon as it costs more than the best network so far. A trial ends early if the remaining samples
+can't bring the network close enough, or if it clearly costs more than the best.
 """
 
 from dataclasses import dataclass, field, replace
@@ -34,10 +34,10 @@ from snnconv.stages.session import (
 
 
 def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertReport:
-    """Search, and write the network that was chosen, of kind ``converted``.
+    """Search, and write the chosen network, of kind ``converted``.
 
-    If no network is close enough, the one that is closest is written, and the report's code says
-    that a check failed.
+    If no network is close enough, the closest one is written, and the report's code says that a
+    check failed.
 
     Raises:
         UsageError: a method can't be used, no training samples are left to measure on, or there
@@ -82,7 +82,7 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
 
 @dataclass
 class Found:
-    """A trial with what it was made of."""
+    """A trial with the files and options of its network."""
 
     trial: Trial
     checkpoint: Checkpoint
@@ -91,20 +91,20 @@ class Found:
 
 @dataclass
 class Search:
-    """A search at work.
+    """A running search.
 
     Attributes:
-        trials: all, in their order.
-        left_out: methods that were not tried, at all T or from one on, and why.
+        trials: all trials, in their order.
+        left_out: the methods that were not tried, at all T or from one T on, and why.
         best: the cheapest network that is close enough.
         closest: the closest of the networks that are not close enough.
 
     Args:
-        config: its options.
-        candidates: what makes networks.
+        config: the options.
+        candidates: makes the networks.
         presets: the methods to try.
         held: the samples to measure on.
-        session: its session.
+        session: the session.
         progress: told of each trial.
     """
 
@@ -126,7 +126,7 @@ class Search:
         self._refused: dict[str, str] = {}
 
     def found(self) -> Found:
-        """Try what may win, and return the best network, or the closest one.
+        """Try the methods that may win; return the best network, or else the closest one.
 
         Raises:
             UnsupportedError: nothing could be tried.
@@ -154,7 +154,7 @@ class Search:
         return found
 
     def _worth_trying(self) -> list[str]:
-        """The methods, but for those that nobody named and that train, and for doubles."""
+        """Return the methods without doubles; those that train only if the user named them."""
         first: dict[str, str] = {}
         named = {name.lower() for name in self.config.methods}
         for name, preset in self.presets.items():
@@ -167,11 +167,11 @@ class Search:
         return list(first.values())
 
     def _cost_before(self, name: str) -> tuple[float, float]:
-        """What a method cost at fewer steps; what needs no corrections comes first until then."""
+        """Return a method's cost at fewer steps; before, methods without corrections come first."""
         return self._last.get(name, (0.0, len(self.presets[name].correct)))
 
     def _goes_on(self, name: str, timesteps: int) -> bool:
-        """Try a method at T if it may win; whether it is worth trying at more steps."""
+        """Try a method at T if it may win; return whether to try it at more steps."""
         if not self._may_win(name, timesteps):
             return False
         if ability := lacking(self.presets[name], timesteps, self.config.allow):
@@ -189,7 +189,7 @@ class Search:
         return self._last.get(name, (0.0, 0.0)) < best.key(self.config.cost)
 
     def _tried(self, name: str, timesteps: int) -> bool:
-        """Try a method at T; whether it is worth trying at more steps."""
+        """Try a method at T; return whether to try it at more steps."""
         preset = self.presets[name]
         try:
             stages = self.candidates.run_stages(name, preset, timesteps)
@@ -238,12 +238,12 @@ class Search:
 
 
 def _steps(most: int) -> list[int]:
-    """The T to try: powers of two, and the largest."""
+    """Return the T to try: powers of two, and the largest T."""
     return sorted({*(2**n for n in range(most.bit_length())), most})
 
 
 def _report(stages: grid.Plan) -> Path:
-    """The report of a plan's conversion."""
+    """Return the report of a plan's conversion."""
     (options,) = [options for stage, options in stages if stage == "convert"]
     assert isinstance(options, ConvertConfig)
     assert options.out is not None
@@ -260,7 +260,7 @@ def _said(trial: Trial, held: HeldOut) -> str:
 
 
 def _rows(search: Search, found: Found) -> list[TrialRow]:
-    """The trials as rows of the report."""
+    """Return the trials as rows of the report."""
     rows = []
     for trial in search.trials:
         costs, measured = trial.costs, "within" if search.close(trial) else "below"
@@ -282,7 +282,7 @@ def _rows(search: Search, found: Found) -> list[TrialRow]:
 
 
 def _written(search: Search, found: Found, session: Session, progress: Progress) -> ConvertReport:
-    """Write the network that was chosen, and the report: of its conversion, with the search."""
+    """Write the chosen network, and the report of its conversion, with the search."""
     config, held = search.config, search.held
     assert config.within is not None
     reached = found is search.best

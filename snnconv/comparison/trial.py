@@ -1,4 +1,4 @@
-"""Measure one network on held-out samples, and give it up as soon as it can't win.
+"""Measure one network on held-out samples, and give up as soon as it can't win.
 
 Shape:
     Logits ``[T, B, classes]`` of batches.
@@ -32,12 +32,12 @@ DEARER = 1.1  # and is not by chance so much larger than another network's
 
 @dataclass(frozen=True)
 class Costs:
-    """What an answer costs, the mean over samples.
+    """The mean cost of an answer.
 
     Attributes:
-        latency: steps until the answer.
-        energy_mj: the energy of a sample, first layer included.
-        energy_ann_mj: the ANN's.
+        latency: the steps until the answer.
+        energy_mj: the energy of a sample, with the first layer.
+        energy_ann_mj: the energy of the ANN.
         spikes: the spikes of a sample.
     """
 
@@ -47,7 +47,7 @@ class Costs:
     spikes: float
 
     def key(self, by: Literal["energy", "latency", "spikes"]) -> tuple[float, float]:
-        """What networks are ordered by: the cost that was asked for, then another one."""
+        """Return the costs by which networks are ordered: the wanted one, then another one."""
         return {
             "energy": (self.energy_mj, self.latency),
             "latency": (self.latency, self.energy_mj),
@@ -57,18 +57,18 @@ class Costs:
 
 @dataclass(frozen=True)
 class Trial:
-    """What was found of a network.
+    """The measurement of one network.
 
     Attributes:
-        method: the preset's name.
+        method: the name of the preset.
         timesteps: T.
-        samples: measured.
-        right: how many of them have the class that is wanted.
-        ann_right: how many of them have that class from the ANN.
-        score: the share that is right, or the score of another task.
-        ann_score: the ANN's on the same samples.
+        samples: the number of measured samples.
+        right: how many of them have the wanted class.
+        ann_right: how many of them get that class from the ANN.
+        score: the share of right samples, or the score of another task.
+        ann_score: the score of the ANN on the same samples.
         kind: the kind of score.
-        costs: on these samples.
+        costs: the costs on these samples.
         gave_up: why not all samples were measured; empty if they were.
     """
 
@@ -102,12 +102,12 @@ def measure(
 
     Args:
         checkpoint: a checkpoint with neurons.
-        method: the preset's name.
+        method: the name of the preset.
         held: the samples.
-        session: on whose device, and with its memory.
+        session: the session, with its device and memory.
         config: the options of the search.
-        enough: told of samples done, how many of them are right, if that is what is measured, and
-            the costs so far: whether to give up.
+        enough: decides whether to give up, from the samples that are done, how many of them are
+            right, if that is measured, and the costs so far.
     """
     info = checkpoint.conversion
     T = info.timesteps

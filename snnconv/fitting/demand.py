@@ -1,11 +1,11 @@
-"""What a network asks of a chip: layers of neurons, and what feeds them.
+"""What a network requires of a chip: layers of neurons, and the synapses before them.
 
-A layer is what stands at a site: its neurons, and every matrix and kernel whose currents reach them
-without other neurons between. The last layer is the output, which has no neurons. What is none of
-this, a function or a concatenation, is listed as it is.
+A layer is the neurons of a site, and every matrix and kernel whose currents reach them without
+other neurons between. The last layer is the output, which has no neurons. Any other operation, such
+as a function or a concatenation, is listed by itself.
 
 Shape:
-    Of one sample, without the batch.
+    Shapes are those of one sample, without the batch.
 """
 
 import math
@@ -31,11 +31,11 @@ class Pooling:
     """A pooling between a layer's spikes and the weights behind it.
 
     Attributes:
-        node: its name.
+        node: the name of the node.
         kind: whether it adds up, takes the largest, or averages whole maps.
-        kernel: of its window, one number an axis.
-        stride: of it.
-        padding: of it.
+        kernel: the size of the window, one number for each axis.
+        stride: the stride of the window.
+        padding: the padding.
     """
 
     node: str
@@ -50,20 +50,20 @@ class Synapses:
     """A matrix or kernel, or the identity of a shortcut.
 
     Attributes:
-        node: its name.
-        kind: what it is.
+        node: the name of the node.
+        kind: whether it is a matrix, a kernel or an identity.
         sources: the layers whose spikes it reads, and ``input``.
-        given: what it reads; of a matrix behind a flattened map, that map.
-        gives: of what it adds up.
-        weights: how many it stores.
-        biases: how many it stores.
-        kernel: one number an axis; empty for a matrix.
-        stride: of a kernel.
-        padding: of a kernel.
-        dilation: of a kernel.
-        groups: of a kernel.
-        fan_in: synapses of one neuron.
-        pools: between its sources and it.
+        given: the shape that it reads; that of the map, for a matrix behind a flattened map.
+        gives: the shape of its currents.
+        weights: the number of stored weights.
+        biases: the number of stored biases.
+        kernel: the size of the kernel, one number for each axis; empty for a matrix.
+        stride: the stride of the kernel.
+        padding: the padding of the kernel.
+        dilation: the dilation of the kernel.
+        groups: the groups of the kernel.
+        fan_in: the synapses of one neuron.
+        pools: the poolings between its sources and it.
     """
 
     node: str
@@ -83,7 +83,7 @@ class Synapses:
 
     @property
     def synapses(self) -> int:
-        """How many connections, without those to padding left out."""
+        """The number of connections, with those to padding."""
         return math.prod(self.gives) * self.fan_in
 
 
@@ -92,10 +92,10 @@ class Layer:
     """The neurons of a site, or the output.
 
     Attributes:
-        name: of the site, or ``output``.
-        shape: of its neurons.
-        neuron: what stands there; none at the output.
-        synapses: all that feeds it.
+        name: the name of the site, or ``output``.
+        shape: the shape of its neurons.
+        neuron: the neurons; None at the output.
+        synapses: everything whose currents reach them.
     """
 
     name: str
@@ -126,13 +126,13 @@ class Layer:
 
 @dataclass(frozen=True)
 class Demand:
-    """What a network asks for.
+    """What a network requires.
 
     Attributes:
-        layers: in the graph's order.
-        neuron: as ``--neuron`` names it.
+        layers: the layers, in the order of the graph.
+        neuron: the neuron, as ``--neuron`` names it.
         frames: whether the input comes as frames of events.
-        others: operations that are no such layer.
+        others: the operations that belong to no layer.
     """
 
     layers: tuple[Layer, ...]
@@ -146,18 +146,18 @@ class Demand:
 
 
 def demand(network: SpikingNetwork, neuron: str) -> Demand:
-    """What a network asks for.
+    """Return what a network requires.
 
     Args:
-        network: with BatchNorm folded.
-        neuron: as ``--neuron`` names it.
+        network: the network, with BatchNorm folded.
+        neuron: the neuron, as ``--neuron`` names it.
     """
     return _Reader(network).demand(neuron)
 
 
 @dataclass
 class _Found:
-    """What is met on the way back from the input of weights."""
+    """What lies on the way back from the input of weights."""
 
     sources: list[str] = field(default_factory=list)
     pools: list[Pooling] = field(default_factory=list)
@@ -189,7 +189,7 @@ class _Reader:
         return Layer(name, self.analysis.shapes[name if neuron else end], neuron, found)
 
     def _synapses(self, name: str) -> Iterator[Synapses]:
-        """What adds up to a value."""
+        """Return the synapses whose currents add up to a value."""
         node = self.nodes.get(name)
         if node is not None and OPS[node.op].role is Role.SYNAPSE:
             yield from self._weighted(node)
@@ -248,7 +248,7 @@ class _Reader:
         )
 
     def _map(self, name: str) -> str:
-        """The value that a row was before it was flattened."""
+        """Return the value that was flattened into a row."""
         node = self.nodes.get(name)
         while node is not None and node.op in ("reshape", "dropout", "identity"):
             name = node.inputs[0]
@@ -256,7 +256,7 @@ class _Reader:
         return name
 
     def _behind(self, name: str, found: _Found) -> None:
-        """Go on to the layers whose spikes a value carries."""
+        """Continue to the layers whose spikes a value carries."""
         node = self.nodes.get(name)
         if node is None or node.name in self.network.neurons:
             found.sources.append(name)
@@ -277,7 +277,7 @@ class _Reader:
             self._behind(each, found)
 
     def _pooling(self, node: Node) -> Pooling | None:
-        """A pooling's window."""
+        """Return the window of a pooling."""
         given = self.analysis.shapes[node.inputs[0]]
         sides, none = given[1:], (0,) * len(given[1:])
         match node.op:

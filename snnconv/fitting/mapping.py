@@ -1,8 +1,8 @@
-"""Which layer goes to which core: greedily, so that another order may fit where this one does not.
+"""Map layers to cores, greedily: another order may fit where this one does not.
 
-Where a core computes one layer, the layers for which the fewest cores have room come first, and
-each takes the smallest core that is left. Where cores share a layer's neurons, each layer takes as
-many cores as its neurons or its weights ask for, one layer after the other.
+If a core computes one layer, the layers for which the fewest cores have room come first, and each
+takes the smallest core that is left. If cores share a layer's neurons, each layer takes as many
+cores as its neurons or its weights require, one layer after the other.
 
 Reference:
     sinabs's ``memory_summary`` for memories of powers of two.
@@ -21,13 +21,13 @@ MEMORIES = ("weight_memory", "neuron_memory", "bias_memory")
 
 @dataclass
 class Mapped:
-    """Where layers go.
+    """The cores of all layers.
 
     Attributes:
         cores: the cores of each layer.
         used: what each core holds, by memory.
         misfits: what has no place.
-        how: in a line; empty if the target's figures do not say what a core holds.
+        how: the rule in a line; empty if the target's figures do not say what a core holds.
     """
 
     cores: dict[str, list[int]] = field(default_factory=dict)
@@ -46,7 +46,7 @@ def mapped(target: Target, asked: Demand) -> Mapped:
 
 
 def needed(target: Target, layer: Layer) -> dict[str, int]:
-    """The entries of memory that a layer takes on its core, by memory."""
+    """Return the entries of memory that a layer takes on its core, by memory."""
     filled = bool(target.powers_of_two and target.powers_of_two.value)
     places = pair(layer.shape[1:], 1)
     neurons = layer.shape[0] * math.prod(map(_power, places)) if filled else layer.neurons
@@ -66,12 +66,12 @@ def _weights(target: Target, each: Synapses, filled: bool) -> int:
 
 
 def _power(number: int) -> int:
-    """The power of two that has room for a number."""
+    """Return the least power of two that has room for a number."""
     return 1 << (number - 1).bit_length()
 
 
 def _whole(target: Target, asked: Demand, cores: int) -> Mapped:
-    """A layer, a core."""
+    """Map each layer to one core."""
     found = Mapped(how="greedily: the layers that fit the fewest cores first, each on the smallest")
     if len(asked.layers) > cores:
         layers = f"{len(asked.layers)} layers, the output among them"
@@ -107,7 +107,7 @@ def _has_room(room: Mapping[str, int], want: Mapping[str, int]) -> bool:
 def _too_large(
     name: str, want: Mapping[str, int], rooms: Mapping[int, Mapping[str, int]]
 ) -> list[Misfit]:
-    """The memories in which no core has room for a layer; all of them, if only none has both."""
+    """Return the memories that are too small on every core; all, if no core has room in each."""
     largest = {memory: max(room[memory] for room in rooms.values()) for memory in rooms[0]}
     over = [memory for memory, size in largest.items() if want[memory] > size]
     both = "" if over else ", and no core has room for all of it"
@@ -118,7 +118,7 @@ def _too_large(
 
 
 def _shared(target: Target, asked: Demand, cores: int) -> Mapped:
-    """Several cores for a layer."""
+    """Map each layer to several cores."""
     found, free = Mapped(how="greedily: layer after layer, each on the next cores"), 0
     limits = {
         "neurons": target.neurons_per_core.value if target.neurons_per_core else None,

@@ -1,6 +1,6 @@
-"""What a chip's figures say of a network: everything that does not fit, each with a remedy.
+"""Find everything in a network that does not fit the figures of a chip, each with a remedy.
 
-A rule looks at one figure. A figure that the target has not is not checked.
+A rule checks one figure. A figure that the target lacks is not checked.
 """
 
 import math
@@ -23,7 +23,7 @@ class Misfit:
 
     Attributes:
         place: the layer, operation or neuron.
-        rule: the figure that it breaks.
+        rule: the figure that is exceeded.
         found: what the network has.
         allowed: what the chip has.
         remedy: one way round it.
@@ -38,7 +38,7 @@ class Misfit:
 
 @dataclass(frozen=True)
 class Kernel:
-    """What a convolution computes on two axes, or a matrix where a chip takes it for one."""
+    """A convolution on two axes, or a matrix that a chip treats as one."""
 
     channels: int
     sides: tuple[int, int]
@@ -49,7 +49,7 @@ class Kernel:
 
 
 def kernel_of(synapses: Synapses, target: Target) -> Kernel | None:
-    """What a chip's rules for kernels look at; none of a matrix that it takes for a matrix."""
+    """Return the kernel that rules check; None for a matrix that is no convolution on the chip."""
     sides = pair(synapses.given[1:], 1)
     if synapses.kind == "linear":
         if not (target.dense_as_convolution and target.dense_as_convolution.value):
@@ -66,13 +66,13 @@ def kernel_of(synapses: Synapses, target: Target) -> Kernel | None:
 
 
 def pair(numbers: Shape, fill: int) -> tuple[int, int]:
-    """Numbers for height and width; one axis is a height of one."""
+    """Return numbers for height and width; a missing height gets the number ``fill``."""
     row = [fill, fill, *numbers][-2:]
     return row[0], row[1]
 
 
 def misfits(target: Target, asked: Demand) -> list[Misfit]:
-    """Everything that does not fit by its kind or size; where it goes is not asked here."""
+    """Return everything that does not fit by its kind or size, apart from its place on a core."""
     found = [
         Misfit(each.place, "operations", each.found, "layers of weights and neurons", each.remedy)
         for each in asked.others
@@ -164,7 +164,7 @@ def _totals(target: Target, asked: Demand) -> Iterator[Misfit]:
 
 
 def weight_bytes(target: Target, layer: Layer) -> float | None:
-    """The bytes of a layer's weights at the chip's width; none if it has no such figure."""
+    """Return the bytes of a layer's weights at the chip's width; None if it has no such figure."""
     bits = (layer.first and target.first_weight_bits) or target.weight_bits
     return layer.weights * bits.value / 8 if bits else None
 
@@ -216,14 +216,14 @@ _OF_LAYER = (_output_side, _output_channels, _fan_out, _one_convolution)
 
 
 def _smaller(given: Shape) -> str:
-    """How samples ``[C, *places]`` become smaller."""
+    """Return how to make samples ``[C, *places]`` smaller."""
     if len(given) == 3:
         return "scale the images: --size N"
     return "cut the samples into shorter ones, or give a convolution before it a larger stride"
 
 
 def _sizes(target: Target, first: bool, each: Synapses) -> Iterator[Misfit]:
-    """How large what it reads is."""
+    """Check the sizes of what a layer reads."""
     kernel = kernel_of(each, target)
     side = max(pair(each.given[1:], 1))
     if target.input_side and side > target.input_side.value:
@@ -245,7 +245,7 @@ def _sizes(target: Target, first: bool, each: Synapses) -> Iterator[Misfit]:
 
 
 def _kernels(target: Target, first: bool, each: Synapses) -> Iterator[Misfit]:
-    """The window of a convolution."""
+    """Check the window of a convolution."""
     kernel = kernel_of(each, target)
     if kernel is None:
         return
@@ -274,7 +274,7 @@ def _kernels(target: Target, first: bool, each: Synapses) -> Iterator[Misfit]:
 
 
 def _first_layer(target: Target, first: bool, each: Synapses) -> Iterator[Misfit]:
-    """What else is said of the first layer."""
+    """Check the figures of the first layer alone."""
     if not first:
         return
     channels, (_, width) = each.given[0], pair(each.given[1:], 1)
@@ -293,7 +293,7 @@ def _first_layer(target: Target, first: bool, each: Synapses) -> Iterator[Misfit
 
 
 def _pools(target: Target, first: bool, each: Synapses) -> Iterator[Misfit]:
-    """The poolings between spikes and weights."""
+    """Check the poolings between spikes and weights."""
     for pool in each.pools:
         allowed = target.pools.value if target.pools else None
         kind = pool.kind
@@ -315,7 +315,7 @@ def _pools(target: Target, first: bool, each: Synapses) -> Iterator[Misfit]:
 
 
 def _window(sizes: Figure[tuple[int, ...]] | None, kind: str, pool: Pooling) -> Iterator[Misfit]:
-    """The window of a pooling that a chip has."""
+    """Check the window of a pooling that a chip has."""
     yield from _among(sizes, "pool_sizes", pool.node, pool.kernel, "a window of")
     apart = kind == "sum" and (pool.stride != pool.kernel or any(pool.padding))
     if sizes and apart:
@@ -331,7 +331,7 @@ def _among(
     numbers: tuple[int, ...],
     what: str,
 ) -> Iterator[Misfit]:
-    """Numbers that have to be among those of a figure."""
+    """Check numbers that have to be among those of a figure."""
     if figure and not set(numbers) <= set(figure.value):
         best = min(figure.value, key=lambda size: abs(size - max(numbers)))
         allowed = ", ".join(map(str, figure.value))

@@ -1,1 +1,1 @@
-"""What the neurons of a network did: recorded step by step, written as arrays, and read again."""
+"""Traces: what neurons do, recorded step by step, written as arrays, and read again."""

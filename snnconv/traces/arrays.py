@@ -1,10 +1,10 @@
-"""The arrays of a trace: which there are, what their axes are called, and how large they will be.
+"""The arrays of a trace: which there are, the names of their axes, and their sizes.
 
-All is known before anything is simulated, so that a trace that is too large is refused first.
+All of this is known before the simulation, so a trace that is too large is refused first.
 
 Shape:
-    Of a site ``[N, T, *n]``: samples, steps, neurons. What is the same for all samples, steps or
-    neurons of a channel has 1 there, and broadcasts.
+    The arrays of a site ``[N, T, *n]``: samples, steps, neurons. An axis along which all numbers
+    are equal has the size 1, and broadcasts.
 """
 
 import math
@@ -34,11 +34,11 @@ class Array:
     """One array of a trace.
 
     Attributes:
-        name: in the file; ``SITE/WHAT`` of a site.
-        axes: what each axis is.
-        shape: of all of it.
-        dtype: as numpy writes it.
-        unit: what its numbers are in.
+        name: the name in the file; ``SITE/WHAT`` for the arrays of a site.
+        axes: the name of each axis.
+        shape: the shape.
+        dtype: the type of the numbers, as numpy writes it.
+        unit: the unit of the numbers.
     """
 
     name: str
@@ -49,17 +49,17 @@ class Array:
 
     @property
     def itemsize(self) -> int:
-        """Bytes of one number."""
+        """The bytes of one number."""
         return int(self.dtype[2:])
 
     @property
     def size(self) -> int:
-        """Bytes of all of them."""
+        """The bytes of all numbers."""
         return math.prod(self.shape) * self.itemsize
 
 
 def places(dims: int) -> tuple[str, ...]:
-    """What the axes of a layer's neurons are called."""
+    """Return the names of the axes of a layer's neurons."""
     return _PLACES.get(dims) or ("channel", *(f"axis {k}" for k in range(1, dims)))
 
 
@@ -70,12 +70,12 @@ def of_sites(
     samples: int,
     timesteps: int,
 ) -> list[Array]:
-    """The arrays of some sites.
+    """Return the arrays of some sites.
 
     Args:
-        neurons: by site.
-        shapes: of one sample at every site.
-        record: what to have of each, of :data:`snnconv.config.RECORDED`.
+        neurons: the neurons by site.
+        shapes: the shape of one sample at every site.
+        record: what to record, out of :data:`snnconv.config.RECORDED`.
         samples: N.
         timesteps: T.
     """
@@ -113,5 +113,5 @@ def _of_site(
 
 
 def counts_type(levels: int) -> str:
-    """The smallest type that holds counts up to so many, of either sign."""
+    """Return the smallest type that holds counts up to a number, of either sign."""
     return "|i1" if levels < 2**7 else "<i2" if levels < 2**15 else "<i4"

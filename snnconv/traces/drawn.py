@@ -1,7 +1,6 @@
 """The few numbers of a trace that a page can show.
 
-Everything is read one sample at a time, and what is left out is left out evenly: neurons and points
-are taken at equal distances.
+The trace is read one sample at a time. Neurons and points that are shown lie at equal distances.
 """
 
 from collections import Counter
@@ -33,12 +32,12 @@ PICTURED = 2
 
 
 def drawn(trace: Trace, label: str, style: Style) -> DrawnTrace:
-    """What a page shows of a trace.
+    """Return what a page shows of a trace.
 
     Args:
-        trace: the file.
-        label: of the network.
-        style: of the network in other plots.
+        trace: the trace.
+        label: the label of the network.
+        style: the style of the network in other plots.
 
     Raises:
         CheckpointError: the file is damaged.
@@ -65,7 +64,7 @@ def drawn(trace: Trace, label: str, style: Style) -> DrawnTrace:
 
 
 def spread(count: int, most: int) -> list[int]:
-    """Up to ``most`` of the numbers below ``count``, evenly, both ends among them."""
+    """Return up to ``most`` of the numbers below ``count``, evenly spread, with both ends."""
     return sorted({int(k) for k in np.linspace(0, count - 1, min(count, most)).round()})
 
 
@@ -92,7 +91,7 @@ def _site(
 
 
 def _rates(samples: Iterable[NDArray[Any]]) -> tuple[NDArray[Any], dict[int, int]]:
-    """The first sample ``[T, n]``, and how many neurons had how many spikes."""
+    """Return the first sample ``[T, n]``, and how many neurons had how many spikes."""
     counts: Counter[int] = Counter()
     first = None
     for spikes in samples:
@@ -106,7 +105,7 @@ def _rates(samples: Iterable[NDArray[Any]]) -> tuple[NDArray[Any], dict[int, int
 
 
 def _lively(spikes: NDArray[Any]) -> NDArray[Any]:
-    """Neurons that fire, evenly chosen; any, if none does."""
+    """Return neurons that fire, evenly chosen; any neurons, if none fires."""
     active = np.nonzero((spikes != 0).any(0))[0]
     among = active if len(active) else np.arange(spikes.shape[1])
     return among[spread(len(among), ROWS)]
@@ -119,7 +118,7 @@ def _courses(
     spikes: NDArray[Any],
     chosen: NDArray[Any],
 ) -> tuple[Course, ...]:
-    """Of neurons with many spikes, some, and few."""
+    """Return the courses of neurons with many, some and few spikes."""
     if not (trace.has(f"{name}/potentials") and trace.has(f"{name}/thresholds")):
         return ()
     potentials = next(iter(trace.samples(f"{name}/potentials")))
@@ -145,7 +144,7 @@ def _courses(
 def _beside_ann(
     pairs: Iterable[tuple[NDArray[Any], NDArray[Any]]], neurons: int, pictured: bool
 ) -> dict[str, Any]:
-    """The decoded activations after T steps beside the ANN's, and the first sample's images."""
+    """Return decoded activations after T steps with the ANN's, and the first sample's images."""
     parts: list[tuple[NDArray[Any], NDArray[Any]]] = []
     maps: tuple[Maps, ...] = ()
     samples = 0
@@ -162,7 +161,7 @@ def _beside_ann(
 
 
 def _maps(ann: NDArray[Any], snn: NDArray[Any]) -> tuple[Maps, ...]:
-    """The channels ``[C, H, W]`` that the ANN uses most, both on the scale of each channel."""
+    """Return the channels ``[C, H, W]`` that the ANN uses most, each pair on one scale."""
     step = max(1, -(-max(ann.shape[1:]) // PIXELS))
     strongest = np.argsort(-np.abs(ann).sum((1, 2)), kind="stable")[:CHANNELS]
     found = []

@@ -5,7 +5,7 @@ are boolean, others are counts. Neurons of a sample stand in one row, in the ord
 axes.
 
 Shape:
-    ``[N, T, n]``; of what is the same for all samples or steps 1 stands there.
+    ``[N, T, n]``; an axis along which all numbers are equal has the size 1.
 
 Reference:
     NIRData of the ``nir`` package, 1.0.8: ``NIRGraphData``, ``NIRNodeData``, ``TimeGriddedData``.
@@ -35,11 +35,11 @@ def write_nir(
     """Write NIRData.
 
     Args:
-        file: a new one.
-        store: with the arrays of a trace.
-        sites: of it.
-        binary: those whose neurons have one spike a step, of one sign.
-        dt: seconds of a step.
+        file: the file to write.
+        store: the store with the arrays of the trace.
+        sites: the sites of the trace.
+        binary: the sites whose neurons have at most one spike at a step, of one sign.
+        dt: the length of a step in seconds.
 
     Raises:
         UnsupportedError: nir is not installed.
@@ -61,7 +61,7 @@ def write_nir(
 
 
 def _grid(store: Store, site: str, what: str, binary: bool) -> NDArray[Any]:
-    """An array as ``[N, T, n]``, on the disk until it is written."""
+    """Return an array as ``[N, T, n]``, which stays on the disk until it is written."""
     found, axes = store.read(f"{site}/{what}"), store.arrays[f"{site}/{what}"].axes
     if "step" not in axes:
         found = found[:, None]

@@ -1,7 +1,7 @@
-"""A trace read again: one sample after the other, so that memory holds one.
+"""Read a trace one sample after the other, so that memory holds one sample.
 
 Shape:
-    Arrays ``[N, T, ...]``, of which one sample ``[T, ...]`` is handed out at a time.
+    Arrays ``[N, T, ...]``, which give one sample ``[T, ...]`` at a time.
 """
 
 import json
@@ -24,13 +24,13 @@ class Trace:
     """A trace in numpy's form.
 
     Args:
-        file: of ``snnconv trace``.
+        file: a file that ``snnconv trace`` wrote.
 
     Attributes:
-        index: what is known of all its arrays.
+        index: what the file says of all its arrays.
 
     Raises:
-        CheckpointError: it is none, or it is damaged.
+        CheckpointError: the file is no trace, or is damaged.
     """
 
     def __init__(self, file: Path) -> None:
@@ -47,16 +47,16 @@ class Trace:
 
     @property
     def sites(self) -> list[dict[str, Any]]:
-        """What is known of each site, in the network's order."""
+        """What the file says of each site, in the order of the network."""
         found: list[dict[str, Any]] = self.index["sites"]
         return found
 
     def has(self, name: str) -> bool:
-        """Whether there is such an array."""
+        """Whether the file has an array of that name."""
         return name in self.index["arrays"]
 
     def samples(self, name: str) -> Iterator[NDArray[Any]]:
-        """The samples of an array, one after the other.
+        """Return the samples of an array, one after the other.
 
         Raises:
             CheckpointError: the file is damaged.
@@ -85,7 +85,7 @@ def _rows(entry: IO[bytes]) -> Iterator[NDArray[Any]]:
 
 
 def is_trace(file: Path) -> bool:
-    """Whether a file is a trace of this tool's, in either form."""
+    """Whether a file is a trace that snnconv wrote, in either form."""
     if file.suffix == ".npz":
         try:
             return bool(Trace(file).index)

@@ -1,7 +1,7 @@
-"""Looks into the neurons of a simulation, and puts what it sees into a store.
+"""Record what the neurons of a simulation do, and put it into a store.
 
 Shape:
-    What is observed is ``[T, B, *N]``, what is stored ``[B, T, *N]``.
+    The simulation gives ``[T, B, *N]``, and the store takes ``[B, T, *N]``.
 """
 
 from collections.abc import Collection, Mapping
@@ -20,15 +20,15 @@ class Recorder:
     """An observer of a simulation.
 
     Args:
-        store: where blocks go; only what it has an array for is recorded.
-        sites: to look into.
+        store: takes the blocks. The recorder records what the store has an array for.
+        sites: the sites to record.
 
     Attributes:
-        needs: what it needs of the spikes.
-        spikes: of each site so far, over all samples and steps; a spike of several levels counts as
-            so many.
-        fired: neurons of each site that had a spike so far, over all samples.
-        samples: so far.
+        needs: what the recorder needs of the spikes.
+        spikes: the number of spikes by site, over all samples and steps so far; a spike of several
+            levels counts as so many.
+        fired: the number of neurons by site that have had a spike, over all samples so far.
+        samples: the number of samples so far.
     """
 
     def __init__(self, store: Store, sites: Collection[str]) -> None:
@@ -42,11 +42,11 @@ class Recorder:
         self._silent: dict[str, Tensor] = {}
 
     def begin(self, first: int, activations: Mapping[str, Tensor]) -> None:
-        """Note the batch that comes.
+        """Begin the next batch.
 
         Args:
             first: the number of its first sample in the trace.
-            activations: the ANN's, by site ``[B, *N]``.
+            activations: the activations of the ANN by site, ``[B, *N]``.
         """
         self._first = first
         self._sent, self._silent = {}, {}
@@ -54,7 +54,7 @@ class Recorder:
             self._put(f"{site}/ann", values.detach().cpu().numpy())
 
     def __call__(self, site: str, start: int, output: LayerOutput) -> None:
-        """Look into a site's neurons at the steps after the first ``start``."""
+        """Record a site's neurons at the steps after the first ``start``."""
         held = output.membrane
         if held is None or output.counts is None:
             return
@@ -78,7 +78,7 @@ class Recorder:
             self.fired[site] += silent.numel() - int(silent.sum())
 
     def _decoded(self, site: str, values: Tensor, start: int) -> Tensor:
-        """The mean of what was sent at steps 1..t, ``[T, B, *N]``."""
+        """Return the mean of what was sent at steps 1..t, ``[T, B, *N]``."""
         total = self._sent.get(site, torch.zeros_like(values[0]))
         means = []
         for t, value in enumerate(values, start + 1):
@@ -88,7 +88,7 @@ class Recorder:
         return torch.stack(means)
 
     def _put_thresholds(self, name: str, block: NDArray[Any], start: int) -> None:
-        """Put thresholds of each neuron and step, or once what holds for all of them."""
+        """Put the thresholds of each neuron and step, or one that holds for all of them."""
         array = self._store.arrays.get(name)
         if array is None or array.shape[:2] != (1, 1):
             self._put(name, block, start)

@@ -1,8 +1,8 @@
-"""Arrays on the disk while a trace is taken, then in one file.
+"""Keep arrays on the disk during a trace, then write them into one file.
 
-A simulation gives its batches one after the other and each batch its sites one after the other, but
-a file has one array after the other. So each array gets a scratch file, in which every block goes
-to its place, and memory holds one block.
+A simulation gives batch after batch, and in each batch site after site, but a file has one array
+after the other. So each array gets a scratch file, in which every block goes to its place, and
+memory holds one block.
 
 Shape:
     Blocks ``[b, t, ...]`` of arrays ``[N, T, ...]``.
@@ -32,8 +32,8 @@ class Store:
     """Scratch files for arrays.
 
     Args:
-        folder: for them.
-        arrays: which.
+        folder: the folder for the files.
+        arrays: the arrays.
 
     Raises:
         UsageError: the disk has no room for them.
@@ -53,10 +53,10 @@ class Store:
         """Put a block in its place.
 
         Args:
-            name: of the array.
-            block: the array's axes, for some samples and some steps.
+            name: the name of the array.
+            block: numbers for some samples and some steps, with the axes of the array.
             sample: the number of the block's first sample in the trace.
-            step: and of its first step.
+            step: the number of the block's first step.
 
         Raises:
             UsageError: the disk is full.
@@ -78,7 +78,7 @@ class Store:
             ) from error
 
     def read(self, name: str) -> NDArray[Any]:
-        """An array, of which only what is looked at comes into memory."""
+        """Return an array, of which only the parts that are read come into memory."""
         found: NDArray[Any] = np.load(self._files[name], mmap_mode="r")
         return found
 
@@ -86,8 +86,8 @@ class Store:
         """Write all arrays as one file that ``numpy.load`` reads without pickle.
 
         Args:
-            handle: of the file.
-            index: what a reader has to know; the arrays' axes come with it.
+            handle: the opened file.
+            index: what a reader has to know; the axes of the arrays are added.
         """
         described = {
             name: {"axes": list(array.axes), "unit": array.unit}
@@ -115,8 +115,8 @@ def refuse_too_large(arrays: Sequence[Array], folder: Path) -> int:
     """Return the bytes that a trace takes, before anything is written.
 
     Args:
-        arrays: of it.
-        folder: where it goes; one that is there, or is made.
+        arrays: the arrays of the trace.
+        folder: the folder of the trace; it is made if it is missing.
 
     Raises:
         UsageError: the disk has no room for the scratch files and the file.
@@ -136,7 +136,7 @@ def refuse_too_large(arrays: Sequence[Array], folder: Path) -> int:
 
 
 def shown(size: int) -> str:
-    """A number of bytes, for people."""
+    """Return a number of bytes as text for people."""
     for unit, scale in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
         if size >= scale:
             return f"{size / scale:.1f} {unit}"
