@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from snnconv.errors import UsageError
+
 _EXACT = 2**20  # neurons whose counts, up to 16 each, add up exactly in float32
 
 
@@ -48,6 +50,27 @@ def laid_out(sequence: Tensor, like: Tensor) -> Tensor:
     if last(like[0]) and not last(sequence[0]):
         return sequence.movedim(2, -1).contiguous().movedim(-1, 2)
     return sequence
+
+
+def of_steps(values: Tensor, done: int, steps: int) -> Tensor:
+    """Return the rows of the next steps, ``[T, *N] -> [steps, *N]``.
+
+    Args:
+        values: a row for each of T steps.
+        done: the number of steps before. A graph that is traced has no number for it, and checks
+            the rows when it runs.
+        steps: how many steps.
+
+    Raises:
+        UsageError: steps that have no row.
+    """
+    if isinstance(done, int) and done + steps > len(values):
+        raise UsageError(
+            f"the network can't run {done + steps} steps",
+            f"it has learned a number for each of T = {len(values)}",
+            f"run it for T = {len(values)}, and start again after them",
+        )
+    return values.index_select(0, torch.arange(steps, device=values.device) + done)
 
 
 def per_neuron(values: Tensor, dims: int) -> Tensor:

@@ -69,7 +69,7 @@ def frames_in_turn(samples: Tensor, frames: int, timesteps: int, hold: int) -> T
 
 def frames_shown(frames: Tensor, start: int, steps: int, hold: int) -> Tensor:
     """Return what ``steps`` steps after ``start`` show, ``[f, B, *N] -> [steps, B, *N]``."""
-    t = torch.arange(start, start + steps, device=frames.device)
+    t = torch.arange(steps, device=frames.device) + start
     return frames[t // hold % len(frames)]
 
 

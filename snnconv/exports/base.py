@@ -20,7 +20,6 @@ from snnconv.checkpoint import Checkpoint
 from snnconv.core.metadata import Parameters, SpikingInfo
 from snnconv.core.registry import REGISTRIES, Registry
 from snnconv.errors import Obstacle
-from snnconv.graph.ops import OPS, Role
 from snnconv.neurons.base import NeuronParams
 from snnconv.simulation.corrected import without_weights
 from snnconv.simulation.network import SpikingNetwork
@@ -166,25 +165,6 @@ def corrections(checkpoint: Checkpoint) -> list[Obstacle]:
         Obstacle(f"correction '{made.method}'", found, f"snnconv correct --remove {made.method}")
         for made in left
     ]
-
-
-def norms(checkpoint: Checkpoint) -> list[Obstacle]:
-    """What training may leave that no format has words for: factors, thresholds and gates."""
-    other = "train with a norm that is folded into the weights: --norm tdbn"
-    add = "train with blocks that add spikes: block=sew"
-    kinds = {Role.STEPWISE: ("a factor for each step", other), Role.GATE: ("a gate of spikes", add)}
-    steps = [
-        Obstacle(node.name, f"{found} ({node.op})", remedy)
-        for node in checkpoint.graph.nodes
-        if OPS[node.op].role in kinds
-        for found, remedy in [kinds[OPS[node.op].role]]
-    ]
-    thresholds = [
-        Obstacle(site.name, "a threshold of potentials that were normalised", other)
-        for site in checkpoint.graph.sites
-        if f"{site.name}/norm.mean" in checkpoint.neurons
-    ]
-    return steps + thresholds
 
 
 def _fault(found: object) -> str:

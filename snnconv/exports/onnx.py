@@ -35,6 +35,7 @@ from snnconv.errors import CheckFailedError, Obstacle, UnsupportedError, one_lin
 from snnconv.exports.base import Export, RunResult, Subject
 from snnconv.exports.parts import step
 from snnconv.exports.parts.step import Traced, Unrolled
+from snnconv.simulation.build import fixed
 
 OPSET = 18
 
@@ -58,17 +59,16 @@ class Onnx(Export):
 
     def obstacles(self, subject: Subject) -> list[Obstacle]:
         """What a graph without a loop can't say."""
-        network, neuron = subject.network, f"neuron '{subject.info.neuron}'"
         unroll = f"export with --param unroll={subject.info.timesteps}"
         if found := step.unwritten(subject):
             return found
         if not self.params.unroll:
             return step.obstacles(subject, unroll)
         found = step.drawn(subject)
-        if network.hold is not None:
+        if subject.network.hold is not None:
             found.append(Obstacle("input", "frames", "export a step: drop --param unroll"))
-        if subject.params.fixed and self.params.unroll != subject.info.timesteps:
-            found.append(Obstacle(neuron, f"made for T = {subject.info.timesteps}", unroll))
+        if fixed(subject.checkpoint) and self.params.unroll != subject.info.timesteps:
+            found.append(Obstacle("network", f"made for T = {subject.info.timesteps}", unroll))
         return found
 
     def files(self, subject: Subject, stem: str) -> dict[str, bytes]:

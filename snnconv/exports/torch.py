@@ -14,7 +14,7 @@ Reference:
 
 Deviations:
     In training, its spikes take the triangle of width 1, whatever surrogate the network was trained
-    by.
+    by; those that fire by thresholds of normalised potentials have no derivative.
 """
 
 import subprocess

@@ -24,7 +24,7 @@ from snnconv.core.registry import REGISTRIES, Registry
 from snnconv.core.shapes import per_neuron, stack_time
 from snnconv.errors import UsageError
 from snnconv.neurons.kernel import Kernel
-from snnconv.neurons.norms.potentials import PotentialNorm
+from snnconv.neurons.norms.potentials import FoldedNorm, PotentialNorm
 from snnconv.neurons.surrogates.base import Surrogate, make_surrogate
 from snnconv.neurons.surrogates.triangle import Triangle
 
@@ -134,7 +134,7 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
     by_channel: ClassVar[bool] = False
     surrogate_of_its_own: ClassVar[bool] = True
     surrogate: Surrogate | None
-    norm: PotentialNorm | None
+    norm: PotentialNorm | FoldedNorm | None
     threshold: Tensor
     ceiling: Tensor | None
 
@@ -203,8 +203,10 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
 
     def kept(self) -> dict[str, Tensor]:
         """Return what a checkpoint keeps of it: its parameters, and the tensors of its norm."""
-        of_norm = self.norm.state_dict(prefix="norm.", keep_vars=True) if self.norm else {}
-        return {**dict(self.named_parameters()), **of_norm}
+        found = dict[str, Tensor](self.named_parameters())
+        if isinstance(self.norm, PotentialNorm):  # what it is folded into follows from it
+            found |= self.norm.state_dict(prefix="norm.", keep_vars=True)
+        return found
 
     @abstractmethod
     def initial(self, sample: Tensor) -> StateType:

@@ -35,7 +35,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from snnconv.core.shapes import per_neuron
+from snnconv.core.shapes import of_steps, per_neuron
 from snnconv.neurons.base import CausalNeuron, NeuronParams
 from snnconv.neurons.surrogates.rectangle import Rectangle
 
@@ -76,7 +76,7 @@ class GLIF(CausalNeuron[State]):
     """A layer of GLIF neurons.
 
     Raises:
-        ValueError: when run for more steps than it has conductances for.
+        UsageError: when run for more steps than it has conductances for.
     """
 
     params_type = Params
@@ -137,9 +137,6 @@ class GLIF(CausalNeuron[State]):
         self, current: Tensor, state: State, keep: Tensor | None
     ) -> tuple[Tensor, Tensor, State]:
         """One step."""
-        if state.steps >= self.timesteps:
-            T = self.timesteps
-            raise ValueError(f"a GLIF neuron with conductances for {T} steps is past them")
         theta, last = self.theta(current), state.spike
 
         def value(raw: Tensor) -> Tensor:
@@ -147,7 +144,8 @@ class GLIF(CausalNeuron[State]):
 
         alpha, gamma = value(self.alpha), value(self.gamma)
         kept = 1 - alpha * (1 - value(self.tau))
-        gain = 1 - value(self.beta) * (1 - value(self.conductance[state.steps]))
+        (conductance,) = of_steps(self.conductance, state.steps, 1)
+        gain = 1 - value(self.beta) * (1 - value(conductance))
         potential = kept * state.potential * (1 - gamma * last) + gain * current
         potential = potential - (1 - alpha) * value(self.leak) * theta
         potential = potential - (1 - gamma) * value(self.v_re) * theta * last

@@ -29,6 +29,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from snnconv.core.shapes import of_steps
 from snnconv.neurons.base import CausalNeuron, NeuronParams
 from snnconv.neurons.kernel import ZERO, Kernel, Number, Numbers, Slope
 
@@ -101,7 +102,7 @@ class LMH(CausalNeuron[State]):
     """A layer of LM-H neurons.
 
     Raises:
-        ValueError: when run for more steps than it has scalars for.
+        UsageError: when run for more steps than it has scalars for.
     """
 
     params_type = Params
@@ -146,17 +147,10 @@ class LMH(CausalNeuron[State]):
         """If the reset is detached, a current counts for each later step again."""
         return float(timesteps) if self.params.reset == "detached" else 1.0
 
-    def row(self, steps: int) -> int:
-        """Which scalars act after this number of steps."""
-        if not self.params.fixed:
-            return 0
-        if steps >= self.timesteps:
-            raise ValueError(f"an LM-H neuron with scalars for {self.timesteps} steps is past them")
-        return steps
-
     def acting(self, done: int, steps: int) -> Tensor:
         """The scalars of each of the next steps ``[steps, 4]``."""
-        return self.scalars()[[self.row(done + t) for t in range(steps)]]
+        scalars = self.scalars()
+        return of_steps(scalars, done, steps) if self.params.fixed else scalars.expand(steps, -1)
 
     def schedule(self, state: State, steps: int) -> Tensor:
         """The scalars of each step, and 1 if gradients pass through the reset."""
@@ -172,7 +166,7 @@ class LMH(CausalNeuron[State]):
         self, current: Tensor, state: State, keep: Tensor | None
     ) -> tuple[Tensor, Tensor, State]:
         """One step."""
-        mu_d, mu_s, lambda_s, lambda_d = self.scalars()[self.row(state.steps)]
+        ((mu_d, mu_s, lambda_s, lambda_d),) = self.acting(state.steps, 1)
         theta = self.theta(current)
         dendrite = mu_d * state.dendrite + mu_s * state.soma + current
         before = lambda_s * state.soma + lambda_d * dendrite

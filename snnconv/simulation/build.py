@@ -18,6 +18,7 @@ from snnconv.graph.ops import OPS, Role
 from snnconv.metrics.base import MetricContext
 from snnconv.neurons.base import NEURONS, Grid, Neuron
 from snnconv.neurons.norms.base import normalise
+from snnconv.neurons.norms.potentials import PotentialNorm
 from snnconv.simulation.codings.base import CODINGS, Coding
 from snnconv.simulation.corrected import added, weights
 from snnconv.simulation.network import SpikingNetwork
@@ -59,6 +60,16 @@ def timesteps(checkpoint: Checkpoint, wanted: int | None) -> int:
     )
 
 
+def fixed(checkpoint: Checkpoint) -> bool:
+    """Whether a network runs only for the T that it was made for: it knows something of each step.
+
+    Args:
+        checkpoint: a checkpoint of a kind that has neurons.
+    """
+    of_steps = has_stepwise(checkpoint.graph) or neuron_params(checkpoint.conversion).fixed
+    return of_steps or any(made.timesteps is not None for made in checkpoint.corrected)
+
+
 def spiking_network(
     checkpoint: Checkpoint, folded: bool = True, engine: Engine = "auto"
 ) -> SpikingNetwork:
@@ -89,8 +100,8 @@ def spiking_network(
         if info.norm is not None:
             normalise(neuron, info.norm, checkpoint.analysis.shapes[site.name][0])
         neuron.load_state_dict(_learned_at(site.name, checkpoint.neurons), strict=False)
-        if folded and neuron.norm is not None:
-            neuron.norm.fold()
+        if folded and isinstance(neuron.norm, PotentialNorm):
+            neuron.norm = neuron.norm.folded()
         neurons[site.name] = neuron
     coding, neurons = _coded(info.coding, neurons)
     for neuron in neurons.values():

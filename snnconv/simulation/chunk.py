@@ -11,7 +11,7 @@ Shape:
 
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -30,13 +30,12 @@ Emitted = Callable[[Compute, Tensor, Tensor | None, Sums | None], tuple[Tensor, 
 """The levels that a max pooling emits, see :class:`Levels`."""
 
 
-@dataclass(frozen=True)
-class State:
+class State(NamedTuple):
     """The state between two chunks: steps done, each node's state, and the numbers of spikes."""
 
     steps: int = 0
-    nodes: Mapping[str, Any] = field(default_factory=dict)
-    levels: Mapping[str, Sums] = field(default_factory=dict)
+    nodes: Mapping[str, Any] = {}
+    levels: Mapping[str, Sums] = {}
 
 
 class Levels:

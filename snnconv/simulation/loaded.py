@@ -12,16 +12,14 @@ import torch
 from torch import Tensor
 
 from snnconv.checkpoint import Checkpoint
-from snnconv.checkpoint.contents import neuron_params
 from snnconv.config.base import Engine
 from snnconv.core.metadata import LineageStep
 from snnconv.data.frames import frames_in_turn
 from snnconv.errors import UsageError
-from snnconv.simulation.build import learned, spiking_network
+from snnconv.simulation.build import fixed, learned, spiking_network
 from snnconv.simulation.chunk import State
 from snnconv.simulation.corrected import without_weights
 from snnconv.simulation.module import SpikingModule
-from snnconv.simulation.stepwise import has_stepwise
 
 BatchNorm = Literal["folded", "kept"]
 
@@ -46,13 +44,12 @@ class LoadedModule(SpikingModule):
         info, data = checkpoint.conversion, checkpoint.data
         super().__init__(
             timesteps=info.timesteps,
-            fixed=neuron_params(info).fixed
-            or has_stepwise(checkpoint.graph)
-            or any(made.timesteps is not None for made in checkpoint.corrected),
+            fixed=fixed(checkpoint),
             causal=network.causal,
             mean=data.mean,
             std=data.std,
             scale=data.scale or 1.0,
+            input_shape=checkpoint.graph.input_shape,
         )
         self.network = network
         self._origin = checkpoint
@@ -77,6 +74,7 @@ class LoadedModule(SpikingModule):
         frames, hold = self._origin.data.frames, self.network.hold
         if frames is None or hold is None:
             return super().shown(x, timesteps)
+        self.check(x, axes=2)
         return frames_in_turn(x, frames, timesteps, hold)
 
     def to_checkpoint(self) -> Checkpoint:

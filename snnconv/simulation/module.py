@@ -7,11 +7,12 @@ Shape:
     ``[B, *input] -> [B, classes]``, or ``[T, B, classes]`` for every step.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from snnconv.data.frames import frames_in_turn
 from snnconv.errors import UsageError
@@ -27,6 +28,7 @@ class SpikingModule(nn.Module):
         mean: the mean of the scaled training data: one number, or one for each channel.
         std: the standard deviation of the scaled training data, likewise.
         scale: the number by which raw values are divided.
+        input_shape: the shape of a sample, or of a frame.
 
     Attributes:
         chunk: how many steps to compute at once if the network is causal; it bounds memory.
@@ -41,9 +43,11 @@ class SpikingModule(nn.Module):
         mean: Sequence[float] = (0.0,),
         std: Sequence[float] = (1.0,),
         scale: float = 1.0,
+        input_shape: Sequence[int] = (),
     ) -> None:
         super().__init__()
         self.timesteps = timesteps
+        self.input_shape = tuple(input_shape)
         self.fixed = fixed
         self.causal = causal
         self.mean, self.std, self.scale = tuple(mean), tuple(std), scale
@@ -76,7 +80,26 @@ class SpikingModule(nn.Module):
 
     def shown(self, x: Tensor, timesteps: int) -> Tensor:
         """Return the frames to show in turn, ``[B, *input] -> [f, B, *input]``: one for all."""
+        self.check(x)
         return x[None]
+
+    def check(self, x: Tensor, axes: int = 1) -> None:
+        """Refuse samples of another shape, which might be broadcast.
+
+        Args:
+            x: ``[B, *input]``, or ``[B, F, *input]``.
+            axes: how many there are before those of ``input``.
+
+        Raises:
+            UsageError: they have another shape.
+        """
+        if tuple(x.shape[axes:]) != self.input_shape:
+            wanted = ", ".join([*"BF"[:axes], *map(str, self.input_shape)])
+            raise UsageError(
+                "the samples do not fit the network",
+                f"a tensor of shape {list(x.shape)}",
+                f"give one of shape [{wanted}], normalised",
+            )
 
     def averages(
         self, x: Tensor, timesteps: int | None = None, samples: Tensor | None = None
@@ -92,12 +115,14 @@ class SpikingModule(nn.Module):
         Raises:
             UsageError: its neurons can't run for this T.
         """
-        T = timesteps or self.timesteps
+        T = self.timesteps if timesteps is None else timesteps
+        if T < 1:
+            raise UsageError("the network can't run", f"timesteps={T}", "give 1 step or more")
         if self.fixed and self.timesteps != T:
             raise UsageError(
                 f"the network can't run for T = {T} steps",
-                f"neurons that were made for T = {self.timesteps}",
-                f"drop timesteps, or convert for T = {T}",
+                f"it was made for T = {self.timesteps} alone",
+                f"drop timesteps, or make it again for T = {T}",
             )
         if samples is None:
             samples = torch.arange(len(x), device=x.device)
@@ -129,13 +154,19 @@ class SpikingModule(nn.Module):
                 default.
 
         Returns:
-            ``[B, classes]`` after T steps, or ``[T, B, classes]`` after each step, in x's type.
+            ``[B, classes]`` after T steps, or ``[T, B, classes]`` after each step, in the type of
+            the weights.
 
         Raises:
-            UsageError: its neurons can't run for this T.
+            UsageError: its neurons can't run for this T, or x has another shape.
         """
-        averages = self.averages(x, timesteps, samples).to(x.dtype)
+        averages = self.averages(x, timesteps, samples).to(self.dtype)
         return averages if every_step else averages[-1]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the weights."""
+        return next(self.parameters()).dtype
 
     def step(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """Run one step; return the last layer's currents ``[B, classes]``, and the state after it.
@@ -153,6 +184,7 @@ class SpikingModule(nn.Module):
                 "neurons that need all T steps at once",
                 "convert to neurons that stream, or reparameterize with vanilla",
             )
+        self.check(x)
         samples = torch.arange(len(x), device=x.device)
         currents, state = self.steps(x[None], 1, state, samples)
         return currents[0], state
@@ -178,6 +210,7 @@ class FramesModule(SpikingModule):
 
     def shown(self, x: Tensor, timesteps: int) -> Tensor:
         """Return the frames to show in turn, ``[B, F, *input] -> [f, B, *input]``."""
+        self.check(x, axes=2)
         return frames_in_turn(x, self.frames, timesteps, self.hold)
 
 
@@ -206,9 +239,46 @@ class Stream:
         """Run a step with normalised samples ``[B, *input]``; return the logits, ``[B, classes]``.
 
         Raises:
-            UsageError: its neurons need all steps at once.
+            UsageError: its neurons need all steps at once, or B is not that of the steps before.
         """
+        if self.total is not None and len(x) != len(self.total):
+            raise UsageError(
+                f"the stream can't go on with {len(x)} samples",
+                f"{len(self.total)} samples at the steps before",
+                "give as many, or start again: stream.restart()",
+            )
         current, self.state = self.network.step(x, self.state)
         self.total = current.double() if self.total is None else self.total + current.double()
         self.steps += 1
-        return (self.total / self.steps).to(x.dtype)
+        return (self.total / self.steps).to(self.network.dtype)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next step depends on: tensors and numbers, for ``torch.save``."""
+        return {"steps": self.steps, "total": self.total, "state": pytree.tree_leaves(self.state)}
+
+    @torch.no_grad()
+    def load_state_dict(self, kept: Mapping[str, Any]) -> None:
+        """Go on where the :meth:`state_dict` of a stream of the same network was taken.
+
+        Raises:
+            UsageError: it is of another network.
+        """
+        self.restart()
+        if (total := kept["total"]) is None:
+            return
+        x = torch.zeros(len(total), *self.network.input_shape, device=total.device)
+        _, example = self.network.step(x.to(self.network.dtype))
+        leaves, form = pytree.tree_flatten(example)
+        if [_form(leaf) for leaf in leaves] != [_form(leaf) for leaf in kept["state"]]:
+            raise UsageError(
+                "the stream can't be loaded",
+                "a state of another network",
+                "load it into a stream of the network that it was saved from",
+            )
+        self.state = pytree.tree_unflatten(kept["state"], form)
+        self.total, self.steps = total, kept["steps"]
+
+
+def _form(leaf: Any) -> Any:
+    """What a part of a state has in common with that of another step."""
+    return leaf.shape if isinstance(leaf, Tensor) else type(leaf)

@@ -219,7 +219,7 @@ class SpikingNetwork(nn.Module):
                 continue
             # neurons fire here, not in a function of its own: a reader follows one call less
             neuron, correction = neurons[node.name], corrections[node.name]
-            currents = _currents(inputs[0], timesteps, correction, state.steps)
+            currents = _currents(inputs[0], neuron, timesteps, correction, state.steps)
             keep, before = self._keep(node.name, currents, samples, state), chunk.before(node)
             before = correction.initial(neuron, currents) if before is None else before
             output, chunk.nodes[node.name] = fire(neuron, currents, before, keep, chunk.wants(node))
@@ -267,7 +267,8 @@ class SpikingNetwork(nn.Module):
             shares = of_increases(share_of(self.network, node), given, chunk.state.steps)
             chunk.redone(node, shares)
         if OPS[node.op].role is Role.STEPWISE:
-            return scaled(self.network, node, given[0], chunk.state.steps, chunk.timesteps)
+            factors = self.network.tensor(node.tensors["scale"])
+            return scaled(given[0], factors, chunk.state.steps, chunk.timesteps)
         if node.name not in self._cumulative:
             rate = None if node.name in chunk.once else self.input_rates[node.name]
             found = self._merged(node, given, rate)
@@ -382,19 +383,14 @@ class SpikingNetwork(nn.Module):
         return unfold_time(found, steps)
 
 
-def _currents(value: Value, timesteps: int, correction: Added, done: int) -> Tensor | Deferred:
-    """The currents of a site's neurons at every step; they may be deferred.
-
-    Args:
-        value: the value of the node before the site.
-        timesteps: the number of steps.
-        correction: what is added to the currents.
-        done: the number of steps before these.
-    """
+def _currents(
+    value: Value, neuron: Neuron[Any], timesteps: int, correction: Added, done: int
+) -> Tensor | Deferred:
+    """The currents of a site's neurons at every step: the value before it, and its correction."""
     if isinstance(value, Deferred):
         return correction.to_currents(value, done, timesteps)
     currents = unpacked(value)
-    # autocast gives bfloat16, and a potential needs more than 8 bits
-    wide = currents.float() if currents.dtype is torch.bfloat16 else currents
+    # autocast gives bfloat16, and a potential needs more than 8 bits: it has the threshold's type
+    wide = currents.to(torch.promote_types(currents.dtype, neuron.threshold.dtype))
     wide = correction.to_currents(wide, done, timesteps)
     return wide.expand(timesteps, *wide.shape[1:])

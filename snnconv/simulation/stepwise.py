@@ -8,9 +8,8 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from snnconv.errors import UsageError
-from snnconv.graph.ir import Graph, Node
-from snnconv.graph.network import Network
+from snnconv.core.shapes import of_steps
+from snnconv.graph.ir import Graph
 from snnconv.graph.ops import OPS, Role
 
 
@@ -19,28 +18,19 @@ def has_stepwise(graph: Graph) -> bool:
     return any(OPS[node.op].role is Role.STEPWISE for node in graph.nodes)
 
 
-def scaled(network: Network, node: Node, value: Tensor, start: int, steps: int) -> Tensor:
+def scaled(value: Tensor, factors: Tensor, done: int, steps: int) -> Tensor:
     """Return the values of some steps, each times its factor.
 
     Args:
-        network: the network, which has the factors.
-        node: a node of operation ``step_scale``.
-        value: the value of its input.
-        start: how many steps are done.
+        value: ``[steps or 1, B, *N]``.
+        factors: the factor of each step, ``[T]``.
+        done: how many steps are done.
         steps: how many steps follow.
 
     Raises:
         UsageError: a step has no factor.
     """
-    factors = network.tensor(node.tensors["scale"])
-    if start + steps > len(factors):
-        raise UsageError(
-            f"the network can't run {start + steps} steps",
-            f"'{node.name}' has learned a factor for each of {len(factors)}",
-            f"run it for T = {len(factors)}",
-        )
-    each: Tensor = factors[start : start + steps].reshape(-1, *[1] * (value.dim() - 1))
-    return value * each
+    return value * of_steps(factors, done, steps).reshape(-1, *[1] * (value.dim() - 1))
 
 
 def slowed(graph: Graph, tensors: Mapping[str, Tensor], steps: int) -> dict[str, Tensor]:

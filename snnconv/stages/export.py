@@ -22,7 +22,7 @@ from snnconv.data.frames import frames_per_run
 from snnconv.data.split import strata, subset
 from snnconv.engine.layer_output import EVERYTHING, LayerOutput
 from snnconv.errors import CheckFailedError, ObstaclesError, UsageError
-from snnconv.exports.base import EXPORTS, Export, Peer, RunResult, Subject, corrections, norms
+from snnconv.exports.base import EXPORTS, Export, Peer, RunResult, Subject, corrections
 from snnconv.reports import ExportReport, PeerRow
 from snnconv.simulation.build import spiking_network
 from snnconv.simulation.memory import BatchPlan
@@ -69,7 +69,7 @@ def run(config: ExportConfig, progress: Progress | None = None) -> ExportReport:
     network = spiking_network(checkpoint, engine="dense").eval()
     called = f"{describe(checkpoint).label} network"
     subject = Subject(checkpoint, network, called, sha256(file))
-    obstacles = (*corrections(checkpoint), *(norms(checkpoint) or format_.obstacles(subject)))
+    obstacles = (*corrections(checkpoint), *format_.obstacles(subject))
     if obstacles:
         raise ObstaclesError(str(file), obstacles, f"be exported to {config.to}", "part")
     out = _file(config, format_, describe(checkpoint).stem(checkpoint.kind, subject.info.timesteps))

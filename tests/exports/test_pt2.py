@@ -1,7 +1,8 @@
 """An exported program, run T times, is the simulation, bit for bit; for a batch of any size."""
 
+import pytest
 import torch
-from helpers.exports import PLACES, T, over_places, subject
+from helpers.exports import PLACES, T, over_places, subject, subject_of, trained_stepwise
 from helpers.networks import IMAGE, NETS
 
 from snnconv.core.metadata import Parameters
@@ -36,9 +37,20 @@ def test_a_program_is_the_network_step_by_step(tmp_path):
     assert torch.equal(form.run(file, one, x[:, order], samples, T, 1).logits, own[:, order])
 
 
+@pytest.mark.parametrize("neuron", ["lif", "glif"])
+def test_a_step_may_know_which_it_is(neuron):
+    """Factors and conductances of steps, gates, and norms of potentials."""
+    stepped(subject_of(trained_stepwise(neuron)), torch.rand(1, 3, *IMAGE))
+
+
 def test_what_is_traced_rounds_as_the_network_does():
     """Sums over places go in the same order of memory."""
-    one, x = subject(over_places(), PLACES, neuron="msat"), torch.rand(1, 3, *PLACES)
+    stepped(subject(over_places(), PLACES, neuron="msat"), torch.rand(1, 3, *PLACES))
+
+
+def stepped(one, x):
+    """What is traced gives the network's logits, bit for bit."""
+    assert Pt2(Parameters()).obstacles(one) == []
     own = simulate(one.network, x, torch.arange(3), T, 1)
     traced = step.traced(one)
     states, total = [each.new_zeros(3, *each.shape[1:]) for each in traced.arguments[2]], 0

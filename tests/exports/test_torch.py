@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from helpers.exports import PLACES, over_places
+from helpers.exports import PLACES, over_places, trained_stepwise
+from helpers.exports import subject_of as subject
 from helpers.nets import Calls, randomised
 from helpers.networks import IMAGE, NETS, checkpoint
 from torch import nn
@@ -15,17 +16,12 @@ from torch.nn import functional as F
 
 from snnconv.core.metadata import ConfidenceInfo, DataInfo, Parameters
 from snnconv.errors import CheckFailedError
-from snnconv.exports.base import Subject
 from snnconv.exports.torch import TorchModule
 from snnconv.neurons.base import NEURONS
 from snnconv.simulation.build import learned, spiking_network
 from snnconv.simulation.simulate import simulate
 
 FORMAT = TorchModule(Parameters())
-
-
-def subject(made):
-    return Subject(made, spiking_network(made, engine="dense").eval(), "A network", "0" * 64)
 
 
 def written(made, folder, stem="exported"):
@@ -112,6 +108,19 @@ def test_chunks_and_streams(alone):
     torch.testing.assert_close(torch.stack(steps), logits, rtol=1e-5, atol=1e-6)
     assert torch.equal(network(x), logits[-1])
     assert network(x, timesteps=2).shape == (2, 4)
+
+
+@pytest.mark.parametrize("neuron", ["lif", "glif"])
+def test_factors_of_steps_gates_and_norms_of_potentials(neuron, alone):
+    made = trained_stepwise(neuron)
+    network, x = alone(made), torch.rand(3, *IMAGE)
+    assert same(made, network, x)
+    assert same(made, network, x, chunk=1)
+    with pytest.raises(ValueError, match="made for T = 6 alone"):
+        network(x, timesteps=7)
+    stream = network.stream()
+    with pytest.raises(ValueError, match="can't run 7 steps"):
+        [stream(x) for _ in range(7)]
 
 
 def test_confidence(alone):

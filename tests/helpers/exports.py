@@ -1,11 +1,16 @@
 """Networks for formats that have average pooling, IF and LIF neurons, and what runs them."""
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
 from helpers.networks import IMAGE, checkpoint, dyadic
+from snnconv.core.metadata import NormInfo
 from snnconv.exports.base import Subject
-from snnconv.simulation.build import spiking_network
+from snnconv.graph.rewrite import with_gates
+from snnconv.neurons.norms.base import NORMS
+from snnconv.simulation.build import learned, spiking_network
 from snnconv.simulation.simulate import simulate
 
 T, BATCH = 6, 3
@@ -56,6 +61,43 @@ def over_places():
         *(nn.Conv2d(1, 16, 3), nn.ReLU(), nn.Conv2d(16, 16, 3), nn.ReLU()),
         *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 4)),
     ).eval()
+
+
+class Gated(nn.Module):
+    """A gate of spikes between layers with BatchNorm."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv0, self.norm0, self.relu0 = nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.ReLU()
+        self.conv1, self.norm1, self.relu1 = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), nn.ReLU()
+        self.last = nn.Linear(48, 4)
+
+    def forward(self, x):
+        x = self.relu0(self.norm0(self.conv0(x)))
+        gate = 1 - self.relu1(self.norm1(self.conv1(x)))
+        return self.last((gate * x).flatten(1))
+
+
+def trained_stepwise(neuron="lif"):
+    """What training may leave: factors of steps, gates, and thresholds of normalised potentials."""
+    theta = 0.375
+    made = checkpoint(Gated(), theta=theta, timesteps=T, neuron=neuron, analog=True)
+    graph, tensors = with_gates(made.graph, made.network, theta)
+    graph, tensors = NORMS.load("tebn")(None).placed(graph, tensors, {}, T)
+    tensors |= {name: torch.rand(T) + 0.5 for name in tensors if name.endswith("step_scale")}
+    norm = NormInfo(name="mpbn", params={}) if neuron == "lif" else None
+    spiking = made.spiking.model_copy(update={"norm": norm})
+    made = replace(made, graph=graph, network=tensors, spiking=spiking)
+    kept = learned(spiking_network(made, folded=False))
+    moved = {name: x + 0.5 * torch.rand_like(x) for name, x in kept.items()}
+    for weight in (x for name, x in moved.items() if name.endswith("norm.weight")):
+        weight[0] *= -1  # fires where the potential is low
+    return replace(made, kind="trained", neurons=moved)
+
+
+def subject_of(made):
+    """What is exported, as it is."""
+    return Subject(made, spiking_network(made, engine="dense").eval(), "A network", "0" * 64)
 
 
 def subject(module, shape=IMAGE, **how):

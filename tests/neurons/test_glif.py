@@ -3,6 +3,8 @@ import torch
 from helpers.layers import layer
 from spikingjelly.activation_based.neuron import GatedLIFNode
 
+from snnconv.errors import UsageError
+
 C, T = 3, 5
 CORNER = {"alpha": 100.0, "beta": -100.0, "gamma": 100.0, "v_th": 100.0}
 """What the sigmoid makes of these is 1, 0, 1 and 1."""
@@ -78,5 +80,5 @@ def test_it_starts_as_its_authors_code_does():
 
 
 def test_it_is_past_its_conductances():
-    with pytest.raises(ValueError, match="for 5 steps is past them"):
+    with pytest.raises(UsageError, match="each of T = 5"):
         glif()(torch.zeros(T + 1, 2, C))

@@ -6,6 +6,7 @@ from helpers.layers import layer, same
 from pydantic import ValidationError
 from spikingjelly.activation_based.neuron import LIFNode
 
+from snnconv.errors import UsageError
 from snnconv.neurons.lm_h import Params
 
 
@@ -210,7 +211,7 @@ def test_the_scalars_at_the_start_and_their_bounds():
 def test_steps_beyond_those_it_has_scalars_for():
     currents = torch.zeros(3, 1, 1).double()
     _, state = lm_h(steps=3, scalars="step")(currents)
-    with pytest.raises(ValueError, match="scalars for 3 steps is past them"):
+    with pytest.raises(UsageError, match="each of T = 3"):
         lm_h(steps=3, scalars="step")(currents, state)
     assert lm_h(steps=3)(currents, state)[1].steps == 6
 

@@ -86,7 +86,7 @@ def test_tebn_is_that_of_spikingjelly_and_weights_of_a_step():
             network.train(live)
             currents = network.compute(graph.nodes[0], [x.flatten(0, 1)])
             normal = network.compute(graph.nodes[1], [currents]).unflatten(0, (4, 6))
-            ours = scaled(network, scale, normal, 0, 4)
+            ours = scaled(normal, network.tensor(scale.tensors["scale"]), 0, 4)
             torch.testing.assert_close(ours, other.train(live)(currents.unflatten(0, (4, 6))))
         folded, weights = fold(graph, network.tensors())
         conv = folded.nodes[0].tensors
@@ -163,8 +163,8 @@ def test_a_norm_goes_through_the_stages(tmp_path, norm):
         with pytest.raises(UsageError, match="can't run for T = 3"):
             load_network(tmp_path / "trained.safetensors")(torch.zeros(1, 1, 8, 8), timesteps=3)
     done("finetune", tmp_path / "trained.safetensors", *SMALL, *run)
-    found = {"tebn": "step_scale", "mpbn": "potentials that were normalised"}[norm]
-    refused(here("export", "--to", "torch", *run), ExitCode.UNSUPPORTED, "can't be", found)
+    found = {"tebn": "step_scale", "mpbn": "a threshold of normalised potentials"}[norm]
+    refused(here("export", "--to", "integer", *run), ExitCode.UNSUPPORTED, found, "--to torch")
 
 
 def test_a_norm_that_can_not_be(tmp_path):

@@ -82,6 +82,42 @@ def test_a_stream_has_explicit_state(neuron):
     assert stream.steps == 1
 
 
+@pytest.mark.parametrize("neuron", ["msat", "signed"])
+def test_a_stream_goes_on_from_a_file(neuron, tmp_path):
+    snn, x = LoadedModule(made(neuron=neuron)), torch.rand(2, *IMAGE)
+    one, other = snn.stream(), snn.stream()
+    one(x), one(x)
+    torch.save(one.state_dict(), tmp_path / "state.pt")
+    other.load_state_dict(torch.load(tmp_path / "state.pt"))
+    assert torch.equal(other(x), one(x))
+    with pytest.raises(UsageError, match="a state of another network"):
+        LoadedModule(made(neuron="lif")).stream().load_state_dict(one.state_dict())
+    with pytest.raises(UsageError, match="can't go on with 3 samples"):
+        one(torch.rand(3, *IMAGE))
+    other.load_state_dict(snn.stream().state_dict())
+    assert other.steps == 0
+
+
+def test_samples_that_do_not_fit():
+    """A sample without a batch would be broadcast, or taken for a batch."""
+    snn = LoadedModule(made())
+    for run in (snn, snn.step):
+        with pytest.raises(UsageError, match=r"give one of shape \[B, 2, 6, 6\]"):
+            run(torch.rand(*IMAGE))
+    for T in (0, -1):
+        with pytest.raises(UsageError, match="give 1 step or more"):
+            snn(torch.rand(1, *IMAGE), timesteps=T)
+
+
+@pytest.mark.parametrize("neuron", ["if", "signed"])
+def test_weights_of_two_bytes(neuron):
+    snn, x = LoadedModule(made(neuron=neuron)), torch.rand(4, *IMAGE)
+    with torch.no_grad():
+        own, found = snn(x), snn.bfloat16()(x.bfloat16())
+    assert found.dtype is torch.bfloat16
+    torch.testing.assert_close(found.float(), own, rtol=0.3, atol=0.3)
+
+
 def test_neurons_that_need_all_steps_do_not_stream():
     snn = LoadedModule(made(neuron="lm-ht"))
     with pytest.raises(UsageError, match="one step at a time"):

@@ -15,7 +15,7 @@ from snnconv.checkpoint import Checkpoint, sha256
 from snnconv.core.uncertainty import mcnemar
 from snnconv.core.validation import parameters
 from snnconv.errors import ObstaclesError
-from snnconv.exports.base import Subject, corrections, norms
+from snnconv.exports.base import Subject, corrections
 from snnconv.exports.integer import Integer, Params
 from snnconv.exports.parts.integer_quantize import quantized
 from snnconv.exports.parts.integer_run import logits, run
@@ -49,7 +49,7 @@ class IntegerMeasure:
         self.params = parameters(Params, given, "option --integer")
         network = spiking_network(checkpoint, engine="dense").eval()
         subject = Subject(checkpoint, network, str(file), sha256(file))
-        of_integers = norms(checkpoint) or Integer(self.params).obstacles(subject)
+        of_integers = Integer(self.params).obstacles(subject)
         if found := (*corrections(checkpoint), *of_integers):
             raise ObstaclesError(str(file), found, "be computed in whole numbers", "part")
         self.network, _ = quantized(subject, self.params.widths)

@@ -21,8 +21,10 @@ from snnconv.core.runtime import generators_kept
 from snnconv.errors import Obstacle
 from snnconv.exports.base import Subject
 from snnconv.exports.parts.source import UnreadableSourceError
-from snnconv.exports.parts.torch_module import Writer, definitions
+from snnconv.exports.parts.torch_definitions import definitions
+from snnconv.exports.parts.torch_module import Writer
 from snnconv.graph.ops import OPS, Role
+from snnconv.simulation.stepwise import has_stepwise
 
 
 class CountError(Exception):
@@ -53,8 +55,13 @@ class Count:
 
     __gt__ = __le__ = __lt__ = __ge__
 
-    def __add__(self, other: int) -> "Count":
+    def __add__(self, other: Any) -> Any:
+        """A count of more steps; of whole numbers, one for each step, the rows of these steps."""
+        if isinstance(other, Tensor):
+            return self.value.to(other.dtype) + other
         return Count(self.value + other, self.asked)
+
+    __radd__ = __add__
 
     def __rtruediv__(self, other: float) -> Tensor:
         return other / self.value
@@ -68,7 +75,7 @@ class Count:
         raise CountError("a condition on its number of steps")
 
     def __index__(self) -> int:
-        raise CountError("parameters of each step")
+        raise CountError("a row by its number of steps, which of_steps takes")
 
 
 def _chosen(first: Tensor, one: Any, other: Any) -> Any:
@@ -138,11 +145,15 @@ class Step(nn.Module):
         network: the network of a module file.
         names: the names of its sites.
         example: its state after a step.
+        stepwise: whether it has operations whose value depends on the step.
     """
 
-    def __init__(self, network: nn.Module, names: Mapping[str, str], example: Any) -> None:
+    def __init__(
+        self, network: nn.Module, names: Mapping[str, str], example: Any, stepwise: bool
+    ) -> None:
         super().__init__()
         self.network = network
+        self.stepwise = stepwise
         self.own = {key: value for key, value in example.items() if key != "steps"}
         leaves, self.form = pytree.tree_flatten(self.own)
         self.kept = [k for k, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
@@ -164,7 +175,8 @@ class Step(nn.Module):
                 before[name] = pytree.tree_map(
                     lambda v: torch.where(self.done == 0, torch.zeros_like(v), v), before[name]
                 )
-        currents, after = self.network.steps(x[None], 1, {**before, "steps": 0})  # type: ignore[operator]
+        steps = Count(self.done) if self.stepwise else 0
+        currents, after = self.network.steps(x[None], 1, {**before, "steps": steps})  # type: ignore[operator]
         found = pytree.tree_leaves({name: after[name] for name in before})
         kept = [found[k] for k in self.kept]
         return currents[0], kept, [layer.spikes for layer in self.layers]
@@ -178,7 +190,7 @@ class Unrolled(nn.Module):
         self.network = network
         self.timesteps = timesteps
         for layer in network.modules():
-            if hasattr(layer, "threshold"):  # asked here once, because a graph can't ask
+            if hasattr(layer, "initial"):  # a neuron, asked here once, because a graph can't ask
                 averages: bool = layer.averages()  # type: ignore[operator]
                 vars(layer)["averages"] = lambda answer=averages: answer
 
@@ -214,7 +226,7 @@ def traced(subject: Subject, batch: int = 2) -> Traced:
     names = {site: writer.names[site] for site in subject.network.neurons}
     x = torch.zeros(batch, *subject.checkpoint.graph.input_shape)
     _, example = network.steps(x[None], 1)  # type: ignore[operator]
-    one = Step(network, names, example).eval()
+    one = Step(network, names, example, has_stepwise(subject.network.network.graph)).eval()
     flat = pytree.tree_flatten_with_path(one.own)[0]
     found = [(_name(path), leaf) for path, leaf in flat if isinstance(leaf, Tensor)]
     states = [leaf.clone() for _, leaf in found]

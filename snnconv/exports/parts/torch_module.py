@@ -4,130 +4,23 @@ Names are those of the checkpoint's nodes. A value that only the next operation 
 ``x``; others have the name of their node, and are deleted after their last reader.
 """
 
-import ast
 import keyword
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
-from typing import Any
 
 from torch import Tensor
 
-from snnconv.data.frames import frames_shown
 from snnconv.exports.base import Subject
-from snnconv.exports.parts.source import Import, Key, Standalone, source
-from snnconv.exports.parts.torch_calls import Call, call
-from snnconv.graph.ir import INPUT, Graph, Node
+from snnconv.exports.parts.source import Import
+from snnconv.exports.parts.torch_calls import call
+from snnconv.exports.parts.torch_definitions import averaging, definitions, kind_of
+from snnconv.graph.ir import INPUT, Node
 from snnconv.graph.network import IMAGE, is_fixed, node_tensors
 from snnconv.graph.ops import OPS, Role
-from snnconv.neurons.base import Neuron
-from snnconv.neurons.confidence import drawn, keep_mask
-from snnconv.simulation.cumulative import function_increase, pool_increase
+from snnconv.simulation.build import fixed
 from snnconv.simulation.module import SpikingModule
 
-_PARTS = "snnconv.exports.parts.torch_parts"
-_MEMBERS = frozenset({"forward", "run", "initial", "steps", "averages", "normalise", "step"})
-_MEMBERS |= {"shown", "stream", "restart"}
 _TAKEN = {"x", "y", "state", "samples", "timesteps", "before", "after", "done", "self", "nn", "F"}
-
-
-def _neuron(subject: Subject) -> type[Neuron[object]]:
-    return type(next(iter(subject.network.neurons.values())))
-
-
-def _key(function: Callable[..., Any]) -> Key:
-    """Where a function of this package is, so that a checker sees it if it is renamed."""
-    return function.__module__, function.__name__
-
-
-def definitions(subject: Subject) -> Standalone:
-    """What the file needs in addition to the network."""
-    neuron, network = _neuron(subject), subject.network
-    kind = type(subject.params)
-    base = "SpikingModule" if network.hold is None else "FramesModule"
-    steps = [(_PARTS, name) for name in ("read_tensors", "each", "fire")]
-    nodes = network.analysis.cumulative
-    if any(OPS[node.op].role is Role.MAX for node in nodes):
-        steps += [(_PARTS, "over_time"), _key(pool_increase)]
-    if any(OPS[node.op].role is Role.ANALOG for node in nodes):
-        steps += [(_PARTS, "over_time"), _key(function_increase)]
-    if _averaging(network.network.graph, network.neurons):
-        steps.append((_PARTS, "settled"))
-    if network.hold is not None:
-        steps.append(_key(frames_shown))
-    if network.confidence is not None:
-        steps.append(_key(keep_mask))
-    if network.draws:
-        steps.append(_key(drawn))
-    if network.lead:
-        steps.append((_PARTS, "lead"))
-    for node in network.network.graph.nodes:
-        if OPS[node.op].role is not Role.SITE and (taken := _call(subject, node).taken):
-            steps += [(_PARTS, "Attributes"), taken]
-    own = (kind.__module__, kind.__name__)
-    roots = (own, (neuron.__module__, neuron.__name__), *dict.fromkeys(steps))
-    module = ("snnconv.simulation.module", base)
-    members = _MEMBERS | {"begun"} if network.lead else _MEMBERS
-    return Standalone((*roots, module), members, {own: _parameters(subject)})
-
-
-def _parameters(subject: Subject) -> str:
-    """The neuron's parameters as a dataclass with the values that they have here."""
-    params, kind = subject.params, type(subject.params)
-    lines = ["@dataclass(frozen=True)", f"class {kind.__name__}:"]
-    lines.append(f'    """{(kind.__doc__ or "The parameters.").splitlines()[0]}"""\n')
-    for name, field in kind.model_fields.items():
-        value = getattr(params, name)
-        lines += [f"    # {field.description}"] if field.description else []
-        lines.append(f"    {name}: {type(value).__name__} = {value!r}".replace("'", '"'))
-    origin = source(kind.__module__)
-    node = origin.definitions.get(kind.__name__)
-    for member in getattr(node, "body", []):
-        if isinstance(member, ast.FunctionDef) and _is_property(member):
-            first = min(member.lineno, *(d.lineno for d in member.decorator_list))
-            text = b"".join(origin.lines[first - 1 : member.end_lineno]).decode().rstrip()
-            lines.append("\n" + text)
-    return "\n".join(lines)
-
-
-def _is_property(member: ast.FunctionDef) -> bool:
-    return any(ast.unparse(d) == "property" for d in member.decorator_list)
-
-
-def _averaging(graph: Graph, neurons: Mapping[str, Neuron[object]]) -> dict[str, list[str]]:
-    """The sites whose spikes only sites may read through linear operations, each with those.
-
-    Their mean is enough where all of these neurons average; whether they do is asked when it runs.
-    """
-    mixing = {name for name, neuron in neurons.items() if "averages" in vars(type(neuron))}
-    found: dict[str, list[str]] = {}
-    for site in graph.sites:
-        readers = _readers(graph, site.name)
-        if readers and readers <= mixing:
-            found[site.name] = [each.name for each in graph.sites if each.name in readers]
-    return found
-
-
-def _readers(graph: Graph, name: str) -> set[str]:
-    """The sites that read a value through linear operations; none if something else reads it."""
-    if name == graph.output:
-        return set()
-    found: set[str] = set()
-    for node in graph.consumers(name):
-        match OPS[node.op].role:
-            case Role.SITE:
-                found.add(node.name)
-            case Role.MAX | Role.ANALOG:
-                return set()
-            case _:
-                behind = _readers(graph, node.name)
-                if not behind:
-                    return set()
-                found |= behind
-    return found
-
-
-def _call(subject: Subject, node: Node) -> Call:
-    return call(node, node_tensors(node, subject.network.network.tensors()))
 
 
 class Writer:
@@ -139,7 +32,7 @@ class Writer:
         self.network = subject.network.network.tensors()
         self.neurons = subject.network.neurons
         self.cumulative = {node.name for node in subject.network.analysis.cumulative}
-        self.averaging = _averaging(self.graph, self.neurons)
+        self.averaging = averaging(self.graph, self.neurons)
         self.definitions = definitions(subject)
         self.names = self._named()
         self.calls = {
@@ -209,16 +102,17 @@ the logits after every step; ``network.stream()`` takes one step at a time, if t
         yield "    def __init__(self) -> None:"
         yield "        super().__init__("
         yield f"            timesteps={facts.timesteps},"
-        yield f"            fixed={self.subject.params.fixed},"
+        yield f"            fixed={fixed(self.subject.checkpoint)},"
         yield f"            causal={network.causal},"
         yield f"            mean={tuple(data.mean)},"
         yield f"            std={tuple(data.std)},"
         yield f"            scale={data.scale or 1.0},"
+        yield f"            input_shape={tuple(self.graph.input_shape)},"
         if frames:
             yield f"            frames={data.frames},"
             yield f"            hold={network.hold},"
         yield "        )"
-        kind, params = _neuron(self.subject).__name__, type(self.subject.params).__name__
+        kind, params = kind_of(self.subject).__name__, type(self.subject.params).__name__
         for node in self.graph.nodes:
             own = self.names[node.name]
             if node.name in self.neurons:
@@ -230,6 +124,9 @@ the logits after every step; ``network.stream()`` takes one step at a time, if t
                     yield f"        self.{own}.ceiling = torch.tensor({ceiling.tolist()})"
                 if self.neurons[node.name].two_sided:
                     yield f"        self.{own}.two_sided = True"
+                if (norm := self.neurons[node.name].norm) is not None:
+                    channels = norm.threshold().shape[1]
+                    yield f"        self.{own}.norm = FoldedNorm(torch.zeros(2, {channels}))"
             elif self.made[node.name] == own:
                 if made := self.calls[node.name].made:
                     yield f"        self.{own} = {made}"
@@ -298,6 +195,9 @@ the logits after every step; ``network.stream()`` takes one step at a time, if t
             if readers := self.averaging.get(node.name):
                 listed = ", ".join(f"self.{self.names[name]}" for name in readers)
                 yield f"{out} = settled({out}, {listed})"
+            return
+        if OPS[node.op].role is Role.STEPWISE:
+            yield f"{out} = scaled({given[0]}, self.{self.made[node.name]}_scale, done, timesteps)"
             return
         called = self.calls[node.name]
         value = called.value.replace("{self}", f"self.{self.made[node.name]}")

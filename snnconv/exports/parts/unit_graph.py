@@ -32,6 +32,9 @@ from snnconv.neurons.lif import LIF
 NOTHING = ("dropout", "identity")
 """Operations that are nothing in inference."""
 
+_EVERYTHING = "export with --to onnx or --to torch, which take every operation"
+_NORMED = f"{_EVERYTHING}; or train with a norm that is folded into the weights: --norm tdbn"
+
 
 @dataclass(frozen=True)
 class Window:
@@ -104,6 +107,10 @@ def _of_neurons(
 ) -> Iterator[Obstacle]:
     """What the neurons do that the format's do not."""
     network, neurons = subject.network, f"neuron '{subject.info.neuron}'"
+    for site, neuron in network.neurons.items():
+        if neuron.norm is not None:
+            found = f"a threshold of normalised potentials; {called} resets by what it compares"
+            yield Obstacle(site, found, _NORMED)
     for neuron in network.neurons.values():
         if type(neuron) not in kinds:
             levels = "spikes of several levels or of both signs"
@@ -130,7 +137,7 @@ def _other(neuron: Neuron[object]) -> str:
 def _of_graph(subject: Subject, called: str) -> Iterator[Obstacle]:
     """Operations that are not one of these layers."""
     average = "train with average pooling: snnconv train MODEL --activation qcfs --pool average"
-    all_of_them = "export with --to onnx or --to torch, which take every operation"
+    gates = f"{_EVERYTHING}; or train with blocks that add spikes: block=sew"
     shapes = subject.network.analysis.shapes
     for node in subject.network.network.graph.nodes:
         given = shapes[node.inputs[0]]
@@ -141,7 +148,13 @@ def _of_graph(subject: Subject, called: str) -> Iterator[Obstacle]:
                 yield Obstacle(node.name, f"a max pooling, which {called} does not have", average)
                 continue
             case Role.ANALOG:
-                yield Obstacle(node.name, f"the function {node.op}, no neuron", all_of_them)
+                yield Obstacle(node.name, f"the function {node.op}, no neuron", _EVERYTHING)
+                continue
+            case Role.STEPWISE:
+                yield Obstacle(node.name, f"a factor for each step ({node.op})", _NORMED)
+                continue
+            case Role.GATE:
+                yield Obstacle(node.name, f"a gate of spikes ({node.op})", gates)
                 continue
         match node.op:
             case "conv" if len(given) in (2, 3):
@@ -154,7 +167,7 @@ def _of_graph(subject: Subject, called: str) -> Iterator[Obstacle]:
                 continue
             case "avg_pool" | "adaptive_avg_pool" | "mean" if pooling(node, given) is not None:
                 continue
-        yield Obstacle(node.name, f"the operation {node.op} of {list(given)}", all_of_them)
+        yield Obstacle(node.name, f"the operation {node.op} of {list(given)}", _EVERYTHING)
 
 
 def pooling(node: Node, given: Shape) -> Window | None:

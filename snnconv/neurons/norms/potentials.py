@@ -28,12 +28,10 @@ class PotentialNorm(nn.Module):
 
     Attributes:
         synchronised: whether statistics are those of all processes' batches.
-        folded: the threshold and 1 or -1, ``[2, C]``; none if it is not folded.
     """
 
     mean: Tensor
     var: Tensor
-    folded: Tensor | None
 
     def __init__(self, channels: int, level: float) -> None:
         super().__init__()
@@ -43,7 +41,6 @@ class PotentialNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("var", torch.ones(channels))
-        self.register_buffer("folded", None, persistent=False)
 
     def forward(self, potential: Tensor) -> Tensor:
         """The normalised potentials of one step.
@@ -72,9 +69,9 @@ class PotentialNorm(nn.Module):
         at = torch.where(gain == 0, always, self.mean.double() + (self.level - bias) / gain)
         return torch.stack([at, torch.where(gain < 0, -1.0, 1.0)]).to(self.weight.dtype)
 
-    def fold(self) -> None:
-        """Fold it into thresholds; it learns no more."""
-        self.folded = self.threshold()
+    def folded(self) -> "FoldedNorm":
+        """The same as thresholds, which learn no more."""
+        return FoldedNorm(self.threshold())
 
     def spike(self, potential: Tensor, surrogate: Surrogate) -> Tensor:
         """1 where a neuron fires, else 0, in the potential's type.
@@ -83,9 +80,36 @@ class PotentialNorm(nn.Module):
             potential: of one step.
             surrogate: what stands for the derivative by the normalised potential.
         """
-        if self.folded is None:
-            normalised = self(potential)
-            fired: Tensor = surrogate(normalised, normalised.new_tensor(self.level))
-            return fired
-        at, side = (per_neuron(x, potential.dim()) for x in self.folded)
+        normalised = self(potential)
+        fired: Tensor = surrogate(normalised, normalised.new_tensor(self.level))
+        return fired
+
+
+class FoldedNorm(nn.Module):
+    """What a norm of potentials is in inference: a threshold of each channel, and the side.
+
+    Its spikes have no derivative.
+
+    Args:
+        limits: from :meth:`PotentialNorm.threshold`, ``[2, C]``.
+    """
+
+    limits: Tensor
+
+    def __init__(self, limits: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("limits", limits)
+
+    def threshold(self) -> Tensor:
+        """The potential at which each channel fires, and the side, ``[2, C]``."""
+        return self.limits
+
+    def spike(self, potential: Tensor, surrogate: nn.Module) -> Tensor:
+        """1 where a neuron fires, else 0, in the potential's type.
+
+        Args:
+            potential: of one step.
+            surrogate: has no use here.
+        """
+        at, side = (per_neuron(x, potential.dim()) for x in self.limits)
         return (potential * side >= at * side).to(potential.dtype)
