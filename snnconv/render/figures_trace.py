@@ -16,10 +16,10 @@ from snnconv.render.svg.small import (
     scatter_plot,
 )
 from snnconv.render.svg.styles import Style, run_style
-from snnconv.render.traced import Course, DrawnSite, DrawnTrace
+from snnconv.render.trace_summary import Course, SiteSummary, TraceSummary
 
 
-def traces(found: Sequence[DrawnTrace]) -> list[Figure]:
+def traces(found: Sequence[TraceSummary]) -> list[Figure]:
     """Draw every trace; a further one has its network's name in every title."""
     several = len(found) > 1
     return [
@@ -29,7 +29,7 @@ def traces(found: Sequence[DrawnTrace]) -> list[Figure]:
     ]
 
 
-def _figures(trace: DrawnTrace, name: str, of: str) -> list[Figure]:
+def _figures(trace: TraceSummary, name: str, of: str) -> list[Figure]:
     made = [
         _raster(trace, name, of),
         *_courses(trace, name, of),
@@ -40,7 +40,7 @@ def _figures(trace: DrawnTrace, name: str, of: str) -> list[Figure]:
     return [figure for figure in made if figure is not None]
 
 
-def _steps(trace: DrawnTrace) -> Axis:
+def _steps(trace: TraceSummary) -> Axis:
     return Axis(
         "Time step t",
         Scale("linear", 0.0, float(trace.steps)),
@@ -49,13 +49,13 @@ def _steps(trace: DrawnTrace) -> Axis:
     )
 
 
-def _part(trace: DrawnTrace) -> str:
+def _part(trace: TraceSummary) -> str:
     """Return a sentence on what is left out of the steps."""
     left = trace.timesteps > trace.steps
     return f" The first {trace.steps} of {trace.timesteps} steps are shown." if left else ""
 
 
-def _raster(trace: DrawnTrace, name: str, of: str) -> Figure | None:
+def _raster(trace: TraceSummary, name: str, of: str) -> Figure | None:
     shown = [site for site in trace.sites if site.rows]
     if not shown:
         return None
@@ -80,14 +80,14 @@ def _raster(trace: DrawnTrace, name: str, of: str) -> Figure | None:
     return Figure(f"{name}-raster", title, caption + _part(trace), draw, whole_width=True)
 
 
-def _courses(trace: DrawnTrace, name: str, of: str) -> list[Figure]:
+def _courses(trace: TraceSummary, name: str, of: str) -> list[Figure]:
     return [
         _course(trace, site, f"{name}-course-{k}", of)
         for k, site in enumerate(site for site in trace.sites if site.courses)
     ]
 
 
-def _course(trace: DrawnTrace, site: DrawnSite, name: str, of: str) -> Figure:
+def _course(trace: TraceSummary, site: SiteSummary, name: str, of: str) -> Figure:
     title = f"Potentials at {site.name}{of}"
     series, rules = [], []
     limits = {limit for course in site.courses for limit in course.thresholds}
@@ -127,7 +127,7 @@ def _limit(course: Course, style: Style, series: list[Series]) -> list[Rule]:
     return []
 
 
-def _scatter(trace: DrawnTrace, name: str, of: str) -> Figure | None:
+def _scatter(trace: TraceSummary, name: str, of: str) -> Figure | None:
     shown = [site for site in trace.sites if site.points][:MANY]
     if not shown:
         return None
@@ -147,7 +147,7 @@ def _scatter(trace: DrawnTrace, name: str, of: str) -> Figure | None:
     return Figure(f"{name}-scatter", title, caption + _first(trace, shown), draw, whole_width=True)
 
 
-def _rates(trace: DrawnTrace, name: str, of: str) -> Figure | None:
+def _rates(trace: TraceSummary, name: str, of: str) -> Figure | None:
     shown = [site for site in trace.sites if site.rates][:MANY]
     if not shown:
         return None
@@ -172,19 +172,19 @@ def _rates(trace: DrawnTrace, name: str, of: str) -> Figure | None:
     return Figure(f"{name}-rates", title, caption + _first(trace, shown), draw, whole_width=True)
 
 
-def _first(trace: DrawnTrace, shown: Sequence[DrawnSite]) -> str:
+def _first(trace: TraceSummary, shown: Sequence[SiteSummary]) -> str:
     left = len(trace.sites) > MANY
     return f" The first {len(shown)} of {len(trace.sites)} sites are shown." if left else ""
 
 
-def _pictures(trace: DrawnTrace, name: str, of: str) -> list[Figure]:
+def _pictures(trace: TraceSummary, name: str, of: str) -> list[Figure]:
     return [
         _picture(trace, site, f"{name}-images-{k}", of)
         for k, site in enumerate(site for site in trace.sites if site.maps)
     ]
 
 
-def _picture(trace: DrawnTrace, site: DrawnSite, name: str, of: str) -> Figure:
+def _picture(trace: TraceSummary, site: SiteSummary, name: str, of: str) -> Figure:
     title = f"Activations at {site.name}{of}"
     pictures = [Picture(f"channel {each.channel}", each.ann, each.snn) for each in site.maps]
 

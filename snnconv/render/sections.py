@@ -15,7 +15,7 @@ from snnconv.render.figures_trace import traces
 from snnconv.render.figures_training import training
 from snnconv.render.functions import function_table
 from snnconv.render.tables import Table
-from snnconv.render.traced import DrawnTrace
+from snnconv.render.trace_summary import TraceSummary
 from snnconv.render.training_curves import Trained, TrainingCurve, curves
 from snnconv.reports import CompareReport, CompareTrainingReport, EvaluateReport, SearchUse
 
@@ -129,7 +129,7 @@ def contents(
     trainings: Sequence[Trained] = (),
     methods: Sequence[CompareReport | CompareTrainingReport] = (),
     chosen: Sequence[SearchUse] = (),
-    traced: Sequence[DrawnTrace] = (),
+    traced: Sequence[TraceSummary] = (),
 ) -> Contents:
     """Return what a report of these shows.
 

@@ -17,7 +17,7 @@ from snnconv.render.paper import needed, papers
 from snnconv.render.sections import contents
 from snnconv.render.significance import accuracy_at, score_at, tested
 from snnconv.render.svg.styles import run_style
-from snnconv.render.traced import DrawnTrace
+from snnconv.render.trace_summary import TraceSummary
 from snnconv.render.training_curves import Trained, behind
 from snnconv.reports import (
     CellRow,
@@ -37,8 +37,8 @@ from snnconv.reports import (
 from snnconv.stages import run_folder
 from snnconv.stages.advance import run_stage
 from snnconv.stages.session import Session
-from snnconv.traces.drawn import drawn
 from snnconv.traces.reader import Trace
+from snnconv.traces.summary import summary
 
 
 def _evaluate_the_rest(config: ReportConfig, progress: Progress) -> None:
@@ -149,7 +149,7 @@ def _searches(folders: list[Path], evaluations: list[EvaluateReport]) -> list[Se
     ]
 
 
-def _traces(folders: list[Path], evaluations: list[EvaluateReport]) -> list[DrawnTrace]:
+def _traces(folders: list[Path], evaluations: list[EvaluateReport]) -> list[TraceSummary]:
     """Return the newest trace of each evaluated network, from the folders of the evaluations."""
     names, found = labels(evaluations), {}
     for run in folders:
@@ -161,7 +161,7 @@ def _traces(folders: list[Path], evaluations: list[EvaluateReport]) -> list[Draw
                     and evaluation.timesteps == report.timesteps
                 ):
                     found[k] = file
-    return [drawn(Trace(file), names[k], run_style(k)) for k, file in sorted(found.items())]
+    return [summary(Trace(file), names[k], run_style(k)) for k, file in sorted(found.items())]
 
 
 def _refuse_figures(folder: Path | None) -> None:

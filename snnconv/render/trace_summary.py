@@ -1,4 +1,4 @@
-"""What is drawn of a trace: few enough numbers for a page, as plain Python has them."""
+"""The summary of a trace: few enough numbers for a page, in plain Python."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from snnconv.render.svg.styles import Style
 
 @dataclass(frozen=True)
 class Course:
-    """One neuron over time: what its potential is after each step, and what makes it fire.
+    """One neuron over time: its potential after each step, its threshold and its spikes.
 
     Attributes:
-        name: of the neuron, by its place in the layer.
-        potentials: after each step.
-        thresholds: of each step.
+        name: the name of the neuron, by its place in the layer.
+        potentials: the potential after each step.
+        thresholds: the threshold at each step.
         fired: the steps, from 1, that have a spike.
     """
 
@@ -25,12 +25,12 @@ class Course:
 
 @dataclass(frozen=True)
 class Maps:
-    """A channel of one sample: the ANN's activation, and what the spikes say, in grey levels.
+    """A channel of one sample in grey levels: the ANN's activation, and the decoded spikes.
 
     Attributes:
-        channel: its number.
-        ann: rows of values 0..255.
-        snn: the same, on the same scale.
+        channel: the number of the channel.
+        ann: the ANN's rows of values 0..255.
+        snn: the decoded rows, on the same scale.
     """
 
     channel: int
@@ -39,17 +39,17 @@ class Maps:
 
 
 @dataclass(frozen=True)
-class DrawnSite:
+class SiteSummary:
     """One activation site of a trace.
 
     Attributes:
-        name: of the site.
-        neurons: that a sample has.
-        raster: of one sample, ``(row, step from 1, count)`` of each spike that is drawn.
-        rows: neurons in the raster.
+        name: the name of the site.
+        neurons: the neurons of a sample.
+        raster: ``(row, step from 1, count)`` of each spike to draw, for one sample.
+        rows: the neurons in the raster.
         courses: a few neurons of that sample.
         points: ``(ANN's activation, decoded activation)`` of some neurons of all samples.
-        values: of which these are some.
+        values: the number of all such pairs.
         rates: how many neurons of all samples had 0, 1, 2, ... spikes in T steps.
         maps: some channels of one sample.
     """
@@ -66,17 +66,17 @@ class DrawnSite:
 
 
 @dataclass(frozen=True)
-class DrawnTrace:
-    """A trace with its place in the page.
+class TraceSummary:
+    """The summary of a trace.
 
     Attributes:
-        label: of the network.
-        style: of the network in other plots.
+        label: the label of the network.
+        style: the style of the network in other plots.
         timesteps: T.
-        steps: that rasters and courses show, from the first on.
-        samples: traced.
-        sample: the number in the split of the one that is drawn alone.
-        sites: in the network's order.
+        steps: how many steps rasters and courses show, from the first on.
+        samples: how many samples were traced.
+        sample: the number in the split of the sample that is drawn alone.
+        sites: the sites, in the order of the network.
     """
 
     label: str
@@ -85,4 +85,4 @@ class DrawnTrace:
     steps: int
     samples: int
     sample: int
-    sites: tuple[DrawnSite, ...]
+    sites: tuple[SiteSummary, ...]

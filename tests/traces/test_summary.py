@@ -11,9 +11,9 @@ from PIL import Image
 
 from snnconv.render.svg.styles import run_style
 from snnconv.traces.arrays import Array
-from snnconv.traces.drawn import POINTS, ROWS, STEPS, drawn, spread
 from snnconv.traces.reader import Trace
 from snnconv.traces.store import Store
+from snnconv.traces.summary import POINTS, ROWS, STEPS, spread, summary
 
 N, T, SHAPE = 2, 3, (2, 2, 3)
 EACH = ("sample", "step", "channel", "row", "column")
@@ -61,7 +61,7 @@ def test_blocks_come_back_where_they_were_put(trace):
 
 
 def test_the_numbers_that_are_drawn(trace):
-    found = drawn(trace, "cnn, if", run_style(0))
+    found = summary(trace, "cnn, if", run_style(0))
     (site,) = found.sites
     assert (found.samples, found.sample, found.steps) == (N, 7, T)
     assert sorted(site.raster) == [(0, 1, 1), (0, 2, -2), (1, 3, 1)]
@@ -77,7 +77,7 @@ def test_the_numbers_that_are_drawn(trace):
 
 
 def test_all_of_it_is_on_the_page(trace):
-    page = html([examples.evaluation()], traced=[drawn(trace, "cnn, if", run_style(0))])
+    page = html([examples.evaluation()], traced=[summary(trace, "cnn, if", run_style(0))])
     titles = {svg.find("title").text for svg in drawings(page)}
     assert titles >= {
         "Spikes of sample 7",
@@ -104,7 +104,7 @@ def test_large_traces_are_thinned(tmp_path):
         "samples": np.zeros(1, np.int64),
     }
     trace = written(tmp_path, arrays, [{"name": "big", "shape": [500]}], 2 * STEPS)
-    (site,) = drawn(trace, "x", run_style(0)).sites
+    (site,) = summary(trace, "x", run_style(0)).sites
     assert (site.rows, len(site.raster)) == (ROWS, ROWS * STEPS)
     assert len(site.points) == POINTS
     assert site.courses == ()  # no potentials were recorded

@@ -1,4 +1,4 @@
-"""The few numbers of a trace that a page can show.
+"""Summarise a trace: the few numbers that a page can show.
 
 The trace is read one sample at a time. Neurons and points that are shown lie at equal distances.
 """
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snnconv.render.svg.styles import Style
-from snnconv.render.traced import Course, DrawnSite, DrawnTrace, Maps
+from snnconv.render.trace_summary import Course, Maps, SiteSummary, TraceSummary
 from snnconv.traces.reader import Trace
 
 ROWS = 32
@@ -31,7 +31,7 @@ PICTURED = 2
 """Sites with images, from the first on."""
 
 
-def drawn(trace: Trace, label: str, style: Style) -> DrawnTrace:
+def summary(trace: Trace, label: str, style: Style) -> TraceSummary:
     """Return what a page shows of a trace.
 
     Args:
@@ -52,7 +52,7 @@ def drawn(trace: Trace, label: str, style: Style) -> DrawnTrace:
         _site(trace, site, site["name"] in rasters, site["name"] in courses, site["name"] in images)
         for site in trace.sites
     ]
-    return DrawnTrace(
+    return TraceSummary(
         label=label,
         style=style,
         timesteps=timesteps,
@@ -70,7 +70,7 @@ def spread(count: int, most: int) -> list[int]:
 
 def _site(
     trace: Trace, site: dict[str, Any], raster: bool, courses: bool, pictured: bool
-) -> DrawnSite:
+) -> SiteSummary:
     name, shape = site["name"], tuple(site["shape"])
     neurons = int(np.prod(shape, dtype=np.int64))
     found: dict[str, Any] = {}
@@ -87,7 +87,7 @@ def _site(
     if trace.has(f"{name}/activations") and trace.has(f"{name}/ann"):
         pairs = zip(trace.samples(f"{name}/activations"), trace.samples(f"{name}/ann"), strict=True)
         found |= _beside_ann(pairs, neurons, pictured)
-    return DrawnSite(name, neurons, **found)
+    return SiteSummary(name, neurons, **found)
 
 
 def _rates(samples: Iterable[NDArray[Any]]) -> tuple[NDArray[Any], dict[int, int]]:
