@@ -199,12 +199,8 @@ def ls(
             from snnconv.stages.runs import runs
 
             return runs(run)
-        from snnconv.stages.listing import listed, listing
+        from snnconv.stages.listing import listing
 
-        if room.lower() == "presets":
-            from snnconv.comparison.presets import PRESETS
-
-            return listed("presets", PRESETS.titles())
         return listing(room)
 
     talk = {"as_json": as_json, "quiet": quiet, "verbose": verbose, "debug": debug}

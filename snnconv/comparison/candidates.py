@@ -13,7 +13,6 @@ from snnconv.calibration.refit import TRAINED
 from snnconv.checkpoint import Checkpoint
 from snnconv.comparison import grid
 from snnconv.comparison.held_out import Draw
-from snnconv.comparison.presets import Preset
 from snnconv.config import (
     CalibrateConfig,
     ConvertConfig,
@@ -21,6 +20,7 @@ from snnconv.config import (
     SearchConfig,
     SimulationConfig,
 )
+from snnconv.config.presets import ConversionPreset
 from snnconv.core.progress import Quiet
 from snnconv.core.validation import parameters, spelled
 from snnconv.corrections.base import CORRECTIONS
@@ -53,7 +53,7 @@ class Candidates:
         shared = grid.given(self.config, SimulationConfig.model_fields.keys() - {"run"})
         self._common: dict[str, Any] = shared | {"run": self.folder}
 
-    def planned(self, name: str, preset: Preset, timesteps: int) -> grid.Plan:
+    def planned(self, name: str, preset: ConversionPreset, timesteps: int) -> grid.Plan:
         """Return the stages after the calibration, each with its options.
 
         Raises:
@@ -62,7 +62,7 @@ class Candidates:
         stem, source = grid.cell(name, timesteps), self._source(preset)
         return grid.conversion(self._common, name, preset, timesteps, source, stem)
 
-    def run_stages(self, name: str, preset: Preset, timesteps: int) -> grid.Plan:
+    def run_stages(self, name: str, preset: ConversionPreset, timesteps: int) -> grid.Plan:
         """Run the stages of a method that have not been run yet, and return all of its stages.
 
         Raises:
@@ -76,7 +76,7 @@ class Candidates:
             run_stage(stage, options, Quiet())
         return stages
 
-    def draws(self, presets: Iterable[Preset]) -> list[Draw]:
+    def draws(self, presets: Iterable[ConversionPreset]) -> list[Draw]:
         """Return the training samples that the methods draw to calibrate and to correct."""
         found, seed = [], self.config.seed
         for preset in presets:
@@ -90,12 +90,12 @@ class Candidates:
                 found.append(Draw(int(preset.convert.get("confidence_samples", usual)), seed))
         return found
 
-    def same(self, preset: Preset) -> str:
+    def same(self, preset: ConversionPreset) -> str:
         """Return a text that is equal for presets that give equal networks."""
         convert = grid.options("convert", {}, "", preset.convert).model_dump(mode="json")
         return json.dumps([str(self._source(preset)), convert, preset.correct], sort_keys=True)
 
-    def _source(self, preset: Preset) -> Path:
+    def _source(self, preset: ConversionPreset) -> Path:
         """Return the calibrated checkpoint of a method: the given one, if it fits the method."""
         info = self.calibrated.calibrated
         assert info is not None
@@ -114,7 +114,7 @@ class Candidates:
             return self.file
         return self.folder / f"{grid.calibrated_stem(preset.calibrate)}.safetensors"
 
-    def _calibration(self, name: str, preset: Preset) -> CalibrateConfig:
+    def _calibration(self, name: str, preset: ConversionPreset) -> CalibrateConfig:
         """Return how to calibrate again for a method, on the same samples as before."""
         steps = [step.config for step in self.calibrated.lineage if step.stage == "calibrate"]
         before = {key: value for key in _OF_LINEAGE if (value := steps[-1].get(key)) is not None}
@@ -126,12 +126,12 @@ class Candidates:
         return made
 
 
-def trains(preset: Preset) -> bool:
+def trains(preset: ConversionPreset) -> bool:
     """Whether a method takes many gradient steps, so that it needs minutes, not seconds."""
     return any(CORRECTIONS.load(each.get("method", DEFAULT)).trains for each in preset.correct)
 
 
-def lacking(preset: Preset, timesteps: int, allow: Iterable[str]) -> str:
+def lacking(preset: ConversionPreset, timesteps: int, allow: Iterable[str]) -> str:
     """Return the first ability that a method needs and the user does not allow; empty if none."""
     options = grid.options("convert", {}, "", preset.convert)
     assert isinstance(options, ConvertConfig)

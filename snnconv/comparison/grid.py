@@ -11,8 +11,8 @@ from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
-from snnconv.comparison.presets import Preset
 from snnconv.config import STAGES, CompareConfig, StageConfig
+from snnconv.config.presets import ConversionPreset
 from snnconv.core.validation import parameters, spelled
 
 Plan = list[tuple[str, StageConfig]]
@@ -23,7 +23,7 @@ METRICS = (
 _OWN = {"methods", "timesteps", "samples", "csv", "out", "run"}
 
 
-def plan(config: CompareConfig, name: str, preset: Preset, timesteps: int) -> Plan:
+def plan(config: CompareConfig, name: str, preset: ConversionPreset, timesteps: int) -> Plan:
     """Return the stages of one cell in their order, each with its options.
 
     Args:
@@ -54,7 +54,12 @@ def cell(name: str, timesteps: int) -> str:
 
 
 def conversion(
-    common: Mapping[str, Any], name: str, preset: Preset, timesteps: int, file: Path, stem: str
+    common: Mapping[str, Any],
+    name: str,
+    preset: ConversionPreset,
+    timesteps: int,
+    file: Path,
+    stem: str,
 ) -> Plan:
     """Return the stages from a calibrated checkpoint to a method's network, with their options.
 

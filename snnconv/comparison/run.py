@@ -10,11 +10,11 @@ from snnconv.comparison import grid
 from snnconv.comparison.answer_time import paced
 from snnconv.comparison.cells import Clock, Evaluated, Key, evaluate_cells
 from snnconv.comparison.front import with_fronts
-from snnconv.comparison.presets import PRESETS, Preset
 from snnconv.config import (
     CompareConfig,
     ConvertConfig,
 )
+from snnconv.config.presets import CONVERSIONS, ConversionPreset
 from snnconv.core import distributed
 from snnconv.core.files import write_atomically
 from snnconv.core.progress import Progress, Quiet
@@ -50,7 +50,7 @@ def run(config: CompareConfig, progress: Progress | None = None) -> CompareRepor
         CheckFailedError: an evaluation has no ANN to compare with.
     """
     progress = progress or Quiet()
-    presets = PRESETS.chosen(config.methods)
+    presets = CONVERSIONS.chosen(config.methods)
     config = with_network(config)
     plans = {
         (name, T): grid.plan(config, name, preset, T)
@@ -152,7 +152,7 @@ def _refuse_other_samples(evaluations: list[Evaluated]) -> None:
             )
 
 
-def _row(name: str, preset: Preset, cells: dict[int, Evaluated]) -> MethodRow:
+def _row(name: str, preset: ConversionPreset, cells: dict[int, Evaluated]) -> MethodRow:
     """Return the cells of a method, without marks."""
     longest = cells[max(cells)]
     report = longest.report

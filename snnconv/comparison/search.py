@@ -14,9 +14,9 @@ from snnconv.checkpoint import Checkpoint, load
 from snnconv.comparison import grid
 from snnconv.comparison.candidates import Candidates, lacking, trains
 from snnconv.comparison.held_out import HeldOut, calibrated_on, draws, held_out, left
-from snnconv.comparison.presets import PRESETS, Preset
 from snnconv.comparison.trial import DEARER, ENOUGH, Costs, Trial, measure
 from snnconv.config import ConvertConfig
+from snnconv.config.presets import CONVERSIONS, ConversionPreset
 from snnconv.core import distributed
 from snnconv.core.files import scratch
 from snnconv.core.progress import Progress, Quiet
@@ -46,7 +46,7 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
     """
     progress = progress or Quiet()
     assert config.within is not None
-    presets = PRESETS.chosen(config.methods)
+    presets = CONVERSIONS.chosen(config.methods)
     session = Session(config)
     if distributed.size() > 1:
         raise UsageError(
@@ -110,7 +110,7 @@ class Search:
 
     config: ConvertConfig
     candidates: Candidates
-    presets: dict[str, Preset]
+    presets: dict[str, ConversionPreset]
     held: HeldOut
     session: Session
     progress: Progress
@@ -158,7 +158,7 @@ class Search:
         first: dict[str, str] = {}
         named = {name.lower() for name in self.config.methods}
         for name, preset in self.presets.items():
-            if trains(preset) and name in PRESETS.names() and name not in named:
+            if trains(preset) and name in CONVERSIONS.names() and name not in named:
                 self.left_out[name] = "it trains weights, which takes long: name it by --methods"
                 continue
             same = first.setdefault(self.candidates.same(preset), name)

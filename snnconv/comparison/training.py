@@ -16,7 +16,7 @@ from snnconv.comparison.cells import Clock, divided
 from snnconv.comparison.front import front
 from snnconv.comparison.training_grid import Key, Training
 from snnconv.config import CompareConfig, EvaluateConfig, FinetuneConfig, StageConfig, TrainConfig
-from snnconv.config.training_presets import PRESETS, TrainingPreset
+from snnconv.config.presets import TRAININGS, TrainingPreset
 from snnconv.core import distributed
 from snnconv.core.files import write_atomically
 from snnconv.core.progress import Advance, Progress, Quiet
@@ -64,7 +64,7 @@ def run(config: CompareConfig, progress: Progress | None = None) -> CompareTrain
         SnnconvError: no method can be used on the network; the first method's error.
     """
     progress = progress or Quiet()
-    presets = PRESETS.chosen(config.training)
+    presets = TRAININGS.chosen(config.training)
     seeds = config.seeds or (config.seed,)
     keys = [
         Key(name, T, seed)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from snnconv.comparison import grid
 from snnconv.config import CompareConfig
 from snnconv.config.comparison import BudgetConfig
-from snnconv.config.training_presets import TrainingPreset
+from snnconv.config.presets import TrainingPreset
 from snnconv.errors import UsageError
 from snnconv.frontends.open import is_checkpoint
 

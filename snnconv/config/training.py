@@ -14,7 +14,7 @@ from snnconv.config.base import (
     methods,
     names_of,
 )
-from snnconv.config.training_presets import with_preset
+from snnconv.config.presets import with_preset
 from snnconv.core.bounds import COUNT, LEVELS, STEPS
 from snnconv.core.kinds import Kind
 

@@ -9,7 +9,7 @@ from snnconv.core.registry import REGISTRIES
 from snnconv.errors import UsageError, did_you_mean
 from snnconv.reports import ListItem, ListReport, PageReport
 
-LISTED = ("models", *REGISTRIES, "operations", "training-presets", "targets")
+LISTED = ("models", *REGISTRIES, "operations", "presets", "training-presets", "targets")
 
 
 def listing(what: str) -> ListReport:
@@ -23,7 +23,7 @@ def listing(what: str) -> ListReport:
         raise UsageError(
             "there is nothing to list there",
             f"'{what}'",
-            did_you_mean(what, (*LISTED, "presets", "runs")),
+            did_you_mean(what, (*LISTED, "runs")),
         )
     if registry := REGISTRIES.get(what):
         items = {name: registry.summary(name) for name in registry.names()}
@@ -33,10 +33,10 @@ def listing(what: str) -> ListReport:
         items = {
             name: (inspect.getdoc(factory) or "").splitlines()[0] for name, factory in ZOO.items()
         }
-    elif what == "training-presets":
-        from snnconv.config.training_presets import PRESETS
+    elif what in ("presets", "training-presets"):
+        from snnconv.config.presets import CONVERSIONS, TRAININGS
 
-        items = PRESETS.titles()
+        items = (CONVERSIONS if what == "presets" else TRAININGS).titles()
     elif what == "targets":
         from snnconv.fitting.target import TARGETS
 
@@ -45,10 +45,10 @@ def listing(what: str) -> ListReport:
         from snnconv.graph.ops import OPS
 
         items = {name: f"role: {op.role}" for name, op in OPS.items()}
-    return listed(what, items)
+    return _listed(what, items)
 
 
-def listed(room: str, lines: Mapping[str, str]) -> ListReport:
+def _listed(room: str, lines: Mapping[str, str]) -> ListReport:
     """Return a list as a report.
 
     Args:
@@ -65,7 +65,7 @@ def documents() -> ListReport:
         name: file.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
         for name, file in _pages().items()
     }
-    return listed("docs", pages)
+    return _listed("docs", pages)
 
 
 def document(page: str) -> PageReport:

@@ -17,7 +17,7 @@ from helpers.commands import refused as refuses
 
 from snnconv.comparison.answer_time import fastest
 from snnconv.comparison.grid import METRICS as MEASURED
-from snnconv.comparison.presets import PRESETS
+from snnconv.config.presets import CONVERSIONS
 from snnconv.errors import ExitCode
 from snnconv.render.describe.comparison import compare as describe
 from snnconv.render.tables import Table
@@ -125,12 +125,12 @@ def typed(options):
 @pytest.mark.long
 def test_the_cell_of_every_preset_is_what_its_stages_give_by_hand(tmp_path):
     """Number by number, corrections included."""
-    run, by_name = tmp_path / "run", PRESETS.names()
+    run, by_name = tmp_path / "run", CONVERSIONS.names()
     done("train", "mlp?width=0.25", "--data", "digits", "--epochs", 3, "--run", run)
     report = compare(run, "--methods", "all", "--timesteps", 2)
     assert ([row["method"] for row in report["methods"]], report["failed"]) == (by_name, [])
     for name in by_name:
-        folder, preset, cell = tmp_path / name, PRESETS.load(name), cells(report)[name, 2]
+        folder, preset, cell = tmp_path / name, CONVERSIONS.load(name), cells(report)[name, 2]
         calibrate = ("calibrate", run / "ann.safetensors", "--samples", 64, "--run", folder)
         done(*calibrate, *typed(preset.calibrate))
         done("convert", *typed(preset.convert), "--timesteps", 2, "--run", folder)

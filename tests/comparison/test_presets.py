@@ -3,13 +3,13 @@
 import pytest
 
 from snnconv.comparison import grid
-from snnconv.comparison.presets import PRESETS
 from snnconv.config import STAGES, CompareConfig
+from snnconv.config.presets import CONVERSIONS
 from snnconv.errors import UsageError
 
 
 def test_the_room():
-    assert PRESETS.names() == [
+    assert CONVERSIONS.names() == [
         "burst",
         "calibration-light",
         "calibration-potential",
@@ -37,9 +37,9 @@ def test_the_room():
     ]
 
 
-@pytest.mark.parametrize("name", PRESETS.names())
+@pytest.mark.parametrize("name", CONVERSIONS.names())
 def test_a_preset_says_where_it_comes_from_and_can_be_planned(name):
-    preset = PRESETS.load(name)
+    preset = CONVERSIONS.load(name)
     assert preset.title
     assert preset.reference
     assert preset.deviations
@@ -52,10 +52,10 @@ def test_a_preset_says_where_it_comes_from_and_can_be_planned(name):
 
 
 def test_all_is_every_preset():
-    assert list(PRESETS.chosen(("all",))) == PRESETS.names()
-    assert list(PRESETS.chosen(("SIGNED", "all"))) == [
+    assert list(CONVERSIONS.chosen(("all",))) == CONVERSIONS.names()
+    assert list(CONVERSIONS.chosen(("SIGNED", "all"))) == [
         "signed",
-        *(n for n in PRESETS.names() if n != "signed"),
+        *(n for n in CONVERSIONS.names() if n != "signed"),
     ]
 
 
@@ -72,16 +72,16 @@ def test_a_faulty_file(tmp_path, text, said):
     file = tmp_path / "own.toml"
     file.write_text(text)
     with pytest.raises(UsageError) as caught:
-        grid.plan(CompareConfig(), "own", PRESETS.load(str(file)), 4)
+        grid.plan(CompareConfig(), "own", CONVERSIONS.load(str(file)), 4)
     assert said in str(caught.value)
 
 
 def test_names_that_are_none(tmp_path):
     with pytest.raises(UsageError, match="signed"):
-        PRESETS.load("singed")
+        CONVERSIONS.load("singed")
     with pytest.raises(UsageError, match="can't be read"):
-        PRESETS.load(str(tmp_path / "none.toml"))
+        CONVERSIONS.load(str(tmp_path / "none.toml"))
     file = tmp_path / "signed.toml"
     file.write_text("title = 'x'\nreference = 'y'\n")
     with pytest.raises(UsageError, match="one name"):
-        PRESETS.chosen(("signed", str(file)))
+        CONVERSIONS.chosen(("signed", str(file)))

@@ -16,9 +16,9 @@ import snnconv
 from snnconv.checkpoint import load
 from snnconv.comparison.candidates import Candidates
 from snnconv.comparison.held_out import Draw, HeldOut, draws, held_out, left
-from snnconv.comparison.presets import PRESETS
 from snnconv.comparison.trial import measure
 from snnconv.config import ConvertConfig
+from snnconv.config.presets import CONVERSIONS
 from snnconv.core.metadata import LineageStep
 from snnconv.data.dataset import load_dataset
 from snnconv.data.split import digest, subset
@@ -156,7 +156,7 @@ def test_no_network_of_the_grid_is_cheaper(searched, calibrated, tmp_path):
     session = Session(config)
     found = []
     for name, T in product(METHODS.split(","), (1, 2, 4)):
-        _, options = candidates.run_stages(name, PRESETS.load(name), T)[-1]
+        _, options = candidates.run_stages(name, CONVERSIONS.load(name), T)[-1]
         trial = measure(load(options.out), name, held, session, config, lambda *_: "")
         assert trial.samples == 150
         if trial.ann_right - trial.right <= 1.5 / 100 * 150:

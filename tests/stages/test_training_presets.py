@@ -6,7 +6,7 @@ from helpers.runs import InterruptedAt, calibrating, converting, finetuning, tra
 
 from snnconv.checkpoint import load
 from snnconv.config import FinetuneConfig, TrainConfig
-from snnconv.config.training_presets import FOLDER, PRESETS
+from snnconv.config.presets import TRAININGS
 from snnconv.errors import ExitCode, UsageError
 
 LATER = ("plif", "sew", "stbp-tdbn", "lm-ht-4", "lm-h-online")
@@ -14,7 +14,7 @@ LATER = ("plif", "sew", "stbp-tdbn", "lm-ht-4", "lm-h-online")
 
 
 def test_these_are_the_presets():
-    assert set(PRESETS.names()) >= {
+    assert set(TRAININGS.names()) >= {
         "tet",
         "stbp-tdbn",
         "dspike",
@@ -24,12 +24,12 @@ def test_these_are_the_presets():
         "sew",
         "asgl",
     }
-    assert set(PRESETS.names()) >= {"lm-ht", "lm-h", "ltl"}
+    assert set(TRAININGS.names()) >= {"lm-ht", "lm-h", "ltl"}
 
 
-@pytest.mark.parametrize("name", PRESETS.names())
+@pytest.mark.parametrize("name", TRAININGS.names())
 def test_its_options_are_those_of_its_stages(name):
-    made = PRESETS.load(name)
+    made = TRAININGS.load(name)
     for kind, options in ((TrainConfig, made.train), (FinetuneConfig, made.finetune)):
         if options:
             config = kind(preset=name)
@@ -62,9 +62,9 @@ def converted(tmp_path_factory):
     ("name", "stage"),
     [
         pytest.param(name, stage, marks=[pytest.mark.long] if name in LATER else [])
-        for name in PRESETS.names()
+        for name in TRAININGS.names()
         for stage in ("train", "finetune")
-        if getattr(PRESETS.load(name), stage)
+        if getattr(TRAININGS.load(name), stage)
     ],
 )
 def test_it_takes_two_steps_and_goes_on_to_the_same_bytes(converted, tmp_path, name, stage):
@@ -74,7 +74,7 @@ def test_it_takes_two_steps_and_goes_on_to_the_same_bytes(converted, tmp_path, n
     if stage == "train":
         model = (
             "resnet20?width=0.25&block=sew"
-            if "model" in PRESETS.load(name).train
+            if "model" in TRAININGS.load(name).train
             else "cnn?width=0.125"
         )
         work, small["model"], file = training, model, "trained.safetensors"
@@ -96,7 +96,7 @@ def test_a_preset_of_the_other_stage_and_none_at_all(tmp_path):
         TrainConfig(preset="tett")
     assert "did you mean 'tet'" in caught.value.remedy
     own = tmp_path / "own.toml"
-    own.write_text((FOLDER / "tet.toml").read_text() + "momentumm = 1\n")
+    own.write_text(TRAININGS.file("tet").read_text() + "momentumm = 1\n")
     with pytest.raises(ValueError, match="momentumm"):
         TrainConfig(preset=str(own))
 
