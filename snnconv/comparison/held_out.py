@@ -154,7 +154,7 @@ def held_out(
         return _by_task(dataset, order, outputs)
     classes = wanted = outputs.argmax(1)
     why = "the samples have no classes"
-    if is_class(split.labels):
+    if is_class(split.labels) and dataset.info.task == "classification":
         labels = split.labels[order].long()
         why = _unlabelled(labels, classes == labels, info)
         wanted = classes if why else labels

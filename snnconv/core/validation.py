@@ -136,7 +136,8 @@ def refusal(
     if field and first["type"] == "literal_error":
         allowed = did_you_mean(str(first["input"]), choices(field))
     means = f" ({field.description})" if field and field.description else ""
-    return UsageError(f"{what(name)} can't be used", f"{first['input']!r}", allowed + means)
+    found = "it is not given" if first["input"] == () else f"{first['input']!r}"
+    return UsageError(f"{what(name)} can't be used", found, allowed + means)
 
 
 def reason(error: ValidationError) -> str:

@@ -4,7 +4,7 @@ Samples are float32 in 0..1. Only this file normalises them; the normalisation b
 set, and the checkpoint of a network that was trained with it keeps it.
 """
 
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,10 +18,11 @@ from snnconv.core.registry import REGISTRIES, Registry
 from snnconv.core.shapes import fold_time, unfold_time
 from snnconv.core.user_code import call, factory
 from snnconv.core.validation import parse_pairs
+from snnconv.data.contradictions import refuse_contradictions
 from snnconv.data.frames import merge
 from snnconv.data.layout import Form, Size
 from snnconv.data.locate import Source
-from snnconv.data.split import Changed, Split, count, is_class
+from snnconv.data.split import Changed, Split, Valued, is_class
 from snnconv.errors import UnsupportedError, UsageError
 from snnconv.tasks.base import TASKS, task_of
 
@@ -119,13 +120,15 @@ def load_dataset(
         UnsupportedError: the data set was found, but is not what it should be.
     """
     name, _, argument = spec.partition(":")
+    meant = TASKS.load(known) if (known := task or usual_task) else None
+    classes = meant is None or (meant.supervised and not meant.numeric)
     if is_factory(spec):
         dataset = _made(spec)
     else:
         dataset = DATASETS.load(name)(
             Source(
                 *(argument, root, download, vocabulary, given.scale if given else None),
-                *(form.layout, form.size),
+                *(form.layout, form.size, classes),
             )
         )
         if dataset.info.spec != spec:  # it made no use of what stands behind the colon
@@ -136,7 +139,9 @@ def load_dataset(
             )
     dataset = _formed(dataset, form)
     dataset = _normalised(dataset, given or Normalisation())
-    _check(dataset)
+    if meant is not None and meant.numeric:
+        dataset = _numeric(dataset)
+    refuse_contradictions(dataset.info, dataset.train, dataset.test, classes)
     return _with_task(dataset, task, usual_task)
 
 
@@ -212,6 +217,16 @@ def _formed(dataset: Dataset, form: Form) -> Dataset:
     return replace(dataset, info=info)
 
 
+def _numeric(dataset: Dataset) -> Dataset:
+    """Return the data set with values where whole numbers might be taken for classes."""
+    if not (is_class(dataset.train.labels) or is_class(dataset.test.labels)):
+        return dataset
+    train = Valued(dataset.train)
+    test = train if dataset.test is dataset.train else Valued(dataset.test)
+    info = dataset.info.model_copy(update={"classes": ()})
+    return replace(dataset, info=info, train=train, test=test)
+
+
 def _changed(dataset: Dataset, change: Callable[[Tensor], Tensor]) -> Dataset:
     """Return the data set with a function behind both splits, which may be one."""
     train = Changed(dataset.train, change)
@@ -262,73 +277,6 @@ def _made(spec: str) -> Dataset:
     )
     # a checkpoint must know where to get its data again, whatever the factory calls them
     return replace(made, info=made.info.model_copy(update={"spec": spec}), origin="given")
-
-
-def _kind(labels: Tensor | None) -> str:
-    """What labels are, in words."""
-    if labels is None:
-        return "none"
-    if is_class(labels):
-        return "classes"
-    return f"values of shape {list(labels.shape[1:])} of {labels.dtype}"
-
-
-def _check(dataset: Dataset) -> None:
-    """Refuse splits and metadata that contradict each other."""
-    info = dataset.info
-    problem = f"data set '{info.spec}' can't be used"
-    kinds = [_kind(split.labels) for split in (dataset.train, dataset.test)]
-    if kinds[0] != kinds[1]:
-        raise UnsupportedError(
-            problem,
-            f"train labels {kinds[0]}, test labels {kinds[1]}",
-            "give both splits labels of one kind and shape, or none",
-        )
-    for part, split in (("train", dataset.train), ("test", dataset.test)):
-        labels = split.labels
-        if labels is None and not isinstance(split, Sized):
-            raise UnsupportedError(
-                problem,
-                f"a {part} split ({type(split).__name__}) without labels that has no __len__",
-                "give it a __len__: how many samples it has",
-            )
-        if labels is not None and labels.dim() == 0:
-            raise UnsupportedError(
-                problem, f"{part} labels of shape []", "give one label for each sample"
-            )
-        if isinstance(split, Sized) and labels is not None and len(split) != len(labels):
-            raise UnsupportedError(
-                problem,
-                f"{len(split)} samples and {len(labels)} labels in the {part} split",
-                "give one label for each sample",
-            )
-        if count(split) == 0:
-            raise UnsupportedError(problem, f"an empty {part} split", "fill it")
-        if labels is None:
-            continue
-        finite = torch.isfinite(labels).reshape(len(labels), -1).all(1)
-        if not finite.all():
-            raise UnsupportedError(
-                problem,
-                f"NaN or Inf among the {part} labels, the first of sample "
-                f"{int(finite.int().argmin())}",
-                "repair or remove them",
-            )
-        if is_class(labels) and (int(labels.min()) < 0 or int(labels.max()) >= len(info.classes)):
-            raise UnsupportedError(
-                problem,
-                f"labels {int(labels.min())}..{int(labels.max())} in the {part} split for "
-                f"{len(info.classes)} classes",
-                "number the labels from 0 and name every class",
-            )
-    channels = (*info.shape, 1)[0]
-    if not info.shape or {len(info.mean), len(info.std)} - {1, channels} or min(info.std) <= 0:
-        raise UnsupportedError(
-            problem,
-            f"mean {list(info.mean)} and std {list(info.std)} for samples of shape "
-            f"{list(info.shape)}",
-            f"give one of each, or {channels}, and every std above 0",
-        )
 
 
 def normalise(images: Tensor, info: DataInfo, indices: Tensor | None = None) -> Tensor:

@@ -28,6 +28,11 @@ _PLACES = ({"H", "W"}, {"L"}, {"F"})
 _ORDER = "TCHWLF"
 _ALPHA = 4  # most channels that an image has: red, green, blue, opacity
 EXAMPLES = "NCHW, NHWC, NHW, NCL, NLC, NF, NTCHW or NTHWC"
+OTHER_SAMPLES = (
+    "give the data set this network was trained on (--data), bring images to its size (--size), "
+    "or say which axis of arrays is which (--layout)"
+)
+"""What helps a network that can't take samples of their shape."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ class Source:
         scale: that raw values are divided by, if the user says so.
         layout: of raw samples, if the user says so.
         size: that images are brought to, if the user says so.
+        classes: whether whole numbers, one a sample, have to be classes, numbered without gaps.
         system: where the system's packages keep data sets.
     """
 
@@ -27,6 +28,7 @@ class Source:
     scale: float | None = None
     layout: str | None = None
     size: int | None = None
+    classes: bool = True
     system: Path = Path("/usr/share/datasets")
 
 

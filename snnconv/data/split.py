@@ -73,6 +73,26 @@ class Changed:
         return self.change(self.split.images(indices))
 
 
+@dataclass(frozen=True)
+class Valued:
+    """A split whose labels are values: floats."""
+
+    split: Split
+
+    def __len__(self) -> int:
+        return count(self.split)
+
+    @property
+    def labels(self) -> Tensor | None:
+        """Those of the split, as floats."""
+        labels = self.split.labels
+        return None if labels is None else labels.float()
+
+    def images(self, indices: Tensor) -> Tensor:
+        """Those of the split."""
+        return self.split.images(indices)
+
+
 def count(split: Split) -> int:
     """How many samples a split has."""
     if split.labels is not None:

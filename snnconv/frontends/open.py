@@ -44,7 +44,7 @@ OPEN_SIZE = 224
 """Used for a size that an ONNX file leaves open, if no data settle it."""
 
 
-_WITH_CLASSES = ("classification", "segmentation")
+WITH_CLASSES = ("classification", "segmentation")
 """Tasks whose data name the classes that outputs stand for."""
 
 
@@ -252,14 +252,14 @@ def _fitting(found: Captured, info: DataInfo) -> ImportedModel:
             f"an output of shape {['B', *outputs]} for the task 'classification'",
             "say what the outputs are for: --task segmentation, --task none (snnconv ls tasks)",
         )
-    named = info.task in _WITH_CLASSES
+    named = info.task in WITH_CLASSES
     if not info.classes or not named:
         names = info.classes if len(info.classes) == classes else map(str, range(classes))
         info = info.model_copy(update={"classes": tuple(names)})
     if named and classes != len(info.classes) and (info.task, classes) != ("segmentation", 1):
         raise UnsupportedError(
             f"the network does not fit the data set '{info.spec}'",
-            f"{classes} outputs for {len(info.classes)} classes",
+            f"{classes} output{'s' * (classes > 1)} for {len(info.classes)} classes",
             _as_many(classes, info),
         )
     return ImportedModel(Checkpoint("ann", graph, info, tensors, ()), verdict)
@@ -276,6 +276,8 @@ def _named(info: DataInfo, outputs: int) -> DataInfo:
 
 def _as_many(classes: int, info: DataInfo) -> str:
     """Return the remedy by which data and network get the same number of classes."""
+    if (classes, len(info.classes), info.task) == (1, 2, "classification"):
+        return "if the output says yes or no, a positive number for class 1: --task multi-label"
     if classes > len(info.classes) and info.spec.startswith("npz:"):
         names = f"classes=[str(k) for k in range({classes})]"
         return (

@@ -183,8 +183,9 @@ def _source(
     """Return the data on whose training samples to calibrate."""
     if config.calibration_data is None:
         return dataset
-    other = config.model_copy(update={"data": config.calibration_data, "task": None})
-    return load_data(session, other, ann.data, labels=False)
+    # its labels are not used, and may mean something else
+    other = config.model_copy(update={"data": config.calibration_data, "task": "none"})
+    return load_data(session, other, ann.data, "--calibration-data")
 
 
 def _look(

@@ -23,6 +23,7 @@ from snnconv.data.layout import Form
 from snnconv.data.locate import Source, resolve
 from snnconv.data.split import Split, count, digest, is_class
 from snnconv.errors import CheckFailedError, UnsupportedError, UsageError
+from snnconv.frontends.open import WITH_CLASSES
 from snnconv.reports import (
     CorrectionRow,
     DataUse,
@@ -230,7 +231,7 @@ def files_named(spec: str, root: Path | None = None) -> list[Path]:
 
 
 def load_data(
-    session: Session, config: DataConfig, info: DataInfo | None, labels: bool = True
+    session: Session, config: DataConfig, info: DataInfo | None, option: str = "--data"
 ) -> Dataset:
     """Return the data of a stage: the named data, or that for which the network was made.
 
@@ -240,7 +241,7 @@ def load_data(
         session: the session.
         config: the options, which may name the data.
         info: the data for which the network was made; None without a network.
-        labels: whether labels are used. Then they have to be the network's classes.
+        option: that names the data, for errors.
 
     Raises:
         UnsupportedError: the samples have another shape, are no texts, or have another number of
@@ -260,11 +261,11 @@ def load_data(
     read = load_dataset if config.data or not info else recall
     # "none" may have come from data without labels, so it holds for the same data only
     usual = info.task if info and (info.task != "none" or spec == info.spec) else None
-    named = (words, given, shape, config.task, usual)
-    dataset = read(spec, config.data_root, config.download, *named)
+    dataset = read(spec, config.data_root, config.download, words, given, shape, config.task, usual)
     session.inputs += files_named(spec, config.data_root)
     if info is None:
         return dataset
+    labels = dataset.info.task in WITH_CLASSES
     for what, has, needs in (
         ("vocabulary of", len(dataset.info.vocabulary), len(words)),
         ("sample shape", list(dataset.info.shape), list(info.shape)),
@@ -277,16 +278,15 @@ def load_data(
             raise UnsupportedError(
                 f"data set '{spec}' does not fit the network",
                 f"{what} {has}, where the network has {needs}",
-                f"give the data it was made for: --data {info.spec}",
+                f"give the data it was made for: {option} {info.spec}",
             )
     return dataset
 
 
 def form(config: StageConfig) -> Form:
     """Return the layout and size that a stage's options name."""
-    if isinstance(config, NormalisationConfig):
-        return Form(config.layout, config.size)
-    return Form()
+    given = config if isinstance(config, NormalisationConfig) else None
+    return Form(given.layout, given.size) if given else Form()
 
 
 def _may_lack(dataset: DataInfo, network: DataInfo) -> bool:

@@ -51,6 +51,7 @@ class Task(ABC):
         decides: whether outputs are read by comparing them, with each other or with a bound, so
             that a little noise on them mostly changes nothing.
         smooths: whether labels are classes that smoothing and mixing may blur.
+        numeric: whether labels are numbers, so that whole ones, one a sample, are no classes.
         chance: what is true of a network that is near chance, in words.
         placed: whether labels belong to places of the samples, so that moving one without the
             other makes them wrong.
@@ -62,6 +63,7 @@ class Task(ABC):
     decides: ClassVar[bool] = True
     smooths: ClassVar[bool] = False
     placed: ClassVar[bool] = False
+    numeric: ClassVar[bool] = False
     chance: ClassVar[str] = "the labels of other samples would suit its outputs as well"
 
     @abstractmethod
@@ -214,6 +216,7 @@ def task_of(labels: Tensor | None, spec: str) -> str:
     for is_so, what, instead in (
         (_one_hot(labels), "one-hot rows", "the class of each sample, y.argmax(1)"),
         (labels.dim() == 2 and labels.shape[1] == 1, "a column", "one axis, y.reshape(-1)"),
+        (labels.dim() > 2 and labels.shape[1] == 1, "maps of one channel", "the maps, y[:, 0]"),
         (labels.dtype == torch.bool, "truth values", "numbers, y.astype(int), if they are classes"),
     ):
         if is_so:

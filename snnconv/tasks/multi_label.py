@@ -28,6 +28,7 @@ class MultiLabel(Task):
 
     labels = "a row of 0 and 1 for each sample, one number an output"
     summed = False
+    numeric = True
 
     def claims(self, labels: Tensor) -> bool:
         """Whether they are rows of 0 and 1, and not each with a single 1."""
@@ -44,18 +45,19 @@ class MultiLabel(Task):
 
     def fault(self, labels: Tensor, outputs: Shape) -> str:
         """What is wrong: another shape, or other numbers than 0 and 1."""
-        if labels.dim() != 2 or len(outputs) != 1 or labels.shape[1] != outputs[0]:
+        columns = labels.shape[1] if labels.dim() == 2 else 1
+        if labels.dim() > 2 or len(outputs) > 1 or columns != (*outputs, 1)[0]:
             return "labels that are not one number for each output"
         return "" if _binary(labels) else "labels other than 0 and 1"
 
     def width(self, outputs: Shape) -> int:
         """See :class:`.Task`."""
-        return 2 * outputs[0]
+        return 2 * (*outputs, 1)[0]
 
     def rows(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Outputs, and labels behind them."""
-        outputs = outputs.double()
-        labels = targets.to(outputs).expand_as(outputs)
+        outputs = outputs.double().reshape(*outputs.shape[:2], -1)
+        labels = targets.to(outputs).reshape(len(targets), -1).expand_as(outputs)
         return torch.cat([outputs, labels], 2)
 
     def values(self, rows: Tensor) -> Values:
@@ -79,7 +81,9 @@ class MultiLabel(Task):
 
     def loss(self, outputs: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
         """The binary cross-entropy, mean over labels."""
-        return F.binary_cross_entropy_with_logits(outputs, targets.to(outputs))
+        return F.binary_cross_entropy_with_logits(
+            outputs, targets.to(outputs).reshape(outputs.shape)
+        )
 
     def distance(self, outputs: Tensor, ann: Tensor, temperature: float) -> Tensor:
         """The divergence of the probabilities of "yes" and "no", the mean over labels."""
@@ -91,7 +95,8 @@ class MultiLabel(Task):
 
     def confidence(self, outputs: Tensor) -> Tensor:
         """The margin of "yes" and "no" of the label that is least sure."""
-        return (2 * outputs.sigmoid() - 1).abs().amin(2)
+        sure = (2 * outputs.sigmoid() - 1).abs()
+        return sure.reshape(*outputs.shape[:2], -1).amin(2)
 
 
 def _yes_no(outputs: Tensor) -> Tensor:

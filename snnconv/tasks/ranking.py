@@ -32,6 +32,7 @@ class Ranking(Task):
     labels = "one finite number for each output of the network: [n], or [n, K]"
     summed = False
     decides = False
+    numeric = True
 
     def claims(self, labels: Tensor) -> bool:
         """Never: its targets look like those of a regression, so the user has to say it."""

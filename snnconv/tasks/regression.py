@@ -27,6 +27,7 @@ class Regression(Task):
 
     labels = "one finite number for each output of the network: [n], or [n, *output]"
     decides = False
+    numeric = True
     placed = True
     chance = "the mean of the targets, or those of other samples, would be as close to its outputs"
 

@@ -7,6 +7,7 @@ Shape:
 import csv
 import io
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -56,10 +57,10 @@ def arrays(task: str, order: Tensor, outputs: Tensor) -> bytes:
 
 
 def scores(task: str, labels: Tensor | None, outputs: Tensor) -> Values:
-    """The scores of all samples; none without labels."""
-    if labels is None:
-        return {}
+    """The scores of all samples; none without labels, or for a task that has none."""
     found = TASKS.recall(task)
+    if labels is None or not found.supervised:
+        return {}
     values = found.values(found.rows(outputs[None], labels)[0])
     return {kind.name: values[kind.name] for kind in found.scores(tuple(outputs.shape[1:]))}
 
@@ -71,11 +72,17 @@ def _number(value: float | None) -> str:
 def _of_classes(
     names: Sequence[str], labels: Tensor | None, outputs: Tensor
 ) -> tuple[list[str], Iterable[list[str]]]:
-    known = [""] * len(outputs) if labels is None else [names[k] for k in labels.tolist()]
+    known = [""] * len(outputs) if labels is None else [_label(names, k) for k in labels.tolist()]
     said = [names[k] for k in outputs.argmax(1).tolist()]
     rows = zip(known, said, outputs.tolist(), strict=True)
     head = ["label", "prediction", *(f"logit {name}" for name in names)]
     return head, ([one, other, *map(_number, row)] for one, other, row in rows)
+
+
+def _label(names: Sequence[str], label: Any) -> str:
+    """The name of a class; without labels for a task they may be anything."""
+    whole = isinstance(label, int) and 0 <= label < len(names)
+    return names[label] if whole else str(label)
 
 
 def _of_rows(

@@ -314,6 +314,35 @@ def test_labels_that_do_not_fit(folder, monkeypatch, tmp_path):
         assert "Traceback" not in result.err
 
 
+@pytest.mark.parametrize(
+    ("task", "labels"),
+    [
+        ("regression", np.arange(40) % 5 * 3 - 2),
+        ("ranking", np.arange(40) % 7 * 10.0),
+        ("multi-label", np.arange(40) % 2),
+        ("none", np.arange(40) % 4 * 9),
+    ],
+)
+def test_whole_numbers_that_are_no_classes(task, labels, folder, monkeypatch, tmp_path):
+    """In a file and from Python, with a network of one output, through all that reads labels."""
+    monkeypatch.chdir(folder)
+    x = np.random.default_rng(0).random((40, 1, 8, 8), dtype=np.float32)
+    np.savez(tmp_path / "whole.npz", x=x, y=labels)
+    words = ("--data", f"npz:{tmp_path}/whole.npz", "--task", task, "--run", tmp_path)
+    done("calibrate", "nets.py:rows", *words, "--samples", "20")
+    done("convert", "--neuron", "signed", "--timesteps", "2", *words[4:])
+    report = json.loads(done("evaluate", *words[4:], "--json").out)
+    assert (report["task"], set(report["scores"]) >= set(report["ann_scores"])) == (task, True)
+    table = json.loads(done("predict", *words[4:], "--json").out)
+    assert table["scores"].keys() == (report["scores"].keys() if task != "none" else set())
+    # samples to calibrate on need no labels that fit
+    other = ("--data", "npz:regression.npz", "--calibration-data", words[1], *words[4:])
+    done("calibrate", "nets.py:rows", *other, "--samples", "20")
+    snnconv.calibrate("nets.py:rows", data=(x, labels), task=task, run=tmp_path / "python")
+    snnconv.convert(neuron="signed", timesteps=1, run=tmp_path / "python")
+    assert snnconv.evaluate(run=tmp_path / "python").task == task
+
+
 def test_a_network_is_compared_with_itself_whatever_its_labels_are(folder, monkeypatch):
     """``--task none`` stays, though the labels of the same data look like another task's."""
     monkeypatch.chdir(folder)

@@ -49,6 +49,7 @@ def test_labels_that_say_nothing_are_asked_about(labels):
         (torch.eye(3), "one-hot rows", "y.argmax(1)"),
         (torch.arange(3)[:, None], "a column", "y.reshape(-1)"),
         (torch.arange(3) > 1, "truth values", "y.astype(int)"),
+        (torch.zeros(3, 1, 2, 2).long(), "maps of one channel", "y[:, 0]"),
     ],
 )
 def test_labels_that_need_another_form_are_told_so(labels, found, remedy):

@@ -35,7 +35,10 @@ _WRITE = (
 )
 REAL = "iuf"
 """NumPy's kinds of numbers with an order."""
-_WHOLE = "give whole numbers from 0, the class of each sample; values of a regression as floats"
+_WHOLE = "give whole numbers from 0, a class for each sample; if they are values: --task regression"
+_NUMBERS = (
+    "give numbers; of names: classes, y = numpy.unique(y, return_inverse=True), and save both"
+)
 
 
 def refusal(file: Path, found: str, remedy: str) -> UnsupportedError:
@@ -131,8 +134,14 @@ def _check_headers(file: Path, headers: Mapping[str, Header]) -> None:
         )
 
 
-def labels_of(file: Path, name: str, y: Array) -> Tensor:
+def labels_of(file: Path, name: str, y: Array, classes: bool) -> Tensor:
     """Labels as a tensor: classes ``[n]`` int64, or of any shape float32, int64 or bool.
+
+    Args:
+        file: for errors.
+        name: of the array.
+        y: the array.
+        classes: whether whole numbers ``[n]`` have to be classes.
 
     Raises:
         UnsupportedError: no numbers, numbers that are not finite, or negative classes.
@@ -140,9 +149,7 @@ def labels_of(file: Path, name: str, y: Array) -> Tensor:
     if y.ndim == 0:
         raise refusal(file, f"{name} {kind(y)}", "give one label for each sample")
     if y.dtype.kind not in REAL + "b":
-        raise refusal(
-            file, f"{name} of type {y.dtype}", "number the classes from 0; names go in `classes`"
-        )
+        raise refusal(file, f"{name} of type {y.dtype}", _NUMBERS)
     if y.dtype.kind == "b":
         return torch.from_numpy(y)
     wrong = np.flatnonzero(~np.isfinite(y).reshape(len(y), -1).all(1))
@@ -154,7 +161,7 @@ def labels_of(file: Path, name: str, y: Array) -> Tensor:
         )
     whole = y.dtype.kind in "iu" or (y.ndim == 1 and not (y != np.trunc(y)).any())
     if y.ndim == 1 and whole and len(y) and y.min() < 0:
-        if y.dtype.kind in "iu":
+        if classes and y.dtype.kind in "iu":
             at = int(np.flatnonzero(y < 0)[0])
             raise refusal(file, f"label {y[at]:g} in {name}, at index {at}", _WHOLE)
         whole = False

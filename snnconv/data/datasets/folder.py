@@ -209,6 +209,8 @@ def _decode(file: Path, channels: int | None, size: _Size) -> Tensor:
             warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning),
             Image.open(file) as opened,
         ):
+            # transparency is dropped, whatever it is
+            warnings.filterwarnings("ignore", "Palette images with Transparency")
             mode = opened.mode
             _check_mode(file, mode, channels)
             _check_sides(file, opened.size, size.resize)

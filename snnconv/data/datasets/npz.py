@@ -47,10 +47,15 @@ _FLAT = 1e-6  # a std below this is rounding, not variation
 
 def _load(source: Source) -> Dataset:
     file = resolve(source, source.argument)
-    arrays = read(file, lambda others: _classes(file, others, _labels(file, others)))
+    classes = source.classes
+
+    def named(arrays: Arrays) -> tuple[str, ...]:
+        return _classes(file, arrays, _labels(file, arrays, classes), classes)
+
+    arrays = read(file, named)
     names = [name for name in ("x", "x_train", "x_test") if name in arrays]
     how = _layout(file, arrays, names[0], source.layout)
-    labels = _labels(file, arrays)
+    labels = _labels(file, arrays, classes)
     splits = [
         ArraySplit(samples, y, source.scale or (255.0 if samples.dtype == torch.uint8 else 1.0))
         for name, y in zip(names, labels, strict=True)
@@ -87,17 +92,19 @@ def _load(source: Source) -> Dataset:
         spec=f"npz:{source.argument}",
         shape=shape[1:] if frames else shape,
         frames=frames,
-        classes=_classes(file, arrays, labels),
+        classes=named(arrays),
         mean=mean,
         std=std,
     )
     return Dataset(info, train, test, splits[0].scale, origin, notes, source.layout)
 
 
-def _labels(file: Path, arrays: Arrays) -> list[Tensor | None]:
-    """Labels of each split; none where the file has none."""
+def _labels(file: Path, arrays: Arrays, classes: bool) -> list[Tensor | None]:
+    """Labels of each split; none where the file has none. ``classes`` is as in a Source."""
     names = ["y"] if "y" in arrays or "x" in arrays else ["y_train", "y_test"]
-    return [labels_of(file, name, arrays[name]) if name in arrays else None for name in names]
+    return [
+        labels_of(file, name, arrays[name], classes) if name in arrays else None for name in names
+    ]
 
 
 def _layout(file: Path, arrays: Arrays, name: str, option: str | None) -> Layout | None:
@@ -145,7 +152,8 @@ def _samples(file: Path, name: str, arrays: Arrays, how: Layout | None, any_rang
         raise refusal(
             file,
             f"{name} {kind(x)}: square images with their channels last",
-            "say so: --layout NHWC; if channels are first: --layout NCHW",
+            "say so: --layout NHWC, or by an array `layout` in the file; if channels come first: "
+            "NCHW",
         )
     which = np.uint8 if x.dtype == np.uint8 else np.float32
     samples = torch.from_numpy(np.ascontiguousarray(x, dtype=which))
@@ -153,8 +161,20 @@ def _samples(file: Path, name: str, arrays: Arrays, how: Layout | None, any_rang
     return how(samples) if how else samples
 
 
-def _classes(file: Path, arrays: Arrays, labels: Sequence[Tensor | None]) -> tuple[str, ...]:
-    """Names of the classes; none where labels are no classes and the file names none."""
+def _classes(
+    file: Path, arrays: Arrays, labels: Sequence[Tensor | None], needed: bool
+) -> tuple[str, ...]:
+    """Names of the classes; none where labels are no classes and the file names none.
+
+    Args:
+        file: for errors.
+        arrays: of the file.
+        labels: of each split.
+        needed: whether whole numbers have to be classes.
+
+    Raises:
+        UnsupportedError: they have to be, and leave classes out.
+    """
     if "classes" in arrays:
         if arrays["classes"].ndim != 1:
             raise refusal(
@@ -168,13 +188,17 @@ def _classes(file: Path, arrays: Arrays, labels: Sequence[Tensor | None]) -> tup
     y = "y" if "y" in arrays else "y_train"
     seen: Tensor = train.unique()
     gaps = torch.nonzero(seen != torch.arange(len(seen))).flatten()
+    beyond = test.max() > seen[-1]
+    if not needed and (len(gaps) or beyond):
+        return ()
     if len(gaps):
         raise refusal(
             file,
             f"no sample of class {int(gaps[0])} in {y}, whose labels go up to {int(seen[-1])}",
-            "number the classes without gaps, or name them all in an array `classes`",
+            "number the classes without gaps, or name them all in an array `classes`; if they are "
+            "values, not classes: --task regression",
         )
-    if test.max() > seen[-1]:
+    if beyond:
         raise refusal(
             file,
             f"class {int(test.max())} in y_test, but none above {int(seen[-1])} in y_train",

@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 
+from snnconv.data.layout import OTHER_SAMPLES
 from snnconv.errors import UnsupportedError
 from snnconv.frontends.onnx.crosscheck import judge
 from snnconv.frontends.onnx.file import Model, read_model
@@ -51,8 +52,7 @@ def _check_input(model: Model, input_shape: tuple[int, ...]) -> None:
         raise UnsupportedError(
             f"{model.file} does not fit the data",
             f"an input '{model.input}' of shape {shown} for samples of {list(input_shape)}",
-            "give the data set this network was trained on (--data), or say which axis of arrays "
-            "is which (--layout)",
+            OTHER_SAMPLES,
         )
     if (batch or 1) * math.prod(input_shape) > LARGEST:
         raise UnsupportedError(

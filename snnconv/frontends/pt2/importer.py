@@ -9,6 +9,7 @@ import torch
 import torch.fx
 from torch import Tensor
 
+from snnconv.data.layout import OTHER_SAMPLES
 from snnconv.errors import CheckFailedError, UnsupportedError, one_line
 from snnconv.frontends.lowering.contract import BATCH
 from snnconv.frontends.outputs import choose
@@ -112,8 +113,7 @@ def _batch(
         raise UnsupportedError(
             f"{file} does not fit the data",
             f"an input '{name}' of shape {shown} for samples of {list(input_shape)}",
-            "give the data set this network was trained on (--data), or say which axis of arrays "
-            "is which (--layout)",
+            OTHER_SAMPLES,
         )
     batch = sizes[0]
     if batch == 0 or (batch or BATCH) * math.prod(input_shape) > LARGEST:

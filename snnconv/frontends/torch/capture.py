@@ -22,6 +22,7 @@ import torch
 import torch.fx
 from torch import Tensor, nn
 
+from snnconv.data.layout import OTHER_SAMPLES
 from snnconv.errors import (
     CheckFailedError,
     Obstacle,
@@ -215,8 +216,7 @@ def _with_output(
         raise UnsupportedError(
             f"{kind} can't take an input of shape {list(example.shape[1:])}",
             f"{one_line(error)}{_line(error)}",
-            "give the data set this network was trained on (--data), or say which axis of arrays "
-            "is which (--layout)",
+            OTHER_SAMPLES,
         ) from error
     if not isinstance(value, Tensor) or wanted is not None:
         found = {name: one for name, one in leaves(value).items() if isinstance(one, Tensor)}
