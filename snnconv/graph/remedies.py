@@ -6,7 +6,7 @@ IN_OTHER_WORDS = "write it with operations that convert: snnconv ls operations"
 BATCH_FIRST = "keep the batch as the first axis of every value, one sample for each place"
 DATA_DEPENDENT = (
     "write that line without control flow that depends on data: compute both sides, and choose by "
-    "torch.where(condition, a, b)"
+    "torch.where(condition, a, b); give loops and slices fixed lengths"
 )
 NO_PADDING = "leave the mask out: give samples of one length, where padding needs none"
 FIXED_MASK = (

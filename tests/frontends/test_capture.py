@@ -152,6 +152,13 @@ def test_all_refusals_at_once_each_with_its_place():
     assert {o.remedy for o in error.obstacles} == {ANALOG}
 
 
+def test_calls_behind_one_that_gives_several_values_are_named():
+    error = refused(
+        Calls(lambda n, x: torch.sigmoid(n.a(torch.sort(x, 1).values)), a=nn.Linear(4, 4)), (4,)
+    )
+    assert [o.place for o in error.obstacles] == ["sort", "sigmoid"]
+
+
 def test_each_refusal_has_its_own_remedy():
     parts = [
         nn.Linear(4, 4),

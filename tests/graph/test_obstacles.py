@@ -233,9 +233,37 @@ def chosen(n, x):
     return torch.where(x.sum(1, keepdim=True) > 0, n.a(x), n.b(x))
 
 
-def test_control_flow_that_depends_on_data_becomes_a_choice():
+def halved(n, x):
+    while x.abs().max() > 1:
+        x = x / 2
+    return n.a(x)
+
+
+def halved_thrice(n, x):
+    for _ in range(3):
+        x = torch.where(x.abs().amax(1, keepdim=True) > 1, x / 2, x)
+    return n.a(x)
+
+
+def cut(n, x):
+    return n.a(x)[:, : int(x.sum().abs()) + 1]
+
+
+def cut_at_two(n, x):
+    return n.a(x)[:, :2]
+
+
+@pytest.mark.parametrize(
+    ("found", "before", "after"),
+    [
+        (r"if x\.sum", one_side, chosen),
+        (r"while x\.abs", halved, halved_thrice),
+        (r"int\(x\.sum", cut, cut_at_two),
+    ],
+)
+def test_control_flow_that_depends_on_data_is_written_without_it(found, before, after):
     parts = {"a": nn.Linear(4, 3), "b": nn.Linear(4, 3)}
-    with pytest.raises(UnsupportedError, match=r"if x\.sum") as caught:
-        capture(Calls(one_side, **parts), (4,), analog=True)
+    with pytest.raises(UnsupportedError, match=found) as caught:
+        capture(Calls(before, **parts), (4,), analog=True)
     assert caught.value.remedy == DATA_DEPENDENT
-    capture(Calls(chosen, **parts), (4,), analog=True)
+    capture(Calls(after, **parts), (4,), analog=True)

@@ -122,7 +122,7 @@ class _Translator:
         self.ending: Ending | None = None
         self._values: dict[torch.fx.Node, _Held] = {}
         self._pieces: dict[torch.fx.Node, list[Any]] = {}  # those of a call that gives several
-        self._unknown: set[torch.fx.Node] = set()  # of refused calls, and what depends on them
+        self._unknown: set[torch.fx.Node] = set()  # refused calls of several values, and theirs
 
     def obstacles_in(self, graph: Graph) -> list[Obstacle]:
         """What stands in the way; functions only where their nodes are still in the graph."""
@@ -157,7 +157,8 @@ class _Translator:
         self._values[node] = _Held(INPUT)
         if not self._unknown.isdisjoint(sources):
             self._values[node] = self._placeholder(sources)
-            self._unknown.add(node)
+            if not isinstance(self.run.values[node], Tensor):
+                self._unknown.add(node)
             return
         if sources[0] in self._pieces and (index := index_of(node)) is not None:
             self._pick(node, self._pieces[sources[0]], index)
