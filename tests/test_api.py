@@ -327,6 +327,20 @@ def test_a_live_network_is_converted_in_memory(tmp_path):
         assert torch.equal(again(x), snn(x))
 
 
+def test_a_network_on_texts_is_converted_in_memory():
+    """Token numbers are whole, and logits are not."""
+    net = nn.Sequential(nn.Embedding(9, 4), nn.Flatten(), nn.Linear(20, 6), nn.ReLU())
+    net.append(nn.Linear(6, 3))
+    tokens = torch.randint(9, (40, 5))
+    snn = snnconv.convert(net, data=tokens, timesteps=4)
+    with torch.no_grad():
+        logits = snn(tokens[:2])
+        assert torch.equal(logits, snn(tokens[:2].float()))
+        assert snn.stream()(tokens[:2]).is_floating_point()
+    assert logits.dtype is torch.float32
+    assert snn.to_checkpoint().data.tokens == 9
+
+
 def test_converting_a_module_has_the_options_of_convert_module():
     of_module = inspect.get_annotations(in_memory.convert_module, eval_str=True)
     options = inspect.get_annotations(in_memory.ModuleOptions, eval_str=True)

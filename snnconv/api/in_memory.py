@@ -23,6 +23,7 @@ from snnconv.core.validation import parameters
 from snnconv.data.dataset import Drawn
 from snnconv.data.objects.held import part_of
 from snnconv.data.objects.parts import Part
+from snnconv.data.objects.values import nameless
 from snnconv.errors import UsageError, did_you_mean
 from snnconv.frontends.open import NO_DATA, from_module
 from snnconv.frontends.transfer import with_spiking_functions
@@ -133,7 +134,8 @@ def convert_module(
             ``[B, *out]``. It is not changed.
         data: samples to calibrate on, normalised as the module takes them: an array or a tensor
             ``[n, *input]``, a pair of samples and labels, a ``Dataset``, a ``DataLoader``, a data
-            set of Hugging Face, or batches. Labels are not used.
+            set of Hugging Face, or batches. Whole numbers ``[n, L]`` are token numbers. Labels
+            are not used.
         neuron: a name of ``snnconv ls neurons``, or ``file.py:NAME``.
         param: the neuron's parameters.
         coding: how spikes stand for what a neuron sends, a name of ``snnconv ls codings``.
@@ -186,7 +188,15 @@ def convert_module(
         part = part_of(data)
         order = torch.arange(len(part))
         shape = tuple(_values(part, order[:1]).shape[1:])
-        info = DataInfo(spec=NO_DATA, shape=shape, classes=(), mean=(0.0,), std=(1.0,), task="none")
+        info = DataInfo(
+            spec=NO_DATA,
+            shape=shape,
+            classes=(),
+            mean=(0.0,),
+            std=(1.0,),
+            vocabulary=_vocabulary(part, order),
+            task="none",
+        )
         transfers = non_relu == "spike" or spike_everything or spike_input
         analog = non_relu == "analog" or transfers
         chosen = None if output is None else str(output)
@@ -218,3 +228,11 @@ def convert_module(
 def _values(part: Part, indices: Tensor) -> Tensor:
     """Return samples as a module takes them, ``[B, *input]`` float32."""
     return part.samples(indices, lambda x: x).float()
+
+
+def _vocabulary(part: Part, order: Tensor) -> tuple[str, ...]:
+    """Return the vocabulary of texts, which are whole numbers; none for other samples."""
+    kind = part.samples(order[:1], lambda x: x).dtype
+    if kind.is_floating_point or kind is torch.uint8:
+        return ()
+    return nameless(int(part.samples(order, lambda x: x).max()))

@@ -26,7 +26,7 @@ from snnconv.data.layout import Size, channels_last, guessed, layout
 from snnconv.data.locate import Source
 from snnconv.data.objects.held import HELD, Held
 from snnconv.data.objects.parts import PartSplit, Prepare
-from snnconv.data.objects.values import refusal
+from snnconv.data.objects.values import nameless, refusal
 from snnconv.data.split import is_class
 from snnconv.errors import UsageError
 
@@ -112,7 +112,7 @@ def _texts(spec: str, held: Held, sample: Tensor) -> Dataset:
         classes=_classes(held),
         mean=(0.0,),
         std=(1.0,),
-        vocabulary=tuple(str(token) for token in range(2, most + 1)),
+        vocabulary=nameless(most),
     )
     train = splits[0]
     test = train if held.test is held.train else splits[1]

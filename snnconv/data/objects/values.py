@@ -155,3 +155,8 @@ def labels(values: Any) -> Tensor | None:
     if found.is_floating_point():
         return found.float()
     return found if found.dtype == torch.bool else found.long()
+
+
+def nameless(most: int) -> tuple[str, ...]:
+    """Return the vocabulary of token numbers 0..most whose words nobody knows."""
+    return tuple(str(token) for token in range(2, most + 1))

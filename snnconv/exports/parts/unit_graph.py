@@ -113,9 +113,10 @@ def _of_neurons(
             yield Obstacle(site, found, _NORMED)
     for neuron in network.neurons.values():
         if type(neuron) not in kinds:
-            levels = "spikes of several levels or of both signs"
-            found = levels if neuron.levels > 1 or neuron.signed else "other equations"
-            yield Obstacle(neurons, f"{found} than {called}'s neurons have", _other(neuron))
+            levels = f"spikes of several levels or of both signs, which {called} does not have"
+            other = f"other equations than those of {called}'s neurons"
+            found = levels if neuron.levels > 1 or neuron.signed else other
+            yield Obstacle(neurons, found, _other(neuron))
             return
     if (v0 := getattr(subject.params, "v0", 0)) and not initial:
         found = f"an initial potential of {v0:g} theta; {called} starts at 0"

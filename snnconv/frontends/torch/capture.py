@@ -118,7 +118,13 @@ def capture(
         module = copy.deepcopy(module).cpu().float()
     example = random_input(BATCH, input_shape, tokens)
     with _ALONE:
-        module, expected = _with_output(module, example.clone(), output)
+        try:
+            module, expected = _with_output(module, example.clone(), output)
+        except UnsupportedError:
+            if tokens is None:
+                raise
+            example = example.long()  # as an embedding takes tokens
+            module, expected = _with_output(module, example.clone(), output)
         graph, tensors, ending = _translated(module, example, analog)
         check_finite(tensors)
         if not torch.isfinite(expected).all():
@@ -128,7 +134,7 @@ def capture(
                 "look for huge values in its weights",
             )
         with torch.no_grad():
-            got = Network(graph, tensors).eval()(example)
+            got = Network(graph, tensors).eval()(example.float())
     got = got if ending is None else ending(got)
     if got.numel() == expected.numel():
         got = got.reshape(expected.shape)  # one number a sample: [B, 1] here, may be [B] there
