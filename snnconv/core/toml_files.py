@@ -74,10 +74,13 @@ class TomlFiles(Generic[ModelType]):
         Raises:
             UsageError: there is none of that name, it can't be read, or it has an unknown key.
         """
-        file = self.file(name)
+        file, known = self.file(name), ", ".join(self.names())
         try:
             given = tomllib.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:  # no TOML, or nested too deep
+        except OSError as error:
+            found, how = error.strerror or str(error), f"check the path, or use one of: {known}"
+            raise UsageError(f"{self.kind} {file} can't be read", found, how) from error
+        except (ValueError, RecursionError) as error:  # no TOML, or nested too deep
             how = f"see: snnconv docs {self.page}"
             raise UsageError(f"{self.kind} {file} can't be read", str(error), how) from error
         return parameters(self.model, given, f"{self.kind} {file}", "key")

@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 from snnconv.core.packages import imported
 from snnconv.render import markdown, units
 from snnconv.render.compare import differences
-from snnconv.render.figure import WIDTHS
+from snnconv.render.figure import WIDTHS, Figure
 from snnconv.render.labels import labels
 from snnconv.render.layers import layer_table
 from snnconv.render.sections import Contents
@@ -44,12 +44,16 @@ def papers(page: Contents) -> Iterator[tuple[str, bytes]]:
     Args:
         page: what the report shows.
     """
+    captions = []
     for section in page.sections:
         for figure in section.figures:
             if figure.draw is not None:
-                svg = standalone(figure.draw(figure.name, WIDTHS[-1]))
+                width = WIDTHS[-1] if figure.whole_width else WIDTHS[0]
+                svg = standalone(figure.draw(figure.name, width))
                 yield f"{figure.name}.svg", svg.encode()
                 yield f"{figure.name}.pdf", pdf(svg)
+                captions.append(captioned(figure))
+    yield "figures.tex", "\n".join(captions).encode()
     for name, table in tables(page):
         yield f"{name}.csv", as_csv(table).encode()
         yield f"{name}.tex", as_latex(table).encode()
@@ -150,6 +154,20 @@ def plain_text(text: str) -> str:
     """Return text in the letters that these fonts have."""
     changed = "".join(_WORDS.get(c, c) for c in text)
     return changed.encode("cp1252", "replace").decode("cp1252")
+
+
+def captioned(figure: Figure) -> str:
+    """A plot in LaTeX with its caption: as wide as a column, or as the page if it needs that."""
+    kind, width = ("figure*", "\\textwidth") if figure.whole_width else ("figure", "\\columnwidth")
+    lines = [
+        f"\\begin{{{kind}}}",
+        "\\centering",
+        f"\\includegraphics[width={width}]{{{figure.name}.pdf}}",
+        f"\\caption{{{escaped(figure.title)}. {escaped(figure.caption)}}}",
+        f"\\label{{fig:{figure.name}}}",
+        f"\\end{{{kind}}}",
+    ]
+    return "\n".join([*lines, ""])
 
 
 # Tables

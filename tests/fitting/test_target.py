@@ -31,6 +31,10 @@ def test_every_figure_says_what_it_is():
         (HEAD + "[cores]\nvalue = 4\n", "cores.source"),
         (HEAD + '[cores]\nvalue = 4\nsource = "book"\n', "names the source 'book'"),
         (HEAD + '[cores]\nvalue = "many"\nsource = "page"\n', "cores.value"),
+        (HEAD + '[cores]\nvalue = -4\nsource = "page"\n', "cores.value"),
+        (HEAD + '[cores]\nvalue = true\nsource = "page"\n', "cores.value"),
+        (HEAD + '[kernels]\nvalue = [3, 0]\nsource = "page"\n', "kernels.value"),
+        (HEAD + '[kernels]\nvalue = []\nsource = "page"\n', "kernels.value"),
         (HEAD + "cores = 4\n", "cores"),
         ('title = "A chip"\n', "sources"),
         (
@@ -56,3 +60,7 @@ def test_an_unknown_name_has_a_remedy():
     with pytest.raises(UsageError, match="there is no target of that name") as caught:
         TARGETS.load("dynapcn")
     assert "dynapcnn" in caught.value.remedy
+    with pytest.raises(UsageError, match="can't be read") as caught:
+        TARGETS.load("nowhere.toml")
+    assert caught.value.found == "No such file or directory"
+    assert "check the path, or use one of: akida-1" in caught.value.remedy

@@ -29,9 +29,24 @@ def test_every_plot_and_every_table_is_there(written):
     assert {name.removesuffix(".pdf") for name in files if name.endswith(".pdf")} == drawn
     named = {name for name, _ in tables(page)}
     assert {name.removesuffix(".csv") for name in files if name.endswith(".csv")} == named
-    assert {name.removesuffix(".tex") for name in files if name.endswith(".tex")} == named
+    assert {name.removesuffix(".tex") for name in files if name.endswith(".tex")} == (
+        named | {"figures"}
+    )
     assert len(drawn) >= 8
     assert len([name for name in named if name.startswith("layers-")]) == 2
+
+
+def test_plots_fit_a_column_or_the_page_and_have_captions(written):
+    page, files = written
+    text = files["figures.tex"].decode()
+    figures = [f for part in page.sections for f in part.figures if f.draw is not None]
+    assert {f.whole_width for f in figures} == {True, False}
+    for figure in figures:
+        (width,) = re.findall(r'<svg[^>]* width="(\d+)"', files[f"{figure.name}.svg"].decode())
+        assert int(width) == (592 if figure.whole_width else 352)
+        assert f"{{{figure.name}.pdf}}\n\\caption{{{escaped(figure.title)}." in text
+    assert text.count(r"\begin{figure") == text.count(r"\end{figure") == len(figures)
+    assert text.count("{") == text.count("}")
 
 
 def test_a_plot_needs_no_style_sheet(written):
