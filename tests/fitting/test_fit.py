@@ -2,7 +2,7 @@
 
 import pytest
 from helpers.exports import Residual
-from helpers.networks import checkpoint
+from helpers.networks import IMAGE, checkpoint
 from torch import nn
 
 from snnconv.fitting.demand import demand
@@ -100,7 +100,7 @@ BROKEN = {
     "read side": ({"input_side": 7}, {}, [("0", "input_side")]),
     "channels": ({"channels": 5}, {}, [("4", "channels"), ("output", "channels")]),
     "fan-in": ({"fan_in": 36}, {}, [("6", "fan_in")]),  # 96 of the matrix
-    "fan-out": ({"fan_out": 0}, {}, [("1", "fan_out"), ("4", "fan_out")]),
+    "fan-out": ({"fan_out": 1}, {"module": Residual(), "shape": IMAGE}, [("relu0", "fan_out")]),
     "matrix": ({"dense_inputs": 95}, {}, [("6", "dense_inputs")]),
     "kernel": ({"kernels": [1, 5]}, {}, [("0", "kernels"), ("3", "kernels")]),
     "first kernel": ({"kernels": [1], "first_kernels": [3]}, {}, [("3", "kernels")]),
