@@ -32,11 +32,11 @@ def run(config: PredictConfig, progress: Progress | None = None) -> PredictRepor
     chosen = Samples.of(session, config, checkpoint, config.limit)
     snn, T, order, labels = chosen.snn, chosen.timesteps, chosen.order, chosen.labels
 
-    wanted, memory = chosen.wanted(config), config.memory_bytes()
-    at_once = plan_batches(session, snn, wanted, memory, progress=progress, timesteps=T)
+    memory = config.memory_bytes()
+    at_once = plan_batches(session, snn, chosen.wanted, memory, progress=progress, timesteps=T)
     parts = []
     with progress.task("predict", len(order)) as advance:
-        for x, indices in chosen.batches(checkpoint, at_once.samples):
+        for x, indices in chosen.batches(at_once.samples):
             parts.append(simulate(snn, x, indices, T, at_once.steps)[-1].float().cpu())
             advance(len(indices))
     say_breach(session, progress)
@@ -52,7 +52,7 @@ def run(config: PredictConfig, progress: Progress | None = None) -> PredictRepor
         PredictReport,
         [report],
         [out, *maps],
-        **chosen.keys(config, checkpoint),
+        **chosen.keys,
         task=task,
         scores=found,
         accuracy=accuracy,

@@ -41,6 +41,8 @@ class Samples:
     """The samples of one split, and the network that is simulated on them.
 
     Attributes:
+        config: the options of the stage.
+        checkpoint: the checkpoint of the network.
         snn: the network, on the session's device, in evaluation mode.
         timesteps: T.
         frames: how many different frames T steps show.
@@ -49,6 +51,8 @@ class Samples:
         order: the samples' indices, ``[n]``.
     """
 
+    config: SamplesConfig
+    checkpoint: Checkpoint
     snn: SpikingNetwork
     timesteps: int
     frames: int
@@ -64,8 +68,8 @@ class Samples:
 
         Args:
             session: the session, which notes the files of the data.
-            config: its options.
-            checkpoint: the network.
+            config: the options of the stage.
+            checkpoint: the checkpoint of the network.
             limit: how many samples to take; None for all of the split.
 
         Raises:
@@ -78,44 +82,41 @@ class Samples:
         split = dataset.test if config.split == "test" else dataset.train
         order = subset(strata(split), limit, config.seed)
         snn = spiking_network(checkpoint, engine=config.engine).to(session.device).eval()
-        return cls(snn, T, frames, dataset, split, order)
+        return cls(config, checkpoint, snn, T, frames, dataset, split, order)
 
     @property
     def labels(self) -> Tensor | None:
         """The samples' labels, in their order; None if there are none."""
         return None if self.split.labels is None else self.split.labels[self.order]
 
-    def wanted(self, config: SamplesConfig) -> BatchPlan:
-        """Return how many samples and steps the options want to compute at once."""
-        T = self.timesteps
-        return BatchPlan(config.batch_size, min(config.chunk, T) if self.snn.causal else T)
+    @property
+    def wanted(self) -> BatchPlan:
+        """How many samples and steps the options want to compute at once."""
+        T, chunk = self.timesteps, self.config.chunk
+        return BatchPlan(self.config.batch_size, min(chunk, T) if self.snn.causal else T)
 
-    def batches(self, checkpoint: Checkpoint, samples: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Return the samples in turn, on the network's device.
+    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield frames ``[f, B, *input]`` and indices ``[B]`` of ``size`` samples at a time.
 
-        Args:
-            checkpoint: says how values are normalised.
-            samples: how many to give at once.
-
-        Returns:
-            Frames ``[f, B, *input]`` and indices ``[B]``.
+        They are normalised, and on the network's device.
         """
         device = next(self.snn.parameters()).device
-        drawn = batches(
-            self.split, checkpoint.data, self.order, samples, frames_per_run=self.frames
-        )
-        for indices, x, _ in drawn:
+        info = self.checkpoint.data
+        for indices, x, _ in batches(
+            self.split, info, self.order, size, frames_per_run=self.frames
+        ):
             yield x.to(device), indices.to(device)
 
-    def keys(self, config: SamplesConfig, checkpoint: Checkpoint) -> dict[str, Any]:
-        """Return the keys of a :class:`.SamplesReport`."""
+    @property
+    def keys(self) -> dict[str, Any]:
+        """The keys of a :class:`.SamplesReport`."""
         return {
             "data": data_use(self.dataset),
-            "subset": subset_use(self.split, self.order, config.seed),
-            **checkpoint.analysis.shares,
-            "neuron": checkpoint.conversion.neuron,
+            "subset": subset_use(self.split, self.order, self.config.seed),
+            **self.checkpoint.analysis.shares,
+            "neuron": self.checkpoint.conversion.neuron,
             "timesteps": self.timesteps,
             "latency_steps": self.snn.latency(self.timesteps),
-            "split": config.split,
+            "split": self.config.split,
             "samples": len(self.order),
         }

@@ -66,7 +66,7 @@ def run(config: TraceConfig, progress: Progress | None = None) -> TraceReport:
         recorder = Recorder(store, sites)
         done = 0
         with progress.task("trace", len(order)) as advance:
-            for x, indices in chosen.batches(checkpoint, at_once.samples):
+            for x, indices in chosen.batches(at_once.samples):
                 recorder.begin(done, {} if ann is None else _activations(ann, mean_frame(x), sites))
                 logits = simulate(snn, x, indices, T, at_once.steps, recorder, recorder.needs)
                 refuse_not_finite(file, logits)
@@ -83,7 +83,7 @@ def run(config: TraceConfig, progress: Progress | None = None) -> TraceReport:
         TraceReport,
         [report],
         [out],
-        **chosen.keys(config, checkpoint),
+        **chosen.keys,
         coding=checkpoint.conversion.coding,
         form=config.form,
         file=str(out),
@@ -175,9 +175,8 @@ def _plan(session: Session, config: TraceConfig, chosen: Samples, progress: Prog
     snn, timesteps = chosen.snn, chosen.timesteps
     given = config.memory_bytes()
     told = None if given else progress
-    wanted = chosen.wanted(config)
     kept: dict[str, Any] = {"traced": True, "timesteps": timesteps}  # all logits are written
-    found = plan_batches(session, snn, wanted, given, progress=told, **kept)
+    found = plan_batches(session, snn, chosen.wanted, given, progress=told, **kept)
     confident = snn.confidence is not None or snn.draws
     counted = bytes_per_sample(snn.analysis, found.steps, confident, **kept)
     if given and counted > given:
