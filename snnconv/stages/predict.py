@@ -43,9 +43,11 @@ def run(config: PredictConfig, progress: Progress | None = None) -> PredictRepor
     outputs = torch.cat(parts)
     refuse_not_finite(file, outputs)
     task, names = chosen.dataset.info.task, checkpoint.data.classes
-    write_atomically(out, table(task, names, order, labels, outputs).encode())
+    # samples without labels have no task of their own: the network answers for what it learned
+    said = checkpoint.data.task if labels is None and config.task is None else task
+    write_atomically(out, table(said, names, order, labels, outputs).encode())
     if maps:
-        write_atomically(maps[0], arrays(task, order, outputs))
+        write_atomically(maps[0], arrays(said, order, outputs))
     found = scores(task, labels, outputs)
     accuracy = found.get("top-1")
     return session.report(

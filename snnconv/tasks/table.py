@@ -89,14 +89,16 @@ def _of_rows(
     task: str, names: Sequence[str], labels: Tensor | None, outputs: Tensor
 ) -> tuple[list[str], Iterable[list[str]]]:
     outputs = outputs.reshape(len(outputs), -1)
-    parts = {"output": outputs.double()}
-    found = TASKS.recall(task)
-    if not found.answers(outputs).is_floating_point():
-        parts = {"prediction": found.answers(outputs).double()} | parts
+    known = [[None] * len(names)] * len(outputs)
     if labels is not None:
-        parts = {"label": labels.double().reshape(outputs.shape)} | parts
+        known = labels.double().reshape(outputs.shape).tolist()
+    parts = {"label": known}
+    answers = TASKS.recall(task).answers(outputs)
+    if not answers.is_floating_point():
+        parts["prediction"] = answers.double().tolist()
+    parts["output"] = outputs.double().tolist()
     head = [f"{what} {name}" for what in parts for name in names]
-    listed = zip(*(values.tolist() for values in parts.values()), strict=True)
+    listed = zip(*parts.values(), strict=True)
     return head, ([_number(value) for row in rows for value in row] for rows in listed)
 
 

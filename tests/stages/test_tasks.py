@@ -111,6 +111,11 @@ def test_predictions_have_the_tasks_columns(trained, tmp_path):
     elif task == "regression":
         errors = [float(row["output 0"]) - float(row["label 0"]) for row in table]
         assert report["scores"]["rmse"] == pytest.approx(np.mean(np.square(errors)) ** 0.5)
+    other = tmp_path / "unlabelled.csv"
+    done("predict", "--data", "npz:none.npz", "--run", run, "--limit", "9", "--out", other)
+    for row in csv.DictReader(other.read_text().splitlines()):
+        assert row.keys() == {"sample"} if task == "segmentation" else row.keys() == table[0].keys()
+        assert not any(value for name, value in row.items() if name.startswith("label"))
 
 
 def test_finetuning_keeps_the_best_score(trained, tmp_path):
