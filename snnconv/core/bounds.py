@@ -1,4 +1,4 @@
-"""The bounds of what users give, in options, parameters and files: each is stated here, once."""
+"""The bounds of numbers that users give in options, parameters and files."""
 
 SEED = 2**63 - 1
 """The largest seed that torch takes with a sign."""

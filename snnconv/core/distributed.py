@@ -1,7 +1,7 @@
-"""Several processes on one piece of work, as ``torchrun`` starts them; one process is the rule.
+"""Divide work among the processes that ``torchrun`` starts; usually there is one.
 
-Each process takes every n-th sample; sums are added up over all of them, exactly where they are
-integers. Only rank 0 writes files and talks.
+Each process takes every n-th sample. Sums are added up over all processes, exactly if they are
+integers. Only rank 0 writes files and prints.
 
 Reference:
     SyncBatchNorm as PyTorch's own, which has no CPU form: statistics of the whole batch by sums.
@@ -50,7 +50,7 @@ _ALONE: ContextVar[bool] = ContextVar("alone", default=False)
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Work as the only process: what it writes is written, and nobody is waited for."""
+    """Work as the only process, which writes files and waits for no other."""
     token = _ALONE.set(True)
     try:
         yield
@@ -66,7 +66,7 @@ def size() -> int:
 
 
 def rank() -> int:
-    """Return which of the processes this is, from 0."""
+    """Return the number of this process, from 0."""
     return dist.get_rank() if size() > 1 else 0
 
 

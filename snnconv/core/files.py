@@ -1,8 +1,8 @@
-"""Write files whole or not at all, and leave nothing else in the folder.
+"""Write files completely or not at all, and leave nothing else in the folder.
 
-A temporary file has a short name of its own, because the target's name may be as long as a name can
-be. Its process holds a lock on it. So the next write in the folder can tell a file that a killed
-process left, which it removes, from one that another process still writes.
+A temporary file has a short name of its own, because the target's name may already have the
+greatest length. Its process holds a lock on it. So the next write in the folder removes a file that
+a killed process left, and keeps one that another process is still writing.
 """
 
 import errno
@@ -22,9 +22,9 @@ PREFIX, SUFFIX = ".snnconv-", ".tmp"
 
 
 def write_atomically(file: Path, content: bytes) -> None:
-    """Write a file whole or not at all; of several processes the first one writes.
+    """Write a file completely or not at all; if there are several processes, the first one writes.
 
-    A symbolic link stays one: the file that it points to is written.
+    A symbolic link stays, and the file that it points to is written.
 
     Raises:
         UsageError: the folder can't be made or written, the disk is full, or a folder or a device
@@ -38,7 +38,7 @@ def write_atomically(file: Path, content: bytes) -> None:
 
 @contextmanager
 def whole(file: Path) -> Iterator[BinaryIO]:
-    """Open a file that is written piece by piece, and is there at the end or not at all.
+    """Open a file to write it piece by piece; it appears at the end, or not at all.
 
     Raises:
         UsageError: as :func:`write_atomically`.
@@ -59,7 +59,7 @@ def whole(file: Path) -> Iterator[BinaryIO]:
 
 
 def refuse_unwritable(file: Path) -> None:
-    """Say before any work that a file can't be written after it.
+    """Refuse, before any work, a file that can't be written after it.
 
     Raises:
         UsageError: a folder, a device or a circle of links is in its place.
@@ -74,7 +74,7 @@ def refuse_unwritable(file: Path) -> None:
 
 @contextmanager
 def scratch(folder: Path) -> Iterator[Path]:
-    """Make a folder for files that nobody needs afterwards, and take it away at the end.
+    """Make a folder for temporary files, and remove it at the end.
 
     Raises:
         UsageError: it can't be made.
@@ -101,7 +101,7 @@ def scratch(folder: Path) -> Iterator[Path]:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed processes left in a folder, and nothing that is still being written."""
+    """Remove what killed processes left in a folder; keep what is still being written."""
     with suppress(OSError):  # a folder that is not there, or that others may write to
         for left in folder.glob(f"{PREFIX}*{SUFFIX}"):
             is_folder = left.is_dir() and not left.is_symlink()

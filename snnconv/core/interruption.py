@@ -1,9 +1,9 @@
 """Signals that end a command, while it starts and while it works.
 
-While Python and torch are imported, nothing is written yet, and an exception within an import could
-leave a module half made: the process exits at once. While a stage works, the signal raises an
-exception, so every stage cleans up. A signal that the caller ignores (``nohup``, a
-job in the background) stays ignored.
+During the imports of Python and torch nothing is written yet, and an exception could leave a module
+incomplete. So a signal ends the process at once. While a stage works, a signal raises an exception,
+so every stage cleans up. A signal that the caller ignores (``nohup``, a background job) stays
+ignored.
 """
 
 import os

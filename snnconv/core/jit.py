@@ -194,7 +194,7 @@ class _Labelled:
 
 
 def _labelled(dispatcher: Any, function: Callable[..., None]) -> Callable[..., None]:
-    """Take nothing off the disk that was compiled from other sources, or for other types."""
+    """Ignore kept code that was compiled from other sources, or for other types."""
     kept = getattr(dispatcher, "_cache", None)
     file = getattr(kept, "_cache_file", None)
     if kept is not None and hasattr(file, "load") and hasattr(file, "save"):
@@ -212,9 +212,9 @@ def parallel_slices(function: Callable[..., None], size: int, steps: int, *args:
 
     Args:
         function: compiled; slices do not touch each other's results.
-        size: neurons.
-        steps: of work per neuron.
-        args: of the function.
+        size: the number of neurons.
+        steps: the steps of work for each neuron.
+        args: further arguments of the function.
     """
 
     def work(pieces: Pieces) -> None:
@@ -226,7 +226,7 @@ def parallel_slices(function: Callable[..., None], size: int, steps: int, *args:
 
 @contextmanager
 def pieces_of(neuron_steps: int) -> Iterator[None]:
-    """Wake a thread for this much work, within the context.
+    """Set how much work wakes a thread, within the context.
 
     It acts on :func:`parallel_for` and :func:`parallel_slices`.
     Results don't depend on it. With 1, all threads take part however small the work is.
@@ -242,16 +242,16 @@ def pieces_of(neuron_steps: int) -> Iterator[None]:
 
 
 def parallel_for(work: Callable[[Pieces], None], size: int, steps: int, unit: int = 1) -> None:
-    """Call ``work`` in each thread, with what it takes of the slices that cover ``range(size)``.
+    """Call ``work`` in each thread, with the slices of ``range(size)`` that the thread takes.
 
-    A thread that is done sooner takes more slices: activity differs between places, and a thread
-    may wake late.
+    A thread that finishes sooner takes more slices, because activity differs between places, and a
+    thread may wake late.
 
     Args:
-        work: to do; slices do not touch each other's results.
-        size: neurons, or groups of them.
-        steps: of work for each.
-        unit: as many stay together, if there are enough.
+        work: the work; slices do not touch each other's results.
+        size: the number of neurons, or of groups of neurons.
+        steps: the steps of work for each.
+        unit: how many stay together, if there are enough.
     """
     piece = _piece.get()
     threads = min(torch.get_num_threads(), max(1, size * steps // piece))

@@ -1,4 +1,4 @@
-"""The small vocabulary that travels inside checkpoints and reports, as plain validated data."""
+"""The records inside checkpoints and reports, as plain validated data."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
@@ -14,13 +14,13 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Record(BaseModel):
-    """Frozen, and strict about what it does not know."""
+    """A frozen record that refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Parameters(Record, Given):
-    """Of a method, as a user gives them.
+    """The parameters of a method, as a user gives them.
 
     Attributes:
         examples: settings, in addition to the defaults, for which tests check the laws of the
@@ -33,7 +33,7 @@ class Parameters(Record, Given):
 
 
 class DataInfo(Record):
-    """What a network must know of the data it was made for."""
+    """What a network must know about the data for which it was made."""
 
     spec: str = Field(description="the data set, as --data takes it")
     shape: tuple[Count, ...] = Field(description="of one sample, or one frame, channels first")
@@ -118,14 +118,14 @@ class SurrogateInfo(Record):
 
 
 class NormInfo(Record):
-    """What stood in place of BatchNorm in training."""
+    """The norm that replaced BatchNorm in training."""
 
     name: str
     params: dict[str, Any]
 
 
 class SpikingInfo(Record):
-    """Which neuron stands at the sites, and how it is simulated."""
+    """The neurons at the sites, and how they are simulated."""
 
     neuron: str
     params: dict[str, Any]

@@ -55,9 +55,9 @@ class NetworkName:
         """Return a file's name without suffix: ``evaluate-if-p99.9-channel-T16-n360``.
 
         Args:
-            head: what is in the file: the checkpoint's kind, or ``evaluate``.
+            head: the kind of the checkpoint, or ``evaluate``.
             timesteps: T.
-            samples: of an evaluation.
+            samples: the number of samples of an evaluation.
         """
         done = [word.replace("-", "") for word in self.done]
         words = [head, self.neuron, self.coding, *self.basis.split(), *self.corrections]
@@ -86,7 +86,7 @@ def network_name(
     Args:
         neuron: as ``--neuron`` takes it; empty before a conversion.
         calibration: ``method``, ``params`` and ``granularity`` of the thresholds; empty before.
-        stages: that it went through, first to last.
+        stages: the stages that made it, first to last.
         confidence: whether spike confidence acts.
         corrections: the methods of its corrections, in their order.
         coding: as ``--coding`` takes it.
@@ -110,7 +110,7 @@ def ann_stem(model: str) -> str:
 
 
 def origin(configs: Iterable[Mapping[str, Any]]) -> str:
-    """Return the name of what a network was made from, from the first stage that was given it."""
+    """Return the name of the original model, from the first stage that names it."""
     return next((str(config["model"]) for config in configs if config.get("model")), "network")
 
 

@@ -1,4 +1,4 @@
-"""Packages that only some work needs: imported by that work, so that others go without them."""
+"""Import packages that only some work needs, so that other work does not need them."""
 
 import functools
 import importlib

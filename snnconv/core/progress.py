@@ -11,11 +11,11 @@ class Progress(Protocol):
     """The reader of progress."""
 
     def task(self, label: str, total: int) -> AbstractContextManager[Advance]:
-        """A piece of work of ``total`` units; call what it gives with each number done."""
+        """Begin work of ``total`` units; call the result with each number that is done."""
         ...
 
     def say(self, line: str) -> None:
-        """A line worth reading, e.g. an epoch's accuracy."""
+        """Show a line worth reading, for example an epoch's accuracy."""
         ...
 
 
@@ -24,8 +24,8 @@ class Quiet:
 
     @contextmanager
     def task(self, label: str, total: int) -> Iterator[Advance]:
-        """Counts nothing."""
+        """Count nothing."""
         yield lambda done: None
 
     def say(self, line: str) -> None:
-        """Says nothing."""
+        """Show nothing."""

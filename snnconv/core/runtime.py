@@ -27,10 +27,10 @@ _MEMINFO, _PROCESS, _CGROUP = "proc/meminfo", "proc/self", "sys/fs/cgroup"  # of
 
 
 def device(name: str) -> torch.device:
-    """Return a device that is there.
+    """Return a device, if it is there.
 
     Raises:
-        UsageError: no such device here.
+        UsageError: there is no such device.
     """
     if name == "auto":
         # torchrun numbers the processes of a machine: each takes a device of its own
@@ -143,7 +143,7 @@ def clock(used: torch.device) -> float:
 
 
 def mib(size: float) -> str:
-    """A number of bytes as the option ``--memory`` takes it, rounded up."""
+    """Return a number of bytes as the option ``--memory`` takes it, rounded up."""
     return f"{math.ceil(size / 2**20)}MiB"
 
 
@@ -242,13 +242,13 @@ def peak_memory_mib(used: torch.device) -> float:
 
 @dataclass(frozen=True)
 class Bound:
-    """What some work may take, and how things stood before it.
+    """The memory bound of some work, and the memory in use before it.
 
     Attributes:
         bytes: the bound.
-        device: where the work is done.
-        held: bytes then, by the process or on the GPU, if the system tells it.
-        peak: the most until then, in bytes.
+        device: the device of the work.
+        held: the bytes in use before, by the process or on the GPU; None if unknown.
+        peak: the most bytes in use until then.
     """
 
     bytes: int
