@@ -301,7 +301,7 @@ training-subset() { # one budget that ranks methods after 7,200 images, and says
 training-starts() { # methods that start slowly: their first step, and each with one thing changed
   local presets=docs/results/training_presets changed=() name
   for name in tebn-fast batch-slow plif-full asgl-ramp ltl-end-to-end; do changed+=("$presets/$name.toml"); done
-  RESULTS=$results python docs/results/first_step.py resnet20 tet tebn plif plif@8 asgl "$presets/asgl-ramp.toml"
+  RESULTS=$results python docs/results/first_step.py resnet20 tet tebn plif plif@8 glif asgl "$presets/asgl-ramp.toml"
   mkdir -p "$results/training"
   snnconv compare resnet20 --training "$(IFS=,; echo "${changed[*]}")" --data fashion-mnist --timesteps 2 \
     --threads "$threads" --epochs 2 --train-limit 4000 --train-batch-size 32 --validation 0.1 --augment flip --limit 1000 \
