@@ -186,7 +186,7 @@ def calibrated(ann: Checkpoint, x: Tensor, y: Tensor) -> Checkpoint:
     statistic = STATISTICS.load("mse")
     how = Method("mse", statistic, statistic.params(), "channel")
     batch = torch.zeros(0, dtype=torch.int64), x, y
-    return calibrate(ann, how, [batch], torch.device("cpu"), lambda done: None)
+    return calibrate(ann, how, lambda: [batch], torch.device("cpu"))
 
 
 @torch.no_grad()

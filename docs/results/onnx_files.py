@@ -26,7 +26,8 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 from vision import SIZES, errors, images, network
 
-from snnconv.calibration.calibrate import Collector, find_thresholds
+from snnconv.calibration.calibrate import find_thresholds
+from snnconv.calibration.collector import Collector
 from snnconv.calibration.histogram import STATISTICS
 from snnconv.errors import UnsupportedError
 from snnconv.frontends.onnx.importer import import_onnx
@@ -100,7 +101,7 @@ def spikes(found: Captured, train: Tensor, test: Tensor, thetas: list[Tensor] | 
         for batch in (*train.split(16), test):
             collector.collect(ann, batch)
         method = STATISTICS.load("max")
-        by_site = find_thresholds(graph, collector, method, method.params())
+        by_site = find_thresholds(graph, collector.histograms, method, method.params())
         thetas = [by_site[site.name] for site in graph.sites]
     neurons = {
         site.name: IF(Params(), theta) for site, theta in zip(graph.sites, thetas, strict=True)

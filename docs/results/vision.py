@@ -25,7 +25,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import get_model
 
-from snnconv.calibration.calibrate import Collector, find_thresholds
+from snnconv.calibration.calibrate import find_thresholds
+from snnconv.calibration.collector import Collector
 from snnconv.calibration.histogram import STATISTICS
 from snnconv.data.dataset import load_dataset
 from snnconv.engine.dispatch import compiled
@@ -150,7 +151,9 @@ def errors(
     thresholds = {}
     for method in METHODS:
         statistic = STATISTICS.load(method)
-        thresholds[method] = find_thresholds(folded, collector, statistic, statistic.params())
+        thresholds[method] = find_thresholds(
+            folded, collector.histograms, statistic, statistic.params()
+        )
 
     def run(neurons: dict, T: int) -> Tensor:
         snn = SpikingNetwork(ann, neurons, 0, None).eval()

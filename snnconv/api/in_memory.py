@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from snnconv.api.modules import modes_kept
-from snnconv.calibration.calibrate import Method, calibrate
+from snnconv.calibration.calibrate import Method, calibrate, planned
 from snnconv.calibration.histogram import STATISTICS
 from snnconv.calibration.refit import refitted
 from snnconv.checkpoint import Checkpoint, load
@@ -207,12 +207,13 @@ def convert_module(
         origin = LineageStep(stage="import", parent=None, config={"model": type(module).__name__})
         how = Method(method, statistic, options, granularity)
         nobody = torch.zeros(0, dtype=torch.int64)
+        plan = planned(ann, how, batch_size, runtime.free_memory() // 2)
         calibrated = calibrate(
             replace(ann, lineage=(origin,)),
             how,
-            (Drawn(nobody, _values(part, few), None) for few in order.split(batch_size)),
+            lambda: (Drawn(nobody, _values(part, few), None) for few in order.split(plan.samples)),
             torch.device("cpu"),
-            lambda done: None,
+            plan=plan,
         )
     calibrated, _, _ = refitted(calibrated, code.fit(params.fit(timesteps), timesteps))
     spiking = SpikingInfo(

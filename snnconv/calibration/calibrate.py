@@ -1,14 +1,16 @@
 """Run the ANN, watch every activation site, find its threshold."""
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Container, Iterable, Mapping, Set
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from snnconv.calibration.collector import Collector
 from snnconv.calibration.histogram import Histogram, Statistic
+from snnconv.calibration.memory import CalibrationPlan, linked_sites, plan_calibration
+from snnconv.calibration.span import Span
 from snnconv.checkpoint import Checkpoint
 from snnconv.core import distributed
 from snnconv.core.metadata import CalibrationInfo, Record, SiteStats
@@ -17,82 +19,17 @@ from snnconv.errors import UnsupportedError
 from snnconv.frontends.ann_accuracy import Seen
 from snnconv.graph.analysis import Analysis
 from snnconv.graph.fold import fold
-from snnconv.graph.ir import SITES, Graph, Node
-from snnconv.graph.network import Network, attributes, ceiling, is_fixed, walk
+from snnconv.graph.ir import Graph
+from snnconv.graph.network import Network, attributes, ceiling
 from snnconv.graph.operations.activation import Qcfs
 from snnconv.graph.rewrite import qcfs_thresholds
 
-LAYER_BITS, CHANNEL_BITS = 10, 8
-"""Relative errors of 0.05 and 0.2 % at most; 12 kB a layer, 3 kB a channel, an octave."""
 _DRAWN = 100  # bins of the histogram that the checkpoint keeps for reports
-
-
-class Collector:
-    """Histograms of all sites, filled batch by batch.
-
-    Args:
-        analysis: the analysis of the network, folded.
-        granularity: ``layer`` or ``channel``.
-    """
-
-    def __init__(self, analysis: Analysis, granularity: str) -> None:
-        self.by_channel = granularity == "channel"
-        self.histograms = {
-            site.name: Histogram(channels, bits_of(self.by_channel))
-            for site in analysis.graph.sites
-            for channels in [analysis.shapes[site.name][0] if self.by_channel else 1]
-        }
-
-    @torch.no_grad()
-    def collect(self, network: Network, x: Tensor) -> Tensor:
-        """Watch one batch ``[B, C, ...]``; the network's logits for it, ``[B, classes]``.
-
-        Raises:
-            UnsupportedError: NaN or Inf at a site, by name.
-        """
-
-        def evaluate(node: Node, inputs: list[Tensor]) -> Tensor:
-            value = network.compute(node, inputs)
-            if node.op in SITES:
-                self._add(node.name, _magnitude(node, value, inputs[0]))
-            return value
-
-        return walk(network.graph, x, evaluate)
-
-    def _add(self, name: str, value: Tensor) -> None:
-        rows = value.movedim(1, -1).reshape(-1, value.shape[1] if self.by_channel else 1)
-        histogram = self.histograms[name]
-        histogram.update(rows.cpu())
-        if not math.isfinite(histogram.maximum.max()):
-            raise UnsupportedError(
-                f"site '{name}' can't be calibrated",
-                "NaN or Inf among its activations",
-                "look for NaN or huge values in the weights and the data",
-            )
-
-
-def _magnitude(site: Node, value: Tensor, before: Tensor) -> Tensor:
-    """What the histogram of a site counts, never negative.
-
-    Of QCFS it is what a ReLU would let through, so that the share above theta shows. Of a transfer
-    site it is the absolute value: spikes of both signs round and clip both sides alike.
-    """
-    match site.op:
-        case "qcfs":
-            return F.relu(before)
-        case "transfer":
-            return before.abs()
-    return value
-
-
-def bits_of(by_channel: bool) -> int:
-    """Return how precise histograms are at least; see :class:`Histogram`."""
-    return CHANNEL_BITS if by_channel else LAYER_BITS
 
 
 def find_thresholds(
     graph: Graph,
-    collector: Collector,
+    histograms: Mapping[str, Histogram],
     statistic: Statistic,
     params: Record,
     known: Mapping[str, Tensor] | None = None,
@@ -101,7 +38,7 @@ def find_thresholds(
 
     Args:
         graph: the network, folded.
-        collector: has seen the activations of its sites.
+        histograms: of the activations of some of its sites, or all.
         statistic: the statistic that finds a threshold.
         params: its parameters.
         known: thetas that are not to be found: those of QCFS.
@@ -114,13 +51,12 @@ def find_thresholds(
         UnsupportedError: sites whose activations are all zero, by name.
     """
     known = known or {}
-    histograms = {name: h for name, h in collector.histograms.items() if name not in known}
-    silent = {name for name, h in histograms.items() if not h.maximum.any()}
+    silent = {name for name, h in histograms.items() if name not in known and not h.maximum.any()}
 
     def search(name: str) -> Tensor:
         return scaled(statistic.threshold(histograms[name], params), params)
 
-    return settled(graph, search, silent, known)
+    return settled(graph, search, silent, known, histograms)
 
 
 def scaled(theta: Tensor, params: Record) -> Tensor:
@@ -134,6 +70,7 @@ def settled(
     search: Callable[[str], Tensor],
     silent: Set[str],
     known: Mapping[str, Tensor],
+    among: Container[str] | None = None,
 ) -> dict[str, Tensor]:
     """Return theta by site from what a statistic finds; see :func:`find_thresholds`.
 
@@ -142,20 +79,16 @@ def settled(
         search: what the statistic finds for a site, 0 for a channel without any activation.
         silent: sites without any activation.
         known: thetas that are not to be found.
+        among: only of these sites.
     """
-    others = {name: _other_side(graph, name, silent) for name in silent}
-    if dead := [s.name for s in graph.sites if others.get(s.name, s.name) is None]:
-        raise UnsupportedError(
-            f"{len(dead)} site(s) can't be calibrated",
-            f"activations that are all zero at {', '.join(dead)}",
-            "calibrate on more or other samples (--samples, --data), or take the dead layer out",
-        )
-    found = {}
+    others, found = other_sides(graph, silent), {}
     for site in graph.sites:
+        if among is not None and site.name not in among:
+            continue
         if site.name in known:
             found[site.name] = known[site.name].detach().cpu().float()
             continue
-        theta = search(others.get(site.name) or site.name)
+        theta = search(others.get(site.name, site.name))
         theta = torch.where(theta > 0, theta, theta.max())
         if (highest := ceiling(site)) is not None:
             theta = theta.clamp(max=highest)
@@ -163,13 +96,26 @@ def settled(
     return found
 
 
-def _other_side(graph: Graph, name: str, silent: Set[str]) -> str | None:
-    """Return a site that reads the same value through a line which training leaves alone."""
-    lines = {n.name: n.inputs[0] for n in graph.nodes if is_fixed(n)}
-    sources = {site.name: site.inputs[0] for site in graph.sites}
-    values = {site: lines.get(source, source) for site, source in sources.items()}
-    found = (site for site, value in values.items() if value == values[name])
-    return next((site for site in found if site not in silent), None)
+def other_sides(graph: Graph, silent: Set[str]) -> dict[str, str]:
+    """Return the site whose threshold a silent one takes: that of another side of its bend.
+
+    Raises:
+        UnsupportedError: sites that have no such side, by name.
+    """
+    found, dead = dict[str, str](), list[str]()
+    for group in linked_sites(graph):
+        alive = next((name for name in group if name not in silent), None)
+        if alive is None:
+            dead += group
+        else:
+            found |= {name: alive for name in group if name in silent}
+    if dead:
+        raise UnsupportedError(
+            f"{len(dead)} site(s) can't be calibrated",
+            f"activations that are all zero at {', '.join(dead)}",
+            "calibrate on more or other samples (--samples, --data), or take the dead layer out",
+        )
+    return found
 
 
 def describe(histogram: Histogram, theta: Tensor) -> SiteStats:
@@ -221,6 +167,8 @@ class Method:
 
 def _gather(histogram: Histogram, device: torch.device) -> None:
     """Add what other processes have seen of a site."""
+    if distributed.size() == 1:
+        return
     minimum = -distributed.largest(-histogram.minimum, device)
     histogram.widen(minimum, distributed.largest(histogram.maximum, device))
     signs = torch.tensor([-1, 1], dtype=torch.int32)
@@ -238,13 +186,47 @@ def calibrating(ann: Checkpoint, device: torch.device) -> Network:
     return Network(graph, tensors).to(device).eval().laid_out()
 
 
+class Pass(NamedTuple):
+    """One pass over the data.
+
+    Attributes:
+        number: from 1.
+        counted: the sites whose thresholds are found.
+        waiting: how many wait for further passes.
+        histograms: bytes that the histograms of all sites take together.
+    """
+
+    number: int
+    counted: list[str]
+    waiting: int
+    histograms: int
+
+
+def planned(ann: Checkpoint, method: Method, samples: int, memory: int) -> CalibrationPlan:
+    """Return how much of a calibration to do at once; see :func:`.plan_calibration`."""
+    known = qcfs_thresholds(ann.graph, ann.network)
+    by_channel = _granularity(method, known) == "channel"
+    return plan_calibration(ann.analysis, by_channel, _refits(method, known), samples, memory)
+
+
+def _granularity(method: Method, known: Mapping[str, Tensor]) -> str:
+    if known:
+        return "channel" if any(len(theta) > 1 for theta in known.values()) else "layer"
+    return method.granularity
+
+
+def _refits(method: Method, known: Mapping[str, Tensor]) -> bool:
+    return method.statistic.refit is not None and not known
+
+
 def calibrate(
     ann: Checkpoint,
     method: Method,
-    samples: Iterable[Drawn],
+    samples: Callable[[], Iterable[Drawn]],
     device: torch.device,
-    advance: Callable[[int], None],
     seen: Seen | None = None,
+    plan: CalibrationPlan | None = None,
+    told: Callable[[Pass], None] = lambda done: None,
 ) -> Checkpoint:
     """Return the checkpoint with thresholds, of kind ``calibrated``.
 
@@ -254,41 +236,58 @@ def calibrate(
     Args:
         ann: the checkpoint of the network.
         method: the statistic for sites whose theta is not known.
-        samples: batches of indices, normalised inputs and labels; this process's share.
+        samples: gives batches of indices, normalised inputs and labels, this process's share; the
+            same ones for each pass.
         device: the device to run on.
-        advance: told of samples done.
         seen: adds up what the network did on these samples.
+        plan: what memory there is; without, all sites are counted in one pass.
+        told: of each pass, when it is done.
+
+    Raises:
+        UnsupportedError: dead sites, NaN or Inf, or other samples in a later pass.
+        UsageError: the histogram of one site does not fit into the memory.
     """
     network = calibrating(ann, device)
     graph, tensors = network.graph, network.views()
-    known = qcfs_thresholds(graph, tensors)
-    granularity = method.granularity
-    if known:
-        granularity = "channel" if any(len(theta) > 1 for theta in known.values()) else "layer"
-    collector, count = Collector(Analysis.of(graph, tensors), granularity), 0
-    for _, x, labels in samples:
-        logits = collector.collect(network, x.to(device))
-        if seen is not None:
-            seen.add(x, logits, labels, ann.data)
-        count += len(x)
-        advance(len(x))
-    for histogram in collector.histograms.values() if distributed.size() > 1 else ():
-        _gather(histogram, device)
-    count = int(distributed.total([count], device)[0])
-    found = find_thresholds(graph, collector, method.statistic, method.params, known)
-    histograms = collector.histograms
-    refits = method.statistic.refit is not None and not known
+    known, analysis = qcfs_thresholds(graph, tensors), Analysis.of(graph, tensors)
+    granularity, refits = _granularity(method, known), _refits(method, known)
+    sites, kept = dict[str, SiteStats](), dict[str, Tensor]()
+    ranges: dict[str, Span] | None = None
+    count = number = histograms = 0
+    while ranges is None or ranges:
+        room = plan.room(sum(tensor.nbytes for tensor in kept.values())) if plan else None
+        collector, number = Collector(analysis, granularity, room, ranges), number + 1
+        for _, x, labels in samples():
+            logits = collector.collect(network, x.to(device))
+            if logits is not None:
+                count += len(x)
+                if seen is not None:
+                    seen.add(x, logits, labels, ann.data)
+        collector.gather(device)
+        if ranges is None:
+            ranges = dict(collector.spans)
+            silent = {name for name, span in ranges.items() if span.silent}
+            other_sides(graph, silent - known.keys())
+            histograms = sum(collector.bytes_of(span) for span in ranges.values())
+        collector.refuse_other_data(ranges)
+        counted = list(collector.histograms)
+        for group in linked_sites(graph):
+            if group[0] in counted:
+                of_group = {name: collector.histograms.pop(name) for name in group}
+                for histogram in of_group.values():
+                    _gather(histogram, device)
+                found = find_thresholds(graph, of_group, method.statistic, method.params, known)
+                for site, theta in found.items():
+                    sites[site] = describe(of_group[site], theta)
+                    kept |= site_tensors(site, of_group[site], theta, refits)
+        ranges = {name: span for name, span in ranges.items() if name not in counted}
+        told(Pass(number, counted, len(ranges), histograms))
     name, params = method.name, method.params.model_dump()
     if known:
         name, params = (
             "qcfs",
             {"levels": max(attributes(site, Qcfs).levels for site in graph.sites)},
         )
-    sites, kept = dict[str, SiteStats](), dict[str, Tensor]()
-    for site, theta in found.items():
-        histogram = histograms.pop(site)  # its memory is free for the next one's tensors
-        sites[site] = describe(histogram, theta)
-        kept |= site_tensors(site, histogram, theta, refits)
     return replace(
         ann,
         kind="calibrated",
@@ -296,8 +295,8 @@ def calibrate(
             method=name,
             params=params,
             granularity=granularity,
-            samples=count,
-            sites=sites,
+            samples=int(distributed.total([count], device)[0]),
+            sites={site.name: sites[site.name] for site in graph.sites},
         ),
         calibration=kept,
     )

@@ -117,12 +117,14 @@ class NetworkReport(Report):
         "that no neuron stands for; null where there is no graph, or in an older file",
     )
     memory_bound_mib: float | None = Field(
-        None, description="what a simulation was planned for: --memory, or half of what was free"
+        None,
+        description="what a simulation or calibration was planned for: --memory, or half of what "
+        "was free",
     )
     memory_taken_mib: float | None = Field(
         None,
         description="what the process, or the GPU, took at most beyond what it held before the "
-        "simulation; null if the peak was before it",
+        "simulation or calibration; null if the peak was before it",
     )
 
 

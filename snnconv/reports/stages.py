@@ -111,6 +111,17 @@ class CalibrateReport(NetworkReport):
     params: dict[str, Any]
     granularity: str
     samples: int
+    samples_at_once: int | None = Field(
+        None, description="as far as the memory allows; null in an older file"
+    )
+    passes: int | None = Field(
+        None,
+        description="how often the samples were read: several times if the histograms of all "
+        "sites do not fit into the memory; null in an older file",
+    )
+    histograms_mib: float | None = Field(
+        None, description="what the histograms of all sites take; null in an older file"
+    )
     relative_error_bound: float = Field(
         description="of a histogram-based threshold against one from all activations at once"
     )

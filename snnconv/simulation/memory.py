@@ -14,7 +14,8 @@ import math
 from dataclasses import dataclass
 
 from snnconv.graph.analysis import Analysis
-from snnconv.graph.ir import INPUT
+from snnconv.graph.ir import Node
+from snnconv.graph.memory import COPIES, most_alive
 from snnconv.graph.ops import OPS, Role
 from snnconv.graph.signals import Signal
 
@@ -27,7 +28,6 @@ _TRACED = 10  # what neurons hold at each step, as lists and stacked, and in the
 _SUMS = 6  # running sums as a list and stacked, the operation's result, and its increase
 _LEVELS = 8  # the same for numbers of spikes, and in addition the sums' increase and its levels
 _AVERAGES = 2 * 2  # in float64: the average up to each step, and a metric's copy of it
-_OTHER = 3  # the value, and a copy of it in the order of memory that a library needs
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,6 @@ def bytes_per_sample(
     pools = analysis.spiking_pools
     # numbers of spikes are kept with these values
     numbered = analysis.on_the_way_to(pools).keys() | pools
-    last = {name: k for k, node in enumerate(nodes) for name in node.inputs}
 
     def floats(name: str) -> int:
         return math.prod(sizes[name]) * (1 if signals[name] is Signal.CONSTANT else steps)
@@ -90,9 +89,8 @@ def bytes_per_sample(
     def held(name: str) -> int:
         return floats(name) * (2 if name in numbered else 1)
 
-    most, alive = 0, {INPUT}
-    for k, node in enumerate(nodes):
-        copies, out = _OTHER, floats(node.name)
+    def taken(node: Node) -> int:
+        copies = COPIES
         if OPS[node.op].role is Role.SITE:
             copies = _SITE + confident * _CONFIDENT + traced * _TRACED
         elif node.name in sums:
@@ -100,8 +98,9 @@ def bytes_per_sample(
         # an operation with inputs of both kinds copies the constant one to all steps
         expanded = 1 if signals[node.name] is Signal.CONSTANT else steps
         given = max((math.prod(sizes[name]) * expanded for name in node.inputs), default=0)
-        most = max(most, sum(map(held, alive)) + copies * out + given)
-        alive = {name for name in alive | {node.name} if last.get(name, -1) > k}
+        return copies * floats(node.name) + given
+
+    most = most_alive(analysis.graph, held, taken)
     kept = _KEPT * sum(math.prod(sizes[n.name]) for n in nodes if OPS[n.op].role is Role.SITE)
     kept += _SUMMED * sum(
         (2 if n.name in numbered else 1) * math.prod(sizes[x])

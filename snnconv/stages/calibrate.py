@@ -1,22 +1,24 @@
 """``snnconv calibrate``: find a threshold for every activation site on training samples."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from snnconv.calibration.calibrate import Method, bits_of, calibrate, calibrating
+from snnconv.calibration.calibrate import Method, Pass, calibrate, calibrating, planned
 from snnconv.calibration.data_summary import DataSummary, summarise_data
 from snnconv.calibration.histogram import STATISTICS, relative_error
+from snnconv.calibration.memory import CalibrationPlan, bits_of
 from snnconv.checkpoint import Checkpoint, load
 from snnconv.config import CalibrateConfig
-from snnconv.core import distributed
+from snnconv.core import distributed, runtime
 from snnconv.core.metadata import DataInfo, SpikingInfo
-from snnconv.core.progress import Progress, Quiet
+from snnconv.core.progress import Progress, Quiet, told_of
 from snnconv.core.uncertainty import ALPHA, at_least
 from snnconv.core.validation import parameters
-from snnconv.data.dataset import Dataset, Normalisation, batches
+from snnconv.data.dataset import Dataset, Drawn, Normalisation, batches
 from snnconv.data.frames import frames_per_run
 from snnconv.data.split import strata, subset
 from snnconv.engine.event_conv import plan
@@ -65,18 +67,25 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
     source = _source(session, config, ann, dataset)
     chosen = subset(strata(source.train), config.samples, config.seed)
     session.inputs += files_named(config.method)
+    method = Method(config.method, statistic, params, config.granularity)
+    plan = _planned(session, config, ann, method)
+    config = config.model_copy(update={"batch_size": plan.samples})
     found = _look(session, config, ann, dataset, progress)
-    seen, mine = Seen(), distributed.share_batches(chosen, config.batch_size)
-    with progress.task("calibrate", len(mine)) as advance:
-        calibrated = calibrate(
-            ann,
-            Method(config.method, statistic, params, config.granularity),
-            batches(source.train, ann.data, mine, config.batch_size),
-            session.device,
-            advance,
-            seen,
-        )
-    seen = seen.total(session.device)
+    seen, mine = Seen(), distributed.share_batches(chosen, plan.samples)
+    passes = list[Pass]()
+
+    def drawn() -> Iterator[Drawn]:
+        every = batches(source.train, ann.data, mine, plan.samples)
+        label = f"calibrate, pass {len(passes) + 1}" if passes else "calibrate"
+        return told_of(progress, label, len(mine), every, Drawn.size)
+
+    def told(done: Pass) -> None:
+        passes.append(done)
+        if done.number == 1 and done.waiting:
+            progress.say(_of_passes(done, plan))
+
+    calibrated = calibrate(ann, method, drawn, session.device, seen, plan, told)
+    seen, bound = seen.total(session.device), session.bound
     if config.calibration_data is not None:  # its labels may mean something else
         seen = replace(seen, right=found.right, samples=found.samples if found.classes else 0)
     _warn(session, config, ann, dataset, chosen, seen, progress)
@@ -85,7 +94,9 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
     step = lineage_step("calibrate", session.inputs[0] if is_checkpoint(spec) else None, config)
     calibrated = replace(calibrated, lineage=(*ann.lineage, step))
     files = session.save(calibrated, progress)
+    say_breach(session, progress, "calibration")
     sin, paths = _simulated(session, config, calibrated, source, progress)
+    session.bound = bound  # what was taken is of both
     info, thresholds = calibrated.calibrated, calibrated.thresholds()
     assert info is not None
     exact = statistic.exact or info.method != config.method
@@ -107,6 +118,9 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
         params=info.params,
         granularity=info.granularity,
         samples=info.samples,
+        samples_at_once=plan.samples,
+        passes=len(passes),
+        histograms_mib=passes[0].histograms / 2**20,
         **calibrated.analysis.shares,
         relative_error_bound=0.0
         if exact
@@ -123,6 +137,27 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
         sin_steps=config.sin,
         sin_samples=min(config.sin_samples, len(chosen)) if config.sin else None,
         engine=paths,
+    )
+
+
+def _planned(
+    session: Session, config: CalibrateConfig, ann: Checkpoint, method: Method
+) -> CalibrationPlan:
+    """How much to do at once; the session remembers the bound. All processes have the same plan."""
+    memory = config.memory_bytes() or runtime.free_memory(session.device) // 2
+    least = -int(distributed.largest(torch.tensor([-memory]), session.device)[0])
+    session.bound = runtime.bound(least, session.device)
+    return planned(ann, method, config.batch_size, least)
+
+
+def _of_passes(first: Pass, plan: CalibrationPlan) -> str:
+    """Say why the samples are read several times."""
+    given, histograms = runtime.mib(plan.memory), runtime.mib(first.histograms)
+    every = len(first.counted) + first.waiting
+    return (
+        f"memory: {given} are given, and the histograms of all {every} sites take {histograms}. "
+        f"This pass over the samples was for {len(first.counted)} of them, and {first.waiting} "
+        "wait for further passes, which change no result"
     )
 
 

@@ -361,12 +361,12 @@ def plan_batches(
     return found
 
 
-def say_breach(session: Session, progress: Progress) -> None:
-    """Tell if a simulation took more memory than its bound."""
+def say_breach(session: Session, progress: Progress, work: str = "simulation") -> None:
+    """Tell if some work took more memory than its bound."""
     taken = session.bound.taken() if session.bound else None
     if session.bound and taken and taken > session.bound.bytes:
         progress.say(
-            f"the simulation took {runtime.mib(int(taken))} of memory, above its bound of "
+            f"the {work} took {runtime.mib(int(taken))} of memory, above its bound of "
             f"{runtime.mib(session.bound.bytes)}: what is counted are its tensors, not compiled "
             "code and what libraries keep"
         )

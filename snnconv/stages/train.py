@@ -4,6 +4,7 @@ With QCFS activations, the network is trained for its conversion, and has its th
 With neurons at its sites, it is a spiking network from the start, and trains as in ``finetune``.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,10 @@ from snnconv.config import TrainConfig
 from snnconv.core import distributed, runtime
 from snnconv.core.metadata import CalibrationInfo, SiteStats, SpikingInfo
 from snnconv.core.names import file_name
-from snnconv.core.progress import Progress, Quiet
+from snnconv.core.progress import Progress, Quiet, told_of
 from snnconv.core.uncertainty import interval
 from snnconv.core.validation import parameters
-from snnconv.data.dataset import Dataset, batches
+from snnconv.data.dataset import Dataset, Drawn, batches
 from snnconv.data.frames import frames_per_run
 from snnconv.data.split import Split, count, strata, subset
 from snnconv.errors import CheckFailedError, UnsupportedError, UsageError
@@ -311,9 +312,12 @@ def _calibrated(
     """Return the checkpoint, calibrated on training samples, with the thetas of QCFS unchanged."""
     statistic = STATISTICS.load(CALIBRATION)
     method = Method(CALIBRATION, statistic, statistic.params(), "layer")
-    drawn = batches(dataset.train, made.data, distributed.share(sample), VALIDATION_BATCH)
-    with progress.task("calibrate", len(sample)) as advance:
-        return calibrate(made, method, drawn, session.device, advance)
+
+    def drawn() -> Iterator[Drawn]:
+        every = batches(dataset.train, made.data, distributed.share(sample), VALIDATION_BATCH)
+        return told_of(progress, "calibrate", len(sample), every, Drawn.size)
+
+    return calibrate(made, method, drawn, session.device)
 
 
 def _with_neurons(made: Checkpoint, params: dict[str, Any], config: TrainConfig) -> Checkpoint:

@@ -19,7 +19,7 @@ from snnconv.calibration.histogram import STATISTICS
 from snnconv.checkpoint import Checkpoint, load, save
 from snnconv.core.metadata import SpikingInfo
 from snnconv.core.validation import parameters, parse_pairs
-from snnconv.data.dataset import Dataset, batches, load_dataset
+from snnconv.data.dataset import Dataset, Drawn, batches, load_dataset
 from snnconv.data.split import ArraySplit, Split
 from snnconv.errors import UsageError
 from snnconv.frontends.open import from_module
@@ -100,7 +100,7 @@ def _random(options: argparse.Namespace) -> tuple[Checkpoint, Dataset, str]:
     return opened.network, dataset, "random, with BatchNorm's statistics of real images"
 
 
-def _seen(split: Split, dataset: Dataset) -> list[tuple[Tensor, Tensor, Tensor]]:
+def _seen(split: Split, dataset: Dataset) -> list[Drawn]:
     return list(batches(split, dataset.info, torch.arange(_SEEN), 64))
 
 
@@ -129,9 +129,7 @@ def _larger(split: Split) -> Split:
 def _converted(ann: Checkpoint, dataset: Dataset, options: argparse.Namespace) -> Checkpoint:
     statistic = STATISTICS.load("percentile")
     method = Method("percentile", statistic, statistic.params(), "layer")
-    found = calibrate(
-        ann, method, _seen(dataset.train, dataset), torch.device("cpu"), lambda done: None
-    )
+    found = calibrate(ann, method, lambda: _seen(dataset.train, dataset), torch.device("cpu"))
     params = parameters(
         NEURONS.load(options.neuron).params_type,
         parse_pairs(options.param),

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnconv.calibration.calibrate import Collector, calibrating
+from snnconv.calibration.calibrate import calibrating
+from snnconv.calibration.collector import Collector
 from snnconv.core import runtime
 from snnconv.graph.analysis import Analysis
 from snnconv.graph.network import Network

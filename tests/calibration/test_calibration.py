@@ -2,15 +2,10 @@ import pytest
 import torch
 from torch import nn
 
-from snnconv.calibration.calibrate import (
-    CHANNEL_BITS,
-    LAYER_BITS,
-    Collector,
-    describe,
-    find_thresholds,
-    site_tensors,
-)
+from snnconv.calibration.calibrate import describe, find_thresholds, site_tensors
+from snnconv.calibration.collector import Collector
 from snnconv.calibration.histogram import STATISTICS, Histogram
+from snnconv.calibration.memory import CHANNEL_BITS, LAYER_BITS
 from snnconv.errors import ExitCode, UnsupportedError
 from snnconv.frontends.torch.capture import capture
 from snnconv.graph.analysis import Analysis
@@ -58,7 +53,7 @@ def collected(module, batches, granularity="layer"):
 
 def thresholds(graph, collector, name="max"):
     statistic = STATISTICS.load(name)
-    return find_thresholds(graph, collector, statistic, statistic.params())
+    return find_thresholds(graph, collector.histograms, statistic, statistic.params())
 
 
 def activations(module, x):
@@ -209,13 +204,13 @@ def test_a_scale_multiplies_what_is_found_below_a_ceiling(name):
     graph, collector = collected(small(), [images(20)])
     statistic = STATISTICS.load(name)
     plain, less = (
-        find_thresholds(graph, collector, statistic, statistic.params(scale=scale))
+        find_thresholds(graph, collector.histograms, statistic, statistic.params(scale=scale))
         for scale in (1, 0.5)
     )
     for site, theta in plain.items():
         expected = theta / 2 if theta.item() < 6 else less[site].clamp(max=6)
         torch.testing.assert_close(less[site], expected)
-    more = find_thresholds(graph, collector, statistic, statistic.params(scale=4))
+    more = find_thresholds(graph, collector.histograms, statistic, statistic.params(scale=4))
     assert more["4"] <= 6
 
 

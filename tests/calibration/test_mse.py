@@ -5,8 +5,8 @@ from helpers.layers import layer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snnconv.calibration.calibrate import CHANNEL_BITS, LAYER_BITS
 from snnconv.calibration.histogram import Histogram
+from snnconv.calibration.memory import CHANNEL_BITS, LAYER_BITS
 from snnconv.calibration.statistics.mse import Params, errors, search, spread, threshold
 
 

@@ -27,6 +27,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from snnconv.calibration.counts import PART
 from snnconv.calibration.histogram import Histogram, Statistic, ThresholdParams
 from snnconv.core.bounds import COUNT
 from snnconv.core.metadata import Record
@@ -42,6 +43,11 @@ class Params(ThresholdParams):
 def threshold(histogram: Histogram, params: Record) -> Tensor:
     """Return the threshold after all steps; 0 for a channel without any activation."""
     assert isinstance(params, Params)
+    return torch.cat([_learned(part, params) for part in histogram.parts(4 * PART)])
+
+
+def _learned(histogram: Histogram, params: Params) -> Tensor:
+    """Return the thresholds of some channels."""
     counts, sums = histogram.counts.double(), histogram.sums()
     every = (histogram.counts.sum(1) + histogram.zeros).clamp(min=1)
     means = sums / counts.clamp(min=1)
